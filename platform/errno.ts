@@ -1,0 +1,79 @@
+import { constants } from 'node:os';
+
+/** Names of the Linux errnos this project throws or receives; numbers are those of the running machine (asm-generic). */
+const NUMBERS: Readonly<Record<string, number>> = {
+  ...constants.errno,
+  ...{ EBADFD: 77, ENOTSUPP: 524, ENOTBLK: 15, ECHRNG: 44, EUSERS: 87, ESTALE: 116, ENOMEDIUM: 123, ECANCELED: 125 },
+};
+
+const NAMES = new Map<number, string>();
+for (const [name, number] of Object.entries(NUMBERS)) if (!NAMES.has(number)) NAMES.set(number, name);
+
+/** Number of an errno name, e.g. 22 for 'EINVAL'. */
+export function errnoNumber(code: string): number {
+  const number = NUMBERS[code];
+  if (number === undefined) throw new RangeError(`unknown errno ${code}`);
+  return number;
+}
+
+/** Name of an errno number (positive), e.g. 'EINVAL' for 22. */
+export function errnoName(number: number): string {
+  return NAMES.get(number) ?? `E${number}`;
+}
+
+/** The one error class of behaviour: what Linux would return as -errno. Everything else that is thrown is a bug. */
+export class SysError extends Error {
+  readonly code: string;
+  readonly errno: number;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'SysError';
+    this.code = code;
+    this.errno = errnoNumber(code);
+  }
+}
+
+/** A SysError from an errno number as libc or the kernel socket delivered it. */
+export function fromErrno(errno: number, what: string): SysError {
+  const code = errnoName(errno);
+  return new SysError(code, `${what}: ${code}`);
+}
+
+const maker =
+  (code: string) =>
+  (message: string): SysError =>
+    new SysError(code, message);
+
+export const eperm = maker('EPERM');
+export const enoent = maker('ENOENT');
+export const esrch = maker('ESRCH');
+export const eintr = maker('EINTR');
+export const eio = maker('EIO');
+export const e2big = maker('E2BIG');
+export const enoexec = maker('ENOEXEC');
+export const ebadf = maker('EBADF');
+export const eagain = maker('EAGAIN');
+export const enomem = maker('ENOMEM');
+export const eacces = maker('EACCES');
+export const efault = maker('EFAULT');
+export const ebusy = maker('EBUSY');
+export const eexist = maker('EEXIST');
+export const enodev = maker('ENODEV');
+export const einval = maker('EINVAL');
+export const enotty = maker('ENOTTY');
+export const enospc = maker('ENOSPC');
+export const erange = maker('ERANGE');
+export const eproto = maker('EPROTO');
+export const eoverflow = maker('EOVERFLOW');
+export const ebadfd = maker('EBADFD');
+export const eopnotsupp = maker('EOPNOTSUPP');
+export const etimedout = maker('ETIMEDOUT');
+export const enosys = maker('ENOSYS');
+
+/** `0x1000+0x2000`: how messages print a range (start+size). */
+export function hexRange(start: number | bigint, size: number | bigint): string {
+  return `0x${start.toString(16)}+0x${size.toString(16)}`;
+}
+
+export const hex = (value: number | bigint): string => `0x${value.toString(16)}`;

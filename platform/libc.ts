@@ -1,0 +1,331 @@
+/**
+ * libc through koffi: the one file with foreign functions. Every function here throws SysError with the errno of the call.
+ * Addresses (vaddr) are numbers: user space on Linux ends below 2^56 and in practice below 2^47.
+ * FFI calls block the calling thread: a worker may sit in `poll` or `recv`, a main thread must not.
+ */
+import koffi from 'koffi';
+import { fromErrno, SysError } from './errno.ts';
+
+const lib = koffi.load('libc.so.6');
+
+export const PROT_NONE = 0;
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const MAP_SHARED = 0x01;
+export const MAP_PRIVATE = 0x02;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
+export const MFD_CLOEXEC = 1;
+export const EFD_CLOEXEC = 0o2000000;
+export const EFD_NONBLOCK = 0o4000;
+export const POLLIN = 1;
+export const POLLHUP = 0x10;
+export const POLLRDHUP = 0x2000;
+export const RLIMIT_MEMLOCK = 8;
+
+const F_GETFD = 1;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const MSG_NOSIGNAL = 0x4000;
+const SYS_FUTEX = { x64: 202, arm64: 98 }[process.arch as 'x64' | 'arm64'] ?? 202;
+const SYS_GETTID = { x64: 186, arm64: 178 }[process.arch as 'x64' | 'arm64'] ?? 186;
+const SYS_PIDFD_OPEN = 434;
+const SYS_PIDFD_GETFD = 438;
+const FUTEX_WAIT = 0;
+const FUTEX_WAKE = 1;
+const PR_SET_PTRACER = 0x59616d61;
+
+const c = {
+  memfd_create: lib.func('int memfd_create(const char *name, unsigned int flags)'),
+  ftruncate: lib.func('int ftruncate(int fd, int64_t len)'),
+  mmap: lib.func('intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)'),
+  munmap: lib.func('int munmap(uintptr_t addr, size_t len)'),
+  memmove: lib.func('uintptr_t memmove(void *d, void *s, size_t n)'),
+  eventfd: lib.func('int eventfd(unsigned int init, int flags)'),
+  read: lib.func('intptr_t read(int fd, void *buf, size_t n)'),
+  write: lib.func('intptr_t write(int fd, void *buf, size_t n)'),
+  pread: lib.func('intptr_t pread(int fd, void *buf, size_t n, int64_t off)'),
+  pwrite: lib.func('intptr_t pwrite(int fd, void *buf, size_t n, int64_t off)'),
+  poll: lib.func('int poll(void *fds, unsigned long n, int timeout)'),
+  socket: lib.func('int socket(int domain, int type, int protocol)'),
+  connect: lib.func('int connect(int fd, void *addr, unsigned int len)'),
+  send: lib.func('intptr_t send(int fd, void *buf, size_t n, int flags)'),
+  recv: lib.func('intptr_t recv(int fd, void *buf, size_t n, int flags)'),
+  getsockopt: lib.func('int getsockopt(int fd, int level, int name, void *val, void *len)'),
+  fcntl: lib.func('int fcntl(int fd, int cmd, int arg)'),
+  dup: lib.func('int dup(int fd)'),
+  close: lib.func('int close(int fd)'),
+  ioctl: lib.func('int ioctl(int fd, unsigned long req, void *arg)'),
+  syscall: lib.func('long syscall(long n, uintptr_t a, uintptr_t b, uintptr_t c, void *d, uintptr_t e, uintptr_t f)'),
+  process_vm_readv: lib.func(
+    'intptr_t process_vm_readv(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
+  ),
+  process_vm_writev: lib.func(
+    'intptr_t process_vm_writev(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
+  ),
+  execve: lib.func('int execve(const char *path, const char **argv, const char **envp)'),
+  prctl: lib.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
+  prlimit: lib.func('int prlimit(int pid, int resource, void *newLimit, void *oldLimit)'),
+};
+
+const EINTR = 4;
+
+/** Throws the errno of a failed call; passes the result through otherwise. */
+function check(result: number, what: string): number {
+  if (result < 0) throw fromErrno(koffi.errno(), what);
+  return result;
+}
+
+/** As check, but calls again when a signal interrupted the call. */
+function retry(call: () => number, what: string): number {
+  for (;;) {
+    const result = call();
+    if (result >= 0) return result;
+    const errno = koffi.errno();
+    if (errno !== EINTR) throw fromErrno(errno, what);
+  }
+}
+
+/** memfd_create(2). The fd survives execve unless MFD_CLOEXEC is given. */
+export function memfdCreate(name: string, flags = MFD_CLOEXEC): number {
+  return check(c.memfd_create(name, flags), `memfd_create ${name}`);
+}
+
+export function ftruncate(fd: number, size: number): void {
+  check(c.ftruncate(fd, size), 'ftruncate');
+}
+
+/** mmap(2); returns the vaddr. SAFETY: the caller owns the range and must munmap it; execve removes it. */
+export function mmap(vaddr: number, length: number, prot: number, flags: number, fd: number, offset: number): number {
+  const result = Number(c.mmap(vaddr, length, prot, flags, fd, offset));
+  if (result === -1) throw fromErrno(koffi.errno(), 'mmap');
+  return result;
+}
+
+export function munmap(vaddr: number, length: number): void {
+  check(c.munmap(vaddr, length), 'munmap');
+}
+
+/** The vaddr of the first byte of a typed array. SAFETY: valid as long as the buffer lives; never for a resizable one. */
+export function vaddrOf(bytes: Uint8Array | Int32Array): number {
+  return Number(c.memmove(bytes, bytes, 0));
+}
+
+export function eventfd(initial = 0, flags = EFD_CLOEXEC): number {
+  return check(c.eventfd(initial, flags), 'eventfd');
+}
+
+/** read(2) into `buf`; number of bytes, 0 at end of file. */
+export function read(fd: number, buf: Uint8Array): number {
+  return retry(() => Number(c.read(fd, buf, buf.length)), 'read');
+}
+
+/** write(2) of `buf`; number of bytes written. */
+export function write(fd: number, buf: Uint8Array): number {
+  return retry(() => Number(c.write(fd, buf, buf.length)), 'write');
+}
+
+export function pread(fd: number, buf: Uint8Array, offset: number): number {
+  return retry(() => Number(c.pread(fd, buf, buf.length, offset)), 'pread');
+}
+
+export function pwrite(fd: number, buf: Uint8Array, offset: number): number {
+  return retry(() => Number(c.pwrite(fd, buf, buf.length, offset)), 'pwrite');
+}
+
+const one = new Uint8Array(new BigUint64Array([1n]).buffer);
+
+/** Adds 1 to an eventfd's count (what a kernel's eventfd_signal does). A full counter is not an error (EAGAIN on a non-blocking one). */
+export function eventfdSignal(fd: number): void {
+  const result = Number(c.write(fd, one, 8));
+  if (result < 0 && koffi.errno() !== 11) throw fromErrno(koffi.errno(), `eventfd ${fd}`);
+}
+
+/** Reads and clears an eventfd's count; 0 when a non-blocking one is empty. */
+export function eventfdRead(fd: number): number {
+  const count = new BigUint64Array(1);
+  const result = Number(c.read(fd, count, 8));
+  if (result < 0) {
+    if (koffi.errno() === 11) return 0;
+    throw fromErrno(koffi.errno(), `eventfd ${fd}`);
+  }
+  return Number(count[0]);
+}
+
+export interface PollFd {
+  readonly fd: number;
+  readonly events: number;
+}
+
+/**
+ * poll(2). timeoutMs −1 waits for ever: only for callers that are woken by one of the fds.
+ * Returns revents per entry, or undefined on time-out; a signal counts as a time-out.
+ */
+export function poll(fds: readonly PollFd[], timeoutMs: number): number[] | undefined {
+  const view = new DataView(new ArrayBuffer(fds.length * 8));
+  fds.forEach((entry, i) => {
+    view.setInt32(i * 8, entry.fd, true);
+    view.setInt16(i * 8 + 4, entry.events, true);
+  });
+  const result = c.poll(view, fds.length, timeoutMs);
+  if (result < 0 && koffi.errno() !== EINTR) throw fromErrno(koffi.errno(), 'poll');
+  if (result <= 0) return undefined;
+  return fds.map((_, i) => view.getInt16(i * 8 + 6, true));
+}
+
+/** A blocking, close-on-exec UNIX stream socket connected to `path`. ENAMETOOLONG for a path over 107 bytes. */
+export function connectUnix(path: string): number {
+  const name = Buffer.from(path);
+  if (name.length > 107) throw new SysError('ENAMETOOLONG', `socket path ${path} is longer than 107 bytes`);
+  const address = Buffer.alloc(2 + name.length + 1);
+  address.writeUInt16LE(AF_UNIX, 0);
+  name.copy(address, 2);
+  const fd = check(c.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), 'socket');
+  try {
+    retry(() => c.connect(fd, address, address.length), `connect ${path}`);
+  } catch (error) {
+    c.close(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/** Sends all of `buf`; EPIPE when the peer is gone (never SIGPIPE). */
+export function sendAll(fd: number, buf: Uint8Array): void {
+  let sent = 0;
+  while (sent < buf.length) {
+    const rest = sent === 0 ? buf : buf.subarray(sent);
+    sent += retry(() => Number(c.send(fd, rest, rest.length, MSG_NOSIGNAL)), 'send');
+  }
+}
+
+/** recv(2); number of bytes, 0 when the peer has closed. */
+export function recv(fd: number, buf: Uint8Array): number {
+  return retry(() => Number(c.recv(fd, buf, buf.length, 0)), 'recv');
+}
+
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** SO_PEERCRED: who connected this UNIX socket (pid as of connect time). */
+export function peerCredentials(fd: number): PeerCredentials {
+  const value = new Int32Array(3);
+  const length = new Uint32Array([12]);
+  check(c.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length), 'SO_PEERCRED');
+  return { pid: value[0]!, uid: value[1]!, gid: value[2]! };
+}
+
+/** Sets or clears FD_CLOEXEC. Node sets it on 0–2 too: clear it there before an execve. */
+export function setCloexec(fd: number, on: boolean): void {
+  const flags = check(c.fcntl(fd, F_GETFD, 0), `fcntl ${fd}`);
+  check(c.fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC), `fcntl ${fd}`);
+}
+
+export function getCloexec(fd: number): boolean {
+  return (check(c.fcntl(fd, F_GETFD, 0), `fcntl ${fd}`) & FD_CLOEXEC) !== 0;
+}
+
+export function dup(fd: number): number {
+  return check(c.dup(fd), `dup ${fd}`);
+}
+
+export function close(fd: number): void {
+  check(c.close(fd), `close ${fd}`);
+}
+
+/** ioctl(2) with a struct argument. */
+export function ioctl(fd: number, request: number, arg: Uint8Array | BigUint64Array): number {
+  return check(c.ioctl(fd, request, arg), `ioctl ${request.toString(16)}`);
+}
+
+export function gettid(): number {
+  return Number(c.syscall(SYS_GETTID, 0, 0, 0, null, 0, 0));
+}
+
+/** A fd that refers to process `pid`; close it. ESRCH when there is none. */
+export function pidfdOpen(pid: number): number {
+  return check(Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, 0, null, 0, 0)), `pidfd_open ${pid}`);
+}
+
+/** Duplicates fd `target` of the process behind `pidfd`; needs the right to ptrace it (EPERM). EBADF when it has no such fd. */
+export function pidfdGetfd(pidfd: number, target: number): number {
+  return check(Number(c.syscall(SYS_PIDFD_GETFD, pidfd, target >>> 0, 0, null, 0, 0)), `pidfd_getfd ${target}`);
+}
+
+/**
+ * futex(2) FUTEX_WAIT on a word of shared memory, across processes. Returns on a wake, when the word is not `expected`,
+ * or after timeoutMs: the caller looks again.
+ */
+export function futexWait(vaddr: number, expected: number, timeoutMs: number): void {
+  const timeout = new BigInt64Array([
+    BigInt(Math.floor(timeoutMs / 1000)),
+    BigInt(Math.round((timeoutMs % 1000) * 1e6)),
+  ]);
+  c.syscall(SYS_FUTEX, vaddr, FUTEX_WAIT, expected >>> 0, timeout, 0, 0);
+}
+
+/** FUTEX_WAKE; number of waiters woken. */
+export function futexWake(vaddr: number, count = 0x7fffffff): number {
+  return Number(c.syscall(SYS_FUTEX, vaddr, FUTEX_WAKE, count, null, 0, 0));
+}
+
+function transferVm(write: boolean, pid: number, vaddr: number, buf: Uint8Array): number {
+  const local = new BigUint64Array([BigInt(vaddrOf(buf)), BigInt(buf.length)]);
+  const remote = new BigUint64Array([BigInt(vaddr), BigInt(buf.length)]);
+  const call = write ? c.process_vm_writev : c.process_vm_readv;
+  return check(Number(call(pid, local, 1, remote, 1, 0)), write ? 'process_vm_writev' : 'process_vm_readv');
+}
+
+/** Reads memory of another process; number of bytes (short at a hole after the first page). EFAULT, ESRCH, EPERM. */
+export function processVmRead(pid: number, vaddr: number, buf: Uint8Array): number {
+  return transferVm(false, pid, vaddr, buf);
+}
+
+/** Writes memory of another process; as processVmRead. */
+export function processVmWrite(pid: number, vaddr: number, buf: Uint8Array): number {
+  return transferVm(true, pid, vaddr, buf);
+}
+
+/**
+ * execve(2). Does not return on success: every thread and mapping of this process ends, fds with FD_CLOEXEC close.
+ * On failure (ENOENT, EACCES, ENOEXEC, …) it throws and nothing has changed. `process.execve` is not used: it aborts on failure.
+ */
+export function execve(
+  path: string,
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): never {
+  const envp = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
+  c.execve(path, [...argv, null], [...envp, null]);
+  throw fromErrno(koffi.errno(), `execve ${path}`);
+}
+
+/** Lets process `pid` ptrace this one where Yama restricts it; no effect (and no error) where Yama is absent. */
+export function allowPtraceBy(pid: number): void {
+  c.prctl(PR_SET_PTRACER, pid, 0, 0, 0);
+}
+
+export interface Rlimit {
+  readonly soft: bigint;
+  readonly hard: bigint;
+}
+
+/** prlimit(2): reads a resource limit of process `pid`; RLIM_INFINITY is 2^64−1. */
+export function getRlimit(pid: number, resource: number): Rlimit {
+  const old = new BigUint64Array(2);
+  check(c.prlimit(pid, resource, null, old), `prlimit ${pid}`);
+  return { soft: old[0]!, hard: old[1]! };
+}
+
+/** prlimit(2): sets a resource limit of process `pid`. */
+export function setRlimit(pid: number, resource: number, limit: Rlimit): void {
+  check(c.prlimit(pid, resource, new BigUint64Array([limit.soft, limit.hard]), null), `prlimit ${pid}`);
+}

@@ -1,0 +1,84 @@
+/**
+ * Memory objects: a memfd is the memory; a Mapping makes it bytes in JS. Its identity is (dev, ino), never an address.
+ * The bytes are the buffer of a shared WebAssembly.Memory overlaid with mmap(MAP_SHARED|MAP_FIXED): that buffer is page
+ * aligned, so its address *is* the vaddr, and workers get it by message (DESIGN §3).
+ */
+import { fstatSync } from 'node:fs';
+import { einval } from './errno.ts';
+import {
+  close,
+  ftruncate,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  memfdCreate,
+  mmap,
+  PROT_READ,
+  PROT_WRITE,
+  vaddrOf,
+} from './libc.ts';
+
+export const PAGE_SIZE = 4096;
+const WASM_PAGE = 65536;
+/** The most one Mapping can hold: wasm memory32. */
+export const MAX_MAPPING = 65536 * WASM_PAGE;
+
+export interface ObjectId {
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/** Identity of the object behind a fd (st_dev, st_ino). */
+export function objectId(fd: number): ObjectId {
+  const { dev, ino } = fstatSync(fd);
+  return { dev, ino };
+}
+
+/** Creates a memfd of `size` bytes (CLOEXEC; clear it for what must survive an execve). */
+export function createMemory(name: string, size: number): number {
+  const fd = memfdCreate(name);
+  try {
+    ftruncate(fd, size);
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/** `length` bytes of a memory object as shared bytes of this process. One Mapping per object per process. */
+export class Mapping {
+  readonly buffer: SharedArrayBuffer;
+  readonly vaddr: number;
+  readonly length: number;
+  /** Keeps the reservation: the buffer dies with the Memory. */
+  readonly #memory: WebAssembly.Memory;
+
+  /**
+   * Maps [offset, offset+length) of `fd` read-write and shared. The fd may be closed afterwards.
+   * Errors: EINVAL for a length that is 0, over 4 GiB or an offset off a page; ENOMEM; what mmap(2) says.
+   */
+  constructor(fd: number, length: number, offset = 0) {
+    if (length <= 0 || length > MAX_MAPPING || offset % PAGE_SIZE !== 0) {
+      throw einval(`cannot map ${length} bytes at offset ${offset}`);
+    }
+    const pages = Math.ceil(length / WASM_PAGE);
+    this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.buffer = this.#memory.buffer as unknown as SharedArrayBuffer;
+    this.length = length;
+    this.vaddr = vaddrOf(new Uint8Array(this.buffer));
+    // SAFETY: the range belongs to #memory, which this object keeps alive; V8 unmaps it when the Memory is collected, execve
+    // with everything else. Pages past `length` stay V8's own.
+    mmap(this.vaddr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+  }
+
+  /**
+   * Drops the object: the range turns into private zero pages, so a late access by a thread that still has the buffer
+   * is harmless, and the object's memory can be freed by the kernel.
+   */
+  release(): void {
+    // SAFETY: same range as in the constructor; still owned by #memory.
+    mmap(this.vaddr, this.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  }
+}

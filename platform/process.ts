@@ -1,0 +1,237 @@
+/**
+ * The address space of another process, as a kernel sees it: which object lies behind a vaddr, and its bytes.
+ * Open files of /proc/<pid> hold the mm they were opened in: after an execve of that process they find nothing (as a
+ * kernel's mm_struct whose users are gone), and never the new image.
+ */
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { eacces, esrch, SysError } from './errno.ts';
+import { ioctl, pread, pwrite } from './libc.ts';
+import { defineStruct, u32, u64, viewOf } from './struct.ts';
+
+/** linux/fs.h, v6.11: struct procmap_query. */
+const ProcmapQuery = defineStruct('procmap_query', {
+  size: u64,
+  query_flags: u64,
+  query_addr: u64,
+  vma_start: u64,
+  vma_end: u64,
+  vma_flags: u64,
+  vma_page_size: u64,
+  vma_offset: u64,
+  inode: u64,
+  dev_major: u32,
+  dev_minor: u32,
+  vma_name_size: u32,
+  build_id_size: u32,
+  vma_name_addr: u64,
+  build_id_addr: u64,
+});
+const PROCMAP_QUERY = 0xc0686611; // _IOWR(PROCFS_IOCTL_MAGIC 'f', 17, struct procmap_query)
+
+/** One mapping of a process: [start, end) in vaddrs. */
+export interface Vma {
+  readonly start: number;
+  readonly end: number;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  readonly shared: boolean;
+  /** Bytes into the object at `start`. */
+  readonly offset: number;
+  /** Device as `major:minor` numbers; inode 0 means anonymous memory. */
+  readonly major: number;
+  readonly minor: number;
+  readonly inode: number;
+}
+
+const VMA_READABLE = 1;
+const VMA_WRITABLE = 2;
+const VMA_SHARED = 8;
+
+/** An address space: alive until its last user exits or execs. Close it. */
+export class AddressSpace {
+  readonly pid: number;
+  readonly #maps: number;
+  readonly #mem: number;
+  readonly #query = new Uint8Array(ProcmapQuery.size);
+  #canQuery = true;
+
+  /** The address space process `pid` has now. ESRCH when it is gone, EACCES when it may not be ptraced. */
+  constructor(pid: number) {
+    this.pid = pid;
+    this.#maps = openProc(pid, 'maps', 'r');
+    try {
+      this.#mem = openProc(pid, 'mem', 'r+');
+    } catch (error) {
+      closeSync(this.#maps);
+      throw error;
+    }
+  }
+
+  close(): void {
+    closeSync(this.#maps);
+    closeSync(this.#mem);
+  }
+
+  /** Whether it still has users (mmget_not_zero): false after exit or execve. */
+  alive(): boolean {
+    const byte = new Uint8Array(1);
+    return readSync(this.#maps, byte, 0, 1, 0) === 1;
+  }
+
+  /** The mapping that covers `vaddr`, or undefined. ESRCH when the address space is dead. */
+  vmaAt(vaddr: number): Vma | undefined {
+    return this.#canQuery ? this.#queryVma(vaddr) : this.#readVma(vaddr);
+  }
+
+  #queryVma(vaddr: number): Vma | undefined {
+    const view = viewOf(this.#query);
+    this.#query.fill(0);
+    ProcmapQuery.write(view, { size: BigInt(ProcmapQuery.size), query_addr: BigInt(vaddr) });
+    try {
+      ioctl(this.#maps, PROCMAP_QUERY, this.#query);
+    } catch (error) {
+      const { code } = error as SysError;
+      if (code === 'ENOENT') return undefined;
+      if (code !== 'ENOTTY') throw error;
+      this.#canQuery = false; // Linux before 6.11
+      return this.#readVma(vaddr);
+    }
+    const q = ProcmapQuery.read(view);
+    const flags = Number(q.vma_flags);
+    return {
+      start: Number(q.vma_start),
+      end: Number(q.vma_end),
+      readable: (flags & VMA_READABLE) !== 0,
+      writable: (flags & VMA_WRITABLE) !== 0,
+      shared: (flags & VMA_SHARED) !== 0,
+      offset: Number(q.vma_offset),
+      major: q.dev_major,
+      minor: q.dev_minor,
+      inode: Number(q.inode),
+    };
+  }
+
+  /** The same answer by reading the text form (Linux before 6.11). */
+  #readVma(vaddr: number): Vma | undefined {
+    const text = this.#mapsText();
+    if (text === '') throw esrch(`address space of process ${this.pid} is gone`);
+    for (const line of text.split('\n')) {
+      const vma = parseMapsLine(line);
+      if (vma && vaddr >= vma.start && vaddr < vma.end) return vma;
+    }
+    return undefined;
+  }
+
+  #mapsText(): string {
+    const chunk = new Uint8Array(65536);
+    const parts: Buffer[] = [];
+    let at = 0;
+    for (;;) {
+      const n = readSync(this.#maps, chunk, 0, chunk.length, at);
+      if (n === 0) return Buffer.concat(parts).toString('latin1');
+      parts.push(Buffer.from(chunk.slice(0, n)));
+      at += n;
+    }
+  }
+
+  /** Copies bytes at `vaddr` out; bytes copied, 0 when the address space is dead or nothing is mapped there. */
+  read(vaddr: number, into: Uint8Array): number {
+    return transfer(() => pread(this.#mem, into, vaddr));
+  }
+
+  /** Copies bytes to `vaddr`; bytes copied, as read(). /proc/<pid>/mem ignores write protection: check the Vma first. */
+  write(vaddr: number, from: Uint8Array): number {
+    return transfer(() => pwrite(this.#mem, from, vaddr));
+  }
+
+  /**
+   * Opens the object behind a file mapping read-write; close it. First among the process' own fds (same user suffices), else
+   * through map_files, which needs CAP_CHECKPOINT_RESTORE. EACCES names what is missing.
+   */
+  openObject(vma: Vma): number {
+    const dir = `/proc/${this.pid}/fd`;
+    for (const name of readdirSync(dir)) {
+      const path = `${dir}/${name}`;
+      if (sameObject(path, vma)) return openSync(path, 'r+');
+    }
+    const range = `${vma.start.toString(16)}-${vma.end.toString(16)}`;
+    try {
+      return openSync(`/proc/${this.pid}/map_files/${range}`, 'r+');
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw eacces(
+        `cannot open the object mapped at ${range} of process ${this.pid} (${code}): keep a file descriptor of it open there, or grant CAP_CHECKPOINT_RESTORE`,
+      );
+    }
+  }
+}
+
+/** Parses one line of /proc/<pid>/maps; undefined for the empty last one. */
+export function parseMapsLine(line: string): Vma | undefined {
+  const match = /^([0-9a-f]+)-([0-9a-f]+) (.)(.).(.) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)/.exec(line);
+  if (!match) return undefined;
+  const [, start, end, r, w, s, offset, major, minor, inode] = match as unknown as string[];
+  return {
+    start: Number.parseInt(start!, 16),
+    end: Number.parseInt(end!, 16),
+    readable: r === 'r',
+    writable: w === 'w',
+    shared: s === 's',
+    offset: Number.parseInt(offset!, 16),
+    major: Number.parseInt(major!, 16),
+    minor: Number.parseInt(minor!, 16),
+    inode: Number(inode),
+  };
+}
+
+function openProc(pid: number, name: string, flags: string): number {
+  try {
+    return openSync(`/proc/${pid}/${name}`, flags);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') throw esrch(`no process ${pid}`);
+    throw eacces(
+      `/proc/${pid}/${name}: ${code}; the host must be allowed to ptrace its clients (same user; kernel.yama.ptrace_scope ≤ 1, or CAP_SYS_PTRACE)`,
+    );
+  }
+}
+
+/** Bytes moved; 0 for the errors that mean "nothing there" on /proc/<pid>/mem (EIO at a hole, ESRCH for a dead process). */
+function transfer(move: () => number): number {
+  try {
+    return move();
+  } catch (error) {
+    if (error instanceof SysError && (error.code === 'EIO' || error.code === 'ESRCH' || error.code === 'EFAULT'))
+      return 0;
+    throw error;
+  }
+}
+
+function sameObject(path: string, vma: Vma): boolean {
+  try {
+    const { dev, ino } = statSync(path);
+    return ino === vma.inode && major(dev) === vma.major && minor(dev) === vma.minor;
+  } catch {
+    return false; // closed while we looked
+  }
+}
+
+// gnu_dev_major/minor of glibc, for st_dev below 2^32.
+const major = (dev: number): number => (dev >>> 8) & 0xfff;
+const minor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
+
+/** Inode of the socket behind fd `fd` of process `pid`; undefined if it is not a socket or not open. */
+export function socketInode(pid: number, fd: number): number | undefined {
+  try {
+    const match = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`));
+    return match ? Number(match[1]) : undefined;
+  } catch {
+    return undefined; // not open: EBADF for the caller
+  }
+}
+
+/** Whether process `pid` has CAP_IPC_LOCK (bit 14) in its effective set, as capable() would see it. */
+export function hasIpcLock(pid: number): boolean {
+  const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  return match !== null && ((BigInt(`0x${match[1]}`) >> 14n) & 1n) === 1n;
+}

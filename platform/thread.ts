@@ -1,0 +1,46 @@
+/** Starts worker threads on every supported Node, from TypeScript in development and from built JS; nobody else calls `new Worker`. */
+import { existsSync } from 'node:fs';
+import { Worker, type WorkerOptions, workerData } from 'node:worker_threads';
+
+const here = import.meta.url;
+const fromSource = here.endsWith('.ts');
+
+/**
+ * The URL of an entry such as 'devices/edu/worker': the .ts file in a source tree, `dist/devices-edu-worker.mjs` in a built one
+ * (all bundles lie flat in dist, beside the one this runs from).
+ */
+export function entryUrl(entry: string): URL {
+  return fromSource ? new URL(`../${entry}.ts`, here) : new URL(`./${entry.replaceAll('/', '-')}.mjs`, here);
+}
+
+interface Boot<T> {
+  readonly entry: string;
+  readonly data: T;
+}
+
+const canStripTypes = 'typescript' in process.features && Boolean(process.features.typescript);
+
+export interface StartOptions {
+  /** Shown in debuggers and in error messages. */
+  readonly name: string;
+  readonly transferList?: WorkerOptions['transferList'];
+}
+
+/** Starts the worker `entry` (path from the root, without suffix) with `data`, which it reads with workerInput(). */
+export function startWorker<T>(entry: string, data: T, options: StartOptions): Worker {
+  const url = entryUrl(entry);
+  if (!existsSync(url)) throw new Error(`no worker entry ${entry}`);
+  const boot: Boot<T> = { entry: url.href, data };
+  const start = fromSource && !canStripTypes ? new URL('./thread-boot.mjs', here) : url;
+  return new Worker(start, {
+    workerData: boot,
+    name: options.name,
+    execArgv: [],
+    ...(options.transferList ? { transferList: options.transferList } : {}),
+  });
+}
+
+/** What startWorker's caller passed as `data`. */
+export function workerInput<T>(): T {
+  return (workerData as Boot<T>).data;
+}

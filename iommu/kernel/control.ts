@@ -1,0 +1,134 @@
+/** /dev/livevmm, the control device: what can be asked of a host, and the answers. Data only; control-device.ts answers. */
+
+/** The whole host, as `livevmm info` prints it. → HostInfo */
+export interface InfoRequest {
+  readonly op: 'info';
+}
+
+/** What a device did in [fromNs, toNs) of CLOCK_MONOTONIC. → TimelineReply */
+export interface TimelineRequest {
+  readonly op: 'timeline';
+  readonly bdf: string;
+  readonly fromNs: number;
+  readonly toNs: number;
+}
+
+/** Hashes every attached memory object through the board's mapping, slice by slice. → RamHashReply */
+export interface RamHashRequest {
+  readonly op: 'ram-hash';
+  readonly sliceBytes: number;
+}
+
+/** Stops a device's worker loop for good (its registers stay). → {} */
+export interface StopDeviceRequest {
+  readonly op: 'stop-device';
+  readonly bdf: string;
+}
+
+/** Makes the host do one thing wrong, to prove that a check would see it. → {} */
+export interface InjectRequest {
+  readonly op: 'inject';
+  /** touch-pte: rewrites one live leaf PTE with the value it has. The others go to the device `bdf`. */
+  readonly defect: 'touch-pte' | 'corrupt-frame' | 'drop-interrupt';
+  readonly bdf?: string;
+}
+
+export type ControlRequest = InfoRequest | TimelineRequest | RamHashRequest | StopDeviceRequest | InjectRequest;
+
+/** The answer's type of each request. */
+export interface ControlReplies {
+  readonly info: HostInfo;
+  readonly timeline: TimelineReply;
+  readonly 'ram-hash': RamHashReply;
+  readonly 'stop-device': Record<string, never>;
+  readonly inject: Record<string, never>;
+}
+
+export interface DeviceInfo {
+  readonly bdf: string;
+  readonly name: string;
+  readonly group: number;
+  readonly unit: number;
+  /** DMA transactions that were carried out, bytes moved, accesses refused by the IOMMU. */
+  readonly transactions: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly faults: number;
+  /** Interrupts delivered to an eventfd, and those nobody was armed for. */
+  readonly interruptsRaised: number;
+  readonly interruptsDropped: number;
+  /** Open device fds. */
+  readonly opens: number;
+}
+
+export interface GroupInfo {
+  readonly group: number;
+  readonly devices: readonly string[];
+  readonly open: boolean;
+  /** Number of its container in HostInfo.containers; absent outside one. */
+  readonly container?: number;
+}
+
+export interface ContainerInfo {
+  readonly id: number;
+  /** VFIO_TYPE1_IOMMU or VFIO_TYPE1v2_IOMMU, absent before SET_IOMMU. */
+  readonly iommuType?: number;
+  readonly groups: readonly number[];
+  readonly mappings: number;
+  readonly mappedBytes: number;
+  readonly invalidVaddrs: number;
+}
+
+export interface UnitInfo {
+  readonly unit: number;
+  /** Page-table words written since start, by map and unmap. */
+  readonly pteWrites: number;
+}
+
+export interface ClientInfo {
+  readonly pid: number;
+  readonly channels: number;
+  readonly files: readonly string[];
+  readonly lockedPages: number;
+}
+
+export interface HostInfo {
+  readonly profile: string;
+  readonly pid: number;
+  /** CLOCK_MONOTONIC of this answer. */
+  readonly nowNs: number;
+  readonly pinnedPages: number;
+  readonly devices: readonly DeviceInfo[];
+  readonly groups: readonly GroupInfo[];
+  readonly containers: readonly ContainerInfo[];
+  readonly units: readonly UnitInfo[];
+  readonly clients: readonly ClientInfo[];
+}
+
+/** One millisecond of a device's life. */
+export interface TimelineBucket {
+  readonly startNs: number;
+  readonly operations: number;
+  readonly transactions: number;
+  readonly bytes: number;
+  readonly maxGapUs: number;
+}
+
+export interface TimelineReply {
+  readonly buckets: readonly TimelineBucket[];
+  readonly operations: number;
+  readonly transactions: number;
+  readonly bytes: number;
+  /** Largest gap between two DMA transactions in the window, its ends included. */
+  readonly maxGapUs: number;
+}
+
+export interface RamHashReply {
+  /** SHA-256 (hex) of each slice of each object, by st_dev and st_ino. */
+  readonly objects: readonly {
+    readonly dev: number;
+    readonly ino: number;
+    readonly size: number;
+    readonly slices: readonly string[];
+  }[];
+}

@@ -1,0 +1,102 @@
+/** Between the board (the host's main thread) and the kernel worker: what it is started with, and the messages both ways. */
+import type { MessagePort } from 'node:worker_threads';
+import { atomic32, defineShared } from '../../platform/shared.ts';
+import type { PciFunction } from '../hardware/pci-function.ts';
+import type { PaRange } from '../hardware/physical.ts';
+import type { RamHashReply } from './control.ts';
+import type { ProfileName } from './profile.ts';
+
+export interface KernelWorkerData {
+  /** UNIX socket to listen on, made with mode 0600; must not exist. */
+  readonly socketPath: string;
+  readonly profile: ProfileName;
+  /** The board's memory map as of now; later changes come on physicalPort. */
+  readonly physical: readonly PaRange[];
+  readonly physicalPort: MessagePort;
+  readonly kernelRam: { readonly start: number; readonly size: number };
+  readonly doorbell: { readonly start: number; readonly size: number };
+  /** The DoorbellTable. */
+  readonly interrupts: SharedArrayBuffer;
+  readonly units: readonly SharedArrayBuffer[];
+  readonly functions: readonly PciFunction[];
+  /** Requests to the board's main thread. In the worker's transferList. */
+  readonly board: MessagePort;
+  /** BoardReply: synchronous answers to BoardCalls. */
+  readonly boardReply: SharedArrayBuffer;
+}
+
+/** On the worker's parentPort, once each: listening, or why not (then the worker exits). */
+export type KernelMessage = { readonly ready: true } | { readonly fatal: string };
+
+/** To the worker's parentPort: close everything, unlink the socket and exit. */
+export interface KernelStop {
+  readonly stop: true;
+}
+
+/**
+ * Requests the kernel waits for on its thread (a MAP_DMA is under way). `seq` counts from 1 and is what the answer carries.
+ * Before it answers, the board has posted the PhysicalChange to every thread that has a PhysicalMemory, this one's
+ * physicalPort included.
+ */
+export type BoardCall =
+  /** Map a memory object and give it a pa range. The fd is the board's from here on, also on failure. */
+  | {
+      readonly op: 'attach-object';
+      readonly seq: number;
+      readonly fd: number;
+      readonly size: number;
+      readonly dev: number;
+      readonly ino: number;
+    }
+  /** Give private memory of a process a pa range: `size` bytes at `vaddr` through its /proc/<pid>/mem. The fd is the board's. */
+  | {
+      readonly op: 'attach-process';
+      readonly seq: number;
+      readonly memFd: number;
+      readonly vaddr: number;
+      readonly size: number;
+    }
+  /** Drop the range that starts at pa `start`. */
+  | { readonly op: 'detach'; readonly seq: number; readonly start: number };
+
+/** Requests answered later by a BoardAnswer with the same id. */
+export type BoardErrand =
+  | { readonly op: 'ram-hash'; readonly id: number; readonly sliceBytes: number }
+  | { readonly op: 'stop-device'; readonly id: number; readonly bdf: number }
+  | {
+      readonly op: 'inject';
+      readonly id: number;
+      readonly bdf: number;
+      readonly defect: 'corrupt-frame' | 'drop-interrupt';
+    };
+
+/** kernel → board, on the board port. */
+export type BoardRequest = BoardCall | BoardErrand;
+
+/** board → kernel, on the board port. */
+export type BoardAnswer =
+  | { readonly id: number; readonly reply: RamHashReply | Record<string, never> }
+  | { readonly id: number; readonly errno: number; readonly message: string };
+
+/** The board's answer to the BoardCall under way; there is at most one. */
+export const BoardReply = defineShared('board reply', {
+  answered: atomic32, // board: the call's seq, stored last and notified; publishes the rest
+  errno: atomic32, // board: 0 or the positive errno
+  pfnLo: atomic32, // board: first pfn of the range, for attach-*
+  pfnHi: atomic32,
+});
+
+/** The board's side of BoardReply: answers the call `seq` with the first pfn of a range, or with an errno. */
+export function answerBoardCall(
+  reply: SharedArrayBuffer,
+  seq: number,
+  result: { pfn: number } | { errno: number },
+): void {
+  const words = new Int32Array(reply);
+  const pfn = 'pfn' in result ? result.pfn : 0;
+  words[BoardReply.word.errno] = 'errno' in result ? result.errno : 0;
+  words[BoardReply.word.pfnLo] = pfn >>> 0;
+  words[BoardReply.word.pfnHi] = Math.floor(pfn / 2 ** 32);
+  Atomics.store(words, BoardReply.word.answered, seq); // pairs with the load in board-client.ts:call
+  Atomics.notify(words, BoardReply.word.answered);
+}

@@ -1,0 +1,153 @@
+/** Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the kernel of the real thing sees them. */
+
+import { close, getRlimit, POLLIN, pidfdOpen, poll, RLIMIT_MEMLOCK } from '../../platform/libc.ts';
+import { PAGE_SIZE } from '../../platform/memory.ts';
+import { AddressSpace, hasIpcLock } from '../../platform/process.ts';
+
+/** An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab), and is then only a name. */
+export class Mm {
+  readonly space: AddressSpace;
+  /** Pages charged against RLIMIT_MEMLOCK by mappings (mm->locked_vm; ACC-3, ACC-6). */
+  lockedVm = 0;
+  #holders = 1;
+
+  constructor(space: AddressSpace) {
+    this.space = space;
+  }
+
+  /** mmget_not_zero: false after exit or exec of its process. */
+  alive(): boolean {
+    return this.space.alive();
+  }
+
+  /** mmgrab: whoever keeps an Mm beyond the current call holds it, and drops it. */
+  grab(): this {
+    this.#holders++;
+    return this;
+  }
+
+  /** mmdrop: the last holder closes the view of the address space. */
+  drop(): void {
+    if (--this.#holders === 0) this.space.close();
+  }
+}
+
+/** A thread group: keeps its identity over exec, which gives it a new mm. */
+export class Process {
+  readonly pid: number;
+  /** Refers to this very process even if its pid is used again. */
+  readonly pidfd: number;
+  #mm: Mm;
+  #closed = false;
+
+  constructor(pid: number) {
+    this.pid = pid;
+    this.pidfd = pidfdOpen(pid);
+    try {
+      this.#mm = new Mm(new AddressSpace(pid));
+    } catch (error) {
+      close(this.pidfd);
+      throw error;
+    }
+  }
+
+  /** The address space it has now; a dead one is replaced (it has exec'ed), unless the process is gone. */
+  currentMm(): Mm {
+    if (!this.#mm.alive() && !this.exited()) {
+      const mm = new Mm(new AddressSpace(this.pid));
+      this.#mm.drop();
+      this.#mm = mm;
+    }
+    return this.#mm;
+  }
+
+  exited(): boolean {
+    return this.#closed || poll([{ fd: this.pidfd, events: POLLIN }], 0) !== undefined;
+  }
+
+  /** Forgets a process that has exited. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#mm.drop();
+    close(this.pidfd);
+  }
+}
+
+/** The caller of a system call: what `current` is to the kernel. */
+export interface Task {
+  readonly pid: number;
+  readonly tid: number;
+  /** The thread group: what a mapping records as its mapper (MAP-15). */
+  readonly process: Process;
+  /** The address space of this call. */
+  readonly mm: Mm;
+  /** A fatal signal is pending: the channel has hung up. Ends a killable sleep (VAD-13). */
+  readonly killed: AbortSignal;
+  /** capable(CAP_IPC_LOCK) */
+  capIpcLock(): boolean;
+  /** rlimit(RLIMIT_MEMLOCK) in pages; Infinity for RLIM_INFINITY. */
+  memlockLimitPages(): number;
+}
+
+/** A thread of a client, as its channel's hello named it. */
+export class ChannelTask implements Task {
+  readonly tid: number;
+  readonly process: Process;
+  readonly mm: Mm;
+  readonly killed: AbortSignal;
+
+  constructor(tid: number, process: Process, killed: AbortSignal) {
+    this.tid = tid;
+    this.process = process;
+    this.mm = process.currentMm().grab();
+    this.killed = killed;
+  }
+
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  capIpcLock(): boolean {
+    return hasIpcLock(this.tid);
+  }
+
+  memlockLimitPages(): number {
+    const { soft } = getRlimit(this.pid, RLIMIT_MEMLOCK);
+    return soft === 2n ** 64n - 1n ? Number.POSITIVE_INFINITY : Number(soft / BigInt(PAGE_SIZE));
+  }
+
+  /** The channel is gone. */
+  end(): void {
+    this.mm.drop();
+  }
+}
+
+/** The processes that have, or had, a channel. */
+export class ProcessTable {
+  readonly #byPid = new Map<number, Process>();
+
+  /** The live process `pid`, known or new. ESRCH, EACCES as AddressSpace says. */
+  open(pid: number): Process {
+    this.reap();
+    const known = this.#byPid.get(pid);
+    if (known) return known;
+    const process = new Process(pid);
+    this.#byPid.set(pid, process);
+    return process;
+  }
+
+  /** Forgets those that have exited. */
+  reap(): void {
+    for (const [pid, process] of this.#byPid) {
+      if (!process.exited()) continue;
+      this.#byPid.delete(pid);
+      process.close();
+    }
+  }
+
+  close(): void {
+    for (const process of this.#byPid.values()) process.close();
+    this.#byPid.clear();
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * What travels on the host's UNIX socket, in frames of platform/frames.ts (msgpack maps).
+ *
+ * A **file connection** is one open file: its first frame says what is opened, nothing else is ever sent on it, and its end
+ * of file is the last close. So dup, fork, exec, FD_CLOEXEC, SCM_RIGHTS and the death of a process work as on Linux: they are
+ * Linux's. The file's identity is the inode of the client's end of the socket, which the kernel finds behind
+ * `/proc/<pid>/fd/<n>` both at open and for every fd number in a later request.
+ *
+ * A **task channel** is one thread of a client entering the kernel: after its hello, strictly request → reply. A request that
+ * sleeps holds up its own thread only.
+ */
+import { eproto } from '../../platform/errno.ts';
+import type { ControlRequest } from './control.ts';
+
+export const VFIO_CONTAINER_PATH = '/dev/vfio/vfio';
+/** /dev/vfio/<group number> */
+export const VFIO_GROUP_DIR = '/dev/vfio/';
+/** The control device: facts about the host, and defects to inject. */
+export const CONTROL_PATH = '/dev/livevmm';
+/** Path of the connection that becomes a device fd; `token` is what VFIO_GROUP_GET_DEVICE_FD gave. */
+export const DEVICE_FD_PATH = 'anon:vfio-device';
+
+/** First frame of a file connection; `fd` is the number of this very socket in the caller. Answer: Reply. */
+export interface OpenHello {
+  readonly open: string;
+  readonly fd: number;
+  readonly token?: number;
+}
+
+/** First frame of a task channel. Answer: Reply with `pid`, the host's, for PR_SET_PTRACER. */
+export interface TaskHello {
+  readonly task: number; // tid of the thread that will use this channel
+}
+
+export type Hello = OpenHello | TaskHello;
+
+/**
+ * ioctl(2). `arg` as bytes: what the caller's pointer reaches, from its first byte to the last accessible one (a struct that
+ * is cut short is −EFAULT, as copy_from_user says). As a number: an argument by value, or a pointer to nothing.
+ */
+export interface IoctlRequest {
+  readonly op: 'ioctl';
+  readonly fd: number;
+  readonly nr: number;
+  readonly arg: number | bigint | Uint8Array;
+}
+
+export interface PreadRequest {
+  readonly op: 'pread';
+  readonly fd: number;
+  readonly offset: number | bigint;
+  readonly length: number;
+}
+
+export interface PwriteRequest {
+  readonly op: 'pwrite';
+  readonly fd: number;
+  readonly offset: number | bigint;
+  readonly data: Uint8Array;
+}
+
+/** Sent after a local close(2): answered when every file that has no reference left is released. */
+export interface SyncRequest {
+  readonly op: 'sync';
+}
+
+/** A typed request on an fd of CONTROL_PATH; the answer is in `reply`. */
+export interface ControlCall {
+  readonly op: 'board';
+  readonly fd: number;
+  readonly request: ControlRequest;
+}
+
+export type Request = IoctlRequest | PreadRequest | PwriteRequest | SyncRequest | ControlCall;
+
+export interface Reply {
+  /** What the system call returns: ≥ 0, or −errno. */
+  readonly ret: number;
+  /** ioctl: bytes written at the argument's start (up to the last one written). pread: the data. */
+  readonly out?: Uint8Array;
+  /** VFIO_GROUP_GET_DEVICE_FD: to be given with DEVICE_FD_PATH. */
+  readonly token?: number;
+  /** TaskHello: the host's pid. */
+  readonly pid?: number;
+  /** ControlCall: the answer, of the type that belongs to the request. */
+  readonly reply?: unknown;
+  /** With a negative ret: the kernel's words, for people (a real kernel would say them in its log). */
+  readonly message?: string;
+}
+
+/** The most a single pread or pwrite moves, so that one request cannot hold the kernel for long. */
+export const MAX_TRANSFER = 1 << 20;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const isFd = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) === (value as number) << 0;
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** Any value a 64-bit register can hold. */
+function isLong(value: unknown): value is number | bigint {
+  if (typeof value === 'bigint') return value >= -(1n << 63n) && value < 1n << 64n;
+  return Number.isSafeInteger(value);
+}
+
+function fieldsOf(value: unknown): Fields {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw eproto('frame is not a map');
+  return value as Fields;
+}
+
+/** The first frame of a connection. EPROTO for anything else. */
+export function parseHello(value: unknown): Hello {
+  const { open, fd, token, task } = fieldsOf(value);
+  if (isCount(task)) return { task };
+  if (typeof open !== 'string' || !isFd(fd)) throw eproto('connection does not start with a hello');
+  if (token === undefined) return { open, fd };
+  if (!isCount(token)) throw eproto('bad token');
+  return { open, fd, token };
+}
+
+/** A request on a task channel. EPROTO for anything else. */
+export function parseRequest(value: unknown): Request {
+  const request = fieldsOf(value);
+  if (request.op === 'sync') return { op: 'sync' };
+  if (!isFd(request.fd)) throw eproto('request without a fd');
+  const { fd, nr, arg, offset, length, data } = request;
+  switch (request.op) {
+    case 'ioctl':
+      if (!isCount(nr) || !(isLong(arg) || arg instanceof Uint8Array)) break;
+      return { op: 'ioctl', fd, nr, arg };
+    case 'pread':
+      if (!isLong(offset) || !isCount(length)) break;
+      return { op: 'pread', fd, offset, length };
+    case 'pwrite':
+      if (!isLong(offset) || !(data instanceof Uint8Array)) break;
+      return { op: 'pwrite', fd, offset, data };
+    case 'board':
+      return { op: 'board', fd, request: fieldsOf(request.request) as unknown as ControlRequest };
+  }
+  throw eproto('malformed request');
+}

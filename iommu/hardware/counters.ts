@@ -1,0 +1,39 @@
+/** What a DMA port has done since power-on. Float64 counters, written by the port's own thread only, readable by all at any time. */
+import { defineShared, word64 } from '../../platform/shared.ts';
+
+export const PortCounters = defineShared('port counters', {
+  transactions: word64, // translated accesses: one per chunk of up to 64 KiB
+  bytesRead: word64, // bus → device
+  bytesWritten: word64, // device → bus
+  faults: word64, // refused accesses, also those that no fault record tells of
+  misses: word64, // table walks
+  invalidations: word64, // invalidation requests this port has taken note of
+  pad0: word64,
+  pad1: word64,
+});
+
+export interface PortCounts {
+  readonly transactions: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly faults: number;
+  readonly misses: number;
+  readonly invalidations: number;
+}
+
+export function createPortCounters(): SharedArrayBuffer {
+  return new SharedArrayBuffer(PortCounters.size);
+}
+
+export function readPortCounters(counters: SharedArrayBuffer): PortCounts {
+  const long = new Float64Array(counters);
+  const at = PortCounters.word64;
+  return {
+    transactions: long[at.transactions]!,
+    bytesRead: long[at.bytesRead]!,
+    bytesWritten: long[at.bytesWritten]!,
+    faults: long[at.faults]!,
+    misses: long[at.misses]!,
+    invalidations: long[at.invalidations]!,
+  };
+}

@@ -1,0 +1,33 @@
+/** One PCI function of the board, as its bus and the kernel see it: shared memory blocks and nothing of its behaviour. */
+
+export interface RamBar {
+  /** Which BAR (0–5). */
+  readonly bar: number;
+  /** The memory object behind it. */
+  readonly fd: number;
+  readonly size: number;
+}
+
+export interface PciFunction {
+  /** Requester id: bus << 8 | device << 3 | function. On the IOMMU it is the device id (did). */
+  readonly bdf: number;
+  /** The device's kind, e.g. 'edu'. */
+  readonly name: string;
+  /** Config space and register BARs (platform/mailbox.ts). */
+  readonly mailbox: SharedArrayBuffer;
+  /** The INTA wire (interrupts.ts: IntxLine). */
+  readonly intx: SharedArrayBuffer;
+  /** What its DMA port did (counters.ts). */
+  readonly counters: SharedArrayBuffer;
+  /** When it did it (timeline.ts). */
+  readonly timeline: SharedArrayBuffer;
+  /** Index of the IOMMU unit in front of it. */
+  readonly unit: number;
+  readonly ramBars?: readonly RamBar[];
+}
+
+/** `0000:00:02.0`: a requester id as Linux prints it, in segment 0. */
+export function formatBdf(bdf: number): string {
+  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
+  return `0000:${hex(bdf >>> 8, 2)}:${hex((bdf >>> 3) & 31, 2)}.${bdf & 7}`;
+}

@@ -1,0 +1,114 @@
+/**
+ * `livevmm run`: a VMM on the board of a running host, or, without --host, on a private one. With --host this process
+ * *becomes* the VMM (execve); without, it is the host and the VMM its child.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+import { type Board, startHost } from '../../devices/board/host.ts';
+import { execve, setCloexec } from '../../platform/libc.ts';
+import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
+import { type DeviceOption, parseDeviceOption, passthroughBdf } from '../device-option.ts';
+import { programPath } from '../programs.ts';
+import { exitStatus, onEndingSignal } from '../signals.ts';
+import { claimSocketPath, defaultQmpSocket, privateDir } from '../sockets.ts';
+import { parseProfile } from '../vfio-profile.ts';
+
+const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
+
+Runs a guest. Its console is this terminal; its exit status is this command's.
+
+  --kernel ELF                  the guest: an ELF64 RISC-V executable, see guest/programs
+  -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
+  --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
+
+On the board of a running host:
+  --host SOCKET                 where 'livevmm host' listens
+  --device vfio-pci,host=BDF    pass this PCI device of the host through; may be repeated
+
+Without --host this process becomes a private host that ends with the guest:
+  --device edu[,key=value]...   a device of the private board, passed through; types as in 'livevmm host --help'
+  --vfio-profile VERSION        which kernel's VFIO it answers as
+`;
+
+interface VmmOptions {
+  readonly memory: string;
+  readonly kernel: string;
+  readonly qmp: string;
+}
+
+/** The command line of the program `vmm` (contract: vmm/main.ts). */
+function vmmArguments(hostSocket: string, bdfs: readonly string[], { memory, kernel, qmp }: VmmOptions): string[] {
+  const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
+  return [programPath('vmm'), '--host', hostSocket, '-m', memory, '--kernel', kernel, ...devices, '--qmp', qmp];
+}
+
+/** Turns this process into the VMM; what it has open for itself (FD_CLOEXEC) closes, the terminal stays. */
+function becomeVmm(args: readonly string[]): never {
+  for (const fd of [0, 1, 2]) setCloexec(fd, false);
+  return execve(process.execPath, [process.execPath, ...args], process.env);
+}
+
+async function runChild(args: readonly string[]): Promise<number> {
+  const child = spawn(process.execPath, args, { stdio: 'inherit' });
+  // A terminal sends its SIGINT to the child as well as to us; from elsewhere a signal reaches us only.
+  const stop = onEndingSignal((signal) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  });
+  try {
+    const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+    return exitStatus(code, signal);
+  } finally {
+    stop();
+  }
+}
+
+async function runOnPrivateHost(
+  devices: readonly DeviceOption[],
+  profile: string,
+  options: VmmOptions,
+): Promise<number> {
+  const dir = privateDir();
+  const socketPath = join(dir, 'host.sock');
+  let board: Board | undefined;
+  try {
+    board = await startHost({ devices, socketPath, profile: parseProfile(profile) });
+    const bdfs = board.info().devices.map(({ bdf }) => bdf);
+    return await runChild(vmmArguments(socketPath, bdfs, options));
+  } finally {
+    await board?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+export const run: Command = {
+  summary: 'run a guest, on a host or with a private one',
+  help: HELP,
+  async run(words) {
+    const options = parseOptions(words, {
+      host: { type: 'string' },
+      memory: { type: 'string', short: 'm', default: '128M' },
+      kernel: { type: 'string' },
+      device: { type: 'string', multiple: true, default: [] },
+      qmp: { type: 'string' },
+      'vfio-profile': { type: 'string', default: '5.12' },
+    });
+    if (options.kernel === undefined) throw new UsageError('run: give --kernel ELF');
+    if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
+    const devices = options.device.map(parseDeviceOption);
+    const qmp = options.qmp ?? defaultQmpSocket();
+    await claimSocketPath(qmp);
+    const vmm: VmmOptions = { memory: options.memory, kernel: options.kernel, qmp };
+    if (options.host === undefined) {
+      if (devices.some(({ type }) => type === 'vfio-pci'))
+        throw new UsageError('run: vfio-pci devices need --host SOCKET');
+      return runOnPrivateHost(devices, options['vfio-profile'], vmm);
+    }
+    const other = devices.find(({ type }) => type !== 'vfio-pci');
+    if (other)
+      throw new UsageError(`run: '${other.type}' is a device of the host; pass it through as vfio-pci,host=BDF`);
+    return becomeVmm(vmmArguments(resolve(options.host), devices.map(passthroughBdf), vmm));
+  },
+};

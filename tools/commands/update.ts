@@ -1,0 +1,60 @@
+/** `livevmm update`: asks a running VMM to replace itself, waits until the guest runs again, says what it cost. */
+import { resolve } from 'node:path';
+
+import { type Command, CommandError, parseOptions } from '../command.ts';
+import { parseUpdateEvent, type UpdateReport } from '../live-update-event.ts';
+import { QmpClient } from '../qmp-client.ts';
+import { findQmpSocket } from '../sockets.ts';
+
+const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--json]
+
+Replaces a running VMM by a new process image: same pid, same guest, new code. Passed-through devices go on DMAing.
+If the new image cannot be started, the guest runs on in the old one and this command fails.
+
+  --qmp PATH    the VMM's monitor socket (default: that of the only VMM running)
+  --to DIR      folder of another built version (its dist/, with vmm.mjs)
+  --node PATH   another node binary to run it
+  --json        print one JSON document
+`;
+
+/** Longest update that is waited for. */
+const TIMEOUT_MS = 60_000;
+
+function describe(report: UpdateReport): string {
+  const phases = Object.entries(report.phasesMs).map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`);
+  return `pid ${report.pid} is now generation ${report.generation}; guest RAM moved from ${report.vaddrOld} to ${report.vaddrNew}
+pause ${report.pauseMs.toFixed(1)} ms: ${phases.join(', ')}
+`;
+}
+
+export const update: Command = {
+  summary: 'replace a running VMM by a new image of itself, or of another version or Node',
+  help: HELP,
+  async run(words) {
+    const options = parseOptions(words, {
+      qmp: { type: 'string' },
+      to: { type: 'string' },
+      node: { type: 'string' },
+      json: { type: 'boolean' },
+    });
+    const qmp = await QmpClient.connect(options.qmp ?? (await findQmpSocket()));
+    try {
+      const ended = qmp.nextEvent(
+        ({ event, data }) => event === 'LIVE_UPDATE' && data.status !== 'started',
+        TIMEOUT_MS,
+      );
+      ended.catch(() => {}); // awaited below; the command itself may be refused first
+      await qmp.execute('live-update', {
+        ...(options.to === undefined ? {} : { to: resolve(options.to) }),
+        ...(options.node === undefined ? {} : { node: resolve(options.node) }),
+      });
+      const report = parseUpdateEvent(await ended);
+      if (report.status === 'failed')
+        throw new CommandError(`the update failed, the old image runs on: ${report.error}`);
+      process.stdout.write(options.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
+      return 0;
+    } finally {
+      qmp.close();
+    }
+  },
+};

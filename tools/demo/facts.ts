@@ -1,0 +1,71 @@
+/** What a demo run observed, in the words of its JSON document. Facts only: the verdict is in verdict.ts. */
+
+/** One device around one update. "Before" and "after" are windows as long as the pause, next to it. */
+export interface DeviceFacts {
+  readonly bdf: string;
+  readonly name: string;
+  /** DMA transactions the device counted itself. */
+  readonly dmaBefore: number;
+  readonly dmaDuringPause: number;
+  readonly dmaAfter: number;
+  readonly bytesDuringPause: number;
+  /** Longest time between two DMA transactions. */
+  readonly maxGapUsBefore: number;
+  readonly maxGapUsDuringPause: number;
+  /** DMA transactions the IOMMU refused, from the start of the update to its end. */
+  readonly faults: number;
+}
+
+export interface UpdateFacts {
+  readonly generation: number;
+  readonly pid: number;
+  readonly vaddrOld: string;
+  readonly vaddrNew: string;
+  /** From the last guest instruction before to the first after, CLOCK_MONOTONIC. */
+  readonly pauseMs: number;
+  readonly pauseStartNs: number;
+  readonly pauseEndNs: number;
+  readonly phasesMs: Readonly<Record<string, number>>;
+  /** Page-table words written from the start of the update to its end, by the page-table writer's own counter. */
+  readonly pteWrites: number;
+  /** The guest's heartbeat before and some time after the update. */
+  readonly heartbeatsBefore: number;
+  readonly heartbeatsAfter: number;
+  readonly devices: readonly DeviceFacts[];
+}
+
+/** The guest's own count, printed on its console as `@stats {…}` or `@final {…}`. */
+export interface GuestFacts {
+  readonly heartbeats: number;
+  readonly factorialsOk: number;
+  readonly factorialsBad: number;
+  readonly dmaRoundTripsOk: number;
+  readonly dmaRoundTripsBad: number;
+  readonly framesChecked: number;
+  readonly framesLost: number;
+  readonly framesCorrupt: number;
+  readonly interrupts: number;
+  readonly spurious: number;
+}
+
+export interface InterruptFacts {
+  /** MSIs the devices sent. */
+  readonly raised: number;
+  /** Counts the VMM read from the eventfds. */
+  readonly delivered: number;
+  /** raised − delivered, when all is quiet. */
+  readonly lost: number;
+}
+
+export interface DemoFacts {
+  readonly updatesWanted: number;
+  /** The VMM's pid before the first update. */
+  readonly pid: number;
+  readonly updates: readonly UpdateFacts[];
+  readonly pteWritesDuringUpdates: number;
+  readonly guest: GuestFacts | null;
+  readonly interrupts: InterruptFacts | null;
+  readonly ramHashMatches: boolean | null;
+  /** What kept the run from being completed, one line each: a process that ended, a time-out. */
+  readonly errors: readonly string[];
+}

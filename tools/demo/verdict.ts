@@ -1,0 +1,71 @@
+/** The verdict of a demo run: a pure function of its facts. */
+import type { DemoFacts, DeviceFacts, GuestFacts, InterruptFacts, UpdateFacts } from './facts.ts';
+
+/** One line per fact that should not be so; no line means "pass". */
+export function findFailures(facts: DemoFacts): string[] {
+  return [
+    ...facts.errors,
+    ...(facts.updates.length === facts.updatesWanted
+      ? []
+      : [`${facts.updates.length} of ${facts.updatesWanted} updates completed`]),
+    ...facts.updates.flatMap((update, index) => updateFailures(update, index, facts.pid)),
+    ...unless(
+      facts.pteWritesDuringUpdates === 0,
+      `${facts.pteWritesDuringUpdates} page-table words were written during updates`,
+    ),
+    ...(facts.guest ? guestFailures(facts.guest) : ['the guest never gave its final count']),
+    ...(facts.interrupts ? interruptFailures(facts.interrupts) : ['interrupts were not counted']),
+    ...unless(facts.ramHashMatches !== null, 'guest RAM was not hashed'),
+    ...unless(facts.ramHashMatches !== false, "guest RAM differs between the VMM's mapping and the board's"),
+  ];
+}
+
+const unless = (holds: boolean, line: string): string[] => (holds ? [] : [line]);
+
+function updateFailures(update: UpdateFacts, index: number, pid: number): string[] {
+  const what = `update ${index + 1}`;
+  return [
+    ...unless(update.generation === index + 1, `${what}: generation is ${update.generation}`),
+    ...unless(update.pid === pid, `${what}: pid changed from ${pid} to ${update.pid}`),
+    ...unless(update.vaddrOld !== update.vaddrNew, `${what}: RAM is at the same vaddr ${update.vaddrNew} again`),
+    ...unless(update.pauseEndNs > update.pauseStartNs, `${what}: no pause was measured`),
+    ...unless(update.heartbeatsAfter > update.heartbeatsBefore, `${what}: the guest's heart stopped`),
+    ...update.devices.flatMap((device) => deviceFailures(device, what)),
+    ...unless(update.devices.some(isCapture), `${what}: no capture device was observed`),
+  ];
+}
+
+/** Capture devices DMA all the time; edu only when the guest asks. */
+const isCapture = (device: DeviceFacts): boolean => device.name === 'capture';
+
+function deviceFailures(device: DeviceFacts, update: string): string[] {
+  const what = `${update}: ${device.name} ${device.bdf}`;
+  const faults = unless(device.faults === 0, `${what}: ${device.faults} DMA faults`);
+  if (!isCapture(device)) return faults;
+  return [
+    ...faults,
+    ...unless(device.dmaBefore > 0, `${what}: no DMA before the pause`),
+    ...unless(device.dmaDuringPause > 0 && device.bytesDuringPause > 0, `${what}: no DMA during the pause`),
+    ...unless(device.dmaAfter > 0, `${what}: no DMA after the pause`),
+  ];
+}
+
+function guestFailures(guest: GuestFacts): string[] {
+  return [
+    ...unless(guest.heartbeats > 0, 'the guest had no heartbeat'),
+    ...unless(guest.factorialsOk > 0, 'the guest computed no factorial'),
+    ...unless(guest.factorialsBad === 0, `${guest.factorialsBad} factorials were wrong`),
+    ...unless(guest.dmaRoundTripsOk > 0, 'the guest made no DMA round trip'),
+    ...unless(guest.dmaRoundTripsBad === 0, `${guest.dmaRoundTripsBad} DMA round trips came back wrong`),
+    ...unless(guest.framesChecked > 0, 'the guest checked no frame'),
+    ...unless(guest.framesLost === 0, `${guest.framesLost} frames were lost`),
+    ...unless(guest.framesCorrupt === 0, `${guest.framesCorrupt} frames were corrupt`),
+  ];
+}
+
+function interruptFailures({ raised, delivered, lost }: InterruptFacts): string[] {
+  return [
+    ...unless(raised > 0, 'no interrupt was raised'),
+    ...unless(lost === 0 && raised === delivered, `${raised} interrupts raised, ${delivered} delivered`),
+  ];
+}

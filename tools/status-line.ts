@@ -1,0 +1,27 @@
+/** One line at the bottom of a terminal that is written over and over; nothing at all when stderr is not a terminal. */
+export class StatusLine {
+  readonly #on: boolean;
+  #shown = false;
+
+  constructor(wanted = true) {
+    this.#on = wanted && process.stderr.isTTY;
+  }
+
+  /** Whether anybody sees it. */
+  get visible(): boolean {
+    return this.#on;
+  }
+
+  show(text: string): void {
+    if (!this.#on) return;
+    const width = (process.stderr.columns ?? 80) - 1;
+    process.stderr.write(`\r\x1b[K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`);
+    this.#shown = true;
+  }
+
+  /** Wipes it, so that a line can be printed where it stood. */
+  clear(): void {
+    if (this.#shown) process.stderr.write('\r\x1b[K');
+    this.#shown = false;
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * What the bus does with an access before a device's registers see it: sizes a device does not take are split or refused
+ * (spec/machine.md §1.2, the rules of QEMU's memory regions). Registers are little endian.
+ */
+import type { Halves } from '../../platform/mailbox.ts';
+
+export interface AccessRules {
+  /** Smallest and largest access the registers take, in bytes. */
+  readonly min: 1 | 2 | 4 | 8;
+  readonly max: 1 | 2 | 4 | 8;
+  /** An access that is larger than `max` or not aligned to its size: split into aligned pieces, or refused as a whole. */
+  readonly odd: 'split' | 'refuse';
+}
+
+export interface Registers {
+  /** An aligned read of a size the rules allow. */
+  read(offset: number, size: number): Halves;
+  write(offset: number, size: number, lo: number, hi: number): void;
+}
+
+export const ONES: Halves = { lo: 0xffffffff, hi: 0xffffffff };
+export const ZERO: Halves = { lo: 0, hi: 0 };
+
+/** A 32-bit register value. */
+export const word = (value: number): Halves => ({ lo: value >>> 0, hi: 0 });
+
+/** Size of the pieces an access is made in: the largest power of two that the offset's alignment, `size` and `max` allow. */
+function pieceSize(offset: number, size: number, max: number): number {
+  let piece = Math.min(size, max);
+  while (offset % piece !== 0) piece /= 2;
+  return piece;
+}
+
+/** A read as software made it; refused pieces read 0. */
+export function readRegisters(registers: Registers, rules: AccessRules, offset: number, size: number): Halves {
+  const piece = pieceSize(offset, size, rules.max);
+  if (piece < rules.min || (piece !== size && rules.odd === 'refuse')) return ZERO;
+  if (piece === size) return registers.read(offset, size);
+  // min ≤ piece < size ≤ 8: the pieces fill lo, then hi
+  const halves = [0, 0];
+  for (let at = 0; at < size; at += piece) {
+    const part = registers.read(offset + at, piece).lo & (piece === 4 ? -1 : (1 << (8 * piece)) - 1);
+    halves[at >>> 2]! |= part << (8 * (at & 3));
+  }
+  return { lo: halves[0]! >>> 0, hi: halves[1]! >>> 0 };
+}
+
+/** A write as software made it; refused pieces are dropped. */
+export function writeRegisters(
+  registers: Registers,
+  rules: AccessRules,
+  offset: number,
+  size: number,
+  value: Halves,
+): void {
+  const piece = pieceSize(offset, size, rules.max);
+  if (piece < rules.min || (piece !== size && rules.odd === 'refuse')) return;
+  if (piece === size) {
+    registers.write(offset, size, value.lo, value.hi);
+    return;
+  }
+  for (let at = 0; at < size; at += piece) {
+    const half = at < 4 ? value.lo : value.hi;
+    const part = (half >>> (8 * (at & 3))) & (piece === 4 ? -1 : (1 << (8 * piece)) - 1);
+    registers.write(offset + at, piece, part >>> 0, 0);
+  }
+}

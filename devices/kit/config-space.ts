@@ -1,0 +1,153 @@
+/**
+ * The configuration space of one PCI function: type 0 header and a capability chain in 256 bytes (PCI 3.0 §6.1, §6.2; edu
+ * and capture are conventional functions of the root bus, so there is no extended space). What a write may change is a
+ * mask per byte. Ranges are [start, end).
+ */
+import type { Halves } from '../../platform/mailbox.ts';
+
+export const CONFIG_BYTES = 256;
+
+export const COMMAND = 0x04;
+export const COMMAND_IO = 1 << 0;
+export const COMMAND_MEMORY = 1 << 1;
+export const COMMAND_MASTER = 1 << 2;
+export const COMMAND_SERR = 1 << 8;
+export const COMMAND_INTX_DISABLE = 1 << 10;
+export const STATUS = 0x06;
+export const STATUS_INTERRUPT = 1 << 3;
+export const STATUS_CAP_LIST = 1 << 4;
+export const BAR0 = 0x10;
+export const CAPABILITIES_POINTER = 0x34;
+export const INTERRUPT_LINE = 0x3c;
+export const INTERRUPT_PIN = 0x3d;
+
+const VENDOR_ID = 0x00;
+const DEVICE_ID = 0x02;
+const REVISION = 0x08;
+const CLASS = 0x09;
+const CACHE_LINE = 0x0c;
+const SUBSYSTEM_VENDOR = 0x2c;
+const SUBSYSTEM = 0x2e;
+const FIRST_CAPABILITY = 0x40;
+const STATUS_ERRORS = 0xf900; // parity, aborts, SERR: W1C; nothing here sets them
+
+export interface Identity {
+  readonly vendor: number;
+  readonly device: number;
+  /** 24 bits: base class, sub-class, programming interface. */
+  readonly classCode: number;
+  readonly revision: number;
+  readonly subsystemVendor: number;
+  readonly subsystem: number;
+  /** 0 none, 1 INTA … 4 INTD. */
+  readonly interruptPin: number;
+}
+
+/** Where a memory BAR decodes and how; its behaviour is the device's. */
+export interface BarShape {
+  readonly index: number;
+  /** Bytes, a power of two ≥ 16. */
+  readonly size: number;
+  /** A 64-bit BAR also takes the next index. */
+  readonly width: 32 | 64;
+  readonly prefetchable: boolean;
+}
+
+const BAR_64BIT = 4;
+const BAR_PREFETCHABLE = 8;
+
+export class ConfigSpace {
+  readonly #bytes = new Uint8Array(CONFIG_BYTES);
+  readonly #view = new DataView(this.#bytes.buffer);
+  /** Bits software may change. */
+  readonly #writable = new Uint8Array(CONFIG_BYTES);
+  /** Bits a written 1 clears. */
+  readonly #clearable = new Uint8Array(CONFIG_BYTES);
+  #nextCapability = FIRST_CAPABILITY;
+  #lastPointer = CAPABILITIES_POINTER;
+
+  constructor(identity: Identity, bars: readonly BarShape[]) {
+    this.set(VENDOR_ID, 2, identity.vendor);
+    this.set(DEVICE_ID, 2, identity.device);
+    this.set(REVISION, 1, identity.revision);
+    this.set(CLASS, 2, identity.classCode);
+    this.set(CLASS + 2, 1, identity.classCode >>> 16);
+    this.set(SUBSYSTEM_VENDOR, 2, identity.subsystemVendor);
+    this.set(SUBSYSTEM, 2, identity.subsystem);
+    this.set(INTERRUPT_PIN, 1, identity.interruptPin);
+    // The bits QEMU's functions have; the I/O bit is there though no BAR uses it.
+    this.allow(COMMAND, 2, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER | COMMAND_SERR | COMMAND_INTX_DISABLE);
+    this.allow(CACHE_LINE, 1, 0xff);
+    this.allow(INTERRUPT_LINE, 1, 0xff);
+    this.#clearable[STATUS + 1] = STATUS_ERRORS >>> 8;
+    for (const bar of bars) this.#addBar(bar);
+  }
+
+  /** BAR register: type bits are constant, address bits down to the size are writable, so sizing by all ones works (PCI 3.0 §6.2.5.1). */
+  #addBar(bar: BarShape): void {
+    const at = BAR0 + bar.index * 4;
+    this.set(at, 4, (bar.width === 64 ? BAR_64BIT : 0) | (bar.prefetchable ? BAR_PREFETCHABLE : 0));
+    this.allow(at, 4, -bar.size >>> 0);
+    if (bar.width === 64) this.allow(at + 4, 4, bar.size >= 2 ** 32 ? -(bar.size / 2 ** 32) >>> 0 : 0xffffffff);
+  }
+
+  /** Appends a capability of `length` bytes (id and next pointer included) to the chain; its offset. All of it is read-only until allowed. */
+  addCapability(id: number, length: number): number {
+    const at = this.#nextCapability;
+    this.set(at, 1, id);
+    this.set(this.#lastPointer, 1, at);
+    this.#lastPointer = at + 1;
+    this.#nextCapability = Math.ceil((at + length) / 4) * 4;
+    this.set(STATUS, 2, this.get(STATUS, 2) | STATUS_CAP_LIST);
+    return at;
+  }
+
+  /** Lets software write the bits of `mask`. */
+  allow(offset: number, size: number, mask: number): void {
+    for (let i = 0; i < size; i++) this.#writable[offset + i] = (mask >>> (8 * i)) & 0xff;
+  }
+
+  /** The device's own view: `size` (1, 2 or 4) bytes at `offset`. */
+  get(offset: number, size: number): number {
+    if (size === 4) return this.#view.getUint32(offset, true);
+    return size === 2 ? this.#view.getUint16(offset, true) : this.#view.getUint8(offset);
+  }
+
+  /** The device's own store: no mask applies. */
+  set(offset: number, size: number, value: number): void {
+    for (let i = 0; i < size; i++) this.#bytes[offset + i] = value >>> (8 * i);
+  }
+
+  /** A configuration read by software: 1, 2 or 4 bytes inside the space; anything else reads ones. */
+  read(offset: number, size: number): Halves {
+    if (!isConfigAccess(offset, size)) return { lo: 0xffffffff, hi: 0xffffffff };
+    return { lo: this.get(offset, size), hi: 0 };
+  }
+
+  /** A configuration write by software; as read. */
+  write(offset: number, size: number, value: number): void {
+    if (!isConfigAccess(offset, size)) return;
+    for (let i = 0; i < size; i++) {
+      const at = offset + i;
+      const byte = (value >>> (8 * i)) & 0xff;
+      const writable = this.#writable[at]!;
+      const kept = this.#bytes[at]! & ~writable & ~(byte & this.#clearable[at]!);
+      this.#bytes[at] = kept | (byte & writable);
+    }
+  }
+
+  /** Whether COMMAND has all bits of `mask`. */
+  command(mask: number): boolean {
+    return (this.#view.getUint16(COMMAND, true) & mask) === mask;
+  }
+
+  /** STATUS.Interrupt Status follows the level, whatever COMMAND.INTx-disable says (PCI 3.0 §6.2.3). */
+  setInterruptStatus(on: boolean): void {
+    const status = this.get(STATUS, 2);
+    this.set(STATUS, 2, on ? status | STATUS_INTERRUPT : status & ~STATUS_INTERRUPT);
+  }
+}
+
+function isConfigAccess(offset: number, size: number): boolean {
+  return (size === 1 || size === 2 || size === 4) && offset % size === 0 && offset + size <= CONFIG_BYTES;
+}

@@ -1,0 +1,103 @@
+/**
+ * What the board tells a device worker besides register accesses: shared words, looked at by the loop after a doorbell.
+ * The defects are for tests of the tests (a demo that cannot fail proves nothing): nothing but a board request sets them.
+ */
+import { ringDoorbell } from '../../platform/mailbox.ts';
+import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
+
+const Control = defineShared('device control', {
+  stop: atomic32, // board: 1 = leave the loop
+  halt: atomic32, // board: 1 = do no work of your own; registers go on answering
+  corruptFrame: atomic32, // board adds 1, device takes 1 for each frame it corrupts
+  dropInterrupt: atomic32, // board adds 1, device takes 1 for each interrupt it keeps to itself
+  pad: bytes(48),
+  state: atomic32, // device worker: one of the states below
+  accesses: atomic32, // device worker: register accesses served, mod 2^32
+  interrupts: atomic32, // device worker: MSIs the device meant to send, mod 2^32, dropped ones included
+});
+
+export const CONTROL_BYTES = Control.size;
+
+/** State of a device worker. */
+export const STARTING = 0;
+export const RUNNING = 1;
+/** Nothing is under way and nothing will be until the halt is lifted. */
+export const HALTED = 2;
+export const STOPPED = 3;
+export type DeviceState = typeof STARTING | typeof RUNNING | typeof HALTED | typeof STOPPED;
+
+/** corrupt-frame: the next frame of a capture device arrives with a wrong bit. drop-interrupt: the next MSI is not sent. */
+export type Defect = 'corrupt-frame' | 'drop-interrupt';
+
+const DEFECT_WORD: Readonly<Record<Defect, number>> = {
+  'corrupt-frame': Control.word.corruptFrame,
+  'drop-interrupt': Control.word.dropInterrupt,
+};
+
+/** One control page, seen from either side. */
+export class DeviceControl {
+  readonly #words: Int32Array;
+
+  constructor(control: SharedArrayBuffer) {
+    this.#words = new Int32Array(control);
+  }
+
+  // Device worker's side.
+
+  stopping(): boolean {
+    return Atomics.load(this.#words, Control.word.stop) !== 0; // pairs with the store in requestStop
+  }
+
+  halting(): boolean {
+    return Atomics.load(this.#words, Control.word.halt) !== 0; // pairs with the store in requestHalt
+  }
+
+  /** True when that is a change. */
+  setState(state: DeviceState): boolean {
+    return Atomics.exchange(this.#words, Control.word.state, state) !== state; // pairs with the load in state
+  }
+
+  /** Whether one defect of this kind is asked for; takes it. */
+  take(defect: Defect): boolean {
+    const word = DEFECT_WORD[defect];
+    if (Atomics.load(this.#words, word) === 0) return false;
+    Atomics.sub(this.#words, word, 1); // pairs with the add in inject; this worker is the only taker
+    return true;
+  }
+
+  countAccess(): void {
+    Atomics.add(this.#words, Control.word.accesses, 1);
+  }
+
+  countInterrupt(): void {
+    Atomics.add(this.#words, Control.word.interrupts, 1);
+  }
+
+  // Board's side: each request is a word and a ring of the worker's doorbell.
+
+  requestStop(mailbox: SharedArrayBuffer): void {
+    Atomics.store(this.#words, Control.word.stop, 1);
+    ringDoorbell(mailbox);
+  }
+
+  requestHalt(mailbox: SharedArrayBuffer, on: boolean): void {
+    Atomics.store(this.#words, Control.word.halt, on ? 1 : 0);
+    ringDoorbell(mailbox);
+  }
+
+  inject(defect: Defect): void {
+    Atomics.add(this.#words, DEFECT_WORD[defect], 1); // pairs with the load in take
+  }
+
+  state(): DeviceState {
+    return Atomics.load(this.#words, Control.word.state) as DeviceState; // pairs with the exchange in setState
+  }
+
+  accesses(): number {
+    return Atomics.load(this.#words, Control.word.accesses) >>> 0;
+  }
+
+  interrupts(): number {
+    return Atomics.load(this.#words, Control.word.interrupts) >>> 0;
+  }
+}

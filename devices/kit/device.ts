@@ -1,0 +1,56 @@
+/** What a device is to the kit: registers, work of its own, and the few things it is given. It knows nothing of threads. */
+import type { AccessRules, Registers } from './bar-access.ts';
+import type { BarShape, Identity } from './config-space.ts';
+import type { DeviceControl } from './control.ts';
+import type { Dma } from './dma.ts';
+import type { Interrupts } from './interrupts.ts';
+import type { PropertyTable, PropertyValues } from './properties.ts';
+
+/** CLOCK_MONOTONIC in nanoseconds; tests inject their own. */
+export type Clock = () => number;
+
+/** No deadline: only a register access gives the device work. */
+export const NEVER = Number.POSITIVE_INFINITY;
+
+/** How long one slice of work may take: register accesses and IOMMU fences wait that long. */
+export const SLICE_NS = 1e6;
+
+/** Record of the device's DMA over time (iommu/hardware/timeline.ts). */
+export interface DmaRecord {
+  record(nowNs: number, transactions: number, bytes: number): void;
+}
+
+/** What a device is given. */
+export interface Bus {
+  /** Already gated by bus master enable. */
+  readonly dma: Dma;
+  readonly interrupts: Interrupts;
+  readonly clock: Clock;
+  readonly timeline: DmaRecord;
+  /** For defects on demand; see control.ts. */
+  readonly control: DeviceControl;
+}
+
+export interface Device {
+  /** Registers per BAR index. */
+  readonly bars: Readonly<Record<number, Registers>>;
+  /** Does what is due, for at most about SLICE_NS; returns the time of the next deadline, at or before now if there is more to do, or NEVER. */
+  run(): number;
+  /** COMMAND or MSI control were written: levels derived from them are to be driven anew. */
+  configChanged?(): void;
+}
+
+/** A memory BAR of registers. */
+export interface RegisterBar extends BarShape {
+  readonly access: AccessRules;
+}
+
+/** What a device folder exports: everything the board needs to know before there is an instance. */
+export interface DeviceType<T extends PropertyTable = PropertyTable> {
+  readonly name: string;
+  readonly identity: Identity;
+  readonly bars: readonly RegisterBar[];
+  readonly msi: boolean;
+  readonly properties: T;
+  create(bus: Bus, properties: PropertyValues<T>): Device;
+}

@@ -1,0 +1,65 @@
+/** A function's interrupts: an MSI is a 32-bit store through its DMA port, INTx a level on its line (PCI 3.0 §6.8, §2.2.6). */
+import { COMMAND_INTX_DISABLE, type ConfigSpace } from './config-space.ts';
+import type { DeviceControl } from './control.ts';
+import type { Dma } from './dma.ts';
+import type { MsiCapability } from './msi.ts';
+
+/** The INTx wire of one function (iommu/hardware/interrupts.ts: IntxLine). */
+export interface LevelLine {
+  assert(): void;
+  deassert(): void;
+}
+
+export interface InterruptWiring {
+  readonly config: ConfigSpace;
+  readonly msi: MsiCapability | undefined;
+  /** Gated by bus master enable: a message without it is lost. */
+  readonly dma: Dma;
+  readonly line: LevelLine;
+  readonly control: DeviceControl;
+}
+
+export class Interrupts {
+  readonly #wiring: InterruptWiring;
+  /** What the device asks of its INTx pin. */
+  #level = false;
+  #asserted = false;
+
+  constructor(wiring: InterruptWiring) {
+    this.#wiring = wiring;
+  }
+
+  msiEnabled(): boolean {
+    return this.#wiring.msi?.enabled() ?? false;
+  }
+
+  /** Sends the message if MSI is enabled. False when the bus refused the store. */
+  message(): boolean {
+    const { msi, dma, control } = this.#wiring;
+    if (!msi?.enabled()) return true;
+    control.countInterrupt();
+    if (control.take('drop-interrupt')) return true;
+    return dma.write32(msi.vpn(), msi.offset(), msi.data());
+  }
+
+  /** Raises or lowers the INTx level; without effect while MSI is enabled (the pin is not used then). */
+  setLevel(level: boolean): void {
+    this.#level = level && !this.msiEnabled();
+    this.#drive();
+  }
+
+  /** COMMAND or the MSI control may have changed. Enabling MSI drops the level for good: the device raises it anew. */
+  configChanged(): void {
+    this.setLevel(this.#level);
+  }
+
+  #drive(): void {
+    const { config, line } = this.#wiring;
+    config.setInterruptStatus(this.#level);
+    const asserted = this.#level && !config.command(COMMAND_INTX_DISABLE);
+    if (asserted === this.#asserted) return;
+    this.#asserted = asserted;
+    if (asserted) line.assert();
+    else line.deassert();
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The loop of a device worker: serve register accesses, run the device, go idle, sleep until the next deadline or the next
+ * ring of the doorbell. It owns the thread; it starts none and waits on nothing else.
+ */
+import { MailboxServer } from '../../platform/mailbox.ts';
+import { type DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from './control.ts';
+import { type Clock, NEVER } from './device.ts';
+import type { Dma } from './dma.ts';
+import type { Endpoint } from './endpoint.ts';
+
+/** Longest sleep: bounds the harm of a lost wake-up. */
+const MAX_SLEEP_MS = 1000;
+
+export interface LoopParts {
+  readonly endpoint: Endpoint;
+  readonly mailbox: SharedArrayBuffer;
+  readonly control: DeviceControl;
+  /** The port itself, not the gated one: going idle is not a transaction. */
+  readonly dma: Dma;
+  readonly clock: Clock;
+  /** Takes note of changes of the memory map, so that detached memory is let go. */
+  readonly pollMemory: () => void;
+  /** Tells the board of a change of state. */
+  readonly announce: (state: DeviceState) => void;
+}
+
+export class DeviceLoop {
+  readonly #parts: LoopParts;
+  readonly #server: MailboxServer;
+  #seen: number;
+
+  constructor(parts: LoopParts) {
+    this.#parts = parts;
+    this.#server = new MailboxServer(parts.mailbox);
+    this.#seen = this.#server.doorbell() - 1;
+  }
+
+  /** Until the board says stop. Whatever happens, the DMA port is left idle, so that no fence waits for this worker. */
+  run(): void {
+    const { control, dma, clock } = this.#parts;
+    try {
+      for (;;) {
+        const deadline = this.turn();
+        if (control.stopping()) return;
+        const sleepMs = (deadline - clock()) / 1e6;
+        // Woken by a register access, by a change of the memory map, and by stop, halt and resume: all of them ring.
+        if (sleepMs > 0) this.#server.wait(this.#seen, Math.min(sleepMs, MAX_SLEEP_MS));
+      }
+    } finally {
+      dma.idle();
+      this.#enter(STOPPED);
+    }
+  }
+
+  #enter(state: DeviceState): void {
+    if (this.#parts.control.setState(state)) this.#parts.announce(state);
+  }
+
+  /** One turn without sleeping: time of the next deadline. */
+  turn(): number {
+    const { endpoint, control, dma, pollMemory } = this.#parts;
+    const rung = this.#server.doorbell(); // before looking at what it may stand for
+    if (rung !== this.#seen) {
+      this.#seen = rung;
+      pollMemory();
+      this.#server.serve(endpoint);
+    }
+    if (control.halting()) {
+      dma.idle();
+      this.#enter(HALTED); // after idle: whoever sees it knows that nothing is under way
+      return NEVER;
+    }
+    this.#enter(RUNNING);
+    const deadline = endpoint.run();
+    dma.idle(); // publishes the port's counters, too
+    return deadline;
+  }
+}

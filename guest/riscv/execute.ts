@@ -72,376 +72,392 @@ export function execute(core: Core, budget: number): number {
     const rs2 = (insn >>> 20) & 31;
     const funct3 = (insn >>> 12) & 7;
 
-    decode: {
-      switch ((insn >>> 2) & 31) {
-        // OP-IMM
-        case 0x04: {
-          const imm = BigInt(insn >> 20);
-          switch (funct3) {
-            case 0: // ADDI
-              x[rd] = x[rs1]! + imm;
-              break;
-            case 1: // SLLI
-              if (insn >>> 26 !== 0) break decode;
-              shiftLeft(halves, rd, rs1, (insn >>> 20) & 63);
-              break;
-            case 2: // SLTI
-              x[rd] = x[rs1]! < imm ? 1n : 0n;
-              break;
-            case 3: // SLTIU
-              x[rd] = u64(x[rs1]!) < u64(imm) ? 1n : 0n;
-              break;
-            case 4: // XORI
-              x[rd] = x[rs1]! ^ imm;
-              break;
-            case 5:
-              if (insn >>> 26 === 0)
-                shiftRightLogical(halves, rd, rs1, (insn >>> 20) & 63); // SRLI
-              else if (insn >>> 26 === 0x10)
-                shiftRightArithmetic(halves, rd, rs1, (insn >>> 20) & 63); // SRAI
-              else break decode;
-              break;
-            case 6: // ORI
-              x[rd] = x[rs1]! | imm;
-              break;
-            default: // ANDI
-              x[rd] = x[rs1]! & imm;
-          }
-          break;
+    let legal = true;
+    switch ((insn >>> 2) & 31) {
+      // OP-IMM
+      case 0x04: {
+        const imm = BigInt(insn >> 20);
+        switch (funct3) {
+          case 0: // ADDI
+            x[rd] = x[rs1]! + imm;
+            break;
+          case 1: // SLLI
+            if (insn >>> 26 === 0) shiftLeft(halves, rd, rs1, (insn >>> 20) & 63);
+            else legal = false;
+            break;
+          case 2: // SLTI
+            x[rd] = x[rs1]! < imm ? 1n : 0n;
+            break;
+          case 3: // SLTIU
+            x[rd] = u64(x[rs1]!) < u64(imm) ? 1n : 0n;
+            break;
+          case 4: // XORI
+            x[rd] = x[rs1]! ^ imm;
+            break;
+          case 5:
+            if (insn >>> 26 === 0)
+              shiftRightLogical(halves, rd, rs1, (insn >>> 20) & 63); // SRLI
+            else if (insn >>> 26 === 0x10)
+              shiftRightArithmetic(halves, rd, rs1, (insn >>> 20) & 63); // SRAI
+            else legal = false;
+            break;
+          case 6: // ORI
+            x[rd] = x[rs1]! | imm;
+            break;
+          default: // ANDI
+            x[rd] = x[rs1]! & imm;
         }
-
-        // LOAD: rd ← [rs1 + imm], whole accesses of RAM when aligned
-        case 0x00: {
-          const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
-          at = gpa - base;
-          if (at >= 0 && at <= fast) {
-            switch (funct3) {
-              case 3: // LD
-                if (at & 7) break;
-                x[rd] = d64[at >>> 3]!;
-                x[0] = 0n;
-                pc = next;
-                continue;
-              case 2: // LW
-                if (at & 3) break;
-                x[rd] = BigInt(i32[at >>> 2]!);
-                x[0] = 0n;
-                pc = next;
-                continue;
-              case 0: // LB
-                x[rd] = BigInt((u8[at >>> 0]! << 24) >> 24);
-                x[0] = 0n;
-                pc = next;
-                continue;
-              case 1: // LH
-                if (at & 1) break;
-                x[rd] = BigInt((u16[at >>> 1]! << 16) >> 16);
-                x[0] = 0n;
-                pc = next;
-                continue;
-              case 4: // LBU
-                x[rd] = BigInt(u8[at >>> 0]!);
-                x[0] = 0n;
-                pc = next;
-                continue;
-              case 5: // LHU
-                if (at & 1) break;
-                x[rd] = BigInt(u16[at >>> 1]!);
-                x[0] = 0n;
-                pc = next;
-                continue;
-              case 6: // LWU
-                if (at & 3) break;
-                x[rd] = BigInt(i32[at >>> 2]! >>> 0);
-                x[0] = 0n;
-                pc = next;
-                continue;
-            }
-          }
-          // misaligned accesses, devices
-          if (funct3 === 7) break decode;
-          const value = memory.load(gpa, (1 << (funct3 & 3)) as AccessSize);
-          if (value === undefined) {
-            raise(core, isa.CAUSE_LOAD_ACCESS, u64(x[rs1]! + BigInt(insn >> 20)), pcValue(pc));
-            pc = core.pc;
-            continue;
-          }
-          x[rd] = funct3 & 4 ? value : BigInt.asIntN(8 << (funct3 & 3), value);
-          break;
-        }
-
-        // BRANCH
-        case 0x18: {
-          let taken: boolean;
-          switch (funct3) {
-            case 0: // BEQ
-              taken = x[rs1]! === x[rs2]!;
-              break;
-            case 1: // BNE
-              taken = x[rs1]! !== x[rs2]!;
-              break;
-            case 4: // BLT
-              taken = x[rs1]! < x[rs2]!;
-              break;
-            case 5: // BGE
-              taken = x[rs1]! >= x[rs2]!;
-              break;
-            case 6: // BLTU
-              taken = u64(x[rs1]!) < u64(x[rs2]!);
-              break;
-            case 7: // BGEU
-              taken = u64(x[rs1]!) >= u64(x[rs2]!);
-              break;
-            default:
-              break decode;
-          }
-          if (taken) {
-            pc += ((insn >> 31) << 12) | ((insn << 4) & 0x800) | ((insn >> 20) & 0x7e0) | ((insn >> 7) & 0x1e);
-            continue;
-          }
-          break;
-        }
-
-        // STORE: [rs1 + imm] ← rs2
-        case 0x08: {
-          const imm = ((insn >> 25) << 5) | rd;
-          const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
-          at = gpa - base;
-          if (at >= 0 && at <= fast) {
-            switch (funct3) {
-              case 3: // SD
-                if (at & 7) break;
-                d64[at >>> 3] = x[rs2]!;
-                pc = next;
-                continue;
-              case 2: // SW
-                if (at & 3) break;
-                i32[at >>> 2] = halves[2 * rs2]!;
-                pc = next;
-                continue;
-              case 1: // SH
-                if (at & 1) break;
-                u16[at >>> 1] = halves[2 * rs2]!;
-                pc = next;
-                continue;
-              case 0: // SB
-                u8[at >>> 0] = halves[2 * rs2]!;
-                pc = next;
-                continue;
-            }
-          }
-          // misaligned accesses, devices
-          if (funct3 > 3) break decode;
-          if (!memory.store(gpa, (1 << funct3) as AccessSize, x[rs2]!)) {
-            raise(core, isa.CAUSE_STORE_ACCESS, u64(x[rs1]! + BigInt(imm)), pcValue(pc));
-            pc = core.pc;
-            continue;
-          }
-          limit = begun; // a device may have raised or dropped a line
-          break;
-        }
-
-        // OP
-        case 0x0c: {
-          const a = x[rs1]!;
-          const b = x[rs2]!;
-          switch (insn >>> 25) {
-            case 0x00:
-              switch (funct3) {
-                case 0: // ADD
-                  x[rd] = a + b;
-                  break;
-                case 1: // SLL
-                  shiftLeft(halves, rd, rs1, halves[2 * rs2]! & 63);
-                  break;
-                case 2: // SLT
-                  x[rd] = a < b ? 1n : 0n;
-                  break;
-                case 3: // SLTU
-                  x[rd] = u64(a) < u64(b) ? 1n : 0n;
-                  break;
-                case 4: // XOR
-                  x[rd] = a ^ b;
-                  break;
-                case 5: // SRL
-                  shiftRightLogical(halves, rd, rs1, halves[2 * rs2]! & 63);
-                  break;
-                case 6: // OR
-                  x[rd] = a | b;
-                  break;
-                default: // AND
-                  x[rd] = a & b;
-              }
-              break;
-            case 0x20:
-              if (funct3 === 0)
-                x[rd] = a - b; // SUB
-              else if (funct3 === 5)
-                shiftRightArithmetic(halves, rd, rs1, halves[2 * rs2]! & 63); // SRA
-              else break decode;
-              break;
-            case 0x01:
-              switch (funct3) {
-                case 0: // MUL
-                  x[rd] = a * b;
-                  break;
-                case 1:
-                  x[rd] = m.mulh(a, b);
-                  break;
-                case 2:
-                  x[rd] = m.mulhsu(a, b);
-                  break;
-                case 3:
-                  x[rd] = m.mulhu(a, b);
-                  break;
-                case 4:
-                  x[rd] = m.div(a, b);
-                  break;
-                case 5:
-                  x[rd] = m.divu(a, b);
-                  break;
-                case 6:
-                  x[rd] = m.rem(a, b);
-                  break;
-                default:
-                  x[rd] = m.remu(a, b);
-              }
-              break;
-            default:
-              break decode;
-          }
-          break;
-        }
-
-        // LUI
-        case 0x0d:
-          x[rd] = BigInt(insn & ~0xfff);
-          break;
-
-        // AUIPC
-        case 0x05:
-          writeNumber(halves, rd, pc + (insn & ~0xfff));
-          break;
-
-        // JAL
-        case 0x1b:
-          writeNumber(halves, rd, next);
-          x[0] = 0n;
-          pc += ((insn >> 31) << 20) | (insn & 0xff000) | ((insn >> 9) & 0x800) | ((insn >> 20) & 0x7fe);
-          continue;
-
-        // JALR: the low bit of the target is cleared
-        case 0x19: {
-          if (funct3 !== 0) break decode;
-          const imm = insn >> 20;
-          const target = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
-          if (isExact(target)) {
-            pc = target - ((halves[2 * rs1]! + imm) & 1);
-          } else {
-            jump(core, u64(x[rs1]! + BigInt(imm)) & ~1n);
-            pc = core.pc;
-          }
-          writeNumber(halves, rd, next);
-          x[0] = 0n;
-          continue;
-        }
-
-        // OP-IMM-32: results are sign extended from 32 bits
-        case 0x06: {
-          const a = halves[2 * rs1]!;
-          switch (funct3) {
-            case 0: // ADDIW
-              x[rd] = BigInt((a + (insn >> 20)) | 0);
-              break;
-            case 1: // SLLIW
-              if (insn >>> 25 !== 0) break decode;
-              x[rd] = BigInt(a << rs2);
-              break;
-            case 5:
-              if (insn >>> 25 === 0)
-                x[rd] = BigInt((a >>> rs2) | 0); // SRLIW
-              else if (insn >>> 25 === 0x20)
-                x[rd] = BigInt(a >> rs2); // SRAIW
-              else break decode;
-              break;
-            default:
-              break decode;
-          }
-          break;
-        }
-
-        // OP-32
-        case 0x0e: {
-          const a = halves[2 * rs1]!;
-          const b = halves[2 * rs2]!;
-          switch (((insn >>> 25) << 3) | funct3) {
-            case 0x000: // ADDW
-              x[rd] = BigInt((a + b) | 0);
-              break;
-            case 0x100: // SUBW
-              x[rd] = BigInt((a - b) | 0);
-              break;
-            case 0x001: // SLLW
-              x[rd] = BigInt(a << (b & 31));
-              break;
-            case 0x005: // SRLW
-              x[rd] = BigInt((a >>> (b & 31)) | 0);
-              break;
-            case 0x105: // SRAW
-              x[rd] = BigInt(a >> (b & 31));
-              break;
-            case 0x008: // MULW
-              x[rd] = BigInt(Math.imul(a, b));
-              break;
-            case 0x00c:
-              x[rd] = BigInt(m.divw(a, b));
-              break;
-            case 0x00d:
-              x[rd] = BigInt(m.divuw(a, b));
-              break;
-            case 0x00e:
-              x[rd] = BigInt(m.remw(a, b));
-              break;
-            case 0x00f:
-              x[rd] = BigInt(m.remuw(a, b));
-              break;
-            default:
-              break decode;
-          }
-          break;
-        }
-
-        // AMO
-        case 0x0b: {
-          const cause = executeAtomic(core, insn);
-          if (cause === ILLEGAL_ATOMIC) break decode;
-          if (cause !== 0) {
-            raise(core, cause, u64(x[rs1]!), pcValue(pc));
-            pc = core.pc;
-            continue;
-          }
-          break;
-        }
-
-        // MISC-MEM
-        case 0x03:
-          if (funct3 > 1) break decode;
-          if (funct3 === 0) Atomics.add(fenceWord, 0, 0); // FENCE; FENCE.I needs nothing
-          break;
-
-        // SYSTEM
-        case 0x1c:
-          core.pc = pc;
-          csr.begun = start + begun - 1; // what mcycle and minstret count: the instructions before this one
-          executeSystem(core, insn, next);
-          x[0] = 0n;
-          pc = core.pc;
-          limit = begun; // look at the interrupts again
-          continue;
-
-        default:
-          break decode;
+        break;
       }
+
+      // LOAD: rd ← [rs1 + imm], whole accesses of RAM when aligned
+      case 0x00: {
+        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
+        at = gpa - base;
+        if (at >= 0 && at <= fast) {
+          switch (funct3) {
+            case 3: // LD
+              if (at & 7) break;
+              x[rd] = d64[at >>> 3]!;
+              x[0] = 0n;
+              pc = next;
+              continue;
+            case 2: // LW
+              if (at & 3) break;
+              x[rd] = BigInt(i32[at >>> 2]!);
+              x[0] = 0n;
+              pc = next;
+              continue;
+            case 0: // LB
+              x[rd] = BigInt((u8[at >>> 0]! << 24) >> 24);
+              x[0] = 0n;
+              pc = next;
+              continue;
+            case 1: // LH
+              if (at & 1) break;
+              x[rd] = BigInt((u16[at >>> 1]! << 16) >> 16);
+              x[0] = 0n;
+              pc = next;
+              continue;
+            case 4: // LBU
+              x[rd] = BigInt(u8[at >>> 0]!);
+              x[0] = 0n;
+              pc = next;
+              continue;
+            case 5: // LHU
+              if (at & 1) break;
+              x[rd] = BigInt(u16[at >>> 1]!);
+              x[0] = 0n;
+              pc = next;
+              continue;
+            case 6: // LWU
+              if (at & 3) break;
+              x[rd] = BigInt(i32[at >>> 2]! >>> 0);
+              x[0] = 0n;
+              pc = next;
+              continue;
+          }
+        }
+        // misaligned accesses, devices
+        if (funct3 === 7) {
+          legal = false;
+          break;
+        }
+        const value = memory.load(gpa, (1 << (funct3 & 3)) as AccessSize);
+        if (value === undefined) {
+          raise(core, isa.CAUSE_LOAD_ACCESS, u64(x[rs1]! + BigInt(insn >> 20)), pcValue(pc));
+          pc = core.pc;
+          continue;
+        }
+        x[rd] = funct3 & 4 ? value : BigInt.asIntN(8 << (funct3 & 3), value);
+        break;
+      }
+
+      // BRANCH
+      case 0x18: {
+        let taken = false;
+        switch (funct3) {
+          case 0: // BEQ
+            taken = x[rs1]! === x[rs2]!;
+            break;
+          case 1: // BNE
+            taken = x[rs1]! !== x[rs2]!;
+            break;
+          case 4: // BLT
+            taken = x[rs1]! < x[rs2]!;
+            break;
+          case 5: // BGE
+            taken = x[rs1]! >= x[rs2]!;
+            break;
+          case 6: // BLTU
+            taken = u64(x[rs1]!) < u64(x[rs2]!);
+            break;
+          case 7: // BGEU
+            taken = u64(x[rs1]!) >= u64(x[rs2]!);
+            break;
+          default:
+            legal = false;
+        }
+        if (taken) {
+          pc += ((insn >> 31) << 12) | ((insn << 4) & 0x800) | ((insn >> 20) & 0x7e0) | ((insn >> 7) & 0x1e);
+          continue;
+        }
+        break;
+      }
+
+      // STORE: [rs1 + imm] ← rs2
+      case 0x08: {
+        const imm = ((insn >> 25) << 5) | rd;
+        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
+        at = gpa - base;
+        if (at >= 0 && at <= fast) {
+          switch (funct3) {
+            case 3: // SD
+              if (at & 7) break;
+              d64[at >>> 3] = x[rs2]!;
+              pc = next;
+              continue;
+            case 2: // SW
+              if (at & 3) break;
+              i32[at >>> 2] = halves[2 * rs2]!;
+              pc = next;
+              continue;
+            case 1: // SH
+              if (at & 1) break;
+              u16[at >>> 1] = halves[2 * rs2]!;
+              pc = next;
+              continue;
+            case 0: // SB
+              u8[at >>> 0] = halves[2 * rs2]!;
+              pc = next;
+              continue;
+          }
+        }
+        // misaligned accesses, devices
+        if (funct3 > 3) {
+          legal = false;
+          break;
+        }
+        if (!memory.store(gpa, (1 << funct3) as AccessSize, x[rs2]!)) {
+          raise(core, isa.CAUSE_STORE_ACCESS, u64(x[rs1]! + BigInt(imm)), pcValue(pc));
+          pc = core.pc;
+          continue;
+        }
+        limit = begun; // a device may have raised or dropped a line
+        break;
+      }
+
+      // OP
+      case 0x0c: {
+        const a = x[rs1]!;
+        const b = x[rs2]!;
+        switch (insn >>> 25) {
+          case 0x00:
+            switch (funct3) {
+              case 0: // ADD
+                x[rd] = a + b;
+                break;
+              case 1: // SLL
+                shiftLeft(halves, rd, rs1, halves[2 * rs2]! & 63);
+                break;
+              case 2: // SLT
+                x[rd] = a < b ? 1n : 0n;
+                break;
+              case 3: // SLTU
+                x[rd] = u64(a) < u64(b) ? 1n : 0n;
+                break;
+              case 4: // XOR
+                x[rd] = a ^ b;
+                break;
+              case 5: // SRL
+                shiftRightLogical(halves, rd, rs1, halves[2 * rs2]! & 63);
+                break;
+              case 6: // OR
+                x[rd] = a | b;
+                break;
+              default: // AND
+                x[rd] = a & b;
+            }
+            break;
+          case 0x20:
+            if (funct3 === 0)
+              x[rd] = a - b; // SUB
+            else if (funct3 === 5)
+              shiftRightArithmetic(halves, rd, rs1, halves[2 * rs2]! & 63); // SRA
+            else legal = false;
+            break;
+          case 0x01:
+            switch (funct3) {
+              case 0: // MUL
+                x[rd] = a * b;
+                break;
+              case 1:
+                x[rd] = m.mulh(a, b);
+                break;
+              case 2:
+                x[rd] = m.mulhsu(a, b);
+                break;
+              case 3:
+                x[rd] = m.mulhu(a, b);
+                break;
+              case 4:
+                x[rd] = m.div(a, b);
+                break;
+              case 5:
+                x[rd] = m.divu(a, b);
+                break;
+              case 6:
+                x[rd] = m.rem(a, b);
+                break;
+              default:
+                x[rd] = m.remu(a, b);
+            }
+            break;
+          default:
+            legal = false;
+        }
+        break;
+      }
+
+      // LUI
+      case 0x0d:
+        x[rd] = BigInt(insn & ~0xfff);
+        break;
+
+      // AUIPC
+      case 0x05:
+        writeNumber(halves, rd, pc + (insn & ~0xfff));
+        break;
+
+      // JAL
+      case 0x1b:
+        writeNumber(halves, rd, next);
+        x[0] = 0n;
+        pc += ((insn >> 31) << 20) | (insn & 0xff000) | ((insn >> 9) & 0x800) | ((insn >> 20) & 0x7fe);
+        continue;
+
+      // JALR: the low bit of the target is cleared
+      case 0x19: {
+        if (funct3 !== 0) {
+          legal = false;
+          break;
+        }
+        const imm = insn >> 20;
+        const target = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
+        if (isExact(target)) {
+          pc = target - ((halves[2 * rs1]! + imm) & 1);
+        } else {
+          jump(core, u64(x[rs1]! + BigInt(imm)) & ~1n);
+          pc = core.pc;
+        }
+        writeNumber(halves, rd, next);
+        x[0] = 0n;
+        continue;
+      }
+
+      // OP-IMM-32: results are sign extended from 32 bits
+      case 0x06: {
+        const a = halves[2 * rs1]!;
+        switch (funct3) {
+          case 0: // ADDIW
+            x[rd] = BigInt((a + (insn >> 20)) | 0);
+            break;
+          case 1: // SLLIW
+            if (insn >>> 25 === 0) x[rd] = BigInt(a << rs2);
+            else legal = false;
+            break;
+          case 5:
+            if (insn >>> 25 === 0)
+              x[rd] = BigInt((a >>> rs2) | 0); // SRLIW
+            else if (insn >>> 25 === 0x20)
+              x[rd] = BigInt(a >> rs2); // SRAIW
+            else legal = false;
+            break;
+          default:
+            legal = false;
+        }
+        break;
+      }
+
+      // OP-32
+      case 0x0e: {
+        const a = halves[2 * rs1]!;
+        const b = halves[2 * rs2]!;
+        switch (((insn >>> 25) << 3) | funct3) {
+          case 0x000: // ADDW
+            x[rd] = BigInt((a + b) | 0);
+            break;
+          case 0x100: // SUBW
+            x[rd] = BigInt((a - b) | 0);
+            break;
+          case 0x001: // SLLW
+            x[rd] = BigInt(a << (b & 31));
+            break;
+          case 0x005: // SRLW
+            x[rd] = BigInt((a >>> (b & 31)) | 0);
+            break;
+          case 0x105: // SRAW
+            x[rd] = BigInt(a >> (b & 31));
+            break;
+          case 0x008: // MULW
+            x[rd] = BigInt(Math.imul(a, b));
+            break;
+          case 0x00c:
+            x[rd] = BigInt(m.divw(a, b));
+            break;
+          case 0x00d:
+            x[rd] = BigInt(m.divuw(a, b));
+            break;
+          case 0x00e:
+            x[rd] = BigInt(m.remw(a, b));
+            break;
+          case 0x00f:
+            x[rd] = BigInt(m.remuw(a, b));
+            break;
+          default:
+            legal = false;
+        }
+        break;
+      }
+
+      // AMO
+      case 0x0b: {
+        const cause = executeAtomic(core, insn);
+        if (cause === ILLEGAL_ATOMIC) {
+          legal = false;
+          break;
+        }
+        if (cause !== 0) {
+          raise(core, cause, u64(x[rs1]!), pcValue(pc));
+          pc = core.pc;
+          continue;
+        }
+        break;
+      }
+
+      // MISC-MEM
+      case 0x03:
+        if (funct3 > 1) {
+          legal = false;
+          break;
+        }
+        if (funct3 === 0) Atomics.add(fenceWord, 0, 0); // FENCE; FENCE.I needs nothing
+        break;
+
+      // SYSTEM
+      case 0x1c:
+        core.pc = pc;
+        csr.begun = start + begun - 1; // what mcycle and minstret count: the instructions before this one
+        executeSystem(core, insn, next);
+        x[0] = 0n;
+        pc = core.pc;
+        limit = begun; // look at the interrupts again
+        continue;
+
+      default:
+        legal = false;
+    }
+    if (legal) {
       x[0] = 0n;
       pc = next;
       continue;

@@ -8,22 +8,28 @@ const EBREAK = 0x0010_0073;
 const WFI = 0x1050_0073;
 const MRET = 0x3020_0073;
 
-/** SYSTEM: the instruction `insn` at core.pc. Leaves core.pc at the instruction to execute after it, which begins at `next` if it follows. */
+/**
+ * SYSTEM: the instruction `insn` at core.pc. Leaves core.pc at the instruction to execute after it; `next` is where it goes on
+ * if it does not jump.
+ */
 export function executeSystem(core: Core, insn: number, next: number): void {
   const mepc = pcValue(core.pc);
   switch (insn) {
     case ECALL: // priv-isa §3.3.1: mtval 0
-      return raise(core, CAUSE_MACHINE_ECALL, 0n, mepc);
+      raise(core, CAUSE_MACHINE_ECALL, 0n, mepc);
+      break;
     case EBREAK: // mtval is the address of the instruction, as QEMU has it (priv-isa §3.1.16 allows it or 0)
-      return raise(core, CAUSE_BREAKPOINT, mepc, mepc);
+      raise(core, CAUSE_BREAKPOINT, mepc, mepc);
+      break;
     case MRET:
-      return returnFromTrap(core);
+      returnFromTrap(core);
+      break;
     case WFI: // priv-isa §3.3.3; the engine ends the waiting if something is pending already
       core.waiting = true;
       core.pc = next;
-      return;
+      break;
+    default:
+      if ((insn & 0x3000) !== 0 && executeCsr(core, insn)) core.pc = next;
+      else raise(core, CAUSE_ILLEGAL_INSTRUCTION, BigInt(insn >>> 0), mepc);
   }
-  const funct3 = (insn >>> 12) & 7;
-  if ((funct3 & 3) !== 0 && executeCsr(core, insn)) core.pc = next;
-  else raise(core, CAUSE_ILLEGAL_INSTRUCTION, BigInt(insn >>> 0), mepc);
 }

@@ -1,0 +1,169 @@
+#include "lib/capture.h"
+#include "lib/clint.h"
+#include "lib/console.h"
+#include "lib/crc32.h"
+#include "lib/csr.h"
+#include "lib/edu.h"
+#include "lib/finisher.h"
+#include "lib/imsic.h"
+#include "lib/trap.h"
+
+/*
+ * Keeps every edu and capture device busy and checks all they do, until told otherwise on the console:
+ *   s  prints a line `@stats {json}`
+ *   q  stops the devices, checks what is still in the rings, prints a line `@final {json}`
+ *   x  powers off: status 0 if nothing was lost or wrong, else 1
+ */
+
+/* Frames of one device checked before the others get a turn. */
+#define BATCH 16
+
+/* 1 MiB for two seconds of frames: a pause of one second loses nothing. */
+static const struct capture_setup CAPTURE_SETUP = { .frames = 1024, .frame_size = 1024, .rate = 500, .irq_every = 16 };
+
+static struct edu edus[MAX_EDUS];
+static struct capture captures[MAX_CAPTURES];
+static u32 nr_edus, nr_captures;
+
+struct totals {
+	u64 factorials_ok, factorials_bad, dma_ok, dma_bad, interrupts_lost;
+	u64 frames_checked, frames_lost, frames_corrupt;
+};
+
+static struct totals sum(void)
+{
+	struct totals t = { 0 };
+
+	for (u32 i = 0; i < nr_edus; i++) {
+		t.factorials_ok += edus[i].factorials_ok;
+		t.factorials_bad += edus[i].factorials_bad;
+		t.dma_ok += edus[i].dma_ok;
+		t.dma_bad += edus[i].dma_bad;
+		t.interrupts_lost += edus[i].interrupts_lost;
+	}
+	for (u32 i = 0; i < nr_captures; i++) {
+		t.frames_checked += captures[i].checked;
+		t.frames_lost += captures[i].lost;
+		t.frames_corrupt += captures[i].corrupt;
+	}
+	return t;
+}
+
+static void report(const char *name)
+{
+	struct totals t = sum();
+
+	print("@%s {\"heartbeats\":%lu,\"factorialsOk\":%lu,\"factorialsBad\":%lu,\"dmaRoundTripsOk\":%lu,"
+	      "\"dmaRoundTripsBad\":%lu,\"framesChecked\":%lu,\"framesLost\":%lu,\"framesCorrupt\":%lu,"
+	      "\"interrupts\":%lu,\"spurious\":%lu,\"interruptsLost\":%lu,\"captures\":%u,\"edus\":%u}\n",
+	      name, clint_ticks(), t.factorials_ok, t.factorials_bad, t.dma_ok, t.dma_bad, t.frames_checked,
+	      t.frames_lost, t.frames_corrupt, imsic_taken(), imsic_spurious(), t.interrupts_lost, nr_captures, nr_edus);
+}
+
+static int exit_status(void)
+{
+	struct totals t = sum();
+
+	return t.factorials_bad | t.dma_bad | t.interrupts_lost | t.frames_lost | t.frames_corrupt ? 1 : 0;
+}
+
+static void announce(void)
+{
+	print("demo: %u edu, %u capture:", nr_edus, nr_captures);
+	for (u32 i = 0; i < nr_edus; i++)
+		print(" 00:%x.%u", edus[i].pci.slot, edus[i].pci.function);
+	for (u32 i = 0; i < nr_captures; i++)
+		print(" 00:%x.%u", captures[i].pci.slot, captures[i].pci.function);
+	print("\n");
+}
+
+/* Power off on an error of set-up, status 2. */
+static void require(const char *error)
+{
+	if (error == NULL)
+		return;
+	print("%s\n", error);
+	power_off(2);
+}
+
+static bool service_devices(bool stopping)
+{
+	bool worked = false;
+
+	for (u32 i = 0; i < nr_captures; i++)
+		worked |= capture_service(&captures[i], BATCH);
+	for (u32 i = 0; i < nr_edus; i++)
+		worked |= edu_service(&edus[i], stopping);
+	return worked;
+}
+
+static bool all_quiet(void)
+{
+	bool quiet = true;
+
+	for (u32 i = 0; i < nr_edus; i++)
+		quiet &= edu_idle(&edus[i]);
+	for (u32 i = 0; i < nr_captures; i++)
+		quiet &= capture_drained(&captures[i]);
+	return quiet;
+}
+
+/* Sleeps unless an interrupt has left work behind since the devices were serviced. */
+static void sleep_until_interrupt(void)
+{
+	bool work = false;
+
+	interrupts_off();
+	for (u32 i = 0; i < nr_edus; i++)
+		work |= edus[i].events != 0;
+	for (u32 i = 0; i < nr_captures; i++)
+		work |= captures[i].interrupted;
+	if (!work)
+		wait_for_interrupt(); /* also woken with interrupts off; taken when they are on again */
+	interrupts_on();
+}
+
+int main(void)
+{
+	const char *error;
+	bool stopping = false, finished = false;
+	u64 polled_at = 0;
+
+	crc32_start();
+	imsic_start();
+	nr_edus = edu_find(edus, MAX_EDUS, &error);
+	require(error);
+	nr_captures = capture_find(captures, MAX_CAPTURES, &error);
+	require(error);
+	announce();
+	clint_start();
+	interrupts_on();
+	for (u32 i = 0; i < nr_captures; i++)
+		require(capture_start(&captures[i], CAPTURE_SETUP));
+
+	for (;;) {
+		bool worked = service_devices(stopping);
+
+		if (clint_ticks() != polled_at) {
+			polled_at = clint_ticks();
+			switch (console_getc()) {
+			case 's':
+				report("stats");
+				break;
+			case 'q':
+				for (u32 i = 0; i < nr_captures && !stopping; i++)
+					capture_stop(&captures[i]);
+				stopping = true;
+				break;
+			case 'x':
+				power_off(exit_status());
+			}
+		}
+		if (stopping && !finished && all_quiet()) {
+			finished = true;
+			report("final");
+		}
+		if (!worked)
+			sleep_until_interrupt();
+	}
+}

@@ -1,0 +1,21 @@
+#ifndef PCIE_H
+#define PCIE_H
+
+#include "imsic.h"
+#include "types.h"
+
+/* PCI Express through ECAM at 0x3000_0000, bus 0. BARs get addresses in the 32-bit window from 0x4000_0000. */
+
+struct pci_device {
+	u64 config; /* gpa of its configuration space */
+	u32 slot, function;
+	u64 bar0;
+};
+
+/* Finds every vendor:device, up to max, places its BARs and switches memory decoding and bus mastering on. */
+u32 pcie_find(u16 vendor, u16 device, struct pci_device *found, u32 max);
+
+/* Programs the MSI capability with one message and switches it on; false if the function has none. */
+bool pcie_enable_msi(const struct pci_device *device, struct msi msi);
+
+#endif

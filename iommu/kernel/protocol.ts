@@ -1,6 +1,5 @@
 /** Between the board (the host's main thread) and the kernel worker: what it is started with, and the messages both ways. */
 import type { MessagePort } from 'node:worker_threads';
-import { atomic32, defineShared } from '../../platform/shared.ts';
 import type { PciFunction } from '../hardware/pci-function.ts';
 import type { PaRange } from '../hardware/physical.ts';
 import type { RamHashReply } from './control.ts';
@@ -21,7 +20,7 @@ export interface KernelWorkerData {
   readonly functions: readonly PciFunction[];
   /** Requests to the board's main thread. In the worker's transferList. */
   readonly board: MessagePort;
-  /** BoardReply: synchronous answers to BoardCalls. */
+  /** Where BoardCalls are answered (iommu/hardware/board-reply.ts). */
   readonly boardReply: SharedArrayBuffer;
 }
 
@@ -77,26 +76,3 @@ export type BoardRequest = BoardCall | BoardErrand;
 export type BoardAnswer =
   | { readonly id: number; readonly reply: RamHashReply | Record<string, never> }
   | { readonly id: number; readonly errno: number; readonly message: string };
-
-/** The board's answer to the BoardCall under way; there is at most one. */
-export const BoardReply = defineShared('board reply', {
-  answered: atomic32, // board: the call's seq, stored last and notified; publishes the rest
-  errno: atomic32, // board: 0 or the positive errno
-  pfnLo: atomic32, // board: first pfn of the range, for attach-*
-  pfnHi: atomic32,
-});
-
-/** The board's side of BoardReply: answers the call `seq` with the first pfn of a range, or with an errno. */
-export function answerBoardCall(
-  reply: SharedArrayBuffer,
-  seq: number,
-  result: { pfn: number } | { errno: number },
-): void {
-  const words = new Int32Array(reply);
-  const pfn = 'pfn' in result ? result.pfn : 0;
-  words[BoardReply.word.errno] = 'errno' in result ? result.errno : 0;
-  words[BoardReply.word.pfnLo] = pfn >>> 0;
-  words[BoardReply.word.pfnHi] = Math.floor(pfn / 2 ** 32);
-  Atomics.store(words, BoardReply.word.answered, seq); // pairs with the load in board-client.ts:call
-  Atomics.notify(words, BoardReply.word.answered);
-}

@@ -1,6 +1,6 @@
 /**
  * The C extension (unpriv-isa §27): every 16-bit instruction is one 32-bit instruction, written shorter. `expand` gives
- * that instruction; the hart executes nothing else. Comments name the forms as the manual's tables 34–36 do.
+ * that instruction, never 0; the hart executes nothing else. Comments name the forms as the manual's tables 34–36 do.
  */
 
 /** What reserved and unimplemented encodings expand to: all ones is defined illegal (unpriv-isa §1.5). */
@@ -154,8 +154,3 @@ const jumpOffset = (c: number): number =>
       bits(c, 2, 1, 5),
     12,
   );
-
-/** All 65536 expansions, so that the hart looks one up by its 16 bits. 0.25 MiB, filled in 2 ms. */
-export function expansionTable(): Int32Array {
-  return Int32Array.from({ length: 0x1_0000 }, (_, c) => ((c & 3) === 3 ? ILLEGAL : expand(c)));
-}

@@ -1,5 +1,5 @@
 import { executeAtomic, ILLEGAL_ATOMIC } from './atomic.ts';
-import { expansionTable } from './compressed.ts';
+import { expand } from './compressed.ts';
 import type { Core } from './core.ts';
 import * as isa from './isa.ts';
 import { type AccessSize, isExact, type Memory } from './memory.ts';
@@ -8,7 +8,8 @@ import { shiftLeft, shiftRightArithmetic, shiftRightLogical } from './shift.ts';
 import { executeSystem } from './system.ts';
 import { jump, pcValue, raise } from './trap.ts';
 
-const EXPANDED = expansionTable();
+/** Expansions of the 16-bit instructions met so far, by their bits; 0 = not met. (All at once costs 40 ms of start-up.) */
+const expanded = new Int32Array(0x1_0000);
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /** FENCE: a sequentially consistent read-modify-write, which V8 moves no access across and x86 and arm64 make a barrier. */
@@ -50,7 +51,8 @@ export function execute(core: Core, budget: number): number {
         insn = parcel | (u16[(at >>> 1) + 1]! << 16);
         next = pc + 4;
       } else {
-        insn = EXPANDED[parcel]!;
+        insn = expanded[parcel]!;
+        if (insn === 0) insn = expanded[parcel] = expand(parcel);
         next = pc + 2;
       }
     } else {
@@ -62,7 +64,7 @@ export function execute(core: Core, budget: number): number {
         pc = core.pc;
         continue;
       }
-      insn = (parcel & 3) === 3 ? parcel | (upper << 16) : EXPANDED[parcel]!;
+      insn = (parcel & 3) === 3 ? parcel | (upper << 16) : expand(parcel);
       next = (parcel & 3) === 3 ? pc + 4 : pc + 2;
     }
     begun++;

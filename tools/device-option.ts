@@ -8,15 +8,11 @@ export interface DeviceOption {
 
 /** Splits at single commas; `,,` is a comma of the text (QEMU util/keyval.c, "value escapes"). */
 function splitCommas(text: string): string[] {
-  const parts = [''];
-  for (let at = 0; at < text.length; at++) {
-    if (text[at] !== ',') parts[parts.length - 1] += text[at];
-    else if (text[at + 1] === ',') {
-      parts[parts.length - 1] += ',';
-      at++;
-    } else parts.push('');
-  }
-  return parts;
+  const commaOfTheText = '\0'; // no argument can hold a NUL
+  return text
+    .replaceAll(',,', commaOfTheText)
+    .split(',')
+    .map((part) => part.replaceAll(commaOfTheText, ','));
 }
 
 const NAME = /^[a-z][a-z0-9-]*$/;

@@ -5,7 +5,8 @@ const fromSource = import.meta.url.endsWith('.ts');
 const dist = new URL(fromSource ? '../dist/' : './', import.meta.url);
 
 /** A built program: what runs as a process of its own always runs from dist (tsx would cost every start 170 ms). */
-export const programPath = (name: 'livevmm' | 'vmm'): string => fileURLToPath(new URL(`${name}.mjs`, dist));
+export const programPath = (name: 'livevmm' | 'vmm' | 'bare-exec'): string =>
+  fileURLToPath(new URL(`${name}.mjs`, dist));
 
 /** A toy guest's ELF. */
 export const guestPath = (name: string): string => fileURLToPath(new URL(`../guest/programs/${name}.elf`, dist));

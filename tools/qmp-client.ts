@@ -89,7 +89,10 @@ export class QmpClient {
           });
         }),
         new Promise<never>((_, reject) => {
-          timer = setTimeout(() => reject(new CommandError(`the monitor was silent for ${timeoutMs} ms`)), timeoutMs);
+          timer = setTimeout(
+            () => reject(new CommandError(`the monitor was silent for ${timeoutMs} ms`)),
+            timeoutMs,
+          ).unref();
         }),
         this.#lost,
       ]);

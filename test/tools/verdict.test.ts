@@ -43,6 +43,7 @@ const guest: GuestFacts = {
   framesCorrupt: 0,
   interrupts: 2000,
   spurious: 0,
+  interruptsLost: 0,
 };
 
 const good: DemoFacts = {
@@ -94,6 +95,7 @@ describe('the verdict', () => {
     ['no frame was checked', withGuest({ framesChecked: 0 }), /no frame/],
     ['a frame was lost', withGuest({ framesLost: 1 }), /1 frames were lost/],
     ['a frame was corrupt', withGuest({ framesCorrupt: 1 }), /1 frames were corrupt/],
+    ['the guest missed an interrupt', withGuest({ interruptsLost: 1 }), /missed 1 interrupts/],
     ['interrupts were not counted', { ...good, interrupts: null }, /not counted/],
     ['no interrupt was raised', { ...good, interrupts: { raised: 0, delivered: 0, lost: 0 } }, /no interrupt/],
     ['an interrupt was lost', { ...good, interrupts: { raised: 9, delivered: 8, lost: 1 } }, /9 interrupts raised, 8/],

@@ -14,7 +14,7 @@ import { type DeviceOption, parseDeviceOption, passthroughBdf } from '../device-
 import { programPath } from '../programs.ts';
 import { exitStatus, onEndingSignal } from '../signals.ts';
 import { claimSocketPath, defaultQmpSocket, privateDir } from '../sockets.ts';
-import { parseProfile } from '../vfio-profile.ts';
+import { parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
 
@@ -74,7 +74,7 @@ async function runOnPrivateHost(
   const socketPath = join(dir, 'host.sock');
   let board: Board | undefined;
   try {
-    board = await startHost({ devices, socketPath, profile: parseProfile(profile) });
+    board = await startHost({ devices, socketPath, profile });
     const bdfs = board.info().devices.map(({ bdf }) => bdf);
     return await runChild(vmmArguments(socketPath, bdfs, options));
   } finally {
@@ -104,7 +104,7 @@ export const run: Command = {
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');
-      return runOnPrivateHost(devices, options['vfio-profile'], vmm);
+      return runOnPrivateHost(devices, parseProfile(options['vfio-profile']), vmm);
     }
     const other = devices.find(({ type }) => type !== 'vfio-pci');
     if (other)

@@ -1,8 +1,8 @@
 /** `livevmm update`: asks a running VMM to replace itself, waits until the guest runs again, says what it cost. */
 import { resolve } from 'node:path';
 
-import { type Command, CommandError, parseOptions } from '../command.ts';
-import { parseUpdateEvent, type UpdateReport } from '../live-update-event.ts';
+import { type Command, parseOptions } from '../command.ts';
+import { liveUpdate, type UpdateReport } from '../live-update.ts';
 import { QmpClient } from '../qmp-client.ts';
 import { findQmpSocket } from '../sockets.ts';
 
@@ -16,9 +16,6 @@ If the new image cannot be started, the guest runs on in the old one and this co
   --node PATH   another node binary to run it
   --json        print one JSON document
 `;
-
-/** Longest update that is waited for. */
-const TIMEOUT_MS = 60_000;
 
 function describe(report: UpdateReport): string {
   const phases = Object.entries(report.phasesMs).map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`);
@@ -39,18 +36,10 @@ export const update: Command = {
     });
     const qmp = await QmpClient.connect(options.qmp ?? (await findQmpSocket()));
     try {
-      const ended = qmp.nextEvent(
-        ({ event, data }) => event === 'LIVE_UPDATE' && data.status !== 'started',
-        TIMEOUT_MS,
-      );
-      ended.catch(() => {}); // awaited below; the command itself may be refused first
-      await qmp.execute('live-update', {
+      const report = await liveUpdate(qmp, {
         ...(options.to === undefined ? {} : { to: resolve(options.to) }),
         ...(options.node === undefined ? {} : { node: resolve(options.node) }),
       });
-      const report = parseUpdateEvent(await ended);
-      if (report.status === 'failed')
-        throw new CommandError(`the update failed, the old image runs on: ${report.error}`);
       process.stdout.write(options.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
       return 0;
     } finally {

@@ -46,6 +46,8 @@ export interface GuestFacts {
   readonly framesCorrupt: number;
   readonly interrupts: number;
   readonly spurious: number;
+  /** Work that was done without the interrupt that should have said so. */
+  readonly interruptsLost: number;
 }
 
 export interface InterruptFacts {

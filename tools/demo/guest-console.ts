@@ -13,7 +13,11 @@ export class GuestConsole {
   readonly #input: Writable;
   readonly #waiting: { readonly kind: Kind; readonly resolve: (facts: GuestFacts) => void }[] = [];
   readonly #lines: string[] = [];
-  #heard: (line: string) => void = () => {};
+  #greet: (line: string) => void = () => {};
+  /** The guest's first line, which names the devices it found. */
+  readonly greeting = new Promise<string>((resolve) => {
+    this.#greet = resolve;
+  });
 
   constructor(output: Readable, input: Writable) {
     this.#input = input;
@@ -25,7 +29,7 @@ export class GuestConsole {
     const match = REPORT.exec(line);
     if (!match) {
       this.#lines.push(line);
-      this.#heard(line);
+      this.#greet(line);
       return;
     }
     const facts = JSON.parse(match[2]!) as GuestFacts;
@@ -36,11 +40,6 @@ export class GuestConsole {
   /** What the guest said besides its reports. */
   get lines(): readonly string[] {
     return this.#lines;
-  }
-
-  /** Calls `listener` with every further line that is not a report. */
-  onLine(listener: (line: string) => void): void {
-    this.#heard = listener;
   }
 
   /** 's': its counts so far. */
@@ -70,7 +69,7 @@ export class GuestConsole {
       const timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
         reject(new CommandError(`the guest did not answer '${letter}' within ${timeoutMs} ms`));
-      }, timeoutMs);
+      }, timeoutMs).unref();
       this.#waiting.push(waiting);
       this.#input.write(letter);
     });

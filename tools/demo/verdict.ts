@@ -60,6 +60,7 @@ function guestFailures(guest: GuestFacts): string[] {
     ...unless(guest.framesChecked > 0, 'the guest checked no frame'),
     ...unless(guest.framesLost === 0, `${guest.framesLost} frames were lost`),
     ...unless(guest.framesCorrupt === 0, `${guest.framesCorrupt} frames were corrupt`),
+    ...unless(guest.interruptsLost === 0, `the guest missed ${guest.interruptsLost} interrupts`),
   ];
 }
 

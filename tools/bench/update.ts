@@ -1,0 +1,77 @@
+/** Pause of live updates against a bare execve of the same node, over number of devices and RAM size; gaps in the devices' DMA. */
+import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { DeviceFacts } from '../demo/facts.ts';
+import { Machine } from '../demo/machine.ts';
+import { Observer } from '../demo/observer.ts';
+import { liveUpdate } from '../live-update.ts';
+import { guestPath, programPath } from '../programs.ts';
+import { type Figure, median } from './result.ts';
+
+const UPDATES = 5;
+/** Between two updates, so that there is a window of DMA without one. */
+const BETWEEN_MS = 400;
+
+/** Milliseconds from execve to the first line of the new image. */
+function bareExecMs(): number {
+  const nanoseconds = execFileSync(process.execPath, [programPath('bare-exec')], { encoding: 'utf8' });
+  return Number(nanoseconds) / 1e6;
+}
+
+interface Pauses {
+  readonly pauseMs: number;
+  readonly gapBeforeUs: number;
+  readonly gapInPauseUs: number;
+}
+
+/** Medians over UPDATES updates of a machine under the demo's load. */
+async function measure(captures: number, memory: string, progress: (text: string) => void): Promise<Pauses> {
+  const machine = await Machine.start({
+    devices: ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', ...new Array<string>(captures).fill('capture')],
+    memory,
+    kernel: guestPath('demo'),
+  });
+  try {
+    const observer = new Observer(machine);
+    const counters = observer.counters();
+    const pauses: number[] = [];
+    const devices: DeviceFacts[] = [];
+    for (let done = 0; done < UPDATES; done++) {
+      progress(`${captures} capture devices, ${memory} of RAM: update ${done + 1} of ${UPDATES}`);
+      await sleep(BETWEEN_MS);
+      const { pauseMs, pauseStartNs, pauseEndNs } = await liveUpdate(machine.qmp);
+      await sleep(pauseMs);
+      pauses.push(pauseMs);
+      const facts = observer.deviceFacts(pauseStartNs, pauseEndNs, counters, counters);
+      devices.push(facts.find(({ name }) => name === 'capture')!);
+    }
+    return {
+      pauseMs: median(pauses),
+      gapBeforeUs: median(devices.map(({ maxGapUsBefore }) => maxGapUsBefore)),
+      gapInPauseUs: median(devices.map(({ maxGapUsDuringPause }) => maxGapUsDuringPause)),
+    };
+  } finally {
+    await machine.stop();
+  }
+}
+
+export async function benchUpdate(progress: (text: string) => void): Promise<Figure[]> {
+  progress('bare execve');
+  const bare = median(Array.from({ length: UPDATES }, bareExecMs));
+  const small = await measure(1, '64M', progress);
+  const manyDevices = await measure(8, '64M', progress);
+  const muchRam = await measure(1, '1G', progress);
+  return [
+    { what: 'bare execve of node to its first line', value: bare, unit: 'ms' },
+    { what: 'update pause, 1 capture device, 64 MiB', value: small.pauseMs, unit: 'ms' },
+    { what: 'update pause / bare execve', value: small.pauseMs / bare, unit: '×', atMost: 1.6 },
+    { what: 'update pause, 8 capture devices, 64 MiB', value: manyDevices.pauseMs, unit: 'ms' },
+    { what: 'update pause, 8 devices / 1 device', value: manyDevices.pauseMs / small.pauseMs, unit: '×' },
+    { what: 'update pause, 1 capture device, 1 GiB', value: muchRam.pauseMs, unit: 'ms' },
+    { what: 'update pause, 1 GiB / 64 MiB', value: muchRam.pauseMs / small.pauseMs, unit: '×' },
+    { what: 'largest DMA gap, equal window before', value: small.gapBeforeUs, unit: 'µs' },
+    { what: 'largest DMA gap in the pause', value: small.gapInPauseUs, unit: 'µs' },
+    { what: 'largest DMA gap, pause / before', value: small.gapInPauseUs / small.gapBeforeUs, unit: '×', atMost: 2 },
+  ];
+}

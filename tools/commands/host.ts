@@ -1,0 +1,60 @@
+/** `livevmm host`: the board and its kernel in the foreground. */
+import { type Board, startHost } from '../../devices/board/host.ts';
+import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/profile.ts';
+import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
+import { parseDeviceOption } from '../device-option.ts';
+import { untilEndingSignal } from '../signals.ts';
+import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
+
+const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--vfio-profile VERSION] [--json]
+
+A machine without VMM: memory, an IOMMU, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
+UNIX socket. Runs until SIGINT or SIGTERM.
+
+  --socket PATH          where it listens (default: in $XDG_RUNTIME_DIR/livevmm), mode 0600
+  --device TYPE[,...]    puts a device on the PCI bus, from slot 2 upward; may be repeated
+      edu                QEMU's educational device: dma-latency-ms=100, dma-mask=0xfffffff
+      capture            a frame grabber: writes checksummed frames to a ring in memory, for ever
+  --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${PROFILE_NAMES[0]})
+  --json                 print one JSON document when it listens
+`;
+
+export function parseProfile(text: string): ProfileName {
+  const name = PROFILE_NAMES.find((profile) => profile === text);
+  if (!name) throw new UsageError(`--vfio-profile: one of ${PROFILE_NAMES.join(', ')}, not '${text}'`);
+  return name;
+}
+
+function describe(socket: string, devices: ReturnType<Board['info']>['devices']): string {
+  const lines = devices.map(({ bdf, name, group }) => `  ${bdf}  ${name.padEnd(8)} /dev/vfio/${group}\n`);
+  return `listening on ${socket}\n${lines.length > 0 ? lines.join('') : '  no devices: give --device\n'}`;
+}
+
+export const host: Command = {
+  summary: 'run a board with devices, and the kernel that offers them by VFIO',
+  help: HELP,
+  async run(words) {
+    const options = parseOptions(words, {
+      socket: { type: 'string' },
+      device: { type: 'string', multiple: true, default: [] },
+      'vfio-profile': { type: 'string', default: PROFILE_NAMES[0]! },
+      json: { type: 'boolean', default: false },
+    });
+    const devices = options.device.map(parseDeviceOption);
+    const profile = parseProfile(options['vfio-profile']);
+    const socket = options.socket ?? defaultHostSocket();
+    await claimSocketPath(socket);
+    const asked = untilEndingSignal();
+    const board = await startHost({ devices, socketPath: socket, profile });
+    try {
+      const { devices: found } = board.info();
+      process.stdout.write(
+        options.json ? `${JSON.stringify({ socket, profile, devices: found })}\n` : describe(socket, found),
+      );
+      await Promise.race([asked, board.failed.then((message: string) => Promise.reject(new CommandError(message)))]);
+      return 0;
+    } finally {
+      await board.stop();
+    }
+  },
+};

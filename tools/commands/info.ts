@@ -1,0 +1,70 @@
+/** `livevmm info`: what a running host has and does. */
+import type { ContainerInfo, DeviceInfo, HostInfo } from '../../iommu/kernel/control.ts';
+import { type Command, parseOptions } from '../command.ts';
+import { HostClient } from '../host-client.ts';
+import { defaultHostSocket } from '../sockets.ts';
+import { formatTable } from '../table.ts';
+
+const HELP = `Usage: livevmm info [--host SOCKET] [--json]
+
+Devices with their groups and counters, containers with their mappings, page-table writes and clients of a running host.
+
+  --host SOCKET   where 'livevmm host' listens (default: in $XDG_RUNTIME_DIR/livevmm)
+  --json          print one JSON document
+`;
+
+/** linux/vfio.h: VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU. */
+const IOMMU_TYPES: Readonly<Record<number, string>> = { 1: 'type1', 3: 'type1v2' };
+
+const deviceRow = (d: DeviceInfo): string[] => [
+  d.bdf,
+  d.name,
+  `/dev/vfio/${d.group}`,
+  ...[d.transactions, d.bytesRead, d.bytesWritten, d.faults, d.interruptsRaised, d.interruptsDropped, d.opens].map(
+    String,
+  ),
+];
+
+const containerRow = (c: ContainerInfo): string[] => [
+  String(c.id),
+  c.iommuType === undefined ? '-' : (IOMMU_TYPES[c.iommuType] ?? String(c.iommuType)),
+  c.groups.join(' '),
+  ...[c.mappings, c.mappedBytes, c.invalidVaddrs].map(String),
+];
+
+function describe({ profile, pid, pinnedPages, devices, containers, units, clients }: HostInfo): string {
+  const parts = [
+    `host pid ${pid}, VFIO as of Linux ${profile}, ${pinnedPages} pages pinned\n`,
+    formatTable(
+      ['device', 'type', 'group', 'DMAs', 'read', 'written', 'faults', 'irqs', 'dropped', 'opens'],
+      devices.map(deviceRow),
+    ),
+  ];
+  if (containers.length > 0) {
+    const head = ['container', 'iommu', 'groups', 'mappings', 'bytes', 'invalid vaddrs'];
+    parts.push(formatTable(head, containers.map(containerRow)));
+  }
+  parts.push(units.map(({ unit, pteWrites }) => `IOMMU ${unit}: ${pteWrites} page-table words written\n`).join(''));
+  parts.push(
+    clients
+      .map((c) => `client pid ${c.pid}: ${c.channels} threads, ${c.lockedPages} pages locked, ${c.files.join(' ')}\n`)
+      .join(''),
+  );
+  return parts.join('\n');
+}
+
+export const info: Command = {
+  summary: 'show devices, groups, mappings and counters of a running host',
+  help: HELP,
+  async run(words) {
+    const options = parseOptions(words, { host: { type: 'string' }, json: { type: 'boolean', default: false } });
+    const client = new HostClient(options.host ?? defaultHostSocket());
+    try {
+      const answer = client.ask({ op: 'info' });
+      process.stdout.write(options.json ? `${JSON.stringify(answer, undefined, 2)}\n` : describe(answer));
+      return 0;
+    } finally {
+      client.close();
+    }
+  },
+};

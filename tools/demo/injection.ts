@@ -1,0 +1,36 @@
+/** Defects on purpose, each of which must turn the verdict: the proof that the demo can fail. */
+import { UsageError } from '../command.ts';
+import type { Machine } from './machine.ts';
+
+export const DEFECTS = ['corrupt-frame', 'drop-interrupt', 'touch-pte', 'stop-capture', 'wrong-memfd'] as const;
+export type Defect = (typeof DEFECTS)[number];
+
+export function parseDefect(text: string): Defect {
+  const defect = DEFECTS.find((name) => name === text);
+  if (!defect) throw new UsageError(`--inject: one of ${DEFECTS.join(', ')}, not '${text}'`);
+  return defect;
+}
+
+/** Options of a VMM that is to do the defect itself. */
+export function vmmOptionsFor(defect: Defect | undefined): string[] {
+  return defect === 'wrong-memfd' ? ['--inject', 'wrong-memfd'] : [];
+}
+
+/** Makes the host do it: called when the first update has started, and devices DMA while nobody looks. */
+export function injectIntoHost(defect: Defect, { host, devices }: Machine): void {
+  const capture = devices.find(({ name }) => name === 'capture');
+  switch (defect) {
+    case 'touch-pte':
+      host.ask({ op: 'inject', defect });
+      break;
+    case 'corrupt-frame':
+    case 'drop-interrupt':
+      host.ask({ op: 'inject', defect, bdf: capture!.bdf });
+      break;
+    case 'stop-capture':
+      host.ask({ op: 'stop-device', bdf: capture!.bdf });
+      break;
+    case 'wrong-memfd': // the VMM's own doing
+      break;
+  }
+}

@@ -1,0 +1,96 @@
+/** Watches a host from outside: the devices' own timelines, the page-table writer's counter, fault counters. */
+import type { HostInfo } from '../../iommu/kernel/control.ts';
+import { monotonicNs } from '../../platform/clock.ts';
+import type { DeviceFacts, InterruptFacts } from './facts.ts';
+import type { Machine } from './machine.ts';
+import { BUCKET_NS, type Bucket, type DeviceSeries } from './throughput.ts';
+
+/** Counters that only grow, at one moment. */
+export interface Counters {
+  readonly pteWrites: number;
+  /** DMA faults by bdf. */
+  readonly faults: ReadonlyMap<string, number>;
+}
+
+/** A timeline bucket may still be written to for this long. */
+const SETTLED_NS = 3 * BUCKET_NS;
+
+const floorToBucket = (ns: number): number => Math.floor(ns / BUCKET_NS) * BUCKET_NS;
+const ceilToBucket = (ns: number): number => Math.ceil(ns / BUCKET_NS) * BUCKET_NS;
+
+export class Observer {
+  readonly #machine: Machine;
+  readonly #series: { readonly bdf: string; readonly name: string; readonly buckets: Bucket[] }[];
+  #seenNs: number;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#series = machine.devices.map(({ bdf, name }) => ({ bdf, name, buckets: [] }));
+    this.#seenNs = floorToBucket(monotonicNs());
+  }
+
+  /** What was gathered so far. */
+  get series(): readonly DeviceSeries[] {
+    return this.#series;
+  }
+
+  /** Fetches what the devices did since the last call. */
+  gather(): void {
+    const toNs = floorToBucket(monotonicNs() - SETTLED_NS);
+    if (toNs <= this.#seenNs) return;
+    for (const { bdf, buckets } of this.#series) {
+      buckets.push(...this.#machine.host.ask({ op: 'timeline', bdf, fromNs: this.#seenNs, toNs }).buckets);
+    }
+    this.#seenNs = toNs;
+  }
+
+  #info(): HostInfo {
+    return this.#machine.host.ask({ op: 'info' });
+  }
+
+  counters(): Counters {
+    const { units, devices } = this.#info();
+    return {
+      pteWrites: units.reduce((sum, unit) => sum + unit.pteWrites, 0),
+      faults: new Map(devices.map(({ bdf, faults }) => [bdf, faults])),
+    };
+  }
+
+  /** MSIs sent by the devices of this machine, also those that nobody was armed for. */
+  interruptsRaised(): number {
+    return this.#info().devices.reduce((sum, device) => sum + device.interruptsRaised + device.interruptsDropped, 0);
+  }
+
+  /**
+   * Each device in the pause [startNs, endNs) and in the windows of equal length beside it. Only whole milliseconds inside the
+   * pause count, so nothing that happened before or after it is taken for DMA during it.
+   */
+  deviceFacts(startNs: number, endNs: number, before: Counters, after: Counters): DeviceFacts[] {
+    const from = ceilToBucket(startNs);
+    const to = Math.max(from, floorToBucket(endNs));
+    const span = to - from;
+    const ask = (bdf: string, fromNs: number, toNs: number) =>
+      this.#machine.host.ask({ op: 'timeline', bdf, fromNs, toNs });
+    return this.#machine.devices.map(({ bdf, name }) => {
+      const earlier = ask(bdf, from - BUCKET_NS - span, from - BUCKET_NS);
+      const during = ask(bdf, from, to);
+      const later = ask(bdf, to + BUCKET_NS, to + BUCKET_NS + span);
+      return {
+        bdf,
+        name,
+        dmaBefore: earlier.transactions,
+        dmaDuringPause: during.transactions,
+        dmaAfter: later.transactions,
+        bytesDuringPause: during.bytes,
+        maxGapUsBefore: Math.round(earlier.maxGapUs),
+        maxGapUsDuringPause: Math.round(during.maxGapUs),
+        faults: (after.faults.get(bdf) ?? 0) - (before.faults.get(bdf) ?? 0),
+      };
+    });
+  }
+}
+
+/** Sum of what the VMM's interrupt thread took from the eventfds. */
+export function interruptFacts(raised: number, delivered: number): InterruptFacts {
+  return { raised, delivered, lost: raised - delivered };
+}

@@ -1,0 +1,178 @@
+/** One demo run from boot to the last count: N live updates of a VMM whose devices are busy. Gathers facts, judges nothing. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { monotonicNs } from '../../platform/clock.ts';
+import { liveUpdate } from '../live-update.ts';
+import type { DemoFacts, GuestFacts, InterruptFacts, UpdateFacts } from './facts.ts';
+import { type Defect, injectIntoHost } from './injection.ts';
+import type { Machine } from './machine.ts';
+import { interruptFacts, type Observer } from './observer.ts';
+import { ramHashMatches } from './ram-hash.ts';
+
+export interface SessionOptions {
+  readonly updates: number;
+  readonly seconds: number;
+  readonly inject?: Defect | undefined;
+  /** Ends the run early. */
+  readonly signal: AbortSignal;
+}
+
+/** What a run tells while it goes on. */
+export interface SessionEvents {
+  step(text: string): void;
+  updated(update: UpdateFacts): void;
+}
+
+const ANSWER_MS = 5_000;
+const READY_MS = 30_000;
+const FINAL_MS = 20_000;
+const COUNT_MS = 2_000;
+/** Of the run's seconds, for boot and for the counts at the end. */
+const RESERVED_MS = 3_000;
+/** Between two updates the guest needs time to be seen running. */
+const LEAST_INTERVAL_MS = 500;
+/** After a pause: time to see the devices and the guest's heart go on. */
+const AFTERMATH_MS = 200;
+
+export class Session {
+  readonly #machine: Machine;
+  readonly #observer: Observer;
+  readonly #options: SessionOptions;
+  readonly #events: SessionEvents;
+  readonly #updates: UpdateFacts[] = [];
+  readonly #errors: string[] = [];
+
+  constructor(machine: Machine, observer: Observer, options: SessionOptions, events: SessionEvents) {
+    this.#machine = machine;
+    this.#observer = observer;
+    this.#options = options;
+    this.#events = events;
+  }
+
+  async run(): Promise<DemoFacts> {
+    const { updates, signal } = this.#options;
+    const pid = this.#machine.vmm.pid;
+    await this.#attempt(async () => {
+      await this.#untilBusy();
+      await this.#updateAll();
+    });
+    const guest = await this.#attempt(() => this.#finalCount());
+    const interrupts = await this.#attempt(() => this.#countInterrupts());
+    const hashes = await this.#attempt(() => this.#compareRam(guest === null));
+    signal.throwIfAborted();
+    return {
+      updatesWanted: updates,
+      pid,
+      updates: this.#updates,
+      pteWritesDuringUpdates: this.#updates.reduce((sum, { pteWrites }) => sum + pteWrites, 0),
+      guest,
+      interrupts,
+      ramHashMatches: hashes,
+      errors: this.#errors,
+    };
+  }
+
+  /** A step whose failure is one of the facts. */
+  async #attempt<T>(step: () => Promise<T>): Promise<T | null> {
+    try {
+      this.#options.signal.throwIfAborted();
+      return await this.#machine.whileAlive(step());
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      const { message } = error as Error;
+      if (!this.#errors.includes(message)) this.#errors.push(message);
+      return null;
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return sleep(ms, undefined, { signal: this.#options.signal });
+  }
+
+  /** Waits until the guest has seen each kind of work done. */
+  async #untilBusy(): Promise<void> {
+    this.#events.step('guest boots');
+    const deadline = monotonicNs() + READY_MS * 1e6;
+    for (;;) {
+      const { heartbeats, factorialsOk, dmaRoundTripsOk, framesChecked } = await this.#stats();
+      if (heartbeats > 0 && factorialsOk > 0 && dmaRoundTripsOk > 0 && framesChecked > 0) return;
+      if (monotonicNs() > deadline) throw new Error(`the guest was not at work within ${READY_MS} ms`);
+      await this.#pause(50);
+    }
+  }
+
+  #stats(): Promise<GuestFacts> {
+    return this.#machine.console.stats(ANSWER_MS);
+  }
+
+  async #updateAll(): Promise<void> {
+    const { updates, seconds } = this.#options;
+    const intervalNs = Math.max(LEAST_INTERVAL_MS, (seconds * 1000 - RESERVED_MS) / updates) * 1e6;
+    const start = monotonicNs();
+    for (let index = 0; index < updates; index++) {
+      const due = start + (index + 0.5) * intervalNs;
+      this.#events.step('guest runs');
+      await this.#pause(Math.max(LEAST_INTERVAL_MS, (due - monotonicNs()) / 1e6));
+      this.#events.step(`update ${index + 1}`);
+      const facts = await this.#updateOnce(index === 0 ? this.#options.inject : undefined);
+      this.#updates.push(facts);
+      this.#events.updated(facts);
+    }
+  }
+
+  async #updateOnce(defect: Defect | undefined): Promise<UpdateFacts> {
+    const observer = this.#observer;
+    const { heartbeats: heartbeatsBefore } = await this.#stats();
+    const before = observer.counters();
+    const report = await liveUpdate(this.#machine.qmp, {}, () => {
+      if (defect) injectIntoHost(defect, this.#machine);
+    });
+    const { generation, pid, vaddrOld, vaddrNew, pauseMs, pauseStartNs, pauseEndNs, phasesMs } = report;
+    await this.#pause(pauseMs + AFTERMATH_MS);
+    const { heartbeats: heartbeatsAfter } = await this.#stats();
+    const after = observer.counters();
+    return {
+      generation,
+      pid,
+      vaddrOld,
+      vaddrNew,
+      pauseMs,
+      pauseStartNs,
+      pauseEndNs,
+      phasesMs,
+      pteWrites: after.pteWrites - before.pteWrites,
+      heartbeatsBefore,
+      heartbeatsAfter,
+      devices: observer.deviceFacts(pauseStartNs, pauseEndNs, before, after),
+    };
+  }
+
+  #finalCount(): Promise<GuestFacts> {
+    this.#events.step('guest counts');
+    return this.#machine.console.final(FINAL_MS);
+  }
+
+  /** The devices are quiet by now; the VMM's interrupt thread may still be taking the last ones from the eventfds. */
+  async #countInterrupts(): Promise<InterruptFacts> {
+    const deadline = monotonicNs() + COUNT_MS * 1e6;
+    for (;;) {
+      const facts = interruptFacts(this.#observer.interruptsRaised(), await this.#delivered());
+      if (facts.lost === 0 || monotonicNs() > deadline) return facts;
+      await this.#pause(50);
+    }
+  }
+
+  async #delivered(): Promise<number> {
+    const { devices } = (await this.#machine.qmp.execute('x-interrupts')) as { devices: { delivered: number }[] };
+    return devices.reduce((sum, { delivered }) => sum + delivered, 0);
+  }
+
+  /** Whole RAM, through the VMM's mapping and through the board's, with nobody left who writes to it. */
+  async #compareRam(devicesMayRun: boolean): Promise<boolean> {
+    const { qmp, host, devices } = this.#machine;
+    this.#events.step('RAM is hashed on both sides');
+    if (devicesMayRun) for (const { bdf } of devices) host.ask({ op: 'stop-device', bdf });
+    await qmp.execute('stop');
+    return ramHashMatches(qmp, host);
+  }
+}

@@ -1,0 +1,58 @@
+/** Asks a VMM through its monitor to replace itself, and waits until the guest runs again, in the new image or in the old one. */
+import { CommandError } from './command.ts';
+import type { QmpClient, QmpEvent } from './qmp-client.ts';
+
+export interface UpdateReport {
+  readonly generation: number;
+  readonly pid: number;
+  readonly vaddrOld: string;
+  readonly vaddrNew: string;
+  /** From the last guest instruction before to the first after. */
+  readonly pauseMs: number;
+  readonly phasesMs: Readonly<Record<string, number>>;
+  /** CLOCK_MONOTONIC. */
+  readonly pauseStartNs: number;
+  readonly pauseEndNs: number;
+}
+
+export interface UpdateTarget {
+  /** dist folder of the version to become; default: the same again. */
+  readonly to?: string;
+  /** node binary to run it; default: the same. */
+  readonly node?: string;
+}
+
+/** Longest update that is waited for. */
+const TIMEOUT_MS = 30_000;
+
+const isUpdateEvent = ({ event }: QmpEvent): boolean => event === 'LIVE_UPDATE';
+
+/** Rejects when the update failed; the guest then runs on in the old image. `onStarted` is called when the VMM has begun. */
+export async function liveUpdate(
+  qmp: QmpClient,
+  target: UpdateTarget = {},
+  onStarted = (): void => {},
+): Promise<UpdateReport> {
+  const stop = qmp.listen((event) => {
+    if (isUpdateEvent(event) && event.data.status === 'started') onStarted();
+  });
+  try {
+    const ended = qmp.nextEvent((event) => isUpdateEvent(event) && event.data.status !== 'started', TIMEOUT_MS);
+    const [event] = await Promise.all([ended, qmp.execute('live-update', { ...target })]);
+    return parseReport(event);
+  } finally {
+    stop();
+  }
+}
+
+function parseReport({ data }: QmpEvent): UpdateReport {
+  if (data.status === 'failed')
+    throw new CommandError(`the update failed, the old image runs on: ${data.error ?? 'no reason given'}`);
+  const numbers = ['generation', 'pid', 'pauseMs', 'pauseStartNs', 'pauseEndNs'];
+  if (data.status !== 'completed' || numbers.some((key) => typeof data[key] !== 'number') || !data.phasesMs) {
+    throw new CommandError('the monitor sent a LIVE_UPDATE event that this version does not understand');
+  }
+  const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs } =
+    data as unknown as UpdateReport;
+  return { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
+}

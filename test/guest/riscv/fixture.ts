@@ -40,12 +40,14 @@ export interface FixtureOptions {
   readonly time?: () => bigint;
   /** mip; made if not given. */
   readonly lines?: Int32Array;
+  /** RAM shared with somebody else; made if not given. */
+  readonly ram?: SharedArrayBuffer;
 }
 
 /** A hart at RAM_BASE with 64 KiB of RAM and `program` at its start. */
 export function createHart(given: FixtureOptions = {}): Fixture {
   const { program = '', registers = {}, bus = emptyBus, interruptFile, time = () => 0n } = given;
-  const buffer = new SharedArrayBuffer(RAM_SIZE);
+  const buffer = given.ram ?? new SharedArrayBuffer(RAM_SIZE);
   new Uint8Array(buffer).set(listing(program));
   const lines = given.lines ?? new Int32Array(new SharedArrayBuffer(4));
   const options: HartOptions = {

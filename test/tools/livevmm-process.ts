@@ -1,0 +1,73 @@
+/** The built program as a user runs it, in an environment of its own whose leftovers can be seen. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { programPath } from '../../tools/programs.ts';
+
+export interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Sandbox {
+  readonly dir = mkdtempSync(join(tmpdir(), 'livevmm-test-'));
+  readonly runtimeDir = join(this.dir, 'run');
+  readonly tempDir = join(this.dir, 'tmp');
+
+  constructor() {
+    mkdirSync(this.runtimeDir, { mode: 0o700 });
+    mkdirSync(this.tempDir);
+  }
+
+  start(...words: readonly string[]): ChildProcessWithoutNullStreams {
+    const env = { ...process.env, XDG_RUNTIME_DIR: this.runtimeDir, TMPDIR: this.tempDir };
+    return spawn(process.execPath, [programPath('livevmm'), ...words], { env });
+  }
+
+  /** Runs the program to its end. */
+  async run(...words: readonly string[]): Promise<Ended> {
+    const child = this.start(...words);
+    child.stdin.end();
+    return outcome(child);
+  }
+
+  /** Files and sockets that are there now. */
+  leftovers(): string[] {
+    const here = (dir: string): string[] =>
+      readdirSync(dir, { recursive: true, withFileTypes: true, encoding: 'utf8' })
+        .filter((entry) => !entry.isDirectory())
+        .map(({ name }) => name);
+    return [...here(this.runtimeDir), ...readdirSync(this.tempDir)];
+  }
+
+  remove(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** What a process printed from now on, and how it ended. */
+export async function outcome(child: ChildProcessWithoutNullStreams): Promise<Ended> {
+  const texts = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk) => {
+    texts.stdout += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    texts.stderr += chunk;
+  });
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { status, ...texts };
+}
+
+/** The first line of stdout. */
+export async function firstLine(child: ChildProcessWithoutNullStreams): Promise<string> {
+  let text = '';
+  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
+    text += chunk;
+    if (text.includes('\n')) break;
+  }
+  return text.split('\n', 1)[0]!;
+}

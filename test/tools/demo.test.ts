@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { DemoDocument } from '../../tools/demo/document.ts';
+import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
+
+/** The main job as real processes: host, VMM, execs. */
+
+let sandbox: Sandbox;
+beforeEach(() => {
+  sandbox = new Sandbox();
+});
+afterEach(() => sandbox.remove());
+
+const phases = ['stop', 'invalidate', 'save', 'exec', 'boot', 'map', 'remap', 'load', 'resume'];
+
+describe('livevmm demo', () => {
+  it('updates the VMM under DMA, says so in one JSON document, and leaves nothing', async () => {
+    const report = join(sandbox.dir, 'report.html');
+    const ended = await sandbox.run('demo', '--updates', '2', '--seconds', '5', '--json', '--report', report);
+    const document = JSON.parse(ended.stdout) as DemoDocument;
+    expect(document.failures).toEqual([]);
+    expect(ended).toMatchObject({ status: 0, stderr: '' });
+    expect(document).toMatchObject({
+      verdict: 'pass',
+      node: process.version,
+      pteWritesDuringUpdates: 0,
+      ramHashMatches: true,
+    });
+    expect(document.updates.map(({ generation, pid }) => ({ generation, pid }))).toEqual([
+      { generation: 1, pid: document.pid },
+      { generation: 2, pid: document.pid },
+    ]);
+    expect(Object.keys(document.updates[0]!.phasesMs)).toEqual(phases);
+    expect(document.updates[0]!.devices.map(({ bdf, name }) => `${bdf} ${name}`)).toEqual([
+      '0000:00:02.0 edu',
+      '0000:00:03.0 capture',
+      '0000:00:04.0 capture',
+    ]);
+    const html = readFileSync(report, 'utf8');
+    expect(html).toMatch(/<svg[\s\S]*class="band"/);
+    expect(html).not.toMatch(/(src|href)=/);
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it.each([
+    ['corrupt-frame', /frames were corrupt/],
+    ['drop-interrupt', /interrupts raised, \d+ delivered/],
+    ['touch-pte', /page-table words were written/],
+    ['stop-capture', /capture 0000:00:03\.0: no DMA/],
+    ['wrong-memfd', /./],
+  ])('fails when it is made to %s', async (defect, failure) => {
+    const ended = await sandbox.run('demo', '--updates', '1', '--seconds', '3', '--json', '--inject', defect);
+    const { verdict, failures } = JSON.parse(ended.stdout) as DemoDocument;
+    expect(verdict).toBe('fail');
+    expect(failures).toContainEqual(expect.stringMatching(failure));
+    expect(ended.status).toBe(1);
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('ends early on %s and leaves nothing', async (signal) => {
+    const demo = sandbox.start('demo', '--updates', '4', '--seconds', '8');
+    await firstLine(demo); // of the first update
+    const ended = outcome(demo);
+    demo.kill(signal);
+    expect(await ended).toMatchObject({ status: 130, stderr: '' });
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it('--keep leaves everything running until it is told to end', async () => {
+    const demo = sandbox.start('demo', '--updates', '1', '--seconds', '3', '--json', '--keep');
+    const ended = outcome(demo);
+    const [hint] = (await once(demo.stderr, 'data')) as [Buffer];
+    const [, host, qmp] = /--host (\S+)[\s\S]*--qmp (\S+)/.exec(String(hint))!;
+    expect(await sandbox.run('info', '--host', host!)).toMatchObject({ status: 0, stderr: '' });
+    const again = await sandbox.run('update', '--qmp', qmp!, '--json');
+    expect(JSON.parse(again.stdout)).toMatchObject({ generation: 2 });
+    demo.kill('SIGTERM');
+    const { status, stdout } = await ended;
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ verdict: 'pass' });
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+});

@@ -1,0 +1,94 @@
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { GuestConsole } from '../../tools/demo/guest-console.ts';
+import { guestPath, programPath } from '../../tools/programs.ts';
+import { Sandbox } from './livevmm-process.ts';
+
+/** `livevmm update` of a guest that somebody started with `livevmm run`. */
+
+let sandbox: Sandbox;
+let run: ChildProcessWithoutNullStreams;
+let guest: GuestConsole;
+
+beforeEach(async () => {
+  sandbox = new Sandbox();
+  run = sandbox.start(
+    'run',
+    '--kernel',
+    guestPath('demo'),
+    '--device',
+    'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff',
+    '--device',
+    'capture',
+  );
+  guest = new GuestConsole(run.stdout, run.stdin);
+  await guest.greeting;
+});
+
+afterEach(async () => {
+  const ended = once(run, 'close');
+  run.kill('SIGTERM');
+  await ended;
+  expect(sandbox.leftovers()).toEqual([]);
+  sandbox.remove();
+});
+
+const heartbeats = async (): Promise<number> => (await guest.stats(5000)).heartbeats;
+
+describe('livevmm update', () => {
+  it('finds the one VMM that runs, and says what the update cost', async () => {
+    const before = await heartbeats();
+    const { status, stdout, stderr } = await sandbox.run('update');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(
+      /^pid \d+ is now generation 1; guest RAM moved from 0x[0-9a-f]+ to 0x[0-9a-f]+\npause [\d.]+ ms: stop /,
+    );
+    expect(await heartbeats()).toBeGreaterThan(before);
+  });
+
+  it('moves the guest to another built version', async () => {
+    const installed = dirname(programPath('vmm'));
+    const other = join(sandbox.dir, 'other');
+    mkdirSync(other);
+    cpSync(installed, join(other, 'dist'), { recursive: true });
+    symlinkSync(fileURLToPath(new URL('../../node_modules', import.meta.url)), join(other, 'node_modules'));
+    const { stdout } = await sandbox.run('update', '--to', join(other, 'dist'), '--json');
+    const { pid, generation } = JSON.parse(stdout) as { pid: number; generation: number };
+    expect(generation).toBe(1);
+    expect(commandLine(pid)).toContain(join(other, 'dist', 'vmm.mjs'));
+    expect(await heartbeats()).toBeGreaterThan(0);
+  });
+
+  it.runIf(process.env.LIVEVMM_OTHER_NODE)('moves the guest onto another Node, and back', async () => {
+    const there = await sandbox.run('update', '--node', process.env.LIVEVMM_OTHER_NODE!, '--json');
+    const { pid } = JSON.parse(there.stdout) as { pid: number };
+    expect(readlinkSync(`/proc/${pid}/exe`)).toBe(process.env.LIVEVMM_OTHER_NODE);
+    const before = await heartbeats();
+    const back = await sandbox.run('update', '--node', process.execPath, '--json');
+    expect(JSON.parse(back.stdout)).toMatchObject({ pid, generation: 2 });
+    expect(await heartbeats()).toBeGreaterThan(before);
+  });
+
+  it.each([
+    ['a node that does not exist', ['--node', '/nowhere/node'], 'ENOENT'],
+    ['a node that may not be executed', ['--node', '/etc/passwd'], 'EACCES'],
+    ['a folder without a VMM', ['--to', '/nowhere'], '/nowhere'],
+  ])('fails with one line for %s, and the guest runs on', async (_, words, reason) => {
+    const before = await heartbeats();
+    const ended = await sandbox.run('update', ...words);
+    expect(ended.stderr).toMatch(/^livevmm: [^\n]+\n$/);
+    expect(ended.stderr).toContain(reason);
+    expect(ended).toMatchObject({ status: 1, stdout: '' });
+    expect(await heartbeats()).toBeGreaterThan(before);
+    expect(await sandbox.run('update')).toMatchObject({ status: 0 });
+  });
+});
+
+function commandLine(pid: number): string[] {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+}

@@ -6,6 +6,9 @@ import { parseDeviceOption } from '../device-option.ts';
 import { untilEndingSignal } from '../signals.ts';
 import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
 
+/** The era of the patches this project retells: an invalid vaddr blocks. */
+export const DEFAULT_PROFILE: ProfileName = '5.12';
+
 const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--vfio-profile VERSION] [--json]
 
 A machine without VMM: memory, an IOMMU, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
@@ -15,7 +18,7 @@ UNIX socket. Runs until SIGINT or SIGTERM.
   --device TYPE[,...]    puts a device on the PCI bus, from slot 2 upward; may be repeated
       edu                QEMU's educational device: dma-latency-ms=100, dma-mask=0xfffffff
       capture            a frame grabber: writes checksummed frames to a ring in memory, for ever
-  --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${PROFILE_NAMES[0]})
+  --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
   --json                 print one JSON document when it listens
 `;
 
@@ -37,7 +40,7 @@ export const host: Command = {
     const options = parseOptions(words, {
       socket: { type: 'string' },
       device: { type: 'string', multiple: true, default: [] },
-      'vfio-profile': { type: 'string', default: PROFILE_NAMES[0]! },
+      'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
       json: { type: 'boolean', default: false },
     });
     const devices = options.device.map(parseDeviceOption);
@@ -51,7 +54,7 @@ export const host: Command = {
       process.stdout.write(
         options.json ? `${JSON.stringify({ socket, profile, devices: found })}\n` : describe(socket, found),
       );
-      await Promise.race([asked, board.failed.then((message: string) => Promise.reject(new CommandError(message)))]);
+      await Promise.race([asked, board.failed.then((message) => Promise.reject(new CommandError(message)))]);
       return 0;
     } finally {
       await board.stop();

@@ -8,13 +8,14 @@ import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { type Board, startHost } from '../../devices/board/host.ts';
+import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import { execve, setCloexec } from '../../platform/libc.ts';
 import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
 import { type DeviceOption, parseDeviceOption, passthroughBdf } from '../device-option.ts';
 import { programPath } from '../programs.ts';
 import { exitStatus, onEndingSignal } from '../signals.ts';
 import { claimSocketPath, defaultQmpSocket, privateDir } from '../sockets.ts';
-import { parseProfile } from './host.ts';
+import { DEFAULT_PROFILE, parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
 
@@ -67,7 +68,7 @@ async function runChild(args: readonly string[]): Promise<number> {
 
 async function runOnPrivateHost(
   devices: readonly DeviceOption[],
-  profile: string,
+  profile: ProfileName,
   options: VmmOptions,
 ): Promise<number> {
   const dir = privateDir();
@@ -93,7 +94,7 @@ export const run: Command = {
       kernel: { type: 'string' },
       device: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
-      'vfio-profile': { type: 'string', default: '5.12' },
+      'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
     });
     if (options.kernel === undefined) throw new UsageError('run: give --kernel ELF');
     if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);

@@ -1,0 +1,120 @@
+/** One device worker as the board sees it: started, halted, resumed, stopped; and what happens when it dies. */
+import { once } from 'node:events';
+import type { MessagePort, Worker } from 'node:worker_threads';
+
+import { releaseAgent } from '../../iommu/hardware/epoch.ts';
+import type { PciFunction } from '../../iommu/hardware/pci-function.ts';
+import { etimedout } from '../../platform/errno.ts';
+import { ringDoorbell } from '../../platform/mailbox.ts';
+import { startWorker } from '../../platform/thread.ts';
+import { CONTROL_BYTES, DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from '../kit/control.ts';
+import type { DeviceMessage, DeviceWorkerData } from '../kit/protocol.ts';
+
+const START_MS = 30_000; // a loaded machine, and tsx
+const REACT_MS = 5000;
+const STOP_MS = 2000;
+
+export interface DevicePlan {
+  readonly function: PciFunction;
+  readonly entry: string;
+  /** What only this worker gets: the rest of its data. */
+  readonly data: Omit<
+    DeviceWorkerData,
+    'bdf' | 'control' | 'mailbox' | 'intx' | 'counters' | 'timeline' | 'physicalPort'
+  >;
+  readonly physicalPort: MessagePort;
+  /** The worker ended though nobody asked it to. */
+  readonly onFailure: (reason: string) => void;
+}
+
+export class DeviceThread {
+  readonly control: DeviceControl;
+  readonly #plan: DevicePlan;
+  readonly #worker: Worker;
+  readonly #exited: Promise<unknown>;
+  readonly #watchers = new Set<() => void>();
+  #gone = false;
+  #stopping = false;
+  failure: string | undefined;
+
+  constructor(plan: DevicePlan) {
+    this.#plan = plan;
+    const control = new SharedArrayBuffer(CONTROL_BYTES);
+    this.control = new DeviceControl(control);
+    const { bdf, name, mailbox, intx, counters, timeline } = plan.function;
+    const { physicalPort } = plan;
+    const data: DeviceWorkerData = { ...plan.data, bdf, mailbox, intx, counters, timeline, control, physicalPort };
+    this.#worker = startWorker(plan.entry, data, { name: `${name} ${bdf.toString(16)}`, transferList: [physicalPort] });
+    this.#exited = once(this.#worker, 'exit').catch(() => {}); // 'error' comes first and is handled below
+    this.#worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());
+    this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error.message : String(error)));
+    this.#worker.on('exit', () => this.#ended());
+  }
+
+  #fail(reason: string): void {
+    if (this.failure !== undefined || this.#stopping) return;
+    this.failure = reason;
+    this.#plan.onFailure(reason);
+  }
+
+  /** Its transactions ended with it; a fence must not wait for them. Its mailbox times out from now on. */
+  #ended(): void {
+    this.#gone = true;
+    const { unit, agent } = this.#plan.data;
+    if (unit) releaseAgent(unit, agent);
+    this.control.setState(STOPPED);
+    this.#fail('its worker has ended');
+    this.#wakeWatchers();
+  }
+
+  #wakeWatchers(): void {
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  /** Waits until the worker's state is one of `states`; false after timeoutMs. Woken by its messages and by its end. */
+  #reach(states: readonly DeviceState[], timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = (reached: boolean): void => {
+        clearTimeout(timer);
+        this.#watchers.delete(look);
+        resolve(reached);
+      };
+      const look = (): void => {
+        if (states.includes(this.control.state())) settle(true);
+      };
+      const timer = setTimeout(() => settle(false), timeoutMs);
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  /** Until it serves its mailbox. Throws what went wrong. */
+  async started(): Promise<void> {
+    const reached = await this.#reach([RUNNING, STOPPED], START_MS);
+    if (this.failure !== undefined) throw new Error(`${this.#plan.function.name}: ${this.failure}`);
+    if (!reached) throw etimedout(`${this.#plan.function.name}: its worker does not start`);
+  }
+
+  /** Halts the device's own work: when this resolves, nothing is under way; registers go on answering. Resuming likewise. */
+  async halt(on: boolean): Promise<void> {
+    this.control.requestHalt(this.#plan.function.mailbox, on);
+    // Waiting for RUNNING, too, keeps a halt that follows from taking the old HALTED for its own.
+    if (await this.#reach([on ? HALTED : RUNNING, STOPPED], REACT_MS)) return;
+    throw etimedout(`${this.#plan.function.name}: its worker does not react`);
+  }
+
+  /** Makes it look at its memory port. */
+  nudge(): void {
+    ringDoorbell(this.#plan.function.mailbox);
+  }
+
+  /** Ends the thread: by asking, then by force. */
+  async stop(): Promise<void> {
+    if (this.#gone) return;
+    this.#stopping = true;
+    this.control.requestStop(this.#plan.function.mailbox);
+    const timer = setTimeout(() => void this.#worker.terminate(), STOP_MS);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,26 @@
+/** The devices this board can be built with. */
+import { einval } from '../../platform/errno.ts';
+import { capture } from '../capture/device.ts';
+import { edu } from '../edu/device.ts';
+import type { Defect } from '../kit/control.ts';
+import type { DeviceType } from '../kit/device.ts';
+
+export interface Model {
+  readonly type: DeviceType;
+  /** Entry of its worker, for platform/thread.ts. */
+  readonly entry: string;
+  /** Defects it can be asked for. */
+  readonly defects: readonly Defect[];
+}
+
+const MODELS: Readonly<Record<string, Model>> = {
+  edu: { type: edu, entry: 'devices/edu/worker', defects: ['drop-interrupt'] },
+  capture: { type: capture, entry: 'devices/capture/worker', defects: ['corrupt-frame', 'drop-interrupt'] },
+};
+
+/** EINVAL for a type there is not. */
+export function modelOf(type: string): Model {
+  const model = Object.hasOwn(MODELS, type) ? MODELS[type] : undefined;
+  if (!model) throw einval(`no device type '${type}' (known: ${Object.keys(MODELS).join(', ')})`);
+  return model;
+}

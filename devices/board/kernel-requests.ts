@@ -1,0 +1,88 @@
+/** What the kernel asks of the board's main thread: calls it waits for (the memory map), and errands (hashes, defects). */
+import type { MessagePort } from 'node:worker_threads';
+
+import { answerBoardCall } from '../../iommu/hardware/board-reply.ts';
+import type { RamHashReply } from '../../iommu/kernel/control.ts';
+import type { BoardAnswer, BoardCall, BoardErrand, BoardRequest } from '../../iommu/kernel/protocol.ts';
+import { errnoNumber, SysError } from '../../platform/errno.ts';
+import type { Defect } from '../kit/control.ts';
+import type { MemoryMap } from './memory-map.ts';
+
+/** What of the board an errand needs. */
+export interface Errands {
+  ramHash(sliceBytes: number): Promise<RamHashReply>;
+  halt(bdf: number, on: boolean): Promise<void>;
+  inject(bdf: number, defect: Defect): void;
+}
+
+const PAGE = 4096;
+const EIO = errnoNumber('EIO');
+
+export class KernelRequests {
+  readonly #port: MessagePort;
+  readonly #reply: SharedArrayBuffer;
+  readonly #memory: MemoryMap;
+  readonly #errands: Errands;
+
+  constructor(port: MessagePort, reply: SharedArrayBuffer, memory: MemoryMap, errands: Errands) {
+    this.#port = port;
+    this.#reply = reply;
+    this.#memory = memory;
+    this.#errands = errands;
+    port.on('message', (request: BoardRequest) => {
+      if ('seq' in request) this.#call(request);
+      else void this.#errand(request);
+    });
+  }
+
+  /** The kernel's thread stands still until this has answered. */
+  #call(call: BoardCall): void {
+    try {
+      answerBoardCall(this.#reply, call.seq, { pfn: this.#carryOut(call) / PAGE });
+    } catch (error) {
+      answerBoardCall(this.#reply, call.seq, { errno: error instanceof SysError ? error.errno : EIO });
+    }
+  }
+
+  /** Start of the range, for those that give one. */
+  #carryOut(call: BoardCall): number {
+    switch (call.op) {
+      case 'attach-object':
+        return this.#memory.attachObject(call.fd, call.size);
+      case 'attach-process':
+        return this.#memory.attachProcess(call.memFd, call.vaddr, call.size);
+      case 'detach':
+        this.#memory.detach(call.start);
+        return 0;
+    }
+  }
+
+  async #errand(errand: BoardErrand): Promise<void> {
+    const { id } = errand;
+    let answer: BoardAnswer;
+    try {
+      answer = { id, reply: await this.#run(errand) };
+    } catch (error) {
+      const errno = error instanceof SysError ? error.errno : EIO;
+      answer = { id, errno, message: (error as Error).message };
+    }
+    this.#port.postMessage(answer);
+  }
+
+  async #run(errand: BoardErrand): Promise<RamHashReply | Record<string, never>> {
+    switch (errand.op) {
+      case 'ram-hash':
+        return this.#errands.ramHash(errand.sliceBytes);
+      case 'stop-device':
+        await this.#errands.halt(errand.bdf, true);
+        return {};
+      case 'inject':
+        this.#errands.inject(errand.bdf, errand.defect);
+        return {};
+    }
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+}

@@ -1,0 +1,74 @@
+/** The kernel worker as the board sees it: started with its view of the machine, stopped, and watched. */
+import { once } from 'node:events';
+import type { Worker } from 'node:worker_threads';
+
+import type { KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/protocol.ts';
+import { startWorker } from '../../platform/thread.ts';
+
+const START_MS = 30_000;
+const STOP_MS = 5000;
+
+export class KernelThread {
+  readonly #worker: Worker;
+  readonly #exited: Promise<unknown>;
+  /** Resolves with the reason when it ends though nobody asked it to. */
+  readonly failed: Promise<string>;
+  /** Resolves when it listens. */
+  readonly ready: Promise<void>;
+  #stopping = false;
+  #gone = false;
+
+  constructor(data: KernelWorkerData) {
+    this.#worker = startWorker('iommu/kernel/worker', data, {
+      name: 'kernel',
+      transferList: [data.physicalPort, data.board],
+    });
+    this.#exited = once(this.#worker, 'exit').catch(() => {}); // the error is in `failed`
+    let fatal: string | undefined;
+    const listening = new Promise<void>((resolve) => {
+      this.#worker.on('message', (message: KernelMessage) => {
+        if ('ready' in message) resolve();
+        else fatal = message.fatal;
+      });
+    });
+    this.#worker.on('error', (error) => {
+      fatal ??= error instanceof Error ? error.message : String(error);
+    });
+    this.failed = new Promise((resolve) => {
+      this.#worker.on('exit', () => {
+        this.#gone = true;
+        if (!this.#stopping) resolve(fatal ?? 'the kernel worker has ended');
+      });
+    });
+    this.ready = this.#untilReady(listening);
+  }
+
+  async #untilReady(listening: Promise<void>): Promise<void> {
+    const { promise: late, cancel } = timeout(START_MS, 'the kernel worker does not start');
+    try {
+      const reason = await Promise.race([listening, this.failed, late]);
+      if (reason !== undefined) throw new Error(reason);
+    } finally {
+      cancel();
+    }
+  }
+
+  /** It closes everything and unlinks its socket; by force if it does not. */
+  async stop(): Promise<void> {
+    if (this.#gone) return;
+    this.#stopping = true;
+    const stop: KernelStop = { stop: true };
+    this.#worker.postMessage(stop);
+    const timer = setTimeout(() => void this.#worker.terminate(), STOP_MS);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+}
+
+function timeout(ms: number, reason: string): { readonly promise: Promise<string>; readonly cancel: () => void } {
+  let timer: NodeJS.Timeout | undefined;
+  const promise = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(reason), ms);
+  });
+  return { promise, cancel: () => clearTimeout(timer) };
+}

@@ -1,0 +1,167 @@
+/**
+ * The authoritative memory map of the board: which range of pa is what. Every thread with a PhysicalMemory has a port here;
+ * a change is posted to all of them before whoever asked for it goes on. Ranges are [start, end).
+ */
+import { fstatSync } from 'node:fs';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+
+import type { PaRange, PhysicalChange } from '../../iommu/hardware/physical.ts';
+import { efault, einval, enoent, enomem, hexRange } from '../../platform/errno.ts';
+import { close } from '../../platform/libc.ts';
+import { createMemory, Mapping, type ObjectId, objectId, PAGE_SIZE } from '../../platform/memory.ts';
+
+const GIB = 2 ** 30;
+/** MSI stores go here; the same number as the window of iovas, so that a device without IOMMU in front can use it, too. */
+const DOORBELL_START = 0xfee0_0000;
+const KERNEL_RAM_START = 4 * GIB;
+/** Memory objects: 1 GiB aligned, so that the largest IOMMU page can map them. */
+const OBJECTS_START = 64 * GIB;
+const OBJECTS_END = 2 ** 46;
+
+export interface AttachedObject {
+  readonly range: PaRange & { readonly kind: 'ram' };
+  readonly id: ObjectId;
+}
+
+const wholePages = (length: number): number => Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
+
+interface Entry {
+  readonly range: PaRange;
+  /** Lets go of what lies behind it. */
+  readonly release: () => void;
+  /** For memory objects. */
+  readonly id?: ObjectId;
+}
+
+export class MemoryMap {
+  readonly #entries = new Map<number, Entry>();
+  readonly #ports: MessagePort[] = [];
+  /** Called after a detach: whoever sleeps should drain its port and let the memory go. */
+  readonly #onDetach: () => void;
+  /** Next-fit: an address is used again as late as possible. */
+  #next = OBJECTS_START;
+
+  constructor(onDetach: () => void) {
+    this.#onDetach = onDetach;
+  }
+
+  /** The receiving end of a new port for one thread, and the map as it is now. */
+  subscribe(): { readonly port: MessagePort; readonly ranges: readonly PaRange[] } {
+    const { port1, port2 } = new MessageChannel();
+    port1.unref();
+    this.#ports.push(port1);
+    return { port: port2, ranges: this.ranges() };
+  }
+
+  ranges(): PaRange[] {
+    return [...this.#entries.values()].map(({ range }) => range);
+  }
+
+  /** Objects that were attached (kernel RAM is none of them). */
+  objects(): AttachedObject[] {
+    return [...this.#entries.values()].flatMap(({ range, id }) => (range.kind === 'ram' && id ? [{ range, id }] : []));
+  }
+
+  /** The kernel's own memory. */
+  addKernelRam(size: number): PaRange {
+    const fd = createMemory('kernel-ram', size);
+    try {
+      const mapping = new Mapping(fd, size);
+      const range = { kind: 'ram', start: KERNEL_RAM_START, size, buffer: mapping.buffer } as const;
+      this.#add({ range, release: () => mapping.release() });
+      return range;
+    } finally {
+      close(fd);
+    }
+  }
+
+  addDoorbell(interrupts: SharedArrayBuffer): PaRange {
+    const range = { kind: 'doorbell', start: DOORBELL_START, size: PAGE_SIZE, interrupts } as const;
+    this.#add({ range, release: () => {} });
+    return range;
+  }
+
+  /**
+   * Maps `length` bytes of a memory object, whole pages of it, and gives them a range: its start. Takes the fd, also when it
+   * fails. EFAULT when the object is shorter: touching what is not there would be a SIGBUS of the whole host.
+   */
+  attachObject(fd: number, length: number): number {
+    const size = wholePages(length);
+    try {
+      const id = objectId(fd);
+      if (fstatSync(fd).size < length) throw efault(`object ${id.ino} is shorter than ${length} bytes`);
+      const start = this.#place(size);
+      const mapping = new Mapping(fd, size);
+      const range = { kind: 'ram', start, size, buffer: mapping.buffer } as const;
+      this.#add({ range, id, release: () => mapping.release() });
+      return start;
+    } finally {
+      close(fd);
+    }
+  }
+
+  /** Gives [vaddr, vaddr + length) of the process behind a /proc/<pid>/mem fd a range: its start. Takes the fd. */
+  attachProcess(memFd: number, vaddr: number, length: number): number {
+    const size = wholePages(length);
+    let start: number;
+    try {
+      start = this.#place(size);
+    } catch (error) {
+      close(memFd);
+      throw error;
+    }
+    this.#add({ range: { kind: 'process', start, size, memFd, vaddr }, release: () => close(memFd) });
+    return start;
+  }
+
+  /** Drops the range at `start`. The caller vouches that no device can reach it any more. ENOENT if there is none. */
+  detach(start: number): void {
+    const entry = this.#entries.get(start);
+    if (!entry) throw enoent(`no range at pa 0x${start.toString(16)}`);
+    this.#entries.delete(start);
+    this.#post({ detach: start });
+    entry.release();
+    this.#onDetach();
+  }
+
+  /** A free range of `size` bytes at a multiple of 1 GiB. */
+  #place(size: number): number {
+    if (!(size > 0)) throw einval(`a range of ${size} bytes`);
+    const length = Math.ceil(size / GIB) * GIB;
+    for (const from of [this.#next, OBJECTS_START]) {
+      const start = this.#firstFit(from, length);
+      if (start + length > OBJECTS_END) continue;
+      this.#next = start + length;
+      return start;
+    }
+    throw enomem(`no pa range left for ${hexRange(0, size)}`);
+  }
+
+  #firstFit(from: number, length: number): number {
+    const taken = this.ranges()
+      .filter(({ start, size }) => start + size > from)
+      .sort((a, b) => a.start - b.start);
+    let at = from;
+    for (const { start, size } of taken) {
+      if (start >= at + length) break;
+      at = Math.max(at, Math.ceil((start + size) / GIB) * GIB);
+    }
+    return at;
+  }
+
+  #add(entry: Entry): void {
+    this.#entries.set(entry.range.start, entry);
+    this.#post({ attach: entry.range });
+  }
+
+  #post(change: PhysicalChange): void {
+    for (const port of this.#ports) port.postMessage(change);
+  }
+
+  /** When no thread uses it any more. */
+  close(): void {
+    for (const port of this.#ports) port.close();
+    for (const { release } of this.#entries.values()) release();
+    this.#entries.clear();
+  }
+}

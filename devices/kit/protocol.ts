@@ -1,0 +1,29 @@
+/** Between the board and a device worker: what it is started with, and what it says. Requests go by control.ts and the mailbox. */
+import type { MessagePort } from 'node:worker_threads';
+
+import type { PaRange } from '../../iommu/hardware/physical.ts';
+import type { DeviceState } from './control.ts';
+
+export interface DeviceWorkerData {
+  readonly bdf: number;
+  readonly properties: Readonly<Record<string, string>>;
+  /** Where firmware puts the BARs: BAR index → pa on the bus. */
+  readonly barAddresses: Readonly<Record<number, number>>;
+  readonly interruptLine: number;
+  readonly mailbox: SharedArrayBuffer;
+  readonly control: SharedArrayBuffer;
+  readonly intx: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly timeline: SharedArrayBuffer;
+  /** The IOMMU unit in front, and which agent of it this worker is; without one, iova = pa. */
+  readonly unit?: SharedArrayBuffer;
+  readonly agent: number;
+  /** The memory map as of now; later changes come on physicalPort, which is in the transferList. */
+  readonly physical: readonly PaRange[];
+  readonly physicalPort: MessagePort;
+}
+
+/** On the worker's parentPort, at each change. */
+export interface DeviceMessage {
+  readonly state: DeviceState;
+}

@@ -1,0 +1,46 @@
+/** Puts a device worker together from what the board gave it, and runs its loop until the board says stop. */
+import { IntxLine } from '../../iommu/hardware/interrupts.ts';
+import { PhysicalMemory } from '../../iommu/hardware/physical.ts';
+import { DmaPort } from '../../iommu/hardware/port.ts';
+import { Timeline } from '../../iommu/hardware/timeline.ts';
+import { monotonicNs } from '../../platform/clock.ts';
+import { DeviceControl } from './control.ts';
+import type { DeviceType } from './device.ts';
+import { Endpoint } from './endpoint.ts';
+import { DeviceLoop } from './loop.ts';
+import type { DeviceMessage, DeviceWorkerData } from './protocol.ts';
+
+/** Kernels of this board read the fault queue when asked and leave its interrupt disabled: the wire leads nowhere. */
+const NO_WIRE = (): void => {};
+
+export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (message: DeviceMessage) => void): void {
+  const physical = new PhysicalMemory(data.physical, data.physicalPort);
+  const dma = new DmaPort({
+    ...(data.unit ? { unit: data.unit } : {}),
+    agent: data.agent,
+    did: data.bdf,
+    physical,
+    wire: NO_WIRE,
+    counters: data.counters,
+  });
+  const control = new DeviceControl(data.control);
+  const slot = {
+    dma,
+    line: new IntxLine(data.intx),
+    clock: monotonicNs,
+    timeline: new Timeline(data.timeline),
+    control,
+  };
+  const endpoint = new Endpoint(type, slot, data.properties);
+  endpoint.boot(data.barAddresses, data.interruptLine);
+  const loop = new DeviceLoop({
+    endpoint,
+    mailbox: data.mailbox,
+    control,
+    dma,
+    clock: monotonicNs,
+    pollMemory: () => physical.poll(),
+    announce: (state) => say({ state }),
+  });
+  loop.run();
+}

@@ -1,0 +1,111 @@
+import { fstatSync } from 'node:fs';
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { MemoryMap } from '../../../devices/board/memory-map.ts';
+import { close, dup } from '../../../platform/libc.ts';
+import { createMemory, Mapping } from '../../../platform/memory.ts';
+
+const GIB = 2 ** 30;
+
+describe('memory map of the board', () => {
+  let detaches = 0;
+  let map: MemoryMap;
+  let port: MessagePort;
+  let fd: number;
+
+  beforeEach(() => {
+    detaches = 0;
+    map = new MemoryMap(() => {
+      detaches++;
+    });
+    ({ port } = map.subscribe());
+    fd = createMemory('object', 65536);
+  });
+  afterEach(() => {
+    map.close();
+    port.close();
+    close(fd);
+  });
+
+  const received = () => receiveMessageOnPort(port)?.message;
+
+  it('gives objects ranges at multiples of 1 GiB that do not overlap', () => {
+    const starts = [map.attachObject(dup(fd), 65536), map.attachObject(dup(fd), 65536)];
+
+    expect(starts.map((start) => start % GIB)).toEqual([0, 0]);
+    expect(new Set(starts).size).toBe(2);
+  });
+
+  it('shows the bytes of the object itself, and knows which one it is', () => {
+    const mapping = new Mapping(fd, 65536);
+
+    map.attachObject(dup(fd), 65536);
+    new Uint8Array(mapping.buffer)[5] = 42;
+
+    const [{ range, id }] = map.objects() as [ReturnType<MemoryMap['objects']>[number]];
+    expect(new Uint8Array(range.buffer)[5]).toBe(42);
+    expect(id).toEqual({ dev: fstatSync(fd).dev, ino: fstatSync(fd).ino });
+  });
+
+  it('has posted a change to every port before it returns', () => {
+    const start = map.attachObject(dup(fd), 65536);
+    const attached = received();
+    map.detach(start);
+
+    expect(attached).toMatchObject({ attach: { kind: 'ram', start, size: 65536 } });
+    expect(received()).toEqual({ detach: start });
+    expect(detaches).toBe(1);
+  });
+
+  it('a late subscriber gets what is there', () => {
+    const start = map.attachObject(dup(fd), 65536);
+
+    const late = map.subscribe();
+    late.port.close();
+
+    expect(late.ranges.map((range) => range.start)).toEqual([start]);
+  });
+
+  it('takes the fd, also when it refuses', () => {
+    const taken = dup(fd);
+
+    expect(() => map.attachObject(taken, 131072)).toThrow(/shorter/);
+    expect(() => fstatSync(taken)).toThrow('EBADF');
+    expect(received()).toBeUndefined();
+  });
+
+  it('a detached object is let go: who still has its bytes sees a private copy of nothing', () => {
+    const start = map.attachObject(dup(fd), 65536);
+    const { buffer } = map.objects()[0]!.range;
+    const mapping = new Mapping(fd, 65536);
+
+    map.detach(start);
+    new Uint8Array(buffer)[0] = 9;
+
+    expect(new Uint8Array(mapping.buffer)[0]).toBe(0);
+  });
+
+  it('uses an address again as late as possible', () => {
+    const first = map.attachObject(dup(fd), 65536);
+    map.detach(first);
+
+    expect(map.attachObject(dup(fd), 65536)).not.toBe(first);
+  });
+
+  it('ENOENT for a range that is not there, EINVAL for one of no bytes', () => {
+    expect(() => map.detach(GIB)).toThrow('no range at pa 0x40000000');
+    expect(() => map.attachObject(dup(fd), 0)).toThrow('a range of 0 bytes');
+  });
+
+  it('memory of a process is closed with its range', () => {
+    const memFd = dup(fd);
+    const start = map.attachProcess(memFd, 0x1000, 8192);
+
+    map.detach(start);
+
+    expect(received()).toMatchObject({ attach: { kind: 'process', start, size: 8192, memFd, vaddr: 0x1000 } });
+    expect(() => fstatSync(memFd)).toThrow('EBADF');
+  });
+});

@@ -74,6 +74,7 @@ const char *capture_start(struct capture *capture, struct capture_setup setup)
 	capture->setup = setup;
 	capture->stopped = false;
 	capture->next = 0;
+	capture->sequence = 0;
 	*capture->index = 0;
 	write32(regs + CAPTURE_CTRL, CTRL_RESET);
 	write32(regs + CAPTURE_RING_LO, (u32)(u64)capture->ring);
@@ -117,6 +118,7 @@ static void skip_overwritten(struct capture *capture, u32 pending)
 
 	capture->lost += skipped;
 	capture->next += skipped;
+	capture->sequence += skipped;
 }
 
 static void check_next(struct capture *capture)
@@ -130,12 +132,14 @@ static void check_next(struct capture *capture)
 
 	if (!capture->stopped && pending >= setup->frames)
 		return; /* overwritten while it was read: says nothing about the device */
-	if (!good || sequence < capture->next)
+	if (!good || sequence < capture->sequence) {
 		capture->corrupt++;
-	else
+		capture->sequence++;
+	} else {
 		capture->checked++;
-	if (good && sequence > capture->next)
-		capture->lost += sequence - capture->next;
+		capture->lost += sequence - capture->sequence;
+		capture->sequence = sequence + 1;
+	}
 	capture->next++;
 }
 

@@ -29,7 +29,8 @@ struct capture {
 	volatile bool interrupted; /* an interrupt is to be acknowledged */
 	bool stopped;
 	u32 end;  /* once stopped: frames written in all */
-	u64 next; /* frame to check next, also the sequence number it must have */
+	u64 next;     /* frame to check next, counted in frames written */
+	u64 sequence; /* the sequence number it must have; larger by the frames the device could not write */
 	u64 checked, lost, corrupt;
 };
 

@@ -18,7 +18,7 @@ struct edu {
 	volatile u32 events; /* interrupt status bits acknowledged and not yet looked at */
 	u64 factorials_ok, factorials_bad;
 	u64 dma_ok, dma_bad;
-	u64 interrupts_lost; /* the device had raised one and none came */
+	u64 interrupts_lost; /* times that the device had something to tell and no interrupt came for it, nor for anything else */
 
 	bool computing;
 	u32 n; /* the factorial under way */

@@ -1,0 +1,211 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { capture } from '../../devices/capture/device.ts';
+import { edu } from '../../devices/edu/device.ts';
+import { type PluggedDevice, TestMachine } from './machine.ts';
+
+const FOLDER = join(import.meta.dirname, '../../guest/programs');
+const elf = (name: string) => readFileSync(join(FOLDER, `${name}.elf`));
+
+/** What built the committed ELFs. */
+const COMPILER = 'riscv64-unknown-elf-gcc';
+const VERSION = '12.2.0';
+const QEMU = 'qemu-system-riscv64';
+const compilerVersion = spawnSync(COMPILER, ['-dumpfullversion'], { encoding: 'utf8' }).stdout?.trim();
+const hasQemu = spawnSync(QEMU, ['--version']).status === 0;
+
+const EDU: PluggedDevice = { type: edu, properties: { 'dma-latency-ms': '0', 'dma-mask': '0xffffffffffffffff' } };
+const CAPTURE: PluggedDevice = { type: capture };
+
+describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () => {
+  let out: string;
+  beforeAll(() => {
+    out = mkdtempSync(join(tmpdir(), 'livevmm-programs-'));
+    execFileSync('make', ['-s', `OUT=${out}`], { cwd: FOLDER });
+  });
+  afterAll(() => rmSync(out, { recursive: true }));
+
+  it.each(['hello', 'edu', 'capture', 'demo'])('%s.elf is the committed file, byte for byte', (name) => {
+    expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
+  });
+});
+
+describe('hello', () => {
+  it('prints a line and powers off with status 0', () => {
+    const machine = new TestMachine(elf('hello'), [], 1 << 20).runFor(100);
+    expect([machine.output, machine.status]).toEqual(['hello from RV64\n', 0]);
+  });
+});
+
+describe('edu', () => {
+  it('gets factorials and DMA round trips from two devices, by interrupt', () => {
+    const machine = new TestMachine(elf('edu'), [EDU, EDU]).runFor(1000);
+    expect(machine.status).toBe(0);
+    expect(machine.output).toMatch(
+      /^(edu 00:[12]\.0: factorials \d\d+ ok 0 bad, dma round trips \d+ ok 0 bad, interrupts lost 0\n){2}$/,
+    );
+  });
+
+  it('recovers from lost interrupts, of the factorial and of the DMA, and reports failure', () => {
+    const machine = new TestMachine(elf('edu'), [EDU]);
+    machine.controls[0]!.inject('drop-interrupt');
+    machine.controls[0]!.inject('drop-interrupt');
+    machine.runFor(5000);
+    expect(machine.output).toContain('interrupts lost 1');
+    expect(machine.status).toBe(1);
+  });
+
+  it('fails with status 2 when there is no device', () => {
+    const machine = new TestMachine(elf('edu'), [CAPTURE]).runFor(100);
+    expect([machine.output, machine.status]).toEqual(['edu: no device 1234:11e8 found\n', 2]);
+  });
+});
+
+describe('capture', () => {
+  it('checks 256 frames and more from each of two devices', () => {
+    const machine = new TestMachine(elf('capture'), [CAPTURE, CAPTURE]).runFor(2000);
+    expect(machine.output).toMatch(/^(capture 00:[12]\.0: frames 2\d\d checked 0 lost 0 corrupt\n){2}interrupts /);
+    expect(machine.status).toBe(0);
+  });
+
+  it('finds the one frame that is corrupt', () => {
+    const machine = new TestMachine(elf('capture'), [CAPTURE]);
+    machine.controls[0]!.inject('corrupt-frame');
+    machine.runFor(2000);
+    expect(machine.output).toContain('0 lost 1 corrupt');
+    expect(machine.status).toBe(1);
+  });
+});
+
+describe('demo', () => {
+  const started = () => new TestMachine(elf('demo'), [EDU, CAPTURE, CAPTURE]).runFor(500);
+
+  it('says what it has found and keeps everything busy', () => {
+    const machine = started();
+    machine.type('s');
+    machine.runFor(50);
+    expect(machine.output.split('\n')[0]).toBe('demo: 1 edu, 2 capture: 00:1.0 00:2.0 00:3.0');
+    const stats = machine.report('stats');
+    expect(stats).toMatchObject({
+      factorialsBad: 0,
+      dmaRoundTripsBad: 0,
+      framesLost: 0,
+      framesCorrupt: 0,
+      spurious: 0,
+      interruptsLost: 0,
+      captures: 2,
+      edus: 1,
+    });
+    expect(stats.heartbeats).toBeGreaterThan(40);
+    expect(stats.factorialsOk).toBeGreaterThan(50);
+    expect(stats.dmaRoundTripsOk).toBeGreaterThan(50);
+    expect(stats.framesChecked).toBeGreaterThan(450);
+    expect(stats.interrupts).toBeGreaterThan(200);
+  });
+
+  it('has checked every frame written when it has stopped, and powers off with status 0', () => {
+    const machine = started();
+    machine.type('q');
+    machine.runFor(100);
+    const final = machine.report('final');
+    machine.type('s');
+    machine.runFor(50);
+    const later = machine.report('stats');
+    machine.type('x');
+    machine.runFor(50);
+    expect(later.framesChecked).toBe(final.framesChecked);
+    expect(later.factorialsOk).toBe(final.factorialsOk);
+    expect(later.heartbeats).toBeGreaterThan(final.heartbeats!);
+    expect(machine.status).toBe(0);
+  });
+
+  it('loses nothing in a pause of a second', () => {
+    const machine = started().pauseFor(1000).runFor(500);
+    machine.type('q');
+    machine.runFor(100);
+    expect(machine.report('final')).toMatchObject({ framesLost: 0, framesCorrupt: 0, interruptsLost: 0 });
+    expect(machine.report('final').framesChecked).toBeGreaterThan(1900);
+  });
+
+  it('reports the frames a longer pause has cost, and fails', () => {
+    const machine = started().pauseFor(4000).runFor(500);
+    machine.type('q');
+    machine.runFor(100);
+    machine.type('x');
+    machine.runFor(50);
+    const { framesLost, framesCorrupt } = machine.report('final');
+    expect(framesLost).toBeGreaterThan(1900);
+    expect(framesCorrupt).toBe(0);
+    expect(machine.status).toBe(1);
+  });
+
+  it('goes on when capture interrupts do not come, with the ticks alone', () => {
+    const machine = new TestMachine(elf('demo'), [CAPTURE]);
+    for (let i = 0; i < 100; i++) machine.controls[0]!.inject('drop-interrupt');
+    machine.runFor(1000);
+    machine.type('q');
+    machine.runFor(100);
+    expect(machine.report('final')).toMatchObject({ interrupts: 0, framesLost: 0, framesCorrupt: 0 });
+    expect(machine.report('final').framesChecked).toBeGreaterThan(450);
+  });
+
+  it.each([
+    ['a corrupt frame', 1, ['corrupt-frame'], 'framesCorrupt', 100],
+    ['lost interrupts of edu', 0, ['drop-interrupt', 'drop-interrupt'], 'interruptsLost', 4000],
+  ] as const)('powers off with status 1 after %s', (_, device, defects, field, ms) => {
+    const machine = new TestMachine(elf('demo'), [EDU, CAPTURE]).runFor(100);
+    for (const defect of defects) machine.controls[device]!.inject(defect);
+    machine.runFor(ms);
+    machine.type('q');
+    machine.runFor(100);
+    machine.type('x');
+    machine.runFor(50);
+    expect([machine.report('final')[field], machine.status]).toEqual([1, 1]);
+  });
+
+  it('only has its heart beat when there are no devices', () => {
+    const machine = new TestMachine(elf('demo')).runFor(200);
+    machine.type('s');
+    machine.runFor(50);
+    expect(machine.report('stats')).toMatchObject({ captures: 0, edus: 0, interrupts: 0 });
+    expect(machine.report('stats').heartbeats).toBeGreaterThan(15);
+  });
+});
+
+describe.runIf(hasQemu)('on qemu-system-riscv64 -M virt', () => {
+  const run = (name: string, ...options: string[]) =>
+    spawnSync(
+      QEMU,
+      [
+        '-M',
+        'virt,aia=aplic-imsic',
+        '-m',
+        '64M',
+        '-bios',
+        'none',
+        '-display',
+        'none',
+        '-serial',
+        'stdio',
+        '-monitor',
+        'none',
+      ].concat('-nodefaults', '-kernel', join(FOLDER, `${name}.elf`), options),
+      { encoding: 'utf8', timeout: 30_000 },
+    );
+
+  it('hello prints what it prints here', () => {
+    const { stdout, status } = run('hello');
+    expect([stdout, status]).toEqual([new TestMachine(elf('hello')).runFor(100).output, 0]);
+  });
+
+  it('edu computes and transfers with the real device', () => {
+    const { stdout, status } = run('edu', '-device', 'edu,dma_mask=0xffffffffffffffff');
+    expect(stdout).toMatch(/^edu 00:1\.0: factorials \d+ ok 0 bad, dma round trips \d+ ok 0 bad, interrupts lost 0\n$/);
+    expect(status).toBe(0);
+  });
+});

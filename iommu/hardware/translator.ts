@@ -1,0 +1,198 @@
+/**
+ * The translation side of one DMA port: epoch, device-context cache, IOTLB, walks, fault records. It lives in the device
+ * worker's thread and shares with others nothing but the unit's memory.
+ */
+import { BARE, type DeviceContext, PASS_THROUGH, sameTranslations } from './context.ts';
+import { PortCounters } from './counters.ts';
+import { Directory } from './directory.ts';
+import { AgentEpoch } from './epoch.ts';
+import { emptyFault, FaultQueue, setAddresses } from './fault-queue.ts';
+import {
+  HAS_ADDRESS,
+  HAS_DID,
+  HAS_GSCID,
+  HAS_PSCID,
+  type Invalidation,
+  InvalidationReader,
+  type InvalidationTarget,
+  KIND_DDT,
+  KIND_GVMA,
+  KIND_VMA,
+} from './invalidation.ts';
+import { BLOCK_PAGES, Iotlb, PERM_R, PERM_W } from './iotlb.ts';
+import type { Wire } from './ipsr.ts';
+import type { PhysicalMemory } from './physical.ts';
+import { DDTP_BARE, REG, reportedWithDtf, TTYP_READ, TTYP_WRITE } from './regs.ts';
+import { createUnit, registerWord } from './unit-memory.ts';
+import { Walker } from './walk.ts';
+
+const FAULTS = PortCounters.word64.faults;
+const MISSES = PortCounters.word64.misses;
+const INVALIDATIONS = PortCounters.word64.invalidations;
+
+export interface TranslatorOptions {
+  /** The IOMMU unit in front; absent: none, iova = pa. */
+  readonly unit?: SharedArrayBuffer;
+  /** This worker's number at the unit: no other port may have it. */
+  readonly agent: number;
+  /** Device id: the function's bdf. */
+  readonly did: number;
+  readonly physical: PhysicalMemory;
+  /** Interrupts of the unit, raised by this port's faults. */
+  readonly wire: Wire;
+  /** Layout PortCounters. */
+  readonly counters: SharedArrayBuffer;
+}
+
+/** No IOMMU: a unit of one's own that passes everything through. */
+function passThroughUnit(): SharedArrayBuffer {
+  const unit = createUnit({ agents: 1 });
+  new Int32Array(unit)[registerWord(REG.ddtp)] = DDTP_BARE;
+  return unit;
+}
+
+export class Translator implements InvalidationTarget {
+  readonly iotlb = new Iotlb();
+  readonly #did: number;
+  readonly #physical: PhysicalMemory;
+  readonly #counters: Float64Array;
+  readonly #epoch: AgentEpoch;
+  readonly #log: InvalidationReader;
+  readonly #directory: Directory;
+  readonly #walker: Walker;
+  readonly #faults: FaultQueue;
+  readonly #fault = emptyFault();
+  /** The device context, cached until an IODIR. */
+  #context: DeviceContext | undefined;
+  /** The context under which the IOTLB was filled. */
+  #filledUnder: DeviceContext = PASS_THROUGH;
+  /** Detaches that the IOTLB knows of: an entry must not outlive its range. */
+  #detaches: number;
+
+  constructor(options: TranslatorOptions) {
+    const unit = options.unit ?? passThroughUnit();
+    const words = new Int32Array(unit);
+    this.#did = options.did;
+    this.#physical = options.physical;
+    this.#counters = new Float64Array(options.counters);
+    this.#log = new InvalidationReader(words, this);
+    this.#epoch = new AgentEpoch(words, options.unit ? options.agent : 0);
+    this.#directory = new Directory(words, options.physical);
+    this.#walker = new Walker(options.physical);
+    this.#faults = new FaultQueue(words, options.physical, options.wire);
+    this.#detaches = options.physical.detaches;
+  }
+
+  /** A transaction begins: from here to the next begin() or end() translations may be used. */
+  // HOT
+  begin(): void {
+    const generation = this.#epoch.begin();
+    if (generation !== this.#log.seen) this.#catchUp(generation);
+    if (this.#physical.detaches !== this.#detaches) this.#forgetRanges();
+  }
+
+  /** No transaction is under way. */
+  end(): void {
+    this.#epoch.end();
+    this.#physical.poll();
+  }
+
+  /** IOTLB entry for page `vpn`, or −1: the access is refused, counted and reported. `offset` is for the report. */
+  // HOT
+  translate(vpn: number, offset: number, perm: number): number {
+    const entry = this.iotlb.lookup(vpn, perm);
+    return entry >= 0 ? entry : this.#miss(vpn, offset, perm);
+  }
+
+  #catchUp(generation: number): void {
+    this.#epoch.wake();
+    this.#counters[INVALIDATIONS]! += this.#log.catchUp(generation);
+  }
+
+  #forgetRanges(): void {
+    this.iotlb.clear(false);
+    this.#detaches = this.#physical.detaches;
+  }
+
+  #miss(vpn: number, offset: number, perm: number): number {
+    this.#counters[MISSES]! += 1;
+    const context = this.#context ?? this.#directory.locate(this.#did);
+    if (typeof context === 'number') return this.#refuse(context, vpn, offset, perm);
+    if (context !== this.#context) this.#enter(context);
+    const walker = this.#walker;
+    const cause = walker.translate(context, vpn, perm === PERM_W);
+    if (cause !== 0) {
+      if (!context.dtf || reportedWithDtf(cause)) return this.#refuse(cause, vpn, offset, perm);
+      this.#counters[FAULTS]! += 1;
+      return -1;
+    }
+    return this.#fill(vpn);
+  }
+
+  /** Another context than before: what the IOTLB holds of the old one is forgotten, unless it says the same. */
+  #enter(context: DeviceContext): void {
+    if (!sameTranslations(context, this.#filledUnder)) this.iotlb.clear(false);
+    this.#context = context;
+    this.#filledUnder = context;
+  }
+
+  /** Caches what the walker has found. −1 if nothing answers at that pa: an Unsupported Request of the bus, no fault of the IOMMU. */
+  #fill(vpn: number): number {
+    const { pfn, pages, readable, writable, global } = this.#walker;
+    const range = this.#physical.resolve(pfn);
+    if (this.#physical.detaches !== this.#detaches) this.#forgetRanges();
+    if (range === undefined) {
+      this.#counters[FAULTS]! += 1;
+      return -1;
+    }
+    const blockPfn = pfn - (vpn % BLOCK_PAGES);
+    const large = pages >= BLOCK_PAGES && blockPfn >= range.startPfn && blockPfn + BLOCK_PAGES <= range.endPfn;
+    const perms = (readable ? PERM_R : 0) | (writable ? PERM_W : 0);
+    return this.iotlb.fill(vpn, { range, page: pfn - range.startPfn, perms, global, leafPages: pages, large });
+  }
+
+  #refuse(cause: number, vpn: number, offset: number, perm: number): number {
+    this.#counters[FAULTS]! += 1;
+    const fault = this.#fault;
+    fault.cause = cause;
+    fault.ttyp = perm === PERM_W ? TTYP_WRITE : TTYP_READ;
+    fault.did = this.#did;
+    setAddresses(fault, vpn, offset, this.#walker);
+    this.#faults.record(fault);
+    return -1;
+  }
+
+  invalidateAll(): void {
+    this.#context = undefined;
+    this.iotlb.clear(false);
+  }
+
+  invalidate(request: Readonly<Invalidation>): void {
+    const { kind, flags } = request;
+    if (kind === KIND_DDT) {
+      if ((flags & HAS_DID) === 0 || request.did === this.#did) this.#context = undefined;
+    } else if (kind === KIND_VMA) this.#invalidateVma(request);
+    else if (kind === KIND_GVMA) this.#invalidateGvma(request);
+  }
+
+  /** §3.1.1, table of IOTINVAL.VMA. Without GV it is for contexts without a second stage, with GV for those of GSCID. */
+  #invalidateVma({ flags, gscid, pscid, vpn }: Readonly<Invalidation>): void {
+    const context = this.#filledUnder;
+    const host = context.secondStage === BARE;
+    if ((flags & HAS_GSCID) !== 0 ? host || gscid !== context.gscid : !host) return;
+    const byPscid = (flags & HAS_PSCID) !== 0;
+    if (byPscid && (context.firstStage === BARE || pscid !== context.pscid)) return;
+    if ((flags & HAS_ADDRESS) !== 0) this.iotlb.clearPage(vpn, byPscid);
+    else this.iotlb.clear(byPscid);
+  }
+
+  /** §3.1.1, table of IOTINVAL.GVMA. Under a first stage entries do not know their gpa: all of them go. */
+  #invalidateGvma({ flags, gscid, vpn }: Readonly<Invalidation>): void {
+    const context = this.#filledUnder;
+    if (context.secondStage === BARE) return;
+    if ((flags & HAS_GSCID) !== 0 && gscid !== context.gscid) return;
+    const byAddress = (flags & (HAS_GSCID | HAS_ADDRESS)) === (HAS_GSCID | HAS_ADDRESS);
+    if (byAddress && context.firstStage === BARE) this.iotlb.clearPage(vpn, false);
+    else this.iotlb.clear(false);
+  }
+}

@@ -1,0 +1,103 @@
+import { readdirSync } from 'node:fs';
+
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { Board, type BoardOptions } from '../../../devices/board/board.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+
+const DEVICES: BoardOptions['devices'] = [
+  { type: 'edu', properties: { 'dma-latency-ms': '0' } },
+  { type: 'capture', properties: {} },
+];
+
+describe('board', () => {
+  const boards: Board[] = [];
+  afterEach(async () => {
+    await Promise.all(boards.splice(0).map((board) => board.stop()));
+  });
+
+  async function start(options: Partial<BoardOptions> = {}): Promise<Board> {
+    const board = await Board.start({ devices: DEVICES, kernelRamBytes: 1 << 20, ...options });
+    boards.push(board);
+    return board;
+  }
+
+  it('knows its devices by slot, with a group, BARs and counters each', async () => {
+    const board = await start();
+
+    const { devices } = board.info();
+
+    expect(devices).toMatchObject([
+      {
+        bdf: '0000:00:02.0',
+        name: 'edu',
+        group: 0,
+        unit: 0,
+        state: 'running',
+        bars: [{ index: 0, start: 0xc000_0000, size: 1 << 20 }],
+        counters: { transactions: 0, faults: 0, accesses: expect.any(Number), interrupts: 0 },
+      },
+      { bdf: '0000:00:03.0', name: 'capture', group: 1, state: 'running', bars: [{ index: 0, size: 4096 }] },
+    ]);
+  });
+
+  it('has kernel RAM and the doorbell page in its memory map', async () => {
+    const board = await start();
+
+    expect(board.info().memory).toEqual([
+      { kind: 'ram', start: 0x1_0000_0000, size: 1 << 20 },
+      { kind: 'doorbell', start: 0xfee0_0000, size: 4096 },
+    ]);
+  });
+
+  it.each([
+    [
+      'a type there is not',
+      { devices: [{ type: 'nvme', properties: {} }] },
+      "no device type 'nvme' (known: edu, capture)",
+    ],
+    [
+      'a property there is not',
+      { devices: [{ type: 'capture', properties: { rate: '1' } }] },
+      "capture: unknown property 'rate' (it has none)",
+    ],
+    ['a unit there is not', { devices: [{ type: 'edu', properties: {}, unit: 1 }] }, 'edu: no IOMMU unit 1'],
+  ])('refuses %s with EINVAL in one line', async (_what, options, message) => {
+    await expect(start(options)).rejects.toMatchObject({ code: 'EINVAL', message });
+  });
+
+  it('halts and resumes a device by name', async () => {
+    const board = await start();
+    const states: string[] = [];
+
+    await board.halt('0000:00:03.0', true);
+    states.push(board.info().devices[1]!.state);
+    await board.halt('0000:00:03.0', false);
+    states.push(board.info().devices[1]!.state);
+
+    expect(states).toEqual(['halted', 'running']);
+    expect(board.timeline('0000:00:03.0', 0, monotonicNs())).toEqual([]);
+  });
+
+  it('takes a defect only for a device that has it', async () => {
+    const board = await start();
+
+    board.inject('0000:00:03.0', 'corrupt-frame');
+
+    expect(() => board.inject('0000:00:02.0', 'corrupt-frame')).toThrow("edu: no defect 'corrupt-frame'");
+    expect(() => board.inject('0000:00:1f.0', 'drop-interrupt')).toThrow('no device 0000:00:1f.0');
+  });
+
+  it('leaves no thread and no fd after stop, also when it was stopped twice', async () => {
+    const count = (what: 'task' | 'fd'): number => readdirSync(`/proc/self/${what}`).length;
+    await (await start()).stop(); // whatever a first worker leaves in the process for good
+    const before = [count('task'), count('fd')];
+
+    const board = await start();
+    const running = count('task');
+    await Promise.all([board.stop(), board.stop()]);
+
+    expect(running).toBeGreaterThan(before[0]!);
+    expect([count('task'), count('fd')]).toEqual(before);
+  });
+});

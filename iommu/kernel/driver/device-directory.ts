@@ -1,0 +1,87 @@
+/**
+ * The device directory (IOMMU spec §2.1, §2.2), as its one writer: three levels of it, so that any did (24 bits) has a
+ * place; tables are made when a device is first attached. Contexts are of the extended format (64 bytes) where the unit has
+ * MSI_FLAT, of the base format (32 bytes) elsewhere.
+ */
+
+import { clearEntry, ENTRY_WORDS, EntryReader, entryHi, entryLo, publishEntry } from '../../hardware/pte.ts';
+import { DDTP_3LVL, DDTP_MODE_MASK, DDTP_OFF, REG } from '../../hardware/regs.ts';
+import type { IommuUnit } from '../../hardware/unit.ts';
+import type { KernelRam } from './kernel-ram.ts';
+
+const DDTE_V = 1 << 0;
+const TC_V = 1 << 0;
+/** iohgatp: mode in bits 63:60, GSCID in 59:44, page in 43:0. */
+const IOHGATP_MODE = { 3: 8, 4: 9 } as const;
+const MSIPTP_FLAT = 1;
+
+/** Low bits of the did that index a leaf, and of each of the two levels above (§2.1). */
+const EXTENDED = { leafBits: 6, bytes: 64 } as const;
+const BASE = { leafBits: 7, bytes: 32 } as const;
+const TABLE_BITS = 9;
+
+/** What a device's context says. */
+export interface DeviceContext {
+  readonly levels: 3 | 4;
+  readonly gscid: number;
+  readonly rootPfn: number;
+  /** MSI page table (§3.3 of the AIA): stores to a page with (vpn ^ pattern) & ~mask = 0 go through it. */
+  readonly msi?: { readonly tablePfn: number; readonly pattern: number; readonly mask: number };
+}
+
+export class DeviceDirectory {
+  readonly #ram: KernelRam;
+  readonly #root: number;
+  readonly #format: typeof EXTENDED | typeof BASE;
+  readonly #entry = new EntryReader();
+
+  /** Turns translation on with an empty directory: every device's DMA faults until it is given a context. */
+  constructor(unit: IommuUnit, ram: KernelRam, extended: boolean) {
+    this.#ram = ram;
+    this.#format = extended ? EXTENDED : BASE;
+    this.#root = ram.allocate();
+    unit.writeRegister(REG.ddtp, 8, BigInt(DDTP_OFF));
+    unit.writeRegister(REG.ddtp, 8, (BigInt(this.#root) << 10n) | BigInt(DDTP_3LVL));
+    if ((unit.read32(REG.ddtp) & DDTP_MODE_MASK) !== DDTP_3LVL) throw new Error('IOMMU: no 3-level device directory');
+  }
+
+  /** Writes the context of a device that has none. */
+  publish(did: number, context: DeviceContext): void {
+    const { words } = this.#ram;
+    const at = this.#contextOf(did);
+    const { msi } = context;
+    words[at + 2] = context.rootPfn;
+    words[at + 3] =
+      (IOHGATP_MODE[context.levels] << 28) | (context.gscid << 12) | Math.floor(context.rootPfn / 2 ** 32) | 0;
+    words.fill(0, at + 4, at + this.#format.bytes / 4);
+    if (msi) {
+      words[at + 8] = msi.tablePfn;
+      words[at + 9] = (MSIPTP_FLAT << 28) | Math.floor(msi.tablePfn / 2 ** 32);
+      words[at + 10] = msi.mask;
+      words[at + 12] = msi.pattern;
+    }
+    publishEntry(words, at, TC_V, 0);
+  }
+
+  /** Takes a device's context away; to be followed by IODIR.INVAL_DDT and a fence. */
+  clear(did: number): void {
+    clearEntry(this.#ram.words, this.#contextOf(did));
+  }
+
+  /** Index of the context's first word; makes the tables on the way. */
+  #contextOf(did: number): number {
+    const { leafBits, bytes } = this.#format;
+    let table = this.#root;
+    for (const shift of [leafBits + TABLE_BITS, leafBits]) {
+      const at = this.#ram.wordOf(table) + ((did >>> shift) & ((1 << TABLE_BITS) - 1)) * ENTRY_WORDS;
+      this.#entry.read(this.#ram.words, at);
+      if ((this.#entry.lo & DDTE_V) !== 0) {
+        table = this.#entry.pfn();
+        continue;
+      }
+      table = this.#ram.allocate();
+      publishEntry(this.#ram.words, at, entryLo(table, DDTE_V), entryHi(table));
+    }
+    return this.#ram.wordOf(table) + (did & ((1 << leafBits) - 1)) * (bytes / 4);
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * What type1 knows of an IOMMU: domains (one set of page tables each) and the driver they come from. Pages, not bytes: iova
+ * page numbers (vpn) are below 2^52, so every number is exact; ranges are [vpn, vpn + nrPages).
+ */
+
+/** Access rights of a mapping, from the device's side (linux/iommu.h). */
+export const IOMMU_READ = 1;
+export const IOMMU_WRITE = 2;
+
+/** linux/iommu.h, enum iommu_resv_type: iovas a group cannot use, and why. */
+export type ReservedType = 'direct' | 'direct-relaxable' | 'reserved' | 'msi' | 'sw-msi';
+
+export interface ReservedRegion {
+  readonly vpn: number;
+  readonly nrPages: number;
+  readonly type: ReservedType;
+}
+
+/** One address space of devices. */
+export interface IommuDomain {
+  readonly driver: IommuBackend;
+  /** Page sizes a leaf may have, as a bitmap of byte sizes. */
+  readonly pgsizes: bigint;
+  /** enforce_cache_coherency: devices behind it cannot bypass the CPU's caches (ST-2: DMA_CC). */
+  readonly coherent: boolean;
+  /** The iovas it can translate: [apertureVpn, apertureEndVpn). */
+  readonly apertureVpn: number;
+  readonly apertureEndVpn: number;
+  /**
+   * Maps [vpn, vpn + nrPages) to pfn onward with the largest pages that fit (IOM-1). On an error nothing of it stays:
+   * EFAULT or ERANGE outside the aperture, EADDRINUSE over an existing mapping, ENOMEM without page-table pages.
+   */
+  map(vpn: number, pfn: number, nrPages: number, prot: number): void;
+  /** Removes whole leaves (IOM-4); pages removed, which may be more than asked for. Devices may still use them until flush(). */
+  unmap(vpn: number, nrPages: number): number;
+  /** Returns when no device uses what was unmapped before. */
+  flush(): void;
+  pfnOf(vpn: number): number | undefined;
+  /** Puts device `did` into this domain, out of any other. */
+  attach(did: number): void;
+  /** Takes it out: its DMA faults from here on. */
+  detach(did: number): void;
+  /** iommu_get_msi_cookie: lets MSIs of a unit that translates them through at `vpn`. ENODEV where the window is fixed (ATT-4). */
+  mapMsiWindow(vpn: number): void;
+  /** Gives its tables back. No device may be attached. */
+  free(): void;
+}
+
+/** An IOMMU driver, as a group's devices have one. Two domains are alike only if they come from the same one (ATT-2). */
+export interface IommuBackend {
+  allocDomain(): IommuDomain;
+  /** What devices behind it cannot use as iova. */
+  reservedRegions(): readonly ReservedRegion[];
+  /** Interrupt remapping: a device can raise only its own MSIs (ATT-1, allow_unsafe_interrupts). */
+  readonly isolatedMsi: boolean;
+}

@@ -1,0 +1,89 @@
+/**
+ * Page allocator over the kernel's RAM: pages for directories, queues and page tables. Page numbers (pfn) of the board, and
+ * words: one Int32Array over all of it. Pages come zeroed; a page that is given back must be zero again (page tables are,
+ * once all their entries are cleared), so nobody has to clear 4 KiB on the way of a MAP_DMA.
+ */
+import { enomem } from '../../../platform/errno.ts';
+import type { PhysicalMemory } from '../../hardware/physical.ts';
+
+const PAGE = 4096;
+const PAGE_WORDS = PAGE / 4;
+
+export class KernelRam {
+  /** All of it; index with wordOf(). */
+  readonly words: Int32Array;
+  readonly #startPfn: number;
+  readonly #endPfn: number;
+  /** Pages from here on were never handed out. */
+  #untouched: number;
+  readonly #free: number[] = [];
+  readonly #freeRoots: number[] = [];
+
+  /**
+   * [start, start + size) must be RAM of the board and this allocator's alone. What an earlier kernel left there is garbage:
+   * a page is cleared when it is handed out for the first time.
+   */
+  constructor(physical: PhysicalMemory, { start, size }: { readonly start: number; readonly size: number }) {
+    const range = physical.find(start / PAGE);
+    if (!range?.isRam || start + size > range.range.start + range.range.size) {
+      throw new RangeError(`kernel RAM 0x${start.toString(16)}+0x${size.toString(16)} is not RAM of the board`);
+    }
+    this.#startPfn = start / PAGE;
+    this.#endPfn = Math.floor((start + size) / PAGE);
+    this.#untouched = this.#startPfn;
+    this.words = range.words.subarray((start - range.range.start) / 4, (start + size - range.range.start) / 4);
+  }
+
+  /** Index in `words` of a page's first word. */
+  wordOf(pfn: number): number {
+    return (pfn - this.#startPfn) * PAGE_WORDS;
+  }
+
+  /** Index of a page among all of them, for arrays beside the pages. */
+  indexOf(pfn: number): number {
+    return pfn - this.#startPfn;
+  }
+
+  get nrPages(): number {
+    return this.#endPfn - this.#startPfn;
+  }
+
+  get nrFree(): number {
+    return this.#free.length + 4 * this.#freeRoots.length + this.#endPfn - this.#untouched;
+  }
+
+  /** One zeroed page. ENOMEM when there is none. */
+  allocate(): number {
+    const pfn = this.#free.pop();
+    if (pfn !== undefined) return pfn;
+    if (this.#untouched >= this.#endPfn) throw enomem('kernel RAM is used up');
+    return this.#touch(1);
+  }
+
+  /** Takes a page back, all zero. */
+  release(pfn: number): void {
+    this.#free.push(pfn);
+  }
+
+  /** Four zeroed pages in a row at a multiple of 16 KiB: the root of a second-stage table. */
+  allocateRoot(): number {
+    const pfn = this.#freeRoots.pop();
+    if (pfn !== undefined) return pfn;
+    while (this.#untouched % 4 !== 0 && this.#untouched < this.#endPfn) this.release(this.#touch(1));
+    if (this.#untouched + 4 > this.#endPfn) throw enomem('kernel RAM is used up');
+    return this.#touch(4);
+  }
+
+  /** Takes a root back, all zero. */
+  releaseRoot(pfn: number): void {
+    this.#freeRoots.push(pfn);
+  }
+
+  #touch(nrPages: number): number {
+    const pfn = this.#untouched;
+    this.#untouched += nrPages;
+    const at = this.wordOf(pfn);
+    this.words.fill(0, at, at + nrPages * PAGE_WORDS);
+    return pfn;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Memory on the board: what pinned pages are backed by. A memory object (memfd) is attached once for everybody and stays for
+ * as long as a page of it is pinned, and a little longer; private memory of a process is attached for each pin of its own.
+ */
+import { closeSync, fstatSync, openSync } from 'node:fs';
+
+import { efault } from '../../platform/errno.ts';
+import { dup } from '../../platform/libc.ts';
+import type { ObjectId } from '../../platform/memory.ts';
+import type { Vma } from '../../platform/process.ts';
+import type { Mm } from './task.ts';
+
+const PAGE = 4096;
+/** Objects that nobody has pinned but stay attached: a client that maps and unmaps one page over and over is not made to wait. */
+const IDLE_OBJECTS = 16;
+
+/** The board, as far as pinning goes (protocol.ts: BoardCall). Pages; the fds are the board's from the call on. */
+export interface BoardMemory {
+  /** First pfn of the memory object's range. */
+  attachObject(fd: number, size: number, id: ObjectId): number;
+  /** First pfn of a range for `size` bytes of a process at `vaddr`. */
+  attachProcess(memFd: number, vaddr: number, size: number): number;
+  /** Drops a range. No device may use it any more. */
+  detach(startPfn: number): void;
+}
+
+/** A range of board memory that pins keep alive. */
+export interface Backing {
+  readonly startPfn: number;
+  put(): void;
+}
+
+/** A memory object with a place on the board. */
+class ObjectBacking implements Backing {
+  readonly key: string;
+  readonly startPfn: number;
+  /** Pages that are attached; the object may have grown since. */
+  readonly nrPages: number;
+  /** Ours: keeps the inode number from being used again, and tells the present size. */
+  readonly fd: number;
+  pins = 0;
+  readonly #onUnpinned: (backing: ObjectBacking) => void;
+
+  constructor(
+    place: { readonly key: string; readonly startPfn: number; readonly nrPages: number; readonly fd: number },
+    onUnpinned: (backing: ObjectBacking) => void,
+  ) {
+    this.key = place.key;
+    this.startPfn = place.startPfn;
+    this.nrPages = place.nrPages;
+    this.fd = place.fd;
+    this.#onUnpinned = onUnpinned;
+  }
+
+  put(): void {
+    if (--this.pins === 0) this.#onUnpinned(this);
+  }
+}
+
+/** Pages of memory from its start that are there now: a page beyond the end of the object cannot be pinned. */
+export interface PlacedObject {
+  readonly backing: Backing;
+  readonly nrPages: number;
+}
+
+export class BoardObjects {
+  readonly #board: BoardMemory;
+  /** The attachment in use of each object, by `major:minor:inode`. */
+  readonly #objects = new Map<string, ObjectBacking>();
+  /** Those that nobody has pinned, the longest idle first. */
+  readonly #idle = new Set<ObjectBacking>();
+
+  constructor(board: BoardMemory) {
+    this.#board = board;
+  }
+
+  /** Attaches the object behind `vma`, or finds it attached; takes one reference. */
+  place(mm: Mm, vma: Vma): PlacedObject {
+    const key = `${vma.major}:${vma.minor}:${vma.inode}`;
+    let backing = this.#objects.get(key);
+    let nrPages = backing ? nrPagesNow(backing.fd) : 0;
+    if (!backing || nrPages > backing.nrPages) {
+      // New, or grown: the longer object gets a range of its own, the old one goes with its last pin.
+      if (backing?.pins === 0) this.#drop(backing);
+      backing = this.#attach(key, mm, vma);
+      nrPages = backing.nrPages;
+      this.#objects.set(key, backing);
+    }
+    if (backing.pins++ === 0) this.#idle.delete(backing);
+    return { backing, nrPages };
+  }
+
+  #attach(key: string, mm: Mm, vma: Vma): ObjectBacking {
+    const fd = mm.space.openObject(vma);
+    try {
+      const nrPages = nrPagesNow(fd);
+      const { dev, ino } = fstatSync(fd);
+      if (nrPages === 0) throw efault('memory object is empty');
+      const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE, { dev, ino });
+      return new ObjectBacking({ key, startPfn, nrPages, fd }, (backing) => this.#unpinned(backing));
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  #unpinned(backing: ObjectBacking): void {
+    if (this.#objects.get(backing.key) !== backing) {
+      this.#drop(backing);
+      return;
+    }
+    this.#idle.add(backing);
+    for (const oldest of this.#idle) {
+      if (this.#idle.size <= IDLE_OBJECTS) break;
+      this.#drop(oldest);
+    }
+  }
+
+  /** Private memory of a process: this attachment is the pin's own. */
+  placePrivate(mm: Mm, vaddr: number, size: number): Backing {
+    const { pid } = mm.space;
+    const memFd = openSync(`/proc/${pid}/mem`, 'r+');
+    if (!mm.alive()) {
+      // It exec'ed or exited meanwhile: what we have opened is somebody else's memory.
+      closeSync(memFd);
+      throw efault(`address space of process ${pid} is gone`);
+    }
+    const startPfn = this.#board.attachProcess(memFd, vaddr, size);
+    return { startPfn, put: () => this.#board.detach(startPfn) };
+  }
+
+  /** Detaches every object that nobody has pinned. */
+  trim(): void {
+    for (const backing of this.#idle) this.#drop(backing);
+  }
+
+  #drop(backing: ObjectBacking): void {
+    this.#idle.delete(backing);
+    if (this.#objects.get(backing.key) === backing) this.#objects.delete(backing.key);
+    this.#board.detach(backing.startPfn);
+    closeSync(backing.fd);
+  }
+}
+
+const nrPagesNow = (fd: number): number => Math.ceil(fstatSync(fd).size / PAGE);

@@ -1,0 +1,86 @@
+/**
+ * Pinning (pin_user_pages, FOLL_LONGTERM): vaddrs of a client become pages of the board that stay where they are. One run per
+ * mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage + nrPages) in pages of the client's address space.
+ */
+import { efault, SysError } from '../../platform/errno.ts';
+import type { Vma } from '../../platform/process.ts';
+import { type Backing, type BoardMemory, BoardObjects } from './pin-objects.ts';
+import type { Mm } from './task.ts';
+
+const PAGE = 4096;
+/** User space ends at 2^47 (TASK_SIZE of x86-64 and arm64 with 4 levels) or, by asking for it, at 2^56. */
+const TASK_SIZE_PAGES = 2 ** 56 / PAGE;
+
+/** Consecutive pages that are pinned together. */
+export interface PinnedRun {
+  readonly pfn: number;
+  readonly nrPages: number;
+  /** Device memory: neither charged nor counted (ACC-2, ACC-4). */
+  readonly reserved: boolean;
+  readonly backing: Backing;
+}
+
+export class Pinner {
+  /** Pages pinned now; a page pinned twice counts twice. */
+  pinnedPages = 0;
+  readonly #objects: BoardObjects;
+
+  constructor(board: BoardMemory) {
+    this.#objects = new BoardObjects(board);
+  }
+
+  /**
+   * Pins the longest run that starts at vaddrPage, at most nrPages. MAP-13: a device that writes needs a writable mapping, one
+   * that only reads a readable one; anything else, and a hole, is EFAULT.
+   */
+  pin(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): PinnedRun {
+    if (vaddrPage >= TASK_SIZE_PAGES) throw efault('vaddr is not in user space');
+    const vaddr = vaddrPage * PAGE;
+    const vma = mappingAt(mm, vaddr);
+    if (!vma || !(write ? vma.writable : vma.readable)) {
+      throw efault(`vaddr 0x${vaddr.toString(16)} is not ${write ? 'writable' : 'readable'} by its process`);
+    }
+    const inVma = Math.min(nrPages, (vma.end - vaddr) / PAGE);
+    const run =
+      vma.inode !== 0 && vma.shared ? this.#pinObject(mm, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddr, inVma);
+    this.pinnedPages += run.nrPages;
+    return run;
+  }
+
+  #pinObject(mm: Mm, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
+    const { backing, nrPages: there } = this.#objects.place(mm, vma);
+    const first = (vma.offset + vaddr - vma.start) / PAGE;
+    if (first >= there) {
+      backing.put();
+      throw efault(`vaddr 0x${vaddr.toString(16)} is beyond the end of its object`);
+    }
+    return { pfn: backing.startPfn + first, nrPages: Math.min(nrPages, there - first), reserved: false, backing };
+  }
+
+  /** Private memory has no object that outlives its address space: the devices reach it through the process. */
+  #pinPrivate(mm: Mm, vaddr: number, nrPages: number): PinnedRun {
+    const backing = this.#objects.placePrivate(mm, vaddr, nrPages * PAGE);
+    return { pfn: backing.startPfn, nrPages, reserved: false, backing };
+  }
+
+  /** Lets a run go. Only after the flush that covers it (UNM-15). */
+  unpin(run: PinnedRun): void {
+    this.pinnedPages -= run.nrPages;
+    run.backing.put();
+  }
+
+  /** Gives the board back what is attached but not pinned: a container has gone. */
+  trim(): void {
+    this.#objects.trim();
+  }
+}
+
+/** The mapping that covers a vaddr; none in an address space that has just died. */
+export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
+  try {
+    return mm.space.vmaAt(vaddr);
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'ESRCH') return undefined; // it has just died
+    throw error;
+  }
+}

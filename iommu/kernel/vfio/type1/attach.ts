@@ -1,0 +1,107 @@
+/** Groups come (ATT-1…7). */
+import { einval, eperm, SysError } from '../../../../platform/errno.ts';
+import type { IommuDomain } from '../../driver/domain.ts';
+import type { Task } from '../../task.ts';
+import type { AttachedGroup, Iommu, IovaSpan, Type1Group } from './iommu.ts';
+import { replay } from './replay.ts';
+import { refuseInvalid, waitForAllValid } from './vaddr.ts';
+import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
+
+/** A promise only when the replay sleeps until all vaddrs are valid (VAD-8). On an error the group is not attached. */
+export function attachGroup(iommu: Iommu, group: Type1Group, task: Task): void | Promise<void> {
+  refuseInvalid(iommu);
+  if (iommu.findGroup(group)) throw einval(`group ${group.id} is attached`);
+  if (!group.driver) {
+    attachEmulated(iommu, group);
+    return;
+  }
+  // iommu_enable_nesting: not with this IOMMU, as not with VT-d (CORE-3).
+  if (iommu.nesting) throw einval(`group ${group.id}: its IOMMU does not nest`);
+  const domain = group.driver.allocDomain();
+  let validIova: readonly IovaSpan[];
+  try {
+    for (const did of group.dids) domain.attach(did);
+    validIova = checkConflicts(iommu, group, domain);
+  } catch (error) {
+    abandon(group, domain);
+    throw error;
+  }
+  const attached = { group, pinnedPageDirtyScope: false };
+  if (mergeInto(iommu, attached, domain)) {
+    accept(iommu, validIova);
+    return;
+  }
+  const finish = (): void => {
+    try {
+      replay(iommu, domain, task);
+      mapMsiWindow(group, domain);
+    } catch (error) {
+      abandon(group, domain);
+      throw error;
+    }
+    iommu.domains.unshift({ domain, groups: [attached] });
+    iommu.updatePgsizeBitmap();
+    accept(iommu, validIova);
+  };
+  if (iommu.vaddrInvalidCount === 0) {
+    finish();
+    return;
+  }
+  return waitForAllValid(iommu, task.killed).then(finish, (error: unknown) => {
+    abandon(group, domain);
+    throw error;
+  });
+}
+
+/** ATT-7 */
+function attachEmulated(iommu: Iommu, group: Type1Group): void {
+  iommu.emulatedGroups.unshift({ group, pinnedPageDirtyScope: true });
+  if (iommu.domains.length === 0) iommu.updatePgsizeBitmap();
+}
+
+/** ATT-1, from the aperture on; the new valid list. */
+function checkConflicts(iommu: Iommu, group: Type1Group, domain: IommuDomain): readonly IovaSpan[] {
+  const regions = reservedBy(group);
+  if (apertureConflicts(iommu, domain)) throw einval(`group ${group.id}: aperture conflicts with mappings`);
+  if (reservedConflicts(iommu, regions)) throw einval(`group ${group.id}: a mapping is in a reserved region`);
+  const validIova = narrowed(iommu.validIova, domain, regions);
+  if (!domain.driver.isolatedMsi && !iommu.parameters.allowUnsafeInterrupts) {
+    throw eperm(`group ${group.id}: no interrupt remapping`);
+  }
+  return validIova;
+}
+
+/** ATT-2: a compatible domain takes the group, and the new one is not needed. */
+function mergeInto(iommu: Iommu, attached: AttachedGroup, domain: IommuDomain): boolean {
+  const host = iommu.domains.find(
+    (other) => other.domain.driver === domain.driver && other.domain.coherent === domain.coherent,
+  );
+  if (!host) return false;
+  for (const did of attached.group.dids) host.domain.attach(did);
+  domain.free();
+  host.groups.unshift(attached);
+  return true;
+}
+
+/** ATT-4: only where MSIs have no fixed window. */
+function mapMsiWindow(group: Type1Group, domain: IommuDomain): void {
+  const regions = reservedBy(group);
+  const window = regions.find(({ type }) => type === 'sw-msi');
+  if (!window || regions.some(({ type }) => type === 'msi')) return;
+  try {
+    domain.mapMsiWindow(window.vpn);
+  } catch (error) {
+    if (!(error instanceof SysError && error.code === 'ENODEV')) throw error;
+  }
+}
+
+/** ATT-6 */
+function accept(iommu: Iommu, validIova: readonly IovaSpan[]): void {
+  iommu.validIova = validIova;
+  iommu.nrNonPinnedGroups++;
+}
+
+function abandon(group: Type1Group, domain: IommuDomain): void {
+  for (const did of group.dids) domain.detach(did);
+  domain.free();
+}

@@ -1,0 +1,68 @@
+/** Groups go (ATT-8…10). */
+import type { Task } from '../../task.ts';
+import { charge, uncharge } from './accounting.ts';
+import { markAllDirty } from './dirty.ts';
+import type { AttachedDomain, AttachedGroup, Iommu, Type1Group } from './iommu.ts';
+import { DeferredUnpin, removeAll, unmapEntry } from './pin-map.ts';
+import { refreshed } from './valid-iova.ts';
+
+export function detachGroup(iommu: Iommu, group: Type1Group): void {
+  const attached = iommu.findGroup(group);
+  if (!attached) return;
+  const emulated = iommu.emulatedGroups.indexOf(attached);
+  if (emulated >= 0) {
+    iommu.emulatedGroups.splice(emulated, 1);
+    if (iommu.emulatedGroups.length === 0 && iommu.domains.length === 0) removeAll(iommu);
+  } else {
+    detachReal(iommu, attached);
+  }
+  // ATT-9
+  if (attached.pinnedPageDirtyScope) return;
+  iommu.nrNonPinnedGroups--;
+  if (iommu.dirtyPageTracking) markAllDirty(iommu);
+}
+
+/** ATT-8 */
+function detachReal(iommu: Iommu, attached: AttachedGroup): void {
+  const home = iommu.domains.find(({ groups }) => groups.includes(attached))!;
+  for (const did of attached.group.dids) home.domain.detach(did);
+  home.groups.splice(home.groups.indexOf(attached), 1);
+  const lastOfDomain = home.groups.length === 0;
+  if (lastOfDomain) dropDomain(iommu, home);
+  iommu.validIova = refreshed(iommu, lastOfDomain);
+}
+
+function dropDomain(iommu: Iommu, home: AttachedDomain): void {
+  if (iommu.domains.length === 1) {
+    if (iommu.emulatedGroups.length === 0) removeAll(iommu);
+    else unpinAndReaccount(iommu);
+  }
+  iommu.domains.splice(iommu.domains.indexOf(home), 1);
+  home.domain.free();
+  iommu.updatePgsizeBitmap();
+}
+
+/** Entries live on for the mediated devices, and only what these have pinned stays charged (RACE-31). */
+function unpinAndReaccount(iommu: Iommu): void {
+  const unpin = new DeferredUnpin(iommu);
+  for (const entry of iommu.entries()) {
+    const nobody: Task | undefined = undefined;
+    const unlocked = unmapEntry(iommu, entry, unpin);
+    let locked = 0;
+    for (const { run } of entry.externalPins?.values() ?? []) if (!run.reserved) locked++;
+    if (locked < unlocked) uncharge(iommu, entry, unlocked - locked, nobody);
+    else if (locked > unlocked) charge(iommu, entry, locked - unlocked, nobody);
+  }
+  unpin.flush();
+}
+
+/** ATT-10: the driver goes, with all entries, groups and domains. */
+export function release(iommu: Iommu): void {
+  iommu.emulatedGroups.length = 0;
+  removeAll(iommu);
+  for (const { domain, groups } of iommu.domains.splice(0)) {
+    for (const { group } of groups) for (const did of group.dids) domain.detach(did);
+    domain.free();
+  }
+  iommu.pinner.trim();
+}

@@ -1,0 +1,163 @@
+/** VFIO_IOMMU_DIRTY_PAGES and the reports of dirty bits (DRT-1…7). */
+import { eacces, einval, enomem, hexRange } from '../../../../platform/errno.ts';
+import type { Mm, Task } from '../../task.ts';
+import type { UserArg } from '../../user-arg.ts';
+import {
+  DirtyBitmap as DirtyBitmapArg,
+  DirtyBitmapGet,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+} from '../uapi.ts';
+import { DirtyBitmap } from './dirty-bitmap.ts';
+import type { DmaEntry } from './dma-entry.ts';
+import { IOVA_END, type Iommu } from './iommu.ts';
+import { overflow } from './map.ts';
+import { accessOk, copyFromUser, copyToUser } from './user-memory.ts';
+
+const U64_END = 1n << 64n;
+/** DIRTY_BITMAP_PAGES_MAX and DIRTY_BITMAP_SIZE_MAX (NUM-9). */
+const MAX_PAGES = 2 ** 31 - 1;
+export const MAX_BITMAP_BYTES = 1n << 28n;
+
+/** A struct vfio_bitmap: one bit per page of `pgsize` bytes, `bytes` long, at vaddr `data` of the caller. */
+export interface UserBitmap {
+  readonly pgsize: bigint;
+  readonly bytes: bigint;
+  readonly data: bigint;
+}
+
+export function dirtyPages(iommu: Iommu, arg: UserArg, task: Task): void {
+  // DRT-1
+  if (!iommu.v2) throw eacces('DIRTY_PAGES: not for TYPE1 version 1');
+  const { argsz, flags } = DirtyBitmapArg.read(arg.copyIn(DirtyBitmapArg.size));
+  if (argsz < DirtyBitmapArg.size) throw einval('DIRTY_PAGES: bad argsz');
+  switch (flags) {
+    case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
+      start(iommu);
+      return;
+    case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
+      stop(iommu);
+      return;
+    case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
+      getBitmap(iommu, arg, argsz, task.mm);
+      return;
+    default:
+      throw einval('DIRTY_PAGES: not exactly one known flag');
+  }
+}
+
+/** DRT-2 */
+function start(iommu: Iommu): void {
+  if (iommu.dirtyPageTracking) return;
+  try {
+    for (const entry of iommu.entries()) allocateBitmap(iommu, entry);
+  } catch (error) {
+    for (const entry of iommu.entries()) entry.bitmap = undefined;
+    throw error;
+  }
+  iommu.dirtyPageTracking = true;
+}
+
+function stop(iommu: Iommu): void {
+  if (!iommu.dirtyPageTracking) return;
+  iommu.dirtyPageTracking = false;
+  for (const entry of iommu.entries()) entry.bitmap = undefined;
+}
+
+/** MAP-14, DRT-2: a bitmap with the pages set that drivers have pinned now. */
+export function allocateBitmap(iommu: Iommu, entry: DmaEntry): void {
+  const nrBits = entry.nrPages / iommu.pgsizePages;
+  if (nrBits > MAX_PAGES) throw einval(`mapping of ${entry.nrPages} pages is too large for a dirty bitmap`);
+  try {
+    entry.bitmap = new DirtyBitmap(nrBits);
+  } catch (error) {
+    if (error instanceof RangeError) throw enomem('no memory for a dirty bitmap');
+    throw error;
+  }
+  markPinned(iommu, entry);
+}
+
+/** vfio_dma_populate_bitmap */
+function markPinned(iommu: Iommu, entry: DmaEntry): void {
+  for (const vpn of entry.externalPins?.keys() ?? []) entry.bitmap?.set(bitOf(iommu, entry, vpn));
+}
+
+/** The bit of an iova page in its entry's bitmap. */
+export const bitOf = (iommu: Iommu, entry: DmaEntry, vpn: number): number =>
+  Math.floor((vpn - entry.vpn) / iommu.pgsizePages);
+
+/** ATT-9: whoever left may have written anything. */
+export function markAllDirty(iommu: Iommu): void {
+  for (const entry of iommu.entries()) entry.bitmap?.setAll();
+}
+
+/** DRT-3 */
+function getBitmap(iommu: Iommu, arg: UserArg, argsz: number, mm: Mm): void {
+  if (argsz - DirtyBitmapArg.size < DirtyBitmapGet.size) throw einval('DIRTY_PAGES GET_BITMAP: bad argsz');
+  const range = DirtyBitmapGet.read(arg.copyIn(DirtyBitmapGet.size, DirtyBitmapArg.size));
+  const { iova, size } = range;
+  const bitmap = { pgsize: range['bitmap.pgsize'], bytes: range['bitmap.size'], data: range['bitmap.data'] };
+  const limit = iommu.profile.lastPage === 'broken' ? U64_END - 1n : U64_END;
+  if (iova + size > limit) throw overflow(iommu.profile, `DIRTY_PAGES GET_BITMAP: ${hexRange(iova, size)} wraps`);
+  checkBitmap(bitmap, size);
+  const mask = iommu.pgsize - 1n;
+  if (bitmap.pgsize !== iommu.pgsize) throw einval('DIRTY_PAGES GET_BITMAP: not the smallest page size');
+  if (size === 0n || ((iova | size) & mask) !== 0n) {
+    throw einval(`DIRTY_PAGES GET_BITMAP: ${hexRange(iova, size)} is not page aligned`);
+  }
+  if (!iommu.dirtyPageTracking) throw einval('DIRTY_PAGES GET_BITMAP: tracking is off');
+  reportRange(iommu, Number(iova >> 12n), Number((iova + size) >> 12n), { bitmap, mm });
+}
+
+/** UNM-2, DRT-3: pointer and size of a bitmap for `size` bytes of iova. */
+export function checkBitmap({ pgsize, bytes, data }: UserBitmap, size: bigint): void {
+  if (!accessOk(data, bytes)) throw einval('dirty bitmap is not in user space');
+  // __ffs(0) is 64 on x86 with tzcnt, and a shift by 64 is one by 0.
+  const nrBits = pgsize === 0n ? size : size / (pgsize & -pgsize);
+  if (nrBits === 0n || bytes === 0n || bytes > MAX_BITMAP_BYTES || bytes < ((nrBits + 63n) / 64n) * 8n) {
+    throw einval(`dirty bitmap of ${bytes} bytes does not fit ${nrBits} pages`);
+  }
+}
+
+/** DRT-4 */
+function reportRange(
+  iommu: Iommu,
+  vpn: number,
+  end: number,
+  { bitmap, mm }: { readonly bitmap: UserBitmap; readonly mm: Mm },
+): void {
+  const first = iommu.find(vpn, 1);
+  const last = iommu.find(Math.min(end, IOVA_END) - 1, 1);
+  if ((first && first.vpn !== vpn) || (last && last.end !== end)) {
+    throw einval('DIRTY_PAGES GET_BITMAP: the range splits a mapping');
+  }
+  for (const entry of iommu.within(vpn, end)) {
+    reportEntry(iommu, entry, { bitmap, baseVpn: vpn, mm });
+    entry.bitmap?.clearAll();
+    markPinned(iommu, entry);
+  }
+}
+
+/**
+ * update_user_bitmap (DRT-5): the bits of one entry, bit 0 being page baseVpn, in whole u64 words. Unless the entry starts on a word
+ * the user's word there is read and merged, in the entry's own bitmap.
+ */
+export function reportEntry(
+  iommu: Iommu,
+  entry: DmaEntry,
+  { bitmap, baseVpn, mm }: { readonly bitmap: UserBitmap; readonly baseVpn: number; readonly mm: Mm },
+): void {
+  const bits = entry.bitmap!; // tracking is on
+  const bitOffset = (entry.vpn - baseVpn) / iommu.pgsizePages;
+  const shift = bitOffset % 64;
+  const at = Number(bitmap.data) + ((bitOffset - shift) / 64) * 8;
+  if (iommu.nrNonPinnedGroups > 0 && entry.iommuMapped) bits.setAll();
+  if (shift > 0) {
+    bits.shiftLeft(shift);
+    const word = new Uint8Array(8);
+    copyFromUser(mm, at, word);
+    bits.orFirstWord(word);
+  }
+  copyToUser(mm, at, bits.bytes(shift));
+}

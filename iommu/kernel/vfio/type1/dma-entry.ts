@@ -1,0 +1,62 @@
+/** One mapping of a container: struct vfio_dma. Its iovas are [vpn, vpn + nrPages), its memory [vaddrPage, vaddrPage + nrPages). */
+import type { PinnedRun } from '../../pin.ts';
+import type { Mm, Task } from '../../task.ts';
+import type { DirtyBitmap } from './dirty-bitmap.ts';
+
+/** A page that drivers of mediated devices have pinned (struct vfio_pfn). */
+export interface ExternalPin {
+  readonly run: PinnedRun;
+  refs: number;
+}
+
+export interface DmaEntryOptions {
+  readonly vpn: number;
+  readonly nrPages: number;
+  readonly vaddrPage: number;
+  /** IOMMU_READ | IOMMU_WRITE. */
+  readonly prot: number;
+  readonly mapper: Task;
+}
+
+export class DmaEntry {
+  readonly vpn: number;
+  readonly nrPages: number;
+  readonly prot: number;
+  /** MAP VADDR replaces it. */
+  vaddrPage: number;
+  vaddrInvalid = false;
+  /** Pinned and mapped in every IOMMU domain. */
+  iommuMapped = false;
+  /** Who mapped it, or took it over: its thread group counts, a vCPU thread may die first (MAP-15). */
+  mapper: Task;
+  /** The address space that vaddr is of; held (mmgrab). */
+  mm: Mm;
+  /** CAP_IPC_LOCK of the mapper at MAP time, for all later charges too. */
+  lockCap: boolean;
+  /** Pages charged for this entry (6.3+). */
+  lockedPages = 0;
+  /** What is pinned for the IOMMU domains, in order. */
+  runs: PinnedRun[] = [];
+  /** By iova page; drivers' pins (MDV-3). Made at the first one. */
+  externalPins: Map<number, ExternalPin> | undefined;
+  /** While dirty tracking is on (DRT-2). */
+  bitmap: DirtyBitmap | undefined;
+
+  constructor({ vpn, nrPages, vaddrPage, prot, mapper }: DmaEntryOptions) {
+    this.vpn = vpn;
+    this.nrPages = nrPages;
+    this.vaddrPage = vaddrPage;
+    this.prot = prot;
+    this.mapper = mapper;
+    this.mm = mapper.mm.grab();
+    this.lockCap = mapper.capIpcLock();
+  }
+
+  get end(): number {
+    return this.vpn + this.nrPages;
+  }
+
+  get hasExternalPins(): boolean {
+    return this.externalPins !== undefined && this.externalPins.size > 0;
+  }
+}

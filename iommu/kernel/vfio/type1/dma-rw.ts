@@ -1,0 +1,62 @@
+/** vfio_dma_rw: the CPU's access to iovas on behalf of a mediated device, through the vaddr as it is now (MDV-5, VAD-5). */
+import { ebusy, efault, einval, eperm } from '../../../../platform/errno.ts';
+import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
+import type { Task } from '../../task.ts';
+import { mmOf } from './accounting.ts';
+import { bitOf } from './dirty.ts';
+import type { DmaEntry } from './dma-entry.ts';
+import type { Iommu } from './iommu.ts';
+import { copyFromUser, copyToUser } from './user-memory.ts';
+import { waitForValid } from './vaddr.ts';
+
+const PAGE = 4096;
+
+export interface RwRequest {
+  /** The iova: page and offset in it. */
+  readonly vpn: number;
+  readonly offset: number;
+  /** Bytes to write, or where to read to. */
+  readonly data: Uint8Array;
+  readonly write: boolean;
+  /** The user task in whose context this is; absent for a kernel thread. */
+  readonly caller?: Task;
+}
+
+/** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid. */
+export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<void> {
+  if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
+    throw ebusy('dma_rw: a vaddr is invalid'); // VAD-15
+  }
+  const { data, caller } = request;
+  let { vpn, offset } = request;
+  for (let done = 0; done < data.length; ) {
+    let entry = iommu.find(vpn, 1);
+    if (entry?.vaddrInvalid) ({ entry } = await waitForValid(iommu, vpn, caller?.killed));
+    if (!entry) throw einval(`dma_rw: no mapping at iova page 0x${vpn.toString(16)}`);
+    const inEntry = (entry.end - vpn) * PAGE - offset;
+    const part = data.subarray(done, done + inEntry);
+    copyChunk(iommu, entry, { ...request, vpn, offset, data: part });
+    done += part.length;
+    vpn = entry.end;
+    offset = 0;
+  }
+}
+
+function copyChunk(iommu: Iommu, entry: DmaEntry, { vpn, offset, data, write, caller }: RwRequest): void {
+  if ((entry.prot & IOMMU_READ) === 0 || (write && (entry.prot & IOMMU_WRITE) === 0)) {
+    throw eperm(`dma_rw: iova page 0x${vpn.toString(16)} does not allow that`);
+  }
+  const mm = mmOf(iommu, entry, caller);
+  if (!mm) throw eperm(`dma_rw: process ${entry.mapper.pid} has gone`);
+  if (caller && caller.mm !== mm) throw efault('dma_rw: not the address space of the mapping');
+  const vaddr = (entry.vaddrPage + vpn - entry.vpn) * PAGE + offset;
+  if (!write) {
+    copyFromUser(mm, vaddr, data);
+    return;
+  }
+  copyToUser(mm, vaddr, data);
+  if (!entry.bitmap) return;
+  const first = bitOf(iommu, entry, vpn);
+  const last = bitOf(iommu, entry, vpn + Math.floor((offset + data.length - 1) / PAGE));
+  entry.bitmap.set(first, last - first + 1);
+}

@@ -1,0 +1,166 @@
+/**
+ * The state of one container's type1 driver: struct vfio_iommu. Its mutex is the event loop: code between two awaits holds it,
+ * an await drops it. Ranges are [vpn, end) in pages of 4 KiB.
+ */
+import type { IommuBackend, IommuDomain } from '../../driver/domain.ts';
+import type { Pinner } from '../../pin.ts';
+import type { Profile } from '../../profile.ts';
+import type { DmaEntry } from './dma-entry.ts';
+import { RangeMap } from './range-map.ts';
+import { VaddrWaiters } from './vaddr-waiters.ts';
+
+/** Module parameters of vfio_iommu_type1, as they are now. */
+export interface Type1Parameters {
+  /** Most entries of a container; read at SET_IOMMU. */
+  dmaEntryLimit: number;
+  /** Read at each attach (ATT-1). */
+  allowUnsafeInterrupts: boolean;
+}
+
+export const DEFAULT_PARAMETERS: Readonly<Type1Parameters> = { dmaEntryLimit: 65535, allowUnsafeInterrupts: false };
+
+export interface Type1Options {
+  /** TYPE1v2 (and NESTING): entries are never split, not even silently (UNM-6). */
+  readonly v2: boolean;
+  /** Opened as TYPE1_NESTING: needs an IOMMU that can. */
+  readonly nesting: boolean;
+  readonly profile: Profile;
+  readonly pinner: Pinner;
+  readonly parameters: Readonly<Type1Parameters>;
+}
+
+/** An IOMMU group, as far as type1 cares. */
+export interface Type1Group {
+  readonly id: number;
+  /** Of the IOMMU its devices are behind; absent for a group of mediated devices, which have none ("emulated"). */
+  readonly driver?: IommuBackend;
+  /** The devices' ids there. */
+  readonly dids: readonly number[];
+}
+
+/** A group that is attached. */
+export interface AttachedGroup {
+  readonly group: Type1Group;
+  /** Everything it dirties it pins first (DRT-6); otherwise everything it could reach counts as dirty (DRT-4). */
+  pinnedPageDirtyScope: boolean;
+}
+
+export interface AttachedDomain {
+  readonly domain: IommuDomain;
+  readonly groups: AttachedGroup[];
+}
+
+/** A driver of mediated devices that wants to hear of unmaps (MDV-6). It must have unpinned [vpn, vpn + nrPages) when it is done. */
+export interface DmaUnmapListener {
+  dmaUnmap(vpn: number, nrPages: number): void | Promise<void>;
+}
+
+/** A span of iova pages [vpn, end). */
+export interface IovaSpan {
+  readonly vpn: number;
+  readonly end: number;
+}
+
+/** Pages of a 64-bit address space. */
+export const IOVA_END = 2 ** 52;
+const PAGE_SHIFT = 12;
+const ALL_PAGE_SIZES = 0xffff_ffff_ffff_f000n;
+
+export class Iommu {
+  readonly v2: boolean;
+  readonly nesting: boolean;
+  readonly profile: Profile;
+  readonly pinner: Pinner;
+  readonly parameters: Readonly<Type1Parameters>;
+  readonly #entries = new RangeMap<DmaEntry>();
+  /** Entries that end at 2^64, in kernels whose look-ups miss those (RACE-10): in the tree, and found by nobody. */
+  readonly #unfindable = new Set<DmaEntry>();
+  /** Newest first. */
+  readonly domains: AttachedDomain[] = [];
+  readonly emulatedGroups: AttachedGroup[] = [];
+  readonly listeners = new Set<DmaUnmapListener>();
+  /** In order and disjoint; empty: nothing is known, everything is valid (MAP-9). */
+  validIova: readonly IovaSpan[] = [];
+  dmaAvail: number;
+  /** Sum of all entries. */
+  mappedPages = 0;
+  pgsizeBitmap = ALL_PAGE_SIZES;
+  dirtyPageTracking = false;
+  /** False from the close of the container's fd on (CORE-11). */
+  containerOpen = true;
+  vaddrInvalidCount = 0;
+  /** Real groups that have not pinned pages: each makes everything dirty (DRT-4). */
+  nrNonPinnedGroups = 0;
+  readonly waiters = new VaddrWaiters();
+
+  constructor({ v2, nesting, profile, pinner, parameters }: Type1Options) {
+    this.v2 = v2;
+    this.nesting = nesting;
+    this.profile = profile;
+    this.pinner = pinner;
+    this.parameters = parameters;
+    this.dmaAvail = parameters.dmaEntryLimit;
+  }
+
+  /** The smallest page size of all domains (ST-1): what iova, vaddr and size must be multiples of. */
+  get pgsize(): bigint {
+    return this.pgsizeBitmap & -this.pgsizeBitmap;
+  }
+
+  /** The pages of 4 KiB in it. */
+  get pgsizePages(): number {
+    return Number(this.pgsize >> BigInt(PAGE_SHIFT));
+  }
+
+  get nrEntries(): number {
+    return this.#entries.size + this.#unfindable.size;
+  }
+
+  /** vfio_find_dma: the lowest entry that has a page of [vpn, vpn + nrPages). */
+  find(vpn: number, nrPages: number): DmaEntry | undefined {
+    return this.#entries.overlapping(vpn, nrPages);
+  }
+
+  /** All entries with a page of [vpn, end), in order. */
+  within(vpn: number, end: number): DmaEntry[] {
+    return this.#entries.within(vpn, end);
+  }
+
+  /** All entries in order. */
+  entries(): DmaEntry[] {
+    return [...this.#entries, ...this.#unfindable];
+  }
+
+  link(entry: DmaEntry): void {
+    this.mappedPages += entry.nrPages;
+    if (this.#isUnfindable(entry)) this.#unfindable.add(entry);
+    else this.#entries.insert(entry);
+  }
+
+  unlink(entry: DmaEntry): void {
+    this.mappedPages -= entry.nrPages;
+    if (!this.#unfindable.delete(entry)) this.#entries.delete(entry);
+  }
+
+  #isUnfindable(entry: DmaEntry): boolean {
+    return entry.end === IOVA_END && this.profile.lastPage === 'broken';
+  }
+
+  /** A replay maps all entries but those that kernels lose at the end of 2^64 (ATT-1). */
+  isReplayed(entry: DmaEntry): boolean {
+    return !this.#isUnfindable(entry);
+  }
+
+  /** ST-1 */
+  updatePgsizeBitmap(): void {
+    let bitmap = 0xffff_ffff_ffff_ffffn;
+    for (const { domain } of this.domains) bitmap &= domain.pgsizes;
+    if ((bitmap & ~ALL_PAGE_SIZES) !== 0n) bitmap = (bitmap & ALL_PAGE_SIZES) | (1n << BigInt(PAGE_SHIFT));
+    this.pgsizeBitmap = bitmap;
+  }
+
+  findGroup(group: Type1Group): AttachedGroup | undefined {
+    const all = [...this.emulatedGroups, ...this.domains.flatMap(({ groups }) => groups)];
+    return all.find((attached) => attached.group.id === group.id);
+  }
+}

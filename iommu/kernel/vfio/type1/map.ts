@@ -1,0 +1,116 @@
+/** VFIO_IOMMU_MAP_DMA (MAP-1…16). */
+import { eexist, einval, enoent, enospc, eoverflow, hexRange, type SysError } from '../../../../platform/errno.ts';
+import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
+import type { Profile } from '../../profile.ts';
+import type { Task } from '../../task.ts';
+import type { UserArg } from '../../user-arg.ts';
+import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../uapi.ts';
+import { allocateBitmap } from './dirty.ts';
+import { DmaEntry } from './dma-entry.ts';
+import type { Iommu } from './iommu.ts';
+import { DeferredUnpin, pinAndMap, removeEntry } from './pin-map.ts';
+import { updateVaddr } from './vaddr.ts';
+
+const FLAGS = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR;
+const U64_END = 1n << 64n;
+
+interface Request {
+  readonly flags: number;
+  readonly vaddr: bigint;
+  readonly iova: bigint;
+  readonly size: bigint;
+}
+
+export function mapDma(iommu: Iommu, arg: UserArg, task: Task): void {
+  // MAP-1
+  const request = DmaMap.read(arg.copyIn(DmaMap.size));
+  if (request.argsz < DmaMap.size || (request.flags & ~FLAGS) !== 0) throw einval('MAP_DMA: bad argsz or flags');
+  checkRequest(iommu, request);
+
+  const vpn = Number(request.iova >> 12n);
+  const nrPages = Number(request.size >> 12n);
+  const vaddrPage = Number(request.vaddr >> 12n);
+  // MAP-5. A range that ends at 2^64 overlaps nothing in kernels which compute its end as 0 (RACE-10).
+  const wraps = request.iova + request.size === U64_END && iommu.profile.lastPage === 'broken';
+  const overlap = wraps ? undefined : iommu.find(vpn, nrPages);
+  if ((request.flags & VFIO_DMA_MAP_FLAG_VADDR) !== 0) {
+    updateEntry(iommu, overlap, { vpn, nrPages, vaddrPage }, task);
+    return;
+  }
+  // MAP-7, MAP-8, MAP-9
+  if (overlap) throw eexist(`iova ${hexRange(request.iova, request.size)} overlaps a mapping`);
+  if (iommu.dmaAvail === 0) throw enospc('no mapping left of dma_entry_limit');
+  if (!isValidIova(iommu, vpn, vpn + nrPages)) {
+    throw einval(`iova ${hexRange(request.iova, request.size)} is not in a valid range`);
+  }
+  addEntry(iommu, new DmaEntry({ vpn, nrPages, vaddrPage, prot: protOf(request.flags), mapper: task }), task);
+}
+
+/** MAP-2…4 in 5.12 and 6.12; in 7.2 size 0 and overflow come first (MAP-16). */
+function checkRequest(iommu: Iommu, request: Request): void {
+  const { profile } = iommu;
+  if (profile.mapTestsOverflowFirst) checkOverflow(request, profile);
+  if (((request.flags & VFIO_DMA_MAP_FLAG_VADDR) !== 0) === (protOf(request.flags) !== 0)) {
+    throw einval('MAP_DMA: not exactly one of READ|WRITE and VADDR');
+  }
+  const { vaddr, iova, size } = request;
+  if (size === 0n || ((size | iova | vaddr) & (iommu.pgsize - 1n)) !== 0n) {
+    throw einval(`MAP_DMA: iova ${hexRange(iova, size)} or vaddr 0x${vaddr.toString(16)} is not page aligned`);
+  }
+  if (!profile.mapTestsOverflowFirst) checkOverflow(request, profile);
+}
+
+function checkOverflow({ vaddr, iova, size }: Request, profile: Profile): void {
+  if (size === 0n) throw einval('MAP_DMA: size is 0');
+  if (iova + size > U64_END || vaddr + size > U64_END) {
+    throw overflow(profile, `MAP_DMA: iova ${hexRange(iova, size)} or vaddr 0x${vaddr.toString(16)} wraps`);
+  }
+}
+
+export const overflow = (profile: Profile, message: string): SysError =>
+  profile.overflow === 'EOVERFLOW' ? eoverflow(message) : einval(message);
+
+const protOf = (flags: number): number =>
+  ((flags & VFIO_DMA_MAP_FLAG_READ) !== 0 ? IOMMU_READ : 0) |
+  ((flags & VFIO_DMA_MAP_FLAG_WRITE) !== 0 ? IOMMU_WRITE : 0);
+
+/** MAP-6 */
+function updateEntry(
+  iommu: Iommu,
+  entry: DmaEntry | undefined,
+  { vpn, nrPages, vaddrPage }: { readonly vpn: number; readonly nrPages: number; readonly vaddrPage: number },
+  task: Task,
+): void {
+  if (!entry) throw enoent('MAP_DMA VADDR: no mapping there');
+  if (!entry.vaddrInvalid || entry.vpn !== vpn || entry.nrPages !== nrPages) {
+    throw einval('MAP_DMA VADDR: the mapping is valid, or has another range');
+  }
+  updateVaddr(iommu, entry, vaddrPage, task);
+}
+
+/** MAP-10…15 */
+function addEntry(iommu: Iommu, entry: DmaEntry, task: Task): void {
+  try {
+    // MAP-12: without an IOMMU domain nothing is pinned.
+    if (iommu.domains.length > 0) pinAndMap(iommu, entry, task);
+  } catch (error) {
+    entry.mm.drop();
+    throw error;
+  }
+  iommu.dmaAvail--;
+  iommu.link(entry);
+  if (!iommu.dirtyPageTracking) return;
+  try {
+    allocateBitmap(iommu, entry); // MAP-14
+  } catch (error) {
+    const unpin = new DeferredUnpin(iommu);
+    removeEntry(iommu, entry, unpin, task);
+    unpin.flush();
+    throw error;
+  }
+}
+
+/** MAP-9: inside one valid span; an unknown list allows everything. */
+function isValidIova({ validIova }: Iommu, vpn: number, end: number): boolean {
+  return validIova.length === 0 || validIova.some((span) => vpn >= span.vpn && end <= span.end);
+}

@@ -1,0 +1,111 @@
+/** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
+import { e2big, eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
+import { IOMMU_WRITE } from '../../driver/domain.ts';
+import { charge, mmOf, uncharge } from './accounting.ts';
+import { bitOf } from './dirty.ts';
+import { IOVA_END, type Iommu, type Type1Group } from './iommu.ts';
+import { overflow } from './map.ts';
+import { waitForValid } from './vaddr.ts';
+
+/** VFIO_PIN_PAGES_MAX_ENTRIES */
+const MAX_PAGES = 512;
+
+export interface PinRequest {
+  readonly group: Type1Group;
+  /** iova pages [vpn, vpn + nrPages) */
+  readonly vpn: number;
+  readonly nrPages: number;
+  /** IOMMU_READ | IOMMU_WRITE; the mapping must allow all of it. */
+  readonly prot: number;
+  /** The user task in whose context this is; a killed one stops waiting. Absent for a kernel thread. */
+  readonly killed?: AbortSignal;
+}
+
+/** All or nothing: the pfns of the pages, pinned. Sleeps while one of the vaddrs is invalid (VAD-3). */
+export async function pinPages(iommu: Iommu, request: PinRequest): Promise<readonly number[]> {
+  const { vpn, nrPages } = request;
+  if (nrPages <= 0) throw einval('pin_pages: no pages');
+  if (nrPages > MAX_PAGES) throw e2big(`pin_pages: ${nrPages} pages`);
+  if (!iommu.v2) throw eacces('pin_pages: not for TYPE1 version 1');
+  if (vpn + nrPages > IOVA_END) throw overflow(iommu.profile, 'pin_pages: the range wraps');
+  await waitForRange(iommu, request);
+  if (iommu.listeners.size === 0) throw einval('pin_pages: nobody would hear of an unmap'); // VAD-4
+  return pinRange(iommu, request);
+}
+
+/** VAD-3: all vaddrs are valid at one moment, and from there on nothing drops the lock. */
+async function waitForRange(iommu: Iommu, { vpn, nrPages, killed }: PinRequest): Promise<void> {
+  if (iommu.vaddrInvalidCount === 0) return;
+  if (iommu.profile.invalidVaddr === 'refused') throw ebusy('pin_pages: a vaddr is invalid'); // VAD-15
+  for (let page = vpn; page < vpn + nrPages && iommu.vaddrInvalidCount > 0; ) {
+    const { waited } = await waitForValid(iommu, page, killed);
+    page = waited ? vpn : page + 1;
+  }
+}
+
+/** Without an IOMMU domain nobody else has charged these pages (MDV-3). */
+const doesAccounting = (iommu: Iommu): boolean => iommu.domains.length === 0;
+
+function pinRange(iommu: Iommu, { group, vpn, nrPages, prot }: PinRequest): readonly number[] {
+  const pfns: number[] = [];
+  try {
+    for (let page = vpn; page < vpn + nrPages; page++) pfns.push(pinPage(iommu, page, prot));
+  } catch (error) {
+    for (let page = vpn; page < vpn + pfns.length; page++) unpinPage(iommu, page);
+    throw error;
+  }
+  // DRT-6
+  const attached = iommu.findGroup(group);
+  if (attached && !attached.pinnedPageDirtyScope) {
+    attached.pinnedPageDirtyScope = true;
+    iommu.nrNonPinnedGroups--;
+  }
+  return pfns;
+}
+
+function pinPage(iommu: Iommu, vpn: number, prot: number): number {
+  const entry = iommu.find(vpn, 1);
+  if (!entry) throw einval(`pin_pages: no mapping at iova page 0x${vpn.toString(16)}`);
+  if ((entry.prot & prot) !== prot) throw eperm(`pin_pages: iova page 0x${vpn.toString(16)} does not allow that`);
+  const known = entry.externalPins?.get(vpn);
+  if (known) {
+    known.refs++;
+    return known.run.pfn;
+  }
+  const mm = mmOf(iommu, entry, undefined);
+  if (!mm) throw enodev(`pin_pages: process ${entry.mapper.pid} has gone`);
+  const run = iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, 1, (entry.prot & IOMMU_WRITE) !== 0);
+  try {
+    if (doesAccounting(iommu) && !run.reserved) charge(iommu, entry, 1, undefined);
+  } catch (error) {
+    iommu.pinner.unpin(run);
+    throw error;
+  }
+  entry.externalPins ??= new Map();
+  entry.externalPins.set(vpn, { run, refs: 1 });
+  entry.bitmap?.set(bitOf(iommu, entry, vpn));
+  return run.pfn;
+}
+
+/** MDV-4: how many pages were in a mapping; the first that is not ends it. EINVAL when there is none. */
+export function unpinPages(iommu: Iommu, vpn: number, nrPages: number): number {
+  if (!iommu.v2) throw eacces('unpin_pages: not for TYPE1 version 1');
+  if (nrPages <= 0) throw einval('unpin_pages: no pages');
+  let done = 0;
+  while (done < nrPages && iommu.find(vpn + done, 1)) {
+    unpinPage(iommu, vpn + done);
+    done++;
+  }
+  if (done === 0) throw einval(`unpin_pages: no mapping at iova page 0x${vpn.toString(16)}`);
+  return done;
+}
+
+/** A page that is not pinned is left alone. Its dirty bit stays until it is reported (DRT-7). */
+function unpinPage(iommu: Iommu, vpn: number): void {
+  const entry = iommu.find(vpn, 1);
+  const pin = entry?.externalPins?.get(vpn);
+  if (!entry || !pin || --pin.refs > 0) return;
+  entry.externalPins?.delete(vpn);
+  iommu.pinner.unpin(pin.run);
+  if (doesAccounting(iommu) && !pin.run.reserved) uncharge(iommu, entry, 1, undefined);
+}

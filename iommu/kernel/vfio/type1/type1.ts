@@ -1,0 +1,135 @@
+/** The type1 driver as the VFIO core sees it: one Type1 per container with an IOMMU (drivers/vfio/vfio_iommu_type1.c). */
+import { einval, SysError } from '../../../../platform/errno.ts';
+import type { Pinner } from '../../pin.ts';
+import type { Profile } from '../../profile.ts';
+import type { Task } from '../../task.ts';
+import type { UserArg } from '../../user-arg.ts';
+import type { ContainerIommu, ContainerIommuStats, IommuDriverOps } from '../iommu-driver-ops.ts';
+import {
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_GET_INFO,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_TYPE1_IOMMU,
+  VFIO_TYPE1_NESTING_IOMMU,
+  VFIO_TYPE1v2_IOMMU,
+} from '../uapi.ts';
+import { attachGroup } from './attach.ts';
+import { detachGroup, release } from './detach.ts';
+import { dirtyPages } from './dirty.ts';
+import { dmaRw, type RwRequest } from './dma-rw.ts';
+import { checkExtension, getInfo } from './info.ts';
+import { DEFAULT_PARAMETERS, type DmaUnmapListener, Iommu, type Type1Group, type Type1Parameters } from './iommu.ts';
+import { mapDma } from './map.ts';
+import { type PinRequest, pinPages, unpinPages } from './pinned-pages.ts';
+import { unmapDma } from './unmap.ts';
+
+export interface Type1DriverOptions {
+  readonly profile: Profile;
+  /** One for all containers: objects are shared. */
+  readonly pinner: Pinner;
+  /** Module parameters; may change while the driver is loaded. */
+  readonly parameters?: Readonly<Type1Parameters>;
+}
+
+/** The loaded module. */
+export class Type1Driver implements IommuDriverOps {
+  readonly #profile: Profile;
+  readonly #pinner: Pinner;
+  readonly #parameters: Readonly<Type1Parameters>;
+
+  constructor({ profile, pinner, parameters = DEFAULT_PARAMETERS }: Type1DriverOptions) {
+    this.#profile = profile;
+    this.#pinner = pinner;
+    this.#parameters = parameters;
+  }
+
+  checkExtension(extension: number): number {
+    return checkExtension(this.#profile, extension);
+  }
+
+  /** ST-3 */
+  open(iommuType: number): Type1 {
+    const nesting = iommuType === VFIO_TYPE1_NESTING_IOMMU;
+    const v2 = iommuType === VFIO_TYPE1v2_IOMMU || nesting;
+    if (!v2 && iommuType !== VFIO_TYPE1_IOMMU) throw einval(`type1 does not serve IOMMU type ${iommuType}`);
+    const profile = this.#profile;
+    return new Type1(new Iommu({ v2, nesting, profile, pinner: this.#pinner, parameters: this.#parameters }));
+  }
+}
+
+export class Type1 implements ContainerIommu {
+  readonly #iommu: Iommu;
+
+  constructor(iommu: Iommu) {
+    this.#iommu = iommu;
+  }
+
+  attachGroup(group: Type1Group, task: Task): void | Promise<void> {
+    return attachGroup(this.#iommu, group, task);
+  }
+
+  detachGroup(group: Type1Group): void {
+    detachGroup(this.#iommu, group);
+  }
+
+  release(): void {
+    release(this.#iommu);
+  }
+
+  /** A promise only where the kernel would sleep: UNMAP while drivers of mediated devices unpin. */
+  ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number> {
+    switch (nr) {
+      case VFIO_IOMMU_GET_INFO:
+        getInfo(this.#iommu, arg);
+        return 0;
+      case VFIO_IOMMU_MAP_DMA:
+        mapDma(this.#iommu, arg, task);
+        return 0;
+      case VFIO_IOMMU_UNMAP_DMA:
+        return unmapDma(this.#iommu, arg, task)?.then(() => 0) ?? 0;
+      case VFIO_IOMMU_DIRTY_PAGES:
+        dirtyPages(this.#iommu, arg, task);
+        return 0;
+      default:
+        throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a type1 container`);
+    }
+  }
+
+  checkExtension(extension: number): number {
+    return checkExtension(this.#iommu.profile, extension, this.#iommu);
+  }
+
+  /** CORE-11 */
+  containerClosed(): void {
+    if (!this.#iommu.profile.closeWakes) return;
+    this.#iommu.containerOpen = false;
+    this.#iommu.waiters.wakeAll();
+  }
+
+  /** vfio_register_iommu_driver's other half: who pins pages must listen (MDV-2). */
+  registerDevice(listener: DmaUnmapListener): void {
+    this.#iommu.listeners.add(listener);
+  }
+
+  unregisterDevice(listener: DmaUnmapListener): void {
+    this.#iommu.listeners.delete(listener);
+  }
+
+  pinPages(request: PinRequest): Promise<readonly number[]> {
+    return pinPages(this.#iommu, request);
+  }
+
+  unpinPages(vpn: number, nrPages: number): number {
+    return unpinPages(this.#iommu, vpn, nrPages);
+  }
+
+  dmaRw(request: RwRequest): Promise<void> {
+    return dmaRw(this.#iommu, request);
+  }
+
+  get stats(): ContainerIommuStats {
+    const { nrEntries, mappedPages, vaddrInvalidCount } = this.#iommu;
+    return { mappings: nrEntries, mappedBytes: mappedPages * 4096, invalidVaddrs: vaddrInvalidCount };
+  }
+}

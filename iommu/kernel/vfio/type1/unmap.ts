@@ -1,0 +1,177 @@
+/** VFIO_IOMMU_UNMAP_DMA (UNM-1…16). */
+import { ebusy, einval, hexRange } from '../../../../platform/errno.ts';
+import type { Task } from '../../task.ts';
+import type { UserArg } from '../../user-arg.ts';
+import {
+  Bitmap,
+  DmaUnmap,
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
+} from '../uapi.ts';
+import { mmOf } from './accounting.ts';
+import { checkBitmap, reportEntry, type UserBitmap } from './dirty.ts';
+import type { DmaEntry } from './dma-entry.ts';
+import { IOVA_END, type Iommu } from './iommu.ts';
+import { overflow } from './map.ts';
+import { DeferredUnpin, removeEntry } from './pin-map.ts';
+import { invalidate, revalidate } from './vaddr.ts';
+
+const FLAGS = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR;
+const U64_END = 1n << 64n;
+/** Rounds after which a driver that was asked to unpin and does not is a kernel BUG (RACE-21). */
+const MAX_RETRIES = 10;
+
+interface Request {
+  readonly all: boolean;
+  readonly vaddr: boolean;
+  readonly vpn: number;
+  readonly end: number;
+  /** GET_DIRTY_BITMAP: where the bits of removed entries go. */
+  readonly bitmap: UserBitmap | undefined;
+}
+
+/** What a call has done so far; it survives the restarts of UNM-11. */
+interface Progress {
+  unmappedPages: number;
+  started: boolean;
+  retried: DmaEntry | undefined;
+  retries: number;
+}
+
+/** Bytes removed or invalidated go back to the caller's struct. A promise only while drivers of mediated devices unpin. */
+export function unmapDma(iommu: Iommu, arg: UserArg, task: Task): void | Promise<void> {
+  const view = arg.copyIn(DmaUnmap.size);
+  const request = checkRequest(iommu, arg, view);
+  const progress: Progress = { unmappedPages: 0, started: false, retried: undefined, retries: 0 };
+  const finish = (): void => {
+    // UNM-13
+    DmaUnmap.write(view, { size: BigInt.asUintN(64, BigInt(progress.unmappedPages) << 12n) });
+    arg.copyOut(0, new Uint8Array(view.buffer, 0, DmaUnmap.size));
+  };
+  const sleeping = walk(iommu, request, progress, task);
+  return sleeping ? sleeping.then(finish) : finish();
+}
+
+/** UNM-1…5, in the kernel's order. */
+function checkRequest(iommu: Iommu, arg: UserArg, view: DataView): Request {
+  const { argsz, flags, iova, size } = DmaUnmap.read(view);
+  const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
+  const vaddr = (flags & VFIO_DMA_UNMAP_FLAG_VADDR) !== 0;
+  const getDirty = (flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) !== 0;
+  if (argsz < DmaUnmap.size || (flags & ~FLAGS) !== 0) throw einval('UNMAP_DMA: bad argsz or flags');
+  if (getDirty && (all || vaddr)) throw einval('UNMAP_DMA: GET_DIRTY_BITMAP with ALL or VADDR');
+  const bitmap = getDirty ? readBitmap(arg, argsz, size) : undefined;
+
+  if (vaddr && iommu.profile.invalidVaddr === 'refused' && iommu.emulatedGroups.length > 0) {
+    throw ebusy('UNMAP_DMA VADDR: a mediated device is attached'); // UNM-3
+  }
+  const mask = iommu.pgsize - 1n;
+  if ((iova & mask) !== 0n) throw einval(`UNMAP_DMA: iova 0x${iova.toString(16)} is not page aligned`);
+  if (all) {
+    if (iova !== 0n || size !== 0n) throw einval('UNMAP_DMA ALL: iova and size must be 0');
+  } else {
+    if (size === 0n || (size & mask) !== 0n) throw einval(`UNMAP_DMA: size 0x${size.toString(16)} is not page aligned`);
+    if (iova + size > U64_END) throw overflow(iommu.profile, `UNMAP_DMA: ${hexRange(iova, size)} wraps`);
+  }
+  if (bitmap && (!iommu.dirtyPageTracking || bitmap.pgsize !== iommu.pgsize)) {
+    throw einval('UNMAP_DMA GET_DIRTY_BITMAP: tracking is off, or not the smallest page size'); // UNM-5
+  }
+  const end = all ? U64_END : iova + size;
+  return { all, vaddr, vpn: Number(iova >> 12n), end: Number(end >> 12n), bitmap };
+}
+
+/** UNM-2 */
+function readBitmap(arg: UserArg, argsz: number, size: bigint): UserBitmap {
+  if (argsz < DmaUnmap.size + Bitmap.size)
+    throw einval('UNMAP_DMA GET_DIRTY_BITMAP: argsz leaves no room for the bitmap');
+  const { pgsize, size: bytes, data } = Bitmap.read(arg.copyIn(Bitmap.size, DmaUnmap.size));
+  const bitmap = { pgsize, bytes, data };
+  checkBitmap(bitmap, size);
+  return bitmap;
+}
+
+/** `again:` of vfio_dma_do_unmap: from the look-ups on, until no entry has to be unpinned by a driver first. */
+function walk(iommu: Iommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
+  const unpin = new DeferredUnpin(iommu);
+  try {
+    for (;;) {
+      if (iommu.v2 && !request.all && bisects(iommu, request)) {
+        if (progress.started) return; // UNM-11: somebody mapped meanwhile; what is done is done
+        throw einval('UNMAP_DMA: the range splits a mapping');
+      }
+      progress.started = true;
+      const pinned = request.vaddr
+        ? invalidateRange(iommu, request, progress, task)
+        : removeRange(iommu, request, progress, { task, unpin });
+      if (!pinned) return;
+      unpin.flush(); // the lock is dropped now
+      const unpinning = notifyUnmap(iommu, pinned, progress);
+      if (unpinning) return unpinning.then(() => walk(iommu, request, progress, task));
+    }
+  } finally {
+    unpin.flush();
+  }
+}
+
+/** UNM-6: an entry straddles the start or the end of the range. */
+function bisects(iommu: Iommu, { vpn, end }: Request): boolean {
+  const first = iommu.find(vpn, 1);
+  if (first && first.vpn !== vpn) return true;
+  const last = iommu.find(end - 1, 1);
+  return last !== undefined && last.end !== end;
+}
+
+/** The entries the walk meets, in order: none for a range that ends at 2^64 where kernels compute its end as 0 (UNM-4). */
+function* selected(iommu: Iommu, { all, vpn, end }: Request, task: Task): Generator<DmaEntry, void> {
+  if (!all && end === IOVA_END && iommu.profile.lastPage === 'broken') return;
+  for (const entry of all ? iommu.entries() : iommu.within(vpn, end)) {
+    if (!iommu.v2 && vpn > entry.vpn) return; // UNM-7
+    // UNM-9: somebody else's mapping ends the walk.
+    if (iommu.profile.unmapOfOtherMm === 'stops' && mmOf(iommu, entry, task) !== task.mm) return;
+    yield entry;
+  }
+}
+
+/** UNM-10 */
+function invalidateRange(iommu: Iommu, request: Request, progress: Progress, task: Task): undefined {
+  const done: DmaEntry[] = [];
+  for (const entry of selected(iommu, request, task)) {
+    if (entry.vaddrInvalid) {
+      for (const mine of done) revalidate(iommu, mine);
+      throw einval(`UNMAP_DMA VADDR: iova page 0x${entry.vpn.toString(16)} is invalid already`);
+    }
+    invalidate(iommu, entry);
+    done.push(entry);
+    progress.unmappedPages += entry.nrPages;
+  }
+  return undefined;
+}
+
+/** Removes entries up to the first that drivers have pinned pages of; that one. */
+function removeRange(
+  iommu: Iommu,
+  request: Request,
+  progress: Progress,
+  { task, unpin }: { readonly task: Task; readonly unpin: DeferredUnpin },
+): DmaEntry | undefined {
+  for (const entry of selected(iommu, request, task)) {
+    if (entry.hasExternalPins) return entry;
+    if (request.bitmap) reportEntry(iommu, entry, { bitmap: request.bitmap, baseVpn: request.vpn, mm: task.mm }); // UNM-12
+    progress.unmappedPages += entry.nrPages;
+    removeEntry(iommu, entry, unpin, task);
+  }
+  return undefined;
+}
+
+/** UNM-11: asks every driver to unpin what it has of the entry. */
+function notifyUnmap(iommu: Iommu, entry: DmaEntry, progress: Progress): Promise<unknown> | undefined {
+  if (progress.retried !== entry) {
+    progress.retried = entry;
+    progress.retries = 0;
+  } else if (++progress.retries > MAX_RETRIES) {
+    throw new Error(`BUG: drivers do not unpin iova page 0x${entry.vpn.toString(16)}`);
+  }
+  const answers = [...iommu.listeners].map((listener) => listener.dmaUnmap(entry.vpn, entry.nrPages));
+  return answers.some((answer) => answer !== undefined) ? Promise.all(answers) : undefined;
+}

@@ -1,0 +1,82 @@
+/** The list of valid iovas: what all domains can translate and no group has reserved (ATT-1, ATT-8). Spans are [vpn, end). */
+import { einval } from '../../../../platform/errno.ts';
+import type { IommuDomain, ReservedRegion } from '../../driver/domain.ts';
+import { IOVA_END, type Iommu, type IovaSpan, type Type1Group } from './iommu.ts';
+
+/** ATT-1: a domain's aperture is disjoint from the valid list, or an entry would be outside it. An unknown list has no conflict. */
+export function apertureConflicts(iommu: Iommu, { apertureVpn: start, apertureEndVpn: end }: IommuDomain): boolean {
+  const first = iommu.validIova[0];
+  const last = iommu.validIova.at(-1);
+  if (!first || !last) return false;
+  if (start >= last.end || end <= first.vpn) return true;
+  const below = start > first.vpn ? iommu.find(first.vpn, start - first.vpn) : undefined;
+  const above = end < last.end ? iommu.find(end, last.end - end) : undefined;
+  return below !== undefined || above !== undefined;
+}
+
+/** ATT-1: an entry lies in a region that the group reserves. */
+export function reservedConflicts(iommu: Iommu, regions: readonly ReservedRegion[]): boolean {
+  return regions.some(
+    ({ vpn, nrPages, type }) => type !== 'direct-relaxable' && iommu.find(vpn, nrPages) !== undefined,
+  );
+}
+
+/** The valid list once `domain` and a group with these regions are in. EINVAL when nothing is left. */
+export function narrowed(
+  validIova: readonly IovaSpan[],
+  domain: IommuDomain,
+  regions: readonly ReservedRegion[],
+): readonly IovaSpan[] {
+  return withoutReserved(clipped(validIova, domain.apertureVpn, domain.apertureEndVpn), regions);
+}
+
+/**
+ * ATT-8: the list anew from the domains and groups that are left. `widen`: a domain has gone, so the aperture may have
+ * grown. When nothing would be left the old list stays.
+ */
+export function refreshed(iommu: Iommu, widen: boolean): readonly IovaSpan[] {
+  const { validIova, domains } = iommu;
+  let start = widen ? 0 : (validIova[0]?.vpn ?? 0);
+  let end = widen ? IOVA_END : (validIova.at(-1)?.end ?? IOVA_END);
+  if (widen) {
+    for (const { domain } of domains) {
+      start = Math.max(start, domain.apertureVpn);
+      end = Math.min(end, domain.apertureEndVpn);
+    }
+  }
+  const regions = domains.flatMap(({ groups }) => groups.flatMap(({ group }) => reservedBy(group)));
+  try {
+    return withoutReserved([{ vpn: start, end }], regions);
+  } catch {
+    return validIova; // nothing left: EINVAL, which vfio_iommu_resv_refresh's caller ignores
+  }
+}
+
+export const reservedBy = (group: Type1Group): readonly ReservedRegion[] => group.driver?.reservedRegions() ?? [];
+
+/** An empty list stands for everything. */
+function clipped(spans: readonly IovaSpan[], start: number, end: number): IovaSpan[] {
+  if (spans.length === 0) return [{ vpn: start, end }];
+  return spans
+    .map((span) => ({ vpn: Math.max(span.vpn, start), end: Math.min(span.end, end) }))
+    .filter((span) => span.vpn < span.end);
+}
+
+function withoutReserved(spans: readonly IovaSpan[], regions: readonly ReservedRegion[]): readonly IovaSpan[] {
+  let left = spans;
+  for (const { vpn, nrPages, type } of regions) {
+    if (type === 'direct-relaxable') continue;
+    left = left.flatMap((span) => cut(span, vpn, vpn + nrPages));
+  }
+  if (left.length === 0) throw einval('no valid iova is left');
+  return left;
+}
+
+/** What is left of a span without [vpn, end). */
+function cut(span: IovaSpan, vpn: number, end: number): IovaSpan[] {
+  if (vpn >= span.end || end <= span.vpn) return [span];
+  const parts: IovaSpan[] = [];
+  if (vpn > span.vpn) parts.push({ vpn: span.vpn, end: vpn });
+  if (end < span.end) parts.push({ vpn: end, end: span.end });
+  return parts;
+}

@@ -83,10 +83,10 @@ describe('capture', () => {
 });
 
 describe('demo', () => {
-  const started = () => new TestMachine(elf('demo'), [EDU, CAPTURE, CAPTURE]).runFor(500);
+  const started = (devices: readonly PluggedDevice[]) => new TestMachine(elf('demo'), devices).runFor(200);
 
   it('says what it has found and keeps everything busy', () => {
-    const machine = started();
+    const machine = started([EDU, CAPTURE, CAPTURE]);
     machine.type('s');
     machine.runFor(50);
     expect(machine.output.split('\n')[0]).toBe('demo: 1 edu, 2 capture: 00:1.0 00:2.0 00:3.0');
@@ -101,15 +101,15 @@ describe('demo', () => {
       captures: 2,
       edus: 1,
     });
-    expect(stats.heartbeats).toBeGreaterThan(40);
+    expect(stats.heartbeats).toBeGreaterThan(15);
     expect(stats.factorialsOk).toBeGreaterThan(50);
     expect(stats.dmaRoundTripsOk).toBeGreaterThan(50);
-    expect(stats.framesChecked).toBeGreaterThan(450);
-    expect(stats.interrupts).toBeGreaterThan(200);
+    expect(stats.framesChecked).toBeGreaterThan(180);
+    expect(stats.interrupts).toBeGreaterThan(100);
   });
 
   it('has checked every frame written when it has stopped, and powers off with status 0', () => {
-    const machine = started();
+    const machine = started([EDU, CAPTURE, CAPTURE]);
     machine.type('q');
     machine.runFor(100);
     const final = machine.report('final');
@@ -125,21 +125,21 @@ describe('demo', () => {
   });
 
   it('loses nothing in a pause of a second', () => {
-    const machine = started().pauseFor(1000).runFor(500);
+    const machine = started([CAPTURE, CAPTURE]).pauseFor(1000).runFor(300);
     machine.type('q');
     machine.runFor(100);
     expect(machine.report('final')).toMatchObject({ framesLost: 0, framesCorrupt: 0, interruptsLost: 0 });
-    expect(machine.report('final').framesChecked).toBeGreaterThan(1900);
+    expect(machine.report('final').framesChecked).toBeGreaterThan(1400);
   });
 
   it('reports the frames a longer pause has cost, and fails', () => {
-    const machine = started().pauseFor(4000).runFor(500);
+    const machine = started([CAPTURE]).pauseFor(4000).runFor(300);
     machine.type('q');
     machine.runFor(100);
     machine.type('x');
     machine.runFor(50);
     const { framesLost, framesCorrupt } = machine.report('final');
-    expect(framesLost).toBeGreaterThan(1900);
+    expect(framesLost).toBeGreaterThan(900);
     expect(framesCorrupt).toBe(0);
     expect(machine.status).toBe(1);
   });
@@ -156,9 +156,9 @@ describe('demo', () => {
 
   it.each([
     ['a corrupt frame', 1, ['corrupt-frame'], 'framesCorrupt', 100],
-    ['lost interrupts of edu', 0, ['drop-interrupt', 'drop-interrupt'], 'interruptsLost', 4000],
+    ['lost interrupts of edu', 0, ['drop-interrupt', 'drop-interrupt'], 'interruptsLost', 3300],
   ] as const)('powers off with status 1 after %s', (_, device, defects, field, ms) => {
-    const machine = new TestMachine(elf('demo'), [EDU, CAPTURE]).runFor(100);
+    const machine = started([EDU, CAPTURE]);
     for (const defect of defects) machine.controls[device]!.inject(defect);
     machine.runFor(ms);
     machine.type('q');

@@ -11,6 +11,7 @@ import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
 import { type Figure, median } from './result.ts';
 
+const PAGE_SHIFT = 12;
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 const RAM_BYTES = 64 * MiB;
@@ -74,7 +75,7 @@ function writeRatio(size: number): number {
   };
   const dma = (): void => {
     for (let piece = 0, at = 0; piece < pieces; piece++) {
-      port.write(VPN + Math.floor(at / PAGE_SIZE), at % PAGE_SIZE, source);
+      port.write(VPN + (at >>> PAGE_SHIFT), at & (PAGE_SIZE - 1), source);
       at = (at + size) % WINDOW;
     }
     port.idle();

@@ -1,5 +1,4 @@
 /** One device worker as the board sees it: started, halted, resumed, stopped; and what happens when it dies. */
-import { once } from 'node:events';
 import type { MessagePort, Worker } from 'node:worker_threads';
 
 import { releaseAgent } from '../../iommu/hardware/epoch.ts';
@@ -45,7 +44,7 @@ export class DeviceThread {
     const { physicalPort } = plan;
     const data: DeviceWorkerData = { ...plan.data, bdf, mailbox, intx, counters, timeline, control, physicalPort };
     this.#worker = startWorker(plan.entry, data, { name: `${name} ${bdf.toString(16)}`, transferList: [physicalPort] });
-    this.#exited = once(this.#worker, 'exit').catch(() => {}); // 'error' comes first and is handled below
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     this.#worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());
     this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error.message : String(error)));
     this.#worker.on('exit', () => this.#ended());

@@ -1,5 +1,4 @@
 /** The kernel worker as the board sees it: started with its view of the machine, stopped, and watched. */
-import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 
 import type { KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/protocol.ts';
@@ -23,7 +22,7 @@ export class KernelThread {
       name: 'kernel',
       transferList: [data.physicalPort, data.board],
     });
-    this.#exited = once(this.#worker, 'exit').catch(() => {}); // the error is in `failed`
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     let fatal: string | undefined;
     const listening = new Promise<void>((resolve) => {
       this.#worker.on('message', (message: KernelMessage) => {

@@ -47,7 +47,7 @@ export interface Profile {
   readonly notAContainer: 'EINVAL' | 'EBADFD';
 
   /* vfio-pci */
-  /** Surprise 21: the most DEVICE_GET_INFO writes (least 16; between them as argsz says, 6.1 in one step). */
+  /** Vectors README, 21: the most DEVICE_GET_INFO writes (least 16; between them as argsz says, 6.1 in one step). */
   readonly deviceInfoBytes: 20 | 24;
   /** PCI-7: the widest piece a read or write of a BAR is cut in. */
   readonly barAccess: 4 | 8;
@@ -55,10 +55,8 @@ export interface Profile {
   readonly reqFdBelowMinusOne: 'as-minus-one' | 'EINVAL';
   /** PCI-10: PCI_HOT_RESET tests its count before it looks for a slot or bus reset. */
   readonly hotResetCountFirst: boolean;
-  /** Surprise 16: IOEVENTFD wants an offset that is a multiple of the width. */
-  readonly ioeventfdAligned: boolean;
-  /** Surprise 23: feature DMA_BUF exists (P2P-9). */
-  readonly dmaBufFeature: boolean;
+  /** Vectors README, 16: offsets that an IOEVENTFD of 8 bytes takes. */
+  readonly ioeventfd8: 'any' | 'aligned';
 }
 
 const PROFILES: Readonly<Record<ProfileName, Profile>> = {
@@ -84,8 +82,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     barAccess: 4,
     reqFdBelowMinusOne: 'as-minus-one',
     hotResetCountFirst: false,
-    ioeventfdAligned: false,
-    dmaBufFeature: false,
+    ioeventfd8: 'any',
   },
   '6.12': {
     name: '6.12',
@@ -109,8 +106,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     barAccess: 8,
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
-    ioeventfdAligned: false,
-    dmaBufFeature: false,
+    ioeventfd8: 'any',
   },
   '7.2': {
     name: '7.2',
@@ -134,8 +130,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     barAccess: 8,
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
-    ioeventfdAligned: true,
-    dmaBufFeature: true,
+    ioeventfd8: 'aligned',
   },
 };
 

@@ -1,5 +1,7 @@
 /** Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the kernel of the real thing sees them. */
 
+import { existsSync } from 'node:fs';
+import { esrch } from '../../platform/errno.ts';
 import { close, getRlimit, POLLIN, pidfdOpen, poll, RLIMIT_MEMLOCK } from '../../platform/libc.ts';
 import { PAGE_SIZE } from '../../platform/memory.ts';
 import { AddressSpace, hasIpcLock } from '../../platform/process.ts';
@@ -90,14 +92,16 @@ export interface Task {
   memlockLimitPages(): number;
 }
 
-/** A thread of a client, as its channel's hello named it. */
+/** A thread of a client, as its channel's hello named it. The channel belongs to one image of the process: exec closes it. */
 export class ChannelTask implements Task {
   readonly tid: number;
   readonly process: Process;
   readonly mm: Mm;
   readonly killed: AbortSignal;
 
+  /** ESRCH when the process has no such thread. */
   constructor(tid: number, process: Process, killed: AbortSignal) {
+    if (!existsSync(`/proc/${process.pid}/task/${tid}`)) throw esrch(`process ${process.pid} has no thread ${tid}`);
     this.tid = tid;
     this.process = process;
     this.mm = process.currentMm().grab();
@@ -109,7 +113,7 @@ export class ChannelTask implements Task {
   }
 
   capIpcLock(): boolean {
-    return hasIpcLock(this.tid);
+    return existsSync(`/proc/${this.pid}/task/${this.tid}`) && hasIpcLock(this.tid);
   }
 
   memlockLimitPages(): number {

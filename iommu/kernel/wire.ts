@@ -27,7 +27,10 @@ export interface OpenHello {
   readonly token?: number;
 }
 
-/** First frame of a task channel. Answer: Reply with `pid`, the host's, for PR_SET_PTRACER. */
+/**
+ * First frame of a task channel; close it on exec. Answer: Reply with `pid`, the host's: with −EACCES the client may name it by
+ * prctl(PR_SET_PTRACER) and connect again.
+ */
 export interface TaskHello {
   readonly task: number; // tid of the thread that will use this channel
 }

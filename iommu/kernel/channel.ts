@@ -1,0 +1,103 @@
+/** A task channel: one thread of a client, strictly request → reply. What it sends is not trusted to be anything. */
+import { eproto } from '../../platform/errno.ts';
+import { reportBug } from './bug.ts';
+import type { FileTable } from './file-table.ts';
+import type { OpenFile } from './open-file.ts';
+import { errorReply, SystemCall } from './system-call.ts';
+import type { ChannelTask } from './task.ts';
+import { parseRequest, type Reply } from './wire.ts';
+
+const EIO = -5;
+
+export interface ChannelOptions {
+  readonly task: ChannelTask;
+  readonly files: FileTable;
+  readonly send: (reply: Reply) => void;
+}
+
+/** A file that a call has returned and the caller has not connected to yet. */
+interface Pending {
+  readonly token: number;
+  readonly file: OpenFile;
+}
+
+let lastToken = 0;
+
+export class Channel {
+  readonly task: ChannelTask;
+  readonly #files: FileTable;
+  readonly #send: (reply: Reply) => void;
+  #busy = false;
+  #ended = false;
+  #pending: Pending | undefined;
+
+  constructor({ task, files, send }: ChannelOptions) {
+    this.task = task;
+    this.#files = files;
+    this.#send = send;
+  }
+
+  /** One frame. EPROTO for what is no request, or for one that does not wait for the last answer: disconnect. */
+  receive(frame: unknown): void {
+    if (this.#busy) throw eproto('request before the answer to the last one');
+    const request = parseRequest(frame);
+    this.#busy = true;
+    this.#dropPending();
+    const call = new SystemCall(this.task, this.#files);
+    const finish = (reply: Reply): void => this.#finish(call, reply);
+    const fail = (error: unknown): void => this.#finish(call, replyOf(error));
+    try {
+      this.#files.closeHungUp();
+      const reply = call.run(request);
+      if (reply instanceof Promise) reply.then(finish, fail);
+      else finish(reply);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #finish(call: SystemCall, reply: Reply): void {
+    this.#busy = false;
+    const file = call.takeInstalled();
+    if (this.#ended) {
+      file?.put();
+      return;
+    }
+    if (!file) {
+      this.#send(reply);
+      return;
+    }
+    this.#pending = { token: ++lastToken, file };
+    this.#send({ ...reply, token: this.#pending.token });
+  }
+
+  /** The file behind a token this channel was given, once; the caller gets its reference. */
+  claim(token: number): OpenFile | undefined {
+    if (this.#pending?.token !== token) return undefined;
+    const { file } = this.#pending;
+    this.#pending = undefined;
+    return file;
+  }
+
+  #dropPending(): void {
+    this.#pending?.file.put();
+    this.#pending = undefined;
+  }
+
+  /** The connection is gone: so is what it had not taken. A call that sleeps is woken by task.killed. */
+  end(): void {
+    this.#ended = true;
+    this.#dropPending();
+    this.task.end();
+  }
+}
+
+/** The answer to a call that threw: its errno, or EIO for a bug of ours, which is reported and harms no other call. */
+export function replyOf(error: unknown): Reply {
+  try {
+    return errorReply(error);
+  } catch (bug) {
+    reportBug(bug);
+    return { ret: EIO, message: 'internal error of the host' };
+  }
+}

@@ -1,0 +1,164 @@
+/** /dev/livevmm: facts about the host for tools, and defects on purpose (control.ts has the words). */
+
+import { monotonicNs } from '../../platform/clock.ts';
+import { einval, enodev, SysError } from '../../platform/errno.ts';
+import { readPortCounters } from '../hardware/counters.ts';
+import { summarize, Timeline } from '../hardware/timeline.ts';
+import type { BoardClient } from './board-client.ts';
+import type {
+  ClientInfo,
+  ContainerInfo,
+  ControlReplies,
+  ControlRequest,
+  DeviceInfo,
+  GroupInfo,
+  HostInfo,
+  InjectRequest,
+  TimelineRequest,
+} from './control.ts';
+import type { IommuDriver } from './driver/driver.ts';
+import type { FileTable } from './file-table.ts';
+import type { FileOperations } from './open-file.ts';
+import type { Pinner } from './pin.ts';
+import type { Profile } from './profile.ts';
+import type { Task } from './task.ts';
+import type { Container } from './vfio/container.ts';
+import type { Group } from './vfio/group.ts';
+import type { PciDevice } from './vfio/pci/device.ts';
+import type { Vfio } from './vfio/vfio.ts';
+import { CONTROL_PATH } from './wire.ts';
+
+const BUCKET_NS = 1e6;
+
+export interface ControlOptions {
+  readonly profile: Profile;
+  readonly vfio: Vfio;
+  readonly drivers: readonly IommuDriver[];
+  readonly pinner: Pinner;
+  readonly board: BoardClient;
+  /** The task of each channel. */
+  readonly clients: () => readonly Task[];
+  readonly files: FileTable;
+}
+
+/** One open of it; nothing hangs on it. */
+export class ControlFile implements FileOperations {
+  readonly name = CONTROL_PATH;
+  readonly #options: ControlOptions;
+
+  constructor(options: ControlOptions) {
+    this.#options = options;
+  }
+
+  ioctl(nr: number): number {
+    throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on ${CONTROL_PATH}`);
+  }
+
+  /** The reply of the type that belongs to the request (ControlReplies). EINVAL for an unknown one. */
+  control(request: ControlRequest): unknown {
+    switch (request.op) {
+      case 'info':
+        return this.#info();
+      case 'timeline':
+        return this.#timeline(request);
+      case 'ram-hash':
+        return this.#options.board.send({ op: 'ram-hash', sliceBytes: positive(request.sliceBytes) });
+      case 'stop-device':
+        return this.#options.board.send({ op: 'stop-device', bdf: this.#device(request.bdf).fn.bdf });
+      case 'inject':
+        return this.#inject(request);
+    }
+    throw einval(`unknown control request ${String((request as { op: unknown }).op)}`);
+  }
+
+  release(): void {}
+
+  #device(bdf: unknown): PciDevice {
+    const device = this.#options.vfio.devices.find(({ name }) => name === bdf);
+    if (!device) throw enodev(`no device ${String(bdf)}`);
+    return device;
+  }
+
+  #timeline({ bdf, fromNs, toNs }: TimelineRequest): ControlReplies['timeline'] {
+    const device = this.#device(bdf);
+    const from = positive(fromNs);
+    const to = positive(toNs);
+    const buckets = new Timeline(device.fn.timeline).slice(from, to);
+    return {
+      buckets: buckets.map(({ number, ...counts }) => ({ startNs: number * BUCKET_NS, ...counts })),
+      ...summarize(buckets, from, to),
+    };
+  }
+
+  #inject({ defect, bdf }: InjectRequest): ControlReplies['inject'] | Promise<unknown> {
+    if (defect === 'touch-pte') {
+      if (!this.#options.drivers.some((driver) => driver.touchPte())) throw einval('no page is mapped');
+      return {};
+    }
+    if (defect !== 'corrupt-frame' && defect !== 'drop-interrupt') throw einval(`unknown defect ${String(defect)}`);
+    return this.#options.board.send({ op: 'inject', bdf: this.#device(bdf).fn.bdf, defect });
+  }
+
+  #info(): HostInfo {
+    const { profile, vfio, drivers, pinner } = this.#options;
+    const containers = [...vfio.containers];
+    return {
+      profile: profile.name,
+      pid: process.pid,
+      nowNs: monotonicNs(),
+      pinnedPages: pinner.pinnedPages,
+      devices: vfio.devices.map((device) => deviceInfo(device, vfio.groupOf(device).id)),
+      groups: vfio.groups.map((group) => groupInfo(group)),
+      containers: containers.map(containerInfo),
+      units: drivers.map(({ pteWrites }, unit) => ({ unit, pteWrites })),
+      clients: this.#clients(),
+    };
+  }
+
+  #clients(): ClientInfo[] {
+    const tasks = this.#options.clients();
+    const files = [...this.#options.files.list()];
+    const pids = [...new Set([...tasks.map(({ pid }) => pid), ...files.map(({ pid }) => pid)])];
+    return pids.map((pid) => {
+      const own = tasks.filter((task) => task.pid === pid);
+      return {
+        pid,
+        channels: own.length,
+        files: files.filter((held) => held.pid === pid).map(({ file }) => file.operations.name),
+        lockedPages: own[0]?.mm.lockedVm ?? 0,
+      };
+    });
+  }
+}
+
+function positive(value: unknown): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
+  throw einval(`${String(value)} is no number of bytes or nanoseconds`);
+}
+
+function deviceInfo(device: PciDevice, group: number): DeviceInfo {
+  const { transactions, bytesRead, bytesWritten, faults } = readPortCounters(device.fn.counters);
+  return {
+    bdf: device.name,
+    name: device.fn.name,
+    group,
+    unit: device.fn.unit,
+    transactions,
+    bytesRead,
+    bytesWritten,
+    faults,
+    interruptsRaised: device.raised(),
+    interruptsDropped: device.dropped(),
+    opens: device.openCount,
+  };
+}
+
+function groupInfo({ id, devices, opened, container }: Group): GroupInfo {
+  const names = devices.map(({ name }) => name);
+  return { group: id, devices: names, open: opened, ...(container ? { container: container.id } : {}) };
+}
+
+function containerInfo({ id, iommuType, groups, iommu }: Container): ContainerInfo {
+  const stats = iommu?.stats ?? { mappings: 0, mappedBytes: 0, invalidVaddrs: 0 };
+  return { id, ...(iommuType === undefined ? {} : { iommuType }), groups: groups.map((group) => group.id), ...stats };
+}

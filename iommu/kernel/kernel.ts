@@ -1,0 +1,92 @@
+/** The host kernel put together: IOMMU drivers, type1, VFIO, the control device, the socket. Thread-free: worker.ts gives it a thread. */
+import { DoorbellTable, NR_VECTORS } from '../hardware/interrupts.ts';
+import type { PciFunction } from '../hardware/pci-function.ts';
+import { PhysicalMemory } from '../hardware/physical.ts';
+import { IommuUnit } from '../hardware/unit.ts';
+import { BoardClient } from './board-client.ts';
+import { ControlFile, type ControlOptions } from './control-device.ts';
+import { IommuDriver, type PaSpan } from './driver/driver.ts';
+import { FileTable } from './file-table.ts';
+import type { FileOperations } from './open-file.ts';
+import { Pinner } from './pin.ts';
+import { profileOf } from './profile.ts';
+import type { KernelWorkerData } from './protocol.ts';
+import { type Peer, Server } from './server.ts';
+import { PciDevice } from './vfio/pci/device.ts';
+import { VectorAllocator } from './vfio/pci/vector-allocator.ts';
+import { Type1Driver } from './vfio/type1/type1.ts';
+import { Vfio } from './vfio/vfio.ts';
+import { CONTROL_PATH } from './wire.ts';
+
+/** The iova of the doorbell in every domain: first page of the fixed MSI window (x86's; RSV-9). */
+const DOORBELL_IOVA = 0xfee0_0000;
+const PAGE = 4096;
+
+export class Kernel {
+  readonly #server: Server;
+  readonly #board: BoardClient;
+  readonly #drivers: readonly IommuDriver[];
+
+  constructor(data: KernelWorkerData) {
+    const { functions } = data;
+    const profile = profileOf(data.profile);
+    const physical = new PhysicalMemory(data.physical, data.physicalPort);
+    this.#board = new BoardClient(data.board, data.boardReply, physical);
+    this.#drivers = startDrivers(data, physical, profile.replayOutsideAperture);
+    const pinner = new Pinner(this.#board);
+    const vectors = new VectorAllocator(NR_VECTORS);
+    const doorbells = new DoorbellTable(data.interrupts);
+    const driverOf = (fn: PciFunction): IommuDriver => this.#drivers[fn.unit]!;
+    const vfio = new Vfio({
+      profile,
+      type1: new Type1Driver({ profile, pinner }),
+      onContainerGone: () => pinner.trim(),
+      devices: functions.map((fn, id) => {
+        const driver = driverOf(fn);
+        const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver.fence() };
+        return { device: new PciDevice({ fn, fabric, profile }), iommuGroup: { id, driver, dids: [fn.bdf] } };
+      }),
+    });
+    const files = new FileTable();
+    const open = (path: string, peer: Peer): FileOperations =>
+      path === CONTROL_PATH
+        ? new ControlFile(control)
+        : vfio.open(path, peer.uid === 0 || peer.uid === process.getuid?.());
+    this.#server = new Server({ socketPath: data.socketPath, files, openPath: open });
+    const control: ControlOptions = {
+      profile,
+      vfio,
+      drivers: this.#drivers,
+      pinner,
+      board: this.#board,
+      clients: () => [...this.#server.channels()].map(({ task }) => task),
+      files,
+    };
+  }
+
+  /** Answers clients from here on. */
+  listen(): Promise<void> {
+    return this.#server.listen();
+  }
+
+  /** Disconnects everybody: devices stop, mappings go, the socket is removed. */
+  async stop(): Promise<void> {
+    await this.#server.close();
+    this.#board.close();
+  }
+}
+
+/** Each unit's driver has its share of the kernel's RAM. */
+function startDrivers(
+  data: KernelWorkerData,
+  physical: PhysicalMemory,
+  outsideAperture: 'EFAULT' | 'ERANGE',
+): readonly IommuDriver[] {
+  const { units, kernelRam, doorbell } = data;
+  const size = Math.floor(kernelRam.size / units.length / PAGE) * PAGE;
+  return units.map((buffer, i) => {
+    const unit = new IommuUnit(buffer, physical, () => undefined); // the kernel polls its fault queue
+    const ram: PaSpan = { start: kernelRam.start + i * size, size };
+    return new IommuDriver({ unit, physical, kernelRam: ram, doorbell, outsideAperture });
+  });
+}

@@ -1,0 +1,50 @@
+/** Open files, and what a system call sees of its caller. */
+
+import type { Task } from './task.ts';
+import type { UserArg } from './user-arg.ts';
+
+/** What a kind of file does. Whoever has one of these calls only through an OpenFile's references. */
+export interface FileOperations {
+  /** For lists and messages: a path, or `anon:…`. */
+  readonly name: string;
+  /** Result of the ioctl, ≥ 0; throws its errno. May sleep: others' calls go on meanwhile. */
+  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number>;
+  /** Reads up to `length` bytes at `offset` ≥ 0. Absent: EINVAL. */
+  pread?(offset: bigint, length: number): Uint8Array;
+  /** Writes at `offset` ≥ 0; bytes written. Absent: EINVAL. */
+  pwrite?(offset: bigint, data: Uint8Array): number;
+  /** The last reference is gone. */
+  release(): void;
+}
+
+/** The one that calls, and its fd table as far as the kernel needs it. */
+export interface Caller {
+  readonly task: Task;
+  /** The file the call is on. */
+  readonly thisFile: OpenFile;
+  /** fget(): the open file behind a fd of the caller; undefined when it is open but none of this kernel's. EBADF. */
+  file(fd: number): OpenFile | undefined;
+  /** eventfd_ctx_fdget(): a duplicate of the caller's eventfd, to be closed. EBADF, EINVAL for another kind of file. */
+  eventfd(fd: number): number;
+  /** Gives the caller a new fd for `operations` with the call's return; released if it never takes it. Once per call. */
+  install(operations: FileOperations): void;
+}
+
+/** An open file description: referenced by the caller's fds (as one), by calls under way, and by other files. */
+export class OpenFile {
+  readonly operations: FileOperations;
+  #references = 1;
+
+  constructor(operations: FileOperations) {
+    this.operations = operations;
+  }
+
+  get(): this {
+    this.#references++;
+    return this;
+  }
+
+  put(): void {
+    if (--this.#references === 0) this.operations.release();
+  }
+}

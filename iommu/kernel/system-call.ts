@@ -1,0 +1,153 @@
+/** A system call on an open file: from a Request to a Reply, in the order Linux looks at things. */
+import { readlinkSync } from 'node:fs';
+
+import { ebadf, einval, eproto, SysError } from '../../platform/errno.ts';
+import { close, pidfdGetfd } from '../../platform/libc.ts';
+import { socketInode } from '../../platform/process.ts';
+import type { ControlRequest } from './control.ts';
+import type { FileTable } from './file-table.ts';
+import { type Caller, type FileOperations, OpenFile } from './open-file.ts';
+import type { Task } from './task.ts';
+import { UserArg } from './user-arg.ts';
+import { MAX_TRANSFER, type Reply, type Request } from './wire.ts';
+
+/** A file that answers typed requests as well: the control device. */
+export interface ControlOperations extends FileOperations {
+  control(request: ControlRequest): unknown;
+}
+
+/** A system call's caller while the call lasts. */
+export class SystemCall implements Caller {
+  readonly task: Task;
+  readonly #files: FileTable;
+  #thisFile: OpenFile | undefined;
+  #installed: OpenFile | undefined;
+
+  constructor(task: Task, files: FileTable) {
+    this.task = task;
+    this.#files = files;
+  }
+
+  get thisFile(): OpenFile {
+    if (!this.#thisFile) throw new Error('no call is under way');
+    return this.#thisFile;
+  }
+
+  file(fd: number): OpenFile | undefined {
+    const inode = fd >= 0 ? socketInode(this.task.pid, fd) : undefined;
+    const file = inode === undefined ? undefined : this.#files.find(inode);
+    if (!file && !isOpen(this.task.pid, fd)) throw ebadf(`fd ${fd} is not open`);
+    return file;
+  }
+
+  eventfd(fd: number): number {
+    if (fd < 0) throw ebadf(`fd ${fd}`);
+    const copy = pidfdGetfd(this.task.process.pidfd, fd);
+    if (readlinkSync(`/proc/self/fd/${copy}`) === 'anon_inode:[eventfd]') return copy;
+    close(copy);
+    throw einval(`fd ${fd} is not an eventfd`);
+  }
+
+  install(operations: FileOperations): void {
+    this.#installed = new OpenFile(operations);
+  }
+
+  /** The file that install() left: the caller of this owns its reference. */
+  takeInstalled(): OpenFile | undefined {
+    const file = this.#installed;
+    this.#installed = undefined;
+    return file;
+  }
+
+  /** Carries out `request`. Everything the call throws comes out of the promise or of here. */
+  run(request: Request): Reply | Promise<Reply> {
+    if (request.op === 'sync') return { ret: 0 };
+    const file = this.file(request.fd);
+    if (!file) throw einval(`fd ${request.fd} is no file of this host`);
+    this.#thisFile = file;
+    file.get(); // a close(2) by another thread takes effect when this call is over
+    let reply: Reply | Promise<Reply>;
+    try {
+      reply = perform(request, file.operations, this);
+    } catch (error) {
+      file.put();
+      throw error;
+    }
+    if (!(reply instanceof Promise)) {
+      file.put();
+      return reply;
+    }
+    return reply.finally(() => file.put());
+  }
+}
+
+function isOpen(pid: number, fd: number): boolean {
+  try {
+    readlinkSync(`/proc/${pid}/fd/${fd}`);
+    return true;
+  } catch {
+    return false; // no such link: not open, or the process is gone
+  }
+}
+
+function perform(
+  request: Exclude<Request, { op: 'sync' }>,
+  operations: FileOperations,
+  caller: Caller,
+): Reply | Promise<Reply> {
+  switch (request.op) {
+    case 'ioctl':
+      return ioctl(operations, request.nr, new UserArg(request.arg), caller);
+    case 'pread': {
+      const offset = fileOffset(request.offset);
+      if (!operations.pread) throw einval(`${operations.name} cannot be read`);
+      if (request.length === 0) return { ret: 0 };
+      const out = operations.pread(offset, Math.min(request.length, MAX_TRANSFER));
+      return { ret: out.length, out };
+    }
+    case 'pwrite': {
+      const offset = fileOffset(request.offset);
+      if (!operations.pwrite) throw einval(`${operations.name} cannot be written`);
+      if (request.data.length === 0) return { ret: 0 };
+      return { ret: operations.pwrite(offset, request.data.subarray(0, MAX_TRANSFER)) };
+    }
+    case 'board':
+      return control(operations, request.request);
+  }
+}
+
+/** A loff_t: signed 64 bits, and pread(2) refuses a negative one. */
+function fileOffset(offset: number | bigint): bigint {
+  const pos = BigInt.asIntN(64, BigInt(offset));
+  if (pos < 0n) throw einval(`negative file offset ${pos}`);
+  return pos;
+}
+
+/** The reply carries what was written to the argument, also when the call fails. */
+function ioctl(operations: FileOperations, nr: number, arg: UserArg, caller: Caller): Reply | Promise<Reply> {
+  const done = (ret: number): Reply => withOutput({ ret }, arg);
+  const failed = (error: unknown): Reply => withOutput(errorReply(error), arg);
+  try {
+    const result = operations.ioctl(nr, arg, caller);
+    return result instanceof Promise ? result.then(done, failed) : done(result);
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+function withOutput(reply: Reply, arg: UserArg): Reply {
+  const out = arg.output();
+  return out ? { ...reply, out } : reply;
+}
+
+function control(operations: FileOperations, request: ControlRequest): Reply | Promise<Reply> {
+  if (!('control' in operations)) throw eproto(`${operations.name} is not the control device`);
+  const result = (operations as ControlOperations).control(request);
+  return result instanceof Promise ? result.then((reply) => ({ ret: 0, reply })) : { ret: 0, reply: result };
+}
+
+/** −errno for a SysError; anything else is a bug and is thrown on. */
+export function errorReply(error: unknown): Reply {
+  if (error instanceof SysError) return { ret: -error.errno, message: error.message };
+  throw error;
+}

@@ -1,0 +1,126 @@
+/** /dev/vfio/vfio: a container, the set of groups that share one IOMMU context (drivers/vfio/container.c; CORE-1…3, 9…13). */
+import { einval, enodev } from '../../../platform/errno.ts';
+import type { Caller, FileOperations } from '../open-file.ts';
+import { SleepingLock } from '../sleeping-lock.ts';
+import type { Task } from '../task.ts';
+import type { UserArg } from '../user-arg.ts';
+import { VFIO_CONTAINER_PATH } from '../wire.ts';
+import type { ContainerIommu, IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
+import { VFIO_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_SET_IOMMU } from './uapi.ts';
+
+let lastId = 0;
+
+export class Container implements FileOperations {
+  readonly name = VFIO_CONTAINER_PATH;
+  /** For lists only. */
+  readonly id = ++lastId;
+  readonly #ops: IommuDriverOps;
+  readonly #onEmpty: (container: Container) => void;
+  /** group_lock: held over attach, detach and SET_IOMMU, and by nothing else but CHECK_EXTENSION (CORE-12). */
+  readonly #groupLock = new SleepingLock();
+  /** Newest first, as the kernel's list. */
+  readonly #groups: IommuGroup[] = [];
+  #iommu: ContainerIommu | undefined;
+  #iommuType: number | undefined;
+  #open = true;
+
+  /** `onEmpty`: neither a fd nor a group refers to it any more. */
+  constructor(ops: IommuDriverOps, onEmpty: (container: Container) => void) {
+    this.#ops = ops;
+    this.#onEmpty = onEmpty;
+  }
+
+  /** Only the calls after SET_IOMMU that the container does not know go to the driver, with no lock taken (CORE-12). */
+  ioctl(nr: number, arg: UserArg, { task }: Caller): number | Promise<number> {
+    switch (nr) {
+      case VFIO_GET_API_VERSION:
+        return VFIO_API_VERSION;
+      case VFIO_CHECK_EXTENSION:
+        return this.#groupLock.run(() => (this.#iommu ?? this.#ops).checkExtension(Number(arg.value)));
+      case VFIO_SET_IOMMU:
+        return this.#groupLock.run(() => this.#setIommu(Number(arg.value), task));
+    }
+    if (!this.#iommu) throw einval('the container has no IOMMU driver: SET_IOMMU comes first'); // CORE-1
+    return this.#iommu.ioctl(nr, arg, task);
+  }
+
+  /** vfio_ioctl_set_iommu (CORE-3). There is one driver, so no loop over drivers. */
+  async #setIommu(iommuType: number, task: Task): Promise<number> {
+    if (this.#groups.length === 0) throw einval('SET_IOMMU of a container without groups');
+    if (this.#iommu) throw einval('SET_IOMMU of a container that has a driver');
+    if (this.#ops.checkExtension(iommuType) <= 0) throw enodev(`no IOMMU driver serves type ${iommuType}`);
+    const iommu = this.#ops.open(iommuType);
+    try {
+      await attachAll(iommu, this.#groups, task);
+    } catch (error) {
+      iommu.release();
+      throw error;
+    }
+    this.#iommu = iommu;
+    this.#iommuType = iommuType;
+    return 0;
+  }
+
+  /** vfio_container_attach_group, but for the tests that are the group's (CORE-4). On an error the group is not in it. */
+  async attachGroup(group: IommuGroup, task: Task): Promise<void> {
+    await this.#groupLock.run(async () => {
+      await this.#iommu?.attachGroup(group, task);
+      this.#groups.unshift(group);
+    });
+  }
+
+  /** vfio_group_detach_container: with the last group the driver goes (CORE-10). */
+  detachGroup(group: IommuGroup): void | Promise<void> {
+    return this.#groupLock.run(() => {
+      this.#iommu?.detachGroup(group);
+      this.#groups.splice(this.#groups.indexOf(group), 1);
+      if (this.#groups.length > 0) return;
+      this.#iommu?.release();
+      this.#iommu = undefined;
+      this.#iommuType = undefined;
+      this.#forgetIfUnused();
+    });
+  }
+
+  /** vfio_group_has_iommu: device fds are given out only then (CORE-6). */
+  hasIommu(): boolean {
+    return this.#iommu !== undefined;
+  }
+
+  /** The last close of its fd: mappings live on with the groups (CORE-9). */
+  release(): void {
+    this.#open = false;
+    this.#iommu?.containerClosed?.();
+    this.#forgetIfUnused();
+  }
+
+  #forgetIfUnused(): void {
+    if (!this.#open && this.#groups.length === 0) this.#onEmpty(this);
+  }
+
+  get groups(): readonly IommuGroup[] {
+    return this.#groups;
+  }
+
+  get iommu(): ContainerIommu | undefined {
+    return this.#iommu;
+  }
+
+  get iommuType(): number | undefined {
+    return this.#iommuType;
+  }
+}
+
+/** __vfio_container_attach_groups: the first failure detaches those attached, in reverse, and its errno wins. */
+async function attachAll(iommu: ContainerIommu, groups: readonly IommuGroup[], task: Task): Promise<void> {
+  const attached: IommuGroup[] = [];
+  try {
+    for (const group of groups) {
+      await iommu.attachGroup(group, task);
+      attached.unshift(group);
+    }
+  } catch (error) {
+    for (const group of attached) iommu.detachGroup(group);
+    throw error;
+  }
+}

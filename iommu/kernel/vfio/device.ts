@@ -1,0 +1,11 @@
+/** What the VFIO core knows of a device: its name, and that it can be opened more than once (struct vfio_device). */
+import type { FileOperations } from '../open-file.ts';
+
+export interface VfioDevice {
+  /** As VFIO_GROUP_GET_DEVICE_FD names it: for PCI the bdf. */
+  readonly name: string;
+  /** Files that are open. */
+  readonly openCount: number;
+  /** A new file of it; `released` is called at the file's end. The first open enables the device, the last close disables it. */
+  open(released: () => void): FileOperations;
+}

@@ -1,0 +1,44 @@
+/** struct vfio_iommu_driver_ops: what a container knows of type1. */
+
+import type { IommuBackend } from '../driver/domain.ts';
+import type { Task } from '../task.ts';
+import type { UserArg } from '../user-arg.ts';
+
+/** The unit of isolation: devices that share an address space whatever one does. */
+export interface IommuGroup {
+  readonly id: number;
+  /** Driver of the IOMMU unit in front of its devices. */
+  readonly driver: IommuBackend;
+  /** The devices' ids on that unit. */
+  readonly dids: readonly number[];
+}
+
+/** The state of one container (iommu_data). */
+export interface ContainerIommu {
+  /** May sleep (VAD-8). On an error the group is not attached. */
+  attachGroup(group: IommuGroup, task: Task): void | Promise<void>;
+  detachGroup(group: IommuGroup): void;
+  /** The last group has left: everything is unmapped and freed (CORE-10). */
+  release(): void;
+  /** The numbers a container does not know itself. ENOTTY for those type1 does not know either. */
+  ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number>;
+  checkExtension(extension: number): number;
+  /** The container's fd is closed (CORE-11); absent where nothing hangs on it. */
+  containerClosed?(): void;
+  readonly stats: ContainerIommuStats;
+}
+
+/** For /dev/livevmm. */
+export interface ContainerIommuStats {
+  readonly mappings: number;
+  readonly mappedBytes: number;
+  readonly invalidVaddrs: number;
+}
+
+/** The driver as the core finds it loaded: asked with no state, and opened for a container. */
+export interface IommuDriverOps {
+  /** CHECK_EXTENSION without a container (CORE-2). */
+  checkExtension(extension: number): number;
+  /** EINVAL for a type it does not serve. */
+  open(iommuType: number): ContainerIommu;
+}

@@ -1,0 +1,111 @@
+/**
+ * Who may see and change which bits of configuration space: the tables of vfio_pci_config.c (struct perm_bits). A bit is
+ * virtual (it lives in the shadow copy) or the hardware's, and writable or not.
+ */
+import {
+  PCI_BASE_ADDRESS_0,
+  PCI_BIST,
+  PCI_CACHE_LINE_SIZE,
+  PCI_CAP_LIST_NEXT,
+  PCI_CAPABILITY_LIST,
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_DEVICE_ID,
+  PCI_INTERRUPT_LINE,
+  PCI_INTERRUPT_PIN,
+  PCI_LATENCY_TIMER,
+  PCI_MSI_ADDRESS_HI,
+  PCI_MSI_ADDRESS_LO,
+  PCI_MSI_DATA_32,
+  PCI_MSI_DATA_64,
+  PCI_MSI_FLAGS,
+  PCI_MSI_FLAGS_64BIT,
+  PCI_MSI_FLAGS_MASKBIT,
+  PCI_MSI_MASK_32,
+  PCI_MSI_MASK_64,
+  PCI_MSI_PENDING_32,
+  PCI_MSI_PENDING_64,
+  PCI_ROM_ADDRESS,
+  PCI_STATUS,
+  PCI_STATUS_CAP_LIST,
+  PCI_STD_HEADER_SIZEOF,
+  PCI_STD_NUM_BARS,
+  PCI_VENDOR_ID,
+} from './regs.ts';
+
+const NONE = 0;
+const ALL = 0xffff_ffff;
+
+export class Permissions {
+  readonly length: number;
+  readonly #virtual: Uint8Array;
+  readonly #writable: Uint8Array;
+
+  constructor(length: number) {
+    this.length = length;
+    this.#virtual = new Uint8Array(length);
+    this.#writable = new Uint8Array(length);
+  }
+
+  /** p_setb, p_setw, p_setd: `size` bytes at `offset`. */
+  set(offset: number, size: 1 | 2 | 4, virtual: number, writable: number): void {
+    for (let i = 0; i < size; i++) {
+      this.#virtual[offset + i] = virtual >>> (8 * i);
+      this.#writable[offset + i] = writable >>> (8 * i);
+    }
+  }
+
+  virtual(offset: number, size: number): number {
+    return bits(this.#virtual, offset, size);
+  }
+
+  writable(offset: number, size: number): number {
+    return bits(this.#writable, offset, size);
+  }
+}
+
+function bits(bytes: Uint8Array, offset: number, size: number): number {
+  let value = 0;
+  for (let i = 0; i < size; i++) value |= (bytes[offset + i] ?? 0) << (8 * i);
+  return value >>> 0;
+}
+
+/** init_pci_cap_basic_perm: the header of a type 0 function. */
+export function headerPermissions(): Permissions {
+  const header = new Permissions(PCI_STD_HEADER_SIZEOF);
+  header.set(PCI_VENDOR_ID, 2, ALL, NONE);
+  header.set(PCI_DEVICE_ID, 2, ALL, NONE);
+  // INTx disable is the kernel's own tool for masking.
+  header.set(PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE, ALL);
+  header.set(PCI_STATUS, 2, PCI_STATUS_CAP_LIST, NONE);
+  header.set(PCI_CACHE_LINE_SIZE, 1, NONE, ALL);
+  header.set(PCI_LATENCY_TIMER, 1, NONE, ALL);
+  header.set(PCI_BIST, 1, NONE, ALL);
+  for (let i = 0; i < PCI_STD_NUM_BARS; i++) header.set(PCI_BASE_ADDRESS_0 + 4 * i, 4, ALL, ALL);
+  header.set(PCI_ROM_ADDRESS, 4, ALL, ALL);
+  header.set(PCI_CAPABILITY_LIST, 1, ALL, NONE);
+  header.set(PCI_INTERRUPT_LINE, 1, ALL, ALL);
+  header.set(PCI_INTERRUPT_PIN, 1, ALL, NONE);
+  return header;
+}
+
+/** vfio_msi_cap_len */
+export function msiLength(flags: number): number {
+  return 10 + ((flags & PCI_MSI_FLAGS_64BIT) !== 0 ? 4 : 0) + ((flags & PCI_MSI_FLAGS_MASKBIT) !== 0 ? 10 : 0);
+}
+
+/** init_pci_cap_msi_perm: the user's address and data are never the hardware's; enabling goes through SET_IRQS. */
+export function msiPermissions(flags: number): Permissions {
+  const is64 = (flags & PCI_MSI_FLAGS_64BIT) !== 0;
+  const msi = new Permissions(msiLength(flags));
+  msi.set(PCI_CAP_LIST_NEXT, 1, ALL, NONE);
+  msi.set(PCI_MSI_FLAGS, 1, ALL, ALL);
+  msi.set(PCI_MSI_ADDRESS_LO, 4, ALL, ALL);
+  if (is64) msi.set(PCI_MSI_ADDRESS_HI, 4, ALL, ALL);
+  msi.set(is64 ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32, 2, ALL, ALL);
+  if ((flags & PCI_MSI_FLAGS_MASKBIT) !== 0) {
+    msi.set(is64 ? PCI_MSI_MASK_64 : PCI_MSI_MASK_32, 4, NONE, ALL);
+    msi.set(is64 ? PCI_MSI_PENDING_64 : PCI_MSI_PENDING_32, 4, NONE, ALL);
+  }
+  return msi;
+}

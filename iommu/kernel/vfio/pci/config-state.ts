@@ -1,0 +1,31 @@
+/** pci_save_state and pci_restore_state: the header and the MSI capability of a function, so that it leaves VFIO as it came (PCI-9). */
+import type { PciAccess } from './access.ts';
+import { msiLength } from './config-permissions.ts';
+import { PCI_COMMAND, PCI_MSI_FLAGS, PCI_STD_HEADER_SIZEOF } from './regs.ts';
+import type { PciResources } from './resources.ts';
+
+export class ConfigState {
+  readonly #pci: PciAccess;
+  /** By dword offset. */
+  readonly #dwords = new Map<number, number>();
+
+  constructor(pci: PciAccess, { msi }: PciResources) {
+    this.#pci = pci;
+    for (let at = 0; at < PCI_STD_HEADER_SIZEOF; at += 4) this.#save(at);
+    if (!msi) return;
+    const length = msiLength(pci.readConfig(msi.at + PCI_MSI_FLAGS, 2));
+    for (let at = 0; at < length; at += 4) this.#save(msi.at + at);
+  }
+
+  #save(at: number): void {
+    this.#dwords.set(at, this.#pci.readConfig(at, 4));
+  }
+
+  /** From the end down, so that BARs and the rest are right before COMMAND switches decoding on. STATUS is not written. */
+  restore(): void {
+    for (const [at, value] of [...this.#dwords].reverse()) {
+      if (at === PCI_COMMAND) this.#pci.writeConfig(at, 2, value & 0xffff);
+      else if (this.#pci.readConfig(at, 4) !== value) this.#pci.writeConfig(at, 4, value);
+    }
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * A PCI function bound to vfio-pci, and its files (vfio_pci_core.c; PCI-1…11). The first open enables it with a fresh view
+ * of its configuration space, the last close disables it and puts back what firmware had left.
+ */
+import { einval, SysError } from '../../../../platform/errno.ts';
+import { IntxLine } from '../../../hardware/interrupts.ts';
+import { formatBdf, type PciFunction } from '../../../hardware/pci-function.ts';
+import type { Caller, FileOperations } from '../../open-file.ts';
+import type { Profile } from '../../profile.ts';
+import type { UserArg } from '../../user-arg.ts';
+import type { VfioDevice } from '../device.ts';
+import {
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
+  VFIO_DEVICE_IOEVENTFD,
+  VFIO_DEVICE_PCI_HOT_RESET,
+  VFIO_DEVICE_RESET,
+  VFIO_DEVICE_SET_IRQS,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_OFFSET_SHIFT,
+} from '../uapi.ts';
+import { Virqfds } from '../virqfd/virqfd.ts';
+import { PciAccess } from './access.ts';
+import { BarIo } from './bar-io.ts';
+import { ConfigState } from './config-state.ts';
+import { deviceFeature, LowPower } from './feature.ts';
+import { getHotResetInfo, hotReset } from './hot-reset.ts';
+import { getInfo, getIrqInfo, getRegionInfo } from './info.ts';
+import { Intx } from './intx.ts';
+import { Ioeventfds } from './ioeventfd.ts';
+import { Irqs } from './irqs.ts';
+import { Msi, type MsiFabric } from './msi.ts';
+import { PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from './regs.ts';
+import { findResources, type PciResources } from './resources.ts';
+import { parseSetIrqs } from './set-irqs.ts';
+import { VirtualConfig } from './virtual-config.ts';
+
+export interface PciDeviceOptions {
+  readonly fn: PciFunction;
+  readonly fabric: MsiFabric;
+  readonly profile: Profile;
+}
+
+/** What lasts from the first open to the last close. */
+interface Enabled {
+  readonly saved: ConfigState;
+  readonly config: VirtualConfig;
+  readonly barIo: BarIo;
+  readonly ioeventfds: Ioeventfds;
+  readonly lowPower: LowPower;
+}
+
+export class PciDevice implements VfioDevice {
+  readonly name: string;
+  readonly fn: PciFunction;
+  readonly resources: PciResources;
+  readonly #profile: Profile;
+  readonly #pci: PciAccess;
+  readonly #intx: Intx;
+  readonly #msi: Msi | undefined;
+  readonly #irqs: Irqs;
+  readonly #virqfds: Virqfds;
+  #enabled: Enabled | undefined;
+  openCount = 0;
+
+  constructor({ fn, fabric, profile }: PciDeviceOptions) {
+    this.name = formatBdf(fn.bdf);
+    this.fn = fn;
+    this.#profile = profile;
+    this.#pci = new PciAccess(fn.mailbox);
+    this.resources = findResources(this.#pci);
+    const { resources } = this;
+    this.#intx = new Intx(new IntxLine(fn.intx));
+    this.#msi = resources.msi ? new Msi(this.#pci, resources.msi, fabric) : undefined;
+    this.#virqfds = new Virqfds(this.name);
+    this.#irqs = new Irqs({ resources, profile, intx: this.#intx, msi: this.#msi, virqfds: this.#virqfds });
+  }
+
+  open(released: () => void): FileOperations {
+    this.#enabled ??= this.#enable();
+    this.openCount++;
+    return new PciDeviceFile(this, released);
+  }
+
+  closed(): void {
+    if (--this.openCount === 0) this.#disable();
+  }
+
+  /** vfio_pci_core_enable: decoding on, bus master off, and so it is saved (PCI-9). */
+  #enable(): Enabled {
+    const pci = this.#pci;
+    const command = pci.readConfig(PCI_COMMAND, 2);
+    pci.writeConfig(PCI_COMMAND, 2, (command | PCI_COMMAND_MEMORY) & ~PCI_COMMAND_MASTER);
+    const saved = new ConfigState(pci, this.resources);
+    this.#setCommand(0, PCI_COMMAND_INTX_DISABLE);
+    const config = new VirtualConfig(pci, this.resources, {
+      intxDisabled: (on) => this.#intx.disabledByConfig(on),
+      msiEnabled: () => this.#msi?.enabled ?? false,
+      msiQueueSize: () => this.#msi?.queueSize ?? 0,
+    });
+    const lowPower = new LowPower();
+    const memoryEnabled = (): boolean => config.memoryEnabled() && !lowPower.engaged;
+    const barIo = new BarIo({ pci, widest: this.#profile.barAccess, memoryEnabled });
+    const { resources } = this;
+    const ioeventfds = new Ioeventfds({ resources, profile: this.#profile, barIo, virqfds: this.#virqfds });
+    return { saved, config, barIo, ioeventfds, lowPower };
+  }
+
+  /** vfio_pci_core_disable: no DMA, no interrupts, then the state of before. */
+  #disable(): void {
+    const enabled = this.#enabled!;
+    this.#setCommand(0, PCI_COMMAND_MASTER);
+    this.#irqs.disableAll();
+    enabled.ioeventfds.closeAll();
+    enabled.lowPower.exit();
+    enabled.saved.restore();
+    this.#enabled = undefined;
+  }
+
+  #setCommand(set: number, clear: number): void {
+    this.#pci.writeConfig(PCI_COMMAND, 2, (this.#pci.readConfig(PCI_COMMAND, 2) | set) & ~clear);
+  }
+
+  ioctl(nr: number, arg: UserArg, caller: Caller): number {
+    const { ioeventfds, lowPower } = this.#enabled!;
+    switch (nr) {
+      case VFIO_DEVICE_GET_INFO:
+        return getInfo(arg, this.#profile);
+      case VFIO_DEVICE_GET_REGION_INFO:
+        return getRegionInfo(arg, this.resources);
+      case VFIO_DEVICE_GET_IRQ_INFO:
+        return getIrqInfo(arg, this.resources, (index) => this.#irqs.count(index));
+      case VFIO_DEVICE_SET_IRQS:
+        this.#irqs.apply(
+          parseSetIrqs(arg, (index) => this.#irqs.count(index)),
+          caller,
+        );
+        return 0;
+      case VFIO_DEVICE_RESET:
+        throw einval(`${this.name} has no working reset`); // PCI-6
+      case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+        return getHotResetInfo(arg);
+      case VFIO_DEVICE_PCI_HOT_RESET:
+        return hotReset(arg, this.#profile);
+      case VFIO_DEVICE_IOEVENTFD:
+        return ioeventfds.ioctl(arg, caller);
+      case VFIO_DEVICE_FEATURE:
+        return deviceFeature(arg, lowPower, caller);
+    }
+    throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a PCI device`);
+  }
+
+  /** vfio_pci_rw: EINVAL for a region that is not there; there is no ROM and no VGA. */
+  read(index: number, offset: number, length: number): Uint8Array {
+    const { config, barIo } = this.#enabled!;
+    if (index === VFIO_PCI_CONFIG_REGION_INDEX) return config.read(offset, length);
+    const bar = this.resources.bars[index];
+    if (!bar) throw einval(`no region ${index}`);
+    return barIo.read(bar, offset, length, this.resources.msix);
+  }
+
+  write(index: number, offset: number, data: Uint8Array): number {
+    const { config, barIo } = this.#enabled!;
+    if (index === VFIO_PCI_CONFIG_REGION_INDEX) return config.write(offset, data);
+    const bar = this.resources.bars[index];
+    if (!bar) throw einval(`no region ${index}`);
+    return barIo.write(bar, offset, data, this.resources.msix);
+  }
+
+  /** Interrupts that reached an eventfd, since power-on. */
+  raised(): number {
+    return this.#intx.raised() + (this.#msi?.raised() ?? 0);
+  }
+
+  /** MSIs that found none. */
+  dropped(): number {
+    return this.#msi?.dropped() ?? 0;
+  }
+}
+
+class PciDeviceFile implements FileOperations {
+  readonly name: string;
+  readonly #device: PciDevice;
+  readonly #released: () => void;
+
+  constructor(device: PciDevice, released: () => void) {
+    this.name = `anon:vfio-device ${device.name}`;
+    this.#device = device;
+    this.#released = released;
+  }
+
+  ioctl(nr: number, arg: UserArg, caller: Caller): number {
+    return this.#device.ioctl(nr, arg, caller);
+  }
+
+  pread(offset: bigint, length: number): Uint8Array {
+    const { index, at } = regionOf(offset);
+    return this.#device.read(index, at, length);
+  }
+
+  pwrite(offset: bigint, data: Uint8Array): number {
+    const { index, at } = regionOf(offset);
+    return this.#device.write(index, at, data);
+  }
+
+  release(): void {
+    this.#device.closed();
+    this.#released();
+  }
+}
+
+/** NUM-5: region index and offset in it. */
+function regionOf(offset: bigint): { readonly index: number; readonly at: number } {
+  const shift = BigInt(VFIO_PCI_OFFSET_SHIFT);
+  return { index: Number(offset >> shift), at: Number(BigInt.asUintN(VFIO_PCI_OFFSET_SHIFT, offset)) };
+}

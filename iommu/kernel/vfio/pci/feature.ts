@@ -1,0 +1,85 @@
+/**
+ * VFIO_DEVICE_FEATURE (vfio_ioctl_device_feature, vfio_pci_core_ioctl_feature). A plain PCI function has the low power features:
+ * a state in which its memory BARs do not answer (NUM-3; vectors README, 23).
+ * NOT MODELLED: DMA_BUF of 6.19 and later (P2P-9), which answers as an unknown feature.
+ */
+import { einval, SysError } from '../../../../platform/errno.ts';
+import type { Caller } from '../../open-file.ts';
+import type { UserArg } from '../../user-arg.ts';
+import {
+  DeviceFeature,
+  VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+  VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
+  VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
+  VFIO_DEVICE_FEATURE_MASK,
+  VFIO_DEVICE_FEATURE_PROBE,
+  VFIO_DEVICE_FEATURE_SET,
+} from '../uapi.ts';
+import { EventTrigger } from './event-trigger.ts';
+
+const GET_OR_SET = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
+const KNOWN_FLAGS = VFIO_DEVICE_FEATURE_MASK | GET_OR_SET | VFIO_DEVICE_FEATURE_PROBE;
+/** struct vfio_device_low_power_entry_with_wakeup: s32 wakeup_eventfd, u32 reserved. */
+const ENTRY_WITH_WAKEUP_BYTES = 8;
+
+/** pm_runtime_engaged: what the user has asked for; our functions draw no power. */
+export class LowPower {
+  #engaged = false;
+  /** Signalled when the function leaves low power by itself, which none does. */
+  #wakeup: EventTrigger | undefined;
+
+  get engaged(): boolean {
+    return this.#engaged;
+  }
+
+  enter(wakeup: EventTrigger | undefined): void {
+    if (this.#engaged) {
+      wakeup?.close();
+      throw einval('the device is in low power already');
+    }
+    this.#engaged = true;
+    this.#wakeup = wakeup;
+  }
+
+  /** No error when it is not in low power. */
+  exit(): void {
+    this.#engaged = false;
+    this.#wakeup?.close();
+    this.#wakeup = undefined;
+  }
+}
+
+export function deviceFeature(arg: UserArg, lowPower: LowPower, caller: Caller): number {
+  const { argsz, flags } = DeviceFeature.read(arg.copyIn(DeviceFeature.size));
+  if (argsz < DeviceFeature.size || (flags & ~KNOWN_FLAGS) !== 0) {
+    throw einval(`feature: argsz ${argsz}, flags 0x${flags.toString(16)}`);
+  }
+  if ((flags & VFIO_DEVICE_FEATURE_PROBE) === 0 && (flags & GET_OR_SET) === GET_OR_SET)
+    throw einval('GET and SET at once');
+  const room = argsz - DeviceFeature.size;
+  switch (flags & VFIO_DEVICE_FEATURE_MASK) {
+    case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
+      if (isSet(flags, room, 0)) lowPower.enter(undefined);
+      return 0;
+    case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
+      if (isSet(flags, room, ENTRY_WITH_WAKEUP_BYTES)) {
+        const entry = arg.copyIn(ENTRY_WITH_WAKEUP_BYTES, DeviceFeature.size);
+        lowPower.enter(new EventTrigger(caller.eventfd(entry.getInt32(0, true))));
+      }
+      return 0;
+    case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
+      if (isSet(flags, room, 0)) lowPower.exit();
+      return 0;
+  }
+  throw new SysError('ENOTTY', `no feature ${flags & VFIO_DEVICE_FEATURE_MASK}`);
+}
+
+/** vfio_check_feature for a feature that can only be SET: false for a successful PROBE. */
+function isSet(flags: number, room: number, bytes: number): boolean {
+  if ((flags & VFIO_DEVICE_FEATURE_GET) !== 0) throw einval('the feature cannot be read');
+  if ((flags & VFIO_DEVICE_FEATURE_PROBE) !== 0) return false;
+  if ((flags & VFIO_DEVICE_FEATURE_SET) === 0) throw einval('neither GET, SET nor PROBE');
+  if (room < bytes) throw einval(`the feature's data is ${bytes} bytes`);
+  return true;
+}

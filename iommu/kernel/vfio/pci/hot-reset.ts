@@ -1,0 +1,23 @@
+/**
+ * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO and PCI_HOT_RESET (PCI-10). Functions of the root bus have no slot and no secondary bus
+ * to reset, so the answer is an errno; which one depends on what is tested first.
+ */
+import { einval, enodev } from '../../../../platform/errno.ts';
+import type { Profile } from '../../profile.ts';
+import type { UserArg } from '../../user-arg.ts';
+import { PciHotReset, PciHotResetInfo } from '../uapi.ts';
+
+const NO_RESET = 'neither the slot nor the bus of the device can be reset';
+
+export function getHotResetInfo(arg: UserArg): number {
+  const { argsz } = PciHotResetInfo.read(arg.copyIn(PciHotResetInfo.size));
+  if (argsz < PciHotResetInfo.size) throw einval(`hot reset info: argsz ${argsz}`);
+  throw enodev(NO_RESET);
+}
+
+export function hotReset(arg: UserArg, { hotResetCountFirst }: Profile): number {
+  const { argsz, flags, count } = PciHotReset.read(arg.copyIn(PciHotReset.size));
+  if (argsz < PciHotReset.size || flags !== 0) throw einval(`hot reset: argsz ${argsz}, flags 0x${flags.toString(16)}`);
+  if (hotResetCountFirst && count === 0) throw einval('hot reset of no group');
+  throw enodev(NO_RESET);
+}

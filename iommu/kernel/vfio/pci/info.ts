@@ -1,0 +1,84 @@
+/** VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO of vfio-pci (vfio_pci_core.c; PCI-1, PCI-2, NUM-5). */
+import { einval } from '../../../../platform/errno.ts';
+import { PAGE_SIZE } from '../../../../platform/memory.ts';
+import type { Profile } from '../../profile.ts';
+import type { UserArg } from '../../user-arg.ts';
+import {
+  DeviceInfo,
+  IrqInfo,
+  RegionInfo,
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_IRQ_INFO_AUTOMASKED,
+  VFIO_IRQ_INFO_EVENTFD,
+  VFIO_IRQ_INFO_MASKABLE,
+  VFIO_IRQ_INFO_NORESIZE,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_ERR_IRQ_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_NUM_IRQS,
+  VFIO_PCI_NUM_REGIONS,
+  VFIO_PCI_OFFSET_SHIFT,
+  VFIO_PCI_VGA_REGION_INDEX,
+  VFIO_REGION_INFO_FLAG_MMAP,
+  VFIO_REGION_INFO_FLAG_READ,
+  VFIO_REGION_INFO_FLAG_WRITE,
+} from '../uapi.ts';
+import type { PciResources } from './resources.ts';
+
+/** The struct up to num_irqs; later fields came with later kernels. */
+const LEAST_DEVICE_INFO = 16;
+
+/** 5.12 writes 16 or 20 bytes, later kernels what argsz has room for (vectors README, 21). No capabilities. */
+export function getInfo(arg: UserArg, { deviceInfoBytes }: Profile): number {
+  const { argsz } = DeviceInfo.read(padded(arg.copyIn(LEAST_DEVICE_INFO)));
+  if (argsz < LEAST_DEVICE_INFO) throw einval(`device info: argsz ${argsz}`);
+  const info = DeviceInfo.bytes({
+    argsz,
+    flags: VFIO_DEVICE_FLAGS_PCI, // no function here can be reset (PCI-6)
+    num_regions: VFIO_PCI_NUM_REGIONS,
+    num_irqs: VFIO_PCI_NUM_IRQS,
+  });
+  const oneStep = deviceInfoBytes === 20 && argsz < 20;
+  arg.copyOut(0, info.subarray(0, oneStep ? LEAST_DEVICE_INFO : Math.min(argsz, deviceInfoBytes)));
+  return 0;
+}
+
+function padded(view: DataView): DataView {
+  const whole = new Uint8Array(DeviceInfo.size);
+  whole.set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+  return new DataView(whole.buffer);
+}
+
+/** PCI-1. cap_offset stays the caller's: there are no capabilities. */
+export function getRegionInfo(arg: UserArg, resources: PciResources): number {
+  const info = RegionInfo.read(arg.copyIn(RegionInfo.size));
+  if (info.argsz < RegionInfo.size) throw einval(`region info: argsz ${info.argsz}`);
+  const { size, flags } = region(info.index, resources);
+  const offset = BigInt(info.index) << BigInt(VFIO_PCI_OFFSET_SHIFT);
+  arg.copyOut(0, RegionInfo.bytes({ ...info, flags, size: BigInt(size), offset }));
+  return 0;
+}
+
+/** NOT MODELLED: ROM (size 0), VGA. */
+function region(index: number, { bars, configSize }: PciResources): { readonly size: number; readonly flags: number } {
+  if (index >= VFIO_PCI_VGA_REGION_INDEX) throw einval(`no region ${index}`);
+  const readWrite = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+  if (index === VFIO_PCI_CONFIG_REGION_INDEX) return { size: configSize, flags: readWrite };
+  const bar = bars[index];
+  if (!bar) return { size: 0, flags: 0 };
+  return { size: bar.size, flags: readWrite | (isMappable(bar.size) ? VFIO_REGION_INFO_FLAG_MMAP : 0) };
+}
+
+/** vfio_pci_probe_mmaps: whole pages, and smaller BARs too, which lie alone in their page (the board aligns BARs to pages). */
+const isMappable = (size: number): boolean => size < PAGE_SIZE || size % PAGE_SIZE === 0;
+
+/** PCI-2 */
+export function getIrqInfo(arg: UserArg, resources: PciResources, countOf: (index: number) => number): number {
+  const { argsz, index } = IrqInfo.read(arg.copyIn(IrqInfo.size));
+  if (argsz < IrqInfo.size || index >= VFIO_PCI_NUM_IRQS) throw einval(`IRQ info: argsz ${argsz}, index ${index}`);
+  if (index === VFIO_PCI_ERR_IRQ_INDEX && !resources.isPcie) throw einval('no error interrupt without PCIe');
+  const kind =
+    index === VFIO_PCI_INTX_IRQ_INDEX ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED : VFIO_IRQ_INFO_NORESIZE;
+  arg.copyOut(0, IrqInfo.bytes({ argsz, flags: VFIO_IRQ_INFO_EVENTFD | kind, index, count: countOf(index) }));
+  return 0;
+}

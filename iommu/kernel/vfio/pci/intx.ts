@@ -1,0 +1,68 @@
+/** INTx of one function: a level on the board's wire, masked when it fires (vfio_pci_intrs.c, vfio_intx_*; PCI-4, PCI-5). */
+import type { IntxLine } from '../../../hardware/interrupts.ts';
+import type { EventTrigger } from './event-trigger.ts';
+
+export class Intx {
+  readonly #line: IntxLine;
+  #trigger: EventTrigger | undefined;
+  #enabled = false;
+  /** virq_disabled: the user has set INTx disable in its COMMAND. */
+  #disabledByConfig = false;
+
+  constructor(line: IntxLine) {
+    this.#line = line;
+  }
+
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /** vfio_intx_enable */
+  enable(trigger: EventTrigger | undefined): void {
+    this.#enabled = true;
+    if (this.#disabledByConfig) this.#line.mask();
+    else this.#line.unmask();
+    this.setTrigger(trigger);
+  }
+
+  /** vfio_intx_set_signal: a mask, also one from a delivery, stays. */
+  setTrigger(trigger: EventTrigger | undefined): void {
+    const old = this.#trigger;
+    this.#trigger = trigger;
+    this.#line.setEventfd(trigger?.fd ?? -1); // returns when the device worker has let go of the old one
+    old?.close();
+  }
+
+  /** vfio_intx_disable */
+  disable(): void {
+    this.setTrigger(undefined);
+    this.#enabled = false;
+  }
+
+  mask(): void {
+    if (this.#enabled) this.#line.mask();
+  }
+
+  /** A level that is still up fires again (PCI-5). No effect while the user's COMMAND disables INTx. */
+  unmask(): void {
+    if (this.#enabled && !this.#disabledByConfig) this.#line.unmask();
+  }
+
+  /** vfio_send_intx_eventfd, as loop-back. */
+  raise(): void {
+    if (this.#enabled && !this.#disabledByConfig) this.#trigger?.signal();
+  }
+
+  /** COMMAND.INTx-disable of the virtual config space: a second mask (PCI-9). */
+  disabledByConfig(on: boolean): void {
+    if (on === this.#disabledByConfig) return;
+    this.#disabledByConfig = on;
+    if (!this.#enabled) return;
+    if (on) this.#line.mask();
+    else this.#line.unmask();
+  }
+
+  raised(): number {
+    return this.#line.raised();
+  }
+}

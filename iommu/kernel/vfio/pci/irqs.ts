@@ -1,0 +1,215 @@
+/** The interrupts of one function and what SET_IRQS has made of them (vfio_pci_intrs.c). */
+import { ebusy, einval, SysError } from '../../../../platform/errno.ts';
+import type { Caller } from '../../open-file.ts';
+import type { Profile } from '../../profile.ts';
+import {
+  VFIO_IRQ_SET_ACTION_MASK,
+  VFIO_IRQ_SET_ACTION_TRIGGER,
+  VFIO_IRQ_SET_ACTION_UNMASK,
+  VFIO_PCI_ERR_IRQ_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
+  VFIO_PCI_REQ_IRQ_INDEX,
+} from '../uapi.ts';
+import type { Virqfds, VirqfdWatch } from '../virqfd/virqfd.ts';
+import { EventTrigger } from './event-trigger.ts';
+import type { Intx } from './intx.ts';
+import type { Msi } from './msi.ts';
+import type { PciResources } from './resources.ts';
+
+/** A SET_IRQS that has passed the checks common to all indices (set-irqs.ts). */
+export interface IrqChange {
+  readonly index: number;
+  readonly start: number;
+  readonly count: number;
+  /** The ACTION bits: one of them, or none or several, which nothing supports. */
+  readonly action: number;
+  readonly data:
+    | { readonly type: 'none' }
+    | { readonly type: 'bool'; readonly values: readonly boolean[] }
+    | { readonly type: 'eventfd'; readonly fds: readonly number[] };
+}
+
+export interface IrqsOptions {
+  readonly resources: PciResources;
+  readonly profile: Profile;
+  readonly intx: Intx;
+  /** Undefined without the capability. */
+  readonly msi: Msi | undefined;
+  readonly virqfds: Virqfds;
+}
+
+export class Irqs {
+  readonly #options: IrqsOptions;
+  /** Eventfds of ERR and REQ: stored; nothing here raises them but their loop-back. */
+  readonly #stored = new Map<number, EventTrigger>();
+  /** The eventfd that unmasks INTx. */
+  #unmaskWatch: VirqfdWatch | undefined;
+
+  constructor(options: IrqsOptions) {
+    this.#options = options;
+  }
+
+  /** vfio_pci_get_irq_count; 0 for an index there is not. */
+  count(index: number): number {
+    const { resources } = this.#options;
+    switch (index) {
+      case VFIO_PCI_INTX_IRQ_INDEX:
+        return resources.hasIntx ? 1 : 0;
+      case VFIO_PCI_MSI_IRQ_INDEX:
+        return resources.msi?.maxVectors ?? 0;
+      case VFIO_PCI_MSIX_IRQ_INDEX:
+        return resources.msix?.nrVectors ?? 0;
+      case VFIO_PCI_ERR_IRQ_INDEX:
+        return resources.isPcie ? 1 : 0;
+      case VFIO_PCI_REQ_IRQ_INDEX:
+        return 1;
+    }
+    return 0;
+  }
+
+  /** vfio_pci_set_irqs_ioctl: ENOTTY for what the index cannot do (PCI-3). MSI-X: no device has it; its place is here. */
+  apply(change: IrqChange, caller: Caller): void {
+    const { index, action } = change;
+    const { msi } = this.#options;
+    const trigger = action === VFIO_IRQ_SET_ACTION_TRIGGER;
+    if (index === VFIO_PCI_INTX_IRQ_INDEX && action === VFIO_IRQ_SET_ACTION_MASK) this.#maskIntx(change);
+    else if (index === VFIO_PCI_INTX_IRQ_INDEX && action === VFIO_IRQ_SET_ACTION_UNMASK)
+      this.#unmaskIntx(change, caller);
+    else if (index === VFIO_PCI_INTX_IRQ_INDEX && trigger) this.#triggerIntx(change, caller);
+    else if (index === VFIO_PCI_MSI_IRQ_INDEX && trigger && msi) this.#triggerMsi(msi, change, caller);
+    else if ((index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX) && trigger)
+      this.#store(change, caller);
+    else throw new SysError('ENOTTY', `interrupt index ${index}: action 0x${action.toString(16)} is not supported`);
+  }
+
+  /** vfio_pci_set_intx_mask */
+  #maskIntx({ start, count, data }: IrqChange): void {
+    const { intx } = this.#options;
+    if (!intx.enabled || start !== 0 || count !== 1) throw einval('INTx is not enabled, or not its one interrupt');
+    if (data.type === 'none' || (data.type === 'bool' && data.values[0])) intx.mask();
+    if (data.type === 'eventfd') throw new SysError('ENOTTY', 'INTx cannot be masked by an eventfd');
+  }
+
+  /** vfio_pci_set_intx_unmask */
+  #unmaskIntx({ start, count, data }: IrqChange, caller: Caller): void {
+    const { intx, virqfds } = this.#options;
+    if (!intx.enabled || start !== 0 || count !== 1) throw einval('INTx is not enabled, or not its one interrupt');
+    if (data.type === 'none' || (data.type === 'bool' && data.values[0])) intx.unmask();
+    if (data.type !== 'eventfd') return;
+    const fd = data.fds[0]!;
+    if (fd < 0) {
+      this.#unmaskWatch?.close();
+      this.#unmaskWatch = undefined;
+      return;
+    }
+    const eventfd = caller.eventfd(fd);
+    if (this.#unmaskWatch) {
+      new EventTrigger(eventfd).close();
+      throw ebusy('INTx has an eventfd that unmasks it');
+    }
+    this.#unmaskWatch = virqfds.watch(eventfd, () => intx.unmask());
+  }
+
+  /** vfio_pci_set_intx_trigger */
+  #triggerIntx({ start, count, data }: IrqChange, caller: Caller): void {
+    const { intx } = this.#options;
+    if (intx.enabled && count === 0 && data.type === 'none') {
+      this.#disableIntx();
+      return;
+    }
+    if (this.#msiEnabled() || start !== 0 || count !== 1) throw einval('MSI is enabled, or not the one INTx interrupt');
+    if (data.type === 'eventfd') {
+      const trigger = triggerOf(data.fds[0]!, caller);
+      if (intx.enabled) intx.setTrigger(trigger);
+      else intx.enable(trigger);
+      return;
+    }
+    if (!intx.enabled) throw einval('INTx is not enabled');
+    if (data.type === 'none' || data.values[0]) intx.raise();
+  }
+
+  #disableIntx(): void {
+    this.#unmaskWatch?.close();
+    this.#unmaskWatch = undefined;
+    this.#options.intx.disable();
+  }
+
+  #msiEnabled(): boolean {
+    return this.#options.msi?.enabled ?? false;
+  }
+
+  /** vfio_pci_set_msi_trigger */
+  #triggerMsi(msi: Msi, { start, count, data }: IrqChange, caller: Caller): void {
+    if (msi.enabled && count === 0 && data.type === 'none') {
+      msi.disable();
+      return;
+    }
+    if (this.#options.intx.enabled) throw einval('INTx is enabled');
+    if (data.type === 'eventfd') {
+      this.#setMsiTriggers(msi, start, count, (i) => triggerOf(data.fds[i]!, caller));
+      return;
+    }
+    if (!msi.enabled || start + count > msi.nrEnabled) throw einval(`MSI ${start}+${count} is not enabled`);
+    for (let i = 0; i < count; i++) if (data.type === 'none' || data.values[i]) msi.raise(start + i);
+  }
+
+  #setMsiTriggers(msi: Msi, start: number, count: number, take: (i: number) => EventTrigger | undefined): void {
+    if (msi.enabled) {
+      msi.setBlock(start, count, take);
+      return;
+    }
+    msi.enable(start + count);
+    try {
+      msi.setBlock(start, count, take);
+    } catch (error) {
+      msi.disable();
+      throw error;
+    }
+  }
+
+  /** vfio_pci_set_err_trigger, vfio_pci_set_req_trigger: vfio_pci_set_ctx_trigger_single. */
+  #store({ index, start, count, data }: IrqChange, caller: Caller): void {
+    if (start !== 0 || count > 1) throw einval('there is one such interrupt');
+    const now = this.#stored.get(index);
+    if (data.type === 'none') {
+      if (!now) throw einval('no eventfd is stored');
+      if (count > 0) now.signal();
+      else this.#forget(index);
+      return;
+    }
+    if (count === 0) throw einval('no data');
+    if (data.type === 'bool') {
+      if (data.values[0]) now?.signal();
+      return;
+    }
+    const fd = data.fds[0]!;
+    if (fd < -1 && this.#options.profile.reqFdBelowMinusOne === 'EINVAL') throw einval(`eventfd ${fd}`);
+    if (fd >= 0) {
+      const trigger = new EventTrigger(caller.eventfd(fd));
+      this.#forget(index);
+      this.#stored.set(index, trigger);
+    } else if (fd === -1) {
+      this.#forget(index);
+    }
+  }
+
+  #forget(index: number): void {
+    this.#stored.get(index)?.close();
+    this.#stored.delete(index);
+  }
+
+  /** The last close of the device: every eventfd is let go (PCI-9). */
+  disableAll(): void {
+    if (this.#options.intx.enabled) this.#disableIntx();
+    if (this.#options.msi?.enabled) this.#options.msi.disable();
+    this.#options.intx.disabledByConfig(false);
+    for (const index of [...this.#stored.keys()]) this.#forget(index);
+  }
+}
+
+/** Any negative fd is "none" for INTx and MSI (PCI-3). */
+function triggerOf(fd: number, caller: Caller): EventTrigger | undefined {
+  return fd < 0 ? undefined : new EventTrigger(caller.eventfd(fd));
+}

@@ -1,0 +1,182 @@
+/**
+ * MSI of one function: the capability programmed with the doorbell's address and data, each vector routed to an eventfd
+ * (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4).
+ */
+import { einval, erange } from '../../../../platform/errno.ts';
+import type { DoorbellTable } from '../../../hardware/interrupts.ts';
+import type { PciAccess } from './access.ts';
+import type { EventTrigger } from './event-trigger.ts';
+import {
+  PCI_MSI_ADDRESS_HI,
+  PCI_MSI_ADDRESS_LO,
+  PCI_MSI_DATA_32,
+  PCI_MSI_DATA_64,
+  PCI_MSI_FLAGS,
+  PCI_MSI_FLAGS_ENABLE,
+  PCI_MSI_FLAGS_QSIZE,
+} from './regs.ts';
+import type { PciResources } from './resources.ts';
+import type { VectorAllocator } from './vector-allocator.ts';
+
+/** Where a device's MSIs go. */
+export interface MsiFabric {
+  readonly doorbells: DoorbellTable;
+  readonly vectors: VectorAllocator;
+  /** The iova of the doorbell, below 2^32. */
+  readonly doorbellIova: number;
+  /** Returns when no device worker is inside a transaction that began before: none is about to use a route just changed. */
+  fence(): void;
+}
+
+export class Msi {
+  readonly #pci: PciAccess;
+  readonly #capability: NonNullable<PciResources['msi']>;
+  readonly #fabric: MsiFabric;
+  /** First vector number and how many are allocated, while enabled. */
+  #base = 0;
+  #allocated = 0;
+  /** By MSI number: [0, nrEnabled). */
+  #triggers: (EventTrigger | undefined)[] = [];
+  #enabled = false;
+  #queueSize = 0;
+  /** Counts of vectors this function no longer has; those it has started from #countedBefore. */
+  #raised = 0;
+  #dropped = 0;
+  #countedBefore: readonly { readonly raised: number; readonly dropped: number }[] = [];
+
+  constructor(pci: PciAccess, capability: NonNullable<PciResources['msi']>, fabric: MsiFabric) {
+    this.#pci = pci;
+    this.#capability = capability;
+    this.#fabric = fabric;
+  }
+
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /** MSIs that SET_IRQS has enabled. */
+  get nrEnabled(): number {
+    return this.#triggers.length;
+  }
+
+  /** msi_qmax: log2 of the vectors last enabled. */
+  get queueSize(): number {
+    return this.#queueSize;
+  }
+
+  /** vfio_msi_enable with pci_alloc_irq_vectors(1, nrVectors): ERANGE for none. */
+  enable(nrVectors: number): void {
+    if (nrVectors < 1) throw erange('MSI with no vector');
+    const queueSize = Math.ceil(Math.log2(nrVectors));
+    this.#allocated = 1 << queueSize;
+    this.#base = this.#fabric.vectors.allocate(this.#allocated);
+    this.#countedBefore = this.#counts();
+    this.#triggers = Array.from({ length: nrVectors }, () => undefined);
+    this.#queueSize = queueSize;
+    this.#program();
+    this.#enabled = true;
+  }
+
+  /** The message, then the enable bit (PCI 3.0 §6.8.3.1). */
+  #program(): void {
+    const { at, is64 } = this.#capability;
+    const flags = this.#pci.readConfig(at + PCI_MSI_FLAGS, 2) & ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
+    this.#pci.writeConfig(at + PCI_MSI_FLAGS, 2, flags);
+    this.#pci.writeConfig(at + PCI_MSI_ADDRESS_LO, 4, this.#fabric.doorbellIova);
+    if (is64) this.#pci.writeConfig(at + PCI_MSI_ADDRESS_HI, 4, 0);
+    this.#pci.writeConfig(at + (is64 ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), 2, this.#base);
+    this.#pci.writeConfig(at + PCI_MSI_FLAGS, 2, flags | (this.#queueSize << 4) | PCI_MSI_FLAGS_ENABLE);
+  }
+
+  /** vfio_msi_disable. */
+  disable(): void {
+    const flags = this.#pci.readConfig(this.#capability.at + PCI_MSI_FLAGS, 2);
+    this.#pci.writeConfig(this.#capability.at + PCI_MSI_FLAGS, 2, flags & ~PCI_MSI_FLAGS_ENABLE);
+    this.#unroute(this.#triggers.keys());
+    this.#raised += this.#raisedNow();
+    this.#dropped += this.#droppedNow();
+    this.#fabric.vectors.free(this.#base, this.#allocated);
+    this.#allocated = 0;
+    this.#countedBefore = [];
+    this.#triggers = [];
+    this.#enabled = false;
+  }
+
+  /**
+   * vfio_msi_set_block: `take(i)` gives the new trigger of MSI start+i, undefined for none, and throws for a bad one; then
+   * that MSI and those before it are left without trigger.
+   */
+  setBlock(start: number, count: number, take: (i: number) => EventTrigger | undefined): void {
+    if (start + count > this.#triggers.length)
+      throw einval(`MSI ${start}+${count}: ${this.#triggers.length} are enabled`);
+    for (let i = 0; i < count; i++) {
+      let trigger: EventTrigger | undefined;
+      try {
+        trigger = take(i);
+      } catch (error) {
+        this.#unroute(range(start, start + i + 1));
+        throw error;
+      }
+      this.#route(start + i, trigger);
+    }
+  }
+
+  /** Loop-back: signals MSI `i`'s eventfd as if the device had sent it. */
+  raise(i: number): void {
+    if (this.#triggers[i]) this.#fabric.doorbells.ring(this.#base + i);
+  }
+
+  /** The old trigger is closed when no device worker can be using it: route, fence, close. */
+  #route(i: number, trigger: EventTrigger | undefined): void {
+    const old = this.#triggers[i];
+    this.#triggers[i] = trigger;
+    this.#fabric.doorbells.setEventfd(this.#base + i, trigger?.fd ?? -1);
+    if (!old) return;
+    this.#fabric.fence();
+    old.close();
+  }
+
+  #unroute(which: Iterable<number>): void {
+    const old: EventTrigger[] = [];
+    for (const i of which) {
+      const trigger = this.#triggers[i];
+      if (!trigger) continue;
+      old.push(trigger);
+      this.#triggers[i] = undefined;
+      this.#fabric.doorbells.setEventfd(this.#base + i, -1);
+    }
+    if (old.length === 0) return;
+    this.#fabric.fence();
+    for (const trigger of old) trigger.close();
+  }
+
+  /** MSIs of this function that reached an eventfd, since power-on. */
+  raised(): number {
+    return this.#raised + this.#raisedNow();
+  }
+
+  /** MSIs of this function that found none. */
+  dropped(): number {
+    return this.#dropped + this.#droppedNow();
+  }
+
+  #raisedNow(): number {
+    return this.#counts().reduce((sum, { raised }, i) => sum + raised - (this.#countedBefore[i]?.raised ?? 0), 0);
+  }
+
+  #droppedNow(): number {
+    return this.#counts().reduce((sum, { dropped }, i) => sum + dropped - (this.#countedBefore[i]?.dropped ?? 0), 0);
+  }
+
+  #counts(): readonly { readonly raised: number; readonly dropped: number }[] {
+    const { doorbells } = this.#fabric;
+    return Array.from({ length: this.#allocated }, (_, i) => ({
+      raised: doorbells.raised(this.#base + i),
+      dropped: doorbells.dropped(this.#base + i),
+    }));
+  }
+}
+
+function* range(start: number, end: number): Generator<number, void> {
+  for (let i = start; i < end; i++) yield i;
+}

@@ -1,0 +1,58 @@
+/** linux/pci_regs.h: the part of configuration space that vfio-pci knows (PCI 3.0 §6.1, §6.2, §6.7, §6.8). */
+
+export const PCI_CFG_SPACE_SIZE = 256;
+export const PCI_STD_HEADER_SIZEOF = 64;
+
+export const PCI_VENDOR_ID = 0x00;
+export const PCI_DEVICE_ID = 0x02;
+export const PCI_COMMAND = 0x04;
+export const PCI_COMMAND_IO = 1 << 0;
+export const PCI_COMMAND_MEMORY = 1 << 1;
+export const PCI_COMMAND_MASTER = 1 << 2;
+export const PCI_COMMAND_INTX_DISABLE = 1 << 10;
+export const PCI_STATUS = 0x06;
+export const PCI_STATUS_CAP_LIST = 1 << 4;
+export const PCI_CACHE_LINE_SIZE = 0x0c;
+export const PCI_LATENCY_TIMER = 0x0d;
+export const PCI_BIST = 0x0f;
+export const PCI_BASE_ADDRESS_0 = 0x10;
+export const PCI_STD_NUM_BARS = 6;
+export const PCI_BASE_ADDRESS_SPACE_IO = 1 << 0;
+export const PCI_BASE_ADDRESS_MEM_TYPE_64 = 1 << 2;
+export const PCI_BASE_ADDRESS_MEM_PREFETCH = 1 << 3;
+export const PCI_ROM_ADDRESS = 0x30;
+export const PCI_CAPABILITY_LIST = 0x34;
+export const PCI_INTERRUPT_LINE = 0x3c;
+export const PCI_INTERRUPT_PIN = 0x3d;
+
+export const PCI_CAP_LIST_ID = 0;
+export const PCI_CAP_LIST_NEXT = 1;
+
+export const PCI_CAP_ID_PM = 0x01;
+export const PCI_CAP_ID_VPD = 0x03;
+export const PCI_CAP_ID_MSI = 0x05;
+export const PCI_CAP_ID_VNDR = 0x09;
+export const PCI_CAP_ID_EXP = 0x10;
+export const PCI_CAP_ID_MSIX = 0x11;
+export const PCI_CAP_ID_AF = 0x13;
+
+export const PCI_MSI_FLAGS = 0x02;
+export const PCI_MSI_FLAGS_ENABLE = 1 << 0;
+export const PCI_MSI_FLAGS_QMASK = 0x0e; // vectors it can have, log2
+export const PCI_MSI_FLAGS_QSIZE = 0x70; // vectors it is given, log2
+export const PCI_MSI_FLAGS_64BIT = 1 << 7;
+export const PCI_MSI_FLAGS_MASKBIT = 1 << 8;
+export const PCI_MSI_ADDRESS_LO = 0x04;
+export const PCI_MSI_ADDRESS_HI = 0x08;
+export const PCI_MSI_DATA_32 = 0x08;
+export const PCI_MSI_DATA_64 = 0x0c;
+export const PCI_MSI_MASK_32 = 0x0c;
+export const PCI_MSI_MASK_64 = 0x10;
+export const PCI_MSI_PENDING_32 = 0x10;
+export const PCI_MSI_PENDING_64 = 0x14;
+
+export const PCI_MSIX_FLAGS = 0x02;
+export const PCI_MSIX_FLAGS_QSIZE = 0x7ff;
+export const PCI_MSIX_TABLE = 0x04;
+export const PCI_MSIX_TABLE_BIR = 0x7;
+export const PCI_MSIX_ENTRY_SIZE = 16;

@@ -1,0 +1,132 @@
+/**
+ * What a function has, as the PCI core finds it once when the kernel starts: BARs, capabilities, interrupts.
+ * NOT MODELLED: expansion ROMs, I/O port BARs, the extended configuration space of PCIe.
+ */
+import type { PciAccess } from './access.ts';
+import {
+  PCI_BASE_ADDRESS_0,
+  PCI_BASE_ADDRESS_MEM_PREFETCH,
+  PCI_BASE_ADDRESS_MEM_TYPE_64,
+  PCI_BASE_ADDRESS_SPACE_IO,
+  PCI_CAP_ID_EXP,
+  PCI_CAP_ID_MSI,
+  PCI_CAP_ID_MSIX,
+  PCI_CAPABILITY_LIST,
+  PCI_CFG_SPACE_SIZE,
+  PCI_COMMAND,
+  PCI_COMMAND_IO,
+  PCI_COMMAND_MEMORY,
+  PCI_INTERRUPT_PIN,
+  PCI_MSI_FLAGS,
+  PCI_MSI_FLAGS_64BIT,
+  PCI_MSI_FLAGS_QMASK,
+  PCI_MSIX_ENTRY_SIZE,
+  PCI_MSIX_FLAGS,
+  PCI_MSIX_FLAGS_QSIZE,
+  PCI_MSIX_TABLE,
+  PCI_MSIX_TABLE_BIR,
+  PCI_STATUS,
+  PCI_STATUS_CAP_LIST,
+  PCI_STD_HEADER_SIZEOF,
+  PCI_STD_NUM_BARS,
+} from './regs.ts';
+
+export interface Bar {
+  readonly index: number;
+  readonly size: number;
+  /** The type bits of its register (vfio_generate_bar_flags). */
+  readonly flags: number;
+}
+
+export interface Capability {
+  readonly id: number;
+  readonly at: number;
+}
+
+export interface MsixTable {
+  readonly bar: number;
+  /** [offset, offset + size) in that BAR. */
+  readonly offset: number;
+  readonly size: number;
+  readonly nrVectors: number;
+}
+
+export interface PciResources {
+  readonly configSize: number;
+  /** By BAR index; undefined where there is none, and for the upper half of a 64-bit one. */
+  readonly bars: readonly (Bar | undefined)[];
+  readonly capabilities: readonly Capability[];
+  readonly hasIntx: boolean;
+  readonly msi: { readonly at: number; readonly is64: boolean; readonly maxVectors: number } | undefined;
+  readonly msix: MsixTable | undefined;
+  readonly isPcie: boolean;
+}
+
+export function findResources(pci: PciAccess): PciResources {
+  const capabilities = findCapabilities(pci);
+  const at = (id: number): number | undefined => capabilities.find((one) => one.id === id)?.at;
+  const msi = at(PCI_CAP_ID_MSI);
+  const msix = at(PCI_CAP_ID_MSIX);
+  return {
+    configSize: PCI_CFG_SPACE_SIZE,
+    bars: sizeBars(pci),
+    capabilities,
+    hasIntx: pci.readConfig(PCI_INTERRUPT_PIN, 1) !== 0,
+    msi: msi === undefined ? undefined : msiOf(pci, msi),
+    msix: msix === undefined ? undefined : msixOf(pci, msix),
+    isPcie: at(PCI_CAP_ID_EXP) !== undefined,
+  };
+}
+
+/** PCI 3.0 §6.2.5.1: all ones are written, and the address bits that stick tell the size; decoding is off meanwhile. */
+function sizeBars(pci: PciAccess): (Bar | undefined)[] {
+  const command = pci.readConfig(PCI_COMMAND, 2);
+  pci.writeConfig(PCI_COMMAND, 2, command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
+  const bars: (Bar | undefined)[] = Array.from({ length: PCI_STD_NUM_BARS }, () => undefined);
+  for (let index = 0; index < PCI_STD_NUM_BARS; index++) {
+    const { mask, was } = stickyBits(pci, index);
+    if (mask === 0 || (was & PCI_BASE_ADDRESS_SPACE_IO) !== 0) continue;
+    const flags = was & (PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH);
+    const is64 = (flags & PCI_BASE_ADDRESS_MEM_TYPE_64) !== 0;
+    const upper = is64 ? stickyBits(pci, index + 1).mask : 0xffff_ffff;
+    const size = Number(-((BigInt(upper) << 32n) | BigInt((mask & ~0xf) >>> 0)) & 0xffff_ffff_ffff_ffffn);
+    bars[index] = { index, size, flags };
+    if (is64) index++;
+  }
+  pci.writeConfig(PCI_COMMAND, 2, command);
+  return bars;
+}
+
+function stickyBits(pci: PciAccess, index: number): { readonly mask: number; readonly was: number } {
+  const at = PCI_BASE_ADDRESS_0 + 4 * index;
+  const was = pci.readConfig(at, 4);
+  pci.writeConfig(at, 4, 0xffff_ffff);
+  const mask = pci.readConfig(at, 4);
+  pci.writeConfig(at, 4, was);
+  return { mask, was };
+}
+
+/** The chain from 0x34; a chain that loops or leaves configuration space ends there (PCI 3.0 §6.7). */
+function findCapabilities(pci: PciAccess): Capability[] {
+  const found: Capability[] = [];
+  if ((pci.readConfig(PCI_STATUS, 2) & PCI_STATUS_CAP_LIST) === 0) return found;
+  let at = pci.readConfig(PCI_CAPABILITY_LIST, 1) & ~3;
+  while (at >= PCI_STD_HEADER_SIZEOF && !found.some((one) => one.at === at)) {
+    found.push({ id: pci.readConfig(at, 1), at });
+    at = pci.readConfig(at + 1, 1) & ~3;
+  }
+  return found;
+}
+
+function msiOf(pci: PciAccess, at: number): NonNullable<PciResources['msi']> {
+  const flags = pci.readConfig(at + PCI_MSI_FLAGS, 2);
+  const maxVectors = 1 << ((flags & PCI_MSI_FLAGS_QMASK) >> 1);
+  return { at, is64: (flags & PCI_MSI_FLAGS_64BIT) !== 0, maxVectors };
+}
+
+function msixOf(pci: PciAccess, at: number): MsixTable {
+  const nrVectors = (pci.readConfig(at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE) + 1;
+  const table = pci.readConfig(at + PCI_MSIX_TABLE, 4);
+  const offset = (table & ~PCI_MSIX_TABLE_BIR) >>> 0;
+  return { bar: table & PCI_MSIX_TABLE_BIR, offset, size: nrVectors * PCI_MSIX_ENTRY_SIZE, nrVectors };
+}

@@ -1,0 +1,276 @@
+/**
+ * The configuration space a user of vfio-pci sees (vfio_pci_config.c; PCI-8, PCI-9): a shadow copy of the header and the
+ * capabilities, of which some bits are real, some virtual; bytes outside both are the hardware's, raw.
+ */
+import { efault } from '../../../../platform/errno.ts';
+import type { PciAccess } from './access.ts';
+import { headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
+import {
+  PCI_BASE_ADDRESS_0,
+  PCI_BASE_ADDRESS_MEM_TYPE_64,
+  PCI_CAP_ID_AF,
+  PCI_CAP_ID_EXP,
+  PCI_CAP_ID_MSI,
+  PCI_CAP_ID_MSIX,
+  PCI_CAP_ID_PM,
+  PCI_CAP_ID_VNDR,
+  PCI_CAP_ID_VPD,
+  PCI_CAP_LIST_NEXT,
+  PCI_CAPABILITY_LIST,
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_IO,
+  PCI_COMMAND_MEMORY,
+  PCI_MSI_FLAGS,
+  PCI_MSI_FLAGS_ENABLE,
+  PCI_MSI_FLAGS_QSIZE,
+  PCI_ROM_ADDRESS,
+  PCI_STD_HEADER_SIZEOF,
+  PCI_STD_NUM_BARS,
+} from './regs.ts';
+import type { PciResources } from './resources.ts';
+
+/** What configuration writes set off in the rest of the device. */
+export interface ConfigHooks {
+  /** The virtual INTx disable has changed (PCI-9: it masks). */
+  intxDisabled(on: boolean): void;
+  /** SET_IRQS has enabled MSI. */
+  msiEnabled(): boolean;
+  /** log2 of the MSI vectors it last enabled (msi_qmax). */
+  msiQueueSize(): number;
+}
+
+/** One stretch of configuration space with its own rules. */
+interface Area {
+  readonly kind: 'header' | 'msi' | 'capability';
+  readonly start: number;
+  readonly length: number;
+  /** Absent: reads are the hardware's but for the next pointer, writes are dropped (vfio_direct_config_read). */
+  readonly permissions?: Permissions;
+}
+
+export class VirtualConfig {
+  readonly #pci: PciAccess;
+  readonly #resources: PciResources;
+  readonly #hooks: ConfigHooks;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  /** By byte; undefined outside header and capabilities. */
+  readonly #areas: (Area | undefined)[];
+  #barsDirty = true;
+
+  /** vfio_config_init: a copy of what the hardware says now. */
+  constructor(pci: PciAccess, resources: PciResources, hooks: ConfigHooks) {
+    this.#pci = pci;
+    this.#resources = resources;
+    this.#hooks = hooks;
+    this.#bytes = new Uint8Array(resources.configSize);
+    this.#view = new DataView(this.#bytes.buffer);
+    this.#areas = Array.from({ length: resources.configSize }, () => undefined);
+    const permissions = headerPermissions();
+    this.#claim({ kind: 'header', start: 0, length: PCI_STD_HEADER_SIZEOF, permissions });
+    this.#claimCapabilities();
+  }
+
+  #claim(area: Area): void {
+    for (let i = 0; i < area.length; i++) {
+      this.#areas[area.start + i] = area;
+      this.#bytes[area.start + i] = this.#pci.readConfig(area.start + i, 1);
+    }
+  }
+
+  /** vfio_cap_init: capabilities of unknown length are taken out of the chain. */
+  #claimCapabilities(): void {
+    let previous = PCI_CAPABILITY_LIST;
+    for (const { id, at } of this.#resources.capabilities) {
+      const flags = this.#pci.readConfig(at + 2, 2);
+      const length = capabilityLength(id, flags);
+      if (length === 0) continue;
+      this.#bytes[previous] = at;
+      if (id === PCI_CAP_ID_MSI) this.#claim({ kind: 'msi', start: at, length, permissions: msiPermissions(flags) });
+      else this.#claim({ kind: 'capability', start: at, length });
+      previous = at + PCI_CAP_LIST_NEXT;
+    }
+    this.#bytes[previous] = 0;
+  }
+
+  /** __vfio_pci_memory_enabled, by the user's COMMAND (PCI-7). */
+  memoryEnabled(): boolean {
+    return (this.#view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_MEMORY) !== 0;
+  }
+
+  /** vfio_pci_config_rw: the whole of it must lie inside, else EFAULT. */
+  read(offset: number, length: number): Uint8Array {
+    this.#check(offset, length);
+    const data = new Uint8Array(length);
+    const view = new DataView(data.buffer);
+    for (let done = 0; done < length; ) {
+      const size = this.#pieceAt(offset + done, length - done);
+      const value = this.#readPiece(offset + done, size);
+      if (size === 4) view.setUint32(done, value, true);
+      else if (size === 2) view.setUint16(done, value, true);
+      else view.setUint8(done, value);
+      done += size;
+    }
+    return data;
+  }
+
+  write(offset: number, data: Uint8Array): number {
+    const { length } = data;
+    this.#check(offset, length);
+    for (let done = 0; done < length; ) {
+      const size = this.#pieceAt(offset + done, length - done);
+      let value = 0;
+      for (let i = 0; i < size; i++) value |= data[done + i]! << (8 * i);
+      this.#writePiece(offset + done, size, value >>> 0);
+      done += size;
+    }
+    return length;
+  }
+
+  #check(offset: number, length: number): void {
+    if (offset + length > this.#bytes.length) throw efault(`config space has ${this.#bytes.length} bytes`);
+  }
+
+  /** vfio_config_do_rw: aligned pieces of 4, 2 or 1 bytes that do not leave a capability. */
+  #pieceAt(at: number, length: number): 1 | 2 | 4 {
+    const area = this.#areas[at];
+    let room = 1;
+    while ((at + room) % 4 !== 0 && this.#areas[at + room] === area) room++;
+    const most = Math.min(length, room);
+    if (most >= 4) return 4;
+    return most >= 2 && at % 2 === 0 ? 2 : 1;
+  }
+
+  #readPiece(at: number, size: 1 | 2 | 4): number {
+    const area = this.#areas[at];
+    if (!area) return this.#pci.readConfig(at, size); // vfio_raw_config_read
+    const { permissions } = area;
+    if (!permissions) return this.#readCapability(area, at, size);
+    if (area.kind === 'header' && isBar(at)) this.#fixBars();
+    return this.#readMixed(permissions, area.start, at, size);
+  }
+
+  /** vfio_default_config_read */
+  #readMixed(permissions: Permissions, start: number, at: number, size: number): number {
+    const virtual = permissions.virtual(at - start, size);
+    const shadow = this.#shadow(at, size);
+    if (virtual === allBits(size)) return shadow;
+    return ((this.#pci.readConfig(at, size) & ~virtual) | (shadow & virtual)) >>> 0;
+  }
+
+  /** vfio_direct_config_read */
+  #readCapability({ start }: Area, at: number, size: number): number {
+    const value = this.#pci.readConfig(at, size);
+    const next = start + PCI_CAP_LIST_NEXT;
+    if (next < at || next >= at + size) return value;
+    const shift = 8 * (next - at);
+    return ((value & ~(0xff << shift)) | (this.#bytes[next]! << shift)) >>> 0;
+  }
+
+  #writePiece(at: number, size: 1 | 2 | 4, value: number): void {
+    const area = this.#areas[at];
+    if (!area) {
+      this.#pci.writeConfig(at, size, value); // vfio_raw_config_write
+      return;
+    }
+    if (!area.permissions) return;
+    this.#writeMixed(area.permissions, area.start, at, size, value);
+    if (area.kind === 'header') this.#headerWritten(at, value);
+    if (area.kind === 'msi' && at <= area.start + PCI_MSI_FLAGS && at + size > area.start + PCI_MSI_FLAGS)
+      this.#msiFlagsWritten(area.start + PCI_MSI_FLAGS);
+  }
+
+  /** vfio_default_config_write */
+  #writeMixed(permissions: Permissions, start: number, at: number, size: number, value: number): void {
+    const writable = permissions.writable(at - start, size);
+    if (writable === 0) return;
+    const virtual = permissions.virtual(at - start, size);
+    const toShadow = writable & virtual;
+    const toHardware = writable & ~virtual;
+    if (toShadow !== 0) this.#setShadow(at, size, (this.#shadow(at, size) & ~toShadow) | (value & toShadow));
+    if (toHardware !== 0) {
+      const now = this.#pci.readConfig(at, size);
+      this.#pci.writeConfig(at, size, (now & ~toHardware) | (value & toHardware));
+    }
+  }
+
+  /** vfio_basic_config_write, after the default write. There are no BAR mmaps to zap (PCI-8). */
+  #headerWritten(at: number, value: number): void {
+    if (isBar(at)) this.#barsDirty = true;
+    if (at !== PCI_COMMAND && at !== PCI_COMMAND + 1) return;
+    const decoding = PCI_COMMAND_MEMORY | PCI_COMMAND_IO;
+    let command = this.#view.getUint16(PCI_COMMAND, true);
+    if (at === PCI_COMMAND) command = (command & ~decoding) | (value & decoding);
+    this.#view.setUint16(PCI_COMMAND, command, true);
+    this.#hooks.intxDisabled((command & PCI_COMMAND_INTX_DISABLE) !== 0);
+  }
+
+  /** vfio_msi_config_write: MSI is enabled by SET_IRQS only, and has no more vectors than that; the rest goes through. */
+  #msiFlagsWritten(at: number): void {
+    let flags = this.#view.getUint16(at, true);
+    const queueSize = this.#hooks.msiQueueSize();
+    if (!this.#hooks.msiEnabled()) flags &= ~PCI_MSI_FLAGS_ENABLE;
+    if ((flags & PCI_MSI_FLAGS_QSIZE) >> 4 > queueSize) flags = (flags & ~PCI_MSI_FLAGS_QSIZE) | (queueSize << 4);
+    this.#view.setUint16(at, flags, true);
+    this.#pci.writeConfig(at, 2, flags);
+  }
+
+  /** vfio_bar_fixup: the user's BARs as the hardware would read them: address bits down to the size, type bits. */
+  #fixBars(): void {
+    if (!this.#barsDirty) return;
+    this.#barsDirty = false;
+    for (let index = 0; index < PCI_STD_NUM_BARS; index++) {
+      const at = PCI_BASE_ADDRESS_0 + 4 * index;
+      const bar = this.#resources.bars[index];
+      if (!bar) {
+        this.#view.setUint32(at, 0, true);
+        continue;
+      }
+      const mask = BigInt.asUintN(64, -BigInt(bar.size));
+      const low = (this.#view.getUint32(at, true) & Number(mask & 0xffff_ffffn)) | bar.flags;
+      this.#view.setUint32(at, low >>> 0, true);
+      if ((bar.flags & PCI_BASE_ADDRESS_MEM_TYPE_64) === 0) continue;
+      index++;
+      this.#view.setUint32(at + 4, (this.#view.getUint32(at + 4, true) & Number(mask >> 32n)) >>> 0, true);
+    }
+    this.#view.setUint32(PCI_ROM_ADDRESS, 0, true);
+  }
+
+  #shadow(at: number, size: number): number {
+    if (size === 4) return this.#view.getUint32(at, true);
+    return size === 2 ? this.#view.getUint16(at, true) : this.#bytes[at]!;
+  }
+
+  #setShadow(at: number, size: number, value: number): void {
+    if (size === 4) this.#view.setUint32(at, value >>> 0, true);
+    else if (size === 2) this.#view.setUint16(at, value, true);
+    else this.#bytes[at] = value;
+  }
+}
+
+const allBits = (size: number): number => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1);
+
+const isBar = (at: number): boolean =>
+  (at >= PCI_BASE_ADDRESS_0 && at < PCI_BASE_ADDRESS_0 + 4 * PCI_STD_NUM_BARS) ||
+  (at >= PCI_ROM_ADDRESS && at < PCI_ROM_ADDRESS + 4);
+
+/** pci_cap_length, vfio_cap_len: 0 hides the capability. `flags` are the two bytes after the header. */
+function capabilityLength(id: number, flags: number): number {
+  switch (id) {
+    case PCI_CAP_ID_PM:
+    case PCI_CAP_ID_VPD:
+      return 8;
+    case PCI_CAP_ID_MSI:
+      return msiLength(flags);
+    case PCI_CAP_ID_VNDR:
+      return flags & 0xff;
+    case PCI_CAP_ID_EXP:
+      return (flags & 0xf) >= 2 ? 0x3c : 0x14;
+    case PCI_CAP_ID_MSIX:
+      return 12;
+    case PCI_CAP_ID_AF:
+      return 6;
+  }
+  return 0;
+}

@@ -1,0 +1,55 @@
+/** The VFIO subsystem of one kernel: its nodes under /dev/vfio, its groups and containers. */
+import { eacces, enoent } from '../../../platform/errno.ts';
+import type { FileOperations } from '../open-file.ts';
+import type { Profile } from '../profile.ts';
+import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../wire.ts';
+import { Container } from './container.ts';
+import { Group } from './group.ts';
+import type { IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
+import type { PciDevice } from './pci/device.ts';
+
+export interface VfioOptions {
+  readonly profile: Profile;
+  readonly type1: IommuDriverOps;
+  /** Every device is alone in its group, in this order: group numbers count from 0. */
+  readonly devices: readonly { readonly device: PciDevice; readonly iommuGroup: IommuGroup }[];
+  /** A container is gone for good. */
+  readonly onContainerGone: () => void;
+}
+
+export class Vfio {
+  readonly groups: readonly Group[];
+  readonly devices: readonly PciDevice[];
+  readonly containers = new Set<Container>();
+  readonly #options: VfioOptions;
+
+  constructor(options: VfioOptions) {
+    const { profile, devices } = options;
+    this.#options = options;
+    this.devices = devices.map(({ device }) => device);
+    this.groups = devices.map(({ device, iommuGroup }) => new Group({ iommuGroup, devices: [device], profile }));
+  }
+
+  groupOf(device: PciDevice): Group {
+    return this.groups.find(({ devices }) => devices.includes(device))!;
+  }
+
+  /** open(2) of a node. `mayOpenGroups`: group nodes have mode 0600 and belong to the host's user, the container's has 0666. */
+  open(path: string, mayOpenGroups: boolean): FileOperations {
+    if (path === VFIO_CONTAINER_PATH) return this.#openContainer();
+    const number = path.startsWith(VFIO_GROUP_DIR) ? path.slice(VFIO_GROUP_DIR.length) : '';
+    const group = this.groups.find(({ id }) => String(id) === number);
+    if (!group) throw enoent(`no such file: ${path}`);
+    if (!mayOpenGroups) throw eacces(`${path} belongs to the user of the host`);
+    return group.open();
+  }
+
+  #openContainer(): Container {
+    const container = new Container(this.#options.type1, (gone) => {
+      this.containers.delete(gone);
+      this.#options.onContainerGone();
+    });
+    this.containers.add(container);
+    return container;
+  }
+}

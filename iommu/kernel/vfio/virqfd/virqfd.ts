@@ -1,0 +1,85 @@
+/**
+ * Eventfds that a client signals and the kernel acts on (drivers/vfio/virqfd.c): unmasking of INTx, ioeventfds. An event
+ * loop cannot wait for an eventfd, so a thread does, started for the first watch. One per device: whoever reads its own
+ * eventfd at the wrong moment keeps its own device's thread waiting and no other's.
+ */
+import type { Worker } from 'node:worker_threads';
+
+import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../platform/libc.ts';
+import { startWorker } from '../../../../platform/thread.ts';
+import { type Fired, State, type VirqfdWorkerData, type WatchList } from './protocol.ts';
+
+export interface VirqfdWatch {
+  close(): void;
+}
+
+/** A thread that runs and is not in a read(2) answers in microseconds. */
+const SETTLE_MS = 100;
+
+export class Virqfds {
+  readonly #handlers = new Map<number, () => void>();
+  readonly #name: string;
+  #thread: Worker | undefined;
+  /** The thread's State. */
+  #words = new Int32Array(new SharedArrayBuffer(0));
+  #wake = -1;
+  #generation = 0;
+
+  /** `name` of the device, for the thread's name. */
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** Calls `handler` each time `fd` is signalled, also if it is already; takes the fd. */
+  watch(fd: number, handler: () => void): VirqfdWatch {
+    this.#handlers.set(fd, handler);
+    this.#start();
+    this.#publish();
+    return { close: () => this.#close(fd) };
+  }
+
+  #start(): void {
+    if (this.#thread) return;
+    this.#wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    const state = new SharedArrayBuffer(State.size);
+    this.#words = new Int32Array(state);
+    const data: VirqfdWorkerData = { wake: this.#wake, state };
+    this.#thread = startWorker('iommu/kernel/vfio/virqfd/worker', data, { name: `virqfd ${this.#name}` });
+    this.#thread.unref();
+    this.#thread.on('message', ({ fd }: Fired) => this.#handlers.get(fd)?.());
+  }
+
+  #publish(): number {
+    const list: WatchList = { generation: ++this.#generation, fds: [...this.#handlers.keys()] };
+    this.#thread!.postMessage(list);
+    eventfdSignal(this.#wake);
+    return list.generation;
+  }
+
+  /** When it returns the thread no longer uses the fd, which is closed. The last watch ends the thread. */
+  #close(fd: number): void {
+    if (!this.#handlers.delete(fd)) return;
+    if (this.#handlers.size > 0) {
+      this.#settle(this.#publish(), fd);
+    } else {
+      Atomics.store(this.#words, State.word.stop, 1); // pairs with the load in worker.ts
+      eventfdSignal(this.#wake);
+      this.#settle(-1, fd);
+      close(this.#wake);
+      this.#thread = undefined;
+    }
+    close(fd);
+  }
+
+  /** Waits until the thread has gone on to `generation`; one that sits in a read(2) of `fd` is woken by a count of its own. */
+  #settle(generation: number, fd: number): void {
+    const words = this.#words;
+    for (;;) {
+      const now = Atomics.load(words, State.word.generation); // pairs with the stores in worker.ts
+      if (now === generation || now === -1) return;
+      const outcome = Atomics.wait(words, State.word.generation, now, SETTLE_MS); // woken by worker.ts
+      // pairs with the stores in worker.ts
+      if (outcome === 'timed-out' && Atomics.load(words, State.word.reading) === fd) eventfdSignal(fd);
+    }
+  }
+}

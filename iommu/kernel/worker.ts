@@ -1,0 +1,27 @@
+/** Thread entry: the host kernel. Its event loop is kept alive by the socket; the board's `stop` ends it. */
+import { parentPort } from 'node:worker_threads';
+
+import { workerInput } from '../../platform/thread.ts';
+import { reportBug } from './bug.ts';
+import { Kernel } from './kernel.ts';
+import type { KernelMessage, KernelStop, KernelWorkerData } from './protocol.ts';
+
+const port = parentPort!;
+const send = (message: KernelMessage): void => port.postMessage(message);
+
+// A bug in one client's event must not take the other clients down.
+process.on('uncaughtException', reportBug);
+process.on('unhandledRejection', reportBug);
+
+try {
+  const kernel = new Kernel(workerInput<KernelWorkerData>());
+  port.on('message', async (_: KernelStop) => {
+    await kernel.stop();
+    port.close();
+  });
+  await kernel.listen();
+  send({ ready: true });
+} catch (error) {
+  send({ fatal: (error as Error).message });
+  process.exit(1);
+}

@@ -1,5 +1,5 @@
 /** The command queue (§3.1, §5.6–5.8, §5.15): commands run in the thread that writes cqt, one queue processor at a time. */
-import { waitForAgents } from './epoch.ts';
+import { callForAttention, waitForAgents } from './epoch.ts';
 import { queueEntries } from './fault-queue.ts';
 import {
   appendInvalidation,
@@ -7,10 +7,10 @@ import {
   HAS_DID,
   HAS_GSCID,
   HAS_PSCID,
+  type Invalidation,
   invalidation,
   KIND_DDT,
   KIND_GVMA,
-  KIND_NUDGE,
   KIND_VMA,
 } from './invalidation.ts';
 import type { PendingInterrupts } from './ipsr.ts';
@@ -70,7 +70,8 @@ export class CommandQueue {
   readonly #physical: PhysicalMemory;
   readonly #interrupts: PendingInterrupts;
   readonly #base = new EntryReader();
-  readonly #nudge = invalidation(KIND_NUDGE);
+  /** Requests have been appended to the log that agents have not been called for. */
+  #appended = false;
 
   constructor(words: Int32Array, physical: PhysicalMemory, interrupts: PendingInterrupts) {
     this.#words = words;
@@ -105,8 +106,8 @@ export class CommandQueue {
   directoryChanged(store: () => void): void {
     withLock(this.#words, Unit.word.commandLock, () => {
       store();
-      appendInvalidation(this.#words, invalidation(KIND_DDT));
-      this.#waitForAgents();
+      this.#append(invalidation(KIND_DDT));
+      this.#fence();
     });
   }
 
@@ -115,6 +116,7 @@ export class CommandQueue {
     withLock(this.#words, Unit.word.commandLock, () => {
       change();
       this.#run();
+      this.#publish();
     });
     if ((Atomics.load(this.#words, CQCSR) & CQCSR_W1C) !== 0) this.#interrupts.raise('cq');
   }
@@ -170,7 +172,7 @@ export class CommandQueue {
     request.pscid = w0 >>> 12;
     request.gscid = (w1 >>> 12) & 0xffff;
     request.vpn = (w3 >>> 0) * 2 ** 22 + (w2 >>> 10);
-    appendInvalidation(this.#words, request);
+    this.#append(request);
     return DONE;
   }
 
@@ -184,7 +186,7 @@ export class CommandQueue {
     const wsi = (w0 & WSI) !== 0;
     if ((w0 & FENCE_LO_RESERVED) !== 0 || (w3 & FENCE_ADDR_HI_RESERVED) !== 0) return CQCSR_CMD_ILL;
     if (wsi && (Atomics.load(words, registerWord(REG.fctl)) & FCTL_WSI) === 0) return CQCSR_CMD_ILL;
-    if (!this.#waitForAgents()) return CQCSR_CMD_TO;
+    if (!this.#fence()) return CQCSR_CMD_TO;
     if ((w0 & AV) !== 0) {
       const pa = ((w3 & 0x3fffffff) * 2 ** 32 + (w2 >>> 0)) * 4;
       if (pa >= 2 ** 52 || !this.#physical.write32(pa, w1)) return CQCSR_CQMF;
@@ -200,11 +202,24 @@ export class CommandQueue {
     const request = invalidation(KIND_DDT);
     if ((w1 & DV_HI) !== 0) request.flags |= HAS_DID;
     request.did = w1 >>> 8;
-    appendInvalidation(this.#words, request);
+    this.#append(request);
     return DONE;
   }
 
-  #waitForAgents(): boolean {
-    return waitForAgents(this.#words, () => appendInvalidation(this.#words, this.#nudge));
+  #append(request: Readonly<Invalidation>): void {
+    appendInvalidation(this.#words, request);
+    this.#appended = true;
+  }
+
+  /** Agents will see the log at their next transaction. */
+  #publish(): void {
+    if (this.#appended) callForAttention(this.#words);
+    this.#appended = false;
+  }
+
+  /** When it has returned true, no transaction uses what the log took out. */
+  #fence(): boolean {
+    this.#publish();
+    return waitForAgents(this.#words);
   }
 }

@@ -2,7 +2,7 @@
 import { defineShared, word64 } from '../../platform/shared.ts';
 
 export const PortCounters = defineShared('port counters', {
-  transactions: word64, // translated accesses: one per chunk of up to 64 KiB
+  transactions: word64, // accesses, refused ones included: one per chunk of up to 64 KiB
   bytesRead: word64, // bus → device
   bytesWritten: word64, // device → bus
   faults: word64, // refused accesses, also those that no fault record tells of

@@ -5,11 +5,10 @@
  */
 import { INVALIDATION_WORDS, NR_INVALIDATIONS, Unit } from './unit-memory.ts';
 
-/** What a request asks for. NUDGE asks for nothing: it makes agents look up (epoch.ts). */
+/** What a request asks for. */
 export const KIND_VMA = 1;
 export const KIND_GVMA = 2;
 export const KIND_DDT = 3;
-export const KIND_NUDGE = 4;
 
 /** Which operands of a request are valid. */
 export const HAS_ADDRESS = 1 << 0; // AV
@@ -46,7 +45,7 @@ const TWO_32 = 2 ** 32;
 const slotOf = (generation: number): number =>
   Unit.word.log + ((generation >>> 0) % NR_INVALIDATIONS) * INVALIDATION_WORDS;
 
-/** Appends a request; the caller holds the unit's command lock. */
+/** Appends a request; the caller holds the unit's command lock, and calls for attention (epoch.ts) after the last one. */
 export function appendInvalidation(words: Int32Array, request: Readonly<Invalidation>): void {
   const generation = (Atomics.load(words, Unit.word.generation) + 1) | 0;
   const at = slotOf(generation);
@@ -57,7 +56,7 @@ export function appendInvalidation(words: Int32Array, request: Readonly<Invalida
   Atomics.store(words, at + DID, request.did);
   Atomics.store(words, at + VPN_LO, request.vpn | 0);
   Atomics.store(words, at + VPN_HI, Math.floor(request.vpn / TWO_32));
-  Atomics.store(words, Unit.word.generation, generation); // C of epoch.ts: pairs with the load in AgentEpoch.begin
+  Atomics.store(words, Unit.word.generation, generation); // pairs with the loads in InvalidationReader
 }
 
 /** What a port does with requests. */
@@ -71,26 +70,27 @@ export interface InvalidationTarget {
 export class InvalidationReader {
   readonly #words: Int32Array;
   readonly #target: InvalidationTarget;
-  readonly #request = invalidation(KIND_NUDGE);
+  readonly #request = invalidation(KIND_DDT);
   /** Generation up to which all requests have been applied. */
-  seen: number;
+  #seen: number;
 
   constructor(words: Int32Array, target: InvalidationTarget) {
     this.#words = words;
     this.#target = target;
-    this.seen = Atomics.load(words, Unit.word.generation);
+    this.#seen = Atomics.load(words, Unit.word.generation);
   }
 
-  /** Applies all requests up to `generation`; how many there were. */
-  catchUp(generation: number): number {
-    const missed = (generation - this.seen) | 0;
+  /** Applies all requests that are new; how many there were. */
+  catchUp(): number {
+    const generation = Atomics.load(this.#words, Unit.word.generation); // pairs with the store in appendInvalidation
+    const missed = (generation - this.#seen) | 0;
     if (missed <= MAX_APPLIED) {
-      for (let n = 1; n <= missed; n++) this.#apply((this.seen + n) | 0);
+      for (let n = 1; n <= missed; n++) this.#apply((this.#seen + n) | 0);
     }
     // The oldest slot may have been written again while we read: a writer fills it before it stores the generation.
     const now = Atomics.load(this.#words, Unit.word.generation);
-    if (missed > MAX_APPLIED || ((now - this.seen) | 0) >= NR_INVALIDATIONS) this.#target.invalidateAll();
-    this.seen = generation;
+    if (missed > MAX_APPLIED || ((now - this.#seen) | 0) >= NR_INVALIDATIONS) this.#target.invalidateAll();
+    this.#seen = generation;
     return missed;
   }
 

@@ -9,34 +9,33 @@ const LARGE = 256;
 /** Pages of a large entry: 2 MiB. */
 export const BLOCK_PAGES = 512;
 
-export const PERM_R = 1;
-export const PERM_W = 2;
-const GLOBAL = 4;
-
 /** No page number. */
 const EMPTY = -1;
 
 export class Iotlb {
-  /** Page number (small) or block number (large) of each entry, or EMPTY. */
-  readonly #tags = new Float64Array(SMALL + LARGE).fill(EMPTY);
-  readonly #flags = new Uint8Array(SMALL + LARGE);
-  /** Page in the range that the entry's first page translates to. */
-  readonly #pages = new Int32Array(SMALL + LARGE);
+  /** Page number (small) or block number (large) of each entry that may be read, or EMPTY. */
+  readonly #readTags = new Float64Array(SMALL + LARGE).fill(EMPTY);
+  /** The same for writing. */
+  readonly #writeTags = new Float64Array(SMALL + LARGE).fill(EMPTY);
+  readonly #global = new Uint8Array(SMALL + LARGE);
+  /** Page in the range that the block around the entry begins with; the page of vpn lies vpn mod 512 after it. */
+  readonly #bases = new Int32Array(SMALL + LARGE);
   /** Pages of the leaf that the entry came from. */
   readonly #leaves = new Float64Array(SMALL + LARGE).fill(1);
   readonly #ranges: (AttachedRange | undefined)[] = new Array(SMALL + LARGE).fill(undefined);
   /** Whether there may be an entry out of a leaf of more than 4 KiB: such a leaf may have left any number of entries. */
   #anySuper = false;
 
-  /** Index of the entry that allows `perm` on page `vpn`, or −1. */
-  // HOT (each chunk; 2 ns)
-  lookup(vpn: number, perm: number): number {
-    const small = vpn & (SMALL - 1);
-    if (this.#tags[small] === vpn && (this.#flags[small]! & perm) !== 0) return small;
-    const block = Math.floor(vpn / BLOCK_PAGES);
-    const large = SMALL + (block & (LARGE - 1));
-    if (this.#tags[large] === block && (this.#flags[large]! & perm) !== 0) return large;
-    return -1;
+  /** Index of the entry that allows to read page `vpn`, or −1. */
+  // HOT (each transaction; 2 ns)
+  lookupRead(vpn: number): number {
+    return find(this.#readTags, vpn);
+  }
+
+  /** Index of the entry that allows to write page `vpn`, or −1. */
+  // HOT
+  lookupWrite(vpn: number): number {
+    return find(this.#writeTags, vpn);
   }
 
   range(entry: number): AttachedRange {
@@ -45,8 +44,7 @@ export class Iotlb {
 
   /** Page in the entry's range that `vpn` translates to. */
   page(entry: number, vpn: number): number {
-    const first = this.#pages[entry]!;
-    return entry < SMALL ? first : first + (vpn & (BLOCK_PAGES - 1));
+    return this.#bases[entry]! + (vpn & (BLOCK_PAGES - 1));
   }
 
   /** Pages from `vpn` on that the entry covers. */
@@ -59,9 +57,11 @@ export class Iotlb {
     const { large } = to;
     const block = Math.floor(vpn / BLOCK_PAGES);
     const entry = large ? SMALL + (block & (LARGE - 1)) : vpn & (SMALL - 1);
-    this.#tags[entry] = large ? block : vpn;
-    this.#flags[entry] = to.perms | (to.global ? GLOBAL : 0);
-    this.#pages[entry] = large ? to.page - (vpn & (BLOCK_PAGES - 1)) : to.page;
+    const tag = large ? block : vpn;
+    this.#readTags[entry] = to.readable ? tag : EMPTY;
+    this.#writeTags[entry] = to.writable ? tag : EMPTY;
+    this.#global[entry] = to.global ? 1 : 0;
+    this.#bases[entry] = to.page - (vpn & (BLOCK_PAGES - 1));
     this.#leaves[entry] = to.leafPages;
     this.#ranges[entry] = to.range;
     if (to.leafPages > 1) this.#anySuper = true;
@@ -74,7 +74,8 @@ export class Iotlb {
       for (let entry = 0; entry < SMALL + LARGE; entry++) this.#drop(entry, true);
       return;
     }
-    this.#tags.fill(EMPTY);
+    this.#readTags.fill(EMPTY);
+    this.#writeTags.fill(EMPTY);
     this.#ranges.fill(undefined);
     this.#anySuper = false;
   }
@@ -82,21 +83,35 @@ export class Iotlb {
   /** Forgets what came out of the leaf that maps `vpn`. */
   clearPage(vpn: number, keepGlobal: boolean): void {
     const small = vpn & (SMALL - 1);
-    if (this.#tags[small] === vpn) this.#drop(small, keepGlobal);
+    if (this.#tag(small) === vpn) this.#drop(small, keepGlobal);
     if (!this.#anySuper) return;
     for (let entry = 0; entry < SMALL + LARGE; entry++) {
-      const tag = this.#tags[entry]!;
+      const tag = this.#tag(entry);
       const first = entry < SMALL ? tag : tag * BLOCK_PAGES;
       const leaf = this.#leaves[entry]!;
       if (tag !== EMPTY && Math.floor(first / leaf) === Math.floor(vpn / leaf)) this.#drop(entry, keepGlobal);
     }
   }
 
+  #tag(entry: number): number {
+    const tag = this.#readTags[entry]!;
+    return tag !== EMPTY ? tag : this.#writeTags[entry]!;
+  }
+
   #drop(entry: number, keepGlobal: boolean): void {
-    if (keepGlobal && (this.#flags[entry]! & GLOBAL) !== 0) return;
-    this.#tags[entry] = EMPTY;
+    if (keepGlobal && this.#global[entry] === 1) return;
+    this.#readTags[entry] = EMPTY;
+    this.#writeTags[entry] = EMPTY;
     this.#ranges[entry] = undefined;
   }
+}
+
+function find(tags: Float64Array, vpn: number): number {
+  const small = vpn & (SMALL - 1);
+  if (tags[small] === vpn) return small;
+  const block = Math.floor(vpn / BLOCK_PAGES);
+  const large = SMALL + (block & (LARGE - 1));
+  return tags[large] === block ? large : -1;
 }
 
 /** What a page translates to. */
@@ -104,8 +119,8 @@ export interface IotlbTarget {
   readonly range: AttachedRange;
   /** Page in that range. */
   readonly page: number;
-  /** PERM_R | PERM_W */
-  readonly perms: number;
+  readonly readable: boolean;
+  readonly writable: boolean;
   readonly global: boolean;
   /** Pages of the leaf it came from. */
   readonly leafPages: number;

@@ -42,7 +42,7 @@ export type PaRange = RamRange | ProcessRange | DoorbellRange;
 /** A message to every thread; `detach` names the start of the range. */
 export type PhysicalChange = { readonly attach: PaRange } | { readonly detach: number };
 
-/** A range that is attached here. `bytes` and `words` are empty unless it is RAM. */
+/** A range that is attached here. The views are empty unless it is RAM. */
 export class AttachedRange {
   readonly range: PaRange;
   readonly startPfn: number;
@@ -50,6 +50,7 @@ export class AttachedRange {
   readonly isRam: boolean;
   readonly bytes: Uint8Array;
   readonly words: Int32Array;
+  readonly longs: BigInt64Array;
   readonly #doorbell: DoorbellTable | undefined;
 
   constructor(range: PaRange) {
@@ -61,26 +62,33 @@ export class AttachedRange {
     this.endPfn = (range.start + range.size) / PAGE;
     this.isRam = range.kind === 'ram';
     const buffer = range.kind === 'ram' ? range.buffer : new SharedArrayBuffer(0);
-    if (range.kind === 'ram' && buffer.byteLength < range.size)
-      throw new RangeError('buffer is shorter than its range');
+    const { byteLength } = buffer;
+    if (range.kind === 'ram' && byteLength < range.size) throw new RangeError('buffer is shorter than its range');
     this.bytes = new Uint8Array(buffer);
-    this.words = new Int32Array(buffer);
+    this.words = new Int32Array(buffer, 0, Math.floor(byteLength / 4));
+    this.longs = new BigInt64Array(buffer, 0, Math.floor(byteLength / 8));
     this.#doorbell = range.kind === 'doorbell' ? new DoorbellTable(range.interrupts) : undefined;
   }
 
   /** Copies bytes at `at` out of the range; at + dst.length ≤ size. */
   read(at: number, dst: Uint8Array): void {
+    if (this.isRam) {
+      dst.set(this.bytes.subarray(at, at + dst.length));
+      return;
+    }
     const { range } = this;
-    if (range.kind === 'ram') dst.set(this.bytes.subarray(at, at + dst.length));
-    else if (range.kind === 'process') readProcess(range.memFd, range.vaddr + at, dst);
+    if (range.kind === 'process') readProcess(range.memFd, range.vaddr + at, dst);
     else dst.fill(0); // a doorbell reads as 0, as an interrupt file of IMSIC does
   }
 
   /** Copies bytes into the range; at + src.length ≤ size. A doorbell takes 32-bit stores only and ignores others. */
   write(at: number, src: Uint8Array): void {
+    if (this.isRam) {
+      this.bytes.set(src, at);
+      return;
+    }
     const { range } = this;
-    if (range.kind === 'ram') this.bytes.set(src, at);
-    else if (range.kind === 'process') writeProcess(range.memFd, range.vaddr + at, src);
+    if (range.kind === 'process') writeProcess(range.memFd, range.vaddr + at, src);
     else if (src.length === 4 && at % 4 === 0)
       this.write32(at, src[0]! | (src[1]! << 8) | (src[2]! << 16) | (src[3]! << 24));
   }
@@ -115,8 +123,7 @@ export class PhysicalMemory {
   /** Sorted by startPfn; they do not overlap. */
   #ranges: AttachedRange[] = [];
   #last: AttachedRange | undefined;
-  /** Grows with each detach: whoever keeps an AttachedRange drops it when this has changed. */
-  detaches = 0;
+  readonly #detachListeners: (() => void)[] = [];
 
   constructor(ranges: readonly PaRange[], port?: MessagePort) {
     this.#port = port;
@@ -133,7 +140,12 @@ export class PhysicalMemory {
   detach(start: number): void {
     this.#ranges = this.#ranges.filter((r) => r.range.start !== start);
     this.#last = undefined;
-    this.detaches++;
+    for (const forget of this.#detachListeners) forget();
+  }
+
+  /** Whoever keeps an AttachedRange drops it when this is called. */
+  onDetach(forget: () => void): void {
+    this.#detachListeners.push(forget);
   }
 
   /** Takes note of all changes that were posted so far. */

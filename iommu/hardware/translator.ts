@@ -19,7 +19,7 @@ import {
   KIND_GVMA,
   KIND_VMA,
 } from './invalidation.ts';
-import { BLOCK_PAGES, Iotlb, PERM_R, PERM_W } from './iotlb.ts';
+import { BLOCK_PAGES, Iotlb } from './iotlb.ts';
 import type { Wire } from './ipsr.ts';
 import type { PhysicalMemory } from './physical.ts';
 import { DDTP_BARE, REG, reportedWithDtf, TTYP_READ, TTYP_WRITE } from './regs.ts';
@@ -66,8 +66,6 @@ export class Translator implements InvalidationTarget {
   #context: DeviceContext | undefined;
   /** The context under which the IOTLB was filled. */
   #filledUnder: DeviceContext = PASS_THROUGH;
-  /** Detaches that the IOTLB knows of: an entry must not outlive its range. */
-  #detaches: number;
 
   constructor(options: TranslatorOptions) {
     const unit = options.unit ?? passThroughUnit();
@@ -80,15 +78,13 @@ export class Translator implements InvalidationTarget {
     this.#directory = new Directory(words, options.physical);
     this.#walker = new Walker(options.physical);
     this.#faults = new FaultQueue(words, options.physical, options.wire);
-    this.#detaches = options.physical.detaches;
+    options.physical.onDetach(() => this.iotlb.clear(false)); // an entry must not outlive its range
   }
 
   /** A transaction begins: from here to the next begin() or end() translations may be used. */
   // HOT
   begin(): void {
-    const generation = this.#epoch.begin();
-    if (generation !== this.#log.seen) this.#catchUp(generation);
-    if (this.#physical.detaches !== this.#detaches) this.#forgetRanges();
+    if (this.#epoch.begin()) this.#catchUp();
   }
 
   /** No transaction is under way. */
@@ -97,36 +93,22 @@ export class Translator implements InvalidationTarget {
     this.#physical.poll();
   }
 
-  /** IOTLB entry for page `vpn`, or −1: the access is refused, counted and reported. `offset` is for the report. */
-  // HOT
-  translate(vpn: number, offset: number, perm: number): number {
-    const entry = this.iotlb.lookup(vpn, perm);
-    return entry >= 0 ? entry : this.#miss(vpn, offset, perm);
-  }
-
-  #catchUp(generation: number): void {
-    this.#epoch.wake();
-    this.#counters[INVALIDATIONS]! += this.#log.catchUp(generation);
-  }
-
-  #forgetRanges(): void {
-    this.iotlb.clear(false);
-    this.#detaches = this.#physical.detaches;
-  }
-
-  #miss(vpn: number, offset: number, perm: number): number {
+  /** Fills the IOTLB for page `vpn`: its entry, or −1: the access is refused, counted and reported (`offset` is for the report). */
+  miss(vpn: number, offset: number, write: boolean): number {
     this.#counters[MISSES]! += 1;
     const context = this.#context ?? this.#directory.locate(this.#did);
-    if (typeof context === 'number') return this.#refuse(context, vpn, offset, perm);
+    if (typeof context === 'number') return this.#refuse(context, vpn, offset, write);
     if (context !== this.#context) this.#enter(context);
-    const walker = this.#walker;
-    const cause = walker.translate(context, vpn, perm === PERM_W);
-    if (cause !== 0) {
-      if (!context.dtf || reportedWithDtf(cause)) return this.#refuse(cause, vpn, offset, perm);
-      this.#counters[FAULTS]! += 1;
-      return -1;
-    }
-    return this.#fill(vpn);
+    const cause = this.#walker.translate(context, vpn, write);
+    if (cause === 0) return this.#fill(vpn);
+    if (!context.dtf || reportedWithDtf(cause)) return this.#refuse(cause, vpn, offset, write);
+    this.#counters[FAULTS]! += 1;
+    return -1;
+  }
+
+  #catchUp(): void {
+    this.#epoch.attend();
+    this.#counters[INVALIDATIONS]! += this.#log.catchUp();
   }
 
   /** Another context than before: what the IOTLB holds of the old one is forgotten, unless it says the same. */
@@ -140,22 +122,21 @@ export class Translator implements InvalidationTarget {
   #fill(vpn: number): number {
     const { pfn, pages, readable, writable, global } = this.#walker;
     const range = this.#physical.resolve(pfn);
-    if (this.#physical.detaches !== this.#detaches) this.#forgetRanges();
     if (range === undefined) {
       this.#counters[FAULTS]! += 1;
       return -1;
     }
     const blockPfn = pfn - (vpn % BLOCK_PAGES);
     const large = pages >= BLOCK_PAGES && blockPfn >= range.startPfn && blockPfn + BLOCK_PAGES <= range.endPfn;
-    const perms = (readable ? PERM_R : 0) | (writable ? PERM_W : 0);
-    return this.iotlb.fill(vpn, { range, page: pfn - range.startPfn, perms, global, leafPages: pages, large });
+    const page = pfn - range.startPfn;
+    return this.iotlb.fill(vpn, { range, page, readable, writable, global, leafPages: pages, large });
   }
 
-  #refuse(cause: number, vpn: number, offset: number, perm: number): number {
+  #refuse(cause: number, vpn: number, offset: number, write: boolean): number {
     this.#counters[FAULTS]! += 1;
     const fault = this.#fault;
     fault.cause = cause;
-    fault.ttyp = perm === PERM_W ? TTYP_WRITE : TTYP_READ;
+    fault.ttyp = write ? TTYP_WRITE : TTYP_READ;
     fault.did = this.#did;
     setAddresses(fault, vpn, offset, this.#walker);
     this.#faults.record(fault);

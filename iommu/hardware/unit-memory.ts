@@ -21,7 +21,7 @@ export const NR_INVALIDATIONS = 64;
 export const INVALIDATION_WORDS = 8;
 
 export const Unit = defineShared('iommu unit', {
-  generation: atomic32, // written by the holder of `commandLock`; ports load it in each transaction. Publishes the log
+  generation: atomic32, // written by the holder of `commandLock`; publishes the log
   pad0: bytes(60),
   commandLock: atomic32, // guards cqb, cqh, cqt, cqcsr, ddtp and the log
   pad1: bytes(60),
@@ -37,7 +37,7 @@ export const Unit = defineShared('iommu unit', {
 });
 
 export const Agent = defineShared('iommu agent', {
-  epoch: atomic32, // written by the agent: odd while a transaction may be under way; grows with each
+  epoch: atomic32, // see epoch.ts: added to by the agent, ATTENTION bit set by the unit
   waiters: atomic32, // fences add 1 while they sleep on `epoch`
 });
 

@@ -1,0 +1,49 @@
+/** Loads a scenario with the protocol it drives for the actors' threads: one function whose parameters shadow the globals. */
+import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+import { LIBC } from './control.ts';
+import type { Mutant } from './scenario.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Makes the replacement of a mutant; throws when the source no longer has the text, or has it twice. */
+export function mutate(source: string, mutant: Mutant): string {
+  const parts = source.split(mutant.find);
+  if (parts.length === 2) return parts.join(mutant.replace);
+  throw new Error(`mutant ${mutant.name} is out of date: its text occurs ${parts.length - 1} times in ${mutant.file}`);
+}
+
+/**
+ * Bundles the scenario file; the sources are as in the tree but for the mutant. libc stays outside (it is modelled), and so do Node's
+ * own modules and packages. The result is the body of function (require, module, exports, Atomics, …): see actor.ts.
+ */
+export async function bundle(path: string, mutant?: Mutant): Promise<string> {
+  let mutated = false;
+  const plugin: Plugin = {
+    name: 'explore',
+    setup(setup) {
+      setup.onResolve({ filter: /\/libc\.ts$/ }, () => ({ path: LIBC, external: true }));
+      setup.onLoad({ filter: /\.ts$/ }, ({ path: file }) => {
+        if (!mutant || relative(root, file) !== mutant.file) return undefined;
+        mutated = true;
+        return { contents: mutate(readFileSync(file, 'utf8'), mutant), loader: 'ts' };
+      });
+    },
+  };
+  const result = await build({
+    entryPoints: [path],
+    bundle: true,
+    write: false,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    define: { 'import.meta.url': '"file:///explored"' },
+    logLevel: 'silent',
+    plugins: [plugin],
+  });
+  if (mutant && !mutated) throw new Error(`mutant ${mutant.name}: ${path} does not load ${mutant.file}`);
+  return result.outputFiles[0]!.text;
+}

@@ -1,0 +1,66 @@
+/**
+ * What is explored: a few actors over shared buffers, and what must hold after every interleaving of them. A scenario file
+ * (*.scenario.ts) is imported by its test on the main thread (memory, check) and, bundled with the protocol it drives, by
+ * each actor's thread (actors, libc); so it has no side effects.
+ */
+import { fileURLToPath } from 'node:url';
+
+/** The shared buffers of a scenario, by name. All Atomics on them are scheduling points; other buffers are private. */
+export type Memory = Readonly<Record<string, SharedArrayBuffer>>;
+
+/** What an actor can ask of the explorer. */
+export interface ActorContext {
+  readonly name: string;
+  /** A scheduling point that is no Atomics operation: an effect outside shared words, such as the copy of a transaction. */
+  point(label: string): void;
+}
+
+/** libc functions as the scenario models them; each call is a scheduling point and then runs in one step. */
+export type LibcModel = Readonly<Record<string, (...args: never[]) => unknown>>;
+
+/**
+ * When a bounded Atomics.wait may time out. `never`: a lost wake-up is a deadlock. `idle`: when no actor can run otherwise, as if
+ * time-outs were far away. `any`: at every scheduling point, each costing one preemption.
+ */
+export type Timeouts = 'never' | 'idle' | 'any';
+
+export interface Scenario<M extends Memory = Memory> {
+  /** import.meta.url of the scenario file. */
+  readonly file: string;
+  /** Unique in its file; begins the replay string. */
+  readonly name: string;
+  /** Makes the buffers in their initial state; called once, the bytes are restored before every execution. */
+  readonly memory: () => M;
+  /** At most 8; each runs in a thread of its own, from the start in every execution. No state may outlive a run but in memory. */
+  readonly actors: Readonly<Record<string, (memory: M, context: ActorContext) => void>>;
+  /** Actors that serve for ever: an execution ends when all others have and these are blocked. */
+  readonly daemons?: readonly string[];
+  /** Throws when the outcome of an execution is wrong. */
+  readonly check?: (memory: M) => void;
+  /** What platform/libc.ts does in the actors' threads; a function that is not modelled throws when called. */
+  readonly libc?: (memory: M) => LibcModel;
+  readonly timeouts?: Timeouts;
+  /** Names a word for the reports: buffer and index of the 32-bit word in it. */
+  readonly names?: (buffer: string, word: number) => string | undefined;
+}
+
+/** Checks a scenario's shape and gives it back with its type inferred. */
+export function defineScenario<M extends Memory>(scenario: Scenario<M>): Scenario<M> {
+  const actors = Object.keys(scenario.actors);
+  if (actors.length === 0 || actors.length > 8)
+    throw new Error(`${scenario.name}: 1 to 8 actors, not ${actors.length}`);
+  return scenario;
+}
+
+/** A seeded bug: a replacement in one source file, made as it is loaded into the actors' threads. */
+export interface Mutant {
+  readonly name: string;
+  /** Path from the root of the project. */
+  readonly file: string;
+  /** Must occur exactly once in the file, else the mutant is out of date and the test fails. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** Path of a scenario's file. */
+export const scenarioPath = (scenario: Pick<Scenario, 'file'>): string => fileURLToPath(scenario.file);

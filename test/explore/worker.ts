@@ -1,0 +1,19 @@
+/** An actor's thread: takes assignments, and for each runs the actor's body once per execution until told to leave. */
+import { parentPort } from 'node:worker_threads';
+import { Actor } from './actor.ts';
+import type { ActorAssignment, ActorReply } from './control.ts';
+
+const reply = (message: ActorReply): void => parentPort!.postMessage(message);
+
+parentPort!.on('message', (assignment: ActorAssignment) => {
+  let actor: Actor;
+  try {
+    actor = new Actor(assignment);
+  } catch (error) {
+    reply({ error: String(error instanceof Error ? error.stack : error) });
+    return;
+  }
+  reply({});
+  actor.serve();
+  reply({});
+});

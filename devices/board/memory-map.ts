@@ -89,7 +89,7 @@ export class MemoryMap {
     const size = wholePages(length);
     try {
       const id = objectId(fd);
-      if (fstatSync(fd).size < length) throw efault(`object ${id.ino} is shorter than ${length} bytes`);
+      if (wholePages(fstatSync(fd).size) < size) throw efault(`object ${id.ino} is shorter than ${length} bytes`);
       const start = this.#place(size);
       const mapping = new Mapping(fd, size);
       const range = { kind: 'ram', start, size, buffer: mapping.buffer } as const;

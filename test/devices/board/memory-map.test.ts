@@ -76,6 +76,15 @@ describe('memory map of the board', () => {
     expect(received()).toBeUndefined();
   });
 
+  it('an object that ends inside a page has all of that page', () => {
+    const odd = createMemory('odd', 5000);
+
+    const start = map.attachObject(odd, 5000);
+
+    expect(map.ranges()).toMatchObject([{ start, size: 8192 }]);
+    expect(received()).toMatchObject({ attach: { size: 8192 } });
+  });
+
   it('a detached object is let go: who still has its bytes sees a private copy of nothing', () => {
     const start = map.attachObject(dup(fd), 65536);
     const { buffer } = map.objects()[0]!.range;

@@ -1,0 +1,40 @@
+/** The interrupt worker as main sees it. */
+import type { Worker } from 'node:worker_threads';
+
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../platform/libc.ts';
+import { startWorker } from '../../platform/thread.ts';
+import { ControlBlock } from '../machine/control-block.ts';
+import type { VmShared } from '../vcpu/protocol.ts';
+import type { InterruptInput, InterruptMessage } from './protocol.ts';
+
+export class InterruptThread {
+  readonly #control: Int32Array;
+  readonly #kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  readonly #worker: Worker;
+
+  /** Starts it; it obeys the `dispatch` word from the start. */
+  constructor(shared: VmShared) {
+    this.#control = new Int32Array(shared.control);
+    this.#worker = startWorker<InterruptInput>(
+      'vmm/interrupts/worker',
+      { shared, kick: this.#kick },
+      { name: 'interrupts' },
+    );
+  }
+
+  request(request: number): void {
+    Atomics.store(this.#control, ControlBlock.word.dispatch, request); // pairs with the load in InterruptDispatcher.run
+    Atomics.notify(this.#control, ControlBlock.word.dispatch);
+    eventfdSignal(this.#kick);
+  }
+
+  onParked(listener: () => void): void {
+    this.#worker.on('message', (message: InterruptMessage) => {
+      if (message.kind === 'parked') listener();
+    });
+  }
+
+  onCrash(listener: (error: Error) => void): void {
+    this.#worker.on('error', listener);
+  }
+}

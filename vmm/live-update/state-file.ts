@@ -1,0 +1,95 @@
+/**
+ * What a VMM hands to the image that replaces it: named, versioned, checksummed sections in a memfd.
+ *
+ *   0   "LIVEVMM\0"        8  u32 format (1)   12 u32 sections   16 f64 monotonic ns of the execve, written last
+ *   24  per section: 32 bytes name, NUL padded · u32 version · u32 length · u32 CRC-32 of name, version and body · u32 0
+ *       then the body (msgpack), padded to 8 bytes
+ */
+import { crc32 } from 'node:zlib';
+
+import { Packr } from 'msgpackr';
+
+import { einval } from '../../platform/errno.ts';
+
+const MAGIC = Buffer.from('LIVEVMM\0');
+const FORMAT = 1;
+const HEADER = 24;
+export const EXEC_NS_OFFSET = 16;
+const SECTION_HEADER = 48;
+const NAME_BYTES = 32;
+
+const packr = new Packr({ useRecords: false, mapsAsObjects: true, copyBuffers: true });
+
+/** Every section's body carries its version. */
+export interface Versioned {
+  readonly version: number;
+}
+
+/** A state that cannot be loaded; the message names the section and the reason. */
+const refuse = (section: string, reason: string): Error => einval(`section ${section}: ${reason}`);
+
+const padded = (length: number): number => Math.ceil(length / 8) * 8;
+
+export function encodeState(sections: Readonly<Record<string, Versioned>>): Uint8Array {
+  const bodies = Object.entries(sections).map(([name, state]) => ({ name, state, body: packr.pack(state) }));
+  const size = bodies.reduce((sum, { body }) => sum + SECTION_HEADER + padded(body.length), HEADER);
+  const file = Buffer.alloc(size);
+  MAGIC.copy(file);
+  file.writeUInt32LE(FORMAT, 8);
+  file.writeUInt32LE(bodies.length, 12);
+  let at = HEADER;
+  for (const { name, state, body } of bodies) {
+    if (Buffer.byteLength(name) >= NAME_BYTES) throw einval(`section name ${name} is too long`);
+    file.write(name, at);
+    file.writeUInt32LE(state.version, at + 32);
+    file.writeUInt32LE(body.length, at + 36);
+    body.copy(file, at + SECTION_HEADER);
+    file.writeUInt32LE(checksum(file, at, body.length), at + 40);
+    at += SECTION_HEADER + padded(body.length);
+  }
+  return file;
+}
+
+export interface StateFile {
+  readonly execNs: number;
+  readonly sections: ReadonlyMap<string, Versioned>;
+}
+
+/** Reads a state. EINVAL names the section and what is wrong with it. */
+export function decodeState(bytes: Uint8Array): StateFile {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (file.length < HEADER || !file.subarray(0, 8).equals(MAGIC)) throw einval('not the state of a livevmm');
+  const format = file.readUInt32LE(8);
+  if (format !== FORMAT) throw einval(`state of format ${format}, this build knows ${FORMAT}`);
+  const sections = new Map<string, Versioned>();
+  let at = HEADER;
+  for (let left = file.readUInt32LE(12); left > 0; left--) {
+    if (at + SECTION_HEADER > file.length) throw einval('state is cut short');
+    const name = file.toString('latin1', at, at + NAME_BYTES).replace(/\0.*$/s, '');
+    const version = file.readUInt32LE(at + 32);
+    const length = file.readUInt32LE(at + 36);
+    const body = file.subarray(at + SECTION_HEADER, at + SECTION_HEADER + length);
+    if (body.length < length) throw refuse(name, 'is cut short');
+    if (checksum(file, at, length) !== file.readUInt32LE(at + 40)) throw refuse(name, 'checksum does not match');
+    sections.set(name, unpackBody(name, version, body));
+    at += SECTION_HEADER + padded(length);
+  }
+  return { execNs: file.readDoubleLE(EXEC_NS_OFFSET), sections };
+}
+
+function unpackBody(name: string, version: number, body: Buffer): Versioned {
+  let state: unknown;
+  try {
+    state = packr.unpack(body);
+  } catch (error) {
+    throw refuse(name, `is not msgpack (${(error as Error).message})`);
+  }
+  if (typeof state !== 'object' || state === null || !('version' in state) || state.version !== version) {
+    throw refuse(name, 'has no version, or two');
+  }
+  return state as Versioned;
+}
+
+/** Over a section's name, version and length, then its body. */
+const checksum = (file: Buffer, at: number, length: number): number =>
+  crc32(file.subarray(at + SECTION_HEADER, at + SECTION_HEADER + length), crc32(file.subarray(at, at + 40)));

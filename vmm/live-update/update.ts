@@ -1,0 +1,135 @@
+/**
+ * An exec update, the old image's side (DESIGN §2): stop → invalidate vaddrs → save → execve. Until the execve succeeds there is
+ * a way back: vaddrs valid again, fds close-on-exec again, the guest runs on, the error is reported.
+ */
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+
+import { monotonicNs } from '../../platform/clock.ts';
+import { ebusy, enoent } from '../../platform/errno.ts';
+import { close, execve, getCloexec, memfdCreate, pwrite, setCloexec, write } from '../../platform/libc.ts';
+import type { Monitor } from '../monitor/monitor.ts';
+import { NO_MONITOR } from '../monitor/state.ts';
+import { NO_DEVICES } from '../vfio/passthrough-host.ts';
+import type { Stopped, Vm } from '../vm.ts';
+import type { PhaseStamps } from './phases.ts';
+import type { Sections } from './sections.ts';
+import { EXEC_NS_OFFSET, encodeState, type Versioned } from './state-file.ts';
+
+export interface UpdateTarget {
+  /** Folder of another built version. */
+  readonly to?: string;
+  /** Another node binary. */
+  readonly node?: string;
+}
+
+export interface UpdatePlan {
+  readonly node: string;
+  readonly entry: string;
+}
+
+export class LiveUpdate {
+  readonly #vm: Vm;
+  readonly #monitor: () => Monitor | undefined;
+  #running = false;
+
+  constructor(vm: Vm, monitor: () => Monitor | undefined) {
+    this.#vm = vm;
+    this.#monitor = monitor;
+  }
+
+  /** What can be known before the guest is stopped. ENOENT: nothing to become. EOPNOTSUPP: DMA would not go on (CPR-1). EBUSY. */
+  plan({ to, node = process.execPath }: UpdateTarget): UpdatePlan {
+    if (this.#running) throw ebusy('an update is under way');
+    const self = process.argv[1]!;
+    const entry = to === undefined ? self : join(resolve(to), basename(self));
+    for (const path of [node, entry]) if (!existsSync(path)) throw enoent(`${path}: no such file`);
+    this.#vm.parts.host?.container.checkUpdatable();
+    return { node, entry };
+  }
+
+  /** Replaces the process. Returns only if that failed; the guest then runs as before and LIVE_UPDATE says why. */
+  async run(plan: UpdatePlan): Promise<void> {
+    this.#running = true;
+    const monitor = this.#monitor();
+    monitor?.emit('LIVE_UPDATE', { status: 'started' });
+    try {
+      await this.#attempt(plan, monitor);
+    } catch (error) {
+      monitor?.emit('LIVE_UPDATE', { status: 'failed', error: (error as Error).message });
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
+    const wasRunning = this.#vm.runState === 'running';
+    const begin = monotonicNs();
+    const stopped = await this.#vm.quiesce();
+    if (wasRunning) monitor?.emit('STOP');
+    try {
+      this.#replace(plan, stopped, wasRunning ? stopped.atNs : begin);
+    } catch (error) {
+      this.#vm.parts.console.refill();
+      monitor?.release();
+      if (wasRunning) monitor?.emit('RESUME');
+      await this.#vm.unquiesce();
+      throw error;
+    }
+  }
+
+  /** From here on nothing waits. Throws after it has put everything back. */
+  #replace(plan: UpdatePlan, stopped: Stopped, begin: number): never {
+    const { console, host, ram } = this.#vm.parts;
+    console.pause();
+    this.#monitor()?.hold();
+    const stop = monotonicNs();
+    host?.container.invalidateVaddrs();
+    try {
+      this.#exec(plan, stopped, { begin, stop, invalidate: monotonicNs() });
+    } catch (error) {
+      host?.container.updateVaddrs(ram.vaddr);
+      throw error;
+    }
+  }
+
+  #exec({ node, entry }: UpdatePlan, stopped: Stopped, stamps: PhaseStamps): never {
+    const monitor = this.#monitor()?.save() ?? NO_MONITOR;
+    const { parts } = this.#vm;
+    const fds: Record<string, number> = { ram: parts.ramFd, ...parts.host?.fds() };
+    if (monitor.socket) fds['monitor socket'] = monitor.socket.fd;
+    monitor.connections.forEach(({ fd }, i) => {
+      fds[`monitor client ${i}`] = fd;
+    });
+    const { options, entry: guestEntry, generation } = parts;
+    const sections: Sections = {
+      vm: { version: 1, options, entry: guestEntry, generation, paused: this.#vm.runState === 'paused' },
+      ram: { version: 1, fd: parts.ramFd, size: parts.ram.length, vaddrOld: parts.ram.vaddr },
+      ...stopped.state,
+      imsic: this.#vm.imsic.save(),
+      routes: { version: 1, routes: this.#vm.routes.save() },
+      console: { version: 1, input: parts.console.save() },
+      vfio: parts.host?.save() ?? NO_DEVICES,
+      monitor,
+      update: { version: 1, stamps, fds },
+    };
+    const stateFd = memfdCreate('livevmm-state');
+    const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];
+    const closing = inherited.filter((fd) => getCloexec(fd)); // Node sets FD_CLOEXEC on 0–2 too
+    try {
+      writeAll(stateFd, encodeState(sections as unknown as Record<string, Versioned>));
+      for (const fd of closing) setCloexec(fd, false);
+      const argv = [node, ...process.execArgv, entry, '--resume', String(stateFd)];
+      pwrite(stateFd, new Uint8Array(new Float64Array([monotonicNs()]).buffer), EXEC_NS_OFFSET);
+      return execve(node, argv, process.env);
+    } catch (error) {
+      for (const fd of closing) setCloexec(fd, true);
+      close(stateFd);
+      throw error;
+    }
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += write(fd, bytes.subarray(done));
+}

@@ -1,0 +1,65 @@
+/** What was typed and not yet read by the guest: a byte ring in shared memory, filled by main, emptied by the vCPU's UART. */
+import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
+
+const CAPACITY = 4096; // a power of two
+
+const ConsoleRing = defineShared('console input', {
+  head: atomic32, // main: bytes put in; publishes the data before it
+  pad0: bytes(60),
+  tail: atomic32, // vCPU: bytes taken out
+  starved: atomic32, // main sets it when the ring is full; the vCPU, which makes room, takes it down
+  pad1: bytes(56),
+  data: bytes(CAPACITY),
+});
+
+export const CONSOLE_INPUT_BYTES = ConsoleRing.size;
+
+export class ConsoleInput {
+  readonly #words: Int32Array;
+  readonly #data: Uint8Array;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.#words = new Int32Array(shared);
+    this.#data = new Uint8Array(shared, ConsoleRing.offset.data, CAPACITY);
+  }
+
+  /** Main: puts in what fits; the number of bytes taken. What does not fit is asked for again by `roomWanted`. */
+  push(input: Uint8Array): number {
+    const head = Atomics.load(this.#words, ConsoleRing.word.head);
+    const tail = Atomics.load(this.#words, ConsoleRing.word.tail); // pairs with the store in take
+    const count = Math.min(input.length, CAPACITY - ((head - tail) | 0));
+    for (let i = 0; i < count; i++) this.#data[(head + i) & (CAPACITY - 1)] = input[i]!;
+    if (count < input.length) Atomics.store(this.#words, ConsoleRing.word.starved, 1); // pairs with the exchange in roomWanted
+    Atomics.store(this.#words, ConsoleRing.word.head, (head + count) | 0); // pairs with the load in ready
+    return count;
+  }
+
+  ready(): boolean {
+    return Atomics.load(this.#words, ConsoleRing.word.head) !== Atomics.load(this.#words, ConsoleRing.word.tail);
+  }
+
+  /** vCPU: the next byte; undefined if there is none. */
+  take(): number | undefined {
+    if (!this.ready()) return undefined;
+    const tail = Atomics.load(this.#words, ConsoleRing.word.tail);
+    const byte = this.#data[tail & (CAPACITY - 1)];
+    Atomics.store(this.#words, ConsoleRing.word.tail, (tail + 1) | 0); // pairs with the load in push
+    return byte;
+  }
+
+  /** vCPU: true once if main waits for room and half of the ring is free: main must be told. */
+  roomWanted(): boolean {
+    if (Atomics.load(this.#words, ConsoleRing.word.starved) === 0 || this.#used() > CAPACITY / 2) return false;
+    return Atomics.exchange(this.#words, ConsoleRing.word.starved, 0) === 1;
+  }
+
+  /** All that is in the ring, which stays there. Only while the vCPU is stopped. */
+  peek(): Uint8Array {
+    const tail = Atomics.load(this.#words, ConsoleRing.word.tail);
+    return Uint8Array.from({ length: this.#used() }, (_, i) => this.#data[(tail + i) & (CAPACITY - 1)]!);
+  }
+
+  #used(): number {
+    return (Atomics.load(this.#words, ConsoleRing.word.head) - Atomics.load(this.#words, ConsoleRing.word.tail)) | 0;
+  }
+}

@@ -1,0 +1,107 @@
+/** The device tree of this machine: QEMU's for `virt,aia=aplic-imsic`, with the devices that are there. */
+import { cells64, type FdtNode, writeFdt } from './fdt.ts';
+import { IMSIC_IDENTITIES } from './imsic.ts';
+import {
+  CLINT,
+  IMSIC_M,
+  type MapEntry,
+  PCIE_ECAM,
+  PCIE_MMIO32,
+  PCIE_MMIO64,
+  RAM_BASE,
+  TEST_FINISHER,
+  TIMEBASE_HZ,
+  UART,
+  UART_CLOCK_HZ,
+} from './memory-map.ts';
+
+const PHANDLE_INTC = 1;
+const PHANDLE_IMSIC = 2;
+const PHANDLE_TEST = 3;
+const IRQ_M_SOFT = 3;
+const IRQ_M_TIMER = 7;
+const IRQ_M_EXT = 11;
+// PCI bus binding (IEEE 1275): phys.hi space codes.
+const PCI_MEM32 = 0x0200_0000;
+const PCI_MEM64 = 0x0300_0000;
+
+const reg = ({ base, size }: MapEntry): number[] => cells64(base, size);
+const unit = (name: string, { base }: MapEntry): string => `${name}@${base.toString(16)}`;
+
+export function deviceTree(ramSize: number): Uint8Array {
+  const syscon = (value: number): FdtNode => ({ value, offset: 0, regmap: PHANDLE_TEST });
+  return writeFdt({
+    '#address-cells': 2,
+    '#size-cells': 2,
+    compatible: 'riscv-virtio',
+    model: 'livevmm',
+    chosen: { 'stdout-path': `/soc/${unit('serial', UART)}` },
+    poweroff: { ...syscon(0x5555), compatible: 'syscon-poweroff' },
+    reboot: { ...syscon(0x7777), compatible: 'syscon-reboot' },
+    [`memory@${RAM_BASE.toString(16)}`]: { device_type: 'memory', reg: cells64(RAM_BASE, ramSize) },
+    cpus: {
+      '#address-cells': 1,
+      '#size-cells': 0,
+      'timebase-frequency': TIMEBASE_HZ,
+      'cpu@0': {
+        device_type: 'cpu',
+        reg: 0,
+        status: 'okay',
+        compatible: 'riscv',
+        'riscv,isa': 'rv64imac_zicntr_zicsr_zifencei_smaia',
+        'riscv,isa-base': 'rv64i',
+        'riscv,isa-extensions': ['i', 'm', 'a', 'c', 'zicntr', 'zicsr', 'zifencei', 'smaia'],
+        'interrupt-controller': {
+          '#interrupt-cells': 1,
+          'interrupt-controller': true,
+          compatible: 'riscv,cpu-intc',
+          phandle: PHANDLE_INTC,
+        },
+      },
+    },
+    soc: {
+      '#address-cells': 2,
+      '#size-cells': 2,
+      compatible: 'simple-bus',
+      ranges: true,
+      [unit('test', TEST_FINISHER)]: {
+        phandle: PHANDLE_TEST,
+        reg: reg(TEST_FINISHER),
+        compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
+      },
+      [unit('serial', UART)]: { 'clock-frequency': UART_CLOCK_HZ, reg: reg(UART), compatible: 'ns16550a' },
+      [unit('clint', CLINT)]: {
+        'interrupts-extended': [PHANDLE_INTC, IRQ_M_SOFT, PHANDLE_INTC, IRQ_M_TIMER],
+        reg: reg(CLINT),
+        compatible: ['sifive,clint0', 'riscv,clint0'],
+      },
+      [unit('imsics', IMSIC_M)]: {
+        phandle: PHANDLE_IMSIC,
+        'riscv,num-ids': IMSIC_IDENTITIES,
+        reg: reg(IMSIC_M),
+        'interrupts-extended': [PHANDLE_INTC, IRQ_M_EXT],
+        'msi-controller': true,
+        '#msi-cells': 0,
+        'interrupt-controller': true,
+        '#interrupt-cells': 0,
+        compatible: ['qemu,imsics', 'riscv,imsics'],
+      },
+      [unit('pci', PCIE_ECAM)]: {
+        ranges: [
+          ...[PCI_MEM32, ...cells64(PCIE_MMIO32.base, PCIE_MMIO32.base, PCIE_MMIO32.size)],
+          ...[PCI_MEM64, ...cells64(PCIE_MMIO64.base, PCIE_MMIO64.base, PCIE_MMIO64.size)],
+        ],
+        reg: reg(PCIE_ECAM),
+        'msi-parent': PHANDLE_IMSIC,
+        'dma-coherent': true,
+        'bus-range': [0, 0],
+        'linux,pci-domain': 0,
+        device_type: 'pci',
+        compatible: 'pci-host-ecam-generic',
+        '#size-cells': 2,
+        '#interrupt-cells': 1,
+        '#address-cells': 3,
+      },
+    },
+  });
+}

@@ -1,0 +1,179 @@
+/**
+ * The IMSIC of one hart, M level (AIA 1.0 §3): 255 interrupt identities, as QEMU's `virt` has them. Its state lies in shared
+ * memory: the interrupt worker makes identities pending while the hart reads and claims them.
+ *
+ * MEIP follows the file: whoever changes the file drives the line and then looks again, so that of two threads the last one
+ * to write the line has seen the file as it is. A hart may see MEIP for a moment after it claimed the last interrupt (mtopei
+ * reads 0 then); AIA §3.9 lets software expect that.
+ */
+import type { InterruptFile } from '../../guest/riscv/environment.ts';
+import type { AccessSize } from '../../guest/riscv/memory.ts';
+import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
+import type { MmioDevice } from './bus.ts';
+
+export const IMSIC_IDENTITIES = 255;
+const WORDS = 8; // bit i of word w is identity 32w + i; identity 0 does not exist
+
+const ImsicFile = defineShared('imsic interrupt file', {
+  delivery: atomic32, // hart: eidelivery
+  threshold: atomic32, // hart: eithreshold
+  pad: bytes(56),
+  pending: atomic32s(WORDS), // any thread sets bits with or; the hart clears them with and
+  enabled: atomic32s(WORDS), // hart
+});
+
+export const IMSIC_BYTES = ImsicFile.size;
+
+// Indirectly accessed registers (AIA §3.8).
+const EIDELIVERY = 0x70;
+const EITHRESHOLD = 0x72;
+const EIP0 = 0x80;
+const EIE0 = 0xc0;
+const EIE63 = 0xff;
+
+const SETEIPNUM_LE = 0;
+const SETEIPNUM_BE = 4;
+const MIP_MEIP = 1 << 11;
+
+export interface ImsicState {
+  readonly version: 1;
+  readonly delivery: number;
+  readonly threshold: number;
+  readonly pending: readonly number[];
+  readonly enabled: readonly number[];
+}
+
+export class Imsic implements InterruptFile, MmioDevice {
+  readonly maxAccess = 4;
+  readonly #file: Int32Array;
+  readonly #lines: Int32Array;
+  readonly #line: number;
+
+  /** A view of the file in `shared` (IMSIC_BYTES) for the hart whose mip is `lines[line]`. One per thread. */
+  constructor(shared: SharedArrayBuffer, lines: Int32Array, line: number) {
+    this.#file = new Int32Array(shared);
+    this.#lines = lines;
+    this.#line = line;
+  }
+
+  /** Makes an identity pending: what a store to seteipnum does. From any thread; the caller wakes the hart. */
+  setPending(identity: number): void {
+    if (identity < 1 || identity > IMSIC_IDENTITIES) return; // AIA §3.5: values that are no identity are ignored
+    Atomics.or(this.#file, ImsicFile.word.pending + (identity >>> 5), 1 << (identity & 31)); // pairs with the load in #topIdentity
+    this.#driveLine();
+  }
+
+  top(): number {
+    const identity = this.#topIdentity();
+    return (identity << 16) | identity;
+  }
+
+  claim(): number {
+    const identity = this.#topIdentity();
+    if (identity !== 0) {
+      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));
+    }
+    this.#driveLine();
+    return (identity << 16) | identity;
+  }
+
+  readRegister(select: number): bigint {
+    if (select === EIDELIVERY) return BigInt(Atomics.load(this.#file, ImsicFile.word.delivery));
+    if (select === EITHRESHOLD) return BigInt(Atomics.load(this.#file, ImsicFile.word.threshold));
+    const at = arrayIndex(select);
+    return at === undefined ? 0n : (BigInt(this.#word(at + 1)) << 32n) | BigInt(this.#word(at));
+  }
+
+  writeRegister(select: number, value: bigint): void {
+    if (select === EIDELIVERY) Atomics.store(this.#file, ImsicFile.word.delivery, Number(value & 1n));
+    else if (select === EITHRESHOLD) Atomics.store(this.#file, ImsicFile.word.threshold, Number(value & 0xffn));
+    else {
+      const at = arrayIndex(select);
+      if (at === undefined) return;
+      const low = select === EIP0 || select === EIE0 ? value & ~1n : value; // identity 0 is read-only zero
+      Atomics.store(this.#file, at, Number(BigInt.asIntN(32, low)));
+      Atomics.store(this.#file, at + 1, Number(BigInt.asIntN(32, low >> 32n)));
+    }
+    this.#driveLine();
+  }
+
+  load(_offset: number, size: AccessSize): bigint | undefined {
+    return size === 4 ? 0n : undefined; // AIA §3.5: reads give zero
+  }
+
+  store(offset: number, size: AccessSize, value: bigint): boolean {
+    if (size !== 4) return false;
+    if (offset === SETEIPNUM_LE) this.setPending(Number(value));
+    else if (offset === SETEIPNUM_BE) this.setPending(byteSwap(Number(value)));
+    return true;
+  }
+
+  reset(): void {
+    this.restore({ version: 1, delivery: 0, threshold: 0, pending: [], enabled: [] });
+  }
+
+  /** Only while no other thread sets interrupts pending. */
+  save(): ImsicState {
+    return {
+      version: 1,
+      delivery: this.#word(ImsicFile.word.delivery),
+      threshold: this.#word(ImsicFile.word.threshold),
+      pending: this.#words(ImsicFile.word.pending),
+      enabled: this.#words(ImsicFile.word.enabled),
+    };
+  }
+
+  restore(state: ImsicState): void {
+    Atomics.store(this.#file, ImsicFile.word.delivery, state.delivery);
+    Atomics.store(this.#file, ImsicFile.word.threshold, state.threshold);
+    for (let word = 0; word < WORDS; word++) {
+      Atomics.store(this.#file, ImsicFile.word.pending + word, state.pending[word] ?? 0);
+      Atomics.store(this.#file, ImsicFile.word.enabled + word, state.enabled[word] ?? 0);
+    }
+    this.#driveLine();
+  }
+
+  /** The pending and enabled identity of highest priority, i.e. the lowest, below the threshold (AIA §3.8.2); 0 if none. */
+  #topIdentity(): number {
+    const threshold = Atomics.load(this.#file, ImsicFile.word.threshold);
+    for (let word = 0; word < WORDS; word++) {
+      const ready =
+        Atomics.load(this.#file, ImsicFile.word.pending + word) &
+        Atomics.load(this.#file, ImsicFile.word.enabled + word);
+      if (ready === 0) continue;
+      const identity = 32 * word + (31 - Math.clz32(ready & -ready));
+      return threshold !== 0 && identity >= threshold ? 0 : identity;
+    }
+    return 0;
+  }
+
+  #wanted(): number {
+    return Atomics.load(this.#file, ImsicFile.word.delivery) === 1 && this.#topIdentity() !== 0 ? MIP_MEIP : 0;
+  }
+
+  #driveLine(): void {
+    for (let wanted = this.#wanted(); ; wanted = this.#wanted()) {
+      if (wanted !== 0) Atomics.or(this.#lines, this.#line, MIP_MEIP);
+      else Atomics.and(this.#lines, this.#line, ~MIP_MEIP);
+      if (this.#wanted() === wanted) return; // pairs with the stores of the other threads, see the header
+    }
+  }
+
+  #word(at: number): number {
+    return Atomics.load(this.#file, at) >>> 0;
+  }
+
+  #words(at: number): number[] {
+    return Array.from({ length: WORDS }, (_, word) => this.#word(at + word));
+  }
+}
+
+/** Index of the low word of eip<k> or eie<k>, k even; undefined beyond the identities this file has. */
+function arrayIndex(select: number): number | undefined {
+  if (select < EIP0 || select > EIE63) return undefined;
+  const [base, k] = select < EIE0 ? [ImsicFile.word.pending, select - EIP0] : [ImsicFile.word.enabled, select - EIE0];
+  return k < WORDS ? base + k : undefined;
+}
+
+const byteSwap = (value: number): number =>
+  (((value & 0xff) << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24)) >>> 0;

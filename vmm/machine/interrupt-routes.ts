@@ -1,0 +1,89 @@
+/**
+ * Which eventfd makes which IMSIC identity pending: a table in shared memory. Main makes the routes, one per vector of each
+ * device, before the machine runs; the vCPU, which owns the PCI functions, says where they lead; the interrupt worker waits on
+ * their eventfds. No eventfd is ever closed under the waiter, and each keeps its count over an exec.
+ */
+import { enospc } from '../../platform/errno.ts';
+import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
+
+const MAX_ROUTES = 1024;
+
+const Header = defineShared('interrupt routes', {
+  count: atomic32, // main, before any other thread looks
+  pad: bytes(60),
+});
+
+const Route = defineShared('interrupt route', {
+  eventfd: atomic32, // main
+  slot: atomic32, // main: the PCI function it belongs to
+  identity: atomic32, // vCPU: 0 = dropped
+  pad0: atomic32,
+  delivered: word64, // interrupt worker, float64: eventfd counts taken
+  pad1: bytes(40),
+});
+
+export const INTERRUPT_ROUTES_BYTES = Header.size + MAX_ROUTES * Route.size;
+
+export interface RouteState {
+  readonly eventfd: number;
+  readonly slot: number;
+  readonly identity: number;
+  readonly delivered: number;
+}
+
+export class InterruptRoutes {
+  readonly #words: Int32Array;
+  readonly #counts: Float64Array;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.#words = new Int32Array(shared);
+    this.#counts = new Float64Array(shared);
+  }
+
+  get count(): number {
+    return this.#words[Header.word.count]!;
+  }
+
+  /** Main: a route; its number. ENOSPC. */
+  add({ eventfd, slot, identity, delivered }: RouteState): number {
+    const route = this.count;
+    if (route === MAX_ROUTES) throw enospc(`more than ${MAX_ROUTES} interrupt vectors`);
+    this.#words[word(route, Route.word.eventfd)] = eventfd;
+    this.#words[word(route, Route.word.slot)] = slot;
+    this.#words[word(route, Route.word.identity)] = identity;
+    this.#counts[long(route)] = delivered;
+    this.#words[Header.word.count] = route + 1;
+    return route;
+  }
+
+  eventfd(route: number): number {
+    return this.#words[word(route, Route.word.eventfd)]!;
+  }
+
+  /** vCPU: from now on the route's interrupts make `identity` pending; 0 drops them. */
+  setIdentity(route: number, identity: number): void {
+    Atomics.store(this.#words, word(route, Route.word.identity), identity); // pairs with the load in identity
+  }
+
+  identity(route: number): number {
+    return Atomics.load(this.#words, word(route, Route.word.identity));
+  }
+
+  /** Interrupt worker: `count` more were taken. */
+  countDelivered(route: number, count: number): void {
+    this.#counts[long(route)]! += count;
+  }
+
+  /** Complete and steady only while the interrupt worker is parked. */
+  save(): RouteState[] {
+    return Array.from({ length: this.count }, (_, route) => ({
+      eventfd: this.eventfd(route),
+      slot: this.#words[word(route, Route.word.slot)]!,
+      identity: this.identity(route),
+      delivered: this.#counts[long(route)]!,
+    }));
+  }
+}
+
+const word = (route: number, field: number): number => (Header.size + route * Route.size) / 4 + field;
+const long = (route: number): number => (Header.size + route * Route.size) / 8 + Route.word64.delivered;

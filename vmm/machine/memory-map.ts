@@ -1,0 +1,21 @@
+/** The memory map of QEMU's riscv `virt` machine, as far as this machine has its devices (spec/machine.md §6.1). Ranges are [base, base+size). */
+
+export interface MapEntry {
+  readonly base: number;
+  readonly size: number;
+}
+
+export const MROM: MapEntry = { base: 0x1000, size: 0xf000 };
+export const TEST_FINISHER: MapEntry = { base: 0x10_0000, size: 0x1000 };
+export const CLINT: MapEntry = { base: 0x200_0000, size: 0x1_0000 };
+export const PCIE_PIO: MapEntry = { base: 0x300_0000, size: 0x1_0000 };
+export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
+export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
+export const PCIE_ECAM: MapEntry = { base: 0x3000_0000, size: 0x1000_0000 };
+export const PCIE_MMIO32: MapEntry = { base: 0x4000_0000, size: 0x4000_0000 };
+export const RAM_BASE = 0x8000_0000;
+/** The 64-bit window lies above all RAM that this machine can have (4 GiB). */
+export const PCIE_MMIO64: MapEntry = { base: 0x4_0000_0000, size: 0x4_0000_0000 };
+
+export const TIMEBASE_HZ = 10_000_000;
+export const UART_CLOCK_HZ = 3_686_400;

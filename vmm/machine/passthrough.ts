@@ -1,0 +1,237 @@
+/**
+ * A PCI function behind which a passed-through device sits. Config space is the device's own, but for what belongs to this
+ * machine: where the BARs lie in guest memory, and where MSIs go. COMMAND goes through as the guest writes it.
+ * NOT MODELLED: MSI-X, expansion ROMs (read 0), I/O BARs (have their size, decode nothing).
+ */
+import type { AccessSize } from '../../guest/riscv/memory.ts';
+import { SysError } from '../../platform/errno.ts';
+import { IMSIC_M } from './memory-map.ts';
+import { MsiCapability, type MsiState } from './msi-capability.ts';
+import type { BarWindow, ConfigSize, DeviceAccess, MsiRouter, PciFunction } from './pci-function.ts';
+import { extract } from './pci-host.ts';
+
+// PCI 3.0 §6.1
+const COMMAND = 0x04;
+const STATUS_CAPABILITIES = 1 << 4;
+const BAR0 = 0x10;
+const BARS_END = 0x28;
+const EXPANSION_ROM = 0x30;
+const CAPABILITIES = 0x34;
+const COMMAND_MEMORY = 1 << 1;
+const BAR_IO = 1;
+const BAR_MEM64 = 4;
+const CAP_ID_MSI = 5;
+
+/** A BAR as hardware made it: `flags` are its read-only low bits; size 0 = not there, or the upper half of the one below. */
+export interface BarLayout {
+  readonly size: number;
+  readonly flags: number;
+}
+
+export interface PassthroughState {
+  readonly version: 1;
+  readonly bdf: string;
+  readonly configSize: number;
+  readonly layout: readonly BarLayout[];
+  readonly command: number;
+  readonly bars: readonly number[];
+  readonly msi: MsiState | null;
+  /** The kernel signals our eventfds. */
+  readonly armed: boolean;
+  /** Its routes, by vector. */
+  readonly routes: readonly number[];
+}
+
+/** What a device shows of itself, as the state of a function that nobody has programmed. */
+export function probeFunction(
+  device: DeviceAccess,
+  facts: { bdf: string; configSize: number; barSizes: readonly number[]; routes: readonly number[] },
+): PassthroughState {
+  const { bdf, configSize, barSizes, routes } = facts;
+  const dword = (offset: number): number => {
+    const bytes = new Uint8Array(4);
+    device.readConfig(offset, bytes);
+    return new DataView(bytes.buffer).getUint32(0, true);
+  };
+  const layout = barSizes.map((size, bar) => ({ size, flags: size === 0 ? 0 : dword(BAR0 + 4 * bar) & 0xf }));
+  let msi: MsiState | null = null;
+  if ((dword(COMMAND) >>> 16) & STATUS_CAPABILITIES) {
+    let at = dword(CAPABILITIES) & 0xfc;
+    for (let hops = 0; at >= 0x40 && hops < 48; hops++) {
+      const header = dword(at);
+      if ((header & 0xff) === CAP_ID_MSI) msi = MsiCapability.fromDevice(at, header).save();
+      at = (header >>> 8) & 0xfc;
+    }
+  }
+  return { version: 1, bdf, configSize, layout, command: 0, bars: [], msi, armed: false, routes };
+}
+
+export class PassthroughFunction implements PciFunction {
+  readonly configSize: number;
+  readonly #bdf: string;
+  readonly #device: DeviceAccess;
+  readonly #router: MsiRouter;
+  readonly #layout: readonly BarLayout[];
+  readonly #msi: MsiCapability | undefined;
+  readonly #bars: number[];
+  #command: number;
+  #armed: boolean;
+  readonly #routes: readonly number[];
+  #windows: readonly BarWindow[] = [];
+
+  constructor(device: DeviceAccess, router: MsiRouter, state: PassthroughState) {
+    this.configSize = state.configSize;
+    this.#bdf = state.bdf;
+    this.#device = device;
+    this.#router = router;
+    this.#layout = state.layout;
+    this.#msi = state.msi ? new MsiCapability(state.msi) : undefined;
+    this.#command = state.command;
+    this.#bars = state.layout.map(({ flags }, bar) => state.bars[bar] ?? flags);
+    this.#armed = state.armed;
+    this.#routes = state.routes;
+    this.#decode();
+  }
+
+  save(): PassthroughState {
+    return {
+      version: 1,
+      bdf: this.#bdf,
+      configSize: this.configSize,
+      layout: this.#layout,
+      command: this.#command,
+      bars: [...this.#bars],
+      msi: this.#msi?.save() ?? null,
+      armed: this.#armed,
+      routes: this.#routes,
+    };
+  }
+
+  /** Conventional reset: interrupts off, nothing decoded, no bus master; the device reset where it can be. */
+  reset(): void {
+    this.#msi?.reset();
+    this.#updateMsi();
+    this.#layout.forEach(({ flags }, bar) => {
+      this.#bars[bar] = flags;
+    });
+    this.#command = 0;
+    attempt(() => this.#device.writeConfig(COMMAND, new Uint8Array(2)));
+    attempt(() => this.#device.reset());
+    this.#decode();
+  }
+
+  windows(): readonly BarWindow[] {
+    return this.#windows;
+  }
+
+  readConfig(offset: number, size: ConfigSize): number {
+    const register = offset & ~3;
+    if (isBar(register)) return extract(this.#bars[(register - BAR0) / 4]!, offset & 3, size);
+    if (register === EXPANSION_ROM) return 0;
+    if (this.#msi?.covers(register)) return extract(this.#msi.readDword(register), offset & 3, size);
+    const bytes = new Uint8Array(size).fill(0xff);
+    attempt(() => this.#device.readConfig(offset, bytes));
+    return Number(littleEndian(bytes));
+  }
+
+  writeConfig(offset: number, size: ConfigSize, value: number): void {
+    const register = offset & ~3;
+    if (isBar(register)) {
+      const bar = (register - BAR0) / 4;
+      this.#bars[bar] = this.#maskBar(bar, insert(this.#bars[bar]!, offset & 3, size, value));
+      this.#decode();
+    } else if (this.#msi?.covers(register)) {
+      this.#msi.writeDword(register, insert(this.#msi.readDword(register), offset & 3, size, value));
+      this.#updateMsi();
+    } else if (register !== EXPANSION_ROM) {
+      attempt(() => this.#device.writeConfig(offset, toBytes(BigInt(value), size)));
+      if (register === COMMAND && offset < COMMAND + 2) {
+        this.#command = insert(this.#command, offset & 3, size, value) & 0xffff;
+        this.#decode();
+      }
+    }
+  }
+
+  loadBar(bar: number, offset: number, size: AccessSize): bigint {
+    const bytes = new Uint8Array(size).fill(0xff);
+    attempt(() => this.#device.readBar(bar, offset, bytes));
+    return littleEndian(bytes);
+  }
+
+  storeBar(bar: number, offset: number, size: AccessSize, value: bigint): void {
+    attempt(() => this.#device.writeBar(bar, offset, toBytes(value, size)));
+  }
+
+  /** A BAR keeps the bits above its size; what it is cannot be written (PCI 3.0 §6.2.5.1). */
+  #maskBar(bar: number, value: number): number {
+    const { size, flags } = this.#layout[bar]!;
+    const below = this.#layout[bar - 1];
+    if (size === 0) {
+      if (!below || (below.flags & BAR_MEM64) === 0) return 0;
+      return (value & ~Math.floor((below.size - 1) / 2 ** 32)) >>> 0; // the upper half of a 64-bit one
+    }
+    const low = Math.min(size, 2 ** 32) - 1;
+    return ((value & ~low) | flags) >>> 0;
+  }
+
+  #decode(): void {
+    const windows: BarWindow[] = [];
+    if (this.#command & COMMAND_MEMORY) {
+      this.#layout.forEach(({ size, flags }, bar) => {
+        if (size === 0 || flags & BAR_IO) return;
+        const high = flags & BAR_MEM64 ? this.#bars[bar + 1]! : 0;
+        windows.push({ bar, base: high * 2 ** 32 + ((this.#bars[bar]! & ~0xf) >>> 0), size });
+      });
+    }
+    this.#windows = windows;
+  }
+
+  /** Brings the kernel's and the routes' idea of our MSI in line with the guest's. */
+  #updateMsi(): void {
+    const msi = this.#msi;
+    const vectors = msi?.enabled ? msi.vectors : 0;
+    this.#routes.forEach((route, vector) => {
+      this.#router.setIdentity(route, vector < vectors ? identityOf(msi!.message(vector)) : 0);
+    });
+    if (vectors > 0 && !this.#armed) {
+      this.#device.armMsi(this.#routes.slice(0, vectors).map((route) => this.#router.eventfd(route)));
+    } else if (vectors === 0 && this.#armed) {
+      this.#device.disarmMsi();
+    }
+    this.#armed = vectors > 0;
+  }
+}
+
+/** A message to seteipnum_le of the hart's IMSIC names an identity (AIA §3.5). NOT MODELLED: messages to anywhere else. */
+const identityOf = ({ gpa, data }: { gpa: number; data: number }): number => (gpa === IMSIC_M.base ? data : 0);
+
+const isBar = (register: number): boolean => register >= BAR0 && register < BARS_END;
+
+/**
+ * A device that refuses an access (memory decoding off: EIO, PCI-7) is one that does not answer: reads give ones, writes are
+ * dropped. EPIPE is the end of the host, and everybody's.
+ */
+function attempt(access: () => void): void {
+  try {
+    access();
+  } catch (error) {
+    if (!(error instanceof SysError) || error.code === 'EPIPE') throw error;
+  }
+}
+
+/** `dword` with `size` bytes at byte `at` replaced. */
+function insert(dword: number, at: number, size: ConfigSize, value: number): number {
+  if (size === 4) return value >>> 0;
+  const mask = (size === 2 ? 0xffff : 0xff) << (8 * at);
+  return ((dword & ~mask) | ((value << (8 * at)) & mask)) >>> 0;
+}
+
+function littleEndian(bytes: Uint8Array): bigint {
+  let value = 0n;
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
+  return value;
+}
+
+function toBytes(value: bigint, size: number): Uint8Array {
+  return Uint8Array.from({ length: size }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn));
+}

@@ -1,0 +1,45 @@
+/** What the PCI host sees of a function, and what a passed-through function sees of the device behind it. */
+import type { AccessSize } from '../../guest/riscv/memory.ts';
+
+/** Size of a config access: naturally aligned, within one dword. */
+export type ConfigSize = 1 | 2 | 4;
+
+/** [base, base+size) of PCI memory space that a function decodes. */
+export interface BarWindow {
+  readonly bar: number;
+  readonly base: number;
+  readonly size: number;
+}
+
+/** One function on the guest's bus 0. Values are unsigned. */
+export interface PciFunction {
+  /** 256 or 4096. */
+  readonly configSize: number;
+  readConfig(offset: number, size: ConfigSize): number;
+  writeConfig(offset: number, size: ConfigSize, value: number): void;
+  /** What it decodes now: none while COMMAND.memory is clear. */
+  windows(): readonly BarWindow[];
+  loadBar(bar: number, offset: number, size: AccessSize): bigint;
+  storeBar(bar: number, offset: number, size: AccessSize, value: bigint): void;
+  reset(): void;
+}
+
+/** A device that is passed through; vmm/vfio/device.ts is one, tests bring their own. Errors are SysErrors. */
+export interface DeviceAccess {
+  readConfig(offset: number, into: Uint8Array): void;
+  writeConfig(offset: number, bytes: Uint8Array): void;
+  readBar(bar: number, offset: number, into: Uint8Array): void;
+  writeBar(bar: number, offset: number, bytes: Uint8Array): void;
+  /** MSI vectors 0… signal these eventfds from now on. */
+  armMsi(eventfds: readonly number[]): void;
+  disarmMsi(): void;
+  /** Resets the device where it can be reset alone. */
+  reset(): void;
+}
+
+/** Where a function's message-signalled interrupts go: its routes, one per vector, from eventfds to IMSIC identities. */
+export interface MsiRouter {
+  eventfd(route: number): number;
+  /** 0: the route's interrupts are dropped. */
+  setIdentity(route: number, identity: number): void;
+}

@@ -1,0 +1,37 @@
+/** The SiFive test finisher of the `virt` machine (spec/machine.md §6.3): how a guest ends or resets its machine. */
+import type { AccessSize } from '../../guest/riscv/memory.ts';
+import type { MmioDevice } from './bus.ts';
+
+const FINISHER_FAIL = 0x3333;
+const FINISHER_PASS = 0x5555;
+const FINISHER_RESET = 0x7777;
+
+/** What the guest asked for. */
+export type Finish = { readonly kind: 'poweroff'; readonly status: number } | { readonly kind: 'reset' };
+
+export class TestFinisher implements MmioDevice {
+  readonly maxAccess = 4;
+  /** What the guest asked for and nobody has acted on yet. */
+  #finish: Finish | undefined;
+
+  /** The request, once. */
+  take(): Finish | undefined {
+    const finish = this.#finish;
+    this.#finish = undefined;
+    return finish;
+  }
+
+  load(_offset: number, size: AccessSize): bigint | undefined {
+    return size === 1 ? undefined : 0n;
+  }
+
+  store(offset: number, size: AccessSize, value: bigint): boolean {
+    if (size === 1) return false;
+    if (offset !== 0) return true;
+    const status = Number(value & 0xffffn);
+    if (status === FINISHER_PASS) this.#finish = { kind: 'poweroff', status: 0 };
+    else if (status === FINISHER_FAIL) this.#finish = { kind: 'poweroff', status: Number(value >> 16n) & 0xff };
+    else if (status === FINISHER_RESET) this.#finish = { kind: 'reset' };
+    return true;
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * UART 16550A (National Semiconductor PC16550D), reset values and THR-empty behaviour as QEMU's `serial` (spec/machine.md §6.6).
+ * NOT MODELLED: its interrupt (the machine has no PLIC; IIR says what it would be), baud rate, breaks and errors, loopback data.
+ */
+import type { AccessSize } from '../../guest/riscv/memory.ts';
+import type { MmioDevice } from './bus.ts';
+import type { ConsoleInput } from './console-input.ts';
+import type { ConsoleOutput } from './console-output.ts';
+
+const IER_RDI = 1;
+const IER_THRI = 2;
+const IIR_NO_INT = 1;
+const IIR_THRI = 2;
+const IIR_RDI = 4;
+const IIR_FIFO = 0xc0;
+const FCR_ENABLE = 1;
+const LCR_DLAB = 0x80;
+const MCR_LOOP = 0x10;
+const LSR_DR = 1;
+const LSR_THRE_TEMT = 0x60;
+const MSR_IDLE = 0xb0; // DCD, DSR, CTS
+
+export interface UartState {
+  readonly version: 1;
+  readonly divisor: number;
+  readonly ier: number;
+  readonly fcr: number;
+  readonly lcr: number;
+  readonly mcr: number;
+  readonly scr: number;
+  readonly thrEmptyPending: boolean;
+  /** Bytes sent that stdout has not taken. */
+  readonly unsent: Uint8Array;
+}
+
+export class Uart implements MmioDevice {
+  readonly maxAccess = 1;
+  readonly #input: ConsoleInput;
+  readonly #output: ConsoleOutput;
+  #divisor = 0x0c;
+  #ier = 0;
+  #fcr = 0;
+  #lcr = 0;
+  #mcr = 0x08;
+  #scr = 0;
+  /** The transmitter ran empty and nobody has been told by IIR. */
+  #thrEmptyPending = false;
+
+  constructor(input: ConsoleInput, output: ConsoleOutput) {
+    this.#input = input;
+    this.#output = output;
+  }
+
+  reset(): void {
+    this.#divisor = 0x0c;
+    this.#ier = 0;
+    this.#fcr = 0;
+    this.#lcr = 0;
+    this.#mcr = 0x08;
+    this.#scr = 0;
+    this.#thrEmptyPending = false;
+  }
+
+  save(): UartState {
+    return {
+      version: 1,
+      divisor: this.#divisor,
+      ier: this.#ier,
+      fcr: this.#fcr,
+      lcr: this.#lcr,
+      mcr: this.#mcr,
+      scr: this.#scr,
+      thrEmptyPending: this.#thrEmptyPending,
+      unsent: this.#output.save(),
+    };
+  }
+
+  restore(state: UartState): void {
+    this.#divisor = state.divisor;
+    this.#ier = state.ier;
+    this.#fcr = state.fcr;
+    this.#lcr = state.lcr;
+    this.#mcr = state.mcr;
+    this.#scr = state.scr;
+    this.#thrEmptyPending = state.thrEmptyPending;
+    this.#output.restore(state.unsent);
+  }
+
+  load(offset: number, _size: AccessSize): bigint | undefined {
+    return BigInt(this.#read(offset));
+  }
+
+  store(offset: number, _size: AccessSize, value: bigint): boolean {
+    this.#write(offset, Number(value));
+    return true;
+  }
+
+  #read(offset: number): number {
+    switch (offset) {
+      case 0:
+        return this.#dlab() ? this.#divisor & 0xff : (this.#input.take() ?? 0);
+      case 1:
+        return this.#dlab() ? this.#divisor >> 8 : this.#ier;
+      case 2: {
+        const iir = this.#interruptId();
+        if (iir === IIR_THRI) this.#thrEmptyPending = false;
+        return iir | (this.#fcr & FCR_ENABLE ? IIR_FIFO : 0);
+      }
+      case 3:
+        return this.#lcr;
+      case 4:
+        return this.#mcr;
+      case 5:
+        return (this.#input.ready() ? LSR_DR : 0) | (this.#output.ready ? LSR_THRE_TEMT : 0);
+      case 6:
+        return this.#mcr & MCR_LOOP ? loopedModemStatus(this.#mcr) : MSR_IDLE;
+      case 7:
+        return this.#scr;
+      default:
+        return 0;
+    }
+  }
+
+  #write(offset: number, value: number): void {
+    switch (offset) {
+      case 0:
+        if (this.#dlab()) this.#divisor = (this.#divisor & 0xff00) | value;
+        else if ((this.#mcr & MCR_LOOP) === 0) {
+          this.#output.put(value);
+          this.#thrEmptyPending = true; // empty again at once: the line has no speed
+        }
+        break;
+      case 1:
+        if (this.#dlab()) this.#divisor = (this.#divisor & 0xff) | (value << 8);
+        else {
+          // Enabling the interrupt while THR is empty raises it at once.
+          if (value & ~this.#ier & IER_THRI) this.#thrEmptyPending = true;
+          this.#ier = value & 0x0f;
+        }
+        break;
+      case 2:
+        this.#fcr = value & 0xc9;
+        break;
+      case 3:
+        this.#lcr = value;
+        break;
+      case 4:
+        this.#mcr = value & 0x1f;
+        break;
+      case 7:
+        this.#scr = value;
+        break;
+    }
+  }
+
+  #interruptId(): number {
+    if (this.#ier & IER_RDI && this.#input.ready()) return IIR_RDI;
+    return this.#ier & IER_THRI && this.#thrEmptyPending ? IIR_THRI : IIR_NO_INT;
+  }
+
+  #dlab(): boolean {
+    return (this.#lcr & LCR_DLAB) !== 0;
+  }
+}
+
+/** In loopback MSR shows MCR's outputs: RTS→CTS, DTR→DSR, OUT1→RI, OUT2→DCD. */
+const loopedModemStatus = (mcr: number): number => ((mcr & 0x0c) << 4) | ((mcr & 2) << 3) | ((mcr & 1) << 5);

@@ -1,0 +1,4 @@
+declare const LIVEVMM_VERSION: string | undefined;
+
+/** The version of package.json, put in by the build; 0.0.0 when the TypeScript runs unbuilt. */
+export const VERSION: string = typeof LIVEVMM_VERSION === 'undefined' ? '0.0.0' : LIVEVMM_VERSION;

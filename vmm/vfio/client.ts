@@ -1,0 +1,76 @@
+/**
+ * The client library of the host kernel (iommu/kernel/wire.ts): system calls on emulated files. A fd is a plain integer, a real
+ * one: the socket that *is* the open file. Every call blocks its thread and throws the errno of the kernel.
+ *
+ * One client per thread. Files may be opened by one thread and used by another.
+ */
+import { type ControlCall, DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/kernel/wire.ts';
+import { allowPtraceBy, close as closeFd, connectUnix, gettid, peerCredentials } from '../../platform/libc.ts';
+import { Conversation, TaskChannel } from './task-channel.ts';
+
+export class KernelClient extends TaskChannel {
+  readonly socketPath: string;
+  readonly #channel: number;
+
+  /** Connects this thread's task channel. ENOENT, ECONNREFUSED: no host listens there. */
+  constructor(socketPath: string) {
+    const channel = connectTask(socketPath);
+    super(channel);
+    this.socketPath = socketPath;
+    this.#channel = channel;
+  }
+
+  /** open(2) of a path the host emulates; the fd is close-on-exec. */
+  open(path: string): number {
+    return openFile(this.socketPath, { open: path });
+  }
+
+  /**
+   * ioctl(2), as in TaskChannel. Where the answer is a fd that the kernel would install (VFIO_GROUP_GET_DEVICE_FD), it is a
+   * socket that we connect for it.
+   */
+  override ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
+    const { ret, out, token } = this.request({ op: 'ioctl', fd, nr, arg }, `ioctl 0x${nr.toString(16)}`);
+    if (token !== undefined) return openFile(this.socketPath, { open: DEVICE_FD_PATH, token });
+    if (out && arg instanceof Uint8Array) arg.set(out);
+    return ret;
+  }
+
+  /** close(2); when it returns the kernel has released what had no other reference. */
+  close(fd: number): void {
+    closeFd(fd);
+    this.request({ op: 'sync' }, 'close');
+  }
+
+  /** A request on a fd of the control device; the answer's type belongs to the request (iommu/kernel/control.ts). */
+  board(fd: number, request: ControlCall['request']): unknown {
+    return this.request({ op: 'board', fd, request }, request.op).reply;
+  }
+
+  /** Closes the task channel. Open files stay. */
+  disconnect(): void {
+    closeFd(this.#channel);
+  }
+}
+
+/** A task channel that has said its hello; the fd is close-on-exec. */
+export function connectTask(socketPath: string): number {
+  return connectWithHello(socketPath, 'task', () => ({ task: gettid() }));
+}
+
+function openFile(socketPath: string, hello: Omit<OpenHello, 'fd'>): number {
+  return connectWithHello(socketPath, `open ${hello.open}`, (fd) => ({ ...hello, fd }));
+}
+
+function connectWithHello(socketPath: string, what: string, hello: (fd: number) => OpenHello | TaskHello): number {
+  const fd = connectUnix(socketPath);
+  try {
+    // Before the hello: the kernel looks into our address space when it gets it. Again after every execve.
+    allowPtraceBy(peerCredentials(fd).pid);
+    new Conversation(fd).ask(hello(fd), what);
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+  return fd;
+}

@@ -1,0 +1,93 @@
+/**
+ * One thread entering the host kernel: requests and answers on a connected task channel (iommu/kernel/wire.ts), through Node's
+ * own blocking reads and writes. No FFI here, so a vCPU thread that only drives open devices need not load any: 8 ms of its
+ * start, which an update's pause would pay.
+ */
+import { readSync, writeSync } from 'node:fs';
+
+import type { Hello, Reply, Request } from '../../iommu/kernel/wire.ts';
+import { MAX_TRANSFER } from '../../iommu/kernel/wire.ts';
+import { errnoName, SysError } from '../../platform/errno.ts';
+import { encodeFrame, FrameReader } from '../../platform/frames.ts';
+
+const RECEIVE_BYTES = 65536;
+
+/** Sends one frame on a blocking socket and waits for its answer. Throws the errno of the kernel; EPIPE when there is none. */
+export class Conversation {
+  readonly #socket: number;
+  readonly #frames = new FrameReader();
+  readonly #received = new Uint8Array(RECEIVE_BYTES);
+
+  constructor(socket: number) {
+    this.#socket = socket;
+  }
+
+  ask(message: Hello | Request, what: string): Reply {
+    const reply = this.#exchange(encodeFrame(message));
+    if (reply.ret < 0) {
+      const code = errnoName(-reply.ret);
+      throw new SysError(code, `${what}: ${reply.message ?? code}`);
+    }
+    return reply;
+  }
+
+  #exchange(frame: Uint8Array): Reply {
+    try {
+      for (let sent = 0; sent < frame.length; ) sent += writeSync(this.#socket, frame, sent);
+      for (;;) {
+        const count = readSome(this.#socket, this.#received);
+        if (count === 0) break;
+        const [reply] = this.#frames.push(this.#received.subarray(0, count));
+        if (reply !== undefined) return reply as Reply;
+      }
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EPIPE' && code !== 'ECONNRESET') throw error;
+    }
+    throw new SysError('EPIPE', 'the host is gone'); // no emulated call returns EPIPE
+  }
+}
+
+function readSome(fd: number, into: Uint8Array): number {
+  for (;;) {
+    try {
+      return readSync(fd, into);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EINTR') throw error;
+    }
+  }
+}
+
+/** System calls on emulated files that are open already. */
+export class TaskChannel {
+  readonly #conversation: Conversation;
+
+  /** `socket` has said its hello. */
+  constructor(socket: number) {
+    this.#conversation = new Conversation(socket);
+  }
+
+  /** ioctl(2). Bytes are a struct, which the kernel may write back into; a number goes by value. */
+  ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
+    const { ret, out } = this.request({ op: 'ioctl', fd, nr, arg }, `ioctl 0x${nr.toString(16)}`);
+    if (out && arg instanceof Uint8Array) arg.set(out);
+    return ret;
+  }
+
+  /** pread(2); bytes read. */
+  pread(fd: number, offset: number, into: Uint8Array): number {
+    const length = Math.min(into.length, MAX_TRANSFER);
+    const { ret, out } = this.request({ op: 'pread', fd, offset, length }, 'pread');
+    if (out) into.set(out);
+    return ret;
+  }
+
+  /** pwrite(2); bytes written. */
+  pwrite(fd: number, offset: number, data: Uint8Array): number {
+    return this.request({ op: 'pwrite', fd, offset, data: data.subarray(0, MAX_TRANSFER) }, 'pwrite').ret;
+  }
+
+  protected request(request: Request, what: string): Reply {
+    return this.#conversation.ask(request, what);
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * A virtual machine as the main thread sees it: RAM, devices, the threads that run it, and its run state. Main never waits on
+ * a word: threads answer by message, and what a caller waits for is a promise with a time-out.
+ */
+import { eio, etimedout } from '../platform/errno.ts';
+import type { Mapping } from '../platform/memory.ts';
+import type { Console } from './console.ts';
+import { fillRam, readImage } from './guest-image.ts';
+import { InterruptThread } from './interrupts/thread.ts';
+import { ControlBlock, REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from './machine/control-block.ts';
+import { Imsic } from './machine/imsic.ts';
+import { InterruptRoutes } from './machine/interrupt-routes.ts';
+import type { MachineState } from './machine/machine.ts';
+import type { VmOptions } from './options.ts';
+import type { VcpuMessage } from './vcpu/protocol.ts';
+import type { VcpuThread } from './vcpu/thread.ts';
+import type { PassthroughHost } from './vfio/passthrough-host.ts';
+
+export type RunState = 'running' | 'paused' | 'shutdown';
+
+/** What happens to a VM, in QMP's words. */
+export type VmEvent =
+  | { readonly event: 'STOP' | 'RESUME' }
+  | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } };
+
+export interface VmParts {
+  readonly options: VmOptions;
+  readonly vcpu: VcpuThread;
+  readonly ramFd: number;
+  readonly ram: Mapping;
+  readonly host?: PassthroughHost;
+  readonly console: Console;
+  /** Images that ran this guest before this one. */
+  readonly generation: number;
+  /** Where the boot ROM jumps to. */
+  readonly entry: number;
+  readonly runState: RunState;
+}
+
+/** The machine at rest: nobody but devices changes anything. */
+export interface Stopped {
+  /** The last guest instruction was executed before. */
+  readonly atNs: number;
+  readonly state: MachineState;
+}
+
+/** A thread that does not answer in this time is stuck. */
+const ANSWER_MS = 5000;
+
+interface Waiter<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Vm {
+  readonly parts: VmParts;
+  readonly routes: InterruptRoutes;
+  readonly imsic: Imsic;
+  readonly #counters: Float64Array;
+  #runState: RunState;
+  #interrupts: InterruptThread | undefined;
+  #stopped: Stopped | undefined;
+  /** Number of the last request to the vCPU: answers to earlier ones are stale. */
+  #request = 0;
+  #onRunning: Waiter<number> | undefined;
+  #onStopped: Waiter<Stopped> | undefined;
+  #onParked: Waiter<void> | undefined;
+  #onReset: Waiter<void> | undefined;
+  readonly #listeners = new Set<(event: VmEvent) => void>();
+  readonly #ending: Waiter<number>;
+  /** The exit status of the process, when it must end; rejected when the guest cannot run on. */
+  readonly ended: Promise<number>;
+
+  constructor(parts: VmParts) {
+    const { shared } = parts.vcpu;
+    this.parts = parts;
+    this.#runState = parts.runState;
+    this.routes = new InterruptRoutes(shared.routes);
+    this.imsic = new Imsic(shared.imsic, new Int32Array(shared.control), ControlBlock.word.lines);
+    this.#counters = new Float64Array(shared.control);
+    let ending: Waiter<number> | undefined;
+    this.ended = new Promise((resolve, reject) => {
+      ending = { resolve, reject };
+    });
+    this.#ending = ending!;
+    parts.vcpu.listen((message) => this.#take(message));
+  }
+
+  get runState(): RunState {
+    return this.#runState;
+  }
+
+  listen(listener: (event: VmEvent) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** Power-on: the machine is reset, RAM filled, the guest started. */
+  async powerOn(): Promise<void> {
+    this.startInterrupts();
+    await this.#reset();
+    await this.#run();
+  }
+
+  /** The interrupt worker, where there are interrupts; an update's new image starts it when the guest already runs. */
+  startInterrupts(): void {
+    if (this.routes.count === 0) return;
+    this.#interrupts = new InterruptThread(this.parts.vcpu.shared);
+    this.#interrupts.onParked(() => this.#onParked?.resolve());
+    this.#interrupts.onCrash((error) => this.#ending.reject(error));
+    if (this.#runState === 'running') this.#interrupts.request(REQUEST_RUN);
+  }
+
+  /** QMP stop: from running to paused, with the event. */
+  async pause(): Promise<void> {
+    if (this.#runState !== 'running') return;
+    await this.quiesce();
+    this.#runState = 'paused';
+    this.#emit({ event: 'STOP' });
+  }
+
+  /** QMP cont. */
+  async resume(): Promise<void> {
+    if (this.#runState !== 'paused') return;
+    this.#runState = 'running';
+    this.#emit({ event: 'RESUME' });
+    await this.unquiesce();
+  }
+
+  /** QMP system_reset. */
+  async systemReset(): Promise<void> {
+    this.#emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } });
+    await this.#reset();
+    if (this.#runState === 'running') await this.#run();
+  }
+
+  /** Brings all threads to rest; what the run state is stays remembered. ETIMEDOUT, with everything running again. */
+  async quiesce(): Promise<Stopped> {
+    if (this.#stopped) return this.#stopped;
+    try {
+      const [stopped] = await Promise.all([this.#stopVcpu(), this.#parkInterrupts()]);
+      this.#stopped = stopped;
+      return stopped;
+    } catch (error) {
+      this.#onStopped = undefined;
+      this.#interrupts?.request(REQUEST_RUN);
+      this.#request = this.parts.vcpu.request(REQUEST_RUN);
+      throw error;
+    }
+  }
+
+  /** Lets the threads go on after quiesce, if the run state is running; when the first instruction was. */
+  async unquiesce(): Promise<number | undefined> {
+    this.#interrupts?.request(REQUEST_RUN);
+    return this.#runState === 'running' ? this.#run() : undefined;
+  }
+
+  /** The process must end with this status. */
+  shutdown(status: number, reason: string, guest = false): void {
+    if (this.#runState === 'shutdown') return;
+    this.#runState = 'shutdown';
+    this.#emit({ event: 'SHUTDOWN', data: { guest, reason } });
+    this.#ending.resolve(status);
+  }
+
+  /** Lets the threads leave their loops, so that the process can end. */
+  release(): void {
+    this.parts.vcpu.request(REQUEST_EXIT);
+    this.#interrupts?.request(REQUEST_EXIT);
+  }
+
+  /** Instructions retired and accesses outside RAM; up to 100 ms old while the guest runs. */
+  counters(): { readonly instructions: number; readonly exits: number } {
+    const { instructions, exits } = ControlBlock.word64;
+    return { instructions: this.#counters[instructions]!, exits: this.#counters[exits]! };
+  }
+
+  async #run(): Promise<number> {
+    this.#stopped = undefined;
+    return answer('vCPU', 'run', (waiter) => {
+      this.#onRunning = waiter;
+      this.#request = this.parts.vcpu.request(REQUEST_RUN);
+    });
+  }
+
+  async #stopVcpu(): Promise<Stopped> {
+    return answer('vCPU', 'stop', (waiter) => {
+      this.#onStopped = waiter;
+      this.#request = this.parts.vcpu.request(REQUEST_STOP);
+    });
+  }
+
+  async #reset(): Promise<void> {
+    return answer('vCPU', 'reset', (waiter) => {
+      this.#onReset = waiter;
+      this.#request = this.parts.vcpu.request(REQUEST_RESET);
+    });
+  }
+
+  async #parkInterrupts(): Promise<void> {
+    const interrupts = this.#interrupts;
+    if (!interrupts) return undefined;
+    return answer('interrupt worker', 'stop', (waiter) => {
+      this.#onParked = waiter;
+      interrupts.request(REQUEST_STOP);
+    });
+  }
+
+  #take(message: VcpuMessage): void {
+    switch (message.kind) {
+      case 'running':
+        this.#onRunning?.resolve(message.atNs);
+        break;
+      case 'stopped':
+        if (message.request !== this.#request) break;
+        if (this.#runState === 'paused') this.#stopped = message; // reset in between, or paused from the start
+        this.#onStopped?.resolve(message);
+        this.#onStopped = undefined;
+        break;
+      case 'reset':
+        this.#fillRam();
+        break;
+      case 'poweroff':
+        this.shutdown(message.status, message.status === 0 ? 'guest-shutdown' : 'guest-panic', true);
+        break;
+      case 'input-room':
+        this.parts.console.refill();
+        break;
+      case 'failed':
+        this.#ending.reject(eio(message.reason));
+        break;
+    }
+  }
+
+  /** The machine was reset, by us or by the guest. */
+  #fillRam(): void {
+    const { options, ram } = this.parts;
+    try {
+      fillRam(readImage(options.kernel), new Uint8Array(ram.buffer, 0, ram.length));
+    } catch (error) {
+      this.#ending.reject(error as Error);
+      return;
+    }
+    if (this.#onReset) {
+      this.#onReset.resolve();
+      this.#onReset = undefined;
+      return;
+    }
+    this.#emit({ event: 'RESET', data: { guest: true, reason: 'guest-reset' } });
+    if (this.#runState === 'running' && !this.#onStopped) this.#run().catch((error) => this.#ending.reject(error));
+  }
+
+  #emit(event: VmEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+/** What `ask` makes a thread answer, within ANSWER_MS. */
+async function answer<T>(who: string, what: string, ask: (waiter: Waiter<T>) => void): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      timer = setTimeout(() => reject(etimedout(`the ${who} did not ${what} within ${ANSWER_MS} ms`)), ANSWER_MS);
+      ask({ resolve, reject });
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -48,27 +48,3 @@ export const PASS_THROUGH: DeviceContext = {
   gscid: 0,
   msi: undefined,
 };
-
-/** Whether translations made under `a` are also those of `b`. */
-export function sameTranslations(a: DeviceContext, b: DeviceContext): boolean {
-  return (
-    a.firstStage === b.firstStage &&
-    a.firstPfn === b.firstPfn &&
-    a.pscid === b.pscid &&
-    a.secondStage === b.secondStage &&
-    a.secondPfn === b.secondPfn &&
-    a.gscid === b.gscid &&
-    sameWindow(a.msi, b.msi)
-  );
-}
-
-function sameWindow(a: MsiWindow | undefined, b: MsiWindow | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return (
-    a.pfn === b.pfn &&
-    a.maskLo === b.maskLo &&
-    a.maskHi === b.maskHi &&
-    a.patternLo === b.patternLo &&
-    a.patternHi === b.patternHi
-  );
-}

@@ -2,7 +2,7 @@
  * The translation side of one DMA port: epoch, device-context cache, IOTLB, walks, fault records. It lives in the device
  * worker's thread and shares with others nothing but the unit's memory.
  */
-import { BARE, type DeviceContext, PASS_THROUGH, sameTranslations } from './context.ts';
+import { BARE, type DeviceContext } from './context.ts';
 import { PortCounters } from './counters.ts';
 import { Directory } from './directory.ts';
 import { AgentEpoch } from './epoch.ts';
@@ -62,10 +62,8 @@ export class Translator implements InvalidationTarget {
   readonly #walker: Walker;
   readonly #faults: FaultQueue;
   readonly #fault = emptyFault();
-  /** The device context, cached until an IODIR. */
+  /** The device context, cached until an IODIR. Without one the IOTLB is empty: all entries are of this context. */
   #context: DeviceContext | undefined;
-  /** The context under which the IOTLB was filled. */
-  #filledUnder: DeviceContext = PASS_THROUGH;
 
   constructor(options: TranslatorOptions) {
     const unit = options.unit ?? passThroughUnit();
@@ -98,7 +96,7 @@ export class Translator implements InvalidationTarget {
     this.#counters[MISSES]! += 1;
     const context = this.#context ?? this.#directory.locate(this.#did);
     if (typeof context === 'number') return this.#refuse(context, vpn, offset, write);
-    if (context !== this.#context) this.#enter(context);
+    this.#context = context;
     const cause = this.#walker.translate(context, vpn, write);
     if (cause === 0) return this.#fill(vpn);
     if (!context.dtf || reportedWithDtf(cause)) return this.#refuse(cause, vpn, offset, write);
@@ -109,13 +107,6 @@ export class Translator implements InvalidationTarget {
   #catchUp(): void {
     this.#epoch.attend();
     this.#counters[INVALIDATIONS]! += this.#log.catchUp();
-  }
-
-  /** Another context than before: what the IOTLB holds of the old one is forgotten, unless it says the same. */
-  #enter(context: DeviceContext): void {
-    if (!sameTranslations(context, this.#filledUnder)) this.iotlb.clear(false);
-    this.#context = context;
-    this.#filledUnder = context;
   }
 
   /** Caches what the walker has found. −1 if nothing answers at that pa: an Unsupported Request of the bus, no fault of the IOMMU. */
@@ -151,14 +142,14 @@ export class Translator implements InvalidationTarget {
   invalidate(request: Readonly<Invalidation>): void {
     const { kind, flags } = request;
     if (kind === KIND_DDT) {
-      if ((flags & HAS_DID) === 0 || request.did === this.#did) this.#context = undefined;
-    } else if (kind === KIND_VMA) this.#invalidateVma(request);
-    else if (kind === KIND_GVMA) this.#invalidateGvma(request);
+      if ((flags & HAS_DID) === 0 || request.did === this.#did) this.invalidateAll();
+    } else if (this.#context === undefined) return;
+    else if (kind === KIND_VMA) this.#invalidateVma(this.#context, request);
+    else if (kind === KIND_GVMA) this.#invalidateGvma(this.#context, request);
   }
 
   /** §3.1.1, table of IOTINVAL.VMA. Without GV it is for contexts without a second stage, with GV for those of GSCID. */
-  #invalidateVma({ flags, gscid, pscid, vpn }: Readonly<Invalidation>): void {
-    const context = this.#filledUnder;
+  #invalidateVma(context: DeviceContext, { flags, gscid, pscid, vpn }: Readonly<Invalidation>): void {
     const host = context.secondStage === BARE;
     if ((flags & HAS_GSCID) !== 0 ? host || gscid !== context.gscid : !host) return;
     const byPscid = (flags & HAS_PSCID) !== 0;
@@ -168,8 +159,7 @@ export class Translator implements InvalidationTarget {
   }
 
   /** §3.1.1, table of IOTINVAL.GVMA. Under a first stage entries do not know their gpa: all of them go. */
-  #invalidateGvma({ flags, gscid, vpn }: Readonly<Invalidation>): void {
-    const context = this.#filledUnder;
+  #invalidateGvma(context: DeviceContext, { flags, gscid, vpn }: Readonly<Invalidation>): void {
     if (context.secondStage === BARE) return;
     if ((flags & HAS_GSCID) !== 0 && gscid !== context.gscid) return;
     const byAddress = (flags & (HAS_GSCID | HAS_ADDRESS)) === (HAS_GSCID | HAS_ADDRESS);

@@ -4,10 +4,6 @@
  * whose bytes are SharedArrayBuffers.
  */
 import { closeSync, fstatSync, ftruncateSync } from 'node:fs';
-import { efault, esrch } from '../../../../platform/errno.ts';
-import { dup } from '../../../../platform/libc.ts';
-import { createMemory } from '../../../../platform/memory.ts';
-import type { AddressSpace, Vma } from '../../../../platform/process.ts';
 import { createPortCounters } from '../../../../iommu/hardware/counters.ts';
 import { createDoorbellTable } from '../../../../iommu/hardware/interrupts.ts';
 import { PhysicalMemory } from '../../../../iommu/hardware/physical.ts';
@@ -15,9 +11,13 @@ import { DmaPort } from '../../../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
 import { createUnit } from '../../../../iommu/hardware/unit-memory.ts';
 import { IommuDriver, type IommuDriverOptions } from '../../../../iommu/kernel/driver/driver.ts';
-import type { BoardMemory } from '../../../../iommu/kernel/pin-objects.ts';
 import { Pinner } from '../../../../iommu/kernel/pin.ts';
+import type { BoardMemory } from '../../../../iommu/kernel/pin-objects.ts';
 import { Mm, type Process, type Task } from '../../../../iommu/kernel/task.ts';
+import { efault, esrch } from '../../../../platform/errno.ts';
+import { dup } from '../../../../platform/libc.ts';
+import { createMemory } from '../../../../platform/memory.ts';
+import type { AddressSpace, Vma } from '../../../../platform/process.ts';
 
 const GIB = 2 ** 30;
 const PAGE = 4096;

@@ -75,7 +75,12 @@ export class AddressSpace {
   /** Whether it still has users (mmget_not_zero): false after exit or execve. */
   alive(): boolean {
     const byte = new Uint8Array(1);
-    return readSync(this.#maps, byte, 0, 1, 0) === 1;
+    try {
+      return readSync(this.#maps, byte, 0, 1, 0) === 1;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false; // reaped meanwhile
+      throw error;
+    }
   }
 
   /** The mapping that covers `vaddr`, or undefined. ESRCH when the address space is dead. */

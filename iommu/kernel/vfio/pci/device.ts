@@ -124,7 +124,7 @@ export class PciDevice implements VfioDevice {
     this.#pci.writeConfig(PCI_COMMAND, 2, (this.#pci.readConfig(PCI_COMMAND, 2) | set) & ~clear);
   }
 
-  ioctl(nr: number, arg: UserArg, caller: Caller): number {
+  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
     const { ioeventfds, lowPower } = this.#enabled!;
     switch (nr) {
       case VFIO_DEVICE_GET_INFO:
@@ -134,11 +134,7 @@ export class PciDevice implements VfioDevice {
       case VFIO_DEVICE_GET_IRQ_INFO:
         return getIrqInfo(arg, this.resources, (index) => this.#irqs.count(index));
       case VFIO_DEVICE_SET_IRQS:
-        this.#irqs.apply(
-          parseSetIrqs(arg, (index) => this.#irqs.count(index)),
-          caller,
-        );
-        return 0;
+        return this.#setIrqs(arg, caller);
       case VFIO_DEVICE_RESET:
         throw einval(`${this.name} has no working reset`); // PCI-6
       case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
@@ -151,6 +147,12 @@ export class PciDevice implements VfioDevice {
         return deviceFeature(arg, lowPower, caller);
     }
     throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a PCI device`);
+  }
+
+  #setIrqs(arg: UserArg, caller: Caller): number | Promise<number> {
+    const change = parseSetIrqs(arg, (index) => this.#irqs.count(index));
+    const arming = this.#irqs.apply(change, caller);
+    return arming ? arming.then(() => 0) : 0;
   }
 
   /** vfio_pci_rw: EINVAL for a region that is not there; there is no ROM and no VGA. */
@@ -192,7 +194,7 @@ class PciDeviceFile implements FileOperations {
     this.#released = released;
   }
 
-  ioctl(nr: number, arg: UserArg, caller: Caller): number {
+  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
     return this.#device.ioctl(nr, arg, caller);
   }
 

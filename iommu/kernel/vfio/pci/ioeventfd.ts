@@ -40,7 +40,8 @@ export class Ioeventfds {
     this.#options = options;
   }
 
-  ioctl(arg: UserArg, caller: Caller): number {
+  /** A promise where a thread starts. */
+  ioctl(arg: UserArg, caller: Caller): number | Promise<number> {
     const bytes = new Uint8Array(DeviceIoeventfd.size);
     const given = arg.copyIn(LEAST_BYTES);
     bytes.set(new Uint8Array(given.buffer, given.byteOffset, LEAST_BYTES));
@@ -50,11 +51,12 @@ export class Ioeventfds {
     }
     const size = flags & VFIO_DEVICE_IOEVENTFD_SIZE_MASK; // each flag is its width in bytes
     if (![1, 2, 4, 8].includes(size) || fd < -1) throw einval(`ioeventfd: flags 0x${flags.toString(16)}, fd ${fd}`);
-    this.#change({ offset, size, data, fd }, caller);
-    return 0;
+    const added = this.#change({ offset, size, data, fd }, caller);
+    return added ? added.armed.then(() => 0) : 0;
   }
 
-  #change(wanted: { offset: bigint; size: number; data: bigint; fd: number }, caller: Caller): void {
+  /** The watch of a new one. */
+  #change(wanted: { offset: bigint; size: number; data: bigint; fd: number }, caller: Caller): VirqfdWatch | undefined {
     const { size, data, fd } = wanted;
     const index = Number(wanted.offset >> BigInt(VFIO_PCI_OFFSET_SHIFT));
     const offset = Number(BigInt.asUintN(VFIO_PCI_OFFSET_SHIFT, wanted.offset));
@@ -66,17 +68,16 @@ export class Ioeventfds {
       if (fd !== -1) throw eexist('such an ioeventfd exists');
       this.#list = this.#list.filter((one) => one !== same);
       same.watch.close();
-      return;
+      return undefined;
     }
     if (fd < 0) throw enodev('no such ioeventfd');
     if (this.#list.length >= MAX_IOEVENTFDS) throw enospc(`more than ${MAX_IOEVENTFDS} ioeventfds`);
     const bytes = new Uint8Array(8);
     new DataView(bytes.buffer).setBigUint64(0, data, true);
     const write = (): void => this.#write(index, offset, bytes.subarray(0, size));
-    this.#list = [
-      ...this.#list,
-      { bar: index, offset, size, data, watch: this.#options.virqfds.watch(caller.eventfd(fd), write) },
-    ];
+    const watch = this.#options.virqfds.watch(caller.eventfd(fd), write);
+    this.#list = [...this.#list, { bar: index, offset, size, data, watch }];
+    return watch;
   }
 
   #check(index: number, offset: number, size: number): void {

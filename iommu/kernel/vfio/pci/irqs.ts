@@ -69,19 +69,20 @@ export class Irqs {
     return 0;
   }
 
-  /** vfio_pci_set_irqs_ioctl: ENOTTY for what the index cannot do (PCI-3). MSI-X: no device has it; its place is here. */
-  apply(change: IrqChange, caller: Caller): void {
+  /** vfio_pci_set_irqs_ioctl: ENOTTY for what the index cannot do (PCI-3). A promise where a thread starts. MSI-X: no device has it; its place is here. */
+  apply(change: IrqChange, caller: Caller): void | Promise<void> {
     const { index, action } = change;
     const { msi } = this.#options;
     const trigger = action === VFIO_IRQ_SET_ACTION_TRIGGER;
-    if (index === VFIO_PCI_INTX_IRQ_INDEX && action === VFIO_IRQ_SET_ACTION_MASK) this.#maskIntx(change);
-    else if (index === VFIO_PCI_INTX_IRQ_INDEX && action === VFIO_IRQ_SET_ACTION_UNMASK)
-      this.#unmaskIntx(change, caller);
-    else if (index === VFIO_PCI_INTX_IRQ_INDEX && trigger) this.#triggerIntx(change, caller);
-    else if (index === VFIO_PCI_MSI_IRQ_INDEX && trigger && msi) this.#triggerMsi(msi, change, caller);
-    else if ((index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX) && trigger)
-      this.#store(change, caller);
-    else throw new SysError('ENOTTY', `interrupt index ${index}: action 0x${action.toString(16)} is not supported`);
+    if (index === VFIO_PCI_INTX_IRQ_INDEX) {
+      if (action === VFIO_IRQ_SET_ACTION_UNMASK) return this.#unmaskIntx(change, caller);
+      if (action === VFIO_IRQ_SET_ACTION_MASK) return this.#maskIntx(change);
+      if (trigger) return this.#triggerIntx(change, caller);
+    }
+    if (index === VFIO_PCI_MSI_IRQ_INDEX && trigger && msi) return this.#triggerMsi(msi, change, caller);
+    if ((index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX) && trigger)
+      return this.#store(change, caller);
+    throw new SysError('ENOTTY', `interrupt index ${index}: action 0x${action.toString(16)} is not supported`);
   }
 
   /** vfio_pci_set_intx_mask */
@@ -93,16 +94,16 @@ export class Irqs {
   }
 
   /** vfio_pci_set_intx_unmask */
-  #unmaskIntx({ start, count, data }: IrqChange, caller: Caller): void {
+  #unmaskIntx({ start, count, data }: IrqChange, caller: Caller): void | Promise<void> {
     const { intx, virqfds } = this.#options;
     if (!intx.enabled || start !== 0 || count !== 1) throw einval('INTx is not enabled, or not its one interrupt');
     if (data.type === 'none' || (data.type === 'bool' && data.values[0])) intx.unmask();
-    if (data.type !== 'eventfd') return;
+    if (data.type !== 'eventfd') return undefined;
     const fd = data.fds[0]!;
     if (fd < 0) {
       this.#unmaskWatch?.close();
       this.#unmaskWatch = undefined;
-      return;
+      return undefined;
     }
     const eventfd = caller.eventfd(fd);
     if (this.#unmaskWatch) {
@@ -110,6 +111,7 @@ export class Irqs {
       throw ebusy('INTx has an eventfd that unmasks it');
     }
     this.#unmaskWatch = virqfds.watch(eventfd, () => intx.unmask());
+    return this.#unmaskWatch.armed;
   }
 
   /** vfio_pci_set_intx_trigger */

@@ -14,10 +14,8 @@ export interface WatchList {
   readonly fds: readonly number[];
 }
 
-/** From the thread: this eventfd was signalled, and has been read. */
-export interface Fired {
-  readonly fd: number;
-}
+/** From the thread: this eventfd was signalled, and has been read; or: this list is being watched. */
+export type VirqfdMessage = { readonly fired: number } | { readonly watching: number };
 
 export const State = defineShared('virqfd state', {
   stop: atomic32, // kernel: 1 = leave

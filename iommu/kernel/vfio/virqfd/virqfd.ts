@@ -7,10 +7,17 @@ import type { Worker } from 'node:worker_threads';
 
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../platform/libc.ts';
 import { startWorker } from '../../../../platform/thread.ts';
-import { type Fired, State, type VirqfdWorkerData, type WatchList } from './protocol.ts';
+import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';
 
 export interface VirqfdWatch {
+  /** Resolves when a signal can no longer go unnoticed for long: the thread is up and watching. */
+  readonly armed: Promise<void>;
   close(): void;
+}
+
+interface Arming {
+  readonly generation: number;
+  readonly resolve: () => void;
 }
 
 /** A thread that runs and is not in a read(2) answers in microseconds. */
@@ -24,6 +31,7 @@ export class Virqfds {
   #words = new Int32Array(new SharedArrayBuffer(0));
   #wake = -1;
   #generation = 0;
+  #arming: readonly Arming[] = [];
 
   /** `name` of the device, for the thread's name. */
   constructor(name: string) {
@@ -34,8 +42,11 @@ export class Virqfds {
   watch(fd: number, handler: () => void): VirqfdWatch {
     this.#handlers.set(fd, handler);
     this.#start();
-    this.#publish();
-    return { close: () => this.#close(fd) };
+    const generation = this.#publish();
+    const armed = new Promise<void>((resolve) => {
+      this.#arming = [...this.#arming, { generation, resolve }];
+    });
+    return { armed, close: () => this.#close(fd) };
   }
 
   #start(): void {
@@ -46,7 +57,16 @@ export class Virqfds {
     const data: VirqfdWorkerData = { wake: this.#wake, state };
     this.#thread = startWorker('iommu/kernel/vfio/virqfd/worker', data, { name: `virqfd ${this.#name}` });
     this.#thread.unref();
-    this.#thread.on('message', ({ fd }: Fired) => this.#handlers.get(fd)?.());
+    this.#thread.on('message', (message: VirqfdMessage) => {
+      if ('fired' in message) this.#handlers.get(message.fired)?.();
+      else this.#armed(message.watching);
+    });
+  }
+
+  #armed(generation: number): void {
+    const waiting = this.#arming;
+    this.#arming = waiting.filter((one) => one.generation > generation);
+    for (const one of waiting) if (one.generation <= generation) one.resolve();
   }
 
   #publish(): number {
@@ -67,6 +87,7 @@ export class Virqfds {
       this.#settle(-1, fd);
       close(this.#wake);
       this.#thread = undefined;
+      this.#armed(this.#generation);
     }
     close(fd);
   }

@@ -3,11 +3,12 @@ import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
 
 import { eventfdRead, POLLIN, poll } from '../../../../platform/libc.ts';
 import { workerInput } from '../../../../platform/thread.ts';
-import { type Fired, State, type VirqfdWorkerData, type WatchList } from './protocol.ts';
+import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';
 
 const { wake, state } = workerInput<VirqfdWorkerData>();
 const words = new Int32Array(state);
 const port = parentPort!;
+const send = (message: VirqfdMessage): void => port.postMessage(message);
 let fds: readonly number[] = [];
 
 // pairs with the store in virqfd.ts:stop
@@ -22,7 +23,7 @@ while (Atomics.load(words, State.word.stop) === 0) {
     Atomics.store(words, State.word.reading, fd); // pairs with the load in virqfd.ts:settle
     eventfdRead(fd);
     Atomics.store(words, State.word.reading, 0);
-    port.postMessage({ fd } satisfies Fired);
+    send({ fired: fd });
   });
   eventfdRead(wake);
   for (;;) {
@@ -31,6 +32,7 @@ while (Atomics.load(words, State.word.stop) === 0) {
     ({ fds } = received.message);
     Atomics.store(words, State.word.generation, received.message.generation); // pairs with the load in virqfd.ts:settle
     Atomics.notify(words, State.word.generation);
+    send({ watching: received.message.generation });
   }
 }
 Atomics.store(words, State.word.generation, -1);

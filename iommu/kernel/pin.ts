@@ -57,7 +57,10 @@ export class Pinner {
     return { pfn: backing.startPfn + first, nrPages: Math.min(nrPages, there - first), reserved: false, backing };
   }
 
-  /** Private memory has no object that outlives its address space: the devices reach it through the process. */
+  /**
+   * Private memory has no object that outlives its address space: the devices reach it through the process.
+   * NOT MODELLED: the zero page behind untouched memory that is mapped for reading, which 5.12 does not charge (ACC-2).
+   */
   #pinPrivate(mm: Mm, vaddr: number, nrPages: number): PinnedRun {
     const backing = this.#objects.placePrivate(mm, vaddr, nrPages * PAGE);
     return { pfn: backing.startPfn, nrPages, reserved: false, backing };

@@ -66,7 +66,8 @@ export class PageTable {
    * over a mapped page, ENOMEM) the first `done` pages are mapped, for the caller to remove.
    */
   map(vpn: number, pfn: number, nrPages: number, prot: number): { done: number; error?: SysError } {
-    // RISC-V has no W without R: a write-only mapping is readable by the device, as with VT-d of 6.1 and 6.12 (IOM-3).
+    // RISC-V has no W without R: a write-only mapping is readable by the device, as with VT-d of 6.1 and 6.12.
+    // NOT MODELLED: VT-d of 7.2 refuses that read (IOM-3).
     const flags = PTE_V | PTE_U | PTE_A | PTE_D | PTE_R | ((prot & IOMMU_WRITE) !== 0 ? PTE_W : 0);
     let done = 0;
     try {

@@ -24,6 +24,7 @@ export interface RwRequest {
 
 /** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid. */
 export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<void> {
+  if (request.data.length === 0) throw einval('dma_rw: no bytes');
   if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
     throw ebusy('dma_rw: a vaddr is invalid'); // VAD-15
   }

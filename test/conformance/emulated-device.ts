@@ -1,0 +1,69 @@
+/** The recorded `kvemu` devices: a vfio device with an emulated IOMMU that pins, unpins and accesses iovas when told. */
+
+import { splitIova } from '../../iommu/hardware/dma.ts';
+import type { Task } from '../../iommu/kernel/task.ts';
+import type { DmaUnmapListener, Type1Group } from '../../iommu/kernel/vfio/type1/iommu.ts';
+import type { Type1 } from '../../iommu/kernel/vfio/type1/type1.ts';
+import { enoent } from '../../platform/errno.ts';
+
+interface Pin {
+  readonly vpn: number;
+  readonly nrPages: number;
+}
+
+export class EmulatedDevice implements DmaUnmapListener {
+  readonly #group: Type1Group;
+  /** The container's state while the device is open. */
+  #type1: Type1 | undefined;
+  #pins: Pin[] = [];
+  #log = '';
+
+  constructor(group: Type1Group) {
+    this.#group = group;
+  }
+
+  open(type1: Type1): void {
+    this.#type1 = type1;
+    type1.registerDevice(this);
+  }
+
+  close(): void {
+    for (const pin of this.#pins) this.#type1?.unpinPages(pin.vpn, pin.nrPages);
+    this.#pins = [];
+    this.#type1?.unregisterDevice(this);
+    this.#type1 = undefined;
+  }
+
+  dmaUnmap(vpn: number, nrPages: number): void {
+    this.#log += `cb:${(vpn * 4096).toString(16)}+${(nrPages * 4096).toString(16)};`;
+    const overlaps = (pin: Pin): boolean => pin.vpn < vpn + nrPages && vpn < pin.vpn + pin.nrPages;
+    for (const pin of this.#pins.filter(overlaps)) this.#type1?.unpinPages(pin.vpn, pin.nrPages);
+    this.#pins = this.#pins.filter((pin) => !overlaps(pin));
+  }
+
+  async pin(iova: bigint, nrPages: number, prot: number, task: Task): Promise<number> {
+    const { vpn } = splitIova(iova);
+    await this.#type1!.pinPages({ group: this.#group, vpn, nrPages, prot, killed: task.killed });
+    this.#pins.push({ vpn, nrPages });
+    return nrPages;
+  }
+
+  unpin(iova: bigint, nrPages: number): void {
+    if (nrPages === 0) return;
+    const { vpn } = splitIova(iova);
+    const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
+    if (at < 0) throw enoent('not pinned');
+    this.#pins.splice(at, 1);
+    this.#type1!.unpinPages(vpn, nrPages);
+  }
+
+  async rw(iova: bigint, data: Uint8Array, write: boolean, caller: Task): Promise<void> {
+    await this.#type1!.dmaRw({ ...splitIova(iova), data, write, caller });
+  }
+
+  takeLog(): string {
+    const log = this.#log;
+    this.#log = '';
+    return log;
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * What real kernels answered (recordings of 6.12.107 and of 6.1 rebuilt to the 5.12 era), replayed against type1 in this process.
+ * Big files are sampled; whatever differs is shown with its line in the file.
+ */
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import { InProcessCase, isReplayable } from './interpreter.ts';
+import { parseResult, readVectorFile, type VectorCase, type VectorFile } from './vector-file.ts';
+
+const VECTORS = fileURLToPath(new URL('./vectors/', import.meta.url));
+/** Of files with more cases than this every SAMPLE-th is replayed. */
+const WHOLE = 100;
+const SAMPLE = 5;
+
+interface Difference {
+  readonly at: string;
+  readonly step: string;
+  readonly expected: unknown;
+  readonly got: unknown;
+}
+
+/** The first step of a case that is answered otherwise, or what it leaves behind. */
+async function replay(file: VectorFile, one: VectorCase, profile: ProfileName): Promise<Difference | undefined> {
+  const run = new InProcessCase(file, profile);
+  let difference: Difference | undefined;
+  for (const step of one.steps) {
+    const got = parseResult(await run.step(step));
+    if (JSON.stringify(sorted(got)) === JSON.stringify(sorted(step.expected))) continue;
+    difference = { at: `${one.name}, line ${step.line}`, step: step.text, expected: step.expected, got };
+    break;
+  }
+  const left = run.close();
+  if (left.pinnedPages === 0 && left.attached === 0) return difference;
+  return (
+    difference ?? { at: one.name, step: 'exit of all processes', expected: { pinnedPages: 0, attached: 0 }, got: left }
+  );
+}
+
+const sorted = ({ status, fields }: VectorCase['steps'][number]['expected']): unknown => [
+  status,
+  Object.entries(fields).sort(),
+];
+
+const sample = (cases: readonly VectorCase[]): readonly VectorCase[] =>
+  cases.length <= WHOLE ? cases : cases.filter((_, i) => i % SAMPLE === 0);
+
+describe.each<[string, ProfileName]>([
+  ['6.12.107', '6.12'],
+  ['6.1-blocking-mmtest', '5.12'],
+])('kernel %s', (kernel, profile) => {
+  it.each(readdirSync(`${VECTORS}${kernel}`))('%s: every step is answered as the kernel did', async (name) => {
+    const file = readVectorFile(`${VECTORS}${kernel}/${name}`);
+    const cases = sample(file.cases.filter(isReplayable));
+    const differences: Difference[] = [];
+    for (const one of cases) {
+      const difference = await replay(file, one, profile);
+      if (difference) differences.push(difference);
+    }
+    expect(differences).toEqual([]);
+    expect(cases.length).toBeGreaterThan(0);
+  });
+});

@@ -12,6 +12,7 @@ import { Pinner } from './pin.ts';
 import { profileOf } from './profile.ts';
 import type { KernelWorkerData } from './protocol.ts';
 import { type Peer, Server } from './server.ts';
+import { BusAccess } from './vfio/pci/access.ts';
 import { PciDevice } from './vfio/pci/device.ts';
 import { VectorAllocator } from './vfio/pci/vector-allocator.ts';
 import { Type1Driver } from './vfio/type1/type1.ts';
@@ -44,7 +45,10 @@ export class Kernel {
       devices: functions.map((fn, id) => {
         const driver = driverOf(fn);
         const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver.fence() };
-        return { device: new PciDevice({ fn, fabric, profile }), iommuGroup: { id, driver, dids: [fn.bdf] } };
+        return {
+          device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile }),
+          iommuGroup: { id, driver, dids: [fn.bdf] },
+        };
       }),
     });
     const files = new FileTable();

@@ -23,7 +23,7 @@ import {
   VFIO_PCI_OFFSET_SHIFT,
 } from '../uapi.ts';
 import { Virqfds } from '../virqfd/virqfd.ts';
-import { PciAccess } from './access.ts';
+import type { PciAccess } from './access.ts';
 import { BarIo } from './bar-io.ts';
 import { ConfigState } from './config-state.ts';
 import { deviceFeature, LowPower } from './feature.ts';
@@ -40,6 +40,7 @@ import { VirtualConfig } from './virtual-config.ts';
 
 export interface PciDeviceOptions {
   readonly fn: PciFunction;
+  readonly pci: PciAccess;
   readonly fabric: MsiFabric;
   readonly profile: Profile;
 }
@@ -66,11 +67,11 @@ export class PciDevice implements VfioDevice {
   #enabled: Enabled | undefined;
   openCount = 0;
 
-  constructor({ fn, fabric, profile }: PciDeviceOptions) {
+  constructor({ fn, pci, fabric, profile }: PciDeviceOptions) {
     this.name = formatBdf(fn.bdf);
     this.fn = fn;
     this.#profile = profile;
-    this.#pci = new PciAccess(fn.mailbox);
+    this.#pci = pci;
     this.resources = findResources(this.#pci);
     const { resources } = this;
     this.#intx = new Intx(new IntxLine(fn.intx));

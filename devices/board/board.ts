@@ -170,6 +170,8 @@ export class Board {
     const boardReply = createBoardReply();
     this.#requests = new KernelRequests(here, boardReply, this.#memory, {
       ramHash: (sliceBytes) => this.ramHash(sliceBytes),
+      sentMessages: () =>
+        new Map(this.#installed.map(({ function: { bdf }, thread }) => [bdf, thread.control.interrupts()])),
       halt: (bdf, on) => this.#at(bdf).thread.halt(on),
       inject: (bdf, defect) => this.#inject(this.#at(bdf), defect),
     });

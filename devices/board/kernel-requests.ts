@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import { answerBoardCall } from '../../iommu/hardware/board-reply.ts';
 import type { RamHashReply } from '../../iommu/kernel/control.ts';
-import type { BoardAnswer, BoardCall, BoardErrand, BoardRequest } from '../../iommu/kernel/protocol.ts';
+import type { BoardAnswer, BoardCall, BoardErrand, BoardRequest, SentMessages } from '../../iommu/kernel/protocol.ts';
 import { errnoNumber, SysError } from '../../platform/errno.ts';
 import type { Defect } from '../kit/control.ts';
 import type { MemoryMap } from './memory-map.ts';
@@ -11,6 +11,7 @@ import type { MemoryMap } from './memory-map.ts';
 /** What of the board an errand needs. */
 export interface Errands {
   ramHash(sliceBytes: number): Promise<RamHashReply>;
+  sentMessages(): SentMessages;
   halt(bdf: number, on: boolean): Promise<void>;
   inject(bdf: number, defect: Defect): void;
 }
@@ -69,10 +70,12 @@ export class KernelRequests {
     this.#port.postMessage(answer);
   }
 
-  async #run(errand: BoardErrand): Promise<RamHashReply | Record<string, never>> {
+  async #run(errand: BoardErrand): Promise<RamHashReply | SentMessages | Record<string, never>> {
     switch (errand.op) {
       case 'ram-hash':
         return this.#errands.ramHash(errand.sliceBytes);
+      case 'sent-messages':
+        return this.#errands.sentMessages();
       case 'stop-device':
         await this.#errands.halt(errand.bdf, true);
         return {};

@@ -21,6 +21,7 @@ import type { FileTable } from './file-table.ts';
 import type { FileOperations } from './open-file.ts';
 import type { Pinner } from './pin.ts';
 import type { Profile } from './profile.ts';
+import type { SentMessages } from './protocol.ts';
 import type { Task } from './task.ts';
 import type { Container } from './vfio/container.ts';
 import type { Group } from './vfio/group.ts';
@@ -99,15 +100,16 @@ export class ControlFile implements FileOperations {
     return this.#options.board.send({ op: 'inject', bdf: this.#device(bdf).fn.bdf, defect });
   }
 
-  #info(): HostInfo {
-    const { profile, vfio, drivers, pinner } = this.#options;
+  async #info(): Promise<HostInfo> {
+    const { profile, vfio, drivers, pinner, board } = this.#options;
+    const sent = (await board.send({ op: 'sent-messages' })) as SentMessages;
     const containers = [...vfio.containers];
     return {
       profile: profile.name,
       pid: process.pid,
       nowNs: monotonicNs(),
       pinnedPages: pinner.pinnedPages,
-      devices: vfio.devices.map((device) => deviceInfo(device, vfio.groupOf(device).id)),
+      devices: vfio.devices.map((device) => deviceInfo(device, vfio.groupOf(device).id, sent.get(device.fn.bdf) ?? 0)),
       groups: vfio.groups.map((group) => groupInfo(group)),
       containers: containers.map(containerInfo),
       units: drivers.map(({ pteWrites }, unit) => ({ unit, pteWrites })),
@@ -136,7 +138,7 @@ function positive(value: unknown): number {
   throw einval(`${String(value)} is no number of bytes or nanoseconds`);
 }
 
-function deviceInfo(device: PciDevice, group: number): DeviceInfo {
+function deviceInfo(device: PciDevice, group: number, interruptsSent: number): DeviceInfo {
   const { transactions, bytesRead, bytesWritten, faults } = readPortCounters(device.fn.counters);
   return {
     bdf: device.name,
@@ -147,6 +149,7 @@ function deviceInfo(device: PciDevice, group: number): DeviceInfo {
     bytesRead,
     bytesWritten,
     faults,
+    interruptsSent,
     interruptsRaised: device.raised(),
     interruptsDropped: device.dropped(),
     opens: device.openCount,

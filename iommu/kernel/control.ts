@@ -54,6 +54,8 @@ export interface DeviceInfo {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly faults: number;
+  /** MSIs the device meant to send, counted by the device itself. */
+  readonly interruptsSent: number;
   /** Interrupts delivered to an eventfd, and those nobody was armed for. */
   readonly interruptsRaised: number;
   readonly interruptsDropped: number;

@@ -58,8 +58,12 @@ export type BoardCall =
   /** Drop the range that starts at pa `start`. */
   | { readonly op: 'detach'; readonly seq: number; readonly start: number };
 
+/** MSIs each device meant to send, by bdf: what only the device itself can know. */
+export type SentMessages = ReadonlyMap<number, number>;
+
 /** Requests answered later by a BoardAnswer with the same id. */
 export type BoardErrand =
+  | { readonly op: 'sent-messages'; readonly id: number }
   | { readonly op: 'ram-hash'; readonly id: number; readonly sliceBytes: number }
   | { readonly op: 'stop-device'; readonly id: number; readonly bdf: number }
   | {
@@ -74,5 +78,5 @@ export type BoardRequest = BoardCall | BoardErrand;
 
 /** board → kernel, on the board port. */
 export type BoardAnswer =
-  | { readonly id: number; readonly reply: RamHashReply | Record<string, never> }
+  | { readonly id: number; readonly reply: RamHashReply | SentMessages | Record<string, never> }
   | { readonly id: number; readonly errno: number; readonly message: string };

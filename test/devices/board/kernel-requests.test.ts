@@ -13,6 +13,7 @@ describe('requests of the kernel', () => {
   const calls: string[] = [];
   const errands: Errands = {
     ramHash: async (sliceBytes) => ({ objects: [{ dev: 1, ino: 2, size: sliceBytes, slices: ['ab'] }] }),
+    sentMessages: () => new Map([[0x10, 3]]),
     halt: async (bdf, on) => void calls.push(`halt ${bdf} ${on}`),
     inject: (bdf, defect) => {
       calls.push(`inject ${bdf} ${defect}`);
@@ -77,10 +78,12 @@ describe('requests of the kernel', () => {
 
   it('errands are answered by id, with a reply or an errno', async () => {
     const hash = await answerTo({ op: 'ram-hash', id: 5, sliceBytes: 4096 });
+    const sent = await answerTo({ op: 'sent-messages', id: 8 });
     const stop = await answerTo({ op: 'stop-device', id: 6, bdf: 0x10 });
     const inject = await answerTo({ op: 'inject', id: 7, bdf: 0x18, defect: 'drop-interrupt' });
 
     expect(hash).toEqual({ id: 5, reply: { objects: [{ dev: 1, ino: 2, size: 4096, slices: ['ab'] }] } });
+    expect(sent).toEqual({ id: 8, reply: new Map([[0x10, 3]]) });
     expect(stop).toEqual({ id: 6, reply: {} });
     expect(inject).toEqual({ id: 7, errno: 16, message: 'not now' });
     expect(calls).toEqual(['halt 16 true', 'inject 24 drop-interrupt']);

@@ -11,7 +11,8 @@ beforeEach(() => {
 });
 afterEach(() => sandbox.remove());
 
-const ONE_LINE = /^livevmm: [^\n]+\n$/;
+/** `vmm` is the program that `livevmm run` becomes. */
+const ONE_LINE = /^(livevmm|vmm): [^\n]+\n$/;
 
 describe('livevmm', () => {
   it('tells its version', async () => {
@@ -47,7 +48,7 @@ describe('livevmm', () => {
     [['demo', '--updates', '0'], 2, '--updates is a whole number from 1'],
     [['demo', '--inject', 'gamma-ray'], 2, '--inject: one of corrupt-frame'],
     [['demo', 'now'], 2, "Unexpected argument 'now'"],
-    [['demo', '-m', '0'], 1, 'memory'],
+    [['demo', '-m', '0'], 1, '-m 0: give a size'],
     [['host', '--device', 'edu,'], 2, 'is not key=value'],
     [['host', '--device', 'warp-drive'], 1, 'warp-drive'],
     [['host', '--device', 'edu,colour=red'], 1, "unknown property 'colour'"],
@@ -57,10 +58,14 @@ describe('livevmm', () => {
     [['host', '--socket', '/nowhere/host.sock'], 1, '/nowhere/host.sock'],
     [['run'], 2, 'give --kernel'],
     [['run', '--kernel', '/nowhere/guest.elf'], 1, '/nowhere/guest.elf'],
-    [['run', '--kernel', guestPath('hello'), '-m', 'lots'], 1, 'lots'],
+    [['run', '--kernel', guestPath('hello'), '-m', 'lots'], 1, '-m lots: give a size'],
     [['run', '--kernel', guestPath('hello'), '--device', 'vfio-pci,host=00:02.0'], 2, 'need --host'],
     [['run', '--kernel', guestPath('hello'), '--host', '/x', '--device', 'edu'], 2, "'edu' is a device of the host"],
-    [['run', '--kernel', guestPath('hello'), '--host', '/nowhere/host.sock'], 1, '/nowhere/host.sock'],
+    [
+      ['run', '--kernel', guestPath('hello'), '--host', '/nowhere/h', '--device', 'vfio-pci,host=00:02.0'],
+      1,
+      '/nowhere/h',
+    ],
     [['info'], 1, 'no host at'],
     [['update'], 1, 'no running VMM'],
     [['update', '--qmp', '/nowhere/qmp.sock'], 1, 'no monitor at /nowhere/qmp.sock'],
@@ -77,7 +82,7 @@ describe('livevmm', () => {
     const text = join(sandbox.dir, 'notes.txt');
     writeFileSync(text, 'not a kernel');
     const ended = await sandbox.run('run', '--kernel', text);
-    expect(ended.stderr).toMatch(/^livevmm: .*ELF[^\n]*\n$/);
+    expect(ended.stderr).toMatch(/^vmm: .*notes\.txt: not an ELF64[^\n]*\n$/);
     expect(ended.status).toBe(1);
     expect(sandbox.leftovers()).toEqual([]);
   });
@@ -161,7 +166,7 @@ describe('with a host running', () => {
   it('run names a device that the host does not have', async () => {
     const words = ['--host', socket, '--kernel', guestPath('hello'), '--device', 'vfio-pci,host=00:1f.0'];
     const ended = await sandbox.run('run', ...words);
-    expect(ended.stderr).toMatch(/^livevmm: [^\n]*0000:00:1f\.0[^\n]*\n$/);
+    expect(ended.stderr).toMatch(/^vmm: [^\n]*0000:00:1f\.0[^\n]*\n$/);
     expect(ended.status).toBe(1);
   });
 });

@@ -20,9 +20,7 @@ const deviceRow = (d: DeviceInfo): string[] => [
   d.bdf,
   d.name,
   `/dev/vfio/${d.group}`,
-  ...[d.transactions, d.bytesRead, d.bytesWritten, d.faults, d.interruptsRaised, d.interruptsDropped, d.opens].map(
-    String,
-  ),
+  ...[d.transactions, d.bytesRead, d.bytesWritten, d.faults, d.interruptsSent, d.interruptsRaised, d.opens].map(String),
 ];
 
 const containerRow = (c: ContainerInfo): string[] => [
@@ -36,7 +34,7 @@ function describe({ profile, pid, pinnedPages, devices, containers, units, clien
   const parts = [
     `host pid ${pid}, VFIO as of Linux ${profile}, ${pinnedPages} pages pinned\n`,
     formatTable(
-      ['device', 'type', 'group', 'DMAs', 'read', 'written', 'faults', 'irqs', 'dropped', 'opens'],
+      ['device', 'type', 'group', 'DMAs', 'read', 'written', 'faults', 'MSIs sent', 'irqs', 'opens'],
       devices.map(deviceRow),
     ),
   ];

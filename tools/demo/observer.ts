@@ -56,9 +56,9 @@ export class Observer {
     };
   }
 
-  /** MSIs sent by the devices of this machine, also those that nobody was armed for. */
+  /** MSIs that the devices of this machine meant to send, by their own count. */
   interruptsRaised(): number {
-    return this.#info().devices.reduce((sum, device) => sum + device.interruptsRaised + device.interruptsDropped, 0);
+    return this.#info().devices.reduce((sum, { interruptsSent }) => sum + interruptsSent, 0);
   }
 
   /**

@@ -113,6 +113,6 @@ export function describeDocument(document: DemoDocument): string {
     lines.push(`guest RAM, VMM's mapping and board's: ${ramHashMatches ? 'same' : 'DIFFERENT'}`);
   lines.push(...failures.map((failure) => `- ${failure}`));
   const colour = verdict === 'pass' ? 'green' : 'red';
-  lines.push(`${paint(['bold', colour], verdict)}: ${updates.length} updates`);
+  lines.push(`${paint(['bold', colour], verdict)}: ${updates.length} ${updates.length === 1 ? 'update' : 'updates'}`);
   return `${lines.join('\n')}\n`;
 }

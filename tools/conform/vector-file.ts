@@ -1,0 +1,165 @@
+/**
+ * Files of recorded kernel answers (.vec, .vec.gz): cases of steps, each with the answer a real kernel gave. The format is
+ * described in the README beside the recordings; this reads it and says in one line what is wrong with a file that is not of it.
+ */
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+
+import { syntaxError } from './step-syntax.ts';
+
+/** A test device of the recorded machine. */
+export interface VectorDevice {
+  readonly name: string;
+  readonly bdf: string;
+  readonly group: number;
+}
+
+/** What is done, and by whom. */
+export interface Step {
+  readonly line: number;
+  /** As it stands in the file, without its mark. */
+  readonly text: string;
+  /** `@T`: executed by actor T; null: by the main one. */
+  readonly actor: string | null;
+  /** `@T&`: started, and answered `started`. */
+  readonly inBackground: boolean;
+  readonly op: string;
+  readonly args: readonly string[];
+  /** `key=value` words. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface VectorStep extends Step {
+  /** `!`: it sets the scene; `>`: it is what the case is about. */
+  readonly setUp: boolean;
+  /** The answer as it stands in the file: a value, `-ERRNO`, `SIGBUS`, `blocked` …, and `key=value` words. */
+  readonly expected: string;
+}
+
+export interface VectorCase {
+  readonly name: string;
+  readonly line: number;
+  readonly steps: readonly VectorStep[];
+}
+
+export interface VectorFile {
+  readonly path: string;
+  /** Recording kernel; '' where the file does not say. */
+  readonly uname: string;
+  /** `# group NAME: …`; the file's name where it does not say. */
+  readonly group: string;
+  readonly devices: readonly VectorDevice[];
+  readonly cases: readonly VectorCase[];
+}
+
+/** Its message is one line: `path:line: what is wrong`. */
+export class VectorError extends Error {}
+
+export function readVectorFile(path: string): VectorFile {
+  let text: string;
+  try {
+    const raw = readFileSync(path);
+    text = (path.endsWith('.gz') ? gunzipSync(raw) : raw).toString('utf8');
+  } catch (error) {
+    throw new VectorError(`${path}: ${(error as Error).message}`);
+  }
+  return parseVectors(text, path);
+}
+
+/** VectorError for anything that is not as the format says. */
+export function parseVectors(text: string, path: string): VectorFile {
+  const parser = new Parser(path);
+  for (const [index, line] of text.split('\n').entries()) parser.line(line, index + 1);
+  return parser.end();
+}
+
+type Unanswered = Omit<VectorStep, 'expected'>;
+
+class Parser {
+  readonly #path: string;
+  readonly #devices: VectorDevice[] = [];
+  readonly #cases: VectorCase[] = [];
+  #uname = '';
+  #group: string | undefined;
+  #steps: VectorStep[] | undefined;
+  #pending: Unanswered | undefined;
+  #number = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  #fail(what: string): never {
+    throw new VectorError(`${this.#path}:${this.#number}: ${what}`);
+  }
+
+  line(line: string, number: number): void {
+    this.#number = number;
+    const mark = line.slice(0, 2);
+    if (this.#pending && mark !== '< ') this.#fail(`expected the answer to \`${shortened(this.#pending.text)}\``);
+    if (line === '') return;
+    if (line.startsWith('#')) this.#comment(line);
+    else if (line.startsWith('case ')) this.#case(line.slice('case '.length));
+    else if (!this.#steps) this.#fail(`\`${shortened(line)}\` outside a case`);
+    else if (line === 'end') this.#steps = undefined;
+    else if (mark === '! ' || mark === '> ') this.#pending = this.#step(line);
+    else if (mark === '< ') this.#answer(line.slice(2));
+    else this.#fail(`\`${shortened(line)}\` is no step, answer or comment`);
+  }
+
+  end(): VectorFile {
+    if (this.#pending) this.#fail('the file ends before the last answer');
+    if (this.#steps) this.#fail(`the file ends inside case ${this.#cases.at(-1)!.name}`);
+    const group = this.#group ?? this.#path.replace(/^.*\//, '').replace(/(-sample)?\.vec(\.gz)?$/, '');
+    return { path: this.#path, uname: this.#uname, group, devices: this.#devices, cases: this.#cases };
+  }
+
+  #comment(line: string): void {
+    if (line.startsWith('#%uname ')) this.#uname = line.slice('#%uname '.length);
+    else if (line.startsWith('#%dev ')) {
+      const match = /^#%dev (\S+) (\S+) (\d+)$/.exec(line);
+      if (!match) this.#fail('not `#%dev NAME BDF GROUP`');
+      this.#devices.push({ name: match[1]!, bdf: match[2]!, group: Number(match[3]) });
+    } else this.#group ??= /^# group (\S+?):/.exec(line)?.[1];
+  }
+
+  #case(name: string): void {
+    if (this.#steps) this.#fail('a case inside a case');
+    this.#steps = [];
+    this.#cases.push({ name, line: this.#number, steps: this.#steps });
+  }
+
+  #step(line: string): Unanswered {
+    const words = line.slice(2).split(' ').filter(Boolean);
+    const actor = words[0]?.startsWith('@') ? words.shift()! : undefined;
+    const op = words.shift() ?? this.#fail('a step without an operation');
+    const isOption = (word: string): boolean => /^[a-z]+=/.test(word);
+    const step: Unanswered = {
+      line: this.#number,
+      text: line.slice(2),
+      setUp: line.startsWith('!'),
+      actor: actor?.replace(/^@|&$/g, '') ?? null,
+      inBackground: actor?.endsWith('&') ?? false,
+      op,
+      args: words.filter((word) => !isOption(word)),
+      options: Object.fromEntries(words.filter(isOption).map(splitOption)),
+    };
+    const error = syntaxError(step);
+    if (error !== undefined) this.#fail(error);
+    return step;
+  }
+
+  #answer(expected: string): void {
+    if (!this.#pending || !this.#steps) this.#fail('an answer without a step');
+    if (!/^\S/.test(expected)) this.#fail('an empty answer');
+    this.#steps.push({ ...this.#pending, expected });
+    this.#pending = undefined;
+  }
+}
+
+function splitOption(word: string): [string, string] {
+  const at = word.indexOf('=');
+  return [word.slice(0, at), word.slice(at + 1)];
+}
+
+const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);

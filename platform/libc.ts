@@ -15,7 +15,9 @@ export const MAP_SHARED = 0x01;
 export const MAP_PRIVATE = 0x02;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
+export const MAP_FIXED_NOREPLACE = 0x100000;
 export const MFD_CLOEXEC = 1;
+export const MFD_HUGETLB = 4; // of the default huge page size
 export const EFD_CLOEXEC = 0o2000000;
 export const EFD_NONBLOCK = 0o4000;
 export const POLLIN = 1;
@@ -45,6 +47,8 @@ const c = {
   ftruncate: lib.func('int ftruncate(int fd, int64_t len)'),
   mmap: lib.func('intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)'),
   munmap: lib.func('int munmap(uintptr_t addr, size_t len)'),
+  mprotect: lib.func('int mprotect(uintptr_t addr, size_t len, int prot)'),
+  mlock: lib.func('int mlock(uintptr_t addr, size_t len)'),
   memmove: lib.func('uintptr_t memmove(void *d, void *s, size_t n)'),
   eventfd: lib.func('int eventfd(unsigned int init, int flags)'),
   read: lib.func('intptr_t read(int fd, void *buf, size_t n)'),
@@ -109,6 +113,15 @@ export function mmap(vaddr: number, length: number, prot: number, flags: number,
 
 export function munmap(vaddr: number, length: number): void {
   check(c.munmap(vaddr, length), 'munmap');
+}
+
+export function mprotect(vaddr: number, length: number, prot: number): void {
+  check(c.mprotect(vaddr, length, prot), 'mprotect');
+}
+
+/** mlock(2): the pages are present when it returns. ENOMEM beyond RLIMIT_MEMLOCK or where nothing is mapped. */
+export function mlock(vaddr: number, length: number): void {
+  check(c.mlock(vaddr, length), 'mlock');
 }
 
 /** The vaddr of the first byte of a typed array. SAFETY: valid as long as the buffer lives; never for a resizable one. */

@@ -1,0 +1,203 @@
+import { closeSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Pinner } from '../../../../iommu/kernel/pin.ts';
+import type { BoardMemory } from '../../../../iommu/kernel/pin-objects.ts';
+import { Mm } from '../../../../iommu/kernel/task.ts';
+import {
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  mmap,
+  munmap,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../../../platform/libc.ts';
+import { createMemory, objectId } from '../../../../platform/memory.ts';
+import { AddressSpace } from '../../../../platform/process.ts';
+import { FakeMachine, FakeProcess } from '../type1/machine.ts';
+
+const PAGE = 4096;
+const MIB = 2 ** 20;
+const EFAULT = expect.objectContaining({ code: 'EFAULT' });
+
+let machine: FakeMachine;
+let process: FakeProcess;
+
+beforeEach(() => {
+  machine = new FakeMachine();
+  process = new FakeProcess(1);
+});
+afterEach(() => machine.close());
+
+const pin = (vaddr: number, nrPages: number, write = true) =>
+  machine.pinner.pin(process.mm, vaddr / PAGE, nrPages, write);
+
+describe('memory object', () => {
+  it('one look-up and one run for any number of pages', () => {
+    const vaddr = process.space.map(machine.object(2 ** 30, { sparse: true }));
+    const run = pin(vaddr, 2 ** 18);
+    expect(run.nrPages).toBe(2 ** 18);
+    expect(process.space.lookups).toBe(1);
+    machine.pinner.unpin(run);
+  });
+
+  it('the same bytes have the same pfn, wherever they are mapped', () => {
+    const object = machine.object(2 * MIB);
+    const other = new FakeProcess(2);
+    const here = pin(process.space.map(object), 4);
+    const there = machine.pinner.pin(other.mm, other.space.map(object, { offset: PAGE, size: MIB }) / PAGE, 4, true);
+    expect(there.pfn).toBe(here.pfn + 1);
+    expect(machine.board.attachments).toBe(1);
+    machine.pinner.unpin(here);
+    machine.pinner.unpin(there);
+  });
+
+  it('a run ends with its mapping; the next mapping continues it', () => {
+    const object = machine.object(2 * MIB);
+    const vaddr = process.space.map(object, { size: MIB });
+    process.space.map(object, { offset: MIB, size: MIB }, vaddr + MIB);
+    const first = pin(vaddr + PAGE, 400);
+    expect(first.nrPages).toBe(255);
+    const second = pin(vaddr + PAGE * 256, 145);
+    expect(second).toMatchObject({ pfn: first.pfn + 255, nrPages: 145 });
+    machine.pinner.unpin(first);
+    machine.pinner.unpin(second);
+  });
+
+  it('is attached once for many pins, stays a little when unpinned, and goes with trim', () => {
+    const vaddr = process.space.map(machine.object(MIB));
+    for (let i = 0; i < 10; i++) machine.pinner.unpin(pin(vaddr, 1));
+    expect(machine.board.attachments).toBe(1);
+    expect(machine.board.attached.size).toBe(1);
+    machine.pinner.trim();
+    expect(machine.board.attached.size).toBe(0);
+  });
+
+  it('of idle objects only the last sixteen stay attached', () => {
+    const vaddrs = Array.from({ length: 40 }, () => process.space.map(machine.object(PAGE)));
+    for (const vaddr of vaddrs) machine.pinner.unpin(pin(vaddr, 1));
+    expect(machine.board.attached.size).toBe(16);
+  });
+
+  it('a page beyond the end of the object is EFAULT, those before are pinned', () => {
+    const object = machine.object(4 * PAGE);
+    const vaddr = process.space.map(object, { size: 8 * PAGE });
+    const run = pin(vaddr, 8);
+    expect(run.nrPages).toBe(4);
+    expect(() => pin(vaddr + 4 * PAGE, 4)).toThrow(EFAULT);
+    object.truncate(2 * PAGE);
+    expect(() => pin(vaddr + 2 * PAGE, 1)).toThrow(EFAULT);
+    machine.pinner.unpin(run);
+    expect(machine.pinner.pinnedPages).toBe(0);
+  });
+
+  it('that has grown gets another place, and the old one stays while it is pinned', () => {
+    const object = machine.object(8 * PAGE);
+    object.truncate(4 * PAGE);
+    const vaddr = process.space.map(object);
+    const before = pin(vaddr, 8);
+    object.truncate(8 * PAGE);
+    const after = pin(vaddr, 8);
+    expect([before.nrPages, after.nrPages]).toEqual([4, 8]);
+    expect(machine.board.attached.size).toBe(2);
+    machine.pinner.unpin(before);
+    expect(machine.board.attached.size).toBe(1);
+    machine.pinner.unpin(after);
+  });
+});
+
+describe('permissions (MAP-13)', () => {
+  it.each([
+    ['rw', true, true],
+    ['r', false, true],
+    ['w', true, false],
+    ['n', false, false],
+  ])('mapping %s: a writing device %s, a reading one %s', (prot, write, read) => {
+    const vaddr = process.space.map(machine.object(PAGE), { prot });
+    const tries = [true, false].map((forWrite) => {
+      try {
+        machine.pinner.unpin(pin(vaddr, 1, forWrite));
+        return true;
+      } catch (error) {
+        expect(error).toEqual(EFAULT);
+        return false;
+      }
+    });
+    expect(tries).toEqual([write, read]);
+  });
+
+  it.each([
+    ['nothing is mapped', 0],
+    ['above user space', 2 ** 56],
+    ['the last page of 64 bits', 2 ** 64 - PAGE],
+  ])('EFAULT where %s', (_name, vaddr) => {
+    expect(() => pin(vaddr, 1)).toThrow(EFAULT);
+  });
+
+  it('EFAULT in an address space that has died', () => {
+    const vaddr = process.space.map(machine.object(PAGE));
+    process.exit();
+    expect(() => pin(vaddr, 1)).toThrow(EFAULT);
+  });
+});
+
+describe('private memory', () => {
+  it('has a place of its own for each pin, and none without', () => {
+    const vaddr = machine.anonymous(process.space, MIB);
+    const runs = [pin(vaddr, 256), pin(vaddr + PAGE, 1)];
+    expect(runs.map(({ nrPages }) => nrPages)).toEqual([256, 1]);
+    expect(machine.board.attached.size).toBe(2);
+    for (const run of runs) machine.pinner.unpin(run);
+    expect(machine.board.attached.size).toBe(0);
+  });
+
+  it('that died while it was being pinned is EFAULT, and nothing is attached', () => {
+    const vaddr = machine.anonymous(process.space, PAGE);
+    const { space } = process;
+    space.alive = () => false;
+    expect(() => pin(vaddr, 1)).toThrow(EFAULT);
+    expect(machine.board.attached.size).toBe(0);
+  });
+});
+
+describe('a real address space', () => {
+  it('finds the object and offset behind a vaddr, and private memory as such', () => {
+    const calls: unknown[] = [];
+    const board: BoardMemory = {
+      attachObject: (fd, size, id) => {
+        closeSync(fd);
+        calls.push(['object', size, id]);
+        return 1000;
+      },
+      attachProcess: (fd, vaddr, size) => {
+        closeSync(fd);
+        calls.push(['process', vaddr, size]);
+        return 2000;
+      },
+      detach: (pfn) => calls.push(['detach', pfn]),
+    };
+    const mm = new Mm(new AddressSpace(globalThis.process.pid));
+    const pinner = new Pinner(board);
+    const fd = createMemory('pin-test', MIB);
+    const shared = mmap(0, MIB / 2, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 64 * PAGE);
+    const secret = mmap(0, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const object = pinner.pin(mm, shared / PAGE + 3, 1000, true);
+    expect(object).toMatchObject({ pfn: 1000 + 64 + 3, nrPages: 128 - 3 });
+    const anonymous = pinner.pin(mm, secret / PAGE, 8, true);
+    expect(anonymous).toMatchObject({ pfn: 2000, nrPages: 8 });
+    pinner.unpin(object);
+    pinner.unpin(anonymous);
+    pinner.trim();
+    expect(calls).toEqual([
+      ['object', MIB, objectId(fd)],
+      ['process', secret, 8 * PAGE],
+      ['detach', 2000],
+      ['detach', 1000],
+    ]);
+    munmap(shared, MIB / 2);
+    munmap(secret, 8 * PAGE);
+    expect(() => pinner.pin(mm, shared / PAGE, 1, false)).toThrow(EFAULT);
+    mm.drop();
+    closeSync(fd);
+  });
+});

@@ -75,7 +75,7 @@ describe('livevmm update', () => {
   });
 
   it.each([
-    ['a node that does not exist', ['--node', '/nowhere/node'], 'ENOENT'],
+    ['a node that does not exist', ['--node', '/nowhere/node'], 'no such file'],
     ['a node that may not be executed', ['--node', '/etc/passwd'], 'EACCES'],
     ['a folder without a VMM', ['--to', '/nowhere'], '/nowhere'],
   ])('fails with one line for %s, and the guest runs on', async (_, words, reason) => {

@@ -25,7 +25,9 @@ export interface SessionEvents {
 
 const ANSWER_MS = 5_000;
 const READY_MS = 30_000;
-const FINAL_MS = 20_000;
+const FINAL_MS = 15_000;
+/** What a guest that has already failed to answer gets. */
+const IMPATIENT_MS = 1_000;
 const COUNT_MS = 2_000;
 /** Of the run's seconds, for boot and for the counts at the end. */
 const RESERVED_MS = 3_000;
@@ -149,7 +151,7 @@ export class Session {
 
   #finalCount(): Promise<GuestFacts> {
     this.#events.step('guest counts');
-    return this.#machine.console.final(FINAL_MS);
+    return this.#machine.console.final(this.#errors.length === 0 ? FINAL_MS : IMPATIENT_MS);
   }
 
   /** The devices are quiet by now; the VMM's interrupt thread may still be taking the last ones from the eventfds. */

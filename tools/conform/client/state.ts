@@ -1,0 +1,103 @@
+/**
+ * What the script of a case has given names to in one process: fds, addresses, memory objects. Threads work on a copy and send
+ * the changes back; a fork goes on with a copy of its own; an exec hands it to the next image.
+ */
+
+/** Memory that `mem` made, or `bar`. Sizes in bytes. */
+export interface Memory {
+  /** Object behind it; null for private memory. */
+  readonly fd: number | null;
+  readonly size: number;
+  readonly prot: number;
+}
+
+export type Change =
+  | { readonly fd: string; readonly number: number | null }
+  | { readonly symbol: string; readonly vaddr: number; readonly memory: Memory | null }
+  | { readonly nextVaddr: number };
+
+export interface SavedState {
+  readonly fds: Readonly<Record<string, number>>;
+  readonly symbols: Readonly<Record<string, number>>;
+  readonly memories: Readonly<Record<string, Memory>>;
+  readonly nextVaddr: number;
+}
+
+/** Nothing that Node or libc maps lies here, so a fork can have everything at the same vaddr. */
+export const FIRST_VADDR = 0x1000_0000_0000;
+/** What of the vaddr space is ours: [FIRST_VADDR, END_VADDR). */
+export const END_VADDR = 0x1100_0000_0000;
+
+/** A fd that is never open: what a name without a fd stands for. */
+const NO_FD = 0x3fff_ffff;
+
+export class State {
+  readonly #fds: Map<string, number>;
+  readonly #symbols: Map<string, number>;
+  readonly #memories: Map<string, Memory>;
+  #nextVaddr: number;
+  #changes: Change[] = [];
+
+  constructor(saved: SavedState = { fds: {}, symbols: {}, memories: {}, nextVaddr: FIRST_VADDR }) {
+    this.#fds = new Map(Object.entries(saved.fds));
+    this.#symbols = new Map(Object.entries(saved.symbols));
+    this.#memories = new Map(Object.entries(saved.memories));
+    this.#nextVaddr = saved.nextVaddr;
+  }
+
+  save(): SavedState {
+    return {
+      fds: Object.fromEntries(this.#fds),
+      symbols: Object.fromEntries(this.#symbols),
+      memories: Object.fromEntries(this.#memories),
+      nextVaddr: this.#nextVaddr,
+    };
+  }
+
+  change(change: Change): void {
+    this.apply(change);
+    this.#changes.push(change);
+  }
+
+  /** A change that somebody else has made. */
+  apply(change: Change): void {
+    if ('nextVaddr' in change) this.#nextVaddr = Math.max(this.#nextVaddr, change.nextVaddr);
+    else if ('symbol' in change) {
+      this.#symbols.set(change.symbol, change.vaddr);
+      if (change.memory) this.#memories.set(change.symbol, change.memory);
+    } else if (change.number === null) this.#fds.delete(change.fd);
+    else this.#fds.set(change.fd, change.number);
+  }
+
+  takeChanges(): readonly Change[] {
+    const changes = this.#changes;
+    this.#changes = [];
+    return changes;
+  }
+
+  /** Number of the fd a step names: by name, or as a plain number. */
+  fd(word: string): number {
+    return /^-?\d/.test(word) ? Number(word) : (this.#fds.get(word) ?? NO_FD);
+  }
+
+  fds(): Iterable<readonly [string, number]> {
+    return this.#fds;
+  }
+
+  symbol(name: string): number | undefined {
+    return this.#symbols.get(name);
+  }
+
+  memory(name: string): Memory | undefined {
+    return this.#memories.get(name);
+  }
+
+  get nextVaddr(): number {
+    return this.#nextVaddr;
+  }
+
+  /** execve: no address is mapped any more. The objects stay, by name. */
+  forgetVaddrs(): void {
+    this.#symbols.clear();
+  }
+}

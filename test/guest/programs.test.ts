@@ -104,8 +104,8 @@ describe('demo', () => {
     expect(stats.heartbeats).toBeGreaterThan(15);
     expect(stats.factorialsOk).toBeGreaterThan(50);
     expect(stats.dmaRoundTripsOk).toBeGreaterThan(50);
-    expect(stats.framesChecked).toBeGreaterThan(180);
-    expect(stats.interrupts).toBeGreaterThan(100);
+    expect(stats.framesChecked).toBeGreaterThan(90);
+    expect(stats.interrupts).toBeGreaterThan(50);
   });
 
   it('has checked every frame written when it has stopped, and powers off with status 0', () => {
@@ -124,8 +124,8 @@ describe('demo', () => {
     expect(machine.status).toBe(0);
   });
 
-  it('loses nothing in a pause of a second', () => {
-    const machine = started([CAPTURE, CAPTURE]).pauseFor(1000).runFor(300);
+  it('loses nothing in a pause of three seconds', () => {
+    const machine = started([CAPTURE, CAPTURE]).pauseFor(3000).runFor(300);
     machine.type('q');
     machine.runFor(100);
     expect(machine.report('final')).toMatchObject({ framesLost: 0, framesCorrupt: 0, interruptsLost: 0 });
@@ -133,7 +133,7 @@ describe('demo', () => {
   });
 
   it('reports the frames a longer pause has cost, and fails', () => {
-    const machine = started([CAPTURE]).pauseFor(4000).runFor(300);
+    const machine = started([CAPTURE]).pauseFor(8000).runFor(300);
     machine.type('q');
     machine.runFor(100);
     machine.type('x');
@@ -151,7 +151,7 @@ describe('demo', () => {
     machine.type('q');
     machine.runFor(100);
     expect(machine.report('final')).toMatchObject({ interrupts: 0, framesLost: 0, framesCorrupt: 0 });
-    expect(machine.report('final').framesChecked).toBeGreaterThan(450);
+    expect(machine.report('final').framesChecked).toBeGreaterThan(225);
   });
 
   it.each([

@@ -5,7 +5,7 @@ import { Baton, Unwind } from './baton.ts';
 import { type ActorAssignment, Control, LIBC, OUTCOME_RUNNING, OUTCOME_THREW } from './control.ts';
 import { ModelledClock, modelledLibc } from './modelled-globals.ts';
 import { ModelledMemory } from './modelled-memory.ts';
-import type { LibcModel, Scenario } from './scenario.ts';
+import type { ActorContext, LibcModel, Scenario } from './scenario.ts';
 
 type Bundle = (
   require: (name: string) => unknown,
@@ -62,7 +62,7 @@ export class Actor {
       (value): value is Scenario => (value as Partial<Scenario> | undefined)?.name === assignment.scenario,
     );
     if (!scenario) throw new Error(`${assignment.codeName} exports no scenario ${assignment.scenario}`);
-    const context = { name: assignment.actor, point: (label: string) => shared.effect(label) };
+    const context: ActorContext = { name: assignment.actor, effect: (label, act) => shared.effect(label, act) };
     const body = scenario.actors[assignment.actor]!;
     libc = scenario.libc?.(memory) ?? {};
     this.#run = () => body(memory, context);

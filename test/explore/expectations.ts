@@ -1,10 +1,10 @@
 /** What tests of protocols expect of the explorer. */
 import { expect } from 'vitest';
 import { type ExploreOptions, explore, type Failure, replay } from './explorer.ts';
-import type { Memory, Mutant, Scenario } from './scenario.ts';
+import type { Mutant, Scenario } from './scenario.ts';
 
 /** Every interleaving within the bound ends well; the report of the first that does not is the test's error. */
-export async function holds<M extends Memory>(scenario: Scenario<M>, options?: ExploreOptions): Promise<void> {
+export async function holds(scenario: Scenario, options?: ExploreOptions): Promise<void> {
   const { failure, executions, steps, seconds } = await explore(scenario, options);
   if (process.env.EXPLORE_STATS) {
     console.log(`${scenario.name}: ${executions} executions, ${steps} steps, ${seconds.toFixed(2)} s`);
@@ -13,8 +13,8 @@ export async function holds<M extends Memory>(scenario: Scenario<M>, options?: E
 }
 
 /** The explorer finds the seeded bug, and its replay string brings it back. */
-export async function findsMutant<M extends Memory>(
-  scenario: Scenario<M>,
+export async function findsMutant(
+  scenario: Scenario,
   mutant: Mutant,
   kind: Failure['kind'],
   options?: ExploreOptions,

@@ -3,13 +3,13 @@
  *
  * The model. Each actor of a scenario runs in a real thread. The protocol code is the product's own source, bundled at load with
  * nothing changed (but for a mutant's replacement) and evaluated as a function whose parameters shadow the globals `Atomics`,
- * `performance` and `process`; platform/libc.ts is replaced by the scenario's model. Each Atomics operation on one of the scenario's buffers, each libc
- * call and each context.point() is a step. Exactly one actor runs at a time: before a step it asks the scheduler, which runs in
+ * `performance` and `process`; platform/libc.ts is replaced by the scenario's model. Each Atomics operation and each plain access through a typed array on one of the scenario's buffers, each libc
+ * call and each context.effect() is a step. Exactly one actor runs at a time: before a step it asks the scheduler, which runs in
  * its own thread (baton.ts), so going on costs no thread switch; so runs are deterministic and a schedule is a list of picks.
  *
- * - Memory is sequentially consistent. All protocol words are seq_cst Atomics, as in the product; plain data is not a scheduling
- *   point: it is seen as of the surrounding steps. What the hardware or V8 might reorder between plain accesses is not explored,
- *   nor is tearing, except where the scenario puts a point() between the halves of an effect.
+ * - Memory is sequentially consistent. All protocol words are seq_cst Atomics, as in the product. Plain accesses are in program
+ *   order, an element or a whole set() at a time: data published too early is seen, what the processor or V8 might reorder between
+ *   plain accesses is not.
  * - `Atomics.wait` on a word with the expected value blocks until a modelled notify, first come first served. Time stands still but
  *   for time-outs, which fire as the scenario says (`timeouts`). With `never`, a lost wake-up is a deadlock.
  * - All interleavings with at most `preemptions` preemptions are enumerated depth first by re-execution, with 0 first, then 1, …, so
@@ -31,7 +31,7 @@ import { bundle } from './bundle.ts';
 import { Enumeration } from './enumeration.ts';
 import { Execution } from './execution.ts';
 import { renderFailure } from './report.ts';
-import { type Memory, type Mutant, type Scenario, scenarioPath } from './scenario.ts';
+import { type Mutant, type Scenario, scenarioPath } from './scenario.ts';
 import { decodeSchedule, encodeSchedule } from './schedule.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -68,10 +68,7 @@ export interface Exploration {
 const SLICE_MS = 100;
 
 /** Explores a scenario until the first failure, or to the end. EXPLORE_REPLAY runs one schedule instead. */
-export async function explore<M extends Memory>(
-  scenario: Scenario<M>,
-  options: ExploreOptions = {},
-): Promise<Exploration> {
+export async function explore(scenario: Scenario, options: ExploreOptions = {}): Promise<Exploration> {
   const wanted = process.env.EXPLORE_REPLAY;
   if (wanted?.startsWith(`${title(scenario, options)}:`)) return replay(scenario, wanted, options);
   return withExecution(scenario, options, async (execution) => {
@@ -93,11 +90,7 @@ export async function explore<M extends Memory>(
 }
 
 /** Runs the one schedule of a replay string. */
-export async function replay<M extends Memory>(
-  scenario: Scenario<M>,
-  text: string,
-  options: ExploreOptions = {},
-): Promise<Exploration> {
+export async function replay(scenario: Scenario, text: string, options: ExploreOptions = {}): Promise<Exploration> {
   const picks = decodeSchedule(text.slice(title(scenario, options).length + 1));
   return withExecution(scenario, options, async (execution) => {
     const failed = execution.run({ picks, preemptions: 0, random: 0 });
@@ -106,7 +99,7 @@ export async function replay<M extends Memory>(
   });
 }
 
-const title = <M extends Memory>(scenario: Scenario<M>, { mutant }: ExploreOptions): string =>
+const title = (scenario: Scenario, { mutant }: ExploreOptions): string =>
   mutant ? `${scenario.name}+${mutant.name}` : scenario.name;
 
 /** Every schedule within the bound; yields whether it failed. */
@@ -138,7 +131,7 @@ function* random(execution: Execution, { seed = 1, executions = 1000 }: ExploreO
 }
 
 /** The failure of the last execution, run again with a log: it must fail alike. */
-function describe<M extends Memory>(scenario: Scenario<M>, options: ExploreOptions, execution: Execution): Failure {
+function describe(scenario: Scenario, options: ExploreOptions, execution: Execution): Failure {
   const first = execution.failure()!;
   const schedule = encodeSchedule(execution.trace());
   execution.run({ picks: decodeSchedule(schedule), preemptions: 0, random: 0, logging: true });
@@ -163,12 +156,12 @@ function describe<M extends Memory>(scenario: Scenario<M>, options: ExploreOptio
   };
 }
 
-async function withExecution<M extends Memory>(
-  scenario: Scenario<M>,
+async function withExecution(
+  scenario: Scenario,
   options: ExploreOptions,
   act: (execution: Execution) => Promise<Exploration>,
 ): Promise<Exploration> {
-  const execution = new Execution(scenario as unknown as Scenario, options.maxSteps ?? 2000);
+  const execution = new Execution(scenario, options.maxSteps ?? 2000);
   const code = await bundle(scenarioPath(scenario), options.mutant);
   const workers: readonly Worker[] = await assign(execution.assignments(code));
   let result: Exploration;

@@ -47,16 +47,16 @@ function serve({ mailbox, device }: Words, context: ActorContext, work: () => vo
   const server = new MailboxServer(mailbox);
   const words = new Int32Array(device);
   const handler: MailboxHandler = {
-    read: (_region, offset) => {
-      context.point('register read');
-      words[READS]!++;
-      return { lo: offset + 1, hi: 0 };
-    },
-    write: (_region, offset, _size, lo) => {
-      context.point('register write');
-      assert.equal(lo, offset + 1, 'the value that was written');
-      words[WRITES]!++;
-    },
+    read: (_region, offset) =>
+      context.effect(`register ${offset} is read`, () => {
+        words[READS]!++;
+        return { lo: offset + 1, hi: 0 };
+      }),
+    write: (_region, offset, _size, lo) =>
+      context.effect(`register ${offset} is written`, () => {
+        assert.equal(lo, offset + 1, 'the value that was written');
+        words[WRITES]!++;
+      }),
   };
   for (;;) {
     const seen = server.doorbell();

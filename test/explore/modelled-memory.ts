@@ -44,6 +44,7 @@ export class ModelledMemory {
   readonly #names: readonly string[];
   readonly #numbers = new Map<ArrayBufferLike, number>();
   readonly #wordName: WordNames;
+  #inEffect = false;
   /** The typed arrays behind the actors' ones. */
   readonly #targets = new WeakMap<object, TypedArray>();
 
@@ -54,12 +55,18 @@ export class ModelledMemory {
     for (const [number, buffer] of Object.values(memory).entries()) this.#numbers.set(buffer, number);
   }
 
-  /** The step of an effect outside the buffers: ordered with every other such effect. */
-  effect(label: string): void {
+  /** An effect outside the buffers, in one step: ordered with every other such effect. What `act` does is no step of its own. */
+  effect<T>(label: string, act: () => T): T {
     const world = this.#names.length;
     this.#baton.before(world, 0, 1, true);
-    if (this.#baton.logging()) this.#baton.log(label);
-    this.#baton.after(world, 0, 1, true);
+    this.#inEffect = true;
+    try {
+      return act();
+    } finally {
+      this.#inEffect = false;
+      if (this.#baton.logging()) this.#baton.log(label);
+      this.#baton.after(world, 0, 1, true);
+    }
   }
 
   /** The actor's Atomics. */
@@ -120,7 +127,7 @@ export class ModelledMemory {
   }
 
   #span(array: TypedArray, index: number, length = 1): Span | undefined {
-    const buffer = this.#numbers.get(array.buffer);
+    const buffer = this.#inEffect ? undefined : this.#numbers.get(array.buffer);
     if (buffer === undefined) return undefined;
     const start = array.byteOffset + index * array.BYTES_PER_ELEMENT;
     const end = start + length * array.BYTES_PER_ELEMENT;
@@ -138,8 +145,8 @@ export class ModelledMemory {
   }
 
   #read(array: TypedArray, index: number): Value | undefined {
-    if (index >= array.length) return undefined;
-    const span = this.#span(array, index)!;
+    const span = index < array.length ? this.#span(array, index) : undefined;
+    if (!span) return array[index];
     this.#before(span, false);
     const value = array[index]!;
     if (this.#baton.logging()) this.#baton.log(`read ${this.#word(array, index)} → ${value}`);
@@ -148,10 +155,10 @@ export class ModelledMemory {
   }
 
   #write(array: TypedArray, index: number, value: Value): void {
-    if (index >= array.length) return;
-    const span = this.#span(array, index)!;
-    this.#before(span, true);
+    const span = index < array.length ? this.#span(array, index) : undefined;
+    if (span) this.#before(span, true);
     (array as { [at: number]: Value })[index] = value;
+    if (!span) return;
     if (this.#baton.logging()) this.#baton.log(`write ${this.#word(array, index)} ${value}`);
     this.#after(span, true);
   }
@@ -162,7 +169,8 @@ export class ModelledMemory {
     const given = args.map((arg) => this.#copied(arg));
     const write = WRITERS.has(name);
     const [start, length] = extent(array, name, given);
-    const span = this.#span(array, start, length)!;
+    const span = this.#span(array, start, length);
+    if (!span) return method.apply(array, given);
     this.#before(span, write);
     const result = method.apply(array, given);
     if (this.#baton.logging()) this.#baton.log(`${name} ${this.#range(array, start, length)}`);
@@ -174,7 +182,8 @@ export class ModelledMemory {
   #copied(arg: unknown): unknown {
     const target = typeof arg === 'object' && arg !== null ? this.#targets.get(arg) : undefined;
     if (!target) return arg;
-    const span = this.#span(target, 0, target.length)!;
+    const span = this.#span(target, 0, target.length);
+    if (!span) return target;
     this.#before(span, false);
     const copy = target.slice();
     if (this.#baton.logging()) this.#baton.log(`copy ${this.#range(target, 0, target.length)}`);

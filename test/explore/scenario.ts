@@ -11,8 +11,8 @@ export type Memory = Readonly<Record<string, SharedArrayBuffer>>;
 /** What an actor can ask of the explorer. */
 export interface ActorContext {
   readonly name: string;
-  /** A scheduling point that is no Atomics operation: an effect outside shared words, such as the copy of a transaction. */
-  point(label: string): void;
+  /** One step that is no access to a shared word: an effect such as a register's. What `act` does is not a step of its own. */
+  effect<T>(label: string, act: () => T): T;
 }
 
 /** libc functions as the scenario models them; each call is a scheduling point and then runs in one step. */
@@ -44,12 +44,12 @@ export interface Scenario<M extends Memory = Memory> {
   readonly names?: (buffer: string, word: number) => string | undefined;
 }
 
-/** Checks a scenario's shape and gives it back with its type inferred. */
-export function defineScenario<M extends Memory>(scenario: Scenario<M>): Scenario<M> {
+/** A scenario with the names of its buffers checked, and then forgotten: the explorer knows any number of buffers. */
+export function defineScenario<M extends Memory>(scenario: Scenario<M>): Scenario {
   const actors = Object.keys(scenario.actors);
   if (actors.length === 0 || actors.length > 8)
     throw new Error(`${scenario.name}: 1 to 8 actors, not ${actors.length}`);
-  return scenario;
+  return scenario as unknown as Scenario;
 }
 
 /** A seeded bug: a replacement in one source file, made as it is loaded into the actors' threads. */

@@ -1,0 +1,69 @@
+import { afterAll, describe, it } from 'vitest';
+import { stopActors } from './actors.ts';
+import { findsMutant, holds } from './expectations.ts';
+import { intxHandOver, intxLevel, intxOnce, msiHandOver } from './interrupts.scenario.ts';
+import type { Mutant } from './scenario.ts';
+
+afterAll(stopActors);
+
+const file = 'iommu/hardware/interrupts.ts';
+
+const mutants = {
+  closedBeforeTheFence: {
+    name: 'closed-before-the-fence',
+    file: 'iommu/kernel/vfio/pci/msi.ts',
+    find: '    if (!old) return;\n    this.#fabric.fence();\n    old.close();\n',
+    replace: '    if (!old) return;\n    old.close();\n    this.#fabric.fence();\n',
+  },
+  fenceBeforeTheRoute: {
+    name: 'fence-before-the-route',
+    file: 'iommu/kernel/vfio/pci/msi.ts',
+    find: '    this.#fabric.doorbells.setEventfd(this.#base + i, trigger?.fd ?? -1);\n    if (!old) return;\n    this.#fabric.fence();\n',
+    replace:
+      '    if (old) this.#fabric.fence();\n    this.#fabric.doorbells.setEventfd(this.#base + i, trigger?.fd ?? -1);\n    if (!old) return;\n',
+  },
+  signallingNotSaid: {
+    name: 'signalling-not-said',
+    file,
+    find: 'Atomics.store(words, Line.word.signalling, 1);',
+    replace: 'Atomics.store(words, Line.word.signalling, 0);',
+  },
+  noWakeUpWhenSignalled: {
+    name: 'no-wake-up-when-signalled',
+    file,
+    find: '    Atomics.notify(words, Line.word.signalling);\n',
+    replace: '',
+  },
+  unmaskWithoutALook: {
+    name: 'unmask-without-a-look',
+    file,
+    find: 'Atomics.store(this.#words, Line.word.masked, 0); // pairs with the exchange in #deliver\n    this.#deliver();',
+    replace: 'Atomics.store(this.#words, Line.word.masked, 0);',
+  },
+  maskIsNoExchange: {
+    name: 'mask-is-no-exchange',
+    file,
+    find: 'if (Atomics.compareExchange(words, Line.word.masked, 0, 1) !== 0) return;',
+    replace: 'if (Atomics.load(words, Line.word.masked) !== 0) return;\n    Atomics.store(words, Line.word.masked, 1);',
+  },
+} as const satisfies Record<string, Mutant>;
+
+describe('interrupts', () => {
+  it('never write an eventfd of an MSI that was closed, and lose no MSI', () => holds(msiHandOver));
+  it('never write an eventfd of INTx that was closed', () => holds(intxHandOver, { preemptions: 3 }));
+  it('tell of a level that is up and unmasked, once per mask', () => holds(intxLevel, { preemptions: 3 }));
+  it('are signalled once when two threads find the level', () => holds(intxOnce, { preemptions: 4 }));
+});
+
+describe('seeded bugs of interrupts', () => {
+  it.each([
+    { mutant: mutants.closedBeforeTheFence, scenario: msiHandOver, kind: 'threw' },
+    { mutant: mutants.fenceBeforeTheRoute, scenario: msiHandOver, kind: 'threw' },
+    { mutant: mutants.signallingNotSaid, scenario: intxHandOver, kind: 'threw' },
+    { mutant: mutants.noWakeUpWhenSignalled, scenario: intxHandOver, kind: 'deadlock' },
+    { mutant: mutants.unmaskWithoutALook, scenario: intxLevel, kind: 'check' },
+    { mutant: mutants.maskIsNoExchange, scenario: intxOnce, kind: 'check' },
+  ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, kind }) =>
+    findsMutant(scenario, mutant, kind),
+  );
+});

@@ -1,0 +1,118 @@
+/** A vfio-pci device over a FakeFunction, and a caller in this very process. */
+import { createPortCounters } from '../../../../../iommu/hardware/counters.ts';
+import {
+  createDoorbellTable,
+  createIntxLine,
+  DoorbellTable,
+  IntxLine,
+} from '../../../../../iommu/hardware/interrupts.ts';
+import { createTimeline } from '../../../../../iommu/hardware/timeline.ts';
+import type { Caller, FileOperations } from '../../../../../iommu/kernel/open-file.ts';
+import { type ProfileName, profileOf } from '../../../../../iommu/kernel/profile.ts';
+import { UserArg } from '../../../../../iommu/kernel/user-arg.ts';
+import { PciDevice } from '../../../../../iommu/kernel/vfio/pci/device.ts';
+import { VectorAllocator } from '../../../../../iommu/kernel/vfio/pci/vector-allocator.ts';
+import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../../iommu/kernel/vfio/uapi.ts';
+import { ebadf, einval, SysError } from '../../../../../platform/errno.ts';
+import { dup } from '../../../../../platform/libc.ts';
+import { viewOf } from '../../../../../platform/struct.ts';
+import type { FakeFunction } from './fake-function.ts';
+
+/** Any number that stands for a fd of another kind. */
+export const NOT_AN_EVENTFD = 0;
+export const NOT_OPEN = 9999;
+
+const caller = {
+  eventfd(fd: number): number {
+    if (fd === NOT_OPEN || fd < 0) throw ebadf(`fd ${fd}`);
+    if (fd === NOT_AN_EVENTFD) throw einval(`fd ${fd}`);
+    return dup(fd);
+  },
+} as unknown as Caller;
+
+export class FakeDevice {
+  readonly device: PciDevice;
+  readonly doorbells: DoorbellTable;
+  readonly vectors = new VectorAllocator(64);
+  readonly line: IntxLine;
+  fences = 0;
+  file: FileOperations;
+
+  constructor(pci: FakeFunction, profile: ProfileName = '6.12') {
+    const interrupts = createDoorbellTable();
+    const intx = createIntxLine();
+    this.doorbells = new DoorbellTable(interrupts);
+    this.line = new IntxLine(intx);
+    const shared = { counters: createPortCounters(), timeline: createTimeline(), mailbox: new SharedArrayBuffer(0) };
+    const fn = { bdf: 0x10, name: 'fake', intx, unit: 0, ...shared };
+    const fabric = {
+      doorbells: this.doorbells,
+      vectors: this.vectors,
+      doorbellIova: 0xfee0_0000,
+      fence: () => {
+        this.fences++;
+      },
+    };
+    this.device = new PciDevice({ fn, pci, fabric, profile: profileOf(profile) });
+    this.file = this.device.open(() => undefined);
+  }
+
+  close(): void {
+    this.file.release();
+  }
+
+  reopen(): void {
+    this.close();
+    this.file = this.device.open(() => undefined);
+  }
+
+  /** The return value, or '-ERRNO'; bytes are written back into `arg`. */
+  async ioctl(nr: number, arg: number | Uint8Array): Promise<number | string> {
+    const user = new UserArg(arg);
+    try {
+      return await this.file.ioctl(nr, user, caller);
+    } catch (error) {
+      if (error instanceof SysError) return `-${error.code}`;
+      throw error;
+    } finally {
+      const out = user.output();
+      if (out && typeof arg !== 'number') arg.set(out);
+    }
+  }
+
+  setIrqs(
+    index: number,
+    flags: number,
+    fields: { start?: number; count?: number; data?: readonly number[] },
+  ): Promise<number | string> {
+    const { start = 0, count = fields.data?.length ?? 0, data = [] } = fields;
+    const isBool = (flags & 2) !== 0;
+    const argsz = IrqSet.size + data.length * (isBool ? 1 : 4);
+    const arg = IrqSet.bytes({ argsz, flags, index, start, count }, argsz);
+    const view = viewOf(arg);
+    data.forEach((value, i) => {
+      if (isBool) view.setUint8(IrqSet.size + i, value);
+      else view.setInt32(IrqSet.size + 4 * i, value, true);
+    });
+    return this.ioctl(VFIO_DEVICE_SET_IRQS, arg);
+  }
+
+  /** Hex digits of a read in region `index`, or '-ERRNO'. */
+  read(index: number, at: number, length: number): string {
+    return attempt(() => Buffer.from(this.file.pread!((BigInt(index) << 40n) + BigInt(at), length)).toString('hex'));
+  }
+
+  write(index: number, at: number, hex: string): number | string {
+    const data = new Uint8Array(Buffer.from(hex, 'hex'));
+    return attempt(() => this.file.pwrite!((BigInt(index) << 40n) + BigInt(at), data));
+  }
+}
+
+function attempt<T>(run: () => T): T | string {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof SysError) return `-${error.code}`;
+    throw error;
+  }
+}

@@ -1,0 +1,140 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { errnoOf, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
+import { FakeProcess } from './machine.ts';
+
+const PAGE = 4096;
+
+let container: TestContainer;
+let vaddr: number;
+
+function start(options: ConstructorParameters<typeof TestContainer>[0] = {}): void {
+  container = new TestContainer(options);
+  vaddr = container.memory(64 * PAGE);
+}
+beforeEach(() => start());
+afterEach(() => container.close());
+
+const locked = (process = container.process): number => process.mm.lockedVm;
+
+/** An unprivileged process that may lock so many pages. */
+function limit(pages: number, process = container.process): void {
+  process.ipcLock = false;
+  process.memlockPages = pages;
+}
+
+/** execve, and the same memory at a new vaddr. */
+function exec(): number {
+  const [vma] = container.process.space.vmas;
+  container.process.exec();
+  return container.process.space.map(vma!.object);
+}
+
+describe('RLIMIT_MEMLOCK (ACC-3)', () => {
+  it('is met exactly, and one page more is ENOMEM with nothing charged', () => {
+    limit(8);
+    expect(errnoOf(() => container.map(0, 9 * PAGE, vaddr))).toBe('ENOMEM');
+    expect(locked()).toBe(0);
+    expect(errnoOf(() => container.map(0, 8 * PAGE, vaddr))).toBe('ok');
+    expect(errnoOf(() => container.map(8 * PAGE, PAGE, vaddr))).toBe('ENOMEM');
+    container.unmapAll();
+    expect(locked()).toBe(0);
+    expect(container.machine.pinner.pinnedPages).toBe(0);
+  });
+
+  it('the same page mapped twice counts twice', () => {
+    container.map(0, PAGE, vaddr);
+    container.map(PAGE, PAGE, vaddr);
+    expect(locked()).toBe(2);
+  });
+
+  it('CAP_IPC_LOCK is above it, as it was when the entry was mapped (MAP-15)', () => {
+    limit(0);
+    container.process.ipcLock = true;
+    expect(errnoOf(() => container.map(0, 8 * PAGE, vaddr))).toBe('ok');
+    expect(locked()).toBe(8);
+  });
+
+  it('a hole found before the limit is EFAULT, the limit before the hole ENOMEM', () => {
+    container.process.space.unmap(vaddr + 4 * PAGE, PAGE);
+    limit(4);
+    expect(errnoOf(() => container.map(0, 8 * PAGE, vaddr))).toBe('EFAULT');
+    limit(3);
+    expect(errnoOf(() => container.map(0, 8 * PAGE, vaddr))).toBe('ENOMEM');
+    expect(locked()).toBe(0);
+  });
+});
+
+describe('exec update, 6.3+ (ACC-6)', () => {
+  it('the charge moves with each MAP VADDR; the dead address space is not touched', () => {
+    container.map(0, 16 * PAGE, vaddr);
+    container.map(0x100000, 4 * PAGE, vaddr);
+    container.unmap(0, 0, 2 | UNMAP_VADDR);
+    const oldMm = container.process.mm;
+    const fresh = exec();
+    expect(locked()).toBe(0);
+    container.map(0, 16 * PAGE, fresh, VADDR);
+    expect(locked()).toBe(16);
+    container.map(0x100000, 4 * PAGE, fresh, VADDR);
+    expect([locked(), oldMm.lockedVm]).toEqual([20, 20]);
+    container.unmapAll();
+    expect(locked()).toBe(0);
+  });
+
+  it('RACE-37: ENOMEM leaves the entry invalid, and a retry works', () => {
+    container.map(0, 16 * PAGE, vaddr);
+    container.unmap(0, 16 * PAGE, UNMAP_VADDR);
+    const fresh = exec();
+    limit(15);
+    expect(errnoOf(() => container.map(0, 16 * PAGE, fresh, VADDR))).toBe('ENOMEM');
+    expect([locked(), container.type1.stats.invalidVaddrs]).toEqual([0, 1]);
+    limit(16);
+    expect(errnoOf(() => container.map(0, 16 * PAGE, fresh, VADDR))).toBe('ok');
+    expect([locked(), container.type1.stats.invalidVaddrs]).toEqual([16, 0]);
+  });
+
+  it('by another process it takes the charge from the first, which is alive', () => {
+    container.map(0, 16 * PAGE, vaddr);
+    container.unmap(0, 16 * PAGE, UNMAP_VADDR);
+    const child = new FakeProcess(101);
+    container.map(0, 16 * PAGE, vaddr, VADDR, child);
+    expect([locked(), locked(child)]).toEqual([0, 16]);
+    container.unmapAll();
+    expect(locked(child)).toBe(0);
+  });
+
+  it('RACE-4: an unmap after exec uncharges nobody', () => {
+    container.map(0, 16 * PAGE, vaddr);
+    exec();
+    expect(container.unmapAll()).toBe(0x10000n);
+    expect(locked()).toBe(0);
+  });
+});
+
+describe('exec update, 5.12 (ACC-5)', () => {
+  beforeEach(() => start({ profile: '5.12' }));
+
+  it('MAP VADDR moves no charge', () => {
+    container.map(0, 16 * PAGE, vaddr);
+    container.unmap(0, 16 * PAGE, UNMAP_VADDR);
+    const fresh = exec();
+    container.map(0, 16 * PAGE, fresh, VADDR);
+    expect(locked()).toBe(0);
+  });
+
+  it('RACE-4: an unmap after exec uncharges the new image, and no unprivileged MAP succeeds any more', () => {
+    container.map(0, 16 * PAGE, vaddr);
+    const fresh = exec();
+    container.unmapAll();
+    expect(locked()).toBe(-16); // unsigned: 2^64 − 16
+    limit(1000);
+    expect(errnoOf(() => container.map(0, PAGE, fresh))).toBe('ENOMEM');
+    container.process.ipcLock = true;
+    expect(errnoOf(() => container.map(0, PAGE, fresh))).toBe('ok');
+  });
+});
+
+it('the mapper has exited: unmap by another process succeeds and charges nobody (UNM-9, ACC-8)', () => {
+  container.map(0, 16 * PAGE, vaddr);
+  container.process.exit();
+  expect(container.unmap(0, 16 * PAGE, 0, new FakeProcess(101))).toBe(0x10000n);
+});

@@ -1,0 +1,195 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { createPortCounters } from '../../../../iommu/hardware/counters.ts';
+import { DmaPort } from '../../../../iommu/hardware/port.ts';
+import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
+import { createUnit } from '../../../../iommu/hardware/unit-memory.ts';
+import { IommuDriver, type IommuDriverOptions } from '../../../../iommu/kernel/driver/driver.ts';
+import { errnoOf, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
+
+const PAGE = 4096;
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+
+let container: TestContainer;
+afterEach(() => container.close());
+
+/** A second IOMMU unit on the machine, another domain for whoever is behind it. */
+function secondUnit(options: Partial<IommuDriverOptions> = {}, start = 10 * GIB) {
+  const { physical } = container.machine.board;
+  physical.attach({ kind: 'ram', start, size: MIB, buffer: new SharedArrayBuffer(MIB) });
+  const unit = createUnit({ agents: 1 });
+  const driver = new IommuDriver({
+    unit: new IommuUnit(unit, physical, () => {}),
+    physical,
+    kernelRam: { start, size: MIB },
+    doorbell: { start: 2 * GIB, size: PAGE },
+    ...options,
+  });
+  const group = container.group(2, [0x30], driver);
+  const port = new DmaPort({ unit, agent: 0, did: 0x30, physical, wire: () => {}, counters: createPortCounters() });
+  const reaches = (iova: number): boolean => {
+    const done = port.write(iova / PAGE, 0, Uint8Array.of(1));
+    port.idle();
+    return done === 1;
+  };
+  return { driver, group, reaches };
+}
+
+const attach = (group: Parameters<TestContainer['type1']['attachGroup']>[0]) => () =>
+  container.type1.attachGroup(group, container.process.task());
+
+describe('attach', () => {
+  it('ATT-1: a group twice is EINVAL', () => {
+    container = new TestContainer();
+    expect(errnoOf(attach(container.realGroup))).toBe('EINVAL');
+  });
+
+  it('ATT-2: a group behind the same unit joins its domain: nothing is pinned or written again', () => {
+    container = new TestContainer();
+    container.map(0, 4 * PAGE, container.memory(4 * PAGE));
+    const { pteWrites } = container.machine.driver;
+    container.type1.attachGroup(container.group(2, [0x30]), container.process.task());
+    expect(container.machine.driver.pteWrites).toBe(pteWrites);
+    expect(container.machine.pinner.pinnedPages).toBe(4);
+    expect(container.reaches(PAGE, 0x30)).toBe(true);
+  });
+
+  it('ATT-3: a group behind another unit gets a domain with all mappings, of the same pins', () => {
+    container = new TestContainer();
+    container.map(0, 4 * PAGE, container.memory(4 * PAGE));
+    const { group, reaches } = secondUnit();
+    expect(reaches(PAGE)).toBe(false);
+    attach(group)();
+    expect([reaches(PAGE), reaches(4 * PAGE)]).toEqual([true, false]);
+    expect([container.machine.pinner.pinnedPages, container.process.mm.lockedVm]).toEqual([4, 4]);
+    container.map(0x10000, PAGE, container.memory(PAGE));
+    expect([reaches(0x10000), container.reaches(0x10000)]).toEqual([true, true]);
+    container.unmapAll();
+    expect([reaches(PAGE), container.reaches(PAGE)]).toEqual([false, false]);
+  });
+
+  it('ATT-3: the first real group pins and charges what an emulated-only container had mapped', () => {
+    container = new TestContainer({ real: false });
+    attach(container.emulatedGroup)();
+    container.map(0, 4 * PAGE, container.memory(4 * PAGE));
+    expect(container.process.mm.lockedVm).toBe(0);
+    attach(container.realGroup)();
+    expect([container.process.mm.lockedVm, container.machine.pinner.pinnedPages]).toEqual([4, 4]);
+    expect(container.reaches(0)).toBe(true);
+  });
+
+  it('ATT-3: a replay that fails leaves the group out and everything as it was', () => {
+    container = new TestContainer({ real: false });
+    attach(container.emulatedGroup)();
+    container.process.ipcLock = false;
+    container.process.memlockPages = 5;
+    container.map(0, 2 * PAGE, container.memory(2 * PAGE));
+    container.map(0x10000, 4 * PAGE, container.memory(4 * PAGE));
+    const free = container.machine.driver.nrFreePages;
+    expect(errnoOf(attach(container.realGroup))).toBe('ENOMEM');
+    expect([container.process.mm.lockedVm, container.machine.pinner.pinnedPages]).toEqual([0, 0]);
+    expect(container.machine.driver.nrFreePages).toBeGreaterThanOrEqual(free - 2); // the directory's tables stay
+    container.process.memlockPages = 6;
+    expect(errnoOf(attach(container.realGroup))).toBe('ok');
+  });
+
+  it.each([
+    ['6.12', 'EFAULT'],
+    ['7.2', 'ERANGE'],
+  ] as const)('ATT-1: an entry beyond the aperture of the first real group: %s %s', (profile, code) => {
+    container = new TestContainer({ real: false, profile });
+    attach(container.emulatedGroup)();
+    container.map(2 ** 40, PAGE, container.memory(PAGE));
+    expect(errnoOf(attach(container.realGroup))).toBe(code);
+  });
+
+  it('ATT-1: an entry outside the narrower aperture of a second unit, or in the MSI window, is EINVAL', () => {
+    container = new TestContainer();
+    container.map(2 ** 33, PAGE, container.memory(PAGE));
+    const { group } = secondUnit({ apertureBits: 32 });
+    expect(errnoOf(attach(group))).toBe('EINVAL');
+    container.unmapAll();
+    expect(errnoOf(attach(group))).toBe('ok');
+    container.close();
+
+    container = new TestContainer({ real: false });
+    attach(container.emulatedGroup)();
+    container.map(0xfee01000, PAGE, container.memory(PAGE));
+    expect(errnoOf(attach(container.realGroup))).toBe('EINVAL');
+  });
+
+  it('ST-1, ATT-6: page sizes and valid iovas are those that all domains share', () => {
+    container = new TestContainer();
+    attach(secondUnit({ apertureBits: 36, maxPgshift: 21 }).group)();
+    const view = new DataView(container.info(256).buffer);
+    expect(view.getBigUint64(8, true)).toBe(0x20_1000n);
+    expect(view.getBigUint64(72 + 16 + 24, true)).toBe(0xf_ffff_ffffn);
+    const vaddr = container.memory(PAGE);
+    expect(errnoOf(() => container.map(2 ** 36, PAGE, vaddr))).toBe('EINVAL');
+  });
+
+  it('ATT-8: they widen again when the group leaves, and its device faults', () => {
+    container = new TestContainer();
+    const { group, reaches, driver } = secondUnit({ apertureBits: 36, maxPgshift: 21 });
+    attach(group)();
+    container.map(0, PAGE, container.memory(PAGE));
+    expect(reaches(0)).toBe(true);
+    container.type1.detachGroup(group);
+    expect([reaches(0), container.reaches(0)]).toEqual([false, true]);
+    expect(driver.drainFaults().at(-1)?.did).toBe(0x30);
+    const view = new DataView(container.info(256).buffer);
+    expect(view.getBigUint64(8, true)).toBe(0x4020_1000n);
+    expect(errnoOf(() => container.map(2 ** 36, PAGE, container.memory(PAGE)))).toBe('ok');
+  });
+
+  it('ATT-8: with the last group all mappings, pins and charges go', () => {
+    container = new TestContainer();
+    container.map(0, 4 * PAGE, container.memory(4 * PAGE));
+    container.type1.detachGroup(container.realGroup);
+    expect(container.type1.stats.mappings).toBe(0);
+    expect([container.process.mm.lockedVm, container.machine.pinner.pinnedPages]).toEqual([0, 0]);
+    expect(container.reaches(0)).toBe(false);
+  });
+
+  it('ATT-1: without interrupt remapping EPERM, unless allow_unsafe_interrupts', () => {
+    const parameters = { dmaEntryLimit: 10, allowUnsafeInterrupts: false };
+    container = new TestContainer({ real: false, parameters });
+    Object.assign(container.machine.driver, { isolatedMsi: false });
+    expect(errnoOf(attach(container.realGroup))).toBe('EPERM');
+    parameters.allowUnsafeInterrupts = true;
+    expect(errnoOf(attach(container.realGroup))).toBe('ok');
+  });
+
+  it('CORE-3: a nesting container takes no group of an IOMMU that cannot nest', () => {
+    container = new TestContainer({ real: false });
+    Object.assign(container, { type1: container.open(6) });
+    expect(errnoOf(attach(container.realGroup))).toBe('EINVAL');
+  });
+
+  it('VAD-15: refused while a vaddr is invalid, in 6.3+', () => {
+    container = new TestContainer();
+    const vaddr = container.memory(PAGE);
+    container.map(0, PAGE, vaddr);
+    container.unmap(0, PAGE, UNMAP_VADDR);
+    expect(errnoOf(attach(container.group(2, [0x30])))).toBe('EBUSY');
+    expect(errnoOf(attach(container.emulatedGroup))).toBe('EBUSY');
+    container.map(0, PAGE, vaddr, VADDR);
+    expect(errnoOf(attach(container.group(2, [0x30])))).toBe('ok');
+  });
+});
+
+it('an error in the second domain undoes the first (IOM-2)', () => {
+  container = new TestContainer();
+  const { group, driver, reaches } = secondUnit();
+  attach(group)();
+  const vaddr = container.memory(4 * MIB);
+  // The second unit has 1 MiB for tables: 256 pages, some in use. 4 KiB leaves 2 MiB apart need a table each.
+  let code = 'ok';
+  for (let i = 0; code === 'ok'; i++) code = errnoOf(() => container.map(i * 2 * MIB, PAGE, vaddr, RW));
+  expect(code).toBe('ENOMEM');
+  const { mappings } = container.type1.stats;
+  expect([container.reaches(mappings * 2 * MIB), reaches(mappings * 2 * MIB)]).toEqual([false, false]);
+  expect([container.process.mm.lockedVm, container.machine.pinner.pinnedPages]).toEqual([mappings, mappings]);
+  container.unmapAll();
+  expect(driver.nrFreePages).toBeGreaterThan(240);
+});

@@ -101,12 +101,18 @@ export class Vm {
     await this.#run();
   }
 
-  /** The interrupt worker, where there are interrupts; an update's new image starts it when the guest already runs. */
+  /** The interrupt worker, where there are devices; an update's new image starts it when the guest already runs. */
   startInterrupts(): void {
-    if (this.routes.count === 0) return;
-    this.#interrupts = new InterruptThread(this.parts.vcpu.shared);
-    this.#interrupts.onParked(() => this.#onParked?.resolve());
-    this.#interrupts.onCrash((error) => this.#ending.reject(error));
+    const { vcpu, host } = this.parts;
+    if (!host) return;
+    this.#interrupts = new InterruptThread(vcpu.shared, host.container.fd);
+    this.#interrupts.listen(
+      ({ kind }) => {
+        if (kind === 'parked') this.#onParked?.resolve();
+        else this.#ending.reject(eio(`the host at ${host.client.socketPath} is gone`));
+      },
+      (error) => this.#ending.reject(error),
+    );
     if (this.#runState === 'running') this.#interrupts.request(REQUEST_RUN);
   }
 

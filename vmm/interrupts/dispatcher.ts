@@ -4,7 +4,7 @@
  * It sleeps in poll(2), woken by a device's interrupt or by main through `kick`, at the latest after a second; or, parked, on
  * the `dispatch` word. What pends in an eventfd while nobody reads waits there: that is how interrupts survive an exec.
  */
-import { eventfdRead, POLLIN, poll } from '../../platform/libc.ts';
+import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../platform/libc.ts';
 import { ControlBlock, REQUEST_EXIT, REQUEST_STOP, wakeVcpu } from '../machine/control-block.ts';
 import { Imsic } from '../machine/imsic.ts';
 import { InterruptRoutes } from '../machine/interrupt-routes.ts';
@@ -17,17 +17,19 @@ export class InterruptDispatcher {
   readonly #imsic: Imsic;
   readonly #routes: InterruptRoutes;
   readonly #kick: number;
+  readonly #hostFile: number;
   readonly #tell: (message: InterruptMessage) => void;
 
-  constructor({ shared, kick }: InterruptInput, tell: (message: InterruptMessage) => void) {
+  constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
     this.#control = new Int32Array(shared.control);
     this.#imsic = new Imsic(shared.imsic, this.#control, ControlBlock.word.lines);
     this.#routes = new InterruptRoutes(shared.routes);
     this.#kick = kick;
+    this.#hostFile = hostFile;
     this.#tell = tell;
   }
 
-  /** Returns when main requests EXIT. */
+  /** Returns when main requests EXIT, or when the host is gone. */
   run(): void {
     const { dispatch } = ControlBlock.word;
     for (;;) {
@@ -36,18 +38,23 @@ export class InterruptDispatcher {
       if (request === REQUEST_STOP) {
         this.#tell({ kind: 'parked' });
         Atomics.wait(this.#control, dispatch, REQUEST_STOP);
-      } else {
-        this.#waitAndDeliver();
+      } else if (!this.#waitAndDeliver()) {
+        this.#tell({ kind: 'host-gone' });
+        return;
       }
     }
   }
 
-  #waitAndDeliver(): void {
-    const fds = [{ fd: this.#kick, events: POLLIN }];
+  /** False when the host is gone. */
+  #waitAndDeliver(): boolean {
+    const fds = [
+      { fd: this.#kick, events: POLLIN },
+      { fd: this.#hostFile, events: POLLRDHUP },
+    ];
     for (let route = 0; route < this.#routes.count; route++) {
       fds.push({ fd: this.#routes.eventfd(route), events: POLLIN });
     }
-    const [kicked, ...ready] = poll(fds, LONGEST_WAIT_MS) ?? [];
+    const [kicked, hungUp, ...ready] = poll(fds, LONGEST_WAIT_MS) ?? [];
     if (kicked) eventfdRead(this.#kick);
     let delivered = false;
     ready.forEach((revents, route) => {
@@ -58,5 +65,6 @@ export class InterruptDispatcher {
       delivered = true;
     });
     if (delivered) wakeVcpu(this.#control);
+    return !hungUp;
   }
 }

@@ -5,9 +5,12 @@ export interface InterruptInput {
   readonly shared: VmShared;
   /** Main signals it after it changed the `dispatch` word. */
   readonly kick: number;
+  /** An open file of the host, on which nothing is ever sent: it hangs up when the host ends. */
+  readonly hostFile: number;
 }
 
-/** It has taken nothing from an eventfd that is not pending in the interrupt file, and takes nothing more until it runs again. */
-export interface InterruptMessage {
-  readonly kind: 'parked';
-}
+export type InterruptMessage =
+  /** It has taken nothing from an eventfd that is not pending in the interrupt file, and takes nothing until it runs again. */
+  | { readonly kind: 'parked' }
+  /** The host has ended, and with it every device. */
+  | { readonly kind: 'host-gone' };

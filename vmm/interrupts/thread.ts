@@ -13,28 +13,20 @@ export class InterruptThread {
   readonly #worker: Worker;
 
   /** Starts it; it obeys the `dispatch` word from the start. */
-  constructor(shared: VmShared) {
+  constructor(shared: VmShared, hostFile: number) {
     this.#control = new Int32Array(shared.control);
-    this.#worker = startWorker<InterruptInput>(
-      'vmm/interrupts/worker',
-      { shared, kick: this.#kick },
-      { name: 'interrupts' },
-    );
+    const input: InterruptInput = { shared, kick: this.#kick, hostFile };
+    this.#worker = startWorker('vmm/interrupts/worker', input, { name: 'interrupts' });
   }
 
-  request(request: number): void {
-    Atomics.store(this.#control, ControlBlock.word.dispatch, request); // pairs with the load in InterruptDispatcher.run
+  request(what: number): void {
+    Atomics.store(this.#control, ControlBlock.word.dispatch, what); // pairs with the load in InterruptDispatcher.run
     Atomics.notify(this.#control, ControlBlock.word.dispatch);
     eventfdSignal(this.#kick);
   }
 
-  onParked(listener: () => void): void {
-    this.#worker.on('message', (message: InterruptMessage) => {
-      if (message.kind === 'parked') listener();
-    });
-  }
-
-  onCrash(listener: (error: Error) => void): void {
-    this.#worker.on('error', listener);
+  listen(onMessage: (message: InterruptMessage) => void, onCrash: (error: Error) => void): void {
+    this.#worker.on('message', onMessage);
+    this.#worker.on('error', onCrash);
   }
 }

@@ -48,7 +48,7 @@ export async function takeOver(stateFd: number, vcpu: VcpuThread, firstLine: num
     ram: ram.buffer,
     entry,
     devices: sections.vfio.devices.map(({ description }) => description),
-    state: sections,
+    state: { vcpu: sections.vcpu, hart: sections.hart, clint: sections.clint, uart: sections.uart, pci: sections.pci },
     ...(host.host ? { channel: connectTask(host.host.client.socketPath) } : {}),
   });
   host.host?.container.updateVaddrs(ram.vaddr);

@@ -56,6 +56,7 @@ export interface Sections extends MachineState {
 const KNOWN: Readonly<Record<keyof Sections, number>> = {
   vm: 1,
   ram: 1,
+  vcpu: 1,
   hart: 1,
   clint: 1,
   uart: 1,

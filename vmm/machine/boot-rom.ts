@@ -26,11 +26,11 @@ export const deviceTreeGpa = (ramSize: number): number =>
 /** The ROM's contents for a guest that starts at `entry`; a store to it is ignored. */
 export function bootRom(entry: number, deviceTree: number): MmioDevice {
   const view = new DataView(new ArrayBuffer(MROM.size));
-  CODE.forEach((word, i) => view.setUint32(4 * i, word, true));
+  for (const [i, word] of CODE.entries()) view.setUint32(4 * i, word, true);
   view.setBigUint64(0x18, BigInt(entry), true);
   view.setBigUint64(0x20, BigInt(deviceTree), true);
   const info = [FW_DYNAMIC_MAGIC, FW_DYNAMIC_VERSION, 0, FW_DYNAMIC_NEXT_MODE_S, 0, 0];
-  info.forEach((word, i) => view.setBigUint64(0x28 + 8 * i, BigInt(word), true));
+  for (const [i, word] of info.entries()) view.setBigUint64(0x28 + 8 * i, BigInt(word), true);
   return {
     maxAccess: 8,
     load: (offset, size) => read(view, offset, size),

@@ -33,10 +33,18 @@ export interface MachineOptions {
 
 /** What the vCPU thread owns of the machine's state, by section name. The interrupt file is saved by main. */
 export interface MachineState {
+  readonly vcpu: VcpuState;
   readonly hart: HartState;
   readonly clint: ClintState;
   readonly uart: UartState;
   readonly pci: PciState;
+}
+
+/** What a vCPU counts beside the hart's own counters. */
+export interface VcpuState {
+  readonly version: 1;
+  /** Accesses outside RAM. */
+  readonly exits: number;
 }
 
 export interface PciState {
@@ -97,6 +105,7 @@ export class Machine {
 
   save(): MachineState {
     return {
+      vcpu: { version: 1, exits: this.bus.accesses },
       hart: this.hart.save(),
       clint: this.clint.save(),
       uart: this.uart.save(),
@@ -106,6 +115,7 @@ export class Machine {
 
   /** The functions were made with their state. */
   restore(state: Omit<MachineState, 'pci'>): void {
+    this.bus.accesses = state.vcpu.exits;
     this.hart.restore(state.hart);
     this.clint.restore(state.clint);
     this.uart.restore(state.uart);

@@ -5,8 +5,19 @@
  * One client per thread. Files may be opened by one thread and used by another.
  */
 import { type ControlCall, DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/kernel/wire.ts';
-import { allowPtraceBy, close as closeFd, connectUnix, gettid, peerCredentials } from '../../platform/libc.ts';
+import {
+  allowPtraceBy,
+  close as closeFd,
+  connectUnix,
+  gettid,
+  peerCredentials,
+  setCloexec,
+} from '../../platform/libc.ts';
 import { Conversation, TaskChannel } from './task-channel.ts';
+
+/** asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl); the fd's own flag. */
+const FIONCLEX = 0x5450;
+const FIOCLEX = 0x5451;
 
 export class KernelClient extends TaskChannel {
   readonly socketPath: string;
@@ -30,10 +41,9 @@ export class KernelClient extends TaskChannel {
    * socket that we connect for it.
    */
   override ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
-    const { ret, out, token } = this.request({ op: 'ioctl', fd, nr, arg }, `ioctl 0x${nr.toString(16)}`);
-    if (token !== undefined) return openFile(this.socketPath, { open: DEVICE_FD_PATH, token });
-    if (out && arg instanceof Uint8Array) arg.set(out);
-    return ret;
+    if (nr === FIOCLEX || nr === FIONCLEX) return setFlag(fd, nr === FIOCLEX);
+    const { ret, token } = this.ioctlReply(fd, nr, arg);
+    return token === undefined ? ret : openFile(this.socketPath, { open: DEVICE_FD_PATH, token });
   }
 
   /** close(2); when it returns the kernel has released what had no other reference. */
@@ -51,6 +61,11 @@ export class KernelClient extends TaskChannel {
   disconnect(): void {
     closeFd(this.#channel);
   }
+}
+
+function setFlag(fd: number, on: boolean): number {
+  setCloexec(fd, on);
+  return 0;
 }
 
 /** A task channel that has said its hello; the fd is close-on-exec. */

@@ -111,7 +111,7 @@ export class VfioDevice implements DeviceAccess {
       length,
     );
     const view = viewOf(set);
-    eventfds.forEach((fd, vector) => view.setInt32(IrqSet.size + 4 * vector, fd, true));
+    for (const [vector, fd] of eventfds.entries()) view.setInt32(IrqSet.size + 4 * vector, fd, true);
     this.#client.ioctl(this.description.fd, VFIO_DEVICE_SET_IRQS, set);
   }
 

@@ -23,12 +23,12 @@ export class Conversation {
   }
 
   ask(message: Hello | Request, what: string): Reply {
-    const reply = this.#exchange(encodeFrame(message));
-    if (reply.ret < 0) {
-      const code = errnoName(-reply.ret);
-      throw new SysError(code, `${what}: ${reply.message ?? code}`);
-    }
-    return reply;
+    return succeeded(this.exchange(message), what);
+  }
+
+  /** The answer whatever it says. */
+  exchange(message: Hello | Request): Reply {
+    return this.#exchange(encodeFrame(message));
   }
 
   #exchange(frame: Uint8Array): Reply {
@@ -46,6 +46,13 @@ export class Conversation {
     }
     throw new SysError('EPIPE', 'the host is gone'); // no emulated call returns EPIPE
   }
+}
+
+/** Throws the errno of a refusal. */
+export function succeeded(reply: Reply, what: string): Reply {
+  if (reply.ret >= 0) return reply;
+  const code = errnoName(-reply.ret);
+  throw new SysError(code, `${what}: ${reply.message ?? code}`);
 }
 
 function readSome(fd: number, into: Uint8Array): number {
@@ -67,15 +74,19 @@ export class TaskChannel {
     this.#conversation = new Conversation(socket);
   }
 
-  /** ioctl(2). Bytes are a struct, which the kernel may write back into; a number goes by value. */
+  /** ioctl(2). Bytes are a struct, which the kernel may write back into, also when it refuses; a number goes by value. */
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
-    const { ret, out } = this.request({ op: 'ioctl', fd, nr, arg }, `ioctl 0x${nr.toString(16)}`);
-    if (out && arg instanceof Uint8Array) arg.set(out);
-    return ret;
+    return this.ioctlReply(fd, nr, arg).ret;
+  }
+
+  protected ioctlReply(fd: number, nr: number, arg: number | bigint | Uint8Array): Reply {
+    const reply = this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
+    if (reply.out && arg instanceof Uint8Array) arg.set(reply.out);
+    return succeeded(reply, `ioctl 0x${nr.toString(16)}`);
   }
 
   /** pread(2); bytes read. */
-  pread(fd: number, offset: number, into: Uint8Array): number {
+  pread(fd: number, offset: number | bigint, into: Uint8Array): number {
     const length = Math.min(into.length, MAX_TRANSFER);
     const { ret, out } = this.request({ op: 'pread', fd, offset, length }, 'pread');
     if (out) into.set(out);
@@ -83,7 +94,7 @@ export class TaskChannel {
   }
 
   /** pwrite(2); bytes written. */
-  pwrite(fd: number, offset: number, data: Uint8Array): number {
+  pwrite(fd: number, offset: number | bigint, data: Uint8Array): number {
     return this.request({ op: 'pwrite', fd, offset, data: data.subarray(0, MAX_TRANSFER) }, 'pwrite').ret;
   }
 

@@ -1,0 +1,189 @@
+import { chmodSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { QmpClient } from '../../../tools/qmp-client.ts';
+import { updateEnded, VmmProcess } from '../vmm-process.ts';
+
+/** Exec updates of a VMM without devices, hence without a host. */
+
+const TIMEOUT_MS = 30_000;
+let vmm: VmmProcess;
+let qmp: QmpClient;
+
+beforeEach(async () => {
+  vmm = new VmmProcess('demo');
+  await vmm.prints(/demo: .*\n/);
+  qmp = await vmm.monitor();
+});
+
+afterEach(async () => {
+  qmp.close();
+  expect(await vmm.end()).toEqual([]);
+});
+
+async function update(args?: Record<string, string>): Promise<Record<string, unknown>> {
+  const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
+  await Promise.all([qmp.execute('live-update', args), ended]);
+  return (await ended).data;
+}
+
+const memoryMap = (): string => readFileSync(`/proc/${vmm.pid}/maps`, 'latin1');
+
+describe('an exec update', () => {
+  it('keeps pid and guest, moves guest RAM to another vaddr, and says what it cost', async () => {
+    const before = await vmm.stats();
+    const data = await update();
+    expect(data).toMatchObject({ status: 'completed', generation: 1, pid: vmm.pid });
+    expect(data.vaddrNew).not.toBe(data.vaddrOld);
+    expect(memoryMap()).toContain(`${String(data.vaddrNew).slice(2)}-`);
+    expect(memoryMap()).not.toContain(`${String(data.vaddrOld).slice(2)}-`);
+    const phases = Object.entries(data.phasesMs as Record<string, number>);
+    expect(phases.map(([name]) => name)).toEqual([
+      'stop',
+      'invalidate',
+      'save',
+      'exec',
+      'boot',
+      'map',
+      'remap',
+      'load',
+      'resume',
+    ]);
+    expect(phases.reduce((sum, [, ms]) => sum + ms, 0)).toBeCloseTo(data.pauseMs as number, 0);
+    expect((data.pauseEndNs as number) - (data.pauseStartNs as number)).toBeCloseTo((data.pauseMs as number) * 1e6, -4);
+    const after = await vmm.stats();
+    expect(after.heartbeats).toBeGreaterThan(before.heartbeats!);
+  });
+
+  it('can be done again and again, with the console, the monitor and its client going on', async () => {
+    for (const generation of [1, 2, 3]) expect(await update()).toMatchObject({ status: 'completed', generation });
+    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 3, pid: vmm.pid });
+    const other = await vmm.monitor();
+    expect(await other.execute('query-status')).toEqual({ status: 'running', running: true });
+    other.close();
+    vmm.child.stdin.write('x');
+    expect(await vmm.exited).toEqual([0, null]);
+  });
+
+  it('tells STOP, RESUME and its own events, in order', async () => {
+    const events: string[] = [];
+    const stop = qmp.listen(({ event, data }) => {
+      events.push(event === 'LIVE_UPDATE' ? `${event} ${data.status}` : event);
+    });
+    await update();
+    stop();
+    expect(events).toEqual(['LIVE_UPDATE started', 'STOP', 'RESUME', 'LIVE_UPDATE completed']);
+  });
+
+  it('leaves a paused guest paused, and keeps what is typed meanwhile', async () => {
+    await qmp.execute('stop');
+    vmm.child.stdin.write('s');
+    expect(await update()).toMatchObject({ status: 'completed', generation: 1 });
+    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    expect(vmm.output).not.toContain('@stats');
+    await qmp.execute('cont');
+    await vmm.prints(/@stats/);
+  });
+
+  it('keeps a half-received command and the state of each client', async () => {
+    const socket = connect(vmm.qmpPath);
+    const lines = createInterface({ input: socket })[Symbol.asyncIterator]();
+    const nextLine = async (): Promise<string> => String((await lines.next()).value);
+    await nextLine(); // the greeting
+    socket.write('{"execute": "qmp_capabilities"} {"execute": "query-sta');
+    expect(await nextLine()).toBe('{"return": {}}');
+    await update();
+    socket.write('tus", "id": "late"}');
+    const answers: string[] = [];
+    while (!answers.at(-1)?.includes('late')) answers.push(await nextLine());
+    expect(answers.at(-1)).toBe('{"return": {"status": "running", "running": true}, "id": "late"}');
+    expect(answers.some((line) => line.includes('"status": "completed"'))).toBe(true);
+    socket.destroy();
+  });
+
+  it('leaks no fd', async () => {
+    await update();
+    const count = async (): Promise<number> => {
+      await qmp.execute('query-status');
+      const fds = Array.from({ length: 256 }, (_, fd) => fdTarget(fd)).filter((target) => target !== undefined);
+      return fds.length;
+    };
+    const first = await count();
+    await update();
+    await update();
+    expect(await count()).toBe(first);
+  });
+});
+
+function fdTarget(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${vmm.pid}/fd/${fd}`);
+  } catch {
+    return undefined; // not open
+  }
+}
+
+describe('an update that cannot be done', () => {
+  async function expectUnharmed(): Promise<void> {
+    expect(await qmp.execute('query-status')).toEqual({ status: 'running', running: true });
+    const before = await vmm.stats();
+    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect((await vmm.stats()).heartbeats).toBeGreaterThanOrEqual(before.heartbeats!);
+    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
+  }
+
+  it.each([
+    {
+      what: 'a node that does not exist',
+      args: { node: '/nonexistent/node' },
+      error: '/nonexistent/node: no such file',
+    },
+    { what: 'a folder without a vmm', args: { to: '/nonexistent' }, error: /^\/nonexistent\/vmm\..?js: no such file$/ },
+  ])('is refused before the guest stops: $what', async ({ args, error }) => {
+    await expect(qmp.execute('live-update', args)).rejects.toThrow(error);
+    await expectUnharmed();
+  });
+
+  it('is rolled back when the node is a folder (EACCES)', async () => {
+    expect(await update({ node: vmm.dir })).toEqual({ status: 'failed', error: `execve ${vmm.dir}: EACCES` });
+    await expectUnharmed();
+  });
+
+  it.each([
+    { what: 'not executable', mode: 0o644, content: '#!/bin/sh\n', code: 'EACCES' },
+    { what: 'no program', mode: 0o755, content: 'neither ELF nor script', code: 'ENOEXEC' },
+    { what: 'a script whose interpreter is missing', mode: 0o755, content: '#!/nonexistent\n', code: 'ENOENT' },
+  ])('is rolled back when the node is $what ($code)', async ({ mode, content, code }) => {
+    const folder = join(vmm.dir, 'bin');
+    mkdirSync(folder);
+    const node = join(folder, 'node');
+    writeFileSync(node, content);
+    chmodSync(node, mode);
+    const events: string[] = [];
+    const stop = qmp.listen(({ event }) => events.push(event));
+    expect(await update({ node })).toEqual({ status: 'failed', error: `execve ${node}: ${code}` });
+    stop();
+    expect(events).toEqual(['LIVE_UPDATE', 'STOP', 'RESUME', 'LIVE_UPDATE']);
+    await expectUnharmed();
+    expect(await update()).toMatchObject({ status: 'completed', generation: 1 });
+    rmSync(folder, { recursive: true });
+  });
+
+  it('ends with one line that names the section when the state cannot be loaded', async () => {
+    const folder = join(vmm.dir, 'bin');
+    mkdirSync(folder);
+    const node = join(folder, 'node');
+    // A successor that damages the state before it becomes node: one byte in the body of the first section.
+    const damage = `printf X | dd of=/proc/self/fd/$3 bs=1 seek=${24 + 48 + 5} conv=notrunc 2>/dev/null`;
+    writeFileSync(node, `#!/bin/sh\n${damage}\nexec ${process.execPath} "$@"\n`);
+    chmodSync(node, 0o755);
+    await qmp.execute('live-update', { node });
+    expect(await vmm.exited).toEqual([1, null]);
+    expect(vmm.errors).toMatch(/^vmm: cannot take the guest over: section vm: checksum does not match\n$/);
+    rmSync(folder, { recursive: true });
+    rmSync(vmm.qmpPath); // nobody was left to remove it
+  });
+});

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs';
+
+import { describe, expect, it } from 'vitest';
+
+import { takeSections } from '../../../vmm/live-update/sections.ts';
+import { decodeState, EXEC_NS_OFFSET, encodeState } from '../../../vmm/live-update/state-file.ts';
+
+const two = { alpha: { version: 1, n: 5n, bytes: new Uint8Array([1, 2]) }, beta: { version: 7, list: ['x', null] } };
+
+describe('state file', () => {
+  it('gives back what was put in, with versions and the time of the execve', () => {
+    const bytes = Buffer.from(encodeState(two));
+    bytes.writeDoubleLE(123.5, EXEC_NS_OFFSET);
+    const { execNs, sections } = decodeState(bytes);
+    expect(execNs).toBe(123.5);
+    expect([...sections.keys()]).toEqual(['alpha', 'beta']);
+    expect(sections.get('alpha')).toEqual({ ...two.alpha, bytes: Buffer.from([1, 2]) });
+    expect(sections.get('beta')).toEqual(two.beta);
+  });
+
+  it('refuses what is not a state, or one of another format', () => {
+    expect(() => decodeState(new Uint8Array(100))).toThrow('not the state of a livevmm');
+    const bytes = Buffer.from(encodeState(two));
+    bytes.writeUInt32LE(2, 8);
+    expect(() => decodeState(bytes)).toThrow('state of format 2, this build knows 1');
+  });
+
+  it('finds every flipped bit in a section, and names the section', () => {
+    const pristine = encodeState({ alpha: two.alpha });
+    const used = 24 + 48 + (pristine[24 + 36] ?? 0);
+    for (let at = 24 + 32; at < used; at++) {
+      const bytes = Uint8Array.from(pristine);
+      bytes[at]! ^= 1 << (at % 8);
+      if (at >= 24 + 44 && at < 24 + 48) continue; // reserved
+      expect(() => decodeState(bytes), `byte ${at}`).toThrow(/^section alpha: (checksum|is cut short)/);
+    }
+  });
+
+  it('refuses a state that is cut short', () => {
+    const bytes = encodeState(two);
+    expect(() => decodeState(bytes.subarray(0, bytes.length - 16))).toThrow(/^section beta: is cut short/);
+    expect(() => decodeState(bytes.subarray(0, 30))).toThrow('state is cut short');
+  });
+
+  it('names a section that is missing, unknown or of another version', () => {
+    const all = decodeState(frozen).sections;
+    const without = new Map([...all].filter(([name]) => name !== 'clint'));
+    expect(() => takeSections({ execNs: 0, sections: without })).toThrow('section clint: missing');
+    const more = new Map([...all, ['plic', { version: 1 }]]);
+    expect(() => takeSections({ execNs: 0, sections: more })).toThrow('section plic: this build does not know it');
+    const newer = new Map([...all, ['uart', { version: 2 }]]);
+    expect(() => takeSections({ execNs: 0, sections: newer })).toThrow('section uart: version 2, this build knows 1');
+  });
+});
+
+/** Written by livevmm 0.1.0 while it ran guest/programs/demo.elf with an edu and a capture device. Never to be regenerated. */
+const frozen = readFileSync(new URL('./frozen-0.1.0.state', import.meta.url));
+
+describe('the frozen state of 0.1.0', () => {
+  it('can be loaded by this build, section by section', () => {
+    const sections = takeSections(decodeState(frozen));
+    expect(sections.vm).toMatchObject({ generation: 0, entry: 0x8000_0000, paused: false });
+    expect(sections.ram).toMatchObject({ size: 64 * 2 ** 20 });
+    expect(sections.hart.x).toHaveLength(31);
+    expect(sections.pci.functions.map(({ bdf, armed }) => ({ bdf, armed }))).toEqual([
+      { bdf: '0000:00:02.0', armed: true },
+      { bdf: '0000:00:03.0', armed: true },
+    ]);
+    expect(sections.vfio.container?.ranges).toEqual([{ iova: 0x8000_0000, offset: 0, size: 64 * 2 ** 20 }]);
+    expect(sections.monitor.connections).toHaveLength(1);
+  });
+});

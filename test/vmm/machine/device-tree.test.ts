@@ -1,0 +1,76 @@
+import { execFileSync } from 'node:child_process';
+
+import { describe, expect, it } from 'vitest';
+
+import { bootRom, deviceTreeGpa } from '../../../vmm/machine/boot-rom.ts';
+import { deviceTree } from '../../../vmm/machine/device-tree.ts';
+import { writeFdt } from '../../../vmm/machine/fdt.ts';
+
+function hasDtc(): boolean {
+  try {
+    execFileSync('dtc', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false; // not installed
+  }
+}
+
+const decompile = (blob: Uint8Array): string =>
+  execFileSync('dtc', ['-I', 'dtb', '-O', 'dts', '-q'], { input: blob, encoding: 'utf8' });
+
+describe('device tree', () => {
+  it.runIf(hasDtc())('is what dtc reads it as', () => {
+    const blob = writeFdt({ n: 1, s: 'text', list: ['a', 'bc'], empty: true, 'child@10': { reg: [0, 0x10] } });
+    expect(decompile(blob).replace(/\s+/g, ' ')).toBe(
+      '/dts-v1/; / { n = <0x01>; s = "text"; list = "a\\0bc"; empty; child@10 { reg = <0x00 0x10>; }; }; ',
+    );
+  });
+
+  it.runIf(hasDtc())('describes this machine with the nodes of QEMU virt', () => {
+    const dts = decompile(deviceTree(64 * 2 ** 20));
+    expect(dts).toContain('reg = <0x00 0x80000000 0x00 0x4000000>');
+    expect(dts).toContain('timebase-frequency = <0x989680>');
+    expect(dts).toContain('compatible = "sifive,test1\\0sifive,test0\\0syscon"');
+    expect(dts).toContain('compatible = "pci-host-ecam-generic"');
+    expect(dts).toContain('stdout-path = "/soc/serial@10000000"');
+    expect(dts).toContain('interrupts-extended = <0x01 0x03 0x01 0x07>');
+    expect(dts).toMatch(/imsics@24000000 \{[^}]*riscv,num-ids = <0xff>/);
+  });
+
+  it.runIf(hasDtc())('gives dtc nothing to warn of', () => {
+    const { stderr } = {
+      stderr: execFileSync('dtc', ['-I', 'dtb', '-O', 'dtb', '-o', '/dev/null'], {
+        input: deviceTree(2 ** 27),
+        stdio: ['pipe', 'pipe', 'pipe'],
+      }).toString(),
+    };
+    expect(stderr).toBe('');
+  });
+
+  /** spec/machine.md §6.2: observed with QEMU. */
+  it.each([
+    { mib: 128, gpa: 0x87e0_0000 },
+    { mib: 256, gpa: 0x8fe0_0000 },
+    { mib: 1024, gpa: 0xbfe0_0000 },
+    { mib: 4096, gpa: 0x1_7fe0_0000 },
+  ])('lies at $gpa with $mib MiB of RAM', ({ mib, gpa }) => {
+    expect(deviceTreeGpa(mib * 2 ** 20)).toBe(gpa);
+  });
+});
+
+describe('boot ROM', () => {
+  const rom = bootRom(0x8000_0000, 0x87e0_0000);
+  const words = Array.from({ length: 6 }, (_, i) => Number(rom.load(4 * i, 4)));
+
+  it('has the recorded instructions, start address and device tree address', () => {
+    expect(words).toEqual([0x297, 0x282_8613, 0xf140_2573, 0x202_b583, 0x182_b283, 0x2_8067]);
+    expect(rom.load(0x18, 8)).toBe(0x8000_0000n);
+    expect(rom.load(0x20, 8)).toBe(0x87e0_0000n);
+    expect(rom.load(0x28, 8)).toBe(0x4942_534fn);
+  });
+
+  it('ignores stores', () => {
+    expect(rom.store(0, 4, 0n)).toBe(true);
+    expect(rom.load(0, 4)).toBe(0x297n);
+  });
+});

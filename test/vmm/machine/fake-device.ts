@@ -1,0 +1,48 @@
+import { SysError } from '../../../platform/errno.ts';
+import type { DeviceAccess } from '../../../vmm/machine/pci-function.ts';
+
+/** A PCI device with a config space of 256 bytes, one 4 KiB BAR of plain memory and an MSI capability at 0x40. */
+export class FakeDevice implements DeviceAccess {
+  readonly config = new Uint8Array(256);
+  readonly bar = new Uint8Array(4096);
+  readonly calls: string[] = [];
+
+  constructor() {
+    const view = new DataView(this.config.buffer);
+    view.setUint32(0, 0x11e8_1234, true);
+    view.setUint32(4, 0x0010_0000, true); // status: capability list
+    view.setUint32(0x34, 0x40, true);
+    view.setUint32(0x40, 0x0080_0005, true); // MSI, 64-bit, one vector
+  }
+
+  readConfig(offset: number, into: Uint8Array): void {
+    into.set(this.config.subarray(offset, offset + into.length));
+  }
+
+  writeConfig(offset: number, bytes: Uint8Array): void {
+    this.calls.push(`config ${offset.toString(16)}=${Buffer.from(bytes).toString('hex')}`);
+    this.config.set(bytes, offset);
+  }
+
+  /** As vfio-pci: EIO while memory decoding is off (PCI-7). */
+  readBar(_bar: number, offset: number, into: Uint8Array): void {
+    if ((this.config[4]! & 2) === 0) throw new SysError('EIO', 'memory decoding is off');
+    into.set(this.bar.subarray(offset, offset + into.length));
+  }
+
+  writeBar(_bar: number, offset: number, bytes: Uint8Array): void {
+    this.bar.set(bytes, offset);
+  }
+
+  armMsi(eventfds: readonly number[]): void {
+    this.calls.push(`arm ${eventfds.join(',')}`);
+  }
+
+  disarmMsi(): void {
+    this.calls.push('disarm');
+  }
+
+  reset(): void {
+    this.calls.push('reset');
+  }
+}

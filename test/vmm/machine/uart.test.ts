@@ -1,0 +1,118 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/console-input.ts';
+import { ConsoleOutput } from '../../../vmm/machine/console-output.ts';
+import { Uart } from '../../../vmm/machine/uart.ts';
+
+let written: string;
+let blocked: boolean;
+let input: ConsoleInput;
+let uart: Uart;
+
+function newUart(): Uart {
+  const output = new ConsoleOutput((bytes) => {
+    if (blocked) throw Object.assign(new Error('EAGAIN'), { code: 'EAGAIN' });
+    written += Buffer.from(bytes).toString();
+    return bytes.length;
+  });
+  return new Uart(input, output);
+}
+
+beforeEach(() => {
+  written = '';
+  blocked = false;
+  input = new ConsoleInput(new SharedArrayBuffer(CONSOLE_INPUT_BYTES));
+  uart = newUart();
+});
+
+const read = (offset: number): number => Number(uart.load(offset, 1));
+const write = (offset: number, value: number): boolean => uart.store(offset, 1, BigInt(value));
+const print = (text: string): void => {
+  for (const byte of Buffer.from(text)) write(0, byte);
+};
+
+/** spec/machine.md §6.6, recorded in virt-platform.qtest. */
+describe('UART 16550', () => {
+  it('has the recorded reset values', () => {
+    expect([1, 2, 3, 4, 5, 6, 7].map(read)).toEqual([0, 1, 0, 8, 0x60, 0xb0, 0]);
+  });
+
+  it('keeps scratch, and shows the divisor while DLAB is set', () => {
+    write(7, 0x5a);
+    expect(read(7)).toBe(0x5a);
+    write(3, 0x83);
+    write(0, 1);
+    write(1, 0);
+    expect(read(0)).toBe(1);
+    write(3, 3);
+    expect(read(3)).toBe(3);
+    expect(written).toBe('');
+  });
+
+  it('says THR empty at once when that interrupt is enabled, and forgets it when IIR is read', () => {
+    write(1, 2);
+    expect(read(2)).toBe(2);
+    expect(read(2)).toBe(1);
+    print('x');
+    expect(read(2)).toBe(2);
+  });
+
+  it('shows received bytes in LSR, IIR and RBR, in order', () => {
+    input.push(Buffer.from('ab'));
+    write(1, 1);
+    expect(read(5) & 1).toBe(1);
+    expect(read(2)).toBe(4);
+    expect([read(0), read(0)]).toEqual([0x61, 0x62]);
+    expect(read(5) & 1).toBe(0);
+    expect(read(2)).toBe(1);
+  });
+
+  it('loops its modem lines back', () => {
+    write(4, 0x10 | 0x0b);
+    expect(read(6)).toBe(0x80 | 0x20 | 0x10);
+  });
+
+  it('writes whole lines, and is busy while nobody takes them', () => {
+    print('hello\n');
+    expect(written).toBe('hello\n');
+    blocked = true;
+    print('x'.repeat(4096));
+    expect(read(5) & 0x60).toBe(0);
+    blocked = false;
+    print('\n');
+    expect(written).toBe(`hello\n${'x'.repeat(4096)}\n`);
+    expect(read(5) & 0x60).toBe(0x60);
+  });
+
+  it('goes on from a saved state: registers, and the bytes nobody has taken', () => {
+    write(1, 3);
+    write(7, 0x77);
+    blocked = true;
+    print('half a li');
+    const state = structuredClone(uart.save());
+    uart = newUart();
+    blocked = false;
+    uart.restore(state);
+    print('ne\n');
+    expect(written).toBe('half a line\n');
+    expect([read(1), read(7)]).toEqual([3, 0x77]);
+  });
+});
+
+describe('console input', () => {
+  it('takes what fits, asks for more when half is read, keeps the order', () => {
+    const text = Buffer.from(Array.from({ length: 6000 }, (_, i) => i & 0xff));
+    expect(input.push(text)).toBe(4096);
+    expect(input.roomWanted()).toBe(false);
+    const got = [...takeAll(2048)];
+    expect(input.roomWanted()).toBe(true);
+    expect(input.roomWanted()).toBe(false);
+    expect(input.push(text.subarray(4096))).toBe(6000 - 4096);
+    expect(Buffer.from(input.peek())).toEqual(text.subarray(2048));
+    got.push(...takeAll(6000 - 2048));
+    expect(Buffer.from(got)).toEqual(text);
+    expect(input.take()).toBeUndefined();
+  });
+});
+
+const takeAll = (count: number): number[] => Array.from({ length: count }, () => input.take()!);

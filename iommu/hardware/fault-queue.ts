@@ -88,7 +88,7 @@ export class FaultQueue {
 
   /** Records a fault, or counts it as discarded. */
   record(fault: Readonly<Fault>): void {
-    const recorded = withLock(this.#words, Unit.word.faultLock, () => this.#append(fault));
+    const recorded = this.#open() && withLock(this.#words, Unit.word.faultLock, () => this.#append(fault));
     Atomics.add(this.#words, recorded ? Unit.word.recorded : Unit.word.discarded, 1);
     if (recorded || (Atomics.load(this.#words, FQCSR) & FQCSR_W1C) !== 0) this.interrupts.raise('fq');
   }
@@ -108,11 +108,16 @@ export class FaultQueue {
     });
   }
 
+  /** Whether records are taken at all. Looked at before the lock, so that a flood of faults into a full queue costs nobody else. */
+  #open(): boolean {
+    return (Atomics.load(this.#words, FQCSR) & (FQCSR_FQON | FQCSR_W1C)) === FQCSR_FQON;
+  }
+
   /** Writes the record at the tail and moves the tail. The caller holds the fault lock. */
   #append(fault: Readonly<Fault>): boolean {
+    if (!this.#open()) return false;
     const words = this.#words;
     const csr = Atomics.load(words, FQCSR);
-    if ((csr & FQCSR_FQON) === 0 || (csr & FQCSR_W1C) !== 0) return false;
     this.#base.read(words, registerWord(REG.fqb));
     const entries = queueEntries(this.#base.lo);
     const tail = Atomics.load(words, FQT) & (entries - 1);

@@ -8,16 +8,35 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 
 import { SysError } from '../../platform/errno.ts';
 import { pread, pwrite } from '../../platform/libc.ts';
+import { BarGate } from './bar-gate.ts';
+import { readFileMemory, writeFileMemory } from './file-memory.ts';
 import { DoorbellTable } from './interrupts.ts';
 
 const PAGE = 4096;
 
-/** Shared bytes: guest RAM, kernel RAM, RAM BARs. */
+/** Shared bytes: guest RAM, kernel RAM. */
 export interface RamRange {
   readonly kind: 'ram';
   readonly start: number;
   readonly size: number;
   readonly buffer: SharedArrayBuffer;
+}
+
+/** A memory object that may become shorter, so it is not mapped (file-memory.ts): 1–2 µs per transaction. */
+export interface FileRange {
+  readonly kind: 'file';
+  readonly start: number;
+  readonly size: number;
+  readonly fd: number;
+}
+
+/** A BAR that is memory, at its address on the bus; accesses while its function does not answer are Unsupported Requests. */
+export interface BarRange {
+  readonly kind: 'bar';
+  readonly start: number;
+  readonly size: number;
+  readonly fd: number;
+  readonly gate: SharedArrayBuffer;
 }
 
 /** Private anonymous memory of a client, through its /proc/<pid>/mem. When the mm is dead reads give 0 and writes vanish. */
@@ -37,7 +56,7 @@ export interface DoorbellRange {
   readonly interrupts: SharedArrayBuffer;
 }
 
-export type PaRange = RamRange | ProcessRange | DoorbellRange;
+export type PaRange = RamRange | FileRange | BarRange | ProcessRange | DoorbellRange;
 
 /** A message to every thread; `detach` names the start of the range. */
 export type PhysicalChange = { readonly attach: PaRange } | { readonly detach: number };
@@ -52,6 +71,7 @@ export class AttachedRange {
   readonly words: Int32Array;
   readonly longs: BigInt64Array;
   readonly #doorbell: DoorbellTable | undefined;
+  readonly #gate: BarGate | undefined;
 
   constructor(range: PaRange) {
     if (range.start % PAGE !== 0 || range.size % PAGE !== 0 || range.size <= 0 || range.start + range.size > 2 ** 52) {
@@ -68,52 +88,76 @@ export class AttachedRange {
     this.words = new Int32Array(buffer, 0, Math.floor(byteLength / 4));
     this.longs = new BigInt64Array(buffer, 0, Math.floor(byteLength / 8));
     this.#doorbell = range.kind === 'doorbell' ? new DoorbellTable(range.interrupts) : undefined;
+    this.#gate = range.kind === 'bar' ? new BarGate(range.gate) : undefined;
   }
 
-  /** Copies bytes at `at` out of the range; at + dst.length ≤ size. */
-  read(at: number, dst: Uint8Array): void {
+  /** Copies bytes at `at` out of the range; at + dst.length ≤ size. False when nobody answers now. */
+  read(at: number, dst: Uint8Array): boolean {
     if (this.isRam) {
       dst.set(this.bytes.subarray(at, at + dst.length));
-      return;
+      return true;
     }
     const { range } = this;
-    if (range.kind === 'process') readProcess(range.memFd, range.vaddr + at, dst);
-    else dst.fill(0); // a doorbell reads as 0, as an interrupt file of IMSIC does
+    switch (range.kind) {
+      case 'bar':
+        if (!this.#gate!.open()) return false;
+        readFileMemory(range.fd, at, dst);
+        return true;
+      case 'file':
+        readFileMemory(range.fd, at, dst);
+        return true;
+      case 'process':
+        readProcess(range.memFd, range.vaddr + at, dst);
+        return true;
+    }
+    dst.fill(0); // a doorbell reads as 0, as an interrupt file of IMSIC does
+    return true;
   }
 
-  /** Copies bytes into the range; at + src.length ≤ size. A doorbell takes 32-bit stores only and ignores others. */
-  write(at: number, src: Uint8Array): void {
+  /** Copies bytes into the range, as read. A doorbell takes 32-bit stores only and ignores others. */
+  write(at: number, src: Uint8Array): boolean {
     if (this.isRam) {
       this.bytes.set(src, at);
-      return;
+      return true;
     }
     const { range } = this;
-    if (range.kind === 'process') writeProcess(range.memFd, range.vaddr + at, src);
-    else if (src.length === 4 && at % 4 === 0)
-      this.write32(at, src[0]! | (src[1]! << 8) | (src[2]! << 16) | (src[3]! << 24));
+    switch (range.kind) {
+      case 'bar':
+        if (!this.#gate!.open()) return false;
+        writeFileMemory(range.fd, at, src);
+        return true;
+      case 'file':
+        writeFileMemory(range.fd, at, src);
+        return true;
+      case 'process':
+        writeProcess(range.memFd, range.vaddr + at, src);
+        return true;
+    }
+    if (src.length === 4 && at % 4 === 0)
+      this.#doorbell?.ring((src[0]! | (src[1]! << 8) | (src[2]! << 16) | (src[3]! << 24)) >>> 0);
+    return true;
   }
 
-  /** Single-copy atomic; `at` is a multiple of 4. */
-  read32(at: number): number {
+  /** Single-copy atomic; `at` is a multiple of 4. Undefined when nobody answers now. */
+  read32(at: number): number | undefined {
     if (this.isRam) return Atomics.load(this.words, at / 4) >>> 0;
     const word = new Uint8Array(4);
-    this.read(at, word);
-    return new DataView(word.buffer).getUint32(0, true);
+    return this.read(at, word) ? new DataView(word.buffer).getUint32(0, true) : undefined;
   }
 
-  /** Single-copy atomic; `at` is a multiple of 4. */
-  write32(at: number, value: number): void {
+  /** Single-copy atomic; `at` is a multiple of 4. False when nobody answers now. */
+  write32(at: number, value: number): boolean {
     if (this.isRam) {
       Atomics.store(this.words, at / 4, value);
-      return;
+      return true;
     }
     if (this.#doorbell) {
       this.#doorbell.ring(value >>> 0);
-      return;
+      return true;
     }
     const word = new Uint8Array(4);
     new DataView(word.buffer).setUint32(0, value, true);
-    this.write(at, word);
+    return this.write(at, word);
   }
 }
 
@@ -195,14 +239,12 @@ export class PhysicalMemory {
   /** Reads [pa, pa + dst.length). False, and nothing read, when it is not inside one range. */
   read(pa: number, dst: Uint8Array): boolean {
     const range = this.#inside(pa, dst.length);
-    range?.read(pa - range.range.start, dst);
-    return range !== undefined;
+    return range?.read(pa - range.range.start, dst) ?? false;
   }
 
   write(pa: number, src: Uint8Array): boolean {
     const range = this.#inside(pa, src.length);
-    range?.write(pa - range.range.start, src);
-    return range !== undefined;
+    return range?.write(pa - range.range.start, src) ?? false;
   }
 
   /** An aligned 32-bit read; undefined where nothing answers. */
@@ -213,8 +255,7 @@ export class PhysicalMemory {
 
   write32(pa: number, value: number): boolean {
     const range = this.find(Math.floor(pa / PAGE));
-    range?.write32(pa - range.range.start, value);
-    return range !== undefined;
+    return range?.write32(pa - range.range.start, value) ?? false;
   }
 
   #inside(pa: number, length: number): AttachedRange | undefined {

@@ -13,6 +13,7 @@ const PAGES_52 = 2 ** 52;
 /** Up to here a loop over elements of 64 bits beats TypedArray.set on shared memory. */
 const LOOP_BYTES = 128;
 
+const FAULTS = PortCounters.word64.faults;
 const TRANSACTIONS = PortCounters.word64.transactions;
 const BYTES_READ = PortCounters.word64.bytesRead;
 const BYTES_WRITTEN = PortCounters.word64.bytesWritten;
@@ -40,12 +41,12 @@ export class DmaPort implements Dma {
     if (offset + length > PAGE) return this.#readPages(vpn, offset, dst);
     const entry = this.#beginRead(vpn, offset);
     if (entry < 0) return 0;
-    this.#counters[BYTES_READ]! += length;
     const range = this.#iotlb.range(entry);
     const page = this.#iotlb.page(entry, vpn);
     if (length <= LOOP_BYTES && ((offset | length) & 7) === 0 && range.isRam && this.#hasLongs(dst)) {
       copyLongs(range.longs, page * 512 + (offset >>> 3), this.#stagingLongs!, 0, length >>> 3);
-    } else range.read(page * PAGE + offset, dst);
+    } else if (!range.read(page * PAGE + offset, dst)) return this.#unanswered(0);
+    this.#counters[BYTES_READ]! += length;
     return length;
   }
 
@@ -55,12 +56,12 @@ export class DmaPort implements Dma {
     if (offset + length > PAGE) return this.#writePages(vpn, offset, src);
     const entry = this.#beginWrite(vpn, offset);
     if (entry < 0) return 0;
-    this.#counters[BYTES_WRITTEN]! += length;
     const range = this.#iotlb.range(entry);
     const page = this.#iotlb.page(entry, vpn);
     if (length <= LOOP_BYTES && ((offset | length) & 7) === 0 && range.isRam && this.#hasLongs(src)) {
       copyLongs(this.#stagingLongs!, 0, range.longs, page * 512 + (offset >>> 3), length >>> 3);
-    } else range.write(page * PAGE + offset, src);
+    } else if (!range.write(page * PAGE + offset, src)) return this.#unanswered(0);
+    this.#counters[BYTES_WRITTEN]! += length;
     return length;
   }
 
@@ -68,13 +69,23 @@ export class DmaPort implements Dma {
     if (offset % 4 !== 0) throw new RangeError('write32 at an offset that is no multiple of 4');
     const entry = this.#beginWrite(vpn, offset);
     if (entry < 0) return false;
-    this.#iotlb.range(entry).write32(this.#iotlb.page(entry, vpn) * PAGE + offset, value);
+    const at = this.#iotlb.page(entry, vpn) * PAGE + offset;
+    if (!this.#iotlb.range(entry).write32(at, value)) {
+      this.#unanswered(0);
+      return false;
+    }
     this.#counters[BYTES_WRITTEN]! += 4;
     return true;
   }
 
   idle(): void {
     this.#translator.end();
+  }
+
+  /** The target has refused what the IOMMU let through: an Unsupported Request and no fault of the IOMMU. `done` bytes went before. */
+  #unanswered(done: number): number {
+    this.#counters[FAULTS]! += 1;
+    return done;
   }
 
   /** A transaction begins: IOTLB entry of its first page, or negative when it is refused. */
@@ -105,7 +116,8 @@ export class DmaPort implements Dma {
       if (entry < 0) return done;
       const bytes = this.#chunk(entry, page, at, length - done, false);
       const from = this.#iotlb.page(entry, page) * PAGE + at;
-      this.#iotlb.range(entry).read(from, bytes === length ? dst : dst.subarray(done, done + bytes));
+      const part = bytes === length ? dst : dst.subarray(done, done + bytes);
+      if (!this.#iotlb.range(entry).read(from, part)) return this.#unanswered(done);
       this.#counters[BYTES_READ]! += bytes;
       done += bytes;
       page = nextPage(page, at + bytes);
@@ -125,7 +137,8 @@ export class DmaPort implements Dma {
       if (entry < 0) return done;
       const bytes = this.#chunk(entry, page, at, length - done, true);
       const to = this.#iotlb.page(entry, page) * PAGE + at;
-      this.#iotlb.range(entry).write(to, bytes === length ? src : src.subarray(done, done + bytes));
+      const part = bytes === length ? src : src.subarray(done, done + bytes);
+      if (!this.#iotlb.range(entry).write(to, part)) return this.#unanswered(done);
       this.#counters[BYTES_WRITTEN]! += bytes;
       done += bytes;
       page = nextPage(page, at + bytes);

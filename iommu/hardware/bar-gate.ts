@@ -1,0 +1,39 @@
+/**
+ * Whether the RAM BARs of a function answer, in shared memory: the function's decoder and the kernel each hold a bolt. A device
+ * worker looks at it inside a transaction, so what the kernel closes before a fence nobody uses after it.
+ */
+import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
+
+const Gate = defineShared('bar gate', {
+  decoding: atomic32, // written by the function's worker: COMMAND.Memory Space is set
+  pad0: bytes(60),
+  withdrawn: atomic32, // written by the kernel: the bytes are not in the BARs' objects now
+});
+
+export function createBarGate(): SharedArrayBuffer {
+  return new SharedArrayBuffer(Gate.size);
+}
+
+export class BarGate {
+  readonly #words: Int32Array;
+
+  constructor(gate: SharedArrayBuffer) {
+    this.#words = new Int32Array(gate);
+  }
+
+  /** Function: COMMAND.Memory Space. */
+  setDecoding(on: boolean): void {
+    Atomics.store(this.#words, Gate.word.decoding, on ? 1 : 0); // pairs with the load in open
+  }
+
+  /** Kernel. Transactions that began before it may still be under way until the next fence. */
+  setWithdrawn(on: boolean): void {
+    Atomics.store(this.#words, Gate.word.withdrawn, on ? 1 : 0); // pairs with the load in open
+  }
+
+  /** Requester, inside a transaction. */
+  open(): boolean {
+    const words = this.#words;
+    return Atomics.load(words, Gate.word.decoding) === 1 && Atomics.load(words, Gate.word.withdrawn) === 0;
+  }
+}

@@ -142,3 +142,6 @@ export function profileOf(name: string): Profile {
   if (!profile) throw new SysError('EINVAL', `no VFIO profile ${name}: one of ${PROFILE_NAMES.join(', ')}`);
   return profile;
 }
+
+/** The error for iova, vaddr or size that do not fit together (row `overflow`). */
+export const overflow = (profile: Profile, message: string): SysError => new SysError(profile.overflow, message);

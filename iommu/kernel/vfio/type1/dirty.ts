@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_DIRTY_PAGES and the reports of dirty bits (DRT-1…7). */
 import { eacces, einval, enomem, hexRange } from '../../../../platform/errno.ts';
+import { overflow } from '../../profile.ts';
 import type { Mm, Task } from '../../task.ts';
 import type { UserArg } from '../../user-arg.ts';
 import {
@@ -12,7 +13,6 @@ import {
 import { DirtyBitmap } from './dirty-bitmap.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END, type Iommu } from './iommu.ts';
-import { overflow } from './map.ts';
 import { accessOk, copyFromUser, copyToUser } from './user-memory.ts';
 
 const U64_END = 1n << 64n;

@@ -1,7 +1,7 @@
 /** VFIO_IOMMU_MAP_DMA (MAP-1…16). */
-import { eexist, einval, enoent, enospc, eoverflow, hexRange, type SysError } from '../../../../platform/errno.ts';
+import { eexist, einval, enoent, enospc, hexRange } from '../../../../platform/errno.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
-import type { Profile } from '../../profile.ts';
+import { overflow, type Profile } from '../../profile.ts';
 import type { Task } from '../../task.ts';
 import type { UserArg } from '../../user-arg.ts';
 import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../uapi.ts';
@@ -66,9 +66,6 @@ function checkOverflow({ vaddr, iova, size }: Request, profile: Profile): void {
     throw overflow(profile, `MAP_DMA: iova ${hexRange(iova, size)} or vaddr 0x${vaddr.toString(16)} wraps`);
   }
 }
-
-export const overflow = (profile: Profile, message: string): SysError =>
-  profile.overflow === 'EOVERFLOW' ? eoverflow(message) : einval(message);
 
 const protOf = (flags: number): number =>
   ((flags & VFIO_DMA_MAP_FLAG_READ) !== 0 ? IOMMU_READ : 0) |

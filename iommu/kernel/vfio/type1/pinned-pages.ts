@@ -1,10 +1,10 @@
 /** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
 import { e2big, eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
+import { overflow } from '../../profile.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import { IOVA_END, type Iommu, type Type1Group } from './iommu.ts';
-import { overflow } from './map.ts';
 import { waitForValid } from './vaddr.ts';
 
 /** VFIO_PIN_PAGES_MAX_ENTRIES */

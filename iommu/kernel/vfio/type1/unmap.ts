@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_UNMAP_DMA (UNM-1…16). */
 import { ebusy, einval, hexRange } from '../../../../platform/errno.ts';
+import { overflow } from '../../profile.ts';
 import type { Task } from '../../task.ts';
 import type { UserArg } from '../../user-arg.ts';
 import {
@@ -13,7 +14,6 @@ import { mmOf } from './accounting.ts';
 import { checkBitmap, reportEntry, type UserBitmap } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END, type Iommu } from './iommu.ts';
-import { overflow } from './map.ts';
 import { DeferredUnpin, removeEntry } from './pin-map.ts';
 import { invalidate, revalidate } from './vaddr.ts';
 

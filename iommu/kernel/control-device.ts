@@ -1,7 +1,7 @@
 /** /dev/livevmm: facts about the host for tools, and defects on purpose (control.ts has the words). */
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { einval, enodev, SysError } from '../../platform/errno.ts';
+import { einval, enodev, eperm, SysError } from '../../platform/errno.ts';
 import { readPortCounters } from '../hardware/counters.ts';
 import { summarize, Timeline } from '../hardware/timeline.ts';
 import type { BoardClient } from './board-client.ts';
@@ -14,6 +14,7 @@ import type {
   GroupInfo,
   HostInfo,
   InjectRequest,
+  SetParameterRequest,
   TimelineRequest,
 } from './control.ts';
 import type { IommuDriver } from './driver/driver.ts';
@@ -26,6 +27,7 @@ import type { Task } from './task.ts';
 import type { Container } from './vfio/container.ts';
 import type { Group } from './vfio/group.ts';
 import type { PciDevice } from './vfio/pci/device.ts';
+import type { Type1Parameters } from './vfio/type1/iommu.ts';
 import type { Vfio } from './vfio/vfio.ts';
 import { CONTROL_PATH } from './wire.ts';
 
@@ -40,15 +42,19 @@ export interface ControlOptions {
   /** The task of each channel. */
   readonly clients: () => readonly Task[];
   readonly files: FileTable;
+  readonly parameters: Type1Parameters;
 }
 
 /** One open of it; nothing hangs on it. */
 export class ControlFile implements FileOperations {
   readonly name = CONTROL_PATH;
   readonly #options: ControlOptions;
+  readonly #privileged: boolean;
 
-  constructor(options: ControlOptions) {
+  /** `privileged`: opened by root or the host's user. */
+  constructor(options: ControlOptions, privileged: boolean) {
     this.#options = options;
+    this.#privileged = privileged;
   }
 
   ioctl(nr: number): number {
@@ -68,6 +74,8 @@ export class ControlFile implements FileOperations {
         return this.#options.board.send({ op: 'stop-device', bdf: this.#device(request.bdf).fn.bdf });
       case 'inject':
         return this.#inject(request);
+      case 'set-parameter':
+        return this.#setParameter(request);
     }
     throw einval(`unknown control request ${String((request as { op: unknown }).op)}`);
   }
@@ -98,6 +106,17 @@ export class ControlFile implements FileOperations {
     }
     if (defect !== 'corrupt-frame' && defect !== 'drop-interrupt') throw einval(`unknown defect ${String(defect)}`);
     return this.#options.board.send({ op: 'inject', bdf: this.#device(bdf).fn.bdf, defect });
+  }
+
+  /** Linux answers EINVAL for what kstrtouint or kstrtobool cannot read. */
+  #setParameter({ name, value }: SetParameterRequest): ControlReplies['set-parameter'] {
+    const { parameters } = this.#options;
+    if (!this.#privileged) throw eperm('module parameters are set by the user of the host');
+    if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) throw einval(`${name}: ${String(value)}`);
+    if (name === 'dma_entry_limit') parameters.dmaEntryLimit = value;
+    else if (name === 'allow_unsafe_interrupts') parameters.allowUnsafeInterrupts = value !== 0;
+    else throw einval(`vfio_iommu_type1 has no parameter ${String(name)}`);
+    return {};
   }
 
   async #info(): Promise<HostInfo> {

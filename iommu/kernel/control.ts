@@ -33,7 +33,21 @@ export interface InjectRequest {
   readonly bdf?: string;
 }
 
-export type ControlRequest = InfoRequest | TimelineRequest | RamHashRequest | StopDeviceRequest | InjectRequest;
+/** Sets a parameter of the module vfio_iommu_type1, as root does under /sys/module. Only for the host's user. → {} */
+export interface SetParameterRequest {
+  readonly op: 'set-parameter';
+  /** dma_entry_limit or allow_unsafe_interrupts (0, 1). */
+  readonly name: string;
+  readonly value: number;
+}
+
+export type ControlRequest =
+  | InfoRequest
+  | TimelineRequest
+  | RamHashRequest
+  | StopDeviceRequest
+  | InjectRequest
+  | SetParameterRequest;
 
 /** The answer's type of each request. */
 export interface ControlReplies {
@@ -42,6 +56,7 @@ export interface ControlReplies {
   readonly 'ram-hash': RamHashReply;
   readonly 'stop-device': Record<string, never>;
   readonly inject: Record<string, never>;
+  readonly 'set-parameter': Record<string, never>;
 }
 
 export interface DeviceInfo {

@@ -15,6 +15,7 @@ import { type Peer, Server } from './server.ts';
 import { BusAccess } from './vfio/pci/access.ts';
 import { PciDevice } from './vfio/pci/device.ts';
 import { VectorAllocator } from './vfio/pci/vector-allocator.ts';
+import { DEFAULT_PARAMETERS } from './vfio/type1/iommu.ts';
 import { Type1Driver } from './vfio/type1/type1.ts';
 import { Vfio } from './vfio/vfio.ts';
 import { CONTROL_PATH } from './wire.ts';
@@ -38,9 +39,10 @@ export class Kernel {
     const vectors = new VectorAllocator(NR_VECTORS);
     const doorbells = new DoorbellTable(data.interrupts);
     const driverOf = (fn: PciFunction): IommuDriver => this.#drivers[fn.unit]!;
+    const parameters = { ...DEFAULT_PARAMETERS };
     const vfio = new Vfio({
       profile,
-      type1: new Type1Driver({ profile, pinner }),
+      type1: new Type1Driver({ profile, pinner, parameters }),
       onContainerGone: () => pinner.trim(),
       devices: functions.map((fn, id) => {
         const driver = driverOf(fn);
@@ -52,10 +54,10 @@ export class Kernel {
       }),
     });
     const files = new FileTable();
-    const open = (path: string, peer: Peer): FileOperations =>
-      path === CONTROL_PATH
-        ? new ControlFile(control)
-        : vfio.open(path, peer.uid === 0 || peer.uid === process.getuid?.());
+    const open = (path: string, peer: Peer): FileOperations => {
+      const privileged = peer.uid === 0 || peer.uid === process.getuid?.();
+      return path === CONTROL_PATH ? new ControlFile(control, privileged) : vfio.open(path, privileged);
+    };
     this.#server = new Server({ socketPath: data.socketPath, files, openPath: open });
     const control: ControlOptions = {
       profile,
@@ -65,6 +67,7 @@ export class Kernel {
       board: this.#board,
       clients: () => [...this.#server.channels()].map(({ task }) => task),
       files,
+      parameters,
     };
   }
 

@@ -1,7 +1,7 @@
 /** A system call on an open file: from a Request to a Reply, in the order Linux looks at things. */
 import { readlinkSync } from 'node:fs';
 
-import { ebadf, einval, eproto, SysError } from '../../platform/errno.ts';
+import { ebadf, einval, SysError } from '../../platform/errno.ts';
 import { close, pidfdGetfd } from '../../platform/libc.ts';
 import { socketInode } from '../../platform/process.ts';
 import type { ControlRequest } from './control.ts';
@@ -141,7 +141,7 @@ function withOutput(reply: Reply, arg: UserArg): Reply {
 }
 
 function control(operations: FileOperations, request: ControlRequest): Reply | Promise<Reply> {
-  if (!('control' in operations)) throw eproto(`${operations.name} is not the control device`);
+  if (!('control' in operations)) throw new SysError('ENOTTY', `${operations.name} is not the control device`);
   const result = (operations as ControlOperations).control(request);
   return result instanceof Promise ? result.then((reply) => ({ ret: 0, reply })) : { ret: 0, reply: result };
 }

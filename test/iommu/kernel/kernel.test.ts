@@ -1,0 +1,381 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { Board } from '../../../devices/board/board.ts';
+import {
+  DmaMap,
+  DmaUnmap,
+  IrqSet,
+  VFIO_DEVICE_SET_IRQS,
+  VFIO_GROUP_GET_DEVICE_FD,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_SET_IOMMU,
+} from '../../../iommu/kernel/vfio/uapi.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
+import { createMemory, Mapping, objectId } from '../../../platform/memory.ts';
+import { viewOf } from '../../../platform/struct.ts';
+import { Connection, name, TestClient } from './test-client.ts';
+
+/** The kernel worker on a real board, through its socket: what no part can show alone. */
+
+const CONFIG = 7 * 2 ** 40;
+const COMMAND = CONFIG + 4;
+const SIZE = 2 << 20;
+
+/** edu's registers (QEMU docs/specs/edu). */
+const EDU_RAISE = 0x60;
+const EDU_DMA_SOURCE = 0x80;
+const EDU_DMA_TARGET = 0x88;
+const EDU_DMA_COUNT = 0x90;
+const EDU_DMA_COMMAND = 0x98;
+const EDU_BUFFER = 0x40000;
+const EDU_TO_RAM = 3;
+const EDU_FROM_RAM = 1;
+
+let folder: string;
+let socketPath: string;
+let board: Board;
+const clients: TestClient[] = [];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'kernel-'));
+  socketPath = join(folder, 'host');
+  const edu = { type: 'edu', properties: { 'dma-latency-ms': '0' } };
+  board = await Board.start({ devices: [edu, edu], socketPath, profile: '6.12' });
+});
+afterAll(async () => {
+  await board.stop();
+  rmSync(folder, { recursive: true });
+});
+afterEach(async () => {
+  for (const client of clients.splice(0)) await client.disconnect();
+});
+
+async function connect(): Promise<TestClient> {
+  const client = await TestClient.connect(socketPath);
+  clients.push(client);
+  return client;
+}
+
+const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
+const bdf = (group: number): string => `0000:00:0${group + 2}.0`;
+
+interface User {
+  readonly client: TestClient;
+  readonly container: number;
+  readonly group: number;
+  readonly device: number;
+}
+
+/** Has group `id` in a container of its own and its device open, bus master on. */
+async function useGroup(id: number): Promise<User> {
+  const client = await connect();
+  const container = await client.open('/dev/vfio/vfio');
+  const group = await client.open(`/dev/vfio/${id}`);
+  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(container));
+  await client.ioctl(container, VFIO_SET_IOMMU, 3);
+  const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, new Uint8Array(Buffer.from(`${bdf(id)}\0`)));
+  expect(device).toBeGreaterThan(0);
+  await client.pwrite(device, COMMAND, new Uint8Array([6, 0]));
+  return { client, container, group, device };
+}
+
+const map = ({ client, container }: User, vaddr: number, iova: number, size: number): Promise<number> =>
+  client.ioctl(
+    container,
+    VFIO_IOMMU_MAP_DMA,
+    DmaMap.bytes({ argsz: 32, flags: 3, vaddr: BigInt(vaddr), iova: BigInt(iova), size: BigInt(size) }),
+  );
+
+async function arm({ client, device }: User, fd: number): Promise<number> {
+  const arg = IrqSet.bytes({ argsz: 24, flags: 0x24, index: 1, start: 0, count: 1 }, 24);
+  viewOf(arg).setInt32(20, fd, true);
+  return client.ioctl(device, VFIO_DEVICE_SET_IRQS, arg);
+}
+
+const write = ({ client, device }: User, at: number, value: number): Promise<number> =>
+  client.pwrite(device, at, int32(value));
+
+async function dma(user: User, source: number, target: number, count: number, command: number): Promise<void> {
+  await write(user, EDU_DMA_SOURCE, source);
+  await write(user, EDU_DMA_TARGET, target);
+  await write(user, EDU_DMA_COUNT, count);
+  await write(user, EDU_DMA_COMMAND, command);
+  for (;;) {
+    const status = (await user.client.pread(user.device, EDU_DMA_COMMAND, 4)) as Uint8Array;
+    if ((status[0]! & 1) === 0) return;
+  }
+}
+
+class Memory {
+  readonly fd = createMemory('test', SIZE);
+  readonly mapping = new Mapping(this.fd, SIZE);
+  readonly bytes = new Uint8Array(this.mapping.buffer);
+
+  free(): void {
+    this.mapping.release();
+    close(this.fd);
+  }
+}
+
+let memory: Memory;
+beforeEach(() => {
+  memory = new Memory();
+});
+afterEach(() => memory.free());
+
+describe('a device in the hands of a client', () => {
+  it('reads and writes mapped memory, and interrupts through an eventfd', async () => {
+    const user = await useGroup(0);
+    const event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    expect(await map(user, memory.mapping.vaddr, 0, SIZE)).toBe(0);
+    expect(await arm(user, event)).toBe(0);
+    memory.bytes.fill(0x5a, 0, 256);
+
+    await dma(user, 0, EDU_BUFFER, 256, EDU_FROM_RAM);
+    await dma(user, EDU_BUFFER, 0x1000, 256, EDU_TO_RAM);
+    await write(user, EDU_RAISE, 1);
+
+    expect(memory.bytes.slice(0x1000, 0x1101)).toEqual(new Uint8Array([...new Array(256).fill(0x5a), 0]));
+    await vi.waitUntil(() => eventfdRead(event) === 1);
+    close(event);
+  });
+
+  it('does no DMA and sends no interrupt after its last close', async () => {
+    const user = await useGroup(0);
+    const event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    await arm(user, event);
+
+    await user.client.close(user.device);
+    const again = await user.client.ioctl(
+      user.group,
+      VFIO_GROUP_GET_DEVICE_FD,
+      new Uint8Array(Buffer.from(`${bdf(0)}\0`)),
+    );
+    await write({ ...user, device: again }, EDU_RAISE, 1);
+    await user.client.pread(again, 0, 4); // the device has taken the write before
+
+    expect(eventfdRead(event)).toBe(0);
+    expect(Buffer.from((await user.client.pread(again, COMMAND, 2)) as Uint8Array).toString('hex')).toBe('0301');
+    close(event);
+  });
+
+  it('is apart from another client’s device: each sees its own mappings only', async () => {
+    const first = await useGroup(0);
+    const second = await useGroup(1);
+    await map(first, memory.mapping.vaddr, 0, SIZE);
+    memory.bytes.fill(0x77, 0, 16);
+
+    await dma(second, EDU_BUFFER, 0, 16, EDU_TO_RAM);
+
+    expect(memory.bytes[0]).toBe(0x77);
+    const { devices } = await second.client.control(await second.client.open('/dev/livevmm'), { op: 'info' });
+    expect(devices[1]!.faults).toBeGreaterThan(0);
+  });
+});
+
+describe('a client that dies', () => {
+  /** A process with the fds of `user` as its own: what is left of a VMM when the rest has gone. */
+  async function heir(user: User): Promise<ChildProcess> {
+    const child = spawn('sleep', ['100'], {
+      stdio: ['ignore', 'ignore', 'ignore', user.container, user.group, user.device],
+    });
+    await once(child, 'spawn');
+    return child;
+  }
+
+  it('leaves all as it was while a child has its files, and nothing after (CORE-13)', async () => {
+    const user = await useGroup(0);
+    const watcher = await connect();
+    const control = await watcher.open('/dev/livevmm');
+    await map(user, memory.mapping.vaddr, 0, SIZE);
+    const child = await heir(user);
+
+    await user.client.disconnect();
+    const during = await watcher.control(control, { op: 'info' });
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    const after = await watcher.control(control, { op: 'info' });
+
+    expect(during.containers).toMatchObject([{ groups: [0], mappings: 1, mappedBytes: SIZE }]);
+    expect(during.pinnedPages).toBe(SIZE / 4096);
+    expect(after.containers).toEqual([]);
+    expect(after.pinnedPages).toBe(0);
+    expect(after.groups[0]).toMatchObject({ group: 0, open: false });
+    expect(after.devices[0]).toMatchObject({ opens: 0 });
+  });
+
+  it('in the middle of a request harms nobody, and its group can be had again', async () => {
+    const user = await useGroup(0);
+    const arg = DmaMap.bytes({
+      argsz: 32,
+      flags: 3,
+      vaddr: BigInt(memory.mapping.vaddr),
+      iova: 0n,
+      size: BigInt(SIZE),
+    });
+    void user.client.channel.ask({ op: 'ioctl', fd: user.container, nr: VFIO_IOMMU_MAP_DMA, arg });
+
+    await user.client.disconnect();
+
+    const next = await useGroup(0);
+    expect(await map(next, memory.mapping.vaddr, 0, SIZE)).toBe(0);
+  });
+
+  it.each([
+    ['garbage', Buffer.from([4, 0, 0, 0, 0xc1, 0xc1, 0xc1, 0xc1])],
+    ['a frame of 4 GiB', Buffer.from([0xff, 0xff, 0xff, 0xff])],
+  ])('of %s is disconnected; the others go on', async (_, bytes) => {
+    const user = await useGroup(1);
+    const bad = await Connection.to(socketPath);
+
+    bad.socket.write(bytes);
+
+    await bad.closed;
+    expect(await map(user, memory.mapping.vaddr, 0, SIZE)).toBe(0);
+  });
+});
+
+describe('/dev/livevmm', () => {
+  it('says who has what', async () => {
+    const user = await useGroup(0);
+    await map(user, memory.mapping.vaddr, 0x10_0000, SIZE);
+
+    const info = await user.client.control(await user.client.open('/dev/livevmm'), { op: 'info' });
+
+    expect(info).toMatchObject({
+      profile: '6.12',
+      pid: process.pid,
+      devices: [
+        { bdf: '0000:00:02.0', name: 'edu', group: 0, unit: 0, opens: 1 },
+        { bdf: '0000:00:03.0', name: 'edu', group: 1, opens: 0 },
+      ],
+      groups: [
+        { group: 0, devices: ['0000:00:02.0'], open: true, container: expect.any(Number) },
+        { group: 1, devices: ['0000:00:03.0'], open: false },
+      ],
+      containers: [{ iommuType: 3, groups: [0], mappings: 1, mappedBytes: SIZE, invalidVaddrs: 0 }],
+      units: [{ unit: 0, pteWrites: expect.any(Number) }],
+      clients: [{ pid: process.pid, channels: 1, lockedPages: SIZE / 4096 }],
+    });
+    expect(info.clients[0]!.files).toEqual([
+      '/dev/vfio/vfio',
+      '/dev/vfio/0',
+      'anon:vfio-device 0000:00:02.0',
+      '/dev/livevmm',
+    ]);
+  });
+
+  it('counts interrupts that reached an eventfd and those that did not', async () => {
+    const user = await useGroup(1);
+    const control = await user.client.open('/dev/livevmm');
+    const counts = async (): Promise<number[]> => {
+      const { devices } = await user.client.control(control, { op: 'info' });
+      return [devices[1]!.interruptsRaised, devices[1]!.interruptsDropped];
+    };
+    const event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    await arm(user, event);
+    const [raised = 0, dropped = 0] = await counts();
+
+    await write(user, EDU_RAISE, 1);
+    await arm(user, -1);
+    await write(user, EDU_RAISE, 1);
+    await user.client.pread(user.device, 0, 4);
+
+    await vi.waitFor(async () => expect(await counts()).toEqual([raised + 1, dropped + 1]));
+    close(event);
+  });
+
+  it('tells what a device did in a window of time', async () => {
+    const user = await useGroup(0);
+    await map(user, memory.mapping.vaddr, 0, SIZE);
+    const control = await user.client.open('/dev/livevmm');
+    const fromNs = monotonicNs();
+
+    await dma(user, 0, EDU_BUFFER, 1024, EDU_FROM_RAM);
+
+    const toNs = monotonicNs();
+    const window = { op: 'timeline', bdf: bdf(0), fromNs, toNs } as const;
+    const { bytes, transactions, buckets } = await user.client.control(control, window);
+    expect(bytes).toBe(1024);
+    expect(transactions).toBe(1);
+    expect(buckets.length).toBeGreaterThan(0);
+  });
+
+  it('hashes memory objects through the board', async () => {
+    const user = await useGroup(0);
+    await map(user, memory.mapping.vaddr, 0, SIZE);
+    const control = await user.client.open('/dev/livevmm');
+
+    const { objects } = await user.client.control(control, { op: 'ram-hash', sliceBytes: SIZE / 2 });
+
+    const { ino } = objectId(memory.fd);
+    expect(objects.find((one) => one.ino === ino)?.slices).toHaveLength(2);
+  });
+
+  it('touch-pte writes one page-table word that changes nothing', async () => {
+    const user = await useGroup(0);
+    await map(user, memory.mapping.vaddr, 0, SIZE);
+    memory.bytes.fill(0x11, 0, 16);
+    const control = await user.client.open('/dev/livevmm');
+    const writes = async (): Promise<number> =>
+      (await user.client.control(control, { op: 'info' })).units[0]!.pteWrites;
+    const before = await writes();
+
+    await user.client.control(control, { op: 'inject', defect: 'touch-pte' });
+
+    expect(await writes()).toBe(before + 1);
+    await dma(user, 0, EDU_BUFFER, 16, EDU_FROM_RAM);
+    await dma(user, EDU_BUFFER, 0x1000, 16, EDU_TO_RAM);
+    expect(memory.bytes[0x1000]).toBe(0x11);
+  });
+
+  it.each([
+    [{ op: 'reboot' }, 'EINVAL'],
+    [{ op: 'timeline', bdf: '0000:00:1f.0', fromNs: 0, toNs: 1 }, 'ENODEV'],
+    [{ op: 'timeline', bdf: '0000:00:02.0', fromNs: 'x', toNs: 1 }, 'EINVAL'],
+    [{ op: 'ram-hash', sliceBytes: -1 }, 'EINVAL'],
+    [{ op: 'inject', defect: 'meltdown' }, 'EINVAL'],
+    [{ op: 'stop-device' }, 'ENODEV'],
+    [{}, 'EINVAL'],
+  ])('refuses %o with %s', async (request, code) => {
+    const client = await connect();
+    const control = await client.open('/dev/livevmm');
+
+    await expect(client.control(control, request as never)).rejects.toThrow(code);
+  });
+
+  it('has no ioctls, and other files have no control requests', async () => {
+    const client = await connect();
+    const control = await client.open('/dev/livevmm');
+    const container = await client.open('/dev/vfio/vfio');
+
+    expect(name(await client.ioctl(control, 1, 0))).toBe('-ENOTTY');
+    await expect(client.control(container, { op: 'info' })).rejects.toThrow('ENOTTY');
+  });
+});
+
+describe('unmapping', () => {
+  it('gives the pinned pages back, and the device can no longer reach them', async () => {
+    const user = await useGroup(0);
+    const control = await user.client.open('/dev/livevmm');
+    await map(user, memory.mapping.vaddr, 0, SIZE);
+    await dma(user, 0, EDU_BUFFER, 16, EDU_FROM_RAM);
+
+    const arg = DmaUnmap.bytes({ argsz: 24, iova: 0n, size: BigInt(SIZE) });
+    expect(await user.client.ioctl(user.container, VFIO_IOMMU_UNMAP_DMA, arg)).toBe(0);
+
+    expect((await user.client.control(control, { op: 'info' })).pinnedPages).toBe(0);
+    memory.bytes.fill(0x22, 0, 16);
+    await dma(user, EDU_BUFFER, 0, 16, EDU_TO_RAM);
+    expect(memory.bytes[0]).toBe(0x22);
+  });
+});

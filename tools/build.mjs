@@ -18,7 +18,12 @@ const flat = (path) => path.replace(/\.ts$/, '').replaceAll('/', '-');
 
 /** Bundle name → source file. */
 function entryPoints() {
-  const entries = { livevmm: 'tools/livevmm.ts', vmm: 'vmm/main.ts', 'bare-exec': 'tools/bench/bare-exec.ts' };
+  const entries = {
+    livevmm: 'tools/livevmm.ts',
+    vmm: 'vmm/main.ts',
+    'bare-exec': 'tools/bench/bare-exec.ts',
+    'conform-client': 'tools/conform/client/main.ts',
+  };
   for (const layer of LAYERS) {
     for (const name of readdirSync(join(root, layer), { recursive: true })) {
       const path = `${layer}/${name}`;

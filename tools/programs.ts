@@ -5,7 +5,7 @@ const fromSource = import.meta.url.endsWith('.ts');
 const dist = new URL(fromSource ? '../dist/' : './', import.meta.url);
 
 /** A built program: what runs as a process of its own always runs from dist (tsx would cost every start 170 ms). */
-export const programPath = (name: 'livevmm' | 'vmm' | 'bare-exec'): string =>
+export const programPath = (name: 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client'): string =>
   fileURLToPath(new URL(`${name}.mjs`, dist));
 
 /** A toy guest's ELF. */

@@ -46,8 +46,18 @@ export function reserve(state: State, size: number): number {
   return vaddr;
 }
 
-/** `mem`: memory of a kind under a name. A huge page that the machine has not got is told by `note`. */
-export function createMemory(state: State, name: string, kind: string, size: number, prot: number, note: Note): void {
+export interface MemoryOptions {
+  readonly state: State;
+  readonly name: string;
+  readonly kind: string;
+  readonly size: number;
+  readonly prot: number;
+  /** Told when the machine has not got the huge pages that were asked for. */
+  readonly note: Note;
+}
+
+/** `mem`: memory of a kind under a name. */
+export function createMemory({ state, name, kind, size, prot, note }: MemoryOptions): void {
   if (kind === 'hole') {
     state.change({ symbol: name, vaddr: reserve(state, size), memory: null });
     return;
@@ -59,6 +69,7 @@ export function createMemory(state: State, name: string, kind: string, size: num
     state.change({ symbol: name, vaddr, memory: { fd: null, size, prot } });
     return;
   }
+  if (kind !== 'memfd' && kind !== 'hugetlb') throw new RangeError(`no kind of memory ${kind}`);
   const memory = kind === 'hugetlb' ? hugeMemory(name, size, prot, note) : objectMemory(name, size, prot);
   state.change({ fd: name, number: memory.fd });
   state.change({ symbol: name, vaddr: mapObject(state, memory), memory });

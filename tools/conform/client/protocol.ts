@@ -23,9 +23,9 @@ export type Report =
   | { readonly failure: string }
   | { readonly done: true };
 
-/** To an actor: one step, on the state as it is now. */
+/** To an actor: one step, for a thread with the state as it is now (a forked process has its own). */
 export type ActorRequest =
-  | { readonly step: Step; readonly state: SavedState }
+  | { readonly step: Step; readonly state?: SavedState }
   /** execve of the interpreter by this very thread. */
   | { readonly exec: ExecArguments };
 
@@ -52,6 +52,8 @@ export type ThreadMessage = { readonly ready: true } | ActorReply;
 export interface ForkData extends ThreadData {
   readonly parentPid: number;
   readonly state: SavedState;
+  /** Fds that are close-on-exec in the parent. */
+  readonly cloexec: readonly number[];
 }
 
 /** What an exec leaves to the next image, in a memfd. */

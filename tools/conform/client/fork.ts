@@ -1,0 +1,136 @@
+/**
+ * A forked process of the client.
+ * DEVIATION: Node cannot fork(2): V8's own threads would be missing in the child. So a new process is started by the client, with
+ * the same fds under the same numbers, the same objects mapped at the same vaddrs and private memory copied. What VFIO can tell
+ * of a fork is the same: another mm, another task, the open files shared.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { createInterface } from 'node:readline';
+
+import {
+  getCloexec,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  mmap,
+  mprotect,
+  PROT_READ,
+  PROT_WRITE,
+  setCloexec,
+} from '../../../platform/libc.ts';
+import { objectId, PAGE_SIZE } from '../../../platform/memory.ts';
+import { AddressSpace, type Vma } from '../../../platform/process.ts';
+import { programPath } from '../../programs.ts';
+import type { ActorLink } from './actor.ts';
+import { LineReader, writeLine } from './lines.ts';
+import { vmasOf } from './memory.ts';
+import type { ActorReply, ActorRequest, ForkData, ThreadData } from './protocol.ts';
+import { RemoteActor } from './remote-actor.ts';
+import { END_VADDR, FIRST_VADDR, State } from './state.ts';
+
+export const FORK_FLAG = '--fork';
+
+export class ForkLink implements ActorLink {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<string>;
+  onReply: (reply: ActorReply) => void = () => {};
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#ended = new Promise((resolve) => {
+      child.once('exit', (code, signal) => {
+        resolve(signal ? `ended sig=${constants.signals[signal]}` : `ended status=${code}`);
+      });
+    });
+  }
+
+  /** Resolves when the child is a copy of this process and waits for its first step. */
+  static start({ socketPath, devices }: ThreadData, state: State): Promise<ForkLink> {
+    const stdio: ('pipe' | 'inherit' | 'ignore' | number)[] = ['pipe', 'pipe', 'inherit'];
+    for (const [, fd] of state.fds()) {
+      while (stdio.length <= fd) stdio.push('ignore');
+      stdio[fd] = fd;
+    }
+    const child = spawn(process.execPath, [programPath('conform-client'), FORK_FLAG], { stdio });
+    const cloexec = [...state.fds()].map(([, fd]) => fd).filter(getCloexec);
+    const data: ForkData = { socketPath, devices, parentPid: process.pid, state: state.save(), cloexec };
+    const link = new ForkLink(child);
+    child.stdin!.on('error', () => {}); // it was killed; `exit` says so
+    link.#send(data);
+    return new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', () => reject(new Error('a forked process has ended')));
+      createInterface({ input: child.stdout! }).on('line', (line) => {
+        const message = JSON.parse(line) as ActorReply | { readonly ready: true };
+        if ('ready' in message) resolve(link);
+        else link.onReply(message);
+      });
+    });
+  }
+
+  #send(value: ActorRequest | ForkData): void {
+    this.#child.stdin!.write(`${JSON.stringify(value)}\n`);
+  }
+
+  send(request: ActorRequest): void {
+    this.#send(request);
+  }
+
+  /** Signals it and waits for its end: `ended sig=9`. */
+  kill(signal: number): Promise<string> {
+    this.#child.kill(signal);
+    return this.#ended;
+  }
+}
+
+/** The child's life. */
+export function runFork(): void {
+  const input = new LineReader(0);
+  const data = input.next() as ForkData;
+  const state = new State(data.state);
+  for (const fd of data.cloexec) setCloexec(fd, true);
+  copyMemory(data.parentPid, state);
+  const actor = new RemoteActor(data, state);
+  writeLine(1, { ready: true });
+  for (;;) {
+    const request = input.next();
+    if (request === undefined) return;
+    writeLine(1, actor.carryOut(request as ActorRequest));
+  }
+}
+
+/** The parent's script memory, mapping by mapping, at the same vaddrs. The parent waits meanwhile. */
+function copyMemory(parentPid: number, state: State): void {
+  const space = new AddressSpace(parentPid);
+  try {
+    for (const vma of vmasOf(parentPid)) {
+      if (vma.start >= FIRST_VADDR && vma.end <= END_VADDR) copyMapping(space, vma, state);
+    }
+  } finally {
+    space.close();
+  }
+}
+
+function copyMapping(space: AddressSpace, vma: Vma, state: State): void {
+  const { start, end, readable, writable, shared, offset, inode } = vma;
+  const length = end - start;
+  const prot = (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0);
+  // SAFETY: the script's part of the vaddr space, in which this process has mapped nothing yet.
+  if (shared) {
+    const fd = [...state.fds()].map(([, number]) => number).find((number) => objectId(number).ino === inode);
+    if (fd === undefined) throw new Error(`fork: no fd of the object mapped at 0x${start.toString(16)}`);
+    mmap(start, length, prot, MAP_SHARED | MAP_FIXED, fd, offset);
+    return;
+  }
+  mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  const own = new AddressSpace(process.pid);
+  const page = new Uint8Array(PAGE_SIZE);
+  for (let at = start; readable && at < end; at += PAGE_SIZE) {
+    space.read(at, page);
+    if (page.some((byte) => byte !== 0)) own.write(at, page); // pages nobody has touched stay so
+  }
+  own.close();
+  mprotect(start, length, prot);
+}

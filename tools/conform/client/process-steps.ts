@@ -1,0 +1,179 @@
+/** Steps that are a process' own business: fds, memory, limits, signals. */
+import { openSync } from 'node:fs';
+import { constants } from 'node:os';
+
+import type { HostInfo } from '../../../iommu/kernel/control.ts';
+import { CONTROL_PATH } from '../../../iommu/kernel/wire.ts';
+import { SysError } from '../../../platform/errno.ts';
+import {
+  dup,
+  EFD_NONBLOCK,
+  eventfd,
+  getCloexec,
+  getRlimit,
+  mlock,
+  mprotect,
+  munmap,
+  RLIMIT_MEMLOCK,
+  read,
+  setCloexec,
+  setRlimit,
+  write,
+} from '../../../platform/libc.ts';
+import { formatBytes } from '../notation.ts';
+import { createMemory, load, mapObject, parseProt, store } from './memory.ts';
+import type { StepContext, StepTable } from './step-context.ts';
+
+const RLIM_INFINITY = 2n ** 64n - 1n;
+const U64 = 64;
+
+export const PROCESS_STEPS: StepTable = {
+  eventfd: (context) => newFd(context, () => eventfd(0, EFD_NONBLOCK)),
+  open: (context) => newFd(context, () => openSync(context.step.args[1]!, 'r+')),
+  dup({ step: { args }, state, words }) {
+    const [fd, copy] = args as [string, string];
+    return words.status(() => {
+      state.change({ fd: copy, number: dup(words.fd(fd)) });
+      return 0;
+    });
+  },
+  close({ kernel, step: { args }, state, words }) {
+    const name = args[0]!;
+    return words.status(() => {
+      kernel.close(words.fd(name));
+      state.change({ fd: name, number: null });
+      return 0;
+    });
+  },
+  cloexec({ step: { args }, words }) {
+    return words.status(() => {
+      setCloexec(words.fd(args[0]!), words.number(args[1]!) !== 0n);
+      return 0;
+    });
+  },
+  getfd: ({ step: { args }, words }) => words.status(() => Number(getCloexec(words.fd(args[0]!)))),
+  evread: ({ step: { args }, words }) =>
+    words.status(() => {
+      const count = new BigUint64Array(1);
+      read(words.fd(args[0]!), new Uint8Array(count.buffer));
+      return count[0]!;
+    }),
+  evwrite: ({ step: { args }, words }) =>
+    words.status(() => {
+      write(words.fd(args[0]!), new Uint8Array(BigUint64Array.of(words.number(args[1]!)).buffer));
+      return 0;
+    }),
+  mem({ step: { args }, state, words, note }) {
+    const [name, kind, size, prot = 'rw'] = args as [string, string, string, string?];
+    return words.status(() => {
+      createMemory({ state, name, kind, size: words.count(size), prot: parseProt(prot), note });
+      return 0;
+    });
+  },
+  /** The same object at another address. */
+  remap({ step: { args }, state, words }) {
+    const [old, name] = args as [string, string];
+    const memory = state.memory(old);
+    if (!memory) throw new RangeError(`no memory ${old}`);
+    return words.status(() => {
+      state.change({ symbol: name, vaddr: mapObject(state, memory), memory });
+      return 0;
+    });
+  },
+  munmap: ({ step: { args }, words }) =>
+    words.status(() => {
+      munmap(words.count(args[0]!), words.count(args[1]!));
+      return 0;
+    }),
+  mprotect: ({ step: { args }, words }) =>
+    words.status(() => {
+      mprotect(words.count(args[0]!), words.count(args[1]!), parseProt(args[2]!));
+      return 0;
+    }),
+  mlock: ({ step: { args }, words }) =>
+    words.status(() => {
+      mlock(words.count(args[0]!), words.count(args[1]!));
+      return 0;
+    }),
+  fill({ step: { args }, words }) {
+    const [vaddr, length, byte] = args as [string, string, string];
+    return store(words.count(vaddr), new Uint8Array(words.count(length)).fill(words.count(byte))) ?? '0';
+  },
+  peek({ step: { args }, words }) {
+    const bytes = new Uint8Array(words.count(args[1]!));
+    return load(words.count(args[0]!), bytes) ?? `0 data=${formatBytes(bytes)}`;
+  },
+  load({ step: { args }, words }) {
+    const bytes = new Uint8Array(8);
+    const width = words.count(args[1]!);
+    const fault = load(words.count(args[0]!), bytes.subarray(0, width));
+    return fault ?? `0 value=0x${new DataView(bytes.buffer).getBigUint64(0, true).toString(16)}`;
+  },
+  store({ step: { args }, words }) {
+    const [vaddr, width, value] = args as [string, string, string];
+    const bytes = new Uint8Array(BigUint64Array.of(words.number(value)).buffer);
+    return store(words.count(vaddr), bytes.subarray(0, words.count(width))) ?? '0';
+  },
+  rlimit: limitMemlock,
+  setuid({ step: { args }, words }) {
+    process.setuid!(words.count(args[0]!)); // from root to another: glibc tells all threads, and the kernel drops all capabilities
+    return '0';
+  },
+  param({ kernel, step: { args }, words }) {
+    const control = kernel.open(CONTROL_PATH);
+    try {
+      kernel.board(control, { op: 'set-parameter', name: args[0]!, value: words.count(args[1]!) });
+    } finally {
+      kernel.close(control);
+    }
+    return '0';
+  },
+  /** VmLck as the emulated kernel accounts it: an unsigned long of pages, printed in KiB. Nothing here charges VmPin. */
+  status({ kernel }) {
+    const control = kernel.open(CONTROL_PATH);
+    try {
+      const { clients } = kernel.board(control, { op: 'info' }) as HostInfo;
+      const lockedPages = clients.find(({ pid }) => pid === process.pid)?.lockedPages ?? 0;
+      return `0 lck=${BigInt.asUintN(U64, BigInt(lockedPages) * 4n)}kB pin=0kB`;
+    } finally {
+      kernel.close(control);
+    }
+  },
+  /** An empty handler. */
+  signal({ step: { args }, words }) {
+    const wanted = words.count(args[0]!);
+    const name = Object.entries(constants.signals).find(([, number]) => number === wanted)?.[0];
+    if (!name) throw new RangeError(`no signal ${wanted}`);
+    process.on(name as NodeJS.Signals, () => {});
+    return '0';
+  },
+};
+
+function newFd({ step, state, words }: StepContext, make: () => number): string {
+  return words.status(() => {
+    const fd = make();
+    setCloexec(fd, false);
+    state.change({ fd: step.args[0]!, number: fd });
+    return 0;
+  });
+}
+
+/** `rlimit memlock N [soft=1]`: both limits, or the soft one alone. */
+function limitMemlock({ step: { args, options }, words, note }: StepContext): string {
+  const [resource, value] = args as [string, string];
+  if (resource !== 'memlock') throw new RangeError(`no resource ${resource}`);
+  const wanted = value === 'inf' ? RLIM_INFINITY : words.number(value);
+  const { hard } = getRlimit(0, RLIMIT_MEMLOCK);
+  const softOnly = options.soft !== undefined;
+  return words.status(() => {
+    try {
+      setRlimit(0, RLIMIT_MEMLOCK, { soft: wanted, hard: softOnly ? hard : wanted });
+    } catch (error) {
+      // DEVIATION: without CAP_SYS_RESOURCE no limit can be raised above the hard one this machine gives us.
+      if (!(error instanceof SysError) || wanted <= hard) throw error;
+      setRlimit(0, RLIMIT_MEMLOCK, { soft: hard, hard });
+      note(`RLIMIT_MEMLOCK cannot be raised above ${hard} bytes here (no CAP_SYS_RESOURCE)`);
+    }
+    return 0;
+  });
+}

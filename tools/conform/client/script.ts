@@ -1,0 +1,117 @@
+/** A case as the main thread of its process plays it: steps of its own, and those it has other actors do. */
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { errnoName, SysError } from '../../../platform/errno.ts';
+import { execve } from '../../../platform/libc.ts';
+import type { Step } from '../vector-file.ts';
+import { Actor } from './actor.ts';
+import { prepareExec } from './exec.ts';
+import { ForkLink } from './fork.ts';
+import { Interpreter } from './interpreter.ts';
+import type { Assignment, Report } from './protocol.ts';
+import type { State } from './state.ts';
+import { ThreadLink } from './thread.ts';
+import { Words } from './words.ts';
+
+/** The longest that a step which is not in the background may take. */
+const STEP_MS = 30_000;
+
+export class Script {
+  readonly #assignment: Assignment;
+  readonly #state: State;
+  readonly #words: Words;
+  readonly #report: (report: Report) => void;
+  readonly #interpreter: Interpreter;
+  readonly #actors = new Map<string, Actor>();
+  readonly #forks = new Map<string, ForkLink>();
+
+  constructor(assignment: Assignment, state: State, report: (report: Report) => void) {
+    this.#assignment = assignment;
+    this.#state = state;
+    this.#words = new Words(state);
+    this.#report = report;
+    const { socketPath, devices } = assignment;
+    this.#interpreter = new Interpreter({ socketPath, devices, note: (note) => report({ note }) });
+  }
+
+  get interpreter(): Interpreter {
+    return this.#interpreter;
+  }
+
+  /** Plays the steps from number `first` on and reports their answers. */
+  async play(first: number): Promise<void> {
+    const { steps } = this.#assignment;
+    for (let step = first; step < steps.length; step++) {
+      this.#report({ step, answer: await this.#answer(steps[step]!, step) });
+    }
+  }
+
+  async #answer(step: Step, number: number): Promise<string> {
+    if (step.actor !== null) return this.#byActor(step, number);
+    if (Interpreter.knows(step.op)) return this.#interpreter.perform(step, this.#state);
+    const { socketPath, devices } = this.#assignment;
+    const [name = '', value = '0'] = step.args;
+    switch (step.op) {
+      case 'sleep':
+        await delay(this.#words.count(name));
+        return '0';
+      case 'thread':
+        this.#actors.set(name, new Actor(await ThreadLink.start(name, { socketPath, devices }), this.#state));
+        return '0';
+      case 'fork': {
+        const fork = await ForkLink.start({ socketPath, devices }, this.#state);
+        this.#forks.set(name, fork);
+        this.#actors.set(name, new Actor(fork, undefined));
+        return '0';
+      }
+      case 'wait':
+        return this.#actor(name).answer(this.#words.count(value));
+      case 'kill':
+        return this.#kill(name, this.#words.count(value));
+      case 'exec':
+        return this.#exec(number);
+    }
+    throw new RangeError(`no operation ${step.op}`);
+  }
+
+  async #byActor(step: Step, number: number): Promise<string> {
+    const actor = this.#actor(step.actor!);
+    if (step.op === 'exec') await actor.start({ exec: prepareExec(this.#assignment, number, this.#state) });
+    else await actor.start({ step, state: this.#state.save() });
+    return step.inBackground ? 'started' : actor.answer(STEP_MS);
+  }
+
+  #actor(name: string): Actor {
+    const actor = this.#actors.get(name);
+    if (!actor) throw new RangeError(`no actor ${name}`);
+    return actor;
+  }
+
+  /** To a forked process; a thread has this process' pid, and shares its fate. */
+  async #kill(name: string, signal: number): Promise<string> {
+    const fork = this.#forks.get(name);
+    if (!fork) {
+      this.#actor(name);
+      process.kill(process.pid, signal);
+      return '0';
+    }
+    const ending = await fork.kill(signal);
+    this.#actor(name).ended();
+    return `0 ${ending}`;
+  }
+
+  #exec(number: number): string {
+    const { path, argv } = prepareExec(this.#assignment, number, this.#state);
+    try {
+      execve(path, argv, process.env);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      return `-${errnoName(error.errno)}`;
+    }
+  }
+
+  /** Ends the forked processes. */
+  async end(): Promise<void> {
+    await Promise.all([...this.#forks.values()].map((fork) => fork.kill(9)));
+  }
+}

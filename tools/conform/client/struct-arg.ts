@@ -1,0 +1,68 @@
+/**
+ * Struct arguments as the recordings had them: bytes a step does not set are 0xee, `avail=N` leaves only the first N bytes
+ * readable, and an answer shows the struct from its first byte to the last one that was changed.
+ */
+import type { KernelClient } from '../../../vmm/vfio/client.ts';
+import { fromHex, toHex } from '../notation.ts';
+import type { Step } from '../vector-file.ts';
+import type { Words } from './words.ts';
+
+const UNSET = 0xee;
+/** Bytes of every struct buffer: more than any answer. */
+const BUFFER_BYTES = 4096;
+
+export interface StructLayout {
+  readonly nr: number;
+  /** Fields in C order: key of the step, bytes. */
+  readonly fields: readonly (readonly [key: string, size: 4 | 8])[];
+  /** What fields have that the step does not give. */
+  readonly defaults?: Readonly<Record<string, number>>;
+  /** Bytes an answer shows at least, if it shows any. */
+  readonly least?: number;
+}
+
+/** An ioctl with a struct; SysErrors are part of the answer. `extra` are values of fields that are no numbers of the step. */
+export function structCall(
+  kernel: KernelClient,
+  words: Words,
+  step: Step,
+  layout: StructLayout,
+  extra: Readonly<Record<string, bigint>> = {},
+): string {
+  const bytes = structBytes(words, step, layout, extra);
+  const { avail } = step.options;
+  const arg = avail === undefined ? bytes : bytes.subarray(0, words.count(avail));
+  const before = arg.slice();
+  const status = words.status(() => kernel.ioctl(words.fd(step.args[0]!), layout.nr, arg));
+  let changed = arg.length;
+  while (changed > 0 && arg[changed - 1] === before[changed - 1]) changed--;
+  if (changed === 0) return status;
+  return `${status} out=${toHex(bytes.subarray(0, Math.max(changed, layout.least ?? 0)))}`;
+}
+
+function structBytes(
+  words: Words,
+  { options }: Step,
+  { fields, defaults = {} }: StructLayout,
+  extra: Readonly<Record<string, bigint>>,
+): Uint8Array {
+  const bytes = new Uint8Array(BUFFER_BYTES).fill(UNSET);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const [key, size] of fields) {
+    const given = extra[key] ?? (options[key] === undefined ? undefined : words.number(options[key]));
+    const value = given ?? (defaults[key] === undefined ? undefined : BigInt(defaults[key]));
+    if (value !== undefined && size === 4) view.setUint32(at, Number(BigInt.asUintN(32, value)), true);
+    else if (value !== undefined) view.setBigUint64(at, value, true);
+    at += size;
+  }
+  bytes.set(payload(words, options), at);
+  return bytes;
+}
+
+/** What follows the fields: `data=` bytes, or `fds=`. */
+function payload(words: Words, { data, fds }: Step['options']): Uint8Array {
+  if (data !== undefined) return fromHex(data);
+  if (fds === undefined) return new Uint8Array(0);
+  return new Uint8Array(Int32Array.from(fds.split(','), (word) => words.fd(word)).buffer);
+}

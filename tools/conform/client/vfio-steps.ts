@@ -1,0 +1,188 @@
+/** Steps that are system calls on containers, groups and devices. */
+import {
+  VFIO_CHECK_EXTENSION,
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
+  VFIO_DEVICE_IOEVENTFD,
+  VFIO_DEVICE_PCI_HOT_RESET,
+  VFIO_DEVICE_RESET,
+  VFIO_DEVICE_SET_IRQS,
+  VFIO_GET_API_VERSION,
+  VFIO_GROUP_GET_DEVICE_FD,
+  VFIO_GROUP_GET_STATUS,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_GROUP_UNSET_CONTAINER,
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_GET_INFO,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_SET_IOMMU,
+} from '../../../iommu/kernel/vfio/uapi.ts';
+import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/kernel/wire.ts';
+import { munmap, PROT_READ, PROT_WRITE, setCloexec } from '../../../platform/libc.ts';
+import { formatBytes, fromHex } from '../notation.ts';
+import { load, mapObject, store } from './memory.ts';
+import type { StepContext, StepTable } from './step-context.ts';
+import { type StructLayout, structCall } from './struct-arg.ts';
+
+const PAGE = 4096;
+
+const struct =
+  (layout: StructLayout): StepTable[string] =>
+  ({ kernel, words, step }) =>
+    structCall(kernel, words, step, layout);
+
+const BITMAP_FIELDS = [
+  ['pgsize', 8],
+  ['bsize', 8],
+  ['bitmap', 8],
+] as const;
+const HEADER = [
+  ['argsz', 4],
+  ['flags', 4],
+] as const;
+
+const UNMAP: StructLayout = {
+  nr: VFIO_IOMMU_UNMAP_DMA,
+  fields: [...HEADER, ['iova', 8], ['size', 8], ...BITMAP_FIELDS],
+  defaults: { argsz: 24 },
+  least: 24,
+};
+const DIRTY: StructLayout = {
+  nr: VFIO_IOMMU_DIRTY_PAGES,
+  fields: [...HEADER, ['iova', 8], ['size', 8], ...BITMAP_FIELDS],
+  defaults: { argsz: 8 },
+};
+
+export const VFIO_STEPS: StepTable = {
+  container: (context) => opened(context, () => context.kernel.open(VFIO_CONTAINER_PATH)),
+  group: (context) => opened(context, () => context.kernel.open(`${VFIO_GROUP_DIR}${groupNumber(context)}`)),
+  /** The fd is close-on-exec, as the kernel makes it (CORE-6). */
+  device(context) {
+    const { kernel, words, step, state, devices } = context;
+    const [name, group, device] = step.args as [string, string, string];
+    const path = new TextEncoder().encode(`${devices[device]?.name ?? device}\0`);
+    return words.status(() => {
+      const fd = kernel.ioctl(words.fd(group), VFIO_GROUP_GET_DEVICE_FD, path);
+      state.change({ fd: name, number: fd });
+      return 0;
+    });
+  },
+  api: byValue(VFIO_GET_API_VERSION),
+  check: byValue(VFIO_CHECK_EXTENSION),
+  set_iommu: byValue(VFIO_SET_IOMMU),
+  info: struct({ nr: VFIO_IOMMU_GET_INFO, fields: HEADER }),
+  map: struct({
+    nr: VFIO_IOMMU_MAP_DMA,
+    fields: [...HEADER, ['vaddr', 8], ['iova', 8], ['size', 8]],
+    defaults: { argsz: 32 },
+    least: 32,
+  }),
+  unmap: (context) => withBitmap(context, UNMAP),
+  dirty: (context) => withBitmap(context, DIRTY),
+  group_status: struct({ nr: VFIO_GROUP_GET_STATUS, fields: HEADER, defaults: { argsz: 8 } }),
+  set_container({ kernel, words, step }) {
+    const [group, container] = step.args as [string, string];
+    const { avail } = step.options;
+    const arg = new Uint8Array(Int32Array.of(words.fd(container)).buffer);
+    const given = avail === undefined ? arg : arg.subarray(0, words.count(avail));
+    return words.status(() => kernel.ioctl(words.fd(group), VFIO_GROUP_SET_CONTAINER, given));
+  },
+  unset_container: byValue(VFIO_GROUP_UNSET_CONTAINER),
+  dev_info: struct({ nr: VFIO_DEVICE_GET_INFO, fields: HEADER, defaults: { argsz: 24 } }),
+  region_info: struct({
+    nr: VFIO_DEVICE_GET_REGION_INFO,
+    fields: [...HEADER, ['index', 4]],
+    defaults: { argsz: 32 },
+  }),
+  irq_info: struct({ nr: VFIO_DEVICE_GET_IRQ_INFO, fields: [...HEADER, ['index', 4]], defaults: { argsz: 16 } }),
+  set_irqs: struct({
+    nr: VFIO_DEVICE_SET_IRQS,
+    fields: [...HEADER, ['index', 4], ['start', 4], ['count', 4]],
+    defaults: { argsz: 20, flags: 0, index: 0, start: 0, count: 0 },
+  }),
+  reset: byValue(VFIO_DEVICE_RESET),
+  hot_reset_info: struct({ nr: VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, fields: HEADER, defaults: { argsz: 12 } }),
+  hot_reset: struct({
+    nr: VFIO_DEVICE_PCI_HOT_RESET,
+    fields: [...HEADER, ['count', 4]],
+    defaults: { argsz: 12, flags: 0, count: 0 },
+  }),
+  ioeventfd({ kernel, words, step }) {
+    const { offset = '0', fd = '-1' } = step.options;
+    const extra = { offset: words.offset(offset), fd: BigInt(words.fd(fd)) };
+    const layout: StructLayout = {
+      nr: VFIO_DEVICE_IOEVENTFD,
+      fields: [...HEADER, ['offset', 8], ['data', 8], ['fd', 4]],
+      defaults: { argsz: 32, flags: 0, data: 0 },
+    };
+    return structCall(kernel, words, step, layout, extra);
+  },
+  feature: struct({ nr: VFIO_DEVICE_FEATURE, fields: HEADER, defaults: { argsz: 8, flags: 0 } }),
+  pread({ kernel, words, step }) {
+    const [fd, offset, length] = step.args as [string, string, string];
+    const into = new Uint8Array(words.count(length));
+    let count = 0;
+    const status = words.status(() => {
+      count = kernel.pread(words.fd(fd), words.offset(offset), into);
+      return count;
+    });
+    return count > 0 ? `${status} data=${formatBytes(into.subarray(0, count))}` : status;
+  },
+  pwrite({ kernel, words, step }) {
+    const [fd, offset, hex] = step.args as [string, string, string];
+    return words.status(() => kernel.pwrite(words.fd(fd), words.offset(offset), fromHex(hex)));
+  },
+  ioctl({ kernel, words, step }) {
+    const [fd, nr, arg] = step.args as [string, string, string];
+    return words.status(() => kernel.ioctl(words.fd(fd), words.count(nr), words.number(arg)));
+  },
+  ioctlbuf({ kernel, words, step }) {
+    const nr = words.count(step.args[1]!);
+    const { hex = '' } = step.options;
+    const fields = Array.from({ length: hex.length / 8 }, (_, i) => [`word${i}`, 4] as const);
+    const view = new DataView(fromHex(hex).buffer);
+    const extra = Object.fromEntries(fields.map(([key], i) => [key, BigInt(view.getUint32(4 * i, true))]));
+    return structCall(kernel, words, step, { nr, fields }, extra);
+  },
+};
+
+/** An ioctl whose argument is the second word, by value. */
+function byValue(nr: number): StepTable[string] {
+  return ({ kernel, words, step: { args } }) =>
+    words.status(() => kernel.ioctl(words.fd(args[0]!), nr, words.number(args[1] ?? '0')));
+}
+
+/** open(2) without O_CLOEXEC. */
+function opened({ state, words, step }: StepContext, open: () => number): string {
+  return words.status(() => {
+    const fd = open();
+    setCloexec(fd, false);
+    state.change({ fd: step.args[0]!, number: fd });
+    return 0;
+  });
+}
+
+function groupNumber({ devices, step }: StepContext): string {
+  const device = step.args[1]!;
+  return String(devices[device]?.group ?? device);
+}
+
+/** `bitmap=buf:N`: a user buffer of N bytes with nothing behind it; what it holds afterwards is part of the answer. */
+function withBitmap({ kernel, words, step, state }: StepContext, layout: StructLayout): string {
+  const match = /^buf:(\d+)$/.exec(step.options.bitmap ?? '');
+  if (!match) return structCall(kernel, words, step, layout);
+  const length = Number(match[1]);
+  const size = Math.ceil(length / PAGE) * PAGE;
+  const start = mapObject(state, { fd: null, size, prot: PROT_READ | PROT_WRITE });
+  const vaddr = start + size - length;
+  const bytes = new Uint8Array(length).fill(words.count(step.options.bmfill ?? '0'));
+  store(vaddr, bytes);
+  const status = structCall(kernel, words, step, layout, { bitmap: BigInt(vaddr) });
+  load(vaddr, bytes);
+  munmap(start, size);
+  return `${status} bm=${formatBytes(bytes)}`;
+}

@@ -1,0 +1,45 @@
+/** The words of a step as values: numbers with the script's symbols, fds by name, errnos as answers. */
+import { SysError } from '../../../platform/errno.ts';
+import { evaluate } from '../notation.ts';
+import type { State } from './state.ts';
+
+/** File offset of region R is R << 40 (VFIO_PCI_OFFSET_SHIFT). */
+const REGION_SHIFT = 40n;
+
+export class Words {
+  readonly #state: State;
+
+  constructor(state: State) {
+    this.#state = state;
+  }
+
+  fd(word: string): number {
+    return this.#state.fd(word);
+  }
+
+  number(word: string): bigint {
+    return evaluate(word, (name) => this.#state.symbol(name));
+  }
+
+  /** A number that is small enough to count with: a length, a vaddr. */
+  count(word: string): number {
+    return Number(this.number(word));
+  }
+
+  /** R:OFF, or a plain file offset. */
+  offset(word: string): bigint {
+    const match = /^(\d+):(.*)$/.exec(word);
+    if (!match) return this.number(word);
+    return BigInt.asUintN(64, (BigInt(match[1]!) << REGION_SHIFT) + this.number(match[2]!));
+  }
+
+  /** The first word of an answer: what the call returns, or −ERRNO. */
+  status(call: () => number | bigint): string {
+    try {
+      return String(call());
+    } catch (error) {
+      if (error instanceof SysError) return `-${error.code}`;
+      throw error;
+    }
+  }
+}

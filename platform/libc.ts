@@ -17,6 +17,7 @@ export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_FIXED_NOREPLACE = 0x100000;
 export const MFD_CLOEXEC = 1;
+export const MFD_ALLOW_SEALING = 2;
 export const MFD_HUGETLB = 4; // of the default huge page size
 export const EFD_CLOEXEC = 0o2000000;
 export const EFD_NONBLOCK = 0o4000;
@@ -24,14 +25,21 @@ export const POLLIN = 1;
 export const POLLHUP = 0x10;
 export const POLLRDHUP = 0x2000;
 export const RLIMIT_MEMLOCK = 8;
+export const F_SEAL_SEAL = 1;
+export const F_SEAL_SHRINK = 2;
+export const F_SEAL_GROW = 4;
+export const F_SEAL_WRITE = 8;
 
 const F_GETFD = 1;
 const F_SETFD = 2;
+const F_ADD_SEALS = 1033;
+const F_GET_SEALS = 1034;
 const FD_CLOEXEC = 1;
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
+const SEEK_END = 2;
 const SO_PEERCRED = 17;
 const MSG_NOSIGNAL = 0x4000;
 const SYS_FUTEX = { x64: 202, arm64: 98 }[process.arch as 'x64' | 'arm64'] ?? 202;
@@ -55,6 +63,7 @@ const c = {
   write: lib.func('intptr_t write(int fd, void *buf, size_t n)'),
   pread: lib.func('intptr_t pread(int fd, void *buf, size_t n, int64_t off)'),
   pwrite: lib.func('intptr_t pwrite(int fd, void *buf, size_t n, int64_t off)'),
+  lseek: lib.func('int64_t lseek(int fd, int64_t off, int whence)'),
   poll: lib.func('int poll(void *fds, unsigned long n, int timeout)'),
   socket: lib.func('int socket(int domain, int type, int protocol)'),
   connect: lib.func('int connect(int fd, void *addr, unsigned int len)'),
@@ -102,6 +111,21 @@ export function memfdCreate(name: string, flags = MFD_CLOEXEC): number {
 
 export function ftruncate(fd: number, size: number): void {
   check(c.ftruncate(fd, size), 'ftruncate');
+}
+
+/** Adds seals to a memfd; they can never be taken off. EPERM: it was made without MFD_ALLOW_SEALING. EINVAL: no memfd. */
+export function addSeals(fd: number, seals: number): void {
+  check(c.fcntl(fd, F_ADD_SEALS, seals), `seal ${fd}`);
+}
+
+/** EINVAL: no memfd. */
+export function getSeals(fd: number): number {
+  return check(c.fcntl(fd, F_GET_SEALS, 0), `seals of ${fd}`);
+}
+
+/** Bytes of a file, at the price of its offset, which nothing here uses: a third of fstat's cost. */
+export function fileSize(fd: number): number {
+  return check(Number(c.lseek(fd, 0, SEEK_END)), `lseek ${fd}`);
 }
 
 /** mmap(2); returns the vaddr. SAFETY: the caller owns the range and must munmap it; execve removes it. */

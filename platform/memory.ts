@@ -4,14 +4,19 @@
  * aligned, so its address *is* the vaddr, and workers get it by message (DESIGN §3).
  */
 import { fstatSync } from 'node:fs';
-import { einval } from './errno.ts';
+import { einval, SysError } from './errno.ts';
 import {
+  addSeals,
   close,
+  F_SEAL_SHRINK,
   ftruncate,
+  getSeals,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_PRIVATE,
   MAP_SHARED,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
   memfdCreate,
   mmap,
   PROT_READ,
@@ -35,9 +40,9 @@ export function objectId(fd: number): ObjectId {
   return { dev, ino };
 }
 
-/** Creates a memfd of `size` bytes (CLOEXEC; clear it for what must survive an execve). */
+/** Creates a memfd of `size` bytes that can be sealed (CLOEXEC; clear it for what must survive an execve). */
 export function createMemory(name: string, size: number): number {
-  const fd = memfdCreate(name);
+  const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   try {
     ftruncate(fd, size);
   } catch (error) {
@@ -45,6 +50,21 @@ export function createMemory(name: string, size: number): number {
     throw error;
   }
   return fd;
+}
+
+/**
+ * Makes sure that an object never shrinks under a mapping of ours: touching a page that is gone is SIGBUS, which ends the whole
+ * process. False where that cannot be had: a memfd made without MFD_ALLOW_SEALING, a file. Growing stays allowed.
+ */
+export function sealAgainstShrinking(fd: number): boolean {
+  try {
+    if ((getSeals(fd) & F_SEAL_SHRINK) !== 0) return true;
+    addSeals(fd, F_SEAL_SHRINK);
+    return (getSeals(fd) & F_SEAL_SHRINK) !== 0;
+  } catch (error) {
+    if (error instanceof SysError && (error.code === 'EPERM' || error.code === 'EINVAL')) return false;
+    throw error;
+  }
 }
 
 /** `length` bytes of a memory object as shared bytes of this process. One Mapping per object per process. */

@@ -6,9 +6,16 @@ import { fstatSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 import type { PaRange, PhysicalChange } from '../../iommu/hardware/physical.ts';
-import { efault, einval, enoent, enomem, hexRange } from '../../platform/errno.ts';
+import { efault, einval, enoent, enomem, hexRange, SysError } from '../../platform/errno.ts';
 import { close } from '../../platform/libc.ts';
-import { createMemory, Mapping, type ObjectId, objectId, PAGE_SIZE } from '../../platform/memory.ts';
+import {
+  createMemory,
+  Mapping,
+  type ObjectId,
+  objectId,
+  PAGE_SIZE,
+  sealAgainstShrinking,
+} from '../../platform/memory.ts';
 
 const GIB = 2 ** 30;
 /** MSI stores go here; the same number as the window of iovas, so that a device without IOMMU in front can use it, too. */
@@ -82,22 +89,33 @@ export class MemoryMap {
   }
 
   /**
-   * Maps `length` bytes of a memory object, whole pages of it, and gives them a range: its start. Takes the fd, also when it
-   * fails. EFAULT when the object is shorter: touching what is not there would be a SIGBUS of the whole host.
+   * Gives `length` bytes of a memory object, whole pages of it, a range: its start. Takes the fd, also when it fails. EFAULT when
+   * the object is shorter. It is sealed against becoming shorter and mapped; where that cannot be, each access is a pread or
+   * pwrite (file-memory.ts).
+   * DEVIATION: on Linux a pinned page outlives an ftruncate of its file. Here the ftruncate of a sealed object is EPERM to its
+   * owner, and of another one the device reads zeros and writes to nowhere behind the new end.
    */
   attachObject(fd: number, length: number): number {
-    const size = wholePages(length);
+    let entry: Entry;
     try {
-      const id = objectId(fd);
-      if (wholePages(fstatSync(fd).size) < size) throw efault(`object ${id.ino} is shorter than ${length} bytes`);
-      const start = this.#place(size);
-      const mapping = new Mapping(fd, size);
-      const range = { kind: 'ram', start, size, buffer: mapping.buffer } as const;
-      this.#add({ range, id, release: () => mapping.release() });
-      return start;
-    } finally {
+      entry = this.#placeObject(fd, wholePages(length));
+    } catch (error) {
       close(fd);
+      throw error;
     }
+    this.#add(entry);
+    return entry.range.start;
+  }
+
+  #placeObject(fd: number, size: number): Entry {
+    const id = objectId(fd);
+    const sealed = sealAgainstShrinking(fd); // before its size is looked at
+    if (wholePages(fstatSync(fd).size) < size) throw efault(`object ${id.ino} is shorter than ${size} bytes`);
+    const start = this.#place(size);
+    const mapping = sealed ? mapWritable(fd, size) : undefined;
+    if (!mapping) return { range: { kind: 'file', start, size, fd }, id, release: () => close(fd) };
+    close(fd);
+    return { range: { kind: 'ram', start, size, buffer: mapping.buffer }, id, release: () => mapping.release() };
   }
 
   /** Gives [vaddr, vaddr + length) of the process behind a /proc/<pid>/mem fd a range: its start. Takes the fd. */
@@ -163,5 +181,15 @@ export class MemoryMap {
     for (const port of this.#ports) port.close();
     for (const { release } of this.#entries.values()) release();
     this.#entries.clear();
+  }
+}
+
+/** Undefined for an object that its owner has sealed against writing. */
+function mapWritable(fd: number, size: number): Mapping | undefined {
+  try {
+    return new Mapping(fd, size);
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'EPERM') return undefined;
+    throw error;
   }
 }

@@ -4,7 +4,19 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { MemoryMap } from '../../../devices/board/memory-map.ts';
-import { close, dup } from '../../../platform/libc.ts';
+import {
+  addSeals,
+  close,
+  dup,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  fileSize,
+  ftruncate,
+  getSeals,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  memfdCreate,
+} from '../../../platform/libc.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
 
 const GIB = 2 ** 30;
@@ -47,6 +59,28 @@ describe('memory map of the board', () => {
     const [{ range, id }] = map.objects() as [ReturnType<MemoryMap['objects']>[number]];
     expect(new Uint8Array(range.buffer)[5]).toBe(42);
     expect(id).toEqual({ dev: fstatSync(fd).dev, ino: fstatSync(fd).ino });
+  });
+
+  it('seals an object against shrinking before it maps it, and lets it grow', () => {
+    map.attachObject(dup(fd), 65536);
+
+    expect(getSeals(fd) & F_SEAL_SHRINK).toBe(F_SEAL_SHRINK);
+    expect(() => ftruncate(fd, 4096)).toThrow('EPERM');
+    ftruncate(fd, 131072);
+    expect(fileSize(fd)).toBe(131072);
+  });
+
+  it.each([
+    ['that cannot be sealed', 0],
+    ['that is sealed against writing', F_SEAL_WRITE],
+  ])('does not map an object %s', (_, seals) => {
+    const odd = memfdCreate('odd', seals === 0 ? MFD_CLOEXEC : MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ftruncate(odd, 65536);
+    if (seals !== 0) addSeals(odd, seals);
+
+    const start = map.attachObject(odd, 65536);
+
+    expect(received()).toEqual({ attach: { kind: 'file', start, size: 65536, fd: odd } });
   });
 
   it('has posted a change to every port before it returns', () => {

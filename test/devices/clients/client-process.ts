@@ -1,0 +1,41 @@
+/** A client of a host as a real process: runs one of the scripts beside this file, which says JSON values, one per line. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+export class ClientProcess {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  /** Status and signal it ended with. */
+  readonly ended: Promise<[number | null, NodeJS.Signals | null]>;
+  #errors = '';
+
+  constructor(script: string, ...words: readonly string[]) {
+    const path = fileURLToPath(new URL(`./${script}.ts`, import.meta.url));
+    this.#child = spawn(process.execPath, ['--import', 'tsx', path, ...words], { stdio: 'pipe' });
+    this.ended = once(this.#child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+    this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.#errors += text;
+    });
+    this.#lines = createInterface(this.#child.stdout!)[Symbol.asyncIterator]();
+  }
+
+  /** The next value it says. */
+  async says(): Promise<unknown> {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`the client has ended: ${this.#errors}`);
+    return JSON.parse(value);
+  }
+
+  /** Lets it go on where it waits. */
+  goOn(): void {
+    this.#child.stdin!.write('\n');
+  }
+
+  /** Ends it if it still runs. */
+  async end(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.ended;
+  }
+}

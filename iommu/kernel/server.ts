@@ -13,13 +13,15 @@ import { Channel, replyOf } from './channel.ts';
 import type { FileTable, HeldFile } from './file-table.ts';
 import { type FileOperations, OpenFile } from './open-file.ts';
 import { ChannelTask, ProcessTable } from './task.ts';
-import { DEVICE_FD_PATH, type OpenHello, parseHello, type Reply, type TaskHello } from './wire.ts';
+import { DEVICE_FD_PATH, MAX_TRANSFER, type OpenHello, parseHello, type Reply, type TaskHello } from './wire.ts';
 
 /** A connection that has not said what it is by then is dropped. */
 const HELLO_TIMEOUT_MS = 10_000;
 /** Answers a client has not read; beyond it, it is flooding. */
 const MAX_UNREAD = 64 * 1024 * 1024;
 const MAX_CONNECTIONS = 8192;
+/** The longest frame a client has a reason to send: a pwrite. Frames of the answers may be longer. */
+const MAX_REQUEST = MAX_TRANSFER + 4096;
 
 /** Credentials of the peer as of its connect(2). */
 export interface Peer {
@@ -94,10 +96,14 @@ export class Server {
     this.#sockets.add(socket);
     const reader = new FrameReader();
     let role: Role = { kind: 'unknown' };
+    let unframed = 0;
     socket.setTimeout(HELLO_TIMEOUT_MS, () => socket.destroy());
     socket.on('data', (chunk) => {
       try {
-        for (const frame of reader.push(chunk)) role = this.#frame(socket, role, frame);
+        const frames = reader.push(chunk);
+        unframed = frames.length > 0 ? 0 : unframed + chunk.length;
+        if (unframed > MAX_REQUEST) throw eproto('request is too long');
+        for (const frame of frames) role = this.#frame(socket, role, frame);
       } catch (error) {
         if (!(error instanceof SysError)) replyOf(error); // a bug: told, and this connection given up
         socket.destroy();

@@ -91,7 +91,7 @@ export interface Reply {
   readonly message?: string;
 }
 
-/** The most a single pread or pwrite moves, so that one request cannot hold the kernel for long. */
+/** The most a single pread or pwrite moves, so that one request cannot hold the kernel for long. Longer frames are an offence. */
 export const MAX_TRANSFER = 1 << 20;
 
 type Fields = Readonly<Record<string, unknown>>;

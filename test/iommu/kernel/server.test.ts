@@ -10,6 +10,7 @@ import { FileTable } from '../../../iommu/kernel/file-table.ts';
 import type { Caller, FileOperations } from '../../../iommu/kernel/open-file.ts';
 import { Server } from '../../../iommu/kernel/server.ts';
 import type { UserArg } from '../../../iommu/kernel/user-arg.ts';
+import { MAX_TRANSFER } from '../../../iommu/kernel/wire.ts';
 import { einval, enoent } from '../../../platform/errno.ts';
 import { close, dup, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc.ts';
 import { Connection, name, TestClient } from './test-client.ts';
@@ -383,6 +384,13 @@ describe('a client that does not behave is disconnected, others are served', () 
 
     expect(await connection.ask({ task: 1 })).toMatchObject({ ret: -3, pid: process.pid });
     await connection.closed;
+  });
+
+  it('for a request longer than any there is', async () => {
+    const { client, fd } = await openTest();
+    const tooLong = { op: 'pwrite', fd, offset: 0, data: new Uint8Array(2 * MAX_TRANSFER) };
+
+    expect(await client.channel.ask(tooLong)).toBe('hung up');
   });
 
   it('for half a frame and then death', async () => {

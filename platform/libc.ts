@@ -30,6 +30,8 @@ export const F_SEAL_SHRINK = 2;
 export const F_SEAL_GROW = 4;
 export const F_SEAL_WRITE = 8;
 
+const O_RDWR = 2;
+const O_CLOEXEC = 0o2000000;
 const F_GETFD = 1;
 const F_SETFD = 2;
 const F_ADD_SEALS = 1033;
@@ -71,6 +73,7 @@ const c = {
   recv: lib.func('intptr_t recv(int fd, void *buf, size_t n, int flags)'),
   getsockopt: lib.func('int getsockopt(int fd, int level, int name, void *val, void *len)'),
   fcntl: lib.func('int fcntl(int fd, int cmd, int arg)'),
+  open: lib.func('int open(const char *path, int flags)'),
   dup: lib.func('int dup(int fd)'),
   close: lib.func('int close(int fd)'),
   ioctl: lib.func('int ioctl(int fd, unsigned long req, void *arg)'),
@@ -268,6 +271,14 @@ export function setCloexec(fd: number, on: boolean): void {
 
 export function getCloexec(fd: number): boolean {
   return (check(c.fcntl(fd, F_GETFD, 0), `fcntl ${fd}`) & FD_CLOEXEC) !== 0;
+}
+
+/**
+ * open(2) for reading and writing, close-on-exec. For a fd that another thread will close: Node takes note of what a worker opens
+ * with fs.openSync, and closes that number once more when the worker ends.
+ */
+export function open(path: string): number {
+  return check(c.open(path, O_RDWR | O_CLOEXEC), `open ${path}`);
 }
 
 export function dup(fd: number): number {

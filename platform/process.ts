@@ -5,7 +5,7 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { eacces, esrch, SysError } from './errno.ts';
-import { ioctl, pread, pwrite } from './libc.ts';
+import { getRlimit, ioctl, open, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
 import { defineStruct, u32, u64, viewOf } from './struct.ts';
 
 /** linux/fs.h, v6.11: struct procmap_query. */
@@ -157,13 +157,13 @@ export class AddressSpace {
     const dir = `/proc/${this.pid}/fd`;
     for (const name of readdirSync(dir)) {
       const path = `${dir}/${name}`;
-      if (sameObject(path, vma)) return openSync(path, 'r+');
+      if (sameObject(path, vma)) return open(path);
     }
     const range = `${vma.start.toString(16)}-${vma.end.toString(16)}`;
     try {
-      return openSync(`/proc/${this.pid}/map_files/${range}`, 'r+');
+      return open(`/proc/${this.pid}/map_files/${range}`);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const { code } = error as SysError;
       throw eacces(
         `cannot open the object mapped at ${range} of process ${this.pid} (${code}): keep a file descriptor of it open there, or grant CAP_CHECKPOINT_RESTORE`,
       );
@@ -239,4 +239,18 @@ export function socketInode(pid: number, fd: number): number | undefined {
 export function hasIpcLock(pid: number): boolean {
   const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
   return match !== null && ((BigInt(`0x${match[1]}`) >> 14n) & 1n) === 1n;
+}
+
+/** The soft RLIMIT_MEMLOCK of process `pid` in bytes; Infinity for none. */
+export function memlockLimit(pid: number): number {
+  try {
+    const { soft } = getRlimit(pid, RLIMIT_MEMLOCK);
+    return soft === 2n ** 64n - 1n ? Number.POSITIVE_INFINITY : Number(soft);
+  } catch (error) {
+    // prlimit(2) asks for CAP_SYS_RESOURCE when the process is another user's; the file does not.
+    if (!(error instanceof SysError && error.code === 'EPERM')) throw error;
+  }
+  const match = /^Max locked memory\s+(\d+|unlimited)/m.exec(readFileSync(`/proc/${pid}/limits`, 'latin1'));
+  if (!match) throw esrch(`process ${pid} is gone`);
+  return match[1] === 'unlimited' ? Number.POSITIVE_INFINITY : Number(match[1]);
 }

@@ -2,10 +2,10 @@
  * Memory on the board: what pinned pages are backed by. A memory object (memfd) is attached once for everybody and stays for
  * as long as a page of it is pinned, and a little longer; private memory of a process is attached for each pin of its own.
  */
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 
 import { efault } from '../../platform/errno.ts';
-import { dup } from '../../platform/libc.ts';
+import { close, dup, open } from '../../platform/libc.ts';
 import type { ObjectId } from '../../platform/memory.ts';
 import type { Vma } from '../../platform/process.ts';
 import type { Mm } from './task.ts';
@@ -99,7 +99,7 @@ export class BoardObjects {
       const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE, { dev, ino });
       return new ObjectBacking({ key, startPfn, nrPages, fd }, (backing) => this.#unpinned(backing));
     } catch (error) {
-      closeSync(fd);
+      close(fd);
       throw error;
     }
   }
@@ -119,10 +119,10 @@ export class BoardObjects {
   /** Private memory of a process: this attachment is the pin's own. */
   placePrivate(mm: Mm, vaddr: number, size: number): Backing {
     const { pid } = mm.space;
-    const memFd = openSync(`/proc/${pid}/mem`, 'r+');
+    const memFd = open(`/proc/${pid}/mem`);
     if (!mm.alive()) {
       // It exec'ed or exited meanwhile: what we have opened is somebody else's memory.
-      closeSync(memFd);
+      close(memFd);
       throw efault(`address space of process ${pid} is gone`);
     }
     const startPfn = this.#board.attachProcess(memFd, vaddr, size);
@@ -138,7 +138,7 @@ export class BoardObjects {
     this.#idle.delete(backing);
     if (this.#objects.get(backing.key) === backing) this.#objects.delete(backing.key);
     this.#board.detach(backing.startPfn);
-    closeSync(backing.fd);
+    close(backing.fd);
   }
 }
 

@@ -2,9 +2,9 @@
 
 import { existsSync } from 'node:fs';
 import { esrch } from '../../platform/errno.ts';
-import { close, getRlimit, POLLIN, pidfdOpen, poll, RLIMIT_MEMLOCK } from '../../platform/libc.ts';
+import { close, POLLIN, pidfdOpen, poll } from '../../platform/libc.ts';
 import { PAGE_SIZE } from '../../platform/memory.ts';
-import { AddressSpace, hasIpcLock } from '../../platform/process.ts';
+import { AddressSpace, hasIpcLock, memlockLimit } from '../../platform/process.ts';
 
 /** An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab), and is then only a name. */
 export class Mm {
@@ -117,8 +117,7 @@ export class ChannelTask implements Task {
   }
 
   memlockLimitPages(): number {
-    const { soft } = getRlimit(this.pid, RLIMIT_MEMLOCK);
-    return soft === 2n ** 64n - 1n ? Number.POSITIVE_INFINITY : Number(soft / BigInt(PAGE_SIZE));
+    return Math.floor(memlockLimit(this.pid) / PAGE_SIZE);
   }
 
   /** The channel is gone. */

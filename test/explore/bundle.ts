@@ -32,6 +32,18 @@ export async function bundle(path: string, mutant?: Mutant): Promise<string> {
       });
     },
   };
+  const text = await load(path, 'file:///explored', [plugin]);
+  if (mutant && !mutated) throw new Error(`mutant ${mutant.name}: ${path} does not load ${mutant.file}`);
+  return text;
+}
+
+/** The code of an actor's thread, worker.ts with what it imports. */
+export function threadCode(): Promise<string> {
+  const url = new URL('./worker.ts', import.meta.url);
+  return load(fileURLToPath(url), url.href, []);
+}
+
+async function load(path: string, metaUrl: string, plugins: Plugin[]): Promise<string> {
   const result = await build({
     entryPoints: [path],
     bundle: true,
@@ -40,10 +52,9 @@ export async function bundle(path: string, mutant?: Mutant): Promise<string> {
     platform: 'node',
     target: 'node20',
     packages: 'external',
-    define: { 'import.meta.url': '"file:///explored"' },
+    define: { 'import.meta.url': JSON.stringify(metaUrl) },
     logLevel: 'silent',
-    plugins: [plugin],
+    plugins,
   });
-  if (mutant && !mutated) throw new Error(`mutant ${mutant.name}: ${path} does not load ${mutant.file}`);
   return result.outputFiles[0]!.text;
 }

@@ -80,7 +80,7 @@ describe('the explorer', () => {
         fc.asyncProperty(program, async (instructions) => {
           expect(await explored(instructions, preemptions)).toEqual([...outcomes(instructions, preemptions)].sort());
         }),
-        { numRuns: 25 },
+        { numRuns: 15 },
       );
     },
   );

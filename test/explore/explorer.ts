@@ -70,7 +70,11 @@ const SLICE_MS = 100;
 /** Explores a scenario until the first failure, or to the end. EXPLORE_REPLAY runs one schedule instead. */
 export async function explore(scenario: Scenario, options: ExploreOptions = {}): Promise<Exploration> {
   const wanted = process.env.EXPLORE_REPLAY;
-  if (wanted?.startsWith(`${title(scenario, options)}:`)) return replay(scenario, wanted, options);
+  if (wanted?.startsWith(`${title(scenario, options)}:`)) {
+    const replayed = await replay(scenario, wanted, options);
+    console.log(replayed.failure?.report ?? `${wanted} ends well`);
+    return replayed;
+  }
   return withExecution(scenario, options, async (execution) => {
     const total = { executions: 0, steps: 0, seconds: 0 };
     const start = performance.now();

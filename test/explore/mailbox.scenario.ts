@@ -68,6 +68,15 @@ function serve({ mailbox, device }: Words, context: ActorContext, work: () => vo
 
 const ask = (mailbox: SharedArrayBuffer, offset: number): number => new MailboxClient(mailbox).read(0, offset, 4).lo;
 
+/** Two questions: all ones if the time-out fired, else the right answer. */
+function askTwice(mailbox: SharedArrayBuffer, first: number): void {
+  for (const offset of [first, first + 4]) {
+    const client = new MailboxClient(mailbox);
+    const { lo } = client.read(0, offset, 4);
+    assert.equal(lo, client.timeouts === 0 ? offset + 1 : 0xffffffff, `answer to the question for ${offset}`);
+  }
+}
+
 const states = (mailbox: SharedArrayBuffer): number[] =>
   Array.from({ length: SLOTS }, (_, slot) => new Int32Array(mailbox)[stateOf(slot)]!);
 
@@ -113,18 +122,38 @@ export const abandon = defineScenario({
   timeouts: 'any',
   daemons: ['server'],
   actors: {
-    cpu: ({ mailbox }) => {
-      for (const offset of [0x10, 0x20]) {
-        const client = new MailboxClient(mailbox);
-        const { lo } = client.read(0, offset, 4);
-        assert.equal(lo, client.timeouts === 0 ? offset + 1 : 0xffffffff, `answer to the question for ${offset}`);
-      }
-    },
+    cpu: ({ mailbox }) => askTwice(mailbox, 0x10),
     server: serve,
   },
   check: ({ mailbox }) => {
     const state = states(mailbox)[0]!;
     assert.ok(state === FREE || state === ABANDONED, `the slot is free, or the server will free it; it is ${state}`);
+  },
+});
+
+/** Four requesters over two slots, all of whose time-outs may fire. */
+export const crowd = defineScenario({
+  file: import.meta.url,
+  name: 'crowd',
+  memory: () => {
+    const made = crowded();
+    new Int32Array(made.mailbox)[stateOf(1)] = FREE;
+    return made;
+  },
+  names,
+  timeouts: 'any',
+  daemons: ['server'],
+  actors: {
+    cpu0: ({ mailbox }) => askTwice(mailbox, 0x10),
+    cpu1: ({ mailbox }) => askTwice(mailbox, 0x20),
+    cpu2: ({ mailbox }) => askTwice(mailbox, 0x30),
+    cpu3: ({ mailbox }) => askTwice(mailbox, 0x40),
+    server: serve,
+  },
+  check: ({ mailbox }) => {
+    for (const state of states(mailbox).slice(0, 2)) {
+      assert.ok(state === FREE || state === ABANDONED, `a slot is free, or the server will free it; it is ${state}`);
+    }
   },
 });
 

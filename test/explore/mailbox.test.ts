@@ -1,7 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { abandon, exhaustion, otherWork, twoRequesters } from './mailbox.scenario.ts';
+import { abandon, crowd, exhaustion, otherWork, twoRequesters } from './mailbox.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -86,6 +86,7 @@ describe('the mailbox', () => {
   it('gives two requesters their own answers and loses no wake-up', () => holds(twoRequesters));
   it('wakes a requester that waits for a slot', () => holds(exhaustion));
   it('loses no slot and gives no stale answer when requests time out', () => holds(abandon));
+  it('serves a crowd in random schedules', () => holds(crowd, { seed: 1, executions: 1000 }));
   it('loses no ring beside a request', () => holds(otherWork));
 });
 

@@ -89,7 +89,7 @@ describe('a mailbox with a server in another thread', () => {
   it('serves several threads at once, each in its own order', async () => {
     const count = 100;
     const before = handled();
-    const clients = [8, 16, 24].map((offset) =>
+    const clients = [64, 72, 80].map((offset) =>
       startWorker<MailboxClientData>('test/platform/mailbox-client', { mailbox, offset, count }, { name: 'client' }),
     );
 

@@ -101,14 +101,15 @@ export class CommandQueue {
 
   /**
    * ddtp was written: what was found through the old value is forgotten, and transactions that use it have ended when
-   * this returns (§5.5 wants that for Off).
+   * this returns (§5.5 wants that for Off), or cmd_to is set.
    */
   directoryChanged(store: () => void): void {
     withLock(this.#words, Unit.word.commandLock, () => {
       store();
       this.#append(invalidation(KIND_DDT));
-      this.#fence();
+      if (!this.#fence()) Atomics.or(this.#words, CQCSR, CQCSR_CMD_TO);
     });
+    this.#signal();
   }
 
   /** Changes registers and runs the queue, with the command lock; then signals. */
@@ -118,6 +119,10 @@ export class CommandQueue {
       this.#run();
       this.#publish();
     });
+    this.#signal();
+  }
+
+  #signal(): void {
     if ((Atomics.load(this.#words, CQCSR) & CQCSR_W1C) !== 0) this.#interrupts.raise('cq');
   }
 

@@ -9,7 +9,7 @@
  *     ATTENTION in what it was? clear it,          append to the log, store generation
  *     apply the log to the caches                  set ATTENTION in each word               (B)
  *   look up, copy                                  fence: a word is BUSY? wait until its number changes
- *   … next transaction, or add: not BUSY
+ *   … next transaction, or clear BUSY
  *
  * A and B are atomic operations on one word, so one comes first. If B does, the agent drops what it has cached before it looks
  * up. If A does, the fence finds the word busy with that transaction, or already past it, and waits for its end.
@@ -36,6 +36,7 @@ export class AgentEpoch {
     this.#words = words;
     this.#at = agentBase(agent) + Agent.word.epoch;
     this.#waiters = agentBase(agent) + Agent.word.waiters;
+    Atomics.and(words, this.#at, ~BUSY); // a worker that had this number before may have been stopped inside a transaction
   }
 
   /** A new transaction begins, and with it the one before has ended. True: call attend() before any cache is used. */
@@ -57,7 +58,7 @@ export class AgentEpoch {
   end(): void {
     if (!this.#busy) return;
     this.#busy = false;
-    Atomics.sub(this.#words, this.#at, BUSY); // pairs with the loads in waitForAgents
+    Atomics.and(this.#words, this.#at, ~BUSY); // pairs with the loads in waitForAgents
     this.#wake();
   }
 
@@ -82,7 +83,7 @@ export function waitForAgents(words: Int32Array): boolean {
   const deadline = start + words[Unit.word.fenceTimeoutMs]!;
   for (let agent = 0; agent < nrAgents; agent++) {
     const at = agentBase(agent) + Agent.word.epoch;
-    const then = Atomics.load(words, at); // pairs with the add and sub in AgentEpoch
+    const then = Atomics.load(words, at); // pairs with the add and the and in AgentEpoch
     if ((then & BUSY) === 0) continue;
     while (((Atomics.load(words, at) ^ then) & ~ATTENTION) === 0) {
       const now = performance.now();

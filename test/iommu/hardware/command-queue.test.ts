@@ -104,6 +104,21 @@ describe('IOFENCE.C', () => {
     expect(machine.unit.read32(REG.cqh)).toBe(1);
   });
 
+  it('waits for the transactions of a worker that was started in place of one stopped inside a transaction', () => {
+    const machine = new Machine({ fenceTimeoutMs: 20 });
+    machine.enable();
+    machine.setContext({});
+    machine.port(2).dma.read(RAM_PFN, 0, new Uint8Array(4)); // stopped here
+    const { dma } = machine.port(2);
+    machine.command(IOFENCE);
+    expect(csr(machine)).toBe(CQON | CQEN_CIE);
+
+    dma.read(RAM_PFN, 0, new Uint8Array(4));
+    machine.command(IOFENCE);
+
+    expect(csr(machine)).toBe(CQON | CMD_TO | CQEN_CIE);
+  });
+
   it('does not wait for an agent whose worker is gone', () => {
     const machine = new Machine({ fenceTimeoutMs: 10_000 });
     machine.enable();

@@ -1,6 +1,5 @@
 /** Groups go (ATT-8…10). */
-import type { Task } from '../../task.ts';
-import { charge, uncharge } from './accounting.ts';
+import { uncharge } from './accounting.ts';
 import { markAllDirty } from './dirty.ts';
 import type { AttachedDomain, AttachedGroup, Iommu, Type1Group } from './iommu.ts';
 import { DeferredUnpin, removeAll, unmapEntry } from './pin-map.ts';
@@ -46,12 +45,10 @@ function dropDomain(iommu: Iommu, home: AttachedDomain): void {
 function unpinAndReaccount(iommu: Iommu): void {
   const unpin = new DeferredUnpin(iommu);
   for (const entry of iommu.entries()) {
-    const nobody: Task | undefined = undefined;
     const unlocked = unmapEntry(iommu, entry, unpin);
     let locked = 0;
     for (const { run } of entry.externalPins?.values() ?? []) if (!run.reserved) locked++;
-    if (locked < unlocked) uncharge(iommu, entry, unlocked - locked, nobody);
-    else if (locked > unlocked) charge(iommu, entry, locked - unlocked, nobody);
+    uncharge(iommu, entry, unlocked - locked, undefined); // what drivers have pinned is part of what was mapped
   }
   unpin.flush();
 }

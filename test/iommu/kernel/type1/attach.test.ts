@@ -118,6 +118,24 @@ describe('attach', () => {
     expect(errnoOf(attach(container.realGroup))).toBe('EINVAL');
   });
 
+  it.each([
+    ['direct', 'EINVAL', 'EINVAL'],
+    ['reserved', 'EINVAL', 'EINVAL'],
+    ['direct-relaxable', 'ok', 'ok'],
+  ] as const)('ATT-1: a %s region: over an entry %s, later maps there %s', (type, over, later) => {
+    container = new TestContainer({ real: false });
+    Object.assign(container.machine.driver, { reservedRegions: () => [{ vpn: 0x100, nrPages: 0x10, type }] });
+    attach(container.emulatedGroup)();
+    const vaddr = container.memory(PAGE);
+    container.map(0x10f000, PAGE, vaddr);
+    expect(errnoOf(attach(container.realGroup))).toBe(over);
+    container.type1.detachGroup(container.realGroup);
+    container.unmapAll();
+    attach(container.realGroup)();
+    expect(errnoOf(() => container.map(0x10f000, PAGE, vaddr))).toBe(later);
+    expect(errnoOf(() => container.map(0x110000, PAGE, vaddr))).toBe('ok');
+  });
+
   it('ST-1, ATT-6: page sizes and valid iovas are those that all domains share', () => {
     container = new TestContainer();
     attach(secondUnit({ apertureBits: 36, maxPgshift: 21 }).group)();

@@ -246,6 +246,21 @@ describe('an invalid vaddr, 5.12', () => {
     expect(await sleeper).toHaveLength(2);
   });
 
+  it('VAD-3: after any sleep pin_pages looks at all its pages again', async () => {
+    startInvalid();
+    container.unmap(20 * PAGE, 2 * PAGE, UNMAP_VADDR);
+    const sleeper = pin(19, 2);
+    expect(await settle(sleeper)).toBe('asleep');
+    container.map(16 * PAGE, 4 * PAGE, vaddr, VADDR);
+    expect(await settle(sleeper)).toBe('asleep');
+    container.unmap(16 * PAGE, 4 * PAGE, UNMAP_VADDR);
+    container.map(20 * PAGE, 2 * PAGE, vaddr + 8 * PAGE, VADDR);
+    expect(await settle(sleeper)).toBe('asleep');
+    expect(container.machine.pinner.pinnedPages).toBe(0);
+    container.map(16 * PAGE, 4 * PAGE, vaddr, VADDR);
+    expect(await sleeper).toHaveLength(2);
+  });
+
   it('RACE-8: removal of the entry wakes, and the sleeper finds nothing', async () => {
     startInvalid();
     const sleepers = [read(16), pin(16, 1)];

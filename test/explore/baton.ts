@@ -3,42 +3,29 @@
  * an execution costs about as many switches as it has preemptions and actors.
  */
 import {
-  BLOCKED_BUFFER,
-  BLOCKED_DEADLINE,
-  BLOCKED_ORDER,
-  BLOCKED_TIMED_OUT,
-  BLOCKED_WORD,
-  blockedLine,
   Control,
   type ControlBuffers,
   DEFAULT,
   goWord,
   MAIN,
-  MAX_ACTORS,
   OUTCOME_DEADLOCK,
   OUTCOME_DIVERGED,
   OUTCOME_DONE,
   OUTCOME_RUNNING,
   OUTCOME_STEPS,
-  SPIN_BUFFER,
-  SPIN_WORD,
   STATE_WORDS,
   TIMEOUT,
-  TIMEOUTS_ANY,
-  TIMEOUTS_IDLE,
 } from './control.ts';
 import { encodeAccess } from './enumeration.ts';
 import { History } from './history.ts';
+import { lowest } from './schedule.ts';
+import { Waiting } from './waiting.ts';
 
 /** Thrown into an actor's body to unwind it when the execution is over. */
 export class Unwind extends Error {}
 
 /** As many loads of one word in a row, with nothing else between, are a spin loop. */
 const SPIN_LOADS = 3;
-/** Spinning actors are let go on so often when nobody else can run: then it is a deadlock. */
-const MAX_IDLE_SPINS = 8;
-
-const lowest = (mask: number): number => 31 - Math.clz32(mask & -mask);
 
 export class Baton {
   readonly #me: number;
@@ -51,6 +38,7 @@ export class Baton {
   readonly #text: Uint8Array;
   readonly #access: readonly Uint16Array[];
   readonly #history: History;
+  readonly #waiting: Waiting;
   /** The grant that woke this actor covers its next operation too: what lies between touches no shared word. */
   #granted = false;
   /** Loads of one word in a row, and the version they saw. */
@@ -70,6 +58,7 @@ export class Baton {
     this.#text = new Uint8Array(buffers.text);
     this.#access = buffers.access.map((map) => new Uint16Array(map));
     this.#history = new History(me, buffers);
+    this.#waiting = new Waiting(buffers);
   }
 
   /**
@@ -133,50 +122,22 @@ export class Baton {
   /** The access has been made. */
   after(buffer: number, word: number, count: number, wrote: boolean): void {
     for (let i = word; i < word + count; i++) this.#history.access(buffer, i, wrote);
-    if (wrote && this.#words[Control.word.spinning] !== 0) this.#stopSpins(buffer, word, count);
+    if (wrote) this.#waiting.written(buffer, word, count);
   }
 
   /** Blocks this actor until a notify on the word or, where time-outs may fire, its time-out. */
   block(buffer: number, word: number, timeoutMs: number): 'ok' | 'timed-out' {
-    const words = this.#words;
-    const line = blockedLine(this.#me);
-    const bit = 1 << this.#me;
-    words[line + BLOCKED_BUFFER] = buffer;
-    words[line + BLOCKED_WORD] = word;
-    words[line + BLOCKED_ORDER] = words[Control.word.waits]!;
-    words[line + BLOCKED_TIMED_OUT] = 0;
-    words[Control.word.waits]!++;
-    words[Control.word.ready]! &= ~bit;
-    if (timeoutMs !== Number.POSITIVE_INFINITY) {
-      words[Control.word.timed]! |= bit;
-      this.#doubles[line / 2 + BLOCKED_DEADLINE] = this.#doubles[Control.word64.clock]! + timeoutMs;
-    }
+    this.#waiting.block(this.#me, buffer, word, timeoutMs);
     this.#handOver(this.#choose(0, true));
     this.#granted = true;
-    const timedOut = words[line + BLOCKED_TIMED_OUT] === 1;
+    const timedOut = this.#waiting.timedOut(this.#me);
     this.#history.learn(timedOut ? 1 : 0);
     return timedOut ? 'timed-out' : 'ok';
   }
 
-  /** Wakes up to `count` actors blocked on the word, the longest waiting first (ECMA-262 Atomics.notify). */
+  /** Wakes up to `count` actors blocked on the word. */
   wake(buffer: number, word: number, count: number): number {
-    const words = this.#words;
-    let woken = 0;
-    while (woken < count) {
-      let first = -1;
-      let order = 0;
-      for (let actor = 0; actor < MAX_ACTORS; actor++) {
-        const line = blockedLine(actor);
-        if (words[line + BLOCKED_BUFFER] !== buffer || words[line + BLOCKED_WORD] !== word) continue;
-        if (first >= 0 && words[line + BLOCKED_ORDER]! > order) continue;
-        first = actor;
-        order = words[line + BLOCKED_ORDER]!;
-      }
-      if (first < 0) break;
-      this.#unblock(first);
-      woken++;
-    }
-    return woken;
+    return this.#waiting.wake(buffer, word, count);
   }
 
   /** The body has returned or thrown: gives the baton on. */
@@ -250,35 +211,10 @@ export class Baton {
     return conflict;
   }
 
-  #unblock(actor: number): void {
-    const words = this.#words;
-    words[blockedLine(actor) + BLOCKED_BUFFER] = -1;
-    words[Control.word.ready]! |= 1 << actor;
-    words[Control.word.timed]! &= ~(1 << actor);
-  }
-
   /** Suspends this actor until the word it spins on is written. It has the grant for the load it is about to make. */
   #spin(buffer: number, word: number): void {
-    const words = this.#words;
-    const line = blockedLine(this.#me);
-    const bit = 1 << this.#me;
-    words[line + SPIN_BUFFER] = buffer;
-    words[line + SPIN_WORD] = word;
-    words[Control.word.ready]! &= ~bit;
-    words[Control.word.spinning]! |= bit;
+    this.#waiting.spin(this.#me, buffer, word);
     this.#handOver(this.#choose(0, true));
-  }
-
-  #stopSpins(buffer: number, word: number, count: number): void {
-    const words = this.#words;
-    for (let spinning = words[Control.word.spinning]!; spinning !== 0; spinning &= spinning - 1) {
-      const actor = lowest(spinning);
-      const line = blockedLine(actor);
-      const at = words[line + SPIN_WORD]!;
-      if (words[line + SPIN_BUFFER] !== buffer || at < word || at >= word + count) continue;
-      words[Control.word.spinning]! &= ~(1 << actor);
-      words[Control.word.ready]! |= 1 << actor;
-    }
   }
 
   /**
@@ -289,8 +225,8 @@ export class Baton {
     const words = this.#words;
     const budget = words[Control.word.preemptions]!;
     const live = words[Control.word.unfinished]! & ~words[Control.word.daemons]!;
-    const timed = this.#fireable(live);
-    if ((words[Control.word.ready]! | timed) === 0 && live !== 0) this.#releaseSpins();
+    const timed = this.#waiting.fireable(live);
+    if ((words[Control.word.ready]! | timed) === 0 && live !== 0) this.#waiting.releaseSpins();
     const ready = words[Control.word.ready]!;
     let options = ready;
     if (ready === 0 || (budget > 0 && conflict)) options |= timed << TIMEOUT;
@@ -316,39 +252,14 @@ export class Baton {
     if (ready !== 0 && (runnable !== 0 ? 1 << pick !== runnable : pick >= TIMEOUT)) {
       words[Control.word.preemptions] = budget - 1;
     }
-    if (pick >= TIMEOUT) this.#fire(pick - TIMEOUT);
+    if (pick >= TIMEOUT) this.#waiting.fire(pick - TIMEOUT);
+    words[Control.word.current] = pick & (TIMEOUT - 1);
     return pick & (TIMEOUT - 1);
   }
 
   #over(outcome: number): number {
     this.#words[Control.word.outcome] = outcome;
     return -1;
-  }
-
-  /** Bits of the actors whose time-out may fire now. */
-  #fireable(live: number): number {
-    const words = this.#words;
-    const policy = words[Control.word.timeouts]!;
-    const may = policy === TIMEOUTS_ANY || (policy === TIMEOUTS_IDLE && words[Control.word.ready] === 0);
-    return may && live !== 0 ? words[Control.word.timed]! : 0;
-  }
-
-  /** Nobody can run but by spinning on: lets them, for a while. */
-  #releaseSpins(): void {
-    const words = this.#words;
-    if (words[Control.word.spinning] === 0 || words[Control.word.idleSpins]! >= MAX_IDLE_SPINS) return;
-    words[Control.word.idleSpins]!++;
-    words[Control.word.ready]! |= words[Control.word.spinning]!;
-    words[Control.word.spinning] = 0;
-  }
-
-  /** The time-out of a blocked actor comes: its deadline is now, or is past. */
-  #fire(actor: number): void {
-    const line = blockedLine(actor);
-    const deadline = this.#doubles[line / 2 + BLOCKED_DEADLINE]!;
-    if (deadline > this.#doubles[Control.word64.clock]!) this.#doubles[Control.word64.clock] = deadline;
-    this.#words[line + BLOCKED_TIMED_OUT] = 1;
-    this.#unblock(actor);
   }
 
   /** A random pick: the same actor in 3 of 4 cases, else any. xorshift32, so that a seed is a schedule. */

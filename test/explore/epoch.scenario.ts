@@ -116,6 +116,20 @@ export const deadAgent = defineScenario({
   },
 });
 
+/** A worker takes the place of one that was stopped inside a transaction. */
+export const replacedWorker = defineScenario({
+  file: import.meta.url,
+  name: 'replaced-worker',
+  memory: () => {
+    const memory = boardMemory(1);
+    new AgentEpoch(new Int32Array(memory.unit), 0).begin();
+    return memory;
+  },
+  names,
+  actors: { device: (memory) => device(memory, 0, [1, 1]), kernel: unmap },
+  check: untouched,
+});
+
 /** Two devices fault at once: each leaves its record. */
 export const twoFaults = defineScenario({
   file: import.meta.url,

@@ -1,6 +1,14 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
-import { deadAgent, mapAgainstDma, twoAgents, twoFaults, unmapAgainstDma, unmapTwice } from './epoch.scenario.ts';
+import {
+  deadAgent,
+  mapAgainstDma,
+  replacedWorker,
+  twoAgents,
+  twoFaults,
+  unmapAgainstDma,
+  unmapTwice,
+} from './epoch.scenario.ts';
 import { findsMutant, holds } from './expectations.ts';
 import type { Mutant } from './scenario.ts';
 
@@ -56,11 +64,17 @@ const mutants = {
   Atomics.store(words, at + KIND, request.kind);
 `,
   },
-  endWithoutWakeUp: {
-    name: 'end-without-wake-up',
+  fenceIsNotWoken: {
+    name: 'fence-is-not-woken',
     file: epoch,
-    find: '    Atomics.sub(this.#words, this.#at, BUSY); // pairs with the loads in waitForAgents\n    this.#wake();\n',
-    replace: '    Atomics.sub(this.#words, this.#at, BUSY);\n',
+    find: 'if (Atomics.load(this.#words, this.#waiters) > 0) Atomics.notify(this.#words, this.#at);',
+    replace: '',
+  },
+  staleBusy: {
+    name: 'stale-busy',
+    file: epoch,
+    find: '    Atomics.and(words, this.#at, ~BUSY);',
+    replace: '',
   },
   lowHalfFirst: {
     name: 'low-half-first',
@@ -99,6 +113,7 @@ describe('unmap and fence', () => {
   it('keep two devices out of it in random schedules', () => holds(twoAgents, { seed: 1, executions: 600 }));
   it('let a device see an entry whole or not at all', () => holds(mapAgainstDma, { preemptions: 3 }));
   it('wait for no transaction of a device worker that has ended', () => holds(deadAgent, { preemptions: 3 }));
+  it('wait for the worker in place of one that was stopped inside a transaction', () => holds(replacedWorker));
   it('record the faults of two devices at once', () => holds(twoFaults));
 });
 
@@ -110,7 +125,8 @@ describe('seeded bugs of unmap and fence', () => {
     { mutant: mutants.logReadBeforeAttend, scenario: unmapTwice, kind: 'check' },
     { mutant: mutants.fenceBeforeTheCall, scenario: unmapAgainstDma, kind: 'check' },
     { mutant: mutants.generationBeforeTheRequest, scenario: unmapTwice, kind: 'check' },
-    { mutant: mutants.endWithoutWakeUp, scenario: unmapAgainstDma, kind: 'deadlock' },
+    { mutant: mutants.fenceIsNotWoken, scenario: unmapAgainstDma, kind: 'deadlock' },
+    { mutant: mutants.staleBusy, scenario: replacedWorker, kind: 'check' },
     { mutant: mutants.lowHalfFirst, scenario: mapAgainstDma, kind: 'check' },
     { mutant: mutants.releaseWithoutNotify, scenario: deadAgent, kind: 'deadlock' },
     { mutant: mutants.lockIsNoExchange, scenario: twoFaults, kind: 'check' },

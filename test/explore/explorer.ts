@@ -2,16 +2,19 @@
  * A systematic explorer of the shared-memory protocols: what loom and shuttle are for Rust.
  *
  * The model. Each actor of a scenario runs in a real thread. The protocol code is the product's own source, bundled at load with
- * nothing changed (but for a mutant's replacement) and evaluated as a function whose parameters shadow the globals `Atomics`,
- * `performance` and `process`; platform/libc.ts is replaced by the scenario's model. Each Atomics operation and each plain access through a typed array on one of the scenario's buffers, each libc
- * call and each context.effect() is a step. Exactly one actor runs at a time: before a step it asks the scheduler, which runs in
- * its own thread (baton.ts), so going on costs no thread switch; so runs are deterministic and a schedule is a list of picks.
+ * nothing changed (but for a mutant's replacement) and evaluated as a function whose parameters shadow globals: Atomics, the
+ * typed arrays, performance and process; platform/libc.ts is replaced by the scenario's model. Each Atomics operation and each
+ * plain access through a typed array on one of the scenario's buffers, each libc call and each context.effect() is a step.
+ * Exactly one actor runs at a time: before a step it asks the scheduler, which runs in its own thread (baton.ts), so that going
+ * on costs no thread switch. So runs are deterministic, and a schedule is a list of picks.
  *
  * - Memory is sequentially consistent. All protocol words are seq_cst Atomics, as in the product. Plain accesses are in program
  *   order, an element or a whole set() at a time: data published too early is seen, what the processor or V8 might reorder between
  *   plain accesses is not.
  * - `Atomics.wait` on a word with the expected value blocks until a modelled notify, first come first served. Time stands still but
  *   for time-outs, which fire as the scenario says (`timeouts`). With `never`, a lost wake-up is a deadlock.
+ * - An actor that loads one word three times in a row, with nothing else between, is taken to spin on it: it goes on when the word is
+ *   written or nobody else can, and one that never sees it written is in a deadlock. Looking at the clock is not spinning.
  * - All interleavings with at most `preemptions` preemptions are enumerated depth first by re-execution, with 0 first, then 1, …, so
  *   that the first failure is one with the fewest. Switching away from an actor that blocked or ended is free. Preemptions in
  *   front of an operation on a word that only one actor uses, or that nobody writes, are left out: they equal one in

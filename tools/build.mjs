@@ -21,6 +21,7 @@ function entryPoints() {
   const entries = {
     livevmm: 'tools/livevmm.ts',
     vmm: 'vmm/main.ts',
+    'vmm-process': 'vmm/process.ts',
     'bare-exec': 'tools/bench/bare-exec.ts',
     'conform-client': 'tools/conform/client/main.ts',
   };

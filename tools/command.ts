@@ -23,8 +23,25 @@ type Parsed<O extends Options> = ReturnType<
 
 /** Option values of `words`; UsageError for anything that is not an option of the command. */
 export function parseOptions<const O extends Options>(words: readonly string[], options: O): Parsed<O> {
+  return refusing(
+    () => parseArgs({ args: [...words], options, strict: true, allowPositionals: false }).values as Parsed<O>,
+  );
+}
+
+/** As parseOptions, for a command that takes other words as well. */
+export function parseWords<const O extends Options>(
+  words: readonly string[],
+  options: O,
+): { readonly options: Parsed<O>; readonly positionals: readonly string[] } {
+  return refusing(() => {
+    const { values, positionals } = parseArgs({ args: [...words], options, strict: true, allowPositionals: true });
+    return { options: values as Parsed<O>, positionals };
+  });
+}
+
+function refusing<T>(parse: () => T): T {
   try {
-    return parseArgs({ args: [...words], options, strict: true, allowPositionals: false }).values as Parsed<O>;
+    return parse();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;

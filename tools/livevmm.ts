@@ -2,6 +2,7 @@
 import { SysError } from '../platform/errno.ts';
 import { bench } from './bench/command.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
+import { conform } from './commands/conform.ts';
 import { host } from './commands/host.ts';
 import { info } from './commands/info.ts';
 import { run } from './commands/run.ts';
@@ -9,7 +10,7 @@ import { update } from './commands/update.ts';
 import { demo } from './demo/command.ts';
 import { VERSION } from './version.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, bench };
+const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, conform, bench };
 
 function overview(): string {
   const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`);

@@ -21,7 +21,8 @@ export class ClientProcess {
   #lastWords = '';
 
   constructor() {
-    this.#child = spawn(process.execPath, [programPath('conform-client')], { stdio: 'pipe' });
+    // In a session of its own, so that Ctrl-C reaches us alone and we end it in order.
+    this.#child = spawn(process.execPath, [programPath('conform-client')], { stdio: 'pipe', detached: true });
     this.#child.stdin!.on('error', () => {}); // it is dead; #exited says so
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
       this.#lastWords ||= line;

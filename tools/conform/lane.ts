@@ -20,6 +20,7 @@ export class Lane {
   readonly #socketPath: string;
   readonly #devices: Assignment['devices'];
   #next = new ClientProcess();
+  #playing: ClientProcess | undefined;
 
   private constructor(dir: string, board: Board, socketPath: string, devices: RecordedDevices) {
     this.#dir = dir;
@@ -46,6 +47,7 @@ export class Lane {
 
   async play({ steps }: VectorCase): Promise<Played> {
     const client = this.#next;
+    this.#playing = client;
     this.#next = new ClientProcess();
     return client.play({ socketPath: this.#socketPath, devices: this.#devices, steps });
   }
@@ -56,7 +58,7 @@ export class Lane {
   }
 
   async stop(): Promise<void> {
-    await this.#next.stop();
+    await Promise.all([this.#next.stop(), this.#playing?.stop()]);
     await this.#board.stop();
     rmSync(this.#dir, { recursive: true, force: true });
   }

@@ -10,7 +10,9 @@ export interface RunOptions {
   readonly profileOf: (file: VectorFile) => ProfileName;
   /** Hosts at a time. */
   readonly jobs: number;
-  /** Names of cases that are played. */
+  /** Ends the run: its reason is thrown. */
+  readonly signal: AbortSignal;
+  /** Which cases are played, by GROUP/NAME. */
   readonly wanted: (name: string) => boolean;
   readonly onOutcome: (outcome: CaseOutcome) => void;
 }
@@ -24,13 +26,14 @@ interface Task {
 export async function runVectors(options: RunOptions): Promise<readonly CaseOutcome[]> {
   const outcomes = new Map<VectorCase, CaseOutcome>();
   const tasks = options.files.flatMap((file) =>
-    file.cases.filter(({ name }) => options.wanted(name)).map((one): Task => ({ file, case: one })),
+    file.cases.filter(({ name }) => options.wanted(`${file.group}/${name}`)).map((one): Task => ({ file, case: one })),
   );
   for (const [machine, cases] of byMachine(tasks, options.profileOf)) {
-    await runOn(machine, cases, options.jobs, (outcome) => {
+    const onOutcome = (outcome: CaseOutcome): void => {
       outcomes.set(outcome.case, outcome);
       options.onOutcome(outcome);
-    });
+    };
+    await runOn(machine, cases, { ...options, onOutcome });
   }
   return tasks.map((task) => outcomes.get(task.case)!);
 }
@@ -61,18 +64,20 @@ const machineOf = (profile: ProfileName, devices: readonly VectorDevice[]): Mach
 async function runOn(
   { profile, devices }: Machine,
   tasks: readonly Task[],
-  jobs: number,
-  onOutcome: RunOptions['onOutcome'],
+  { jobs, onOutcome, signal }: RunOptions,
 ): Promise<void> {
   const queue = tasks.values();
+  const stopped = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  stopped.catch(() => {}); // raced against below, if a case is under way
   const work = async (): Promise<void> => {
     const lane = await Lane.start(profile, devices);
     try {
       const failed = lane.failed();
       failed.catch(() => {}); // it is raced against below
       for (const { file, case: vectorCase } of queue) {
+        signal.throwIfAborted();
         const reason = whySkipped(vectorCase, devices);
-        const played = reason === undefined ? await Promise.race([lane.play(vectorCase), failed]) : undefined;
+        const played = reason === undefined ? await Promise.race([lane.play(vectorCase), failed, stopped]) : undefined;
         onOutcome(played ? compare(file, vectorCase, played) : skipped(file, vectorCase, reason!));
       }
     } finally {

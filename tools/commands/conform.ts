@@ -1,0 +1,118 @@
+/** `livevmm conform`: recorded answers of real kernels against this one. */
+import { readdirSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+
+import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/profile.ts';
+import { type Command, CommandError, parseWords, UsageError, wholeNumber } from '../command.ts';
+import { formatRun, passed, type Run, runDocument } from '../conform/report.ts';
+import { runVectors } from '../conform/runner.ts';
+import { readVectorFile, VectorError, type VectorFile } from '../conform/vector-file.ts';
+import { onEndingSignal } from '../signals.ts';
+import { StatusLine } from '../status-line.ts';
+
+const HELP = `Usage: livevmm conform [--profile VERSION] [--jobs N] [--filter GLOB] [--json] FILE.vec[.gz]|DIR...
+
+Plays what was recorded on real kernels against this one: a host with the recorded machine, a fresh client process for each case,
+and every answer compared. Prints cases and steps that passed by group, and the first difference of each case that has one.
+
+  FILE.vec[.gz], DIR   recordings; a folder stands for all in it
+  --profile VERSION    which kernel's VFIO to answer as: ${PROFILE_NAMES.join(', ')} (default: that of each recording)
+  --jobs N             hosts at a time (default: one for each CPU)
+  --filter GLOB        only cases whose GROUP/NAME matches; * and ? as in a shell
+  --json               print one JSON document
+
+Exit status: 0 no difference but those that docs/vfio.md explains, 1 otherwise, 2 for a file that is no recording.
+`;
+
+const MAX_JOBS = 64;
+
+/** All recordings under `path`, in the order of their names. */
+function vectorPaths(path: string): string[] {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) throw new UsageError(`${path}: no such file or folder`);
+  if (!stat.isDirectory()) return [path];
+  const names = readdirSync(path, { recursive: true }) as string[];
+  const found = names.filter((name) => /\.vec(\.gz)?$/.test(name)).sort();
+  if (found.length === 0) throw new UsageError(`${path}: no recordings (*.vec, *.vec.gz) in it`);
+  return found.map((name) => join(path, name));
+}
+
+function readVectors(paths: readonly string[]): VectorFile[] {
+  try {
+    return paths.flatMap(vectorPaths).map(readVectorFile);
+  } catch (error) {
+    if (error instanceof VectorError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+/** Which profile stands for a recording: by its folder where the module was rebuilt, else by the kernel. */
+export function recordedProfile({ path, uname }: Pick<VectorFile, 'path' | 'uname'>): ProfileName {
+  if (/(^|\/)6\.1-blocking[^/]*\/[^/]*$/.test(path)) return '5.12';
+  const [major = 0, minor = 0] = uname.split('.').map((part) => Number.parseInt(part, 10));
+  if (major === 5 && minor >= 12) return '5.12';
+  if (major === 6 && minor >= 3) return '6.12';
+  if (major === 7) return '7.2';
+  throw new UsageError(`${path}: no profile stands for kernel '${uname.split(' ', 1)[0]}'; choose one with --profile`);
+}
+
+function parseProfile(text: string): ProfileName {
+  const name = PROFILE_NAMES.find((profile) => profile === text);
+  if (!name) throw new UsageError(`--profile: one of ${PROFILE_NAMES.join(', ')}, not '${text}'`);
+  return name;
+}
+
+/** Whether a name matches a shell pattern of `*` and `?`. */
+export function matcher(glob: string): (name: string) => boolean {
+  const escaped = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&');
+  const pattern = new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`);
+  return (name) => pattern.test(name);
+}
+
+export const conform: Command = {
+  summary: 'compare this kernel with what real ones answered',
+  help: HELP,
+  async run(words) {
+    const { options, positionals } = parseWords(words, {
+      profile: { type: 'string' },
+      jobs: { type: 'string', default: String(Math.min(availableParallelism(), MAX_JOBS)) },
+      filter: { type: 'string', default: '*' },
+      json: { type: 'boolean', default: false },
+    });
+    if (positionals.length === 0) throw new UsageError('conform: name a recording (FILE.vec[.gz]) or a folder of them');
+    const jobs = wholeNumber('jobs', options.jobs, 1, MAX_JOBS);
+    const chosen = options.profile === undefined ? undefined : parseProfile(options.profile);
+    const files = readVectors(positionals);
+    const profiles = new Map(files.map((file) => [file, chosen ?? recordedProfile(file)]));
+    const run = await play(files, (file) => profiles.get(file)!, jobs, matcher(options.filter));
+    process.stdout.write(options.json ? `${JSON.stringify(runDocument(run), undefined, 2)}\n` : formatRun(run));
+    return passed(run) ? 0 : 1;
+  },
+};
+
+async function play(
+  files: readonly VectorFile[],
+  profileOf: Run['profileOf'],
+  jobs: number,
+  wanted: (name: string) => boolean,
+): Promise<Run> {
+  const startNs = process.hrtime.bigint();
+  const status = new StatusLine();
+  const asked = new AbortController();
+  const stopListening = onEndingSignal((signal) => asked.abort(new CommandError(`stopped by ${signal}`)));
+  const total = files.reduce((n, { group, cases }) => n + cases.filter((c) => wanted(`${group}/${c.name}`)).length, 0);
+  if (total === 0) throw new UsageError('--filter: no case matches');
+  let done = 0;
+  try {
+    const onOutcome = ({ file, case: { name } }: { file: VectorFile; case: { name: string } }): void => {
+      done++;
+      status.show(`${done} of ${total} cases  ${file.group}/${name}`);
+    };
+    const outcomes = await runVectors({ files, profileOf, jobs, wanted, onOutcome, signal: asked.signal });
+    return { outcomes, profileOf, seconds: Number(process.hrtime.bigint() - startNs) / 1e9 };
+  } finally {
+    status.clear();
+    stopListening();
+  }
+}

@@ -1,6 +1,7 @@
 /** The board: memory, IOMMU units, PCI bus and devices, and the kernel that runs on it. Lives until power-off (DESIGN §2). */
 import { MessageChannel } from 'node:worker_threads';
 
+import { createBarGate } from '../../iommu/hardware/bar-gate.ts';
 import { createBoardReply } from '../../iommu/hardware/board-reply.ts';
 import { createPortCounters, type PortCounts, readPortCounters } from '../../iommu/hardware/counters.ts';
 import { createDoorbellTable, createIntxLine } from '../../iommu/hardware/interrupts.ts';
@@ -13,20 +14,14 @@ import { einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
 import { RamHasher } from '../../platform/ram-hash.ts';
 import { type Defect, HALTED, RUNNING, STARTING } from '../kit/control.ts';
-import { parseProperties } from '../kit/properties.ts';
+import type { Bar } from '../kit/device.ts';
 import { DeviceThread } from './device-thread.ts';
-import { type Model, modelOf } from './device-types.ts';
+import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-plan.ts';
 import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
 import { MemoryMap } from './memory-map.ts';
-import { PciBus } from './pci-bus.ts';
 
-export interface DeviceOptions {
-  readonly type: string;
-  readonly properties: Readonly<Record<string, string>>;
-  /** IOMMU unit in front of it; default 0. */
-  readonly unit?: number;
-}
+export type { DeviceOptions };
 
 export interface BoardOptions {
   readonly devices: readonly DeviceOptions[];
@@ -34,6 +29,8 @@ export interface BoardOptions {
   readonly socketPath?: string;
   readonly profile?: ProfileName;
   readonly kernelRamBytes?: number;
+  /** IOMMU groups count up from here, one per device in the order of the slots; default 0. */
+  readonly firstGroup?: number;
   /** One unit unless told otherwise; `agents` is counted here. */
   readonly units?: readonly Omit<UnitOptions, 'agents'>[];
   /** Gets a line when a device worker has failed; default: standard error. */
@@ -42,6 +39,8 @@ export interface BoardOptions {
 
 export interface BarInfo {
   readonly index: number;
+  readonly kind: 'registers' | 'ports' | 'ram';
+  /** pa, or first port. */
   readonly start: number;
   readonly size: number;
 }
@@ -71,14 +70,13 @@ export interface BoardInfo {
 }
 
 interface Installed {
-  readonly model: Model;
+  readonly plan: PlannedDevice;
   readonly function: PciFunction;
-  readonly barAddresses: Readonly<Record<number, number>>;
   readonly thread: DeviceThread;
 }
 
+const DEFAULT_UNITS: NonNullable<BoardOptions['units']> = [{}];
 const KERNEL_RAM_BYTES = 128 * 2 ** 20;
-const INTERRUPT_LINE = 11; // what PC firmware would write for a shared INTA
 
 export class Board {
   readonly #memory: MemoryMap;
@@ -95,9 +93,11 @@ export class Board {
     this.#fail = resolve;
   });
 
-  private constructor(options: BoardOptions) {
-    this.#report = options.report ?? ((line) => void process.stderr.write(`${line}\n`));
-    this.#units = createUnits(options);
+  private constructor({ report, units = DEFAULT_UNITS }: BoardOptions, plan: readonly PlannedDevice[]) {
+    this.#report = report ?? ((line) => void process.stderr.write(`${line}\n`));
+    this.#units = units.map((options, index) =>
+      createUnit({ ...options, agents: plan.filter(({ unit }) => unit === index).length }),
+    );
     this.#memory = new MemoryMap(() => {
       for (const { thread } of this.#installed) thread.nudge();
     });
@@ -105,15 +105,13 @@ export class Board {
 
   /** Powers a board on: devices run and the kernel listens when this resolves. EINVAL for what cannot be built; nothing is left then. */
   static async start(options: BoardOptions): Promise<Board> {
-    for (const { type, properties } of options.devices) {
-      const model = modelOf(type);
-      parseProperties(type, model.type.properties, properties);
-    }
-    const board = new Board(options);
+    const { devices, units = DEFAULT_UNITS, firstGroup = 0 } = options;
+    const plan = planDevices({ devices, nrUnits: units.length, firstGroup });
+    const board = new Board(options, plan);
     try {
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
       const doorbell = board.#memory.addDoorbell(board.#interrupts);
-      board.#installDevices(options.devices);
+      board.#installDevices(plan);
       await Promise.all(board.#installed.map(({ thread }) => thread.started()));
       if (options.socketPath !== undefined) {
         await board.#startKernel(options.socketPath, options.profile ?? '5.12', { kernelRam, doorbell });
@@ -125,22 +123,11 @@ export class Board {
     return board;
   }
 
-  #installDevices(devices: readonly DeviceOptions[]): void {
-    const bus = new PciBus();
+  #installDevices(plan: readonly PlannedDevice[]): void {
     const agents = this.#units.map(() => 0);
-    for (const { type, properties, unit = 0 } of devices) {
-      const model = modelOf(type);
-      const bdf = bus.nextBdf();
-      const pciFunction: PciFunction = {
-        bdf,
-        name: type,
-        mailbox: new SharedArrayBuffer(MAILBOX_BYTES),
-        intx: createIntxLine(),
-        counters: createPortCounters(),
-        timeline: createTimeline(),
-        unit,
-      };
-      const barAddresses = bus.assignBars(model.type.bars);
+    for (const device of plan) {
+      const { model, bdf, unit, properties, barAddresses, interruptLine } = device;
+      const pciFunction = this.#createFunction(device);
       const { port, ranges } = this.#memory.subscribe();
       const thread = new DeviceThread({
         function: pciFunction,
@@ -148,16 +135,39 @@ export class Board {
         data: {
           properties,
           barAddresses,
-          interruptLine: INTERRUPT_LINE,
+          interruptLine,
           unit: this.#units[unit]!,
           agent: agents[unit]!++,
           physical: ranges,
         },
         physicalPort: port,
-        onFailure: (reason) => this.#report(`device ${formatBdf(bdf)} (${type}) failed: ${reason}`),
+        onFailure: (reason) => this.#report(`device ${formatBdf(bdf)} (${model.type.name}) failed: ${reason}`),
       });
-      this.#installed.push({ model, function: pciFunction, barAddresses, thread });
+      this.#installed.push({ plan: device, function: pciFunction, thread });
     }
+  }
+
+  /** Shared memory of a function; its RAM BARs are on the memory map from here on. */
+  #createFunction({ model, bdf, unit, group, bars, barAddresses }: PlannedDevice): PciFunction {
+    const barGate = createBarGate();
+    const ramBars = bars
+      .filter(({ kind }) => kind === 'ram')
+      .map(({ index, size }) => {
+        const name = `BAR ${index} of ${formatBdf(bdf)}`;
+        return { bar: index, size, fd: this.#memory.addRamBar(name, { start: barAddresses[index]!, size }, barGate) };
+      });
+    return {
+      bdf,
+      name: model.type.name,
+      mailbox: new SharedArrayBuffer(MAILBOX_BYTES),
+      intx: createIntxLine(),
+      counters: createPortCounters(),
+      timeline: createTimeline(),
+      unit,
+      group,
+      ramBars,
+      barGate,
+    };
   }
 
   async #startKernel(
@@ -208,7 +218,7 @@ export class Board {
 
   info(): BoardInfo {
     return {
-      devices: this.#installed.map((installed, group) => describe(installed, group)),
+      devices: this.#installed.map(describe),
       memory: this.#memory.ranges().map(({ kind, start, size }) => ({ kind, start, size })),
     };
   }
@@ -240,7 +250,7 @@ export class Board {
     this.#inject(this.#named(bdf), defect);
   }
 
-  #inject({ model, thread }: Installed, defect: Defect): void {
+  #inject({ plan: { model }, thread }: Installed, defect: Defect): void {
     if (!model.defects.includes(defect)) throw einval(`${model.type.name}: no defect '${defect}'`);
     thread.control.inject(defect);
   }
@@ -267,20 +277,7 @@ interface Span {
   readonly size: number;
 }
 
-function createUnits({ units = [{}], devices }: BoardOptions): SharedArrayBuffer[] {
-  for (const { type, unit = 0 } of devices) {
-    if (!(unit >= 0 && unit < units.length)) throw einval(`${type}: no IOMMU unit ${unit}`);
-  }
-  return units.map((options, index) => {
-    const agents = devices.filter(({ unit = 0 }) => unit === index).length;
-    return createUnit({ ...options, agents });
-  });
-}
-
-function describe(
-  { model, function: { bdf, name, unit, counters }, barAddresses, thread }: Installed,
-  group: number,
-): BoardDeviceInfo {
+function describe({ plan, function: { bdf, name, unit, group, counters }, thread }: Installed): BoardDeviceInfo {
   const { control, failure } = thread;
   const state = control.state();
   return {
@@ -290,7 +287,11 @@ function describe(
     unit,
     state: state === RUNNING ? 'running' : state === HALTED ? 'halted' : state === STARTING ? 'starting' : 'stopped',
     ...(failure === undefined ? {} : { failure }),
-    bars: model.type.bars.map(({ index, size }) => ({ index, size, start: barAddresses[index]! })),
+    bars: plan.bars.map((bar) => describeBar(bar, plan.barAddresses[bar.index]!)),
     counters: { ...readPortCounters(counters), accesses: control.accesses(), interrupts: control.interrupts() },
   };
+}
+
+function describeBar({ index, size, kind, space }: Bar, start: number): BarInfo {
+  return { index, kind: kind === 'ram' ? 'ram' : space === 'io' ? 'ports' : 'registers', start, size };
 }

@@ -19,7 +19,7 @@ export interface DevicePlan {
   /** What only this worker gets: the rest of its data. */
   readonly data: Omit<
     DeviceWorkerData,
-    'bdf' | 'control' | 'mailbox' | 'intx' | 'counters' | 'timeline' | 'physicalPort'
+    'bdf' | 'control' | 'mailbox' | 'intx' | 'counters' | 'timeline' | 'barGate' | 'physicalPort'
   >;
   readonly physicalPort: MessagePort;
   /** The worker ended though nobody asked it to. */
@@ -40,9 +40,10 @@ export class DeviceThread {
     this.#plan = plan;
     const control = new SharedArrayBuffer(CONTROL_BYTES);
     this.control = new DeviceControl(control);
-    const { bdf, name, mailbox, intx, counters, timeline } = plan.function;
+    const { bdf, name, mailbox, intx, counters, timeline, barGate } = plan.function;
     const { physicalPort } = plan;
-    const data: DeviceWorkerData = { ...plan.data, bdf, mailbox, intx, counters, timeline, control, physicalPort };
+    const shared = { mailbox, intx, counters, timeline, barGate, control };
+    const data: DeviceWorkerData = { ...plan.data, ...shared, bdf, physicalPort };
     this.#worker = startWorker(plan.entry, data, { name: `${name} ${bdf.toString(16)}`, transferList: [physicalPort] });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     this.#worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());

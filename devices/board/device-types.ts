@@ -2,8 +2,10 @@
 import { einval } from '../../platform/errno.ts';
 import { capture } from '../capture/device.ts';
 import { edu } from '../edu/device.ts';
+import { ivshmem } from '../ivshmem/device.ts';
 import type { Defect } from '../kit/control.ts';
 import type { DeviceType } from '../kit/device.ts';
+import { pciTestdev } from '../pci-testdev/device.ts';
 
 export interface Model {
   readonly type: DeviceType;
@@ -15,6 +17,8 @@ export interface Model {
 
 const MODELS: Readonly<Record<string, Model>> = {
   edu: { type: edu, entry: 'devices/edu/worker', defects: ['drop-interrupt'] },
+  [ivshmem.name]: { type: ivshmem, entry: 'devices/ivshmem/worker', defects: [] },
+  [pciTestdev.name]: { type: pciTestdev, entry: 'devices/pci-testdev/worker', defects: [] },
   capture: { type: capture, entry: 'devices/capture/worker', defects: ['corrupt-frame', 'drop-interrupt'] },
 };
 

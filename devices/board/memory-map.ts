@@ -7,7 +7,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 import type { PaRange, PhysicalChange } from '../../iommu/hardware/physical.ts';
 import { efault, einval, enoent, enomem, hexRange, SysError } from '../../platform/errno.ts';
-import { close } from '../../platform/libc.ts';
+import { close, ftruncate, MFD_CLOEXEC, memfdCreate } from '../../platform/libc.ts';
 import {
   createMemory,
   Mapping,
@@ -86,6 +86,17 @@ export class MemoryMap {
     const range = { kind: 'doorbell', start: DOORBELL_START, size: PAGE_SIZE, interrupts } as const;
     this.#add({ range, release: () => {} });
     return range;
+  }
+
+  /**
+   * A BAR that is memory, at its address on the bus; the fd of the object behind it is the map's. Not sealable: clients get it,
+   * and the kernel has to withdraw the bytes from them (DESIGN: bar-gate.ts).
+   */
+  addRamBar(name: string, bar: { readonly start: number; readonly size: number }, gate: SharedArrayBuffer): number {
+    const fd = memfdCreate(name, MFD_CLOEXEC);
+    ftruncate(fd, bar.size);
+    this.#add({ range: { kind: 'bar', start: bar.start, size: bar.size, fd, gate }, release: () => close(fd) });
+    return fd;
   }
 
   /**

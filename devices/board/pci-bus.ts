@@ -1,34 +1,29 @@
-/** The one PCI bus of the board, bus 0 of segment 0: slots, and the firmware's choice of BAR addresses. Ranges are [start, end). */
+/** The one PCI bus of the board, bus 0 of segment 0: which slots are taken. Function 0 of each only. */
 import { SysError } from '../../platform/errno.ts';
-import type { RegisterBar } from '../kit/device.ts';
 
 const FIRST_SLOT = 2; // 0 and 1 are the host bridge's and the graphics card's, as on a PC
 const END_SLOT = 32;
-/** Where firmware puts memory BARs. Nothing of the board's memory lies there: a BAR is reached through its function, not through the memory map. */
-const WINDOW_START = 0xc000_0000;
-const WINDOW_END = 0xfe00_0000;
 
 export class PciBus {
-  #nextSlot = FIRST_SLOT;
-  #nextPa = WINDOW_START;
+  readonly #taken = new Set<number>();
 
-  /** The requester id of the next function: function 0 of the next free slot. ENOSPC when the bus is full. */
-  nextBdf(): number {
-    if (this.#nextSlot === END_SLOT) {
-      throw new SysError('ENOSPC', `a board has room for ${END_SLOT - FIRST_SLOT} devices`);
-    }
-    return this.#nextSlot++ << 3;
+  /** The requester id at SLOT[.0], hexadecimal as QEMU's addr=; undefined for a slot there is not, or that is taken. */
+  take(addr: string): number | undefined {
+    const [, digits = ''] = /^(?:0x)?([0-9a-f]{1,2})(?:\.0)?$/i.exec(addr) ?? [];
+    const slot = Number.parseInt(digits, 16);
+    if (!(slot >= FIRST_SLOT && slot < END_SLOT) || this.#taken.has(slot)) return undefined;
+    this.#taken.add(slot);
+    return slot << 3;
   }
 
-  /** Addresses for all memory BARs of a function, each aligned to its size: BAR index → pa. */
-  assignBars(bars: readonly RegisterBar[]): Record<number, number> {
-    const addresses: Record<number, number> = {};
-    for (const { index, size } of bars) {
-      const start = Math.ceil(this.#nextPa / size) * size;
-      if (start + size > WINDOW_END) throw new SysError('ENOSPC', 'the memory BARs of all devices do not fit');
-      addresses[index] = start;
-      this.#nextPa = start + size;
+  /** The requester id of the first free slot. ENOSPC when the bus is full. */
+  takeNext(): number {
+    for (let slot = FIRST_SLOT; slot < END_SLOT; slot++) {
+      const bdf = this.take(slot.toString(16));
+      if (bdf !== undefined) return bdf;
     }
-    return addresses;
+    throw new SysError('ENOSPC', `a board has room for ${END_SLOT - FIRST_SLOT} devices`);
   }
 }
+
+export const slotOf = (bdf: number): number => bdf >>> 3;

@@ -333,13 +333,15 @@ export const capture: DeviceType<typeof PROPERTIES> = {
     subsystem: 0xca97,
     interruptPin: 1,
   },
-  bars: [
+  bars: () => [
     {
+      kind: 'registers',
       index: 0,
+      space: 'memory',
       size: 4096,
       width: 32,
       prefetchable: false,
-      access: { min: 4, max: 4, odd: 'refuse' },
+      access: { min: 4, max: 4, odd: 'refuse', small: 'refuse' },
     },
   ],
   msi: true,

@@ -218,13 +218,15 @@ export const edu: DeviceType<typeof PROPERTIES> = {
     subsystem: 0x1100,
     interruptPin: 1,
   },
-  bars: [
+  bars: () => [
     {
+      kind: 'registers',
       index: 0,
+      space: 'memory',
       size: 1 << 20,
       width: 32,
       prefetchable: false,
-      access: { min: 4, max: 8, odd: 'split' },
+      access: { min: 4, max: 8, odd: 'split', small: 'refuse' },
     },
   ],
   msi: true,

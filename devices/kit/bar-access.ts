@@ -10,6 +10,8 @@ export interface AccessRules {
   readonly max: 1 | 2 | 4 | 8;
   /** An access that is larger than `max` or not aligned to its size: split into aligned pieces, or refused as a whole. */
   readonly odd: 'split' | 'refuse';
+  /** An access below `min`: refused, or made with `min` bytes at its offset, of which a read keeps the low ones. */
+  readonly small: 'widen' | 'refuse';
 }
 
 export interface Registers {
@@ -31,15 +33,19 @@ function pieceSize(offset: number, size: number, max: number): number {
   return piece;
 }
 
+const isRefused = (rules: AccessRules, piece: number, size: number): boolean =>
+  (piece < rules.min && rules.small === 'refuse') || (piece !== size && rules.odd === 'refuse');
+
 /** A read as software made it; refused pieces read 0. */
 export function readRegisters(registers: Registers, rules: AccessRules, offset: number, size: number): Halves {
   const piece = pieceSize(offset, size, rules.max);
-  if (piece < rules.min || (piece !== size && rules.odd === 'refuse')) return ZERO;
-  if (piece === size) return registers.read(offset, size);
-  // min ≤ piece < size ≤ 8: the pieces fill lo, then hi
+  if (isRefused(rules, piece, size)) return ZERO;
+  const made = Math.max(piece, rules.min);
+  if (piece === size && made === size) return registers.read(offset, size);
+  // piece ≤ 4: the pieces fill lo, then hi
   const halves = [0, 0];
   for (let at = 0; at < size; at += piece) {
-    const part = registers.read(offset + at, piece).lo & (piece === 4 ? -1 : (1 << (8 * piece)) - 1);
+    const part = registers.read(offset + at, made).lo & (piece === 4 ? -1 : (1 << (8 * piece)) - 1);
     halves[at >>> 2]! |= part << (8 * (at & 3));
   }
   return { lo: halves[0]! >>> 0, hi: halves[1]! >>> 0 };
@@ -54,14 +60,15 @@ export function writeRegisters(
   value: Halves,
 ): void {
   const piece = pieceSize(offset, size, rules.max);
-  if (piece < rules.min || (piece !== size && rules.odd === 'refuse')) return;
-  if (piece === size) {
+  if (isRefused(rules, piece, size)) return;
+  const made = Math.max(piece, rules.min);
+  if (piece === size && made === size) {
     registers.write(offset, size, value.lo, value.hi);
     return;
   }
   for (let at = 0; at < size; at += piece) {
     const half = at < 4 ? value.lo : value.hi;
     const part = (half >>> (8 * (at & 3))) & (piece === 4 ? -1 : (1 << (8 * piece)) - 1);
-    registers.write(offset + at, piece, part >>> 0, 0);
+    registers.write(offset + at, made, part >>> 0, 0);
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The configuration space of one PCI function: type 0 header and a capability chain in 256 bytes (PCI 3.0 §6.1, §6.2; edu
- * and capture are conventional functions of the root bus, so there is no extended space). What a write may change is a
- * mask per byte. Ranges are [start, end).
+ * The configuration space of one PCI function: type 0 header and a capability chain in 256 bytes (PCI 3.0 §6.1, §6.2; the
+ * devices here are conventional functions of the root bus, so there is no extended space). What a write may change is a mask
+ * per byte; bytes that are neither header nor capability are scratch memory, as QEMU's are. Ranges are [start, end).
  */
 import type { Halves } from '../../platform/mailbox.ts';
 
@@ -43,16 +43,18 @@ export interface Identity {
   readonly interruptPin: number;
 }
 
-/** Where a memory BAR decodes and how; its behaviour is the device's. */
+/** Where a BAR decodes and how; what is behind it is the device's. */
 export interface BarShape {
   readonly index: number;
-  /** Bytes, a power of two ≥ 16. */
+  readonly space: 'memory' | 'io';
+  /** Bytes, a power of two: ≥ 16 in memory space, 4 to 256 in I/O space. */
   readonly size: number;
-  /** A 64-bit BAR also takes the next index. */
+  /** A 64-bit BAR also takes the next index. I/O BARs have 32 bits and are not prefetchable. */
   readonly width: 32 | 64;
   readonly prefetchable: boolean;
 }
 
+const BAR_IO = 1;
 const BAR_64BIT = 4;
 const BAR_PREFETCHABLE = 8;
 
@@ -75,10 +77,11 @@ export class ConfigSpace {
     this.set(SUBSYSTEM_VENDOR, 2, identity.subsystemVendor);
     this.set(SUBSYSTEM, 2, identity.subsystem);
     this.set(INTERRUPT_PIN, 1, identity.interruptPin);
-    // The bits QEMU's functions have; the I/O bit is there though no BAR uses it.
+    // The bits QEMU's functions have, whether or not there is a BAR for each.
     this.allow(COMMAND, 2, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER | COMMAND_SERR | COMMAND_INTX_DISABLE);
     this.allow(CACHE_LINE, 1, 0xff);
     this.allow(INTERRUPT_LINE, 1, 0xff);
+    this.#writable.fill(0xff, FIRST_CAPABILITY);
     this.#clearable[STATUS + 1] = STATUS_ERRORS >>> 8;
     for (const bar of bars) this.#addBar(bar);
   }
@@ -86,7 +89,8 @@ export class ConfigSpace {
   /** BAR register: type bits are constant, address bits down to the size are writable, so sizing by all ones works (PCI 3.0 §6.2.5.1). */
   #addBar(bar: BarShape): void {
     const at = BAR0 + bar.index * 4;
-    this.set(at, 4, (bar.width === 64 ? BAR_64BIT : 0) | (bar.prefetchable ? BAR_PREFETCHABLE : 0));
+    const memoryType = (bar.width === 64 ? BAR_64BIT : 0) | (bar.prefetchable ? BAR_PREFETCHABLE : 0);
+    this.set(at, 4, bar.space === 'io' ? BAR_IO : memoryType);
     this.allow(at, 4, -bar.size >>> 0);
     if (bar.width === 64) this.allow(at + 4, 4, bar.size >= 2 ** 32 ? -(bar.size / 2 ** 32) >>> 0 : 0xffffffff);
   }
@@ -94,6 +98,7 @@ export class ConfigSpace {
   /** Appends a capability of `length` bytes (id and next pointer included) to the chain; its offset. All of it is read-only until allowed. */
   addCapability(id: number, length: number): number {
     const at = this.#nextCapability;
+    this.#writable.fill(0, at, at + length);
     this.set(at, 1, id);
     this.set(this.#lastPointer, 1, at);
     this.#lastPointer = at + 1;

@@ -32,7 +32,7 @@ export interface Bus {
 }
 
 export interface Device {
-  /** Registers per BAR index. */
+  /** Registers per index of a register BAR. */
   readonly bars: Readonly<Record<number, Registers>>;
   /** Does what is due, for at most about SLICE_NS; returns the time of the next deadline, at or before now if there is more to do, or NEVER. */
   run(): number;
@@ -40,16 +40,24 @@ export interface Device {
   configChanged?(): void;
 }
 
-/** A memory BAR of registers. */
+/** A BAR of registers, in memory or I/O space. */
 export interface RegisterBar extends BarShape {
+  readonly kind: 'registers';
   readonly access: AccessRules;
 }
+
+/** A BAR that is memory: an object of the board, read and written without the device's doing. Whole pages in memory space. */
+export interface RamBar extends BarShape {
+  readonly kind: 'ram';
+}
+
+export type Bar = RegisterBar | RamBar;
 
 /** What a device folder exports: everything the board needs to know before there is an instance. */
 export interface DeviceType<T extends PropertyTable = PropertyTable> {
   readonly name: string;
   readonly identity: Identity;
-  readonly bars: readonly RegisterBar[];
+  bars(properties: PropertyValues<T>): readonly Bar[];
   readonly msi: boolean;
   readonly properties: T;
   create(bus: Bus, properties: PropertyValues<T>): Device;

@@ -12,11 +12,16 @@ import {
   INTERRUPT_LINE,
 } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
-import type { Clock, Device, DeviceType, DmaRecord, RegisterBar } from './device.ts';
+import type { Bar, Clock, Device, DeviceType, DmaRecord, RegisterBar } from './device.ts';
 import type { Dma } from './dma.ts';
 import { Interrupts, type LevelLine } from './interrupts.ts';
 import { MsiCapability } from './msi.ts';
 import { type PropertyTable, type PropertyValues, parseProperties } from './properties.ts';
+
+/** Lets the function's RAM BARs answer while it decodes memory (iommu/hardware/bar-gate.ts: BarGate). */
+export interface RamBarDecoder {
+  setDecoding(on: boolean): void;
+}
 
 export interface Slot {
   readonly dma: Dma;
@@ -24,43 +29,50 @@ export interface Slot {
   readonly clock: Clock;
   readonly timeline: DmaRecord;
   readonly control: DeviceControl;
+  readonly ramBars: RamBarDecoder;
 }
 
 export class Endpoint implements MailboxHandler {
   readonly config: ConfigSpace;
-  readonly #bars = new Map<number, RegisterBar>();
+  readonly #bars = new Map<number, Bar>();
   readonly #device: Device;
   readonly #interrupts: Interrupts;
   readonly #control: DeviceControl;
+  readonly #ramBars: RamBarDecoder;
 
   /** Plugs an instance of `type` into a slot. EINVAL for bad properties. */
   constructor(type: DeviceType, slot: Slot, properties: Readonly<Record<string, string>>) {
     const values: PropertyValues<PropertyTable> = parseProperties(type.name, type.properties, properties);
-    this.config = new ConfigSpace(type.identity, type.bars);
-    for (const bar of type.bars) this.#bars.set(bar.index, bar);
+    const bars = type.bars(values);
+    this.config = new ConfigSpace(type.identity, bars);
+    for (const bar of bars) this.#bars.set(bar.index, bar);
     const dma = new BusMaster(this.config, slot.dma);
     const msi = type.msi ? new MsiCapability(this.config) : undefined;
     this.#control = slot.control;
+    this.#ramBars = slot.ramBars;
     this.#interrupts = new Interrupts({ config: this.config, msi, dma, line: slot.line, control: slot.control });
     const { clock, timeline, control } = slot;
     this.#device = type.create({ dma, interrupts: this.#interrupts, clock, timeline, control }, values);
   }
 
   /**
-   * What firmware does before an operating system starts: BARs at `addresses` (by BAR index), decoding on, bus master
-   * off, as PC firmware leaves a function without a boot role (command 0x0103, spec PCI-9).
+   * What firmware does before an operating system starts: BARs at `addresses` (by BAR index; a pa or a port), decoding on,
+   * bus master off, as PC firmware leaves a function without a boot role (command 0x0103, spec PCI-9).
    */
   boot(addresses: Readonly<Record<number, number>>, interruptLine: number): void {
-    for (const [index, pa] of Object.entries(addresses)) {
+    for (const [index, start] of Object.entries(addresses)) {
       const at = BAR0 + Number(index) * 4;
-      this.config.write(at, 4, pa % 2 ** 32);
-      if (this.#bars.get(Number(index))?.width === 64) this.config.write(at + 4, 4, Math.floor(pa / 2 ** 32));
+      this.config.write(at, 4, start % 2 ** 32);
+      if (this.#bars.get(Number(index))?.width === 64) this.config.write(at + 4, 4, Math.floor(start / 2 ** 32));
     }
     this.config.write(INTERRUPT_LINE, 1, interruptLine);
     this.write(REGION_CONFIG, COMMAND, 2, COMMAND_IO | COMMAND_MEMORY | COMMAND_SERR, 0);
   }
 
-  /** A BAR that is not there, or an access outside of it, or with memory decoding off: nobody answers, all ones (PCIe 6.0 §2.3.1). */
+  /**
+   * A BAR that is not there, or an access outside of it, or with its decoding off: nobody answers, all ones (PCIe 6.0 §2.3.1).
+   * RAM BARs do not answer here either: their bytes are on the board's memory map.
+   */
   read(region: number, offset: number, size: number): Halves {
     this.#control.countAccess();
     if (region === REGION_CONFIG) return this.config.read(offset, size);
@@ -72,6 +84,7 @@ export class Endpoint implements MailboxHandler {
     this.#control.countAccess();
     if (region === REGION_CONFIG) {
       this.config.write(offset, size, lo);
+      this.#ramBars.setDecoding(this.config.command(COMMAND_MEMORY));
       this.#interrupts.configChanged();
       this.#device.configChanged?.();
       return;
@@ -82,8 +95,8 @@ export class Endpoint implements MailboxHandler {
 
   #decode(region: number, offset: number, size: number): RegisterBar | undefined {
     const bar = this.#bars.get(region);
-    if (!bar || offset + size > bar.size || !this.config.command(COMMAND_MEMORY)) return undefined;
-    return bar;
+    if (bar?.kind !== 'registers' || offset + size > bar.size) return undefined;
+    return this.config.command(bar.space === 'io' ? COMMAND_IO : COMMAND_MEMORY) ? bar : undefined;
   }
 
   /** One slice of the device's own work; time of its next deadline. */

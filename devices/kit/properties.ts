@@ -47,6 +47,32 @@ export function milliseconds(byDefault: number): Property<number> {
   };
 }
 
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+
+/** A size in bytes that a memory BAR can have: a power of two of whole pages, as `65536`, `64K` or `1M`. `zero` allows 0 as well. */
+export function barSize(byDefault: number, zero: 'zero' | 'no zero'): Property<number> {
+  return {
+    default: byDefault,
+    expected: 'a power of two from 4K to 512M',
+    parse(text) {
+      const [, digits, unit] = /^(\d{1,9})([kmg]?)$/i.exec(text) ?? [];
+      if (digits === undefined) return undefined;
+      const size = Number(digits) * UNITS[unit!.toLowerCase()]!;
+      if (size === 0 && zero === 'zero') return 0;
+      return size >= 4096 && size <= 2 ** 29 && 2 ** Math.round(Math.log2(size)) === size ? size : undefined;
+    },
+  };
+}
+
+/** `on` or `off`. */
+export function onOff(byDefault: boolean): Property<boolean> {
+  return {
+    default: byDefault,
+    expected: 'on or off',
+    parse: (text) => (text === 'on' ? true : text === 'off' ? false : undefined),
+  };
+}
+
 /** An unsigned 64-bit number, decimal or 0x… */
 export function unsigned64(byDefault: bigint): Property<bigint> {
   return {

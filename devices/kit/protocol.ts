@@ -7,7 +7,7 @@ import type { DeviceState } from './control.ts';
 export interface DeviceWorkerData {
   readonly bdf: number;
   readonly properties: Readonly<Record<string, string>>;
-  /** Where firmware puts the BARs: BAR index → pa on the bus. */
+  /** Where firmware puts the BARs: BAR index → pa on the bus, or first port. */
   readonly barAddresses: Readonly<Record<number, number>>;
   readonly interruptLine: number;
   readonly mailbox: SharedArrayBuffer;
@@ -15,6 +15,8 @@ export interface DeviceWorkerData {
   readonly intx: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly timeline: SharedArrayBuffer;
+  /** Gate of its RAM BARs (iommu/hardware/bar-gate.ts). */
+  readonly barGate: SharedArrayBuffer;
   /** The IOMMU unit in front, and which agent of it this worker is; without one, iova = pa. */
   readonly unit?: SharedArrayBuffer;
   readonly agent: number;

@@ -1,4 +1,5 @@
 /** Puts a device worker together from what the board gave it, and runs its loop until the board says stop. */
+import { BarGate } from '../../iommu/hardware/bar-gate.ts';
 import { IntxLine } from '../../iommu/hardware/interrupts.ts';
 import { PhysicalMemory } from '../../iommu/hardware/physical.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
@@ -30,6 +31,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     clock: monotonicNs,
     timeline: new Timeline(data.timeline),
     control,
+    ramBars: new BarGate(data.barGate),
   };
   const endpoint = new Endpoint(type, slot, data.properties);
   endpoint.boot(data.barAddresses, data.interruptLine);

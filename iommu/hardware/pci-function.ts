@@ -1,9 +1,10 @@
 /** One PCI function of the board, as its bus and the kernel see it: shared memory blocks and nothing of its behaviour. */
 
+/** A BAR that is memory; on the memory map it is a range of its own. */
 export interface RamBar {
   /** Which BAR (0–5). */
   readonly bar: number;
-  /** The memory object behind it. */
+  /** The memory object behind it, while it is not withdrawn: never mapped by the host, since clients have its fd, too. */
   readonly fd: number;
   readonly size: number;
 }
@@ -23,7 +24,11 @@ export interface PciFunction {
   readonly timeline: SharedArrayBuffer;
   /** Index of the IOMMU unit in front of it. */
   readonly unit: number;
-  readonly ramBars?: readonly RamBar[];
+  /** Number of its IOMMU group, in which it is alone. */
+  readonly group: number;
+  readonly ramBars: readonly RamBar[];
+  /** Whether they answer (bar-gate.ts). */
+  readonly barGate: SharedArrayBuffer;
 }
 
 /** `0000:00:02.0`: a requester id as Linux prints it, in segment 0. */

@@ -44,12 +44,12 @@ export class Kernel {
       profile,
       type1: new Type1Driver({ profile, pinner, parameters }),
       onContainerGone: () => pinner.trim(),
-      devices: functions.map((fn, id) => {
+      devices: functions.map((fn) => {
         const driver = driverOf(fn);
         const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver.fence() };
         return {
           device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile }),
-          iommuGroup: { id, driver, dids: [fn.bdf] },
+          iommuGroup: { id: fn.group, driver, dids: [fn.bdf] },
         };
       }),
     });

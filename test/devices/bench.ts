@@ -110,6 +110,13 @@ export class Bench {
   readonly timeline = new BenchRecord();
   readonly control = new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES));
   readonly endpoint: Endpoint;
+  /** Whether RAM BARs answer. */
+  readonly ramBars = {
+    decoding: false,
+    setDecoding(on: boolean): void {
+      this.decoding = on;
+    },
+  };
   nowNs = 1e9;
 
   constructor(type: DeviceType, properties: Readonly<Record<string, string>> = {}) {
@@ -121,6 +128,7 @@ export class Bench {
         clock: () => this.nowNs,
         timeline: this.timeline,
         control: this.control,
+        ramBars: this.ramBars,
       },
       properties,
     );

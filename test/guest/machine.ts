@@ -23,6 +23,7 @@ const MEIP = 1 << 11;
 const NS_PER_INSTRUCTION = 25;
 const SLICE = 500;
 const NS_PER_MTIME = 100;
+const NO_RAM_BARS = { setDecoding: () => undefined };
 
 export interface PluggedDevice {
   readonly type: DeviceType;
@@ -98,7 +99,7 @@ export class TestMachine {
       const timeline = { record: () => undefined };
       return new Endpoint(
         type,
-        { dma, line, clock: () => this.#nowNs, timeline, control: this.controls[i]! },
+        { dma, line, clock: () => this.#nowNs, timeline, control: this.controls[i]!, ramBars: NO_RAM_BARS },
         properties,
       );
     });

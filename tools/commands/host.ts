@@ -9,15 +9,18 @@ import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
 /** The era of the patches this project retells: an invalid vaddr blocks. */
 export const DEFAULT_PROFILE: ProfileName = '5.12';
 
-const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--vfio-profile VERSION] [--json]
+const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--first-group N] [--vfio-profile VERSION] [--json]
 
 A machine without VMM: memory, an IOMMU, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
 UNIX socket. Runs until SIGINT or SIGTERM.
 
   --socket PATH          where it listens (default: in $XDG_RUNTIME_DIR/livevmm), mode 0600
-  --device TYPE[,...]    puts a device on the PCI bus, from slot 2 upward; may be repeated
+  --device TYPE[,...]    puts a device on the PCI bus, in slot addr=SLOT (hexadecimal) or the next free one; may be repeated
       edu                QEMU's educational device: dma-latency-ms=100, dma-mask=0xfffffff
       capture            a frame grabber: writes checksummed frames to a ring in memory, for ever
+      ivshmem-plain      memory in a BAR: size=1M
+      pci-testdev        QEMU's device for timing register accesses: membar=0, membar-backed=off
+  --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
   --json                 print one JSON document when it listens
 `;
@@ -26,6 +29,11 @@ export function parseProfile(text: string): ProfileName {
   const name = PROFILE_NAMES.find((profile) => profile === text);
   if (!name) throw new UsageError(`--vfio-profile: one of ${PROFILE_NAMES.join(', ')}, not '${text}'`);
   return name;
+}
+
+function parseGroup(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--first-group: a number, not '${text}'`);
+  return Number(text);
 }
 
 function describe(socket: string, devices: ReturnType<Board['info']>['devices']): string {
@@ -40,15 +48,17 @@ export const host: Command = {
     const options = parseOptions(words, {
       socket: { type: 'string' },
       device: { type: 'string', multiple: true, default: [] },
+      'first-group': { type: 'string', default: '0' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
       json: { type: 'boolean', default: false },
     });
     const devices = options.device.map(parseDeviceOption);
     const profile = parseProfile(options['vfio-profile']);
+    const firstGroup = parseGroup(options['first-group']);
     const socket = options.socket ?? defaultHostSocket();
     await claimSocketPath(socket);
     const asked = untilEndingSignal();
-    const board = await startHost({ devices, socketPath: socket, profile });
+    const board = await startHost({ devices, socketPath: socket, profile, firstGroup });
     try {
       const { devices: found } = board.info();
       process.stdout.write(

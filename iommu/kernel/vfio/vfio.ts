@@ -11,7 +11,7 @@ import type { PciDevice } from './pci/device.ts';
 export interface VfioOptions {
   readonly profile: Profile;
   readonly type1: IommuDriverOps;
-  /** Every device is alone in its group, in this order: group numbers count from 0. */
+  /** Every device is alone in its group. */
   readonly devices: readonly { readonly device: PciDevice; readonly iommuGroup: IommuGroup }[];
   /** A container is gone for good. */
   readonly onContainerGone: () => void;

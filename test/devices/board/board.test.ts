@@ -34,7 +34,7 @@ describe('board', () => {
         group: 0,
         unit: 0,
         state: 'running',
-        bars: [{ index: 0, start: 0xc000_0000, size: 1 << 20 }],
+        bars: [{ index: 0, kind: 'registers', start: 0xfea0_0000, size: 1 << 20 }],
         counters: { transactions: 0, faults: 0, accesses: expect.any(Number), interrupts: 0 },
       },
       { bdf: '0000:00:03.0', name: 'capture', group: 1, state: 'running', bars: [{ index: 0, size: 4096 }] },
@@ -54,7 +54,7 @@ describe('board', () => {
     [
       'a type there is not',
       { devices: [{ type: 'nvme', properties: {} }] },
-      "no device type 'nvme' (known: edu, capture)",
+      "no device type 'nvme' (known: edu, ivshmem-plain, pci-testdev, capture)",
     ],
     [
       'a property there is not',

@@ -5,6 +5,7 @@ import { MemoryMap } from '../../../devices/board/memory-map.ts';
 import * as grabber from '../../../devices/capture/regs.ts';
 import * as edu from '../../../devices/edu/regs.ts';
 import { HALTED, RUNNING, STOPPED } from '../../../devices/kit/control.ts';
+import { createBarGate } from '../../../iommu/hardware/bar-gate.ts';
 import { createPortCounters, readPortCounters } from '../../../iommu/hardware/counters.ts';
 import { createDoorbellTable, createIntxLine, DoorbellTable } from '../../../iommu/hardware/interrupts.ts';
 import { createTimeline, summarize, Timeline } from '../../../iommu/hardware/timeline.ts';
@@ -49,6 +50,9 @@ describe('device worker', () => {
         counters: createPortCounters(),
         timeline: createTimeline(),
         unit: 0,
+        group: 0,
+        ramBars: [],
+        barGate: createBarGate(),
       },
       entry: `devices/${name}/worker`,
       data: { properties, barAddresses: { 0: 0xc000_0000 }, interruptLine: 11, agent: 0, physical: ranges },

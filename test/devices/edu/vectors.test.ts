@@ -2,11 +2,13 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
-import { type ReplayMachine, replay } from './qtest-replay.ts';
+import { edu } from '../../../devices/edu/device.ts';
+import { type ReplayMachine, replay } from '../qtest-replay.ts';
 
 const INTERCEPT = { command: /^irq_intercept_in/, reason: 'qtest set-up, not an access' };
 
 const VIRT: ReplayMachine = {
+  type: edu,
   properties: { 'dma-mask': '0xffffffffffffffff' },
   slot: 1,
   ecam: 0x3000_0000,
@@ -20,6 +22,7 @@ const VIRT: ReplayMachine = {
 
 /** q35 without firmware: port 0xcf8 writes are the machine's, the data accesses after them are told apart by the address. */
 const Q35: ReplayMachine = {
+  type: edu,
   properties: {},
   slot: 4,
   ram: [

@@ -16,9 +16,10 @@ class Spy implements Registers {
   }
 }
 
-const SPLIT: AccessRules = { min: 4, max: 8, odd: 'split' };
-const NARROW: AccessRules = { min: 1, max: 4, odd: 'split' };
-const STRICT: AccessRules = { min: 4, max: 4, odd: 'refuse' };
+const SPLIT: AccessRules = { min: 4, max: 8, odd: 'split', small: 'refuse' };
+const NARROW: AccessRules = { min: 1, max: 4, odd: 'split', small: 'refuse' };
+const STRICT: AccessRules = { min: 4, max: 4, odd: 'refuse', small: 'refuse' };
+const WIDE: AccessRules = { min: 4, max: 4, odd: 'split', small: 'widen' };
 
 describe('what reaches the registers', () => {
   it.each([
@@ -32,6 +33,9 @@ describe('what reaches the registers', () => {
     ['strict: aligned 4', STRICT, 8, 4, ['r4@8']],
     ['strict: 8 bytes', STRICT, 8, 8, []],
     ['strict: misaligned', STRICT, 6, 4, []],
+    ['1 byte, widened', WIDE, 5, 1, ['r4@5']],
+    ['2 bytes at 2, widened', WIDE, 2, 2, ['r4@2']],
+    ['4 bytes at 2: two pieces, each widened', WIDE, 2, 4, ['r4@2', 'r4@4']],
   ] as const)('%s', (_what, rules, offset, size, expected) => {
     const spy = new Spy();
 
@@ -43,6 +47,16 @@ describe('what reaches the registers', () => {
   it('pieces of a read come together little endian', () => {
     expect(readRegisters(new Spy(), SPLIT, 4, 8)).toEqual({ lo: 0x04040404, hi: 0x08080808 });
     expect(readRegisters(new Spy(), NARROW, 1, 4)).toEqual({ lo: 0x04030201, hi: 0 });
+  });
+
+  it('a widened read keeps its own bytes, a widened write has zeros above them', () => {
+    const spy = new Spy();
+
+    const read = readRegisters(spy, WIDE, 2, 2);
+    writeRegisters(spy, WIDE, 4, 1, { lo: 0xab, hi: 0 });
+
+    expect(read).toEqual({ lo: 0x0202, hi: 0 });
+    expect(spy.seen).toEqual(['r4@2', 'w4@4=0:ab']);
   });
 
   it('refused reads give 0', () => {

@@ -13,6 +13,7 @@ const IDENTITY: Identity = {
   interruptPin: 1,
 };
 const ONES = 0xffffffff;
+const MEMORY = { space: 'memory', width: 32, prefetchable: false } as const;
 
 describe('type 0 header (PCI 3.0 §6.1)', () => {
   it('shows identity, class, subsystem and pin where software looks for them', () => {
@@ -49,7 +50,7 @@ describe('type 0 header (PCI 3.0 §6.1)', () => {
 
 describe('BAR sizing (PCI 3.0 §6.2.5.1)', () => {
   it('a 32-bit BAR answers all ones with its size mask and type bits', () => {
-    const config = new ConfigSpace(IDENTITY, [{ index: 0, size: 1 << 20, width: 32, prefetchable: false }]);
+    const config = new ConfigSpace(IDENTITY, [{ ...MEMORY, index: 0, size: 1 << 20 }]);
 
     config.write(0x10, 4, ONES);
 
@@ -57,7 +58,7 @@ describe('BAR sizing (PCI 3.0 §6.2.5.1)', () => {
   });
 
   it('a 64-bit prefetchable BAR takes two registers', () => {
-    const config = new ConfigSpace(IDENTITY, [{ index: 2, size: 2 ** 33, width: 64, prefetchable: true }]);
+    const config = new ConfigSpace(IDENTITY, [{ ...MEMORY, index: 2, size: 2 ** 33, width: 64, prefetchable: true }]);
 
     config.write(0x18, 4, ONES);
     config.write(0x1c, 4, ONES);
@@ -66,8 +67,16 @@ describe('BAR sizing (PCI 3.0 §6.2.5.1)', () => {
     expect(config.read(0x1c, 4).lo).toBe(0xfffffffe);
   });
 
+  it('an I/O BAR has bit 0 set and its size mask in all upper bits', () => {
+    const config = new ConfigSpace(IDENTITY, [{ ...MEMORY, index: 1, space: 'io', size: 256 }]);
+
+    config.write(0x14, 4, ONES);
+
+    expect(config.read(0x14, 4).lo).toBe(0xffffff01);
+  });
+
   it('a BAR that does not exist stays 0', () => {
-    const config = new ConfigSpace(IDENTITY, [{ index: 0, size: 4096, width: 32, prefetchable: false }]);
+    const config = new ConfigSpace(IDENTITY, [{ ...MEMORY, index: 0, size: 4096 }]);
 
     config.write(0x14, 4, ONES);
 
@@ -88,12 +97,23 @@ describe('capability chain', () => {
     expect(config.read(0x06, 2).lo).toBe(0x0010);
     expect(config.read(0x40, 4).lo).toBe(0x00810005);
     expect(config.read(0x44, 4).lo).toBe(0xfffffffc);
-    expect(config.read(0x4c, 4).lo).toBe(0x0000ffff);
+    expect(config.read(0x4c, 2).lo).toBe(0xffff);
     expect({ vpn: msi.vpn(), offset: msi.offset(), data: msi.data() }).toEqual({
       vpn: 2 ** 52 - 1,
       offset: 0xffc,
       data: 0xffff,
     });
+  });
+
+  it('bytes behind the header that are no capability are scratch memory (vectors: edu-config)', () => {
+    const config = new ConfigSpace(IDENTITY, []);
+    new MsiCapability(config);
+
+    config.write(0x4e, 2, 0x1234);
+    config.write(0xfc, 4, 0x89abcdef);
+
+    expect(config.read(0x4c, 4).lo).toBe(0x12340000);
+    expect(config.read(0xfc, 4).lo).toBe(0x89abcdef);
   });
 
   it('a second capability is linked behind the first', () => {

@@ -32,13 +32,20 @@ function plug(run: (bus: Bus) => number) {
       subsystem: 0,
       interruptPin: 0,
     },
-    bars: [],
+    bars: () => [],
     msi: false,
     properties: {},
     create: (bus) => ({ bars: {}, run: () => run(bus) }),
   };
   const clock = () => performance.now() * 1e6;
-  const slot = { dma: memory, line: new BenchLine(), clock, timeline: new BenchRecord(), control };
+  const slot = {
+    dma: memory,
+    line: new BenchLine(),
+    clock,
+    timeline: new BenchRecord(),
+    control,
+    ramBars: { setDecoding: () => {} },
+  };
   const loop = new DeviceLoop({
     endpoint: new Endpoint(type, slot, {}),
     mailbox,

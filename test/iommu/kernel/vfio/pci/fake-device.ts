@@ -1,4 +1,5 @@
 /** A vfio-pci device over a FakeFunction, and a caller in this very process. */
+import { createBarGate } from '../../../../../iommu/hardware/bar-gate.ts';
 import { createPortCounters } from '../../../../../iommu/hardware/counters.ts';
 import {
   createDoorbellTable,
@@ -44,7 +45,7 @@ export class FakeDevice {
     this.doorbells = new DoorbellTable(interrupts);
     this.line = new IntxLine(intx);
     const shared = { counters: createPortCounters(), timeline: createTimeline(), mailbox: new SharedArrayBuffer(0) };
-    const fn = { bdf: 0x10, name: 'fake', intx, unit: 0, ...shared };
+    const fn = { bdf: 0x10, name: 'fake', intx, unit: 0, group: 0, ramBars: [], barGate: createBarGate(), ...shared };
     const fabric = {
       doorbells: this.doorbells,
       vectors: this.vectors,

@@ -1,16 +1,21 @@
-/** Replays a recorded exchange of QEMU's qtest protocol (format: the head of each file in test/devices/vectors) against our edu. */
-import { edu } from '../../../devices/edu/device.ts';
-import { Bench } from '../bench.ts';
+/** Replays a recorded exchange of QEMU's qtest protocol (format: the head of each file in test/devices/vectors) against a device of ours. */
+import { BAR0, COMMAND, COMMAND_IO, COMMAND_MEMORY } from '../../devices/kit/config-space.ts';
+import type { Bar, DeviceType } from '../../devices/kit/device.ts';
+import { parseProperties } from '../../devices/kit/properties.ts';
+import { Bench } from './bench.ts';
 
-/** The machine of a recording, as far as edu is concerned. */
+/** The machine of a recording, as far as the device is concerned. */
 export interface ReplayMachine {
+  readonly type: DeviceType;
   readonly properties: Readonly<Record<string, string>>;
-  /** PCI device number of edu on bus 0. */
+  /** PCI device number of the device on bus 0. */
   readonly slot: number;
   /** RAM as [start, end) pieces. */
   readonly ram: readonly (readonly [number, number])[];
   /** Memory-mapped configuration space, if there is one; else ports 0xcf8/0xcfc. */
   readonly ecam?: number;
+  /** Where I/O ports are in memory space, if there are no port instructions. */
+  readonly portWindow?: number;
   /** Accesses that are the chipset's, by a part of the command line, each with its reason. */
   readonly skip: readonly { readonly command: RegExp; readonly reason: string }[];
 }
@@ -90,13 +95,19 @@ const POLL_STEP_NS = 1;
 class ReplayBoard {
   readonly bench: Bench;
   readonly #machine: ReplayMachine;
+  readonly #bars: readonly Bar[];
+  /** RAM BARs, which are the board's, not the device's. */
+  readonly #ram = new Map<number, Uint8Array>();
   #configAddress = 0;
   /** Virtual clock of the recording: only clock_step moves it. */
   #virtualNs = 0;
 
   constructor(machine: ReplayMachine) {
     this.#machine = machine;
-    this.bench = new Bench(edu, machine.properties);
+    const { type, properties } = machine;
+    this.bench = new Bench(type, properties);
+    this.#bars = type.bars(parseProperties(type.name, type.properties, properties));
+    for (const { kind, index, size } of this.#bars) if (kind === 'ram') this.#ram.set(index, new Uint8Array(size));
   }
 
   execute(command: string): string {
@@ -124,8 +135,8 @@ class ReplayBoard {
       return `OK ${this.#virtualNs}`;
     }
     const at = Number(first);
-    if (op === 'read') return `OK 0x${hexOf(this.#memory(at, Number(second)))}`;
-    if (op === 'write') this.#pokeMemory(at, bytesOf(third));
+    if (op === 'read') return `OK 0x${hexOf(this.#ramBar(at, Number(second)) ?? this.#memory(at, Number(second)))}`;
+    if (op === 'write') this.#store(at, bytesOf(third));
     else if (op === 'memset') this.#pokeMemory(at, new Uint8Array(Number(second)).fill(Number(third)));
     else return this.#access(op, at, BigInt(second));
     return 'OK';
@@ -164,20 +175,50 @@ class ReplayBoard {
     return `OK 0x${(present ? BigInt(this.bench.config(offset, size)) : ones).toString(16)}`;
   }
 
-  /** Nobody answers outside the BAR: as QEMU's machine, 0. */
+  /** Nobody answers outside the BARs: as QEMU's machine, 0. */
   #memoryAccess(at: number, size: number, value: bigint | undefined): string {
-    const bar = (this.bench.config(0x10, 4) & 0xfff0_0000) >>> 0;
-    const decodes = (this.bench.config(0x04, 2) & 2) !== 0 && at >= bar && at < bar + (1 << 20);
+    const hit = this.#decode(at);
+    const ram = this.#ramBar(at, size);
     if (value !== undefined) {
-      if (decodes) {
-        this.bench.endpoint.write(0, at - bar, size, Number(value & 0xffff_ffffn), Number(value >> 32n));
-      }
+      const word = Buffer.alloc(8);
+      word.writeBigUInt64LE(value);
+      if (ram) ram.set(word.subarray(0, size));
+      else if (hit)
+        this.bench.endpoint.write(hit.bar.index, hit.offset, size, word.readUInt32LE(0), word.readUInt32LE(4));
       return 'OK';
     }
-    if (!decodes) return 'OK 0x0';
-    const { lo, hi } = this.bench.halves(at - bar, size);
+    if (ram) return `OK 0x${hexOf(ram.slice().reverse())}`;
+    if (!hit) return 'OK 0x0';
+    const { lo, hi } = this.bench.endpoint.read(hit.bar.index, hit.offset, size);
     const wide = (BigInt(hi) << 32n) | BigInt(lo);
     return `OK 0x${BigInt.asUintN(8 * size, wide).toString(16)}`;
+  }
+
+  /** The BAR that decodes `at` now, by its register and COMMAND. */
+  #decode(at: number): { readonly bar: Bar; readonly offset: number } | undefined {
+    const command = this.bench.config(COMMAND, 2);
+    for (const bar of this.#bars) {
+      const io = bar.space === 'io';
+      if ((command & (io ? COMMAND_IO : COMMAND_MEMORY)) === 0) continue;
+      const register = BAR0 + 4 * bar.index;
+      const low = this.bench.config(register, 4) & (io ? ~3 : ~15);
+      const high = bar.width === 64 ? this.bench.config(register + 4, 4) : 0;
+      const start = high * 2 ** 32 + (low >>> 0) + (io ? (this.#machine.portWindow ?? 0) : 0);
+      if (at >= start && at < start + bar.size) return { bar, offset: at - start };
+    }
+    return undefined;
+  }
+
+  /** The bytes themselves, if they are a RAM BAR's. */
+  #ramBar(at: number, length: number): Uint8Array | undefined {
+    const hit = this.#decode(at);
+    return hit && this.#ram.get(hit.bar.index)?.subarray(hit.offset, hit.offset + length);
+  }
+
+  #store(at: number, bytes: Uint8Array): void {
+    const ram = this.#ramBar(at, bytes.length);
+    if (ram) ram.set(bytes);
+    else this.#pokeMemory(at, bytes);
   }
 
   #memory(at: number, length: number): Uint8Array {

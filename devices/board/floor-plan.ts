@@ -1,0 +1,88 @@
+/** From what was asked for to what is built: every device with its slot, its group and the places of its BARs. Builds nothing. */
+import { einval } from '../../platform/errno.ts';
+import type { Bar } from '../kit/device.ts';
+import { parseProperties } from '../kit/properties.ts';
+import { type Model, modelOf } from './device-types.ts';
+import { assignBars, interruptLine } from './firmware.ts';
+import { PciBus, slotOf } from './pci-bus.ts';
+
+export interface DeviceOptions {
+  readonly type: string;
+  /** The device's own, and `addr`: its slot (default: the first free one, from 2 upward). */
+  readonly properties: Readonly<Record<string, string>>;
+  /** IOMMU unit in front of it; default 0. */
+  readonly unit?: number;
+}
+
+export interface PlannedDevice {
+  readonly model: Model;
+  /** Without `addr`. */
+  readonly properties: Readonly<Record<string, string>>;
+  readonly bdf: number;
+  readonly unit: number;
+  /** IOMMU group: it is alone in it. */
+  readonly group: number;
+  readonly bars: readonly Bar[];
+  /** What firmware has written: BAR index → pa or first port. */
+  readonly barAddresses: Readonly<Record<number, number>>;
+  readonly interruptLine: number;
+}
+
+export interface PlanOptions {
+  readonly devices: readonly DeviceOptions[];
+  readonly nrUnits: number;
+  /** Groups count up from here, in the order of the slots. */
+  readonly firstGroup: number;
+}
+
+/** The devices in the order of their slots. EINVAL, ENOSPC for what cannot be built. */
+export function planDevices({ devices, nrUnits, firstGroup }: PlanOptions): PlannedDevice[] {
+  const placed = placeDevices(devices);
+  const parsed = placed.map((device) => {
+    const { type, properties, unit } = device;
+    if (!(unit >= 0 && unit < nrUnits)) throw einval(`${type}: no IOMMU unit ${unit}`);
+    const model = modelOf(type);
+    const bars = model.type.bars(parseProperties(type, model.type.properties, properties));
+    return { ...device, model, bars };
+  });
+  const addresses = assignBars(parsed.map(({ bars }) => bars));
+  return parsed.map(({ model, properties, bdf, unit, bars }, i) => ({
+    model,
+    properties,
+    bdf,
+    unit,
+    group: firstGroup + i,
+    bars,
+    barAddresses: addresses[i]!,
+    interruptLine: interruptLine(slotOf(bdf), model.type.identity.interruptPin),
+  }));
+}
+
+interface PlacedOptions {
+  readonly type: string;
+  readonly properties: Readonly<Record<string, string>>;
+  readonly unit: number;
+  readonly bdf: number;
+}
+
+/** Those with an address first, so that the others find what is left. */
+function placeDevices(devices: readonly DeviceOptions[]): PlacedOptions[] {
+  const bus = new PciBus();
+  const split = devices.map(({ type, unit = 0, properties: { addr, ...properties } }) => ({
+    type,
+    unit,
+    properties,
+    addr,
+  }));
+  const fixed = split.flatMap(({ addr, ...device }) =>
+    addr === undefined ? [] : [{ ...device, bdf: takeAddr(bus, device.type, addr) }],
+  );
+  const free = split.flatMap(({ addr, ...device }) => (addr === undefined ? [{ ...device, bdf: bus.takeNext() }] : []));
+  return [...fixed, ...free].sort((a, b) => a.bdf - b.bdf);
+}
+
+function takeAddr(bus: PciBus, type: string, addr: string): number {
+  const bdf = bus.take(addr);
+  if (bdf === undefined) throw einval(`${type}: addr=${addr}: expected a free slot from 2 to 1f`);
+  return bdf;
+}

@@ -27,6 +27,9 @@ export interface BoardMemory {
 /** A range of board memory that pins keep alive. */
 export interface Backing {
   readonly startPfn: number;
+  /** One more reference. */
+  get(): void;
+  /** One less; the last one lets the range go. */
   put(): void;
 }
 
@@ -50,6 +53,10 @@ class ObjectBacking implements Backing {
     this.nrPages = place.nrPages;
     this.fd = place.fd;
     this.#onUnpinned = onUnpinned;
+  }
+
+  get(): void {
+    this.pins++;
   }
 
   put(): void {
@@ -126,7 +133,16 @@ export class BoardObjects {
       throw efault(`address space of process ${pid} is gone`);
     }
     const startPfn = this.#board.attachProcess(memFd, vaddr, size);
-    return { startPfn, put: () => this.#board.detach(startPfn) };
+    let refs = 1;
+    return {
+      startPfn,
+      get: () => {
+        refs++;
+      },
+      put: () => {
+        if (--refs === 0) this.#board.detach(startPfn);
+      },
+    };
   }
 
   /** Detaches every object that nobody has pinned. */

@@ -66,6 +66,13 @@ export class Pinner {
     return { pfn: backing.startPfn, nrPages, reserved: false, backing };
   }
 
+  /** A pinned run as runs of one page each, to be unpinned one by one. */
+  split(run: PinnedRun): PinnedRun[] {
+    const { pfn, nrPages, reserved, backing } = run;
+    for (let i = 1; i < nrPages; i++) backing.get();
+    return Array.from({ length: nrPages }, (_, i) => ({ pfn: pfn + i, nrPages: 1, reserved, backing }));
+  }
+
   /** Lets a run go. Only after the flush that covers it (UNM-15). */
   unpin(run: PinnedRun): void {
     this.pinnedPages -= run.nrPages;

@@ -4,6 +4,7 @@ import { IOMMU_WRITE } from '../../driver/domain.ts';
 import { overflow } from '../../profile.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
 import { bitOf } from './dirty.ts';
+import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END, type Iommu, type Type1Group } from './iommu.ts';
 import { waitForValid } from './vaddr.ts';
 
@@ -46,12 +47,13 @@ async function waitForRange(iommu: Iommu, { vpn, nrPages, killed }: PinRequest):
 /** Without an IOMMU domain nobody else has charged these pages (MDV-3). */
 const doesAccounting = (iommu: Iommu): boolean => iommu.domains.length === 0;
 
-function pinRange(iommu: Iommu, { group, vpn, nrPages, prot }: PinRequest): readonly number[] {
+function pinRange(iommu: Iommu, request: PinRequest): readonly number[] {
+  const { group, vpn, nrPages, prot } = request;
   const pfns: number[] = [];
   try {
-    for (let page = vpn; page < vpn + nrPages; page++) pfns.push(pinPage(iommu, page, prot));
+    while (pfns.length < nrPages) pfns.push(...pinSome(iommu, vpn + pfns.length, nrPages - pfns.length, prot));
   } catch (error) {
-    for (let page = vpn; page < vpn + pfns.length; page++) unpinPage(iommu, page);
+    unpinRange(iommu, vpn, pfns.length);
     throw error;
   }
   // DRT-6
@@ -63,49 +65,69 @@ function pinRange(iommu: Iommu, { group, vpn, nrPages, prot }: PinRequest): read
   return pfns;
 }
 
-function pinPage(iommu: Iommu, vpn: number, prot: number): number {
+/** The pages from vpn on that one step can pin, at most nrPages: one that is pinned already, or a run of those that are not. */
+function pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): readonly number[] {
   const entry = iommu.find(vpn, 1);
   if (!entry) throw einval(`pin_pages: no mapping at iova page 0x${vpn.toString(16)}`);
   if ((entry.prot & prot) !== prot) throw eperm(`pin_pages: iova page 0x${vpn.toString(16)} does not allow that`);
-  const known = entry.externalPins?.get(vpn);
+  entry.externalPins ??= new Map();
+  const pins = entry.externalPins;
+  const known = pins.get(vpn);
   if (known) {
     known.refs++;
-    return known.run.pfn;
+    return [known.run.pfn];
   }
   const mm = mmOf(iommu, entry, undefined);
   if (!mm) throw enodev(`pin_pages: process ${entry.mapper.pid} has gone`);
-  const run = iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, 1, (entry.prot & IOMMU_WRITE) !== 0);
+  const most = Math.min(nrPages, entry.end - vpn);
+  let count = 1;
+  while (count < most && !pins.has(vpn + count)) count++;
+  const run = iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, (entry.prot & IOMMU_WRITE) !== 0);
   try {
-    if (doesAccounting(iommu) && !run.reserved) charge(iommu, entry, 1, undefined);
+    if (doesAccounting(iommu) && !run.reserved) charge(iommu, entry, run.nrPages, undefined);
   } catch (error) {
     iommu.pinner.unpin(run);
     throw error;
   }
-  entry.externalPins ??= new Map();
-  entry.externalPins.set(vpn, { run, refs: 1 });
-  entry.bitmap?.set(bitOf(iommu, entry, vpn));
-  return run.pfn;
+  for (const [i, page] of iommu.pinner.split(run).entries()) pins.set(vpn + i, { run: page, refs: 1 });
+  if (entry.bitmap) {
+    const first = bitOf(iommu, entry, vpn);
+    entry.bitmap.set(first, bitOf(iommu, entry, vpn + run.nrPages - 1) - first + 1);
+  }
+  return Array.from({ length: run.nrPages }, (_, i) => run.pfn + i);
 }
 
 /** MDV-4: how many pages were in a mapping; the first that is not ends it. EINVAL when there is none. */
 export function unpinPages(iommu: Iommu, vpn: number, nrPages: number): number {
   if (!iommu.v2) throw eacces('unpin_pages: not for TYPE1 version 1');
   if (nrPages <= 0) throw einval('unpin_pages: no pages');
-  let done = 0;
-  while (done < nrPages && iommu.find(vpn + done, 1)) {
-    unpinPage(iommu, vpn + done);
-    done++;
-  }
+  const done = unpinRange(iommu, vpn, nrPages);
   if (done === 0) throw einval(`unpin_pages: no mapping at iova page 0x${vpn.toString(16)}`);
   return done;
 }
 
+/** Entry by entry, up to the first page of none; how many pages that were. */
+function unpinRange(iommu: Iommu, vpn: number, nrPages: number): number {
+  let done = 0;
+  while (done < nrPages) {
+    const entry = iommu.find(vpn + done, 1);
+    if (!entry) break;
+    const count = Math.min(nrPages - done, entry.end - vpn - done);
+    unpinInEntry(iommu, entry, vpn + done, count);
+    done += count;
+  }
+  return done;
+}
+
 /** A page that is not pinned is left alone. Its dirty bit stays until it is reported (DRT-7). */
-function unpinPage(iommu: Iommu, vpn: number): void {
-  const entry = iommu.find(vpn, 1);
-  const pin = entry?.externalPins?.get(vpn);
-  if (!entry || !pin || --pin.refs > 0) return;
-  entry.externalPins?.delete(vpn);
-  iommu.pinner.unpin(pin.run);
-  if (doesAccounting(iommu) && !pin.run.reserved) uncharge(iommu, entry, 1, undefined);
+function unpinInEntry(iommu: Iommu, entry: DmaEntry, vpn: number, nrPages: number): void {
+  let uncharged = 0;
+  for (let page = vpn; page < vpn + nrPages; page++) {
+    const pin = entry.externalPins?.get(page);
+    if (!pin || --pin.refs > 0) continue;
+    entry.externalPins?.delete(page);
+    iommu.pinner.unpin(pin.run);
+    if (!pin.run.reserved) uncharged++;
+  }
+  if (doesAccounting(iommu)) uncharge(iommu, entry, uncharged, undefined);
 }

@@ -160,6 +160,15 @@ describe('attach', () => {
     expect(errnoOf(() => container.map(2 ** 36, PAGE, container.memory(PAGE)))).toBe('ok');
   });
 
+  it('ATT-8: a domain with another group in it goes on', () => {
+    container = new TestContainer();
+    attach(container.group(2, [0x30]))();
+    container.map(0, PAGE, container.memory(PAGE));
+    container.type1.detachGroup(container.realGroup);
+    expect([container.reaches(0), container.reaches(0, 0x30)]).toEqual([false, true]);
+    expect(container.type1.stats.mappings).toBe(1);
+  });
+
   it('ATT-8: with the last group all mappings, pins and charges go', () => {
     container = new TestContainer();
     container.map(0, 4 * PAGE, container.memory(4 * PAGE));

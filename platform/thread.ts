@@ -6,11 +6,14 @@ const here = import.meta.url;
 const fromSource = here.endsWith('.ts');
 
 /**
- * The URL of an entry such as 'devices/edu/worker': the .ts file in a source tree, `dist/devices-edu-worker.mjs` in a built one
- * (all bundles lie flat in dist, beside the one this runs from).
+ * The URL of an entry such as 'devices/edu/worker': the .ts file in a source tree, `dist/devices-edu-worker.mjs` in a built one,
+ * or .cjs where the build made it CommonJS (all bundles lie flat in dist, beside the one this runs from).
  */
 export function entryUrl(entry: string): URL {
-  return fromSource ? new URL(`../${entry}.ts`, here) : new URL(`./${entry.replaceAll('/', '-')}.mjs`, here);
+  if (fromSource) return new URL(`../${entry}.ts`, here);
+  const name = `./${entry.replaceAll('/', '-')}`;
+  const commonJs = new URL(`${name}.cjs`, here);
+  return existsSync(commonJs) ? commonJs : new URL(`${name}.mjs`, here);
 }
 
 interface Boot<T> {

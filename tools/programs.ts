@@ -6,7 +6,7 @@ const dist = new URL(fromSource ? '../dist/' : './', import.meta.url);
 
 /** A built program: what runs as a process of its own always runs from dist (tsx would cost every start 170 ms). */
 export const programPath = (name: 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client'): string =>
-  fileURLToPath(new URL(`${name}.mjs`, dist));
+  fileURLToPath(new URL(name === 'vmm' ? 'vmm.cjs' : `${name}.mjs`, dist)); // why .cjs: see build.mjs
 
 /** A toy guest's ELF. */
 export const guestPath = (name: string): string => fileURLToPath(new URL(`../guest/programs/${name}.elf`, dist));

@@ -15,6 +15,6 @@ const resume = option === '--resume' && rest.length === 0;
 const vcpu = resume ? new VcpuThread() : undefined;
 
 const input = vcpu ? { vcpu, stateFd: Number(stateFd), firstLine } : process.argv.slice(2);
-void (import(entryUrl('vmm/process').href) as Promise<typeof import('./process.ts')>).then(({ runVmm }) =>
+void (import(entryUrl('vmm/process').pathname) as Promise<typeof import('./process.ts')>).then(({ runVmm }) =>
   runVmm(input),
 );

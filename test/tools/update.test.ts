@@ -60,7 +60,7 @@ describe('livevmm update', () => {
     const { stdout } = await sandbox.run('update', '--to', join(other, 'dist'), '--json');
     const { pid, generation } = JSON.parse(stdout) as { pid: number; generation: number };
     expect(generation).toBe(1);
-    expect(commandLine(pid)).toContain(join(other, 'dist', 'vmm.mjs'));
+    expect(commandLine(pid)).toContain(join(other, 'dist', 'vmm.cjs'));
     expect(await heartbeats()).toBeGreaterThan(0);
   });
 

@@ -12,7 +12,7 @@ Replaces a running VMM by a new process image: same pid, same guest, new code. P
 If the new image cannot be started, the guest runs on in the old one and this command fails.
 
   --qmp PATH    the VMM's monitor socket (default: that of the only VMM running)
-  --to DIR      folder of another built version (its dist/, with vmm.mjs)
+  --to DIR      folder of another built version (its dist/, with vmm.cjs)
   --node PATH   another node binary to run it
   --json        print one JSON document
 `;

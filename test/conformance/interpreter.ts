@@ -16,19 +16,13 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
 } from '../../iommu/kernel/vfio/uapi.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
+import { evaluate, formatBytes } from '../../tools/conform/notation.ts';
+import { type VectorCase, VectorError, type VectorFile, type VectorStep } from '../../tools/conform/vector-file.ts';
 import { FakeMachine, type FakeProcess } from '../iommu/kernel/type1/machine.ts';
 import { type Actor, Actors } from './actors.ts';
 import { Container, type Device, Files, Group, type OpenFile } from './core.ts';
 import { Edu } from './edu.ts';
 import { EmulatedDevice } from './emulated-device.ts';
-import {
-  evaluate,
-  formatBytes,
-  type VectorCase,
-  VectorError,
-  type VectorFile,
-  type VectorStep,
-} from './vector-file.ts';
 
 /** Bytes a step does not set. */
 const UNSET = 0xee;
@@ -94,7 +88,7 @@ export class InProcessCase {
 
   /** The answer, as the file writes it. */
   async step(step: VectorStep): Promise<string> {
-    const actor = this.actors.get(step.actor);
+    const actor = this.actors.get(step.actor ?? undefined);
     const operation = InProcessCase.operations[step.op];
     if (!operation) throw new VectorError(`${step.op} cannot be replayed in process`);
     if (!step.inBackground) return await answer(() => operation(this, step, actor));
@@ -107,7 +101,7 @@ export class InProcessCase {
 
   number(text: string | undefined): bigint {
     if (text === undefined) throw new VectorError('an argument is missing');
-    return evaluate(text, this.actors.symbols);
+    return evaluate(text, (name) => this.actors.symbols.get(name));
   }
 
   int(text: string | undefined): number {
@@ -243,7 +237,7 @@ export class InProcessCase {
     },
     exec: ({ files, actors }, { actor }, { process }) => {
       files.exec(process);
-      if (actor === undefined) process.exec();
+      if (actor === null) process.exec();
       else files.move(process, actors.execByThread());
       actors.symbols.clear();
       return '0';

@@ -177,7 +177,7 @@ function withBitmap({ kernel, words, step, state }: StepContext, layout: StructL
   const match = /^buf:(\d+)$/.exec(step.options.bitmap ?? '');
   if (!match) return structCall(kernel, words, step, layout);
   const length = Number(match[1]);
-  const size = Math.ceil(length / PAGE) * PAGE;
+  const size = Math.max(1, Math.ceil(length / PAGE)) * PAGE;
   const start = mapObject(state, { fd: null, size, prot: PROT_READ | PROT_WRITE });
   const vaddr = start + size - length;
   const bytes = new Uint8Array(length).fill(words.count(step.options.bmfill ?? '0'));

@@ -44,7 +44,8 @@ const pin = (vpn: number, nrPages: number, prot = RW) =>
   });
 const read = (vpn: number, length = 8, offset = 0) => {
   const data = new Uint8Array(length);
-  return container.type1.dmaRw({ vpn, offset, data, write: false, caller: container.process.task() }).then(() => data);
+  const caller = container.process.task();
+  return container.type1.dmaRw({ vpn, offset, data, write: false, caller, killed: caller.killed }).then(() => data);
 };
 const write = (vpn: number, offset: number, data: Uint8Array) =>
   container.type1.dmaRw({ vpn, offset, data, write: true, caller: container.process.task() });

@@ -85,6 +85,7 @@ const c = {
     'intptr_t process_vm_writev(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
   ),
   execve: lib.func('int execve(const char *path, const char **argv, const char **envp)'),
+  capget: lib.func('int capget(void *header, void *data)'),
   prctl: lib.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
   prlimit: lib.func('int prlimit(int pid, int resource, void *newLimit, void *oldLimit)'),
 };
@@ -359,6 +360,15 @@ export function execve(
 /** Lets process `pid` ptrace this one where Yama restricts it; no effect (and no error) where Yama is absent. */
 export function allowPtraceBy(pid: number): void {
   c.prctl(PR_SET_PTRACER, pid, 0, 0, 0);
+}
+
+const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
+
+/** capget(2): the effective capabilities of process `pid`, as a bitmap of the first 32. ESRCH when there is none. */
+export function effectiveCapabilities(pid: number): number {
+  const data = new Uint32Array(6); // two of {effective, permitted, inheritable}
+  check(c.capget(new Uint32Array([LINUX_CAPABILITY_VERSION_3, pid]), data), `capget ${pid}`);
+  return data[0]!;
 }
 
 export interface Rlimit {

@@ -3,9 +3,9 @@
  * Open files of /proc/<pid> hold the mm they were opened in: after an execve of that process they find nothing (as a
  * kernel's mm_struct whose users are gone), and never the new image.
  */
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { eacces, esrch, SysError } from './errno.ts';
-import { getRlimit, ioctl, open, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
+import { effectiveCapabilities, getRlimit, ioctl, open, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
 import { defineStruct, u32, u64, viewOf } from './struct.ts';
 
 /** linux/fs.h, v6.11: struct procmap_query. */
@@ -171,6 +171,14 @@ export class AddressSpace {
   }
 }
 
+/** One text for the object behind a mapping; the same as fdObjectKey of a fd of it. */
+export const vmaObjectKey = ({ major, minor, inode }: Vma): string => `${major}:${minor}:${inode}`;
+
+export function fdObjectKey(fd: number): string {
+  const { dev, ino } = fstatSync(fd);
+  return `${major(dev)}:${minor(dev)}:${ino}`;
+}
+
 /** Parses one line of /proc/<pid>/maps; undefined for the empty last one. */
 export function parseMapsLine(line: string): Vma | undefined {
   const match = /^([0-9a-f]+)-([0-9a-f]+) (.)(.).(.) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)/.exec(line);
@@ -235,10 +243,12 @@ export function socketInode(pid: number, fd: number): number | undefined {
   }
 }
 
-/** Whether process `pid` has CAP_IPC_LOCK (bit 14) in its effective set, as capable() would see it. */
+/** CAP_IPC_LOCK, linux/capability.h. */
+const CAP_IPC_LOCK = 14;
+
+/** Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it. */
 export function hasIpcLock(pid: number): boolean {
-  const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
-  return match !== null && ((BigInt(`0x${match[1]}`) >> 14n) & 1n) === 1n;
+  return ((effectiveCapabilities(pid) >>> CAP_IPC_LOCK) & 1) === 1;
 }
 
 /** The soft RLIMIT_MEMLOCK of process `pid` in bytes; Infinity for none. */

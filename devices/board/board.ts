@@ -10,6 +10,7 @@ import { createTimeline, Timeline, type TimelineBucket } from '../../iommu/hardw
 import { createUnit, type UnitOptions } from '../../iommu/hardware/unit-memory.ts';
 import type { RamHashReply } from '../../iommu/kernel/control.ts';
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import type { KernelWorkerData } from '../../iommu/kernel/protocol.ts';
 import { einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
 import { RamHasher } from '../../platform/ram-hash.ts';
@@ -31,6 +32,8 @@ export interface BoardOptions {
   readonly kernelRamBytes?: number;
   /** IOMMU groups count up from here, one per device in the order of the slots; default 0. */
   readonly firstGroup?: number;
+  /** IOMMU groups of kvemu.0, kvemu.1 …: no devices of the board, but of a module in its kernel (iommu/kernel/mdev/kvemu.ts). */
+  readonly kvemuGroups?: readonly number[];
   /** One unit unless told otherwise; `agents` is counted here. */
   readonly units?: readonly Omit<UnitOptions, 'agents'>[];
   /** Gets a line when a device worker has failed; default: standard error. */
@@ -107,6 +110,7 @@ export class Board {
   static async start(options: BoardOptions): Promise<Board> {
     const { devices, units = DEFAULT_UNITS, firstGroup = 0 } = options;
     const plan = planDevices({ devices, nrUnits: units.length, firstGroup });
+    const software = { profile: options.profile ?? '5.12', kvemuGroups: kvemuGroups(options, plan) };
     const board = new Board(options, plan);
     try {
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
@@ -114,7 +118,7 @@ export class Board {
       board.#installDevices(plan);
       await Promise.all(board.#installed.map(({ thread }) => thread.started()));
       if (options.socketPath !== undefined) {
-        await board.#startKernel(options.socketPath, options.profile ?? '5.12', { kernelRam, doorbell });
+        await board.#startKernel(options.socketPath, software, { kernelRam, doorbell });
       }
     } catch (error) {
       await board.stop();
@@ -172,7 +176,7 @@ export class Board {
 
   async #startKernel(
     socketPath: string,
-    profile: ProfileName,
+    software: Pick<KernelWorkerData, 'profile' | 'kvemuGroups'>,
     parts: { readonly kernelRam: Span; readonly doorbell: Span },
   ): Promise<void> {
     const { port: physicalPort, ranges } = this.#memory.subscribe();
@@ -187,8 +191,8 @@ export class Board {
     });
     const span = ({ start, size }: Span): Span => ({ start, size });
     this.#kernel = new KernelThread({
+      ...software,
       socketPath,
-      profile,
       physical: ranges,
       physicalPort,
       kernelRam: span(parts.kernelRam),
@@ -270,6 +274,16 @@ export class Board {
       await hasher.close();
     }
   }
+}
+
+/** EINVAL for a group that has a device already. */
+function kvemuGroups({ kvemuGroups: groups = [] }: BoardOptions, plan: readonly PlannedDevice[]): readonly number[] {
+  const taken = new Set(plan.map(({ group }) => group));
+  for (const group of groups) {
+    if (taken.has(group)) throw einval(`kvemu: group ${group} has a device already`);
+    taken.add(group);
+  }
+  return groups;
 }
 
 interface Span {

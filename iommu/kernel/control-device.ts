@@ -36,6 +36,7 @@ const BUCKET_NS = 1e6;
 export interface ControlOptions {
   readonly profile: Profile;
   readonly vfio: Vfio;
+  readonly pciDevices: readonly PciDevice[];
   readonly drivers: readonly IommuDriver[];
   readonly pinner: Pinner;
   readonly board: BoardClient;
@@ -83,7 +84,7 @@ export class ControlFile implements FileOperations {
   release(): void {}
 
   #device(bdf: unknown): PciDevice {
-    const device = this.#options.vfio.devices.find(({ name }) => name === bdf);
+    const device = this.#options.pciDevices.find(({ name }) => name === bdf);
     if (!device) throw enodev(`no device ${String(bdf)}`);
     return device;
   }
@@ -120,7 +121,7 @@ export class ControlFile implements FileOperations {
   }
 
   async #info(): Promise<HostInfo> {
-    const { profile, vfio, drivers, pinner, board } = this.#options;
+    const { profile, vfio, pciDevices, drivers, pinner, board } = this.#options;
     const sent = (await board.send({ op: 'sent-messages' })) as SentMessages;
     const containers = [...vfio.containers];
     return {
@@ -128,7 +129,7 @@ export class ControlFile implements FileOperations {
       pid: process.pid,
       nowNs: monotonicNs(),
       pinnedPages: pinner.pinnedPages,
-      devices: vfio.devices.map((device) => deviceInfo(device, vfio.groupOf(device).id, sent.get(device.fn.bdf) ?? 0)),
+      devices: pciDevices.map((device) => deviceInfo(device, vfio.groupOf(device).id, sent.get(device.fn.bdf) ?? 0)),
       groups: vfio.groups.map((group) => groupInfo(group)),
       containers: containers.map(containerInfo),
       units: drivers.map(({ pteWrites }, unit) => ({ unit, pteWrites })),

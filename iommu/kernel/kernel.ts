@@ -7,6 +7,7 @@ import { BoardClient } from './board-client.ts';
 import { ControlFile, type ControlOptions } from './control-device.ts';
 import { IommuDriver, type PaSpan } from './driver/driver.ts';
 import { FileTable } from './file-table.ts';
+import { Kvemu } from './mdev/kvemu.ts';
 import type { FileOperations } from './open-file.ts';
 import { Pinner } from './pin.ts';
 import { profileOf } from './profile.ts';
@@ -40,18 +41,20 @@ export class Kernel {
     const doorbells = new DoorbellTable(data.interrupts);
     const driverOf = (fn: PciFunction): IommuDriver => this.#drivers[fn.unit]!;
     const parameters = { ...DEFAULT_PARAMETERS };
+    const pci = functions.map((fn) => {
+      const driver = driverOf(fn);
+      const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver.fence() };
+      return {
+        device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile }),
+        iommuGroup: { id: fn.group, driver, dids: [fn.bdf] },
+      };
+    });
+    const kvemu = data.kvemuGroups.map((id, i) => ({ device: new Kvemu(i), iommuGroup: { id, dids: [] } }));
     const vfio = new Vfio({
       profile,
       type1: new Type1Driver({ profile, pinner, parameters }),
       onContainerGone: () => pinner.trim(),
-      devices: functions.map((fn) => {
-        const driver = driverOf(fn);
-        const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver.fence() };
-        return {
-          device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile }),
-          iommuGroup: { id: fn.group, driver, dids: [fn.bdf] },
-        };
-      }),
+      devices: [...pci, ...kvemu],
     });
     const files = new FileTable();
     const open = (path: string, peer: Peer): FileOperations => {
@@ -62,6 +65,7 @@ export class Kernel {
     const control: ControlOptions = {
       profile,
       vfio,
+      pciDevices: pci.map(({ device }) => device),
       drivers: this.#drivers,
       pinner,
       board: this.#board,

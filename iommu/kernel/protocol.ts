@@ -18,6 +18,8 @@ export interface KernelWorkerData {
   readonly interrupts: SharedArrayBuffer;
   readonly units: readonly SharedArrayBuffer[];
   readonly functions: readonly PciFunction[];
+  /** IOMMU groups of kvemu devices, the first one's first: a module with devices of its own that are on no bus (mdev/kvemu.ts). */
+  readonly kvemuGroups: readonly number[];
   /** Requests to the board's main thread. In the worker's transferList. */
   readonly board: MessagePort;
   /** Where BoardCalls are answered (iommu/hardware/board-reply.ts). */

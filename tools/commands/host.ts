@@ -3,6 +3,7 @@ import { type Board, startHost } from '../../devices/board/host.ts';
 import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/profile.ts';
 import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
 import { parseDeviceOption } from '../device-option.ts';
+import { separateKvemu } from '../kvemu-option.ts';
 import { untilEndingSignal } from '../signals.ts';
 import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
 
@@ -20,6 +21,7 @@ UNIX socket. Runs until SIGINT or SIGTERM.
       capture            a frame grabber: writes checksummed frames to a ring in memory, for ever
       ivshmem-plain      memory in a BAR: size=1M
       pci-testdev        QEMU's device for timing register accesses: membar=0, membar-backed=off
+      kvemu              no PCI device: does what a user of the kernel's mediated-device service would do; group=N
   --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
   --json                 print one JSON document when it listens
@@ -52,13 +54,13 @@ export const host: Command = {
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
       json: { type: 'boolean', default: false },
     });
-    const devices = options.device.map(parseDeviceOption);
     const profile = parseProfile(options['vfio-profile']);
     const firstGroup = parseGroup(options['first-group']);
+    const { devices, kvemuGroups } = separateKvemu(options.device.map(parseDeviceOption), firstGroup);
     const socket = options.socket ?? defaultHostSocket();
     await claimSocketPath(socket);
     const asked = untilEndingSignal();
-    const board = await startHost({ devices, socketPath: socket, profile, firstGroup });
+    const board = await startHost({ devices, socketPath: socket, profile, firstGroup, kvemuGroups });
     try {
       const { devices: found } = board.info();
       process.stdout.write(

@@ -140,7 +140,7 @@ class GroupFile implements FileOperations {
       if (!group.container?.hasIommu()) throw einval(`group ${group.id} has no IOMMU`);
       const groupFile = caller.thisFile.get();
       try {
-        caller.install(device.open(() => groupFile.put()));
+        caller.install(device.open(() => groupFile.put(), group));
       } catch (error) {
         groupFile.put();
         throw error;

@@ -3,12 +3,15 @@
 import type { IommuBackend } from '../driver/domain.ts';
 import type { Task } from '../task.ts';
 import type { UserArg } from '../user-arg.ts';
+import type { RwRequest } from './type1/dma-rw.ts';
+import type { DmaUnmapListener } from './type1/iommu.ts';
+import type { PinRequest } from './type1/pinned-pages.ts';
 
 /** The unit of isolation: devices that share an address space whatever one does. */
 export interface IommuGroup {
   readonly id: number;
-  /** Driver of the IOMMU unit in front of its devices. */
-  readonly driver: IommuBackend;
+  /** Driver of the IOMMU unit in front of its devices; absent where there is none: mediated devices, whose group is "emulated". */
+  readonly driver?: IommuBackend;
   /** The devices' ids on that unit. */
   readonly dids: readonly number[];
 }
@@ -26,6 +29,18 @@ export interface ContainerIommu {
   /** The container's fd is closed (CORE-11); absent where nothing hangs on it. */
   containerClosed?(): void;
   readonly stats: ContainerIommuStats;
+
+  /* For drivers of devices without IOMMU; absent in an IOMMU driver that cannot do it (MDV-1: ENOTTY). */
+
+  /** Whoever pins pages must listen (MDV-2, MDV-6). */
+  registerDevice?(listener: DmaUnmapListener): void;
+  unregisterDevice?(listener: DmaUnmapListener): void;
+  /** Pfns of the pages. */
+  pinPages?(request: PinRequest): Promise<readonly number[]>;
+  /** How many pages were in a mapping (MDV-4). */
+  unpinPages?(vpn: number, nrPages: number): number;
+  /** Whether it had to sleep until a vaddr was valid. */
+  dmaRw?(request: RwRequest): Promise<boolean>;
 }
 
 /** For /dev/livevmm. */

@@ -4,33 +4,31 @@ import type { FileOperations } from '../open-file.ts';
 import type { Profile } from '../profile.ts';
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../wire.ts';
 import { Container } from './container.ts';
+import type { VfioDevice } from './device.ts';
 import { Group } from './group.ts';
 import type { IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
-import type { PciDevice } from './pci/device.ts';
 
 export interface VfioOptions {
   readonly profile: Profile;
   readonly type1: IommuDriverOps;
   /** Every device is alone in its group. */
-  readonly devices: readonly { readonly device: PciDevice; readonly iommuGroup: IommuGroup }[];
+  readonly devices: readonly { readonly device: VfioDevice; readonly iommuGroup: IommuGroup }[];
   /** A container is gone for good. */
   readonly onContainerGone: () => void;
 }
 
 export class Vfio {
   readonly groups: readonly Group[];
-  readonly devices: readonly PciDevice[];
   readonly containers = new Set<Container>();
   readonly #options: VfioOptions;
 
   constructor(options: VfioOptions) {
     const { profile, devices } = options;
     this.#options = options;
-    this.devices = devices.map(({ device }) => device);
     this.groups = devices.map(({ device, iommuGroup }) => new Group({ iommuGroup, devices: [device], profile }));
   }
 
-  groupOf(device: PciDevice): Group {
+  groupOf(device: VfioDevice): Group {
     return this.groups.find(({ devices }) => devices.includes(device))!;
   }
 

@@ -20,19 +20,26 @@ export interface RwRequest {
   readonly write: boolean;
   /** The user task in whose context this is; absent for a kernel thread. */
   readonly caller?: Task;
+  /** Ends a sleep: a kernel thread is told to stop (VAD-1). Default: the caller's death. */
+  readonly killed?: AbortSignal;
 }
 
-/** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid. */
-export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<void> {
+/** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid; whether it did. */
+export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> {
   if (request.data.length === 0) throw einval('dma_rw: no bytes');
   if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
     throw ebusy('dma_rw: a vaddr is invalid'); // VAD-15
   }
-  const { data, caller } = request;
+  const { data, caller, killed = caller?.killed } = request;
   let { vpn, offset } = request;
+  let slept = false;
   for (let done = 0; done < data.length; ) {
-    let entry = iommu.find(vpn, 1);
-    if (entry?.vaddrInvalid) ({ entry } = await waitForValid(iommu, vpn, caller?.killed));
+    const entry = iommu.find(vpn, 1);
+    if (entry?.vaddrInvalid) {
+      await waitForValid(iommu, vpn, killed);
+      slept = true;
+      continue; // VAD-2: from scratch
+    }
     if (!entry) throw einval(`dma_rw: no mapping at iova page 0x${vpn.toString(16)}`);
     const inEntry = (entry.end - vpn) * PAGE - offset;
     const part = data.subarray(done, done + inEntry);
@@ -41,6 +48,7 @@ export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<void> {
     vpn = entry.end;
     offset = 0;
   }
+  return slept;
 }
 
 function copyChunk(iommu: Iommu, entry: DmaEntry, { vpn, offset, data, write, caller }: RwRequest): void {

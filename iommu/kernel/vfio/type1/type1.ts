@@ -124,7 +124,7 @@ export class Type1 implements ContainerIommu {
     return unpinPages(this.#iommu, vpn, nrPages);
   }
 
-  dmaRw(request: RwRequest): Promise<void> {
+  dmaRw(request: RwRequest): Promise<boolean> {
     return dmaRw(this.#iommu, request);
   }
 

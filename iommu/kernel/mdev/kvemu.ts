@@ -1,0 +1,149 @@
+/**
+ * kvemu: a vfio device with an emulated IOMMU that does with the mediated service what its user tells it to, and nothing of its own. It
+ * stands for the module of that name which the recordings in vectors/kernel were made with (emu_* steps).
+ */
+import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
+import { splitIova } from '../../hardware/dma.ts';
+import type { Caller, FileOperations } from '../open-file.ts';
+import type { UserArg } from '../user-arg.ts';
+import type { DeviceGroup, VfioDevice } from '../vfio/device.ts';
+import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
+import {
+  KVEMU_LOG,
+  KVEMU_PIN,
+  KVEMU_RW,
+  KVEMU_RW_FLAG_WRITE,
+  KVEMU_UNPIN,
+  KvemuLog,
+  KvemuPin,
+  KvemuRw,
+  KvemuUnpin,
+} from './kvemu-uapi.ts';
+import { MediatedService } from './service.ts';
+
+const PAGE = 4096;
+/** kvemu keeps the bytes in a buffer of its own. */
+const MAX_RW = 1 << 20;
+
+/** A range that is pinned, [vpn, vpn + nrPages). */
+interface Pin {
+  readonly vpn: number;
+  readonly nrPages: number;
+}
+
+export class Kvemu implements VfioDevice, DmaUnmapListener {
+  readonly name: string;
+  openCount = 0;
+  readonly #service = new MediatedService(this);
+  #pins: Pin[] = [];
+  #log = '';
+
+  constructor(index: number) {
+    this.name = `kvemu.${index}`;
+  }
+
+  open(released: () => void, group: DeviceGroup): FileOperations {
+    if (this.openCount === 0) this.#service.opened(group);
+    this.openCount++;
+    return new KvemuFile(this, released);
+  }
+
+  closed(): void {
+    if (--this.openCount > 0) return;
+    for (const { vpn, nrPages } of this.#pins) this.#service.unpinPages(vpn, nrPages);
+    this.#pins = [];
+    this.#log = '';
+    this.#service.closed();
+  }
+
+  /** MDV-6: every pin that overlaps goes. */
+  dmaUnmap(vpn: number, nrPages: number): void {
+    this.#log += `cb:${(vpn * PAGE).toString(16)}+${(nrPages * PAGE).toString(16)};`;
+    const overlapping = this.#pins.filter((pin) => pin.vpn < vpn + nrPages && vpn < pin.vpn + pin.nrPages);
+    this.#pins = this.#pins.filter((pin) => !overlapping.includes(pin));
+    for (const pin of overlapping) this.#service.unpinPages(pin.vpn, pin.nrPages);
+  }
+
+  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
+    switch (nr) {
+      case KVEMU_PIN:
+        return this.#pin(arg, caller);
+      case KVEMU_UNPIN:
+        return this.#unpin(arg);
+      case KVEMU_RW:
+        return this.#rw(arg, caller);
+      case KVEMU_LOG:
+        return this.#takeLog(arg);
+    }
+    throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on ${this.name}`);
+  }
+
+  async #pin(arg: UserArg, { task }: Caller): Promise<number> {
+    const { argsz, flags, iova, npage: nrPages, prot } = KvemuPin.read(arg.copyIn(KvemuPin.size));
+    if (argsz < KvemuPin.size || flags !== 0) throw einval('KVEMU_PIN: bad argsz or flags');
+    const { vpn } = splitIova(iova);
+    const pfns = await this.#service.pinPages({ vpn, nrPages, prot, killed: task.killed });
+    this.#pins.push({ vpn, nrPages });
+    return pfns.length;
+  }
+
+  #unpin(arg: UserArg): number {
+    const { argsz, flags, iova, npage: nrPages } = KvemuUnpin.read(arg.copyIn(KvemuUnpin.size));
+    if (argsz < KvemuUnpin.size || flags !== 0) throw einval('KVEMU_UNPIN: bad argsz or flags');
+    if (nrPages === 0) return 0;
+    const { vpn } = splitIova(iova);
+    const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
+    if (at < 0) throw enoent(`KVEMU_UNPIN: ${nrPages} pages from iova page 0x${vpn.toString(16)} on are not pinned`);
+    this.#pins.splice(at, 1);
+    this.#service.unpinPages(vpn, nrPages);
+    return 0;
+  }
+
+  async #rw(arg: UserArg, { task }: Caller): Promise<number> {
+    const { argsz, flags, iova, size } = KvemuRw.read(arg.copyIn(KvemuRw.size));
+    if (size > MAX_RW) throw e2big(`KVEMU_RW: ${size} bytes`);
+    const length = Number(size);
+    if (argsz < KvemuRw.size + length || (flags & ~KVEMU_RW_FLAG_WRITE) !== 0) {
+      throw einval('KVEMU_RW: bad argsz or flags');
+    }
+    const write = (flags & KVEMU_RW_FLAG_WRITE) !== 0;
+    const { buffer } = write ? arg.copyIn(length, KvemuRw.size) : new DataView(new ArrayBuffer(length));
+    const data = new Uint8Array(buffer);
+    await this.#service.dmaRw({ ...splitIova(iova), data, write, caller: task });
+    if (!write) arg.copyOut(KvemuRw.size, data);
+    return 0;
+  }
+
+  #takeLog(arg: UserArg): number {
+    const { argsz } = KvemuLog.read(arg.copyIn(KvemuLog.size));
+    if (argsz < KvemuLog.size) throw einval('KVEMU_LOG: bad argsz');
+    const text = Buffer.from(this.#log, 'latin1');
+    const needed = KvemuLog.size + text.length;
+    arg.copyOut(0, KvemuLog.bytes({ argsz: needed, length: text.length }));
+    if (argsz < needed) throw new SysError('ENOSPC', `KVEMU_LOG: ${needed} bytes are needed`);
+    arg.copyOut(KvemuLog.size, text);
+    this.#log = '';
+    return 0;
+  }
+}
+
+class KvemuFile implements FileOperations {
+  readonly name: string;
+  readonly #device: Kvemu;
+  readonly #released: () => void;
+
+  constructor(device: Kvemu, released: () => void) {
+    this.name = `anon:vfio-device ${device.name}`;
+    this.#device = device;
+    this.#released = released;
+  }
+
+  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
+    return this.#device.ioctl(nr, arg, caller);
+  }
+
+  release(): void {
+    this.#device.closed();
+    this.#released();
+  }
+}

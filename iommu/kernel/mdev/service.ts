@@ -1,0 +1,69 @@
+/**
+ * What the VFIO core does for drivers of devices without an IOMMU (mediated devices): vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw, and
+ * the notification of unmaps (drivers/vfio/vfio.c 5.15, vfio_main.c 6.x; MDV-1…6). Their memory accesses are the CPU's, through
+ * the vaddr of the moment: with an invalid vaddr a call sleeps in 5.12–6.2 and is refused later (VAD-1…15).
+ *
+ * 5.12 registers a notifier for the group, 6.0 and later a device with its dma_unmap callback: here that is one thing.
+ */
+import { einval, SysError } from '../../../platform/errno.ts';
+import type { DeviceGroup } from '../vfio/device.ts';
+import type { ContainerIommu } from '../vfio/iommu-driver-ops.ts';
+import type { RwRequest } from '../vfio/type1/dma-rw.ts';
+import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
+import type { PinRequest } from '../vfio/type1/pinned-pages.ts';
+
+/** One device's use of it, from the first open of the device to the last close. */
+export class MediatedService {
+  readonly #listener: DmaUnmapListener | undefined;
+  #group: DeviceGroup | undefined;
+
+  /** `listener`: hears of unmaps; without one no page can be pinned (MDV-2). */
+  constructor(listener?: DmaUnmapListener) {
+    this.#listener = listener;
+  }
+
+  opened(group: DeviceGroup): void {
+    this.#group = group;
+    if (this.#listener) this.#container(group).registerDevice?.(this.#listener);
+  }
+
+  closed(): void {
+    if (this.#listener && this.#group) this.#container(this.#group).unregisterDevice?.(this.#listener);
+    this.#group = undefined;
+  }
+
+  /** vfio_pin_pages: all or nothing; the pfns. */
+  async pinPages(request: Omit<PinRequest, 'group'>): Promise<readonly number[]> {
+    const group = this.#openGroup();
+    const iommu = this.#container(group);
+    if (!iommu.pinPages) throw notSupported('pin_pages');
+    return iommu.pinPages({ ...request, group: group.iommuGroup });
+  }
+
+  /** vfio_unpin_pages */
+  unpinPages(vpn: number, nrPages: number): number {
+    const iommu = this.#container(this.#openGroup());
+    if (!iommu.unpinPages) throw notSupported('unpin_pages');
+    return iommu.unpinPages(vpn, nrPages);
+  }
+
+  /** vfio_dma_rw: whether it had to sleep until a vaddr was valid. */
+  async dmaRw(request: RwRequest): Promise<boolean> {
+    const iommu = this.#container(this.#openGroup());
+    if (!iommu.dmaRw) throw notSupported('dma_rw');
+    return iommu.dmaRw(request);
+  }
+
+  #openGroup(): DeviceGroup {
+    if (!this.#group) throw einval('the device is not open'); // no user of the container (vfio_group_add_container_user)
+    if (this.#group.devices.length > 1) throw einval('its group has several devices');
+    return this.#group;
+  }
+
+  #container({ container }: DeviceGroup): ContainerIommu {
+    if (!container?.iommu) throw einval('its group is in no container with an IOMMU');
+    return container.iommu;
+  }
+}
+
+const notSupported = (what: string): SysError => new SysError('ENOTTY', `the IOMMU driver has no ${what}`);

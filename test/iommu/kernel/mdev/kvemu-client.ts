@@ -1,0 +1,132 @@
+/** A client with a container, a kvemu device in it, and memory: the emu_* steps of the recordings as methods. */
+import {
+  KVEMU_LOG,
+  KVEMU_PIN,
+  KVEMU_RW,
+  KVEMU_RW_FLAG_WRITE,
+  KVEMU_UNPIN,
+  KvemuLog,
+  KvemuPin,
+  KvemuRw,
+  KvemuUnpin,
+} from '../../../../iommu/kernel/mdev/kvemu-uapi.ts';
+import {
+  DmaMap,
+  DmaUnmap,
+  VFIO_GROUP_GET_DEVICE_FD,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_SET_IOMMU,
+} from '../../../../iommu/kernel/vfio/uapi.ts';
+import { close } from '../../../../platform/libc.ts';
+import { createMemory, Mapping } from '../../../../platform/memory.ts';
+import { name, type TestClient } from '../test-client.ts';
+
+export const RAM_BYTES = 1 << 20;
+export const READ = 1;
+export const WRITE = 2;
+export const RW = READ | WRITE;
+export const VADDR = 4;
+export const UNMAP_ALL = 2;
+
+const cString = (text: string): Uint8Array => new Uint8Array(Buffer.from(`${text}\0`));
+const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
+
+/** A memory object, mapped into this process, which is the client as well. */
+export class Memory {
+  readonly fd = createMemory('kvemu-client', RAM_BYTES);
+  readonly #mapping = new Mapping(this.fd, RAM_BYTES);
+  readonly bytes = new Uint8Array(this.#mapping.buffer);
+
+  get vaddr(): number {
+    return this.#mapping.vaddr;
+  }
+
+  /** The same object at another vaddr. */
+  again(): { readonly vaddr: number; release(): void } {
+    return new Mapping(this.fd, RAM_BYTES);
+  }
+
+  free(): void {
+    this.#mapping.release();
+    close(this.fd);
+  }
+}
+
+export class KvemuClient {
+  readonly client: TestClient;
+  readonly container: number;
+  readonly group: number;
+  readonly device: number;
+
+  private constructor(client: TestClient, fds: { container: number; group: number; device: number }) {
+    this.client = client;
+    this.container = fds.container;
+    this.group = fds.group;
+    this.device = fds.device;
+  }
+
+  /** `iommuType`: 3 for type1v2, 1 for type1. */
+  static async open(client: TestClient, groupNumber: number, deviceName: string, iommuType = 3): Promise<KvemuClient> {
+    const container = await client.open('/dev/vfio/vfio');
+    const group = await client.open(`/dev/vfio/${groupNumber}`);
+    const steps = [
+      await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(container)),
+      await client.ioctl(container, VFIO_SET_IOMMU, iommuType),
+    ];
+    const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, cString(deviceName));
+    if (steps.some((ret) => ret !== 0) || device < 0) throw new Error(`set-up failed: ${[...steps, device]}`);
+    return new KvemuClient(client, { container, group, device });
+  }
+
+  /** Another group into the container; its fd, or −errno. */
+  async join(groupNumber: number): Promise<string> {
+    const group = await this.client.open(`/dev/vfio/${groupNumber}`);
+    return name(await this.client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(this.container)));
+  }
+
+  async map(vaddr: number, iova: number, size: number, flags = RW): Promise<string> {
+    const arg = { argsz: DmaMap.size, flags, vaddr: BigInt(vaddr), iova: BigInt(iova), size: BigInt(size) };
+    return name(await this.client.ioctl(this.container, VFIO_IOMMU_MAP_DMA, DmaMap.bytes(arg)));
+  }
+
+  async unmap(iova: number, size: number, flags = 0): Promise<string> {
+    const arg = { argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) };
+    return name(await this.client.ioctl(this.container, VFIO_IOMMU_UNMAP_DMA, DmaUnmap.bytes(arg)));
+  }
+
+  async pin(iova: number | bigint, npage: number, prot = RW, client = this.client): Promise<string> {
+    const arg = KvemuPin.bytes({ argsz: KvemuPin.size, iova: BigInt(iova), npage, prot });
+    return name(await client.ioctl(this.device, KVEMU_PIN, arg));
+  }
+
+  async unpin(iova: number, npage: number): Promise<string> {
+    const arg = KvemuUnpin.bytes({ argsz: KvemuUnpin.size, iova: BigInt(iova), npage });
+    return name(await this.client.ioctl(this.device, KVEMU_UNPIN, arg));
+  }
+
+  /** The bytes, or −errno. `client`: another thread's channel. */
+  async read(iova: number | bigint, length: number, client = this.client): Promise<number[] | string> {
+    const argsz = KvemuRw.size + length;
+    const arg = KvemuRw.bytes({ argsz, iova: BigInt(iova), size: BigInt(length) }, argsz);
+    const ret = await client.ioctl(this.device, KVEMU_RW, arg);
+    return ret === 0 ? [...arg.subarray(KvemuRw.size)] : name(ret);
+  }
+
+  async write(iova: number | bigint, data: readonly number[], client = this.client): Promise<string> {
+    const argsz = KvemuRw.size + data.length;
+    const fields = { argsz, flags: KVEMU_RW_FLAG_WRITE, iova: BigInt(iova), size: BigInt(data.length) };
+    const arg = KvemuRw.bytes(fields, argsz);
+    arg.set(data, KvemuRw.size);
+    return name(await client.ioctl(this.device, KVEMU_RW, arg));
+  }
+
+  async log(): Promise<string> {
+    const arg = KvemuLog.bytes({ argsz: 1024 }, 1024);
+    const ret = await this.client.ioctl(this.device, KVEMU_LOG, arg);
+    if (ret !== 0) return name(ret);
+    const { length } = KvemuLog.read(new DataView(arg.buffer));
+    return Buffer.from(arg.subarray(KvemuLog.size, KvemuLog.size + length)).toString('latin1');
+  }
+}

@@ -1,12 +1,13 @@
 /**
- * A Node process that replaces itself by another of the same binary, as a VMM does at an update, and does nothing else. The
- * new image prints how many nanoseconds (CLOCK_MONOTONIC) passed until its first line.
+ * A Node process that replaces itself by another of the same binary, in the environment that a VMM gives its successor, and does
+ * nothing else. The new image prints how many nanoseconds (CLOCK_MONOTONIC) passed until its first line.
  */
 import { execve, setCloexec } from '../../platform/libc.ts';
+import { successorEnv } from '../../vmm/live-update/successor-env.ts';
 
-const FIRST_LINE = 'process.stdout.write(String(process.hrtime.bigint() - BigInt(process.argv[1])))';
+const FIRST_LINE = 'const now = process.hrtime.bigint(); process.stdout.write(String(now - BigInt(process.argv[1])))';
 
 setCloexec(1, false);
 setCloexec(2, false);
-const now = String(process.hrtime.bigint());
-execve(process.execPath, [process.execPath, '--eval', FIRST_LINE, now], process.env);
+const start = String(process.hrtime.bigint());
+execve(process.execPath, [process.execPath, '--eval', FIRST_LINE, start], successorEnv());

@@ -1,7 +1,7 @@
 /** Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the kernel of the real thing sees them. */
 
 import { existsSync } from 'node:fs';
-import { esrch } from '../../platform/errno.ts';
+import { esrch, SysError } from '../../platform/errno.ts';
 import { close, POLLIN, pidfdOpen, poll } from '../../platform/libc.ts';
 import { PAGE_SIZE } from '../../platform/memory.ts';
 import { AddressSpace, hasIpcLock, memlockLimit } from '../../platform/process.ts';
@@ -53,12 +53,14 @@ export class Process {
     }
   }
 
-  /** The address space it has now; a dead one is replaced (it has exec'ed), unless the process is gone. */
+  /** The address space it has now: a dead one is replaced when it has exec'ed, and stays when it is exiting or gone. */
   currentMm(): Mm {
     if (!this.#mm.alive() && !this.exited()) {
-      const mm = new Mm(new AddressSpace(this.pid));
-      this.#mm.drop();
-      this.#mm = mm;
+      const space = spaceOf(this.pid);
+      if (space) {
+        this.#mm.drop();
+        this.#mm = new Mm(space);
+      }
     }
     return this.#mm;
   }
@@ -73,6 +75,16 @@ export class Process {
     this.#closed = true;
     this.#mm.drop();
     close(this.pidfd);
+  }
+}
+
+/** Undefined for a process that has given its mm up and is not yet dead: between exit_mm and exit_notify of the real kernel. */
+function spaceOf(pid: number): AddressSpace | undefined {
+  try {
+    return new AddressSpace(pid);
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'ESRCH') return undefined;
+    throw error;
   }
 }
 

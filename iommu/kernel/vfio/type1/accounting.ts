@@ -13,9 +13,10 @@ export function mmOf(iommu: Iommu, entry: DmaEntry, caller: Task | undefined): M
   if (entry.mm === caller?.mm || entry.mm.alive()) return entry.mm;
   const { process } = entry.mapper;
   if (iommu.profile.chargedMm === 'of-mapping' || process.exited()) return undefined;
-  const mm = process.currentMm().grab();
+  const mm = process.currentMm();
+  if (!mm.alive()) return undefined;
   entry.mm.drop();
-  entry.mm = mm;
+  entry.mm = mm.grab();
   return mm;
 }
 

@@ -78,6 +78,7 @@ describe('an exec update with passed-through devices', () => {
       const [fromNs, toNs] = [data.pauseStartNs as number, data.pauseEndNs as number];
       const { transactions } = board.ask({ op: 'timeline', bdf: host.devices[1]!.bdf, fromNs, toNs });
       expect(transactions).toBeGreaterThan(0);
+      await vmm.stats(); // the guest has caught up: its ring holds four seconds
     }
     expect(pteWrites()).toBe(writes);
     expect(info()).toMatchObject({ pinnedPages: pinned, containers: [{ mappings: 1, invalidVaddrs: 0 }] });

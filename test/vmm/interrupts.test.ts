@@ -35,6 +35,7 @@ let host: Server;
 let accepted: Promise<Socket[]>;
 let hostFile: number;
 let thread: InterruptThread;
+let ended: Promise<unknown>;
 let messages: { next(kind: string): Promise<void> };
 let fd: number;
 
@@ -56,11 +57,13 @@ beforeEach(async () => {
   hostFile = connectUnix(join(dir, 'host.sock'));
   thread = new InterruptThread(shared, hostFile);
   messages = collect(thread);
+  ended = thread.ended();
   await messages.next('parked'); // nobody has told it to run
 });
 
-afterEach(() => {
+afterEach(async () => {
   thread.request(REQUEST_EXIT);
+  await ended;
   host.close();
   close(hostFile);
   close(fd);

@@ -1,4 +1,5 @@
 /** The interrupt worker as main sees it. */
+import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../platform/libc.ts';
@@ -23,6 +24,11 @@ export class InterruptThread {
     Atomics.store(this.#control, ControlBlock.word.dispatch, what); // pairs with the load in InterruptDispatcher.run
     Atomics.notify(this.#control, ControlBlock.word.dispatch);
     eventfdSignal(this.#kick);
+  }
+
+  /** Resolves when it has left its loop and touches no fd any more. */
+  ended(): Promise<unknown> {
+    return once(this.#worker, 'exit');
   }
 
   listen(onMessage: (message: InterruptMessage) => void, onCrash: (error: Error) => void): void {

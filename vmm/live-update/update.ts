@@ -14,7 +14,8 @@ import { NO_DEVICES } from '../vfio/passthrough-host.ts';
 import type { Stopped, Vm } from '../vm.ts';
 import type { PhaseStamps } from './phases.ts';
 import type { Sections } from './sections.ts';
-import { EXEC_NS_OFFSET, encodeState, type Versioned } from './state-file.ts';
+import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
+import { successorEnv } from './successor-env.ts';
 
 export interface UpdateTarget {
   /** Folder of another built version. */
@@ -63,6 +64,7 @@ export class LiveUpdate {
   }
 
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
+    encodeState(this.#steadySections()); // code that runs for the first time is slow; the guest runs yet
     const wasRunning = this.#vm.runState === 'running';
     const begin = monotonicNs();
     const stopped = await this.#vm.quiesce();
@@ -101,15 +103,10 @@ export class LiveUpdate {
     monitor.connections.forEach(({ fd }, i) => {
       fds[`monitor client ${i}`] = fd;
     });
-    const { options, entry: guestEntry, generation } = parts;
     const sections: Sections = {
-      vm: { version: 1, options, entry: guestEntry, generation, paused: this.#vm.runState === 'paused' },
-      ram: { version: 1, fd: parts.ramFd, size: parts.ram.length, vaddrOld: parts.ram.vaddr },
+      ...this.#steadySections(),
       ...stopped.state,
-      imsic: this.#vm.imsic.save(),
-      routes: { version: 1, routes: this.#vm.routes.save() },
       console: { version: 1, input: parts.console.save() },
-      vfio: parts.host?.save() ?? NO_DEVICES,
       monitor,
       update: { version: 1, stamps, fds },
     };
@@ -117,16 +114,28 @@ export class LiveUpdate {
     const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];
     const closing = inherited.filter((fd) => getCloexec(fd)); // Node sets FD_CLOEXEC on 0–2 too
     try {
-      writeAll(stateFd, encodeState(sections as unknown as Record<string, Versioned>));
+      writeAll(stateFd, encodeState({ ...sections }));
       for (const fd of closing) setCloexec(fd, false);
       const argv = [node, ...process.execArgv, entry, '--resume', String(stateFd)];
       pwrite(stateFd, new Uint8Array(new Float64Array([monotonicNs()]).buffer), EXEC_NS_OFFSET);
-      return execve(node, argv, process.env);
+      return execve(node, argv, successorEnv());
     } catch (error) {
       for (const fd of closing) setCloexec(fd, true);
       close(stateFd);
       throw error;
     }
+  }
+
+  /** The sections of main that can be read at any time, also while the guest runs. */
+  #steadySections(): Pick<Sections, 'vm' | 'ram' | 'imsic' | 'routes' | 'vfio'> {
+    const { options, entry, generation, ramFd, ram, host } = this.#vm.parts;
+    return {
+      vm: { version: 1, options, entry, generation, paused: this.#vm.runState === 'paused' },
+      ram: { version: 1, fd: ramFd, size: ram.length, vaddrOld: ram.vaddr },
+      imsic: this.#vm.imsic.save(),
+      routes: { version: 1, routes: this.#vm.routes.save() },
+      vfio: host?.save() ?? NO_DEVICES,
+    };
   }
 }
 

@@ -105,23 +105,28 @@ describe('IMSIC', () => {
   it('loses no interrupt and leaves no line up while another thread makes identities pending', async () => {
     imsic.writeRegister(EIDELIVERY, 1n);
     imsic.writeRegister(EIE0, -1n);
-    const rounds = 20_000;
-    const turns = new Int32Array(new SharedArrayBuffer(4));
+    const rounds = 5000;
+    const turns = new Int32Array(new SharedArrayBuffer(8));
     const raiser = startRaiser({ shared, lines: lines.buffer as SharedArrayBuffer, turns, rounds });
     let claimed = 0;
-    const deadline = performance.now() + 20_000;
-    while (claimed < rounds && performance.now() < deadline) {
-      if ((Atomics.load(lines, 0) & MEIP) === 0) continue;
-      if (imsic.claim() === 0) continue;
+    for (const deadline = performance.now() + 30_000; claimed < rounds && performance.now() < deadline; ) {
+      const raised = Atomics.load(turns, RAISED);
+      if ((Atomics.load(lines, 0) & MEIP) === 0 || imsic.claim() === 0) {
+        Atomics.wait(turns, RAISED, raised, 1);
+        continue;
+      }
       claimed++;
-      Atomics.store(turns, 0, claimed);
-      Atomics.notify(turns, 0);
+      Atomics.store(turns, CLAIMED, claimed);
+      Atomics.notify(turns, CLAIMED);
     }
-    await raiser;
+    await raiser.terminate();
     expect(claimed).toBe(rounds);
     expect(Atomics.load(lines, 0)).toBe(0);
   });
 });
+
+const CLAIMED = 0;
+const RAISED = 1;
 
 /** A thread that makes identity 3 pending again as soon as it was claimed. */
 function startRaiser(data: {
@@ -129,20 +134,19 @@ function startRaiser(data: {
   lines: SharedArrayBuffer;
   turns: Int32Array;
   rounds: number;
-}): Promise<void> {
+}): Worker {
   const source = `
     const { workerData } = require('node:worker_threads');
     require('tsx/cjs/api').register();
     const { Imsic } = require(workerData.module);
+    const { turns, rounds } = workerData;
     const imsic = new Imsic(workerData.shared, new Int32Array(workerData.lines), 0);
-    for (let round = 0; round < workerData.rounds; round++) {
+    for (let round = 0; round < rounds; round++) {
       imsic.setPending(3);
-      Atomics.wait(workerData.turns, 0, round, 10000);
+      Atomics.add(turns, ${RAISED}, 1);
+      Atomics.notify(turns, ${RAISED});
+      Atomics.wait(turns, ${CLAIMED}, round, 10000);
     }`;
   const module = new URL('../../../vmm/machine/imsic.ts', import.meta.url).pathname;
-  const worker = new Worker(source, { eval: true, workerData: { ...data, module } });
-  return new Promise((resolve, reject) => {
-    worker.once('exit', () => resolve());
-    worker.once('error', reject);
-  });
+  return new Worker(source, { eval: true, workerData: { ...data, module } });
 }

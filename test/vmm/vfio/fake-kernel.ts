@@ -18,6 +18,7 @@ function answer(request: Request): Reply | undefined {
   if (request.op === 'pread') return { ret: request.length, out: new Uint8Array(request.length).fill(request.fd) };
   if (request.op === 'pwrite') return { ret: request.data.length };
   if (request.op === 'board') return { ret: 0, reply: { asked: request.request.op } };
+  if (request.op !== 'ioctl') return undefined;
   switch (request.nr) {
     case NR_BY_VALUE:
       return { ret: Number(request.arg) };

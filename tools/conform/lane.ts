@@ -7,7 +7,7 @@ import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import { privateDir } from '../sockets.ts';
 import type { Assignment } from './client/protocol.ts';
 import { ClientProcess, type Played } from './client-process.ts';
-import { addresses, type RecordedDevices } from './recorded-machine.ts';
+import type { RecordedMachine } from './recorded-machine.ts';
 import type { VectorCase } from './vector-file.ts';
 
 /** A client that is another user after `setuid` still has to reach the socket after an exec. */
@@ -22,23 +22,23 @@ export class Lane {
   #next = new ClientProcess();
   #playing: ClientProcess | undefined;
 
-  private constructor(dir: string, board: Board, socketPath: string, devices: RecordedDevices) {
+  private constructor(dir: string, board: Board, socketPath: string, { devices }: RecordedMachine) {
     this.#dir = dir;
     this.#board = board;
     this.#socketPath = socketPath;
-    this.#devices = addresses(board, devices);
+    this.#devices = devices;
   }
 
-  static async start(profile: ProfileName, devices: RecordedDevices): Promise<Lane> {
+  static async start(profile: ProfileName, machine: RecordedMachine): Promise<Lane> {
     const dir = privateDir();
     try {
       const socketPath = join(dir, 'host.sock');
-      const board = await startHost({ devices: devices.options, socketPath, profile });
+      const board = await startHost({ ...machine.options, socketPath, profile });
       if (process.getuid!() === 0) {
         chmodSync(dir, ANYBODY_MAY_PASS);
         chmodSync(socketPath, ANYBODY_MAY_CONNECT);
       }
-      return new Lane(dir, board, socketPath, devices);
+      return new Lane(dir, board, socketPath, machine);
     } catch (error) {
       rmSync(dir, { recursive: true, force: true });
       throw error;

@@ -1,34 +1,46 @@
 /** The machine of the recordings as a board of ours (vectors README, "How recorded"). */
-import type { Board, DeviceOptions } from '../../devices/board/board.ts';
+import type { BoardOptions } from '../../devices/board/board.ts';
 import type { Assignment } from './client/protocol.ts';
 import type { VectorDevice } from './vector-file.ts';
 
-/** Type and properties of the devices, by the name that the vectors give them without its number. */
-const MODELS: Readonly<Record<string, Omit<DeviceOptions, 'unit'>>> = {
+/** Type and properties of PCI devices, by the name that the vectors give them without its number. */
+const MODELS: Readonly<
+  Record<string, { readonly type: string; readonly properties: Readonly<Record<string, string>> }>
+> = {
+  // The recorder's edu takes 100 ms for a transfer; nothing that is compared depends on it.
   edu: { type: 'edu', properties: { 'dma-mask': '0xffffffff', 'dma-latency-ms': '0' } },
+  ivshmem: { type: 'ivshmem-plain', properties: { size: '1M' } },
+  testdev: { type: 'pci-testdev', properties: { membar: '64K' } },
 };
+const EMULATED = 'emu';
 
-export interface RecordedDevices {
-  readonly options: readonly DeviceOptions[];
-  /** Devices of the vectors that this board has not got. */
+export interface RecordedMachine {
+  readonly options: Pick<BoardOptions, 'devices' | 'firstGroup' | 'kvemuGroups'>;
+  /** How a client finds the devices. */
+  readonly devices: Assignment['devices'];
+  /** Devices of the vectors that no board of ours has. */
   readonly missing: readonly string[];
-  /** Names in the vectors, in the order of the options. */
-  readonly names: readonly string[];
 }
 
-export function recordedDevices(devices: readonly VectorDevice[]): RecordedDevices {
-  const known = devices.filter(({ name }) => modelOf(name) !== undefined);
+/** The board numbers the groups of its PCI devices from the first one's up, as the recorded kernels did. */
+export function recordedMachine(devices: readonly VectorDevice[]): RecordedMachine {
+  const kind = ({ name }: VectorDevice): string => name.replace(/\d+$/, '');
+  const pci = devices.filter((device) => Object.hasOwn(MODELS, kind(device)));
+  const emulated = devices.filter((device) => kind(device) === EMULATED);
+  const found = [...pci, ...emulated];
   return {
-    options: known.map(({ name }) => modelOf(name)!),
-    missing: devices.filter((device) => !known.includes(device)).map(({ name }) => name),
-    names: known.map(({ name }) => name),
+    options: {
+      devices: pci.map((device) => {
+        const { type, properties } = MODELS[kind(device)]!;
+        return { type, properties: { ...properties, addr: slotOf(device) } };
+      }),
+      firstGroup: Math.min(...pci.map(({ group }) => group)),
+      kvemuGroups: emulated.map(({ group }) => group),
+    },
+    devices: Object.fromEntries(found.map(({ name, bdf, group }) => [name, { group, name: bdf }])),
+    missing: devices.filter((device) => !found.includes(device)).map(({ name }) => name),
   };
 }
 
-const modelOf = (name: string): DeviceOptions | undefined => MODELS[name.replace(/\d+$/, '')];
-
-/** How a client finds the devices on the board. */
-export function addresses(board: Board, { names }: RecordedDevices): Assignment['devices'] {
-  const { devices } = board.info();
-  return Object.fromEntries(names.map((name, i) => [name, { group: devices[i]!.group, name: devices[i]!.bdf }]));
-}
+/** `4` for 0000:00:04.0. */
+const slotOf = ({ bdf }: VectorDevice): string => /([0-9a-f]+)\.0$/.exec(bdf)?.[1] ?? '';

@@ -2,7 +2,7 @@
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import { Lane } from './lane.ts';
 import { type CaseOutcome, compare, skipped } from './outcome.ts';
-import { type RecordedDevices, recordedDevices } from './recorded-machine.ts';
+import { type RecordedMachine, recordedMachine } from './recorded-machine.ts';
 import type { VectorCase, VectorDevice, VectorFile } from './vector-file.ts';
 
 export interface RunOptions {
@@ -40,7 +40,7 @@ export async function runVectors(options: RunOptions): Promise<readonly CaseOutc
 
 interface Machine {
   readonly profile: ProfileName;
-  readonly devices: RecordedDevices;
+  readonly recorded: RecordedMachine;
 }
 
 /** Files of one profile and one set of devices share their hosts. */
@@ -58,11 +58,11 @@ function byMachine(tasks: readonly Task[], profileOf: RunOptions['profileOf']): 
 
 const machineOf = (profile: ProfileName, devices: readonly VectorDevice[]): Machine => ({
   profile,
-  devices: recordedDevices(devices),
+  recorded: recordedMachine(devices),
 });
 
 async function runOn(
-  { profile, devices }: Machine,
+  { profile, recorded }: Machine,
   tasks: readonly Task[],
   { jobs, onOutcome, signal }: RunOptions,
 ): Promise<void> {
@@ -70,13 +70,13 @@ async function runOn(
   const stopped = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
   stopped.catch(() => {}); // raced against below, if a case is under way
   const work = async (): Promise<void> => {
-    const lane = await Lane.start(profile, devices);
+    const lane = await Lane.start(profile, recorded);
     try {
       const failed = lane.failed();
       failed.catch(() => {}); // it is raced against below
       for (const { file, case: vectorCase } of queue) {
         signal.throwIfAborted();
-        const reason = whySkipped(vectorCase, devices);
+        const reason = whySkipped(vectorCase, recorded);
         const played = reason === undefined ? await Promise.race([lane.play(vectorCase), failed, stopped]) : undefined;
         onOutcome(played ? compare(file, vectorCase, played) : skipped(file, vectorCase, reason!));
       }
@@ -87,7 +87,7 @@ async function runOn(
   await Promise.all(Array.from({ length: Math.min(jobs, tasks.length) }, work));
 }
 
-function whySkipped({ steps }: VectorCase, { missing }: RecordedDevices): string | undefined {
+function whySkipped({ steps }: VectorCase, { missing }: RecordedMachine): string | undefined {
   const absent = steps
     .flatMap(({ op, args }) => (op === 'group' || op === 'device' ? args : []))
     .find((word) => missing.includes(word));

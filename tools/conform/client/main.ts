@@ -9,31 +9,40 @@ import { State } from './state.ts';
 
 const report = (message: Report): void => writeLine(1, message);
 
-async function play(script: Script, first: number): Promise<void> {
-  try {
-    await script.play(first);
-    report({ done: true });
-  } catch (error) {
-    report({ failure: (error as Error).message });
-  }
-  await script.end();
-  process.kill(process.pid, 'SIGKILL'); // threads may sleep in the kernel; this ends them too
+function start(): Promise<void> | undefined {
+  const assignment = new LineReader(0).next() as Assignment | undefined;
+  if (!assignment) return undefined; // not needed
+  const script = new Script(assignment, new State(), report);
+  settle(script.interpreter.kernel);
+  return finish(script, 0);
 }
 
-const [flag, value] = process.argv.slice(2);
-if (flag === FORK_FLAG) runFork();
-else if (flag === RESUME_FLAG) {
-  const { assignment, step, state: saved } = takeHandover(Number(value));
+function resume(fd: number): Promise<void> {
+  const { assignment, step, state: saved } = takeHandover(fd);
   const state = new State(saved);
   state.forgetVaddrs();
   const script = new Script(assignment, state, report);
   report({ step, answer: '0' });
-  await play(script, step + 1);
-} else {
-  const assignment = new LineReader(0).next() as Assignment | undefined;
-  if (assignment) {
-    const script = new Script(assignment, new State(), report);
-    settle(script.interpreter.kernel);
-    await play(script, 0);
+  return finish(script, step + 1);
+}
+
+/** The rest of the script, then the end of the process. */
+async function finish(script: Script, first: number): Promise<void> {
+  try {
+    await script.play(first);
+    report({ done: true });
+  } finally {
+    await script.end();
   }
+}
+
+const [flag, value] = process.argv.slice(2);
+if (flag === FORK_FLAG) runFork();
+else {
+  try {
+    await (flag === RESUME_FLAG ? resume(Number(value)) : start());
+  } catch (error) {
+    report({ failure: (error as Error).message });
+  }
+  process.kill(process.pid, 'SIGKILL'); // threads may sleep in the kernel; this ends them too
 }

@@ -44,6 +44,8 @@ const SOL_SOCKET = 1;
 const SEEK_END = 2;
 const SO_PEERCRED = 17;
 const MSG_NOSIGNAL = 0x4000;
+const MSG_CMSG_CLOEXEC = 0x4000_0000;
+const SCM_RIGHTS = 1;
 const SYS_FUTEX = { x64: 202, arm64: 98 }[process.arch as 'x64' | 'arm64'] ?? 202;
 const SYS_GETTID = { x64: 186, arm64: 178 }[process.arch as 'x64' | 'arm64'] ?? 186;
 const SYS_PIDFD_OPEN = 434;
@@ -71,6 +73,8 @@ const c = {
   connect: lib.func('int connect(int fd, void *addr, unsigned int len)'),
   send: lib.func('intptr_t send(int fd, void *buf, size_t n, int flags)'),
   recv: lib.func('intptr_t recv(int fd, void *buf, size_t n, int flags)'),
+  sendmsg: lib.func('intptr_t sendmsg(int fd, void *msg, int flags)'),
+  recvmsg: lib.func('intptr_t recvmsg(int fd, void *msg, int flags)'),
   getsockopt: lib.func('int getsockopt(int fd, int level, int name, void *val, void *len)'),
   fcntl: lib.func('int fcntl(int fd, int cmd, int arg)'),
   open: lib.func('int open(const char *path, int flags)'),
@@ -248,6 +252,52 @@ export function sendAll(fd: number, buf: Uint8Array): void {
 /** recv(2); number of bytes, 0 when the peer has closed. */
 export function recv(fd: number, buf: Uint8Array): number {
   return retry(() => Number(c.recv(fd, buf, buf.length, 0)), 'recv');
+}
+
+/** A struct msghdr of 64-bit Linux, and behind it what it points to: one struct iovec, and a struct cmsghdr with room for one fd. */
+const MESSAGE = { iov: 16, iovlen: 24, control: 32, controllen: 40, firstIovec: 56, cmsg: 72, size: 96 };
+const CMSG = { level: 8, type: 12, fd: 16, length: 20, space: 24 };
+
+/** SAFETY: it points into itself and into `data`; both must live until the call is over. */
+function messageWith(data: Uint8Array): DataView {
+  const message = new Uint8Array(MESSAGE.size);
+  const view = new DataView(message.buffer);
+  const setPointer = (at: number, value: number): void => view.setBigUint64(at, BigInt(value), true);
+  const vaddr = vaddrOf(message);
+  setPointer(MESSAGE.iov, vaddr + MESSAGE.firstIovec);
+  setPointer(MESSAGE.iovlen, 1);
+  setPointer(MESSAGE.control, vaddr + MESSAGE.cmsg);
+  setPointer(MESSAGE.controllen, CMSG.space);
+  setPointer(MESSAGE.firstIovec, vaddrOf(data));
+  setPointer(MESSAGE.firstIovec + 8, data.length);
+  return view;
+}
+
+/** Sends `data` in one go, and with it a duplicate of `passed` (SCM_RIGHTS, unix(7)). */
+export function sendWithFd(fd: number, data: Uint8Array, passed: number): void {
+  const message = messageWith(data);
+  message.setBigUint64(MESSAGE.cmsg, BigInt(CMSG.length), true);
+  message.setInt32(MESSAGE.cmsg + CMSG.level, SOL_SOCKET, true);
+  message.setInt32(MESSAGE.cmsg + CMSG.type, SCM_RIGHTS, true);
+  message.setInt32(MESSAGE.cmsg + CMSG.fd, passed, true);
+  const sent = retry(() => Number(c.sendmsg(fd, message, MSG_NOSIGNAL)), 'sendmsg');
+  if (sent !== data.length) throw new SysError('EMSGSIZE', `sendmsg: ${sent} of ${data.length} bytes`);
+}
+
+export interface ReceivedFd {
+  /** Bytes; 0 when the peer has closed. */
+  readonly count: number;
+  /** Close-on-exec, and the caller's to close. */
+  readonly passed: number | undefined;
+}
+
+/** recv(2), and the fd that came with it. */
+export function recvWithFd(fd: number, into: Uint8Array): ReceivedFd {
+  const message = messageWith(into);
+  const count = retry(() => Number(c.recvmsg(fd, message, MSG_CMSG_CLOEXEC)), 'recvmsg');
+  const length = message.getBigUint64(MESSAGE.controllen, true);
+  const hasFd = length >= BigInt(CMSG.length) && message.getInt32(MESSAGE.cmsg + CMSG.type, true) === SCM_RIGHTS;
+  return { count, passed: hasFd ? message.getInt32(MESSAGE.cmsg + CMSG.fd, true) : undefined };
 }
 
 export interface PeerCredentials {

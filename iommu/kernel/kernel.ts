@@ -5,6 +5,7 @@ import { PhysicalMemory } from '../hardware/physical.ts';
 import { IommuUnit } from '../hardware/unit.ts';
 import { BoardClient } from './board-client.ts';
 import { ControlFile, type ControlOptions } from './control-device.ts';
+import { DeviceMemoryTable } from './device-memory.ts';
 import { IommuDriver, type PaSpan } from './driver/driver.ts';
 import { FileTable } from './file-table.ts';
 import { Kvemu } from './mdev/kvemu.ts';
@@ -36,7 +37,11 @@ export class Kernel {
     const physical = new PhysicalMemory(data.physical, data.physicalPort);
     this.#board = new BoardClient(data.board, data.boardReply, physical);
     this.#drivers = startDrivers(data, physical, profile.replayOutsideAperture);
-    const pinner = new Pinner(this.#board);
+    const deviceMemory = new DeviceMemoryTable();
+    const fenceAll = (): void => {
+      for (const driver of this.#drivers) driver.fence();
+    };
+    const pinner = new Pinner(this.#board, deviceMemory);
     const vectors = new VectorAllocator(NR_VECTORS);
     const doorbells = new DoorbellTable(data.interrupts);
     const driverOf = (fn: PciFunction): IommuDriver => this.#drivers[fn.unit]!;
@@ -45,7 +50,7 @@ export class Kernel {
       const driver = driverOf(fn);
       const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver.fence() };
       return {
-        device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile }),
+        device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile, deviceMemory, fenceAll }),
         iommuGroup: { id: fn.group, driver, dids: [fn.bdf] },
       };
     });

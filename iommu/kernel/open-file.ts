@@ -13,8 +13,29 @@ export interface FileOperations {
   pread?(offset: bigint, length: number): Uint8Array;
   /** Writes at `offset` ≥ 0; bytes written. Absent: EINVAL. */
   pwrite?(offset: bigint, data: Uint8Array): number;
+  /** mmap(2): what the caller maps. Absent: ENODEV. */
+  mmap?(request: MmapRequest, caller: Caller): MappedFile;
+  /** A fd that whoever takes this file is given with it. */
+  readonly passesFd?: number;
   /** The last reference is gone. */
   release(): void;
+}
+
+/** Whole pages: [offset, offset + length) in bytes. */
+export interface MmapRequest {
+  readonly offset: number;
+  readonly length: number;
+  /** MAP_SHARED */
+  readonly shared: boolean;
+}
+
+/** A mapping that the caller is to make for itself. */
+export interface MappedFile {
+  /** The file that is the mapping's reference, open for as long as it exists; it passes the object that is mapped. */
+  readonly operations: FileOperations;
+  readonly objectOffset: number;
+  /** There is nothing in the object: accesses go by pread and pwrite of `operations`. */
+  readonly registers: boolean;
 }
 
 /** The one that calls, and its fd table as far as the kernel needs it. */

@@ -4,6 +4,7 @@
  */
 import { efault, SysError } from '../../platform/errno.ts';
 import type { Vma } from '../../platform/process.ts';
+import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
 import { type Backing, type BoardMemory, BoardObjects } from './pin-objects.ts';
 import type { Mm } from './task.ts';
 
@@ -21,12 +22,14 @@ export interface PinnedRun {
 }
 
 export class Pinner {
-  /** Pages pinned now; a page pinned twice counts twice. */
+  /** Pages pinned now, but for those of devices; a page pinned twice counts twice. */
   pinnedPages = 0;
   readonly #objects: BoardObjects;
+  readonly #deviceMemory: DeviceMemoryTable;
 
-  constructor(board: BoardMemory) {
+  constructor(board: BoardMemory, deviceMemory = new DeviceMemoryTable()) {
     this.#objects = new BoardObjects(board);
+    this.#deviceMemory = deviceMemory;
   }
 
   /**
@@ -41,6 +44,8 @@ export class Pinner {
       throw efault(`vaddr 0x${vaddr.toString(16)} is not ${write ? 'writable' : 'readable'} by its process`);
     }
     const inVma = Math.min(nrPages, (vma.end - vaddr) / PAGE);
+    const device = this.#deviceMemory.find(vma);
+    if (device) return pinDevice(device, vma, vaddr, inVma);
     const run =
       vma.inode !== 0 && vma.shared ? this.#pinObject(mm, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddr, inVma);
     this.pinnedPages += run.nrPages;
@@ -75,7 +80,7 @@ export class Pinner {
 
   /** Lets a run go. Only after the flush that covers it (UNM-15). */
   unpin(run: PinnedRun): void {
-    this.pinnedPages -= run.nrPages;
+    if (!run.reserved) this.pinnedPages -= run.nrPages;
     run.backing.put();
   }
 
@@ -83,6 +88,19 @@ export class Pinner {
   trim(): void {
     this.#objects.trim();
   }
+}
+
+/** What does not have to be kept. */
+const NO_BACKING: Omit<Backing, 'startPfn'> = { get: () => undefined, put: () => undefined };
+
+/** follow_fault_pfn: pages of a BAR, which are there as long as the board is; EFAULT while the device does not answer (ACC-4, P2P-7). */
+function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
+  const { startPfn } = device;
+  const first = (vma.offset + vaddr - vma.start) / PAGE;
+  if (first >= device.nrPages || !device.answers())
+    throw efault(`vaddr 0x${vaddr.toString(16)}: the device does not answer`);
+  const backing = { startPfn, ...NO_BACKING };
+  return { pfn: startPfn + first, nrPages: Math.min(nrPages, device.nrPages - first), reserved: true, backing };
 }
 
 /** The mapping that covers a vaddr; none in an address space that has just died. */

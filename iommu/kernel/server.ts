@@ -7,13 +7,21 @@ import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
 import { ebadf, eexist, enoent, eproto, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
-import { peerCredentials } from '../../platform/libc.ts';
+import { peerCredentials, sendWithFd } from '../../platform/libc.ts';
 import { socketInode } from '../../platform/process.ts';
 import { Channel, replyOf } from './channel.ts';
 import type { FileTable, HeldFile } from './file-table.ts';
 import { type FileOperations, OpenFile } from './open-file.ts';
 import { ChannelTask, ProcessTable } from './task.ts';
-import { DEVICE_FD_PATH, MAX_TRANSFER, type OpenHello, parseHello, type Reply, type TaskHello } from './wire.ts';
+import {
+  DEVICE_FD_PATH,
+  MAPPING_PATH,
+  MAX_TRANSFER,
+  type OpenHello,
+  parseHello,
+  type Reply,
+  type TaskHello,
+} from './wire.ts';
 
 /** A connection that has not said what it is by then is dropped. */
 const HELLO_TIMEOUT_MS = 10_000;
@@ -164,10 +172,11 @@ export class Server {
       if (inode === undefined) throw ebadf(`fd ${hello.fd} of process ${peer.pid} is no socket`);
       if (files.has(inode)) throw eexist(`fd ${hello.fd} of process ${peer.pid} is an open file already`);
       files.closeHungUp(); // what the caller has closed before must not make this open EBUSY
-      const file = hello.open === DEVICE_FD_PATH ? this.#claim(hello, peer) : new OpenFile(openPath(hello.open, peer));
+      const isClaim = hello.open === DEVICE_FD_PATH || hello.open === MAPPING_PATH;
+      const file = isClaim ? this.#claim(hello, peer) : new OpenFile(openPath(hello.open, peer));
       const held = { inode, file, socketFd: fdOf(socket), pid: peer.pid, disconnect: () => socket.destroy() };
       files.add(held);
-      send(socket, { ret: 0 });
+      opened(socket, file.operations);
       return { kind: 'file', held };
     } catch (error) {
       return refuse(socket, error);
@@ -181,6 +190,20 @@ export class Server {
       if (file) return file;
     }
     throw enoent('no file waits under this token');
+  }
+}
+
+/** The first and last answer on a file connection, with the fd that the file passes on. */
+function opened(socket: Socket, { passesFd }: FileOperations): void {
+  if (passesFd === undefined) {
+    send(socket, { ret: 0 });
+    return;
+  }
+  try {
+    sendWithFd(fdOf(socket), encodeFrame({ ret: 0 }), passesFd); // before it nothing was sent, so nothing is queued
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    socket.destroy(); // the client is gone; 'close' follows
   }
 }
 

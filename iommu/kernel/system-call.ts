@@ -1,15 +1,15 @@
 /** A system call on an open file: from a Request to a Reply, in the order Linux looks at things. */
 import { readlinkSync } from 'node:fs';
 
-import { ebadf, einval, SysError } from '../../platform/errno.ts';
-import { close, pidfdGetfd } from '../../platform/libc.ts';
+import { ebadf, einval, enodev, eoverflow, SysError } from '../../platform/errno.ts';
+import { close, MAP_SHARED, pidfdGetfd } from '../../platform/libc.ts';
 import { socketInode } from '../../platform/process.ts';
 import type { ControlRequest } from './control.ts';
 import type { FileTable } from './file-table.ts';
 import { type Caller, type FileOperations, OpenFile } from './open-file.ts';
 import type { Task } from './task.ts';
 import { UserArg } from './user-arg.ts';
-import { MAX_TRANSFER, type Reply, type Request } from './wire.ts';
+import { MAX_TRANSFER, type MmapCall, type Reply, type Request } from './wire.ts';
 
 /** A file that answers typed requests as well: the control device. */
 export interface ControlOperations extends FileOperations {
@@ -111,9 +111,29 @@ function perform(
       if (request.data.length === 0) return { ret: 0 };
       return { ret: operations.pwrite(offset, request.data.subarray(0, MAX_TRANSFER)) };
     }
+    case 'mmap':
+      return mmap(operations, request, caller);
     case 'board':
       return control(operations, request.request);
   }
+}
+
+const PAGE_SIZE = 4096;
+/** The largest offset whose sum with a length is an exact number; no file of ours is that large. */
+const MAX_OFFSET = 1n << 52n;
+
+/** mmap(2) in Linux's order: the offset, the length, then what the file has to say. */
+function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, caller: Caller): Reply {
+  const at = BigInt.asUintN(64, BigInt(offset));
+  if (at % BigInt(PAGE_SIZE) !== 0n) throw einval(`mmap at offset 0x${at.toString(16)}`);
+  if (length === 0) throw einval('mmap of 0 bytes');
+  if (!operations.mmap) throw enodev(`${operations.name} cannot be mapped`);
+  if (at + BigInt(length) > MAX_OFFSET) throw eoverflow(`mmap at offset 0x${at.toString(16)}`);
+  const wholePages = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
+  const request = { offset: Number(at), length: wholePages, shared: (flags & MAP_SHARED) !== 0 };
+  const { operations: mapping, objectOffset, registers } = operations.mmap(request, caller);
+  caller.install(mapping);
+  return { ret: 0, mapping: { offset: objectOffset, registers } };
 }
 
 /** A loff_t: signed 64 bits, and pread(2) refuses a negative one. */

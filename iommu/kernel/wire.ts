@@ -20,6 +20,9 @@ export const CONTROL_PATH = '/dev/livevmm';
 /** Path of the connection that becomes a device fd; `token` is what VFIO_GROUP_GET_DEVICE_FD gave. */
 export const DEVICE_FD_PATH = 'anon:vfio-device';
 
+/** Path of the connection that holds a mapping; `token` is what a mmap gave. With the answer comes the object, by SCM_RIGHTS. */
+export const MAPPING_PATH = 'anon:mapping';
+
 /** First frame of a file connection; `fd` is the number of this very socket in the caller. Answer: Reply. */
 export interface OpenHello {
   readonly open: string;
@@ -62,6 +65,16 @@ export interface PwriteRequest {
   readonly data: Uint8Array;
 }
 
+/** mmap(2), as far as the kernel has a say: the caller maps the object that the mapping's file passes, and closes that with munmap. */
+export interface MmapCall {
+  readonly op: 'mmap';
+  readonly fd: number;
+  readonly offset: number | bigint;
+  readonly length: number;
+  /** MAP_SHARED or MAP_PRIVATE. */
+  readonly flags: number;
+}
+
 /** Sent after a local close(2): answered when every file that has no reference left is released. */
 export interface SyncRequest {
   readonly op: 'sync';
@@ -74,15 +87,17 @@ export interface ControlCall {
   readonly request: ControlRequest;
 }
 
-export type Request = IoctlRequest | PreadRequest | PwriteRequest | SyncRequest | ControlCall;
+export type Request = IoctlRequest | PreadRequest | PwriteRequest | MmapCall | SyncRequest | ControlCall;
 
 export interface Reply {
   /** What the system call returns: ≥ 0, or −errno. */
   readonly ret: number;
   /** ioctl: bytes written at the argument's start (up to the last one written). pread: the data. */
   readonly out?: Uint8Array;
-  /** VFIO_GROUP_GET_DEVICE_FD: to be given with DEVICE_FD_PATH. */
+  /** VFIO_GROUP_GET_DEVICE_FD: to be given with DEVICE_FD_PATH. mmap: with MAPPING_PATH. */
   readonly token?: number;
+  /** mmap: where in the object, and whether there is anything in it (open-file.ts: MappedFile). */
+  readonly mapping?: { readonly offset: number; readonly registers: boolean };
   /** TaskHello: the host's pid. */
   readonly pid?: number;
   /** ControlCall: the answer, of the type that belongs to the request. */
@@ -126,7 +141,7 @@ export function parseRequest(value: unknown): Request {
   const request = fieldsOf(value);
   if (request.op === 'sync') return { op: 'sync' };
   if (!isFd(request.fd)) throw eproto('request without a fd');
-  const { fd, nr, arg, offset, length, data } = request;
+  const { fd, nr, arg, offset, length, data, flags } = request;
   switch (request.op) {
     case 'ioctl':
       if (!isCount(nr) || !(isLong(arg) || arg instanceof Uint8Array)) break;
@@ -137,6 +152,9 @@ export function parseRequest(value: unknown): Request {
     case 'pwrite':
       if (!isLong(offset) || !(data instanceof Uint8Array)) break;
       return { op: 'pwrite', fd, offset, data };
+    case 'mmap':
+      if (!isLong(offset) || !isCount(length) || !isCount(flags)) break;
+      return { op: 'mmap', fd, offset, length, flags };
     case 'board':
       return { op: 'board', fd, request: fieldsOf(request.request) as unknown as ControlRequest };
   }

@@ -5,6 +5,7 @@
  * One client per thread. Files may be opened by one thread and used by another.
  */
 import { type ControlCall, DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/kernel/wire.ts';
+import { eproto } from '../../platform/errno.ts';
 import {
   allowPtraceBy,
   close as closeFd,
@@ -13,6 +14,7 @@ import {
   peerCredentials,
   setCloexec,
 } from '../../platform/libc.ts';
+import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts';
 import { Conversation, TaskChannel } from './task-channel.ts';
 
 /** asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl); the fd's own flag. */
@@ -22,6 +24,7 @@ const FIOCLEX = 0x5451;
 export class KernelClient extends TaskChannel {
   readonly socketPath: string;
   readonly #channel: number;
+  readonly #bars = new BarMappings();
 
   /** Connects this thread's task channel. ENOENT, ECONNREFUSED: no host listens there. */
   constructor(socketPath: string) {
@@ -50,6 +53,25 @@ export class KernelClient extends TaskChannel {
   close(fd: number): void {
     closeFd(fd);
     this.request({ op: 'sync' }, 'close');
+  }
+
+  /** mmap(2) of a device fd: the vaddr. Loads and stores of registers go through mappedBar(). */
+  mmap(options: MmapOptions): number {
+    const { fd, offset, length, flags } = options;
+    const { token, mapping } = this.request({ op: 'mmap', fd, offset, length, flags }, 'mmap');
+    if (token === undefined || mapping === undefined) throw eproto('the host agreed to a mapping and gave none');
+    const { offset: objectOffset, registers } = mapping;
+    return this.#bars.add(connectUnix(this.socketPath), token, { ...options, objectOffset, registers });
+  }
+
+  /** munmap(2), of pages that this client has mapped by mmap(): when it returns, the kernel has released what they held (CORE-9). */
+  munmap(vaddr: number, length: number): void {
+    if (this.#bars.unmap(vaddr, length)) this.request({ op: 'sync' }, 'munmap');
+  }
+
+  /** The mapped BAR at a vaddr, if there is one. */
+  mappedBar(vaddr: number): MappedBar | undefined {
+    return this.#bars.at(vaddr);
   }
 
   /** A request on a fd of the control device; the answer's type belongs to the request (iommu/kernel/control.ts). */

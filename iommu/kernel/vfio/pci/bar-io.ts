@@ -1,6 +1,10 @@
-/** pread and pwrite of a BAR (vfio_pci_rdwr.c; PCI-7, PCI-11): cut in naturally aligned pieces, each one access of the device. */
+/**
+ * pread and pwrite of a BAR (vfio_pci_rdwr.c; PCI-7, PCI-11): cut in naturally aligned pieces, each one access of the device. Of
+ * a BAR that is memory the bytes are moved at once, without asking the device.
+ */
 import { einval, eio } from '../../../../platform/errno.ts';
 import type { PciAccess } from './access.ts';
+import type { RamBars } from './ram-bars.ts';
 import type { Bar, MsixTable } from './resources.ts';
 
 export interface BarIoOptions {
@@ -8,7 +12,10 @@ export interface BarIoOptions {
   /** PCI-7: 4 or 8 bytes at most in one piece. */
   readonly widest: 4 | 8;
   readonly memoryEnabled: () => boolean;
+  readonly ramBars: RamBars;
 }
+
+const NOTHING_HIDDEN: Hidden = { start: Number.POSITIVE_INFINITY, end: Number.POSITIVE_INFINITY };
 
 /** A part of a BAR that is not reached: [start, end), empty when there is none. */
 interface Hidden {
@@ -25,19 +32,36 @@ export class BarIo {
 
   /** Fewer bytes than asked for at the BAR's end. EINVAL at or behind it, EIO with memory decoding off. */
   read(bar: Bar, offset: number, length: number, msix: MsixTable | undefined): Uint8Array {
-    const data = new Uint8Array(clip(bar, offset, length));
+    return this.#read(bar, offset, clip(bar, offset, length), {
+      hidden: hiddenPart(bar, msix),
+      widest: this.#widest(bar),
+    });
+  }
+
+  /** An access of the CPU through a mapping, inside the BAR: as wide as it is. */
+  load(bar: Bar, offset: number, length: number): Uint8Array {
+    return this.#read(bar, offset, length, { hidden: NOTHING_HIDDEN, widest: 8 });
+  }
+
+  #read(bar: Bar, offset: number, length: number, cut: Cut): Uint8Array {
+    const data = new Uint8Array(length);
+    if (this.#isRam(bar)) {
+      this.#testMemory(bar);
+      this.#options.ramBars.read(bar.index, offset, data);
+      return data;
+    }
+    const { hidden } = cut;
     const view = new DataView(data.buffer);
-    const hidden = hiddenPart(bar, msix);
     for (let done = 0; done < data.length; ) {
       const at = offset + done;
-      const size = this.#pieceAt(at, data.length - done, hidden);
+      const size = pieceAt(at, data.length - done, cut);
       if (size === 0) {
         const end = Math.min(data.length, hidden.end - offset);
         data.fill(0xff, done, end);
         done = end;
         continue;
       }
-      this.#testMemory();
+      this.#testMemory(bar);
       const { lo, hi } = this.#options.pci.readBar(bar.index, at, size);
       if (size === 1) view.setUint8(done, lo);
       else if (size === 2) view.setUint16(done, lo, true);
@@ -50,42 +74,72 @@ export class BarIo {
 
   write(bar: Bar, offset: number, data: Uint8Array, msix: MsixTable | undefined): number {
     const length = clip(bar, offset, data.length);
-    const hidden = hiddenPart(bar, msix);
+    const cut = { hidden: hiddenPart(bar, msix), widest: this.#widest(bar) };
+    this.#write(bar, offset, data.subarray(0, length), cut);
+    return length;
+  }
+
+  /** As load. */
+  store(bar: Bar, offset: number, data: Uint8Array): void {
+    this.#write(bar, offset, data, { hidden: NOTHING_HIDDEN, widest: 8 });
+  }
+
+  #write(bar: Bar, offset: number, data: Uint8Array, cut: Cut): void {
+    if (this.#isRam(bar)) {
+      this.#testMemory(bar);
+      this.#options.ramBars.write(bar.index, offset, data);
+      return;
+    }
+    const { length } = data;
     for (let done = 0; done < length; ) {
       const at = offset + done;
-      const size = this.#pieceAt(at, length - done, hidden);
+      const size = pieceAt(at, length - done, cut);
       if (size === 0) {
-        done = Math.min(length, hidden.end - offset);
+        done = Math.min(length, cut.hidden.end - offset);
         continue;
       }
-      this.#testMemory();
+      this.#testMemory(bar);
       const lo = littleEndian(data, done, Math.min(size, 4));
       const hi = size === 8 ? littleEndian(data, done + 4, 4) : 0;
       this.#options.pci.writeBar(bar.index, at, size, { lo, hi });
       done += size;
     }
-    return length;
   }
 
   /** A write that nobody waits for: lost with memory decoding off. */
   tryWrite(bar: Bar, offset: number, data: Uint8Array): void {
-    if (this.#options.memoryEnabled()) this.write(bar, offset, data, undefined);
+    if (bar.space === 'io' || this.#options.memoryEnabled()) this.write(bar, offset, data, undefined);
   }
 
   /** Before each piece, so that a transfer stops where memory decoding is switched off. */
-  #testMemory(): void {
-    if (!this.#options.memoryEnabled()) throw eio('memory decoding is off');
+  #testMemory(bar: Bar): void {
+    if (bar.space === 'memory' && !this.#options.memoryEnabled()) throw eio('memory decoding is off');
   }
 
-  /** 0 inside the hidden part. */
-  #pieceAt(at: number, length: number, hidden: Hidden): 0 | 1 | 2 | 4 | 8 {
-    let room = length;
-    if (at < hidden.start) room = Math.min(length, hidden.start - at);
-    else if (at < hidden.end) return 0;
-    if (this.#options.widest === 8 && room >= 8 && at % 8 === 0) return 8;
-    if (room >= 4 && at % 4 === 0) return 4;
-    return room >= 2 && at % 2 === 0 ? 2 : 1;
+  /** Port instructions move 4 bytes at most. */
+  #widest({ space }: Bar): 4 | 8 {
+    return space === 'io' ? 4 : this.#options.widest;
   }
+
+  #isRam({ index }: Bar): boolean {
+    return this.#options.ramBars.fd(index) !== undefined;
+  }
+}
+
+/** How a transfer is cut. */
+interface Cut {
+  readonly hidden: Hidden;
+  readonly widest: 4 | 8;
+}
+
+/** Size of the piece at `at`; 0 inside the hidden part. */
+function pieceAt(at: number, length: number, { hidden, widest }: Cut): 0 | 1 | 2 | 4 | 8 {
+  let room = length;
+  if (at < hidden.start) room = Math.min(length, hidden.start - at);
+  else if (at < hidden.end) return 0;
+  if (widest === 8 && room >= 8 && at % 8 === 0) return 8;
+  if (room >= 4 && at % 4 === 0) return 4;
+  return room >= 2 && at % 2 === 0 ? 2 : 1;
 }
 
 function clip(bar: Bar, offset: number, length: number): number {

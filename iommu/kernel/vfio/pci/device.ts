@@ -5,7 +5,8 @@
 import { einval, SysError } from '../../../../platform/errno.ts';
 import { IntxLine } from '../../../hardware/interrupts.ts';
 import { formatBdf, type PciFunction } from '../../../hardware/pci-function.ts';
-import type { Caller, FileOperations } from '../../open-file.ts';
+import type { DeviceMemoryTable } from '../../device-memory.ts';
+import type { Caller, FileOperations, MappedFile, MmapRequest } from '../../open-file.ts';
 import type { Profile } from '../../profile.ts';
 import type { UserArg } from '../../user-arg.ts';
 import type { VfioDevice } from '../device.ts';
@@ -25,6 +26,7 @@ import {
 import { Virqfds } from '../virqfd/virqfd.ts';
 import type { PciAccess } from './access.ts';
 import { BarIo } from './bar-io.ts';
+import { BarMmap } from './bar-mmap.ts';
 import { ConfigState } from './config-state.ts';
 import { deviceFeature, LowPower } from './feature.ts';
 import { getHotResetInfo, hotReset } from './hot-reset.ts';
@@ -33,6 +35,7 @@ import { Intx } from './intx.ts';
 import { Ioeventfds } from './ioeventfd.ts';
 import { Irqs } from './irqs.ts';
 import { Msi, type MsiFabric } from './msi.ts';
+import { RamBars } from './ram-bars.ts';
 import { PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from './regs.ts';
 import { findResources, type PciResources } from './resources.ts';
 import { parseSetIrqs } from './set-irqs.ts';
@@ -43,6 +46,9 @@ export interface PciDeviceOptions {
   readonly pci: PciAccess;
   readonly fabric: MsiFabric;
   readonly profile: Profile;
+  readonly deviceMemory: DeviceMemoryTable;
+  /** Returns when no DMA of any device is under way that began before. */
+  readonly fenceAll: () => void;
 }
 
 /** What lasts from the first open to the last close. */
@@ -50,6 +56,7 @@ interface Enabled {
   readonly saved: ConfigState;
   readonly config: VirtualConfig;
   readonly barIo: BarIo;
+  readonly barMmap: BarMmap;
   readonly ioeventfds: Ioeventfds;
   readonly lowPower: LowPower;
 }
@@ -64,15 +71,19 @@ export class PciDevice implements VfioDevice {
   readonly #msi: Msi | undefined;
   readonly #irqs: Irqs;
   readonly #virqfds: Virqfds;
+  readonly #ramBars: RamBars;
+  readonly #deviceMemory: DeviceMemoryTable;
   #enabled: Enabled | undefined;
   openCount = 0;
 
-  constructor({ fn, pci, fabric, profile }: PciDeviceOptions) {
+  constructor({ fn, pci, fabric, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
     this.name = formatBdf(fn.bdf);
     this.fn = fn;
     this.#profile = profile;
     this.#pci = pci;
     this.resources = findResources(this.#pci);
+    this.#ramBars = new RamBars(fn, fenceAll);
+    this.#deviceMemory = deviceMemory;
     const { resources } = this;
     this.#intx = new Intx(new IntxLine(fn.intx));
     this.#msi = resources.msi ? new Msi(this.#pci, resources.msi, fabric) : undefined;
@@ -93,6 +104,7 @@ export class PciDevice implements VfioDevice {
   /** vfio_pci_core_enable: decoding on, bus master off, and so it is saved (PCI-9). */
   #enable(): Enabled {
     const pci = this.#pci;
+    const ramBars = this.#ramBars;
     const command = pci.readConfig(PCI_COMMAND, 2);
     pci.writeConfig(PCI_COMMAND, 2, (command | PCI_COMMAND_MEMORY) & ~PCI_COMMAND_MASTER);
     const saved = new ConfigState(pci, this.resources);
@@ -101,13 +113,22 @@ export class PciDevice implements VfioDevice {
       intxDisabled: (on) => this.#intx.disabledByConfig(on),
       msiEnabled: () => this.#msi?.enabled ?? false,
       msiQueueSize: () => this.#msi?.queueSize ?? 0,
+      memoryGoes: () => ramBars.withdraw(),
+      memoryComes: () => {
+        if (memoryEnabled()) ramBars.restore();
+      },
     });
-    const lowPower = new LowPower();
+    const lowPower = new LowPower((engaged) => {
+      if (engaged) ramBars.withdraw();
+      else if (memoryEnabled()) ramBars.restore();
+    });
     const memoryEnabled = (): boolean => config.memoryEnabled() && !lowPower.engaged;
-    const barIo = new BarIo({ pci, widest: this.#profile.barAccess, memoryEnabled });
-    const { resources } = this;
+    const { resources, name: deviceName } = this;
+    const barIo = new BarIo({ pci, widest: this.#profile.barAccess, memoryEnabled, ramBars });
+    const deviceMemory = this.#deviceMemory;
+    const barMmap = new BarMmap({ deviceName, resources, ramBars, deviceMemory, memoryEnabled, barIo });
     const ioeventfds = new Ioeventfds({ resources, profile: this.#profile, barIo, virqfds: this.#virqfds });
-    return { saved, config, barIo, ioeventfds, lowPower };
+    return { saved, config, barIo, barMmap, ioeventfds, lowPower };
   }
 
   /** vfio_pci_core_disable: no DMA, no interrupts, then the state of before. */
@@ -117,7 +138,9 @@ export class PciDevice implements VfioDevice {
     this.#irqs.disableAll();
     enabled.ioeventfds.closeAll();
     enabled.lowPower.exit();
-    enabled.saved.restore();
+    enabled.barMmap.close();
+    enabled.saved.restore(); // memory decoding on
+    this.#ramBars.restore();
     this.#enabled = undefined;
   }
 
@@ -173,6 +196,11 @@ export class PciDevice implements VfioDevice {
     return barIo.write(bar, offset, data, this.resources.msix);
   }
 
+  /** vfio_pci_core_mmap; `release` is called when the mapping is gone. */
+  mmap(index: number, request: MmapRequest, release: () => void): MappedFile {
+    return this.#enabled!.barMmap.mmap(index, request, release);
+  }
+
   /** Interrupts that reached an eventfd, since power-on. */
   raised(): number {
     return this.#intx.raised() + (this.#msi?.raised() ?? 0);
@@ -207,6 +235,15 @@ class PciDeviceFile implements FileOperations {
   pwrite(offset: bigint, data: Uint8Array): number {
     const { index, at } = regionOf(offset);
     return this.#device.write(index, at, data);
+  }
+
+  /** The mapping holds this file (CORE-9). */
+  mmap(request: MmapRequest, caller: Caller): MappedFile {
+    const { index, at } = regionOf(BigInt(request.offset));
+    const file = caller.thisFile;
+    const mapped = this.#device.mmap(index, { ...request, offset: at }, () => file.put());
+    file.get();
+    return mapped;
   }
 
   release(): void {

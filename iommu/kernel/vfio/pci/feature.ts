@@ -28,6 +28,12 @@ export class LowPower {
   #engaged = false;
   /** Signalled when the function leaves low power by itself, which none does. */
   #wakeup: EventTrigger | undefined;
+  readonly #changed: (engaged: boolean) => void;
+
+  /** `changed` is told: the BARs answer nobody while it is engaged (PCI-8). */
+  constructor(changed: (engaged: boolean) => void) {
+    this.#changed = changed;
+  }
 
   get engaged(): boolean {
     return this.#engaged;
@@ -40,13 +46,16 @@ export class LowPower {
     }
     this.#engaged = true;
     this.#wakeup = wakeup;
+    this.#changed(true);
   }
 
   /** No error when it is not in low power. */
   exit(): void {
-    this.#engaged = false;
     this.#wakeup?.close();
     this.#wakeup = undefined;
+    if (!this.#engaged) return;
+    this.#engaged = false;
+    this.#changed(false);
   }
 }
 

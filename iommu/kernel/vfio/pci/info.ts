@@ -23,7 +23,7 @@ import {
   VFIO_REGION_INFO_FLAG_READ,
   VFIO_REGION_INFO_FLAG_WRITE,
 } from '../uapi.ts';
-import type { PciResources } from './resources.ts';
+import type { Bar, PciResources } from './resources.ts';
 
 /** The struct up to num_irqs; later fields came with later kernels. */
 const LEAST_DEVICE_INFO = 16;
@@ -66,11 +66,12 @@ function region(index: number, { bars, configSize }: PciResources): { readonly s
   if (index === VFIO_PCI_CONFIG_REGION_INDEX) return { size: configSize, flags: readWrite };
   const bar = bars[index];
   if (!bar) return { size: 0, flags: 0 };
-  return { size: bar.size, flags: readWrite | (isMappable(bar.size) ? VFIO_REGION_INFO_FLAG_MMAP : 0) };
+  return { size: bar.size, flags: readWrite | (isMappable(bar) ? VFIO_REGION_INFO_FLAG_MMAP : 0) };
 }
 
-/** vfio_pci_probe_mmaps: whole pages, and smaller BARs too, which lie alone in their page (the board aligns BARs to pages). */
-const isMappable = (size: number): boolean => size < PAGE_SIZE || size % PAGE_SIZE === 0;
+/** vfio_pci_probe_mmaps: memory, in whole pages, and smaller BARs too, which lie alone in their page (the board aligns BARs to pages). */
+export const isMappable = ({ space, size }: Bar): boolean =>
+  space === 'memory' && (size < PAGE_SIZE || size % PAGE_SIZE === 0);
 
 /** PCI-2 */
 export function getIrqInfo(arg: UserArg, resources: PciResources, countOf: (index: number) => number): number {

@@ -1,6 +1,6 @@
 /**
  * What a function has, as the PCI core finds it once when the kernel starts: BARs, capabilities, interrupts.
- * NOT MODELLED: expansion ROMs, I/O port BARs, the extended configuration space of PCIe.
+ * NOT MODELLED: expansion ROMs, the extended configuration space of PCIe.
  */
 import type { PciAccess } from './access.ts';
 import {
@@ -33,6 +33,9 @@ import {
 
 export interface Bar {
   readonly index: number;
+  readonly space: 'memory' | 'io';
+  /** Where firmware has put it: a pa, or a port. */
+  readonly start: number;
   readonly size: number;
   /** The type bits of its register (vfio_generate_bar_flags). */
   readonly flags: number;
@@ -62,6 +65,11 @@ export interface PciResources {
   readonly isPcie: boolean;
 }
 
+/** Type bits of a BAR register. */
+const MEMORY_FLAGS = 0xf;
+const IO_FLAGS = 0x3;
+const U64 = 0xffff_ffff_ffff_ffffn;
+
 export function findResources(pci: PciAccess): PciResources {
   const capabilities = findCapabilities(pci);
   const at = (id: number): number | undefined => capabilities.find((one) => one.id === id)?.at;
@@ -85,12 +93,18 @@ function sizeBars(pci: PciAccess): (Bar | undefined)[] {
   const bars: (Bar | undefined)[] = Array.from({ length: PCI_STD_NUM_BARS }, () => undefined);
   for (let index = 0; index < PCI_STD_NUM_BARS; index++) {
     const { mask, was } = stickyBits(pci, index);
-    if (mask === 0 || (was & PCI_BASE_ADDRESS_SPACE_IO) !== 0) continue;
+    if (mask === 0) continue;
+    if ((was & PCI_BASE_ADDRESS_SPACE_IO) !== 0) {
+      const size = -(mask & ~IO_FLAGS) >>> 0;
+      bars[index] = { index, space: 'io', start: (was & ~IO_FLAGS) >>> 0, size, flags: PCI_BASE_ADDRESS_SPACE_IO };
+      continue;
+    }
     const flags = was & (PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH);
     const is64 = (flags & PCI_BASE_ADDRESS_MEM_TYPE_64) !== 0;
-    const upper = is64 ? stickyBits(pci, index + 1).mask : 0xffff_ffff;
-    const size = Number(-((BigInt(upper) << 32n) | BigInt((mask & ~0xf) >>> 0)) & 0xffff_ffff_ffff_ffffn);
-    bars[index] = { index, size, flags };
+    const upper = is64 ? stickyBits(pci, index + 1) : { mask: 0xffff_ffff, was: 0 };
+    const size = Number(-((BigInt(upper.mask) << 32n) | BigInt((mask & ~MEMORY_FLAGS) >>> 0)) & U64);
+    const start = upper.was * 2 ** 32 + ((was & ~MEMORY_FLAGS) >>> 0);
+    bars[index] = { index, space: 'memory', start, size, flags };
     if (is64) index++;
   }
   pci.writeConfig(PCI_COMMAND, 2, command);

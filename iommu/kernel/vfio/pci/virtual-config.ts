@@ -32,6 +32,10 @@ import type { PciResources } from './resources.ts';
 
 /** What configuration writes set off in the rest of the device. */
 export interface ConfigHooks {
+  /** COMMAND is about to be written without memory decoding: mappings of BARs must be gone before (PCI-8). */
+  memoryGoes(): void;
+  /** COMMAND was written with memory decoding. */
+  memoryComes(): void;
   /** The virtual INTx disable has changed (PCI-9: it masks). */
   intxDisabled(on: boolean): void;
   /** SET_IRQS has enabled MSI. */
@@ -175,8 +179,12 @@ export class VirtualConfig {
       return;
     }
     if (!area.permissions) return;
+    const isCommand = area.kind === 'header' && at === PCI_COMMAND;
+    const decodes = (value & PCI_COMMAND_MEMORY) !== 0;
+    if (isCommand && !decodes) this.#hooks.memoryGoes();
     this.#writeMixed(area.permissions, area.start, at, size, value);
     if (area.kind === 'header') this.#headerWritten(at, value);
+    if (isCommand && decodes) this.#hooks.memoryComes();
     if (area.kind === 'msi' && at <= area.start + PCI_MSI_FLAGS && at + size > area.start + PCI_MSI_FLAGS)
       this.#msiFlagsWritten(area.start + PCI_MSI_FLAGS);
   }
@@ -195,7 +203,7 @@ export class VirtualConfig {
     }
   }
 
-  /** vfio_basic_config_write, after the default write. There are no BAR mmaps to zap (PCI-8). */
+  /** vfio_basic_config_write, after the default write. */
   #headerWritten(at: number, value: number): void {
     if (isBar(at)) this.#barsDirty = true;
     if (at !== PCI_COMMAND && at !== PCI_COMMAND + 1) return;

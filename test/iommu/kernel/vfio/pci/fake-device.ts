@@ -1,4 +1,5 @@
 /** A vfio-pci device over a FakeFunction, and a caller in this very process. */
+
 import { createBarGate } from '../../../../../iommu/hardware/bar-gate.ts';
 import { createPortCounters } from '../../../../../iommu/hardware/counters.ts';
 import {
@@ -8,6 +9,7 @@ import {
   IntxLine,
 } from '../../../../../iommu/hardware/interrupts.ts';
 import { createTimeline } from '../../../../../iommu/hardware/timeline.ts';
+import { DeviceMemoryTable } from '../../../../../iommu/kernel/device-memory.ts';
 import type { Caller, FileOperations } from '../../../../../iommu/kernel/open-file.ts';
 import { type ProfileName, profileOf } from '../../../../../iommu/kernel/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/user-arg.ts';
@@ -54,7 +56,8 @@ export class FakeDevice {
         this.fences++;
       },
     };
-    this.device = new PciDevice({ fn, pci, fabric, profile: profileOf(profile) });
+    const deviceMemory = new DeviceMemoryTable();
+    this.device = new PciDevice({ fn, pci, fabric, profile: profileOf(profile), deviceMemory, fenceAll: fabric.fence });
     this.file = this.device.open(() => undefined);
   }
 

@@ -1,0 +1,143 @@
+/**
+ * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). What the client maps is an object: of a RAM BAR the very object that
+ * holds its bytes, of a register BAR an empty one that only says which BAR it is.
+ * DEVIATION: there is no hardware under a mapping of registers, so a load or store of the CPU is a SIGBUS; the client library
+ * makes the access for it by a read or write of the mapping's file, each one access of the device.
+ */
+import { einval, eio, enotty } from '../../../../platform/errno.ts';
+import {
+  addSeals,
+  close,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  memfdCreate,
+} from '../../../../platform/libc.ts';
+import { PAGE_SIZE } from '../../../../platform/memory.ts';
+import type { DeviceMemoryTable } from '../../device-memory.ts';
+import type { FileOperations, MappedFile, MmapRequest } from '../../open-file.ts';
+import { VFIO_PCI_ROM_REGION_INDEX } from '../uapi.ts';
+import type { BarIo } from './bar-io.ts';
+import { isMappable } from './info.ts';
+import type { RamBars } from './ram-bars.ts';
+import type { Bar, PciResources } from './resources.ts';
+
+export interface BarMmapOptions {
+  /** For names of objects. */
+  readonly deviceName: string;
+  readonly resources: PciResources;
+  readonly ramBars: RamBars;
+  readonly deviceMemory: DeviceMemoryTable;
+  readonly memoryEnabled: () => boolean;
+  readonly barIo: BarIo;
+}
+
+export class BarMmap {
+  readonly #options: BarMmapOptions;
+  /** Objects that mappings of the BARs show, by BAR index. */
+  readonly #objects = new Map<number, number>();
+
+  constructor(options: BarMmapOptions) {
+    this.#options = options;
+  }
+
+  /** `release` is called when the mapping is gone: it holds the device's file (CORE-9). */
+  mmap(index: number, { offset, length, shared }: MmapRequest, release: () => void): MappedFile {
+    const { resources, ramBars } = this.#options;
+    if (!shared) throw einval('a BAR cannot be mapped MAP_PRIVATE');
+    if (index >= VFIO_PCI_ROM_REGION_INDEX) throw einval(`region ${index} cannot be mapped`);
+    const bar = resources.bars[index];
+    if (!bar || !isMappable(bar)) throw einval(`region ${index} cannot be mapped`);
+    if (offset + length > wholePages(bar.size)) throw einval(`mapping outside of BAR ${index}`);
+    const registers = ramBars.fd(index) === undefined;
+    const passesFd = this.#object(bar);
+    return { operations: new BarMapping(this.#options, { bar, passesFd, release }), objectOffset: offset, registers };
+  }
+
+  #object(bar: Bar): number {
+    const known = this.#objects.get(bar.index);
+    if (known !== undefined) return known;
+    const { deviceName, deviceMemory, memoryEnabled, ramBars } = this.#options;
+    const fd = ramBars.fd(bar.index) ?? emptyObject(`registers of BAR ${bar.index} of ${deviceName}`);
+    deviceMemory.add(fd, {
+      startPfn: bar.start / PAGE_SIZE,
+      nrPages: wholePages(bar.size) / PAGE_SIZE,
+      answers: memoryEnabled,
+    });
+    this.#objects.set(bar.index, fd);
+    return fd;
+  }
+
+  /** With the last file of the device, and so the last mapping. */
+  close(): void {
+    const { deviceMemory, ramBars } = this.#options;
+    for (const [index, fd] of this.#objects) {
+      deviceMemory.remove(fd);
+      if (ramBars.fd(index) === undefined) close(fd);
+    }
+    this.#objects.clear();
+  }
+}
+
+const wholePages = (size: number): number => Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
+
+/** Nobody can ever put bytes in. */
+function emptyObject(name: string): number {
+  const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  addSeals(fd, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  return fd;
+}
+
+interface MappingParts {
+  readonly bar: Bar;
+  readonly passesFd: number;
+  readonly release: () => void;
+}
+
+/** The file that stands for one mapping: as long as it is open, the device's file is. Its bytes are those of the whole BAR. */
+class BarMapping implements FileOperations {
+  readonly name: string;
+  readonly #options: BarMmapOptions;
+  readonly #bar: Bar;
+  readonly passesFd: number;
+  readonly #release: () => void;
+
+  constructor(options: BarMmapOptions, { bar, passesFd, release }: MappingParts) {
+    this.passesFd = passesFd;
+    this.name = `anon:vfio-bar ${options.deviceName} ${bar.index}`;
+    this.#options = options;
+    this.#bar = bar;
+    this.#release = release;
+  }
+
+  ioctl(nr: number): number {
+    throw enotty(`ioctl 0x${nr.toString(16)} on a mapping`);
+  }
+
+  /** A load of the CPU; EIO is a bus error. Behind the BAR's end, in its last page, nobody answers. */
+  pread(offset: bigint, length: number): Uint8Array {
+    const data = new Uint8Array(length).fill(0xff);
+    const part = this.#inside(offset, length);
+    if (part) data.set(this.#options.barIo.load(this.#bar, part.at, part.length));
+    return data;
+  }
+
+  /** A store of the CPU. */
+  pwrite(offset: bigint, data: Uint8Array): number {
+    const part = this.#inside(offset, data.length);
+    if (part) this.#options.barIo.store(this.#bar, part.at, data.subarray(0, part.length));
+    return data.length;
+  }
+
+  #inside(offset: bigint, length: number): { readonly at: number; readonly length: number } | undefined {
+    if (!this.#options.memoryEnabled()) throw eio('memory decoding is off');
+    const { size } = this.#bar;
+    return offset < BigInt(size) ? { at: Number(offset), length: Math.min(length, size - Number(offset)) } : undefined;
+  }
+
+  release(): void {
+    this.#release();
+  }
+}

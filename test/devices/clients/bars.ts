@@ -1,0 +1,226 @@
+/** What a client sees of BARs: one scenario per word in argv[3], each says one value. argv: socket, scenario. */
+
+import { SysError } from '../../../platform/errno.ts';
+import {
+  ftruncate,
+  MAP_FIXED,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  memfdCreate,
+  mmap,
+  PROT_NONE,
+  PROT_READ,
+  PROT_WRITE,
+  processVmRead,
+  processVmWrite,
+  vaddrOf,
+} from '../../../platform/libc.ts';
+import { Container } from '../../../vmm/vfio/container.ts';
+import { edu } from './edu-dma.ts';
+import { kernel, type OpenedDevice, openDevice, say, setCommand, wait } from './script.ts';
+
+const IVSHMEM = '0000:00:03.0';
+const TESTDEV = '0000:00:04.0';
+const RW = PROT_READ | PROT_WRITE;
+
+const region = (index: number, offset = 0): number => index * 2 ** 40 + offset;
+
+function outcome(run: () => unknown): unknown {
+  try {
+    return run() ?? 'done';
+  } catch (error) {
+    if (error instanceof SysError) return error.code;
+    throw error;
+  }
+}
+
+const mapBar = ({ fd }: OpenedDevice, index: number, offset: number, length: number, prot = RW, flags = MAP_SHARED) =>
+  kernel.mmap({ fd, offset: region(index, offset), length, prot, flags });
+
+/** A CPU's load or store: EFAULT where it would be a signal. */
+function load(vaddr: number, length: number): number[] {
+  const bytes = new Uint8Array(length);
+  processVmRead(process.pid, vaddr, bytes);
+  return [...bytes];
+}
+const store = (vaddr: number, ...bytes: number[]) => void processVmWrite(process.pid, vaddr, Uint8Array.from(bytes));
+
+/** pread of region `index`. */
+function read({ fd }: OpenedDevice, index: number, offset: number, length: number): number[] {
+  const bytes = new Uint8Array(length);
+  return [...bytes.subarray(0, kernel.pread(fd, region(index, offset), bytes))];
+}
+const write = ({ fd }: OpenedDevice, index: number, offset: number, ...bytes: number[]) =>
+  kernel.pwrite(fd, region(index, offset), Uint8Array.from(bytes));
+
+const SCENARIOS: Readonly<Record<string, () => unknown>> = {
+  /** One memory, three ways to it. */
+  'same-bytes'() {
+    const shared = openDevice(1, IVSHMEM);
+    const vaddr = mapBar(shared, 2, 0, 1 << 20);
+    store(vaddr + 0x10, 1, 2, 3, 4);
+    const throughKernel = read(shared, 2, 0x10, 4);
+    write(shared, 2, 0xffffe, 5, 6, 7);
+    return { throughKernel, end: load(vaddr + 0xffffe, 2), beyond: outcome(() => read(shared, 2, 1 << 20, 1)) };
+  },
+
+  'mmap-arguments'() {
+    const shared = openDevice(1, IVSHMEM);
+    const testdev = openDevice(2, TESTDEV, shared.container);
+    const tries: [OpenedDevice, number, number, number, number?, number?][] = [
+      [shared, 2, 0, 0],
+      [shared, 2, 0x800, 0x1000],
+      [shared, 2, 0, 0x100000],
+      [shared, 2, 0, 0x100001],
+      [shared, 2, 0xff000, 0x1000],
+      [shared, 2, 0xff000, 0x2000],
+      [shared, 2, 0x100000, 0x1000],
+      [shared, 2, 0, 0x1000, RW, MAP_PRIVATE],
+      [shared, 2, 0, 0x1000, PROT_NONE],
+      [shared, 0, 0, 0x1000],
+      [shared, 0, 0, 1],
+      [shared, 0, 0, 0x2000],
+      [shared, 1, 0, 0x1000],
+      [shared, 7, 0, 0x1000],
+      [shared, 9, 0, 0x1000],
+      [testdev, 1, 0, 0x1000],
+      [testdev, 2, 0xf000, 0x1000],
+    ];
+    const device = tries.map((args) => outcome(() => void mapBar(...args)));
+    const container = outcome(() =>
+      kernel.mmap({ fd: shared.container.fd, offset: 0, length: 0x1000, prot: RW, flags: MAP_SHARED }),
+    );
+    return { device, container };
+  },
+
+  'memory-off'() {
+    const shared = openDevice(1, IVSHMEM);
+    const vaddr = mapBar(shared, 2, 0, 1 << 20);
+    store(vaddr, 0x5c, 0x5d);
+    store(vaddr + 0x80000, 9);
+    setCommand(shared.device, 0);
+    const off = {
+      load: outcome(() => load(vaddr, 1)),
+      store: outcome(() => store(vaddr, 1)),
+      pread: outcome(() => read(shared, 2, 0, 1)),
+      pwrite: outcome(() => write(shared, 2, 0, 1)),
+    };
+    const second = mapBar(shared, 2, 0x80000, 0x1000);
+    const fresh = outcome(() => load(second, 1));
+    setCommand(shared.device, 2);
+    return { off, fresh, on: [load(vaddr, 3), load(second, 1), read(shared, 2, 0, 2)] };
+  },
+
+  /** For a signal to end it. */
+  'memory-off-and-touch'() {
+    const shared = openDevice(1, IVSHMEM);
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+    const bytes = new Uint8Array(memory.buffer);
+    kernel.mmap({
+      fd: shared.fd,
+      offset: region(2),
+      length: 4096,
+      prot: RW,
+      flags: MAP_SHARED | MAP_FIXED,
+      vaddr: vaddrOf(bytes),
+    });
+    bytes[5] = 42;
+    say(read(shared, 2, 5, 1));
+    setCommand(shared.device, 0);
+    return bytes[5]; // the CPU's own load
+  },
+
+  registers() {
+    const testdev = openDevice(2, TESTDEV);
+    const vaddr = mapBar(testdev, 0, 0, 4096);
+    const bar = kernel.mappedBar(vaddr + 8)!;
+    kernel.pwrite(bar.fd, 0, Uint8Array.of(1));
+    const data = new Uint8Array(1);
+    kernel.pread(bar.fd, bar.offset, data);
+    setCommand(testdev.device, 0);
+    const off = outcome(() => kernel.pread(bar.fd, bar.offset, data));
+    return { data: data[0], off, raw: outcome(() => load(vaddr, 4)), registers: bar.registers };
+  },
+
+  ports() {
+    const testdev = openDevice(2, TESTDEV);
+    write(testdev, 1, 0, 1);
+    setCommand(testdev.device, 1); // I/O decoding only
+    const io = read(testdev, 1, 0, 8);
+    setCommand(testdev.device, 2);
+    return { io, off: read(testdev, 1, 0, 8), beyond: outcome(() => read(testdev, 1, 256, 1)) };
+  },
+
+  /** CORE-9 */
+  'mapping-holds-device'() {
+    const shared = openDevice(1, IVSHMEM);
+    const vaddr = mapBar(shared, 2, 0, 0x3000);
+    const group = (): unknown => outcome(() => kernel.close(kernel.open('/dev/vfio/1')));
+    kernel.close(shared.fd);
+    kernel.close(shared.groupFd);
+    kernel.close(shared.container.fd);
+    store(vaddr, 7);
+    const steps = [load(vaddr, 1), group()];
+    kernel.munmap(vaddr + 0x1000, 0x1000);
+    steps.push(group());
+    kernel.munmap(vaddr, 0x1000);
+    steps.push(group());
+    kernel.munmap(vaddr + 0x2000, 0x1000);
+    steps.push(group());
+    return steps;
+  },
+
+  /** P2P: edu writes into the shared memory's BAR. */
+  'peer-to-peer'() {
+    const { device: engine, container } = openDevice(0, '0000:00:02.0');
+    const shared = openDevice(1, IVSHMEM, new Container(kernel));
+    setCommand(engine, 6);
+    const ram = memfdCreate('ram', 3);
+    ftruncate(ram, 4096);
+    const ramVaddr = mmap(0, 4096, RW, MAP_SHARED, ram, 0);
+    store(ramVaddr, 0x77, 0x78);
+    container.map({ iova: 0, offset: 0, size: 4096 }, ramVaddr);
+    const vaddr = mapBar(shared, 2, 0, 0x4000);
+    const dma = edu(engine);
+    const toBar = (value: number): number[] => {
+      store(ramVaddr, value, value + 1);
+      dma.read(0, 2);
+      dma.write(0x10_0000, 2);
+      return read(shared, 2, 0, 2);
+    };
+
+    setCommand(shared.device, 0);
+    const mapWhileOff = outcome(() => container.map({ iova: 0x10_0000, offset: 0, size: 0x4000 }, vaddr));
+    setCommand(shared.device, 2);
+    container.map({ iova: 0x10_0000, offset: 0, size: 0x4000 }, vaddr);
+    const landed = toBar(0x77);
+    setCommand(shared.device, 0);
+    store(ramVaddr, 0x11, 0x12);
+    dma.read(0, 2);
+    dma.write(0x10_0000, 2); // dropped
+    setCommand(shared.device, 2);
+    const kept = read(shared, 2, 0, 2);
+    const again = toBar(0x33);
+    kernel.munmap(vaddr, 0x4000);
+    kernel.close(shared.fd);
+    kernel.close(shared.groupFd);
+    kernel.close(shared.container.fd);
+    const reopened = openDevice(1, IVSHMEM, new Container(kernel));
+    store(ramVaddr, 0x55, 0x56);
+    dma.read(0, 2);
+    dma.write(0x10_0000, 2); // the entry has survived its mapping
+    return { mapWhileOff, landed, kept, again, afterClose: read(reopened, 2, 0, 2) };
+  },
+
+  /** Two mappings in one process, and what the host says of them. */
+  wait() {
+    const shared = openDevice(1, IVSHMEM);
+    mapBar(shared, 2, 0, 0x1000);
+    kernel.close(shared.fd);
+    say('mapped');
+    wait();
+    return 'over';
+  },
+};
+
+say(SCENARIOS[process.argv[3]!]!());

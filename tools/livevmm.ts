@@ -10,7 +10,7 @@ import { update } from './commands/update.ts';
 import { demo } from './demo/command.ts';
 import { VERSION } from './version.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, conform, bench };
+const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, bench, conform };
 
 function overview(): string {
   const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`);

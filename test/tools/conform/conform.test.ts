@@ -1,0 +1,113 @@
+/** `livevmm conform` as a user runs it: real hosts, a real process for each case. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { Sandbox } from '../livevmm-process.ts';
+
+const RECORDINGS = fileURLToPath(new URL('../../conformance/vectors/', import.meta.url));
+/** Cases of each group that are played here; `npm run conform` plays all. */
+const SAMPLE = 3;
+/** Longer ones are left out. */
+const MOST_STEPS = 150;
+
+let sandbox: Sandbox;
+beforeEach(() => {
+  sandbox = new Sandbox();
+});
+afterEach(() => sandbox.remove());
+
+/** A folder like that of the recordings of `kernel`, with a few cases of each file, spread over it. */
+function sampled(kernel: string): string {
+  const dir = join(sandbox.dir, kernel);
+  mkdirSync(dir);
+  for (const name of readdirSync(join(RECORDINGS, kernel))) {
+    const [header = '', ...cases] = gunzipSync(readFileSync(join(RECORDINGS, kernel, name)))
+      .toString()
+      .split(/^(?=case )/m);
+    const short = cases.filter((text) => text.split('\n').length < 2 * MOST_STEPS);
+    const chosen = Array.from({ length: SAMPLE }, (_, i) => short[Math.floor(((i + 0.5) * short.length) / SAMPLE)]);
+    writeFileSync(join(dir, name.replace('.gz', '')), [header, ...new Set(chosen)].join(''));
+  }
+  return dir;
+}
+
+const HEADER = `#%uname 6.12.107 #1
+#%dev edu0 0000:00:04.0 1
+`;
+
+function vectorFile(text: string): string {
+  const path = join(sandbox.dir, 'made-up.vec');
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('livevmm conform', () => {
+  it.each(['6.12.107', '6.1-blocking-mmtest'])('finds a sample of every group answered as %s did', async (kernel) => {
+    const { status, stdout, stderr } = await sandbox.run('conform', '--json', sampled(kernel));
+    const document = JSON.parse(stdout) as { differences: unknown[]; failures: unknown[]; skipped: unknown };
+    expect({
+      status,
+      stderr,
+      differences: document.differences.filter((one) => !Object.hasOwn(one as object, 'accepted')),
+    }).toEqual({
+      status: 0,
+      stderr: '',
+      differences: [],
+    });
+    expect(document).toMatchObject({ verdict: 'pass', failures: [], skipped: {} });
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it('shows a difference as a decoded call with its rules, and goes on with the next case', async () => {
+    const path = vectorFile(
+      `${HEADER}case wrong\n! container c1\n< 0\n> map c1 flags=0x3 iova=0x1000 size=0x1000 vaddr=0\n< -EEXIST\nend\n` +
+        'case right\n> container c1\n< 0\nend\n',
+    );
+    const { status, stdout } = await sandbox.run('conform', path);
+    expect(status).toBe(1);
+    expect(stdout).toContain('made-up/wrong');
+    expect(stdout).toContain(`${path}:6 (MAP-7)`);
+    expect(stdout).toContain('VFIO_IOMMU_MAP_DMA(c1, {flags READ|WRITE, iova 0x1000, size 0x1000, vaddr 0})');
+    expect(stdout).toMatch(/expected {2}-EEXIST\n {2}got {7}-EINVAL\n/);
+    expect(stdout).toMatch(/made-up {2}6\.12 +2 +1 +3 +2 +0 +0\n/);
+  });
+
+  it('plays only the cases that --filter names', async () => {
+    const path = vectorFile(`${HEADER}case a1\n> container c1\n< 0\nend\ncase b1\n> container c1\n< 1\nend\n`);
+    expect(await sandbox.run('conform', '--filter', '*/a?', '--json', path)).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('"cases": 1,'),
+    });
+  });
+
+  it('says of a script that makes no sense where its client stopped', async () => {
+    const path = vectorFile(`${HEADER}case a\n> peek $RAM 16\n< 0 data=00\nend\n`);
+    const { status, stdout } = await sandbox.run('conform', path);
+    expect(status).toBe(1);
+    expect(stdout).toContain('the client could not go on: $RAM is not defined');
+  });
+
+  it.each([
+    ['case a\n> frob c1\n< 0\nend\n', 2, ':2: no operation frob'],
+    ['garbage\n', 2, ':1: `garbage` outside a case'],
+    ['#%uname 6.1.176 #1\n', 2, "no profile stands for kernel '6.1.176'"],
+  ])('refuses %j in one line', async (text, status, words) => {
+    const ended = await sandbox.run('conform', vectorFile(text));
+    expect(ended).toMatchObject({ status, stdout: '', stderr: expect.stringMatching(/^livevmm: [^\n]+\n$/) });
+    expect(ended.stderr).toContain(words);
+  });
+
+  it.each([
+    [['conform'], 'name a recording'],
+    [['conform', '/nowhere.vec'], '/nowhere.vec: no such file'],
+    [['conform', '--profile', '2.6', '/nowhere.vec'], '--profile: one of 5.12'],
+    [['conform', '--jobs', '0', '/nowhere.vec'], '--jobs is a whole number'],
+  ])('%j is refused with status 2', async (words, message) => {
+    const ended = await sandbox.run(...words);
+    expect(ended.status).toBe(2);
+    expect(ended.stderr).toContain(message);
+  });
+});

@@ -13,7 +13,6 @@ import {
   getRlimit,
   mlock,
   mprotect,
-  munmap,
   RLIMIT_MEMLOCK,
   read,
   setCloexec,
@@ -21,7 +20,8 @@ import {
   write,
 } from '../../../platform/libc.ts';
 import { formatBytes } from '../notation.ts';
-import { createMemory, load, mapObject, parseProt, store } from './memory.ts';
+import { cpuLoad, cpuStore, mapBar } from './bars.ts';
+import { createMemory, mapObject, parseProt } from './memory.ts';
 import type { StepContext, StepTable } from './step-context.ts';
 
 const RLIM_INFINITY = 2n ** 64n - 1n;
@@ -80,11 +80,12 @@ export const PROCESS_STEPS: StepTable = {
       return 0;
     });
   },
-  munmap: ({ step: { args }, words }) =>
+  munmap: ({ kernel, step: { args }, words }) =>
     words.status(() => {
-      munmap(words.count(args[0]!), words.count(args[1]!));
+      kernel.munmap(words.count(args[0]!), words.count(args[1]!));
       return 0;
     }),
+  bar: mapBar,
   mprotect: ({ step: { args }, words }) =>
     words.status(() => {
       mprotect(words.count(args[0]!), words.count(args[1]!), parseProt(args[2]!));
@@ -95,24 +96,24 @@ export const PROCESS_STEPS: StepTable = {
       mlock(words.count(args[0]!), words.count(args[1]!));
       return 0;
     }),
-  fill({ step: { args }, words }) {
+  fill({ kernel, step: { args }, words }) {
     const [vaddr, length, byte] = args as [string, string, string];
-    return store(words.count(vaddr), new Uint8Array(words.count(length)).fill(words.count(byte))) ?? '0';
+    return cpuStore(kernel, words.count(vaddr), new Uint8Array(words.count(length)).fill(words.count(byte))) ?? '0';
   },
-  peek({ step: { args }, words }) {
+  peek({ kernel, step: { args }, words }) {
     const bytes = new Uint8Array(words.count(args[1]!));
-    return load(words.count(args[0]!), bytes) ?? `0 data=${formatBytes(bytes)}`;
+    return cpuLoad(kernel, words.count(args[0]!), bytes) ?? `0 data=${formatBytes(bytes)}`;
   },
-  load({ step: { args }, words }) {
+  load({ kernel, step: { args }, words }) {
     const bytes = new Uint8Array(8);
     const width = words.count(args[1]!);
-    const fault = load(words.count(args[0]!), bytes.subarray(0, width));
+    const fault = cpuLoad(kernel, words.count(args[0]!), bytes.subarray(0, width));
     return fault ?? `0 value=0x${new DataView(bytes.buffer).getBigUint64(0, true).toString(16)}`;
   },
-  store({ step: { args }, words }) {
+  store({ kernel, step: { args }, words }) {
     const [vaddr, width, value] = args as [string, string, string];
     const bytes = new Uint8Array(BigUint64Array.of(words.number(value)).buffer);
-    return store(words.count(vaddr), bytes.subarray(0, words.count(width))) ?? '0';
+    return cpuStore(kernel, words.count(vaddr), bytes.subarray(0, words.count(width))) ?? '0';
   },
   rlimit: limitMemlock,
   setuid({ step: { args }, words }) {

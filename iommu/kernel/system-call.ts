@@ -9,7 +9,7 @@ import type { FileTable } from './file-table.ts';
 import { type Caller, type FileOperations, OpenFile } from './open-file.ts';
 import type { Task } from './task.ts';
 import { UserArg } from './user-arg.ts';
-import { MAX_TRANSFER, type MmapCall, type Reply, type Request } from './wire.ts';
+import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from './wire.ts';
 
 /** A file that answers typed requests as well: the control device. */
 export interface ControlOperations extends FileOperations {
@@ -61,7 +61,8 @@ export class SystemCall implements Caller {
 
   /** Carries out `request`. Everything the call throws comes out of the promise or of here. */
   run(request: Request): Reply | Promise<Reply> {
-    if (request.op === 'sync') return { ret: 0 };
+    this.task.process.entered(this.task.tid, request.op === 'exec');
+    if (request.op === 'sync' || request.op === 'exec') return { ret: 0 };
     const file = this.file(request.fd);
     if (!file) throw einval(`fd ${request.fd} is no file of this host`);
     this.#thisFile = file;
@@ -90,11 +91,7 @@ function isOpen(pid: number, fd: number): boolean {
   }
 }
 
-function perform(
-  request: Exclude<Request, { op: 'sync' }>,
-  operations: FileOperations,
-  caller: Caller,
-): Reply | Promise<Reply> {
+function perform(request: FileRequest, operations: FileOperations, caller: Caller): Reply | Promise<Reply> {
   switch (request.op) {
     case 'ioctl':
       return ioctl(operations, request.nr, new UserArg(request.arg), caller);

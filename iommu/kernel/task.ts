@@ -34,13 +34,15 @@ export class Mm {
   }
 }
 
-/** A thread group: keeps its identity over exec, which gives it a new mm. */
+/** A thread group: keeps its identity over an exec by its leader, which gives it a new mm. */
 export class Process {
   readonly pid: number;
   /** Refers to this very process even if its pid is used again. */
   readonly pidfd: number;
   #mm: Mm;
   #closed = false;
+  /** The thread that is in execve(2). */
+  #execBy: number | undefined;
 
   constructor(pid: number) {
     this.pid = pid;
@@ -65,8 +67,19 @@ export class Process {
     return this.#mm;
   }
 
+  /** A thread of it has entered the kernel, maybe for an execve(2). */
+  entered(tid: number, exec: boolean): void {
+    if (exec) this.#execBy = tid;
+    else if (this.#execBy === tid) this.#execBy = undefined; // it has failed
+  }
+
+  /** Whether the task that a mapping has recorded, the leader, is dead. After an exec by another thread it is, though the pid lives on (ACC-7). */
   exited(): boolean {
-    return this.#closed || poll([{ fd: this.pidfd, events: POLLIN }], 0) !== undefined;
+    return this.#closed || this.#leaderReplaced() || poll([{ fd: this.pidfd, events: POLLIN }], 0) !== undefined;
+  }
+
+  #leaderReplaced(): boolean {
+    return this.#execBy !== undefined && this.#execBy !== this.pid && !this.#mm.alive();
   }
 
   /** Forgets a process that has exited. */

@@ -80,6 +80,14 @@ export interface SyncRequest {
   readonly op: 'sync';
 }
 
+/**
+ * This thread is about to execve(2). For one that is not the leader of its process, whose place it will take (ACC-7): nothing in
+ * /proc would tell. Any other request of it says that the execve has failed.
+ */
+export interface ExecRequest {
+  readonly op: 'exec';
+}
+
 /** A typed request on an fd of CONTROL_PATH; the answer is in `reply`. */
 export interface ControlCall {
   readonly op: 'board';
@@ -87,7 +95,10 @@ export interface ControlCall {
   readonly request: ControlRequest;
 }
 
-export type Request = IoctlRequest | PreadRequest | PwriteRequest | MmapCall | SyncRequest | ControlCall;
+/** Requests that are on no file. */
+export type TaskRequest = SyncRequest | ExecRequest;
+export type FileRequest = IoctlRequest | PreadRequest | PwriteRequest | MmapCall | ControlCall;
+export type Request = TaskRequest | FileRequest;
 
 export interface Reply {
   /** What the system call returns: ≥ 0, or −errno. */
@@ -139,7 +150,7 @@ export function parseHello(value: unknown): Hello {
 /** A request on a task channel. EPROTO for anything else. */
 export function parseRequest(value: unknown): Request {
   const request = fieldsOf(value);
-  if (request.op === 'sync') return { op: 'sync' };
+  if (request.op === 'sync' || request.op === 'exec') return { op: request.op };
   if (!isFd(request.fd)) throw eproto('request without a fd');
   const { fd, nr, arg, offset, length, data, flags } = request;
   switch (request.op) {

@@ -10,6 +10,7 @@ import {
   allowPtraceBy,
   close as closeFd,
   connectUnix,
+  execve,
   gettid,
   peerCredentials,
   setCloexec,
@@ -47,6 +48,12 @@ export class KernelClient extends TaskChannel {
     if (nr === FIOCLEX || nr === FIONCLEX) return setFlag(fd, nr === FIOCLEX);
     const { ret, token } = this.ioctlReply(fd, nr, arg);
     return token === undefined ? ret : openFile(this.socketPath, { open: DEVICE_FD_PATH, token });
+  }
+
+  /** execve(2) by this thread: returns only by throwing its errno. The kernel is told who it is (ACC-7). */
+  execve(path: string, argv: readonly string[], env: Readonly<Record<string, string | undefined>>): never {
+    this.request({ op: 'exec' }, 'execve');
+    return execve(path, argv, env);
   }
 
   /** close(2); when it returns the kernel has released what had no other reference. */

@@ -44,6 +44,35 @@ describe('process', () => {
     process.close();
   });
 
+  it('ends when a thread other than its leader execs, though the pid lives on (ACC-7)', async () => {
+    const table = new ProcessTable();
+    const process = table.open(pid);
+    process.entered(pid + 1, true);
+    expect(process.exited()).toBe(false);
+    const old = process.currentMm();
+
+    child.stdin!.write('\n');
+    await vi.waitUntil(() => !old.alive());
+
+    expect(process.exited()).toBe(true);
+    expect(table.open(pid)).not.toBe(process);
+    table.close();
+  });
+
+  it('lives on over an exec by its leader, and when a thread has come back from an execve that failed', async () => {
+    const process = new Process(pid);
+    process.entered(pid + 1, true);
+    process.entered(pid + 1, false);
+    process.entered(pid, true);
+    const old = process.currentMm();
+
+    child.stdin!.write('\n');
+    await vi.waitUntil(() => !old.alive());
+
+    expect(process.exited()).toBe(false);
+    process.close();
+  });
+
   it('is one object for all who ask, until it exits', async () => {
     const table = new ProcessTable();
     const process = table.open(pid);

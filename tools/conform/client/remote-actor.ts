@@ -1,6 +1,5 @@
 /** The far end of an ActorLink: a thread, or the main thread of a forked process. */
 import { errnoName, SysError } from '../../../platform/errno.ts';
-import { execve } from '../../../platform/libc.ts';
 import { Interpreter } from './interpreter.ts';
 import type { ActorReply, ActorRequest, ThreadData } from './protocol.ts';
 import { State } from './state.ts';
@@ -19,7 +18,7 @@ export class RemoteActor {
     if ('exec' in request) {
       const { path, argv } = request.exec;
       try {
-        execve(path, argv, process.env);
+        this.#interpreter.kernel.execve(path, argv, process.env);
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
         return { answer: `-${errnoName(error.errno)}`, changes: [] };

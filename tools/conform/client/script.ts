@@ -2,7 +2,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { errnoName, SysError } from '../../../platform/errno.ts';
-import { execve } from '../../../platform/libc.ts';
 import type { Step } from '../vector-file.ts';
 import { Actor } from './actor.ts';
 import { prepareExec } from './exec.ts';
@@ -103,7 +102,7 @@ export class Script {
   #exec(number: number): string {
     const { path, argv } = prepareExec(this.#assignment, number, this.#state);
     try {
-      execve(path, argv, process.env);
+      this.#interpreter.kernel.execve(path, argv, process.env);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       return `-${errnoName(error.errno)}`;

@@ -5,6 +5,7 @@ import { createBarGate } from '../../iommu/hardware/bar-gate.ts';
 import { createBoardReply } from '../../iommu/hardware/board-reply.ts';
 import { createPortCounters, type PortCounts, readPortCounters } from '../../iommu/hardware/counters.ts';
 import { createDoorbellTable, createIntxLine } from '../../iommu/hardware/interrupts.ts';
+import { createMediatedChannel } from '../../iommu/hardware/mediated-channel.ts';
 import { formatBdf, type PciFunction } from '../../iommu/hardware/pci-function.ts';
 import { createTimeline, Timeline, type TimelineBucket } from '../../iommu/hardware/timeline.ts';
 import { createUnit, type UnitOptions } from '../../iommu/hardware/unit-memory.ts';
@@ -16,6 +17,7 @@ import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
 import { RamHasher } from '../../platform/ram-hash.ts';
 import { type Defect, HALTED, RUNNING, STARTING } from '../kit/control.ts';
 import type { Bar } from '../kit/device.ts';
+import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { DeviceThread } from './device-thread.ts';
 import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-plan.ts';
 import { KernelRequests } from './kernel-requests.ts';
@@ -59,7 +61,8 @@ export interface BoardDeviceInfo {
   readonly bdf: string;
   readonly name: string;
   readonly group: number;
-  readonly unit: number;
+  /** IOMMU unit in front of it; null: none, the kernel makes its memory accesses. */
+  readonly unit: number | null;
   readonly state: 'starting' | 'running' | 'halted' | 'stopped';
   readonly failure?: string;
   readonly bars: readonly BarInfo[];
@@ -84,6 +87,7 @@ const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 export class Board {
   readonly #memory: MemoryMap;
   readonly #installed: Installed[] = [];
+  readonly #mediated: KernelWorkerData['mediated'][number][] = [];
   readonly #units: readonly SharedArrayBuffer[];
   readonly #interrupts = createDoorbellTable();
   readonly #report: (line: string) => void;
@@ -130,7 +134,7 @@ export class Board {
   #installDevices(plan: readonly PlannedDevice[]): void {
     const agents = this.#units.map(() => 0);
     for (const device of plan) {
-      const { model, bdf, unit, properties, barAddresses, interruptLine } = device;
+      const { model, bdf, properties, barAddresses, interruptLine } = device;
       const pciFunction = this.#createFunction(device);
       const { port, ranges } = this.#memory.subscribe();
       const thread = new DeviceThread({
@@ -140,8 +144,7 @@ export class Board {
           properties,
           barAddresses,
           interruptLine,
-          unit: this.#units[unit]!,
-          agent: agents[unit]!++,
+          ...this.#busOf(device, agents),
           physical: ranges,
         },
         physicalPort: port,
@@ -149,6 +152,15 @@ export class Board {
       });
       this.#installed.push({ plan: device, function: pciFunction, thread });
     }
+  }
+
+  /** How a device reaches memory: as an agent of its IOMMU unit, or by asking the kernel. */
+  #busOf({ bdf, unit }: PlannedDevice, agents: number[]): Pick<DeviceWorkerData, 'unit' | 'agent' | 'mediated'> {
+    if (unit !== undefined) return { unit: this.#units[unit]!, agent: agents[unit]!++ };
+    const channel = createMediatedChannel();
+    const { port1: kernel, port2: port } = new MessageChannel();
+    this.#mediated.push({ bdf, channel, port: kernel });
+    return { agent: 0, mediated: { channel, port } };
   }
 
   /** Shared memory of a function; its RAM BARs are on the memory map from here on. */
@@ -200,6 +212,7 @@ export class Board {
       interrupts: this.#interrupts,
       units: this.#units,
       functions: this.#installed.map((installed) => installed.function),
+      mediated: this.#mediated,
       board,
       boardReply,
     });
@@ -298,7 +311,7 @@ function describe({ plan, function: { bdf, name, unit, group, counters }, thread
     bdf: formatBdf(bdf),
     name,
     group,
-    unit,
+    unit: unit ?? null,
     state: state === RUNNING ? 'running' : state === HALTED ? 'halted' : state === STARTING ? 'starting' : 'stopped',
     ...(failure === undefined ? {} : { failure }),
     bars: plan.bars.map((bar) => describeBar(bar, plan.barAddresses[bar.index]!)),

@@ -44,7 +44,8 @@ export class DeviceThread {
     const { physicalPort } = plan;
     const shared = { mailbox, intx, counters, timeline, barGate, control };
     const data: DeviceWorkerData = { ...plan.data, ...shared, bdf, physicalPort };
-    this.#worker = startWorker(plan.entry, data, { name: `${name} ${bdf.toString(16)}`, transferList: [physicalPort] });
+    const transferList = [physicalPort, ...(data.mediated ? [data.mediated.port] : [])];
+    this.#worker = startWorker(plan.entry, data, { name: `${name} ${bdf.toString(16)}`, transferList });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     this.#worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());
     this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error.message : String(error)));

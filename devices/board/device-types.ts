@@ -5,6 +5,7 @@ import { edu } from '../edu/device.ts';
 import { ivshmem } from '../ivshmem/device.ts';
 import type { Defect } from '../kit/control.ts';
 import type { DeviceType } from '../kit/device.ts';
+import { mscribe } from '../mscribe/device.ts';
 import { pciTestdev } from '../pci-testdev/device.ts';
 
 export interface Model {
@@ -19,6 +20,7 @@ const MODELS: Readonly<Record<string, Model>> = {
   edu: { type: edu, entry: 'devices/edu/worker', defects: ['drop-interrupt'] },
   [ivshmem.name]: { type: ivshmem, entry: 'devices/ivshmem/worker', defects: [] },
   [pciTestdev.name]: { type: pciTestdev, entry: 'devices/pci-testdev/worker', defects: [] },
+  mscribe: { type: mscribe, entry: 'devices/mscribe/worker', defects: ['drop-interrupt'] },
   capture: { type: capture, entry: 'devices/capture/worker', defects: ['corrupt-frame', 'drop-interrupt'] },
 };
 

@@ -19,7 +19,8 @@ export interface PlannedDevice {
   /** Without `addr`. */
   readonly properties: Readonly<Record<string, string>>;
   readonly bdf: number;
-  readonly unit: number;
+  /** IOMMU unit in front of it; undefined for a mediated device. */
+  readonly unit: number | undefined;
   /** IOMMU group: it is alone in it. */
   readonly group: number;
   readonly bars: readonly Bar[];
@@ -50,7 +51,7 @@ export function planDevices({ devices, nrUnits, firstGroup }: PlanOptions): Plan
     model,
     properties,
     bdf,
-    unit,
+    unit: model.type.mediated ? undefined : unit,
     group: firstGroup + i,
     bars,
     barAddresses: addresses[i]!,

@@ -20,7 +20,7 @@ export class KernelThread {
   constructor(data: KernelWorkerData) {
     this.#worker = startWorker('iommu/kernel/worker', data, {
       name: 'kernel',
-      transferList: [data.physicalPort, data.board],
+      transferList: [data.physicalPort, data.board, ...data.mediated.map(({ port }) => port)],
     });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     let fatal: string | undefined;

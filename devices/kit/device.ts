@@ -59,6 +59,8 @@ export interface DeviceType<T extends PropertyTable = PropertyTable> {
   readonly identity: Identity;
   bars(properties: PropertyValues<T>): readonly Bar[];
   readonly msi: boolean;
+  /** It has no IOMMU in front: the kernel makes its memory accesses (mediated-dma.ts). */
+  readonly mediated?: true;
   readonly properties: T;
   create(bus: Bus, properties: PropertyValues<T>): Device;
 }

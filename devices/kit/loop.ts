@@ -56,6 +56,11 @@ export class DeviceLoop {
     if (this.#parts.control.setState(state)) this.#parts.announce(state);
   }
 
+  /** Serves register accesses in the middle of a turn, for a DMA that takes long; so the device's registers are read and written under its run(). */
+  serve(): void {
+    this.#server.serve(this.#parts.endpoint);
+  }
+
   /** One turn without sleeping: time of the next deadline. */
   turn(): number {
     const { endpoint, control, dma, pollMemory } = this.#parts;

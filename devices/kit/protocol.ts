@@ -20,6 +20,8 @@ export interface DeviceWorkerData {
   /** The IOMMU unit in front, and which agent of it this worker is; without one, iova = pa. */
   readonly unit?: SharedArrayBuffer;
   readonly agent: number;
+  /** For a device whose memory accesses are the kernel's: channel (iommu/hardware/mediated-channel.ts), and the port to tell it of a request. */
+  readonly mediated?: { readonly channel: SharedArrayBuffer; readonly port: MessagePort };
   /** The memory map as of now; later changes come on physicalPort, which is in the transferList. */
   readonly physical: readonly PaRange[];
   readonly physicalPort: MessagePort;

@@ -9,6 +9,7 @@ import { DeviceControl } from './control.ts';
 import type { DeviceType } from './device.ts';
 import { Endpoint } from './endpoint.ts';
 import { DeviceLoop } from './loop.ts';
+import { MediatedDma, type MediatedDmaOptions } from './mediated-dma.ts';
 import type { DeviceMessage, DeviceWorkerData } from './protocol.ts';
 
 /** Kernels of this board read the fault queue when asked and leave its interrupt disabled: the wire leads nowhere. */
@@ -16,15 +17,10 @@ const NO_WIRE = (): void => {};
 
 export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (message: DeviceMessage) => void): void {
   const physical = new PhysicalMemory(data.physical, data.physicalPort);
-  const dma = new DmaPort({
-    ...(data.unit ? { unit: data.unit } : {}),
-    agent: data.agent,
-    did: data.bdf,
-    physical,
-    wire: NO_WIRE,
-    counters: data.counters,
-  });
   const control = new DeviceControl(data.control);
+  const dma = data.mediated
+    ? mediatedDma(data, data.mediated, { control, serve: () => loop.serve() })
+    : dmaPort(data, physical);
   const slot = {
     dma,
     line: new IntxLine(data.intx),
@@ -35,7 +31,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
   };
   const endpoint = new Endpoint(type, slot, data.properties);
   endpoint.boot(data.barAddresses, data.interruptLine);
-  const loop = new DeviceLoop({
+  const loop: DeviceLoop = new DeviceLoop({
     endpoint,
     mailbox: data.mailbox,
     control,
@@ -45,4 +41,23 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     announce: (state) => say({ state }),
   });
   loop.run();
+}
+
+function dmaPort(data: DeviceWorkerData, physical: PhysicalMemory): DmaPort {
+  return new DmaPort({
+    ...(data.unit ? { unit: data.unit } : {}),
+    agent: data.agent,
+    did: data.bdf,
+    physical,
+    wire: NO_WIRE,
+    counters: data.counters,
+  });
+}
+
+function mediatedDma(
+  { mailbox, counters }: DeviceWorkerData,
+  { channel, port }: NonNullable<DeviceWorkerData['mediated']>,
+  rest: Pick<MediatedDmaOptions, 'control' | 'serve'>,
+): MediatedDma {
+  return new MediatedDma({ channel, mailbox, counters, tell: () => port.postMessage(undefined), ...rest });
 }

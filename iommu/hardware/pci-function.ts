@@ -22,8 +22,8 @@ export interface PciFunction {
   readonly counters: SharedArrayBuffer;
   /** When it did it (timeline.ts). */
   readonly timeline: SharedArrayBuffer;
-  /** Index of the IOMMU unit in front of it. */
-  readonly unit: number;
+  /** Index of the IOMMU unit in front of it; undefined: none, the kernel makes its memory accesses (mediated-channel.ts). */
+  readonly unit: number | undefined;
   /** Number of its IOMMU group, in which it is alone. */
   readonly group: number;
   readonly ramBars: readonly RamBar[];

@@ -19,6 +19,7 @@ import type {
 } from './control.ts';
 import type { IommuDriver } from './driver/driver.ts';
 import type { FileTable } from './file-table.ts';
+import type { DeviceAccesses } from './mdev/device-accesses.ts';
 import type { FileOperations } from './open-file.ts';
 import type { Pinner } from './pin.ts';
 import type { Profile } from './profile.ts';
@@ -33,10 +34,16 @@ import { CONTROL_PATH } from './wire.ts';
 
 const BUCKET_NS = 1e6;
 
+/** A PCI function; `accesses`: those the kernel makes for one without an IOMMU. */
+interface KnownDevice {
+  readonly device: PciDevice;
+  readonly accesses: DeviceAccesses | undefined;
+}
+
 export interface ControlOptions {
   readonly profile: Profile;
   readonly vfio: Vfio;
-  readonly pciDevices: readonly PciDevice[];
+  readonly pciDevices: readonly KnownDevice[];
   readonly drivers: readonly IommuDriver[];
   readonly pinner: Pinner;
   readonly board: BoardClient;
@@ -84,9 +91,9 @@ export class ControlFile implements FileOperations {
   release(): void {}
 
   #device(bdf: unknown): PciDevice {
-    const device = this.#options.pciDevices.find(({ name }) => name === bdf);
-    if (!device) throw enodev(`no device ${String(bdf)}`);
-    return device;
+    const known = this.#options.pciDevices.find(({ device }) => device.name === bdf);
+    if (!known) throw enodev(`no device ${String(bdf)}`);
+    return known.device;
   }
 
   #timeline({ bdf, fromNs, toNs }: TimelineRequest): ControlReplies['timeline'] {
@@ -129,7 +136,7 @@ export class ControlFile implements FileOperations {
       pid: process.pid,
       nowNs: monotonicNs(),
       pinnedPages: pinner.pinnedPages,
-      devices: pciDevices.map((device) => deviceInfo(device, vfio.groupOf(device).id, sent.get(device.fn.bdf) ?? 0)),
+      devices: pciDevices.map((known) => deviceInfo(known, sent.get(known.device.fn.bdf) ?? 0)),
       groups: vfio.groups.map((group) => groupInfo(group)),
       containers: containers.map(containerInfo),
       units: drivers.map(({ pteWrites }, unit) => ({ unit, pteWrites })),
@@ -158,13 +165,13 @@ function positive(value: unknown): number {
   throw einval(`${String(value)} is no number of bytes or nanoseconds`);
 }
 
-function deviceInfo(device: PciDevice, group: number, interruptsSent: number): DeviceInfo {
+function deviceInfo({ device, accesses }: KnownDevice, interruptsSent: number): DeviceInfo {
   const { transactions, bytesRead, bytesWritten, faults } = readPortCounters(device.fn.counters);
   return {
     bdf: device.name,
     name: device.fn.name,
-    group,
-    unit: device.fn.unit,
+    group: device.fn.group,
+    unit: device.fn.unit ?? null,
     transactions,
     bytesRead,
     bytesWritten,
@@ -173,6 +180,7 @@ function deviceInfo(device: PciDevice, group: number, interruptsSent: number): D
     interruptsRaised: device.raised(),
     interruptsDropped: device.dropped(),
     opens: device.openCount,
+    ...(accesses ? { blocks: accesses.blocks } : {}),
   };
 }
 

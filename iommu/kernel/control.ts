@@ -63,7 +63,8 @@ export interface DeviceInfo {
   readonly bdf: string;
   readonly name: string;
   readonly group: number;
-  readonly unit: number;
+  /** Null: no IOMMU; its memory accesses go through the kernel. */
+  readonly unit: number | null;
   /** DMA transactions that were carried out, bytes moved, accesses refused by the IOMMU. */
   readonly transactions: number;
   readonly bytesRead: number;
@@ -76,6 +77,16 @@ export interface DeviceInfo {
   readonly interruptsDropped: number;
   /** Open device fds. */
   readonly opens: number;
+  /** Accesses that had to sleep until a vaddr was valid; absent for a device behind an IOMMU. */
+  readonly blocks?: BlockInfo;
+}
+
+/** Since power-on. An access counts when it has been carried out. */
+export interface BlockInfo {
+  readonly count: number;
+  readonly longestNs: number;
+  /** The last ones, [startNs, endNs) of CLOCK_MONOTONIC, the oldest first. */
+  readonly recent: readonly { readonly startNs: number; readonly endNs: number }[];
 }
 
 export interface GroupInfo {

@@ -8,7 +8,9 @@ import { ControlFile, type ControlOptions } from './control-device.ts';
 import { DeviceMemoryTable } from './device-memory.ts';
 import { IommuDriver, type PaSpan } from './driver/driver.ts';
 import { FileTable } from './file-table.ts';
+import { DeviceAccesses } from './mdev/device-accesses.ts';
 import { Kvemu } from './mdev/kvemu.ts';
+import { MediatedPciDevice } from './mdev/mediated-pci-device.ts';
 import type { FileOperations } from './open-file.ts';
 import { Pinner } from './pin.ts';
 import { profileOf } from './profile.ts';
@@ -30,6 +32,7 @@ export class Kernel {
   readonly #server: Server;
   readonly #board: BoardClient;
   readonly #drivers: readonly IommuDriver[];
+  readonly #mediated: DeviceAccesses[] = [];
 
   constructor(data: KernelWorkerData) {
     const { functions } = data;
@@ -44,22 +47,26 @@ export class Kernel {
     const pinner = new Pinner(this.#board, deviceMemory);
     const vectors = new VectorAllocator(NR_VECTORS);
     const doorbells = new DoorbellTable(data.interrupts);
-    const driverOf = (fn: PciFunction): IommuDriver => this.#drivers[fn.unit]!;
     const parameters = { ...DEFAULT_PARAMETERS };
     const pci = functions.map((fn) => {
-      const driver = driverOf(fn);
-      const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver.fence() };
+      const driver = fn.unit === undefined ? undefined : this.#drivers[fn.unit]!;
+      const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver?.fence() };
       return {
         device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile, deviceMemory, fenceAll }),
-        iommuGroup: { id: fn.group, driver, dids: [fn.bdf] },
+        iommuGroup: driver ? { id: fn.group, driver, dids: [fn.bdf] } : { id: fn.group, dids: [] },
+        accesses: this.#accessesOf(fn, data, doorbells),
       };
     });
+    const pciFiles = pci.map(({ device, accesses, iommuGroup }) => ({
+      device: accesses ? new MediatedPciDevice(device, accesses) : device,
+      iommuGroup,
+    }));
     const kvemu = data.kvemuGroups.map((id, i) => ({ device: new Kvemu(i), iommuGroup: { id, dids: [] } }));
     const vfio = new Vfio({
       profile,
       type1: new Type1Driver({ profile, pinner, parameters }),
       onContainerGone: () => pinner.trim(),
-      devices: [...pci, ...kvemu],
+      devices: [...pciFiles, ...kvemu],
     });
     const files = new FileTable();
     const open = (path: string, peer: Peer): FileOperations => {
@@ -70,7 +77,7 @@ export class Kernel {
     const control: ControlOptions = {
       profile,
       vfio,
-      pciDevices: pci.map(({ device }) => device),
+      pciDevices: pci,
       drivers: this.#drivers,
       pinner,
       board: this.#board,
@@ -78,6 +85,19 @@ export class Kernel {
       files,
       parameters,
     };
+  }
+
+  /** Of a function without an IOMMU. */
+  #accessesOf(
+    { bdf, mailbox }: PciFunction,
+    data: KernelWorkerData,
+    doorbells: DoorbellTable,
+  ): DeviceAccesses | undefined {
+    const mediated = data.mediated.find((one) => one.bdf === bdf);
+    if (!mediated) return undefined;
+    const accesses = new DeviceAccesses({ ...mediated, mailbox, doorbells });
+    this.#mediated.push(accesses);
+    return accesses;
   }
 
   /** Answers clients from here on. */
@@ -88,6 +108,7 @@ export class Kernel {
   /** Disconnects everybody: devices stop, mappings go, the socket is removed. */
   async stop(): Promise<void> {
     await this.#server.close();
+    for (const accesses of this.#mediated) accesses.close();
     this.#board.close();
   }
 }

@@ -18,6 +18,8 @@ export interface KernelWorkerData {
   readonly interrupts: SharedArrayBuffer;
   readonly units: readonly SharedArrayBuffer[];
   readonly functions: readonly PciFunction[];
+  /** The functions without an IOMMU: their channels (iommu/hardware/mediated-channel.ts), and the ports that tell of requests, in the transferList. */
+  readonly mediated: readonly { readonly bdf: number; readonly channel: SharedArrayBuffer; readonly port: MessagePort }[];
   /** IOMMU groups of kvemu devices, the first one's first: a module with devices of its own that are on no bus (mdev/kvemu.ts). */
   readonly kvemuGroups: readonly number[];
   /** Requests to the board's main thread. In the worker's transferList. */

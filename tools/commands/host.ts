@@ -21,6 +21,7 @@ UNIX socket. Runs until SIGINT or SIGTERM.
       capture            a frame grabber: writes checksummed frames to a ring in memory, for ever
       ivshmem-plain      memory in a BAR: size=1M
       pci-testdev        QEMU's device for timing register accesses: membar=0, membar-backed=off
+      mscribe            a copy engine without IOMMU, whose accesses the kernel makes: job-ms=0
       kvemu              no PCI device: does what a user of the kernel's mediated-device service would do; group=N
   --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})

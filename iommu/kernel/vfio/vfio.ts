@@ -28,10 +28,6 @@ export class Vfio {
     this.groups = devices.map(({ device, iommuGroup }) => new Group({ iommuGroup, devices: [device], profile }));
   }
 
-  groupOf(device: VfioDevice): Group {
-    return this.groups.find(({ devices }) => devices.includes(device))!;
-  }
-
   /** open(2) of a node. `mayOpenGroups`: group nodes have mode 0600 and belong to the host's user, the container's has 0666. */
   open(path: string, mayOpenGroups: boolean): FileOperations {
     if (path === VFIO_CONTAINER_PATH) return this.#openContainer();

@@ -54,7 +54,7 @@ describe('board', () => {
     [
       'a type there is not',
       { devices: [{ type: 'nvme', properties: {} }] },
-      "no device type 'nvme' (known: edu, ivshmem-plain, pci-testdev, capture)",
+      "no device type 'nvme' (known: edu, ivshmem-plain, pci-testdev, mscribe, capture)",
     ],
     [
       'a property there is not',

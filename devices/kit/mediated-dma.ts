@@ -1,0 +1,127 @@
+/**
+ * DMA of a device without an IOMMU in front: every access is the kernel's, in the memory of the process that has mapped the iova, and
+ * may take as long as that process is being replaced (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers.
+ */
+import { PortCounters } from '../../iommu/hardware/counters.ts';
+import {
+  CHANNEL_DATA_BYTES,
+  ChannelRequester,
+  OP_MESSAGE,
+  OP_READ,
+  OP_WRITE,
+} from '../../iommu/hardware/mediated-channel.ts';
+import { MailboxServer } from '../../platform/mailbox.ts';
+import type { DeviceControl } from './control.ts';
+import type { Dma } from './dma.ts';
+
+const PAGE = 4096;
+/** Stores to these iova pages [first, end) are interrupts and reach no memory, as upstream of an x86 root complex: fee00000–feefffff. */
+const FIRST_MSI_PAGE = 0xfee00;
+const END_MSI_PAGE = 0xfef00;
+/** Longest sleep: bounds the harm of a lost wake-up. */
+const MAX_SLEEP_MS = 1000;
+
+export interface MediatedDmaOptions {
+  readonly channel: SharedArrayBuffer;
+  /** Tells the kernel that a request is posted. */
+  readonly tell: () => void;
+  readonly mailbox: SharedArrayBuffer;
+  readonly control: DeviceControl;
+  /** Layout PortCounters. */
+  readonly counters: SharedArrayBuffer;
+  /** Serves the register accesses that wait in the mailbox. */
+  readonly serve: () => void;
+}
+
+export class MediatedDma implements Dma {
+  readonly #options: MediatedDmaOptions;
+  readonly #requester: ChannelRequester;
+  readonly #server: MailboxServer;
+  readonly #counters: Float64Array;
+
+  constructor(options: MediatedDmaOptions) {
+    this.#options = options;
+    this.#requester = new ChannelRequester(options.channel);
+    this.#server = new MailboxServer(options.mailbox);
+    this.#counters = new Float64Array(options.counters);
+  }
+
+  /** Bytes before a refusal in steps of CHANNEL_DATA_BYTES. */
+  read(vpn: number, offset: number, dst: Uint8Array): number {
+    return this.#inParts(vpn, offset, dst, (at, part) => {
+      if (!this.#access(OP_READ, at, part.length)) return false;
+      part.set(this.#requester.data.subarray(0, part.length));
+      this.#count('bytesRead', part.length);
+      return true;
+    });
+  }
+
+  /** Bytes before a refusal in steps of CHANNEL_DATA_BYTES; of the part that was refused, some may have been written. */
+  write(vpn: number, offset: number, src: Uint8Array): number {
+    return this.#inParts(vpn, offset, src, (at, part) => {
+      this.#requester.data.set(part);
+      if (!this.#access(OP_WRITE, at, part.length)) return false;
+      this.#count('bytesWritten', part.length);
+      return true;
+    });
+  }
+
+  write32(vpn: number, offset: number, value: number): boolean {
+    if (vpn >= FIRST_MSI_PAGE && vpn < END_MSI_PAGE) {
+      return this.#request({ op: OP_MESSAGE, vpn, offset, length: 0, message: value });
+    }
+    const word = new Uint8Array(4);
+    new DataView(word.buffer).setUint32(0, value, true);
+    return this.write(vpn, offset, word) === 4;
+  }
+
+  /** Nothing is ever under way between two accesses. */
+  idle(): void {}
+
+  #inParts(
+    vpn: number,
+    offset: number,
+    bytes: Uint8Array,
+    move: (at: { readonly vpn: number; readonly offset: number }, part: Uint8Array) => boolean,
+  ): number {
+    let done = 0;
+    while (done < bytes.length) {
+      const at = offset + done;
+      const part = bytes.subarray(done, done + CHANNEL_DATA_BYTES);
+      if (!move({ vpn: vpn + Math.floor(at / PAGE), offset: at % PAGE }, part)) break;
+      done += part.length;
+    }
+    return done;
+  }
+
+  #access(
+    op: typeof OP_READ | typeof OP_WRITE,
+    at: { readonly vpn: number; readonly offset: number },
+    length: number,
+  ): boolean {
+    this.#count('transactions', 1);
+    return this.#request({ op, ...at, length, message: 0 });
+  }
+
+  /** Sleeps until the kernel has answered; false when it was refused, or when this worker is to stop. */
+  #request(request: Parameters<ChannelRequester['post']>[0]): boolean {
+    const { control, tell, serve } = this.#options;
+    if (control.stopping()) return false; // a request may have been given up: its answer is still to come
+    this.#requester.post(request);
+    tell();
+    for (;;) {
+      const seen = this.#server.doorbell(); // before looking at what it may stand for
+      serve();
+      if (this.#requester.answered()) break;
+      if (control.stopping()) return false;
+      this.#server.wait(seen, MAX_SLEEP_MS); // woken by the answer, a register access, and stop
+    }
+    if (this.#requester.refused() === 0) return true;
+    this.#count('faults', 1);
+    return false;
+  }
+
+  #count(counter: 'transactions' | 'bytesRead' | 'bytesWritten' | 'faults', by: number): void {
+    this.#counters[PortCounters.word64[counter]]! += by;
+  }
+}

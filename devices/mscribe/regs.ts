@@ -1,0 +1,64 @@
+/**
+ * mscribe, PCI 1234:5c1b: a copy engine in software, with no IOMMU in front. BAR 0 is 4 KiB of registers, little endian, read and written
+ * by 32 bits; other sizes and offsets read as ones and are not written.
+ *
+ * Jobs are descriptors in a ring in guest memory. HEAD and TAIL count descriptors since ENABLE, mod 2^32; descriptor n is in slot n mod
+ * RING_SIZE. The driver fills slots and moves TAIL; the device carries jobs out in order, writes each one's status, and then
+ * moves HEAD. TAIL may be RING_SIZE ahead of HEAD; further is an error.
+ *
+ * A descriptor (32 bytes, at a multiple of 32):
+ *   0x00  u32  bits 7:0 operation, bit 8 IRQ: interrupt when it is done
+ *   0x04  u32  length in bytes, 1 to 1 MiB
+ *   0x08  u64  copy: iova of the source; fill: 8 bytes to repeat
+ *   0x10  u64  iova of the destination
+ *   0x18  u32  written by the device: bytes written to the destination
+ *   0x1c  u32  written by the device, at once with the word before and after all else: status, one of STATUS_*
+ * Source and destination are read and written in ascending order, 64 KiB at a time; they may overlap in one such part.
+ *
+ * A refused access to source or destination ends the job with its status and the device goes on; one to the ring ends everything:
+ * STATUS.ERROR, an interrupt, nothing more until RESET. Before the interrupt of a job (MSI, or INTx while CAUSE is not 0) its status is in memory.
+ */
+
+export const REG_ID = 0x00; // RO: ID_VALUE
+export const REG_CONTROL = 0x04; // RW: CONTROL_*
+export const REG_STATUS = 0x08; // RO: STATE_*
+export const REG_CAUSE = 0x0c; // RW1C: CAUSE_*
+export const REG_RING_LO = 0x10; // RW while not enabled: iova of the ring, a multiple of 32
+export const REG_RING_HI = 0x14;
+export const REG_RING_SIZE = 0x18; // RW while not enabled: descriptors, a power of two from 2 to 4096
+export const REG_HEAD = 0x1c; // RO
+export const REG_TAIL = 0x20; // RW
+export const REG_JOBS = 0x24; // RO: jobs ended since RESET, mod 2^32
+export const REG_FAILED = 0x28; // RO: those of them whose status is not STATUS_DONE
+
+export const BAR_BYTES = 4096;
+
+/** Device id and version 1. */
+export const ID_VALUE = 0x5c1b0001;
+
+/** Takes jobs. Setting it starts at HEAD = TAIL = 0, with ring and size as they are then; ERROR at once for a bad one. */
+export const CONTROL_ENABLE = 1 << 0;
+/** Write only: everything as after power-on. A job under way is dropped where it is. */
+export const CONTROL_RESET = 1 << 1;
+
+/** HEAD is not TAIL. */
+export const STATE_BUSY = 1 << 0;
+/** Ring or TAIL are bad, or the ring cannot be reached. */
+export const STATE_ERROR = 1 << 1;
+
+/** A job with IRQ has ended. */
+export const CAUSE_JOB = 1 << 0;
+export const CAUSE_ERROR = 1 << 1;
+
+export const DESCRIPTOR_BYTES = 32;
+export const MAX_LENGTH = 1 << 20;
+export const OP_MASK = 0xff;
+export const OP_COPY = 1;
+export const OP_FILL = 2;
+export const JOB_IRQ = 1 << 8;
+
+export const STATUS_DONE = 1;
+export const STATUS_BAD_OPERATION = 2;
+export const STATUS_BAD_LENGTH = 3;
+export const STATUS_SOURCE_REFUSED = 4;
+export const STATUS_DESTINATION_REFUSED = 5;

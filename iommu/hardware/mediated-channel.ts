@@ -1,0 +1,123 @@
+/**
+ * Between a device worker without an IOMMU in front and the kernel, which makes its memory accesses for it (a mediated device): one
+ * request at a time in shared words. The kernel is told of a request by a message, since it has an event loop; the worker sleeps on
+ * the doorbell of its mailbox, since whoever wants something else of it, a register say, must reach it meanwhile.
+ */
+import { ringDoorbell } from '../../platform/mailbox.ts';
+import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
+
+/** The most that one request moves. */
+export const CHANNEL_DATA_BYTES = 65536;
+
+const Channel = defineShared('mediated channel', {
+  posted: atomic32, // device worker: number of its last request, stored last; publishes the request, and the data of a write
+  op: atomic32, // device worker: one of the operations below
+  vpnLo: atomic32, // device worker: iova page
+  vpnHi: atomic32,
+  offset: atomic32, // device worker: offset in that page
+  length: atomic32, // device worker: bytes, at most CHANNEL_DATA_BYTES
+  message: atomic32, // device worker: data of an MSI
+  pad0: bytes(36),
+  done: atomic32, // kernel: number of the last request carried out, stored last; publishes refused, and the data of a read
+  refused: atomic32, // kernel: 0, or the errno that it was refused with
+  pad1: bytes(56),
+  data: bytes(CHANNEL_DATA_BYTES), // by turns: device worker until posted, kernel until done
+});
+
+export const OP_READ = 0;
+export const OP_WRITE = 1;
+/** An MSI; its address has been decoded. */
+export const OP_MESSAGE = 2;
+export type ChannelOp = typeof OP_READ | typeof OP_WRITE | typeof OP_MESSAGE;
+
+export function createMediatedChannel(): SharedArrayBuffer {
+  return new SharedArrayBuffer(Channel.size);
+}
+
+export interface ChannelRequest {
+  readonly op: ChannelOp;
+  readonly vpn: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly message: number;
+}
+
+/** The device worker's end. */
+export class ChannelRequester {
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  #number: number;
+
+  constructor(channel: SharedArrayBuffer) {
+    this.#words = new Int32Array(channel);
+    this.#bytes = new Uint8Array(channel, Channel.offset.data, CHANNEL_DATA_BYTES);
+    this.#number = Atomics.load(this.#words, Channel.word.posted);
+  }
+
+  /** Where a write's bytes go before post(), and where a read's are after the answer. */
+  get data(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Publishes a request; the one before must have been answered. The kernel is to be told. */
+  post({ op, vpn, offset, length, message }: ChannelRequest): void {
+    const words = this.#words;
+    words[Channel.word.op] = op;
+    words[Channel.word.vpnLo] = vpn >>> 0;
+    words[Channel.word.vpnHi] = Math.floor(vpn / 2 ** 32);
+    words[Channel.word.offset] = offset;
+    words[Channel.word.length] = length;
+    words[Channel.word.message] = message;
+    this.#number = (this.#number + 1) | 0;
+    Atomics.store(words, Channel.word.posted, this.#number); // pairs with the load in ChannelServer.take
+  }
+
+  answered(): boolean {
+    return Atomics.load(this.#words, Channel.word.done) === this.#number; // pairs with the store in ChannelServer.answer
+  }
+
+  /** Once answered: 0, or the errno it was refused with. */
+  refused(): number {
+    return this.#words[Channel.word.refused]!;
+  }
+}
+
+/** The kernel's end. */
+export class ChannelServer {
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #mailbox: SharedArrayBuffer;
+
+  /** `mailbox`: the device worker's. */
+  constructor(channel: SharedArrayBuffer, mailbox: SharedArrayBuffer) {
+    this.#words = new Int32Array(channel);
+    this.#bytes = new Uint8Array(channel, Channel.offset.data, CHANNEL_DATA_BYTES);
+    this.#mailbox = mailbox;
+  }
+
+  get data(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** The request that waits for an answer. */
+  take(): ChannelRequest | undefined {
+    const words = this.#words;
+    const posted = Atomics.load(words, Channel.word.posted); // pairs with the store in ChannelRequester.post
+    if (posted === words[Channel.word.done]) return undefined;
+    return {
+      op: words[Channel.word.op] as ChannelOp,
+      vpn: (words[Channel.word.vpnHi]! >>> 0) * 2 ** 32 + (words[Channel.word.vpnLo]! >>> 0),
+      offset: words[Channel.word.offset]!,
+      length: words[Channel.word.length]!,
+      message: words[Channel.word.message]! >>> 0,
+    };
+  }
+
+  /** Answers it; `refused`: 0 or an errno. Wakes the device worker. */
+  answer(refused: number): void {
+    const words = this.#words;
+    words[Channel.word.refused] = refused;
+    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!); // pairs with the load in ChannelRequester.answered
+    ringDoorbell(this.#mailbox);
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * A PCI function without an IOMMU in front, as a user of VFIO sees it: all of vfio-pci, with its memory accesses made by the kernel for as
+ * long as the device is open.
+ */
+import type { FileOperations } from '../open-file.ts';
+import type { DeviceGroup, VfioDevice } from '../vfio/device.ts';
+import type { PciDevice } from '../vfio/pci/device.ts';
+import type { DeviceAccesses } from './device-accesses.ts';
+
+export class MediatedPciDevice implements VfioDevice {
+  readonly #pci: PciDevice;
+  readonly #accesses: DeviceAccesses;
+
+  constructor(pci: PciDevice, accesses: DeviceAccesses) {
+    this.#pci = pci;
+    this.#accesses = accesses;
+  }
+
+  get name(): string {
+    return this.#pci.name;
+  }
+
+  get openCount(): number {
+    return this.#pci.openCount;
+  }
+
+  open(released: () => void, group: DeviceGroup): FileOperations {
+    const file = this.#pci.open(() => {
+      if (this.openCount === 0) this.#accesses.closed(); // bus master is off by now
+      released();
+    });
+    if (this.openCount === 1) this.#accesses.opened(group); // bus master is still off
+    return file;
+  }
+}

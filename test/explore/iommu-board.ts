@@ -71,7 +71,7 @@ export function boardMemory(agents: 1 | 2): BoardMemory {
   });
   const domain = driver.allocDomain();
   domain.map(VPN, GUEST_PFN, 1, 3);
-  for (let agent = 0; agent < agents; agent++) domain.attach(DID + agent);
+  for (let agent = 0; agent < agents; agent++) driver.attach(DID + agent, domain);
   const words = new Int32Array(memory.kernelRam);
   const before = words.slice();
   domain.unmap(VPN, 1);

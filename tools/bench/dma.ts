@@ -50,7 +50,7 @@ function translatedRam(maxPgshift: 12 | 30) {
   const driver = new IommuDriver({ unit, physical, kernelRam: KERNEL_RAM, doorbell: DOORBELL, maxPgshift });
   const domain = driver.allocDomain();
   domain.map(VPN, RAM_PA / PAGE_SIZE, RAM_BYTES / PAGE_SIZE, IOMMU_READ | IOMMU_WRITE);
-  domain.attach(DID);
+  driver.attach(DID, domain);
   const counters = createPortCounters();
   const port = new DmaPort({ unit: unitMemory, agent: 0, did: DID, physical, wire, counters });
   return { bytes: new Uint8Array(ram), port, counters };

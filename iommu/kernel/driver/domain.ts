@@ -16,9 +16,14 @@ export interface ReservedRegion {
   readonly type: ReservedType;
 }
 
-/** One address space of devices. */
+/** Identity of an IOMMU driver's code: units with the same ops may share domains (ATT-2). */
+export interface IommuOps {
+  readonly name: string;
+}
+
+/** One address space of devices, which may be behind several units. */
 export interface IommuDomain {
-  readonly driver: IommuBackend;
+  readonly ops: IommuOps;
   /** Page sizes a leaf may have, as a bitmap of byte sizes. */
   readonly pgsizes: bigint;
   /** enforce_cache_coherency: devices behind it cannot bypass the CPU's caches (ST-2: DMA_CC). */
@@ -28,7 +33,8 @@ export interface IommuDomain {
   readonly apertureEndVpn: number;
   /**
    * Maps [vpn, vpn + nrPages) to pfn onward with the largest pages that fit (IOM-1). On an error nothing of it stays:
-   * EFAULT or ERANGE outside the aperture, EADDRINUSE over an existing mapping, ENOMEM without page-table pages.
+   * EINVAL for what is no multiple of the smallest page, EFAULT or ERANGE outside the aperture, EADDRINUSE over an existing
+   * mapping, ENOMEM without page-table pages.
    */
   map(vpn: number, pfn: number, nrPages: number, prot: number): void;
   /** Removes whole leaves (IOM-4); pages removed, which may be more than asked for. Devices may still use them until flush(). */
@@ -36,19 +42,20 @@ export interface IommuDomain {
   /** Returns when no device uses what was unmapped before. */
   flush(): void;
   pfnOf(vpn: number): number | undefined;
-  /** Puts device `did` into this domain, out of any other. */
-  attach(did: number): void;
-  /** Takes it out: its DMA faults from here on. */
-  detach(did: number): void;
   /** iommu_get_msi_cookie: lets MSIs of a unit that translates them through at `vpn`. ENODEV where the window is fixed (ATT-4). */
   mapMsiWindow(vpn: number): void;
   /** Gives its tables back. No device may be attached. */
   free(): void;
 }
 
-/** An IOMMU driver, as a group's devices have one. Two domains are alike only if they come from the same one (ATT-2). */
+/** The driver of one IOMMU unit, as the groups behind it have one. */
 export interface IommuBackend {
+  readonly ops: IommuOps;
   allocDomain(): IommuDomain;
+  /** Puts device `did`, which is behind this unit, into a domain, out of any other. EINVAL when the unit cannot use the domain. */
+  attach(did: number, domain: IommuDomain): void;
+  /** Takes it out: its DMA faults from here on. */
+  detach(did: number, domain: IommuDomain): void;
   /** What devices behind it cannot use as iova. */
   reservedRegions(): readonly ReservedRegion[];
   /** Interrupt remapping: a device can raise only its own MSIs (ATT-1, allow_unsafe_interrupts). */

@@ -2,19 +2,23 @@
  * Driver of one RISC-V IOMMU unit (specification 1.0): command and fault queue, device directory, domains. It takes the unit
  * over in whatever state it is. Everything it writes lies in kernel RAM, and nobody else writes there.
  */
-import { einval, enomem } from '../../../platform/errno.ts';
+import { einval } from '../../../platform/errno.ts';
 import type { PhysicalMemory } from '../../hardware/physical.ts';
 import { CAP_MSI_FLAT, CAP_SV39X4, CAP_SV48X4, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
 import { CommandQueue } from './command-queue.ts';
 import { type DeviceContext, DeviceDirectory } from './device-directory.ts';
-import type { IommuBackend, ReservedRegion } from './domain.ts';
+import type { IommuBackend, IommuDomain, ReservedRegion } from './domain.ts';
 import { type Fault, FaultQueue } from './fault-queue.ts';
 import { KernelRam } from './kernel-ram.ts';
 import { PageTable, type PageTableShape } from './page-table.ts';
-import { type DomainParts, RiscvDomain } from './riscv-domain.ts';
+import { type DomainShape, RiscvDomain } from './riscv-domain.ts';
+import { RiscvOps } from './riscv-ops.ts';
 
 const PAGE = 4096;
+
+export type Pgshift = 12 | 21 | 30;
+const PGSHIFTS: readonly Pgshift[] = [12, 21, 30];
 
 export interface PaSpan {
   readonly start: number;
@@ -30,12 +34,15 @@ export interface IommuDriverOptions {
   readonly doorbell: PaSpan;
   /** Iovas reach up to 2^apertureBits: 39 as the recorded kernels had; at most 41 for Sv39x4, 48 for Sv48x4. */
   readonly apertureBits?: number;
-  /** Largest leaf: 12 for 4 KiB, 21 for 2 MiB, 30 for 1 GiB. */
-  readonly maxPgshift?: 12 | 21 | 30;
+  /** Smallest and largest leaf: 12 for 4 KiB, 21 for 2 MiB, 30 for 1 GiB. */
+  readonly minPgshift?: Pgshift;
+  readonly maxPgshift?: Pgshift;
   /** enforce_cache_coherency of its domains; the recorded VT-d had none (ST-2). */
   readonly coherent?: boolean;
   /** ATT-1: errno of a mapping outside the aperture: EFAULT (6.1, 6.12), ERANGE (7.2). */
   readonly outsideAperture?: 'EFAULT' | 'ERANGE';
+  /** Shared with the drivers of other units, whose domains this unit's devices may then join; default its own. */
+  readonly ops?: RiscvOps;
 }
 
 /** x86's: fee00000–feefffff. Pages with the same bits above the mask. */
@@ -46,7 +53,6 @@ const SW_MSI_WINDOW = { vpn: 0x8000, nrPages: 0x100 } as const;
 const MSI_PTE_V = 1 << 0;
 const MSI_PTE_BASIC = 3 << 1;
 const MSI_PTE_WORDS = 4;
-const NR_GSCIDS = 1 << 16;
 
 export class IommuDriver implements IommuBackend {
   /** Page-table entries written since start, by map and unmap: an exec update must not move it. */
@@ -54,56 +60,99 @@ export class IommuDriver implements IommuBackend {
   readonly faults: FaultQueue;
   /** MSIs go by data to one doorbell, which knows its owner; a device cannot forge another's. */
   readonly isolatedMsi = true;
+  readonly ops: RiscvOps;
+  /** Where an MSI is stored: first page of the window. */
+  readonly doorbellIova: number;
   readonly #ram: KernelRam;
   readonly #used: Uint16Array;
-  readonly #shape: PageTableShape;
-  readonly #parts: DomainParts;
+  readonly #tables: PageTableShape;
+  readonly #shape: DomainShape;
+  readonly #commands: CommandQueue;
+  readonly #directory: DeviceDirectory;
+  /** MSI page table of a unit that has those. */
+  readonly #msi: DeviceContext['msi'];
+  /** Which domain each attached device is in. */
   readonly #attached = new Map<number, RiscvDomain>();
-  readonly #freeGscids: number[] = [];
-  #nextGscid = 1;
 
   constructor(options: IommuDriverOptions) {
-    const { unit, doorbell, apertureBits = 39, maxPgshift = 30 } = options;
+    const { unit, doorbell, apertureBits = 39, minPgshift = 12, maxPgshift = 30 } = options;
     const capabilities = unit.read32(REG.capabilities);
     const msiFlat = (capabilities & CAP_MSI_FLAT) !== 0;
     const levels = apertureBits > 41 ? 4 : 3;
     if ((capabilities & (levels === 4 ? CAP_SV48X4 : CAP_SV39X4)) === 0 || apertureBits > 48 || apertureBits < 12) {
       throw einval(`the IOMMU unit cannot translate ${apertureBits} bits`);
     }
+    this.ops = options.ops ?? new RiscvOps();
     this.#ram = new KernelRam(options.physical, options.kernelRam);
     this.#used = new Uint16Array(this.#ram.nrPages);
-    this.#shape = { levels, leafLevels: ((maxPgshift - 12) / 9) as 0 | 1 | 2 };
-    const commands = new CommandQueue(unit, this.#ram);
+    this.#tables = { levels, leafLevels: ((maxPgshift - 12) / 9) as 0 | 1 | 2 };
+    this.#commands = new CommandQueue(unit, this.#ram);
     this.faults = new FaultQueue(unit, this.#ram);
-    this.#parts = {
-      driver: this,
-      commands,
-      directory: new DeviceDirectory(unit, this.#ram, msiFlat),
-      attached: this.#attached,
-      apertureEndVpn: 2 ** (apertureBits - 12),
-      pgsizes: [12n, 21n, 30n]
-        .filter((shift) => shift <= maxPgshift)
-        .reduce((sizes, shift) => sizes | (1n << shift), 0n),
-      coherent: options.coherent ?? false,
-      outsideAperture: options.outsideAperture ?? 'EFAULT',
+    this.#directory = new DeviceDirectory(unit, this.#ram, msiFlat);
+    const doorbellPfn = doorbell.start / PAGE;
+    this.#msi = msiFlat ? this.#msiTable(doorbellPfn) : undefined;
+    this.doorbellIova = (msiFlat ? MSI_WINDOW : SW_MSI_WINDOW).vpn * PAGE;
+    this.#shape = {
       levels,
-      msi: msiFlat ? this.#msiTable(doorbell.start / PAGE) : undefined,
-      doorbellPfn: doorbell.start / PAGE,
-      onFree: ({ gscid }) => this.#freeGscids.push(gscid),
+      apertureEndVpn: 2 ** (apertureBits - 12),
+      pgsizes: PGSHIFTS.filter((shift) => shift >= minPgshift && shift <= maxPgshift).reduce(
+        (sizes, shift) => sizes | (1n << BigInt(shift)),
+        0n,
+      ),
+      coherent: options.coherent ?? false,
+      msi: msiFlat ? 'flat' : 'translated',
+      doorbellPfn,
+      outsideAperture: options.outsideAperture ?? 'EFAULT',
     };
   }
 
   allocDomain(): RiscvDomain {
-    const gscid = this.#freeGscids.pop() ?? this.#nextGscid++;
-    if (gscid >= NR_GSCIDS) throw enomem('no GSCID left');
     const count = (writes: number): void => {
       this.pteWrites += writes;
     };
-    return new RiscvDomain(this.#parts, gscid, new PageTable(this.#ram, this.#used, this.#shape, count));
+    return new RiscvDomain(this.ops, this.#shape, new PageTable(this.#ram, this.#used, this.#tables, count));
+  }
+
+  attach(did: number, domain: IommuDomain): void {
+    if (!(domain instanceof RiscvDomain) || !this.#accepts(domain)) {
+      throw einval(`device 0x${did.toString(16)}: its IOMMU unit cannot use the domain`);
+    }
+    const before = this.#attached.get(did);
+    if (before) this.detach(did, before);
+    const { gscid, rootPfn, shape } = domain;
+    const msi = this.#msi ? { msi: this.#msi } : {};
+    this.#directory.publish(did, { levels: shape.levels, gscid, rootPfn, ...msi });
+    domain.join(this.#commands);
+    // A device that faulted before may have its invalid context cached (IOMMU spec §6.2).
+    this.#commands.invalidateDevice(did);
+    this.#commands.fence();
+    this.#attached.set(did, domain);
+  }
+
+  /** The unit walks the domain's tables with its own abilities, and MSIs take the same way for all devices of a domain. */
+  #accepts({ ops, shape }: RiscvDomain): boolean {
+    const { levels, pgsizes, apertureEndVpn, msi } = this.#shape;
+    return (
+      ops === this.ops &&
+      shape.levels <= levels &&
+      (shape.pgsizes & ~pgsizes) === 0n &&
+      shape.apertureEndVpn <= apertureEndVpn &&
+      shape.msi === msi
+    );
+  }
+
+  detach(did: number, domain: IommuDomain): void {
+    const home = this.#attached.get(did);
+    if (home === undefined || home !== domain) return;
+    this.#attached.delete(did);
+    this.#directory.clear(did);
+    this.#commands.invalidateDevice(did);
+    home.leave(this.#commands);
+    this.#commands.fence();
   }
 
   reservedRegions(): readonly ReservedRegion[] {
-    return [this.#parts.msi ? { ...MSI_WINDOW, type: 'msi' } : { ...SW_MSI_WINDOW, type: 'sw-msi' }];
+    return [this.#msi ? { ...MSI_WINDOW, type: 'msi' } : { ...SW_MSI_WINDOW, type: 'sw-msi' }];
   }
 
   /** Pages of kernel RAM that are not in use. */
@@ -113,7 +162,7 @@ export class IommuDriver implements IommuBackend {
 
   /** Returns when no device is inside a transaction that began before: what it was about to signal or write is done. */
   fence(): void {
-    this.#parts.commands.fence();
+    this.#commands.fence();
   }
 
   /** Reads the faults that devices have left; the newest ones. */

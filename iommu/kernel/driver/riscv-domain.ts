@@ -1,59 +1,66 @@
-/** A domain of the RISC-V IOMMU driver: one second-stage page table and one GSCID. */
-import { enodev, SysError } from '../../../platform/errno.ts';
+/**
+ * A domain of the RISC-V IOMMU driver: one second-stage page table and one GSCID, in the contexts of devices behind one unit or
+ * several. Ranges are [vpn, vpn + nrPages).
+ */
+import { einval, enodev, SysError } from '../../../platform/errno.ts';
 import type { CommandQueue } from './command-queue.ts';
-import type { DeviceContext, DeviceDirectory } from './device-directory.ts';
-import type { IommuBackend, IommuDomain } from './domain.ts';
+import type { IommuDomain } from './domain.ts';
 import type { PageTable } from './page-table.ts';
+import type { RiscvOps } from './riscv-ops.ts';
 
-/** What the domains of one unit share. */
-export interface DomainParts {
-  readonly driver: IommuBackend;
-  readonly commands: CommandQueue;
-  readonly directory: DeviceDirectory;
-  /** Which domain each attached device is in. */
-  readonly attached: Map<number, RiscvDomain>;
+/** What a domain gets from the unit it was allocated for; a unit that can do as much can use it too. */
+export interface DomainShape {
+  readonly levels: 3 | 4;
   readonly apertureEndVpn: number;
   readonly pgsizes: bigint;
   readonly coherent: boolean;
-  /** ATT-1: errno of a mapping beyond the aperture. */
-  readonly outsideAperture: 'EFAULT' | 'ERANGE';
-  readonly levels: 3 | 4;
-  /** The unit translates MSIs in a fixed window by this table. */
-  readonly msi: DeviceContext['msi'];
+  /** MSIs go through an MSI page table in a fixed window, or through the domain's own tables. */
+  readonly msi: 'flat' | 'translated';
   /** Where MSIs end. */
   readonly doorbellPfn: number;
-  readonly onFree: (domain: RiscvDomain) => void;
+  /** ATT-1: errno of a mapping beyond the aperture. */
+  readonly outsideAperture: 'EFAULT' | 'ERANGE';
 }
 
 /** Leaves that are invalidated one by one; for more, the domain is forgotten whole. */
 const FEW_LEAVES = 4;
 
 export class RiscvDomain implements IommuDomain {
-  readonly driver: IommuBackend;
+  readonly ops: RiscvOps;
+  readonly shape: DomainShape;
   readonly pgsizes: bigint;
   readonly coherent: boolean;
   readonly apertureVpn = 0;
   readonly apertureEndVpn: number;
   readonly gscid: number;
-  readonly #parts: DomainParts;
+  readonly rootPfn: number;
   readonly #table: PageTable;
+  /** Pages of the smallest leaf. */
+  readonly #granule: number;
+  /** Devices of the domain behind each unit, which may have its translations cached. */
+  readonly #units = new Map<CommandQueue, number>();
   /** First pages of what was unmapped since the last flush. */
   #unmapped: number[] = [];
   #manyUnmapped = false;
 
-  constructor(parts: DomainParts, gscid: number, table: PageTable) {
-    this.#parts = parts;
+  constructor(ops: RiscvOps, shape: DomainShape, table: PageTable) {
+    this.ops = ops;
+    this.shape = shape;
     this.#table = table;
-    this.gscid = gscid;
-    this.driver = parts.driver;
-    this.pgsizes = parts.pgsizes;
-    this.coherent = parts.coherent;
-    this.apertureEndVpn = parts.apertureEndVpn;
+    this.gscid = ops.allocateGscid();
+    this.rootPfn = table.root;
+    this.pgsizes = shape.pgsizes;
+    this.coherent = shape.coherent;
+    this.apertureEndVpn = shape.apertureEndVpn;
+    this.#granule = Number((shape.pgsizes & -shape.pgsizes) >> 12n);
   }
 
   map(vpn: number, pfn: number, nrPages: number, prot: number): void {
+    if ([vpn, pfn, nrPages].some((pages) => pages % this.#granule !== 0)) {
+      throw einval(`iova page 0x${vpn.toString(16)}, pfn 0x${pfn.toString(16)}: no whole pages of the domain`);
+    }
     if (vpn < this.apertureVpn || vpn + nrPages > this.apertureEndVpn) {
-      throw new SysError(this.#parts.outsideAperture, `iova page 0x${vpn.toString(16)} is outside the aperture`);
+      throw new SysError(this.shape.outsideAperture, `iova page 0x${vpn.toString(16)} is outside the aperture`);
     }
     let { done, error } = this.#table.map(vpn, pfn, nrPages, prot);
     if (error?.code === 'ENOMEM' && this.#table.hasUnlinked) {
@@ -78,15 +85,18 @@ export class RiscvDomain implements IommuDomain {
   }
 
   flush(): void {
-    const { commands } = this.#parts;
     if (this.#unmapped.length === 0) return;
-    // IOMMU spec §3.1.1: an invalidation by address leaves non-leaf entries alone, so a table may be freed only after one of all.
-    if (this.#manyUnmapped || this.#table.hasUnlinked) commands.invalidateDomain(this.gscid);
-    else for (const vpn of this.#unmapped) commands.invalidateLeaf(this.gscid, vpn);
-    commands.fence();
+    for (const commands of this.#units.keys()) this.#invalidate(commands);
+    for (const commands of this.#units.keys()) commands.fence();
     this.#unmapped = [];
     this.#manyUnmapped = false;
     this.#table.reclaim();
+  }
+
+  /** IOMMU spec §3.1.1: an invalidation by address leaves non-leaf entries alone, so a table may be freed only after one of all. */
+  #invalidate(commands: CommandQueue): void {
+    if (this.#manyUnmapped || this.#table.hasUnlinked) commands.invalidateDomain(this.gscid);
+    else for (const vpn of this.#unmapped) commands.invalidateLeaf(this.gscid, vpn);
   }
 
   pfnOf(vpn: number): number | undefined {
@@ -97,37 +107,32 @@ export class RiscvDomain implements IommuDomain {
     return this.#table.touchFirstLeaf();
   }
 
-  attach(did: number): void {
-    const { attached, directory, levels, msi } = this.#parts;
-    attached.get(did)?.detach(did);
-    directory.publish(did, { levels, gscid: this.gscid, rootPfn: this.#table.root, ...(msi ? { msi } : {}) });
-    // A device that faulted before may have its invalid context cached (IOMMU spec §6.2).
-    this.#parts.commands.invalidateDevice(did);
-    this.#parts.commands.fence();
-    attached.set(did, this);
+  /** A device behind the unit of this queue has come in; no unmap or flush since its context was published. */
+  join(commands: CommandQueue): void {
+    this.#units.set(commands, (this.#units.get(commands) ?? 0) + 1);
   }
 
-  detach(did: number): void {
-    if (this.#parts.attached.get(did) !== this) return;
-    this.#parts.attached.delete(did);
-    this.#parts.directory.clear(did);
-    this.#parts.commands.invalidateDevice(did);
-    this.#parts.commands.fence();
+  /** One goes, its context is cleared. The unit of the last one forgets the domain; to be followed by a fence. */
+  leave(commands: CommandQueue): void {
+    const left = this.#units.get(commands)! - 1;
+    if (left > 0) {
+      this.#units.set(commands, left);
+      return;
+    }
+    this.#units.delete(commands);
+    commands.invalidateDomain(this.gscid);
   }
 
   mapMsiWindow(vpn: number): void {
-    if (this.#parts.msi) throw enodev('MSIs of this unit have a fixed window');
-    this.map(vpn, this.#parts.doorbellPfn, 1, MSI_PROT);
+    if (this.shape.msi === 'flat') throw enodev('MSIs of this unit have a fixed window');
+    this.map(vpn, this.shape.doorbellPfn, 1, MSI_PROT);
   }
 
   free(): void {
     this.unmap(this.apertureVpn, this.apertureEndVpn - this.apertureVpn);
     this.flush();
-    // The GSCID will be used again, by a domain with other tables.
-    this.#parts.commands.invalidateDomain(this.gscid);
-    this.#parts.commands.fence();
     this.#table.free();
-    this.#parts.onFree(this);
+    this.ops.freeGscid(this.gscid);
   }
 }
 

@@ -20,7 +20,7 @@ export function attachGroup(iommu: Iommu, group: Type1Group, task: Task): void |
   const domain = group.driver.allocDomain();
   let validIova: readonly IovaSpan[];
   try {
-    for (const did of group.dids) domain.attach(did);
+    enter(group, domain);
     validIova = checkConflicts(iommu, group, domain);
   } catch (error) {
     abandon(group, domain);
@@ -65,22 +65,32 @@ function checkConflicts(iommu: Iommu, group: Type1Group, domain: IommuDomain): r
   if (apertureConflicts(iommu, domain)) throw einval(`group ${group.id}: aperture conflicts with mappings`);
   if (reservedConflicts(iommu, regions)) throw einval(`group ${group.id}: a mapping is in a reserved region`);
   const validIova = narrowed(iommu.validIova, domain, regions);
-  if (!domain.driver.isolatedMsi && !iommu.parameters.allowUnsafeInterrupts) {
+  if (!group.driver?.isolatedMsi && !iommu.parameters.allowUnsafeInterrupts) {
     throw eperm(`group ${group.id}: no interrupt remapping`);
   }
   return validIova;
 }
 
-/** ATT-2: a compatible domain takes the group, and the new one is not needed. */
+/**
+ * ATT-2: the newest domain of the same driver and coherency whose tables the group's unit can use takes the group, and the new
+ * one is not needed. Nothing is mapped, no MSI cookie taken.
+ */
 function mergeInto(iommu: Iommu, attached: AttachedGroup, domain: IommuDomain): boolean {
-  const host = iommu.domains.find(
-    (other) => other.domain.driver === domain.driver && other.domain.coherent === domain.coherent,
-  );
-  if (!host) return false;
-  for (const did of attached.group.dids) host.domain.attach(did);
-  domain.free();
-  host.groups.unshift(attached);
-  return true;
+  const { group } = attached;
+  for (const host of iommu.domains) {
+    if (host.domain.ops !== domain.ops || host.domain.coherent !== domain.coherent) continue;
+    try {
+      enter(group, host.domain);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      enter(group, domain); // back
+      continue;
+    }
+    domain.free();
+    host.groups.unshift(attached);
+    return true;
+  }
+  return false;
 }
 
 /** ATT-4: only where MSIs have no fixed window. */
@@ -101,7 +111,12 @@ function accept(iommu: Iommu, validIova: readonly IovaSpan[]): void {
   iommu.nrNonPinnedGroups++;
 }
 
-function abandon(group: Type1Group, domain: IommuDomain): void {
-  for (const did of group.dids) domain.detach(did);
+/** iommu_attach_group: the devices go into the domain, out of the one they are in. EINVAL: their unit cannot use it. */
+function enter({ driver, dids }: Type1Group, domain: IommuDomain): void {
+  for (const did of dids) driver!.attach(did, domain);
+}
+
+function abandon({ driver, dids }: Type1Group, domain: IommuDomain): void {
+  for (const did of dids) driver!.detach(did, domain);
   domain.free();
 }

@@ -1,4 +1,5 @@
 /** Groups go (ATT-8…10). */
+import type { IommuDomain } from '../../driver/domain.ts';
 import { uncharge } from './accounting.ts';
 import { markAllDirty } from './dirty.ts';
 import type { AttachedDomain, AttachedGroup, Iommu, Type1Group } from './iommu.ts';
@@ -24,11 +25,16 @@ export function detachGroup(iommu: Iommu, group: Type1Group): void {
 /** ATT-8 */
 function detachReal(iommu: Iommu, attached: AttachedGroup): void {
   const home = iommu.domains.find(({ groups }) => groups.includes(attached))!;
-  for (const did of attached.group.dids) home.domain.detach(did);
+  leave(attached.group, home.domain);
   home.groups.splice(home.groups.indexOf(attached), 1);
   const lastOfDomain = home.groups.length === 0;
   if (lastOfDomain) dropDomain(iommu, home);
   iommu.validIova = refreshed(iommu, lastOfDomain);
+}
+
+/** iommu_detach_group */
+function leave({ driver, dids }: Type1Group, domain: IommuDomain): void {
+  for (const did of dids) driver!.detach(did, domain);
 }
 
 function dropDomain(iommu: Iommu, home: AttachedDomain): void {
@@ -58,7 +64,7 @@ export function release(iommu: Iommu): void {
   iommu.emulatedGroups.length = 0;
   removeAll(iommu);
   for (const { domain, groups } of iommu.domains.splice(0)) {
-    for (const { group } of groups) for (const did of group.dids) domain.detach(did);
+    for (const { group } of groups) leave(group, domain);
     domain.free();
   }
   iommu.pinner.trim();

@@ -39,10 +39,10 @@ describe('a device', () => {
   it('faults before it is in a domain, reaches what is mapped in it, and faults after it was taken out', () => {
     domain.map(0x10, RAM_PFN, 1, RW);
     expect(dmaWrite(0x10, 8, [1, 2, 3, 4])).toBe(false);
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     expect(dmaWrite(0x10, 8, [1, 2, 3, 4])).toBe(true);
     expect([...ram.bytes.subarray(8, 12)]).toEqual([1, 2, 3, 4]);
-    domain.detach(DID);
+    machine.driver.detach(DID, domain);
     expect(dmaWrite(0x10, 8, [9, 9, 9, 9])).toBe(false);
     expect(ram.bytes[8]).toBe(1);
     const causes = machine.driver.drainFaults().map(({ cause, did, write }) => ({ cause, did, write }));
@@ -50,7 +50,7 @@ describe('a device', () => {
   });
 
   it('does not reach what was unmapped, once flush has returned', () => {
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     domain.map(0x10, RAM_PFN, 2, RW);
     expect(dmaWrite(0x11, 0, [1])).toBe(true);
     domain.unmap(0x10, 2);
@@ -66,7 +66,7 @@ describe('a device', () => {
   });
 
   it('sees the new page where an unmapped one was mapped again', () => {
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     for (const pfn of [RAM_PFN, RAM_PFN + 7]) {
       domain.map(0x10, pfn, 1, RW);
       expect(dmaWrite(0x10, 0, [pfn - RAM_PFN + 1])).toBe(true);
@@ -77,7 +77,7 @@ describe('a device', () => {
   });
 
   it('is told of the unmap of any piece of a large leaf', () => {
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     domain.map(0, RAM_PFN, 512, RW);
     expect([5, 300].map((vpn) => dmaWrite(vpn, 0, [1]))).toEqual([true, true]);
     expect(domain.unmap(5, 1)).toBe(512); // IOM-4
@@ -86,7 +86,7 @@ describe('a device', () => {
   });
 
   it('cannot write where the mapping is read-only', () => {
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     domain.map(0x10, RAM_PFN, 1, IOMMU_READ);
     expect(dmaWrite(0x10, 0, [1])).toBe(false);
     const read = new Uint8Array(4);
@@ -98,15 +98,15 @@ describe('a device', () => {
     const other = machine.driver.allocDomain();
     domain.map(0x10, RAM_PFN, 1, RW);
     other.map(0x20, RAM_PFN, 1, RW);
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     expect(dmaWrite(0x10, 0, [1])).toBe(true);
-    other.attach(DID);
+    machine.driver.attach(DID, other);
     expect([dmaWrite(0x10, 0, [2]), dmaWrite(0x20, 0, [3])]).toEqual([false, true]);
   });
 
   it.each([0x00, 0x28, 0x3f, 0x40, 0x1ff, 0x7f28, 0xffff])('may have did 0x%s', (did) => {
     domain.map(0x10, RAM_PFN, 1, RW);
-    domain.attach(did);
+    machine.driver.attach(did, domain);
     const port = machine.port(did);
     expect(port.write(0x10, 0, Uint8Array.of(7))).toBe(1);
     port.idle();
@@ -118,7 +118,7 @@ describe('MSI window', () => {
     const fd = eventfd();
     const doorbell = new DoorbellTable(machine.interrupts);
     doorbell.setEventfd(42, fd);
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     const port = machine.port(DID);
     expect([port.write32(0xfee00, 0, 42), port.write32(0xfeeff, 0xc, 42)]).toEqual([true, true]);
     expect([port.write32(0xfedff, 0, 42), port.write32(0xfef00, 0, 42)]).toEqual([false, false]);
@@ -135,7 +135,7 @@ describe('MSI window', () => {
   it('is a page like any other on a unit without MSI page tables (ATT-4)', () => {
     start({ unit: { msiFlat: false } });
     expect(machine.driver.reservedRegions()).toEqual([{ vpn: 0x8000, nrPages: 0x100, type: 'sw-msi' }]);
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     const port = machine.port(DID);
     expect(port.write32(0x8000, 0, 7)).toBe(false);
     domain.mapMsiWindow(0x8000);
@@ -172,34 +172,45 @@ describe('domain', () => {
 
   it('gives all its tables back, and its GSCID is used again with nothing of the old left', () => {
     const free = machine.driver.nrFreePages;
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     domain.map(0x10, RAM_PFN, 1, RW);
     domain.map(2 ** 20, RAM_PFN, 600, RW);
     expect(dmaWrite(0x10, 0, [1])).toBe(true);
-    domain.detach(DID);
+    machine.driver.detach(DID, domain);
     domain.free();
     const again = machine.driver.allocDomain();
     expect(again.gscid).toBe(domain.gscid);
-    again.attach(DID);
+    machine.driver.attach(DID, again);
     expect(dmaWrite(0x10, 0, [2])).toBe(false);
     expect(machine.driver.nrFreePages).toBeGreaterThanOrEqual(free - 2); // the directory's tables stay
   });
 
   it('translates 48 bits with four levels', () => {
     start({ driver: { apertureBits: 48 } });
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     domain.map(2 ** 36 - 1, RAM_PFN, 1, RW);
     expect(dmaWrite(2 ** 36 - 1, 0, [5])).toBe(true);
     expect(ram.bytes[0]).toBe(5);
   });
 
   it.each([
-    [12, 0x1000n],
-    [21, 0x20_1000n],
-    [30, 0x4020_1000n],
-  ] as const)('offers the page sizes up to 2^%s', (maxPgshift, pgsizes) => {
-    start({ driver: { maxPgshift } });
+    [12, 12, 0x1000n],
+    [12, 21, 0x20_1000n],
+    [12, 30, 0x4020_1000n],
+    [21, 30, 0x4020_0000n],
+  ] as const)('offers the page sizes from 2^%s to 2^%s', (minPgshift, maxPgshift, pgsizes) => {
+    start({ driver: { minPgshift, maxPgshift } });
     expect(domain.pgsizes).toBe(pgsizes);
+  });
+
+  it.each([
+    ['iova', 0x201, RAM_PFN, 512],
+    ['pa', 0x200, RAM_PFN + 1, 512],
+    ['size', 0x200, RAM_PFN, 511],
+  ])('refuses an %s that is no multiple of its smallest page', (_, vpn, pfn, nrPages) => {
+    start({ driver: { minPgshift: 21 } });
+    expect(() => domain.map(vpn, pfn, nrPages, RW)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(domain.pfnOf(0x200)).toBeUndefined();
   });
 });
 
@@ -211,7 +222,7 @@ describe('driver', () => {
   });
 
   it('takes over a unit that another driver has left running: nothing of it is in force', () => {
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     domain.map(0x10, RAM_PFN, 1, RW);
     expect(dmaWrite(0x10, 0, [1])).toBe(true);
     const { physical } = machine.board;
@@ -225,14 +236,14 @@ describe('driver', () => {
     });
     expect(dmaWrite(0x10, 0, [2])).toBe(false);
     const fresh = next.allocDomain();
-    fresh.attach(DID);
+    next.attach(DID, fresh);
     fresh.map(0x10, RAM_PFN + 1, 1, RW);
     expect(dmaWrite(0x10, 0, [3])).toBe(true);
     expect([ram.bytes[0], ram.bytes[4096]]).toEqual([1, 3]);
   });
 
   it('counts all faults, keeps the newest, and records again after an overflow', () => {
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     for (let i = 0; i < 200; i++) dmaWrite(0x1000 + i, 0, [1]);
     const kept = machine.driver.drainFaults();
     expect(machine.driver.faults.count).toBe(127);
@@ -245,7 +256,7 @@ describe('driver', () => {
   });
 
   it('counts what it writes to page tables, a touched entry too, and nothing else', () => {
-    domain.attach(DID);
+    machine.driver.attach(DID, domain);
     expect(machine.driver.pteWrites).toBe(0);
     expect(machine.driver.touchPte()).toBe(false);
     domain.map(0, RAM_PFN, 512, RW);

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createPortCounters } from '../../../../iommu/hardware/counters.ts';
 import { DmaPort } from '../../../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
-import { createUnit } from '../../../../iommu/hardware/unit-memory.ts';
+import { createUnit, type UnitOptions } from '../../../../iommu/hardware/unit-memory.ts';
 import { IommuDriver, type IommuDriverOptions } from '../../../../iommu/kernel/driver/driver.ts';
 import { errnoOf, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
 
@@ -13,11 +13,12 @@ const GIB = 2 ** 30;
 let container: TestContainer;
 afterEach(() => container.close());
 
-/** A second IOMMU unit on the machine, another domain for whoever is behind it. */
-function secondUnit(options: Partial<IommuDriverOptions> = {}, start = 10 * GIB) {
+/** A second IOMMU unit on the machine with group 2 behind it; of another driver's kind, unless given the machine's `ops`. */
+function secondUnit(options: Partial<IommuDriverOptions> = {}, hardware: Partial<UnitOptions> = {}) {
+  const start = 10 * GIB;
   const { physical } = container.machine.board;
   physical.attach({ kind: 'ram', start, size: MIB, buffer: new SharedArrayBuffer(MIB) });
-  const unit = createUnit({ agents: 1 });
+  const unit = createUnit({ agents: 1, ...hardware });
   const driver = new IommuDriver({
     unit: new IommuUnit(unit, physical, () => {}),
     physical,
@@ -52,6 +53,92 @@ describe('attach', () => {
     expect(container.machine.driver.pteWrites).toBe(pteWrites);
     expect(container.machine.pinner.pinnedPages).toBe(4);
     expect(container.reaches(PAGE, 0x30)).toBe(true);
+  });
+
+  it('ATT-2: a group behind another unit of the same kind joins the domain, which spans both', () => {
+    container = new TestContainer();
+    container.map(0, 4 * PAGE, container.memory(4 * PAGE));
+    const { ops, pteWrites } = container.machine.driver;
+    const { group, reaches, driver } = secondUnit({ ops });
+    attach(group)();
+    expect([container.machine.driver.pteWrites, driver.pteWrites]).toEqual([pteWrites, 0]);
+    expect([reaches(PAGE), container.reaches(PAGE)]).toEqual([true, true]);
+    container.unmapAll();
+    expect([reaches(PAGE), container.reaches(PAGE)]).toEqual([false, false]);
+  });
+
+  it('ATT-2: a unit whose group has left the shared domain forgets it, also when its GSCID is used again', () => {
+    container = new TestContainer();
+    container.map(0, PAGE, container.memory(PAGE));
+    const { group, reaches, driver } = secondUnit({ ops: container.machine.driver.ops });
+    attach(group)();
+    expect(reaches(0)).toBe(true);
+    container.type1.detachGroup(group);
+    container.type1.detachGroup(container.realGroup);
+    const domain = driver.allocDomain();
+    driver.attach(0x30, domain);
+    expect([domain.gscid, reaches(0)]).toEqual([1, false]);
+  });
+
+  it.each([
+    ['of other coherency', { coherent: true }, {}],
+    ['with fewer page sizes', { maxPgshift: 21 }, {}],
+    ['without the smallest page', { minPgshift: 21 }, {}],
+    ['with a narrower aperture', { apertureBits: 36 }, {}],
+    ['that translates MSIs', {}, { msiFlat: false }],
+  ] as const)('ATT-2: a unit %s cannot use the domain and gets its own', (_, options, hardware) => {
+    container = new TestContainer();
+    container.map(0, 4 * MIB, container.memory(4 * MIB));
+    const { group, reaches, driver } = secondUnit({ ...options, ops: container.machine.driver.ops }, hardware);
+    attach(group)();
+    expect(driver.pteWrites).toBeGreaterThan(0);
+    expect([reaches(MIB), container.reaches(MIB)]).toEqual([true, true]);
+    container.unmapAll();
+    expect([reaches(MIB), container.reaches(MIB)]).toEqual([false, false]);
+  });
+
+  it('ATT-2: a unit that can do more uses the domain of one that can do less', () => {
+    container = new TestContainer({ machine: { driver: { maxPgshift: 12, apertureBits: 36 } } });
+    container.map(0, PAGE, container.memory(PAGE));
+    const { group, reaches, driver } = secondUnit({ apertureBits: 48, ops: container.machine.driver.ops });
+    attach(group)();
+    expect([driver.pteWrites, reaches(0)]).toEqual([0, true]);
+  });
+
+  it('ATT-2: of two domains the compatible one is joined, though it is older', () => {
+    container = new TestContainer();
+    const { ops } = container.machine.driver;
+    const { group, driver } = secondUnit({ coherent: true, ops });
+    attach(group)();
+    const joining = container.group(3, [0x38]);
+    container.map(0, PAGE, container.memory(PAGE));
+    const writes = (): number => container.machine.driver.pteWrites + driver.pteWrites;
+    const before = writes();
+    attach(joining)();
+    expect([container.reaches(0, 0x38), writes()]).toEqual([true, before]);
+  });
+
+  it('ATT-6: the smallest page size grows; entries stay, what is smaller is EINVAL from then on', () => {
+    container = new TestContainer();
+    const { group, reaches } = secondUnit({ minPgshift: 21 });
+    container.map(0, 2 * MIB, container.memory(2 * MIB));
+    attach(group)();
+    expect(reaches(PAGE)).toBe(true);
+    const vaddr = container.memory(2 * MIB);
+    expect(errnoOf(() => container.map(4 * MIB, PAGE, vaddr))).toBe('EINVAL');
+    expect(errnoOf(() => container.map(4 * MIB, 2 * MIB, vaddr))).toBe('ok');
+    expect(errnoOf(() => container.unmap(0, PAGE))).toBe('EINVAL');
+    container.type1.detachGroup(group);
+    expect(errnoOf(() => container.map(6 * MIB, PAGE, vaddr))).toBe('ok');
+  });
+
+  it('ATT-6: an entry that the new domain has no page for fails the replay', () => {
+    container = new TestContainer();
+    container.map(0, PAGE, container.memory(PAGE));
+    const { group, reaches } = secondUnit({ minPgshift: 21 });
+    expect(errnoOf(attach(group))).toBe('EINVAL');
+    expect([container.reaches(0), reaches(0)]).toEqual([true, false]);
+    expect(container.machine.pinner.pinnedPages).toBe(1);
   });
 
   it('ATT-3: a group behind another unit gets a domain with all mappings, of the same pins', () => {

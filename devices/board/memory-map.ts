@@ -90,7 +90,7 @@ export class MemoryMap {
 
   /**
    * A BAR that is memory, at its address on the bus; the fd of the object behind it is the map's. Not sealable: clients get it,
-   * and the kernel has to withdraw the bytes from them (DESIGN: bar-gate.ts).
+   * and the kernel has to withdraw the bytes from them (iommu/kernel/vfio/pci/ram-bars.ts).
    */
   addRamBar(name: string, bar: { readonly start: number; readonly size: number }, gate: SharedArrayBuffer): number {
     const fd = memfdCreate(name, MFD_CLOEXEC);

@@ -8,9 +8,9 @@ import { type Board, startHost } from '../../../devices/board/host.ts';
 import { ClientProcess } from '../clients/client-process.ts';
 
 const DEVICES = [
-  { type: 'edu', properties: { 'dma-latency-ms': '0', 'dma-mask': '0xffffffff' } },
-  { type: 'ivshmem-plain', properties: { size: '1M' } },
-  { type: 'pci-testdev', properties: { membar: '64K', 'membar-backed': 'on' } },
+  { type: 'edu', properties: { addr: '4', 'dma-latency-ms': '0', 'dma-mask': '0xffffffff' } },
+  { type: 'ivshmem-plain', properties: { addr: '7', size: '1M' } },
+  { type: 'pci-testdev', properties: { addr: '8', membar: '64K', 'membar-backed': 'on' } },
 ];
 
 /** Clients as real processes; the scenarios are in ../clients/bars.ts. */
@@ -21,7 +21,8 @@ describe('BARs of a running host', () => {
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'livevmm-bars-'));
-    board = await startHost({ devices: DEVICES, socketPath: join(dir, 'host'), kernelRamBytes: 16 << 20 });
+    const socketPath = join(dir, 'host');
+    board = await startHost({ devices: DEVICES, socketPath, firstGroup: 1, kernelRamBytes: 16 << 20 });
   });
   afterEach(async () => {
     await Promise.all(clients.splice(0).map((client) => client.end()));
@@ -92,6 +93,15 @@ describe('BARs of a running host', () => {
     expect(before).toEqual([42]);
     expect(signal).toBe('SIGBUS');
     expect(await start('same-bytes').says()).toMatchObject({ throughKernel: [1, 2, 3, 4] });
+  });
+
+  it('fault in low power as well, whatever COMMAND says (PCI-8)', async () => {
+    expect(await start('low-power').says()).toEqual({ low: ['EFAULT', 'EIO'], stillLow: 'EFAULT', after: [[3], [3]] });
+  });
+
+  it('lose their bytes, and the host nothing, when a client cuts off the object behind them', async () => {
+    expect(await start('cut-off').says()).toEqual({ bytes: [0, 0], whole: [8, 0], last: [0] });
+    expect(board.info().devices.map(({ state }) => state)).toEqual(['running', 'running', 'running']);
   });
 
   it('of registers are read and written through the mapping’s file, one access each (vectors: edu-mmap-access)', async () => {

@@ -1,7 +1,17 @@
 /** What a client sees of BARs: one scenario per word in argv[3], each says one value. argv: socket, scenario. */
 
-import { SysError } from '../../../platform/errno.ts';
 import {
+  DeviceFeature,
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+  VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
+  VFIO_DEVICE_FEATURE_SET,
+} from '../../../iommu/kernel/vfio/uapi.ts';
+import { MAPPING_PATH } from '../../../iommu/kernel/wire.ts';
+import { SysError } from '../../../platform/errno.ts';
+import { encodeFrame } from '../../../platform/frames.ts';
+import {
+  connectUnix,
   ftruncate,
   MAP_FIXED,
   MAP_PRIVATE,
@@ -13,14 +23,20 @@ import {
   PROT_WRITE,
   processVmRead,
   processVmWrite,
+  recvWithFd,
+  sendAll,
   vaddrOf,
 } from '../../../platform/libc.ts';
+import { connectTask } from '../../../vmm/vfio/client.ts';
 import { Container } from '../../../vmm/vfio/container.ts';
+import { Conversation } from '../../../vmm/vfio/task-channel.ts';
 import { edu } from './edu-dma.ts';
 import { kernel, type OpenedDevice, openDevice, say, setCommand, wait } from './script.ts';
 
-const IVSHMEM = '0000:00:03.0';
-const TESTDEV = '0000:00:04.0';
+// Groups 1, 2, 3
+const EDU = '0000:00:04.0';
+const IVSHMEM = '0000:00:07.0';
+const TESTDEV = '0000:00:08.0';
 const RW = PROT_READ | PROT_WRITE;
 
 const region = (index: number, offset = 0): number => index * 2 ** 40 + offset;
@@ -53,10 +69,24 @@ function read({ fd }: OpenedDevice, index: number, offset: number, length: numbe
 const write = ({ fd }: OpenedDevice, index: number, offset: number, ...bytes: number[]) =>
   kernel.pwrite(fd, region(index, offset), Uint8Array.from(bytes));
 
+function lowPower({ fd }: OpenedDevice, feature: number): void {
+  const flags = VFIO_DEVICE_FEATURE_SET | feature;
+  kernel.ioctl(fd, VFIO_DEVICE_FEATURE, DeviceFeature.bytes({ argsz: DeviceFeature.size, flags }));
+}
+
+/** The object behind a BAR, as a client without our library could have it. */
+function objectOf({ fd }: OpenedDevice, index: number): number {
+  const channel = new Conversation(connectTask(process.argv[2]!));
+  const { token } = channel.ask({ op: 'mmap', fd, offset: region(index), length: 4096, flags: MAP_SHARED }, 'mmap');
+  const mapping = connectUnix(process.argv[2]!);
+  sendAll(mapping, encodeFrame({ open: MAPPING_PATH, fd: mapping, token }));
+  return recvWithFd(mapping, new Uint8Array(64)).passed!;
+}
+
 const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   /** One memory, three ways to it. */
   'same-bytes'() {
-    const shared = openDevice(1, IVSHMEM);
+    const shared = openDevice(2, IVSHMEM);
     const vaddr = mapBar(shared, 2, 0, 1 << 20);
     store(vaddr + 0x10, 1, 2, 3, 4);
     const throughKernel = read(shared, 2, 0x10, 4);
@@ -65,8 +95,8 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   },
 
   'mmap-arguments'() {
-    const shared = openDevice(1, IVSHMEM);
-    const testdev = openDevice(2, TESTDEV, shared.container);
+    const shared = openDevice(2, IVSHMEM);
+    const testdev = openDevice(3, TESTDEV, shared.container);
     const tries: [OpenedDevice, number, number, number, number?, number?][] = [
       [shared, 2, 0, 0],
       [shared, 2, 0x800, 0x1000],
@@ -94,7 +124,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   },
 
   'memory-off'() {
-    const shared = openDevice(1, IVSHMEM);
+    const shared = openDevice(2, IVSHMEM);
     const vaddr = mapBar(shared, 2, 0, 1 << 20);
     store(vaddr, 0x5c, 0x5d);
     store(vaddr + 0x80000, 9);
@@ -113,7 +143,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** For a signal to end it. */
   'memory-off-and-touch'() {
-    const shared = openDevice(1, IVSHMEM);
+    const shared = openDevice(2, IVSHMEM);
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
     const bytes = new Uint8Array(memory.buffer);
     kernel.mmap({
@@ -130,8 +160,40 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     return bytes[5]; // the CPU's own load
   },
 
+  /** VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY and _EXIT, with memory decoding on all the time. */
+  'low-power'() {
+    const shared = openDevice(2, IVSHMEM);
+    const vaddr = mapBar(shared, 2, 0, 4096);
+    store(vaddr, 3);
+    lowPower(shared, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+    const low = [outcome(() => load(vaddr, 1)), outcome(() => read(shared, 2, 0, 1))];
+    setCommand(shared.device, 2);
+    const stillLow = outcome(() => load(vaddr, 1));
+    lowPower(shared, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+    return { low, stillLow, after: [load(vaddr, 1), read(shared, 2, 0, 1)] };
+  },
+
+  /** A client that cuts off the very object of a BAR while another device writes there. */
+  'cut-off'() {
+    const { device: engine, container } = openDevice(1, EDU);
+    const shared = openDevice(2, IVSHMEM, container);
+    setCommand(engine, 6);
+    const vaddr = mapBar(shared, 2, 0, 0x4000);
+    container.map({ iova: 0, offset: 0, size: 0x4000 }, vaddr);
+    const dma = edu(engine);
+    dma.write(0, 16);
+    ftruncate(objectOf(shared, 2), 0);
+    dma.write(0, 16);
+    dma.read(0, 16);
+    const bytes = read(shared, 2, 0, 2);
+    setCommand(shared.device, 0);
+    setCommand(shared.device, 2);
+    write(shared, 2, 0, 8);
+    return { bytes, whole: read(shared, 2, 0, 2), last: read(shared, 2, 0xfffff, 1) };
+  },
+
   registers() {
-    const testdev = openDevice(2, TESTDEV);
+    const testdev = openDevice(3, TESTDEV);
     const vaddr = mapBar(testdev, 0, 0, 4096);
     const bar = kernel.mappedBar(vaddr + 8)!;
     kernel.pwrite(bar.fd, 0, Uint8Array.of(1));
@@ -143,7 +205,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   },
 
   ports() {
-    const testdev = openDevice(2, TESTDEV);
+    const testdev = openDevice(3, TESTDEV);
     write(testdev, 1, 0, 1);
     setCommand(testdev.device, 1); // I/O decoding only
     const io = read(testdev, 1, 0, 8);
@@ -153,9 +215,9 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** CORE-9 */
   'mapping-holds-device'() {
-    const shared = openDevice(1, IVSHMEM);
+    const shared = openDevice(2, IVSHMEM);
     const vaddr = mapBar(shared, 2, 0, 0x3000);
-    const group = (): unknown => outcome(() => kernel.close(kernel.open('/dev/vfio/1')));
+    const group = (): unknown => outcome(() => kernel.close(kernel.open('/dev/vfio/2')));
     kernel.close(shared.fd);
     kernel.close(shared.groupFd);
     kernel.close(shared.container.fd);
@@ -172,8 +234,8 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** P2P: edu writes into the shared memory's BAR. */
   'peer-to-peer'() {
-    const { device: engine, container } = openDevice(0, '0000:00:02.0');
-    const shared = openDevice(1, IVSHMEM, new Container(kernel));
+    const { device: engine, container } = openDevice(1, EDU);
+    const shared = openDevice(2, IVSHMEM, new Container(kernel));
     setCommand(engine, 6);
     const ram = memfdCreate('ram', 3);
     ftruncate(ram, 4096);
@@ -205,7 +267,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     kernel.close(shared.fd);
     kernel.close(shared.groupFd);
     kernel.close(shared.container.fd);
-    const reopened = openDevice(1, IVSHMEM, new Container(kernel));
+    const reopened = openDevice(2, IVSHMEM, new Container(kernel));
     store(ramVaddr, 0x55, 0x56);
     dma.read(0, 2);
     dma.write(0x10_0000, 2); // the entry has survived its mapping
@@ -214,7 +276,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** Two mappings in one process, and what the host says of them. */
   wait() {
-    const shared = openDevice(1, IVSHMEM);
+    const shared = openDevice(2, IVSHMEM);
     mapBar(shared, 2, 0, 0x1000);
     kernel.close(shared.fd);
     say('mapped');

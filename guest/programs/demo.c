@@ -6,10 +6,11 @@
 #include "lib/edu.h"
 #include "lib/finisher.h"
 #include "lib/imsic.h"
+#include "lib/mscribe.h"
 #include "lib/trap.h"
 
 /*
- * Keeps every edu and capture device busy and checks all they do, until told otherwise on the console:
+ * Keeps every edu, capture and mscribe device busy and checks all they do, until told otherwise on the console:
  *   s  prints a line `@stats {json}`
  *   q  stops the devices, checks what is still in the rings, prints a line `@final {json}`
  *   x  powers off: status 0 if nothing was lost or wrong, else 1
@@ -23,11 +24,13 @@ static const struct capture_setup CAPTURE_SETUP = { .frames = 1024, .frame_size 
 
 static struct edu edus[MAX_EDUS];
 static struct capture captures[MAX_CAPTURES];
-static u32 nr_edus, nr_captures;
+static struct mscribe mscribes[MAX_MSCRIBES];
+static u32 nr_edus, nr_captures, nr_mscribes;
 
 struct totals {
 	u64 factorials_ok, factorials_bad, dma_ok, dma_bad, interrupts_lost;
 	u64 frames_checked, frames_lost, frames_corrupt;
+	u64 mscribe_ok, mscribe_bad;
 };
 
 static struct totals sum(void)
@@ -46,6 +49,11 @@ static struct totals sum(void)
 		t.frames_lost += captures[i].lost;
 		t.frames_corrupt += captures[i].corrupt;
 	}
+	for (u32 i = 0; i < nr_mscribes; i++) {
+		t.mscribe_ok += mscribes[i].ok;
+		t.mscribe_bad += mscribes[i].bad;
+		t.interrupts_lost += mscribes[i].interrupts_lost;
+	}
 	return t;
 }
 
@@ -55,25 +63,29 @@ static void report(const char *name)
 
 	print("@%s {\"heartbeats\":%lu,\"factorialsOk\":%lu,\"factorialsBad\":%lu,\"dmaRoundTripsOk\":%lu,"
 	      "\"dmaRoundTripsBad\":%lu,\"framesChecked\":%lu,\"framesLost\":%lu,\"framesCorrupt\":%lu,"
-	      "\"interrupts\":%lu,\"spurious\":%lu,\"interruptsLost\":%lu,\"captures\":%u,\"edus\":%u}\n",
+	      "\"mscribeOk\":%lu,\"mscribeBad\":%lu,\"interrupts\":%lu,\"spurious\":%lu,\"interruptsLost\":%lu,"
+	      "\"captures\":%u,\"edus\":%u,\"mscribes\":%u}\n",
 	      name, clint_ticks(), t.factorials_ok, t.factorials_bad, t.dma_ok, t.dma_bad, t.frames_checked,
-	      t.frames_lost, t.frames_corrupt, imsic_taken(), imsic_spurious(), t.interrupts_lost, nr_captures, nr_edus);
+	      t.frames_lost, t.frames_corrupt, t.mscribe_ok, t.mscribe_bad, imsic_taken(), imsic_spurious(), t.interrupts_lost,
+	      nr_captures, nr_edus, nr_mscribes);
 }
 
 static int exit_status(void)
 {
 	struct totals t = sum();
 
-	return t.factorials_bad | t.dma_bad | t.interrupts_lost | t.frames_lost | t.frames_corrupt ? 1 : 0;
+	return t.factorials_bad | t.dma_bad | t.mscribe_bad | t.interrupts_lost | t.frames_lost | t.frames_corrupt ? 1 : 0;
 }
 
 static void announce(void)
 {
-	print("demo: %u edu, %u capture:", nr_edus, nr_captures);
+	print("demo: %u edu, %u capture, %u mscribe:", nr_edus, nr_captures, nr_mscribes);
 	for (u32 i = 0; i < nr_edus; i++)
 		print(" 00:%x.%u", edus[i].pci.slot, edus[i].pci.function);
 	for (u32 i = 0; i < nr_captures; i++)
 		print(" 00:%x.%u", captures[i].pci.slot, captures[i].pci.function);
+	for (u32 i = 0; i < nr_mscribes; i++)
+		print(" 00:%x.%u", mscribes[i].pci.slot, mscribes[i].pci.function);
 	print("\n");
 }
 
@@ -94,6 +106,8 @@ static bool service_devices(bool stopping)
 		worked |= capture_service(&captures[i], BATCH);
 	for (u32 i = 0; i < nr_edus; i++)
 		worked |= edu_service(&edus[i], stopping);
+	for (u32 i = 0; i < nr_mscribes; i++)
+		worked |= mscribe_service(&mscribes[i], stopping);
 	return worked;
 }
 
@@ -105,6 +119,8 @@ static bool all_quiet(void)
 		quiet &= edu_idle(&edus[i]);
 	for (u32 i = 0; i < nr_captures; i++)
 		quiet &= capture_drained(&captures[i]);
+	for (u32 i = 0; i < nr_mscribes; i++)
+		quiet &= mscribe_idle(&mscribes[i]);
 	return quiet;
 }
 
@@ -118,6 +134,8 @@ static void sleep_until_interrupt(void)
 		work |= edus[i].events != 0;
 	for (u32 i = 0; i < nr_captures; i++)
 		work |= captures[i].interrupted;
+	for (u32 i = 0; i < nr_mscribes; i++)
+		work |= mscribes[i].interrupted;
 	if (!work)
 		wait_for_interrupt(); /* also woken with interrupts off; taken when they are on again */
 	interrupts_on();
@@ -134,6 +152,8 @@ int main(void)
 	nr_edus = edu_find(edus, MAX_EDUS, &error);
 	require(error);
 	nr_captures = capture_find(captures, MAX_CAPTURES, &error);
+	require(error);
+	nr_mscribes = mscribe_find(mscribes, MAX_MSCRIBES, &error);
 	require(error);
 	announce();
 	clint_start();

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { capture } from '../../devices/capture/device.ts';
 import { edu } from '../../devices/edu/device.ts';
+import { mscribe } from '../../devices/mscribe/device.ts';
 import { type PluggedDevice, TestMachine } from './machine.ts';
 
 const FOLDER = join(import.meta.dirname, '../../guest/programs');
@@ -21,6 +22,7 @@ const hasQemu = spawnSync(QEMU, ['--version']).status === 0;
 
 const EDU: PluggedDevice = { type: edu, properties: { 'dma-latency-ms': '0', 'dma-mask': '0xffffffffffffffff' } };
 const CAPTURE: PluggedDevice = { type: capture };
+const MSCRIBE: PluggedDevice = { type: mscribe, properties: { 'job-ms': '1' } };
 
 describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () => {
   let out: string;
@@ -89,7 +91,7 @@ describe('demo', () => {
     const machine = started([EDU, CAPTURE, CAPTURE]);
     machine.type('s');
     machine.runFor(50);
-    expect(machine.output.split('\n')[0]).toBe('demo: 1 edu, 2 capture: 00:1.0 00:2.0 00:3.0');
+    expect(machine.output.split('\n')[0]).toBe('demo: 1 edu, 2 capture, 0 mscribe: 00:1.0 00:2.0 00:3.0');
     const stats = machine.report('stats');
     expect(stats).toMatchObject({
       factorialsBad: 0,
@@ -142,6 +144,29 @@ describe('demo', () => {
     expect(framesLost).toBeGreaterThan(900);
     expect(framesCorrupt).toBe(0);
     expect(machine.status).toBe(1);
+  });
+
+  it('has a copy engine copy and fill, and checks every job by its interrupt', () => {
+    const machine = started([CAPTURE, MSCRIBE]);
+    machine.type('q');
+    machine.runFor(200);
+    machine.type('x');
+    machine.runFor(50);
+    const final = machine.report('final');
+    expect(final).toMatchObject({ mscribes: 1, mscribeBad: 0, spurious: 0, interruptsLost: 0 });
+    expect(final.mscribeOk).toBeGreaterThan(100);
+    expect(machine.status).toBe(0);
+  });
+
+  it('notices that a copy engine has ended all its jobs and no interrupt has come, and fails', () => {
+    const machine = started([MSCRIBE]);
+    for (let i = 0; i < 40; i++) machine.controls[0]!.inject('drop-interrupt');
+    machine.runFor(3300);
+    machine.type('q');
+    machine.runFor(100);
+    machine.type('x');
+    machine.runFor(50);
+    expect([machine.report('final').interruptsLost, machine.status]).toEqual([1, 1]);
   });
 
   it('goes on when capture interrupts do not come, with the ticks alone', () => {

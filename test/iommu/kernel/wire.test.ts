@@ -30,7 +30,7 @@ describe('wire', () => {
     ['sync'],
     [[]],
     [{}],
-    [{ op: 'exec', fd: 3 }],
+    [{ op: 'clone', fd: 3 }],
     [{ op: 'ioctl', nr: 1, arg: 0 }],
     [{ op: 'ioctl', fd: 2 ** 40, nr: 1, arg: 0 }],
     [{ op: 'ioctl', fd: 1.5, nr: 1, arg: 0 }],

@@ -19,17 +19,27 @@ const NAME = /^[a-z][a-z0-9-]*$/;
 
 /** Type and properties of a --device option. Which types and properties exist is the board's (or the VMM's) to say. */
 export function parseDeviceOption(text: string): DeviceOption {
-  const [type = '', ...words] = splitCommas(text);
-  if (!NAME.test(type)) throw new UsageError(`--device '${text}': expected type[,key=value]…`);
+  const { first: type, properties } = parseKeyval('--device', text, 'type');
+  return { type, properties };
+}
+
+/** `first,key=value,…` as the value of `option`; `what` the first word is. */
+export function parseKeyval(
+  option: string,
+  text: string,
+  what: string,
+): { readonly first: string; readonly properties: Readonly<Record<string, string>> } {
+  const [first = '', ...words] = splitCommas(text);
+  if (!NAME.test(first)) throw new UsageError(`${option} '${text}': expected ${what}[,key=value]…`);
   const properties: Record<string, string> = {};
   for (const word of words) {
     const equals = word.indexOf('=');
     const key = word.slice(0, equals);
-    if (equals < 0 || !NAME.test(key)) throw new UsageError(`--device ${type}: '${word}' is not key=value`);
-    if (Object.hasOwn(properties, key)) throw new UsageError(`--device ${type}: ${key} is given twice`);
+    if (equals < 0 || !NAME.test(key)) throw new UsageError(`${option} ${first}: '${word}' is not key=value`);
+    if (Object.hasOwn(properties, key)) throw new UsageError(`${option} ${first}: ${key} is given twice`);
     properties[key] = word.slice(equals + 1);
   }
-  return { type, properties };
+  return { first, properties };
 }
 
 const BDF = /^(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])$/i;

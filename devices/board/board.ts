@@ -8,7 +8,7 @@ import { createDoorbellTable, createIntxLine } from '../../iommu/hardware/interr
 import { createMediatedChannel } from '../../iommu/hardware/mediated-channel.ts';
 import { formatBdf, type PciFunction } from '../../iommu/hardware/pci-function.ts';
 import { createTimeline, Timeline, type TimelineBucket } from '../../iommu/hardware/timeline.ts';
-import { createUnit, type UnitOptions } from '../../iommu/hardware/unit-memory.ts';
+import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
 import type { RamHashReply } from '../../iommu/kernel/control.ts';
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import type { KernelWorkerData } from '../../iommu/kernel/protocol.ts';
@@ -20,11 +20,12 @@ import type { Bar } from '../kit/device.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { DeviceThread } from './device-thread.ts';
 import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-plan.ts';
+import { buildUnit, DEFAULT_UNITS, type IommuOptions, type PlannedUnit, planUnits } from './iommu-units.ts';
 import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
 import { MemoryMap } from './memory-map.ts';
 
-export type { DeviceOptions };
+export type { DeviceOptions, IommuOptions };
 
 export interface BoardOptions {
   readonly devices: readonly DeviceOptions[];
@@ -36,8 +37,8 @@ export interface BoardOptions {
   readonly firstGroup?: number;
   /** IOMMU groups of kvemu.0, kvemu.1 …: no devices of the board, but of a module in its kernel (iommu/kernel/mdev/kvemu.ts). */
   readonly kvemuGroups?: readonly number[];
-  /** One unit unless told otherwise; `agents` is counted here. */
-  readonly units?: readonly Omit<UnitOptions, 'agents'>[];
+  /** IOMMU units; one unless told otherwise. */
+  readonly units?: readonly IommuOptions[];
   /** Gets a line when a device worker has failed; default: standard error. */
   readonly report?: (line: string) => void;
 }
@@ -61,7 +62,7 @@ export interface BoardDeviceInfo {
   readonly bdf: string;
   readonly name: string;
   readonly group: number;
-  /** IOMMU unit in front of it; null: none, the kernel makes its memory accesses. */
+  /** Index of the IOMMU unit in front of it; null: none, the kernel makes its memory accesses. */
   readonly unit: number | null;
   readonly state: 'starting' | 'running' | 'halted' | 'stopped';
   readonly failure?: string;
@@ -81,14 +82,13 @@ interface Installed {
   readonly thread: DeviceThread;
 }
 
-const DEFAULT_UNITS: NonNullable<BoardOptions['units']> = [{}];
 const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 
 export class Board {
   readonly #memory: MemoryMap;
   readonly #installed: Installed[] = [];
   readonly #mediated: KernelWorkerData['mediated'][number][] = [];
-  readonly #units: readonly SharedArrayBuffer[];
+  readonly #units: readonly BoardUnit[];
   readonly #interrupts = createDoorbellTable();
   readonly #report: (line: string) => void;
   #kernel: KernelThread | undefined;
@@ -100,11 +100,9 @@ export class Board {
     this.#fail = resolve;
   });
 
-  private constructor({ report, units = DEFAULT_UNITS }: BoardOptions, plan: readonly PlannedDevice[]) {
+  private constructor({ report }: BoardOptions, plan: readonly PlannedDevice[], units: readonly PlannedUnit[]) {
     this.#report = report ?? ((line) => void process.stderr.write(`${line}\n`));
-    this.#units = units.map((options, index) =>
-      createUnit({ ...options, agents: plan.filter(({ unit }) => unit === index).length }),
-    );
+    this.#units = units.map((unit, index) => buildUnit(unit, plan.filter((device) => device.unit === index).length));
     this.#memory = new MemoryMap(() => {
       for (const { thread } of this.#installed) thread.nudge();
     });
@@ -113,9 +111,10 @@ export class Board {
   /** Powers a board on: devices run and the kernel listens when this resolves. EINVAL for what cannot be built; nothing is left then. */
   static async start(options: BoardOptions): Promise<Board> {
     const { devices, units = DEFAULT_UNITS, firstGroup = 0 } = options;
-    const plan = planDevices({ devices, nrUnits: units.length, firstGroup });
+    const plannedUnits = planUnits(units);
+    const plan = planDevices({ devices, units: units.map(({ name }) => name), firstGroup });
     const software = { profile: options.profile ?? '5.12', kvemuGroups: kvemuGroups(options, plan) };
-    const board = new Board(options, plan);
+    const board = new Board(options, plan, plannedUnits);
     try {
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
       const doorbell = board.#memory.addDoorbell(board.#interrupts);
@@ -156,7 +155,7 @@ export class Board {
 
   /** How a device reaches memory: as an agent of its IOMMU unit, or by asking the kernel. */
   #busOf({ bdf, unit }: PlannedDevice, agents: number[]): Pick<DeviceWorkerData, 'unit' | 'agent' | 'mediated'> {
-    if (unit !== undefined) return { unit: this.#units[unit]!, agent: agents[unit]!++ };
+    if (unit !== undefined) return { unit: this.#units[unit]!.memory, agent: agents[unit]!++ };
     const channel = createMediatedChannel();
     const { port1: kernel, port2: port } = new MessageChannel();
     this.#mediated.push({ bdf, channel, port: kernel });

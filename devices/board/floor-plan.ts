@@ -8,18 +8,19 @@ import { PciBus, slotOf } from './pci-bus.ts';
 
 export interface DeviceOptions {
   readonly type: string;
-  /** The device's own, and `addr`: its slot (default: the first free one, from 2 upward). */
+  /**
+   * The device's own, and two of its place: `addr`, its slot (default: the first free one, from 2 upward), and `iommu`, the name
+   * of the IOMMU unit in front of it (default: the first one).
+   */
   readonly properties: Readonly<Record<string, string>>;
-  /** IOMMU unit in front of it; default 0. */
-  readonly unit?: number;
 }
 
 export interface PlannedDevice {
   readonly model: Model;
-  /** Without `addr`. */
+  /** Without those of its place. */
   readonly properties: Readonly<Record<string, string>>;
   readonly bdf: number;
-  /** IOMMU unit in front of it; undefined for a mediated device. */
+  /** Index of the IOMMU unit in front of it; undefined for a mediated device. */
   readonly unit: number | undefined;
   /** IOMMU group: it is alone in it. */
   readonly group: number;
@@ -31,27 +32,28 @@ export interface PlannedDevice {
 
 export interface PlanOptions {
   readonly devices: readonly DeviceOptions[];
-  readonly nrUnits: number;
+  /** Names of the IOMMU units. */
+  readonly units: readonly string[];
   /** Groups count up from here, in the order of the slots. */
   readonly firstGroup: number;
 }
 
 /** The devices in the order of their slots. EINVAL, ENOSPC for what cannot be built. */
-export function planDevices({ devices, nrUnits, firstGroup }: PlanOptions): PlannedDevice[] {
+export function planDevices({ devices, units, firstGroup }: PlanOptions): PlannedDevice[] {
   const placed = placeDevices(devices);
   const parsed = placed.map((device) => {
-    const { type, properties, unit } = device;
-    if (!(unit >= 0 && unit < nrUnits)) throw einval(`${type}: no IOMMU unit ${unit}`);
+    const { type, properties, iommu } = device;
     const model = modelOf(type);
+    const unit = unitOf(model, iommu, units);
     const bars = model.type.bars(parseProperties(type, model.type.properties, properties));
-    return { ...device, model, bars };
+    return { ...device, model, unit, bars };
   });
   const addresses = assignBars(parsed.map(({ bars }) => bars));
   return parsed.map(({ model, properties, bdf, unit, bars }, i) => ({
     model,
     properties,
     bdf,
-    unit: model.type.mediated ? undefined : unit,
+    unit,
     group: firstGroup + i,
     bars,
     barAddresses: addresses[i]!,
@@ -59,19 +61,29 @@ export function planDevices({ devices, nrUnits, firstGroup }: PlanOptions): Plan
   }));
 }
 
+/** Index of the unit in front of a device. */
+function unitOf({ type }: Model, iommu: string | undefined, units: readonly string[]): number | undefined {
+  if (type.mediated && iommu === undefined) return undefined;
+  if (type.mediated) throw einval(`${type.name}: iommu=${iommu}: it is behind none`);
+  if (iommu === undefined) return 0;
+  const unit = units.indexOf(iommu);
+  if (unit < 0) throw einval(`${type.name}: iommu=${iommu}: expected one of ${units.join(', ')}`);
+  return unit;
+}
+
 interface PlacedOptions {
   readonly type: string;
   readonly properties: Readonly<Record<string, string>>;
-  readonly unit: number;
+  readonly iommu: string | undefined;
   readonly bdf: number;
 }
 
 /** Those with an address first, so that the others find what is left. */
 function placeDevices(devices: readonly DeviceOptions[]): PlacedOptions[] {
   const bus = new PciBus();
-  const split = devices.map(({ type, unit = 0, properties: { addr, ...properties } }) => ({
+  const split = devices.map(({ type, properties: { addr, iommu, ...properties } }) => ({
     type,
-    unit,
+    iommu,
     properties,
     addr,
   }));

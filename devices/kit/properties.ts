@@ -73,6 +73,27 @@ export function onOff(byDefault: boolean): Property<boolean> {
   };
 }
 
+/** One of some words. */
+export function choice(byDefault: string, words: readonly string[]): Property<string> {
+  return {
+    default: byDefault,
+    expected: words.join(' or '),
+    parse: (text) => words.find((word) => word === text),
+  };
+}
+
+/** A whole number from `from` to `to`, both included. */
+export function integer(
+  byDefault: number,
+  { from, to }: { readonly from: number; readonly to: number },
+): Property<number> {
+  return {
+    default: byDefault,
+    expected: `a number from ${from} to ${to}`,
+    parse: (text) => (/^\d{1,15}$/.test(text) && Number(text) >= from && Number(text) <= to ? Number(text) : undefined),
+  };
+}
+
 /** An unsigned 64-bit number, decimal or 0x… */
 export function unsigned64(byDefault: bigint): Property<bigint> {
   return {

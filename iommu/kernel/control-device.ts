@@ -4,6 +4,7 @@ import { monotonicNs } from '../../platform/clock.ts';
 import { einval, enodev, eperm, SysError } from '../../platform/errno.ts';
 import { readPortCounters } from '../hardware/counters.ts';
 import { summarize, Timeline } from '../hardware/timeline.ts';
+import { PGSHIFTS, type UnitDescription } from '../hardware/unit-description.ts';
 import type { BoardClient } from './board-client.ts';
 import type {
   ClientInfo,
@@ -16,6 +17,7 @@ import type {
   InjectRequest,
   SetParameterRequest,
   TimelineRequest,
+  UnitInfo,
 } from './control.ts';
 import type { IommuDriver } from './driver/driver.ts';
 import type { FileTable } from './file-table.ts';
@@ -40,11 +42,17 @@ interface KnownDevice {
   readonly accesses: DeviceAccesses | undefined;
 }
 
+/** An IOMMU unit and its driver. */
+export interface KnownUnit {
+  readonly description: UnitDescription;
+  readonly driver: IommuDriver;
+}
+
 export interface ControlOptions {
   readonly profile: Profile;
   readonly vfio: Vfio;
   readonly pciDevices: readonly KnownDevice[];
-  readonly drivers: readonly IommuDriver[];
+  readonly units: readonly KnownUnit[];
   readonly pinner: Pinner;
   readonly board: BoardClient;
   /** The task of each channel. */
@@ -109,7 +117,7 @@ export class ControlFile implements FileOperations {
 
   #inject({ defect, bdf }: InjectRequest): ControlReplies['inject'] | Promise<unknown> {
     if (defect === 'touch-pte') {
-      if (!this.#options.drivers.some((driver) => driver.touchPte())) throw einval('no page is mapped');
+      if (!this.#options.units.some(({ driver }) => driver.touchPte())) throw einval('no page is mapped');
       return {};
     }
     if (defect !== 'corrupt-frame' && defect !== 'drop-interrupt') throw einval(`unknown defect ${String(defect)}`);
@@ -128,7 +136,7 @@ export class ControlFile implements FileOperations {
   }
 
   async #info(): Promise<HostInfo> {
-    const { profile, vfio, pciDevices, drivers, pinner, board } = this.#options;
+    const { profile, vfio, pciDevices, units, pinner, board } = this.#options;
     const sent = (await board.send({ op: 'sent-messages' })) as SentMessages;
     const containers = [...vfio.containers];
     return {
@@ -139,7 +147,7 @@ export class ControlFile implements FileOperations {
       devices: pciDevices.map((known) => deviceInfo(known, sent.get(known.device.fn.bdf) ?? 0)),
       groups: vfio.groups.map((group) => groupInfo(group)),
       containers: containers.map(containerInfo),
-      units: drivers.map(({ pteWrites }, unit) => ({ unit, pteWrites })),
+      units: units.map(unitInfo),
       clients: this.#clients(),
     };
   }
@@ -182,6 +190,12 @@ function deviceInfo({ device, accesses }: KnownDevice, interruptsSent: number): 
     opens: device.openCount,
     ...(accesses ? { blocks: accesses.blocks } : {}),
   };
+}
+
+function unitInfo({ description, driver }: KnownUnit, unit: number): UnitInfo {
+  const { name, coherent, minPgshift, maxPgshift, apertureBits } = description;
+  const pgsizes = PGSHIFTS.filter((shift) => shift >= minPgshift && shift <= maxPgshift).map((shift) => 2 ** shift);
+  return { unit, name, coherent, pgsizes, apertureBits, msi: driver.shape.msi, pteWrites: driver.pteWrites };
 }
 
 function groupInfo({ id, devices, opened, container }: Group): GroupInfo {

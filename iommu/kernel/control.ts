@@ -63,7 +63,7 @@ export interface DeviceInfo {
   readonly bdf: string;
   readonly name: string;
   readonly group: number;
-  /** Null: no IOMMU; its memory accesses go through the kernel. */
+  /** Index in HostInfo.units; null: no IOMMU, its memory accesses go through the kernel. */
   readonly unit: number | null;
   /** DMA transactions that were carried out, bytes moved, accesses refused by the IOMMU. */
   readonly transactions: number;
@@ -109,6 +109,13 @@ export interface ContainerInfo {
 
 export interface UnitInfo {
   readonly unit: number;
+  readonly name: string;
+  readonly coherent: boolean;
+  /** Sizes of the pages it translates, the smallest first. */
+  readonly pgsizes: readonly number[];
+  readonly apertureBits: number;
+  /** How it treats MSIs: by MSI page tables in a fixed window, or as any store. */
+  readonly msi: 'flat' | 'translated';
   /** Page-table words written since start, by map and unmap. */
   readonly pteWrites: number;
 }

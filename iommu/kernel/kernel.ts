@@ -4,9 +4,10 @@ import type { PciFunction } from '../hardware/pci-function.ts';
 import { PhysicalMemory } from '../hardware/physical.ts';
 import { IommuUnit } from '../hardware/unit.ts';
 import { BoardClient } from './board-client.ts';
-import { ControlFile, type ControlOptions } from './control-device.ts';
+import { ControlFile, type ControlOptions, type KnownUnit } from './control-device.ts';
 import { DeviceMemoryTable } from './device-memory.ts';
 import { IommuDriver, type PaSpan } from './driver/driver.ts';
+import { RiscvOps } from './driver/riscv-ops.ts';
 import { FileTable } from './file-table.ts';
 import { DeviceAccesses } from './mdev/device-accesses.ts';
 import { Kvemu } from './mdev/kvemu.ts';
@@ -24,14 +25,14 @@ import { Type1Driver } from './vfio/type1/type1.ts';
 import { Vfio } from './vfio/vfio.ts';
 import { CONTROL_PATH } from './wire.ts';
 
-/** The iova of the doorbell in every domain: first page of the fixed MSI window (x86's; RSV-9). */
-const DOORBELL_IOVA = 0xfee0_0000;
+/** Where a function without IOMMU stores its MSIs: the window that devices/kit/mediated-dma.ts knows. */
+const UNTRANSLATED_DOORBELL = 0xfee0_0000;
 const PAGE = 4096;
 
 export class Kernel {
   readonly #server: Server;
   readonly #board: BoardClient;
-  readonly #drivers: readonly IommuDriver[];
+  readonly #units: readonly KnownUnit[];
   readonly #mediated: DeviceAccesses[] = [];
 
   constructor(data: KernelWorkerData) {
@@ -39,18 +40,23 @@ export class Kernel {
     const profile = profileOf(data.profile);
     const physical = new PhysicalMemory(data.physical, data.physicalPort);
     this.#board = new BoardClient(data.board, data.boardReply, physical);
-    this.#drivers = startDrivers(data, physical, profile.replayOutsideAperture);
+    this.#units = startUnits(data, physical, profile.replayOutsideAperture);
     const deviceMemory = new DeviceMemoryTable();
     const fenceAll = (): void => {
-      for (const driver of this.#drivers) driver.fence();
+      for (const { driver } of this.#units) driver.fence();
     };
     const pinner = new Pinner(this.#board, deviceMemory);
     const vectors = new VectorAllocator(NR_VECTORS);
     const doorbells = new DoorbellTable(data.interrupts);
     const parameters = { ...DEFAULT_PARAMETERS };
     const pci = functions.map((fn) => {
-      const driver = fn.unit === undefined ? undefined : this.#drivers[fn.unit]!;
-      const fabric = { doorbells, vectors, doorbellIova: DOORBELL_IOVA, fence: () => driver?.fence() };
+      const driver = fn.unit === undefined ? undefined : this.#units[fn.unit]!.driver;
+      const fabric = {
+        doorbells,
+        vectors,
+        doorbellIova: driver?.doorbellIova ?? UNTRANSLATED_DOORBELL,
+        fence: () => driver?.fence(),
+      };
       return {
         device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile, deviceMemory, fenceAll }),
         iommuGroup: driver ? { id: fn.group, driver, dids: [fn.bdf] } : { id: fn.group, dids: [] },
@@ -78,7 +84,7 @@ export class Kernel {
       profile,
       vfio,
       pciDevices: pci,
-      drivers: this.#drivers,
+      units: this.#units,
       pinner,
       board: this.#board,
       clients: () => [...this.#server.channels()].map(({ task }) => task),
@@ -114,16 +120,18 @@ export class Kernel {
 }
 
 /** Each unit's driver has its share of the kernel's RAM. */
-function startDrivers(
+function startUnits(
   data: KernelWorkerData,
   physical: PhysicalMemory,
   outsideAperture: 'EFAULT' | 'ERANGE',
-): readonly IommuDriver[] {
+): readonly KnownUnit[] {
   const { units, kernelRam, doorbell } = data;
   const size = Math.floor(kernelRam.size / units.length / PAGE) * PAGE;
-  return units.map((buffer, i) => {
-    const unit = new IommuUnit(buffer, physical, () => undefined); // the kernel polls its fault queue
+  const ops = new RiscvOps();
+  return units.map(({ memory, description }, i) => {
+    const unit = new IommuUnit(memory, physical, () => undefined); // the kernel polls its fault queue
     const ram: PaSpan = { start: kernelRam.start + i * size, size };
-    return new IommuDriver({ unit, physical, kernelRam: ram, doorbell, outsideAperture });
+    const driver = new IommuDriver({ ...description, unit, physical, kernelRam: ram, doorbell, outsideAperture, ops });
+    return { description, driver };
   });
 }

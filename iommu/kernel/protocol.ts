@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { PciFunction } from '../hardware/pci-function.ts';
 import type { PaRange } from '../hardware/physical.ts';
+import type { BoardUnit } from '../hardware/unit-description.ts';
 import type { RamHashReply } from './control.ts';
 import type { ProfileName } from './profile.ts';
 
@@ -16,10 +17,14 @@ export interface KernelWorkerData {
   readonly doorbell: { readonly start: number; readonly size: number };
   /** The DoorbellTable. */
   readonly interrupts: SharedArrayBuffer;
-  readonly units: readonly SharedArrayBuffer[];
+  readonly units: readonly BoardUnit[];
   readonly functions: readonly PciFunction[];
   /** The functions without an IOMMU: their channels (iommu/hardware/mediated-channel.ts), and the ports that tell of requests, in the transferList. */
-  readonly mediated: readonly { readonly bdf: number; readonly channel: SharedArrayBuffer; readonly port: MessagePort }[];
+  readonly mediated: readonly {
+    readonly bdf: number;
+    readonly channel: SharedArrayBuffer;
+    readonly port: MessagePort;
+  }[];
   /** IOMMU groups of kvemu devices, the first one's first: a module with devices of its own that are on no bus (mdev/kvemu.ts). */
   readonly kvemuGroups: readonly number[];
   /** Requests to the board's main thread. In the worker's transferList. */

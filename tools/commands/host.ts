@@ -3,6 +3,7 @@ import { type Board, startHost } from '../../devices/board/host.ts';
 import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/profile.ts';
 import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
 import { parseDeviceOption } from '../device-option.ts';
+import { IOMMU_HELP, unitsOf } from '../iommu-option.ts';
 import { separateKvemu } from '../kvemu-option.ts';
 import { untilEndingSignal } from '../signals.ts';
 import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
@@ -10,9 +11,10 @@ import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
 /** The era of the patches this project retells: an invalid vaddr blocks. */
 export const DEFAULT_PROFILE: ProfileName = '5.12';
 
-const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--first-group N] [--vfio-profile VERSION] [--json]
+const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
+       [--first-group N] [--vfio-profile VERSION] [--json]
 
-A machine without VMM: memory, an IOMMU, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
+A machine without VMM: memory, IOMMUs, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
 UNIX socket. Runs until SIGINT or SIGTERM.
 
   --socket PATH          where it listens (default: in $XDG_RUNTIME_DIR/livevmm), mode 0600
@@ -23,7 +25,7 @@ UNIX socket. Runs until SIGINT or SIGTERM.
       pci-testdev        QEMU's device for timing register accesses: membar=0, membar-backed=off
       mscribe            a copy engine without IOMMU, whose accesses the kernel makes: job-ms=0
       kvemu              no PCI device: does what a user of the kernel's mediated-device service would do; group=N
-  --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
+${IOMMU_HELP}  --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
   --json                 print one JSON document when it listens
 `;
@@ -40,7 +42,8 @@ function parseGroup(text: string): number {
 }
 
 function describe(socket: string, devices: ReturnType<Board['info']>['devices']): string {
-  const lines = devices.map(({ bdf, name, group }) => `  ${bdf}  ${name.padEnd(8)} /dev/vfio/${group}\n`);
+  const width = Math.max(...devices.map(({ name }) => name.length));
+  const lines = devices.map(({ bdf, name, group }) => `  ${bdf}  ${name.padEnd(width)} /dev/vfio/${group}\n`);
   return `listening on ${socket}\n${lines.length > 0 ? lines.join('') : '  no devices: give --device\n'}`;
 }
 
@@ -51,6 +54,7 @@ export const host: Command = {
     const options = parseOptions(words, {
       socket: { type: 'string' },
       device: { type: 'string', multiple: true, default: [] },
+      iommu: { type: 'string', multiple: true, default: [] },
       'first-group': { type: 'string', default: '0' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
       json: { type: 'boolean', default: false },
@@ -61,7 +65,10 @@ export const host: Command = {
     const socket = options.socket ?? defaultHostSocket();
     await claimSocketPath(socket);
     const asked = untilEndingSignal();
-    const board = await startHost({ devices, socketPath: socket, profile, firstGroup, kvemuGroups });
+    const board = await startHost({
+      ...{ devices, socketPath: socket, profile, firstGroup, kvemuGroups },
+      ...unitsOf(options.iommu),
+    });
     try {
       const { devices: found } = board.info();
       process.stdout.write(

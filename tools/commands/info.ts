@@ -1,5 +1,5 @@
 /** `livevmm info`: what a running host has and does. */
-import type { ContainerInfo, DeviceInfo, HostInfo } from '../../iommu/kernel/control.ts';
+import type { ContainerInfo, DeviceInfo, HostInfo, UnitInfo } from '../../iommu/kernel/control.ts';
 import { type Command, parseOptions } from '../command.ts';
 import { HostClient } from '../host-client.ts';
 import { defaultHostSocket } from '../sockets.ts';
@@ -30,6 +30,17 @@ const containerRow = (c: ContainerInfo): string[] => [
   ...[c.mappings, c.mappedBytes, c.invalidVaddrs].map(String),
 ];
 
+const PAGE_SIZE_NAMES: Readonly<Record<number, string>> = { [2 ** 12]: '4K', [2 ** 21]: '2M', [2 ** 30]: '1G' };
+
+const unitRow = ({ name, pgsizes, apertureBits, coherent, msi, pteWrites }: UnitInfo): string[] => [
+  name,
+  pgsizes.map((size) => PAGE_SIZE_NAMES[size] ?? String(size)).join(' '),
+  `${apertureBits} bits`,
+  coherent ? 'yes' : 'no',
+  msi,
+  String(pteWrites),
+];
+
 function describe({ profile, pid, pinnedPages, devices, containers, units, clients }: HostInfo): string {
   const parts = [
     `host pid ${pid}, VFIO as of Linux ${profile}, ${pinnedPages} pages pinned\n`,
@@ -42,7 +53,8 @@ function describe({ profile, pid, pinnedPages, devices, containers, units, clien
     const head = ['container', 'iommu', 'groups', 'mappings', 'bytes', 'invalid vaddrs'];
     parts.push(formatTable(head, containers.map(containerRow)));
   }
-  parts.push(units.map(({ unit, pteWrites }) => `IOMMU ${unit}: ${pteWrites} page-table words written\n`).join(''));
+  const unitHead = ['IOMMU', 'page sizes', 'aperture', 'coherent', 'MSIs', 'table words written'];
+  parts.push(formatTable(unitHead, units.map(unitRow)));
   parts.push(
     clients
       .map((c) => `client pid ${c.pid}: ${c.channels} threads, ${c.lockedPages} pages locked, ${c.files.join(' ')}\n`)

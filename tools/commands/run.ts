@@ -7,11 +7,11 @@ import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
-import { type Board, startHost } from '../../devices/board/host.ts';
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import { type Board, type BoardOptions, startHost } from '../../devices/board/host.ts';
 import { execve, setCloexec } from '../../platform/libc.ts';
 import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
-import { type DeviceOption, parseDeviceOption, passthroughBdf } from '../device-option.ts';
+import { parseDeviceOption, passthroughBdf } from '../device-option.ts';
+import { unitsOf } from '../iommu-option.ts';
 import { programPath } from '../programs.ts';
 import { exitStatus, onEndingSignal } from '../signals.ts';
 import { claimSocketPath, defaultQmpSocket, privateDir } from '../sockets.ts';
@@ -31,6 +31,7 @@ On the board of a running host:
 
 Without --host this process becomes a private host that ends with the guest:
   --device edu[,key=value]...   a device of the private board, passed through; types as in 'livevmm host --help'
+  --iommu NAME[,key=value]...   an IOMMU of the private board, as in 'livevmm host --help'
   --vfio-profile VERSION        which kernel's VFIO it answers as
 `;
 
@@ -67,15 +68,14 @@ async function runChild(args: readonly string[]): Promise<number> {
 }
 
 async function runOnPrivateHost(
-  devices: readonly DeviceOption[],
-  profile: ProfileName,
+  machine: Pick<BoardOptions, 'devices' | 'units' | 'profile'>,
   options: VmmOptions,
 ): Promise<number> {
   const dir = privateDir();
   const socketPath = join(dir, 'host.sock');
   let board: Board | undefined;
   try {
-    board = await startHost({ devices, socketPath, profile });
+    board = await startHost({ ...machine, socketPath });
     const bdfs = board.info().devices.map(({ bdf }) => bdf);
     return await runChild(vmmArguments(socketPath, bdfs, options));
   } finally {
@@ -93,6 +93,7 @@ export const run: Command = {
       memory: { type: 'string', short: 'm', default: '128M' },
       kernel: { type: 'string' },
       device: { type: 'string', multiple: true, default: [] },
+      iommu: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
     });
@@ -105,8 +106,10 @@ export const run: Command = {
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');
-      return runOnPrivateHost(devices, parseProfile(options['vfio-profile']), vmm);
+      const profile = parseProfile(options['vfio-profile']);
+      return runOnPrivateHost({ devices, profile, ...unitsOf(options.iommu) }, vmm);
     }
+    if (options.iommu.length > 0) throw new UsageError('run: --iommu is for the private board');
     const other = devices.find(({ type }) => type !== 'vfio-pci');
     if (other)
       throw new UsageError(`run: '${other.type}' is a device of the host; pass it through as vfio-pci,host=BDF`);

@@ -6,6 +6,7 @@ import { einval } from '../../../platform/errno.ts';
 import type { PhysicalMemory } from '../../hardware/physical.ts';
 import { CAP_MSI_FLAT, CAP_SV39X4, CAP_SV48X4, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
+import { PGSHIFTS, type Pgshift } from '../../hardware/unit-description.ts';
 import { CommandQueue } from './command-queue.ts';
 import { type DeviceContext, DeviceDirectory } from './device-directory.ts';
 import type { IommuBackend, IommuDomain, ReservedRegion } from './domain.ts';
@@ -16,9 +17,6 @@ import { type DomainShape, RiscvDomain } from './riscv-domain.ts';
 import { RiscvOps } from './riscv-ops.ts';
 
 const PAGE = 4096;
-
-export type Pgshift = 12 | 21 | 30;
-const PGSHIFTS: readonly Pgshift[] = [12, 21, 30];
 
 export interface PaSpan {
   readonly start: number;
@@ -61,12 +59,13 @@ export class IommuDriver implements IommuBackend {
   /** MSIs go by data to one doorbell, which knows its owner; a device cannot forge another's. */
   readonly isolatedMsi = true;
   readonly ops: RiscvOps;
+  /** What its domains can do. */
+  readonly shape: DomainShape;
   /** Where an MSI is stored: first page of the window. */
   readonly doorbellIova: number;
   readonly #ram: KernelRam;
   readonly #used: Uint16Array;
   readonly #tables: PageTableShape;
-  readonly #shape: DomainShape;
   readonly #commands: CommandQueue;
   readonly #directory: DeviceDirectory;
   /** MSI page table of a unit that has those. */
@@ -92,7 +91,7 @@ export class IommuDriver implements IommuBackend {
     const doorbellPfn = doorbell.start / PAGE;
     this.#msi = msiFlat ? this.#msiTable(doorbellPfn) : undefined;
     this.doorbellIova = (msiFlat ? MSI_WINDOW : SW_MSI_WINDOW).vpn * PAGE;
-    this.#shape = {
+    this.shape = {
       levels,
       apertureEndVpn: 2 ** (apertureBits - 12),
       pgsizes: PGSHIFTS.filter((shift) => shift >= minPgshift && shift <= maxPgshift).reduce(
@@ -110,7 +109,7 @@ export class IommuDriver implements IommuBackend {
     const count = (writes: number): void => {
       this.pteWrites += writes;
     };
-    return new RiscvDomain(this.ops, this.#shape, new PageTable(this.#ram, this.#used, this.#tables, count));
+    return new RiscvDomain(this.ops, this.shape, new PageTable(this.#ram, this.#used, this.#tables, count));
   }
 
   attach(did: number, domain: IommuDomain): void {
@@ -131,7 +130,7 @@ export class IommuDriver implements IommuBackend {
 
   /** The unit walks the domain's tables with its own abilities, and MSIs take the same way for all devices of a domain. */
   #accepts({ ops, shape }: RiscvDomain): boolean {
-    const { levels, pgsizes, apertureEndVpn, msi } = this.#shape;
+    const { levels, pgsizes, apertureEndVpn, msi } = this.shape;
     return (
       ops === this.ops &&
       shape.levels <= levels &&

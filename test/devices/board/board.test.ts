@@ -61,7 +61,11 @@ describe('board', () => {
       { devices: [{ type: 'capture', properties: { rate: '1' } }] },
       "capture: unknown property 'rate' (it has none)",
     ],
-    ['a unit there is not', { devices: [{ type: 'edu', properties: {}, unit: 1 }] }, 'edu: no IOMMU unit 1'],
+    [
+      'a unit there is not',
+      { devices: [{ type: 'edu', properties: { iommu: 'x' } }] },
+      'edu: iommu=x: expected one of iommu0',
+    ],
   ])('refuses %s with EINVAL in one line', async (_what, options, message) => {
     await expect(start(options)).rejects.toMatchObject({ code: 'EINVAL', message });
   });

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 
 import { type DeviceOptions, planDevices } from '../../../devices/board/floor-plan.ts';
 
-const plan = (devices: readonly DeviceOptions[], firstGroup = 0) => planDevices({ devices, nrUnits: 1, firstGroup });
+const plan = (devices: readonly DeviceOptions[], firstGroup = 0) =>
+  planDevices({ devices, units: ['iommu0', 'second'], firstGroup });
 
 /** The machine of the recorded kernels (vectors README, "How recorded"). */
 const RECORDED: readonly DeviceOptions[] = [
@@ -45,6 +46,16 @@ describe('floor plan', () => {
     ]);
   });
 
+  it('puts a device behind the unit it names, else behind the first', () => {
+    const devices = plan([
+      { type: 'edu', properties: { iommu: 'second' } },
+      { type: 'edu', properties: {} },
+      { type: 'mscribe', properties: {} },
+    ]);
+
+    expect(devices.map(({ unit }) => unit)).toEqual([1, 0, undefined]);
+  });
+
   it('gives every BAR a place of its own, aligned to its size and to pages', () => {
     const devices = plan([
       { type: 'ivshmem-plain', properties: { size: '256M' } },
@@ -63,7 +74,16 @@ describe('floor plan', () => {
   it.each([
     ['a slot twice', [RECORDED[0]!, RECORDED[0]!], /^edu: addr=4: expected a free slot/],
     ['no slot', [{ type: 'edu', properties: { addr: '40' } }], /^edu: addr=40: expected a free slot/],
-    ['a unit there is not', [{ type: 'edu', properties: {}, unit: 1 }], /^edu: no IOMMU unit 1/],
+    [
+      'a unit there is not',
+      [{ type: 'edu', properties: { iommu: 'third' } }],
+      /^edu: iommu=third: expected one of iommu0, second/,
+    ],
+    [
+      'a unit before a device without IOMMU',
+      [{ type: 'mscribe', properties: { iommu: 'iommu0' } }],
+      /^mscribe: iommu=iommu0/,
+    ],
     [
       'a BAR that no register can describe',
       [{ type: 'ivshmem-plain', properties: { size: '3M' } }],

@@ -1,0 +1,54 @@
+/** The IOMMU units of a board: from what was asked for to what is built. */
+import type { BoardUnit, Pgshift, UnitDescription } from '../../iommu/hardware/unit-description.ts';
+import { createUnit } from '../../iommu/hardware/unit-memory.ts';
+import { einval } from '../../platform/errno.ts';
+import { choice, integer, onOff, parseProperties } from '../kit/properties.ts';
+
+export interface IommuOptions {
+  /** By which devices say that they are behind it. */
+  readonly name: string;
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+export interface PlannedUnit {
+  readonly description: UnitDescription;
+  /** MSI page tables and a fixed window; without, MSIs are translated as any store. */
+  readonly msiFlat: boolean;
+}
+
+const PGSHIFT: Readonly<Record<string, Pgshift>> = { '4K': 12, '2M': 21, '1G': 30 };
+const PROPERTIES = {
+  coherent: onOff(false),
+  pgsize: choice('4K', ['4K', '2M', '1G']),
+  'max-pgsize': choice('1G', ['4K', '2M', '1G']),
+  'aperture-bits': integer(39, { from: 30, to: 48 }),
+  msi: choice('flat', ['flat', 'translated']),
+} as const;
+
+/** A board without further words has one unit, like the one of the recorded kernels. */
+export const DEFAULT_UNITS: readonly IommuOptions[] = [{ name: 'iommu0', properties: {} }];
+
+/** EINVAL for what cannot be built. */
+export function planUnits(units: readonly IommuOptions[]): PlannedUnit[] {
+  const names = new Set<string>();
+  return units.map(({ name, properties }) => {
+    if (names.has(name)) throw einval(`iommu ${name}: there are two of that name`);
+    names.add(name);
+    return planUnit(name, properties);
+  });
+}
+
+function planUnit(name: string, properties: Readonly<Record<string, string>>): PlannedUnit {
+  const values = parseProperties(`iommu ${name}`, PROPERTIES, properties);
+  const minPgshift = PGSHIFT[values.pgsize]!;
+  const maxPgshift = PGSHIFT[values['max-pgsize']]!;
+  if (minPgshift > maxPgshift) throw einval(`iommu ${name}: pgsize=${values.pgsize}: more than max-pgsize`);
+  const { coherent, msi, 'aperture-bits': apertureBits } = values;
+  return { description: { name, coherent, minPgshift, maxPgshift, apertureBits }, msiFlat: msi === 'flat' };
+}
+
+/** With `agents` devices behind it. */
+export const buildUnit = ({ description, msiFlat }: PlannedUnit, agents: number): BoardUnit => ({
+  description,
+  memory: createUnit({ agents, msiFlat }),
+});

@@ -14,6 +14,8 @@ beforeEach(() => {
 });
 afterEach(() => sandbox.remove());
 
+const isPositive = (value: number): boolean => value > 0;
+const SHORT = ['demo', '--updates', '1', '--seconds', '3', '--devices', '1'];
 const phases = ['stop', 'invalidate', 'save', 'exec', 'boot', 'map', 'remap', 'load', 'resume'];
 
 describe('livevmm demo', () => {
@@ -38,6 +40,11 @@ describe('livevmm demo', () => {
       '0000:00:02.0 edu',
       '0000:00:03.0 capture',
       '0000:00:04.0 capture',
+      '0000:00:05.0 mscribe',
+    ]);
+    expect(document.updates.map(({ devices }) => devices[3]!.longestBlockUs)).toEqual([
+      expect.toSatisfy(isPositive),
+      expect.toSatisfy(isPositive),
     ]);
     const html = readFileSync(report, 'utf8');
     expect(html).toMatch(/<svg[\s\S]*class="band"/);
@@ -52,7 +59,7 @@ describe('livevmm demo', () => {
     ['stop-capture', /capture 0000:00:03\.0: no DMA/],
     ['wrong-memfd', /./],
   ])('fails when it is made to %s', async (defect, failure) => {
-    const ended = await sandbox.run('demo', '--updates', '1', '--seconds', '3', '--json', '--inject', defect);
+    const ended = await sandbox.run(...SHORT, '--json', '--inject', defect);
     const { verdict, failures } = JSON.parse(ended.stdout) as DemoDocument;
     expect(verdict).toBe('fail');
     expect(failures).toContainEqual(expect.stringMatching(failure));
@@ -70,7 +77,7 @@ describe('livevmm demo', () => {
   });
 
   it('--keep leaves everything running until it is told to end', async () => {
-    const demo = sandbox.start('demo', '--updates', '1', '--seconds', '3', '--json', '--keep');
+    const demo = sandbox.start(...SHORT, '--json', '--keep');
     const ended = outcome(demo);
     const [hint] = (await once(demo.stderr, 'data')) as [Buffer];
     const [, host, qmp] = /--host (\S+)[\s\S]*--qmp (\S+)/.exec(String(hint))!;

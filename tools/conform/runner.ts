@@ -3,7 +3,8 @@ import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import { Lane } from './lane.ts';
 import { type CaseOutcome, compare, skipped } from './outcome.ts';
 import { type RecordedMachine, recordedMachine } from './recorded-machine.ts';
-import type { VectorCase, VectorDevice, VectorFile } from './vector-file.ts';
+import { schedule, type Task } from './schedule.ts';
+import type { VectorCase, VectorFile } from './vector-file.ts';
 
 export interface RunOptions {
   readonly files: readonly VectorFile[];
@@ -17,25 +18,18 @@ export interface RunOptions {
   readonly onOutcome: (outcome: CaseOutcome) => void;
 }
 
-interface Task {
-  readonly file: VectorFile;
-  readonly case: VectorCase;
-}
-
 /** Outcomes in the order of the files and cases. */
 export async function runVectors(options: RunOptions): Promise<readonly CaseOutcome[]> {
   const outcomes = new Map<VectorCase, CaseOutcome>();
-  const tasks = options.files.flatMap((file) =>
-    file.cases.filter(({ name }) => options.wanted(`${file.group}/${name}`)).map((one): Task => ({ file, case: one })),
-  );
-  for (const [machine, cases] of byMachine(tasks, options.profileOf)) {
-    const onOutcome = (outcome: CaseOutcome): void => {
-      outcomes.set(outcome.case, outcome);
-      options.onOutcome(outcome);
-    };
-    await runOn(machine, cases, { ...options, onOutcome });
+  const onOutcome = (outcome: CaseOutcome): void => {
+    outcomes.set(outcome.case, outcome);
+    options.onOutcome(outcome);
+  };
+  for (const { machine, files } of byMachine(options)) {
+    const units = files.flatMap((file) => schedule(file, ({ name }) => options.wanted(`${file.group}/${name}`)));
+    await runOn(machine, units, { ...options, onOutcome });
   }
-  return tasks.map((task) => outcomes.get(task.case)!);
+  return options.files.flatMap(({ cases }) => cases.flatMap((one) => outcomes.get(one) ?? []));
 }
 
 interface Machine {
@@ -43,48 +37,51 @@ interface Machine {
   readonly recorded: RecordedMachine;
 }
 
-/** Files of one profile and one set of devices share their hosts. */
-function byMachine(tasks: readonly Task[], profileOf: RunOptions['profileOf']): ReadonlyMap<Machine, readonly Task[]> {
-  const groups = new Map<string, { readonly machine: Machine; readonly tasks: Task[] }>();
-  for (const task of tasks) {
-    const profile = profileOf(task.file);
-    const key = JSON.stringify([profile, task.file.devices]);
-    const group = groups.get(key) ?? { machine: machineOf(profile, task.file.devices), tasks: [] };
-    group.tasks.push(task);
-    groups.set(key, group);
-  }
-  return new Map([...groups.values()].map(({ machine, tasks: ofMachine }) => [machine, ofMachine]));
+interface MachineFiles {
+  readonly machine: Machine;
+  readonly files: VectorFile[];
 }
 
-const machineOf = (profile: ProfileName, devices: readonly VectorDevice[]): Machine => ({
-  profile,
-  recorded: recordedMachine(devices),
-});
+/** Files of one profile and one set of devices share their hosts. */
+function byMachine({ files, profileOf }: RunOptions): Iterable<MachineFiles> {
+  const groups = new Map<string, MachineFiles>();
+  for (const file of files) {
+    const profile = profileOf(file);
+    const key = JSON.stringify([profile, file.devices]);
+    const group = groups.get(key) ?? { machine: { profile, recorded: recordedMachine(file.devices) }, files: [] };
+    group.files.push(file);
+    groups.set(key, group);
+  }
+  return groups.values();
+}
 
 async function runOn(
   { profile, recorded }: Machine,
-  tasks: readonly Task[],
+  units: readonly (readonly Task[])[],
   { jobs, onOutcome, signal }: RunOptions,
 ): Promise<void> {
-  const queue = tasks.values();
+  const queue = units.values();
   const stopped = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
   stopped.catch(() => {}); // raced against below, if a case is under way
   const work = async (): Promise<void> => {
     const lane = await Lane.start(profile, recorded);
+    const failed = lane.failed();
+    failed.catch(() => {}); // likewise
     try {
-      const failed = lane.failed();
-      failed.catch(() => {}); // it is raced against below
-      for (const { file, case: vectorCase } of queue) {
-        signal.throwIfAborted();
-        const reason = whySkipped(vectorCase, recorded);
-        const played = reason === undefined ? await Promise.race([lane.play(vectorCase), failed, stopped]) : undefined;
-        onOutcome(played ? compare(file, vectorCase, played) : skipped(file, vectorCase, reason!));
+      for (const unit of queue) {
+        for (const { file, case: vectorCase, wanted } of unit) {
+          signal.throwIfAborted();
+          const reason = whySkipped(vectorCase, recorded);
+          const played =
+            reason === undefined ? await Promise.race([lane.play(vectorCase), failed, stopped]) : undefined;
+          if (wanted) onOutcome(played ? compare(file, vectorCase, played) : skipped(file, vectorCase, reason!));
+        }
       }
     } finally {
       await lane.stop();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(jobs, tasks.length) }, work));
+  await Promise.all(Array.from({ length: Math.min(jobs, units.length) }, work));
 }
 
 function whySkipped({ steps }: VectorCase, { missing }: RecordedMachine): string | undefined {

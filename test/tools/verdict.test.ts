@@ -17,6 +17,8 @@ const capture: DeviceFacts = {
 };
 const edu: DeviceFacts = { ...capture, bdf: '0000:00:02.0', name: 'edu', dmaDuringPause: 0, bytesDuringPause: 0 };
 
+const mscribe: DeviceFacts = { ...capture, bdf: '0000:00:04.0', name: 'mscribe', longestBlockUs: 110_000 };
+
 const update: UpdateFacts = {
   generation: 1,
   pid: 4711,
@@ -29,7 +31,7 @@ const update: UpdateFacts = {
   pteWrites: 0,
   heartbeatsBefore: 100,
   heartbeatsAfter: 130,
-  devices: [edu, capture],
+  devices: [edu, capture, mscribe],
 };
 
 const guest: GuestFacts = {
@@ -41,6 +43,9 @@ const guest: GuestFacts = {
   framesChecked: 4000,
   framesLost: 0,
   framesCorrupt: 0,
+  mscribes: 1,
+  mscribeOk: 900,
+  mscribeBad: 0,
   interrupts: 2000,
   spurious: 0,
   interruptsLost: 0,
@@ -63,12 +68,15 @@ const withUpdate = (change: Partial<UpdateFacts>): DemoFacts => ({
 });
 const withDevice = (change: Partial<DeviceFacts>): DemoFacts =>
   withUpdate({ devices: [edu, { ...capture, ...change }] });
+const withMscribe = (change: Partial<DeviceFacts>): DemoFacts =>
+  withUpdate({ devices: [edu, capture, { ...mscribe, ...change }] });
 const withGuest = (change: Partial<GuestFacts>): DemoFacts => ({ ...good, guest: { ...guest, ...change } });
 
 describe('the verdict', () => {
   it('is pass when every fact is as it should be', () => {
     expect(findFailures(good)).toEqual([]);
     expect(makeDocument(good, '1.0').verdict).toBe('pass');
+    expect(findFailures(withGuest({ mscribes: 0, mscribeOk: 0 }))).toEqual([]);
   });
 
   it.each<[string, DemoFacts, RegExp]>([
@@ -85,6 +93,9 @@ describe('the verdict', () => {
     ['a device fell silent after the pause', withDevice({ dmaAfter: 0 }), /no DMA after/],
     ['a DMA was refused', withDevice({ faults: 1 }), /1 DMA faults/],
     ['a DMA of edu was refused', withUpdate({ devices: [{ ...edu, faults: 2 }, capture] }), /edu .* 2 DMA faults/],
+    ['no access of a mediated device slept', withMscribe({ longestBlockUs: 0 }), /mscribe .* no access slept/],
+    ['a mediated device fell silent', withMscribe({ dmaAfter: 0 }), /mscribe .* no DMA after/],
+    ['an access of one was refused', withMscribe({ faults: 1 }), /mscribe .* 1 DMA faults/],
     ['a PTE was written', { ...good, pteWritesDuringUpdates: 1 }, /1 page-table words/],
     ['the guest gave no count', { ...good, guest: null }, /final count/],
     ['the guest has no heartbeat', withGuest({ heartbeats: 0 }), /no heartbeat/],
@@ -95,6 +106,8 @@ describe('the verdict', () => {
     ['no frame was checked', withGuest({ framesChecked: 0 }), /no frame/],
     ['a frame was lost', withGuest({ framesLost: 1 }), /1 frames were lost/],
     ['a frame was corrupt', withGuest({ framesCorrupt: 1 }), /1 frames were corrupt/],
+    ['no copy job ended', withGuest({ mscribeOk: 0 }), /no copy job/],
+    ['a copy job ended wrong', withGuest({ mscribeBad: 1 }), /1 copy jobs ended wrong/],
     ['the guest missed an interrupt', withGuest({ interruptsLost: 1 }), /missed 1 interrupts/],
     ['interrupts were not counted', { ...good, interrupts: null }, /not counted/],
     ['no interrupt was raised', { ...good, interrupts: { raised: 0, delivered: 0, lost: 0 } }, /no interrupt/],

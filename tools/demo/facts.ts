@@ -12,8 +12,10 @@ export interface DeviceFacts {
   /** Longest time between two DMA transactions. */
   readonly maxGapUsBefore: number;
   readonly maxGapUsDuringPause: number;
-  /** DMA transactions the IOMMU refused, from the start of the update to its end. */
+  /** DMA transactions that were refused, from the start of the update to its end. */
   readonly faults: number;
+  /** Only without an IOMMU, where accesses go through the VMM's vaddr: the longest that one slept because of this pause; 0: none did. */
+  readonly longestBlockUs?: number;
 }
 
 export interface UpdateFacts {
@@ -44,6 +46,10 @@ export interface GuestFacts {
   readonly framesChecked: number;
   readonly framesLost: number;
   readonly framesCorrupt: number;
+  /** Copy engines, and jobs of theirs that ended right and wrong. */
+  readonly mscribes: number;
+  readonly mscribeOk: number;
+  readonly mscribeBad: number;
   readonly interrupts: number;
   readonly spurious: number;
   /** Work that was done without the interrupt that should have said so. */

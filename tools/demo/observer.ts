@@ -1,5 +1,5 @@
 /** Watches a host from outside: the devices' own timelines, the page-table writer's counter, fault counters. */
-import type { HostInfo } from '../../iommu/kernel/control.ts';
+import type { BlockInfo, HostInfo } from '../../iommu/kernel/control.ts';
 import { monotonicNs } from '../../platform/clock.ts';
 import type { DeviceFacts, InterruptFacts } from './facts.ts';
 import type { Machine } from './machine.ts';
@@ -10,6 +10,8 @@ export interface Counters {
   readonly pteWrites: number;
   /** DMA faults by bdf. */
   readonly faults: ReadonlyMap<string, number>;
+  /** Accesses that slept, by bdf; only devices without an IOMMU. */
+  readonly blocks: ReadonlyMap<string, BlockInfo>;
 }
 
 /** A timeline bucket may still be written to for this long. */
@@ -53,6 +55,7 @@ export class Observer {
     return {
       pteWrites: units.reduce((sum, unit) => sum + unit.pteWrites, 0),
       faults: new Map(devices.map(({ bdf, faults }) => [bdf, faults])),
+      blocks: new Map(devices.flatMap(({ bdf, blocks }) => (blocks ? [[bdf, blocks] as const] : []))),
     };
   }
 
@@ -75,6 +78,7 @@ export class Observer {
       const earlier = ask(bdf, from - BUCKET_NS - span, from - BUCKET_NS);
       const during = ask(bdf, from, to);
       const later = ask(bdf, to + BUCKET_NS, to + BUCKET_NS + span);
+      const blocks = after.blocks.get(bdf);
       return {
         bdf,
         name,
@@ -85,9 +89,16 @@ export class Observer {
         maxGapUsBefore: Math.round(earlier.maxGapUs),
         maxGapUsDuringPause: Math.round(during.maxGapUs),
         faults: (after.faults.get(bdf) ?? 0) - (before.faults.get(bdf) ?? 0),
+        ...(blocks ? { longestBlockUs: longestBlockUs(blocks, startNs, endNs) } : {}),
       };
     });
   }
+}
+
+/** The longest of those that were under way in the pause. */
+function longestBlockUs({ recent }: BlockInfo, pauseStartNs: number, pauseEndNs: number): number {
+  const ofPause = recent.filter(({ startNs, endNs }) => startNs < pauseEndNs && endNs > pauseStartNs);
+  return Math.round(Math.max(0, ...ofPause.map(({ startNs, endNs }) => endNs - startNs)) / 1000);
 }
 
 /** Sum of what the VMM's interrupt thread took from the eventfds. */

@@ -78,7 +78,11 @@ function describeDevice({
   bytesDuringPause,
   maxGapUsDuringPause,
   maxGapUsBefore,
+  longestBlockUs,
 }: DeviceFacts): string {
+  if (longestBlockUs !== undefined) {
+    return `    ${name.padEnd(8)}${bdf}  no IOMMU: an access slept ${ms(longestBlockUs / 1000)} ms, until its memory was mapped again\n`;
+  }
   const gap = `longest gap ${ms(maxGapUsDuringPause / 1000)} ms (${ms(maxGapUsBefore / 1000)} before)`;
   return `    ${name.padEnd(8)}${bdf}  ${dmaDuringPause} DMAs, ${bytesDuringPause} bytes in the pause, ${gap}\n`;
 }
@@ -99,9 +103,10 @@ export function describeDocument(document: DemoDocument): string {
   const lines: string[] = [];
   if (guest) {
     const { heartbeats, framesChecked, framesLost, framesCorrupt, factorialsOk, dmaRoundTripsOk } = guest;
+    const copies = guest.mscribes > 0 ? `, ${guest.mscribeOk} copy jobs` : '';
     lines.push(
       `guest: ${heartbeats} heartbeats, ${framesChecked} frames checked, ${framesLost} lost, ${framesCorrupt} corrupt, ` +
-        `${factorialsOk} factorials, ${dmaRoundTripsOk} DMA round trips`,
+        `${factorialsOk} factorials, ${dmaRoundTripsOk} DMA round trips${copies}`,
     );
   }
   if (interrupts) {

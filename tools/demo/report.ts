@@ -131,11 +131,12 @@ function gapTable(updates: readonly UpdateFacts[]): string {
       (
         d,
       ) => `<tr><th>${index + 1}</th><td>${escapeHtml(`${d.name} ${d.bdf}`)}</td><td>${d.dmaBefore}</td><td>${d.dmaDuringPause}</td>
-<td>${d.dmaAfter}</td><td>${d.bytesDuringPause}</td><td>${d.maxGapUsBefore}</td><td>${d.maxGapUsDuringPause}</td><td>${d.faults}</td></tr>`,
+<td>${d.dmaAfter}</td><td>${d.bytesDuringPause}</td><td>${d.maxGapUsBefore}</td><td>${d.maxGapUsDuringPause}</td><td>${d.faults}</td>
+<td>${d.longestBlockUs ?? '–'}</td></tr>`,
     ),
   );
   return `<table><tr><th>update</th><th>device</th><th>DMAs before</th><th>in the pause</th><th>after</th><th>bytes in the pause</th>
-<th>longest gap before, µs</th><th>in the pause, µs</th><th>faults</th></tr>${rows.join('')}</table>`;
+<th>longest gap before, µs</th><th>in the pause, µs</th><th>faults</th><th>longest block, µs</th></tr>${rows.join('')}</table>`;
 }
 
 function tiles({ guest, interrupts, pteWritesDuringUpdates, ramHashMatches }: DemoDocument): string {
@@ -145,6 +146,7 @@ function tiles({ guest, interrupts, pteWritesDuringUpdates, ramHashMatches }: De
     ['frames corrupt', guest?.framesCorrupt],
     ['factorials', guest?.factorialsOk],
     ['DMA round trips', guest?.dmaRoundTripsOk],
+    ['copy jobs', guest?.mscribes === 0 ? undefined : guest?.mscribeOk],
     ['interrupts raised', interrupts?.raised],
     ['interrupts lost', interrupts?.lost],
     ['PTE writes in updates', pteWritesDuringUpdates],
@@ -171,7 +173,7 @@ ${phaseTable(updates)}
 <p>Bytes DMAed in each millisecond, with as much time before and after the pause. On top: the phases, coloured as in the table.</p>
 ${updates.map((update, index) => closeUp(update, index, devices)).join('\n')}
 <h2>DMA around the pauses</h2>
-<p>"Before" and "after" are windows as long as the pause.</p>
+<p>"Before" and "after" are windows as long as the pause. A block is an access of a device without IOMMU that sleeps until its memory is mapped again.</p>
 ${gapTable(updates)}
 <script type="application/json" id="facts">${json}</script>
 </body></html>

@@ -96,8 +96,9 @@ export class Session {
     this.#events.step('guest boots');
     const deadline = monotonicNs() + READY_MS * 1e6;
     for (;;) {
-      const { heartbeats, factorialsOk, dmaRoundTripsOk, framesChecked } = await this.#stats();
-      if (heartbeats > 0 && factorialsOk > 0 && dmaRoundTripsOk > 0 && framesChecked > 0) return;
+      const { heartbeats, factorialsOk, dmaRoundTripsOk, framesChecked, mscribes, mscribeOk } = await this.#stats();
+      const copies = mscribes === 0 || mscribeOk > 0;
+      if (heartbeats > 0 && factorialsOk > 0 && dmaRoundTripsOk > 0 && framesChecked > 0 && copies) return;
       if (monotonicNs() > deadline) throw new Error(`the guest was not at work within ${READY_MS} ms`);
       await this.#pause(50);
     }

@@ -41,12 +41,21 @@ const isCapture = (device: DeviceFacts): boolean => device.name === 'capture';
 function deviceFailures(device: DeviceFacts, update: string): string[] {
   const what = `${update}: ${device.name} ${device.bdf}`;
   const faults = unless(device.faults === 0, `${what}: ${device.faults} DMA faults`);
+  if (device.longestBlockUs !== undefined) return [...faults, ...mediatedFailures(device, what)];
   if (!isCapture(device)) return faults;
   return [
     ...faults,
     ...unless(device.dmaBefore > 0, `${what}: no DMA before the pause`),
     ...unless(device.dmaDuringPause > 0 && device.bytesDuringPause > 0, `${what}: no DMA during the pause`),
     ...unless(device.dmaAfter > 0, `${what}: no DMA after the pause`),
+  ];
+}
+
+/** Its ring is never empty: an access meets the invalid vaddr, sleeps, and the device goes on in the new image's memory. */
+function mediatedFailures({ longestBlockUs = 0, dmaAfter }: DeviceFacts, what: string): string[] {
+  return [
+    ...unless(longestBlockUs > 0, `${what}: no access slept in the pause`),
+    ...unless(dmaAfter > 0, `${what}: no DMA after the pause`),
   ];
 }
 
@@ -60,6 +69,8 @@ function guestFailures(guest: GuestFacts): string[] {
     ...unless(guest.framesChecked > 0, 'the guest checked no frame'),
     ...unless(guest.framesLost === 0, `${guest.framesLost} frames were lost`),
     ...unless(guest.framesCorrupt === 0, `${guest.framesCorrupt} frames were corrupt`),
+    ...unless(guest.mscribes === 0 || guest.mscribeOk > 0, 'no copy job ended'),
+    ...unless(guest.mscribeBad === 0, `${guest.mscribeBad} copy jobs ended wrong`),
     ...unless(guest.interruptsLost === 0, `the guest missed ${guest.interruptsLost} interrupts`),
   ];
 }

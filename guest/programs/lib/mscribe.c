@@ -22,7 +22,7 @@
 #define JOB_IRQ 0x100
 #define STATUS_DONE 1
 
-#define RING_SIZE 32
+#define RING_SIZE 128
 #define MAX_WORDS 128 /* 1 KiB */
 
 /* A device that has ended jobs and from which no interrupt comes for this long has lost it. */

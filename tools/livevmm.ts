@@ -6,11 +6,12 @@ import { conform } from './commands/conform.ts';
 import { host } from './commands/host.ts';
 import { info } from './commands/info.ts';
 import { run } from './commands/run.ts';
+import { stress } from './commands/stress.ts';
 import { update } from './commands/update.ts';
 import { demo } from './demo/command.ts';
 import { VERSION } from './version.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, bench, conform };
+const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, stress, bench, conform };
 
 function overview(): string {
   const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`);
@@ -51,7 +52,11 @@ async function main(words: readonly string[]): Promise<number> {
 
 function explain(error: unknown): number {
   const { message } = error as Error;
-  const expected = error instanceof UsageError || error instanceof CommandError || error instanceof SysError;
+  const expected =
+    error instanceof UsageError ||
+    error instanceof CommandError ||
+    error instanceof SysError ||
+    (error instanceof Error && 'syscall' in error); // a system call of Node's own refused
   const line = String(message ?? error).split('\n', 1)[0];
   process.stderr.write(`livevmm: ${expected ? '' : 'internal error: '}${line}\n`);
   if (!expected && process.env.LIVEVMM_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);

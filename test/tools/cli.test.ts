@@ -47,6 +47,7 @@ describe('livevmm', () => {
     [['demo', '--update', '3'], 2, "Unknown option '--update'"],
     [['demo', '--updates', '0'], 2, '--updates is a whole number from 1'],
     [['demo', '--inject', 'gamma-ray'], 2, '--inject: one of corrupt-frame'],
+    [['demo', '--report', '/nowhere/report.html'], 1, '--report /nowhere/report.html: ENOENT'],
     [['demo', 'now'], 2, "Unexpected argument 'now'"],
     [['demo', '-m', '0'], 1, '-m 0: give a size'],
     [['host', '--device', 'edu,'], 2, 'is not key=value'],

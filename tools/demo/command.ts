@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
-import { type Command, parseOptions, UsageError, wholeNumber } from '../command.ts';
+import { type Command, CommandError, parseOptions, wholeNumber } from '../command.ts';
 import { DEFAULT_PROFILE, parseProfile } from '../commands/host.ts';
 import { guestPath } from '../programs.ts';
 import { onEndingSignal, untilEndingSignal } from '../signals.ts';
@@ -57,7 +57,7 @@ export const demo: Command = {
     const captures = wholeNumber('devices', options.devices, 1, 14);
     const profile = parseProfile(options['vfio-profile']);
     const inject = options.inject === undefined ? undefined : parseDefect(options.inject);
-    if (options.report === '') throw new UsageError('--report needs a file name');
+    if (options.report !== undefined) claimFile(options.report);
 
     const abort = new AbortController();
     const stopListening = onEndingSignal(() => abort.abort());
@@ -109,6 +109,15 @@ export const demo: Command = {
 function devicesFor(profile: ProfileName, captures: number): string[] {
   const devices = ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', ...new Array<string>(captures).fill('capture')];
   return profile === '5.12' ? [...devices, 'mscribe,job-ms=4'] : devices;
+}
+
+/** Fails now rather than after the run if the report cannot be written. */
+function claimFile(path: string): void {
+  try {
+    writeFileSync(path, '');
+  } catch (error) {
+    throw new CommandError(`--report ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
 }
 
 const exitStatusOf = ({ verdict }: DemoDocument): number => (verdict === 'pass' ? 0 : 1);

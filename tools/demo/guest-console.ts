@@ -12,7 +12,6 @@ type Kind = 'stats' | 'final';
 export class GuestConsole {
   readonly #input: Writable;
   readonly #waiting: { readonly kind: Kind; readonly resolve: (facts: GuestFacts) => void }[] = [];
-  readonly #lines: string[] = [];
   #greet: (line: string) => void = () => {};
   /** The guest's first line, which names the devices it found. */
   readonly greeting = new Promise<string>((resolve) => {
@@ -28,18 +27,12 @@ export class GuestConsole {
   #take(line: string): void {
     const match = REPORT.exec(line);
     if (!match) {
-      this.#lines.push(line);
       this.#greet(line);
       return;
     }
     const facts = JSON.parse(match[2]!) as GuestFacts;
     const index = this.#waiting.findIndex(({ kind }) => kind === match[1]);
     if (index >= 0) this.#waiting.splice(index, 1)[0]!.resolve(facts);
-  }
-
-  /** What the guest said besides its reports. */
-  get lines(): readonly string[] {
-    return this.#lines;
   }
 
   /** 's': its counts so far. */
@@ -50,11 +43,6 @@ export class GuestConsole {
   /** 'q': stops its devices, checks what is left in the rings, gives its last counts. */
   final(timeoutMs: number): Promise<GuestFacts> {
     return this.#ask('q', 'final', timeoutMs);
-  }
-
-  /** 'x': powers the machine off. */
-  powerOff(): void {
-    this.#input.write('x');
   }
 
   #ask(letter: string, kind: Kind, timeoutMs: number): Promise<GuestFacts> {

@@ -1,0 +1,312 @@
+/**
+ * What a client sees of a board with several IOMMU units: one scenario per word in argv[3], which says one value. argv: socket,
+ * scenario. The groups are those of test/iommu/kernel/iommu-units.test.ts.
+ */
+import * as grabber from '../../../devices/capture/regs.ts';
+import type { HostInfo } from '../../../iommu/kernel/control.ts';
+import {
+  DmaUnmap,
+  GroupStatus,
+  IovaRange,
+  Type1Info,
+  Type1InfoCapIovaRange,
+  VFIO_CHECK_EXTENSION,
+  VFIO_DMA_CC_IOMMU,
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_GROUP_FLAGS_CONTAINER_SET,
+  VFIO_GROUP_GET_STATUS,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_GROUP_UNSET_CONTAINER,
+  VFIO_IOMMU_GET_INFO,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_SET_IOMMU,
+  VFIO_TYPE1v2_IOMMU,
+} from '../../../iommu/kernel/vfio/uapi.ts';
+import { SysError } from '../../../platform/errno.ts';
+import { eventfd, eventfdRead, MAP_FIXED, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc.ts';
+import { createMemory, Mapping } from '../../../platform/memory.ts';
+import { viewOf } from '../../../platform/struct.ts';
+import { Container } from '../../../vmm/vfio/container.ts';
+import { describeDevice, VfioDevice } from '../../../vmm/vfio/device.ts';
+import { type EduDma, edu } from './edu-dma.ts';
+import { kernel, read32, say, setCommand, write32 } from './script.ts';
+
+const PAGE = 4096;
+const MIB = 2 ** 20;
+const [PLAIN, EQUAL, COHERENT, TRANSLATED, HUGE, PLAIN_CAPTURE, COHERENT_CAPTURE, EMULATED] = [0, 1, 2, 3, 4, 5, 6, 7];
+const bdfOf = (group: number): string => `0000:00:${(group + 2).toString(16).padStart(2, '0')}.0`;
+
+function outcome(run: () => unknown): unknown {
+  try {
+    return run() ?? 'done';
+  } catch (error) {
+    if (error instanceof SysError) return error.code;
+    throw error;
+  }
+}
+
+/** A memory object of `size` bytes, and its bytes here. */
+function memory(size: number): { readonly fd: number; readonly vaddr: number; readonly bytes: Uint8Array } {
+  const fd = createMemory('ram', size);
+  const mapping = new Mapping(fd, size);
+  return { fd, vaddr: mapping.vaddr, bytes: new Uint8Array(mapping.buffer) };
+}
+
+/** A container in which groups come and go. */
+class Groups {
+  readonly fd = kernel.open('/dev/vfio/vfio');
+  readonly #fds = new Map<number, number>();
+
+  /** SET_CONTAINER, and SET_IOMMU after the first: `done` or the errno. A group that is refused is closed again. */
+  attach(group: number): unknown {
+    const fd = kernel.open(`/dev/vfio/${group}`);
+    const result = outcome(() => {
+      kernel.ioctl(fd, VFIO_GROUP_SET_CONTAINER, new Uint8Array(new Int32Array([this.fd]).buffer));
+      if (this.#fds.size === 0) kernel.ioctl(this.fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+    });
+    if (result === 'done') this.#fds.set(group, fd);
+    else kernel.close(fd);
+    return result;
+  }
+
+  detach(group: number): void {
+    const fd = this.#fds.get(group)!;
+    this.#fds.delete(group);
+    kernel.ioctl(fd, VFIO_GROUP_UNSET_CONTAINER, 0);
+    kernel.close(fd);
+  }
+
+  device(group: number): VfioDevice {
+    const fd = new Container(kernel, { fd: this.fd, groups: [], ranges: [] }).openDevice(
+      this.#fds.get(group)!,
+      bdfOf(group),
+    );
+    const device = new VfioDevice(describeDevice(kernel, fd, bdfOf(group)), kernel);
+    setCommand(device, 6);
+    return device;
+  }
+
+  edu(group: number): EduDma {
+    return edu(this.device(group));
+  }
+
+  isIn(group: number): boolean {
+    const status = GroupStatus.bytes({ argsz: GroupStatus.size });
+    kernel.ioctl(this.#fds.get(group)!, VFIO_GROUP_GET_STATUS, status);
+    return (GroupStatus.read(viewOf(status)).flags & VFIO_GROUP_FLAGS_CONTAINER_SET) !== 0;
+  }
+
+  map(iova: number, size: number, vaddr: number): unknown {
+    return outcome(() =>
+      new Container(kernel, { fd: this.fd, groups: [], ranges: [] }).map({ iova, offset: 0, size }, vaddr),
+    );
+  }
+
+  /** Bytes unmapped. */
+  unmap(iova: number, size: number, flags = 0): unknown {
+    const arg = DmaUnmap.bytes({ argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) });
+    return outcome(() => {
+      kernel.ioctl(this.fd, VFIO_IOMMU_UNMAP_DMA, arg);
+      return Number(DmaUnmap.read(viewOf(arg)).size);
+    });
+  }
+
+  unmapAll(): unknown {
+    return this.unmap(0, 0, VFIO_DMA_UNMAP_FLAG_ALL);
+  }
+
+  coherent(): number {
+    return kernel.ioctl(this.fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU);
+  }
+
+  /** Page sizes and valid iovas, in hexadecimal; a range with its last byte. */
+  info(): { readonly pgsizes: string; readonly ranges: readonly string[] } {
+    const arg = new Uint8Array(512);
+    const view = viewOf(arg);
+    view.setUint32(0, arg.length, true);
+    kernel.ioctl(this.fd, VFIO_IOMMU_GET_INFO, arg);
+    const { iova_pgsizes, cap_offset } = Type1Info.read(view);
+    let at = cap_offset;
+    while (view.getUint16(at, true) !== 1) at = view.getUint32(at + 4, true);
+    const { nr_iovas } = Type1InfoCapIovaRange.read(view, at);
+    const ranges = Array.from({ length: nr_iovas }, (_, i) => {
+      const { start, end } = IovaRange.read(view, at + Type1InfoCapIovaRange.size + i * IovaRange.size);
+      return `${start.toString(16)}-${end.toString(16)}`;
+    });
+    return { pgsizes: iova_pgsizes.toString(16), ranges };
+  }
+}
+
+const control = kernel.open('/dev/livevmm');
+const host = (): HostInfo => kernel.board(control, { op: 'info' }) as HostInfo;
+/** Page-table words written, by unit. */
+const written = (): number[] => host().units.map(({ pteWrites }) => pteWrites);
+const faults = (group: number): number => host().devices[group]!.faults;
+
+/** Whether a device reaches [iova, iova + 2) for reading and for writing: what it writes is what it has read, plus one page on. */
+function copies(dma: EduDma, iova: number, bytes: Uint8Array, value: number): boolean {
+  bytes.set([value, value + 1], 0);
+  dma.read(iova, 2);
+  dma.write(iova + PAGE, 2);
+  return bytes[PAGE] === value && bytes[PAGE + 1] === value + 1;
+}
+
+const SCENARIOS: Readonly<Record<string, () => unknown>> = {
+  /** ATT-2 */
+  merge() {
+    const groups = new Groups();
+    const ram = memory(4 * PAGE);
+    groups.attach(PLAIN);
+    groups.map(0, 4 * PAGE, ram.vaddr);
+    const before = written();
+    groups.attach(EQUAL);
+    const unchanged = written().every((words, unit) => words === before[unit]);
+    const [plain, equal] = [groups.edu(PLAIN), groups.edu(EQUAL)];
+    const works = [copies(plain, 0, ram.bytes, 10), copies(equal, 0, ram.bytes, 20)];
+    const refused = [faults(PLAIN), faults(EQUAL)];
+    groups.unmap(0, 4 * PAGE);
+    const after = [copies(plain, 0, ram.bytes, 30), copies(equal, 0, ram.bytes, 40)];
+    return { unchanged, works, after, faulted: [faults(PLAIN) > refused[0]!, faults(EQUAL) > refused[1]!] };
+  },
+
+  /** ATT-3, ATT-6, ATT-8, ST-1, ST-2 */
+  'replay-and-detach'() {
+    const groups = new Groups();
+    const ram = memory(4 * PAGE);
+    groups.attach(PLAIN);
+    groups.map(0, 4 * PAGE, ram.vaddr);
+    const alone = [groups.coherent(), groups.info()];
+    groups.attach(COHERENT);
+    const both = [groups.coherent(), groups.info()];
+    const dma = groups.edu(COHERENT);
+    const replayed = copies(dma, 0, ram.bytes, 50);
+    const beyond = groups.map(2 ** 36, PAGE, ram.vaddr);
+    const later = [groups.map(0x10_0000, 4 * PAGE, ram.vaddr), copies(dma, 0x10_0000, ram.bytes, 60)];
+    groups.detach(PLAIN);
+    const rest = [groups.coherent(), groups.info(), copies(dma, 0, ram.bytes, 70)];
+    return { alone, both, replayed, beyond, later, rest };
+  },
+
+  /** ATT-8: the other group may leave first as well, once its device is closed. */
+  'detach-widens'() {
+    const groups = new Groups();
+    const ram = memory(PAGE);
+    groups.attach(PLAIN);
+    groups.attach(COHERENT);
+    const narrow = groups.map(2 ** 36, PAGE, ram.vaddr);
+    groups.detach(COHERENT);
+    return { narrow, wide: groups.map(2 ** 36, PAGE, ram.vaddr), info: groups.info() };
+  },
+
+  /** ATT-1 */
+  conflicts() {
+    const groups = new Groups();
+    const ram = memory(PAGE);
+    groups.attach(PLAIN);
+    groups.map(2 ** 37, PAGE, ram.vaddr);
+    const info = groups.info();
+    const aperture = groups.attach(COHERENT);
+    groups.unmapAll();
+    groups.map(0x800_0000, PAGE, ram.vaddr);
+    const reserved = groups.attach(TRANSLATED);
+    const unchanged = JSON.stringify(groups.info()) === JSON.stringify(info) && groups.isIn(PLAIN);
+    groups.unmapAll();
+    const free = [groups.attach(COHERENT), groups.attach(TRANSLATED)];
+    const ranges = groups.info().ranges;
+    const maps = [0x800_0000, 0xfee0_0000, 0x810_0000].map((iova) => groups.map(iova, PAGE, ram.vaddr));
+    return { aperture, reserved, unchanged, free, ranges, maps };
+  },
+
+  /** ATT-1: what was mapped before any real group came. */
+  'emulated-first'() {
+    const groups = new Groups();
+    const ram = memory(PAGE);
+    groups.attach(EMULATED);
+    groups.map(0xfee0_1000, PAGE, ram.vaddr);
+    const fixed = groups.attach(PLAIN);
+    groups.unmapAll();
+    groups.map(2 ** 38, PAGE, ram.vaddr);
+    const narrow = groups.attach(COHERENT);
+    return { fixed, narrow, wide: groups.attach(PLAIN) };
+  },
+
+  /** ATT-4 */
+  messages() {
+    const groups = new Groups();
+    groups.attach(PLAIN);
+    groups.attach(TRANSLATED);
+    const counts = [PLAIN, TRANSLATED].map((group) => {
+      const event = eventfd(0);
+      const device = groups.device(group);
+      device.armMsi([event]);
+      write32(device, 0x60, 1);
+      read32(device, 0);
+      return Number(eventfdRead(event));
+    });
+    return counts;
+  },
+
+  /** ATT-6: the smallest page grows. */
+  'page-sizes'() {
+    const groups = new Groups();
+    const ram = memory(2 * MIB);
+    groups.attach(PLAIN);
+    groups.map(0, PAGE, ram.vaddr);
+    const fragment = groups.attach(HUGE);
+    groups.unmapAll();
+    groups.map(0, 2 * MIB, ram.vaddr);
+    const whole = groups.attach(HUGE);
+    const reached = copies(groups.edu(HUGE), MIB, ram.bytes.subarray(MIB), 80);
+    return {
+      fragment,
+      whole,
+      reached,
+      pgsizes: groups.info().pgsizes,
+      small: [groups.map(4 * MIB, PAGE, ram.vaddr), groups.unmap(0, PAGE)],
+      unmapped: groups.unmap(0, 2 * MIB),
+    };
+  },
+
+  /**
+   * UNM-15 and invariant 1 with a device writing without pause through each of two domains: after UNMAP_DMA no byte changes.
+   * The mapping has 600 runs, so that the unpinning goes in more than one batch (NUM-9).
+   */
+  'unmap-under-dma'() {
+    const groups = new Groups();
+    groups.attach(PLAIN_CAPTURE);
+    groups.attach(COHERENT_CAPTURE);
+    const NR_RUNS = 600;
+    const bytes = NR_RUNS * PAGE;
+    const ram = memory(bytes);
+    const holes = memory(bytes);
+    // Page by page the one or the other object, so that no two pages make one run.
+    for (let at = PAGE; at < bytes; at += 2 * PAGE) {
+      mmap(ram.vaddr + at, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, holes.fd, at);
+    }
+    const captures = [PLAIN_CAPTURE, COHERENT_CAPTURE].map((group, i) => {
+      const device = groups.device(group);
+      write32(device, grabber.REG_RING_LO, 0x10_0000 + i * 256 * PAGE);
+      write32(device, grabber.REG_FRAMES, 256);
+      write32(device, grabber.REG_FRAME_SIZE, PAGE);
+      write32(device, grabber.REG_CTRL, grabber.CTRL_RUN);
+      return device;
+    });
+    const frames = (): number[] => captures.map((device) => read32(device, grabber.REG_WRITE_INDEX));
+    let changed = 0;
+    let rounds = 0;
+    const start = frames();
+    for (const end = performance.now() + 1500; performance.now() < end; rounds++) {
+      if (groups.map(0x10_0000, bytes, ram.vaddr) !== 'done') throw new Error('MAP_DMA');
+      const before = frames();
+      while (frames().some((count, i) => count - before[i]! < 20));
+      if (groups.unmap(0x10_0000, bytes) !== bytes) throw new Error('UNMAP_DMA');
+      ram.bytes.fill(0x5a);
+      for (const watched = performance.now() + 2; performance.now() < watched; );
+      for (const byte of ram.bytes) if (byte !== 0x5a) changed++;
+    }
+    const wrote = frames().every((count, i) => count > start[i]!);
+    return { changed, rounds: rounds > 3, wrote, pinnedPages: host().pinnedPages };
+  },
+};
+
+say(SCENARIOS[process.argv[3]!]!());

@@ -93,7 +93,7 @@ function sizeBars(pci: PciAccess): (Bar | undefined)[] {
   const bars: (Bar | undefined)[] = Array.from({ length: PCI_STD_NUM_BARS }, () => undefined);
   for (let index = 0; index < PCI_STD_NUM_BARS; index++) {
     const { mask, was } = stickyBits(pci, index);
-    if (mask === 0) continue;
+    if (mask === 0 || mask === 0xffff_ffff) continue; // there is none, or nobody answers (__pci_read_base)
     if ((was & PCI_BASE_ADDRESS_SPACE_IO) !== 0) {
       const size = -(mask & ~IO_FLAGS) >>> 0;
       bars[index] = { index, space: 'io', start: (was & ~IO_FLAGS) >>> 0, size, flags: PCI_BASE_ADDRESS_SPACE_IO };

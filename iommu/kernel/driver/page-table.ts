@@ -49,6 +49,8 @@ export class PageTable {
   /** Tables from the root to the one last descended to; [level] is a table at that level. */
   readonly #path: number[];
   #unlinked: number[] = [];
+  /** Leaves that unmap has removed, ever. */
+  removedLeaves = 0;
 
   /** `used` counts entries per page of `ram`, one array for all tables in it. Each entry written is reported to countWrites. */
   constructor(ram: KernelRam, used: Uint16Array, shape: PageTableShape, countWrites: (writes: number) => void) {
@@ -149,6 +151,7 @@ export class PageTable {
       clearEntry(words, at);
     }
     const cleared = slot - first;
+    this.removedLeaves += cleared;
     this.#used[this.#ram.indexOf(table)]! -= cleared;
     this.#countWrites(cleared);
     return cleared;

@@ -76,10 +76,12 @@ export class RiscvDomain implements IommuDomain {
   }
 
   unmap(vpn: number, nrPages: number): number {
+    const leavesBefore = this.#table.removedLeaves;
     const removed = this.#table.unmap(vpn, nrPages);
     if (removed > 0) {
       this.#unmapped.push(vpn);
-      this.#manyUnmapped ||= !isOneLeaf(removed) || this.#unmapped.length > FEW_LEAVES;
+      const oneLeafAtVpn = this.#table.removedLeaves - leavesBefore === 1 && removed >= nrPages;
+      this.#manyUnmapped ||= !oneLeafAtVpn || this.#unmapped.length > FEW_LEAVES;
     }
     return removed;
   }
@@ -137,6 +139,3 @@ export class RiscvDomain implements IommuDomain {
 }
 
 const MSI_PROT = 2; // IOMMU_WRITE
-
-/** Whether so many pages are one leaf at the most: 4 KiB, 2 MiB, 1 GiB. */
-const isOneLeaf = (nrPages: number): boolean => nrPages === 1 || nrPages === 512 || nrPages === 512 ** 2;

@@ -85,6 +85,16 @@ describe('a device', () => {
     expect([5, 300].map((vpn) => dmaWrite(vpn, 0, [2]))).toEqual([false, false]);
   });
 
+  it('is told of the unmap of every page where 512 are no large leaf', () => {
+    machine.driver.attach(DID, domain);
+    for (const vpn of [0x600, 0x900]) domain.map(vpn, RAM_PFN, 1, RW); // so that no table gets empty
+    domain.map(0x601, RAM_PFN + 1, 512, RW);
+    expect([0x601, 0x700, 0x800].map((vpn) => dmaWrite(vpn, 0, [1]))).toEqual([true, true, true]);
+    domain.unmap(0x601, 512);
+    domain.flush();
+    expect([0x601, 0x700, 0x800].map((vpn) => dmaWrite(vpn, 0, [2]))).toEqual([false, false, false]);
+  });
+
   it('cannot write where the mapping is read-only', () => {
     machine.driver.attach(DID, domain);
     domain.map(0x10, RAM_PFN, 1, IOMMU_READ);

@@ -37,6 +37,8 @@ export interface Profile {
   readonly infoBytes: 20 | 24;
   /** ACC-2: read-only mappings of the zero page are charged. */
   readonly zeroPageCharged: boolean;
+  /** MDV-6: drivers pin memory of devices too, or EINVAL for a page that is none of the kernel's (!pfn_valid; 6.0). */
+  readonly deviceMemoryPins: 'allowed' | 'EINVAL';
   /** IOM-3: a WRITE-only mapping can be read by the device. */
   readonly writeOnlyIsReadable: boolean;
   /** ATT-1: errno of a replay of an entry outside the new group's aperture. */
@@ -75,6 +77,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoCapAlign: 4,
     infoBytes: 20,
     zeroPageCharged: false,
+    deviceMemoryPins: 'allowed',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
     notAContainer: 'EINVAL',
@@ -99,6 +102,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoCapAlign: 8,
     infoBytes: 24,
     zeroPageCharged: true,
+    deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
     notAContainer: 'EBADFD',
@@ -123,6 +127,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoCapAlign: 8,
     infoBytes: 24,
     zeroPageCharged: true,
+    deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: false,
     replayOutsideAperture: 'ERANGE',
     notAContainer: 'EBADFD',

@@ -84,6 +84,7 @@ function pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): read
   while (count < most && !pins.has(vpn + count)) count++;
   const run = iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, (entry.prot & IOMMU_WRITE) !== 0);
   try {
+    if (run.reserved && iommu.profile.deviceMemoryPins === 'EINVAL') throw einval('pin_pages: memory of a device'); // MDV-6
     if (doesAccounting(iommu) && !run.reserved) charge(iommu, entry, run.nrPages, undefined);
   } catch (error) {
     iommu.pinner.unpin(run);

@@ -10,6 +10,7 @@ import { PhysicalMemory } from '../../../../iommu/hardware/physical.ts';
 import { DmaPort } from '../../../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
 import { createUnit } from '../../../../iommu/hardware/unit-memory.ts';
+import type { DeviceMemoryTable } from '../../../../iommu/kernel/device-memory.ts';
 import { IommuDriver, type IommuDriverOptions } from '../../../../iommu/kernel/driver/driver.ts';
 import { Pinner } from '../../../../iommu/kernel/pin.ts';
 import type { BoardMemory } from '../../../../iommu/kernel/pin-objects.ts';
@@ -270,6 +271,8 @@ export interface MachineOptions {
   readonly driver?: Partial<IommuDriverOptions>;
   readonly unit?: Partial<Parameters<typeof createUnit>[0]>;
   readonly kernelRamBytes?: number;
+  /** Which mappings are of a device's BAR. */
+  readonly bars?: DeviceMemoryTable;
 }
 
 const KERNEL_RAM = 1 * GIB;
@@ -278,14 +281,15 @@ const DOORBELL = 2 * GIB;
 /** One IOMMU unit with its driver. */
 export class FakeMachine {
   readonly board = new FakeBoard();
-  readonly pinner = new Pinner(this.board);
+  readonly pinner: Pinner;
   readonly unit: SharedArrayBuffer;
   readonly driver: IommuDriver;
   readonly interrupts = createDoorbellTable();
   readonly #objects: FakeObject[] = [];
   readonly #agents = new Map<number, DmaPort>();
 
-  constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20 }: MachineOptions = {}) {
+  constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20, bars }: MachineOptions = {}) {
+    this.pinner = new Pinner(this.board, bars);
     const { physical } = this.board;
     const buffer = new SharedArrayBuffer(kernelRamBytes);
     physical.attach({ kind: 'ram', start: KERNEL_RAM, size: kernelRamBytes, buffer });

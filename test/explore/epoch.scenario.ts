@@ -3,7 +3,17 @@ import assert from 'node:assert/strict';
 import { AgentEpoch, releaseAgent, waitForAgents } from '../../iommu/hardware/epoch.ts';
 import { clearEntry, publishEntry } from '../../iommu/hardware/pte.ts';
 import { Unit } from '../../iommu/hardware/unit-memory.ts';
-import { type BoardMemory, boardMemory, GSCID, kernel, leafOf, names, port, VPN } from './iommu-board.ts';
+import {
+  type BoardMemory,
+  boardMemory,
+  domainOfTwoUnits,
+  GSCID,
+  kernel,
+  leafOf,
+  names,
+  port,
+  VPN,
+} from './iommu-board.ts';
 import { defineScenario } from './scenario.ts';
 
 const OURS = 0x55;
@@ -72,6 +82,25 @@ export const twoAgents = defineScenario({
     device0: (memory) => device(memory, 0, [1, 1]),
     device1: (memory) => device(memory, 1, [1, 1]),
     kernel: unmap,
+  },
+  check: untouched,
+});
+
+/** Two devices, each behind a unit of its own, both in the domain from which the page goes (ATT-2, RACE-35). */
+export const twoUnits = defineScenario({
+  file: import.meta.url,
+  name: 'two-units',
+  memory: () => boardMemory(2, 2),
+  names,
+  actors: {
+    device0: (memory) => device(memory, 0, [1, 1]),
+    device1: (memory) => device(memory, 1, [1, 1]),
+    kernel: (memory) => {
+      const domain = domainOfTwoUnits(memory);
+      domain.unmap(VPN, 1);
+      domain.flush();
+      new Uint8Array(memory.guest).fill(THEIRS, 0, 128);
+    },
   },
   check: untouched,
 });

@@ -6,6 +6,7 @@ import {
   replacedWorker,
   twoAgents,
   twoFaults,
+  twoUnits,
   unmapAgainstDma,
   unmapTwice,
 } from './epoch.scenario.ts';
@@ -76,6 +77,28 @@ const mutants = {
     find: '    Atomics.and(words, this.#at, ~BUSY);',
     replace: '',
   },
+  oneUnitInvalidated: {
+    name: 'one-unit-invalidated',
+    file: 'iommu/kernel/driver/riscv-domain.ts',
+    find: 'for (const commands of this.#units.keys()) this.#invalidate(commands);',
+    replace: 'for (const commands of [...this.#units.keys()].slice(0, 1)) this.#invalidate(commands);',
+  },
+  oneUnitFenced: {
+    name: 'one-unit-fenced',
+    file: 'iommu/kernel/driver/riscv-domain.ts',
+    find: 'for (const commands of this.#units.keys()) commands.fence();',
+    replace: 'for (const commands of [...this.#units.keys()].slice(0, 1)) commands.fence();',
+  },
+  fencedBeforeInvalidated: {
+    name: 'unit-fenced-before-the-other-is-invalidated',
+    file: 'iommu/kernel/driver/riscv-domain.ts',
+    find: `    for (const commands of this.#units.keys()) this.#invalidate(commands);
+    for (const commands of this.#units.keys()) commands.fence();
+`,
+    replace: `    for (const commands of this.#units.keys()) commands.fence();
+    for (const commands of this.#units.keys()) this.#invalidate(commands);
+`,
+  },
   lowHalfFirst: {
     name: 'low-half-first',
     file: 'iommu/hardware/pte.ts',
@@ -111,6 +134,8 @@ describe('unmap and fence', () => {
   it('keep it out when it lags behind', () => holds(unmapTwice));
   it('keep two devices out of it', () => holds(twoAgents, { preemptions: 1 }));
   it('keep two devices out of it in random schedules', () => holds(twoAgents, { seed: 1, executions: 600 }));
+  it('keep two devices behind different units out of it (RACE-35)', () => holds(twoUnits, { preemptions: 1 }));
+  it('keep those out in random schedules', () => holds(twoUnits, { seed: 1, executions: 600 }));
   it('let a device see an entry whole or not at all', () => holds(mapAgainstDma, { preemptions: 3 }));
   it('wait for no transaction of a device worker that has ended', () => holds(deadAgent, { preemptions: 3 }));
   it('wait for the worker in place of one that was stopped inside a transaction', () => holds(replacedWorker));
@@ -127,6 +152,9 @@ describe('seeded bugs of unmap and fence', () => {
     { mutant: mutants.generationBeforeTheRequest, scenario: unmapTwice, kind: 'check' },
     { mutant: mutants.fenceIsNotWoken, scenario: unmapAgainstDma, kind: 'deadlock' },
     { mutant: mutants.staleBusy, scenario: replacedWorker, kind: 'check' },
+    { mutant: mutants.oneUnitInvalidated, scenario: twoUnits, kind: 'check' },
+    { mutant: mutants.oneUnitFenced, scenario: twoUnits, kind: 'check' },
+    { mutant: mutants.fencedBeforeInvalidated, scenario: twoUnits, kind: 'check' },
     { mutant: mutants.lowHalfFirst, scenario: mapAgainstDma, kind: 'check' },
     { mutant: mutants.releaseWithoutNotify, scenario: deadAgent, kind: 'deadlock' },
     { mutant: mutants.lockIsNoExchange, scenario: twoFaults, kind: 'check' },

@@ -1,13 +1,17 @@
-/** A board with one IOMMU unit, a guest page behind a mapping and a page table made by the real driver: what the scenarios of iommu/ share. */
+/** A board with one IOMMU unit or two, a guest page behind a mapping and a page table made by the real driver: what the scenarios of iommu/ share. */
 import { createPortCounters } from '../../iommu/hardware/counters.ts';
 import { createDoorbellTable } from '../../iommu/hardware/interrupts.ts';
 import { type PaRange, PhysicalMemory } from '../../iommu/hardware/physical.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
+import { clearEntry } from '../../iommu/hardware/pte.ts';
 import { IommuUnit } from '../../iommu/hardware/unit.ts';
 import { Agent, agentBase, createUnit, Unit } from '../../iommu/hardware/unit-memory.ts';
 import { CommandQueue } from '../../iommu/kernel/driver/command-queue.ts';
 import { IommuDriver } from '../../iommu/kernel/driver/driver.ts';
 import type { KernelRam } from '../../iommu/kernel/driver/kernel-ram.ts';
+import type { PageTable } from '../../iommu/kernel/driver/page-table.ts';
+import { RiscvDomain } from '../../iommu/kernel/driver/riscv-domain.ts';
+import { RiscvOps } from '../../iommu/kernel/driver/riscv-ops.ts';
 
 const PAGE = 4096;
 const DRIVER_PAGES = 22;
@@ -15,6 +19,8 @@ const DRIVER_PAGES = 22;
 const QUEUE_PAGE = DRIVER_PAGES;
 const DOORBELL_PA = 0x1000_0000;
 const KERNEL_PA = 0x4000_0000;
+/** The share of the second unit's driver. */
+const KERNEL1_PA = 0x5000_0000;
 /** Above 2^34: without the high half of its entry it would be DECOY_PA. */
 const GUEST_PA = 0x8_0000_0000;
 const DECOY_PA = 0;
@@ -31,6 +37,9 @@ export const GSCID = 1;
 export interface BoardMemory extends Record<string, SharedArrayBuffer> {
   readonly unit: SharedArrayBuffer;
   readonly kernelRam: SharedArrayBuffer;
+  /** The second unit and its driver's RAM; used where there are two. */
+  readonly unit1: SharedArrayBuffer;
+  readonly kernelRam1: SharedArrayBuffer;
   readonly guest: SharedArrayBuffer;
   readonly doorbells: SharedArrayBuffer;
   readonly counters0: SharedArrayBuffer;
@@ -41,20 +50,28 @@ export interface BoardMemory extends Record<string, SharedArrayBuffer> {
   readonly setup: SharedArrayBuffer;
 }
 
-const ranges = ({ kernelRam, guest, doorbells, decoy }: BoardMemory): PaRange[] => [
+const ranges = ({ kernelRam, kernelRam1, guest, doorbells, decoy }: BoardMemory): PaRange[] => [
   { kind: 'ram', start: DECOY_PA, size: decoy.byteLength, buffer: decoy },
   { kind: 'doorbell', start: DOORBELL_PA, size: PAGE, interrupts: doorbells },
   { kind: 'ram', start: KERNEL_PA, size: kernelRam.byteLength, buffer: kernelRam },
+  { kind: 'ram', start: KERNEL1_PA, size: kernelRam1.byteLength, buffer: kernelRam1 },
   { kind: 'ram', start: GUEST_PA, size: guest.byteLength, buffer: guest },
 ];
 
 const noWire = (): void => undefined;
 
-/** The board after the kernel has mapped VPN and attached the devices of `agents` agents to the domain. */
-export function boardMemory(agents: 1 | 2): BoardMemory {
+const kernelRamBytes = (DRIVER_PAGES + 1) * PAGE;
+
+/**
+ * The board after the kernel has mapped VPN and attached the devices of `agents` agents to the domain: behind one unit, or each
+ * behind its own.
+ */
+export function boardMemory(agents: 1 | 2, units: 1 | 2 = 1): BoardMemory {
   const memory: BoardMemory = {
-    unit: createUnit({ agents }),
-    kernelRam: new SharedArrayBuffer((DRIVER_PAGES + 1) * PAGE),
+    unit: createUnit({ agents: units === 2 ? 1 : agents }),
+    kernelRam: new SharedArrayBuffer(kernelRamBytes),
+    unit1: createUnit({ agents: units === 2 ? 1 : 0 }),
+    kernelRam1: new SharedArrayBuffer(units === 2 ? kernelRamBytes : PAGE),
     guest: new SharedArrayBuffer(2 * PAGE),
     doorbells: createDoorbellTable(),
     counters0: createPortCounters(),
@@ -63,15 +80,20 @@ export function boardMemory(agents: 1 | 2): BoardMemory {
     setup: new SharedArrayBuffer(64),
   };
   const physical = new PhysicalMemory(ranges(memory));
-  const driver = new IommuDriver({
-    unit: new IommuUnit(memory.unit, physical, noWire),
-    physical,
-    kernelRam: { start: KERNEL_PA, size: DRIVER_PAGES * PAGE },
-    doorbell: { start: DOORBELL_PA, size: PAGE },
-  });
+  const ops = new RiscvOps();
+  const start = (unit: SharedArrayBuffer, pa: number): IommuDriver =>
+    new IommuDriver({
+      unit: new IommuUnit(unit, physical, noWire),
+      physical,
+      kernelRam: { start: pa, size: DRIVER_PAGES * PAGE },
+      doorbell: { start: DOORBELL_PA, size: PAGE },
+      ops,
+    });
+  const driver = start(memory.unit, KERNEL_PA);
   const domain = driver.allocDomain();
   domain.map(VPN, GUEST_PFN, 1, 3);
-  for (let agent = 0; agent < agents; agent++) driver.attach(DID + agent, domain);
+  driver.attach(DID, domain);
+  if (agents === 2) (units === 2 ? start(memory.unit1, KERNEL1_PA) : driver).attach(DID + 1, domain);
   const words = new Int32Array(memory.kernelRam);
   const before = words.slice();
   domain.unmap(VPN, 1);
@@ -82,11 +104,14 @@ export function boardMemory(agents: 1 | 2): BoardMemory {
   return memory;
 }
 
+const agentsOf = (unit: SharedArrayBuffer): number => new Int32Array(unit)[Unit.word.nrAgents]!;
+
 /** A device worker's port. */
 export function port(memory: BoardMemory, agent: 0 | 1): DmaPort {
+  const isAlone = agent === 1 && agentsOf(memory.unit1) === 1;
   return new DmaPort({
-    unit: memory.unit,
-    agent,
+    unit: isAlone ? memory.unit1 : memory.unit,
+    agent: isAlone ? 0 : agent,
     did: DID + agent,
     physical: new PhysicalMemory(ranges(memory)),
     wire: noWire,
@@ -94,15 +119,46 @@ export function port(memory: BoardMemory, agent: 0 | 1): DmaPort {
   });
 }
 
-/** The kernel's command queue, and its words of kernel RAM. */
+/** The kernel's command queue of the first unit, and its words of kernel RAM. */
 export function kernel(memory: BoardMemory): { commands: CommandQueue; words: Int32Array } {
-  const physical = new PhysicalMemory(ranges(memory));
-  const words = new Int32Array(memory.kernelRam);
-  const ram = { words, allocate: () => KERNEL_PA / PAGE + QUEUE_PAGE, wordOf: () => (QUEUE_PAGE * PAGE) / 4 };
-  return {
-    words,
-    commands: new CommandQueue(new IommuUnit(memory.unit, physical, noWire), ram as unknown as KernelRam),
+  return commandQueue(memory, { unit: memory.unit, kernelRam: memory.kernelRam, pa: KERNEL_PA });
+}
+
+/** Its domain on both units of the board, as far as unmapping goes: flush() is the product's. */
+export function domainOfTwoUnits(memory: BoardMemory): RiscvDomain {
+  const first = kernel(memory);
+  const second = commandQueue(memory, { unit: memory.unit1, kernelRam: memory.kernelRam1, pa: KERNEL1_PA });
+  const table = {
+    root: 0,
+    hasUnlinked: false,
+    removedLeaves: 0,
+    unmap(): number {
+      clearEntry(first.words, leafOf(memory).at);
+      this.removedLeaves++;
+      return 1;
+    },
+    reclaim: () => undefined,
   };
+  const shape = { levels: 3, apertureEndVpn: 2 ** 27, pgsizes: 0x1000n, coherent: false } as const;
+  const msi = { msi: 'flat', doorbellPfn: DOORBELL_PA / PAGE, outsideAperture: 'EFAULT' } as const;
+  const domain = new RiscvDomain(new RiscvOps(), { ...shape, ...msi }, table as unknown as PageTable);
+  domain.join(first.commands);
+  domain.join(second.commands);
+  return domain;
+}
+
+function commandQueue(
+  memory: BoardMemory,
+  {
+    unit,
+    kernelRam,
+    pa,
+  }: { readonly unit: SharedArrayBuffer; readonly kernelRam: SharedArrayBuffer; readonly pa: number },
+): { commands: CommandQueue; words: Int32Array } {
+  const physical = new PhysicalMemory(ranges(memory));
+  const words = new Int32Array(kernelRam);
+  const ram = { words, allocate: () => pa / PAGE + QUEUE_PAGE, wordOf: () => (QUEUE_PAGE * PAGE) / 4 };
+  return { words, commands: new CommandQueue(new IommuUnit(unit, physical, noWire), ram as unknown as KernelRam) };
 }
 
 /** VPN's leaf: index in kernel RAM, and the two halves that map it. */
@@ -112,7 +168,7 @@ export function leafOf({ setup }: BoardMemory): { readonly at: number; readonly 
 }
 
 export function names(buffer: string, word: number): string | undefined {
-  if (buffer === 'unit') {
+  if (buffer === 'unit' || buffer === 'unit1') {
     const agent = [0, 1].find((n) => word >= agentBase(n) && word < agentBase(n + 1));
     if (agent !== undefined) {
       const field = { [Agent.word.epoch]: 'epoch', [Agent.word.waiters]: 'waiters' }[word - agentBase(agent)];

@@ -49,8 +49,8 @@ const mutants = {
 } as const satisfies Record<string, Mutant>;
 
 describe('interrupts', () => {
-  it('never write an eventfd of an MSI that was closed, and lose no MSI', () => holds(msiHandOver));
-  it('never write an eventfd of INTx that was closed', () => holds(intxHandOver, { preemptions: 3 }));
+  it('never write an eventfd of an MSI that was closed, and lose no MSI (RACE-18)', () => holds(msiHandOver));
+  it('never write an eventfd of INTx that was closed (RACE-18)', () => holds(intxHandOver, { preemptions: 3 }));
   it('tell of a level that is up and unmasked, once per mask', () => holds(intxLevel, { preemptions: 3 }));
   it('are signalled once when two threads find the level', () => holds(intxOnce, { preemptions: 4 }));
 });

@@ -69,7 +69,7 @@ describe('an exec update with passed-through devices', () => {
 
   afterEach(() => qmp.close());
 
-  it('keeps DMA going through untouched page tables, and loses no frame and no interrupt', async () => {
+  it('keeps DMA going through untouched page tables, and loses no frame and no interrupt (RACE-38)', async () => {
     const writes = pteWrites();
     const pinned = info().pinnedPages;
     for (const generation of [1, 2]) {

@@ -3,9 +3,12 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { UserArg } from '../../../../iommu/kernel/user-arg.ts';
 import { DirtyBitmap } from '../../../../iommu/kernel/vfio/type1/dirty-bitmap.ts';
 import {
+  Bitmap,
   DirtyBitmap as DirtyBitmapArg,
   DirtyBitmapGet,
+  DmaUnmap,
   VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_UNMAP_DMA,
 } from '../../../../iommu/kernel/vfio/uapi.ts';
 import { errnoOf, RW, TestContainer } from './container.ts';
 
@@ -185,5 +188,74 @@ describe('DIRTY_PAGES', () => {
     expect(report()).toBe(0b11n);
     expect(report()).toBe(0b10n);
     container.type1.unpinPages(7, 1);
+  });
+
+  it('DRT-4: what a mediated device writes is dirty until reported, what it reads is not', async () => {
+    const buffer = start({ real: false });
+    container.type1.attachGroup(container.emulatedGroup, container.process.task());
+    flag(START)();
+    const access = (vpn: number, write: boolean) =>
+      container.type1.dmaRw({ vpn, offset: PAGE - 1, data: new Uint8Array(2), write });
+    await access(6, true);
+    await access(8, false);
+    const report = (): bigint => {
+      container.process.space.write(buffer, new Uint8Array(8));
+      get({ iova: 0x6000n, size: 0x4000n }, buffer)();
+      return bits(buffer);
+    };
+    expect([report(), report()]).toEqual([0b11n, 0n]);
+  });
+
+  it('ATT-9: a group that leaves without having pinned may have written anything', async () => {
+    const buffer = start();
+    container.type1.attachGroup(container.emulatedGroup, container.process.task());
+    flag(START)();
+    container.type1.detachGroup(container.realGroup);
+    const reports = [1, 2].map(() => {
+      container.process.space.write(buffer, new Uint8Array(8));
+      get({ iova: 0x6000n, size: 0x4000n }, buffer)();
+      return bits(buffer);
+    });
+    expect(reports).toEqual([0b1111n, 0n]);
+  });
+
+  it('DRT-2: START counts the pages that are pinned already', async () => {
+    const buffer = start({ real: false });
+    container.type1.attachGroup(container.emulatedGroup, container.process.task());
+    container.type1.registerDevice({ dmaUnmap: () => {} });
+    await container.type1.pinPages({ group: container.emulatedGroup, vpn: 7, nrPages: 1, prot: RW });
+    flag(START)();
+    get({ iova: 0x6000n, size: 0x4000n }, buffer)();
+    expect(bits(buffer)).toBe(0b10n);
+    container.type1.unpinPages(7, 1);
+  });
+
+  describe('UNMAP_DMA with GET_DIRTY_BITMAP', () => {
+    function unmap(iova: bigint, size: bigint, data: bigint, pgsize = 0x1000n) {
+      const arg = new Uint8Array(48);
+      const view = new DataView(arg.buffer);
+      DmaUnmap.write(view, { argsz: 48, flags: 1, iova, size });
+      Bitmap.write(view, { pgsize, size: 8n, data }, DmaUnmap.size);
+      return () => container.type1.ioctl(VFIO_IOMMU_UNMAP_DMA, new UserArg(arg), container.process.task());
+    }
+
+    it('UNM-5: is EINVAL while tracking is off, and for another page size than the smallest', () => {
+      const buffer = BigInt(start());
+      expect(errnoOf(unmap(0n, 0x10000n, buffer))).toBe('EINVAL');
+      flag(START)();
+      expect(errnoOf(unmap(0n, 0x20_0000n, buffer, 0x20_0000n))).toBe('EINVAL');
+      expect(container.type1.stats.mappings).toBe(2);
+      expect(errnoOf(unmap(0n, 0x10000n, buffer))).toBe('ok');
+      expect(container.type1.stats.mappings).toBe(0);
+    });
+
+    it('UNM-12: gives the bits of each entry just before it goes; EFAULT stops there', () => {
+      const buffer = start();
+      flag(START)();
+      unmap(0x1000n, 0x2000n, BigInt(buffer))();
+      expect([bits(buffer), container.type1.stats.mappings]).toEqual([0b11n, 1]);
+      expect(errnoOf(unmap(0n, 0x10000n, 0x1000n))).toBe('EFAULT');
+      expect(container.type1.stats.mappings).toBe(1);
+    });
   });
 });

@@ -38,7 +38,7 @@ function expected(argsz: number, profile: ProfileName): string {
 }
 
 describe.each(['5.12', '6.12', '7.2'] as const)('GET_INFO of %s', (profile) => {
-  it('NUM-8: answers every argsz from 16 to 256 byte for byte', () => {
+  it('NUM-6, NUM-7, NUM-8, RACE-13: answers every argsz from 16 to 256 byte for byte', () => {
     container = new TestContainer({ profile });
     const answers = Array.from({ length: 241 }, (_, i) => Buffer.from(container.info(16 + i)).toString('hex'));
     expect(answers).toEqual(answers.map((_, i) => expected(16 + i, profile)));

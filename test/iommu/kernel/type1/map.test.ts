@@ -75,7 +75,7 @@ describe('arguments', () => {
     ['ends above', 0x13000, 0x2000, 'EEXIST'],
     ['is inside', 0x11000, 0x1000, 'EEXIST'],
     ['covers it', 0, 0x20000, 'EEXIST'],
-  ])('MAP-7: a range that %s', (_name, iova, size, code) => {
+  ])('MAP-5, MAP-7: a range that %s', (_name, iova, size, code) => {
     const vaddr = start();
     container.map(0x10000, 0x4000, vaddr);
     expect(errnoOf(() => container.map(iova, size, vaddr))).toBe(code);
@@ -134,7 +134,7 @@ describe('pinning', () => {
     expect(errnoOf(() => container.map(0, PAGE, vaddr, flags))).toBe(code);
   });
 
-  it('a device reaches exactly what is mapped, through entries of several mappings', () => {
+  it('ACC-1: a device reaches exactly what is mapped, through entries of several mappings', () => {
     const vaddr = start();
     const other = container.memory(16 * PAGE);
     container.map(0x10000, 4 * PAGE, vaddr);

@@ -99,7 +99,7 @@ describe('pin_pages', () => {
     expect(container.process.mm.lockedVm).toBe(6);
   });
 
-  it('ACC-2, ATT-8: a real group does not charge what is pinned; when it leaves only that stays charged', async () => {
+  it('ACC-2, ATT-8, RACE-31: a real group does not charge what is pinned; when it leaves only that stays charged', async () => {
     start();
     listen();
     await pin(16, 1);
@@ -284,11 +284,11 @@ describe('an invalid vaddr, 5.12', () => {
     expect(await settle(later)).toBe('EFAULT');
   });
 
-  it('VAD-8, VAD-9: the attach of a first real group sleeps until all are valid; maps are taken meanwhile', async () => {
+  it('VAD-8, VAD-9, RACE-34: the attach of a first real group sleeps until all are valid; maps are taken meanwhile', async () => {
     startInvalid();
     const attaching = container.type1.attachGroup(container.realGroup, container.process.task()) as Promise<void>;
     expect(await settle(attaching)).toBe('asleep');
-    container.map(0xfee00000, PAGE, vaddr); // RACE-34
+    container.map(0xfee00000, PAGE, vaddr);
     container.map(16 * PAGE, 4 * PAGE, vaddr, VADDR);
     await attaching;
     expect(container.type1.stats.mappings).toBe(3);
@@ -303,7 +303,7 @@ describe('an invalid vaddr, 5.12', () => {
     expect(container.type1.attachGroup({ id: 8, dids: [] }, container.process.task())).toBeUndefined();
   });
 
-  it('a killed attach is EFAULT and leaves the group out', async () => {
+  it('VAD-1: a killed attach is EFAULT and leaves the group out', async () => {
     startInvalid();
     const attaching = container.type1.attachGroup(container.realGroup, container.process.task()) as Promise<void>;
     container.process.exit();

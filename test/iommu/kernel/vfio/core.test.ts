@@ -336,7 +336,7 @@ describe('container', () => {
     expect(diary.entries).toEqual(['ioctl 3b71', 'attach 1', 'check 3', 'attach 2']);
   });
 
-  it('CORE-12: close of its only fd does not reach the driver while an attach sleeps', async () => {
+  it('CORE-12, RACE-9: close of its only fd does not reach the driver while an attach sleeps', async () => {
     const { container } = await ready();
     diary.sleepOn.add(1);
     const attaching = process.setContainer(process.open('/dev/vfio/1'), container);

@@ -158,6 +158,17 @@ describe('MSI', () => {
     expect(await fake.setIrqs(MSI, NONE | TRIGGER, { start: 2, count: 1 })).toBe('-EINVAL');
   });
 
+  it('RACE-18: triggering a vector without eventfd, or one that has lost it, does nothing', async () => {
+    await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [-1, events[1]!] });
+    await fake.setIrqs(MSI, EVENTFD | TRIGGER, { start: 1, data: [-1] });
+
+    expect(await fake.setIrqs(MSI, NONE | TRIGGER, { start: 0, count: 2 })).toBe(0);
+    expect(await fake.setIrqs(MSI, BOOL | TRIGGER, { data: [1, 1] })).toBe(0);
+    message(0);
+
+    expect(counts()).toEqual([0, 0, 0, 0]);
+  });
+
   it('a bad fd in a block leaves the ones before it without trigger', async () => {
     await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!, events[1]!] });
 
@@ -259,6 +270,16 @@ describe('INTx (PCI-4, PCI-5)', () => {
     fake.write(CONFIG, COMMAND, '0200');
 
     expect(counts()[0]).toBe(1);
+  });
+
+  it('RACE-18: masked and unmasked without INTx being enabled is EINVAL', async () => {
+    expect(await fake.setIrqs(INTX, BOOL | MASK, { data: [1] })).toBe('-EINVAL');
+    expect(await fake.setIrqs(INTX, NONE | TRIGGER, { count: 1 })).toBe('-EINVAL');
+    await arm();
+    await fake.setIrqs(INTX, NONE | TRIGGER, { count: 0 });
+    fake.line.assert();
+    expect(await unmask()).toBe('-EINVAL');
+    expect(counts()).toEqual([0, 0, 0, 0]);
   });
 
   it('a new eventfd does not unmask it', async () => {

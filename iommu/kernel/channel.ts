@@ -79,6 +79,11 @@ export class Channel {
     return file;
   }
 
+  /** A call is under way. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
   #dropPending(): void {
     this.#pending?.file.put();
     this.#pending = undefined;

@@ -48,6 +48,12 @@ export interface KnownUnit {
   readonly driver: IommuDriver;
 }
 
+/** A channel, as far as lists go. */
+export interface Client {
+  readonly task: Task;
+  readonly busy: boolean;
+}
+
 export interface ControlOptions {
   readonly profile: Profile;
   readonly vfio: Vfio;
@@ -55,8 +61,7 @@ export interface ControlOptions {
   readonly units: readonly KnownUnit[];
   readonly pinner: Pinner;
   readonly board: BoardClient;
-  /** The task of each channel. */
-  readonly clients: () => readonly Task[];
+  readonly clients: () => readonly Client[];
   readonly files: FileTable;
   readonly parameters: Type1Parameters;
 }
@@ -153,16 +158,19 @@ export class ControlFile implements FileOperations {
   }
 
   #clients(): ClientInfo[] {
-    const tasks = this.#options.clients();
+    const clients = this.#options.clients();
     const files = [...this.#options.files.list()];
-    const pids = [...new Set([...tasks.map(({ pid }) => pid), ...files.map(({ pid }) => pid)])];
+    const pids = [...new Set([...clients.map(({ task }) => task.pid), ...files.map(({ pid }) => pid)])];
     return pids.map((pid) => {
-      const own = tasks.filter((task) => task.pid === pid);
+      const own = clients.filter(({ task }) => task.pid === pid);
+      const tasks = own.map(({ task }) => task);
+      const now = tasks.find(({ mm }) => mm.alive()) ?? tasks[0]; // a channel of before an exec may not have hung up yet
       return {
         pid,
         channels: own.length,
         files: files.filter((held) => held.pid === pid).map(({ file }) => file.operations.name),
-        lockedPages: own[0]?.mm.lockedVm ?? 0,
+        lockedPages: now?.mm.lockedVm ?? 0,
+        inKernel: own.filter(({ busy }) => busy).map(({ task }) => task.tid),
       };
     });
   }

@@ -125,6 +125,8 @@ export interface ClientInfo {
   readonly channels: number;
   readonly files: readonly string[];
   readonly lockedPages: number;
+  /** Threads (tids) that are inside a call: asleep there, unless it is this very request. */
+  readonly inKernel: readonly number[];
 }
 
 export interface HostInfo {

@@ -87,7 +87,7 @@ export class Kernel {
       units: this.#units,
       pinner,
       board: this.#board,
-      clients: () => [...this.#server.channels()].map(({ task }) => task),
+      clients: () => [...this.#server.channels()],
       files,
       parameters,
     };

@@ -25,7 +25,7 @@ export class ClientProcess {
     this.#child = spawn(process.execPath, [programPath('conform-client')], { stdio: 'pipe', detached: true });
     this.#child.stdin!.on('error', () => {}); // it is dead; #exited says so
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
-      this.#lastWords ||= line;
+      if (this.#lastWords === '' || /Error/.test(line)) this.#lastWords = line;
     });
     this.#exited = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve(error.message));

@@ -9,7 +9,16 @@ export interface ActorLink {
   send(request: ActorRequest): void;
   /** Called once per request, in order. */
   onReply: (reply: ActorReply) => void;
+  /** Of the thread that carries out the requests. */
+  readonly tid: number;
 }
+
+/** Whether a thread sleeps inside a call of the emulated kernel. */
+export type SleepCheck = (tid: number) => boolean;
+
+/** How long an actor may take to get into the kernel and back, on a machine that has other things to do. */
+const GRACE_MS = 10_000;
+const LOOK_AGAIN_MS = 2;
 
 export class Actor {
   readonly #link: ActorLink;
@@ -36,14 +45,29 @@ export class Actor {
     this.#link.send(request);
   }
 
-  /** The answer to the step it was started with, once; `idle` when that was taken, `blocked` when there is none in time. */
-  async answer(timeoutMs: number): Promise<string> {
+  /**
+   * The answer to the step it was started with, once; `idle` when that was taken, `blocked` when there is none in time. That
+   * it is late is not enough: its call must sleep in the kernel.
+   */
+  async answer(timeoutMs: number, sleeps: SleepCheck): Promise<string> {
     if (!this.#running) return 'idle';
+    const giveUp = Date.now() + timeoutMs + GRACE_MS;
+    for (let patienceMs = timeoutMs; ; patienceMs = LOOK_AGAIN_MS) {
+      const answer = await this.#within(this.#running, patienceMs);
+      if (answer !== undefined) {
+        this.#running = undefined;
+        return answer;
+      }
+      if (sleeps(this.#link.tid) || Date.now() > giveUp) return 'blocked';
+    }
+  }
+
+  /** The answer, or undefined when it takes longer. */
+  async #within(running: Promise<string>, timeoutMs: number): Promise<string | undefined> {
     const timer = new AbortController();
-    const late = delay(timeoutMs, 'blocked', { signal: timer.signal }).catch(() => 'blocked');
-    const answer = await Promise.race([this.#running, late]);
+    const late = delay(timeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
+    const answer = await Promise.race([running, late]);
     timer.abort();
-    if (answer !== 'blocked') this.#running = undefined;
     return answer;
   }
 

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 
 import {
   getCloexec,
+  gettid,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_PRIVATE,
@@ -26,7 +27,7 @@ import { programPath } from '../../programs.ts';
 import type { ActorLink } from './actor.ts';
 import { LineReader, writeLine } from './lines.ts';
 import { vmasOf } from './memory.ts';
-import type { ActorReply, ActorRequest, ForkData, ThreadData } from './protocol.ts';
+import type { ActorMessage, ActorReply, ActorRequest, ForkData, ThreadData } from './protocol.ts';
 import { RemoteActor } from './remote-actor.ts';
 import { END_VADDR, FIRST_VADDR, State } from './state.ts';
 
@@ -34,6 +35,7 @@ export const FORK_FLAG = '--fork';
 
 export class ForkLink implements ActorLink {
   readonly #child: ChildProcess;
+  tid = 0;
   readonly #ended: Promise<string>;
   onReply: (reply: ActorReply) => void = () => {};
 
@@ -63,9 +65,11 @@ export class ForkLink implements ActorLink {
       child.once('error', reject);
       child.once('exit', () => reject(new Error('a forked process has ended')));
       createInterface({ input: child.stdout! }).on('line', (line) => {
-        const message = JSON.parse(line) as ActorReply | { readonly ready: true };
-        if ('ready' in message) resolve(link);
-        else link.onReply(message);
+        const message = JSON.parse(line) as ActorMessage;
+        if ('tid' in message) {
+          link.tid = message.tid;
+          resolve(link);
+        } else link.onReply(message);
       });
     });
   }
@@ -93,7 +97,7 @@ export function runFork(): void {
   for (const fd of data.cloexec) setCloexec(fd, true);
   copyMemory(data.parentPid, state);
   const actor = new RemoteActor(data, state);
-  writeLine(1, { ready: true });
+  writeLine(1, { tid: gettid() } satisfies ActorMessage);
   for (;;) {
     const request = input.next();
     if (request === undefined) return;

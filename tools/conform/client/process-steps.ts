@@ -2,8 +2,6 @@
 import { openSync } from 'node:fs';
 import { constants } from 'node:os';
 
-import type { HostInfo } from '../../../iommu/kernel/control.ts';
-import { CONTROL_PATH } from '../../../iommu/kernel/wire.ts';
 import { SysError } from '../../../platform/errno.ts';
 import {
   dup,
@@ -21,6 +19,7 @@ import {
 } from '../../../platform/libc.ts';
 import { formatBytes } from '../notation.ts';
 import { cpuLoad, cpuStore, mapBar } from './bars.ts';
+import { askHost, setParameters } from './host-info.ts';
 import { createMemory, mapObject, parseProt } from './memory.ts';
 import type { StepContext, StepTable } from './step-context.ts';
 
@@ -121,24 +120,15 @@ export const PROCESS_STEPS: StepTable = {
     return '0';
   },
   param({ kernel, step: { args }, words }) {
-    const control = kernel.open(CONTROL_PATH);
-    try {
-      kernel.board(control, { op: 'set-parameter', name: args[0]!, value: words.count(args[1]!) });
-    } finally {
-      kernel.close(control);
-    }
-    return '0';
+    return words.status(() => {
+      setParameters(kernel, { [args[0]!]: words.count(args[1]!) });
+      return 0;
+    });
   },
   /** VmLck as the emulated kernel accounts it: an unsigned long of pages, printed in KiB. Nothing here charges VmPin. */
   status({ kernel }) {
-    const control = kernel.open(CONTROL_PATH);
-    try {
-      const { clients } = kernel.board(control, { op: 'info' }) as HostInfo;
-      const lockedPages = clients.find(({ pid }) => pid === process.pid)?.lockedPages ?? 0;
-      return `0 lck=${BigInt.asUintN(U64, BigInt(lockedPages) * 4n)}kB pin=0kB`;
-    } finally {
-      kernel.close(control);
-    }
+    const lockedPages = askHost(kernel).clients.find(({ pid }) => pid === process.pid)?.lockedPages ?? 0;
+    return `0 lck=${BigInt.asUintN(U64, BigInt(lockedPages) * 4n)}kB pin=0kB`;
   },
   /** An empty handler. */
   signal({ step: { args }, words }) {

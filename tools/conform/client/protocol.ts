@@ -45,8 +45,8 @@ export interface ThreadData {
   readonly devices: Assignment['devices'];
 }
 
-/** From a thread: `ready` once, then replies. */
-export type ThreadMessage = { readonly ready: true } | ActorReply;
+/** From a thread or a forked process: once that it is ready, then replies. */
+export type ActorMessage = { readonly tid: number } | ActorReply;
 
 /** A forked process: first line of its stdin. */
 export interface ForkData extends ThreadData {

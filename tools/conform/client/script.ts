@@ -6,6 +6,7 @@ import type { Step } from '../vector-file.ts';
 import { Actor } from './actor.ts';
 import { prepareExec } from './exec.ts';
 import { ForkLink } from './fork.ts';
+import { askHost } from './host-info.ts';
 import { Interpreter } from './interpreter.ts';
 import type { Assignment, Report } from './protocol.ts';
 import type { State } from './state.ts';
@@ -64,7 +65,7 @@ export class Script {
         return '0';
       }
       case 'wait':
-        return this.#actor(name).answer(this.#words.count(value));
+        return this.#actor(name).answer(this.#words.count(value), this.#sleeps);
       case 'kill':
         return this.#kill(name, this.#words.count(value));
       case 'exec':
@@ -77,8 +78,11 @@ export class Script {
     const actor = this.#actor(step.actor!);
     if (step.op === 'exec') await actor.start({ exec: prepareExec(this.#assignment, number, this.#state) });
     else await actor.start({ step, state: this.#state.save() });
-    return step.inBackground ? 'started' : actor.answer(STEP_MS);
+    return step.inBackground ? 'started' : actor.answer(STEP_MS, this.#sleeps);
   }
+
+  readonly #sleeps = (tid: number): boolean =>
+    askHost(this.#interpreter.kernel).clients.some(({ inKernel }) => inKernel.includes(tid));
 
   #actor(name: string): Actor {
     const actor = this.#actors.get(name);

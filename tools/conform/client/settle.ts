@@ -1,27 +1,20 @@
 /** A case starts on a host that has forgotten the last one: nothing open, module parameters at their defaults. */
 import type { HostInfo } from '../../../iommu/kernel/control.ts';
-import { CONTROL_PATH } from '../../../iommu/kernel/wire.ts';
 import type { KernelClient } from '../../../vmm/vfio/client.ts';
+import { askHost, setParameters } from './host-info.ts';
 
 /** How long the host may take to notice that the last client is dead. */
-const SETTLE_MS = 5000;
+const SETTLE_MS = 20_000;
 const PAUSE_MS = 1;
 const DEFAULTS = { dma_entry_limit: 65535, allow_unsafe_interrupts: 0 };
 
 export function settle(kernel: KernelClient): void {
-  const control = kernel.open(CONTROL_PATH);
-  try {
-    const deadline = Date.now() + SETTLE_MS;
-    while (!isIdle(kernel.board(control, { op: 'info' }) as HostInfo)) {
-      if (Date.now() > deadline) throw new Error('the host has not let go of the last case');
-      pause();
-    }
-    for (const [name, value] of Object.entries(DEFAULTS)) {
-      kernel.board(control, { op: 'set-parameter', name, value });
-    }
-  } finally {
-    kernel.close(control);
+  const deadline = Date.now() + SETTLE_MS;
+  while (!isIdle(askHost(kernel))) {
+    if (Date.now() > deadline) throw new Error('the host has not let go of the last case');
+    pause();
   }
+  setParameters(kernel, DEFAULTS);
 }
 
 const isIdle = ({ groups, containers }: HostInfo): boolean =>

@@ -3,10 +3,11 @@ import type { Worker } from 'node:worker_threads';
 
 import { startWorker } from '../../../platform/thread.ts';
 import type { ActorLink } from './actor.ts';
-import type { ActorReply, ActorRequest, ThreadData, ThreadMessage } from './protocol.ts';
+import type { ActorMessage, ActorReply, ActorRequest, ThreadData } from './protocol.ts';
 
 export class ThreadLink implements ActorLink {
   readonly #worker: Worker;
+  tid = 0;
   onReply: (reply: ActorReply) => void = () => {};
 
   private constructor(worker: Worker) {
@@ -19,9 +20,11 @@ export class ThreadLink implements ActorLink {
     const link = new ThreadLink(worker);
     return new Promise((resolve, reject) => {
       worker.once('error', reject);
-      worker.on('message', (message: ThreadMessage) => {
-        if ('ready' in message) resolve(link);
-        else link.onReply(message);
+      worker.on('message', (message: ActorMessage) => {
+        if ('tid' in message) {
+          link.tid = message.tid;
+          resolve(link);
+        } else link.onReply(message);
       });
     });
   }

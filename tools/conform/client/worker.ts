@@ -1,12 +1,13 @@
 /** Thread entry: carries out one step per message. Ends with its process. */
 import { parentPort } from 'node:worker_threads';
 
+import { gettid } from '../../../platform/libc.ts';
 import { workerInput } from '../../../platform/thread.ts';
-import type { ActorRequest, ThreadData, ThreadMessage } from './protocol.ts';
+import type { ActorMessage, ActorRequest, ThreadData } from './protocol.ts';
 import { RemoteActor } from './remote-actor.ts';
 
 const port = parentPort!;
-const send = (message: ThreadMessage): void => port.postMessage(message);
+const send = (message: ActorMessage): void => port.postMessage(message);
 const actor = new RemoteActor(workerInput<ThreadData>());
 port.on('message', (request: ActorRequest) => send(actor.carryOut(request)));
-send({ ready: true });
+send({ tid: gettid() });

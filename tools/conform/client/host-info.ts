@@ -1,0 +1,27 @@
+/** What a client asks of the host about itself: the recorder had /proc and its own eyes. */
+import type { HostInfo } from '../../../iommu/kernel/control.ts';
+import { CONTROL_PATH } from '../../../iommu/kernel/wire.ts';
+import type { KernelClient } from '../../../vmm/vfio/client.ts';
+
+export function askHost(kernel: KernelClient): HostInfo {
+  return withControl(kernel, (control) => kernel.board(control, { op: 'info' }) as HostInfo);
+}
+
+/** Sets parameters of vfio_iommu_type1. */
+export function setParameters(kernel: KernelClient, parameters: Readonly<Record<string, number>>): void {
+  withControl(kernel, (control) => {
+    for (const [name, value] of Object.entries(parameters)) {
+      kernel.board(control, { op: 'set-parameter', name, value });
+    }
+  });
+}
+
+/** The control device is open no longer than needed: it is no fd of the script. */
+function withControl<T>(kernel: KernelClient, use: (control: number) => T): T {
+  const control = kernel.open(CONTROL_PATH);
+  try {
+    return use(control);
+  } finally {
+    kernel.close(control);
+  }
+}

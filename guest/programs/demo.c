@@ -19,8 +19,8 @@
 /* Frames of one device checked before the others get a turn. */
 #define BATCH 16
 
-/* 1 MiB for four seconds of frames: a pause of three seconds loses nothing. */
-static const struct capture_setup CAPTURE_SETUP = { .frames = 1024, .frame_size = 1024, .rate = 250, .irq_every = 16 };
+/* 1 MiB for eight seconds of frames: a pause of seven seconds loses nothing. */
+static const struct capture_setup CAPTURE_SETUP = { .frames = 2048, .frame_size = 512, .rate = 250, .irq_every = 16 };
 
 static struct edu edus[MAX_EDUS];
 static struct capture captures[MAX_CAPTURES];

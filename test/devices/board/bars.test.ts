@@ -76,7 +76,7 @@ describe('BARs of a running host', () => {
     });
   });
 
-  it('with memory decoding off fault and refuse; on again the same mappings have the same bytes (PCI-7, PCI-8)', async () => {
+  it('with memory decoding off fault and refuse; on again the same mappings have the same bytes (PCI-7, PCI-8, RACE-16)', async () => {
     expect(await start('memory-off').says()).toEqual({
       off: { load: 'EFAULT', store: 'EFAULT', pread: 'EIO', pwrite: 'EIO' },
       fresh: 'EFAULT',
@@ -84,7 +84,7 @@ describe('BARs of a running host', () => {
     });
   });
 
-  it('with memory decoding off end a process that touches them by SIGBUS, and give the device back whole', async () => {
+  it('with memory decoding off end a process that touches them by SIGBUS, and give the device back whole (RACE-22)', async () => {
     const client = start('memory-off-and-touch');
 
     const before = await client.says();

@@ -130,7 +130,7 @@ describe('who sleeps on an invalid vaddr (5.12)', () => {
     expect(container.peek(16 * PAGE)).toBe(0x66);
   });
 
-  it('RACE-9: the close of the container ends pin_pages and dma_rw, and leaves the entries', async () => {
+  it('RACE-9, CORE-11: the close of the container ends pin_pages and dma_rw, and leaves the entries', async () => {
     startMediated();
     invalidate(16);
     const access = container.type1.dmaRw({ vpn: 16, offset: 0, data: new Uint8Array(8), write: false });
@@ -416,7 +416,7 @@ describe('attach', () => {
   });
 });
 
-it('RACE-15: no more entries than dma_entry_limit, 65535 unless told otherwise, however small', () => {
+it('RACE-15, NUM-9: no more entries than dma_entry_limit, 65535 unless told otherwise, however small', () => {
   container = new TestContainer({ parameters: { dmaEntryLimit: 3, allowUnsafeInterrupts: false } });
   vaddr = container.memory(PAGE);
   const codes = [0, 1, 2, 3].map((page) => errnoOf(() => container.map(page * PAGE, PAGE, vaddr)));

@@ -47,7 +47,7 @@ const NUMBERS = Object.entries(uapi)
   .filter(([name]) => !['VFIO_DEVICE_FEATURE_DMA_BUF', 'VFIO_PCI_OFFSET_SHIFT'].includes(name))
   .map(([name, value]) => ({ text: name, at: value }));
 
-describe('uapi as data', () => {
+describe('uapi as data (NUM-1…5)', () => {
   it.runIf(hasCompiler).each([
     ['offsets of every field', FIELDS],
     ['sizes of every struct', SIZES],

@@ -8,6 +8,7 @@ import type { ControlRequest } from './control.ts';
 import type { FileTable } from './file-table.ts';
 import { type Caller, type FileOperations, OpenFile } from './open-file.ts';
 import type { Task } from './task.ts';
+import { readFile, writeFile } from './transfer.ts';
 import { UserArg } from './user-arg.ts';
 import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from './wire.ts';
 
@@ -99,14 +100,17 @@ function perform(request: FileRequest, operations: FileOperations, caller: Calle
       const offset = fileOffset(request.offset);
       if (!operations.pread) throw einval(`${operations.name} cannot be read`);
       if (request.length === 0) return { ret: 0 };
-      const out = operations.pread(offset, Math.min(request.length, MAX_TRANSFER));
-      return { ret: out.length, out };
+      const length = Math.min(request.length, MAX_TRANSFER);
+      const out = readFile(operations.pread.bind(operations), { offset, length, killed: caller.task.killed });
+      return out instanceof Promise ? out.then(readReply) : readReply(out);
     }
     case 'pwrite': {
       const offset = fileOffset(request.offset);
       if (!operations.pwrite) throw einval(`${operations.name} cannot be written`);
       if (request.data.length === 0) return { ret: 0 };
-      return { ret: operations.pwrite(offset, request.data.subarray(0, MAX_TRANSFER)) };
+      const data = request.data.subarray(0, MAX_TRANSFER);
+      const ret = writeFile(operations.pwrite.bind(operations), data, { offset, killed: caller.task.killed });
+      return ret instanceof Promise ? ret.then((done) => ({ ret: done })) : { ret };
     }
     case 'mmap':
       return mmap(operations, request, caller);
@@ -114,6 +118,8 @@ function perform(request: FileRequest, operations: FileOperations, caller: Calle
       return control(operations, request.request);
   }
 }
+
+const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
 
 const PAGE_SIZE = 4096;
 /** The largest offset whose sum with a length is an exact number; no file of ours is that large. */

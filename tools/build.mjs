@@ -24,6 +24,7 @@ function entryPoints() {
     'vmm-process': 'vmm/process.ts',
     'bare-exec': 'tools/bench/bare-exec.ts',
     'conform-client': 'tools/conform/client/main.ts',
+    'stress-client': 'tools/stress/client/main.ts',
   };
   for (const layer of LAYERS) {
     for (const name of readdirSync(join(root, layer), { recursive: true })) {

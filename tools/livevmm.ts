@@ -6,11 +6,12 @@ import { conform } from './commands/conform.ts';
 import { host } from './commands/host.ts';
 import { info } from './commands/info.ts';
 import { run } from './commands/run.ts';
+import { stress } from './commands/stress.ts';
 import { update } from './commands/update.ts';
 import { demo } from './demo/command.ts';
 import { VERSION } from './version.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, bench, conform };
+const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, stress, bench, conform };
 
 function overview(): string {
   const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`);

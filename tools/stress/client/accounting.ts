@@ -1,0 +1,49 @@
+/** Locked pages of this process as its kernel counts them for mappings (ACC-3…6): per image, because an exec brings a new address space. */
+import type { ProfileName } from '../../../iommu/kernel/profile.ts';
+import { PAGE_SIZE } from '../../../platform/memory.ts';
+import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
+import type { Answer } from './caller.ts';
+import type { Entry } from './mapping-table.ts';
+
+export class Accounting {
+  readonly #movesWithVaddr: boolean;
+  readonly #image: number;
+  readonly #unlimited = hasIpcLock(process.pid);
+  readonly #limit = Math.floor(memlockLimit(process.pid) / PAGE_SIZE);
+  /** Charged to this image; below 0 after 5.12 has taken off what an earlier image was charged for (RACE-4). */
+  lockedPages = 0;
+
+  constructor(profile: ProfileName, image: number) {
+    this.#movesWithVaddr = profile !== '5.12';
+    this.#image = image;
+  }
+
+  /** What MAP_DMA of so many pages that can be pinned says. */
+  answerToMap(nrPages: number): Answer {
+    return this.#exceeds(1) || this.#exceeds(nrPages) ? 'ENOMEM' : 0;
+  }
+
+  /** What MAP_DMA(VADDR) of an invalid entry says. */
+  answerToUpdate({ image, nrPages }: Entry): Answer {
+    return this.#movesWithVaddr && image !== this.#image && this.#exceeds(nrPages) ? 'ENOMEM' : 0;
+  }
+
+  #exceeds(more: number): boolean {
+    const locked = this.lockedPages + more;
+    return !this.#unlimited && (locked < 0 || locked > this.#limit);
+  }
+
+  mapped({ nrPages }: Entry): void {
+    this.lockedPages += nrPages;
+  }
+
+  updated(entry: Entry): void {
+    if (!this.#movesWithVaddr || entry.image === this.#image) return;
+    this.lockedPages += entry.nrPages;
+    entry.image = this.#image;
+  }
+
+  unmapped({ image, nrPages }: Entry): void {
+    if (!this.#movesWithVaddr || image === this.#image) this.lockedPages -= nrPages;
+  }
+}

@@ -1,0 +1,79 @@
+/** The defects on purpose that a mapper does itself: a busy ring, then one thing wrong, then a look at what must see it. */
+import {
+  VFIO_DMA_MAP_FLAG_READ,
+  VFIO_DMA_MAP_FLAG_WRITE,
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
+} from '../../../iommu/kernel/vfio/uapi.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+import type { Defect } from '../defects.ts';
+import { checkCounts, settleInterrupts } from './checks.ts';
+import { checkRing } from './dma-actions.ts';
+import { execImage } from './exec.ts';
+import { unmapEntries } from './mapping-actions.ts';
+import type { Entry } from './mapping-table.ts';
+import type { Session } from './session.ts';
+
+const NR_PAGES = 16;
+const PAGE = 4096;
+const RATE = 5000;
+const PATIENCE_NS = 20e9;
+
+/** Nothing is mapped but a ring that the capture fills. */
+function makeBusyRing(session: Session): Entry {
+  const { container, table, memory, accounting, capture, views, image, assignment } = session;
+  unmapEntries(session, { vpn: 0, nrPages: 0, flags: VFIO_DMA_UNMAP_FLAG_ALL }, table.entries);
+  const vaddr = views.find(({ writable }) => writable)!.vaddr;
+  const rights = { read: true, write: true, invalid: false, image };
+  const entry: Entry = { vpn: assignment.window.firstVpn, nrPages: NR_PAGES, page: 0, vaddr, ...rights };
+  memory.open(0, NR_PAGES);
+  container.map({ ...entry, flags: VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE }, [0]);
+  table.add(entry);
+  accounting.mapped(entry);
+  session.ledgers.capture.routeTo('eventfd');
+  capture.start({ iova: entry.vpn * PAGE, frames: NR_PAGES, frameSize: PAGE, rate: RATE, irqEvery: 1 }, true);
+  untilFrames(session, NR_PAGES);
+  return entry;
+}
+
+function untilFrames({ capture, log }: Session, more: number): void {
+  const from = capture.writeIndex();
+  while (capture.writeIndex() - from < more) log.beat();
+}
+
+/** Looks again and again, until it sees what must be seen. */
+function watch({ log }: Session, look: () => void): void {
+  const deadline = monotonicNs() + PATIENCE_NS;
+  while (log.beat() < deadline) look();
+}
+
+const DOINGS: Readonly<Record<Exclude<Defect, 'kill-host'>, (session: Session, entry: Entry) => void>> = {
+  'keep-mapping': (session, entry) => {
+    const { table, accounting, memory, log } = session;
+    log.event('unmaps nothing, and says it did');
+    table.remove(entry);
+    accounting.unmapped(entry);
+    memory.close(0, NR_PAGES);
+    watch(session, () => memory.check());
+  },
+  'hidden-unmap': (session, { vpn, nrPages }) => {
+    session.container.unmap({ vpn, nrPages, flags: 0 }, [nrPages]);
+    watch(session, () => checkRing(session));
+  },
+  'forget-invalid': (session, { vpn, nrPages }) => {
+    session.container.unmap({ vpn, nrPages, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [nrPages]);
+    checkCounts(session);
+  },
+  'drop-interrupt': (session) => {
+    session.questions.dropInterrupt(session.captureDevice.bdf);
+    untilFrames(session, NR_PAGES);
+    settleInterrupts(session);
+  },
+  'bad-image': (session) => execImage(session, process.execPath, ['-e', '', '--']),
+};
+
+/** Returns only when nobody saw it. */
+export function commit(session: Session, defect: Defect): void {
+  if (defect === 'kill-host') return; // the shard's
+  DOINGS[defect](session, makeBusyRing(session));
+}

@@ -1,0 +1,194 @@
+/** DMA at random: copies by edu whose every byte is known beforehand, and capture's ring moved about (invariants 1 and 2). */
+
+import { BUFFER_BYTES } from '../../../devices/edu/regs.ts';
+import { Violation } from '../invariants.ts';
+import { type Capture, checkFrame, type RingPlan } from './capture.ts';
+import { EDU_END_VPN } from './edu.ts';
+import { type Entry, pageBehind } from './mapping-table.ts';
+import type { Session } from './session.ts';
+
+const PAGE = 4096;
+
+/** Part of a transfer inside one page. */
+interface Piece {
+  readonly length: number;
+  /** The mapping it goes through; undefined: it is refused. */
+  readonly entry: Entry | undefined;
+  /** Byte of the guarded memory. */
+  readonly at: number;
+}
+
+/** The pieces of [iova, iova+length) up to the first that is refused, and whether one was. */
+function piecesOf(session: Session, iova: number, length: number, allowed: (entry: Entry) => boolean): Piece[] {
+  const pieces: Piece[] = [];
+  for (let done = 0; done < length; ) {
+    const vpn = Math.floor((iova + done) / PAGE);
+    const offset = (iova + done) % PAGE;
+    const bytes = Math.min(PAGE - offset, length - done);
+    const found = session.table.at(vpn);
+    const entry = found && allowed(found) ? found : undefined;
+    const page = entry?.page === undefined ? Number.NaN : pageBehind(entry, vpn);
+    pieces.push({ length: bytes, entry, at: page * PAGE + offset });
+    if (!entry) break;
+    done += bytes;
+  }
+  return pieces;
+}
+
+/** Pages of the guarded memory that capture may write right now. */
+function ringPages({ capture: { ring }, table }: Session): ReadonlySet<number> {
+  const pages = new Set<number>();
+  if (!ring) return pages;
+  const end = ring.iova + ring.frames * ring.frameSize;
+  for (let vpn = Math.floor(ring.iova / PAGE); vpn * PAGE < end; vpn++) {
+    const entry = table.at(vpn);
+    if (entry?.write && entry.page !== undefined) pages.add(pageBehind(entry, vpn));
+  }
+  return pages;
+}
+
+/** An iova, most often in something that is mapped. */
+function someIova(session: Session): number {
+  const { random, table, assignment } = session;
+  const { firstVpn, endVpn } = assignment.window;
+  const entry = random.pick(table.entries);
+  if (entry && entry.vpn + entry.nrPages < EDU_END_VPN && random.chance(0.9)) {
+    return entry.vpn * PAGE + random.below(entry.nrPages * PAGE);
+  }
+  return random.between(firstVpn, endVpn - 2) * PAGE + random.below(PAGE);
+}
+
+export function copySomething(session: Session): void {
+  const { random, edu, memory, log, eduFaults } = session;
+  const length = random.between(1, BUFFER_BYTES);
+  const source = someIova(session);
+  const destination = someIova(session);
+  const from = piecesOf(session, source, length, () => true); // IOM-3: what may be written can be read
+  const to = piecesOf(session, destination, length, (entry) => entry.write);
+  const refused = [...from, ...to].some(({ entry }) => entry === undefined);
+  const known = isKnown(session, from, to);
+
+  log.event(`copy 0x${source.toString(16)} to 0x${destination.toString(16)}, ${length} bytes`);
+  log.count('operations');
+  const expected = known ? prepare(session, from, to, length) : undefined;
+  if (refused) eduFaults.mayFault = true;
+  edu.copy({ source, destination, length, interrupts: random.chance(0.5) });
+  if (!expected) return;
+  let done = 0;
+  for (const { entry, at, length: bytes } of to) {
+    if (!entry) break;
+    checkBytes(memory.bytes, at, expected.subarray(done, done + bytes), destination + done);
+    done += bytes;
+  }
+  log.count('transfers');
+}
+
+/** Whether all bytes that move lie in the guarded memory, and nobody else writes there meanwhile. */
+function isKnown(session: Session, from: readonly Piece[], to: readonly Piece[]): boolean {
+  const busy = ringPages(session);
+  const pages = (pieces: readonly Piece[]): number[] =>
+    pieces.flatMap(({ entry, at }) => (entry ? [Math.floor(at / PAGE)] : []));
+  const [sources, destinations] = [pages(from), pages(to)];
+  const all = [...sources, ...destinations];
+  if (all.some((page) => Number.isNaN(page) || busy.has(page))) return false;
+  return new Set(destinations).size === destinations.length && !sources.some((page) => destinations.includes(page));
+}
+
+/** Fills source and destination with known bytes; those that the destination must hold afterwards. */
+function prepare(session: Session, from: readonly Piece[], to: readonly Piece[], length: number): Uint8Array {
+  const { memory, random } = session;
+  const expected = new Uint8Array(length); // what is refused reads as zeros
+  let done = 0;
+  for (const { entry, at, length: bytes } of from) {
+    if (!entry) break;
+    if (!memory.isGuarded(Math.floor(at / PAGE))) memory.bytes.set(random.bytes(bytes), at);
+    expected.set(memory.bytes.subarray(at, at + bytes), done);
+    done += bytes;
+  }
+  for (const { entry, at, length: bytes } of to) if (entry) memory.bytes.fill(random.next(), at, at + bytes);
+  return expected;
+}
+
+function checkBytes(memory: Uint8Array, at: number, expected: Uint8Array, iova: number): void {
+  for (let i = 0; i < expected.length; i++) {
+    if (memory[at + i] === expected[i]) continue;
+    const text = `0x${memory[at + i]!.toString(16)}, not 0x${expected[i]!.toString(16)}`;
+    throw new Violation('2', `edu has copied to iova 0x${iova.toString(16)}, and there byte ${i} is ${text}`);
+  }
+}
+
+/** capture starts over somewhere else: most often wholly inside a mapping, sometimes beyond its end. */
+export function moveRing(session: Session): void {
+  const { random, capture, table, log } = session;
+  const entry = random.pick(table.entries.filter(({ write, page }) => write && page !== undefined));
+  if (!entry || random.chance(0.1)) {
+    capture.stop();
+    return;
+  }
+  const room = entry.nrPages * PAGE;
+  const frameSize = random.pick([64, 256, 1024, 4096, 65536].filter((size) => size <= room))!;
+  const most = Math.floor(Math.log2(Math.min(1024, room / frameSize)));
+  const frames = 2 ** random.between(Math.max(0, most - 3), most);
+  const slack = random.chance(0.85) ? room - frames * frameSize : room - 64;
+  const iova = entry.vpn * PAGE + random.below(Math.floor(slack / 64) + 1) * 64;
+  const rate = random.weighted([
+    [8, 500],
+    [8, 3000],
+    [3, 20_000],
+    [1, 0],
+  ]);
+  const ring: RingPlan = { iova, frames, frameSize, rate, irqEvery: random.pick([0, 1, 16, 256])! };
+  const clean = isMapped(session, ring);
+  log.event(
+    `ring at 0x${iova.toString(16)}: ${frames} × ${frameSize}, ${rate} a second${clean ? '' : ', in part refused'}`,
+  );
+  log.count('operations');
+  capture.start(ring, clean);
+}
+
+function isMapped({ table }: Session, { iova, frames, frameSize }: RingPlan): boolean {
+  const end = iova + frames * frameSize;
+  for (let vpn = Math.floor(iova / PAGE); vpn * PAGE < end; vpn++) if (!table.at(vpn)?.write) return false;
+  return true;
+}
+
+/** A clean ring was never refused, and its newest frame lies where the mapping leads. */
+export function checkRing(session: Session): void {
+  const { capture, log } = session;
+  if (!session.hasCleanRing) return;
+  log.event('look at the ring');
+  capture.checkFaults();
+  const index = capture.writeIndex();
+  const frame =
+    index > 0 && !isAliased(session, capture.ring!) ? frameAt(session, capture.ring!, index - 1) : undefined;
+  if (frame && stillThere(capture, index - 1)) {
+    checkFrame(capture.file.name, frame, index - 1);
+    log.count('frames');
+  }
+}
+
+/** Whether two of its pages are the same memory: frames overwrite each other. */
+function isAliased(session: Session, { iova, frames, frameSize }: RingPlan): boolean {
+  const nrPages = Math.ceil((iova + frames * frameSize) / PAGE) - Math.floor(iova / PAGE);
+  return ringPages(session).size < nrPages;
+}
+
+/** Whether frame `index` cannot have been overwritten until now. */
+const stillThere = (capture: Capture, index: number): boolean => capture.writeIndex() - index < capture.ring!.frames;
+
+/** A copy of the slot's bytes, through the mappings; undefined where these lead to memory that nobody looks at. */
+function frameAt({ table, memory }: Session, ring: RingPlan, index: number): Uint8Array | undefined {
+  const frame = new Uint8Array(ring.frameSize);
+  const start = ring.iova + (index % ring.frames) * ring.frameSize;
+  for (let done = 0; done < frame.length; ) {
+    const vpn = Math.floor((start + done) / PAGE);
+    const offset = (start + done) % PAGE;
+    const entry = table.at(vpn);
+    if (entry?.page === undefined) return undefined;
+    const at = pageBehind(entry, vpn) * PAGE + offset;
+    const bytes = Math.min(PAGE - offset, frame.length - done);
+    frame.set(memory.bytes.subarray(at, at + bytes), done);
+    done += bytes;
+  }
+  return frame;
+}

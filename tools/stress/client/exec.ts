@@ -1,0 +1,81 @@
+/** execve of a mapper under DMA: vaddrs made invalid, fds kept, the state in a memfd; the next image finds it all again (CPR-1). */
+import { readFileSync, writeSync } from 'node:fs';
+
+import { SysError } from '../../../platform/errno.ts';
+import { close, execve, memfdCreate, setCloexec } from '../../../platform/libc.ts';
+import { programPath } from '../../programs.ts';
+import { PHASE } from '../event-log.ts';
+import { Violation } from '../invariants.ts';
+import { type Assignment, LOG_FD, MEMORY_FD } from './assignment.ts';
+import { checkCounts, checkProgress } from './checks.ts';
+import { checkRing } from './dma-actions.ts';
+import type { Session, SessionState } from './session.ts';
+import { invalidateAll, invalidateSomething, revalidateAll, revalidateSomething } from './vaddr-actions.ts';
+
+export const RESUME_FLAG = '--resume';
+
+interface Handover {
+  readonly assignment: Assignment;
+  readonly state: SessionState;
+}
+
+/** Returns when the exec has failed: then the old image has put everything back. */
+export function exec(session: Session): void {
+  const { random, log } = session;
+  random.weighted([
+    [8, () => invalidateAll(session)],
+    [1, () => invalidateSomething(session)],
+    [1, () => {}],
+  ])();
+  const fails = random.chance(0.15);
+  const writeIndex = session.hasCleanRing ? session.capture.writeIndex() : undefined;
+  try {
+    execImage(session, fails ? '/nonexistent/node' : process.execPath, [programPath('stress-client')]);
+  } catch (error) {
+    if (!(fails && error instanceof SysError && error.code === 'ENOENT')) throw error;
+  }
+  log.enter(PHASE.running);
+  log.count('failedExecs');
+  revalidateAll(session);
+  if (writeIndex !== undefined) checkProgress(session, writeIndex);
+}
+
+/** Replaces the process by `program` with these words and RESUME_FLAG with the fd of its state. Throws as execve(2) does. */
+export function execImage(session: Session, program: string, words: readonly string[]): never {
+  const { assignment, log, ledgers } = session;
+  log.event(`exec ${program}`);
+  const handover: Handover = { assignment, state: session.save() };
+  const fd = memfdCreate('stress-state', 0);
+  try {
+    const bytes = Buffer.from(JSON.stringify(handover));
+    for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+    const kept = [LOG_FD, MEMORY_FD, ...session.openFds(), ledgers.edu.eventfd, ledgers.capture.eventfd];
+    for (const one of [0, 1, 2, ...kept]) setCloexec(one, false); // Node's 0–2, too
+    log.enter(PHASE.executing);
+    execve(program, [program, ...words, RESUME_FLAG, String(fd)], process.env);
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** In the next image. */
+export function takeHandover(fd: number): Handover {
+  const text = readFileSync(`/proc/self/fd/${fd}`, 'utf8');
+  close(fd);
+  return JSON.parse(text) as Handover;
+}
+
+/** The next image is up: devices never stopped, nothing has moved, and memory gets its new vaddrs, most often all of it at once. */
+export function resume(session: Session, { writeIndex }: SessionState): void {
+  const { log, random } = session;
+  log.count('execs');
+  if (writeIndex !== undefined) {
+    if (!session.hasCleanRing) throw new Violation('5', 'the state of the old image is not that of the new one');
+    checkProgress(session, writeIndex);
+  }
+  checkRing(session);
+  if (random.chance(0.8)) revalidateAll(session);
+  else revalidateSomething(session);
+  checkCounts(session);
+}

@@ -1,0 +1,100 @@
+/** The interrupts of one device: what its eventfd has counted against what the host says was raised, over execs (invariant 4). */
+import type { DeviceInfo } from '../../../iommu/kernel/control.ts';
+import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
+import { Violation } from '../invariants.ts';
+import type { DeviceFile } from './device-file.ts';
+
+interface Baseline {
+  readonly sent: number;
+  readonly raised: number;
+  readonly dropped: number;
+}
+
+export interface LedgerState {
+  readonly eventfd: number;
+  readonly counted: number;
+  readonly loopBacks: number;
+  readonly from: Baseline;
+  readonly route: 'eventfd' | 'none' | 'off';
+}
+
+const baselineOf = (info: DeviceInfo): Baseline => ({
+  sent: info.interruptsSent,
+  raised: info.interruptsRaised,
+  dropped: info.interruptsDropped,
+});
+
+export class InterruptLedger {
+  readonly eventfd: number;
+  readonly #device: DeviceFile;
+  #from: Baseline;
+  #counted = 0;
+  #loopBacks = 0;
+  #route: LedgerState['route'] = 'off';
+
+  /** `info` of the device while it is quiet; with `state` the ledger of an earlier image goes on. */
+  constructor(device: DeviceFile, info: DeviceInfo | undefined, state?: LedgerState) {
+    this.#device = device;
+    this.eventfd = state?.eventfd ?? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    this.#from = state?.from ?? baselineOf(info!);
+    this.#counted = state?.counted ?? 0;
+    this.#loopBacks = state?.loopBacks ?? 0;
+    this.#route = state?.route ?? 'off';
+    if (!state) this.routeTo('eventfd');
+  }
+
+  save(): LedgerState {
+    const [counted, loopBacks] = [this.#counted, this.#loopBacks];
+    return { eventfd: this.eventfd, counted, loopBacks, from: this.#from, route: this.#route };
+  }
+
+  get route(): LedgerState['route'] {
+    return this.#route;
+  }
+
+  /** Also to where it goes already: the kernel swaps the triggers, and nothing may be lost between them. */
+  routeTo(route: LedgerState['route']): void {
+    if (route === 'off') {
+      if (this.#route !== 'off') this.#device.disableMsi();
+    } else {
+      this.#device.routeMsi(route === 'eventfd' ? this.eventfd : -1);
+    }
+    this.#route = route;
+  }
+
+  loopBack(): void {
+    if (this.#route !== 'eventfd') return;
+    this.#device.loopBack();
+    this.#loopBacks++;
+  }
+
+  /** Takes what has come. */
+  collect(): void {
+    this.#counted += eventfdRead(this.eventfd);
+  }
+
+  /** The device is quiet, and `info` was asked for after that: everything must be accounted for. Interrupts since the last time. */
+  settle(info: DeviceInfo): number {
+    this.collect();
+    const now = baselineOf(info);
+    const raised = now.raised - this.#from.raised;
+    const sent = now.sent - this.#from.sent;
+    const dropped = now.dropped - this.#from.dropped;
+    if (this.#counted !== raised) {
+      throw new Violation('4', `${this.#device.name}: ${raised} interrupts raised, ${this.#counted} counted`);
+    }
+    if (sent + this.#loopBacks !== raised + dropped) {
+      const text = `${sent} interrupts sent, ${this.#loopBacks} looped back, ${raised} raised, ${dropped} not routed`;
+      throw new Violation('4', `${this.#device.name}: ${text}`);
+    }
+    const settled = this.#counted;
+    this.#from = now;
+    this.#counted = 0;
+    this.#loopBacks = 0;
+    return settled;
+  }
+
+  close(): void {
+    close(this.eventfd);
+  }
+}

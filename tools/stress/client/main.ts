@@ -1,0 +1,63 @@
+/** A client process of a stress run. What is wrong goes to stdout as one line; its events are in its log. */
+import { writeSync } from 'node:fs';
+
+import { SysError } from '../../../platform/errno.ts';
+import { Mapping } from '../../../platform/memory.ts';
+import { EventLog, LOG_BYTES, PHASE } from '../event-log.ts';
+import { type Invariant, Violation } from '../invariants.ts';
+import { type Assignment, type Complaint, LOG_FD, STATUS_COMPLAINED } from './assignment.ts';
+import { Auditor } from './auditor.ts';
+import { RESUME_FLAG, resume, takeHandover } from './exec.ts';
+import { Fuzzer } from './fuzzer.ts';
+import { shardIsGone } from './lifeline.ts';
+import { runMapper, startPartner } from './mapper.ts';
+import { Session } from './session.ts';
+
+function runResumed(log: EventLog, fd: number): void {
+  const { assignment, state } = takeHandover(fd);
+  name = assignment.name;
+  const session = new Session(assignment, log, state);
+  resume(session, state);
+  log.enter(PHASE.running);
+  runMapper(session);
+}
+
+function run(log: EventLog, assignment: Assignment): void {
+  name = assignment.name;
+  if (assignment.kind === 'mapper') {
+    const session = new Session(assignment, log);
+    if (assignment.partner) startPartner(session, assignment.partner);
+    log.enter(PHASE.running);
+    runMapper(session);
+    return;
+  }
+  const actor = assignment.kind === 'fuzzer' ? new Fuzzer(assignment, log) : new Auditor(assignment, log);
+  log.enter(PHASE.running);
+  while (!log.stopRequested() && !shardIsGone()) actor.step();
+  if (actor instanceof Auditor) actor.end();
+}
+
+/** What an error means, if it is not one of this program. */
+function invariantOf(error: unknown): Invariant | undefined {
+  if (error instanceof Violation) return error.invariant;
+  if (!(error instanceof SysError)) return undefined;
+  return error.code === 'EPIPE' || error.code === 'ECONNREFUSED' ? '6' : 'answer';
+}
+
+let name = '';
+const log = new EventLog(new Mapping(LOG_FD, LOG_BYTES).buffer);
+const [word, value] = process.argv.slice(2);
+try {
+  if (word === RESUME_FLAG) runResumed(log, Number(value));
+  else run(log, JSON.parse(word!) as Assignment);
+  log.event('ends');
+  log.enter(PHASE.ended);
+  process.exit(0);
+} catch (error) {
+  const invariant = invariantOf(error);
+  if (invariant === undefined) throw error;
+  const complaint: Complaint = { actor: name, invariant, message: (error as Error).message };
+  log.event(`invariant ${invariant}: ${complaint.message}`);
+  writeSync(1, `${JSON.stringify(complaint)}\n`);
+  process.exit(STATUS_COMPLAINED);
+}

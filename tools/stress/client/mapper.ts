@@ -1,0 +1,126 @@
+/**
+ * A mapper: a client that does to its container and devices what a VMM does, in any order, and knows after each step what must hold.
+ * With a partner it shares the container, each in a window of its own.
+ */
+import { spawn } from 'node:child_process';
+
+import { VFIO_GROUP_UNSET_CONTAINER } from '../../../iommu/kernel/vfio/uapi.ts';
+import { programPath } from '../../programs.ts';
+import { type Assignment, PARTNER_LOG_FD, PARTNER_MEMORY_FD } from './assignment.ts';
+import { checkCounts, checkGuards, reroute, settleInterrupts } from './checks.ts';
+import { commit } from './defect.ts';
+import { trackDirtyPages } from './dirty-actions.ts';
+import { checkRing, copySomething, moveRing } from './dma-actions.ts';
+import { exec } from './exec.ts';
+import { shardIsGone } from './lifeline.ts';
+import { badCall, mapSomething, unmapSomething } from './mapping-actions.ts';
+import { openDevice, setContainer } from './opening.ts';
+import type { Session } from './session.ts';
+import {
+  changeViews,
+  invalidateSomething,
+  revalidateAll,
+  revalidateSomething,
+  revalidateWrongly,
+} from './vaddr-actions.ts';
+
+type Action = (session: Session) => void;
+
+const ACTIONS: readonly (readonly [number, Action])[] = [
+  [220, mapSomething],
+  [180, unmapSomething],
+  [50, invalidateSomething],
+  [70, revalidateSomething],
+  [15, revalidateWrongly],
+  [15, badCall],
+  [20, changeViews],
+  [110, copySomething],
+  [60, moveRing],
+  [80, checkRing],
+  [80, checkGuards],
+  [25, checkCounts],
+  [15, settleInterrupts],
+  [15, reroute],
+  [15, ({ random, ledgers }) => (random.chance(0.5) ? ledgers.edu : ledgers.capture).loopBack()],
+  [20, ({ ledgers }) => ledgers.capture.collect()],
+  [20, ({ edu, capture, random }) => (random.chance(0.5) ? edu : capture).acknowledge()],
+  [30, trackDirtyPages],
+  [3, regroup],
+  [2, reopen],
+];
+
+/** Actions between two execs. */
+const FEWEST_ACTIONS = 100;
+const MOST_ACTIONS = 700;
+/** The first exec of a process comes sooner. */
+const FIRST_ACTIONS = 60;
+/** Actions before the defect that was asked for. */
+const DEFECT_AFTER = 10;
+
+export function runMapper(session: Session): void {
+  const { random, log } = session;
+  const { inject } = session.assignment;
+  let untilExec = session.image === 0 ? FIRST_ACTIONS : random.between(FEWEST_ACTIONS, MOST_ACTIONS);
+  for (let actions = 0; !log.stopRequested(); actions++) {
+    if (shardIsGone()) return;
+    if (inject !== undefined && actions === DEFECT_AFTER) commit(session, inject);
+    if (--untilExec > 0) {
+      random.weighted(ACTIONS)(session);
+    } else {
+      exec(session);
+      untilExec = random.between(FEWEST_ACTIONS, MOST_ACTIONS);
+    }
+  }
+  end(session);
+}
+
+/** In order: everything that can still be checked, then one way or another out. */
+function end(session: Session): void {
+  const { random, ledgers, memory, log } = session;
+  checkRing(session);
+  settleInterrupts(session);
+  checkCounts(session);
+  log.count('pagesChecked', memory.check());
+  if (random.chance(0.5) && !session.shared) session.reopen(); // closes in order; exit does in any
+  ledgers.capture.collect();
+}
+
+/** The capture's group leaves the container and comes back: refused while its device is open (CORE-5) or, since 6.3, while vaddrs are invalid (VAD-15). */
+function regroup(session: Session): void {
+  const { caller, files, shared, table, profile } = session;
+  const [, group] = files.groups;
+  const [, device] = files.devices;
+  if (shared || group === undefined || device === undefined) return;
+  settleInterrupts(session);
+  const leave = (client: typeof caller.client): number => client.ioctl(group, VFIO_GROUP_UNSET_CONTAINER, 0);
+  caller.expect('UNSET_CONTAINER', 'EBUSY', leave);
+  caller.must('close capture', (client) => {
+    client.close(device);
+    return 0;
+  });
+  session.ledgers.capture.close();
+  caller.expect('UNSET_CONTAINER', 0, leave);
+  const join = setContainer(group, files.container);
+  if (table.nrInvalid > 0 && profile.invalidVaddr === 'refused') {
+    caller.expect('SET_CONTAINER', 'EBUSY', join);
+    revalidateAll(session);
+  }
+  caller.expect('SET_CONTAINER', 0, join);
+  session.replaceCapture(openDevice(caller, group, session.captureDevice));
+}
+
+function reopen(session: Session): void {
+  if (session.shared) return;
+  settleInterrupts(session);
+  session.reopen();
+}
+
+/** A process of its own that inherits the container and two of its devices; it stays when this one execs or dies. */
+export function startPartner(session: Session, partner: Assignment): void {
+  const { container, groups, devices } = session.files;
+  const own = session.assignment.devices.length;
+  const given = devices.slice(own);
+  const stdio = ['inherit', 'inherit', 'inherit', PARTNER_LOG_FD, PARTNER_MEMORY_FD, container, ...given] as const;
+  spawn(process.execPath, [programPath('stress-client'), JSON.stringify(partner)], { stdio: [...stdio] });
+  session.giveAway([...given, ...groups.slice(own)]);
+}

@@ -1,0 +1,191 @@
+/** A mapper and all it has: files, memory, devices, and what it believes about them. Goes on after an exec from its saved state. */
+import { type Profile, profileOf } from '../../../iommu/kernel/profile.ts';
+import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/kernel/vfio/uapi.ts';
+import { close } from '../../../platform/libc.ts';
+import type { EventLog } from '../event-log.ts';
+import { Random, type RandomState } from '../random.ts';
+import { Accounting } from './accounting.ts';
+import { type AssignedDevice, type Assignment, FIRST_SHARED_FD, MEMORY_FD, NR_GUARDED_PAGES } from './assignment.ts';
+import { Caller } from './caller.ts';
+import { Capture, type CaptureState } from './capture.ts';
+import { ContainerCalls, type IovaSpan } from './container.ts';
+import { DeviceFile } from './device-file.ts';
+import { Edu } from './edu.ts';
+import { GuardedMemory, type GuardState } from './guarded-memory.ts';
+import { InterruptLedger, type LedgerState } from './interrupt-ledger.ts';
+import { type Entry, MappingTable } from './mapping-table.ts';
+import { type OpenFiles, openAll } from './opening.ts';
+import { Questions } from './questions.ts';
+import { mapView, type View } from './views.ts';
+
+const NR_VIEWS = 2;
+
+/** What the next image is given. */
+export interface SessionState {
+  readonly image: number;
+  readonly random: RandomState;
+  readonly v2: boolean;
+  readonly files: OpenFiles;
+  readonly validIova: readonly IovaSpan[];
+  readonly entries: readonly Entry[];
+  readonly guard: GuardState;
+  readonly capture: CaptureState;
+  readonly ledgers: { readonly edu: LedgerState; readonly capture: LedgerState };
+  readonly dirtyTracking: boolean;
+  readonly edu: { readonly faults: number; readonly mayFault: boolean };
+  /** WRITE_INDEX of a clean ring just before the exec. */
+  readonly writeIndex: number | undefined;
+}
+
+export class Session {
+  readonly assignment: Assignment;
+  readonly log: EventLog;
+  readonly caller: Caller;
+  readonly questions: Questions;
+  readonly profile: Profile;
+  readonly random: Random;
+  readonly image: number;
+  readonly memory: GuardedMemory;
+  readonly table: MappingTable;
+  readonly accounting: Accounting;
+  views: View[];
+  files: OpenFiles;
+  v2: boolean;
+  container: ContainerCalls;
+  validIova: readonly IovaSpan[];
+  edu: Edu;
+  capture: Capture;
+  ledgers: { readonly edu: InterruptLedger; readonly capture: InterruptLedger };
+  dirtyTracking: boolean;
+  /** Refused accesses of edu the last time it was asked, and whether there may be more since. */
+  eduFaults: { faults: number; mayFault: boolean };
+
+  constructor(assignment: Assignment, log: EventLog, state?: SessionState) {
+    this.assignment = assignment;
+    this.log = log;
+    this.caller = new Caller(assignment.socketPath, log);
+    this.questions = new Questions(this.caller);
+    this.profile = profileOf(assignment.profile);
+    this.random = state ? new Random(state.random) : Random.of(...assignment.seed);
+    this.image = state?.image ?? 0;
+    this.v2 = state?.v2 ?? true;
+    this.files = state?.files ?? this.#openFiles();
+    this.memory = new GuardedMemory(MEMORY_FD, NR_GUARDED_PAGES, state?.guard); // nobody else has the groups open any more
+    this.views = Array.from({ length: NR_VIEWS }, () => mapView(MEMORY_FD, NR_GUARDED_PAGES, true));
+    this.table = new MappingTable(state?.entries);
+    this.accounting = new Accounting(assignment.profile, this.image);
+    this.container = new ContainerCalls(this.caller, this.files.container);
+    this.validIova = state?.validIova ?? this.container.facts().validIova;
+    this.dirtyTracking = state?.dirtyTracking ?? false;
+    this.eduFaults = state?.edu ?? { faults: this.questions.device(this.eduDevice.bdf).faults, mayFault: false };
+    const [edu, capture] = this.files.devices as [number, number];
+    this.edu = new Edu(new DeviceFile(this.caller, edu, 'edu'), log);
+    this.capture = new Capture(new DeviceFile(this.caller, capture, 'capture'), state?.capture);
+    if (!state) this.capture.stop(); // whoever had it before may have died with it running
+    this.ledgers = {
+      edu: this.newLedger(this.edu.file, this.eduDevice, state?.ledgers.edu),
+      capture: this.newLedger(this.capture.file, this.captureDevice, state?.ledgers.capture),
+    };
+  }
+
+  /** Others map and unmap in the container too. */
+  get shared(): boolean {
+    return this.assignment.partner !== undefined || this.assignment.inherits === true;
+  }
+
+  get eduDevice(): AssignedDevice {
+    return this.assignment.devices[0]!;
+  }
+
+  get captureDevice(): AssignedDevice {
+    return this.assignment.devices[1]!;
+  }
+
+  #openFiles(): OpenFiles {
+    const { devices, partner, inherits } = this.assignment;
+    if (inherits) {
+      const [container, ...opened] = Array.from({ length: devices.length + 1 }, (_, i) => FIRST_SHARED_FD + i);
+      return { container: container!, groups: [], devices: opened };
+    }
+    this.v2 = partner !== undefined || !this.random.chance(0.1);
+    const type = this.v2 ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU;
+    return openAll(this.caller, [...devices, ...(partner?.devices ?? [])], type);
+  }
+
+  /** A device that was just opened may do DMA, and its interrupts are counted. */
+  newLedger(file: DeviceFile, { bdf }: AssignedDevice, state?: LedgerState): InterruptLedger {
+    if (state) return new InterruptLedger(file, undefined, state);
+    const ledger = new InterruptLedger(file, this.questions.device(bdf));
+    file.enableBusMaster();
+    return ledger;
+  }
+
+  /** The capture fills a ring of which nothing was unmapped. */
+  get hasCleanRing(): boolean {
+    return this.capture.ring !== undefined && this.capture.clean;
+  }
+
+  /** Everything is closed and opened again: nothing is mapped, no device is set up. */
+  reopen(): void {
+    for (const fd of this.random.chance(0.5) ? this.openFds() : this.openFds().reverse()) {
+      this.caller.must(`close ${fd}`, (client) => {
+        client.close(fd);
+        return 0;
+      });
+    }
+    for (const entry of this.table.entries) this.accounting.unmapped(entry);
+    this.table.clear();
+    this.log.count('pagesChecked', this.memory.check());
+    this.memory.guardAll();
+    this.ledgers.edu.close();
+    this.ledgers.capture.close();
+    this.dirtyTracking = false;
+    this.files = this.#openFiles();
+    this.container = new ContainerCalls(this.caller, this.files.container);
+    this.validIova = this.container.facts().validIova;
+    const [edu, capture] = this.files.devices as [number, number];
+    this.edu = new Edu(new DeviceFile(this.caller, edu, 'edu'), this.log);
+    this.ledgers = { ...this.ledgers, edu: this.newLedger(this.edu.file, this.eduDevice) };
+    this.replaceCapture(capture);
+  }
+
+  /** The capture was closed and opened again. */
+  replaceCapture(fd: number): void {
+    const [edu] = this.files.devices as [number, number];
+    this.files = { ...this.files, devices: [edu, fd] };
+    this.capture = new Capture(new DeviceFile(this.caller, fd, 'capture'));
+    this.capture.stop();
+    this.ledgers = { ...this.ledgers, capture: this.newLedger(this.capture.file, this.captureDevice) };
+  }
+
+  /** Files of the host that it holds. */
+  openFds(): number[] {
+    const { container, groups, devices } = this.files;
+    return [container, ...groups, ...devices];
+  }
+
+  /** A partner has taken these over. */
+  giveAway(fds: readonly number[]): void {
+    for (const fd of fds) close(fd);
+    const left = (list: readonly number[]): readonly number[] => list.filter((fd) => !fds.includes(fd));
+    this.files = { ...this.files, groups: left(this.files.groups), devices: left(this.files.devices) };
+  }
+
+  /** For the next image. */
+  save(): SessionState {
+    return {
+      image: this.image + 1,
+      random: this.random.save(),
+      v2: this.v2,
+      files: this.files,
+      validIova: this.validIova,
+      entries: this.table.entries,
+      guard: this.memory.save(),
+      capture: this.capture.save(),
+      ledgers: { edu: this.ledgers.edu.save(), capture: this.ledgers.capture.save() },
+      dirtyTracking: this.dirtyTracking,
+      edu: this.eduFaults,
+      writeIndex: this.hasCleanRing ? this.capture.writeIndex() : undefined,
+    };
+  }
+}

@@ -1,0 +1,91 @@
+/** The life of vaddrs: UNMAP_DMA(VADDR), MAP_DMA(VADDR) with memory that is mapped somewhere else by now (MAP-6, UNM-10). */
+import {
+  VFIO_DMA_MAP_FLAG_VADDR,
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
+} from '../../../iommu/kernel/vfio/uapi.ts';
+import { NR_GUARDED_PAGES } from './assignment.ts';
+import { type Entry, pagesOf } from './mapping-table.ts';
+import type { Session } from './session.ts';
+import { mapView, unmapView } from './views.ts';
+
+const PAGE = 4096;
+const MOST_VIEWS = 4;
+
+export function invalidateSomething(session: Session): void {
+  const entry = session.random.pick(session.table.entries);
+  if (!entry) return;
+  invalidate(session, { vpn: entry.vpn, nrPages: entry.nrPages, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [entry]);
+}
+
+/** What a VMM does before it execs; one by one where the container is not its own alone. */
+export function invalidateAll(session: Session): void {
+  const { table, shared } = session;
+  if (!shared) {
+    const flags = VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL;
+    invalidate(session, { vpn: 0, nrPages: 0, flags }, table.entries);
+    return;
+  }
+  for (const entry of table.entries) {
+    if (!entry.invalid) invalidate(session, { ...entry, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [entry]);
+  }
+}
+
+/** One that is invalid already: -EINVAL, and everything as before. */
+function invalidate(
+  { container, log }: Session,
+  range: { readonly vpn: number; readonly nrPages: number; readonly flags: number },
+  entries: readonly Entry[],
+): void {
+  const refused = entries.some(({ invalid }) => invalid);
+  container.unmap(range, [refused ? 'EINVAL' : pagesOf(entries)]);
+  if (refused) return;
+  for (const entry of entries) entry.invalid = true;
+  log.count('vaddrUpdates', entries.length);
+}
+
+export function revalidateSomething(session: Session): void {
+  const { random, table } = session;
+  const entry = random.pick(table.entries.filter(({ invalid }) => invalid));
+  if (entry) revalidate(session, entry);
+}
+
+export function revalidateAll(session: Session): void {
+  for (const entry of session.table.entries) if (entry.invalid) revalidate(session, entry);
+}
+
+function revalidate({ random, views, container, accounting, log }: Session, entry: Entry): void {
+  const { page, nrPages } = entry;
+  const vaddr = page === undefined ? mapView(undefined, nrPages, true).vaddr : random.pick(views)!.vaddr + page * PAGE;
+  const expected = accounting.answerToUpdate(entry);
+  const answer = container.map({ ...entry, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR }, [expected]);
+  if (answer !== 0) return;
+  entry.invalid = false;
+  entry.vaddr = vaddr;
+  accounting.updated(entry);
+  log.count('vaddrUpdates');
+}
+
+/** MAP VADDR where it is refused: a valid entry, another size, nothing there. */
+export function revalidateWrongly({ random, table, views, container }: Session): void {
+  const entry = random.pick(table.entries);
+  if (!entry) return;
+  const vaddr = views[0]!.vaddr;
+  const flags = VFIO_DMA_MAP_FLAG_VADDR;
+  const { vpn, nrPages } = entry;
+  if (!entry.invalid) container.map({ vpn, nrPages, vaddr, flags }, ['EINVAL']);
+  else if (nrPages > 1) container.map({ vpn, nrPages: nrPages - 1, vaddr, flags }, ['EINVAL']);
+  if (vpn > 0 && !table.at(vpn - 1)) container.map({ vpn: vpn - 1, nrPages: 1, vaddr, flags }, ['ENOENT']);
+}
+
+/** The memory is mapped once more, or one view less. Pinned pages do not care. */
+export function changeViews(session: Session): void {
+  const { random, views } = session;
+  if (views.length > 1 && (views.length >= MOST_VIEWS || random.chance(0.5))) {
+    const [view] = views.splice(random.below(views.length), 1);
+    unmapView(view!, NR_GUARDED_PAGES);
+    if (views.some(({ writable }) => writable)) return;
+  }
+  const writable = !views.some((view) => view.writable) || random.chance(0.7);
+  views.push(mapView(session.memory.fd, NR_GUARDED_PAGES, writable));
+}

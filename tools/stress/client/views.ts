@@ -1,0 +1,36 @@
+/** Places where a memory object is mapped besides the CPU's own view: what MAP_DMA is given as vaddr. They come and go. */
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  mmap,
+  munmap,
+  PROT_NONE,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../../platform/libc.ts';
+import { PAGE_SIZE } from '../../../platform/memory.ts';
+
+export interface View {
+  readonly vaddr: number;
+  readonly writable: boolean;
+}
+
+/** Pages of nothing behind each view: what runs over its end is -EFAULT. */
+export const HOLE_PAGES = 64;
+
+/** `nrPages` of a memfd at a vaddr that the kernel chooses; without a fd, private memory. */
+export function mapView(fd: number | undefined, nrPages: number, writable: boolean): View {
+  const size = nrPages * PAGE_SIZE;
+  const prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  const kind = fd === undefined ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  // SAFETY: a range of its own, which nobody but MAP_DMA is told; unmapView, execve or exit takes it away.
+  const vaddr = mmap(0, size + HOLE_PAGES * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mmap(vaddr, size, prot, kind | MAP_FIXED, fd ?? -1, 0);
+  return { vaddr, writable };
+}
+
+export function unmapView({ vaddr }: View, nrPages: number): void {
+  munmap(vaddr, (nrPages + HOLE_PAGES) * PAGE_SIZE);
+}

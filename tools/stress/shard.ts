@@ -1,0 +1,227 @@
+/**
+ * A shard: one host, its clients, and somebody who kills and freezes them. In rounds: at the end of each everybody ends or is killed,
+ * and the host must have let go of everything. The first invariant that breaks ends it.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { monotonicNs } from '../../platform/clock.ts';
+import { ActorProcess, type Member } from './actor-process.ts';
+import { ACTORS, type ActorName, AUDITOR, assign, DEVICES, PARTNERS } from './cast.ts';
+import { PHASE } from './event-log.ts';
+import { HostProcess } from './host-process.ts';
+import type { Invariant } from './invariants.ts';
+import { addUp, type Failure, NOTHING_DONE, type ShardOutcome, type ShardPlan, type Totals } from './outcome.ts';
+import { Random } from './random.ts';
+
+const TICK_MS = 20;
+/** Whoever gives no sign of life for so long hangs: much, for the machine may have other things to do. */
+const PATIENCE_MS = 30_000;
+const SHORTEST_ROUND_MS = 3000;
+const LONGEST_ROUND_MS = 9000;
+/** Between two interferences of the killer. */
+const MEAN_PEACE_MS = 1500;
+const LONGEST_FREEZE_MS = 200;
+const LONGEST_GAP_MS = 100;
+/** When the defect 'kill-host' strikes. */
+const KILL_HOST_MS = 1000;
+const EVENTS_OF_EACH = 24;
+const MOST_NOTES = 20;
+
+export interface ShardOptions {
+  /** Ends it early. */
+  readonly signal: AbortSignal;
+  readonly onProgress: (totals: Totals) => void;
+}
+
+export class Shard {
+  readonly #plan: ShardPlan;
+  readonly #options: ShardOptions;
+  readonly #killer: Random;
+  readonly #actors: ReadonlyMap<ActorName, ActorProcess>;
+  readonly #auditor: ActorProcess;
+  /** Aborted by the first failure, or by whoever started us. */
+  readonly #over = new AbortController();
+  readonly #notes: string[] = [];
+  #host: HostProcess | undefined;
+  #failure: Failure | undefined;
+  #rounds = 0;
+  #kills = 0;
+  #freezes = 0;
+  #final: Totals = NOTHING_DONE;
+
+  constructor(plan: ShardPlan, options: ShardOptions) {
+    this.#plan = plan;
+    this.#options = options;
+    this.#killer = Random.of(plan.seed, 'killer');
+    const handlers = {
+      complained: ({ invariant, actor, message }: { invariant: Invariant; actor: string; message: string }) =>
+        this.#fail(invariant, actor, message),
+      spoke: (actor: string, line: string) => this.#heard(actor, line),
+      ended: (member: Member, how: string) => this.#endedUnasked(member, how),
+    };
+    this.#actors = new Map(ACTORS.map((name) => [name, new ActorProcess(name, PARTNERS[name], handlers)]));
+    this.#auditor = new ActorProcess(AUDITOR, undefined, handlers);
+    options.signal.addEventListener('abort', () => this.#over.abort());
+  }
+
+  async run(): Promise<ShardOutcome> {
+    try {
+      this.#over.signal.throwIfAborted();
+      const { profile } = this.#plan;
+      this.#host = await HostProcess.start({
+        devices: DEVICES,
+        profile,
+        onTrouble: (text) => this.#fail('6', 'host', text),
+      });
+      if (this.#options.signal.aborted) this.#over.abort();
+      if (this.#plan.inject === 'kill-host') setTimeout(() => this.#host?.kill(), KILL_HOST_MS).unref();
+      await this.#enterStage();
+      const endNs = monotonicNs() + this.#plan.seconds * 1e9;
+      for (;;) {
+        await this.#round(endNs);
+        if (monotonicNs() >= endNs) break;
+        await this.#enterStage();
+      }
+    } catch (error) {
+      if (!this.#over.signal.aborted) throw error;
+    } finally {
+      await this.#stop();
+    }
+    const { seed } = this.#plan;
+    return { seed, totals: this.#final, ...(this.#failure ? { failure: this.#failure } : {}) };
+  }
+
+  async #stop(): Promise<void> {
+    const all = this.#everybody();
+    for (const actor of all) actor.killAll();
+    await Promise.all(all.map(({ closed }) => closed));
+    const how = await this.#host?.stop(PATIENCE_MS);
+    if (this.#host && !this.#over.signal.aborted && how !== 'status 0') {
+      this.#fail('6', 'host', how === undefined ? 'the host does not end when told to' : `the host ended with ${how}`);
+    }
+    this.#final = this.#totals();
+    for (const actor of all) actor.close();
+  }
+
+  #everybody(): ActorProcess[] {
+    return [this.#auditor, ...this.#actors.values()];
+  }
+
+  #members(): Member[] {
+    return this.#everybody().flatMap(({ members }) => members);
+  }
+
+  /** Starts everybody, and waits until they are at work. */
+  async #enterStage(): Promise<void> {
+    this.#start(AUDITOR, this.#auditor);
+    await this.#untilStarted([this.#auditor]); // it sets the host's parameters
+    for (const [name, actor] of this.#actors) this.#start(name, actor);
+    await this.#untilStarted([...this.#actors.values()]);
+  }
+
+  async #untilStarted(actors: readonly ActorProcess[]): Promise<void> {
+    const members = actors.flatMap((actor) => actor.members);
+    while (members.some(({ log }) => log.phase() === PHASE.starting)) await this.#tick();
+  }
+
+  async #round(endNs: number): Promise<void> {
+    const random = this.#killer;
+    const roundEndNs = Math.min(endNs, monotonicNs() + random.between(SHORTEST_ROUND_MS, LONGEST_ROUND_MS) * 1e6);
+    while (monotonicNs() < roundEndNs) {
+      const peaceNs = -Math.log(1 - random.next() / 2 ** 32) * MEAN_PEACE_MS * 1e6;
+      const untilNs = Math.min(roundEndNs, monotonicNs() + peaceNs);
+      while (monotonicNs() < untilNs) await this.#tick();
+      if (monotonicNs() < roundEndNs) await this.#interfere();
+    }
+    for (const actor of this.#actors.values()) {
+      if (random.chance(0.7)) actor.requestStop();
+      else void this.#kill(actor);
+    }
+    await this.#untilClosed([...this.#actors.values()]);
+    this.#auditor.requestStop();
+    await this.#untilClosed([this.#auditor]);
+    this.#rounds++;
+  }
+
+  #start(name: ActorName | typeof AUDITOR, actor: ActorProcess): void {
+    actor.start(assign(name, actor.incarnations, this.#host!, this.#plan));
+  }
+
+  /** Lets time pass, and looks whether everybody lives. Throws when the shard is over. */
+  async #tick(): Promise<void> {
+    await sleep(TICK_MS, undefined, { signal: this.#over.signal });
+    this.#options.onProgress(this.#totals());
+    const nowNs = monotonicNs();
+    for (const actor of this.#everybody()) {
+      if (!actor.running) continue;
+      for (const { name, log } of actor.members) {
+        const phase = log.phase();
+        const silentMs = (nowNs - log.beatNs()) / 1e6;
+        if (silentMs < PATIENCE_MS || phase === PHASE.ended) continue;
+        const text = `no sign of life for ${Math.round(silentMs / 1000)} s`;
+        if (phase === PHASE.executing) this.#fail('5', name, `${text} since its exec`);
+        else this.#fail('6', name, `${text}: ${log.events(1)[0]?.text ?? 'it has not started'}`);
+      }
+    }
+    this.#over.signal.throwIfAborted();
+  }
+
+  async #untilClosed(actors: readonly ActorProcess[]): Promise<void> {
+    while (actors.some(({ running }) => running)) await this.#tick();
+  }
+
+  /** Does something bad to one of the actors. */
+  async #interfere(): Promise<void> {
+    const random = this.#killer;
+    const [name, actor] = random.pick([...this.#actors])!;
+    if (random.chance(0.3)) {
+      this.#freezes++;
+      actor.freeze();
+      try {
+        await sleep(random.below(LONGEST_FREEZE_MS), undefined, { signal: this.#over.signal });
+      } finally {
+        actor.thaw();
+      }
+      return;
+    }
+    await this.#kill(actor);
+    this.#over.signal.throwIfAborted();
+    this.#start(name, actor);
+    await this.#untilStarted([actor]);
+  }
+
+  #kill(actor: ActorProcess): Promise<void> {
+    this.#kills++;
+    const gapMs = actor.members.length > 1 ? this.#killer.below(LONGEST_GAP_MS) : 0;
+    return actor.kill(this.#killer.pick(actor.members), gapMs);
+  }
+
+  #heard(actor: string, line: string): void {
+    this.#fail('client', actor, line); // the first line; the others become notes
+  }
+
+  #endedUnasked(member: Member, how: string): void {
+    if (member.log.phase() === PHASE.executing) {
+      this.#fail('5', member.name, `ended with ${how} in the middle of an exec`);
+    } else {
+      this.#fail('client', member.name, `ended with ${how}`);
+    }
+  }
+
+  #fail(invariant: Invariant, actor: string, message: string): void {
+    if (this.#over.signal.aborted) {
+      if (this.#failure && this.#notes.length < MOST_NOTES) this.#notes.push(`${actor}: ${message}`);
+      return;
+    }
+    const events = this.#members()
+      .flatMap(({ name, log }) => log.events(EVENTS_OF_EACH).map((event) => ({ ...event, actor: name })))
+      .sort((a, b) => a.atNs - b.atNs);
+    this.#failure = { invariant, actor, message, atNs: monotonicNs(), notes: this.#notes, events };
+    this.#over.abort();
+  }
+
+  #totals(): Totals {
+    const own = { ...NOTHING_DONE, rounds: this.#rounds, kills: this.#kills, freezes: this.#freezes };
+    return addUp([own, ...this.#members().map(({ log }) => ({ ...NOTHING_DONE, ...log.counts() }))]);
+  }
+}

@@ -47,6 +47,26 @@ const VMA_READABLE = 1;
 const VMA_WRITABLE = 2;
 const VMA_SHARED = 8;
 
+const PAGE_BYTES = 4096;
+const KIB_PER_PAGE = 4;
+
+/** Documentation/admin-guide/mm/pagemap.rst: one u64 per page. */
+const PM_EXCLUSIVE = 1n << 56n;
+const PM_FILE = 1n << 61n;
+const PM_SWAP = 1n << 62n;
+const PM_PRESENT = 1n << 63n;
+
+function readPagemap(pid: number, firstPage: number, nrPages: number): BigUint64Array {
+  const fd = openSync(`/proc/${pid}/pagemap`, 'r');
+  try {
+    const entries = new BigUint64Array(nrPages);
+    readSync(fd, entries, 0, entries.byteLength, firstPage * entries.BYTES_PER_ELEMENT);
+    return entries;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** An address space: alive until its last user exits or execs. Close it. */
 export class AddressSpace {
   readonly pid: number;
@@ -80,6 +100,37 @@ export class AddressSpace {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false; // reaped meanwhile
       throw error;
+    }
+  }
+
+  /** Pages that the process has locked by mlock(2) (VmLck); 0 for a dead address space. */
+  mlockedPages(): number {
+    const text = this.#alive(() => readFileSync(`/proc/${this.pid}/status`, 'latin1'));
+    return Number(/^VmLck:\s*(\d+) kB/m.exec(text ?? '')?.[1] ?? 0) / KIB_PER_PAGE;
+  }
+
+  /**
+   * How private pages from `vaddr` on are backed, nrPages at most of the same kind: by the zero page, as long as nobody has
+   * written to them, or by a page of their own. Memory that a fork shares copy-on-write counts as the former.
+   */
+  privateRun(vaddr: number, nrPages: number): { readonly nrPages: number; readonly zeroPage: boolean } {
+    const entries =
+      this.#alive(() => readPagemap(this.pid, vaddr / PAGE_BYTES, nrPages)) ?? new BigUint64Array(nrPages);
+    const isZero = (entry: bigint): boolean =>
+      (entry & PM_SWAP) === 0n && ((entry & PM_PRESENT) === 0n || (entry & (PM_EXCLUSIVE | PM_FILE)) === 0n);
+    const zeroPage = isZero(entries[0] ?? 0n);
+    const other = entries.findIndex((entry) => isZero(entry) !== zeroPage);
+    return { nrPages: other < 0 ? nrPages : other, zeroPage };
+  }
+
+  /** What `read` finds in /proc/<pid>, if that is still this address space's; undefined otherwise. */
+  #alive<T>(read: () => T): T | undefined {
+    try {
+      const found = read();
+      return this.alive() ? found : undefined;
+    } catch (error) {
+      if (this.alive()) throw error;
+      return undefined;
     }
   }
 

@@ -136,6 +136,7 @@ export class ControlFile implements FileOperations {
     if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) throw einval(`${name}: ${String(value)}`);
     if (name === 'dma_entry_limit') parameters.dmaEntryLimit = value;
     else if (name === 'allow_unsafe_interrupts') parameters.allowUnsafeInterrupts = value !== 0;
+    else if (name === 'disable_hugepages') parameters.disableHugepages = value !== 0;
     else throw einval(`vfio_iommu_type1 has no parameter ${String(name)}`);
     return {};
   }
@@ -169,7 +170,7 @@ export class ControlFile implements FileOperations {
         pid,
         channels: own.length,
         files: files.filter((held) => held.pid === pid).map(({ file }) => file.operations.name),
-        lockedPages: now?.mm.lockedVm ?? 0,
+        lockedPages: now?.mm.lockedTotal() ?? 0,
         inKernel: own.filter(({ busy }) => busy).map(({ task }) => task.tid),
       };
     });

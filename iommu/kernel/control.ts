@@ -36,7 +36,7 @@ export interface InjectRequest {
 /** Sets a parameter of the module vfio_iommu_type1, as root does under /sys/module. Only for the host's user. → {} */
 export interface SetParameterRequest {
   readonly op: 'set-parameter';
-  /** dma_entry_limit or allow_unsafe_interrupts (0, 1). */
+  /** dma_entry_limit, or one of the switches (0, 1) allow_unsafe_interrupts and disable_hugepages. */
   readonly name: string;
   readonly value: number;
 }
@@ -124,6 +124,7 @@ export interface ClientInfo {
   readonly pid: number;
   readonly channels: number;
   readonly files: readonly string[];
+  /** VmLck: by mappings and by mlock(2); below 0 after ACC-5's underflow. */
   readonly lockedPages: number;
   /** Threads (tids) that are inside a call: asleep there, unless it is this very request. */
   readonly inKernel: readonly number[];

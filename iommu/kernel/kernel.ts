@@ -45,7 +45,7 @@ export class Kernel {
     const fenceAll = (): void => {
       for (const { driver } of this.#units) driver.fence();
     };
-    const pinner = new Pinner(this.#board, deviceMemory);
+    const pinner = new Pinner(this.#board, { deviceMemory, zeroPageCharged: profile.zeroPageCharged });
     const vectors = new VectorAllocator(NR_VECTORS);
     const doorbells = new DoorbellTable(data.interrupts);
     const parameters = { ...DEFAULT_PARAMETERS };

@@ -16,9 +16,15 @@ const TASK_SIZE_PAGES = 2 ** 56 / PAGE;
 export interface PinnedRun {
   readonly pfn: number;
   readonly nrPages: number;
-  /** Device memory: neither charged nor counted (ACC-2, ACC-4). */
+  /** Device memory, or the zero page where the kernel takes it for that: neither charged nor counted (ACC-2, ACC-4). */
   readonly reserved: boolean;
   readonly backing: Backing;
+}
+
+export interface PinnerOptions {
+  readonly deviceMemory?: DeviceMemoryTable | undefined;
+  /** Profile.zeroPageCharged; default true. */
+  readonly zeroPageCharged?: boolean;
 }
 
 export class Pinner {
@@ -26,10 +32,15 @@ export class Pinner {
   pinnedPages = 0;
   readonly #objects: BoardObjects;
   readonly #deviceMemory: DeviceMemoryTable;
+  readonly #zeroPageCharged: boolean;
 
-  constructor(board: BoardMemory, deviceMemory = new DeviceMemoryTable()) {
+  constructor(
+    board: BoardMemory,
+    { deviceMemory = new DeviceMemoryTable(), zeroPageCharged = true }: PinnerOptions = {},
+  ) {
     this.#objects = new BoardObjects(board);
     this.#deviceMemory = deviceMemory;
+    this.#zeroPageCharged = zeroPageCharged;
   }
 
   /**
@@ -47,8 +58,10 @@ export class Pinner {
     const device = this.#deviceMemory.find(vma);
     if (device) return pinDevice(device, vma, vaddr, inVma);
     const run =
-      vma.inode !== 0 && vma.shared ? this.#pinObject(mm, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddr, inVma);
-    this.pinnedPages += run.nrPages;
+      vma.inode !== 0 && vma.shared
+        ? this.#pinObject(mm, vma, vaddr, inVma)
+        : this.#pinPrivate(mm, vaddr, inVma, write);
+    if (!run.reserved) this.pinnedPages += run.nrPages;
     return run;
   }
 
@@ -63,12 +76,15 @@ export class Pinner {
   }
 
   /**
-   * Private memory has no object that outlives its address space: the devices reach it through the process.
-   * NOT MODELLED: the zero page behind untouched memory that is mapped for reading, which 5.12 does not charge (ACC-2).
+   * Private memory has no object that outlives its address space: the devices reach it through the process. Pages that are only
+   * read and that nobody has written to are the zero page, which 5.12 takes for device memory (ACC-2).
+   * DEVIATION: what the process writes there later the devices see; on Linux the zero page stays pinned for them.
    */
-  #pinPrivate(mm: Mm, vaddr: number, nrPages: number): PinnedRun {
-    const backing = this.#objects.placePrivate(mm, vaddr, nrPages * PAGE);
-    return { pfn: backing.startPfn, nrPages, reserved: false, backing };
+  #pinPrivate(mm: Mm, vaddr: number, nrPages: number, write: boolean): PinnedRun {
+    const looks = !write && !this.#zeroPageCharged;
+    const run = looks ? mm.space.privateRun(vaddr, nrPages) : { nrPages, zeroPage: false };
+    const backing = this.#objects.placePrivate(mm, vaddr, run.nrPages * PAGE);
+    return { pfn: backing.startPfn, nrPages: run.nrPages, reserved: run.zeroPage, backing };
   }
 
   /** A pinned run as runs of one page each, to be unpinned one by one. */

@@ -9,7 +9,7 @@ import { AddressSpace, hasIpcLock, memlockLimit } from '../../platform/process.t
 /** An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab), and is then only a name. */
 export class Mm {
   readonly space: AddressSpace;
-  /** Pages charged against RLIMIT_MEMLOCK by mappings (mm->locked_vm; ACC-3, ACC-6). */
+  /** Pages charged against RLIMIT_MEMLOCK by mappings: their part of mm->locked_vm (ACC-3, ACC-6). */
   lockedVm = 0;
   #holders = 1;
 
@@ -20,6 +20,11 @@ export class Mm {
   /** mmget_not_zero: false after exit or exec of its process. */
   alive(): boolean {
     return this.space.alive();
+  }
+
+  /** mm->locked_vm, which mlock(2) counts in as well. */
+  lockedTotal(): number {
+    return this.lockedVm + this.space.mlockedPages();
   }
 
   /** mmgrab: whoever keeps an Mm beyond the current call holds it, and drops it. */

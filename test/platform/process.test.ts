@@ -5,8 +5,48 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import {
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  mlock,
+  mmap,
+  munmap,
+  PROT_READ,
+  PROT_WRITE,
+  processVmRead,
+  processVmWrite,
+} from '../../platform/libc.ts';
 import { AddressSpace, hasIpcLock, parseMapsLine, socketInode } from '../../platform/process.ts';
 import { type Mappings, VmChild } from './vm-child.ts';
+
+describe('AddressSpace', () => {
+  const PAGE = 4096;
+  let space: AddressSpace;
+  let vaddr: number;
+  beforeEach(() => {
+    space = new AddressSpace(process.pid);
+    vaddr = mmap(0, 6 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  });
+  afterEach(() => {
+    munmap(vaddr, 6 * PAGE);
+    space.close();
+  });
+
+  it('tells the zero page, read or not, from pages that were written', () => {
+    processVmWrite(process.pid, vaddr + 3 * PAGE, Uint8Array.of(1));
+    processVmRead(process.pid, vaddr + PAGE, new Uint8Array(1));
+
+    expect(space.privateRun(vaddr, 6)).toEqual({ nrPages: 3, zeroPage: true });
+    expect(space.privateRun(vaddr, 2)).toEqual({ nrPages: 2, zeroPage: true });
+    expect(space.privateRun(vaddr + 3 * PAGE, 3)).toEqual({ nrPages: 1, zeroPage: false });
+  });
+
+  it('counts what mlock(2) has locked', () => {
+    const before = space.mlockedPages();
+    mlock(vaddr, 2 * PAGE);
+    expect(space.mlockedPages() - before).toBe(2);
+  });
+});
 
 describe('AddressSpace of another process', () => {
   let child: VmChild;

@@ -26,7 +26,7 @@ export function charge(iommu: Iommu, entry: DmaEntry, nrPages: number, caller: T
   const { mapper } = entry;
   const mm = mmOf(iommu, entry, caller);
   if (!mm) throw esrch(`address space of process ${mapper.pid} is gone`);
-  if (!entry.lockCap && exceeds(mm.lockedVm + nrPages, mapper.memlockLimitPages())) throw memlockExceeded(mapper);
+  if (!entry.lockCap && exceeds(mm.lockedTotal() + nrPages, mapper.memlockLimitPages())) throw memlockExceeded(mapper);
   mm.lockedVm += nrPages;
   entry.lockedPages += nrPages;
 }
@@ -43,7 +43,7 @@ export function uncharge(iommu: Iommu, entry: DmaEntry, nrPages: number, caller:
 /** ACC-3: whether the caller may lock nrPages more, tested page by page in its own mm while pinning. */
 export function testMemlock(entry: DmaEntry, nrPages: number, caller: Task): void {
   if (entry.lockCap || nrPages === 0) return;
-  const { lockedVm } = caller.mm;
+  const lockedVm = caller.mm.lockedTotal();
   const limit = caller.memlockLimitPages();
   if (exceeds(lockedVm + 1, limit) || exceeds(lockedVm + nrPages, limit)) throw memlockExceeded(caller);
 }
@@ -57,7 +57,7 @@ export function moveCharge(entry: DmaEntry, caller: Task): void {
   if (mm === entry.mm) return;
   const lockCap = caller.capIpcLock();
   const { lockedPages } = entry;
-  if (!lockCap && lockedPages > 0 && exceeds(mm.lockedVm + lockedPages, caller.memlockLimitPages())) {
+  if (!lockCap && lockedPages > 0 && exceeds(mm.lockedTotal() + lockedPages, caller.memlockLimitPages())) {
     throw memlockExceeded(caller);
   }
   mm.lockedVm += lockedPages;

@@ -15,6 +15,8 @@ export interface Type1Parameters {
   dmaEntryLimit: number;
   /** Read at each attach (ATT-1). */
   allowUnsafeInterrupts: boolean;
+  /** Pages are pinned and mapped one by one (ACC-1). Default: no. */
+  disableHugepages?: boolean;
 }
 
 export const DEFAULT_PARAMETERS: Readonly<Type1Parameters> = { dmaEntryLimit: 65535, allowUnsafeInterrupts: false };

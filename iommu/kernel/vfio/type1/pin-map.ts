@@ -54,7 +54,8 @@ export function pinAndMap(iommu: Iommu, entry: DmaEntry, task: Task): void {
 /** ACC-1…3: pins the longest run from page `first` of the entry on and charges it. */
 export function pinCharged(iommu: Iommu, entry: DmaEntry, first: number, task: Task): PinnedRun {
   const write = (entry.prot & IOMMU_WRITE) !== 0;
-  const run = iommu.pinner.pin(task.mm, entry.vaddrPage + first, entry.nrPages - first, write);
+  const most = iommu.parameters.disableHugepages ? 1 : entry.nrPages - first;
+  const run = iommu.pinner.pin(task.mm, entry.vaddrPage + first, most, write);
   const nrPages = nrCharged(entry, entry.vpn + first, run);
   try {
     testMemlock(entry, nrPages, task);

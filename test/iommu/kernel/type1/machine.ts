@@ -140,6 +140,10 @@ export class FakeSpace {
     return this.vmas.find((vma) => vaddr >= vma.start && vaddr < vma.end);
   }
 
+  mlockedPages(): number {
+    return 0;
+  }
+
   openObject(vma: FakeVma): number {
     return dup(vma.object.fd);
   }
@@ -289,7 +293,7 @@ export class FakeMachine {
   readonly #agents = new Map<number, DmaPort>();
 
   constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20, bars }: MachineOptions = {}) {
-    this.pinner = new Pinner(this.board, bars);
+    this.pinner = new Pinner(this.board, { deviceMemory: bars });
     const { physical } = this.board;
     const buffer = new SharedArrayBuffer(kernelRamBytes);
     physical.attach({ kind: 'ram', start: KERNEL_RAM, size: kernelRamBytes, buffer });

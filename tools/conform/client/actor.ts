@@ -25,23 +25,24 @@ export class Actor {
   /** Where its changes go: the main thread's own state for a thread, nowhere for another process. */
   readonly #shared: State | undefined;
   #running: Promise<string> | undefined;
-  #settle: (answer: string) => void = () => {};
+  #settle: (reply: ActorReply) => void = () => {};
 
   constructor(link: ActorLink, shared: State | undefined) {
     this.#link = link;
     this.#shared = shared;
-    link.onReply = ({ answer, changes }) => {
-      for (const change of changes) this.#shared?.apply(change);
-      this.#settle(answer);
+    link.onReply = (reply) => {
+      for (const change of reply.changes) this.#shared?.apply(change);
+      this.#settle(reply);
     };
   }
 
   /** Starts a step; a former one comes to its end first. */
   async start(request: ActorRequest): Promise<void> {
     await this.#running;
-    this.#running = new Promise((resolve) => {
-      this.#settle = resolve;
+    this.#running = new Promise((resolve, reject) => {
+      this.#settle = ({ answer, failure }) => (failure === undefined ? resolve(answer) : reject(new Error(failure)));
     });
+    this.#running.catch(() => {}); // whoever asks for the answer is told
     this.#link.send(request);
   }
 

@@ -1,19 +1,19 @@
-/** execve of the client: what the next image needs lies in a memfd, and it goes on with the script after the step. */
+/** execve of a client: what the next image needs lies in a memfd, and it goes on with the script after the step. */
 import { readFileSync, writeSync } from 'node:fs';
 
 import { close, getCloexec, memfdCreate, setCloexec } from '../../../platform/libc.ts';
 import { programPath } from '../../programs.ts';
-import type { Assignment, ExecArguments, Handover } from './protocol.ts';
+import type { ExecArguments, Handover } from './protocol.ts';
 import type { State } from './state.ts';
 
 export const RESUME_FLAG = '--resume';
 
-/** Number `step` of the script is the exec. Afterwards fds are as FD_CLOEXEC says. */
-export function prepareExec(assignment: Assignment, step: number, state: State): ExecArguments {
+/** Afterwards fds are as FD_CLOEXEC says. */
+export function prepareExec(next: Handover['next'], state: State): ExecArguments {
   // A number that the exec closes may mean something else in the next image: by name it is known to be closed.
   for (const [name, fd] of [...state.fds()]) if (getCloexec(fd)) state.change({ fd: name, number: null });
   for (const fd of [0, 1, 2]) setCloexec(fd, false); // Node's
-  const handover: Handover = { assignment, step, state: state.save() };
+  const handover: Handover = { next, state: state.save() };
   const fd = memfdCreate('handover', 0);
   const bytes = Buffer.from(JSON.stringify(handover));
   for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);

@@ -97,11 +97,24 @@ export function runFork(): void {
   for (const fd of data.cloexec) setCloexec(fd, true);
   copyMemory(data.parentPid, state);
   const actor = new RemoteActor(data, state);
-  writeLine(1, { tid: gettid() } satisfies ActorMessage);
+  say({ tid: gettid() });
+  serve(actor, input);
+}
+
+/** Its life after an exec. */
+export function resumeFork(data: ThreadData, state: State): void {
+  const actor = new RemoteActor(data, state);
+  say({ answer: '0', changes: [] });
+  serve(actor, new LineReader(0));
+}
+
+const say = (message: ActorMessage): void => writeLine(1, message);
+
+function serve(actor: RemoteActor, input: LineReader): void {
   for (;;) {
     const request = input.next();
     if (request === undefined) return;
-    writeLine(1, actor.carryOut(request as ActorRequest));
+    say(actor.carryOut(request as ActorRequest));
   }
 }
 

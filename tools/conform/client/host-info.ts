@@ -7,6 +7,11 @@ export function askHost(kernel: KernelClient): HostInfo {
   return withControl(kernel, (control) => kernel.board(control, { op: 'info' }) as HostInfo);
 }
 
+/** This process' VmLck in pages; below 0 where the emulated kernel has let it underflow (ACC-5). */
+export function lockedPages(kernel: KernelClient): number {
+  return askHost(kernel).clients.find(({ pid }) => pid === process.pid)?.lockedPages ?? 0;
+}
+
 /** Sets parameters of vfio_iommu_type1. */
 export function setParameters(kernel: KernelClient, parameters: Readonly<Record<string, number>>): void {
   withControl(kernel, (control) => {

@@ -30,15 +30,12 @@ export class Interpreter {
     this.#note = note;
   }
 
-  /** Whether the step is one system call (or a few) of a single actor; the others are the script's. */
-  static knows(op: string): boolean {
-    return Object.hasOwn(STEPS, op);
-  }
-
   /** The answer to a step. */
   perform(step: Step, state: State): string {
+    const perform = Object.hasOwn(STEPS, step.op) ? STEPS[step.op]! : undefined;
+    if (!perform) throw new RangeError(`${step.op} is for the main actor`);
     const words = new Words(state);
     const devices = this.#devices;
-    return STEPS[step.op]!({ step, state, words, kernel: this.kernel, devices, note: this.#note });
+    return perform({ step, state, words, kernel: this.kernel, devices, note: this.#note });
   }
 }

@@ -1,6 +1,6 @@
 /** The client process of one vector case: takes it from stdin, plays it, reports on stdout. Started ahead of time by the runner. */
 import { RESUME_FLAG, takeHandover } from './exec.ts';
-import { FORK_FLAG, runFork } from './fork.ts';
+import { FORK_FLAG, resumeFork, runFork } from './fork.ts';
 import { LineReader, writeLine } from './lines.ts';
 import type { Assignment, Report } from './protocol.ts';
 import { Script } from './script.ts';
@@ -17,10 +17,15 @@ function start(): Promise<void> | undefined {
   return finish(script, 0);
 }
 
-function resume(fd: number): Promise<void> {
-  const { assignment, step, state: saved } = takeHandover(fd);
+function resume(fd: number): Promise<void> | undefined {
+  const { next, state: saved } = takeHandover(fd);
   const state = new State(saved);
   state.forgetVaddrs();
+  if ('fork' in next) {
+    resumeFork(next.fork, state);
+    return undefined;
+  }
+  const { assignment, step } = next;
   const script = new Script(assignment, state, report);
   report({ step, answer: '0' });
   return finish(script, step + 1);

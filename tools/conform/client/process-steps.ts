@@ -2,7 +2,7 @@
 import { openSync } from 'node:fs';
 import { constants } from 'node:os';
 
-import { SysError } from '../../../platform/errno.ts';
+import { enomem, SysError } from '../../../platform/errno.ts';
 import {
   dup,
   EFD_NONBLOCK,
@@ -17,9 +17,11 @@ import {
   setRlimit,
   write,
 } from '../../../platform/libc.ts';
+import { PAGE_SIZE } from '../../../platform/memory.ts';
+import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
 import { formatBytes } from '../notation.ts';
 import { cpuLoad, cpuStore, mapBar } from './bars.ts';
-import { askHost, setParameters } from './host-info.ts';
+import { lockedPages, setParameters } from './host-info.ts';
 import { createMemory, mapObject, parseProt } from './memory.ts';
 import type { StepContext, StepTable } from './step-context.ts';
 
@@ -90,11 +92,7 @@ export const PROCESS_STEPS: StepTable = {
       mprotect(words.count(args[0]!), words.count(args[1]!), parseProt(args[2]!));
       return 0;
     }),
-  mlock: ({ step: { args }, words }) =>
-    words.status(() => {
-      mlock(words.count(args[0]!), words.count(args[1]!));
-      return 0;
-    }),
+  mlock: lockMemory,
   fill({ kernel, step: { args }, words }) {
     const [vaddr, length, byte] = args as [string, string, string];
     return cpuStore(kernel, words.count(vaddr), new Uint8Array(words.count(length)).fill(words.count(byte))) ?? '0';
@@ -127,8 +125,12 @@ export const PROCESS_STEPS: StepTable = {
   },
   /** VmLck as the emulated kernel accounts it: an unsigned long of pages, printed in KiB. Nothing here charges VmPin. */
   status({ kernel }) {
-    const lockedPages = askHost(kernel).clients.find(({ pid }) => pid === process.pid)?.lockedPages ?? 0;
-    return `0 lck=${BigInt.asUintN(U64, BigInt(lockedPages) * 4n)}kB pin=0kB`;
+    return `0 lck=${BigInt.asUintN(U64, BigInt(lockedPages(kernel)) * 4n)}kB pin=0kB`;
+  },
+  /** By another actor than the main one, whose event loop goes on. */
+  sleep({ step: { args }, words }) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, words.count(args[0]!)); // woken by nobody
+    return '0';
   },
   /** An empty handler. */
   signal({ step: { args }, words }) {
@@ -145,6 +147,17 @@ function newFd({ step, state, words }: StepContext, make: () => number): string 
     const fd = make();
     setCloexec(fd, false);
     state.change({ fd: step.args[0]!, number: fd });
+    return 0;
+  });
+}
+
+/** mlock(2). The real kernel does not know what the emulated one has locked, so its test is made here as well (do_mlock). */
+function lockMemory({ kernel, step: { args }, words }: StepContext): string {
+  const [vaddr, length] = [words.count(args[0]!), words.count(args[1]!)];
+  return words.status(() => {
+    const wanted = lockedPages(kernel) + Math.ceil(length / PAGE_SIZE);
+    if (!hasIpcLock(process.pid) && wanted > memlockLimit(process.pid) / PAGE_SIZE) throw enomem('RLIMIT_MEMLOCK');
+    mlock(vaddr, length);
     return 0;
   });
 }

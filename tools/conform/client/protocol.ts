@@ -26,7 +26,7 @@ export type Report =
 /** To an actor: one step, for a thread with the state as it is now (a forked process has its own). */
 export type ActorRequest =
   | { readonly step: Step; readonly state?: SavedState }
-  /** execve of the interpreter by this very thread. */
+  /** execve of the main actor's interpreter, by this very thread. */
   | { readonly exec: ExecArguments };
 
 export interface ExecArguments {
@@ -37,6 +37,8 @@ export interface ExecArguments {
 export interface ActorReply {
   readonly answer: string;
   readonly changes: readonly Change[];
+  /** The step makes no sense. */
+  readonly failure?: string;
 }
 
 /** A thread of the client. */
@@ -58,8 +60,7 @@ export interface ForkData extends ThreadData {
 
 /** What an exec leaves to the next image, in a memfd. */
 export interface Handover {
-  readonly assignment: Assignment;
-  /** The step that was the exec. */
-  readonly step: number;
+  /** The main actor goes on after step number `step`; a forked process waits for its next one. */
+  readonly next: { readonly assignment: Assignment; readonly step: number } | { readonly fork: ThreadData };
   readonly state: SavedState;
 }

@@ -8,7 +8,7 @@ import { prepareExec } from './exec.ts';
 import { ForkLink } from './fork.ts';
 import { askHost } from './host-info.ts';
 import { Interpreter } from './interpreter.ts';
-import type { Assignment, Report } from './protocol.ts';
+import type { Assignment, ExecArguments, Report } from './protocol.ts';
 import type { State } from './state.ts';
 import { ThreadLink } from './thread.ts';
 import { Words } from './words.ts';
@@ -48,7 +48,6 @@ export class Script {
 
   async #answer(step: Step, number: number): Promise<string> {
     if (step.actor !== null) return this.#byActor(step, number);
-    if (Interpreter.knows(step.op)) return this.#interpreter.perform(step, this.#state);
     const { socketPath, devices } = this.#assignment;
     const [name = '', value = '0'] = step.args;
     switch (step.op) {
@@ -71,12 +70,13 @@ export class Script {
       case 'exec':
         return this.#exec(number);
     }
-    throw new RangeError(`no operation ${step.op}`);
+    return this.#interpreter.perform(step, this.#state);
   }
 
   async #byActor(step: Step, number: number): Promise<string> {
     const actor = this.#actor(step.actor!);
-    if (step.op === 'exec') await actor.start({ exec: prepareExec(this.#assignment, number, this.#state) });
+    if (this.#forks.has(step.actor!)) await actor.start({ step });
+    else if (step.op === 'exec') await actor.start({ exec: this.#prepareExec(number) });
     else await actor.start({ step, state: this.#state.save() });
     return step.inBackground ? 'started' : actor.answer(STEP_MS, this.#sleeps);
   }
@@ -103,8 +103,12 @@ export class Script {
     return `0 ${ending}`;
   }
 
-  #exec(number: number): string {
-    const { path, argv } = prepareExec(this.#assignment, number, this.#state);
+  #prepareExec(step: number): ExecArguments {
+    return prepareExec({ assignment: this.#assignment, step }, this.#state);
+  }
+
+  #exec(step: number): string {
+    const { path, argv } = this.#prepareExec(step);
     try {
       this.#interpreter.kernel.execve(path, argv, process.env);
     } catch (error) {

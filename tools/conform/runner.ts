@@ -84,11 +84,14 @@ async function runOn(
   await Promise.all(Array.from({ length: Math.min(jobs, units.length) }, work));
 }
 
+/** Steps that ask for what only root has, as the recorder was: another uid, CAP_IPC_LOCK whatever the limit. */
+const ROOT_STEPS = ['setuid', 'rlimit'];
+
 function whySkipped({ steps }: VectorCase, { missing }: RecordedMachine): string | undefined {
   const absent = steps
     .flatMap(({ op, args }) => (op === 'group' || op === 'device' ? args : []))
     .find((word) => missing.includes(word));
   if (absent !== undefined) return `the board has no ${absent}`;
-  if (process.getuid!() !== 0 && steps.some(({ op }) => op === 'setuid')) return 'setuid needs root';
-  return undefined;
+  const rooted = process.getuid!() === 0 ? undefined : steps.find(({ op }) => ROOT_STEPS.includes(op));
+  return rooted && `${rooted.op} needs root, as the recorder was`;
 }

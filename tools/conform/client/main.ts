@@ -5,6 +5,7 @@ import { LineReader, writeLine } from './lines.ts';
 import type { Assignment, Report } from './protocol.ts';
 import { Script } from './script.ts';
 import { settle } from './settle.ts';
+import { throughFolder } from './socket-folder.ts';
 import { State } from './state.ts';
 
 const report = (message: Report): void => writeLine(1, message);
@@ -12,7 +13,8 @@ const report = (message: Report): void => writeLine(1, message);
 function start(): Promise<void> | undefined {
   const assignment = new LineReader(0).next() as Assignment | undefined;
   if (!assignment) return undefined; // not needed
-  const script = new Script(assignment, new State(), report);
+  const state = new State();
+  const script = new Script(throughFolder(assignment, state), state, report);
   settle(script.interpreter.kernel);
   return finish(script, 0);
 }

@@ -68,6 +68,9 @@ const c = {
   pread: lib.func('intptr_t pread(int fd, void *buf, size_t n, int64_t off)'),
   pwrite: lib.func('intptr_t pwrite(int fd, void *buf, size_t n, int64_t off)'),
   lseek: lib.func('int64_t lseek(int fd, int64_t off, int whence)'),
+  epoll_create1: lib.func('int epoll_create1(int flags)'),
+  epoll_ctl: lib.func('int epoll_ctl(int epfd, int op, int fd, void *event)'),
+  epoll_wait: lib.func('int epoll_wait(int epfd, void *events, int max, int timeout)'),
   poll: lib.func('int poll(void *fds, unsigned long n, int timeout)'),
   socket: lib.func('int socket(int domain, int type, int protocol)'),
   connect: lib.func('int connect(int fd, void *addr, unsigned int len)'),
@@ -222,6 +225,46 @@ export function poll(fds: readonly PollFd[], timeoutMs: number): number[] | unde
   if (result <= 0) return undefined;
   return fds.map((_, i) => view.getInt16(i * 8 + 6, true));
 }
+
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+/** struct epoll_event { u32 events; u64 data }, packed on x86-64 only. */
+const EPOLL_EVENT = process.arch === 'x64' ? { bytes: 12, data: 4 } : { bytes: 16, data: 8 };
+const MAX_EPOLL_EVENTS = 64;
+
+/** An epoll instance that is only ever asked, never waited on: which fds have hung up, at the cost of one system call however many they are. */
+export class HangUpSet {
+  readonly #epoll = check(c.epoll_create1(EPOLL_CLOEXEC), 'epoll_create1');
+  readonly #events = new DataView(new ArrayBuffer(MAX_EPOLL_EVENTS * EPOLL_EVENT.bytes));
+
+  add(fd: number): void {
+    const event = new DataView(new ArrayBuffer(EPOLL_EVENT.bytes));
+    event.setUint32(0, POLLRDHUP, true); // EPOLLHUP is always reported
+    event.setUint32(EPOLL_EVENT.data, fd, true);
+    check(c.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, event), 'epoll_ctl');
+  }
+
+  /** No effect for one that is not in it: a fd that has been closed is out by itself. */
+  remove(fd: number): void {
+    c.epoll_ctl(this.#epoll, EPOLL_CTL_DEL, fd, null);
+  }
+
+  /** Fds that have hung up, some of them if they are many. */
+  hungUp(): readonly number[] {
+    const count = c.epoll_wait(this.#epoll, this.#events, MAX_EPOLL_EVENTS, 0);
+    if (count <= 0) return NO_FDS; // EINTR as well: nobody waits
+    return Array.from({ length: count }, (_, i) =>
+      this.#events.getUint32(i * EPOLL_EVENT.bytes + EPOLL_EVENT.data, true),
+    );
+  }
+
+  close(): void {
+    close(this.#epoll);
+  }
+}
+
+const NO_FDS: readonly number[] = [];
 
 /** A blocking, close-on-exec UNIX stream socket connected to `path`. ENAMETOOLONG for a path over 107 bytes. */
 export function connectUnix(path: string): number {

@@ -2,10 +2,11 @@
 import { eproto } from '../../platform/errno.ts';
 import { reportBug } from './bug.ts';
 import type { FileTable } from './file-table.ts';
+import { errorReply } from './ioctl-call.ts';
 import type { OpenFile } from './open-file.ts';
-import { errorReply, SystemCall } from './system-call.ts';
+import { SystemCall } from './system-call.ts';
 import type { ChannelTask } from './task.ts';
-import { parseRequest, type Reply } from './wire.ts';
+import { parseRequest, type Reply, type Request } from './wire.ts';
 
 const EIO = -5;
 
@@ -48,11 +49,20 @@ export class Channel {
     const fail = (error: unknown): void => this.#finish(call, replyOf(error));
     try {
       this.#files.closeHungUp();
-      const reply = call.run(request);
+      const reply = this.#enter(call, request);
       if (reply instanceof Promise) reply.then(finish, fail);
       else finish(reply);
     } catch (error) {
       fail(error);
+    }
+  }
+
+  #enter(call: SystemCall, request: Request): Reply | Promise<Reply> {
+    this.task.enter();
+    try {
+      return call.run(request);
+    } finally {
+      this.task.leave();
     }
   }
 

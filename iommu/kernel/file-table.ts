@@ -1,8 +1,8 @@
 /**
  * The open files that clients hold: each a file connection, known by the inode of the client's end of the socket. A file
- * whose connection has hung up has no fd left anywhere; poll(2) tells so at once, before the event loop would.
+ * whose connection has hung up has no fd left anywhere; epoll(7) tells so at once, before the event loop would.
  */
-import { POLLHUP, POLLIN, POLLRDHUP, type PollFd, poll } from '../../platform/libc.ts';
+import { HangUpSet } from '../../platform/libc.ts';
 import type { OpenFile } from './open-file.ts';
 
 export interface HeldFile {
@@ -18,12 +18,14 @@ export interface HeldFile {
 
 export class FileTable {
   readonly #byInode = new Map<number, HeldFile>();
-  /** In the order of #byInode; rebuilt after a change. */
-  #polled: readonly PollFd[] | undefined;
+  readonly #bySocket = new Map<number, HeldFile>();
+  #hangUps: HangUpSet | undefined;
 
   add(held: HeldFile): void {
+    this.#hangUps ??= new HangUpSet();
+    this.#hangUps.add(held.socketFd);
     this.#byInode.set(held.inode, held);
-    this.#polled = undefined;
+    this.#bySocket.set(held.socketFd, held);
   }
 
   find(inode: number): OpenFile | undefined {
@@ -42,24 +44,31 @@ export class FileTable {
   close(held: HeldFile): void {
     if (this.#byInode.get(held.inode) !== held) return;
     this.#byInode.delete(held.inode);
-    this.#polled = undefined;
+    // After our end was closed its number may be another file's.
+    if (this.#bySocket.get(held.socketFd) === held) {
+      this.#bySocket.delete(held.socketFd);
+      this.#hangUps?.remove(held.socketFd);
+    }
     held.disconnect();
     held.file.put();
   }
 
   /** Closes every file that has hung up, so that close(2) is as synchronous as Linux's; before each system call. */
   closeHungUp(): void {
-    if (this.#byInode.size === 0) return;
-    this.#polled ??= [...this.#byInode.values()].map(({ socketFd }) => ({ fd: socketFd, events: POLLIN | POLLRDHUP }));
-    const revents = poll(this.#polled, 0);
-    if (!revents) return;
-    const held = [...this.#byInode.values()];
-    held.forEach((one, i) => {
-      if (((revents[i] ?? 0) & (POLLHUP | POLLRDHUP)) !== 0) this.close(one);
-    });
+    for (;;) {
+      const fds = this.#hangUps?.hungUp() ?? [];
+      if (fds.length === 0) return;
+      for (const fd of fds) {
+        const held = this.#bySocket.get(fd);
+        if (held) this.close(held);
+        else this.#hangUps?.remove(fd);
+      }
+    }
   }
 
   closeAll(): void {
     for (const held of [...this.#byInode.values()]) this.close(held);
+    this.#hangUps?.close();
+    this.#hangUps = undefined;
   }
 }

@@ -6,10 +6,10 @@ import { close, MAP_SHARED, pidfdGetfd } from '../../platform/libc.ts';
 import { socketInode } from '../../platform/process.ts';
 import type { ControlRequest } from './control.ts';
 import type { FileTable } from './file-table.ts';
+import { ioctl, ioctls } from './ioctl-call.ts';
 import { type Caller, type FileOperations, OpenFile } from './open-file.ts';
 import type { Task } from './task.ts';
 import { readFile, writeFile } from './transfer.ts';
-import { UserArg } from './user-arg.ts';
 import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from './wire.ts';
 
 /** A file that answers typed requests as well: the control device. */
@@ -92,10 +92,12 @@ function isOpen(pid: number, fd: number): boolean {
   }
 }
 
-function perform(request: FileRequest, operations: FileOperations, caller: Caller): Reply | Promise<Reply> {
+function perform(request: FileRequest, operations: FileOperations, caller: SystemCall): Reply | Promise<Reply> {
   switch (request.op) {
     case 'ioctl':
-      return ioctl(operations, request.nr, new UserArg(request.arg), caller);
+      return ioctl(operations, request, caller);
+    case 'ioctls':
+      return ioctls(operations, request.calls, caller);
     case 'pread': {
       const offset = fileOffset(request.offset);
       if (!operations.pread) throw einval(`${operations.name} cannot be read`);
@@ -146,31 +148,8 @@ function fileOffset(offset: number | bigint): bigint {
   return pos;
 }
 
-/** The reply carries what was written to the argument, also when the call fails. */
-function ioctl(operations: FileOperations, nr: number, arg: UserArg, caller: Caller): Reply | Promise<Reply> {
-  const done = (ret: number): Reply => withOutput({ ret }, arg);
-  const failed = (error: unknown): Reply => withOutput(errorReply(error), arg);
-  try {
-    const result = operations.ioctl(nr, arg, caller);
-    return result instanceof Promise ? result.then(done, failed) : done(result);
-  } catch (error) {
-    return failed(error);
-  }
-}
-
-function withOutput(reply: Reply, arg: UserArg): Reply {
-  const out = arg.output();
-  return out ? { ...reply, out } : reply;
-}
-
 function control(operations: FileOperations, request: ControlRequest): Reply | Promise<Reply> {
   if (!('control' in operations)) throw new SysError('ENOTTY', `${operations.name} is not the control device`);
   const result = (operations as ControlOperations).control(request);
   return result instanceof Promise ? result.then((reply) => ({ ret: 0, reply })) : { ret: 0, reply: result };
-}
-
-/** −errno for a SysError; anything else is a bug and is thrown on. */
-export function errorReply(error: unknown): Reply {
-  if (error instanceof SysError) return { ret: -error.errno, message: error.message };
-  throw error;
 }

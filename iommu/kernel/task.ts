@@ -6,12 +6,26 @@ import { close, POLLIN, pidfdOpen, poll } from '../../platform/libc.ts';
 import { PAGE_SIZE } from '../../platform/memory.ts';
 import { AddressSpace, hasIpcLock, memlockLimit } from '../../platform/process.ts';
 
+/** What is asked once, and where nobody remembers, anew each time. */
+interface Answer<T> {
+  value?: T;
+}
+
+function asked<T>(answer: Answer<T> | undefined, ask: () => T): T {
+  if (!answer) return ask();
+  answer.value ??= ask();
+  return answer.value;
+}
+
 /** An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab), and is then only a name. */
 export class Mm {
   readonly space: AddressSpace;
   /** Pages charged against RLIMIT_MEMLOCK by mappings: their part of mm->locked_vm (ACC-3, ACC-6). */
   lockedVm = 0;
   #holders = 1;
+  #dead = false;
+  /** Inside enter() and leave(): mlockedPages, once it was asked for. */
+  #mlocked: Answer<number> | undefined;
 
   constructor(space: AddressSpace) {
     this.space = space;
@@ -19,12 +33,22 @@ export class Mm {
 
   /** mmget_not_zero: false after exit or exec of its process. */
   alive(): boolean {
-    return this.space.alive();
+    this.#dead ||= !this.space.alive(); // it does not come back
+    return !this.#dead;
   }
 
   /** mm->locked_vm, which mlock(2) counts in as well. */
   lockedTotal(): number {
-    return this.lockedVm + this.space.mlockedPages();
+    return this.lockedVm + asked(this.#mlocked, () => this.space.mlockedPages());
+  }
+
+  /** Its own task makes a system call; see ChannelTask. */
+  enter(): void {
+    this.#mlocked = {};
+  }
+
+  leave(): void {
+    this.#mlocked = undefined;
   }
 
   /** mmgrab: whoever keeps an Mm beyond the current call holds it, and drops it. */
@@ -128,6 +152,8 @@ export class ChannelTask implements Task {
   readonly process: Process;
   readonly mm: Mm;
   readonly killed: AbortSignal;
+  #ipcLock: Answer<boolean> | undefined;
+  #memlockPages: Answer<number> | undefined;
 
   /** ESRCH when the process has no such thread. */
   constructor(tid: number, process: Process, killed: AbortSignal) {
@@ -142,12 +168,28 @@ export class ChannelTask implements Task {
     return this.process.pid;
   }
 
+  /**
+   * A system call begins. Until leave(), its end or its first sleep, what it wants to know of its caller is asked once, however many
+   * mappings it is about.
+   */
+  enter(): void {
+    this.#ipcLock = {};
+    this.#memlockPages = {};
+    this.mm.enter();
+  }
+
+  leave(): void {
+    this.#ipcLock = undefined;
+    this.#memlockPages = undefined;
+    this.mm.leave();
+  }
+
   capIpcLock(): boolean {
-    return existsSync(`/proc/${this.pid}/task/${this.tid}`) && hasIpcLock(this.tid);
+    return asked(this.#ipcLock, () => existsSync(`/proc/${this.pid}/task/${this.tid}`) && hasIpcLock(this.tid));
   }
 
   memlockLimitPages(): number {
-    return Math.floor(memlockLimit(this.pid) / PAGE_SIZE);
+    return asked(this.#memlockPages, () => Math.floor(memlockLimit(this.pid) / PAGE_SIZE));
   }
 
   /** The channel is gone. */

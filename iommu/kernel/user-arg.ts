@@ -17,7 +17,7 @@ export class UserArg {
 
   constructor(arg: number | bigint | Uint8Array) {
     const isBytes = arg instanceof Uint8Array;
-    this.#bytes = isBytes ? Uint8Array.from(arg) : undefined;
+    this.#bytes = isBytes ? new Uint8Array(arg) : undefined;
     this.value = isBytes ? 1n << 46n : BigInt(arg) & U64;
   }
 

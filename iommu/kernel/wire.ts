@@ -7,7 +7,7 @@
  * `/proc/<pid>/fd/<n>` both at open and for every fd number in a later request.
  *
  * A **task channel** is one thread of a client entering the kernel: after its hello, strictly request → reply. A request that
- * sleeps holds up its own thread only.
+ * sleeps holds up its own thread only. A request may be a loop of ioctls, which saves a round trip for each.
  */
 import { eproto } from '../../platform/errno.ts';
 import type { ControlRequest } from './control.ts';
@@ -44,11 +44,24 @@ export type Hello = OpenHello | TaskHello;
  * ioctl(2). `arg` as bytes: what the caller's pointer reaches, from its first byte to the last accessible one (a struct that
  * is cut short is −EFAULT, as copy_from_user says). As a number: an argument by value, or a pointer to nothing.
  */
-export interface IoctlRequest {
-  readonly op: 'ioctl';
-  readonly fd: number;
+export interface IoctlCall {
   readonly nr: number;
   readonly arg: number | bigint | Uint8Array;
+}
+
+export interface IoctlRequest extends IoctlCall {
+  readonly op: 'ioctl';
+  readonly fd: number;
+}
+
+/**
+ * Several ioctls on one fd, carried out in order up to the first that fails, as a loop in the caller would. Answer: `ret` 0 or the
+ * −errno of the one that failed, `done`, `outs`. At most MAX_BATCH of them.
+ */
+export interface IoctlsRequest {
+  readonly op: 'ioctls';
+  readonly fd: number;
+  readonly calls: readonly IoctlCall[];
 }
 
 export interface PreadRequest {
@@ -97,7 +110,7 @@ export interface ControlCall {
 
 /** Requests that are on no file. */
 export type TaskRequest = SyncRequest | ExecRequest;
-export type FileRequest = IoctlRequest | PreadRequest | PwriteRequest | MmapCall | ControlCall;
+export type FileRequest = IoctlRequest | IoctlsRequest | PreadRequest | PwriteRequest | MmapCall | ControlCall;
 export type Request = TaskRequest | FileRequest;
 
 export interface Reply {
@@ -105,6 +118,10 @@ export interface Reply {
   readonly ret: number;
   /** ioctl: bytes written at the argument's start (up to the last one written). pread: the data. */
   readonly out?: Uint8Array;
+  /** ioctls: how many of the calls have succeeded. */
+  readonly done?: number;
+  /** ioctls: `out` of each call that was made, null where nothing was written; absent if none wrote. */
+  readonly outs?: readonly (Uint8Array | null)[];
   /** VFIO_GROUP_GET_DEVICE_FD: to be given with DEVICE_FD_PATH. mmap: with MAPPING_PATH. */
   readonly token?: number;
   /** mmap: where in the object, and whether there is anything in it (open-file.ts: MappedFile). */
@@ -119,6 +136,9 @@ export interface Reply {
 
 /** The most a single pread or pwrite moves, so that one request cannot hold the kernel for long. Longer frames are an offence. */
 export const MAX_TRANSFER = 1 << 20;
+
+/** The most ioctls in one request: about 10 ms of the kernel's thread. */
+export const MAX_BATCH = 1024;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -147,16 +167,28 @@ export function parseHello(value: unknown): Hello {
   return { open, fd, token };
 }
 
+const isIoctl = (fields: Fields): fields is Fields & IoctlCall =>
+  isCount(fields.nr) && (isLong(fields.arg) || fields.arg instanceof Uint8Array);
+
+function parseIoctl(value: unknown): IoctlCall {
+  const fields = fieldsOf(value);
+  if (!isIoctl(fields)) throw eproto('malformed ioctl');
+  return fields;
+}
+
 /** A request on a task channel. EPROTO for anything else. */
 export function parseRequest(value: unknown): Request {
   const request = fieldsOf(value);
   if (request.op === 'sync' || request.op === 'exec') return { op: request.op };
   if (!isFd(request.fd)) throw eproto('request without a fd');
-  const { fd, nr, arg, offset, length, data, flags } = request;
+  const { fd, calls, offset, length, data, flags } = request;
   switch (request.op) {
     case 'ioctl':
-      if (!isCount(nr) || !(isLong(arg) || arg instanceof Uint8Array)) break;
-      return { op: 'ioctl', fd, nr, arg };
+      if (!isIoctl(request)) break;
+      return { op: 'ioctl', fd, nr: request.nr, arg: request.arg };
+    case 'ioctls':
+      if (!Array.isArray(calls) || calls.length > MAX_BATCH) break;
+      return { op: 'ioctls', fd, calls: calls.map(parseIoctl) };
     case 'pread':
       if (!isLong(offset) || !isCount(length)) break;
       return { op: 'pread', fd, offset, length };

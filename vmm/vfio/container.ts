@@ -87,7 +87,8 @@ export class Container {
 
   /** Lets the container's devices read and write `range`, which is RAM that begins at `ramVaddr`. */
   map(range: DmaRange, ramVaddr: number): void {
-    this.#mapDma(range, ramVaddr, VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
+    const arg = dmaMap(range, ramVaddr, VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
+    this.#client.ioctl(this.fd, VFIO_IOMMU_MAP_DMA, arg);
     this.#ranges.push(range);
   }
 
@@ -109,11 +110,15 @@ export class Container {
 
   /** Every range gets its vaddr in RAM that now begins at `ramVaddr` (MAP-6). */
   updateVaddrs(ramVaddr: number): void {
-    for (const range of this.#ranges) this.#mapDma(range, ramVaddr, VFIO_DMA_MAP_FLAG_VADDR);
+    const calls = this.#ranges.map((range) => ({
+      nr: VFIO_IOMMU_MAP_DMA,
+      arg: dmaMap(range, ramVaddr, VFIO_DMA_MAP_FLAG_VADDR),
+    }));
+    this.#client.ioctls(this.fd, calls);
   }
+}
 
-  #mapDma({ iova, offset, size }: DmaRange, ramVaddr: number, flags: number): void {
-    const map = { argsz: DmaMap.size, flags, vaddr: BigInt(ramVaddr + offset), iova: BigInt(iova), size: BigInt(size) };
-    this.#client.ioctl(this.fd, VFIO_IOMMU_MAP_DMA, DmaMap.bytes(map));
-  }
+function dmaMap({ iova, offset, size }: DmaRange, ramVaddr: number, flags: number): Uint8Array {
+  const map = { argsz: DmaMap.size, flags, vaddr: BigInt(ramVaddr + offset), iova: BigInt(iova), size: BigInt(size) };
+  return DmaMap.bytes(map);
 }

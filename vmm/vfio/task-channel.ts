@@ -5,8 +5,8 @@
  */
 import { readSync, writeSync } from 'node:fs';
 
-import type { Hello, Reply, Request } from '../../iommu/kernel/wire.ts';
-import { MAX_TRANSFER } from '../../iommu/kernel/wire.ts';
+import type { Hello, IoctlCall, Reply, Request } from '../../iommu/kernel/wire.ts';
+import { MAX_BATCH, MAX_TRANSFER } from '../../iommu/kernel/wire.ts';
 import { errnoName, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
 
@@ -83,6 +83,26 @@ export class TaskChannel {
     const reply = this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
     if (reply.out && arg instanceof Uint8Array) arg.set(reply.out);
     return succeeded(reply, `ioctl 0x${nr.toString(16)}`);
+  }
+
+  /**
+   * Several ioctls on one fd, in order, in as few requests as there can be: 60 000 MAP_DMA take a third of a second and not two.
+   * Throws the errno of the first that fails; those before it have been carried out, those behind it not.
+   */
+  ioctls(fd: number, calls: readonly IoctlCall[]): void {
+    for (let first = 0; first < calls.length; first += MAX_BATCH) {
+      const some = calls.slice(first, first + MAX_BATCH);
+      const reply = this.#conversation.exchange({ op: 'ioctls', fd, calls: some });
+      for (const [i, out] of (reply.outs ?? []).entries()) {
+        const { arg } = some[i]!;
+        if (out && arg instanceof Uint8Array) arg.set(out);
+      }
+      const failed = first + (reply.done ?? 0);
+      succeeded(
+        reply,
+        `ioctl 0x${calls[Math.min(failed, calls.length - 1)]!.nr.toString(16)}, ${failed + 1} of ${calls.length}`,
+      );
+    }
   }
 
   /** pread(2); bytes read. */

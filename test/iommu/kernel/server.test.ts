@@ -10,7 +10,7 @@ import { FileTable } from '../../../iommu/kernel/file-table.ts';
 import type { Caller, FileOperations } from '../../../iommu/kernel/open-file.ts';
 import { Server } from '../../../iommu/kernel/server.ts';
 import type { UserArg } from '../../../iommu/kernel/user-arg.ts';
-import { MAX_TRANSFER } from '../../../iommu/kernel/wire.ts';
+import { MAX_TRANSFER, type Reply } from '../../../iommu/kernel/wire.ts';
 import { einval, enoent } from '../../../platform/errno.ts';
 import { close, dup, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc.ts';
 import { Connection, name, TestClient } from './test-client.ts';
@@ -400,5 +400,72 @@ describe('a client that does not behave is disconnected, others are served', () 
     connection.socket.destroy();
 
     await connection.closed;
+  });
+});
+
+describe('several ioctls in one request', () => {
+  const echo = (value: number) => ({ nr: ECHO, arg: Uint8Array.of(value, 0, 0, 0) });
+  const written = ({ outs }: Reply) => outs?.map((out) => out && [...out]);
+
+  it('are carried out in order; each has its bytes back', async () => {
+    const { client, fd } = await openTest();
+
+    const reply = await client.request({ op: 'ioctls', fd, calls: [echo(1), { nr: OTHER_FILE, arg: fd }, echo(2)] });
+
+    expect(reply).toMatchObject({ ret: 0, done: 3 });
+    expect(written(reply)).toEqual([[0, 0, 0, 1], null, [0, 0, 0, 2]]);
+  });
+
+  it('stop at the first that fails: its errno, how many came before it, nothing of those behind it', async () => {
+    const { client, fd } = await openTest();
+
+    const reply = await client.request({ op: 'ioctls', fd, calls: [echo(1), { nr: 99, arg: 0 }, echo(2)] });
+
+    expect(reply).toMatchObject({ ret: -22, done: 1, message: 'unknown' });
+    expect(written(reply)).toEqual([[0, 0, 0, 1], null]);
+  });
+
+  it('may be none', async () => {
+    const { client, fd } = await openTest();
+    expect(await client.request({ op: 'ioctls', fd, calls: [] })).toEqual({ ret: 0, done: 0 });
+  });
+
+  it('sleep where one of them sleeps, and end with the death of the caller', async () => {
+    const { client, fd } = await openTest();
+    const sleeping = client.request({ op: 'ioctls', fd, calls: [{ nr: SLEEP, arg: 0 }, echo(1)] });
+    await vi.waitUntil(() => file().sleeping === 1);
+
+    file().wake();
+
+    expect(await sleeping).toMatchObject({ ret: 0, done: 2 });
+    void client.channel.ask({
+      op: 'ioctls',
+      fd,
+      calls: [
+        { nr: SLEEP, arg: 0 },
+        { nr: SLEEP, arg: 0 },
+      ],
+    });
+    await vi.waitUntil(() => file().sleeping === 2);
+    await client.disconnect();
+    await vi.waitUntil(() => file().released === 1);
+  });
+
+  it('give nobody a fd: EINVAL, and it is released', async () => {
+    const { client, fd } = await openTest();
+
+    const reply = await client.request({ op: 'ioctls', fd, calls: [{ nr: INSTALL, arg: 0 }, echo(1)] });
+
+    expect([reply.ret, reply.done, reply.token, file().installed?.released]).toEqual([-22, 0, undefined, 1]);
+  });
+
+  it('that hit a bug of the host are EIO', async () => {
+    const log = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const { client, fd } = await openTest();
+
+    const reply = await client.request({ op: 'ioctls', fd, calls: [echo(1), { nr: BUG, arg: 0 }] });
+    log.mockRestore();
+
+    expect(name(reply.ret)).toBe('-EIO');
   });
 });

@@ -69,6 +69,22 @@ describe('kernel client', () => {
     expect([...arg]).toEqual([2, 3, 4]);
   });
 
+  it('makes any number of ioctls in few requests, and writes back what each has written', () => {
+    const calls = Array.from({ length: 2500 }, (_, i) => ({ nr: NR_STRUCT, arg: Uint8Array.of(i % 100) }));
+    client.ioctls(3, calls);
+    expect(calls.map(({ arg }) => arg[0])).toEqual(calls.map((_, i) => (i % 100) + 1));
+    client.ioctls(3, []);
+  });
+
+  it('stops at the first of many ioctls that is refused, and says which one it was', () => {
+    const calls = Array.from({ length: 2500 }, (_, i) => ({
+      nr: i === 2000 ? NR_REFUSED : NR_STRUCT,
+      arg: new Uint8Array(1),
+    }));
+    expect(thrownBy(() => client.ioctls(3, calls))).toEqual(withCode('EBUSY', 'ioctl 0x4, 2001 of 2500: in use'));
+    expect([0, 1999, 2001, 2499].map((i) => calls[i]!.arg[0])).toEqual([1, 1, 0, 0]);
+  });
+
   it('throws the errno of an ioctl with the words of the kernel', () => {
     expect(thrownBy(() => client.ioctl(3, NR_REFUSED, 0))).toEqual(withCode('EBUSY', 'ioctl 0x4: the group is in use'));
   });

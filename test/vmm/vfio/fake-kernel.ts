@@ -2,7 +2,14 @@
 import { createServer, type Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';
 
-import { type Hello, parseHello, parseRequest, type Reply, type Request } from '../../../iommu/kernel/wire.ts';
+import {
+  type Hello,
+  type IoctlCall,
+  parseHello,
+  parseRequest,
+  type Reply,
+  type Request,
+} from '../../../iommu/kernel/wire.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { workerInput } from '../../../platform/thread.ts';
 import { NR_BY_VALUE, NR_NEW_FD, NR_REFUSED, NR_SPLIT, NR_STRUCT, TOKEN } from './fake-ioctls.ts';
@@ -18,6 +25,7 @@ function answer(request: Request): Reply | undefined {
   if (request.op === 'pread') return { ret: request.length, out: new Uint8Array(request.length).fill(request.fd) };
   if (request.op === 'pwrite') return { ret: request.data.length };
   if (request.op === 'board') return { ret: 0, reply: { asked: request.request.op } };
+  if (request.op === 'ioctls') return answerAll(request.calls);
   if (request.op !== 'ioctl') return undefined;
   switch (request.nr) {
     case NR_BY_VALUE:
@@ -33,6 +41,14 @@ function answer(request: Request): Reply | undefined {
     default:
       return undefined;
   }
+}
+
+/** Each call by itself; the first that is refused is the last. */
+function answerAll(calls: readonly IoctlCall[]): Reply {
+  const refused = calls.findIndex(({ nr }) => nr === NR_REFUSED);
+  const made = refused < 0 ? calls : calls.slice(0, refused);
+  const outs = made.map((call) => answer({ op: 'ioctl', fd: 0, ...call })?.out ?? null);
+  return refused < 0 ? { ret: 0, done: made.length, outs } : { ret: -16, done: refused, outs, message: 'in use' };
 }
 
 function serve(socket: Socket): void {

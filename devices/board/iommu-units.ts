@@ -50,5 +50,5 @@ function planUnit(name: string, properties: Readonly<Record<string, string>>): P
 /** With `agents` devices behind it. */
 export const buildUnit = ({ description, msiFlat }: PlannedUnit, agents: number): BoardUnit => ({
   description,
-  memory: createUnit({ agents, msiFlat }),
+  memory: createUnit({ agents, msiFlat, writeOnlyLeaves: true }),
 });

@@ -35,6 +35,8 @@ export const CAP_IGS_BOTH = 2 << 28;
 export const CAP_DBG = 1 << 31;
 // capabilities, high word
 export const CAP_HI_PAS_MASK = 0x3f;
+/** Of the bits for custom use (63:56): leaves with W and without R are not reserved; devices may write there and not read. */
+export const CAP_HI_WRITE_ONLY = 1 << 24;
 
 // §5.4 fctl: BE and GXL are hardwired to 0
 export const FCTL_WSI = 1 << 1;

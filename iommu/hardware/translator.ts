@@ -23,7 +23,7 @@ import { BLOCK_PAGES, Iotlb } from './iotlb.ts';
 import type { Wire } from './ipsr.ts';
 import type { PhysicalMemory } from './physical.ts';
 import { DDTP_BARE, REG, reportedWithDtf, TTYP_READ, TTYP_WRITE } from './regs.ts';
-import { createUnit, registerWord } from './unit-memory.ts';
+import { createUnit, hasWriteOnlyLeaves, registerWord } from './unit-memory.ts';
 import { Walker } from './walk.ts';
 
 const FAULTS = PortCounters.word64.faults;
@@ -74,7 +74,7 @@ export class Translator implements InvalidationTarget {
     this.#log = new InvalidationReader(words, this);
     this.#epoch = new AgentEpoch(words, options.unit ? options.agent : 0);
     this.#directory = new Directory(words, options.physical);
-    this.#walker = new Walker(options.physical);
+    this.#walker = new Walker(options.physical, hasWriteOnlyLeaves(words));
     this.#faults = new FaultQueue(words, options.physical, options.wire);
     options.physical.onDetach(() => this.iotlb.clear(false)); // an entry must not outlive its range
   }

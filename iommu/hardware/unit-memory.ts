@@ -5,6 +5,7 @@
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
 import {
   CAP_DBG,
+  CAP_HI_WRITE_ONLY,
   CAP_IGS_BOTH,
   CAP_MSI_FLAT,
   CAP_SV39,
@@ -50,6 +51,10 @@ export const agentBase = (agent: number): number => AGENTS_BASE + agent * AGENT_
 /** Index of the (low) word of the register at byte `offset`. */
 export const registerWord = (offset: number): number => Unit.word.registers + offset / 4;
 
+/** Whether leaves with W and without R mean something (CAP_HI_WRITE_ONLY). */
+export const hasWriteOnlyLeaves = (words: Int32Array): boolean =>
+  (words[registerWord(REG.capabilities) + 1]! & CAP_HI_WRITE_ONLY) !== 0;
+
 export interface UnitOptions {
   /** Most device workers behind the unit. */
   readonly agents: number;
@@ -57,6 +62,8 @@ export interface UnitOptions {
   readonly msiFlat?: boolean;
   /** Sv48 and Sv48x4 beside Sv39 and Sv39x4; default true. */
   readonly sv48?: boolean;
+  /** A custom extension (CAP_HI_WRITE_ONLY), for a kernel that tells WRITE from READ as VT-d does; default false. */
+  readonly writeOnlyLeaves?: boolean;
   /** How long an IOFENCE.C waits for device workers before it sets cqcsr.cmd_to; default 1000. */
   readonly fenceTimeoutMs?: number;
 }
@@ -77,6 +84,6 @@ export function createUnit(options: UnitOptions): SharedArrayBuffer {
     (options.msiFlat === false ? 0 : CAP_MSI_FLAT) |
     CAP_IGS_BOTH |
     CAP_DBG;
-  words[registerWord(REG.capabilities) + 1] = PAS - 32;
+  words[registerWord(REG.capabilities) + 1] = (PAS - 32) | (options.writeOnlyLeaves ? CAP_HI_WRITE_ONLY : 0);
   return unit;
 }

@@ -21,7 +21,7 @@ import {
   TTYP_READ,
   TTYP_WRITE,
 } from './regs.ts';
-import { registerWord, Unit } from './unit-memory.ts';
+import { hasWriteOnlyLeaves, registerWord, Unit } from './unit-memory.ts';
 import { Walker } from './walk.ts';
 
 /** PPN 53:10 and LOG2SZ−1 4:0 of a queue base. */
@@ -198,7 +198,7 @@ export class IommuUnit {
     const did = this.read32(REG.trReqCtl + 4) >>> 8;
     const write = (this.read32(REG.trReqCtl) & TR_NW) === 0;
     const context = this.#directory.locate(did);
-    const walker = new Walker(this.#physical);
+    const walker = new Walker(this.#physical, hasWriteOnlyLeaves(this.#words));
     const cause = typeof context === 'number' ? context : walker.translate(context, vpn, write);
     if (cause === 0) {
       this.#respond(walker);

@@ -41,6 +41,7 @@ export const SAME_OFFSET = -1;
 export class Walker {
   readonly #physical: PhysicalMemory;
   readonly #msi: MsiTable;
+  readonly #writeOnlyLeaves: boolean;
   readonly #entry = new EntryReader();
   readonly #nestedEntry = new EntryReader();
 
@@ -63,8 +64,10 @@ export class Walker {
   #leafPages = 0;
   #leafLo = 0;
 
-  constructor(physical: PhysicalMemory) {
+  /** `writeOnlyLeaves`: the unit has them (CAP_HI_WRITE_ONLY). */
+  constructor(physical: PhysicalMemory, writeOnlyLeaves = false) {
     this.#physical = physical;
+    this.#writeOnlyLeaves = writeOnlyLeaves;
     this.#msi = new MsiTable(physical);
   }
 
@@ -162,8 +165,9 @@ export class Walker {
       if (range === undefined || !range.isRam || pfn + (index >>> 9) >= range.endPfn) return ACCESS_FAULT;
       entry.read(range.words, (pfn - range.startPfn) * 1024 + index * 2);
       const { lo, hi } = entry;
-      if ((lo & PTE_V) === 0 || (lo & (PTE_R | PTE_W)) === PTE_W || (hi & PTE_HI_RESERVED) !== 0) return PAGE_FAULT;
-      if ((lo & (PTE_R | PTE_X)) !== 0) return this.#leaf(entry, pages, write);
+      if ((lo & PTE_V) === 0 || (hi & PTE_HI_RESERVED) !== 0) return PAGE_FAULT;
+      if ((lo & (PTE_R | PTE_W)) === PTE_W && !this.#writeOnlyLeaves) return PAGE_FAULT;
+      if ((lo & (PTE_R | PTE_W | PTE_X)) !== 0) return this.#leaf(entry, pages, write);
       if (pages === 1 || (lo & (PTE_A | PTE_D | PTE_U)) !== 0 || (hi & PTE_HI_N) !== 0) return PAGE_FAULT;
       table = entry.pfn();
       mask = 511;

@@ -14,7 +14,7 @@ import { Kvemu } from './mdev/kvemu.ts';
 import { MediatedPciDevice } from './mdev/mediated-pci-device.ts';
 import type { FileOperations } from './open-file.ts';
 import { Pinner } from './pin.ts';
-import { profileOf } from './profile.ts';
+import { type Profile, profileOf } from './profile.ts';
 import type { KernelWorkerData } from './protocol.ts';
 import { type Peer, Server } from './server.ts';
 import { BusAccess } from './vfio/pci/access.ts';
@@ -40,7 +40,7 @@ export class Kernel {
     const profile = profileOf(data.profile);
     const physical = new PhysicalMemory(data.physical, data.physicalPort);
     this.#board = new BoardClient(data.board, data.boardReply, physical);
-    this.#units = startUnits(data, physical, profile.replayOutsideAperture);
+    this.#units = startUnits(data, physical, profile);
     const deviceMemory = new DeviceMemoryTable();
     const fenceAll = (): void => {
       for (const { driver } of this.#units) driver.fence();
@@ -123,7 +123,7 @@ export class Kernel {
 function startUnits(
   data: KernelWorkerData,
   physical: PhysicalMemory,
-  outsideAperture: 'EFAULT' | 'ERANGE',
+  { replayOutsideAperture: outsideAperture, writeOnlyIsReadable }: Profile,
 ): readonly KnownUnit[] {
   const { units, kernelRam, doorbell } = data;
   const size = Math.floor(kernelRam.size / units.length / PAGE) * PAGE;
@@ -131,7 +131,8 @@ function startUnits(
   return units.map(({ memory, description }, i) => {
     const unit = new IommuUnit(memory, physical, () => undefined); // the kernel polls its fault queue
     const ram: PaSpan = { start: kernelRam.start + i * size, size };
-    const driver = new IommuDriver({ ...description, unit, physical, kernelRam: ram, doorbell, outsideAperture, ops });
+    const answers = { outsideAperture, writeOnlyIsReadable };
+    const driver = new IommuDriver({ ...description, ...answers, unit, physical, kernelRam: ram, doorbell, ops });
     return { description, driver };
   });
 }

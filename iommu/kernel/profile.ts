@@ -39,6 +39,8 @@ export interface Profile {
   readonly zeroPageCharged: boolean;
   /** MDV-6: drivers pin memory of devices too, or EINVAL for a page that is none of the kernel's (!pfn_valid; 6.0). */
   readonly deviceMemoryPins: 'allowed' | 'EINVAL';
+  /** IOM-3: a WRITE-only mapping can be read by the device. */
+  readonly writeOnlyIsReadable: boolean;
   /** ATT-1: errno of a replay of an entry outside the new group's aperture. */
   readonly replayOutsideAperture: 'EFAULT' | 'ERANGE';
 
@@ -76,6 +78,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoBytes: 20,
     zeroPageCharged: false,
     deviceMemoryPins: 'allowed',
+    writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
     notAContainer: 'EINVAL',
     deviceInfoBytes: 20,
@@ -100,6 +103,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoBytes: 24,
     zeroPageCharged: true,
     deviceMemoryPins: 'EINVAL',
+    writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,
@@ -124,6 +128,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoBytes: 24,
     zeroPageCharged: true,
     deviceMemoryPins: 'EINVAL',
+    writeOnlyIsReadable: false,
     replayOutsideAperture: 'ERANGE',
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,

@@ -4,7 +4,7 @@
  */
 import { einval } from '../../../platform/errno.ts';
 import type { PhysicalMemory } from '../../hardware/physical.ts';
-import { CAP_MSI_FLAT, CAP_SV39X4, CAP_SV48X4, REG } from '../../hardware/regs.ts';
+import { CAP_HI_WRITE_ONLY, CAP_MSI_FLAT, CAP_SV39X4, CAP_SV48X4, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
 import { PGSHIFTS, type Pgshift } from '../../hardware/unit-description.ts';
 import { CommandQueue } from './command-queue.ts';
@@ -39,6 +39,8 @@ export interface IommuDriverOptions {
   readonly coherent?: boolean;
   /** ATT-1: errno of a mapping outside the aperture: EFAULT (6.1, 6.12), ERANGE (7.2). */
   readonly outsideAperture?: 'EFAULT' | 'ERANGE';
+  /** IOM-3: whether devices can read a WRITE-only mapping (6.1, 6.12). Without CAP_HI_WRITE_ONLY they can anyway. */
+  readonly writeOnlyIsReadable?: boolean;
   /** Shared with the drivers of other units, whose domains this unit's devices may then join; default its own. */
   readonly ops?: RiscvOps;
 }
@@ -84,7 +86,9 @@ export class IommuDriver implements IommuBackend {
     this.ops = options.ops ?? new RiscvOps();
     this.#ram = new KernelRam(options.physical, options.kernelRam);
     this.#used = new Uint16Array(this.#ram.nrPages);
-    this.#tables = { levels, leafLevels: ((maxPgshift - 12) / 9) as 0 | 1 | 2 };
+    const writeOnlyLeaves =
+      options.writeOnlyIsReadable === false && (unit.read32(REG.capabilities + 4) & CAP_HI_WRITE_ONLY) !== 0;
+    this.#tables = { levels, leafLevels: ((maxPgshift - 12) / 9) as 0 | 1 | 2, writeOnlyLeaves };
     this.#commands = new CommandQueue(unit, this.#ram);
     this.faults = new FaultQueue(unit, this.#ram);
     this.#directory = new DeviceDirectory(unit, this.#ram, msiFlat);

@@ -23,7 +23,7 @@ import {
   PTE_X,
   publishEntry,
 } from '../../hardware/pte.ts';
-import { IOMMU_WRITE } from './domain.ts';
+import { IOMMU_READ, IOMMU_WRITE } from './domain.ts';
 import type { KernelRam } from './kernel-ram.ts';
 
 const LEAF = PTE_R | PTE_W | PTE_X;
@@ -35,6 +35,8 @@ export interface PageTableShape {
   readonly levels: 3 | 4;
   /** The highest level with leaves: 0 for 4 KiB only, 1 for 2 MiB too, 2 for 1 GiB too. */
   readonly leafLevels: 0 | 1 | 2;
+  /** A WRITE-only mapping cannot be read (IOM-3): for a unit with CAP_HI_WRITE_ONLY. */
+  readonly writeOnlyLeaves?: boolean;
 }
 
 export class PageTable {
@@ -68,9 +70,11 @@ export class PageTable {
    * over a mapped page, ENOMEM) the first `done` pages are mapped, for the caller to remove.
    */
   map(vpn: number, pfn: number, nrPages: number, prot: number): { done: number; error?: SysError } {
-    // RISC-V has no W without R: a write-only mapping is readable by the device, as with VT-d of 6.1 and 6.12.
-    // NOT MODELLED: VT-d of 7.2 refuses that read (IOM-3).
-    const flags = PTE_V | PTE_U | PTE_A | PTE_D | PTE_R | ((prot & IOMMU_WRITE) !== 0 ? PTE_W : 0);
+    // RISC-V has no W without R: a WRITE-only mapping is readable by the device, as with VT-d of 6.1 and 6.12. With 7.2 it is
+    // not (IOM-3), for which the unit has a custom extension.
+    const readable = (prot & IOMMU_READ) !== 0 || !this.#shape.writeOnlyLeaves;
+    const rights = (readable ? PTE_R : 0) | ((prot & IOMMU_WRITE) !== 0 ? PTE_W : 0);
+    const flags = PTE_V | PTE_U | PTE_A | PTE_D | rights;
     let done = 0;
     try {
       while (done < nrPages) done += this.#mapLeaves(vpn + done, pfn + done, nrPages - done, flags);

@@ -107,8 +107,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
       throw einval('KVEMU_RW: bad argsz or flags');
     }
     const write = (flags & KVEMU_RW_FLAG_WRITE) !== 0;
-    const { buffer } = write ? arg.copyIn(length, KvemuRw.size) : new DataView(new ArrayBuffer(length));
-    const data = new Uint8Array(buffer);
+    const data = write ? bytesOf(arg.copyIn(length, KvemuRw.size)) : new Uint8Array(length);
     await this.#service.dmaRw({ ...splitIova(iova), data, write, caller: task });
     if (!write) arg.copyOut(KvemuRw.size, data);
     return 0;
@@ -126,6 +125,9 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
     return 0;
   }
 }
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: DataView): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 class KvemuFile implements FileOperations {
   readonly name: string;

@@ -1,6 +1,7 @@
 /** `bar`, and what the CPU does on mapped BARs: memory is memory; registers are accessed one by one through the mapping's file. */
 import { SysError } from '../../../platform/errno.ts';
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, munmap } from '../../../platform/libc.ts';
+import { PAGE_SIZE } from '../../../platform/memory.ts';
 import type { KernelClient } from '../../../vmm/vfio/client.ts';
 import { type Fault, load, ownVmas, parseProt, reserve, store } from './memory.ts';
 import type { StepContext } from './step-context.ts';
@@ -24,6 +25,7 @@ export function mapBar({ kernel, words, step: { args }, state }: StepContext): s
       throw error;
     }
     state.change({ symbol: name, vaddr, memory: null });
+    state.change({ bar: { vaddr, size: Math.max(size, PAGE_SIZE), fd: words.fd(device), offset } });
     return 0;
   });
 }

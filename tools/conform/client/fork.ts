@@ -23,6 +23,7 @@ import {
 } from '../../../platform/libc.ts';
 import { objectId, PAGE_SIZE } from '../../../platform/memory.ts';
 import { AddressSpace, type Vma } from '../../../platform/process.ts';
+import type { KernelClient } from '../../../vmm/vfio/client.ts';
 import { programPath } from '../../programs.ts';
 import type { ActorLink } from './actor.ts';
 import { LineReader, writeLine } from './lines.ts';
@@ -95,8 +96,8 @@ export function runFork(): void {
   const data = input.next() as ForkData;
   const state = new State(data.state);
   for (const fd of data.cloexec) setCloexec(fd, true);
-  copyMemory(data.parentPid, state);
   const actor = new RemoteActor(data, state);
+  copyMemory(data.parentPid, state, actor.interpreter.kernel);
   say({ tid: gettid() });
   serve(actor, input);
 }
@@ -119,29 +120,39 @@ function serve(actor: RemoteActor, input: LineReader): void {
 }
 
 /** The parent's script memory, mapping by mapping, at the same vaddrs. The parent waits meanwhile. */
-function copyMemory(parentPid: number, state: State): void {
+function copyMemory(parentPid: number, state: State, kernel: KernelClient): void {
   const space = new AddressSpace(parentPid);
   try {
     for (const vma of vmasOf(parentPid)) {
-      if (vma.start >= FIRST_VADDR && vma.end <= END_VADDR) copyMapping(space, vma, state);
+      if (vma.start < FIRST_VADDR || vma.end > END_VADDR) continue;
+      if (vma.shared) copyShared(vma, state, kernel);
+      else copyPrivate(space, vma);
     }
   } finally {
     space.close();
   }
 }
 
-function copyMapping(space: AddressSpace, vma: Vma, state: State): void {
-  const { start, end, readable, writable, shared, offset, inode } = vma;
-  const length = end - start;
-  const prot = (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0);
-  // SAFETY: the script's part of the vaddr space, in which this process has mapped nothing yet.
-  if (shared) {
-    const fd = [...state.fds()].map(([, number]) => number).find((number) => objectId(number).ino === inode);
-    if (fd === undefined) throw new Error(`fork: no fd of the object mapped at 0x${start.toString(16)}`);
-    mmap(start, length, prot, MAP_SHARED | MAP_FIXED, fd, offset);
+const protOf = ({ readable, writable }: Vma): number => (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0);
+
+/** The same object, by its fd. Of a BAR there is none: the device is asked for another mapping, which holds its file as well. */
+function copyShared(vma: Vma, state: State, kernel: KernelClient): void {
+  const { start: vaddr, end, offset, inode } = vma;
+  const [length, prot, flags] = [end - vaddr, protOf(vma), MAP_SHARED | MAP_FIXED];
+  const bar = state.barAt(vaddr);
+  if (bar) {
+    kernel.mmap({ fd: bar.fd, offset: bar.offset + vaddr - bar.vaddr, length, prot, flags, vaddr });
     return;
   }
-  mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  const fd = [...state.fds()].map(([, number]) => number).find((number) => objectId(number).ino === inode);
+  if (fd === undefined) throw new Error(`fork: no fd of the object mapped at 0x${vaddr.toString(16)}`);
+  mmap(vaddr, length, prot, flags, fd, offset); // SAFETY: the script's part of the vaddr space, where nothing is mapped yet
+}
+
+function copyPrivate(space: AddressSpace, vma: Vma): void {
+  const { start, end, readable } = vma;
+  // SAFETY: likewise.
+  mmap(start, end - start, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   const own = new AddressSpace(process.pid);
   const page = new Uint8Array(PAGE_SIZE);
   for (let at = start; readable && at < end; at += PAGE_SIZE) {
@@ -149,5 +160,5 @@ function copyMapping(space: AddressSpace, vma: Vma, state: State): void {
     if (page.some((byte) => byte !== 0)) own.write(at, page); // pages nobody has touched stay so
   }
   own.close();
-  mprotect(start, length, prot);
+  mprotect(start, end - start, protOf(vma));
 }

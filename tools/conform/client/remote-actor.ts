@@ -17,6 +17,10 @@ export class RemoteActor {
     this.#state = state;
   }
 
+  get interpreter(): Interpreter {
+    return this.#interpreter;
+  }
+
   carryOut(request: ActorRequest): ActorReply {
     try {
       return this.#carryOut(request);

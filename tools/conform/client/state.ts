@@ -11,15 +11,25 @@ export interface Memory {
   readonly prot: number;
 }
 
+/** What `bar` has mapped: `size` bytes at `vaddr`, from `offset` of the device's fd on. */
+export interface BarWindow {
+  readonly vaddr: number;
+  readonly size: number;
+  readonly fd: number;
+  readonly offset: number;
+}
+
 export type Change =
   | { readonly fd: string; readonly number: number | null }
   | { readonly symbol: string; readonly vaddr: number; readonly memory: Memory | null }
+  | { readonly bar: BarWindow }
   | { readonly nextVaddr: number };
 
 export interface SavedState {
   readonly fds: Readonly<Record<string, number>>;
   readonly symbols: Readonly<Record<string, number>>;
   readonly memories: Readonly<Record<string, Memory>>;
+  readonly bars: readonly BarWindow[];
   readonly nextVaddr: number;
 }
 
@@ -28,6 +38,8 @@ export const FIRST_VADDR = 0x1000_0000_0000;
 /** What of the vaddr space is ours: [FIRST_VADDR, END_VADDR). */
 export const END_VADDR = 0x1100_0000_0000;
 
+const NOTHING: SavedState = { fds: {}, symbols: {}, memories: {}, bars: [], nextVaddr: FIRST_VADDR };
+
 /** A fd that is never open: what a name without a fd stands for. */
 const NO_FD = 0x3fff_ffff;
 
@@ -35,13 +47,15 @@ export class State {
   readonly #fds: Map<string, number>;
   readonly #symbols: Map<string, number>;
   readonly #memories: Map<string, Memory>;
+  #bars: readonly BarWindow[];
   #nextVaddr: number;
   #changes: Change[] = [];
 
-  constructor(saved: SavedState = { fds: {}, symbols: {}, memories: {}, nextVaddr: FIRST_VADDR }) {
+  constructor(saved: SavedState = NOTHING) {
     this.#fds = new Map(Object.entries(saved.fds));
     this.#symbols = new Map(Object.entries(saved.symbols));
     this.#memories = new Map(Object.entries(saved.memories));
+    this.#bars = saved.bars;
     this.#nextVaddr = saved.nextVaddr;
   }
 
@@ -50,6 +64,7 @@ export class State {
       fds: Object.fromEntries(this.#fds),
       symbols: Object.fromEntries(this.#symbols),
       memories: Object.fromEntries(this.#memories),
+      bars: this.#bars,
       nextVaddr: this.#nextVaddr,
     };
   }
@@ -62,6 +77,7 @@ export class State {
   /** A change that somebody else has made. */
   apply(change: Change): void {
     if ('nextVaddr' in change) this.#nextVaddr = Math.max(this.#nextVaddr, change.nextVaddr);
+    else if ('bar' in change) this.#bars = [...this.#bars, change.bar];
     else if ('symbol' in change) {
       this.#symbols.set(change.symbol, change.vaddr);
       if (change.memory) this.#memories.set(change.symbol, change.memory);
@@ -96,8 +112,14 @@ export class State {
     return this.#nextVaddr;
   }
 
+  /** The mapped BAR that a vaddr was last in. */
+  barAt(vaddr: number): BarWindow | undefined {
+    return this.#bars.findLast((bar) => vaddr >= bar.vaddr && vaddr < bar.vaddr + bar.size);
+  }
+
   /** execve: no address is mapped any more. The objects stay, by name. */
   forgetVaddrs(): void {
     this.#symbols.clear();
+    this.#bars = [];
   }
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Board } from '../../../../devices/board/board.ts';
 import {
+  CAUSE_ERROR,
   CONTROL_ENABLE,
   CONTROL_RESET,
   DESCRIPTOR_BYTES,
@@ -19,12 +20,16 @@ import {
   REG_RING_SIZE,
   REG_STATUS,
   REG_TAIL,
+  STATE_BUSY,
+  STATE_ERROR,
+  STATUS_DESTINATION_REFUSED,
+  STATUS_DONE,
 } from '../../../../devices/mscribe/regs.ts';
 import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../iommu/kernel/vfio/uapi.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../../platform/libc.ts';
 import { viewOf } from '../../../../platform/struct.ts';
 import { TestClient } from '../test-client.ts';
-import { KvemuClient, Memory, RAM_BYTES, UNMAP_ALL, VADDR } from './kvemu-client.ts';
+import { KvemuClient, Memory, RAM_BYTES, READ, UNMAP_ALL, VADDR } from './kvemu-client.ts';
 
 /** A device whose memory accesses the kernel makes, in the hands of a client: profile 5.12, where they sleep on an invalid vaddr. */
 
@@ -35,6 +40,9 @@ const IOVA = 0x100000;
 const SOURCE = 0x10000;
 const TARGET = 0x20000;
 const WAIT_MS = 5000;
+/** Threads that do not end are terminated after 2 and 5 s. */
+const STOP_MS = 1900;
+const MSCRIBE = { type: 'mscribe', properties: {} };
 
 let folder: string;
 let socketPath: string;
@@ -46,10 +54,7 @@ const clients: TestClient[] = [];
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'mscribe-'));
   socketPath = join(folder, 'host');
-  const devices = [
-    { type: 'mscribe', properties: {} },
-    { type: 'edu', properties: {} },
-  ];
+  const devices = [MSCRIBE, { type: 'edu', properties: {} }];
   board = await Board.start({ devices, socketPath, profile: '5.12' });
 });
 afterAll(async () => {
@@ -77,8 +82,8 @@ class Scribe {
   }
 
   /** The device open, RAM mapped, MSI armed, a ring of 4 at the start of RAM. */
-  static async open(): Promise<Scribe> {
-    const client = await TestClient.connect(socketPath);
+  static async open(path = socketPath): Promise<Scribe> {
+    const client = await TestClient.connect(path);
     clients.push(client);
     const user = await KvemuClient.open(client, 0, '0000:00:02.0');
     const scribe = new Scribe(user);
@@ -179,5 +184,125 @@ describe('a copy engine without IOMMU', () => {
     expect(after.count - before.count).toBe(1);
     expect(block.endNs - block.startNs).toBeGreaterThan(20e6);
     moved.release();
+  });
+
+  /** A job that sleeps: its ring lies in memory whose vaddr is invalid. */
+  async function asleep(): Promise<Scribe> {
+    const scribe = await Scribe.open();
+    await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
+    await scribe.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET, 16);
+    await sleep(20);
+    expect([await scribe.read(REG_STATUS), await scribe.read(REG_HEAD)]).toEqual([STATE_BUSY, 0]);
+    return scribe;
+  }
+
+  it('VAD-7: is woken by the removal of the mapping, and tells that it cannot reach its ring', async () => {
+    const scribe = await asleep();
+    expect(await scribe.user.unmap(0, 0, UNMAP_ALL)).toBe('0');
+    await interrupted();
+    expect([await scribe.read(REG_STATUS), await scribe.read(REG_CAUSE)]).toEqual([
+      STATE_BUSY | STATE_ERROR,
+      CAUSE_ERROR,
+    ]);
+    await scribe.user.map(memory.vaddr, IOVA, RAM_BYTES);
+    await scribe.start();
+    await scribe.submit(OP_FILL | JOB_IRQ, 1, IOVA + TARGET, 8);
+    await interrupted();
+    expect(scribe.result(0)).toEqual([STATUS_DONE, 8]);
+  });
+
+  it('VAD-12: is woken by the close of the container', async () => {
+    const scribe = await asleep();
+    await scribe.user.client.close(scribe.user.container);
+    await interrupted();
+    expect(await scribe.read(REG_STATUS)).toBe(STATE_BUSY | STATE_ERROR);
+  });
+
+  it('RACE-3: is woken by the close of the device, whose next user finds it ready', async () => {
+    const first = await asleep();
+    await first.user.client.close(first.user.device);
+    await first.user.client.disconnect();
+    const second = await Scribe.open();
+    memory.bytes.fill(0x31, SOURCE, SOURCE + 8);
+    await second.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET, 8);
+    await interrupted();
+    expect([...memory.bytes.subarray(TARGET, TARGET + 8)]).toEqual(Array(8).fill(0x31));
+  });
+
+  it('VAD-13: is woken by the end of the client, whose memory it never touches', async () => {
+    const first = await asleep();
+    await first.user.client.disconnect();
+    const second = await Scribe.open();
+    expect(await second.read(REG_HEAD)).toBe(0);
+    expect(first.result(0)).toEqual([0, 0]);
+  });
+
+  it('a RESET while it sleeps drops the job; the access ends some time later and counts for nothing', async () => {
+    const scribe = await asleep();
+    await scribe.start();
+    expect([await scribe.read(REG_STATUS), await scribe.read(REG_TAIL)]).toEqual([0, 0]);
+    await scribe.user.map(memory.vaddr, IOVA, RAM_BYTES, VADDR);
+    await scribe.submit(OP_FILL | JOB_IRQ, 0x55, IOVA + TARGET, 8);
+    expect(await interrupted()).toBe(1);
+    expect([await scribe.read(REG_HEAD), memory.bytes[TARGET]]).toEqual([1, 0x55]);
+    expect(memory.bytes[SOURCE]).toBe(0);
+  });
+
+  it('does not reach what the client has mapped read-only, or not at all (MDV-5)', async () => {
+    const scribe = await Scribe.open();
+    await scribe.user.map(memory.vaddr, 0x1000_0000, 4096, READ);
+    await scribe.submit(OP_COPY, 0x1000_0000, IOVA + TARGET, 8);
+    await scribe.submit(OP_FILL, 1, 0x1000_0000, 8);
+    await scribe.submit(OP_FILL | JOB_IRQ, 1, 0x2000_0000, 8);
+    await interrupted();
+    expect([0, 1, 2].map((n) => scribe.result(n)[0])).toEqual([
+      STATUS_DONE,
+      STATUS_DESTINATION_REFUSED,
+      STATUS_DESTINATION_REFUSED,
+    ]);
+  });
+
+  it('shares a container with a device behind an IOMMU (ATT-7)', async () => {
+    const scribe = await Scribe.open();
+    expect(await scribe.user.join(1)).toBe('0');
+    await scribe.submit(OP_FILL | JOB_IRQ, 7, IOVA + TARGET, 8);
+    await interrupted();
+    expect(memory.bytes[TARGET]).toBe(7);
+  });
+
+  it('is in the lists of the host without an IOMMU unit', async () => {
+    const scribe = await Scribe.open();
+    const control = await scribe.user.client.open('/dev/livevmm');
+    const { devices } = await scribe.user.client.control(control, { op: 'info' });
+    expect(devices.map(({ name, unit, group }) => [name, unit, group])).toEqual([
+      ['mscribe', null, 0],
+      ['edu', 0, 1],
+    ]);
+    expect(board.info().devices[0]).toMatchObject({ name: 'mscribe', unit: null, state: 'running' });
+  });
+});
+
+describe('the end of a host', () => {
+  it('does not wait for an access that sleeps', async () => {
+    const path = join(folder, 'other');
+    const other = await Board.start({ devices: [MSCRIBE], socketPath: path, profile: '5.12' });
+    const scribe = await Scribe.open(path);
+    await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
+    await scribe.submit(OP_FILL, 1, IOVA + TARGET, 8);
+    const before = performance.now();
+    await other.stop();
+    expect(performance.now() - before).toBeLessThan(STOP_MS);
+  });
+});
+
+describe('from 6.3 on', () => {
+  it('UNM-3: no vaddr can be made invalid beside it', async () => {
+    const path = join(folder, 'newer');
+    const newer = await Board.start({ devices: [MSCRIBE], socketPath: path, profile: '6.12' });
+    const scribe = await Scribe.open(path);
+    expect(await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR)).toBe('-EBUSY');
+    await scribe.submit(OP_FILL | JOB_IRQ, 1, IOVA + TARGET, 8);
+    await interrupted();
+    await newer.stop();
   });
 });

@@ -70,12 +70,7 @@ describe('InterruptLedger', () => {
 
   it.each([
     ['all have come', info(13, 22, 30), 3, undefined],
-    [
-      'one was raised and not counted',
-      info(14, 23, 30),
-      3,
-      /4 interrupts raised, 3 counted/,
-    ],
+    ['one was raised and not counted', info(14, 23, 30), 3, /4 interrupts raised, 3 counted/],
     ['one was sent and lost', info(14, 22, 30), 3, /4 interrupts sent/],
     ['one found no route', info(14, 22, 31), 3, undefined],
   ])('%s', (_, now, signals, complaint) => {

@@ -1,0 +1,79 @@
+import { afterEach, describe, expect, it } from 'vitest';
+
+import type { BlockInfo } from '../../iommu/kernel/control.ts';
+import { type HostProcess, startHostProcess } from '../../tools/demo/machine.ts';
+import { HostClient } from '../../tools/host-client.ts';
+import type { QmpClient } from '../../tools/qmp-client.ts';
+import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
+
+/** Exec updates with a device without IOMMU, whose accesses go through the VMM's own addresses: real processes, the demo guest. */
+
+const TIMEOUT_MS = 30_000;
+/** The guest keeps 128 jobs in the ring: half a second of work. */
+const MSCRIBE = 'mscribe,job-ms=4';
+
+let host: HostProcess;
+let board: HostClient;
+let vmm: VmmProcess;
+let qmp: QmpClient;
+
+async function start(...hostOptions: string[]): Promise<void> {
+  host = await startHostProcess([MSCRIBE, 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff'], hostOptions);
+  board = new HostClient(host.socket);
+  const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
+  vmm = new VmmProcess('demo', '--host', host.socket, ...passed);
+  await vmm.prints(/demo: .*\n/);
+  qmp = await vmm.monitor();
+}
+
+afterEach(async () => {
+  qmp.close();
+  expect(await vmm.end()).toEqual([]);
+  board.close();
+  await host.stop();
+});
+
+async function update(): Promise<Record<string, unknown>> {
+  const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
+  await Promise.all([qmp.execute('live-update'), ended]);
+  return (await ended).data;
+}
+
+const blocks = (): BlockInfo => board.ask({ op: 'info' }).devices[0]!.blocks!;
+
+/** Until the guest has seen `jobs` more jobs end. */
+async function moreJobs(jobs: number): Promise<void> {
+  const { mscribeOk } = await vmm.stats();
+  while ((await vmm.stats()).mscribeOk! < mscribeOk! + jobs);
+}
+
+describe('an exec update with a copy engine under way', () => {
+  it('has its access sleep until the new image has its memory, and go on there with the right bytes', async () => {
+    await start();
+    await moreJobs(10);
+    for (const generation of [1, 2, 3]) {
+      const { count } = blocks();
+      const data = await update();
+      expect(data).toMatchObject({ status: 'completed', generation });
+      await moreJobs(10);
+      const after = blocks();
+      const block = after.recent.at(-1)!;
+      expect(after.count).toBe(count + 1);
+      expect(after.longestNs).toBeGreaterThanOrEqual(block.endNs - block.startNs);
+      expect(block.startNs).toBeGreaterThan(data.pauseStartNs as number);
+      expect(block.endNs).toBeLessThan(data.pauseEndNs as number);
+    }
+    vmm.child.stdin.write('q');
+    await vmm.prints(/@final/);
+    expect(await vmm.stats()).toMatchObject({ mscribes: 1, mscribeBad: 0, interruptsLost: 0, dmaRoundTripsBad: 0 });
+    vmm.child.stdin.write('x');
+    expect(await vmm.exited).toEqual([0, null]);
+  });
+
+  it('is refused by kernels from 6.3 on, and the guest runs on (ST-2, UNM-3)', async () => {
+    await start('--vfio-profile', '6.12');
+    await expect(qmp.execute('live-update')).rejects.toThrow('UPDATE_VADDR');
+    await moreJobs(10);
+    expect(blocks().count).toBe(0);
+  });
+});

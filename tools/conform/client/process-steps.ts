@@ -1,7 +1,7 @@
 /** Steps that are a process' own business: fds, memory, limits, signals. */
-import { openSync } from 'node:fs';
 import { constants } from 'node:os';
 
+import { VFIO_GROUP_DIR } from '../../../iommu/kernel/wire.ts';
 import { enomem, SysError } from '../../../platform/errno.ts';
 import {
   dup,
@@ -11,6 +11,7 @@ import {
   getRlimit,
   mlock,
   mprotect,
+  open,
   RLIMIT_MEMLOCK,
   read,
   setCloexec,
@@ -30,7 +31,10 @@ const U64 = 64;
 
 export const PROCESS_STEPS: StepTable = {
   eventfd: (context) => newFd(context, () => eventfd(0, EFD_NONBLOCK)),
-  open: (context) => newFd(context, () => openSync(context.step.args[1]!, 'r+')),
+  open(context) {
+    const path = context.step.args[1]!;
+    return newFd(context, () => (path.startsWith(VFIO_GROUP_DIR) ? context.kernel.open(path) : open(path)));
+  },
   dup({ step: { args }, state, words }) {
     const [fd, copy] = args as [string, string];
     return words.status(() => {

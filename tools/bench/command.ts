@@ -7,15 +7,21 @@ import { formatTable } from '../table.ts';
 import { VERSION } from '../version.ts';
 import { benchDma } from './dma.ts';
 import { benchMap } from './map.ts';
+import { benchMediated } from './mediated.ts';
 import { type Benchmark, type Figure, holds } from './result.ts';
 import { benchUpdate } from './update.ts';
 
-const PARTS: Readonly<Record<string, Benchmark>> = { dma: benchDma, map: benchMap, update: benchUpdate };
+const PARTS: Readonly<Record<string, Benchmark>> = {
+  dma: benchDma,
+  map: benchMap,
+  mediated: benchMediated,
+  update: benchUpdate,
+};
 
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
-Measures translated DMA against plain copies, MAP_DMA and UNMAP_DMA through a real socket, and the pause of live updates against
-a bare execve of the same node. Read ratios, not absolute figures. Takes about a minute.
+Measures translated DMA against plain copies, MAP_DMA and UNMAP_DMA and the service for mediated devices through a real socket, and the
+pause of live updates against a bare execve of the same node. Read ratios, not absolute figures. Takes about a minute.
 
   --only PART   ${Object.keys(PARTS).join(', ')}; may be repeated
   --json        print one JSON document

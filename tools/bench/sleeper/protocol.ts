@@ -1,0 +1,17 @@
+/** Between the bench and the thread that sleeps in the kernel. */
+
+export interface SleeperInput {
+  readonly socketPath: string;
+  /** A kvemu device, opened by another thread. */
+  readonly device: number;
+}
+
+/** To the thread: read one byte at this iova. */
+export interface SleeperRequest {
+  readonly iova: number;
+}
+
+/** From it: when it was back, by the process' monotonic clock. */
+export interface SleeperAnswer {
+  readonly wokenMs: number;
+}

@@ -1,19 +1,16 @@
-/** Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value (plain maps, no shared record structures). */
-import { Packr } from 'msgpackr';
+/** Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value. */
 import { eproto, SysError } from './errno.ts';
+import { pack } from './msgpack/pack.ts';
+import { unpack } from './msgpack/unpack.ts';
 
 /** Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a client cannot make the host allocate at will. */
 export const MAX_FRAME = 32 * 1024 * 1024;
 const HEADER = 4;
 
-const packr = new Packr({ useRecords: false, mapsAsObjects: true });
-
 /** One frame, ready to send. */
 export function encodeFrame(value: unknown): Uint8Array {
-  const body = packr.pack(value);
-  const frame = new Uint8Array(HEADER + body.length);
-  new DataView(frame.buffer).setUint32(0, body.length, true);
-  frame.set(body, HEADER);
+  const frame = pack(value, HEADER);
+  new DataView(frame.buffer).setUint32(0, frame.length - HEADER, true);
   return frame;
 }
 
@@ -46,7 +43,7 @@ export class FrameReader {
 
 function decode(body: Uint8Array): unknown {
   try {
-    return packr.unpack(body);
+    return unpack(body);
   } catch (error) {
     throw eproto(`frame is not msgpack: ${(error as Error).message}`);
   }

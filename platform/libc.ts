@@ -3,9 +3,10 @@
  * Addresses (vaddr) are numbers: user space on Linux ends below 2^56 and in practice below 2^47.
  * FFI calls block the calling thread: a worker may sit in `poll` or `recv`, a main thread must not.
  */
-import koffi from 'koffi';
 import { fromErrno, SysError } from './errno.ts';
+import { loadKoffi } from './koffi.ts';
 
+const koffi = loadKoffi();
 const lib = koffi.load('libc.so.6');
 
 export const PROT_NONE = 0;

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-
 import { Core } from './core.ts';
 import { ControlStatus } from './csr.ts';
 import type { Engine, StopReason } from './engine.ts';
@@ -65,7 +63,7 @@ export class Hart implements Engine {
 
 function newCore(options: HartOptions): Core {
   const { ram, ramBase, ramOffset = 0, bus } = options;
-  assert(ramOffset % 8 === 0 && ramBase % 8 === 0, 'RAM begins at a multiple of 8 on both sides');
-  assert(ram.byteLength - ramOffset <= 2 ** 32, 'RAM of at most 4 GiB');
+  if (ramOffset % 8 !== 0 || ramBase % 8 !== 0) throw new RangeError('RAM must begin at a multiple of 8 on both sides');
+  if (ram.byteLength - ramOffset > 2 ** 32) throw new RangeError('RAM of more than 4 GiB');
   return new Core(new ControlStatus(options), new Memory(ram, ramBase, ramOffset, bus));
 }

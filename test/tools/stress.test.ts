@@ -29,6 +29,12 @@ function environment(pid: string): string {
 }
 
 describe('livevmm stress', () => {
+  it('explains itself on --help', async () => {
+    const { status, stdout, stderr } = await sandbox.run('stress', '--help');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/^Usage: livevmm stress /);
+  });
+
   it('is clean, says so in one JSON document, and leaves nothing', async () => {
     const { status, stdout, stderr } = await sandbox.run(
       'stress',

@@ -1,4 +1,5 @@
 /** Who plays in a shard: the devices of its host, and which client gets which. */
+import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import type { Assignment } from './client/assignment.ts';
 import type { HostProcess } from './host-process.ts';
 import type { ShardPlan } from './outcome.ts';
@@ -6,8 +7,20 @@ import type { ShardPlan } from './outcome.ts';
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';
 const CAPTURE = 'capture';
 
-/** --device options: for the mapper, for the two that share a container, for the fuzzer. */
-export const DEVICES = [EDU, CAPTURE, EDU, CAPTURE, EDU, CAPTURE, EDU];
+const MSCRIBE = 'mscribe';
+
+/** --device options: for the two that share a container, for the fuzzer, for the mapper. */
+const SHARED = [EDU, CAPTURE, EDU, CAPTURE];
+const FUZZED = [EDU];
+const OWN = [EDU, CAPTURE];
+
+/** Since 6.3 no vaddr can become invalid with a mediated device in the container (UNM-3). */
+export const devicesOf = (profile: ProfileName): readonly string[] => [
+  ...SHARED,
+  ...FUZZED,
+  ...OWN,
+  ...(profile === '5.12' ? [MSCRIBE] : []),
+];
 
 /** Few enough for mappers to run into it. */
 const ENTRY_LIMIT = 48;
@@ -38,23 +51,25 @@ export function assign(
 ): Assignment {
   const common = { socketPath, profile, entryLimit: ENTRY_LIMIT };
   const seedOf = (actor: string): Assignment['seed'] => [seed, actor, incarnation];
-  const mapper = (actor: keyof typeof WINDOWS, first: number): Assignment => ({
+  const fuzzed = SHARED.length;
+  const own = fuzzed + FUZZED.length;
+  const mapper = (actor: keyof typeof WINDOWS, first: number, end: number): Assignment => ({
     ...common,
     kind: 'mapper',
     name: actor,
     seed: seedOf(actor),
-    devices: devices.slice(first, first + 2),
+    devices: devices.slice(first, end),
     window: WINDOWS[actor],
   });
   switch (name) {
     case 'mapper':
-      return { ...mapper('mapper', 0), inject };
+      return { ...mapper('mapper', own, devices.length), inject };
     case 'first':
-      return { ...mapper('first', 2), partner: { ...mapper('second', 4), inherits: true } };
+      return { ...mapper('first', 0, 2), partner: { ...mapper('second', 2, fuzzed), inherits: true } };
     case 'fuzzer':
     case 'auditor': {
-      const own = name === 'fuzzer' ? devices.slice(6) : [];
-      return { ...common, kind: name, name, seed: seedOf(name), devices: own, window: WINDOWS.mapper };
+      const its = name === 'fuzzer' ? devices.slice(fuzzed, own) : [];
+      return { ...common, kind: name, name, seed: seedOf(name), devices: its, window: WINDOWS.mapper };
     }
   }
 }

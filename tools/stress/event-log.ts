@@ -29,7 +29,8 @@ const Counters = defineShared('actor counters', {
   refusals: word64, // errnos that were expected
   pagesChecked: word64,
   countsChecked: word64,
-  transfers: word64, // by edu, checked byte by byte
+  transfers: word64, // by edu and mscribe, checked byte by byte
+  sleeps: word64, // of mscribe on an invalid vaddr
   frames: word64, // of capture, checked byte by byte
   interrupts: word64, // taken from eventfds and found right
   garbage: word64, // connections and calls that make no sense

@@ -63,11 +63,11 @@ const GIB = 2 ** 30;
 
 export function formatTotals(totals: Totals): string {
   const { operations, maps, unmaps, vaddrUpdates, refusals, execs, failedExecs, kills, freezes, garbage } = totals;
-  const { pagesChecked, countsChecked, transfers, frames, interrupts, dmaBytes, slowestUs, rounds } = totals;
+  const { pagesChecked, countsChecked, transfers, sleeps, frames, interrupts, dmaBytes, slowestUs, rounds } = totals;
   return [
     `${operations} calls: ${maps} maps, ${unmaps} unmaps, ${vaddrUpdates} vaddr updates, ${refusals} refused as they must be, ${garbage} senseless`,
     `${execs} execs, ${failedExecs} failed ones, ${kills} kills, ${freezes} freezes, ${rounds} rounds`,
-    `${(dmaBytes / GIB).toFixed(2)} GiB of DMA; checked: ${pagesChecked} guarded pages, ${transfers} copies, ${frames} frames, ${interrupts} interrupts, ${countsChecked} counts`,
+    `${(dmaBytes / GIB).toFixed(2)} GiB of DMA; checked: ${pagesChecked} guarded pages, ${transfers} copies (${sleeps} slept on an invalid vaddr), ${frames} frames, ${interrupts} interrupts, ${countsChecked} counts`,
     `slowest answer of the host: ${(slowestUs / 1000).toFixed(1)} ms`,
   ].join('\n');
 }

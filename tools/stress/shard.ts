@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { ActorProcess, type Member } from './actor-process.ts';
-import { ACTORS, type ActorName, AUDITOR, assign, DEVICES, PARTNERS } from './cast.ts';
+import { ACTORS, type ActorName, AUDITOR, assign, devicesOf, PARTNERS } from './cast.ts';
 import { PHASE } from './event-log.ts';
 import { HostProcess } from './host-process.ts';
 import type { Invariant } from './invariants.ts';
@@ -69,7 +69,7 @@ export class Shard {
       this.#over.signal.throwIfAborted();
       const { profile } = this.#plan;
       this.#host = await HostProcess.start({
-        devices: DEVICES,
+        devices: devicesOf(profile),
         profile,
         onTrouble: (text) => this.#fail('6', 'host', text),
       });

@@ -16,7 +16,7 @@ export const NR_GUARDED_PAGES = 1024;
 
 export interface AssignedDevice {
   readonly bdf: string;
-  /** Type: edu, capture. */
+  /** Type: edu, capture, mscribe. */
   readonly name: string;
   readonly group: number;
 }
@@ -29,7 +29,7 @@ export interface Assignment {
   readonly seed: readonly (number | string)[];
   readonly profile: ProfileName;
   readonly entryLimit: number;
-  /** A mapper has an edu and a capture, a fuzzer an edu. */
+  /** A mapper has an edu, a capture, and perhaps an mscribe; a fuzzer has an edu. */
   readonly devices: readonly AssignedDevice[];
   /** What a mapper may map is [firstVpn, endVpn) and, when the container is its own, more. */
   readonly window: { readonly firstVpn: number; readonly endVpn: number };

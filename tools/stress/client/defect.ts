@@ -69,7 +69,7 @@ const DOINGS: Readonly<Record<Exclude<Defect, 'kill-host'>, (session: Session, e
     untilFrames(session, NR_PAGES);
     settleInterrupts(session);
   },
-  'bad-image': (session) => execImage(session, process.execPath, ['-e', '', '--']),
+  'bad-image': (session) => execImage(session, { program: process.execPath, words: ['-e', '', '--'] }),
 };
 
 /** Returns only when nobody saw it. */

@@ -36,7 +36,7 @@ function piecesOf(session: Session, iova: number, length: number, allowed: (entr
 }
 
 /** Pages of the guarded memory that capture may write right now. */
-function ringPages({ capture: { ring }, table }: Session): ReadonlySet<number> {
+export function ringPages({ capture: { ring }, table }: Session): ReadonlySet<number> {
   const pages = new Set<number>();
   if (!ring) return pages;
   const end = ring.iova + ring.frames * ring.frameSize;
@@ -59,11 +59,11 @@ function someIova(session: Session): number {
 }
 
 export function copySomething(session: Session): void {
-  const { random, edu, memory, log, eduFaults } = session;
+  const { random, edu, memory, profile, log, eduFaults } = session;
   const length = random.between(1, BUFFER_BYTES);
   const source = someIova(session);
   const destination = someIova(session);
-  const from = piecesOf(session, source, length, () => true); // IOM-3: what may be written can be read
+  const from = piecesOf(session, source, length, ({ read }) => read || profile.writeOnlyIsReadable);
   const to = piecesOf(session, destination, length, (entry) => entry.write);
   const refused = [...from, ...to].some(({ entry }) => entry === undefined);
   const known = isKnown(session, from, to);

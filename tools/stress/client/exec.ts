@@ -9,6 +9,8 @@ import { Violation } from '../invariants.ts';
 import { type Assignment, LOG_FD, MEMORY_FD } from './assignment.ts';
 import { checkCounts, checkProgress } from './checks.ts';
 import { checkRing } from './dma-actions.ts';
+import type { PendingJob } from './mscribe.ts';
+import { finish, submitAsleep } from './mscribe-actions.ts';
 import type { Session, SessionState } from './session.ts';
 import { invalidateAll, invalidateSomething, revalidateAll, revalidateSomething } from './vaddr-actions.ts';
 
@@ -29,22 +31,35 @@ export function exec(session: Session): void {
   ])();
   const fails = random.chance(0.15);
   const writeIndex = session.hasCleanRing ? session.capture.writeIndex() : undefined;
+  const job = submitAsleep(session);
   try {
-    execImage(session, fails ? '/nonexistent/node' : process.execPath, [programPath('stress-client')]);
+    execImage(session, {
+      program: fails ? '/nonexistent/node' : process.execPath,
+      words: [programPath('stress-client')],
+      job,
+    });
   } catch (error) {
     if (!(fails && error instanceof SysError && error.code === 'ENOENT')) throw error;
   }
   log.enter(PHASE.running);
   log.count('failedExecs');
   revalidateAll(session);
+  if (job) finish(session, job);
   if (writeIndex !== undefined) checkProgress(session, writeIndex);
 }
 
-/** Replaces the process by `program` with these words and RESUME_FLAG with the fd of its state. Throws as execve(2) does. */
-export function execImage(session: Session, program: string, words: readonly string[]): never {
+export interface Image {
+  readonly program: string;
+  /** Its arguments, but for RESUME_FLAG and the fd of the state. */
+  readonly words: readonly string[];
+  readonly job?: PendingJob | undefined;
+}
+
+/** Replaces the process. Throws as execve(2) does. */
+export function execImage(session: Session, { program, words, job }: Image): never {
   const { assignment, log, ledgers } = session;
   log.event(`exec ${program}`);
-  const handover: Handover = { assignment, state: session.save() };
+  const handover: Handover = { assignment, state: session.save(job) };
   const fd = memfdCreate('stress-state', 0);
   try {
     const bytes = Buffer.from(JSON.stringify(handover));
@@ -67,7 +82,7 @@ export function takeHandover(fd: number): Handover {
 }
 
 /** The next image is up: devices never stopped, nothing has moved, and memory gets its new vaddrs, most often all of it at once. */
-export function resume(session: Session, { writeIndex }: SessionState): void {
+export function resume(session: Session, { writeIndex, job }: SessionState): void {
   const { log, random } = session;
   log.count('execs');
   if (writeIndex !== undefined) {
@@ -75,7 +90,8 @@ export function resume(session: Session, { writeIndex }: SessionState): void {
     checkProgress(session, writeIndex);
   }
   checkRing(session);
-  if (random.chance(0.8)) revalidateAll(session);
+  if (job || random.chance(0.8)) revalidateAll(session);
   else revalidateSomething(session);
+  if (job) finish(session, job);
   checkCounts(session);
 }

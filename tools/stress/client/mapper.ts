@@ -14,6 +14,7 @@ import { checkRing, copySomething, moveRing } from './dma-actions.ts';
 import { exec } from './exec.ts';
 import { shardIsGone } from './lifeline.ts';
 import { badCall, mapSomething, unmapSomething } from './mapping-actions.ts';
+import { scribe } from './mscribe-actions.ts';
 import { openDevice, setContainer } from './opening.ts';
 import type { Session } from './session.ts';
 import {
@@ -35,6 +36,7 @@ const ACTIONS: readonly (readonly [number, Action])[] = [
   [15, badCall],
   [20, changeViews],
   [110, copySomething],
+  [40, scribe],
   [60, moveRing],
   [80, checkRing],
   [80, checkGuards],

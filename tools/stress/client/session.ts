@@ -14,6 +14,7 @@ import { Edu } from './edu.ts';
 import { GuardedMemory, type GuardState } from './guarded-memory.ts';
 import { InterruptLedger, type LedgerState } from './interrupt-ledger.ts';
 import { type Entry, MappingTable } from './mapping-table.ts';
+import { Mscribe, type PendingJob } from './mscribe.ts';
 import { type OpenFiles, openAll } from './opening.ts';
 import { Questions } from './questions.ts';
 import { mapView, type View } from './views.ts';
@@ -35,6 +36,8 @@ export interface SessionState {
   readonly edu: { readonly faults: number; readonly mayFault: boolean };
   /** WRITE_INDEX of a clean ring just before the exec. */
   readonly writeIndex: number | undefined;
+  /** A job of mscribe that sleeps. */
+  readonly job: PendingJob | undefined;
 }
 
 export class Session {
@@ -55,6 +58,8 @@ export class Session {
   validIova: readonly IovaSpan[];
   edu: Edu;
   capture: Capture;
+  /** Where the profile lets it be in a container whose vaddrs become invalid. */
+  mscribe: Mscribe | undefined;
   ledgers: { readonly edu: InterruptLedger; readonly capture: InterruptLedger };
   dirtyTracking: boolean;
   /** Refused accesses of edu the last time it was asked, and whether there may be more since. */
@@ -81,6 +86,7 @@ export class Session {
     const [edu, capture] = this.files.devices as [number, number];
     this.edu = new Edu(new DeviceFile(this.caller, edu, 'edu'), log);
     this.capture = new Capture(new DeviceFile(this.caller, capture, 'capture'), state?.capture);
+    this.mscribe = this.#newMscribe(state !== undefined);
     if (!state) this.capture.stop(); // whoever had it before may have died with it running
     this.ledgers = {
       edu: this.newLedger(this.edu.file, this.eduDevice, state?.ledgers.edu),
@@ -110,6 +116,17 @@ export class Session {
     this.v2 = partner !== undefined || !this.random.chance(0.1);
     const type = this.v2 ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU;
     return openAll(this.caller, [...devices, ...(partner?.devices ?? [])], type);
+  }
+
+  /** `inUse`: it may be in the middle of a job. */
+  #newMscribe(inUse: boolean): Mscribe | undefined {
+    const at = this.assignment.devices.findIndex(({ name }) => name === 'mscribe');
+    if (at < 0) return undefined;
+    const mscribe = new Mscribe(new DeviceFile(this.caller, this.files.devices[at]!, 'mscribe'));
+    if (inUse) return mscribe;
+    mscribe.reset();
+    mscribe.file.enableBusMaster();
+    return mscribe;
   }
 
   /** A device that was just opened may do DMA, and its interrupts are counted. */
@@ -145,14 +162,15 @@ export class Session {
     this.validIova = this.container.facts().validIova;
     const [edu, capture] = this.files.devices as [number, number];
     this.edu = new Edu(new DeviceFile(this.caller, edu, 'edu'), this.log);
+    this.mscribe = this.#newMscribe(false);
     this.ledgers = { ...this.ledgers, edu: this.newLedger(this.edu.file, this.eduDevice) };
     this.replaceCapture(capture);
   }
 
   /** The capture was closed and opened again. */
   replaceCapture(fd: number): void {
-    const [edu] = this.files.devices as [number, number];
-    this.files = { ...this.files, devices: [edu, fd] };
+    const devices = this.files.devices.with(1, fd);
+    this.files = { ...this.files, devices };
     this.capture = new Capture(new DeviceFile(this.caller, fd, 'capture'));
     this.capture.stop();
     this.ledgers = { ...this.ledgers, capture: this.newLedger(this.capture.file, this.captureDevice) };
@@ -172,7 +190,7 @@ export class Session {
   }
 
   /** For the next image. */
-  save(): SessionState {
+  save(job?: PendingJob): SessionState {
     return {
       image: this.image + 1,
       random: this.random.save(),
@@ -186,6 +204,7 @@ export class Session {
       dirtyTracking: this.dirtyTracking,
       edu: this.eduFaults,
       writeIndex: this.hasCleanRing ? this.capture.writeIndex() : undefined,
+      job,
     };
   }
 }

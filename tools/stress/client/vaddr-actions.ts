@@ -14,8 +14,12 @@ const MOST_VIEWS = 4;
 
 export function invalidateSomething(session: Session): void {
   const entry = session.random.pick(session.table.entries);
-  if (!entry) return;
-  invalidate(session, { vpn: entry.vpn, nrPages: entry.nrPages, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [entry]);
+  if (entry) invalidate(session, entry);
+}
+
+export function invalidate(session: Session, entry: Entry): void {
+  const { vpn, nrPages } = entry;
+  invalidateRange(session, { vpn, nrPages, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [entry]);
 }
 
 /** What a VMM does before it execs; one by one where the container is not its own alone. */
@@ -23,16 +27,16 @@ export function invalidateAll(session: Session): void {
   const { table, shared } = session;
   if (!shared) {
     const flags = VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL;
-    invalidate(session, { vpn: 0, nrPages: 0, flags }, table.entries);
+    invalidateRange(session, { vpn: 0, nrPages: 0, flags }, table.entries);
     return;
   }
   for (const entry of table.entries) {
-    if (!entry.invalid) invalidate(session, { ...entry, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [entry]);
+    if (!entry.invalid) invalidate(session, entry);
   }
 }
 
 /** One that is invalid already: -EINVAL, and everything as before. */
-function invalidate(
+function invalidateRange(
   { container, log }: Session,
   range: { readonly vpn: number; readonly nrPages: number; readonly flags: number },
   entries: readonly Entry[],
@@ -54,9 +58,11 @@ export function revalidateAll(session: Session): void {
   for (const entry of session.table.entries) if (entry.invalid) revalidate(session, entry);
 }
 
-function revalidate({ random, views, container, accounting, log }: Session, entry: Entry): void {
+export function revalidate({ random, views, container, accounting, log }: Session, entry: Entry): void {
   const { page, nrPages } = entry;
-  const vaddr = page === undefined ? mapView(undefined, nrPages, true).vaddr : random.pick(views)!.vaddr + page * PAGE;
+  const view =
+    page === undefined ? mapView(undefined, nrPages, true) : random.pick(views.filter((one) => one.writable))!;
+  const vaddr = view.vaddr + (page ?? 0) * PAGE;
   const expected = accounting.answerToUpdate(entry);
   const answer = container.map({ ...entry, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR }, [expected]);
   if (answer !== 0) return;

@@ -1,0 +1,162 @@
+/**
+ * Jobs for mscribe, whose accesses are the CPU's through the vaddr of the moment (VAD-1…8): with an invalid one the job sleeps, over
+ * an exec too, until MAP VADDR lets it go on with the right bytes or UNMAP ends it.
+ */
+import { STATUS_DESTINATION_REFUSED, STATUS_DONE, STATUS_SOURCE_REFUSED } from '../../../devices/mscribe/regs.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+import { Violation } from '../invariants.ts';
+import { ringPages } from './dma-actions.ts';
+import { unmapEntries } from './mapping-actions.ts';
+import type { Entry } from './mapping-table.ts';
+import { type CopyJob, DESCRIPTOR_BYTES, decodeResult, encodeDescriptor, type PendingJob } from './mscribe.ts';
+import type { Session } from './session.ts';
+import { invalidate, revalidate } from './vaddr-actions.ts';
+
+const PAGE = 4096;
+const MOST_BYTES = 16 * 1024;
+const ATTEMPTS = 4;
+/** How long a job that must sleep is watched. */
+const ASLEEP_MS = 2;
+const PATIENCE_NS = 20e9;
+
+const nobody = new Int32Array(new SharedArrayBuffer(4));
+
+/** Bytes of a mapping. */
+interface Place {
+  readonly entry: Entry;
+  readonly iova: number;
+  /** In the guarded memory. */
+  readonly at: number;
+}
+
+interface Plan {
+  readonly ring: Place;
+  readonly source: Place;
+  readonly destination: Place;
+  readonly job: CopyJob;
+}
+
+/** Whether the process reaches all of it where the kernel believes it to be. */
+function isReachable({ views }: Session, { read, write, page, vaddr, invalid }: Entry): boolean {
+  if (!read || !write || page === undefined) return false;
+  return invalid || views.some((view) => view.writable && view.vaddr === vaddr - page * PAGE);
+}
+
+function somePlace({ random }: Session, length: number, candidates: readonly Entry[]): Place | undefined {
+  const entry = random.pick(candidates.filter(({ nrPages }) => nrPages * PAGE >= length));
+  if (!entry) return undefined;
+  const offset = random.below(Math.floor((entry.nrPages * PAGE - length) / DESCRIPTOR_BYTES) + 1) * DESCRIPTOR_BYTES;
+  return { entry, iova: entry.vpn * PAGE + offset, at: entry.page! * PAGE + offset };
+}
+
+const pagesFrom = (at: number, length: number): number[] => {
+  const first = Math.floor(at / PAGE);
+  return Array.from({ length: Math.floor((at + length - 1) / PAGE) - first + 1 }, (_, i) => first + i);
+};
+
+/** Ring, source and destination in memory that nothing else writes to, and that is not one another's. */
+function planJob(session: Session): Plan | undefined {
+  const { random, table } = session;
+  const candidates = table.entries.filter((entry) => isReachable(session, entry));
+  const busy = ringPages(session);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const length = random.between(1, MOST_BYTES / 8) * 8;
+    const ring = somePlace(session, 2 * DESCRIPTOR_BYTES, candidates);
+    const source = somePlace(session, length, candidates);
+    const destination = somePlace(session, length, candidates);
+    if (!ring || !source || !destination) continue;
+    const pages = [
+      ...pagesFrom(ring.at, 2 * DESCRIPTOR_BYTES),
+      ...pagesFrom(source.at, length),
+      ...pagesFrom(destination.at, length),
+    ];
+    if (new Set(pages).size < pages.length || pages.some((page) => busy.has(page))) continue;
+    const job = { ring: ring.iova, source: source.iova, destination: destination.iova, length };
+    return { ring, source, destination, job };
+  }
+  return undefined;
+}
+
+function submit({ mscribe, memory, random, log }: Session, { ring, source, destination, job }: Plan): void {
+  const { length } = job;
+  memory.bytes.set(random.bytes(length), source.at);
+  memory.bytes.fill(random.next(), destination.at, destination.at + length);
+  memory.bytes.set(encodeDescriptor(job), ring.at);
+  log.event(`mscribe copies 0x${job.source.toString(16)} to 0x${job.destination.toString(16)}, ${length} bytes`);
+  log.count('operations');
+  mscribe!.submit(ring.iova);
+}
+
+/** One job, at once or with a sleep in the middle. */
+export function scribe(session: Session): void {
+  const { mscribe, random } = session;
+  const plan = mscribe && planJob(session);
+  if (!plan) return;
+  const involved = [...new Set([plan.ring.entry, plan.source.entry, plan.destination.entry])];
+  for (const entry of involved) if (!entry.invalid && random.chance(0.25)) invalidate(session, entry);
+  const invalid = involved.filter((entry) => entry.invalid);
+  submit(session, plan);
+  if (invalid.length > 0) mustSleep(session);
+  const victim = random.chance(0.3) ? random.pick(invalid) : undefined;
+  if (victim) unmapEntries(session, { vpn: victim.vpn, nrPages: victim.nrPages, flags: 0 }, [victim]);
+  for (const entry of invalid) if (entry !== victim && entry.invalid) revalidate(session, entry);
+  if (victim) finishRefused(session, plan, victim);
+  else finish(session, pendingOf(plan));
+}
+
+function mustSleep({ mscribe, log }: Session): void {
+  Atomics.wait(nobody, 0, 0, ASLEEP_MS); // it has time to do wrong
+  if (mscribe!.state() !== 'busy') throw new Violation('answer', 'mscribe has not waited for a valid vaddr');
+  log.count('sleeps');
+}
+
+/** The state it ends in; before that it may have to be woken. */
+function outcome({ mscribe, log }: Session): 'done' | 'error' {
+  const deadline = monotonicNs() + PATIENCE_NS;
+  for (;;) {
+    const state = mscribe!.state();
+    if (state !== 'busy') return state;
+    if (log.beat() > deadline) throw new Violation('6', 'mscribe still sleeps, and all its vaddrs are valid');
+  }
+}
+
+const pendingOf = ({ ring, source, destination, job }: Plan): PendingJob => {
+  return { ringAt: ring.at, sourceAt: source.at, destinationAt: destination.at, length: job.length };
+};
+
+/** The job ends well: every byte is where it belongs. */
+export function finish(session: Session, { ringAt, sourceAt, destinationAt, length }: PendingJob): void {
+  const { bytes } = session.memory;
+  const state = outcome(session);
+  const { written, status } = decodeResult(bytes.slice(ringAt, ringAt + DESCRIPTOR_BYTES));
+  if (state !== 'done' || status !== STATUS_DONE || written !== length) {
+    throw new Violation('answer', `mscribe: ${state}, status ${status}, ${written} of ${length} bytes`);
+  }
+  const [source, destination] = [
+    bytes.slice(sourceAt, sourceAt + length),
+    bytes.slice(destinationAt, destinationAt + length),
+  ];
+  if (Buffer.compare(source, destination) !== 0) throw new Violation('2', 'mscribe has copied other bytes');
+  session.mscribe!.reset();
+  session.log.count('transfers');
+}
+
+/** A mapping that it waited for is gone: that part of the job is refused, and nothing was copied. */
+function finishRefused(session: Session, { ring, source }: Plan, victim: Entry): void {
+  const state = outcome(session);
+  const { written, status } = decodeResult(session.memory.bytes.slice(ring.at, ring.at + DESCRIPTOR_BYTES));
+  const expected = source.entry === victim ? STATUS_SOURCE_REFUSED : STATUS_DESTINATION_REFUSED;
+  const right = ring.entry === victim ? state === 'error' : state === 'done' && status === expected && written === 0;
+  if (!right) throw new Violation('answer', `mscribe, its mapping gone: ${state}, status ${status}, ${written} bytes`);
+  session.log.count('refusals');
+  session.mscribe!.reset();
+}
+
+/** A job that will sleep until the next image wakes it: no vaddr it needs is valid, and none will be one of the old image's. */
+export function submitAsleep(session: Session): PendingJob | undefined {
+  const plan = session.mscribe && session.random.chance(0.6) ? planJob(session) : undefined;
+  if (!plan || [plan.ring, plan.source, plan.destination].some(({ entry }) => !entry.invalid)) return undefined;
+  submit(session, plan);
+  mustSleep(session);
+  return pendingOf(plan);
+}

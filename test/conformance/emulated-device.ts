@@ -1,6 +1,7 @@
 /** The recorded `kvemu` devices: a vfio device with an emulated IOMMU that pins, unpins and accesses iovas when told. */
 
 import { splitIova } from '../../iommu/hardware/dma.ts';
+import { MediatedService } from '../../iommu/kernel/mdev/service.ts';
 import type { Task } from '../../iommu/kernel/task.ts';
 import type { DmaUnmapListener, Type1Group } from '../../iommu/kernel/vfio/type1/iommu.ts';
 import type { Type1 } from '../../iommu/kernel/vfio/type1/type1.ts';
@@ -13,8 +14,7 @@ interface Pin {
 
 export class EmulatedDevice implements DmaUnmapListener {
   readonly #group: Type1Group;
-  /** The container's state while the device is open. */
-  #type1: Type1 | undefined;
+  readonly #service = new MediatedService(this);
   #pins: Pin[] = [];
   #log = '';
 
@@ -23,27 +23,25 @@ export class EmulatedDevice implements DmaUnmapListener {
   }
 
   open(type1: Type1): void {
-    this.#type1 = type1;
-    type1.registerDevice(this);
+    this.#service.opened({ iommuGroup: this.#group, devices: [this], container: { iommu: type1 } });
   }
 
   close(): void {
-    for (const pin of this.#pins) this.#type1?.unpinPages(pin.vpn, pin.nrPages);
+    for (const pin of this.#pins) this.#service.unpinPages(pin.vpn, pin.nrPages);
     this.#pins = [];
-    this.#type1?.unregisterDevice(this);
-    this.#type1 = undefined;
+    this.#service.closed();
   }
 
   dmaUnmap(vpn: number, nrPages: number): void {
     this.#log += `cb:${(vpn * 4096).toString(16)}+${(nrPages * 4096).toString(16)};`;
     const overlaps = (pin: Pin): boolean => pin.vpn < vpn + nrPages && vpn < pin.vpn + pin.nrPages;
-    for (const pin of this.#pins.filter(overlaps)) this.#type1?.unpinPages(pin.vpn, pin.nrPages);
+    for (const pin of this.#pins.filter(overlaps)) this.#service.unpinPages(pin.vpn, pin.nrPages);
     this.#pins = this.#pins.filter((pin) => !overlaps(pin));
   }
 
   async pin(iova: bigint, nrPages: number, prot: number, task: Task): Promise<number> {
     const { vpn } = splitIova(iova);
-    await this.#type1!.pinPages({ group: this.#group, vpn, nrPages, prot, killed: task.killed });
+    await this.#service.pinPages({ vpn, nrPages, prot, killed: task.killed });
     this.#pins.push({ vpn, nrPages });
     return nrPages;
   }
@@ -54,11 +52,11 @@ export class EmulatedDevice implements DmaUnmapListener {
     const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
     if (at < 0) throw enoent('not pinned');
     this.#pins.splice(at, 1);
-    this.#type1!.unpinPages(vpn, nrPages);
+    this.#service.unpinPages(vpn, nrPages);
   }
 
   async rw(iova: bigint, data: Uint8Array, write: boolean, caller: Task): Promise<void> {
-    await this.#type1!.dmaRw({ ...splitIova(iova), data, write, caller });
+    await this.#service.dmaRw({ ...splitIova(iova), data, write, caller });
   }
 
   takeLog(): string {

@@ -5,12 +5,15 @@
  *
  * 5.12 registers a notifier for the group, 6.0 and later a device with its dma_unmap callback: here that is one thing.
  */
-import { einval, SysError } from '../../../platform/errno.ts';
+import { e2big, einval, SysError } from '../../../platform/errno.ts';
 import type { DeviceGroup } from '../vfio/device.ts';
 import type { ContainerIommu } from '../vfio/iommu-driver-ops.ts';
 import type { RwRequest } from '../vfio/type1/dma-rw.ts';
 import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
 import type { PinRequest } from '../vfio/type1/pinned-pages.ts';
+
+/** VFIO_PIN_PAGES_MAX_ENTRIES */
+const MAX_PIN_PAGES = 512;
 
 /** One device's use of it, from the first open of the device to the last close. */
 export class MediatedService {
@@ -34,6 +37,9 @@ export class MediatedService {
 
   /** vfio_pin_pages: all or nothing; the pfns. */
   async pinPages(request: Omit<PinRequest, 'group'>): Promise<readonly number[]> {
+    const { nrPages } = request;
+    if (nrPages <= 0) throw einval('pin_pages: no pages');
+    if (nrPages > MAX_PIN_PAGES) throw e2big(`pin_pages: ${nrPages} pages`);
     const group = this.#openGroup();
     const iommu = this.#container(group);
     if (!iommu.pinPages) throw notSupported('pin_pages');

@@ -1,5 +1,5 @@
 /** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
-import { e2big, eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
+import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
 import { overflow } from '../../profile.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
@@ -8,12 +8,9 @@ import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END, type Iommu, type Type1Group } from './iommu.ts';
 import { waitForValid } from './vaddr.ts';
 
-/** VFIO_PIN_PAGES_MAX_ENTRIES */
-const MAX_PAGES = 512;
-
 export interface PinRequest {
   readonly group: Type1Group;
-  /** iova pages [vpn, vpn + nrPages) */
+  /** iova pages [vpn, vpn + nrPages); nrPages from 1 to VFIO_PIN_PAGES_MAX_ENTRIES, as the core sees to. */
   readonly vpn: number;
   readonly nrPages: number;
   /** IOMMU_READ | IOMMU_WRITE; the mapping must allow all of it. */
@@ -25,8 +22,6 @@ export interface PinRequest {
 /** All or nothing: the pfns of the pages, pinned. Sleeps while one of the vaddrs is invalid (VAD-3). */
 export async function pinPages(iommu: Iommu, request: PinRequest): Promise<readonly number[]> {
   const { vpn, nrPages } = request;
-  if (nrPages <= 0) throw einval('pin_pages: no pages');
-  if (nrPages > MAX_PAGES) throw e2big(`pin_pages: ${nrPages} pages`);
   if (!iommu.v2) throw eacces('pin_pages: not for TYPE1 version 1');
   if (vpn + nrPages > IOVA_END) throw overflow(iommu.profile, 'pin_pages: the range wraps');
   await waitForRange(iommu, request);

@@ -72,6 +72,18 @@ describe('MDV-1: a call of a driver', () => {
     expect(calls).toEqual(code === 'ok' ? ['pin', 'unpin', 'rw'] : []);
   });
 
+  it.each([
+    [0, 'EINVAL'],
+    [512, 'ok'],
+    [513, 'E2BIG'],
+  ])('that pins %i pages; tested before anything else', async (nrPages, code) => {
+    const pin = (service: MediatedService) => errnoOf(() => service.pinPages({ vpn: 0, nrPages, prot: 1 }));
+    expect([await pin(opened(groupWith(capable))), await pin(new MediatedService())]).toEqual([
+      code,
+      code === 'ok' ? 'EINVAL' : code,
+    ]);
+  });
+
   it('goes to the driver with the group, and back with its answer', async () => {
     const asked: unknown[] = [];
     const iommu: ContainerIommu = {

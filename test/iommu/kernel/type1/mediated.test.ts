@@ -57,13 +57,11 @@ const listen = (dmaUnmap: (vpn: number, nrPages: number) => void | Promise<void>
 
 describe('pin_pages', () => {
   it.each([
-    ['no pages', 16, 0, RW, 'EINVAL'],
-    ['513 pages', 16, 513, RW, 'E2BIG'],
     ['a page outside', 15, 2, RW, 'EINVAL'],
     ['over two entries', 19, 2, RW, 'ok'],
     ['beyond the last', 21, 2, RW, 'EINVAL'],
     ['wrapping', 2 ** 52 - 1, 2, RW, 'EINVAL'],
-  ])('MDV-1, MDV-2: %s, all or nothing', async (_name, vpn, nrPages, prot, code) => {
+  ])('MDV-2: %s, all or nothing', async (_name, vpn, nrPages, prot, code) => {
     start();
     listen();
     expect(await settle(pin(vpn, nrPages, prot))).toBe(code);

@@ -1,6 +1,7 @@
 /**
  * DMA of a device without an IOMMU in front: every access is the kernel's, in the memory of the process that has mapped the iova, and
- * may take as long as that process is being replaced (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers.
+ * may take as long as that process is being replaced (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers:
+ * they are read and written in the middle of an access. So a device makes accesses in its run() only, never for a register access.
  */
 import { PortCounters } from '../../iommu/hardware/counters.ts';
 import {

@@ -23,6 +23,12 @@ const deviceRow = (d: DeviceInfo): string[] => [
   ...[d.transactions, d.bytesRead, d.bytesWritten, d.faults, d.interruptsSent, d.interruptsRaised, d.opens].map(String),
 ];
 
+/** Accesses of a device without IOMMU that had to wait for a valid vaddr. */
+const sleptLine = ({ bdf, blocks }: DeviceInfo): string =>
+  blocks === undefined || blocks.count === 0
+    ? ''
+    : `${bdf}: ${blocks.count} ${blocks.count === 1 ? 'access' : 'accesses'} slept, the longest ${(blocks.longestNs / 1e6).toFixed(1)} ms\n`;
+
 const containerRow = (c: ContainerInfo): string[] => [
   String(c.id),
   c.iommuType === undefined ? '-' : (IOMMU_TYPES[c.iommuType] ?? String(c.iommuType)),
@@ -47,7 +53,7 @@ function describe({ profile, pid, pinnedPages, devices, containers, units, clien
     formatTable(
       ['device', 'type', 'group', 'DMAs', 'read', 'written', 'faults', 'MSIs sent', 'irqs', 'opens'],
       devices.map(deviceRow),
-    ),
+    ) + devices.map(sleptLine).join(''),
   ];
   if (containers.length > 0) {
     const head = ['container', 'iommu', 'groups', 'mappings', 'bytes', 'invalid vaddrs'];

@@ -72,14 +72,25 @@ describe('InterruptLedger', () => {
     ['all have come', info(13, 22, 30), 3, undefined],
     ['one was raised and not counted', info(14, 23, 30), 3, /4 interrupts raised, 3 counted/],
     ['one was sent and lost', info(14, 22, 30), 3, /4 interrupts sent/],
-    ['one found no route', info(14, 22, 31), 3, undefined],
+    ['one found no route, and there was one', info(14, 22, 31), 3, /1 interrupts found no route/],
   ])('%s', (_, now, signals, complaint) => {
     const ledger = new InterruptLedger(file, info(10, 19, 30));
+    ledger.settle(info(10, 19, 30));
+    ledger.routeTo('eventfd');
     for (let i = 0; i < signals; i++) eventfdSignal(ledger.eventfd);
     const settle = (): number => ledger.settle(now);
     if (complaint) expect(settle).toThrow(complaint);
     else expect(settle()).toBe(signals);
     close(ledger.eventfd);
+  });
+
+  it('lets interrupts go that find no route while there is none', () => {
+    const ledger = new InterruptLedger(file, info(0, 0, 0));
+    ledger.routeTo('none');
+    ledger.routeTo('eventfd');
+    expect(ledger.settle(info(2, 0, 2))).toBe(0);
+    expect(() => ledger.settle(info(3, 0, 3))).toThrow(Violation);
+    ledger.close();
   });
 
   it('goes on in the next image with what it had counted', () => {

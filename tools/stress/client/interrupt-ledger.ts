@@ -16,6 +16,7 @@ export interface LedgerState {
   readonly loopBacks: number;
   readonly from: Baseline;
   readonly route: 'eventfd' | 'none' | 'off';
+  readonly mayDrop: boolean;
 }
 
 const baselineOf = (info: DeviceInfo): Baseline => ({
@@ -31,6 +32,8 @@ export class InterruptLedger {
   #counted = 0;
   #loopBacks = 0;
   #route: LedgerState['route'] = 'off';
+  /** There was a time without a route since it was settled. */
+  #mayDrop = false;
 
   /** `info` of the device while it is quiet; with `state` the ledger of an earlier image goes on. */
   constructor(device: DeviceFile, info: DeviceInfo | undefined, state?: LedgerState) {
@@ -40,12 +43,13 @@ export class InterruptLedger {
     this.#counted = state?.counted ?? 0;
     this.#loopBacks = state?.loopBacks ?? 0;
     this.#route = state?.route ?? 'off';
+    this.#mayDrop = state?.mayDrop ?? false;
     if (!state) this.routeTo('eventfd');
   }
 
   save(): LedgerState {
     const [counted, loopBacks] = [this.#counted, this.#loopBacks];
-    return { eventfd: this.eventfd, counted, loopBacks, from: this.#from, route: this.#route };
+    return { eventfd: this.eventfd, counted, loopBacks, from: this.#from, route: this.#route, mayDrop: this.#mayDrop };
   }
 
   get route(): LedgerState['route'] {
@@ -54,6 +58,7 @@ export class InterruptLedger {
 
   /** Also to where it goes already: the kernel swaps the triggers, and nothing may be lost between them. */
   routeTo(route: LedgerState['route']): void {
+    this.#mayDrop ||= route !== 'eventfd' || this.#route !== 'eventfd';
     if (route === 'off') {
       if (this.#route !== 'off') this.#device.disableMsi();
     } else {
@@ -87,7 +92,14 @@ export class InterruptLedger {
       const text = `${sent} interrupts sent, ${this.#loopBacks} looped back, ${raised} raised, ${dropped} not routed`;
       throw new Violation('4', `${this.#device.name}: ${text}`);
     }
+    if (dropped !== 0 && !this.#mayDrop) {
+      throw new Violation(
+        '4',
+        `${this.#device.name}: ${dropped} interrupts found no route, and there was one all the time`,
+      );
+    }
     const settled = this.#counted;
+    this.#mayDrop = this.#route !== 'eventfd';
     this.#from = now;
     this.#counted = 0;
     this.#loopBacks = 0;

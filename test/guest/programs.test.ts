@@ -160,10 +160,10 @@ describe('demo', () => {
 
   it('notices that a copy engine has ended all its jobs and no interrupt has come, and fails', () => {
     const machine = started([MSCRIBE]);
-    for (let i = 0; i < 40; i++) machine.controls[0]!.inject('drop-interrupt');
-    machine.runFor(3300);
+    for (let i = 0; i < 130; i++) machine.controls[0]!.inject('drop-interrupt'); // all 128 in the ring
+    machine.runFor(3500);
     machine.type('q');
-    machine.runFor(100);
+    machine.runFor(300);
     machine.type('x');
     machine.runFor(50);
     expect([machine.report('final').interruptsLost, machine.status]).toEqual([1, 1]);

@@ -19,7 +19,7 @@ const STOP_MS = 4500;
 const SLEEPER = fileURLToPath(new URL('./sleeper.ts', import.meta.url));
 
 describe('scripted clients', () => {
-  it('are answered as blocking.vec says', async () => {
+  it('VAD-2, VAD-3, VAD-5, VAD-6, VAD-11, VAD-12: are answered as blocking.vec says', async () => {
     const sandbox = new Sandbox();
     const { status, stdout, stderr } = await sandbox.run(
       'conform',

@@ -1,7 +1,6 @@
-/** Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value. */
+/** Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value (plain maps, no shared record structures). */
 import { eproto, SysError } from './errno.ts';
-import { pack } from './msgpack/pack.ts';
-import { unpack } from './msgpack/unpack.ts';
+import { pack, unpack } from './msgpack.ts';
 
 /** Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a client cannot make the host allocate at will. */
 export const MAX_FRAME = 32 * 1024 * 1024;
@@ -9,8 +8,10 @@ const HEADER = 4;
 
 /** One frame, ready to send. */
 export function encodeFrame(value: unknown): Uint8Array {
-  const frame = pack(value, HEADER);
-  new DataView(frame.buffer).setUint32(0, frame.length - HEADER, true);
+  const body = pack(value);
+  const frame = new Uint8Array(HEADER + body.length);
+  new DataView(frame.buffer).setUint32(0, body.length, true);
+  frame.set(body, HEADER);
   return frame;
 }
 

@@ -5,11 +5,9 @@
  *   24  per section: 32 bytes name, NUL padded · u32 version · u32 length · u32 CRC-32 of name, version and body · u32 0
  *       then the body (msgpack), padded to 8 bytes
  */
-import { crc32 } from 'node:zlib';
-
-import { Packr } from 'msgpackr';
-
+import { crc32 } from '../../platform/crc32.ts';
 import { einval } from '../../platform/errno.ts';
+import { pack, unpack } from '../../platform/msgpack.ts';
 
 const MAGIC = Buffer.from('LIVEVMM\0');
 const FORMAT = 1;
@@ -17,8 +15,6 @@ const HEADER = 24;
 export const EXEC_NS_OFFSET = 16;
 const SECTION_HEADER = 48;
 const NAME_BYTES = 32;
-
-const packr = new Packr({ useRecords: false, mapsAsObjects: true, copyBuffers: true });
 
 /** Every section's body carries its version. */
 export interface Versioned {
@@ -31,7 +27,7 @@ const refuse = (section: string, reason: string): Error => einval(`section ${sec
 const padded = (length: number): number => Math.ceil(length / 8) * 8;
 
 export function encodeState(sections: Readonly<Record<string, Versioned>>): Uint8Array {
-  const bodies = Object.entries(sections).map(([name, state]) => ({ name, state, body: packr.pack(state) }));
+  const bodies = Object.entries(sections).map(([name, state]) => ({ name, state, body: pack(state) }));
   const size = bodies.reduce((sum, { body }) => sum + SECTION_HEADER + padded(body.length), HEADER);
   const file = Buffer.alloc(size);
   MAGIC.copy(file);
@@ -43,7 +39,7 @@ export function encodeState(sections: Readonly<Record<string, Versioned>>): Uint
     file.write(name, at);
     file.writeUInt32LE(state.version, at + 32);
     file.writeUInt32LE(body.length, at + 36);
-    body.copy(file, at + SECTION_HEADER);
+    file.set(body, at + SECTION_HEADER);
     file.writeUInt32LE(checksum(file, at, body.length), at + 40);
     at += SECTION_HEADER + padded(body.length);
   }
@@ -80,7 +76,7 @@ export function decodeState(bytes: Uint8Array): StateFile {
 function unpackBody(name: string, version: number, body: Buffer): Versioned {
   let state: unknown;
   try {
-    state = packr.unpack(body);
+    state = unpack(body);
   } catch (error) {
     throw refuse(name, `is not msgpack (${(error as Error).message})`);
   }

@@ -8,9 +8,8 @@ import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 
 import { Piscina } from 'piscina';
-
+import { entryUrl } from './entry.ts';
 import type { HashSlice } from './ram-hash.task.ts';
-import { entryUrl } from './thread.ts';
 
 export const SLICE_BYTES = 8 * 1024 * 1024;
 const MAX_THREADS = 4;

@@ -2,19 +2,7 @@
 import { existsSync } from 'node:fs';
 import { Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 
-const here = import.meta.url;
-const fromSource = here.endsWith('.ts');
-
-/**
- * The URL of an entry such as 'devices/edu/worker': the .ts file in a source tree, `dist/devices-edu-worker.mjs` in a built one,
- * or .cjs where the build made it CommonJS (all bundles lie flat in dist, beside the one this runs from).
- */
-export function entryUrl(entry: string): URL {
-  if (fromSource) return new URL(`../${entry}.ts`, here);
-  const name = `./${entry.replaceAll('/', '-')}`;
-  const commonJs = new URL(`${name}.cjs`, here);
-  return existsSync(commonJs) ? commonJs : new URL(`${name}.mjs`, here);
-}
+import { entryUrl, fromSource } from './entry.ts';
 
 interface Boot<T> {
   readonly entry: string;
@@ -34,7 +22,7 @@ export function startWorker<T>(entry: string, data: T, options: StartOptions): W
   const url = entryUrl(entry);
   if (!existsSync(url)) throw new Error(`no worker entry ${entry}`);
   const boot: Boot<T> = { entry: url.href, data };
-  const start = fromSource && !canStripTypes ? new URL('./thread-boot.mjs', here) : url;
+  const start = fromSource && !canStripTypes ? new URL('./thread-boot.mjs', import.meta.url) : url;
   return new Worker(start, {
     workerData: boot,
     name: options.name,

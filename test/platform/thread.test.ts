@@ -2,7 +2,8 @@ import { MessageChannel } from 'node:worker_threads';
 
 import { describe, expect, it } from 'vitest';
 
-import { entryUrl, startWorker } from '../../platform/thread.ts';
+import { entryUrl } from '../../platform/entry.ts';
+import { startWorker } from '../../platform/thread.ts';
 
 describe('startWorker', () => {
   it('runs a TypeScript entry with its data, shared memory included', async () => {

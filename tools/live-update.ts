@@ -10,9 +10,20 @@ export interface UpdateReport {
   /** From the last guest instruction before to the first after. */
   readonly pauseMs: number;
   readonly phasesMs: Readonly<Record<string, number>>;
+  /** After the pause: when the guest's threads took it over from main, and how long it stood then. Not told by 0.1.0. */
+  readonly handover?: HandoverReport;
   /** CLOCK_MONOTONIC. */
   readonly pauseStartNs: number;
   readonly pauseEndNs: number;
+}
+
+export interface HandoverReport {
+  /** From the end of the pause. */
+  readonly afterMs: number;
+  /** From the last guest instruction by main to the first one by the vCPU thread. */
+  readonly gapMs: number;
+  /** The longest time before in which main did not let the guest run. */
+  readonly longestGapMs: number;
 }
 
 export interface UpdateTarget {
@@ -52,7 +63,8 @@ function parseReport({ data }: QmpEvent): UpdateReport {
   if (data.status !== 'completed' || numbers.some((key) => typeof data[key] !== 'number') || !data.phasesMs) {
     throw new CommandError('the monitor sent a LIVE_UPDATE event that this version does not understand');
   }
-  const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs } =
+  const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs, handover } =
     data as unknown as UpdateReport;
-  return { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
+  const pause = { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
+  return handover ? { ...pause, handover } : pause;
 }

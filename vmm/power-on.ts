@@ -2,10 +2,12 @@
 import { createMemory, Mapping } from '../platform/memory.ts';
 import { Console } from './console.ts';
 import { readImage } from './guest-image.ts';
+import { InterruptThread } from './interrupts/thread.ts';
 import { InterruptRoutes } from './machine/interrupt-routes.ts';
 import { RAM_BASE } from './machine/memory-map.ts';
 import { type PassthroughState, probeFunction } from './machine/passthrough.ts';
 import type { VmOptions } from './options.ts';
+import { startInterruptThread, startVcpuThread } from './threads.ts';
 import { VcpuThread } from './vcpu/thread.ts';
 import { connectTask } from './vfio/client.ts';
 import { VfioDevice } from './vfio/device.ts';
@@ -21,13 +23,9 @@ export function buildVm(options: VmOptions): Vm {
   const vcpu = new VcpuThread();
   const routes = new InterruptRoutes(vcpu.shared.routes);
   const functions = host ? probeDevices(host, routes) : [];
-  vcpu.setUp({
-    ram: ram.buffer,
-    entry,
-    devices: host?.devices.map(({ description }) => description) ?? [],
-    state: { pci: { version: 1, functions } },
-    ...(host ? { channel: connectTask(host.client.socketPath) } : {}),
-  });
+  const devices = host?.devices.map(({ description }) => description) ?? [];
+  startVcpuThread(vcpu, { ram: ram.buffer, entry, devices }, host && connectTask(host.client.socketPath));
+  vcpu.begin({ pci: { version: 1, functions } });
   return new Vm({
     options,
     vcpu,
@@ -37,8 +35,15 @@ export function buildVm(options: VmOptions): Vm {
     generation: 0,
     entry,
     runState: 'running',
-    ...(host ? { host } : {}),
+    ...(host ? { host, interrupts: startInterrupts(vcpu, host) } : {}),
   });
+}
+
+function startInterrupts({ shared }: VcpuThread, { container }: PassthroughHost): InterruptThread {
+  const interrupts = new InterruptThread(shared, container.fd);
+  startInterruptThread(interrupts);
+  interrupts.begin();
+  return interrupts;
 }
 
 function openHost({ host, devices, memory }: VmOptions, ram: Mapping): PassthroughHost | undefined {

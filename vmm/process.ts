@@ -1,23 +1,12 @@
-/**
- * What the VMM's program does once its entry has run. Exit status: the guest's; 1 for errors, with one line.
- * What a resume does not need before the guest runs again is loaded after it does.
- */
+/** What the VMM's program does. Exit status: the guest's; 1 for errors, with one line. Modules are loaded when they are needed. */
 import { SysError } from '../platform/errno.ts';
-import type { VcpuThread } from './vcpu/thread.ts';
-
-export interface ResumeInput {
-  /** Started already. */
-  readonly vcpu: VcpuThread;
-  readonly stateFd: number;
-  /** When this image's first line ran. */
-  readonly firstLine: number;
-}
 
 /** Powers a guest on by its command line, or takes over a running one; ends the process. */
-export async function runVmm(input: readonly string[] | ResumeInput): Promise<never> {
+export async function runVmm(args: readonly string[], firstLine: number): Promise<never> {
   let status = 1;
   try {
-    status = await ('vcpu' in input ? resume(input) : powerOn(input));
+    const [option, stateFd] = args;
+    status = await (option === '--resume' ? resume(Number(stateFd), firstLine) : powerOn(args));
   } catch (error) {
     const { message, stack } = error as Error;
     process.stderr.write(`vmm: ${error instanceof SysError ? message : stack}\n`);
@@ -25,9 +14,9 @@ export async function runVmm(input: readonly string[] | ResumeInput): Promise<ne
   process.exit(status);
 }
 
-async function resume({ vcpu, stateFd, firstLine }: ResumeInput): Promise<number> {
+async function resume(stateFd: number, firstLine: number): Promise<number> {
   const { takeOver } = await import('./live-update/resume.ts');
-  const resumed = await takeOver(stateFd, vcpu, firstLine).catch((error: Error) => {
+  const resumed = await takeOver(stateFd, firstLine).catch((error: Error) => {
     throw new SysError('EINVAL', `cannot take the guest over: ${error.message}`);
   });
   const { serveResumed } = await import('./serve.ts');

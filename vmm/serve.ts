@@ -1,5 +1,4 @@
 /** A VM's process beside its threads: console, signals, monitor, and how it ends. */
-
 import type { Resumed } from './live-update/resume.ts';
 import { LiveUpdate } from './live-update/update.ts';
 import { Commands } from './monitor/commands.ts';
@@ -24,14 +23,13 @@ export function serveResumed({ vm, monitor: state, report }: Resumed): Promise<n
   return serve(vm, async (execute) => {
     const monitor = await Monitor.resume(state, execute);
     if (vm.runState === 'running') monitor?.emit('RESUME');
-    monitor?.emit('LIVE_UPDATE', report);
-    return { monitor, begin: async () => {} };
+    return { monitor, begin: async () => monitor?.emit('LIVE_UPDATE', await report) };
   });
 }
 
 interface Served {
   readonly monitor: Monitor | undefined;
-  /** What starts the guest. */
+  /** Starts the guest, or finishes the update; until then no update begins. */
   begin(): Promise<void>;
 }
 
@@ -40,7 +38,9 @@ type Execute = (command: Command) => Promise<Json>;
 async function serve(vm: Vm, open: (execute: Execute) => Promise<Served>): Promise<number> {
   let monitor: Monitor | undefined;
   const emit = (event: string, data?: JsonObject): void => monitor?.emit(event, data);
-  const commands = new Commands(vm, new LiveUpdate(vm, () => monitor), emit);
+  let begun: Promise<void> | undefined;
+  const update = new LiveUpdate({ vm, monitor: () => monitor, begun: () => begun });
+  const commands = new Commands(vm, update, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
   for (const [signal, status] of Object.entries(SIGNAL_STATUS)) {
     process.once(signal, () => vm.shutdown(status, 'host-signal')); // a second one ends the process at once
@@ -49,8 +49,8 @@ async function serve(vm: Vm, open: (execute: Execute) => Promise<Served>): Promi
     const served = await open((command) => commands.execute(command));
     monitor = served.monitor;
     vm.parts.console.open();
-    const failed = served.begin().then(() => vm.ended);
-    return await Promise.race([failed, vm.ended]);
+    begun = served.begin();
+    return await Promise.race([begun.then(() => vm.ended), vm.ended]);
   } finally {
     monitor?.close();
     vm.release();

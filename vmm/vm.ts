@@ -6,13 +6,13 @@ import { eio, etimedout } from '../platform/errno.ts';
 import type { Mapping } from '../platform/memory.ts';
 import type { Console } from './console.ts';
 import { fillRam, readImage } from './guest-image.ts';
-import { InterruptThread } from './interrupts/thread.ts';
+import type { InterruptMessage } from './interrupts/protocol.ts';
+import type { InterruptThread } from './interrupts/thread.ts';
 import { ControlBlock, REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from './machine/control-block.ts';
 import { Imsic } from './machine/imsic.ts';
 import { InterruptRoutes } from './machine/interrupt-routes.ts';
-import type { MachineState } from './machine/machine.ts';
 import type { VmOptions } from './options.ts';
-import type { VcpuMessage } from './vcpu/protocol.ts';
+import type { Suspended, VcpuMessage } from './vcpu/protocol.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 import type { PassthroughHost } from './vfio/passthrough-host.ts';
 
@@ -28,20 +28,15 @@ export interface VmParts {
   readonly vcpu: VcpuThread;
   readonly ramFd: number;
   readonly ram: Mapping;
+  /** With devices: their host, and who delivers their interrupts. */
   readonly host?: PassthroughHost;
+  readonly interrupts?: InterruptThread;
   readonly console: Console;
   /** Images that ran this guest before this one. */
   readonly generation: number;
   /** Where the boot ROM jumps to. */
   readonly entry: number;
   readonly runState: RunState;
-}
-
-/** The machine at rest: nobody but devices changes anything. */
-export interface Stopped {
-  /** The last guest instruction was executed before. */
-  readonly atNs: number;
-  readonly state: MachineState;
 }
 
 /** A thread that does not answer in this time is stuck. */
@@ -58,12 +53,12 @@ export class Vm {
   readonly imsic: Imsic;
   readonly #counters: Float64Array;
   #runState: RunState;
-  #interrupts: InterruptThread | undefined;
-  #stopped: Stopped | undefined;
+  /** The machine at rest: nobody but devices changes anything. */
+  #stopped: Suspended | undefined;
   /** Number of the last request to the vCPU: answers to earlier ones are stale. */
   #request = 0;
   #onRunning: Waiter<number> | undefined;
-  #onStopped: Waiter<Stopped> | undefined;
+  #onStopped: Waiter<Suspended> | undefined;
   #onParked: Waiter<void> | undefined;
   #onReset: Waiter<void> | undefined;
   readonly #listeners = new Set<(event: VmEvent) => void>();
@@ -84,6 +79,7 @@ export class Vm {
     });
     this.#ending = ending!;
     parts.vcpu.listen((message) => this.#take(message));
+    parts.interrupts?.listen((message) => this.#takeInterrupts(message));
   }
 
   get runState(): RunState {
@@ -96,24 +92,9 @@ export class Vm {
 
   /** Power-on: the machine is reset, RAM filled, the guest started. */
   async powerOn(): Promise<void> {
-    this.startInterrupts();
+    this.parts.interrupts?.request(REQUEST_RUN);
     await this.#reset();
     await this.#run();
-  }
-
-  /** The interrupt worker, where there are devices; an update's new image starts it when the guest already runs. */
-  startInterrupts(): void {
-    const { vcpu, host } = this.parts;
-    if (!host) return;
-    this.#interrupts = new InterruptThread(vcpu.shared, host.container.fd);
-    this.#interrupts.listen(
-      ({ kind }) => {
-        if (kind === 'parked') this.#onParked?.resolve();
-        else this.#ending.reject(eio(`the host at ${host.client.socketPath} is gone`));
-      },
-      (error) => this.#ending.reject(error),
-    );
-    if (this.#runState === 'running') this.#interrupts.request(REQUEST_RUN);
   }
 
   /** QMP stop: from running to paused, with the event. */
@@ -140,7 +121,7 @@ export class Vm {
   }
 
   /** Brings all threads to rest; what the run state is stays remembered. ETIMEDOUT, with everything running again. */
-  async quiesce(): Promise<Stopped> {
+  async quiesce(): Promise<Suspended> {
     if (this.#stopped) return this.#stopped;
     try {
       const [stopped] = await Promise.all([this.#stopVcpu(), this.#parkInterrupts()]);
@@ -148,7 +129,7 @@ export class Vm {
       return stopped;
     } catch (error) {
       this.#onStopped = undefined;
-      this.#interrupts?.request(REQUEST_RUN);
+      this.parts.interrupts?.request(REQUEST_RUN);
       this.#request = this.parts.vcpu.request(REQUEST_RUN);
       throw error;
     }
@@ -156,8 +137,9 @@ export class Vm {
 
   /** Lets the threads go on after quiesce, if the run state is running; when the first instruction was. */
   async unquiesce(): Promise<number | undefined> {
-    this.#interrupts?.request(REQUEST_RUN);
-    return this.#runState === 'running' ? this.#run() : undefined;
+    if (this.#runState !== 'running') return undefined;
+    this.parts.interrupts?.request(REQUEST_RUN);
+    return this.#run();
   }
 
   /** The process must end with this status. */
@@ -171,7 +153,7 @@ export class Vm {
   /** Lets the threads leave their loops, so that the process can end. */
   release(): void {
     this.parts.vcpu.request(REQUEST_EXIT);
-    this.#interrupts?.request(REQUEST_EXIT);
+    this.parts.interrupts?.request(REQUEST_EXIT);
   }
 
   /** Instructions retired and accesses outside RAM; up to 100 ms old while the guest runs. */
@@ -188,7 +170,7 @@ export class Vm {
     });
   }
 
-  async #stopVcpu(): Promise<Stopped> {
+  async #stopVcpu(): Promise<Suspended> {
     return answer('vCPU', 'stop', (waiter) => {
       this.#onStopped = waiter;
       this.#request = this.parts.vcpu.request(REQUEST_STOP);
@@ -203,7 +185,7 @@ export class Vm {
   }
 
   async #parkInterrupts(): Promise<void> {
-    const interrupts = this.#interrupts;
+    const { interrupts } = this.parts;
     if (!interrupts) return undefined;
     return answer('interrupt worker', 'stop', (waiter) => {
       this.#onParked = waiter;
@@ -230,6 +212,20 @@ export class Vm {
         break;
       case 'input-room':
         this.parts.console.refill();
+        break;
+      case 'failed':
+        this.#ending.reject(eio(message.reason));
+        break;
+    }
+  }
+
+  #takeInterrupts(message: InterruptMessage): void {
+    switch (message.kind) {
+      case 'parked':
+        this.#onParked?.resolve();
+        break;
+      case 'host-gone':
+        this.#ending.reject(eio(`the host at ${this.parts.host?.client.socketPath} is gone`));
         break;
       case 'failed':
         this.#ending.reject(eio(message.reason));

@@ -18,6 +18,7 @@ import { InterruptThread } from '../../vmm/interrupts/thread.ts';
 import { ControlBlock, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../../vmm/machine/control-block.ts';
 import { IMSIC_BYTES, Imsic } from '../../vmm/machine/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../vmm/machine/interrupt-routes.ts';
+import { startInterruptThread } from '../../vmm/threads.ts';
 
 /** The interrupt worker as a real thread with real eventfds (DESIGN §11, 4). */
 
@@ -57,7 +58,8 @@ beforeEach(async () => {
   hostFile = connectUnix(join(dir, 'host.sock'));
   thread = new InterruptThread(shared, hostFile);
   messages = collect(thread);
-  ended = thread.ended();
+  ended = once(startInterruptThread(thread), 'exit');
+  thread.begin();
   await messages.next('parked'); // nobody has told it to run
 });
 
@@ -73,15 +75,10 @@ afterEach(async () => {
 function collect(from: InterruptThread): { next(kind: string): Promise<void> } {
   const waiting: (() => void)[] = [];
   const arrived: string[] = [];
-  from.listen(
-    ({ kind }) => {
-      arrived.push(kind);
-      for (const look of waiting.splice(0)) look();
-    },
-    (error) => {
-      throw error;
-    },
-  );
+  from.listen(({ kind }) => {
+    arrived.push(kind);
+    for (const look of waiting.splice(0)) look();
+  });
   return {
     async next(kind) {
       while (!arrived.includes(kind)) await new Promise<void>((resolve) => waiting.push(resolve));

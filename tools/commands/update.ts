@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 
 import { type Command, parseOptions } from '../command.ts';
-import { liveUpdate, type UpdateReport } from '../live-update.ts';
+import { type HandoverReport, liveUpdate, type UpdateReport } from '../live-update.ts';
 import { QmpClient } from '../qmp-client.ts';
 import { findQmpSocket } from '../sockets.ts';
 
@@ -21,8 +21,12 @@ function describe(report: UpdateReport): string {
   const phases = Object.entries(report.phasesMs).map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`);
   return `pid ${report.pid} is now generation ${report.generation}; guest RAM moved from ${report.vaddrOld} to ${report.vaddrNew}
 pause ${report.pauseMs.toFixed(1)} ms: ${phases.join(', ')}
-`;
+${report.handover ? describeHandover(report.handover) : ''}`;
 }
+
+const describeHandover = ({ afterMs, gapMs, longestGapMs }: HandoverReport): string =>
+  `its threads took over ${afterMs.toFixed(1)} ms later, within ${gapMs.toFixed(1)} ms; longest gap before ${longestGapMs.toFixed(1)} ms
+`;
 
 export const update: Command = {
   summary: 'replace a running VMM by a new image of itself, or of another version or Node',

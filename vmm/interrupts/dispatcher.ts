@@ -1,8 +1,9 @@
 /**
- * The interrupt worker: waits on all eventfds, makes the identities pending that the routes name, wakes the vCPU.
+ * Takes interrupts from eventfds, makes the identities pending that the routes name, wakes the vCPU. What pends in an eventfd
+ * while nobody reads waits there: that is how interrupts survive an exec.
  *
- * It sleeps in poll(2), woken by a device's interrupt or by main through `kick`, at the latest after a second; or, parked, on
- * the `dispatch` word. What pends in an eventfd while nobody reads waits there: that is how interrupts survive an exec.
+ * The interrupt worker sleeps in poll(2), woken by a device's interrupt or by main through `kick`, at the latest after a second;
+ * or, parked, on the `dispatch` word. In a new image main delivers, without sleeping, until the worker has started.
  */
 import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../platform/libc.ts';
 import { ControlBlock, REQUEST_EXIT, REQUEST_STOP, wakeVcpu } from '../machine/control-block.ts';
@@ -29,24 +30,28 @@ export class InterruptDispatcher {
     this.#tell = tell;
   }
 
-  /** Returns when main requests EXIT, or when the host is gone. */
+  /** The worker's life: until main requests EXIT, or the host is gone. */
   run(): void {
-    const { dispatch } = ControlBlock.word;
-    for (;;) {
-      const request = Atomics.load(this.#control, dispatch); // pairs with the store in interrupts/thread.ts
-      if (request === REQUEST_EXIT) return;
-      if (request === REQUEST_STOP) {
-        this.#tell({ kind: 'parked' });
-        Atomics.wait(this.#control, dispatch, REQUEST_STOP);
-      } else if (!this.#waitAndDeliver()) {
-        this.#tell({ kind: 'host-gone' });
-        return;
-      }
+    for (let rest = this.turn(LONGEST_WAIT_MS); rest !== 'ended'; rest = this.turn(LONGEST_WAIT_MS)) {
+      if (rest === 'parked') Atomics.wait(this.#control, ControlBlock.word.dispatch, REQUEST_STOP);
     }
   }
 
+  /** Does what the `dispatch` word says; delivering, it waits for an interrupt no longer than this. */
+  turn(timeoutMs: number): 'delivering' | 'parked' | 'ended' {
+    const request = Atomics.load(this.#control, ControlBlock.word.dispatch); // pairs with the store in interrupts/thread.ts
+    if (request === REQUEST_EXIT) return 'ended';
+    if (request === REQUEST_STOP) {
+      this.#tell({ kind: 'parked' });
+      return 'parked';
+    }
+    if (this.#waitAndDeliver(timeoutMs)) return 'delivering';
+    this.#tell({ kind: 'host-gone' });
+    return 'ended';
+  }
+
   /** False when the host is gone. */
-  #waitAndDeliver(): boolean {
+  #waitAndDeliver(timeoutMs: number): boolean {
     const fds = [
       { fd: this.#kick, events: POLLIN },
       { fd: this.#hostFile, events: POLLRDHUP },
@@ -54,7 +59,7 @@ export class InterruptDispatcher {
     for (let route = 0; route < this.#routes.count; route++) {
       fds.push({ fd: this.#routes.eventfd(route), events: POLLIN });
     }
-    const [kicked, hungUp, ...ready] = poll(fds, LONGEST_WAIT_MS) ?? [];
+    const [kicked, hungUp, ...ready] = poll(fds, timeoutMs) ?? [];
     if (kicked) eventfdRead(this.#kick);
     let delivered = false;
     ready.forEach((revents, route) => {

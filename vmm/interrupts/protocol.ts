@@ -10,7 +10,11 @@ export interface InterruptInput {
 }
 
 export type InterruptMessage =
+  /** The worker waits for main's word to begin, which is any message. */
+  | { readonly kind: 'ready' }
   /** It has taken nothing from an eventfd that is not pending in the interrupt file, and takes nothing until it runs again. */
   | { readonly kind: 'parked' }
   /** The host has ended, and with it every device. */
-  | { readonly kind: 'host-gone' };
+  | { readonly kind: 'host-gone' }
+  /** The worker has crashed. */
+  | { readonly kind: 'failed'; readonly reason: string };

@@ -1,38 +1,49 @@
-/** The interrupt worker as main sees it. */
-import { once } from 'node:events';
+/** The interrupt worker as main sees it, or what main does in its place while it starts (first-slices.ts). */
 import type { Worker } from 'node:worker_threads';
 
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../platform/libc.ts';
-import { startWorker } from '../../platform/thread.ts';
 import { ControlBlock } from '../machine/control-block.ts';
 import type { VmShared } from '../vcpu/protocol.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
 export class InterruptThread {
+  /** What delivers interrupts needs. */
+  readonly input: InterruptInput;
   readonly #control: Int32Array;
-  readonly #kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  readonly #worker: Worker;
+  readonly #listeners = new Set<(message: InterruptMessage) => void>();
+  #worker: Worker | undefined;
 
-  /** Starts it; it obeys the `dispatch` word from the start. */
+  /** `hostFile` is an open file of the host. */
   constructor(shared: VmShared, hostFile: number) {
+    this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), hostFile };
     this.#control = new Int32Array(shared.control);
-    const input: InterruptInput = { shared, kick: this.#kick, hostFile };
-    this.#worker = startWorker('vmm/interrupts/worker', input, { name: 'interrupts' });
+  }
+
+  /** `worker` is the thread. */
+  attach(worker: Worker): void {
+    this.#worker = worker;
+    worker.on('message', (message: InterruptMessage) => this.tell(message));
+    worker.on('error', (error) => this.tell({ kind: 'failed', reason: error.stack ?? error.message }));
+  }
+
+  /** Lets the thread obey the `dispatch` word from now on. */
+  begin(): void {
+    this.#worker?.postMessage('begin');
   }
 
   request(what: number): void {
-    Atomics.store(this.#control, ControlBlock.word.dispatch, what); // pairs with the load in InterruptDispatcher.run
+    Atomics.store(this.#control, ControlBlock.word.dispatch, what); // pairs with the load in InterruptDispatcher.turn
     Atomics.notify(this.#control, ControlBlock.word.dispatch);
-    eventfdSignal(this.#kick);
+    eventfdSignal(this.input.kick);
   }
 
-  /** Resolves when it has left its loop and touches no fd any more. */
-  ended(): Promise<unknown> {
-    return once(this.#worker, 'exit');
+  /** Returns how to stop listening. */
+  listen(listener: (message: InterruptMessage) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
-  listen(onMessage: (message: InterruptMessage) => void, onCrash: (error: Error) => void): void {
-    this.#worker.on('message', onMessage);
-    this.#worker.on('error', onCrash);
+  tell(message: InterruptMessage): void {
+    for (const listener of this.#listeners) listener(message);
   }
 }

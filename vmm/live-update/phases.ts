@@ -20,7 +20,7 @@ export interface ResumeStamps {
   readonly mapped: number;
   /** Every vaddr is valid. */
   readonly remapped: number;
-  /** The vCPU thread has its machine, or, if that was earlier, was told to run. */
+  /** Every owner has its section. */
   readonly loaded: number;
   /** The first guest instruction. */
   readonly running: number;

@@ -1,21 +1,26 @@
 /**
- * An exec update, the new image's side (DESIGN §2): find the state → map RAM → update vaddrs → each owner loads its section →
- * resume. The vCPU thread was started before this file was loaded: its start takes longest. There is no way back from here: an
- * error ends the process, and its message names the section.
+ * An exec update, the new image's side (DESIGN §2): find the state → map RAM → update vaddrs → each owner loads its section → main
+ * runs the guest → its threads take over (hand-over.ts). There is no way back from here: an error ends the process, and its message
+ * names the section. What the guest's next instruction does not need is not loaded before it.
  */
 import { fstatSync, readSync } from 'node:fs';
+import { setImmediate as nextSlice } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { einval } from '../../platform/errno.ts';
 import { close, setCloexec } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { Console } from '../console.ts';
+import { FirstSlices } from '../first-slices.ts';
+import { InterruptThread } from '../interrupts/thread.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
 import type { MonitorState } from '../monitor/state.ts';
-import type { VcpuThread } from '../vcpu/thread.ts';
+import { VcpuThread } from '../vcpu/thread.ts';
 import { connectTask } from '../vfio/client.ts';
 import { PassthroughHost } from '../vfio/passthrough-host.ts';
-import { Vm } from '../vm.ts';
+import { TaskChannel } from '../vfio/task-channel.ts';
+import { Vm, type VmParts } from '../vm.ts';
+import type { HandOver, HandOverOptions } from './hand-over.ts';
 import { phasesMs } from './phases.ts';
 import { type RamState, type Sections, takeSections } from './sections.ts';
 import { decodeState, type StateFile } from './state-file.ts';
@@ -23,64 +28,92 @@ import { decodeState, type StateFile } from './state-file.ts';
 export interface Resumed {
   readonly vm: Vm;
   readonly monitor: MonitorState;
-  /** The content of the LIVE_UPDATE event. */
-  readonly report: JsonObject;
+  /** The content of the LIVE_UPDATE event, when the guest's threads have taken over. */
+  readonly report: Promise<JsonObject>;
 }
 
 /** Takes the guest over from the image before; when it returns the guest runs. EINVAL names the section that cannot be loaded. */
-export async function takeOver(stateFd: number, vcpu: VcpuThread, firstLine: number): Promise<Resumed> {
+export async function takeOver(stateFd: number, firstLine: number): Promise<Resumed> {
   const state = readState(stateFd);
   const sections = takeSections(state);
   claimFds(sections.update.fds);
-  const { options, entry, generation, paused } = sections.vm;
-
+  const { options } = sections.vm;
   const { ram, ramFd } = mapRam(sections.ram, options.inject === 'wrong-memfd');
   const mapped = monotonicNs();
 
   const host = resumeHost(sections);
-  const console = new Console(vcpu.shared, sections.console.input);
-  const runState = paused ? 'paused' : 'running';
-  const vm = new Vm({ options, vcpu, ramFd, ram, console, generation: generation + 1, entry, runState, ...host });
-  for (const route of sections.routes.routes) vm.routes.add(route);
-  vm.imsic.restore(sections.imsic);
-  const loaded = whenLoaded(vcpu);
-  vcpu.setUp({
-    ram: ram.buffer,
-    entry,
-    devices: sections.vfio.devices.map(({ description }) => description),
-    state: { vcpu: sections.vcpu, hart: sections.hart, clint: sections.clint, uart: sections.uart, pci: sections.pci },
-    ...(host.host ? { channel: connectTask(host.host.client.socketPath) } : {}),
-  });
-  host.host?.container.updateVaddrs(ram.vaddr);
+  host?.container.updateVaddrs(ram.vaddr);
   const remapped = monotonicNs();
 
-  const running = await Promise.race([vm.unquiesce(), vm.ended.then(() => undefined)]);
-  vm.startInterrupts();
-  const loadedNs = Math.max(remapped, await loaded);
-  const pauseEndNs = running ?? loadedNs;
-  const { stamps } = sections.update;
-  const fresh = {
-    execve: state.execNs,
-    nodeStart: nodeStartNs(),
-    firstLine,
-    mapped,
-    remapped,
-    loaded: loadedNs,
-    running: pauseEndNs,
+  const vm = loadVm(sections, { ram, ramFd, ...(host ? { host } : {}) });
+  const { vcpu, interrupts } = vm.parts;
+  const parts = {
+    ram: ram.buffer,
+    entry: vm.parts.entry,
+    devices: host?.devices.map((device) => device.description) ?? [],
   };
-  const report = {
+  const kernel = host?.client ?? new TaskChannel(-1);
+  const slices = new FirstSlices({ vcpu, interrupts, parts, kernel, state: sections });
+  const loaded = monotonicNs();
+
+  const unquiesced = vm.unquiesce();
+  slices.turn();
+  const running = (await Promise.race([unquiesced, vm.ended.then(() => undefined)])) ?? loaded;
+
+  const { stamps } = sections.update;
+  const { execNs: execve } = state;
+  const fresh = { execve, nodeStart: nodeStartNs(), firstLine, mapped, remapped, loaded, running };
+  const pause = {
     status: 'completed',
-    generation: generation + 1,
+    generation: vm.parts.generation,
     pid: process.pid,
     vaddrOld: hexVaddr(sections.ram.vaddrOld),
     vaddrNew: hexVaddr(ram.vaddr),
-    pauseMs: Math.round((pauseEndNs - stamps.begin) / 1e3) / 1e3,
+    pauseMs: roundedMs(running - stamps.begin),
     phasesMs: { ...phasesMs(stamps, fresh) },
     pauseStartNs: stamps.begin,
-    pauseEndNs,
+    pauseEndNs: running,
   };
+  const channel = host && connectTask(host.client.socketPath);
+  const report = settle({ slices, vcpu, interrupts, parts, ...(channel === undefined ? {} : { channel }) }).then(
+    ({ lastNs, firstNs, longestGapNs }) => ({
+      ...pause,
+      handover: {
+        afterMs: roundedMs(lastNs - running),
+        gapMs: roundedMs(firstNs - lastNs),
+        longestGapMs: roundedMs(longestGapNs),
+      },
+    }),
+  );
   return { vm, monitor: sections.monitor, report };
 }
+
+async function settle(options: HandOverOptions): Promise<HandOver> {
+  await nextSlice();
+  const { handOver } = await import('./hand-over.ts');
+  return handOver(options);
+}
+
+/** The VM of the sections, at rest. */
+function loadVm(sections: Sections, own: Pick<VmParts, 'ram' | 'ramFd' | 'host'>): Vm {
+  const { options, entry, generation, paused } = sections.vm;
+  const vcpu = new VcpuThread();
+  const vm = new Vm({
+    ...own,
+    options,
+    vcpu,
+    ...(own.host ? { interrupts: new InterruptThread(vcpu.shared, own.host.container.fd) } : {}),
+    console: new Console(vcpu.shared, sections.console.input),
+    generation: generation + 1,
+    entry,
+    runState: paused ? 'paused' : 'running',
+  });
+  for (const route of sections.routes.routes) vm.routes.add(route);
+  vm.imsic.restore(sections.imsic);
+  return vm;
+}
+
+const roundedMs = (ns: number): number => Math.round(ns / 1e3) / 1e3;
 
 /** CLOCK_MONOTONIC when Node began in this image: performance's origin, read when nothing came in between. */
 function nodeStartNs(): number {
@@ -128,16 +161,8 @@ function mapRam({ fd, size, vaddrOld }: RamState, wrong: boolean): { ram: Mappin
   return { ram: elsewhere, ramFd };
 }
 
-function resumeHost({ vm, vfio }: Sections): { host?: PassthroughHost } {
-  if (!vfio.container) return {};
+function resumeHost({ vm, vfio }: Sections): PassthroughHost | undefined {
+  if (!vfio.container) return undefined;
   if (vm.options.host === undefined) throw einval('section vfio: a container, but section vm names no host');
-  return { host: PassthroughHost.resume(vm.options.host, vfio.container, vfio.devices) };
-}
-
-function whenLoaded(vcpu: VcpuThread): Promise<number> {
-  return new Promise((resolve) => {
-    vcpu.listen((message) => {
-      if (message.kind === 'loaded') resolve(message.atNs);
-    });
-  });
+  return PassthroughHost.resume(vm.options.host, vfio.container, vfio.devices);
 }

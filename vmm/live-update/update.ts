@@ -10,9 +10,11 @@ import { ebusy, enoent } from '../../platform/errno.ts';
 import { close, execve, getCloexec, memfdCreate, pwrite, setCloexec, write } from '../../platform/libc.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
+import type { Suspended } from '../vcpu/protocol.ts';
 import { NO_DEVICES } from '../vfio/passthrough-host.ts';
-import type { Stopped, Vm } from '../vm.ts';
+import type { Vm } from '../vm.ts';
 import type { PhaseStamps } from './phases.ts';
+import { prepareCode } from './prepared-code.ts';
 import type { Sections } from './sections.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
@@ -29,14 +31,27 @@ export interface UpdatePlan {
   readonly entry: string;
 }
 
+interface PreparedPlan extends UpdatePlan {
+  readonly codeFd: number | undefined;
+}
+
+export interface LiveUpdateOptions {
+  readonly vm: Vm;
+  monitor(): Monitor | undefined;
+  /** Resolves when this image has begun: its own update, if one brought it here, is complete. */
+  begun(): Promise<void> | undefined;
+}
+
 export class LiveUpdate {
   readonly #vm: Vm;
   readonly #monitor: () => Monitor | undefined;
+  readonly #begun: () => Promise<void> | undefined;
   #running = false;
 
-  constructor(vm: Vm, monitor: () => Monitor | undefined) {
+  constructor({ vm, monitor, begun }: LiveUpdateOptions) {
     this.#vm = vm;
     this.#monitor = monitor;
+    this.#begun = begun;
   }
 
   /** What can be known before the guest is stopped. ENOENT: nothing to become. EOPNOTSUPP: DMA would not go on (CPR-1). EBUSY. */
@@ -53,8 +68,9 @@ export class LiveUpdate {
   async run(plan: UpdatePlan): Promise<void> {
     this.#running = true;
     const monitor = this.#monitor();
-    monitor?.emit('LIVE_UPDATE', { status: 'started' });
     try {
+      await this.#begun();
+      monitor?.emit('LIVE_UPDATE', { status: 'started' });
       await this.#attempt(plan, monitor);
     } catch (error) {
       monitor?.emit('LIVE_UPDATE', { status: 'failed', error: (error as Error).message });
@@ -65,6 +81,15 @@ export class LiveUpdate {
 
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
     encodeState(this.#steadySections()); // code that runs for the first time is slow; the guest runs yet
+    const codeFd = await prepareCode(plan.node, plan.entry);
+    try {
+      await this.#stopAndReplace({ ...plan, codeFd }, monitor);
+    } finally {
+      if (codeFd !== undefined) close(codeFd);
+    }
+  }
+
+  async #stopAndReplace(plan: PreparedPlan, monitor: Monitor | undefined): Promise<void> {
     const wasRunning = this.#vm.runState === 'running';
     const begin = monotonicNs();
     const stopped = await this.#vm.quiesce();
@@ -81,7 +106,7 @@ export class LiveUpdate {
   }
 
   /** From here on nothing waits. Throws after it has put everything back. */
-  #replace(plan: UpdatePlan, stopped: Stopped, begin: number): never {
+  #replace(plan: PreparedPlan, stopped: Suspended, begin: number): never {
     const { console, host, ram } = this.#vm.parts;
     console.pause();
     this.#monitor()?.hold();
@@ -95,7 +120,7 @@ export class LiveUpdate {
     }
   }
 
-  #exec({ node, entry }: UpdatePlan, stopped: Stopped, stamps: PhaseStamps): never {
+  #exec({ node, entry, codeFd }: PreparedPlan, stopped: Suspended, stamps: PhaseStamps): never {
     const monitor = this.#monitor()?.save() ?? NO_MONITOR;
     const { parts } = this.#vm;
     const fds: Record<string, number> = { ram: parts.ramFd, ...parts.host?.fds() };
@@ -111,12 +136,13 @@ export class LiveUpdate {
       update: { version: 1, stamps, fds },
     };
     const stateFd = memfdCreate('livevmm-state');
-    const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];
+    const told = codeFd === undefined ? [stateFd] : [stateFd, codeFd];
+    const inherited = [0, 1, 2, ...told, ...Object.values(fds)];
     const closing = inherited.filter((fd) => getCloexec(fd)); // Node sets FD_CLOEXEC on 0–2 too
     try {
       writeAll(stateFd, encodeState({ ...sections }));
       for (const fd of closing) setCloexec(fd, false);
-      const argv = [node, ...process.execArgv, entry, '--resume', String(stateFd)];
+      const argv = [node, ...process.execArgv, entry, '--resume', ...told.map(String)];
       pwrite(stateFd, new Uint8Array(new Float64Array([monotonicNs()]).buffer), EXEC_NS_OFFSET);
       return execve(node, argv, successorEnv());
     } catch (error) {

@@ -36,6 +36,6 @@ export const numberOf = (word: number): number => word >> 2;
 
 /** Wakes a vCPU that waits in WFI: it looks at its lines, its request and its console again. */
 export function wakeVcpu(control: Int32Array): void {
-  Atomics.add(control, ControlBlock.word.wake, 1); // pairs with the load in vcpu/loop.ts
+  Atomics.add(control, ControlBlock.word.wake, 1); // pairs with the load in vcpu/vcpu.ts
   Atomics.notify(control, ControlBlock.word.wake);
 }

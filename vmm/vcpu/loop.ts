@@ -1,137 +1,26 @@
 /**
- * What a vCPU thread does: obeys main's request word, runs the hart in slices, waits where the guest waits.
- *
- * It sleeps in two places. Stopped: on `request`, woken by main's next request. In WFI: on `wake`, woken by wakeVcpu (a line was
- * raised, a request or input came) or by its own timer; at the latest after a second it looks itself.
+ * A vCPU on a thread of its own. It sleeps in two places. Stopped: on `request`, woken by main's next request. In WFI: on `wake`,
+ * woken by wakeVcpu (a line was raised, a request or input came) or when the guest's timer is due. Both are bounded.
  */
-import { monotonicNs } from '../../platform/clock.ts';
-import {
-  ControlBlock,
-  numberOf,
-  REQUEST_EXIT,
-  REQUEST_RESET,
-  REQUEST_RUN,
-  REQUEST_STOP,
-  requestWord,
-  whatOf,
-} from '../machine/control-block.ts';
-import type { Machine } from '../machine/machine.ts';
-import type { VcpuMessage } from './protocol.ts';
+import { ControlBlock } from '../machine/control-block.ts';
+import type { Vcpu } from './vcpu.ts';
 
-/** A slice should take about this long: how late a stop request or the timer can be. */
-const SLICE_NS = 1e6;
-const MIN_BUDGET = 512;
-const MAX_BUDGET = 1 << 18;
-const LONGEST_WAIT_MS = 1000;
-/** How soon a full stdout is tried again while the guest waits. */
-const OUTPUT_RETRY_MS = 5;
-/** How long the last words of a guest wait for a reader. */
-const DRAIN_MS = 2000;
-const PUBLISH_EVERY_NS = 100e6;
+const LONGEST_STOP_MS = 1000;
 
-export class VcpuLoop {
-  readonly #machine: Machine;
-  readonly #control: Int32Array;
-  readonly #counters: Float64Array;
-  readonly #tell: (message: VcpuMessage) => void;
-  #running = false;
-  /** The request whose stop main has been told of. */
-  #reported = -1;
-  #budget = 8192;
-  #published = 0;
-
-  constructor(machine: Machine, control: SharedArrayBuffer, tell: (message: VcpuMessage) => void) {
-    this.#machine = machine;
-    this.#control = new Int32Array(control);
-    this.#counters = new Float64Array(control);
-    this.#tell = tell;
-  }
-
-  /** Returns when main requests EXIT. Throws what no guest can cause, and EPIPE when the host is gone. */
-  run(): void {
-    for (;;) {
-      // Before anything is looked at, so that no news is slept through; pairs with the add in wakeVcpu.
-      const seen = Atomics.load(this.#control, ControlBlock.word.wake);
-      const request = Atomics.load(this.#control, ControlBlock.word.request); // pairs with the store in vcpu/thread.ts
-      switch (whatOf(request)) {
-        case REQUEST_RUN:
-          this.#slice(request, seen);
-          break;
-        case REQUEST_RESET:
-          this.#reset(request);
-          break;
-        case REQUEST_STOP:
-          if (this.#reported !== request) this.#stop(request);
-          Atomics.wait(this.#control, ControlBlock.word.request, request, LONGEST_WAIT_MS);
-          break;
-        case REQUEST_EXIT:
-          return;
-      }
+/** Returns when main requests EXIT. */
+export function runVcpu(vcpu: Vcpu, control: SharedArrayBuffer): void {
+  const words = new Int32Array(control);
+  for (;;) {
+    const rest = vcpu.turn();
+    switch (rest.kind) {
+      case 'wfi':
+        Atomics.wait(words, ControlBlock.word.wake, rest.seen, rest.ms);
+        break;
+      case 'stopped':
+        Atomics.wait(words, ControlBlock.word.request, rest.request, LONGEST_STOP_MS);
+        break;
+      case 'exit':
+        return;
     }
-  }
-
-  #slice(request: number, seen: number): void {
-    const { hart, clint, output, input, finisher } = this.#machine;
-    if (!this.#running) clint.start();
-    clint.update();
-    const start = monotonicNs();
-    const reason = hart.run(this.#budget);
-    const end = monotonicNs();
-    if (!this.#running) {
-      this.#running = true;
-      this.#tell({ kind: 'running', atNs: start });
-    }
-    output.flush();
-    if (input.roomWanted()) this.#tell({ kind: 'input-room' });
-    if (end - this.#published > PUBLISH_EVERY_NS) this.#publish(end);
-    const finish = finisher.take();
-    if (finish?.kind === 'reset') {
-      this.#reset(request);
-    } else if (finish) {
-      output.drain(DRAIN_MS);
-      this.#stopItself(request);
-      this.#tell(finish);
-    } else if (reason === 'wfi') {
-      const limit = output.pending ? OUTPUT_RETRY_MS : LONGEST_WAIT_MS;
-      Atomics.wait(this.#control, ControlBlock.word.wake, seen, Math.min(clint.msToTimer(), limit));
-    } else {
-      this.#adaptBudget(end - start);
-    }
-  }
-
-  /** A slice full of device accesses takes far longer than one of plain instructions. */
-  #adaptBudget(tookNs: number): void {
-    if (tookNs > 2 * SLICE_NS) this.#budget = Math.max(MIN_BUDGET, this.#budget >> 1);
-    else if (tookNs < SLICE_NS / 2) this.#budget = Math.min(MAX_BUDGET, this.#budget << 1);
-  }
-
-  #reset(request: number): void {
-    this.#machine.clint.stop();
-    this.#machine.reset();
-    this.#stopItself(request);
-    this.#tell({ kind: 'reset' });
-  }
-
-  /** Main decides what comes next. A request that main made meanwhile stands. */
-  #stopItself(request: number): void {
-    const stopped = requestWord(numberOf(request), REQUEST_STOP);
-    Atomics.compareExchange(this.#control, ControlBlock.word.request, request, stopped);
-  }
-
-  #stop(request: number): void {
-    this.#running = false;
-    this.#reported = request;
-    const { clint, output } = this.#machine;
-    clint.stop();
-    const atNs = monotonicNs();
-    output.flush();
-    this.#publish(atNs);
-    this.#tell({ kind: 'stopped', request: numberOf(request), atNs, state: this.#machine.save() });
-  }
-
-  #publish(now: number): void {
-    this.#published = now;
-    this.#counters[ControlBlock.word64.instructions] = Number(this.#machine.hart.save().minstret);
-    this.#counters[ControlBlock.word64.exits] = this.#machine.bus.accesses;
   }
 }

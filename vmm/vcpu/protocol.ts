@@ -14,30 +14,39 @@ export interface VmShared {
   readonly input: SharedArrayBuffer;
 }
 
-/** The worker's data. The thread starts before main knows the rest, because a thread's start is what takes time. */
-export interface VcpuInput {
-  readonly shared: VmShared;
-}
-
-/** Main → vCPU, once. */
-export interface VcpuSetup {
+/** A machine but for its state. */
+export interface MachineParts {
   readonly ram: SharedArrayBuffer;
   /** Where the boot ROM jumps to. */
   readonly entry: number;
+  readonly devices: readonly DeviceDescription[];
+}
+
+/** The worker's data. */
+export interface VcpuInput {
+  readonly shared: VmShared;
+  readonly parts: MachineParts;
   /** A task channel of this thread's own, connected by main; absent without devices. */
   readonly channel?: number;
-  readonly devices: readonly DeviceDescription[];
-  /** Of the image before this one; at power-on what the devices showed of themselves. */
-  readonly state: MachineState | Pick<MachineState, 'pci'>;
+}
+
+/** Main → vCPU thread, once: what its machine begins with. At power-on that is what the devices showed of themselves. */
+export type InitialState = MachineState | Pick<MachineState, 'pci'>;
+
+/** A machine whose clock stands. */
+export interface Suspended {
+  /** The last instruction was executed before. */
+  readonly atNs: number;
+  readonly state: MachineState;
 }
 
 export type VcpuMessage =
-  /** The machine is built; the next request will be obeyed. */
-  | { readonly kind: 'loaded'; readonly atNs: number }
+  /** The thread waits for its initial state. */
+  | { readonly kind: 'ready' }
   /** The first instruction since it was stopped was about to be executed at atNs. */
   | { readonly kind: 'running'; readonly atNs: number }
-  /** The last instruction was executed before atNs; `request` is the number of the request that this answers. */
-  | { readonly kind: 'stopped'; readonly request: number; readonly atNs: number; readonly state: MachineState }
+  /** `request` is the number of the request that this answers. */
+  | ({ readonly kind: 'stopped'; readonly request: number } & Suspended)
   /** The guest powered its machine off and has been stopped. */
   | { readonly kind: 'poweroff'; readonly status: number }
   /** The machine has been reset, by the guest or by request, and has been stopped: RAM must be filled. */

@@ -1,5 +1,4 @@
-/** Builds a vCPU thread's machine and runs it until the end of the process. */
-import { monotonicNs } from '../../platform/clock.ts';
+/** Builds a vCPU and its machine, and runs it as a thread until the end of the process. */
 import { SysError } from '../../platform/errno.ts';
 import { ConsoleInput } from '../machine/console-input.ts';
 import { ConsoleOutput } from '../machine/console-output.ts';
@@ -8,29 +7,27 @@ import { Machine } from '../machine/machine.ts';
 import { PassthroughFunction } from '../machine/passthrough.ts';
 import { VfioDevice } from '../vfio/device.ts';
 import { TaskChannel } from '../vfio/task-channel.ts';
-import { VcpuLoop } from './loop.ts';
-import type { VcpuMessage, VcpuSetup, VmShared } from './protocol.ts';
+import { runVcpu } from './loop.ts';
+import type { InitialState, MachineParts, VcpuInput, VcpuMessage, VmShared } from './protocol.ts';
+import { Vcpu } from './vcpu.ts';
 
-export function startVcpu(shared: VmShared, setup: VcpuSetup, tell: (message: VcpuMessage) => void): void {
-  try {
-    const machine = buildMachine(shared, setup);
-    tell({ kind: 'loaded', atNs: monotonicNs() });
-    new VcpuLoop(machine, shared.control, tell).run();
-  } catch (error) {
-    if (!(error instanceof SysError)) throw error;
-    tell({ kind: 'failed', reason: error.message });
-  }
+export interface VcpuOptions {
+  readonly shared: VmShared;
+  readonly parts: MachineParts;
+  /** The running thread's way into the kernel. */
+  readonly kernel: TaskChannel;
+  readonly state: InitialState;
+  tell(message: VcpuMessage): void;
 }
 
-function buildMachine(shared: VmShared, { ram, entry, channel, devices, state }: VcpuSetup): Machine {
+export function buildVcpu({ shared, parts, kernel, state, tell }: VcpuOptions): Vcpu {
   const routes = new InterruptRoutes(shared.routes);
-  const kernel = new TaskChannel(channel ?? -1);
-  const functions = devices.map((description, i) => {
+  const functions = parts.devices.map((description, i) => {
     return new PassthroughFunction(new VfioDevice(description, kernel), routes, state.pci.functions[i]!);
   });
   const machine = new Machine({
-    ram,
-    entry,
+    ram: parts.ram,
+    entry: parts.entry,
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),
@@ -38,5 +35,16 @@ function buildMachine(shared: VmShared, { ram, entry, channel, devices, state }:
     functions,
   });
   if ('hart' in state) machine.restore(state);
-  return machine;
+  return new Vcpu(machine, shared.control, tell);
+}
+
+/** The thread's life. What no guest can cause is thrown. */
+export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
+  const { shared, parts, channel } = input;
+  try {
+    runVcpu(buildVcpu({ shared, parts, kernel: new TaskChannel(channel ?? -1), state, tell }), shared.control);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    tell({ kind: 'failed', reason: error.message });
+  }
 }

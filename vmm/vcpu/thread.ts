@@ -1,12 +1,14 @@
-/** The vCPU thread as main sees it. Light on purpose: a new image starts it before it loads anything else. */
+/**
+ * The vCPU as main sees it: words it obeys, messages it says. Whose they are does not matter: in a new image main itself runs the
+ * first slices (first-slices.ts), then a thread does (threads.ts).
+ */
 import type { Worker } from 'node:worker_threads';
 
-import { startWorker } from '../../platform/thread.ts';
 import { CONSOLE_INPUT_BYTES } from '../machine/console-input.ts';
 import { ControlBlock, requestWord, wakeVcpu } from '../machine/control-block.ts';
 import { IMSIC_BYTES } from '../machine/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../machine/interrupt-routes.ts';
-import type { VcpuInput, VcpuMessage, VcpuSetup, VmShared } from './protocol.ts';
+import type { InitialState, VcpuMessage, VmShared } from './protocol.ts';
 
 export class VcpuThread {
   readonly shared: VmShared = {
@@ -16,30 +18,40 @@ export class VcpuThread {
     input: new SharedArrayBuffer(CONSOLE_INPUT_BYTES),
   };
   readonly #control = new Int32Array(this.shared.control);
-  readonly #worker: Worker;
+  readonly #listeners = new Set<(message: VcpuMessage) => void>();
+  #worker: Worker | undefined;
   #requests = 0;
 
-  constructor() {
-    this.#worker = startWorker<VcpuInput>('vmm/vcpu/worker', { shared: this.shared }, { name: 'vcpu0' });
+  /** `worker` is the thread. A crash of it is a `failed` message. */
+  attach(worker: Worker): void {
+    this.#worker = worker;
+    worker.on('message', (message: VcpuMessage) => this.tell(message));
+    worker.on('error', (error) => this.tell({ kind: 'failed', reason: error.stack ?? error.message }));
   }
 
-  setUp(setup: VcpuSetup): void {
-    this.#worker.postMessage(setup);
+  /** Lets the thread begin. */
+  begin(state: InitialState): void {
+    this.#worker?.postMessage(state);
   }
 
   /** Tells the vCPU what to do, whether it runs, waits in WFI or is stopped; the request's number. */
   request(what: number): number {
     this.#requests++;
-    // Pairs with the load in vcpu/loop.ts.
+    // Pairs with the load in vcpu/vcpu.ts.
     Atomics.store(this.#control, ControlBlock.word.request, requestWord(this.#requests, what));
     Atomics.notify(this.#control, ControlBlock.word.request);
     wakeVcpu(this.#control);
     return this.#requests;
   }
 
-  /** What the thread says; a crash of the thread is a `failed` message too. */
-  listen(listener: (message: VcpuMessage) => void): void {
-    this.#worker.on('message', listener);
-    this.#worker.on('error', (error) => listener({ kind: 'failed', reason: error.stack ?? error.message }));
+  /** Returns how to stop listening. */
+  listen(listener: (message: VcpuMessage) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Passes on what the vCPU says. */
+  tell(message: VcpuMessage): void {
+    for (const listener of this.#listeners) listener(message);
   }
 }

@@ -1,10 +1,11 @@
 import { parentPort } from 'node:worker_threads';
 
 import { workerInput } from '../../platform/thread.ts';
-import type { VcpuInput, VcpuMessage, VcpuSetup } from './protocol.ts';
+import type { InitialState, VcpuInput, VcpuMessage } from './protocol.ts';
 import { startVcpu } from './start.ts';
 
-const { shared } = workerInput<VcpuInput>();
+const input = workerInput<VcpuInput>();
 const port = parentPort!;
 const tell = (message: VcpuMessage): void => port.postMessage(message);
-port.once('message', (setup: VcpuSetup) => startVcpu(shared, setup, tell));
+port.once('message', (state: InitialState) => startVcpu(input, state, tell));
+tell({ kind: 'ready' });

@@ -1,0 +1,72 @@
+/**
+ * The end of an exec update: the guest runs by main's hand (first-slices.ts), its threads are started, and when they are ready they
+ * take over, at a slice boundary, from sections as in an update: no device knows that its vCPU is another thread now.
+ */
+import { setImmediate as nextSlice } from 'node:timers/promises';
+
+import type { FirstSlices } from '../first-slices.ts';
+import type { InterruptThread } from '../interrupts/thread.ts';
+import { startInterruptThread, startVcpuThread } from '../threads.ts';
+import type { MachineParts, VcpuMessage } from '../vcpu/protocol.ts';
+import type { VcpuThread } from '../vcpu/thread.ts';
+
+export interface HandOverOptions {
+  readonly slices: FirstSlices;
+  readonly vcpu: VcpuThread;
+  readonly interrupts: InterruptThread | undefined;
+  readonly parts: MachineParts;
+  /** A task channel for the vCPU thread; absent without devices. */
+  readonly channel?: number;
+}
+
+/** What it cost the guest, after the pause. */
+export interface HandOver {
+  /** CLOCK_MONOTONIC: the last instruction by main was before, the first one by the thread after. Equal for a guest that is stopped. */
+  readonly lastNs: number;
+  readonly firstNs: number;
+  /** Before that: the longest time in which main did something else while the guest wanted to run. */
+  readonly longestGapNs: number;
+}
+
+/** Resolves when the threads have taken over. */
+export async function handOver({ slices, vcpu, interrupts, parts, channel }: HandOverOptions): Promise<HandOver> {
+  const ready = [whenReady(vcpu)];
+  startVcpuThread(vcpu, parts, channel);
+  await nextSlice();
+  if (interrupts) {
+    ready.push(whenReady(interrupts));
+    startInterruptThread(interrupts);
+  }
+  await Promise.all(ready);
+
+  const { atNs: lastNs, state } = slices.end();
+  const first = firstWord(vcpu);
+  vcpu.begin(state);
+  interrupts?.begin(); // what came meanwhile waits in the eventfds
+  const word = await first;
+  return { lastNs, firstNs: word.kind === 'running' ? word.atNs : lastNs, longestGapNs: slices.longestGapNs };
+}
+
+/** What can be listened to until it says `ready`. */
+interface Starting {
+  listen(listener: (message: { readonly kind: string }) => void): () => void;
+}
+
+function whenReady(thread: Starting): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = thread.listen(({ kind }) => {
+      if (kind !== 'ready') return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+function firstWord(vcpu: VcpuThread): Promise<VcpuMessage> {
+  return new Promise((resolve) => {
+    const stop = vcpu.listen((message) => {
+      stop();
+      resolve(message);
+    });
+  });
+}

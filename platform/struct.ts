@@ -63,20 +63,23 @@ export function defineStruct<const F extends Fields>(name: string, fields: F): S
   let end = 0;
   let align = 1;
   const readers: ((view: DataView, base: number, into: Record<string, number | bigint>) => void)[] = [];
-  const writers: Record<string, (view: DataView, base: number, value: number | bigint) => void> = {};
+  const writers: ((view: DataView, base: number, from: Readonly<Record<string, unknown>>) => void)[] = [];
   for (const [key, type] of Object.entries(fields) as [string, FieldType<number | bigint>][]) {
     const at = Math.ceil(end / type.align) * type.align;
     offsets[key] = at;
     readers.push((view, base, into) => {
       into[key] = type.get(view, base + at);
     });
-    writers[key] = (view, base, value) => type.set(view, base + at, value);
+    writers.push((view, base, from) => {
+      const value = from[key] as number | bigint | undefined;
+      if (value !== undefined) type.set(view, base + at, value);
+    });
     end = at + type.size;
     align = Math.max(align, type.align);
   }
   const size = Math.ceil(end / align) * align;
   const write = (view: DataView, value: Partial<StructValue<F>>, base = 0): void => {
-    for (const key in value) writers[key]?.(view, base, value[key] as number | bigint);
+    for (const writer of writers) writer(view, base, value);
   };
   return {
     name,

@@ -2,7 +2,7 @@
 import { einval, SysError } from '../../platform/errno.ts';
 import type { Caller, FileOperations, OpenFile } from './open-file.ts';
 import { UserArg } from './user-arg.ts';
-import type { IoctlCall, Reply } from './wire.ts';
+import type { IoctlCall, IoctlsRequest, Reply } from './wire.ts';
 
 /** The reply carries what was written to the argument, also when the call fails. */
 export function ioctl(operations: FileOperations, { nr, arg }: IoctlCall, caller: Caller): Reply | Promise<Reply> {
@@ -23,56 +23,42 @@ function withOutput(reply: Reply, arg: UserArg): Reply {
 }
 
 /** A caller whose new fds can be looked at. */
-export interface BatchCaller extends Caller {
+export interface LoopCaller extends Caller {
   takeInstalled(): OpenFile | undefined;
 }
 
-/** In order, up to the first that fails; each as if it were alone. A call that gives a fd has no place here: EINVAL. */
+/** One ioctl over an array of structs, up to the first that fails; each as if it were alone. A call that gives a fd has no place here: EINVAL. */
 export function ioctls(
   operations: FileOperations,
-  calls: readonly IoctlCall[],
-  caller: BatchCaller,
+  { nr, size, args }: Pick<IoctlsRequest, 'nr' | 'size' | 'args'>,
+  caller: LoopCaller,
 ): Reply | Promise<Reply> {
-  const batch = new Batch();
-  const goOn = (from: number): Reply | Promise<Reply> => {
-    for (let i = from; i < calls.length; i++) {
-      const reply = ioctl(operations, calls[i]!, caller);
-      if (reply instanceof Promise) {
-        return reply.then((answer) => (batch.take(answer, caller) ? goOn(i + 1) : batch.reply()));
-      }
-      if (!batch.take(reply, caller)) break;
-    }
-    return batch.reply();
-  };
-  return goOn(0);
-}
-
-class Batch {
-  #done = 0;
-  #failure: Reply | undefined;
-  readonly #outs: (Uint8Array | null)[] = [];
-
+  let done = 0;
+  let wrote = false;
+  let failure: Reply | undefined;
   /** Whether to go on. */
-  take(reply: Reply, caller: BatchCaller): boolean {
+  const take = (reply: Reply): boolean => {
     const file = caller.takeInstalled();
     file?.put();
-    this.#outs.push(reply.out ?? null);
-    if (file) this.#failure = errorReply(einval('a fd cannot be given to one of several ioctls'));
-    else if (reply.ret < 0) this.#failure = reply;
-    else this.#done++;
-    return this.#failure === undefined;
-  }
-
-  reply(): Reply {
-    const { ret, message } = this.#failure ?? { ret: 0, message: undefined };
-    const wrote = this.#outs.some((out) => out !== null);
-    return {
-      ret,
-      done: this.#done,
-      ...(wrote ? { outs: this.#outs } : {}),
-      ...(message === undefined ? {} : { message }),
-    };
-  }
+    if (reply.out) wrote = true; // into its place in `args`
+    if (file) failure = errorReply(einval('a fd cannot be given to one of several ioctls'));
+    else if (reply.ret < 0) failure = reply;
+    else done++;
+    return failure === undefined;
+  };
+  const answer = (): Reply => {
+    const { ret, message } = failure ?? { ret: 0, message: undefined };
+    return { ret, done, ...(wrote ? { out: args } : {}), ...(message === undefined ? {} : { message }) };
+  };
+  const goOn = (from: number): Reply | Promise<Reply> => {
+    for (let at = from; at < args.length; at += size) {
+      const reply = ioctl(operations, { nr, arg: args.subarray(at, at + size) }, caller);
+      if (reply instanceof Promise) return reply.then((late) => (take(late) ? goOn(at + size) : answer()));
+      if (!take(reply)) break;
+    }
+    return answer();
+  };
+  return goOn(0);
 }
 
 /** −errno for a SysError; anything else is a bug and is thrown on. */

@@ -97,7 +97,7 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
     case 'ioctl':
       return ioctl(operations, request, caller);
     case 'ioctls':
-      return ioctls(operations, request.calls, caller);
+      return ioctls(operations, request, caller);
     case 'pread': {
       const offset = fileOffset(request.offset);
       if (!operations.pread) throw einval(`${operations.name} cannot be read`);

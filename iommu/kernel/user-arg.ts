@@ -8,7 +8,7 @@ import { viewOf } from '../../platform/struct.ts';
 const U64 = 0xffff_ffff_ffff_ffffn;
 
 export class UserArg {
-  /** What the caller's memory holds, as changed by copyOut; undefined for a number. */
+  /** What the caller's memory holds, as changed by copyOut: bytes of the request, which is nobody else's. Undefined for a number. */
   readonly #bytes: Uint8Array | undefined;
   /** The argument by value: a full unsigned long (CORE-3). As a value a pointer is some high number no extension or type has. */
   readonly value: bigint;
@@ -17,7 +17,7 @@ export class UserArg {
 
   constructor(arg: number | bigint | Uint8Array) {
     const isBytes = arg instanceof Uint8Array;
-    this.#bytes = isBytes ? new Uint8Array(arg) : undefined;
+    this.#bytes = isBytes ? arg : undefined;
     this.value = isBytes ? 1n << 46n : BigInt(arg) & U64;
   }
 
@@ -26,7 +26,7 @@ export class UserArg {
     const bytes = this.#bytes;
     if (!bytes || offset + length > bytes.length)
       throw efault(`cannot read ${length} bytes at ${offset} of the argument`);
-    return viewOf(bytes.slice(offset, offset + length));
+    return viewOf(Uint8Array.prototype.slice.call(bytes, offset, offset + length)); // a Buffer's own slice would not copy
   }
 
   /** copy_to_user at `offset`: what fits is written; EFAULT if not all of it did. */

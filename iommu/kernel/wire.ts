@@ -7,7 +7,7 @@
  * `/proc/<pid>/fd/<n>` both at open and for every fd number in a later request.
  *
  * A **task channel** is one thread of a client entering the kernel: after its hello, strictly request → reply. A request that
- * sleeps holds up its own thread only. A request may be a loop of ioctls, which saves a round trip for each.
+ * sleeps holds up its own thread only. A request may be a loop of one ioctl over an array, which saves a round trip for each.
  */
 import { eproto } from '../../platform/errno.ts';
 import type { ControlRequest } from './control.ts';
@@ -55,13 +55,15 @@ export interface IoctlRequest extends IoctlCall {
 }
 
 /**
- * Several ioctls on one fd, carried out in order up to the first that fails, as a loop in the caller would. Answer: `ret` 0 or the
- * −errno of the one that failed, `done`, `outs`. At most MAX_BATCH of them.
+ * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in the array `args`, in order up to the first that fails. Answer: `ret` 0
+ * or the −errno of the one that failed, `done`, and `out`, the array, if any of them was written to. At most MAX_BATCH structs.
  */
 export interface IoctlsRequest {
   readonly op: 'ioctls';
   readonly fd: number;
-  readonly calls: readonly IoctlCall[];
+  readonly nr: number;
+  readonly size: number;
+  readonly args: Uint8Array;
 }
 
 export interface PreadRequest {
@@ -120,8 +122,6 @@ export interface Reply {
   readonly out?: Uint8Array;
   /** ioctls: how many of the calls have succeeded. */
   readonly done?: number;
-  /** ioctls: `out` of each call that was made, null where nothing was written; absent if none wrote. */
-  readonly outs?: readonly (Uint8Array | null)[];
   /** VFIO_GROUP_GET_DEVICE_FD: to be given with DEVICE_FD_PATH. mmap: with MAPPING_PATH. */
   readonly token?: number;
   /** mmap: where in the object, and whether there is anything in it (open-file.ts: MappedFile). */
@@ -170,25 +170,27 @@ export function parseHello(value: unknown): Hello {
 const isIoctl = (fields: Fields): fields is Fields & IoctlCall =>
   isCount(fields.nr) && (isLong(fields.arg) || fields.arg instanceof Uint8Array);
 
-function parseIoctl(value: unknown): IoctlCall {
-  const fields = fieldsOf(value);
-  if (!isIoctl(fields)) throw eproto('malformed ioctl');
-  return fields;
-}
+/** A whole number of structs, and not too many. */
+const isIoctls = (fields: Fields): fields is Fields & Omit<IoctlsRequest, 'op' | 'fd'> =>
+  isCount(fields.nr) &&
+  isCount(fields.size) &&
+  fields.args instanceof Uint8Array &&
+  fields.args.length % fields.size === 0 &&
+  fields.args.length / fields.size <= MAX_BATCH;
 
 /** A request on a task channel. EPROTO for anything else. */
 export function parseRequest(value: unknown): Request {
   const request = fieldsOf(value);
   if (request.op === 'sync' || request.op === 'exec') return { op: request.op };
   if (!isFd(request.fd)) throw eproto('request without a fd');
-  const { fd, calls, offset, length, data, flags } = request;
+  const { fd, offset, length, data, flags } = request;
   switch (request.op) {
     case 'ioctl':
       if (!isIoctl(request)) break;
       return { op: 'ioctl', fd, nr: request.nr, arg: request.arg };
     case 'ioctls':
-      if (!Array.isArray(calls) || calls.length > MAX_BATCH) break;
-      return { op: 'ioctls', fd, calls: calls.map(parseIoctl) };
+      if (!isIoctls(request)) break;
+      return { op: 'ioctls', fd, nr: request.nr, size: request.size, args: request.args };
     case 'pread':
       if (!isLong(offset) || !isCount(length)) break;
       return { op: 'pread', fd, offset, length };

@@ -10,10 +10,12 @@ import { benchMap } from './map.ts';
 import { benchMediated } from './mediated.ts';
 import { type Benchmark, type Figure, holds } from './result.ts';
 import { benchUpdate } from './update.ts';
+import { benchVaddr } from './vaddr.ts';
 
 const PARTS: Readonly<Record<string, Benchmark>> = {
   dma: benchDma,
   map: benchMap,
+  vaddr: benchVaddr,
   mediated: benchMediated,
   update: benchUpdate,
 };

@@ -36,7 +36,7 @@ function medianUs(run: () => void, rounds = ROUNDS): number {
 }
 
 /** Median microseconds from the call of MAP_DMA(VADDR) until the thread that slept is back in user space. */
-async function wakeUs(container: Container, vaddr: number, sleeper: Worker): Promise<number> {
+async function wakeUs(container: Container, ram: Mapping, sleeper: Worker): Promise<number> {
   const latencies: number[] = [];
   const request: SleeperRequest = { iova: 0 };
   for (let i = 0; i < WAKES; i++) {
@@ -45,7 +45,7 @@ async function wakeUs(container: Container, vaddr: number, sleeper: Worker): Pro
     sleeper.postMessage(request);
     await sleep(ASLEEP_MS);
     const start = nowMs();
-    container.updateVaddrs(vaddr);
+    container.updateVaddrs(ram.vaddr);
     const [{ wokenMs }] = (await answered) as [SleeperAnswer];
     latencies.push((wokenMs - start) * 1000);
   }
@@ -56,13 +56,13 @@ export async function benchMediated(progress: (text: string) => void): Promise<F
   progress('host starts');
   const host = await startHostProcess(['kvemu'], ['--vfio-profile', '5.12']);
   const fd = createMemory('bench', SIZE);
-  const { vaddr } = new Mapping(fd, SIZE);
+  const ram = new Mapping(fd, SIZE);
   let sleeper: Worker | undefined;
   try {
     const client = new KernelClient(host.socket);
     const container = new Container(client);
     const device = container.openDevice(container.addGroup(0), 'kvemu.0');
-    container.map({ iova: 0, offset: 0, size: SIZE }, vaddr);
+    container.map({ iova: 0, offset: 0, size: SIZE }, ram.vaddr);
     progress('dma_rw, pin and unpin');
     const call = medianUs(() => client.ioctl(container.fd, VFIO_GET_API_VERSION, 0));
     const rw = medianUs(() => readThroughKvemu(client, device, PAGE_SIZE, PAGE_SIZE));
@@ -71,7 +71,7 @@ export async function benchMediated(progress: (text: string) => void): Promise<F
     progress('a blocked access wakes');
     const input: SleeperInput = { socketPath: host.socket, device };
     sleeper = startWorker('tools/bench/sleeper/worker', input, { name: 'sleeper' });
-    const wake = await wakeUs(container, vaddr, sleeper);
+    const wake = await wakeUs(container, ram, sleeper);
     return [
       { what: 'a call that does nothing', value: call, unit: 'µs' },
       { what: 'dma_rw of 4 KiB', value: rw, unit: 'µs' },
@@ -81,6 +81,7 @@ export async function benchMediated(progress: (text: string) => void): Promise<F
     ];
   } finally {
     await sleeper?.terminate();
+    ram.release();
     await host.stop();
     close(fd);
   }

@@ -87,8 +87,8 @@ export class Container {
 
   /** Lets the container's devices read and write `range`, which is RAM that begins at `ramVaddr`. */
   map(range: DmaRange, ramVaddr: number): void {
-    const arg = dmaMap(range, ramVaddr, VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
-    this.#client.ioctl(this.fd, VFIO_IOMMU_MAP_DMA, arg);
+    const map = dmaMap(range, ramVaddr, VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
+    this.#client.ioctl(this.fd, VFIO_IOMMU_MAP_DMA, DmaMap.bytes(map));
     this.#ranges.push(range);
   }
 
@@ -110,15 +110,15 @@ export class Container {
 
   /** Every range gets its vaddr in RAM that now begins at `ramVaddr` (MAP-6). */
   updateVaddrs(ramVaddr: number): void {
-    const calls = this.#ranges.map((range) => ({
-      nr: VFIO_IOMMU_MAP_DMA,
-      arg: dmaMap(range, ramVaddr, VFIO_DMA_MAP_FLAG_VADDR),
-    }));
-    this.#client.ioctls(this.fd, calls);
+    const args = new Uint8Array(this.#ranges.length * DmaMap.size);
+    const view = viewOf(args);
+    this.#ranges.forEach((range, i) => {
+      DmaMap.write(view, dmaMap(range, ramVaddr, VFIO_DMA_MAP_FLAG_VADDR), i * DmaMap.size);
+    });
+    this.#client.ioctls(this.fd, VFIO_IOMMU_MAP_DMA, args, DmaMap.size);
   }
 }
 
-function dmaMap({ iova, offset, size }: DmaRange, ramVaddr: number, flags: number): Uint8Array {
-  const map = { argsz: DmaMap.size, flags, vaddr: BigInt(ramVaddr + offset), iova: BigInt(iova), size: BigInt(size) };
-  return DmaMap.bytes(map);
+function dmaMap({ iova, offset, size }: DmaRange, ramVaddr: number, flags: number): Parameters<typeof DmaMap.bytes>[0] {
+  return { argsz: DmaMap.size, flags, vaddr: BigInt(ramVaddr + offset), iova: BigInt(iova), size: BigInt(size) };
 }

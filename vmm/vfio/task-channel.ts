@@ -5,7 +5,7 @@
  */
 import { readSync, writeSync } from 'node:fs';
 
-import type { Hello, IoctlCall, Reply, Request } from '../../iommu/kernel/wire.ts';
+import type { Hello, Reply, Request } from '../../iommu/kernel/wire.ts';
 import { MAX_BATCH, MAX_TRANSFER } from '../../iommu/kernel/wire.ts';
 import { errnoName, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
@@ -86,22 +86,16 @@ export class TaskChannel {
   }
 
   /**
-   * Several ioctls on one fd, in order, in as few requests as there can be: 60 000 MAP_DMA take a third of a second and not two.
-   * Throws the errno of the first that fails; those before it have been carried out, those behind it not.
+   * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in `args`, in order, in as few requests as there can be: MAP_DMA takes
+   * 5 µs and not 50. Throws the errno of the first that fails; those before it have been carried out, those behind it not.
    */
-  ioctls(fd: number, calls: readonly IoctlCall[]): void {
-    for (let first = 0; first < calls.length; first += MAX_BATCH) {
-      const some = calls.slice(first, first + MAX_BATCH);
-      const reply = this.#conversation.exchange({ op: 'ioctls', fd, calls: some });
-      for (const [i, out] of (reply.outs ?? []).entries()) {
-        const { arg } = some[i]!;
-        if (out && arg instanceof Uint8Array) arg.set(out);
-      }
-      const failed = first + (reply.done ?? 0);
-      succeeded(
-        reply,
-        `ioctl 0x${calls[Math.min(failed, calls.length - 1)]!.nr.toString(16)}, ${failed + 1} of ${calls.length}`,
-      );
+  ioctls(fd: number, nr: number, args: Uint8Array, size: number): void {
+    const total = args.length / size;
+    for (let first = 0; first < total; first += MAX_BATCH) {
+      const some = args.subarray(first * size, (first + MAX_BATCH) * size);
+      const reply = this.#conversation.exchange({ op: 'ioctls', fd, nr, size, args: some });
+      if (reply.out) some.set(reply.out);
+      succeeded(reply, `ioctl 0x${nr.toString(16)}, ${first + (reply.done ?? 0) + 1} of ${total}`);
     }
   }
 

@@ -21,6 +21,8 @@ const BUG = 3;
 const INSTALL = 4;
 const EVENTFD = 5;
 const OTHER_FILE = 6;
+/** What its struct's first byte says; for another number, nothing. */
+const BY_FIRST_BYTE = 7;
 
 /** A file whose ioctls do what a test needs; remembers what became of it. */
 class TestFile implements FileOperations {
@@ -49,6 +51,10 @@ class TestFile implements FileOperations {
         eventfdSignal(fd);
         close(fd);
         return 0;
+      }
+      case BY_FIRST_BYTE: {
+        const nr = arg.copyIn(4).getUint8(0);
+        return nr > BY_FIRST_BYTE ? 0 : this.ioctl(nr, arg, caller);
       }
       case OTHER_FILE:
         return caller.file(Number(BigInt.asIntN(64, arg.value))) ? 1 : 0;
@@ -403,67 +409,74 @@ describe('a client that does not behave is disconnected, others are served', () 
   });
 });
 
-describe('several ioctls in one request', () => {
-  const echo = (value: number) => ({ nr: ECHO, arg: Uint8Array.of(value, 0, 0, 0) });
-  const written = ({ outs }: Reply) => outs?.map((out) => out && [...out]);
+describe('one ioctl over an array of structs', () => {
+  const NOTHING = 50;
+  const UNKNOWN = 0;
+  /** Structs of four bytes; the first byte says what to do. */
+  const loop = (fd: number, ...what: readonly number[]) => ({
+    op: 'ioctls' as const,
+    fd,
+    nr: BY_FIRST_BYTE,
+    size: 4,
+    args: Uint8Array.from(what.flatMap((first, i) => [first, 0, 0, i])),
+  });
+  const written = ({ out }: Reply) => out && [...out];
 
-  it('are carried out in order; each has its bytes back', async () => {
+  it('is carried out in order; each struct has its bytes back', async () => {
     const { client, fd } = await openTest();
 
-    const reply = await client.request({ op: 'ioctls', fd, calls: [echo(1), { nr: OTHER_FILE, arg: fd }, echo(2)] });
+    const reply = await client.request(loop(fd, ECHO, NOTHING, ECHO));
 
     expect(reply).toMatchObject({ ret: 0, done: 3 });
-    expect(written(reply)).toEqual([[0, 0, 0, 1], null, [0, 0, 0, 2]]);
+    expect(written(reply)).toEqual([0, 0, 0, ECHO, NOTHING, 0, 0, 1, 2, 0, 0, ECHO]);
   });
 
-  it('stop at the first that fails: its errno, how many came before it, nothing of those behind it', async () => {
+  it('brings nothing back where nothing was written', async () => {
+    const { client, fd } = await openTest();
+    expect(await client.request(loop(fd, NOTHING, NOTHING))).toEqual({ ret: 0, done: 2 });
+  });
+
+  it('stops at the first that fails: its errno, how many came before it, nothing of those behind it', async () => {
     const { client, fd } = await openTest();
 
-    const reply = await client.request({ op: 'ioctls', fd, calls: [echo(1), { nr: 99, arg: 0 }, echo(2)] });
+    const reply = await client.request(loop(fd, ECHO, UNKNOWN, ECHO));
 
     expect(reply).toMatchObject({ ret: -22, done: 1, message: 'unknown' });
-    expect(written(reply)).toEqual([[0, 0, 0, 1], null]);
+    expect(written(reply)).toEqual([0, 0, 0, ECHO, UNKNOWN, 0, 0, 1, ECHO, 0, 0, 2]);
   });
 
-  it('may be none', async () => {
+  it('may be over none', async () => {
     const { client, fd } = await openTest();
-    expect(await client.request({ op: 'ioctls', fd, calls: [] })).toEqual({ ret: 0, done: 0 });
+    expect(await client.request(loop(fd))).toEqual({ ret: 0, done: 0 });
   });
 
-  it('sleep where one of them sleeps, and end with the death of the caller', async () => {
+  it('sleeps where one of them sleeps, and ends with the death of the caller', async () => {
     const { client, fd } = await openTest();
-    const sleeping = client.request({ op: 'ioctls', fd, calls: [{ nr: SLEEP, arg: 0 }, echo(1)] });
+    const sleeping = client.request(loop(fd, SLEEP, ECHO));
     await vi.waitUntil(() => file().sleeping === 1);
 
     file().wake();
 
     expect(await sleeping).toMatchObject({ ret: 0, done: 2 });
-    void client.channel.ask({
-      op: 'ioctls',
-      fd,
-      calls: [
-        { nr: SLEEP, arg: 0 },
-        { nr: SLEEP, arg: 0 },
-      ],
-    });
+    void client.channel.ask(loop(fd, SLEEP, SLEEP));
     await vi.waitUntil(() => file().sleeping === 2);
     await client.disconnect();
     await vi.waitUntil(() => file().released === 1);
   });
 
-  it('give nobody a fd: EINVAL, and it is released', async () => {
+  it('gives nobody a fd: EINVAL, and it is released', async () => {
     const { client, fd } = await openTest();
 
-    const reply = await client.request({ op: 'ioctls', fd, calls: [{ nr: INSTALL, arg: 0 }, echo(1)] });
+    const reply = await client.request(loop(fd, INSTALL, ECHO));
 
     expect([reply.ret, reply.done, reply.token, file().installed?.released]).toEqual([-22, 0, undefined, 1]);
   });
 
-  it('that hit a bug of the host are EIO', async () => {
+  it('that hits a bug of the host is EIO', async () => {
     const log = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
     const { client, fd } = await openTest();
 
-    const reply = await client.request({ op: 'ioctls', fd, calls: [echo(1), { nr: BUG, arg: 0 }] });
+    const reply = await client.request(loop(fd, ECHO, BUG));
     log.mockRestore();
 
     expect(name(reply.ret)).toBe('-EIO');

@@ -17,17 +17,8 @@ describe('wire', () => {
     [{ op: 'ioctl', fd: -1, nr: 0, arg: -1 }],
     [{ op: 'pread', fd: 3, offset: 7n << 40n, length: 4 }],
     [{ op: 'pwrite', fd: 3, offset: -1, data: new Uint8Array(2) }],
-    [{ op: 'ioctls', fd: 3, calls: [] }],
-    [
-      {
-        op: 'ioctls',
-        fd: 3,
-        calls: [
-          { nr: 1, arg: 0 },
-          { nr: 2, arg: new Uint8Array(4) },
-        ],
-      },
-    ],
+    [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(0) }],
+    [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(4096) }],
     [{ op: 'sync' }],
     [{ op: 'board', fd: 3, request: { op: 'info' } }],
   ])('takes %o as a request', (request) => {
@@ -50,8 +41,11 @@ describe('wire', () => {
     [{ op: 'ioctl', fd: 3, nr: 1, arg: 2n ** 64n }],
     [{ op: 'ioctl', fd: 3, nr: 1, arg: 0.5 }],
     [{ op: 'ioctls', fd: 3 }],
-    [{ op: 'ioctls', fd: 3, calls: [{ nr: 1 }] }],
-    [{ op: 'ioctls', fd: 3, calls: Array(1025).fill({ nr: 1, arg: 0 }) }],
+    [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: [1] }],
+    [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(5) }],
+    [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(4100) }],
+    [{ op: 'ioctls', fd: 3, nr: 1, size: 0, args: new Uint8Array(4) }],
+    [{ op: 'ioctls', fd: 3, nr: 1, size: 0, args: new Uint8Array(0) }],
     [{ op: 'pread', fd: 3, offset: 0, length: -1 }],
     [{ op: 'pread', fd: 3, offset: Number.NaN, length: 1 }],
     [{ op: 'pwrite', fd: 3, offset: 0, data: [1, 2] }],

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { getCloexec } from '../../../platform/libc.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import { KernelClient } from '../../../vmm/vfio/client.ts';
-import { NR_BY_VALUE, NR_HANG_UP, NR_NEW_FD, NR_REFUSED, NR_SPLIT, NR_STRUCT } from './fake-ioctls.ts';
+import { NR_BY_VALUE, NR_HANG_UP, NR_NEW_FD, NR_REFUSED, NR_SPLIT, NR_STRUCT, REFUSED_BYTE } from './fake-ioctls.ts';
 
 let dir: string;
 let path: string;
@@ -69,20 +69,20 @@ describe('kernel client', () => {
     expect([...arg]).toEqual([2, 3, 4]);
   });
 
-  it('makes any number of ioctls in few requests, and writes back what each has written', () => {
-    const calls = Array.from({ length: 2500 }, (_, i) => ({ nr: NR_STRUCT, arg: Uint8Array.of(i % 100) }));
-    client.ioctls(3, calls);
-    expect(calls.map(({ arg }) => arg[0])).toEqual(calls.map((_, i) => (i % 100) + 1));
-    client.ioctls(3, []);
+  it('makes one ioctl over an array of structs in few requests, and writes back what each has written', () => {
+    const args = Uint8Array.from({ length: 5000 }, (_, i) => i % 100);
+    client.ioctls(3, NR_STRUCT, args, 2);
+    expect([...args]).toEqual(Array.from({ length: 5000 }, (_, i) => (i % 100) + 1));
+    client.ioctls(3, NR_STRUCT, new Uint8Array(0), 2);
   });
 
-  it('stops at the first of many ioctls that is refused, and says which one it was', () => {
-    const calls = Array.from({ length: 2500 }, (_, i) => ({
-      nr: i === 2000 ? NR_REFUSED : NR_STRUCT,
-      arg: new Uint8Array(1),
-    }));
-    expect(thrownBy(() => client.ioctls(3, calls))).toEqual(withCode('EBUSY', 'ioctl 0x4, 2001 of 2500: in use'));
-    expect([0, 1999, 2001, 2499].map((i) => calls[i]!.arg[0])).toEqual([1, 1, 0, 0]);
+  it('stops at the first struct that is refused, and says which one it was', () => {
+    const args = new Uint8Array(2500);
+    args[2000] = REFUSED_BYTE;
+    expect(thrownBy(() => client.ioctls(3, NR_STRUCT, args, 1))).toEqual(
+      withCode('EBUSY', 'ioctl 0x2, 2001 of 2500: in use'),
+    );
+    expect([0, 1999, 2001, 2499].map((i) => args[i])).toEqual([1, 1, 0, 0]);
   });
 
   it('throws the errno of an ioctl with the words of the kernel', () => {

@@ -6,3 +6,5 @@ export const NR_REFUSED = 4;
 export const NR_HANG_UP = 5;
 export const NR_SPLIT = 6;
 export const TOKEN = 4711;
+/** NR_STRUCT in an array of structs: one that begins with this is refused. */
+export const REFUSED_BYTE = 255;

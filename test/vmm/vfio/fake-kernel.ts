@@ -4,7 +4,7 @@ import { parentPort } from 'node:worker_threads';
 
 import {
   type Hello,
-  type IoctlCall,
+  type IoctlsRequest,
   parseHello,
   parseRequest,
   type Reply,
@@ -12,7 +12,7 @@ import {
 } from '../../../iommu/kernel/wire.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { workerInput } from '../../../platform/thread.ts';
-import { NR_BY_VALUE, NR_NEW_FD, NR_REFUSED, NR_SPLIT, NR_STRUCT, TOKEN } from './fake-ioctls.ts';
+import { NR_BY_VALUE, NR_NEW_FD, NR_REFUSED, NR_SPLIT, NR_STRUCT, REFUSED_BYTE, TOKEN } from './fake-ioctls.ts';
 
 function hello(message: Hello): Reply {
   if ('task' in message) return { ret: 0, pid: process.pid };
@@ -25,7 +25,7 @@ function answer(request: Request): Reply | undefined {
   if (request.op === 'pread') return { ret: request.length, out: new Uint8Array(request.length).fill(request.fd) };
   if (request.op === 'pwrite') return { ret: request.data.length };
   if (request.op === 'board') return { ret: 0, reply: { asked: request.request.op } };
-  if (request.op === 'ioctls') return answerAll(request.calls);
+  if (request.op === 'ioctls') return answerAll(request);
   if (request.op !== 'ioctl') return undefined;
   switch (request.nr) {
     case NR_BY_VALUE:
@@ -43,12 +43,13 @@ function answer(request: Request): Reply | undefined {
   }
 }
 
-/** Each call by itself; the first that is refused is the last. */
-function answerAll(calls: readonly IoctlCall[]): Reply {
-  const refused = calls.findIndex(({ nr }) => nr === NR_REFUSED);
-  const made = refused < 0 ? calls : calls.slice(0, refused);
-  const outs = made.map((call) => answer({ op: 'ioctl', fd: 0, ...call })?.out ?? null);
-  return refused < 0 ? { ret: 0, done: made.length, outs } : { ret: -16, done: refused, outs, message: 'in use' };
+/** Adds 1 to every byte before the first struct that begins with REFUSED_BYTE. */
+function answerAll({ args, size }: IoctlsRequest): Reply {
+  const total = args.length / size;
+  const refused = Array.from({ length: total }, (_, i) => args[i * size]).indexOf(REFUSED_BYTE);
+  const done = refused < 0 ? total : refused;
+  const out = args.map((byte, i) => (i < done * size ? byte + 1 : byte));
+  return refused < 0 ? { ret: 0, done, out } : { ret: -16, done, out, message: 'in use' };
 }
 
 function serve(socket: Socket): void {

@@ -5,6 +5,7 @@ import { type Command, parseOptions, UsageError } from '../command.ts';
 import { StatusLine } from '../status-line.ts';
 import { formatTable } from '../table.ts';
 import { VERSION } from '../version.ts';
+import { benchDirty } from './dirty.ts';
 import { benchDma } from './dma.ts';
 import { benchMap } from './map.ts';
 import { benchMediated } from './mediated.ts';
@@ -16,6 +17,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   dma: benchDma,
   map: benchMap,
   vaddr: benchVaddr,
+  dirty: benchDirty,
   mediated: benchMediated,
   update: benchUpdate,
 };

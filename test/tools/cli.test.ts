@@ -202,3 +202,13 @@ describe('livevmm run on a private host', () => {
     expect(sandbox.leftovers()).toEqual([]);
   });
 });
+
+describe('livevmm bench', () => {
+  it('measures a part, and prints one JSON document', async () => {
+    const { status, stdout } = await sandbox.run('bench', '--only', 'dirty', '--json');
+    expect(status).toBe(0);
+    const { figures } = JSON.parse(stdout) as { figures: { what: string; value: number; unit: string }[] };
+    expect(figures).toEqual([{ what: expect.stringContaining('GET_BITMAP'), value: expect.any(Number), unit: 'µs' }]);
+    expect(figures[0]!.value).toBeGreaterThan(0);
+  });
+});

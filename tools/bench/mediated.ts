@@ -16,7 +16,7 @@ import type { SleeperAnswer, SleeperInput, SleeperRequest } from './sleeper/prot
 
 const SIZE = 16 * 2 ** 20;
 const ROUNDS = 501;
-const WARM_UP = 200;
+const WARM_UP = 2000;
 const WAKES = 31;
 /** By then a thread that was told to read is asleep in the kernel. */
 const ASLEEP_MS = 10;

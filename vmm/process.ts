@@ -1,12 +1,14 @@
 /** What the VMM's program does. Exit status: the guest's; 1 for errors, with one line. Modules are loaded when they are needed. */
 import { SysError } from '../platform/errno.ts';
+import { endingSignal } from './ending-signals.ts';
 
 /** Powers a guest on by its command line, or takes over a running one; ends the process. */
 export async function runVmm(args: readonly string[], firstLine: number): Promise<never> {
   let status = 1;
   try {
+    const signalled = endingSignal();
     const [option, stateFd] = args;
-    status = await (option === '--resume' ? resume(Number(stateFd), firstLine) : powerOn(args));
+    status = await (option === '--resume' ? resume(Number(stateFd), firstLine, signalled) : powerOn(args, signalled));
   } catch (error) {
     const { message, stack } = error as Error;
     process.stderr.write(`vmm: ${error instanceof SysError ? message : stack}\n`);
@@ -14,18 +16,18 @@ export async function runVmm(args: readonly string[], firstLine: number): Promis
   process.exit(status);
 }
 
-async function resume(stateFd: number, firstLine: number): Promise<number> {
+async function resume(stateFd: number, firstLine: number, signalled: Promise<number>): Promise<number> {
   const { takeOver } = await import('./live-update/resume.ts');
   const resumed = await takeOver(stateFd, firstLine).catch((error: Error) => {
     throw new SysError('EINVAL', `cannot take the guest over: ${error.message}`);
   });
   const { serveResumed } = await import('./serve.ts');
-  return serveResumed(resumed);
+  return serveResumed(resumed, signalled);
 }
 
-async function powerOn(args: readonly string[]): Promise<number> {
+async function powerOn(args: readonly string[], signalled: Promise<number>): Promise<number> {
   const { parseOptions } = await import('./options.ts');
   const { buildVm } = await import('./power-on.ts');
   const { servePowerOn } = await import('./serve.ts');
-  return servePowerOn(buildVm(parseOptions(args)));
+  return servePowerOn(buildVm(parseOptions(args)), signalled);
 }

@@ -1,6 +1,6 @@
 /** All of a VMM's passed-through devices: one host, one container, each device with its description and the eventfds of its vectors. */
 import { CONTROL_PATH } from '../../iommu/kernel/wire.ts';
-import { enodev } from '../../platform/errno.ts';
+import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc.ts';
 import { KernelClient } from './client.ts';
 import { Container, type ContainerState, type DmaRange } from './container.ts';
@@ -10,6 +10,9 @@ export interface PassedDevice {
   readonly description: DeviceDescription;
   readonly msiEventfds: readonly number[];
 }
+
+/** What an IOMMU as on x86 keeps for MSIs, [start, …): no mapping may reach into it (MAP-9). */
+const MSI_WINDOW_START = 0xfee0_0000;
 
 /** What survives: open fds, and what the kernel knows under them. */
 export interface VfioState {
@@ -51,7 +54,7 @@ export class PassthroughHost {
       return { description, msiEventfds };
     });
     const { vaddr, iova, offset, size } = ram;
-    container.map({ iova, offset, size }, vaddr);
+    mapRam(container, { iova, offset, size }, vaddr);
     return new PassthroughHost(client, container, devices);
   }
 
@@ -88,5 +91,17 @@ function groupsByBdf(client: KernelClient): Map<string, number> {
     return new Map(info.devices.map(({ bdf, group }) => [bdf, group]));
   } finally {
     client.close(control);
+  }
+}
+
+/** Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM there can be where MSIs have a window. */
+function mapRam(container: Container, range: DmaRange, vaddr: number): void {
+  try {
+    container.map(range, vaddr);
+  } catch (error) {
+    const { iova, size } = range;
+    if (!(error instanceof SysError) || error.code !== 'EINVAL' || iova + size <= MSI_WINDOW_START) throw error;
+    const most = (MSI_WINDOW_START - iova) / 2 ** 20;
+    throw einval(`-m: at most ${most}M with these devices: above lies the MSI window of their IOMMU, from fee00000 on`);
   }
 }

@@ -1,0 +1,172 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextRound } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { QmpClient } from '../../../tools/qmp-client.ts';
+import { updateEnded, VmmProcess } from '../vmm-process.ts';
+
+/** What happens to a new image before its threads have taken the guest over, and what its successor's code may be. */
+
+const TIMEOUT_MS = 30_000;
+let vmm: VmmProcess;
+let qmp: QmpClient;
+let folder: string;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'livevmm-node-'));
+  vmm = new VmmProcess('demo');
+  await vmm.prints(/demo: .*\n/);
+  qmp = await vmm.monitor();
+});
+
+afterEach(async () => {
+  qmp.close();
+  expect(await vmm.end()).toEqual([]);
+  rmSync(folder, { recursive: true });
+});
+
+const completed = async (): Promise<Record<string, unknown>> => (await qmp.nextEvent(updateEnded, TIMEOUT_MS)).data;
+
+/** Starts an update; resolves when the guest runs again, by main's hand. */
+async function resumed(): Promise<void> {
+  const resume = qmp.nextEvent(({ event }) => event === 'RESUME', TIMEOUT_MS);
+  await Promise.all([qmp.execute('live-update'), resume]);
+}
+
+async function update(args: Record<string, string>): Promise<Record<string, unknown>> {
+  const [data] = await Promise.all([completed(), qmp.execute('live-update', args)]);
+  return data;
+}
+
+describe('a VMM whose threads are not yet ready', () => {
+  it('obeys stop and cont', async () => {
+    const done = completed();
+    await resumed();
+    await qmp.execute('stop');
+    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    await qmp.execute('cont');
+    expect(await done).toMatchObject({ status: 'completed', generation: 1 });
+    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
+  });
+
+  it('hands a guest over that is stopped, and lets it go on later', async () => {
+    const done = completed();
+    await resumed();
+    await qmp.execute('stop');
+    expect(await done).toMatchObject({ status: 'completed', handover: { gapMs: 0 } });
+    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    await qmp.execute('cont');
+    await vmm.stats();
+  });
+
+  it('begins its next update when this one is complete', async () => {
+    const first = completed();
+    await resumed();
+    const next = qmp.nextEvent(({ data }) => data.generation === 2, TIMEOUT_MS);
+    await qmp.execute('live-update');
+    expect(await first).toMatchObject({ status: 'completed', generation: 1 });
+    expect((await next).data).toMatchObject({ status: 'completed' });
+    await vmm.stats();
+  });
+
+  it('reads its console', async () => {
+    const done = completed();
+    await resumed();
+    await vmm.stats();
+    await done;
+    await vmm.stats();
+  });
+
+  it('resets the guest', async () => {
+    const done = completed();
+    await resumed();
+    await qmp.execute('system_reset');
+    await done;
+    await vmm.prints(/demo:[\s\S]*demo:.*\n/);
+    await vmm.stats();
+  });
+
+  it('ends when the guest powers off', async () => {
+    await resumed();
+    vmm.child.stdin.write('x');
+    expect(await vmm.exited).toEqual([0, null]);
+  });
+
+  it('ends on quit', async () => {
+    await resumed();
+    await qmp.execute('quit');
+    expect(await vmm.exited).toEqual([0, null]);
+  });
+
+  it('ends on SIGTERM', async () => {
+    await resumed();
+    vmm.child.kill('SIGTERM');
+    expect(await vmm.exited).toEqual([143, null]);
+  });
+});
+
+/** A node for the next image that does this first. The arguments are: entry --prepare, or entry --resume STATE CODE. */
+function nodeThat(does: string): string {
+  const node = join(folder, 'node');
+  writeFileSync(node, `#!/bin/sh\n${does}\nexec ${process.execPath} "$@"\n`);
+  chmodSync(node, 0o755);
+  return node;
+}
+
+describe('an update without usable code', () => {
+  const resume = (args: string): string => `[ "$2" = --resume ] && exec ${process.execPath} "$1" --resume "$3" ${args}`;
+
+  it.each([
+    { what: 'cannot prepare it, as an older version', does: '[ "$2" = --prepare ] && exit 1' },
+    { what: 'prepares nothing', does: '[ "$2" = --prepare ] && exit 0' },
+    { what: 'prepares garbage', does: '[ "$2" = --prepare ] && { printf "LIVECODE and more" >&3; exit 0; }' },
+    { what: 'needs too long to prepare it', does: '[ "$2" = --prepare ] && exec sleep 60' },
+    { what: 'is not told of it', does: resume('') },
+    { what: 'finds no such fd', does: resume('99') },
+    { what: 'finds an empty file', does: resume('9 9</dev/null') },
+    { what: 'finds another file', does: resume('9 9<"$0"') },
+  ])('is an update all the same: the successor $what', async ({ does }) => {
+    expect(await update({ node: nodeThat(does) })).toMatchObject({ status: 'completed', generation: 1 });
+    await vmm.stats();
+  });
+});
+
+async function pidIn(path: string): Promise<number> {
+  while (!existsSync(path) || !readFileSync(path, 'latin1').endsWith('\n')) await nextRound();
+  return Number(readFileSync(path, 'latin1'));
+}
+
+/** A process that waits for its parent only is gone, too. */
+const ended = (pid: number): boolean => {
+  const stat = `/proc/${pid}/stat`;
+  return !existsSync(stat) || / Z /.test(readFileSync(stat, 'latin1'));
+};
+
+const PRELOAD = `const { once } = process;
+process.once = function (event, listener) {
+  once.call(this, event, listener);
+  if (event === 'SIGTERM') process.kill(process.pid, 'SIGTERM');
+  return this;
+};`;
+
+describe('a SIGTERM that comes between two images', () => {
+  it('ends the VMM as any other, with its socket removed', async () => {
+    // It sends itself the signal as soon as it has a handler, before it has looked at the state.
+    const preload = join(folder, 'preload.cjs');
+    writeFileSync(preload, PRELOAD);
+    const node = nodeThat(`[ "$2" = --resume ] && exec ${process.execPath} --require ${preload} "$@"`);
+    await qmp.execute('live-update', { node });
+    expect(await vmm.exited).toEqual([143, null]);
+  });
+
+  it('ends it while the code is prepared, with the child', async () => {
+    const node = nodeThat(`[ "$2" = --prepare ] && { echo $$ >"$0.pid"; exec sleep 60; }`);
+    await qmp.execute('live-update', { node });
+    const child = await pidIn(`${node}.pid`);
+    vmm.child.kill('SIGTERM');
+    expect(await vmm.exited).toEqual([143, null]);
+    while (!ended(child)) await nextRound();
+  });
+});

@@ -4,10 +4,7 @@
  * FFI calls block the calling thread: a worker may sit in `poll` or `recv`, a main thread must not.
  */
 import { fromErrno, SysError } from './errno.ts';
-import { loadKoffi } from './koffi.ts';
-
-const koffi = loadKoffi();
-const lib = koffi.load('libc.so.6');
+import { type Koffi, loadKoffi } from './koffi.ts';
 
 export const PROT_NONE = 0;
 export const PROT_READ = 1;
@@ -55,54 +52,72 @@ const FUTEX_WAIT = 0;
 const FUTEX_WAKE = 1;
 const PR_SET_PTRACER = 0x59616d61;
 
-const c = {
-  memfd_create: lib.func('int memfd_create(const char *name, unsigned int flags)'),
-  ftruncate: lib.func('int ftruncate(int fd, int64_t len)'),
-  mmap: lib.func('intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)'),
-  munmap: lib.func('int munmap(uintptr_t addr, size_t len)'),
-  mprotect: lib.func('int mprotect(uintptr_t addr, size_t len, int prot)'),
-  mlock: lib.func('int mlock(uintptr_t addr, size_t len)'),
-  memmove: lib.func('uintptr_t memmove(void *d, void *s, size_t n)'),
-  eventfd: lib.func('int eventfd(unsigned int init, int flags)'),
-  read: lib.func('intptr_t read(int fd, void *buf, size_t n)'),
-  write: lib.func('intptr_t write(int fd, void *buf, size_t n)'),
-  pread: lib.func('intptr_t pread(int fd, void *buf, size_t n, int64_t off)'),
-  pwrite: lib.func('intptr_t pwrite(int fd, void *buf, size_t n, int64_t off)'),
-  lseek: lib.func('int64_t lseek(int fd, int64_t off, int whence)'),
-  epoll_create1: lib.func('int epoll_create1(int flags)'),
-  epoll_ctl: lib.func('int epoll_ctl(int epfd, int op, int fd, void *event)'),
-  epoll_wait: lib.func('int epoll_wait(int epfd, void *events, int max, int timeout)'),
-  poll: lib.func('int poll(void *fds, unsigned long n, int timeout)'),
-  socket: lib.func('int socket(int domain, int type, int protocol)'),
-  connect: lib.func('int connect(int fd, void *addr, unsigned int len)'),
-  send: lib.func('intptr_t send(int fd, void *buf, size_t n, int flags)'),
-  recv: lib.func('intptr_t recv(int fd, void *buf, size_t n, int flags)'),
-  sendmsg: lib.func('intptr_t sendmsg(int fd, void *msg, int flags)'),
-  recvmsg: lib.func('intptr_t recvmsg(int fd, void *msg, int flags)'),
-  getsockopt: lib.func('int getsockopt(int fd, int level, int name, void *val, void *len)'),
-  fcntl: lib.func('int fcntl(int fd, int cmd, int arg)'),
-  open: lib.func('int open(const char *path, int flags)'),
-  dup: lib.func('int dup(int fd)'),
-  close: lib.func('int close(int fd)'),
-  ioctl: lib.func('int ioctl(int fd, unsigned long req, void *arg)'),
-  syscall: lib.func('long syscall(long n, uintptr_t a, uintptr_t b, uintptr_t c, void *d, uintptr_t e, uintptr_t f)'),
-  process_vm_readv: lib.func(
+const SIGNATURES = {
+  memfd_create: 'int memfd_create(const char *name, unsigned int flags)',
+  ftruncate: 'int ftruncate(int fd, int64_t len)',
+  mmap: 'intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)',
+  munmap: 'int munmap(uintptr_t addr, size_t len)',
+  mprotect: 'int mprotect(uintptr_t addr, size_t len, int prot)',
+  mlock: 'int mlock(uintptr_t addr, size_t len)',
+  memmove: 'uintptr_t memmove(void *d, void *s, size_t n)',
+  eventfd: 'int eventfd(unsigned int init, int flags)',
+  read: 'intptr_t read(int fd, void *buf, size_t n)',
+  write: 'intptr_t write(int fd, void *buf, size_t n)',
+  pread: 'intptr_t pread(int fd, void *buf, size_t n, int64_t off)',
+  pwrite: 'intptr_t pwrite(int fd, void *buf, size_t n, int64_t off)',
+  lseek: 'int64_t lseek(int fd, int64_t off, int whence)',
+  epoll_create1: 'int epoll_create1(int flags)',
+  epoll_ctl: 'int epoll_ctl(int epfd, int op, int fd, void *event)',
+  epoll_wait: 'int epoll_wait(int epfd, void *events, int max, int timeout)',
+  poll: 'int poll(void *fds, unsigned long n, int timeout)',
+  socket: 'int socket(int domain, int type, int protocol)',
+  connect: 'int connect(int fd, void *addr, unsigned int len)',
+  send: 'intptr_t send(int fd, void *buf, size_t n, int flags)',
+  recv: 'intptr_t recv(int fd, void *buf, size_t n, int flags)',
+  sendmsg: 'intptr_t sendmsg(int fd, void *msg, int flags)',
+  recvmsg: 'intptr_t recvmsg(int fd, void *msg, int flags)',
+  getsockopt: 'int getsockopt(int fd, int level, int name, void *val, void *len)',
+  fcntl: 'int fcntl(int fd, int cmd, int arg)',
+  open: 'int open(const char *path, int flags)',
+  dup: 'int dup(int fd)',
+  close: 'int close(int fd)',
+  ioctl: 'int ioctl(int fd, unsigned long req, void *arg)',
+  syscall: 'long syscall(long n, uintptr_t a, uintptr_t b, uintptr_t c, void *d, uintptr_t e, uintptr_t f)',
+  process_vm_readv:
     'intptr_t process_vm_readv(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
-  ),
-  process_vm_writev: lib.func(
+  process_vm_writev:
     'intptr_t process_vm_writev(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
-  ),
-  execve: lib.func('int execve(const char *path, const char **argv, const char **envp)'),
-  capget: lib.func('int capget(void *header, void *data)'),
-  prctl: lib.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
-  prlimit: lib.func('int prlimit(int pid, int resource, void *newLimit, void *oldLimit)'),
+  execve: 'int execve(const char *path, const char **argv, const char **envp)',
+  capget: 'int capget(void *header, void *data)',
+  prctl: 'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+  prlimit: 'int prlimit(int pid, int resource, void *newLimit, void *oldLimit)',
 };
+
+let loaded: Koffi | undefined;
+let library: ReturnType<Koffi['load']> | undefined;
+
+function koffi(): Koffi {
+  loaded ??= loadKoffi();
+  return loaded;
+}
+
+/** The functions, each bound by its first call: a program that starts from a heap snapshot has none yet, and needs few. */
+const c = {} as Record<keyof typeof SIGNATURES, ReturnType<ReturnType<Koffi['load']>['func']>>;
+for (const [name, signature] of Object.entries(SIGNATURES)) {
+  const get = (): unknown => {
+    library ??= koffi().load('libc.so.6');
+    const value = library.func(signature);
+    Object.defineProperty(c, name, { value });
+    return value;
+  };
+  Object.defineProperty(c, name, { get, configurable: true });
+}
 
 const EINTR = 4;
 
 /** Throws the errno of a failed call; passes the result through otherwise. */
 function check(result: number, what: string): number {
-  if (result < 0) throw fromErrno(koffi.errno(), what);
+  if (result < 0) throw fromErrno(koffi().errno(), what);
   return result;
 }
 
@@ -111,7 +126,7 @@ function retry(call: () => number, what: string): number {
   for (;;) {
     const result = call();
     if (result >= 0) return result;
-    const errno = koffi.errno();
+    const errno = koffi().errno();
     if (errno !== EINTR) throw fromErrno(errno, what);
   }
 }
@@ -143,7 +158,7 @@ export function fileSize(fd: number): number {
 /** mmap(2); returns the vaddr. SAFETY: the caller owns the range and must munmap it; execve removes it. */
 export function mmap(vaddr: number, length: number, prot: number, flags: number, fd: number, offset: number): number {
   const result = Number(c.mmap(vaddr, length, prot, flags, fd, offset));
-  if (result === -1) throw fromErrno(koffi.errno(), 'mmap');
+  if (result === -1) throw fromErrno(koffi().errno(), 'mmap');
   return result;
 }
 
@@ -192,7 +207,7 @@ const one = new Uint8Array(new BigUint64Array([1n]).buffer);
 /** Adds 1 to an eventfd's count (what a kernel's eventfd_signal does). A full counter is not an error (EAGAIN on a non-blocking one). */
 export function eventfdSignal(fd: number): void {
   const result = Number(c.write(fd, one, 8));
-  if (result < 0 && koffi.errno() !== 11) throw fromErrno(koffi.errno(), `eventfd ${fd}`);
+  if (result < 0 && koffi().errno() !== 11) throw fromErrno(koffi().errno(), `eventfd ${fd}`);
 }
 
 /** Reads and clears an eventfd's count; 0 when a non-blocking one is empty. */
@@ -200,8 +215,8 @@ export function eventfdRead(fd: number): number {
   const count = new BigUint64Array(1);
   const result = Number(c.read(fd, count, 8));
   if (result < 0) {
-    if (koffi.errno() === 11) return 0;
-    throw fromErrno(koffi.errno(), `eventfd ${fd}`);
+    if (koffi().errno() === 11) return 0;
+    throw fromErrno(koffi().errno(), `eventfd ${fd}`);
   }
   return Number(count[0]);
 }
@@ -222,7 +237,7 @@ export function poll(fds: readonly PollFd[], timeoutMs: number): number[] | unde
     view.setInt16(i * 8 + 4, entry.events, true);
   });
   const result = c.poll(view, fds.length, timeoutMs);
-  if (result < 0 && koffi.errno() !== EINTR) throw fromErrno(koffi.errno(), 'poll');
+  if (result < 0 && koffi().errno() !== EINTR) throw fromErrno(koffi().errno(), 'poll');
   if (result <= 0) return undefined;
   return fds.map((_, i) => view.getInt16(i * 8 + 6, true));
 }
@@ -448,7 +463,7 @@ export function execve(
 ): never {
   const envp = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   c.execve(path, [...argv, null], [...envp, null]);
-  throw fromErrno(koffi.errno(), `execve ${path}`);
+  throw fromErrno(koffi().errno(), `execve ${path}`);
 }
 
 /** Lets process `pid` ptrace this one where Yama restricts it; no effect (and no error) where Yama is absent. */

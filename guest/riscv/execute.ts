@@ -12,8 +12,11 @@ import { jump, pcValue, raise } from './trap.ts';
 const expanded = new Int32Array(0x1_0000);
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
-/** FENCE: a sequentially consistent read-modify-write, which V8 moves no access across and x86 and arm64 make a barrier. */
-const fenceWord = new Int32Array(new SharedArrayBuffer(4));
+/**
+ * FENCE: a sequentially consistent read-modify-write, which V8 moves no access across and x86 and arm64 make a barrier, whatever the
+ * word. It is not a shared one, because the VMM's program must fit a heap snapshot (vmm/snapshot.ts).
+ */
+const fenceWord = new Int32Array(1);
 
 /** x[rd] ← a pc or a pc-relative address: BigInt() of what is no int32 is a call into the runtime. */
 function writeNumber(halves: Int32Array, rd: number, value: number): void {

@@ -75,6 +75,8 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
     pauseEndNs: running,
   };
   const channel = host && connectTask(host.client.socketPath);
+  const { snapshot } = sections.update.fds;
+  if (snapshot !== undefined) close(snapshot);
   const report = settle({ slices, vcpu, interrupts, parts, ...(channel === undefined ? {} : { channel }) }).then(
     ({ lastNs, firstNs, longestGapNs }) => ({
       ...pause,

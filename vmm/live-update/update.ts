@@ -14,7 +14,7 @@ import type { Suspended } from '../vcpu/protocol.ts';
 import { NO_DEVICES } from '../vfio/passthrough-host.ts';
 import type { Vm } from '../vm.ts';
 import type { PhaseStamps } from './phases.ts';
-import { prepareCode } from './prepared-code.ts';
+import { fromSnapshot, nodeOptions, prepareSnapshot } from './prepared-snapshot.ts';
 import type { Sections } from './sections.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
@@ -35,7 +35,7 @@ export interface UpdatePlan {
 const REHEARSALS = 20;
 
 interface PreparedPlan extends UpdatePlan {
-  readonly codeFd: number | undefined;
+  readonly snapshotFd: number | undefined;
 }
 
 export interface LiveUpdateOptions {
@@ -84,11 +84,11 @@ export class LiveUpdate {
 
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
     this.#rehearse();
-    const codeFd = await prepareCode(plan.node, plan.entry);
+    const snapshotFd = await prepareSnapshot(plan.node, plan.entry);
     try {
-      await this.#stopAndReplace({ ...plan, codeFd }, monitor);
+      await this.#stopAndReplace({ ...plan, snapshotFd }, monitor);
     } finally {
-      if (codeFd !== undefined) close(codeFd);
+      if (snapshotFd !== undefined) close(snapshotFd);
     }
   }
 
@@ -130,7 +130,7 @@ export class LiveUpdate {
     }
   }
 
-  #exec({ node, entry, codeFd }: PreparedPlan, stopped: Suspended, stamps: PhaseStamps): never {
+  #exec({ node, entry, snapshotFd }: PreparedPlan, stopped: Suspended, stamps: PhaseStamps): never {
     const monitor = this.#monitor()?.save() ?? NO_MONITOR;
     const { parts } = this.#vm;
     const fds: Record<string, number> = { ram: parts.ramFd, ...parts.host?.fds() };
@@ -138,6 +138,7 @@ export class LiveUpdate {
     monitor.connections.forEach(({ fd }, i) => {
       fds[`monitor client ${i}`] = fd;
     });
+    if (snapshotFd !== undefined) fds.snapshot = snapshotFd;
     const sections: Sections = {
       ...this.#steadySections(),
       ...stopped.state,
@@ -146,13 +147,13 @@ export class LiveUpdate {
       update: { version: 1, stamps, fds },
     };
     const stateFd = memfdCreate('livevmm-state');
-    const told = codeFd === undefined ? [stateFd] : [stateFd, codeFd];
-    const inherited = [0, 1, 2, ...told, ...Object.values(fds)];
+    const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];
     const closing = inherited.filter((fd) => getCloexec(fd)); // Node sets FD_CLOEXEC on 0–2 too
     try {
       writeAll(stateFd, encodeState({ ...sections }));
       for (const fd of closing) setCloexec(fd, false);
-      const argv = [node, ...process.execArgv, entry, '--resume', ...told.map(String)];
+      const start = snapshotFd === undefined ? [] : fromSnapshot(snapshotFd);
+      const argv = [node, ...nodeOptions(), ...start, entry, '--resume', String(stateFd)];
       pwrite(stateFd, new Uint8Array(new Float64Array([monotonicNs()]).buffer), EXEC_NS_OFFSET);
       return execve(node, argv, successorEnv());
     } catch (error) {

@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextRound } from 'node:timers/promises';
@@ -107,7 +116,7 @@ describe('a VMM whose threads are not yet ready', () => {
   });
 });
 
-/** A node for the next image that does this first. The arguments are: entry --prepare, or entry --resume STATE CODE. */
+/** A node for the next image that does this first. The words: --snapshot-blob FILE and --build-snapshot FILE, ENTRY --check, or ENTRY --resume STATE. */
 function nodeThat(does: string): string {
   const node = join(folder, 'node');
   writeFileSync(node, `#!/bin/sh\n${does}\nexec ${process.execPath} "$@"\n`);
@@ -115,21 +124,34 @@ function nodeThat(does: string): string {
   return node;
 }
 
-describe('an update without usable code', () => {
-  const resume = (args: string): string => `[ "$2" = --resume ] && exec ${process.execPath} "$1" --resume "$3" ${args}`;
+const building = (does: string): string => `[ "$3" = --build-snapshot ] && ${does}`;
+const checking = (does: string): string => `[ "$4" = --check ] && ${does}`;
 
+describe('an update without a usable snapshot', () => {
   it.each([
-    { what: 'cannot prepare it, as an older version', does: '[ "$2" = --prepare ] && exit 1' },
-    { what: 'prepares nothing', does: '[ "$2" = --prepare ] && exit 0' },
-    { what: 'prepares garbage', does: '[ "$2" = --prepare ] && { printf "LIVECODE and more" >&3; exit 0; }' },
-    { what: 'needs too long to prepare it', does: '[ "$2" = --prepare ] && exec sleep 60' },
-    { what: 'is not told of it', does: resume('') },
-    { what: 'finds no such fd', does: resume('99') },
-    { what: 'finds an empty file', does: resume('9 9</dev/null') },
-    { what: 'finds another file', does: resume('9 9<"$0"') },
+    { what: 'cannot make one, as an older version', does: building('exit 1') },
+    { what: 'makes none', does: building('exit 0') },
+    { what: 'makes garbage', does: building('{ printf "a snapshot, honestly" >"$2"; exit 0; }') },
+    { what: 'needs too long to make it', does: building('exec sleep 60') },
+    { what: 'cannot start from it', does: checking('exit 14') },
   ])('is an update all the same: the successor $what', async ({ does }) => {
-    expect(await update({ node: nodeThat(does) })).toMatchObject({ status: 'completed', generation: 1 });
+    const log = join(folder, 'words');
+    expect(await update({ node: nodeThat(`echo "$@" >>${log}\n${does}`) })).toMatchObject({
+      status: 'completed',
+      generation: 1,
+    });
     await vmm.stats();
+    const last = readFileSync(log, 'latin1').trimEnd().split('\n').at(-1);
+    expect(last).toMatch(/^\S+ --resume \d+$/); // without the snapshot
+  });
+
+  it('is the exception: the successor starts from it, and leaves no fd of it open', async () => {
+    await update({});
+    const words = readFileSync(`/proc/${vmm.pid}/cmdline`, 'latin1').split('\0');
+    expect(words[1]).toBe('--snapshot-blob');
+    const open = (): string[] =>
+      readdirSync(`/proc/${vmm.pid}/fd`).map((fd) => readlinkSync(`/proc/${vmm.pid}/fd/${fd}`));
+    expect(open().filter((target) => target.includes('livevmm-snapshot'))).toEqual([]);
   });
 });
 
@@ -156,13 +178,13 @@ describe('a SIGTERM that comes between two images', () => {
     // It sends itself the signal as soon as it has a handler, before it has looked at the state.
     const preload = join(folder, 'preload.cjs');
     writeFileSync(preload, PRELOAD);
-    const node = nodeThat(`[ "$2" = --resume ] && exec ${process.execPath} --require ${preload} "$@"`);
+    const node = nodeThat(`[ "$4" = --resume ] && exec ${process.execPath} --require ${preload} "$3" --resume "$5"`);
     await qmp.execute('live-update', { node });
     expect(await vmm.exited).toEqual([143, null]);
   });
 
-  it('ends it while the code is prepared, with the child', async () => {
-    const node = nodeThat(`[ "$2" = --prepare ] && { echo $$ >"$0.pid"; exec sleep 60; }`);
+  it('ends it while the snapshot is made, with the child', async () => {
+    const node = nodeThat(building('{ echo $$ >"$0.pid"; exec sleep 60; }'));
     await qmp.execute('live-update', { node });
     const child = await pidIn(`${node}.pid`);
     vmm.child.kill('SIGTERM');

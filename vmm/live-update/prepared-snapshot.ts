@@ -1,0 +1,76 @@
+/**
+ * The successor's program as a snapshot (snapshot.ts, build-snapshot.ts), which the new image's node makes and tries while the guest still runs: without,
+ * a third of the pause is loading and compiling.
+ */
+import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { dirname, join } from 'node:path';
+
+import {
+  addSeals,
+  close,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  memfdCreate,
+} from '../../platform/libc.ts';
+import { CHECK } from './snapshot-check.ts';
+import { successorEnv } from './successor-env.ts';
+
+/** It takes 0.5 s. */
+const TIMEOUT_MS = 5000;
+const BUILDER = 'vmm-build-snapshot.cjs';
+const OPTION = '--snapshot-blob';
+
+/** What tells node to start from the snapshot in `fd`. */
+export const fromSnapshot = (fd: number): string[] => [OPTION, `/proc/self/fd/${fd}`];
+
+/** This process' own node options without the snapshot it may have come from. */
+export function nodeOptions(): string[] {
+  const at = process.execArgv.indexOf(OPTION);
+  return at < 0 ? process.execArgv : process.execArgv.toSpliced(at, 2);
+}
+
+/**
+ * Lets `node` make a snapshot of the VMM whose file `entry` is; a sealed memfd, close-on-exec. undefined if it cannot: an older version,
+ * no node at all, no time. The update is then only slower. An image that starts from a snapshot its node does not like would end at
+ * once, and there is no way back then: so it is tried first.
+ */
+export async function prepareSnapshot(node: string, entry: string): Promise<number | undefined> {
+  const fd = memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  const run = (...words: readonly string[]): Promise<boolean> => {
+    const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', fd];
+    const options: SpawnOptions = { stdio, env: successorEnv(), timeout: TIMEOUT_MS, killSignal: 'SIGKILL' };
+    return succeeded(spawn(node, [...nodeOptions(), ...fromSnapshot(3), ...words], options));
+  };
+  const made = await run('--build-snapshot', join(dirname(entry), BUILDER));
+  if (made && seal(fd) && (await run(entry, CHECK))) return fd;
+  close(fd);
+  return undefined;
+}
+
+async function succeeded(child: ChildProcess): Promise<boolean> {
+  const stop = (): boolean => child.kill('SIGKILL');
+  process.once('exit', stop);
+  try {
+    const [status] = await once(child, 'exit');
+    return status === 0;
+  } catch {
+    return false; // it could not be started, as execve will say
+  } finally {
+    process.removeListener('exit', stop);
+  }
+}
+
+/** False if somebody may still change it. */
+function seal(fd: number): boolean {
+  try {
+    addSeals(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+    return true;
+  } catch {
+    return false; // a writable mapping: EBUSY
+  }
+}

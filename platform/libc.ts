@@ -14,6 +14,7 @@ export const MAP_PRIVATE = 0x02;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_FIXED_NOREPLACE = 0x100000;
+export const MADV_DONTNEED = 4;
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;
 export const MFD_HUGETLB = 4; // of the default huge page size
@@ -58,6 +59,7 @@ const SIGNATURES = {
   mmap: 'intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)',
   munmap: 'int munmap(uintptr_t addr, size_t len)',
   mprotect: 'int mprotect(uintptr_t addr, size_t len, int prot)',
+  madvise: 'int madvise(uintptr_t addr, size_t len, int advice)',
   mlock: 'int mlock(uintptr_t addr, size_t len)',
   memmove: 'uintptr_t memmove(void *d, void *s, size_t n)',
   eventfd: 'int eventfd(unsigned int init, int flags)',
@@ -164,6 +166,11 @@ export function mmap(vaddr: number, length: number, prot: number, flags: number,
 
 export function munmap(vaddr: number, length: number): void {
   check(c.munmap(vaddr, length), 'munmap');
+}
+
+/** madvise(2). SAFETY: MADV_DONTNEED takes away what private pages hold; of a shared mapping it only drops page-table entries. */
+export function madvise(vaddr: number, length: number, advice: number): void {
+  check(c.madvise(vaddr, length, advice), 'madvise');
 }
 
 export function mprotect(vaddr: number, length: number, prot: number): void {

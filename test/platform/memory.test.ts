@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -30,6 +30,23 @@ describe('createMemory', () => {
 });
 
 describe('Mapping', () => {
+  it('that drops its pages has none of them mapped, and all of their bytes', () => {
+    const bytes = 64 * 1024 * 1024;
+    const fd = createMemory('test', bytes);
+    const mapping = new Mapping(fd, bytes);
+    close(fd);
+    const shared = (): number =>
+      Number(/^RssShmem:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]) * 1024;
+    new Uint8Array(mapping.buffer).fill(7);
+    const before = shared();
+
+    mapping.dropPages();
+
+    expect(before - shared()).toBeGreaterThan(bytes / 2);
+    expect(new Uint8Array(mapping.buffer).every((byte) => byte === 7)).toBe(true);
+    mapping.release();
+  });
+
   it('begins at a page, and two of one object show the same bytes', () => {
     const fd = createMemory('test', 4 * PAGE_SIZE);
     const whole = new Mapping(fd, 4 * PAGE_SIZE);

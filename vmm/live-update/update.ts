@@ -85,6 +85,7 @@ export class LiveUpdate {
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
     this.#rehearse();
     const snapshotFd = await prepareSnapshot(plan.node, plan.entry);
+    this.#vm.parts.ram.dropPages(); // or execve does it, for each page that the guest has ever touched
     try {
       await this.#stopAndReplace({ ...plan, snapshotFd }, monitor);
     } finally {

@@ -1,6 +1,6 @@
-import { statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { guestPath } from '../../tools/programs.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
@@ -204,11 +204,30 @@ describe('livevmm run on a private host', () => {
 });
 
 describe('livevmm bench', () => {
+  /** Processes whose socket is in the sandbox. */
+  const hosts = (): string[] =>
+    readdirSync('/proc').filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(sandbox.tempDir);
+      } catch {
+        return false; // no process, or not any more
+      }
+    });
+
   it('measures a part, and prints one JSON document', async () => {
     const { status, stdout } = await sandbox.run('bench', '--only', 'dirty', '--json');
     expect(status).toBe(0);
     const { figures } = JSON.parse(stdout) as { figures: { what: string; value: number; unit: string }[] };
     expect(figures).toEqual([{ what: expect.stringContaining('GET_BITMAP'), value: expect.any(Number), unit: 'µs' }]);
     expect(figures[0]!.value).toBeGreaterThan(0);
+  });
+
+  it('ends on SIGTERM with the host it has started, and leaves nothing', async () => {
+    const bench = sandbox.start('bench', '--only', 'map');
+    const ended = outcome(bench);
+    await vi.waitUntil(() => hosts().length > 0, { timeout: 20_000 });
+    bench.kill('SIGTERM');
+    expect(await ended).toEqual({ status: 1, stdout: '', stderr: 'livevmm: stopped by SIGTERM\n' });
+    expect([hosts(), sandbox.leftovers()]).toEqual([[], []]);
   });
 });

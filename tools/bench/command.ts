@@ -1,7 +1,9 @@
 /** `livevmm bench`: the speed this project promises, measured as ratios of things measured in the same run. */
 import { cpus } from 'node:os';
+import { setImmediate as nextRound } from 'node:timers/promises';
 
-import { type Command, parseOptions, UsageError } from '../command.ts';
+import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
+import { type EndingSignal, onEndingSignal } from '../signals.ts';
 import { StatusLine } from '../status-line.ts';
 import { formatTable } from '../table.ts';
 import { VERSION } from '../version.ts';
@@ -54,8 +56,23 @@ export const bench: Command = {
       throw new UsageError(`--only: one of ${Object.keys(PARTS).join(', ')}, not '${unknown}'`);
     const line = new StatusLine();
     const figures: Figure[] = [];
-    for (const part of options.only) figures.push(...(await PARTS[part]!((text) => line.show(`${part}: ${text}`))));
-    line.clear();
+    let asked: EndingSignal | undefined;
+    const stopListening = onEndingSignal((signal) => {
+      asked = signal;
+    });
+    try {
+      for (const part of options.only) {
+        const progress = async (text: string): Promise<void> => {
+          line.show(`${part}: ${text}`);
+          await nextRound(); // what is measured blocks this thread: signals come in here
+          if (asked) throw new CommandError(`stopped by ${asked}`);
+        };
+        figures.push(...(await PARTS[part]!(progress)));
+      }
+    } finally {
+      line.clear();
+      stopListening();
+    }
     if (options.json) {
       const all = figures.map((figure) => ({ ...figure, holds: holds(figure) }));
       const machine = { livevmm: VERSION, node: process.version, cpus: cpus().length };

@@ -13,7 +13,7 @@ import { KernelClient } from '../../vmm/vfio/client.ts';
 import { Container } from '../../vmm/vfio/container.ts';
 import { startHostProcess } from '../demo/machine.ts';
 import { Mapper } from './mapper.ts';
-import { type Figure, median } from './result.ts';
+import { type Figure, median, type Progress } from './result.ts';
 
 const GiB = 2 ** 30;
 const RAM = 4 * GiB;
@@ -37,8 +37,8 @@ function getBitmap(data: number): Uint8Array {
   return arg;
 }
 
-export async function benchDirty(progress: (text: string) => void): Promise<Figure[]> {
-  progress('host starts');
+export async function benchDirty(progress: Progress): Promise<Figure[]> {
+  await progress('host starts');
   const host = await startHostProcess(['edu']);
   const fd = createMemory('bench', GiB);
   const ram = new Mapping(fd, GiB);
@@ -51,7 +51,7 @@ export async function benchDirty(progress: (text: string) => void): Promise<Figu
     const mapper = new Mapper(client, container.fd, ram);
     for (let at = 0; at < RAM; at += GiB) mapper.map({ iova: BASE + at, offset: 0, size: GiB });
     client.ioctl(container.fd, VFIO_IOMMU_DIRTY_PAGES, dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
-    progress('GET_BITMAP of 4 GiB');
+    await progress('GET_BITMAP of 4 GiB');
     const bytes = new Uint8Array(bitmap.buffer, 0, BITMAP_BYTES);
     const times = Array.from({ length: ROUNDS }, () => {
       bytes.fill(0);

@@ -9,7 +9,7 @@ import { IOMMU_READ, IOMMU_WRITE } from '../../iommu/kernel/driver/domain.ts';
 import { IommuDriver } from '../../iommu/kernel/driver/driver.ts';
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
-import { type Figure, median } from './result.ts';
+import { type Figure, median, type Progress } from './result.ts';
 
 const PAGE_SHIFT = 12;
 const MiB = 2 ** 20;
@@ -119,12 +119,13 @@ const SIZES: readonly { readonly size: number; readonly name: string; readonly a
   { size: MiB, name: '1 MiB', atLeast: 0.9 },
 ];
 
-export function benchDma(progress: (text: string) => void): Figure[] {
-  const figures: Figure[] = SIZES.map(({ size, name, atLeast }) => {
-    progress(`writes of ${name}`);
-    return { what: `DMA write of ${name} / plain set`, value: writeRatio(size), unit: '×', atLeast };
-  });
-  progress('IOTLB misses');
+export async function benchDma(progress: Progress): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const { size, name, atLeast } of SIZES) {
+    await progress(`writes of ${name}`);
+    figures.push({ what: `DMA write of ${name} / plain set`, value: writeRatio(size), unit: '×', atLeast });
+  }
+  await progress('IOTLB misses');
   figures.push({ what: 'IOTLB miss (3-level walk)', value: missUs(), unit: 'µs', atMost: 1 });
   return figures;
 }

@@ -5,7 +5,7 @@ import { KernelClient } from '../../vmm/vfio/client.ts';
 import { Container } from '../../vmm/vfio/container.ts';
 import { startHostProcess } from '../demo/machine.ts';
 import { Mapper } from './mapper.ts';
-import { type Figure, median } from './result.ts';
+import { type Figure, median, type Progress } from './result.ts';
 
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
@@ -62,8 +62,8 @@ async function mapGiBMs(maxPage: string): Promise<number> {
   }
 }
 
-export async function benchMap(progress: (text: string) => void): Promise<Figure[]> {
-  progress('starting a host');
+export async function benchMap(progress: Progress): Promise<Figure[]> {
+  await progress('starting a host');
   const host = await startHostProcess(['edu']);
   const fd = createMemory('bench', GiB);
   const ram = new Mapping(fd, GiB);
@@ -74,7 +74,7 @@ export async function benchMap(progress: (text: string) => void): Promise<Figure
     const mapper = new Mapper(client, container.fd, ram);
     // As under a VMM: some of the object stays mapped all the time, so the board knows it.
     mapper.map({ iova: 0, offset: 0, size: PAGE_SIZE });
-    progress('2 MiB, 64 MiB, 1 GiB');
+    await progress('2 MiB, 64 MiB, 1 GiB');
     pairsPerSecond(mapper); // both sides are compiled by then
     const [small, medium, large] = [2 * MiB, 64 * MiB, GiB].map((size) => roundTripUs(mapper, size)) as [
       number,
@@ -84,14 +84,14 @@ export async function benchMap(progress: (text: string) => void): Promise<Figure
     const rates: number[] = [];
     let present = 1;
     for (const wanted of [1, 1000, 60_000]) {
-      progress(`4 KiB pairs beside ${wanted} mappings`);
+      await progress(`4 KiB pairs beside ${wanted} mappings`);
       for (; present < wanted; present++) {
         mapper.map({ iova: present * 2 * PAGE_SIZE, offset: present * PAGE_SIZE, size: PAGE_SIZE });
       }
       rates.push(pairsPerSecond(mapper));
     }
     client.close(container.fd);
-    progress('1 GiB in 4 KiB pages');
+    await progress('1 GiB in 4 KiB pages');
     const smallPagesMs = await mapGiBMs('4K');
     return [
       { what: 'MAP_DMA + UNMAP_DMA, 2 MiB', value: small, unit: 'µs' },

@@ -11,7 +11,7 @@ import { KernelClient } from '../../vmm/vfio/client.ts';
 import { Container } from '../../vmm/vfio/container.ts';
 import { startHostProcess } from '../demo/machine.ts';
 import { pinAndUnpin, readThroughKvemu } from './kvemu.ts';
-import { type Figure, median } from './result.ts';
+import { type Figure, median, type Progress } from './result.ts';
 import type { SleeperAnswer, SleeperInput, SleeperRequest } from './sleeper/protocol.ts';
 
 const SIZE = 16 * 2 ** 20;
@@ -52,8 +52,8 @@ async function wakeUs(container: Container, ram: Mapping, sleeper: Worker): Prom
   return median(latencies);
 }
 
-export async function benchMediated(progress: (text: string) => void): Promise<Figure[]> {
-  progress('host starts');
+export async function benchMediated(progress: Progress): Promise<Figure[]> {
+  await progress('host starts');
   const host = await startHostProcess(['kvemu'], ['--vfio-profile', '5.12']);
   const fd = createMemory('bench', SIZE);
   const ram = new Mapping(fd, SIZE);
@@ -63,12 +63,12 @@ export async function benchMediated(progress: (text: string) => void): Promise<F
     const container = new Container(client);
     const device = container.openDevice(container.addGroup(0), 'kvemu.0');
     container.map({ iova: 0, offset: 0, size: SIZE }, ram.vaddr);
-    progress('dma_rw, pin and unpin');
+    await progress('dma_rw, pin and unpin');
     const call = medianUs(() => client.ioctl(container.fd, VFIO_GET_API_VERSION, 0));
     const rw = medianUs(() => readThroughKvemu(client, device, PAGE_SIZE, PAGE_SIZE));
     const pinOne = medianUs(() => pinAndUnpin(client, device, 0, 1));
     const pinMany = medianUs(() => pinAndUnpin(client, device, 0, 512));
-    progress('a blocked access wakes');
+    await progress('a blocked access wakes');
     const input: SleeperInput = { socketPath: host.socket, device };
     sleeper = startWorker('tools/bench/sleeper/worker', input, { name: 'sleeper' });
     const wake = await wakeUs(container, ram, sleeper);

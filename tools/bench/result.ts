@@ -13,8 +13,11 @@ export const holds = ({ value, atLeast, atMost }: Figure): boolean | undefined =
   return value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
 };
 
+/** Says what comes next. Rejects when the user wants no more. */
+export type Progress = (text: string) => Promise<void>;
+
 /** One part of the benchmark; tells what it is doing as it goes. */
-export type Benchmark = (progress: (text: string) => void) => Figure[] | Promise<Figure[]>;
+export type Benchmark = (progress: Progress) => Promise<Figure[]>;
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -7,7 +7,7 @@ import { Machine } from '../demo/machine.ts';
 import { Observer } from '../demo/observer.ts';
 import { liveUpdate } from '../live-update.ts';
 import { guestPath, programPath } from '../programs.ts';
-import { type Figure, median } from './result.ts';
+import { type Figure, median, type Progress } from './result.ts';
 
 const UPDATES = 5;
 /** Between two updates, so that there is a window of DMA without one. */
@@ -28,7 +28,7 @@ interface Pauses {
 }
 
 /** Medians over UPDATES updates of a machine under the demo's load. */
-async function measure(captures: number, memory: string, progress: (text: string) => void): Promise<Pauses> {
+async function measure(captures: number, memory: string, progress: Progress): Promise<Pauses> {
   const machine = await Machine.start({
     devices: ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', ...new Array<string>(captures).fill('capture')],
     memory,
@@ -41,7 +41,7 @@ async function measure(captures: number, memory: string, progress: (text: string
     const pauses: number[] = [];
     const devices: DeviceFacts[] = [];
     for (let done = 0; done < UPDATES; done++) {
-      progress(`${captures} capture devices, ${memory} of RAM: update ${done + 1} of ${UPDATES}`);
+      await progress(`${captures} capture devices, ${memory} of RAM: update ${done + 1} of ${UPDATES}`);
       await machine.qmp.execute('stop');
       bares.push(bareExecMs());
       await machine.qmp.execute('cont');
@@ -63,7 +63,7 @@ async function measure(captures: number, memory: string, progress: (text: string
   }
 }
 
-export async function benchUpdate(progress: (text: string) => void): Promise<Figure[]> {
+export async function benchUpdate(progress: Progress): Promise<Figure[]> {
   const small = await measure(1, '64M', progress);
   const manyDevices = await measure(8, '64M', progress);
   const muchRam = await measure(1, '1G', progress);

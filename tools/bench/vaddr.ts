@@ -5,7 +5,7 @@ import { KernelClient } from '../../vmm/vfio/client.ts';
 import { Container, type DmaRange } from '../../vmm/vfio/container.ts';
 import { startHostProcess } from '../demo/machine.ts';
 import { Mapper } from './mapper.ts';
-import { type Figure, median } from './result.ts';
+import { type Figure, median, type Progress } from './result.ts';
 
 const COUNTS = [1, 1000, 60_000];
 const MOST = 60_000;
@@ -52,8 +52,8 @@ function figures(count: number, { invalidateUs, singlyUs, batchedUs }: Costs): F
   ];
 }
 
-export async function benchVaddr(progress: (text: string) => void): Promise<Figure[]> {
-  progress('host starts');
+export async function benchVaddr(progress: Progress): Promise<Figure[]> {
+  await progress('host starts');
   const host = await startHostProcess(['edu']);
   const size = MOST * PAGE_SIZE;
   const fd = createMemory('bench', size);
@@ -63,7 +63,7 @@ export async function benchVaddr(progress: (text: string) => void): Promise<Figu
     const empty = new Container(client);
     empty.addGroup(host.devices[0]!.group);
     const mapper = new Mapper(client, empty.fd, ram);
-    progress('both sides warm up');
+    await progress('both sides warm up');
     for (let call = 0; call < WARM_UP; call++) {
       mapper.map({ iova: 0, offset: 0, size: PAGE_SIZE });
       mapper.unmap(0, PAGE_SIZE);
@@ -72,7 +72,7 @@ export async function benchVaddr(progress: (text: string) => void): Promise<Figu
     const results: Figure[] = [];
     let last: Costs | undefined;
     for (const count of COUNTS) {
-      progress(`${count} entries`);
+      await progress(`${count} entries`);
       const more = Array.from({ length: count - ranges.length }, (_, i) => {
         const offset = (ranges.length + i) * PAGE_SIZE;
         return { iova: 2 * offset, offset, size: PAGE_SIZE };

@@ -59,7 +59,8 @@ export class Actor {
         this.#running = undefined;
         return answer;
       }
-      if (sleeps(this.#link.tid) || Date.now() > giveUp) return 'blocked';
+      if (sleeps(this.#link.tid)) return 'blocked';
+      if (Date.now() > giveUp) return 'no answer, and not asleep in the kernel';
     }
   }
 

@@ -346,7 +346,7 @@ interface Call {
 async function ioctl(run: InProcessCase, { process, step, struct, nr, least }: Call): Promise<string> {
   const { type1 } = run.files.container(process, step.args[0]!);
   const avail = step.options.avail;
-  const arg = new UserArg(avail === undefined ? struct : struct.subarray(0, run.int(avail)));
+  const arg = new UserArg(struct.slice(0, avail === undefined ? undefined : run.int(avail))); // which it writes into
   const status = await answer(async () => String(await driverIoctl(type1, nr, arg, process)));
   const output = arg.output() ?? new Uint8Array(0);
   let changed = output.length;

@@ -137,7 +137,7 @@ export interface Reply {
 /** The most a single pread or pwrite moves, so that one request cannot hold the kernel for long. Longer frames are an offence. */
 export const MAX_TRANSFER = 1 << 20;
 
-/** The most ioctls in one request: about 10 ms of the kernel's thread. */
+/** The most ioctls in one request: about 5 ms of the kernel's thread. */
 export const MAX_BATCH = 1024;
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -9,10 +9,7 @@ import {
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
 import { viewOf } from '../../platform/struct.ts';
-import { KernelClient } from '../../vmm/vfio/client.ts';
-import { Container } from '../../vmm/vfio/container.ts';
-import { startHostProcess } from '../demo/machine.ts';
-import { Mapper } from './mapper.ts';
+import { onBenchHost } from './bench-host.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const GiB = 2 ** 30;
@@ -39,33 +36,22 @@ function getBitmap(data: number): Uint8Array {
 
 export async function benchDirty(progress: Progress): Promise<Figure[]> {
   await progress('host starts');
-  const host = await startHostProcess(['edu']);
-  const fd = createMemory('bench', GiB);
-  const ram = new Mapping(fd, GiB);
   const bitmapFd = createMemory('bitmap', BITMAP_BYTES);
   const bitmap = new Mapping(bitmapFd, BITMAP_BYTES);
-  try {
-    const client = new KernelClient(host.socket);
-    const container = new Container(client);
-    container.addGroup(host.devices[0]!.group);
-    const mapper = new Mapper(client, container.fd, ram);
+  close(bitmapFd);
+  const bytes = new Uint8Array(bitmap.buffer, 0, BITMAP_BYTES);
+  const timeUs = await onBenchHost({ ramBytes: GiB }, async ({ client, container, mapper }) => {
     for (let at = 0; at < RAM; at += GiB) mapper.map({ iova: BASE + at, offset: 0, size: GiB });
     client.ioctl(container.fd, VFIO_IOMMU_DIRTY_PAGES, dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
     await progress('GET_BITMAP of 4 GiB');
-    const bytes = new Uint8Array(bitmap.buffer, 0, BITMAP_BYTES);
     const times = Array.from({ length: ROUNDS }, () => {
       bytes.fill(0);
       const start = performance.now();
       client.ioctl(container.fd, VFIO_IOMMU_DIRTY_PAGES, getBitmap(bitmap.vaddr));
       return (performance.now() - start) * 1000;
     });
-    if (!bytes.every((byte) => byte === 0xff)) throw new Error('pages that a device may write are not dirty');
-    return [{ what: 'GET_BITMAP of 4 GiB, 128 KiB of bits', value: median(times), unit: 'µs' }];
-  } finally {
-    bitmap.release();
-    ram.release();
-    close(bitmapFd);
-    close(fd);
-    await host.stop();
-  }
+    return median(times);
+  });
+  if (!bytes.every((byte) => byte === 0xff)) throw new Error('pages that a device may write are not dirty');
+  return [{ what: 'GET_BITMAP of 4 GiB, 128 KiB of bits', value: timeUs, unit: 'µs' }];
 }

@@ -1,10 +1,7 @@
 /** MAP_DMA and UNMAP_DMA of a memfd through the socket of a real host process. */
-import { close } from '../../platform/libc.ts';
-import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
-import { KernelClient } from '../../vmm/vfio/client.ts';
-import { Container } from '../../vmm/vfio/container.ts';
-import { startHostProcess } from '../demo/machine.ts';
-import { Mapper } from './mapper.ts';
+import { PAGE_SIZE } from '../../platform/memory.ts';
+import { onBenchHost } from './bench-host.ts';
+import type { Mapper } from './mapper.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const MiB = 2 ** 20;
@@ -38,15 +35,9 @@ function pairsPerSecond(mapper: Mapper): number {
 }
 
 /** Milliseconds to map 1 GiB behind an IOMMU whose largest page is `maxPage`. */
-async function mapGiBMs(maxPage: string): Promise<number> {
-  const host = await startHostProcess(['edu'], ['--iommu', `iommu0,max-pgsize=${maxPage}`]);
-  const fd = createMemory('bench', GiB);
-  const ram = new Mapping(fd, GiB);
-  try {
-    const client = new KernelClient(host.socket);
-    const container = new Container(client);
-    container.addGroup(host.devices[0]!.group);
-    const mapper = new Mapper(client, container.fd, ram);
+function mapGiBMs(maxPage: string): Promise<number> {
+  const options = ['--iommu', `iommu0,max-pgsize=${maxPage}`];
+  return onBenchHost({ ramBytes: GiB, options }, ({ mapper }) => {
     const times = Array.from({ length: SLOW_ROUNDS }, () => {
       const start = performance.now();
       mapper.map({ iova: 0, offset: 0, size: GiB });
@@ -55,23 +46,12 @@ async function mapGiBMs(maxPage: string): Promise<number> {
       return ms;
     });
     return median(times);
-  } finally {
-    ram.release();
-    close(fd);
-    await host.stop();
-  }
+  });
 }
 
 export async function benchMap(progress: Progress): Promise<Figure[]> {
   await progress('starting a host');
-  const host = await startHostProcess(['edu']);
-  const fd = createMemory('bench', GiB);
-  const ram = new Mapping(fd, GiB);
-  try {
-    const client = new KernelClient(host.socket);
-    const container = new Container(client);
-    container.addGroup(host.devices[0]!.group);
-    const mapper = new Mapper(client, container.fd, ram);
+  const figures = await onBenchHost({ ramBytes: GiB }, async ({ mapper }) => {
     // As under a VMM: some of the object stays mapped all the time, so the board knows it.
     mapper.map({ iova: 0, offset: 0, size: PAGE_SIZE });
     await progress('2 MiB, 64 MiB, 1 GiB');
@@ -90,23 +70,17 @@ export async function benchMap(progress: Progress): Promise<Figure[]> {
       }
       rates.push(pairsPerSecond(mapper));
     }
-    client.close(container.fd);
-    await progress('1 GiB in 4 KiB pages');
-    const smallPagesMs = await mapGiBMs('4K');
     return [
       { what: 'MAP_DMA + UNMAP_DMA, 2 MiB', value: small, unit: 'µs' },
       { what: 'MAP_DMA + UNMAP_DMA, 64 MiB', value: medium, unit: 'µs' },
       { what: 'MAP_DMA + UNMAP_DMA, 1 GiB', value: large, unit: 'µs' },
       { what: 'MAP_DMA + UNMAP_DMA, 1 GiB / 2 MiB', value: large / small, unit: '×' },
-      { what: 'MAP_DMA of 1 GiB in 4 KiB pages only', value: smallPagesMs, unit: 'ms' },
       { what: '4 KiB map + unmap, no other mapping', value: rates[0]!, unit: 'pairs/s' },
       { what: '4 KiB map + unmap, 1000 mappings', value: rates[1]!, unit: 'pairs/s' },
       { what: '4 KiB map + unmap, 60000 mappings', value: rates[2]!, unit: 'pairs/s' },
       { what: '4 KiB map + unmap, 60000 / no other', value: rates[2]! / rates[0]!, unit: '×' },
     ];
-  } finally {
-    ram.release();
-    close(fd);
-    await host.stop();
-  }
+  });
+  await progress('1 GiB in 4 KiB pages');
+  return [...figures, { what: 'MAP_DMA of 1 GiB in 4 KiB pages only', value: await mapGiBMs('4K'), unit: 'ms' }];
 }

@@ -1,10 +1,8 @@
 /** What an update asks of the kernel for each mapping of the VMM: UNMAP_DMA(VADDR|ALL), then MAP_DMA(VADDR) (UNM-10, MAP-6). */
-import { close } from '../../platform/libc.ts';
-import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
-import { KernelClient } from '../../vmm/vfio/client.ts';
+import { type Mapping, PAGE_SIZE } from '../../platform/memory.ts';
 import { Container, type DmaRange } from '../../vmm/vfio/container.ts';
-import { startHostProcess } from '../demo/machine.ts';
-import { Mapper } from './mapper.ts';
+import { onBenchHost } from './bench-host.ts';
+import type { Mapper } from './mapper.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const COUNTS = [1, 1000, 60_000];
@@ -54,15 +52,7 @@ function figures(count: number, { invalidateUs, singlyUs, batchedUs }: Costs): F
 
 export async function benchVaddr(progress: Progress): Promise<Figure[]> {
   await progress('host starts');
-  const host = await startHostProcess(['edu']);
-  const size = MOST * PAGE_SIZE;
-  const fd = createMemory('bench', size);
-  const ram = new Mapping(fd, size);
-  try {
-    const client = new KernelClient(host.socket);
-    const empty = new Container(client);
-    empty.addGroup(host.devices[0]!.group);
-    const mapper = new Mapper(client, empty.fd, ram);
+  return onBenchHost({ ramBytes: MOST * PAGE_SIZE }, async ({ client, container: empty, ram, mapper }) => {
     await progress('both sides warm up');
     for (let call = 0; call < WARM_UP; call++) {
       mapper.map({ iova: 0, offset: 0, size: PAGE_SIZE });
@@ -89,11 +79,6 @@ export async function benchVaddr(progress: Progress): Promise<Figure[]> {
       unit: 'ms',
       atMost: 500,
     });
-    client.close(empty.fd);
     return results;
-  } finally {
-    ram.release();
-    close(fd);
-    await host.stop();
-  }
+  });
 }

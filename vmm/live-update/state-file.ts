@@ -5,7 +5,8 @@
  *   24  per section: 32 bytes name, NUL padded · u32 version · u32 length · u32 CRC-32 of name, version and body · u32 0
  *       then the body (msgpack), padded to 8 bytes
  */
-import { crc32 } from '../../platform/crc32.ts';
+import { crc32 } from 'node:zlib';
+
 import { einval } from '../../platform/errno.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
 

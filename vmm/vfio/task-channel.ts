@@ -1,7 +1,7 @@
 /**
  * One thread entering the host kernel: requests and answers on a connected task channel (iommu/kernel/wire.ts), through Node's
- * own blocking reads and writes. No FFI here, so a vCPU thread that only drives open devices need not load any: 8 ms of its
- * start, which an update's pause would pay.
+ * own blocking reads and writes. No FFI here, so a vCPU thread that only drives open devices need not load any: its start is 8 ms
+ * shorter, and after an update main runs the guest until then.
  */
 import { readSync, writeSync } from 'node:fs';
 

@@ -20,11 +20,9 @@ import { AddressSpace } from '../../../platform/process.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import { Container } from '../../../vmm/vfio/container.ts';
 import { describeDevice, VfioDevice } from '../../../vmm/vfio/device.ts';
-import { kernel, openDevice, read32, say, setCommand, write32 } from './script.ts';
+import { BYTES, IOVA, oneRound, runRing } from './capture-ring.ts';
+import { kernel, openDevice, read32, say, write32 } from './script.ts';
 
-const BYTES = 1 << 20;
-const IOVA = 0x10_0000;
-const FRAMES = 256;
 const BDF = '0000:00:02.0';
 const memory = new AddressSpace(process.pid);
 
@@ -33,13 +31,6 @@ function isWritten(vaddr: number): boolean {
   const bytes = new Uint8Array(BYTES);
   memory.read(vaddr, bytes);
   return bytes.some((byte) => byte !== 0);
-}
-
-/** Lets the device write every slot of the ring once more. */
-function oneRound(device: VfioDevice): void {
-  const written = (): number => read32(device, grabber.REG_WRITE_INDEX);
-  const from = written();
-  while (written() - from <= FRAMES);
 }
 
 function tell(device: VfioDevice, vaddr: number): void {
@@ -58,12 +49,8 @@ function books(): { readonly pinned: number; readonly locked: number | undefined
 function beforeExec(): never {
   const vaddr = mmap(0, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const { container, groupFd, fd, device } = openDevice(0, BDF);
-  setCommand(device, 0x0006);
   container.map({ iova: IOVA, offset: 0, size: BYTES }, vaddr);
-  write32(device, grabber.REG_RING_LO, IOVA);
-  write32(device, grabber.REG_FRAMES, FRAMES);
-  write32(device, grabber.REG_FRAME_SIZE, BYTES / FRAMES);
-  write32(device, grabber.REG_CTRL, grabber.CTRL_RUN);
+  runRing(device);
   tell(device, vaddr);
   for (const kept of [0, 1, 2, container.fd, groupFd, fd]) setCloexec(kept, false);
   const [node, script, socket] = process.argv as [string, string, string];

@@ -12,6 +12,8 @@ export interface UpdateReport {
   readonly phasesMs: Readonly<Record<string, number>>;
   /** After the pause: when the guest's threads took it over from main, and how long it stood then. Not told by 0.1.0. */
   readonly handover?: HandoverReport;
+  /** Before the pause: when main took the guest over from its threads, and how long it stood then. Not told by 0.1.0. */
+  readonly takeback?: TakebackReport;
   /** CLOCK_MONOTONIC. */
   readonly pauseStartNs: number;
   readonly pauseEndNs: number;
@@ -23,6 +25,15 @@ export interface HandoverReport {
   /** From the last guest instruction by main to the first one by the vCPU thread. */
   readonly gapMs: number;
   /** The longest time before in which main did not let the guest run. */
+  readonly longestGapMs: number;
+}
+
+export interface TakebackReport {
+  /** Until the pause began. */
+  readonly beforeMs: number;
+  /** From the last guest instruction by the vCPU thread to the first one by main. */
+  readonly gapMs: number;
+  /** The longest time after that in which main did not let the guest run. */
   readonly longestGapMs: number;
 }
 
@@ -63,8 +74,8 @@ function parseReport({ data }: QmpEvent): UpdateReport {
   if (data.status !== 'completed' || numbers.some((key) => typeof data[key] !== 'number') || !data.phasesMs) {
     throw new CommandError('the monitor sent a LIVE_UPDATE event that this version does not understand');
   }
-  const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs, handover } =
+  const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs, handover, takeback } =
     data as unknown as UpdateReport;
   const pause = { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
-  return handover ? { ...pause, handover } : pause;
+  return { ...pause, ...(takeback ? { takeback } : {}), ...(handover ? { handover } : {}) };
 }

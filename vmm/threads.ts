@@ -4,6 +4,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 
+import { close } from '../platform/libc.ts';
 import { startWorker } from '../platform/thread.ts';
 import type { InterruptInput } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
@@ -14,6 +15,7 @@ import type { VcpuThread } from './vcpu/thread.ts';
 export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: number): Worker {
   const input: VcpuInput = { shared: vcpu.shared, parts, ...(channel === undefined ? {} : { channel }) };
   const worker = startWorker('vmm/vcpu/worker', input, { name: 'vcpu0' });
+  if (channel !== undefined) worker.once('exit', () => close(channel));
   vcpu.attach(worker);
   return worker;
 }

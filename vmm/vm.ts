@@ -12,7 +12,7 @@ import { ControlBlock, REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } 
 import { Imsic } from './machine/imsic.ts';
 import { InterruptRoutes } from './machine/interrupt-routes.ts';
 import type { VmOptions } from './options.ts';
-import type { Suspended, VcpuMessage } from './vcpu/protocol.ts';
+import type { MachineParts, Suspended, VcpuMessage } from './vcpu/protocol.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 import type { PassthroughHost } from './vfio/passthrough-host.ts';
 
@@ -61,6 +61,8 @@ export class Vm {
   #onStopped: Waiter<Suspended> | undefined;
   #onParked: Waiter<void> | undefined;
   #onReset: Waiter<void> | undefined;
+  /** Settles with the last change of the run state. */
+  #changed: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(event: VmEvent) => void>();
   readonly #ending: Waiter<number>;
   /** The exit status of the process, when it must end; rejected when the guest cannot run on. */
@@ -86,6 +88,12 @@ export class Vm {
     return this.#runState;
   }
 
+  /** The machine that a vCPU is built for. */
+  get machineParts(): MachineParts {
+    const { ram, entry, host } = this.parts;
+    return { ram: ram.buffer, entry, devices: host?.devices.map(({ description }) => description) ?? [] };
+  }
+
   listen(listener: (event: VmEvent) => void): void {
     this.#listeners.add(listener);
   }
@@ -98,29 +106,42 @@ export class Vm {
   }
 
   /** QMP stop: from running to paused, with the event. */
-  async pause(): Promise<void> {
-    if (this.#runState !== 'running') return;
-    await this.quiesce();
-    this.#runState = 'paused';
-    this.#emit({ event: 'STOP' });
+  pause(): Promise<void> {
+    return this.change(async () => {
+      if (this.#runState !== 'running') return;
+      await this.quiesce();
+      this.#runState = 'paused';
+      this.#emit({ event: 'STOP' });
+    });
   }
 
   /** QMP cont. */
-  async resume(): Promise<void> {
-    if (this.#runState !== 'paused') return;
-    this.#runState = 'running';
-    this.#emit({ event: 'RESUME' });
-    await this.unquiesce();
+  resume(): Promise<void> {
+    return this.change(async () => {
+      if (this.#runState !== 'paused') return;
+      this.#runState = 'running';
+      this.#emit({ event: 'RESUME' });
+      await this.unquiesce();
+    });
   }
 
   /** QMP system_reset. */
-  async systemReset(): Promise<void> {
-    this.#emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } });
-    await this.#reset();
-    if (this.#runState === 'running') await this.#run();
+  systemReset(): Promise<void> {
+    return this.change(async () => {
+      this.#emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } });
+      await this.#reset();
+      if (this.#runState === 'running') await this.#run();
+    });
   }
 
-  /** Brings all threads to rest; what the run state is stays remembered. ETIMEDOUT, with everything running again. */
+  /** Does what stops the machine or lets it go on when nobody else does: one client's `stop` may come in the midst of another's update. */
+  change<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#changed.then(work);
+    this.#changed = done.catch(() => undefined); // whoever asked is told
+    return done;
+  }
+
+  /** Within a change: brings all threads to rest; what the run state is stays remembered. ETIMEDOUT, with everything running again. */
   async quiesce(): Promise<Suspended> {
     if (this.#stopped) return this.#stopped;
     try {
@@ -135,7 +156,15 @@ export class Vm {
     }
   }
 
-  /** Lets the threads go on after quiesce, if the run state is running; when the first instruction was. */
+  /** Within a change, after quiesce: who runs the machine leaves. It stays at rest, and who is made next obeys. */
+  relieve(): void {
+    const { vcpu, interrupts } = this.parts;
+    vcpu.relieve();
+    interrupts?.request(REQUEST_STOP);
+    this.#request = vcpu.request(REQUEST_STOP);
+  }
+
+  /** Within a change: lets the threads go on after quiesce, if the run state is running; when the first instruction was. */
   async unquiesce(): Promise<number | undefined> {
     if (this.#runState !== 'running') return undefined;
     this.parts.interrupts?.request(REQUEST_RUN);

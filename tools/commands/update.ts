@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 
 import { type Command, parseOptions } from '../command.ts';
-import { type HandoverReport, liveUpdate, type UpdateReport } from '../live-update.ts';
+import { type HandoverReport, liveUpdate, type TakebackReport, type UpdateReport } from '../live-update.ts';
 import { QmpClient } from '../qmp-client.ts';
 import { findQmpSocket } from '../sockets.ts';
 
@@ -19,10 +19,15 @@ If the new image cannot be started, the guest runs on in the old one and this co
 
 function describe(report: UpdateReport): string {
   const phases = Object.entries(report.phasesMs).map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`);
+  const { takeback, handover } = report;
   return `pid ${report.pid} is now generation ${report.generation}; guest RAM moved from ${report.vaddrOld} to ${report.vaddrNew}
-pause ${report.pauseMs.toFixed(1)} ms: ${phases.join(', ')}
-${report.handover ? describeHandover(report.handover) : ''}`;
+${takeback ? describeTakeback(takeback) : ''}pause ${report.pauseMs.toFixed(1)} ms: ${phases.join(', ')}
+${handover ? describeHandover(handover) : ''}`;
 }
+
+const describeTakeback = ({ beforeMs, gapMs, longestGapMs }: TakebackReport): string =>
+  `taken back from its threads ${beforeMs.toFixed(1)} ms before, within ${gapMs.toFixed(1)} ms; longest gap after ${longestGapMs.toFixed(1)} ms
+`;
 
 const describeHandover = ({ afterMs, gapMs, longestGapMs }: HandoverReport): string =>
   `its threads took over ${afterMs.toFixed(1)} ms later, within ${gapMs.toFixed(1)} ms; longest gap before ${longestGapMs.toFixed(1)} ms

@@ -3,10 +3,18 @@
  * while nobody reads waits there: that is how interrupts survive an exec.
  *
  * The interrupt worker sleeps in poll(2), woken by a device's interrupt or by main through `kick`, at the latest after a second;
- * or, parked, on the `dispatch` word. In a new image main delivers, without sleeping, until the worker has started.
+ * or, parked, on the `dispatch` word. Around an exec, while there is no worker, main delivers without sleeping.
  */
 import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../platform/libc.ts';
-import { ControlBlock, REQUEST_EXIT, REQUEST_STOP, wakeVcpu } from '../machine/control-block.ts';
+import {
+  ControlBlock,
+  crewOnDuty,
+  obeyed,
+  REQUEST_EXIT,
+  REQUEST_STOP,
+  wakeVcpu,
+  whatOf,
+} from '../machine/control-block.ts';
 import { Imsic } from '../machine/imsic.ts';
 import { InterruptRoutes } from '../machine/interrupt-routes.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
@@ -20,6 +28,9 @@ export class InterruptDispatcher {
   readonly #kick: number;
   readonly #hostFile: number;
   readonly #tell: (message: InterruptMessage) => void;
+  readonly #crew: number;
+  /** The last request it obeyed. */
+  #request = -1;
 
   constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
     this.#control = new Int32Array(shared.control);
@@ -28,21 +39,24 @@ export class InterruptDispatcher {
     this.#kick = kick;
     this.#hostFile = hostFile;
     this.#tell = tell;
+    this.#crew = crewOnDuty(this.#control);
   }
 
-  /** The worker's life: until main requests EXIT, or the host is gone. */
+  /** The worker's life: until main requests EXIT or relieves it, or the host is gone. */
   run(): void {
     for (let rest = this.turn(LONGEST_WAIT_MS); rest !== 'ended'; rest = this.turn(LONGEST_WAIT_MS)) {
-      if (rest === 'parked') Atomics.wait(this.#control, ControlBlock.word.dispatch, REQUEST_STOP);
+      if (rest === 'parked') Atomics.wait(this.#control, ControlBlock.word.dispatch, this.#request, LONGEST_WAIT_MS);
     }
   }
 
   /** Does what the `dispatch` word says; delivering, it waits for an interrupt no longer than this. */
   turn(timeoutMs: number): 'delivering' | 'parked' | 'ended' {
-    const request = Atomics.load(this.#control, ControlBlock.word.dispatch); // pairs with the store in interrupts/thread.ts
-    if (request === REQUEST_EXIT) return 'ended';
-    if (request === REQUEST_STOP) {
-      this.#tell({ kind: 'parked' });
+    const request = obeyed(this.#control, ControlBlock.word.dispatch, this.#crew);
+    const news = request !== this.#request;
+    this.#request = request;
+    if (whatOf(request) === REQUEST_EXIT) return 'ended';
+    if (whatOf(request) === REQUEST_STOP) {
+      if (news) this.#tell({ kind: 'parked' });
       return 'parked';
     }
     if (this.#waitAndDeliver(timeoutMs)) return 'delivering';

@@ -1,8 +1,8 @@
-/** The interrupt worker as main sees it, or what main does in its place while it starts (first-slices.ts). */
+/** The interrupt worker as main sees it, or what main does in its place while it starts (main-slices.ts). */
 import type { Worker } from 'node:worker_threads';
 
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../platform/libc.ts';
-import { ControlBlock } from '../machine/control-block.ts';
+import { ControlBlock, requestWord } from '../machine/control-block.ts';
 import type { VmShared } from '../vcpu/protocol.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
@@ -12,6 +12,8 @@ export class InterruptThread {
   readonly #control: Int32Array;
   readonly #listeners = new Set<(message: InterruptMessage) => void>();
   #worker: Worker | undefined;
+  #gone: Promise<unknown> = Promise.resolve();
+  #requests = 0;
 
   /** `hostFile` is an open file of the host. */
   constructor(shared: VmShared, hostFile: number) {
@@ -22,8 +24,14 @@ export class InterruptThread {
   /** `worker` is the thread. */
   attach(worker: Worker): void {
     this.#worker = worker;
+    this.#gone = new Promise((resolve) => worker.once('exit', resolve));
     worker.on('message', (message: InterruptMessage) => this.tell(message));
     worker.on('error', (error) => this.tell({ kind: 'failed', reason: error.stack ?? error.message }));
+  }
+
+  /** Resolves when there is no thread. */
+  get gone(): Promise<unknown> {
+    return this.#gone;
   }
 
   /** Lets the thread obey the `dispatch` word from now on. */
@@ -32,7 +40,9 @@ export class InterruptThread {
   }
 
   request(what: number): void {
-    Atomics.store(this.#control, ControlBlock.word.dispatch, what); // pairs with the load in InterruptDispatcher.turn
+    this.#requests++;
+    // Pairs with the load in `obeyed`.
+    Atomics.store(this.#control, ControlBlock.word.dispatch, requestWord(this.#requests, what));
     Atomics.notify(this.#control, ControlBlock.word.dispatch);
     eventfdSignal(this.input.kick);
   }

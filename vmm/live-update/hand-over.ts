@@ -1,23 +1,15 @@
 /**
- * The end of an exec update: the guest runs by main's hand (first-slices.ts), its threads are started, and when they are ready they
+ * The end of an exec update: the guest runs by main's hand (main-slices.ts), its threads are started, and when they are ready they
  * take over, at a slice boundary, from sections as in an update: no device knows that its vCPU is another thread now.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
 
-import type { FirstSlices } from '../first-slices.ts';
-import type { InterruptThread } from '../interrupts/thread.ts';
+import type { MainSlices } from '../main-slices.ts';
 import { startInterruptThread, startVcpuThread } from '../threads.ts';
-import type { MachineParts, VcpuMessage } from '../vcpu/protocol.ts';
+import type { VcpuMessage } from '../vcpu/protocol.ts';
 import type { VcpuThread } from '../vcpu/thread.ts';
-
-export interface HandOverOptions {
-  readonly slices: FirstSlices;
-  readonly vcpu: VcpuThread;
-  readonly interrupts: InterruptThread | undefined;
-  readonly parts: MachineParts;
-  /** A task channel for the vCPU thread; absent without devices. */
-  readonly channel?: number;
-}
+import { connectTask } from '../vfio/client.ts';
+import type { Vm } from '../vm.ts';
 
 /** What it cost the guest, after the pause. */
 export interface HandOver {
@@ -29,9 +21,10 @@ export interface HandOver {
 }
 
 /** Resolves when the threads have taken over. */
-export async function handOver({ slices, vcpu, interrupts, parts, channel }: HandOverOptions): Promise<HandOver> {
+export async function handOver(vm: Vm, slices: MainSlices): Promise<HandOver> {
+  const { vcpu, interrupts, host } = vm.parts;
   const ready = [whenReady(vcpu)];
-  startVcpuThread(vcpu, parts, channel);
+  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath));
   await nextSlice();
   if (interrupts) {
     ready.push(whenReady(interrupts));

@@ -11,18 +11,16 @@ import { einval } from '../../platform/errno.ts';
 import { close, setCloexec } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { Console } from '../console.ts';
-import { FirstSlices } from '../first-slices.ts';
 import { InterruptThread } from '../interrupts/thread.ts';
+import { MainSlices } from '../main-slices.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
 import type { MonitorState } from '../monitor/state.ts';
 import { VcpuThread } from '../vcpu/thread.ts';
-import { connectTask } from '../vfio/client.ts';
 import { PassthroughHost } from '../vfio/passthrough-host.ts';
-import { TaskChannel } from '../vfio/task-channel.ts';
 import { Vm, type VmParts } from '../vm.ts';
-import type { HandOver, HandOverOptions } from './hand-over.ts';
+import type { HandOver } from './hand-over.ts';
 import { phasesMs } from './phases.ts';
-import { type RamState, type Sections, takeSections } from './sections.ts';
+import { type RamState, type Sections, type Takeback, takeSections } from './sections.ts';
 import { decodeState, type StateFile } from './state-file.ts';
 
 export interface Resumed {
@@ -46,21 +44,14 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
   const remapped = monotonicNs();
 
   const vm = loadVm(sections, { ram, ramFd, ...(host ? { host } : {}) });
-  const { vcpu, interrupts } = vm.parts;
-  const parts = {
-    ram: ram.buffer,
-    entry: vm.parts.entry,
-    devices: host?.devices.map((device) => device.description) ?? [],
-  };
-  const kernel = host?.client ?? new TaskChannel(-1);
-  const slices = new FirstSlices({ vcpu, interrupts, parts, kernel, state: sections });
+  const slices = new MainSlices(vm, sections);
   const loaded = monotonicNs();
 
   const unquiesced = vm.unquiesce();
   slices.turn();
   const running = (await Promise.race([unquiesced, vm.ended.then(() => undefined)])) ?? loaded;
 
-  const { stamps } = sections.update;
+  const { stamps, takeback } = sections.update;
   const { execNs: execve } = state;
   const fresh = { execve, nodeStart: nodeStartNs(), firstLine, mapped, remapped, loaded, running };
   const pause = {
@@ -74,26 +65,24 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
     pauseStartNs: stamps.begin,
     pauseEndNs: running,
   };
-  const channel = host && connectTask(host.client.socketPath);
   const { snapshot } = sections.update.fds;
   if (snapshot !== undefined) close(snapshot);
-  const report = settle({ slices, vcpu, interrupts, parts, ...(channel === undefined ? {} : { channel }) }).then(
-    ({ lastNs, firstNs, longestGapNs }) => ({
-      ...pause,
-      handover: {
-        afterMs: roundedMs(lastNs - running),
-        gapMs: roundedMs(firstNs - lastNs),
-        longestGapMs: roundedMs(longestGapNs),
-      },
-    }),
-  );
+  const report = settle(vm, slices).then(({ lastNs, firstNs, longestGapNs }) => ({
+    ...pause,
+    ...(takeback ? { takeback: takebackMs(takeback, stamps.begin) } : {}),
+    handover: {
+      afterMs: roundedMs(lastNs - running),
+      gapMs: roundedMs(firstNs - lastNs),
+      longestGapMs: roundedMs(longestGapNs),
+    },
+  }));
   return { vm, monitor: sections.monitor, report };
 }
 
-async function settle(options: HandOverOptions): Promise<HandOver> {
+async function settle(vm: Vm, slices: MainSlices): Promise<HandOver> {
   await nextSlice();
   const { handOver } = await import('./hand-over.ts');
-  return handOver(options);
+  return handOver(vm, slices);
 }
 
 /** The VM of the sections, at rest. */
@@ -113,6 +102,11 @@ function loadVm(sections: Sections, own: Pick<VmParts, 'ram' | 'ramFd' | 'host'>
   for (const route of sections.routes.routes) vm.routes.add(route);
   vm.imsic.restore(sections.imsic);
   return vm;
+}
+
+function takebackMs({ atNs, gapNs, longestGapNs }: Takeback, pauseStartNs: number): JsonObject {
+  const beforeMs = roundedMs(pauseStartNs - atNs);
+  return { beforeMs, gapMs: roundedMs(gapNs), longestGapMs: roundedMs(longestGapNs) };
 }
 
 const roundedMs = (ns: number): number => Math.round(ns / 1e3) / 1e3;

@@ -35,10 +35,19 @@ export interface RoutesState extends Versioned {
   readonly routes: readonly RouteState[];
 }
 
+/** What it cost the guest that main took it back from its threads, in ns; `atNs` is when (CLOCK_MONOTONIC). */
+export interface Takeback {
+  readonly atNs: number;
+  readonly gapNs: number;
+  readonly longestGapNs: number;
+}
+
 /** The update itself: when its phases were, and every fd that crosses the exec. */
 export interface UpdateState extends Versioned {
   readonly stamps: PhaseStamps;
   readonly fds: Readonly<Record<string, number>>;
+  /** Not saved by 0.1.0. */
+  readonly takeback?: Takeback;
 }
 
 export interface Sections extends MachineState {

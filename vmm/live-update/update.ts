@@ -1,6 +1,7 @@
 /**
- * An exec update, the old image's side (DESIGN §2): stop → invalidate vaddrs → save → execve. Until the execve succeeds there is
- * a way back: vaddrs valid again, fds close-on-exec again, the guest runs on, the error is reported.
+ * An exec update, the old image's side (DESIGN §2): take the guest back from its threads → stop → invalidate vaddrs → save → execve. Until
+ * the execve succeeds there is a way back: vaddrs valid again, fds close-on-exec again, the guest runs on, by new threads, the error
+ * is reported.
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -13,11 +14,13 @@ import { NO_MONITOR } from '../monitor/state.ts';
 import type { Suspended } from '../vcpu/protocol.ts';
 import { NO_DEVICES } from '../vfio/passthrough-host.ts';
 import type { Vm } from '../vm.ts';
+import { handOver } from './hand-over.ts';
 import type { PhaseStamps } from './phases.ts';
 import { fromSnapshot, nodeOptions, prepareSnapshot } from './prepared-snapshot.ts';
 import type { Sections } from './sections.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
+import { type TakenBack, takeBack } from './take-back.ts';
 
 export interface UpdateTarget {
   /** Folder of another built version. */
@@ -36,6 +39,7 @@ const REHEARSALS = 20;
 
 interface PreparedPlan extends UpdatePlan {
   readonly snapshotFd: number | undefined;
+  readonly taken: TakenBack;
 }
 
 export interface LiveUpdateOptions {
@@ -87,7 +91,13 @@ export class LiveUpdate {
     const snapshotFd = await prepareSnapshot(plan.node, plan.entry);
     this.#vm.parts.ram.dropPages(); // or execve does it, for each page that the guest has ever touched
     try {
-      await this.#stopAndReplace({ ...plan, snapshotFd }, monitor);
+      const taken = await takeBack(this.#vm);
+      try {
+        await this.#vm.change(() => this.#stopAndReplace({ ...plan, snapshotFd, taken }, monitor));
+      } catch (error) {
+        await handOver(this.#vm, taken.slices);
+        throw error;
+      }
     } finally {
       if (snapshotFd !== undefined) close(snapshotFd);
     }
@@ -131,7 +141,11 @@ export class LiveUpdate {
     }
   }
 
-  #exec({ node, entry, snapshotFd }: PreparedPlan, stopped: Suspended, stamps: PhaseStamps): never {
+  #exec(
+    { node, entry, snapshotFd, taken: { slices, atNs, gapNs } }: PreparedPlan,
+    stopped: Suspended,
+    stamps: PhaseStamps,
+  ): never {
     const monitor = this.#monitor()?.save() ?? NO_MONITOR;
     const { parts } = this.#vm;
     const fds: Record<string, number> = { ram: parts.ramFd, ...parts.host?.fds() };
@@ -145,7 +159,7 @@ export class LiveUpdate {
       ...stopped.state,
       console: { version: 1, input: parts.console.save() },
       monitor,
-      update: { version: 1, stamps, fds },
+      update: { version: 1, stamps, fds, takeback: { atNs, gapNs, longestGapNs: slices.longestGapNs } },
     };
     const stateFd = memfdCreate('livevmm-state');
     const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];

@@ -5,7 +5,7 @@ export const ControlBlock = defineShared('vm control block', {
   /** Main: what the vCPU shall do, a requestWord; the vCPU turns a run into a stop. It sleeps on it while it is stopped. */
   request: atomic32,
   pad0: bytes(60),
-  /** Main: what the interrupt worker shall do; it sleeps on it while it is parked. */
+  /** Main: what the interrupt worker shall do, a requestWord; it sleeps on it while it is parked. */
   dispatch: atomic32,
   pad1: bytes(60),
   /** Whoever has news for a vCPU in WFI adds 1 and notifies; the vCPU sleeps on it. */
@@ -18,6 +18,9 @@ export const ControlBlock = defineShared('vm control block', {
   instructions: word64,
   exits: word64,
   pad4: bytes(48),
+  /** Main: whose requests these are; counts up when others take over. See `obeyed`. */
+  crew: atomic32,
+  pad5: bytes(60),
 });
 
 /**
@@ -31,8 +34,26 @@ export const REQUEST_RESET = 2;
 export const REQUEST_EXIT = 3;
 
 export const requestWord = (number: number, what: number): number => (number << 2) | what;
+const EXIT = requestWord(0, REQUEST_EXIT);
 export const whatOf = (word: number): number => word & 3;
 export const numberOf = (word: number): number => word >> 2;
+
+/** The crew on duty. Who is made now belongs to it. */
+export const crewOnDuty = (control: Int32Array): number => Atomics.load(control, ControlBlock.word.crew);
+
+/**
+ * The request in `word` as one of `crew` obeys it: EXIT once that crew has been relieved. It was at rest then, and the next one runs by
+ * the same words: who sees that request must see that it is not for him. So the crew is loaded last; main stores it first.
+ */
+export function obeyed(control: Int32Array, word: number, crew: number): number {
+  const request = Atomics.load(control, word); // pairs with the stores in vcpu/thread.ts and interrupts/thread.ts
+  return crewOnDuty(control) === crew ? request : EXIT; // pairs with the add in relieveCrew
+}
+
+/** Those who obey the words, and are at rest, are to leave. The request that must follow wakes them, and is for the next crew. */
+export function relieveCrew(control: Int32Array): void {
+  Atomics.add(control, ControlBlock.word.crew, 1); // pairs with the load in obeyed
+}
 
 /** Wakes a vCPU that waits in WFI: it looks at its lines, its request and its console again. */
 export function wakeVcpu(control: Int32Array): void {

@@ -5,7 +5,9 @@
 import { monotonicNs } from '../../platform/clock.ts';
 import {
   ControlBlock,
+  crewOnDuty,
   numberOf,
+  obeyed,
   REQUEST_RESET,
   REQUEST_RUN,
   REQUEST_STOP,
@@ -45,6 +47,7 @@ export class Vcpu {
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
   readonly #tell: (message: VcpuMessage) => void;
+  readonly #crew: number;
   #running = false;
   /** The request whose stop main has been told of. */
   #reported = -1;
@@ -56,13 +59,14 @@ export class Vcpu {
     this.#control = new Int32Array(control);
     this.#counters = new Float64Array(control);
     this.#tell = tell;
+    this.#crew = crewOnDuty(this.#control);
   }
 
   /** One slice, or what else is requested. Throws what no guest can cause, and EPIPE when the host is gone. */
   turn(): Rest {
     // Before anything is looked at, so that no news is slept through; pairs with the add in wakeVcpu.
     const seen = Atomics.load(this.#control, ControlBlock.word.wake);
-    const request = Atomics.load(this.#control, ControlBlock.word.request); // pairs with the store in vcpu/thread.ts
+    const request = obeyed(this.#control, ControlBlock.word.request, this.#crew);
     switch (whatOf(request)) {
       case REQUEST_RUN:
         return this.#slice(request, seen);

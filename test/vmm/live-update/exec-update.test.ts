@@ -177,7 +177,7 @@ describe('an update that cannot be done', () => {
     mkdirSync(folder);
     const node = join(folder, 'node');
     // A successor that damages the state before it becomes node: one byte in the body of the first section.
-    const damage = `[ "$4" = --resume ] && printf X | dd of=/proc/self/fd/$5 bs=1 seek=${24 + 48 + 5} conv=notrunc 2>/dev/null`;
+    const damage = `[ "$5" = --resume ] && printf X | dd of=/proc/self/fd/$6 bs=1 seek=${24 + 48 + 5} conv=notrunc 2>/dev/null`;
     writeFileSync(node, `#!/bin/sh\n${damage}\nexec ${process.execPath} "$@"\n`);
     chmodSync(node, 0o755);
     await qmp.execute('live-update', { node });

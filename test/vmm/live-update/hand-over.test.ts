@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { QmpClient } from '../../../tools/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
-/** What happens to a new image before its threads have taken the guest over, and what its successor's code may be. */
+/** The guest by main's hand, before an exec and after it; and what its successor's code may be. */
 
 const TIMEOUT_MS = 30_000;
 let vmm: VmmProcess;
@@ -48,6 +48,57 @@ async function update(args: Record<string, string>): Promise<Record<string, unkn
   const [data] = await Promise.all([completed(), qmp.execute('live-update', args)]);
   return data;
 }
+
+const count = (what: 'fd' | 'task'): number => readdirSync(`/proc/${vmm.pid}/${what}`).length;
+
+describe('a VMM that takes its guest back from its threads', () => {
+  it('says what it cost', async () => {
+    const { takeback } = await update({});
+    const { beforeMs, gapMs, longestGapMs } = takeback as Record<string, number>;
+    expect(Math.min(beforeMs!, gapMs!)).toBeGreaterThan(0);
+    expect(longestGapMs).toBeGreaterThanOrEqual(0); // 0 for a guest that waits in WFI
+  });
+
+  it('gives it to new threads when there is no update, and keeps nothing of the old ones', async () => {
+    const failed = { status: 'failed', error: `execve ${folder}: EACCES` };
+    expect(await update({ node: folder })).toEqual(failed);
+    const before = { fds: count('fd'), threads: count('task') };
+    expect(await update({ node: folder })).toEqual(failed);
+    expect({ fds: count('fd'), threads: count('task') }).toEqual(before);
+    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect(await update({})).toMatchObject({ status: 'completed', generation: 1 });
+  });
+
+  it('does so with a guest that is stopped, and lets it go on later', async () => {
+    await qmp.execute('stop');
+    expect(await update({ node: folder })).toMatchObject({ status: 'failed' });
+    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    await qmp.execute('cont');
+    await vmm.stats();
+  });
+
+  it('obeys another client all the while', async () => {
+    const done = completed();
+    const other = await vmm.monitor();
+    await qmp.execute('live-update', { node: folder });
+    let rounds = 0;
+    const stopAndGo = async (): Promise<void> => {
+      await other.execute('stop');
+      expect(await other.execute('query-status')).toEqual({ status: 'paused', running: false });
+      await other.execute('cont');
+      rounds++;
+    };
+    let ended = false;
+    const update = done.then(() => {
+      ended = true;
+    });
+    while (!ended) await stopAndGo();
+    await update;
+    expect(rounds).toBeGreaterThan(1);
+    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
+    other.close();
+  });
+});
 
 describe('a VMM whose threads are not yet ready', () => {
   it('obeys stop and cont', async () => {
@@ -116,7 +167,7 @@ describe('a VMM whose threads are not yet ready', () => {
   });
 });
 
-/** A node for the next image that does this first. The words: --snapshot-blob FILE and --build-snapshot FILE, ENTRY --check, or ENTRY --resume STATE. */
+/** A node for the next image that does this first. The words: --no-rehash-snapshot --snapshot-blob FILE and --build-snapshot FILE, ENTRY --check, or ENTRY --resume STATE. */
 function nodeThat(does: string): string {
   const node = join(folder, 'node');
   writeFileSync(node, `#!/bin/sh\n${does}\nexec ${process.execPath} "$@"\n`);
@@ -124,14 +175,14 @@ function nodeThat(does: string): string {
   return node;
 }
 
-const building = (does: string): string => `[ "$3" = --build-snapshot ] && ${does}`;
-const checking = (does: string): string => `[ "$4" = --check ] && ${does}`;
+const building = (does: string): string => `[ "$4" = --build-snapshot ] && ${does}`;
+const checking = (does: string): string => `[ "$5" = --check ] && ${does}`;
 
 describe('an update without a usable snapshot', () => {
   it.each([
     { what: 'cannot make one, as an older version', does: building('exit 1') },
     { what: 'makes none', does: building('exit 0') },
-    { what: 'makes garbage', does: building('{ printf "a snapshot, honestly" >"$2"; exit 0; }') },
+    { what: 'makes garbage', does: building('{ printf "a snapshot, honestly" >"$3"; exit 0; }') },
     { what: 'needs too long to make it', does: building('exec sleep 60') },
     { what: 'cannot start from it', does: checking('exit 14') },
   ])('is an update all the same: the successor $what', async ({ does }) => {
@@ -148,7 +199,7 @@ describe('an update without a usable snapshot', () => {
   it('is the exception: the successor starts from it, and leaves no fd of it open', async () => {
     await update({});
     const words = readFileSync(`/proc/${vmm.pid}/cmdline`, 'latin1').split('\0');
-    expect(words[1]).toBe('--snapshot-blob');
+    expect(words.slice(1, 3)).toEqual(['--no-rehash-snapshot', '--snapshot-blob']);
     const open = (): string[] =>
       readdirSync(`/proc/${vmm.pid}/fd`).map((fd) => readlinkSync(`/proc/${vmm.pid}/fd/${fd}`));
     expect(open().filter((target) => target.includes('livevmm-snapshot'))).toEqual([]);
@@ -178,7 +229,7 @@ describe('a SIGTERM that comes between two images', () => {
     // It sends itself the signal as soon as it has a handler, before it has looked at the state.
     const preload = join(folder, 'preload.cjs');
     writeFileSync(preload, PRELOAD);
-    const node = nodeThat(`[ "$4" = --resume ] && exec ${process.execPath} --require ${preload} "$3" --resume "$5"`);
+    const node = nodeThat(`[ "$5" = --resume ] && exec ${process.execPath} --require ${preload} "$4" --resume "$6"`);
     await qmp.execute('live-update', { node });
     expect(await vmm.exited).toEqual([143, null]);
   });

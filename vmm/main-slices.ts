@@ -17,22 +17,23 @@ import type { InitialState, MachineParts, Suspended, VcpuMessage } from './vcpu/
 import { buildVcpu } from './vcpu/start.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 import type { Rest, Vcpu } from './vcpu/vcpu.ts';
-import type { TaskChannel } from './vfio/task-channel.ts';
+import { TaskChannel } from './vfio/task-channel.ts';
 
 /** How long an interrupt may wait for main to look at the eventfds. */
 const LOOK_EVERY_MS = 1;
 const LONGEST_WAIT_MS = 100;
 
-export interface FirstSlicesOptions {
-  readonly vcpu: VcpuThread;
-  readonly interrupts: InterruptThread | undefined;
-  readonly parts: MachineParts;
-  /** Main's own task channel. */
-  readonly kernel: TaskChannel;
-  readonly state: InitialState;
+export interface MainSlicesOptions {
+  readonly parts: {
+    readonly vcpu: VcpuThread;
+    readonly interrupts?: InterruptThread;
+    /** With devices; main goes on using its own way into their kernel. */
+    readonly host?: { readonly client: TaskChannel };
+  };
+  readonly machineParts: MachineParts;
 }
 
-export class FirstSlices {
+export class MainSlices {
   readonly #control: Int32Array;
   readonly #vcpu: Vcpu;
   readonly #dispatcher: InterruptDispatcher | undefined;
@@ -44,10 +45,14 @@ export class FirstSlices {
   #leftNs: number | undefined;
   #longestGapNs = 0;
 
-  constructor({ vcpu, interrupts, parts, kernel, state }: FirstSlicesOptions) {
+  /** `of` is the VM, at rest, in this state. */
+  constructor(of: MainSlicesOptions, state: InitialState) {
+    const { vcpu, interrupts, host } = of.parts;
     const { shared } = vcpu;
+    const kernel = host?.client ?? new TaskChannel(-1);
+    const tell = (message: VcpuMessage): number => this.#said.push(message);
     this.#control = new Int32Array(shared.control);
-    this.#vcpu = buildVcpu({ shared, parts, kernel, state, tell: (message) => this.#said.push(message) });
+    this.#vcpu = buildVcpu({ shared, parts: of.machineParts, kernel, state, tell });
     this.#pass = (message) => vcpu.tell(message);
     if (interrupts) {
       const tell = (message: InterruptMessage): void => interrupts.tell(message);

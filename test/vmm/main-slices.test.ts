@@ -1,14 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../platform/libc.ts';
-import { FirstSlices } from '../../vmm/first-slices.ts';
 import { InterruptThread } from '../../vmm/interrupts/thread.ts';
 import { REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../../vmm/machine/control-block.ts';
 import { InterruptRoutes } from '../../vmm/machine/interrupt-routes.ts';
 import { RAM_BASE } from '../../vmm/machine/memory-map.ts';
+import { MainSlices } from '../../vmm/main-slices.ts';
 import type { InitialState, VcpuMessage } from '../../vmm/vcpu/protocol.ts';
 import { VcpuThread } from '../../vmm/vcpu/thread.ts';
-import { TaskChannel } from '../../vmm/vfio/task-channel.ts';
 
 /** Main in the place of the vCPU thread and the interrupt worker. The guest counts in a0 and waits: addi a0,a0,1 · wfi · j -8 */
 
@@ -22,7 +21,7 @@ let vcpu: VcpuThread;
 let interrupts: InterruptThread;
 let ram: SharedArrayBuffer;
 let said: VcpuMessage[];
-let running: FirstSlices[];
+let running: MainSlices[];
 let device: number;
 let hostFile: number;
 
@@ -45,16 +44,16 @@ afterEach(() => {
   for (const fd of [device, hostFile, interrupts.input.kick]) close(fd);
 });
 
-function firstSlices(state: InitialState = POWER_ON): FirstSlices {
-  const parts = { ram, entry: RAM_BASE, devices: [] };
-  const slices = new FirstSlices({ vcpu, interrupts, parts, kernel: new TaskChannel(-1), state });
+function newSlices(state: InitialState = POWER_ON): MainSlices {
+  const machineParts = { ram, entry: RAM_BASE, devices: [] };
+  const slices = new MainSlices({ parts: { vcpu, interrupts }, machineParts }, state);
   running.push(slices);
   return slices;
 }
 
 /** The same, after a reset, which is said and forgotten. */
-function poweredOn(): FirstSlices {
-  const slices = firstSlices();
+function poweredOn(): MainSlices {
+  const slices = newSlices();
   vcpu.request(REQUEST_RESET);
   slices.turn();
   said.length = 0;
@@ -84,7 +83,7 @@ describe('main, while the threads start', () => {
   });
 
   it('obeys a stop request while the guest waits in WFI, and the next one', async () => {
-    firstSlices().turn(); // stopped from the start
+    newSlices().turn(); // stopped from the start
     expect(kinds()).toEqual(['stopped']);
     vcpu.request(REQUEST_RUN);
     await says('running');
@@ -110,7 +109,7 @@ describe('main, while the threads start', () => {
     slices.turn();
     const { state } = slices.end();
     slices.turn(); // one that was due
-    const next = firstSlices(state);
+    const next = newSlices(state);
     next.turn();
     expect(kinds()).toEqual(['running', 'running']);
     expect(state.hart.x[A0]).toBe(1n);
@@ -118,7 +117,7 @@ describe('main, while the threads start', () => {
   });
 
   it('delivers interrupts once, and leaves in the eventfds what comes after its last turn', () => {
-    const slices = firstSlices();
+    const slices = newSlices();
     interrupts.request(REQUEST_RUN);
     eventfdSignal(device);
     eventfdSignal(device);
@@ -133,7 +132,7 @@ describe('main, while the threads start', () => {
   });
 
   it('takes no interrupts while they are parked', () => {
-    const slices = firstSlices();
+    const slices = newSlices();
     const heard: string[] = [];
     interrupts.listen(({ kind }) => heard.push(kind));
     interrupts.request(REQUEST_STOP);

@@ -1,0 +1,75 @@
+/** vmm/machine/control-block.ts: a crew at rest is relieved, and the next one obeys the same words. The crew is an interrupt worker. */
+import assert from 'node:assert/strict';
+
+import { InterruptDispatcher } from '../../vmm/interrupts/dispatcher.ts';
+import { InterruptThread } from '../../vmm/interrupts/thread.ts';
+import { ControlBlock, REQUEST_RUN, REQUEST_STOP, relieveCrew } from '../../vmm/machine/control-block.ts';
+import { IMSIC_BYTES } from '../../vmm/machine/imsic.ts';
+import { INTERRUPT_ROUTES_BYTES } from '../../vmm/machine/interrupt-routes.ts';
+import { defineScenario, type LibcModel } from './scenario.ts';
+
+const HOST_FILE = 3;
+const KICK = 4;
+
+/** The worker is relieved before anybody may run: if it looks at an eventfd, it obeys what was meant for the next one. */
+const libc = (): LibcModel => ({
+  eventfd: () => KICK,
+  eventfdSignal: () => undefined,
+  poll: () => assert.fail('one that was relieved looks at an eventfd'),
+});
+
+interface VmMemory extends Readonly<Record<string, SharedArrayBuffer>> {
+  readonly control: SharedArrayBuffer;
+  readonly imsic: SharedArrayBuffer;
+  readonly routes: SharedArrayBuffer;
+  readonly input: SharedArrayBuffer;
+  /** One word: how often the worker said that it is parked. */
+  readonly parked: SharedArrayBuffer;
+}
+
+const memory = (): VmMemory => ({
+  control: new SharedArrayBuffer(ControlBlock.size),
+  imsic: new SharedArrayBuffer(IMSIC_BYTES),
+  routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
+  input: new SharedArrayBuffer(64),
+  parked: new SharedArrayBuffer(64),
+});
+
+function worker(shared: VmMemory): void {
+  const parked = new Int32Array(shared.parked);
+  new InterruptDispatcher({ shared, kick: KICK, hostFile: HOST_FILE }, () => {
+    Atomics.add(parked, 0, 1);
+    Atomics.notify(parked, 0);
+  }).run();
+}
+
+/** As Vm.quiesce, Vm.relieve and then `next` do it. */
+const main =
+  (...next: readonly number[]) =>
+  (shared: VmMemory): void => {
+    const thread = new InterruptThread(shared, HOST_FILE);
+    const parked = new Int32Array(shared.parked);
+    while (Atomics.load(parked, 0) === 0) Atomics.wait(parked, 0, 0);
+    relieveCrew(new Int32Array(shared.control));
+    for (const request of [REQUEST_STOP, ...next]) thread.request(request);
+  };
+
+const names = (buffer: string, word: number): string | undefined =>
+  buffer === 'control' ? Object.entries(ControlBlock.word).find(([, index]) => index === word)?.[0] : undefined;
+
+const relieved = { file: import.meta.url, memory, libc, names };
+
+/** The next crew is let run at once, perhaps just when the worker has waited long enough and looks by itself. */
+export const relievedAndRun = defineScenario({
+  ...relieved,
+  name: 'relieved-and-run',
+  actors: { main: main(REQUEST_RUN), worker },
+  timeouts: 'any',
+});
+
+/** The machine stays at rest: the relieved worker leaves nevertheless. */
+export const relievedAtRest = defineScenario({
+  ...relieved,
+  name: 'relieved-at-rest',
+  actors: { main: main(), worker },
+});

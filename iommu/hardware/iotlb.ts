@@ -107,11 +107,11 @@ export class Iotlb {
 }
 
 function find(tags: Float64Array, vpn: number): number {
-  const small = vpn & (SMALL - 1);
-  if (tags[small] === vpn) return small;
   const block = Math.floor(vpn / BLOCK_PAGES);
   const large = SMALL + (block & (LARGE - 1));
-  return tags[large] === block ? large : -1;
+  if (tags[large] === block) return large; // first: guest RAM is mapped in large leaves
+  const small = vpn & (SMALL - 1);
+  return tags[small] === vpn ? small : -1;
 }
 
 /** What a page translates to. */

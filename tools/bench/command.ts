@@ -27,7 +27,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, MAP_DMA and UNMAP_DMA and the service for mediated devices through a real socket, and the
-pause of live updates against a bare execve of the same node. Read ratios, not absolute figures. Takes about a minute.
+pause of live updates against a bare execve of the same node. Read ratios, not absolute figures. Takes one to two minutes.
 
   --only PART   ${Object.keys(PARTS).join(', ')}; may be repeated
   --json        print one JSON document

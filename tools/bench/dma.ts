@@ -24,7 +24,7 @@ const VPN = (8 * GiB) / PAGE_SIZE;
 
 /** Transfers of one size go round in this much memory. */
 const WINDOW = 4 * MiB;
-const ROUNDS = 9;
+const ROUNDS = 15;
 const ROUND_BYTES = 64 * MiB;
 /** Small transfers cost by the piece. */
 const ROUND_PIECES = 200_000;

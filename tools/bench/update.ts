@@ -9,7 +9,7 @@ import { liveUpdate } from '../live-update.ts';
 import { guestPath, programPath } from '../programs.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
-const UPDATES = 5;
+const UPDATES = 9;
 /** Between two updates, so that there is a window of DMA without one. */
 const BETWEEN_MS = 400;
 

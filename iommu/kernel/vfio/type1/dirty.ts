@@ -12,7 +12,7 @@ import {
 } from '../uapi.ts';
 import { DirtyBitmap } from './dirty-bitmap.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import { IOVA_END, type Iommu } from './iommu.ts';
+import type { Iommu } from './iommu.ts';
 import { accessOk, copyFromUser, copyToUser } from './user-memory.ts';
 
 const U64_END = 1n << 64n;
@@ -128,11 +128,13 @@ function reportRange(
   { bitmap, mm }: { readonly bitmap: UserBitmap; readonly mm: Mm },
 ): void {
   const first = iommu.find(vpn, 1);
-  const last = iommu.find(Math.min(end, IOVA_END) - 1, 1);
+  const last = iommu.find(end - 1, 1);
   if ((first && first.vpn !== vpn) || (last && last.end !== end)) {
     throw einval('DIRTY_PAGES GET_BITMAP: the range splits a mapping');
   }
-  for (const entry of iommu.within(vpn, end)) {
+  for (const entry of iommu.entries()) {
+    if (entry.vpn < vpn) continue;
+    if (entry.vpn >= end) break;
     reportEntry(iommu, entry, { bitmap, baseVpn: vpn, mm });
     entry.bitmap?.clearAll();
     markPinned(iommu, entry);

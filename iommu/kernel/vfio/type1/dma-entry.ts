@@ -2,6 +2,7 @@
 import type { PinnedRun } from '../../pin.ts';
 import type { Mm, Task } from '../../task.ts';
 import type { DirtyBitmap } from './dirty-bitmap.ts';
+import { DmaRange } from './dma-tree.ts';
 
 /** A page that drivers of mediated devices have pinned (struct vfio_pfn). */
 export interface ExternalPin {
@@ -18,7 +19,7 @@ export interface DmaEntryOptions {
   readonly mapper: Task;
 }
 
-export class DmaEntry {
+export class DmaEntry extends DmaRange<DmaEntry> {
   readonly vpn: number;
   readonly nrPages: number;
   readonly prot: number;
@@ -43,6 +44,7 @@ export class DmaEntry {
   bitmap: DirtyBitmap | undefined;
 
   constructor({ vpn, nrPages, vaddrPage, prot, mapper }: DmaEntryOptions) {
+    super();
     this.vpn = vpn;
     this.nrPages = nrPages;
     this.vaddrPage = vaddrPage;

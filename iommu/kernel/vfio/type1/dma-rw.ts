@@ -5,6 +5,7 @@ import type { Task } from '../../task.ts';
 import { mmOf } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
+import { IOVA_END } from './dma-tree.ts';
 import type { Iommu } from './iommu.ts';
 import { copyFromUser, copyToUser } from './user-memory.ts';
 import { waitForValid } from './vaddr.ts';
@@ -45,7 +46,7 @@ export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> 
     const part = data.subarray(done, done + inEntry);
     copyChunk(iommu, entry, { ...request, vpn, offset, data: part });
     done += part.length;
-    vpn = entry.end;
+    vpn = entry.end % IOVA_END;
     offset = 0;
   }
   return slept;

@@ -6,7 +6,7 @@ import type { IommuBackend, IommuDomain } from '../../driver/domain.ts';
 import type { Pinner } from '../../pin.ts';
 import type { Profile } from '../../profile.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import { RangeMap } from './range-map.ts';
+import { DmaTree } from './dma-tree.ts';
 import { VaddrWaiters } from './vaddr-waiters.ts';
 
 /** Module parameters of vfio_iommu_type1, as they are now. */
@@ -63,8 +63,6 @@ export interface IovaSpan {
   readonly end: number;
 }
 
-/** Pages of a 64-bit address space. */
-export const IOVA_END = 2 ** 52;
 const PAGE_SHIFT = 12;
 const ALL_PAGE_SIZES = 0xffff_ffff_ffff_f000n;
 
@@ -74,9 +72,7 @@ export class Iommu {
   readonly profile: Profile;
   readonly pinner: Pinner;
   readonly parameters: Readonly<Type1Parameters>;
-  readonly #entries = new RangeMap<DmaEntry>();
-  /** Entries that end at 2^64, in kernels whose look-ups miss those (RACE-10): in the tree, and found by nobody. */
-  readonly #unfindable = new Set<DmaEntry>();
+  readonly #entries: DmaTree<DmaEntry>;
   /** Newest first. */
   readonly domains: AttachedDomain[] = [];
   readonly emulatedGroups: AttachedGroup[] = [];
@@ -99,6 +95,7 @@ export class Iommu {
     this.v2 = v2;
     this.nesting = nesting;
     this.profile = profile;
+    this.#entries = new DmaTree(profile);
     this.pinner = pinner;
     this.parameters = parameters;
     this.dmaAvail = parameters.dmaEntryLimit;
@@ -115,42 +112,42 @@ export class Iommu {
   }
 
   get nrEntries(): number {
-    return this.#entries.size + this.#unfindable.size;
+    return this.#entries.size;
   }
 
-  /** vfio_find_dma: the lowest entry that has a page of [vpn, vpn + nrPages). */
+  /** An entry that has a page of [vpn, vpn + nrPages). */
   find(vpn: number, nrPages: number): DmaEntry | undefined {
-    return this.#entries.overlapping(vpn, nrPages);
+    return this.#entries.find(vpn, nrPages);
   }
 
-  /** All entries with a page of [vpn, end), in order. */
-  within(vpn: number, end: number): DmaEntry[] {
+  /** What UNMAP_DMA finds in [vpn, end), in order; each may be unlinked. */
+  within(vpn: number, end: number): Iterable<DmaEntry> {
     return this.#entries.within(vpn, end);
   }
 
-  /** All entries in order. */
-  entries(): DmaEntry[] {
-    return [...this.#entries, ...this.#unfindable];
+  /** What UNMAP_DMA with ALL finds. */
+  withinAll(): Iterable<DmaEntry> {
+    return this.#entries.withinAll();
+  }
+
+  /** All entries in order; each may be unlinked. */
+  entries(): Iterable<DmaEntry> {
+    return this.#entries;
   }
 
   link(entry: DmaEntry): void {
     this.mappedPages += entry.nrPages;
-    if (this.#isUnfindable(entry)) this.#unfindable.add(entry);
-    else this.#entries.insert(entry);
+    this.#entries.insert(entry);
   }
 
   unlink(entry: DmaEntry): void {
     this.mappedPages -= entry.nrPages;
-    if (!this.#unfindable.delete(entry)) this.#entries.delete(entry);
+    this.#entries.delete(entry);
   }
 
-  #isUnfindable(entry: DmaEntry): boolean {
-    return entry.end === IOVA_END && this.profile.lastPage === 'broken';
-  }
-
-  /** A replay maps all entries but those that kernels lose at the end of 2^64 (ATT-1). */
+  /** A replay maps all entries but those whose end the kernel takes for 0 (ATT-1). */
   isReplayed(entry: DmaEntry): boolean {
-    return !this.#isUnfindable(entry);
+    return this.#entries.knowsEnd(entry);
   }
 
   /** ST-1 */

@@ -30,9 +30,7 @@ export function mapDma(iommu: Iommu, arg: UserArg, task: Task): void {
   const vpn = Number(request.iova >> 12n);
   const nrPages = Number(request.size >> 12n);
   const vaddrPage = Number(request.vaddr >> 12n);
-  // MAP-5. A range that ends at 2^64 overlaps nothing in kernels which compute its end as 0 (RACE-10).
-  const wraps = request.iova + request.size === U64_END && iommu.profile.lastPage === 'broken';
-  const overlap = wraps ? undefined : iommu.find(vpn, nrPages);
+  const overlap = iommu.find(vpn, nrPages); // MAP-5
   if ((request.flags & VFIO_DMA_MAP_FLAG_VADDR) !== 0) {
     updateEntry(iommu, overlap, { vpn, nrPages, vaddrPage }, task);
     return;

@@ -94,10 +94,10 @@ function mapRun(domains: readonly AttachedDomain[], vpn: number, run: PinnedRun,
 /** Takes an entry's translations out of all domains; pages that will be unpinned, and were charged or pinned by drivers too. */
 export function unmapEntry(iommu: Iommu, entry: DmaEntry, unpin: DeferredUnpin): number {
   const { runs } = entry;
+  entry.iommuMapped = false;
   if (runs.length === 0) return 0;
   for (const { domain } of iommu.domains) domain.unmap(entry.vpn, entry.nrPages);
   entry.runs = [];
-  entry.iommuMapped = false;
   let nrPages = 0;
   for (const run of runs) if (!run.reserved) nrPages += run.nrPages;
   unpin.add(runs);

@@ -5,7 +5,8 @@ import { overflow } from '../../profile.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import { IOVA_END, type Iommu, type Type1Group } from './iommu.ts';
+import { IOVA_END } from './dma-tree.ts';
+import type { Iommu, Type1Group } from './iommu.ts';
 import { waitForValid } from './vaddr.ts';
 
 export interface PinRequest {

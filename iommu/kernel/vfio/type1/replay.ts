@@ -11,7 +11,7 @@ import { nrCharged, pinCharged } from './pin-map.ts';
  * everything is as it was, but for what is in `domain`, which the caller frees.
  */
 export function replay(iommu: Iommu, domain: IommuDomain, task: Task): void {
-  const entries = iommu.entries().filter((entry) => iommu.isReplayed(entry));
+  const entries = [...iommu.entries()].filter((entry) => iommu.isReplayed(entry));
   const fresh = entries.filter((entry) => !entry.iommuMapped);
   try {
     for (const entry of entries) {
@@ -24,7 +24,7 @@ export function replay(iommu: Iommu, domain: IommuDomain, task: Task): void {
     for (const entry of fresh.reverse()) unpinAgain(iommu, entry, task);
     throw error;
   }
-  for (const entry of entries) entry.iommuMapped = true;
+  for (const entry of iommu.entries()) entry.iommuMapped = true;
 }
 
 function mapPinned(domain: IommuDomain, entry: DmaEntry): void {

@@ -13,7 +13,7 @@ import {
 import { mmOf } from './accounting.ts';
 import { checkBitmap, reportEntry, type UserBitmap } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import { IOVA_END, type Iommu } from './iommu.ts';
+import type { Iommu } from './iommu.ts';
 import { DeferredUnpin, removeEntry } from './pin-map.ts';
 import { invalidate, revalidate } from './vaddr.ts';
 
@@ -122,10 +122,9 @@ function bisects(iommu: Iommu, { vpn, end }: Request): boolean {
   return last !== undefined && last.end !== end;
 }
 
-/** The entries the walk meets, in order: none for a range that ends at 2^64 where kernels compute its end as 0 (UNM-4). */
+/** The entries the walk meets, in order. */
 function* selected(iommu: Iommu, { all, vpn, end }: Request, task: Task): Generator<DmaEntry, void> {
-  if (!all && end === IOVA_END && iommu.profile.lastPage === 'broken') return;
-  for (const entry of all ? iommu.entries() : iommu.within(vpn, end)) {
+  for (const entry of all ? iommu.withinAll() : iommu.within(vpn, end)) {
     if (!iommu.v2 && vpn > entry.vpn) return; // UNM-7
     // UNM-9: somebody else's mapping ends the walk.
     if (iommu.profile.unmapOfOtherMm === 'stops' && mmOf(iommu, entry, task) !== task.mm) return;

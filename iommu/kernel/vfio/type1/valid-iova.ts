@@ -1,7 +1,8 @@
 /** The list of valid iovas: what all domains can translate and no group has reserved (ATT-1, ATT-8). Spans are [vpn, end). */
 import { einval } from '../../../../platform/errno.ts';
 import type { IommuDomain, ReservedRegion } from '../../driver/domain.ts';
-import { IOVA_END, type Iommu, type IovaSpan, type Type1Group } from './iommu.ts';
+import { IOVA_END } from './dma-tree.ts';
+import type { Iommu, IovaSpan, Type1Group } from './iommu.ts';
 
 /** ATT-1: a domain's aperture is disjoint from the valid list, or an entry would be outside it. An unknown list has no conflict. */
 export function apertureConflicts(iommu: Iommu, { apertureVpn: start, apertureEndVpn: end }: IommuDomain): boolean {

@@ -59,6 +59,8 @@ export interface Profile {
   readonly hotResetCountFirst: boolean;
   /** Vectors README, 16: offsets that an IOEVENTFD of 8 bytes takes. */
   readonly ioeventfd8: 'any' | 'aligned';
+  /** P2P-9: VFIO_DEVICE_FEATURE_DMA_BUF is known (6.19). */
+  readonly dmaBufs: boolean;
 }
 
 const PROFILES: Readonly<Record<ProfileName, Profile>> = {
@@ -86,6 +88,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     reqFdBelowMinusOne: 'as-minus-one',
     hotResetCountFirst: false,
     ioeventfd8: 'any',
+    dmaBufs: false,
   },
   '6.12': {
     name: '6.12',
@@ -111,6 +114,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
     ioeventfd8: 'any',
+    dmaBufs: false,
   },
   '7.2': {
     name: '7.2',
@@ -136,6 +140,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
     ioeventfd8: 'aligned',
+    dmaBufs: true,
   },
 };
 

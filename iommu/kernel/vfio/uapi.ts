@@ -175,6 +175,14 @@ export const VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
 export const VFIO_DEVICE_FEATURE_DMA_BUF = 11; // v6.19
+/** Data of the feature, followed by the ranges. */
+export const DeviceFeatureDmaBuf = defineStruct('vfio_device_feature_dma_buf', {
+  region_index: u32,
+  open_flags: u32,
+  flags: u32,
+  nr_ranges: u32,
+});
+export const RegionDmaRange = defineStruct('vfio_region_dma_range', { offset: u64, length: u64 });
 
 /* -------- API for Type1 VFIO IOMMU -------- */
 

@@ -168,7 +168,7 @@ export class PciDevice implements VfioDevice {
       case VFIO_DEVICE_IOEVENTFD:
         return ioeventfds.ioctl(arg, caller);
       case VFIO_DEVICE_FEATURE:
-        return deviceFeature(arg, lowPower, caller);
+        return deviceFeature(arg, { profile: this.#profile, lowPower, bars: this.resources.bars }, caller);
     }
     throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a PCI device`);
   }

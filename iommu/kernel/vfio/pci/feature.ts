@@ -1,13 +1,15 @@
 /**
  * VFIO_DEVICE_FEATURE (vfio_ioctl_device_feature, vfio_pci_core_ioctl_feature). A plain PCI function has the low power features:
- * a state in which its memory BARs do not answer (NUM-3; vectors README, 23).
- * NOT MODELLED: DMA_BUF of 6.19 and later (P2P-9), which answers as an unknown feature.
+ * a state in which its memory BARs do not answer (NUM-3; vectors README, 23); from 6.19 on DMA_BUF, too.
  */
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { Caller } from '../../open-file.ts';
+import type { Profile } from '../../profile.ts';
 import type { UserArg } from '../../user-arg.ts';
 import {
   DeviceFeature,
+  DeviceFeatureDmaBuf,
+  VFIO_DEVICE_FEATURE_DMA_BUF,
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
@@ -16,7 +18,9 @@ import {
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
 } from '../uapi.ts';
+import { getDmaBuf } from './dma-buf.ts';
 import { EventTrigger } from './event-trigger.ts';
+import type { Bar } from './resources.ts';
 
 const GET_OR_SET = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
 const KNOWN_FLAGS = VFIO_DEVICE_FEATURE_MASK | GET_OR_SET | VFIO_DEVICE_FEATURE_PROBE;
@@ -59,7 +63,13 @@ export class LowPower {
   }
 }
 
-export function deviceFeature(arg: UserArg, lowPower: LowPower, caller: Caller): number {
+export interface FeatureOptions {
+  readonly profile: Profile;
+  readonly lowPower: LowPower;
+  readonly bars: readonly (Bar | undefined)[];
+}
+
+export function deviceFeature(arg: UserArg, { profile, lowPower, bars }: FeatureOptions, caller: Caller): number {
   const { argsz, flags } = DeviceFeature.read(arg.copyIn(DeviceFeature.size));
   if (argsz < DeviceFeature.size || (flags & ~KNOWN_FLAGS) !== 0) {
     throw einval(`feature: argsz ${argsz}, flags 0x${flags.toString(16)}`);
@@ -69,26 +79,30 @@ export function deviceFeature(arg: UserArg, lowPower: LowPower, caller: Caller):
   const room = argsz - DeviceFeature.size;
   switch (flags & VFIO_DEVICE_FEATURE_MASK) {
     case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
-      if (isSet(flags, room, 0)) lowPower.enter(undefined);
+      if (isWanted(flags, VFIO_DEVICE_FEATURE_SET, room, 0)) lowPower.enter(undefined);
       return 0;
     case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
-      if (isSet(flags, room, ENTRY_WITH_WAKEUP_BYTES)) {
+      if (isWanted(flags, VFIO_DEVICE_FEATURE_SET, room, ENTRY_WITH_WAKEUP_BYTES)) {
         const entry = arg.copyIn(ENTRY_WITH_WAKEUP_BYTES, DeviceFeature.size);
         lowPower.enter(new EventTrigger(caller.eventfd(entry.getInt32(0, true))));
       }
       return 0;
     case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
-      if (isSet(flags, room, 0)) lowPower.exit();
+      if (isWanted(flags, VFIO_DEVICE_FEATURE_SET, room, 0)) lowPower.exit();
+      return 0;
+    case VFIO_DEVICE_FEATURE_DMA_BUF:
+      if (!profile.dmaBufs) break;
+      if (isWanted(flags, VFIO_DEVICE_FEATURE_GET, room, DeviceFeatureDmaBuf.size)) getDmaBuf(arg, bars);
       return 0;
   }
   throw new SysError('ENOTTY', `no feature ${flags & VFIO_DEVICE_FEATURE_MASK}`);
 }
 
-/** vfio_check_feature for a feature that can only be SET: false for a successful PROBE. */
-function isSet(flags: number, room: number, bytes: number): boolean {
-  if ((flags & VFIO_DEVICE_FEATURE_GET) !== 0) throw einval('the feature cannot be read');
+/** vfio_check_feature for a feature with one verb, GET or SET: false for a successful PROBE. */
+function isWanted(flags: number, verb: number, room: number, bytes: number): boolean {
+  if ((flags & GET_OR_SET & ~verb) !== 0) throw einval('the feature cannot be read, or not be set');
   if ((flags & VFIO_DEVICE_FEATURE_PROBE) !== 0) return false;
-  if ((flags & VFIO_DEVICE_FEATURE_SET) === 0) throw einval('neither GET, SET nor PROBE');
+  if ((flags & verb) === 0) throw einval('neither GET, SET nor PROBE');
   if (room < bytes) throw einval(`the feature's data is ${bytes} bytes`);
   return true;
 }

@@ -24,7 +24,11 @@ function evaluate(expressions: readonly string[]): number[] {
   }
 }
 
-const STRUCTS = Object.values(uapi).filter((one) => typeof one === 'object' && 'offset' in one);
+/** Not in every header. */
+const NEW_STRUCTS = new Set(['vfio_device_feature_dma_buf', 'vfio_region_dma_range']);
+const STRUCTS = Object.values(uapi)
+  .filter((one) => typeof one === 'object' && 'offset' in one)
+  .filter(({ name }) => !NEW_STRUCTS.has(name));
 const YOUNGER = new Set(['vfio_device_info.pad', 'vfio_device_ioeventfd.reserved', 'vfio_iommu_type1_info.pad']);
 const FIELDS = STRUCTS.flatMap(({ name, offset }) =>
   Object.entries(offset)

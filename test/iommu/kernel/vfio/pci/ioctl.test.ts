@@ -2,12 +2,15 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import {
   DeviceFeature,
+  DeviceFeatureDmaBuf,
   DeviceInfo,
   DeviceIoeventfd,
   IrqInfo,
   PciHotReset,
+  RegionDmaRange,
   RegionInfo,
   VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_DMA_BUF,
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
@@ -26,6 +29,8 @@ import {
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../../platform/libc.ts';
 import { FakeDevice, NOT_OPEN } from './fake-device.ts';
 import { FakeFunction } from './fake-function.ts';
+
+const PAGE = 4096;
 
 const filled = (length: number, argsz: number): Uint8Array => {
   const arg = new Uint8Array(length).fill(0xee);
@@ -203,6 +208,60 @@ describe('FEATURE', () => {
     [16, WITH_WAKEUP | SET, '-EINVAL'], // fd 0 is no eventfd
   ])('argsz %i, flags 0x%s is %s', async (argsz, flags, expected) => {
     expect(await feature(argsz, flags)).toBe(expected);
+  });
+
+  it.each([
+    [8, PROBE, 0],
+    [8, PROBE | GET, 0],
+    [8, PROBE | SET, '-EINVAL'],
+    [24, SET, '-EINVAL'],
+    [24, 0, '-EINVAL'],
+    [23, GET, '-EINVAL'],
+    [24, GET, '-EINVAL'], // no ranges
+  ])('DMA_BUF, argsz %i, flags 0x%s is %s in 7.2, unknown before (P2P-9)', async (argsz, flags, expected) => {
+    expect(await feature(argsz, flags | VFIO_DEVICE_FEATURE_DMA_BUF)).toBe('-ENOTTY');
+    fake.close();
+    build('7.2');
+    expect(await feature(argsz, flags | VFIO_DEVICE_FEATURE_DMA_BUF)).toBe(expected);
+  });
+
+  it.each([
+    ['flags', { flags: 1 }, [[0, PAGE]], '-EINVAL'],
+    ['the ROM', { region_index: 6 }, [[1, 1]], '-ENODEV'],
+    ['ranges that are not there', { nr_ranges: 3 }, [[0, PAGE]], '-EFAULT'],
+    ['an offset in a page', {}, [[8, PAGE]], '-EINVAL'],
+    ['no length', {}, [[0, 0]], '-EINVAL'],
+    ['part of a page', {}, [[0, PAGE + 8]], '-EINVAL'],
+    ['more than a length can say', {}, [[0, 2 ** 63]], '-EINVAL'],
+    ['a BAR that is not there', { region_index: 4 }, [[0, PAGE]], '-EINVAL'],
+    ['more than the BAR', {}, [[0xf_f000, 2 * PAGE]], '-EINVAL'],
+    [
+      'the end of 2^64',
+      {},
+      [
+        [2 ** 64 - PAGE, PAGE],
+        [0, PAGE],
+      ].reverse(),
+      '-EOVERFLOW',
+    ],
+    [
+      'what a kernel would serve',
+      {},
+      [
+        [0, PAGE],
+        [0xf_f000, PAGE],
+      ],
+      '-EOPNOTSUPP',
+    ],
+  ] as const)('DMA_BUF of %s (P2P-9)', async (_, fields, ranges, expected) => {
+    fake.close();
+    build('7.2');
+    const arg = Buffer.concat([
+      DeviceFeature.bytes({ argsz: 24 + 16 * ranges.length, flags: GET | VFIO_DEVICE_FEATURE_DMA_BUF }),
+      DeviceFeatureDmaBuf.bytes({ region_index: 0, open_flags: 0, flags: 0, nr_ranges: ranges.length, ...fields }),
+      ...ranges.map(([offset, length]) => RegionDmaRange.bytes({ offset: BigInt(offset), length: BigInt(length) })),
+    ]);
+    expect(await fake.ioctl(VFIO_DEVICE_FEATURE, Uint8Array.from(arg))).toBe(expected);
   });
 
   it('in low power the BARs do not answer; entering twice is EINVAL, leaving twice is not', async () => {

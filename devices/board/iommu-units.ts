@@ -23,6 +23,7 @@ const PROPERTIES = {
   'max-pgsize': choice('1G', ['4K', '2M', '1G']),
   'aperture-bits': integer(39, { from: 30, to: 48 }),
   msi: choice('flat', ['flat', 'translated']),
+  intremap: onOff(true),
 } as const;
 
 /** A board without further words has one unit, like the one of the recorded kernels. */
@@ -43,8 +44,11 @@ function planUnit(name: string, properties: Readonly<Record<string, string>>): P
   const minPgshift = PGSHIFT[values.pgsize]!;
   const maxPgshift = PGSHIFT[values['max-pgsize']]!;
   if (minPgshift > maxPgshift) throw einval(`iommu ${name}: pgsize=${values.pgsize}: more than max-pgsize`);
-  const { coherent, msi, 'aperture-bits': apertureBits } = values;
-  return { description: { name, coherent, minPgshift, maxPgshift, apertureBits }, msiFlat: msi === 'flat' };
+  const { coherent, msi, intremap: isolatedMsi, 'aperture-bits': apertureBits } = values;
+  return {
+    description: { name, coherent, minPgshift, maxPgshift, apertureBits, isolatedMsi },
+    msiFlat: msi === 'flat',
+  };
 }
 
 /** With `agents` devices behind it. */

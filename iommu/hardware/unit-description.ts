@@ -13,6 +13,8 @@ export interface UnitDescription {
   readonly maxPgshift: Pgshift;
   /** Iovas reach up to 2^apertureBits. */
   readonly apertureBits: number;
+  /** It remaps interrupts: a device can raise only its own. */
+  readonly isolatedMsi: boolean;
 }
 
 /** One unit of a board. */

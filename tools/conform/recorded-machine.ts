@@ -1,7 +1,7 @@
 /** The machine of the recordings as a board of ours (vectors README, "How recorded"). */
 import type { BoardOptions } from '../../devices/board/board.ts';
 import type { Assignment } from './client/protocol.ts';
-import type { VectorDevice } from './vector-file.ts';
+import type { VectorDevice, VectorFile } from './vector-file.ts';
 
 /** Type and properties of PCI devices, by the name that the vectors give them without its number. */
 const MODELS: Readonly<
@@ -15,21 +15,25 @@ const MODELS: Readonly<
 const EMULATED = 'emu';
 
 export interface RecordedMachine {
-  readonly options: Pick<BoardOptions, 'devices' | 'firstGroup' | 'kvemuGroups'>;
+  readonly options: Pick<BoardOptions, 'devices' | 'units' | 'firstGroup' | 'kvemuGroups'>;
   /** How a client finds the devices. */
   readonly devices: Assignment['devices'];
   /** Devices of the vectors that no board of ours has. */
   readonly missing: readonly string[];
 }
 
+/** A group that was recorded with `-device intel-iommu,intremap=off` (vectors README, "Groups"). */
+const NO_INTREMAP = 'no-intremap';
+
 /** The board numbers the groups of its PCI devices from the first one's up, as the recorded kernels did. */
-export function recordedMachine(devices: readonly VectorDevice[]): RecordedMachine {
+export function recordedMachine({ devices, group }: Pick<VectorFile, 'devices' | 'group'>): RecordedMachine {
   const kind = ({ name }: VectorDevice): string => name.replace(/\d+$/, '');
   const pci = devices.filter((device) => Object.hasOwn(MODELS, kind(device)));
   const emulated = devices.filter((device) => kind(device) === EMULATED);
   const found = [...pci, ...emulated];
   return {
     options: {
+      units: [{ name: 'iommu0', properties: { intremap: group === NO_INTREMAP ? 'off' : 'on' } }],
       devices: pci.map((device) => {
         const { type, properties } = MODELS[kind(device)]!;
         return { type, properties: { ...properties, addr: slotOf(device) } };

@@ -42,13 +42,14 @@ interface MachineFiles {
   readonly files: VectorFile[];
 }
 
-/** Files of one profile and one set of devices share their hosts. */
+/** Files of one profile and one machine share their hosts. */
 function byMachine({ files, profileOf }: RunOptions): Iterable<MachineFiles> {
   const groups = new Map<string, MachineFiles>();
   for (const file of files) {
     const profile = profileOf(file);
-    const key = JSON.stringify([profile, file.devices]);
-    const group = groups.get(key) ?? { machine: { profile, recorded: recordedMachine(file.devices) }, files: [] };
+    const recorded = recordedMachine(file);
+    const key = JSON.stringify([profile, recorded]);
+    const group = groups.get(key) ?? { machine: { profile, recorded }, files: [] };
     group.files.push(file);
     groups.set(key, group);
   }

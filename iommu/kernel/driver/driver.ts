@@ -37,6 +37,8 @@ export interface IommuDriverOptions {
   readonly maxPgshift?: Pgshift;
   /** enforce_cache_coherency of its domains; the recorded VT-d had none (ST-2). */
   readonly coherent?: boolean;
+  /** Default true: MSIs go by data to one doorbell, which knows its owner; a device cannot forge another's. */
+  readonly isolatedMsi?: boolean;
   /** ATT-1: errno of a mapping outside the aperture: EFAULT (6.1, 6.12), ERANGE (7.2). */
   readonly outsideAperture?: 'EFAULT' | 'ERANGE';
   /** IOM-3: whether devices can read a WRITE-only mapping (6.1, 6.12). Without CAP_HI_WRITE_ONLY they can anyway. */
@@ -58,8 +60,7 @@ export class IommuDriver implements IommuBackend {
   /** Page-table entries written since start, by map and unmap: an exec update must not move it. */
   pteWrites = 0;
   readonly faults: FaultQueue;
-  /** MSIs go by data to one doorbell, which knows its owner; a device cannot forge another's. */
-  readonly isolatedMsi = true;
+  readonly isolatedMsi: boolean;
   readonly ops: RiscvOps;
   /** What its domains can do. */
   readonly shape: DomainShape;
@@ -84,6 +85,7 @@ export class IommuDriver implements IommuBackend {
       throw einval(`the IOMMU unit cannot translate ${apertureBits} bits`);
     }
     this.ops = options.ops ?? new RiscvOps();
+    this.isolatedMsi = options.isolatedMsi ?? true;
     this.#ram = new KernelRam(options.physical, options.kernelRam);
     this.#used = new Uint16Array(this.#ram.nrPages);
     const writeOnlyLeaves =

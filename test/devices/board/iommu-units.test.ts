@@ -6,17 +6,38 @@ describe('IOMMU units', () => {
   it('are what the recorded kernels had unless told otherwise', () => {
     expect(planUnits([{ name: 'iommu0', properties: {} }])).toEqual([
       {
-        description: { name: 'iommu0', coherent: false, minPgshift: 12, maxPgshift: 30, apertureBits: 39 },
+        description: {
+          name: 'iommu0',
+          coherent: false,
+          minPgshift: 12,
+          maxPgshift: 30,
+          apertureBits: 39,
+          isolatedMsi: true,
+        },
         msiFlat: true,
       },
     ]);
   });
 
-  it('differ in coherency, page sizes, aperture and MSIs', () => {
-    const properties = { coherent: 'on', pgsize: '2M', 'max-pgsize': '2M', 'aperture-bits': '48', msi: 'translated' };
+  it('differ in coherency, page sizes, aperture, MSIs and their remapping', () => {
+    const properties = {
+      coherent: 'on',
+      pgsize: '2M',
+      'max-pgsize': '2M',
+      'aperture-bits': '48',
+      msi: 'translated',
+      intremap: 'off',
+    };
     expect(planUnits([{ name: 'arm', properties }])).toEqual([
       {
-        description: { name: 'arm', coherent: true, minPgshift: 21, maxPgshift: 21, apertureBits: 48 },
+        description: {
+          name: 'arm',
+          coherent: true,
+          minPgshift: 21,
+          maxPgshift: 21,
+          apertureBits: 48,
+          isolatedMsi: false,
+        },
         msiFlat: false,
       },
     ]);

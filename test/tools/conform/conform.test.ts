@@ -87,6 +87,13 @@ describe('livevmm conform', () => {
     expect(stdout).toMatch(/made-up {2}6\.12 +2 +1 +3 +2 +0 +0\n/);
   });
 
+  it('plays the group no-intremap on a machine whose IOMMU does not remap interrupts (ATT-1)', async () => {
+    const attach = '! container c1\n< 0\n! group g1 edu0\n< 0\n! set_container g1 c1\n< 0\n> set_iommu c1 3\n';
+    const cases = `case no\n${attach}< -EPERM\nend\ncase yes\n! param allow_unsafe_interrupts 1\n< 0\n${attach}< 0\nend\n`;
+    const path = vectorFile(`${HEADER}# group no-intremap: 2 cases\n${cases}`);
+    expect(await sandbox.run('conform', path)).toMatchObject({ status: 0, stderr: '' });
+  });
+
   it('plays only the cases that --filter names', async () => {
     const path = vectorFile(`${HEADER}case a1\n> container c1\n< 0\nend\ncase b1\n> container c1\n< 1\nend\n`);
     expect(await sandbox.run('conform', '--filter', '*/a?', '--json', path)).toMatchObject({

@@ -285,8 +285,7 @@ describe('attach', () => {
 
   it('ATT-1: without interrupt remapping EPERM, unless allow_unsafe_interrupts', () => {
     const parameters = { dmaEntryLimit: 10, allowUnsafeInterrupts: false };
-    container = new TestContainer({ real: false, parameters });
-    Object.assign(container.machine.driver, { isolatedMsi: false });
+    container = new TestContainer({ real: false, parameters, machine: { driver: { isolatedMsi: false } } });
     expect(errnoOf(attach(container.realGroup))).toBe('EPERM');
     parameters.allowUnsafeInterrupts = true;
     expect(errnoOf(attach(container.realGroup))).toBe('ok');

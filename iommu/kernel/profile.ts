@@ -57,10 +57,10 @@ export interface Profile {
   readonly reqFdBelowMinusOne: 'as-minus-one' | 'EINVAL';
   /** PCI-10: PCI_HOT_RESET tests its count before it looks for a slot or bus reset. */
   readonly hotResetCountFirst: boolean;
-  /** Vectors README, 16: offsets that an IOEVENTFD of 8 bytes takes. */
-  readonly ioeventfd8: 'any' | 'aligned';
-  /** P2P-9: VFIO_DEVICE_FEATURE_DMA_BUF is known (6.19). */
-  readonly dmaBufs: boolean;
+  /** Vectors README, 16: an IOEVENTFD of 8 bytes (EINVAL from 6.14 on, at any offset). */
+  readonly ioeventfd8: 'allowed' | 'refused';
+  /** NUM-3, P2P-9: the last VFIO_DEVICE_FEATURE known: DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in 7.1. */
+  readonly lastFeature: 10 | 12;
 }
 
 const PROFILES: Readonly<Record<ProfileName, Profile>> = {
@@ -87,8 +87,8 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     barAccess: 4,
     reqFdBelowMinusOne: 'as-minus-one',
     hotResetCountFirst: false,
-    ioeventfd8: 'any',
-    dmaBufs: false,
+    ioeventfd8: 'allowed',
+    lastFeature: 10,
   },
   '6.12': {
     name: '6.12',
@@ -113,8 +113,8 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     barAccess: 8,
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
-    ioeventfd8: 'any',
-    dmaBufs: false,
+    ioeventfd8: 'allowed',
+    lastFeature: 10,
   },
   '7.2': {
     name: '7.2',
@@ -139,8 +139,8 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     barAccess: 8,
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
-    ioeventfd8: 'aligned',
-    dmaBufs: true,
+    ioeventfd8: 'refused',
+    lastFeature: 12,
   },
 };
 

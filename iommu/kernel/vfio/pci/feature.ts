@@ -1,8 +1,8 @@
 /**
  * VFIO_DEVICE_FEATURE (vfio_ioctl_device_feature, vfio_pci_core_ioctl_feature). A plain PCI function has the low power features:
- * a state in which its memory BARs do not answer (NUM-3; vectors README, 23); from 6.19 on DMA_BUF, too.
+ * a state in which its memory BARs do not answer (NUM-3; vectors README, 23); from 6.19 on DMA_BUF, too. It cannot be migrated.
  */
-import { einval, SysError } from '../../../../platform/errno.ts';
+import { einval, enotty } from '../../../../platform/errno.ts';
 import type { Caller } from '../../open-file.ts';
 import type { Profile } from '../../profile.ts';
 import type { UserArg } from '../../user-arg.ts';
@@ -15,6 +15,7 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
   VFIO_DEVICE_FEATURE_MASK,
+  VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
 } from '../uapi.ts';
@@ -77,7 +78,9 @@ export function deviceFeature(arg: UserArg, { profile, lowPower, bars }: Feature
   if ((flags & VFIO_DEVICE_FEATURE_PROBE) === 0 && (flags & GET_OR_SET) === GET_OR_SET)
     throw einval('GET and SET at once');
   const room = argsz - DeviceFeature.size;
-  switch (flags & VFIO_DEVICE_FEATURE_MASK) {
+  const feature = flags & VFIO_DEVICE_FEATURE_MASK;
+  if (feature > profile.lastFeature) throw enotty(`no feature ${feature}`);
+  switch (feature) {
     case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
       if (isWanted(flags, VFIO_DEVICE_FEATURE_SET, room, 0)) lowPower.enter(undefined);
       return 0;
@@ -91,11 +94,12 @@ export function deviceFeature(arg: UserArg, { profile, lowPower, bars }: Feature
       if (isWanted(flags, VFIO_DEVICE_FEATURE_SET, room, 0)) lowPower.exit();
       return 0;
     case VFIO_DEVICE_FEATURE_DMA_BUF:
-      if (!profile.dmaBufs) break;
       if (isWanted(flags, VFIO_DEVICE_FEATURE_GET, room, DeviceFeatureDmaBuf.size)) getDmaBuf(arg, bars);
       return 0;
+    case VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2:
+      throw einval('the device cannot copy its state before it stops'); // which is asked first
   }
-  throw new SysError('ENOTTY', `no feature ${flags & VFIO_DEVICE_FEATURE_MASK}`);
+  throw enotty(`no feature ${feature}`);
 }
 
 /** vfio_check_feature for a feature with one verb, GET or SET: false for a successful PROBE. */

@@ -84,8 +84,7 @@ export class Ioeventfds {
     const { resources, profile } = this.#options;
     if (index > VFIO_PCI_BAR5_REGION_INDEX) throw einval(`ioeventfd in region ${index}`);
     if (offset + size > (resources.bars[index]?.size ?? 0)) throw einval(`ioeventfd outside of BAR ${index}`);
-    if (profile.ioeventfd8 === 'aligned' && size === 8 && offset % 8 !== 0)
-      throw einval(`ioeventfd of ${size} bytes at 0x${offset.toString(16)}`);
+    if (profile.ioeventfd8 === 'refused' && size === 8) throw einval(`ioeventfd of ${size} bytes`);
     const { msix } = resources;
     if (msix?.bar === index && offset + size > msix.offset && offset < msix.offset + msix.size) {
       throw einval('ioeventfd in the MSI-X table');

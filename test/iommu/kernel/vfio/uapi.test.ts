@@ -48,7 +48,12 @@ const SIZES = STRUCTS.filter(({ name }) => name !== 'vfio_device_info' && name !
 );
 const NUMBERS = Object.entries(uapi)
   .filter((entry): entry is [string, number] => typeof entry[1] === 'number')
-  .filter(([name]) => !['VFIO_DEVICE_FEATURE_DMA_BUF', 'VFIO_PCI_OFFSET_SHIFT'].includes(name))
+  .filter(
+    ([name]) =>
+      !['VFIO_DEVICE_FEATURE_DMA_BUF', 'VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2', 'VFIO_PCI_OFFSET_SHIFT'].includes(
+        name,
+      ),
+  )
   .map(([name, value]) => ({ text: name, at: value }));
 
 describe('uapi as data (NUM-1…5)', () => {

@@ -15,6 +15,7 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
+  VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
   VFIO_DEVICE_GET_INFO,
@@ -225,6 +226,14 @@ describe('FEATURE', () => {
     expect(await feature(argsz, flags | VFIO_DEVICE_FEATURE_DMA_BUF)).toBe(expected);
   });
 
+  it.each([0, PROBE, SET])('MIG_PRECOPY_INFOv2, flags 0x%s: EINVAL in 7.2, unknown before', async (flags) => {
+    expect(await feature(8, flags | VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2)).toBe('-ENOTTY');
+    fake.close();
+    build('7.2');
+    expect(await feature(8, flags | VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2)).toBe('-EINVAL');
+    expect(await feature(8, flags | (VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 + 1))).toBe('-ENOTTY');
+  });
+
   it.each([
     ['flags', { flags: 1 }, [[0, PAGE]], '-EINVAL'],
     ['the ROM', { region_index: 6 }, [[1, 1]], '-ENODEV'],
@@ -320,9 +329,11 @@ describe('IOEVENTFD', () => {
   it.each([
     ['6.12', 0],
     ['7.2', '-EINVAL'],
-  ] as const)('profile %s: 8 bytes at offset 4 is %s', async (profile, expected) => {
+  ] as const)('profile %s: 8 bytes at any offset is %s', async (profile, expected) => {
+    fake.close();
     build(profile);
 
     expect(await ioeventfd({ offset: 4, flags: 8, fd: event })).toBe(expected);
+    expect(await ioeventfd({ offset: 16, flags: 8, fd: event })).toBe(expected);
   });
 });

@@ -118,10 +118,11 @@ describe('an exec update with passed-through devices', () => {
     writeFileSync(node, 'no program');
     chmodSync(node, 0o755);
     expect(await update(qmp, { node })).toEqual({ status: 'failed', error: `execve ${node}: ENOEXEC` });
+    rmSync(node);
+    await caughtUp(vmm, host.devices[1]!.bdf);
     expect(info().containers).toMatchObject([{ mappings: 1, invalidVaddrs: 0 }]);
     expect(await update(qmp)).toMatchObject({ status: 'completed', generation: 1 });
     expect(await vmm.stats()).toMatchObject(NOTHING_LOST);
-    rmSync(node);
   });
 
   it('leaves the devices to the guest after a reset of the machine', async () => {

@@ -82,4 +82,30 @@ describe('RbTree', () => {
     tree.delete(nodes[0]!);
     expect(shape(tree.root)).toBe('25b(10b 30b(- 40r))');
   });
+
+  /** Made with code taken from lib/rbtree.c; other trees that are red-black, too, look different by then. */
+  it.each([
+    [
+      100,
+      '18b(6r(4b(2b(1r 3r) 5b) 10b(9b 14b(11r -))) 31r(22b(21b 28r(24b(23r -) 29b(- 30r))) 39b(33b(32r 35r) 42r(40b 44b))))',
+    ],
+    [250, '27b(8b(3b(1b(0r 2r) 4b) 22r(11b(10b 12b) 24b(23b 25b))) 35b(33b(31b(28r -) 34b) 40b(38b 46b(44r 47r))))'],
+    [
+      400,
+      '27b(17r(2b(1b(0r -) 11r(9b(4r -) 15b(13r 16r))) 20b(18b 25r(24b(21r -) 26b))) 32b(30b(28r -) 39r(37b(- 38r) 43b(41r 47r))))',
+    ],
+  ])('has the shape of Linux after %i insertions and deletions', (operations, expected) => {
+    const tree = new RbTree<Key>();
+    const nodes = new Map<number, Key>();
+    for (let i = 0, random = 1; i < operations; i++) {
+      random = (random * 48271) % 0x7fff_ffff;
+      const key = random % 48;
+      const known = nodes.get(key);
+      if (known) {
+        tree.delete(known);
+        nodes.delete(key);
+      } else nodes.set(key, insert(tree, key));
+    }
+    expect(shape(tree.root)).toBe(expected);
+  });
 });

@@ -28,9 +28,10 @@ async function start(...hostOptions: string[]): Promise<void> {
 
 afterEach(async () => {
   qmp.close();
-  expect(await vmm.end()).toEqual([]);
+  const left = await vmm.end();
   board.close();
   await host.stop();
+  expect(left).toEqual([]);
 });
 
 async function update(): Promise<Record<string, unknown>> {

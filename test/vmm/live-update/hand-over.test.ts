@@ -32,8 +32,9 @@ beforeEach(async () => {
 
 afterEach(async () => {
   qmp.close();
-  expect(await vmm.end()).toEqual([]);
+  const left = await vmm.end();
   rmSync(folder, { recursive: true });
+  expect(left).toEqual([]);
 });
 
 const completed = async (): Promise<Record<string, unknown>> => (await qmp.nextEvent(updateEnded, TIMEOUT_MS)).data;

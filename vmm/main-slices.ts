@@ -106,7 +106,7 @@ export class MainSlices {
         this.#turnWhenChanged(wake, rest.seen, rest.ms); // pairs with the add in wakeVcpu
         break;
       case 'stopped':
-        this.#turnWhenChanged(request, rest.request, LONGEST_WAIT_MS); // pairs with the store in vcpu/thread.ts
+        this.#turnWhenChanged(request, rest.request, LONGEST_WAIT_MS); // pairs with the store in MachineThread.ask
         break;
       case 'exit':
         break;

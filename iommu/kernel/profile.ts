@@ -57,9 +57,9 @@ export interface Profile {
   readonly reqFdBelowMinusOne: 'as-minus-one' | 'EINVAL';
   /** PCI-10: PCI_HOT_RESET tests its count before it looks for a slot or bus reset. */
   readonly hotResetCountFirst: boolean;
-  /** Vectors README, 16: an IOEVENTFD of 8 bytes (EINVAL from 6.14 on, at any offset). */
+  /** Vectors README, 16: an IOEVENTFD of 8 bytes (7.x: EINVAL at any offset, by its source; recorded at an unaligned one). */
   readonly ioeventfd8: 'allowed' | 'refused';
-  /** NUM-3, P2P-9: the last VFIO_DEVICE_FEATURE known: DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in 7.1. */
+  /** NUM-3, P2P-9: the last VFIO_DEVICE_FEATURE known: DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in 2026. */
   readonly lastFeature: 10 | 12;
 }
 

@@ -5,7 +5,9 @@
 import { efault, einval } from '../../platform/errno.ts';
 import { viewOf } from '../../platform/struct.ts';
 
-const U64 = 0xffff_ffff_ffff_ffffn;
+/** One more than an unsigned 64-bit number can be. */
+export const U64_END = 1n << 64n;
+const U64 = U64_END - 1n;
 
 export class UserArg {
   /** What the caller's memory holds, as changed by copyOut: bytes of the request, which is nobody else's. Undefined for a number. */

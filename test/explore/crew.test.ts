@@ -16,7 +16,7 @@ const mutants = {
   },
   requestsWithoutNumbers: {
     name: 'requests-without-numbers',
-    file: 'vmm/interrupts/thread.ts',
+    file: 'vmm/machine-thread.ts',
     find: 'requestWord(this.#requests, what)',
     replace: 'what',
   },

@@ -46,7 +46,7 @@ export const crewOnDuty = (control: Int32Array): number => Atomics.load(control,
  * the same words: who sees that request must see that it is not for him. So the crew is loaded last; main stores it first.
  */
 export function obeyed(control: Int32Array, word: number, crew: number): number {
-  const request = Atomics.load(control, word); // pairs with the stores in vcpu/thread.ts and interrupts/thread.ts
+  const request = Atomics.load(control, word); // pairs with the store in MachineThread.ask
   return crewOnDuty(control) === crew ? request : EXIT; // pairs with the add in relieveCrew
 }
 

@@ -183,7 +183,7 @@ export const DeviceFeatureDmaBuf = defineStruct('vfio_device_feature_dma_buf', {
   nr_ranges: u32,
 });
 export const RegionDmaRange = defineStruct('vfio_region_dma_range', { offset: u64, length: u64 });
-export const VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 = 12; // v7.1
+export const VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 = 12; // 2026
 
 /* -------- API for Type1 VFIO IOMMU -------- */
 

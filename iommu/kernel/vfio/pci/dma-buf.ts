@@ -3,12 +3,11 @@
  * NOT MODELLED: the dma-buf. Nobody here could import it, so a request that a kernel would serve is EOPNOTSUPP.
  */
 import { einval, enodev, eopnotsupp, eoverflow, hexRange } from '../../../../platform/errno.ts';
-import type { UserArg } from '../../user-arg.ts';
+import { U64_END, type UserArg } from '../../user-arg.ts';
 import { DeviceFeature, DeviceFeatureDmaBuf, RegionDmaRange, VFIO_PCI_ROM_REGION_INDEX } from '../uapi.ts';
 import type { Bar } from './resources.ts';
 
 const PAGE_MASK = 0xfffn;
-const U64_END = 1n << 64n;
 /** DMA_IOVA_USE_SWIOTLB: a bit of the length that the kernel keeps for itself. */
 const LENGTH_END = 1n << 63n;
 

@@ -104,7 +104,8 @@ export function deviceFeature(arg: UserArg, { profile, lowPower, bars }: Feature
 
 /** vfio_check_feature for a feature with one verb, GET or SET: false for a successful PROBE. */
 function isWanted(flags: number, verb: number, room: number, bytes: number): boolean {
-  if ((flags & GET_OR_SET & ~verb) !== 0) throw einval('the feature cannot be read, or not be set');
+  if ((flags & GET_OR_SET & ~verb) !== 0)
+    throw einval(`the feature can only be ${verb === VFIO_DEVICE_FEATURE_GET ? 'read' : 'set'}`);
   if ((flags & VFIO_DEVICE_FEATURE_PROBE) !== 0) return false;
   if ((flags & verb) === 0) throw einval('neither GET, SET nor PROBE');
   if (room < bytes) throw einval(`the feature's data is ${bytes} bytes`);

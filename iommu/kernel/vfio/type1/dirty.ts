@@ -2,7 +2,7 @@
 import { eacces, einval, enomem, hexRange } from '../../../../platform/errno.ts';
 import { overflow } from '../../profile.ts';
 import type { Mm, Task } from '../../task.ts';
-import type { UserArg } from '../../user-arg.ts';
+import { U64_END, type UserArg } from '../../user-arg.ts';
 import {
   DirtyBitmap as DirtyBitmapArg,
   DirtyBitmapGet,
@@ -15,7 +15,6 @@ import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';
 import { accessOk, copyFromUser, copyToUser } from './user-memory.ts';
 
-const U64_END = 1n << 64n;
 /** DIRTY_BITMAP_PAGES_MAX and DIRTY_BITMAP_SIZE_MAX (NUM-9). */
 const MAX_PAGES = 2 ** 31 - 1;
 export const MAX_BITMAP_BYTES = 1n << 28n;

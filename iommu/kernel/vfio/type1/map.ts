@@ -3,7 +3,7 @@ import { eexist, einval, enoent, enospc, hexRange } from '../../../../platform/e
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
 import { overflow, type Profile } from '../../profile.ts';
 import type { Task } from '../../task.ts';
-import type { UserArg } from '../../user-arg.ts';
+import { U64_END, type UserArg } from '../../user-arg.ts';
 import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../uapi.ts';
 import { allocateBitmap } from './dirty.ts';
 import { DmaEntry } from './dma-entry.ts';
@@ -12,7 +12,6 @@ import { DeferredUnpin, pinAndMap, removeEntry } from './pin-map.ts';
 import { updateVaddr } from './vaddr.ts';
 
 const FLAGS = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR;
-const U64_END = 1n << 64n;
 
 interface Request {
   readonly flags: number;

@@ -2,7 +2,7 @@
 import { ebusy, einval, hexRange } from '../../../../platform/errno.ts';
 import { overflow } from '../../profile.ts';
 import type { Task } from '../../task.ts';
-import type { UserArg } from '../../user-arg.ts';
+import { U64_END, type UserArg } from '../../user-arg.ts';
 import {
   Bitmap,
   DmaUnmap,
@@ -18,7 +18,6 @@ import { DeferredUnpin, removeEntry } from './pin-map.ts';
 import { invalidate, revalidate } from './vaddr.ts';
 
 const FLAGS = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR;
-const U64_END = 1n << 64n;
 /** Rounds after which a driver that was asked to unpin and does not is a kernel BUG (RACE-21). */
 const MAX_RETRIES = 10;
 

@@ -9,13 +9,14 @@ export type Koffi = typeof koffi;
 
 const require = createRequire(import.meta.url);
 
-/** Found when this module is loaded: in a heap snapshot, when that was made. */
-const nativeHalf = resolved(`@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`);
+const name = `@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`;
+/** koffi's native half: what it is called, and where it was when this module was loaded (in a heap snapshot, when that was made). */
+export const koffiAddon = { name, path: resolved(name) } as const;
 
 export function loadKoffi(): Koffi {
-  if (nativeHalf === undefined) return (require('koffi') as { readonly default: Koffi }).default;
+  if (koffiAddon.path === undefined) return (require('koffi') as { readonly default: Koffi }).default;
   const module = { exports: {} as Koffi };
-  process.dlopen(module, nativeHalf); // as require does, but for the 3 ms in which that finds its way
+  process.dlopen(module, koffiAddon.path); // as require does, but for the 3 ms in which that finds its way
   return module.exports;
 }
 

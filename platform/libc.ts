@@ -6,6 +6,8 @@
 import { fromErrno, SysError } from './errno.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
 
+export { koffiAddon } from './koffi.ts';
+
 export const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;

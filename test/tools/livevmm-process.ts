@@ -1,7 +1,7 @@
 /** The built program as a user runs it, in an environment of its own whose leftovers can be seen. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -19,6 +19,7 @@ export class Sandbox {
   readonly tempDir = join(this.dir, 'tmp');
 
   constructor() {
+    chmodSync(this.dir, 0o711); // for a client that is no longer root
     mkdirSync(this.runtimeDir, { mode: 0o700 });
     mkdirSync(this.tempDir);
   }

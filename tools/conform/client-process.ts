@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-import { programPath } from '../programs.ts';
 import type { Assignment, Report } from './client/protocol.ts';
 
 /** The longest without any report: a step that is waited for takes less. */
@@ -20,9 +19,9 @@ export class ClientProcess {
   readonly #exited: Promise<string>;
   #lastWords = '';
 
-  constructor() {
+  constructor(program: string) {
     // In a session of its own, so that Ctrl-C reaches us alone and we end it in order.
-    this.#child = spawn(process.execPath, [programPath('conform-client')], { stdio: 'pipe', detached: true });
+    this.#child = spawn(process.execPath, [program], { stdio: 'pipe', detached: true });
     this.#child.stdin!.on('error', () => {}); // it is dead; #exited says so
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
       if (this.#lastWords === '' || /Error/.test(line)) this.#lastWords = line;

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 
 import { type Board, startHost } from '../../devices/board/host.ts';
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import { programPath } from '../programs.ts';
 import { privateDir } from '../sockets.ts';
 import type { Assignment } from './client/protocol.ts';
 import { ClientProcess, type Played } from './client-process.ts';
+import { openProgram } from './open-program.ts';
 import type { RecordedMachine } from './recorded-machine.ts';
 import type { VectorCase } from './vector-file.ts';
 
@@ -14,31 +16,43 @@ import type { VectorCase } from './vector-file.ts';
 const ANYBODY_MAY_PASS = 0o711;
 const ANYBODY_MAY_CONNECT = 0o666;
 
+interface LaneParts {
+  readonly dir: string;
+  /** The client's. */
+  readonly program: string;
+  readonly board: Board;
+  readonly socketPath: string;
+  readonly devices: Assignment['devices'];
+}
+
 export class Lane {
   readonly #dir: string;
   readonly #board: Board;
   readonly #socketPath: string;
   readonly #devices: Assignment['devices'];
-  #next = new ClientProcess();
+  readonly #program: string;
+  #next: ClientProcess;
   #playing: ClientProcess | undefined;
 
-  private constructor(dir: string, board: Board, socketPath: string, { devices }: RecordedMachine) {
+  private constructor({ dir, program, board, socketPath, devices }: LaneParts) {
     this.#dir = dir;
     this.#board = board;
     this.#socketPath = socketPath;
     this.#devices = devices;
+    this.#program = program;
+    this.#next = new ClientProcess(program);
   }
 
   static async start(profile: ProfileName, machine: RecordedMachine): Promise<Lane> {
     const dir = privateDir();
     try {
+      const isRoot = process.getuid!() === 0;
+      if (isRoot) chmodSync(dir, ANYBODY_MAY_PASS);
+      const program = isRoot ? openProgram(dir) : programPath('conform-client');
       const socketPath = join(dir, 'host.sock');
       const board = await startHost({ ...machine.options, socketPath, profile });
-      if (process.getuid!() === 0) {
-        chmodSync(dir, ANYBODY_MAY_PASS);
-        chmodSync(socketPath, ANYBODY_MAY_CONNECT);
-      }
-      return new Lane(dir, board, socketPath, machine);
+      if (isRoot) chmodSync(socketPath, ANYBODY_MAY_CONNECT);
+      return new Lane({ dir, program, board, socketPath, devices: machine.devices });
     } catch (error) {
       rmSync(dir, { recursive: true, force: true });
       throw error;
@@ -48,7 +62,7 @@ export class Lane {
   async play({ steps }: VectorCase): Promise<Played> {
     const client = this.#next;
     this.#playing = client;
-    this.#next = new ClientProcess();
+    this.#next = new ClientProcess(this.#program);
     return client.play({ socketPath: this.#socketPath, devices: this.#devices, steps });
   }
 

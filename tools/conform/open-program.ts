@@ -1,0 +1,46 @@
+/**
+ * The client's program where anybody may read it: after `setuid` a client still starts threads and execs, and the installation may
+ * lie in a folder of root alone.
+ */
+import { chmodSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+
+import { koffiAddon } from '../../platform/libc.ts';
+import { programPath } from '../programs.ts';
+
+const WORKER = 'tools-conform-client-worker.mjs';
+const ANYBODY_MAY_READ = 0o755;
+const ANYBODY_MAY_PASS = 0o001;
+
+/** The installed one, or a copy in `dir`, which anybody may pass. */
+export function openProgram(dir: string): string {
+  const client = programPath('conform-client');
+  return anybodyReaches(dirname(client)) ? client : copyProgram(dir);
+}
+
+function anybodyReaches(folder: string): boolean {
+  const above = dirname(folder);
+  return (statSync(folder).mode & ANYBODY_MAY_PASS) !== 0 && (above === folder || anybodyReaches(above));
+}
+
+/** Makes the copy; its path. */
+export function copyProgram(dir: string): string {
+  const client = programPath('conform-client');
+  const program = join(dir, 'dist', basename(client));
+  copy(client, dir, 'dist', basename(client));
+  copy(join(dirname(client), WORKER), dir, 'dist', WORKER);
+  if (koffiAddon.path !== undefined) copy(koffiAddon.path, dir, 'node_modules', ...koffiAddon.name.split('/'));
+  return program;
+}
+
+function copy(from: string, dir: string, ...to: readonly string[]): void {
+  let at = dir;
+  for (const name of to.slice(0, -1)) {
+    at = join(at, name);
+    mkdirSync(at, { recursive: true });
+    chmodSync(at, ANYBODY_MAY_READ); // whatever the umask
+  }
+  at = join(at, to.at(-1)!);
+  copyFileSync(from, at);
+  chmodSync(at, ANYBODY_MAY_READ);
+}

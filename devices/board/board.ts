@@ -9,7 +9,7 @@ import { createMediatedChannel } from '../../iommu/hardware/mediated-channel.ts'
 import { formatBdf, type PciFunction } from '../../iommu/hardware/pci-function.ts';
 import { createTimeline, Timeline, type TimelineBucket } from '../../iommu/hardware/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
-import type { RamHashReply } from '../../iommu/kernel/control.ts';
+import type { Memlock, RamHashReply } from '../../iommu/kernel/control.ts';
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import type { KernelWorkerData } from '../../iommu/kernel/protocol.ts';
 import { einval, enodev } from '../../platform/errno.ts';
@@ -32,6 +32,8 @@ export interface BoardOptions {
   /** Where the kernel listens. Without it no kernel is started, and the IOMMU refuses all DMA. */
   readonly socketPath?: string;
   readonly profile?: ProfileName;
+  /** How much memory a client may lock; default 'as-process'. */
+  readonly memlock?: Memlock;
   readonly kernelRamBytes?: number;
   /** IOMMU groups count up from here, one per device in the order of the slots; default 0. */
   readonly firstGroup?: number;
@@ -113,7 +115,11 @@ export class Board {
     const { devices, units = DEFAULT_UNITS, firstGroup = 0 } = options;
     const plannedUnits = planUnits(units);
     const plan = planDevices({ devices, units: units.map(({ name }) => name), firstGroup });
-    const software = { profile: options.profile ?? '5.12', kvemuGroups: kvemuGroups(options, plan) };
+    const software = {
+      profile: options.profile ?? '5.12',
+      memlock: options.memlock ?? 'as-process',
+      kvemuGroups: kvemuGroups(options, plan),
+    };
     const board = new Board(options, plan, plannedUnits);
     try {
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
@@ -187,7 +193,7 @@ export class Board {
 
   async #startKernel(
     socketPath: string,
-    software: Pick<KernelWorkerData, 'profile' | 'kvemuGroups'>,
+    software: Pick<KernelWorkerData, 'profile' | 'memlock' | 'kvemuGroups'>,
     parts: { readonly kernelRam: Span; readonly doorbell: Span },
   ): Promise<void> {
     const { port: physicalPort, ranges } = this.#memory.subscribe();

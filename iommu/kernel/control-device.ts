@@ -15,6 +15,7 @@ import type {
   GroupInfo,
   HostInfo,
   InjectRequest,
+  Memlock,
   SetParameterRequest,
   TimelineRequest,
   UnitInfo,
@@ -64,6 +65,7 @@ export interface ControlOptions {
   readonly clients: () => readonly Client[];
   readonly files: FileTable;
   readonly parameters: Type1Parameters;
+  readonly memlock: Memlock;
 }
 
 /** One open of it; nothing hangs on it. */
@@ -142,11 +144,12 @@ export class ControlFile implements FileOperations {
   }
 
   async #info(): Promise<HostInfo> {
-    const { profile, vfio, pciDevices, units, pinner, board } = this.#options;
+    const { profile, memlock, vfio, pciDevices, units, pinner, board } = this.#options;
     const sent = (await board.send({ op: 'sent-messages' })) as SentMessages;
     const containers = [...vfio.containers];
     return {
       profile: profile.name,
+      memlock,
       pid: process.pid,
       nowNs: monotonicNs(),
       pinnedPages: pinner.pinnedPages,

@@ -130,8 +130,15 @@ export interface ClientInfo {
   readonly inKernel: readonly number[];
 }
 
+/**
+ * How much memory a client may lock: as its own RLIMIT_MEMLOCK says, without a limit, or so many bytes whoever it is.
+ * CAP_IPC_LOCK frees of every limit.
+ */
+export type Memlock = 'as-process' | 'unlimited' | number;
+
 export interface HostInfo {
   readonly profile: string;
+  readonly memlock: Memlock;
   readonly pid: number;
   /** CLOCK_MONOTONIC of this answer. */
   readonly nowNs: number;

@@ -8,7 +8,9 @@ import type { IoctlCall, IoctlsRequest, Reply } from './wire.ts';
 export function ioctl(operations: FileOperations, { nr, arg }: IoctlCall, caller: Caller): Reply | Promise<Reply> {
   const userArg = new UserArg(arg);
   const done = (ret: number): Reply => withOutput({ ret }, userArg);
-  const failed = (error: unknown): Reply => withOutput(errorReply(error), userArg);
+  const call = operations.ioctlNames?.get(nr);
+  const failed = (error: unknown): Reply =>
+    withOutput({ ...errorReply(error), ...(call === undefined ? {} : { call }) }, userArg);
   try {
     const result = operations.ioctl(nr, userArg, caller);
     return result instanceof Promise ? result.then(done, failed) : done(result);
@@ -47,8 +49,8 @@ export function ioctls(
     return failure === undefined;
   };
   const answer = (): Reply => {
-    const { ret, message } = failure ?? { ret: 0, message: undefined };
-    return { ret, done, ...(wrote ? { out: args } : {}), ...(message === undefined ? {} : { message }) };
+    const { out: _, ...reply } = failure ?? { ret: 0 };
+    return { ...reply, done, ...(wrote ? { out: args } : {}) };
   };
   const goOn = (from: number): Reply | Promise<Reply> => {
     for (let at = from; at < args.length; at += size) {

@@ -79,7 +79,7 @@ export class Kernel {
       const privileged = peer.uid === 0 || peer.uid === process.getuid?.();
       return path === CONTROL_PATH ? new ControlFile(control, privileged) : vfio.open(path, privileged);
     };
-    this.#server = new Server({ socketPath: data.socketPath, files, openPath: open });
+    this.#server = new Server({ socketPath: data.socketPath, memlock: data.memlock, files, openPath: open });
     const control: ControlOptions = {
       profile,
       vfio,
@@ -90,6 +90,7 @@ export class Kernel {
       clients: () => [...this.#server.channels()],
       files,
       parameters,
+      memlock: data.memlock,
     };
   }
 

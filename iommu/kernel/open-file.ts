@@ -7,6 +7,8 @@ import type { UserArg } from './user-arg.ts';
 export interface FileOperations {
   /** For lists and messages: a path, or `anon:…`. */
   readonly name: string;
+  /** Names of its ioctls by number, for messages. */
+  readonly ioctlNames?: ReadonlyMap<number, string>;
   /** Result of the ioctl, ≥ 0; throws its errno. May sleep: others' calls go on meanwhile. */
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number>;
   /** Reads up to `length` bytes at `offset` ≥ 0. Absent: EINVAL. */

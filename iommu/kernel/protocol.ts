@@ -3,13 +3,14 @@ import type { MessagePort } from 'node:worker_threads';
 import type { PciFunction } from '../hardware/pci-function.ts';
 import type { PaRange } from '../hardware/physical.ts';
 import type { BoardUnit } from '../hardware/unit-description.ts';
-import type { RamHashReply } from './control.ts';
+import type { Memlock, RamHashReply } from './control.ts';
 import type { ProfileName } from './profile.ts';
 
 export interface KernelWorkerData {
   /** UNIX socket to listen on, made with mode 0600; must not exist. */
   readonly socketPath: string;
   readonly profile: ProfileName;
+  readonly memlock: Memlock;
   /** The board's memory map as of now; later changes come on physicalPort. */
   readonly physical: readonly PaRange[];
   readonly physicalPort: MessagePort;

@@ -10,6 +10,7 @@ import { encodeFrame, FrameReader } from '../../platform/frames.ts';
 import { peerCredentials, sendWithFd } from '../../platform/libc.ts';
 import { socketInode } from '../../platform/process.ts';
 import { Channel, replyOf } from './channel.ts';
+import type { Memlock } from './control.ts';
 import type { FileTable, HeldFile } from './file-table.ts';
 import { type FileOperations, OpenFile } from './open-file.ts';
 import { ChannelTask, ProcessTable } from './task.ts';
@@ -42,6 +43,7 @@ export type OpenPath = (path: string, peer: Peer) => FileOperations;
 
 export interface ServerOptions {
   readonly socketPath: string;
+  readonly memlock: Memlock;
   readonly files: FileTable;
   readonly openPath: OpenPath;
 }
@@ -154,7 +156,10 @@ export class Server {
     try {
       const { pid } = peerCredentials(fdOf(socket));
       const killed = new AbortController();
-      const task = new ChannelTask(tid, this.#processes.open(pid), killed.signal);
+      const task = new ChannelTask(tid, this.#processes.open(pid), {
+        killed: killed.signal,
+        memlock: this.#options.memlock,
+      });
       const channel = new Channel({ task, files: this.#options.files, send: (reply) => send(socket, reply) });
       this.#channels.add(channel);
       send(socket, { ret: 0, pid: process.pid });

@@ -5,6 +5,7 @@ import { esrch, SysError } from '../../platform/errno.ts';
 import { close, POLLIN, pidfdOpen, poll } from '../../platform/libc.ts';
 import { PAGE_SIZE } from '../../platform/memory.ts';
 import { AddressSpace, hasIpcLock, memlockLimit } from '../../platform/process.ts';
+import type { Memlock } from './control.ts';
 
 /** What is asked once, and where nobody remembers, anew each time. */
 interface Answer<T> {
@@ -142,7 +143,7 @@ export interface Task {
   readonly killed: AbortSignal;
   /** capable(CAP_IPC_LOCK) */
   capIpcLock(): boolean;
-  /** rlimit(RLIMIT_MEMLOCK) in pages; Infinity for RLIM_INFINITY. */
+  /** rlimit(RLIMIT_MEMLOCK) in pages, or what the host has been told instead; Infinity for none. */
   memlockLimitPages(): number;
 }
 
@@ -152,16 +153,18 @@ export class ChannelTask implements Task {
   readonly process: Process;
   readonly mm: Mm;
   readonly killed: AbortSignal;
+  readonly #memlock: Memlock;
   #ipcLock: Answer<boolean> | undefined;
   #memlockPages: Answer<number> | undefined;
 
   /** ESRCH when the process has no such thread. */
-  constructor(tid: number, process: Process, killed: AbortSignal) {
+  constructor(tid: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
     if (!existsSync(`/proc/${process.pid}/task/${tid}`)) throw esrch(`process ${process.pid} has no thread ${tid}`);
     this.tid = tid;
     this.process = process;
     this.mm = process.currentMm().grab();
     this.killed = killed;
+    this.#memlock = memlock;
   }
 
   get pid(): number {
@@ -189,7 +192,12 @@ export class ChannelTask implements Task {
   }
 
   memlockLimitPages(): number {
-    return asked(this.#memlockPages, () => Math.floor(memlockLimit(this.pid) / PAGE_SIZE));
+    return asked(this.#memlockPages, () => Math.floor(this.#memlockBytes() / PAGE_SIZE));
+  }
+
+  #memlockBytes(): number {
+    if (this.#memlock === 'as-process') return memlockLimit(this.pid);
+    return this.#memlock === 'unlimited' ? Number.POSITIVE_INFINITY : this.#memlock;
   }
 
   /** The channel is gone. */

@@ -132,6 +132,8 @@ export interface Reply {
   readonly reply?: unknown;
   /** With a negative ret: the kernel's words, for people (a real kernel would say them in its log). */
   readonly message?: string;
+  /** ioctl with a negative ret: the name of the call. */
+  readonly call?: string;
 }
 
 /** The most a single pread or pwrite moves, so that one request cannot hold the kernel for long. Longer frames are an offence. */

@@ -5,6 +5,7 @@ import { type Command, CommandError, parseOptions, UsageError } from '../command
 import { parseDeviceOption } from '../device-option.ts';
 import { IOMMU_HELP, unitsOf } from '../iommu-option.ts';
 import { separateKvemu } from '../kvemu-option.ts';
+import { MEMLOCK_HELP, parseMemlock } from '../memlock-option.ts';
 import { untilEndingSignal } from '../signals.ts';
 import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
 
@@ -12,7 +13,7 @@ import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
 export const DEFAULT_PROFILE: ProfileName = '5.12';
 
 const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
-       [--first-group N] [--vfio-profile VERSION] [--json]
+       [--first-group N] [--vfio-profile VERSION] [--memlock LIMIT] [--json]
 
 A machine without VMM: memory, IOMMUs, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
 UNIX socket. Runs until SIGINT or SIGTERM.
@@ -27,6 +28,7 @@ UNIX socket. Runs until SIGINT or SIGTERM.
       kvemu              no PCI device: does what a user of the kernel's mediated-device service would do; group=N
 ${IOMMU_HELP}  --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
+${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
   --json                 print one JSON document when it listens
 `;
 
@@ -57,22 +59,24 @@ export const host: Command = {
       iommu: { type: 'string', multiple: true, default: [] },
       'first-group': { type: 'string', default: '0' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
+      memlock: { type: 'string', default: 'as-process' },
       json: { type: 'boolean', default: false },
     });
     const profile = parseProfile(options['vfio-profile']);
+    const memlock = parseMemlock(options.memlock);
     const firstGroup = parseGroup(options['first-group']);
     const { devices, kvemuGroups } = separateKvemu(options.device.map(parseDeviceOption), firstGroup);
     const socket = options.socket ?? defaultHostSocket();
     await claimSocketPath(socket);
     const asked = untilEndingSignal();
     const board = await startHost({
-      ...{ devices, socketPath: socket, profile, firstGroup, kvemuGroups },
+      ...{ devices, socketPath: socket, profile, memlock, firstGroup, kvemuGroups },
       ...unitsOf(options.iommu),
     });
     try {
       const { devices: found } = board.info();
       process.stdout.write(
-        options.json ? `${JSON.stringify({ socket, profile, devices: found })}\n` : describe(socket, found),
+        options.json ? `${JSON.stringify({ socket, profile, memlock, devices: found })}\n` : describe(socket, found),
       );
       await Promise.race([asked, board.failed.then((message) => Promise.reject(new CommandError(message)))]);
       return 0;

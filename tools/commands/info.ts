@@ -1,5 +1,5 @@
 /** `livevmm info`: what a running host has and does. */
-import type { ContainerInfo, DeviceInfo, HostInfo, UnitInfo } from '../../iommu/kernel/control.ts';
+import type { ContainerInfo, DeviceInfo, HostInfo, Memlock, UnitInfo } from '../../iommu/kernel/control.ts';
 import { type Command, parseOptions } from '../command.ts';
 import { HostClient } from '../host-client.ts';
 import { defaultHostSocket } from '../sockets.ts';
@@ -47,9 +47,17 @@ const unitRow = ({ name, pgsizes, apertureBits, coherent, msi, pteWrites }: Unit
   String(pteWrites),
 ];
 
-function describe({ profile, pid, pinnedPages, devices, containers, units, clients }: HostInfo): string {
+/** What info says of RLIMIT_MEMLOCK. */
+const memlockWords = (memlock: Memlock): string =>
+  memlock === 'as-process'
+    ? "locked memory limited by each client's RLIMIT_MEMLOCK"
+    : memlock === 'unlimited'
+      ? 'locked memory unlimited'
+      : `locked memory limited to ${memlock} bytes a client`;
+
+function describe({ profile, memlock, pid, pinnedPages, devices, containers, units, clients }: HostInfo): string {
   const parts = [
-    `host pid ${pid}, VFIO as of Linux ${profile}, ${pinnedPages} pages pinned\n`,
+    `host pid ${pid}, VFIO as of Linux ${profile}, ${pinnedPages} pages pinned, ${memlockWords(memlock)}\n`,
     formatTable(
       ['device', 'type', 'group', 'DMAs', 'read', 'written', 'faults', 'MSIs sent', 'irqs', 'opens'],
       devices.map(deviceRow),

@@ -29,7 +29,7 @@ On the board of a running host:
   --host SOCKET                 where 'livevmm host' listens
   --device vfio-pci,host=BDF    pass this PCI device of the host through; may be repeated
 
-Without --host this process becomes a private host that ends with the guest:
+Without --host this process becomes a private host that ends with the guest, and on which memory is locked without a limit:
   --device edu[,key=value]...   a device of the private board, passed through; types as in 'livevmm host --help'
   --iommu NAME[,key=value]...   an IOMMU of the private board, as in 'livevmm host --help'
   --vfio-profile VERSION        which kernel's VFIO it answers as
@@ -75,7 +75,7 @@ async function runOnPrivateHost(
   const socketPath = join(dir, 'host.sock');
   let board: Board | undefined;
   try {
-    board = await startHost({ ...machine, socketPath });
+    board = await startHost({ ...machine, socketPath, memlock: 'unlimited' });
     const bdfs = board.info().devices.map(({ bdf }) => bdf);
     return await runChild(vmmArguments(socketPath, bdfs, options));
   } finally {

@@ -44,6 +44,8 @@ export async function startHostProcess(
     '--socket',
     join(dir, 'host.sock'),
     '--json',
+    '--memlock',
+    'unlimited', // a private host's guest may be larger than a plain user's 8 MiB
     ...options,
     ...deviceOptions,
   ]);

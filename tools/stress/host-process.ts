@@ -39,7 +39,7 @@ export class HostProcess {
   static async start({ devices, profile, onTrouble }: HostPlan): Promise<HostProcess> {
     const dir = privateDir();
     const socket = join(dir, 'host.sock');
-    const options = ['host', '--json', '--socket', socket, '--vfio-profile', profile];
+    const options = ['host', '--json', '--socket', socket, '--vfio-profile', profile, '--memlock', 'unlimited'];
     const args = [programPath('livevmm'), ...options, ...devices.flatMap((device) => ['--device', device])];
     // In a session of its own, so that Ctrl-C reaches us alone and we end it in order.
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });

@@ -55,6 +55,9 @@ export function succeeded(reply: Reply, what: string): Reply {
   throw new SysError(code, `${what}: ${reply.message ?? code}`);
 }
 
+/** The ioctl by its name, where the file knows one. */
+const callName = ({ call }: Reply, nr: number): string => call ?? `ioctl 0x${nr.toString(16)}`;
+
 function readSome(fd: number, into: Uint8Array): number {
   for (;;) {
     try {
@@ -82,7 +85,7 @@ export class TaskChannel {
   protected ioctlReply(fd: number, nr: number, arg: number | bigint | Uint8Array): Reply {
     const reply = this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
     if (reply.out && arg instanceof Uint8Array) arg.set(reply.out);
-    return succeeded(reply, `ioctl 0x${nr.toString(16)}`);
+    return succeeded(reply, callName(reply, nr));
   }
 
   /**
@@ -95,7 +98,7 @@ export class TaskChannel {
       const some = args.subarray(first * size, (first + MAX_BATCH) * size);
       const reply = this.#conversation.exchange({ op: 'ioctls', fd, nr, size, args: some });
       if (reply.out) some.set(reply.out);
-      succeeded(reply, `ioctl 0x${nr.toString(16)}, ${first + (reply.done ?? 0) + 1} of ${total}`);
+      succeeded(reply, `${callName(reply, nr)}, ${first + (reply.done ?? 0) + 1} of ${total}`);
     }
   }
 

@@ -2,12 +2,14 @@
  * kvemu: a vfio device with an emulated IOMMU that does with the mediated service what its user tells it to, and nothing of its own. It
  * stands for the module of that name which the recordings in vectors/kernel were made with (emu_* steps).
  */
+
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
 import { splitIova } from '../../hardware/dma.ts';
 import type { Caller, FileOperations } from '../open-file.ts';
 import type { UserArg } from '../user-arg.ts';
 import type { DeviceGroup, VfioDevice } from '../vfio/device.ts';
 import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
+import { DEVICE_IOCTLS } from '../vfio/uapi.ts';
 import {
   KVEMU_LOG,
   KVEMU_PIN,
@@ -131,6 +133,7 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: DataView): Uint8Array =>
 
 class KvemuFile implements FileOperations {
   readonly name: string;
+  readonly ioctlNames = DEVICE_IOCTLS;
   readonly #device: Kvemu;
   readonly #released: () => void;
 

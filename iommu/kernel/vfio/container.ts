@@ -6,12 +6,19 @@ import type { Task } from '../task.ts';
 import type { UserArg } from '../user-arg.ts';
 import { VFIO_CONTAINER_PATH } from '../wire.ts';
 import type { ContainerIommu, IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
-import { VFIO_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_SET_IOMMU } from './uapi.ts';
+import {
+  CONTAINER_IOCTLS,
+  VFIO_API_VERSION,
+  VFIO_CHECK_EXTENSION,
+  VFIO_GET_API_VERSION,
+  VFIO_SET_IOMMU,
+} from './uapi.ts';
 
 let lastId = 0;
 
 export class Container implements FileOperations {
   readonly name = VFIO_CONTAINER_PATH;
+  readonly ioctlNames = CONTAINER_IOCTLS;
   /** For lists only. */
   readonly id = ++lastId;
   readonly #ops: IommuDriverOps;

@@ -12,6 +12,7 @@ import { Container } from './container.ts';
 import type { VfioDevice } from './device.ts';
 import type { IommuGroup } from './iommu-driver-ops.ts';
 import {
+  GROUP_IOCTLS,
   GroupStatus,
   VFIO_GROUP_FLAGS_CONTAINER_SET,
   VFIO_GROUP_FLAGS_VIABLE,
@@ -70,6 +71,7 @@ export class Group {
 
 class GroupFile implements FileOperations {
   readonly name: string;
+  readonly ioctlNames = GROUP_IOCTLS;
   readonly #group: Group;
 
   constructor(group: Group) {

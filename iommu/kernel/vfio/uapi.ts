@@ -275,3 +275,42 @@ export const VFIO_EEH_PE_OP = vfioIo(21);
 
 /** File offset of region `index` on a device fd is index << 40 (drivers/vfio/pci, VFIO_PCI_OFFSET_SHIFT; NUM-5). */
 export const VFIO_PCI_OFFSET_SHIFT = 40;
+
+/* -------- Names of the ioctls, by the kind of file: the same number is another call on another one. For messages. -------- */
+
+const names = (calls: Readonly<Record<string, number>>): ReadonlyMap<number, string> =>
+  new Map(Object.entries(calls).map(([name, nr]) => [nr, name]));
+
+export const CONTAINER_IOCTLS = names({
+  VFIO_GET_API_VERSION,
+  VFIO_CHECK_EXTENSION,
+  VFIO_SET_IOMMU,
+  VFIO_IOMMU_GET_INFO,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_IOMMU_ENABLE,
+  VFIO_IOMMU_DISABLE,
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_EEH_PE_OP,
+});
+
+export const GROUP_IOCTLS = names({
+  VFIO_GROUP_GET_STATUS,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_GROUP_UNSET_CONTAINER,
+  VFIO_GROUP_GET_DEVICE_FD,
+});
+
+export const DEVICE_IOCTLS = names({
+  VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
+  VFIO_DEVICE_SET_IRQS,
+  VFIO_DEVICE_RESET,
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+  VFIO_DEVICE_PCI_HOT_RESET,
+  VFIO_DEVICE_QUERY_GFX_PLANE,
+  VFIO_DEVICE_GET_GFX_DMABUF,
+  VFIO_DEVICE_IOEVENTFD,
+  VFIO_DEVICE_FEATURE,
+});

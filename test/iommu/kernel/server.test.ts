@@ -95,7 +95,7 @@ beforeEach(async () => {
     opened.push(file);
     return file;
   };
-  server = new Server({ socketPath, files, openPath });
+  server = new Server({ memlock: 'as-process', socketPath, files, openPath });
   await server.listen();
 });
 
@@ -122,7 +122,12 @@ describe('the socket', () => {
   });
 
   it('does not replace a socket that somebody listens on', async () => {
-    const second = new Server({ socketPath, files: new FileTable(), openPath: () => new TestFile() });
+    const second = new Server({
+      memlock: 'as-process',
+      socketPath,
+      files: new FileTable(),
+      openPath: () => new TestFile(),
+    });
 
     await expect(second.listen()).rejects.toMatchObject({ code: 'EEXIST' });
 

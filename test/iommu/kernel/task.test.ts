@@ -90,7 +90,7 @@ describe('process', () => {
 describe('task', () => {
   it('holds its address space beyond the end of its process', async () => {
     const table = new ProcessTable();
-    const task = new ChannelTask(pid, table.open(pid), new AbortController().signal);
+    const task = new ChannelTask(pid, table.open(pid), { killed: new AbortController().signal, memlock: 'as-process' });
 
     await kill();
     table.reap();
@@ -103,15 +103,26 @@ describe('task', () => {
   it('must be a thread of its process', () => {
     const process = new Process(pid);
 
-    expect(() => new ChannelTask(1, process, new AbortController().signal)).toThrow(
+    expect(() => new ChannelTask(1, process, { killed: new AbortController().signal, memlock: 'as-process' })).toThrow(
       expect.objectContaining({ code: 'ESRCH' }),
     );
     process.close();
   });
 
+  it.each([
+    ['unlimited', Number.POSITIVE_INFINITY],
+    [5 * 4096 + 1, 5],
+  ] as const)('may lock what the host was told instead: %s', (memlock, pages) => {
+    const process = new Process(pid);
+    const task = new ChannelTask(pid, process, { killed: new AbortController().signal, memlock });
+    expect(task.memlockLimitPages()).toBe(pages);
+    task.end();
+    process.close();
+  });
+
   it('has the limits and capabilities of the real process', async () => {
     const process = new Process(pid);
-    const task = new ChannelTask(pid, process, new AbortController().signal);
+    const task = new ChannelTask(pid, process, { killed: new AbortController().signal, memlock: 'as-process' });
     const { soft } = getRlimit(pid, RLIMIT_MEMLOCK);
 
     expect(task.memlockLimitPages()).toBe(soft === 2n ** 64n - 1n ? Number.POSITIVE_INFINITY : Number(soft / 4096n));

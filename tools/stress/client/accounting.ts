@@ -1,15 +1,13 @@
 /** Locked pages of this process as its kernel counts them for mappings (ACC-3…6): per image, because an exec brings a new address space. */
 import type { ProfileName } from '../../../iommu/kernel/profile.ts';
-import { PAGE_SIZE } from '../../../platform/memory.ts';
-import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
+import { hasIpcLock } from '../../../platform/process.ts';
 import type { Answer } from './caller.ts';
 import type { Entry } from './mapping-table.ts';
 
 export class Accounting {
   readonly #movesWithVaddr: boolean;
   readonly #image: number;
-  readonly #unlimited = hasIpcLock(process.pid);
-  readonly #limit = Math.floor(memlockLimit(process.pid) / PAGE_SIZE);
+  readonly #capable = hasIpcLock(process.pid);
   /** Charged to this image; below 0 after 5.12 has taken off what an earlier image was charged for (RACE-4). */
   lockedPages = 0;
 
@@ -28,9 +26,9 @@ export class Accounting {
     return this.#movesWithVaddr && image !== this.#image && this.#exceeds(nrPages) ? 'ENOMEM' : 0;
   }
 
+  /** The host has no limit; but a count below zero is a huge one, and more than any limit. */
   #exceeds(more: number): boolean {
-    const locked = this.lockedPages + more;
-    return !this.#unlimited && (locked < 0 || locked > this.#limit);
+    return !this.#capable && this.lockedPages + more < 0;
   }
 
   mapped({ nrPages }: Entry): void {

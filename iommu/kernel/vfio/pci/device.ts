@@ -11,6 +11,7 @@ import type { Profile } from '../../profile.ts';
 import type { UserArg } from '../../user-arg.ts';
 import type { VfioDevice } from '../device.ts';
 import {
+  DEVICE_IOCTLS,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_GET_INFO,
   VFIO_DEVICE_GET_IRQ_INFO,
@@ -214,6 +215,7 @@ export class PciDevice implements VfioDevice {
 
 class PciDeviceFile implements FileOperations {
   readonly name: string;
+  readonly ioctlNames = DEVICE_IOCTLS;
   readonly #device: PciDevice;
   readonly #released: () => void;
 

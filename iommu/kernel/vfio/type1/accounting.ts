@@ -4,6 +4,8 @@ import type { Mm, Task } from '../../task.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';
 
+const PAGES_PER_MIB = 256;
+
 /**
  * The address space an entry's vaddr is of and its pages are charged to; undefined when it is no more. Since 6.3 it is the one that
  * mapped (mmget_not_zero); before, the one which the mapper's task has now (get_task_mm): after an exec the new image's
@@ -71,4 +73,13 @@ export function moveCharge(entry: DmaEntry, caller: Task): void {
 /** locked_vm is an unsigned long: below 0 it is next to 2^64, and more than any limit (ACC-5). */
 const exceeds = (lockedVm: number, limit: number): boolean => lockedVm < 0 || lockedVm > limit;
 
-const memlockExceeded = (task: Task): Error => enomem(`RLIMIT_MEMLOCK of process ${task.pid} exceeded`);
+/** The words for the user: a plain user's limit is 8 MiB, and a guest is larger than that. */
+function memlockExceeded(task: Task): Error {
+  const pages = task.memlockLimitPages();
+  if (pages === Number.POSITIVE_INFINITY) return enomem(`the locked pages of process ${task.pid} are fewer than none`); // ACC-5
+  const limit = pages / PAGES_PER_MIB;
+  const raise = "raise its RLIMIT_MEMLOCK ('ulimit -l', limits.conf, LimitMEMLOCK= of a service)";
+  return enomem(
+    `process ${task.pid} may lock ${limit} MiB of memory and needs more: ${raise}, or start the host with --memlock unlimited`,
+  );
+}

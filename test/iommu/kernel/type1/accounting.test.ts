@@ -41,6 +41,13 @@ describe('RLIMIT_MEMLOCK (ACC-3)', () => {
     expect(container.machine.pinner.pinnedPages).toBe(0);
   });
 
+  it('ENOMEM tells the limit, how to raise it, and the option of the host', () => {
+    limit(2048);
+    expect(() => container.map(0, 2049 * PAGE, vaddr)).toThrow(
+      /may lock 8 MiB of memory and needs more: raise its RLIMIT_MEMLOCK \('ulimit -l'.*--memlock unlimited/,
+    );
+  });
+
   it('the same page mapped twice counts twice', () => {
     container.map(0, PAGE, vaddr);
     container.map(PAGE, PAGE, vaddr);

@@ -4,7 +4,7 @@ import type { Mm, Task } from '../../task.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';
 
-const PAGES_PER_MIB = 256;
+const KIB_PER_PAGE = 4;
 
 /**
  * The address space an entry's vaddr is of and its pages are charged to; undefined when it is no more. Since 6.3 it is the one that
@@ -77,9 +77,9 @@ const exceeds = (lockedVm: number, limit: number): boolean => lockedVm < 0 || lo
 function memlockExceeded(task: Task): Error {
   const pages = task.memlockLimitPages();
   if (pages === Number.POSITIVE_INFINITY) return enomem(`the locked pages of process ${task.pid} are fewer than none`); // ACC-5
-  const limit = pages / PAGES_PER_MIB;
+  const limit = pages * KIB_PER_PAGE;
   const raise = "raise its RLIMIT_MEMLOCK ('ulimit -l', limits.conf, LimitMEMLOCK= of a service)";
   return enomem(
-    `process ${task.pid} may lock ${limit} MiB of memory and needs more: ${raise}, or start the host with --memlock unlimited`,
+    `process ${task.pid} may lock ${limit} KiB of memory and needs more: ${raise}, or start the host with --memlock unlimited`,
   );
 }

@@ -42,9 +42,9 @@ describe('RLIMIT_MEMLOCK (ACC-3)', () => {
   });
 
   it('ENOMEM tells the limit, how to raise it, and the option of the host', () => {
-    limit(2048);
-    expect(() => container.map(0, 2049 * PAGE, vaddr)).toThrow(
-      /may lock 8 MiB of memory and needs more: raise its RLIMIT_MEMLOCK \('ulimit -l'.*--memlock unlimited/,
+    limit(8);
+    expect(() => container.map(0, 9 * PAGE, vaddr)).toThrow(
+      /may lock 32 KiB of memory and needs more: raise its RLIMIT_MEMLOCK \('ulimit -l'.*--memlock unlimited/,
     );
   });
 

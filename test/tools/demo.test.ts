@@ -78,7 +78,7 @@ describe('livevmm demo', () => {
   it('--keep leaves everything running until it is told to end', async () => {
     const demo = sandbox.start(...SHORT, '--json', '--keep');
     const ended = outcome(demo);
-    const [hint] = (await once(demo.stderr, 'data')) as [Buffer];
+    const [hint] = (await Promise.race([once(demo.stderr, 'data'), ended.then(() => ['it has ended'])])) as [Buffer];
     const [, host, qmp] = /--host (\S+)[\s\S]*--qmp (\S+)/.exec(String(hint))!;
     expect(await sandbox.run('info', '--host', host!)).toMatchObject({ status: 0, stderr: '' });
     const again = await sandbox.run('update', '--qmp', qmp!, '--json');

@@ -1,5 +1,5 @@
 /** The built program as a user runs it, in an environment of its own whose leftovers can be seen. */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,6 +18,8 @@ export class Sandbox {
   readonly runtimeDir = join(this.dir, 'run');
   readonly tempDir = join(this.dir, 'tmp');
 
+  readonly #ends = new Map<ChildProcess, Promise<unknown>>();
+
   constructor() {
     chmodSync(this.dir, 0o711); // for a client that is no longer root
     mkdirSync(this.runtimeDir, { mode: 0o700 });
@@ -26,7 +28,15 @@ export class Sandbox {
 
   start(...words: readonly string[]): ChildProcessWithoutNullStreams {
     const env = { ...process.env, XDG_RUNTIME_DIR: this.runtimeDir, TMPDIR: this.tempDir };
-    return spawn(process.execPath, [programPath('livevmm'), ...words], { env });
+    const child = spawn(process.execPath, [programPath('livevmm'), ...words], { env });
+    this.#ends.set(child, once(child, 'close'));
+    return child;
+  }
+
+  /** Asks a child to end, if it still runs, and waits until it has. */
+  async end(child: ChildProcess): Promise<void> {
+    child.kill('SIGTERM');
+    await this.#ends.get(child);
   }
 
   /** Runs the program to its end. */
@@ -59,8 +69,9 @@ export async function outcome(child: ChildProcessWithoutNullStreams): Promise<En
   child.stderr.on('data', (chunk) => {
     texts.stderr += chunk;
   });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return { status, ...texts };
+  const isClosed = (child.exitCode ?? child.signalCode) !== null && child.stdout.closed && child.stderr.closed;
+  if (!isClosed) await once(child, 'close');
+  return { status: child.exitCode, ...texts };
 }
 
 /** The first line of stdout. */

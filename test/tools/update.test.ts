@@ -1,5 +1,4 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { once } from 'node:events';
 import { cpSync, mkdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,9 +30,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  const ended = once(run, 'close');
-  run.kill('SIGTERM');
-  await ended;
+  await sandbox.end(run);
   expect(sandbox.leftovers()).toEqual([]);
   sandbox.remove();
 });

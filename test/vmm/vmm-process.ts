@@ -36,9 +36,13 @@ export class VmmProcess {
 
   /** Resolves when the console's output matches; rejects when the process ends before. */
   async prints(pattern: RegExp): Promise<void> {
-    while (!pattern.test(this.output)) {
+    await this.#until(() => pattern.test(this.output));
+  }
+
+  async #until(seen: () => boolean): Promise<void> {
+    while (!seen()) {
       const ended = this.exited.then(([status]) => {
-        if (!pattern.test(this.output)) throw new Error(`the VMM ended (${status}): ${this.errors}`);
+        if (!seen()) throw new Error(`the VMM ended (${status}): ${this.errors}`);
       });
       await Promise.race([once(this.child.stdout, 'data'), ended]);
     }
@@ -53,7 +57,7 @@ export class VmmProcess {
     const reports = (): string[] => this.output.match(/@stats \{.*\}/g) ?? [];
     const before = reports().length;
     this.child.stdin.write('s');
-    while (reports().length === before) await once(this.child.stdout, 'data');
+    await this.#until(() => reports().length > before);
     return JSON.parse(reports()[before]!.slice('@stats '.length)) as Record<string, number>;
   }
 

@@ -9,19 +9,45 @@ const REPORT = /^@(stats|final) (\{.*\})$/;
 
 type Kind = 'stats' | 'final';
 
+/** Somebody who wants the guest's next report of a kind. */
+interface Waiting {
+  readonly kind: Kind;
+  readonly resolve: (facts: GuestFacts) => void;
+  readonly reject: (reason: Error) => void;
+}
+
+const consoleEnded = (): Error => new CommandError("the guest's console has ended");
+
+/** A promise with its ends in hand (Promise.withResolvers, which Node 20 lacks). */
+function settleable<T>() {
+  let resolve: (value: T) => void = () => {};
+  let reject: (reason: Error) => void = () => {};
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
 export class GuestConsole {
   readonly #input: Writable;
-  readonly #waiting: { readonly kind: Kind; readonly resolve: (facts: GuestFacts) => void }[] = [];
+  #waiting: readonly Waiting[] = [];
   #greet: (line: string) => void = () => {};
-  /** The guest's first line, which names the devices it found. */
-  readonly greeting = new Promise<string>((resolve) => {
+  #missed: (reason: Error) => void = () => {};
+  #ended = false;
+  /** The guest's first line, which names the devices it found. Rejects when the console ends before. */
+  readonly greeting = new Promise<string>((resolve, reject) => {
     this.#greet = resolve;
+    this.#missed = reject;
   });
 
   constructor(output: Readable, input: Writable) {
     this.#input = input;
-    input.on('error', () => {}); // the VMM is gone: whoever waits for an answer is told by its time-out or by 'exit'
-    createInterface({ input: output }).on('line', (line) => this.#take(line.trimEnd()));
+    input.on('error', () => {}); // the VMM is gone: the end of its output tells everybody who waits
+    this.greeting.catch(() => {}); // for a reader who never asks for it
+    createInterface({ input: output })
+      .on('line', (line) => this.#take(line.trimEnd()))
+      .on('close', () => this.#end());
   }
 
   #take(line: string): void {
@@ -31,8 +57,23 @@ export class GuestConsole {
       return;
     }
     const facts = JSON.parse(match[2]!) as GuestFacts;
-    const index = this.#waiting.findIndex(({ kind }) => kind === match[1]);
-    if (index >= 0) this.#waiting.splice(index, 1)[0]!.resolve(facts);
+    const first = this.#waiting.find(({ kind }) => kind === match[1]);
+    if (!first) return;
+    this.#forget(first);
+    first.resolve(facts);
+  }
+
+  /** The VMM has closed its output: no answer comes any more. */
+  #end(): void {
+    this.#ended = true;
+    this.#missed(consoleEnded());
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { reject } of waiting) reject(consoleEnded());
+  }
+
+  #forget(done: Waiting): void {
+    this.#waiting = this.#waiting.filter((one) => one !== done);
   }
 
   /** 's': its counts so far. */
@@ -46,20 +87,15 @@ export class GuestConsole {
   }
 
   #ask(letter: string, kind: Kind, timeoutMs: number): Promise<GuestFacts> {
-    return new Promise((resolve, reject) => {
-      const waiting = {
-        kind,
-        resolve: (facts: GuestFacts) => {
-          clearTimeout(timer);
-          resolve(facts);
-        },
-      };
-      const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-        reject(new CommandError(`the guest did not answer '${letter}' within ${timeoutMs} ms`));
-      }, timeoutMs).unref();
-      this.#waiting.push(waiting);
-      this.#input.write(letter);
-    });
+    if (this.#ended) return Promise.reject(consoleEnded());
+    const { promise, resolve, reject } = settleable<GuestFacts>();
+    const waiting: Waiting = { kind, resolve, reject };
+    const timer = setTimeout(() => {
+      this.#forget(waiting);
+      reject(new CommandError(`the guest did not answer '${letter}' within ${timeoutMs} ms`));
+    }, timeoutMs).unref();
+    this.#waiting = [...this.#waiting, waiting];
+    this.#input.write(letter);
+    return promise.finally(() => clearTimeout(timer));
   }
 }

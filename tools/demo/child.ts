@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { CommandError } from '../command.ts';
 import { programPath } from '../programs.ts';
 import { exitStatus } from '../signals.ts';
+import { ConsoleEnded } from './guest-console.ts';
 
 /** How long a child has between SIGTERM and SIGKILL. */
 const GRACE_MS = 5000;
@@ -46,7 +47,11 @@ export class Child {
 
   /** The result of `promise`, or a rejection as soon as the child ends. */
   whileAlive<T>(promise: Promise<T>): Promise<T> {
-    return Promise.race([promise, this.ended()]);
+    const orReason = promise.catch((error) => {
+      if (error instanceof ConsoleEnded) return this.ended(); // it closes its output by ending
+      throw error;
+    });
+    return Promise.race([orReason, this.ended()]);
   }
 
   /** Asks it to end and waits; kills it if it does not. */

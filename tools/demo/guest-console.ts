@@ -16,7 +16,10 @@ interface Waiting {
   readonly reject: (reason: Error) => void;
 }
 
-const consoleEnded = (): Error => new CommandError("the guest's console has ended");
+/** The VMM has closed its output; how the VMM itself ended tells more. */
+export class ConsoleEnded extends CommandError {}
+
+const consoleEnded = (): Error => new ConsoleEnded("the guest's console has ended");
 
 /** A promise with its ends in hand (Promise.withResolvers, which Node 20 lacks). */
 function settleable<T>() {

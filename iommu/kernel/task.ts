@@ -1,7 +1,7 @@
 /** Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the kernel of the real thing sees them. */
 
 import { existsSync } from 'node:fs';
-import { esrch, SysError } from '../../platform/errno.ts';
+import { eacces, esrch, SysError } from '../../platform/errno.ts';
 import { close, POLLIN, pidfdOpen, poll } from '../../platform/libc.ts';
 import { PAGE_SIZE } from '../../platform/memory.ts';
 import { AddressSpace, hasIpcLock, memlockLimit } from '../../platform/process.ts';
@@ -121,12 +121,15 @@ export class Process {
   }
 }
 
-/** Undefined for a process that has given its mm up and is not yet dead: between exit_mm and exit_notify of the real kernel. */
+/**
+ * Undefined for a process that has given its mm up and is not yet dead: between exit_mm and exit_notify of the real kernel, when
+ * /proc/<pid> answers ESRCH or EACCES; and for a new image that may not be looked into.
+ */
 function spaceOf(pid: number): AddressSpace | undefined {
   try {
     return new AddressSpace(pid);
   } catch (error) {
-    if (error instanceof SysError && error.code === 'ESRCH') return undefined;
+    if (error instanceof SysError && (error.code === 'ESRCH' || error.code === 'EACCES')) return undefined;
     throw error;
   }
 }
@@ -157,12 +160,16 @@ export class ChannelTask implements Task {
   #ipcLock: Answer<boolean> | undefined;
   #memlockPages: Answer<number> | undefined;
 
-  /** ESRCH when the process has no such thread. */
+  /** ESRCH when the process has no such thread; EACCES when it has an image that the host may not look into. */
   constructor(tid: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
     if (!existsSync(`/proc/${process.pid}/task/${tid}`)) throw esrch(`process ${process.pid} has no thread ${tid}`);
     this.tid = tid;
     this.process = process;
     this.mm = process.currentMm().grab();
+    if (!this.mm.alive()) {
+      this.mm.drop();
+      throw eacces(`the address space of process ${process.pid} cannot be looked into`);
+    }
     this.killed = killed;
     this.#memlock = memlock;
   }

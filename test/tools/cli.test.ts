@@ -129,7 +129,16 @@ describe('with a host running', () => {
 
   beforeAll(async () => {
     outer = new Sandbox();
-    host = outer.start('host', '--json', '--device', 'edu,dma-latency-ms=0', '--device', 'capture');
+    host = outer.start(
+      'host',
+      '--json',
+      '--memlock',
+      'unlimited',
+      '--device',
+      'edu,dma-latency-ms=0',
+      '--device',
+      'capture',
+    );
     ({ socket } = JSON.parse(await firstLine(host)) as { socket: string });
   });
   afterAll(async () => {

@@ -5,11 +5,11 @@ export const PortCounters = defineShared('port counters', {
   transactions: word64, // accesses, refused ones included: one per chunk of up to 64 KiB
   bytesRead: word64, // bus → device
   bytesWritten: word64, // device → bus
-  faults: word64, // refused accesses, also those that no fault record tells of
+  faults: word64, // accesses that the IOMMU refused, also those that no fault record tells of
   misses: word64, // table walks
   invalidations: word64, // invalidation requests this port has taken note of
+  unsupported: word64, // accesses that the IOMMU let through and nobody answered: Unsupported Requests
   pad0: word64,
-  pad1: word64,
 });
 
 export interface PortCounts {
@@ -19,6 +19,7 @@ export interface PortCounts {
   readonly faults: number;
   readonly misses: number;
   readonly invalidations: number;
+  readonly unsupported: number;
 }
 
 export function createPortCounters(): SharedArrayBuffer {
@@ -35,5 +36,6 @@ export function readPortCounters(counters: SharedArrayBuffer): PortCounts {
     faults: long[at.faults]!,
     misses: long[at.misses]!,
     invalidations: long[at.invalidations]!,
+    unsupported: long[at.unsupported]!,
   };
 }

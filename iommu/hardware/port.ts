@@ -13,7 +13,7 @@ const PAGES_52 = 2 ** 52;
 /** Up to here a loop over elements of 64 bits beats TypedArray.set on shared memory. */
 const LOOP_BYTES = 128;
 
-const FAULTS = PortCounters.word64.faults;
+const UNSUPPORTED = PortCounters.word64.unsupported;
 const TRANSACTIONS = PortCounters.word64.transactions;
 const BYTES_READ = PortCounters.word64.bytesRead;
 const BYTES_WRITTEN = PortCounters.word64.bytesWritten;
@@ -92,9 +92,9 @@ export class DmaPort implements Dma {
     this.#translator.end();
   }
 
-  /** The target has refused what the IOMMU let through: an Unsupported Request and no fault of the IOMMU. `done` bytes went before. */
+  /** Nobody answers what the IOMMU let through: an Unsupported Request and no fault of the IOMMU (P2P-7). `done` bytes went before. */
   #unanswered(done: number): number {
-    this.#counters[FAULTS]! += 1;
+    this.#counters[UNSUPPORTED]! += 1;
     return done;
   }
 

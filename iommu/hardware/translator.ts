@@ -27,6 +27,7 @@ import { createUnit, hasWriteOnlyLeaves, registerWord } from './unit-memory.ts';
 import { Walker } from './walk.ts';
 
 const FAULTS = PortCounters.word64.faults;
+const UNSUPPORTED = PortCounters.word64.unsupported;
 const MISSES = PortCounters.word64.misses;
 const INVALIDATIONS = PortCounters.word64.invalidations;
 
@@ -114,7 +115,7 @@ export class Translator implements InvalidationTarget {
     const { pfn, pages, readable, writable, global } = this.#walker;
     const range = this.#physical.resolve(pfn);
     if (range === undefined) {
-      this.#counters[FAULTS]! += 1;
+      this.#counters[UNSUPPORTED]! += 1;
       return -1;
     }
     const blockPfn = pfn - (vpn % BLOCK_PAGES);

@@ -186,7 +186,7 @@ function positive(value: unknown): number {
 }
 
 function deviceInfo({ device, accesses }: KnownDevice, interruptsSent: number): DeviceInfo {
-  const { transactions, bytesRead, bytesWritten, faults } = readPortCounters(device.fn.counters);
+  const { transactions, bytesRead, bytesWritten, faults, unsupported } = readPortCounters(device.fn.counters);
   return {
     bdf: device.name,
     name: device.fn.name,
@@ -196,6 +196,7 @@ function deviceInfo({ device, accesses }: KnownDevice, interruptsSent: number): 
     bytesRead,
     bytesWritten,
     faults,
+    unsupported,
     interruptsSent,
     interruptsRaised: device.raised(),
     interruptsDropped: device.dropped(),

@@ -65,11 +65,15 @@ export interface DeviceInfo {
   readonly group: number;
   /** Index in HostInfo.units; null: no IOMMU, its memory accesses go through the kernel. */
   readonly unit: number | null;
-  /** DMA transactions that were carried out, bytes moved, accesses refused by the IOMMU. */
+  /**
+   * Accesses on the bus, bytes moved, accesses refused by the IOMMU (or, without one, by the kernel), and those that the
+   * IOMMU let through and nobody answered: Unsupported Requests.
+   */
   readonly transactions: number;
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly faults: number;
+  readonly unsupported: number;
   /** MSIs the device meant to send, counted by the device itself. */
   readonly interruptsSent: number;
   /** Interrupts delivered to an eventfd, and those nobody was armed for. */

@@ -20,7 +20,8 @@ const deviceRow = (d: DeviceInfo): string[] => [
   d.bdf,
   d.name,
   `/dev/vfio/${d.group}`,
-  ...[d.transactions, d.bytesRead, d.bytesWritten, d.faults, d.interruptsSent, d.interruptsRaised, d.opens].map(String),
+  ...[d.transactions, d.bytesRead, d.bytesWritten, d.faults, d.unsupported].map(String),
+  ...[d.interruptsSent, d.interruptsRaised, d.opens].map(String),
 ];
 
 /** Accesses of a device without IOMMU that had to wait for a valid vaddr. */
@@ -59,7 +60,7 @@ function describe({ profile, memlock, pid, pinnedPages, devices, containers, uni
   const parts = [
     `host pid ${pid}, VFIO as of Linux ${profile}, ${pinnedPages} pages pinned, ${memlockWords(memlock)}\n`,
     formatTable(
-      ['device', 'type', 'group', 'DMAs', 'read', 'written', 'faults', 'MSIs sent', 'irqs', 'opens'],
+      ['device', 'type', 'group', 'DMAs', 'read', 'written', 'faults', 'unanswered', 'MSIs sent', 'irqs', 'opens'],
       devices.map(deviceRow),
     ) + devices.map(sleptLine).join(''),
   ];

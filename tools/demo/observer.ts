@@ -8,7 +8,7 @@ import { BUCKET_NS, type Bucket, type DeviceSeries } from './throughput.ts';
 /** Counters that only grow, at one moment. */
 export interface Counters {
   readonly pteWrites: number;
-  /** DMA faults by bdf. */
+  /** DMA accesses that were refused, by the IOMMU or because nobody answered, by bdf. */
   readonly faults: ReadonlyMap<string, number>;
   /** Accesses that slept, by bdf; only devices without an IOMMU. */
   readonly blocks: ReadonlyMap<string, BlockInfo>;
@@ -54,7 +54,7 @@ export class Observer {
     const { units, devices } = this.#info();
     return {
       pteWrites: units.reduce((sum, unit) => sum + unit.pteWrites, 0),
-      faults: new Map(devices.map(({ bdf, faults }) => [bdf, faults])),
+      faults: new Map(devices.map(({ bdf, faults, unsupported }) => [bdf, faults + unsupported])),
       blocks: new Map(devices.flatMap(({ bdf, blocks }) => (blocks ? [[bdf, blocks] as const] : []))),
     };
   }

@@ -136,6 +136,8 @@ describe('BARs of a running host', () => {
       again: [0x33, 0x34],
       afterClose: [0x55, 0x56],
     });
+    const { counters } = board.info().devices.find(({ bdf }) => bdf === '0000:00:04.0')!;
+    expect(counters).toMatchObject({ faults: 0, unsupported: 1 });
   });
 
   it('leave no fd in the host when nobody has them open', async () => {

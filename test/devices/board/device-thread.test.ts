@@ -181,7 +181,7 @@ describe('device worker', () => {
     write64(client, edu.REG_DMA_COMMAND, Number(edu.DMA_RUN | edu.DMA_TO_BUS));
     while (client.read(0, edu.REG_DMA_COMMAND, 8).lo & 1) await new Promise((resolve) => setImmediate(resolve));
 
-    expect(readPortCounters(counters)).toMatchObject({ bytesWritten: 0, faults: 1 });
+    expect(readPortCounters(counters)).toMatchObject({ bytesWritten: 0, faults: 0, unsupported: 1 });
   });
 
   it('that cannot be built reports why, and the board goes on', async () => {

@@ -1,6 +1,7 @@
 /** What a mapper looks at between its actions: guards, counts, interrupts (invariants 1, 3, 4). */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { Violation } from '../invariants.ts';
+import { refusals } from './questions.ts';
 import type { Session } from './session.ts';
 
 const PATIENCE_NS = 20e9;
@@ -36,7 +37,7 @@ export function checkCounts(session: Session): void {
   if (locked !== accounting.lockedPages) {
     throw new Violation('3', `locked pages: ${locked}, not ${accounting.lockedPages}`);
   }
-  checkEduFaults(session, info.devices.find(({ bdf }) => bdf === session.eduDevice.bdf)!.faults);
+  checkEduFaults(session, refusals(info.devices.find(({ bdf }) => bdf === session.eduDevice.bdf)!));
   log.count('countsChecked');
 }
 

@@ -6,6 +6,9 @@ import { SysError } from '../../../platform/errno.ts';
 import { Violation } from '../invariants.ts';
 import type { Caller } from './caller.ts';
 
+/** Accesses of a device that came to nothing: refused by the IOMMU, or let through to where nobody answers. */
+export const refusals = ({ faults, unsupported }: DeviceInfo): number => faults + unsupported;
+
 export class Questions {
   readonly #caller: Caller;
   readonly #fd: number;

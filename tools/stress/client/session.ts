@@ -16,7 +16,7 @@ import { InterruptLedger, type LedgerState } from './interrupt-ledger.ts';
 import { type Entry, MappingTable } from './mapping-table.ts';
 import { Mscribe, type PendingJob } from './mscribe.ts';
 import { type OpenFiles, openAll } from './opening.ts';
-import { Questions } from './questions.ts';
+import { Questions, refusals } from './questions.ts';
 import { mapView, type View } from './views.ts';
 
 const NR_VIEWS = 2;
@@ -82,7 +82,7 @@ export class Session {
     this.container = new ContainerCalls(this.caller, this.files.container);
     this.validIova = state?.validIova ?? this.container.facts().validIova;
     this.dirtyTracking = state?.dirtyTracking ?? false;
-    this.eduFaults = state?.edu ?? { faults: this.questions.device(this.eduDevice.bdf).faults, mayFault: false };
+    this.eduFaults = state?.edu ?? { faults: refusals(this.questions.device(this.eduDevice.bdf)), mayFault: false };
     const [edu, capture] = this.files.devices as [number, number];
     this.edu = new Edu(new DeviceFile(this.caller, edu, 'edu'), log);
     this.capture = new Capture(new DeviceFile(this.caller, capture, 'capture'), state?.capture);

@@ -2,9 +2,12 @@
 import { eproto, SysError } from './errno.ts';
 import { pack, unpack } from './msgpack.ts';
 
-/** Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a client cannot make the host allocate at will. */
+/** Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a peer cannot make us allocate at will. */
 export const MAX_FRAME = 32 * 1024 * 1024;
 const HEADER = 4;
+/** The smallest buffer for the beginning of a frame. */
+const MIN_BUFFER = 4096;
+const NOTHING = new Uint8Array(0);
 
 /** One frame, ready to send. */
 export function encodeFrame(value: unknown): Uint8Array {
@@ -15,30 +18,73 @@ export function encodeFrame(value: unknown): Uint8Array {
   return frame;
 }
 
-/** Cuts a byte stream into frames. */
+/**
+ * Cuts a byte stream into frames. However the stream comes, each byte is copied a few times at most: a frame within one chunk is
+ * decoded where it lies, the beginning of one waits in a buffer that doubles, up to the frame's length.
+ */
 export class FrameReader {
-  #pending: Uint8Array = new Uint8Array(0);
+  readonly #maxFrame: number;
+  /** [0, #filled) is the beginning of a frame. Values that were decoded from a buffer may lie in it, so none is used twice. */
+  #buffer: Uint8Array = NOTHING;
+  #filled = 0;
+
+  constructor(maxFrame = MAX_FRAME) {
+    this.#maxFrame = maxFrame;
+  }
+
+  /** Bytes of memory that the beginning of a frame takes here; 0 between two frames. */
+  get held(): number {
+    return this.#buffer.length;
+  }
 
   /** Values of all frames that are complete with this chunk. EMSGSIZE for an oversized frame, EPROTO for bytes that are not msgpack. */
   push(chunk: Uint8Array): unknown[] {
-    let data = chunk;
-    if (this.#pending.length > 0) {
-      data = new Uint8Array(this.#pending.length + chunk.length);
-      data.set(this.#pending);
-      data.set(chunk, this.#pending.length);
-    }
     const values: unknown[] = [];
-    let at = 0;
-    while (data.length - at >= HEADER) {
-      const length = new DataView(data.buffer, data.byteOffset + at, HEADER).getUint32(0, true);
-      if (length > MAX_FRAME) throw new SysError('EMSGSIZE', `frame of ${length} bytes`);
-      if (data.length - at - HEADER < length) break;
-      const start = at + HEADER;
-      at = start + length;
-      values.push(decode(data.subarray(start, at)));
+    for (let at = 0; at < chunk.length; ) {
+      const end = this.#filled === 0 ? at + this.#frameLength(chunk, at) : undefined;
+      if (end !== undefined && end <= chunk.length) {
+        values.push(decode(chunk.subarray(at + HEADER, end)));
+        at = end;
+        continue;
+      }
+      const part = chunk.subarray(at, at + this.#missing());
+      this.#append(part);
+      at += part.length;
+      if (this.#missing() === 0) values.push(this.#take());
     }
-    this.#pending = data.slice(at);
     return values;
+  }
+
+  /** Of the frame that begins at `at`, its header included; Infinity if there is not even that. */
+  #frameLength(bytes: Uint8Array, at: number): number {
+    if (bytes.length - at < HEADER) return Number.POSITIVE_INFINITY;
+    const length = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+    if (length > this.#maxFrame) throw new SysError('EMSGSIZE', `frame of ${length} bytes`);
+    return HEADER + length;
+  }
+
+  /** Bytes to the end of the header, or to the end of the frame when that is known. */
+  #missing(): number {
+    return this.#filled < HEADER ? HEADER - this.#filled : this.#frameLength(this.#buffer, 0) - this.#filled;
+  }
+
+  #append(part: Uint8Array): void {
+    const filled = this.#filled + part.length;
+    if (filled > this.#buffer.length) {
+      const wished = Math.max(MIN_BUFFER, 2 * this.#buffer.length, filled);
+      const buffer = new Uint8Array(Math.min(wished, Math.max(MIN_BUFFER, this.#frameLength(this.#buffer, 0))));
+      buffer.set(this.#buffer.subarray(0, this.#filled));
+      this.#buffer = buffer;
+    }
+    this.#buffer.set(part, this.#filled);
+    this.#filled = filled;
+  }
+
+  #take(): unknown {
+    const body = this.#buffer.subarray(HEADER, this.#filled);
+    this.#buffer = NOTHING;
+    this.#filled = 0;
+    return decode(body);
   }
 }
 

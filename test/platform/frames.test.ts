@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { encodeFrame, FrameReader, MAX_FRAME } from '../../platform/frames.ts';
 
@@ -47,6 +47,17 @@ describe('FrameReader', () => {
     expect(received).toHaveLength(3);
   });
 
+  it('is as happy with an empty chunk as with a header of its own', () => {
+    const frame = encodeFrame({ a: 1 });
+    const reader = new FrameReader();
+
+    const received = [frame.subarray(0, 0), frame.subarray(0, 4), frame.subarray(4, 4), frame.subarray(4)].flatMap(
+      (chunk) => reader.push(chunk),
+    );
+
+    expect(received).toEqual([{ a: 1 }]);
+  });
+
   it('keeps what it has got when the caller reuses its chunk', () => {
     const frame = encodeFrame({ text: 'abcdef' });
     const reader = new FrameReader();
@@ -62,6 +73,28 @@ describe('FrameReader', () => {
     new DataView(header.buffer).setUint32(0, MAX_FRAME + 1, true);
 
     expect(() => new FrameReader().push(header)).toThrow(expect.objectContaining({ code: 'EMSGSIZE' }));
+  });
+
+  it('holds nothing between two frames, and never more than the frame that has begun is long', () => {
+    const frame = encodeFrame({ data: new Uint8Array(100_000) });
+    const reader = new FrameReader();
+    const held: number[] = [];
+
+    for (let at = 0; at < frame.length; at += 1000) {
+      reader.push(frame.subarray(at, at + 1000));
+      held.push(reader.held);
+    }
+
+    expect(held[0]).toBeLessThanOrEqual(4096); // what a peer announces is not yet what we allocate
+    expect(Math.max(...held)).toBeLessThanOrEqual(frame.length);
+    expect(held.at(-1)).toBe(0);
+  });
+
+  it('refuses a frame by the limit that it was given', () => {
+    const frame = encodeFrame({ data: new Uint8Array(100) });
+
+    expect(() => new FrameReader(99).push(frame)).toThrow(expect.objectContaining({ code: 'EMSGSIZE' }));
+    expect(new FrameReader(frame.length - 4).push(frame)).toHaveLength(1);
   });
 
   it.each([
@@ -85,5 +118,48 @@ describe('FrameReader', () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe('the cost of a frame', () => {
+  afterEach(() => void vi.restoreAllMocks());
+
+  /** Bytes that are copied by `work`, by whichever method of a typed array. */
+  function copiedBy(work: () => void): number {
+    let copied = 0;
+    const { set, slice } = Uint8Array.prototype;
+    vi.spyOn(Uint8Array.prototype, 'set').mockImplementation(function (this: Uint8Array, source, offset) {
+      copied += source.length;
+      set.call(this, source, offset);
+    });
+    vi.spyOn(Uint8Array.prototype, 'slice').mockImplementation(function (this: Uint8Array, start, end) {
+      const copy = slice.call(this, start, end);
+      copied += copy.length;
+      return copy as Uint8Array<ArrayBuffer>;
+    });
+    work();
+    vi.restoreAllMocks();
+    return copied;
+  }
+
+  it.each([1, 7, 100, 4096, 65536])('is linear in its length when it comes in pieces of %i bytes', (size) => {
+    const frame = encodeFrame({ data: new Uint8Array(200_000) });
+    const reader = new FrameReader();
+    let received = 0;
+
+    const copied = copiedBy(() => {
+      for (let at = 0; at < frame.length; at += size) received += reader.push(frame.subarray(at, at + size)).length;
+    });
+
+    expect(received).toBe(1);
+    expect(copied).toBeLessThan(4 * frame.length);
+  });
+
+  it('is no copy at all when it comes whole', () => {
+    const frames = joined([encodeFrame({ data: new Uint8Array(1000) }), encodeFrame({ data: new Uint8Array(1000) })]);
+
+    const copied = copiedBy(() => void new FrameReader().push(frames));
+
+    expect(copied).toBe(0);
   });
 });

@@ -1,13 +1,17 @@
 import { enoexec } from '../platform/errno.ts';
 
-/** ELF-64 as in the System V gABI 4.1 chapters 4 and 5 and the RISC-V ELF psABI: just what loading a kernel needs. */
+/**
+ * ELF-64 as in the System V gABI 4.1 chapters 4 and 5 and the RISC-V ELF psABI: just what loading a kernel needs. What QEMU's loader
+ * takes is taken (include/hw/elf_ops.h.inc, hw/core/loader.c, v10): of the file only the program headers count. What QEMU would
+ * silently not load, because no RAM is there, is refused.
+ */
 
 const ELFMAG = 0x464c_457f; // "\x7fELF" as a little-endian word
 const ELFCLASS64 = 2;
 const ELFDATA2LSB = 1;
-const ET_EXEC = 2;
 const EM_RISCV = 243;
 const PT_LOAD = 1;
+const PF_X = 1;
 const SHT_SYMTAB = 2;
 
 const EHDR_SIZE = 64;
@@ -15,7 +19,7 @@ const PHDR_SIZE = 56;
 const SHDR_SIZE = 64;
 const SYM_SIZE = 24;
 
-/** A PT_LOAD segment: `bytes` go to [gpa, gpa + bytes.length), zeros from there to gpa + memorySize. */
+/** A PT_LOAD segment that is not empty: `bytes` go to [gpa, gpa + bytes.length), zeros from there to gpa + memorySize. */
 export interface ElfSegment {
   readonly gpa: number;
   readonly bytes: Uint8Array;
@@ -23,47 +27,42 @@ export interface ElfSegment {
 }
 
 export interface ElfImage {
+  /** Where the guest begins, as a guest-physical address. */
   readonly entry: number;
   readonly segments: readonly ElfSegment[];
-  /** Names of the symbol table and their values; empty for a stripped file. */
-  readonly symbols: ReadonlyMap<string, number>;
 }
 
 /** Reads an executable. ENOEXEC with one line that says what is wrong, as execve(2) would refuse it. */
 export function parseElf(file: Uint8Array): ElfImage {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const view = viewOf(file);
   if (
     file.length < EHDR_SIZE ||
     view.getUint32(0, true) !== ELFMAG ||
     view.getUint8(4) !== ELFCLASS64 ||
     view.getUint8(5) !== ELFDATA2LSB ||
-    view.getUint16(18, true) !== EM_RISCV ||
-    view.getUint16(16, true) !== ET_EXEC
+    view.getUint16(18, true) !== EM_RISCV
   ) {
     throw enoexec('not an ELF64 little-endian RISC-V executable');
   }
-  const segments: ElfSegment[] = [];
-  for (const header of table(view, 'program header', 32, 54, PHDR_SIZE)) {
-    if (header.getUint32(0, true) !== PT_LOAD) continue;
-    const offset = u64(header, 8, 'p_offset');
-    const fileSize = u64(header, 32, 'p_filesz');
-    const memorySize = u64(header, 40, 'p_memsz');
-    if (offset + fileSize > file.length) throw enoexec('ELF segment reaches beyond the end of the file');
-    if (fileSize > memorySize) throw enoexec('ELF segment is larger in the file than in memory');
-    if (memorySize === 0) continue;
-    segments.push({ gpa: u64(header, 24, 'p_paddr'), bytes: file.subarray(offset, offset + fileSize), memorySize });
-  }
+  const headers = table(view, view.getBigUint64(32, true), view.getUint16(56, true), PHDR_SIZE);
+  if (!headers) throw enoexec('ELF program header is beyond the end of the file');
+  const loads = headers.filter((header) => header.getUint32(0, true) === PT_LOAD);
+  const segments = loads.flatMap((header) => segmentOf(header, file) ?? []);
   if (segments.length === 0) throw enoexec('ELF executable without a loadable segment');
-  return { entry: u64(view, 24, 'e_entry'), segments, symbols: parseSymbols(view) };
+  return { entry: physicalEntry(view.getBigUint64(24, true), loads), segments: apart(segments) };
+}
+
+/** Refuses with ENOEXEC what does not lie within RAM at [ramBase, ramBase + ramSize). */
+export function checkElf({ segments }: ElfImage, ramSize: number, ramBase: number): void {
+  for (const segment of segments) {
+    const { gpa, memorySize } = segment;
+    if (gpa < ramBase || gpa + memorySize > ramBase + ramSize) throw enoexec(`${nameOf(segment)} is outside of RAM`);
+  }
 }
 
 /** Copies the segments into RAM at [ramBase, ramBase + ram.length). ENOEXEC, with nothing copied, if one does not fit. */
 export function loadElf(image: ElfImage, ram: Uint8Array, ramBase: number): void {
-  for (const { gpa, memorySize } of image.segments) {
-    if (gpa < ramBase || gpa + memorySize > ramBase + ram.length) {
-      throw enoexec(`ELF segment 0x${gpa.toString(16)}+0x${memorySize.toString(16)} is outside of RAM`);
-    }
-  }
+  checkElf(image, ram.length, ramBase);
   for (const { gpa, bytes, memorySize } of image.segments) {
     const at = gpa - ramBase;
     ram.set(bytes, at);
@@ -71,32 +70,92 @@ export function loadElf(image: ElfImage, ram: Uint8Array, ramBase: number): void
   }
 }
 
-function parseSymbols(view: DataView): ReadonlyMap<string, number> {
-  const symbols = new Map<string, number>();
-  const sections = table(view, 'section header', 40, 58, SHDR_SIZE);
+/**
+ * Names of the symbol table and their values; empty for a stripped file. For people and tests: nothing is loaded by it, and what
+ * cannot be read of it is left out.
+ */
+export function readSymbols(file: Uint8Array): ReadonlyMap<string, bigint> {
+  const symbols = new Map<string, bigint>();
+  const view = viewOf(file);
+  if (file.length < EHDR_SIZE) return symbols;
+  const sections = table(view, view.getBigUint64(40, true), view.getUint16(60, true), SHDR_SIZE) ?? [];
   const symtab = sections.find((section) => section.getUint32(4, true) === SHT_SYMTAB);
-  const strings = symtab && sections[symtab.getUint32(40, true)];
-  if (!symtab || !strings) return symbols;
-  const names = slice(view, u64(strings, 24, 'sh_offset'), u64(strings, 32, 'sh_size'), 'string table');
-  const entries = slice(view, u64(symtab, 24, 'sh_offset'), u64(symtab, 32, 'sh_size'), 'symbol table');
+  const strtab = symtab && sections[symtab.getUint32(40, true)];
+  const entries = symtab && contentsOf(symtab, view);
+  const names = strtab && contentsOf(strtab, view);
+  if (!entries || !names) return symbols;
   for (let at = 0; at + SYM_SIZE <= entries.byteLength; at += SYM_SIZE) {
     const name = cString(names, entries.getUint32(at, true));
-    if (name !== '') symbols.set(name, u64(entries, at + 8, `value of symbol ${name}`));
+    if (name !== '') symbols.set(name, entries.getBigUint64(at + 8, true));
   }
   return symbols;
 }
 
-/** One view per entry of a header table; its offset and entry count stand in the ELF header at the places given. */
-function table(view: DataView, what: string, offsetAt: number, sizeAt: number, entrySize: number): DataView[] {
-  const offset = u64(view, offsetAt, `${what} offset`);
-  const count = view.getUint16(sizeAt + 2, true);
-  if (count === 0) return [];
-  if (view.getUint16(sizeAt, true) !== entrySize) throw enoexec(`ELF ${what} of unexpected size`);
-  return Array.from({ length: count }, (_, i) => slice(view, offset + i * entrySize, entrySize, what));
+const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, byteLength);
+
+const nameOf = ({ gpa, memorySize }: ElfSegment): string =>
+  `ELF segment 0x${gpa.toString(16)}+0x${memorySize.toString(16)}`;
+
+/** What a PT_LOAD header puts into memory; undefined for nothing at all. */
+function segmentOf(header: DataView, file: Uint8Array): ElfSegment | undefined {
+  const fileSize = sizeAt(header, 32);
+  const memorySize = sizeAt(header, 40);
+  if (fileSize > memorySize) throw enoexec('ELF segment is larger in the file than in memory');
+  if (memorySize === 0) return undefined;
+  const offset = fileSize === 0 ? 0 : sizeAt(header, 8); // of nothing it means nothing
+  if (offset + fileSize > file.length) throw enoexec('ELF segment reaches beyond the end of the file');
+  return { gpa: sizeAt(header, 24), bytes: file.subarray(offset, offset + fileSize), memorySize };
 }
 
-function slice(view: DataView, offset: number, size: number, what: string): DataView {
-  if (offset + size > view.byteLength) throw enoexec(`ELF ${what} is beyond the end of the file`);
+/**
+ * e_entry is a virtual address: where the code of a segment lies elsewhere than it is linked for, the guest begins there.
+ * ENOEXEC if that is no address that any machine has.
+ */
+function physicalEntry(entry: bigint, loads: readonly DataView[]): number {
+  let physical = entry;
+  for (const header of loads) {
+    const vaddr = header.getBigUint64(16, true);
+    const end = vaddr + header.getBigUint64(32, true);
+    const isCode = (header.getUint32(4, true) & PF_X) !== 0;
+    if (isCode && entry >= vaddr && entry < end) physical = entry - vaddr + header.getBigUint64(24, true);
+  }
+  if (physical >= 1n << 52n) throw enoexec(`ELF entry 0x${physical.toString(16)} is out of range`);
+  return Number(physical);
+}
+
+/**
+ * The segments where no byte is in two of them. Zeros that would run into another segment are left to the guest, as its linker had
+ * memory in mind that the guest moves its data to first. ENOEXEC if even what lies in the file overlaps.
+ */
+function apart(segments: readonly ElfSegment[]): ElfSegment[] {
+  const placed = segments.map((segment) => {
+    const { gpa, bytes, memorySize } = segment;
+    const zeros = { gpa: gpa + bytes.length, bytes, memorySize: memorySize - bytes.length };
+    const cut = zeros.memorySize > 0 && segments.some((other) => other !== segment && overlap(zeros, other));
+    return cut ? { gpa, bytes, memorySize: bytes.length } : segment;
+  });
+  const sorted = placed.filter(({ memorySize }) => memorySize > 0).sort((a, b) => a.gpa - b.gpa);
+  sorted.forEach((segment, i) => {
+    const next = sorted[i + 1];
+    if (next && overlap(segment, next)) throw enoexec(`${nameOf(segment)} overlaps ${nameOf(next).slice(4)}`);
+  });
+  return sorted;
+}
+
+const overlap = (a: ElfSegment, b: ElfSegment): boolean => a.gpa < b.gpa + b.memorySize && b.gpa < a.gpa + a.memorySize;
+
+/** One view per entry of a header table; undefined if it is not all there. */
+function table(view: DataView, offset: bigint, count: number, entrySize: number): DataView[] | undefined {
+  const whole = slice(view, Number(offset), count * entrySize);
+  return whole && Array.from({ length: count }, (_, i) => slice(whole, i * entrySize, entrySize)!);
+}
+
+const contentsOf = (section: DataView, view: DataView): DataView | undefined =>
+  slice(view, sizeAt(section, 24), sizeAt(section, 32));
+
+function slice(view: DataView, offset: number, size: number): DataView | undefined {
+  if (offset + size > view.byteLength) return undefined;
   return new DataView(view.buffer, view.byteOffset + offset, size);
 }
 
@@ -108,9 +167,5 @@ function cString(view: DataView, offset: number): string {
   return text;
 }
 
-/** A 64-bit field as an exact number. */
-function u64(view: DataView, offset: number, what: string): number {
-  const value = view.getBigUint64(offset, true);
-  if (value >= 1n << 52n) throw enoexec(`ELF ${what} 0x${value.toString(16)} is out of range`);
-  return Number(value);
-}
+/** A 64-bit offset, address or size. Beyond 2^53 it is rounded: that is still beyond every file and all RAM. */
+const sizeAt = (view: DataView, at: number): number => Number(view.getBigUint64(at, true));

@@ -82,9 +82,8 @@ export class Mapping {
    * Errors: EINVAL for a length that is 0, over 4 GiB or an offset off a page; ENOMEM; what mmap(2) says.
    */
   constructor(fd: number, length: number, offset = 0) {
-    if (length <= 0 || length > MAX_MAPPING || offset % PAGE_SIZE !== 0) {
-      throw einval(`cannot map ${length} bytes at offset ${offset}`);
-    }
+    if (length > MAX_MAPPING) throw einval(`cannot map ${length} bytes: a mapping holds at most 4 GiB`);
+    if (length <= 0 || offset % PAGE_SIZE !== 0) throw einval(`cannot map ${length} bytes at offset ${offset}`);
     const pages = Math.ceil(length / WASM_PAGE);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.buffer = this.#memory.buffer as unknown as SharedArrayBuffer;

@@ -16,7 +16,7 @@ import { Vm } from './vm.ts';
 
 /** A VM that is about to be powered on: vm.powerOn() starts the guest. */
 export function buildVm(options: VmOptions): Vm {
-  const { entry } = readImage(options.kernel);
+  const { entry } = readImage(options.kernel, options.memory);
   const ramFd = createMemory('guest-ram', options.memory);
   const ram = new Mapping(ramFd, options.memory);
   const host = openHost(options, ram);

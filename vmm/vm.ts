@@ -266,7 +266,7 @@ export class Vm {
   #fillRam(): void {
     const { options, ram } = this.parts;
     try {
-      fillRam(readImage(options.kernel), new Uint8Array(ram.buffer, 0, ram.length));
+      fillRam(readImage(options.kernel, ram.length), new Uint8Array(ram.buffer, 0, ram.length));
     } catch (error) {
       this.#ending.reject(error as Error);
       return;

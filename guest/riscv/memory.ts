@@ -23,7 +23,7 @@ export class Memory {
     this.base = base;
     this.size = ram.byteLength - offset;
     this.u8 = new Uint8Array(ram, offset);
-    this.u16 = new Uint16Array(ram, offset, this.size >> 1);
+    this.u16 = new Uint16Array(ram, offset, Math.floor(this.size / 2));
     this.i32 = new Int32Array(ram, offset, Math.floor(this.size / 4));
     this.i64 = new BigInt64Array(ram, offset, Math.floor(this.size / 8));
     this.#bus = bus;

@@ -23,7 +23,7 @@ export interface FileOperations {
   release(): void;
 }
 
-/** Whole pages: [offset, offset + length) in bytes. */
+/** Whole pages: [offset, offset + length) in bytes; exact below 2^53, where all files of this kernel end. */
 export interface MmapRequest {
   readonly offset: number;
   readonly length: number;

@@ -45,6 +45,8 @@ export interface Profile {
   readonly replayOutsideAperture: 'EFAULT' | 'ERANGE';
 
   /* VFIO core */
+  /** NUM-3: FEATURE with one that is none of the core's, on a device whose driver has no features (6.18; 6.12.58). */
+  readonly noDriverFeatures: 'EINVAL' | 'ENOTTY';
   /** CORE-4: errno of SET_CONTAINER with a fd that is no container. */
   readonly notAContainer: 'EINVAL' | 'EBADFD';
 
@@ -82,6 +84,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'allowed',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
+    noDriverFeatures: 'EINVAL',
     notAContainer: 'EINVAL',
     deviceInfoBytes: 20,
     barAccess: 4,
@@ -108,6 +111,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
+    noDriverFeatures: 'ENOTTY',
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,
     barAccess: 8,
@@ -134,6 +138,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: false,
     replayOutsideAperture: 'ERANGE',
+    noDriverFeatures: 'ENOTTY',
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,
     barAccess: 8,

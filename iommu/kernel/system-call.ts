@@ -10,6 +10,7 @@ import { ioctl, ioctls } from './ioctl-call.ts';
 import { type Caller, type FileOperations, OpenFile } from './open-file.ts';
 import type { Task } from './task.ts';
 import { readFile, writeFile } from './transfer.ts';
+import { U64_END } from './user-arg.ts';
 import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from './wire.ts';
 
 /** A file that answers typed requests as well: the control device. */
@@ -124,17 +125,15 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
 const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
 
 const PAGE_SIZE = 4096;
-/** The largest offset whose sum with a length is an exact number; no file of ours is that large. */
-const MAX_OFFSET = 1n << 52n;
 
-/** mmap(2) in Linux's order: the offset, the length, then what the file has to say. */
+/** mmap(2) in Linux's order: the offset, the length, both together, then what the file has to say. */
 function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, caller: Caller): Reply {
   const at = BigInt.asUintN(64, BigInt(offset));
   if (at % BigInt(PAGE_SIZE) !== 0n) throw einval(`mmap at offset 0x${at.toString(16)}`);
   if (length === 0) throw einval('mmap of 0 bytes');
-  if (!operations.mmap) throw enodev(`${operations.name} cannot be mapped`);
-  if (at + BigInt(length) > MAX_OFFSET) throw eoverflow(`mmap at offset 0x${at.toString(16)}`);
   const wholePages = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
+  if (at + BigInt(wholePages) > U64_END) throw eoverflow(`mmap at offset 0x${at.toString(16)}`);
+  if (!operations.mmap) throw enodev(`${operations.name} cannot be mapped`);
   const request = { offset: Number(at), length: wholePages, shared: (flags & MAP_SHARED) !== 0 };
   const { operations: mapping, objectOffset, registers } = operations.mmap(request, caller);
   caller.install(mapping);

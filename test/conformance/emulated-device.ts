@@ -47,7 +47,6 @@ export class EmulatedDevice implements DmaUnmapListener {
   }
 
   unpin(iova: bigint, nrPages: number): void {
-    if (nrPages === 0) return;
     const { vpn } = splitIova(iova);
     const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
     if (at < 0) throw enoent('not pinned');

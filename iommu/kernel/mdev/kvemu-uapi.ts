@@ -1,6 +1,6 @@
 /**
  * Private ioctls of a kvemu device fd (kvemu.ts), on the numbers `_IO('k', n)`: VFIO's are `_IO(';', 100 + n)`, and a kvemu device answers
- * none of those. All structs start with argsz and flags, as VFIO's do; data follows the struct.
+ * none of those but FEATURE, which is the VFIO core's. All structs start with argsz and flags, as VFIO's do; data follows the struct.
  */
 import { defineStruct, u32, u64 } from '../../../platform/struct.ts';
 
@@ -17,7 +17,7 @@ export const KvemuPin = defineStruct('kvemu_pin', {
 });
 export const KVEMU_PIN = kvemuIo(0);
 
-/** vfio_unpin_pages of a range that KVEMU_PIN has pinned: exactly that one, else ENOENT. Nothing happens for 0 pages. */
+/** vfio_unpin_pages of a range that KVEMU_PIN has pinned: exactly that one, else ENOENT. */
 export const KvemuUnpin = defineStruct('kvemu_unpin', { argsz: u32, flags: u32, iova: u64, npage: u32, reserved: u32 });
 export const KVEMU_UNPIN = kvemuIo(1);
 

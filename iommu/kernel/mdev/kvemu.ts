@@ -5,11 +5,10 @@
 
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
 import { splitIova } from '../../hardware/dma.ts';
-import type { Caller, FileOperations } from '../open-file.ts';
+import type { Caller } from '../open-file.ts';
 import type { UserArg } from '../user-arg.ts';
-import type { DeviceGroup, VfioDevice } from '../vfio/device.ts';
+import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
 import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
-import { DEVICE_IOCTLS } from '../vfio/uapi.ts';
 import {
   KVEMU_LOG,
   KVEMU_PIN,
@@ -44,7 +43,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
     this.name = `kvemu.${index}`;
   }
 
-  open(released: () => void, group: DeviceGroup): FileOperations {
+  open(released: () => void, group: DeviceGroup): DeviceOps {
     if (this.openCount === 0) this.#service.opened(group);
     this.openCount++;
     return new KvemuFile(this, released);
@@ -77,7 +76,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
       case KVEMU_LOG:
         return this.#takeLog(arg);
     }
-    throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on ${this.name}`);
+    throw einval(`ioctl 0x${nr.toString(16)}: ${this.name} has none of VFIO's`); // as a driver without an ioctl op
   }
 
   async #pin(arg: UserArg, { task }: Caller): Promise<number> {
@@ -92,7 +91,6 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
   #unpin(arg: UserArg): number {
     const { argsz, flags, iova, npage: nrPages } = KvemuUnpin.read(arg.copyIn(KvemuUnpin.size));
     if (argsz < KvemuUnpin.size || flags !== 0) throw einval('KVEMU_UNPIN: bad argsz or flags');
-    if (nrPages === 0) return 0;
     const { vpn } = splitIova(iova);
     const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
     if (at < 0) throw enoent(`KVEMU_UNPIN: ${nrPages} pages from iova page 0x${vpn.toString(16)} on are not pinned`);
@@ -131,14 +129,13 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
 const bytesOf = ({ buffer, byteOffset, byteLength }: DataView): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);
 
-class KvemuFile implements FileOperations {
+class KvemuFile implements DeviceOps {
   readonly name: string;
-  readonly ioctlNames = DEVICE_IOCTLS;
   readonly #device: Kvemu;
   readonly #released: () => void;
 
   constructor(device: Kvemu, released: () => void) {
-    this.name = `anon:vfio-device ${device.name}`;
+    this.name = device.name;
     this.#device = device;
     this.#released = released;
   }

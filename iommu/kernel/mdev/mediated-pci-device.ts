@@ -2,8 +2,7 @@
  * A PCI function without an IOMMU in front, as a user of VFIO sees it: all of vfio-pci, with its memory accesses made by the kernel for as
  * long as the device is open.
  */
-import type { FileOperations } from '../open-file.ts';
-import type { DeviceGroup, VfioDevice } from '../vfio/device.ts';
+import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
 import type { PciDevice } from '../vfio/pci/device.ts';
 import type { DeviceAccesses } from './device-accesses.ts';
 
@@ -24,7 +23,7 @@ export class MediatedPciDevice implements VfioDevice {
     return this.#pci.openCount;
   }
 
-  open(released: () => void, group: DeviceGroup): FileOperations {
+  open(released: () => void, group: DeviceGroup): DeviceOps {
     const file = this.#pci.open(() => {
       if (this.openCount === 0) this.#accesses.closed(); // bus master is off by now
       released();

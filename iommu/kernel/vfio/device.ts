@@ -1,5 +1,6 @@
-/** What the VFIO core knows of a device: its name, and that it can be opened more than once (struct vfio_device). */
-import type { FileOperations } from '../open-file.ts';
+/** What the VFIO core knows of a device, and what a device's driver may do (struct vfio_device, struct vfio_device_ops). */
+import type { Caller, FileOperations } from '../open-file.ts';
+import type { UserArg } from '../user-arg.ts';
 import type { ContainerIommu, IommuGroup } from './iommu-driver-ops.ts';
 
 /** The group of a device as its driver sees it: struct vfio_group. */
@@ -9,11 +10,28 @@ export interface DeviceGroup {
   readonly container: { readonly iommu: ContainerIommu | undefined } | undefined;
 }
 
+/** VFIO_DEVICE_FEATURE with good arguments. */
+export interface FeatureRequest {
+  readonly feature: number;
+  /** GET, SET, PROBE and the feature's number. */
+  readonly flags: number;
+  /** Bytes of data that the user says follow the struct. */
+  readonly room: number;
+}
+
+/** One file of a device, as its driver serves it behind the core (device-file.ts). What is absent is EINVAL. */
+export interface DeviceOps extends Pick<FileOperations, 'name' | 'pread' | 'pwrite' | 'mmap' | 'release'> {
+  /** All but VFIO_DEVICE_FEATURE. */
+  ioctl?: FileOperations['ioctl'];
+  /** A feature that is none of the core's; `arg` is that of the ioctl. ENOTTY for an unknown one. */
+  feature?(request: FeatureRequest, arg: UserArg, caller: Caller): number;
+}
+
 export interface VfioDevice {
   /** As VFIO_GROUP_GET_DEVICE_FD names it: for PCI the bdf. */
   readonly name: string;
   /** Files that are open. */
   readonly openCount: number;
   /** A new file of it; `released` is called at the file's end. The first open enables the device, the last close disables it. */
-  open(released: () => void, group: DeviceGroup): FileOperations;
+  open(released: () => void, group: DeviceGroup): DeviceOps;
 }

@@ -10,6 +10,7 @@ import type { UserArg } from '../user-arg.ts';
 import { VFIO_GROUP_DIR } from '../wire.ts';
 import { Container } from './container.ts';
 import type { VfioDevice } from './device.ts';
+import { DeviceFile } from './device-file.ts';
 import type { IommuGroup } from './iommu-driver-ops.ts';
 import {
   GROUP_IOCTLS,
@@ -142,7 +143,12 @@ class GroupFile implements FileOperations {
       if (!group.container?.hasIommu()) throw einval(`group ${group.id} has no IOMMU`);
       const groupFile = caller.thisFile.get();
       try {
-        caller.install(device.open(() => groupFile.put(), group));
+        caller.install(
+          new DeviceFile(
+            device.open(() => groupFile.put(), group),
+            group.profile,
+          ),
+        );
       } catch (error) {
         groupFile.put();
         throw error;

@@ -174,6 +174,7 @@ export const VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
+export const VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9;
 export const VFIO_DEVICE_FEATURE_DMA_BUF = 11; // v6.19
 /** Data of the feature, followed by the ranges. */
 export const DeviceFeatureDmaBuf = defineStruct('vfio_device_feature_dma_buf', {

@@ -6,13 +6,11 @@ import { einval, SysError } from '../../../../platform/errno.ts';
 import { IntxLine } from '../../../hardware/interrupts.ts';
 import { formatBdf, type PciFunction } from '../../../hardware/pci-function.ts';
 import type { DeviceMemoryTable } from '../../device-memory.ts';
-import type { Caller, FileOperations, MappedFile, MmapRequest } from '../../open-file.ts';
+import type { Caller, MappedFile, MmapRequest } from '../../open-file.ts';
 import type { Profile } from '../../profile.ts';
 import type { UserArg } from '../../user-arg.ts';
-import type { VfioDevice } from '../device.ts';
+import type { DeviceOps, FeatureRequest, VfioDevice } from '../device.ts';
 import {
-  DEVICE_IOCTLS,
-  VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_GET_INFO,
   VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
@@ -29,7 +27,7 @@ import type { PciAccess } from './access.ts';
 import { BarIo } from './bar-io.ts';
 import { BarMmap } from './bar-mmap.ts';
 import { ConfigState } from './config-state.ts';
-import { deviceFeature, LowPower } from './feature.ts';
+import { LowPower, pciFeature } from './feature.ts';
 import { getHotResetInfo, hotReset } from './hot-reset.ts';
 import { getInfo, getIrqInfo, getRegionInfo } from './info.ts';
 import { Intx } from './intx.ts';
@@ -92,7 +90,7 @@ export class PciDevice implements VfioDevice {
     this.#irqs = new Irqs({ resources, profile, intx: this.#intx, msi: this.#msi, virqfds: this.#virqfds });
   }
 
-  open(released: () => void): FileOperations {
+  open(released: () => void): DeviceOps {
     this.#enabled ??= this.#enable();
     this.openCount++;
     return new PciDeviceFile(this, released);
@@ -150,7 +148,7 @@ export class PciDevice implements VfioDevice {
   }
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
-    const { ioeventfds, lowPower } = this.#enabled!;
+    const { ioeventfds } = this.#enabled!;
     switch (nr) {
       case VFIO_DEVICE_GET_INFO:
         return getInfo(arg, this.#profile);
@@ -168,10 +166,13 @@ export class PciDevice implements VfioDevice {
         return hotReset(arg, this.#profile);
       case VFIO_DEVICE_IOEVENTFD:
         return ioeventfds.ioctl(arg, caller);
-      case VFIO_DEVICE_FEATURE:
-        return deviceFeature(arg, { profile: this.#profile, lowPower, bars: this.resources.bars }, caller);
     }
     throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a PCI device`);
+  }
+
+  feature(request: FeatureRequest, arg: UserArg, caller: Caller): number {
+    const { lowPower } = this.#enabled!;
+    return pciFeature(request, arg, { caller, profile: this.#profile, lowPower, bars: this.resources.bars });
   }
 
   #setIrqs(arg: UserArg, caller: Caller): number | Promise<number> {
@@ -213,20 +214,23 @@ export class PciDevice implements VfioDevice {
   }
 }
 
-class PciDeviceFile implements FileOperations {
+class PciDeviceFile implements DeviceOps {
   readonly name: string;
-  readonly ioctlNames = DEVICE_IOCTLS;
   readonly #device: PciDevice;
   readonly #released: () => void;
 
   constructor(device: PciDevice, released: () => void) {
-    this.name = `anon:vfio-device ${device.name}`;
+    this.name = device.name;
     this.#device = device;
     this.#released = released;
   }
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
     return this.#device.ioctl(nr, arg, caller);
+  }
+
+  feature(request: FeatureRequest, arg: UserArg, caller: Caller): number {
+    return this.#device.feature(request, arg, caller);
   }
 
   pread(offset: bigint, length: number): Uint8Array {

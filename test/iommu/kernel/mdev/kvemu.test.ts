@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Board } from '../../../../devices/board/board.ts';
 import { KVEMU_LOG, KvemuLog } from '../../../../iommu/kernel/mdev/kvemu-uapi.ts';
+import { VFIO_DEVICE_GET_INFO } from '../../../../iommu/kernel/vfio/uapi.ts';
 import { name, TestClient } from '../test-client.ts';
 import { KvemuClient, Memory, READ, RW, UNMAP_ALL, VADDR, WRITE } from './kvemu-client.ts';
 
@@ -79,11 +80,12 @@ describe('pin_pages', () => {
     const user = await start();
     await user.map(memory.vaddr, IOVA, 4 * PAGE);
     expect(await user.pin(IOVA, 2)).toBe('2');
-    expect([await user.unpin(IOVA, 1), await user.unpin(IOVA, 2), await user.unpin(IOVA, 2)]).toEqual([
+    expect([await user.unpin(IOVA, 0), await user.unpin(IOVA, 1), await user.unpin(IOVA, 2)]).toEqual([
+      '-ENOENT',
       '-ENOENT',
       '0',
-      '-ENOENT',
     ]);
+    expect([await user.unpin(IOVA, 2), await user.unpin(IOVA, 0)]).toEqual(['-ENOENT', '-ENOENT']);
     expect(await pinned(user)).toBe(0);
   });
 
@@ -176,9 +178,12 @@ describe('groups of mediated devices', () => {
     expect(await user.unmap(IOVA, PAGE, VADDR)).toBe('-EBUSY');
   });
 
-  it('a kvemu device answers its own ioctls only, and a group number is taken once', async () => {
+  it('a kvemu device answers its own ioctls only, cannot be mapped, and a group number is taken once', async () => {
     const user = await start();
-    expect(name(await user.client.ioctl(user.device, 0x3b6b, new Uint8Array(16)))).toBe('-ENOTTY');
+    expect(name(await user.client.ioctl(user.device, VFIO_DEVICE_GET_INFO, new Uint8Array(16)))).toBe('-EINVAL');
+    expect(await user.client.request({ op: 'mmap', fd: user.device, offset: 0, length: PAGE, flags: 1 })).toMatchObject(
+      { ret: -22 },
+    );
     await expect(Board.start({ devices: [], kvemuGroups: [3, 3] })).rejects.toThrow('kvemu: group 3');
   });
 });

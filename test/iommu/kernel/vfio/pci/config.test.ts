@@ -112,13 +112,13 @@ describe('virtual configuration space (PCI-9)', () => {
     fake.close();
     expect([pci.readConfig(COMMAND, 2), pci.readConfig(0x0c, 1)]).toEqual([0x0103, 0]);
 
-    fake.file = fake.device.open(() => undefined);
+    fake.file = fake.open();
     expect(fake.read(CONFIG, COMMAND, 2)).toBe('0301');
     expect(fake.read(CONFIG, 0x3c, 1)).toBe('0b');
   });
 
   it('is one for all open files of a device', () => {
-    const second = fake.device.open(() => undefined);
+    const second = fake.open();
     fake.write(CONFIG, COMMAND, '0600');
 
     fake.close();

@@ -11,8 +11,9 @@ import {
 import { createTimeline } from '../../../../../iommu/hardware/timeline.ts';
 import { DeviceMemoryTable } from '../../../../../iommu/kernel/device-memory.ts';
 import type { Caller, FileOperations } from '../../../../../iommu/kernel/open-file.ts';
-import { type ProfileName, profileOf } from '../../../../../iommu/kernel/profile.ts';
+import { type Profile, type ProfileName, profileOf } from '../../../../../iommu/kernel/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/user-arg.ts';
+import { DeviceFile } from '../../../../../iommu/kernel/vfio/device-file.ts';
 import { PciDevice } from '../../../../../iommu/kernel/vfio/pci/device.ts';
 import { VectorAllocator } from '../../../../../iommu/kernel/vfio/pci/vector-allocator.ts';
 import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../../iommu/kernel/vfio/uapi.ts';
@@ -38,10 +39,12 @@ export class FakeDevice {
   readonly doorbells: DoorbellTable;
   readonly vectors = new VectorAllocator(64);
   readonly line: IntxLine;
+  readonly #profile: Profile;
   fences = 0;
   file: FileOperations;
 
   constructor(pci: FakeFunction, profile: ProfileName = '6.12') {
+    this.#profile = profileOf(profile);
     const interrupts = createDoorbellTable();
     const intx = createIntxLine();
     this.doorbells = new DoorbellTable(interrupts);
@@ -57,8 +60,16 @@ export class FakeDevice {
       },
     };
     const deviceMemory = new DeviceMemoryTable();
-    this.device = new PciDevice({ fn, pci, fabric, profile: profileOf(profile), deviceMemory, fenceAll: fabric.fence });
-    this.file = this.device.open(() => undefined);
+    this.device = new PciDevice({ fn, pci, fabric, profile: this.#profile, deviceMemory, fenceAll: fabric.fence });
+    this.file = this.open();
+  }
+
+  /** One more file of it, as VFIO_GROUP_GET_DEVICE_FD gives it. */
+  open(): FileOperations {
+    return new DeviceFile(
+      this.device.open(() => undefined),
+      this.#profile,
+    );
   }
 
   close(): void {
@@ -67,7 +78,7 @@ export class FakeDevice {
 
   reopen(): void {
     this.close();
-    this.file = this.device.open(() => undefined);
+    this.file = this.open();
   }
 
   /** The return value, or '-ERRNO'; bytes are written back into `arg`. */

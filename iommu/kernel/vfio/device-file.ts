@@ -1,0 +1,41 @@
+/** A device fd: what the VFIO core does for every device before its driver is asked (vfio_device_fops, vfio_main.c). */
+import { einval } from '../../../platform/errno.ts';
+import type { Caller, FileOperations, MappedFile, MmapRequest } from '../open-file.ts';
+import type { Profile } from '../profile.ts';
+import type { UserArg } from '../user-arg.ts';
+import type { DeviceOps } from './device.ts';
+import { deviceFeature } from './device-feature.ts';
+import { DEVICE_IOCTLS, VFIO_DEVICE_FEATURE } from './uapi.ts';
+
+export class DeviceFile implements FileOperations {
+  readonly name: string;
+  readonly ioctlNames = DEVICE_IOCTLS;
+  readonly pread?: NonNullable<FileOperations['pread']>;
+  readonly pwrite?: NonNullable<FileOperations['pwrite']>;
+  readonly #ops: DeviceOps;
+  readonly #profile: Profile;
+
+  constructor(ops: DeviceOps, profile: Profile) {
+    this.name = `anon:vfio-device ${ops.name}`;
+    this.#ops = ops;
+    this.#profile = profile;
+    if (ops.pread) this.pread = ops.pread.bind(ops);
+    if (ops.pwrite) this.pwrite = ops.pwrite.bind(ops);
+  }
+
+  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
+    if (nr === VFIO_DEVICE_FEATURE) return deviceFeature(arg, caller, { ops: this.#ops, profile: this.#profile });
+    if (!this.#ops.ioctl) throw einval(`${this.name} has no ioctls`);
+    return this.#ops.ioctl(nr, arg, caller);
+  }
+
+  /** The file has an mmap whatever the driver has, so this is EINVAL and not ENODEV. */
+  mmap(request: MmapRequest, caller: Caller): MappedFile {
+    if (!this.#ops.mmap) throw einval(`${this.name} cannot be mapped`);
+    return this.#ops.mmap(request, caller);
+  }
+
+  release(): void {
+    this.#ops.release();
+  }
+}

@@ -44,23 +44,29 @@ export interface UpdateTarget {
   readonly node?: string;
 }
 
-/** Longest update that is waited for. */
-const TIMEOUT_MS = 30_000;
+/** How long an update is waited for unless told otherwise. */
+export const UPDATE_TIMEOUT_MS = 30_000;
 
 const isUpdateEvent = ({ event }: QmpEvent): boolean => event === 'LIVE_UPDATE';
 
-/** Rejects when the update failed; the guest then runs on in the old image. `onStarted` is called when the VMM has begun. */
+export interface UpdateOptions {
+  /** Called when the VMM has begun. */
+  readonly onStarted?: () => void;
+  readonly timeoutMs?: number;
+}
+
+/** Rejects when the update failed; the guest then runs on in the old image. */
 export async function liveUpdate(
   qmp: QmpClient,
   target: UpdateTarget = {},
-  onStarted = (): void => {},
+  { onStarted = (): void => {}, timeoutMs = UPDATE_TIMEOUT_MS }: UpdateOptions = {},
 ): Promise<UpdateReport> {
   const stop = qmp.listen((event) => {
     if (isUpdateEvent(event) && event.data.status === 'started') onStarted();
   });
   try {
-    const ended = qmp.nextEvent((event) => isUpdateEvent(event) && event.data.status !== 'started', TIMEOUT_MS);
-    const [event] = await Promise.all([ended, qmp.execute('live-update', { ...target })]);
+    const ended = qmp.nextEvent((event) => isUpdateEvent(event) && event.data.status !== 'started', timeoutMs);
+    const [event] = await Promise.all([ended, qmp.execute('live-update', { ...target }, timeoutMs)]);
     return parseReport(event);
   } finally {
     stop();

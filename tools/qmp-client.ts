@@ -14,6 +14,9 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** A monitor that takes longer to say hello is deaf: its process is stopped, or the socket is somebody else's. */
+const ANSWER_MS = 10_000;
+
 export class QmpClient {
   readonly #socket: Socket;
   readonly #waiting: Waiting[] = [];
@@ -22,7 +25,9 @@ export class QmpClient {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    createInterface({ input: socket }).on('line', (line) => this.#take(line));
+    createInterface({ input: socket })
+      .on('line', (line) => this.#take(line))
+      .on('error', () => socket.destroy()); // the socket's own error, told once more
     this.#lost = new Promise((_, reject) => {
       socket.once('close', () => reject(new CommandError('the VMM closed its monitor')));
     });
@@ -42,12 +47,21 @@ export class QmpClient {
     });
     socket.on('error', () => socket.destroy()); // 'close' follows and tells everybody who waits
     const client = new QmpClient(socket);
-    await client.execute('qmp_capabilities');
+    try {
+      await client.execute('qmp_capabilities', undefined, ANSWER_MS);
+    } catch (error) {
+      client.close();
+      throw error;
+    }
     return client;
   }
 
   #take(line: string): void {
-    const message = JSON.parse(line) as Record<string, unknown>;
+    const message = parseLine(line);
+    if (!message) {
+      this.#socket.destroy(); // no monitor
+      return;
+    }
     if (typeof message.event === 'string') {
       const event = { event: message.event, data: (message.data ?? {}) as Record<string, unknown> };
       for (const listener of this.#listeners) listener(event);
@@ -59,9 +73,9 @@ export class QmpClient {
     } // else the greeting
   }
 
-  /** Runs a command; rejects with the monitor's own words when it refuses. */
-  execute(command: string, args?: Readonly<Record<string, unknown>>): Promise<unknown> {
-    return new Promise((resolve, reject) => {
+  /** Runs a command; rejects with the monitor's own words when it refuses, and when there is no answer within timeoutMs. */
+  execute(command: string, args?: Readonly<Record<string, unknown>>, timeoutMs?: number): Promise<unknown> {
+    const answer = new Promise((resolve, reject) => {
       if (this.#socket.destroyed) {
         reject(new CommandError('the VMM closed its monitor'));
         return;
@@ -69,6 +83,7 @@ export class QmpClient {
       this.#waiting.push({ resolve, reject });
       this.#socket.write(`${JSON.stringify({ execute: command, ...(args ? { arguments: args } : {}) })}\n`);
     });
+    return timeoutMs === undefined ? answer : inTime(answer, timeoutMs);
   }
 
   /** Calls `listener` with every event from now on; returns how to stop. */
@@ -80,29 +95,41 @@ export class QmpClient {
   /** The first event from now on that `wanted` accepts; rejects when the connection ends or after timeoutMs. */
   async nextEvent(wanted: (event: QmpEvent) => boolean, timeoutMs: number): Promise<QmpEvent> {
     let stop = (): void => {};
-    let timer: NodeJS.Timeout | undefined;
+    const event = new Promise<QmpEvent>((resolve) => {
+      stop = this.listen((event) => {
+        if (wanted(event)) resolve(event);
+      });
+    });
     try {
-      return await Promise.race([
-        new Promise<QmpEvent>((resolve) => {
-          stop = this.listen((event) => {
-            if (wanted(event)) resolve(event);
-          });
-        }),
-        new Promise<never>((_, reject) => {
-          timer = setTimeout(
-            () => reject(new CommandError(`the monitor was silent for ${timeoutMs} ms`)),
-            timeoutMs,
-          ).unref();
-        }),
-        this.#lost,
-      ]);
+      return await inTime(Promise.race([event, this.#lost]), timeoutMs);
     } finally {
       stop();
-      clearTimeout(timer);
     }
   }
 
   close(): void {
     this.#socket.destroy();
+  }
+}
+
+function parseLine(line: string): Record<string, unknown> | undefined {
+  try {
+    const message: unknown = JSON.parse(line);
+    return typeof message === 'object' && message !== null ? (message as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined; // not JSON
+  }
+}
+
+/** `promise`, or a rejection after timeoutMs. */
+async function inTime<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new CommandError(`the monitor was silent for ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -99,10 +99,12 @@ export class Vm {
   }
 
   /** Power-on: the machine is reset, RAM filled, the guest started. */
-  async powerOn(): Promise<void> {
-    this.parts.interrupts?.request(REQUEST_RUN);
-    await this.#reset();
-    await this.#run();
+  powerOn(): Promise<void> {
+    return this.change(async () => {
+      this.parts.interrupts?.request(REQUEST_RUN);
+      await this.#reset();
+      await this.#run();
+    });
   }
 
   /** QMP stop: from running to paused, with the event. */

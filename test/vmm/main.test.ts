@@ -70,6 +70,64 @@ describe('vmm', () => {
   });
 });
 
+describe('a monitor client', () => {
+  /** Sends this text and gives the answers to it, which end with the one to `query-version`. */
+  async function answersTo(text: string): Promise<string[]> {
+    const socket = connect(vmm.qmpPath);
+    const answers: string[] = [];
+    const lines = createInterface({ input: socket });
+    socket.write(`{"execute": "qmp_capabilities"}\n${text}\n{"execute": "query-version", "id": "end"}\n`);
+    for await (const line of lines) {
+      if (line.includes('"id": "end"')) break;
+      if (!line.includes('"QMP"')) answers.push(line);
+    }
+    socket.destroy();
+    return answers.slice(1);
+  }
+
+  it.each(['stop', 'cont', 'system_reset', 'query-status', 'x-ram-hash', 'x-stats'])(
+    'may say %s as its first command, while the guest is being powered on',
+    async (command) => {
+      vmm = new VmmProcess('demo');
+      const qmp = await vmm.monitor();
+      await qmp.execute(command);
+      await qmp.execute('cont');
+      await vmm.prints(/demo/);
+      expect(await qmp.execute('query-status')).toEqual({ status: 'running', running: true });
+      qmp.close();
+    },
+  );
+
+  it.each([
+    [
+      'an id 4 000 lists deep',
+      `{"execute": "stop", "id": ${'['.repeat(4000)}${']'.repeat(4000)}}`,
+      /nesting depth limit/,
+    ],
+    [
+      'an id 1 000 lists deep',
+      `{"execute": "query-status", "id": ${'['.repeat(1000)}${']'.repeat(1000)}}`,
+      /"id": \[{1000}/,
+    ],
+    ['no UTF-8', '{"execute": "\xff"}', /JSON parse error|has not been found/],
+    ['unknown capability', '{"execute": "qmp_capabilities", "arguments": {"enable": ["x"]}}', /already complete/],
+  ])('is answered, and the guest runs on: %s', async (_, text, answer) => {
+    vmm = new VmmProcess('demo');
+    await vmm.prints(/demo/);
+    expect((await answersTo(text)).join('\n')).toMatch(answer);
+    expect(await vmm.stats()).toHaveProperty('heartbeats');
+  });
+
+  it('is served while 64 others sit idle', async () => {
+    vmm = new VmmProcess('demo');
+    await vmm.prints(/demo/);
+    const idle = await Promise.all(Array.from({ length: 64 }, () => vmm.monitor()));
+    const qmp = await vmm.monitor();
+    expect(await qmp.execute('query-status')).toMatchObject({ running: true });
+    for (const client of [qmp, ...idle]) client.close();
+  });
+});
+
 describe('the monitor', () => {
   const lines: string[] = [];
   let waiting: (() => void) | undefined;

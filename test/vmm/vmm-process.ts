@@ -1,7 +1,7 @@
 /** A VMM as a real process for tests: built bundle, private folder, its console and monitor at hand. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -16,11 +16,18 @@ export class VmmProcess {
   output = '';
   errors = '';
 
-  constructor(guest: string, ...args: string[]) {
+  /** With a console that reads from this fd; it stays the caller's. */
+  static withStdin(stdin: number, guest: string, ...args: string[]): VmmProcess {
+    return new VmmProcess(guest, ...args, { stdin });
+  }
+
+  constructor(guest: string, ...words: readonly (string | { readonly stdin: number })[]) {
+    const args = words.filter((word) => typeof word === 'string');
+    const stdin = words.find((word) => typeof word === 'object')?.stdin ?? 'pipe';
     const kernel = existsSync(guest) ? guest : guestPath(guest);
     const argv = [programPath('vmm'), '-m', '64M', '--kernel', kernel, '--qmp', this.qmpPath, ...args];
-    this.child = spawn(process.execPath, argv);
-    this.child.stdin.on('error', () => {}); // the guest may be gone
+    this.child = spawn(process.execPath, argv, { stdio: [stdin, 'pipe', 'pipe'] }) as ChildProcessWithoutNullStreams;
+    this.child.stdin?.on('error', () => {}); // the guest may be gone
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });
@@ -39,6 +46,11 @@ export class VmmProcess {
     await this.#until(() => pattern.test(this.output));
   }
 
+  /** Resolves when the console's output is that long; rejects when the process ends before. */
+  async printsBytes(length: number): Promise<void> {
+    await this.#until(() => this.output.length >= length);
+  }
+
   async #until(seen: () => boolean): Promise<void> {
     while (!seen()) {
       const ended = this.exited.then(([status]) => {
@@ -48,8 +60,23 @@ export class VmmProcess {
     }
   }
 
-  monitor(): Promise<QmpClient> {
+  /** A client of its monitor, as soon as that listens; rejects when the process ends before. */
+  async monitor(): Promise<QmpClient> {
+    await this.#bound();
     return QmpClient.connect(this.qmpPath);
+  }
+
+  async #bound(): Promise<void> {
+    const watcher = watch(this.dir);
+    const ended = this.exited.then(([status]) => {
+      throw new Error(`the VMM ended (${status}): ${this.errors}`);
+    });
+    ended.catch(() => {}); // nobody may be waiting any more
+    try {
+      while (!existsSync(this.qmpPath)) await Promise.race([once(watcher, 'change'), ended]);
+    } finally {
+      watcher.close();
+    }
   }
 
   /** The console's answer to 's': its report with this number of reports before it. */

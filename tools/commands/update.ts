@@ -1,12 +1,18 @@
 /** `livevmm update`: asks a running VMM to replace itself, waits until the guest runs again, says what it cost. */
 import { resolve } from 'node:path';
 
-import { type Command, parseOptions } from '../command.ts';
-import { type HandoverReport, liveUpdate, type TakebackReport, type UpdateReport } from '../live-update.ts';
+import { type Command, parseOptions, wholeNumber } from '../command.ts';
+import {
+  type HandoverReport,
+  liveUpdate,
+  type TakebackReport,
+  UPDATE_TIMEOUT_MS,
+  type UpdateReport,
+} from '../live-update.ts';
 import { QmpClient } from '../qmp-client.ts';
 import { findQmpSocket } from '../sockets.ts';
 
-const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--json]
+const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--timeout S] [--json]
 
 Replaces a running VMM by a new process image: same pid, same guest, new code. Passed-through devices go on DMAing.
 If the new image cannot be started, the guest runs on in the old one and this command fails.
@@ -14,6 +20,7 @@ If the new image cannot be started, the guest runs on in the old one and this co
   --qmp PATH    the VMM's monitor socket (default: that of the only VMM running)
   --to DIR      folder of another built version (its dist/, with vmm.cjs)
   --node PATH   another node binary to run it
+  --timeout S   how many seconds to wait for the VMM (default 30); it is not asked to give up
   --json        print one JSON document
 `;
 
@@ -41,14 +48,17 @@ export const update: Command = {
       qmp: { type: 'string' },
       to: { type: 'string' },
       node: { type: 'string' },
+      timeout: { type: 'string', default: String(UPDATE_TIMEOUT_MS / 1000) },
       json: { type: 'boolean' },
     });
+    const timeoutMs = wholeNumber('timeout', options.timeout, 1, 86_400) * 1000;
     const qmp = await QmpClient.connect(options.qmp ?? (await findQmpSocket()));
     try {
-      const report = await liveUpdate(qmp, {
+      const target = {
         ...(options.to === undefined ? {} : { to: resolve(options.to) }),
         ...(options.node === undefined ? {} : { node: resolve(options.node) }),
-      });
+      };
+      const report = await liveUpdate(qmp, target, { timeoutMs });
       process.stdout.write(options.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
       return 0;
     } finally {

@@ -127,9 +127,15 @@ export class Session {
     const observer = this.#observer;
     const { heartbeats: heartbeatsBefore } = await this.#stats();
     const before = observer.counters();
-    const report = await liveUpdate(this.#machine.qmp, {}, () => {
-      if (defect) injectIntoHost(defect, this.#machine);
-    });
+    const report = await liveUpdate(
+      this.#machine.qmp,
+      {},
+      {
+        onStarted: () => {
+          if (defect) injectIntoHost(defect, this.#machine);
+        },
+      },
+    );
     const { generation, pid, vaddrOld, vaddrNew, pauseMs, pauseStartNs, pauseEndNs, phasesMs } = report;
     await this.#pause(pauseMs + AFTERMATH_MS);
     const { heartbeats: heartbeatsAfter } = await this.#stats();

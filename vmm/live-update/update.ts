@@ -37,6 +37,9 @@ export interface UpdatePlan {
 /** 2 ms less to save after the last of these, when V8 has compiled what they use; they take 5 ms. */
 const REHEARSALS = 20;
 
+/** What a client is told whose command was still executing: a hash of much memory, say. */
+const REPLACED = 'the VMM is being replaced by an update; ask the new one';
+
 interface PreparedPlan extends UpdatePlan {
   readonly snapshotFd: number | undefined;
   readonly taken: TakenBack;
@@ -62,8 +65,7 @@ export class LiveUpdate {
   }
 
   /** What can be known before the guest is stopped. ENOENT: nothing to become. EOPNOTSUPP: DMA would not go on (CPR-1). EBUSY. */
-  plan({ to, node = process.execPath }: UpdateTarget): UpdatePlan {
-    if (this.#running) throw ebusy('an update is under way');
+  #plan({ to, node = process.execPath }: UpdateTarget): UpdatePlan {
     const self = process.argv[1]!;
     const entry = to === undefined ? self : join(resolve(to), basename(self));
     for (const path of [node, entry]) if (!existsSync(path)) throw enoent(`${path}: no such file`);
@@ -71,9 +73,18 @@ export class LiveUpdate {
     return { node, entry };
   }
 
-  /** Replaces the process. Returns only if that failed; the guest then runs as before and LIVE_UPDATE says why. */
-  async run(plan: UpdatePlan): Promise<void> {
+  /**
+   * Begins an update: from here on no other one can. What is returned replaces the process, and resolves only if that failed; the
+   * guest then runs as before and LIVE_UPDATE says why. EBUSY; errors of #plan.
+   */
+  begin(target: UpdateTarget): () => Promise<void> {
+    if (this.#running) throw ebusy('an update is under way');
+    const plan = this.#plan(target);
     this.#running = true;
+    return () => this.#run(plan);
+  }
+
+  async #run(plan: UpdatePlan): Promise<void> {
     const monitor = this.#monitor();
     try {
       await this.#begun();
@@ -93,12 +104,14 @@ export class LiveUpdate {
     try {
       const taken = await takeBack(this.#vm);
       try {
+        await monitor?.quiet(REPLACED);
         await this.#vm.change(() => this.#stopAndReplace({ ...plan, snapshotFd, taken }, monitor));
       } catch (error) {
         await handOver(this.#vm, taken.slices);
         throw error;
       }
     } finally {
+      monitor?.release();
       if (snapshotFd !== undefined) close(snapshotFd);
     }
   }
@@ -111,6 +124,7 @@ export class LiveUpdate {
   }
 
   async #stopAndReplace(plan: PreparedPlan, monitor: Monitor | undefined): Promise<void> {
+    if (this.#vm.runState === 'shutdown') throw ebusy('the VM is ending');
     const wasRunning = this.#vm.runState === 'running';
     const begin = monotonicNs();
     const stopped = await this.#vm.quiesce();
@@ -119,7 +133,6 @@ export class LiveUpdate {
       this.#replace(plan, stopped, wasRunning ? stopped.atNs : begin);
     } catch (error) {
       this.#vm.parts.console.refill();
-      monitor?.release();
       if (wasRunning) monitor?.emit('RESUME');
       await this.#vm.unquiesce();
       throw error;

@@ -1,11 +1,12 @@
 /** The monitor's commands. What QEMU has is answered as QEMU does; x- commands and live-update are ours. */
-import type { LiveUpdate } from '../live-update/update.ts';
+import type { LiveUpdate, UpdateTarget } from '../live-update/update.ts';
 import { hashGuestRam } from '../ram-hash/thread.ts';
 import type { Vm } from '../vm.ts';
 import { versionInfo } from './monitor.ts';
-import { type Command, type Json, type JsonObject, QmpError } from './qmp.ts';
+import type { Command, Json, JsonObject } from './qmp.ts';
+import { QmpError } from './qmp-error.ts';
 
-type Run = (args: JsonObject) => Json | Promise<Json>;
+type Run = (args: Readonly<Record<string, string>>) => Json | Promise<Json>;
 
 interface CommandSpec {
   /** Names of optional string arguments; there are no others. */
@@ -43,11 +44,13 @@ export class Commands {
   async execute({ execute, arguments: args }: Command): Promise<Json> {
     const spec = Object.hasOwn(this.#specs, execute) ? this.#specs[execute] : undefined;
     if (!spec) throw new QmpError(`The command ${execute} has not been found`, 'CommandNotFound');
-    for (const [name, value] of Object.entries(args)) {
+    const strings: Record<string, string> = {};
+    for (const [name, value] of args) {
       if (!spec.strings?.includes(name)) throw new QmpError(`Parameter '${name}' is unexpected`);
       if (typeof value !== 'string') throw new QmpError(`Invalid parameter type for '${name}', expected: string`);
+      strings[name] = value;
     }
-    return spec.run(args);
+    return spec.run(strings);
   }
 
   /** The `virt` machine has no power button that this guest could see: the event is all that happens. */
@@ -62,12 +65,9 @@ export class Commands {
   }
 
   /** Answers when the update may begin; how it ends is told by LIVE_UPDATE events. */
-  #startUpdate({ to, node }: JsonObject): Json {
-    const plan = this.#update.plan({
-      ...(typeof to === 'string' ? { to } : {}),
-      ...(typeof node === 'string' ? { node } : {}),
-    });
-    setImmediate(() => void this.#update.run(plan)); // after the answer
+  #startUpdate(target: UpdateTarget): Json {
+    const run = this.#update.begin(target);
+    setImmediate(() => void run()); // after the answer
     return {};
   }
 

@@ -1,7 +1,8 @@
 /** One client of the monitor. Commands are executed one after the other; while one runs, nothing more is read. */
 import type { Socket } from 'node:net';
 
-import { JsonInput } from './json-input.ts';
+import { type ClientJson, type ClientObject, parseJson } from './json.ts';
+import { JsonInput, type JsonValue } from './json-input.ts';
 import {
   type Command,
   eventMessage,
@@ -10,10 +11,11 @@ import {
   idOf,
   type Json,
   type JsonObject,
-  parseCommand,
-  QmpError,
+  type Message,
+  readCommand,
   success,
 } from './qmp.ts';
+import { QmpError } from './qmp-error.ts';
 import type { ConnectionState } from './state.ts';
 
 /** A client that lets more than this wait unread is cut off. */
@@ -26,13 +28,25 @@ export interface ConnectionOptions {
   execute(command: Command): Promise<Json>;
 }
 
+/** A command that has no answer yet. */
+interface Running {
+  readonly id: ClientJson | undefined;
+  /** It has been answered in another way. */
+  abandoned: boolean;
+}
+
 export class Connection {
   readonly socket: Socket;
+  /** When the client was last heard of: performance.now(). */
+  lastUsed = performance.now();
   readonly #options: ConnectionOptions;
   readonly #input: JsonInput;
   #negotiated: boolean;
+  #running: Running | undefined;
   #executing = false;
   #held = false;
+  /** Called when nothing is executing any more. */
+  #idle: () => void = () => {};
 
   /** A new client, which is greeted, or one that an earlier image left. */
   constructor(socket: Socket, options: ConnectionOptions, state?: Omit<ConnectionState, 'fd'>) {
@@ -41,12 +55,18 @@ export class Connection {
     this.#input = new JsonInput(state?.pending);
     this.#negotiated = state?.negotiated ?? false;
     socket.on('data', (chunk) => {
+      this.lastUsed = performance.now();
       this.#input.push(chunk);
-      void this.#run();
+      this.#run();
     });
     socket.on('error', () => socket.destroy()); // the client is gone, and nobody else is concerned
     if (!state) this.#send(options.greeting);
-    void this.#run();
+    this.#run();
+  }
+
+  /** A command of this client has no answer yet. */
+  get busy(): boolean {
+    return this.#running !== undefined;
   }
 
   /** Tells an event to a client that wants to hear events. */
@@ -54,45 +74,78 @@ export class Connection {
     if (this.#negotiated) this.#send(eventMessage(event, data));
   }
 
-  /** Executes and reads nothing more until `release`. */
+  /** Begins no further command and reads nothing more until `release`. */
   hold(): void {
     this.#held = true;
     this.socket.pause();
   }
 
+  /** After hold: resolves when the command that was begun has been answered. */
+  async idle(): Promise<void> {
+    if (!this.#executing) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  /** Answers the command that is still executing with an error; what becomes of it is not told any more. */
+  abandon(reason: string): void {
+    if (!this.#running) return;
+    this.#running.abandoned = true;
+    this.#send(failure(new QmpError(reason), this.#running.id));
+    this.#running = undefined;
+  }
+
   release(): void {
     this.#held = false;
-    void this.#run();
+    this.#run();
   }
 
   /** Only while held. */
   save(): Omit<ConnectionState, 'fd'> {
-    const buffered: Buffer | null = this.socket.read();
-    if (buffered) this.#input.push(buffered);
+    while (this.socket.read() !== null); // what the stream has buffered goes to our 'data' listener, once
     return { negotiated: this.#negotiated, pending: this.#input.pending };
   }
 
-  async #run(): Promise<void> {
+  #run(): void {
     if (this.#executing) return;
     this.#executing = true;
     this.socket.pause();
-    while (!this.#held && !this.socket.destroyed) {
-      const value = this.#input.take();
-      if (value === undefined) break;
-      if ('error' in value) this.#send(failure(new QmpError(value.error), undefined));
-      else await this.#answer(value.text);
-    }
-    this.#executing = false;
-    if (!this.#held) this.socket.resume();
+    this.#executeAll()
+      .catch(() => this.socket.destroy()) // a bug of ours costs the client its connection
+      .finally(() => {
+        this.#executing = false;
+        this.#idle();
+        if (!this.#held) this.socket.resume();
+      });
   }
 
-  async #answer(text: string): Promise<void> {
+  async #executeAll(): Promise<void> {
+    while (!this.#held && !this.socket.destroyed) {
+      const value = this.#input.take();
+      if (value === undefined) return;
+      await this.#answer(value);
+    }
+  }
+
+  async #answer(value: JsonValue): Promise<void> {
+    const json = readValue(value);
+    if (json instanceof QmpError) {
+      this.#send(failure(json, undefined));
+      return;
+    }
+    const running: Running = { id: idOf(json), abandoned: false };
+    this.#running = running;
+    const message = await this.#messageFor(json, running.id);
+    this.#running = undefined;
+    if (!running.abandoned) this.#send(message);
+  }
+
+  async #messageFor(json: ClientJson, id: ClientJson | undefined): Promise<Message> {
     try {
-      const command = parseCommand(text);
-      this.#send(success(await this.#execute(command), command.id));
+      return success(await this.#execute(readCommand(json)), id);
     } catch (error) {
-      const qmpError = error instanceof QmpError ? error : new QmpError((error as Error).message);
-      this.#send(failure(qmpError, idOf(text)));
+      return failure(asQmpError(error), id);
     }
   }
 
@@ -104,13 +157,42 @@ export class Connection {
     if (this.#negotiated) {
       throw new QmpError('Capabilities negotiation is already complete, command ignored', 'CommandNotFound');
     }
+    checkCapabilities(command.arguments);
     this.#negotiated = true;
     return {};
   }
 
-  #send(message: JsonObject): void {
+  #send(message: Message): void {
     if (this.socket.destroyed) return;
     this.socket.write(formatLine(message));
     if (this.socket.writableLength > MAX_UNREAD) this.socket.destroy();
+  }
+}
+
+function readValue(value: JsonValue): ClientJson | QmpError {
+  if ('error' in value) return new QmpError(value.error);
+  try {
+    return parseJson(value.bytes);
+  } catch (error) {
+    return asQmpError(error);
+  }
+}
+
+const asQmpError = (error: unknown): QmpError =>
+  error instanceof QmpError ? error : new QmpError((error as Error).message);
+
+/** qmp_capabilities(enable: [QMPCapability]): there is one in QEMU, oob, which we do not offer. */
+function checkCapabilities(args: ClientObject): void {
+  for (const [name, value] of args) {
+    if (name !== 'enable') throw new QmpError(`Parameter '${name}' is unexpected`);
+    if (!Array.isArray(value)) throw new QmpError("Invalid parameter type for 'enable', expected: array");
+    value.forEach((capability: ClientJson, i) => {
+      const parameter = `enable[${i}]`;
+      if (typeof capability !== 'string') {
+        throw new QmpError(`Invalid parameter type for '${parameter}', expected: string`);
+      }
+      if (capability === 'oob') throw new QmpError('Capability oob not available');
+      throw new QmpError(`Parameter '${parameter}' does not accept value '${capability}'`);
+    });
   }
 }

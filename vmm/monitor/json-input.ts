@@ -5,91 +5,115 @@
 
 /** The longest value; a longer one is dropped with an error. */
 const MAX_VALUE = 1 << 20;
+/** The deepest nesting (MAX_NESTING of QEMU's json-streamer.c). */
+const MAX_NESTING = 1024;
+const FIRST_CAPACITY = 4096;
 
-const QUOTE = 0x22;
+const QUOTES = [0x22, 0x27];
 const BACKSLASH = 0x5c;
+const isQuote = (byte: number): boolean => QUOTES.includes(byte);
 const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d) || byte === 0;
 const isOpen = (byte: number): boolean => byte === 0x7b || byte === 0x5b;
 const isClose = (byte: number): boolean => byte === 0x7d || byte === 0x5d;
 
-export type JsonValue = { readonly text: string } | { readonly error: string };
+export type JsonValue = { readonly bytes: Uint8Array } | { readonly error: string };
 
 export class JsonInput {
-  #bytes: Buffer;
-  /** Bytes of #bytes already looked at, and what they amount to. */
+  /** The bytes that are not taken are [#begin, #end) of this. It doubles when it is full, so that a byte is copied twice at most. */
+  #buffer = new Uint8Array(FIRST_CAPACITY);
+  #begin = 0;
+  #end = 0;
+  /** Up to where the first value has been looked at, and what that amounts to. */
   #scanned = 0;
   #depth = 0;
-  #inString = false;
+  /** The quote that began the string we are in, 0 outside one. */
+  #quote = 0;
 
   /** `pending` is what an earlier image left. */
   constructor(pending: Uint8Array = new Uint8Array()) {
-    this.#bytes = Buffer.from(pending);
+    this.push(pending);
   }
 
   push(chunk: Uint8Array): void {
-    this.#bytes = Buffer.concat([this.#bytes, chunk]);
+    if (this.#end + chunk.length > this.#buffer.length) this.#makeRoom(chunk.length);
+    this.#buffer.set(chunk, this.#end);
+    this.#end += chunk.length;
+  }
+
+  #makeRoom(length: number): void {
+    const kept = this.#buffer.subarray(this.#begin, this.#end);
+    const needed = kept.length + length;
+    const buffer = needed * 2 > this.#buffer.length ? new Uint8Array(needed * 2) : this.#buffer;
+    buffer.set(kept); // copies as memmove does
+    this.#buffer = buffer;
+    this.#scanned -= this.#begin;
+    this.#end -= this.#begin;
+    this.#begin = 0;
   }
 
   /** Bytes that are no complete value yet, or whose value has not been taken. */
   get pending(): Uint8Array {
-    return this.#bytes;
+    return this.#buffer.slice(this.#begin, this.#end);
   }
 
   /** The next complete value; undefined if more bytes are needed. */
   take(): JsonValue | undefined {
-    if (this.#scanned === 0) this.#skipSpace();
+    if (this.#scanned === this.#begin) this.#skipSpace();
     const end = this.#findEnd();
-    if (end !== undefined) return { text: this.#cut(end).toString('utf8') };
-    if (this.#bytes.length <= MAX_VALUE) return undefined;
-    this.#cut(this.#bytes.length);
+    if (end !== undefined) {
+      const tooDeep = this.#depth > MAX_NESTING;
+      const bytes = this.#cut(end);
+      return tooDeep ? { error: 'JSON nesting depth limit exceeded' } : { bytes };
+    }
+    if (this.#end - this.#begin <= MAX_VALUE) return undefined;
+    this.#cut(this.#end);
     return { error: 'JSON token size limit exceeded' };
   }
 
   #skipSpace(): void {
-    let at = 0;
-    while (at < this.#bytes.length && isSpace(this.#bytes[at]!)) at++;
-    this.#bytes = this.#bytes.subarray(at);
+    while (this.#begin < this.#end && isSpace(this.#buffer[this.#begin]!)) this.#begin++;
+    this.#scanned = this.#begin;
   }
 
-  /** Where the value that begins the buffer ends. */
+  /** Where the first value ends, or begins to nest too deep; undefined when it has not yet. */
   #findEnd(): number | undefined {
-    const bytes = this.#bytes;
-    for (let at = this.#scanned; at < bytes.length; at++) {
-      const byte = bytes[at]!;
-      if (this.#inString) {
+    for (; this.#scanned < this.#end; this.#scanned++) {
+      const at = this.#scanned;
+      const byte = this.#buffer[at]!;
+      if (this.#quote !== 0) {
         if (byte === BACKSLASH) {
-          if (at + 1 === bytes.length) {
-            this.#scanned = at; // look at the pair when it is complete
-            return undefined;
-          }
-          at++;
-        } else if (byte === QUOTE) {
-          this.#inString = false;
+          if (at + 1 === this.#end) return undefined; // the pair is looked at when it is complete
+          this.#scanned++;
+        } else if (byte === this.#quote) {
+          this.#quote = 0;
           if (this.#depth === 0) return at + 1;
         }
-      } else if (byte === QUOTE) {
-        if (this.#depth === 0 && at > 0) return at; // a bare word ends here
-        this.#inString = true;
+      } else if (isQuote(byte)) {
+        if (this.#endsWord(at)) return at;
+        this.#quote = byte;
       } else if (isOpen(byte)) {
-        if (this.#depth === 0 && at > 0) return at;
-        this.#depth++;
+        if (this.#endsWord(at)) return at;
+        if (++this.#depth > MAX_NESTING) return at + 1;
       } else if (isClose(byte)) {
-        this.#depth--;
-        if (this.#depth <= 0) return at + 1;
+        if (--this.#depth <= 0) return at + 1;
       } else if (this.#depth === 0 && isSpace(byte)) {
         return at;
       }
     }
-    this.#scanned = bytes.length;
     return undefined;
   }
 
-  #cut(end: number): Buffer {
-    const value = this.#bytes.subarray(0, end);
-    this.#bytes = this.#bytes.subarray(end);
-    this.#scanned = 0;
+  /** A bare word ends where something else begins. */
+  #endsWord(at: number): boolean {
+    return this.#depth === 0 && at > this.#begin;
+  }
+
+  #cut(end: number): Uint8Array {
+    const value = this.#buffer.slice(this.#begin, end);
+    this.#begin = end;
+    this.#scanned = end;
     this.#depth = 0;
-    this.#inString = false;
+    this.#quote = 0;
     return value;
   }
 }

@@ -1,5 +1,5 @@
 /** The monitor: QMP on a UNIX socket that only its owner may use. Sockets and clients go from image to image. */
-import { rmSync } from 'node:fs';
+import { linkSync, rmSync } from 'node:fs';
 import { createServer, type Server, Socket } from 'node:net';
 
 import { SysError } from '../../platform/errno.ts';
@@ -8,8 +8,10 @@ import { Connection, type ConnectionOptions } from './connection.ts';
 import type { Command, Json, JsonObject } from './qmp.ts';
 import { type MonitorState, NO_MONITOR } from './state.ts';
 
-/** More clients than this at once are turned away. */
+/** When one more connects, the client that has been idle longest is cut off: no crowd of idle ones locks the owner out. */
 const MAX_CLIENTS = 64;
+/** How long commands that are executing, and clients that are reading, may hold up an update. */
+const QUIET_MS = 5000;
 
 /** query-version: three numbers as QEMU has them, and who we are. */
 export function versionInfo(): JsonObject {
@@ -26,18 +28,30 @@ export class Monitor {
   private constructor(path: string, execute: (command: Command) => Promise<Json>) {
     this.#path = path;
     this.#options = { execute, greeting: { QMP: { version: versionInfo(), capabilities: [] } } };
-    this.#server = createServer((socket) => this.#add(new Connection(socket, this.#options)));
-    this.#server.maxConnections = MAX_CLIENTS;
+    this.#server = createServer((socket) => {
+      if (this.#connections.size >= MAX_CLIENTS) this.#dropIdlest();
+      this.#add(new Connection(socket, this.#options));
+    });
   }
 
   /** Listens at `path`, mode 0600. EADDRINUSE, EACCES, ENOENT name the path. */
   static async listen(path: string, execute: (command: Command) => Promise<Json>): Promise<Monitor> {
     const monitor = new Monitor(path, execute);
+    const unready = `${path}~`;
     const umask = process.umask(0o177); // the socket is bound within listen()
     try {
-      await monitor.#listening(() => monitor.#server.listen(path));
+      await monitor.#listening(() => monitor.#server.listen(unready));
     } finally {
       process.umask(umask);
+    }
+    try {
+      linkSync(unready, path); // who sees the socket can connect
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code === 'EEXIST' ? 'EADDRINUSE' : 'EIO';
+      monitor.#server.close();
+      throw new SysError(code, `monitor socket ${path}: ${code}`);
+    } finally {
+      rmSync(unready, { force: true });
     }
     return monitor;
   }
@@ -58,12 +72,27 @@ export class Monitor {
     for (const connection of this.#connections) connection.tell(event, data);
   }
 
-  /** Executes and reads nothing more, so that state can be saved. A client that has not read its answers is cut off. */
+  /**
+   * Begins no further command, and resolves when those under way have been answered and the answers been read, so that nothing is
+   * lost when state is saved. A command that takes too long is answered with `reason`; a client that does not read is cut off.
+   */
+  async quiet(reason: string): Promise<void> {
+    const connections = [...this.#connections];
+    for (const connection of connections) connection.hold();
+    await within(QUIET_MS, Promise.all(connections.map((connection) => connection.idle())));
+    for (const connection of connections) connection.abandon(reason);
+    await within(QUIET_MS, Promise.all(connections.map(({ socket }) => drained(socket))));
+    for (const { socket } of connections) if (socket.writableLength > 0) socket.destroy();
+  }
+
+  /** Within the pause: also the clients that have connected since `quiet`. */
   hold(): void {
-    for (const connection of this.#connections) {
-      connection.hold();
-      if (connection.socket.writableLength > 0) connection.socket.destroy();
-    }
+    for (const connection of this.#connections) connection.hold();
+  }
+
+  #dropIdlest(): void {
+    const idle = [...this.#connections].filter(({ busy }) => !busy);
+    idle.toSorted((a, b) => a.lastUsed - b.lastUsed)[0]?.socket.destroy();
   }
 
   /** Goes on after hold. */
@@ -103,6 +132,25 @@ export class Monitor {
       listen();
     });
   }
+}
+
+/** Resolves with `work`, or after so long without it. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}
+
+/** Resolves when all that was written to the socket is in the kernel, or the socket is closed. */
+async function drained(socket: Socket): Promise<void> {
+  if (socket.writableLength === 0 || socket.destroyed) return;
+  await new Promise<void>((resolve) => {
+    socket.once('close', resolve);
+    socket.write('', () => resolve());
+  });
 }
 
 /** The fd behind a libuv handle: what an exec hands over. Node has no public name for it; undefined once it is closed. */

@@ -1,29 +1,22 @@
 /** The QEMU Machine Protocol's messages (QEMU docs/interop/qmp-spec), worded and spaced as QEMU 7.2 prints them. */
 
+import { type ClientJson, type ClientObject, JsonNumber } from './json.ts';
+import { QmpError } from './qmp-error.ts';
+
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 export type JsonObject = Readonly<Record<string, Json>>;
 
-/** An error that a client is told. */
-export class QmpError extends Error {
-  readonly class: 'GenericError' | 'CommandNotFound';
-
-  constructor(message: string, errorClass: 'GenericError' | 'CommandNotFound' = 'GenericError') {
-    super(message);
-    this.class = errorClass;
-  }
-}
-
 /** One line as QEMU's JSON writer prints it: a space after colons and commas, ASCII only, CRLF. */
-export const formatLine = (message: JsonObject): string => `${format(message)}\r\n`;
+export const formatLine = (message: Message): string => `${format(message)}\r\n`;
 
-function format(value: Json): string {
+/** The nesting is ours, or a client's of 1024 at most. */
+function format(value: Json | ClientJson | Message): string {
   if (typeof value === 'string') return quote(value);
+  if (value instanceof JsonNumber) return value.text;
   if (Array.isArray(value)) return `[${value.map(format).join(', ')}]`;
-  if (typeof value === 'object' && value !== null) {
-    const members = Object.entries(value).map(([key, member]) => `${quote(key)}: ${format(member)}`);
-    return `{${members.join(', ')}}`;
-  }
-  return JSON.stringify(value);
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const entries = value instanceof Map ? [...value] : Object.entries(value);
+  return `{${entries.map(([key, member]) => `${quote(key)}: ${format(member)}`).join(', ')}}`;
 }
 
 const quote = (text: string): string =>
@@ -31,50 +24,34 @@ const quote = (text: string): string =>
 
 export interface Command {
   readonly execute: string;
-  readonly arguments: JsonObject;
-  /** Echoed in the answer. */
-  readonly id?: Json;
+  readonly arguments: ClientObject;
 }
 
 /** A client's value as a command. QmpError in QEMU's words. */
-export function parseCommand(text: string): Command {
-  const value = parseJson(text);
+export function readCommand(value: ClientJson): Command {
   if (!isObject(value)) throw new QmpError('QMP input must be a JSON object');
-  const { execute, arguments: args = {}, id, ...others } = value;
-  const [other] = Object.keys(others);
+  const execute = value.get('execute');
+  const args = value.get('arguments') ?? new Map();
+  const other = [...value.keys()].find((key) => !['execute', 'arguments', 'id'].includes(key));
   if (other !== undefined) throw new QmpError(`QMP input member '${other}' is unexpected`);
   if (execute === undefined) throw new QmpError("QMP input lacks member 'execute'");
   if (typeof execute !== 'string') throw new QmpError("QMP input member 'execute' must be a string");
   if (!isObject(args)) throw new QmpError("QMP input member 'arguments' must be an object");
-  return { execute, arguments: args, ...(id === undefined ? {} : { id }) };
+  return { execute, arguments: args };
 }
 
-/** The id of a value that may be no valid command: errors echo it too. */
-export function idOf(text: string): Json | undefined {
-  try {
-    const value = JSON.parse(text) as Json;
-    return isObject(value) ? value.id : undefined;
-  } catch {
-    return undefined; // not JSON: there is no id
-  }
-}
+/** What a client wants echoed in the answer, also in the one to a value that is no command. */
+export const idOf = (value: ClientJson): ClientJson | undefined => (isObject(value) ? value.get('id') : undefined);
 
-function parseJson(text: string): Json {
-  try {
-    return JSON.parse(text) as Json;
-  } catch {
-    const word = /^[a-z]+/i.exec(text);
-    throw new QmpError(word ? `JSON parse error, invalid keyword '${word[0]}'` : 'Invalid JSON syntax');
-  }
-}
+const isObject = (value: ClientJson): value is ClientObject => value instanceof Map;
 
-export const isObject = (value: Json): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+/** A message for a client. */
+export type Message = Readonly<Record<string, Json | ClientJson>>;
 
-export const success = (result: Json, id: Json | undefined): JsonObject =>
+export const success = (result: Json, id: ClientJson | undefined): Message =>
   id === undefined ? { return: result } : { return: result, id };
 
-export function failure(error: QmpError, id: Json | undefined): JsonObject {
+export function failure(error: QmpError, id: ClientJson | undefined): Message {
   const body = { error: { class: error.class, desc: error.message } };
   return id === undefined ? body : { id, ...body };
 }

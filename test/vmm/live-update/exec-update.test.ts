@@ -127,6 +127,15 @@ function fdTarget(fd: number): string | undefined {
 }
 
 describe('an update that cannot be done', () => {
+  it('is refused when one is under way, however soon the second is asked for', async () => {
+    const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
+    const other = await vmm.monitor();
+    const answers = await Promise.allSettled([qmp.execute('live-update'), other.execute('live-update')]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    expect((await ended).data).toMatchObject({ status: 'completed', generation: 1 });
+    other.close();
+  });
+
   async function expectUnharmed(): Promise<void> {
     expect(await qmp.execute('query-status')).toEqual({ status: 'running', running: true });
     const before = await vmm.stats();

@@ -4,7 +4,8 @@ import { JsonInput } from '../../../vmm/monitor/json-input.ts';
 
 function takeAll(input: JsonInput): unknown[] {
   const values: unknown[] = [];
-  for (let value = input.take(); value; value = input.take()) values.push('text' in value ? value.text : value);
+  for (let value = input.take(); value; value = input.take())
+    values.push('bytes' in value ? Buffer.from(value.bytes).toString() : value);
   return values;
 }
 
@@ -55,5 +56,28 @@ describe('JSON input of the monitor', () => {
     expect(takeAll(input)).toEqual([{ error: 'JSON token size limit exceeded' }]);
     input.push(Buffer.from('{"b":2}'));
     expect(takeAll(input)).toEqual(['{"b":2}']);
+  });
+
+  it('takes 1 024 lists in lists, as QEMU does', () => {
+    const text = '['.repeat(1024) + ']'.repeat(1024);
+    expect(cut(text)).toEqual([text]);
+  });
+
+  it('drops what nests deeper, up to the bracket that is too many, as QEMU does', () => {
+    expect(cut(`${'['.repeat(1025)}{"b":2}`)).toEqual([{ error: 'JSON nesting depth limit exceeded' }, '{"b":2}']);
+  });
+
+  it('cuts strings in single quotes, with the other quote and brackets in them', () => {
+    expect(cut(`{'a': "it's {", 'b': '"['} 'x"' `)).toEqual([`{'a': "it's {", 'b': '"['}`, `'x"'`]);
+  });
+
+  it('looks at each byte of a value once, however it arrives', () => {
+    const input = new JsonInput();
+    const text = `{"a": "${'x'.repeat(2 ** 19)}"}`;
+    for (const byte of Buffer.from(text)) {
+      input.push(Uint8Array.of(byte)); // copying all for each byte would take minutes
+      input.take();
+    }
+    expect(input.pending).toHaveLength(0);
   });
 });

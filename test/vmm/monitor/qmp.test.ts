@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest';
 
-import { failure, formatLine, idOf, parseCommand, QmpError, success } from '../../../vmm/monitor/qmp.ts';
+import { JsonNumber, parseJson } from '../../../vmm/monitor/json.ts';
+import { failure, formatLine, idOf, readCommand, success } from '../../../vmm/monitor/qmp.ts';
+import { QmpError } from '../../../vmm/monitor/qmp-error.ts';
+
+const read = (text: string) => parseJson(Buffer.from(text));
 
 /** Every wording here was printed by qemu-system-riscv64 7.2 for the same input. */
 describe('QMP messages', () => {
   it('are printed as QEMU prints them', () => {
-    expect(formatLine(success({}, 7))).toBe('{"return": {}, "id": 7}\r\n');
+    expect(formatLine(success({}, new JsonNumber('7')))).toBe('{"return": {}, "id": 7}\r\n');
     expect(formatLine(success({ status: 'running', list: [1, 'a'] }, undefined))).toBe(
       '{"return": {"status": "running", "list": [1, "a"]}}\r\n',
     );
@@ -30,12 +34,24 @@ describe('QMP messages', () => {
     { text: '5', desc: 'QMP input must be a JSON object' },
     { text: 'garbage', desc: "JSON parse error, invalid keyword 'garbage'" },
   ])('$text is refused: $desc', ({ text, desc }) => {
-    expect(() => parseCommand(text)).toThrow(new QmpError(desc));
+    expect(() => readCommand(read(text))).toThrow(new QmpError(desc));
   });
 
-  it('echo an id of any type, also of a value that is no command', () => {
-    expect(parseCommand('{"execute":"stop","id":{"a":[null]}}').id).toEqual({ a: [null] });
-    expect(idOf('{"nope":1,"id":3}')).toBe(3);
-    expect(idOf('{"nope"')).toBeUndefined();
+  it.each([
+    '{"a": [null]}',
+    '9007199254740993',
+    '18446744073709551615',
+    '-0',
+    '1e400',
+    '"\\u00e4"',
+    '{"__proto__": 1, "1": 2, "0": 3}',
+  ])('echo the id %s letter by letter', (id) => {
+    const value = read(`{"execute": "stop", "id": ${id}}`);
+    expect(formatLine(success({}, idOf(value)))).toBe(`{"return": {}, "id": ${id}}\r\n`);
+  });
+
+  it('echo the id of a value that is no command, and none of what is no object', () => {
+    expect(idOf(read('{"nope":1,"id":"x"}'))).toBe('x');
+    expect(idOf(read('[1]'))).toBeUndefined();
   });
 });

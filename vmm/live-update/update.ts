@@ -104,14 +104,12 @@ export class LiveUpdate {
     try {
       const taken = await takeBack(this.#vm);
       try {
-        await monitor?.quiet(REPLACED);
-        await this.#vm.change(() => this.#stopAndReplace({ ...plan, snapshotFd, taken }, monitor));
+        await this.#stopAndReplace({ ...plan, snapshotFd, taken }, monitor);
       } catch (error) {
         await handOver(this.#vm, taken.slices);
         throw error;
       }
     } finally {
-      monitor?.release();
       if (snapshotFd !== undefined) close(snapshotFd);
     }
   }
@@ -124,6 +122,15 @@ export class LiveUpdate {
   }
 
   async #stopAndReplace(plan: PreparedPlan, monitor: Monitor | undefined): Promise<void> {
+    try {
+      await monitor?.quiet(REPLACED);
+      await this.#vm.change(() => this.#replaceStopped(plan, monitor));
+    } finally {
+      monitor?.release();
+    }
+  }
+
+  async #replaceStopped(plan: PreparedPlan, monitor: Monitor | undefined): Promise<void> {
     if (this.#vm.runState === 'shutdown') throw ebusy('the VM is ending');
     const wasRunning = this.#vm.runState === 'running';
     const begin = monotonicNs();

@@ -186,8 +186,9 @@ describe('an update that cannot be done', () => {
     mkdirSync(folder);
     const node = join(folder, 'node');
     // A successor that damages the state before it becomes node: one byte in the body of the first section.
-    const damage = `[ "$5" = --resume ] && printf X | dd of=/proc/self/fd/$6 bs=1 seek=${24 + 48 + 5} conv=notrunc 2>/dev/null`;
-    writeFileSync(node, `#!/bin/sh\n${damage}\nexec ${process.execPath} "$@"\n`);
+    const damage = `printf X | dd of=/proc/self/fd/$last bs=1 seek=${24 + 48 + 5} conv=notrunc 2>/dev/null`;
+    const resumed = `for last; do :; done\ncase "$*" in *" --resume "*) ${damage} ;; esac`;
+    writeFileSync(node, `#!/bin/sh\n${resumed}\nexec ${process.execPath} "$@"\n`);
     chmodSync(node, 0o755);
     await qmp.execute('live-update', { node });
     expect(await vmm.exited).toEqual([1, null]);

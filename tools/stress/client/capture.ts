@@ -38,6 +38,7 @@ export interface RingPlan {
 export interface CaptureState {
   readonly ring: RingPlan | undefined;
   readonly clean: boolean;
+  readonly intactFrom: number;
 }
 
 export class Capture {
@@ -45,15 +46,18 @@ export class Capture {
   #ring: RingPlan | undefined;
   /** Nothing of its ring was ever unmapped since it started: no access may be refused. */
   #clean = false;
+  /** Frames before this one may have been overwritten by somebody else. */
+  #intactFrom = 0;
 
   constructor(file: DeviceFile, state?: CaptureState) {
     this.file = file;
     this.#ring = state?.ring;
     this.#clean = state?.clean ?? false;
+    this.#intactFrom = state?.intactFrom ?? 0;
   }
 
   save(): CaptureState {
-    return { ring: this.#ring, clean: this.#clean };
+    return { ring: this.#ring, clean: this.#clean, intactFrom: this.#intactFrom };
   }
 
   /** What it fills, while it runs. */
@@ -79,6 +83,7 @@ export class Capture {
     file.writeRegister(REG_CTRL, CTRL_RUN | CTRL_IRQ_ENABLE);
     this.#ring = ring;
     this.#clean = clean;
+    this.#intactFrom = 0;
   }
 
   /** When this returns it writes nothing any more, and sends nothing. */
@@ -95,6 +100,19 @@ export class Capture {
   /** Part of its ring is not mapped for writing any more. */
   spoil(): void {
     this.#clean = false;
+  }
+
+  /**
+   * Somebody else has written into its ring, and is done. However slow the device's thread is: what it has written by now, and the
+   * frame that it may be in the middle of, are not what it made of them; those that it has yet to begin are.
+   */
+  overwritten(): void {
+    this.#intactFrom = this.writeIndex() + 1;
+  }
+
+  /** Whether frame `index` was written after whatever else was written into the ring. */
+  isIntact(index: number): boolean {
+    return index >= this.#intactFrom;
   }
 
   acknowledge(): void {

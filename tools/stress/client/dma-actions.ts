@@ -59,20 +59,22 @@ function someIova(session: Session): number {
 }
 
 export function copySomething(session: Session): void {
-  const { random, edu, memory, profile, log, eduFaults } = session;
+  const { random, edu, capture, memory, profile, log, eduFaults } = session;
   const length = random.between(1, BUFFER_BYTES);
   const source = someIova(session);
   const destination = someIova(session);
   const from = piecesOf(session, source, length, ({ read }) => read || profile.writeOnlyIsReadable);
   const to = piecesOf(session, destination, length, (entry) => entry.write);
   const refused = [...from, ...to].some(({ entry }) => entry === undefined);
-  const known = isKnown(session, from, to);
+  const ring = ringPages(session);
+  const known = isKnown(ring, from, to);
 
   log.event(`copy 0x${source.toString(16)} to 0x${destination.toString(16)}, ${length} bytes`);
   log.count('operations');
   const expected = known ? prepare(session, from, to, length) : undefined;
   if (refused) eduFaults.mayFault = true;
   edu.copy({ source, destination, length, interrupts: random.chance(0.5) });
+  if (guardedPages(to).some((page) => ring.has(page))) capture.overwritten();
   if (!expected) return;
   let done = 0;
   for (const { entry, at, length: bytes } of to) {
@@ -83,14 +85,15 @@ export function copySomething(session: Session): void {
   log.count('transfers');
 }
 
-/** Whether all bytes that move lie in the guarded memory, and nobody else writes there meanwhile. */
-function isKnown(session: Session, from: readonly Piece[], to: readonly Piece[]): boolean {
-  const busy = ringPages(session);
-  const pages = (pieces: readonly Piece[]): number[] =>
-    pieces.flatMap(({ entry, at }) => (entry ? [Math.floor(at / PAGE)] : []));
-  const [sources, destinations] = [pages(from), pages(to)];
+/** Where its bytes lie in the guarded memory, page by page; NaN: in other memory. */
+const guardedPages = (pieces: readonly Piece[]): number[] =>
+  pieces.flatMap(({ entry, at }) => (entry ? [Math.floor(at / PAGE)] : []));
+
+/** Whether all bytes that move lie in the guarded memory, and capture, which fills `ring`, does not write there meanwhile. */
+function isKnown(ring: ReadonlySet<number>, from: readonly Piece[], to: readonly Piece[]): boolean {
+  const [sources, destinations] = [guardedPages(from), guardedPages(to)];
   const all = [...sources, ...destinations];
-  if (all.some((page) => Number.isNaN(page) || busy.has(page))) return false;
+  if (all.some((page) => Number.isNaN(page) || ring.has(page))) return false;
   return new Set(destinations).size === destinations.length && !sources.some((page) => destinations.includes(page));
 }
 
@@ -152,17 +155,17 @@ function isMapped({ table }: Session, { iova, frames, frameSize }: RingPlan): bo
   return true;
 }
 
-/** A clean ring was never refused, and its newest frame lies where the mapping leads. */
+/** A clean ring was never refused, and its newest frame lies where the mapping leads, if nobody has written there since. */
 export function checkRing(session: Session): void {
   const { capture, log } = session;
   if (!session.hasCleanRing) return;
   log.event('look at the ring');
   capture.checkFaults();
-  const index = capture.writeIndex();
-  const frame =
-    index > 0 && !isAliased(session, capture.ring!) ? frameAt(session, capture.ring!, index - 1) : undefined;
-  if (frame && stillThere(capture, index - 1)) {
-    checkFrame(capture.file.name, frame, index - 1);
+  const index = capture.writeIndex() - 1; // −1: none yet
+  if (index < 0 || !capture.isIntact(index) || isAliased(session, capture.ring!)) return;
+  const frame = frameAt(session, capture.ring!, index);
+  if (frame && stillThere(capture, index)) {
+    checkFrame(capture.file.name, frame, index);
     log.count('frames');
   }
 }

@@ -20,9 +20,13 @@ export const MADV_DONTNEED = 4;
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;
 export const MFD_HUGETLB = 4; // of the default huge page size
+export const MFD_HUGE_2MB = 21 << 26;
+export const MFD_HUGE_1GB = 30 << 26;
 export const EFD_CLOEXEC = 0o2000000;
 export const EFD_NONBLOCK = 0o4000;
 export const POLLIN = 1;
+export const POLLPRI = 2;
+export const POLLERR = 8;
 export const POLLHUP = 0x10;
 export const POLLRDHUP = 0x2000;
 export const RLIMIT_MEMLOCK = 8;
@@ -31,7 +35,10 @@ export const F_SEAL_SHRINK = 2;
 export const F_SEAL_GROW = 4;
 export const F_SEAL_WRITE = 8;
 
-const O_RDWR = 2;
+export const O_RDWR = 2;
+export const O_NOCTTY = 0o400;
+export const O_NONBLOCK = 0o4000;
+export const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
 const F_GETFD = 1;
 const F_SETFD = 2;
@@ -83,6 +90,7 @@ const SIGNATURES = {
   getsockopt: 'int getsockopt(int fd, int level, int name, void *val, void *len)',
   fcntl: 'int fcntl(int fd, int cmd, int arg)',
   open: 'int open(const char *path, int flags)',
+  statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
   dup: 'int dup(int fd)',
   close: 'int close(int fd)',
   ioctl: 'int ioctl(int fd, unsigned long req, void *arg)',
@@ -393,11 +401,52 @@ export function getCloexec(fd: number): boolean {
 }
 
 /**
- * open(2) for reading and writing, close-on-exec. For a fd that another thread will close: Node takes note of what a worker opens
- * with fs.openSync, and closes that number once more when the worker ends.
+ * open(2), close-on-exec. For a fd that another thread will close: Node takes note of what a worker opens with fs.openSync, and
+ * closes that number once more when the worker ends.
  */
-export function open(path: string): number {
-  return check(c.open(path, O_RDWR | O_CLOEXEC), `open ${path}`);
+export function open(path: string, flags = O_RDWR): number {
+  return check(c.open(path, flags | O_CLOEXEC), `open ${path}`);
+}
+
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const AT_STATX_DONT_SYNC = 0x4000;
+const STATX_TYPE = 1;
+const STATX_INO = 0x100;
+/** struct statx, linux/stat.h. */
+const STATX = { mode: 28, ino: 32, devMajor: 136, devMinor: 140, size: 256 };
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const statxBuffer = new DataView(new ArrayBuffer(STATX.size));
+
+export interface FileIdentity {
+  readonly major: number;
+  readonly minor: number;
+  readonly inode: number;
+  readonly regular: boolean;
+}
+
+/**
+ * Which file a path leads to, from what the kernel knows of it already: a file system whose server is slow or dead is not asked
+ * (AT_STATX_DONT_SYNC), so this never waits. Undefined when there is nothing.
+ */
+export function identify(path: string): FileIdentity | undefined {
+  return statxIdentity(AT_FDCWD, path, AT_STATX_DONT_SYNC);
+}
+
+/** The same of an open fd, which may be one of O_PATH. */
+export function identifyFd(fd: number): FileIdentity | undefined {
+  return statxIdentity(fd, '', AT_STATX_DONT_SYNC | AT_EMPTY_PATH);
+}
+
+function statxIdentity(dirfd: number, path: string, flags: number): FileIdentity | undefined {
+  if (c.statx(dirfd, path, flags, STATX_TYPE | STATX_INO, statxBuffer) !== 0) return undefined;
+  return {
+    major: statxBuffer.getUint32(STATX.devMajor, true),
+    minor: statxBuffer.getUint32(STATX.devMinor, true),
+    inode: statxBuffer.getUint32(STATX.ino, true) + statxBuffer.getUint32(STATX.ino + 4, true) * 2 ** 32,
+    regular: (statxBuffer.getUint16(STATX.mode, true) & S_IFMT) === S_IFREG,
+  };
 }
 
 export function dup(fd: number): number {

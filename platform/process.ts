@@ -3,9 +3,12 @@
  * Open files of /proc/<pid> hold the mm they were opened in: after an execve of that process they find nothing (as a
  * kernel's mm_struct whose users are gone), and never the new image.
  */
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { eacces, esrch, SysError } from './errno.ts';
-import { effectiveCapabilities, getRlimit, ioctl, open, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
+import { isOrdinaryFileSystem, majorOf, minorOf } from './file-systems.ts';
+import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
+import { ObjectFinder } from './object-finder.ts';
+import type { Sliced } from './slices.ts';
 import { defineStruct, u32, u64, viewOf } from './struct.ts';
 
 /** linux/fs.h, v6.11: struct procmap_query. */
@@ -67,17 +70,28 @@ function readPagemap(pid: number, firstPage: number, nrPages: number): BigUint64
   }
 }
 
+/** What may be tried before the way that works everywhere; default: all. */
+export interface AddressSpaceWays {
+  /** Look mappings up by PROCMAP_QUERY (Linux 6.11 and later). */
+  readonly procmapQuery?: boolean;
+  /** Open objects through map_files (CAP_CHECKPOINT_RESTORE). */
+  readonly mapFiles?: boolean;
+}
+
 /** An address space: alive until its last user exits or execs. Close it. */
 export class AddressSpace {
   readonly pid: number;
   readonly #maps: number;
   readonly #mem: number;
+  readonly #objects: ObjectFinder;
   readonly #query = new Uint8Array(ProcmapQuery.size);
-  #canQuery = true;
+  #canQuery: boolean;
 
   /** The address space process `pid` has now. ESRCH when it is gone, EACCES when it may not be ptraced. */
-  constructor(pid: number) {
+  constructor(pid: number, { procmapQuery = true, mapFiles = true }: AddressSpaceWays = {}) {
     this.pid = pid;
+    this.#canQuery = procmapQuery;
+    this.#objects = new ObjectFinder(pid, mapFiles);
     this.#maps = openProc(pid, 'maps', 'r');
     try {
       this.#mem = openProc(pid, 'mem', 'r+');
@@ -201,24 +215,19 @@ export class AddressSpace {
   }
 
   /**
-   * Opens the object behind a file mapping read-write; close it. First among the process' own fds (same user suffices), else
-   * through map_files, which needs CAP_CHECKPOINT_RESTORE. EACCES names what is missing.
+   * Whether an access to a page of the mapping may wait for somebody other than this machine's memory and disks: it is of a file on
+   * FUSE, NFS and the like, or of a device.
    */
-  openObject(vma: Vma): number {
-    const dir = `/proc/${this.pid}/fd`;
-    for (const name of readdirSync(dir)) {
-      const path = `${dir}/${name}`;
-      if (sameObject(path, vma)) return open(path);
-    }
-    const range = `${vma.start.toString(16)}-${vma.end.toString(16)}`;
-    try {
-      return open(`/proc/${this.pid}/map_files/${range}`);
-    } catch (error) {
-      const { code } = error as SysError;
-      throw eacces(
-        `cannot open the object mapped at ${range} of process ${this.pid} (${code}): keep a file descriptor of it open there, or grant CAP_CHECKPOINT_RESTORE`,
-      );
-    }
+  mayBlock({ inode, major, minor }: Vma): boolean {
+    return inode !== 0 && !isOrdinaryFileSystem(`${major}:${minor}`, this.pid);
+  }
+
+  /**
+   * Opens the object behind a file mapping read-write, without ever waiting for it (ObjectFinder); close it. Undefined where it is there
+   * and cannot be opened so. EACCES names what is missing.
+   */
+  openObject(vma: Vma): Sliced<number | undefined> {
+    return this.#objects.open(vma);
   }
 }
 
@@ -227,7 +236,7 @@ export const vmaObjectKey = ({ major, minor, inode }: Vma): string => `${major}:
 
 export function fdObjectKey(fd: number): string {
   const { dev, ino } = fstatSync(fd);
-  return `${major(dev)}:${minor(dev)}:${ino}`;
+  return `${majorOf(dev)}:${minorOf(dev)}:${ino}`;
 }
 
 /** Parses one line of /proc/<pid>/maps; undefined for the empty last one. */
@@ -270,19 +279,6 @@ function transfer(move: () => number): number {
     throw error;
   }
 }
-
-function sameObject(path: string, vma: Vma): boolean {
-  try {
-    const { dev, ino } = statSync(path);
-    return ino === vma.inode && major(dev) === vma.major && minor(dev) === vma.minor;
-  } catch {
-    return false; // closed while we looked
-  }
-}
-
-// gnu_dev_major/minor of glibc, for st_dev below 2^32.
-const major = (dev: number): number => (dev >>> 8) & 0xfff;
-const minor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 
 /** Inode of the socket behind fd `fd` of process `pid`; undefined if it is not a socket or not open. */
 export function socketInode(pid: number, fd: number): number | undefined {

@@ -1,13 +1,14 @@
 /**
- * Memory on the board: what pinned pages are backed by. A memory object (memfd) is attached once for everybody and stays for
- * as long as a page of it is pinned, and a little longer; private memory of a process is attached for each pin of its own.
+ * Memory objects on the board: a memfd, or a file, is attached once for everybody and stays for as long as a page of it is pinned, and a
+ * little longer.
  */
 import { fstatSync } from 'node:fs';
 
 import { efault } from '../../platform/errno.ts';
-import { close, dup, open } from '../../platform/libc.ts';
+import { close, dup } from '../../platform/libc.ts';
 import type { ObjectId } from '../../platform/memory.ts';
 import type { Vma } from '../../platform/process.ts';
+import type { Sliced } from '../../platform/slices.ts';
 import type { Mm } from './task.ts';
 
 const PAGE = 4096;
@@ -18,7 +19,7 @@ const IDLE_OBJECTS = 16;
 export interface BoardMemory {
   /** First pfn of the memory object's range. */
   attachObject(fd: number, size: number, id: ObjectId): number;
-  /** First pfn of a range for `size` bytes of a process at `vaddr`. */
+  /** First pfn of a range for `size` bytes of a process at `vaddr`; there may be nothing in most of it. */
   attachProcess(memFd: number, vaddr: number, size: number): number;
   /** Drops a range. No device may use it any more. */
   detach(startPfn: number): void;
@@ -81,24 +82,38 @@ export class BoardObjects {
     this.#board = board;
   }
 
-  /** Attaches the object behind `vma`, or finds it attached; takes one reference. */
-  place(mm: Mm, vma: Vma): PlacedObject {
+  /**
+   * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one that cannot be opened (ObjectFinder):
+   * it is to be reached through the process.
+   */
+  *place(mm: Mm, vma: Vma): Sliced<PlacedObject | undefined> {
     const key = `${vma.major}:${vma.minor}:${vma.inode}`;
-    let backing = this.#objects.get(key);
-    let nrPages = backing ? nrPagesNow(backing.fd) : 0;
-    if (!backing || nrPages > backing.nrPages) {
-      // New, or grown: the longer object gets a range of its own, the old one goes with its last pin.
-      if (backing?.pins === 0) this.#drop(backing);
-      backing = this.#attach(key, mm, vma);
-      nrPages = backing.nrPages;
-      this.#objects.set(key, backing);
+    const known = this.#objects.get(key);
+    if (known) {
+      const nrPages = nrPagesNow(known.fd);
+      if (nrPages <= known.nrPages) return this.#taken(known, nrPages);
     }
+    const fd = yield* mm.space.openObject(vma); // others may be served meanwhile, and attach it, or another length of it
+    if (fd === undefined) return undefined;
+    const now = this.#objects.get(key);
+    if (now && nrPagesNow(now.fd) <= now.nrPages) {
+      close(fd);
+      return this.#taken(now, nrPagesNow(now.fd));
+    }
+    // New, or grown: the longer object gets a range of its own, the old one goes with its last pin.
+    if (now?.pins === 0) this.#drop(now);
+    const backing = this.#attach(key, fd);
+    this.#objects.set(key, backing);
+    return this.#taken(backing, backing.nrPages);
+  }
+
+  #taken(backing: ObjectBacking, nrPages: number): PlacedObject {
     if (backing.pins++ === 0) this.#idle.delete(backing);
     return { backing, nrPages };
   }
 
-  #attach(key: string, mm: Mm, vma: Vma): ObjectBacking {
-    const fd = mm.space.openObject(vma);
+  /** Takes the fd, also when it fails. */
+  #attach(key: string, fd: number): ObjectBacking {
     try {
       const nrPages = nrPagesNow(fd);
       const { dev, ino } = fstatSync(fd);
@@ -121,28 +136,6 @@ export class BoardObjects {
       if (this.#idle.size <= IDLE_OBJECTS) break;
       this.#drop(oldest);
     }
-  }
-
-  /** Private memory of a process: this attachment is the pin's own. */
-  placePrivate(mm: Mm, vaddr: number, size: number): Backing {
-    const { pid } = mm.space;
-    const memFd = open(`/proc/${pid}/mem`);
-    if (!mm.alive()) {
-      // It exec'ed or exited meanwhile: what we have opened is somebody else's memory.
-      close(memFd);
-      throw efault(`address space of process ${pid} is gone`);
-    }
-    const startPfn = this.#board.attachProcess(memFd, vaddr, size);
-    let refs = 1;
-    return {
-      startPfn,
-      get: () => {
-        refs++;
-      },
-      put: () => {
-        if (--refs === 0) this.#board.detach(startPfn);
-      },
-    };
   }
 
   /** Detaches every object that nobody has pinned. */

@@ -4,8 +4,10 @@
  */
 import { efault, SysError } from '../../platform/errno.ts';
 import type { Vma } from '../../platform/process.ts';
+import type { Sliced } from '../../platform/slices.ts';
 import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
-import { type Backing, type BoardMemory, BoardObjects } from './pin-objects.ts';
+import { type Backing, type BoardMemory, BoardObjects, type PlacedObject } from './pin-objects.ts';
+import { ProcessWindows } from './process-windows.ts';
 import type { Mm } from './task.ts';
 
 const PAGE = 4096;
@@ -31,6 +33,7 @@ export class Pinner {
   /** Pages pinned now, but for those of devices; a page pinned twice counts twice. */
   pinnedPages = 0;
   readonly #objects: BoardObjects;
+  readonly #windows: ProcessWindows;
   readonly #deviceMemory: DeviceMemoryTable;
   readonly #zeroPageCharged: boolean;
 
@@ -39,6 +42,7 @@ export class Pinner {
     { deviceMemory = new DeviceMemoryTable(), zeroPageCharged = true }: PinnerOptions = {},
   ) {
     this.#objects = new BoardObjects(board);
+    this.#windows = new ProcessWindows(board);
     this.#deviceMemory = deviceMemory;
     this.#zeroPageCharged = zeroPageCharged;
   }
@@ -47,7 +51,7 @@ export class Pinner {
    * Pins the longest run that starts at vaddrPage, at most nrPages. MAP-13: a device that writes needs a writable mapping, one
    * that only reads a readable one; anything else, and a hole, is EFAULT.
    */
-  pin(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): PinnedRun {
+  *pin(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): Sliced<PinnedRun> {
     if (vaddrPage >= TASK_SIZE_PAGES) throw efault('vaddr is not in user space');
     const vaddr = vaddrPage * PAGE;
     const vma = mappingAt(mm, vaddr);
@@ -57,22 +61,10 @@ export class Pinner {
     const inVma = Math.min(nrPages, (vma.end - vaddr) / PAGE);
     const device = this.#deviceMemory.find(vma);
     if (device) return pinDevice(device, vma, vaddr, inVma);
-    const run =
-      vma.inode !== 0 && vma.shared
-        ? this.#pinObject(mm, vma, vaddr, inVma)
-        : this.#pinPrivate(mm, vaddr, inVma, write);
+    const object = vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma) : undefined;
+    const run = object ? pinObject(object, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddrPage, inVma, write);
     if (!run.reserved) this.pinnedPages += run.nrPages;
     return run;
-  }
-
-  #pinObject(mm: Mm, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
-    const { backing, nrPages: there } = this.#objects.place(mm, vma);
-    const first = (vma.offset + vaddr - vma.start) / PAGE;
-    if (first >= there) {
-      backing.put();
-      throw efault(`vaddr 0x${vaddr.toString(16)} is beyond the end of its object`);
-    }
-    return { pfn: backing.startPfn + first, nrPages: Math.min(nrPages, there - first), reserved: false, backing };
   }
 
   /**
@@ -80,11 +72,10 @@ export class Pinner {
    * read and that nobody has written to are the zero page, which 5.12 takes for device memory (ACC-2).
    * DEVIATION: what the process writes there later the devices see; on Linux the zero page stays pinned for them.
    */
-  #pinPrivate(mm: Mm, vaddr: number, nrPages: number, write: boolean): PinnedRun {
+  #pinPrivate(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): PinnedRun {
     const looks = !write && !this.#zeroPageCharged;
-    const run = looks ? mm.space.privateRun(vaddr, nrPages) : { nrPages, zeroPage: false };
-    const backing = this.#objects.placePrivate(mm, vaddr, run.nrPages * PAGE);
-    return { pfn: backing.startPfn, nrPages: run.nrPages, reserved: run.zeroPage, backing };
+    const same = looks ? mm.space.privateRun(vaddrPage * PAGE, nrPages) : { nrPages, zeroPage: false };
+    return { ...this.#windows.place(mm, vaddrPage, same.nrPages), reserved: same.zeroPage };
   }
 
   /** A pinned run as runs of one page each, to be unpinned one by one. */
@@ -109,6 +100,15 @@ export class Pinner {
 /** What does not have to be kept. */
 const NO_BACKING: Omit<Backing, 'startPfn'> = { get: () => undefined, put: () => undefined };
 
+function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
+  const first = (vma.offset + vaddr - vma.start) / PAGE;
+  if (first >= there) {
+    backing.put();
+    throw efault(`vaddr 0x${vaddr.toString(16)} is beyond the end of its object`);
+  }
+  return { pfn: backing.startPfn + first, nrPages: Math.min(nrPages, there - first), reserved: false, backing };
+}
+
 /** follow_fault_pfn: pages of a BAR, which are there as long as the board is; EFAULT while the device does not answer (ACC-4, P2P-7). */
 function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
   const { startPfn } = device;
@@ -119,12 +119,21 @@ function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: numbe
   return { pfn: startPfn + first, nrPages: Math.min(nrPages, device.nrPages - first), reserved: true, backing };
 }
 
-/** The mapping that covers a vaddr; none in an address space that has just died. */
+/**
+ * The mapping that covers a vaddr; none in an address space that has just died. EFAULT where an access to it may wait for somebody else: it
+ * would be this thread that waits, or a device's, and for ever if the client wants.
+ * DEVIATION: on Linux the client itself would wait there, and then its file on FUSE or NFS is pinned for reading (6.5 and
+ * later refuse it for writing: EFAULT, MAP-17).
+ */
 export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
+  let vma: Vma | undefined;
   try {
-    return mm.space.vmaAt(vaddr);
+    vma = mm.space.vmaAt(vaddr);
   } catch (error) {
     if (error instanceof SysError && error.code === 'ESRCH') return undefined; // it has just died
     throw error;
   }
+  if (vma && mm.space.mayBlock(vma))
+    throw efault(`vaddr 0x${vaddr.toString(16)} is of a file whose server may not answer`);
+  return vma;
 }

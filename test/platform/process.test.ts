@@ -17,6 +17,7 @@ import {
   processVmWrite,
 } from '../../platform/libc.ts';
 import { AddressSpace, hasIpcLock, parseMapsLine, socketInode } from '../../platform/process.ts';
+import { runWhole } from '../../platform/slices.ts';
 import { type Mappings, VmChild } from './vm-child.ts';
 
 describe('AddressSpace', () => {
@@ -95,7 +96,7 @@ describe('AddressSpace of another process', () => {
   });
 
   it('opens the object behind a mapping', () => {
-    const fd = space.openObject(space.vmaAt(at.shared)!);
+    const fd = runWhole(space.openObject(space.vmaAt(at.shared)!))!;
     const bytes = new Uint8Array(4);
 
     readSync(fd, bytes, 0, 4, 2 * 4096);

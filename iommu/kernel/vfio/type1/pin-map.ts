@@ -1,4 +1,5 @@
 /** From memory to translations and back: pin, charge and map an entry; unmap, flush, unpin and uncharge it (ACC-1, IOM-2, UNM-15). */
+import { runWhole } from '../../../../platform/slices.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
 import type { PinnedRun } from '../../pin.ts';
 import type { Task } from '../../task.ts';
@@ -55,7 +56,7 @@ export function pinAndMap(iommu: Iommu, entry: DmaEntry, task: Task): void {
 export function pinCharged(iommu: Iommu, entry: DmaEntry, first: number, task: Task): PinnedRun {
   const write = (entry.prot & IOMMU_WRITE) !== 0;
   const most = iommu.parameters.disableHugepages ? 1 : entry.nrPages - first;
-  const run = iommu.pinner.pin(task.mm, entry.vaddrPage + first, most, write);
+  const run = runWhole(iommu.pinner.pin(task.mm, entry.vaddrPage + first, most, write));
   const nrPages = nrCharged(entry, entry.vpn + first, run);
   try {
     testMemlock(entry, nrPages, task);

@@ -1,5 +1,6 @@
 /** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
 import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
+import { runWhole } from '../../../../platform/slices.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
 import { overflow } from '../../profile.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
@@ -78,7 +79,8 @@ function pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): read
   const most = Math.min(nrPages, entry.end - vpn);
   let count = 1;
   while (count < most && !pins.has(vpn + count)) count++;
-  const run = iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, (entry.prot & IOMMU_WRITE) !== 0);
+  const write = (entry.prot & IOMMU_WRITE) !== 0;
+  const run = runWhole(iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, write));
   try {
     if (run.reserved && iommu.profile.deviceMemoryPins === 'EINVAL') throw einval('pin_pages: memory of a device'); // MDV-6
     if (doesAccounting(iommu) && !run.reserved) charge(iommu, entry, run.nrPages, undefined);

@@ -14,10 +14,12 @@ import {
 } from '../../../../platform/libc.ts';
 import { createMemory, objectId } from '../../../../platform/memory.ts';
 import { AddressSpace } from '../../../../platform/process.ts';
+import { runWhole } from '../../../../platform/slices.ts';
 import { FakeMachine, FakeProcess } from '../type1/machine.ts';
 
 const PAGE = 4096;
 const MIB = 2 ** 20;
+const WINDOW = 64 * 2 ** 30;
 const EFAULT = expect.objectContaining({ code: 'EFAULT' });
 
 let machine: FakeMachine;
@@ -30,7 +32,7 @@ beforeEach(() => {
 afterEach(() => machine.close());
 
 const pin = (vaddr: number, nrPages: number, write = true) =>
-  machine.pinner.pin(process.mm, vaddr / PAGE, nrPages, write);
+  runWhole(machine.pinner.pin(process.mm, vaddr / PAGE, nrPages, write));
 
 describe('memory object', () => {
   it('one look-up and one run for any number of pages', () => {
@@ -45,7 +47,9 @@ describe('memory object', () => {
     const object = machine.object(2 * MIB);
     const other = new FakeProcess(2);
     const here = pin(process.space.map(object), 4);
-    const there = machine.pinner.pin(other.mm, other.space.map(object, { offset: PAGE, size: MIB }) / PAGE, 4, true);
+    const there = runWhole(
+      machine.pinner.pin(other.mm, other.space.map(object, { offset: PAGE, size: MIB }) / PAGE, 4, true),
+    );
     expect(there.pfn).toBe(here.pfn + 1);
     expect(machine.board.attachments).toBe(1);
     machine.pinner.unpin(here);
@@ -141,11 +145,50 @@ describe('permissions (MAP-13)', () => {
   });
 });
 
+describe('a file that is not opened', () => {
+  it('because it may not be, now, is reached through the process', () => {
+    const vaddr = process.space.map(machine.object(4 * PAGE));
+    // biome-ignore lint/correctness/useYield: it answers at once
+    process.space.openObject = function* () {
+      return undefined as unknown as number; // under a lease
+    };
+    const run = pin(vaddr + PAGE, 2);
+    expect(run).toMatchObject({
+      pfn: run.backing.startPfn + ((vaddr + PAGE) % WINDOW) / PAGE,
+      nrPages: 2,
+      reserved: false,
+    });
+    machine.pinner.unpin(run);
+    expect(machine.board.attached.size).toBe(0);
+  });
+
+  it.each([
+    ['shared', false],
+    ['private', true],
+  ])('because its server may not answer is EFAULT, %s too', (_name, isPrivate) => {
+    const vaddr = process.space.map(machine.object(PAGE), { private: isPrivate });
+    process.space.mayBlock = () => true;
+    expect(() => pin(vaddr, 1)).toThrow(EFAULT);
+    expect(machine.board.attachments).toBe(0);
+  });
+});
+
 describe('private memory', () => {
-  it('has a place of its own for each pin, and none without', () => {
-    const vaddr = machine.anonymous(process.space, MIB);
-    const runs = [pin(vaddr, 256), pin(vaddr + PAGE, 1)];
-    expect(runs.map(({ nrPages }) => nrPages)).toEqual([256, 1]);
+  it('of a window of the address space has one place for all pins, and none without', () => {
+    const vaddrs = [machine.anonymous(process.space, MIB), machine.anonymous(process.space, PAGE)] as const;
+    const runs = [pin(vaddrs[0], 256), pin(vaddrs[0] + PAGE, 1), pin(vaddrs[1], 1)];
+    expect(runs.map(({ nrPages }) => nrPages)).toEqual([256, 1, 1]);
+    expect(runs.map(({ pfn }) => pfn - runs[0]!.pfn)).toEqual([0, 1, (vaddrs[1] - vaddrs[0]) / PAGE]);
+    expect(machine.board.attached.size).toBe(1);
+    for (const run of runs) machine.pinner.unpin(run);
+    expect(machine.board.attached.size).toBe(0);
+  });
+
+  it('that goes from one window into the next is two runs', () => {
+    const nextWindow = 0x7f10_0000_0000;
+    process.space.map(machine.object(4 * PAGE), { private: true }, nextWindow - PAGE);
+    const runs = [pin(nextWindow - PAGE, 4), pin(nextWindow, 3)];
+    expect(runs.map(({ nrPages }) => nrPages)).toEqual([1, 3]);
     expect(machine.board.attached.size).toBe(2);
     for (const run of runs) machine.pinner.unpin(run);
     expect(machine.board.attached.size).toBe(0);
@@ -181,22 +224,22 @@ describe('a real address space', () => {
     const fd = createMemory('pin-test', MIB);
     const shared = mmap(0, MIB / 2, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 64 * PAGE);
     const secret = mmap(0, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    const object = pinner.pin(mm, shared / PAGE + 3, 1000, true);
+    const object = runWhole(pinner.pin(mm, shared / PAGE + 3, 1000, true));
     expect(object).toMatchObject({ pfn: 1000 + 64 + 3, nrPages: 128 - 3 });
-    const anonymous = pinner.pin(mm, secret / PAGE, 8, true);
-    expect(anonymous).toMatchObject({ pfn: 2000, nrPages: 8 });
+    const anonymous = runWhole(pinner.pin(mm, secret / PAGE, 8, true));
+    expect(anonymous).toMatchObject({ pfn: 2000 + (secret % WINDOW) / PAGE, nrPages: 8 });
     pinner.unpin(object);
     pinner.unpin(anonymous);
     pinner.trim();
     expect(calls).toEqual([
       ['object', MIB, objectId(fd)],
-      ['process', secret, 8 * PAGE],
+      ['process', secret - (secret % WINDOW), WINDOW],
       ['detach', 2000],
       ['detach', 1000],
     ]);
     munmap(shared, MIB / 2);
     munmap(secret, 8 * PAGE);
-    expect(() => pinner.pin(mm, shared / PAGE, 1, false)).toThrow(EFAULT);
+    expect(() => runWhole(pinner.pin(mm, shared / PAGE, 1, false))).toThrow(EFAULT);
     mm.drop();
     closeSync(fd);
   });

@@ -19,6 +19,7 @@ import { efault, esrch } from '../../../../platform/errno.ts';
 import { dup } from '../../../../platform/libc.ts';
 import { createMemory } from '../../../../platform/memory.ts';
 import type { AddressSpace, Vma } from '../../../../platform/process.ts';
+import type { Sliced } from '../../../../platform/slices.ts';
 
 const GIB = 2 ** 30;
 const PAGE = 4096;
@@ -144,7 +145,12 @@ export class FakeSpace {
     return 0;
   }
 
-  openObject(vma: FakeVma): number {
+  mayBlock(): boolean {
+    return false;
+  }
+
+  // biome-ignore lint/correctness/useYield: as AddressSpace has it, which has to look for it
+  *openObject(vma: FakeVma): Sliced<number> {
     return dup(vma.object.fd);
   }
 
@@ -234,41 +240,72 @@ export class FakeProcess {
 /** The board's memory map, for one thread. */
 export class FakeBoard implements BoardMemory {
   readonly physical = new PhysicalMemory([]);
-  /** Objects by inode, and anonymous memory by the vaddr of its first byte. */
+  /** By inode. */
   readonly objects = new Map<number, FakeObject>();
-  readonly anonymous: { readonly start: number; readonly object: FakeObject }[] = [];
-  /** Ranges attached by the kernel, by first pfn of what it was told. */
-  readonly attached = new Map<number, number>();
+  /** What the kernel has attached, by first pfn: the starts of the ranges that show it. */
+  readonly attached = new Map<number, number[]>();
   attachments = 0;
+  readonly #anonymous: { readonly vaddr: number; readonly object: FakeObject }[] = [];
+  #windows: FakeWindow[] = [];
   #nextPa = 64 * GIB;
 
   attachObject(fd: number, size: number, { ino }: { readonly ino: number }): number {
     closeSync(fd);
-    return this.#attach(this.objects.get(ino)!, size, 0);
+    return this.#attach(this.objects.get(ino)!, size);
   }
 
   attachProcess(memFd: number, vaddr: number, size: number): number {
     closeSync(memFd);
-    const home = this.anonymous.find(
-      ({ start, object }) => vaddr >= start && vaddr + size <= start + object.buffer.byteLength,
-    )!;
-    return this.#attach(home.object, home.object.buffer.byteLength, vaddr - home.start);
+    const start = this.#place(size);
+    const window = { start, vaddr, size };
+    this.#windows.push(window);
+    for (const one of this.#anonymous) this.#show(window, one);
+    return start / PAGE;
   }
 
-  #attach(object: FakeObject, size: number, offset: number): number {
+  /** Anonymous memory of a process at `vaddr`. */
+  addAnonymous(vaddr: number, object: FakeObject): void {
+    const memory = { vaddr, object };
+    this.#anonymous.push(memory);
+    for (const window of this.#windows) this.#show(window, memory);
+  }
+
+  #show({ start, vaddr, size }: FakeWindow, memory: { readonly vaddr: number; readonly object: FakeObject }): void {
+    const at = memory.vaddr - vaddr;
+    if (at < 0 || at >= size) return;
+    const { buffer } = memory.object;
+    this.physical.attach({ kind: 'ram', start: start + at, size: buffer.byteLength, buffer });
+    this.attached.get(start / PAGE)!.push(start + at);
+  }
+
+  #attach(object: FakeObject, size: number): number {
+    const start = this.#place(size);
+    if (object.buffer.byteLength >= size) {
+      this.physical.attach({ kind: 'ram', start, size, buffer: object.buffer });
+      this.attached.get(start / PAGE)!.push(start);
+    }
+    return start / PAGE;
+  }
+
+  #place(size: number): number {
     const start = this.#nextPa;
     this.#nextPa += Math.ceil(size / GIB) * GIB;
-    if (object.buffer.byteLength >= size) this.physical.attach({ kind: 'ram', start, size, buffer: object.buffer });
     this.attachments++;
-    const pfn = (start + offset) / PAGE;
-    this.attached.set(pfn, start);
-    return pfn;
+    this.attached.set(start / PAGE, []);
+    return start;
   }
 
   detach(startPfn: number): void {
-    this.physical.detach(this.attached.get(startPfn)!);
+    for (const start of this.attached.get(startPfn)!) this.physical.detach(start);
+    this.#windows = this.#windows.filter(({ start }) => start !== startPfn * PAGE);
     this.attached.delete(startPfn);
   }
+}
+
+interface FakeWindow {
+  readonly start: number;
+  readonly vaddr: number;
+  readonly size: number;
 }
 
 export interface MachineOptions {
@@ -320,7 +357,7 @@ export class FakeMachine {
   anonymous(space: FakeSpace, size: number, prot = 'rw'): number {
     const object = this.object(size);
     const vaddr = space.map(object, { private: true, prot });
-    this.board.anonymous.push({ start: vaddr, object });
+    this.board.addAnonymous(vaddr, object);
     return vaddr;
   }
 

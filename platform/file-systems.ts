@@ -1,0 +1,93 @@
+/**
+ * On which file systems a file may be touched by a thread that must not wait: those whose pages come from memory or from a local disk.
+ * Others (FUSE, NFS, 9p, …) have a server that may never answer, be it a process of the very client.
+ */
+import { fstatSync, readFileSync } from 'node:fs';
+
+import { SysError } from './errno.ts';
+import {
+  close,
+  MFD_CLOEXEC,
+  MFD_HUGE_1GB,
+  MFD_HUGE_2MB,
+  MFD_HUGETLB,
+  memfdCreate,
+  open,
+  POLLERR,
+  POLLPRI,
+  poll,
+} from './libc.ts';
+
+/** Their pages need nobody else. A user can mount the first three in a user namespace of his own, which does no harm. */
+const ORDINARY = new Set('tmpfs hugetlbfs ramfs ext2 ext3 ext4 xfs btrfs f2fs bcachefs zfs'.split(' '));
+/** Stands on other file systems: ordinary where whoever administers the host has mounted it, which `trusted` says. */
+const STACKED = 'overlay';
+
+/** gnu_dev_major and gnu_dev_minor of glibc, for st_dev below 2^32. */
+export const majorOf = (dev: number): number => (dev >>> 8) & 0xfff;
+export const minorOf = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
+
+/** Device numbers (`major:minor`) of the ordinary file systems in a /proc/<pid>/mountinfo (proc_pid_mountinfo(5)). */
+export function ordinaryDevices(mountinfo: string, { trusted }: { readonly trusted: boolean }): Set<string> {
+  const devices = new Set<string>();
+  for (const line of mountinfo.split('\n')) {
+    const [mount, superBlock] = line.split(' - ');
+    const device = mount?.split(' ')[2];
+    const type = superBlock?.split(' ')[0];
+    if (device === undefined || type === undefined) continue;
+    if (ORDINARY.has(type) || (trusted && type === STACKED)) devices.add(device);
+  }
+  return devices;
+}
+
+/** The kernel's own mounts, which are in no list: memfds, shared anonymous memory and System V's, and those of huge pages. */
+function internalDevices(): Set<string> {
+  const devices = new Set<string>();
+  for (const flags of [0, MFD_HUGETLB, MFD_HUGETLB | MFD_HUGE_2MB, MFD_HUGETLB | MFD_HUGE_1GB]) {
+    try {
+      const fd = memfdCreate('device', MFD_CLOEXEC | flags);
+      const { dev } = fstatSync(fd);
+      close(fd);
+      devices.add(`${majorOf(dev)}:${minorOf(dev)}`);
+    } catch (error) {
+      if (!(error instanceof SysError) || flags === 0) throw error; // this machine has no huge pages of that size
+    }
+  }
+  return devices;
+}
+
+const OWN_MOUNTS = '/proc/self/mountinfo';
+
+class Mounts {
+  readonly #internal = internalDevices();
+  /** Polled: an event of the priority kind says that a mount has come or gone since it was last asked. */
+  readonly #watch = open(OWN_MOUNTS, 0);
+  #own: Set<string> | undefined;
+
+  isOrdinary(device: string, pid: number): boolean {
+    return this.#internal.has(device) || this.#ownDevices().has(device) || devicesOf(pid).has(device);
+  }
+
+  #ownDevices(): Set<string> {
+    const changed = poll([{ fd: this.#watch, events: POLLPRI | POLLERR }], 0) !== undefined;
+    if (changed || !this.#own) this.#own = ordinaryDevices(readFileSync(OWN_MOUNTS, 'utf8'), { trusted: true });
+    return this.#own;
+  }
+}
+
+/** What process `pid` sees mounted, if it is in another mount namespace. Not kept: a number may be another file system's soon. */
+function devicesOf(pid: number): Set<string> {
+  try {
+    return ordinaryDevices(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), { trusted: false });
+  } catch {
+    return new Set(); // it has gone
+  }
+}
+
+let mounts: Mounts | undefined;
+
+/** Whether pages of files on the device `major:minor` come without anybody's help, as process `pid` sees it mounted. */
+export function isOrdinaryFileSystem(device: string, pid: number): boolean {
+  mounts ??= new Mounts();
+  return mounts.isOrdinary(device, pid);
+}

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { DEFECTS } from '../../tools/stress/defects.ts';
-import type { StressDocument } from '../../tools/stress/report.ts';
-import { outcome, Sandbox } from './livevmm-process.ts';
+import { formatDocument, type StressDocument } from '../../tools/stress/report.ts';
+import { type Ended, outcome, Sandbox } from './livevmm-process.ts';
 
 /** Real hosts, real clients, real execs and kills. */
 
@@ -28,6 +28,15 @@ function environment(pid: string): string {
   }
 }
 
+/** What it printed with --json, or everything where that is no document. */
+function documentOf({ status, stdout, stderr }: Ended): StressDocument {
+  try {
+    return JSON.parse(stdout) as StressDocument;
+  } catch {
+    throw new Error(`status ${status}, and instead of a document:\n${stdout}\n${stderr}`);
+  }
+}
+
 describe('livevmm stress', () => {
   it('explains itself on --help', async () => {
     const { status, stdout, stderr } = await sandbox.run('stress', '--help');
@@ -36,19 +45,11 @@ describe('livevmm stress', () => {
   });
 
   it('is clean, says so in one JSON document, and leaves nothing', async () => {
-    const { status, stdout, stderr } = await sandbox.run(
-      'stress',
-      '--seconds',
-      '5',
-      '--seed',
-      '1',
-      '--workers',
-      '1',
-      '--json',
-    );
-    const document = JSON.parse(stdout) as StressDocument;
-    expect(document.failures).toEqual([]);
-    expect({ status, stderr, verdict: document.verdict }).toEqual({ status: 0, stderr: '', verdict: 'clean' });
+    const ended = await sandbox.run('stress', '--seconds', '5', '--seed', '1', '--workers', '1', '--json');
+    const document = documentOf(ended);
+    expect(document.verdict, formatDocument(document)).toBe('clean');
+    const { status, stderr } = ended;
+    expect({ status, stderr, failures: document.failures }).toEqual({ status: 0, stderr: '', failures: [] });
     expect(document).toMatchObject({ seed: 1, workers: 1, profile: '5.12', node: process.version });
     const { totals } = document;
     const least = Math.min(
@@ -66,10 +67,11 @@ describe('livevmm stress', () => {
 
   it.each(Object.entries(DEFECTS))('sees %s: invariant %s is broken', async (defect, invariant) => {
     const words = ['--seconds', '30', '--seed', '7', '--workers', '1', '--inject', defect];
-    const { status, stdout } = await sandbox.run('stress', ...words, '--json');
-    const { verdict, failures } = JSON.parse(stdout) as StressDocument;
-    expect({ status, verdict }).toEqual({ status: 1, verdict: 'broken' });
-    expect(failures).toMatchObject([
+    const ended = await sandbox.run('stress', ...words, '--json');
+    const document = documentOf(ended);
+    const { verdict, failures } = document;
+    expect({ status: ended.status, verdict }, formatDocument(document)).toEqual({ status: 1, verdict: 'broken' });
+    expect(failures, formatDocument(document)).toMatchObject([
       {
         seed: 7,
         invariant,
@@ -84,7 +86,9 @@ describe('livevmm stress', () => {
 
   it('prints for people the seed, what the clients did last, and how to see it again', async () => {
     const { stdout } = await sandbox.run('stress', '--seed', '9', '--workers', '1', '--inject', 'forget-invalid');
-    expect(stdout).toMatch(/^BROKEN, invariant 3: .*\n {2}mapper: invalid entries: 1, not 0\nlast events with seed 9/);
+    expect(stdout, stdout).toMatch(
+      /^BROKEN, invariant 3: .*\n {2}mapper: invalid entries: 1, not 0\nlast events with seed 9/,
+    );
     expect(stdout).toMatch(/\n +-\d+\.\d+ {2}mapper +UNMAP 0x[0-9a-f]+\+0x10000 flags 4 = 16\n/);
     expect(stdout).toMatch(
       /\nagain: livevmm stress --seed 9 --workers 1 --seconds 60 --profile 5\.12 --inject forget-invalid\n/,

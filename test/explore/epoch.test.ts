@@ -131,7 +131,7 @@ const mutants = {
 
 describe('unmap and fence', () => {
   it('keep a device out of memory that was unmapped', () => holds(unmapAgainstDma, { preemptions: 3 }));
-  it('keep it out when it lags behind', () => holds(unmapTwice));
+  it('keep it out when it lags behind', () => holds(unmapTwice, { preemptions: 3 }));
   it('keep two devices out of it', () => holds(twoAgents, { preemptions: 1 }));
   it('keep two devices out of it in random schedules', () => holds(twoAgents, { seed: 1, executions: 600 }));
   it('keep two devices behind different units out of it (RACE-35)', () => holds(twoUnits, { preemptions: 1 }));

@@ -89,6 +89,26 @@ describe('livevmm conform', () => {
     expect(stdout).toMatch(/made-up {2}6\.12 +2 +1 +3 +2 +0 +0\n/);
   });
 
+  it('shows a difference in any byte of a struct or of memory, though the errno is the recorded one', async () => {
+    const attach = '! container c1\n< 0\n! group g1 edu0\n< 0\n! set_container g1 c1\n< 0\n! set_iommu c1 3\n< 0\n';
+    const info = (lastByte: string): string =>
+      `> info c1 argsz=0x10\n< 0 out=780000000300000000102040000000${lastByte}\n`;
+    const memory = (bytes: string): string => `! mem RAM memfd 0x1000\n< 0\n> peek $RAM 0x1000\n< 0 data=${bytes}\n`;
+    const path = vectorFile(
+      `${HEADER}case right\n${attach}${info('00')}${memory('00*4096')}end\n` +
+        `case struct\n${attach}${info('01')}end\ncase memory\n${memory('00*4095.01')}end\n`,
+    );
+    const { status, stdout } = await sandbox.run('conform', '--json', path);
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      casesPassed: 1,
+      differences: [
+        { case: 'struct', expected: expect.stringMatching(/^0 out=.*01$/), got: expect.stringMatching(/^0 out=.*00$/) },
+        { case: 'memory', expected: '0 data=00*4095.01', got: '0 data=00*4096' },
+      ],
+    });
+  });
+
   it('plays the group no-intremap on a machine whose IOMMU does not remap interrupts (ATT-1)', async () => {
     const attach = '! container c1\n< 0\n! group g1 edu0\n< 0\n! set_container g1 c1\n< 0\n> set_iommu c1 3\n';
     const cases = `case no\n${attach}< -EPERM\nend\ncase yes\n! param allow_unsafe_interrupts 1\n< 0\n${attach}< 0\nend\n`;

@@ -119,13 +119,18 @@ describe('map', () => {
     expect(writes()).toBe(2 * written);
   });
 
-  it('reports how far it came when kernel RAM ends, and leaves no empty table behind', () => {
+  // Four pages for tables: one for each GiB, one for each 2 MiB.
+  it.each([
+    ['the last table of 2 MiB is missing', 0, 3],
+    ['the table of the next GiB is made, but none below it', PAGES_1G - 2 * PAGES_2M, 2],
+  ])('reports how far it came when kernel RAM ends, and leaves no empty table behind: %s', (_name, vpn, nrTables) => {
     const { ram, table } = setUp({ levels: 3, leafLevels: 0 }, 8);
     const free = ram.nrFree;
-    const { done, error } = table.map(0, 0, 10 * PAGES_2M, RW);
+    const { done, error } = table.map(vpn, vpn, 10 * PAGES_2M, RW);
     expect(error?.code).toBe('ENOMEM');
-    expect(done).toBe(3 * PAGES_2M);
-    table.unmap(0, done);
+    expect(done).toBe(nrTables * PAGES_2M);
+    expect(ram.nrFree).toBe(0);
+    table.unmap(vpn, done);
     table.reclaim();
     expect(ram.nrFree).toBe(free);
   });

@@ -284,10 +284,14 @@ describe('an invalid vaddr, 5.12', () => {
 
   it('VAD-8, VAD-9, RACE-34: the attach of a first real group sleeps until all are valid; maps are taken meanwhile', async () => {
     startInvalid();
+    container.unmap(20 * PAGE, 2 * PAGE, UNMAP_VADDR);
     const attaching = container.type1.attachGroup(container.realGroup, container.process.task()) as Promise<void>;
     expect(await settle(attaching)).toBe('asleep');
     container.map(0xfee00000, PAGE, vaddr);
     container.map(16 * PAGE, 4 * PAGE, vaddr, VADDR);
+    expect(await settle(attaching)).toBe('asleep');
+    expect(container.machine.pinner.pinnedPages).toBe(0);
+    container.map(20 * PAGE, 2 * PAGE, vaddr + 8 * PAGE, VADDR);
     await attaching;
     expect(container.type1.stats.mappings).toBe(3);
     expect(() => container.map(0xfee01000, PAGE, vaddr)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
@@ -301,11 +305,25 @@ describe('an invalid vaddr, 5.12', () => {
     expect(container.type1.attachGroup({ id: 8, dids: [] }, container.process.task())).toBeUndefined();
   });
 
-  it('VAD-1: a killed attach is EFAULT and leaves the group out', async () => {
-    startInvalid();
-    const attaching = container.type1.attachGroup(container.realGroup, container.process.task()) as Promise<void>;
-    container.process.exit();
+  it('VAD-1: a killed attach is EFAULT, leaves the group out and its domain to others', async () => {
+    start({ profile: '5.12', real: true }); // the group has been here, so that its device has its place in the directory
+    container.type1.detachGroup(container.realGroup);
+    container.unmap(16 * PAGE, 4 * PAGE, UNMAP_VADDR);
+    const { driver } = container.machine;
+    const before = driver.nrFreePages;
+    const killer = new AbortController();
+    const task = { ...container.process.task(), killed: killer.signal };
+    const attaching = container.type1.attachGroup(container.realGroup, task) as Promise<void>;
+    expect(await settle(attaching)).toBe('asleep');
+    expect(driver.nrFreePages).toBeLessThan(before);
+    killer.abort();
     expect(await settle(attaching)).toBe('EFAULT');
+    expect(driver.nrFreePages).toBe(before);
+    container.map(16 * PAGE, 4 * PAGE, vaddr, VADDR);
     expect(container.reaches(16 * PAGE)).toBe(false);
+    expect(container.type1.stats.mappings).toBe(2);
+    // The process lives on (another of its threads was killed), and tries again.
+    container.type1.attachGroup(container.realGroup, container.process.task());
+    expect(container.reaches(16 * PAGE)).toBe(true);
   });
 });

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { UserArg } from '../../../../iommu/kernel/user-arg.ts';
 import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../../iommu/kernel/vfio/uapi.ts';
 import { ALL, errnoOf, TestContainer, UNMAP_VADDR } from './container.ts';
-import { FakeProcess } from './machine.ts';
+import { FakeMachine, FakeProcess } from './machine.ts';
 
 const PAGE = 4096;
 const GET_DIRTY = 1;
@@ -121,15 +121,65 @@ it('a device reaches nothing of it once UNMAP has returned, and everything else 
   expect([1, 3, 4, 6].map((page) => container.reaches(page * PAGE))).toEqual([true, false, false, true]);
 });
 
-it('UNM-15: pins are let go only after the flush that covers them', () => {
+describe('UNM-15: pins are let go only after the flush that covers them', () => {
+  /** Pages that the device, its IOTLB warm, can reach at the moment of each unpin. */
+  function reachedAtUnpin(pages: readonly number[], act: () => void): number[][] {
+    const reachable = (): number[] => pages.filter((page) => container.reaches(page * PAGE));
+    expect(reachable()).toEqual(pages);
+    const reached: number[][] = [];
+    const { pinner } = container.machine;
+    const unpin = pinner.unpin.bind(pinner);
+    pinner.unpin = (run) => {
+      reached.push(reachable());
+      unpin(run);
+    };
+    act();
+    return reached;
+  }
+
+  it('UNMAP of all', () => {
+    start();
+    expect(reachedAtUnpin([1, 2, 3, 4, 6, 7], () => container.unmapAll())).toEqual([[], [], []]);
+  });
+
+  it('UNMAP of some: the others stay reachable', () => {
+    start();
+    expect(reachedAtUnpin([1, 4, 6], () => container.unmap(PAGE, 4 * PAGE))).toEqual([[6], [6]]);
+  });
+
+  it('the last group of the container goes', () => {
+    start();
+    expect(reachedAtUnpin([1, 4, 6], () => container.type1.detachGroup(container.realGroup))).toEqual([[], [], []]);
+  });
+
+  it('a MAP that fails half way', () => {
+    container = new TestContainer();
+    const vaddr = container.memory(4 * PAGE); // and nothing behind it
+    const { pinner } = container.machine;
+    const [pin, unpin] = [pinner.pin.bind(pinner), pinner.unpin.bind(pinner)];
+    const reached: boolean[] = [];
+    const look = (): void => void reached.push(container.reaches(PAGE));
+    pinner.pin = (...run) => {
+      look();
+      return pin(...run);
+    };
+    pinner.unpin = (run) => {
+      look();
+      unpin(run);
+    };
+    expect(errnoOf(() => container.map(PAGE, 6 * PAGE, vaddr))).toBe('EFAULT');
+    expect(reached).toEqual([false, true, false]); // at the first pin, at the second, which fails, and at the unpin
+  });
+});
+
+it('UNM-16: what an entry was charged is given back once, with however many domains it is mapped in', () => {
   start();
-  const order: string[] = [];
-  const { pinner } = container.machine;
-  const unpin = pinner.unpin.bind(pinner);
-  pinner.unpin = (run) => {
-    order.push(container.reaches(PAGE) ? 'unpinned while reachable' : 'unpinned');
-    unpin(run);
-  };
+  const { driver } = new FakeMachine(); // of another kind: no domain of the first takes its group
+  container.type1.attachGroup(container.group(2, [0x30], driver), container.process.task());
+  expect(driver.pteWrites).toBeGreaterThan(0);
+  expect(container.process.mm.lockedVm).toBe(6);
+  container.unmap(PAGE, 4 * PAGE);
+  expect(container.process.mm.lockedVm).toBe(2);
   container.unmapAll();
-  expect(order).toEqual(['unpinned', 'unpinned', 'unpinned']);
+  expect([container.process.mm.lockedVm, container.machine.pinner.pinnedPages]).toEqual([0, 0]);
 });

@@ -1,0 +1,93 @@
+/** Runs tests of a tree by vitest, in a process of its own, and reads what became of each. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Far more than any test file takes. */
+const LIMIT_MS = 300_000;
+const REPORT = '.mutants-report.json';
+
+export interface TestResult {
+  readonly name: string;
+  readonly passed: boolean;
+  readonly message: string;
+}
+
+export interface TestRun {
+  /** Of the tests that ran; skipped ones are left out. */
+  readonly tests: readonly TestResult[];
+  /** What vitest said when the file could not be run, or did not end. */
+  readonly trouble: string;
+  readonly seconds: number;
+}
+
+interface Report {
+  readonly testResults: readonly {
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
+}
+
+/** The tests of `file` that have one of `names` in their name. */
+export async function runTests(
+  root: string,
+  file: string,
+  names: readonly string[],
+  signal?: AbortSignal,
+): Promise<TestRun> {
+  const pattern = names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
+  const start = performance.now();
+  const path = join(root, REPORT);
+  rmSync(path, { force: true });
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+  const words = [vitest, 'run', file, '-t', pattern, '--reporter=json', `--outputFile.json=${path}`];
+  // A group of its own: what a stuck test has started ends with it.
+  const child = spawn(process.execPath, words, { cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output = (output + text).slice(-4000);
+    });
+  }
+  const limit = AbortSignal.timeout(LIMIT_MS);
+  const stop = AbortSignal.any(signal ? [limit, signal] : [limit]);
+  const kill = (): boolean => process.kill(-child.pid!, 'SIGKILL');
+  stop.addEventListener('abort', kill);
+  await once(child, 'close');
+  stop.removeEventListener('abort', kill);
+  const seconds = (performance.now() - start) / 1000;
+  if (stop.aborted) return { tests: [], trouble: `no end within ${LIMIT_MS / 1000} s`, seconds };
+  return { ...readReport(path, output), seconds };
+}
+
+function readReport(path: string, output: string): Pick<TestRun, 'tests' | 'trouble'> {
+  let report: Report;
+  try {
+    report = JSON.parse(readFileSync(path, 'utf8')) as Report;
+  } catch {
+    return { tests: [], trouble: output || 'vitest wrote no report' };
+  }
+  const tests = report.testResults.flatMap(({ assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'passed' || status === 'failed')
+      .map(({ fullName, status, failureMessages }) => ({
+        name: fullName,
+        passed: status === 'passed',
+        message: firstLine(failureMessages.join('\n')),
+      })),
+  );
+  const trouble = report.testResults.map(({ message }) => message).find((message) => message !== '') ?? '';
+  return { tests, trouble };
+}
+
+/** vitest hides what a time-out says behind a line of its own. */
+const firstLine = (text: string): string =>
+  text
+    .replace(/^Error: STACK_TRACE_ERROR\s*/, '')
+    .split('\n', 1)[0]!
+    .trim();

@@ -1,7 +1,7 @@
 /** /dev/livevmm: facts about the host for tools, and defects on purpose (control.ts has the words). */
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { einval, enodev, eperm, SysError } from '../../platform/errno.ts';
+import { eacces, einval, enodev, SysError } from '../../platform/errno.ts';
 import { readPortCounters } from '../hardware/counters.ts';
 import { summarize, Timeline } from '../hardware/timeline.ts';
 import { PGSHIFTS, type UnitDescription } from '../hardware/unit-description.ts';
@@ -23,6 +23,7 @@ import type {
 import type { IommuDriver } from './driver/driver.ts';
 import type { FileTable } from './file-table.ts';
 import type { DeviceAccesses } from './mdev/device-accesses.ts';
+import { moduleParameter } from './module-parameters.ts';
 import type { FileOperations } from './open-file.ts';
 import type { Pinner } from './pin.ts';
 import type { Profile } from './profile.ts';
@@ -131,15 +132,12 @@ export class ControlFile implements FileOperations {
     return this.#options.board.send({ op: 'inject', bdf: this.#device(bdf).fn.bdf, defect });
   }
 
-  /** Linux answers EINVAL for what kstrtouint or kstrtobool cannot read. */
   #setParameter({ name, value }: SetParameterRequest): ControlReplies['set-parameter'] {
-    const { parameters } = this.#options;
-    if (!this.#privileged) throw eperm('module parameters are set by the user of the host');
-    if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) throw einval(`${name}: ${String(value)}`);
-    if (name === 'dma_entry_limit') parameters.dmaEntryLimit = value;
-    else if (name === 'allow_unsafe_interrupts') parameters.allowUnsafeInterrupts = value !== 0;
-    else if (name === 'disable_hugepages') parameters.disableHugepages = value !== 0;
-    else throw einval(`vfio_iommu_type1 has no parameter ${String(name)}`);
+    const { parameters, profile } = this.#options;
+    if (typeof value !== 'string') throw einval('the value of a module parameter is a text');
+    const set = moduleParameter(parameters, String(name), profile);
+    if (!this.#privileged) throw eacces('module parameters are set by root and the user of the host');
+    set(value);
     return {};
   }
 

@@ -33,12 +33,13 @@ export interface InjectRequest {
   readonly bdf?: string;
 }
 
-/** Sets a parameter of the module vfio_iommu_type1, as root does under /sys/module. Only for the host's user. → {} */
+/** Sets a parameter of the module vfio_iommu_type1, as root does under /sys/module. Only for root and the host's user. → {} */
 export interface SetParameterRequest {
   readonly op: 'set-parameter';
-  /** dma_entry_limit, or one of the switches (0, 1) allow_unsafe_interrupts and disable_hugepages. */
+  /** dma_entry_limit, or one of the switches allow_unsafe_interrupts and disable_hugepages. */
   readonly name: string;
-  readonly value: number;
+  /** The text that is written: what the kernel reads as a number or as yes and no. */
+  readonly value: string;
 }
 
 export type ControlRequest =

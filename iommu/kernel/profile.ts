@@ -44,6 +44,9 @@ export interface Profile {
   /** ATT-1: errno of a replay of an entry outside the new group's aperture. */
   readonly replayOutsideAperture: 'EFAULT' | 'ERANGE';
 
+  /** NUM-9: words for module parameters that are switches, besides y, 1, on and n, 0, off: none, t and f (5.19), e and d (6.15). */
+  readonly booleans: 'yes-no' | 'true-false' | 'enabled-disabled';
+
   /* VFIO core */
   /** NUM-3: FEATURE with one that is none of the core's, on a device whose driver has no features (6.18; 6.12.58). */
   readonly noDriverFeatures: 'EINVAL' | 'ENOTTY';
@@ -84,6 +87,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'allowed',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
+    booleans: 'yes-no',
     noDriverFeatures: 'EINVAL',
     notAContainer: 'EINVAL',
     deviceInfoBytes: 20,
@@ -111,6 +115,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
+    booleans: 'true-false',
     noDriverFeatures: 'ENOTTY',
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,
@@ -138,6 +143,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: false,
     replayOutsideAperture: 'ERANGE',
+    booleans: 'enabled-disabled',
     noDriverFeatures: 'ENOTTY',
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,

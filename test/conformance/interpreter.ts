@@ -3,7 +3,8 @@
  * devices. A case that needs more than that (BARs, interrupts, config space) is not for here.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import { type ProfileName, profileOf } from '../../iommu/kernel/profile.ts';
+import { moduleParameter } from '../../iommu/kernel/module-parameters.ts';
+import { type Profile, type ProfileName, profileOf } from '../../iommu/kernel/profile.ts';
 import { UserArg } from '../../iommu/kernel/user-arg.ts';
 import type { Type1Parameters } from '../../iommu/kernel/vfio/type1/iommu.ts';
 import { type Type1, Type1Driver } from '../../iommu/kernel/vfio/type1/type1.ts';
@@ -38,7 +39,6 @@ export const isReplayable = ({ steps }: VectorCase): boolean => steps.every(isSt
 function isStepReplayable({ op, args, options }: VectorStep): boolean {
   if (op === 'pread' || op === 'pwrite') return args[1] === '7:0x4';
   if (op === 'group_status') return Object.keys(options).length === 0;
-  if (op === 'param') return args[0] === 'dma_entry_limit';
   return Object.hasOwn(InProcessCase.operations, op);
 }
 
@@ -46,6 +46,7 @@ type Operation = (run: InProcessCase, step: VectorStep, actor: Actor) => string 
 
 /** One case under way: a fresh machine, a fresh process. */
 export class InProcessCase {
+  readonly profile: Profile;
   readonly machine: FakeMachine;
   readonly actors: Actors;
   readonly files: Files;
@@ -56,10 +57,10 @@ export class InProcessCase {
   readonly emulated = new Map<string, EmulatedDevice>();
 
   constructor(file: VectorFile, profile: ProfileName) {
-    const answers = profileOf(profile);
-    this.machine = new FakeMachine({ driver: { outsideAperture: answers.replayOutsideAperture } });
+    this.profile = profileOf(profile);
+    this.machine = new FakeMachine({ driver: { outsideAperture: this.profile.replayOutsideAperture } });
     this.actors = new Actors(this.machine);
-    this.driver = new Type1Driver({ profile: answers, pinner: this.machine.pinner, parameters: this.parameters });
+    this.driver = new Type1Driver({ profile: this.profile, pinner: this.machine.pinner, parameters: this.parameters });
     this.files = new Files((target) => this.#lastClose(target));
     for (const { name, bdf, group: id } of file.devices) {
       const isEmulated = name.startsWith('emu');
@@ -168,7 +169,7 @@ export class InProcessCase {
       return '0';
     },
     param: (run, { args }) => {
-      run.parameters.dmaEntryLimit = run.int(args[1]);
+      moduleParameter(run.parameters, args[0]!, run.profile)(args[1]!);
       return '0';
     },
     map: (run, step, { process }) => {

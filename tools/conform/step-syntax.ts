@@ -43,7 +43,7 @@ const SYNTAX: Readonly<Record<string, Syntax>> = {
   store: { args: ['number', 'number', 'number'] },
   rlimit: { args: ['word', 'word'], options: { soft: 'number' } },
   setuid: { args: ['number'] },
-  param: { args: ['word', 'number'] },
+  param: { args: ['word', 'word'] },
   status: { args: [] },
   sleep: { args: ['number'] },
   exec: { args: [] },

@@ -13,7 +13,7 @@ export function lockedPages(kernel: KernelClient): number {
 }
 
 /** Sets parameters of vfio_iommu_type1. */
-export function setParameters(kernel: KernelClient, parameters: Readonly<Record<string, number>>): void {
+export function setParameters(kernel: KernelClient, parameters: Readonly<Record<string, string>>): void {
   withControl(kernel, (control) => {
     for (const [name, value] of Object.entries(parameters)) {
       kernel.board(control, { op: 'set-parameter', name, value });

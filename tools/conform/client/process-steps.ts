@@ -123,7 +123,7 @@ export const PROCESS_STEPS: StepTable = {
   },
   param({ kernel, step: { args }, words }) {
     return words.status(() => {
-      setParameters(kernel, { [args[0]!]: words.count(args[1]!) });
+      setParameters(kernel, { [args[0]!]: args[1]! });
       return 0;
     });
   },

@@ -6,7 +6,7 @@ import { askHost, setParameters } from './host-info.ts';
 /** How long the host may take to notice that the last client is dead. */
 const SETTLE_MS = 20_000;
 const PAUSE_MS = 1;
-const DEFAULTS = { dma_entry_limit: 65535, allow_unsafe_interrupts: 0, disable_hugepages: 0 };
+const DEFAULTS = { dma_entry_limit: '65535', allow_unsafe_interrupts: 'N', disable_hugepages: 'N' };
 
 export function settle(kernel: KernelClient): void {
   const deadline = Date.now() + SETTLE_MS;

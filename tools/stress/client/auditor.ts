@@ -22,7 +22,7 @@ export class Auditor {
     this.#log = log;
     this.#entryLimit = entryLimit;
     this.#questions = new Questions(new Caller(socketPath, log));
-    this.#questions.setParameter('dma_entry_limit', entryLimit); // for containers from now on
+    this.#questions.setParameter('dma_entry_limit', String(entryLimit)); // for containers from now on
   }
 
   step(): void {

@@ -26,7 +26,7 @@ export class Questions {
     return this.info().devices.find((device) => device.bdf === bdf)!;
   }
 
-  setParameter(name: string, value: number): void {
+  setParameter(name: string, value: string): void {
     this.#ask(`${name}=${value}`, () => this.#caller.client.board(this.#fd, { op: 'set-parameter', name, value }));
   }
 

@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: 'test/build-dist.ts',
+    setupFiles: ['test/patience.ts'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -87,7 +87,7 @@ describe('the object behind a mapping', () => {
     expect(fcntl(fd, F_SETLEASE, F_WRLCK)).toBe(0);
     const before = performance.now();
     expect(find(vaddr)).toBeUndefined();
-    expect(performance.now() - before).toBeLessThan(2000); // lease-break-time is 45 s
+    expect(performance.now() - before).toBeLessThan(20_000); // lease-break-time is 45 s
     fcntl(fd, F_SETLEASE, F_UNLCK);
     expect(find(vaddr)).toBe(fstatSync(fd).ino);
   });

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Board } from '../../../../devices/board/board.ts';
 import {
   CAUSE_ERROR,
@@ -26,6 +27,7 @@ import {
   STATUS_DONE,
 } from '../../../../devices/mscribe/regs.ts';
 import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../iommu/kernel/vfio/uapi.ts';
+import { monotonicNs } from '../../../../platform/clock.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../../platform/libc.ts';
 import { viewOf } from '../../../../platform/struct.ts';
 import { TestClient } from '../test-client.ts';
@@ -39,9 +41,9 @@ const MEMORY_AND_MASTER = Uint8Array.of(6, 0);
 const IOVA = 0x100000;
 const SOURCE = 0x10000;
 const TARGET = 0x20000;
-const WAIT_MS = 5000;
-/** Threads that do not end are terminated after 2 and 5 s. */
-const STOP_MS = 1900;
+const WAIT_MS = 30_000;
+/** Time for the device's thread, on a busy machine too, to make the access that sleeps. */
+const ASLEEP_MS = 100;
 const MSCRIBE = { type: 'mscribe', properties: {} };
 
 let folder: string;
@@ -173,16 +175,17 @@ describe('a copy engine without IOMMU', () => {
     expect(await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR)).toBe('0');
     await scribe.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET, 16);
     expect([await scribe.read(REG_STATUS), await scribe.read(REG_HEAD)]).toEqual([1, 0]);
-    await sleep(20);
+    await sleep(ASLEEP_MS);
     expect([await scribe.read(REG_HEAD), eventfdRead(interrupt)]).toEqual([0, 0]);
     const moved = memory.again();
+    const mapNs = monotonicNs();
     expect(await scribe.user.map(moved.vaddr, IOVA, RAM_BYTES, VADDR)).toBe('0');
     expect(await interrupted()).toBe(1);
     expect([...memory.bytes.subarray(TARGET, TARGET + 16)]).toEqual(Array(16).fill(0x77));
     const after = await scribe.blocks();
     const block = after.recent.at(-1)!;
     expect(after.count - before.count).toBe(1);
-    expect(block.endNs - block.startNs).toBeGreaterThan(20e6);
+    expect([block.startNs < mapNs, block.endNs > mapNs]).toEqual([true, true]);
     moved.release();
   });
 
@@ -191,7 +194,7 @@ describe('a copy engine without IOMMU', () => {
     const scribe = await Scribe.open();
     await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
     await scribe.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET, 16);
-    await sleep(20);
+    await sleep(ASLEEP_MS);
     expect([await scribe.read(REG_STATUS), await scribe.read(REG_HEAD)]).toEqual([STATE_BUSY, 0]);
     return scribe;
   }
@@ -289,9 +292,10 @@ describe('the end of a host', () => {
     const scribe = await Scribe.open(path);
     await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
     await scribe.submit(OP_FILL, 1, IOVA + TARGET, 8);
-    const before = performance.now();
+    const force = vi.spyOn(Worker.prototype, 'terminate');
     await other.stop();
-    expect(performance.now() - before).toBeLessThan(STOP_MS);
+    expect(force).not.toHaveBeenCalled();
+    force.mockRestore();
   });
 });
 

@@ -48,6 +48,10 @@ const FD_CLOEXEC = 1;
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
+const SOCK_NONBLOCK = 0o4000;
+const BACKLOG = 511; // Node's
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 const SOL_SOCKET = 1;
 const SEEK_END = 2;
 const SO_PEERCRED = 17;
@@ -83,6 +87,10 @@ const SIGNATURES = {
   poll: 'int poll(void *fds, unsigned long n, int timeout)',
   socket: 'int socket(int domain, int type, int protocol)',
   connect: 'int connect(int fd, void *addr, unsigned int len)',
+  bind: 'int bind(int fd, void *addr, unsigned int len)',
+  listen: 'int listen(int fd, int backlog)',
+  chmod: 'int chmod(const char *path, unsigned int mode)',
+  flock: 'int flock(int fd, int op)',
   send: 'intptr_t send(int fd, void *buf, size_t n, int flags)',
   recv: 'intptr_t recv(int fd, void *buf, size_t n, int flags)',
   sendmsg: 'intptr_t sendmsg(int fd, void *msg, int flags)',
@@ -299,21 +307,66 @@ export class HangUpSet {
 
 const NO_FDS: readonly number[] = [];
 
-/** A blocking, close-on-exec UNIX stream socket connected to `path`. ENAMETOOLONG for a path over 107 bytes. */
-export function connectUnix(path: string): number {
+/** sun_path holds 108 bytes with its NUL (unix(7)). */
+export const MAX_SOCKET_PATH = 107;
+
+/** A struct sockaddr_un. ENAMETOOLONG for a path over 107 bytes. */
+function unixAddress(path: string): Buffer {
   const name = Buffer.from(path);
-  if (name.length > 107) throw new SysError('ENAMETOOLONG', `socket path ${path} is longer than 107 bytes`);
+  if (name.length > MAX_SOCKET_PATH) {
+    throw new SysError('ENAMETOOLONG', `${path}: a socket path has at most ${MAX_SOCKET_PATH} bytes`);
+  }
   const address = Buffer.alloc(2 + name.length + 1);
   address.writeUInt16LE(AF_UNIX, 0);
   name.copy(address, 2);
-  const fd = check(c.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), 'socket');
+  return address;
+}
+
+/** What `use` makes of a fresh close-on-exec UNIX stream socket and the address of `path`: the fd. Closed if it throws. */
+function unixSocket(path: string, flags: number, use: (fd: number, address: Buffer) => void): number {
+  const address = unixAddress(path);
+  const fd = check(c.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), 'socket');
   try {
-    retry(() => c.connect(fd, address, address.length), `connect ${path}`);
+    use(fd, address);
   } catch (error) {
     c.close(fd);
     throw error;
   }
   return fd;
+}
+
+/** A blocking, close-on-exec UNIX stream socket connected to `path`. ENAMETOOLONG for a path over 107 bytes. */
+export function connectUnix(path: string): number {
+  return unixSocket(path, 0, (fd, address) => {
+    retry(() => c.connect(fd, address, address.length), `connect ${path}`);
+  });
+}
+
+/** As connectUnix, but never waits: EAGAIN when somebody listens whose queue is full. */
+export function connectUnixNow(path: string): number {
+  return unixSocket(path, SOCK_NONBLOCK, (fd, address) => {
+    check(c.connect(fd, address, address.length), `connect ${path}`);
+  });
+}
+
+/** A close-on-exec UNIX stream socket that listens at `path`, and this mode. EADDRINUSE if the path exists. */
+export function bindUnix(path: string, mode: number): number {
+  return unixSocket(path, 0, (fd, address) => {
+    check(c.bind(fd, address, address.length), `bind ${path}`);
+    check(c.chmod(path, mode), `chmod ${path}`); // whatever the umask is; nobody can connect yet
+    check(c.listen(fd, BACKLOG), `listen ${path}`);
+  });
+}
+
+/** flock(2), exclusive; false while another open file has it. */
+export function lockNow(fd: number): boolean {
+  try {
+    check(c.flock(fd, LOCK_EX | LOCK_NB), 'flock');
+    return true;
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'EAGAIN') return false;
+    throw error;
+  }
 }
 
 /** Sends all of `buf`; EPIPE when the peer is gone (never SIGPIPE). */

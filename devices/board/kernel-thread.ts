@@ -2,6 +2,7 @@
 import type { Worker } from 'node:worker_threads';
 
 import type { KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/protocol.ts';
+import { SysError } from '../../platform/errno.ts';
 import { startWorker } from '../../platform/thread.ts';
 
 const START_MS = 30_000;
@@ -24,10 +25,14 @@ export class KernelThread {
     });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     let fatal: string | undefined;
+    let refused: SysError | undefined;
     const listening = new Promise<void>((resolve) => {
       this.#worker.on('message', (message: KernelMessage) => {
         if ('ready' in message) resolve();
-        else fatal = message.fatal;
+        else {
+          fatal = message.fatal;
+          if (message.code !== undefined) refused = new SysError(message.code, message.fatal);
+        }
       });
     });
     this.#worker.on('error', (error) => {
@@ -39,14 +44,15 @@ export class KernelThread {
         if (!this.#stopping) resolve(fatal ?? 'the kernel worker has ended');
       });
     });
-    this.ready = this.#untilReady(listening);
+    this.ready = this.#untilReady(listening, () => refused);
   }
 
-  async #untilReady(listening: Promise<void>): Promise<void> {
+  /** Rejects with what it has been refused, e.g. the path of its socket, or a bug. */
+  async #untilReady(listening: Promise<void>, refused: () => SysError | undefined): Promise<void> {
     const { promise: late, cancel } = timeout(START_MS, 'the kernel worker does not start');
     try {
       const reason = await Promise.race([listening, this.failed, late]);
-      if (reason !== undefined) throw new Error(reason);
+      if (reason !== undefined) throw refused() ?? new Error(reason);
     } finally {
       cancel();
     }

@@ -35,7 +35,10 @@ export interface KernelWorkerData {
 }
 
 /** On the worker's parentPort, once each: listening, or why not (then the worker exits). */
-export type KernelMessage = { readonly ready: true } | { readonly fatal: string };
+export type KernelMessage =
+  | { readonly ready: true }
+  /** With the errno's name where it is no bug. */
+  | { readonly fatal: string; readonly code?: string };
 
 /** To the worker's parentPort: close everything, unlink the socket and exit. */
 export interface KernelStop {

@@ -2,13 +2,14 @@
  * The UNIX socket: file connections and task channels (wire.ts). Whatever a client sends, the worst that happens to it is
  * that it is disconnected, and to others nothing.
  */
-import { chmodSync, linkSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
 import { ebadf, eexist, enoent, eproto, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
 import { peerCredentials, sendWithFd } from '../../platform/libc.ts';
 import { socketInode } from '../../platform/process.ts';
+import { listenUnix } from '../../platform/unix-listener.ts';
 import { Channel, replyOf } from './channel.ts';
 import type { Memlock } from './control.ts';
 import type { FileTable, HeldFile } from './file-table.ts';
@@ -68,23 +69,12 @@ export class Server {
     this.#net.maxConnections = MAX_CONNECTIONS;
   }
 
-  /** Listening; only the socket's owner (and root) can connect. EEXIST when the path exists. */
-  listen(): Promise<void> {
-    const { socketPath } = this.#options;
-    return new Promise((resolve, reject) => {
-      const unready = `${socketPath}~`;
+  /** Listening; only the socket's owner (and root) can connect. Errors are those of listenUnix. */
+  async listen(): Promise<void> {
+    const fd = listenUnix(this.#options.socketPath);
+    await new Promise<void>((resolve, reject) => {
       this.#net.once('error', reject);
-      this.#net.listen(unready, () => {
-        try {
-          chmodSync(unready, 0o600);
-          linkSync(unready, socketPath); // EEXIST for a path that is taken; the socket appears with its final mode
-          resolve();
-        } catch (error) {
-          reject(error);
-        } finally {
-          rmSync(unready);
-        }
-      });
+      this.#net.listen({ fd }, resolve);
     });
   }
 
@@ -94,12 +84,12 @@ export class Server {
 
   /** Disconnects everybody, closes every file and removes the socket. */
   async close(): Promise<void> {
+    if (this.#net.listening) rmSync(this.#options.socketPath, { force: true }); // while we listen, it is nobody else's
     const closed = new Promise<void>((resolve) => this.#net.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
     this.#options.files.closeAll();
     await closed;
     this.#processes.close();
-    rmSync(this.#options.socketPath, { force: true });
   }
 
   #connected(socket: Socket): void {

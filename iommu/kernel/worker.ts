@@ -1,6 +1,7 @@
 /** Thread entry: the host kernel. Its event loop is kept alive by the socket; the board's `stop` ends it. */
 import { parentPort } from 'node:worker_threads';
 
+import { SysError } from '../../platform/errno.ts';
 import { workerInput } from '../../platform/thread.ts';
 import { reportBug } from './bug.ts';
 import { Kernel } from './kernel.ts';
@@ -22,6 +23,7 @@ try {
   await kernel.listen();
   send({ ready: true });
 } catch (error) {
-  send({ fatal: (error as Error).message });
+  const { message } = error as Error;
+  send(error instanceof SysError ? { fatal: message, code: error.code } : { fatal: message });
   process.exit(1);
 }

@@ -39,7 +39,10 @@ describe('vmm', () => {
       args: ['--host', '/nonexistent/host.sock', '--device', 'vfio-pci,host=0000:00:02.0'],
       error: /^vmm: connect \/nonexistent\/host.sock: ENOENT\n$/,
     },
-    { args: ['--qmp', '/nonexistent/qmp.sock'], error: /^vmm: monitor socket \/nonexistent\/qmp.sock: E[A-Z]+\n$/ },
+    {
+      args: ['--qmp', '/nonexistent/qmp.sock'],
+      error: /^vmm: monitor socket \/nonexistent\/qmp.sock: there is no such folder\n$/,
+    },
   ])('says in one line what is wrong with $args', async ({ args, error }) => {
     vmm = new VmmProcess('hello', ...args);
     expect(await vmm.exited).toEqual([1, null]);
@@ -238,8 +241,37 @@ describe('the monitor', () => {
     await vmm.prints(/demo/);
     const other = new VmmProcess('hello', '--qmp', vmm.qmpPath);
     expect(await other.exited).toEqual([1, null]);
-    expect(other.errors).toMatch(/^vmm: monitor socket .*: EADDRINUSE\n$/);
+    expect(other.errors).toMatch(/^vmm: monitor socket .*: somebody is listening there already\n$/);
     expect(await other.end()).toEqual([]);
     (await vmm.monitor()).close();
+  });
+
+  it('takes over the socket of a VMM that was killed', async () => {
+    vmm = new VmmProcess('demo');
+    await vmm.prints(/demo/);
+    vmm.child.kill('SIGKILL');
+    await vmm.exited;
+    const next = new VmmProcess('demo', '--qmp', vmm.qmpPath);
+    await next.prints(/demo/);
+    expect(statSync(vmm.qmpPath).mode & 0o777).toBe(0o600);
+    (await vmm.monitor()).close();
+    expect(await next.end()).toEqual([]);
+  });
+
+  it('is had by exactly one of several that come at once for the socket of a dead one', async () => {
+    vmm = new VmmProcess('demo');
+    await vmm.prints(/demo/);
+    vmm.child.kill('SIGKILL');
+    await vmm.exited;
+    const others = Array.from({ length: 4 }, () => new VmmProcess('demo', '--qmp', vmm.qmpPath));
+    const ends = others.map(async (other) => {
+      await Promise.race([other.prints(/demo/), other.exited]);
+      return other.errors;
+    });
+    const errors = await Promise.all(ends);
+    expect(errors.filter((line) => line === '')).toHaveLength(1);
+    expect(errors.filter((line) => /: somebody is listening there already\n$/.test(line))).toHaveLength(3);
+    (await vmm.monitor()).close();
+    expect((await Promise.all(others.map((other) => other.end()))).flat()).toEqual([]);
   });
 });

@@ -7,7 +7,7 @@ import { IOMMU_HELP, unitsOf } from '../iommu-option.ts';
 import { separateKvemu } from '../kvemu-option.ts';
 import { MEMLOCK_HELP, parseMemlock } from '../memlock-option.ts';
 import { untilEndingSignal } from '../signals.ts';
-import { claimSocketPath, defaultHostSocket } from '../sockets.ts';
+import { defaultHostSocket } from '../sockets.ts';
 
 /** The era of the patches this project retells: an invalid vaddr blocks. */
 export const DEFAULT_PROFILE: ProfileName = '5.12';
@@ -67,7 +67,6 @@ export const host: Command = {
     const firstGroup = parseGroup(options['first-group']);
     const { devices, kvemuGroups } = separateKvemu(options.device.map(parseDeviceOption), firstGroup);
     const socket = options.socket ?? defaultHostSocket();
-    await claimSocketPath(socket);
     const asked = untilEndingSignal();
     const board = await startHost({
       ...{ devices, socketPath: socket, profile, memlock, firstGroup, kvemuGroups },

@@ -14,7 +14,7 @@ import { parseDeviceOption, passthroughBdf } from '../device-option.ts';
 import { unitsOf } from '../iommu-option.ts';
 import { programPath } from '../programs.ts';
 import { exitStatus, onEndingSignal } from '../signals.ts';
-import { claimSocketPath, defaultQmpSocket, privateDir } from '../sockets.ts';
+import { defaultQmpSocket, privateDir } from '../sockets.ts';
 import { DEFAULT_PROFILE, parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
@@ -101,7 +101,6 @@ export const run: Command = {
     if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
     const devices = options.device.map(parseDeviceOption);
     const qmp = options.qmp ?? defaultQmpSocket();
-    await claimSocketPath(qmp);
     const vmm: VmmOptions = { memory: options.memory, kernel: options.kernel, qmp };
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))

@@ -52,7 +52,7 @@ export const update: Command = {
       json: { type: 'boolean' },
     });
     const timeoutMs = wholeNumber('timeout', options.timeout, 1, 86_400) * 1000;
-    const qmp = await QmpClient.connect(options.qmp ?? (await findQmpSocket()));
+    const qmp = await QmpClient.connect(options.qmp ?? findQmpSocket());
     try {
       const target = {
         ...(options.to === undefined ? {} : { to: resolve(options.to) }),

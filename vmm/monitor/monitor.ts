@@ -1,8 +1,9 @@
 /** The monitor: QMP on a UNIX socket that only its owner may use. Sockets and clients go from image to image. */
-import { linkSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createServer, type Server, Socket } from 'node:net';
 
 import { SysError } from '../../platform/errno.ts';
+import { listenUnix } from '../../platform/unix-listener.ts';
 import { VERSION } from '../version.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
 import type { Command, Json, JsonObject } from './qmp.ts';
@@ -34,25 +35,10 @@ export class Monitor {
     });
   }
 
-  /** Listens at `path`, mode 0600. EADDRINUSE, EACCES, ENOENT name the path. */
+  /** Listens at `path`, mode 0600, also where a VMM that was killed left its socket. Errors are those of listenUnix. */
   static async listen(path: string, execute: (command: Command) => Promise<Json>): Promise<Monitor> {
     const monitor = new Monitor(path, execute);
-    const unready = `${path}~`;
-    const umask = process.umask(0o177); // the socket is bound within listen()
-    try {
-      await monitor.#listening(() => monitor.#server.listen(unready));
-    } finally {
-      process.umask(umask);
-    }
-    try {
-      linkSync(unready, path); // who sees the socket can connect
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code === 'EEXIST' ? 'EADDRINUSE' : 'EIO';
-      monitor.#server.close();
-      throw new SysError(code, `monitor socket ${path}: ${code}`);
-    } finally {
-      rmSync(unready, { force: true });
-    }
+    await monitor.#listening(bind(path));
     return monitor;
   }
 
@@ -64,7 +50,7 @@ export class Monitor {
     for (const { fd, ...client } of connections) {
       monitor.#add(new Connection(new Socket({ fd, readable: true, writable: true }), monitor.#options, client));
     }
-    await monitor.#listening(() => monitor.#server.listen({ fd: socket.fd }));
+    await monitor.#listening(socket.fd);
     return monitor;
   }
 
@@ -123,14 +109,24 @@ export class Monitor {
     connection.socket.once('close', () => this.#connections.delete(connection));
   }
 
-  #listening(listen: () => void): Promise<void> {
+  /** Takes a socket that listens. */
+  #listening(fd: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once('listening', resolve);
       this.#server.once('error', ({ code = 'EIO' }: NodeJS.ErrnoException) => {
         reject(new SysError(code, `monitor socket ${this.#path}: ${code}`));
       });
-      listen();
+      this.#server.listen({ fd });
     });
+  }
+}
+
+function bind(path: string): number {
+  try {
+    return listenUnix(path);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    throw new SysError(error.code, `monitor socket ${error.message}`);
   }
 }
 

@@ -129,7 +129,7 @@ describe('the socket', () => {
       openPath: () => new TestFile(),
     });
 
-    await expect(second.listen()).rejects.toMatchObject({ code: 'EEXIST' });
+    await expect(second.listen()).rejects.toMatchObject({ code: 'EADDRINUSE' });
 
     expect(name(await (await TestClient.connect(socketPath)).open('/dev/none'))).toBe('-ENOENT');
   });

@@ -1,0 +1,112 @@
+/**
+ * Listening at a path. A process that is killed leaves its socket behind, on which nobody listens: whoever comes next takes the path
+ * over. Two that come at once must not both find it dead, and one remove what the other has just made: so looking, removing
+ * and binding are done under a lock of the folder, which ends with its holder and leaves no file.
+ */
+import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { eaddrinuse, ebusy, eexist, enametoolong, SysError } from './errno.ts';
+import { bindUnix, close, connectUnixNow, lockNow, MAX_SOCKET_PATH } from './libc.ts';
+
+/** Only the owner may connect. */
+const MODE = 0o600;
+/** The lock is held for a fraction of a millisecond, unless its holder is stopped or no program of ours. */
+const LOCK_MS = 2000;
+const LOCK_RETRY_MS = 2;
+
+/**
+ * A close-on-exec socket that listens at `path`, mode 0600; the caller removes the path before it closes the socket. Each error is one
+ * line about the path: EADDRINUSE when somebody listens there, EEXIST for something that is no socket, ENOENT without the folder,
+ * EACCES, ENAMETOOLONG.
+ */
+export function listenUnix(path: string): number {
+  checkLength(path);
+  const folder = lockFolder(path);
+  try {
+    removeDead(path);
+    return appear(path);
+  } finally {
+    closeSync(folder); // and with it the lock
+  }
+}
+
+function checkLength(path: string): void {
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return;
+  throw enametoolong(`${path}: a socket path has at most ${MAX_SOCKET_PATH} bytes`);
+}
+
+/** An open folder that is locked. EBUSY when it cannot be had in time. */
+function lockFolder(path: string): number {
+  const fd = explained(path, () => openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY));
+  const wait = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; ; waitedMs += LOCK_RETRY_MS) {
+    if (lockNow(fd)) return fd;
+    if (waitedMs >= LOCK_MS) break;
+    Atomics.wait(wait, 0, 0, LOCK_RETRY_MS); // nobody can wake it: flock(2) has no time-out, and a signal must get through
+  }
+  closeSync(fd);
+  throw ebusy(`${path}: somebody holds the lock of its folder`);
+}
+
+/** Binds and listens under another name first: who sees the socket can connect. */
+function appear(path: string): number {
+  const unready = nameBefore(path);
+  removeDead(unready);
+  const fd = explained(path, () => bindUnix(unready, MODE));
+  try {
+    linkSync(unready, path);
+    return fd;
+  } catch (error) {
+    close(fd);
+    const { code = 'EIO' } = error as NodeJS.ErrnoException;
+    throw code === 'EEXIST' ? taken(path) : new SysError(code, `${path}: ${code}`); // somebody without our lock was faster
+  } finally {
+    rmSync(unready, { force: true });
+  }
+}
+
+/** In the same folder, and not longer than what a socket may have. */
+const nameBefore = (path: string): string =>
+  Buffer.byteLength(path) < MAX_SOCKET_PATH ? `${path}~` : join(dirname(path), '~');
+
+const taken = (path: string): SysError => eaddrinuse(`${path}: somebody is listening there already`);
+
+function removeDead(path: string): void {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) return;
+  if (!stat.isSocket()) throw eexist(`${path} exists and is not a socket`);
+  if (isAlive(path)) throw taken(path);
+  explained(path, () => unlinkSync(path));
+}
+
+/** Whether somebody listens at a socket. The lock is not needed to ask. */
+export function isAlive(path: string): boolean {
+  try {
+    close(connectUnixNow(path));
+    return true;
+  } catch (error) {
+    const { code } = error as SysError;
+    if (code === 'EAGAIN') return true; // its queue is full
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
+    throw new SysError(code, `${path}: ${REASONS[code] ?? code}`);
+  }
+}
+
+/** The system call's result; its error says no more than what is wrong with the path. */
+function explained<T>(path: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new SysError(code, `${path}: ${REASONS[code] ?? code}`);
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such folder',
+  ENOTDIR: 'there is no such folder',
+  EACCES: 'permission denied (EACCES)',
+  EPERM: 'permission denied (EPERM)',
+};

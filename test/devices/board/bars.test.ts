@@ -128,13 +128,14 @@ describe('BARs of a running host', () => {
     expect(await start('mapping-holds-device').says()).toContain('done');
   });
 
-  it('can be mapped for DMA of another device while they answer; the entry stays when they do not (ACC-4, P2P-7)', async () => {
+  it('can be mapped for DMA of another device while they answer; the entry stays when they do not, and when they are unmapped and closed (ACC-4, P2P-3, P2P-7)', async () => {
     expect(await start('peer-to-peer').says()).toEqual({
       mapWhileOff: 'EFAULT',
       landed: [0x77, 0x78],
       kept: [0x77, 0x78],
       again: [0x33, 0x34],
       afterClose: [0x55, 0x56],
+      afterReopen: [0x57, 0x58],
     });
     const { counters } = board.info().devices.find(({ bdf }) => bdf === '0000:00:04.0')!;
     expect(counters).toMatchObject({ faults: 0, unsupported: 1 });

@@ -29,7 +29,7 @@ describe('a client that execs with private anonymous memory mapped for DMA', () 
     ['5.12' as const, { afterExec: 0, afterMap: 0, afterUnmap: -PAGES }],
     // The charge is the mapping's, and moves to the new image with MAP_DMA(VADDR).
     ['6.12' as const, { afterExec: 0, afterMap: PAGES, afterUnmap: 0 }],
-  ])('%s: DMA goes on, seen by nobody, and the books are right', async (profile, locked) => {
+  ])('ACC-5, ACC-6, %s: DMA goes on, seen by nobody, and the books are right', async (profile, locked) => {
     const devices = [{ type: 'capture', properties: {} }];
     board = await startHost({ devices, socketPath: join(dir, 'host'), kernelRamBytes: 16 << 20, profile });
     client = new ClientProcess('private-memory', join(dir, 'host'));

@@ -267,11 +267,16 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     kernel.close(shared.fd);
     kernel.close(shared.groupFd);
     kernel.close(shared.container.fd);
+    const toClosed = (value: number): void => {
+      store(ramVaddr, value, value + 1);
+      dma.read(0, 2);
+      dma.write(0x10_0000, 2);
+    };
+    toClosed(0x55); // the entry has survived its mapping, and the device is nobody's
     const reopened = openDevice(2, IVSHMEM, new Container(kernel));
-    store(ramVaddr, 0x55, 0x56);
-    dma.read(0, 2);
-    dma.write(0x10_0000, 2); // the entry has survived its mapping
-    return { mapWhileOff, landed, kept, again, afterClose: read(reopened, 2, 0, 2) };
+    const afterClose = read(reopened, 2, 0, 2);
+    toClosed(0x57);
+    return { mapWhileOff, landed, kept, again, afterClose, afterReopen: read(reopened, 2, 0, 2) };
   },
 
   /** Two mappings in one process, and what the host says of them. */

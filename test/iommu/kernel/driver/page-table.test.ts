@@ -73,7 +73,7 @@ describe.each<[string, PageTableShape]>([
   ['Sv39x4 with 4K', { levels: 3, leafLevels: 0 }],
   ['Sv48x4 with 4K, 2M, 1G', { levels: 4, leafLevels: 2 }],
 ])('%s', (_name, shape) => {
-  it('translates as a flat map of pages does, after any maps and unmaps, and gives every table back', () => {
+  it('IOM-4: translates as a flat map of pages does, after any maps and unmaps, and gives every table back', () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 25 }), (operations) => {
         const { ram, table } = setUp(shape);
@@ -103,14 +103,14 @@ describe.each<[string, PageTableShape]>([
 });
 
 describe('map', () => {
-  // RACE-33: sizes and alignments at which page-table code was wrong before. Entries written = leaves + tables on the way.
+  // Sizes and alignments at which page-table code was wrong before. Entries written = leaves + tables on the way.
   it.each([
     ['2M, 1G, 2M', PAGES_1G - PAGES_2M, PAGES_1G - PAGES_2M, PAGES_1G + 2 * PAGES_2M, 3 + 2],
     ['4K only, as iova and pa differ below 2M', 0, 1, PAGES_2M, PAGES_2M + 2],
     ['4K: iova fef80000, pa 208b95d000, 20000', 0xfef80, 0x208b95d, 0x20, 0x20 + 2],
     ['1G', 3 * PAGES_1G, 5 * PAGES_1G, PAGES_1G, 1],
     ['4K up to a boundary, then 2M', 5, PAGES_2M + 5, 2 * PAGES_2M - 5, PAGES_2M - 5 + 1 + 2],
-  ])('IOM-1: takes the largest leaves that fit: %s', (_name, vpn, pfn, nrPages, written) => {
+  ])('IOM-1, RACE-33: takes the largest leaves that fit: %s', (_name, vpn, pfn, nrPages, written) => {
     const { table, writes } = setUp();
     expect(table.map(vpn, pfn, nrPages, RW)).toEqual({ done: nrPages });
     expect(writes()).toBe(written);

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ProfileName } from '../../../../iommu/kernel/profile.ts';
 import { UserArg } from '../../../../iommu/kernel/user-arg.ts';
+import { DEFAULT_PARAMETERS } from '../../../../iommu/kernel/vfio/type1/iommu.ts';
 import { Type1Info, VFIO_IOMMU_GET_INFO } from '../../../../iommu/kernel/vfio/uapi.ts';
 import { errnoOf, TestContainer } from './container.ts';
 
@@ -47,6 +48,38 @@ describe.each(['5.12', '6.12', '7.2'] as const)('GET_INFO of %s', (profile) => {
   it.each([0, 1, 8, 15])('NUM-8: argsz %i is EINVAL', (argsz) => {
     container = new TestContainer({ profile });
     expect(errnoOf(() => container.info(argsz))).toBe('EINVAL');
+  });
+});
+
+describe('open (ST-3)', () => {
+  function opened(iommuType: number, dmaEntryLimit = 65535): void {
+    container = new TestContainer({ real: false, parameters: { ...DEFAULT_PARAMETERS, dmaEntryLimit } });
+    Object.assign(container, { type1: container.open(iommuType) });
+    container.type1.attachGroup(container.emulatedGroup, container.process.task());
+  }
+
+  // Version 2 refuses an UNMAP that splits a mapping, version 1 does not.
+  it.each([
+    ['TYPE1', 1, 'ok'],
+    ['TYPE1v2', 3, 'EINVAL'],
+    ['TYPE1_NESTING', 6, 'EINVAL'],
+  ])('%s is the version that it is', (_name, iommuType, splitting) => {
+    opened(iommuType);
+    container.map(0, 0x2000, container.memory(0x2000));
+    expect(errnoOf(() => container.unmap(0, 0x1000))).toBe(splitting);
+  });
+
+  it.each([0, 2, 4, 5, 7, 8, 9])('there is no IOMMU type %i', (iommuType) => {
+    container = new TestContainer();
+    expect(errnoOf(() => container.open(iommuType))).toBe('EINVAL');
+  });
+
+  it('every entry of the limit can be had, and no more', () => {
+    opened(3, 2);
+    expect(container.dmaAvail()).toBe(2);
+    const vaddr = container.memory(4096);
+    const maps = [0, 1, 2].map((page) => errnoOf(() => container.map(page * 4096, 4096, vaddr)));
+    expect(maps).toEqual(['ok', 'ok', 'ENOSPC']);
   });
 });
 

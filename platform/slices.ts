@@ -6,33 +6,36 @@
 /** Work that may pause at each `yield`. */
 export type Sliced<T> = Generator<void, T, void>;
 
-/** How long others may have to wait for a slice. */
-const SLICE_MS = 3;
+/** How long others may have to wait for a slice of work that serves one. */
+export const SLICE_MS = 3;
 
 /** What goes on in the next rounds of the event loop, one per round. */
 const waiting: (() => void)[] = [];
 
-export interface SliceHooks {
-  /** Around each slice but the first. */
-  readonly resume?: () => void;
-  readonly pause?: () => void;
+export interface SliceOptions {
+  /** Default: SLICE_MS. Infinity: all in one go. */
+  readonly sliceMs?: number;
+  /** Called before and after each slice but the first, which is the caller's own. */
+  readonly resume?: (() => void) | undefined;
+  readonly pause?: (() => void) | undefined;
 }
 
 /** Runs work: at once if a slice is enough, so that the short case makes no promise. */
-export function runSliced<T>(work: Sliced<T>, hooks: SliceHooks = {}): T | Promise<T> {
-  const first = slice(work);
+export function runSliced<T>(work: Sliced<T>, options: SliceOptions = {}): T | Promise<T> {
+  const { sliceMs = SLICE_MS, resume, pause } = options;
+  const first = slice(work, sliceMs);
   if (first.done) return first.value;
   return new Promise((resolve, reject) => {
     const goOn = (): void => {
       try {
-        hooks.resume?.();
-        const next = slice(work);
+        resume?.();
+        const next = slice(work, sliceMs);
         if (next.done) resolve(next.value);
         else later(goOn);
       } catch (error) {
         reject(error);
       } finally {
-        hooks.pause?.();
+        pause?.();
       }
     };
     later(goOn);
@@ -47,8 +50,13 @@ export function runWhole<T>(work: Sliced<T>): T {
   }
 }
 
-function slice<T>(work: Sliced<T>): IteratorResult<void, T> {
-  const until = performance.now() + SLICE_MS;
+/** Resolves after the event loop has served others, when it is this one's turn. */
+export function othersServed(): Promise<void> {
+  return new Promise(later);
+}
+
+function slice<T>(work: Sliced<T>, sliceMs: number): IteratorResult<void, T> {
+  const until = performance.now() + sliceMs;
   for (;;) {
     const next = work.next();
     if (next.done || performance.now() >= until) return next;

@@ -42,6 +42,8 @@ interface Entry {
 
 export class MemoryMap {
   readonly #entries = new Map<number, Entry>();
+  /** The ranges of all entries, in order. */
+  readonly #taken: PaRange[] = [];
   readonly #ports: MessagePort[] = [];
   /** Called after a detach: whoever sleeps should drain its port and let the memory go. */
   readonly #onDetach: () => void;
@@ -148,6 +150,7 @@ export class MemoryMap {
     const entry = this.#entries.get(start);
     if (!entry) throw enoent(`no range at pa 0x${start.toString(16)}`);
     this.#entries.delete(start);
+    this.#taken.splice(this.#indexAt(start), 1);
     this.#post({ detach: start });
     entry.release();
     this.#onDetach();
@@ -167,20 +170,33 @@ export class MemoryMap {
   }
 
   #firstFit(from: number, length: number): number {
-    const taken = this.ranges()
-      .filter(({ start, size }) => start + size > from)
-      .sort((a, b) => a.start - b.start);
     let at = from;
-    for (const { start, size } of taken) {
+    for (let i = this.#indexAt(from); i < this.#taken.length; i++) {
+      const { start, size } = this.#taken[i]!;
       if (start >= at + length) break;
       at = Math.max(at, Math.ceil((start + size) / GIB) * GIB);
     }
     return at;
   }
 
+  /** Of the first range that does not end at or before `pa`. */
+  #indexAt(pa: number): number {
+    let low = 0;
+    let high = this.#taken.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const { start, size } = this.#taken[middle]!;
+      if (start + size <= pa) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
   #add(entry: Entry): void {
-    this.#entries.set(entry.range.start, entry);
-    this.#post({ attach: entry.range });
+    const { range } = entry;
+    this.#entries.set(range.start, entry);
+    this.#taken.splice(this.#indexAt(range.start), 0, range);
+    this.#post({ attach: range });
   }
 
   #post(change: PhysicalChange): void {
@@ -192,6 +208,7 @@ export class MemoryMap {
     for (const port of this.#ports) port.close();
     for (const { release } of this.#entries.values()) release();
     this.#entries.clear();
+    this.#taken.length = 0;
   }
 }
 

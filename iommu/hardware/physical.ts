@@ -165,7 +165,7 @@ export class AttachedRange {
 export class PhysicalMemory {
   readonly #port: MessagePort | undefined;
   /** Sorted by startPfn; they do not overlap. */
-  #ranges: AttachedRange[] = [];
+  readonly #ranges: AttachedRange[] = [];
   #last: AttachedRange | undefined;
   readonly #detachListeners: (() => void)[] = [];
 
@@ -176,13 +176,17 @@ export class PhysicalMemory {
 
   attach(range: PaRange): void {
     const attached = new AttachedRange(range);
-    const overlap = this.#ranges.find((r) => r.startPfn < attached.endPfn && attached.startPfn < r.endPfn);
-    if (overlap) throw new RangeError(`physical range 0x${range.start.toString(16)} overlaps one that is attached`);
-    this.#ranges = [...this.#ranges, attached].sort((a, b) => a.startPfn - b.startPfn);
+    const at = this.#indexOf(attached.startPfn);
+    const next = this.#ranges[at];
+    if (next && next.startPfn < attached.endPfn) {
+      throw new RangeError(`physical range 0x${range.start.toString(16)} overlaps one that is attached`);
+    }
+    this.#ranges.splice(at, 0, attached);
   }
 
   detach(start: number): void {
-    this.#ranges = this.#ranges.filter((r) => r.range.start !== start);
+    const at = this.#indexOf(start / PAGE);
+    if (this.#ranges[at]?.range.start === start) this.#ranges.splice(at, 1);
     this.#last = undefined;
     for (const forget of this.#detachListeners) forget();
   }
@@ -222,6 +226,14 @@ export class PhysicalMemory {
   #lookup(pfn: number): AttachedRange | undefined {
     const last = this.#last;
     if (last !== undefined && pfn >= last.startPfn && pfn < last.endPfn) return last;
+    const range = this.#ranges[this.#indexOf(pfn)];
+    if (range === undefined || pfn < range.startPfn) return undefined;
+    this.#last = range;
+    return range;
+  }
+
+  /** Of the first range that does not end at or before `pfn`. */
+  #indexOf(pfn: number): number {
     const ranges = this.#ranges;
     let low = 0;
     let high = ranges.length;
@@ -230,10 +242,7 @@ export class PhysicalMemory {
       if (ranges[middle]!.endPfn <= pfn) low = middle + 1;
       else high = middle;
     }
-    const range = ranges[low];
-    if (range === undefined || pfn < range.startPfn) return undefined;
-    this.#last = range;
-    return range;
+    return low;
   }
 
   /** Reads [pa, pa + dst.length). False, and nothing read, when it is not inside one range. */

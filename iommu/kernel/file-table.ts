@@ -3,7 +3,8 @@
  * whose connection has hung up has no fd left anywhere; epoll(7) tells so at once, before the event loop would.
  */
 import { HangUpSet } from '../../platform/libc.ts';
-import type { OpenFile } from './open-file.ts';
+import { reportBug } from './bug.ts';
+import { dropped, type OpenFile } from './open-file.ts';
 
 export interface HeldFile {
   readonly inode: number;
@@ -19,6 +20,8 @@ export interface HeldFile {
 export class FileTable {
   readonly #byInode = new Map<number, HeldFile>();
   readonly #bySocket = new Map<number, HeldFile>();
+  /** Releases that are under way, by the process whose file it was. */
+  readonly #releasing = new Map<number, Promise<unknown>>();
   #hangUps: HangUpSet | undefined;
 
   add(held: HeldFile): void {
@@ -50,7 +53,22 @@ export class FileTable {
       this.#hangUps?.remove(held.socketFd);
     }
     held.disconnect();
-    held.file.put();
+    const rest = dropped(() => held.file.put());
+    if (rest) this.#goesOn(held.pid, rest);
+  }
+
+  #goesOn(pid: number, rest: Promise<unknown>): void {
+    const all = Promise.all([this.#releasing.get(pid), rest])
+      .catch(reportBug)
+      .then(() => {
+        if (this.#releasing.get(pid) === all) this.#releasing.delete(pid);
+      });
+    this.#releasing.set(pid, all);
+  }
+
+  /** Settles when the releases of what process `pid` has closed are over; undefined when they are. */
+  releasing(pid: number): Promise<unknown> | undefined {
+    return this.#releasing.get(pid);
   }
 
   /** Closes every file that has hung up, so that close(2) is as synchronous as Linux's; before each system call. */

@@ -1,5 +1,6 @@
 /** ioctl(2) on an open file, one or several in one request: from the argument's bytes to those that go back. */
 import { einval, SysError } from '../../platform/errno.ts';
+import { othersServed, SLICE_MS } from '../../platform/slices.ts';
 import type { Caller, FileOperations, OpenFile } from './open-file.ts';
 import { UserArg } from './user-arg.ts';
 import type { IoctlCall, IoctlsRequest, Reply } from './wire.ts';
@@ -29,7 +30,7 @@ export interface LoopCaller extends Caller {
   takeInstalled(): OpenFile | undefined;
 }
 
-/** One ioctl over an array of structs, up to the first that fails; each as if it were alone. A call that gives a fd has no place here: EINVAL. */
+/** One ioctl over an array of structs, up to the first that fails; each as if it were alone, with others served in between. A call that gives a fd has no place here: EINVAL. */
 export function ioctls(
   operations: FileOperations,
   { nr, size, args }: Pick<IoctlsRequest, 'nr' | 'size' | 'args'>,
@@ -53,12 +54,22 @@ export function ioctls(
     return { ...reply, done, ...(wrote ? { out: args } : {}) };
   };
   const goOn = (from: number): Reply | Promise<Reply> => {
+    const until = performance.now() + SLICE_MS;
     for (let at = from; at < args.length; at += size) {
+      if (performance.now() >= until) return othersServed().then(() => inTask(() => goOn(at)));
       const reply = ioctl(operations, { nr, arg: args.subarray(at, at + size) }, caller);
       if (reply instanceof Promise) return reply.then((late) => (take(late) ? goOn(at + size) : answer()));
       if (!take(reply)) break;
     }
     return answer();
+  };
+  const inTask = <T>(body: () => T): T => {
+    caller.task.enter?.();
+    try {
+      return body();
+    } finally {
+      caller.task.leave?.();
+    }
   };
   return goOn(0);
 }

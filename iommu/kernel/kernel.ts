@@ -1,4 +1,6 @@
 /** The host kernel put together: IOMMU drivers, type1, VFIO, the control device, the socket. Thread-free: worker.ts gives it a thread. */
+
+import { SLICE_MS } from '../../platform/slices.ts';
 import { DoorbellTable, NR_VECTORS } from '../hardware/interrupts.ts';
 import type { PciFunction } from '../hardware/pci-function.ts';
 import { PhysicalMemory } from '../hardware/physical.ts';
@@ -70,7 +72,7 @@ export class Kernel {
     const kvemu = data.kvemuGroups.map((id, i) => ({ device: new Kvemu(i), iommuGroup: { id, dids: [] } }));
     const vfio = new Vfio({
       profile,
-      type1: new Type1Driver({ profile, pinner, parameters }),
+      type1: new Type1Driver({ profile, pinner, parameters, sliceMs: SLICE_MS }),
       onContainerGone: () => pinner.trim(),
       devices: [...pciFiles, ...kvemu],
     });

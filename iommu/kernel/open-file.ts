@@ -1,5 +1,6 @@
 /** Open files, and what a system call sees of its caller. */
 
+import { reportBug } from './bug.ts';
 import type { Task } from './task.ts';
 import type { UserArg } from './user-arg.ts';
 
@@ -19,8 +20,29 @@ export interface FileOperations {
   mmap?(request: MmapRequest, caller: Caller): MappedFile;
   /** A fd that whoever takes this file is given with it. */
   readonly passesFd?: number;
-  /** The last reference is gone. */
+  /** The last reference is gone. What takes longer goes on after it has returned, and is told to releaseGoesOn(). */
   release(): void;
+}
+
+let told: ((rest: Promise<void>) => void) | undefined;
+
+/** For a release() that is not over when it returns. */
+export function releaseGoesOn(rest: Promise<void>): void {
+  if (told) told(rest);
+  else void rest.catch(reportBug); // nobody waits for it
+}
+
+/** Drops references; what of the releases is left to be done, if anything. */
+export function dropped(drop: () => void): Promise<unknown> | undefined {
+  const rests: Promise<void>[] = [];
+  const outer = told;
+  told = (rest) => rests.push(rest);
+  try {
+    drop();
+  } finally {
+    told = outer;
+  }
+  return rests.length > 0 ? Promise.all(rests) : undefined;
 }
 
 /** Whole pages: [offset, offset + length) in bytes; exact below 2^53, where all files of this kernel end. */

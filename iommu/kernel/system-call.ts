@@ -64,7 +64,8 @@ export class SystemCall implements Caller {
   /** Carries out `request`. Everything the call throws comes out of the promise or of here. */
   run(request: Request): Reply | Promise<Reply> {
     this.task.process.entered(this.task.tid, request.op === 'exec');
-    if (request.op === 'sync' || request.op === 'exec') return { ret: 0 };
+    if (request.op === 'exec') return { ret: 0 };
+    if (request.op === 'sync') return this.#files.releasing(this.task.pid)?.then(() => ({ ret: 0 })) ?? { ret: 0 };
     const file = this.file(request.fd);
     if (!file) throw einval(`fd ${request.fd} is no file of this host`);
     this.#thisFile = file;

@@ -148,6 +148,9 @@ export interface Task {
   capIpcLock(): boolean;
   /** rlimit(RLIMIT_MEMLOCK) in pages, or what the host has been told instead; Infinity for none. */
   memlockLimitPages(): number;
+  /** Around a slice of its call that goes on later, if that is of interest to it. */
+  readonly enter?: () => void;
+  readonly leave?: () => void;
 }
 
 /** A thread of a client, as its channel's hello named it. The channel belongs to one image of the process: exec closes it. */
@@ -182,17 +185,17 @@ export class ChannelTask implements Task {
    * A system call begins. Until leave(), its end or its first sleep, what it wants to know of its caller is asked once, however many
    * mappings it is about.
    */
-  enter(): void {
+  readonly enter = (): void => {
     this.#ipcLock = {};
     this.#memlockPages = {};
     this.mm.enter();
-  }
+  };
 
-  leave(): void {
+  readonly leave = (): void => {
     this.#ipcLock = undefined;
     this.#memlockPages = undefined;
     this.mm.leave();
-  }
+  };
 
   capIpcLock(): boolean {
     return asked(this.#ipcLock, () => existsSync(`/proc/${this.pid}/task/${this.tid}`) && hasIpcLock(this.tid));

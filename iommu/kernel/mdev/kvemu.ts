@@ -5,6 +5,7 @@
 
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
 import { splitIova } from '../../hardware/dma.ts';
+import { reportBug } from '../bug.ts';
 import type { Caller } from '../open-file.ts';
 import type { UserArg } from '../user-arg.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
@@ -51,18 +52,24 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
 
   closed(): void {
     if (--this.openCount > 0) return;
-    for (const { vpn, nrPages } of this.#pins) this.#service.unpinPages(vpn, nrPages);
+    void this.#unpinAll(this.#pins)?.catch(reportBug); // is done before the group leaves the container: first come, first served
     this.#pins = [];
     this.#log = '';
     this.#service.closed();
   }
 
   /** MDV-6: every pin that overlaps goes. */
-  dmaUnmap(vpn: number, nrPages: number): void {
+  dmaUnmap(vpn: number, nrPages: number): void | Promise<void> {
     this.#log += `cb:${(vpn * PAGE).toString(16)}+${(nrPages * PAGE).toString(16)};`;
     const overlapping = this.#pins.filter((pin) => pin.vpn < vpn + nrPages && vpn < pin.vpn + pin.nrPages);
     this.#pins = this.#pins.filter((pin) => !overlapping.includes(pin));
-    for (const pin of overlapping) this.#service.unpinPages(pin.vpn, pin.nrPages);
+    return this.#unpinAll(overlapping);
+  }
+
+  /** A promise if one of them has to wait. */
+  #unpinAll(pins: readonly Pin[]): Promise<void> | undefined {
+    const done = pins.map(({ vpn, nrPages }) => this.#service.unpinPages(vpn, nrPages));
+    return done.some((result) => result instanceof Promise) ? Promise.all(done).then(() => undefined) : undefined;
   }
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
@@ -88,15 +95,14 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
     return pfns.length;
   }
 
-  #unpin(arg: UserArg): number {
+  #unpin(arg: UserArg): number | Promise<number> {
     const { argsz, flags, iova, npage: nrPages } = KvemuUnpin.read(arg.copyIn(KvemuUnpin.size));
     if (argsz < KvemuUnpin.size || flags !== 0) throw einval('KVEMU_UNPIN: bad argsz or flags');
     const { vpn } = splitIova(iova);
     const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
     if (at < 0) throw enoent(`KVEMU_UNPIN: ${nrPages} pages from iova page 0x${vpn.toString(16)} on are not pinned`);
     this.#pins.splice(at, 1);
-    this.#service.unpinPages(vpn, nrPages);
-    return 0;
+    return this.#unpinAll([{ vpn, nrPages }])?.then(() => 0) ?? 0;
   }
 
   async #rw(arg: UserArg, { task }: Caller): Promise<number> {

@@ -47,7 +47,7 @@ export class MediatedService {
   }
 
   /** vfio_unpin_pages */
-  unpinPages(vpn: number, nrPages: number): number {
+  unpinPages(vpn: number, nrPages: number): number | Promise<number> {
     const iommu = this.#container(this.#openGroup());
     if (!iommu.unpinPages) throw notSupported('unpin_pages');
     return iommu.unpinPages(vpn, nrPages);

@@ -60,7 +60,7 @@ export class Container implements FileOperations {
     try {
       await attachAll(iommu, this.#groups, task);
     } catch (error) {
-      iommu.release();
+      await iommu.release();
       throw error;
     }
     this.#iommu = iommu;
@@ -79,14 +79,19 @@ export class Container implements FileOperations {
   /** vfio_group_detach_container: with the last group the driver goes (CORE-10). */
   detachGroup(group: IommuGroup): void | Promise<void> {
     return this.#groupLock.run(() => {
-      this.#iommu?.detachGroup(group);
-      this.#groups.splice(this.#groups.indexOf(group), 1);
-      if (this.#groups.length > 0) return;
-      this.#iommu?.release();
-      this.#iommu = undefined;
-      this.#iommuType = undefined;
-      this.#forgetIfUnused();
+      const detaching = this.#iommu?.detachGroup(group);
+      return detaching ? detaching.then(() => this.#groupHasLeft(group)) : this.#groupHasLeft(group);
     });
+  }
+
+  #groupHasLeft(group: IommuGroup): void | Promise<void> {
+    this.#groups.splice(this.#groups.indexOf(group), 1);
+    if (this.#groups.length > 0) return;
+    const releasing = this.#iommu?.release();
+    this.#iommu = undefined;
+    this.#iommuType = undefined;
+    this.#forgetIfUnused();
+    return releasing;
   }
 
   /** vfio_group_has_iommu: device fds are given out only then (CORE-6). */
@@ -127,7 +132,7 @@ async function attachAll(iommu: ContainerIommu, groups: readonly IommuGroup[], t
       attached.unshift(group);
     }
   } catch (error) {
-    for (const group of attached) iommu.detachGroup(group);
+    for (const group of attached) await iommu.detachGroup(group);
     throw error;
   }
 }

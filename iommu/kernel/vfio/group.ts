@@ -3,7 +3,7 @@
  * file is open at most once. Open device fds hold the group's file, so the group leaves its container when all are closed.
  */
 import { ebusy, einval, enodev, SysError } from '../../../platform/errno.ts';
-import type { Caller, FileOperations, OpenFile } from '../open-file.ts';
+import { type Caller, type FileOperations, type OpenFile, releaseGoesOn } from '../open-file.ts';
 import type { Profile } from '../profile.ts';
 import { SleepingLock } from '../sleeping-lock.ts';
 import type { UserArg } from '../user-arg.ts';
@@ -164,7 +164,7 @@ class GroupFile implements FileOperations {
       group.opened = false;
     };
     const leaving = group.lock.run(() => group.leaveContainer());
-    if (leaving) void leaving.then(closed);
+    if (leaving) releaseGoesOn(leaving.then(closed));
     else closed();
   }
 }

@@ -20,9 +20,10 @@ export interface IommuGroup {
 export interface ContainerIommu {
   /** May sleep (VAD-8). On an error the group is not attached. */
   attachGroup(group: IommuGroup, task: Task): void | Promise<void>;
-  detachGroup(group: IommuGroup): void;
+  /** A promise where it is long, as release. */
+  detachGroup(group: IommuGroup): void | Promise<void>;
   /** The last group has left: everything is unmapped and freed (CORE-10). */
-  release(): void;
+  release(): void | Promise<void>;
   /** The numbers a container does not know itself. ENOTTY for those type1 does not know either. */
   ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number>;
   checkExtension(extension: number): number;
@@ -37,8 +38,8 @@ export interface ContainerIommu {
   unregisterDevice?(listener: DmaUnmapListener): void;
   /** Pfns of the pages. */
   pinPages?(request: PinRequest): Promise<readonly number[]>;
-  /** How many pages were in a mapping (MDV-4). */
-  unpinPages?(vpn: number, nrPages: number): number;
+  /** How many pages were in a mapping (MDV-4). A promise where it has to wait for the lock. */
+  unpinPages?(vpn: number, nrPages: number): number | Promise<number>;
   /** Whether it had to sleep until a vaddr was valid. */
   dmaRw?(request: RwRequest): Promise<boolean>;
 }

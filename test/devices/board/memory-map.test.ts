@@ -137,6 +137,29 @@ describe('memory map of the board', () => {
     expect(map.attachObject(dup(fd), 65536)).not.toBe(first);
   });
 
+  it('finds room between others, whatever came and went before', () => {
+    const live = new Map<number, number>();
+    const sizes = [1, 3 * GIB, 64 * GIB, GIB + 1, 2 * GIB];
+    for (let i = 0; i < 1500; i++) {
+      const size = sizes[(i * 7) % sizes.length]!;
+      live.set(map.attachProcess(dup(fd), 0, size), size);
+      if (i % 3 === 0) continue;
+      const victim = [...live.keys()][(i * 31) % live.size]!;
+      map.detach(victim);
+      live.delete(victim);
+    }
+    const starts = [...live.keys()].sort((a, b) => a - b);
+
+    expect(starts.every((start) => start % GIB === 0)).toBe(true);
+    expect(starts.slice(1).every((start, i) => starts[i]! + live.get(starts[i]!)! <= start)).toBe(true);
+    expect(
+      map
+        .ranges()
+        .map(({ start }) => start)
+        .sort((a, b) => a - b),
+    ).toEqual(starts);
+  });
+
   it('ENOENT for a range that is not there, EINVAL for one of no bytes', () => {
     expect(() => map.detach(GIB)).toThrow('no range at pa 0x40000000');
     expect(() => map.attachObject(dup(fd), 0)).toThrow('a range of 0 bytes');

@@ -37,6 +37,21 @@ describe('PhysicalMemory', () => {
     expect(() => physical.attach({ ...ram(0x20000, 4), size: 5 * 4096 })).toThrow(RangeError);
   });
 
+  it('keeps its order, whatever comes and goes', () => {
+    const physical = new PhysicalMemory([]);
+    const starts = [5, 1, 9, 3, 7, 2, 8].map((n) => n * 0x10_0000);
+    for (const start of starts) physical.attach(ram(start, 2));
+    for (const gone of [0x30_0000, 0x90_0000, 0x10_0000]) physical.detach(gone);
+    physical.detach(0x70_0000 + 4096); // of none
+
+    const found = starts.map((start) => physical.find(start / 4096 + 1)?.range.start);
+    expect(found).toEqual([0x50_0000, undefined, undefined, undefined, 0x70_0000, 0x20_0000, 0x80_0000]);
+    expect(() => physical.attach(ram(0x4f_f000, 2))).toThrow(RangeError);
+    expect(() => physical.attach(ram(0x1f_f000, 0x400))).toThrow(RangeError);
+    physical.attach(ram(0x30_0000, 0x200));
+    expect(physical.find(0x4ff)?.range.start).toBe(0x30_0000);
+  });
+
   it('reads and writes within one range only', () => {
     const physical = new PhysicalMemory([ram(0x10000, 1), ram(0x11000, 1)]);
     const bytes = Uint8Array.of(1, 2, 3, 4);

@@ -1,13 +1,14 @@
 /** Groups come (ATT-1…7). */
 import { einval, eperm, SysError } from '../../../../platform/errno.ts';
+import type { Sliced } from '../../../../platform/slices.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import type { Task } from '../../task.ts';
 import type { AttachedGroup, Iommu, IovaSpan, Type1Group } from './iommu.ts';
 import { replay } from './replay.ts';
-import { refuseInvalid, waitForAllValid } from './vaddr.ts';
+import { refuseInvalid, whenAllValid } from './vaddr.ts';
 import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
 
-/** A promise only when the replay sleeps until all vaddrs are valid (VAD-8). On an error the group is not attached. */
+/** A promise when the replay sleeps until all vaddrs are valid (VAD-8), or is long. On an error the group is not attached. */
 export function attachGroup(iommu: Iommu, group: Type1Group, task: Task): void | Promise<void> {
   refuseInvalid(iommu);
   if (iommu.findGroup(group)) throw einval(`group ${group.id} is attached`);
@@ -31,9 +32,9 @@ export function attachGroup(iommu: Iommu, group: Type1Group, task: Task): void |
     accept(iommu, validIova);
     return;
   }
-  const finish = (): void => {
+  function* finish(): Sliced<void> {
     try {
-      replay(iommu, domain, task);
+      yield* replay(iommu, domain, task);
       mapMsiWindow(group, domain);
     } catch (error) {
       abandon(group, domain);
@@ -42,13 +43,15 @@ export function attachGroup(iommu: Iommu, group: Type1Group, task: Task): void |
     iommu.domains.unshift({ domain, groups: [attached] });
     iommu.updatePgsizeBitmap();
     accept(iommu, validIova);
-  };
-  if (iommu.vaddrInvalidCount === 0) {
-    finish();
-    return;
   }
-  return waitForAllValid(iommu, task.killed).then(finish, (error: unknown) => {
-    abandon(group, domain);
+  let asleep = true;
+  const wake = (): void | Promise<void> => {
+    asleep = false;
+    return iommu.lock.run(finish(), task);
+  };
+  if (iommu.vaddrInvalidCount === 0) return wake();
+  return whenAllValid(iommu, task.killed, wake).catch((error: unknown) => {
+    if (asleep) abandon(group, domain);
     throw error;
   });
 }

@@ -1,4 +1,5 @@
 /** Groups go (ATT-8…10). */
+import type { Sliced } from '../../../../platform/slices.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import { uncharge } from './accounting.ts';
 import { markAllDirty } from './dirty.ts';
@@ -6,15 +7,15 @@ import type { AttachedDomain, AttachedGroup, Iommu, Type1Group } from './iommu.t
 import { DeferredUnpin, removeAll, unmapEntry } from './pin-map.ts';
 import { refreshed } from './valid-iova.ts';
 
-export function detachGroup(iommu: Iommu, group: Type1Group): void {
+export function* detachGroup(iommu: Iommu, group: Type1Group): Sliced<void> {
   const attached = iommu.findGroup(group);
   if (!attached) return;
   const emulated = iommu.emulatedGroups.indexOf(attached);
   if (emulated >= 0) {
     iommu.emulatedGroups.splice(emulated, 1);
-    if (iommu.emulatedGroups.length === 0 && iommu.domains.length === 0) removeAll(iommu);
+    if (iommu.emulatedGroups.length === 0 && iommu.domains.length === 0) yield* removeAll(iommu);
   } else {
-    detachReal(iommu, attached);
+    yield* detachReal(iommu, attached);
   }
   // ATT-9
   if (attached.pinnedPageDirtyScope) return;
@@ -23,12 +24,12 @@ export function detachGroup(iommu: Iommu, group: Type1Group): void {
 }
 
 /** ATT-8 */
-function detachReal(iommu: Iommu, attached: AttachedGroup): void {
+function* detachReal(iommu: Iommu, attached: AttachedGroup): Sliced<void> {
   const home = iommu.domains.find(({ groups }) => groups.includes(attached))!;
   leave(attached.group, home.domain);
   home.groups.splice(home.groups.indexOf(attached), 1);
   const lastOfDomain = home.groups.length === 0;
-  if (lastOfDomain) dropDomain(iommu, home);
+  if (lastOfDomain) yield* dropDomain(iommu, home);
   iommu.validIova = refreshed(iommu, lastOfDomain);
 }
 
@@ -37,10 +38,10 @@ function leave({ driver, dids }: Type1Group, domain: IommuDomain): void {
   for (const did of dids) driver!.detach(did, domain);
 }
 
-function dropDomain(iommu: Iommu, home: AttachedDomain): void {
+function* dropDomain(iommu: Iommu, home: AttachedDomain): Sliced<void> {
   if (iommu.domains.length === 1) {
-    if (iommu.emulatedGroups.length === 0) removeAll(iommu);
-    else unpinAndReaccount(iommu);
+    if (iommu.emulatedGroups.length === 0) yield* removeAll(iommu);
+    else yield* unpinAndReaccount(iommu);
   }
   iommu.domains.splice(iommu.domains.indexOf(home), 1);
   home.domain.free();
@@ -48,21 +49,21 @@ function dropDomain(iommu: Iommu, home: AttachedDomain): void {
 }
 
 /** Entries live on for the mediated devices, and only what these have pinned stays charged (RACE-31). */
-function unpinAndReaccount(iommu: Iommu): void {
+function* unpinAndReaccount(iommu: Iommu): Sliced<void> {
   const unpin = new DeferredUnpin(iommu);
   for (const entry of iommu.entries()) {
-    const unlocked = unmapEntry(iommu, entry, unpin);
+    const unlocked = yield* unmapEntry(iommu, entry, unpin);
     let locked = 0;
     for (const { run } of entry.externalPins?.values() ?? []) if (!run.reserved) locked++;
     uncharge(iommu, entry, unlocked - locked, undefined); // what drivers have pinned is part of what was mapped
   }
-  unpin.flush();
+  yield* unpin.flush();
 }
 
 /** ATT-10: the driver goes, with all entries, groups and domains. */
-export function release(iommu: Iommu): void {
+export function* release(iommu: Iommu): Sliced<void> {
   iommu.emulatedGroups.length = 0;
-  removeAll(iommu);
+  yield* removeAll(iommu);
   for (const { domain, groups } of iommu.domains.splice(0)) {
     for (const { group } of groups) leave(group, domain);
     domain.free();

@@ -8,7 +8,7 @@ import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END } from './dma-tree.ts';
 import type { Iommu } from './iommu.ts';
 import { copyFromUser, copyToUser } from './user-memory.ts';
-import { waitForValid } from './vaddr.ts';
+import { sleepOnVaddr } from './vaddr.ts';
 
 const PAGE = 4096;
 
@@ -28,6 +28,7 @@ export interface RwRequest {
 /** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid; whether it did. */
 export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> {
   if (request.data.length === 0) throw einval('dma_rw: no bytes');
+  while (iommu.lock.held) await iommu.lock.held;
   if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
     throw ebusy('dma_rw: a vaddr is invalid'); // VAD-15
   }
@@ -37,8 +38,9 @@ export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> 
   for (let done = 0; done < data.length; ) {
     const entry = iommu.find(vpn, 1);
     if (entry?.vaddrInvalid) {
-      await waitForValid(iommu, vpn, killed);
+      await sleepOnVaddr(iommu, killed);
       slept = true;
+      while (iommu.lock.held) await iommu.lock.held;
       continue; // VAD-2: from scratch
     }
     if (!entry) throw einval(`dma_rw: no mapping at iova page 0x${vpn.toString(16)}`);

@@ -1,12 +1,13 @@
 /**
- * The state of one container's type1 driver: struct vfio_iommu. Its mutex is the event loop: code between two awaits holds it,
- * an await drops it. Ranges are [vpn, end) in pages of 4 KiB.
+ * The state of one container's type1 driver: struct vfio_iommu. Its mutex is `lock`: code between two awaits holds it, work in
+ * slices too, and an await drops it. Ranges are [vpn, end) in pages of 4 KiB.
  */
 import type { IommuBackend, IommuDomain } from '../../driver/domain.ts';
 import type { Pinner } from '../../pin.ts';
 import type { Profile } from '../../profile.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { DmaTree } from './dma-tree.ts';
+import { IommuLock } from './iommu-lock.ts';
 import { VaddrWaiters } from './vaddr-waiters.ts';
 
 /** Module parameters of vfio_iommu_type1, as they are now. */
@@ -29,6 +30,8 @@ export interface Type1Options {
   readonly profile: Profile;
   readonly pinner: Pinner;
   readonly parameters: Readonly<Type1Parameters>;
+  /** Longest slice of long work; default: it is done in one go. */
+  readonly sliceMs?: number | undefined;
 }
 
 /** An IOMMU group, as far as type1 cares. */
@@ -90,8 +93,10 @@ export class Iommu {
   /** Real groups that have not pinned pages: each makes everything dirty (DRT-4). */
   nrNonPinnedGroups = 0;
   readonly waiters = new VaddrWaiters();
+  readonly lock: IommuLock;
 
-  constructor({ v2, nesting, profile, pinner, parameters }: Type1Options) {
+  constructor({ v2, nesting, profile, pinner, parameters, sliceMs = Number.POSITIVE_INFINITY }: Type1Options) {
+    this.lock = new IommuLock(sliceMs);
     this.v2 = v2;
     this.nesting = nesting;
     this.profile = profile;

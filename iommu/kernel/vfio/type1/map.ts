@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_MAP_DMA (MAP-1…16). */
 import { eexist, einval, enoent, enospc, hexRange } from '../../../../platform/errno.ts';
+import type { Sliced } from '../../../../platform/slices.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
 import { overflow, type Profile } from '../../profile.ts';
 import type { Task } from '../../task.ts';
@@ -20,7 +21,8 @@ interface Request {
   readonly size: bigint;
 }
 
-export function mapDma(iommu: Iommu, arg: UserArg, task: Task): void {
+/** Long when it pins many mappings of the process. The result is the ioctl's. */
+export function* mapDma(iommu: Iommu, arg: UserArg, task: Task): Sliced<number> {
   // MAP-1
   const request = DmaMap.read(arg.copyIn(DmaMap.size));
   if (request.argsz < DmaMap.size || (request.flags & ~FLAGS) !== 0) throw einval('MAP_DMA: bad argsz or flags');
@@ -32,7 +34,7 @@ export function mapDma(iommu: Iommu, arg: UserArg, task: Task): void {
   const overlap = iommu.find(vpn, nrPages); // MAP-5
   if ((request.flags & VFIO_DMA_MAP_FLAG_VADDR) !== 0) {
     updateEntry(iommu, overlap, { vpn, nrPages, vaddrPage }, task);
-    return;
+    return 0;
   }
   // MAP-7, MAP-8, MAP-9
   if (overlap) throw eexist(`iova ${hexRange(request.iova, request.size)} overlaps a mapping`);
@@ -40,7 +42,8 @@ export function mapDma(iommu: Iommu, arg: UserArg, task: Task): void {
   if (!isValidIova(iommu, vpn, vpn + nrPages)) {
     throw einval(`iova ${hexRange(request.iova, request.size)} is not in a valid range`);
   }
-  addEntry(iommu, new DmaEntry({ vpn, nrPages, vaddrPage, prot: protOf(request.flags), mapper: task }), task);
+  yield* addEntry(iommu, new DmaEntry({ vpn, nrPages, vaddrPage, prot: protOf(request.flags), mapper: task }), task);
+  return 0;
 }
 
 /** MAP-2…4 in 5.12 and 6.12; in 7.2 size 0 and overflow come first (MAP-16). */
@@ -83,10 +86,10 @@ function updateEntry(
 }
 
 /** MAP-10…15 */
-function addEntry(iommu: Iommu, entry: DmaEntry, task: Task): void {
+function* addEntry(iommu: Iommu, entry: DmaEntry, task: Task): Sliced<void> {
   try {
     // MAP-12: without an IOMMU domain nothing is pinned.
-    if (iommu.domains.length > 0) pinAndMap(iommu, entry, task);
+    if (iommu.domains.length > 0) yield* pinAndMap(iommu, entry, task);
   } catch (error) {
     entry.mm.drop();
     throw error;
@@ -98,8 +101,8 @@ function addEntry(iommu: Iommu, entry: DmaEntry, task: Task): void {
     allocateBitmap(iommu, entry); // MAP-14
   } catch (error) {
     const unpin = new DeferredUnpin(iommu);
-    removeEntry(iommu, entry, unpin, task);
-    unpin.flush();
+    yield* removeEntry(iommu, entry, unpin, task);
+    yield* unpin.flush();
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
 import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
-import { runWhole } from '../../../../platform/slices.ts';
+import type { Sliced } from '../../../../platform/slices.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
 import { overflow } from '../../profile.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
@@ -8,7 +8,7 @@ import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END } from './dma-tree.ts';
 import type { Iommu, Type1Group } from './iommu.ts';
-import { waitForValid } from './vaddr.ts';
+import { sleepOnVaddr } from './vaddr.ts';
 
 export interface PinRequest {
   readonly group: Type1Group;
@@ -26,29 +26,38 @@ export async function pinPages(iommu: Iommu, request: PinRequest): Promise<reado
   const { vpn, nrPages } = request;
   if (!iommu.v2) throw eacces('pin_pages: not for TYPE1 version 1');
   if (vpn + nrPages > IOVA_END) throw overflow(iommu.profile, 'pin_pages: the range wraps');
-  await waitForRange(iommu, request);
+  for (;;) {
+    if (iommu.lock.held) await iommu.lock.held;
+    else if (hasInvalid(iommu, request)) await sleepOnVaddr(iommu, request.killed);
+    else break;
+  }
   if (iommu.listeners.size === 0) throw einval('pin_pages: nobody would hear of an unmap'); // VAD-4
-  return pinRange(iommu, request);
+  return iommu.lock.run(pinRange(iommu, request));
 }
 
-/** VAD-3: all vaddrs are valid at one moment, and from there on nothing drops the lock. */
-async function waitForRange(iommu: Iommu, { vpn, nrPages, killed }: PinRequest): Promise<void> {
-  if (iommu.vaddrInvalidCount === 0) return;
+/** VAD-3: all vaddrs of the range have to be valid at one moment, and from there on nothing drops the lock. */
+function hasInvalid(iommu: Iommu, { vpn, nrPages }: PinRequest): boolean {
+  if (iommu.vaddrInvalidCount === 0) return false;
   if (iommu.profile.invalidVaddr === 'refused') throw ebusy('pin_pages: a vaddr is invalid'); // VAD-15
-  for (let page = vpn; page < vpn + nrPages && iommu.vaddrInvalidCount > 0; ) {
-    const { waited } = await waitForValid(iommu, page, killed);
-    page = waited ? vpn : page + 1;
+  for (let page = vpn; page < vpn + nrPages; page++) {
+    const entry = iommu.find(page, 1);
+    if (!entry) throw einval(`pin_pages: no mapping at iova page 0x${page.toString(16)}`);
+    if (entry.vaddrInvalid) return true;
   }
+  return false;
 }
 
 /** Without an IOMMU domain nobody else has charged these pages (MDV-3). */
 const doesAccounting = (iommu: Iommu): boolean => iommu.domains.length === 0;
 
-function pinRange(iommu: Iommu, request: PinRequest): readonly number[] {
+function* pinRange(iommu: Iommu, request: PinRequest): Sliced<readonly number[]> {
   const { group, vpn, nrPages, prot } = request;
   const pfns: number[] = [];
   try {
-    while (pfns.length < nrPages) pfns.push(...pinSome(iommu, vpn + pfns.length, nrPages - pfns.length, prot));
+    while (pfns.length < nrPages) {
+      pfns.push(...(yield* pinSome(iommu, vpn + pfns.length, nrPages - pfns.length, prot)));
+      yield;
+    }
   } catch (error) {
     unpinRange(iommu, vpn, pfns.length);
     throw error;
@@ -63,7 +72,7 @@ function pinRange(iommu: Iommu, request: PinRequest): readonly number[] {
 }
 
 /** The pages from vpn on that one step can pin, at most nrPages: one that is pinned already, or a run of those that are not. */
-function pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): readonly number[] {
+function* pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): Sliced<readonly number[]> {
   const entry = iommu.find(vpn, 1);
   if (!entry) throw einval(`pin_pages: no mapping at iova page 0x${vpn.toString(16)}`);
   if ((entry.prot & prot) !== prot) throw eperm(`pin_pages: iova page 0x${vpn.toString(16)} does not allow that`);
@@ -80,7 +89,7 @@ function pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): read
   let count = 1;
   while (count < most && !pins.has(vpn + count)) count++;
   const write = (entry.prot & IOMMU_WRITE) !== 0;
-  const run = runWhole(iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, write));
+  const run = yield* iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, write);
   try {
     if (run.reserved && iommu.profile.deviceMemoryPins === 'EINVAL') throw einval('pin_pages: memory of a device'); // MDV-6
     if (doesAccounting(iommu) && !run.reserved) charge(iommu, entry, run.nrPages, undefined);

@@ -1,56 +1,60 @@
 /** A new domain gets all mappings that there are (ATT-3; vfio_iommu_replay). */
+import type { Sliced } from '../../../../platform/slices.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import type { Task } from '../../task.ts';
 import { uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';
-import { nrCharged, pinCharged } from './pin-map.ts';
+import { mapPages, nrCharged, pinCharged, unmapPages } from './pin-map.ts';
 
 /**
  * Entries that other domains have mapped already are mapped to the same pages; others are pinned and charged now. On an error
  * everything is as it was, but for what is in `domain`, which the caller frees.
  */
-export function replay(iommu: Iommu, domain: IommuDomain, task: Task): void {
+export function* replay(iommu: Iommu, domain: IommuDomain, task: Task): Sliced<void> {
   const entries = [...iommu.entries()].filter((entry) => iommu.isReplayed(entry));
   const fresh = entries.filter((entry) => !entry.iommuMapped);
   try {
     for (const entry of entries) {
-      if (entry.iommuMapped) mapPinned(domain, entry);
-      else pinInto(iommu, domain, entry, task);
+      if (entry.iommuMapped) yield* mapPinned(domain, entry);
+      else yield* pinInto(iommu, domain, entry, task);
     }
   } catch (error) {
-    for (const entry of entries) domain.unmap(entry.vpn, entry.nrPages);
+    for (const entry of entries) yield* unmapPages(domain, entry.vpn, entry.nrPages);
     domain.flush();
-    for (const entry of fresh.reverse()) unpinAgain(iommu, entry, task);
+    for (const entry of fresh.reverse()) yield* unpinAgain(iommu, entry, task);
     throw error;
   }
   for (const entry of iommu.entries()) entry.iommuMapped = true;
 }
 
-function mapPinned(domain: IommuDomain, entry: DmaEntry): void {
+function* mapPinned(domain: IommuDomain, entry: DmaEntry): Sliced<void> {
   let { vpn } = entry;
   for (const run of entry.runs) {
-    domain.map(vpn, run.pfn, run.nrPages, entry.prot);
+    yield* mapPages(domain, vpn, run, entry.prot);
     vpn += run.nrPages;
+    yield;
   }
 }
 
-function pinInto(iommu: Iommu, domain: IommuDomain, entry: DmaEntry, task: Task): void {
+function* pinInto(iommu: Iommu, domain: IommuDomain, entry: DmaEntry, task: Task): Sliced<void> {
   for (let done = 0; done < entry.nrPages; ) {
-    const run = pinCharged(iommu, entry, done, task);
+    const run = yield* pinCharged(iommu, entry, done, task);
     entry.runs.push(run);
-    domain.map(entry.vpn + done, run.pfn, run.nrPages, entry.prot);
+    yield* mapPages(domain, entry.vpn + done, run, entry.prot);
     done += run.nrPages;
+    yield;
   }
 }
 
-function unpinAgain(iommu: Iommu, entry: DmaEntry, task: Task): void {
+function* unpinAgain(iommu: Iommu, entry: DmaEntry, task: Task): Sliced<void> {
   let { vpn } = entry;
   let charged = 0;
   for (const run of entry.runs) {
     charged += nrCharged(entry, vpn, run);
     iommu.pinner.unpin(run);
     vpn += run.nrPages;
+    yield;
   }
   entry.runs = [];
   uncharge(iommu, entry, charged, task);

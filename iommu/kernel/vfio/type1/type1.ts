@@ -19,7 +19,14 @@ import { detachGroup, release } from './detach.ts';
 import { dirtyPages } from './dirty.ts';
 import { dmaRw, type RwRequest } from './dma-rw.ts';
 import { checkExtension, getInfo } from './info.ts';
-import { DEFAULT_PARAMETERS, type DmaUnmapListener, Iommu, type Type1Group, type Type1Parameters } from './iommu.ts';
+import {
+  DEFAULT_PARAMETERS,
+  type DmaUnmapListener,
+  Iommu,
+  type Type1Group,
+  type Type1Options,
+  type Type1Parameters,
+} from './iommu.ts';
 import { mapDma } from './map.ts';
 import { type PinRequest, pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
@@ -30,22 +37,20 @@ export interface Type1DriverOptions {
   readonly pinner: Pinner;
   /** Module parameters; may change while the driver is loaded. */
   readonly parameters?: Readonly<Type1Parameters>;
+  /** How long the work of one call may keep all other containers waiting; default: to its end. */
+  readonly sliceMs?: number;
 }
 
 /** The loaded module. */
 export class Type1Driver implements IommuDriverOps {
-  readonly #profile: Profile;
-  readonly #pinner: Pinner;
-  readonly #parameters: Readonly<Type1Parameters>;
+  readonly #options: Omit<Type1Options, 'v2' | 'nesting'>;
 
-  constructor({ profile, pinner, parameters = DEFAULT_PARAMETERS }: Type1DriverOptions) {
-    this.#profile = profile;
-    this.#pinner = pinner;
-    this.#parameters = parameters;
+  constructor({ profile, pinner, parameters = DEFAULT_PARAMETERS, sliceMs }: Type1DriverOptions) {
+    this.#options = { profile, pinner, parameters, sliceMs };
   }
 
   checkExtension(extension: number): number {
-    return checkExtension(this.#profile, extension);
+    return checkExtension(this.#options.profile, extension);
   }
 
   /** ST-3 */
@@ -53,39 +58,47 @@ export class Type1Driver implements IommuDriverOps {
     const nesting = iommuType === VFIO_TYPE1_NESTING_IOMMU;
     const v2 = iommuType === VFIO_TYPE1v2_IOMMU || nesting;
     if (!v2 && iommuType !== VFIO_TYPE1_IOMMU) throw einval(`type1 does not serve IOMMU type ${iommuType}`);
-    const profile = this.#profile;
-    return new Type1(new Iommu({ v2, nesting, profile, pinner: this.#pinner, parameters: this.#parameters }));
+    return new Type1(new Iommu({ ...this.#options, v2, nesting }));
   }
 }
 
 export class Type1 implements ContainerIommu {
   readonly #iommu: Iommu;
+  #released = false;
 
   constructor(iommu: Iommu) {
     this.#iommu = iommu;
   }
 
   attachGroup(group: Type1Group, task: Task): void | Promise<void> {
-    return attachGroup(this.#iommu, group, task);
+    return this.#iommu.lock.enter(() => attachGroup(this.#iommu, group, task));
   }
 
-  detachGroup(group: Type1Group): void {
-    detachGroup(this.#iommu, group);
+  detachGroup(group: Type1Group): void | Promise<void> {
+    return this.#iommu.lock.enter(() => this.#iommu.lock.run(detachGroup(this.#iommu, group)));
   }
 
-  release(): void {
-    release(this.#iommu);
+  release(): void | Promise<void> {
+    this.#released = true;
+    return this.#iommu.lock.enter(() => this.#iommu.lock.run(release(this.#iommu)));
   }
 
-  /** A promise only where the kernel would sleep: UNMAP while drivers of mediated devices unpin. */
+  /**
+   * A promise only where the kernel would sleep: for the lock, in long work, which goes on in slices, and in UNMAP while drivers of
+   * mediated devices unpin.
+   */
   ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number> {
+    return this.#iommu.lock.enter(() => this.#ioctl(nr, arg, task));
+  }
+
+  #ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number> {
+    if (this.#released) throw einval('the last group has left the container'); // while the call waited for the lock
     switch (nr) {
       case VFIO_IOMMU_GET_INFO:
         getInfo(this.#iommu, arg);
         return 0;
       case VFIO_IOMMU_MAP_DMA:
-        mapDma(this.#iommu, arg, task);
-        return 0;
+        return this.#iommu.lock.run(mapDma(this.#iommu, arg, task), task);
       case VFIO_IOMMU_UNMAP_DMA:
         return unmapDma(this.#iommu, arg, task)?.then(() => 0) ?? 0;
       case VFIO_IOMMU_DIRTY_PAGES:
@@ -120,8 +133,8 @@ export class Type1 implements ContainerIommu {
     return pinPages(this.#iommu, request);
   }
 
-  unpinPages(vpn: number, nrPages: number): number {
-    return unpinPages(this.#iommu, vpn, nrPages);
+  unpinPages(vpn: number, nrPages: number): number | Promise<number> {
+    return this.#iommu.lock.enter(() => unpinPages(this.#iommu, vpn, nrPages));
   }
 
   dmaRw(request: RwRequest): Promise<boolean> {

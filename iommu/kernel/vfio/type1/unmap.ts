@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_UNMAP_DMA (UNM-1…16). */
 import { ebusy, einval, hexRange } from '../../../../platform/errno.ts';
+import type { Sliced } from '../../../../platform/slices.ts';
 import { overflow } from '../../profile.ts';
 import type { Task } from '../../task.ts';
 import { U64_END, type UserArg } from '../../user-arg.ts';
@@ -38,7 +39,7 @@ interface Progress {
   retries: number;
 }
 
-/** Bytes removed or invalidated go back to the caller's struct. A promise only while drivers of mediated devices unpin. */
+/** Bytes removed or invalidated go back to the caller's struct. A promise while drivers of mediated devices unpin, and for many entries. */
 export function unmapDma(iommu: Iommu, arg: UserArg, task: Task): void | Promise<void> {
   const view = arg.copyIn(DmaUnmap.size);
   const request = checkRequest(iommu, arg, view);
@@ -48,7 +49,7 @@ export function unmapDma(iommu: Iommu, arg: UserArg, task: Task): void | Promise
     DmaUnmap.write(view, { size: BigInt.asUintN(64, BigInt(progress.unmappedPages) << 12n) });
     arg.copyOut(0, new Uint8Array(view.buffer, 0, DmaUnmap.size));
   };
-  const sleeping = walk(iommu, request, progress, task);
+  const sleeping = unmapUnpinned(iommu, request, progress, task);
   return sleeping ? sleeping.then(finish) : finish();
 }
 
@@ -90,26 +91,31 @@ function readBitmap(arg: UserArg, argsz: number, size: bigint): UserBitmap {
   return bitmap;
 }
 
-/** `again:` of vfio_dma_do_unmap: from the look-ups on, until no entry has to be unpinned by a driver first. */
-function walk(iommu: Iommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
+/** `again:` of vfio_dma_do_unmap: from the look-ups on, until no entry has to be unpinned by a driver first. The lock is dropped for that. */
+function unmapUnpinned(iommu: Iommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
+  const again = (): void | Promise<void> => unmapUnpinned(iommu, request, progress, task);
+  const unlocked = (pinned: DmaEntry | undefined): void | Promise<void> => {
+    if (!pinned) return;
+    const unpinning = notifyUnmap(iommu, pinned, progress);
+    return unpinning ? unpinning.then(() => iommu.lock.enter(again)) : iommu.lock.enter(again);
+  };
+  const pinned = iommu.lock.run(walk(iommu, request, progress, task), task);
+  return pinned instanceof Promise ? pinned.then(unlocked) : unlocked(pinned);
+}
+
+/** Up to the first entry that drivers have pinned pages of: that one. */
+function* walk(iommu: Iommu, request: Request, progress: Progress, task: Task): Sliced<DmaEntry | undefined> {
+  if (iommu.v2 && !request.all && bisects(iommu, request)) {
+    if (progress.started) return undefined; // UNM-11: somebody mapped meanwhile; what is done is done
+    throw einval('UNMAP_DMA: the range splits a mapping');
+  }
+  progress.started = true;
+  if (request.vaddr) return invalidateRange(iommu, request, progress, task);
   const unpin = new DeferredUnpin(iommu);
   try {
-    for (;;) {
-      if (iommu.v2 && !request.all && bisects(iommu, request)) {
-        if (progress.started) return; // UNM-11: somebody mapped meanwhile; what is done is done
-        throw einval('UNMAP_DMA: the range splits a mapping');
-      }
-      progress.started = true;
-      const pinned = request.vaddr
-        ? invalidateRange(iommu, request, progress, task)
-        : removeRange(iommu, request, progress, { task, unpin });
-      if (!pinned) return;
-      unpin.flush(); // the lock is dropped now
-      const unpinning = notifyUnmap(iommu, pinned, progress);
-      if (unpinning) return unpinning.then(() => walk(iommu, request, progress, task));
-    }
+    return yield* removeRange(iommu, request, progress, { task, unpin });
   } finally {
-    unpin.flush();
+    yield* unpin.flush();
   }
 }
 
@@ -147,17 +153,17 @@ function invalidateRange(iommu: Iommu, request: Request, progress: Progress, tas
 }
 
 /** Removes entries up to the first that drivers have pinned pages of; that one. */
-function removeRange(
+function* removeRange(
   iommu: Iommu,
   request: Request,
   progress: Progress,
   { task, unpin }: { readonly task: Task; readonly unpin: DeferredUnpin },
-): DmaEntry | undefined {
+): Sliced<DmaEntry | undefined> {
   for (const entry of selected(iommu, request, task)) {
     if (entry.hasExternalPins) return entry;
     if (request.bitmap) reportEntry(iommu, entry, { bitmap: request.bitmap, baseVpn: request.vpn, mm: task.mm }); // UNM-12
     progress.unmappedPages += entry.nrPages;
-    removeEntry(iommu, entry, unpin, task);
+    yield* removeEntry(iommu, entry, unpin, task);
   }
   return undefined;
 }

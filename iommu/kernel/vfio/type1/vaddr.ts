@@ -1,5 +1,5 @@
 /** Invalid vaddrs: between UNMAP_DMA(VADDR) and MAP_DMA(VADDR) an entry has pins and translations but no memory of a process. */
-import { ebusy, einval } from '../../../../platform/errno.ts';
+import { ebusy } from '../../../../platform/errno.ts';
 import type { Task } from '../../task.ts';
 import { moveCharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
@@ -28,25 +28,22 @@ export function updateVaddr(iommu: Iommu, entry: DmaEntry, vaddrPage: number, ta
   iommu.waiters.wakeAll();
 }
 
-/** VAD-2: the entry over page vpn, once its vaddr is valid; EINVAL when there is none. `waited`: it had to sleep. */
-export async function waitForValid(
-  iommu: Iommu,
-  vpn: number,
-  killed: AbortSignal | undefined,
-): Promise<{ readonly entry: DmaEntry; readonly waited: boolean }> {
-  let waited = false;
-  for (;;) {
-    const entry = iommu.find(vpn, 1);
-    if (!entry) throw einval(`no mapping at iova page 0x${vpn.toString(16)}`);
-    if (!entry.vaddrInvalid) return { entry, waited };
-    await iommu.waiters.sleep(() => iommu.containerOpen, killed);
-    waited = true;
-  }
+/** Sleeps until a vaddr may have become valid: look again from scratch (VAD-2), after entering the lock anew. */
+export function sleepOnVaddr(iommu: Iommu, killed: AbortSignal | undefined): Promise<void> {
+  return iommu.waiters.sleep(() => iommu.containerOpen, killed);
 }
 
-/** VAD-8: sleeps until no vaddr is invalid. */
-export async function waitForAllValid(iommu: Iommu, killed: AbortSignal | undefined): Promise<void> {
-  while (iommu.vaddrInvalidCount > 0) await iommu.waiters.sleep(() => iommu.containerOpen, killed);
+/** VAD-8: `body` runs when no vaddr is invalid, and has the lock. */
+export async function whenAllValid(
+  iommu: Iommu,
+  killed: AbortSignal | undefined,
+  body: () => void | Promise<void>,
+): Promise<void> {
+  for (;;) {
+    if (iommu.lock.held) await iommu.lock.held;
+    else if (iommu.vaddrInvalidCount > 0) await sleepOnVaddr(iommu, killed);
+    else return body();
+  }
 }
 
 /** VAD-15: what may sleep in older kernels is refused in newer ones. */

@@ -31,6 +31,8 @@ export interface ContainerOptions {
   /** Default true: a group behind the machine's IOMMU is attached. */
   readonly real?: boolean;
   readonly parameters?: Type1Parameters;
+  /** Default: all work is done in one go. 0: a pause wherever one may be. */
+  readonly sliceMs?: number;
   readonly machine?: MachineOptions;
 }
 
@@ -45,7 +47,7 @@ export class TestContainer {
   /** SET_IOMMU of another container. */
   readonly open: (iommuType: number) => Type1;
 
-  constructor({ profile = '6.12', v2 = true, real = true, parameters, machine = {} }: ContainerOptions = {}) {
+  constructor({ profile = '6.12', v2 = true, real = true, parameters, sliceMs, machine = {} }: ContainerOptions = {}) {
     const answers = profileOf(profile);
     this.machine = new FakeMachine({
       ...machine,
@@ -55,6 +57,7 @@ export class TestContainer {
       profile: answers,
       pinner: this.machine.pinner,
       ...(parameters ? { parameters } : {}),
+      ...(sliceMs === undefined ? {} : { sliceMs }),
     });
     this.open = (iommuType) => driver.open(iommuType);
     this.type1 = driver.open(v2 ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU);

@@ -1,6 +1,6 @@
 /** Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value (plain maps, no shared record structures). */
 import { eproto, SysError } from './errno.ts';
-import { pack, unpack } from './msgpack.ts';
+import { isSmall, pack, unpack } from './msgpack.ts';
 
 /** Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a peer cannot make us allocate at will. */
 export const MAX_FRAME = 32 * 1024 * 1024;
@@ -18,18 +18,28 @@ export function encodeFrame(value: unknown): Uint8Array {
   return frame;
 }
 
+/** What a reader accepts of a peer that it does not trust. */
+export interface FrameLimits {
+  /** Bytes of a frame's body. */
+  readonly maxFrame?: number;
+  /** Values that a frame is made of, map keys counted (msgpack.ts: isSmall). */
+  readonly maxValues?: number;
+}
+
 /**
  * Cuts a byte stream into frames. However the stream comes, each byte is copied a few times at most: a frame within one chunk is
  * decoded where it lies, the beginning of one waits in a buffer that doubles, up to the frame's length.
  */
 export class FrameReader {
   readonly #maxFrame: number;
+  readonly #maxValues: number;
   /** [0, #filled) is the beginning of a frame. Values that were decoded from a buffer may lie in it, so none is used twice. */
   #buffer: Uint8Array = NOTHING;
   #filled = 0;
 
-  constructor(maxFrame = MAX_FRAME) {
+  constructor({ maxFrame = MAX_FRAME, maxValues = Number.POSITIVE_INFINITY }: FrameLimits = {}) {
     this.#maxFrame = maxFrame;
+    this.#maxValues = maxValues;
   }
 
   /** Bytes of memory that the beginning of a frame takes here; 0 between two frames. */
@@ -37,13 +47,13 @@ export class FrameReader {
     return this.#buffer.length;
   }
 
-  /** Values of all frames that are complete with this chunk. EMSGSIZE for an oversized frame, EPROTO for bytes that are not msgpack. */
+  /** Values of all frames that are complete with this chunk. EMSGSIZE for an oversized frame, EPROTO for bytes that are not msgpack, or too many values. */
   push(chunk: Uint8Array): unknown[] {
     const values: unknown[] = [];
     for (let at = 0; at < chunk.length; ) {
       const end = this.#filled === 0 ? at + this.#frameLength(chunk, at) : undefined;
       if (end !== undefined && end <= chunk.length) {
-        values.push(decode(chunk.subarray(at + HEADER, end)));
+        values.push(this.#decode(chunk.subarray(at + HEADER, end)));
         at = end;
         continue;
       }
@@ -84,6 +94,11 @@ export class FrameReader {
     const body = this.#buffer.subarray(HEADER, this.#filled);
     this.#buffer = NOTHING;
     this.#filled = 0;
+    return this.#decode(body);
+  }
+
+  #decode(body: Uint8Array): unknown {
+    if (this.#maxValues < body.length && !isSmall(body, this.#maxValues)) throw eproto('frame of too many values');
     return decode(body);
   }
 }

@@ -29,6 +29,7 @@ export const POLLPRI = 2;
 export const POLLERR = 8;
 export const POLLHUP = 0x10;
 export const POLLRDHUP = 0x2000;
+export const RLIMIT_NOFILE = 7;
 export const RLIMIT_MEMLOCK = 8;
 export const F_SEAL_SEAL = 1;
 export const F_SEAL_SHRINK = 2;

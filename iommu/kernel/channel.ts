@@ -38,11 +38,17 @@ export class Channel {
     this.#send = send;
   }
 
-  /** One frame. EPROTO for what is no request, or for one that does not wait for the last answer: disconnect. */
-  receive(frame: unknown): void {
+  /** A request, which is the channel's only one until it is served or refused. EPROTO, disconnect: for what is none, or does not wait for the last answer. */
+  accept(frame: unknown): Request {
     if (this.#busy) throw eproto('request before the answer to the last one');
     const request = parseRequest(frame);
     this.#busy = true;
+    return request;
+  }
+
+  /** Carries out the request that was accepted; the answer is sent when there is one. */
+  serve(request: Request): void {
+    if (this.#ended) return;
     this.#dropPending();
     const call = new SystemCall(this.task, this.#files);
     const finish = (reply: Reply): void => this.#finish(call, reply);
@@ -55,6 +61,12 @@ export class Channel {
     } catch (error) {
       fail(error);
     }
+  }
+
+  /** Answers the request that was accepted without carrying it out. */
+  refuse(error: unknown): void {
+    this.#busy = false;
+    this.#send(replyOf(error));
   }
 
   #enter(call: SystemCall, request: Request): Reply | Promise<Reply> {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { encodeFrame, FrameReader, MAX_FRAME } from '../../platform/frames.ts';
+import { isSmall, pack } from '../../platform/msgpack.ts';
 
 /** msgpackr renames the one that would change a prototype; no message has it. */
 const keys = fc.string().filter((key) => key !== '__proto__');
@@ -93,8 +94,8 @@ describe('FrameReader', () => {
   it('refuses a frame by the limit that it was given', () => {
     const frame = encodeFrame({ data: new Uint8Array(100) });
 
-    expect(() => new FrameReader(99).push(frame)).toThrow(expect.objectContaining({ code: 'EMSGSIZE' }));
-    expect(new FrameReader(frame.length - 4).push(frame)).toHaveLength(1);
+    expect(() => new FrameReader({ maxFrame: 99 }).push(frame)).toThrow(expect.objectContaining({ code: 'EMSGSIZE' }));
+    expect(new FrameReader({ maxFrame: frame.length - 4 }).push(frame)).toHaveLength(1);
   });
 
   it.each([
@@ -120,6 +121,59 @@ describe('FrameReader', () => {
     );
   });
 });
+
+describe('a reader that accepts frames of few values', () => {
+  const reader = () => new FrameReader({ maxValues: 8 });
+
+  it.each([
+    ['a request', { op: 'pwrite', fd: 3, data: new Uint8Array(100_000) }],
+    ['as many as it may have', { list: [1, 2, 3, 4, 5] }],
+  ])('takes %s', (_, value) => {
+    expect(plain(reader().push(encodeFrame(value)))).toEqual([plain(value)]);
+  });
+
+  it.each([
+    ['one too many', { list: [1, 2, 3, 4, 5, 6] }],
+    ['a map of many keys', Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`key ${i}`, i]))],
+    ['an extension', { date: new Date(0), text: 'longer than eight bytes' }],
+  ])('refuses %s', (_, value) => {
+    expect(() => reader().push(encodeFrame(value))).toThrow(expect.objectContaining({ code: 'EPROTO' }));
+  });
+
+  it.each([
+    ['a million arrays, each in the last', new Uint8Array(1_000_000).fill(0x91)],
+    ['an array of four thousand millions', Uint8Array.of(0xdd, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5)],
+  ])('refuses %s before it decodes any of it', (_, body) => {
+    const frame = new Uint8Array(4 + body.length);
+    new DataView(frame.buffer).setUint32(0, body.length, true);
+    frame.set(body, 4);
+
+    expect(() => reader().push(frame)).toThrow('too many values');
+  });
+
+  it('counts as the encoder does: of any value, every key and value, and never reads past the end', () => {
+    const leaf = fc.oneof(fc.integer(), fc.double(), fc.boolean(), fc.string(), fc.constant(null), fc.uint8Array());
+    const big = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n });
+    const tree = fc.oneof(leaf, big, fc.array(fc.oneof(leaf, fc.array(leaf))), fc.dictionary(keys, leaf));
+    fc.assert(
+      fc.property(tree, (value) => {
+        const packed = pack(value);
+        const count = countValues(value);
+
+        expect(isSmall(packed, count)).toBe(true);
+        expect(isSmall(packed, count - 1)).toBe(false);
+        expect(isSmall(packed.subarray(0, -1), count)).toBe(false);
+      }),
+    );
+  });
+});
+
+/** One for itself, and those of its parts. */
+function countValues(value: unknown): number {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return 1;
+  const parts = Array.isArray(value) ? value : Object.entries(value).flat();
+  return parts.reduce((sum: number, part) => sum + countValues(part), 1);
+}
 
 describe('the cost of a frame', () => {
   afterEach(() => void vi.restoreAllMocks());

@@ -27,8 +27,18 @@ export class Sandbox {
   }
 
   start(...words: readonly string[]): ChildProcessWithoutNullStreams {
+    return this.#spawn(process.execPath, [programPath('livevmm'), ...words]);
+  }
+
+  /** As start(), by a shell with this `ulimit -n`. */
+  startWithFds(fds: number, ...words: readonly string[]): ChildProcessWithoutNullStreams {
+    const program = [process.execPath, programPath('livevmm'), ...words];
+    return this.#spawn('/bin/sh', ['-c', `ulimit -n ${fds} && exec "$@"`, 'sh', ...program]);
+  }
+
+  #spawn(file: string, words: readonly string[]): ChildProcessWithoutNullStreams {
     const env = { ...process.env, XDG_RUNTIME_DIR: this.runtimeDir, TMPDIR: this.tempDir };
-    const child = spawn(process.execPath, [programPath('livevmm'), ...words], { env });
+    const child = spawn(file, words, { env });
     this.#ends.set(child, once(child, 'close'));
     return child;
   }

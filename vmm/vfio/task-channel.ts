@@ -32,19 +32,33 @@ export class Conversation {
   }
 
   #exchange(frame: Uint8Array): Reply {
-    try {
+    untilHungUp(() => {
       for (let sent = 0; sent < frame.length; ) sent += writeSync(this.#socket, frame, sent);
-      for (;;) {
-        const count = readSome(this.#socket, this.#received);
-        if (count === 0) break;
-        const [reply] = this.#frames.push(this.#received.subarray(0, count));
-        if (reply !== undefined) return reply as Reply;
-      }
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'EPIPE' && code !== 'ECONNRESET') throw error;
+    });
+    // Also where it has hung up: one that has no room for us says so before it has read anything.
+    const reply = untilHungUp(() => this.#receive());
+    if (reply === undefined) throw new SysError('EPIPE', 'the host is gone'); // no emulated call returns EPIPE
+    return reply;
+  }
+
+  #receive(): Reply | undefined {
+    for (;;) {
+      const count = readSome(this.#socket, this.#received);
+      if (count === 0) return undefined;
+      const [reply] = this.#frames.push(this.#received.subarray(0, count));
+      if (reply !== undefined) return reply as Reply;
     }
-    throw new SysError('EPIPE', 'the host is gone'); // no emulated call returns EPIPE
+  }
+}
+
+/** Undefined when the peer hangs up meanwhile. */
+function untilHungUp<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EPIPE' && code !== 'ECONNRESET') throw error;
+    return undefined;
   }
 }
 

@@ -12,6 +12,7 @@ import { Server } from '../../../iommu/kernel/server.ts';
 import type { UserArg } from '../../../iommu/kernel/user-arg.ts';
 import { MAX_TRANSFER, type Reply } from '../../../iommu/kernel/wire.ts';
 import { einval, enoent } from '../../../platform/errno.ts';
+import { encodeFrame } from '../../../platform/frames.ts';
 import { close, dup, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc.ts';
 import { Connection, name, TestClient } from './test-client.ts';
 
@@ -404,6 +405,31 @@ describe('a client that does not behave is disconnected, others are served', () 
     expect(await client.channel.ask(tooLong)).toBe('hung up');
   });
 
+  it('for two requests at once, though the first would be answered at once', async () => {
+    const client = await TestClient.connect(socketPath);
+    const sync = Buffer.from(encodeFrame({ op: 'sync' }));
+
+    client.channel.socket.write(Buffer.concat([sync, sync]));
+
+    await client.channel.closed;
+  });
+
+  it('for a request and the beginning of the next', async () => {
+    const client = await TestClient.connect(socketPath);
+    const sync = Buffer.from(encodeFrame({ op: 'sync' }));
+
+    client.channel.socket.write(Buffer.concat([sync, sync.subarray(0, 5)]));
+
+    await client.channel.closed;
+  });
+
+  it('for a request of a million values, which is not even decoded', async () => {
+    const { client, fd } = await openTest();
+    const many = { op: 'ioctl', fd, nr: ECHO, arg: new Array(200_000).fill(1) };
+
+    expect(await client.channel.ask(many)).toBe('hung up');
+  });
+
   it('for half a frame and then death', async () => {
     const connection = await Connection.to(socketPath);
     connection.socket.write(Buffer.from([100, 0, 0, 0, 0x81]));
@@ -412,6 +438,65 @@ describe('a client that does not behave is disconnected, others are served', () 
 
     await connection.closed;
   });
+});
+
+describe('what the host holds for one process', () => {
+  const beginning = encodeFrame({ op: 'pwrite', fd: 0, offset: 0, data: new Uint8Array(MAX_TRANSFER) }).slice(0, -1);
+
+  it('is limited: of the connections with unfinished requests those beyond it are closed', async () => {
+    const { client, fd } = await openTest();
+    const connections = await Promise.all(Array.from({ length: 200 }, () => Connection.to(socketPath)));
+    let closed = 0;
+    for (const { socket } of connections) {
+      socket.on('close', () => closed++);
+      socket.write(beginning);
+    }
+
+    await vi.waitUntil(() => closed > 0, { timeout: 20_000 });
+
+    expect(name(await client.ioctl(fd, ECHO, new Uint8Array(4)))).toBe('-ENOMEM'); // the same process
+    expect(connections.length - closed).toBeGreaterThan(64);
+    for (const { socket } of connections) socket.destroy();
+    await vi.waitUntil(() => closed === connections.length);
+    expect(await client.ioctl(fd, ECHO, new Uint8Array(MAX_TRANSFER))).toBe(0); // it is counted no more
+  });
+
+  it('is ENOMEM for a call that would go beyond it, and the connection stays', async () => {
+    const { fd } = await openTest();
+    const clients = await Promise.all(Array.from({ length: 64 }, () => TestClient.connect(socketPath)));
+    const large = { op: 'ioctl', fd, nr: SLEEP, arg: new Uint8Array(MAX_TRANSFER) };
+
+    for (const [i, client] of clients.slice(0, -1).entries()) {
+      void client.channel.ask(large);
+      await vi.waitUntil(() => file().sleeping === i + 1, { interval: 1 });
+    }
+
+    expect(await clients.at(-1)!.channel.ask(large)).toMatchObject({ ret: -12 });
+
+    expect(await clients.at(-1)!.ioctl(fd, ECHO, new Uint8Array(4))).toBe(0);
+  });
+
+  it('is copied once, also from 64 connections that dribble', async () => {
+    const { set } = Uint8Array.prototype;
+    const connections = await Promise.all(Array.from({ length: 64 }, () => Connection.to(socketPath)));
+    let copied = 0;
+    const spy = vi.spyOn(Uint8Array.prototype, 'set').mockImplementation(function (this: Uint8Array, source, offset) {
+      copied += source.length;
+      set.call(this, source, offset);
+    });
+
+    const PIECE = 1000;
+    for (let at = 0; at < 200 * PIECE; at += PIECE) {
+      await Promise.all(connections.map(({ socket }) => written(socket, beginning.subarray(at, at + PIECE))));
+    }
+
+    spy.mockRestore();
+    expect(copied).toBeLessThan(4 * 64 * 200 * PIECE);
+    for (const { socket } of connections) socket.destroy();
+  });
+
+  const written = (socket: Connection['socket'], bytes: Uint8Array): Promise<void> =>
+    new Promise((resolve) => socket.write(bytes, () => resolve()));
 });
 
 describe('one ioctl over an array of structs', () => {

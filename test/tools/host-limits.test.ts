@@ -1,0 +1,100 @@
+/** A host as a process, with few file descriptors, and clients that want more than there are. */
+import type { ChildProcess } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { close, connectUnix, getRlimit, RLIMIT_NOFILE, setRlimit } from '../../platform/libc.ts';
+import { HostClient } from '../../tools/host-client.ts';
+import { ClientProcess } from '../devices/clients/client-process.ts';
+import { firstLine, Sandbox } from './livevmm-process.ts';
+
+const FDS = 200;
+
+let sandbox: Sandbox;
+let host: ChildProcess;
+let socket: string;
+let greedy: ClientProcess[];
+
+beforeEach(async () => {
+  sandbox = new Sandbox();
+  socket = join(sandbox.dir, 'host.sock');
+  greedy = [];
+  const started = sandbox.startWithFds(FDS, 'host', '--socket', socket, '--device', 'edu', '--json');
+  host = started;
+  await firstLine(started);
+});
+
+afterEach(async () => {
+  await Promise.all(greedy.map((client) => client.end()));
+  await sandbox.end(host);
+  sandbox.remove();
+});
+
+/** One more process that opens what it can: how many files it got, and the errno of the next. */
+async function takeAll(): Promise<{ readonly opened: number; readonly code: string }> {
+  const client = new ClientProcess('greedy', socket);
+  greedy.push(client);
+  return (await client.says()) as { opened: number; code: string };
+}
+
+/** Somebody else's calls: open files of each client, as the host tells. */
+function filesOfClients(): number[] {
+  const client = new HostClient(socket);
+  try {
+    return client.ask({ op: 'info' }).clients.map(({ files }) => files.length);
+  } finally {
+    client.close();
+  }
+}
+
+/** Its own; one beyond its limit has come from whoever started this test. */
+const hostFds = (): number[] =>
+  readdirSync(`/proc/${host.pid}/fd`)
+    .map(Number)
+    .filter((fd) => fd < FDS);
+
+/** Connections that say nothing, as many as the host needs for its fds to be 0 to N. */
+async function fillHoles(): Promise<number[]> {
+  const silent: number[] = [];
+  for (let fds = hostFds(); Math.max(...fds) >= fds.length; fds = hostFds()) {
+    silent.push(connectUnix(socket));
+    await vi.waitUntil(() => hostFds().length > fds.length, { timeout: 10_000 });
+  }
+  return silent;
+}
+
+describe('a host with 200 file descriptors', () => {
+  it('gives one process EMFILE when it has half of what there is, and goes on serving others', async () => {
+    const { opened, code } = await takeAll();
+
+    expect([opened, code]).toEqual([FDS / 4 - 1, 'EMFILE']); // half of them are connections; one is the task channel
+    expect(filesOfClients()).toEqual([opened, 1]);
+  });
+
+  it('has some left after three such processes, and all of it again when they are dead', async () => {
+    const taken = [await takeAll(), await takeAll(), await takeAll()];
+
+    expect(taken.map(({ code }) => code)).toEqual(['EMFILE', 'EMFILE', 'EMFILE']);
+    expect(filesOfClients()).toHaveLength(4);
+    await Promise.all(greedy.splice(0).map((client) => client.end()));
+    await vi.waitUntil(() => filesOfClients().length === 1, { timeout: 10_000 });
+    expect(await takeAll()).toEqual(taken[0]);
+  });
+
+  it('that has not one fd left for a connection serves those that it has, and new ones when it has again', async () => {
+    const early = new HostClient(socket);
+    const { hard, soft } = getRlimit(host.pid!, RLIMIT_NOFILE);
+    const silent = await fillHoles();
+
+    setRlimit(host.pid!, RLIMIT_NOFILE, { soft: BigInt(hostFds().length), hard });
+    expect(() => new HostClient(socket)).toThrow('EPIPE');
+    expect(() => new HostClient(socket)).toThrow('EPIPE');
+    expect(early.ask({ op: 'timeline', bdf: '0000:00:02.0', fromNs: 0, toNs: 1 }).buckets).toEqual([]);
+    setRlimit(host.pid!, RLIMIT_NOFILE, { soft, hard });
+
+    for (const fd of silent) close(fd);
+    expect(filesOfClients()).toEqual([2]); // early’s and its own, of one process
+    early.close();
+  });
+});

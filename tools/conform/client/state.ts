@@ -23,9 +23,7 @@ export type Change =
   | { readonly fd: string; readonly number: number | null }
   | { readonly symbol: string; readonly vaddr: number; readonly memory: Memory | null }
   | { readonly bar: BarWindow }
-  | { readonly nextVaddr: number }
-  /** An empty handler is installed. */
-  | { readonly signal: number };
+  | { readonly nextVaddr: number };
 
 export interface SavedState {
   readonly fds: Readonly<Record<string, number>>;
@@ -33,8 +31,6 @@ export interface SavedState {
   readonly memories: Readonly<Record<string, Memory>>;
   readonly bars: readonly BarWindow[];
   readonly nextVaddr: number;
-  /** Signals with a handler. */
-  readonly signals: readonly number[];
 }
 
 /** Nothing that Node or libc maps lies here, so a fork can have everything at the same vaddr. */
@@ -42,7 +38,7 @@ export const FIRST_VADDR = 0x1000_0000_0000;
 /** What of the vaddr space is ours: [FIRST_VADDR, END_VADDR). */
 export const END_VADDR = 0x1100_0000_0000;
 
-const NOTHING: SavedState = { fds: {}, symbols: {}, memories: {}, bars: [], nextVaddr: FIRST_VADDR, signals: [] };
+const NOTHING: SavedState = { fds: {}, symbols: {}, memories: {}, bars: [], nextVaddr: FIRST_VADDR };
 
 /** A fd that is never open: what a name without a fd stands for. */
 const NO_FD = 0x3fff_ffff;
@@ -53,7 +49,6 @@ export class State {
   readonly #memories: Map<string, Memory>;
   #bars: readonly BarWindow[];
   #nextVaddr: number;
-  readonly #signals: Set<number>;
   #changes: Change[] = [];
 
   constructor(saved: SavedState = NOTHING) {
@@ -62,7 +57,6 @@ export class State {
     this.#memories = new Map(Object.entries(saved.memories));
     this.#bars = saved.bars;
     this.#nextVaddr = saved.nextVaddr;
-    this.#signals = new Set(saved.signals);
   }
 
   save(): SavedState {
@@ -72,7 +66,6 @@ export class State {
       memories: Object.fromEntries(this.#memories),
       bars: this.#bars,
       nextVaddr: this.#nextVaddr,
-      signals: [...this.#signals],
     };
   }
 
@@ -84,7 +77,6 @@ export class State {
   /** A change that somebody else has made. */
   apply(change: Change): void {
     if ('nextVaddr' in change) this.#nextVaddr = Math.max(this.#nextVaddr, change.nextVaddr);
-    else if ('signal' in change) this.#signals.add(change.signal);
     else if ('bar' in change) this.#bars = [...this.#bars, change.bar];
     else if ('symbol' in change) {
       this.#symbols.set(change.symbol, change.vaddr);
@@ -125,13 +117,8 @@ export class State {
     return this.#bars.findLast((bar) => vaddr >= bar.vaddr && vaddr < bar.vaddr + bar.size);
   }
 
-  get signals(): ReadonlySet<number> {
-    return this.#signals;
-  }
-
-  /** execve: no address is mapped any more, no signal handled. The objects stay, by name. */
-  forgetImage(): void {
-    this.#signals.clear();
+  /** execve: no address is mapped any more. The objects stay, by name. */
+  forgetVaddrs(): void {
     this.#symbols.clear();
     this.#bars = [];
   }

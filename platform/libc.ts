@@ -65,6 +65,7 @@ const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 const FUTEX_WAIT = 0;
 const FUTEX_WAKE = 1;
+const PR_SET_DUMPABLE = 4;
 const PR_SET_PTRACER = 0x59616d61;
 
 const SIGNATURES = {
@@ -110,6 +111,7 @@ const SIGNATURES = {
     'intptr_t process_vm_writev(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
   execve: 'int execve(const char *path, const char **argv, const char **envp)',
   capget: 'int capget(void *header, void *data)',
+  signal: 'void *signal(int signum, void *handler)',
   prctl: 'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
   prlimit: 'int prlimit(int pid, int resource, void *newLimit, void *oldLimit)',
 };
@@ -581,6 +583,16 @@ export function execve(
 /** Lets process `pid` ptrace this one where Yama restricts it; no effect (and no error) where Yama is absent. */
 export function allowPtraceBy(pid: number): void {
   c.prctl(PR_SET_PTRACER, pid, 0, 0, 0);
+}
+
+/** Lets whoever may ptrace processes of this uid look at this one again, which a change of the uid has ended (prctl(2)). */
+export function setDumpable(): void {
+  c.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+/** signal(2) with SIG_DFL: the kernel's own disposition, in place of what Node has made of it. */
+export function defaultSignal(signal: number): void {
+  c.signal(signal, null);
 }
 
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;

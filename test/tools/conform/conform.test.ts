@@ -5,9 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { PROFILE_NAMES } from '../../../iommu/kernel/profile.ts';
 import { Sandbox } from '../livevmm-process.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../../conformance/vectors/', import.meta.url));
+const PROCESSES = fileURLToPath(new URL('./processes.vec', import.meta.url));
 const OPERATIONS = fileURLToPath(new URL('./operations.vec', import.meta.url));
 /** Cases of each group that are played here; `npm run conform` plays all. */
 const SAMPLE = 2;
@@ -72,6 +74,11 @@ describe('livevmm conform', () => {
 
   it('carries out every operation of the format', async () => {
     const { status, stdout } = await sandbox.run('conform', OPERATIONS);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('no unexplained difference') });
+  });
+
+  it.each(PROFILE_NAMES)('plays signals, fork and changes of the uid as of %s', async (profile) => {
+    const { status, stdout } = await sandbox.run('conform', '--profile', profile, PROCESSES);
     expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('no unexplained difference') });
   });
 

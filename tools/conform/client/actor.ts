@@ -23,11 +23,11 @@ const LOOK_AGAIN_MS = 2;
 export class Actor {
   readonly #link: ActorLink;
   /** Where its changes go: the main thread's own state for a thread, nowhere for another process. */
-  readonly #shared: State | undefined;
+  readonly #shared: Pick<State, 'apply'> | undefined;
   #running: Promise<string> | undefined;
   #settle: (reply: ActorReply) => void = () => {};
 
-  constructor(link: ActorLink, shared: State | undefined) {
+  constructor(link: ActorLink, shared: Pick<State, 'apply'> | undefined) {
     this.#link = link;
     this.#shared = shared;
     link.onReply = (reply) => {

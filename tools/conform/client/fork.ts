@@ -30,6 +30,7 @@ import { LineReader, writeLine } from './lines.ts';
 import { vmasOf } from './memory.ts';
 import type { ActorMessage, ActorReply, ActorRequest, ForkData, ThreadData } from './protocol.ts';
 import { RemoteActor } from './remote-actor.ts';
+import { handleSignal, isDeadly, restoreDefaults } from './signals.ts';
 import { END_VADDR, FIRST_VADDR, State } from './state.ts';
 
 export const FORK_FLAG = '--fork';
@@ -38,12 +39,19 @@ export class ForkLink implements ActorLink {
   readonly #child: ChildProcess;
   tid = 0;
   readonly #ended: Promise<string>;
+  #hasEnded = false;
+  /** Signals it handles. */
+  readonly #handled: Set<number>;
+  /** It has been asked to exec, which takes its handlers away. */
+  #execs = false;
   onReply: (reply: ActorReply) => void = () => {};
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, handled: ReadonlySet<number>) {
     this.#child = child;
+    this.#handled = new Set(handled);
     this.#ended = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
+        this.#hasEnded = true;
         resolve(signal ? `ended sig=${constants.signals[signal]}` : `ended status=${code}`);
       });
     });
@@ -59,7 +67,7 @@ export class ForkLink implements ActorLink {
     const child = spawn(process.execPath, [programPath('conform-client'), FORK_FLAG], { stdio });
     const cloexec = [...state.fds()].map(([, fd]) => fd).filter(getCloexec);
     const data: ForkData = { socketPath, devices, parentPid: process.pid, state: state.save(), cloexec };
-    const link = new ForkLink(child);
+    const link = new ForkLink(child, state.signals);
     child.stdin!.on('error', () => {}); // it was killed; `exit` says so
     link.#send(data);
     return new Promise((resolve, reject) => {
@@ -70,7 +78,7 @@ export class ForkLink implements ActorLink {
         if ('tid' in message) {
           link.tid = message.tid;
           resolve(link);
-        } else link.onReply(message);
+        } else link.#replied(message);
       });
     });
   }
@@ -80,13 +88,21 @@ export class ForkLink implements ActorLink {
   }
 
   send(request: ActorRequest): void {
+    this.#execs = 'step' in request && request.step.op === 'exec';
     this.#send(request);
   }
 
-  /** Signals it and waits for its end: `ended sig=9`. */
-  kill(signal: number): Promise<string> {
-    this.#child.kill(signal);
-    return this.#ended;
+  #replied(reply: ActorReply): void {
+    if (this.#execs && reply.answer === '0') this.#handled.clear();
+    for (const change of reply.changes) if ('signal' in change) this.#handled.add(change.signal);
+    this.onReply(reply);
+  }
+
+  /** Signals it, and waits for its end if that ends it: `ended sig=9`, or undefined. */
+  async kill(signal: number): Promise<string | undefined> {
+    if (this.#hasEnded) return this.#ended;
+    process.kill(this.#child.pid!, signal);
+    return isDeadly(signal, this.#handled) ? this.#ended : undefined;
   }
 }
 
@@ -94,8 +110,10 @@ export class ForkLink implements ActorLink {
 export function runFork(): void {
   const input = new LineReader(0);
   const data = input.next() as ForkData;
+  restoreDefaults('SIGPIPE', 'SIGUSR1');
   const state = new State(data.state);
   for (const fd of data.cloexec) setCloexec(fd, true);
+  for (const signal of state.signals) handleSignal(signal);
   const actor = new RemoteActor(data, state);
   copyMemory(data.parentPid, state, actor.interpreter.kernel);
   say({ tid: gettid() });
@@ -104,6 +122,7 @@ export function runFork(): void {
 
 /** Its life after an exec. */
 export function resumeFork(data: ThreadData, state: State): void {
+  restoreDefaults('SIGPIPE', 'SIGUSR1');
   const actor = new RemoteActor(data, state);
   say({ answer: '0', changes: [] });
   serve(actor, new LineReader(0));

@@ -5,6 +5,7 @@ import { LineReader, writeLine } from './lines.ts';
 import type { Assignment, Report } from './protocol.ts';
 import { Script } from './script.ts';
 import { settle } from './settle.ts';
+import { restoreDefaults } from './signals.ts';
 import { throughFolder } from './socket-folder.ts';
 import { State } from './state.ts';
 
@@ -22,7 +23,7 @@ function start(): Promise<void> | undefined {
 function resume(fd: number): Promise<void> | undefined {
   const { next, state: saved } = takeHandover(fd);
   const state = new State(saved);
-  state.forgetVaddrs();
+  state.forgetImage();
   if ('fork' in next) {
     resumeFork(next.fork, state);
     return undefined;
@@ -46,6 +47,7 @@ async function finish(script: Script, first: number): Promise<void> {
 const [flag, value] = process.argv.slice(2);
 if (flag === FORK_FLAG) runFork();
 else {
+  restoreDefaults('SIGUSR1'); // not SIGPIPE: a forked process that is dead is no reason to die
   try {
     await (flag === RESUME_FLAG ? resume(Number(value)) : start());
   } catch (error) {

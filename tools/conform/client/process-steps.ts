@@ -1,5 +1,5 @@
 /** Steps that are a process' own business: fds, memory, limits, signals. */
-import { constants } from 'node:os';
+import { isMainThread } from 'node:worker_threads';
 
 import { VFIO_GROUP_DIR } from '../../../iommu/kernel/wire.ts';
 import { enomem, SysError } from '../../../platform/errno.ts';
@@ -15,6 +15,7 @@ import {
   RLIMIT_MEMLOCK,
   read,
   setCloexec,
+  setDumpable,
   setRlimit,
   write,
 } from '../../../platform/libc.ts';
@@ -24,6 +25,7 @@ import { formatBytes } from '../notation.ts';
 import { cpuLoad, cpuStore, mapBar } from './bars.ts';
 import { lockedPages, setParameters } from './host-info.ts';
 import { createMemory, mapObject, parseProt } from './memory.ts';
+import { handleSignal } from './signals.ts';
 import type { StepContext, StepTable } from './step-context.ts';
 
 const RLIM_INFINITY = 2n ** 64n - 1n;
@@ -119,6 +121,7 @@ export const PROCESS_STEPS: StepTable = {
   rlimit: limitMemlock,
   setuid({ step: { args }, words }) {
     process.setuid!(words.count(args[0]!)); // from root to another: glibc tells all threads, and the kernel drops all capabilities
+    setDumpable(); // or a forked process, which has to copy this one's memory, could not look at it
     return '0';
   },
   param({ kernel, step: { args }, words }) {
@@ -136,13 +139,14 @@ export const PROCESS_STEPS: StepTable = {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, words.count(args[0]!)); // woken by nobody
     return '0';
   },
-  /** An empty handler. */
-  signal({ step: { args }, words }) {
-    const wanted = words.count(args[0]!);
-    const name = Object.entries(constants.signals).find(([, number]) => number === wanted)?.[0];
-    if (!name) throw new RangeError(`no signal ${wanted}`);
-    process.on(name as NodeJS.Signals, () => {});
-    return '0';
+  /** An empty handler. A thread leaves it to the main one. */
+  signal({ step: { args }, state, words }) {
+    const signal = words.count(args[0]!);
+    return words.status(() => {
+      if (isMainThread) handleSignal(signal);
+      state.change({ signal });
+      return 0;
+    });
   },
 };
 

@@ -9,6 +9,7 @@ import { ForkLink } from './fork.ts';
 import { askHost } from './host-info.ts';
 import { Interpreter } from './interpreter.ts';
 import type { Assignment, ExecArguments, Report } from './protocol.ts';
+import { handleSignal } from './signals.ts';
 import type { State } from './state.ts';
 import { ThreadLink } from './thread.ts';
 import { Words } from './words.ts';
@@ -55,7 +56,7 @@ export class Script {
         await delay(this.#words.count(name));
         return '0';
       case 'thread':
-        this.#actors.set(name, new Actor(await ThreadLink.start(name, { socketPath, devices }), this.#state));
+        this.#actors.set(name, new Actor(await ThreadLink.start(name, { socketPath, devices }), this.#ofThreads));
         return '0';
       case 'fork': {
         const fork = await ForkLink.start({ socketPath, devices }, this.#state);
@@ -81,6 +82,14 @@ export class Script {
     return step.inBackground ? 'started' : actor.answer(STEP_MS, this.#sleeps);
   }
 
+  /** What threads change is this process', and so are the handlers of signals. */
+  readonly #ofThreads: Pick<State, 'apply'> = {
+    apply: (change) => {
+      this.#state.apply(change);
+      if ('signal' in change) handleSignal(change.signal);
+    },
+  };
+
   readonly #sleeps = (tid: number): boolean =>
     askHost(this.#interpreter.kernel).clients.some(({ inKernel }) => inKernel.includes(tid));
 
@@ -99,6 +108,7 @@ export class Script {
       return '0';
     }
     const ending = await fork.kill(signal);
+    if (ending === undefined) return '0 alive';
     this.#actor(name).ended();
     return `0 ${ending}`;
   }

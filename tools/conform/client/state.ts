@@ -23,7 +23,9 @@ export type Change =
   | { readonly fd: string; readonly number: number | null }
   | { readonly symbol: string; readonly vaddr: number; readonly memory: Memory | null }
   | { readonly bar: BarWindow }
-  | { readonly nextVaddr: number };
+  | { readonly nextVaddr: number }
+  /** An empty handler is installed. */
+  | { readonly signal: number };
 
 export interface SavedState {
   readonly fds: Readonly<Record<string, number>>;
@@ -31,6 +33,8 @@ export interface SavedState {
   readonly memories: Readonly<Record<string, Memory>>;
   readonly bars: readonly BarWindow[];
   readonly nextVaddr: number;
+  /** Signals with a handler. */
+  readonly signals: readonly number[];
 }
 
 /** Nothing that Node or libc maps lies here, so a fork can have everything at the same vaddr. */
@@ -38,7 +42,7 @@ export const FIRST_VADDR = 0x1000_0000_0000;
 /** What of the vaddr space is ours: [FIRST_VADDR, END_VADDR). */
 export const END_VADDR = 0x1100_0000_0000;
 
-const NOTHING: SavedState = { fds: {}, symbols: {}, memories: {}, bars: [], nextVaddr: FIRST_VADDR };
+const NOTHING: SavedState = { fds: {}, symbols: {}, memories: {}, bars: [], nextVaddr: FIRST_VADDR, signals: [] };
 
 /** A fd that is never open: what a name without a fd stands for. */
 const NO_FD = 0x3fff_ffff;
@@ -49,6 +53,7 @@ export class State {
   readonly #memories: Map<string, Memory>;
   #bars: readonly BarWindow[];
   #nextVaddr: number;
+  readonly #signals: Set<number>;
   #changes: Change[] = [];
 
   constructor(saved: SavedState = NOTHING) {
@@ -57,6 +62,7 @@ export class State {
     this.#memories = new Map(Object.entries(saved.memories));
     this.#bars = saved.bars;
     this.#nextVaddr = saved.nextVaddr;
+    this.#signals = new Set(saved.signals);
   }
 
   save(): SavedState {
@@ -66,6 +72,7 @@ export class State {
       memories: Object.fromEntries(this.#memories),
       bars: this.#bars,
       nextVaddr: this.#nextVaddr,
+      signals: [...this.#signals],
     };
   }
 
@@ -77,6 +84,7 @@ export class State {
   /** A change that somebody else has made. */
   apply(change: Change): void {
     if ('nextVaddr' in change) this.#nextVaddr = Math.max(this.#nextVaddr, change.nextVaddr);
+    else if ('signal' in change) this.#signals.add(change.signal);
     else if ('bar' in change) this.#bars = [...this.#bars, change.bar];
     else if ('symbol' in change) {
       this.#symbols.set(change.symbol, change.vaddr);
@@ -117,8 +125,13 @@ export class State {
     return this.#bars.findLast((bar) => vaddr >= bar.vaddr && vaddr < bar.vaddr + bar.size);
   }
 
-  /** execve: no address is mapped any more. The objects stay, by name. */
-  forgetVaddrs(): void {
+  get signals(): ReadonlySet<number> {
+    return this.#signals;
+  }
+
+  /** execve: no address is mapped any more, no signal handled. The objects stay, by name. */
+  forgetImage(): void {
+    this.#signals.clear();
     this.#symbols.clear();
     this.#bars = [];
   }

@@ -10,7 +10,7 @@ import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
 /** Exec updates with real devices that DMA all the time: a host process, VMM processes, the demo guest (DESIGN §11, 2–5). */
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';
 
 let host: HostProcess;

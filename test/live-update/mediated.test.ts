@@ -8,7 +8,7 @@ import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
 /** Exec updates with a device without IOMMU, whose accesses go through the VMM's own addresses: real processes, the demo guest. */
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 /** The guest keeps 128 jobs in the ring: half a second of work. */
 const MSCRIBE = 'mscribe,job-ms=4';
 

@@ -91,7 +91,7 @@ describe('where there is no RAM', () => {
   });
 });
 
-it('loses no update of two harts in two threads on the same words', { timeout: 20_000 }, async () => {
+it('loses no update of two harts in two threads on the same words', async () => {
   const rounds = 100_000n;
   const program = `
     00b5302f  amoadd.d zero, a1, (a0)

@@ -9,7 +9,7 @@ import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** Exec updates of a VMM without devices, hence without a host. */
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 let vmm: VmmProcess;
 let qmp: QmpClient;
 

@@ -18,7 +18,7 @@ import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** The guest by main's hand, before an exec and after it; and what its successor's code may be. */
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 let vmm: VmmProcess;
 let qmp: QmpClient;
 let folder: string;
@@ -168,7 +168,7 @@ describe('a VMM whose threads are not yet ready', () => {
   });
 });
 
-/** A node for the next image that does this first. The words: --no-rehash-snapshot --snapshot-blob FILE and --build-snapshot FILE, ENTRY --check, or ENTRY --resume STATE. */
+/** A node for the next image that does this first. The words: --no-rehash-snapshot --snapshot-blob FILE and --build-snapshot FILE, ENTRY --check, or ENTRY --resume STATE; without a snapshot only the last three. */
 function nodeThat(does: string): string {
   const node = join(folder, 'node');
   writeFileSync(node, `#!/bin/sh\n${does}\nexec ${process.execPath} "$@"\n`);
@@ -226,11 +226,16 @@ process.once = function (event, listener) {
 };`;
 
 describe('a SIGTERM that comes between two images', () => {
-  it('ends the VMM as any other, with its socket removed', async () => {
+  it.each([
+    { from: 'its snapshot', does: '' },
+    { from: 'its program, as there was no snapshot in time', does: building('exit 1') },
+  ])('ends the VMM as any other, with its socket removed; it starts from $from', async ({ does }) => {
     // It sends itself the signal as soon as it has a handler, before it has looked at the state.
     const preload = join(folder, 'preload.cjs');
     writeFileSync(preload, PRELOAD);
-    const node = nodeThat(`[ "$5" = --resume ] && exec ${process.execPath} --require ${preload} "$4" --resume "$6"`);
+    const node = nodeThat(`${does}
+[ "$2" = --resume ] && set -- - - - "$@"
+[ "$5" = --resume ] && exec ${process.execPath} --require ${preload} "$4" --resume "$6"`);
     await qmp.execute('live-update', { node });
     expect(await vmm.exited).toEqual([143, null]);
   });

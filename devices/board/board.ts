@@ -149,6 +149,7 @@ export class Board {
           properties,
           barAddresses,
           interruptLine,
+          interrupts: this.#interrupts,
           ...this.#busOf(device, agents),
           physical: ranges,
         },

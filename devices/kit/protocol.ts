@@ -13,6 +13,8 @@ export interface DeviceWorkerData {
   readonly mailbox: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
   readonly intx: SharedArrayBuffer;
+  /** The board's doorbell table, with the sources that `intx` signals. */
+  readonly interrupts: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly timeline: SharedArrayBuffer;
   /** Gate of its RAM BARs (iommu/hardware/bar-gate.ts). */

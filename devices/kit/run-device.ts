@@ -1,6 +1,6 @@
 /** Puts a device worker together from what the board gave it, and runs its loop until the board says stop. */
 import { BarGate } from '../../iommu/hardware/bar-gate.ts';
-import { IntxLine } from '../../iommu/hardware/interrupts.ts';
+import { eventfdSources, IntxLine } from '../../iommu/hardware/interrupts.ts';
 import { PhysicalMemory } from '../../iommu/hardware/physical.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
 import { Timeline } from '../../iommu/hardware/timeline.ts';
@@ -23,7 +23,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     : dmaPort(data, physical);
   const slot = {
     dma,
-    line: new IntxLine(data.intx),
+    line: new IntxLine(data.intx, eventfdSources(data.interrupts)),
     clock: monotonicNs,
     timeline: new Timeline(data.timeline),
     control,

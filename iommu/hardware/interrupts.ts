@@ -1,53 +1,51 @@
 /**
  * The two ways an interrupt leaves a device, as tables in shared memory: written by the kernel, read by the device workers.
- * Both end in an eventfd of this process (workers share its fd table).
+ * Both end in an eventfd of a client, by a source of platform/eventfd-source.ts: no client can make the signalling thread wait.
  */
-import { eventfdSignal, poll } from '../../platform/libc.ts';
+import { EventfdSources, type Signals, SOURCES_BYTES } from '../../platform/eventfd-source.ts';
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
 
 /** Vectors of the doorbell page: the data of an MSI store selects one. */
 export const NR_VECTORS = 2048;
 
 const Doorbell = defineShared('doorbell table', {
-  eventfd: atomic32s(NR_VECTORS), // written by the kernel: fd number or −1
+  source: atomic32s(NR_VECTORS), // written by the kernel: number of an eventfd source, or −1
   raised: atomic32s(NR_VECTORS), // added to by the device workers: stores that signalled an eventfd
   dropped: atomic32s(NR_VECTORS), // added to by the device workers: stores that found none
   stray: atomic32, // added to by the device workers: data out of range
 });
 
 const NONE = -1;
-const POLLOUT = 4;
 
-/**
- * eventfd_signal() of the kernel never blocks: a full counter stays full. write(2) on a client's blocking eventfd would, so
- * look first; the count is then at its maximum and the interrupt is pending anyway.
- */
-function signal(fd: number): void {
-  const [revents] = poll([{ fd, events: POLLOUT }], 0) ?? [0];
-  if (((revents ?? 0) & POLLOUT) !== 0) eventfdSignal(fd);
-}
-
+/** The doorbell's table, and behind it the board's eventfd sources. */
 export function createDoorbellTable(): SharedArrayBuffer {
-  const interrupts = new SharedArrayBuffer(Doorbell.size);
-  new Int32Array(interrupts).fill(NONE, Doorbell.word.eventfd, Doorbell.word.eventfd + NR_VECTORS);
+  const interrupts = new SharedArrayBuffer(Doorbell.size + SOURCES_BYTES);
+  new Int32Array(interrupts).fill(NONE, Doorbell.word.source, Doorbell.word.source + NR_VECTORS);
   return interrupts;
 }
 
+/** This thread's view of the sources behind a doorbell's table; the kernel's thread owns them. */
+export function eventfdSources(interrupts: SharedArrayBuffer): EventfdSources {
+  return new EventfdSources(interrupts, Doorbell.size);
+}
+
 /**
- * What lies behind the doorbell page. An MSI store is a DMA transaction, so an eventfd may be closed once its entry is
- * cleared and an IOFENCE.C has returned: no worker can be between the load of the entry and the write.
+ * What lies behind the doorbell page. An MSI store is a DMA transaction, so a source may be closed once its entry is
+ * cleared and an IOFENCE.C has returned: no worker can be between the load of the entry and the signal.
  */
 export class DoorbellTable {
   readonly #words: Int32Array;
+  readonly #sources: Signals;
 
   constructor(interrupts: SharedArrayBuffer) {
     this.#words = new Int32Array(interrupts);
+    this.#sources = eventfdSources(interrupts);
   }
 
-  /** Kernel: routes `vector` to an eventfd, or to nothing (−1). */
-  setEventfd(vector: number, fd: number): void {
+  /** Kernel: routes `vector` to an eventfd source, or to nothing (−1). */
+  setSource(vector: number, source: number): void {
     if (!(vector >= 0 && vector < NR_VECTORS)) throw new RangeError(`no vector ${vector}`);
-    Atomics.store(this.#words, Doorbell.word.eventfd + vector, fd); // pairs with the load in ring
+    Atomics.store(this.#words, Doorbell.word.source + vector, source); // with what open() wrote; pairs with the load in ring
   }
 
   /** Device worker, inside a transaction: a store of `data` arrived at the doorbell page. */
@@ -56,12 +54,12 @@ export class DoorbellTable {
       Atomics.add(this.#words, Doorbell.word.stray, 1);
       return;
     }
-    const fd = Atomics.load(this.#words, Doorbell.word.eventfd + data); // pairs with the store in setEventfd
-    if (fd === NONE) {
+    const source = Atomics.load(this.#words, Doorbell.word.source + data); // pairs with the store in setSource
+    if (source === NONE) {
       Atomics.add(this.#words, Doorbell.word.dropped + data, 1);
       return;
     }
-    signal(fd);
+    this.#sources.signal(source);
     Atomics.add(this.#words, Doorbell.word.raised + data, 1);
   }
 
@@ -81,37 +79,39 @@ export class DoorbellTable {
 
 const Line = defineShared('intx line', {
   level: atomic32, // device worker: 1 while the device asserts INTA
-  signalling: atomic32, // device worker: 1 while it may be using an eventfd it has loaded
+  signalling: atomic32, // device worker: 1 while it may be using a source it has loaded
   raised: atomic32, // both add to it: times the eventfd was signalled
   pad0: bytes(52),
   masked: atomic32, // both: 0 → 1 by whoever delivers (automask), 1 → 0 by the kernel
-  eventfd: atomic32, // kernel: fd number or −1
+  source: atomic32, // kernel: number of an eventfd source, or −1
 });
 
-/** How long setEventfd waits for a device worker that is signalling: a write(2) takes a microsecond. */
+/** How long setSource waits for a device worker that is signalling, which takes 2 µs. */
 const QUIET_MS = 1000;
 
 export function createIntxLine(): SharedArrayBuffer {
   const intx = new SharedArrayBuffer(Line.size);
-  new Int32Array(intx)[Line.word.eventfd] = NONE;
+  new Int32Array(intx)[Line.word.source] = NONE;
   return intx;
 }
 
 /** A level-triggered wire with the handler of vfio-pci at its end: mask, then signal; unmask looks at the level again (PCI-5). */
 export class IntxLine {
   readonly #words: Int32Array;
+  readonly #sources: Signals;
 
-  constructor(intx: SharedArrayBuffer) {
+  constructor(intx: SharedArrayBuffer, sources: Signals) {
     this.#words = new Int32Array(intx);
+    this.#sources = sources;
   }
 
   /** Device worker: drives the wire up. */
   assert(): void {
     const words = this.#words;
     if (Atomics.exchange(words, Line.word.level, 1) === 1) return; // pairs with the load in #deliver
-    Atomics.store(words, Line.word.signalling, 1); // pairs with the load in setEventfd
+    Atomics.store(words, Line.word.signalling, 1); // pairs with the load in setSource
     this.#deliver();
-    Atomics.store(words, Line.word.signalling, 0); // pairs with the wait in setEventfd
+    Atomics.store(words, Line.word.signalling, 0); // pairs with the wait in setSource
     Atomics.notify(words, Line.word.signalling);
   }
 
@@ -133,12 +133,12 @@ export class IntxLine {
   }
 
   /**
-   * Kernel: sets the eventfd (−1: none). When it returns the device worker no longer uses the old one, which may be closed.
+   * Kernel: sets the eventfd source (−1: none). When it returns the device worker no longer uses the old one, which may be closed.
    * A level that is already up fires at once, unless masked.
    */
-  setEventfd(fd: number): void {
+  setSource(source: number): void {
     const words = this.#words;
-    Atomics.store(words, Line.word.eventfd, fd); // pairs with the load in #deliver
+    Atomics.store(words, Line.word.source, source); // with what open() wrote; pairs with the load in #deliver
     const deadline = performance.now() + QUIET_MS;
     while (Atomics.load(words, Line.word.signalling) === 1 && performance.now() < deadline) {
       Atomics.wait(words, Line.word.signalling, 1, 10); // woken by assert
@@ -157,13 +157,13 @@ export class IntxLine {
     this.#deliver();
   }
 
-  /** The interrupt handler: masks and signals, if the wire is up, there is an eventfd, and nobody else has done so. */
+  /** The interrupt handler: masks and signals, if the wire is up, there is an eventfd source, and nobody else has done so. */
   #deliver(): void {
     const words = this.#words;
-    const fd = Atomics.load(words, Line.word.eventfd); // pairs with the store in setEventfd
-    if (fd === NONE || Atomics.load(words, Line.word.level) === 0) return; // pairs with the exchange in assert
+    const source = Atomics.load(words, Line.word.source); // pairs with the store in setSource
+    if (source === NONE || Atomics.load(words, Line.word.level) === 0) return; // pairs with the exchange in assert
     if (Atomics.compareExchange(words, Line.word.masked, 0, 1) !== 0) return;
-    signal(fd);
+    this.#sources.signal(source);
     Atomics.add(words, Line.word.raised, 1);
   }
 }

@@ -1,7 +1,8 @@
 /** The host kernel put together: IOMMU drivers, type1, VFIO, the control device, the socket. Thread-free: worker.ts gives it a thread. */
 
+import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { SLICE_MS } from '../../platform/slices.ts';
-import { DoorbellTable, NR_VECTORS } from '../hardware/interrupts.ts';
+import { DoorbellTable, eventfdSources, NR_VECTORS } from '../hardware/interrupts.ts';
 import type { PciFunction } from '../hardware/pci-function.ts';
 import { PhysicalMemory } from '../hardware/physical.ts';
 import { IommuUnit } from '../hardware/unit.ts';
@@ -37,6 +38,7 @@ export class Kernel {
   readonly #board: BoardClient;
   readonly #units: readonly KnownUnit[];
   readonly #mediated: DeviceAccesses[] = [];
+  readonly #sources: EventfdSources;
 
   constructor(data: KernelWorkerData) {
     const { functions } = data;
@@ -51,6 +53,8 @@ export class Kernel {
     const pinner = new Pinner(this.#board, { deviceMemory, zeroPageCharged: profile.zeroPageCharged });
     const vectors = new VectorAllocator(NR_VECTORS);
     const doorbells = new DoorbellTable(data.interrupts);
+    const sources = eventfdSources(data.interrupts);
+    this.#sources = sources;
     const parameters = { ...DEFAULT_PARAMETERS };
     const pci = functions.map((fn) => {
       const driver = fn.unit === undefined ? undefined : this.#units[fn.unit]!.driver;
@@ -61,7 +65,7 @@ export class Kernel {
         fence: () => driver?.fence(),
       };
       return {
-        device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, profile, deviceMemory, fenceAll }),
+        device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, sources, profile, deviceMemory, fenceAll }),
         iommuGroup: driver ? { id: fn.group, driver, dids: [fn.bdf] } : { id: fn.group, dids: [] },
         accesses: this.#accessesOf(fn, data, doorbells),
       };
@@ -120,6 +124,7 @@ export class Kernel {
     await this.#server.close();
     for (const accesses of this.#mediated) accesses.close();
     this.#board.close();
+    this.#sources.dispose(); // the last close of every device has taken its routes away
   }
 }
 

@@ -16,7 +16,7 @@ export interface KernelWorkerData {
   readonly physicalPort: MessagePort;
   readonly kernelRam: { readonly start: number; readonly size: number };
   readonly doorbell: { readonly start: number; readonly size: number };
-  /** The DoorbellTable. */
+  /** The DoorbellTable, with the eventfd sources, which the kernel owns. */
   readonly interrupts: SharedArrayBuffer;
   readonly units: readonly BoardUnit[];
   readonly functions: readonly PciFunction[];

@@ -1,17 +1,18 @@
 /** iommu/hardware/interrupts.ts and its users in the kernel: eventfds handed over and closed, a level masked and unmasked. */
 import assert from 'node:assert/strict';
-import { createIntxLine, DoorbellTable, IntxLine } from '../../iommu/hardware/interrupts.ts';
+import { createIntxLine, DoorbellTable, eventfdSources, IntxLine } from '../../iommu/hardware/interrupts.ts';
 import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
 import { EventTrigger } from '../../iommu/kernel/vfio/pci/event-trigger.ts';
 import { Intx } from '../../iommu/kernel/vfio/pci/intx.ts';
 import { Msi } from '../../iommu/kernel/vfio/pci/msi.ts';
 import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts';
+import { eperm } from '../../platform/errno.ts';
+import { EventfdSources, NO_RING, SOURCES_BYTES, Sources } from '../../platform/eventfd-source.ts';
 import { boardMemory, names as boardNames, kernel, MSI_VPN, port } from './iommu-board.ts';
 import { defineScenario, type LibcModel } from './scenario.ts';
 
 const A = 5;
 const B = 6;
-const POLLOUT = 4;
 /** State of a fd: as given, closed, then some other file of the same number. */
 const OPEN = 0;
 const REUSED = 2;
@@ -19,13 +20,16 @@ const REUSED = 2;
 /** Plain words of `fds`: states from 0, counts of signals from 16. */
 const SIGNALS = 16;
 
-/** eventfds that can be written as long as they are open; what is closed is soon another file. */
+/** eventfds that can be signalled, by aio, as long as they are open; what is closed is soon another file. */
 function libc({ fds }: { readonly fds: SharedArrayBuffer }): LibcModel {
   const state = new Int32Array(fds);
   return {
-    poll: () => [POLLOUT],
-    eventfdSignal: (fd: number) => {
-      assert.equal(state[fd], OPEN, `fd ${fd} is written after it was closed`);
+    ioUringSetup: () => {
+      throw eperm('io_uring_setup');
+    },
+    aioPrepare: () => undefined,
+    aioSignal: (fd: number) => {
+      assert.equal(state[fd], OPEN, `fd ${fd} is signalled after it was closed`);
       state[SIGNALS + fd]!++;
     },
     close: (fd: number) => {
@@ -54,6 +58,7 @@ export const msiHandOver = defineScenario({
     },
     kernel: (memory) => {
       const { commands } = kernel(memory);
+      const sources = eventfdSources(memory.doorbells);
       const msi = new Msi(
         noConfigSpace,
         { at: 0x40, is64: false, maxVectors: 1 },
@@ -65,8 +70,8 @@ export const msiHandOver = defineScenario({
         },
       );
       msi.enable(1);
-      msi.setBlock(0, 1, () => new EventTrigger(A));
-      msi.setBlock(0, 1, () => new EventTrigger(B));
+      msi.setBlock(0, 1, () => new EventTrigger(sources, A));
+      msi.setBlock(0, 1, () => new EventTrigger(sources, B));
       msi.disable();
     },
   },
@@ -77,7 +82,23 @@ export const msiHandOver = defineScenario({
   },
 });
 
-const intxMemory = () => ({ intx: createIntxLine(), fds: new SharedArrayBuffer(128) });
+const intxMemory = () => ({
+  intx: createIntxLine(),
+  sources: new SharedArrayBuffer(SOURCES_BYTES),
+  fds: new SharedArrayBuffer(128),
+});
+type IntxMemory = ReturnType<typeof intxMemory>;
+
+const lineOf = ({ intx, sources }: IntxMemory): IntxLine => new IntxLine(intx, new EventfdSources(sources));
+
+/** The kernel's half: its INTx, and what makes a fd a trigger of it. */
+function irqOf(memory: IntxMemory) {
+  const sources = new EventfdSources(memory.sources);
+  return {
+    irq: new Intx(new IntxLine(memory.intx, sources)),
+    trigger: (fd: number): EventTrigger => new EventTrigger(sources, fd),
+  };
+}
 const LINE = ['level', 'signalling', 'raised'];
 const lineNames = (buffer: string, word: number): string | undefined =>
   buffer === 'intx' ? (LINE[word] ?? ['masked', 'eventfd'][word - 16]) : undefined;
@@ -90,16 +111,16 @@ export const intxHandOver = defineScenario({
   libc,
   names: lineNames,
   actors: {
-    device: ({ intx }) => {
-      const line = new IntxLine(intx);
+    device: (memory) => {
+      const line = lineOf(memory);
       line.assert();
       line.deassert();
       line.assert();
     },
-    kernel: ({ intx }) => {
-      const irq = new Intx(new IntxLine(intx));
-      irq.enable(new EventTrigger(A));
-      irq.setTrigger(new EventTrigger(B));
+    kernel: (memory) => {
+      const { irq, trigger } = irqOf(memory);
+      irq.enable(trigger(A));
+      irq.setTrigger(trigger(B));
       irq.unmask();
       irq.disable();
     },
@@ -114,22 +135,23 @@ export const intxLevel = defineScenario({
   libc,
   names: lineNames,
   actors: {
-    device: ({ intx }) => {
-      const line = new IntxLine(intx);
+    device: (memory) => {
+      const line = lineOf(memory);
       line.assert();
       line.deassert();
       line.assert();
     },
-    kernel: ({ intx }) => {
-      const irq = new Intx(new IntxLine(intx));
-      irq.enable(new EventTrigger(A));
+    kernel: (memory) => {
+      const { irq, trigger } = irqOf(memory);
+      irq.enable(trigger(A));
       irq.mask();
       irq.unmask();
       irq.unmask();
     },
   },
-  check: ({ intx, fds }) => {
-    const line = new IntxLine(intx);
+  check: (memory) => {
+    const line = lineOf(memory);
+    const { fds } = memory;
     assert.ok(line.masked(), 'the level is up and unmasked, and nobody was told');
     assert.equal(signals(fds, A), line.raised());
     // Each signal masks the line, and only enable() and the two unmasks lift that.
@@ -143,19 +165,22 @@ export const intxOnce = defineScenario({
   name: 'intx-once',
   memory: () => {
     const memory = intxMemory();
-    const line = new IntxLine(memory.intx);
-    line.setEventfd(A);
+    const words = new Int32Array(memory.sources);
+    words[Sources.word.fd] = A; // of source 0
+    words[Sources.word.vaddrHi] = NO_RING;
+    const line = lineOf(memory);
+    line.setSource(0);
     line.mask();
     return memory;
   },
   libc,
   names: lineNames,
   actors: {
-    device: ({ intx }) => new IntxLine(intx).assert(),
-    kernel: ({ intx }) => new IntxLine(intx).unmask(),
+    device: (memory) => lineOf(memory).assert(),
+    kernel: (memory) => lineOf(memory).unmask(),
   },
-  check: ({ intx, fds }) => {
-    assert.equal(signals(fds, A), 1, 'one unmask, one signal');
-    assert.equal(new IntxLine(intx).raised(), 1);
+  check: (memory) => {
+    assert.equal(signals(memory.fds, A), 1, 'one unmask, one signal');
+    assert.equal(lineOf(memory).raised(), 1);
   },
 });

@@ -18,9 +18,9 @@ const mutants = {
   fenceBeforeTheRoute: {
     name: 'fence-before-the-route',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    this.#fabric.doorbells.setEventfd(this.#base + i, trigger?.fd ?? -1);\n    if (!old) return;\n    this.#fabric.fence();\n',
+    find: '    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? -1);\n    if (!old) return;\n    this.#fabric.fence();\n',
     replace:
-      '    if (old) this.#fabric.fence();\n    this.#fabric.doorbells.setEventfd(this.#base + i, trigger?.fd ?? -1);\n    if (!old) return;\n',
+      '    if (old) this.#fabric.fence();\n    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? -1);\n    if (!old) return;\n',
   },
   signallingNotSaid: {
     name: 'signalling-not-said',

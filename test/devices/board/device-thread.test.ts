@@ -13,6 +13,7 @@ import { monotonicNs } from '../../../platform/clock.ts';
 import { close, EFD_CLOEXEC, eventfd, eventfdRead, POLLIN, poll } from '../../../platform/libc.ts';
 import { MAILBOX_BYTES, MailboxClient, REGION_CONFIG } from '../../../platform/mailbox.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
+import { sourceOf } from '../../iommu/hardware/eventfd-source.ts';
 import { checkFrame } from '../capture/frame-check.ts';
 
 const BYTES = 1 << 20;
@@ -55,7 +56,7 @@ describe('device worker', () => {
         barGate: createBarGate(),
       },
       entry: `devices/${name}/worker`,
-      data: { properties, barAddresses: { 0: 0xc000_0000 }, interruptLine: 11, agent: 0, physical: ranges },
+      data: { properties, barAddresses: { 0: 0xc000_0000 }, interruptLine: 11, agent: 0, interrupts, physical: ranges },
       physicalPort: port,
       onFailure: (reason) => failures.push(reason),
     };
@@ -101,7 +102,7 @@ describe('device worker', () => {
     const to = object();
     from.bytes.set([1, 2, 3, 4], 4090);
     const fd = eventfd(0, EFD_CLOEXEC);
-    new DoorbellTable(interrupts).setEventfd(VECTOR, fd);
+    new DoorbellTable(interrupts).setSource(VECTOR, sourceOf(interrupts, fd));
     enableMsi(client, VECTOR);
     const transfer = (source: number, destination: number, command: bigint): void => {
       write64(client, edu.REG_DMA_SOURCE, source);
@@ -114,7 +115,7 @@ describe('device worker', () => {
     const first = [poll([{ fd, events: POLLIN }], 5000), eventfdRead(fd)];
     transfer(Number(edu.BUFFER_START), to.pa + 8, edu.DMA_TO_BUS);
     const second = [poll([{ fd, events: POLLIN }], 5000), eventfdRead(fd)];
-    new DoorbellTable(interrupts).setEventfd(VECTOR, -1);
+    new DoorbellTable(interrupts).setSource(VECTOR, -1);
     close(fd);
 
     expect([first, second]).toEqual([

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { DoorbellTable } from '../../../iommu/hardware/interrupts.ts';
 import { REG } from '../../../iommu/hardware/regs.ts';
 import { close, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
+import { sourceOf } from './eventfd-source.ts';
 import { atp, DOORBELL_PFN, IOFENCE, Machine, RAM_PFN } from './machine.ts';
 
 const DOORBELL = BigInt(DOORBELL_PFN) * 4096n;
@@ -85,7 +86,7 @@ describe('an interrupt of the unit as a message', () => {
     const machine = new Machine();
     const fd = eventfd(0, EFD_NONBLOCK);
     const table = new DoorbellTable(machine.interrupts);
-    table.setEventfd(77, fd);
+    table.setSource(77, sourceOf(machine.interrupts, fd));
     machine.unit.write32(REG.fctl, 0);
     machine.unit.writeRegister(REG.icvec, 8, 0x5n << 4n);
     machine.unit.writeRegister(REG.msiCfgTbl + 5 * 16, 8, DOORBELL);
@@ -196,7 +197,7 @@ describe('an MSI page table', () => {
   it('sends the store of a device to the doorbell, which raises the vector', () => {
     const { machine, table } = window();
     const fd = eventfd(0, EFD_NONBLOCK);
-    new DoorbellTable(machine.interrupts).setEventfd(3, fd);
+    new DoorbellTable(machine.interrupts).setSource(3, sourceOf(machine.interrupts, fd));
     setMsiEntry(machine, table, 0x12, basic(DOORBELL_PFN));
     const port = machine.port();
 

@@ -3,6 +3,7 @@
  * of its configuration space, the last close disables it and puts back what firmware had left.
  */
 import { einval, SysError } from '../../../../platform/errno.ts';
+import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import { IntxLine } from '../../../hardware/interrupts.ts';
 import { formatBdf, type PciFunction } from '../../../hardware/pci-function.ts';
 import type { DeviceMemoryTable } from '../../device-memory.ts';
@@ -44,6 +45,7 @@ export interface PciDeviceOptions {
   readonly fn: PciFunction;
   readonly pci: PciAccess;
   readonly fabric: MsiFabric;
+  readonly sources: EventfdSources;
   readonly profile: Profile;
   readonly deviceMemory: DeviceMemoryTable;
   /** Returns when no DMA of any device is under way that began before. */
@@ -72,10 +74,11 @@ export class PciDevice implements VfioDevice {
   readonly #virqfds: Virqfds;
   readonly #ramBars: RamBars;
   readonly #deviceMemory: DeviceMemoryTable;
+  readonly #sources: EventfdSources;
   #enabled: Enabled | undefined;
   openCount = 0;
 
-  constructor({ fn, pci, fabric, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
+  constructor({ fn, pci, fabric, sources, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
     this.name = formatBdf(fn.bdf);
     this.fn = fn;
     this.#profile = profile;
@@ -84,10 +87,11 @@ export class PciDevice implements VfioDevice {
     this.#ramBars = new RamBars(fn, fenceAll);
     this.#deviceMemory = deviceMemory;
     const { resources } = this;
-    this.#intx = new Intx(new IntxLine(fn.intx));
+    this.#sources = sources;
+    this.#intx = new Intx(new IntxLine(fn.intx, sources));
     this.#msi = resources.msi ? new Msi(this.#pci, resources.msi, fabric) : undefined;
     this.#virqfds = new Virqfds(this.name);
-    this.#irqs = new Irqs({ resources, profile, intx: this.#intx, msi: this.#msi, virqfds: this.#virqfds });
+    this.#irqs = new Irqs({ resources, profile, intx: this.#intx, msi: this.#msi, virqfds: this.#virqfds, sources });
   }
 
   open(released: () => void): DeviceOps {
@@ -172,7 +176,8 @@ export class PciDevice implements VfioDevice {
 
   feature(request: FeatureRequest, arg: UserArg, caller: Caller): number {
     const { lowPower } = this.#enabled!;
-    return pciFeature(request, arg, { caller, profile: this.#profile, lowPower, bars: this.resources.bars });
+    const { bars } = this.resources;
+    return pciFeature(request, arg, { caller, profile: this.#profile, lowPower, bars, sources: this.#sources });
   }
 
   #setIrqs(arg: UserArg, caller: Caller): number | Promise<number> {

@@ -1,24 +1,24 @@
-/** An eventfd of a client as the kernel holds it (eventfd_ctx): a duplicate of its own, closed by whoever drops it. */
-import { close, eventfdSignal, poll } from '../../../../platform/libc.ts';
-
-const POLLOUT = 4;
+/** An eventfd of a client as the kernel holds it (eventfd_ctx), to be closed by whoever drops it. */
+import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 
 export class EventTrigger {
-  readonly fd: number;
+  /** Its number, for the tables that device workers read (iommu/hardware/interrupts.ts). */
+  readonly source: number;
+  readonly #sources: EventfdSources;
 
-  /** Takes the fd (Caller.eventfd). */
-  constructor(fd: number) {
-    this.fd = fd;
+  /** Takes the fd (Caller.eventfd). Errors as EventfdSources.open. */
+  constructor(sources: EventfdSources, fd: number) {
+    this.source = sources.open(fd);
+    this.#sources = sources;
   }
 
   /** eventfd_signal: never blocks; a counter at its maximum stays there. */
   signal(): void {
-    const [revents] = poll([{ fd: this.fd, events: POLLOUT }], 0) ?? [0];
-    if (((revents ?? 0) & POLLOUT) !== 0) eventfdSignal(this.fd);
+    this.#sources.signal(this.source);
   }
 
-  /** eventfd_ctx_put. Nobody may use the fd any more. */
+  /** eventfd_ctx_put. Nobody may use the source any more. */
   close(): void {
-    close(this.fd);
+    this.#sources.close(this.source);
   }
 }

@@ -3,6 +3,7 @@
  * not answer (NUM-3; vectors README, 23); from 6.19 on DMA_BUF, too.
  */
 import { einval, enotty } from '../../../../platform/errno.ts';
+import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import type { Caller } from '../../open-file.ts';
 import type { Profile } from '../../profile.ts';
 import type { UserArg } from '../../user-arg.ts';
@@ -65,13 +66,14 @@ export interface FeatureOptions {
   readonly profile: Profile;
   readonly lowPower: LowPower;
   readonly bars: readonly (Bar | undefined)[];
+  readonly sources: EventfdSources;
 }
 
 /** ENOTTY for a feature that a plain function has not. */
 export function pciFeature(
   request: FeatureRequest,
   arg: UserArg,
-  { caller, profile, lowPower, bars }: FeatureOptions & { readonly caller: Caller },
+  { caller, profile, lowPower, bars, sources }: FeatureOptions & { readonly caller: Caller },
 ): number {
   const { feature } = request;
   if (feature > profile.lastFeature) throw enotty(`no feature ${feature}`);
@@ -82,7 +84,7 @@ export function pciFeature(
     case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
       if (isWanted(request, VFIO_DEVICE_FEATURE_SET, ENTRY_WITH_WAKEUP_BYTES)) {
         const entry = arg.copyIn(ENTRY_WITH_WAKEUP_BYTES, DeviceFeature.size);
-        lowPower.enter(new EventTrigger(caller.eventfd(entry.getInt32(0, true))));
+        lowPower.enter(new EventTrigger(sources, caller.eventfd(entry.getInt32(0, true))));
       }
       return 0;
     case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:

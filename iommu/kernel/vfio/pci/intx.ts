@@ -29,7 +29,7 @@ export class Intx {
   setTrigger(trigger: EventTrigger | undefined): void {
     const old = this.#trigger;
     this.#trigger = trigger;
-    this.#line.setEventfd(trigger?.fd ?? -1); // returns when the device worker has let go of the old one
+    this.#line.setSource(trigger?.source ?? -1); // returns when the device worker has let go of the old one
     old?.close();
   }
 

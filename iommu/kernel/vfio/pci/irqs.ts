@@ -1,5 +1,7 @@
 /** The interrupts of one function and what SET_IRQS has made of them (vfio_pci_intrs.c). */
 import { ebusy, einval, SysError } from '../../../../platform/errno.ts';
+import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
+import { close } from '../../../../platform/libc.ts';
 import type { Caller } from '../../open-file.ts';
 import type { Profile } from '../../profile.ts';
 import {
@@ -38,6 +40,7 @@ export interface IrqsOptions {
   /** Undefined without the capability. */
   readonly msi: Msi | undefined;
   readonly virqfds: Virqfds;
+  readonly sources: EventfdSources;
 }
 
 export class Irqs {
@@ -107,7 +110,7 @@ export class Irqs {
     }
     const eventfd = caller.eventfd(fd);
     if (this.#unmaskWatch) {
-      new EventTrigger(eventfd).close();
+      close(eventfd);
       throw ebusy('INTx has an eventfd that unmasks it');
     }
     this.#unmaskWatch = virqfds.watch(eventfd, () => intx.unmask());
@@ -123,7 +126,7 @@ export class Irqs {
     }
     if (this.#msiEnabled() || start !== 0 || count !== 1) throw einval('MSI is enabled, or not the one INTx interrupt');
     if (data.type === 'eventfd') {
-      const trigger = triggerOf(data.fds[0]!, caller);
+      const trigger = this.#triggerOf(data.fds[0]!, caller);
       if (intx.enabled) intx.setTrigger(trigger);
       else intx.enable(trigger);
       return;
@@ -150,7 +153,7 @@ export class Irqs {
     }
     if (this.#options.intx.enabled) throw einval('INTx is enabled');
     if (data.type === 'eventfd') {
-      this.#setMsiTriggers(msi, start, count, (i) => triggerOf(data.fds[i]!, caller));
+      this.#setMsiTriggers(msi, start, count, (i) => this.#triggerOf(data.fds[i]!, caller));
       return;
     }
     if (!msi.enabled || start + count > msi.nrEnabled) throw einval(`MSI ${start}+${count} is not enabled`);
@@ -189,7 +192,7 @@ export class Irqs {
     const fd = data.fds[0]!;
     if (fd < -1 && this.#options.profile.reqFdBelowMinusOne === 'EINVAL') throw einval(`eventfd ${fd}`);
     if (fd >= 0) {
-      const trigger = new EventTrigger(caller.eventfd(fd));
+      const trigger = new EventTrigger(this.#options.sources, caller.eventfd(fd));
       this.#forget(index);
       this.#stored.set(index, trigger);
     } else if (fd === -1) {
@@ -209,9 +212,9 @@ export class Irqs {
     this.#options.intx.disabledByConfig(false);
     for (const index of [...this.#stored.keys()]) this.#forget(index);
   }
-}
 
-/** Any negative fd is "none" for INTx and MSI (PCI-3). */
-function triggerOf(fd: number, caller: Caller): EventTrigger | undefined {
-  return fd < 0 ? undefined : new EventTrigger(caller.eventfd(fd));
+  /** Any negative fd is "none" for INTx and MSI (PCI-3). */
+  #triggerOf(fd: number, caller: Caller): EventTrigger | undefined {
+    return fd < 0 ? undefined : new EventTrigger(this.#options.sources, caller.eventfd(fd));
+  }
 }

@@ -130,7 +130,7 @@ export class Msi {
   #route(i: number, trigger: EventTrigger | undefined): void {
     const old = this.#triggers[i];
     this.#triggers[i] = trigger;
-    this.#fabric.doorbells.setEventfd(this.#base + i, trigger?.fd ?? -1);
+    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? -1);
     if (!old) return;
     this.#fabric.fence();
     old.close();
@@ -143,7 +143,7 @@ export class Msi {
       if (!trigger) continue;
       old.push(trigger);
       this.#triggers[i] = undefined;
-      this.#fabric.doorbells.setEventfd(this.#base + i, -1);
+      this.#fabric.doorbells.setSource(this.#base + i, -1);
     }
     if (old.length === 0) return;
     this.#fabric.fence();

@@ -19,6 +19,5 @@ export type VirqfdMessage = { readonly fired: number } | { readonly watching: nu
 
 export const State = defineShared('virqfd state', {
   stop: atomic32, // kernel: 1 = leave
-  reading: atomic32, // thread: the fd it is about to read(2), 0 while it reads none
   generation: atomic32, // thread: the WatchList it has taken; fds of earlier ones are no longer used. −1 when it has left
 });

@@ -1,7 +1,6 @@
 /**
  * Eventfds that a client signals and the kernel acts on (drivers/vfio/virqfd.c): unmasking of INTx, ioeventfds. An event
- * loop cannot wait for an eventfd, so a thread does, started for the first watch. One per device: whoever reads its own
- * eventfd at the wrong moment keeps its own device's thread waiting and no other's.
+ * loop cannot wait for an eventfd, so a thread does, started for the first watch.
  */
 import type { Worker } from 'node:worker_threads';
 
@@ -20,7 +19,7 @@ interface Arming {
   readonly resolve: () => void;
 }
 
-/** A thread that runs and is not in a read(2) answers in microseconds. */
+/** Longest single wait for the thread, which answers in microseconds when it runs. */
 const SETTLE_MS = 100;
 
 export class Virqfds {
@@ -80,11 +79,11 @@ export class Virqfds {
   #close(fd: number): void {
     if (!this.#handlers.delete(fd)) return;
     if (this.#handlers.size > 0) {
-      this.#settle(this.#publish(), fd);
+      this.#settle(this.#publish());
     } else {
       Atomics.store(this.#words, State.word.stop, 1); // pairs with the load in worker.ts
       eventfdSignal(this.#wake);
-      this.#settle(-1, fd);
+      this.#settle(-1);
       close(this.#wake);
       this.#thread = undefined;
       this.#armed(this.#generation);
@@ -92,15 +91,13 @@ export class Virqfds {
     close(fd);
   }
 
-  /** Waits until the thread has gone on to `generation`; one that sits in a read(2) of `fd` is woken by a count of its own. */
-  #settle(generation: number, fd: number): void {
+  /** Waits until the thread, which never sleeps but in its poll(2), has gone on to `generation`. */
+  #settle(generation: number): void {
     const words = this.#words;
     for (;;) {
       const now = Atomics.load(words, State.word.generation); // pairs with the stores in worker.ts
       if (now === generation || now === -1) return;
-      const outcome = Atomics.wait(words, State.word.generation, now, SETTLE_MS); // woken by worker.ts
-      // pairs with the stores in worker.ts
-      if (outcome === 'timed-out' && Atomics.load(words, State.word.reading) === fd) eventfdSignal(fd);
+      Atomics.wait(words, State.word.generation, now, SETTLE_MS); // woken by worker.ts
     }
   }
 }

@@ -1,7 +1,7 @@
 /** Thread entry: poll(2) on the watched eventfds. Woken by each of them, and by `wake` for a new list or a stop. */
 import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
 
-import { eventfdRead, POLLIN, poll } from '../../../../platform/libc.ts';
+import { eventfdDrain, POLLIN, poll } from '../../../../platform/libc.ts';
 import { workerInput } from '../../../../platform/thread.ts';
 import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';
 
@@ -20,12 +20,10 @@ while (Atomics.load(words, State.word.stop) === 0) {
     ) ?? [];
   fds.forEach((fd, i) => {
     if (((revents[i + 1] ?? 0) & POLLIN) === 0) return;
-    Atomics.store(words, State.word.reading, fd); // pairs with the load in virqfd.ts:settle
-    eventfdRead(fd);
-    Atomics.store(words, State.word.reading, 0);
+    eventfdDrain(fd); // the client may have been faster
     send({ fired: fd });
   });
-  eventfdRead(wake);
+  eventfdDrain(wake);
   for (;;) {
     const received = receiveMessageOnPort(port) as { message: WatchList } | undefined;
     if (!received) break;

@@ -5,6 +5,7 @@ import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.
 import { IommuDriver } from '../../../../iommu/kernel/driver/driver.ts';
 import type { RiscvDomain } from '../../../../iommu/kernel/driver/riscv-domain.ts';
 import { close, eventfd, eventfdRead } from '../../../../platform/libc.ts';
+import { sourceOf } from '../../hardware/eventfd-source.ts';
 import { FakeMachine, type FakeObject } from '../type1/machine.ts';
 
 const RW = IOMMU_READ | IOMMU_WRITE;
@@ -127,7 +128,7 @@ describe('MSI window', () => {
   it('stores at fee00000–feefffff ring the interrupt that is their data, with nothing mapped', () => {
     const fd = eventfd();
     const doorbell = new DoorbellTable(machine.interrupts);
-    doorbell.setEventfd(42, fd);
+    doorbell.setSource(42, sourceOf(machine.interrupts, fd));
     machine.driver.attach(DID, domain);
     const port = machine.port(DID);
     expect([port.write32(0xfee00, 0, 42), port.write32(0xfeeff, 0xc, 42)]).toEqual([true, true]);

@@ -6,6 +6,7 @@ import {
   createDoorbellTable,
   createIntxLine,
   DoorbellTable,
+  eventfdSources,
   IntxLine,
 } from '../../../../../iommu/hardware/interrupts.ts';
 import { createTimeline } from '../../../../../iommu/hardware/timeline.ts';
@@ -18,6 +19,7 @@ import { PciDevice } from '../../../../../iommu/kernel/vfio/pci/device.ts';
 import { VectorAllocator } from '../../../../../iommu/kernel/vfio/pci/vector-allocator.ts';
 import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../../iommu/kernel/vfio/uapi.ts';
 import { ebadf, einval, SysError } from '../../../../../platform/errno.ts';
+import type { EventfdSources } from '../../../../../platform/eventfd-source.ts';
 import { dup } from '../../../../../platform/libc.ts';
 import { viewOf } from '../../../../../platform/struct.ts';
 import type { FakeFunction } from './fake-function.ts';
@@ -40,6 +42,7 @@ export class FakeDevice {
   readonly vectors = new VectorAllocator(64);
   readonly line: IntxLine;
   readonly #profile: Profile;
+  readonly sources: EventfdSources;
   fences = 0;
   file: FileOperations;
 
@@ -48,7 +51,8 @@ export class FakeDevice {
     const interrupts = createDoorbellTable();
     const intx = createIntxLine();
     this.doorbells = new DoorbellTable(interrupts);
-    this.line = new IntxLine(intx);
+    this.sources = eventfdSources(interrupts);
+    this.line = new IntxLine(intx, this.sources);
     const shared = { counters: createPortCounters(), timeline: createTimeline(), mailbox: new SharedArrayBuffer(0) };
     const fn = { bdf: 0x10, name: 'fake', intx, unit: 0, group: 0, ramBars: [], barGate: createBarGate(), ...shared };
     const fabric = {
@@ -60,7 +64,17 @@ export class FakeDevice {
       },
     };
     const deviceMemory = new DeviceMemoryTable();
-    this.device = new PciDevice({ fn, pci, fabric, profile: this.#profile, deviceMemory, fenceAll: fabric.fence });
+    const { sources } = this;
+    const { fence } = fabric;
+    this.device = new PciDevice({
+      fn,
+      pci,
+      fabric,
+      sources,
+      profile: this.#profile,
+      deviceMemory,
+      fenceAll: fence,
+    });
     this.file = this.open();
   }
 
@@ -74,10 +88,11 @@ export class FakeDevice {
 
   close(): void {
     this.file.release();
+    this.sources.dispose();
   }
 
   reopen(): void {
-    this.close();
+    this.file.release();
     this.file = this.open();
   }
 

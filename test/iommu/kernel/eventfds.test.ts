@@ -1,0 +1,133 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+import { Board } from '../../../devices/board/board.ts';
+import {
+  IrqSet,
+  VFIO_DEVICE_SET_IRQS,
+  VFIO_GROUP_GET_DEVICE_FD,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_SET_IOMMU,
+} from '../../../iommu/kernel/vfio/uapi.ts';
+import { createEventfdSources, EventfdSources } from '../../../platform/eventfd-source.ts';
+import { close, dup, EFD_CLOEXEC, eventfd, eventfdDrain, write } from '../../../platform/libc.ts';
+import { viewOf } from '../../../platform/struct.ts';
+import { startWorker } from '../../../platform/thread.ts';
+import { type FillerWork, PAUSE, RUN, STATE, STOP, tellFiller } from './filler-words.ts';
+import { TestClient } from './test-client.ts';
+
+/** Eventfds in the hands of clients that do not wish the host well, on a whole host. */
+
+const MSI = 1;
+const REQ = 4;
+const TRIGGER = 0x20;
+const NONE = 1;
+const EVENTFD = 4;
+
+let folder: string;
+let socketPath: string;
+let board: Board;
+const clients: TestClient[] = [];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'eventfds-'));
+  socketPath = join(folder, 'host');
+  board = await Board.start({ devices: [{ type: 'edu', properties: {} }], socketPath, profile: '6.12' });
+});
+afterAll(async () => {
+  await board.stop();
+  rmSync(folder, { recursive: true });
+});
+afterEach(async () => {
+  for (const client of clients.splice(0)) await client.disconnect();
+});
+
+async function connect(): Promise<TestClient> {
+  const client = await TestClient.connect(socketPath);
+  clients.push(client);
+  return client;
+}
+
+const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
+
+/** The device's file, of a client that has its group. */
+async function openDevice(client: TestClient): Promise<number> {
+  const container = await client.open('/dev/vfio/vfio');
+  const group = await client.open('/dev/vfio/0');
+  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(container));
+  await client.ioctl(container, VFIO_SET_IOMMU, 3);
+  return client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, new Uint8Array(Buffer.from('0000:00:02.0\0')));
+}
+
+function eventfdArg(index: number, action: number, fd: number): Uint8Array {
+  const arg = IrqSet.bytes({ argsz: 24, flags: EVENTFD | action, index, start: 0, count: 1 }, 24);
+  viewOf(arg).setInt32(20, fd, true);
+  return arg;
+}
+
+describe('a blocking eventfd that is filled at any moment', () => {
+  const [TRIGGERS, ROUNDS] = [1024, 20];
+  const sourceMemory = createEventfdSources();
+  const sources = new EventfdSources(sourceMemory);
+  let blocking: number;
+  let filler: Int32Array;
+  let stopFiller: () => Promise<void>;
+
+  beforeEach(async () => {
+    blocking = eventfd(0, EFD_CLOEXEC);
+    const source = sources.open(dup(blocking));
+    filler = new Int32Array(new SharedArrayBuffer(8));
+    const work: FillerWork = { sources: sourceMemory, source, words: filler.buffer as SharedArrayBuffer };
+    const worker = startWorker('test/iommu/kernel/filler-worker', work, { name: 'filler' });
+    stopFiller = async () => {
+      Atomics.store(filler, STATE, STOP);
+      Atomics.notify(filler, STATE);
+      await once(worker, 'exit');
+      sources.close(source);
+    };
+  });
+  afterEach(async () => {
+    await stopFiller();
+    eventfdDrain(blocking); // a host that hangs in it goes on
+    close(blocking);
+  });
+  afterAll(() => sources.dispose());
+
+  it.each([
+    ['MSI', MSI],
+    ['REQ', REQ],
+  ])(
+    'does not stop the host, which signals %s 1 024 times in each request',
+    async (_, index) => {
+      const [client, other] = [await connect(), await connect()];
+      const device = await openDevice(client);
+      expect(await client.ioctl(device, VFIO_DEVICE_SET_IRQS, eventfdArg(index, TRIGGER, blocking))).toBe(0);
+      const trigger = IrqSet.bytes({ argsz: 20, flags: NONE | TRIGGER, index, start: 0, count: 1 }, 20);
+      const args = Buffer.concat(Array.from({ length: TRIGGERS }, () => trigger));
+      const request = { op: 'ioctls', fd: device, nr: VFIO_DEVICE_SET_IRQS, size: trigger.length, args };
+
+      for (let round = 0; round < ROUNDS; round++) {
+        tellFiller(filler, PAUSE);
+        eventfdDrain(blocking);
+        write(blocking, almostFull(150 * (round + 1))); // full somewhen in the middle of the request
+        tellFiller(filler, RUN);
+        const answer = await Promise.race([client.request(request), sleep(10_000, 'none', { ref: false })]);
+        expect(answer).toMatchObject({ ret: 0, done: TRIGGERS });
+      }
+
+      expect(await openControl(other)).toBeGreaterThan(0);
+    },
+    60_000,
+  );
+});
+
+/** What write(2) adds so that there is room for `room` more. */
+const almostFull = (room: number): Uint8Array =>
+  new Uint8Array(new BigUint64Array([0xffff_ffff_ffff_fffen - BigInt(room)]).buffer);
+
+const openControl = (client: TestClient): Promise<number> => client.open('/dev/livevmm');

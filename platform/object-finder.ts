@@ -10,8 +10,8 @@ import { type Dir, opendirSync } from 'node:fs';
 
 import { eacces, enomem, SysError } from './errno.ts';
 import { close, type FileIdentity, identify, identifyFd, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDWR, open } from './libc.ts';
-import type { Vma } from './process.ts';
 import type { Sliced } from './slices.ts';
+import type { Vma } from './vma.ts';
 
 /** Whoever makes objects one after the other has them at fds one after the other. */
 const NEXT_FDS = 4;

@@ -10,6 +10,7 @@ import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK 
 import { ObjectFinder } from './object-finder.ts';
 import type { Sliced } from './slices.ts';
 import { defineStruct, u32, u64, viewOf } from './struct.ts';
+import type { Vma } from './vma.ts';
 
 /** linux/fs.h, v6.11: struct procmap_query. */
 const ProcmapQuery = defineStruct('procmap_query', {
@@ -30,21 +31,6 @@ const ProcmapQuery = defineStruct('procmap_query', {
   build_id_addr: u64,
 });
 const PROCMAP_QUERY = 0xc0686611; // _IOWR(PROCFS_IOCTL_MAGIC 'f', 17, struct procmap_query)
-
-/** One mapping of a process: [start, end) in vaddrs. */
-export interface Vma {
-  readonly start: number;
-  readonly end: number;
-  readonly readable: boolean;
-  readonly writable: boolean;
-  readonly shared: boolean;
-  /** Bytes into the object at `start`. */
-  readonly offset: number;
-  /** Device as `major:minor` numbers; inode 0 means anonymous memory. */
-  readonly major: number;
-  readonly minor: number;
-  readonly inode: number;
-}
 
 const VMA_READABLE = 1;
 const VMA_WRITABLE = 2;

@@ -2,7 +2,8 @@
  * Memory that is a device's: what lies behind the mappings of BARs that clients have (VM_PFNMAP on Linux). Each mappable BAR has
  * an object by which its mappings are told from others (ACC-4).
  */
-import { fdObjectKey, type Vma, vmaObjectKey } from '../../platform/process.ts';
+import { fdObjectKey, vmaObjectKey } from '../../platform/process.ts';
+import type { Vma } from '../../platform/vma.ts';
 
 export interface DeviceMemory {
   /** Where the BAR lies on the bus. */

@@ -7,8 +7,8 @@ import { fstatSync } from 'node:fs';
 import { efault } from '../../platform/errno.ts';
 import { close, dup } from '../../platform/libc.ts';
 import type { ObjectId } from '../../platform/memory.ts';
-import type { Vma } from '../../platform/process.ts';
 import type { Sliced } from '../../platform/slices.ts';
+import type { Vma } from '../../platform/vma.ts';
 import type { Mm } from './task.ts';
 
 const PAGE = 4096;

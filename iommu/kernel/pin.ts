@@ -3,8 +3,8 @@
  * mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage + nrPages) in pages of the client's address space.
  */
 import { efault, SysError } from '../../platform/errno.ts';
-import type { Vma } from '../../platform/process.ts';
 import type { Sliced } from '../../platform/slices.ts';
+import type { Vma } from '../../platform/vma.ts';
 import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
 import { type Backing, type BoardMemory, BoardObjects, type PlacedObject } from './pin-objects.ts';
 import { ProcessWindows } from './process-windows.ts';

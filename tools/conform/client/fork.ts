@@ -22,7 +22,8 @@ import {
   setCloexec,
 } from '../../../platform/libc.ts';
 import { objectId, PAGE_SIZE } from '../../../platform/memory.ts';
-import { AddressSpace, type Vma } from '../../../platform/process.ts';
+import { AddressSpace } from '../../../platform/process.ts';
+import type { Vma } from '../../../platform/vma.ts';
 import type { KernelClient } from '../../../vmm/vfio/client.ts';
 import { programPath } from '../../programs.ts';
 import type { ActorLink } from './actor.ts';

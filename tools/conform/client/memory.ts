@@ -22,7 +22,8 @@ import {
   processVmWrite,
   setCloexec,
 } from '../../../platform/libc.ts';
-import { parseMapsLine, type Vma } from '../../../platform/process.ts';
+import { parseMapsLine } from '../../../platform/process.ts';
+import type { Vma } from '../../../platform/vma.ts';
 import type { Memory, State } from './state.ts';
 
 const MIB = 2 ** 20;

@@ -1,6 +1,6 @@
 /** User pointers: copies between the kernel and a process' memory, with the rights its mappings have. */
 import { efault } from '../../../../platform/errno.ts';
-import type { Vma } from '../../../../platform/process.ts';
+import type { Vma } from '../../../../platform/vma.ts';
 import { mappingAt } from '../../pin.ts';
 import type { Mm } from '../../task.ts';
 

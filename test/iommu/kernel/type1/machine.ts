@@ -18,8 +18,9 @@ import { Mm, type Process, type Task } from '../../../../iommu/kernel/task.ts';
 import { efault, esrch } from '../../../../platform/errno.ts';
 import { dup } from '../../../../platform/libc.ts';
 import { createMemory } from '../../../../platform/memory.ts';
-import type { AddressSpace, Vma } from '../../../../platform/process.ts';
+import type { AddressSpace } from '../../../../platform/process.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
+import type { Vma } from '../../../../platform/vma.ts';
 
 const GIB = 2 ** 30;
 const PAGE = 4096;

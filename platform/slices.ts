@@ -1,6 +1,7 @@
 /**
  * Long work of a thread that serves many: it is written as a generator that yields wherever it may pause, and runs in slices. Between two
- * slices the thread's event loop goes round once and serves everybody else; all the work that is waiting has one slice per round.
+ * slices the thread's event loop goes round once and serves everybody else. Of all the work that is waiting one slice is done per round:
+ * the owners take turns, and what is one owner's has its slices in turn as well. So it is no gain to ask for much at once.
  */
 
 /** Work that may pause at each `yield`. */
@@ -9,12 +10,14 @@ export type Sliced<T> = Generator<void, T, void>;
 /** How long others may have to wait for a slice of work that serves one. */
 export const SLICE_MS = 3;
 
-/** What goes on in the next rounds of the event loop, one per round. */
-const waiting: (() => void)[] = [];
+/** What goes on in the next rounds of the event loop, one per round, by owner; the first one's first is next. */
+const waiting = new Map<number, (() => void)[]>();
 
 export interface SliceOptions {
   /** Default: SLICE_MS. Infinity: all in one go. */
   readonly sliceMs?: number;
+  /** Whose work it is: a pid. Default: nobody's, which is as good as one more owner. */
+  readonly owner?: number | undefined;
   /** Called before and after each slice but the first, which is the caller's own. */
   readonly resume?: (() => void) | undefined;
   readonly pause?: (() => void) | undefined;
@@ -22,7 +25,7 @@ export interface SliceOptions {
 
 /** Runs work: at once if a slice is enough, so that the short case makes no promise. */
 export function runSliced<T>(work: Sliced<T>, options: SliceOptions = {}): T | Promise<T> {
-  const { sliceMs = SLICE_MS, resume, pause } = options;
+  const { sliceMs = SLICE_MS, owner, resume, pause } = options;
   const first = slice(work, sliceMs);
   if (first.done) return first.value;
   return new Promise((resolve, reject) => {
@@ -31,14 +34,14 @@ export function runSliced<T>(work: Sliced<T>, options: SliceOptions = {}): T | P
         resume?.();
         const next = slice(work, sliceMs);
         if (next.done) resolve(next.value);
-        else later(goOn);
+        else later(goOn, owner);
       } catch (error) {
         reject(error);
       } finally {
         pause?.();
       }
     };
-    later(goOn);
+    later(goOn, owner);
   });
 }
 
@@ -51,8 +54,8 @@ export function runWhole<T>(work: Sliced<T>): T {
 }
 
 /** Resolves after the event loop has served others, when it is this one's turn. */
-export function othersServed(): Promise<void> {
-  return new Promise(later);
+export function othersServed(owner?: number): Promise<void> {
+  return new Promise((resolve) => later(resolve, owner));
 }
 
 function slice<T>(work: Sliced<T>, sliceMs: number): IteratorResult<void, T> {
@@ -63,14 +66,21 @@ function slice<T>(work: Sliced<T>, sliceMs: number): IteratorResult<void, T> {
   }
 }
 
-function later(goOn: () => void): void {
-  waiting.push(goOn);
-  if (waiting.length === 1) setImmediate(round);
+const NOBODY = 0;
+
+function later(goOn: () => void, owner = NOBODY): void {
+  if (waiting.size === 0) setImmediate(round);
+  const queue = waiting.get(owner);
+  if (queue) queue.push(goOn);
+  else waiting.set(owner, [goOn]);
 }
 
 /** setImmediate runs after the event loop has looked at every socket. */
 function round(): void {
-  const next = waiting.shift()!;
-  if (waiting.length > 0) setImmediate(round);
-  next();
+  const [owner, queue] = waiting.entries().next().value!;
+  const goOn = queue.shift()!;
+  waiting.delete(owner);
+  if (queue.length > 0) waiting.set(owner, queue); // behind all the others
+  if (waiting.size > 0) setImmediate(round);
+  goOn();
 }

@@ -14,7 +14,6 @@ import type { ProfileName } from '../../iommu/kernel/profile.ts';
 import type { KernelWorkerData } from '../../iommu/kernel/protocol.ts';
 import { einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
-import { RamHasher } from '../../platform/ram-hash.ts';
 import { type Defect, HALTED, RUNNING, STARTING } from '../kit/control.ts';
 import type { Bar } from '../kit/device.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
@@ -23,6 +22,7 @@ import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-pla
 import { buildUnit, DEFAULT_UNITS, type IommuOptions, type PlannedUnit, planUnits } from './iommu-units.ts';
 import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
+import { HashQueue, hashObjects } from './memory-hash.ts';
 import { MemoryMap } from './memory-map.ts';
 
 export type { DeviceOptions, IommuOptions };
@@ -93,6 +93,7 @@ export class Board {
   readonly #units: readonly BoardUnit[];
   readonly #interrupts = createDoorbellTable();
   readonly #report: (line: string) => void;
+  readonly #hashes = new HashQueue<RamHashReply>();
   #kernel: KernelThread | undefined;
   #requests: KernelRequests | undefined;
   #stopped: Promise<void> | undefined;
@@ -278,20 +279,14 @@ export class Board {
     thread.control.inject(defect);
   }
 
-  /** Digests of all attached objects, slice by slice, through the board's mapping. */
-  async ramHash(sliceBytes: number): Promise<RamHashReply> {
-    if (!(Number.isInteger(sliceBytes) && sliceBytes > 0)) throw einval(`slices of ${sliceBytes} bytes`);
-    const hasher = new RamHasher();
-    try {
-      const objects = [];
-      for (const { range, id } of this.#memory.objects()) {
-        const slices = await hasher.slices(range.buffer, range.size, sliceBytes);
-        objects.push({ ...id, size: range.size, slices });
-      }
-      return { objects };
-    } finally {
-      await hasher.close();
-    }
+  /**
+   * Digests of all attached objects, slice by slice, through the board's mapping. EINVAL for slices that are no power of two of at
+   * least a page, or of which some object has more than 4096.
+   */
+  ramHash(sliceBytes: number): Promise<RamHashReply> {
+    return this.#hashes.ask(sliceBytes, async () => ({
+      objects: await hashObjects(this.#memory.objects(), sliceBytes),
+    }));
   }
 }
 

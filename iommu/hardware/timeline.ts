@@ -7,6 +7,8 @@ import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts'
 const BUCKETS = 16384;
 const BUCKET_NS = 1e6;
 /** A writer is in a bucket for some 100 ns: a reader that finds it there this often is looking at a dead one. */
+/** Some 140 000 years: up to here a bucket's number can be counted up. */
+const LAST_BUCKET = 2 ** 52;
 const MAX_ATTEMPTS = 100_000;
 
 const Bucket = defineShared('timeline bucket', {
@@ -79,8 +81,8 @@ export class Timeline {
 
   /** The non-empty buckets that overlap [fromNs, toNs), oldest first; at most the last 16 s before the newest one. */
   slice(fromNs: number, toNs: number): TimelineBucket[] {
-    const first = Math.max(Math.floor(fromNs / BUCKET_NS), Math.ceil(toNs / BUCKET_NS) - BUCKETS, 0);
-    const end = Math.ceil(toNs / BUCKET_NS);
+    const end = Math.min(Math.ceil(toNs / BUCKET_NS), LAST_BUCKET);
+    const first = Math.max(Math.floor(fromNs / BUCKET_NS), end - BUCKETS, 0);
     const found: TimelineBucket[] = [];
     for (let number = first; number < end; number++) {
       const bucket = this.#read(number);

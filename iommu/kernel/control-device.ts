@@ -159,23 +159,34 @@ export class ControlFile implements FileOperations {
     };
   }
 
+  /** In one go, so that the numbers belong together. */
   #clients(): ClientInfo[] {
-    const clients = this.#options.clients();
-    const files = [...this.#options.files.list()];
-    const pids = [...new Set([...clients.map(({ task }) => task.pid), ...files.map(({ pid }) => pid)])];
+    const channels = byPid(this.#options.clients(), ({ task }) => task.pid);
+    const files = byPid(this.#options.files.list(), ({ pid }) => pid);
+    const pids = [...new Set([...channels.keys(), ...files.keys()])];
     return pids.map((pid) => {
-      const own = clients.filter(({ task }) => task.pid === pid);
+      const own = channels.get(pid) ?? [];
       const tasks = own.map(({ task }) => task);
       const now = tasks.find(({ mm }) => mm.alive()) ?? tasks[0]; // a channel of before an exec may not have hung up yet
       return {
         pid,
         channels: own.length,
-        files: files.filter((held) => held.pid === pid).map(({ file }) => file.operations.name),
+        files: (files.get(pid) ?? []).map(({ file }) => file.operations.name),
         lockedPages: now?.mm.lockedTotal() ?? 0,
         inKernel: own.filter(({ busy }) => busy).map(({ task }) => task.tid),
       };
     });
   }
+}
+
+function byPid<T>(all: Iterable<T>, pidOf: (one: T) => number): ReadonlyMap<number, readonly T[]> {
+  const groups = new Map<number, T[]>();
+  for (const one of all) {
+    const group = groups.get(pidOf(one));
+    if (group) group.push(one);
+    else groups.set(pidOf(one), [one]);
+  }
+  return groups;
 }
 
 function positive(value: unknown): number {

@@ -1,5 +1,5 @@
 /** ioctl(2) on an open file, one or several in one request: from the argument's bytes to those that go back. */
-import { einval, SysError } from '../../platform/errno.ts';
+import { eintr, einval, SysError } from '../../platform/errno.ts';
 import { othersServed, SLICE_MS } from '../../platform/slices.ts';
 import type { Caller, FileOperations, OpenFile } from './open-file.ts';
 import { UserArg } from './user-arg.ts';
@@ -53,10 +53,12 @@ export function ioctls(
     const { out: _, ...reply } = failure ?? { ret: 0 };
     return { ...reply, done, ...(wrote ? { out: args } : {}) };
   };
+  const { task } = caller;
   const goOn = (from: number): Reply | Promise<Reply> => {
+    if (from > 0 && task.killed.aborted) throw eintr('killed between two of several ioctls');
     const until = performance.now() + SLICE_MS;
     for (let at = from; at < args.length; at += size) {
-      if (performance.now() >= until) return othersServed().then(() => inTask(() => goOn(at)));
+      if (performance.now() >= until) return othersServed(task.pid).then(() => inTask(() => goOn(at)));
       const reply = ioctl(operations, { nr, arg: args.subarray(at, at + size) }, caller);
       if (reply instanceof Promise) return reply.then((late) => (take(late) ? goOn(at + size) : answer()));
       if (!take(reply)) break;
@@ -64,11 +66,11 @@ export function ioctls(
     return answer();
   };
   const inTask = <T>(body: () => T): T => {
-    caller.task.enter?.();
+    task.enter?.();
     try {
       return body();
     } finally {
-      caller.task.leave?.();
+      task.leave?.();
     }
   };
   return goOn(0);

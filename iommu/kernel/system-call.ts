@@ -105,7 +105,7 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
       if (!operations.pread) throw einval(`${operations.name} cannot be read`);
       if (request.length === 0) return { ret: 0 };
       const length = Math.min(request.length, MAX_TRANSFER);
-      const out = readFile(operations.pread.bind(operations), { offset, length, killed: caller.task.killed });
+      const out = readFile(operations.pread.bind(operations), { offset, length, task: caller.task });
       return out instanceof Promise ? out.then(readReply) : readReply(out);
     }
     case 'pwrite': {
@@ -113,7 +113,7 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
       if (!operations.pwrite) throw einval(`${operations.name} cannot be written`);
       if (request.data.length === 0) return { ret: 0 };
       const data = request.data.subarray(0, MAX_TRANSFER);
-      const ret = writeFile(operations.pwrite.bind(operations), data, { offset, killed: caller.task.killed });
+      const ret = writeFile(operations.pwrite.bind(operations), data, { offset, task: caller.task });
       return ret instanceof Promise ? ret.then((done) => ({ ret: done })) : { ret };
     }
     case 'mmap':

@@ -2,9 +2,8 @@
  * pread(2) and pwrite(2). On Linux a long one keeps its own CPU busy; here all callers share one thread, so it is done in slices and
  * the others are served in between. A BAR of registers takes some 10 µs for 4 bytes, and 1 MiB of it seconds.
  */
-import { setImmediate } from 'node:timers/promises';
-
 import { eintr, SysError } from '../../platform/errno.ts';
+import { othersServed } from '../../platform/slices.ts';
 import type { FileOperations } from './open-file.ts';
 
 /** A multiple of every access width: a transfer is cut in the same pieces as without slices (PCI-7). */
@@ -15,13 +14,13 @@ const TURN_MS = 1;
 export interface Transfer {
   readonly offset: bigint;
   readonly length: number;
-  /** Ends a long one between two slices. */
-  readonly killed: AbortSignal;
+  /** Whose it is. Being killed ends a long one between two slices. */
+  readonly task: { readonly pid: number; readonly killed: AbortSignal };
 }
 
 export function readFile(
   pread: NonNullable<FileOperations['pread']>,
-  { offset, length, killed }: Transfer,
+  { offset, length, task }: Transfer,
 ): Uint8Array | Promise<Uint8Array> {
   if (length <= SLICE_BYTES) return pread(offset, length);
   const data = new Uint8Array(length);
@@ -30,22 +29,22 @@ export function readFile(
     data.set(part, done);
     return part.length;
   };
-  return inSlices(length, killed, slice).then((done) => data.subarray(0, done));
+  return inSlices(length, task, slice).then((done) => data.subarray(0, done));
 }
 
 export function writeFile(
   pwrite: NonNullable<FileOperations['pwrite']>,
   data: Uint8Array,
-  { offset, killed }: Omit<Transfer, 'length'>,
+  { offset, task }: Omit<Transfer, 'length'>,
 ): number | Promise<number> {
   if (data.length <= SLICE_BYTES) return pwrite(offset, data);
-  return inSlices(data.length, killed, (done, size) => pwrite(offset + BigInt(done), data.subarray(done, done + size)));
+  return inSlices(data.length, task, (done, size) => pwrite(offset + BigInt(done), data.subarray(done, done + size)));
 }
 
 /** Bytes moved by `slice(done, size)`, called until one is short or there is nothing left. EINTR when the caller is killed. */
 async function inSlices(
   length: number,
-  killed: AbortSignal,
+  { pid, killed }: Transfer['task'],
   slice: (done: number, size: number) => number,
 ): Promise<number> {
   let done = 0;
@@ -56,7 +55,7 @@ async function inSlices(
     done += moved;
     if (moved < size) break;
     if (performance.now() < turnEnds) continue;
-    await setImmediate();
+    await othersServed(pid);
     if (killed.aborted) throw eintr('killed in the middle of a transfer');
     turnEnds = performance.now() + TURN_MS;
   }

@@ -46,6 +46,16 @@ describe('work in slices', () => {
     expect(log.join('')).toBe('a1<a2><>');
   });
 
+  it('is of one owner after the other, however much one of them has', async () => {
+    const log: string[] = [];
+    const of = (owner: number, name: string) => runSliced(steps(log, name, 3), { sliceMs: 0, owner });
+
+    await Promise.all([of(1, 'a'), of(1, 'b'), of(1, 'c'), of(2, 'x')]);
+
+    // The first slice of each is its caller's; then the two owners take turns, and what the first one has takes turns, too.
+    expect(log).toEqual(['a1', 'b1', 'c1', 'x1', 'a2', 'x2', 'b2', 'x3', 'c2', 'a3', 'b3', 'c3']);
+  });
+
   it('waits its turn with a promise, too', async () => {
     const log: string[] = [];
     const sliced = runSliced(steps(log, 'a', 2), { sliceMs: 0 });

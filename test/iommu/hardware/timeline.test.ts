@@ -35,6 +35,17 @@ describe('Timeline', () => {
     expect(timeline.slice(years - MS, years + MS)).toHaveLength(1);
   });
 
+  it.each([2 ** 53, 2 ** 54, 2 ** 55, 1e300])(
+    'has nothing in bucket %d, where numbers do not count up by one',
+    (bucket) => {
+      const timeline = new Timeline(createTimeline());
+      timeline.record(MS, 1, 1);
+
+      expect(timeline.slice(0, bucket * MS)).toEqual([]);
+      expect(timeline.slice(bucket * MS, (bucket + 16384) * MS)).toEqual([]);
+    },
+  );
+
   it('is read whole while it is written', async () => {
     const shared = createTimeline();
     const worker = startWorker('test/iommu/hardware/timeline-worker', shared, { name: 'timeline' });

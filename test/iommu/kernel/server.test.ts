@@ -22,6 +22,7 @@ const BUG = 3;
 const INSTALL = 4;
 const EVENTFD = 5;
 const OTHER_FILE = 6;
+const SLOW = 8;
 /** What its struct's first byte says; for another number, nothing. */
 const BY_FIRST_BYTE = 7;
 
@@ -32,6 +33,7 @@ class TestFile implements FileOperations {
   killed = 0;
   wake = (): void => undefined;
   sleeping = 0;
+  slow = 0;
   installed: TestFile | undefined;
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
@@ -55,7 +57,13 @@ class TestFile implements FileOperations {
       }
       case BY_FIRST_BYTE: {
         const nr = arg.copyIn(4).getUint8(0);
-        return nr > BY_FIRST_BYTE ? 0 : this.ioctl(nr, arg, caller);
+        return nr > SLOW ? 0 : this.ioctl(nr, arg, caller);
+      }
+      case SLOW: {
+        this.slow++;
+        const end = performance.now() + 1;
+        while (performance.now() < end);
+        return 0;
       }
       case OTHER_FILE:
         return caller.file(Number(BigInt.asIntN(64, arg.value))) ? 1 : 0;
@@ -552,6 +560,20 @@ describe('one ioctl over an array of structs', () => {
     await vi.waitUntil(() => file().sleeping === 2);
     await client.disconnect();
     await vi.waitUntil(() => file().released === 1);
+  });
+
+  it('ends with its caller between two slices', async () => {
+    const { client, fd } = await openTest();
+    const { client: watcher, fd: watched } = await openTest();
+    const target = opened[0]!;
+    void client.channel.ask(loop(fd, ...Array.from({ length: 1000 }, () => SLOW)));
+    await vi.waitUntil(() => target.slow > 0, { interval: 1 });
+
+    await client.disconnect();
+    await vi.waitUntil(() => target.released === 1);
+
+    expect(target.slow).toBeLessThan(1000);
+    expect(await watcher.ioctl(watched, ECHO, new Uint8Array(4))).toBe(0);
   });
 
   it('gives nobody a fd: EINVAL, and it is released', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { readFile, writeFile } from '../../../iommu/kernel/transfer.ts';
 import { einval, eio } from '../../../platform/errno.ts';
 
-const never = new AbortController().signal;
+const task = { pid: 1, killed: new AbortController().signal };
 
 /** A file of `size` bytes, each the low byte of its offset. EINVAL at its end and behind it, as a BAR. */
 function fileOf(size: number): (offset: bigint, length: number) => Uint8Array {
@@ -22,7 +22,7 @@ function slowly<T>(value: T): T {
 
 describe('readFile', () => {
   it('answers a short one at once', () => {
-    expect(readFile(fileOf(4096), { offset: 8n, length: 3, killed: never })).toEqual(Uint8Array.of(8, 9, 10));
+    expect(readFile(fileOf(4096), { offset: 8n, length: 3, task })).toEqual(Uint8Array.of(8, 9, 10));
   });
 
   it.each([
@@ -31,12 +31,12 @@ describe('readFile', () => {
     [5000, 1024],
     [5000, 1030],
   ])('of %i bytes reads all that a file of %i has', async (length, size) => {
-    const data = await readFile(fileOf(size), { offset: 0n, length, killed: never });
+    const data = await readFile(fileOf(size), { offset: 0n, length, task });
     expect(data).toEqual(fileOf(size)(0n, length));
   });
 
   it('refuses what the first byte refuses', async () => {
-    await expect(readFile(fileOf(64), { offset: 64n, length: 4096, killed: never })).rejects.toMatchObject({
+    await expect(readFile(fileOf(64), { offset: 64n, length: 4096, task })).rejects.toMatchObject({
       code: 'EINVAL',
     });
   });
@@ -46,7 +46,7 @@ describe('readFile', () => {
       if (offset > 1000n) throw eio('decoding is off');
       return new Uint8Array(length);
     };
-    await expect(readFile(pread, { offset: 0n, length: 4096, killed: never })).rejects.toMatchObject({ code: 'EIO' });
+    await expect(readFile(pread, { offset: 0n, length: 4096, task })).rejects.toMatchObject({ code: 'EIO' });
   });
 
   it('lets others be served while a long one goes on', async () => {
@@ -56,7 +56,7 @@ describe('readFile', () => {
       next = setImmediate(serve);
     };
     let next = setImmediate(serve);
-    await readFile((_, length) => slowly(new Uint8Array(length)), { offset: 0n, length: 20 * 512, killed: never });
+    await readFile((_, length) => slowly(new Uint8Array(length)), { offset: 0n, length: 20 * 512, task });
     clearImmediate(next);
     expect(served).toBeGreaterThan(3);
   });
@@ -65,7 +65,7 @@ describe('readFile', () => {
     const killer = new AbortController();
     setImmediate(() => killer.abort());
     const pread = (_: bigint, length: number): Uint8Array => slowly(new Uint8Array(length));
-    const reading = readFile(pread, { offset: 0n, length: 2 ** 20, killed: killer.signal });
+    const reading = readFile(pread, { offset: 0n, length: 2 ** 20, task: { pid: 1, killed: killer.signal } });
     await expect(reading).rejects.toMatchObject({ code: 'EINTR' });
   });
 });
@@ -79,7 +79,7 @@ describe('writeFile', () => {
       return room;
     };
     const data = Uint8Array.from({ length: 4096 }, (_, i) => i * 7);
-    expect(await writeFile(pwrite, data, { offset: 100n, killed: never })).toBe(1400);
+    expect(await writeFile(pwrite, data, { offset: 100n, task })).toBe(1400);
     expect(written).toEqual([...data.subarray(0, 1400)]);
   });
 });

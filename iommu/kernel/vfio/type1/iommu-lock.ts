@@ -26,7 +26,7 @@ export class IommuLock {
 
   /** Does work, which holds the lock. Only for whoever has it: inside enter(), before any await. */
   run<T>(work: Sliced<T>, task?: SlicedTask): T | Promise<T> {
-    const options: SliceOptions = { sliceMs: this.#sliceMs, resume: task?.enter, pause: task?.leave };
+    const options: SliceOptions = { sliceMs: this.#sliceMs, owner: task?.pid, resume: task?.enter, pause: task?.leave };
     const result = runSliced(work, options);
     if (!(result instanceof Promise)) return result;
     const done = (): void => {
@@ -39,6 +39,7 @@ export class IommuLock {
 
 /** For whom it is done: a task that enters the kernel again with each slice. */
 export interface SlicedTask {
+  readonly pid?: number;
   readonly enter?: () => void;
   readonly leave?: () => void;
 }

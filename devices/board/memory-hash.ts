@@ -1,0 +1,48 @@
+/** Hashes of the memory objects, at the request of clients: each takes seconds of all CPUs, so they are made one at a time. */
+import { einval } from '../../platform/errno.ts';
+import { RamHasher } from '../../platform/ram-hash.ts';
+import type { AttachedObject } from './memory-map.ts';
+
+const PAGE = 4096;
+/** Of an object. */
+const MAX_SLICES = 4096;
+
+/** One hash at a time, and of those that wait one for each size of slices, which all who ask for it get: it is of a time after they asked. */
+export class HashQueue<T> {
+  readonly #waiting = new Map<number, Promise<T>>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** EINVAL for a size that is no power of two, or less than a page. */
+  ask(sliceBytes: number, hash: () => Promise<T>): Promise<T> {
+    const waiting = this.#waiting.get(sliceBytes);
+    if (waiting) return waiting;
+    if (!isSliceSize(sliceBytes)) return Promise.reject(einval(`slices of ${sliceBytes} bytes`));
+    const made = this.#last.then(() => {
+      this.#waiting.delete(sliceBytes);
+      return hash();
+    });
+    this.#waiting.set(sliceBytes, made);
+    this.#last = made.catch(() => undefined); // told to those who asked
+    return made;
+  }
+}
+
+const isSliceSize = (bytes: number): boolean => bytes >= PAGE && bytes <= 2 ** 52 && Number.isInteger(Math.log2(bytes));
+
+/** EINVAL for an object of too many slices. */
+export async function hashObjects(objects: readonly AttachedObject[], sliceBytes: number) {
+  const largest = Math.max(0, ...objects.map(({ range }) => range.size));
+  if (largest / sliceBytes > MAX_SLICES)
+    throw einval(`slices of ${sliceBytes} bytes: more than ${MAX_SLICES} of ${largest}`);
+  const hasher = new RamHasher();
+  try {
+    const hashed = [];
+    for (const { range, id } of objects) {
+      const slices = await hasher.slices(range.buffer, range.size, sliceBytes);
+      hashed.push({ ...id, size: range.size, slices });
+    }
+    return hashed;
+  } finally {
+    await hasher.close();
+  }
+}

@@ -73,6 +73,12 @@ export const eopnotsupp = maker('EOPNOTSUPP');
 export const etimedout = maker('ETIMEDOUT');
 export const enosys = maker('ENOSYS');
 
+/** An error of this process: out of fds is ENOMEM to whoever it works for, who has some left. Others stay what they are. */
+export function withoutFds(error: unknown): unknown {
+  if (!(error instanceof SysError && (error.code === 'EMFILE' || error.code === 'ENFILE'))) return error;
+  return enomem(`the host has no file descriptor left (${error.code})`);
+}
+
 /** `0x1000+0x2000`: how messages print a range (start+size). */
 export function hexRange(start: number | bigint, size: number | bigint): string {
   return `0x${start.toString(16)}+0x${size.toString(16)}`;

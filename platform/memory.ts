@@ -4,7 +4,7 @@
  * aligned, so its address *is* the vaddr, and workers get it by message (DESIGN §3).
  */
 import { fstatSync } from 'node:fs';
-import { einval, SysError } from './errno.ts';
+import { einval, enomem, SysError } from './errno.ts';
 import {
   addSeals,
   close,
@@ -14,6 +14,7 @@ import {
   MADV_DONTNEED,
   MAP_ANONYMOUS,
   MAP_FIXED,
+  MAP_NORESERVE,
   MAP_PRIVATE,
   MAP_SHARED,
   MFD_ALLOW_SEALING,
@@ -69,27 +70,62 @@ export function sealAgainstShrinking(fd: number): boolean {
   }
 }
 
+/**
+ * Address space for a Mapping: a shared WebAssembly.Memory. V8 takes some 10 GiB for each, however small, and gives them back when it
+ * collects the last buffer of it in the last thread: who maps many objects one after the other keeps some (mapping-pool.ts).
+ */
+export class Reservation {
+  readonly #memory: WebAssembly.Memory;
+  readonly vaddr: number;
+
+  /** Room for `length` bytes, which can become `most`. ENOMEM without address space. */
+  constructor(length: number, most = length) {
+    const [initial, maximum] = [length, most].map((bytes) => Math.ceil(bytes / WASM_PAGE)) as [number, number];
+    this.#memory = orNoMemory(length, () => new WebAssembly.Memory({ initial, maximum, shared: true }));
+    this.vaddr = vaddrOf(new Uint8Array(this.buffer));
+  }
+
+  /** All of it. It dies with the Memory, which this object keeps. */
+  get buffer(): SharedArrayBuffer {
+    return this.#memory.buffer as unknown as SharedArrayBuffer;
+  }
+
+  /** Makes room for `length` bytes, at the same vaddr. ENOMEM. */
+  growTo(length: number): void {
+    const pages = Math.ceil(length / WASM_PAGE) - this.buffer.byteLength / WASM_PAGE;
+    if (pages > 0) orNoMemory(length, () => this.#memory.grow(pages));
+  }
+}
+
+function orNoMemory<T>(length: number, reserve: () => T): T {
+  try {
+    return reserve();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw enomem(`no address space for ${length} bytes: ${error.message}`);
+  }
+}
+
 /** `length` bytes of a memory object as shared bytes of this process. One Mapping per object per process. */
 export class Mapping {
+  /** Longer than `length` where its Reservation is. */
   readonly buffer: SharedArrayBuffer;
   readonly vaddr: number;
   readonly length: number;
-  /** Keeps the reservation: the buffer dies with the Memory. */
-  readonly #memory: WebAssembly.Memory;
+  readonly #reservation: Reservation;
 
   /**
    * Maps [offset, offset+length) of `fd` read-write and shared. The fd may be closed afterwards.
    * Errors: EINVAL for a length that is 0, over 4 GiB or an offset off a page; ENOMEM; what mmap(2) says.
    */
-  constructor(fd: number, length: number, offset = 0) {
+  constructor(fd: number, length: number, offset = 0, reservation?: Reservation) {
     if (length > MAX_MAPPING) throw einval(`cannot map ${length} bytes: a mapping holds at most 4 GiB`);
     if (length <= 0 || offset % PAGE_SIZE !== 0) throw einval(`cannot map ${length} bytes at offset ${offset}`);
-    const pages = Math.ceil(length / WASM_PAGE);
-    this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-    this.buffer = this.#memory.buffer as unknown as SharedArrayBuffer;
+    this.#reservation = reservation ?? new Reservation(length);
+    this.buffer = this.#reservation.buffer;
     this.length = length;
-    this.vaddr = vaddrOf(new Uint8Array(this.buffer));
-    // SAFETY: the range belongs to #memory, which this object keeps alive; V8 unmaps it when the Memory is collected, execve
+    this.vaddr = this.#reservation.vaddr;
+    // SAFETY: the range belongs to #reservation, which this object keeps alive; V8 unmaps it when the Memory is collected, execve
     // with everything else. Pages past `length` stay V8's own.
     mmap(this.vaddr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
   }
@@ -108,7 +144,8 @@ export class Mapping {
    * is harmless, and the object's memory can be freed by the kernel.
    */
   release(): void {
-    // SAFETY: same range as in the constructor; still owned by #memory.
-    mmap(this.vaddr, this.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    // SAFETY: same range as in the constructor; still owned by #reservation.
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+    mmap(this.vaddr, this.length, PROT_READ | PROT_WRITE, flags, -1, 0);
   }
 }

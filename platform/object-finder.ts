@@ -8,7 +8,7 @@
  */
 import { type Dir, opendirSync } from 'node:fs';
 
-import { eacces, enomem, SysError } from './errno.ts';
+import { eacces, SysError, withoutFds } from './errno.ts';
 import { close, type FileIdentity, identify, identifyFd, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDWR, open } from './libc.ts';
 import type { Sliced } from './slices.ts';
 import type { Vma } from './vma.ts';
@@ -120,8 +120,3 @@ const notFound = (vma: Vma, pid: number): SysError =>
   eacces(
     `cannot open the object mapped at ${rangeOf(vma)} of process ${pid}: keep a file descriptor of it open there, or grant CAP_CHECKPOINT_RESTORE`,
   );
-
-function withoutFds(error: unknown): unknown {
-  if (!(error instanceof SysError && (error.code === 'EMFILE' || error.code === 'ENFILE'))) return error;
-  return enomem(`the host has no file descriptor left (${error.code})`);
-}

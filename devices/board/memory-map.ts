@@ -8,14 +8,8 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { PaRange, PhysicalChange } from '../../iommu/hardware/physical.ts';
 import { efault, einval, enoent, enomem, hexRange, SysError } from '../../platform/errno.ts';
 import { close, ftruncate, MFD_CLOEXEC, memfdCreate } from '../../platform/libc.ts';
-import {
-  createMemory,
-  Mapping,
-  type ObjectId,
-  objectId,
-  PAGE_SIZE,
-  sealAgainstShrinking,
-} from '../../platform/memory.ts';
+import { MappingPool, type PooledMapping } from '../../platform/mapping-pool.ts';
+import { createMemory, type ObjectId, objectId, PAGE_SIZE, sealAgainstShrinking } from '../../platform/memory.ts';
 
 const GIB = 2 ** 30;
 /** MSI stores go here; the same number as the window of iovas, so that a device without IOMMU in front can use it, too. */
@@ -44,14 +38,16 @@ export class MemoryMap {
   readonly #entries = new Map<number, Entry>();
   /** The ranges of all entries, in order. */
   readonly #taken: PaRange[] = [];
+  readonly #pool: MappingPool;
   readonly #ports: MessagePort[] = [];
   /** Called after a detach: whoever sleeps should drain its port and let the memory go. */
   readonly #onDetach: () => void;
   /** Next-fit: an address is used again as late as possible. */
   #next = OBJECTS_START;
 
-  constructor(onDetach: () => void) {
+  constructor(onDetach: () => void, pool = new MappingPool()) {
     this.#onDetach = onDetach;
+    this.#pool = pool;
   }
 
   /** The receiving end of a new port for one thread, and the map as it is now. */
@@ -75,7 +71,7 @@ export class MemoryMap {
   addKernelRam(size: number): PaRange {
     const fd = createMemory('kernel-ram', size);
     try {
-      const mapping = new Mapping(fd, size);
+      const mapping = this.#pool.map(fd, size);
       const range = { kind: 'ram', start: KERNEL_RAM_START, size, buffer: mapping.buffer } as const;
       this.#add({ range, release: () => mapping.release() });
       return range;
@@ -125,7 +121,7 @@ export class MemoryMap {
     const sealed = sealAgainstShrinking(fd); // before its size is looked at
     if (wholePages(fstatSync(fd).size) < size) throw efault(`object ${id.ino} is shorter than ${size} bytes`);
     const start = this.#place(size);
-    const mapping = sealed ? mapWritable(fd, size) : undefined;
+    const mapping = sealed ? mapWritable(this.#pool, fd, size) : undefined;
     if (!mapping) return { range: { kind: 'file', start, size, fd }, id, release: () => close(fd) };
     close(fd);
     return { range: { kind: 'ram', start, size, buffer: mapping.buffer }, id, release: () => mapping.release() };
@@ -213,9 +209,9 @@ export class MemoryMap {
 }
 
 /** Undefined for an object that its owner has sealed against writing. */
-function mapWritable(fd: number, size: number): Mapping | undefined {
+function mapWritable(pool: MappingPool, fd: number, size: number): PooledMapping | undefined {
   try {
-    return new Mapping(fd, size);
+    return pool.map(fd, size);
   } catch (error) {
     if (error instanceof SysError && error.code === 'EPERM') return undefined;
     throw error;

@@ -4,11 +4,12 @@
  */
 import { fstatSync } from 'node:fs';
 
-import { efault } from '../../platform/errno.ts';
+import { efault, withoutFds } from '../../platform/errno.ts';
 import { close, dup } from '../../platform/libc.ts';
 import type { ObjectId } from '../../platform/memory.ts';
 import type { Sliced } from '../../platform/slices.ts';
 import type { Vma } from '../../platform/vma.ts';
+import type { BoardShares } from './board-shares.ts';
 import type { Mm } from './task.ts';
 
 const PAGE = 4096;
@@ -42,17 +43,20 @@ class ObjectBacking implements Backing {
   readonly nrPages: number;
   /** Ours: keeps the inode number from being used again, and tells the present size. */
   readonly fd: number;
+  /** Gives back what it costs. */
+  readonly giveBack: () => void;
   pins = 0;
   readonly #onUnpinned: (backing: ObjectBacking) => void;
 
   constructor(
-    place: { readonly key: string; readonly startPfn: number; readonly nrPages: number; readonly fd: number },
+    place: Pick<ObjectBacking, 'key' | 'startPfn' | 'nrPages' | 'fd' | 'giveBack'>,
     onUnpinned: (backing: ObjectBacking) => void,
   ) {
     this.key = place.key;
     this.startPfn = place.startPfn;
     this.nrPages = place.nrPages;
     this.fd = place.fd;
+    this.giveBack = place.giveBack;
     this.#onUnpinned = onUnpinned;
   }
 
@@ -73,18 +77,20 @@ export interface PlacedObject {
 
 export class BoardObjects {
   readonly #board: BoardMemory;
+  readonly #shares: BoardShares;
   /** The attachment in use of each object, by `major:minor:inode`. */
   readonly #objects = new Map<string, ObjectBacking>();
   /** Those that nobody has pinned, the longest idle first. */
   readonly #idle = new Set<ObjectBacking>();
 
-  constructor(board: BoardMemory) {
+  constructor(board: BoardMemory, shares: BoardShares) {
     this.#board = board;
+    this.#shares = shares;
   }
 
   /**
    * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one that cannot be opened (ObjectFinder):
-   * it is to be reached through the process.
+   * it is to be reached through the process. ENOMEM: the share of the process is used up.
    */
   *place(mm: Mm, vma: Vma): Sliced<PlacedObject | undefined> {
     const key = `${vma.major}:${vma.minor}:${vma.inode}`;
@@ -102,7 +108,7 @@ export class BoardObjects {
     }
     // New, or grown: the longer object gets a range of its own, the old one goes with its last pin.
     if (now?.pins === 0) this.#drop(now);
-    const backing = this.#attach(key, fd);
+    const backing = this.#attach(mm, key, fd);
     this.#objects.set(key, backing);
     return this.#taken(backing, backing.nrPages);
   }
@@ -113,16 +119,19 @@ export class BoardObjects {
   }
 
   /** Takes the fd, also when it fails. */
-  #attach(key: string, fd: number): ObjectBacking {
+  #attach(mm: Mm, key: string, fd: number): ObjectBacking {
+    let giveBack: (() => void) | undefined;
     try {
       const nrPages = nrPagesNow(fd);
       const { dev, ino } = fstatSync(fd);
       if (nrPages === 0) throw efault('memory object is empty');
+      giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE);
       const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE, { dev, ino });
-      return new ObjectBacking({ key, startPfn, nrPages, fd }, (backing) => this.#unpinned(backing));
+      return new ObjectBacking({ key, startPfn, nrPages, fd, giveBack }, (backing) => this.#unpinned(backing));
     } catch (error) {
+      giveBack?.();
       close(fd);
-      throw error;
+      throw withoutFds(error);
     }
   }
 
@@ -148,6 +157,7 @@ export class BoardObjects {
     if (this.#objects.get(backing.key) === backing) this.#objects.delete(backing.key);
     this.#board.detach(backing.startPfn);
     close(backing.fd);
+    backing.giveBack();
   }
 }
 

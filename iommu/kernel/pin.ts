@@ -5,6 +5,7 @@
 import { efault, SysError } from '../../platform/errno.ts';
 import type { Sliced } from '../../platform/slices.ts';
 import type { Vma } from '../../platform/vma.ts';
+import { BoardShares } from './board-shares.ts';
 import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
 import { type Backing, type BoardMemory, BoardObjects, type PlacedObject } from './pin-objects.ts';
 import { ProcessWindows } from './process-windows.ts';
@@ -27,6 +28,7 @@ export interface PinnerOptions {
   readonly deviceMemory?: DeviceMemoryTable | undefined;
   /** Profile.zeroPageCharged; default true. */
   readonly zeroPageCharged?: boolean;
+  readonly shares?: BoardShares;
 }
 
 export class Pinner {
@@ -39,10 +41,10 @@ export class Pinner {
 
   constructor(
     board: BoardMemory,
-    { deviceMemory = new DeviceMemoryTable(), zeroPageCharged = true }: PinnerOptions = {},
+    { deviceMemory = new DeviceMemoryTable(), zeroPageCharged = true, shares = new BoardShares() }: PinnerOptions = {},
   ) {
-    this.#objects = new BoardObjects(board);
-    this.#windows = new ProcessWindows(board);
+    this.#objects = new BoardObjects(board, shares);
+    this.#windows = new ProcessWindows(board, shares);
     this.#deviceMemory = deviceMemory;
     this.#zeroPageCharged = zeroPageCharged;
   }

@@ -3,8 +3,9 @@
  * one range for each window of the address space that has a pinned page, however many mappings these are of: a program has
  * its memory in two or three windows. Page tables lead to pinned pages only.
  */
-import { efault } from '../../platform/errno.ts';
+import { efault, withoutFds } from '../../platform/errno.ts';
 import { close, open } from '../../platform/libc.ts';
+import type { BoardShares } from './board-shares.ts';
 import type { Backing, BoardMemory } from './pin-objects.ts';
 import type { Mm } from './task.ts';
 
@@ -40,14 +41,16 @@ class Window implements Backing {
 
 export class ProcessWindows {
   readonly #board: BoardMemory;
+  readonly #shares: BoardShares;
   /** Windows with pinned pages, by number. */
   readonly #windows = new Map<Mm, Map<number, Window>>();
 
-  constructor(board: BoardMemory) {
+  constructor(board: BoardMemory, shares: BoardShares) {
     this.#board = board;
+    this.#shares = shares;
   }
 
-  /** Pages from vaddrPage on, at most nrPages; takes one reference. EFAULT when the address space is dead. */
+  /** Pages from vaddrPage on, at most nrPages; takes one reference. EFAULT when the address space is dead; ENOMEM: its share is used up. */
   place(mm: Mm, vaddrPage: number, nrPages: number): PlacedPages {
     const number = Math.floor(vaddrPage / WINDOW_PAGES);
     const inWindow = vaddrPage - number * WINDOW_PAGES;
@@ -57,13 +60,20 @@ export class ProcessWindows {
   }
 
   #attach(mm: Mm, number: number): Window {
-    const memFd = openMemory(mm);
-    const startPfn = this.#board.attachProcess(memFd, number * WINDOW_PAGES * PAGE, WINDOW_PAGES * PAGE);
+    const giveBack = this.#shares.takeWindow(mm.space.pid, WINDOW_PAGES * PAGE);
+    let startPfn: number;
+    try {
+      startPfn = this.#board.attachProcess(openMemory(mm), number * WINDOW_PAGES * PAGE, WINDOW_PAGES * PAGE);
+    } catch (error) {
+      giveBack();
+      throw withoutFds(error);
+    }
     const windows = this.#windows.get(mm) ?? new Map<number, Window>();
     const window = new Window(startPfn, () => {
       windows.delete(number);
       if (windows.size === 0) this.#windows.delete(mm);
       this.#board.detach(startPfn);
+      giveBack();
     });
     windows.set(number, window);
     this.#windows.set(mm, windows);

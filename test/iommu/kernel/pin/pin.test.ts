@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Pinner } from '../../../../iommu/kernel/pin.ts';
+import { BoardShares, type Capacity } from '../../../../iommu/kernel/board-shares.ts';
+import { type PinnedRun, Pinner } from '../../../../iommu/kernel/pin.ts';
 import type { BoardMemory } from '../../../../iommu/kernel/pin-objects.ts';
 import { Mm } from '../../../../iommu/kernel/task.ts';
 import {
@@ -142,6 +143,60 @@ describe('permissions (MAP-13)', () => {
     const vaddr = process.space.map(machine.object(PAGE));
     process.exit();
     expect(() => pin(vaddr, 1)).toThrow(EFAULT);
+  });
+});
+
+describe('a share of the host', () => {
+  const ENOMEM = expect.objectContaining({ code: 'ENOMEM' });
+  const limited = (capacity: Capacity): void => {
+    machine.close();
+    machine = new FakeMachine({ shares: new BoardShares(capacity) });
+  };
+  const pinNew = (owner: FakeProcess): PinnedRun => {
+    const vaddr = owner.space.map(machine.object(PAGE));
+    return runWhole(machine.pinner.pin(owner.mm, vaddr / PAGE, 1, true));
+  };
+
+  it('one client has half of the memory objects, the next one half of the rest; what is let go is there again', () => {
+    limited({ objects: 8 });
+    const other = new FakeProcess(2);
+    other.space.pid = globalThis.process.ppid;
+    const runs = [1, 2, 3, 4].map(() => pinNew(process));
+    expect(() => pinNew(process)).toThrow(ENOMEM);
+    const others = [1, 2].map(() => pinNew(other));
+    expect(() => pinNew(other)).toThrow(ENOMEM);
+    for (const run of [...runs, ...others]) machine.pinner.unpin(run);
+    machine.pinner.trim();
+    const again = [1, 2, 3, 4].map(() => pinNew(other));
+    for (const run of again) machine.pinner.unpin(run);
+  });
+
+  it('of fds, for windows of private memory too', () => {
+    limited({ fds: 4 });
+    const at = [1, 2, 3].map((n) => n * WINDOW);
+    for (const vaddr of at) process.space.map(machine.object(PAGE), { private: true }, vaddr);
+    const runs = at.slice(0, 2).map((vaddr) => pin(vaddr, 1));
+    expect(() => pin(at[2]!, 1)).toThrow(ENOMEM);
+    expect(() => pinNew(process)).toThrow(ENOMEM);
+    for (const run of runs) machine.pinner.unpin(run);
+    machine.pinner.unpin(pinNew(process));
+  });
+
+  it('of physical addresses: a client in a thousand windows leaves room for others', () => {
+    const other = new FakeProcess(2);
+    other.space.pid = globalThis.process.ppid;
+    const runs: PinnedRun[] = [];
+    const inAll = (owner: FakeProcess): void => {
+      for (let n = 1; n < 1024; n++) {
+        owner.space.map(machine.object(PAGE), { private: true }, n * WINDOW);
+        runs.push(runWhole(machine.pinner.pin(owner.mm, (n * WINDOW) / PAGE, 1, true)));
+      }
+    };
+    expect(() => inAll(process)).toThrow(ENOMEM);
+    const first = runs.length;
+    expect(() => inAll(other)).toThrow(ENOMEM);
+    expect([first, runs.length - first]).toEqual([511, 256]);
+    for (const run of runs) machine.pinner.unpin(run);
   });
 });
 

@@ -10,6 +10,7 @@ import { PhysicalMemory } from '../../../../iommu/hardware/physical.ts';
 import { DmaPort } from '../../../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
 import { createUnit } from '../../../../iommu/hardware/unit-memory.ts';
+import type { BoardShares } from '../../../../iommu/kernel/board-shares.ts';
 import type { DeviceMemoryTable } from '../../../../iommu/kernel/device-memory.ts';
 import { IommuDriver, type IommuDriverOptions } from '../../../../iommu/kernel/driver/driver.ts';
 import { Pinner } from '../../../../iommu/kernel/pin.ts';
@@ -66,7 +67,7 @@ export interface MapOptions {
 
 /** An address space that a test fills by hand. */
 export class FakeSpace {
-  readonly pid = process.pid;
+  pid = process.pid;
   readonly vmas: FakeVma[] = [];
   dead = false;
   /** How often pinning asked: it must not ask per page. */
@@ -315,6 +316,7 @@ export interface MachineOptions {
   readonly kernelRamBytes?: number;
   /** Which mappings are of a device's BAR. */
   readonly bars?: DeviceMemoryTable;
+  readonly shares?: BoardShares;
 }
 
 const KERNEL_RAM = 1 * GIB;
@@ -330,8 +332,8 @@ export class FakeMachine {
   readonly #objects: FakeObject[] = [];
   readonly #agents = new Map<number, DmaPort>();
 
-  constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20, bars }: MachineOptions = {}) {
-    this.pinner = new Pinner(this.board, { deviceMemory: bars });
+  constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20, bars, shares }: MachineOptions = {}) {
+    this.pinner = new Pinner(this.board, { deviceMemory: bars, ...(shares ? { shares } : {}) });
     const { physical } = this.board;
     const buffer = new SharedArrayBuffer(kernelRamBytes);
     physical.attach({ kind: 'ram', start: KERNEL_RAM, size: kernelRamBytes, buffer });

@@ -1,7 +1,7 @@
 /**
  * Memory objects: a memfd is the memory; a Mapping makes it bytes in JS. Its identity is (dev, ino), never an address.
  * The bytes are the buffer of a shared WebAssembly.Memory overlaid with mmap(MAP_SHARED|MAP_FIXED): that buffer is page
- * aligned, so its address *is* the vaddr, and workers get it by message (DESIGN §3).
+ * aligned, so its address *is* the vaddr, and workers get it by message (docs/DESIGN.md, "Memory").
  */
 import { fstatSync } from 'node:fs';
 import { einval, enomem, SysError } from './errno.ts';

@@ -1,4 +1,7 @@
-/** The board: memory, IOMMU units, PCI bus and devices, and the kernel that runs on it. Lives until power-off (DESIGN §2). */
+/**
+ * The board: memory, IOMMU units, PCI bus and devices, and the kernel that runs on it. Lives until
+ * power-off (docs/DESIGN.md, "Three lifetimes").
+ */
 import { MessageChannel } from 'node:worker_threads';
 
 import { createBarGate } from '../../iommu/hardware/bar-gate.ts';

@@ -1,4 +1,7 @@
-/** edu, QEMU's educational PCI device (spec/machine.md §1): a liveness register, factorials, a DMA engine with a 4 KiB buffer, MSI or INTx. */
+/**
+ * edu, QEMU's educational PCI device (docs/machine.md, "edu"): a liveness register, factorials, a
+ * DMA engine with a 4 KiB buffer, MSI or INTx.
+ */
 
 import type { Halves } from '../../platform/mailbox.ts';
 import { ONES, type Registers, word } from '../kit/bar-access.ts';

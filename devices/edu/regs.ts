@@ -1,4 +1,7 @@
-/** Register map of edu (QEMU docs/specs/edu.rst; spec/machine.md §1.3). All registers little endian. */
+/**
+ * Register map of edu (QEMU docs/specs/edu.rst; docs/machine.md, "edu: registers"). All registers
+ * little endian.
+ */
 
 export const REG_ID = 0x00; // RO
 export const REG_LIVENESS = 0x04; // RW, reads back inverted

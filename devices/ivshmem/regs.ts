@@ -1,4 +1,7 @@
-/** Register map of ivshmem, revision 1 (QEMU docs/specs/ivshmem-spec.rst; spec/machine.md §3): BAR 0, 32-bit, little endian. */
+/**
+ * Register map of ivshmem, revision 1 (QEMU docs/specs/ivshmem-spec.rst; docs/machine.md,
+ * "ivshmem"): BAR 0, 32-bit, little endian.
+ */
 
 export const REG_INTR_MASK = 0x00; // RW; of revision 0, without effect
 export const REG_INTR_STATUS = 0x04; // RW, a read clears it; of revision 0, without effect

@@ -1,6 +1,7 @@
 /**
  * What the bus does with an access before a device's registers see it: sizes a device does not take are split or refused
- * (spec/machine.md §1.2, the rules of QEMU's memory regions). Registers are little endian.
+ * (docs/machine.md, "Register accesses": the rules of QEMU's memory regions). Registers are little
+ * endian.
  */
 import type { Halves } from '../../platform/mailbox.ts';
 

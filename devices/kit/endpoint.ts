@@ -57,7 +57,7 @@ export class Endpoint implements MailboxHandler {
 
   /**
    * What firmware does before an operating system starts: BARs at `addresses` (by BAR index; a pa or a port), decoding on,
-   * bus master off, as PC firmware leaves a function without a boot role (command 0x0103, spec PCI-9).
+   * bus master off, as PC firmware leaves a function without a boot role (command 0x0103, PCI-9).
    */
   boot(addresses: Readonly<Record<number, number>>, interruptLine: number): void {
     for (const [index, start] of Object.entries(addresses)) {

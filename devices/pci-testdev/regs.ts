@@ -1,4 +1,7 @@
-/** Header of pci-testdev's tests (QEMU docs/specs/pci-testdev.rst; spec/machine.md §2): at the start of BAR 0 and of BAR 1. */
+/**
+ * Header of pci-testdev's tests (QEMU docs/specs/pci-testdev.rst; docs/machine.md, "pci-testdev"):
+ * at the start of BAR 0 and of BAR 1.
+ */
 
 export const HEADER_TEST = 0x00; // u8; written: selects a test
 export const HEADER_WIDTH = 0x01; // u8, width of the accesses under test

@@ -32,8 +32,8 @@ const fetched = (memory: Memory, pc: number, length: number): bigint => memory.l
  *
  * HOT, 16–24 ns an instruction once compiled (Node 20–26): one loop, one switch, no calls on the common paths. Opcodes and
  * functs are literals (V8 makes jump tables of those only), named as in unpriv-isa §35 "RV32/64G Instruction Set Listings".
- * There is no decode cache (predecoding gained nothing in the prototype with 32-bit halves, node-and-v8 §1), so FENCE.I has
- * nothing to do and code written by a device is seen at once.
+ * There is no decode cache (predecoding gained nothing in a prototype with 32-bit halves), so
+ * FENCE.I has nothing to do and code written by a device is seen at once.
  */
 export function execute(core: Core, budget: number): number {
   const { x, halves, memory, csr } = core;

@@ -1,4 +1,7 @@
-/** The command queue (§3.1, §5.6–5.8, §5.15): commands run in the thread that writes cqt, one queue processor at a time. */
+/**
+ * The command queue (IOMMU spec §3.1, §5.6–5.8, §5.15): commands run in the thread that writes cqt,
+ * one queue processor at a time.
+ */
 import { callForAttention, waitForAgents } from './epoch.ts';
 import { queueEntries } from './fault-queue.ts';
 import {

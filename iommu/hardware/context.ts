@@ -15,7 +15,10 @@ export const SV48: Scheme = { levels: 4, extraBits: 0, pages: 2 ** 35 };
 export const SV39X4: Scheme = { levels: 3, extraBits: 2, pages: 2 ** 29 };
 export const SV48X4: Scheme = { levels: 4, extraBits: 2, pages: 2 ** 38 };
 
-/** The pages of virtual interrupt files (§2.1.3.6), 52-bit numbers in halves of 32 and 20 bits. */
+/**
+ * The pages of virtual interrupt files (IOMMU spec §2.1.3.6), 52-bit numbers in halves of 32 and 20
+ * bits.
+ */
 export interface MsiWindow {
   /** Root of the MSI page table. */
   readonly pfn: number;

@@ -1,5 +1,5 @@
 /**
- * The device directory (§2.1, §2.3.1): from a device id to its device context.
+ * The device directory (IOMMU spec §2.1, §2.3.1): from a device id to its device context.
  *
  * NOT MODELLED: process contexts (PDTV), ATS and PRI, hardware update of A and D, big endian: the unit does not advertise them,
  * so a context that asks for them is misconfigured.

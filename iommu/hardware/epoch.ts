@@ -1,5 +1,6 @@
 /**
- * The epoch protocol: when an unmap has returned, no device touches that memory (DESIGN §4, §11.1).
+ * The epoch protocol: when an unmap has returned, no device touches that memory (docs/DESIGN.md,
+ * "The IOMMU" and "Invariants", 1).
  *
  * Each agent (device worker) has one word: bit 0 BUSY, a transaction may be under way; bit 1 ATTENTION, set by the unit:
  * there is something in the invalidation log; above them a number that grows with each transaction.

@@ -1,6 +1,7 @@
 /**
- * The fault queue (§3.2, §5.9–5.11, §5.16). Many producers: every port records its own faults, the MMIO side those of
- * debug translations and of messages. A refused access is counted even when its record is lost.
+ * The fault queue (IOMMU spec §3.2, §5.9–5.11, §5.16). Many producers: every port records its own
+ * faults, the MMIO side those of debug translations and of messages. A refused access is counted
+ * even when its record is lost.
  */
 import { type MsiFault, PendingInterrupts, type Wire } from './ipsr.ts';
 import { withLock } from './lock.ts';

@@ -1,6 +1,7 @@
 /**
- * The translation cache of one port (IOATC, §2.4): two direct-mapped arrays, for pages of 4 KiB and for aligned blocks of 2 MiB
- * out of larger leaves. Entries hold whatever was true when they were filled, until an invalidation request takes them out.
+ * The translation cache of one port (IOATC, IOMMU spec §2.4): two direct-mapped arrays, for pages
+ * of 4 KiB and for aligned blocks of 2 MiB out of larger leaves. Entries hold whatever was true
+ * when they were filled, until an invalidation request takes them out.
  */
 import type { AttachedRange } from './physical.ts';
 

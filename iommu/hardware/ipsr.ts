@@ -1,6 +1,6 @@
 /**
- * Interrupts of the unit itself (§5.18, §5.28–5.29): pending bits, and how a bit that becomes 1 is signalled, by wire or by
- * message. Any thread may raise one.
+ * Interrupts of the unit itself (IOMMU spec §5.18, §5.28–5.29): pending bits, and how a bit that
+ * becomes 1 is signalled, by wire or by message. Any thread may raise one.
  */
 import type { PhysicalMemory } from './physical.ts';
 import { EntryReader } from './pte.ts';

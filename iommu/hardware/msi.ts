@@ -1,5 +1,6 @@
 /**
- * MSI page tables (§2.3.3; AIA 1.0 §9.4): pages of virtual interrupt files and where their stores go, in basic mode.
+ * MSI page tables (IOMMU spec §2.3.3; AIA §8.4, §8.5): pages of virtual interrupt files and where
+ * their stores go, in basic mode.
  * NOT MODELLED: memory-resident interrupt files; capabilities.MSI_MRIF is 0, so their entries are misconfigured (cause 263).
  */
 import type { MsiWindow } from './context.ts';
@@ -24,7 +25,7 @@ const ENTRIES_PER_PAGE = 256;
 export const msiEntryLo = (pfn: number): number => ((pfn & 0x3fffff) << 10) | MODE_BASIC | PTE_V;
 export const msiEntryHi = (pfn: number): number => Math.floor(pfn / (1 << 22));
 
-/** Whether guest page `gpn` is that of a virtual interrupt file (§2.1.3.6). */
+/** Whether guest page `gpn` is that of a virtual interrupt file (IOMMU spec §2.1.3.6). */
 export function isInterruptFile(window: MsiWindow, gpn: number): boolean {
   const lo = ((gpn | 0) ^ window.patternLo) & ~window.maskLo;
   const hi = (Math.floor(gpn / TWO_32) ^ window.patternHi) & ~window.maskHi;
@@ -54,7 +55,10 @@ export class MsiTable {
     this.#physical = physical;
   }
 
-  /** §2.3.3 from step 5 on, for a page that is an interrupt file: the cause of a fault, or 0 and `pfn` is set. */
+  /**
+   * IOMMU spec §2.3.3 from step 5 on, for a page that is an interrupt file: the cause of a fault,
+   * or 0 and `pfn` is set.
+   */
   translate(window: MsiWindow, gpn: number): number {
     const file = fileNumber(window, gpn);
     // 6, 7. m | (I × 16)

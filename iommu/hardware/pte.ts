@@ -1,7 +1,8 @@
 /**
  * 64-bit entries of tables in memory (page tables, directories) and how they are published and read.
  *
- * The specification wants an entry to change by one 64-bit store (§2.5). Here that is two 32-bit atomic stores:
+ * The specification wants an entry to change by one 64-bit store (IOMMU spec §2.5). Here that is
+ * two 32-bit atomic stores:
  *   - a writer (one per table) publishes `hi` first, then `lo` with V set; it clears `lo` only. A valid entry is changed
  *     by clearing and publishing, never in place, and an IOTINVAL and IOFENCE.C lie between if the page is another one;
  *   - a reader takes lo, hi, lo, until both lo are the same.

@@ -24,7 +24,7 @@ export const REG = {
   end: 0x400,
 } as const;
 
-// §5.3 capabilities, low word
+// IOMMU spec §5.3 capabilities, low word
 export const CAP_VERSION_1_0 = 0x10;
 export const CAP_SV39 = 1 << 9;
 export const CAP_SV48 = 1 << 10;

@@ -149,7 +149,10 @@ export class Translator implements InvalidationTarget {
     else if (kind === KIND_GVMA) this.#invalidateGvma(this.#context, request);
   }
 
-  /** §3.1.1, table of IOTINVAL.VMA. Without GV it is for contexts without a second stage, with GV for those of GSCID. */
+  /**
+   * IOMMU spec §3.1.1, table of IOTINVAL.VMA. Without GV it is for contexts without a second stage,
+   * with GV for those of GSCID.
+   */
   #invalidateVma(context: DeviceContext, { flags, gscid, pscid, vpn }: Readonly<Invalidation>): void {
     const host = context.secondStage === BARE;
     if ((flags & HAS_GSCID) !== 0 ? host || gscid !== context.gscid : !host) return;

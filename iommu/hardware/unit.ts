@@ -1,4 +1,7 @@
-/** The unit as software sees it: the register file (§5). Registers live in the unit's shared memory; any thread may have a view. */
+/**
+ * The unit as software sees it: the register file (IOMMU spec §5). Registers live in the unit's
+ * shared memory; any thread may have a view.
+ */
 import { CommandQueue } from './command-queue.ts';
 import { Directory } from './directory.ts';
 import { emptyFault, FaultQueue, setAddresses } from './fault-queue.ts';

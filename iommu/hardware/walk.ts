@@ -1,6 +1,7 @@
 /**
- * Table walks: first stage, MSI page table, second stage (§2.3 steps 17–19; Privileged ISA 20240411 §10.3.2, §18.5).
- * All transactions are of user privilege; A and D are never set by the unit (Svade).
+ * Table walks: first stage, MSI page table, second stage (IOMMU spec §2.3 steps 17–19; priv-isa
+ * §10.3.2, §18.5). All transactions are of user privilege; A and D are never set by the unit
+ * (Svade).
  */
 import { BARE, type DeviceContext, type Scheme } from './context.ts';
 import { isInterruptFile, MsiTable } from './msi.ts';
@@ -194,7 +195,10 @@ export class Walker {
     return OK;
   }
 
-  /** A second-stage fault at a table of the first stage: reported with the type of the original access (§3.2). */
+  /**
+   * A second-stage fault at a table of the first stage: reported with the type of the original
+   * access (IOMMU spec §3.2).
+   */
   #implicitFault(cause: number, table: number, index: number, write: boolean): number {
     this.guestPage = table;
     this.guestOffset = (index * 8) | 1;

@@ -125,7 +125,7 @@ function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: numbe
  * The mapping that covers a vaddr; none in an address space that has just died. EFAULT where an access to it may wait for somebody else: it
  * would be this thread that waits, or a device's, and for ever if the client wants.
  * DEVIATION: on Linux the client itself would wait there, and then its file on FUSE or NFS is pinned for reading (6.5 and
- * later refuse it for writing: EFAULT, MAP-17).
+ * later refuse it for writing: EFAULT, MAP-13).
  */
 export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
   let vma: Vma | undefined;

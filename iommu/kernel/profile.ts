@@ -1,7 +1,8 @@
 /**
- * Which kernel the VFIO of this host answers as (spec/vfio.md §20): one row per behaviour that differs, read nowhere else.
- * '5.12' is the seed era, 5.12–6.2 as released, which blocks on an invalid vaddr (spoken for by a rebuilt 6.1); '6.12' refuses
- * instead and still has the 64-bit limit bugs; '7.2' has them fixed.
+ * Which kernel the VFIO of this host answers as (docs/rules/vfio.md, "What differs by profile"):
+ * one row per behaviour that differs, read nowhere else. '5.12' is the seed era, 5.12–6.2 as
+ * released, which blocks on an invalid vaddr (spoken for by a rebuilt 6.1); '6.12' refuses instead
+ * and still has the 64-bit limit bugs; '7.2' has them fixed.
  */
 import { SysError } from '../../platform/errno.ts';
 
@@ -54,7 +55,9 @@ export interface Profile {
   readonly notAContainer: 'EINVAL' | 'EBADFD';
 
   /* vfio-pci */
-  /** Vectors README, 21: the most DEVICE_GET_INFO writes (least 16; between them as argsz says, 6.1 in one step). */
+  /**
+   * NUM-8: the most DEVICE_GET_INFO writes (least 16; between them as argsz says, 6.1 in one step).
+   */
   readonly deviceInfoBytes: 20 | 24;
   /** PCI-7: the widest piece a read or write of a BAR is cut in. */
   readonly barAccess: 4 | 8;
@@ -62,7 +65,10 @@ export interface Profile {
   readonly reqFdBelowMinusOne: 'as-minus-one' | 'EINVAL';
   /** PCI-10: PCI_HOT_RESET tests its count before it looks for a slot or bus reset. */
   readonly hotResetCountFirst: boolean;
-  /** Vectors README, 16: an IOEVENTFD of 8 bytes (7.x: EINVAL at any offset, by its source; recorded at an unaligned one). */
+  /**
+   * PCI-7: an IOEVENTFD of 8 bytes (7.x: EINVAL at any offset, by its source; recorded at an
+   * unaligned one).
+   */
   readonly ioeventfd8: 'allowed' | 'refused';
   /** NUM-3, P2P-9: the last VFIO_DEVICE_FEATURE known: DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in 2026. */
   readonly lastFeature: 10 | 12;

@@ -8,7 +8,10 @@ import { HostClient } from '../../tools/host-client.ts';
 import type { QmpClient } from '../../tools/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
-/** Exec updates with real devices that DMA all the time: a host process, VMM processes, the demo guest (DESIGN §11, 2–5). */
+/**
+ * Exec updates with real devices that DMA all the time: a host process, VMM processes, the demo
+ * guest (docs/DESIGN.md, "Invariants", 2–5).
+ */
 
 const TIMEOUT_MS = 90_000;
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';

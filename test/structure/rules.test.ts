@@ -10,12 +10,12 @@ import { DEVIATIONS } from '../../tools/conform/deviations.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Families of rules and how many each has: §1–13 and §18 of the specification. */
+/** Families of rules and how many each has: those of docs/rules/vfio.md that bind us. */
 const FAMILIES: Readonly<Record<string, number>> = {
   ...{ NUM: 10, CORE: 13, PCI: 11, ST: 3, MAP: 16, ACC: 8, IOM: 4, UNM: 16 },
   ...{ VAD: 17, ATT: 11, DRT: 7, MDV: 6, CPR: 5, RACE: 38 },
 };
-/** Cited, but of parts of the specification that are about something else. */
+/** Cited, but of what others do. */
 const OTHERS = ['PKF', 'RSV', 'P2P', 'NEW'];
 const ID = new RegExp(`\\b(${[...Object.keys(FAMILIES), ...OTHERS].join('|')})-(\\d+)(?:…(\\d+))?`, 'g');
 

@@ -20,7 +20,7 @@ import { IMSIC_BYTES, Imsic } from '../../vmm/machine/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../vmm/machine/interrupt-routes.ts';
 import { startInterruptThread } from '../../vmm/threads.ts';
 
-/** The interrupt worker as a real thread with real eventfds (DESIGN §11, 4). */
+/** The interrupt worker as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
 
 let shared: {
   control: SharedArrayBuffer;

@@ -8,7 +8,7 @@ export interface Deviation {
   /** The step as it stands in the file, and our answer to it. */
   readonly step: RegExp;
   readonly got: RegExp;
-  /** spec/vfio.md */
+  /** Its id in docs/rules/vfio.md. */
   readonly rule: string;
   readonly reason: string;
 }

@@ -1,4 +1,6 @@
-/** The machine of the recordings as a board of ours (vectors README, "How recorded"). */
+/**
+ * The machine of the recordings as a board of ours (docs/recordings.md, "How they were recorded").
+ */
 import type { BoardOptions } from '../../devices/board/board.ts';
 import type { Assignment } from './client/protocol.ts';
 import type { VectorDevice, VectorFile } from './vector-file.ts';
@@ -22,7 +24,9 @@ export interface RecordedMachine {
   readonly missing: readonly string[];
 }
 
-/** A group that was recorded with `-device intel-iommu,intremap=off` (vectors README, "Groups"). */
+/**
+ * A group that was recorded with `-device intel-iommu,intremap=off` (docs/recordings.md, "Groups").
+ */
 const NO_INTREMAP = 'no-intremap';
 
 /** The board numbers the groups of its PCI devices from the first one's up, as the recorded kernels did. */

@@ -1,4 +1,7 @@
-/** Which rules of the VFIO specification (docs/vfio.md) speak about a step: by operation, and by the errno that was expected. */
+/**
+ * Which rules of the VFIO specification (docs/rules/vfio.md) speak about a step: by operation, and
+ * by the errno that was expected.
+ */
 import type { VectorStep } from './vector-file.ts';
 
 /** `*`: whatever the answer is. */

@@ -1,6 +1,7 @@
 /**
  * Files of recorded kernel answers (.vec, .vec.gz): cases of steps, each with the answer a real kernel gave. The format is
- * described in the README beside the recordings; this reads it and says in one line what is wrong with a file that is not of it.
+ * described in docs/recordings.md, "Format"; this reads it and says in one line what is wrong with
+ * a file that is not of it.
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';

@@ -1,7 +1,8 @@
 /**
- * An exec update, the new image's side (DESIGN §2): find the state → map RAM → update vaddrs → each owner loads its section → main
- * runs the guest → its threads take over (hand-over.ts). There is no way back from here: an error ends the process, and its message
- * names the section. What the guest's next instruction does not need is not loaded before it.
+ * An exec update, the new image's side (docs/DESIGN.md, "Three lifetimes"): find the state → map
+ * RAM → update vaddrs → each owner loads its section → main runs the guest → its threads take over
+ * (hand-over.ts). There is no way back from here: an error ends the process, and its message names
+ * the section. What the guest's next instruction does not need is not loaded before it.
  */
 import { fstatSync, readSync } from 'node:fs';
 import { setImmediate as nextSlice } from 'node:timers/promises';

@@ -1,7 +1,8 @@
 /**
- * An exec update, the old image's side (DESIGN §2): take the guest back from its threads → stop → invalidate vaddrs → save → execve. Until
- * the execve succeeds there is a way back: vaddrs valid again, fds close-on-exec again, the guest runs on, by new threads, the error
- * is reported.
+ * An exec update, the old image's side (docs/DESIGN.md, "Three lifetimes"): take the guest back
+ * from its threads → stop → invalidate vaddrs → save → execve. Until the execve succeeds there is a
+ * way back: vaddrs valid again, fds close-on-exec again, the guest runs on, by new threads, the
+ * error is reported.
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';

@@ -1,4 +1,4 @@
-/** The mask ROM a hart starts in, and where the device tree lies (spec/machine.md §6.2). */
+/** The mask ROM a hart starts in, and where the device tree lies (docs/machine.md, "Boot"). */
 import type { AccessSize } from '../../guest/riscv/memory.ts';
 import type { MmioDevice } from './bus.ts';
 import { MROM, RAM_BASE } from './memory-map.ts';

@@ -1,6 +1,7 @@
 /**
- * The CLINT of one hart (spec/machine.md §6.4): msip at 0, mtimecmp at 0x4000, mtime at 0xbff8, 10 MHz. mtime follows the
- * monotonic clock while the machine runs and stands still while it is stopped, as QEMU's virtual clock does.
+ * The CLINT of one hart (docs/machine.md, "CLINT"): msip at 0, mtimecmp at 0x4000, mtime at 0xbff8,
+ * 10 MHz. mtime follows the monotonic clock while the machine runs and stands still while it is
+ * stopped, as QEMU's virtual clock does.
  */
 import type { AccessSize } from '../../guest/riscv/memory.ts';
 import { monotonicNs } from '../../platform/clock.ts';

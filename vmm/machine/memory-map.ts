@@ -1,4 +1,7 @@
-/** The memory map of QEMU's riscv `virt` machine, as far as this machine has its devices (spec/machine.md §6.1). Ranges are [base, base+size). */
+/**
+ * The memory map of QEMU's riscv `virt` machine, as far as this machine has its devices
+ * (docs/machine.md, "Memory map"). Ranges are [base, base+size).
+ */
 
 export interface MapEntry {
   readonly base: number;

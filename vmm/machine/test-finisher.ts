@@ -1,4 +1,7 @@
-/** The SiFive test finisher of the `virt` machine (spec/machine.md §6.3): how a guest ends or resets its machine. */
+/**
+ * The SiFive test finisher of the `virt` machine (docs/machine.md, "Test finisher"): how a guest
+ * ends or resets its machine.
+ */
 import type { AccessSize } from '../../guest/riscv/memory.ts';
 import type { MmioDevice } from './bus.ts';
 

@@ -1,5 +1,6 @@
 /**
- * UART 16550A (National Semiconductor PC16550D), reset values and THR-empty behaviour as QEMU's `serial` (spec/machine.md §6.6).
+ * UART 16550A (National Semiconductor PC16550D), reset values and THR-empty behaviour as QEMU's
+ * `serial` (docs/machine.md, "UART").
  * NOT MODELLED: its interrupt (the machine has no PLIC; IIR says what it would be), baud rate, breaks and errors, loopback data.
  */
 import type { AccessSize } from '../../guest/riscv/memory.ts';

@@ -25,7 +25,7 @@ export interface DeviceContext {
   readonly levels: 3 | 4;
   readonly gscid: number;
   readonly rootPfn: number;
-  /** MSI page table (§3.3 of the AIA): stores to a page with (vpn ^ pattern) & ~mask = 0 go through it. */
+  /** MSI page table (AIA §8.4): stores to a page with (vpn ^ pattern) & ~mask = 0 go through it. */
   readonly msi?: { readonly tablePfn: number; readonly pattern: number; readonly mask: number };
 }
 

@@ -51,7 +51,7 @@ export interface IommuDriverOptions {
 const MSI_WINDOW = { vpn: 0xfee00, nrPages: 0x100 } as const;
 /** What Arm's drivers offer for MSIs that are translated as any store (ATT-4). */
 const SW_MSI_WINDOW = { vpn: 0x8000, nrPages: 0x100 } as const;
-/** MSI page table entry (AIA §8.4): valid, basic translate mode. */
+/** MSI page table entry (AIA §8.5.1): valid, basic translate mode. */
 const MSI_PTE_V = 1 << 0;
 const MSI_PTE_BASIC = 3 << 1;
 const MSI_PTE_WORDS = 4;

@@ -5,7 +5,7 @@ import { type DeviceOptions, planDevices } from '../../../devices/board/floor-pl
 const plan = (devices: readonly DeviceOptions[], firstGroup = 0) =>
   planDevices({ devices, units: ['iommu0', 'second'], firstGroup });
 
-/** The machine of the recorded kernels (vectors README, "How recorded"). */
+/** The machine of the recorded kernels (docs/recordings.md, "How they were recorded"). */
 const RECORDED: readonly DeviceOptions[] = [
   ...['4', '5', '6'].map((addr) => ({ type: 'edu', properties: { addr, 'dma-mask': '0xffffffff' } })),
   { type: 'ivshmem-plain', properties: { addr: '7', size: '1M' } },

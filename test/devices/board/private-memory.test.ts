@@ -9,7 +9,10 @@ import { ClientProcess } from '../clients/client-process.ts';
 
 const PAGES = 256;
 
-/** The pages of a dead address space stay pinned: a device goes on writing to them, and nobody can look (DESIGN §6, ACC-5, ACC-6). */
+/**
+ * The pages of a dead address space stay pinned: a device goes on writing to them, and nobody can
+ * look (docs/DESIGN.md, "Memory", ACC-5, ACC-6).
+ */
 describe('a client that execs with private anonymous memory mapped for DMA', () => {
   let dir: string;
   let board: Board;

@@ -7,7 +7,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Board, startHost } from '../../../devices/board/host.ts';
 import { ClientProcess } from '../clients/client-process.ts';
 
-/** Touching a mapped page that is gone is SIGBUS: here it would end the test's own process (DESIGN §11, invariant 6). */
+/**
+ * Touching a mapped page that is gone is SIGBUS: here it would end the test's own process
+ * (docs/DESIGN.md, "Invariants", 6).
+ */
 describe('a client that truncates memory it has mapped for DMA', () => {
   let dir: string;
   let board: Board;

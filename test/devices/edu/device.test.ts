@@ -24,7 +24,7 @@ function startDma(bench: Bench, source: bigint, destination: bigint, count: bigi
   bench.setWide(regs.REG_DMA_COMMAND, command);
 }
 
-describe('factorial (spec/machine.md §1.3)', () => {
+describe('factorial (docs/machine.md, "edu: registers")', () => {
   it.each([
     [0, 1],
     [1, 1],
@@ -70,7 +70,7 @@ describe('factorial (spec/machine.md §1.3)', () => {
   });
 });
 
-describe('DMA engine (spec/machine.md §1.4)', () => {
+describe('DMA engine (docs/machine.md, "edu: DMA")', () => {
   it('carries bytes from the bus to the buffer and back, and tells by interrupt 0x100', () => {
     const bench = ready();
     bench.memory.poke(RAM, Uint8Array.of(1, 2, 3, 4));

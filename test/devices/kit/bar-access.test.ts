@@ -25,7 +25,7 @@ describe('what reaches the registers', () => {
   it.each([
     ['aligned 4', SPLIT, 4, 4, ['r4@4']],
     ['aligned 8', SPLIT, 8, 8, ['r8@8']],
-    ['8 bytes at 4: two accesses (machine.md §1.2)', SPLIT, 4, 8, ['r4@4', 'r4@8']],
+    ['8 bytes at 4: two accesses (docs/machine.md, "edu: accesses")', SPLIT, 4, 8, ['r4@4', 'r4@8']],
     ['2 bytes: refused', SPLIT, 4, 2, []],
     ['4 bytes at 2: pieces of 2, refused', SPLIT, 2, 4, []],
     ['8 bytes where 4 is the most', NARROW, 8, 8, ['r4@8', 'r4@12']],

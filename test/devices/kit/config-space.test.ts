@@ -84,8 +84,8 @@ describe('BAR sizing (PCI 3.0 §6.2.5.1)', () => {
   });
 });
 
-describe('capability chain', () => {
-  it('MSI is 64-bit with one vector; only enable, address and data are writable (spec/machine.md §1.1)', () => {
+describe('capability chain (docs/machine.md, "Configuration space")', () => {
+  it('MSI is 64-bit with one vector; only enable, address and data are writable', () => {
     const config = new ConfigSpace(IDENTITY, []);
     const msi = new MsiCapability(config);
     const before = config.read(0x40, 4).lo;

@@ -89,7 +89,7 @@ class Bench {
   }
 }
 
-describe('an unmap under running DMA (DESIGN §11.1)', () => {
+describe('an unmap under running DMA (docs/DESIGN.md, "Invariants", 1)', () => {
   let bench: Bench;
   afterEach(() => bench.stop());
 

@@ -18,7 +18,10 @@ const RAM_SIZE = 16 << 20;
 const FAULT_QUEUE = 0x80021000n;
 const DID = 0x08;
 
-/** edu's DMA engine (machine.md §1.4): on the bus it moves 4 bytes a transaction, as QEMU's memory core does for it. */
+/**
+ * edu's DMA engine (docs/machine.md, "edu: DMA"): on the bus it moves 4 bytes a transaction, as
+ * QEMU's memory core does for it.
+ */
 class EduDma {
   readonly #regs = new Map<number, bigint>();
   readonly #buffer = new Uint8Array(4096);
@@ -76,7 +79,7 @@ const DEVIATIONS: readonly Deviation[] = [
   },
   {
     reason:
-      'iotval2 is for guest-page faults only (§3.2); QEMU stores a partial translation for those of the first stage',
+      'iotval2 is for guest-page faults only (IOMMU spec §3.2); QEMU has a partial translation for the first stage',
     matches: (m) => isRecordField(m, 0x18n) && BigInt(m.ours) === 0n && (m.cause === 13 || m.cause === 15),
   },
   {

@@ -62,7 +62,7 @@ describe('system bus', () => {
   });
 });
 
-/** spec/machine.md §6.3 */
+/** docs/machine.md, "Test finisher" */
 describe('test finisher', () => {
   it.each([
     { value: 0x5555n, finish: { kind: 'poweroff', status: 0 } },

@@ -17,7 +17,7 @@ beforeEach(() => {
   clint = new Clint(lines, 0, () => nowNs);
 });
 
-/** spec/machine.md §6.4; the register cases are those of the recorded virt-platform.qtest. */
+/** docs/machine.md, "CLINT"; the register cases are those of the recorded virt-platform.qtest. */
 describe('CLINT', () => {
   it('keeps only bit 0 of msip, drives MSIP with it, and has no other harts', () => {
     clint.store(0, 4, 0xffff_ffffn);

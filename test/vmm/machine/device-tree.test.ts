@@ -47,7 +47,7 @@ describe('device tree', () => {
     expect(stderr).toBe('');
   });
 
-  /** spec/machine.md §6.2: observed with QEMU. */
+  /** docs/machine.md, "Boot": observed with QEMU. */
   it.each([
     { mib: 128, gpa: 0x87e0_0000 },
     { mib: 256, gpa: 0x8fe0_0000 },

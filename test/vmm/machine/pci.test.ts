@@ -53,7 +53,7 @@ function programMsi(identity: number): void {
   write(SLOT1 + 0x42, 1, 2);
 }
 
-/** spec/machine.md §6.1, recorded in virt-platform.qtest. */
+/** docs/machine.md, "PCI host", recorded in virt-platform.qtest. */
 describe('ECAM', () => {
   it('shows the host bridge in slot 0 and all ones for absent functions', () => {
     expect(read(ECAM)).toBe(0x0008_1b36);

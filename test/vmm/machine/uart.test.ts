@@ -31,7 +31,7 @@ const print = (text: string): void => {
   for (const byte of Buffer.from(text)) write(0, byte);
 };
 
-/** spec/machine.md §6.6, recorded in virt-platform.qtest. */
+/** docs/machine.md, "UART", recorded in virt-platform.qtest. */
 describe('UART 16550', () => {
   it('has the recorded reset values', () => {
     expect([1, 2, 3, 4, 5, 6, 7].map(read)).toEqual([0, 1, 0, 8, 0x60, 0xb0, 0]);

@@ -1,4 +1,7 @@
-/** `edu_dma`: one transfer of an edu device, driven by its registers (spec/machine.md §1.3) in 4-byte accesses. */
+/**
+ * `edu_dma`: one transfer of an edu device, driven by its registers (docs/machine.md, "edu:
+ * registers") in 4-byte accesses.
+ */
 import { SysError } from '../../../platform/errno.ts';
 import type { StepContext } from './step-context.ts';
 

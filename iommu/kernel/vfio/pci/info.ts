@@ -28,7 +28,7 @@ import type { Bar, PciResources } from './resources.ts';
 /** The struct up to num_irqs; later fields came with later kernels. */
 const LEAST_DEVICE_INFO = 16;
 
-/** 5.12 writes 16 or 20 bytes, later kernels what argsz has room for (vectors README, 21). No capabilities. */
+/** 5.12 writes 16 or 20 bytes, later kernels what argsz has room for (NUM-8). No capabilities. */
 export function getInfo(arg: UserArg, { deviceInfoBytes }: Profile): number {
   const { argsz } = DeviceInfo.read(padded(arg.copyIn(LEAST_DEVICE_INFO)));
   if (argsz < LEAST_DEVICE_INFO) throw einval(`device info: argsz ${argsz}`);

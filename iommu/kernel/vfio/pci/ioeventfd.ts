@@ -1,4 +1,7 @@
-/** VFIO_DEVICE_IOEVENTFD: a write to a BAR whenever an eventfd is signalled (vfio_pci_ioeventfd; vectors README, 16). */
+/**
+ * VFIO_DEVICE_IOEVENTFD: a write to a BAR whenever an eventfd is signalled (vfio_pci_ioeventfd;
+ * PCI-7).
+ */
 import { eexist, einval, enodev, enospc } from '../../../../platform/errno.ts';
 import type { Caller } from '../../open-file.ts';
 import type { Profile } from '../../profile.ts';

@@ -1,4 +1,7 @@
-/** Random MAP, UNMAP and VADDR against a plain model: entries in a list, rules as spec/vfio.md §5 and §8 state them. */
+/**
+ * Random MAP, UNMAP and VADDR against a plain model: entries in a list, rules as
+ * docs/rules/vfio.md, "MAP_DMA" and "UNMAP_DMA", state them.
+ */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { errnoOf, READ, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
@@ -117,7 +120,7 @@ describe.each([
           }
           const { entries } = model;
           const pages = entries.reduce((sum, entry) => sum + entry.end - entry.first, 0);
-          // DESIGN §11.3
+          // docs/DESIGN.md, "Invariants", 3
           expect(container.type1.stats).toEqual({
             mappings: entries.length,
             mappedBytes: pages * PAGE,

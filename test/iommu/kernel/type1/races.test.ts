@@ -1,4 +1,7 @@
-/** The interleavings of spec/vfio.md §18 that type1 can get into, each at the moment at which it drops its lock. */
+/**
+ * The interleavings of docs/rules/vfio.md, "Races", that type1 can get into, each at the moment at
+ * which it drops its lock.
+ */
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DeviceMemoryTable } from '../../../../iommu/kernel/device-memory.ts';

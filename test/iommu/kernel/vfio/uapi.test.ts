@@ -69,7 +69,7 @@ describe('uapi as data (NUM-1…5)', () => {
     expect(facts.map(({ text, at }) => [text, at])).toEqual(facts.map(({ text }, i) => [text, real[i]]));
   });
 
-  it('encodes ioctl numbers without size and direction (spec §1)', () => {
+  it('encodes ioctl numbers without size and direction (docs/rules/vfio.md, "Numbers and structs")', () => {
     expect([uapi.VFIO_GET_API_VERSION, uapi.VFIO_IOMMU_MAP_DMA, uapi.VFIO_EEH_PE_OP]).toEqual([0x3b64, 0x3b71, 0x3b79]);
   });
 });

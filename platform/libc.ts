@@ -279,10 +279,12 @@ export function eventfdRead(fd: number): number {
 }
 
 /** struct io_uring_params (linux/io_uring.h): flags, and the offsets of words in the mapping of the rings. */
-const URING_PARAMS = { words: 30, cqEntries: 1, flags: 2, sqTail: 11, cqHead: 20, cqTail: 21 };
+const URING_PARAMS = { words: 30, cqEntries: 1, flags: 2, sqTail: 11, cqHead: 20, cqTail: 21, cqes: 25 };
 const IORING_SETUP_CQSIZE = 8;
 const IORING_REGISTER_EVENTFD = 4;
 const IORING_UNREGISTER_EVENTFD = 5;
+const IORING_ENTER_GETEVENTS = 1;
+const IORING_OFF_SQES = 0x1000_0000;
 const RING_BYTES = 4096;
 
 export interface IoUring {
@@ -293,6 +295,8 @@ export interface IoUring {
   readonly sqTail: number;
   readonly cqHead: number;
   readonly cqTail: number;
+  /** Of the first completion; each has 4 words: user data (2), result, flags. */
+  readonly cqes: number;
 }
 
 /**
@@ -308,8 +312,8 @@ export function ioUringSetup(completions: number): IoUring {
   try {
     const vaddr = mmap(0, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     const word = (offset: number): number => params[offset]! / 4;
-    const { sqTail, cqHead, cqTail } = URING_PARAMS;
-    return { fd, vaddr, sqTail: word(sqTail), cqHead: word(cqHead), cqTail: word(cqTail) };
+    const { sqTail, cqHead, cqTail, cqes } = URING_PARAMS;
+    return { fd, vaddr, sqTail: word(sqTail), cqHead: word(cqHead), cqTail: word(cqTail), cqes: word(cqes) };
   } catch (error) {
     close(fd);
     throw error;
@@ -320,6 +324,18 @@ export function ioUringSetup(completions: number): IoUring {
 export function ioUringClose({ fd, vaddr }: Pick<IoUring, 'fd' | 'vaddr'>): void {
   munmap(vaddr, RING_BYTES);
   close(fd);
+}
+
+/** Maps the page with the request of a ring. SAFETY: as ringWords, which makes words of it; munmap it. */
+export function mmapRequests(ring: number): number {
+  return mmap(0, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+}
+
+/** io_uring_enter(2): sleeps until there is a completion, or a signal. */
+export function ioUringWait(ring: number): void {
+  if (c.io_uring_enter(SYS_IO_URING_ENTER, ring, 0, 1, IORING_ENTER_GETEVENTS, null, 0) >= 0) return;
+  const errno = koffi().errno();
+  if (errno !== EINTR) throw fromErrno(errno, 'io_uring_enter');
 }
 
 /** Each completion signals the eventfd from now on. The ring holds its context, as a kernel's driver would, and not its file. */
@@ -452,9 +468,46 @@ export function poll(fds: readonly PollFd[], timeoutMs: number): number[] | unde
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
+export const EPOLLONESHOT = 0x4000_0000;
+export const EPOLLET = 0x8000_0000;
 /** struct epoll_event { u32 events; u64 data }, packed on x86-64 only. */
 const EPOLL_EVENT = process.arch === 'x64' ? { bytes: 12, data: 4 } : { bytes: 16, data: 8 };
 const MAX_EPOLL_EVENTS = 64;
+
+/** epoll_create1(2) */
+export function epollCreate(): number {
+  return check(c.epoll_create1(EPOLL_CLOEXEC), 'epoll_create1');
+}
+
+function epollControl(epoll: number, op: number, fd: number, events: number): void {
+  const event = new DataView(new ArrayBuffer(EPOLL_EVENT.bytes));
+  event.setUint32(0, events, true);
+  event.setUint32(EPOLL_EVENT.data, fd, true);
+  check(c.epoll_ctl(epoll, op, fd, event), 'epoll_ctl');
+}
+
+/** An entry whose data is the fd. It keeps no file: it lives as long as the file does, however many close it and whoever. */
+export function epollAdd(epoll: number, fd: number, events: number): void {
+  epollControl(epoll, EPOLL_CTL_ADD, fd, events);
+}
+
+export function epollModify(epoll: number, fd: number, events: number): void {
+  epollControl(epoll, EPOLL_CTL_MOD, fd, events);
+}
+
+export function epollRemove(epoll: number, fd: number): void {
+  epollControl(epoll, EPOLL_CTL_DEL, fd, 0);
+}
+
+/** epoll_wait(2): fds of entries that are ready, as they were added; none after timeoutMs (−1: never) or a signal. */
+export function epollWait(epoll: number, timeoutMs: number): readonly number[] {
+  const events = new DataView(new ArrayBuffer(MAX_EPOLL_EVENTS * EPOLL_EVENT.bytes));
+  const count = c.epoll_wait(epoll, events, MAX_EPOLL_EVENTS, timeoutMs);
+  if (count < 0 && koffi().errno() !== EINTR) throw fromErrno(koffi().errno(), 'epoll_wait');
+  if (count <= 0) return NO_FDS;
+  return Array.from({ length: count }, (_, i) => events.getUint32(i * EPOLL_EVENT.bytes + EPOLL_EVENT.data, true));
+}
 
 /** An epoll instance that is only ever asked, never waited on: which fds have hung up, at the cost of one system call however many they are. */
 export class HangUpSet {

@@ -62,6 +62,13 @@ export interface MappedFile {
   readonly registers: boolean;
 }
 
+export interface ClientEventfd {
+  /** A duplicate, to be closed. */
+  readonly fd: number;
+  /** Another one, at any time; undefined when the client's fd of that number is not this eventfd any more. */
+  again(): number | undefined;
+}
+
 /** The one that calls, and its fd table as far as the kernel needs it. */
 export interface Caller {
   readonly task: Task;
@@ -71,6 +78,8 @@ export interface Caller {
   file(fd: number): OpenFile | undefined;
   /** eventfd_ctx_fdget(): a duplicate of the caller's eventfd, to be closed. EBADF, EINVAL for another kind of file. */
   eventfd(fd: number): number;
+  /** As eventfd(), for one that is watched and not signalled: nothing may keep its file for long. */
+  eventfdToWatch(fd: number): ClientEventfd;
   /** Gives the caller a new fd for `operations` with the call's return; released if it never takes it. Once per call. */
   install(operations: FileOperations): void;
 }

@@ -2,12 +2,13 @@
 import { readlinkSync } from 'node:fs';
 
 import { ebadf, einval, enodev, eoverflow, SysError } from '../../platform/errno.ts';
+import { eventfdId, isEventfd } from '../../platform/eventfd-watch.ts';
 import { close, MAP_SHARED, pidfdGetfd } from '../../platform/libc.ts';
 import { socketInode } from '../../platform/process.ts';
 import type { ControlRequest } from './control.ts';
 import type { FileTable } from './file-table.ts';
 import { ioctl, ioctls } from './ioctl-call.ts';
-import { type Caller, type FileOperations, OpenFile } from './open-file.ts';
+import { type Caller, type ClientEventfd, type FileOperations, OpenFile } from './open-file.ts';
 import type { Task } from './task.ts';
 import { readFile, writeFile } from './transfer.ts';
 import { U64_END } from './user-arg.ts';
@@ -45,9 +46,22 @@ export class SystemCall implements Caller {
   eventfd(fd: number): number {
     if (fd < 0) throw ebadf(`fd ${fd}`);
     const copy = pidfdGetfd(this.task.process.pidfd, fd);
-    if (readlinkSync(`/proc/self/fd/${copy}`) === 'anon_inode:[eventfd]') return copy;
+    if (isEventfd(copy)) return copy;
     close(copy);
     throw einval(`fd ${fd} is not an eventfd`);
+  }
+
+  eventfdToWatch(fd: number): ClientEventfd {
+    const { process } = this.task;
+    const copy = this.eventfd(fd);
+    const id = eventfdId(copy);
+    const again = (): number | undefined => {
+      const now = process.duplicate(fd);
+      if (now === undefined || (isEventfd(now) && eventfdId(now) === id)) return now;
+      close(now);
+      return undefined;
+    };
+    return { fd: copy, again };
   }
 
   install(operations: FileOperations): void {

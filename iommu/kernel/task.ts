@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { eacces, esrch, SysError } from '../../platform/errno.ts';
-import { close, POLLIN, pidfdOpen, poll } from '../../platform/libc.ts';
+import { close, POLLIN, pidfdGetfd, pidfdOpen, poll } from '../../platform/libc.ts';
 import { PAGE_SIZE } from '../../platform/memory.ts';
 import { AddressSpace, hasIpcLock, memlockLimit } from '../../platform/process.ts';
 import type { Memlock } from './control.ts';
@@ -110,6 +110,17 @@ export class Process {
 
   #leaderReplaced(): boolean {
     return this.#execBy !== undefined && this.#execBy !== this.pid && !this.#mm.alive();
+  }
+
+  /** A duplicate of its fd, to be closed; undefined when there is none, or no process. */
+  duplicate(fd: number): number | undefined {
+    if (this.#closed) return undefined;
+    try {
+      return pidfdGetfd(this.pidfd, fd);
+    } catch (error) {
+      if (error instanceof SysError) return undefined; // EBADF, ESRCH; EPERM, EMFILE: as good as none
+      throw error;
+    }
   }
 
   /** Forgets a process that has exited. */

@@ -7,17 +7,9 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { createEventfdSources, EventfdSources, NR_SOURCES } from '../../platform/eventfd-source.ts';
-import {
-  close,
-  dup,
-  EFD_CLOEXEC,
-  eventfd,
-  eventfdRead,
-  ioUringClose,
-  ioUringSetup,
-  write,
-} from '../../platform/libc.ts';
+import { close, dup, EFD_CLOEXEC, eventfd, eventfdRead, write } from '../../platform/libc.ts';
 import { startWorker } from '../../platform/thread.ts';
+import { canRing } from './rings.ts';
 import type { SignalWork } from './signal-worker.ts';
 
 let memory: SharedArrayBuffer;
@@ -33,14 +25,6 @@ afterEach(() => {
   close(fd);
 });
 
-const canRing = ((): boolean => {
-  try {
-    ioUringClose(ioUringSetup(1));
-    return true;
-  } catch {
-    return false; // kernel.io_uring_disabled, a container
-  }
-})();
 const openFds = (): number => readdirSync('/proc/self/fd').length;
 const FULL = new Uint8Array(new BigUint64Array([0xffff_ffff_ffff_fffen]).buffer);
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { Board } from '../../../devices/board/board.ts';
 import {
@@ -15,19 +15,34 @@ import {
   VFIO_SET_IOMMU,
 } from '../../../iommu/kernel/vfio/uapi.ts';
 import { createEventfdSources, EventfdSources } from '../../../platform/eventfd-source.ts';
-import { close, dup, EFD_CLOEXEC, eventfd, eventfdDrain, write } from '../../../platform/libc.ts';
+import {
+  close,
+  dup,
+  EFD_CLOEXEC,
+  EFD_NONBLOCK,
+  eventfd,
+  eventfdDrain,
+  eventfdRead,
+  eventfdSignal,
+  write,
+} from '../../../platform/libc.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import { type FillerWork, PAUSE, RUN, STATE, STOP, tellFiller } from './filler-words.ts';
-import { TestClient } from './test-client.ts';
+import { name, TestClient } from './test-client.ts';
 
 /** Eventfds in the hands of clients that do not wish the host well, on a whole host. */
 
+const INTX = 0;
 const MSI = 1;
 const REQ = 4;
+const UNMASK = 0x10;
 const TRIGGER = 0x20;
 const NONE = 1;
 const EVENTFD = 4;
+
+/** edu's register that raises its interrupt. */
+const EDU_RAISE = 0x60;
 
 let folder: string;
 let socketPath: string;
@@ -124,6 +139,29 @@ describe('a blocking eventfd that is filled at any moment', () => {
     },
     60_000,
   );
+});
+
+describe('an eventfd that unmasks INTx', () => {
+  it('is read by the kernel, and is none any more when its user has closed it', async () => {
+    const client = await connect();
+    const device = await openDevice(client);
+    const setIrqs = (arg: Uint8Array): Promise<number> => client.ioctl(device, VFIO_DEVICE_SET_IRQS, arg);
+    const [irq = 0, first = 0, second = 0] = [0, 1, 2].map(() => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    expect(await setIrqs(eventfdArg(INTX, TRIGGER, irq))).toBe(0);
+    expect(await setIrqs(eventfdArg(INTX, UNMASK, first))).toBe(0);
+    await client.pwrite(device, EDU_RAISE, int32(1));
+    await vi.waitUntil(() => eventfdRead(irq) === 1);
+
+    eventfdSignal(first);
+    await vi.waitUntil(() => eventfdRead(irq) === 1);
+    const left = eventfdRead(first);
+    const busy = name(await setIrqs(eventfdArg(INTX, UNMASK, second)));
+    close(first);
+
+    expect([left, busy, await setIrqs(eventfdArg(INTX, UNMASK, second))]).toEqual([0, '-EBUSY', 0]);
+    close(irq);
+    close(second);
+  });
 });
 
 /** What write(2) adds so that there is room for `room` more. */

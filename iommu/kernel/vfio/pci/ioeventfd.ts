@@ -78,7 +78,7 @@ export class Ioeventfds {
     const bytes = new Uint8Array(8);
     new DataView(bytes.buffer).setBigUint64(0, data, true);
     const write = (): void => this.#write(index, offset, bytes.subarray(0, size));
-    const watch = this.#options.virqfds.watch(caller.eventfd(fd), write);
+    const watch = this.#options.virqfds.watch(caller.eventfdToWatch(fd), write);
     this.#list = [...this.#list, { bar: index, offset, size, data, watch }];
     return watch;
   }
@@ -101,7 +101,7 @@ export class Ioeventfds {
   }
 
   closeAll(): void {
-    for (const { watch } of this.#list) watch.close();
+    for (const { watch } of this.#list) watch.drop();
     this.#list = [];
   }
 }

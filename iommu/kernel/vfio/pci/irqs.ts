@@ -104,13 +104,13 @@ export class Irqs {
     if (data.type !== 'eventfd') return undefined;
     const fd = data.fds[0]!;
     if (fd < 0) {
-      this.#unmaskWatch?.close();
-      this.#unmaskWatch = undefined;
+      this.#unwatch();
       return undefined;
     }
-    const eventfd = caller.eventfd(fd);
+    const eventfd = caller.eventfdToWatch(fd);
+    if (this.#unmaskWatch?.ended()) this.#unwatch();
     if (this.#unmaskWatch) {
-      close(eventfd);
+      close(eventfd.fd);
       throw ebusy('INTx has an eventfd that unmasks it');
     }
     this.#unmaskWatch = virqfds.watch(eventfd, () => intx.unmask());
@@ -135,9 +135,13 @@ export class Irqs {
     if (data.type === 'none' || data.values[0]) intx.raise();
   }
 
-  #disableIntx(): void {
+  #unwatch(): void {
     this.#unmaskWatch?.close();
     this.#unmaskWatch = undefined;
+  }
+
+  #disableIntx(): void {
+    this.#unwatch();
     this.#options.intx.disable();
   }
 

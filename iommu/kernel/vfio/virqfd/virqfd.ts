@@ -2,16 +2,29 @@
  * Eventfds that a client signals and the kernel acts on (drivers/vfio/virqfd.c): unmasking of INTx, ioeventfds. An event
  * loop cannot wait for an eventfd, so a thread does, started for the first watch.
  */
-import type { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../platform/libc.ts';
+import { EventfdWatch, takeEdge } from '../../../../platform/eventfd-watch.ts';
+import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdSignal } from '../../../../platform/libc.ts';
 import { startWorker } from '../../../../platform/thread.ts';
+import type { ClientEventfd } from '../../open-file.ts';
 import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';
 
 export interface VirqfdWatch {
   /** Resolves when a signal can no longer go unnoticed for long: the thread is up and watching. */
   readonly armed: Promise<void>;
+  /** Whether its users have closed the eventfd (EPOLLHUP): nothing can come of it any more, and it counts as none. */
+  ended(): boolean;
+  /** vfio_virqfd_disable: what was signalled before is carried out before it returns. */
   close(): void;
+  /** The device is closed: nothing is carried out any more. */
+  drop(): void;
+}
+
+interface Watched {
+  readonly watch: EventfdWatch;
+  readonly eventfd: ClientEventfd;
+  readonly handler: () => void;
 }
 
 interface Arming {
@@ -23,9 +36,12 @@ interface Arming {
 const SETTLE_MS = 100;
 
 export class Virqfds {
-  readonly #handlers = new Map<number, () => void>();
+  /** By id. */
+  readonly #watched = new Map<number, Watched>();
   readonly #name: string;
+  #lastId = 0;
   #thread: Worker | undefined;
+  #port: MessagePort | undefined;
   /** The thread's State. */
   #words = new Int32Array(new SharedArrayBuffer(0));
   #wake = -1;
@@ -37,15 +53,18 @@ export class Virqfds {
     this.#name = name;
   }
 
-  /** Calls `handler` each time `fd` is signalled, also if it is already; takes the fd. */
-  watch(fd: number, handler: () => void): VirqfdWatch {
-    this.#handlers.set(fd, handler);
+  /** Calls `handler` each time the eventfd is signalled, also if it is already. Takes its fd; its count is read as far as it can be found. */
+  watch(eventfd: ClientEventfd, handler: () => void): VirqfdWatch {
+    const id = ++this.#lastId;
+    const watch = new EventfdWatch(eventfd.fd);
+    this.#watched.set(id, { watch, eventfd, handler });
     this.#start();
     const generation = this.#publish();
     const armed = new Promise<void>((resolve) => {
       this.#arming = [...this.#arming, { generation, resolve }];
     });
-    return { armed, close: () => this.#close(fd) };
+    const ended = (): boolean => !watch.alive();
+    return { armed, ended, close: () => this.#close(id, true), drop: () => this.#close(id, false) };
   }
 
   #start(): void {
@@ -53,13 +72,31 @@ export class Virqfds {
     this.#wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     const state = new SharedArrayBuffer(State.size);
     this.#words = new Int32Array(state);
-    const data: VirqfdWorkerData = { wake: this.#wake, state };
-    this.#thread = startWorker('iommu/kernel/vfio/virqfd/worker', data, { name: `virqfd ${this.#name}` });
+    const { port1: here, port2: port } = new MessageChannel();
+    const data: VirqfdWorkerData = { wake: this.#wake, state, port };
+    const name = `virqfd ${this.#name}`;
+    this.#thread = startWorker('iommu/kernel/vfio/virqfd/worker', data, { name, transferList: [port] });
     this.#thread.unref();
-    this.#thread.on('message', (message: VirqfdMessage) => {
-      if ('fired' in message) this.#handlers.get(message.fired)?.();
-      else this.#armed(message.watching);
-    });
+    here.on('message', (message: VirqfdMessage) => this.#received(message));
+    here.unref();
+    this.#port = here;
+  }
+
+  #received(message: VirqfdMessage): void {
+    if ('fired' in message) this.#fired(message.fired);
+    else this.#armed(message.watching);
+  }
+
+  /** virqfd_wakeup: the count is read, then the work done. */
+  #fired(id: number): void {
+    const watched = this.#watched.get(id);
+    if (!watched) return;
+    const fd = watched.eventfd.again();
+    if (fd !== undefined) {
+      eventfdDrain(fd);
+      close(fd);
+    }
+    watched.handler();
   }
 
   #armed(generation: number): void {
@@ -68,30 +105,53 @@ export class Virqfds {
     for (const one of waiting) if (one.generation <= generation) one.resolve();
   }
 
-  #publish(): number {
-    const list: WatchList = { generation: ++this.#generation, fds: [...this.#handlers.keys()] };
-    this.#thread!.postMessage(list);
+  /** All but `without` are watched from now on. */
+  #publish(without?: number): number {
+    const generation = ++this.#generation;
+    const watches = [...this.#watched]
+      .filter(([id]) => id !== without)
+      .map(([id, { watch }]) => ({ epoll: watch.epoll, id }));
+    const list: WatchList = { generation, watches };
+    this.#port!.postMessage(list);
     eventfdSignal(this.#wake);
-    return list.generation;
+    return generation;
   }
 
-  /** When it returns the thread no longer uses the fd, which is closed. The last watch ends the thread. */
-  #close(fd: number): void {
-    if (!this.#handlers.delete(fd)) return;
-    if (this.#handlers.size > 0) {
-      this.#settle(this.#publish());
-    } else {
+  /** When it returns the thread no longer uses the watch, which is closed. The last one ends the thread. */
+  #close(id: number, finish: boolean): void {
+    const watched = this.#watched.get(id);
+    if (!watched) return;
+    if (!finish) this.#watched.delete(id);
+    const last = this.#watched.size === (finish ? 1 : 0);
+    if (last) {
       Atomics.store(this.#words, State.word.stop, 1); // pairs with the load in worker.ts
       eventfdSignal(this.#wake);
-      this.#settle(-1);
-      close(this.#wake);
-      this.#thread = undefined;
-      this.#armed(this.#generation);
     }
-    close(fd);
+    this.#settle(last ? -1 : this.#publish(id));
+    this.#receiveAll();
+    if (finish && takeEdge(watched.watch.epoll)) this.#fired(id);
+    this.#watched.delete(id);
+    watched.watch.close();
+    if (last) this.#ended();
   }
 
-  /** Waits until the thread, which never sleeps but in its poll(2), has gone on to `generation`. */
+  #ended(): void {
+    close(this.#wake);
+    this.#port?.close();
+    this.#thread = undefined;
+    this.#armed(this.#generation);
+  }
+
+  /** What the thread has said up to now. */
+  #receiveAll(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port!) as { message: VirqfdMessage } | undefined;
+      if (!received) return;
+      this.#received(received.message);
+    }
+  }
+
+  /** Waits until the thread, which sleeps nowhere but in its waiter, has gone on to `generation`. */
   #settle(generation: number): void {
     const words = this.#words;
     for (;;) {

@@ -1,38 +1,55 @@
-/** Thread entry: poll(2) on the watched eventfds. Woken by each of them, and by `wake` for a new list or a stop. */
-import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
+/** Thread entry: sleeps until a watched eventfd is signalled, or `wake` is for a new list or a stop. */
+import { receiveMessageOnPort } from 'node:worker_threads';
 
-import { eventfdDrain, POLLIN, poll } from '../../../../platform/libc.ts';
+import { takeEdge } from '../../../../platform/eventfd-watch.ts';
+import { eventfdDrain } from '../../../../platform/libc.ts';
+import { createPollWaiter } from '../../../../platform/poll-waiter.ts';
 import { workerInput } from '../../../../platform/thread.ts';
 import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';
 
-const { wake, state } = workerInput<VirqfdWorkerData>();
+const { wake, state, port } = workerInput<VirqfdWorkerData>();
 const words = new Int32Array(state);
-const port = parentPort!;
+const waiter = createPollWaiter();
 const send = (message: VirqfdMessage): void => port.postMessage(message);
-let fds: readonly number[] = [];
+/** By epoll fd. */
+let ids = new Map<number, number>();
 
+function tellOf(epoll: number): void {
+  const id = ids.get(epoll);
+  if (id === undefined) return;
+  takeEdge(epoll); // before the kernel acts: a later signal is another one
+  send({ fired: id });
+  waiter.arm(epoll);
+}
+
+function takeList({ generation, watches }: WatchList): void {
+  const next = new Map(watches.map(({ epoll, id }) => [epoll, id]));
+  for (const [epoll, id] of ids) if (next.get(epoll) !== id) waiter.disarm(epoll);
+  for (const [epoll, id] of next) if (ids.get(epoll) !== id) waiter.arm(epoll);
+  ids = next;
+  Atomics.store(words, State.word.generation, generation); // pairs with the load in virqfd.ts:settle
+  Atomics.notify(words, State.word.generation);
+  send({ watching: generation });
+}
+
+waiter.arm(wake);
 // pairs with the store in virqfd.ts:stop
 while (Atomics.load(words, State.word.stop) === 0) {
-  const revents =
-    poll(
-      [wake, ...fds].map((fd) => ({ fd, events: POLLIN })),
-      -1,
-    ) ?? [];
-  fds.forEach((fd, i) => {
-    if (((revents[i + 1] ?? 0) & POLLIN) === 0) return;
-    eventfdDrain(fd); // the client may have been faster
-    send({ fired: fd });
-  });
-  eventfdDrain(wake);
+  for (const fd of waiter.wait()) {
+    if (fd !== wake) {
+      tellOf(fd);
+      continue;
+    }
+    eventfdDrain(wake);
+    waiter.arm(wake);
+  }
   for (;;) {
     const received = receiveMessageOnPort(port) as { message: WatchList } | undefined;
     if (!received) break;
-    ({ fds } = received.message);
-    Atomics.store(words, State.word.generation, received.message.generation); // pairs with the load in virqfd.ts:settle
-    Atomics.notify(words, State.word.generation);
-    send({ watching: received.message.generation });
+    takeList(received.message);
   }
 }
-Atomics.store(words, State.word.generation, -1);
+waiter.close();
+Atomics.store(words, State.word.generation, -1); // pairs with the load in virqfd.ts:settle
 Atomics.notify(words, State.word.generation);
 port.close();

@@ -147,6 +147,7 @@ class Process {
         return found;
       },
       eventfd: (other) => other,
+      eventfdToWatch: (other) => ({ fd: other, again: () => undefined }),
       install: (operations) => {
         installed = operations;
       },

@@ -11,7 +11,7 @@ import {
 } from '../../../../../iommu/hardware/interrupts.ts';
 import { createTimeline } from '../../../../../iommu/hardware/timeline.ts';
 import { DeviceMemoryTable } from '../../../../../iommu/kernel/device-memory.ts';
-import type { Caller, FileOperations } from '../../../../../iommu/kernel/open-file.ts';
+import type { Caller, ClientEventfd, FileOperations } from '../../../../../iommu/kernel/open-file.ts';
 import { type Profile, type ProfileName, profileOf } from '../../../../../iommu/kernel/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/user-arg.ts';
 import { DeviceFile } from '../../../../../iommu/kernel/vfio/device-file.ts';
@@ -20,6 +20,7 @@ import { VectorAllocator } from '../../../../../iommu/kernel/vfio/pci/vector-all
 import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../../iommu/kernel/vfio/uapi.ts';
 import { ebadf, einval, SysError } from '../../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../../platform/eventfd-source.ts';
+import { eventfdId } from '../../../../../platform/eventfd-watch.ts';
 import { dup } from '../../../../../platform/libc.ts';
 import { viewOf } from '../../../../../platform/struct.ts';
 import type { FakeFunction } from './fake-function.ts';
@@ -28,11 +29,24 @@ import type { FakeFunction } from './fake-function.ts';
 export const NOT_AN_EVENTFD = 0;
 export const NOT_OPEN = 9999;
 
+function sameEventfd(fd: number, id: string | undefined): number | undefined {
+  try {
+    return eventfdId(fd) === id ? dup(fd) : undefined;
+  } catch {
+    return undefined; // closed
+  }
+}
+
 const caller = {
   eventfd(fd: number): number {
     if (fd === NOT_OPEN || fd < 0) throw ebadf(`fd ${fd}`);
     if (fd === NOT_AN_EVENTFD) throw einval(`fd ${fd}`);
     return dup(fd);
+  },
+  eventfdToWatch(fd: number): ClientEventfd {
+    const copy = caller.eventfd(fd);
+    const id = eventfdId(copy);
+    return { fd: copy, again: () => sameEventfd(fd, id) };
   },
 } as unknown as Caller;
 

@@ -2,7 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../../../../platform/libc.ts';
+import {
+  close,
+  dup,
+  EFD_CLOEXEC,
+  EFD_NONBLOCK,
+  eventfd,
+  eventfdRead,
+  eventfdSignal,
+} from '../../../../../platform/libc.ts';
+import { canRing } from '../../../../platform/rings.ts';
 import { FakeDevice, NOT_AN_EVENTFD, NOT_OPEN } from './fake-device.ts';
 import { FakeFunction } from './fake-function.ts';
 
@@ -49,6 +58,12 @@ afterEach(() => {
 });
 
 const counts = (): number[] => events.map((fd) => eventfdRead(fd));
+/** A new eventfd, with two fds. */
+function twice(): [number, number] {
+  const fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return [fd, dup(fd)];
+}
+
 /** The device sends MSI `i`. */
 const message = (i: number): void => fake.doorbells.ring(pci.readConfig(MSI_CAP + 12, 2) + i);
 const msiEnabled = (): boolean => (pci.readConfig(MSI_CAP + 2, 2) & 1) !== 0;
@@ -314,6 +329,63 @@ describe('INTx (PCI-4, PCI-5)', () => {
     eventfdSignal(events[1]!);
     await sleep(1); // a turn of the event loop: nothing may come
     expect(counts()).toEqual([0, 1, 0, 0]);
+  });
+
+  const unmaskBy = (fd: number): Promise<number | string> => fake.setIrqs(INTX, EVENTFD | UNMASK, { data: [fd] });
+
+  it('is told of a signal that came before its eventfd was taken away', async () => {
+    await arm();
+    await unmaskBy(events[1]!);
+    fake.line.assert();
+
+    eventfdSignal(events[1]!);
+    expect(await unmaskBy(-1)).toBe(0);
+
+    expect([fake.line.raised(), eventfdRead(events[1]!)]).toEqual([2, 0]);
+  });
+
+  it('can have another unmasking eventfd when the last one has been closed, and not while somebody has it open', async () => {
+    await arm();
+    const [mine, copy] = twice();
+    await unmaskBy(mine);
+    close(mine);
+    const before = await unmaskBy(events[2]!);
+    close(copy);
+
+    expect([before, await unmaskBy(events[2]!)]).toEqual(['-EBUSY', 0]);
+
+    fake.line.assert();
+    eventfdSignal(events[2]!);
+    await vi.waitUntil(() => fake.line.raised() === 2);
+  });
+
+  it.skipIf(!canRing)(
+    'does not keep an eventfd open that is to be signalled, so that it ends as one that unmasks',
+    async () => {
+      await arm();
+      const [mine, copy] = twice();
+      close(copy);
+      await unmaskBy(mine);
+      await fake.setIrqs(REQ, EVENTFD | TRIGGER, { data: [mine] });
+
+      close(mine);
+
+      expect(await unmaskBy(events[2]!)).toBe(0);
+      expect(await fake.setIrqs(REQ, NONE | TRIGGER, { count: 1 })).toBe(0);
+    },
+  );
+
+  it.skipIf(!canRing)('is unmasked by an eventfd that is closed right after it was signalled', async () => {
+    await arm();
+    const [mine, copy] = twice();
+    close(copy);
+    await unmaskBy(mine);
+    fake.line.assert();
+
+    eventfdSignal(mine);
+    close(mine);
+
+    await vi.waitUntil(() => fake.line.raised() === 2);
   });
 
   it('takes an unmasking eventfd that was signalled before', async () => {

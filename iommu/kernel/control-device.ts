@@ -33,6 +33,7 @@ import type { Container } from './vfio/container.ts';
 import type { Group } from './vfio/group.ts';
 import type { PciDevice } from './vfio/pci/device.ts';
 import type { Type1Parameters } from './vfio/type1/iommu.ts';
+import type { Type1Driver } from './vfio/type1/type1.ts';
 import type { Vfio } from './vfio/vfio.ts';
 import { CONTROL_PATH } from './wire.ts';
 
@@ -62,6 +63,7 @@ export interface ControlOptions {
   readonly pciDevices: readonly KnownDevice[];
   readonly units: readonly KnownUnit[];
   readonly pinner: Pinner;
+  readonly type1: Type1Driver;
   readonly board: BoardClient;
   readonly clients: () => readonly Client[];
   readonly files: FileTable;
@@ -142,7 +144,7 @@ export class ControlFile implements FileOperations {
   }
 
   async #info(): Promise<HostInfo> {
-    const { profile, memlock, vfio, pciDevices, units, pinner, board } = this.#options;
+    const { profile, memlock, vfio, pciDevices, units, pinner, type1, board } = this.#options;
     const sent = (await board.send({ op: 'sent-messages' })) as SentMessages;
     const containers = [...vfio.containers];
     return {
@@ -151,6 +153,7 @@ export class ControlFile implements FileOperations {
       pid: process.pid,
       nowNs: monotonicNs(),
       pinnedPages: pinner.pinnedPages,
+      busyContainers: type1.busyContainers,
       devices: pciDevices.map((known) => deviceInfo(known, sent.get(known.device.fn.bdf) ?? 0)),
       groups: vfio.groups.map((group) => groupInfo(group)),
       containers: containers.map(containerInfo),

@@ -148,6 +148,8 @@ export interface HostInfo {
   /** CLOCK_MONOTONIC of this answer. */
   readonly nowNs: number;
   readonly pinnedPages: number;
+  /** Containers in the middle of a long call, or of their end: while there are any, pins need not be what the mappings say. */
+  readonly busyContainers: number;
   readonly devices: readonly DeviceInfo[];
   readonly groups: readonly GroupInfo[];
   readonly containers: readonly ContainerInfo[];

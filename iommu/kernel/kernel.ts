@@ -75,9 +75,10 @@ export class Kernel {
       iommuGroup,
     }));
     const kvemu = data.kvemuGroups.map((id, i) => ({ device: new Kvemu(i), iommuGroup: { id, dids: [] } }));
+    const type1 = new Type1Driver({ profile, pinner, parameters, sliceMs: SLICE_MS });
     const vfio = new Vfio({
       profile,
-      type1: new Type1Driver({ profile, pinner, parameters, sliceMs: SLICE_MS }),
+      type1,
       onContainerGone: () => pinner.trim(),
       devices: [...pciFiles, ...kvemu],
     });
@@ -93,6 +94,7 @@ export class Kernel {
       pciDevices: pci,
       units: this.#units,
       pinner,
+      type1,
       board: this.#board,
       clients: () => [...this.#server.channels()],
       files,

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { FrameBuffer } from '../../../devices/capture/frame.ts';
-import type { DeviceInfo } from '../../../iommu/kernel/control.ts';
+import type { DeviceInfo, HostInfo } from '../../../iommu/kernel/control.ts';
 import { close, eventfdSignal } from '../../../platform/libc.ts';
 import { Accounting } from '../../../tools/stress/client/accounting.ts';
+import { addsUp } from '../../../tools/stress/client/auditor.ts';
 import { checkFrame } from '../../../tools/stress/client/capture.ts';
 import type { DeviceFile } from '../../../tools/stress/client/device-file.ts';
 import { InterruptLedger } from '../../../tools/stress/client/interrupt-ledger.ts';
@@ -103,6 +104,33 @@ describe('InterruptLedger', () => {
     const after = new InterruptLedger(file, undefined, JSON.parse(JSON.stringify(before.save())));
     expect(after.settle(info(2, 3, 0))).toBe(3);
     after.close();
+  });
+});
+
+describe('addsUp', () => {
+  const device = { name: 'edu', group: 3 };
+  const container = { id: 1, groups: [3], mappings: 2, mappedBytes: 5 * 4096, invalidVaddrs: 1 };
+  const info = (change: object): HostInfo =>
+    ({
+      devices: [device],
+      containers: [container],
+      pinnedPages: 5,
+      busyContainers: 0,
+      ...change,
+    }) as unknown as HostInfo;
+
+  it('takes pins that are what the mappings say, and nothing for mediated devices alone', () => {
+    expect(addsUp(info({}), 48)).toBe(true);
+    expect(addsUp(info({ devices: [{ name: 'mscribe', group: 3 }], pinnedPages: 0 }), 48)).toBe(true);
+  });
+
+  it.each([
+    ['a page pinned too much', { pinnedPages: 6 }, /^6 pages pinned, 5 mapped/],
+    ['more invalid entries than entries', { containers: [{ ...container, invalidVaddrs: 3 }] }, /3 of them invalid/],
+    ['more entries than there may be', { containers: [{ ...container, mappings: 49 }] }, /49 entries/],
+  ])('complains of %s, but not in the middle of a call', (_, change, complaint) => {
+    expect(() => addsUp(info(change), 48)).toThrow(complaint);
+    expect(addsUp(info({ ...change, busyContainers: 1 }), 48)).toBe(false);
   });
 });
 

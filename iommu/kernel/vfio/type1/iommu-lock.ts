@@ -5,13 +5,20 @@
  */
 import { runSliced, type Sliced, type SliceOptions } from '../../../../platform/slices.ts';
 
+/** Locks that sliced work holds now, of all containers. */
+export interface HeldLocks {
+  count: number;
+}
+
 export class IommuLock {
   readonly #sliceMs: number;
+  readonly #heldLocks: HeldLocks;
   #held: Promise<void> | undefined;
 
   /** How long a slice may take; Infinity: nothing pauses. */
-  constructor(sliceMs: number) {
+  constructor(sliceMs: number, heldLocks: HeldLocks) {
     this.#sliceMs = sliceMs;
+    this.#heldLocks = heldLocks;
   }
 
   /** mutex_lock: `body` runs as soon as no sliced work holds the lock, at once if none does. */
@@ -29,7 +36,9 @@ export class IommuLock {
     const options: SliceOptions = { sliceMs: this.#sliceMs, owner: task?.pid, resume: task?.enter, pause: task?.leave };
     const result = runSliced(work, options);
     if (!(result instanceof Promise)) return result;
+    this.#heldLocks.count++;
     const done = (): void => {
+      this.#heldLocks.count--;
       this.#held = undefined;
     };
     this.#held = result.then(done, done);

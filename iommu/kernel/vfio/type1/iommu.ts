@@ -7,7 +7,7 @@ import type { Pinner } from '../../pin.ts';
 import type { Profile } from '../../profile.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { DmaTree } from './dma-tree.ts';
-import { IommuLock } from './iommu-lock.ts';
+import { type HeldLocks, IommuLock } from './iommu-lock.ts';
 import { VaddrWaiters } from './vaddr-waiters.ts';
 
 /** Module parameters of vfio_iommu_type1, as they are now. */
@@ -32,6 +32,7 @@ export interface Type1Options {
   readonly parameters: Readonly<Type1Parameters>;
   /** Longest slice of long work; default: it is done in one go. */
   readonly sliceMs?: number | undefined;
+  readonly heldLocks: HeldLocks;
 }
 
 /** An IOMMU group, as far as type1 cares. */
@@ -95,8 +96,9 @@ export class Iommu {
   readonly waiters = new VaddrWaiters();
   readonly lock: IommuLock;
 
-  constructor({ v2, nesting, profile, pinner, parameters, sliceMs = Number.POSITIVE_INFINITY }: Type1Options) {
-    this.lock = new IommuLock(sliceMs);
+  constructor(options: Type1Options) {
+    const { v2, nesting, profile, pinner, parameters, sliceMs = Number.POSITIVE_INFINITY, heldLocks } = options;
+    this.lock = new IommuLock(sliceMs, heldLocks);
     this.v2 = v2;
     this.nesting = nesting;
     this.profile = profile;

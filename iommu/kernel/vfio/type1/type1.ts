@@ -27,6 +27,7 @@ import {
   type Type1Options,
   type Type1Parameters,
 } from './iommu.ts';
+import type { HeldLocks } from './iommu-lock.ts';
 import { mapDma } from './map.ts';
 import { type PinRequest, pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
@@ -44,9 +45,15 @@ export interface Type1DriverOptions {
 /** The loaded module. */
 export class Type1Driver implements IommuDriverOps {
   readonly #options: Omit<Type1Options, 'v2' | 'nesting'>;
+  readonly #heldLocks: HeldLocks = { count: 0 };
 
   constructor({ profile, pinner, parameters = DEFAULT_PARAMETERS, sliceMs }: Type1DriverOptions) {
-    this.#options = { profile, pinner, parameters, sliceMs };
+    this.#options = { profile, pinner, parameters, sliceMs, heldLocks: this.#heldLocks };
+  }
+
+  /** Containers that are in the middle of long work: until it is done what is pinned is not what is mapped. */
+  get busyContainers(): number {
+    return this.#heldLocks.count;
   }
 
   checkExtension(extension: number): number {

@@ -40,6 +40,7 @@ type Bytes = number | bigint;
 
 export class TestContainer {
   readonly machine: FakeMachine;
+  readonly driver: Type1Driver;
   readonly type1: Type1;
   readonly process = new FakeProcess(100);
   readonly realGroup: Type1Group;
@@ -53,14 +54,14 @@ export class TestContainer {
       ...machine,
       driver: { outsideAperture: answers.replayOutsideAperture, ...machine.driver },
     });
-    const driver = new Type1Driver({
+    this.driver = new Type1Driver({
       profile: answers,
       pinner: this.machine.pinner,
       ...(parameters ? { parameters } : {}),
       ...(sliceMs === undefined ? {} : { sliceMs }),
     });
-    this.open = (iommuType) => driver.open(iommuType);
-    this.type1 = driver.open(v2 ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU);
+    this.open = (iommuType) => this.driver.open(iommuType);
+    this.type1 = this.driver.open(v2 ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU);
     this.realGroup = this.group(1, [DID]);
     if (real) this.type1.attachGroup(this.realGroup, this.process.task());
   }

@@ -104,6 +104,41 @@ describe('a MAP_DMA over many mappings', () => {
   });
 });
 
+describe('a container in the middle of long work', () => {
+  const pagesAndMappings = (): number[] => [
+    container.machine.pinner.pinnedPages,
+    container.type1.stats.mappedBytes / PAGE,
+  ];
+
+  it('is told of as busy, as its pins are not what is mapped: MAP_DMA', async () => {
+    expect(container.driver.busyContainers).toBe(0);
+    const long = map(container.type1, 0, VMAS);
+    const [pinned, mapped] = pagesAndMappings();
+    expect([pinned! > mapped!, container.driver.busyContainers]).toEqual([true, 1]);
+    await long;
+    expect([...pagesAndMappings(), container.driver.busyContainers]).toEqual([VMAS, VMAS, 0]);
+  });
+
+  it('is so until a call that fails has given back what it had', async () => {
+    container.process.space.unmap(vaddr + (VMAS - 1) * PAGE, PAGE);
+    const long = map(container.type1, 0, VMAS);
+    expect(container.driver.busyContainers).toBe(1);
+    await expect(long).rejects.toMatchObject({ code: 'EFAULT' });
+    expect([...pagesAndMappings(), container.driver.busyContainers]).toEqual([0, 0, 0]);
+  });
+
+  it('is so while it goes, with all others', async () => {
+    const other = container.open(VFIO_TYPE1v2_IOMMU);
+    await other.attachGroup(container.group(2, [0x30]), container.process.task());
+    await map(container.type1, 0, VMAS);
+    await map(other, 0, VMAS);
+    const released = [container.type1.release(), other.release()];
+    expect(container.driver.busyContainers).toBe(2);
+    await Promise.all(released);
+    expect([container.machine.pinner.pinnedPages, container.driver.busyContainers]).toEqual([0, 0]);
+  });
+});
+
 describe('who needs a lasting state of the container', () => {
   beforeEach(async () => {
     await container.type1.attachGroup(container.emulatedGroup, container.process.task());

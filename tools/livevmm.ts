@@ -9,6 +9,7 @@ import { run } from './commands/run.ts';
 import { stress } from './commands/stress.ts';
 import { update } from './commands/update.ts';
 import { demo } from './demo/command.ts';
+import { checkFdLimit } from './fd-limit.ts';
 import { VERSION } from './version.ts';
 
 const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, stress, bench, conform };
@@ -47,6 +48,7 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(command.help);
     return 0;
   }
+  checkFdLimit();
   return command.run(rest);
 }
 

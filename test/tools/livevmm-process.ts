@@ -32,8 +32,13 @@ export class Sandbox {
 
   /** As start(), by a shell with this `ulimit -n`. */
   startWithFds(fds: number, ...words: readonly string[]): ChildProcessWithoutNullStreams {
+    return this.startFrom(`ulimit -n ${fds}`, ...words);
+  }
+
+  /** As start(), by a shell that does `setting` before. */
+  startFrom(setting: string, ...words: readonly string[]): ChildProcessWithoutNullStreams {
     const program = [process.execPath, programPath('livevmm'), ...words];
-    return this.#spawn('/bin/sh', ['-c', `ulimit -n ${fds} && exec "$@"`, 'sh', ...program]);
+    return this.#spawn('/bin/sh', ['-c', `${setting} && exec "$@"`, 'sh', ...program]);
   }
 
   #spawn(file: string, words: readonly string[]): ChildProcessWithoutNullStreams {

@@ -1,0 +1,20 @@
+/** How many file descriptors a process of ours needs at least. */
+import { readFileSync } from 'node:fs';
+
+import { CommandError } from './command.ts';
+
+/** A host with four devices has some 50 of its own, and as many again are for its clients. */
+const NEEDED_FDS = 100;
+
+/** The hard limit, to which Node has raised the soft one. Not by prlimit(2): loading the foreign functions for it takes longer. */
+const fdLimit = (): number => {
+  const match = /^Max open files +\S+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
+  return match ? Number(match[1]) : Number.POSITIVE_INFINITY;
+};
+
+/** CommandError where there are too few: threads and processes that cannot start would only say EMFILE, each in its own words. */
+export function checkFdLimit(): void {
+  const limit = fdLimit();
+  if (limit >= NEEDED_FDS) return;
+  throw new CommandError(`a process may have ${limit} open files (ulimit -n) and needs at least ${NEEDED_FDS}`);
+}

@@ -68,6 +68,7 @@ export interface UnitOptions {
   readonly fenceTimeoutMs?: number;
 }
 
+/** Bits of a physical address; the field holds the number itself (IOMMU spec §5.3). */
 const PAS = 52;
 
 /** A unit as it is after power-on: ddtp OFF, queues off. */
@@ -84,6 +85,6 @@ export function createUnit(options: UnitOptions): SharedArrayBuffer {
     (options.msiFlat === false ? 0 : CAP_MSI_FLAT) |
     CAP_IGS_BOTH |
     CAP_DBG;
-  words[registerWord(REG.capabilities) + 1] = (PAS - 32) | (options.writeOnlyLeaves ? CAP_HI_WRITE_ONLY : 0);
+  words[registerWord(REG.capabilities) + 1] = PAS | (options.writeOnlyLeaves ? CAP_HI_WRITE_ONLY : 0);
   return unit;
 }

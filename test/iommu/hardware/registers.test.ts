@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DoorbellTable } from '../../../iommu/hardware/interrupts.ts';
-import { REG } from '../../../iommu/hardware/regs.ts';
+import { CAP_HI_PAS_MASK, REG } from '../../../iommu/hardware/regs.ts';
 import { close, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
 import { sourceOf } from './eventfd-source.ts';
 import { atp, DOORBELL_PFN, IOFENCE, Machine, RAM_PFN } from './machine.ts';
@@ -41,6 +41,11 @@ describe('ddtp', () => {
 });
 
 describe('registers', () => {
+  it('say how many bits a physical address has, as a number (IOMMU spec §5.3)', () => {
+    const { unit } = new Machine();
+    expect(unit.read32(REG.capabilities + 4) & CAP_HI_PAS_MASK).toBe(52);
+  });
+
   it('keep only the bits they have', () => {
     const { unit } = new Machine();
     unit.write32(REG.cqcsr, 0);
@@ -51,7 +56,7 @@ describe('registers', () => {
     }
     unit.write32(REG.fctl, 0xffffffff);
 
-    expect(unit.readRegister(REG.capabilities, 8)).toBe(0x14a0460610n);
+    expect(unit.readRegister(REG.capabilities, 8)).toBe(0x34a0460610n);
     expect(unit.readRegister(REG.cqb, 8)).toBe(0x3ffffffffffc1fn);
     expect(unit.readRegister(REG.fqb, 8)).toBe(0x3ffffffffffc1fn);
     expect(unit.readRegister(REG.icvec, 8)).toBe(0xffffn);

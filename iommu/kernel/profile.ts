@@ -1,12 +1,13 @@
 /**
  * Which kernel the VFIO of this host answers as (docs/rules/vfio.md, "What differs by profile"):
- * one row per behaviour that differs, read nowhere else. '5.12' is the seed era, 5.12–6.2 as
- * released, which blocks on an invalid vaddr (spoken for by a rebuilt 6.1); '6.12' refuses instead
- * and still has the 64-bit limit bugs; '7.2' has them fixed.
+ * one row per behaviour that differs, read nowhere else. '5.12' is the seed era, 5.12–5.19 as
+ * released, which blocks on an invalid vaddr (spoken for by a rebuilt 6.1); '6.2' is 6.0–6.2 as
+ * released, which blocks as well and lets anybody unmap; '6.12' refuses instead and still has the
+ * 64-bit limit bugs; '7.2' has them fixed.
  */
 import { SysError } from '../../platform/errno.ts';
 
-export type ProfileName = '5.12' | '6.12' | '7.2';
+export type ProfileName = '5.12' | '6.2' | '6.12' | '7.2';
 
 export interface Profile {
   readonly name: ProfileName;
@@ -51,7 +52,7 @@ export interface Profile {
   /* VFIO core */
   /** NUM-3: FEATURE with one that is none of the core's, on a device whose driver has no features (6.18; 6.12.58). */
   readonly noDriverFeatures: 'EINVAL' | 'ENOTTY';
-  /** CORE-4: errno of SET_CONTAINER with a fd that is no container. */
+  /** CORE-4: errno of SET_CONTAINER with a fd that is no container (EBADFD came with iommufd, 6.2). */
   readonly notAContainer: 'EINVAL' | 'EBADFD';
 
   /* vfio-pci */
@@ -96,6 +97,34 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     booleans: 'yes-no',
     noDriverFeatures: 'EINVAL',
     notAContainer: 'EINVAL',
+    deviceInfoBytes: 20,
+    barAccess: 4,
+    reqFdBelowMinusOne: 'as-minus-one',
+    hotResetCountFirst: false,
+    ioeventfd8: 'allowed',
+    lastFeature: 10,
+  },
+  '6.2': {
+    name: '6.2',
+    updateVaddr: 'always',
+    nesting: true,
+    invalidVaddr: 'sleeps',
+    closeWakes: true,
+    mapVaddrMovesCharge: false,
+    chargedMm: 'of-task-now',
+    unmapOfOtherMm: 'allowed',
+    overflow: 'EINVAL',
+    mapTestsOverflowFirst: false,
+    lastPage: 'broken',
+    infoCapAlign: 4,
+    infoBytes: 20,
+    zeroPageCharged: false,
+    deviceMemoryPins: 'EINVAL',
+    writeOnlyIsReadable: true,
+    replayOutsideAperture: 'EFAULT',
+    booleans: 'true-false',
+    noDriverFeatures: 'EINVAL',
+    notAContainer: 'EBADFD',
     deviceInfoBytes: 20,
     barAccess: 4,
     reqFdBelowMinusOne: 'as-minus-one',

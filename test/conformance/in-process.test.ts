@@ -48,13 +48,17 @@ const recordings = (kernel: string): readonly string[] =>
 const sample = (cases: readonly VectorCase[]): readonly VectorCase[] =>
   cases.length <= WHOLE ? cases : cases.filter((_, i) => i % SAMPLE === 0);
 
-describe.each<[string, ProfileName]>([
-  ['6.12.107', '6.12'],
-  ['6.1-blocking-mmtest', '5.12'],
-])('kernel %s', (kernel, profile) => {
+/** Cases that show the mm test of UNMAP (UNM-9), which 6.2 has not. */
+const SHOWS_MM_TEST = /^(exec-from-thread|fork-child-.*)$/;
+
+describe.each<[string, ProfileName, RegExp]>([
+  ['6.12.107', '6.12', /^$/],
+  ['6.1-blocking-mmtest', '5.12', /^$/],
+  ['6.1-blocking-mmtest', '6.2', SHOWS_MM_TEST],
+])('kernel %s, profile %s', (kernel, profile, leftOut) => {
   it.each(recordings(kernel))('%s: every step is answered as the kernel did', async (name) => {
     const file = readVectorFile(`${VECTORS}${kernel}/${name}`);
-    const cases = sample(file.cases.filter(isReplayable));
+    const cases = sample(file.cases.filter((one) => isReplayable(one) && !leftOut.test(one.name)));
     const differences: Difference[] = [];
     for (const one of cases) {
       const difference = await replay(file, one, profile);

@@ -49,7 +49,8 @@ function readVectors(paths: readonly string[]): VectorFile[] {
 
 /** Which profile stands for a recording: by its folder where the module was rebuilt, else by the kernel. */
 export function recordedProfile({ path, uname }: Pick<VectorFile, 'path' | 'uname'>): ProfileName {
-  if (/(^|\/)6\.1-blocking[^/]*\/[^/]*$/.test(path)) return '5.12';
+  const rebuilt = /(?:^|\/)6\.1-blocking(-mmtest)?\/[^/]*$/.exec(path);
+  if (rebuilt) return rebuilt[1] === undefined ? '6.2' : '5.12';
   const [major = 0, minor = 0] = uname.split('.').map((part) => Number.parseInt(part, 10));
   if (major === 5 && minor >= 12) return '5.12';
   if (major === 6 && minor >= 3) return '6.12';

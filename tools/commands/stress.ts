@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 
+import { PROFILE_NAMES } from '../../iommu/kernel/profile.ts';
 import { type Command, parseOptions, wholeNumber } from '../command.ts';
 import { onEndingSignal } from '../signals.ts';
 import { StatusLine } from '../status-line.ts';
@@ -21,7 +22,7 @@ may change, translations that never fault, counts, interrupts, answers. The firs
   --seconds S         about how long it takes (default 60)
   --seed N            decides what the clients do; how they interleave is the machine's affair (default: another one each time)
   --workers W         hosts at a time (default: one for each CPU)
-  --profile VERSION   which kernel's VFIO the hosts answer as: 5.12, 6.12 or 7.2
+  --profile VERSION   which kernel's VFIO the hosts answer as: ${PROFILE_NAMES.join(', ')}
   --json              print one JSON document
 
 To show that it can fail, one thing is done wrong:

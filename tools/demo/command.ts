@@ -1,7 +1,7 @@
 /** `livevmm demo`: the main job, end to end, with a verdict. */
 import { writeFileSync } from 'node:fs';
 
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import { PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/profile.ts';
 import { type Command, CommandError, parseOptions, wholeNumber } from '../command.ts';
 import { DEFAULT_PROFILE, parseProfile } from '../commands/host.ts';
 import { guestPath } from '../programs.ts';
@@ -25,7 +25,7 @@ Exit status 0: pass, 1: fail. Kernels from 6.3 on refuse updates beside a device
   --seconds S          about how long it takes (default 20)
   --devices N          capture devices, 1 to 14 (default 2)
   -m SIZE              guest memory (default 128M)
-  --vfio-profile V     which kernel's VFIO the host answers as: 5.12, 6.12 or 7.2
+  --vfio-profile V     which kernel's VFIO the host answers as: ${PROFILE_NAMES.join(', ')}
   --json               print exactly one JSON document
   --report FILE.html   also write a report with a timeline picture
   --keep               leave host and VMM running until Ctrl-C, and say how to reach them
@@ -108,7 +108,7 @@ export const demo: Command = {
 /** Kernels from 6.3 on refuse to make a vaddr invalid beside a mediated device (UNM-3): no exec update with mscribe there. */
 function devicesFor(profile: ProfileName, captures: number): string[] {
   const devices = ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', ...new Array<string>(captures).fill('capture')];
-  return profile === '5.12' ? [...devices, 'mscribe,job-ms=4'] : devices;
+  return profileOf(profile).invalidVaddr === 'sleeps' ? [...devices, 'mscribe,job-ms=4'] : devices;
 }
 
 /** Fails now rather than after the run if the report cannot be written. */

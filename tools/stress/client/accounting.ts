@@ -1,5 +1,5 @@
 /** Locked pages of this process as its kernel counts them for mappings (ACC-3…6): per image, because an exec brings a new address space. */
-import type { ProfileName } from '../../../iommu/kernel/profile.ts';
+import { type ProfileName, profileOf } from '../../../iommu/kernel/profile.ts';
 import { hasIpcLock } from '../../../platform/process.ts';
 import type { Answer } from './caller.ts';
 import type { Entry } from './mapping-table.ts';
@@ -8,11 +8,11 @@ export class Accounting {
   readonly #movesWithVaddr: boolean;
   readonly #image: number;
   readonly #capable = hasIpcLock(process.pid);
-  /** Charged to this image; below 0 after 5.12 has taken off what an earlier image was charged for (RACE-4). */
+  /** Charged to this image; below 0 where the kernel has taken off what an earlier image was charged for (RACE-4). */
   lockedPages = 0;
 
   constructor(profile: ProfileName, image: number) {
-    this.#movesWithVaddr = profile !== '5.12';
+    this.#movesWithVaddr = profileOf(profile).mapVaddrMovesCharge;
     this.#image = image;
   }
 

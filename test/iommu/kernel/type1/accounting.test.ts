@@ -117,8 +117,8 @@ describe('exec update, 6.3+ (ACC-6)', () => {
   });
 });
 
-describe('exec update, 5.12 (ACC-5)', () => {
-  beforeEach(() => start({ profile: '5.12' }));
+describe.each(['5.12', '6.2'] as const)('exec update, %s (ACC-5)', (profile) => {
+  beforeEach(() => start({ profile }));
 
   it('MAP VADDR moves no charge', () => {
     container.map(0, 16 * PAGE, vaddr);

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { ProfileName } from '../../../../iommu/kernel/profile.ts';
+import { PROFILE_NAMES, type ProfileName } from '../../../../iommu/kernel/profile.ts';
 import { UserArg } from '../../../../iommu/kernel/user-arg.ts';
 import { DEFAULT_PARAMETERS } from '../../../../iommu/kernel/vfio/type1/iommu.ts';
 import { Type1Info, VFIO_IOMMU_GET_INFO } from '../../../../iommu/kernel/vfio/uapi.ts';
@@ -10,13 +10,15 @@ afterEach(() => container.close());
 
 const MIGRATION = '02000100380000000000000000000000' + '0010000000000000' + '0000001000000000';
 const RANGES = '0000000000000000ffffdffe00000000' + '0000f0fe00000000ffffffff7f000000';
+const UNPADDED = `${MIGRATION}0300010044000000ffff0000${'0100010000000000'}${'0200000000000000'}${RANGES}`;
 /** The whole chain, as recorded from kernels (NUM-7): DMA_AVAIL at 56, IOVA_RANGE at 68 or, padded, at 72. */
 const CHAIN: Readonly<Record<ProfileName, string>> = {
-  '5.12': `${MIGRATION}0300010044000000ffff0000${'0100010000000000'}${'0200000000000000'}${RANGES}`,
+  '5.12': UNPADDED,
+  '6.2': UNPADDED,
   '6.12': `${MIGRATION}0300010048000000ffff000000000000${'0100010000000000'}${'0200000000000000'}${RANGES}`,
   '7.2': `${MIGRATION}0300010048000000ffff000000000000${'0100010000000000'}${'0200000000000000'}${RANGES}`,
 };
-const NEEDED: Readonly<Record<ProfileName, number>> = { '5.12': 116, '6.12': 120, '7.2': 120 };
+const NEEDED: Readonly<Record<ProfileName, number>> = { '5.12': 116, '6.2': 116, '6.12': 120, '7.2': 120 };
 const PGSIZES = '0010204000000000';
 
 const hex = (value: number): string => {
@@ -30,7 +32,7 @@ function expected(argsz: number, profile: ProfileName): string {
   const needed = NEEDED[profile];
   const fits = argsz >= needed;
   const head = `${hex(fits ? argsz : needed)}03000000${PGSIZES}${hex(fits ? 24 : 0)}00000000`;
-  const most = profile === '5.12' ? (argsz >= 20 ? 20 : 16) : Math.min(argsz, 24);
+  const most = profile === '5.12' || profile === '6.2' ? (argsz >= 20 ? 20 : 16) : Math.min(argsz, 24);
   const written = Buffer.from(head, 'hex').subarray(0, most);
   const bytes = Buffer.alloc(256, 0xee);
   bytes.set(written);
@@ -38,7 +40,7 @@ function expected(argsz: number, profile: ProfileName): string {
   return bytes.toString('hex');
 }
 
-describe.each(['5.12', '6.12', '7.2'] as const)('GET_INFO of %s', (profile) => {
+describe.each(PROFILE_NAMES)('GET_INFO of %s', (profile) => {
   it('NUM-6, NUM-7, NUM-8, RACE-13: answers every argsz from 16 to 256 byte for byte', () => {
     container = new TestContainer({ profile });
     const answers = Array.from({ length: 241 }, (_, i) => Buffer.from(container.info(16 + i)).toString('hex'));
@@ -116,6 +118,8 @@ describe('CHECK_EXTENSION (ST-2)', () => {
   it.each([
     ['5.12', 'real', '010100100110'],
     ['5.12', 'emulated', '010110100110'],
+    ['6.2', 'real', '010100100110'],
+    ['6.2', 'emulated', '010110100110'],
     ['6.12', 'real', '010100100110'],
     ['6.12', 'emulated', '010110100100'],
     ['7.2', 'real', '010100000110'],

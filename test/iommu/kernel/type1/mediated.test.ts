@@ -218,9 +218,9 @@ describe('an invalid vaddr, 6.3+ (VAD-15, UNM-3)', () => {
   });
 });
 
-describe('an invalid vaddr, 5.12', () => {
+describe.each(['5.12', '6.2'] as const)('an invalid vaddr, %s', (profile) => {
   function startInvalid(): void {
-    start({ profile: '5.12' });
+    start({ profile });
     listen();
     container.unmap(16 * PAGE, 4 * PAGE, UNMAP_VADDR);
   }
@@ -299,14 +299,14 @@ describe('an invalid vaddr, 5.12', () => {
   });
 
   it('VAD-10: an attach that joins a domain, or is of a mediated group, does not sleep', () => {
-    start({ profile: '5.12', real: true });
+    start({ profile, real: true });
     container.unmap(16 * PAGE, 4 * PAGE, UNMAP_VADDR);
     expect(container.type1.attachGroup(container.group(2, [0x30]), container.process.task())).toBeUndefined();
     expect(container.type1.attachGroup({ id: 8, dids: [] }, container.process.task())).toBeUndefined();
   });
 
   it('VAD-1: a killed attach is EFAULT, leaves the group out and its domain to others', async () => {
-    start({ profile: '5.12', real: true }); // the group has been here, so that its device has its place in the directory
+    start({ profile, real: true }); // the group has been here, so that its device has its place in the directory
     container.type1.detachGroup(container.realGroup);
     container.unmap(16 * PAGE, 4 * PAGE, UNMAP_VADDR);
     const { driver } = container.machine;

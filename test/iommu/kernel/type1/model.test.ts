@@ -87,6 +87,7 @@ describe.each([
   ['v2', true, '6.12'],
   ['v1', false, '6.12'],
   ['v2', true, '5.12'],
+  ['v2', true, '6.2'],
   ['v2', true, '7.2'],
 ] as const)('%s', (_name, v2, profile) => {
   it(`answers and translates as the model does (${profile})`, () => {

@@ -201,6 +201,7 @@ describe('an exec update', () => {
   it.each([
     ['6.12', 8, 'ENOMEM'],
     ['5.12', 0, 'ok'],
+    ['6.2', 0, 'ok'],
   ] as const)(
     'RACE-5, VAD-14: of %s charges the new image %i pages, and its next MAP at the limit is %s',
     (profile, locked, next) => {
@@ -356,6 +357,7 @@ describe('pins', () => {
 
   it.each([
     ['5.12', 'ok'],
+    ['6.2', 'EINVAL'],
     ['6.12', 'EINVAL'],
     ['7.2', 'EINVAL'],
   ] as const)('RACE-29, MDV-6: of device memory in %s: %s, charged to nobody', async (profile, answer) => {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import type { IommuBackend } from '../../../../iommu/kernel/driver/domain.ts';
 import { type Caller, type FileOperations, OpenFile } from '../../../../iommu/kernel/open-file.ts';
-import { profileOf } from '../../../../iommu/kernel/profile.ts';
+import { type ProfileName, profileOf } from '../../../../iommu/kernel/profile.ts';
 import type { Task } from '../../../../iommu/kernel/task.ts';
 import { UserArg } from '../../../../iommu/kernel/user-arg.ts';
 import type { VfioDevice } from '../../../../iommu/kernel/vfio/device.ts';
@@ -188,7 +188,7 @@ let vfio: Vfio;
 let gone: number;
 let process: Process;
 
-function boot(profile: '5.12' | '6.12'): void {
+function boot(profile: ProfileName): void {
   diary = new Diary();
   gone = 0;
   const devices = [0, 1, 2].map((id) => ({
@@ -355,6 +355,7 @@ describe('container', () => {
 describe('group', () => {
   it.each([
     ['6.12', '-EBADFD'],
+    ['6.2', '-EBADFD'],
     ['5.12', '-EINVAL'],
   ] as const)('CORE-4: SET_CONTAINER in profile %s of a fd that is no container is %s', async (profile, expected) => {
     boot(profile);

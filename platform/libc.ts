@@ -75,6 +75,7 @@ const FUTEX_WAIT = 0;
 const FUTEX_WAKE = 1;
 const PR_SET_DUMPABLE = 4;
 const PR_SET_PTRACER = 0x59616d61;
+const PR_SET_PDEATHSIG = 1;
 
 const SIGNATURES = {
   memfd_create: 'int memfd_create(const char *name, unsigned int flags)',
@@ -825,6 +826,11 @@ export function setDumpable(): void {
 /** signal(2) with SIG_DFL: the kernel's own disposition, in place of what Node has made of it. */
 export function defaultSignal(signal: number): void {
   c.signal(signal, null);
+}
+
+/** The signal that this process gets when the thread that started it ends. It stays over an execve of an ordinary program. */
+export function setParentDeathSignal(signal: number): void {
+  check(c.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), 'prctl PR_SET_PDEATHSIG');
 }
 
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;

@@ -1,5 +1,5 @@
 /** Where the sockets of livevmm lie: in a folder that only this user can enter. */
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,7 +13,7 @@ const LONGEST_NAME = '/livevmm-4294967295/qmp-4194304.sock';
 const SHORT_DIR = '/tmp';
 
 /** $TMPDIR, unless paths of sockets in there would be too long for Linux. */
-function temporaryDir(): string {
+export function temporaryDir(): string {
   const wanted = tmpdir();
   return Buffer.byteLength(wanted + LONGEST_NAME) <= MAX_SOCKET_PATH ? wanted : SHORT_DIR;
 }
@@ -37,11 +37,6 @@ function makeFolder(dir: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
-}
-
-/** A fresh folder for the sockets of one run; the caller removes it. */
-export function privateDir(): string {
-  return mkdtempSync(join(temporaryDir(), 'livevmm-'));
 }
 
 export const defaultHostSocket = (): string => join(runtimeDir(), 'host.sock');

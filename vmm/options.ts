@@ -15,6 +15,8 @@ export interface VmOptions {
   readonly devices: readonly string[];
   /** Path of the monitor's socket. */
   readonly qmp?: string;
+  /** A fd whose end is the end of whoever started the VMM, and so the VMM's. */
+  readonly lifeline?: number;
   /** A defect to show that a check finds it: after an update the guest gets fresh memory instead of its own. */
   readonly inject?: 'wrong-memfd';
 }
@@ -39,6 +41,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     devices,
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.qmp === undefined ? {} : { qmp: values.qmp }),
+    ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
     ...(values.inject === undefined ? {} : { inject: values.inject }),
   };
 }
@@ -53,6 +56,7 @@ function parse(args: readonly string[]) {
         kernel: { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
+        lifeline: { type: 'string' },
         inject: { type: 'string' },
       },
     });
@@ -68,6 +72,11 @@ function memorySize(text: string): number {
     throw einval(`-m ${text}: give a size from 4M to 4G, e.g. 64M`);
   }
   return size;
+}
+
+function fdNumber(text: string): number {
+  if (!/^\d{1,7}$/.test(text)) throw einval(`--lifeline ${text}: give the number of a file descriptor`);
+  return Number(text);
 }
 
 /** The BDF in `vfio-pci,host=BDF`. */

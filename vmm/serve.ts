@@ -1,4 +1,5 @@
 /** A VM's process beside its threads: console, signals, monitor, and how it ends. */
+import { ownerEnded } from '../platform/lifeline.ts';
 import type { Resumed } from './live-update/resume.ts';
 import { LiveUpdate } from './live-update/update.ts';
 import { Commands } from './monitor/commands.ts';
@@ -30,6 +31,9 @@ interface Served {
   begin(): Promise<void>;
 }
 
+/** Exit status of a VMM whose owner has ended, as if by SIGHUP. */
+const HUNG_UP = 129;
+
 type Execute = (command: Command) => Promise<Json>;
 
 async function serve(vm: Vm, signalled: Promise<number>, open: (execute: Execute) => Promise<Served>): Promise<number> {
@@ -39,8 +43,11 @@ async function serve(vm: Vm, signalled: Promise<number>, open: (execute: Execute
   const update = new LiveUpdate({ vm, monitor: () => monitor, begun: () => begun });
   const commands = new Commands(vm, update, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
-  void signalled.then((status) => vm.shutdown(status, 'host-signal'));
+  const end = (status: number): void => vm.shutdown(status, 'host-signal');
+  void signalled.then(end);
   try {
+    const { lifeline } = vm.parts.options;
+    if (lifeline !== undefined) void ownerEnded(lifeline).then(() => end(HUNG_UP));
     const served = await open((command) => commands.execute(command));
     monitor = served.monitor;
     vm.parts.console.open();

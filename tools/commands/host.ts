@@ -1,6 +1,7 @@
 /** `livevmm host`: the board and its kernel in the foreground. */
 import { type Board, startHost } from '../../devices/board/host.ts';
 import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/profile.ts';
+import { ownerEnded } from '../../platform/lifeline.ts';
 import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
 import { parseDeviceOption } from '../device-option.ts';
 import { IOMMU_HELP, unitsOf } from '../iommu-option.ts';
@@ -30,6 +31,7 @@ ${IOMMU_HELP}  --first-group N        the IOMMU groups count up from N, in the o
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
   --json                 print one JSON document when it listens
+  --lifeline FD          end when FD, the read end of a pipe, comes to its end: as soon as whoever holds the other end does
 `;
 
 export function parseProfile(text: string): ProfileName {
@@ -40,6 +42,11 @@ export function parseProfile(text: string): ProfileName {
 
 function parseGroup(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--first-group: a number, not '${text}'`);
+  return Number(text);
+}
+
+function parseFd(text: string): number {
+  if (!/^\d{1,7}$/.test(text)) throw new UsageError(`--lifeline: the number of a file descriptor, not '${text}'`);
   return Number(text);
 }
 
@@ -61,6 +68,7 @@ export const host: Command = {
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
       memlock: { type: 'string', default: 'as-process' },
       json: { type: 'boolean', default: false },
+      lifeline: { type: 'string' },
     });
     const profile = parseProfile(options['vfio-profile']);
     const memlock = parseMemlock(options.memlock);
@@ -68,6 +76,7 @@ export const host: Command = {
     const { devices, kvemuGroups } = separateKvemu(options.device.map(parseDeviceOption), firstGroup);
     const socket = options.socket ?? defaultHostSocket();
     const asked = untilEndingSignal();
+    const orphaned = options.lifeline === undefined ? undefined : ownerEnded(parseFd(options.lifeline));
     const board = await startHost({
       ...{ devices, socketPath: socket, profile, memlock, firstGroup, kvemuGroups },
       ...unitsOf(options.iommu),
@@ -77,7 +86,8 @@ export const host: Command = {
       process.stdout.write(
         options.json ? `${JSON.stringify({ socket, profile, memlock, devices: found })}\n` : describe(socket, found),
       );
-      await Promise.race([asked, board.failed.then((message) => Promise.reject(new CommandError(message)))]);
+      const over = orphaned ? [asked, orphaned] : [asked];
+      await Promise.race([...over, board.failed.then((message) => Promise.reject(new CommandError(message)))]);
       return 0;
     } finally {
       await board.stop();

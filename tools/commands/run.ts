@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { type Board, type BoardOptions, startHost } from '../../devices/board/host.ts';
@@ -12,9 +12,10 @@ import { execve, setCloexec } from '../../platform/libc.ts';
 import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
 import { parseDeviceOption, passthroughBdf } from '../device-option.ts';
 import { unitsOf } from '../iommu-option.ts';
+import { PrivateFolder } from '../private-folder.ts';
 import { programPath } from '../programs.ts';
 import { exitStatus, onEndingSignal } from '../signals.ts';
-import { defaultQmpSocket, privateDir } from '../sockets.ts';
+import { defaultQmpSocket } from '../sockets.ts';
 import { DEFAULT_PROFILE, parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
@@ -35,6 +36,9 @@ Without --host this process becomes a private host that ends with the guest, and
   --vfio-profile VERSION        which kernel's VFIO it answers as
 `;
 
+/** The VMM's fd by which it sees that we have ended (platform/lifeline.ts). */
+const LIFELINE_FD = 3;
+
 interface VmmOptions {
   readonly memory: string;
   readonly kernel: string;
@@ -54,7 +58,9 @@ function becomeVmm(args: readonly string[]): never {
 }
 
 async function runChild(args: readonly string[]): Promise<number> {
-  const child = spawn(process.execPath, args, { stdio: 'inherit' });
+  const argv = [...args, '--lifeline', String(LIFELINE_FD)];
+  const child = spawn(process.execPath, argv, { stdio: ['inherit', 'inherit', 'inherit', 'pipe'] });
+  child.stdio[LIFELINE_FD]!.on('error', () => {}); // it has ended first
   // A terminal sends its SIGINT to the child as well as to us; from elsewhere a signal reaches us only.
   const stop = onEndingSignal((signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
@@ -71,8 +77,8 @@ async function runOnPrivateHost(
   machine: Pick<BoardOptions, 'devices' | 'units' | 'profile'>,
   options: VmmOptions,
 ): Promise<number> {
-  const dir = privateDir();
-  const socketPath = join(dir, 'host.sock');
+  const folder = new PrivateFolder();
+  const socketPath = join(folder.path, 'host.sock');
   let board: Board | undefined;
   try {
     board = await startHost({ ...machine, socketPath, memlock: 'unlimited' });
@@ -80,7 +86,7 @@ async function runOnPrivateHost(
     return await runChild(vmmArguments(socketPath, bdfs, options));
   } finally {
     await board?.stop();
-    rmSync(dir, { recursive: true, force: true });
+    await folder.remove();
   }
 }
 

@@ -18,9 +18,10 @@ export class ClientProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<string>;
   #lastWords = '';
+  #closed = false;
 
   constructor(program: string) {
-    // In a session of its own, so that Ctrl-C reaches us alone and we end it in order.
+    // In a session and a process group of its own, so that Ctrl-C reaches us alone and we end it with all it has started.
     this.#child = spawn(process.execPath, [program], { stdio: 'pipe', detached: true });
     this.#child.stdin!.on('error', () => {}); // it is dead; #exited says so
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
@@ -28,7 +29,11 @@ export class ClientProcess {
     });
     this.#exited = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve(error.message));
-      this.#child.once('close', (code, signal) => resolve(`ended with ${signal ?? `status ${code}`}`));
+      this.#child.once('exit', () => this.#killAll()); // what it leaves is of no use
+      this.#child.once('close', (code, signal) => {
+        this.#closed = true;
+        resolve(`ended with ${signal ?? `status ${code}`}`);
+      });
     });
   }
 
@@ -39,7 +44,7 @@ export class ClientProcess {
     let failure: string | undefined = 'ended in the middle of a step';
     const kill = (): void => {
       failure = `no answer within ${SILENCE_MS / 1000} s`;
-      this.#child.kill('SIGKILL');
+      this.#killAll();
     };
     let timer = setTimeout(kill, SILENCE_MS);
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
@@ -59,7 +64,17 @@ export class ClientProcess {
 
   /** For one that is not needed any more. */
   async stop(): Promise<void> {
-    this.#child.kill('SIGKILL');
+    this.#killAll();
     await this.#exited;
+  }
+
+  /** With the processes it has forked, one of which may be asleep and hold our pipes open. The group lasts until the last of them ends. */
+  #killAll(): void {
+    if (this.#child.pid === undefined || this.#closed) return;
+    try {
+      process.kill(-this.#child.pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it has just ended
+    }
   }
 }

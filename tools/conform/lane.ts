@@ -1,11 +1,11 @@
 /** One host with the recorded machine, and the next client already waiting. */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { type Board, startHost } from '../../devices/board/host.ts';
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import { PrivateFolder } from '../private-folder.ts';
 import { programPath } from '../programs.ts';
-import { privateDir } from '../sockets.ts';
 import type { Assignment } from './client/protocol.ts';
 import { ClientProcess, type Played } from './client-process.ts';
 import { openProgram } from './open-program.ts';
@@ -17,7 +17,7 @@ const ANYBODY_MAY_PASS = 0o711;
 const ANYBODY_MAY_CONNECT = 0o666;
 
 interface LaneParts {
-  readonly dir: string;
+  readonly folder: PrivateFolder;
   /** The client's. */
   readonly program: string;
   readonly board: Board;
@@ -26,7 +26,7 @@ interface LaneParts {
 }
 
 export class Lane {
-  readonly #dir: string;
+  readonly #folder: PrivateFolder;
   readonly #board: Board;
   readonly #socketPath: string;
   readonly #devices: Assignment['devices'];
@@ -34,8 +34,8 @@ export class Lane {
   #next: ClientProcess;
   #playing: ClientProcess | undefined;
 
-  private constructor({ dir, program, board, socketPath, devices }: LaneParts) {
-    this.#dir = dir;
+  private constructor({ folder, program, board, socketPath, devices }: LaneParts) {
+    this.#folder = folder;
     this.#board = board;
     this.#socketPath = socketPath;
     this.#devices = devices;
@@ -44,7 +44,8 @@ export class Lane {
   }
 
   static async start(profile: ProfileName, machine: RecordedMachine): Promise<Lane> {
-    const dir = privateDir();
+    const folder = new PrivateFolder();
+    const { path: dir } = folder;
     try {
       const isRoot = process.getuid!() === 0;
       if (isRoot) chmodSync(dir, ANYBODY_MAY_PASS);
@@ -52,9 +53,9 @@ export class Lane {
       const socketPath = join(dir, 'host.sock');
       const board = await startHost({ ...machine.options, socketPath, profile });
       if (isRoot) chmodSync(socketPath, ANYBODY_MAY_CONNECT);
-      return new Lane({ dir, program, board, socketPath, devices: machine.devices });
+      return new Lane({ folder, program, board, socketPath, devices: machine.devices });
     } catch (error) {
-      rmSync(dir, { recursive: true, force: true });
+      await folder.remove();
       throw error;
     }
   }
@@ -74,6 +75,6 @@ export class Lane {
   async stop(): Promise<void> {
     await Promise.all([this.#next.stop(), this.#playing?.stop()]);
     await this.#board.stop();
-    rmSync(this.#dir, { recursive: true, force: true });
+    await this.#folder.remove();
   }
 }

@@ -1,4 +1,4 @@
-/** A program of ours as a child process: ends with us, and its last words on stderr explain why it ended. */
+/** A program of ours as a child process: ends with us, whatever ends us, and its last words on stderr explain why it ended. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
@@ -8,6 +8,8 @@ import { programPath } from '../programs.ts';
 import { exitStatus } from '../signals.ts';
 import { ConsoleEnded } from './guest-console.ts';
 
+/** The child's fd by which it sees that we have ended (platform/lifeline.ts). */
+const LIFELINE_FD = 3;
 /** How long a child has between SIGTERM and SIGKILL. */
 const GRACE_MS = 5000;
 
@@ -24,7 +26,9 @@ export class Child {
   /** In a session of its own, so that Ctrl-C reaches us alone and we end our children in order. */
   constructor(name: 'livevmm' | 'vmm', args: readonly string[]) {
     this.name = name === 'vmm' ? 'the VMM' : 'the host';
-    const child = spawn(process.execPath, [programPath(name), ...args], { stdio: 'pipe', detached: true });
+    const argv = [programPath(name), ...args, '--lifeline', String(LIFELINE_FD)];
+    const child = spawn(process.execPath, argv, { stdio: ['pipe', 'pipe', 'pipe', 'pipe'], detached: true });
+    child.stdio[LIFELINE_FD]!.on('error', () => {}); // it has ended first
     this.#process = child;
     this.pid = child.pid ?? 0;
     this.stdin = child.stdin;

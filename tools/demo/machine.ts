@@ -1,11 +1,10 @@
 /** A host process and a VMM process that belong together, with everything needed to watch and steer them. */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { HostClient } from '../host-client.ts';
+import { PrivateFolder } from '../private-folder.ts';
 import { QmpClient } from '../qmp-client.ts';
-import { privateDir } from '../sockets.ts';
 import { Child } from './child.ts';
 import { GuestConsole } from './guest-console.ts';
 
@@ -37,7 +36,8 @@ export async function startHostProcess(
   devices: readonly string[],
   options: readonly string[] = [],
 ): Promise<HostProcess> {
-  const dir = privateDir();
+  const folder = new PrivateFolder();
+  const dir = folder.path;
   const deviceOptions = devices.flatMap((device) => ['--device', device]);
   const child = new Child('livevmm', [
     'host',
@@ -51,7 +51,7 @@ export async function startHostProcess(
   ]);
   const stop = async (): Promise<void> => {
     await child.stop();
-    rmSync(dir, { recursive: true, force: true });
+    await folder.remove();
   };
   try {
     const ready = (await child.whileAlive(firstDocument(child))) as HostReady;

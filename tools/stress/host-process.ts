@@ -1,12 +1,11 @@
 /** The host of a shard: a process of its own, whose every word on stderr and whose end is a failure until it is told to end. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import { PrivateFolder } from '../private-folder.ts';
 import { programPath } from '../programs.ts';
-import { privateDir } from '../sockets.ts';
 import type { AssignedDevice } from './client/assignment.ts';
 
 const START_MS = 60_000;
@@ -22,13 +21,13 @@ export interface HostPlan {
 export class HostProcess {
   readonly socketPath: string;
   readonly devices: readonly AssignedDevice[];
-  readonly #dir: string;
+  readonly #folder: PrivateFolder;
   readonly #child: ChildProcess;
   readonly #exited: Promise<string>;
   #stopping = false;
 
-  private constructor(dir: string, child: ChildProcess, exited: Promise<string>, ready: Ready) {
-    this.#dir = dir;
+  private constructor(folder: PrivateFolder, child: ChildProcess, exited: Promise<string>, ready: Ready) {
+    this.#folder = folder;
     this.#child = child;
     this.#exited = exited;
     this.socketPath = ready.socket;
@@ -37,19 +36,21 @@ export class HostProcess {
 
   /** Resolves when it listens; on an error nothing is left. */
   static async start({ devices, profile, onTrouble }: HostPlan): Promise<HostProcess> {
-    const dir = privateDir();
-    const socket = join(dir, 'host.sock');
+    const folder = new PrivateFolder();
+    const socket = join(folder.path, 'host.sock');
     const options = ['host', '--json', '--socket', socket, '--vfio-profile', profile, '--memlock', 'unlimited'];
+    options.push('--lifeline', '0'); // its stdin ends with us
     const args = [programPath('livevmm'), ...options, ...devices.flatMap((device) => ['--device', device])];
     // In a session of its own, so that Ctrl-C reaches us alone and we end it in order.
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(process.execPath, args, { stdio: 'pipe', detached: true });
+    child.stdin.on('error', () => {}); // it has ended; `exited` says so
     const exited = new Promise<string>((resolve) => {
       child.once('error', (error) => resolve(error.message));
       child.once('close', (status, signal) => resolve(signal ?? `status ${status}`));
     });
     createInterface({ input: child.stderr! }).on('line', (line) => onTrouble(`the host says: ${line}`));
     try {
-      const host = new HostProcess(dir, child, exited, await readyLine(child, exited));
+      const host = new HostProcess(folder, child, exited, await readyLine(child, exited));
       void exited.then((how) => {
         if (!host.#stopping) onTrouble(`the host has ended with ${how}`);
       });
@@ -57,7 +58,7 @@ export class HostProcess {
     } catch (error) {
       child.kill('SIGKILL');
       await exited;
-      rmSync(dir, { recursive: true, force: true });
+      await folder.remove();
       throw error;
     }
   }
@@ -78,7 +79,7 @@ export class HostProcess {
     }, patienceMs);
     const how = await this.#exited;
     clearTimeout(timer);
-    rmSync(this.#dir, { recursive: true, force: true });
+    await this.#folder.remove();
     return killed ? undefined : how;
   }
 }

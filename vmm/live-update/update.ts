@@ -175,6 +175,7 @@ export class LiveUpdate {
       fds[`monitor client ${i}`] = fd;
     });
     if (snapshotFd !== undefined) fds.snapshot = snapshotFd;
+    if (parts.options.lifeline !== undefined) fds.lifeline = parts.options.lifeline;
     const sections: Sections = {
       ...this.#steadySections(),
       ...stopped.state,

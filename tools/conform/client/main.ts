@@ -1,4 +1,5 @@
 /** The client process of one vector case: takes it from stdin, plays it, reports on stdout. Started ahead of time by the runner. */
+import { endWithParent } from './end-with-parent.ts';
 import { RESUME_FLAG, takeHandover } from './exec.ts';
 import { FORK_FLAG, resumeFork, runFork } from './fork.ts';
 import { LineReader, writeLine } from './lines.ts';
@@ -44,6 +45,7 @@ async function finish(script: Script, first: number): Promise<void> {
   }
 }
 
+endWithParent();
 const [flag, value] = process.argv.slice(2);
 if (flag === FORK_FLAG) runFork();
 else {

@@ -23,6 +23,7 @@ import { PAGE_SIZE } from '../../../platform/memory.ts';
 import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
 import { formatBytes } from '../notation.ts';
 import { cpuLoad, cpuStore, mapBar } from './bars.ts';
+import { endWithParent } from './end-with-parent.ts';
 import { lockedPages, setParameters } from './host-info.ts';
 import { createMemory, mapObject, parseProt } from './memory.ts';
 import { handleSignal } from './signals.ts';
@@ -122,6 +123,7 @@ export const PROCESS_STEPS: StepTable = {
   setuid({ step: { args }, words }) {
     process.setuid!(words.count(args[0]!)); // from root to another: glibc tells all threads, and the kernel drops all capabilities
     setDumpable(); // or a forked process, which has to copy this one's memory, could not look at it
+    endWithParent();
     return '0';
   },
   param({ kernel, step: { args }, words }) {

@@ -9,7 +9,7 @@ import { type Assignment, type Complaint, LOG_FD, STATUS_COMPLAINED } from './as
 import { Auditor } from './auditor.ts';
 import { RESUME_FLAG, resume, takeHandover } from './exec.ts';
 import { Fuzzer } from './fuzzer.ts';
-import { shardIsGone } from './lifeline.ts';
+import { shardIsGone, thawWhenOrphaned } from './lifeline.ts';
 import { runMapper, startPartner } from './mapper.ts';
 import { Session } from './session.ts';
 
@@ -45,6 +45,7 @@ function invariantOf(error: unknown): Invariant | undefined {
 }
 
 let name = '';
+thawWhenOrphaned();
 const log = new EventLog(new Mapping(LOG_FD, LOG_BYTES).buffer);
 const [word, value] = process.argv.slice(2);
 try {

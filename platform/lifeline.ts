@@ -1,0 +1,24 @@
+/**
+ * How a process learns that its owner has ended, whatever ended it: the owner holds the only write end of a pipe (or the other end of a
+ * socket pair) and never writes; the kernel closes it. It outlives an execve of either side.
+ */
+import { Socket } from 'node:net';
+
+import { einval } from './errno.ts';
+import { setCloexec } from './libc.ts';
+
+/** Resolves when the far end of `fd` is closed. The fd is this module's from now on, and close-on-exec. EINVAL: neither pipe nor socket. */
+export function ownerEnded(fd: number): Promise<void> {
+  let socket: Socket;
+  try {
+    setCloexec(fd, true);
+    socket = new Socket({ fd, readable: true, writable: false });
+  } catch {
+    throw einval(`--lifeline ${fd}: give the read end of a pipe`);
+  }
+  return new Promise((resolve) => {
+    socket.on('error', () => {}); // 'close' follows
+    socket.once('close', () => resolve());
+    socket.resume().unref();
+  });
+}

@@ -1,0 +1,41 @@
+/**
+ * A fresh folder for the sockets of one run. A process of a few hundred kilobytes removes it should this one be killed: it waits for a
+ * line from us, or for the end of the pipe.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { temporaryDir } from './sockets.ts';
+
+/** Others of the run may be making a socket in it that very moment. */
+const CLEANER = 'read -r over || for i in 1 2 3 4 5; do rm -rf -- "$0" && exit; sleep 1; done';
+
+export class PrivateFolder {
+  readonly path = mkdtempSync(join(temporaryDir(), 'livevmm-'));
+  readonly #cleaner: ChildProcess;
+  readonly #cleanerEnded: Promise<unknown>;
+
+  constructor() {
+    // In a session of its own: what ends us by a signal to the terminal or the process group must not end it.
+    this.#cleaner = spawn('/bin/sh', ['-c', CLEANER, this.path], {
+      cwd: '/',
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    });
+    this.#cleanerEnded = new Promise((resolve) => {
+      this.#cleaner.once('exit', resolve);
+      this.#cleaner.once('error', resolve); // there is none: the folder goes in order only
+    });
+    this.#cleaner.stdin!.on('error', () => {}); // it was killed
+    this.#cleaner.unref();
+  }
+
+  /** Removes it with all that is in it. */
+  async remove(): Promise<void> {
+    rmSync(this.path, { recursive: true, force: true });
+    this.#cleaner.ref();
+    this.#cleaner.stdin!.end('over\n');
+    await this.#cleanerEnded;
+  }
+}

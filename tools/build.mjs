@@ -20,9 +20,9 @@ const flat = (path) => path.replace(/\.ts$/, '').replaceAll('/', '-');
 function entryPoints() {
   const entries = {
     livevmm: 'tools/livevmm.ts',
-    vmm: 'vmm/main.ts',
-    'vmm-snapshot': 'vmm/snapshot.ts',
-    'vmm-build-snapshot': 'vmm/build-snapshot.ts',
+    vmm: 'vmm/program/main.ts',
+    'vmm-snapshot': 'vmm/program/snapshot.ts',
+    'vmm-build-snapshot': 'vmm/program/build-snapshot.ts',
     'bare-exec': 'tools/bench/bare-exec.ts',
     'conform-client': 'tools/conform/client/main.ts',
     'stress-client': 'tools/stress/client/main.ts',
@@ -50,7 +50,7 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
  * What runs between execve and the guest's next instruction is CommonJS: Node 20 starts such a file 5 ms (a worker 7 ms) sooner
  * than an ES module, and loads a module that is imported dynamically, koffi with it, when it is asked for. The rest is ESM.
  */
-const RESUME_PATH = ['vmm', 'vmm-snapshot', 'vmm-build-snapshot', 'vmm-vcpu-worker', 'vmm-interrupts-worker'];
+const RESUME_PATH = ['vmm', 'vmm-snapshot', 'vmm-build-snapshot', 'vmm-crew-vcpu-worker', 'vmm-crew-interrupts-worker'];
 
 const shared = {
   absWorkingDir: root,

@@ -1,16 +1,16 @@
 /** The program: `livevmm <command> [options]`. Mistakes are one line on stderr; a stack trace is never a user's business. */
 import { SysError } from '../platform/errno.ts';
-import { bench } from './bench/command.ts';
-import { type Command, CommandError, UsageError } from './command.ts';
+import { type Command, CommandError, UsageError } from './cli/command.ts';
+import { checkFdLimit } from './cli/fd-limit.ts';
+import { VERSION } from './cli/version.ts';
+import { bench } from './commands/bench.ts';
 import { conform } from './commands/conform.ts';
+import { demo } from './commands/demo.ts';
 import { host } from './commands/host.ts';
 import { info } from './commands/info.ts';
 import { run } from './commands/run.ts';
 import { stress } from './commands/stress.ts';
 import { update } from './commands/update.ts';
-import { demo } from './demo/command.ts';
-import { checkFdLimit } from './fd-limit.ts';
-import { VERSION } from './version.ts';
 
 const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, stress, bench, conform };
 

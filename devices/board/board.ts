@@ -3,18 +3,17 @@
  * power-off (docs/DESIGN.md, "Three lifetimes").
  */
 import { MessageChannel } from 'node:worker_threads';
-
-import { createBarGate } from '../../iommu/hardware/bar-gate.ts';
-import { createBoardReply } from '../../iommu/hardware/board-reply.ts';
-import { createPortCounters, type PortCounts, readPortCounters } from '../../iommu/hardware/counters.ts';
-import { createDoorbellTable, createIntxLine } from '../../iommu/hardware/interrupts.ts';
-import { createMediatedChannel } from '../../iommu/hardware/mediated-channel.ts';
-import { formatBdf, type PciFunction } from '../../iommu/hardware/pci-function.ts';
-import { createTimeline, Timeline, type TimelineBucket } from '../../iommu/hardware/timeline.ts';
+import type { Memlock, RamHashReply } from '../../iommu/abi/control.ts';
+import { createBarGate } from '../../iommu/bus/bar-gate.ts';
+import { createBoardReply } from '../../iommu/bus/board-reply.ts';
+import { createPortCounters, type PortCounts, readPortCounters } from '../../iommu/bus/counters.ts';
+import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.ts';
+import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
+import { formatBdf, type PciFunction } from '../../iommu/bus/pci-function.ts';
+import { createTimeline, Timeline, type TimelineBucket } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
-import type { Memlock, RamHashReply } from '../../iommu/kernel/control.ts';
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
-import type { KernelWorkerData } from '../../iommu/kernel/protocol.ts';
+import type { KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
+import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
 import { type Defect, HALTED, RUNNING, STARTING } from '../kit/control.ts';

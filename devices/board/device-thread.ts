@@ -1,8 +1,7 @@
 /** One device worker as the board sees it: started, halted, resumed, stopped; and what happens when it dies. */
 import type { MessagePort, Worker } from 'node:worker_threads';
-
+import type { PciFunction } from '../../iommu/bus/pci-function.ts';
 import { releaseAgent } from '../../iommu/hardware/epoch.ts';
-import type { PciFunction } from '../../iommu/hardware/pci-function.ts';
 import { etimedout } from '../../platform/errno.ts';
 import { ringDoorbell } from '../../platform/mailbox.ts';
 import { startWorker } from '../../platform/thread.ts';

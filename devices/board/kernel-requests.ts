@@ -1,9 +1,14 @@
 /** What the kernel asks of the board's main thread: calls it waits for (the memory map), and errands (hashes, defects). */
 import type { MessagePort } from 'node:worker_threads';
-
-import { answerBoardCall } from '../../iommu/hardware/board-reply.ts';
-import type { RamHashReply } from '../../iommu/kernel/control.ts';
-import type { BoardAnswer, BoardCall, BoardErrand, BoardRequest, SentMessages } from '../../iommu/kernel/protocol.ts';
+import type { RamHashReply } from '../../iommu/abi/control.ts';
+import { answerBoardCall } from '../../iommu/bus/board-reply.ts';
+import type {
+  BoardAnswer,
+  BoardCall,
+  BoardErrand,
+  BoardRequest,
+  SentMessages,
+} from '../../iommu/kernel/board/protocol.ts';
 import { errnoNumber, SysError } from '../../platform/errno.ts';
 import type { Defect } from '../kit/control.ts';
 import type { MemoryMap } from './memory-map.ts';

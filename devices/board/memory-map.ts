@@ -5,7 +5,7 @@
 import { fstatSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
-import type { PaRange, PhysicalChange } from '../../iommu/hardware/physical.ts';
+import type { PaRange, PhysicalChange } from '../../iommu/bus/physical.ts';
 import { efault, einval, enoent, enomem, hexRange, SysError } from '../../platform/errno.ts';
 import { close, ftruncate, MFD_CLOEXEC, memfdCreate } from '../../platform/libc.ts';
 import { MappingPool, type PooledMapping } from '../../platform/mapping-pool.ts';

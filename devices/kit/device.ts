@@ -15,7 +15,7 @@ export const NEVER = Number.POSITIVE_INFINITY;
 /** How long one slice of work may take: register accesses and IOMMU fences wait that long. */
 export const SLICE_NS = 1e6;
 
-/** Record of the device's DMA over time (iommu/hardware/timeline.ts). */
+/** Record of the device's DMA over time (iommu/bus/timeline.ts). */
 export interface DmaRecord {
   record(nowNs: number, transactions: number, bytes: number): void;
 }

@@ -18,7 +18,7 @@ import { Interrupts, type LevelLine } from './interrupts.ts';
 import { MsiCapability } from './msi.ts';
 import { type PropertyTable, type PropertyValues, parseProperties } from './properties.ts';
 
-/** Lets the function's RAM BARs answer while it decodes memory (iommu/hardware/bar-gate.ts: BarGate). */
+/** Lets the function's RAM BARs answer while it decodes memory (iommu/bus/bar-gate.ts: BarGate). */
 export interface RamBarDecoder {
   setDecoding(on: boolean): void;
 }

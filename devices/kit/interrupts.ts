@@ -4,7 +4,7 @@ import type { DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
 import type { MsiCapability } from './msi.ts';
 
-/** The INTx wire of one function (iommu/hardware/interrupts.ts: IntxLine). */
+/** The INTx wire of one function (iommu/bus/interrupts.ts: IntxLine). */
 export interface LevelLine {
   assert(): void;
   deassert(): void;

@@ -3,14 +3,14 @@
  * may take as long as that process is being replaced (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers:
  * they are read and written in the middle of an access. So a device makes accesses in its run() only, never for a register access.
  */
-import { PortCounters } from '../../iommu/hardware/counters.ts';
+import { PortCounters } from '../../iommu/bus/counters.ts';
 import {
   CHANNEL_DATA_BYTES,
   ChannelRequester,
   OP_MESSAGE,
   OP_READ,
   OP_WRITE,
-} from '../../iommu/hardware/mediated-channel.ts';
+} from '../../iommu/bus/mediated-channel.ts';
 import { MailboxServer } from '../../platform/mailbox.ts';
 import type { DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';

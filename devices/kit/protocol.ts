@@ -1,7 +1,7 @@
 /** Between the board and a device worker: what it is started with, and what it says. Requests go by control.ts and the mailbox. */
 import type { MessagePort } from 'node:worker_threads';
 
-import type { PaRange } from '../../iommu/hardware/physical.ts';
+import type { PaRange } from '../../iommu/bus/physical.ts';
 import type { DeviceState } from './control.ts';
 
 export interface DeviceWorkerData {
@@ -17,12 +17,12 @@ export interface DeviceWorkerData {
   readonly interrupts: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly timeline: SharedArrayBuffer;
-  /** Gate of its RAM BARs (iommu/hardware/bar-gate.ts). */
+  /** Gate of its RAM BARs (iommu/bus/bar-gate.ts). */
   readonly barGate: SharedArrayBuffer;
   /** The IOMMU unit in front, and which agent of it this worker is; without one, iova = pa. */
   readonly unit?: SharedArrayBuffer;
   readonly agent: number;
-  /** For a device whose memory accesses are the kernel's: channel (iommu/hardware/mediated-channel.ts), and the port to tell it of a request. */
+  /** For a device whose memory accesses are the kernel's: channel (iommu/bus/mediated-channel.ts), and the port to tell it of a request. */
   readonly mediated?: { readonly channel: SharedArrayBuffer; readonly port: MessagePort };
   /** The memory map as of now; later changes come on physicalPort, which is in the transferList. */
   readonly physical: readonly PaRange[];

@@ -1,9 +1,9 @@
 /** Puts a device worker together from what the board gave it, and runs its loop until the board says stop. */
-import { BarGate } from '../../iommu/hardware/bar-gate.ts';
-import { eventfdSources, IntxLine } from '../../iommu/hardware/interrupts.ts';
-import { PhysicalMemory } from '../../iommu/hardware/physical.ts';
+import { BarGate } from '../../iommu/bus/bar-gate.ts';
+import { eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
+import { PhysicalMemory } from '../../iommu/bus/physical.ts';
+import { Timeline } from '../../iommu/bus/timeline.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
-import { Timeline } from '../../iommu/hardware/timeline.ts';
 import { monotonicNs } from '../../platform/clock.ts';
 import { DeviceControl } from './control.ts';
 import type { DeviceType } from './device.ts';

@@ -14,7 +14,7 @@ const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /**
  * FENCE: a sequentially consistent read-modify-write, which V8 moves no access across and x86 and arm64 make a barrier, whatever the
- * word. It is not a shared one, because the VMM's program must fit a heap snapshot (vmm/snapshot.ts).
+ * word. It is not a shared one, because the VMM's program must fit a heap snapshot (vmm/program/snapshot.ts).
  */
 const fenceWord = new Int32Array(1);
 

@@ -2,6 +2,8 @@
  * The command queue (IOMMU spec §3.1, §5.6–5.8, §5.15): commands run in the thread that writes cqt,
  * one queue processor at a time.
  */
+
+import type { PhysicalMemory } from '../bus/physical.ts';
 import { callForAttention, waitForAgents } from './epoch.ts';
 import { queueEntries } from './fault-queue.ts';
 import {
@@ -18,7 +20,6 @@ import {
 } from './invalidation.ts';
 import type { PendingInterrupts } from './ipsr.ts';
 import { withLock } from './lock.ts';
-import type { PhysicalMemory } from './physical.ts';
 import { EntryReader } from './pte.ts';
 import {
   COMMAND_BYTES,

@@ -4,8 +4,9 @@
  * NOT MODELLED: process contexts (PDTV), ATS and PRI, hardware update of A and D, big endian: the unit does not advertise them,
  * so a context that asks for them is misconfigured.
  */
+
+import type { PhysicalMemory } from '../bus/physical.ts';
 import { BARE, type DeviceContext, PASS_THROUGH, type Scheme, SV39, SV39X4, SV48, SV48X4 } from './context.ts';
-import type { PhysicalMemory } from './physical.ts';
 import { EntryReader, PTE_V } from './pte.ts';
 import {
   CAP_MSI_FLAT,

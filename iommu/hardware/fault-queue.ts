@@ -3,9 +3,10 @@
  * faults, the MMIO side those of debug translations and of messages. A refused access is counted
  * even when its record is lost.
  */
+
+import type { PhysicalMemory } from '../bus/physical.ts';
 import { type MsiFault, PendingInterrupts, type Wire } from './ipsr.ts';
 import { withLock } from './lock.ts';
-import type { PhysicalMemory } from './physical.ts';
 import { EntryReader } from './pte.ts';
 import {
   CAUSE_MSI_WRITE_ACCESS,

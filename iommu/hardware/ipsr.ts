@@ -2,7 +2,7 @@
  * Interrupts of the unit itself (IOMMU spec §5.18, §5.28–5.29): pending bits, and how a bit that
  * becomes 1 is signalled, by wire or by message. Any thread may raise one.
  */
-import type { PhysicalMemory } from './physical.ts';
+import type { PhysicalMemory } from '../bus/physical.ts';
 import { EntryReader } from './pte.ts';
 import { CQCSR_CIE, CQCSR_W1C, FCTL_WSI, FQCSR_FIE, FQCSR_W1C, IPSR_CIP, IPSR_FIP, REG } from './regs.ts';
 import { registerWord } from './unit-memory.ts';

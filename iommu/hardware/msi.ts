@@ -3,8 +3,9 @@
  * their stores go, in basic mode.
  * NOT MODELLED: memory-resident interrupt files; capabilities.MSI_MRIF is 0, so their entries are misconfigured (cause 263).
  */
+
+import type { PhysicalMemory } from '../bus/physical.ts';
 import type { MsiWindow } from './context.ts';
-import type { PhysicalMemory } from './physical.ts';
 import { EntryReader, PTE_V } from './pte.ts';
 import { CAUSE_MSI_LOAD_ACCESS, CAUSE_MSI_MISCONFIGURED, CAUSE_MSI_NOT_VALID } from './regs.ts';
 

@@ -2,8 +2,8 @@
  * The DMA port of one device: cuts a transfer into transactions (at most 64 KiB, one contiguous run of bytes behind translated
  * pages) and moves the bytes. A transaction is what a fence waits for (epoch.ts).
  */
-import { PortCounters } from './counters.ts';
-import type { Dma } from './dma.ts';
+import { PortCounters } from '../bus/counters.ts';
+import type { Dma } from '../bus/dma.ts';
 import type { Iotlb } from './iotlb.ts';
 import { Translator, type TranslatorOptions } from './translator.ts';
 

@@ -2,8 +2,10 @@
  * The translation side of one DMA port: epoch, device-context cache, IOTLB, walks, fault records. It lives in the device
  * worker's thread and shares with others nothing but the unit's memory.
  */
+
+import { PortCounters } from '../bus/counters.ts';
+import type { PhysicalMemory } from '../bus/physical.ts';
 import { BARE, type DeviceContext } from './context.ts';
-import { PortCounters } from './counters.ts';
 import { Directory } from './directory.ts';
 import { AgentEpoch } from './epoch.ts';
 import { emptyFault, FaultQueue, setAddresses } from './fault-queue.ts';
@@ -21,7 +23,6 @@ import {
 } from './invalidation.ts';
 import { BLOCK_PAGES, Iotlb } from './iotlb.ts';
 import type { Wire } from './ipsr.ts';
-import type { PhysicalMemory } from './physical.ts';
 import { DDTP_BARE, REG, reportedWithDtf, TTYP_READ, TTYP_WRITE } from './regs.ts';
 import { createUnit, hasWriteOnlyLeaves, registerWord } from './unit-memory.ts';
 import { Walker } from './walk.ts';

@@ -2,11 +2,12 @@
  * The unit as software sees it: the register file (IOMMU spec §5). Registers live in the unit's
  * shared memory; any thread may have a view.
  */
+
+import type { PhysicalMemory } from '../bus/physical.ts';
 import { CommandQueue } from './command-queue.ts';
 import { Directory } from './directory.ts';
 import { emptyFault, FaultQueue, setAddresses } from './fault-queue.ts';
 import { visibleVectorControl, type Wire } from './ipsr.ts';
-import type { PhysicalMemory } from './physical.ts';
 import { EntryReader, entryHi, entryLo } from './pte.ts';
 import {
   CQCSR_CQON,

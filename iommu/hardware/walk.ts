@@ -3,9 +3,10 @@
  * §10.3.2, §18.5). All transactions are of user privilege; A and D are never set by the unit
  * (Svade).
  */
+
+import type { PhysicalMemory } from '../bus/physical.ts';
 import { BARE, type DeviceContext, type Scheme } from './context.ts';
 import { isInterruptFile, MsiTable } from './msi.ts';
-import type { PhysicalMemory } from './physical.ts';
 import {
   EntryReader,
   PTE_A,

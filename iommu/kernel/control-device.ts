@@ -2,10 +2,6 @@
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { eacces, einval, enodev, SysError } from '../../platform/errno.ts';
-import { readPortCounters } from '../hardware/counters.ts';
-import { summarize, Timeline } from '../hardware/timeline.ts';
-import { PGSHIFTS, type UnitDescription } from '../hardware/unit-description.ts';
-import type { BoardClient } from './board-client.ts';
 import type {
   ClientInfo,
   ContainerInfo,
@@ -19,23 +15,27 @@ import type {
   SetParameterRequest,
   TimelineRequest,
   UnitInfo,
-} from './control.ts';
+} from '../abi/control.ts';
+import { CONTROL_PATH } from '../abi/wire.ts';
+import { readPortCounters } from '../bus/counters.ts';
+import { summarize, Timeline } from '../bus/timeline.ts';
+import { PGSHIFTS, type UnitDescription } from '../hardware/unit-description.ts';
+import type { BoardClient } from './board/board-client.ts';
+import type { SentMessages } from './board/protocol.ts';
+import type { FileOperations } from './core/open-file.ts';
+import type { Profile } from './core/profile.ts';
+import type { Task } from './core/task.ts';
 import type { IommuDriver } from './driver/driver.ts';
-import type { FileTable } from './file-table.ts';
+import type { FileTable } from './entry/file-table.ts';
 import type { DeviceAccesses } from './mdev/device-accesses.ts';
-import { moduleParameter } from './module-parameters.ts';
-import type { FileOperations } from './open-file.ts';
-import type { Pinner } from './pin.ts';
-import type { Profile } from './profile.ts';
-import type { SentMessages } from './protocol.ts';
-import type { Task } from './task.ts';
+import type { Pinner } from './mm/pin.ts';
 import type { Container } from './vfio/container.ts';
 import type { Group } from './vfio/group.ts';
 import type { PciDevice } from './vfio/pci/device.ts';
 import type { Type1Parameters } from './vfio/type1/iommu.ts';
+import { moduleParameter } from './vfio/type1/module-parameters.ts';
 import type { Type1Driver } from './vfio/type1/type1.ts';
 import type { Vfio } from './vfio/vfio.ts';
-import { CONTROL_PATH } from './wire.ts';
 
 const BUCKET_NS = 1e6;
 

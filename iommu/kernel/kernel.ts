@@ -2,32 +2,32 @@
 
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { SLICE_MS } from '../../platform/slices.ts';
-import { DoorbellTable, eventfdSources, NR_VECTORS } from '../hardware/interrupts.ts';
-import type { PciFunction } from '../hardware/pci-function.ts';
-import { PhysicalMemory } from '../hardware/physical.ts';
+import { CONTROL_PATH } from '../abi/wire.ts';
+import { DoorbellTable, eventfdSources, NR_VECTORS } from '../bus/interrupts.ts';
+import type { PciFunction } from '../bus/pci-function.ts';
+import { PhysicalMemory } from '../bus/physical.ts';
 import { IommuUnit } from '../hardware/unit.ts';
-import { BoardClient } from './board-client.ts';
-import type { Peer } from './connection.ts';
+import { BoardClient } from './board/board-client.ts';
+import type { KernelWorkerData } from './board/protocol.ts';
 import { ControlFile, type ControlOptions, type KnownUnit } from './control-device.ts';
-import { DeviceMemoryTable } from './device-memory.ts';
+import type { FileOperations } from './core/open-file.ts';
+import { type Profile, profileOf } from './core/profile.ts';
 import { IommuDriver, type PaSpan } from './driver/driver.ts';
 import { RiscvOps } from './driver/riscv-ops.ts';
-import { FileTable } from './file-table.ts';
+import type { Peer } from './entry/connection.ts';
+import { FileTable } from './entry/file-table.ts';
+import { Server } from './entry/server.ts';
 import { DeviceAccesses } from './mdev/device-accesses.ts';
 import { Kvemu } from './mdev/kvemu.ts';
 import { MediatedPciDevice } from './mdev/mediated-pci-device.ts';
-import type { FileOperations } from './open-file.ts';
-import { Pinner } from './pin.ts';
-import { type Profile, profileOf } from './profile.ts';
-import type { KernelWorkerData } from './protocol.ts';
-import { Server } from './server.ts';
+import { DeviceMemoryTable } from './mm/device-memory.ts';
+import { Pinner } from './mm/pin.ts';
 import { BusAccess } from './vfio/pci/access.ts';
 import { PciDevice } from './vfio/pci/device.ts';
 import { VectorAllocator } from './vfio/pci/vector-allocator.ts';
 import { DEFAULT_PARAMETERS } from './vfio/type1/iommu.ts';
 import { Type1Driver } from './vfio/type1/type1.ts';
 import { Vfio } from './vfio/vfio.ts';
-import { CONTROL_PATH } from './wire.ts';
 
 /** Where a function without IOMMU stores its MSIs: the window that devices/kit/mediated-dma.ts knows. */
 const UNTRANSLATED_DOORBELL = 0xfee0_0000;

@@ -3,9 +3,9 @@ import { parentPort } from 'node:worker_threads';
 
 import { SysError } from '../../platform/errno.ts';
 import { workerInput } from '../../platform/thread.ts';
-import { reportBug } from './bug.ts';
+import type { KernelMessage, KernelStop, KernelWorkerData } from './board/protocol.ts';
+import { reportBug } from './core/bug.ts';
 import { Kernel } from './kernel.ts';
-import type { KernelMessage, KernelStop, KernelWorkerData } from './protocol.ts';
 
 const port = parentPort!;
 const send = (message: KernelMessage): void => port.postMessage(message);

@@ -1,6 +1,6 @@
 /** The processes and threads of a vector case, with the memory their script gave them. */
 import { VectorError } from '../../tools/conform/vector-file.ts';
-import { type FakeMachine, type FakeObject, FakeProcess } from '../iommu/kernel/type1/machine.ts';
+import { type FakeMachine, type FakeObject, FakeProcess } from '../iommu/kernel/vfio/type1/machine.ts';
 
 const MIB = 2 ** 20;
 

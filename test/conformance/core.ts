@@ -1,6 +1,6 @@
 /** As much of the VFIO core (containers, groups, devices and their fds; CORE-2…10) as the type1 vectors need. */
 
-import type { Task } from '../../iommu/kernel/task.ts';
+import type { Task } from '../../iommu/kernel/core/task.ts';
 import type { Type1Group } from '../../iommu/kernel/vfio/type1/iommu.ts';
 import type { Type1, Type1Driver } from '../../iommu/kernel/vfio/type1/type1.ts';
 import { ebadf, ebusy, einval, enodev, SysError } from '../../platform/errno.ts';

@@ -1,5 +1,5 @@
 /** The DMA side of the edu device as the vectors use it: a 4 KiB buffer at 0x40000 and one transfer at a time (QEMU, docs/specs/edu). */
-import { splitIova } from '../../iommu/hardware/dma.ts';
+import { splitIova } from '../../iommu/bus/dma.ts';
 import type { DmaPort } from '../../iommu/hardware/port.ts';
 
 const BUFFER = 0x40000n;

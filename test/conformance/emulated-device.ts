@@ -1,8 +1,8 @@
 /** The recorded `kvemu` devices: a vfio device with an emulated IOMMU that pins, unpins and accesses iovas when told. */
 
-import { splitIova } from '../../iommu/hardware/dma.ts';
+import { splitIova } from '../../iommu/bus/dma.ts';
+import type { Task } from '../../iommu/kernel/core/task.ts';
 import { MediatedService } from '../../iommu/kernel/mdev/service.ts';
-import type { Task } from '../../iommu/kernel/task.ts';
 import type { DmaUnmapListener, Type1Group } from '../../iommu/kernel/vfio/type1/iommu.ts';
 import type { Type1 } from '../../iommu/kernel/vfio/type1/type1.ts';
 import { enoent } from '../../platform/errno.ts';

@@ -5,7 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { acceptedDeviation } from '../../tools/conform/deviations.ts';
 import { readVectorFile, type VectorCase, type VectorFile } from '../../tools/conform/vector-file.ts';
 import { InProcessCase, isReplayable } from './interpreter.ts';

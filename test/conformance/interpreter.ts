@@ -3,11 +3,6 @@
  * devices. A case that needs more than that (BARs, interrupts, config space) is not for here.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import { moduleParameter } from '../../iommu/kernel/module-parameters.ts';
-import { type Profile, type ProfileName, profileOf } from '../../iommu/kernel/profile.ts';
-import { UserArg } from '../../iommu/kernel/user-arg.ts';
-import type { Type1Parameters } from '../../iommu/kernel/vfio/type1/iommu.ts';
-import { type Type1, Type1Driver } from '../../iommu/kernel/vfio/type1/type1.ts';
 import {
   DmaMap,
   DmaUnmap,
@@ -15,11 +10,16 @@ import {
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
-} from '../../iommu/kernel/vfio/uapi.ts';
+} from '../../iommu/abi/vfio.ts';
+import { type Profile, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
+import { UserArg } from '../../iommu/kernel/core/user-arg.ts';
+import type { Type1Parameters } from '../../iommu/kernel/vfio/type1/iommu.ts';
+import { moduleParameter } from '../../iommu/kernel/vfio/type1/module-parameters.ts';
+import { type Type1, Type1Driver } from '../../iommu/kernel/vfio/type1/type1.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { evaluate, formatBytes } from '../../tools/conform/notation.ts';
 import { type VectorCase, VectorError, type VectorFile, type VectorStep } from '../../tools/conform/vector-file.ts';
-import { FakeMachine, type FakeProcess } from '../iommu/kernel/type1/machine.ts';
+import { FakeMachine, type FakeProcess } from '../iommu/kernel/vfio/type1/machine.ts';
 import { type Actor, Actors } from './actors.ts';
 import { Container, type Device, Files, Group, type OpenFile } from './core.ts';
 import { Edu } from './edu.ts';

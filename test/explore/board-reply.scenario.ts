@@ -1,6 +1,6 @@
-/** iommu/hardware/board-reply.ts: the kernel waits on its thread for the board's answer to its call. */
+/** iommu/bus/board-reply.ts: the kernel waits on its thread for the board's answer to its call. */
 import assert from 'node:assert/strict';
-import { answerBoardCall, awaitBoardReply, createBoardReply } from '../../iommu/hardware/board-reply.ts';
+import { answerBoardCall, awaitBoardReply, createBoardReply } from '../../iommu/bus/board-reply.ts';
 import { SysError } from '../../platform/errno.ts';
 import { defineScenario } from './scenario.ts';
 

@@ -6,7 +6,7 @@ import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
 
-const file = 'iommu/hardware/board-reply.ts';
+const file = 'iommu/bus/board-reply.ts';
 
 const mutants = {
   answeredBeforeTheAnswer: {

@@ -16,7 +16,7 @@ const mutants = {
   },
   requestsWithoutNumbers: {
     name: 'requests-without-numbers',
-    file: 'vmm/machine-thread.ts',
+    file: 'vmm/crew/machine-thread.ts',
     find: 'requestWord(this.#requests, what)',
     replace: 'what',
   },

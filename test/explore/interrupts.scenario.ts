@@ -1,6 +1,6 @@
-/** iommu/hardware/interrupts.ts and its users in the kernel: eventfds handed over and closed, a level masked and unmasked. */
+/** iommu/bus/interrupts.ts and its users in the kernel: eventfds handed over and closed, a level masked and unmasked. */
 import assert from 'node:assert/strict';
-import { createIntxLine, DoorbellTable, eventfdSources, IntxLine } from '../../iommu/hardware/interrupts.ts';
+import { createIntxLine, DoorbellTable, eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
 import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
 import { EventTrigger } from '../../iommu/kernel/vfio/pci/event-trigger.ts';
 import { Intx } from '../../iommu/kernel/vfio/pci/intx.ts';

@@ -6,7 +6,7 @@ import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
 
-const file = 'iommu/hardware/interrupts.ts';
+const file = 'iommu/bus/interrupts.ts';
 
 const mutants = {
   closedBeforeTheFence: {

@@ -1,9 +1,9 @@
-/** iommu/hardware/mediated-channel.ts and devices/kit/mediated-dma.ts: a device worker asks the kernel for its memory accesses. */
+/** iommu/bus/mediated-channel.ts and devices/kit/mediated-dma.ts: a device worker asks the kernel for its memory accesses. */
 import assert from 'node:assert/strict';
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
 import { MediatedDma } from '../../devices/kit/mediated-dma.ts';
-import { createPortCounters } from '../../iommu/hardware/counters.ts';
-import { ChannelServer, createMediatedChannel, OP_READ } from '../../iommu/hardware/mediated-channel.ts';
+import { createPortCounters } from '../../iommu/bus/counters.ts';
+import { ChannelServer, createMediatedChannel, OP_READ } from '../../iommu/bus/mediated-channel.ts';
 import { MAILBOX_BYTES, MailboxClient, MailboxServer } from '../../platform/mailbox.ts';
 import { defineScenario } from './scenario.ts';
 

@@ -6,7 +6,7 @@ import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
 
-const channel = 'iommu/hardware/mediated-channel.ts';
+const channel = 'iommu/bus/mediated-channel.ts';
 const dma = 'devices/kit/mediated-dma.ts';
 
 const mutants = {

@@ -1,6 +1,6 @@
-/** iommu/hardware/timeline.ts: buckets are seen whole or not at all, while their writer goes on. */
+/** iommu/bus/timeline.ts: buckets are seen whole or not at all, while their writer goes on. */
 import assert from 'node:assert/strict';
-import { createTimeline, Timeline } from '../../iommu/hardware/timeline.ts';
+import { createTimeline, Timeline } from '../../iommu/bus/timeline.ts';
 import { defineScenario } from './scenario.ts';
 
 const MS = 1e6;

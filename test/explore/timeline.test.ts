@@ -6,7 +6,7 @@ import { growing, lapped } from './timeline.scenario.ts';
 
 afterAll(stopActors);
 
-const file = 'iommu/hardware/timeline.ts';
+const file = 'iommu/bus/timeline.ts';
 
 const mutants = {
   noSecondLook: {

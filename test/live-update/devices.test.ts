@@ -2,10 +2,10 @@ import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { HostInfo } from '../../iommu/kernel/control.ts';
-import { type HostProcess, startHostProcess } from '../../tools/demo/machine.ts';
-import { HostClient } from '../../tools/host-client.ts';
-import type { QmpClient } from '../../tools/qmp-client.ts';
+import type { HostInfo } from '../../iommu/abi/control.ts';
+import { HostClient } from '../../tools/clients/host-client.ts';
+import type { QmpClient } from '../../tools/clients/qmp-client.ts';
+import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
 /**

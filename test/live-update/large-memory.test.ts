@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { type HostProcess, startHostProcess } from '../../tools/demo/machine.ts';
+import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
 import { elfFile } from '../guest/elf-file.ts';
 import { listing } from '../guest/riscv/fixture.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
-import type { BlockInfo } from '../../iommu/kernel/control.ts';
-import { type HostProcess, startHostProcess } from '../../tools/demo/machine.ts';
-import { HostClient } from '../../tools/host-client.ts';
-import type { QmpClient } from '../../tools/qmp-client.ts';
+import type { BlockInfo } from '../../iommu/abi/control.ts';
+import { HostClient } from '../../tools/clients/host-client.ts';
+import type { QmpClient } from '../../tools/clients/qmp-client.ts';
+import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
 /** Exec updates with a device without IOMMU, whose accesses go through the VMM's own addresses: real processes, the demo guest. */

@@ -6,7 +6,7 @@
  *
  *     A device that has the translation cached writes into memory of somebody else (UNM-15).
  *
- *     test: test/iommu/kernel/type1/unmap.test.ts
+ *     test: test/iommu/kernel/vfio/type1/unmap.test.ts
  *     name: UNM-15
  *
  *     file: iommu/kernel/vfio/type1/pin-map.ts

@@ -1,8 +1,8 @@
 /** `npm run mutants`: shows that each defect kept here is seen by its test. */
 import { parseArgs } from 'node:util';
 
-import { onEndingSignal } from '../../tools/signals.ts';
-import { formatTable } from '../../tools/table.ts';
+import { onEndingSignal } from '../../tools/cli/signals.ts';
+import { formatTable } from '../../tools/cli/table.ts';
 import { apply, MUTANTS, type Mutant, misfit, readMutants } from './mutant.ts';
 import { runTests } from './test-run.ts';
 import { copyTree, removeTree } from './tree.ts';

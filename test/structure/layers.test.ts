@@ -113,7 +113,7 @@ describe('the arrows between the layers point down', () => {
   });
 
   it('devices/board knows of the kernel only the words it exchanges with it', () => {
-    const words = ['iommu/kernel/protocol.ts', 'iommu/kernel/control.ts', 'iommu/kernel/profile.ts'];
+    const words = ['iommu/kernel/board/protocol.ts', 'iommu/abi/control.ts', 'iommu/kernel/core/profile.ts'];
     expect(forbidden('devices/board', ['devices', 'iommu/hardware', 'platform', ...words])).toEqual([]);
     expect(forbidden('devices/board', ['devices', 'iommu/hardware', 'platform'], ({ typeOnly }) => !typeOnly)).toEqual(
       [],
@@ -121,7 +121,7 @@ describe('the arrows between the layers point down', () => {
   });
 
   it('vmm knows of the kernel only its user-space interface', () => {
-    const uapi = ['iommu/kernel/vfio/uapi.ts', 'iommu/kernel/wire.ts', 'iommu/kernel/control.ts'];
+    const uapi = ['iommu/abi/vfio.ts', 'iommu/abi/wire.ts', 'iommu/abi/control.ts'];
     expect(forbidden('vmm', ['guest', 'platform', ...uapi])).toEqual([]);
   });
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it } from 'vitest';
 
-import { PROFILE_NAMES, profileOf } from '../../iommu/kernel/profile.ts';
+import { PROFILE_NAMES, profileOf } from '../../iommu/kernel/core/profile.ts';
 import { DEVIATIONS } from '../../tools/conform/deviations.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { guestPath } from '../../tools/programs.ts';
+import { guestPath } from '../../tools/launch/programs.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 
 let sandbox: Sandbox;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { close, connectUnix, getRlimit, RLIMIT_NOFILE, setRlimit } from '../../platform/libc.ts';
-import { HostClient } from '../../tools/host-client.ts';
+import { HostClient } from '../../tools/clients/host-client.ts';
 import { ClientProcess } from '../devices/clients/client-process.ts';
 import { firstLine, Sandbox } from './livevmm-process.ts';
 

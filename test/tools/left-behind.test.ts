@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { guestPath } from '../../tools/programs.ts';
+import { guestPath } from '../../tools/launch/programs.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 import { descendantsOf, type Seen, stillThere } from './processes.ts';
 

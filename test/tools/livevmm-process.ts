@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { programPath } from '../../tools/programs.ts';
+import { programPath } from '../../tools/launch/programs.ts';
 
 export interface Ended {
   readonly status: number | null;

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { guestPath } from '../../tools/programs.ts';
+import { guestPath } from '../../tools/launch/programs.ts';
 import { type Ended, firstLine, outcome, Sandbox } from './livevmm-process.ts';
 
 let sandbox: Sandbox;

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { GuestConsole } from '../../tools/demo/guest-console.ts';
-import { guestPath, programPath } from '../../tools/programs.ts';
+import { GuestConsole } from '../../tools/launch/guest-console.ts';
+import { guestPath, programPath } from '../../tools/launch/programs.ts';
 import { Sandbox } from './livevmm-process.ts';
 
 /** `livevmm update` of a guest that somebody started with `livevmm run`. */

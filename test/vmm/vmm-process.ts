@@ -4,9 +4,8 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-import { guestPath, programPath } from '../../tools/programs.ts';
-import { QmpClient, type QmpEvent } from '../../tools/qmp-client.ts';
+import { QmpClient, type QmpEvent } from '../../tools/clients/qmp-client.ts';
+import { guestPath, programPath } from '../../tools/launch/programs.ts';
 
 export class VmmProcess {
   readonly dir = mkdtempSync(join(tmpdir(), 'livevmm-vmm-'));

@@ -1,9 +1,9 @@
 /** What the VFIO benches measure on: a host process, a container with its first device's group, and RAM to map. */
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
-import { KernelClient } from '../../vmm/vfio/client.ts';
-import { Container } from '../../vmm/vfio/container.ts';
-import { startHostProcess } from '../demo/machine.ts';
+import { Container } from '../../vmm/client/container.ts';
+import { KernelClient } from '../../vmm/client/kernel-client.ts';
+import { startHostProcess } from '../launch/machine.ts';
 import { Mapper } from './mapper.ts';
 
 export interface BenchHost {

@@ -5,7 +5,7 @@ import {
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
-} from '../../iommu/kernel/vfio/uapi.ts';
+} from '../../iommu/abi/vfio.ts';
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
 import { viewOf } from '../../platform/struct.ts';

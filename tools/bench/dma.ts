@@ -1,7 +1,7 @@
 /** Translated DMA through an IOMMU unit against plain copies on the same shared memory, in one thread. */
-import { createPortCounters, readPortCounters } from '../../iommu/hardware/counters.ts';
-import { createDoorbellTable } from '../../iommu/hardware/interrupts.ts';
-import { PhysicalMemory } from '../../iommu/hardware/physical.ts';
+import { createPortCounters, readPortCounters } from '../../iommu/bus/counters.ts';
+import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';
+import { PhysicalMemory } from '../../iommu/bus/physical.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../iommu/hardware/unit.ts';
 import { createUnit } from '../../iommu/hardware/unit-memory.ts';

@@ -1,6 +1,6 @@
-/** Calls on a kvemu device fd (iommu/kernel/mdev/kvemu-uapi.ts). */
-import { KVEMU_PIN, KVEMU_RW, KVEMU_UNPIN, KvemuPin, KvemuRw, KvemuUnpin } from '../../iommu/kernel/mdev/kvemu-uapi.ts';
-import type { KernelClient } from '../../vmm/vfio/client.ts';
+/** Calls on a kvemu device fd (iommu/abi/kvemu.ts). */
+import { KVEMU_PIN, KVEMU_RW, KVEMU_UNPIN, KvemuPin, KvemuRw, KvemuUnpin } from '../../iommu/abi/kvemu.ts';
+import type { KernelClient } from '../../vmm/client/kernel-client.ts';
 
 const READ_WRITE = 3;
 

@@ -7,10 +7,10 @@ import {
   VFIO_DMA_MAP_FLAG_WRITE,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
-} from '../../iommu/kernel/vfio/uapi.ts';
+} from '../../iommu/abi/vfio.ts';
 import type { Mapping } from '../../platform/memory.ts';
-import type { KernelClient } from '../../vmm/vfio/client.ts';
-import type { DmaRange } from '../../vmm/vfio/container.ts';
+import type { DmaRange } from '../../vmm/client/container.ts';
+import type { KernelClient } from '../../vmm/client/kernel-client.ts';
 
 const READ_WRITE = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 

@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 
-import { VFIO_GET_API_VERSION } from '../../iommu/kernel/vfio/uapi.ts';
+import { VFIO_GET_API_VERSION } from '../../iommu/abi/vfio.ts';
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
 import { startWorker } from '../../platform/thread.ts';
-import { KernelClient } from '../../vmm/vfio/client.ts';
-import { Container } from '../../vmm/vfio/container.ts';
-import { startHostProcess } from '../demo/machine.ts';
+import { Container } from '../../vmm/client/container.ts';
+import { KernelClient } from '../../vmm/client/kernel-client.ts';
+import { startHostProcess } from '../launch/machine.ts';
 import { pinAndUnpin, readThroughKvemu } from './kvemu.ts';
 import { type Figure, median, type Progress } from './result.ts';
 import type { SleeperAnswer, SleeperInput, SleeperRequest } from './sleeper/protocol.ts';

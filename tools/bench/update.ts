@@ -1,12 +1,11 @@
 /** Pause of live updates against a bare execve of the same node, over number of devices and RAM size; gaps in the devices' DMA. */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-
+import { liveUpdate } from '../clients/live-update.ts';
 import type { DeviceFacts } from '../demo/facts.ts';
-import { Machine } from '../demo/machine.ts';
 import { Observer } from '../demo/observer.ts';
-import { liveUpdate } from '../live-update.ts';
-import { guestPath, programPath } from '../programs.ts';
+import { Machine } from '../launch/machine.ts';
+import { guestPath, programPath } from '../launch/programs.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 /** Of the machine that is compared with a bare execve, and of the others. */

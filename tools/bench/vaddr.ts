@@ -1,6 +1,6 @@
 /** What an update asks of the kernel for each mapping of the VMM: UNMAP_DMA(VADDR|ALL), then MAP_DMA(VADDR) (UNM-10, MAP-6). */
 import { type Mapping, PAGE_SIZE } from '../../platform/memory.ts';
-import { Container, type DmaRange } from '../../vmm/vfio/container.ts';
+import { Container, type DmaRange } from '../../vmm/client/container.ts';
 import { onBenchHost } from './bench-host.ts';
 import type { Mapper } from './mapper.ts';
 import { type Figure, median, type Progress } from './result.ts';

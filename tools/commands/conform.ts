@@ -3,13 +3,13 @@ import { readdirSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 
-import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/profile.ts';
-import { type Command, CommandError, parseWords, UsageError, wholeNumber } from '../command.ts';
+import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { type Command, CommandError, parseWords, UsageError, wholeNumber } from '../cli/command.ts';
+import { onEndingSignal } from '../cli/signals.ts';
+import { StatusLine } from '../cli/status-line.ts';
 import { formatRun, passed, type Run, runDocument } from '../conform/report.ts';
 import { runVectors } from '../conform/runner.ts';
 import { readVectorFile, VectorError, type VectorFile } from '../conform/vector-file.ts';
-import { onEndingSignal } from '../signals.ts';
-import { StatusLine } from '../status-line.ts';
 
 const HELP = `Usage: livevmm conform [--profile VERSION] [--jobs N] [--filter GLOB] [--json] FILE.vec[.gz]|DIR...
 

@@ -1,14 +1,14 @@
 /** `livevmm host`: the board and its kernel in the foreground. */
 import { type Board, startHost } from '../../devices/board/host.ts';
-import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/profile.ts';
+import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { ownerEnded } from '../../platform/lifeline.ts';
-import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
-import { parseDeviceOption } from '../device-option.ts';
-import { IOMMU_HELP, unitsOf } from '../iommu-option.ts';
-import { separateKvemu } from '../kvemu-option.ts';
-import { MEMLOCK_HELP, parseMemlock } from '../memlock-option.ts';
-import { untilEndingSignal } from '../signals.ts';
-import { defaultHostSocket } from '../sockets.ts';
+import { type Command, CommandError, parseOptions, UsageError } from '../cli/command.ts';
+import { parseDeviceOption } from '../cli/device-option.ts';
+import { IOMMU_HELP, unitsOf } from '../cli/iommu-option.ts';
+import { separateKvemu } from '../cli/kvemu-option.ts';
+import { MEMLOCK_HELP, parseMemlock } from '../cli/memlock-option.ts';
+import { untilEndingSignal } from '../cli/signals.ts';
+import { defaultHostSocket } from '../launch/sockets.ts';
 
 /** The era of the patches this project retells: an invalid vaddr blocks. */
 export const DEFAULT_PROFILE: ProfileName = '5.12';

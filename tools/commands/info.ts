@@ -1,9 +1,9 @@
 /** `livevmm info`: what a running host has and does. */
-import type { ContainerInfo, DeviceInfo, HostInfo, Memlock, UnitInfo } from '../../iommu/kernel/control.ts';
-import { type Command, parseOptions } from '../command.ts';
-import { HostClient } from '../host-client.ts';
-import { defaultHostSocket } from '../sockets.ts';
-import { formatTable } from '../table.ts';
+import type { ContainerInfo, DeviceInfo, HostInfo, Memlock, UnitInfo } from '../../iommu/abi/control.ts';
+import { type Command, parseOptions } from '../cli/command.ts';
+import { formatTable } from '../cli/table.ts';
+import { HostClient } from '../clients/host-client.ts';
+import { defaultHostSocket } from '../launch/sockets.ts';
 
 const HELP = `Usage: livevmm info [--host SOCKET] [--json]
 

@@ -9,13 +9,13 @@ import { join, resolve } from 'node:path';
 
 import { type Board, type BoardOptions, startHost } from '../../devices/board/host.ts';
 import { execve, setCloexec } from '../../platform/libc.ts';
-import { type Command, CommandError, parseOptions, UsageError } from '../command.ts';
-import { parseDeviceOption, passthroughBdf } from '../device-option.ts';
-import { unitsOf } from '../iommu-option.ts';
+import { type Command, CommandError, parseOptions, UsageError } from '../cli/command.ts';
+import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
+import { unitsOf } from '../cli/iommu-option.ts';
+import { exitStatus, onEndingSignal } from '../cli/signals.ts';
+import { programPath } from '../launch/programs.ts';
+import { defaultQmpSocket } from '../launch/sockets.ts';
 import { PrivateFolder } from '../private-folder.ts';
-import { programPath } from '../programs.ts';
-import { exitStatus, onEndingSignal } from '../signals.ts';
-import { defaultQmpSocket } from '../sockets.ts';
 import { DEFAULT_PROFILE, parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
@@ -45,7 +45,7 @@ interface VmmOptions {
   readonly qmp: string;
 }
 
-/** The command line of the program `vmm` (contract: vmm/main.ts). */
+/** The command line of the program `vmm` (contract: vmm/program/main.ts). */
 function vmmArguments(hostSocket: string, bdfs: readonly string[], { memory, kernel, qmp }: VmmOptions): string[] {
   const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
   return [programPath('vmm'), '--host', hostSocket, '-m', memory, '--kernel', kernel, ...devices, '--qmp', qmp];

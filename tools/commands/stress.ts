@@ -2,15 +2,15 @@
 import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 
-import { PROFILE_NAMES } from '../../iommu/kernel/profile.ts';
-import { type Command, parseOptions, wholeNumber } from '../command.ts';
-import { onEndingSignal } from '../signals.ts';
-import { StatusLine } from '../status-line.ts';
+import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
+import { type Command, parseOptions, wholeNumber } from '../cli/command.ts';
+import { onEndingSignal } from '../cli/signals.ts';
+import { StatusLine } from '../cli/status-line.ts';
+import { VERSION } from '../cli/version.ts';
 import { DEFECTS, parseDefect } from '../stress/defects.ts';
 import type { Totals } from '../stress/outcome.ts';
 import { formatDocument, makeDocument } from '../stress/report.ts';
 import { type RunPlan, runStress } from '../stress/run.ts';
-import { VERSION } from '../version.ts';
 import { DEFAULT_PROFILE, parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm stress [--seconds S] [--seed N] [--workers W] [--profile VERSION] [--json]

@@ -1,16 +1,16 @@
 /** `livevmm update`: asks a running VMM to replace itself, waits until the guest runs again, says what it cost. */
 import { resolve } from 'node:path';
 
-import { type Command, parseOptions, wholeNumber } from '../command.ts';
+import { type Command, parseOptions, wholeNumber } from '../cli/command.ts';
 import {
   type HandoverReport,
   liveUpdate,
   type TakebackReport,
   UPDATE_TIMEOUT_MS,
   type UpdateReport,
-} from '../live-update.ts';
-import { QmpClient } from '../qmp-client.ts';
-import { findQmpSocket } from '../sockets.ts';
+} from '../clients/live-update.ts';
+import { QmpClient } from '../clients/qmp-client.ts';
+import { findQmpSocket } from '../launch/sockets.ts';
 
 const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--timeout S] [--json]
 

@@ -1,5 +1,5 @@
 /** Steps and answers in the words of linux/vfio.h: for the reader of a difference. */
-import * as uapi from '../../iommu/kernel/vfio/uapi.ts';
+import * as uapi from '../../iommu/abi/vfio.ts';
 import { type FieldType, type Struct, viewOf } from '../../platform/struct.ts';
 import { fromHex } from './notation.ts';
 import type { Step } from './vector-file.ts';

@@ -3,9 +3,9 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { type Board, startHost } from '../../devices/board/host.ts';
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { programPath } from '../launch/programs.ts';
 import { PrivateFolder } from '../private-folder.ts';
-import { programPath } from '../programs.ts';
 import type { Assignment } from './client/protocol.ts';
 import { ClientProcess, type Played } from './client-process.ts';
 import { openProgram } from './open-program.ts';

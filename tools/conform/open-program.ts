@@ -6,7 +6,7 @@ import { chmodSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 import { koffiAddon } from '../../platform/libc.ts';
-import { programPath } from '../programs.ts';
+import { programPath } from '../launch/programs.ts';
 
 const WORKER = 'tools-conform-client-worker.mjs';
 const ANYBODY_MAY_READ = 0o755;

@@ -1,6 +1,6 @@
 /** What a run came to: a table per group, the first difference of each case, and the same as one JSON document. */
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
-import { formatTable } from '../table.ts';
+import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { formatTable } from '../cli/table.ts';
 import { decodeAnswer, decodeStep } from './decode.ts';
 import { type CaseOutcome, type Difference, isUnexplained } from './outcome.ts';
 import { rulesOf } from './rules.ts';

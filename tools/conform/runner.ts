@@ -1,5 +1,5 @@
 /** Plays vector files: hosts in parallel, each with its own clients; cases are handed out in order. */
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { Lane } from './lane.ts';
 import { type CaseOutcome, compare, skipped } from './outcome.ts';
 import { type RecordedMachine, recordedMachine } from './recorded-machine.ts';

@@ -1,6 +1,6 @@
 /** Defects on purpose, each of which must turn the verdict: the proof that the demo can fail. */
-import { UsageError } from '../command.ts';
-import type { Machine } from './machine.ts';
+import { UsageError } from '../cli/command.ts';
+import type { Machine } from '../launch/machine.ts';
 
 export const DEFECTS = ['corrupt-frame', 'drop-interrupt', 'touch-pte', 'stop-capture', 'wrong-memfd'] as const;
 export type Defect = (typeof DEFECTS)[number];

@@ -1,8 +1,8 @@
 /** Watches a host from outside: the devices' own timelines, the page-table writer's counter, fault counters. */
-import type { BlockInfo, HostInfo } from '../../iommu/kernel/control.ts';
+import type { BlockInfo, HostInfo } from '../../iommu/abi/control.ts';
 import { monotonicNs } from '../../platform/clock.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { DeviceFacts, InterruptFacts } from './facts.ts';
-import type { Machine } from './machine.ts';
 import { BUCKET_NS, type Bucket, type DeviceSeries } from './throughput.ts';
 
 /** Counters that only grow, at one moment. */

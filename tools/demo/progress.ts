@@ -2,10 +2,10 @@
 import { styleText } from 'node:util';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { StatusLine } from '../status-line.ts';
+import { StatusLine } from '../cli/status-line.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { DemoDocument } from './document.ts';
 import type { DeviceFacts, UpdateFacts } from './facts.ts';
-import type { Machine } from './machine.ts';
 import type { Observer } from './observer.ts';
 import type { SessionEvents } from './session.ts';
 import { formatRate, rates } from './throughput.ts';

@@ -1,7 +1,7 @@
 /** Guest RAM hashed through the VMM's mapping and through the board's: one object, two processes, the same bytes. */
 import { combineSlices, SLICE_BYTES } from '../../platform/ram-hash.ts';
-import type { HostClient } from '../host-client.ts';
-import type { QmpClient } from '../qmp-client.ts';
+import type { HostClient } from '../clients/host-client.ts';
+import type { QmpClient } from '../clients/qmp-client.ts';
 
 /** The monitor's answer to x-ram-hash. */
 interface VmmRamHash {

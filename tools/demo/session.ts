@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { liveUpdate } from '../live-update.ts';
+import { liveUpdate } from '../clients/live-update.ts';
+import type { Machine } from '../launch/machine.ts';
 import type { DemoFacts, GuestFacts, InterruptFacts, UpdateFacts } from './facts.ts';
 import { type Defect, injectIntoHost } from './injection.ts';
-import type { Machine } from './machine.ts';
 import { interruptFacts, type Observer } from './observer.ts';
 import { ramHashMatches } from './ram-hash.ts';
 

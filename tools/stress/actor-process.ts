@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
-import { programPath } from '../programs.ts';
+import { programPath } from '../launch/programs.ts';
 import { type Assignment, type Complaint, NR_GUARDED_PAGES, STATUS_COMPLAINED } from './client/assignment.ts';
 import { LOG_BYTES, LogReader, PHASE } from './event-log.ts';
 

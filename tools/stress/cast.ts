@@ -1,5 +1,5 @@
 /** Who plays in a shard: the devices of its host, and which client gets which. */
-import { type ProfileName, profileOf } from '../../iommu/kernel/profile.ts';
+import { type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
 import type { Assignment } from './client/assignment.ts';
 import type { HostProcess } from './host-process.ts';
 import type { ShardPlan } from './outcome.ts';

@@ -1,5 +1,5 @@
 /** Defects on purpose, one for each invariant: the proof that the run can fail. */
-import { UsageError } from '../command.ts';
+import { UsageError } from '../cli/command.ts';
 import type { Invariant } from './invariants.ts';
 
 /** Defect → the invariant that must be found broken. */

@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { programPath } from '../launch/programs.ts';
 import { PrivateFolder } from '../private-folder.ts';
-import { programPath } from '../programs.ts';
 import type { AssignedDevice } from './client/assignment.ts';
 
 const START_MS = 60_000;

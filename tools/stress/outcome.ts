@@ -1,5 +1,5 @@
 /** What a shard reports: to the pool while it runs, and at its end. Plain data, for it crosses threads. */
-import type { ProfileName } from '../../iommu/kernel/profile.ts';
+import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import type { Defect } from './defects.ts';
 import { COUNTERS, type Counts } from './event-log.ts';
 import type { Invariant } from './invariants.ts';

@@ -3,7 +3,7 @@ import { MessageChannel } from 'node:worker_threads';
 
 import { Piscina } from 'piscina';
 
-import { taskUrl } from '../programs.ts';
+import { taskUrl } from '../launch/programs.ts';
 import { addUp, NOTHING_DONE, type ShardOutcome, type ShardPlan, type ShardProgress, type Totals } from './outcome.ts';
 import type { ShardTask } from './shard.task.ts';
 

@@ -3,13 +3,12 @@
  * take over, at a slice boundary, from sections as in an update: no device knows that its vCPU is another thread now.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
-
-import type { MainSlices } from '../main-slices.ts';
-import { startInterruptThread, startVcpuThread } from '../threads.ts';
-import type { VcpuMessage } from '../vcpu/protocol.ts';
-import type { VcpuThread } from '../vcpu/thread.ts';
-import { connectTask } from '../vfio/client.ts';
-import type { Vm } from '../vm.ts';
+import { connectTask } from '../client/kernel-client.ts';
+import type { MainSlices } from '../crew/main-slices.ts';
+import { startInterruptThread, startVcpuThread } from '../crew/threads.ts';
+import type { VcpuMessage } from '../crew/vcpu/protocol.ts';
+import type { VcpuThread } from '../crew/vcpu/thread.ts';
+import type { Vm } from '../vm/vm.ts';
 
 /** What it cost the guest, after the pause. */
 export interface HandOver {

@@ -5,8 +5,8 @@ import type { ImsicState } from '../machine/imsic.ts';
 import type { RouteState } from '../machine/interrupt-routes.ts';
 import type { MachineState } from '../machine/machine.ts';
 import type { MonitorState } from '../monitor/state.ts';
-import type { VmOptions } from '../options.ts';
-import type { VfioState } from '../vfio/passthrough-host.ts';
+import type { VfioState } from '../passthrough/passthrough-host.ts';
+import type { VmOptions } from '../vm/options.ts';
 import type { PhaseStamps } from './phases.ts';
 import type { StateFile, Versioned } from './state-file.ts';
 

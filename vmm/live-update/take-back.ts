@@ -5,8 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { MainSlices } from '../main-slices.ts';
-import type { Vm } from '../vm.ts';
+import { MainSlices } from '../crew/main-slices.ts';
+import type { Vm } from '../vm/vm.ts';
 
 /** Longer is not waited for threads that take their time; they only make the execve slower. */
 const ENDING_MS = 1000;

@@ -24,7 +24,7 @@ export interface PciFunction {
   reset(): void;
 }
 
-/** A device that is passed through; vmm/vfio/device.ts is one, tests bring their own. Errors are SysErrors. */
+/** A device that is passed through; vmm/client/device.ts is one, tests bring their own. Errors are SysErrors. */
 export interface DeviceAccess {
   readConfig(offset: number, into: Uint8Array): void;
   writeConfig(offset: number, bytes: Uint8Array): void;

@@ -4,7 +4,7 @@ import { createServer, type Server, Socket } from 'node:net';
 
 import { SysError } from '../../platform/errno.ts';
 import { listenUnix } from '../../platform/unix-listener.ts';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../../platform/version.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
 import type { Command, Json, JsonObject } from './qmp.ts';
 import { type MonitorState, NO_MONITOR } from './state.ts';

@@ -3,7 +3,7 @@
  * over in whatever state it is. Everything it writes lies in kernel RAM, and nobody else writes there.
  */
 import { einval } from '../../../platform/errno.ts';
-import type { PhysicalMemory } from '../../hardware/physical.ts';
+import type { PhysicalMemory } from '../../bus/physical.ts';
 import { CAP_HI_WRITE_ONLY, CAP_MSI_FLAT, CAP_SV39X4, CAP_SV48X4, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
 import { PGSHIFTS, type Pgshift } from '../../hardware/unit-description.ts';

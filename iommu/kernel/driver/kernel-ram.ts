@@ -4,7 +4,7 @@
  * once all their entries are cleared), so nobody has to clear 4 KiB on the way of a MAP_DMA.
  */
 import { enomem } from '../../../platform/errno.ts';
-import type { PhysicalMemory } from '../../hardware/physical.ts';
+import type { PhysicalMemory } from '../../bus/physical.ts';
 
 const PAGE = 4096;
 const PAGE_WORDS = PAGE / 4;

@@ -1,15 +1,15 @@
 /**
- * The kernel's half of a device worker without an IOMMU (iommu/hardware/mediated-channel.ts): what a mediated device's driver does in a
+ * The kernel's half of a device worker without an IOMMU (iommu/bus/mediated-channel.ts): what a mediated device's driver does in a
  * kernel thread. Each access is a vfio_dma_rw, which sleeps while the vaddr is invalid; its MSIs are signalled from here.
  */
 import type { MessagePort } from 'node:worker_threads';
 
 import { monotonicNs } from '../../../platform/clock.ts';
 import { errnoNumber, SysError } from '../../../platform/errno.ts';
-import type { DoorbellTable } from '../../hardware/interrupts.ts';
-import { type ChannelRequest, ChannelServer, OP_MESSAGE, OP_WRITE } from '../../hardware/mediated-channel.ts';
-import { reportBug } from '../bug.ts';
-import type { BlockInfo } from '../control.ts';
+import type { BlockInfo } from '../../abi/control.ts';
+import type { DoorbellTable } from '../../bus/interrupts.ts';
+import { type ChannelRequest, ChannelServer, OP_MESSAGE, OP_WRITE } from '../../bus/mediated-channel.ts';
+import { reportBug } from '../core/bug.ts';
 import type { DeviceGroup } from '../vfio/device.ts';
 import { MediatedService } from './service.ts';
 

@@ -4,12 +4,6 @@
  */
 
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
-import { splitIova } from '../../hardware/dma.ts';
-import { reportBug } from '../bug.ts';
-import type { Caller } from '../open-file.ts';
-import type { UserArg } from '../user-arg.ts';
-import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
-import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
 import {
   KVEMU_LOG,
   KVEMU_PIN,
@@ -20,7 +14,13 @@ import {
   KvemuPin,
   KvemuRw,
   KvemuUnpin,
-} from './kvemu-uapi.ts';
+} from '../../abi/kvemu.ts';
+import { splitIova } from '../../bus/dma.ts';
+import { reportBug } from '../core/bug.ts';
+import type { Caller } from '../core/open-file.ts';
+import type { UserArg } from '../core/user-arg.ts';
+import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
+import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
 import { MediatedService } from './service.ts';
 
 const PAGE = 4096;

@@ -1,18 +1,18 @@
 /** /dev/vfio/vfio: a container, the set of groups that share one IOMMU context (drivers/vfio/container.c; CORE-1…3, 9…13). */
 import { einval, enodev } from '../../../platform/errno.ts';
-import type { Caller, FileOperations } from '../open-file.ts';
-import { SleepingLock } from '../sleeping-lock.ts';
-import type { Task } from '../task.ts';
-import type { UserArg } from '../user-arg.ts';
-import { VFIO_CONTAINER_PATH } from '../wire.ts';
-import type { ContainerIommu, IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
 import {
   CONTAINER_IOCTLS,
   VFIO_API_VERSION,
   VFIO_CHECK_EXTENSION,
   VFIO_GET_API_VERSION,
   VFIO_SET_IOMMU,
-} from './uapi.ts';
+} from '../../abi/vfio.ts';
+import { VFIO_CONTAINER_PATH } from '../../abi/wire.ts';
+import type { Caller, FileOperations } from '../core/open-file.ts';
+import { SleepingLock } from '../core/sleeping-lock.ts';
+import type { Task } from '../core/task.ts';
+import type { UserArg } from '../core/user-arg.ts';
+import type { ContainerIommu, IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
 
 let lastId = 0;
 

@@ -3,10 +3,6 @@
  * features of migration and DMA logging, which no device here has; all others are the driver's.
  */
 import { einval, enotty, SysError } from '../../../platform/errno.ts';
-import type { Caller } from '../open-file.ts';
-import type { Profile } from '../profile.ts';
-import type { UserArg } from '../user-arg.ts';
-import type { DeviceOps, FeatureRequest } from './device.ts';
 import {
   DeviceFeature,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
@@ -20,7 +16,11 @@ import {
   VFIO_DEVICE_FEATURE_MIGRATION,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
-} from './uapi.ts';
+} from '../../abi/vfio.ts';
+import type { Caller } from '../core/open-file.ts';
+import type { Profile } from '../core/profile.ts';
+import type { UserArg } from '../core/user-arg.ts';
+import type { DeviceOps, FeatureRequest } from './device.ts';
 
 const GET_OR_SET = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
 const KNOWN_FLAGS = VFIO_DEVICE_FEATURE_MASK | GET_OR_SET | VFIO_DEVICE_FEATURE_PROBE;

@@ -1,11 +1,11 @@
 /** A device fd: what the VFIO core does for every device before its driver is asked (vfio_device_fops, vfio_main.c). */
 import { einval } from '../../../platform/errno.ts';
-import type { Caller, FileOperations, MappedFile, MmapRequest } from '../open-file.ts';
-import type { Profile } from '../profile.ts';
-import type { UserArg } from '../user-arg.ts';
+import { DEVICE_IOCTLS, VFIO_DEVICE_FEATURE } from '../../abi/vfio.ts';
+import type { Caller, FileOperations, MappedFile, MmapRequest } from '../core/open-file.ts';
+import type { Profile } from '../core/profile.ts';
+import type { UserArg } from '../core/user-arg.ts';
 import type { DeviceOps } from './device.ts';
 import { deviceFeature } from './device-feature.ts';
-import { DEVICE_IOCTLS, VFIO_DEVICE_FEATURE } from './uapi.ts';
 
 export class DeviceFile implements FileOperations {
   readonly name: string;

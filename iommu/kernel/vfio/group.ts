@@ -3,15 +3,6 @@
  * file is open at most once. Open device fds hold the group's file, so the group leaves its container when all are closed.
  */
 import { ebusy, einval, enodev, SysError } from '../../../platform/errno.ts';
-import { type Caller, type FileOperations, type OpenFile, releaseGoesOn } from '../open-file.ts';
-import type { Profile } from '../profile.ts';
-import { SleepingLock } from '../sleeping-lock.ts';
-import type { UserArg } from '../user-arg.ts';
-import { VFIO_GROUP_DIR } from '../wire.ts';
-import { Container } from './container.ts';
-import type { VfioDevice } from './device.ts';
-import { DeviceFile } from './device-file.ts';
-import type { IommuGroup } from './iommu-driver-ops.ts';
 import {
   GROUP_IOCTLS,
   GroupStatus,
@@ -21,7 +12,16 @@ import {
   VFIO_GROUP_GET_STATUS,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_GROUP_UNSET_CONTAINER,
-} from './uapi.ts';
+} from '../../abi/vfio.ts';
+import { VFIO_GROUP_DIR } from '../../abi/wire.ts';
+import { type Caller, type FileOperations, type OpenFile, releaseGoesOn } from '../core/open-file.ts';
+import type { Profile } from '../core/profile.ts';
+import { SleepingLock } from '../core/sleeping-lock.ts';
+import type { UserArg } from '../core/user-arg.ts';
+import { Container } from './container.ts';
+import type { VfioDevice } from './device.ts';
+import { DeviceFile } from './device-file.ts';
+import type { IommuGroup } from './iommu-driver-ops.ts';
 
 const PAGE_SIZE = 4096;
 

@@ -1,8 +1,8 @@
 /** struct vfio_iommu_driver_ops: what a container knows of type1. */
 
+import type { Task } from '../core/task.ts';
+import type { UserArg } from '../core/user-arg.ts';
 import type { IommuBackend } from '../driver/domain.ts';
-import type { Task } from '../task.ts';
-import type { UserArg } from '../user-arg.ts';
 import type { RwRequest } from './type1/dma-rw.ts';
 import type { DmaUnmapListener } from './type1/iommu.ts';
 import type { PinRequest } from './type1/pinned-pages.ts';

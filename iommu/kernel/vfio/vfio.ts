@@ -1,8 +1,8 @@
 /** The VFIO subsystem of one kernel: its nodes under /dev/vfio, its groups and containers. */
 import { eacces, enoent } from '../../../platform/errno.ts';
-import type { FileOperations } from '../open-file.ts';
-import type { Profile } from '../profile.ts';
-import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../wire.ts';
+import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../abi/wire.ts';
+import type { FileOperations } from '../core/open-file.ts';
+import type { Profile } from '../core/profile.ts';
 import { Container } from './container.ts';
 import type { VfioDevice } from './device.ts';
 import { Group } from './group.ts';

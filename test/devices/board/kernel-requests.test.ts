@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { type Errands, KernelRequests } from '../../../devices/board/kernel-requests.ts';
 import { MemoryMap } from '../../../devices/board/memory-map.ts';
-import { awaitBoardReply, createBoardReply } from '../../../iommu/hardware/board-reply.ts';
-import type { BoardAnswer, BoardRequest } from '../../../iommu/kernel/protocol.ts';
+import { awaitBoardReply, createBoardReply } from '../../../iommu/bus/board-reply.ts';
+import type { BoardAnswer, BoardRequest } from '../../../iommu/kernel/board/protocol.ts';
 import { ebusy } from '../../../platform/errno.ts';
 import { createMemory } from '../../../platform/memory.ts';
 

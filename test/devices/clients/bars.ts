@@ -6,8 +6,8 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
   VFIO_DEVICE_FEATURE_SET,
-} from '../../../iommu/kernel/vfio/uapi.ts';
-import { MAPPING_PATH } from '../../../iommu/kernel/wire.ts';
+} from '../../../iommu/abi/vfio.ts';
+import { MAPPING_PATH } from '../../../iommu/abi/wire.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { encodeFrame } from '../../../platform/frames.ts';
 import {
@@ -27,9 +27,9 @@ import {
   sendAll,
   vaddrOf,
 } from '../../../platform/libc.ts';
-import { connectTask } from '../../../vmm/vfio/client.ts';
-import { Container } from '../../../vmm/vfio/container.ts';
-import { Conversation } from '../../../vmm/vfio/task-channel.ts';
+import { Container } from '../../../vmm/client/container.ts';
+import { connectTask } from '../../../vmm/client/kernel-client.ts';
+import { Conversation } from '../../../vmm/client/task-channel.ts';
 import { edu } from './edu-dma.ts';
 import { kernel, type OpenedDevice, openDevice, say, setCommand, wait } from './script.ts';
 

@@ -1,6 +1,6 @@
 /** A capture device that fills BYTES of memory at IOVA, without end. */
 import * as grabber from '../../../devices/capture/regs.ts';
-import type { VfioDevice } from '../../../vmm/vfio/device.ts';
+import type { VfioDevice } from '../../../vmm/client/device.ts';
 import { read32, setCommand, write32 } from './script.ts';
 
 export const BYTES = 1 << 20;

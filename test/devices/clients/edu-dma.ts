@@ -8,7 +8,7 @@ import {
   REG_DMA_DESTINATION,
   REG_DMA_SOURCE,
 } from '../../../devices/edu/regs.ts';
-import type { VfioDevice } from '../../../vmm/vfio/device.ts';
+import type { VfioDevice } from '../../../vmm/client/device.ts';
 import { read32, write32 } from './script.ts';
 
 export interface EduDma {

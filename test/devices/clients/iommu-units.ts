@@ -3,7 +3,7 @@
  * scenario. The groups are those of test/iommu/kernel/iommu-units.test.ts.
  */
 import * as grabber from '../../../devices/capture/regs.ts';
-import type { HostInfo } from '../../../iommu/kernel/control.ts';
+import type { HostInfo } from '../../../iommu/abi/control.ts';
 import {
   DmaUnmap,
   GroupStatus,
@@ -21,13 +21,13 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_SET_IOMMU,
   VFIO_TYPE1v2_IOMMU,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../iommu/abi/vfio.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { eventfd, eventfdRead, MAP_FIXED, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
 import { viewOf } from '../../../platform/struct.ts';
-import { Container } from '../../../vmm/vfio/container.ts';
-import { describeDevice, VfioDevice } from '../../../vmm/vfio/device.ts';
+import { Container } from '../../../vmm/client/container.ts';
+import { describeDevice, VfioDevice } from '../../../vmm/client/device.ts';
 import { type EduDma, edu } from './edu-dma.ts';
 import { kernel, read32, say, setCommand, write32 } from './script.ts';
 

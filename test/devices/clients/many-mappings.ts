@@ -1,5 +1,5 @@
 /** Maps memory that is thousands of mappings of its process for DMA, in one call each time. argv: socket, mappings. Says how long it took. */
-import { DmaMap, DmaUnmap, VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA } from '../../../iommu/kernel/vfio/uapi.ts';
+import { DmaMap, DmaUnmap, VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA } from '../../../iommu/abi/vfio.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, mmap, mprotect, PROT_READ, PROT_WRITE } from '../../../platform/libc.ts';
 import { kernel, openDevice, say, wait } from './script.ts';
 

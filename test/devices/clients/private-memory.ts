@@ -3,9 +3,9 @@
  * memory that was. Says at each step what it sees, and what the host has on its books.
  */
 import * as grabber from '../../../devices/capture/regs.ts';
-import type { HostInfo } from '../../../iommu/kernel/control.ts';
-import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../iommu/kernel/vfio/uapi.ts';
-import { CONTROL_PATH } from '../../../iommu/kernel/wire.ts';
+import type { HostInfo } from '../../../iommu/abi/control.ts';
+import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../iommu/abi/vfio.ts';
+import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
 import {
   execve,
   MAP_ANONYMOUS,
@@ -18,8 +18,8 @@ import {
 } from '../../../platform/libc.ts';
 import { AddressSpace } from '../../../platform/process.ts';
 import { viewOf } from '../../../platform/struct.ts';
-import { Container } from '../../../vmm/vfio/container.ts';
-import { describeDevice, VfioDevice } from '../../../vmm/vfio/device.ts';
+import { Container } from '../../../vmm/client/container.ts';
+import { describeDevice, VfioDevice } from '../../../vmm/client/device.ts';
 import { BYTES, IOVA, oneRound, runRing } from './capture-ring.ts';
 import { kernel, openDevice, read32, say, write32 } from './script.ts';
 

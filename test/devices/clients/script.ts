@@ -1,9 +1,8 @@
 /** What the scripts of this folder are made of. They run in a process of their own and block as they like. */
 import { readSync } from 'node:fs';
-
-import { KernelClient } from '../../../vmm/vfio/client.ts';
-import { Container } from '../../../vmm/vfio/container.ts';
-import { describeDevice, VfioDevice } from '../../../vmm/vfio/device.ts';
+import { Container } from '../../../vmm/client/container.ts';
+import { describeDevice, VfioDevice } from '../../../vmm/client/device.ts';
+import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 
 export const say = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 

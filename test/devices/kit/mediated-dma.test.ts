@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { CONTROL_BYTES, DeviceControl } from '../../../devices/kit/control.ts';
 import { MediatedDma } from '../../../devices/kit/mediated-dma.ts';
-import { createPortCounters, readPortCounters } from '../../../iommu/hardware/counters.ts';
+import { createPortCounters, readPortCounters } from '../../../iommu/bus/counters.ts';
 import {
   CHANNEL_DATA_BYTES,
   type ChannelRequest,
@@ -10,7 +10,7 @@ import {
   createMediatedChannel,
   OP_READ,
   OP_WRITE,
-} from '../../../iommu/hardware/mediated-channel.ts';
+} from '../../../iommu/bus/mediated-channel.ts';
 import { MAILBOX_BYTES } from '../../../platform/mailbox.ts';
 
 const EFAULT = 14;

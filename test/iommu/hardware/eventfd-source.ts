@@ -1,5 +1,5 @@
 /** What a test wants to be told by: an eventfd of its own as the source of a vector or line. */
-import { eventfdSources } from '../../../iommu/hardware/interrupts.ts';
+import { eventfdSources } from '../../../iommu/bus/interrupts.ts';
 import type { EventfdSources } from '../../../platform/eventfd-source.ts';
 import { dup } from '../../../platform/libc.ts';
 

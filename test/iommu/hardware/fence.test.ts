@@ -2,7 +2,7 @@ import type { Worker } from 'node:worker_threads';
 
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { createPortCounters, readPortCounters } from '../../../iommu/hardware/counters.ts';
+import { createPortCounters, readPortCounters } from '../../../iommu/bus/counters.ts';
 import { REG } from '../../../iommu/hardware/regs.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import type { DmaWorkerData } from './dma-worker.ts';

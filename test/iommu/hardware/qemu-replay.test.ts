@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
-import { createPortCounters } from '../../../iommu/hardware/counters.ts';
-import { splitIova } from '../../../iommu/hardware/dma.ts';
-import { PhysicalMemory } from '../../../iommu/hardware/physical.ts';
+import { createPortCounters } from '../../../iommu/bus/counters.ts';
+import { splitIova } from '../../../iommu/bus/dma.ts';
+import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../../iommu/hardware/unit.ts';
 import { createUnit } from '../../../iommu/hardware/unit-memory.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DoorbellTable } from '../../../iommu/hardware/interrupts.ts';
+import { DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { CAP_HI_PAS_MASK, REG } from '../../../iommu/hardware/regs.ts';
 import { close, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
 import { sourceOf } from './eventfd-source.ts';

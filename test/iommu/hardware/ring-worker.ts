@@ -1,5 +1,5 @@
 /** Plays a device worker: stores to a vector's doorbell, again and again, and tells after each lot. */
-import { DoorbellTable } from '../../../iommu/hardware/interrupts.ts';
+import { DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { workerInput } from '../../../platform/thread.ts';
 import { ASKED, DONE, type RingWork } from './ring-words.ts';
 

@@ -1,7 +1,7 @@
 /** Records 400 000 operations of 3 transactions and 7 bytes, 50 ns apart. */
 import { parentPort } from 'node:worker_threads';
 
-import { Timeline } from '../../../iommu/hardware/timeline.ts';
+import { Timeline } from '../../../iommu/bus/timeline.ts';
 import { workerInput } from '../../../platform/thread.ts';
 
 const timeline = new Timeline(workerInput<SharedArrayBuffer>());

@@ -13,7 +13,7 @@ import {
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_SET_IOMMU,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../iommu/abi/vfio.ts';
 import { createEventfdSources, EventfdSources } from '../../../platform/eventfd-source.ts';
 import {
   close,

@@ -4,9 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, expect, it } from 'vitest';
-
-import { FileTable } from '../../../iommu/kernel/file-table.ts';
-import { dropped, OpenFile, releaseGoesOn } from '../../../iommu/kernel/open-file.ts';
+import { dropped, OpenFile, releaseGoesOn } from '../../../iommu/kernel/core/open-file.ts';
+import { FileTable } from '../../../iommu/kernel/entry/file-table.ts';
 import { close, connectUnix } from '../../../platform/libc.ts';
 
 let finish: () => void;

@@ -4,8 +4,8 @@
  */
 import { connect, type Socket } from 'node:net';
 
-import type { ControlReplies, ControlRequest } from '../../../iommu/kernel/control.ts';
-import { DEVICE_FD_PATH, type Reply } from '../../../iommu/kernel/wire.ts';
+import type { ControlReplies, ControlRequest } from '../../../iommu/abi/control.ts';
+import { DEVICE_FD_PATH, type Reply } from '../../../iommu/abi/wire.ts';
 import { errnoName } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { gettid } from '../../../platform/libc.ts';

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { PROFILE_NAMES } from '../../../iommu/kernel/profile.ts';
+import { PROFILE_NAMES } from '../../../iommu/kernel/core/profile.ts';
 import { Sandbox } from '../livevmm-process.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../../conformance/vectors/', import.meta.url));

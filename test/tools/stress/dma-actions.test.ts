@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { FrameBuffer } from '../../../devices/capture/frame.ts';
 import { REG_WRITE_INDEX } from '../../../devices/capture/regs.ts';
-import { profileOf } from '../../../iommu/kernel/profile.ts';
+import { profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { close } from '../../../platform/libc.ts';
 import { createMemory } from '../../../platform/memory.ts';
 import { Capture, type RingPlan } from '../../../tools/stress/client/capture.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FrameBuffer } from '../../../devices/capture/frame.ts';
-import type { DeviceInfo, HostInfo } from '../../../iommu/kernel/control.ts';
+import type { DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
 import { close, eventfdSignal } from '../../../platform/libc.ts';
 import { Accounting } from '../../../tools/stress/client/accounting.ts';
 import { addsUp } from '../../../tools/stress/client/auditor.ts';

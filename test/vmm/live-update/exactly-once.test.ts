@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { QmpClient } from '../../../tools/qmp-client.ts';
+import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** What a client or a terminal has sent arrives once and in order, however many updates come between. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { QmpClient } from '../../../tools/qmp-client.ts';
+import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** Exec updates of a VMM without devices, hence without a host. */

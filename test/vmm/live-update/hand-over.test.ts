@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { QmpClient } from '../../../tools/qmp-client.ts';
+import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** The guest by main's hand, before an exec and after it; and what its successor's code may be. */

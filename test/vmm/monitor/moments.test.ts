@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
-import type { QmpClient } from '../../../tools/qmp-client.ts';
+import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** Every command at every moment of a VM's life does right or is refused in words; none is left without an answer. */

@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 
 import { workerInput } from '../../../platform/thread.ts';
-import { KernelClient } from '../../../vmm/vfio/client.ts';
+import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { readThroughKvemu } from '../kvemu.ts';
 import type { SleeperAnswer, SleeperInput, SleeperRequest } from './protocol.ts';
 

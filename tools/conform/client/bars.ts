@@ -2,7 +2,7 @@
 import { SysError } from '../../../platform/errno.ts';
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, munmap } from '../../../platform/libc.ts';
 import { PAGE_SIZE } from '../../../platform/memory.ts';
-import type { KernelClient } from '../../../vmm/vfio/client.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { type Fault, load, ownVmas, parseProt, reserve, store } from './memory.ts';
 import type { StepContext } from './step-context.ts';
 

@@ -9,7 +9,7 @@ import {
   KvemuPin,
   KvemuRw,
   KvemuUnpin,
-} from '../../../iommu/kernel/mdev/kvemu-uapi.ts';
+} from '../../../iommu/abi/kvemu.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import { formatBytes } from '../notation.ts';
 import type { StepTable } from './step-context.ts';

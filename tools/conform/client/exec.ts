@@ -2,7 +2,7 @@
 import { readFileSync, writeSync } from 'node:fs';
 
 import { close, getCloexec, memfdCreate, setCloexec } from '../../../platform/libc.ts';
-import { programPath } from '../../programs.ts';
+import { programPath } from '../../launch/programs.ts';
 import type { ExecArguments, Handover } from './protocol.ts';
 import type { State } from './state.ts';
 

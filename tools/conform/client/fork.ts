@@ -24,8 +24,8 @@ import {
 import { objectId, PAGE_SIZE } from '../../../platform/memory.ts';
 import { AddressSpace } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';
-import type { KernelClient } from '../../../vmm/vfio/client.ts';
-import { programPath } from '../../programs.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
+import { programPath } from '../../launch/programs.ts';
 import type { ActorLink } from './actor.ts';
 import { LineReader, writeLine } from './lines.ts';
 import { vmasOf } from './memory.ts';

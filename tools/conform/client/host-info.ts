@@ -1,7 +1,7 @@
 /** What a client asks of the host about itself: the recorder had /proc and its own eyes. */
-import type { HostInfo } from '../../../iommu/kernel/control.ts';
-import { CONTROL_PATH } from '../../../iommu/kernel/wire.ts';
-import type { KernelClient } from '../../../vmm/vfio/client.ts';
+import type { HostInfo } from '../../../iommu/abi/control.ts';
+import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 
 export function askHost(kernel: KernelClient): HostInfo {
   return withControl(kernel, (control) => kernel.board(control, { op: 'info' }) as HostInfo);

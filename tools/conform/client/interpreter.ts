@@ -1,5 +1,5 @@
 /** Carries out the steps of one actor: a thread of the client, with its own way into the kernel. */
-import { KernelClient } from '../../../vmm/vfio/client.ts';
+import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { Step } from '../vector-file.ts';
 import { eduDma } from './edu-dma.ts';
 import { EMULATED_STEPS } from './emulated-steps.ts';

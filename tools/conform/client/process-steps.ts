@@ -1,7 +1,7 @@
 /** Steps that are a process' own business: fds, memory, limits, signals. */
 import { isMainThread } from 'node:worker_threads';
 
-import { VFIO_GROUP_DIR } from '../../../iommu/kernel/wire.ts';
+import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { enomem, SysError } from '../../../platform/errno.ts';
 import {
   dup,

@@ -1,6 +1,6 @@
 /** A case starts on a host that has forgotten the last one: nothing open, module parameters at their defaults. */
-import type { HostInfo } from '../../../iommu/kernel/control.ts';
-import type { KernelClient } from '../../../vmm/vfio/client.ts';
+import type { HostInfo } from '../../../iommu/abi/control.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { askHost, setParameters } from './host-info.ts';
 
 /** How long the host may take to notice that the last client is dead. */

@@ -1,5 +1,5 @@
 /** What a step has at hand while it is carried out. */
-import type { KernelClient } from '../../../vmm/vfio/client.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { Step } from '../vector-file.ts';
 import type { Note } from './memory.ts';
 import type { Assignment } from './protocol.ts';

@@ -2,7 +2,7 @@
  * Struct arguments as the recordings had them: bytes a step does not set are 0xee, `avail=N` leaves only the first N bytes
  * readable, and an answer shows the struct from its first byte to the last one that was changed.
  */
-import type { KernelClient } from '../../../vmm/vfio/client.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { fromHex, toHex } from '../notation.ts';
 import type { Step } from '../vector-file.ts';
 import type { Words } from './words.ts';

@@ -20,8 +20,8 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_SET_IOMMU,
-} from '../../../iommu/kernel/vfio/uapi.ts';
-import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/kernel/wire.ts';
+} from '../../../iommu/abi/vfio.ts';
+import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { munmap, PROT_READ, PROT_WRITE, setCloexec } from '../../../platform/libc.ts';
 import { formatBytes, fromHex } from '../notation.ts';
 import { load, mapObject, store } from './memory.ts';

@@ -1,5 +1,5 @@
 /** Locked pages of this process as its kernel counts them for mappings (ACC-3…6): per image, because an exec brings a new address space. */
-import { type ProfileName, profileOf } from '../../../iommu/kernel/profile.ts';
+import { type ProfileName, profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { hasIpcLock } from '../../../platform/process.ts';
 import type { Answer } from './caller.ts';
 import type { Entry } from './mapping-table.ts';

@@ -1,5 +1,5 @@
 /** What a shard tells a client process to be: one JSON argument, and fds by number. */
-import type { ProfileName } from '../../../iommu/kernel/profile.ts';
+import type { ProfileName } from '../../../iommu/kernel/core/profile.ts';
 import type { Defect } from '../defects.ts';
 import type { Invariant } from '../invariants.ts';
 

@@ -1,5 +1,5 @@
 /** The client that only asks: whether the host answers, in time, and whether its sums are right whatever the others do (invariants 3, 6). */
-import type { HostInfo } from '../../../iommu/kernel/control.ts';
+import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import type { EventLog } from '../event-log.ts';
 import { Violation } from '../invariants.ts';

@@ -1,13 +1,13 @@
 /** System calls of an actor: each in the event log, each answered by a number or an errno that somebody expects. */
 import { SysError } from '../../../platform/errno.ts';
-import { KernelClient } from '../../../vmm/vfio/client.ts';
+import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { EventLog } from '../event-log.ts';
 import { Violation } from '../invariants.ts';
 
 /** What a call returned: ≥ 0, or the name of an errno. */
 export type Answer = number | string;
 
-/** The host's words for a bug of its own (iommu/kernel/channel.ts). */
+/** The host's words for a bug of its own (iommu/kernel/entry/channel.ts). */
 const INTERNAL_ERROR = 'internal error of the host';
 
 export class Caller {

@@ -18,7 +18,7 @@ import {
   VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
   VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
   VFIO_IOMMU_UNMAP_DMA,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../iommu/abi/vfio.ts';
 import { hexRange } from '../../../platform/errno.ts';
 import { vaddrOf } from '../../../platform/libc.ts';
 import { viewOf } from '../../../platform/struct.ts';

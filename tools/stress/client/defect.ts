@@ -4,7 +4,7 @@ import {
   VFIO_DMA_MAP_FLAG_WRITE,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_VADDR,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import type { Defect } from '../defects.ts';
 import { checkCounts, settleInterrupts } from './checks.ts';

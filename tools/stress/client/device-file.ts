@@ -8,7 +8,7 @@ import {
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_PCI_OFFSET_SHIFT,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../iommu/abi/vfio.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import { Violation } from '../invariants.ts';
 import type { Caller } from './caller.ts';

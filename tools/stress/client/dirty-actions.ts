@@ -1,8 +1,5 @@
 /** Dirty tracking of a container that is the actor's own: what its devices could reach is dirty, every time (DRT-2, DRT-4). */
-import {
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+import { VFIO_IOMMU_DIRTY_PAGES_FLAG_START, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP } from '../../../iommu/abi/vfio.ts';
 import { Violation } from '../invariants.ts';
 import { type Entry, endOf } from './mapping-table.ts';
 import type { Session } from './session.ts';

@@ -3,7 +3,7 @@ import { readFileSync, writeSync } from 'node:fs';
 
 import { SysError } from '../../../platform/errno.ts';
 import { close, execve, memfdCreate, setCloexec } from '../../../platform/libc.ts';
-import { programPath } from '../../programs.ts';
+import { programPath } from '../../launch/programs.ts';
 import { PHASE } from '../event-log.ts';
 import { Violation } from '../invariants.ts';
 import { type Assignment, LOG_FD, MEMORY_FD } from './assignment.ts';

@@ -2,8 +2,8 @@
  * A client that means no good: calls on any file with any bytes, and connections that speak no protocol. Nothing it does may reach
  * others; whatever it is answered is fine, but for a bug of the host.
  */
-import { VFIO_GROUP_GET_DEVICE_FD, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/kernel/vfio/uapi.ts';
-import { CONTROL_PATH, VFIO_CONTAINER_PATH } from '../../../iommu/kernel/wire.ts';
+import { VFIO_GROUP_GET_DEVICE_FD, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
+import { CONTROL_PATH, VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { encodeFrame, MAX_FRAME } from '../../../platform/frames.ts';
 import { close, connectUnix, dup, EFD_NONBLOCK, eventfd, sendAll } from '../../../platform/libc.ts';

@@ -1,5 +1,5 @@
 /** The interrupts of one device: what its eventfd has counted against what the host says was raised, over execs (invariant 4). */
-import type { DeviceInfo } from '../../../iommu/kernel/control.ts';
+import type { DeviceInfo } from '../../../iommu/abi/control.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
 import { Violation } from '../invariants.ts';
 import type { DeviceFile } from './device-file.ts';

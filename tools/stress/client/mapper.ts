@@ -4,8 +4,8 @@
  */
 import { spawn } from 'node:child_process';
 
-import { VFIO_GROUP_UNSET_CONTAINER } from '../../../iommu/kernel/vfio/uapi.ts';
-import { programPath } from '../../programs.ts';
+import { VFIO_GROUP_UNSET_CONTAINER } from '../../../iommu/abi/vfio.ts';
+import { programPath } from '../../launch/programs.ts';
 import { type Assignment, PARTNER_LOG_FD, PARTNER_MEMORY_FD } from './assignment.ts';
 import { checkCounts, checkGuards, reroute, settleInterrupts } from './checks.ts';
 import { commit } from './defect.ts';

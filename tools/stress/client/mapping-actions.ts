@@ -4,7 +4,7 @@ import {
   VFIO_DMA_MAP_FLAG_VADDR,
   VFIO_DMA_MAP_FLAG_WRITE,
   VFIO_DMA_UNMAP_FLAG_ALL,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../iommu/abi/vfio.ts';
 import { NR_GUARDED_PAGES } from './assignment.ts';
 import type { Answer } from './caller.ts';
 import { allDirty } from './dirty-actions.ts';

@@ -1,6 +1,6 @@
 /** Opening what a mapper needs, in VFIO's order: container, groups, IOMMU type, devices. */
-import { VFIO_GROUP_GET_DEVICE_FD, VFIO_GROUP_SET_CONTAINER, VFIO_SET_IOMMU } from '../../../iommu/kernel/vfio/uapi.ts';
-import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/kernel/wire.ts';
+import { VFIO_GROUP_GET_DEVICE_FD, VFIO_GROUP_SET_CONTAINER, VFIO_SET_IOMMU } from '../../../iommu/abi/vfio.ts';
+import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { Violation } from '../invariants.ts';
 import type { AssignedDevice } from './assignment.ts';

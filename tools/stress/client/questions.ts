@@ -1,6 +1,6 @@
 /** What an actor asks the control device. */
-import type { DeviceInfo, HostInfo } from '../../../iommu/kernel/control.ts';
-import { CONTROL_PATH } from '../../../iommu/kernel/wire.ts';
+import type { DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
+import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { Violation } from '../invariants.ts';

@@ -1,6 +1,7 @@
 /** A mapper and all it has: files, memory, devices, and what it believes about them. Goes on after an exec from its saved state. */
-import { type Profile, profileOf } from '../../../iommu/kernel/profile.ts';
-import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/kernel/vfio/uapi.ts';
+
+import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
+import { type Profile, profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { close } from '../../../platform/libc.ts';
 import type { EventLog } from '../event-log.ts';
 import { Random, type RandomState } from '../random.ts';

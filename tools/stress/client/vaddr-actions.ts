@@ -3,7 +3,7 @@ import {
   VFIO_DMA_MAP_FLAG_VADDR,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_VADDR,
-} from '../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../iommu/abi/vfio.ts';
 import { NR_GUARDED_PAGES } from './assignment.ts';
 import { type Entry, pagesOf } from './mapping-table.ts';
 import type { Session } from './session.ts';

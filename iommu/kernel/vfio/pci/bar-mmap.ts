@@ -16,9 +16,9 @@ import {
   memfdCreate,
 } from '../../../../platform/libc.ts';
 import { PAGE_SIZE } from '../../../../platform/memory.ts';
-import type { DeviceMemoryTable } from '../../device-memory.ts';
-import type { FileOperations, MappedFile, MmapRequest } from '../../open-file.ts';
-import { VFIO_PCI_ROM_REGION_INDEX } from '../uapi.ts';
+import { VFIO_PCI_ROM_REGION_INDEX } from '../../../abi/vfio.ts';
+import type { FileOperations, MappedFile, MmapRequest } from '../../core/open-file.ts';
+import type { DeviceMemoryTable } from '../../mm/device-memory.ts';
 import type { BarIo } from './bar-io.ts';
 import { isMappable } from './info.ts';
 import type { RamBars } from './ram-bars.ts';

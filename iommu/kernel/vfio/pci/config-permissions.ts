@@ -31,7 +31,7 @@ import {
   PCI_STD_HEADER_SIZEOF,
   PCI_STD_NUM_BARS,
   PCI_VENDOR_ID,
-} from './regs.ts';
+} from '../../../abi/pci-regs.ts';
 
 const NONE = 0;
 const ALL = 0xffff_ffff;

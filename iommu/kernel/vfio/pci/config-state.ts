@@ -1,7 +1,8 @@
 /** pci_save_state and pci_restore_state: the header and the MSI capability of a function, so that it leaves VFIO as it came (PCI-9). */
+
+import { PCI_COMMAND, PCI_MSI_FLAGS, PCI_STD_HEADER_SIZEOF } from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
 import { msiLength } from './config-permissions.ts';
-import { PCI_COMMAND, PCI_MSI_FLAGS, PCI_STD_HEADER_SIZEOF } from './regs.ts';
 import type { PciResources } from './resources.ts';
 
 export class ConfigState {

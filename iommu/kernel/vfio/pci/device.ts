@@ -4,13 +4,12 @@
  */
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
-import { IntxLine } from '../../../hardware/interrupts.ts';
-import { formatBdf, type PciFunction } from '../../../hardware/pci-function.ts';
-import type { DeviceMemoryTable } from '../../device-memory.ts';
-import type { Caller, MappedFile, MmapRequest } from '../../open-file.ts';
-import type { Profile } from '../../profile.ts';
-import type { UserArg } from '../../user-arg.ts';
-import type { DeviceOps, FeatureRequest, VfioDevice } from '../device.ts';
+import {
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_MASTER,
+  PCI_COMMAND_MEMORY,
+} from '../../../abi/pci-regs.ts';
 import {
   VFIO_DEVICE_GET_INFO,
   VFIO_DEVICE_GET_IRQ_INFO,
@@ -22,7 +21,14 @@ import {
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_OFFSET_SHIFT,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import { IntxLine } from '../../../bus/interrupts.ts';
+import { formatBdf, type PciFunction } from '../../../bus/pci-function.ts';
+import type { Caller, MappedFile, MmapRequest } from '../../core/open-file.ts';
+import type { Profile } from '../../core/profile.ts';
+import type { UserArg } from '../../core/user-arg.ts';
+import type { DeviceMemoryTable } from '../../mm/device-memory.ts';
+import type { DeviceOps, FeatureRequest, VfioDevice } from '../device.ts';
 import { Virqfds } from '../virqfd/virqfd.ts';
 import type { PciAccess } from './access.ts';
 import { BarIo } from './bar-io.ts';
@@ -36,7 +42,6 @@ import { Ioeventfds } from './ioeventfd.ts';
 import { Irqs } from './irqs.ts';
 import { Msi, type MsiFabric } from './msi.ts';
 import { RamBars } from './ram-bars.ts';
-import { PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from './regs.ts';
 import { findResources, type PciResources } from './resources.ts';
 import { parseSetIrqs } from './set-irqs.ts';
 import { VirtualConfig } from './virtual-config.ts';

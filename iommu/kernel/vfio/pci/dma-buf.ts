@@ -3,8 +3,8 @@
  * NOT MODELLED: the dma-buf. Nobody here could import it, so a request that a kernel would serve is EOPNOTSUPP.
  */
 import { einval, enodev, eopnotsupp, eoverflow, hexRange } from '../../../../platform/errno.ts';
-import { U64_END, type UserArg } from '../../user-arg.ts';
-import { DeviceFeature, DeviceFeatureDmaBuf, RegionDmaRange, VFIO_PCI_ROM_REGION_INDEX } from '../uapi.ts';
+import { DeviceFeature, DeviceFeatureDmaBuf, RegionDmaRange, VFIO_PCI_ROM_REGION_INDEX } from '../../../abi/vfio.ts';
+import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import type { Bar } from './resources.ts';
 
 const PAGE_MASK = 0xfffn;

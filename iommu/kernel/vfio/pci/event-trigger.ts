@@ -2,7 +2,7 @@
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 
 export class EventTrigger {
-  /** Its number, for the tables that device workers read (iommu/hardware/interrupts.ts). */
+  /** Its number, for the tables that device workers read (iommu/bus/interrupts.ts). */
   readonly source: number;
   readonly #sources: EventfdSources;
 

@@ -4,11 +4,6 @@
  */
 import { einval, enotty } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
-import type { Caller } from '../../open-file.ts';
-import type { Profile } from '../../profile.ts';
-import type { UserArg } from '../../user-arg.ts';
-import type { FeatureRequest } from '../device.ts';
-import { isWanted } from '../device-feature.ts';
 import {
   DeviceFeature,
   DeviceFeatureDmaBuf,
@@ -18,7 +13,12 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
   VFIO_DEVICE_FEATURE_SET,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import type { Caller } from '../../core/open-file.ts';
+import type { Profile } from '../../core/profile.ts';
+import type { UserArg } from '../../core/user-arg.ts';
+import type { FeatureRequest } from '../device.ts';
+import { isWanted } from '../device-feature.ts';
 import { getDmaBuf } from './dma-buf.ts';
 import { EventTrigger } from './event-trigger.ts';
 import type { Bar } from './resources.ts';

@@ -3,9 +3,9 @@
  * to reset, so the answer is an errno; which one depends on what is tested first.
  */
 import { einval, enodev } from '../../../../platform/errno.ts';
-import type { Profile } from '../../profile.ts';
-import type { UserArg } from '../../user-arg.ts';
-import { PciHotReset, PciHotResetInfo } from '../uapi.ts';
+import { PciHotReset, PciHotResetInfo } from '../../../abi/vfio.ts';
+import type { Profile } from '../../core/profile.ts';
+import type { UserArg } from '../../core/user-arg.ts';
 
 const NO_RESET = 'neither the slot nor the bus of the device can be reset';
 

@@ -1,8 +1,6 @@
 /** VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO of vfio-pci (vfio_pci_core.c; PCI-1, PCI-2, NUM-5). */
 import { einval } from '../../../../platform/errno.ts';
 import { PAGE_SIZE } from '../../../../platform/memory.ts';
-import type { Profile } from '../../profile.ts';
-import type { UserArg } from '../../user-arg.ts';
 import {
   DeviceInfo,
   IrqInfo,
@@ -22,7 +20,9 @@ import {
   VFIO_REGION_INFO_FLAG_MMAP,
   VFIO_REGION_INFO_FLAG_READ,
   VFIO_REGION_INFO_FLAG_WRITE,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import type { Profile } from '../../core/profile.ts';
+import type { UserArg } from '../../core/user-arg.ts';
 import type { Bar, PciResources } from './resources.ts';
 
 /** The struct up to num_irqs; later fields came with later kernels. */

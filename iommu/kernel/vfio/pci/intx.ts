@@ -1,5 +1,5 @@
 /** INTx of one function: a level on the board's wire, masked when it fires (vfio_pci_intrs.c, vfio_intx_*; PCI-4, PCI-5). */
-import type { IntxLine } from '../../../hardware/interrupts.ts';
+import type { IntxLine } from '../../../bus/interrupts.ts';
 import type { EventTrigger } from './event-trigger.ts';
 
 export class Intx {

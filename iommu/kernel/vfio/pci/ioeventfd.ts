@@ -3,15 +3,15 @@
  * PCI-7).
  */
 import { eexist, einval, enodev, enospc } from '../../../../platform/errno.ts';
-import type { Caller } from '../../open-file.ts';
-import type { Profile } from '../../profile.ts';
-import type { UserArg } from '../../user-arg.ts';
 import {
   DeviceIoeventfd,
   VFIO_DEVICE_IOEVENTFD_SIZE_MASK,
   VFIO_PCI_BAR5_REGION_INDEX,
   VFIO_PCI_OFFSET_SHIFT,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import type { Caller } from '../../core/open-file.ts';
+import type { Profile } from '../../core/profile.ts';
+import type { UserArg } from '../../core/user-arg.ts';
 import type { Virqfds, VirqfdWatch } from '../virqfd/virqfd.ts';
 import type { BarIo } from './bar-io.ts';
 import type { PciResources } from './resources.ts';

@@ -2,8 +2,6 @@
 import { ebusy, einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import { close } from '../../../../platform/libc.ts';
-import type { Caller } from '../../open-file.ts';
-import type { Profile } from '../../profile.ts';
 import {
   VFIO_IRQ_SET_ACTION_MASK,
   VFIO_IRQ_SET_ACTION_TRIGGER,
@@ -13,7 +11,9 @@ import {
   VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_REQ_IRQ_INDEX,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import type { Caller } from '../../core/open-file.ts';
+import type { Profile } from '../../core/profile.ts';
 import type { Virqfds, VirqfdWatch } from '../virqfd/virqfd.ts';
 import { EventTrigger } from './event-trigger.ts';
 import type { Intx } from './intx.ts';

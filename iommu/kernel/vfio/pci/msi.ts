@@ -3,9 +3,6 @@
  * (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4).
  */
 import { einval, erange } from '../../../../platform/errno.ts';
-import type { DoorbellTable } from '../../../hardware/interrupts.ts';
-import type { PciAccess } from './access.ts';
-import type { EventTrigger } from './event-trigger.ts';
 import {
   PCI_MSI_ADDRESS_HI,
   PCI_MSI_ADDRESS_LO,
@@ -14,7 +11,10 @@ import {
   PCI_MSI_FLAGS,
   PCI_MSI_FLAGS_ENABLE,
   PCI_MSI_FLAGS_QSIZE,
-} from './regs.ts';
+} from '../../../abi/pci-regs.ts';
+import type { DoorbellTable } from '../../../bus/interrupts.ts';
+import type { PciAccess } from './access.ts';
+import type { EventTrigger } from './event-trigger.ts';
 import type { PciResources } from './resources.ts';
 import type { VectorAllocator } from './vector-allocator.ts';
 

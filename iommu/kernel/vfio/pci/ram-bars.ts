@@ -5,9 +5,9 @@
  * DEVIATION: a store of a CPU or a device that is under way at that moment may get lost, where a real BAR would either take it or fault.
  */
 import { fileSize, ftruncate, pread, pwrite } from '../../../../platform/libc.ts';
-import { BarGate } from '../../../hardware/bar-gate.ts';
-import { readFileMemory, writeFileMemory } from '../../../hardware/file-memory.ts';
-import type { PciFunction, RamBar } from '../../../hardware/pci-function.ts';
+import { BarGate } from '../../../bus/bar-gate.ts';
+import { readFileMemory, writeFileMemory } from '../../../bus/file-memory.ts';
+import type { PciFunction, RamBar } from '../../../bus/pci-function.ts';
 
 const CHUNK = 65536;
 

@@ -2,7 +2,7 @@
  * What a function has, as the PCI core finds it once when the kernel starts: BARs, capabilities, interrupts.
  * NOT MODELLED: expansion ROMs, the extended configuration space of PCIe.
  */
-import type { PciAccess } from './access.ts';
+
 import {
   PCI_BASE_ADDRESS_0,
   PCI_BASE_ADDRESS_MEM_PREFETCH,
@@ -29,7 +29,8 @@ import {
   PCI_STATUS_CAP_LIST,
   PCI_STD_HEADER_SIZEOF,
   PCI_STD_NUM_BARS,
-} from './regs.ts';
+} from '../../../abi/pci-regs.ts';
+import type { PciAccess } from './access.ts';
 
 export interface Bar {
   readonly index: number;

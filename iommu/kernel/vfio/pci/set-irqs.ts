@@ -1,6 +1,5 @@
 /** The argument of VFIO_DEVICE_SET_IRQS, checked in the kernel's order (vfio_set_irqs_validate_and_prepare; PCI-3). */
 import { einval } from '../../../../platform/errno.ts';
-import type { UserArg } from '../../user-arg.ts';
 import {
   IrqSet,
   VFIO_IRQ_SET_ACTION_TYPE_MASK,
@@ -9,7 +8,8 @@ import {
   VFIO_IRQ_SET_DATA_NONE,
   VFIO_IRQ_SET_DATA_TYPE_MASK,
   VFIO_PCI_NUM_IRQS,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import type { UserArg } from '../../core/user-arg.ts';
 import type { IrqChange } from './irqs.ts';
 
 const U32_MAX = 0xffff_ffff;

@@ -3,8 +3,6 @@
  * capabilities, of which some bits are real, some virtual; bytes outside both are the hardware's, raw.
  */
 import { efault } from '../../../../platform/errno.ts';
-import type { PciAccess } from './access.ts';
-import { headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
 import {
   PCI_BASE_ADDRESS_0,
   PCI_BASE_ADDRESS_MEM_TYPE_64,
@@ -27,7 +25,9 @@ import {
   PCI_ROM_ADDRESS,
   PCI_STD_HEADER_SIZEOF,
   PCI_STD_NUM_BARS,
-} from './regs.ts';
+} from '../../../abi/pci-regs.ts';
+import type { PciAccess } from './access.ts';
+import { headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
 import type { PciResources } from './resources.ts';
 
 /** What configuration writes set off in the rest of the device. */

@@ -1,6 +1,6 @@
 /** Locked memory: what is charged to whom for pinned pages (ACC-1…8; vfio_lock_acct, __account_locked_vm). */
 import { enomem, esrch } from '../../../../platform/errno.ts';
-import type { Mm, Task } from '../../task.ts';
+import type { Mm, Task } from '../../core/task.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';
 

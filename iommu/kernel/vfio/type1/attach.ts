@@ -1,8 +1,8 @@
 /** Groups come (ATT-1…7). */
 import { einval, eperm, SysError } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
+import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
-import type { Task } from '../../task.ts';
 import type { AttachedGroup, Iommu, IovaSpan, Type1Group } from './iommu.ts';
 import { replay } from './replay.ts';
 import { refuseInvalid, whenAllValid } from './vaddr.ts';

@@ -1,15 +1,15 @@
 /** VFIO_IOMMU_DIRTY_PAGES and the reports of dirty bits (DRT-1…7). */
 import { eacces, einval, enomem, hexRange } from '../../../../platform/errno.ts';
-import { overflow } from '../../profile.ts';
-import type { Mm, Task } from '../../task.ts';
-import { U64_END, type UserArg } from '../../user-arg.ts';
 import {
   DirtyBitmap as DirtyBitmapArg,
   DirtyBitmapGet,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import { overflow } from '../../core/profile.ts';
+import type { Mm, Task } from '../../core/task.ts';
+import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import { DirtyBitmap } from './dirty-bitmap.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';

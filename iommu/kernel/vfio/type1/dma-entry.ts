@@ -1,6 +1,7 @@
 /** One mapping of a container: struct vfio_dma. Its iovas are [vpn, vpn + nrPages), its memory [vaddrPage, vaddrPage + nrPages). */
-import type { PinnedRun } from '../../pin.ts';
-import type { Mm, Task } from '../../task.ts';
+
+import type { Mm, Task } from '../../core/task.ts';
+import type { PinnedRun } from '../../mm/pin.ts';
 import type { DirtyBitmap } from './dirty-bitmap.ts';
 import { DmaRange } from './dma-tree.ts';
 

@@ -1,7 +1,7 @@
 /** vfio_dma_rw: the CPU's access to iovas on behalf of a mediated device, through the vaddr as it is now (MDV-5, VAD-5). */
 import { ebusy, efault, einval, eperm } from '../../../../platform/errno.ts';
+import type { Task } from '../../core/task.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
-import type { Task } from '../../task.ts';
 import { mmOf } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';

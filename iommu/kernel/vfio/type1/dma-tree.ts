@@ -5,7 +5,7 @@
  * Kernels before 6.18 compute ends with 64 bits, and 2^64 becomes 0 (RACE-10). They look things up as here, so a mapping that ends
  * there is found by nobody, and whoever looks for the first mapping of a range and comes by it misses those to its left.
  */
-import type { Profile } from '../../profile.ts';
+import type { Profile } from '../../core/profile.ts';
 import { next, RbNode, RbTree } from './rb-tree.ts';
 
 /** Pages of a 64-bit address space. */

@@ -1,7 +1,5 @@
 /** VFIO_IOMMU_GET_INFO with its capability chain (NUM-6…8), and CHECK_EXTENSION (ST-2). */
 import { einval } from '../../../../platform/errno.ts';
-import type { Profile } from '../../profile.ts';
-import type { UserArg } from '../../user-arg.ts';
 import {
   IovaRange,
   Type1Info,
@@ -19,7 +17,9 @@ import {
   VFIO_TYPE1v2_IOMMU,
   VFIO_UNMAP_ALL,
   VFIO_UPDATE_VADDR,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import type { Profile } from '../../core/profile.ts';
+import type { UserArg } from '../../core/user-arg.ts';
 import { MAX_BITMAP_BYTES } from './dirty.ts';
 import type { Iommu } from './iommu.ts';
 

@@ -2,9 +2,10 @@
  * The state of one container's type1 driver: struct vfio_iommu. Its mutex is `lock`: code between two awaits holds it, work in
  * slices too, and an await drops it. Ranges are [vpn, end) in pages of 4 KiB.
  */
+
+import type { Profile } from '../../core/profile.ts';
 import type { IommuBackend, IommuDomain } from '../../driver/domain.ts';
-import type { Pinner } from '../../pin.ts';
-import type { Profile } from '../../profile.ts';
+import type { Pinner } from '../../mm/pin.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { DmaTree } from './dma-tree.ts';
 import { type HeldLocks, IommuLock } from './iommu-lock.ts';

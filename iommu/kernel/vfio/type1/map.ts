@@ -1,11 +1,11 @@
 /** VFIO_IOMMU_MAP_DMA (MAP-1…16). */
 import { eexist, einval, enoent, enospc, hexRange } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
+import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../../../abi/vfio.ts';
+import { overflow, type Profile } from '../../core/profile.ts';
+import type { Task } from '../../core/task.ts';
+import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
-import { overflow, type Profile } from '../../profile.ts';
-import type { Task } from '../../task.ts';
-import { U64_END, type UserArg } from '../../user-arg.ts';
-import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../uapi.ts';
 import { allocateBitmap } from './dirty.ts';
 import { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';

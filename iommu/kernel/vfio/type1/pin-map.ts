@@ -1,9 +1,9 @@
 /** From memory to translations and back: pin, charge and map an entry; unmap, flush, unpin and uncharge it (ACC-1, IOM-2, UNM-15). */
 import { eintr } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
+import type { Task } from '../../core/task.ts';
 import { IOMMU_WRITE, type IommuDomain } from '../../driver/domain.ts';
-import type { PinnedRun } from '../../pin.ts';
-import type { Task } from '../../task.ts';
+import type { PinnedRun } from '../../mm/pin.ts';
 import { charge, testMemlock, uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { AttachedDomain, Iommu } from './iommu.ts';

@@ -1,8 +1,8 @@
 /** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
 import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
+import { overflow } from '../../core/profile.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
-import { overflow } from '../../profile.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';

@@ -1,7 +1,7 @@
 /** A new domain gets all mappings that there are (ATT-3; vfio_iommu_replay). */
 import type { Sliced } from '../../../../platform/slices.ts';
+import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
-import type { Task } from '../../task.ts';
 import { uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';

@@ -1,10 +1,5 @@
 /** The type1 driver as the VFIO core sees it: one Type1 per container with an IOMMU (drivers/vfio/vfio_iommu_type1.c). */
 import { einval, SysError } from '../../../../platform/errno.ts';
-import type { Pinner } from '../../pin.ts';
-import type { Profile } from '../../profile.ts';
-import type { Task } from '../../task.ts';
-import type { UserArg } from '../../user-arg.ts';
-import type { ContainerIommu, ContainerIommuStats, IommuDriverOps } from '../iommu-driver-ops.ts';
 import {
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_GET_INFO,
@@ -13,7 +8,12 @@ import {
   VFIO_TYPE1_IOMMU,
   VFIO_TYPE1_NESTING_IOMMU,
   VFIO_TYPE1v2_IOMMU,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import type { Profile } from '../../core/profile.ts';
+import type { Task } from '../../core/task.ts';
+import type { UserArg } from '../../core/user-arg.ts';
+import type { Pinner } from '../../mm/pin.ts';
+import type { ContainerIommu, ContainerIommuStats, IommuDriverOps } from '../iommu-driver-ops.ts';
 import { attachGroup } from './attach.ts';
 import { detachGroup, release } from './detach.ts';
 import { dirtyPages } from './dirty.ts';

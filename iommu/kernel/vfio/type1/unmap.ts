@@ -1,16 +1,16 @@
 /** VFIO_IOMMU_UNMAP_DMA (UNM-1…16). */
 import { ebusy, einval, hexRange } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
-import { overflow } from '../../profile.ts';
-import type { Task } from '../../task.ts';
-import { U64_END, type UserArg } from '../../user-arg.ts';
 import {
   Bitmap,
   DmaUnmap,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
   VFIO_DMA_UNMAP_FLAG_VADDR,
-} from '../uapi.ts';
+} from '../../../abi/vfio.ts';
+import { overflow } from '../../core/profile.ts';
+import type { Task } from '../../core/task.ts';
+import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import { mmOf } from './accounting.ts';
 import { checkBitmap, reportEntry, type UserBitmap } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';

@@ -1,8 +1,8 @@
 /** User pointers: copies between the kernel and a process' memory, with the rights its mappings have. */
 import { efault } from '../../../../platform/errno.ts';
 import type { Vma } from '../../../../platform/vma.ts';
-import { mappingAt } from '../../pin.ts';
-import type { Mm } from '../../task.ts';
+import type { Mm } from '../../core/task.ts';
+import { mappingAt } from '../../mm/pin.ts';
 
 /** TASK_SIZE_MAX of x86-64 with five levels, one page below 2^56. */
 const TASK_SIZE_MAX = (1n << 56n) - 4096n;

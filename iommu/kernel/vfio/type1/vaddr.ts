@@ -1,6 +1,6 @@
 /** Invalid vaddrs: between UNMAP_DMA(VADDR) and MAP_DMA(VADDR) an entry has pins and translations but no memory of a process. */
 import { ebusy } from '../../../../platform/errno.ts';
-import type { Task } from '../../task.ts';
+import type { Task } from '../../core/task.ts';
 import { moveCharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { Iommu } from './iommu.ts';

@@ -7,7 +7,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } f
 import { EventfdWatch, takeEdge } from '../../../../platform/eventfd-watch.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdSignal } from '../../../../platform/libc.ts';
 import { startWorker } from '../../../../platform/thread.ts';
-import type { ClientEventfd } from '../../open-file.ts';
+import type { ClientEventfd } from '../../core/open-file.ts';
 import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';
 
 export interface VirqfdWatch {

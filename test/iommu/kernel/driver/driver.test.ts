@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DoorbellTable } from '../../../../iommu/hardware/interrupts.ts';
+import { DoorbellTable } from '../../../../iommu/bus/interrupts.ts';
 import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.ts';
 import { IommuDriver } from '../../../../iommu/kernel/driver/driver.ts';
 import type { RiscvDomain } from '../../../../iommu/kernel/driver/riscv-domain.ts';
 import { close, eventfd, eventfdRead } from '../../../../platform/libc.ts';
 import { sourceOf } from '../../hardware/eventfd-source.ts';
-import { FakeMachine, type FakeObject } from '../type1/machine.ts';
+import { FakeMachine, type FakeObject } from '../vfio/type1/machine.ts';
 
 const RW = IOMMU_READ | IOMMU_WRITE;
 const RAM_PFN = 0x100_0000;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PhysicalMemory } from '../../../../iommu/hardware/physical.ts';
+import { PhysicalMemory } from '../../../../iommu/bus/physical.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.ts';
 import { KernelRam } from '../../../../iommu/kernel/driver/kernel-ram.ts';
 import { PageTable, type PageTableShape } from '../../../../iommu/kernel/driver/page-table.ts';

@@ -9,7 +9,7 @@ import {
   KvemuPin,
   KvemuRw,
   KvemuUnpin,
-} from '../../../../iommu/kernel/mdev/kvemu-uapi.ts';
+} from '../../../../iommu/abi/kvemu.ts';
 import {
   DmaMap,
   DmaUnmap,
@@ -18,7 +18,7 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_SET_IOMMU,
-} from '../../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../../iommu/abi/vfio.ts';
 import { close } from '../../../../platform/libc.ts';
 import { createMemory, Mapping } from '../../../../platform/memory.ts';
 import { name, type TestClient } from '../test-client.ts';

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Board } from '../../../../devices/board/board.ts';
-import { KVEMU_LOG, KvemuLog } from '../../../../iommu/kernel/mdev/kvemu-uapi.ts';
-import { VFIO_DEVICE_GET_INFO } from '../../../../iommu/kernel/vfio/uapi.ts';
+import { KVEMU_LOG, KvemuLog } from '../../../../iommu/abi/kvemu.ts';
+import { VFIO_DEVICE_GET_INFO } from '../../../../iommu/abi/vfio.ts';
 import { name, TestClient } from '../test-client.ts';
 import { KvemuClient, Memory, READ, RW, UNMAP_ALL, VADDR, WRITE } from './kvemu-client.ts';
 

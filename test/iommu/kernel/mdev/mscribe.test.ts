@@ -26,7 +26,7 @@ import {
   STATUS_DESTINATION_REFUSED,
   STATUS_DONE,
 } from '../../../../devices/mscribe/regs.ts';
-import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../iommu/kernel/vfio/uapi.ts';
+import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../../platform/clock.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../../platform/libc.ts';
 import { viewOf } from '../../../../platform/struct.ts';

@@ -2,10 +2,10 @@
  * A client in a process of its own that sleeps in the kernel: opens container, group and kvemu device, maps a page, makes its vaddr
  * invalid, says so, reads it, says what came of it. SIGUSR1 has a handler.
  */
-import { KVEMU_RW, KvemuRw } from '../../../../iommu/kernel/mdev/kvemu-uapi.ts';
+import { KVEMU_RW, KvemuRw } from '../../../../iommu/abi/kvemu.ts';
 import { createMemory, Mapping } from '../../../../platform/memory.ts';
-import { KernelClient } from '../../../../vmm/vfio/client.ts';
-import { Container } from '../../../../vmm/vfio/container.ts';
+import { Container } from '../../../../vmm/client/container.ts';
+import { KernelClient } from '../../../../vmm/client/kernel-client.ts';
 
 const SIZE = 4096;
 const say = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);

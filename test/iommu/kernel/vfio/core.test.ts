@@ -1,12 +1,4 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-
-import type { IommuBackend } from '../../../../iommu/kernel/driver/domain.ts';
-import { type Caller, type FileOperations, OpenFile } from '../../../../iommu/kernel/open-file.ts';
-import { type ProfileName, profileOf } from '../../../../iommu/kernel/profile.ts';
-import type { Task } from '../../../../iommu/kernel/task.ts';
-import { UserArg } from '../../../../iommu/kernel/user-arg.ts';
-import type { VfioDevice } from '../../../../iommu/kernel/vfio/device.ts';
-import type { ContainerIommu, IommuDriverOps, IommuGroup } from '../../../../iommu/kernel/vfio/iommu-driver-ops.ts';
 import {
   GroupStatus,
   VFIO_CHECK_EXTENSION,
@@ -17,7 +9,14 @@ import {
   VFIO_GROUP_UNSET_CONTAINER,
   VFIO_IOMMU_MAP_DMA,
   VFIO_SET_IOMMU,
-} from '../../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../../iommu/abi/vfio.ts';
+import { type Caller, type FileOperations, OpenFile } from '../../../../iommu/kernel/core/open-file.ts';
+import { type ProfileName, profileOf } from '../../../../iommu/kernel/core/profile.ts';
+import type { Task } from '../../../../iommu/kernel/core/task.ts';
+import { UserArg } from '../../../../iommu/kernel/core/user-arg.ts';
+import type { IommuBackend } from '../../../../iommu/kernel/driver/domain.ts';
+import type { VfioDevice } from '../../../../iommu/kernel/vfio/device.ts';
+import type { ContainerIommu, IommuDriverOps, IommuGroup } from '../../../../iommu/kernel/vfio/iommu-driver-ops.ts';
 import { Vfio } from '../../../../iommu/kernel/vfio/vfio.ts';
 import { ebadf, einval, SysError } from '../../../../platform/errno.ts';
 

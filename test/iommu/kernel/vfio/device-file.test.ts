@@ -1,10 +1,4 @@
 import { describe, expect, it } from 'vitest';
-
-import type { Caller } from '../../../../iommu/kernel/open-file.ts';
-import { PROFILE_NAMES, type ProfileName, profileOf } from '../../../../iommu/kernel/profile.ts';
-import { UserArg } from '../../../../iommu/kernel/user-arg.ts';
-import type { DeviceOps } from '../../../../iommu/kernel/vfio/device.ts';
-import { DeviceFile } from '../../../../iommu/kernel/vfio/device-file.ts';
 import {
   DeviceFeature,
   VFIO_DEVICE_FEATURE,
@@ -17,7 +11,12 @@ import {
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
   VFIO_DEVICE_GET_INFO,
-} from '../../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../../iommu/abi/vfio.ts';
+import type { Caller } from '../../../../iommu/kernel/core/open-file.ts';
+import { PROFILE_NAMES, type ProfileName, profileOf } from '../../../../iommu/kernel/core/profile.ts';
+import { UserArg } from '../../../../iommu/kernel/core/user-arg.ts';
+import type { DeviceOps } from '../../../../iommu/kernel/vfio/device.ts';
+import { DeviceFile } from '../../../../iommu/kernel/vfio/device-file.ts';
 import { SysError } from '../../../../platform/errno.ts';
 
 const caller = {} as Caller;

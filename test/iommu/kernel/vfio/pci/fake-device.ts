@@ -1,23 +1,23 @@
 /** A vfio-pci device over a FakeFunction, and a caller in this very process. */
 
-import { createBarGate } from '../../../../../iommu/hardware/bar-gate.ts';
-import { createPortCounters } from '../../../../../iommu/hardware/counters.ts';
+import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../../iommu/abi/vfio.ts';
+import { createBarGate } from '../../../../../iommu/bus/bar-gate.ts';
+import { createPortCounters } from '../../../../../iommu/bus/counters.ts';
 import {
   createDoorbellTable,
   createIntxLine,
   DoorbellTable,
   eventfdSources,
   IntxLine,
-} from '../../../../../iommu/hardware/interrupts.ts';
-import { createTimeline } from '../../../../../iommu/hardware/timeline.ts';
-import { DeviceMemoryTable } from '../../../../../iommu/kernel/device-memory.ts';
-import type { Caller, ClientEventfd, FileOperations } from '../../../../../iommu/kernel/open-file.ts';
-import { type Profile, type ProfileName, profileOf } from '../../../../../iommu/kernel/profile.ts';
-import { UserArg } from '../../../../../iommu/kernel/user-arg.ts';
+} from '../../../../../iommu/bus/interrupts.ts';
+import { createTimeline } from '../../../../../iommu/bus/timeline.ts';
+import type { Caller, ClientEventfd, FileOperations } from '../../../../../iommu/kernel/core/open-file.ts';
+import { type Profile, type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
+import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
+import { DeviceMemoryTable } from '../../../../../iommu/kernel/mm/device-memory.ts';
 import { DeviceFile } from '../../../../../iommu/kernel/vfio/device-file.ts';
 import { PciDevice } from '../../../../../iommu/kernel/vfio/pci/device.ts';
 import { VectorAllocator } from '../../../../../iommu/kernel/vfio/pci/vector-allocator.ts';
-import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../../iommu/kernel/vfio/uapi.ts';
 import { ebadf, einval, SysError } from '../../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../../platform/eventfd-source.ts';
 import { eventfdId } from '../../../../../platform/eventfd-watch.ts';

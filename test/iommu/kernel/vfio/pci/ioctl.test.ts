@@ -26,7 +26,7 @@ import {
   VFIO_DEVICE_PCI_HOT_RESET,
   VFIO_DEVICE_QUERY_GFX_PLANE,
   VFIO_DEVICE_RESET,
-} from '../../../../../iommu/kernel/vfio/uapi.ts';
+} from '../../../../../iommu/abi/vfio.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../../platform/libc.ts';
 import { FakeDevice, NOT_OPEN } from './fake-device.ts';
 import { FakeFunction } from './fake-function.ts';

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { BarGate, createBarGate } from '../../../../../iommu/hardware/bar-gate.ts';
-import { createPortCounters } from '../../../../../iommu/hardware/counters.ts';
-import { createIntxLine } from '../../../../../iommu/hardware/interrupts.ts';
-import { createTimeline } from '../../../../../iommu/hardware/timeline.ts';
+import { BarGate, createBarGate } from '../../../../../iommu/bus/bar-gate.ts';
+import { createPortCounters } from '../../../../../iommu/bus/counters.ts';
+import { createIntxLine } from '../../../../../iommu/bus/interrupts.ts';
+import { createTimeline } from '../../../../../iommu/bus/timeline.ts';
 import { RamBars } from '../../../../../iommu/kernel/vfio/pci/ram-bars.ts';
 import { close, fileSize, ftruncate, MFD_CLOEXEC, memfdCreate, pread, pwrite } from '../../../../../platform/libc.ts';
 

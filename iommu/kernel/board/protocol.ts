@@ -1,0 +1,95 @@
+/** Between the board (the host's main thread) and the kernel worker: what it is started with, and the messages both ways. */
+import type { MessagePort } from 'node:worker_threads';
+import type { Memlock, RamHashReply } from '../../abi/control.ts';
+import type { PciFunction } from '../../bus/pci-function.ts';
+import type { PaRange } from '../../bus/physical.ts';
+import type { BoardUnit } from '../../hardware/unit-description.ts';
+import type { ProfileName } from '../core/profile.ts';
+
+export interface KernelWorkerData {
+  /** UNIX socket to listen on, made with mode 0600; must not exist. */
+  readonly socketPath: string;
+  readonly profile: ProfileName;
+  readonly memlock: Memlock;
+  /** The board's memory map as of now; later changes come on physicalPort. */
+  readonly physical: readonly PaRange[];
+  readonly physicalPort: MessagePort;
+  readonly kernelRam: { readonly start: number; readonly size: number };
+  readonly doorbell: { readonly start: number; readonly size: number };
+  /** The DoorbellTable, with the eventfd sources, which the kernel owns. */
+  readonly interrupts: SharedArrayBuffer;
+  readonly units: readonly BoardUnit[];
+  readonly functions: readonly PciFunction[];
+  /** The functions without an IOMMU: their channels (iommu/bus/mediated-channel.ts), and the ports that tell of requests, in the transferList. */
+  readonly mediated: readonly {
+    readonly bdf: number;
+    readonly channel: SharedArrayBuffer;
+    readonly port: MessagePort;
+  }[];
+  /** IOMMU groups of kvemu devices, the first one's first: a module with devices of its own that are on no bus (mdev/kvemu.ts). */
+  readonly kvemuGroups: readonly number[];
+  /** Requests to the board's main thread. In the worker's transferList. */
+  readonly board: MessagePort;
+  /** Where BoardCalls are answered (iommu/bus/board-reply.ts). */
+  readonly boardReply: SharedArrayBuffer;
+}
+
+/** On the worker's parentPort, once each: listening, or why not (then the worker exits). */
+export type KernelMessage =
+  | { readonly ready: true }
+  /** With the errno's name where it is no bug. */
+  | { readonly fatal: string; readonly code?: string };
+
+/** To the worker's parentPort: close everything, unlink the socket and exit. */
+export interface KernelStop {
+  readonly stop: true;
+}
+
+/**
+ * Requests the kernel waits for on its thread (a MAP_DMA is under way). `seq` counts from 1 and is what the answer carries.
+ * Before it answers, the board has posted the PhysicalChange to every thread that has a PhysicalMemory, this one's
+ * physicalPort included.
+ */
+export type BoardCall =
+  /** Map a memory object and give it a pa range. The fd is the board's from here on, also on failure. */
+  | {
+      readonly op: 'attach-object';
+      readonly seq: number;
+      readonly fd: number;
+      readonly size: number;
+      readonly dev: number;
+      readonly ino: number;
+    }
+  /** Give private memory of a process a pa range: `size` bytes at `vaddr` through its /proc/<pid>/mem. The fd is the board's. */
+  | {
+      readonly op: 'attach-process';
+      readonly seq: number;
+      readonly memFd: number;
+      readonly vaddr: number;
+      readonly size: number;
+    }
+  /** Drop the range that starts at pa `start`. */
+  | { readonly op: 'detach'; readonly seq: number; readonly start: number };
+
+/** MSIs each device meant to send, by bdf: what only the device itself can know. */
+export type SentMessages = ReadonlyMap<number, number>;
+
+/** Requests answered later by a BoardAnswer with the same id. */
+export type BoardErrand =
+  | { readonly op: 'sent-messages'; readonly id: number }
+  | { readonly op: 'ram-hash'; readonly id: number; readonly sliceBytes: number }
+  | { readonly op: 'stop-device'; readonly id: number; readonly bdf: number }
+  | {
+      readonly op: 'inject';
+      readonly id: number;
+      readonly bdf: number;
+      readonly defect: 'corrupt-frame' | 'drop-interrupt';
+    };
+
+/** kernel → board, on the board port. */
+export type BoardRequest = BoardCall | BoardErrand;
+
+/** board → kernel, on the board port. */
+export type BoardAnswer =
+  | { readonly id: number; readonly reply: RamHashReply | SentMessages | Record<string, never> }
+  | { readonly id: number; readonly errno: number; readonly message: string };

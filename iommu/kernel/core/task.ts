@@ -1,0 +1,257 @@
+/** Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the kernel of the real thing sees them. */
+
+import { existsSync } from 'node:fs';
+import { eacces, esrch, SysError } from '../../../platform/errno.ts';
+import { close, POLLIN, pidfdGetfd, pidfdOpen, poll } from '../../../platform/libc.ts';
+import { PAGE_SIZE } from '../../../platform/memory.ts';
+import { AddressSpace, hasIpcLock, memlockLimit } from '../../../platform/process.ts';
+import type { Memlock } from '../../abi/control.ts';
+
+/** What is asked once, and where nobody remembers, anew each time. */
+interface Answer<T> {
+  value?: T;
+}
+
+function asked<T>(answer: Answer<T> | undefined, ask: () => T): T {
+  if (!answer) return ask();
+  answer.value ??= ask();
+  return answer.value;
+}
+
+/** An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab), and is then only a name. */
+export class Mm {
+  readonly space: AddressSpace;
+  /** Pages charged against RLIMIT_MEMLOCK by mappings: their part of mm->locked_vm (ACC-3, ACC-6). */
+  lockedVm = 0;
+  #holders = 1;
+  #dead = false;
+  /** Inside enter() and leave(): mlockedPages, once it was asked for. */
+  #mlocked: Answer<number> | undefined;
+
+  constructor(space: AddressSpace) {
+    this.space = space;
+  }
+
+  /** mmget_not_zero: false after exit or exec of its process. */
+  alive(): boolean {
+    this.#dead ||= !this.space.alive(); // it does not come back
+    return !this.#dead;
+  }
+
+  /** mm->locked_vm, which mlock(2) counts in as well. */
+  lockedTotal(): number {
+    return this.lockedVm + asked(this.#mlocked, () => this.space.mlockedPages());
+  }
+
+  /** Its own task makes a system call; see ChannelTask. */
+  enter(): void {
+    this.#mlocked = {};
+  }
+
+  leave(): void {
+    this.#mlocked = undefined;
+  }
+
+  /** mmgrab: whoever keeps an Mm beyond the current call holds it, and drops it. */
+  grab(): this {
+    this.#holders++;
+    return this;
+  }
+
+  /** mmdrop: the last holder closes the view of the address space. */
+  drop(): void {
+    if (--this.#holders === 0) this.space.close();
+  }
+}
+
+/** A thread group: keeps its identity over an exec by its leader, which gives it a new mm. */
+export class Process {
+  readonly pid: number;
+  /** Refers to this very process even if its pid is used again. */
+  readonly pidfd: number;
+  #mm: Mm;
+  #closed = false;
+  /** The thread that is in execve(2). */
+  #execBy: number | undefined;
+
+  constructor(pid: number) {
+    this.pid = pid;
+    this.pidfd = pidfdOpen(pid);
+    try {
+      this.#mm = new Mm(new AddressSpace(pid));
+    } catch (error) {
+      close(this.pidfd);
+      throw error;
+    }
+  }
+
+  /** The address space it has now: a dead one is replaced when it has exec'ed, and stays when it is exiting or gone. */
+  currentMm(): Mm {
+    if (!this.#mm.alive() && !this.exited()) {
+      const space = spaceOf(this.pid);
+      if (space) {
+        this.#mm.drop();
+        this.#mm = new Mm(space);
+      }
+    }
+    return this.#mm;
+  }
+
+  /** A thread of it has entered the kernel, maybe for an execve(2). */
+  entered(tid: number, exec: boolean): void {
+    if (exec) this.#execBy = tid;
+    else if (this.#execBy === tid) this.#execBy = undefined; // it has failed
+  }
+
+  /** Whether the task that a mapping has recorded, the leader, is dead. After an exec by another thread it is, though the pid lives on (ACC-7). */
+  exited(): boolean {
+    return this.#closed || this.#leaderReplaced() || poll([{ fd: this.pidfd, events: POLLIN }], 0) !== undefined;
+  }
+
+  #leaderReplaced(): boolean {
+    return this.#execBy !== undefined && this.#execBy !== this.pid && !this.#mm.alive();
+  }
+
+  /** A duplicate of its fd, to be closed; undefined when there is none, or no process. */
+  duplicate(fd: number): number | undefined {
+    if (this.#closed) return undefined;
+    try {
+      return pidfdGetfd(this.pidfd, fd);
+    } catch (error) {
+      if (error instanceof SysError) return undefined; // EBADF, ESRCH; EPERM, EMFILE: as good as none
+      throw error;
+    }
+  }
+
+  /** Forgets a process that has exited. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#mm.drop();
+    close(this.pidfd);
+  }
+}
+
+/**
+ * Undefined for a process that has given its mm up and is not yet dead: between exit_mm and exit_notify of the real kernel, when
+ * /proc/<pid> answers ESRCH or EACCES; and for a new image that may not be looked into.
+ */
+function spaceOf(pid: number): AddressSpace | undefined {
+  try {
+    return new AddressSpace(pid);
+  } catch (error) {
+    if (error instanceof SysError && (error.code === 'ESRCH' || error.code === 'EACCES')) return undefined;
+    throw error;
+  }
+}
+
+/** The caller of a system call: what `current` is to the kernel. */
+export interface Task {
+  readonly pid: number;
+  readonly tid: number;
+  /** The thread group: what a mapping records as its mapper (MAP-15). */
+  readonly process: Process;
+  /** The address space of this call. */
+  readonly mm: Mm;
+  /** A fatal signal is pending: the channel has hung up. Ends a killable sleep (VAD-13). */
+  readonly killed: AbortSignal;
+  /** capable(CAP_IPC_LOCK) */
+  capIpcLock(): boolean;
+  /** rlimit(RLIMIT_MEMLOCK) in pages, or what the host has been told instead; Infinity for none. */
+  memlockLimitPages(): number;
+  /** Around a slice of its call that goes on later, if that is of interest to it. */
+  readonly enter?: () => void;
+  readonly leave?: () => void;
+}
+
+/** A thread of a client, as its channel's hello named it. The channel belongs to one image of the process: exec closes it. */
+export class ChannelTask implements Task {
+  readonly tid: number;
+  readonly process: Process;
+  readonly mm: Mm;
+  readonly killed: AbortSignal;
+  readonly #memlock: Memlock;
+  #ipcLock: Answer<boolean> | undefined;
+  #memlockPages: Answer<number> | undefined;
+
+  /** ESRCH when the process has no such thread; EACCES when it has an image that the host may not look into. */
+  constructor(tid: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
+    if (!existsSync(`/proc/${process.pid}/task/${tid}`)) throw esrch(`process ${process.pid} has no thread ${tid}`);
+    this.tid = tid;
+    this.process = process;
+    this.mm = process.currentMm().grab();
+    if (!this.mm.alive()) {
+      this.mm.drop();
+      throw eacces(`the address space of process ${process.pid} cannot be looked into`);
+    }
+    this.killed = killed;
+    this.#memlock = memlock;
+  }
+
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  /**
+   * A system call begins. Until leave(), its end or its first sleep, what it wants to know of its caller is asked once, however many
+   * mappings it is about.
+   */
+  readonly enter = (): void => {
+    this.#ipcLock = {};
+    this.#memlockPages = {};
+    this.mm.enter();
+  };
+
+  readonly leave = (): void => {
+    this.#ipcLock = undefined;
+    this.#memlockPages = undefined;
+    this.mm.leave();
+  };
+
+  capIpcLock(): boolean {
+    return asked(this.#ipcLock, () => existsSync(`/proc/${this.pid}/task/${this.tid}`) && hasIpcLock(this.tid));
+  }
+
+  memlockLimitPages(): number {
+    return asked(this.#memlockPages, () => Math.floor(this.#memlockBytes() / PAGE_SIZE));
+  }
+
+  #memlockBytes(): number {
+    if (this.#memlock === 'as-process') return memlockLimit(this.pid);
+    return this.#memlock === 'unlimited' ? Number.POSITIVE_INFINITY : this.#memlock;
+  }
+
+  /** The channel is gone. */
+  end(): void {
+    this.mm.drop();
+  }
+}
+
+/** The processes that have, or had, a channel. */
+export class ProcessTable {
+  readonly #byPid = new Map<number, Process>();
+
+  /** The live process `pid`, known or new. ESRCH, EACCES as AddressSpace says. */
+  open(pid: number): Process {
+    this.reap();
+    const known = this.#byPid.get(pid);
+    if (known) return known;
+    const process = new Process(pid);
+    this.#byPid.set(pid, process);
+    return process;
+  }
+
+  /** Forgets those that have exited. */
+  reap(): void {
+    for (const [pid, process] of this.#byPid) {
+      if (!process.exited()) continue;
+      this.#byPid.delete(pid);
+      process.close();
+    }
+  }
+
+  close(): void {
+    for (const process of this.#byPid.values()) process.close();
+    this.#byPid.clear();
+  }
+}

@@ -1,0 +1,130 @@
+/** A task channel: one thread of a client, strictly request → reply. What it sends is not trusted to be anything. */
+import { eproto } from '../../../platform/errno.ts';
+import { parseRequest, type Reply, type Request } from '../../abi/wire.ts';
+import { reportBug } from '../core/bug.ts';
+import type { OpenFile } from '../core/open-file.ts';
+import type { ChannelTask } from '../core/task.ts';
+import type { FileTable } from './file-table.ts';
+import { errorReply } from './ioctl-call.ts';
+import { SystemCall } from './system-call.ts';
+
+const EIO = -5;
+
+export interface ChannelOptions {
+  readonly task: ChannelTask;
+  readonly files: FileTable;
+  readonly send: (reply: Reply) => void;
+}
+
+/** A file that a call has returned and the caller has not connected to yet. */
+interface Pending {
+  readonly token: number;
+  readonly file: OpenFile;
+}
+
+let lastToken = 0;
+
+export class Channel {
+  readonly task: ChannelTask;
+  readonly #files: FileTable;
+  readonly #send: (reply: Reply) => void;
+  #busy = false;
+  #ended = false;
+  #pending: Pending | undefined;
+
+  constructor({ task, files, send }: ChannelOptions) {
+    this.task = task;
+    this.#files = files;
+    this.#send = send;
+  }
+
+  /** A request, which is the channel's only one until it is served or refused. EPROTO, disconnect: for what is none, or does not wait for the last answer. */
+  accept(frame: unknown): Request {
+    if (this.#busy) throw eproto('request before the answer to the last one');
+    const request = parseRequest(frame);
+    this.#busy = true;
+    return request;
+  }
+
+  /** Carries out the request that was accepted; the answer is sent when there is one. */
+  serve(request: Request): void {
+    if (this.#ended) return;
+    this.#dropPending();
+    const call = new SystemCall(this.task, this.#files);
+    const finish = (reply: Reply): void => this.#finish(call, reply);
+    const fail = (error: unknown): void => this.#finish(call, replyOf(error));
+    try {
+      this.#files.closeHungUp();
+      const reply = this.#enter(call, request);
+      if (reply instanceof Promise) reply.then(finish, fail);
+      else finish(reply);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  /** Answers the request that was accepted without carrying it out. */
+  refuse(error: unknown): void {
+    this.#busy = false;
+    this.#send(replyOf(error));
+  }
+
+  #enter(call: SystemCall, request: Request): Reply | Promise<Reply> {
+    this.task.enter();
+    try {
+      return call.run(request);
+    } finally {
+      this.task.leave();
+    }
+  }
+
+  #finish(call: SystemCall, reply: Reply): void {
+    this.#busy = false;
+    const file = call.takeInstalled();
+    if (this.#ended) {
+      file?.put();
+      return;
+    }
+    if (!file) {
+      this.#send(reply);
+      return;
+    }
+    this.#pending = { token: ++lastToken, file };
+    this.#send({ ...reply, token: this.#pending.token });
+  }
+
+  /** The file behind a token this channel was given, once; the caller gets its reference. */
+  claim(token: number): OpenFile | undefined {
+    if (this.#pending?.token !== token) return undefined;
+    const { file } = this.#pending;
+    this.#pending = undefined;
+    return file;
+  }
+
+  /** A call is under way. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  #dropPending(): void {
+    this.#pending?.file.put();
+    this.#pending = undefined;
+  }
+
+  /** The connection is gone: so is what it had not taken. A call that sleeps is woken by task.killed. */
+  end(): void {
+    this.#ended = true;
+    this.#dropPending();
+    this.task.end();
+  }
+}
+
+/** The answer to a call that threw: its errno, or EIO for a bug of ours, which is reported and harms no other call. */
+export function replyOf(error: unknown): Reply {
+  try {
+    return errorReply(error);
+  } catch (bug) {
+    reportBug(bug);
+    return { ret: EIO, message: 'internal error of the host' };
+  }
+}

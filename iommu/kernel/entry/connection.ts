@@ -1,0 +1,247 @@
+/** One connection of a client: what it turns out to be (wire.ts), its frames, and what the host keeps for it. */
+import type { Socket } from 'node:net';
+
+import { ebadf, eexist, enoent, eproto, SysError } from '../../../platform/errno.ts';
+import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
+import { sendWithFd } from '../../../platform/libc.ts';
+import { socketInode } from '../../../platform/process.ts';
+import type { Memlock } from '../../abi/control.ts';
+import {
+  DEVICE_FD_PATH,
+  MAPPING_PATH,
+  MAX_TRANSFER,
+  type OpenHello,
+  parseHello,
+  type Reply,
+  type Request,
+  type TaskHello,
+} from '../../abi/wire.ts';
+import { type FileOperations, OpenFile } from '../core/open-file.ts';
+import { ChannelTask, type ProcessTable } from '../core/task.ts';
+import { Channel, replyOf } from './channel.ts';
+import { type ClientProcess, type Clients, MAX_BYTES_OF_CALLS } from './clients.ts';
+import type { FileTable, HeldFile } from './file-table.ts';
+import type { Turns } from './turns.ts';
+
+/** The longest frame a client has a reason to send: a pwrite. Frames of the answers may be longer. */
+const MAX_REQUEST = MAX_TRANSFER + 4096;
+/** A request has few keys; decoding a million of them would take the kernel's thread for seconds. */
+const MAX_VALUES = 64;
+
+/** Credentials of the peer as of its connect(2). */
+export interface Peer {
+  readonly pid: number;
+  readonly uid: number;
+}
+
+/** open(2) by path: a file's operations, or ENOENT, EACCES, EBUSY … thrown. */
+export type OpenPath = (path: string, peer: Peer) => FileOperations;
+
+/** What all connections of a server share. */
+export interface Hall {
+  readonly memlock: Memlock;
+  readonly files: FileTable;
+  readonly openPath: OpenPath;
+  readonly clients: Clients;
+  readonly processes: ProcessTable;
+  readonly channels: Set<Channel>;
+  readonly turns: Turns;
+}
+
+/** What a connection has turned out to be. */
+type Role =
+  | { readonly kind: 'unknown' }
+  /** It has said its hello and waits for the answer. */
+  | { readonly kind: 'entering' }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'file'; readonly held: HeldFile }
+  | { readonly kind: 'channel'; readonly channel: Channel; readonly killed: AbortController };
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #peer: Peer;
+  readonly #client: ClientProcess;
+  readonly #hall: Hall;
+  readonly #reader = new FrameReader({ maxFrame: MAX_REQUEST, maxValues: MAX_VALUES });
+  #role: Role = { kind: 'unknown' };
+  /** Bytes of the frame that is coming, and of the request that is being carried out with its answer. */
+  #coming = 0;
+  #underWay = 0;
+  /** What the client's account says that we hold. */
+  #held = 0;
+
+  /** `client` has this connection on its account. */
+  constructor(socket: Socket, peer: Peer, client: ClientProcess, hall: Hall) {
+    this.#socket = socket;
+    this.#peer = peer;
+    this.#client = client;
+    this.#hall = hall;
+    socket.on('data', (chunk) => this.#guarded(() => this.#received(chunk)));
+    socket.on('drain', () => this.#guarded(() => this.#settle()));
+    socket.on('error', () => socket.destroy()); // ECONNRESET, EPIPE: the client is gone; 'close' follows
+    socket.on('close', () => this.#closed());
+  }
+
+  /** Whatever goes wrong is this connection's end, and nobody else's. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof SysError)) replyOf(error); // a bug: told, and this connection given up
+      this.#socket.destroy();
+    }
+  }
+
+  /** EPROTO for more than a frame at a time: a client that waits for its answers never sends that. */
+  #received(chunk: Uint8Array): void {
+    const frames = this.#reader.push(chunk);
+    this.#coming += chunk.length;
+    this.#settle();
+    if (frames.length === 0) return;
+    if (frames.length > 1 || this.#reader.held > 0) throw eproto('request before the answer to the last one');
+    const size = this.#coming;
+    this.#coming = 0;
+    this.#frame(frames[0], size);
+  }
+
+  #frame(frame: unknown, size: number): void {
+    const role = this.#role;
+    switch (role.kind) {
+      case 'unknown':
+        this.#enter(parseHello(frame));
+        return;
+      case 'channel': {
+        const request = role.channel.accept(frame);
+        this.#underWay = size + answerBytes(request);
+        try {
+          this.#settle(MAX_BYTES_OF_CALLS);
+        } catch (error) {
+          this.#underWay = 0;
+          role.channel.refuse(error);
+          return;
+        }
+        this.#hall.turns.run(this.#peer.pid, () => role.channel.serve(request));
+        return;
+      }
+      case 'refused':
+        return; // it is being hung up
+      case 'entering':
+      case 'file':
+        throw eproto('data on a file connection');
+    }
+  }
+
+  #enter(hello: OpenHello | TaskHello): void {
+    this.#socket.setTimeout(0);
+    this.#role = { kind: 'entering' };
+    this.#hall.turns.run(this.#peer.pid, () =>
+      this.#guarded(() => {
+        if (this.#socket.destroyed) return;
+        try {
+          this.#role = 'open' in hello ? this.#openFile(hello) : this.#openChannel(hello);
+        } catch (error) {
+          this.#role = refuse(this.#socket, error);
+        }
+      }),
+    );
+  }
+
+  #openChannel({ task: tid }: TaskHello): Role {
+    const { processes, channels, files, memlock } = this.#hall;
+    const killed = new AbortController();
+    const task = new ChannelTask(tid, processes.open(this.#peer.pid), { killed: killed.signal, memlock });
+    const channel = new Channel({ task, files, send: (reply) => this.#answer(reply) });
+    channels.add(channel);
+    this.#send({ ret: 0, pid: process.pid });
+    return { kind: 'channel', channel, killed };
+  }
+
+  #openFile(hello: OpenHello): Role {
+    const { files, openPath } = this.#hall;
+    const { pid } = this.#peer;
+    const inode = socketInode(pid, hello.fd);
+    if (inode === undefined) throw ebadf(`fd ${hello.fd} of process ${pid} is no socket`);
+    if (files.has(inode)) throw eexist(`fd ${hello.fd} of process ${pid} is an open file already`);
+    files.closeHungUp(); // what the caller has closed before must not make this open EBUSY
+    const isClaim = hello.open === DEVICE_FD_PATH || hello.open === MAPPING_PATH;
+    const file = isClaim ? this.#claim(hello) : new OpenFile(openPath(hello.open, this.#peer));
+    const socketFd = fdOf(this.#socket);
+    const held = { inode, file, socketFd, pid, disconnect: () => this.#socket.destroy() };
+    files.add(held);
+    this.#opened(file.operations);
+    return { kind: 'file', held };
+  }
+
+  /** A file that one of the caller's channels was given. */
+  #claim({ token }: OpenHello): OpenFile {
+    for (const channel of this.#hall.channels) {
+      const file = channel.task.pid === this.#peer.pid ? channel.claim(token ?? 0) : undefined;
+      if (file) return file;
+    }
+    throw enoent('no file waits under this token');
+  }
+
+  /** The first and last answer on a file connection, with the fd that the file passes on. */
+  #opened({ passesFd }: FileOperations): void {
+    if (passesFd === undefined) {
+      this.#send({ ret: 0 });
+      return;
+    }
+    try {
+      sendWithFd(fdOf(this.#socket), encodeFrame({ ret: 0 }), passesFd); // before it nothing was sent, so nothing is queued
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      this.#socket.destroy(); // the client is gone; 'close' follows
+    }
+  }
+
+  /** The answer to a request. */
+  #answer(reply: Reply): void {
+    this.#underWay = 0;
+    this.#guarded(() => this.#send(reply));
+  }
+
+  /** ENOMEM for a client that does not read its answers: beyond its limit. */
+  #send(reply: Reply): void {
+    this.#socket.write(encodeFrame(reply));
+    this.#settle();
+  }
+
+  /** Brings the client's account up to date. ENOMEM, when we hold more for it than it may have; a connection that is closed holds nothing. */
+  #settle(limit?: number): void {
+    const now = this.#socket.destroyed ? 0 : this.#reader.held + this.#underWay + this.#socket.writableLength;
+    const { clients } = this.#hall;
+    if (now !== this.#held) clients.hold(this.#client, now - this.#held, limit);
+    this.#held = now;
+  }
+
+  #closed(): void {
+    const { clients, files, channels, processes } = this.#hall;
+    this.#settle();
+    clients.leave(this.#client);
+    const role = this.#role;
+    if (role.kind === 'file') files.close(role.held);
+    if (role.kind !== 'channel') return;
+    channels.delete(role.channel);
+    role.killed.abort();
+    role.channel.end();
+    processes.reap();
+  }
+}
+
+/** What its answer takes, as far as it can be told from a request. */
+const answerBytes = (request: Request): number => (request.op === 'pread' ? Math.min(request.length, MAX_TRANSFER) : 0);
+
+/** Answers −errno and hangs up. */
+export function refuse(socket: Socket, error: unknown): { readonly kind: 'refused' } {
+  const reply: Reply = { ...replyOf(error), pid: process.pid };
+  socket.end(encodeFrame(reply), () => socket.destroy());
+  return { kind: 'refused' };
+}
+
+/** The fd under a connected socket (SO_PEERCRED, poll). */
+export function fdOf(socket: Socket): number {
+  const { fd } = (socket as unknown as { _handle: { fd: number } | null })._handle ?? { fd: -1 };
+  if (fd < 0) throw ebadf('connection is already closed');
+  return fd;
+}

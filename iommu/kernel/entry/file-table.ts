@@ -1,0 +1,92 @@
+/**
+ * The open files that clients hold: each a file connection, known by the inode of the client's end of the socket. A file
+ * whose connection has hung up has no fd left anywhere; epoll(7) tells so at once, before the event loop would.
+ */
+import { HangUpSet } from '../../../platform/libc.ts';
+import { reportBug } from '../core/bug.ts';
+import { dropped, type OpenFile } from '../core/open-file.ts';
+
+export interface HeldFile {
+  readonly inode: number;
+  readonly file: OpenFile;
+  /** Our end of the connection. */
+  readonly socketFd: number;
+  /** Who opened it, for lists. */
+  readonly pid: number;
+  /** Drops our end of the connection. */
+  readonly disconnect: () => void;
+}
+
+export class FileTable {
+  readonly #byInode = new Map<number, HeldFile>();
+  readonly #bySocket = new Map<number, HeldFile>();
+  /** Releases that are under way, by the process whose file it was. */
+  readonly #releasing = new Map<number, Promise<unknown>>();
+  #hangUps: HangUpSet | undefined;
+
+  add(held: HeldFile): void {
+    this.#hangUps ??= new HangUpSet();
+    this.#hangUps.add(held.socketFd);
+    this.#byInode.set(held.inode, held);
+    this.#bySocket.set(held.socketFd, held);
+  }
+
+  find(inode: number): OpenFile | undefined {
+    return this.#byInode.get(inode)?.file;
+  }
+
+  has(inode: number): boolean {
+    return this.#byInode.has(inode);
+  }
+
+  list(): Iterable<HeldFile> {
+    return this.#byInode.values();
+  }
+
+  /** The last close(2) of a file: drops the fds' reference. No effect the second time. */
+  close(held: HeldFile): void {
+    if (this.#byInode.get(held.inode) !== held) return;
+    this.#byInode.delete(held.inode);
+    // After our end was closed its number may be another file's.
+    if (this.#bySocket.get(held.socketFd) === held) {
+      this.#bySocket.delete(held.socketFd);
+      this.#hangUps?.remove(held.socketFd);
+    }
+    held.disconnect();
+    const rest = dropped(() => held.file.put());
+    if (rest) this.#goesOn(held.pid, rest);
+  }
+
+  #goesOn(pid: number, rest: Promise<unknown>): void {
+    const all = Promise.all([this.#releasing.get(pid), rest])
+      .catch(reportBug)
+      .then(() => {
+        if (this.#releasing.get(pid) === all) this.#releasing.delete(pid);
+      });
+    this.#releasing.set(pid, all);
+  }
+
+  /** Settles when the releases of what process `pid` has closed are over; undefined when they are. */
+  releasing(pid: number): Promise<unknown> | undefined {
+    return this.#releasing.get(pid);
+  }
+
+  /** Closes every file that has hung up, so that close(2) is as synchronous as Linux's; before each system call. */
+  closeHungUp(): void {
+    for (;;) {
+      const fds = this.#hangUps?.hungUp() ?? [];
+      if (fds.length === 0) return;
+      for (const fd of fds) {
+        const held = this.#bySocket.get(fd);
+        if (held) this.close(held);
+        else this.#hangUps?.remove(fd);
+      }
+    }
+  }
+
+  closeAll(): void {
+    for (const held of [...this.#byInode.values()]) this.close(held);
+    this.#hangUps?.close();
+    this.#hangUps = undefined;
+  }
+}

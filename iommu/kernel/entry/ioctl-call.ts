@@ -1,0 +1,83 @@
+/** ioctl(2) on an open file, one or several in one request: from the argument's bytes to those that go back. */
+import { eintr, einval, SysError } from '../../../platform/errno.ts';
+import { othersServed, SLICE_MS } from '../../../platform/slices.ts';
+import type { IoctlCall, IoctlsRequest, Reply } from '../../abi/wire.ts';
+import type { Caller, FileOperations, OpenFile } from '../core/open-file.ts';
+import { UserArg } from '../core/user-arg.ts';
+
+/** The reply carries what was written to the argument, also when the call fails. */
+export function ioctl(operations: FileOperations, { nr, arg }: IoctlCall, caller: Caller): Reply | Promise<Reply> {
+  const userArg = new UserArg(arg);
+  const done = (ret: number): Reply => withOutput({ ret }, userArg);
+  const call = operations.ioctlNames?.get(nr);
+  const failed = (error: unknown): Reply =>
+    withOutput({ ...errorReply(error), ...(call === undefined ? {} : { call }) }, userArg);
+  try {
+    const result = operations.ioctl(nr, userArg, caller);
+    return result instanceof Promise ? result.then(done, failed) : done(result);
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+function withOutput(reply: Reply, arg: UserArg): Reply {
+  const out = arg.output();
+  return out ? { ...reply, out } : reply;
+}
+
+/** A caller whose new fds can be looked at. */
+export interface LoopCaller extends Caller {
+  takeInstalled(): OpenFile | undefined;
+}
+
+/** One ioctl over an array of structs, up to the first that fails; each as if it were alone, with others served in between. A call that gives a fd has no place here: EINVAL. */
+export function ioctls(
+  operations: FileOperations,
+  { nr, size, args }: Pick<IoctlsRequest, 'nr' | 'size' | 'args'>,
+  caller: LoopCaller,
+): Reply | Promise<Reply> {
+  let done = 0;
+  let wrote = false;
+  let failure: Reply | undefined;
+  /** Whether to go on. */
+  const take = (reply: Reply): boolean => {
+    const file = caller.takeInstalled();
+    file?.put();
+    if (reply.out) wrote = true; // into its place in `args`
+    if (file) failure = errorReply(einval('a fd cannot be given to one of several ioctls'));
+    else if (reply.ret < 0) failure = reply;
+    else done++;
+    return failure === undefined;
+  };
+  const answer = (): Reply => {
+    const { out: _, ...reply } = failure ?? { ret: 0 };
+    return { ...reply, done, ...(wrote ? { out: args } : {}) };
+  };
+  const { task } = caller;
+  const goOn = (from: number): Reply | Promise<Reply> => {
+    if (from > 0 && task.killed.aborted) throw eintr('killed between two of several ioctls');
+    const until = performance.now() + SLICE_MS;
+    for (let at = from; at < args.length; at += size) {
+      if (performance.now() >= until) return othersServed(task.pid).then(() => inTask(() => goOn(at)));
+      const reply = ioctl(operations, { nr, arg: args.subarray(at, at + size) }, caller);
+      if (reply instanceof Promise) return reply.then((late) => (take(late) ? goOn(at + size) : answer()));
+      if (!take(reply)) break;
+    }
+    return answer();
+  };
+  const inTask = <T>(body: () => T): T => {
+    task.enter?.();
+    try {
+      return body();
+    } finally {
+      task.leave?.();
+    }
+  };
+  return goOn(0);
+}
+
+/** −errno for a SysError; anything else is a bug and is thrown on. */
+export function errorReply(error: unknown): Reply {
+  if (error instanceof SysError) return { ret: -error.errno, message: error.message };
+  throw error;
+}

@@ -1,0 +1,87 @@
+/**
+ * The UNIX socket: file connections and task channels (wire.ts). Whatever a client sends, the worst that happens to it is
+ * that it is disconnected, and to others nothing.
+ */
+import { rmSync } from 'node:fs';
+import { createServer, type Server as NetServer, type Socket } from 'node:net';
+
+import { getRlimit, peerCredentials, RLIMIT_NOFILE } from '../../../platform/libc.ts';
+import { listenUnix } from '../../../platform/unix-listener.ts';
+import type { Memlock } from '../../abi/control.ts';
+import { ProcessTable } from '../core/task.ts';
+import type { Channel } from './channel.ts';
+import { Clients, connectionLimit } from './clients.ts';
+import { Connection, fdOf, type Hall, type OpenPath, refuse } from './connection.ts';
+import type { FileTable } from './file-table.ts';
+import { Turns } from './turns.ts';
+
+/** A connection that has not said what it is by then is dropped. */
+const HELLO_TIMEOUT_MS = 10_000;
+
+export interface ServerOptions {
+  readonly socketPath: string;
+  readonly memlock: Memlock;
+  readonly files: FileTable;
+  readonly openPath: OpenPath;
+  /** Of all clients together; default: what the process's RLIMIT_NOFILE, which Node has raised to the hard one, leaves room for. */
+  readonly maxConnections?: number;
+}
+
+export class Server {
+  readonly #socketPath: string;
+  readonly #hall: Hall;
+  readonly #sockets = new Set<Socket>();
+  readonly #net: NetServer;
+
+  constructor({ socketPath, memlock, files, openPath, maxConnections = ownLimit() }: ServerOptions) {
+    this.#socketPath = socketPath;
+    this.#hall = {
+      ...{ memlock, files, openPath },
+      clients: new Clients(maxConnections),
+      processes: new ProcessTable(),
+      channels: new Set(),
+      turns: new Turns(),
+    };
+    this.#net = createServer((socket) => this.#connected(socket));
+  }
+
+  /** Listening; only the socket's owner (and root) can connect. Errors are those of listenUnix. */
+  async listen(): Promise<void> {
+    const fd = listenUnix(this.#socketPath);
+    await new Promise<void>((resolve, reject) => {
+      this.#net.once('error', reject);
+      this.#net.listen({ fd }, resolve);
+    });
+  }
+
+  channels(): Iterable<Channel> {
+    return this.#hall.channels;
+  }
+
+  /** Disconnects everybody, closes every file and removes the socket. */
+  async close(): Promise<void> {
+    if (this.#net.listening) rmSync(this.#socketPath, { force: true }); // while we listen, it is nobody else's
+    const closed = new Promise<void>((resolve) => this.#net.close(() => resolve()));
+    for (const socket of this.#sockets) socket.destroy();
+    this.#hall.files.closeAll();
+    await closed;
+    this.#hall.processes.close();
+  }
+
+  #connected(socket: Socket): void {
+    try {
+      const peer = peerCredentials(fdOf(socket));
+      const client = this.#hall.clients.enter(peer.pid);
+      new Connection(socket, peer, client, this.#hall);
+    } catch (error) {
+      socket.on('error', () => socket.destroy());
+      refuse(socket, error);
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
+    socket.setTimeout(HELLO_TIMEOUT_MS, () => socket.destroy());
+  }
+}
+
+const ownLimit = (): number => connectionLimit(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft));

@@ -1,0 +1,169 @@
+/** A system call on an open file: from a Request to a Reply, in the order Linux looks at things. */
+import { readlinkSync } from 'node:fs';
+
+import { ebadf, einval, enodev, eoverflow, SysError } from '../../../platform/errno.ts';
+import { eventfdId, isEventfd } from '../../../platform/eventfd-watch.ts';
+import { close, MAP_SHARED, pidfdGetfd } from '../../../platform/libc.ts';
+import { socketInode } from '../../../platform/process.ts';
+import type { ControlRequest } from '../../abi/control.ts';
+import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from '../../abi/wire.ts';
+import { type Caller, type ClientEventfd, type FileOperations, OpenFile } from '../core/open-file.ts';
+import type { Task } from '../core/task.ts';
+import { U64_END } from '../core/user-arg.ts';
+import type { FileTable } from './file-table.ts';
+import { ioctl, ioctls } from './ioctl-call.ts';
+import { readFile, writeFile } from './transfer.ts';
+
+/** A file that answers typed requests as well: the control device. */
+export interface ControlOperations extends FileOperations {
+  control(request: ControlRequest): unknown;
+}
+
+/** A system call's caller while the call lasts. */
+export class SystemCall implements Caller {
+  readonly task: Task;
+  readonly #files: FileTable;
+  #thisFile: OpenFile | undefined;
+  #installed: OpenFile | undefined;
+
+  constructor(task: Task, files: FileTable) {
+    this.task = task;
+    this.#files = files;
+  }
+
+  get thisFile(): OpenFile {
+    if (!this.#thisFile) throw new Error('no call is under way');
+    return this.#thisFile;
+  }
+
+  file(fd: number): OpenFile | undefined {
+    const inode = fd >= 0 ? socketInode(this.task.pid, fd) : undefined;
+    const file = inode === undefined ? undefined : this.#files.find(inode);
+    if (!file && !isOpen(this.task.pid, fd)) throw ebadf(`fd ${fd} is not open`);
+    return file;
+  }
+
+  eventfd(fd: number): number {
+    if (fd < 0) throw ebadf(`fd ${fd}`);
+    const copy = pidfdGetfd(this.task.process.pidfd, fd);
+    if (isEventfd(copy)) return copy;
+    close(copy);
+    throw einval(`fd ${fd} is not an eventfd`);
+  }
+
+  eventfdToWatch(fd: number): ClientEventfd {
+    const { process } = this.task;
+    const copy = this.eventfd(fd);
+    const id = eventfdId(copy);
+    const again = (): number | undefined => {
+      const now = process.duplicate(fd);
+      if (now === undefined || (isEventfd(now) && eventfdId(now) === id)) return now;
+      close(now);
+      return undefined;
+    };
+    return { fd: copy, again };
+  }
+
+  install(operations: FileOperations): void {
+    this.#installed = new OpenFile(operations);
+  }
+
+  /** The file that install() left: the caller of this owns its reference. */
+  takeInstalled(): OpenFile | undefined {
+    const file = this.#installed;
+    this.#installed = undefined;
+    return file;
+  }
+
+  /** Carries out `request`. Everything the call throws comes out of the promise or of here. */
+  run(request: Request): Reply | Promise<Reply> {
+    this.task.process.entered(this.task.tid, request.op === 'exec');
+    if (request.op === 'exec') return { ret: 0 };
+    if (request.op === 'sync') return this.#files.releasing(this.task.pid)?.then(() => ({ ret: 0 })) ?? { ret: 0 };
+    const file = this.file(request.fd);
+    if (!file) throw einval(`fd ${request.fd} is no file of this host`);
+    this.#thisFile = file;
+    file.get(); // a close(2) by another thread takes effect when this call is over
+    let reply: Reply | Promise<Reply>;
+    try {
+      reply = perform(request, file.operations, this);
+    } catch (error) {
+      file.put();
+      throw error;
+    }
+    if (!(reply instanceof Promise)) {
+      file.put();
+      return reply;
+    }
+    return reply.finally(() => file.put());
+  }
+}
+
+function isOpen(pid: number, fd: number): boolean {
+  try {
+    readlinkSync(`/proc/${pid}/fd/${fd}`);
+    return true;
+  } catch {
+    return false; // no such link: not open, or the process is gone
+  }
+}
+
+function perform(request: FileRequest, operations: FileOperations, caller: SystemCall): Reply | Promise<Reply> {
+  switch (request.op) {
+    case 'ioctl':
+      return ioctl(operations, request, caller);
+    case 'ioctls':
+      return ioctls(operations, request, caller);
+    case 'pread': {
+      const offset = fileOffset(request.offset);
+      if (!operations.pread) throw einval(`${operations.name} cannot be read`);
+      if (request.length === 0) return { ret: 0 };
+      const length = Math.min(request.length, MAX_TRANSFER);
+      const out = readFile(operations.pread.bind(operations), { offset, length, task: caller.task });
+      return out instanceof Promise ? out.then(readReply) : readReply(out);
+    }
+    case 'pwrite': {
+      const offset = fileOffset(request.offset);
+      if (!operations.pwrite) throw einval(`${operations.name} cannot be written`);
+      if (request.data.length === 0) return { ret: 0 };
+      const data = request.data.subarray(0, MAX_TRANSFER);
+      const ret = writeFile(operations.pwrite.bind(operations), data, { offset, task: caller.task });
+      return ret instanceof Promise ? ret.then((done) => ({ ret: done })) : { ret };
+    }
+    case 'mmap':
+      return mmap(operations, request, caller);
+    case 'board':
+      return control(operations, request.request);
+  }
+}
+
+const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
+
+const PAGE_SIZE = 4096;
+
+/** mmap(2) in Linux's order: the offset, the length, both together, then what the file has to say. */
+function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, caller: Caller): Reply {
+  const at = BigInt.asUintN(64, BigInt(offset));
+  if (at % BigInt(PAGE_SIZE) !== 0n) throw einval(`mmap at offset 0x${at.toString(16)}`);
+  if (length === 0) throw einval('mmap of 0 bytes');
+  const wholePages = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
+  if (at + BigInt(wholePages) > U64_END) throw eoverflow(`mmap at offset 0x${at.toString(16)}`);
+  if (!operations.mmap) throw enodev(`${operations.name} cannot be mapped`);
+  const request = { offset: Number(at), length: wholePages, shared: (flags & MAP_SHARED) !== 0 };
+  const { operations: mapping, objectOffset, registers } = operations.mmap(request, caller);
+  caller.install(mapping);
+  return { ret: 0, mapping: { offset: objectOffset, registers } };
+}
+
+/** A loff_t: signed 64 bits, and pread(2) refuses a negative one. */
+function fileOffset(offset: number | bigint): bigint {
+  const pos = BigInt.asIntN(64, BigInt(offset));
+  if (pos < 0n) throw einval(`negative file offset ${pos}`);
+  return pos;
+}
+
+function control(operations: FileOperations, request: ControlRequest): Reply | Promise<Reply> {
+  if (!('control' in operations)) throw new SysError('ENOTTY', `${operations.name} is not the control device`);
+  const result = (operations as ControlOperations).control(request);
+  return result instanceof Promise ? result.then((reply) => ({ ret: 0, reply })) : { ret: 0, reply: result };
+}

@@ -1,0 +1,73 @@
+/**
+ * pread(2) and pwrite(2). On Linux a long one keeps its own CPU busy; here all callers share one thread, so it is done in slices and
+ * the others are served in between. A BAR of registers takes some 10 µs for 4 bytes, and 1 MiB of it seconds.
+ */
+import { eintr, SysError } from '../../../platform/errno.ts';
+import { othersServed } from '../../../platform/slices.ts';
+import type { FileOperations } from '../core/open-file.ts';
+
+/** A multiple of every access width: a transfer is cut in the same pieces as without slices (PCI-7). */
+const SLICE_BYTES = 512;
+/** The longest a transfer goes on without looking at the others. */
+const TURN_MS = 1;
+
+export interface Transfer {
+  readonly offset: bigint;
+  readonly length: number;
+  /** Whose it is. Being killed ends a long one between two slices. */
+  readonly task: { readonly pid: number; readonly killed: AbortSignal };
+}
+
+export function readFile(
+  pread: NonNullable<FileOperations['pread']>,
+  { offset, length, task }: Transfer,
+): Uint8Array | Promise<Uint8Array> {
+  if (length <= SLICE_BYTES) return pread(offset, length);
+  const data = new Uint8Array(length);
+  const slice = (done: number, size: number): number => {
+    const part = pread(offset + BigInt(done), size);
+    data.set(part, done);
+    return part.length;
+  };
+  return inSlices(length, task, slice).then((done) => data.subarray(0, done));
+}
+
+export function writeFile(
+  pwrite: NonNullable<FileOperations['pwrite']>,
+  data: Uint8Array,
+  { offset, task }: Omit<Transfer, 'length'>,
+): number | Promise<number> {
+  if (data.length <= SLICE_BYTES) return pwrite(offset, data);
+  return inSlices(data.length, task, (done, size) => pwrite(offset + BigInt(done), data.subarray(done, done + size)));
+}
+
+/** Bytes moved by `slice(done, size)`, called until one is short or there is nothing left. EINTR when the caller is killed. */
+async function inSlices(
+  length: number,
+  { pid, killed }: Transfer['task'],
+  slice: (done: number, size: number) => number,
+): Promise<number> {
+  let done = 0;
+  let turnEnds = performance.now() + TURN_MS;
+  while (done < length) {
+    const size = Math.min(SLICE_BYTES, length - done);
+    const moved = moveSlice(slice, done, size);
+    done += moved;
+    if (moved < size) break;
+    if (performance.now() < turnEnds) continue;
+    await othersServed(pid);
+    if (killed.aborted) throw eintr('killed in the middle of a transfer');
+    turnEnds = performance.now() + TURN_MS;
+  }
+  return done;
+}
+
+/** A file that ended with the slice before refuses the next one: that is its end, and no error of the whole. */
+function moveSlice(slice: (done: number, size: number) => number, done: number, size: number): number {
+  try {
+    return slice(done, size);
+  } catch (error) {
+    if (done > 0 && error instanceof SysError && error.code === 'EINVAL') return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,68 @@
+/** What memory on the board costs the host, in shares of its clients (fair-share.ts). On the account of whoever was the first to pin it. */
+import { getRlimit, RLIMIT_NOFILE } from '../../../platform/libc.ts';
+import { MAX_RESERVATIONS } from '../../../platform/mapping-pool.ts';
+import { FairShare } from '../core/fair-share.ts';
+
+const GIB = 2 ** 30;
+/** The board's pa range for clients' memory is 64 TiB, less what lies below. */
+const PA_GIB = 2 ** 16 - 64;
+/** One here; another on the board, if the object cannot be mapped. */
+const OBJECT_FDS = 2;
+const WINDOW_FDS = 1;
+
+export interface Capacity {
+  /** Fds of this process for memory. Default: half of what it may have; the rest is for connections and eventfds. */
+  readonly fds?: number;
+  /** Objects that can be mapped at a time. */
+  readonly objects?: number;
+}
+
+export class BoardShares {
+  readonly #fds: FairShare;
+  readonly #objects: FairShare;
+  readonly #pa = new FairShare('physical addresses', PA_GIB);
+
+  constructor({ fds = maxFds() / 2, objects = MAX_RESERVATIONS }: Capacity = {}) {
+    this.#fds = new FairShare('file descriptors', fds);
+    this.#objects = new FairShare('mapped memory objects', objects);
+  }
+
+  /** Takes what a memory object of `size` bytes costs; the result gives it back. ENOMEM. */
+  takeObject(pid: number, size: number): () => void {
+    return takeAll(pid, [
+      [this.#objects, 1],
+      [this.#fds, OBJECT_FDS],
+      [this.#pa, Math.ceil(size / GIB)],
+    ]);
+  }
+
+  /** The same for a range of a process' memory. */
+  takeWindow(pid: number, size: number): () => void {
+    return takeAll(pid, [
+      [this.#fds, WINDOW_FDS],
+      [this.#pa, Math.ceil(size / GIB)],
+    ]);
+  }
+}
+
+function takeAll(pid: number, wanted: readonly (readonly [FairShare, number])[]): () => void {
+  const taken: (readonly [FairShare, number])[] = [];
+  const giveBack = (): void => {
+    for (const [share, amount] of taken.splice(0)) share.giveBack(pid, amount);
+  };
+  try {
+    for (const [share, amount] of wanted) {
+      share.take(pid, amount);
+      taken.push([share, amount]);
+    }
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
+  return giveBack;
+}
+
+function maxFds(): number {
+  const { soft } = getRlimit(process.pid, RLIMIT_NOFILE);
+  return soft > 2n ** 32n ? 2 ** 32 : Number(soft);
+}

@@ -1,0 +1,31 @@
+/**
+ * Memory that is a device's: what lies behind the mappings of BARs that clients have (VM_PFNMAP on Linux). Each mappable BAR has
+ * an object by which its mappings are told from others (ACC-4).
+ */
+import { fdObjectKey, vmaObjectKey } from '../../../platform/process.ts';
+import type { Vma } from '../../../platform/vma.ts';
+
+export interface DeviceMemory {
+  /** Where the BAR lies on the bus. */
+  readonly startPfn: number;
+  readonly nrPages: number;
+  /** Whether the device would answer an access now. */
+  answers(): boolean;
+}
+
+export class DeviceMemoryTable {
+  readonly #byObject = new Map<string, DeviceMemory>();
+
+  /** `fd` is of the object that mappings of it show. */
+  add(fd: number, memory: DeviceMemory): void {
+    this.#byObject.set(fdObjectKey(fd), memory);
+  }
+
+  remove(fd: number): void {
+    this.#byObject.delete(fdObjectKey(fd));
+  }
+
+  find(vma: Vma): DeviceMemory | undefined {
+    return vma.shared ? this.#byObject.get(vmaObjectKey(vma)) : undefined;
+  }
+}

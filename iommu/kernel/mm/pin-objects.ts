@@ -1,0 +1,164 @@
+/**
+ * Memory objects on the board: a memfd, or a file, is attached once for everybody and stays for as long as a page of it is pinned, and a
+ * little longer.
+ */
+import { fstatSync } from 'node:fs';
+
+import { efault, withoutFds } from '../../../platform/errno.ts';
+import { close, dup } from '../../../platform/libc.ts';
+import type { ObjectId } from '../../../platform/memory.ts';
+import type { Sliced } from '../../../platform/slices.ts';
+import type { Vma } from '../../../platform/vma.ts';
+import type { Mm } from '../core/task.ts';
+import type { BoardShares } from './board-shares.ts';
+
+const PAGE = 4096;
+/** Objects that nobody has pinned but stay attached: a client that maps and unmaps one page over and over is not made to wait. */
+const IDLE_OBJECTS = 16;
+
+/** The board, as far as pinning goes (protocol.ts: BoardCall). Pages; the fds are the board's from the call on. */
+export interface BoardMemory {
+  /** First pfn of the memory object's range. */
+  attachObject(fd: number, size: number, id: ObjectId): number;
+  /** First pfn of a range for `size` bytes of a process at `vaddr`; there may be nothing in most of it. */
+  attachProcess(memFd: number, vaddr: number, size: number): number;
+  /** Drops a range. No device may use it any more. */
+  detach(startPfn: number): void;
+}
+
+/** A range of board memory that pins keep alive. */
+export interface Backing {
+  readonly startPfn: number;
+  /** One more reference. */
+  get(): void;
+  /** One less; the last one lets the range go. */
+  put(): void;
+}
+
+/** A memory object with a place on the board. */
+class ObjectBacking implements Backing {
+  readonly key: string;
+  readonly startPfn: number;
+  /** Pages that are attached; the object may have grown since. */
+  readonly nrPages: number;
+  /** Ours: keeps the inode number from being used again, and tells the present size. */
+  readonly fd: number;
+  /** Gives back what it costs. */
+  readonly giveBack: () => void;
+  pins = 0;
+  readonly #onUnpinned: (backing: ObjectBacking) => void;
+
+  constructor(
+    place: Pick<ObjectBacking, 'key' | 'startPfn' | 'nrPages' | 'fd' | 'giveBack'>,
+    onUnpinned: (backing: ObjectBacking) => void,
+  ) {
+    this.key = place.key;
+    this.startPfn = place.startPfn;
+    this.nrPages = place.nrPages;
+    this.fd = place.fd;
+    this.giveBack = place.giveBack;
+    this.#onUnpinned = onUnpinned;
+  }
+
+  get(): void {
+    this.pins++;
+  }
+
+  put(): void {
+    if (--this.pins === 0) this.#onUnpinned(this);
+  }
+}
+
+/** Pages of memory from its start that are there now: a page beyond the end of the object cannot be pinned. */
+export interface PlacedObject {
+  readonly backing: Backing;
+  readonly nrPages: number;
+}
+
+export class BoardObjects {
+  readonly #board: BoardMemory;
+  readonly #shares: BoardShares;
+  /** The attachment in use of each object, by `major:minor:inode`. */
+  readonly #objects = new Map<string, ObjectBacking>();
+  /** Those that nobody has pinned, the longest idle first. */
+  readonly #idle = new Set<ObjectBacking>();
+
+  constructor(board: BoardMemory, shares: BoardShares) {
+    this.#board = board;
+    this.#shares = shares;
+  }
+
+  /**
+   * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one that cannot be opened (ObjectFinder):
+   * it is to be reached through the process. ENOMEM: the share of the process is used up.
+   */
+  *place(mm: Mm, vma: Vma): Sliced<PlacedObject | undefined> {
+    const key = `${vma.major}:${vma.minor}:${vma.inode}`;
+    const known = this.#objects.get(key);
+    if (known) {
+      const nrPages = nrPagesNow(known.fd);
+      if (nrPages <= known.nrPages) return this.#taken(known, nrPages);
+    }
+    const fd = yield* mm.space.openObject(vma); // others may be served meanwhile, and attach it, or another length of it
+    if (fd === undefined) return undefined;
+    const now = this.#objects.get(key);
+    if (now && nrPagesNow(now.fd) <= now.nrPages) {
+      close(fd);
+      return this.#taken(now, nrPagesNow(now.fd));
+    }
+    // New, or grown: the longer object gets a range of its own, the old one goes with its last pin.
+    if (now?.pins === 0) this.#drop(now);
+    const backing = this.#attach(mm, key, fd);
+    this.#objects.set(key, backing);
+    return this.#taken(backing, backing.nrPages);
+  }
+
+  #taken(backing: ObjectBacking, nrPages: number): PlacedObject {
+    if (backing.pins++ === 0) this.#idle.delete(backing);
+    return { backing, nrPages };
+  }
+
+  /** Takes the fd, also when it fails. */
+  #attach(mm: Mm, key: string, fd: number): ObjectBacking {
+    let giveBack: (() => void) | undefined;
+    try {
+      const nrPages = nrPagesNow(fd);
+      const { dev, ino } = fstatSync(fd);
+      if (nrPages === 0) throw efault('memory object is empty');
+      giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE);
+      const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE, { dev, ino });
+      return new ObjectBacking({ key, startPfn, nrPages, fd, giveBack }, (backing) => this.#unpinned(backing));
+    } catch (error) {
+      giveBack?.();
+      close(fd);
+      throw withoutFds(error);
+    }
+  }
+
+  #unpinned(backing: ObjectBacking): void {
+    if (this.#objects.get(backing.key) !== backing) {
+      this.#drop(backing);
+      return;
+    }
+    this.#idle.add(backing);
+    for (const oldest of this.#idle) {
+      if (this.#idle.size <= IDLE_OBJECTS) break;
+      this.#drop(oldest);
+    }
+  }
+
+  /** Detaches every object that nobody has pinned. */
+  trim(): void {
+    for (const backing of this.#idle) this.#drop(backing);
+  }
+
+  #drop(backing: ObjectBacking): void {
+    this.#idle.delete(backing);
+    if (this.#objects.get(backing.key) === backing) this.#objects.delete(backing.key);
+    this.#board.detach(backing.startPfn);
+    close(backing.fd);
+    backing.giveBack();
+  }
+}
+
+const nrPagesNow = (fd: number): number => Math.ceil(fstatSync(fd).size / PAGE);

@@ -1,0 +1,141 @@
+/**
+ * Pinning (pin_user_pages, FOLL_LONGTERM): vaddrs of a client become pages of the board that stay where they are. One run per
+ * mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage + nrPages) in pages of the client's address space.
+ */
+import { efault, SysError } from '../../../platform/errno.ts';
+import type { Sliced } from '../../../platform/slices.ts';
+import type { Vma } from '../../../platform/vma.ts';
+import type { Mm } from '../core/task.ts';
+import { BoardShares } from './board-shares.ts';
+import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
+import { type Backing, type BoardMemory, BoardObjects, type PlacedObject } from './pin-objects.ts';
+import { ProcessWindows } from './process-windows.ts';
+
+const PAGE = 4096;
+/** User space ends at 2^47 (TASK_SIZE of x86-64 and arm64 with 4 levels) or, by asking for it, at 2^56. */
+const TASK_SIZE_PAGES = 2 ** 56 / PAGE;
+
+/** Consecutive pages that are pinned together. */
+export interface PinnedRun {
+  readonly pfn: number;
+  readonly nrPages: number;
+  /** Device memory, or the zero page where the kernel takes it for that: neither charged nor counted (ACC-2, ACC-4). */
+  readonly reserved: boolean;
+  readonly backing: Backing;
+}
+
+export interface PinnerOptions {
+  readonly deviceMemory?: DeviceMemoryTable | undefined;
+  /** Profile.zeroPageCharged; default true. */
+  readonly zeroPageCharged?: boolean;
+  readonly shares?: BoardShares;
+}
+
+export class Pinner {
+  /** Pages pinned now, but for those of devices; a page pinned twice counts twice. */
+  pinnedPages = 0;
+  readonly #objects: BoardObjects;
+  readonly #windows: ProcessWindows;
+  readonly #deviceMemory: DeviceMemoryTable;
+  readonly #zeroPageCharged: boolean;
+
+  constructor(
+    board: BoardMemory,
+    { deviceMemory = new DeviceMemoryTable(), zeroPageCharged = true, shares = new BoardShares() }: PinnerOptions = {},
+  ) {
+    this.#objects = new BoardObjects(board, shares);
+    this.#windows = new ProcessWindows(board, shares);
+    this.#deviceMemory = deviceMemory;
+    this.#zeroPageCharged = zeroPageCharged;
+  }
+
+  /**
+   * Pins the longest run that starts at vaddrPage, at most nrPages. MAP-13: a device that writes needs a writable mapping, one
+   * that only reads a readable one; anything else, and a hole, is EFAULT.
+   */
+  *pin(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): Sliced<PinnedRun> {
+    if (vaddrPage >= TASK_SIZE_PAGES) throw efault('vaddr is not in user space');
+    const vaddr = vaddrPage * PAGE;
+    const vma = mappingAt(mm, vaddr);
+    if (!vma || !(write ? vma.writable : vma.readable)) {
+      throw efault(`vaddr 0x${vaddr.toString(16)} is not ${write ? 'writable' : 'readable'} by its process`);
+    }
+    const inVma = Math.min(nrPages, (vma.end - vaddr) / PAGE);
+    const device = this.#deviceMemory.find(vma);
+    if (device) return pinDevice(device, vma, vaddr, inVma);
+    const object = vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma) : undefined;
+    const run = object ? pinObject(object, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddrPage, inVma, write);
+    if (!run.reserved) this.pinnedPages += run.nrPages;
+    return run;
+  }
+
+  /**
+   * Private memory has no object that outlives its address space: the devices reach it through the process. Pages that are only
+   * read and that nobody has written to are the zero page, which 5.12 takes for device memory (ACC-2).
+   * DEVIATION: what the process writes there later the devices see; on Linux the zero page stays pinned for them.
+   */
+  #pinPrivate(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): PinnedRun {
+    const looks = !write && !this.#zeroPageCharged;
+    const same = looks ? mm.space.privateRun(vaddrPage * PAGE, nrPages) : { nrPages, zeroPage: false };
+    return { ...this.#windows.place(mm, vaddrPage, same.nrPages), reserved: same.zeroPage };
+  }
+
+  /** A pinned run as runs of one page each, to be unpinned one by one. */
+  split(run: PinnedRun): PinnedRun[] {
+    const { pfn, nrPages, reserved, backing } = run;
+    for (let i = 1; i < nrPages; i++) backing.get();
+    return Array.from({ length: nrPages }, (_, i) => ({ pfn: pfn + i, nrPages: 1, reserved, backing }));
+  }
+
+  /** Lets a run go. Only after the flush that covers it (UNM-15). */
+  unpin(run: PinnedRun): void {
+    if (!run.reserved) this.pinnedPages -= run.nrPages;
+    run.backing.put();
+  }
+
+  /** Gives the board back what is attached but not pinned: a container has gone. */
+  trim(): void {
+    this.#objects.trim();
+  }
+}
+
+/** What does not have to be kept. */
+const NO_BACKING: Omit<Backing, 'startPfn'> = { get: () => undefined, put: () => undefined };
+
+function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
+  const first = (vma.offset + vaddr - vma.start) / PAGE;
+  if (first >= there) {
+    backing.put();
+    throw efault(`vaddr 0x${vaddr.toString(16)} is beyond the end of its object`);
+  }
+  return { pfn: backing.startPfn + first, nrPages: Math.min(nrPages, there - first), reserved: false, backing };
+}
+
+/** follow_fault_pfn: pages of a BAR, which are there as long as the board is; EFAULT while the device does not answer (ACC-4, P2P-7). */
+function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
+  const { startPfn } = device;
+  const first = (vma.offset + vaddr - vma.start) / PAGE;
+  if (first >= device.nrPages || !device.answers())
+    throw efault(`vaddr 0x${vaddr.toString(16)}: the device does not answer`);
+  const backing = { startPfn, ...NO_BACKING };
+  return { pfn: startPfn + first, nrPages: Math.min(nrPages, device.nrPages - first), reserved: true, backing };
+}
+
+/**
+ * The mapping that covers a vaddr; none in an address space that has just died. EFAULT where an access to it may wait for somebody else: it
+ * would be this thread that waits, or a device's, and for ever if the client wants.
+ * DEVIATION: on Linux the client itself would wait there, and then its file on FUSE or NFS is pinned for reading (6.5 and
+ * later refuse it for writing: EFAULT, MAP-13).
+ */
+export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
+  let vma: Vma | undefined;
+  try {
+    vma = mm.space.vmaAt(vaddr);
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'ESRCH') return undefined; // it has just died
+    throw error;
+  }
+  if (vma && mm.space.mayBlock(vma))
+    throw efault(`vaddr 0x${vaddr.toString(16)} is of a file whose server may not answer`);
+  return vma;
+}

@@ -1,0 +1,96 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { Clients, connectionLimit } from '../../../../iommu/kernel/entry/clients.ts';
+
+const errnoOf = (work: () => unknown): string | undefined => {
+  try {
+    work();
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+  return undefined;
+};
+
+/** Connections of process `pid` until it is refused; the errno. */
+function takeAll(clients: Clients, pid: number): { readonly taken: number; readonly code: string | undefined } {
+  for (let taken = 0; ; taken++) {
+    const code = errnoOf(() => clients.enter(pid));
+    if (code !== undefined) return { taken, code };
+  }
+}
+
+describe('connections', () => {
+  it('are half of a host’s fds, and 4096 at most', () => {
+    expect([64, 1024, 20_000].map(connectionLimit)).toEqual([32, 512, 4096]);
+  });
+
+  it('are refused with EMFILE to a process that has as many as are left for the others', () => {
+    expect(takeAll(new Clients(100), 1)).toEqual({ taken: 50, code: 'EMFILE' });
+  });
+
+  it('remain for the next process, however many processes take all they get', () => {
+    const clients = new Clients(100);
+
+    const shares = [1, 2, 3, 4, 5, 6].map((pid) => takeAll(clients, pid).taken);
+
+    expect(shares).toEqual([50, 25, 13, 6, 3, 2]);
+    expect(errnoOf(() => clients.enter(7))).toBeUndefined();
+  });
+
+  it('are refused with ENFILE when there are none for anybody', () => {
+    const clients = new Clients(4);
+    for (const pid of [1, 2, 3, 4]) clients.enter(pid);
+
+    expect(errnoOf(() => clients.enter(5))).toBe('ENFILE');
+    expect(errnoOf(() => clients.enter(1))).toBe('ENFILE');
+  });
+
+  it('are free again when they are closed', () => {
+    const clients = new Clients(4);
+    const first = clients.enter(1);
+    clients.enter(1);
+    expect(errnoOf(() => clients.enter(1))).toBe('EMFILE');
+
+    clients.leave(first);
+
+    expect(errnoOf(() => clients.enter(1))).toBeUndefined();
+  });
+
+  it('are the same sums whatever comes and goes', () => {
+    const steps = fc.array(fc.record({ pid: fc.integer({ min: 1, max: 4 }), enter: fc.boolean() }), { maxLength: 200 });
+    fc.assert(
+      fc.property(steps, (all) => {
+        const clients = new Clients(20);
+        const open = new Map<number, ReturnType<Clients['enter']>[]>([1, 2, 3, 4].map((pid) => [pid, []]));
+        for (const { pid, enter } of all) {
+          const own = open.get(pid)!;
+          const left = 20 - [...open.values()].flat().length;
+          const expected = !enter || own.length < left ? undefined : 'EMFILE';
+          const refused = errnoOf(() => {
+            if (enter) own.push(clients.enter(pid));
+            else if (own.length > 0) clients.leave(own.pop()!);
+          });
+
+          expect(refused).toBe(expected);
+          expect(own.every(({ connections }) => connections === own.length)).toBe(true);
+        }
+      }),
+    );
+  });
+});
+
+describe('bytes', () => {
+  it('of one process are limited, over all its connections', () => {
+    const clients = new Clients(10);
+    const [one, two, other] = [clients.enter(1), clients.enter(1), clients.enter(2)];
+    clients.hold(one, 600, 1000);
+
+    expect(errnoOf(() => clients.hold(two, 401, 1000))).toBe('ENOMEM');
+
+    expect(errnoOf(() => clients.hold(two, 400, 1000))).toBeUndefined();
+    expect(errnoOf(() => clients.hold(other, 1000, 1000))).toBeUndefined();
+    clients.hold(one, -600);
+    expect(errnoOf(() => clients.hold(two, 600, 1000))).toBeUndefined();
+  });
+});

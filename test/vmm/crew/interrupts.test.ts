@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import {
+  close,
+  connectUnix,
+  EFD_CLOEXEC,
+  EFD_NONBLOCK,
+  eventfd,
+  eventfdRead,
+  eventfdSignal,
+} from '../../../platform/libc.ts';
+import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
+import { startInterruptThread } from '../../../vmm/crew/threads.ts';
+import { ControlBlock, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control-block.ts';
+import { IMSIC_BYTES, Imsic } from '../../../vmm/machine/imsic.ts';
+import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../../vmm/machine/interrupt-routes.ts';
+
+/** The interrupt worker as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
+
+let shared: {
+  control: SharedArrayBuffer;
+  imsic: SharedArrayBuffer;
+  routes: SharedArrayBuffer;
+  input: SharedArrayBuffer;
+};
+let routes: InterruptRoutes;
+let imsic: Imsic;
+let wake: Int32Array;
+let dir: string;
+let host: Server;
+let accepted: Promise<Socket[]>;
+let hostFile: number;
+let thread: InterruptThread;
+let ended: Promise<unknown>;
+let messages: { next(kind: string): Promise<void> };
+let fd: number;
+
+beforeEach(async () => {
+  shared = {
+    control: new SharedArrayBuffer(ControlBlock.size),
+    imsic: new SharedArrayBuffer(IMSIC_BYTES),
+    routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
+    input: new SharedArrayBuffer(64),
+  };
+  wake = new Int32Array(shared.control);
+  routes = new InterruptRoutes(shared.routes);
+  imsic = new Imsic(shared.imsic, wake, ControlBlock.word.lines);
+  fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  routes.add({ eventfd: fd, slot: 1, identity: 5, delivered: 0 });
+  dir = mkdtempSync(join(tmpdir(), 'livevmm-interrupts-'));
+  host = createServer().listen(join(dir, 'host.sock'));
+  accepted = once(host, 'connection') as Promise<Socket[]>;
+  hostFile = connectUnix(join(dir, 'host.sock'));
+  thread = new InterruptThread(shared, hostFile);
+  messages = collect(thread);
+  ended = once(startInterruptThread(thread), 'exit');
+  thread.begin();
+  await messages.next('parked'); // nobody has told it to run
+});
+
+afterEach(async () => {
+  thread.request(REQUEST_EXIT);
+  await ended;
+  host.close();
+  close(hostFile);
+  close(fd);
+  rmSync(dir, { recursive: true });
+});
+
+function collect(from: InterruptThread): { next(kind: string): Promise<void> } {
+  const waiting: (() => void)[] = [];
+  const arrived: string[] = [];
+  from.listen(({ kind }) => {
+    arrived.push(kind);
+    for (const look of waiting.splice(0)) look();
+  });
+  return {
+    async next(kind) {
+      while (!arrived.includes(kind)) await new Promise<void>((resolve) => waiting.push(resolve));
+      arrived.splice(arrived.indexOf(kind), 1);
+    },
+  };
+}
+
+/** Waits until route 0 has counted this many; every delivery wakes the vCPU's word. */
+function delivered(count: number): void {
+  for (;;) {
+    const seen = Atomics.load(wake, ControlBlock.word.wake);
+    if (routes.save()[0]!.delivered === count) return;
+    const woken = Atomics.wait(wake, ControlBlock.word.wake, seen, 5000);
+    if (woken === 'timed-out') throw new Error('nothing was delivered');
+  }
+}
+
+describe('the interrupt worker', () => {
+  it('makes the identity of a route pending and counts every interrupt', () => {
+    thread.request(REQUEST_RUN);
+    eventfdSignal(fd);
+    delivered(1);
+    expect(imsic.readRegister(0x80)).toBe(1n << 5n);
+    eventfdSignal(fd);
+    eventfdSignal(fd);
+    delivered(3);
+  });
+
+  it('takes nothing while it is parked, and what came meanwhile afterwards', async () => {
+    eventfdSignal(fd);
+    eventfdSignal(fd);
+    expect(imsic.readRegister(0x80)).toBe(0n);
+    thread.request(REQUEST_RUN);
+    delivered(2);
+    expect(imsic.readRegister(0x80)).toBe(1n << 5n);
+    thread.request(REQUEST_STOP);
+    await messages.next('parked');
+    eventfdSignal(fd);
+    expect(eventfdRead(fd)).toBe(1);
+  });
+
+  it('drops what leads nowhere, and follows a route that changes', () => {
+    routes.setIdentity(0, 0);
+    thread.request(REQUEST_RUN);
+    eventfdSignal(fd);
+    delivered(1);
+    expect(imsic.readRegister(0x80)).toBe(0n);
+    routes.setIdentity(0, 7);
+    eventfdSignal(fd);
+    delivered(2);
+    expect(imsic.readRegister(0x80)).toBe(1n << 7n);
+  });
+
+  it('says when the host is gone', async () => {
+    thread.request(REQUEST_RUN);
+    for (const socket of await accepted) socket.destroy();
+    await messages.next('host-gone');
+  });
+});

@@ -1,0 +1,87 @@
+/** Asks a VMM through its monitor to replace itself, and waits until the guest runs again, in the new image or in the old one. */
+import { CommandError } from '../cli/command.ts';
+import type { QmpClient, QmpEvent } from './qmp-client.ts';
+
+export interface UpdateReport {
+  readonly generation: number;
+  readonly pid: number;
+  readonly vaddrOld: string;
+  readonly vaddrNew: string;
+  /** From the last guest instruction before to the first after. */
+  readonly pauseMs: number;
+  readonly phasesMs: Readonly<Record<string, number>>;
+  /** After the pause: when the guest's threads took it over from main, and how long it stood then. Not told by 0.1.0. */
+  readonly handover?: HandoverReport;
+  /** Before the pause: when main took the guest over from its threads, and how long it stood then. Not told by 0.1.0. */
+  readonly takeback?: TakebackReport;
+  /** CLOCK_MONOTONIC. */
+  readonly pauseStartNs: number;
+  readonly pauseEndNs: number;
+}
+
+export interface HandoverReport {
+  /** From the end of the pause. */
+  readonly afterMs: number;
+  /** From the last guest instruction by main to the first one by the vCPU thread. */
+  readonly gapMs: number;
+  /** The longest time before in which main did not let the guest run. */
+  readonly longestGapMs: number;
+}
+
+export interface TakebackReport {
+  /** Until the pause began. */
+  readonly beforeMs: number;
+  /** From the last guest instruction by the vCPU thread to the first one by main. */
+  readonly gapMs: number;
+  /** The longest time after that in which main did not let the guest run. */
+  readonly longestGapMs: number;
+}
+
+export interface UpdateTarget {
+  /** dist folder of the version to become; default: the same again. */
+  readonly to?: string;
+  /** node binary to run it; default: the same. */
+  readonly node?: string;
+}
+
+/** How long an update is waited for unless told otherwise. */
+export const UPDATE_TIMEOUT_MS = 30_000;
+
+const isUpdateEvent = ({ event }: QmpEvent): boolean => event === 'LIVE_UPDATE';
+
+export interface UpdateOptions {
+  /** Called when the VMM has begun. */
+  readonly onStarted?: () => void;
+  readonly timeoutMs?: number;
+}
+
+/** Rejects when the update failed; the guest then runs on in the old image. */
+export async function liveUpdate(
+  qmp: QmpClient,
+  target: UpdateTarget = {},
+  { onStarted = (): void => {}, timeoutMs = UPDATE_TIMEOUT_MS }: UpdateOptions = {},
+): Promise<UpdateReport> {
+  const stop = qmp.listen((event) => {
+    if (isUpdateEvent(event) && event.data.status === 'started') onStarted();
+  });
+  try {
+    const ended = qmp.nextEvent((event) => isUpdateEvent(event) && event.data.status !== 'started', timeoutMs);
+    const [event] = await Promise.all([ended, qmp.execute('live-update', { ...target }, timeoutMs)]);
+    return parseReport(event);
+  } finally {
+    stop();
+  }
+}
+
+function parseReport({ data }: QmpEvent): UpdateReport {
+  if (data.status === 'failed')
+    throw new CommandError(`the update failed, the old image runs on: ${data.error ?? 'no reason given'}`);
+  const numbers = ['generation', 'pid', 'pauseMs', 'pauseStartNs', 'pauseEndNs'];
+  if (data.status !== 'completed' || numbers.some((key) => typeof data[key] !== 'number') || !data.phasesMs) {
+    throw new CommandError('the monitor sent a LIVE_UPDATE event that this version does not understand');
+  }
+  const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs, handover, takeback } =
+    data as unknown as UpdateReport;
+  const pause = { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
+  return { ...pause, ...(takeback ? { takeback } : {}), ...(handover ? { handover } : {}) };
+}

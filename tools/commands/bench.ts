@@ -1,0 +1,84 @@
+/** `livevmm bench`: the speed this project promises, measured as ratios of things measured in the same run. */
+import { cpus } from 'node:os';
+import { setImmediate as nextRound } from 'node:timers/promises';
+import { benchDirty } from '../bench/dirty.ts';
+import { benchDma } from '../bench/dma.ts';
+import { benchMap } from '../bench/map.ts';
+import { benchMediated } from '../bench/mediated.ts';
+import { type Benchmark, type Figure, holds } from '../bench/result.ts';
+import { benchUpdate } from '../bench/update.ts';
+import { benchVaddr } from '../bench/vaddr.ts';
+import { type Command, CommandError, parseOptions, UsageError } from '../cli/command.ts';
+import { type EndingSignal, onEndingSignal } from '../cli/signals.ts';
+import { StatusLine } from '../cli/status-line.ts';
+import { formatTable } from '../cli/table.ts';
+import { VERSION } from '../cli/version.ts';
+
+const PARTS: Readonly<Record<string, Benchmark>> = {
+  dma: benchDma,
+  map: benchMap,
+  vaddr: benchVaddr,
+  dirty: benchDirty,
+  mediated: benchMediated,
+  update: benchUpdate,
+};
+
+const HELP = `Usage: livevmm bench [--only PART]... [--json]
+
+Measures translated DMA against plain copies, MAP_DMA and UNMAP_DMA and the service for mediated devices through a real socket, and the
+pause of live updates against a bare execve of the same node. Read ratios, not absolute figures. Takes one to two minutes.
+
+  --only PART   ${Object.keys(PARTS).join(', ')}; may be repeated
+  --json        print one JSON document
+`;
+
+const significant = (value: number): string =>
+  value >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString();
+
+function row(figure: Figure): string[] {
+  const { what, value, unit, atLeast, atMost } = figure;
+  const promise = atLeast !== undefined ? `≥ ${atLeast}` : atMost !== undefined ? `≤ ${atMost}` : '';
+  const kept = holds(figure);
+  return [what, significant(value), unit, promise, kept === undefined ? '' : kept ? 'yes' : 'NO'];
+}
+
+export const bench: Command = {
+  summary: 'measure DMA, MAP_DMA and update pauses, as ratios in one run',
+  help: HELP,
+  async run(words) {
+    const options = parseOptions(words, {
+      only: { type: 'string', multiple: true, default: Object.keys(PARTS) },
+      json: { type: 'boolean', default: false },
+    });
+    const unknown = options.only.find((part) => !Object.hasOwn(PARTS, part));
+    if (unknown !== undefined)
+      throw new UsageError(`--only: one of ${Object.keys(PARTS).join(', ')}, not '${unknown}'`);
+    const line = new StatusLine();
+    const figures: Figure[] = [];
+    let asked: EndingSignal | undefined;
+    const stopListening = onEndingSignal((signal) => {
+      asked = signal;
+    });
+    try {
+      for (const part of options.only) {
+        const progress = async (text: string): Promise<void> => {
+          line.show(`${part}: ${text}`);
+          await nextRound(); // what is measured blocks this thread: signals come in here
+          if (asked) throw new CommandError(`stopped by ${asked}`);
+        };
+        figures.push(...(await PARTS[part]!(progress)));
+      }
+    } finally {
+      line.clear();
+      stopListening();
+    }
+    if (options.json) {
+      const all = figures.map((figure) => ({ ...figure, holds: holds(figure) }));
+      const machine = { livevmm: VERSION, node: process.version, cpus: cpus().length };
+      process.stdout.write(`${JSON.stringify({ ...machine, figures: all }, undefined, 2)}\n`);
+    } else {
+      process.stdout.write(formatTable(['figure', 'value', 'unit', 'promise', 'kept'], figures.map(row)));
+    }
+    return 0;
+  },
+};

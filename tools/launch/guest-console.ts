@@ -1,0 +1,104 @@
+/** The demo guest's console: one-letter commands in, `@stats {…}` and `@final {…}` lines out (guest/programs/demo.c). */
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+
+import { CommandError } from '../cli/command.ts';
+import type { GuestFacts } from '../demo/facts.ts';
+
+const REPORT = /^@(stats|final) (\{.*\})$/;
+
+type Kind = 'stats' | 'final';
+
+/** Somebody who wants the guest's next report of a kind. */
+interface Waiting {
+  readonly kind: Kind;
+  readonly resolve: (facts: GuestFacts) => void;
+  readonly reject: (reason: Error) => void;
+}
+
+/** The VMM has closed its output; how the VMM itself ended tells more. */
+export class ConsoleEnded extends CommandError {}
+
+const consoleEnded = (): Error => new ConsoleEnded("the guest's console has ended");
+
+/** A promise with its ends in hand (Promise.withResolvers, which Node 20 lacks). */
+function settleable<T>() {
+  let resolve: (value: T) => void = () => {};
+  let reject: (reason: Error) => void = () => {};
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
+export class GuestConsole {
+  readonly #input: Writable;
+  #waiting: readonly Waiting[] = [];
+  #greet: (line: string) => void = () => {};
+  #missed: (reason: Error) => void = () => {};
+  #ended = false;
+  /** The guest's first line, which names the devices it found. Rejects when the console ends before. */
+  readonly greeting = new Promise<string>((resolve, reject) => {
+    this.#greet = resolve;
+    this.#missed = reject;
+  });
+
+  constructor(output: Readable, input: Writable) {
+    this.#input = input;
+    input.on('error', () => {}); // the VMM is gone: the end of its output tells everybody who waits
+    this.greeting.catch(() => {}); // for a reader who never asks for it
+    createInterface({ input: output })
+      .on('line', (line) => this.#take(line.trimEnd()))
+      .on('close', () => this.#end());
+  }
+
+  #take(line: string): void {
+    const match = REPORT.exec(line);
+    if (!match) {
+      this.#greet(line);
+      return;
+    }
+    const facts = JSON.parse(match[2]!) as GuestFacts;
+    const first = this.#waiting.find(({ kind }) => kind === match[1]);
+    if (!first) return;
+    this.#forget(first);
+    first.resolve(facts);
+  }
+
+  /** The VMM has closed its output: no answer comes any more. */
+  #end(): void {
+    this.#ended = true;
+    this.#missed(consoleEnded());
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { reject } of waiting) reject(consoleEnded());
+  }
+
+  #forget(done: Waiting): void {
+    this.#waiting = this.#waiting.filter((one) => one !== done);
+  }
+
+  /** 's': its counts so far. */
+  stats(timeoutMs: number): Promise<GuestFacts> {
+    return this.#ask('s', 'stats', timeoutMs);
+  }
+
+  /** 'q': stops its devices, checks what is left in the rings, gives its last counts. */
+  final(timeoutMs: number): Promise<GuestFacts> {
+    return this.#ask('q', 'final', timeoutMs);
+  }
+
+  #ask(letter: string, kind: Kind, timeoutMs: number): Promise<GuestFacts> {
+    if (this.#ended) return Promise.reject(consoleEnded());
+    const { promise, resolve, reject } = settleable<GuestFacts>();
+    const waiting: Waiting = { kind, resolve, reject };
+    const timer = setTimeout(() => {
+      this.#forget(waiting);
+      reject(new CommandError(`the guest did not answer '${letter}' within ${timeoutMs} ms`));
+    }, timeoutMs).unref();
+    this.#waiting = [...this.#waiting, waiting];
+    this.#input.write(letter);
+    return promise.finally(() => clearTimeout(timer));
+  }
+}

@@ -1,0 +1,15 @@
+/** Where the built programs and guests of this installation lie. */
+import { fileURLToPath } from 'node:url';
+
+const fromSource = import.meta.url.endsWith('.ts');
+const dist = new URL(fromSource ? '../../dist/' : './', import.meta.url);
+
+/** A built program: what runs as a process of its own always runs from dist (tsx would cost every start 170 ms). */
+export const programPath = (name: 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client' | 'stress-client'): string =>
+  fileURLToPath(new URL(name === 'vmm' ? 'vmm.cjs' : `${name}.mjs`, dist)); // why .cjs: see build.mjs
+
+/** A built task file of a thread pool, by its path with dashes. */
+export const taskUrl = (name: string): URL => new URL(`${name}.task.mjs`, dist);
+
+/** A toy guest's ELF. */
+export const guestPath = (name: string): string => fileURLToPath(new URL(`../guest/programs/${name}.elf`, dist));

@@ -1,0 +1,53 @@
+/** Where the sockets of livevmm lie: in a folder that only this user can enter. */
+import { lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { MAX_SOCKET_PATH } from '../../platform/libc.ts';
+import { isAlive } from '../../platform/unix-listener.ts';
+import { CommandError } from '../cli/command.ts';
+
+/** What is longest below a folder for temporary files: folder and socket. */
+const LONGEST_NAME = '/livevmm-4294967295/qmp-4194304.sock';
+/** Every Linux has it, and its name is short (file-hierarchy(7)). */
+const SHORT_DIR = '/tmp';
+
+/** $TMPDIR, unless paths of sockets in there would be too long for Linux. */
+export function temporaryDir(): string {
+  const wanted = tmpdir();
+  return Buffer.byteLength(wanted + LONGEST_NAME) <= MAX_SOCKET_PATH ? wanted : SHORT_DIR;
+}
+
+/** $XDG_RUNTIME_DIR/livevmm, or a folder of this user in the temporary directory; made if it does not exist. */
+export function runtimeDir(): string {
+  const base = process.env.XDG_RUNTIME_DIR;
+  const dir = base ? join(base, 'livevmm') : join(temporaryDir(), `livevmm-${process.getuid!()}`);
+  makeFolder(dir);
+  const { uid, mode } = lstatSync(dir);
+  if (uid !== process.getuid!() || (mode & 0o077) !== 0) {
+    throw new CommandError(`${dir} must belong to you alone (mode 0700); set XDG_RUNTIME_DIR or name a socket`);
+  }
+  return dir;
+}
+
+/** A folder may be there already; the one that it is in must. */
+function makeFolder(dir: string): void {
+  try {
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
+export const defaultHostSocket = (): string => join(runtimeDir(), 'host.sock');
+export const defaultQmpSocket = (): string => join(runtimeDir(), `qmp-${process.pid}.sock`);
+
+/** The monitor socket of the one VMM that runs under the default paths. */
+export function findQmpSocket(): string {
+  const dir = runtimeDir();
+  const names = readdirSync(dir).filter((name) => /^qmp-\d+\.sock$/.test(name));
+  const alive = names.map((name) => join(dir, name)).filter(isAlive);
+  if (alive.length === 1) return alive[0]!;
+  if (alive.length === 0) throw new CommandError(`no running VMM found in ${dir}; name its monitor with --qmp PATH`);
+  throw new CommandError(`several VMMs are running; choose one with --qmp: ${alive.join(' ')}`);
+}

@@ -1,0 +1,125 @@
+/**
+ * mmap(2) of device fds. The mapping is a real one, of the object that the kernel passes; the connection it came with stays open
+ * as long as a page of it is mapped, and with it the device's file (CORE-9): exec and exit end both, a munmap must come here.
+ * Ranges are [start, end).
+ */
+import { VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
+import { MAPPING_PATH, type Reply } from '../../iommu/abi/wire.ts';
+import { eproto, SysError } from '../../platform/errno.ts';
+import { encodeFrame, FrameReader } from '../../platform/frames.ts';
+import { close, mmap, munmap, recvWithFd, sendAll } from '../../platform/libc.ts';
+import { PAGE_SIZE } from '../../platform/memory.ts';
+import { succeeded } from './task-channel.ts';
+
+/** mmap(2), of a device fd: `offset` is region << 40 | offset in the region. */
+export interface MmapOptions {
+  readonly fd: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly prot: number;
+  /** MAP_SHARED or MAP_PRIVATE, and MAP_FIXED or MAP_FIXED_NOREPLACE with a vaddr. */
+  readonly flags: number;
+  readonly vaddr?: number;
+}
+
+/** What the kernel has agreed to. */
+export interface AgreedMapping extends MmapOptions {
+  /** Where in the object. */
+  readonly objectOffset: number;
+  readonly registers: boolean;
+}
+
+/** A mapped BAR, as far as one vaddr goes. */
+export interface MappedBar {
+  /** The mapping's file: a pread or pwrite at `offset` is a load or store of the CPU; EIO is a bus error. */
+  readonly fd: number;
+  readonly offset: number;
+  /** There are no bytes under the mapping: accesses must be made through `fd`. */
+  readonly registers: boolean;
+}
+
+/** Pages that are mapped without a gap. */
+interface Piece {
+  readonly start: number;
+  readonly end: number;
+  readonly fd: number;
+  /** In the BAR, of `start`. */
+  readonly offset: number;
+  readonly registers: boolean;
+}
+
+const REGION_BYTES = 2 ** VFIO_PCI_OFFSET_SHIFT;
+const roundUp = (length: number): number => Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
+
+/** The BAR mappings that one client has made. */
+export class BarMappings {
+  #pieces: readonly Piece[] = [];
+
+  /** Maps what the file `fd`, connected for it, passes: the vaddr. Takes the fd. */
+  add(fd: number, token: number, agreed: AgreedMapping): number {
+    const { offset, length, prot, flags, vaddr = 0, objectOffset, registers } = agreed;
+    const size = roundUp(length);
+    let start: number;
+    try {
+      const object = takeObject(fd, token);
+      try {
+        // SAFETY: fresh, or where the caller says; his until unmap(). Execve removes it.
+        start = mmap(vaddr, size, prot, flags, object, objectOffset);
+      } finally {
+        close(object);
+      }
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
+    this.#forget(start, start + size); // what MAP_FIXED has replaced
+    this.#pieces = [...this.#pieces, { start, end: start + size, fd, offset: offset % REGION_BYTES, registers }];
+    return start;
+  }
+
+  /** munmap(2) of any pages; true when a mapping has lost its last one. */
+  unmap(vaddr: number, length: number): boolean {
+    munmap(vaddr, length);
+    return this.#forget(vaddr, vaddr + roundUp(length));
+  }
+
+  #forget(start: number, end: number): boolean {
+    const before = this.#pieces;
+    this.#pieces = before.flatMap((piece) => without(piece, start, end));
+    const gone = before.filter(({ fd }) => !this.#pieces.some((piece) => piece.fd === fd));
+    const fds = new Set(gone.map(({ fd }) => fd));
+    for (const fd of fds) close(fd);
+    return fds.size > 0;
+  }
+
+  at(vaddr: number): MappedBar | undefined {
+    const piece = this.#pieces.find(({ start, end }) => vaddr >= start && vaddr < end);
+    return piece && { fd: piece.fd, offset: piece.offset + vaddr - piece.start, registers: piece.registers };
+  }
+}
+
+/** The parts of a piece outside [start, end). */
+function without(piece: Piece, start: number, end: number): Piece[] {
+  const left = { ...piece, end: Math.min(piece.end, start) };
+  const right = { ...piece, start: Math.max(piece.start, end) };
+  const parts = [left, { ...right, offset: piece.offset + right.start - piece.start }];
+  return parts.filter((part) => part.start < part.end);
+}
+
+/** Says hello on a fresh connection; the object that comes with the answer. */
+function takeObject(fd: number, token: number): number {
+  sendAll(fd, encodeFrame({ open: MAPPING_PATH, fd, token }));
+  const frames = new FrameReader();
+  const bytes = new Uint8Array(4096);
+  let object: number | undefined;
+  for (;;) {
+    const { count, passed } = recvWithFd(fd, bytes);
+    object ??= passed;
+    if (count === 0) throw new SysError('EPIPE', 'the host is gone');
+    const [reply] = frames.push(bytes.subarray(0, count));
+    if (reply === undefined) continue;
+    succeeded(reply as Reply, 'mmap');
+    if (object === undefined) throw eproto('the host passed no object with a mapping');
+    return object;
+  }
+}

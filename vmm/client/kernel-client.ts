@@ -1,0 +1,120 @@
+/**
+ * The client library of the host kernel (iommu/abi/wire.ts): system calls on emulated files. A fd is a plain integer, a real
+ * one: the socket that *is* the open file. Every call blocks its thread and throws the errno of the kernel.
+ *
+ * One client per thread. Files may be opened by one thread and used by another.
+ */
+import { type ControlCall, DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/abi/wire.ts';
+import { eproto } from '../../platform/errno.ts';
+import {
+  allowPtraceBy,
+  close as closeFd,
+  connectUnix,
+  execve,
+  gettid,
+  peerCredentials,
+  setCloexec,
+} from '../../platform/libc.ts';
+import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts';
+import { Conversation, TaskChannel } from './task-channel.ts';
+
+/** asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl); the fd's own flag. */
+const FIONCLEX = 0x5450;
+const FIOCLEX = 0x5451;
+
+export class KernelClient extends TaskChannel {
+  readonly socketPath: string;
+  readonly #channel: number;
+  readonly #bars = new BarMappings();
+
+  /** Connects this thread's task channel. ENOENT, ECONNREFUSED: no host listens there. */
+  constructor(socketPath: string) {
+    const channel = connectTask(socketPath);
+    super(channel);
+    this.socketPath = socketPath;
+    this.#channel = channel;
+  }
+
+  /** open(2) of a path the host emulates; the fd is close-on-exec. */
+  open(path: string): number {
+    return openFile(this.socketPath, { open: path });
+  }
+
+  /**
+   * ioctl(2), as in TaskChannel. Where the answer is a fd that the kernel would install (VFIO_GROUP_GET_DEVICE_FD), it is a
+   * socket that we connect for it.
+   */
+  override ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
+    if (nr === FIOCLEX || nr === FIONCLEX) return setFlag(fd, nr === FIOCLEX);
+    const { ret, token } = this.ioctlReply(fd, nr, arg);
+    return token === undefined ? ret : openFile(this.socketPath, { open: DEVICE_FD_PATH, token });
+  }
+
+  /** execve(2) by this thread: returns only by throwing its errno. The kernel is told who it is (ACC-7). */
+  execve(path: string, argv: readonly string[], env: Readonly<Record<string, string | undefined>>): never {
+    this.request({ op: 'exec' }, 'execve');
+    return execve(path, argv, env);
+  }
+
+  /** close(2); when it returns the kernel has released what had no other reference. */
+  close(fd: number): void {
+    closeFd(fd);
+    this.request({ op: 'sync' }, 'close');
+  }
+
+  /** mmap(2) of a device fd: the vaddr. Loads and stores of registers go through mappedBar(). */
+  mmap(options: MmapOptions): number {
+    const { fd, offset, length, flags } = options;
+    const { token, mapping } = this.request({ op: 'mmap', fd, offset, length, flags }, 'mmap');
+    if (token === undefined || mapping === undefined) throw eproto('the host agreed to a mapping and gave none');
+    const { offset: objectOffset, registers } = mapping;
+    return this.#bars.add(connectUnix(this.socketPath), token, { ...options, objectOffset, registers });
+  }
+
+  /** munmap(2), of pages that this client has mapped by mmap(): when it returns, the kernel has released what they held (CORE-9). */
+  munmap(vaddr: number, length: number): void {
+    if (this.#bars.unmap(vaddr, length)) this.request({ op: 'sync' }, 'munmap');
+  }
+
+  /** The mapped BAR at a vaddr, if there is one. */
+  mappedBar(vaddr: number): MappedBar | undefined {
+    return this.#bars.at(vaddr);
+  }
+
+  /** A request on a fd of the control device; the answer's type belongs to the request (iommu/abi/control.ts). */
+  board(fd: number, request: ControlCall['request']): unknown {
+    return this.request({ op: 'board', fd, request }, request.op).reply;
+  }
+
+  /** Closes the task channel. Open files stay. */
+  disconnect(): void {
+    closeFd(this.#channel);
+  }
+}
+
+function setFlag(fd: number, on: boolean): number {
+  setCloexec(fd, on);
+  return 0;
+}
+
+/** A task channel that has said its hello; the fd is close-on-exec. */
+export function connectTask(socketPath: string): number {
+  return connectWithHello(socketPath, 'task', () => ({ task: gettid() }));
+}
+
+function openFile(socketPath: string, hello: Omit<OpenHello, 'fd'>): number {
+  return connectWithHello(socketPath, `open ${hello.open}`, (fd) => ({ ...hello, fd }));
+}
+
+function connectWithHello(socketPath: string, what: string, hello: (fd: number) => OpenHello | TaskHello): number {
+  const fd = connectUnix(socketPath);
+  try {
+    // Before the hello: the kernel looks into our address space when it gets it. Again after every execve.
+    allowPtraceBy(peerCredentials(fd).pid);
+    new Conversation(fd).ask(hello(fd), what);
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+  return fd;
+}

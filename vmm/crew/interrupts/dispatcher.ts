@@ -1,0 +1,89 @@
+/**
+ * Takes interrupts from eventfds, makes the identities pending that the routes name, wakes the vCPU. What pends in an eventfd
+ * while nobody reads waits there: that is how interrupts survive an exec.
+ *
+ * The interrupt worker sleeps in poll(2), woken by a device's interrupt or by main through `kick`, at the latest after a second;
+ * or, parked, on the `dispatch` word. Around an exec, while there is no worker, main delivers without sleeping.
+ */
+import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../../platform/libc.ts';
+import {
+  ControlBlock,
+  crewOnDuty,
+  obeyed,
+  REQUEST_EXIT,
+  REQUEST_STOP,
+  wakeVcpu,
+  whatOf,
+} from '../../machine/control-block.ts';
+import { Imsic } from '../../machine/imsic.ts';
+import { InterruptRoutes } from '../../machine/interrupt-routes.ts';
+import type { InterruptInput, InterruptMessage } from './protocol.ts';
+
+const LONGEST_WAIT_MS = 1000;
+
+export class InterruptDispatcher {
+  readonly #control: Int32Array;
+  readonly #imsic: Imsic;
+  readonly #routes: InterruptRoutes;
+  readonly #kick: number;
+  readonly #hostFile: number;
+  readonly #tell: (message: InterruptMessage) => void;
+  readonly #crew: number;
+  /** The last request it obeyed. */
+  #request = -1;
+
+  constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
+    this.#control = new Int32Array(shared.control);
+    this.#imsic = new Imsic(shared.imsic, this.#control, ControlBlock.word.lines);
+    this.#routes = new InterruptRoutes(shared.routes);
+    this.#kick = kick;
+    this.#hostFile = hostFile;
+    this.#tell = tell;
+    this.#crew = crewOnDuty(this.#control);
+  }
+
+  /** The worker's life: until main requests EXIT or relieves it, or the host is gone. */
+  run(): void {
+    for (let rest = this.turn(LONGEST_WAIT_MS); rest !== 'ended'; rest = this.turn(LONGEST_WAIT_MS)) {
+      if (rest === 'parked') Atomics.wait(this.#control, ControlBlock.word.dispatch, this.#request, LONGEST_WAIT_MS);
+    }
+  }
+
+  /** Does what the `dispatch` word says; delivering, it waits for an interrupt no longer than this. */
+  turn(timeoutMs: number): 'delivering' | 'parked' | 'ended' {
+    const request = obeyed(this.#control, ControlBlock.word.dispatch, this.#crew);
+    const news = request !== this.#request;
+    this.#request = request;
+    if (whatOf(request) === REQUEST_EXIT) return 'ended';
+    if (whatOf(request) === REQUEST_STOP) {
+      if (news) this.#tell({ kind: 'parked' });
+      return 'parked';
+    }
+    if (this.#waitAndDeliver(timeoutMs)) return 'delivering';
+    this.#tell({ kind: 'host-gone' });
+    return 'ended';
+  }
+
+  /** False when the host is gone. */
+  #waitAndDeliver(timeoutMs: number): boolean {
+    const fds = [
+      { fd: this.#kick, events: POLLIN },
+      { fd: this.#hostFile, events: POLLRDHUP },
+    ];
+    for (let route = 0; route < this.#routes.count; route++) {
+      fds.push({ fd: this.#routes.eventfd(route), events: POLLIN });
+    }
+    const [kicked, hungUp, ...ready] = poll(fds, timeoutMs) ?? [];
+    if (kicked) eventfdRead(this.#kick);
+    let delivered = false;
+    ready.forEach((revents, route) => {
+      const count = revents ? eventfdRead(this.#routes.eventfd(route)) : 0;
+      if (count === 0) return;
+      this.#routes.countDelivered(route, count);
+      this.#imsic.setPending(this.#routes.identity(route)); // identity 0, a dropped interrupt, is ignored there
+      delivered = true;
+    });
+    if (delivered) wakeVcpu(this.#control);
+    return !hungUp;
+  }
+}

@@ -1,0 +1,29 @@
+/** The interrupt worker as main sees it, or what main does in its place while it starts (main-slices.ts). */
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';
+import { ControlBlock } from '../../machine/control-block.ts';
+import { MachineThread } from '../machine-thread.ts';
+import type { VmShared } from '../vcpu/protocol.ts';
+import type { InterruptInput, InterruptMessage } from './protocol.ts';
+
+export class InterruptThread extends MachineThread<InterruptMessage> {
+  /** What delivers interrupts needs. */
+  readonly input: InterruptInput;
+  readonly #control: Int32Array;
+
+  /** `hostFile` is an open file of the host. */
+  constructor(shared: VmShared, hostFile: number) {
+    super();
+    this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), hostFile };
+    this.#control = new Int32Array(shared.control);
+  }
+
+  /** Lets the thread obey the `dispatch` word from now on. */
+  begin(): void {
+    this.post('begin');
+  }
+
+  request(what: number): void {
+    this.ask(this.#control, ControlBlock.word.dispatch, what);
+    eventfdSignal(this.input.kick);
+  }
+}

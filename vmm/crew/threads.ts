@@ -1,0 +1,28 @@
+/**
+ * Starts the VMM's threads. Apart from the classes that stand for them, because Node's worker_threads takes 2 ms to load, and a new
+ * image needs it only when the guest runs again.
+ */
+import type { Worker } from 'node:worker_threads';
+
+import { close } from '../../platform/libc.ts';
+import { startWorker } from '../../platform/thread.ts';
+import type { InterruptInput } from './interrupts/protocol.ts';
+import type { InterruptThread } from './interrupts/thread.ts';
+import type { MachineParts, VcpuInput } from './vcpu/protocol.ts';
+import type { VcpuThread } from './vcpu/thread.ts';
+
+/** `channel` is the thread's own task channel; absent without devices. It says `ready`, and then waits for begin(). */
+export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: number): Worker {
+  const input: VcpuInput = { shared: vcpu.shared, parts, ...(channel === undefined ? {} : { channel }) };
+  const worker = startWorker('vmm/crew/vcpu/worker', input, { name: 'vcpu0' });
+  if (channel !== undefined) worker.once('exit', () => close(channel));
+  vcpu.attach(worker);
+  return worker;
+}
+
+/** It says `ready`, and then waits for begin(). */
+export function startInterruptThread(interrupts: InterruptThread): Worker {
+  const worker = startWorker<InterruptInput>('vmm/crew/interrupts/worker', interrupts.input, { name: 'interrupts' });
+  interrupts.attach(worker);
+  return worker;
+}

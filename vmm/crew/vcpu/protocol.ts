@@ -1,0 +1,58 @@
+/** What main and the vCPU thread say to each other, beside the words of machine/control-block.ts. */
+
+import type { DeviceDescription } from '../../client/device.ts';
+import type { MachineState } from '../../machine/machine.ts';
+
+/** Shared memory between the VMM's threads; made by main in every process anew. */
+export interface VmShared {
+  /** ControlBlock */
+  readonly control: SharedArrayBuffer;
+  /** ImsicFile */
+  readonly imsic: SharedArrayBuffer;
+  /** InterruptRoutes */
+  readonly routes: SharedArrayBuffer;
+  /** ConsoleInput */
+  readonly input: SharedArrayBuffer;
+}
+
+/** A machine but for its state. */
+export interface MachineParts {
+  readonly ram: SharedArrayBuffer;
+  /** Where the boot ROM jumps to. */
+  readonly entry: number;
+  readonly devices: readonly DeviceDescription[];
+}
+
+/** The worker's data. */
+export interface VcpuInput {
+  readonly shared: VmShared;
+  readonly parts: MachineParts;
+  /** A task channel of this thread's own, connected by main; absent without devices. */
+  readonly channel?: number;
+}
+
+/** Main → vCPU thread, once: what its machine begins with. At power-on that is what the devices showed of themselves. */
+export type InitialState = MachineState | Pick<MachineState, 'pci'>;
+
+/** A machine whose clock stands. */
+export interface Suspended {
+  /** The last instruction was executed before. */
+  readonly atNs: number;
+  readonly state: MachineState;
+}
+
+export type VcpuMessage =
+  /** The thread waits for its initial state. */
+  | { readonly kind: 'ready' }
+  /** The first instruction since it was stopped was about to be executed at atNs. */
+  | { readonly kind: 'running'; readonly atNs: number }
+  /** `request` is the number of the request that this answers. */
+  | ({ readonly kind: 'stopped'; readonly request: number } & Suspended)
+  /** The guest powered its machine off and has been stopped. */
+  | { readonly kind: 'poweroff'; readonly status: number }
+  /** The machine has been reset, by the guest or by request, and has been stopped: RAM must be filled. */
+  | { readonly kind: 'reset' }
+  /** There is room for console input. */
+  | { readonly kind: 'input-room' }
+  /** The guest cannot run on. */
+  | { readonly kind: 'failed'; readonly reason: string };

@@ -1,0 +1,50 @@
+/** Builds a vCPU and its machine, and runs it as a thread until the end of the process. */
+import { SysError } from '../../../platform/errno.ts';
+import { VfioDevice } from '../../client/device.ts';
+import { TaskChannel } from '../../client/task-channel.ts';
+import { ConsoleInput } from '../../machine/console-input.ts';
+import { ConsoleOutput } from '../../machine/console-output.ts';
+import { InterruptRoutes } from '../../machine/interrupt-routes.ts';
+import { Machine } from '../../machine/machine.ts';
+import { PassthroughFunction } from '../../machine/passthrough.ts';
+import { runVcpu } from './loop.ts';
+import type { InitialState, MachineParts, VcpuInput, VcpuMessage, VmShared } from './protocol.ts';
+import { Vcpu } from './vcpu.ts';
+
+export interface VcpuOptions {
+  readonly shared: VmShared;
+  readonly parts: MachineParts;
+  /** The running thread's way into the kernel. */
+  readonly kernel: TaskChannel;
+  readonly state: InitialState;
+  tell(message: VcpuMessage): void;
+}
+
+export function buildVcpu({ shared, parts, kernel, state, tell }: VcpuOptions): Vcpu {
+  const routes = new InterruptRoutes(shared.routes);
+  const functions = parts.devices.map((description, i) => {
+    return new PassthroughFunction(new VfioDevice(description, kernel), routes, state.pci.functions[i]!);
+  });
+  const machine = new Machine({
+    ram: parts.ram,
+    entry: parts.entry,
+    control: shared.control,
+    imsic: shared.imsic,
+    input: new ConsoleInput(shared.input),
+    output: new ConsoleOutput(),
+    functions,
+  });
+  if ('hart' in state) machine.restore(state);
+  return new Vcpu(machine, shared.control, tell);
+}
+
+/** The thread's life. What no guest can cause is thrown. */
+export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
+  const { shared, parts, channel } = input;
+  try {
+    runVcpu(buildVcpu({ shared, parts, kernel: new TaskChannel(channel ?? -1), state, tell }), shared.control);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    tell({ kind: 'failed', reason: error.message });
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * What a vCPU does: obeys main's request word and runs the hart in slices. It never waits itself, but says for what it would: the
+ * vCPU thread blocks then (loop.ts), main, which runs the first slices in a new image, returns to its event loop.
+ */
+import { monotonicNs } from '../../../platform/clock.ts';
+import {
+  ControlBlock,
+  crewOnDuty,
+  numberOf,
+  obeyed,
+  REQUEST_RESET,
+  REQUEST_RUN,
+  REQUEST_STOP,
+  requestWord,
+  whatOf,
+} from '../../machine/control-block.ts';
+import type { Machine } from '../../machine/machine.ts';
+import type { Suspended, VcpuMessage } from './protocol.ts';
+
+/** A slice should take about this long: how late a stop request or the timer can be. */
+const SLICE_NS = 1e6;
+const MIN_BUDGET = 512;
+const MAX_BUDGET = 1 << 18;
+/** What a vCPU in WFI looks after by itself: nothing that happens often. */
+const LONGEST_WFI_MS = 1000;
+/** How soon a full stdout is tried again while the guest waits. */
+const OUTPUT_RETRY_MS = 5;
+/** How long the last words of a guest wait for a reader. */
+const DRAIN_MS = 2000;
+const PUBLISH_EVERY_NS = 100e6;
+
+/** What comes after a turn. */
+export type Rest =
+  /** The next turn. */
+  | { readonly kind: 'run' }
+  /** The guest waits: turn when the `wake` word is not `seen` any more, but not later than in `ms`. */
+  | { readonly kind: 'wfi'; readonly seen: number; readonly ms: number }
+  /** Turn when the `request` word is not `request` any more. */
+  | { readonly kind: 'stopped'; readonly request: number }
+  /** Nothing more. */
+  | { readonly kind: 'exit' };
+
+const RUN: Rest = { kind: 'run' };
+
+export class Vcpu {
+  readonly #machine: Machine;
+  readonly #control: Int32Array;
+  readonly #counters: Float64Array;
+  readonly #tell: (message: VcpuMessage) => void;
+  readonly #crew: number;
+  #running = false;
+  /** The request whose stop main has been told of. */
+  #reported = -1;
+  #budget = MIN_BUDGET; // until code is compiled an instruction takes microseconds
+  #published = 0;
+
+  constructor(machine: Machine, control: SharedArrayBuffer, tell: (message: VcpuMessage) => void) {
+    this.#machine = machine;
+    this.#control = new Int32Array(control);
+    this.#counters = new Float64Array(control);
+    this.#tell = tell;
+    this.#crew = crewOnDuty(this.#control);
+  }
+
+  /** One slice, or what else is requested. Throws what no guest can cause, and EPIPE when the host is gone. */
+  turn(): Rest {
+    // Before anything is looked at, so that no news is slept through; pairs with the add in wakeVcpu.
+    const seen = Atomics.load(this.#control, ControlBlock.word.wake);
+    const request = obeyed(this.#control, ControlBlock.word.request, this.#crew);
+    switch (whatOf(request)) {
+      case REQUEST_RUN:
+        return this.#slice(request, seen);
+      case REQUEST_RESET:
+        this.#reset(request);
+        return RUN;
+      case REQUEST_STOP:
+        if (this.#reported !== request) this.#stop(request);
+        return { kind: 'stopped', request };
+      default: // REQUEST_EXIT
+        return { kind: 'exit' };
+    }
+  }
+
+  /** Stops the machine's clock: the state that another vCPU can go on from. */
+  suspend(): Suspended {
+    this.#running = false;
+    const { clint, output } = this.#machine;
+    clint.stop();
+    const atNs = monotonicNs();
+    output.flush();
+    this.#publish(atNs);
+    return { atNs, state: this.#machine.save() };
+  }
+
+  #slice(request: number, seen: number): Rest {
+    const { hart, clint, output, input, finisher } = this.#machine;
+    if (!this.#running) clint.start();
+    clint.update();
+    const start = monotonicNs();
+    const reason = hart.run(this.#budget);
+    const end = monotonicNs();
+    if (!this.#running) {
+      this.#running = true;
+      this.#tell({ kind: 'running', atNs: start });
+    }
+    output.flush();
+    if (input.roomWanted()) this.#tell({ kind: 'input-room' });
+    if (end - this.#published > PUBLISH_EVERY_NS) this.#publish(end);
+    const finish = finisher.take();
+    if (finish?.kind === 'reset') {
+      this.#reset(request);
+    } else if (finish) {
+      output.drain(DRAIN_MS);
+      this.#stopItself(request);
+      this.#tell(finish);
+    } else if (reason === 'wfi') {
+      const limit = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
+      return { kind: 'wfi', seen, ms: Math.min(clint.msToTimer(), limit) };
+    } else {
+      this.#adaptBudget(end - start);
+    }
+    return RUN;
+  }
+
+  /** A slice full of device accesses takes far longer than one of plain instructions. */
+  #adaptBudget(tookNs: number): void {
+    if (tookNs > 2 * SLICE_NS) this.#budget = Math.max(MIN_BUDGET, this.#budget >> 1);
+    else if (tookNs < SLICE_NS / 2) this.#budget = Math.min(MAX_BUDGET, this.#budget << 1);
+  }
+
+  #reset(request: number): void {
+    this.#machine.clint.stop();
+    this.#machine.reset();
+    this.#stopItself(request);
+    this.#tell({ kind: 'reset' });
+  }
+
+  /** Main decides what comes next. A request that main made meanwhile stands. */
+  #stopItself(request: number): void {
+    const stopped = requestWord(numberOf(request), REQUEST_STOP);
+    Atomics.compareExchange(this.#control, ControlBlock.word.request, request, stopped);
+  }
+
+  #stop(request: number): void {
+    this.#reported = request;
+    this.#tell({ kind: 'stopped', request: numberOf(request), ...this.suspend() });
+  }
+
+  #publish(now: number): void {
+    this.#published = now;
+    this.#counters[ControlBlock.word64.instructions] = Number(this.#machine.hart.save().minstret);
+    this.#counters[ControlBlock.word64.exits] = this.#machine.bus.accesses;
+  }
+}

@@ -1,0 +1,107 @@
+/** All of a VMM's passed-through devices: one host, one container, each device with its description and the eventfds of its vectors. */
+import { CONTROL_PATH } from '../../iommu/abi/wire.ts';
+import { einval, enodev, SysError } from '../../platform/errno.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc.ts';
+import { Container, type ContainerState, type DmaRange } from '../client/container.ts';
+import { type DeviceDescription, describeDevice } from '../client/device.ts';
+import { KernelClient } from '../client/kernel-client.ts';
+
+export interface PassedDevice {
+  readonly description: DeviceDescription;
+  readonly msiEventfds: readonly number[];
+}
+
+/** What an IOMMU as on x86 keeps for MSIs, [start, …): no mapping may reach into it (MAP-9). */
+const MSI_WINDOW_START = 0xfee0_0000;
+
+/** What survives: open fds, and what the kernel knows under them. */
+export interface VfioState {
+  readonly version: 1;
+  readonly container: ContainerState | null;
+  readonly devices: readonly PassedDevice[];
+}
+
+export const NO_DEVICES: VfioState = { version: 1, container: null, devices: [] };
+
+export class PassthroughHost {
+  readonly client: KernelClient;
+  readonly container: Container;
+  readonly devices: readonly PassedDevice[];
+
+  private constructor(client: KernelClient, container: Container, devices: readonly PassedDevice[]) {
+    this.client = client;
+    this.container = container;
+    this.devices = devices;
+  }
+
+  /** Opens the devices `bdfs` and lets them reach guest RAM. ENODEV: the host has no such device. */
+  static open(
+    socketPath: string,
+    bdfs: readonly string[],
+    ram: DmaRange & { readonly vaddr: number },
+  ): PassthroughHost {
+    const client = new KernelClient(socketPath);
+    const groups = groupsByBdf(client);
+    const container = new Container(client);
+    const groupFds = new Map<number, number>();
+    const devices = bdfs.map((bdf) => {
+      const group = groups.get(bdf);
+      if (group === undefined) throw enodev(`the host has no device ${bdf}`);
+      const groupFd = groupFds.get(group) ?? container.addGroup(group);
+      groupFds.set(group, groupFd);
+      const description = describeDevice(client, container.openDevice(groupFd, bdf), bdf);
+      const msiEventfds = Array.from({ length: description.msiVectors }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      return { description, msiEventfds };
+    });
+    const { vaddr, iova, offset, size } = ram;
+    mapRam(container, { iova, offset, size }, vaddr);
+    return new PassthroughHost(client, container, devices);
+  }
+
+  /** The same devices in a new image: their fds were inherited. */
+  static resume(socketPath: string, container: ContainerState, devices: readonly PassedDevice[]): PassthroughHost {
+    const client = new KernelClient(socketPath);
+    return new PassthroughHost(client, new Container(client, container), devices);
+  }
+
+  save(): VfioState {
+    return { version: 1, container: this.container.save(), devices: this.devices };
+  }
+
+  /** Every fd that must live over an exec, by name. */
+  fds(): Record<string, number> {
+    const container = this.container.save();
+    const fds: Record<string, number> = { container: container.fd };
+    for (const { group, fd } of container.groups) fds[`group ${group}`] = fd;
+    for (const { description, msiEventfds } of this.devices) {
+      fds[`device ${description.bdf}`] = description.fd;
+      msiEventfds.forEach((fd, vector) => {
+        fds[`msi ${vector} of ${description.bdf}`] = fd;
+      });
+    }
+    return fds;
+  }
+}
+
+/** The IOMMU group of each device, which on Linux one reads in sysfs. */
+function groupsByBdf(client: KernelClient): Map<string, number> {
+  const control = client.open(CONTROL_PATH);
+  try {
+    const info = client.board(control, { op: 'info' }) as { devices: { bdf: string; group: number }[] };
+    return new Map(info.devices.map(({ bdf, group }) => [bdf, group]));
+  } finally {
+    client.close(control);
+  }
+}
+
+/** Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM there can be where MSIs have a window. */
+function mapRam(container: Container, range: DmaRange, vaddr: number): void {
+  try {
+    container.map(range, vaddr);
+  } catch (error) {
+    const { iova, size } = range;
+    if (!(error instanceof SysError) || error.code !== 'EINVAL' || iova + size <= MSI_WINDOW_START) throw error;
+    const most = (MSI_WINDOW_START - iova) / 2 ** 20;
+    throw einval(`-m: at most ${most}M with these devices: above lies the MSI window of their IOMMU, from fee00000 on`);
+  }
+}

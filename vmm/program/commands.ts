@@ -1,0 +1,95 @@
+/** The monitor's commands. What QEMU has is answered as QEMU does; x- commands and live-update are ours. */
+import type { LiveUpdate, UpdateTarget } from '../live-update/update.ts';
+import { versionInfo } from '../monitor/monitor.ts';
+import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
+import { QmpError } from '../monitor/qmp-error.ts';
+import { hashGuestRam } from '../vm/ram-hash/thread.ts';
+import type { Vm } from '../vm/vm.ts';
+
+type Run = (args: Readonly<Record<string, string>>) => Json | Promise<Json>;
+
+interface CommandSpec {
+  /** Names of optional string arguments; there are no others. */
+  readonly strings?: readonly string[];
+  readonly run: Run;
+}
+
+export class Commands {
+  readonly #vm: Vm;
+  readonly #update: LiveUpdate;
+  readonly #emit: (event: string) => void;
+
+  constructor(vm: Vm, update: LiveUpdate, emit: (event: string) => void) {
+    this.#vm = vm;
+    this.#update = update;
+    this.#emit = emit;
+  }
+
+  readonly #specs: Readonly<Record<string, CommandSpec>> = {
+    qmp_capabilities: { run: () => ({}) }, // answered by the connection; listed here
+    'query-commands': { run: () => Object.keys(this.#specs).map((name) => ({ name })) },
+    'query-version': { run: () => versionInfo() },
+    'query-status': { run: () => ({ status: this.#vm.runState, running: this.#vm.runState === 'running' }) },
+    stop: { run: () => this.#vm.pause().then(nothing) },
+    cont: { run: () => this.#vm.resume().then(nothing) },
+    system_reset: { run: () => this.#vm.systemReset().then(nothing) },
+    system_powerdown: { run: () => this.#powerdown() },
+    quit: { run: () => this.#quit() },
+    'live-update': { strings: ['to', 'node'], run: (args) => this.#startUpdate(args) },
+    'x-ram-hash': { run: () => this.#ramHash() },
+    'x-interrupts': { run: () => ({ devices: this.#interrupts() }) },
+    'x-stats': { run: () => this.#stats() },
+  };
+
+  async execute({ execute, arguments: args }: Command): Promise<Json> {
+    const spec = Object.hasOwn(this.#specs, execute) ? this.#specs[execute] : undefined;
+    if (!spec) throw new QmpError(`The command ${execute} has not been found`, 'CommandNotFound');
+    const strings: Record<string, string> = {};
+    for (const [name, value] of args) {
+      if (!spec.strings?.includes(name)) throw new QmpError(`Parameter '${name}' is unexpected`);
+      if (typeof value !== 'string') throw new QmpError(`Invalid parameter type for '${name}', expected: string`);
+      strings[name] = value;
+    }
+    return spec.run(strings);
+  }
+
+  /** The `virt` machine has no power button that this guest could see: the event is all that happens. */
+  #powerdown(): Json {
+    this.#emit('POWERDOWN');
+    return {};
+  }
+
+  #quit(): Json {
+    setImmediate(() => this.#vm.shutdown(0, 'host-qmp-quit')); // after the answer
+    return {};
+  }
+
+  /** Answers when the update may begin; how it ends is told by LIVE_UPDATE events. */
+  #startUpdate(target: UpdateTarget): Json {
+    const run = this.#update.begin(target);
+    setImmediate(() => void run()); // after the answer
+    return {};
+  }
+
+  async #ramHash(): Promise<Json> {
+    const { buffer, length } = this.#vm.parts.ram;
+    return { size: length, sha256: await hashGuestRam({ buffer, length }) };
+  }
+
+  /** Interrupts taken from each device's eventfds since power-on. */
+  #interrupts(): JsonObject[] {
+    const routes = this.#vm.routes.save();
+    return (this.#vm.parts.host?.devices ?? []).map(({ description: { bdf } }, i) => {
+      const own = routes.filter(({ slot }) => slot === i + 1);
+      return { bdf, delivered: own.reduce((sum, { delivered }) => sum + delivered, 0) };
+    });
+  }
+
+  #stats(): Json {
+    const { generation, ram } = this.#vm.parts;
+    const { instructions, exits } = this.#vm.counters();
+    return { generation, pid: process.pid, vaddr: `0x${ram.vaddr.toString(16)}`, vcpus: [{ instructions, exits }] };
+  }
+}
+
+const nothing = (): Json => ({});

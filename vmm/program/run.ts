@@ -1,0 +1,33 @@
+/** What the VMM's program does. Exit status: the guest's; 1 for errors, with one line. Modules are loaded when they are needed. */
+import { SysError } from '../../platform/errno.ts';
+import { endingSignal } from './ending-signals.ts';
+
+/** Powers a guest on by its command line, or takes over a running one; ends the process. */
+export async function runVmm(args: readonly string[], firstLine: number): Promise<never> {
+  let status = 1;
+  try {
+    const signalled = endingSignal();
+    const [option, stateFd] = args;
+    status = await (option === '--resume' ? resume(Number(stateFd), firstLine, signalled) : powerOn(args, signalled));
+  } catch (error) {
+    const { message, stack } = error as Error;
+    process.stderr.write(`vmm: ${error instanceof SysError ? message : stack}\n`);
+  }
+  process.exit(status);
+}
+
+async function resume(stateFd: number, firstLine: number, signalled: Promise<number>): Promise<number> {
+  const { takeOver } = await import('../live-update/resume.ts');
+  const resumed = await takeOver(stateFd, firstLine).catch((error: Error) => {
+    throw new SysError('EINVAL', `cannot take the guest over: ${error.message}`);
+  });
+  const { serveResumed } = await import('./serve.ts');
+  return serveResumed(resumed, signalled);
+}
+
+async function powerOn(args: readonly string[], signalled: Promise<number>): Promise<number> {
+  const { parseOptions } = await import('../vm/options.ts');
+  const { buildVm } = await import('../vm/power-on.ts');
+  const { servePowerOn } = await import('./serve.ts');
+  return servePowerOn(buildVm(parseOptions(args)), signalled);
+}

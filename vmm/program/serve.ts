@@ -1,0 +1,60 @@
+/** A VM's process beside its threads: console, signals, monitor, and how it ends. */
+import { ownerEnded } from '../../platform/lifeline.ts';
+import type { Resumed } from '../live-update/resume.ts';
+import { LiveUpdate } from '../live-update/update.ts';
+import { Monitor } from '../monitor/monitor.ts';
+import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
+import type { Vm } from '../vm/vm.ts';
+import { Commands } from './commands.ts';
+
+/** Powers a VM on and serves it, until it ends or is `signalled` to; the exit status of the process. */
+export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number> {
+  const { qmp } = vm.parts.options;
+  return serve(vm, signalled, async (execute) => {
+    const monitor = qmp === undefined ? undefined : await Monitor.listen(qmp, execute);
+    return { monitor, begin: () => vm.powerOn() };
+  });
+}
+
+/** Serves a VM that was taken over and runs already; as servePowerOn. */
+export function serveResumed({ vm, monitor: state, report }: Resumed, signalled: Promise<number>): Promise<number> {
+  return serve(vm, signalled, async (execute) => {
+    const monitor = await Monitor.resume(state, execute);
+    if (vm.runState === 'running') monitor?.emit('RESUME');
+    return { monitor, begin: async () => monitor?.emit('LIVE_UPDATE', await report) };
+  });
+}
+
+interface Served {
+  readonly monitor: Monitor | undefined;
+  /** Starts the guest, or finishes the update; until then no update begins. */
+  begin(): Promise<void>;
+}
+
+/** Exit status of a VMM whose owner has ended, as if by SIGHUP. */
+const HUNG_UP = 129;
+
+type Execute = (command: Command) => Promise<Json>;
+
+async function serve(vm: Vm, signalled: Promise<number>, open: (execute: Execute) => Promise<Served>): Promise<number> {
+  let monitor: Monitor | undefined;
+  const emit = (event: string, data?: JsonObject): void => monitor?.emit(event, data);
+  let begun: Promise<void> | undefined;
+  const update = new LiveUpdate({ vm, monitor: () => monitor, begun: () => begun });
+  const commands = new Commands(vm, update, emit);
+  vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
+  const end = (status: number): void => vm.shutdown(status, 'host-signal');
+  void signalled.then(end);
+  try {
+    const { lifeline } = vm.parts.options;
+    if (lifeline !== undefined) void ownerEnded(lifeline).then(() => end(HUNG_UP));
+    const served = await open((command) => commands.execute(command));
+    monitor = served.monitor;
+    vm.parts.console.open();
+    begun = served.begin();
+    return await Promise.race([begun.then(() => vm.ended), vm.ended]);
+  } finally {
+    monitor?.close();
+    vm.release();
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * The VMM's program as a snapshot of V8's heap, with everything loaded, compiled and initialised that the guest's next instruction
+ * needs: a successor begins where this file ends. `node --build-snapshot` runs it. A module that this one imports must not make what
+ * a snapshot cannot hold: shared buffers, WebAssembly memories, foreign functions; Node's own worker_threads and net are such, too.
+ */
+import { startupSnapshot } from 'node:v8';
+
+import { monotonicNs } from '../../platform/clock.ts';
+import { gettid } from '../../platform/libc.ts';
+import '../live-update/resume.ts';
+import { CHECK } from '../live-update/snapshot-check.ts';
+import { runVmm } from './run.ts';
+
+startupSnapshot.setDeserializeMainFunction(() => {
+  const firstLine = monotonicNs();
+  const args = process.argv.slice(2);
+  if (args[0] === CHECK) process.exit(gettid() === process.pid ? 0 : 1);
+  void runVmm(args, firstLine);
+});

@@ -1,0 +1,84 @@
+/** The terminal's side of the guest's console: stdin goes to the shared ring; what does not fit waits here, and stdin is paused. */
+import { fstatSync, readSync } from 'node:fs';
+import type { VmShared } from '../crew/vcpu/protocol.ts';
+import { ConsoleInput } from '../machine/console-input.ts';
+import { wakeVcpu } from '../machine/control-block.ts';
+
+const STDIN = 0;
+/** Of a file, at a time. */
+const CHUNK = 4096;
+
+export class Console {
+  readonly #ring: ConsoleInput;
+  readonly #control: Int32Array;
+  #overflow: Uint8Array;
+  /**
+   * stdin is a file. It is read by us and only as far as there is room: a stream of Node's would read ahead in another thread, and
+   * an execve would lose what is under way there.
+   */
+  #isFile = false;
+
+  /** `unread` is what was typed before this image began. */
+  constructor(shared: VmShared, unread: Uint8Array = new Uint8Array()) {
+    this.#ring = new ConsoleInput(shared.input);
+    this.#control = new Int32Array(shared.control);
+    this.#overflow = unread;
+  }
+
+  /**
+   * Starts reading stdin. Touching process.stdout makes a pipe or socket there non-blocking, so that a reader who stopped
+   * reading does not stop the vCPU (machine/console-output.ts copes with EAGAIN); a terminal is opened anew by libuv.
+   */
+  open(): void {
+    process.stdout.on('error', () => {}); // nothing is written through the stream
+    this.#isFile = fstatSync(STDIN).isFile();
+    if (!this.#isFile) {
+      process.stdin.on('data', (chunk: Buffer) => this.#take(chunk));
+      process.stdin.on('error', () => {}); // EIO: the terminal is gone, there will be no more input
+    }
+    this.refill();
+  }
+
+  /** The ring has room again. */
+  refill(): void {
+    const rest = this.#overflow;
+    this.#overflow = new Uint8Array();
+    if (rest.length > 0) this.#take(rest);
+    if (this.#overflow.length > 0) return;
+    if (this.#isFile) this.#readFile();
+    else process.stdin.resume();
+  }
+
+  #readFile(): void {
+    const chunk = new Uint8Array(CHUNK);
+    while (this.#overflow.length === 0) {
+      const length = readSync(STDIN, chunk);
+      if (length === 0) return;
+      this.#take(chunk.slice(0, length));
+    }
+  }
+
+  /** Stops reading, for good or until `refill`. */
+  pause(): void {
+    if (!this.#isFile) process.stdin.pause();
+  }
+
+  /** All that was typed and not read by the guest. Only while the vCPU is stopped and stdin paused. */
+  save(): Uint8Array {
+    if (!this.#isFile) while (process.stdin.read() !== null); // what the stream has buffered goes to our 'data' listener, once
+    return Buffer.concat([this.#ring.peek(), this.#overflow]);
+  }
+
+  #take(input: Uint8Array): void {
+    if (this.#overflow.length > 0) {
+      this.#overflow = Buffer.concat([this.#overflow, input]);
+      return;
+    }
+    const taken = this.#ring.push(input);
+    if (taken < input.length) {
+      this.#overflow = input.slice(taken);
+      this.pause();
+    }
+    wakeVcpu(this.#control);
+  }
+}

@@ -1,8 +1,8 @@
 /** The program: `livevmm <command> [options]`. Mistakes are one line on stderr; a stack trace is never a user's business. */
 import { SysError } from '../platform/errno.ts';
+import { VERSION } from '../platform/version.ts';
 import { type Command, CommandError, UsageError } from './cli/command.ts';
 import { checkFdLimit } from './cli/fd-limit.ts';
-import { VERSION } from './cli/version.ts';
 import { bench } from './commands/bench.ts';
 import { conform } from './commands/conform.ts';
 import { demo } from './commands/demo.ts';

@@ -1,7 +1,7 @@
 /** As much of the VFIO core (containers, groups, devices and their fds; CORE-2…10) as the type1 vectors need. */
 
 import type { Task } from '../../iommu/kernel/core/task.ts';
-import type { Type1Group } from '../../iommu/kernel/vfio/type1/iommu.ts';
+import type { IommuGroup } from '../../iommu/kernel/vfio/container-iommu.ts';
 import type { Type1, Type1Driver } from '../../iommu/kernel/vfio/type1/type1.ts';
 import { ebadf, ebusy, einval, enodev, SysError } from '../../platform/errno.ts';
 
@@ -31,12 +31,12 @@ export class Container {
 
 export class Group {
   readonly kind = 'group';
-  readonly iommuGroup: Type1Group;
+  readonly iommuGroup: IommuGroup;
   container: Container | undefined;
   opened = false;
   nrDevices = 0;
 
-  constructor(iommuGroup: Type1Group) {
+  constructor(iommuGroup: IommuGroup) {
     this.iommuGroup = iommuGroup;
   }
 

@@ -3,7 +3,7 @@
 import { splitIova } from '../../iommu/bus/dma.ts';
 import type { Task } from '../../iommu/kernel/core/task.ts';
 import { MediatedService } from '../../iommu/kernel/mdev/service.ts';
-import type { DmaUnmapListener, Type1Group } from '../../iommu/kernel/vfio/type1/iommu.ts';
+import type { DmaUnmapListener, IommuGroup } from '../../iommu/kernel/vfio/container-iommu.ts';
 import type { Type1 } from '../../iommu/kernel/vfio/type1/type1.ts';
 import { enoent } from '../../platform/errno.ts';
 
@@ -13,12 +13,12 @@ interface Pin {
 }
 
 export class EmulatedDevice implements DmaUnmapListener {
-  readonly #group: Type1Group;
+  readonly #group: IommuGroup;
   readonly #service = new MediatedService(this);
   #pins: Pin[] = [];
   #log = '';
 
-  constructor(group: Type1Group) {
+  constructor(group: IommuGroup) {
     this.#group = group;
   }
 

@@ -1,6 +1,7 @@
 /** `livevmm bench`: the speed this project promises, measured as ratios of things measured in the same run. */
 import { cpus } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
+import { VERSION } from '../../platform/version.ts';
 import { benchDirty } from '../bench/dirty.ts';
 import { benchDma } from '../bench/dma.ts';
 import { benchMap } from '../bench/map.ts';
@@ -12,7 +13,6 @@ import { type Command, CommandError, parseOptions, UsageError } from '../cli/com
 import { type EndingSignal, onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
 import { formatTable } from '../cli/table.ts';
-import { VERSION } from '../cli/version.ts';
 
 const PARTS: Readonly<Record<string, Benchmark>> = {
   dma: benchDma,

@@ -2,9 +2,9 @@
 import { writeFileSync } from 'node:fs';
 
 import { PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
+import { VERSION } from '../../platform/version.ts';
 import { type Command, CommandError, parseOptions, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal, untilEndingSignal } from '../cli/signals.ts';
-import { VERSION } from '../cli/version.ts';
 import { type DemoDocument, makeDocument } from '../demo/document.ts';
 import { DEFECTS, parseDefect, vmmOptionsFor } from '../demo/injection.ts';
 import { Observer } from '../demo/observer.ts';

@@ -3,10 +3,10 @@ import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 
 import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
+import { VERSION } from '../../platform/version.ts';
 import { type Command, parseOptions, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
-import { VERSION } from '../cli/version.ts';
 import { DEFECTS, parseDefect } from '../stress/defects.ts';
 import type { Totals } from '../stress/outcome.ts';
 import { formatDocument, makeDocument } from '../stress/report.ts';

@@ -1,5 +1,7 @@
 /** The JSON document of a demo run: its facts, and what follows from them. */
-import type { DemoFacts, GuestFacts, InterruptFacts, UpdateFacts } from './facts.ts';
+
+import type { GuestFacts } from '../launch/guest-console.ts';
+import type { DemoFacts, InterruptFacts, UpdateFacts } from './facts.ts';
 import { findFailures } from './verdict.ts';
 
 export interface DemoDocument {

@@ -1,5 +1,7 @@
 /** What a demo run observed, in the words of its JSON document. Facts only: the verdict is in verdict.ts. */
 
+import type { GuestFacts } from '../launch/guest-console.ts';
+
 /** One device around one update. "Before" and "after" are windows as long as the pause, next to it. */
 export interface DeviceFacts {
   readonly bdf: string;
@@ -34,26 +36,6 @@ export interface UpdateFacts {
   readonly heartbeatsBefore: number;
   readonly heartbeatsAfter: number;
   readonly devices: readonly DeviceFacts[];
-}
-
-/** The guest's own count, printed on its console as `@stats {…}` or `@final {…}`. */
-export interface GuestFacts {
-  readonly heartbeats: number;
-  readonly factorialsOk: number;
-  readonly factorialsBad: number;
-  readonly dmaRoundTripsOk: number;
-  readonly dmaRoundTripsBad: number;
-  readonly framesChecked: number;
-  readonly framesLost: number;
-  readonly framesCorrupt: number;
-  /** Copy engines, and jobs of theirs that ended right and wrong. */
-  readonly mscribes: number;
-  readonly mscribeOk: number;
-  readonly mscribeBad: number;
-  readonly interrupts: number;
-  readonly spurious: number;
-  /** Work that was done without the interrupt that should have said so. */
-  readonly interruptsLost: number;
 }
 
 export interface InterruptFacts {

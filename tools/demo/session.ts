@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { liveUpdate } from '../clients/live-update.ts';
+import type { GuestFacts } from '../launch/guest-console.ts';
 import type { Machine } from '../launch/machine.ts';
-import type { DemoFacts, GuestFacts, InterruptFacts, UpdateFacts } from './facts.ts';
+import type { DemoFacts, InterruptFacts, UpdateFacts } from './facts.ts';
 import { type Defect, injectIntoHost } from './injection.ts';
 import { interruptFacts, type Observer } from './observer.ts';
 import { ramHashMatches } from './ram-hash.ts';

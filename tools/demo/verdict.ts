@@ -1,5 +1,7 @@
 /** The verdict of a demo run: a pure function of its facts. */
-import type { DemoFacts, DeviceFacts, GuestFacts, InterruptFacts, UpdateFacts } from './facts.ts';
+
+import type { GuestFacts } from '../launch/guest-console.ts';
+import type { DemoFacts, DeviceFacts, InterruptFacts, UpdateFacts } from './facts.ts';
 
 /** One line per fact that should not be so; no line means "pass". */
 export function findFailures(facts: DemoFacts): string[] {

@@ -3,7 +3,26 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 
 import { CommandError } from '../cli/command.ts';
-import type { GuestFacts } from '../demo/facts.ts';
+
+/** The guest's own count, printed on its console as `@stats {…}` or `@final {…}`. */
+export interface GuestFacts {
+  readonly heartbeats: number;
+  readonly factorialsOk: number;
+  readonly factorialsBad: number;
+  readonly dmaRoundTripsOk: number;
+  readonly dmaRoundTripsBad: number;
+  readonly framesChecked: number;
+  readonly framesLost: number;
+  readonly framesCorrupt: number;
+  /** Copy engines, and jobs of theirs that ended right and wrong. */
+  readonly mscribes: number;
+  readonly mscribeOk: number;
+  readonly mscribeBad: number;
+  readonly interrupts: number;
+  readonly spurious: number;
+  /** Work that was done without the interrupt that should have said so. */
+  readonly interruptsLost: number;
+}
 
 const REPORT = /^@(stats|final) (\{.*\})$/;
 

@@ -20,7 +20,6 @@ import {
 } from '../../iommu/abi/vfio.ts';
 import { enodev } from '../../platform/errno.ts';
 import { viewOf } from '../../platform/struct.ts';
-import type { DeviceAccess } from '../machine/pci-function.ts';
 import type { TaskChannel } from './task-channel.ts';
 
 /** [offset, offset+size) of the device fd; size 0 for a region the device does not have. */
@@ -72,7 +71,7 @@ function irqCount(client: TaskChannel, fd: number, index: number): number {
 }
 
 /** One thread's way to a device. */
-export class VfioDevice implements DeviceAccess {
+export class VfioDevice {
   readonly description: DeviceDescription;
   readonly #client: TaskChannel;
 

@@ -19,8 +19,8 @@ import { splitIova } from '../../bus/dma.ts';
 import { reportBug } from '../core/bug.ts';
 import type { Caller } from '../core/open-file.ts';
 import type { UserArg } from '../core/user-arg.ts';
+import type { DmaUnmapListener } from '../vfio/container-iommu.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
-import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
 import { MediatedService } from './service.ts';
 
 const PAGE = 4096;

@@ -6,11 +6,8 @@
  * 5.12 registers a notifier for the group, 6.0 and later a device with its dma_unmap callback: here that is one thing.
  */
 import { e2big, einval, SysError } from '../../../platform/errno.ts';
+import type { ContainerIommu, DmaUnmapListener, PinRequest, RwRequest } from '../vfio/container-iommu.ts';
 import type { DeviceGroup } from '../vfio/device.ts';
-import type { ContainerIommu } from '../vfio/iommu-driver-ops.ts';
-import type { RwRequest } from '../vfio/type1/dma-rw.ts';
-import type { DmaUnmapListener } from '../vfio/type1/iommu.ts';
-import type { PinRequest } from '../vfio/type1/pinned-pages.ts';
 
 /** VFIO_PIN_PAGES_MAX_ENTRIES */
 const MAX_PIN_PAGES = 512;

@@ -12,7 +12,7 @@ import type { Caller, FileOperations } from '../core/open-file.ts';
 import { SleepingLock } from '../core/sleeping-lock.ts';
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
-import type { ContainerIommu, IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
+import type { ContainerIommu, IommuDriverOps, IommuGroup } from './container-iommu.ts';
 
 let lastId = 0;
 

@@ -1,7 +1,7 @@
 /** What the VFIO core knows of a device, and what a device's driver may do (struct vfio_device, struct vfio_device_ops). */
 import type { Caller, FileOperations } from '../core/open-file.ts';
 import type { UserArg } from '../core/user-arg.ts';
-import type { ContainerIommu, IommuGroup } from './iommu-driver-ops.ts';
+import type { ContainerIommu, IommuGroup } from './container-iommu.ts';
 
 /** The group of a device as its driver sees it: struct vfio_group. */
 export interface DeviceGroup {

@@ -19,9 +19,9 @@ import type { Profile } from '../core/profile.ts';
 import { SleepingLock } from '../core/sleeping-lock.ts';
 import type { UserArg } from '../core/user-arg.ts';
 import { Container } from './container.ts';
+import type { IommuGroup } from './container-iommu.ts';
 import type { VfioDevice } from './device.ts';
 import { DeviceFile } from './device-file.ts';
-import type { IommuGroup } from './iommu-driver-ops.ts';
 
 const PAGE_SIZE = 4096;
 

@@ -4,9 +4,9 @@ import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../abi/wire.ts';
 import type { FileOperations } from '../core/open-file.ts';
 import type { Profile } from '../core/profile.ts';
 import { Container } from './container.ts';
+import type { IommuDriverOps, IommuGroup } from './container-iommu.ts';
 import type { VfioDevice } from './device.ts';
 import { Group } from './group.ts';
-import type { IommuDriverOps, IommuGroup } from './iommu-driver-ops.ts';
 
 export interface VfioOptions {
   readonly profile: Profile;

@@ -141,7 +141,7 @@ describe('a blocking eventfd that is filled at any moment', () => {
   );
 });
 
-describe('an eventfd that unmasks INTx', () => {
+describe('an eventfd that unmasks INTx (PCI-5)', () => {
   it('is read by the kernel, and is none any more when its user has closed it', async () => {
     const client = await connect();
     const device = await openDevice(client);

@@ -3,13 +3,14 @@ import { einval, eperm, SysError } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
-import type { AttachedGroup, Iommu, IovaSpan, Type1Group } from './iommu.ts';
+import type { IommuGroup } from '../container-iommu.ts';
+import type { AttachedGroup, Iommu, IovaSpan } from './iommu.ts';
 import { replay } from './replay.ts';
 import { refuseInvalid, whenAllValid } from './vaddr.ts';
 import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
 
 /** A promise when the replay sleeps until all vaddrs are valid (VAD-8), or is long. On an error the group is not attached. */
-export function attachGroup(iommu: Iommu, group: Type1Group, task: Task): void | Promise<void> {
+export function attachGroup(iommu: Iommu, group: IommuGroup, task: Task): void | Promise<void> {
   refuseInvalid(iommu);
   if (iommu.findGroup(group)) throw einval(`group ${group.id} is attached`);
   if (!group.driver) {
@@ -57,13 +58,13 @@ export function attachGroup(iommu: Iommu, group: Type1Group, task: Task): void |
 }
 
 /** ATT-7 */
-function attachEmulated(iommu: Iommu, group: Type1Group): void {
+function attachEmulated(iommu: Iommu, group: IommuGroup): void {
   iommu.emulatedGroups.unshift({ group, pinnedPageDirtyScope: true });
   if (iommu.domains.length === 0) iommu.updatePgsizeBitmap();
 }
 
 /** ATT-1, from the aperture on; the new valid list. */
-function checkConflicts(iommu: Iommu, group: Type1Group, domain: IommuDomain): readonly IovaSpan[] {
+function checkConflicts(iommu: Iommu, group: IommuGroup, domain: IommuDomain): readonly IovaSpan[] {
   const regions = reservedBy(group);
   if (apertureConflicts(iommu, domain)) throw einval(`group ${group.id}: aperture conflicts with mappings`);
   if (reservedConflicts(iommu, regions)) throw einval(`group ${group.id}: a mapping is in a reserved region`);
@@ -97,7 +98,7 @@ function mergeInto(iommu: Iommu, attached: AttachedGroup, domain: IommuDomain): 
 }
 
 /** ATT-4: only where MSIs have no fixed window. */
-function mapMsiWindow(group: Type1Group, domain: IommuDomain): void {
+function mapMsiWindow(group: IommuGroup, domain: IommuDomain): void {
   const regions = reservedBy(group);
   const window = regions.find(({ type }) => type === 'sw-msi');
   if (!window || regions.some(({ type }) => type === 'msi')) return;
@@ -115,11 +116,11 @@ function accept(iommu: Iommu, validIova: readonly IovaSpan[]): void {
 }
 
 /** iommu_attach_group: the devices go into the domain, out of the one they are in. EINVAL: their unit cannot use it. */
-function enter({ driver, dids }: Type1Group, domain: IommuDomain): void {
+function enter({ driver, dids }: IommuGroup, domain: IommuDomain): void {
   for (const did of dids) driver!.attach(did, domain);
 }
 
-function abandon({ driver, dids }: Type1Group, domain: IommuDomain): void {
+function abandon({ driver, dids }: IommuGroup, domain: IommuDomain): void {
   for (const did of dids) driver!.detach(did, domain);
   domain.free();
 }

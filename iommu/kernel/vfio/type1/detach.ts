@@ -1,13 +1,14 @@
 /** Groups go (ATT-8…10). */
 import type { Sliced } from '../../../../platform/slices.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
+import type { IommuGroup } from '../container-iommu.ts';
 import { uncharge } from './accounting.ts';
 import { markAllDirty } from './dirty.ts';
-import type { AttachedDomain, AttachedGroup, Iommu, Type1Group } from './iommu.ts';
+import type { AttachedDomain, AttachedGroup, Iommu } from './iommu.ts';
 import { DeferredUnpin, removeAll, unmapEntry } from './pin-map.ts';
 import { refreshed } from './valid-iova.ts';
 
-export function* detachGroup(iommu: Iommu, group: Type1Group): Sliced<void> {
+export function* detachGroup(iommu: Iommu, group: IommuGroup): Sliced<void> {
   const attached = iommu.findGroup(group);
   if (!attached) return;
   const emulated = iommu.emulatedGroups.indexOf(attached);
@@ -34,7 +35,7 @@ function* detachReal(iommu: Iommu, attached: AttachedGroup): Sliced<void> {
 }
 
 /** iommu_detach_group */
-function leave({ driver, dids }: Type1Group, domain: IommuDomain): void {
+function leave({ driver, dids }: IommuGroup, domain: IommuDomain): void {
   for (const did of dids) driver!.detach(did, domain);
 }
 

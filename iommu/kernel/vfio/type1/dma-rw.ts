@@ -1,7 +1,7 @@
 /** vfio_dma_rw: the CPU's access to iovas on behalf of a mediated device, through the vaddr as it is now (MDV-5, VAD-5). */
 import { ebusy, efault, einval, eperm } from '../../../../platform/errno.ts';
-import type { Task } from '../../core/task.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
+import type { RwRequest } from '../container-iommu.ts';
 import { mmOf } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
@@ -11,19 +11,6 @@ import { copyFromUser, copyToUser } from './user-memory.ts';
 import { sleepOnVaddr } from './vaddr.ts';
 
 const PAGE = 4096;
-
-export interface RwRequest {
-  /** The iova: page and offset in it. */
-  readonly vpn: number;
-  readonly offset: number;
-  /** Bytes to write, or where to read to. */
-  readonly data: Uint8Array;
-  readonly write: boolean;
-  /** The user task in whose context this is; absent for a kernel thread. */
-  readonly caller?: Task;
-  /** Ends a sleep: a kernel thread is told to stop (VAD-1). Default: the caller's death. */
-  readonly killed?: AbortSignal;
-}
 
 /** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid; whether it did. */
 export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> {

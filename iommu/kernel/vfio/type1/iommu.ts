@@ -4,8 +4,9 @@
  */
 
 import type { Profile } from '../../core/profile.ts';
-import type { IommuBackend, IommuDomain } from '../../driver/domain.ts';
+import type { IommuDomain } from '../../driver/domain.ts';
 import type { Pinner } from '../../mm/pin.ts';
+import type { DmaUnmapListener, IommuGroup } from '../container-iommu.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { DmaTree } from './dma-tree.ts';
 import { type HeldLocks, IommuLock } from './iommu-lock.ts';
@@ -36,18 +37,9 @@ export interface Type1Options {
   readonly heldLocks: HeldLocks;
 }
 
-/** An IOMMU group, as far as type1 cares. */
-export interface Type1Group {
-  readonly id: number;
-  /** Of the IOMMU its devices are behind; absent for a group of mediated devices, which have none ("emulated"). */
-  readonly driver?: IommuBackend;
-  /** The devices' ids there. */
-  readonly dids: readonly number[];
-}
-
 /** A group that is attached. */
 export interface AttachedGroup {
-  readonly group: Type1Group;
+  readonly group: IommuGroup;
   /** Everything it dirties it pins first (DRT-6); otherwise everything it could reach counts as dirty (DRT-4). */
   pinnedPageDirtyScope: boolean;
 }
@@ -55,11 +47,6 @@ export interface AttachedGroup {
 export interface AttachedDomain {
   readonly domain: IommuDomain;
   readonly groups: AttachedGroup[];
-}
-
-/** A driver of mediated devices that wants to hear of unmaps (MDV-6). It must have unpinned [vpn, vpn + nrPages) when it is done. */
-export interface DmaUnmapListener {
-  dmaUnmap(vpn: number, nrPages: number): void | Promise<void>;
 }
 
 /** A span of iova pages [vpn, end). */
@@ -166,7 +153,7 @@ export class Iommu {
     this.pgsizeBitmap = bitmap;
   }
 
-  findGroup(group: Type1Group): AttachedGroup | undefined {
+  findGroup(group: IommuGroup): AttachedGroup | undefined {
     const all = [...this.emulatedGroups, ...this.domains.flatMap(({ groups }) => groups)];
     return all.find((attached) => attached.group.id === group.id);
   }

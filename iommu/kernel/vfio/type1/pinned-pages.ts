@@ -3,23 +3,13 @@ import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno
 import type { Sliced } from '../../../../platform/slices.ts';
 import { overflow } from '../../core/profile.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
+import type { PinRequest } from '../container-iommu.ts';
 import { charge, mmOf, uncharge } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END } from './dma-tree.ts';
-import type { Iommu, Type1Group } from './iommu.ts';
+import type { Iommu } from './iommu.ts';
 import { sleepOnVaddr } from './vaddr.ts';
-
-export interface PinRequest {
-  readonly group: Type1Group;
-  /** iova pages [vpn, vpn + nrPages); nrPages from 1 to VFIO_PIN_PAGES_MAX_ENTRIES, as the core sees to. */
-  readonly vpn: number;
-  readonly nrPages: number;
-  /** IOMMU_READ | IOMMU_WRITE; the mapping must allow all of it. */
-  readonly prot: number;
-  /** The user task in whose context this is; a killed one stops waiting. Absent for a kernel thread. */
-  readonly killed?: AbortSignal;
-}
 
 /** All or nothing: the pfns of the pages, pinned. Sleeps while one of the vaddrs is invalid (VAD-3). */
 export async function pinPages(iommu: Iommu, request: PinRequest): Promise<readonly number[]> {

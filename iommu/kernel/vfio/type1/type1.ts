@@ -13,23 +13,24 @@ import type { Profile } from '../../core/profile.ts';
 import type { Task } from '../../core/task.ts';
 import type { UserArg } from '../../core/user-arg.ts';
 import type { Pinner } from '../../mm/pin.ts';
-import type { ContainerIommu, ContainerIommuStats, IommuDriverOps } from '../iommu-driver-ops.ts';
+import type {
+  ContainerIommu,
+  ContainerIommuStats,
+  DmaUnmapListener,
+  IommuDriverOps,
+  IommuGroup,
+  PinRequest,
+  RwRequest,
+} from '../container-iommu.ts';
 import { attachGroup } from './attach.ts';
 import { detachGroup, release } from './detach.ts';
 import { dirtyPages } from './dirty.ts';
-import { dmaRw, type RwRequest } from './dma-rw.ts';
+import { dmaRw } from './dma-rw.ts';
 import { checkExtension, getInfo } from './info.ts';
-import {
-  DEFAULT_PARAMETERS,
-  type DmaUnmapListener,
-  Iommu,
-  type Type1Group,
-  type Type1Options,
-  type Type1Parameters,
-} from './iommu.ts';
+import { DEFAULT_PARAMETERS, Iommu, type Type1Options, type Type1Parameters } from './iommu.ts';
 import type { HeldLocks } from './iommu-lock.ts';
 import { mapDma } from './map.ts';
-import { type PinRequest, pinPages, unpinPages } from './pinned-pages.ts';
+import { pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
 
 export interface Type1DriverOptions {
@@ -77,11 +78,11 @@ export class Type1 implements ContainerIommu {
     this.#iommu = iommu;
   }
 
-  attachGroup(group: Type1Group, task: Task): void | Promise<void> {
+  attachGroup(group: IommuGroup, task: Task): void | Promise<void> {
     return this.#iommu.lock.enter(() => attachGroup(this.#iommu, group, task));
   }
 
-  detachGroup(group: Type1Group): void | Promise<void> {
+  detachGroup(group: IommuGroup): void | Promise<void> {
     return this.#iommu.lock.enter(() => this.#iommu.lock.run(detachGroup(this.#iommu, group)));
   }
 

@@ -1,8 +1,9 @@
 /** The list of valid iovas: what all domains can translate and no group has reserved (ATT-1, ATT-8). Spans are [vpn, end). */
 import { einval } from '../../../../platform/errno.ts';
 import type { IommuDomain, ReservedRegion } from '../../driver/domain.ts';
+import type { IommuGroup } from '../container-iommu.ts';
 import { IOVA_END } from './dma-tree.ts';
-import type { Iommu, IovaSpan, Type1Group } from './iommu.ts';
+import type { Iommu, IovaSpan } from './iommu.ts';
 
 /** ATT-1: a domain's aperture is disjoint from the valid list, or an entry would be outside it. An unknown list has no conflict. */
 export function apertureConflicts(iommu: Iommu, { apertureVpn: start, apertureEndVpn: end }: IommuDomain): boolean {
@@ -53,7 +54,7 @@ export function refreshed(iommu: Iommu, widen: boolean): readonly IovaSpan[] {
   }
 }
 
-export const reservedBy = (group: Type1Group): readonly ReservedRegion[] => group.driver?.reservedRegions() ?? [];
+export const reservedBy = (group: IommuGroup): readonly ReservedRegion[] => group.driver?.reservedRegions() ?? [];
 
 /** An empty list stands for everything. */
 function clipped(spans: readonly IovaSpan[], start: number, end: number): IovaSpan[] {

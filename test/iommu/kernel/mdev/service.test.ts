@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MediatedService } from '../../../../iommu/kernel/mdev/service.ts';
+import type { ContainerIommu } from '../../../../iommu/kernel/vfio/container-iommu.ts';
 import type { DeviceGroup } from '../../../../iommu/kernel/vfio/device.ts';
-import type { ContainerIommu } from '../../../../iommu/kernel/vfio/iommu-driver-ops.ts';
 import { SysError } from '../../../../platform/errno.ts';
 
 /** The checks of the VFIO core before an IOMMU driver is asked (MDV-1). */

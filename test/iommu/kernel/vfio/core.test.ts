@@ -15,8 +15,8 @@ import { type ProfileName, profileOf } from '../../../../iommu/kernel/core/profi
 import type { Task } from '../../../../iommu/kernel/core/task.ts';
 import { UserArg } from '../../../../iommu/kernel/core/user-arg.ts';
 import type { IommuBackend } from '../../../../iommu/kernel/driver/domain.ts';
+import type { ContainerIommu, IommuDriverOps, IommuGroup } from '../../../../iommu/kernel/vfio/container-iommu.ts';
 import type { VfioDevice } from '../../../../iommu/kernel/vfio/device.ts';
-import type { ContainerIommu, IommuDriverOps, IommuGroup } from '../../../../iommu/kernel/vfio/iommu-driver-ops.ts';
 import { Vfio } from '../../../../iommu/kernel/vfio/vfio.ts';
 import { ebadf, einval, SysError } from '../../../../platform/errno.ts';
 

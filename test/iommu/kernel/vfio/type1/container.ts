@@ -13,7 +13,8 @@ import {
 import { type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import type { IommuDriver } from '../../../../../iommu/kernel/driver/driver.ts';
-import type { Type1Group, Type1Parameters } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
+import type { IommuGroup } from '../../../../../iommu/kernel/vfio/container-iommu.ts';
+import type { Type1Parameters } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
 import { type Type1, Type1Driver } from '../../../../../iommu/kernel/vfio/type1/type1.ts';
 import { SysError } from '../../../../../platform/errno.ts';
 import { FakeMachine, FakeProcess, type MachineOptions } from './machine.ts';
@@ -44,8 +45,8 @@ export class TestContainer {
   readonly driver: Type1Driver;
   readonly type1: Type1;
   readonly process = new FakeProcess(100);
-  readonly realGroup: Type1Group;
-  readonly emulatedGroup: Type1Group = { id: 7, dids: [] };
+  readonly realGroup: IommuGroup;
+  readonly emulatedGroup: IommuGroup = { id: 7, dids: [] };
   /** SET_IOMMU of another container. */
   readonly open: (iommuType: number) => Type1;
 
@@ -67,7 +68,7 @@ export class TestContainer {
     if (real) this.type1.attachGroup(this.realGroup, this.process.task());
   }
 
-  group(id: number, dids: readonly number[], driver: IommuDriver = this.machine.driver): Type1Group {
+  group(id: number, dids: readonly number[], driver: IommuDriver = this.machine.driver): IommuGroup {
     return { id, dids, driver };
   }
 

@@ -1,11 +1,8 @@
-/** struct vfio_iommu_driver_ops: what a container knows of type1. */
+/** struct vfio_iommu_driver_ops: what the VFIO core knows of the IOMMU backend behind a container. type1 is one. */
 
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
 import type { IommuBackend } from '../driver/domain.ts';
-import type { RwRequest } from './type1/dma-rw.ts';
-import type { DmaUnmapListener } from './type1/iommu.ts';
-import type { PinRequest } from './type1/pinned-pages.ts';
 
 /** The unit of isolation: devices that share an address space whatever one does. */
 export interface IommuGroup {
@@ -14,6 +11,37 @@ export interface IommuGroup {
   readonly driver?: IommuBackend;
   /** The devices' ids on that unit. */
   readonly dids: readonly number[];
+}
+
+/** A driver of mediated devices that wants to hear of unmaps (MDV-6). It must have unpinned [vpn, vpn + nrPages) when it is done. */
+export interface DmaUnmapListener {
+  dmaUnmap(vpn: number, nrPages: number): void | Promise<void>;
+}
+
+/** vfio_pin_pages. */
+export interface PinRequest {
+  readonly group: IommuGroup;
+  /** iova pages [vpn, vpn + nrPages); nrPages from 1 to VFIO_PIN_PAGES_MAX_ENTRIES, as the core sees to. */
+  readonly vpn: number;
+  readonly nrPages: number;
+  /** IOMMU_READ | IOMMU_WRITE; the mapping must allow all of it. */
+  readonly prot: number;
+  /** The user task in whose context this is; a killed one stops waiting. Absent for a kernel thread. */
+  readonly killed?: AbortSignal;
+}
+
+/** vfio_dma_rw. */
+export interface RwRequest {
+  /** The iova: page and offset in it. */
+  readonly vpn: number;
+  readonly offset: number;
+  /** Bytes to write, or where to read to. */
+  readonly data: Uint8Array;
+  readonly write: boolean;
+  /** The user task in whose context this is; absent for a kernel thread. */
+  readonly caller?: Task;
+  /** Ends a sleep: a kernel thread is told to stop (VAD-1). Default: the caller's death. */
+  readonly killed?: AbortSignal;
 }
 
 /** The state of one container (iommu_data). */

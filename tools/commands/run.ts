@@ -13,9 +13,9 @@ import { type Command, CommandError, parseOptions, UsageError } from '../cli/com
 import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
 import { exitStatus, onEndingSignal } from '../cli/signals.ts';
+import { PrivateFolder } from '../launch/private-folder.ts';
 import { programPath } from '../launch/programs.ts';
 import { defaultQmpSocket } from '../launch/sockets.ts';
-import { PrivateFolder } from '../private-folder.ts';
 import { DEFAULT_PROFILE, parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 
 import { type Board, startHost } from '../../devices/board/host.ts';
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { PrivateFolder } from '../launch/private-folder.ts';
 import { programPath } from '../launch/programs.ts';
-import { PrivateFolder } from '../private-folder.ts';
 import type { Assignment } from './client/protocol.ts';
 import { ClientProcess, type Played } from './client-process.ts';
 import { openProgram } from './open-program.ts';

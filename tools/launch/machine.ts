@@ -4,9 +4,9 @@ import { createInterface } from 'node:readline';
 
 import { HostClient } from '../clients/host-client.ts';
 import { QmpClient } from '../clients/qmp-client.ts';
-import { PrivateFolder } from '../private-folder.ts';
 import { Child } from './child.ts';
 import { GuestConsole } from './guest-console.ts';
+import { PrivateFolder } from './private-folder.ts';
 
 export interface MachineOptions {
   /** --device options of the host; all of them are passed through. */

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { PrivateFolder } from '../launch/private-folder.ts';
 import { programPath } from '../launch/programs.ts';
-import { PrivateFolder } from '../private-folder.ts';
 import type { AssignedDevice } from './client/assignment.ts';
 
 const START_MS = 60_000;

@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { temporaryDir } from './launch/sockets.ts';
+import { temporaryDir } from './sockets.ts';
 
 /** Others of the run may be making a socket in it that very moment. */
 const CLEANER = 'read -r over || for i in 1 2 3 4 5; do rm -rf -- "$0" && exit; sleep 1; done';

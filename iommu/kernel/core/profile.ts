@@ -1,6 +1,6 @@
 /**
  * Which kernel the VFIO of this host answers as (docs/rules/vfio.md, "What differs by profile"):
- * one row per behaviour that differs, read nowhere else. '5.12' is the seed era, 5.12–5.19 as
+ * one row per behaviour that differs, read nowhere else. '5.12' is Linux 5.12–5.19 as
  * released, which blocks on an invalid vaddr (spoken for by a rebuilt 6.1); '6.2' is 6.0–6.2 as
  * released, which blocks as well and lets anybody unmap; '6.12' refuses instead and still has the
  * 64-bit limit bugs; '7.2' has them fixed.

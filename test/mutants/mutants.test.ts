@@ -11,7 +11,7 @@ import { apply, MUTANTS, misfit, parseMutant, readMutants } from './mutant.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const mutants = readMutants(MUTANTS);
 /** Folders of test/mutants, and the part of the product that each is about. */
-const ROOMS = ['conform', 'driver', 'hardware', 'live-update', 'type1', 'vmm'];
+const ROOMS = ['conform', 'driver', 'hardware', 'interrupts', 'live-update', 'type1', 'vmm'];
 
 let dir: string;
 beforeEach(() => {

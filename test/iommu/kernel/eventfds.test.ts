@@ -31,7 +31,7 @@ import { startWorker } from '../../../platform/thread.ts';
 import { type FillerWork, PAUSE, RUN, STATE, STOP, tellFiller } from './filler-words.ts';
 import { name, TestClient } from './test-client.ts';
 
-/** Eventfds in the hands of clients that do not wish the host well, on a whole host. */
+/** Eventfds in the hands of clients that do not wish the host well, on a whole host (PCI-4, PCI-5). */
 
 const INTX = 0;
 const MSI = 1;

@@ -287,6 +287,51 @@ describe('INTx (PCI-4, PCI-5)', () => {
     expect(counts()[0]).toBe(1);
   });
 
+  it('is held back from the start when COMMAND had INTx disabled before (PCI-9)', async () => {
+    fake.write(CONFIG, COMMAND, '0204');
+    await arm();
+
+    fake.line.assert();
+    const before = counts()[0];
+    fake.write(CONFIG, COMMAND, '0200');
+
+    expect([before, counts()[0]]).toEqual([0, 1]);
+  });
+
+  it('has no loop-back while COMMAND disables it', async () => {
+    await arm();
+    const trigger = (): Promise<number | string> => fake.setIrqs(INTX, NONE | TRIGGER, { count: 1 });
+    fake.write(CONFIG, COMMAND, '0204');
+    expect(await trigger()).toBe(0);
+    const before = counts()[0];
+    fake.write(CONFIG, COMMAND, '0200');
+    expect(await trigger()).toBe(0);
+
+    expect([before, counts()[0]]).toEqual([0, 1]);
+  });
+
+  it('is not unmasked by an eventfd while COMMAND disables it', async () => {
+    await arm();
+    await fake.setIrqs(INTX, EVENTFD | UNMASK, { data: [events[1]!] });
+    fake.write(CONFIG, COMMAND, '0204');
+    fake.line.assert();
+    eventfdSignal(events[1]!);
+    await fake.setIrqs(INTX, EVENTFD | UNMASK, { data: [-1] }); // what was signalled has been carried out
+
+    expect(counts()[0]).toBe(0);
+  });
+
+  it('that was disabled by COMMAND is not for the next who opens the device', async () => {
+    await arm();
+    fake.write(CONFIG, COMMAND, '0204');
+
+    fake.reopen();
+    await arm();
+    fake.line.assert();
+
+    expect(counts()[0]).toBe(1);
+  });
+
   it('RACE-18: masked and unmasked without INTx being enabled is EINVAL', async () => {
     expect(await fake.setIrqs(INTX, BOOL | MASK, { data: [1] })).toBe('-EINVAL');
     expect(await fake.setIrqs(INTX, NONE | TRIGGER, { count: 1 })).toBe('-EINVAL');
@@ -412,5 +457,15 @@ describe('REQ', () => {
     expect(counts()[0]).toBe(2);
     expect(await fake.setIrqs(REQ, NONE | TRIGGER, { count: 0 })).toBe(0);
     expect(await fake.setIrqs(REQ, NONE | TRIGGER, { count: 0 })).toBe('-EINVAL');
+  });
+
+  it('of the last who had the device open is not signalled by the next', async () => {
+    await fake.setIrqs(REQ, EVENTFD | TRIGGER, { data: [events[0]!] });
+
+    fake.reopen();
+
+    expect(await fake.setIrqs(REQ, NONE | TRIGGER, { count: 1 })).toBe('-EINVAL');
+    expect(await fake.setIrqs(REQ, BOOL | TRIGGER, { data: [1] })).toBe(0);
+    expect(counts()).toEqual([0, 0, 0, 0]);
   });
 });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BarGate, createBarGate } from '../../../../../iommu/bus/bar-gate.ts';
 import { createPortCounters } from '../../../../../iommu/bus/counters.ts';
 import { createIntxLine } from '../../../../../iommu/bus/interrupts.ts';
+import type { PciFunction } from '../../../../../iommu/bus/pci-function.ts';
 import { createTimeline } from '../../../../../iommu/bus/timeline.ts';
 import { RamBars } from '../../../../../iommu/kernel/vfio/pci/ram-bars.ts';
 import { close, fileSize, ftruncate, MFD_CLOEXEC, memfdCreate, pread, pwrite } from '../../../../../platform/libc.ts';
@@ -13,6 +14,7 @@ describe('RAM BARs of a function', () => {
   let fd: number;
   let gate: BarGate;
   let bars: RamBars;
+  let fn: PciFunction;
   /** Whether the gate was open at each fence, and how long the object was. */
   let fences: (readonly [boolean, number])[];
 
@@ -23,7 +25,7 @@ describe('RAM BARs of a function', () => {
     gate = new BarGate(barGate);
     gate.setDecoding(true);
     fences = [];
-    const fn = {
+    fn = {
       bdf: 0x10,
       name: 'fake',
       mailbox: new SharedArrayBuffer(0),
@@ -65,6 +67,45 @@ describe('RAM BARs of a function', () => {
     expect(bytes(0, 65535).every((byte) => byte === 0)).toBe(true);
     expect(fileSize(fd)).toBe(SIZE);
     expect(gate.open()).toBe(true);
+  });
+
+  it('restored: bytes in runs longer than a chunk, and up to the very end', () => {
+    const all = Uint8Array.from({ length: SIZE - 4096 }, (_, i) => (i * 31) >> 3);
+    pwrite(fd, all, 4096);
+
+    bars.withdraw();
+    bars.restore();
+
+    expect(bytes(0, 4096).every((byte) => byte === 0)).toBe(true);
+    expect(Buffer.compare(Buffer.from(bytes(4096, all.length)), all)).toBe(0);
+  });
+
+  it('what nobody has written to costs nothing: a gigabyte with a few bytes in it', () => {
+    const large = memfdCreate('BAR', MFD_CLOEXEC);
+    ftruncate(large, 2 ** 30);
+    for (const at of [5, 2 ** 29, 2 ** 30 - 1]) pwrite(large, Uint8Array.of(7), at);
+    const bar = new RamBars({ ...fn, ramBars: [{ bar: 2, fd: large, size: 2 ** 30 }] }, () => undefined);
+
+    const before = performance.now();
+    bar.withdraw();
+    bar.restore();
+
+    expect(performance.now() - before).toBeLessThan(1000); // a look at each byte takes 7 s
+    const last = new Uint8Array(1);
+    pread(large, last, 2 ** 30 - 1);
+    expect([last[0], fileSize(large)]).toEqual([7, 2 ** 30]);
+    close(large);
+  });
+
+  it('what a client has cut off is lost, and what it has put behind the end is not the BAR', () => {
+    pwrite(fd, Uint8Array.of(1, 2, 3), 0);
+    ftruncate(fd, 2);
+    pwrite(fd, Uint8Array.of(9), SIZE + 5);
+
+    bars.withdraw();
+    bars.restore();
+
+    expect([bytes(0, 3), fileSize(fd)]).toEqual([[1, 2, 0], SIZE]);
   });
 
   it('an empty one comes back whole', () => {

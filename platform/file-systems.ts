@@ -18,8 +18,14 @@ import {
   poll,
 } from './libc.ts';
 
-/** Their pages need nobody else. A user can mount the first three in a user namespace of his own, which does no harm. */
-const ORDINARY = new Set('tmpfs hugetlbfs ramfs ext2 ext3 ext4 xfs btrfs f2fs bcachefs zfs'.split(' '));
+/**
+ * memory: there is nothing behind the pages, so nobody tracks which are dirty. A user can mount these in a user namespace of his own, which
+ * does no harm. disk: they are written back.
+ */
+export type FileSystemKind = 'memory' | 'disk';
+
+const MEMORY = new Set('tmpfs hugetlbfs ramfs'.split(' '));
+const DISK = new Set('ext2 ext3 ext4 xfs btrfs f2fs bcachefs zfs'.split(' '));
 /** Stands on other file systems: ordinary where whoever administers the host has mounted it, which `trusted` says. */
 const STACKED = 'overlay';
 
@@ -27,15 +33,19 @@ const STACKED = 'overlay';
 export const majorOf = (dev: number): number => (dev >>> 8) & 0xfff;
 export const minorOf = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 
-/** Device numbers (`major:minor`) of the ordinary file systems in a /proc/<pid>/mountinfo (proc_pid_mountinfo(5)). */
-export function ordinaryDevices(mountinfo: string, { trusted }: { readonly trusted: boolean }): Set<string> {
-  const devices = new Set<string>();
+/** The ordinary file systems in a /proc/<pid>/mountinfo (proc_pid_mountinfo(5)), by device number (`major:minor`). */
+export function ordinaryDevices(
+  mountinfo: string,
+  { trusted }: { readonly trusted: boolean },
+): Map<string, FileSystemKind> {
+  const devices = new Map<string, FileSystemKind>();
   for (const line of mountinfo.split('\n')) {
     const [mount, superBlock] = line.split(' - ');
     const device = mount?.split(' ')[2];
     const type = superBlock?.split(' ')[0];
     if (device === undefined || type === undefined) continue;
-    if (ORDINARY.has(type) || (trusted && type === STACKED)) devices.add(device);
+    if (MEMORY.has(type)) devices.set(device, 'memory');
+    else if (DISK.has(type) || (trusted && type === STACKED)) devices.set(device, 'disk');
   }
   return devices;
 }
@@ -62,13 +72,14 @@ class Mounts {
   readonly #internal = internalDevices();
   /** Polled: an event of the priority kind says that a mount has come or gone since it was last asked. */
   readonly #watch = open(OWN_MOUNTS, 0);
-  #own: Set<string> | undefined;
+  #own: Map<string, FileSystemKind> | undefined;
 
-  isOrdinary(device: string, pid: number): boolean {
-    return this.#internal.has(device) || this.#ownDevices().has(device) || devicesOf(pid).has(device);
+  kindOf(device: string, pid: number): FileSystemKind | undefined {
+    if (this.#internal.has(device)) return 'memory';
+    return this.#ownDevices().get(device) ?? devicesOf(pid).get(device);
   }
 
-  #ownDevices(): Set<string> {
+  #ownDevices(): Map<string, FileSystemKind> {
     const changed = poll([{ fd: this.#watch, events: POLLPRI | POLLERR }], 0) !== undefined;
     if (changed || !this.#own) this.#own = ordinaryDevices(readFileSync(OWN_MOUNTS, 'utf8'), { trusted: true });
     return this.#own;
@@ -76,18 +87,18 @@ class Mounts {
 }
 
 /** What process `pid` sees mounted, if it is in another mount namespace. Not kept: a number may be another file system's soon. */
-function devicesOf(pid: number): Set<string> {
+function devicesOf(pid: number): Map<string, FileSystemKind> {
   try {
     return ordinaryDevices(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), { trusted: false });
   } catch {
-    return new Set(); // it has gone
+    return new Map(); // it has gone
   }
 }
 
 let mounts: Mounts | undefined;
 
-/** Whether pages of files on the device `major:minor` come without anybody's help, as process `pid` sees it mounted. */
-export function isOrdinaryFileSystem(device: string, pid: number): boolean {
+/** What the file system of the device `major:minor` is, as the host or process `pid` sees it mounted; undefined: none of the ordinary ones. */
+export function fileSystemKind(device: string, pid: number): FileSystemKind | undefined {
   mounts ??= new Mounts();
-  return mounts.isOrdinary(device, pid);
+  return mounts.kindOf(device, pid);
 }

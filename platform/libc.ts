@@ -37,6 +37,7 @@ export const F_SEAL_SEAL = 1;
 export const F_SEAL_SHRINK = 2;
 export const F_SEAL_GROW = 4;
 export const F_SEAL_WRITE = 8;
+export const F_SEAL_FUTURE_WRITE = 16; // mappings that are writable stay so
 
 export const O_RDWR = 2;
 export const O_NOCTTY = 0o400;

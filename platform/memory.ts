@@ -8,7 +8,9 @@ import { einval, enomem, SysError } from './errno.ts';
 import {
   addSeals,
   close,
+  F_SEAL_FUTURE_WRITE,
   F_SEAL_SHRINK,
+  F_SEAL_WRITE,
   ftruncate,
   getSeals,
   MADV_DONTNEED,
@@ -66,6 +68,16 @@ export function sealAgainstShrinking(fd: number): boolean {
     return (getSeals(fd) & F_SEAL_SHRINK) !== 0;
   } catch (error) {
     if (error instanceof SysError && (error.code === 'EPERM' || error.code === 'EINVAL')) return false;
+    throw error;
+  }
+}
+
+/** Whether no new mapping and no write(2) can change the object; mappings from before F_SEAL_FUTURE_WRITE can. */
+export function isSealedAgainstWriting(fd: number): boolean {
+  try {
+    return (getSeals(fd) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0;
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'EINVAL') return false; // a file
     throw error;
   }
 }

@@ -5,7 +5,7 @@
  */
 import { closeSync, fstatSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { eacces, esrch, SysError } from './errno.ts';
-import { isOrdinaryFileSystem, majorOf, minorOf } from './file-systems.ts';
+import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-systems.ts';
 import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
 import { ObjectFinder } from './object-finder.ts';
 import type { Sliced } from './slices.ts';
@@ -204,8 +204,17 @@ export class AddressSpace {
    * Whether an access to a page of the mapping may wait for somebody other than this machine's memory and disks: it is of a file on
    * FUSE, NFS and the like, or of a device.
    */
-  mayBlock({ inode, major, minor }: Vma): boolean {
-    return inode !== 0 && !isOrdinaryFileSystem(`${major}:${minor}`, this.pid);
+  mayBlock(vma: Vma): boolean {
+    return vma.inode !== 0 && this.#fileSystem(vma) === undefined;
+  }
+
+  /** Whether what is written to a page of the mapping goes to a file that is kept elsewhere (vma_needs_dirty_tracking). */
+  tracksDirtyPages(vma: Vma): boolean {
+    return vma.inode !== 0 && vma.shared && this.#fileSystem(vma) !== 'memory';
+  }
+
+  #fileSystem({ major, minor }: Vma): FileSystemKind | undefined {
+    return fileSystemKind(`${major}:${minor}`, this.pid);
   }
 
   /**

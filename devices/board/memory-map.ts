@@ -7,9 +7,27 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 import type { PaRange, PhysicalChange } from '../../iommu/bus/physical.ts';
 import { efault, einval, enoent, enomem, hexRange, SysError } from '../../platform/errno.ts';
-import { close, ftruncate, MFD_CLOEXEC, memfdCreate } from '../../platform/libc.ts';
+import {
+  close,
+  ftruncate,
+  MAP_SHARED,
+  MFD_CLOEXEC,
+  memfdCreate,
+  mmap,
+  munmap,
+  open,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../platform/libc.ts';
 import { MappingPool, type PooledMapping } from '../../platform/mapping-pool.ts';
-import { createMemory, type ObjectId, objectId, PAGE_SIZE, sealAgainstShrinking } from '../../platform/memory.ts';
+import {
+  createMemory,
+  isSealedAgainstWriting,
+  type ObjectId,
+  objectId,
+  PAGE_SIZE,
+  sealAgainstShrinking,
+} from '../../platform/memory.ts';
 
 const GIB = 2 ** 30;
 /** MSI stores go here; the same number as the window of iovas, so that a device without IOMMU in front can use it, too. */
@@ -42,6 +60,8 @@ export class MemoryMap {
   readonly #ports: MessagePort[] = [];
   /** Called after a detach: whoever sleeps should drain its port and let the memory go. */
   readonly #onDetach: () => void;
+  /** /proc/self/mem. */
+  #ownMemory: number | undefined;
   /** Next-fit: an address is used again as late as possible. */
   #next = OBJECTS_START;
 
@@ -99,8 +119,7 @@ export class MemoryMap {
 
   /**
    * Gives `length` bytes of a memory object, whole pages of it, a range: its start. Takes the fd, also when it fails. EFAULT when
-   * the object is shorter. It is sealed against becoming shorter and mapped; where that cannot be, each access is a pread or
-   * pwrite (file-memory.ts).
+   * the object is shorter. It is sealed against becoming shorter and mapped; where that cannot be, each access is a system call.
    * DEVIATION: on Linux a pinned page outlives an ftruncate of its file. Here the ftruncate of a sealed object is EPERM to its
    * owner, and of another one the device reads zeros and writes to nowhere behind the new end.
    */
@@ -122,9 +141,24 @@ export class MemoryMap {
     if (wholePages(fstatSync(fd).size) < size) throw efault(`object ${id.ino} is shorter than ${size} bytes`);
     const start = this.#place(size);
     const mapping = sealed ? mapWritable(this.#pool, fd, size) : undefined;
-    if (!mapping) return { range: { kind: 'file', start, size, fd }, id, release: () => close(fd) };
+    if (!mapping) return { ...this.#behindProcMem(fd, { start, size }), id };
     close(fd);
     return { range: { kind: 'ram', start, size, buffer: mapping.buffer }, id, release: () => mapping.release() };
+  }
+
+  /**
+   * An object that may become shorter, or may not be written: mapped, but touched by system calls only, to which a page that is gone is an
+   * error and no SIGBUS, and which never make it longer. Takes the fd if it succeeds.
+   */
+  #behindProcMem(fd: number, { start, size }: { readonly start: number; readonly size: number }): Entry {
+    this.#ownMemory ??= open('/proc/self/mem');
+    // SAFETY: nobody else knows the vaddr; unmapped by release(), when no device can reach the range any more.
+    const vaddr = mmap(0, size, PROT_READ | (isSealedAgainstWriting(fd) ? 0 : PROT_WRITE), MAP_SHARED, fd, 0);
+    close(fd);
+    return {
+      range: { kind: 'process', start, size, memFd: this.#ownMemory, vaddr },
+      release: () => munmap(vaddr, size),
+    };
   }
 
   /** Gives [vaddr, vaddr + length) of the process behind a /proc/<pid>/mem fd a range: its start. Takes the fd. */
@@ -205,6 +239,8 @@ export class MemoryMap {
     for (const { release } of this.#entries.values()) release();
     this.#entries.clear();
     this.#taken.length = 0;
+    if (this.#ownMemory !== undefined) close(this.#ownMemory);
+    this.#ownMemory = undefined;
   }
 }
 

@@ -22,14 +22,6 @@ export interface RamRange {
   readonly buffer: SharedArrayBuffer;
 }
 
-/** A memory object that may become shorter, so it is not mapped (file-memory.ts): about 1 µs per transaction, 4 for 64 KiB. */
-export interface FileRange {
-  readonly kind: 'file';
-  readonly start: number;
-  readonly size: number;
-  readonly fd: number;
-}
-
 /** A BAR that is memory, at its address on the bus; accesses while its function does not answer are Unsupported Requests. */
 export interface BarRange {
   readonly kind: 'bar';
@@ -39,7 +31,10 @@ export interface BarRange {
   readonly gate: SharedArrayBuffer;
 }
 
-/** Private anonymous memory of a client, through its /proc/<pid>/mem. When the mm is dead reads give 0 and writes vanish. */
+/**
+ * Memory of a client, through its /proc/<pid>/mem; or a memory object that may become shorter, through our own. Where nothing is mapped, or
+ * the mm is dead, reads give 0 and writes vanish.
+ */
 export interface ProcessRange {
   readonly kind: 'process';
   readonly start: number;
@@ -56,7 +51,7 @@ export interface DoorbellRange {
   readonly interrupts: SharedArrayBuffer;
 }
 
-export type PaRange = RamRange | FileRange | BarRange | ProcessRange | DoorbellRange;
+export type PaRange = RamRange | BarRange | ProcessRange | DoorbellRange;
 
 /** A message to every thread; `detach` names the start of the range. */
 export type PhysicalChange = { readonly attach: PaRange } | { readonly detach: number };
@@ -103,9 +98,6 @@ export class AttachedRange {
         if (!this.#gate!.open()) return false;
         readFileMemory(range.fd, at, dst);
         return true;
-      case 'file':
-        readFileMemory(range.fd, at, dst);
-        return true;
       case 'process':
         readProcess(range.memFd, range.vaddr + at, dst);
         return true;
@@ -124,9 +116,6 @@ export class AttachedRange {
     switch (range.kind) {
       case 'bar':
         if (!this.#gate!.open()) return false;
-        writeFileMemory(range.fd, at, src);
-        return true;
-      case 'file':
         writeFileMemory(range.fd, at, src);
         return true;
       case 'process':

@@ -50,7 +50,7 @@ export class Kernel {
     const fenceAll = (): void => {
       for (const { driver } of this.#units) driver.fence();
     };
-    const pinner = new Pinner(this.#board, { deviceMemory, zeroPageCharged: profile.zeroPageCharged });
+    const pinner = new Pinner(this.#board, { ...profile, deviceMemory });
     const vectors = new VectorAllocator(NR_VECTORS);
     const doorbells = new DoorbellTable(data.interrupts);
     const sources = eventfdSources(data.interrupts);

@@ -159,8 +159,12 @@ describe('file systems whose pages need nobody else', () => {
 27 21 8:1 / /mnt/a\\040-\\040b rw - fuseblk /dev/sda1 rw`;
 
   it('are known by their type; a stacked one is trusted only where the host itself has it mounted', () => {
-    expect([...ordinaryDevices(MOUNTINFO, { trusted: true })]).toEqual(['254:0', '0:27', '0:28']);
-    expect([...ordinaryDevices(MOUNTINFO, { trusted: false })]).toEqual(['254:0', '0:27']);
+    expect(Object.fromEntries(ordinaryDevices(MOUNTINFO, { trusted: true }))).toEqual({
+      '254:0': 'disk',
+      '0:27': 'memory',
+      '0:28': 'disk',
+    });
+    expect([...ordinaryDevices(MOUNTINFO, { trusted: false }).keys()]).toEqual(['254:0', '0:27']);
   });
 
   it('memfds and disk files are, devices are not', () => {

@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Families of rules and how many each has: those of docs/rules/vfio.md that bind us. */
 const FAMILIES: Readonly<Record<string, number>> = {
-  ...{ NUM: 10, CORE: 13, PCI: 11, ST: 3, MAP: 16, ACC: 8, IOM: 4, UNM: 16 },
+  ...{ NUM: 10, CORE: 13, PCI: 11, ST: 3, MAP: 17, ACC: 8, IOM: 4, UNM: 16 },
   ...{ VAD: 17, ATT: 11, DRT: 7, MDV: 6, CPR: 5, RACE: 38 },
 };
 /** Cited, but of what others do. */

@@ -39,6 +39,8 @@ export interface Profile {
   readonly infoBytes: 20 | 24;
   /** ACC-2: read-only mappings of the zero page are charged. */
   readonly zeroPageCharged: boolean;
+  /** MAP-17: pins for writing of MAP_SHARED files whose file system tracks dirty pages (6.5: EFAULT). */
+  readonly sharedFileWrites: 'allowed' | 'EFAULT';
   /** MDV-6: drivers pin memory of devices too, or EINVAL for a page that is none of the kernel's (!pfn_valid; 6.0). */
   readonly deviceMemoryPins: 'allowed' | 'EINVAL';
   /** IOM-3: a WRITE-only mapping can be read by the device. */
@@ -91,6 +93,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoCapAlign: 4,
     infoBytes: 20,
     zeroPageCharged: false,
+    sharedFileWrites: 'allowed',
     deviceMemoryPins: 'allowed',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
@@ -119,6 +122,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoCapAlign: 4,
     infoBytes: 20,
     zeroPageCharged: false,
+    sharedFileWrites: 'allowed',
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
@@ -147,6 +151,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoCapAlign: 8,
     infoBytes: 24,
     zeroPageCharged: true,
+    sharedFileWrites: 'EFAULT',
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
@@ -175,6 +180,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     infoCapAlign: 8,
     infoBytes: 24,
     zeroPageCharged: true,
+    sharedFileWrites: 'EFAULT',
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: false,
     replayOutsideAperture: 'ERANGE',

@@ -6,7 +6,7 @@ import { fstatSync } from 'node:fs';
 
 import { efault, withoutFds } from '../../../platform/errno.ts';
 import { close, dup } from '../../../platform/libc.ts';
-import type { ObjectId } from '../../../platform/memory.ts';
+import { isSealedAgainstWriting, type ObjectId } from '../../../platform/memory.ts';
 import type { Sliced } from '../../../platform/slices.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import type { Mm } from '../core/task.ts';
@@ -43,19 +43,22 @@ class ObjectBacking implements Backing {
   readonly nrPages: number;
   /** Ours: keeps the inode number from being used again, and tells the present size. */
   readonly fd: number;
+  /** False for one that was sealed against writing before it was attached; its owner may have a mapping from before, and write (MAP-13). */
+  readonly writable: boolean;
   /** Gives back what it costs. */
   readonly giveBack: () => void;
   pins = 0;
   readonly #onUnpinned: (backing: ObjectBacking) => void;
 
   constructor(
-    place: Pick<ObjectBacking, 'key' | 'startPfn' | 'nrPages' | 'fd' | 'giveBack'>,
+    place: Pick<ObjectBacking, 'key' | 'startPfn' | 'nrPages' | 'fd' | 'writable' | 'giveBack'>,
     onUnpinned: (backing: ObjectBacking) => void,
   ) {
     this.key = place.key;
     this.startPfn = place.startPfn;
     this.nrPages = place.nrPages;
     this.fd = place.fd;
+    this.writable = place.writable;
     this.giveBack = place.giveBack;
     this.#onUnpinned = onUnpinned;
   }
@@ -89,31 +92,35 @@ export class BoardObjects {
   }
 
   /**
-   * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one that cannot be opened (ObjectFinder):
-   * it is to be reached through the process. ENOMEM: the share of the process is used up.
+   * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one that cannot be opened (ObjectFinder),
+   * or not be written though it is to be: it is to be reached through the process. ENOMEM: the share of the process is used up.
    */
-  *place(mm: Mm, vma: Vma): Sliced<PlacedObject | undefined> {
+  *place(mm: Mm, vma: Vma, write: boolean): Sliced<PlacedObject | undefined> {
     const key = `${vma.major}:${vma.minor}:${vma.inode}`;
     const known = this.#objects.get(key);
     if (known) {
       const nrPages = nrPagesNow(known.fd);
-      if (nrPages <= known.nrPages) return this.#taken(known, nrPages);
+      if (nrPages <= known.nrPages) return this.#taken(known, nrPages, write);
     }
     const fd = yield* mm.space.openObject(vma); // others may be served meanwhile, and attach it, or another length of it
     if (fd === undefined) return undefined;
     const now = this.#objects.get(key);
     if (now && nrPagesNow(now.fd) <= now.nrPages) {
       close(fd);
-      return this.#taken(now, nrPagesNow(now.fd));
+      return this.#taken(now, nrPagesNow(now.fd), write);
     }
     // New, or grown: the longer object gets a range of its own, the old one goes with its last pin.
     if (now?.pins === 0) this.#drop(now);
     const backing = this.#attach(mm, key, fd);
     this.#objects.set(key, backing);
-    return this.#taken(backing, backing.nrPages);
+    return this.#taken(backing, backing.nrPages, write);
   }
 
-  #taken(backing: ObjectBacking, nrPages: number): PlacedObject {
+  #taken(backing: ObjectBacking, nrPages: number, write: boolean): PlacedObject | undefined {
+    if (write && !backing.writable) {
+      if (backing.pins === 0) this.#unpinned(backing);
+      return undefined;
+    }
     if (backing.pins++ === 0) this.#idle.delete(backing);
     return { backing, nrPages };
   }
@@ -127,7 +134,9 @@ export class BoardObjects {
       if (nrPages === 0) throw efault('memory object is empty');
       giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE);
       const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE, { dev, ino });
-      return new ObjectBacking({ key, startPfn, nrPages, fd, giveBack }, (backing) => this.#unpinned(backing));
+      const writable = !isSealedAgainstWriting(fd); // looked at after the board has mapped it, or has not
+      const place = { key, startPfn, nrPages, fd, writable, giveBack };
+      return new ObjectBacking(place, (backing) => this.#unpinned(backing));
     } catch (error) {
       giveBack?.();
       close(fd);

@@ -5,6 +5,7 @@
 import { efault, SysError } from '../../../platform/errno.ts';
 import type { Sliced } from '../../../platform/slices.ts';
 import type { Vma } from '../../../platform/vma.ts';
+import type { Profile } from '../core/profile.ts';
 import type { Mm } from '../core/task.ts';
 import { BoardShares } from './board-shares.ts';
 import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
@@ -28,6 +29,8 @@ export interface PinnerOptions {
   readonly deviceMemory?: DeviceMemoryTable | undefined;
   /** Profile.zeroPageCharged; default true. */
   readonly zeroPageCharged?: boolean;
+  /** Profile.sharedFileWrites; default EFAULT. */
+  readonly sharedFileWrites?: Profile['sharedFileWrites'];
   readonly shares?: BoardShares;
 }
 
@@ -38,15 +41,22 @@ export class Pinner {
   readonly #windows: ProcessWindows;
   readonly #deviceMemory: DeviceMemoryTable;
   readonly #zeroPageCharged: boolean;
+  readonly #writesSharedFiles: boolean;
 
   constructor(
     board: BoardMemory,
-    { deviceMemory = new DeviceMemoryTable(), zeroPageCharged = true, shares = new BoardShares() }: PinnerOptions = {},
+    {
+      deviceMemory = new DeviceMemoryTable(),
+      zeroPageCharged = true,
+      sharedFileWrites = 'EFAULT',
+      shares = new BoardShares(),
+    }: PinnerOptions = {},
   ) {
     this.#objects = new BoardObjects(board, shares);
     this.#windows = new ProcessWindows(board, shares);
     this.#deviceMemory = deviceMemory;
     this.#zeroPageCharged = zeroPageCharged;
+    this.#writesSharedFiles = sharedFileWrites === 'allowed';
   }
 
   /**
@@ -63,7 +73,10 @@ export class Pinner {
     const inVma = Math.min(nrPages, (vma.end - vaddr) / PAGE);
     const device = this.#deviceMemory.find(vma);
     if (device) return pinDevice(device, vma, vaddr, inVma);
-    const object = vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma) : undefined;
+    if (write && !this.#writesSharedFiles && mm.space.tracksDirtyPages(vma)) {
+      throw efault(`vaddr 0x${vaddr.toString(16)} is of a file that is written back: not to be pinned for writing`); // MAP-17
+    }
+    const object = vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma, write) : undefined;
     const run = object ? pinObject(object, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddrPage, inVma, write);
     if (!run.reserved) this.pinnedPages += run.nrPages;
     return run;

@@ -1,13 +1,17 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { MemoryMap } from '../../../devices/board/memory-map.ts';
+import { createPortCounters } from '../../../iommu/bus/counters.ts';
+import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import { DmaPort } from '../../../iommu/hardware/port.ts';
 import {
   addSeals,
   close,
   dup,
+  F_SEAL_FUTURE_WRITE,
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
   fileSize,
@@ -16,6 +20,8 @@ import {
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   memfdCreate,
+  pread,
+  pwrite,
 } from '../../../platform/libc.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
 
@@ -70,17 +76,73 @@ describe('memory map of the board', () => {
     expect(fileSize(fd)).toBe(131072);
   });
 
-  it.each([
-    ['that cannot be sealed', 0],
-    ['that is sealed against writing', F_SEAL_WRITE],
-  ])('does not map an object %s', (_, seals) => {
-    const odd = memfdCreate('odd', seals === 0 ? MFD_CLOEXEC : MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    ftruncate(odd, 65536);
-    if (seals !== 0) addSeals(odd, seals);
+  describe('an object that is not mapped for all to touch', () => {
+    /** A memfd of two pages with these seals; 0: it was made without sealing. */
+    function odd(seals: number): number {
+      const made = memfdCreate('odd', seals === 0 ? MFD_CLOEXEC : MFD_CLOEXEC | MFD_ALLOW_SEALING);
+      ftruncate(made, 8192);
+      pwrite(made, Uint8Array.of(1, 2, 3, 4), 4094);
+      if (seals !== 0) addSeals(made, seals);
+      return made;
+    }
+    const portTo = (start: number): { readonly port: DmaPort; readonly vpn: number } => {
+      const physical = new PhysicalMemory(map.ranges());
+      const port = new DmaPort({ agent: 0, did: 0, physical, wire: () => {}, counters: createPortCounters() });
+      return { port, vpn: start / 4096 };
+    };
 
-    const start = map.attachObject(odd, 65536);
+    it('because it cannot be sealed: DMA reads and writes it like any other', () => {
+      const object = odd(0);
+      const { port, vpn } = portTo(map.attachObject(dup(object), 8192));
+      const read = new Uint8Array(6);
 
-    expect(received()).toEqual({ attach: { kind: 'file', start, size: 65536, fd: odd } });
+      const written = port.write(vpn, 4095, Uint8Array.of(9, 8));
+      const stored = port.write32(vpn, 0, 0x04030201);
+      const got = port.read(vpn, 4093, read);
+
+      const bytes = new Uint8Array(4);
+      pread(object, bytes, 0);
+      expect([written, stored, got]).toEqual([2, true, 6]);
+      expect([...read]).toEqual([0, 1, 9, 8, 4, 0]);
+      expect([...bytes]).toEqual([1, 2, 3, 4]);
+      close(object);
+    });
+
+    it('and is cut off: what is gone reads 0 and takes no byte, the object is never made longer, and nothing is refused', () => {
+      const object = odd(0);
+      const { port, vpn } = portTo(map.attachObject(dup(object), 8192));
+      ftruncate(object, 4096);
+      const read = new Uint8Array(4).fill(5);
+
+      const moved = [port.write(vpn, 4094, new Uint8Array(6).fill(9)), port.write(vpn + 1, 100, Uint8Array.of(9))];
+      const got = port.read(vpn, 4094, read);
+
+      expect([...moved, got]).toEqual([6, 1, 4]);
+      expect([...read]).toEqual([9, 9, 0, 0]);
+      expect(fileSize(object)).toBe(4096);
+      ftruncate(object, 0);
+      port.write(vpn, 0, new Uint8Array(8192));
+      expect(fileSize(object)).toBe(0);
+      close(object);
+    });
+
+    it.each([F_SEAL_WRITE, F_SEAL_FUTURE_WRITE])('because it is sealed against writing, %i: it can be read', (seal) => {
+      const { port, vpn } = portTo(map.attachObject(odd(seal), 8192));
+      const read = new Uint8Array(4);
+      port.read(vpn, 4094, read);
+      expect([...read]).toEqual([1, 2, 3, 4]);
+    });
+
+    it('has its mapping for as long as its range', () => {
+      const plain = memfdCreate('plain', MFD_CLOEXEC);
+      ftruncate(plain, 8192);
+      const inode = fstatSync(plain).ino;
+      const lines = (): number => readFileSync('/proc/self/maps', 'latin1').split(` ${inode} `).length - 1;
+      const start = map.attachObject(plain, 8192);
+      expect(lines()).toBe(1);
+      map.detach(start);
+      expect(lines()).toBe(0);
+    });
   });
 
   it('has posted a change to every port before it returns', () => {

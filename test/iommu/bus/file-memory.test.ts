@@ -4,7 +4,7 @@ import { BarGate, createBarGate } from '../../../iommu/bus/bar-gate.ts';
 import { createPortCounters, readPortCounters } from '../../../iommu/bus/counters.ts';
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
-import { close, fileSize, ftruncate, pread, pwrite } from '../../../platform/libc.ts';
+import { close, pread, pwrite } from '../../../platform/libc.ts';
 import { createMemory } from '../../../platform/memory.ts';
 
 const START = 0x10_0000;
@@ -23,41 +23,6 @@ beforeEach(() => {
   fd = createMemory('object', SIZE);
 });
 afterEach(() => close(fd));
-
-describe('a memory object that is not mapped', () => {
-  const physical = () => new PhysicalMemory([{ kind: 'file', start: START, size: SIZE, fd }]);
-
-  it('is read and written by DMA like any other, over pages and in words', () => {
-    const { port, counts } = portTo(physical());
-    const read = new Uint8Array(6);
-
-    const written = port.write(VPN, 4094, Uint8Array.of(1, 2, 3, 4));
-    const stored = port.write32(VPN, 0, 0x04030201);
-    const got = port.read(VPN, 4093, read);
-
-    const at0 = new Uint8Array(4);
-    pread(fd, at0, 0);
-    expect([written, stored, got]).toEqual([4, true, 6]);
-    expect([...read]).toEqual([0, 1, 2, 3, 4, 0]);
-    expect([...at0]).toEqual([1, 2, 3, 4]);
-    expect(counts()).toMatchObject({ faults: 0 });
-  });
-
-  it('that was cut off reads 0 behind its end and takes no byte there; it is never made longer, and nothing is refused', () => {
-    const { port, counts } = portTo(physical());
-    port.write(VPN, 0, new Uint8Array(SIZE).fill(7));
-    ftruncate(fd, 4098);
-    const read = new Uint8Array(4);
-
-    const moved = [port.write(VPN, 4096 - 2, new Uint8Array(6).fill(9)), port.write(VPN + 1, 100, Uint8Array.of(9))];
-    port.read(VPN + 1, 0, read);
-
-    expect(moved).toEqual([6, 1]);
-    expect([...read]).toEqual([9, 9, 0, 0]);
-    expect(fileSize(fd)).toBe(4098);
-    expect(counts()).toMatchObject({ faults: 0 });
-  });
-});
 
 describe('a RAM BAR in the memory map', () => {
   const bar = () => {

@@ -1,10 +1,16 @@
-import { closeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Mm } from '../../../../iommu/kernel/core/task.ts';
 import { BoardShares, type Capacity } from '../../../../iommu/kernel/mm/board-shares.ts';
 import { type PinnedRun, Pinner } from '../../../../iommu/kernel/mm/pin.ts';
 import type { BoardMemory } from '../../../../iommu/kernel/mm/pin-objects.ts';
 import {
+  addSeals,
+  F_SEAL_FUTURE_WRITE,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
   MAP_SHARED,
@@ -143,6 +149,77 @@ describe('permissions (MAP-13)', () => {
     const vaddr = process.space.map(machine.object(PAGE));
     process.exit();
     expect(() => pin(vaddr, 1)).toThrow(EFAULT);
+  });
+});
+
+describe('writing where Linux does not let devices write, or lets them (MAP-17)', () => {
+  /** Whether a device that writes and one that only reads get a pin. */
+  const allowed = (pinner: Pinner, vaddr: number): readonly boolean[] =>
+    [true, false].map((write) => {
+      try {
+        pinner.unpin(runWhole(pinner.pin(process.mm, vaddr / PAGE, 1, write)));
+        return true;
+      } catch (error) {
+        expect(error).toEqual(EFAULT);
+        return false;
+      }
+    });
+
+  it.each([
+    ['EFAULT', [false, true]],
+    ['allowed', [true, true]],
+  ] as const)('a shared file that is written back, from 6.5 and before: %s', (sharedFileWrites, expected) => {
+    const pinner = new Pinner(machine.board, { sharedFileWrites });
+    const vaddr = process.space.map(machine.object(PAGE));
+    process.space.tracksDirtyPages = ({ shared }) => shared;
+    expect(allowed(pinner, vaddr)).toEqual(expected);
+    expect(allowed(pinner, machine.anonymous(process.space, PAGE))).toEqual([true, true]);
+    pinner.trim();
+  });
+
+  it('of the real file systems: a file on disk is, memfds and private mappings are not', () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'livevmm-')), 'file');
+    writeFileSync(path, new Uint8Array(PAGE));
+    const fds = [openSync(path, 'r+'), createMemory('memory', PAGE)] as const;
+    rmSync(join(path, '..'), { recursive: true });
+    const space = new AddressSpace(globalThis.process.pid);
+    const tracks = (fd: number, flags: number): boolean => {
+      const vaddr = mmap(0, PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+      const answer = space.tracksDirtyPages(space.vmaAt(vaddr)!);
+      munmap(vaddr, PAGE);
+      return answer;
+    };
+    const onDisk = !/^(tmpfs|ramfs)/.test(execFileSync('stat', ['-f', '-c', '%T', tmpdir()], { encoding: 'utf8' }));
+    expect(fds.map((fd) => tracks(fd, MAP_SHARED))).toEqual([onDisk, false]);
+    expect(fds.map((fd) => tracks(fd, MAP_PRIVATE))).toEqual([false, false]);
+    space.close();
+    for (const fd of fds) closeSync(fd);
+  });
+
+  it('an object under F_SEAL_FUTURE_WRITE through a mapping from before: by the mapping, as the seal lets it', () => {
+    const object = machine.object(4 * PAGE);
+    const vaddr = process.space.map(object);
+    addSeals(object.fd, F_SEAL_FUTURE_WRITE);
+    const reading = pin(vaddr, 4, false);
+    const writing = pin(vaddr + PAGE, 2);
+    expect(reading.nrPages).toBe(4);
+    expect(writing).toMatchObject({ pfn: writing.backing.startPfn + ((vaddr + PAGE) % WINDOW) / PAGE, nrPages: 2 });
+    machine.pinner.unpin(writing);
+    machine.pinner.unpin(reading);
+    machine.pinner.trim();
+    expect(machine.board.attached.size).toBe(0);
+    expect(machine.pinner.pinnedPages).toBe(0);
+  });
+
+  it('an object that was pinned before the seal stays writable: what is mapped is', () => {
+    const object = machine.object(4 * PAGE);
+    const vaddr = process.space.map(object);
+    const before = pin(vaddr, 4);
+    addSeals(object.fd, F_SEAL_FUTURE_WRITE);
+    const after = pin(vaddr, 1);
+    expect(after.pfn).toBe(before.pfn);
+    machine.pinner.unpin(after);
+    machine.pinner.unpin(before);
   });
 });
 

@@ -151,6 +151,10 @@ export class FakeSpace {
     return false;
   }
 
+  tracksDirtyPages(_vma: FakeVma): boolean {
+    return false;
+  }
+
   // biome-ignore lint/correctness/useYield: as AddressSpace has it, which has to look for it
   *openObject(vma: FakeVma): Sliced<number> {
     return dup(vma.object.fd);

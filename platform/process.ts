@@ -3,7 +3,7 @@
  * Open files of /proc/<pid> hold the mm they were opened in: after an execve of that process they find nothing (as a
  * kernel's mm_struct whose users are gone), and never the new image.
  */
-import { closeSync, fstatSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { eacces, esrch, SysError } from './errno.ts';
 import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-systems.ts';
 import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
@@ -285,12 +285,46 @@ export function socketInode(pid: number, fd: number): number | undefined {
   }
 }
 
+/**
+ * What process `pid` calls `tid`, as this process numbers it: the same, unless that one lives in a PID namespace below ours.
+ * Undefined when it has no such thread.
+ */
+export function threadOf(pid: number, tid: number): number | undefined {
+  try {
+    if (idsOf(`/proc/${pid}/status`).length <= 1) return existsSync(`/proc/${pid}/task/${tid}`) ? tid : undefined;
+    const names = readdirSync(`/proc/${pid}/task`);
+    const name = names.find((one) => idsOf(`/proc/${pid}/task/${one}/status`).at(-1) === tid);
+    return name === undefined ? undefined : Number(name);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
+}
+
+/** NSpid: the ids of a task in each PID namespace that it is in, from ours to its own (proc(5)); empty before Linux 4.1. */
+function idsOf(statusPath: string): readonly number[] {
+  const ids = /^NSpid:\s*(.*)$/m.exec(readFileSync(statusPath, 'latin1'))?.[1];
+  return ids === undefined ? [] : ids.split(/\s+/).map(Number);
+}
+
 /** CAP_IPC_LOCK, linux/capability.h. */
 const CAP_IPC_LOCK = 14;
 
-/** Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it. */
+/**
+ * Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it: what it has in a user namespace below ours counts
+ * for nothing.
+ */
 export function hasIpcLock(pid: number): boolean {
-  return ((effectiveCapabilities(pid) >>> CAP_IPC_LOCK) & 1) === 1;
+  return ((effectiveCapabilities(pid) >>> CAP_IPC_LOCK) & 1) === 1 && isInOurUserNamespace(pid);
+}
+
+function isInOurUserNamespace(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/user`) === readlinkSync('/proc/self/ns/user');
+  } catch {
+    return false; // it is gone, or keeps it from us
+  }
 }
 
 /** The soft RLIMIT_MEMLOCK of process `pid` in bytes; Infinity for none. */

@@ -35,7 +35,7 @@ export interface OpenHello {
  * prctl(PR_SET_PTRACER) and connect again.
  */
 export interface TaskHello {
-  readonly task: number; // tid of the thread that will use this channel
+  readonly task: number; // tid of the thread that will use this channel, as its process knows it
 }
 
 export type Hello = OpenHello | TaskHello;

@@ -1,4 +1,6 @@
-import { closeSync, fstatSync, mkdtempSync, readSync, rmSync, statSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, fstatSync, mkdtempSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import {
+  gettid,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
   mlock,
@@ -16,8 +19,9 @@ import {
   processVmRead,
   processVmWrite,
 } from '../../platform/libc.ts';
-import { AddressSpace, hasIpcLock, parseMapsLine, socketInode } from '../../platform/process.ts';
+import { AddressSpace, hasIpcLock, parseMapsLine, socketInode, threadOf } from '../../platform/process.ts';
 import { runWhole } from '../../platform/slices.ts';
+import { UNSHARE, whyNoNamespaces } from '../namespaces.ts';
 import { type Mappings, VmChild } from './vm-child.ts';
 
 describe('AddressSpace', () => {
@@ -184,5 +188,33 @@ describe('facts about a process', () => {
 
   it('hasIpcLock tells whether memory may be locked without limit', () => {
     expect(typeof hasIpcLock(process.pid)).toBe('boolean');
+  });
+
+  it('threadOf finds a thread of this process under its own number, and no other', () => {
+    expect([threadOf(process.pid, gettid()), threadOf(process.pid, 1), threadOf(2 ** 22, 1)]).toEqual([
+      gettid(),
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it.skipIf(whyNoNamespaces() !== undefined)('threadOf finds the threads of a process in a PID namespace', async () => {
+    const words = [...UNSHARE, process.execPath, '-e', 'console.log(1); setInterval(() => {}, 1000)'];
+    const launcher = spawn(words[0]!, words.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(launcher.stdout!, 'data');
+    const pid = Number(readFileSync(`/proc/${launcher.pid}/task/${launcher.pid}/children`, 'utf8'));
+
+    const tids = readdirSync(`/proc/${pid}/task`).map(Number);
+    const inner = tids.map((tid) =>
+      Number(/^NSpid:.*\s(\d+)$/m.exec(readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8'))![1]),
+    );
+
+    expect(inner).toContain(1); // its leader
+    expect(inner.length).toBeGreaterThan(1);
+    expect(inner.map((tid) => threadOf(pid, tid))).toEqual(tids);
+    expect(threadOf(pid, pid)).toBeUndefined();
+    expect(hasIpcLock(pid)).toBe(false); // root there, and nobody here
+    launcher.kill('SIGKILL');
+    await once(launcher, 'exit');
   });
 });

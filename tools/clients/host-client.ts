@@ -5,6 +5,9 @@ import { SysError } from '../../platform/errno.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
 import { CommandError } from '../cli/command.ts';
 
+/** connect(2), where nobody listens. */
+const NOBODY: readonly string[] = ['ENOENT', 'ENOTDIR', 'ECONNREFUSED'];
+
 export class HostClient {
   readonly #kernel: KernelClient;
   readonly #fd: number;
@@ -14,7 +17,8 @@ export class HostClient {
       this.#kernel = new KernelClient(socketPath);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      throw new CommandError(`no host at ${socketPath} (${error.code})`);
+      if (NOBODY.includes(error.code)) throw new CommandError(`no host at ${socketPath} (${error.code})`);
+      throw new CommandError(`host at ${socketPath}: ${error.message}`);
     }
     this.#fd = this.#kernel.open(CONTROL_PATH);
   }

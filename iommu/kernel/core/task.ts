@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { eacces, esrch, SysError } from '../../../platform/errno.ts';
 import { close, POLLIN, pidfdGetfd, pidfdOpen, poll } from '../../../platform/libc.ts';
 import { PAGE_SIZE } from '../../../platform/memory.ts';
-import { AddressSpace, hasIpcLock, memlockLimit } from '../../../platform/process.ts';
+import { AddressSpace, hasIpcLock, memlockLimit, threadOf } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
 
 /** What is asked once, and where nobody remembers, anew each time. */
@@ -148,6 +148,7 @@ function spaceOf(pid: number): AddressSpace | undefined {
 /** The caller of a system call: what `current` is to the kernel. */
 export interface Task {
   readonly pid: number;
+  /** As the host numbers it. */
   readonly tid: number;
   /** The thread group: what a mapping records as its mapper (MAP-15). */
   readonly process: Process;
@@ -174,9 +175,13 @@ export class ChannelTask implements Task {
   #ipcLock: Answer<boolean> | undefined;
   #memlockPages: Answer<number> | undefined;
 
-  /** ESRCH when the process has no such thread; EACCES when it has an image that the host may not look into. */
-  constructor(tid: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
-    if (!existsSync(`/proc/${process.pid}/task/${tid}`)) throw esrch(`process ${process.pid} has no thread ${tid}`);
+  /**
+   * `name`: its tid as the process itself knows it. ESRCH when the process has no such thread; EACCES when it has an image that the host may
+   * not look into.
+   */
+  constructor(name: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
+    const tid = threadOf(process.pid, name);
+    if (tid === undefined) throw esrch(`process ${process.pid} has no thread ${name}`);
     this.tid = tid;
     this.process = process;
     this.mm = process.currentMm().grab();

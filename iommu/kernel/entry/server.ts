@@ -5,6 +5,7 @@
 import { rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
+import { esrch } from '../../../platform/errno.ts';
 import { getRlimit, peerCredentials, RLIMIT_NOFILE } from '../../../platform/libc.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
 import type { Memlock } from '../../abi/control.ts';
@@ -17,6 +18,10 @@ import { Turns } from './turns.ts';
 
 /** A connection that has not said what it is by then is dropped. */
 const HELLO_TIMEOUT_MS = 10_000;
+
+/** SO_PEERCRED has no pid for a process of a PID namespace that is not below ours: such a one has no number here. */
+const OUT_OF_SIGHT =
+  'this host cannot see its client, which lives in another PID namespace: start the host in that one or in one above it';
 
 export interface ServerOptions {
   readonly socketPath: string;
@@ -71,6 +76,7 @@ export class Server {
   #connected(socket: Socket): void {
     try {
       const peer = peerCredentials(fdOf(socket));
+      if (peer.pid === 0) throw esrch(OUT_OF_SIGHT);
       const client = this.#hall.clients.enter(peer.pid);
       new Connection(socket, peer, client, this.#hall);
     } catch (error) {

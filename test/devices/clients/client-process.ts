@@ -4,6 +4,11 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
+export interface LaunchedScript {
+  readonly name: string;
+  readonly launcher: readonly string[];
+}
+
 export class ClientProcess {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -11,9 +16,12 @@ export class ClientProcess {
   readonly ended: Promise<[number | null, NodeJS.Signals | null]>;
   #errors = '';
 
-  constructor(script: string, ...words: readonly string[]) {
-    const path = fileURLToPath(new URL(`./${script}.ts`, import.meta.url));
-    this.#child = spawn(process.execPath, ['--import', 'tsx', path, ...words], { stdio: 'pipe' });
+  /** `script`: its name, or that and a program that runs programs, with its words. */
+  constructor(script: string | LaunchedScript, ...words: readonly string[]) {
+    const { launcher, name } = typeof script === 'string' ? { launcher: [], name: script } : script;
+    const path = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
+    const [program, ...args] = [...launcher, process.execPath, '--import', 'tsx', path, ...words];
+    this.#child = spawn(program!, args, { stdio: 'pipe' });
     this.ended = once(this.#child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
     this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#errors += text;

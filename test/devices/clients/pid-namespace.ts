@@ -1,0 +1,67 @@
+/**
+ * A client that is pid 1 of a PID namespace and root of a user namespace: DMA, an exec that keeps the container, and what capabilities are
+ * worth there. argv: socket, and after the exec the container's fd and the device's.
+ */
+
+import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../iommu/abi/vfio.ts';
+import type { SysError } from '../../../platform/errno.ts';
+import {
+  ftruncate,
+  getRlimit,
+  gettid,
+  MAP_SHARED,
+  memfdCreate,
+  mmap,
+  PROT_READ,
+  PROT_WRITE,
+  RLIMIT_MEMLOCK,
+  setCloexec,
+  setRlimit,
+} from '../../../platform/libc.ts';
+import { edu } from './edu-dma.ts';
+import { kernel, openDevice, say, setCommand } from './script.ts';
+
+const PAGES = 4;
+const SIZE = PAGES * 4096;
+const IOVA = 0x10_0000;
+
+const [, , , kept] = process.argv;
+if (kept === undefined) before();
+else after(Number(kept));
+
+function memory(): number {
+  const fd = memfdCreate('ram', 0);
+  ftruncate(fd, SIZE);
+  return mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+function before(): void {
+  const { container, device, groupFd, fd } = openDevice(0, '0000:00:02.0');
+  const vaddr = memory();
+  container.map({ iova: IOVA, offset: 0, size: SIZE }, vaddr);
+  setCommand(device, 6);
+  const dma = edu(device);
+  dma.write(IOVA, 16);
+  setRlimit(0, RLIMIT_MEMLOCK, { soft: BigInt(SIZE), hard: getRlimit(0, RLIMIT_MEMLOCK).hard });
+  let beyondLimit = 'ok';
+  try {
+    container.map({ iova: IOVA + SIZE, offset: 0, size: SIZE }, vaddr);
+  } catch (error) {
+    beyondLimit = (error as SysError).code;
+  }
+  say({ pid: process.pid, isLeader: gettid() === process.pid, uid: process.getuid!(), beyondLimit });
+  for (const keep of [0, 1, 2, container.fd, groupFd, fd]) setCloexec(keep, false);
+  const [, script, socket] = process.argv;
+  kernel.execve(
+    process.execPath,
+    [process.execPath, ...process.execArgv, script!, socket!, String(container.fd)],
+    process.env,
+  );
+}
+
+/** The next image: it has the container, and unmaps what the last one has mapped. */
+function after(container: number): void {
+  const arg = DmaUnmap.bytes({ argsz: DmaUnmap.size, iova: BigInt(IOVA), size: BigInt(SIZE) });
+  kernel.ioctl(container, VFIO_IOMMU_UNMAP_DMA, arg);
+  say({ pid: process.pid, unmapped: Number(DmaUnmap.read(new DataView(arg.buffer)).size) });
+}

@@ -73,7 +73,7 @@ export class AddressSpace {
   readonly #query = new Uint8Array(ProcmapQuery.size);
   #canQuery: boolean;
 
-  /** The address space process `pid` has now. ESRCH when it is gone, EACCES when it may not be ptraced. */
+  /** The address space process `pid` has now. ESRCH when it is gone, EACCES when it may not be ptraced, ENFILE when we have no fd left. */
   constructor(pid: number, { procmapQuery = true, mapFiles = true }: AddressSpaceWays = {}) {
     this.pid = pid;
     this.#canQuery = procmapQuery;
@@ -258,6 +258,7 @@ function openProc(pid: number, name: string, flags: string): number {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ESRCH') throw esrch(`no process ${pid}`);
+    if (code === 'EMFILE' || code === 'ENFILE') throw new SysError('ENFILE', `/proc/${pid}/${name}: ${code}`);
     throw eacces(
       `/proc/${pid}/${name}: ${code}; the host must be allowed to ptrace its clients (same user; kernel.yama.ptrace_scope ≤ 1, or CAP_SYS_PTRACE)`,
     );

@@ -61,7 +61,7 @@ describe('livevmm runs', () => {
 
     expect({ status, stderr }).toEqual({
       status: 1,
-      stderr: 'livevmm: a process may have 60 open files (ulimit -n) and needs at least 100\n',
+      stderr: 'livevmm: a process may have 60 open files (ulimit -n) and needs at least 128\n',
     });
   });
 });

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 
 import { CommandError } from './command.ts';
 
-/** A host with four devices has some 50 of its own, and as many again are for its clients. */
-const NEEDED_FDS = 100;
+/** A host with four devices has some 50 of its own, three eighths are for connections, and a client may have half of these. */
+const NEEDED_FDS = 128;
 
 /** The hard limit, to which Node has raised the soft one. Not by prlimit(2): loading the foreign functions for it takes longer. */
 const fdLimit = (): number => {

@@ -2,20 +2,22 @@
  * What each client process has of the host at its socket: connections, and bytes that the host keeps for it. A connection is the
  * process's that made it, whoever has inherited it since.
  *
- * A process may have as many connections as are left for all others, so however many processes take all they can get, as much as
- * each of them has remains for the next: one gets a half, two a third each, nine a tenth.
+ * Connections are counted in the host's fds. A process may have as many as are left for all others, so however many processes take
+ * all they can get, as much as each of them has remains for the next: one gets a half, two a third each, nine a tenth.
  */
 import { SysError } from '../../../platform/errno.ts';
 
-/** Connections of all clients together, whatever the host's RLIMIT_NOFILE. Each costs the kernel's thread some 10 µs when all of them have something to say. */
-const MAX_CONNECTIONS = 4096;
+/** Of all clients together, whatever the host's RLIMIT_NOFILE. Each costs the kernel's thread some 10 µs when all of them have something to say. */
+const MAX_FDS = 4096;
+/** A process is looked into by three more: maps, mem, and a pidfd. */
+const FDS_OF_PROCESS = 3;
 /** Requests that have not come whole, requests under way and answers that were not read, of one process. */
 const MAX_BYTES = 128 * 2 ** 20;
 /** No request is begun beyond this: a process that waits for its answers is told ENOMEM before it is disconnected. */
 export const MAX_BYTES_OF_CALLS = MAX_BYTES / 2;
 
-/** Connections for a host that may have `nofile` fds; the other half are devices', eventfds and memory. */
-export const connectionLimit = (nofile: number): number => Math.min(MAX_CONNECTIONS, Math.floor(nofile / 2));
+/** Fds for connections in a host that may have `nofile`. One half is for memory (board-shares.ts), an eighth for devices and eventfds. */
+export const fdsForConnections = (nofile: number): number => Math.min(MAX_FDS, Math.floor((nofile * 3) / 8));
 
 export interface ClientProcess {
   readonly pid: number;
@@ -29,12 +31,12 @@ interface Account extends ClientProcess {
 }
 
 export class Clients {
-  readonly #maxConnections: number;
   readonly #byPid = new Map<number, Account>();
-  #connections = 0;
+  #left: number;
 
-  constructor(maxConnections: number) {
-    this.#maxConnections = maxConnections;
+  /** `fds`: of all connections and their processes. */
+  constructor(fds: number) {
+    this.#left = fds;
   }
 
   /**
@@ -43,24 +45,24 @@ export class Clients {
    */
   enter(pid: number): ClientProcess {
     const account = this.#byPid.get(pid) ?? { pid, connections: 0, bytes: 0 };
-    const left = this.#maxConnections - this.#connections;
-    if (left <= 0) throw new SysError('ENFILE', `the host's ${this.#maxConnections} connections are taken`);
-    if (account.connections >= left) {
-      throw new SysError(
-        'EMFILE',
-        `process ${pid} has ${account.connections} of the host's connections, ${left} are left`,
-      );
+    const has = account.connections === 0 ? 0 : account.connections + FDS_OF_PROCESS;
+    const fds = has === 0 ? FDS_OF_PROCESS + 1 : 1;
+    if (fds > this.#left) throw new SysError('ENFILE', 'the host has as many connections as it may have');
+    if (has + fds > this.#left) {
+      throw new SysError('EMFILE', `process ${pid} has ${account.connections} of the host's connections, its share`);
     }
     account.connections++;
-    this.#connections++;
+    this.#left -= fds;
     this.#byPid.set(pid, account);
     return account;
   }
 
   leave(client: ClientProcess): void {
     const account = this.#byPid.get(client.pid)!;
-    this.#connections--;
-    if (--account.connections === 0) this.#byPid.delete(client.pid);
+    this.#left++;
+    if (--account.connections > 0) return;
+    this.#left += FDS_OF_PROCESS;
+    this.#byPid.delete(client.pid);
   }
 
   /** So many more bytes for a client, or fewer. ENOMEM if it would have more than `limit` then: nothing is counted. */

@@ -11,7 +11,7 @@ import { listenUnix } from '../../../platform/unix-listener.ts';
 import type { Memlock } from '../../abi/control.ts';
 import { ProcessTable } from '../core/task.ts';
 import type { Channel } from './channel.ts';
-import { Clients, connectionLimit } from './clients.ts';
+import { Clients, fdsForConnections } from './clients.ts';
 import { Connection, fdOf, type Hall, type OpenPath, refuse } from './connection.ts';
 import type { FileTable } from './file-table.ts';
 import { Turns } from './turns.ts';
@@ -28,8 +28,8 @@ export interface ServerOptions {
   readonly memlock: Memlock;
   readonly files: FileTable;
   readonly openPath: OpenPath;
-  /** Of all clients together; default: what the process's RLIMIT_NOFILE, which Node has raised to the hard one, leaves room for. */
-  readonly maxConnections?: number;
+  /** For all connections together; default: a part of the process's RLIMIT_NOFILE, which Node has raised to the hard one. */
+  readonly connectionFds?: number;
 }
 
 export class Server {
@@ -38,11 +38,11 @@ export class Server {
   readonly #sockets = new Set<Socket>();
   readonly #net: NetServer;
 
-  constructor({ socketPath, memlock, files, openPath, maxConnections = ownLimit() }: ServerOptions) {
+  constructor({ socketPath, memlock, files, openPath, connectionFds = ownLimit() }: ServerOptions) {
     this.#socketPath = socketPath;
     this.#hall = {
       ...{ memlock, files, openPath },
-      clients: new Clients(maxConnections),
+      clients: new Clients(connectionFds),
       processes: new ProcessTable(),
       channels: new Set(),
       turns: new Turns(),
@@ -90,4 +90,4 @@ export class Server {
   }
 }
 
-const ownLimit = (): number => connectionLimit(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft));
+const ownLimit = (): number => fdsForConnections(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft));

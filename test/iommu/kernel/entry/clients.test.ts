@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { Clients, connectionLimit } from '../../../../iommu/kernel/entry/clients.ts';
+import { Clients, fdsForConnections } from '../../../../iommu/kernel/entry/clients.ts';
 
 const errnoOf = (work: () => unknown): string | undefined => {
   try {
@@ -21,25 +21,25 @@ function takeAll(clients: Clients, pid: number): { readonly taken: number; reado
 }
 
 describe('connections', () => {
-  it('are half of a host’s fds, and 4096 at most', () => {
-    expect([64, 1024, 20_000].map(connectionLimit)).toEqual([32, 512, 4096]);
+  it('are three eighths of a host’s fds, and 4096 at most', () => {
+    expect([64, 1024, 20_000].map(fdsForConnections)).toEqual([24, 384, 4096]);
   });
 
   it('are refused with EMFILE to a process that has as many as are left for the others', () => {
-    expect(takeAll(new Clients(100), 1)).toEqual({ taken: 50, code: 'EMFILE' });
+    expect(takeAll(new Clients(100), 1)).toEqual({ taken: 47, code: 'EMFILE' }); // a process takes three fds more;
   });
 
   it('remain for the next process, however many processes take all they get', () => {
     const clients = new Clients(100);
 
-    const shares = [1, 2, 3, 4, 5, 6].map((pid) => takeAll(clients, pid).taken);
+    const fds = [1, 2, 3, 4].map((pid) => takeAll(clients, pid).taken + 3);
 
-    expect(shares).toEqual([50, 25, 13, 6, 3, 2]);
-    expect(errnoOf(() => clients.enter(7))).toBeUndefined();
+    expect(fds).toEqual([50, 25, 13, 6]);
+    expect(errnoOf(() => clients.enter(5))).toBeUndefined();
   });
 
   it('are refused with ENFILE when there are none for anybody', () => {
-    const clients = new Clients(4);
+    const clients = new Clients(16);
     for (const pid of [1, 2, 3, 4]) clients.enter(pid);
 
     expect(errnoOf(() => clients.enter(5))).toBe('ENFILE');
@@ -47,7 +47,7 @@ describe('connections', () => {
   });
 
   it('are free again when they are closed', () => {
-    const clients = new Clients(4);
+    const clients = new Clients(10);
     const first = clients.enter(1);
     clients.enter(1);
     expect(errnoOf(() => clients.enter(1))).toBe('EMFILE');
@@ -61,12 +61,15 @@ describe('connections', () => {
     const steps = fc.array(fc.record({ pid: fc.integer({ min: 1, max: 4 }), enter: fc.boolean() }), { maxLength: 200 });
     fc.assert(
       fc.property(steps, (all) => {
-        const clients = new Clients(20);
+        const clients = new Clients(26);
         const open = new Map<number, ReturnType<Clients['enter']>[]>([1, 2, 3, 4].map((pid) => [pid, []]));
         for (const { pid, enter } of all) {
           const own = open.get(pid)!;
-          const left = 20 - [...open.values()].flat().length;
-          const expected = !enter || own.length < left ? undefined : 'EMFILE';
+          const left = [...open.values()].reduce((sum, { length }) => sum - (length > 0 ? length + 3 : 0), 26);
+          const has = own.length > 0 ? own.length + 3 : 0;
+          const wanted = own.length > 0 ? 1 : 4;
+          const refusal = wanted > left ? 'ENFILE' : has + wanted > left ? 'EMFILE' : undefined;
+          const expected = enter ? refusal : undefined;
           const refused = errnoOf(() => {
             if (enter) own.push(clients.enter(pid));
             else if (own.length > 0) clients.leave(own.pop()!);
@@ -82,7 +85,7 @@ describe('connections', () => {
 
 describe('bytes', () => {
   it('of one process are limited, over all its connections', () => {
-    const clients = new Clients(10);
+    const clients = new Clients(20);
     const [one, two, other] = [clients.enter(1), clients.enter(1), clients.enter(2)];
     clients.hold(one, 600, 1000);
 

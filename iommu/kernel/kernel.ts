@@ -1,6 +1,7 @@
 /** The host kernel put together: IOMMU drivers, type1, VFIO, the control device, the socket. Thread-free: worker.ts gives it a thread. */
 
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
+import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc.ts';
 import { SLICE_MS } from '../../platform/slices.ts';
 import { CONTROL_PATH } from '../abi/wire.ts';
 import { DoorbellTable, eventfdSources, NR_VECTORS } from '../bus/interrupts.ts';
@@ -56,6 +57,7 @@ export class Kernel {
     const sources = eventfdSources(data.interrupts);
     this.#sources = sources;
     const parameters = { ...DEFAULT_PARAMETERS };
+    const maxWatches = watchLimit(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft), functions.length);
     const pci = functions.map((fn) => {
       const driver = fn.unit === undefined ? undefined : this.#units[fn.unit]!.driver;
       const fabric = {
@@ -65,7 +67,16 @@ export class Kernel {
         fence: () => driver?.fence(),
       };
       return {
-        device: new PciDevice({ fn, pci: new BusAccess(fn.mailbox), fabric, sources, profile, deviceMemory, fenceAll }),
+        device: new PciDevice({
+          fn,
+          pci: new BusAccess(fn.mailbox),
+          fabric,
+          sources,
+          maxWatches,
+          profile,
+          deviceMemory,
+          fenceAll,
+        }),
         iommuGroup: driver ? { id: fn.group, driver, dids: [fn.bdf] } : { id: fn.group, dids: [] },
         accesses: this.#accessesOf(fn, data, doorbells),
       };
@@ -129,6 +140,9 @@ export class Kernel {
     this.#sources.dispose(); // the last close of every device has taken its routes away
   }
 }
+
+/** Eventfds that each of so many functions may have watched, on a host that may have `nofile` fds: together an eighth of them. */
+const watchLimit = (nofile: number, functions: number): number => Math.max(8, Math.floor(nofile / 8 / functions));
 
 /** Each unit's driver has its share of the kernel's RAM. */
 function startUnits(

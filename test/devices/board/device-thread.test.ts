@@ -13,7 +13,7 @@ import { monotonicNs } from '../../../platform/clock.ts';
 import { close, EFD_CLOEXEC, eventfd, eventfdRead, POLLIN, poll } from '../../../platform/libc.ts';
 import { MAILBOX_BYTES, MailboxClient, REGION_CONFIG } from '../../../platform/mailbox.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
-import { sourceOf } from '../../iommu/hardware/eventfd-source.ts';
+import { sourceOf } from '../../iommu/bus/eventfd-source.ts';
 import { checkFrame } from '../capture/frame-check.ts';
 
 const BYTES = 1 << 20;

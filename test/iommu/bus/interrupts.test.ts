@@ -12,8 +12,8 @@ import {
 } from '../../../iommu/bus/interrupts.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdRead, write } from '../../../platform/libc.ts';
 import { startWorker } from '../../../platform/thread.ts';
-import { ownerOf, sourceOf } from '../hardware/eventfd-source.ts';
-import { ASKED, DONE, type RingWork } from '../hardware/ring-words.ts';
+import { ownerOf, sourceOf } from './eventfd-source.ts';
+import { ASKED, DONE, type RingWork } from './ring-words.ts';
 
 let fd: number;
 let interrupts: SharedArrayBuffer;
@@ -80,7 +80,7 @@ describe('a device worker that sends an MSI to a blocking eventfd', () => {
     const source = sourceOf(interrupts, blocking);
     new DoorbellTable(interrupts).setSource(VECTOR, source);
     const work: RingWork = { interrupts, vector: VECTOR, perLot: PER_LOT, lots: lots.buffer as SharedArrayBuffer };
-    worker = startWorker('test/iommu/hardware/ring-worker', work, { name: 'ring' });
+    worker = startWorker('test/iommu/bus/ring-worker', work, { name: 'ring' });
 
     const goesOn = (lot: number): boolean => {
       eventfdDrain(blocking);

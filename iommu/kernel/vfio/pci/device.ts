@@ -51,6 +51,8 @@ export interface PciDeviceOptions {
   readonly pci: PciAccess;
   readonly fabric: MsiFabric;
   readonly sources: EventfdSources;
+  /** Eventfds of its user that can be watched at a time; default: any number. */
+  readonly maxWatches?: number;
   readonly profile: Profile;
   readonly deviceMemory: DeviceMemoryTable;
   /** Returns when no DMA of any device is under way that began before. */
@@ -83,7 +85,7 @@ export class PciDevice implements VfioDevice {
   #enabled: Enabled | undefined;
   openCount = 0;
 
-  constructor({ fn, pci, fabric, sources, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
+  constructor({ fn, pci, fabric, sources, maxWatches, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
     this.name = formatBdf(fn.bdf);
     this.fn = fn;
     this.#profile = profile;
@@ -95,7 +97,7 @@ export class PciDevice implements VfioDevice {
     this.#sources = sources;
     this.#intx = new Intx(new IntxLine(fn.intx, sources));
     this.#msi = resources.msi ? new Msi(this.#pci, resources.msi, fabric) : undefined;
-    this.#virqfds = new Virqfds(this.name);
+    this.#virqfds = new Virqfds(this.name, maxWatches);
     this.#irqs = new Irqs({ resources, profile, intx: this.#intx, msi: this.#msi, virqfds: this.#virqfds, sources });
   }
 

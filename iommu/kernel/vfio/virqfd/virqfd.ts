@@ -4,6 +4,7 @@
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 
+import { enomem } from '../../../../platform/errno.ts';
 import { EventfdWatch, takeEdge } from '../../../../platform/eventfd-watch.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdSignal } from '../../../../platform/libc.ts';
 import { startWorker } from '../../../../platform/thread.ts';
@@ -48,13 +49,23 @@ export class Virqfds {
   #generation = 0;
   #arming: readonly Arming[] = [];
 
-  /** `name` of the device, for the thread's name. */
-  constructor(name: string) {
+  readonly #limit: number;
+
+  /** `name` of the device, for the thread's name; `limit`: watches at a time, each of which costs the host a fd. */
+  constructor(name: string, limit = Number.POSITIVE_INFINITY) {
     this.#name = name;
+    this.#limit = limit;
   }
 
-  /** Calls `handler` each time the eventfd is signalled, also if it is already. Takes its fd; its count is read as far as it can be found. */
+  /**
+   * Calls `handler` each time the eventfd is signalled, also if it is already. Takes its fd, also when it throws; its count is read as far
+   * as it can be found. ENOMEM when the device has its share of what the host can watch.
+   */
   watch(eventfd: ClientEventfd, handler: () => void): VirqfdWatch {
+    if (this.#watched.size >= this.#limit) {
+      close(eventfd.fd);
+      throw enomem(`${this.#name} has its share of the host's file descriptors: ${this.#limit} eventfds are watched`);
+    }
     const id = ++this.#lastId;
     const watch = new EventfdWatch(eventfd.fd);
     this.#watched.set(id, { watch, eventfd, handler });

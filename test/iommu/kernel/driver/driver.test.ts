@@ -5,7 +5,7 @@ import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.
 import { IommuDriver } from '../../../../iommu/kernel/driver/driver.ts';
 import type { RiscvDomain } from '../../../../iommu/kernel/driver/riscv-domain.ts';
 import { close, eventfd, eventfdRead } from '../../../../platform/libc.ts';
-import { sourceOf } from '../../hardware/eventfd-source.ts';
+import { sourceOf } from '../../bus/eventfd-source.ts';
 import { FakeMachine, type FakeObject } from '../vfio/type1/machine.ts';
 
 const RW = IOMMU_READ | IOMMU_WRITE;

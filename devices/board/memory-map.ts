@@ -23,6 +23,7 @@ import { MappingPool, type PooledMapping } from '../../platform/mapping-pool.ts'
 import {
   createMemory,
   isSealedAgainstWriting,
+  MAX_MAPPING,
   type ObjectId,
   objectId,
   PAGE_SIZE,
@@ -119,7 +120,8 @@ export class MemoryMap {
 
   /**
    * Gives `length` bytes of a memory object, whole pages of it, a range: its start. Takes the fd, also when it fails. EFAULT when
-   * the object is shorter. It is sealed against becoming shorter and mapped; where that cannot be, each access is a system call.
+   * the object is shorter. It is sealed against becoming shorter and mapped; where that cannot be, or it has more than
+   * 4 GiB, each access is a system call.
    * DEVIATION: on Linux a pinned page outlives an ftruncate of its file. Here the ftruncate of a sealed object is EPERM to its
    * owner, and of another one the device reads zeros and writes to nowhere behind the new end.
    */
@@ -140,14 +142,14 @@ export class MemoryMap {
     const sealed = sealAgainstShrinking(fd); // before its size is looked at
     if (wholePages(fstatSync(fd).size) < size) throw efault(`object ${id.ino} is shorter than ${size} bytes`);
     const start = this.#place(size);
-    const mapping = sealed ? mapWritable(this.#pool, fd, size) : undefined;
+    const mapping = sealed && size <= MAX_MAPPING ? mapWritable(this.#pool, fd, size) : undefined;
     if (!mapping) return { ...this.#behindProcMem(fd, { start, size }), id };
     close(fd);
     return { range: { kind: 'ram', start, size, buffer: mapping.buffer }, id, release: () => mapping.release() };
   }
 
   /**
-   * An object that may become shorter, or may not be written: mapped, but touched by system calls only, to which a page that is gone is an
+   * An object that may become shorter, may not be written, or is too large: mapped, but touched by system calls only, to which a page that is gone is an
    * error and no SIGBUS, and which never make it longer. Takes the fd if it succeeds.
    */
   #behindProcMem(fd: number, { start, size }: { readonly start: number; readonly size: number }): Entry {

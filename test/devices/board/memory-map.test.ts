@@ -126,6 +126,26 @@ describe('memory map of the board', () => {
       close(object);
     });
 
+    it.each([0, 2 ** 31, 2 ** 32, 5 * GIB])('because it has more than 4 GiB: DMA reaches its offset %i', (offset) => {
+      const object = createMemory('large', 5 * GIB + 8192);
+      const { port, vpn } = portTo(map.attachObject(dup(object), 5 * GIB + 8192));
+      const page = vpn + offset / 4096;
+      const bytes = new Uint8Array(2);
+      const read = new Uint8Array(2);
+
+      expect([port.write(page, 4095, Uint8Array.of(9, 8)), port.read(page, 4095, read)]).toEqual([2, 2]);
+
+      pread(object, bytes, offset + 4095);
+      expect([...bytes, ...read]).toEqual([9, 8, 9, 8]);
+      expect(received()).toMatchObject({ attach: { kind: 'process' } });
+      close(object);
+    });
+
+    it('is none of 4 GiB', () => {
+      map.attachObject(createMemory('largest', 4 * GIB), 4 * GIB);
+      expect(received()).toMatchObject({ attach: { kind: 'ram', size: 4 * GIB } });
+    });
+
     it.each([F_SEAL_WRITE, F_SEAL_FUTURE_WRITE])('because it is sealed against writing, %i: it can be read', (seal) => {
       const { port, vpn } = portTo(map.attachObject(odd(seal), 8192));
       const read = new Uint8Array(4);

@@ -34,6 +34,8 @@ describe('vmm', () => {
     { args: ['--kernel', '/nonexistent'], error: /^vmm: \/nonexistent: cannot be read \(ENOENT\)\n$/ },
     { args: ['--kernel', '/bin/sh'], error: /^vmm: \/bin\/sh: not an ELF64 little-endian RISC-V executable\n$/ },
     { args: ['--device', 'vfio-pci,host=0000:00:02.0'], error: /^vmm: vfio-pci devices need --host SOCKET\n$/ },
+    { args: ['--lifeline', 'x'], error: /^vmm: --lifeline x: give the number of a file descriptor\n$/ },
+    { args: ['--lifeline', '99'], error: /^vmm: --lifeline 99: give the read end of a pipe\n$/ },
     { args: ['--device', 'edu'], error: /^vmm: --device edu: give vfio-pci,host=BDF/ },
     {
       args: ['--host', '/nonexistent/host.sock', '--device', 'vfio-pci,host=0000:00:02.0'],

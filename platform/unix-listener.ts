@@ -36,6 +36,17 @@ function checkLength(path: string): void {
   throw enametoolong(`${path}: a socket path has at most ${MAX_SOCKET_PATH} bytes`);
 }
 
+/** Removes a socket that a dead process left, if it is one; under the lock, so that it is not one that somebody has just made. */
+export function removeDeadSocket(path: string): void {
+  const folder = lockFolder(path);
+  try {
+    const isSocket = lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+    if (isSocket && !isAlive(path)) unlinkSync(path);
+  } finally {
+    closeSync(folder);
+  }
+}
+
 /** An open folder that is locked. EBUSY when it cannot be had in time. */
 function lockFolder(path: string): number {
   const fd = explained(path, () => openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY));

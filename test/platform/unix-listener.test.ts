@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { bindUnix, close, connectUnix, connectUnixNow, lockNow } from '../../platform/libc.ts';
-import { isAlive, listenUnix } from '../../platform/unix-listener.ts';
+import { isAlive, listenUnix, removeDeadSocket } from '../../platform/unix-listener.ts';
 
 let folder: string;
 let path: string;
@@ -38,6 +38,24 @@ function fillQueue(): void {
     }
   }
 }
+
+describe('removeDeadSocket', () => {
+  it('removes a socket on which nobody listens', () => {
+    leaveDead();
+    removeDeadSocket(path);
+    expect(readdirSync(folder)).toEqual([]);
+    removeDeadSocket(path);
+  });
+
+  it('leaves one on which somebody does, and what is no socket', () => {
+    opened(listenUnix(path));
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    removeDeadSocket(path);
+    removeDeadSocket(file);
+    expect(readdirSync(folder).toSorted()).toEqual(['file', 'x.sock']);
+  });
+});
 
 describe('listenUnix', () => {
   it('listens, with nothing but the socket in the folder, mode 0600', () => {

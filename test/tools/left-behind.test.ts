@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { bindUnix, close } from '../../platform/libc.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 import { descendantsOf, type Seen, stillThere } from './processes.ts';
@@ -97,6 +98,19 @@ describe('SIGKILL leaves nothing of', () => {
     });
     await expectNothingLeft();
   });
+});
+
+it('the next VMM removes the monitor sockets that killed ones have left', async () => {
+  await start(['run', '--kernel', guestPath('demo')], [VMM, CLEANER], async () => {
+    await vi.waitUntil(() => sandbox.leftovers().some((name) => /^qmp-\d+\.sock$/.test(name)), { timeout: START_MS });
+    process.kill(pidOf(VMM), 'SIGKILL');
+  });
+  close(bindUnix(join(sandbox.runtimeDir, 'livevmm', 'qmp-1.sock~'), 0o600)); // as of one that was killed before it listened
+  expect(sandbox.leftovers()).toEqual(
+    expect.arrayContaining([expect.stringMatching(/^qmp-\d+\.sock$/), 'qmp-1.sock~']),
+  );
+  expect(await sandbox.run('run', '--kernel', guestPath('hello'))).toMatchObject({ status: 0, stderr: '' });
+  expect(sandbox.leftovers()).toEqual([]);
 });
 
 describe('--lifeline', () => {

@@ -27,7 +27,7 @@ export class PrivateFolder {
       this.#cleaner.once('exit', resolve);
       this.#cleaner.once('error', resolve); // there is none: the folder goes in order only
     });
-    this.#cleaner.stdin!.on('error', () => {}); // it was killed
+    this.#cleaner.stdin?.on('error', () => {}); // it was killed; and where no fd was left for it, there is none
     this.#cleaner.unref();
   }
 
@@ -35,7 +35,7 @@ export class PrivateFolder {
   async remove(): Promise<void> {
     rmSync(this.path, { recursive: true, force: true });
     this.#cleaner.ref();
-    this.#cleaner.stdin!.end('over\n');
+    this.#cleaner.stdin?.end('over\n');
     await this.#cleanerEnded;
   }
 }

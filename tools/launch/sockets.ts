@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { MAX_SOCKET_PATH } from '../../platform/libc.ts';
-import { isAlive } from '../../platform/unix-listener.ts';
+import { isAlive, removeDeadSocket } from '../../platform/unix-listener.ts';
 import { CommandError } from '../cli/command.ts';
 
 /** What is longest below a folder for temporary files: folder and socket. */
@@ -40,14 +40,24 @@ function makeFolder(dir: string): void {
 }
 
 export const defaultHostSocket = (): string => join(runtimeDir(), 'host.sock');
-export const defaultQmpSocket = (): string => join(runtimeDir(), `qmp-${process.pid}.sock`);
+
+/** That of the VMM which this process becomes or starts. Those that dead ones left beside it are removed, half made ones, too. */
+export function defaultQmpSocket(): string {
+  for (const path of inRuntimeDir(/^qmp-\d+\.sock~?$/)) removeDeadSocket(path);
+  return join(runtimeDir(), `qmp-${process.pid}.sock`);
+}
+
+function inRuntimeDir(pattern: RegExp): string[] {
+  const dir = runtimeDir();
+  const names = readdirSync(dir).filter((name) => pattern.test(name));
+  return names.map((name) => join(dir, name));
+}
 
 /** The monitor socket of the one VMM that runs under the default paths. */
 export function findQmpSocket(): string {
-  const dir = runtimeDir();
-  const names = readdirSync(dir).filter((name) => /^qmp-\d+\.sock$/.test(name));
-  const alive = names.map((name) => join(dir, name)).filter(isAlive);
+  const alive = inRuntimeDir(/^qmp-\d+\.sock$/).filter(isAlive);
   if (alive.length === 1) return alive[0]!;
-  if (alive.length === 0) throw new CommandError(`no running VMM found in ${dir}; name its monitor with --qmp PATH`);
+  if (alive.length === 0)
+    throw new CommandError(`no running VMM found in ${runtimeDir()}; name its monitor with --qmp PATH`);
   throw new CommandError(`several VMMs are running; choose one with --qmp: ${alive.join(' ')}`);
 }

@@ -40,10 +40,10 @@ describe('a mailbox with a server in another thread', () => {
 
   it('carries reads and writes of 1 to 8 bytes, to BARs and config space', () => {
     const client = new MailboxClient(mailbox, 20_000);
-    client.write(0, 8, 8, 0xdeadbeef, 0x01234567);
+    client.write(0, 8, 8, 0xdeadbeef, 0xf1234567);
     client.write(REGION_CONFIG, 8, 4, 0x80000001);
 
-    expect(client.read(0, 8, 8)).toEqual({ lo: 0xdeadbeef, hi: 0x01234567 });
+    expect(client.read(0, 8, 8)).toEqual({ lo: 0xdeadbeef, hi: 0xf1234567 });
     expect(client.read(REGION_CONFIG, 8, 4)).toEqual({ lo: 0x80000001, hi: 0 });
     expect(client.timeouts).toBe(0);
   });

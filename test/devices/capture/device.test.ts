@@ -152,13 +152,15 @@ describe('frames', () => {
 describe('a full ring', () => {
   it('drop oldest: goes on, counts what it overwrote, tells once', () => {
     const bench = programmed();
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.enableMsi(MESSAGE, 3);
+    bench.setReg(regs.REG_CTRL, RUN | IRQ_ENABLE);
 
     bench.advance(5 * MS);
 
     expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(6);
     expect(bench.reg(regs.REG_DROPPED)).toBe(2);
     expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_OVERRUN);
+    expect(bench.memory.log.filter((entry) => entry.startsWith('store 0xfee'))).toHaveLength(1);
     expect(slot(bench, 1).sequence).toBe(5n);
     expect(bench.memory.u32(INDEX + 4)).toBe(2);
   });

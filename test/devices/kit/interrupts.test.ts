@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import { capture } from '../../../devices/capture/device.ts';
 import { edu } from '../../../devices/edu/device.ts';
 import { REG_IRQ_ACK, REG_IRQ_RAISE } from '../../../devices/edu/regs.ts';
 import { Bench } from '../bench.ts';
@@ -102,6 +103,11 @@ describe('decoding', () => {
 
     expect(bench.endpoint.read(1, 0, 4).lo).toBe(0xffffffff);
     expect(bench.endpoint.read(0, 1 << 20, 4).lo).toBe(0xffffffff);
+    // capture's registers read 0 where there is none, so this is not theirs.
+    const { endpoint } = new Bench(capture).ready();
+    expect([0xffc, 0x1000, 0x2000].map((offset) => endpoint.read(0, offset, 4).lo)).toEqual([
+      0, 0xffffffff, 0xffffffff,
+    ]);
   });
 
   it('firmware leaves BARs assigned and command 0x0103: decoding, no bus master (PCI-9)', () => {

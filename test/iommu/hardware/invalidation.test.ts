@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { clearEntry, PTE_G } from '../../../iommu/hardware/pte.ts';
+import { clearEntry, entryHi, entryLo, PTE_G } from '../../../iommu/hardware/pte.ts';
 import { atp, IOFENCE, LEAF, Machine, RAM_PFN, type TestPort } from './machine.ts';
 
 const GSCID = 3;
@@ -252,4 +252,48 @@ describe('IOTINVAL', () => {
 
     expect(target(port, 7)).toBe(fresh ? 2 : 1);
   });
+});
+
+it('IOTINVAL of one page forgets all pages of a 64 KiB leaf (Svnapot) that the device has touched', () => {
+  const machine = new Machine({ agents: 1 });
+  numberPages(machine);
+  const root = machine.page(4);
+  machine.enable();
+  machine.setContext({ iohgatp: atp(8, root, GSCID) });
+  machine.map(root, 0x20, RAM_PFN, SV39X4);
+  const table = machine.page() - 1;
+  const point = (pfn: number): void => {
+    for (let i = 0x20; i < 0x30; i++) {
+      machine.words[machine.at(table) / 4 + 2 * i + 1] = entryHi(pfn + 8) | 0x80000000;
+      machine.words[machine.at(table) / 4 + 2 * i] = entryLo(pfn + 8, LEAF);
+    }
+  };
+  point(RAM_PFN + 16);
+  const port = machine.port();
+  expect([0x20, 0x25, 0x2f].map((vpn) => target(port, vpn))).toEqual([16, 21, 31]);
+  point(RAM_PFN + 64);
+
+  machine.command(gvmaAt(GSCID, 0x21), IOFENCE);
+
+  expect([0x20, 0x25, 0x2f].map((vpn) => target(port, vpn))).toEqual([64, 69, 79]);
+});
+
+it('IOTINVAL of one page forgets it for writing as well as for reading', () => {
+  const machine = new Machine({ agents: 1 });
+  const root = machine.page(4);
+  machine.enable();
+  machine.setContext({ iohgatp: atp(8, root, GSCID) });
+  machine.map(root, 0x20, RAM_PFN, SV39X4);
+  const port = machine.port();
+  const frame = Uint8Array.of(1, 2, 3, 4);
+  expect(port.write(0x20, 0, frame)).toBe(4);
+  machine.map(root, 0x20, RAM_PFN + 7, SV39X4);
+
+  machine.command(gvmaAt(GSCID, 0x20), IOFENCE);
+
+  expect(port.write(0x20, 8, frame)).toBe(4);
+  expect([new Uint8Array(machine.ram, 8, 4), new Uint8Array(machine.ram, 7 * 4096 + 8, 4)]).toEqual([
+    new Uint8Array(4),
+    frame,
+  ]);
 });

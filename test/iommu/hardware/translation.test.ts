@@ -1,8 +1,20 @@
 import { describe, expect, it } from 'vitest';
 
+import { DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { entryHi, PTE_A, PTE_D, PTE_G, PTE_R, PTE_U, PTE_V, PTE_W, PTE_X } from '../../../iommu/hardware/pte.ts';
 import { REG } from '../../../iommu/hardware/regs.ts';
-import { atp, DID, IODIR_ALL, LEAF, Machine, RAM_PAGES, RAM_PFN, type TestPort, VMA_ALL } from './machine.ts';
+import {
+  atp,
+  DID,
+  DOORBELL_PFN,
+  IODIR_ALL,
+  LEAF,
+  Machine,
+  RAM_PAGES,
+  RAM_PFN,
+  type TestPort,
+  VMA_ALL,
+} from './machine.ts';
 
 const SV39X4 = { levels: 3, x4: true };
 const SV39 = { levels: 3 };
@@ -146,6 +158,45 @@ describe('a leaf', () => {
   });
 });
 
+it('a leaf of 2 MiB reaches no further than what answers behind it', () => {
+  const { machine, port, root } = secondStage();
+  const doorbells = new DoorbellTable(machine.interrupts);
+  machine.map(root, 0, DOORBELL_PFN, { ...SV39X4, level: 1 });
+
+  expect(port.write32(0, 0, 5)).toBe(true);
+  expect(port.write32(1, 0, 5)).toBe(false);
+
+  expect([doorbells.dropped(5), port.counts().unsupported]).toEqual([1, 1]);
+});
+
+describe('a table entry that is no leaf', () => {
+  it.each([
+    { what: 'nothing else', flags: 0, cause: 0 },
+    { what: 'A', flags: PTE_A, cause: 13 },
+    { what: 'D', flags: PTE_D, cause: 13 },
+    { what: 'U', flags: PTE_U, cause: 13 },
+  ])('with V and $what gives cause $cause: the rest is reserved', ({ flags, cause }) => {
+    const { machine, port, root } = firstStage();
+    const [middle, last] = [machine.page(), machine.page()];
+    machine.setEntry(root, 0, middle, PTE_V);
+    machine.setEntry(middle, 0, last, PTE_V | flags);
+    machine.setEntry(last, 0, RAM_PFN, LEAF);
+
+    port.read(0, 0, 4);
+
+    expect(machine.faults().map((fault) => fault.cause)).toEqual(cause ? [cause] : []);
+  });
+
+  it('is none at the last level', () => {
+    const { machine, port, root } = firstStage();
+    machine.map(root, 0, machine.page(), { ...SV39, flags: PTE_V });
+
+    port.read(0, 0, 4);
+
+    expect(machine.faults().map((fault) => fault.cause)).toEqual([13]);
+  });
+});
+
 describe('two stages', () => {
   function nested(): { machine: Machine; port: TestPort; first: number; second: number } {
     const machine = new Machine();
@@ -184,6 +235,26 @@ describe('two stages', () => {
     expect(machine.faults()).toEqual([{ cause: 23, ttyp: 3, did: DID, iotval: 0x200000n, iotval2: 0x40000000n }]);
     expect(new Uint8Array(machine.ram, 8 * 4096, 1)[0]).toBe(6);
   });
+
+  it.each([
+    { what: 'the first', ofFirst: LEAF & ~PTE_W, ofSecond: LEAF, cause: 15 },
+    { what: 'the second', ofFirst: LEAF, ofSecond: LEAF & ~PTE_W, cause: 23 },
+  ])(
+    'refuse a write that only $what does not allow, though a read has cached the page',
+    ({ ofFirst, ofSecond, cause }) => {
+      const { machine, port, first, second } = nested();
+      const gib = Math.floor(first / 2 ** 18) * 2 ** 18;
+      machine.map(second, gib, gib, { ...SV39X4, level: 2 });
+      machine.map(first, 0x200, 0x40000, { ...SV39, flags: ofFirst });
+      machine.map(second, 0x40000, RAM_PFN, { ...SV39X4, flags: ofSecond });
+      expect(port.read(0x200, 0, 4).done).toBe(4);
+
+      expect(port.write(0x200, 0, filled(4, 1))).toBe(0);
+
+      expect(machine.faults().map((fault) => fault.cause)).toEqual([cause]);
+      expect(new Uint8Array(machine.ram, 0, 4)).toEqual(filled(4, 0));
+    },
+  );
 });
 
 describe('a device directory', () => {

@@ -11,7 +11,7 @@ const FILE = parseVectors(
     ['dma', 'edu_dma d1 0 0x40000 0x100 1'],
     ['maps', 'bar B d1 2:0 0x1000 rw'],
   ]
-    .map(([name, step]) => `case ${name}\n> ${step}\n< 0\nend\n`)
+    .map(([name, step]) => `case ${name}\n! container c1\n< 0\n> ${step}\n< 0\n> info c1 argsz=0x10\n< 0\nend\n`)
     .join(''),
   'x.vec',
 );

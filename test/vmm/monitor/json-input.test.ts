@@ -50,6 +50,15 @@ describe('JSON input of the monitor', () => {
     expect(takeAll(heir)).toEqual(['{"a":1}', '{"b":2}']);
   });
 
+  it('hands the beginning of a value to the one after it, also when it has looked at it', () => {
+    const input = new JsonInput();
+    input.push(Buffer.from('{"a":1}{"b": ["]'));
+    expect(takeAll(input)).toEqual(['{"a":1}']);
+    const heir = new JsonInput(input.pending);
+    heir.push(Buffer.from('"]}'));
+    expect(takeAll(heir)).toEqual(['{"b": ["]"]}']);
+  });
+
   it('drops a value that never ends, and is well afterwards', () => {
     const input = new JsonInput();
     input.push(Buffer.from(`{"a": "${'x'.repeat(2 ** 20)}`));

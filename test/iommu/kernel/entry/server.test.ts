@@ -285,6 +285,18 @@ describe('an open file', () => {
     expect(name(await client.open('anon:vfio-device', token))).toBe('-ENOENT');
   });
 
+  it('that a call returned is released if the caller dies before it takes it', async () => {
+    const { client, fd } = await openTest();
+    await client.request({ op: 'ioctl', fd, nr: INSTALL, arg: 0 });
+    const { installed } = file();
+
+    await client.disconnect();
+    const other = await TestClient.connect(socketPath);
+    await other.request({ op: 'sync' });
+
+    expect(installed?.released).toBe(1);
+  });
+
   it('that a call returned is the caller’s by its token, once', async () => {
     const { client, fd } = await openTest();
     const { token } = await client.request({ op: 'ioctl', fd, nr: INSTALL, arg: 0 });

@@ -80,6 +80,11 @@ export class KvemuClient {
     return new KvemuClient(client, { container, group, device });
   }
 
+  /** The device again, after a close; its fd. */
+  reopenDevice(deviceName: string): Promise<number> {
+    return this.client.ioctl(this.group, VFIO_GROUP_GET_DEVICE_FD, cString(deviceName));
+  }
+
   /** Another group into the container; its fd, or −errno. */
   async join(groupNumber: number): Promise<string> {
     const group = await this.client.open(`/dev/vfio/${groupNumber}`);

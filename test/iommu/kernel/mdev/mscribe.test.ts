@@ -221,6 +221,18 @@ describe('a copy engine without IOMMU', () => {
     expect(await scribe.read(REG_STATUS)).toBe(STATE_BUSY | STATE_ERROR);
   });
 
+  it('RACE-3: is woken by the close of the device alone, though its container lives on and nobody makes the vaddr valid', async () => {
+    const { user } = await asleep();
+    await user.client.close(user.device);
+    const device = await user.reopenDevice('0000:00:02.0');
+    await user.client.pwrite(device, COMMAND, MEMORY_AND_MASTER);
+    const status = async (): Promise<number> =>
+      viewOf((await user.client.pread(device, REG_STATUS, 4)) as Uint8Array).getUint32(0, true);
+    const deadline = performance.now() + WAIT_MS;
+    while ((await status()) === STATE_BUSY && performance.now() < deadline) await sleep(1);
+    expect(await status()).toBe(STATE_BUSY | STATE_ERROR); // the access was refused
+  });
+
   it('RACE-3: is woken by the close of the device, whose next user finds it ready', async () => {
     const first = await asleep();
     await first.user.client.close(first.user.device);

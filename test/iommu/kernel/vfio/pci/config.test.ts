@@ -41,6 +41,15 @@ describe('virtual configuration space (PCI-9)', () => {
     expect(fake.read(CONFIG, COMMAND, 2)).toBe('0301');
   });
 
+  it('switches bus mastering off at the first open, whoever has left it on', () => {
+    fake.file.release();
+    pci.set(COMMAND, 2, 0x0107);
+    fake.file = fake.open();
+
+    expect(fake.read(CONFIG, COMMAND, 2)).toBe('0301');
+    expect(pci.config[COMMAND]! & 4).toBe(0);
+  });
+
   it.each([
     ['ids', 0x00, 'ffffffff', '3412e811', '3412e811'],
     ['the interrupt pin', 0x3d, 'ff', '01', '01'],

@@ -109,6 +109,45 @@ describe('exec update, 6.3+ (ACC-6)', () => {
     expect(locked(child)).toBe(0);
   });
 
+  it('the same image gives an entry another vaddr at its very limit: nothing is charged twice', () => {
+    limit(16);
+    container.map(0, 16 * PAGE, vaddr);
+    container.unmap(0, 16 * PAGE, UNMAP_VADDR);
+    expect(errnoOf(() => container.map(0, 16 * PAGE, vaddr + 16 * PAGE, VADDR))).toBe('ok');
+    expect(locked()).toBe(16);
+  });
+
+  it.each([
+    ['has CAP_IPC_LOCK, which the first had not', true, 0, 'ok'],
+    ['may lock 4 pages, where the first could lock all', false, 4, 'ENOMEM'],
+  ])('what is charged later counts for who took the entry over, who %s', async (_what, ipcLock, pages, code) => {
+    limit(16);
+    container.process.ipcLock = !ipcLock;
+    container.map(0, 16 * PAGE, vaddr);
+    container.unmap(0, 16 * PAGE, UNMAP_VADDR);
+    const child = new FakeProcess(101);
+    child.space.vmas.push(...container.process.space.vmas);
+    child.ipcLock = ipcLock;
+    child.memlockPages = 16;
+    container.map(0, 16 * PAGE, vaddr, VADDR, child);
+    // From here on only drivers of mediated devices pin.
+    container.type1.attachGroup(container.emulatedGroup, child.task());
+    container.type1.registerDevice({ dmaUnmap: () => {} });
+    container.type1.detachGroup(container.realGroup);
+    expect([locked(), locked(child)]).toEqual([0, 0]);
+    child.memlockPages = pages;
+
+    const pinning = container.type1.pinPages({ group: container.emulatedGroup, vpn: 0, nrPages: 5, prot: 3 });
+
+    expect(
+      await pinning.then(
+        () => 'ok',
+        ({ code }) => code,
+      ),
+    ).toBe(code);
+    container.type1.unpinPages(0, 5);
+  });
+
   it('RACE-4: an unmap after exec uncharges nobody', () => {
     container.map(0, 16 * PAGE, vaddr);
     exec();
@@ -144,4 +183,35 @@ it('the mapper has exited: unmap by another process succeeds and charges nobody 
   container.map(0, 16 * PAGE, vaddr);
   container.process.exit();
   expect(container.unmap(0, 16 * PAGE, 0, new FakeProcess(101))).toBe(0x10000n);
+});
+
+describe('the address space of an entry (mmgrab)', () => {
+  /** Whether what the kernel keeps open of it is still open. */
+  const isHeld = ({ vmas }: { readonly vmas: readonly unknown[] }): boolean => vmas.length > 0;
+
+  it('is held until the entry goes', () => {
+    const { space } = container.process;
+    container.map(0, PAGE, vaddr);
+    container.process.exec();
+    expect(isHeld(space)).toBe(true);
+    container.unmapAll();
+    expect(isHeld(space)).toBe(false);
+  });
+
+  it('is not held by a MAP that failed', () => {
+    const { space } = container.process;
+    limit(1);
+    expect(errnoOf(() => container.map(0, 2 * PAGE, vaddr))).toBe('ENOMEM');
+    container.process.exec();
+    expect(isHeld(space)).toBe(false);
+  });
+
+  it('is let go by MAP VADDR of the next image', () => {
+    const { space } = container.process;
+    container.map(0, PAGE, vaddr);
+    container.unmap(0, PAGE, UNMAP_VADDR);
+    const fresh = exec();
+    container.map(0, PAGE, fresh, VADDR);
+    expect(isHeld(space)).toBe(false);
+  });
 });

@@ -219,6 +219,30 @@ describe('DIRTY_PAGES', () => {
     expect(reports).toEqual([0b1111n, 0n]);
   });
 
+  it('DRT-6: real groups that pin narrow what is dirty to what they have pinned, once each of them has', async () => {
+    const buffer = start();
+    const other = container.group(2, [0x30]);
+    container.type1.attachGroup(other, container.process.task());
+    container.type1.registerDevice({ dmaUnmap: () => {} });
+    flag(START)();
+    const dirty = (): bigint => {
+      container.process.space.write(buffer, new Uint8Array(8));
+      get({ iova: 0x6000n, size: 0x4000n }, buffer)();
+      return bits(buffer);
+    };
+    const pin = (group: typeof other, vpn: number) => container.type1.pinPages({ group, vpn, nrPages: 1, prot: RW });
+    await pin(container.realGroup, 7);
+    await pin(container.realGroup, 7);
+    expect(dirty()).toBe(0b1111n);
+    await pin(other, 9);
+    expect([dirty(), dirty()]).toEqual([0b1010n, 0b1010n]);
+    container.type1.unpinPages(7, 1);
+    container.type1.unpinPages(7, 1);
+    container.type1.unpinPages(9, 1);
+    container.type1.detachGroup(other);
+    expect([dirty(), dirty()]).toEqual([0b1010n, 0n]); // it had pinned what it wrote to
+  });
+
   it('DRT-2: START counts the pages that are pinned already', async () => {
     const buffer = start({ real: false });
     container.type1.attachGroup(container.emulatedGroup, container.process.task());

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { DmaMap, VFIO_IOMMU_MAP_DMA } from '../../../../../iommu/abi/vfio.ts';
 import { PROFILE_NAMES } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
+import { DEFAULT_PARAMETERS } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
 import { errnoOf, READ, RW, TestContainer, UNMAP_VADDR, VADDR, WRITE } from './container.ts';
 
 const PAGE = 4096;
@@ -181,4 +182,15 @@ describe('last page of 2^64 (RACE-10)', () => {
     container.type1.detachGroup(container.emulatedGroup);
     expect(container.type1.stats.mappings).toBe(0);
   });
+});
+
+it('ACC-1: with disable_hugepages pages are pinned and mapped one by one', () => {
+  const written = [false, true].map((disableHugepages) => {
+    container = new TestContainer({ parameters: { ...DEFAULT_PARAMETERS, disableHugepages } });
+    container.map(0, 0x20_0000, container.memory(0x20_0000));
+    const { pteWrites } = container.machine.driver;
+    container.type1.release();
+    return pteWrites;
+  });
+  expect(written).toEqual([1 + 1, 512 + 2]); // leaves and tables
 });

@@ -165,6 +165,47 @@ describe('unmap of pinned pages (UNM-11)', () => {
     container.type1.unpinPages(16, 1);
   });
 
+  it('asks every driver', async () => {
+    start();
+    listen();
+    listen((vpn, nrPages) => void container.type1.unpinPages(vpn, nrPages));
+    await pin(17, 1);
+    expect(container.unmapAll()).toBe(0x6000n);
+  });
+
+  it('asks again and again where a driver takes its time, for each entry anew', async () => {
+    start();
+    let asked = 0;
+    listen((vpn, nrPages) => {
+      if (++asked % 8 === 0) container.type1.unpinPages(vpn, nrPages);
+    });
+    await pin(17, 1);
+    await pin(20, 1);
+    expect(container.unmapAll()).toBe(0x6000n);
+    expect(asked).toBe(16);
+  });
+
+  it('UNM-15: what was removed before is out of reach of devices when a driver is asked', async () => {
+    start({ real: true });
+    const reached: boolean[] = [];
+    listen((vpn, nrPages) => {
+      reached.push(container.reaches(16 * PAGE), container.reaches(20 * PAGE));
+      container.type1.unpinPages(vpn, nrPages);
+    });
+    await pin(20, 1);
+    expect([container.reaches(16 * PAGE), container.reaches(20 * PAGE)]).toEqual([true, true]);
+    container.unmapAll();
+    expect(reached).toEqual([false, true]);
+  });
+
+  it('the last group goes with pages pinned by a driver that forgot them: they are let go', async () => {
+    start();
+    listen();
+    await pin(17, 2);
+    container.type1.detachGroup(container.emulatedGroup);
+    expect([container.machine.pinner.pinnedPages, container.type1.stats.mappings]).toEqual([0, 0]);
+  });
+
   it('RACE-21: a driver that never unpins is a BUG, not an endless loop', async () => {
     start();
     listen();

@@ -175,6 +175,21 @@ describe('UNM-15: pins are let go only after the flush that covers them', () => 
   });
 });
 
+it('NUM-9: pins are let go in batches of 512 regions, long before a long UNMAP is over', () => {
+  container = new TestContainer();
+  const vaddr = container.memory(PAGE);
+  for (let page = 0; page < 600; page++) container.map(page * PAGE, PAGE, vaddr);
+  const { pinner } = container.machine;
+  const unpin = pinner.unpin.bind(pinner);
+  const mappingsLeft = new Set<number>();
+  pinner.unpin = (run) => {
+    mappingsLeft.add(container.type1.stats.mappings);
+    unpin(run);
+  };
+  container.unmapAll();
+  expect([...mappingsLeft]).toEqual([600 - 511, 0]);
+});
+
 it('UNM-16: what an entry was charged is given back once, with however many domains it is mapped in', () => {
   start();
   const { driver } = new FakeMachine(); // of another kind: no domain of the first takes its group

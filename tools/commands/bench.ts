@@ -6,6 +6,7 @@ import { benchDirty } from '../bench/dirty.ts';
 import { benchDma } from '../bench/dma.ts';
 import { benchMap } from '../bench/map.ts';
 import { benchMediated } from '../bench/mediated.ts';
+import { benchMsi } from '../bench/msi.ts';
 import { type Benchmark, type Figure, holds } from '../bench/result.ts';
 import { benchUpdate } from '../bench/update.ts';
 import { benchVaddr } from '../bench/vaddr.ts';
@@ -20,13 +21,14 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   vaddr: benchVaddr,
   dirty: benchDirty,
   mediated: benchMediated,
+  msi: benchMsi,
   update: benchUpdate,
 };
 
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
-Measures translated DMA against plain copies, MAP_DMA and UNMAP_DMA and the service for mediated devices through a real socket, and the
-pause of live updates against a bare execve of the same node. Read ratios, not absolute figures. Takes one to two minutes.
+Measures translated DMA against plain copies, MAP_DMA and UNMAP_DMA and the service for mediated devices through a real socket, MSIs
+against write(2), and the pause of live updates against a bare execve of the same node. Read ratios, not absolute figures. Takes one to two minutes.
 
   --only PART   ${Object.keys(PARTS).join(', ')}; may be repeated
   --json        print one JSON document

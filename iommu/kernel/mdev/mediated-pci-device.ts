@@ -19,6 +19,10 @@ export class MediatedPciDevice implements VfioDevice {
     return this.#pci.name;
   }
 
+  matches(name: string): boolean {
+    return this.#pci.matches(name);
+  }
+
   get openCount(): number {
     return this.#pci.openCount;
   }

@@ -30,6 +30,11 @@ export interface DeviceOps extends Pick<FileOperations, 'name' | 'pread' | 'pwri
 export interface VfioDevice {
   /** As VFIO_GROUP_GET_DEVICE_FD names it: for PCI the bdf. */
   readonly name: string;
+  /**
+   * Whether that is what VFIO_GROUP_GET_DEVICE_FD may call it (vfio_device_ops.match); the errno of a name that is meant for it and
+   * wrong. Absent: its name and nothing else.
+   */
+  matches?(name: string): boolean;
   /** Files that are open. */
   readonly openCount: number;
   /** A new file of it; `released` is called at the file's end. The first open enables the device, the last close disables it. */

@@ -137,7 +137,7 @@ class GroupFile implements FileOperations {
   #getDeviceFd(arg: UserArg, caller: Caller): number | Promise<number> {
     const group = this.#group;
     const name = arg.copyInString(PAGE_SIZE);
-    const device = group.devices.find((one) => one.name === name);
+    const device = group.devices.find((one) => (one.matches ? one.matches(name) : one.name === name));
     if (!device) throw enodev(`group ${group.id} has no device ${name}`);
     return group.lock.run(() => {
       if (!group.container?.hasIommu()) throw einval(`group ${group.id} has no IOMMU`);

@@ -101,6 +101,18 @@ export class PciDevice implements VfioDevice {
     this.#irqs = new Irqs({ resources, profile, intx: this.#intx, msi: this.#msi, virqfds: this.#virqfds, sources });
   }
 
+  /**
+   * vfio_pci_core_match: options may follow the bdf behind spaces. There is one, vf_token=UUID, which is for physical functions with virtual
+   * ones and for those: nothing here.
+   */
+  matches(name: string): boolean {
+    if (!name.startsWith(this.name)) return false;
+    const options = name.slice(this.name.length);
+    if (options !== '' && !options.startsWith(' ')) return false;
+    if (/[^ ]/.test(options)) throw einval(`${this.name} takes no option${options}`);
+    return true;
+  }
+
   open(released: () => void): DeviceOps {
     this.#enabled ??= this.#enable();
     this.openCount++;

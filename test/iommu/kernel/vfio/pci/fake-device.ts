@@ -152,7 +152,8 @@ export class FakeDevice {
   }
 }
 
-function attempt<T>(run: () => T): T | string {
+/** What it returns, or '-ERRNO'. */
+export function attempt<T>(run: () => T): T | string {
   try {
     return run();
   } catch (error) {

@@ -28,7 +28,7 @@ import {
   VFIO_DEVICE_RESET,
 } from '../../../../../iommu/abi/vfio.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../../platform/libc.ts';
-import { FakeDevice, NOT_OPEN } from './fake-device.ts';
+import { attempt, FakeDevice, NOT_OPEN } from './fake-device.ts';
 import { FakeFunction } from './fake-function.ts';
 
 const PAGE = 4096;
@@ -62,6 +62,24 @@ beforeEach(() => {
 afterEach(() => {
   fake.close();
   close(event);
+});
+
+describe('the name for GET_DEVICE_FD', () => {
+  it.each([
+    ['', true],
+    [' ', true],
+    ['   ', true],
+    ['0', false],
+    ['\t', false],
+    [' x', '-EINVAL'],
+    [' vf_token=00000000-0000-0000-0000-000000000000', '-EINVAL'],
+  ])('CORE-6: the bdf and %j behind it: %s', (rest, expected) => {
+    expect(attempt(() => fake.device.matches(`${fake.device.name}${rest}`))).toBe(expected);
+  });
+
+  it.each(['', '0000:00:02', '0000:00:03.0', ' 0000:00:02.0'])('CORE-6: %j is another device', (name) => {
+    expect(fake.device.matches(name)).toBe(false);
+  });
 });
 
 describe('GET_INFO', () => {

@@ -459,6 +459,28 @@ describe('a client that does not behave is disconnected, others are served', () 
   });
 });
 
+describe('calls on many channels of one process', () => {
+  it('are one turn per round of the event loop together, and none is lost', async () => {
+    const { fd } = await openTest();
+    const clients = await Promise.all(Array.from({ length: 20 }, () => TestClient.connect(socketPath)));
+    const target = file();
+    const perRound: number[] = [];
+    let before = 0;
+    const count = (): void => {
+      perRound.push(target.slow - before);
+      before = target.slow;
+      next = setImmediate(count);
+    };
+    let next = setImmediate(count);
+
+    await Promise.all(clients.map((client) => client.ioctl(fd, SLOW, 0)));
+
+    clearImmediate(next);
+    expect(target.slow).toBe(20);
+    expect(Math.max(...perRound)).toBeLessThanOrEqual(2); // one on either side of our look
+  });
+});
+
 describe('what the host holds for one process', () => {
   const beginning = encodeFrame({ op: 'pwrite', fd: 0, offset: 0, data: new Uint8Array(MAX_TRANSFER) }).slice(0, -1);
 

@@ -260,12 +260,14 @@ describe('a share of the host', () => {
   });
 
   it('of physical addresses: a client in a thousand windows leaves room for others', () => {
+    limited({ fds: 4096 }); // more than the windows take, whatever this process may have
+    const object = machine.object(PAGE);
     const other = new FakeProcess(2);
     other.space.pid = globalThis.process.ppid;
     const runs: PinnedRun[] = [];
     const inAll = (owner: FakeProcess): void => {
       for (let n = 1; n < 1024; n++) {
-        owner.space.map(machine.object(PAGE), { private: true }, n * WINDOW);
+        owner.space.map(object, { private: true }, n * WINDOW);
         runs.push(runWhole(machine.pinner.pin(owner.mm, (n * WINDOW) / PAGE, 1, true)));
       }
     };

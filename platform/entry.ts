@@ -5,7 +5,7 @@ const here = import.meta.url;
 export const fromSource = here.endsWith('.ts');
 
 /**
- * The URL of an entry such as 'devices/edu/worker': the .ts file in a source tree, `dist/devices-edu-worker.mjs` in a built one,
+ * The URL of an entry such as 'devices/kit/worker': the .ts file in a source tree, `dist/devices-kit-worker.mjs` in a built one,
  * or .cjs where the build made it CommonJS (all bundles lie flat in dist, beside the one this runs from).
  */
 export function entryUrl(entry: string): URL {

@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const LAYERS = ['platform', 'iommu', 'devices', 'guest', 'vmm', 'tools'];
 
-/** 'devices/edu/worker.ts' → 'devices-edu-worker': the name platform/thread.ts entryUrl() looks for. */
+/** 'devices/kit/worker.ts' → 'devices-kit-worker': the name platform/thread.ts entryUrl() looks for. */
 const flat = (path) => path.replace(/\.ts$/, '').replaceAll('/', '-');
 
 /** Bundle name → source file. */

@@ -147,8 +147,8 @@ export class Board {
       const { port, ranges } = this.#memory.subscribe();
       const thread = new DeviceThread({
         function: pciFunction,
-        entry: model.entry,
         data: {
+          folder: model.folder,
           properties,
           barAddresses,
           interruptLine,
@@ -276,8 +276,16 @@ export class Board {
     this.#inject(this.#named(bdf), defect);
   }
 
-  #inject({ plan: { model }, thread }: Installed, defect: Defect): void {
-    if (!model.defects.includes(defect)) throw einval(`${model.type.name}: no defect '${defect}'`);
+  #inject(
+    {
+      plan: {
+        model: { type },
+      },
+      thread,
+    }: Installed,
+    defect: Defect,
+  ): void {
+    if (!type.defects.includes(defect)) throw einval(`${type.name}: no defect '${defect}'`);
     thread.control.inject(defect);
   }
 

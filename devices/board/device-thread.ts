@@ -14,7 +14,6 @@ const STOP_MS = 2000;
 
 export interface DevicePlan {
   readonly function: PciFunction;
-  readonly entry: string;
   /** What only this worker gets: the rest of its data. */
   readonly data: Omit<
     DeviceWorkerData,
@@ -44,7 +43,7 @@ export class DeviceThread {
     const shared = { mailbox, intx, counters, timeline, barGate, control };
     const data: DeviceWorkerData = { ...plan.data, ...shared, bdf, physicalPort };
     const transferList = [physicalPort, ...(data.mediated ? [data.mediated.port] : [])];
-    this.#worker = startWorker(plan.entry, data, { name: `${name} ${bdf.toString(16)}`, transferList });
+    this.#worker = startWorker('devices/kit/worker', data, { name: `${name} ${bdf.toString(16)}`, transferList });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     this.#worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());
     this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error.message : String(error)));

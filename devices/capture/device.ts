@@ -322,7 +322,7 @@ class Capture implements Device {
 
 const PROPERTIES = {} as const satisfies PropertyTable;
 
-export const capture: DeviceType<typeof PROPERTIES> = {
+export const device: DeviceType<typeof PROPERTIES> = {
   name: 'capture',
   identity: {
     vendor: 0x1234,
@@ -346,5 +346,6 @@ export const capture: DeviceType<typeof PROPERTIES> = {
   ],
   msi: true,
   properties: PROPERTIES,
+  defects: ['corrupt-frame', 'drop-interrupt'],
   create: (bus) => new Capture(bus),
 };

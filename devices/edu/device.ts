@@ -210,7 +210,7 @@ function halvesOf(value: bigint): Halves {
   return { lo: Number(value & 0xffff_ffffn), hi: Number(value >> 32n) };
 }
 
-export const edu: DeviceType<typeof PROPERTIES> = {
+export const device: DeviceType<typeof PROPERTIES> = {
   name: 'edu',
   identity: {
     vendor: 0x1234,
@@ -234,5 +234,6 @@ export const edu: DeviceType<typeof PROPERTIES> = {
   ],
   msi: true,
   properties: PROPERTIES,
+  defects: ['drop-interrupt'],
   create: (bus, properties) => new Edu(bus, properties),
 };

@@ -41,7 +41,7 @@ class Ivshmem implements Device {
   }
 }
 
-export const ivshmem: DeviceType<typeof PROPERTIES> = {
+export const device: DeviceType<typeof PROPERTIES> = {
   name: 'ivshmem-plain',
   identity: {
     vendor: 0x1af4,
@@ -66,5 +66,6 @@ export const ivshmem: DeviceType<typeof PROPERTIES> = {
   ],
   msi: false,
   properties: PROPERTIES,
+  defects: [],
   create: () => new Ivshmem(),
 };

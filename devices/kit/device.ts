@@ -1,7 +1,7 @@
 /** What a device is to the kit: registers, work of its own, and the few things it is given. It knows nothing of threads. */
 import type { AccessRules, Registers } from './bar-access.ts';
 import type { BarShape, Identity } from './config-space.ts';
-import type { DeviceControl } from './control.ts';
+import type { Defect, DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
 import type { Interrupts } from './interrupts.ts';
 import type { PropertyTable, PropertyValues } from './properties.ts';
@@ -62,5 +62,12 @@ export interface DeviceType<T extends PropertyTable = PropertyTable> {
   /** It has no IOMMU in front: the kernel makes its memory accesses (mediated-dma.ts). */
   readonly mediated?: true;
   readonly properties: T;
+  /** What it can be asked to do wrong (control.ts). */
+  readonly defects: readonly Defect[];
   create(bus: Bus, properties: PropertyValues<T>): Device;
+}
+
+/** What the file `device.ts` of a device folder exports. The board and the worker (worker.ts) import it by the folder's name. */
+export interface DeviceModule {
+  readonly device: DeviceType;
 }

@@ -5,6 +5,8 @@ import type { PaRange } from '../../iommu/bus/physical.ts';
 import type { DeviceState } from './control.ts';
 
 export interface DeviceWorkerData {
+  /** Its folder in devices/. */
+  readonly folder: string;
   readonly bdf: number;
   readonly properties: Readonly<Record<string, string>>;
   /** Where firmware puts the BARs: BAR index → pa on the bus, or first port. */

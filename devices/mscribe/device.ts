@@ -222,7 +222,7 @@ class Mscribe implements Device {
   }
 }
 
-export const mscribe: DeviceType<typeof PROPERTIES> = {
+export const device: DeviceType<typeof PROPERTIES> = {
   name: 'mscribe',
   identity: {
     vendor: 0x1234,
@@ -247,5 +247,6 @@ export const mscribe: DeviceType<typeof PROPERTIES> = {
   msi: true,
   mediated: true,
   properties: PROPERTIES,
+  defects: ['drop-interrupt'],
   create: (bus, properties) => new Mscribe(bus, properties),
 };

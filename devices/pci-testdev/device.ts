@@ -94,7 +94,7 @@ function membarOf(size: number, backed: boolean): Bar {
   return { kind: 'registers', ...shape, access: { min: 1, max: 8, odd: 'split', small: 'refuse' } };
 }
 
-export const pciTestdev: DeviceType<typeof PROPERTIES> = {
+export const device: DeviceType<typeof PROPERTIES> = {
   name: 'pci-testdev',
   identity: {
     vendor: 0x1b36,
@@ -116,5 +116,6 @@ export const pciTestdev: DeviceType<typeof PROPERTIES> = {
   },
   msi: false,
   properties: PROPERTIES,
+  defects: [],
   create: (_, properties) => new PciTestdev(properties),
 };

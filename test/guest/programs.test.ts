@@ -5,9 +5,9 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { capture } from '../../devices/capture/device.ts';
-import { edu } from '../../devices/edu/device.ts';
-import { mscribe } from '../../devices/mscribe/device.ts';
+import { device as capture } from '../../devices/capture/device.ts';
+import { device as edu } from '../../devices/edu/device.ts';
+import { device as mscribe } from '../../devices/mscribe/device.ts';
 import { type PluggedDevice, TestMachine } from './machine.ts';
 
 const FOLDER = join(import.meta.dirname, '../../guest/programs');

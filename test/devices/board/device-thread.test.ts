@@ -55,8 +55,15 @@ describe('device worker', () => {
         ramBars: [],
         barGate: createBarGate(),
       },
-      entry: `devices/${name}/worker`,
-      data: { properties, barAddresses: { 0: 0xc000_0000 }, interruptLine: 11, agent: 0, interrupts, physical: ranges },
+      data: {
+        folder: name,
+        properties,
+        barAddresses: { 0: 0xc000_0000 },
+        interruptLine: 11,
+        agent: 0,
+        interrupts,
+        physical: ranges,
+      },
       physicalPort: port,
       onFailure: (reason) => failures.push(reason),
     };

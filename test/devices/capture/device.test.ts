@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { capture } from '../../../devices/capture/device.ts';
+import { device as capture } from '../../../devices/capture/device.ts';
 import * as regs from '../../../devices/capture/regs.ts';
 import { Bench } from '../bench.ts';
 import { checkFrame } from './frame-check.ts';

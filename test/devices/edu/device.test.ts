@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { edu } from '../../../devices/edu/device.ts';
+import { device as edu } from '../../../devices/edu/device.ts';
 import * as regs from '../../../devices/edu/regs.ts';
 import { Bench } from '../bench.ts';
 

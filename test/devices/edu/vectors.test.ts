@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
-import { edu } from '../../../devices/edu/device.ts';
+import { device as edu } from '../../../devices/edu/device.ts';
 import { type ReplayMachine, replay } from '../qtest-replay.ts';
 
 const INTERCEPT = { command: /^irq_intercept_in/, reason: 'qtest set-up, not an access' };

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
-import { ivshmem } from '../../../devices/ivshmem/device.ts';
+import { device as ivshmem } from '../../../devices/ivshmem/device.ts';
 import { REG_DOORBELL, REG_INTR_MASK, REG_INTR_STATUS } from '../../../devices/ivshmem/regs.ts';
 import { Bench } from '../bench.ts';
 import { replay } from '../qtest-replay.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { capture } from '../../../devices/capture/device.ts';
-import { edu } from '../../../devices/edu/device.ts';
+import { device as capture } from '../../../devices/capture/device.ts';
+import { device as edu } from '../../../devices/edu/device.ts';
 import { REG_IRQ_ACK, REG_IRQ_RAISE } from '../../../devices/edu/regs.ts';
 import { Bench } from '../bench.ts';
 

@@ -35,6 +35,7 @@ function plug(run: (bus: Bus) => number) {
     bars: () => [],
     msi: false,
     properties: {},
+    defects: [],
     create: (bus) => ({ bars: {}, run: () => run(bus) }),
   };
   const clock = () => performance.now() * 1e6;

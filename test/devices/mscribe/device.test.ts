@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { mscribe } from '../../../devices/mscribe/device.ts';
+import { device as mscribe } from '../../../devices/mscribe/device.ts';
 import * as regs from '../../../devices/mscribe/regs.ts';
 import { Bench } from '../bench.ts';
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
-import { pciTestdev } from '../../../devices/pci-testdev/device.ts';
+import { device as pciTestdev } from '../../../devices/pci-testdev/device.ts';
 import { HEADER_COUNT, HEADER_NAME, HEADER_OFFSET, HEADER_TEST } from '../../../devices/pci-testdev/regs.ts';
 import { Bench } from '../bench.ts';
 import { replay } from '../qtest-replay.ts';

@@ -1,8 +1,0 @@
-import { parentPort } from 'node:worker_threads';
-
-import { workerInput } from '../../platform/thread.ts';
-import type { DeviceWorkerData } from '../kit/protocol.ts';
-import { runDevice } from '../kit/run-device.ts';
-import { edu } from './device.ts';
-
-runDevice(edu, workerInput<DeviceWorkerData>(), (message) => parentPort?.postMessage(message));

@@ -1,35 +1,35 @@
-import { einval } from '../../platform/errno.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { big, flag, integer, list } from '../../platform/shape.ts';
 import type { Core } from './core.ts';
 
 /**
- * What of a hart survives its process. A plain object: 64-bit registers are bigints, the rest numbers. The interrupt lines,
- * mtime and the interrupt file belong to the machine. An LR reservation is dropped: the SC fails and the guest tries again.
+ * What of a hart survives its process. 64-bit registers are bigints, the rest numbers. The interrupt lines, mtime and the interrupt
+ * file belong to the machine. An LR reservation is dropped: the SC fails and the guest tries again.
  */
-export interface HartState {
-  readonly version: 1;
-  readonly pc: number;
+export const HART_SECTION = defineSection('hart', 1, {
+  pc: integer,
   /** x1–x31, signed. */
-  readonly x: readonly bigint[];
-  readonly waiting: boolean;
-  readonly mstatus: number;
-  readonly mie: number;
-  readonly mtvec: bigint;
-  readonly mcounteren: number;
-  readonly mscratch: bigint;
-  readonly mepc: bigint;
-  readonly mcause: bigint;
-  readonly mtval: bigint;
-  readonly miselect: number;
-  readonly mcycle: bigint;
-  readonly minstret: bigint;
-}
+  x: list(big, 31),
+  waiting: flag,
+  mstatus: integer,
+  mie: integer,
+  mtvec: big,
+  mcounteren: integer,
+  mscratch: big,
+  mepc: big,
+  mcause: big,
+  mtval: big,
+  miselect: integer,
+  mcycle: big,
+  minstret: big,
+});
 
-export const HART_STATE_VERSION = 1;
+export type HartState = StateOf<typeof HART_SECTION>;
 
 export function saveHart(core: Core): HartState {
   const { csr } = core;
   return {
-    version: HART_STATE_VERSION,
+    version: 1,
     pc: core.pc,
     x: Array.from(core.x.subarray(1)),
     waiting: core.waiting,
@@ -47,11 +47,8 @@ export function saveHart(core: Core): HartState {
   };
 }
 
-/** Loads a state into a core that has executed nothing. EINVAL: the state is of a version this build does not know. */
+/** Loads a state into a core that has executed nothing. */
 export function restoreHart(core: Core, state: HartState): void {
-  if (state.version !== HART_STATE_VERSION || state.x.length !== 31) {
-    throw einval(`hart state of version ${state.version}, this build knows ${HART_STATE_VERSION}`);
-  }
   const { csr } = core;
   core.pc = state.pc;
   core.x.set(state.x, 1);

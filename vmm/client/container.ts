@@ -27,22 +27,23 @@ import {
 } from '../../iommu/abi/vfio.ts';
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../iommu/abi/wire.ts';
 import { einval, eopnotsupp } from '../../platform/errno.ts';
+import { integer, list, object, type Shaped } from '../../platform/shape.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { KernelClient } from './kernel-client.ts';
 
 /** One MAP_DMA: [iova, iova+size) is the memory at `offset` bytes into guest RAM. */
-export interface DmaRange {
-  readonly iova: number;
-  readonly offset: number;
-  readonly size: number;
-}
+const DMA_RANGE = object({ iova: integer, offset: integer, size: integer });
+
+export type DmaRange = Shaped<typeof DMA_RANGE>;
 
 /** What of a container survives its process: its fds stay open, its ranges get new vaddrs. */
-export interface ContainerState {
-  readonly fd: number;
-  readonly groups: readonly { readonly group: number; readonly fd: number }[];
-  readonly ranges: readonly DmaRange[];
-}
+export const CONTAINER_STATE = object({
+  fd: integer,
+  groups: list(object({ group: integer, fd: integer })),
+  ranges: list(DMA_RANGE),
+});
+
+export type ContainerState = Shaped<typeof CONTAINER_STATE>;
 
 export class Container {
   readonly fd: number;

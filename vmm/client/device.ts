@@ -19,25 +19,27 @@ import {
   VFIO_PCI_MSI_IRQ_INDEX,
 } from '../../iommu/abi/vfio.ts';
 import { enodev } from '../../platform/errno.ts';
+import { flag, integer, list, object, type Shaped, text } from '../../platform/shape.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { TaskChannel } from './task-channel.ts';
 
 /** [offset, offset+size) of the device fd; size 0 for a region the device does not have. */
-export interface Region {
-  readonly offset: number;
-  readonly size: number;
-}
+const REGION = object({ offset: integer, size: integer });
+
+export type Region = Shaped<typeof REGION>;
 
 /** What is asked of the kernel once, when the device is opened; survives updates. */
-export interface DeviceDescription {
-  readonly bdf: string;
-  readonly fd: number;
-  readonly resettable: boolean;
+export const DEVICE_DESCRIPTION = object({
+  bdf: text,
+  fd: integer,
+  resettable: flag,
   /** BAR 0–5. */
-  readonly bars: readonly Region[];
-  readonly config: Region;
-  readonly msiVectors: number;
-}
+  bars: list(REGION, 6),
+  config: REGION,
+  msiVectors: integer,
+});
+
+export type DeviceDescription = Shaped<typeof DEVICE_DESCRIPTION>;
 
 /** Reads a device's INFO, REGION_INFO and IRQ_INFO. ENODEV: not a PCI device. */
 export function describeDevice(client: TaskChannel, fd: number, bdf: string): DeviceDescription {

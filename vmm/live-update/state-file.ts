@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 
 import { einval } from '../../platform/errno.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
+import type { Versioned } from '../../platform/section.ts';
 
 const MAGIC = Buffer.from('LIVEVMM\0');
 const FORMAT = 1;
@@ -16,11 +17,6 @@ const HEADER = 24;
 export const EXEC_NS_OFFSET = 16;
 const SECTION_HEADER = 48;
 const NAME_BYTES = 32;
-
-/** Every section's body carries its version. */
-export interface Versioned {
-  readonly version: number;
-}
 
 /** A state that cannot be loaded; the message names the section and the reason. */
 const refuse = (section: string, reason: string): Error => einval(`section ${section}: ${reason}`);

@@ -13,15 +13,15 @@ import { close, execve, getCloexec, memfdCreate, pwrite, setCloexec, write } fro
 import type { Suspended } from '../crew/vcpu/protocol.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
-import { NO_DEVICES } from '../passthrough/passthrough-host.ts';
 import type { Vm } from '../vm/vm.ts';
 import { handOver } from './hand-over.ts';
 import type { PhaseStamps } from './phases.ts';
 import { fromSnapshot, nodeOptions, prepareSnapshot } from './prepared-snapshot.ts';
-import type { Sections } from './sections.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
+import { saveAll, saveSteady } from './survivors.ts';
 import { type TakenBack, takeBack } from './take-back.ts';
+import { UPDATE_SECTION } from './update-state.ts';
 
 export interface UpdateTarget {
   /** Folder of another built version. */
@@ -118,7 +118,7 @@ export class LiveUpdate {
   /** Saves, for nothing, what can be saved while the guest runs: code that runs for the first time is slow. */
   #rehearse(): void {
     const fd = memfdCreate('livevmm-rehearsal');
-    for (let times = 0; times < REHEARSALS; times++) writeAll(fd, encodeState(this.#steadySections()));
+    for (let times = 0; times < REHEARSALS; times++) writeAll(fd, encodeState(saveSteady(this.#vm)));
     close(fd);
   }
 
@@ -176,18 +176,14 @@ export class LiveUpdate {
     });
     if (snapshotFd !== undefined) fds.snapshot = snapshotFd;
     if (parts.options.lifeline !== undefined) fds.lifeline = parts.options.lifeline;
-    const sections: Sections = {
-      ...this.#steadySections(),
-      ...stopped.state,
-      console: { version: 1, input: parts.console.save() },
-      monitor,
-      update: { version: 1, stamps, fds, takeback: { atNs, gapNs, longestGapNs: slices.longestGapNs } },
-    };
+    const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
+    const update = UPDATE_SECTION.of({ stamps, fds, takeback });
+    const sections = saveAll({ vm: this.#vm, machine: stopped.state, monitor, update });
     const stateFd = memfdCreate('livevmm-state');
     const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];
     const closing = inherited.filter((fd) => getCloexec(fd)); // Node sets FD_CLOEXEC on 0–2 too
     try {
-      writeAll(stateFd, encodeState({ ...sections }));
+      writeAll(stateFd, encodeState(sections));
       for (const fd of closing) setCloexec(fd, false);
       const start = snapshotFd === undefined ? [] : fromSnapshot(snapshotFd);
       const argv = [node, ...nodeOptions(), ...start, entry, '--resume', String(stateFd)];
@@ -198,18 +194,6 @@ export class LiveUpdate {
       close(stateFd);
       throw error;
     }
-  }
-
-  /** The sections of main that can be read at any time, also while the guest runs. */
-  #steadySections(): Pick<Sections, 'vm' | 'ram' | 'imsic' | 'routes' | 'vfio'> {
-    const { options, entry, generation, ramFd, ram, host } = this.#vm.parts;
-    return {
-      vm: { version: 1, options, entry, generation, paused: this.#vm.runState === 'paused' },
-      ram: { version: 1, fd: ramFd, size: ram.length, vaddrOld: ram.vaddr },
-      imsic: this.#vm.imsic.save(),
-      routes: { version: 1, routes: this.#vm.routes.save() },
-      vfio: host?.save() ?? NO_DEVICES,
-    };
   }
 }
 

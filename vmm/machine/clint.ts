@@ -5,6 +5,8 @@
  */
 import type { AccessSize } from '../../guest/riscv/memory.ts';
 import { monotonicNs } from '../../platform/clock.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { big, flag } from '../../platform/shape.ts';
 import type { MmioDevice } from './bus.ts';
 import { TIMEBASE_HZ } from './memory-map.ts';
 
@@ -15,12 +17,9 @@ const MIP_MSIP = 1 << 3;
 const MIP_MTIP = 1 << 7;
 const NS_PER_TICK = 1e9 / TIMEBASE_HZ;
 
-export interface ClintState {
-  readonly version: 1;
-  readonly mtime: bigint;
-  readonly mtimecmp: bigint;
-  readonly msip: boolean;
-}
+export const CLINT_SECTION = defineSection('clint', 1, { mtime: big, mtimecmp: big, msip: flag });
+
+export type ClintState = StateOf<typeof CLINT_SECTION>;
 
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 

@@ -8,6 +8,8 @@
  */
 import type { InterruptFile } from '../../guest/riscv/environment.ts';
 import type { AccessSize } from '../../guest/riscv/memory.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { integer, list } from '../../platform/shape.ts';
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
 import type { MmioDevice } from './bus.ts';
 
@@ -35,13 +37,14 @@ const SETEIPNUM_LE = 0;
 const SETEIPNUM_BE = 4;
 const MIP_MEIP = 1 << 11;
 
-export interface ImsicState {
-  readonly version: 1;
-  readonly delivery: number;
-  readonly threshold: number;
-  readonly pending: readonly number[];
-  readonly enabled: readonly number[];
-}
+export const IMSIC_SECTION = defineSection('imsic', 1, {
+  delivery: integer,
+  threshold: integer,
+  pending: list(integer),
+  enabled: list(integer),
+});
+
+export type ImsicState = StateOf<typeof IMSIC_SECTION>;
 
 export class Imsic implements InterruptFile, MmioDevice {
   readonly maxAccess = 4;

@@ -4,6 +4,8 @@
  * their eventfds. No eventfd is ever closed under the waiter, and each keeps its count over an exec.
  */
 import { enospc } from '../../platform/errno.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { integer, list, number, object } from '../../platform/shape.ts';
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
 
 const MAX_ROUTES = 1024;
@@ -24,12 +26,12 @@ const Route = defineShared('interrupt route', {
 
 export const INTERRUPT_ROUTES_BYTES = Header.size + MAX_ROUTES * Route.size;
 
-export interface RouteState {
-  readonly eventfd: number;
-  readonly slot: number;
-  readonly identity: number;
-  readonly delivered: number;
-}
+export const ROUTES_SECTION = defineSection('routes', 1, {
+  routes: list(object({ eventfd: integer, slot: integer, identity: integer, delivered: number })),
+});
+
+export type RoutesState = StateOf<typeof ROUTES_SECTION>;
+export type RouteState = RoutesState['routes'][number];
 
 export class InterruptRoutes {
   readonly #words: Int32Array;

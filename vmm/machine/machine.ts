@@ -5,6 +5,8 @@
 import type { Engine } from '../../guest/riscv/engine.ts';
 import { Hart } from '../../guest/riscv/hart.ts';
 import type { HartState } from '../../guest/riscv/state.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { list, number } from '../../platform/shape.ts';
 import { bootRom, deviceTreeGpa, RESET_PC } from './boot-rom.ts';
 import { SystemBus } from './bus.ts';
 import { Clint, type ClintState } from './clint.ts';
@@ -13,7 +15,7 @@ import type { ConsoleOutput } from './console-output.ts';
 import { ControlBlock } from './control-block.ts';
 import { Imsic } from './imsic.ts';
 import { CLINT, IMSIC_M, MROM, RAM_BASE, TEST_FINISHER, UART } from './memory-map.ts';
-import type { PassthroughFunction, PassthroughState } from './passthrough.ts';
+import { PASSTHROUGH_STATE, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { TestFinisher } from './test-finisher.ts';
 import { Uart, type UartState } from './uart.ts';
@@ -31,26 +33,19 @@ export interface MachineOptions {
   readonly functions: readonly PassthroughFunction[];
 }
 
+/** What a vCPU counts beside the hart's own counters: accesses outside RAM. */
+export const VCPU_SECTION = defineSection('vcpu', 1, { exits: number });
+
+/** The functions on the PCI bus by slot, from 1. */
+export const PCI_SECTION = defineSection('pci', 1, { functions: list(PASSTHROUGH_STATE) });
+
 /** What the vCPU thread owns of the machine's state, by section name. The interrupt file is saved by main. */
 export interface MachineState {
-  readonly vcpu: VcpuState;
+  readonly vcpu: StateOf<typeof VCPU_SECTION>;
   readonly hart: HartState;
   readonly clint: ClintState;
   readonly uart: UartState;
-  readonly pci: PciState;
-}
-
-/** What a vCPU counts beside the hart's own counters. */
-export interface VcpuState {
-  readonly version: 1;
-  /** Accesses outside RAM. */
-  readonly exits: number;
-}
-
-export interface PciState {
-  readonly version: 1;
-  /** By slot, from 1. */
-  readonly functions: readonly PassthroughState[];
+  readonly pci: StateOf<typeof PCI_SECTION>;
 }
 
 export class Machine {

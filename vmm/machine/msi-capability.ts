@@ -3,6 +3,8 @@
  * Shown without per-vector masking, whatever the device has.
  */
 
+import { integer, object, type Shaped } from '../../platform/shape.ts';
+
 const CONTROL_ENABLE = 1 << 0;
 const CONTROL_MMC_SHIFT = 1; // vectors the device can send, log2
 const CONTROL_MME_SHIFT = 4; // vectors the guest allows, log2
@@ -10,15 +12,17 @@ const CONTROL_MME = 7 << CONTROL_MME_SHIFT;
 const CONTROL_64BIT = 1 << 7;
 const CONTROL_READ_ONLY = (7 << CONTROL_MMC_SHIFT) | CONTROL_64BIT;
 
-export interface MsiState {
+export const MSI_STATE = object({
   /** Offset of the capability in config space, and its first dword's id and next pointer. */
-  readonly offset: number;
-  readonly header: number;
-  readonly control: number;
-  readonly addressLo: number;
-  readonly addressHi: number;
-  readonly data: number;
-}
+  offset: integer,
+  header: integer,
+  control: integer,
+  addressLo: integer,
+  addressHi: integer,
+  data: integer,
+});
+
+export type MsiState = Shaped<typeof MSI_STATE>;
 
 export class MsiCapability {
   readonly offset: number;

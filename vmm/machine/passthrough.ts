@@ -5,8 +5,9 @@
  */
 import type { AccessSize } from '../../guest/riscv/memory.ts';
 import { SysError } from '../../platform/errno.ts';
+import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 import { IMSIC_M } from './memory-map.ts';
-import { MsiCapability, type MsiState } from './msi-capability.ts';
+import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
 import type { BarWindow, ConfigSize, DeviceAccess, MsiRouter, PciFunction } from './pci-function.ts';
 import { extract } from './pci-host.ts';
 
@@ -23,24 +24,25 @@ const BAR_MEM64 = 4;
 const CAP_ID_MSI = 5;
 
 /** A BAR as hardware made it: `flags` are its read-only low bits; size 0 = not there, or the upper half of the one below. */
-export interface BarLayout {
-  readonly size: number;
-  readonly flags: number;
-}
+const BAR_LAYOUT = object({ size: integer, flags: integer });
 
-export interface PassthroughState {
-  readonly version: 1;
-  readonly bdf: string;
-  readonly configSize: number;
-  readonly layout: readonly BarLayout[];
-  readonly command: number;
-  readonly bars: readonly number[];
-  readonly msi: MsiState | null;
+export type BarLayout = Shaped<typeof BAR_LAYOUT>;
+
+export const PASSTHROUGH_STATE = object({
+  version: oneOf(1),
+  bdf: text,
+  configSize: integer,
+  layout: list(BAR_LAYOUT),
+  command: integer,
+  bars: list(integer),
+  msi: nullable(MSI_STATE),
   /** The kernel signals our eventfds. */
-  readonly armed: boolean;
+  armed: flag,
   /** Its routes, by vector. */
-  readonly routes: readonly number[];
-}
+  routes: list(integer),
+});
+
+export type PassthroughState = Shaped<typeof PASSTHROUGH_STATE>;
 
 /** What a device shows of itself, as the state of a function that nobody has programmed. */
 export function probeFunction(

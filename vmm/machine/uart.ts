@@ -4,6 +4,8 @@
  * NOT MODELLED: its interrupt (the machine has no PLIC; IIR says what it would be), baud rate, breaks and errors, loopback data.
  */
 import type { AccessSize } from '../../guest/riscv/memory.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { bytes, flag, integer } from '../../platform/shape.ts';
 import type { MmioDevice } from './bus.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
@@ -21,18 +23,19 @@ const LSR_DR = 1;
 const LSR_THRE_TEMT = 0x60;
 const MSR_IDLE = 0xb0; // DCD, DSR, CTS
 
-export interface UartState {
-  readonly version: 1;
-  readonly divisor: number;
-  readonly ier: number;
-  readonly fcr: number;
-  readonly lcr: number;
-  readonly mcr: number;
-  readonly scr: number;
-  readonly thrEmptyPending: boolean;
+export const UART_SECTION = defineSection('uart', 1, {
+  divisor: integer,
+  ier: integer,
+  fcr: integer,
+  lcr: integer,
+  mcr: integer,
+  scr: integer,
+  thrEmptyPending: flag,
   /** Bytes sent that stdout has not taken. */
-  readonly unsent: Uint8Array;
-}
+  unsent: bytes,
+});
+
+export type UartState = StateOf<typeof UART_SECTION>;
 
 export class Uart implements MmioDevice {
   readonly maxAccess = 1;

@@ -1,18 +1,22 @@
 /** What of the monitor survives: its sockets stay open, its clients notice nothing. */
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { bytes, flag, integer, list, nullable, object, text } from '../../platform/shape.ts';
 
-export interface ConnectionState {
-  readonly fd: number;
-  /** Capabilities negotiation is complete. */
-  readonly negotiated: boolean;
-  /** What was received and not executed, a half line included. */
-  readonly pending: Uint8Array;
-}
-
-export interface MonitorState {
-  readonly version: 1;
+export const MONITOR_SECTION = defineSection('monitor', 1, {
   /** null: this VMM has no monitor. */
-  readonly socket: { readonly path: string; readonly fd: number } | null;
-  readonly connections: readonly ConnectionState[];
-}
+  socket: nullable(object({ path: text, fd: integer })),
+  connections: list(
+    object({
+      fd: integer,
+      /** Capabilities negotiation is complete. */
+      negotiated: flag,
+      /** What was received and not executed, a half line included. */
+      pending: bytes,
+    }),
+  ),
+});
+
+export type MonitorState = StateOf<typeof MONITOR_SECTION>;
+export type ConnectionState = MonitorState['connections'][number];
 
 export const NO_MONITOR: MonitorState = { version: 1, socket: null, connections: [] };

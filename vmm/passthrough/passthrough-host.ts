@@ -2,24 +2,27 @@
 import { CONTROL_PATH } from '../../iommu/abi/wire.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc.ts';
-import { Container, type ContainerState, type DmaRange } from '../client/container.ts';
-import { type DeviceDescription, describeDevice } from '../client/device.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { integer, list, nullable, object, type Shaped } from '../../platform/shape.ts';
+import { CONTAINER_STATE, Container, type ContainerState, type DmaRange } from '../client/container.ts';
+import { DEVICE_DESCRIPTION, describeDevice } from '../client/device.ts';
 import { KernelClient } from '../client/kernel-client.ts';
 
-export interface PassedDevice {
-  readonly description: DeviceDescription;
-  readonly msiEventfds: readonly number[];
-}
+const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(integer) });
+
+export type PassedDevice = Shaped<typeof PASSED_DEVICE>;
 
 /** What an IOMMU as on x86 keeps for MSIs, [start, …): no mapping may reach into it (MAP-9). */
 const MSI_WINDOW_START = 0xfee0_0000;
 
 /** What survives: open fds, and what the kernel knows under them. */
-export interface VfioState {
-  readonly version: 1;
-  readonly container: ContainerState | null;
-  readonly devices: readonly PassedDevice[];
-}
+export const VFIO_SECTION = defineSection('vfio', 1, {
+  /** null: no devices. */
+  container: nullable(CONTAINER_STATE),
+  devices: list(PASSED_DEVICE),
+});
+
+export type VfioState = StateOf<typeof VFIO_SECTION>;
 
 export const NO_DEVICES: VfioState = { version: 1, container: null, devices: [] };
 

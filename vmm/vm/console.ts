@@ -1,8 +1,15 @@
 /** The terminal's side of the guest's console: stdin goes to the shared ring; what does not fit waits here, and stdin is paused. */
 import { fstatSync, readSync } from 'node:fs';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { bytes } from '../../platform/shape.ts';
 import type { VmShared } from '../crew/vcpu/protocol.ts';
 import { ConsoleInput } from '../machine/console-input.ts';
 import { wakeVcpu } from '../machine/control-block.ts';
+
+/** What was typed and not read by the guest. */
+export const CONSOLE_SECTION = defineSection('console', 1, { input: bytes });
+
+export type ConsoleState = StateOf<typeof CONSOLE_SECTION>;
 
 const STDIN = 0;
 /** Of a file, at a time. */

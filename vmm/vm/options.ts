@@ -3,23 +3,7 @@ import { parseArgs } from 'node:util';
 
 import { einval } from '../../platform/errno.ts';
 import { MAX_MAPPING } from '../../platform/memory.ts';
-
-export interface VmOptions {
-  /** UNIX socket of the host; absent without devices. */
-  readonly host?: string;
-  /** Bytes of guest RAM. */
-  readonly memory: number;
-  /** Path of the guest's ELF. */
-  readonly kernel: string;
-  /** Passed-through devices, in the order of their slots. */
-  readonly devices: readonly string[];
-  /** Path of the monitor's socket. */
-  readonly qmp?: string;
-  /** A fd whose end is the end of whoever started the VMM, and so the VMM's. */
-  readonly lifeline?: number;
-  /** A defect to show that a check finds it: after an update the guest gets fresh memory instead of its own. */
-  readonly inject?: 'wrong-memfd';
-}
+import type { VmOptions } from './vm-state.ts';
 
 const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 /** The device tree lies in the last 2 MiB block below the top. */

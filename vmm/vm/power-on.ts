@@ -2,48 +2,32 @@
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { VfioDevice } from '../client/device.ts';
 import { connectTask } from '../client/kernel-client.ts';
-import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { startInterruptThread, startVcpuThread } from '../crew/threads.ts';
-import { VcpuThread } from '../crew/vcpu/thread.ts';
-import { InterruptRoutes } from '../machine/interrupt-routes.ts';
+import type { InterruptRoutes } from '../machine/interrupt-routes.ts';
 import { RAM_BASE } from '../machine/memory-map.ts';
 import { type PassthroughState, probeFunction } from '../machine/passthrough.ts';
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
-import { Console } from './console.ts';
+import { assemble } from './assemble.ts';
 import { readImage } from './guest-image.ts';
-import type { VmOptions } from './options.ts';
-import { Vm } from './vm.ts';
+import type { Vm } from './vm.ts';
+import type { VmOptions } from './vm-state.ts';
 
 /** A VM that is about to be powered on: vm.powerOn() starts the guest. */
 export function buildVm(options: VmOptions): Vm {
   const { entry } = readImage(options.kernel, options.memory);
-  const ramFd = createMemory('guest-ram', options.memory);
-  const ram = new Mapping(ramFd, options.memory);
-  const host = openHost(options, ram);
-  const vcpu = new VcpuThread();
-  const routes = new InterruptRoutes(vcpu.shared.routes);
-  const functions = host ? probeDevices(host, routes) : [];
-  const devices = host?.devices.map(({ description }) => description) ?? [];
-  startVcpuThread(vcpu, { ram: ram.buffer, entry, devices }, host && connectTask(host.client.socketPath));
+  const fd = createMemory('guest-ram', options.memory);
+  const mapping = new Mapping(fd, options.memory);
+  const host = openHost(options, mapping);
+  const vm = assemble({ state: { options, entry, generation: 0, paused: false }, ram: { fd, mapping }, host });
+  const { vcpu, interrupts } = vm.parts;
+  const functions = host ? probeDevices(host, vm.routes) : [];
+  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath));
   vcpu.begin({ pci: { version: 1, functions } });
-  return new Vm({
-    options,
-    vcpu,
-    ramFd,
-    ram,
-    console: new Console(vcpu.shared),
-    generation: 0,
-    entry,
-    runState: 'running',
-    ...(host ? { host, interrupts: startInterrupts(vcpu, host) } : {}),
-  });
-}
-
-function startInterrupts({ shared }: VcpuThread, { container }: PassthroughHost): InterruptThread {
-  const interrupts = new InterruptThread(shared, container.fd);
-  startInterruptThread(interrupts);
-  interrupts.begin();
-  return interrupts;
+  if (interrupts) {
+    startInterruptThread(interrupts);
+    interrupts.begin();
+  }
+  return vm;
 }
 
 function openHost({ host, devices, memory }: VmOptions, ram: Mapping): PassthroughHost | undefined {

@@ -14,7 +14,7 @@ import { InterruptRoutes } from '../machine/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
 import { fillRam, readImage } from './guest-image.ts';
-import type { VmOptions } from './options.ts';
+import type { VmOptions } from './vm-state.ts';
 
 export type RunState = 'running' | 'paused' | 'shutdown';
 

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
-
-import { takeSections } from '../../../vmm/live-update/sections.ts';
 import { decodeState, EXEC_NS_OFFSET, encodeState } from '../../../vmm/live-update/state-file.ts';
+import { decodeAll } from '../../../vmm/live-update/survivors.ts';
 
 const two = { alpha: { version: 1, n: 5n, bytes: new Uint8Array([1, 2]) }, beta: { version: 7, list: ['x', null] } };
 
@@ -45,11 +44,11 @@ describe('state file', () => {
   it('names a section that is missing, unknown or of another version', () => {
     const all = decodeState(frozen).sections;
     const without = new Map([...all].filter(([name]) => name !== 'clint'));
-    expect(() => takeSections({ execNs: 0, sections: without })).toThrow('section clint: missing');
+    expect(() => decodeAll({ execNs: 0, sections: without })).toThrow('section clint: missing');
     const more = new Map([...all, ['plic', { version: 1 }]]);
-    expect(() => takeSections({ execNs: 0, sections: more })).toThrow('section plic: this build does not know it');
+    expect(() => decodeAll({ execNs: 0, sections: more })).toThrow('section plic: this build does not know it');
     const newer = new Map([...all, ['uart', { version: 2 }]]);
-    expect(() => takeSections({ execNs: 0, sections: newer })).toThrow('section uart: version 2, this build knows 1');
+    expect(() => decodeAll({ execNs: 0, sections: newer })).toThrow('section uart: version 2, this build knows 1');
   });
 });
 
@@ -58,15 +57,33 @@ const frozen = readFileSync(new URL('./frozen-0.1.0.state', import.meta.url));
 
 describe('the frozen state of 0.1.0', () => {
   it('can be loaded by this build, section by section', () => {
-    const sections = takeSections(decodeState(frozen));
+    const sections = Object.fromEntries(
+      decodeAll(decodeState(frozen)).map(({ survivor, state }) => [survivor.section.name, state]),
+    );
     expect(sections.vm).toMatchObject({ generation: 0, entry: 0x8000_0000, paused: false });
     expect(sections.ram).toMatchObject({ size: 64 * 2 ** 20 });
-    expect(sections.hart.x).toHaveLength(31);
-    expect(sections.pci.functions.map(({ bdf, armed }) => ({ bdf, armed }))).toEqual([
-      { bdf: '0000:00:02.0', armed: true },
-      { bdf: '0000:00:03.0', armed: true },
-    ]);
-    expect(sections.vfio.container?.ranges).toEqual([{ iova: 0x8000_0000, offset: 0, size: 64 * 2 ** 20 }]);
-    expect(sections.monitor.connections).toHaveLength(1);
+    expect(sections.pci).toMatchObject({
+      functions: [
+        { bdf: '0000:00:02.0', armed: true },
+        { bdf: '0000:00:03.0', armed: true },
+      ],
+    });
+    const ranges = [{ iova: 0x8000_0000, offset: 0, size: 64 * 2 ** 20 }];
+    expect(sections.vfio).toMatchObject({ container: { ranges } });
+    expect(sections.monitor).toMatchObject({ connections: [{ negotiated: true }] });
+  });
+
+  it.each([
+    ['hart', { x: [1n] }, 'section hart: hart.x: 1 values, not 31'],
+    ['vm', { paused: 1 }, 'section vm: vm.paused: no boolean'],
+    ['vm', { options: { kernel: 'a', devices: [] } }, 'section vm: vm.options: memory is missing'],
+    ['clint', { mtime: 'now' }, 'section clint: clint.mtime: no bigint'],
+    ['uart', { unsent: [1] }, 'section uart: uart.unsent: no bytes'],
+    ['pci', { functions: [{}] }, 'section pci: pci.functions[0]: version is missing'],
+    ['ram', { huge: true }, 'section ram: ram: huge is not known'],
+  ])('is not believed where section %s has %o', (name, change, error) => {
+    const { execNs, sections } = decodeState(frozen);
+    const body = { ...sections.get(name)!, ...change };
+    expect(() => decodeAll({ execNs, sections: new Map([...sections, [name, body]]) })).toThrow(error);
   });
 });

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-
-import { takeSections } from '../../../vmm/live-update/sections.ts';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
+import { decodeAll, NewImage } from '../../../vmm/live-update/survivors.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/console-input.ts';
 import { ConsoleOutput } from '../../../vmm/machine/console-output.ts';
 import { ControlBlock } from '../../../vmm/machine/control-block.ts';
@@ -82,9 +81,13 @@ describe('the machine', () => {
   });
 
   it('loads what 0.1.0 saved, and saves the same again', () => {
-    const frozen = takeSections(
-      decodeState(readFileSync(new URL('../live-update/frozen-0.1.0.state', import.meta.url))),
-    );
+    const state = decodeState(readFileSync(new URL('../live-update/frozen-0.1.0.state', import.meta.url)));
+    const image = new NewImage();
+    const ofMachine = ['vcpu', 'hart', 'clint', 'uart', 'pci'];
+    for (const { survivor, state: body } of decodeAll(state)) {
+      if (ofMachine.includes(survivor.section.name)) survivor.restore(image, body);
+    }
+    const frozen = image.machine;
     const { machine } = newMachine(frozen.pci.functions);
     machine.restore(frozen);
     const { vcpu, hart, clint, uart, pci } = frozen;

@@ -1,0 +1,184 @@
+/**
+ * Everything that survives an update, one line an owner, in the order in which the new image takes it. An owner declares its section
+ * (name, version, shape) beside itself; saving and resuming are loops over this list, and nothing else names a section.
+ */
+import { HART_SECTION } from '../../guest/riscv/state.ts';
+import { einval } from '../../platform/errno.ts';
+import type { Section, Versioned } from '../../platform/section.ts';
+import { CLINT_SECTION } from '../machine/clint.ts';
+import { IMSIC_SECTION } from '../machine/imsic.ts';
+import { ROUTES_SECTION } from '../machine/interrupt-routes.ts';
+import { type MachineState, PCI_SECTION, VCPU_SECTION } from '../machine/machine.ts';
+import { UART_SECTION } from '../machine/uart.ts';
+import { MONITOR_SECTION, type MonitorState } from '../monitor/state.ts';
+import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
+import { assemble } from '../vm/assemble.ts';
+import { CONSOLE_SECTION } from '../vm/console.ts';
+import { type GuestRam, RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
+import type { Vm } from '../vm/vm.ts';
+import { VM_SECTION, type VmState } from '../vm/vm-state.ts';
+import type { StateFile } from './state-file.ts';
+import { claimFds, UPDATE_SECTION, type UpdateState } from './update-state.ts';
+
+/** What is saved: a VM at rest, and what else only then can be told. */
+export interface OldImage {
+  readonly vm: Vm;
+  readonly machine: MachineState;
+  readonly monitor: MonitorState;
+  readonly update: UpdateState;
+}
+
+/** What is resumed. Each survivor finds here what those before it in the list have put, and puts its own. */
+export class NewImage {
+  update!: UpdateState;
+  state!: VmState;
+  vaddrOld!: number;
+  ram!: GuestRam;
+  host: PassthroughHost | undefined;
+  vm!: Vm;
+  readonly machine = {} as { -readonly [K in keyof MachineState]: MachineState[K] };
+  monitor!: MonitorState;
+}
+
+/** The phase of the update that ends when it has been restored (phases.ts). */
+export type Phase = 'map' | 'remap' | 'load';
+
+/** An owner that can be saved while the guest runs, or only at rest. */
+type Saving<S> = { save(vm: Vm): S } | { saveAtRest(old: OldImage): S };
+
+type Owner<S> = Saving<S> & {
+  readonly phase: Phase;
+  restore(image: NewImage, state: S): void;
+};
+
+export interface Survivor {
+  readonly section: Section<Versioned>;
+  readonly phase: Phase;
+  /** Saves it while the guest runs, where that can be done; an update rehearses it. */
+  readonly saveSteady: ((vm: Vm) => Versioned) | undefined;
+  save(old: OldImage): Versioned;
+  /** `state` is what this section's `decode` has returned. */
+  restore(image: NewImage, state: Versioned): void;
+}
+
+function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer<S>>): Survivor {
+  return {
+    section,
+    phase: owner.phase,
+    saveSteady: 'save' in owner ? owner.save : undefined,
+    save: (old) => ('save' in owner ? owner.save(old.vm) : owner.saveAtRest(old)),
+    restore: (image, state) => owner.restore(image, state as S),
+  };
+}
+
+/** A section that the vCPU thread saves, and that main hands to the next vCPU as it is. */
+function ofMachine<N extends keyof MachineState>(name: N, section: Section<MachineState[N]>): Survivor {
+  return survivor(section, {
+    phase: 'load',
+    saveAtRest: ({ machine }) => machine[name],
+    restore(image, state) {
+      image.machine[name] = state;
+    },
+  });
+}
+
+export const SURVIVORS: readonly Survivor[] = [
+  survivor(VM_SECTION, {
+    phase: 'map',
+    save({ parts, runState }) {
+      const { options, entry, generation } = parts;
+      return VM_SECTION.of({ options, entry, generation, paused: runState === 'paused' });
+    },
+    restore(image, state) {
+      image.state = { ...state, generation: state.generation + 1 };
+    },
+  }),
+  survivor(UPDATE_SECTION, {
+    phase: 'map',
+    saveAtRest: ({ update }) => update,
+    restore(image, state) {
+      claimFds(state);
+      image.update = state;
+    },
+  }),
+  survivor(RAM_SECTION, {
+    phase: 'map',
+    save: ({ parts }) => RAM_SECTION.of({ fd: parts.ramFd, size: parts.ram.length, vaddrOld: parts.ram.vaddr }),
+    restore(image, state) {
+      image.ram = remapRam(state, image.state.options.inject === 'wrong-memfd');
+      image.vaddrOld = state.vaddrOld;
+    },
+  }),
+  survivor(VFIO_SECTION, {
+    phase: 'remap',
+    save: ({ parts }) => parts.host?.save() ?? NO_DEVICES,
+    restore(image, { container, devices }) {
+      if (!container) return;
+      const { host } = image.state.options;
+      if (host === undefined) throw einval('section vfio: a container, but section vm names no host');
+      image.host = PassthroughHost.resume(host, container, devices);
+      image.host.container.updateVaddrs(image.ram.mapping.vaddr);
+    },
+  }),
+  survivor(CONSOLE_SECTION, {
+    phase: 'load',
+    saveAtRest: ({ vm: { parts } }) => CONSOLE_SECTION.of({ input: parts.console.save() }),
+    restore(image, { input }) {
+      const { state, ram, host } = image;
+      image.vm = assemble({ state, ram, host, typed: input });
+    },
+  }),
+  survivor(ROUTES_SECTION, {
+    phase: 'load',
+    save: (vm) => ROUTES_SECTION.of({ routes: vm.routes.save() }),
+    restore({ vm }, { routes }) {
+      for (const route of routes) vm.routes.add(route);
+    },
+  }),
+  survivor(IMSIC_SECTION, {
+    phase: 'load',
+    save: (vm) => vm.imsic.save(),
+    restore: ({ vm }, state) => vm.imsic.restore(state),
+  }),
+  ofMachine('vcpu', VCPU_SECTION),
+  ofMachine('hart', HART_SECTION),
+  ofMachine('clint', CLINT_SECTION),
+  ofMachine('uart', UART_SECTION),
+  ofMachine('pci', PCI_SECTION),
+  survivor(MONITOR_SECTION, {
+    phase: 'load',
+    saveAtRest: ({ monitor }) => monitor,
+    restore(image, state) {
+      image.monitor = state;
+    },
+  }),
+];
+
+/** Sections by name: all of a VM at rest. */
+export const saveAll = (old: OldImage): Readonly<Record<string, Versioned>> =>
+  Object.fromEntries(SURVIVORS.map((survivor) => [survivor.section.name, survivor.save(old)]));
+
+/** Sections by name: those that can be saved while the guest runs. */
+export const saveSteady = (vm: Vm): Readonly<Record<string, Versioned>> =>
+  Object.fromEntries(
+    SURVIVORS.flatMap(({ section, saveSteady }) => (saveSteady ? [[section.name, saveSteady(vm)]] : [])),
+  );
+
+/** A survivor with the state that was checked for it. */
+export interface Restorable {
+  readonly survivor: Survivor;
+  readonly state: Versioned;
+}
+
+/** All sections of a state, checked. EINVAL: one is missing, unknown, of a version this build does not know, or not of its shape. */
+export function decodeAll({ sections }: StateFile): readonly Restorable[] {
+  const known = new Set(SURVIVORS.map(({ section }) => section.name));
+  for (const name of sections.keys()) {
+    if (!known.has(name)) throw einval(`section ${name}: this build does not know it`);
+  }
+  return SURVIVORS.map((survivor) => {
+    const body = sections.get(survivor.section.name);
+    if (!body) throw einval(`section ${survivor.section.name}: missing`);
+    return { survivor, state: survivor.section.decode(body) };
+  });
+}

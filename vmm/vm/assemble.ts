@@ -1,0 +1,33 @@
+/** Puts a VM together from its parts, at rest: for power-on as for an update. Whoever asked starts it. */
+import { InterruptThread } from '../crew/interrupts/thread.ts';
+import { VcpuThread } from '../crew/vcpu/thread.ts';
+import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { Console } from './console.ts';
+import type { GuestRam } from './guest-ram.ts';
+import { Vm } from './vm.ts';
+import type { VmState } from './vm-state.ts';
+
+export interface Assembled {
+  readonly state: Omit<VmState, 'version'>;
+  readonly ram: GuestRam;
+  /** With devices. */
+  readonly host?: PassthroughHost | undefined;
+  /** What was typed before this image began. */
+  readonly typed?: Uint8Array;
+}
+
+export function assemble({ state, ram, host, typed }: Assembled): Vm {
+  const { options, entry, generation, paused } = state;
+  const vcpu = new VcpuThread();
+  return new Vm({
+    options,
+    entry,
+    generation,
+    runState: paused ? 'paused' : 'running',
+    vcpu,
+    ramFd: ram.fd,
+    ram: ram.mapping,
+    console: new Console(vcpu.shared, typed),
+    ...(host ? { host, interrupts: new InterruptThread(vcpu.shared, host.container.fd) } : {}),
+  });
+}

@@ -1,0 +1,31 @@
+/** Guest RAM: a memory object that survives, mapped at a vaddr that does not. */
+import { fstatSync } from 'node:fs';
+
+import { einval } from '../../platform/errno.ts';
+import { createMemory, Mapping } from '../../platform/memory.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { integer } from '../../platform/shape.ts';
+
+/** `vaddrOld` is that of the image that is gone, never to be used again. */
+export const RAM_SECTION = defineSection('ram', 1, { fd: integer, size: integer, vaddrOld: integer });
+
+export type RamState = StateOf<typeof RAM_SECTION>;
+
+export interface GuestRam {
+  readonly fd: number;
+  readonly mapping: Mapping;
+}
+
+/**
+ * Guest RAM at another vaddr than before: it must not matter where it lies, so it never lies where it lay. `wrong` is the injected
+ * defect: memory that is not the guest's. EINVAL: the object has another size.
+ */
+export function remapRam({ fd, size, vaddrOld }: RamState, wrong: boolean): GuestRam {
+  const object = wrong ? createMemory('wrong-memfd', size) : fd;
+  if (fstatSync(object).size !== size) throw einval(`section ram: the memory object is not ${size} bytes long`);
+  const mapping = new Mapping(object, size);
+  if (mapping.vaddr !== vaddrOld) return { fd: object, mapping };
+  const elsewhere = new Mapping(object, size);
+  mapping.release();
+  return { fd: object, mapping: elsewhere };
+}

@@ -7,6 +7,7 @@ import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, 
 import { eacces, esrch, SysError } from './errno.ts';
 import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-systems.ts';
 import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
+import { MapsText } from './maps-text.ts';
 import { ObjectFinder } from './object-finder.ts';
 import type { Sliced } from './slices.ts';
 import { defineStruct, u32, u64, viewOf } from './struct.ts';
@@ -72,6 +73,8 @@ export class AddressSpace {
   readonly #objects: ObjectFinder;
   readonly #query = new Uint8Array(ProcmapQuery.size);
   #canQuery: boolean;
+  #text: MapsText | undefined;
+  #remembers = false;
 
   /** The address space process `pid` has now. ESRCH when it is gone, EACCES when it may not be ptraced, ENFILE when we have no fd left. */
   constructor(pid: number, { procmapQuery = true, mapFiles = true }: AddressSpaceWays = {}) {
@@ -169,25 +172,17 @@ export class AddressSpace {
 
   /** The same answer by reading the text form (Linux before 6.11). */
   #readVma(vaddr: number): Vma | undefined {
-    const text = this.#mapsText();
-    if (text === '') throw esrch(`address space of process ${this.pid} is gone`);
-    for (const line of text.split('\n')) {
-      const vma = parseMapsLine(line);
-      if (vma && vaddr >= vma.start && vaddr < vma.end) return vma;
-    }
-    return undefined;
+    this.#text ??= new MapsText(this.#maps);
+    if (!this.#remembers) this.#text.forget();
+    const vma = this.#text.find(vaddr);
+    if (!vma && this.#text.isEmpty) throw esrch(`address space of process ${this.pid} is gone`);
+    return vma;
   }
 
-  #mapsText(): string {
-    const chunk = new Uint8Array(65536);
-    const parts: Buffer[] = [];
-    let at = 0;
-    for (;;) {
-      const n = readSync(this.#maps, chunk, 0, chunk.length, at);
-      if (n === 0) return Buffer.concat(parts).toString('latin1');
-      parts.push(Buffer.from(chunk.slice(0, n)));
-      at += n;
-    }
+  /** Whether answers may be as old as this call, until the next one: in the middle of a system call of its own, which takes no time. */
+  remember(on: boolean): void {
+    this.#remembers = on;
+    this.#text?.forget();
   }
 
   /** Copies bytes at `vaddr` out; bytes copied, 0 when the address space is dead or nothing is mapped there. */
@@ -232,24 +227,6 @@ export const vmaObjectKey = ({ major, minor, inode }: Vma): string => `${major}:
 export function fdObjectKey(fd: number): string {
   const { dev, ino } = fstatSync(fd);
   return `${majorOf(dev)}:${minorOf(dev)}:${ino}`;
-}
-
-/** Parses one line of /proc/<pid>/maps; undefined for the empty last one. */
-export function parseMapsLine(line: string): Vma | undefined {
-  const match = /^([0-9a-f]+)-([0-9a-f]+) (.)(.).(.) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)/.exec(line);
-  if (!match) return undefined;
-  const [, start, end, r, w, s, offset, major, minor, inode] = match as unknown as string[];
-  return {
-    start: Number.parseInt(start!, 16),
-    end: Number.parseInt(end!, 16),
-    readable: r === 'r',
-    writable: w === 'w',
-    shared: s === 's',
-    offset: Number.parseInt(offset!, 16),
-    major: Number.parseInt(major!, 16),
-    minor: Number.parseInt(minor!, 16),
-    inode: Number(inode),
-  };
 }
 
 function openProc(pid: number, name: string, flags: string): number {

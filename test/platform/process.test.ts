@@ -1,6 +1,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, mkdtempSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,16 +22,21 @@ import {
   gettid,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
+  MAP_SHARED,
   mlock,
   mmap,
+  mprotect,
   munmap,
   PROT_READ,
   PROT_WRITE,
   processVmRead,
   processVmWrite,
 } from '../../platform/libc.ts';
-import { AddressSpace, hasIpcLock, parseMapsLine, socketInode, threadOf } from '../../platform/process.ts';
+import { MapsText } from '../../platform/maps-text.ts';
+import { createMemory } from '../../platform/memory.ts';
+import { AddressSpace, hasIpcLock, socketInode, threadOf } from '../../platform/process.ts';
 import { runWhole } from '../../platform/slices.ts';
+import { parseMapsLine } from '../../platform/vma.ts';
 import { UNSHARE, whyNoNamespaces } from '../namespaces.ts';
 import { type Mappings, VmChild } from './vm-child.ts';
 
@@ -50,6 +66,106 @@ describe('AddressSpace', () => {
     const before = space.mlockedPages();
     mlock(vaddr, 2 * PAGE);
     expect(space.mlockedPages() - before).toBe(2);
+  });
+});
+
+describe('looking mappings up by text, as before Linux 6.11', () => {
+  const PAGE = 4096;
+  let byText: AddressSpace;
+  beforeEach(() => {
+    byText = new AddressSpace(process.pid, { procmapQuery: false });
+  });
+  afterEach(() => byText.close());
+
+  /** Pages that are a mapping each, more than a piece of the text holds. */
+  function manyMappings(count: number): number {
+    const vaddr = mmap(0, count * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (let at = 0; at < count; at += 2) mprotect(vaddr + at * PAGE, PAGE, PROT_READ);
+    return vaddr;
+  }
+
+  it('finds each mapping, holes, and the first and last page of one', () => {
+    const vaddr = manyMappings(3001);
+    munmap(vaddr + 1500 * PAGE, PAGE);
+    const at = [0, 1, 2, 1499, 1500, 1501, 2999, 3000].map((page) => byText.vmaAt(vaddr + page * PAGE + PAGE - 1));
+    expect(at.map((vma) => vma && [(vma.start - vaddr) / PAGE, (vma.end - vma.start) / PAGE, vma.writable])).toEqual([
+      [0, 1, false],
+      [1, 1, true],
+      [2, 1, false],
+      [1499, 1, true],
+      undefined,
+      [1501, 1, true],
+      [2999, 1, true],
+      [3000, 1, false],
+    ]);
+    munmap(vaddr, 3001 * PAGE);
+    expect(byText.vmaAt(vaddr)).toBeUndefined();
+  });
+
+  it('says the same as the query, where there is one', () => {
+    const fd = createMemory('object', 8 * PAGE);
+    const shared = mmap(0, 4 * PAGE, PROT_READ, MAP_SHARED, fd, 2 * PAGE);
+    const byQuery = new AddressSpace(process.pid);
+    const stack = byText.vmaAt(shared + 3 * PAGE);
+    expect(stack).toEqual(byQuery.vmaAt(shared + 3 * PAGE));
+    expect(stack).toMatchObject({
+      start: shared,
+      end: shared + 4 * PAGE,
+      offset: 2 * PAGE,
+      shared: true,
+      readable: true,
+    });
+    munmap(shared, 4 * PAGE);
+    closeSync(fd);
+    byQuery.close();
+  });
+
+  it('in one call all answers are of one moment, in the next of another', () => {
+    const vaddr = manyMappings(3);
+    byText.remember(true);
+    expect(byText.vmaAt(vaddr)?.end).toBe(vaddr + PAGE);
+    munmap(vaddr, PAGE);
+    expect(byText.vmaAt(vaddr)?.end).toBe(vaddr + PAGE);
+    byText.remember(false);
+    expect(byText.vmaAt(vaddr)).toBeUndefined();
+    expect(byText.vmaAt(vaddr + PAGE)?.end).toBe(vaddr + 2 * PAGE);
+    munmap(vaddr, 3 * PAGE);
+  });
+
+  it('puts a line together that two pieces of the text have', () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'livevmm-')), 'maps');
+    const line = (page: number): string =>
+      `${(page * PAGE).toString(16)}-${((page + 1) * PAGE).toString(16)} rw-p 00000000 00:00 0 \n`;
+    writeFileSync(path, Array.from({ length: 5000 }, (_, i) => line(i + 1)).join(''));
+    const fd = openSync(path, 'r');
+    const text = new MapsText(fd);
+    const missing = Array.from({ length: 5000 }, (_, i) => i + 1).filter((page) => !text.find(page * PAGE));
+    expect(missing).toEqual([]);
+    expect([text.find(0), text.find(5001 * PAGE)]).toEqual([undefined, undefined]);
+    closeSync(fd);
+    rmSync(join(path, '..'), { recursive: true });
+  });
+
+  it('reads the text once for thousands of look-ups in one call', () => {
+    const count = 20_001;
+    const vaddr = manyMappings(count);
+    byText.remember(true);
+    const before = performance.now();
+    for (let page = 0; page < count; page++) expect(byText.vmaAt(vaddr + page * PAGE) === undefined).toBe(false);
+    expect(performance.now() - before).toBeLessThan(20_000); // each reading it anew: minutes
+    byText.remember(false);
+    munmap(vaddr, count * PAGE);
+  });
+
+  it('of a process that has gone is ESRCH, and after an exec too', async () => {
+    const { child, at } = await VmChild.start();
+    const space = new AddressSpace(child.pid, { procmapQuery: false });
+    expect(space.vmaAt(at.private)).toMatchObject({ inode: 0, writable: true });
+    await child.tell('exec');
+    while (space.alive()) await new Promise((resolve) => setImmediate(resolve));
+    expect(() => space.vmaAt(at.private)).toThrow(expect.objectContaining({ code: 'ESRCH' }));
+    space.close();
+    await child.kill();
   });
 });
 

@@ -46,10 +46,12 @@ export class Mm {
   /** Its own task makes a system call; see ChannelTask. */
   enter(): void {
     this.#mlocked = {};
+    this.space.remember(true);
   }
 
   leave(): void {
     this.#mlocked = undefined;
+    this.space.remember(false);
   }
 
   /** mmgrab: whoever keeps an Mm beyond the current call holds it, and drops it. */

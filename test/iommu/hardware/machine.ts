@@ -98,6 +98,11 @@ export class Machine {
     return pfn;
   }
 
+  /** A page of device RAM, counted from its start. */
+  bytesOf(page: number): Uint8Array {
+    return new Uint8Array(this.ram, page * 4096, 4096);
+  }
+
   setFaultQueue(entries: number): void {
     this.unit.write32(REG.fqcsr, 0);
     this.unit.writeRegister(REG.fqb, 8, (BigInt(this.faultPfn) << 10n) | BigInt(Math.log2(entries) - 1));

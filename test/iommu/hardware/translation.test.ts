@@ -37,6 +37,7 @@ function firstStage(): { machine: Machine; port: TestPort; root: number } {
   return { machine, port: machine.port(), root };
 }
 
+const count = (bytes: Uint8Array, value: number): number => bytes.filter((byte) => byte === value).length;
 const filled = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value);
 
 describe('a transfer', () => {
@@ -51,6 +52,50 @@ describe('a transfer', () => {
     expect(new Uint8Array(machine.ram, 4096 + 100, 3996).every((b) => b === 7)).toBe(true);
     expect(new Uint8Array(machine.ram, 5 * 4096, 4096).every((b) => b === 7)).toBe(true);
     expect(machine.faults()).toEqual([{ cause: 23, ttyp: 3, did: DID, iotval: 12n << 12n, iotval2: 12n << 12n }]);
+  });
+
+  it.each(['cold', 'warm'])(
+    'over two pages of two memory objects stays in each, though their pa are adjacent: %s',
+    (state) => {
+      const { machine, port, root } = secondStage();
+      const start = (RAM_PFN + RAM_PAGES) * 4096; // right behind the first object
+      const next = new SharedArrayBuffer(2 * 4096);
+      machine.physical.attach({ kind: 'ram', start, size: 2 * 4096, buffer: next });
+      const last = machine.bytesOf(RAM_PAGES - 1);
+      machine.map(root, 10, RAM_PFN + RAM_PAGES - 1, SV39X4);
+      machine.map(root, 11, RAM_PFN + RAM_PAGES, SV39X4);
+      machine.map(root, 12, RAM_PFN + RAM_PAGES - 2, SV39X4);
+      machine.map(root, 20, RAM_PFN + RAM_PAGES, SV39X4);
+      machine.map(root, 21, RAM_PFN + 1, SV39X4);
+      if (state === 'warm') for (const page of [10, 11, 12, 20, 21]) port.write(page, 0, filled(1, 0));
+
+      const done = port.write(10, 4000, filled(96 + 4096 + 50, 7));
+      const back = port.read(10, 4000, 96 + 4096 + 50);
+
+      expect([done, back.done]).toEqual([4242, 4242]);
+      expect(back.bytes.every((byte) => byte === 7)).toBe(true);
+      expect(count(last.subarray(4000), 7)).toBe(96);
+      expect(count(new Uint8Array(next, 0, 4096), 7)).toBe(4096);
+      expect(count(new Uint8Array(next, 4096), 7)).toBe(0);
+      expect(count(machine.bytesOf(RAM_PAGES - 2), 7)).toBe(50);
+
+      // Page 0 of the second object, then page 1 of the first.
+      expect(port.write(20, 4000, filled(200, 9))).toBe(200);
+      expect(port.read(20, 4000, 200).bytes).toEqual(filled(200, 9));
+      expect([count(new Uint8Array(next), 9), count(machine.bytesOf(1), 9)]).toEqual([96, 104]);
+    },
+  );
+
+  it.each(['cold', 'warm'])('over two pages that are not adjacent touches nothing behind the first: %s', (state) => {
+    const { machine, port, root } = secondStage();
+    machine.map(root, 10, RAM_PFN + 3, SV39X4);
+    machine.map(root, 11, RAM_PFN + 8, SV39X4);
+    if (state === 'warm') for (const page of [10, 11]) port.write(page, 0, filled(1, 0));
+
+    expect(port.write(10, 4090, filled(12, 7))).toBe(12);
+    expect(port.read(10, 4090, 12).bytes).toEqual(filled(12, 7));
+
+    expect([3, 4, 8, 9].map((page) => count(machine.bytesOf(page), 7))).toEqual([6, 0, 6, 0]);
   });
 
   it.each([1, 7, 8, 12, 64, 100, 128, 129, 4096, 5000, 70_000])(

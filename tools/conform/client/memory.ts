@@ -22,8 +22,8 @@ import {
   processVmWrite,
   setCloexec,
 } from '../../../platform/libc.ts';
-import { parseMapsLine } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';
+import { parseMapsLine } from '../../../platform/vma.ts';
 import type { Memory, State } from './state.ts';
 
 const MIB = 2 ** 20;

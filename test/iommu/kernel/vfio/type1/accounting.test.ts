@@ -71,6 +71,98 @@ describe('RLIMIT_MEMLOCK (ACC-3)', () => {
   });
 });
 
+describe('locked memory at replay (ATT-3, ACC-3)', () => {
+  beforeEach(() => {
+    start({ real: false });
+    container.type1.attachGroup(container.emulatedGroup, container.process.task());
+    container.map(0, 8 * PAGE, vaddr);
+    container.map(0x100000, 4 * PAGE, vaddr);
+  });
+  const attach = (): string =>
+    errnoOf(() => container.type1.attachGroup(container.realGroup, container.process.task()));
+
+  it('nothing is charged before, everything with the first real group, and nothing after the last', () => {
+    expect(locked()).toBe(0);
+    expect(attach()).toBe('ok');
+    expect([locked(), container.machine.pinner.pinnedPages]).toEqual([12, 12]);
+    const second = container.group(2, [0x30]);
+    container.type1.attachGroup(second, container.process.task());
+    expect(locked()).toBe(12);
+    container.type1.detachGroup(second);
+    container.type1.detachGroup(container.realGroup);
+    expect([locked(), container.machine.pinner.pinnedPages]).toEqual([0, 0]);
+  });
+
+  it('a limit that is met exactly is enough; one page less is ENOMEM, and no entry stays charged or pinned', () => {
+    container.unmapAll();
+    limit(12);
+    container.map(0, 8 * PAGE, vaddr); // an unprivileged mapper, at MAP time
+    container.map(0x100000, 4 * PAGE, vaddr);
+    limit(11);
+    expect(attach()).toBe('ENOMEM');
+    expect([locked(), container.machine.pinner.pinnedPages]).toEqual([0, 0]);
+    limit(12);
+    expect(attach()).toBe('ok');
+    expect(locked()).toBe(12);
+  });
+
+  it('what drivers of mediated devices have pinned, and charged, is not charged again', async () => {
+    container.type1.registerDevice({ dmaUnmap: () => undefined });
+    await container.type1.pinPages({ group: container.emulatedGroup, vpn: 2, nrPages: 3, prot: 3 });
+    expect(locked()).toBe(3);
+    expect(attach()).toBe('ok');
+    expect(locked()).toBe(12);
+    container.type1.detachGroup(container.realGroup);
+    expect(locked()).toBe(3);
+    container.type1.unpinPages(2, 3);
+    expect(locked()).toBe(0);
+  });
+});
+
+describe('locked memory at MAP VADDR, 6.3+ (ACC-6)', () => {
+  beforeEach(() => {
+    container.map(0, 16 * PAGE, vaddr);
+    container.map(0x100000, 4 * PAGE, vaddr);
+    container.unmap(0, 0, 2 | UNMAP_VADDR);
+  });
+
+  it('the limit counts what the new image has locked by other mappings and by mlock(2)', () => {
+    const fresh = exec();
+    limit(20);
+    container.process.space.mlocked = 1;
+    expect(errnoOf(() => container.map(0, 16 * PAGE, fresh, VADDR))).toBe('ok');
+    expect(errnoOf(() => container.map(0x100000, 4 * PAGE, fresh, VADDR))).toBe('ENOMEM');
+    expect([locked(), container.type1.stats.invalidVaddrs]).toEqual([16, 1]);
+    container.process.space.mlocked = 0;
+    expect(errnoOf(() => container.map(0x100000, 4 * PAGE, fresh, VADDR))).toBe('ok');
+    expect(locked()).toBe(20);
+  });
+
+  it('in the same address space nothing moves, whatever the limit', () => {
+    limit(0);
+    expect(errnoOf(() => container.map(0, 16 * PAGE, vaddr, VADDR))).toBe('ok');
+    expect(locked()).toBe(20);
+  });
+
+  it('the right to lock is that of whoever took it over, for later charges too (MAP-15)', () => {
+    const heir = new FakeProcess(101);
+    limit(16, heir);
+    container.map(0, 16 * PAGE, vaddr, VADDR, heir);
+    container.map(0x100000, 4 * PAGE, vaddr, VADDR);
+    container.type1.attachGroup(container.emulatedGroup, container.process.task());
+    container.type1.detachGroup(container.realGroup);
+    expect([locked(), locked(heir)]).toEqual([0, 0]);
+
+    const attach = (): string =>
+      errnoOf(() => container.type1.attachGroup(container.realGroup, container.process.task()));
+    limit(15, heir);
+    expect(attach()).toBe('ENOMEM');
+    limit(16, heir);
+    expect(attach()).toBe('ok');
+    expect([locked(), locked(heir)]).toEqual([4, 16]);
+  });
+});
+
 describe('exec update, 6.3+ (ACC-6)', () => {
   it('the charge moves with each MAP VADDR; the dead address space is not touched', () => {
     container.map(0, 16 * PAGE, vaddr);

@@ -70,6 +70,7 @@ export class FakeSpace {
   pid = process.pid;
   readonly vmas: FakeVma[] = [];
   dead = false;
+  mlocked = 0;
   /** How often pinning asked: it must not ask per page. */
   lookups = 0;
   #next = ANY_VADDR;
@@ -144,8 +145,10 @@ export class FakeSpace {
   }
 
   mlockedPages(): number {
-    return 0;
+    return this.mlocked;
   }
+
+  remember(): void {}
 
   mayBlock(): boolean {
     return false;

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { dropped, OpenFile, releaseGoesOn } from '../../../iommu/kernel/core/open-file.ts';
-import { FileTable } from '../../../iommu/kernel/entry/file-table.ts';
-import { close, connectUnix } from '../../../platform/libc.ts';
+import { dropped, OpenFile, releaseGoesOn } from '../../../../iommu/kernel/core/open-file.ts';
+import { FileTable } from '../../../../iommu/kernel/entry/file-table.ts';
+import { close, connectUnix } from '../../../../platform/libc.ts';
 
 let finish: () => void;
 let fd: number;

@@ -23,10 +23,10 @@ describe.each([
   ['4 GiB', 4 * GIB],
 ])('RAM of %s', (_, size) => {
   const ram = sparse(size);
-  const memory = new Memory(ram, RAM_BASE, 0, emptyBus);
   const end = RAM_BASE + size;
 
   it('is RAM to its last byte, and no further', () => {
+    const memory = new Memory(ram, RAM_BASE, 0, emptyBus);
     expect([memory.isRam(end - 8, 8), memory.isRam(end - 7, 8), memory.isRam(end, 1)]).toEqual([true, false, false]);
     expect(memory.store(end - 8, 8, 0x1122_3344_5566_7788n)).toBe(true);
     expect(memory.load(end - 1, 1)).toBe(0x11n);

@@ -20,6 +20,8 @@ function plug(run: (bus: Bus) => number) {
   const control = new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES));
   const memory = new BenchMemory();
   const states: DeviceState[] = [];
+  /** How often the port had gone idle when each state was announced. */
+  const idlesAt: number[] = [];
   let polls = 0;
   const type: DeviceType = {
     name: 'probe',
@@ -56,9 +58,12 @@ function plug(run: (bus: Bus) => number) {
     pollMemory: () => {
       polls++;
     },
-    announce: (state) => states.push(state),
+    announce: (state) => {
+      states.push(state);
+      idlesAt.push(memory.idles);
+    },
   });
-  return { loop, control, mailbox, memory, states, polls: () => polls };
+  return { loop, control, mailbox, memory, states, idlesAt, polls: () => polls };
 }
 
 describe('device loop', () => {
@@ -116,6 +121,14 @@ describe('device loop', () => {
     expect(halted).toBe(1);
     expect(slices).toBe(2);
     expect(states).toEqual([RUNNING, HALTED, RUNNING]);
+  });
+
+  it('is halted, and says so, only when its DMA port is idle', () => {
+    const { loop, control, mailbox, idlesAt } = plug(() => NEVER);
+    loop.turn();
+    control.requestHalt(mailbox, true);
+    loop.turn();
+    expect(idlesAt).toEqual([0, 2]);
   });
 
   it('looks at its memory port when it is rung, not in each turn', () => {

@@ -70,6 +70,14 @@ describe('virtual configuration space (PCI-9)', () => {
     },
   );
 
+  it('lets a BAR be sized and placed again and again', () => {
+    const answers = ['ffffffff', '0000a0fe', 'ffffffff', '0100b0fe'].map((written) => {
+      fake.write(CONFIG, 0x10, written);
+      return fake.read(CONFIG, 0x10, 4);
+    });
+    expect(answers).toEqual(['0000f0ff', '0000a0fe', '0000f0ff', '0000b0fe']);
+  });
+
   it('keeps INTx disable to itself and passes the other command bits on', () => {
     fake.write(CONFIG, COMMAND, '0604');
 
@@ -150,6 +158,16 @@ describe('regions (PCI-7)', () => {
     device.read(0, at, length);
 
     expect(pci.cycles).toEqual(cycles);
+  });
+
+  it('cuts accesses of ports in pieces of 4 bytes at most', () => {
+    const ports = new FakeFunction([{ index: 2, size: 64, isIo: true }]);
+    const device = new FakeDevice(ports);
+
+    device.read(2, 0, 8);
+    device.write(2, 8, '0102030405060708');
+
+    expect(ports.cycles).toEqual(['r4 2:0', 'r4 2:4', 'w4 2:8', 'w4 2:c']);
   });
 
   it('carries bytes through unchanged, whatever the pieces', () => {

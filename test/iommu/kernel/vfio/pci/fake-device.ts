@@ -58,6 +58,8 @@ export class FakeDevice {
   readonly #profile: Profile;
   readonly sources: EventfdSources;
   fences = 0;
+  /** What a test looks at while a fence is under way. */
+  onFence: () => void = () => {};
   file: FileOperations;
 
   constructor(pci: FakeFunction, profile: ProfileName = '6.12') {
@@ -75,6 +77,7 @@ export class FakeDevice {
       doorbellIova: 0xfee0_0000,
       fence: () => {
         this.fences++;
+        this.onFence();
       },
     };
     const deviceMemory = new DeviceMemoryTable();

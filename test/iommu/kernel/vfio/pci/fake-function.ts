@@ -6,6 +6,8 @@ export interface FakeBar {
   readonly index: number;
   readonly size: number;
   readonly is64?: boolean;
+  /** Ports. */
+  readonly isIo?: boolean;
 }
 
 export class FakeFunction implements PciAccess {
@@ -23,9 +25,9 @@ export class FakeFunction implements PciAccess {
     this.allow(0x0c, 2, 0xffff);
     this.set(0x3c, 2, 0x010b);
     this.allow(0x3c, 1, 0xff);
-    for (const { index, size, is64 } of bars) {
+    for (const { index, size, is64, isIo } of bars) {
       const at = 0x10 + 4 * index;
-      this.set(at, 4, is64 ? 4 : 0);
+      this.set(at, 4, is64 ? 4 : isIo ? 1 : 0);
       this.allow(at, 4, -size >>> 0);
       if (is64) this.allow(at + 4, 4, size >= 2 ** 32 ? -(size / 2 ** 32) >>> 0 : 0xffff_ffff);
       this.memory.set(index, new Uint8Array(Math.min(size, 1 << 20)));

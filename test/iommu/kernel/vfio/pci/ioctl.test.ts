@@ -331,6 +331,20 @@ describe('IOEVENTFD', () => {
     expect(await ioeventfd(fields)).toBe(expected);
   });
 
+  it('is gone with the last close: the device of the next user hears nothing of it (PCI-9)', async () => {
+    const later = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    await ioeventfd({ offset: 0x10, data: 1, fd: event });
+    fake.reopen();
+    await ioeventfd({ offset: 0x20, data: 1, fd: later });
+
+    eventfdSignal(event);
+    eventfdSignal(later);
+
+    await vi.waitUntil(() => pci.cycles.includes('w4 0:20'));
+    expect(pci.cycles).toEqual(['w4 0:20']);
+    close(later);
+  });
+
   it('writes its data to its BAR when it is signalled, until it is removed', async () => {
     expect(await ioeventfd({ offset: 0x10, data: 0x1234_5678, fd: event })).toBe(0);
     expect(await ioeventfd({ offset: 0x10, data: 0x1234_5678, fd: event })).toBe('-EEXIST');

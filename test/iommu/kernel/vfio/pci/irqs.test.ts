@@ -135,6 +135,25 @@ describe('MSI', () => {
     expect([fake.device.raised(), fake.device.dropped()]).toEqual([3, 1]);
   });
 
+  it('has no message on its way when it is disabled', async () => {
+    await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!, events[1]!] });
+    const before = fake.fences;
+    await fake.setIrqs(MSI, NONE | TRIGGER, { count: 0 });
+    expect(fake.fences).toBe(before + 1);
+  });
+
+  it('PCI-9: is torn down at the last close when the device can DMA no more', async () => {
+    fake.write(CONFIG, COMMAND, '0600');
+    await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!] });
+    const canDma = (): boolean => (pci.config[COMMAND]! & 4) !== 0;
+    expect(canDma()).toBe(true);
+    const atFences: boolean[] = [];
+    fake.onFence = () => void atFences.push(canDma());
+    fake.file.release();
+    expect(atFences).toEqual([false]);
+    fake.file = fake.open();
+  });
+
   it('does not show in the user’s control register', async () => {
     await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!] });
 

@@ -1,9 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../../../iommu/abi/vfio.ts';
+import type { Task } from '../../../../../iommu/kernel/core/task.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import { SysError } from '../../../../../platform/errno.ts';
 import { READ, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
+import { FakeProcess } from './machine.ts';
 
 const PAGE = 4096;
 
@@ -238,6 +240,17 @@ describe('dma_rw (MDV-5)', () => {
     container.map(40 * PAGE, PAGE, vaddr, flags);
     expect(await settle(read(40))).toBe(reading);
     expect(await settle(write(40, 0, Uint8Array.of(1)))).toBe(writing);
+  });
+
+  it('EFAULT for a caller of another address space than that of the mapping', async () => {
+    start();
+    const other = new FakeProcess(101);
+    const access = (caller: Task) =>
+      container.type1.dmaRw({ vpn: 16, offset: 0, data: new Uint8Array(1), write: false, caller });
+    expect([await settle(access(other.task())), await settle(access(container.process.task()))]).toEqual([
+      'EFAULT',
+      'ok',
+    ]);
   });
 
   it('EFAULT where the process itself has no access; EPERM when it is gone', async () => {

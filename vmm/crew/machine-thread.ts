@@ -1,18 +1,42 @@
 /** A thread of the VMM as main sees it: the request word that it obeys, the messages that it says, and whether it is there. */
 import type { Worker } from 'node:worker_threads';
 
+import { eio, etimedout } from '../../platform/errno.ts';
 import { requestWord } from '../machine/control-block.ts';
+
+/** A thread that does not answer in this time is stuck. */
+const ANSWER_MS = 5000;
 
 interface Failed {
   readonly kind: 'failed';
   readonly reason: string;
 }
 
-export abstract class MachineThread<Message> {
+/** A message that answers a request names its number; all others are news. */
+interface Said {
+  readonly kind: string;
+  readonly request?: number;
+}
+
+interface Waiter<Message> {
+  readonly resolve: (message: Message) => void;
+  readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+export abstract class MachineThread<Message extends Said> {
+  readonly #who: string;
   readonly #listeners = new Set<(message: Message | Failed) => void>();
+  /** Requests without an answer yet, by number. */
+  readonly #waiting = new Map<number, Waiter<Message>>();
   #worker: Worker | undefined;
   #gone: Promise<unknown> = Promise.resolve();
   #requests = 0;
+
+  /** `who` it is in messages for people. */
+  constructor(who: string) {
+    this.#who = who;
+  }
 
   /** `worker` is the thread. A crash of it is a `failed` message. */
   attach(worker: Worker): void {
@@ -27,12 +51,27 @@ export abstract class MachineThread<Message> {
     return this.#gone;
   }
 
+  /** Requests `what`, and waits for no answer; the request's number. */
+  abstract request(what: number): number;
+
+  /** Requests `what`; resolves with the answer to this very request. ETIMEDOUT; EIO when the thread fails meanwhile. */
+  protected ask(what: number, verb: string): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      const number = this.request(what);
+      const late = (): void => {
+        this.#waiting.delete(number);
+        reject(etimedout(`the ${this.#who} did not ${verb} within ${ANSWER_MS} ms`));
+      };
+      this.#waiting.set(number, { resolve, reject, timer: setTimeout(late, ANSWER_MS) });
+    });
+  }
+
   protected post(message: unknown): void {
     this.#worker?.postMessage(message);
   }
 
-  /** Asks for `what` in `word`, and wakes whoever sleeps on that; the request's number. */
-  protected ask(control: Int32Array, word: number, what: number): number {
+  /** Puts a request into `word`, and wakes the thread if it sleeps on that; the request's number. */
+  protected put(control: Int32Array, word: number, what: number): number {
     this.#requests++;
     Atomics.store(control, word, requestWord(this.#requests, what)); // pairs with the load in `obeyed`
     Atomics.notify(control, word);
@@ -45,8 +84,20 @@ export abstract class MachineThread<Message> {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Passes on what the thread says, or main in its place. */
+  /** Takes what the thread says, or main in its place: first an answer goes to the one who asked, then all listeners hear it. */
   tell(message: Message | Failed): void {
+    if (isFailed(message))
+      for (const number of [...this.#waiting.keys()]) this.#take(number)?.reject(eio(message.reason));
+    else if (message.request !== undefined) this.#take(message.request)?.resolve(message);
     for (const listener of this.#listeners) listener(message);
   }
+
+  #take(number: number): Waiter<Message> | undefined {
+    const waiter = this.#waiting.get(number);
+    this.#waiting.delete(number);
+    clearTimeout(waiter?.timer);
+    return waiter;
+  }
 }
+
+const isFailed = (message: Said | Failed): message is Failed => message.kind === 'failed';

@@ -2,13 +2,13 @@
  * A virtual machine as the main thread sees it: RAM, devices, the threads that run it, and its run state. Main never waits on
  * a word: threads answer by message, and what a caller waits for is a promise with a time-out.
  */
-import { eio, etimedout } from '../../platform/errno.ts';
+import { eio } from '../../platform/errno.ts';
 import type { Mapping } from '../../platform/memory.ts';
 import type { InterruptMessage } from '../crew/interrupts/protocol.ts';
 import type { InterruptThread } from '../crew/interrupts/thread.ts';
 import type { MachineParts, Suspended, VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
-import { ControlBlock, REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../machine/control-block.ts';
+import { ControlBlock, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../machine/control-block.ts';
 import { Imsic } from '../machine/imsic.ts';
 import { InterruptRoutes } from '../machine/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
@@ -39,14 +39,6 @@ export interface VmParts {
   readonly runState: RunState;
 }
 
-/** A thread that does not answer in this time is stuck. */
-const ANSWER_MS = 5000;
-
-interface Waiter<T> {
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class Vm {
   readonly parts: VmParts;
   readonly routes: InterruptRoutes;
@@ -55,16 +47,11 @@ export class Vm {
   #runState: RunState;
   /** The machine at rest: nobody but devices changes anything. */
   #stopped: Suspended | undefined;
-  /** Number of the last request to the vCPU: answers to earlier ones are stale. */
-  #request = 0;
-  #onRunning: Waiter<number> | undefined;
-  #onStopped: Waiter<Suspended> | undefined;
-  #onParked: Waiter<void> | undefined;
-  #onReset: Waiter<void> | undefined;
   /** Settles with the last change of the run state. */
   #changed: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(event: VmEvent) => void>();
-  readonly #ending: Waiter<number>;
+  readonly #end: (status: number) => void;
+  readonly #fail: (error: Error) => void;
   /** The exit status of the process, when it must end; rejected when the guest cannot run on. */
   readonly ended: Promise<number>;
 
@@ -75,11 +62,12 @@ export class Vm {
     this.routes = new InterruptRoutes(shared.routes);
     this.imsic = new Imsic(shared.imsic, new Int32Array(shared.control), ControlBlock.word.lines);
     this.#counters = new Float64Array(shared.control);
-    let ending: Waiter<number> | undefined;
-    this.ended = new Promise((resolve, reject) => {
-      ending = { resolve, reject };
+    let settle: { end: (status: number) => void; fail: (error: Error) => void } | undefined;
+    this.ended = new Promise((end, fail) => {
+      settle = { end, fail };
     });
-    this.#ending = ending!;
+    this.#end = settle!.end;
+    this.#fail = settle!.fail;
     parts.vcpu.listen((message) => this.#take(message));
     parts.interrupts?.listen((message) => this.#takeInterrupts(message));
   }
@@ -146,14 +134,14 @@ export class Vm {
   /** Within a change: brings all threads to rest; what the run state is stays remembered. ETIMEDOUT, with everything running again. */
   async quiesce(): Promise<Suspended> {
     if (this.#stopped) return this.#stopped;
+    const { vcpu, interrupts } = this.parts;
     try {
-      const [stopped] = await Promise.all([this.#stopVcpu(), this.#parkInterrupts()]);
+      const [stopped] = await Promise.all([vcpu.stop(), interrupts?.park()]);
       this.#stopped = stopped;
       return stopped;
     } catch (error) {
-      this.#onStopped = undefined;
-      this.parts.interrupts?.request(REQUEST_RUN);
-      this.#request = this.parts.vcpu.request(REQUEST_RUN);
+      interrupts?.request(REQUEST_RUN);
+      vcpu.request(REQUEST_RUN);
       throw error;
     }
   }
@@ -163,7 +151,7 @@ export class Vm {
     const { vcpu, interrupts } = this.parts;
     vcpu.relieve();
     interrupts?.request(REQUEST_STOP);
-    this.#request = vcpu.request(REQUEST_STOP);
+    vcpu.request(REQUEST_STOP);
   }
 
   /** Within a change: lets the threads go on after quiesce, if the run state is running; when the first instruction was. */
@@ -178,7 +166,7 @@ export class Vm {
     if (this.#runState === 'shutdown') return;
     this.#runState = 'shutdown';
     this.#emit({ event: 'SHUTDOWN', data: { guest, reason } });
-    this.#ending.resolve(status);
+    this.#end(status);
   }
 
   /** Lets the threads leave their loops, so that the process can end. */
@@ -193,50 +181,21 @@ export class Vm {
     return { instructions: this.#counters[instructions]!, exits: this.#counters[exits]! };
   }
 
-  async #run(): Promise<number> {
+  #run(): Promise<number> {
     this.#stopped = undefined;
-    return answer('vCPU', 'run', (waiter) => {
-      this.#onRunning = waiter;
-      this.#request = this.parts.vcpu.request(REQUEST_RUN);
-    });
-  }
-
-  async #stopVcpu(): Promise<Suspended> {
-    return answer('vCPU', 'stop', (waiter) => {
-      this.#onStopped = waiter;
-      this.#request = this.parts.vcpu.request(REQUEST_STOP);
-    });
+    return this.parts.vcpu.run();
   }
 
   async #reset(): Promise<void> {
-    return answer('vCPU', 'reset', (waiter) => {
-      this.#onReset = waiter;
-      this.#request = this.parts.vcpu.request(REQUEST_RESET);
-    });
-  }
-
-  async #parkInterrupts(): Promise<void> {
-    const { interrupts } = this.parts;
-    if (!interrupts) return undefined;
-    return answer('interrupt worker', 'stop', (waiter) => {
-      this.#onParked = waiter;
-      interrupts.request(REQUEST_STOP);
-    });
+    this.#stopped = undefined;
+    await this.parts.vcpu.reset();
+    this.#fillRam();
   }
 
   #take(message: VcpuMessage): void {
     switch (message.kind) {
-      case 'running':
-        this.#onRunning?.resolve(message.atNs);
-        break;
-      case 'stopped':
-        if (message.request !== this.#request) break;
-        if (this.#runState === 'paused') this.#stopped = message; // reset in between, or paused from the start
-        this.#onStopped?.resolve(message);
-        this.#onStopped = undefined;
-        break;
       case 'reset':
-        this.#fillRam();
+        if (message.request === undefined) this.#guestHasReset();
         break;
       case 'poweroff':
         this.shutdown(message.status, message.status === 0 ? 'guest-shutdown' : 'guest-panic', true);
@@ -245,57 +204,42 @@ export class Vm {
         this.parts.console.refill();
         break;
       case 'failed':
-        this.#ending.reject(eio(message.reason));
+        this.#fail(eio(message.reason));
         break;
     }
   }
 
   #takeInterrupts(message: InterruptMessage): void {
     switch (message.kind) {
-      case 'parked':
-        this.#onParked?.resolve();
-        break;
       case 'host-gone':
-        this.#ending.reject(eio(`the host at ${this.parts.host?.client.socketPath} is gone`));
+        this.#fail(eio(`the host at ${this.parts.host?.client.socketPath} is gone`));
         break;
       case 'failed':
-        this.#ending.reject(eio(message.reason));
+        this.#fail(eio(message.reason));
         break;
     }
   }
 
-  /** The machine was reset, by us or by the guest. */
+  /** The guest's machine is at rest. RAM is filled before anything else is done with it: an update may be the next. */
+  #guestHasReset(): void {
+    this.#fillRam();
+    this.#emit({ event: 'RESET', data: { guest: true, reason: 'guest-reset' } });
+    this.change(async () => {
+      if (this.#runState === 'running') await this.#run();
+    }).catch(this.#fail);
+  }
+
+  /** After a reset. A kernel that cannot be read any more ends the VM. */
   #fillRam(): void {
     const { options, ram } = this.parts;
     try {
       fillRam(readImage(options.kernel, ram.length), new Uint8Array(ram.buffer, 0, ram.length));
     } catch (error) {
-      this.#ending.reject(error as Error);
-      return;
+      this.#fail(error as Error);
     }
-    if (this.#onReset) {
-      this.#onReset.resolve();
-      this.#onReset = undefined;
-      return;
-    }
-    this.#emit({ event: 'RESET', data: { guest: true, reason: 'guest-reset' } });
-    if (this.#runState === 'running' && !this.#onStopped) this.#run().catch((error) => this.#ending.reject(error));
   }
 
   #emit(event: VmEvent): void {
     for (const listener of this.#listeners) listener(event);
-  }
-}
-
-/** What `ask` makes a thread answer, within ANSWER_MS. */
-async function answer<T>(who: string, what: string, ask: (waiter: Waiter<T>) => void): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    return await new Promise<T>((resolve, reject) => {
-      timer = setTimeout(() => reject(etimedout(`the ${who} did not ${what} within ${ANSWER_MS} ms`)), ANSWER_MS);
-      ask({ resolve, reject });
-    });
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -9,6 +9,7 @@ import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../../platform/libc.ts'
 import {
   ControlBlock,
   crewOnDuty,
+  numberOf,
   obeyed,
   REQUEST_EXIT,
   REQUEST_STOP,
@@ -56,7 +57,7 @@ export class InterruptDispatcher {
     this.#request = request;
     if (whatOf(request) === REQUEST_EXIT) return 'ended';
     if (whatOf(request) === REQUEST_STOP) {
-      if (news) this.#tell({ kind: 'parked' });
+      if (news) this.#tell({ kind: 'parked', request: numberOf(request) });
       return 'parked';
     }
     if (this.#waitAndDeliver(timeoutMs)) return 'delivering';

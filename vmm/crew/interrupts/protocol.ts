@@ -12,8 +12,8 @@ export interface InterruptInput {
 export type InterruptMessage =
   /** The worker waits for main's word to begin, which is any message. */
   | { readonly kind: 'ready' }
-  /** It has taken nothing from an eventfd that is not pending in the interrupt file, and takes nothing until it runs again. */
-  | { readonly kind: 'parked' }
+  /** The answer to a stop: it has taken nothing from an eventfd that is not pending in the interrupt file, and takes nothing until it runs again. */
+  | { readonly kind: 'parked'; readonly request: number }
   /** The host has ended, and with it every device. */
   | { readonly kind: 'host-gone' }
   /** The worker has crashed. */

@@ -1,6 +1,6 @@
 /** The interrupt worker as main sees it, or what main does in its place while it starts (main-slices.ts). */
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';
-import { ControlBlock } from '../../machine/control-block.ts';
+import { ControlBlock, REQUEST_STOP } from '../../machine/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
 import type { VmShared } from '../vcpu/protocol.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
@@ -12,7 +12,7 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
 
   /** `hostFile` is an open file of the host. */
   constructor(shared: VmShared, hostFile: number) {
-    super();
+    super('interrupt thread');
     this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), hostFile };
     this.#control = new Int32Array(shared.control);
   }
@@ -22,8 +22,14 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
     this.post('begin');
   }
 
-  request(what: number): void {
-    this.ask(this.#control, ControlBlock.word.dispatch, what);
+  /** Resolves when it takes no more interrupts from eventfds; those it has taken are pending. ETIMEDOUT, EIO. */
+  async park(): Promise<void> {
+    await this.ask(REQUEST_STOP, 'stop');
+  }
+
+  override request(what: number): number {
+    const number = this.put(this.#control, ControlBlock.word.dispatch, what);
     eventfdSignal(this.input.kick);
+    return number;
   }
 }

@@ -41,17 +41,28 @@ export interface Suspended {
   readonly state: MachineState;
 }
 
+/** The answer to a run: the first instruction under that request was about to be executed at atNs. */
+export interface Running {
+  readonly kind: 'running';
+  readonly request: number;
+  readonly atNs: number;
+}
+
+/** The answer to a stop. A vCPU that has stopped itself says so, too, under the number of the request it obeyed until then. */
+export interface Stopped extends Suspended {
+  readonly kind: 'stopped';
+  readonly request: number;
+}
+
 export type VcpuMessage =
   /** The thread waits for its initial state. */
   | { readonly kind: 'ready' }
-  /** The first instruction since it was stopped was about to be executed at atNs. */
-  | { readonly kind: 'running'; readonly atNs: number }
-  /** `request` is the number of the request that this answers. */
-  | ({ readonly kind: 'stopped'; readonly request: number } & Suspended)
+  | Running
+  | Stopped
   /** The guest powered its machine off and has been stopped. */
   | { readonly kind: 'poweroff'; readonly status: number }
-  /** The machine has been reset, by the guest or by request, and has been stopped: RAM must be filled. */
-  | { readonly kind: 'reset' }
+  /** The machine has been reset and has been stopped: RAM must be filled. `request` where one asked for it, else the guest did. */
+  | { readonly kind: 'reset'; readonly request?: number }
   /** There is room for console input. */
   | { readonly kind: 'input-room' }
   /** The guest cannot run on. */

@@ -3,11 +3,18 @@
  * first slices (main-slices.ts), then a thread does (threads.ts).
  */
 import { CONSOLE_INPUT_BYTES } from '../../machine/console-input.ts';
-import { ControlBlock, relieveCrew, wakeVcpu } from '../../machine/control-block.ts';
+import {
+  ControlBlock,
+  REQUEST_RESET,
+  REQUEST_RUN,
+  REQUEST_STOP,
+  relieveCrew,
+  wakeVcpu,
+} from '../../machine/control-block.ts';
 import { IMSIC_BYTES } from '../../machine/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../../machine/interrupt-routes.ts';
 import { MachineThread } from '../machine-thread.ts';
-import type { InitialState, VcpuMessage, VmShared } from './protocol.ts';
+import type { InitialState, Running, Stopped, Suspended, VcpuMessage, VmShared } from './protocol.ts';
 
 export class VcpuThread extends MachineThread<VcpuMessage> {
   readonly shared: VmShared = {
@@ -17,6 +24,10 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
     input: new SharedArrayBuffer(CONSOLE_INPUT_BYTES),
   };
   readonly #control = new Int32Array(this.shared.control);
+
+  constructor() {
+    super('vCPU');
+  }
 
   /** Lets the thread begin. */
   begin(state: InitialState): void {
@@ -28,10 +39,25 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
     relieveCrew(this.#control);
   }
 
-  /** Tells the vCPU what to do, whether it runs, waits in WFI or is stopped; the request's number. */
-  request(what: number): number {
-    const number = this.ask(this.#control, ControlBlock.word.request, what);
-    wakeVcpu(this.#control);
+  /** Lets the guest run; resolves with the time of its first instruction (CLOCK_MONOTONIC ns). ETIMEDOUT, EIO. */
+  async run(): Promise<number> {
+    const answer = await this.ask(REQUEST_RUN, 'run');
+    return (answer as Running).atNs;
+  }
+
+  /** Stops the guest between two instructions. ETIMEDOUT, EIO. */
+  async stop(): Promise<Suspended> {
+    return (await this.ask(REQUEST_STOP, 'stop')) as Stopped;
+  }
+
+  /** Takes the state that a power-on leaves, and stops; RAM is to be filled now. ETIMEDOUT, EIO. */
+  async reset(): Promise<void> {
+    await this.ask(REQUEST_RESET, 'reset');
+  }
+
+  override request(what: number): number {
+    const number = this.put(this.#control, ControlBlock.word.request, what);
+    wakeVcpu(this.#control); // also a vCPU in WFI looks at its request
     return number;
   }
 }

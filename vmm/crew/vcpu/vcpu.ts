@@ -49,7 +49,7 @@ export class Vcpu {
   readonly #tell: (message: VcpuMessage) => void;
   readonly #crew: number;
   #running = false;
-  /** The request whose stop main has been told of. */
+  /** The request that main has been told of: that the guest runs under it, or has stopped. */
   #reported = -1;
   #budget = MIN_BUDGET; // until code is compiled an instruction takes microseconds
   #published = 0;
@@ -72,6 +72,7 @@ export class Vcpu {
         return this.#slice(request, seen);
       case REQUEST_RESET:
         this.#reset(request);
+        this.#tell({ kind: 'reset', request: numberOf(request) });
         return RUN;
       case REQUEST_STOP:
         if (this.#reported !== request) this.#stop(request);
@@ -99,9 +100,10 @@ export class Vcpu {
     const start = monotonicNs();
     const reason = hart.run(this.#budget);
     const end = monotonicNs();
-    if (!this.#running) {
-      this.#running = true;
-      this.#tell({ kind: 'running', atNs: start });
+    this.#running = true;
+    if (this.#reported !== request) {
+      this.#reported = request;
+      this.#tell({ kind: 'running', request: numberOf(request), atNs: start });
     }
     output.flush();
     if (input.roomWanted()) this.#tell({ kind: 'input-room' });
@@ -109,6 +111,7 @@ export class Vcpu {
     const finish = finisher.take();
     if (finish?.kind === 'reset') {
       this.#reset(request);
+      this.#tell({ kind: 'reset' });
     } else if (finish) {
       output.drain(DRAIN_MS);
       this.#stopItself(request);
@@ -132,7 +135,6 @@ export class Vcpu {
     this.#machine.clint.stop();
     this.#machine.reset();
     this.#stopItself(request);
-    this.#tell({ kind: 'reset' });
   }
 
   /** Main decides what comes next. A request that main made meanwhile stands. */

@@ -29,13 +29,12 @@ const WELL = { status: 0, stderr: '', stdout: expect.stringContaining('hello') }
 
 describe('livevmm runs', () => {
   it.each([
-    ['with a home that does not exist', 'export HOME=/nonexistent'],
-    ['without a home', 'unset HOME'],
-    ['with a umask that lets nobody else in', 'umask 077'],
-    ['in the locale C, without a terminal', 'export LC_ALL=C TERM=dumb'],
+    [
+      'without a home, under a umask that lets nobody else in, in the locale C',
+      'unset HOME; umask 077; export LC_ALL=C',
+    ],
     ['without any environment but a path', 'for name in $(env | cut -d= -f1); do unset "$name"; done'],
-    ['with 128 file descriptors', 'ulimit -n 128'],
-    ['with a soft limit of 20 of them', 'ulimit -Sn 20'],
+    ['with 128 file descriptors, of which 20 are allowed at first', 'ulimit -n 128 && ulimit -Sn 20'],
   ])('%s', async (_, setting) => {
     expect(await runFrom(`cd ${sandbox.dir} && ${setting}`)).toMatchObject(WELL);
   });

@@ -1,7 +1,6 @@
 /** MAP_DMA and UNMAP_DMA of a memfd through the socket of a real host process. */
 import { PAGE_SIZE } from '../../platform/memory.ts';
-import { onBenchHost } from './bench-host.ts';
-import type { Mapper } from './mapper.ts';
+import { type BenchHost, onBenchHost } from './bench-host.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const MiB = 2 ** 20;
@@ -13,23 +12,23 @@ const PAIRS = 2000;
 const PAIR_IOVA = 256 * GiB;
 
 /** Median microseconds of a map and unmap of `size` bytes. */
-function roundTripUs(mapper: Mapper, size: number, rounds = ROUNDS): number {
+function roundTripUs(host: BenchHost, size: number, rounds = ROUNDS): number {
   return median(
     Array.from({ length: rounds }, () => {
       const start = performance.now();
-      mapper.map({ iova: 2 * GiB, offset: 0, size });
-      mapper.unmap(2 * GiB, size);
+      host.map({ iova: 2 * GiB, offset: 0, size });
+      host.unmap(2 * GiB, size);
       return (performance.now() - start) * 1000;
     }),
   );
 }
 
 /** 4 KiB map and unmap pairs per second. */
-function pairsPerSecond(mapper: Mapper): number {
+function pairsPerSecond(host: BenchHost): number {
   const start = performance.now();
   for (let pair = 0; pair < PAIRS; pair++) {
-    mapper.map({ iova: PAIR_IOVA, offset: 0, size: PAGE_SIZE });
-    mapper.unmap(PAIR_IOVA, PAGE_SIZE);
+    host.map({ iova: PAIR_IOVA, offset: 0, size: PAGE_SIZE });
+    host.unmap(PAIR_IOVA, PAGE_SIZE);
   }
   return (PAIRS * 1000) / (performance.now() - start);
 }
@@ -37,12 +36,12 @@ function pairsPerSecond(mapper: Mapper): number {
 /** Milliseconds to map 1 GiB behind an IOMMU whose largest page is `maxPage`. */
 function mapGiBMs(maxPage: string): Promise<number> {
   const options = ['--iommu', `iommu0,max-pgsize=${maxPage}`];
-  return onBenchHost({ ramBytes: GiB, options }, ({ mapper }) => {
+  return onBenchHost({ ramBytes: GiB, options }, (host) => {
     const times = Array.from({ length: SLOW_ROUNDS }, () => {
       const start = performance.now();
-      mapper.map({ iova: 0, offset: 0, size: GiB });
+      host.map({ iova: 0, offset: 0, size: GiB });
       const ms = performance.now() - start;
-      mapper.unmap(0, GiB);
+      host.unmap(0, GiB);
       return ms;
     });
     return median(times);
@@ -51,12 +50,12 @@ function mapGiBMs(maxPage: string): Promise<number> {
 
 export async function benchMap(progress: Progress): Promise<Figure[]> {
   await progress('starting a host');
-  const figures = await onBenchHost({ ramBytes: GiB }, async ({ mapper }) => {
+  const figures = await onBenchHost({ ramBytes: GiB }, async (host) => {
     // As under a VMM: some of the object stays mapped all the time, so the board knows it.
-    mapper.map({ iova: 0, offset: 0, size: PAGE_SIZE });
+    host.map({ iova: 0, offset: 0, size: PAGE_SIZE });
     await progress('2 MiB, 64 MiB, 1 GiB');
-    pairsPerSecond(mapper); // both sides are compiled by then
-    const [small, medium, large] = [2 * MiB, 64 * MiB, GiB].map((size) => roundTripUs(mapper, size)) as [
+    pairsPerSecond(host); // both sides are compiled by then
+    const [small, medium, large] = [2 * MiB, 64 * MiB, GiB].map((size) => roundTripUs(host, size)) as [
       number,
       number,
       number,
@@ -66,9 +65,9 @@ export async function benchMap(progress: Progress): Promise<Figure[]> {
     for (const wanted of [1, 1000, 60_000]) {
       await progress(`4 KiB pairs beside ${wanted} mappings`);
       for (; present < wanted; present++) {
-        mapper.map({ iova: present * 2 * PAGE_SIZE, offset: present * PAGE_SIZE, size: PAGE_SIZE });
+        host.map({ iova: present * 2 * PAGE_SIZE, offset: present * PAGE_SIZE, size: PAGE_SIZE });
       }
-      rates.push(pairsPerSecond(mapper));
+      rates.push(pairsPerSecond(host));
     }
     return [
       { what: 'MAP_DMA + UNMAP_DMA, 2 MiB', value: small, unit: 'µs' },

@@ -3,14 +3,16 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 
-import { VFIO_GET_API_VERSION } from '../../iommu/abi/vfio.ts';
+import { VFIO_DMA_MAP_FLAG_VADDR } from '../../iommu/abi/vfio.ts';
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
 import { startWorker } from '../../platform/thread.ts';
-import { Container } from '../../vmm/client/container.ts';
+import { getApiVersion, openContainer } from '../../vmm/client/container.ts';
+import { type DmaMapping, invalidateVaddrs, mapDma } from '../../vmm/client/dma.ts';
+import { kvemuPin, kvemuRead, kvemuUnpin } from '../../vmm/client/drivers/kvemu.ts';
+import { openDevice } from '../../vmm/client/group.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
 import { startHostProcess } from '../launch/machine.ts';
-import { pinAndUnpin, readThroughKvemu } from './kvemu.ts';
 import { type Figure, median, type Progress } from './result.ts';
 import type { SleeperAnswer, SleeperInput, SleeperRequest } from './sleeper/protocol.ts';
 
@@ -36,16 +38,16 @@ function medianUs(run: () => void, rounds = ROUNDS): number {
 }
 
 /** Median microseconds from the call of MAP_DMA(VADDR) until the thread that slept is back in user space. */
-async function wakeUs(container: Container, ram: Mapping, sleeper: Worker): Promise<number> {
+async function wakeUs(invalidate: () => void, update: () => void, sleeper: Worker): Promise<number> {
   const latencies: number[] = [];
   const request: SleeperRequest = { iova: 0 };
   for (let i = 0; i < WAKES; i++) {
-    container.invalidateVaddrs();
+    invalidate();
     const answered = once(sleeper, 'message');
     sleeper.postMessage(request);
     await sleep(ASLEEP_MS);
     const start = nowMs();
-    container.updateVaddrs(ram.vaddr);
+    update();
     const [{ wokenMs }] = (await answered) as [SleeperAnswer];
     latencies.push((wokenMs - start) * 1000);
   }
@@ -60,18 +62,28 @@ export async function benchMediated(progress: Progress): Promise<Figure[]> {
   let sleeper: Worker | undefined;
   try {
     const client = new KernelClient(host.socket);
-    const container = new Container(client);
-    const device = container.openDevice(container.addGroup(0), 'kvemu.0');
-    container.map({ iova: 0, offset: 0, size: SIZE }, ram.vaddr);
+    const { fd: container, groups } = openContainer(client, [0]);
+    const device = openDevice(client, groups[0]!, 'kvemu.0');
+    const mapping: DmaMapping = { iova: 0, size: SIZE, vaddr: ram.vaddr };
+    mapDma(client, container, mapping);
+    const pinAndUnpin = (nrPages: number): void => {
+      kvemuPin(client, device, 0, nrPages);
+      kvemuUnpin(client, device, 0, nrPages);
+    };
     await progress('dma_rw, pin and unpin');
-    const call = medianUs(() => client.ioctl(container.fd, VFIO_GET_API_VERSION, 0));
-    const rw = medianUs(() => readThroughKvemu(client, device, PAGE_SIZE, PAGE_SIZE));
-    const pinOne = medianUs(() => pinAndUnpin(client, device, 0, 1));
-    const pinMany = medianUs(() => pinAndUnpin(client, device, 0, 512));
+    const call = medianUs(() => getApiVersion(client, container));
+    const rw = medianUs(() => kvemuRead(client, device, PAGE_SIZE, PAGE_SIZE));
+    const pinOne = medianUs(() => pinAndUnpin(1));
+    const pinMany = medianUs(() => pinAndUnpin(512));
     await progress('a blocked access wakes');
     const input: SleeperInput = { socketPath: host.socket, device };
     sleeper = startWorker('tools/bench/sleeper/worker', input, { name: 'sleeper' });
-    const wake = await wakeUs(container, ram, sleeper);
+    const update = { ...mapping, flags: VFIO_DMA_MAP_FLAG_VADDR };
+    const wake = await wakeUs(
+      () => invalidateVaddrs(client, container),
+      () => mapDma(client, container, update),
+      sleeper,
+    );
     return [
       { what: 'a call that does nothing', value: call, unit: 'µs' },
       { what: 'dma_rw of 4 KiB', value: rw, unit: 'µs' },

@@ -1,8 +1,8 @@
 /** What an update asks of the kernel for each mapping of the VMM: UNMAP_DMA(VADDR|ALL), then MAP_DMA(VADDR) (UNM-10, MAP-6). */
-import { type Mapping, PAGE_SIZE } from '../../platform/memory.ts';
-import { Container, type DmaRange } from '../../vmm/client/container.ts';
-import { onBenchHost } from './bench-host.ts';
-import type { Mapper } from './mapper.ts';
+import { VFIO_DMA_MAP_FLAG_VADDR } from '../../iommu/abi/vfio.ts';
+import { PAGE_SIZE } from '../../platform/memory.ts';
+import { type DmaMapping, invalidateVaddrs, mapDma, mapDmas } from '../../vmm/client/dma.ts';
+import { type BenchHost, onBenchHost, type RamRange } from './bench-host.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const COUNTS = [1, 1000, 60_000];
@@ -15,7 +15,7 @@ interface Costs {
   readonly invalidateUs: number;
   /** One call for each entry. */
   readonly singlyUs: number;
-  /** Container.updateVaddrs. */
+  /** As a VMM does it: few requests for all. */
   readonly batchedUs: number;
 }
 
@@ -25,14 +25,17 @@ function timeUs(run: () => void): number {
   return (performance.now() - start) * 1000;
 }
 
-/** Medians; the entries of `ranges` are all that `container` has. */
-function measure(container: Container, mapper: Mapper, ranges: readonly DmaRange[], ram: Mapping): Costs {
+/** Medians; the entries of `ranges` are all that the container has. */
+function measure(host: BenchHost, ranges: readonly RamRange[]): Costs {
+  const { client, container } = host;
+  const updates = (): DmaMapping[] =>
+    ranges.map((range) => ({ ...host.mappingOf(range), flags: VFIO_DMA_MAP_FLAG_VADDR }));
   const rounds = Array.from({ length: ROUNDS }, (): Costs => {
-    const invalidateUs = timeUs(() => container.invalidateVaddrs());
-    const batchedUs = timeUs(() => container.updateVaddrs(ram.vaddr));
-    container.invalidateVaddrs();
+    const invalidateUs = timeUs(() => invalidateVaddrs(client, container));
+    const batchedUs = timeUs(() => mapDmas(client, container, updates()));
+    invalidateVaddrs(client, container);
     const singlyUs = timeUs(() => {
-      for (const range of ranges) mapper.updateVaddr(range);
+      for (const update of updates()) mapDma(client, container, update);
     });
     return { invalidateUs, batchedUs, singlyUs };
   });
@@ -52,13 +55,13 @@ function figures(count: number, { invalidateUs, singlyUs, batchedUs }: Costs): F
 
 export async function benchVaddr(progress: Progress): Promise<Figure[]> {
   await progress('host starts');
-  return onBenchHost({ ramBytes: MOST * PAGE_SIZE }, async ({ client, container: empty, ram, mapper }) => {
+  return onBenchHost({ ramBytes: MOST * PAGE_SIZE }, async (host) => {
     await progress('both sides warm up');
     for (let call = 0; call < WARM_UP; call++) {
-      mapper.map({ iova: 0, offset: 0, size: PAGE_SIZE });
-      mapper.unmap(0, PAGE_SIZE);
+      host.map({ iova: 0, offset: 0, size: PAGE_SIZE });
+      host.unmap(0, PAGE_SIZE);
     }
-    const ranges: DmaRange[] = [];
+    const ranges: RamRange[] = [];
     const results: Figure[] = [];
     let last: Costs | undefined;
     for (const count of COUNTS) {
@@ -67,9 +70,13 @@ export async function benchVaddr(progress: Progress): Promise<Figure[]> {
         const offset = (ranges.length + i) * PAGE_SIZE;
         return { iova: 2 * offset, offset, size: PAGE_SIZE };
       });
-      mapper.mapAll(more);
+      mapDmas(
+        host.client,
+        host.container,
+        more.map((range) => host.mappingOf(range)),
+      );
       ranges.push(...more);
-      last = measure(new Container(client, { ...empty.save(), ranges }), mapper, ranges, ram);
+      last = measure(host, ranges);
       results.push(...figures(count, last));
     }
     const wholeMs = (last!.invalidateUs + last!.batchedUs) / 1000;

@@ -1,7 +1,7 @@
 /** Asks a host's control device. Calls block for the length of one answer, as an ioctl does. */
 import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
-import { CONTROL_PATH } from '../../iommu/abi/wire.ts';
 import { SysError } from '../../platform/errno.ts';
+import { ControlFile } from '../../vmm/client/control.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
 import { CommandError } from '../cli/command.ts';
 
@@ -10,7 +10,7 @@ const NOBODY: readonly string[] = ['ENOENT', 'ENOTDIR', 'ECONNREFUSED'];
 
 export class HostClient {
   readonly #kernel: KernelClient;
-  readonly #fd: number;
+  readonly #control: ControlFile;
 
   constructor(socketPath: string) {
     try {
@@ -20,15 +20,15 @@ export class HostClient {
       if (NOBODY.includes(error.code)) throw new CommandError(`no host at ${socketPath} (${error.code})`);
       throw new CommandError(`host at ${socketPath}: ${error.message}`);
     }
-    this.#fd = this.#kernel.open(CONTROL_PATH);
+    this.#control = new ControlFile(this.#kernel);
   }
 
   ask<R extends ControlRequest>(request: R): ControlReplies[R['op']] {
-    return this.#kernel.board(this.#fd, request) as ControlReplies[R['op']];
+    return this.#control.ask(request);
   }
 
   close(): void {
-    this.#kernel.close(this.#fd);
+    this.#control.close();
     this.#kernel.disconnect();
   }
 }

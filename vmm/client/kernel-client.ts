@@ -4,7 +4,8 @@
  *
  * One client per thread. Files may be opened by one thread and used by another.
  */
-import { type ControlCall, DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/abi/wire.ts';
+import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
+import { DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/abi/wire.ts';
 import { eproto } from '../../platform/errno.ts';
 import {
   allowPtraceBy,
@@ -16,23 +17,23 @@ import {
   setCloexec,
 } from '../../platform/libc.ts';
 import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts';
-import { Conversation, TaskChannel } from './task-channel.ts';
+import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 
 /** asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl); the fd's own flag. */
 const FIONCLEX = 0x5450;
 const FIOCLEX = 0x5451;
 
-export class KernelClient extends TaskChannel {
+export class KernelClient implements FileCalls {
   readonly socketPath: string;
-  readonly #channel: number;
+  readonly #socket: number;
+  readonly #channel: TaskChannel;
   readonly #bars = new BarMappings();
 
   /** Connects this thread's task channel. ENOENT, ECONNREFUSED: no host listens there. */
   constructor(socketPath: string) {
-    const channel = connectTask(socketPath);
-    super(channel);
     this.socketPath = socketPath;
-    this.#channel = channel;
+    this.#socket = connectTask(socketPath);
+    this.#channel = new TaskChannel(this.#socket);
   }
 
   /** open(2) of a path the host emulates; the fd is close-on-exec. */
@@ -40,32 +41,41 @@ export class KernelClient extends TaskChannel {
     return openFile(this.socketPath, { open: path });
   }
 
-  /**
-   * ioctl(2), as in TaskChannel. Where the answer is a fd that the kernel would install (VFIO_GROUP_GET_DEVICE_FD), it is a
-   * socket that we connect for it.
-   */
-  override ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
+  /** ioctl(2). A fd that the kernel would install (VFIO_GROUP_GET_DEVICE_FD) is a socket that we connect for it. */
+  ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
     if (nr === FIOCLEX || nr === FIONCLEX) return setFlag(fd, nr === FIOCLEX);
-    const { ret, token } = this.ioctlReply(fd, nr, arg);
+    const { ret, token } = this.#channel.ioctlReply(fd, nr, arg);
     return token === undefined ? ret : openFile(this.socketPath, { open: DEVICE_FD_PATH, token });
+  }
+
+  ioctls(fd: number, nr: number, args: Uint8Array, size: number): void {
+    this.#channel.ioctls(fd, nr, args, size);
+  }
+
+  pread(fd: number, offset: number | bigint, into: Uint8Array): number {
+    return this.#channel.pread(fd, offset, into);
+  }
+
+  pwrite(fd: number, offset: number | bigint, data: Uint8Array): number {
+    return this.#channel.pwrite(fd, offset, data);
   }
 
   /** execve(2) by this thread: returns only by throwing its errno. The kernel is told who it is (ACC-7). */
   execve(path: string, argv: readonly string[], env: Readonly<Record<string, string | undefined>>): never {
-    this.request({ op: 'exec' }, 'execve');
+    this.#channel.request({ op: 'exec' }, 'execve');
     return execve(path, argv, env);
   }
 
   /** close(2); when it returns the kernel has released what had no other reference. */
   close(fd: number): void {
     closeFd(fd);
-    this.request({ op: 'sync' }, 'close');
+    this.#channel.request({ op: 'sync' }, 'close');
   }
 
   /** mmap(2) of a device fd: the vaddr. Loads and stores of registers go through mappedBar(). */
   mmap(options: MmapOptions): number {
     const { fd, offset, length, flags } = options;
-    const { token, mapping } = this.request({ op: 'mmap', fd, offset, length, flags }, 'mmap');
+    const { token, mapping } = this.#channel.request({ op: 'mmap', fd, offset, length, flags }, 'mmap');
     if (token === undefined || mapping === undefined) throw eproto('the host agreed to a mapping and gave none');
     const { offset: objectOffset, registers } = mapping;
     return this.#bars.add(connectUnix(this.socketPath), token, { ...options, objectOffset, registers });
@@ -73,7 +83,7 @@ export class KernelClient extends TaskChannel {
 
   /** munmap(2), of pages that this client has mapped by mmap(): when it returns, the kernel has released what they held (CORE-9). */
   munmap(vaddr: number, length: number): void {
-    if (this.#bars.unmap(vaddr, length)) this.request({ op: 'sync' }, 'munmap');
+    if (this.#bars.unmap(vaddr, length)) this.#channel.request({ op: 'sync' }, 'munmap');
   }
 
   /** The mapped BAR at a vaddr, if there is one. */
@@ -81,14 +91,14 @@ export class KernelClient extends TaskChannel {
     return this.#bars.at(vaddr);
   }
 
-  /** A request on a fd of the control device; the answer's type belongs to the request (iommu/abi/control.ts). */
-  board(fd: number, request: ControlCall['request']): unknown {
-    return this.request({ op: 'board', fd, request }, request.op).reply;
+  /** A request on a fd of the control device (CONTROL_PATH). EPERM, EINVAL, ENODEV: as the request says. */
+  control<R extends ControlRequest>(fd: number, request: R): ControlReplies[R['op']] {
+    return this.#channel.request({ op: 'board', fd, request }, request.op).reply as ControlReplies[R['op']];
   }
 
   /** Closes the task channel. Open files stay. */
   disconnect(): void {
-    closeFd(this.#channel);
+    closeFd(this.#socket);
   }
 }
 

@@ -82,30 +82,40 @@ function readSome(fd: number, into: Uint8Array): number {
   }
 }
 
-/** System calls on emulated files that are open already. */
-export class TaskChannel {
+/** System calls on open files. The functions of this folder take any of their makers: a KernelClient or a TaskChannel. */
+export interface FileCalls {
+  /** ioctl(2). Bytes are a struct, which the kernel may write back into, also when it refuses; a number goes by value. */
+  ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number;
+  /**
+   * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in `args`, in order, in as few requests as there can be: MAP_DMA takes
+   * 5 µs and not 50. Throws the errno of the first that fails; those before it have been carried out, those behind it not.
+   */
+  ioctls(fd: number, nr: number, args: Uint8Array, size: number): void;
+  /** pread(2); bytes read. */
+  pread(fd: number, offset: number | bigint, into: Uint8Array): number;
+  /** pwrite(2); bytes written. */
+  pwrite(fd: number, offset: number | bigint, data: Uint8Array): number;
+}
+
+/** One thread's channel into the kernel, on a socket that has said its hello. */
+export class TaskChannel implements FileCalls {
   readonly #conversation: Conversation;
 
-  /** `socket` has said its hello. */
   constructor(socket: number) {
     this.#conversation = new Conversation(socket);
   }
 
-  /** ioctl(2). Bytes are a struct, which the kernel may write back into, also when it refuses; a number goes by value. */
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
     return this.ioctlReply(fd, nr, arg).ret;
   }
 
-  protected ioctlReply(fd: number, nr: number, arg: number | bigint | Uint8Array): Reply {
+  /** ioctl(2), with all that the kernel has answered. */
+  ioctlReply(fd: number, nr: number, arg: number | bigint | Uint8Array): Reply {
     const reply = this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
     if (reply.out && arg instanceof Uint8Array) arg.set(reply.out);
     return succeeded(reply, callName(reply, nr));
   }
 
-  /**
-   * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in `args`, in order, in as few requests as there can be: MAP_DMA takes
-   * 5 µs and not 50. Throws the errno of the first that fails; those before it have been carried out, those behind it not.
-   */
   ioctls(fd: number, nr: number, args: Uint8Array, size: number): void {
     const total = args.length / size;
     for (let first = 0; first < total; first += MAX_BATCH) {
@@ -116,7 +126,6 @@ export class TaskChannel {
     }
   }
 
-  /** pread(2); bytes read. */
   pread(fd: number, offset: number | bigint, into: Uint8Array): number {
     const length = Math.min(into.length, MAX_TRANSFER);
     const { ret, out } = this.request({ op: 'pread', fd, offset, length }, 'pread');
@@ -124,12 +133,12 @@ export class TaskChannel {
     return ret;
   }
 
-  /** pwrite(2); bytes written. */
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): number {
     return this.request({ op: 'pwrite', fd, offset, data: data.subarray(0, MAX_TRANSFER) }, 'pwrite').ret;
   }
 
-  protected request(request: Request, what: string): Reply {
+  /** Any request; `what` names it in the message of a refusal. */
+  request(request: Request, what: string): Reply {
     return this.#conversation.ask(request, what);
   }
 }

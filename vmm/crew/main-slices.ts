@@ -9,7 +9,7 @@
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
-import { TaskChannel } from '../client/task-channel.ts';
+import { type FileCalls, TaskChannel } from '../client/task-channel.ts';
 import { ControlBlock } from '../machine/control-block.ts';
 import { InterruptDispatcher } from './interrupts/dispatcher.ts';
 import type { InterruptMessage } from './interrupts/protocol.ts';
@@ -28,7 +28,7 @@ export interface MainSlicesOptions {
     readonly vcpu: VcpuThread;
     readonly interrupts?: InterruptThread;
     /** With devices; main goes on using its own way into their kernel. */
-    readonly host?: { readonly client: TaskChannel };
+    readonly host?: { readonly client: FileCalls };
   };
   readonly machineParts: MachineParts;
 }

@@ -1,12 +1,13 @@
 /** All of a VMM's passed-through devices: one host, one container, each device with its description and the eventfds of its vectors. */
-import { CONTROL_PATH } from '../../iommu/abi/wire.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer, list, nullable, object, type Shaped } from '../../platform/shape.ts';
-import { CONTAINER_STATE, Container, type ContainerState, type DmaRange } from '../client/container.ts';
+import { askHost } from '../client/control.ts';
 import { DEVICE_DESCRIPTION, describeDevice } from '../client/device.ts';
+import { openDevice } from '../client/group.ts';
 import { KernelClient } from '../client/kernel-client.ts';
+import { CONTAINER_STATE, Container, type ContainerState, type DmaRange } from './container.ts';
 
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(integer) });
 
@@ -52,7 +53,7 @@ export class PassthroughHost {
       if (group === undefined) throw enodev(`the host has no device ${bdf}`);
       const groupFd = groupFds.get(group) ?? container.addGroup(group);
       groupFds.set(group, groupFd);
-      const description = describeDevice(client, container.openDevice(groupFd, bdf), bdf);
+      const description = describeDevice(client, openDevice(client, groupFd, bdf), bdf);
       const msiEventfds = Array.from({ length: description.msiVectors }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
       return { description, msiEventfds };
     });
@@ -88,13 +89,8 @@ export class PassthroughHost {
 
 /** The IOMMU group of each device, which on Linux one reads in sysfs. */
 function groupsByBdf(client: KernelClient): Map<string, number> {
-  const control = client.open(CONTROL_PATH);
-  try {
-    const info = client.board(control, { op: 'info' }) as { devices: { bdf: string; group: number }[] };
-    return new Map(info.devices.map(({ bdf, group }) => [bdf, group]));
-  } finally {
-    client.close(control);
-  }
+  const { devices } = askHost(client, { op: 'info' });
+  return new Map(devices.map(({ bdf, group }) => [bdf, group]));
 }
 
 /** Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM there can be where MSIs have a window. */

@@ -27,11 +27,11 @@ import {
   sendAll,
   vaddrOf,
 } from '../../../platform/libc.ts';
-import { Container } from '../../../vmm/client/container.ts';
+import { mapDma } from '../../../vmm/client/dma.ts';
+import { Edu } from '../../../vmm/client/drivers/edu.ts';
 import { connectTask } from '../../../vmm/client/kernel-client.ts';
 import { Conversation } from '../../../vmm/client/task-channel.ts';
-import { edu } from './edu-dma.ts';
-import { kernel, type OpenedDevice, openDevice, say, setCommand, wait } from './script.ts';
+import { kernel, type OpenedDevice, openDeviceOf, say, setCommand, wait } from './script.ts';
 
 // Groups 1, 2, 3
 const EDU = '0000:00:04.0';
@@ -86,7 +86,7 @@ function objectOf({ fd }: OpenedDevice, index: number): number {
 const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   /** One memory, three ways to it. */
   'same-bytes'() {
-    const shared = openDevice(2, IVSHMEM);
+    const shared = openDeviceOf(2, IVSHMEM);
     const vaddr = mapBar(shared, 2, 0, 1 << 20);
     store(vaddr + 0x10, 1, 2, 3, 4);
     const throughKernel = read(shared, 2, 0x10, 4);
@@ -95,8 +95,8 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   },
 
   'mmap-arguments'() {
-    const shared = openDevice(2, IVSHMEM);
-    const testdev = openDevice(3, TESTDEV, shared.container);
+    const shared = openDeviceOf(2, IVSHMEM);
+    const testdev = openDeviceOf(3, TESTDEV, shared.container);
     const tries: [OpenedDevice, number, number, number, number?, number?][] = [
       [shared, 2, 0, 0],
       [shared, 2, 0x800, 0x1000],
@@ -118,13 +118,13 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     ];
     const device = tries.map((args) => outcome(() => void mapBar(...args)));
     const container = outcome(() =>
-      kernel.mmap({ fd: shared.container.fd, offset: 0, length: 0x1000, prot: RW, flags: MAP_SHARED }),
+      kernel.mmap({ fd: shared.container, offset: 0, length: 0x1000, prot: RW, flags: MAP_SHARED }),
     );
     return { device, container };
   },
 
   'memory-off'() {
-    const shared = openDevice(2, IVSHMEM);
+    const shared = openDeviceOf(2, IVSHMEM);
     const vaddr = mapBar(shared, 2, 0, 1 << 20);
     store(vaddr, 0x5c, 0x5d);
     store(vaddr + 0x80000, 9);
@@ -143,7 +143,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** For a signal to end it. */
   'memory-off-and-touch'() {
-    const shared = openDevice(2, IVSHMEM);
+    const shared = openDeviceOf(2, IVSHMEM);
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
     const bytes = new Uint8Array(memory.buffer);
     kernel.mmap({
@@ -162,7 +162,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY and _EXIT, with memory decoding on all the time. */
   'low-power'() {
-    const shared = openDevice(2, IVSHMEM);
+    const shared = openDeviceOf(2, IVSHMEM);
     const vaddr = mapBar(shared, 2, 0, 4096);
     store(vaddr, 3);
     lowPower(shared, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
@@ -175,16 +175,16 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** A client that cuts off the very object of a BAR while another device writes there. */
   'cut-off'() {
-    const { device: engine, container } = openDevice(1, EDU);
-    const shared = openDevice(2, IVSHMEM, container);
+    const { device: engine, registers, container } = openDeviceOf(1, EDU);
+    const shared = openDeviceOf(2, IVSHMEM, container);
     setCommand(engine, 6);
     const vaddr = mapBar(shared, 2, 0, 0x4000);
-    container.map({ iova: 0, offset: 0, size: 0x4000 }, vaddr);
-    const dma = edu(engine);
-    dma.write(0, 16);
+    mapDma(kernel, container, { iova: 0, size: 0x4000, vaddr: vaddr });
+    const dma = new Edu(registers);
+    dma.writeBus(0, 16);
     ftruncate(objectOf(shared, 2), 0);
-    dma.write(0, 16);
-    dma.read(0, 16);
+    dma.writeBus(0, 16);
+    dma.readBus(0, 16);
     const bytes = read(shared, 2, 0, 2);
     setCommand(shared.device, 0);
     setCommand(shared.device, 2);
@@ -193,7 +193,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   },
 
   registers() {
-    const testdev = openDevice(3, TESTDEV);
+    const testdev = openDeviceOf(3, TESTDEV);
     const vaddr = mapBar(testdev, 0, 0, 4096);
     const bar = kernel.mappedBar(vaddr + 8)!;
     kernel.pwrite(bar.fd, 0, Uint8Array.of(1));
@@ -205,7 +205,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   },
 
   ports() {
-    const testdev = openDevice(3, TESTDEV);
+    const testdev = openDeviceOf(3, TESTDEV);
     write(testdev, 1, 0, 1);
     setCommand(testdev.device, 1); // I/O decoding only
     const io = read(testdev, 1, 0, 8);
@@ -215,12 +215,12 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** CORE-9 */
   'mapping-holds-device'() {
-    const shared = openDevice(2, IVSHMEM);
+    const shared = openDeviceOf(2, IVSHMEM);
     const vaddr = mapBar(shared, 2, 0, 0x3000);
     const group = (): unknown => outcome(() => kernel.close(kernel.open('/dev/vfio/2')));
     kernel.close(shared.fd);
     kernel.close(shared.groupFd);
-    kernel.close(shared.container.fd);
+    kernel.close(shared.container);
     store(vaddr, 7);
     const steps = [load(vaddr, 1), group()];
     kernel.munmap(vaddr + 0x1000, 0x1000);
@@ -234,46 +234,46 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** P2P: edu writes into the shared memory's BAR. */
   'peer-to-peer'() {
-    const { device: engine, container } = openDevice(1, EDU);
-    const shared = openDevice(2, IVSHMEM, new Container(kernel));
+    const { device: engine, registers, container } = openDeviceOf(1, EDU);
+    const shared = openDeviceOf(2, IVSHMEM);
     setCommand(engine, 6);
     const ram = memfdCreate('ram', 3);
     ftruncate(ram, 4096);
     const ramVaddr = mmap(0, 4096, RW, MAP_SHARED, ram, 0);
     store(ramVaddr, 0x77, 0x78);
-    container.map({ iova: 0, offset: 0, size: 4096 }, ramVaddr);
+    mapDma(kernel, container, { iova: 0, size: 4096, vaddr: ramVaddr });
     const vaddr = mapBar(shared, 2, 0, 0x4000);
-    const dma = edu(engine);
+    const dma = new Edu(registers);
     const toBar = (value: number): number[] => {
       store(ramVaddr, value, value + 1);
-      dma.read(0, 2);
-      dma.write(0x10_0000, 2);
+      dma.readBus(0, 2);
+      dma.writeBus(0x10_0000, 2);
       return read(shared, 2, 0, 2);
     };
 
     setCommand(shared.device, 0);
-    const mapWhileOff = outcome(() => container.map({ iova: 0x10_0000, offset: 0, size: 0x4000 }, vaddr));
+    const mapWhileOff = outcome(() => mapDma(kernel, container, { iova: 0x10_0000, size: 0x4000, vaddr: vaddr }));
     setCommand(shared.device, 2);
-    container.map({ iova: 0x10_0000, offset: 0, size: 0x4000 }, vaddr);
+    mapDma(kernel, container, { iova: 0x10_0000, size: 0x4000, vaddr: vaddr });
     const landed = toBar(0x77);
     setCommand(shared.device, 0);
     store(ramVaddr, 0x11, 0x12);
-    dma.read(0, 2);
-    dma.write(0x10_0000, 2); // dropped
+    dma.readBus(0, 2);
+    dma.writeBus(0x10_0000, 2); // dropped
     setCommand(shared.device, 2);
     const kept = read(shared, 2, 0, 2);
     const again = toBar(0x33);
     kernel.munmap(vaddr, 0x4000);
     kernel.close(shared.fd);
     kernel.close(shared.groupFd);
-    kernel.close(shared.container.fd);
+    kernel.close(shared.container);
     const toClosed = (value: number): void => {
       store(ramVaddr, value, value + 1);
-      dma.read(0, 2);
-      dma.write(0x10_0000, 2);
+      dma.readBus(0, 2);
+      dma.writeBus(0x10_0000, 2);
     };
     toClosed(0x55); // the entry has survived its mapping, and the device is nobody's
-    const reopened = openDevice(2, IVSHMEM, new Container(kernel));
+    const reopened = openDeviceOf(2, IVSHMEM);
     const afterClose = read(reopened, 2, 0, 2);
     toClosed(0x57);
     return { mapWhileOff, landed, kept, again, afterClose, afterReopen: read(reopened, 2, 0, 2) };
@@ -281,7 +281,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
 
   /** Two mappings in one process, and what the host says of them. */
   wait() {
-    const shared = openDevice(2, IVSHMEM);
+    const shared = openDeviceOf(2, IVSHMEM);
     mapBar(shared, 2, 0, 0x1000);
     kernel.close(shared.fd);
     say('mapped');

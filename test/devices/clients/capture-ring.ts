@@ -1,24 +1,21 @@
 /** A capture device that fills BYTES of memory at IOVA, without end. */
-import * as grabber from '../../../devices/capture/regs.ts';
-import type { VfioDevice } from '../../../vmm/client/device.ts';
-import { read32, setCommand, write32 } from './script.ts';
+import { Capture } from '../../../vmm/client/drivers/capture.ts';
+import { type OpenedDevice, setCommand } from './script.ts';
 
 export const BYTES = 1 << 20;
 export const IOVA = 0x10_0000;
 const FRAMES = 256;
 
 /** The memory is mapped. */
-export function runRing(device: VfioDevice): void {
+export function runRing({ device, registers }: Pick<OpenedDevice, 'device' | 'registers'>): Capture {
   setCommand(device, 0x0006);
-  write32(device, grabber.REG_RING_LO, IOVA);
-  write32(device, grabber.REG_FRAMES, FRAMES);
-  write32(device, grabber.REG_FRAME_SIZE, BYTES / FRAMES);
-  write32(device, grabber.REG_CTRL, grabber.CTRL_RUN);
+  const capture = new Capture(registers);
+  capture.start({ iova: IOVA, frames: FRAMES, frameSize: BYTES / FRAMES });
+  return capture;
 }
 
 /** Lets it write every slot of the ring once more. */
-export function oneRound(device: VfioDevice): void {
-  const written = (): number => read32(device, grabber.REG_WRITE_INDEX);
-  const from = written();
-  while (written() - from <= FRAMES);
+export function oneRound(capture: Capture): void {
+  const from = capture.writeIndex();
+  while (capture.writeIndex() - from <= FRAMES);
 }

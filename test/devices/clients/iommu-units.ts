@@ -2,34 +2,18 @@
  * What a client sees of a board with several IOMMU units: one scenario per word in argv[3], which says one value. argv: socket,
  * scenario. The groups are those of test/iommu/kernel/iommu-units.test.ts.
  */
-import * as grabber from '../../../devices/capture/regs.ts';
 import type { HostInfo } from '../../../iommu/abi/control.ts';
-import {
-  DmaUnmap,
-  GroupStatus,
-  IovaRange,
-  Type1Info,
-  Type1InfoCapIovaRange,
-  VFIO_CHECK_EXTENSION,
-  VFIO_DMA_CC_IOMMU,
-  VFIO_DMA_UNMAP_FLAG_ALL,
-  VFIO_GROUP_FLAGS_CONTAINER_SET,
-  VFIO_GROUP_GET_STATUS,
-  VFIO_GROUP_SET_CONTAINER,
-  VFIO_GROUP_UNSET_CONTAINER,
-  VFIO_IOMMU_GET_INFO,
-  VFIO_IOMMU_UNMAP_DMA,
-  VFIO_SET_IOMMU,
-  VFIO_TYPE1v2_IOMMU,
-} from '../../../iommu/abi/vfio.ts';
+import { VFIO_DMA_CC_IOMMU, VFIO_GROUP_FLAGS_CONTAINER_SET, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { eventfd, eventfdRead, MAP_FIXED, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
-import { viewOf } from '../../../platform/struct.ts';
-import { Container } from '../../../vmm/client/container.ts';
-import { describeDevice, VfioDevice } from '../../../vmm/client/device.ts';
-import { type EduDma, edu } from './edu-dma.ts';
-import { kernel, read32, say, setCommand, write32 } from './script.ts';
+import { checkExtension, getType1Info, openEmptyContainer, setIommu } from '../../../vmm/client/container.ts';
+import { ControlFile } from '../../../vmm/client/control.ts';
+import { mapDma, unmapAllDma, unmapDma } from '../../../vmm/client/dma.ts';
+import { Capture } from '../../../vmm/client/drivers/capture.ts';
+import { Edu } from '../../../vmm/client/drivers/edu.ts';
+import { getGroupStatus, openDevice, openGroup, setContainer, unsetContainer } from '../../../vmm/client/group.ts';
+import { deviceOf, kernel, type OpenedDevice, say, setCommand } from './script.ts';
 
 const PAGE = 4096;
 const MIB = 2 ** 20;
@@ -54,15 +38,15 @@ function memory(size: number): { readonly fd: number; readonly vaddr: number; re
 
 /** A container in which groups come and go. */
 class Groups {
-  readonly fd = kernel.open('/dev/vfio/vfio');
+  readonly fd = openEmptyContainer(kernel);
   readonly #fds = new Map<number, number>();
 
   /** SET_CONTAINER, and SET_IOMMU after the first: `done` or the errno. A group that is refused is closed again. */
   attach(group: number): unknown {
-    const fd = kernel.open(`/dev/vfio/${group}`);
+    const fd = openGroup(kernel, group);
     const result = outcome(() => {
-      kernel.ioctl(fd, VFIO_GROUP_SET_CONTAINER, new Uint8Array(new Int32Array([this.fd]).buffer));
-      if (this.#fds.size === 0) kernel.ioctl(this.fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+      setContainer(kernel, fd, this.fd);
+      if (this.#fds.size === 0) setIommu(kernel, this.fd, VFIO_TYPE1v2_IOMMU);
     });
     if (result === 'done') this.#fds.set(group, fd);
     else kernel.close(fd);
@@ -72,82 +56,60 @@ class Groups {
   detach(group: number): void {
     const fd = this.#fds.get(group)!;
     this.#fds.delete(group);
-    kernel.ioctl(fd, VFIO_GROUP_UNSET_CONTAINER, 0);
+    unsetContainer(kernel, fd);
     kernel.close(fd);
   }
 
-  device(group: number): VfioDevice {
-    const fd = new Container(kernel, { fd: this.fd, groups: [], ranges: [] }).openDevice(
-      this.#fds.get(group)!,
-      bdfOf(group),
-    );
-    const device = new VfioDevice(describeDevice(kernel, fd, bdfOf(group)), kernel);
-    setCommand(device, 6);
-    return device;
+  device(group: number): Pick<OpenedDevice, 'device' | 'registers'> {
+    const opened = deviceOf(openDevice(kernel, this.#fds.get(group)!, bdfOf(group)), bdfOf(group));
+    setCommand(opened.device, 6);
+    return opened;
   }
 
-  edu(group: number): EduDma {
-    return edu(this.device(group));
+  edu(group: number): Edu {
+    return new Edu(this.device(group).registers);
   }
 
   isIn(group: number): boolean {
-    const status = GroupStatus.bytes({ argsz: GroupStatus.size });
-    kernel.ioctl(this.#fds.get(group)!, VFIO_GROUP_GET_STATUS, status);
-    return (GroupStatus.read(viewOf(status)).flags & VFIO_GROUP_FLAGS_CONTAINER_SET) !== 0;
+    return (getGroupStatus(kernel, this.#fds.get(group)!) & VFIO_GROUP_FLAGS_CONTAINER_SET) !== 0;
   }
 
   map(iova: number, size: number, vaddr: number): unknown {
-    return outcome(() =>
-      new Container(kernel, { fd: this.fd, groups: [], ranges: [] }).map({ iova, offset: 0, size }, vaddr),
-    );
+    return outcome(() => mapDma(kernel, this.fd, { iova, size, vaddr }));
   }
 
   /** Bytes unmapped. */
-  unmap(iova: number, size: number, flags = 0): unknown {
-    const arg = DmaUnmap.bytes({ argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) });
-    return outcome(() => {
-      kernel.ioctl(this.fd, VFIO_IOMMU_UNMAP_DMA, arg);
-      return Number(DmaUnmap.read(viewOf(arg)).size);
-    });
+  unmap(iova: number, size: number): unknown {
+    return outcome(() => unmapDma(kernel, this.fd, { iova, size }));
   }
 
   unmapAll(): unknown {
-    return this.unmap(0, 0, VFIO_DMA_UNMAP_FLAG_ALL);
+    return outcome(() => unmapAllDma(kernel, this.fd));
   }
 
   coherent(): number {
-    return kernel.ioctl(this.fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU);
+    return checkExtension(kernel, this.fd, VFIO_DMA_CC_IOMMU);
   }
 
   /** Page sizes and valid iovas, in hexadecimal; a range with its last byte. */
   info(): { readonly pgsizes: string; readonly ranges: readonly string[] } {
-    const arg = new Uint8Array(512);
-    const view = viewOf(arg);
-    view.setUint32(0, arg.length, true);
-    kernel.ioctl(this.fd, VFIO_IOMMU_GET_INFO, arg);
-    const { iova_pgsizes, cap_offset } = Type1Info.read(view);
-    let at = cap_offset;
-    while (view.getUint16(at, true) !== 1) at = view.getUint32(at + 4, true);
-    const { nr_iovas } = Type1InfoCapIovaRange.read(view, at);
-    const ranges = Array.from({ length: nr_iovas }, (_, i) => {
-      const { start, end } = IovaRange.read(view, at + Type1InfoCapIovaRange.size + i * IovaRange.size);
-      return `${start.toString(16)}-${end.toString(16)}`;
-    });
-    return { pgsizes: iova_pgsizes.toString(16), ranges };
+    const { pgsizes, iovas } = getType1Info(kernel, this.fd);
+    const ranges = iovas.map(({ start, last }) => `${start.toString(16)}-${last.toString(16)}`);
+    return { pgsizes: pgsizes.toString(16), ranges };
   }
 }
 
-const control = kernel.open('/dev/livevmm');
-const host = (): HostInfo => kernel.board(control, { op: 'info' }) as HostInfo;
+const control = new ControlFile(kernel);
+const host = (): HostInfo => control.ask({ op: 'info' });
 /** Page-table words written, by unit. */
 const written = (): number[] => host().units.map(({ pteWrites }) => pteWrites);
 const faults = (group: number): number => host().devices[group]!.faults;
 
 /** Whether a device reaches [iova, iova + 2) for reading and for writing: what it writes is what it has read, plus one page on. */
-function copies(dma: EduDma, iova: number, bytes: Uint8Array, value: number): boolean {
+function copies(dma: Edu, iova: number, bytes: Uint8Array, value: number): boolean {
   bytes.set([value, value + 1], 0);
-  dma.read(iova, 2);
-  dma.write(iova + PAGE, 2);
+  dma.readBus(iova, 2);
+  dma.writeBus(iova + PAGE, 2);
   return bytes[PAGE] === value && bytes[PAGE + 1] === value + 1;
 }
 
@@ -237,10 +199,11 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     groups.attach(TRANSLATED);
     const counts = [PLAIN, TRANSLATED].map((group) => {
       const event = eventfd(0);
-      const device = groups.device(group);
+      const { device, registers } = groups.device(group);
       device.armMsi([event]);
-      write32(device, 0x60, 1);
-      read32(device, 0);
+      const edu = new Edu(registers);
+      edu.raise(1);
+      edu.check(); // the device has taken the write before
       return Number(eventfdRead(event));
     });
     return counts;
@@ -284,14 +247,11 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
       mmap(ram.vaddr + at, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, holes.fd, at);
     }
     const captures = [PLAIN_CAPTURE, COHERENT_CAPTURE].map((group, i) => {
-      const device = groups.device(group);
-      write32(device, grabber.REG_RING_LO, 0x10_0000 + i * 256 * PAGE);
-      write32(device, grabber.REG_FRAMES, 256);
-      write32(device, grabber.REG_FRAME_SIZE, PAGE);
-      write32(device, grabber.REG_CTRL, grabber.CTRL_RUN);
-      return device;
+      const capture = new Capture(groups.device(group).registers);
+      capture.start({ iova: 0x10_0000 + i * 256 * PAGE, frames: 256, frameSize: PAGE });
+      return capture;
     });
-    const frames = (): number[] => captures.map((device) => read32(device, grabber.REG_WRITE_INDEX));
+    const frames = (): number[] => captures.map((capture) => capture.writeIndex());
     let changed = 0;
     let rounds = 0;
     const start = frames();

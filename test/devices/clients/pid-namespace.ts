@@ -3,7 +3,6 @@
  * worth there. argv: socket, and after the exec the container's fd and the device's.
  */
 
-import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../iommu/abi/vfio.ts';
 import type { SysError } from '../../../platform/errno.ts';
 import {
   ftruncate,
@@ -18,8 +17,9 @@ import {
   setCloexec,
   setRlimit,
 } from '../../../platform/libc.ts';
-import { edu } from './edu-dma.ts';
-import { kernel, openDevice, say, setCommand } from './script.ts';
+import { mapDma, unmapDma } from '../../../vmm/client/dma.ts';
+import { Edu } from '../../../vmm/client/drivers/edu.ts';
+import { kernel, openDeviceOf, say, setCommand } from './script.ts';
 
 const PAGES = 4;
 const SIZE = PAGES * 4096;
@@ -36,32 +36,29 @@ function memory(): number {
 }
 
 function before(): void {
-  const { container, device, groupFd, fd } = openDevice(0, '0000:00:02.0');
+  const { container, device, registers, groupFd, fd } = openDeviceOf(0, '0000:00:02.0');
   const vaddr = memory();
-  container.map({ iova: IOVA, offset: 0, size: SIZE }, vaddr);
+  mapDma(kernel, container, { iova: IOVA, size: SIZE, vaddr });
   setCommand(device, 6);
-  const dma = edu(device);
-  dma.write(IOVA, 16);
+  new Edu(registers).writeBus(IOVA, 16);
   setRlimit(0, RLIMIT_MEMLOCK, { soft: BigInt(SIZE), hard: getRlimit(0, RLIMIT_MEMLOCK).hard });
   let beyondLimit = 'ok';
   try {
-    container.map({ iova: IOVA + SIZE, offset: 0, size: SIZE }, vaddr);
+    mapDma(kernel, container, { iova: IOVA + SIZE, size: SIZE, vaddr });
   } catch (error) {
     beyondLimit = (error as SysError).code;
   }
   say({ pid: process.pid, isLeader: gettid() === process.pid, uid: process.getuid!(), beyondLimit });
-  for (const keep of [0, 1, 2, container.fd, groupFd, fd]) setCloexec(keep, false);
+  for (const keep of [0, 1, 2, container, groupFd, fd]) setCloexec(keep, false);
   const [, script, socket] = process.argv;
   kernel.execve(
     process.execPath,
-    [process.execPath, ...process.execArgv, script!, socket!, String(container.fd)],
+    [process.execPath, ...process.execArgv, script!, socket!, String(container)],
     process.env,
   );
 }
 
 /** The next image: it has the container, and unmaps what the last one has mapped. */
 function after(container: number): void {
-  const arg = DmaUnmap.bytes({ argsz: DmaUnmap.size, iova: BigInt(IOVA), size: BigInt(SIZE) });
-  kernel.ioctl(container, VFIO_IOMMU_UNMAP_DMA, arg);
-  say({ pid: process.pid, unmapped: Number(DmaUnmap.read(new DataView(arg.buffer)).size) });
+  say({ pid: process.pid, unmapped: unmapDma(kernel, container, { iova: IOVA, size: SIZE }) });
 }

@@ -2,10 +2,7 @@
  * Private anonymous memory as DMA target, over an exec. argv: socket; after the exec also fds of container and device, and vaddr of the
  * memory that was. Says at each step what it sees, and what the host has on its books.
  */
-import * as grabber from '../../../devices/capture/regs.ts';
-import type { HostInfo } from '../../../iommu/abi/control.ts';
-import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../iommu/abi/vfio.ts';
-import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
+import { VFIO_DMA_MAP_FLAG_VADDR } from '../../../iommu/abi/vfio.ts';
 import {
   execve,
   MAP_ANONYMOUS,
@@ -17,11 +14,11 @@ import {
   setCloexec,
 } from '../../../platform/libc.ts';
 import { AddressSpace } from '../../../platform/process.ts';
-import { viewOf } from '../../../platform/struct.ts';
-import { Container } from '../../../vmm/client/container.ts';
-import { describeDevice, VfioDevice } from '../../../vmm/client/device.ts';
+import { askHost } from '../../../vmm/client/control.ts';
+import { invalidateVaddrs, mapDma, unmapDma } from '../../../vmm/client/dma.ts';
+import { Capture } from '../../../vmm/client/drivers/capture.ts';
 import { BYTES, IOVA, oneRound, runRing } from './capture-ring.ts';
-import { kernel, openDevice, read32, say, write32 } from './script.ts';
+import { deviceOf, kernel, openDeviceOf, say } from './script.ts';
 
 const BDF = '0000:00:02.0';
 const memory = new AddressSpace(process.pid);
@@ -33,44 +30,40 @@ function isWritten(vaddr: number): boolean {
   return bytes.some((byte) => byte !== 0);
 }
 
-function tell(device: VfioDevice, vaddr: number): void {
-  oneRound(device);
-  say({ written: isWritten(vaddr), faults: read32(device, grabber.REG_FAULTS), ...books() });
+function tell(capture: Capture, vaddr: number): void {
+  oneRound(capture);
+  say({ written: isWritten(vaddr), faults: capture.faults(), ...books() });
 }
 
 /** Pages that the host has pinned, and charged to this process. */
 function books(): { readonly pinned: number; readonly locked: number | undefined } {
-  const fd = kernel.open(CONTROL_PATH);
-  const { pinnedPages, clients } = kernel.board(fd, { op: 'info' }) as HostInfo;
-  kernel.close(fd);
+  const { pinnedPages, clients } = askHost(kernel, { op: 'info' });
   return { pinned: pinnedPages, locked: clients.find(({ pid }) => pid === process.pid)?.lockedPages };
 }
 
 function beforeExec(): never {
   const vaddr = mmap(0, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  const { container, groupFd, fd, device } = openDevice(0, BDF);
-  container.map({ iova: IOVA, offset: 0, size: BYTES }, vaddr);
-  runRing(device);
-  tell(device, vaddr);
-  for (const kept of [0, 1, 2, container.fd, groupFd, fd]) setCloexec(kept, false);
+  const opened = openDeviceOf(0, BDF);
+  const { container, groupFd, fd } = opened;
+  mapDma(kernel, container, { iova: IOVA, size: BYTES, vaddr });
+  tell(runRing(opened), vaddr);
+  for (const kept of [0, 1, 2, container, groupFd, fd]) setCloexec(kept, false);
   const [node, script, socket] = process.argv as [string, string, string];
-  const words = [container.fd, fd, vaddr].map(String);
+  const words = [container, fd, vaddr].map(String);
   return execve(node, [node, ...process.execArgv, script, socket, ...words], process.env);
 }
 
-function afterExec(containerFd: number, deviceFd: number, vaddr: number): void {
+function afterExec(container: number, deviceFd: number, vaddr: number): void {
   mmap(vaddr, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0); // new memory, where the old was
-  const device = new VfioDevice(describeDevice(kernel, deviceFd, BDF), kernel);
-  tell(device, vaddr);
-  const ranges = [{ iova: IOVA, offset: 0, size: BYTES }];
-  const container = new Container(kernel, { fd: containerFd, groups: [], ranges });
-  container.invalidateVaddrs();
-  container.updateVaddrs(vaddr); // the translation still leads to the old memory
-  tell(device, vaddr);
-  write32(device, grabber.REG_CTRL, 0);
-  const unmap = DmaUnmap.bytes({ argsz: DmaUnmap.size, iova: BigInt(IOVA), size: BigInt(BYTES) });
-  kernel.ioctl(containerFd, VFIO_IOMMU_UNMAP_DMA, unmap);
-  say({ unmapped: Number(DmaUnmap.read(viewOf(unmap)).size), ...books() });
+  const capture = new Capture(deviceOf(deviceFd, BDF).registers);
+  tell(capture, vaddr);
+  invalidateVaddrs(kernel, container);
+  // The translation still leads to the old memory.
+  mapDma(kernel, container, { iova: IOVA, size: BYTES, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR });
+  tell(capture, vaddr);
+  capture.stop();
+  const unmapped = unmapDma(kernel, container, { iova: IOVA, size: BYTES });
+  say({ unmapped, ...books() });
 }
 
 const [, , , containerFd, deviceFd, vaddr] = process.argv;

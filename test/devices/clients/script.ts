@@ -1,8 +1,10 @@
 /** What the scripts of this folder are made of. They run in a process of their own and block as they like. */
 import { readSync } from 'node:fs';
-import { Container } from '../../../vmm/client/container.ts';
+import { joinContainer, openContainer } from '../../../vmm/client/container.ts';
 import { describeDevice, VfioDevice } from '../../../vmm/client/device.ts';
+import { openDevice } from '../../../vmm/client/group.ts';
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
+import { RegionRegisters, type Registers } from '../../../vmm/client/registers.ts';
 
 export const say = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
@@ -14,27 +16,26 @@ export function wait(): void {
 export const kernel = new KernelClient(process.argv[2]!);
 
 export interface OpenedDevice {
-  readonly container: Container;
+  readonly container: number;
   readonly groupFd: number;
   readonly fd: number;
   readonly device: VfioDevice;
+  /** Those of BAR 0. */
+  readonly registers: Registers;
 }
 
 /** A device in a container, by default a new one. */
-export function openDevice(group: number, bdf: string, container = new Container(kernel)): OpenedDevice {
-  const groupFd = container.addGroup(group);
-  const fd = container.openDevice(groupFd, bdf);
-  return { container, groupFd, fd, device: new VfioDevice(describeDevice(kernel, fd, bdf), kernel) };
+export function openDeviceOf(group: number, bdf: string, container?: number): OpenedDevice {
+  const fresh = container === undefined ? openContainer(kernel, [group]) : undefined;
+  const groupFd = fresh?.groups[0] ?? joinContainer(kernel, group, container!);
+  return { container: fresh?.fd ?? container!, groupFd, ...deviceOf(openDevice(kernel, groupFd, bdf), bdf) };
 }
 
-export function write32(device: VfioDevice, offset: number, value: number): void {
-  device.writeBar(0, offset, new Uint8Array(new Uint32Array([value]).buffer));
-}
-
-export function read32(device: VfioDevice, offset: number): number {
-  const bytes = new Uint8Array(4);
-  device.readBar(0, offset, bytes);
-  return new DataView(bytes.buffer).getUint32(0, true);
+/** An open fd of a device. */
+export function deviceOf(fd: number, bdf: string): Pick<OpenedDevice, 'fd' | 'device' | 'registers'> {
+  const description = describeDevice(kernel, fd, bdf);
+  const registers = new RegionRegisters(kernel, fd, description.bars[0]!.offset);
+  return { fd, device: new VfioDevice(description, kernel), registers };
 }
 
 /** COMMAND, which is what a driver writes first. */

@@ -1,5 +1,4 @@
 /** Cuts off the memory that a capture device fills, to nothing, while it does. argv: socket, `sealable` or `plain`. */
-import * as grabber from '../../../devices/capture/regs.ts';
 import { SysError } from '../../../platform/errno.ts';
 import {
   fileSize,
@@ -12,17 +11,18 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from '../../../platform/libc.ts';
+import { mapDma } from '../../../vmm/client/dma.ts';
 import { BYTES, IOVA, oneRound, runRing } from './capture-ring.ts';
-import { openDevice, read32, say } from './script.ts';
+import { kernel, openDeviceOf, say } from './script.ts';
 
 const fd = memfdCreate('ring', process.argv[3] === 'sealable' ? MFD_CLOEXEC | MFD_ALLOW_SEALING : MFD_CLOEXEC);
 ftruncate(fd, BYTES);
 const vaddr = mmap(0, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-const { container, device } = openDevice(0, '0000:00:02.0');
-container.map({ iova: IOVA, offset: 0, size: BYTES }, vaddr);
-runRing(device);
+const opened = openDeviceOf(0, '0000:00:02.0');
+mapDma(kernel, opened.container, { iova: IOVA, size: BYTES, vaddr });
+const capture = runRing(opened);
 
-oneRound(device);
+oneRound(capture);
 let refused: string | undefined;
 try {
   ftruncate(fd, 0);
@@ -30,5 +30,5 @@ try {
   if (!(error instanceof SysError)) throw error;
   refused = error.code;
 }
-oneRound(device);
-say({ refused, size: fileSize(fd), faults: read32(device, grabber.REG_FAULTS) });
+oneRound(capture);
+say({ refused, size: fileSize(fd), faults: capture.faults() });

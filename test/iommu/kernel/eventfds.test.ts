@@ -8,7 +8,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 
 import { Board } from '../../../devices/board/board.ts';
 import {
-  IrqSet,
   VFIO_DEVICE_SET_IRQS,
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_SET_CONTAINER,
@@ -26,8 +25,9 @@ import {
   eventfdSignal,
   write,
 } from '../../../platform/libc.ts';
-import { viewOf } from '../../../platform/struct.ts';
 import { startWorker } from '../../../platform/thread.ts';
+import { containerArg, deviceNameArg } from '../../../vmm/client/group.ts';
+import { irqSetArg } from '../../../vmm/client/irqs.ts';
 import { type FillerWork, PAUSE, RUN, STATE, STOP, tellFiller } from './filler-words.ts';
 import { name, TestClient } from './test-client.ts';
 
@@ -38,8 +38,6 @@ const MSI = 1;
 const REQ = 4;
 const UNMASK = 0x10;
 const TRIGGER = 0x20;
-const NONE = 1;
-const EVENTFD = 4;
 
 /** edu's register that raises its interrupt. */
 const EDU_RAISE = 0x60;
@@ -74,16 +72,13 @@ const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([valu
 async function openDevice(client: TestClient): Promise<number> {
   const container = await client.open('/dev/vfio/vfio');
   const group = await client.open('/dev/vfio/0');
-  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(container));
+  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container));
   await client.ioctl(container, VFIO_SET_IOMMU, 3);
-  return client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, new Uint8Array(Buffer.from('0000:00:02.0\0')));
+  return client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg('0000:00:02.0'));
 }
 
-function eventfdArg(index: number, action: number, fd: number): Uint8Array {
-  const arg = IrqSet.bytes({ argsz: 24, flags: EVENTFD | action, index, start: 0, count: 1 }, 24);
-  viewOf(arg).setInt32(20, fd, true);
-  return arg;
-}
+const eventfdArg = (index: number, action: number, fd: number): Uint8Array =>
+  irqSetArg({ index, action, eventfds: [fd] });
 
 describe('a blocking eventfd that is filled at any moment', () => {
   const [TRIGGERS, ROUNDS] = [1024, 20];
@@ -122,7 +117,7 @@ describe('a blocking eventfd that is filled at any moment', () => {
       const [client, other] = [await connect(), await connect()];
       const device = await openDevice(client);
       expect(await client.ioctl(device, VFIO_DEVICE_SET_IRQS, eventfdArg(index, TRIGGER, blocking))).toBe(0);
-      const trigger = IrqSet.bytes({ argsz: 20, flags: NONE | TRIGGER, index, start: 0, count: 1 }, 20);
+      const trigger = irqSetArg({ index });
       const args = Buffer.concat(Array.from({ length: TRIGGERS }, () => trigger));
       const request = { op: 'ioctls', fd: device, nr: VFIO_DEVICE_SET_IRQS, size: trigger.length, args };
 

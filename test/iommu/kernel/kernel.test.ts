@@ -7,21 +7,23 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { Board } from '../../../devices/board/board.ts';
+import { REG_DMA_COMMAND, REG_IRQ_RAISE } from '../../../devices/edu/regs.ts';
 import {
-  DmaMap,
-  DmaUnmap,
-  IrqSet,
   VFIO_DEVICE_SET_IRQS,
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
+  VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_SET_IOMMU,
 } from '../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
 import { createMemory, Mapping, objectId } from '../../../platform/memory.ts';
-import { viewOf } from '../../../platform/struct.ts';
+import { dmaMapArg, dmaUnmapArg } from '../../../vmm/client/dma.ts';
+import { type EduTransfer, eduTransferWrites, isEduTransferring } from '../../../vmm/client/drivers/edu.ts';
+import { containerArg, deviceNameArg } from '../../../vmm/client/group.ts';
+import { irqSetArg } from '../../../vmm/client/irqs.ts';
 import { Connection, name, TestClient } from './test-client.ts';
 
 /** The kernel worker on a real board, through its socket: what no part can show alone. */
@@ -29,16 +31,6 @@ import { Connection, name, TestClient } from './test-client.ts';
 const CONFIG = 7 * 2 ** 40;
 const COMMAND = CONFIG + 4;
 const SIZE = 2 << 20;
-
-/** edu's registers (QEMU docs/specs/edu). */
-const EDU_RAISE = 0x60;
-const EDU_DMA_SOURCE = 0x80;
-const EDU_DMA_TARGET = 0x88;
-const EDU_DMA_COUNT = 0x90;
-const EDU_DMA_COMMAND = 0x98;
-const EDU_BUFFER = 0x40000;
-const EDU_TO_RAM = 3;
-const EDU_FROM_RAM = 1;
 
 let folder: string;
 let socketPath: string;
@@ -80,38 +72,28 @@ async function useGroup(id: number): Promise<User> {
   const client = await connect();
   const container = await client.open('/dev/vfio/vfio');
   const group = await client.open(`/dev/vfio/${id}`);
-  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(container));
+  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container));
   await client.ioctl(container, VFIO_SET_IOMMU, 3);
-  const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, new Uint8Array(Buffer.from(`${bdf(id)}\0`)));
+  const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(bdf(id)));
   expect(device).toBeGreaterThan(0);
   await client.pwrite(device, COMMAND, new Uint8Array([6, 0]));
   return { client, container, group, device };
 }
 
 const map = ({ client, container }: User, vaddr: number, iova: number, size: number): Promise<number> =>
-  client.ioctl(
-    container,
-    VFIO_IOMMU_MAP_DMA,
-    DmaMap.bytes({ argsz: 32, flags: 3, vaddr: BigInt(vaddr), iova: BigInt(iova), size: BigInt(size) }),
-  );
+  client.ioctl(container, VFIO_IOMMU_MAP_DMA, dmaMapArg({ vaddr, iova, size }));
 
-async function arm({ client, device }: User, fd: number): Promise<number> {
-  const arg = IrqSet.bytes({ argsz: 24, flags: 0x24, index: 1, start: 0, count: 1 }, 24);
-  viewOf(arg).setInt32(20, fd, true);
-  return client.ioctl(device, VFIO_DEVICE_SET_IRQS, arg);
-}
+const arm = ({ client, device }: User, fd: number): Promise<number> =>
+  client.ioctl(device, VFIO_DEVICE_SET_IRQS, irqSetArg({ index: VFIO_PCI_MSI_IRQ_INDEX, eventfds: [fd] }));
 
 const write = ({ client, device }: User, at: number, value: number): Promise<number> =>
   client.pwrite(device, at, int32(value));
 
-async function dma(user: User, source: number, target: number, count: number, command: number): Promise<void> {
-  await write(user, EDU_DMA_SOURCE, source);
-  await write(user, EDU_DMA_TARGET, target);
-  await write(user, EDU_DMA_COUNT, count);
-  await write(user, EDU_DMA_COMMAND, command);
+async function dma(user: User, direction: EduTransfer['direction'], iova: number, length: number): Promise<void> {
+  for (const [register, value] of eduTransferWrites({ direction, iova, length })) await write(user, register, value);
   for (;;) {
-    const status = (await user.client.pread(user.device, EDU_DMA_COMMAND, 4)) as Uint8Array;
-    if ((status[0]! & 1) === 0) return;
+    const [command] = (await user.client.pread(user.device, REG_DMA_COMMAND, 4)) as Uint8Array;
+    if (!isEduTransferring(command!)) return;
   }
 }
 
@@ -140,9 +122,9 @@ describe('a device in the hands of a client', () => {
     expect(await arm(user, event)).toBe(0);
     memory.bytes.fill(0x5a, 0, 256);
 
-    await dma(user, 0, EDU_BUFFER, 256, EDU_FROM_RAM);
-    await dma(user, EDU_BUFFER, 0x1000, 256, EDU_TO_RAM);
-    await write(user, EDU_RAISE, 1);
+    await dma(user, 'from-bus', 0, 256);
+    await dma(user, 'to-bus', 0x1000, 256);
+    await write(user, REG_IRQ_RAISE, 1);
 
     expect(memory.bytes.slice(0x1000, 0x1101)).toEqual(new Uint8Array([...new Array(256).fill(0x5a), 0]));
     await vi.waitUntil(() => eventfdRead(event) === 1);
@@ -155,12 +137,8 @@ describe('a device in the hands of a client', () => {
     await arm(user, event);
 
     await user.client.close(user.device);
-    const again = await user.client.ioctl(
-      user.group,
-      VFIO_GROUP_GET_DEVICE_FD,
-      new Uint8Array(Buffer.from(`${bdf(0)}\0`)),
-    );
-    await write({ ...user, device: again }, EDU_RAISE, 1);
+    const again = await user.client.ioctl(user.group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(bdf(0)));
+    await write({ ...user, device: again }, REG_IRQ_RAISE, 1);
     await user.client.pread(again, 0, 4); // the device has taken the write before
 
     expect(eventfdRead(event)).toBe(0);
@@ -174,7 +152,7 @@ describe('a device in the hands of a client', () => {
     await map(first, memory.mapping.vaddr, 0, SIZE);
     memory.bytes.fill(0x77, 0, 16);
 
-    await dma(second, EDU_BUFFER, 0, 16, EDU_TO_RAM);
+    await dma(second, 'to-bus', 0, 16);
 
     expect(memory.bytes[0]).toBe(0x77);
     const { devices } = await second.client.control(await second.client.open('/dev/livevmm'), { op: 'info' });
@@ -215,13 +193,7 @@ describe('a client that dies', () => {
 
   it('in the middle of a request harms nobody, and its group can be had again', async () => {
     const user = await useGroup(0);
-    const arg = DmaMap.bytes({
-      argsz: 32,
-      flags: 3,
-      vaddr: BigInt(memory.mapping.vaddr),
-      iova: 0n,
-      size: BigInt(SIZE),
-    });
+    const arg = dmaMapArg({ vaddr: memory.mapping.vaddr, iova: 0, size: SIZE });
     void user.client.channel.ask({ op: 'ioctl', fd: user.container, nr: VFIO_IOMMU_MAP_DMA, arg });
 
     await user.client.disconnect();
@@ -285,9 +257,9 @@ describe('/dev/livevmm', () => {
     await arm(user, event);
     const [raised = 0, dropped = 0] = await counts();
 
-    await write(user, EDU_RAISE, 1);
+    await write(user, REG_IRQ_RAISE, 1);
     await arm(user, -1);
-    await write(user, EDU_RAISE, 1);
+    await write(user, REG_IRQ_RAISE, 1);
     await user.client.pread(user.device, 0, 4);
 
     await vi.waitFor(async () => expect(await counts()).toEqual([raised + 1, dropped + 1]));
@@ -300,7 +272,7 @@ describe('/dev/livevmm', () => {
     const control = await user.client.open('/dev/livevmm');
     const fromNs = monotonicNs();
 
-    await dma(user, 0, EDU_BUFFER, 1024, EDU_FROM_RAM);
+    await dma(user, 'from-bus', 0, 1024);
 
     const toNs = monotonicNs();
     const window = { op: 'timeline', bdf: bdf(0), fromNs, toNs } as const;
@@ -333,8 +305,8 @@ describe('/dev/livevmm', () => {
     await user.client.control(control, { op: 'inject', defect: 'touch-pte' });
 
     expect(await writes()).toBe(before + 1);
-    await dma(user, 0, EDU_BUFFER, 16, EDU_FROM_RAM);
-    await dma(user, EDU_BUFFER, 0x1000, 16, EDU_TO_RAM);
+    await dma(user, 'from-bus', 0, 16);
+    await dma(user, 'to-bus', 0x1000, 16);
     expect(memory.bytes[0x1000]).toBe(0x11);
   });
 
@@ -368,14 +340,14 @@ describe('unmapping', () => {
     const user = await useGroup(0);
     const control = await user.client.open('/dev/livevmm');
     await map(user, memory.mapping.vaddr, 0, SIZE);
-    await dma(user, 0, EDU_BUFFER, 16, EDU_FROM_RAM);
+    await dma(user, 'from-bus', 0, 16);
 
-    const arg = DmaUnmap.bytes({ argsz: 24, iova: 0n, size: BigInt(SIZE) });
+    const arg = dmaUnmapArg({ iova: 0, size: SIZE });
     expect(await user.client.ioctl(user.container, VFIO_IOMMU_UNMAP_DMA, arg)).toBe(0);
 
     expect((await user.client.control(control, { op: 'info' })).pinnedPages).toBe(0);
     memory.bytes.fill(0x22, 0, 16);
-    await dma(user, EDU_BUFFER, 0, 16, EDU_TO_RAM);
+    await dma(user, 'to-bus', 0, 16);
     expect(memory.bytes[0]).toBe(0x22);
   });
 });

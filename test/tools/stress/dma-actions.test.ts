@@ -5,12 +5,12 @@ import { REG_WRITE_INDEX } from '../../../devices/capture/regs.ts';
 import { profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { close } from '../../../platform/libc.ts';
 import { createMemory } from '../../../platform/memory.ts';
-import { Capture, type RingPlan } from '../../../tools/stress/client/capture.ts';
+import type { Copy } from '../../../tools/stress/client/copier.ts';
 import type { DeviceFile } from '../../../tools/stress/client/device-file.ts';
 import { checkRing, copySomething } from '../../../tools/stress/client/dma-actions.ts';
-import type { Copy } from '../../../tools/stress/client/edu.ts';
 import { GuardedMemory } from '../../../tools/stress/client/guarded-memory.ts';
 import { MappingTable } from '../../../tools/stress/client/mapping-table.ts';
+import { type RingPlan, RingWatch } from '../../../tools/stress/client/ring-watch.ts';
 import type { Session } from '../../../tools/stress/client/session.ts';
 import { Violation } from '../../../tools/stress/invariants.ts';
 import { Random } from '../../../tools/stress/random.ts';
@@ -23,7 +23,7 @@ const RING: RingPlan = { iova: VPN * PAGE, frames: 4, frameSize: 1024, rate: 500
 
 let fd: number;
 let memory: GuardedMemory;
-let capture: Capture;
+let capture: RingWatch;
 let session: Session;
 /** What the device says, and where copies went. */
 let writeIndex: number;
@@ -35,8 +35,9 @@ beforeEach(() => {
   fd = createMemory('guarded', PAGE);
   memory = new GuardedMemory(fd, 1);
   memory.open(0, 1);
-  const readRegister = (offset: number): number => (offset === REG_WRITE_INDEX ? writeIndex : 0);
-  capture = new Capture({ name: 'capture', readRegister, writeRegister: () => {} } as unknown as DeviceFile);
+  const read = (offset: number): number => (offset === REG_WRITE_INDEX ? writeIndex : 0);
+  const file = { name: 'capture', registers: { read, write: () => {} } };
+  capture = new RingWatch(file as unknown as DeviceFile);
   capture.start(RING, true);
   const entry = { vpn: VPN, nrPages: 1, page: 0, read: true, write: true, vaddr: 0, invalid: false, image: 0 };
   session = {
@@ -122,7 +123,7 @@ describe('a mapper that looks at its ring', () => {
   it('knows in the next image what was overwritten in this one', () => {
     takeFrame();
     overwriteNewestFrame();
-    const next = new Capture(capture.file, JSON.parse(JSON.stringify(capture.save())));
+    const next = new RingWatch(capture.file, JSON.parse(JSON.stringify(capture.save())));
     expect([0, 1, 2].map((index) => next.isIntact(index))).toEqual([false, false, true]);
   });
 

@@ -4,10 +4,10 @@ import type { DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
 import { close, eventfdSignal } from '../../../platform/libc.ts';
 import { Accounting } from '../../../tools/stress/client/accounting.ts';
 import { addsUp } from '../../../tools/stress/client/auditor.ts';
-import { checkFrame } from '../../../tools/stress/client/capture.ts';
 import type { DeviceFile } from '../../../tools/stress/client/device-file.ts';
 import { InterruptLedger } from '../../../tools/stress/client/interrupt-ledger.ts';
 import { type Entry, MappingTable } from '../../../tools/stress/client/mapping-table.ts';
+import { checkFrame } from '../../../tools/stress/client/ring-watch.ts';
 import { Violation } from '../../../tools/stress/invariants.ts';
 
 /** What mappers believe. */

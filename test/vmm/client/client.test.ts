@@ -109,7 +109,7 @@ describe('kernel client', () => {
   });
 
   it('asks the control device', () => {
-    expect(client.board(3, { op: 'info' })).toEqual({ asked: 'info' });
+    expect(client.control(3, { op: 'info' })).toEqual({ asked: 'info' });
   });
 
   it('throws EPIPE when the host hangs up, at that call and at the next', () => {

@@ -4,7 +4,7 @@ import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 
 export function askHost(kernel: KernelClient): HostInfo {
-  return withControl(kernel, (control) => kernel.board(control, { op: 'info' }) as HostInfo);
+  return withControl(kernel, (control) => kernel.control(control, { op: 'info' }));
 }
 
 /** This process' VmLck in pages; below 0 where the emulated kernel has let it underflow (ACC-5). */
@@ -16,7 +16,7 @@ export function lockedPages(kernel: KernelClient): number {
 export function setParameters(kernel: KernelClient, parameters: Readonly<Record<string, string>>): void {
   withControl(kernel, (control) => {
     for (const [name, value] of Object.entries(parameters)) {
-      kernel.board(control, { op: 'set-parameter', name, value });
+      kernel.control(control, { op: 'set-parameter', name, value });
     }
   });
 }

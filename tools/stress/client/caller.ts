@@ -7,6 +7,9 @@ import { Violation } from '../invariants.ts';
 /** What a call returned: ≥ 0, or the name of an errno. */
 export type Answer = number | string;
 
+/** A system call. Where it returns nothing, its answer is 0. */
+export type Call = ((client: KernelClient) => number) | ((client: KernelClient) => void);
+
 /** The host's words for a bug of its own (iommu/kernel/entry/channel.ts). */
 const INTERNAL_ERROR = 'internal error of the host';
 
@@ -20,7 +23,7 @@ export class Caller {
   }
 
   /** Makes a call and takes its answer as it is. `text` says what it is. */
-  try(text: string, call: (client: KernelClient) => number): Answer {
+  try(text: string, call: Call): Answer {
     const { log } = this;
     log.event(text);
     log.count('operations');
@@ -30,9 +33,9 @@ export class Caller {
     return answer;
   }
 
-  #answer(call: (client: KernelClient) => number): Answer {
+  #answer(call: Call): Answer {
     try {
-      return call(this.client);
+      return call(this.client) ?? 0;
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       if (error.code === 'EPIPE') throw new Violation('6', 'the host has hung up');
@@ -42,7 +45,7 @@ export class Caller {
   }
 
   /** A call that must be answered in one of these ways. */
-  expect(text: string, expected: Answer | readonly Answer[], call: (client: KernelClient) => number): Answer {
+  expect(text: string, expected: Answer | readonly Answer[], call: Call): Answer {
     const answer = this.try(text, call);
     const allowed = Array.isArray(expected) ? (expected as readonly Answer[]) : [expected as Answer];
     if (!allowed.includes(answer)) throw new Violation('answer', `${text}: ${answer}, not ${allowed.join(' or ')}`);
@@ -51,7 +54,7 @@ export class Caller {
   }
 
   /** A call that must succeed; what it returned. */
-  must(text: string, call: (client: KernelClient) => number): number {
+  must(text: string, call: Call): number {
     const answer = this.try(text, call);
     if (typeof answer === 'string') throw new Violation('answer', `${text}: ${answer}`);
     return answer;

@@ -1,12 +1,12 @@
 /** Dirty tracking of a container that is the actor's own: what its devices could reach is dirty, every time (DRT-2, DRT-4). */
-import { VFIO_IOMMU_DIRTY_PAGES_FLAG_START, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP } from '../../../iommu/abi/vfio.ts';
+import type { DirtyBits } from '../../../vmm/client/dma.ts';
 import { Violation } from '../invariants.ts';
 import { type Entry, endOf } from './mapping-table.ts';
 import type { Session } from './session.ts';
 
 export const allDirty = {
   /** Where the kernel writes: off the heap, so that it stays where it is. */
-  buffer: (nrPages: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(Math.ceil(nrPages / 64) * 8)),
+  buffer: (nrPages: number): DirtyBits => new Uint8Array(new SharedArrayBuffer(Math.ceil(nrPages / 64) * 8)),
 
   /** Bit i is page baseVpn + i. */
   check(bits: Uint8Array, baseVpn: number, entries: readonly Entry[]): void {
@@ -30,8 +30,9 @@ export function trackDirtyPages(session: Session): void {
     [3, 'get'],
   ]);
   if (action !== 'get') {
-    const flag = action === 'start' ? VFIO_IOMMU_DIRTY_PAGES_FLAG_START : VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP;
-    container.dirtyTracking(flag, [v2 ? 0 : 'EACCES']);
+    const expected = [v2 ? 0 : 'EACCES'];
+    if (action === 'start') container.startDirtyTracking(expected);
+    else container.stopDirtyTracking(expected);
     session.dirtyTracking = v2 && action === 'start';
     return;
   }

@@ -1,10 +1,10 @@
 /** DMA at random: copies by edu whose every byte is known beforehand, and capture's ring moved about (invariants 1 and 2). */
 
-import { BUFFER_BYTES } from '../../../devices/edu/regs.ts';
+import { EDU_BUFFER_BYTES } from '../../../vmm/client/drivers/edu.ts';
 import { Violation } from '../invariants.ts';
-import { type Capture, checkFrame, type RingPlan } from './capture.ts';
-import { EDU_END_VPN } from './edu.ts';
+import { EDU_END_VPN } from './copier.ts';
 import { type Entry, pageBehind } from './mapping-table.ts';
+import { checkFrame, type RingPlan, type RingWatch } from './ring-watch.ts';
 import type { Session } from './session.ts';
 
 const PAGE = 4096;
@@ -60,7 +60,7 @@ function someIova(session: Session): number {
 
 export function copySomething(session: Session): void {
   const { random, edu, capture, memory, profile, log, eduFaults } = session;
-  const length = random.between(1, BUFFER_BYTES);
+  const length = random.between(1, EDU_BUFFER_BYTES);
   const source = someIova(session);
   const destination = someIova(session);
   const from = piecesOf(session, source, length, ({ read }) => read || profile.writeOnlyIsReadable);
@@ -177,7 +177,7 @@ function isAliased(session: Session, { iova, frames, frameSize }: RingPlan): boo
 }
 
 /** Whether frame `index` cannot have been overwritten until now. */
-const stillThere = (capture: Capture, index: number): boolean => capture.writeIndex() - index < capture.ring!.frames;
+const stillThere = (capture: RingWatch, index: number): boolean => capture.writeIndex() - index < capture.ring!.frames;
 
 /** A copy of the slot's bytes, through the mappings; undefined where these lead to memory that nobody looks at. */
 function frameAt({ table, memory }: Session, ring: RingPlan, index: number): Uint8Array | undefined {

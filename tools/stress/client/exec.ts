@@ -9,8 +9,8 @@ import { Violation } from '../invariants.ts';
 import { type Assignment, LOG_FD, MEMORY_FD } from './assignment.ts';
 import { checkCounts, checkProgress } from './checks.ts';
 import { checkRing } from './dma-actions.ts';
-import type { PendingJob } from './mscribe.ts';
 import { finish, submitAsleep } from './mscribe-actions.ts';
+import type { PendingJob } from './pending-job.ts';
 import type { Session, SessionState } from './session.ts';
 import { invalidateAll, invalidateSomething, revalidateAll, revalidateSomething } from './vaddr-actions.ts';
 

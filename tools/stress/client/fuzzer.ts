@@ -2,16 +2,18 @@
  * A client that means no good: calls on any file with any bytes, and connections that speak no protocol. Nothing it does may reach
  * others; whatever it is answered is fine, but for a bug of the host.
  */
-import { VFIO_GROUP_GET_DEVICE_FD, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
+import { VFIO_GROUP_GET_DEVICE_FD, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { CONTROL_PATH, VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { encodeFrame, MAX_FRAME } from '../../../platform/frames.ts';
 import { close, connectUnix, dup, EFD_NONBLOCK, eventfd, sendAll } from '../../../platform/libc.ts';
+import { openEmptyContainer, setIommu } from '../../../vmm/client/container.ts';
+import { setContainer } from '../../../vmm/client/group.ts';
 import type { EventLog } from '../event-log.ts';
 import { Random } from '../random.ts';
 import type { Assignment } from './assignment.ts';
 import { Caller } from './caller.ts';
-import { openGroup, setContainer } from './opening.ts';
+import { acquireDevice, acquireGroup } from './opening.ts';
 import { mapView } from './views.ts';
 
 const SCRATCH_PAGES = 256;
@@ -61,13 +63,12 @@ export class Fuzzer {
   #setUp(): void {
     if (this.#device !== undefined) return;
     for (const fd of this.#fds) this.#caller.client.close(fd);
-    const [{ bdf, group: number }] = this.#assignment.devices as [Assignment['devices'][0]];
-    const group = openGroup(this.#caller, number);
-    const container = this.#caller.must('open container', (client) => client.open(VFIO_CONTAINER_PATH));
-    this.#caller.must('SET_CONTAINER', setContainer(group, container));
-    this.#caller.must('SET_IOMMU', (client) => client.ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
-    const name = new TextEncoder().encode(`${bdf}\0`);
-    this.#device = this.#caller.must('open device', (client) => client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name));
+    const [device] = this.#assignment.devices as [Assignment['devices'][0]];
+    const group = acquireGroup(this.#caller, device.group);
+    const container = this.#caller.must('open container', openEmptyContainer);
+    this.#caller.must('SET_CONTAINER', (client) => setContainer(client, group, container));
+    this.#caller.must('SET_IOMMU', (client) => setIommu(client, container, VFIO_TYPE1v2_IOMMU));
+    this.#device = acquireDevice(this.#caller, group, device);
     this.#fds = [container, group, this.#device, eventfd(0, EFD_NONBLOCK)];
   }
 
@@ -141,10 +142,7 @@ export class Fuzzer {
     if (fd === undefined) return;
     this.#fds = this.#fds.filter((one) => one !== fd);
     if (fd === this.#device) this.#device = undefined;
-    this.#caller.try(`close ${fd}`, (client) => {
-      client.close(fd);
-      return 0;
-    });
+    this.#caller.try(`close ${fd}`, (client) => client.close(fd));
   }
 
   /** A connection that is no client's. */

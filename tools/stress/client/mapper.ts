@@ -4,9 +4,10 @@
  */
 import { spawn } from 'node:child_process';
 
-import { VFIO_GROUP_UNSET_CONTAINER } from '../../../iommu/abi/vfio.ts';
+import { setContainer, unsetContainer } from '../../../vmm/client/group.ts';
 import { programPath } from '../../launch/programs.ts';
 import { type Assignment, PARTNER_LOG_FD, PARTNER_MEMORY_FD } from './assignment.ts';
+import type { Call } from './caller.ts';
 import { checkCounts, checkGuards, reroute, settleInterrupts } from './checks.ts';
 import { commit } from './defect.ts';
 import { trackDirtyPages } from './dirty-actions.ts';
@@ -15,7 +16,7 @@ import { exec } from './exec.ts';
 import { shardIsGone } from './lifeline.ts';
 import { badCall, mapSomething, unmapSomething } from './mapping-actions.ts';
 import { scribe } from './mscribe-actions.ts';
-import { openDevice, setContainer } from './opening.ts';
+import { acquireDevice } from './opening.ts';
 import type { Session } from './session.ts';
 import {
   changeViews,
@@ -94,21 +95,18 @@ function regroup(session: Session): void {
   const [, device] = files.devices;
   if (shared || group === undefined || device === undefined) return;
   settleInterrupts(session);
-  const leave = (client: typeof caller.client): number => client.ioctl(group, VFIO_GROUP_UNSET_CONTAINER, 0);
+  const leave: Call = (client) => unsetContainer(client, group);
   caller.expect('UNSET_CONTAINER', 'EBUSY', leave);
-  caller.must('close capture', (client) => {
-    client.close(device);
-    return 0;
-  });
+  caller.must('close capture', (client) => client.close(device));
   session.ledgers.capture.close();
   caller.expect('UNSET_CONTAINER', 0, leave);
-  const join = setContainer(group, files.container);
+  const join: Call = (client) => setContainer(client, group, files.container);
   if (table.nrInvalid > 0 && profile.invalidVaddr === 'refused') {
     caller.expect('SET_CONTAINER', 'EBUSY', join);
     revalidateAll(session);
   }
   caller.expect('SET_CONTAINER', 0, join);
-  session.replaceCapture(openDevice(caller, group, session.captureDevice));
+  session.replaceCapture(acquireDevice(caller, group, session.captureDevice));
 }
 
 function reopen(session: Session): void {

@@ -2,13 +2,22 @@
  * Jobs for mscribe, whose accesses are the CPU's through the vaddr of the moment (VAD-1…8): with an invalid one the job sleeps, over
  * an exec too, until MAP VADDR lets it go on with the right bytes or UNMAP ends it.
  */
-import { STATUS_DESTINATION_REFUSED, STATUS_DONE, STATUS_SOURCE_REFUSED } from '../../../devices/mscribe/regs.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
+import { hex } from '../../../platform/errno.ts';
+import {
+  DESCRIPTOR_BYTES,
+  encodeJob,
+  type Mscribe,
+  readResult,
+  STATUS_DESTINATION_REFUSED,
+  STATUS_DONE,
+  STATUS_SOURCE_REFUSED,
+} from '../../../vmm/client/drivers/mscribe.ts';
 import { Violation } from '../invariants.ts';
 import { ringPages } from './dma-actions.ts';
 import { unmapEntries } from './mapping-actions.ts';
 import type { Entry } from './mapping-table.ts';
-import { type CopyJob, DESCRIPTOR_BYTES, decodeResult, encodeDescriptor, type PendingJob } from './mscribe.ts';
+import type { PendingJob } from './pending-job.ts';
 import type { Session } from './session.ts';
 import { invalidate, revalidate } from './vaddr-actions.ts';
 
@@ -18,6 +27,9 @@ const ATTEMPTS = 4;
 /** How long a job that must sleep is watched. */
 const ASLEEP_MS = 2;
 const PATIENCE_NS = 20e9;
+
+/** Descriptors of the ring; one of them is used. */
+const RING_SIZE = 2;
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 
@@ -33,7 +45,7 @@ interface Plan {
   readonly ring: Place;
   readonly source: Place;
   readonly destination: Place;
-  readonly job: CopyJob;
+  readonly length: number;
 }
 
 /** Whether the process reaches all of it where the kernel believes it to be. */
@@ -61,30 +73,30 @@ function planJob(session: Session): Plan | undefined {
   const busy = ringPages(session);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const length = random.between(1, MOST_BYTES / 8) * 8;
-    const ring = somePlace(session, 2 * DESCRIPTOR_BYTES, candidates);
+    const ring = somePlace(session, RING_SIZE * DESCRIPTOR_BYTES, candidates);
     const source = somePlace(session, length, candidates);
     const destination = somePlace(session, length, candidates);
     if (!ring || !source || !destination) continue;
     const pages = [
-      ...pagesFrom(ring.at, 2 * DESCRIPTOR_BYTES),
+      ...pagesFrom(ring.at, RING_SIZE * DESCRIPTOR_BYTES),
       ...pagesFrom(source.at, length),
       ...pagesFrom(destination.at, length),
     ];
     if (new Set(pages).size < pages.length || pages.some((page) => busy.has(page))) continue;
-    const job = { ring: ring.iova, source: source.iova, destination: destination.iova, length };
-    return { ring, source, destination, job };
+    return { ring, source, destination, length };
   }
   return undefined;
 }
 
-function submit({ mscribe, memory, random, log }: Session, { ring, source, destination, job }: Plan): void {
-  const { length } = job;
+function submit({ mscribe, memory, random, log }: Session, { ring, source, destination, length }: Plan): void {
   memory.bytes.set(random.bytes(length), source.at);
   memory.bytes.fill(random.next(), destination.at, destination.at + length);
-  memory.bytes.set(encodeDescriptor(job), ring.at);
-  log.event(`mscribe copies 0x${job.source.toString(16)} to 0x${job.destination.toString(16)}, ${length} bytes`);
+  const job = { operation: 'copy', source: source.iova, destination: destination.iova, length } as const;
+  memory.bytes.set(encodeJob(job), ring.at);
+  log.event(`mscribe copies ${hex(source.iova)} to ${hex(destination.iova)}, ${length} bytes`);
   log.count('operations');
-  mscribe!.submit(ring.iova);
+  mscribe!.start(ring.iova, RING_SIZE);
+  mscribe!.submit(1);
 }
 
 /** One job, at once or with a sleep in the middle. */
@@ -104,9 +116,14 @@ export function scribe(session: Session): void {
   else finish(session, pendingOf(plan));
 }
 
+function stateOf(mscribe: Mscribe): 'busy' | 'done' | 'error' {
+  if (mscribe.hasFailed()) return 'error';
+  return mscribe.ended() === 1 ? 'done' : 'busy';
+}
+
 function mustSleep({ mscribe, log }: Session): void {
   Atomics.wait(nobody, 0, 0, ASLEEP_MS); // it has time to do wrong
-  if (mscribe!.state() !== 'busy') throw new Violation('answer', 'mscribe has not waited for a valid vaddr');
+  if (stateOf(mscribe!) !== 'busy') throw new Violation('answer', 'mscribe has not waited for a valid vaddr');
   log.count('sleeps');
 }
 
@@ -114,21 +131,21 @@ function mustSleep({ mscribe, log }: Session): void {
 function outcome({ mscribe, log }: Session): 'done' | 'error' {
   const deadline = monotonicNs() + PATIENCE_NS;
   for (;;) {
-    const state = mscribe!.state();
+    const state = stateOf(mscribe!);
     if (state !== 'busy') return state;
     if (log.beat() > deadline) throw new Violation('6', 'mscribe still sleeps, and all its vaddrs are valid');
   }
 }
 
-const pendingOf = ({ ring, source, destination, job }: Plan): PendingJob => {
-  return { ringAt: ring.at, sourceAt: source.at, destinationAt: destination.at, length: job.length };
+const pendingOf = ({ ring, source, destination, length }: Plan): PendingJob => {
+  return { ringAt: ring.at, sourceAt: source.at, destinationAt: destination.at, length };
 };
 
 /** The job ends well: every byte is where it belongs. */
 export function finish(session: Session, { ringAt, sourceAt, destinationAt, length }: PendingJob): void {
   const { bytes } = session.memory;
   const state = outcome(session);
-  const { written, status } = decodeResult(bytes.slice(ringAt, ringAt + DESCRIPTOR_BYTES));
+  const { written, status } = readResult(bytes.slice(ringAt, ringAt + DESCRIPTOR_BYTES));
   if (state !== 'done' || status !== STATUS_DONE || written !== length) {
     throw new Violation('answer', `mscribe: ${state}, status ${status}, ${written} of ${length} bytes`);
   }
@@ -144,7 +161,7 @@ export function finish(session: Session, { ringAt, sourceAt, destinationAt, leng
 /** A mapping that it waited for is gone: that part of the job is refused, and nothing was copied. */
 function finishRefused(session: Session, { ring, source }: Plan, victim: Entry): void {
   const state = outcome(session);
-  const { written, status } = decodeResult(session.memory.bytes.slice(ring.at, ring.at + DESCRIPTOR_BYTES));
+  const { written, status } = readResult(session.memory.bytes.slice(ring.at, ring.at + DESCRIPTOR_BYTES));
   const expected = source.entry === victim ? STATUS_SOURCE_REFUSED : STATUS_DESTINATION_REFUSED;
   const right = ring.entry === victim ? state === 'error' : state === 'done' && status === expected && written === 0;
   if (!right) throw new Violation('answer', `mscribe, its mapping gone: ${state}, status ${status}, ${written} bytes`);

@@ -1,7 +1,7 @@
 /** Opening what a mapper needs, in VFIO's order: container, groups, IOMMU type, devices. */
-import { VFIO_GROUP_GET_DEVICE_FD, VFIO_GROUP_SET_CONTAINER, VFIO_SET_IOMMU } from '../../../iommu/abi/vfio.ts';
-import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
+import { openEmptyContainer, setIommu } from '../../../vmm/client/container.ts';
+import { openDevice, openGroup, setContainer } from '../../../vmm/client/group.ts';
 import { Violation } from '../invariants.ts';
 import type { AssignedDevice } from './assignment.ts';
 import type { Caller } from './caller.ts';
@@ -13,10 +13,10 @@ const PAUSE_MS = 2;
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 
 /** A group that somebody killed a moment ago may have still open. */
-export function openGroup(caller: Caller, group: number): number {
+export function acquireGroup(caller: Caller, group: number): number {
   const deadline = monotonicNs() + PATIENCE_NS;
   for (;;) {
-    const answer = caller.try(`open group ${group}`, (client) => client.open(`${VFIO_GROUP_DIR}${group}`));
+    const answer = caller.try(`open group ${group}`, (client) => openGroup(client, group));
     if (typeof answer === 'number') return answer;
     if (answer !== 'EBUSY') throw new Violation('answer', `open group ${group}: ${answer}`);
     if (monotonicNs() > deadline) throw new Violation('6', `group ${group} is still busy, and nobody has it open`);
@@ -24,13 +24,8 @@ export function openGroup(caller: Caller, group: number): number {
   }
 }
 
-export function setContainer(groupFd: number, containerFd: number): (client: Caller['client']) => number {
-  return (client) => client.ioctl(groupFd, VFIO_GROUP_SET_CONTAINER, int32(containerFd));
-}
-
-export function openDevice(caller: Caller, groupFd: number, { bdf }: AssignedDevice): number {
-  const name = new TextEncoder().encode(`${bdf}\0`);
-  return caller.must(`open ${bdf}`, (client) => client.ioctl(groupFd, VFIO_GROUP_GET_DEVICE_FD, name));
+export function acquireDevice(caller: Caller, groupFd: number, { bdf }: AssignedDevice): number {
+  return caller.must(`open ${bdf}`, (client) => openDevice(client, groupFd, bdf));
 }
 
 export interface OpenFiles {
@@ -41,11 +36,9 @@ export interface OpenFiles {
 }
 
 export function openAll(caller: Caller, devices: readonly AssignedDevice[], iommuType: number): OpenFiles {
-  const groups = devices.map(({ group }) => openGroup(caller, group));
-  const container = caller.must('open container', (client) => client.open(VFIO_CONTAINER_PATH));
-  for (const group of groups) caller.must('SET_CONTAINER', setContainer(group, container));
-  caller.must(`SET_IOMMU ${iommuType}`, (client) => client.ioctl(container, VFIO_SET_IOMMU, iommuType));
-  return { container, groups, devices: devices.map((device, i) => openDevice(caller, groups[i]!, device)) };
+  const groups = devices.map(({ group }) => acquireGroup(caller, group));
+  const container = caller.must('open container', openEmptyContainer);
+  for (const group of groups) caller.must('SET_CONTAINER', (client) => setContainer(client, group, container));
+  caller.must(`SET_IOMMU ${iommuType}`, (client) => setIommu(client, container, iommuType));
+  return { container, groups, devices: devices.map((device, i) => acquireDevice(caller, groups[i]!, device)) };
 }
-
-const int32 = (value: number): Uint8Array => new Uint8Array(Int32Array.of(value).buffer);

@@ -1,8 +1,8 @@
 /** What an actor asks the control device. */
-import type { DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
-import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
+import type { ControlReplies, ControlRequest, DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { SysError } from '../../../platform/errno.ts';
+import { ControlFile } from '../../../vmm/client/control.ts';
 import { Violation } from '../invariants.ts';
 import type { Caller } from './caller.ts';
 
@@ -11,15 +11,15 @@ export const refusals = ({ faults, unsupported }: DeviceInfo): number => faults 
 
 export class Questions {
   readonly #caller: Caller;
-  readonly #fd: number;
+  readonly #control: ControlFile;
 
   constructor(caller: Caller) {
     this.#caller = caller;
-    this.#fd = caller.client.open(CONTROL_PATH);
+    this.#control = new ControlFile(caller.client);
   }
 
   info(): HostInfo {
-    return this.#ask('info', () => this.#caller.client.board(this.#fd, { op: 'info' })) as HostInfo;
+    return this.#ask('info', { op: 'info' });
   }
 
   device(bdf: string): DeviceInfo {
@@ -27,20 +27,19 @@ export class Questions {
   }
 
   setParameter(name: string, value: string): void {
-    this.#ask(`${name}=${value}`, () => this.#caller.client.board(this.#fd, { op: 'set-parameter', name, value }));
+    this.#ask(`${name}=${value}`, { op: 'set-parameter', name, value });
   }
 
   /** A device loses its next interrupt. */
   dropInterrupt(bdf: string): void {
-    const request = { op: 'inject', defect: 'drop-interrupt', bdf } as const;
-    this.#ask('defect', () => this.#caller.client.board(this.#fd, request));
+    this.#ask('defect', { op: 'inject', defect: 'drop-interrupt', bdf });
   }
 
-  #ask(what: string, ask: () => unknown): unknown {
+  #ask<R extends ControlRequest>(what: string, request: R): ControlReplies[R['op']] {
     const { log } = this.#caller;
     const start = monotonicNs();
     try {
-      return ask();
+      return this.#control.ask(request);
     } catch (error) {
       if (error instanceof SysError && error.code !== 'EPIPE') throw new Violation('6', `${what}: ${error.message}`);
       throw error;

@@ -3,21 +3,22 @@
 import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { type Profile, profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { close } from '../../../platform/libc.ts';
+import { Mscribe } from '../../../vmm/client/drivers/mscribe.ts';
 import type { EventLog } from '../event-log.ts';
 import { Random, type RandomState } from '../random.ts';
 import { Accounting } from './accounting.ts';
 import { type AssignedDevice, type Assignment, FIRST_SHARED_FD, MEMORY_FD, NR_GUARDED_PAGES } from './assignment.ts';
 import { Caller } from './caller.ts';
-import { Capture, type CaptureState } from './capture.ts';
 import { ContainerCalls, type IovaSpan } from './container.ts';
+import { Copier } from './copier.ts';
 import { DeviceFile } from './device-file.ts';
-import { Edu } from './edu.ts';
 import { GuardedMemory, type GuardState } from './guarded-memory.ts';
 import { InterruptLedger, type LedgerState } from './interrupt-ledger.ts';
 import { type Entry, MappingTable } from './mapping-table.ts';
-import { Mscribe, type PendingJob } from './mscribe.ts';
 import { type OpenFiles, openAll } from './opening.ts';
+import type { PendingJob } from './pending-job.ts';
 import { Questions, refusals } from './questions.ts';
+import { RingWatch, type RingWatchState } from './ring-watch.ts';
 import { mapView, type View } from './views.ts';
 
 const NR_VIEWS = 2;
@@ -31,7 +32,7 @@ export interface SessionState {
   readonly validIova: readonly IovaSpan[];
   readonly entries: readonly Entry[];
   readonly guard: GuardState;
-  readonly capture: CaptureState;
+  readonly capture: RingWatchState;
   readonly ledgers: { readonly edu: LedgerState; readonly capture: LedgerState };
   readonly dirtyTracking: boolean;
   readonly edu: { readonly faults: number; readonly mayFault: boolean };
@@ -57,8 +58,8 @@ export class Session {
   v2: boolean;
   container: ContainerCalls;
   validIova: readonly IovaSpan[];
-  edu: Edu;
-  capture: Capture;
+  edu: Copier;
+  capture: RingWatch;
   /** Where the profile lets it be in a container whose vaddrs become invalid. */
   mscribe: Mscribe | undefined;
   ledgers: { readonly edu: InterruptLedger; readonly capture: InterruptLedger };
@@ -85,8 +86,8 @@ export class Session {
     this.dirtyTracking = state?.dirtyTracking ?? false;
     this.eduFaults = state?.edu ?? { faults: refusals(this.questions.device(this.eduDevice.bdf)), mayFault: false };
     const [edu, capture] = this.files.devices as [number, number];
-    this.edu = new Edu(new DeviceFile(this.caller, edu, 'edu'), log);
-    this.capture = new Capture(new DeviceFile(this.caller, capture, 'capture'), state?.capture);
+    this.edu = new Copier(new DeviceFile(this.caller, edu, 'edu'), log);
+    this.capture = new RingWatch(new DeviceFile(this.caller, capture, 'capture'), state?.capture);
     this.mscribe = this.#newMscribe(state !== undefined);
     if (!state) this.capture.stop(); // whoever had it before may have died with it running
     this.ledgers = {
@@ -123,10 +124,11 @@ export class Session {
   #newMscribe(inUse: boolean): Mscribe | undefined {
     const at = this.assignment.devices.findIndex(({ name }) => name === 'mscribe');
     if (at < 0) return undefined;
-    const mscribe = new Mscribe(new DeviceFile(this.caller, this.files.devices[at]!, 'mscribe'));
+    const file = new DeviceFile(this.caller, this.files.devices[at]!, 'mscribe');
+    const mscribe = new Mscribe(file.registers);
     if (inUse) return mscribe;
     mscribe.reset();
-    mscribe.file.enableBusMaster();
+    file.enable();
     return mscribe;
   }
 
@@ -134,7 +136,7 @@ export class Session {
   newLedger(file: DeviceFile, { bdf }: AssignedDevice, state?: LedgerState): InterruptLedger {
     if (state) return new InterruptLedger(file, undefined, state);
     const ledger = new InterruptLedger(file, this.questions.device(bdf));
-    file.enableBusMaster();
+    file.enable();
     return ledger;
   }
 
@@ -146,10 +148,7 @@ export class Session {
   /** Everything is closed and opened again: nothing is mapped, no device is set up. */
   reopen(): void {
     for (const fd of this.random.chance(0.5) ? this.openFds() : this.openFds().reverse()) {
-      this.caller.must(`close ${fd}`, (client) => {
-        client.close(fd);
-        return 0;
-      });
+      this.caller.must(`close ${fd}`, (client) => client.close(fd));
     }
     for (const entry of this.table.entries) this.accounting.unmapped(entry);
     this.table.clear();
@@ -162,7 +161,7 @@ export class Session {
     this.container = new ContainerCalls(this.caller, this.files.container);
     this.validIova = this.container.facts().validIova;
     const [edu, capture] = this.files.devices as [number, number];
-    this.edu = new Edu(new DeviceFile(this.caller, edu, 'edu'), this.log);
+    this.edu = new Copier(new DeviceFile(this.caller, edu, 'edu'), this.log);
     this.mscribe = this.#newMscribe(false);
     this.ledgers = { ...this.ledgers, edu: this.newLedger(this.edu.file, this.eduDevice) };
     this.replaceCapture(capture);
@@ -172,7 +171,7 @@ export class Session {
   replaceCapture(fd: number): void {
     const devices = this.files.devices.with(1, fd);
     this.files = { ...this.files, devices };
-    this.capture = new Capture(new DeviceFile(this.caller, fd, 'capture'));
+    this.capture = new RingWatch(new DeviceFile(this.caller, fd, 'capture'));
     this.capture.stop();
     this.ledgers = { ...this.ledgers, capture: this.newLedger(this.capture.file, this.captureDevice) };
   }

@@ -1,7 +1,7 @@
 /** Builds a vCPU and its machine, and runs it as a thread until the end of the process. */
 import { SysError } from '../../../platform/errno.ts';
 import { VfioDevice } from '../../client/device.ts';
-import { TaskChannel } from '../../client/task-channel.ts';
+import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
 import { ConsoleInput } from '../../machine/console-input.ts';
 import { ConsoleOutput } from '../../machine/console-output.ts';
 import { InterruptRoutes } from '../../machine/interrupt-routes.ts';
@@ -15,7 +15,7 @@ export interface VcpuOptions {
   readonly shared: VmShared;
   readonly parts: MachineParts;
   /** The running thread's way into the kernel. */
-  readonly kernel: TaskChannel;
+  readonly kernel: FileCalls;
   readonly state: InitialState;
   tell(message: VcpuMessage): void;
 }

@@ -1,18 +1,6 @@
 /** A client with a container, a kvemu device in it, and memory: the emu_* steps of the recordings as methods. */
+import { KVEMU_LOG, KVEMU_PIN, KVEMU_RW, KVEMU_UNPIN, KvemuLog, KvemuRw } from '../../../../iommu/abi/kvemu.ts';
 import {
-  KVEMU_LOG,
-  KVEMU_PIN,
-  KVEMU_RW,
-  KVEMU_RW_FLAG_WRITE,
-  KVEMU_UNPIN,
-  KvemuLog,
-  KvemuPin,
-  KvemuRw,
-  KvemuUnpin,
-} from '../../../../iommu/abi/kvemu.ts';
-import {
-  DmaMap,
-  DmaUnmap,
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_MAP_DMA,
@@ -21,6 +9,9 @@ import {
 } from '../../../../iommu/abi/vfio.ts';
 import { close } from '../../../../platform/libc.ts';
 import { createMemory, Mapping } from '../../../../platform/memory.ts';
+import { dmaMapArg, dmaUnmapArg } from '../../../../vmm/client/dma.ts';
+import { kvemuPinArg, kvemuReadArg, kvemuUnpinArg, kvemuWriteArg } from '../../../../vmm/client/drivers/kvemu.ts';
+import { containerArg, deviceNameArg } from '../../../../vmm/client/group.ts';
 import { name, type TestClient } from '../test-client.ts';
 
 export const RAM_BYTES = 1 << 20;
@@ -29,9 +20,6 @@ export const WRITE = 2;
 export const RW = READ | WRITE;
 export const VADDR = 4;
 export const UNMAP_ALL = 2;
-
-const cString = (text: string): Uint8Array => new Uint8Array(Buffer.from(`${text}\0`));
-const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
 
 /** A memory object, mapped into this process, which is the client as well. */
 export class Memory {
@@ -72,59 +60,52 @@ export class KvemuClient {
     const container = await client.open('/dev/vfio/vfio');
     const group = await client.open(`/dev/vfio/${groupNumber}`);
     const steps = [
-      await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(container)),
+      await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container)),
       await client.ioctl(container, VFIO_SET_IOMMU, iommuType),
     ];
-    const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, cString(deviceName));
+    const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(deviceName));
     if (steps.some((ret) => ret !== 0) || device < 0) throw new Error(`set-up failed: ${[...steps, device]}`);
     return new KvemuClient(client, { container, group, device });
   }
 
   /** The device again, after a close; its fd. */
   reopenDevice(deviceName: string): Promise<number> {
-    return this.client.ioctl(this.group, VFIO_GROUP_GET_DEVICE_FD, cString(deviceName));
+    return this.client.ioctl(this.group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(deviceName));
   }
 
   /** Another group into the container; its fd, or −errno. */
   async join(groupNumber: number): Promise<string> {
     const group = await this.client.open(`/dev/vfio/${groupNumber}`);
-    return name(await this.client.ioctl(group, VFIO_GROUP_SET_CONTAINER, int32(this.container)));
+    return name(await this.client.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(this.container)));
   }
 
   async map(vaddr: number, iova: number, size: number, flags = RW): Promise<string> {
-    const arg = { argsz: DmaMap.size, flags, vaddr: BigInt(vaddr), iova: BigInt(iova), size: BigInt(size) };
-    return name(await this.client.ioctl(this.container, VFIO_IOMMU_MAP_DMA, DmaMap.bytes(arg)));
+    const arg = dmaMapArg({ vaddr, iova, size, flags });
+    return name(await this.client.ioctl(this.container, VFIO_IOMMU_MAP_DMA, arg));
   }
 
   async unmap(iova: number, size: number, flags = 0): Promise<string> {
-    const arg = { argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) };
-    return name(await this.client.ioctl(this.container, VFIO_IOMMU_UNMAP_DMA, DmaUnmap.bytes(arg)));
+    const arg = dmaUnmapArg({ iova, size }, flags);
+    return name(await this.client.ioctl(this.container, VFIO_IOMMU_UNMAP_DMA, arg));
   }
 
   async pin(iova: number | bigint, npage: number, prot = RW, client = this.client): Promise<string> {
-    const arg = KvemuPin.bytes({ argsz: KvemuPin.size, iova: BigInt(iova), npage, prot });
-    return name(await client.ioctl(this.device, KVEMU_PIN, arg));
+    return name(await client.ioctl(this.device, KVEMU_PIN, kvemuPinArg(iova, npage, prot)));
   }
 
   async unpin(iova: number, npage: number): Promise<string> {
-    const arg = KvemuUnpin.bytes({ argsz: KvemuUnpin.size, iova: BigInt(iova), npage });
-    return name(await this.client.ioctl(this.device, KVEMU_UNPIN, arg));
+    return name(await this.client.ioctl(this.device, KVEMU_UNPIN, kvemuUnpinArg(iova, npage)));
   }
 
   /** The bytes, or −errno. `client`: another thread's channel. */
   async read(iova: number | bigint, length: number, client = this.client): Promise<number[] | string> {
-    const argsz = KvemuRw.size + length;
-    const arg = KvemuRw.bytes({ argsz, iova: BigInt(iova), size: BigInt(length) }, argsz);
+    const arg = kvemuReadArg(iova, length);
     const ret = await client.ioctl(this.device, KVEMU_RW, arg);
     return ret === 0 ? [...arg.subarray(KvemuRw.size)] : name(ret);
   }
 
   async write(iova: number | bigint, data: readonly number[], client = this.client): Promise<string> {
-    const argsz = KvemuRw.size + data.length;
-    const fields = { argsz, flags: KVEMU_RW_FLAG_WRITE, iova: BigInt(iova), size: BigInt(data.length) };
-    const arg = KvemuRw.bytes(fields, argsz);
-    arg.set(data, KvemuRw.size);
-    return name(await client.ioctl(this.device, KVEMU_RW, arg));
+    return name(await client.ioctl(this.device, KVEMU_RW, kvemuWriteArg(iova, data)));
   }
 
   async log(): Promise<string> {

@@ -7,18 +7,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { Board } from '../../../../devices/board/board.ts';
 import {
   CAUSE_ERROR,
-  CONTROL_ENABLE,
-  CONTROL_RESET,
   DESCRIPTOR_BYTES,
-  JOB_IRQ,
-  OP_COPY,
-  OP_FILL,
   REG_CAUSE,
-  REG_CONTROL,
   REG_HEAD,
   REG_ID,
-  REG_RING_LO,
-  REG_RING_SIZE,
   REG_STATUS,
   REG_TAIL,
   STATE_BUSY,
@@ -26,10 +18,12 @@ import {
   STATUS_DESTINATION_REFUSED,
   STATUS_DONE,
 } from '../../../../devices/mscribe/regs.ts';
-import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../iommu/abi/vfio.ts';
+import { VFIO_DEVICE_SET_IRQS, VFIO_PCI_MSI_IRQ_INDEX } from '../../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../../platform/clock.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../../platform/libc.ts';
 import { viewOf } from '../../../../platform/struct.ts';
+import { encodeJob, type Job, readResult, ringWrites } from '../../../../vmm/client/drivers/mscribe.ts';
+import { irqSetArg } from '../../../../vmm/client/irqs.ts';
 import { TestClient } from '../test-client.ts';
 import { KvemuClient, Memory, RAM_BYTES, READ, UNMAP_ALL, VADDR } from './kvemu-client.ts';
 
@@ -75,6 +69,14 @@ afterEach(async () => {
 
 const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
 
+/** Jobs, with their interrupt or without. */
+const copy = (source: number, destination: number, length: number, interrupt = false): Job => {
+  return { operation: 'copy', source, destination, length, interrupt };
+};
+const fill = (source: number | bigint, destination: number, length: number, interrupt = false): Job => {
+  return { operation: 'fill', source, destination, length, interrupt };
+};
+
 class Scribe {
   readonly user: KvemuClient;
   #tail = 0;
@@ -91,8 +93,7 @@ class Scribe {
     const scribe = new Scribe(user);
     await client.pwrite(user.device, COMMAND, MEMORY_AND_MASTER);
     await user.map(memory.vaddr, IOVA, RAM_BYTES);
-    const arm = IrqSet.bytes({ argsz: 24, flags: 0x24, index: 1, start: 0, count: 1 }, 24);
-    viewOf(arm).setInt32(20, interrupt, true);
+    const arm = irqSetArg({ index: VFIO_PCI_MSI_IRQ_INDEX, eventfds: [interrupt] });
     await client.ioctl(user.device, VFIO_DEVICE_SET_IRQS, arm);
     await scribe.start();
     return scribe;
@@ -100,10 +101,7 @@ class Scribe {
 
   async start(): Promise<void> {
     this.#tail = 0;
-    await this.write(REG_CONTROL, CONTROL_RESET);
-    await this.write(REG_RING_LO, IOVA);
-    await this.write(REG_RING_SIZE, 4);
-    await this.write(REG_CONTROL, CONTROL_ENABLE);
+    for (const [register, value] of ringWrites(IOVA, 4)) await this.write(register, value);
   }
 
   write(register: number, value: number): Promise<number> {
@@ -116,20 +114,15 @@ class Scribe {
   }
 
   /** Puts a job into the ring and moves TAIL. */
-  async submit(operation: number, source: number | bigint, target: number, length: number): Promise<void> {
-    const view = new DataView(memory.bytes.buffer, (this.#tail % 4) * DESCRIPTOR_BYTES);
-    view.setUint32(0, operation, true);
-    view.setUint32(4, length, true);
-    view.setBigUint64(8, BigInt(source), true);
-    view.setBigUint64(16, BigInt(target), true);
-    view.setUint32(28, 0, true);
+  async submit(job: Job): Promise<void> {
+    memory.bytes.set(encodeJob(job), (this.#tail % 4) * DESCRIPTOR_BYTES);
     await this.write(REG_TAIL, ++this.#tail);
   }
 
   /** [status, written] of slot n. */
   result(n: number): [number, number] {
-    const view = new DataView(memory.bytes.buffer, n * DESCRIPTOR_BYTES + 24);
-    return [view.getUint32(4, true), view.getUint32(0, true)];
+    const { status, written } = readResult(memory.bytes.subarray(n * DESCRIPTOR_BYTES, (n + 1) * DESCRIPTOR_BYTES));
+    return [status, written];
   }
 
   async blocks() {
@@ -156,13 +149,13 @@ describe('a copy engine without IOMMU', () => {
     const scribe = await Scribe.open();
     expect(await scribe.read(REG_ID)).toBe(0x5c1b0001);
     memory.bytes.fill(0x5a, SOURCE, SOURCE + 5000);
-    await scribe.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET + 3, 5000);
+    await scribe.submit(copy(IOVA + SOURCE, IOVA + TARGET + 3, 5000, true));
     expect(await interrupted()).toBe(1);
     expect(scribe.result(0)).toEqual([1, 5000]);
     expect(memory.bytes.subarray(TARGET, TARGET + 5004)).toEqual(
       Uint8Array.from({ length: 5004 }, (_, i) => (i >= 3 && i < 5003 ? 0x5a : 0)),
     );
-    await scribe.submit(OP_FILL | JOB_IRQ, 0x0102_0304_0506_0708n, IOVA + TARGET, 10);
+    await scribe.submit(fill(0x0102_0304_0506_0708n, IOVA + TARGET, 10, true));
     expect(await interrupted()).toBe(1);
     expect([...memory.bytes.subarray(TARGET, TARGET + 11)]).toEqual([8, 7, 6, 5, 4, 3, 2, 1, 8, 7, 0x5a]);
     expect([await scribe.read(REG_HEAD), await scribe.read(REG_CAUSE)]).toEqual([2, 1]);
@@ -173,7 +166,7 @@ describe('a copy engine without IOMMU', () => {
     const before = await scribe.blocks();
     memory.bytes.fill(0x77, SOURCE, SOURCE + 16);
     expect(await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR)).toBe('0');
-    await scribe.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET, 16);
+    await scribe.submit(copy(IOVA + SOURCE, IOVA + TARGET, 16, true));
     expect([await scribe.read(REG_STATUS), await scribe.read(REG_HEAD)]).toEqual([1, 0]);
     await sleep(ASLEEP_MS);
     expect([await scribe.read(REG_HEAD), eventfdRead(interrupt)]).toEqual([0, 0]);
@@ -193,7 +186,7 @@ describe('a copy engine without IOMMU', () => {
   async function asleep(): Promise<Scribe> {
     const scribe = await Scribe.open();
     await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
-    await scribe.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET, 16);
+    await scribe.submit(copy(IOVA + SOURCE, IOVA + TARGET, 16, true));
     await sleep(ASLEEP_MS);
     expect([await scribe.read(REG_STATUS), await scribe.read(REG_HEAD)]).toEqual([STATE_BUSY, 0]);
     return scribe;
@@ -209,7 +202,7 @@ describe('a copy engine without IOMMU', () => {
     ]);
     await scribe.user.map(memory.vaddr, IOVA, RAM_BYTES);
     await scribe.start();
-    await scribe.submit(OP_FILL | JOB_IRQ, 1, IOVA + TARGET, 8);
+    await scribe.submit(fill(1, IOVA + TARGET, 8, true));
     await interrupted();
     expect(scribe.result(0)).toEqual([STATUS_DONE, 8]);
   });
@@ -239,7 +232,7 @@ describe('a copy engine without IOMMU', () => {
     await first.user.client.disconnect();
     const second = await Scribe.open();
     memory.bytes.fill(0x31, SOURCE, SOURCE + 8);
-    await second.submit(OP_COPY | JOB_IRQ, IOVA + SOURCE, IOVA + TARGET, 8);
+    await second.submit(copy(IOVA + SOURCE, IOVA + TARGET, 8, true));
     await interrupted();
     expect([...memory.bytes.subarray(TARGET, TARGET + 8)]).toEqual(Array(8).fill(0x31));
   });
@@ -257,7 +250,7 @@ describe('a copy engine without IOMMU', () => {
     await scribe.start();
     expect([await scribe.read(REG_STATUS), await scribe.read(REG_TAIL)]).toEqual([0, 0]);
     await scribe.user.map(memory.vaddr, IOVA, RAM_BYTES, VADDR);
-    await scribe.submit(OP_FILL | JOB_IRQ, 0x55, IOVA + TARGET, 8);
+    await scribe.submit(fill(0x55, IOVA + TARGET, 8, true));
     expect(await interrupted()).toBe(1);
     expect([await scribe.read(REG_HEAD), memory.bytes[TARGET]]).toEqual([1, 0x55]);
     expect(memory.bytes[SOURCE]).toBe(0);
@@ -266,9 +259,9 @@ describe('a copy engine without IOMMU', () => {
   it('does not reach what the client has mapped read-only, or not at all (MDV-5)', async () => {
     const scribe = await Scribe.open();
     await scribe.user.map(memory.vaddr, 0x1000_0000, 4096, READ);
-    await scribe.submit(OP_COPY, 0x1000_0000, IOVA + TARGET, 8);
-    await scribe.submit(OP_FILL, 1, 0x1000_0000, 8);
-    await scribe.submit(OP_FILL | JOB_IRQ, 1, 0x2000_0000, 8);
+    await scribe.submit(copy(0x1000_0000, IOVA + TARGET, 8));
+    await scribe.submit(fill(1, 0x1000_0000, 8));
+    await scribe.submit(fill(1, 0x2000_0000, 8, true));
     await interrupted();
     expect([0, 1, 2].map((n) => scribe.result(n)[0])).toEqual([
       STATUS_DONE,
@@ -280,7 +273,7 @@ describe('a copy engine without IOMMU', () => {
   it('shares a container with a device behind an IOMMU (ATT-7)', async () => {
     const scribe = await Scribe.open();
     expect(await scribe.user.join(1)).toBe('0');
-    await scribe.submit(OP_FILL | JOB_IRQ, 7, IOVA + TARGET, 8);
+    await scribe.submit(fill(7, IOVA + TARGET, 8, true));
     await interrupted();
     expect(memory.bytes[TARGET]).toBe(7);
   });
@@ -303,7 +296,7 @@ describe('the end of a host', () => {
     const other = await Board.start({ devices: [MSCRIBE], socketPath: path, profile: '5.12' });
     const scribe = await Scribe.open(path);
     await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
-    await scribe.submit(OP_FILL, 1, IOVA + TARGET, 8);
+    await scribe.submit(fill(1, IOVA + TARGET, 8));
     const force = vi.spyOn(Worker.prototype, 'terminate');
     await other.stop();
     expect(force).not.toHaveBeenCalled();
@@ -317,7 +310,7 @@ describe('from 6.3 on', () => {
     const newer = await Board.start({ devices: [MSCRIBE], socketPath: path, profile: '6.12' });
     const scribe = await Scribe.open(path);
     expect(await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR)).toBe('-EBUSY');
-    await scribe.submit(OP_FILL | JOB_IRQ, 1, IOVA + TARGET, 8);
+    await scribe.submit(fill(1, IOVA + TARGET, 8, true));
     await interrupted();
     await newer.stop();
   });

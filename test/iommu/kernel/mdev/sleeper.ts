@@ -2,9 +2,11 @@
  * A client in a process of its own that sleeps in the kernel: opens container, group and kvemu device, maps a page, makes its vaddr
  * invalid, says so, reads it, says what came of it. SIGUSR1 has a handler.
  */
-import { KVEMU_RW, KvemuRw } from '../../../../iommu/abi/kvemu.ts';
 import { createMemory, Mapping } from '../../../../platform/memory.ts';
-import { Container } from '../../../../vmm/client/container.ts';
+import { openContainer } from '../../../../vmm/client/container.ts';
+import { invalidateVaddrs, mapDma } from '../../../../vmm/client/dma.ts';
+import { kvemuRead } from '../../../../vmm/client/drivers/kvemu.ts';
+import { openDevice } from '../../../../vmm/client/group.ts';
 import { KernelClient } from '../../../../vmm/client/kernel-client.ts';
 
 const SIZE = 4096;
@@ -12,11 +14,11 @@ const say = (value: unknown): void => void process.stdout.write(`${JSON.stringif
 
 process.on('SIGUSR1', () => undefined);
 const kernel = new KernelClient(process.argv[2]!);
-const container = new Container(kernel);
-const device = container.openDevice(container.addGroup(7), 'kvemu.0');
+const { fd: container, groups } = openContainer(kernel, [7]);
+const device = openDevice(kernel, groups[0]!, 'kvemu.0');
 const mapping = new Mapping(createMemory('sleeper', SIZE), SIZE);
-container.map({ iova: 0, offset: 0, size: SIZE }, mapping.vaddr);
-container.invalidateVaddrs();
+mapDma(kernel, container, { iova: 0, size: SIZE, vaddr: mapping.vaddr });
+invalidateVaddrs(kernel, container);
 say('sleeps');
-const argsz = KvemuRw.size + 4;
-say(kernel.ioctl(device, KVEMU_RW, KvemuRw.bytes({ argsz, iova: 0n, size: 4n }, argsz)));
+kvemuRead(kernel, device, 0, 4);
+say(0);

@@ -1,0 +1,134 @@
+/**
+ * MAP_DMA, UNMAP_DMA and dirty tracking of a container's type1 IOMMU: one ioctl each, which returns or throws the errno of the
+ * kernel (SysError). Sizes are bytes, ranges [iova, iova+size), vaddrs those of the calling process.
+ */
+import {
+  Bitmap,
+  DirtyBitmap,
+  DirtyBitmapGet,
+  DmaMap,
+  DmaUnmap,
+  VFIO_DMA_MAP_FLAG_READ,
+  VFIO_DMA_MAP_FLAG_WRITE,
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+} from '../../iommu/abi/vfio.ts';
+import { vaddrOf } from '../../platform/libc.ts';
+import { PAGE_SIZE } from '../../platform/memory.ts';
+import { viewOf } from '../../platform/struct.ts';
+import type { FileCalls } from './task-channel.ts';
+
+export const READ_WRITE = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+
+export interface DmaMapping {
+  readonly iova: number | bigint;
+  readonly size: number | bigint;
+  readonly vaddr: number | bigint;
+  /** VFIO_DMA_MAP_FLAG_*; READ_WRITE by default. VADDR alone: a mapping whose vaddr is invalid gets this one. */
+  readonly flags?: number;
+}
+
+/** What of a container to unmap, or to ask about. */
+export interface DmaSpan {
+  readonly iova: number | bigint;
+  readonly size: number | bigint;
+}
+
+/** Where the kernel puts one bit for each page of 4 KiB: memory that does not move, a multiple of 8 bytes. */
+export type DirtyBits = Uint8Array<SharedArrayBuffer>;
+
+/** struct vfio_iommu_type1_dma_map */
+export function dmaMapArg(mapping: DmaMapping): Uint8Array {
+  return DmaMap.bytes(dmaMapFields(mapping));
+}
+
+const dmaMapFields = ({ iova, size, vaddr, flags = READ_WRITE }: DmaMapping): Parameters<typeof DmaMap.bytes>[0] => {
+  return { argsz: DmaMap.size, flags, vaddr: BigInt(vaddr), iova: BigInt(iova), size: BigInt(size) };
+};
+
+/** struct vfio_iommu_type1_dma_unmap, without a bitmap. */
+export function dmaUnmapArg({ iova, size }: DmaSpan, flags = 0): Uint8Array {
+  return DmaUnmap.bytes({ argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) });
+}
+
+/** VFIO_IOMMU_MAP_DMA. EEXIST, EINVAL, EFAULT, ENOMEM, ENOSPC: docs/rules/vfio.md, MAP. */
+export function mapDma(calls: FileCalls, container: number, mapping: DmaMapping): void {
+  calls.ioctl(container, VFIO_IOMMU_MAP_DMA, dmaMapArg(mapping));
+}
+
+/** VFIO_IOMMU_MAP_DMA of each, in order, in few requests. The errno of the first that fails; those before it stay mapped. */
+export function mapDmas(calls: FileCalls, container: number, mappings: readonly DmaMapping[]): void {
+  const args = new Uint8Array(mappings.length * DmaMap.size);
+  const view = viewOf(args);
+  for (const [i, mapping] of mappings.entries()) DmaMap.write(view, dmaMapFields(mapping), i * DmaMap.size);
+  calls.ioctls(container, VFIO_IOMMU_MAP_DMA, args, DmaMap.size);
+}
+
+/** VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_* `flags`: how many bytes were unmapped. EINVAL: it would cut a mapping. */
+export function unmapDma(calls: FileCalls, container: number, span: DmaSpan, flags = 0): number {
+  const arg = dmaUnmapArg(span, flags);
+  calls.ioctl(container, VFIO_IOMMU_UNMAP_DMA, arg);
+  return unmappedBytes(arg);
+}
+
+/** VFIO_IOMMU_UNMAP_DMA that also tells which pages were dirty: how many bytes were unmapped. */
+export function unmapDmaDirty(calls: FileCalls, container: number, { iova, size }: DmaSpan, bits: DirtyBits): number {
+  const argsz = DmaUnmap.size + Bitmap.size;
+  const flags = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
+  const arg = DmaUnmap.bytes({ argsz, flags, iova: BigInt(iova), size: BigInt(size) }, argsz);
+  const bitmap = { pgsize: BigInt(PAGE_SIZE), size: BigInt(bits.length), data: BigInt(vaddrOf(bits)) };
+  Bitmap.write(viewOf(arg), bitmap, DmaUnmap.size);
+  calls.ioctl(container, VFIO_IOMMU_UNMAP_DMA, arg);
+  return unmappedBytes(arg);
+}
+
+/** UNMAP_DMA(ALL): how many bytes were unmapped. EINVAL: the kernel is older than VFIO_UNMAP_ALL. */
+export function unmapAllDma(calls: FileCalls, container: number): number {
+  return unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_ALL);
+}
+
+/**
+ * UNMAP_DMA(VADDR|ALL): every vaddr becomes invalid, translations stay (UNM-10). Each mapping then waits for MAP_DMA(VADDR).
+ * EINVAL: one is invalid already. EBUSY: a mediated device is in the container (6.3 and later).
+ */
+export function invalidateVaddrs(calls: FileCalls, container: number): void {
+  unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL);
+}
+
+const unmappedBytes = (arg: Uint8Array): number => Number(DmaUnmap.read(viewOf(arg)).size);
+
+/** VFIO_IOMMU_DIRTY_PAGES(START): from now on. EACCES: the container is not of type1v2. */
+export function startDirtyTracking(calls: FileCalls, container: number): void {
+  dirtyPages(calls, container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START);
+}
+
+/** VFIO_IOMMU_DIRTY_PAGES(STOP) */
+export function stopDirtyTracking(calls: FileCalls, container: number): void {
+  dirtyPages(calls, container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP);
+}
+
+function dirtyPages(calls: FileCalls, container: number, flags: number): void {
+  calls.ioctl(container, VFIO_IOMMU_DIRTY_PAGES, DirtyBitmap.bytes({ argsz: DirtyBitmap.size, flags }));
+}
+
+/** VFIO_IOMMU_DIRTY_PAGES(GET_BITMAP): bit i of `bits` is the page at iova + 4096 i. EINVAL: tracking is off. */
+export function getDirtyBitmap(calls: FileCalls, container: number, { iova, size }: DmaSpan, bits: DirtyBits): void {
+  const argsz = DirtyBitmap.size + DirtyBitmapGet.size;
+  const arg = DirtyBitmap.bytes({ argsz, flags: VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP }, argsz);
+  const range = {
+    iova: BigInt(iova),
+    size: BigInt(size),
+    'bitmap.pgsize': BigInt(PAGE_SIZE),
+    'bitmap.size': BigInt(bits.length),
+    'bitmap.data': BigInt(vaddrOf(bits)),
+  };
+  DirtyBitmapGet.write(viewOf(arg), range, DirtyBitmap.size);
+  calls.ioctl(container, VFIO_IOMMU_DIRTY_PAGES, arg);
+}

@@ -1,0 +1,120 @@
+/** A driver of edu: factorials, its interrupt, and DMA between the bus and its buffer of 4 KiB (docs/machine.md, "edu: registers"). */
+import {
+  BUFFER_BYTES,
+  BUFFER_START,
+  DMA_IRQ,
+  DMA_RUN,
+  DMA_TO_BUS,
+  ID_VALUE,
+  REG_DMA_COMMAND,
+  REG_DMA_COUNT,
+  REG_DMA_DESTINATION,
+  REG_DMA_SOURCE,
+  REG_FACTORIAL,
+  REG_ID,
+  REG_IRQ_ACK,
+  REG_IRQ_RAISE,
+  REG_IRQ_STATUS,
+  REG_STATUS,
+  STATUS_COMPUTING,
+} from '../../../devices/edu/regs.ts';
+import { einval, enodev, hex, hexRange } from '../../../platform/errno.ts';
+import type { Registers } from '../registers.ts';
+import { pollUntil } from './polling.ts';
+
+const RUN = Number(DMA_RUN);
+const TO_BUS = Number(DMA_TO_BUS);
+const IRQ = Number(DMA_IRQ);
+const BUFFER = Number(BUFFER_START);
+
+/** Bytes of its buffer. */
+export const EDU_BUFFER_BYTES = BUFFER_BYTES;
+
+export interface EduTransfer {
+  /** From the bus into the buffer, or from the buffer to the bus. */
+  readonly direction: 'from-bus' | 'to-bus';
+  readonly iova: number;
+  readonly length: number;
+  /** Where in the buffer; 0 by default. */
+  readonly at?: number;
+  /** Interrupts when it is done. */
+  readonly interrupt?: boolean;
+}
+
+/**
+ * The registers that start a transfer, in order. EINVAL: an iova from 2^32 on, because registers are written with 4 bytes, or
+ * more bytes than the buffer has.
+ */
+export function eduTransferWrites(transfer: EduTransfer): readonly (readonly [offset: number, value: number])[] {
+  const { direction, iova, length, at = 0, interrupt = false } = transfer;
+  if (iova + length > 2 ** 32) throw einval(`edu: iova ${hexRange(iova, length)} does not fit into 32 bits`);
+  if (at + length > BUFFER_BYTES) throw einval(`edu: the buffer has ${BUFFER_BYTES} bytes`);
+  const [source, destination] = direction === 'from-bus' ? [iova, BUFFER + at] : [BUFFER + at, iova];
+  return [
+    [REG_DMA_SOURCE, source],
+    [REG_DMA_DESTINATION, destination],
+    [REG_DMA_COUNT, length],
+    [REG_DMA_COMMAND, RUN | (direction === 'from-bus' ? 0 : TO_BUS) | (interrupt ? IRQ : 0)],
+  ];
+}
+
+/** Whether a transfer is under way, by what DMA_COMMAND says. */
+export const isEduTransferring = (command: number): boolean => (command & RUN) !== 0;
+
+export class Edu {
+  readonly #registers: Registers;
+
+  constructor(registers: Registers) {
+    this.#registers = registers;
+  }
+
+  /** ENODEV: this is no edu. */
+  check(): void {
+    const id = this.#registers.read(REG_ID);
+    if (id !== ID_VALUE) throw enodev(`no edu: its id is ${hex(id)}`);
+  }
+
+  /** n! mod 2^32, which the device computes meanwhile. ETIMEDOUT. */
+  factorial(n: number): number {
+    const registers = this.#registers;
+    registers.write(REG_FACTORIAL, n);
+    pollUntil(() => (registers.read(REG_STATUS) & STATUS_COMPUTING) === 0, 'edu: a factorial');
+    return registers.read(REG_FACTORIAL);
+  }
+
+  /** Interrupts, with these bits in its interrupt status. */
+  raise(bits: number): void {
+    this.#registers.write(REG_IRQ_RAISE, bits);
+  }
+
+  /** Takes back what it has interrupted for; those bits. */
+  acknowledge(): number {
+    const bits = this.#registers.read(REG_IRQ_STATUS);
+    this.#registers.write(REG_IRQ_ACK, bits);
+    return bits;
+  }
+
+  /** Starts a transfer. EINVAL as eduTransferWrites(). Refused accesses are not told: they read zeros and write nothing. */
+  start(transfer: EduTransfer): void {
+    for (const [offset, value] of eduTransferWrites(transfer)) this.#registers.write(offset, value);
+  }
+
+  isTransferring(): boolean {
+    return isEduTransferring(this.#registers.read(REG_DMA_COMMAND));
+  }
+
+  /** Bytes of the bus into the beginning of the buffer; back when they are there. ETIMEDOUT. */
+  readBus(iova: number, length: number): void {
+    this.#transfer({ direction: 'from-bus', iova, length });
+  }
+
+  /** Bytes from the beginning of the buffer to the bus; back when they are there. ETIMEDOUT. */
+  writeBus(iova: number, length: number): void {
+    this.#transfer({ direction: 'to-bus', iova, length });
+  }
+
+  #transfer(transfer: EduTransfer): void {
+    this.start(transfer);
+    pollUntil(() => !this.isTransferring(), 'edu: a transfer');
+  }
+}

@@ -1,0 +1,112 @@
+/** A driver of mscribe: jobs in a ring in memory (devices/mscribe/regs.ts). */
+import {
+  CONTROL_ENABLE,
+  CONTROL_RESET,
+  DESCRIPTOR_BYTES,
+  JOB_IRQ,
+  OP_COPY,
+  OP_FILL,
+  REG_CONTROL,
+  REG_HEAD,
+  REG_RING_HI,
+  REG_RING_LO,
+  REG_RING_SIZE,
+  REG_STATUS,
+  REG_TAIL,
+  STATE_ERROR,
+} from '../../../devices/mscribe/regs.ts';
+import { viewOf } from '../../../platform/struct.ts';
+import type { Registers } from '../registers.ts';
+
+const LENGTH = 0x04;
+const SOURCE = 0x08;
+const DESTINATION = 0x10;
+const WRITTEN = 0x18;
+const STATUS = 0x1c;
+
+export {
+  DESCRIPTOR_BYTES,
+  STATUS_DESTINATION_REFUSED,
+  STATUS_DONE,
+  STATUS_SOURCE_REFUSED,
+} from '../../../devices/mscribe/regs.ts';
+
+export interface Job {
+  readonly operation: 'copy' | 'fill';
+  /** copy: the iova to copy from; fill: 8 bytes to repeat. */
+  readonly source: number | bigint;
+  /** iova */
+  readonly destination: number | bigint;
+  /** Bytes, at most 1 MiB. */
+  readonly length: number;
+  /** Interrupts when it is done. */
+  readonly interrupt?: boolean;
+}
+
+/** The descriptor of a job, to be put into slot n mod the ring's size. */
+export function encodeJob({ operation, source, destination, length, interrupt = false }: Job): Uint8Array {
+  const descriptor = new Uint8Array(DESCRIPTOR_BYTES);
+  const view = viewOf(descriptor);
+  view.setUint32(0, (operation === 'copy' ? OP_COPY : OP_FILL) | (interrupt ? JOB_IRQ : 0), true);
+  view.setUint32(LENGTH, length, true);
+  view.setBigUint64(SOURCE, BigInt(source), true);
+  view.setBigUint64(DESTINATION, BigInt(destination), true);
+  return descriptor;
+}
+
+export interface JobResult {
+  /** Bytes at the destination. */
+  readonly written: number;
+  /** STATUS_*, 0 while the job is not done. */
+  readonly status: number;
+}
+
+/** What the device has written into a descriptor. */
+export function readResult(descriptor: Uint8Array): JobResult {
+  const view = viewOf(descriptor);
+  return { written: view.getUint32(WRITTEN, true), status: view.getUint32(STATUS, true) };
+}
+
+/** The registers that reset it and start it on the ring of `size` descriptors at `iova`, in order. */
+export function ringWrites(iova: number, size: number): readonly (readonly [offset: number, value: number])[] {
+  return [
+    [REG_CONTROL, CONTROL_RESET],
+    [REG_RING_LO, iova % 2 ** 32],
+    [REG_RING_HI, Math.floor(iova / 2 ** 32)],
+    [REG_RING_SIZE, size],
+    [REG_CONTROL, CONTROL_ENABLE],
+  ];
+}
+
+export class Mscribe {
+  readonly #registers: Registers;
+
+  constructor(registers: Registers) {
+    this.#registers = registers;
+  }
+
+  /** Drops all jobs. */
+  reset(): void {
+    this.#registers.write(REG_CONTROL, CONTROL_RESET);
+  }
+
+  /** Resets it, and gives it a ring: `iova` a multiple of 32, `size` descriptors, a power of two from 2 to 4096. */
+  start(iova: number, size: number): void {
+    for (const [offset, value] of ringWrites(iova, size)) this.#registers.write(offset, value);
+  }
+
+  /** `tail` jobs have been put into the ring since it was started. */
+  submit(tail: number): void {
+    this.#registers.write(REG_TAIL, tail);
+  }
+
+  /** Jobs that have ended since it was started. */
+  ended(): number {
+    return this.#registers.read(REG_HEAD);
+  }
+
+  /** Whether the ring is bad, or cannot be reached; until the next start. */
+  hasFailed(): boolean {
+    return (this.#registers.read(REG_STATUS) & STATE_ERROR) !== 0;
+  }
+}

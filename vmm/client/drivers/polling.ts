@@ -1,0 +1,11 @@
+/** How drivers wait for a device that says in a register when it is done. */
+import { monotonicNs } from '../../../platform/clock.ts';
+import { etimedout } from '../../../platform/errno.ts';
+
+const PATIENCE_NS = 20e9;
+
+/** Looks, with a system call each time, until `isDone`. ETIMEDOUT after 20 s; `what` names it. */
+export function pollUntil(isDone: () => boolean, what: string): void {
+  const deadline = monotonicNs() + PATIENCE_NS;
+  while (!isDone()) if (monotonicNs() > deadline) throw etimedout(`${what} does not end`);
+}

@@ -1,0 +1,88 @@
+/**
+ * The container of a VMM's devices: groups put in, type1v2, guest RAM mapped at iova = gpa. It remembers its ranges, because an
+ * exec update gives each of them a new vaddr with the same iova and size (VAD-16, CPR-1).
+ */
+import {
+  VFIO_DMA_MAP_FLAG_VADDR,
+  VFIO_TYPE1v2_IOMMU,
+  VFIO_UNMAP_ALL,
+  VFIO_UPDATE_VADDR,
+} from '../../iommu/abi/vfio.ts';
+import { eopnotsupp } from '../../platform/errno.ts';
+import { integer, list, object, type Shaped } from '../../platform/shape.ts';
+import { checkExtension, joinContainer, openEmptyContainer, setIommu } from '../client/container.ts';
+import { type DmaMapping, invalidateVaddrs, mapDma, mapDmas } from '../client/dma.ts';
+import type { KernelClient } from '../client/kernel-client.ts';
+
+/** One MAP_DMA: [iova, iova+size) is the memory at `offset` bytes into guest RAM. */
+const DMA_RANGE = object({ iova: integer, offset: integer, size: integer });
+
+export type DmaRange = Shaped<typeof DMA_RANGE>;
+
+/** What of a container survives its process: its fds stay open, its ranges get new vaddrs. */
+export const CONTAINER_STATE = object({
+  fd: integer,
+  groups: list(object({ group: integer, fd: integer })),
+  ranges: list(DMA_RANGE),
+});
+
+export type ContainerState = Shaped<typeof CONTAINER_STATE>;
+
+export class Container {
+  readonly fd: number;
+  readonly #client: KernelClient;
+  readonly #groups: { group: number; fd: number }[];
+  readonly #ranges: DmaRange[];
+
+  /** A container of `state`, whose fds this process inherited, or a fresh one without groups. */
+  constructor(client: KernelClient, state?: ContainerState) {
+    this.#client = client;
+    this.fd = state?.fd ?? openEmptyContainer(client);
+    this.#groups = [...(state?.groups ?? [])];
+    this.#ranges = [...(state?.ranges ?? [])];
+  }
+
+  save(): ContainerState {
+    return { fd: this.fd, groups: [...this.#groups], ranges: [...this.#ranges] };
+  }
+
+  /** Puts a group in; the first one also chooses the IOMMU type. Returns the group's fd. EINVAL: it is not viable. */
+  addGroup(group: number): number {
+    const fd = joinContainer(this.#client, group, this.fd);
+    this.#groups.push({ group, fd });
+    if (this.#groups.length === 1) setIommu(this.#client, this.fd, VFIO_TYPE1v2_IOMMU);
+    return fd;
+  }
+
+  /** Lets the container's devices read and write `range`, which is RAM that begins at `ramVaddr`. */
+  map(range: DmaRange, ramVaddr: number): void {
+    mapDma(this.#client, this.fd, mappingOf(range, ramVaddr));
+    this.#ranges.push(range);
+  }
+
+  /** Whether an exec update is possible: both extensions answer 1 (CPR-1). EOPNOTSUPP names the one that does not. */
+  checkUpdatable(): void {
+    const needed = { UPDATE_VADDR: VFIO_UPDATE_VADDR, UNMAP_ALL: VFIO_UNMAP_ALL };
+    for (const [name, extension] of Object.entries(needed)) {
+      if (checkExtension(this.#client, this.fd, extension) !== 1) {
+        throw eopnotsupp(`the host's VFIO container has no ${name}: it cannot keep DMA going over an update`);
+      }
+    }
+  }
+
+  /** All vaddrs become invalid; translations stay as they are (UNM-10). */
+  invalidateVaddrs(): void {
+    invalidateVaddrs(this.#client, this.fd);
+  }
+
+  /** Every range gets its vaddr in RAM that now begins at `ramVaddr` (MAP-6). */
+  updateVaddrs(ramVaddr: number): void {
+    const flags = VFIO_DMA_MAP_FLAG_VADDR;
+    const mappings = this.#ranges.map((range) => ({ ...mappingOf(range, ramVaddr), flags }));
+    mapDmas(this.#client, this.fd, mappings);
+  }
+}
+
+const mappingOf = ({ iova, offset, size }: DmaRange, ramVaddr: number): DmaMapping => {
+  return { iova, size, vaddr: ramVaddr + offset };
+};

@@ -1,11 +1,11 @@
-/** vmm/machine/control-block.ts: a crew at rest is relieved, and the next one obeys the same words. The crew is an interrupt worker. */
+/** vmm/machine/control/control-block.ts: a crew at rest is relieved, and the next one obeys the same words. The crew is an interrupt worker. */
 import assert from 'node:assert/strict';
 
 import { InterruptDispatcher } from '../../vmm/crew/interrupts/dispatcher.ts';
 import { InterruptThread } from '../../vmm/crew/interrupts/thread.ts';
-import { ControlBlock, REQUEST_RUN, REQUEST_STOP, relieveCrew } from '../../vmm/machine/control-block.ts';
-import { IMSIC_BYTES } from '../../vmm/machine/imsic.ts';
-import { INTERRUPT_ROUTES_BYTES } from '../../vmm/machine/interrupt-routes.ts';
+import { ControlBlock, REQUEST_RUN, REQUEST_STOP, relieveCrew } from '../../vmm/machine/control/control-block.ts';
+import { IMSIC_BYTES } from '../../vmm/machine/hart-local/imsic.ts';
+import { INTERRUPT_ROUTES_BYTES } from '../../vmm/machine/shared/interrupt-routes.ts';
 import { defineScenario, type LibcModel } from './scenario.ts';
 
 const HOST_FILE = 3;

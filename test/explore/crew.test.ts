@@ -9,7 +9,7 @@ afterAll(stopActors);
 const mutants = {
   crewLoadedFirst: {
     name: 'crew-loaded-first',
-    file: 'vmm/machine/control-block.ts',
+    file: 'vmm/machine/control/control-block.ts',
     find: 'const request = Atomics.load(control, word);',
     replace:
       'const relieved = crewOnDuty(control) !== crew;\n  const request = relieved ? EXIT : Atomics.load(control, word);\n  if (!relieved) return request;',

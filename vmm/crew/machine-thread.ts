@@ -2,7 +2,7 @@
 import type { Worker } from 'node:worker_threads';
 
 import { eio, etimedout } from '../../platform/errno.ts';
-import { requestWord } from '../machine/control-block.ts';
+import { requestWord } from '../machine/control/control-block.ts';
 
 /** A thread that does not answer in this time is stuck. */
 const ANSWER_MS = 5000;

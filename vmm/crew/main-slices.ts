@@ -10,7 +10,7 @@
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
 import { type FileCalls, TaskChannel } from '../client/task-channel.ts';
-import { ControlBlock } from '../machine/control-block.ts';
+import { ControlBlock } from '../machine/control/control-block.ts';
 import { InterruptDispatcher } from './interrupts/dispatcher.ts';
 import type { InterruptMessage } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';

@@ -5,11 +5,11 @@
 import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
-import { CLINT_SECTION } from '../machine/clint.ts';
-import { IMSIC_SECTION } from '../machine/imsic.ts';
-import { ROUTES_SECTION } from '../machine/interrupt-routes.ts';
+import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import { type MachineState, PCI_SECTION, VCPU_SECTION } from '../machine/machine.ts';
-import { UART_SECTION } from '../machine/uart.ts';
+import { CLINT_SECTION } from '../machine/shared/clint.ts';
+import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
+import { UART_SECTION } from '../machine/shared/uart.ts';
 import { MONITOR_SECTION, type MonitorState } from '../monitor/state.ts';
 import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
 import { assemble } from '../vm/assemble.ts';

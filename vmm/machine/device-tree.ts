@@ -1,6 +1,6 @@
 /** The device tree of this machine: QEMU's for `virt,aia=aplic-imsic`, with the devices that are there. */
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
-import { IMSIC_IDENTITIES } from './imsic.ts';
+import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
 import {
   CLINT,
   IMSIC_M,
@@ -13,7 +13,7 @@ import {
   TIMEBASE_HZ,
   UART,
   UART_CLOCK_HZ,
-} from './memory-map.ts';
+} from './shared/memory-map.ts';
 
 const PHANDLE_INTC = 1;
 const PHANDLE_IMSIC = 2;

@@ -7,18 +7,19 @@ import { Hart } from '../../guest/riscv/hart.ts';
 import type { HartState } from '../../guest/riscv/state.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list, number } from '../../platform/shape.ts';
-import { bootRom, deviceTreeGpa, RESET_PC } from './boot-rom.ts';
-import { SystemBus } from './bus.ts';
-import { Clint, type ClintState } from './clint.ts';
-import type { ConsoleInput } from './console-input.ts';
-import type { ConsoleOutput } from './console-output.ts';
-import { ControlBlock } from './control-block.ts';
-import { Imsic } from './imsic.ts';
-import { CLINT, IMSIC_M, MROM, RAM_BASE, TEST_FINISHER, UART } from './memory-map.ts';
-import { PASSTHROUGH_STATE, type PassthroughFunction } from './passthrough.ts';
-import { PciHost } from './pci-host.ts';
-import { TestFinisher } from './test-finisher.ts';
-import { Uart, type UartState } from './uart.ts';
+import { ControlBlock } from './control/control-block.ts';
+import { Imsic } from './hart-local/imsic.ts';
+import { bootRom, deviceTreeGpa, RESET_PC } from './shared/boot-rom.ts';
+import { SystemBus } from './shared/bus.ts';
+import { Clint, type ClintState } from './shared/clint.ts';
+import type { ConsoleInput } from './shared/console-input.ts';
+import type { ConsoleOutput } from './shared/console-output.ts';
+import { ImsicPage } from './shared/imsic-page.ts';
+import { CLINT, IMSIC_M, MROM, RAM_BASE, TEST_FINISHER, UART } from './shared/memory-map.ts';
+import { PASSTHROUGH_STATE, type PassthroughFunction } from './shared/passthrough.ts';
+import { PciHost } from './shared/pci-host.ts';
+import { TestFinisher } from './shared/test-finisher.ts';
+import { Uart, type UartState } from './shared/uart.ts';
 
 export interface MachineOptions {
   readonly ram: SharedArrayBuffer;
@@ -75,7 +76,7 @@ export class Machine {
     this.bus.map(TEST_FINISHER, this.finisher);
     this.bus.map(CLINT, this.clint);
     this.bus.map(UART, this.uart);
-    this.bus.map(IMSIC_M, this.#imsic);
+    this.bus.map(IMSIC_M, new ImsicPage(this.#imsic));
     this.#pci.mapInto(this.bus);
     this.hart = new Hart({
       hartId: 0,

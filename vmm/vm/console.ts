@@ -3,8 +3,8 @@ import { fstatSync, readSync } from 'node:fs';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes } from '../../platform/shape.ts';
 import type { VmShared } from '../crew/vcpu/protocol.ts';
-import { ConsoleInput } from '../machine/console-input.ts';
-import { wakeVcpu } from '../machine/control-block.ts';
+import { wakeVcpu } from '../machine/control/control-block.ts';
+import { ConsoleInput } from '../machine/shared/console-input.ts';
 
 /** What was typed and not read by the guest. */
 export const CONSOLE_SECTION = defineSection('console', 1, { input: bytes });
@@ -34,7 +34,7 @@ export class Console {
 
   /**
    * Starts reading stdin. Touching process.stdout makes a pipe or socket there non-blocking, so that a reader who stopped
-   * reading does not stop the vCPU (machine/console-output.ts copes with EAGAIN); a terminal is opened anew by libuv.
+   * reading does not stop the vCPU (machine/shared/console-output.ts copes with EAGAIN); a terminal is opened anew by libuv.
    */
   open(): void {
     process.stdout.on('error', () => {}); // nothing is written through the stream

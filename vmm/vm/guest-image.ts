@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 
 import { checkElf, type ElfImage, loadElf, parseElf } from '../../guest/elf.ts';
 import { enoexec, SysError } from '../../platform/errno.ts';
-import { deviceTreeGpa } from '../machine/boot-rom.ts';
 import { deviceTree } from '../machine/device-tree.ts';
-import { RAM_BASE } from '../machine/memory-map.ts';
+import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
+import { RAM_BASE } from '../machine/shared/memory-map.ts';
 
 /** Reads an ELF that has to fit into `ramSize` bytes beside the device tree. Errors name the file. */
 export function readImage(path: string, ramSize: number): ElfImage {

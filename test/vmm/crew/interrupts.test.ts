@@ -16,9 +16,9 @@ import {
 } from '../../../platform/libc.ts';
 import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { startInterruptThread } from '../../../vmm/crew/threads.ts';
-import { ControlBlock, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control-block.ts';
-import { IMSIC_BYTES, Imsic } from '../../../vmm/machine/imsic.ts';
-import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../../vmm/machine/interrupt-routes.ts';
+import { ControlBlock, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control/control-block.ts';
+import { IMSIC_BYTES, Imsic } from '../../../vmm/machine/hart-local/imsic.ts';
+import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
 
 /** The interrupt worker as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
 

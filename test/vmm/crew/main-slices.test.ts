@@ -5,9 +5,9 @@ import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { MainSlices } from '../../../vmm/crew/main-slices.ts';
 import type { InitialState, VcpuMessage } from '../../../vmm/crew/vcpu/protocol.ts';
 import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
-import { REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control-block.ts';
-import { InterruptRoutes } from '../../../vmm/machine/interrupt-routes.ts';
-import { RAM_BASE } from '../../../vmm/machine/memory-map.ts';
+import { REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control/control-block.ts';
+import { InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
+import { RAM_BASE } from '../../../vmm/machine/shared/memory-map.ts';
 
 /** Main in the place of the vCPU thread and the interrupt worker. The guest counts in a0 and waits: addi a0,a0,1 · wfi · j -8 */
 

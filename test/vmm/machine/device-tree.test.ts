@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process';
 
 import { describe, expect, it } from 'vitest';
-
-import { bootRom, deviceTreeGpa } from '../../../vmm/machine/boot-rom.ts';
 import { deviceTree } from '../../../vmm/machine/device-tree.ts';
 import { writeFdt } from '../../../vmm/machine/fdt.ts';
+import { bootRom, deviceTreeGpa } from '../../../vmm/machine/shared/boot-rom.ts';
 
 function hasDtc(): boolean {
   try {

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
 import { decodeAll, NewImage } from '../../../vmm/live-update/survivors.ts';
-import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/console-input.ts';
-import { ConsoleOutput } from '../../../vmm/machine/console-output.ts';
-import { ControlBlock } from '../../../vmm/machine/control-block.ts';
-import { IMSIC_BYTES } from '../../../vmm/machine/imsic.ts';
+import { ControlBlock } from '../../../vmm/machine/control/control-block.ts';
+import { IMSIC_BYTES } from '../../../vmm/machine/hart-local/imsic.ts';
 import { Machine, type MachineState } from '../../../vmm/machine/machine.ts';
-import { PassthroughFunction, type PassthroughState } from '../../../vmm/machine/passthrough.ts';
-import { FakeDevice } from './fake-device.ts';
+import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
+import { ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
+import { PassthroughFunction, type PassthroughState } from '../../../vmm/machine/shared/passthrough.ts';
+import { FakeDevice } from './shared/fake-device.ts';
 
 const RAM_BYTES = 2 ** 22;
 

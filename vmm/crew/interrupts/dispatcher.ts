@@ -15,9 +15,9 @@ import {
   REQUEST_STOP,
   wakeVcpu,
   whatOf,
-} from '../../machine/control-block.ts';
-import { Imsic } from '../../machine/imsic.ts';
-import { InterruptRoutes } from '../../machine/interrupt-routes.ts';
+} from '../../machine/control/control-block.ts';
+import { Imsic } from '../../machine/hart-local/imsic.ts';
+import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
 const LONGEST_WAIT_MS = 1000;

@@ -1,4 +1,4 @@
-/** What main and the interrupt worker say to each other, beside the `dispatch` word of machine/control-block.ts. */
+/** What main and the interrupt worker say to each other, beside the `dispatch` word of machine/control/control-block.ts. */
 import type { VmShared } from '../vcpu/protocol.ts';
 
 export interface InterruptInput {

@@ -1,6 +1,6 @@
 /** The interrupt worker as main sees it, or what main does in its place while it starts (main-slices.ts). */
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';
-import { ControlBlock, REQUEST_STOP } from '../../machine/control-block.ts';
+import { ControlBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
 import type { VmShared } from '../vcpu/protocol.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';

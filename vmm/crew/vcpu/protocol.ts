@@ -1,4 +1,4 @@
-/** What main and the vCPU thread say to each other, beside the words of machine/control-block.ts. */
+/** What main and the vCPU thread say to each other, beside the words of machine/control/control-block.ts. */
 
 import type { DeviceDescription } from '../../client/device.ts';
 import type { MachineState } from '../../machine/machine.ts';

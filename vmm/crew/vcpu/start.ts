@@ -2,11 +2,11 @@
 import { SysError } from '../../../platform/errno.ts';
 import { VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
-import { ConsoleInput } from '../../machine/console-input.ts';
-import { ConsoleOutput } from '../../machine/console-output.ts';
-import { InterruptRoutes } from '../../machine/interrupt-routes.ts';
 import { Machine } from '../../machine/machine.ts';
-import { PassthroughFunction } from '../../machine/passthrough.ts';
+import { ConsoleInput } from '../../machine/shared/console-input.ts';
+import { ConsoleOutput } from '../../machine/shared/console-output.ts';
+import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
+import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
 import { runVcpu } from './loop.ts';
 import type { InitialState, MachineParts, VcpuInput, VcpuMessage, VmShared } from './protocol.ts';
 import { Vcpu } from './vcpu.ts';

@@ -2,7 +2,7 @@
  * The vCPU as main sees it: words it obeys, messages it says. Whose they are does not matter: in a new image main itself runs the
  * first slices (main-slices.ts), then a thread does (threads.ts).
  */
-import { CONSOLE_INPUT_BYTES } from '../../machine/console-input.ts';
+
 import {
   ControlBlock,
   REQUEST_RESET,
@@ -10,9 +10,10 @@ import {
   REQUEST_STOP,
   relieveCrew,
   wakeVcpu,
-} from '../../machine/control-block.ts';
-import { IMSIC_BYTES } from '../../machine/imsic.ts';
-import { INTERRUPT_ROUTES_BYTES } from '../../machine/interrupt-routes.ts';
+} from '../../machine/control/control-block.ts';
+import { IMSIC_BYTES } from '../../machine/hart-local/imsic.ts';
+import { CONSOLE_INPUT_BYTES } from '../../machine/shared/console-input.ts';
+import { INTERRUPT_ROUTES_BYTES } from '../../machine/shared/interrupt-routes.ts';
 import { MachineThread } from '../machine-thread.ts';
 import type { InitialState, Running, Stopped, Suspended, VcpuMessage, VmShared } from './protocol.ts';
 

@@ -13,7 +13,7 @@ import {
   REQUEST_STOP,
   requestWord,
   whatOf,
-} from '../../machine/control-block.ts';
+} from '../../machine/control/control-block.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Suspended, VcpuMessage } from './protocol.ts';
 

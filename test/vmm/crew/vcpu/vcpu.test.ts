@@ -4,8 +4,13 @@ import type { VcpuMessage } from '../../../../vmm/crew/vcpu/protocol.ts';
 import { buildVcpu } from '../../../../vmm/crew/vcpu/start.ts';
 import { VcpuThread } from '../../../../vmm/crew/vcpu/thread.ts';
 import type { Vcpu } from '../../../../vmm/crew/vcpu/vcpu.ts';
-import { REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../../../../vmm/machine/control-block.ts';
-import { RAM_BASE } from '../../../../vmm/machine/memory-map.ts';
+import {
+  REQUEST_EXIT,
+  REQUEST_RESET,
+  REQUEST_RUN,
+  REQUEST_STOP,
+} from '../../../../vmm/machine/control/control-block.ts';
+import { RAM_BASE } from '../../../../vmm/machine/shared/memory-map.ts';
 
 /** lui a0, 0x100 (the test finisher) · lui a1, value >> 12 · addi a1, a1, value & 0xfff · sw a1, 0(a0) · j . */
 const tellsFinisher = (value: number): number[] => [

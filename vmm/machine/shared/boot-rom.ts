@@ -1,5 +1,5 @@
 /** The mask ROM a hart starts in, and where the device tree lies (docs/machine.md, "Boot"). */
-import type { AccessSize } from '../../guest/riscv/memory.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { MmioDevice } from './bus.ts';
 import { MROM, RAM_BASE } from './memory-map.ts';
 

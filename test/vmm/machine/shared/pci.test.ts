@@ -1,8 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { SystemBus } from '../../../vmm/machine/bus.ts';
-import { PassthroughFunction, type PassthroughState, probeFunction } from '../../../vmm/machine/passthrough.ts';
-import { PciHost } from '../../../vmm/machine/pci-host.ts';
+import { SystemBus } from '../../../../vmm/machine/shared/bus.ts';
+import {
+  PassthroughFunction,
+  type PassthroughState,
+  probeFunction,
+} from '../../../../vmm/machine/shared/passthrough.ts';
+import { PciHost } from '../../../../vmm/machine/shared/pci-host.ts';
 import { FakeDevice } from './fake-device.ts';
 
 const ECAM = 0x3000_0000;

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/console-input.ts';
-import { ConsoleOutput } from '../../../vmm/machine/console-output.ts';
-import { Uart } from '../../../vmm/machine/uart.ts';
+import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
+import { ConsoleOutput } from '../../../../vmm/machine/shared/console-output.ts';
+import { Uart } from '../../../../vmm/machine/shared/uart.ts';
 
 let written: string;
 let blocked: boolean;

@@ -3,8 +3,8 @@
  * aligned pieces, as QEMU's memory API does (docs/devel/memory.rst, "valid" and "impl"); unmapped addresses are access faults.
  */
 
-import type { Bus } from '../../guest/riscv/environment.ts';
-import type { AccessSize } from '../../guest/riscv/memory.ts';
+import type { Bus } from '../../../guest/riscv/environment.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { MapEntry } from './memory-map.ts';
 
 /** A device's registers. `offset` is from the region's base; whole accesses are aligned to their size. */

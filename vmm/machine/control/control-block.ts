@@ -1,5 +1,5 @@
 /** The words by which the VMM's threads steer the vCPU and see what it did. Fresh in every process: nothing here survives. */
-import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
+import { atomic32, bytes, defineShared, word64 } from '../../../platform/shared.ts';
 
 export const ControlBlock = defineShared('vm control block', {
   /** Main: what the vCPU shall do, a requestWord; the vCPU turns a run into a stop. It sleeps on it while it is stopped. */
@@ -11,7 +11,7 @@ export const ControlBlock = defineShared('vm control block', {
   /** Whoever has news for a vCPU in WFI adds 1 and notifies; the vCPU sleeps on it. */
   wake: atomic32,
   pad2: bytes(60),
-  /** mip of hart 0. MTIP, MSIP: the vCPU; MEIP: whoever changes the interrupt file (machine/imsic.ts). */
+  /** mip of hart 0. MTIP, MSIP: the vCPU; MEIP: whoever changes the interrupt file (machine/hart-local/imsic.ts). */
   lines: atomic32,
   pad3: bytes(60),
   /** The vCPU, float64, now and then: instructions retired, accesses outside RAM. */

@@ -2,7 +2,7 @@
  * The SiFive test finisher of the `virt` machine (docs/machine.md, "Test finisher"): how a guest
  * ends or resets its machine.
  */
-import type { AccessSize } from '../../guest/riscv/memory.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { MmioDevice } from './bus.ts';
 
 const FINISHER_FAIL = 0x3333;

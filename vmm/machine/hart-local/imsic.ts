@@ -1,17 +1,16 @@
 /**
- * The IMSIC of one hart, M level (AIA 1.0 §3): 255 interrupt identities, as QEMU's `virt` has them. Its state lies in shared
- * memory: the interrupt worker makes identities pending while the hart reads and claims them.
+ * The IMSIC interrupt file of one hart, M level (AIA 1.0 §3): 255 identities, as QEMU's `virt` has them. Its state lies in shared
+ * memory: the interrupt worker makes identities pending while the hart reads and claims them. The page on the bus by which stores
+ * reach it is shared/imsic-page.ts.
  *
  * MEIP follows the file: whoever changes the file drives the line and then looks again, so that of two threads the last one
  * to write the line has seen the file as it is. A hart may see MEIP for a moment after it claimed the last interrupt (mtopei
  * reads 0 then); AIA §3.9 lets software expect that.
  */
-import type { InterruptFile } from '../../guest/riscv/environment.ts';
-import type { AccessSize } from '../../guest/riscv/memory.ts';
-import { defineSection, type StateOf } from '../../platform/section.ts';
-import { integer, list } from '../../platform/shape.ts';
-import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
-import type { MmioDevice } from './bus.ts';
+import type { InterruptFile } from '../../../guest/riscv/environment.ts';
+import { defineSection, type StateOf } from '../../../platform/section.ts';
+import { integer, list } from '../../../platform/shape.ts';
+import { atomic32, atomic32s, bytes, defineShared } from '../../../platform/shared.ts';
 
 export const IMSIC_IDENTITIES = 255;
 const WORDS = 8; // bit i of word w is identity 32w + i; identity 0 does not exist
@@ -33,8 +32,6 @@ const EIP0 = 0x80;
 const EIE0 = 0xc0;
 const EIE63 = 0xff;
 
-const SETEIPNUM_LE = 0;
-const SETEIPNUM_BE = 4;
 const MIP_MEIP = 1 << 11;
 
 export const IMSIC_SECTION = defineSection('imsic', 1, {
@@ -46,8 +43,7 @@ export const IMSIC_SECTION = defineSection('imsic', 1, {
 
 export type ImsicState = StateOf<typeof IMSIC_SECTION>;
 
-export class Imsic implements InterruptFile, MmioDevice {
-  readonly maxAccess = 4;
+export class Imsic implements InterruptFile {
   readonly #file: Int32Array;
   readonly #lines: Int32Array;
   readonly #line: number;
@@ -98,17 +94,6 @@ export class Imsic implements InterruptFile, MmioDevice {
       Atomics.store(this.#file, at + 1, Number(BigInt.asIntN(32, low >> 32n)));
     }
     this.#driveLine();
-  }
-
-  load(_offset: number, size: AccessSize): bigint | undefined {
-    return size === 4 ? 0n : undefined; // AIA §3.5: reads give zero
-  }
-
-  store(offset: number, size: AccessSize, value: bigint): boolean {
-    if (size !== 4) return false;
-    if (offset === SETEIPNUM_LE) this.setPending(Number(value));
-    else if (offset === SETEIPNUM_BE) this.setPending(byteSwap(Number(value)));
-    return true;
   }
 
   reset(): void {
@@ -177,6 +162,3 @@ function arrayIndex(select: number): number | undefined {
   const [base, k] = select < EIE0 ? [ImsicFile.word.pending, select - EIP0] : [ImsicFile.word.enabled, select - EIE0];
   return k < WORDS ? base + k : undefined;
 }
-
-const byteSwap = (value: number): number =>
-  (((value & 0xff) << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24)) >>> 0;

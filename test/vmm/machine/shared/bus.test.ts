@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
-import type { AccessSize } from '../../../guest/riscv/memory.ts';
-import { type MmioDevice, SystemBus } from '../../../vmm/machine/bus.ts';
-import { TestFinisher } from '../../../vmm/machine/test-finisher.ts';
+import type { AccessSize } from '../../../../guest/riscv/memory.ts';
+import { type MmioDevice, SystemBus } from '../../../../vmm/machine/shared/bus.ts';
+import { TestFinisher } from '../../../../vmm/machine/shared/test-finisher.ts';
 
 /** Remembers its accesses; every byte reads as its own offset. */
 class Recorder implements MmioDevice {

@@ -3,9 +3,9 @@
  * `serial` (docs/machine.md, "UART").
  * NOT MODELLED: its interrupt (the machine has no PLIC; IIR says what it would be), baud rate, breaks and errors, loopback data.
  */
-import type { AccessSize } from '../../guest/riscv/memory.ts';
-import { defineSection, type StateOf } from '../../platform/section.ts';
-import { bytes, flag, integer } from '../../platform/shape.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
+import { defineSection, type StateOf } from '../../../platform/section.ts';
+import { bytes, flag, integer } from '../../../platform/shape.ts';
 import type { MmioDevice } from './bus.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';

@@ -4,8 +4,8 @@
  * (PCIe 6.0 §2.3.2: Unsupported Request).
  * NOT MODELLED: I/O space (the PIO window answers like one without functions), bridges, INTx (the machine has no PLIC).
  */
-import type { AccessSize } from '../../guest/riscv/memory.ts';
-import { enospc } from '../../platform/errno.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
+import { enospc } from '../../../platform/errno.ts';
 import type { MmioDevice, SystemBus } from './bus.ts';
 import { PCIE_ECAM, PCIE_MMIO32, PCIE_MMIO64, PCIE_PIO } from './memory-map.ts';
 import type { BarWindow, ConfigSize, PciFunction } from './pci-function.ts';

@@ -3,9 +3,9 @@
  * machine: where the BARs lie in guest memory, and where MSIs go. COMMAND goes through as the guest writes it.
  * NOT MODELLED: MSI-X, expansion ROMs (read 0), I/O BARs (have their size, decode nothing).
  */
-import type { AccessSize } from '../../guest/riscv/memory.ts';
-import { SysError } from '../../platform/errno.ts';
-import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
+import { SysError } from '../../../platform/errno.ts';
+import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from '../../../platform/shape.ts';
 import { IMSIC_M } from './memory-map.ts';
 import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
 import type { BarWindow, ConfigSize, DeviceAccess, MsiRouter, PciFunction } from './pci-function.ts';

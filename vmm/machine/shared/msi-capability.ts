@@ -3,7 +3,7 @@
  * Shown without per-vector masking, whatever the device has.
  */
 
-import { integer, object, type Shaped } from '../../platform/shape.ts';
+import { integer, object, type Shaped } from '../../../platform/shape.ts';
 
 const CONTROL_ENABLE = 1 << 0;
 const CONTROL_MMC_SHIFT = 1; // vectors the device can send, log2

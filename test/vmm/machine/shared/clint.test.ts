@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { Clint } from '../../../vmm/machine/clint.ts';
+import { Clint } from '../../../../vmm/machine/shared/clint.ts';
 
 const MTIP = 1 << 7;
 const MSIP = 1 << 3;

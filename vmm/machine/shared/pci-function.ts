@@ -1,5 +1,5 @@
 /** What the PCI host sees of a function, and what a passed-through function sees of the device behind it. */
-import type { AccessSize } from '../../guest/riscv/memory.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
 
 /** Size of a config access: naturally aligned, within one dword. */
 export type ConfigSize = 1 | 2 | 4;

@@ -3,10 +3,10 @@
  * device, before the machine runs; the vCPU, which owns the PCI functions, says where they lead; the interrupt worker waits on
  * their eventfds. No eventfd is ever closed under the waiter, and each keeps its count over an exec.
  */
-import { enospc } from '../../platform/errno.ts';
-import { defineSection, type StateOf } from '../../platform/section.ts';
-import { integer, list, number, object } from '../../platform/shape.ts';
-import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
+import { enospc } from '../../../platform/errno.ts';
+import { defineSection, type StateOf } from '../../../platform/section.ts';
+import { integer, list, number, object } from '../../../platform/shape.ts';
+import { atomic32, bytes, defineShared, word64 } from '../../../platform/shared.ts';
 
 const MAX_ROUTES = 1024;
 

@@ -1,5 +1,5 @@
 /** What was typed and not yet read by the guest: a byte ring in shared memory, filled by main, emptied by the vCPU's UART. */
-import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
+import { atomic32, bytes, defineShared } from '../../../platform/shared.ts';
 
 const CAPACITY = 4096; // a power of two
 

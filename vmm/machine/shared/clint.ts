@@ -3,10 +3,10 @@
  * 10 MHz. mtime follows the monotonic clock while the machine runs and stands still while it is
  * stopped, as QEMU's virtual clock does.
  */
-import type { AccessSize } from '../../guest/riscv/memory.ts';
-import { monotonicNs } from '../../platform/clock.ts';
-import { defineSection, type StateOf } from '../../platform/section.ts';
-import { big, flag } from '../../platform/shape.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+import { defineSection, type StateOf } from '../../../platform/section.ts';
+import { big, flag } from '../../../platform/shape.ts';
 import type { MmioDevice } from './bus.ts';
 import { TIMEBASE_HZ } from './memory-map.ts';
 

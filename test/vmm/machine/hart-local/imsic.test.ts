@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { IMSIC_BYTES, Imsic } from '../../../vmm/machine/imsic.ts';
+import { IMSIC_BYTES, Imsic } from '../../../../vmm/machine/hart-local/imsic.ts';
+import { ImsicPage } from '../../../../vmm/machine/shared/imsic-page.ts';
 
 const MEIP = 1 << 11;
 const EIDELIVERY = 0x70;
@@ -15,17 +16,19 @@ const SETEIPNUM_BE = 4;
 let shared: SharedArrayBuffer;
 let lines: Int32Array;
 let imsic: Imsic;
+let page: ImsicPage;
 
 beforeEach(() => {
   shared = new SharedArrayBuffer(IMSIC_BYTES);
   lines = new Int32Array(new SharedArrayBuffer(4));
   imsic = new Imsic(shared, lines, 0);
+  page = new ImsicPage(imsic);
 });
 
 /** AIA 1.0 §3. */
 describe('IMSIC', () => {
   it('raises MEIP only for what is pending, enabled and delivered', () => {
-    imsic.store(SETEIPNUM_LE, 4, 5n);
+    page.store(SETEIPNUM_LE, 4, 5n);
     expect(lines[0]).toBe(0);
     imsic.writeRegister(EIE0, 1n << 5n);
     expect(lines[0]).toBe(0);
@@ -59,20 +62,20 @@ describe('IMSIC', () => {
   });
 
   it('ignores identity 0 and identities it does not have', () => {
-    imsic.store(SETEIPNUM_LE, 4, 0n);
-    imsic.store(SETEIPNUM_LE, 4, 256n);
-    imsic.store(SETEIPNUM_LE, 4, 0xffff_ffffn);
+    page.store(SETEIPNUM_LE, 4, 0n);
+    page.store(SETEIPNUM_LE, 4, 256n);
+    page.store(SETEIPNUM_LE, 4, 0xffff_ffffn);
     imsic.writeRegister(EIE0, -1n);
     expect(imsic.readRegister(EIP0)).toBe(0n);
     expect(imsic.readRegister(EIE0)).toBe(BigInt.asUintN(64, -2n));
   });
 
   it('takes big-endian stores at seteipnum_be, words only, and reads zero', () => {
-    imsic.store(SETEIPNUM_BE, 4, 0x4600_0000n);
+    page.store(SETEIPNUM_BE, 4, 0x4600_0000n);
     expect(imsic.readRegister(EIP2)).toBe(1n << 6n);
-    expect(imsic.load(SETEIPNUM_LE, 4)).toBe(0n);
-    expect(imsic.load(SETEIPNUM_LE, 8)).toBeUndefined();
-    expect(imsic.store(SETEIPNUM_LE, 1, 1n)).toBe(false);
+    expect(page.load(SETEIPNUM_LE, 4)).toBe(0n);
+    expect(page.load(SETEIPNUM_LE, 8)).toBeUndefined();
+    expect(page.store(SETEIPNUM_LE, 1, 1n)).toBe(false);
   });
 
   it('keeps WARL fields to their values', () => {

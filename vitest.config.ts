@@ -2,19 +2,31 @@ import { tmpdir } from 'node:os';
 
 import { defineConfig } from 'vitest/config';
 
+import { PROJECTS, projectOf, testFiles } from './test/projects.ts';
+
 /** Tests make sockets some folders below it, and a socket's path has 107 bytes at most. */
 const LONGEST_TMPDIR = 50;
 const short = Buffer.byteLength(tmpdir()) <= LONGEST_TMPDIR;
 
+/** Not isolated, so files share one load of the modules: a third of the time. */
+const unit = { setupFiles: ['test/patience.ts', 'test/no-process.ts'], isolate: false };
+/** Its programs run from dist. */
+const built = { setupFiles: ['test/patience.ts'], globalSetup: 'test/build-dist.ts' };
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: 'test/build-dist.ts',
-    setupFiles: ['test/patience.ts'],
     env: short ? {} : { TMPDIR: '/tmp' },
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 180_000,
     hookTimeout: 180_000,
+    projects: PROJECTS.map((name) => ({
+      extends: true,
+      test: {
+        name,
+        include: testFiles.filter((path) => projectOf(path) === name),
+        ...(name === 'unit' ? unit : built),
+      },
+    })),
   },
 });

@@ -1,33 +1,19 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+
+import { type Import, importsOf } from '../imports.ts';
 
 /** The table of rooms in docs/DESIGN.md ("The house"), held against the imports of every source file. */
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const LAYERS = ['platform', 'iommu', 'devices', 'guest', 'vmm', 'tools'];
 
-interface Import {
-  /** Path from the root, or the package's name. */
-  readonly target: string;
-  readonly typeOnly: boolean;
-}
-
 interface Source {
   readonly path: string;
   readonly text: string;
   readonly imports: readonly Import[];
-}
-
-const FROM = /^(import|export)( type)?\b[^;]*?\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gms;
-
-function importsOf(path: string, text: string): Import[] {
-  return [...text.matchAll(FROM)].map((match) => {
-    const name = (match[3] ?? match[4] ?? match[5])!;
-    const target = name.startsWith('.') ? normalize(join(dirname(path), name)) : name;
-    return { target, typeOnly: match[2] !== undefined };
-  });
 }
 
 const sources: readonly Source[] = LAYERS.flatMap((layer) =>

@@ -1,0 +1,53 @@
+/**
+ * Which of vitest's projects a test file belongs to. Nobody lists the files: a test that names something which starts a process or a
+ * thread, or uses a file of test/ that does, is a process test. test/no-process.ts keeps unit tests from starting one all the same.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { importsOf } from './imports.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+export const PROJECTS = ['unit', 'process', 'explore', 'conformance'] as const;
+export type Project = (typeof PROJECTS)[number];
+
+/** What starts a process or a thread; a name that ends with / means every file of that folder. */
+export const STARTERS = [
+  'node:child_process',
+  'platform/thread.ts',
+  'platform/ram-hash.ts',
+  'devices/board/board.ts',
+  'devices/board/device-thread.ts',
+  'devices/board/host.ts',
+  'devices/board/memory-hash.ts',
+  'iommu/kernel/vfio/pci/device.ts', // a thread for the eventfds that a client arms
+  'iommu/kernel/vfio/virqfd/virqfd.ts',
+  'vmm/crew/threads.ts',
+];
+
+function startsSomething(path: string, seen = new Set<string>()): boolean {
+  seen.add(path);
+  const targets = importsOf(path, readFileSync(join(root, path), 'utf8'))
+    .filter(({ typeOnly }) => !typeOnly)
+    .map(({ target }) => target);
+  const ours = targets.filter((target) => target.startsWith('test/') && !seen.has(target));
+  return (
+    targets.some((target) => STARTERS.includes(target)) ||
+    ours.some((target) => existsSync(join(root, target)) && startsSomething(target, seen))
+  );
+}
+
+/** Of a test file, named from the root. */
+export function projectOf(path: string): Project {
+  if (path.startsWith('test/explore/')) return 'explore';
+  if (path.startsWith('test/conformance/')) return 'conformance';
+  return startsSomething(path) ? 'process' : 'unit';
+}
+
+/** Every test file, from the root. */
+export const testFiles: readonly string[] = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.test.ts'))
+  .map((name) => `test/${name}`)
+  .toSorted();

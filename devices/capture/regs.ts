@@ -1,25 +1,45 @@
 /** Register map of capture, the frame grabber (PCI 1234:ca97). Registers are 32-bit, aligned accesses only, little endian. */
-
-export const REG_ID = 0x00; // RO
-export const REG_CTRL = 0x04; // RW
-export const REG_STATUS = 0x08; // RO
-export const REG_IRQ_STATUS = 0x0c; // R/W1C
-export const REG_RING_LO = 0x10; // RW, iova of the ring, 64-byte aligned; ignored while running, so the next three
-export const REG_RING_HI = 0x14;
-export const REG_FRAMES = 0x18; // RW, slots: a power of two, 1..65536
-export const REG_FRAME_SIZE = 0x1c; // RW, bytes: a multiple of 64, 64..1 MiB
-export const REG_RATE = 0x20; // RW, frames per second, 0 = as fast as it can
-export const REG_IRQ_EVERY = 0x24; // RW, event every n frames, 0 = never
-export const REG_WRITE_INDEX = 0x28; // RO, frames written since RUN, mod 2^32; slot = index mod FRAMES
-export const REG_READ_INDEX = 0x2c; // RW, frames consumed, mod 2^32
-export const REG_DROPPED = 0x30; // RO, frames overwritten unread, or not taken because full, mod 2^32
-export const REG_FAULTS = 0x34; // RO, refused DMA transactions
-export const REG_INDEX_LO = 0x38; // RW, iova of the write-back {u32 WRITE_INDEX, u32 DROPPED}, 8-byte aligned, 0 = none; ignored while running
-export const REG_INDEX_HI = 0x3c;
-export const REG_BYTES_LO = 0x40; // RO, bytes written
-export const REG_BYTES_HI = 0x44;
+import { defineRegisters } from '../kit/registers.ts';
 
 export const ID_VALUE = 0xca970100;
+
+/** What is programmed of a ring takes effect when RUN is set. */
+const locked = 'while running';
+
+export const REGISTERS = defineRegisters('zeros', {
+  ID: { at: 0x00, access: 'ro', reset: ID_VALUE, what: 'device, and version 1.0' },
+  CTRL: { at: 0x04, access: 'rw', reset: 0, what: 'bits CTRL_*' },
+  STATUS: { at: 0x08, access: 'ro', computed: true, reset: 0, what: 'bits STATUS_*' },
+  IRQ_STATUS: { at: 0x0c, access: 'w1c', reset: 0, what: 'bits IRQ_*' },
+  RING_LO: { at: 0x10, access: 'rw', reset: 0, locked, what: 'iova of the ring, a multiple of 64' },
+  RING_HI: { at: 0x14, access: 'rw', reset: 0, locked, what: 'its upper half' },
+  FRAMES: { at: 0x18, access: 'rw', reset: 0, locked, what: 'slots: a power of two from 1 to 65536' },
+  FRAME_SIZE: { at: 0x1c, access: 'rw', reset: 0, locked, what: 'bytes: a multiple of 64 from 64 to 1 MiB' },
+  RATE: { at: 0x20, access: 'rw', reset: 0, what: 'frames per second, 0 = as fast as it can' },
+  IRQ_EVERY: { at: 0x24, access: 'rw', reset: 0, what: 'an event every n frames, 0 = never' },
+  WRITE_INDEX: {
+    at: 0x28,
+    access: 'ro',
+    reset: 0,
+    what: 'frames written since RUN, mod 2^32; slot = index mod FRAMES',
+  },
+  READ_INDEX: { at: 0x2c, access: 'rw', reset: 0, what: 'frames consumed, mod 2^32' },
+  DROPPED: { at: 0x30, access: 'ro', reset: 0, what: 'frames overwritten unread, or not taken because full, mod 2^32' },
+  FAULTS: { at: 0x34, access: 'ro', reset: 0, what: 'DMA transactions refused, mod 2^32' },
+  INDEX_LO: {
+    at: 0x38,
+    access: 'rw',
+    reset: 0,
+    locked,
+    what: 'iova of the write-back {u32 WRITE_INDEX, u32 DROPPED}, a multiple of 8, 0 = none',
+  },
+  INDEX_HI: { at: 0x3c, access: 'rw', reset: 0, locked, what: 'its upper half' },
+  BYTES_LO: { at: 0x40, access: 'ro', computed: true, reset: 0, what: 'bytes written' },
+  BYTES_HI: { at: 0x44, access: 'ro', computed: true, reset: 0, what: 'their upper half' },
+});
+
+/** Offsets. */
+export const REG = REGISTERS.at;
 
 export const CTRL_RUN = 1 << 0;
 export const CTRL_STOP_WHEN_FULL = 1 << 1; // 0 = drop oldest

@@ -1,14 +1,14 @@
 /** A ring as programmed and accepted: where its slots and its index write-back lie, as page number and offset. */
-import { MAX_FRAME_SIZE, MAX_FRAMES, MIN_FRAME_SIZE } from './regs.ts';
+import type { RegisterValues } from '../kit/register-file.ts';
+import { MAX_FRAME_SIZE, MAX_FRAMES, MIN_FRAME_SIZE, type REGISTERS } from './regs.ts';
 
-export interface RingProgram {
-  readonly ringLo: number;
-  readonly ringHi: number;
-  readonly frames: number;
-  readonly frameSize: number;
-  readonly indexLo: number;
-  readonly indexHi: number;
-}
+/** The registers that say where the ring is. */
+export type RingProgram = Readonly<
+  Pick<
+    RegisterValues<typeof REGISTERS.registers>,
+    'RING_LO' | 'RING_HI' | 'FRAMES' | 'FRAME_SIZE' | 'INDEX_LO' | 'INDEX_HI'
+  >
+>;
 
 const RING_ALIGN = 64;
 const INDEX_ALIGN = 8;
@@ -27,26 +27,26 @@ export class Ring {
   readonly #offset: number;
 
   /** What is there before the first RUN. */
-  static readonly NONE = new Ring({ ringLo: 0, ringHi: 0, frames: 1, frameSize: 64, indexLo: 0, indexHi: 0 });
+  static readonly NONE = new Ring({ RING_LO: 0, RING_HI: 0, FRAMES: 1, FRAME_SIZE: 64, INDEX_LO: 0, INDEX_HI: 0 });
 
   private constructor(program: RingProgram) {
-    this.frames = program.frames;
-    this.frameSize = program.frameSize;
-    this.#vpn = vpnOf(program.ringLo, program.ringHi);
-    this.#offset = program.ringLo & (PAGE - 1);
-    this.hasIndex = program.indexLo !== 0 || program.indexHi !== 0;
-    this.indexVpn = vpnOf(program.indexLo, program.indexHi);
-    this.indexOffset = program.indexLo & (PAGE - 1);
+    this.frames = program.FRAMES;
+    this.frameSize = program.FRAME_SIZE;
+    this.#vpn = vpnOf(program.RING_LO, program.RING_HI);
+    this.#offset = program.RING_LO & (PAGE - 1);
+    this.hasIndex = program.INDEX_LO !== 0 || program.INDEX_HI !== 0;
+    this.indexVpn = vpnOf(program.INDEX_LO, program.INDEX_HI);
+    this.indexOffset = program.INDEX_LO & (PAGE - 1);
   }
 
   /** The ring that is programmed, or undefined for bad programming: a size, a count, an alignment, or a ring past 2^64. */
   static program(program: RingProgram): Ring | undefined {
-    const { frames, frameSize, ringLo, ringHi, indexLo } = program;
+    const { FRAMES: frames, FRAME_SIZE: frameSize, RING_LO, RING_HI, INDEX_LO } = program;
     const framesOk = frames >= 1 && frames <= MAX_FRAMES && (frames & (frames - 1)) === 0;
     const sizeOk = frameSize >= MIN_FRAME_SIZE && frameSize <= MAX_FRAME_SIZE && frameSize % MIN_FRAME_SIZE === 0;
-    if (!framesOk || !sizeOk || ringLo % RING_ALIGN !== 0 || indexLo % INDEX_ALIGN !== 0) return undefined;
-    const pages = Math.ceil(((ringLo & (PAGE - 1)) + frames * frameSize) / PAGE);
-    return vpnOf(ringLo, ringHi) + pages <= NR_VPN ? new Ring(program) : undefined;
+    if (!framesOk || !sizeOk || RING_LO % RING_ALIGN !== 0 || INDEX_LO % INDEX_ALIGN !== 0) return undefined;
+    const pages = Math.ceil(((RING_LO & (PAGE - 1)) + frames * frameSize) / PAGE);
+    return vpnOf(RING_LO, RING_HI) + pages <= NR_VPN ? new Ring(program) : undefined;
   }
 
   slotVpn(slot: number): number {

@@ -2,23 +2,34 @@
  * Register map of edu (QEMU docs/specs/edu.rst; docs/machine.md, "edu: registers"). All registers
  * little endian.
  */
-
-export const REG_ID = 0x00; // RO
-export const REG_LIVENESS = 0x04; // RW, reads back inverted
-export const REG_FACTORIAL = 0x08; // RW
-export const REG_STATUS = 0x20; // RW
-export const REG_IRQ_STATUS = 0x24; // RO
-export const REG_IRQ_RAISE = 0x60; // WO
-export const REG_IRQ_ACK = 0x64; // WO
-export const REG_DMA_SOURCE = 0x80; // RW, 4 or 8 bytes; so the next three
-export const REG_DMA_DESTINATION = 0x88;
-export const REG_DMA_COUNT = 0x90;
-export const REG_DMA_COMMAND = 0x98;
-/** From here on accesses may be 8 bytes wide. */
-export const WIDE_REGISTERS = 0x80;
+import { defineRegisters } from '../kit/registers.ts';
 
 /** RRrr00ed with version 1.0, as the hardware reads it. */
 export const ID_VALUE = 0x010000ed;
+
+const locked = 'while a transfer waits';
+
+export const REGISTERS = defineRegisters('ones', {
+  ID: { at: 0x00, access: 'ro', reset: ID_VALUE, what: 'RRrr00ed: version RR.rr' },
+  LIVENESS: { at: 0x04, access: 'rw', reset: 0, what: 'reads back inverted' },
+  FACTORIAL: {
+    at: 0x08,
+    access: 'rw',
+    reset: 0,
+    what: 'n; when COMPUTING has cleared, n! mod 2^32; not written meanwhile',
+  },
+  STATUS: { at: 0x20, access: 'rw', reset: 0, what: 'bits STATUS_*' },
+  IRQ_STATUS: { at: 0x24, access: 'ro', reset: 0, what: 'bits that were raised: IRQ_*, or any' },
+  IRQ_RAISE: { at: 0x60, access: 'wo', what: 'sets bits of IRQ_STATUS and interrupts' },
+  IRQ_ACK: { at: 0x64, access: 'wo', what: 'clears bits of IRQ_STATUS' },
+  DMA_SOURCE: { at: 0x80, width: 8, access: 'rw', reset: 0, locked, what: 'bus address, or address in the buffer' },
+  DMA_DESTINATION: { at: 0x88, width: 8, access: 'rw', reset: 0, locked, what: 'as DMA_SOURCE' },
+  DMA_COUNT: { at: 0x90, width: 8, access: 'rw', reset: 0, locked, what: 'bytes' },
+  DMA_COMMAND: { at: 0x98, width: 8, access: 'rw', reset: 0, locked, what: 'bits DMA_*; not written without DMA_RUN' },
+});
+
+/** Offsets. */
+export const REG = REGISTERS.at;
 
 export const STATUS_COMPUTING = 0x01; // RO
 export const STATUS_IRQ_FACTORIAL = 0x80;

@@ -3,37 +3,32 @@
  * It has no interrupt and does no DMA.
  * NOT MODELLED: the doorbell variant (BAR 1, MSI-X, ivshmem server).
  */
-import { type Registers, word, ZERO } from '../kit/bar-access.ts';
 import { type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { barSize, type PropertyTable } from '../kit/properties.ts';
-import { MEMORY_BAR, REG_INTR_MASK, REG_INTR_STATUS, REGISTER_BYTES } from './regs.ts';
+import { RegisterFile } from '../kit/register-file.ts';
+import { MEMORY_BAR, REGISTER_BYTES, REGISTERS } from './regs.ts';
 
 const PROPERTIES = { size: barSize(1 << 20, 'no zero') } as const satisfies PropertyTable;
 
 class Ivshmem implements Device {
-  readonly bars: Device['bars'];
-  #intrMask = 0;
   #intrStatus = 0;
+  readonly bars: Device['bars'] = {
+    0: new RegisterFile(REGISTERS, {
+      locked: undefined,
+      read: { INTR_STATUS: () => this.#takeStatus() },
+      write: {
+        INTR_STATUS: (value) => {
+          this.#intrStatus = value;
+        },
+        DOORBELL: () => {},
+      },
+    }),
+  };
 
-  constructor() {
-    const registers: Registers = {
-      read: (offset) => this.#read(offset),
-      write: (offset, _, lo) => this.#write(offset, lo),
-    };
-    this.bars = { 0: registers };
-  }
-
-  #read(offset: number): ReturnType<Registers['read']> {
-    if (offset === REG_INTR_MASK) return word(this.#intrMask);
-    if (offset !== REG_INTR_STATUS) return ZERO;
-    const status = word(this.#intrStatus);
+  #takeStatus(): number {
+    const status = this.#intrStatus;
     this.#intrStatus = 0;
     return status;
-  }
-
-  #write(offset: number, value: number): void {
-    if (offset === REG_INTR_MASK) this.#intrMask = value;
-    else if (offset === REG_INTR_STATUS) this.#intrStatus = value;
   }
 
   run(): number {
@@ -61,6 +56,7 @@ export const device: DeviceType<typeof PROPERTIES> = {
       width: 32,
       prefetchable: false,
       access: { min: 4, max: 4, odd: 'split', small: 'widen' },
+      registers: REGISTERS,
     },
     { kind: 'ram', index: MEMORY_BAR, space: 'memory', size, width: 64, prefetchable: true },
   ],

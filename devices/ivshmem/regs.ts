@@ -2,11 +2,24 @@
  * Register map of ivshmem, revision 1 (QEMU docs/specs/ivshmem-spec.rst; docs/machine.md,
  * "ivshmem"): BAR 0, 32-bit, little endian.
  */
+import { defineRegisters } from '../kit/registers.ts';
 
-export const REG_INTR_MASK = 0x00; // RW; of revision 0, without effect
-export const REG_INTR_STATUS = 0x04; // RW, a read clears it; of revision 0, without effect
-export const REG_IV_POSITION = 0x08; // RO, own id; 0 without a server
-export const REG_DOORBELL = 0x0c; // WO, peer << 16 | vector; ignored without a server
+export const REGISTERS = defineRegisters('zeros', {
+  INTR_MASK: { at: 0x00, access: 'rw', reset: 0, what: 'of revision 0, without effect' },
+  INTR_STATUS: {
+    at: 0x04,
+    access: 'rw',
+    computed: true,
+    reset: 0,
+    what: 'a read clears it; of revision 0, without effect',
+  },
+  IV_POSITION: { at: 0x08, access: 'ro', reset: 0, what: 'own id; 0 without a server' },
+  DOORBELL: { at: 0x0c, access: 'wo', what: 'peer << 16 | vector; ignored without a server' },
+});
+
+/** Offsets. */
+export const REG = REGISTERS.at;
+
 export const REGISTER_BYTES = 256;
 
 /** BAR 2: the shared memory. */

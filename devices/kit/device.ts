@@ -5,6 +5,7 @@ import type { Defect, DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
 import type { Interrupts } from './interrupts.ts';
 import type { PropertyTable, PropertyValues } from './properties.ts';
+import type { RegisterMap } from './registers.ts';
 
 /** CLOCK_MONOTONIC in nanoseconds; tests inject their own. */
 export type Clock = () => number;
@@ -44,6 +45,8 @@ export interface Device {
 export interface RegisterBar extends BarShape {
   readonly kind: 'registers';
   readonly access: AccessRules;
+  /** What is where in it, for whoever asks (`--device NAME,help`). Without it there is nothing: reads give zeros. */
+  readonly registers?: RegisterMap;
 }
 
 /** A BAR that is memory: an object of the board, read and written without the device's doing. Whole pages in memory space. */

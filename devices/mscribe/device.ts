@@ -1,9 +1,8 @@
 /** mscribe: a copy engine without IOMMU, driven by a ring of descriptors (regs.ts). It may sleep in the middle of any access, for as long as a VMM takes to be replaced. */
-import type { Halves } from '../../platform/mailbox.ts';
-import { ONES, type Registers, word } from '../kit/bar-access.ts';
 import { type Bus, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { splitIova } from '../kit/dma.ts';
 import { milliseconds, type PropertyValues } from '../kit/properties.ts';
+import { RegisterFile, type RegisterValues } from '../kit/register-file.ts';
 import { carryOut, decodeJob, encodeResult, type JobResult, RESULT } from './job.ts';
 import {
   BAR_BYTES,
@@ -12,18 +11,7 @@ import {
   CONTROL_ENABLE,
   CONTROL_RESET,
   DESCRIPTOR_BYTES,
-  ID_VALUE,
-  REG_CAUSE,
-  REG_CONTROL,
-  REG_FAILED,
-  REG_HEAD,
-  REG_ID,
-  REG_JOBS,
-  REG_RING_HI,
-  REG_RING_LO,
-  REG_RING_SIZE,
-  REG_STATUS,
-  REG_TAIL,
+  REGISTERS,
   STATE_BUSY,
   STATE_ERROR,
   STATUS_DONE,
@@ -40,18 +28,11 @@ const MAX_RING = 4096;
 class Mscribe implements Device {
   readonly bars: Device['bars'];
   readonly #bus: Bus;
+  readonly #registers: RegisterFile<typeof REGISTERS.registers>;
+  readonly #reg: RegisterValues<typeof REGISTERS.registers>;
   readonly #jobNs: number;
 
-  #enabled = false;
   #error = false;
-  #cause = 0;
-  #ringLo = 0;
-  #ringHi = 0;
-  #ringSize = 0;
-  #head = 0;
-  #tail = 0;
-  #jobs = 0;
-  #failed = 0;
   /** Counts resets and enables: a job that began in another era is dropped. Registers are written while a job sleeps. */
   #era = 0;
   #nextJobNs = 0;
@@ -60,64 +41,27 @@ class Mscribe implements Device {
   constructor(bus: Bus, properties: PropertyValues<typeof PROPERTIES>) {
     this.#bus = bus;
     this.#jobNs = properties['job-ms'] * 1e6;
-    const registers: Registers = {
-      read: (offset) => this.#read(offset),
-      write: (offset, _size, lo) => this.#write(offset, lo),
-    };
-    this.bars = { 0: registers };
+    this.#registers = new RegisterFile(REGISTERS, {
+      locked: () => this.#enabled(),
+      read: {
+        STATUS: () => (this.#reg.HEAD === this.#reg.TAIL ? 0 : STATE_BUSY) | (this.#error ? STATE_ERROR : 0),
+      },
+      write: {
+        CONTROL: (value) => this.#control(value),
+        CAUSE: (ones) => this.#acknowledge(ones),
+      },
+    });
+    this.#reg = this.#registers.values;
+    this.bars = { 0: this.#registers };
   }
 
-  #read(offset: number): Halves {
-    switch (offset) {
-      case REG_ID:
-        return word(ID_VALUE);
-      case REG_CONTROL:
-        return word(this.#enabled ? CONTROL_ENABLE : 0);
-      case REG_STATUS:
-        return word((this.#head === this.#tail ? 0 : STATE_BUSY) | (this.#error ? STATE_ERROR : 0));
-      case REG_CAUSE:
-        return word(this.#cause);
-      case REG_RING_LO:
-        return word(this.#ringLo);
-      case REG_RING_HI:
-        return word(this.#ringHi);
-      case REG_RING_SIZE:
-        return word(this.#ringSize);
-      case REG_HEAD:
-        return word(this.#head);
-      case REG_TAIL:
-        return word(this.#tail);
-      case REG_JOBS:
-        return word(this.#jobs);
-      case REG_FAILED:
-        return word(this.#failed);
-      default:
-        return ONES;
-    }
+  #enabled(): boolean {
+    return this.#reg.CONTROL !== 0;
   }
 
-  #write(offset: number, value: number): void {
-    switch (offset) {
-      case REG_CONTROL:
-        this.#control(value);
-        return;
-      case REG_CAUSE:
-        this.#cause &= ~value;
-        if (this.#cause === 0) this.#bus.interrupts.setLevel(false);
-        return;
-      case REG_RING_LO:
-        if (!this.#enabled) this.#ringLo = value;
-        return;
-      case REG_RING_HI:
-        if (!this.#enabled) this.#ringHi = value;
-        return;
-      case REG_RING_SIZE:
-        if (!this.#enabled) this.#ringSize = value;
-        return;
-      case REG_TAIL:
-        this.#tail = value;
-        return;
-    }
+  #acknowledge(ones: number): void {
+    this.#reg.CAUSE &= ~ones;
+    if (this.#reg.CAUSE === 0) this.#bus.interrupts.setLevel(false);
   }
 
   #control(value: number): void {
@@ -126,37 +70,29 @@ class Mscribe implements Device {
       return;
     }
     const enable = (value & CONTROL_ENABLE) !== 0;
-    if (enable && !this.#enabled) {
+    if (enable && !this.#enabled()) {
       this.#era++;
-      this.#head = 0;
-      this.#tail = 0;
+      this.#reg.HEAD = 0;
+      this.#reg.TAIL = 0;
     }
-    this.#enabled = enable;
+    this.#reg.CONTROL = enable ? CONTROL_ENABLE : 0;
   }
 
   #reset(): void {
     this.#era++;
-    this.#enabled = false;
+    this.#registers.reset();
     this.#error = false;
-    this.#cause = 0;
-    this.#ringLo = 0;
-    this.#ringHi = 0;
-    this.#ringSize = 0;
-    this.#head = 0;
-    this.#tail = 0;
-    this.#jobs = 0;
-    this.#failed = 0;
     this.#nextJobNs = 0;
     this.#bus.interrupts.setLevel(false);
   }
 
   run(): number {
-    if (!this.#enabled || this.#error) return NEVER;
+    if (!this.#enabled() || this.#error) return NEVER;
     if (!this.#isValid()) {
       this.#fail();
       return NEVER;
     }
-    if (this.#head === this.#tail) return NEVER;
+    if (this.#reg.HEAD === this.#reg.TAIL) return NEVER;
     const now = this.#bus.clock();
     if (now < this.#nextJobNs) return this.#nextJobNs;
     this.#nextJobNs = now + this.#jobNs;
@@ -166,9 +102,11 @@ class Mscribe implements Device {
 
   /** Ring and size are good, and TAIL is at most one ring ahead. */
   #isValid(): boolean {
-    const size = this.#ringSize;
+    const size = this.#reg.RING_SIZE;
     const isPowerOfTwo = size >= MIN_RING && size <= MAX_RING && (size & (size - 1)) === 0;
-    return isPowerOfTwo && this.#ringLo % DESCRIPTOR_BYTES === 0 && (this.#tail - this.#head) >>> 0 <= size;
+    return (
+      isPowerOfTwo && this.#reg.RING_LO % DESCRIPTOR_BYTES === 0 && (this.#reg.TAIL - this.#reg.HEAD) >>> 0 <= size
+    );
   }
 
   /** Everything after an access may find the device in another era: then nothing of the job counts. */
@@ -192,16 +130,16 @@ class Mscribe implements Device {
     }
     timeline.record(clock(), result.transactions + 2, result.bytes + DESCRIPTOR_BYTES + (DESCRIPTOR_BYTES - RESULT));
     if (dropped()) return;
-    this.#head = (this.#head + 1) >>> 0;
-    this.#jobs = (this.#jobs + 1) >>> 0;
-    if (result.status !== STATUS_DONE) this.#failed = (this.#failed + 1) >>> 0;
+    this.#reg.HEAD++;
+    this.#reg.JOBS++;
+    if (result.status !== STATUS_DONE) this.#reg.FAILED++;
     if (job.wantsInterrupt) this.#raise(CAUSE_JOB);
   }
 
   /** iova of the descriptor at HEAD. */
   #slot(): bigint {
-    const ring = (BigInt(this.#ringHi) << 32n) | BigInt(this.#ringLo);
-    return ring + BigInt((this.#head & (this.#ringSize - 1)) * DESCRIPTOR_BYTES);
+    const ring = (BigInt(this.#reg.RING_HI) << 32n) | BigInt(this.#reg.RING_LO);
+    return ring + BigInt((this.#reg.HEAD & (this.#reg.RING_SIZE - 1)) * DESCRIPTOR_BYTES);
   }
 
   #writeBack(result: JobResult): boolean {
@@ -216,7 +154,7 @@ class Mscribe implements Device {
   }
 
   #raise(cause: number): void {
-    this.#cause |= cause;
+    this.#reg.CAUSE |= cause;
     if (this.#bus.interrupts.msiEnabled()) this.#bus.interrupts.message();
     else this.#bus.interrupts.setLevel(true);
   }
@@ -242,6 +180,7 @@ export const device: DeviceType<typeof PROPERTIES> = {
       width: 32,
       prefetchable: false,
       access: { min: 4, max: 4, odd: 'split', small: 'refuse' },
+      registers: REGISTERS,
     },
   ],
   msi: true,

@@ -18,23 +18,31 @@
  * A refused access to source or destination ends the job with its status and the device goes on; one to the ring ends everything:
  * STATUS.ERROR, an interrupt, nothing more until RESET. Before the interrupt of a job (MSI, or INTx while CAUSE is not 0) its status is in memory.
  */
-
-export const REG_ID = 0x00; // RO: ID_VALUE
-export const REG_CONTROL = 0x04; // RW: CONTROL_*
-export const REG_STATUS = 0x08; // RO: STATE_*
-export const REG_CAUSE = 0x0c; // RW1C: CAUSE_*
-export const REG_RING_LO = 0x10; // RW while not enabled: iova of the ring, a multiple of 32
-export const REG_RING_HI = 0x14;
-export const REG_RING_SIZE = 0x18; // RW while not enabled: descriptors, a power of two from 2 to 4096
-export const REG_HEAD = 0x1c; // RO
-export const REG_TAIL = 0x20; // RW
-export const REG_JOBS = 0x24; // RO: jobs ended since RESET, mod 2^32
-export const REG_FAILED = 0x28; // RO: those of them whose status is not STATUS_DONE
+import { defineRegisters } from '../kit/registers.ts';
 
 export const BAR_BYTES = 4096;
 
 /** Device id and version 1. */
 export const ID_VALUE = 0x5c1b0001;
+
+const locked = 'while enabled';
+
+export const REGISTERS = defineRegisters('ones', {
+  ID: { at: 0x00, access: 'ro', reset: ID_VALUE, what: 'device and version' },
+  CONTROL: { at: 0x04, access: 'rw', reset: 0, what: 'bits CONTROL_*' },
+  STATUS: { at: 0x08, access: 'ro', computed: true, reset: 0, what: 'bits STATE_*' },
+  CAUSE: { at: 0x0c, access: 'w1c', reset: 0, what: 'why it interrupts: bits CAUSE_*' },
+  RING_LO: { at: 0x10, access: 'rw', reset: 0, locked, what: 'iova of the ring, a multiple of 32' },
+  RING_HI: { at: 0x14, access: 'rw', reset: 0, locked, what: 'its upper half' },
+  RING_SIZE: { at: 0x18, access: 'rw', reset: 0, locked, what: 'descriptors: a power of two from 2 to 4096' },
+  HEAD: { at: 0x1c, access: 'ro', reset: 0, what: 'descriptors done since ENABLE, mod 2^32' },
+  TAIL: { at: 0x20, access: 'rw', reset: 0, what: 'descriptors filled since ENABLE, mod 2^32' },
+  JOBS: { at: 0x24, access: 'ro', reset: 0, what: 'jobs ended since RESET, mod 2^32' },
+  FAILED: { at: 0x28, access: 'ro', reset: 0, what: 'those of them whose status is not STATUS_DONE' },
+});
+
+/** Offsets. */
+export const REG = REGISTERS.at;
 
 /** Takes jobs. Setting it starts at HEAD = TAIL = 0, with ring and size as they are then; ERROR at once for a bad one. */
 export const CONTROL_ENABLE = 1 << 0;

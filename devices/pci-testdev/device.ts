@@ -2,20 +2,11 @@
  * pci-testdev (PCI 1b36:0005): QEMU's device for timing register accesses, with and without an ioeventfd in the hypervisor. Here
  * all of its tests count alike: what is written is what counts. It has no interrupt and does no DMA.
  */
-import { type Registers, word, ZERO } from '../kit/bar-access.ts';
+import { type Registers, ZERO } from '../kit/bar-access.ts';
 import { type Bar, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { barSize, onOff, type PropertyTable, type PropertyValues } from '../kit/properties.ts';
-import {
-  HEADER_COUNT,
-  HEADER_DATA,
-  HEADER_NAME,
-  HEADER_OFFSET,
-  HEADER_TEST,
-  HEADER_WIDTH,
-  MEMBAR,
-  MEMORY_BYTES,
-  PORT_BYTES,
-} from './regs.ts';
+import { RegisterFile } from '../kit/register-file.ts';
+import { MEMBAR, MEMORY_BYTES, PORT_BYTES, REG, REGISTERS } from './regs.ts';
 
 const PROPERTIES = {
   /** Size of BAR 2; 0 = there is none. */
@@ -40,8 +31,8 @@ const KINDS = [
 
 /** The tests of BAR 0, then those of BAR 1; `test` in the header is the index here. */
 const TESTS: readonly Test[] = [
-  ...KINDS.map(({ suffix, ...kind }, i) => ({ ...kind, name: `mmio-${suffix}`, offset: 0x800 + i })),
-  ...KINDS.map(({ suffix, ...kind }, i) => ({ ...kind, name: `portio-${suffix}`, offset: 0x83 + i })),
+  ...KINDS.map(({ suffix, ...kind }, i) => ({ ...kind, name: `mmio-${suffix}`, offset: REG.MMIO_TEST + i })),
+  ...KINDS.map(({ suffix, ...kind }, i) => ({ ...kind, name: `portio-${suffix}`, offset: REG.PORTIO_TEST + i })),
 ];
 
 class PciTestdev implements Device {
@@ -50,35 +41,38 @@ class PciTestdev implements Device {
   #count = 0;
 
   constructor({ membar, 'membar-backed': backed }: PropertyValues<typeof PROPERTIES>) {
-    const testBar = (bar: number): Registers => ({
-      read: (offset) => word(this.#read(offset)),
-      write: (offset, _, value) => this.#write(bar, offset, value),
-    });
     const nothing: Registers = { read: () => ZERO, write: () => {} };
-    this.bars = { 0: testBar(0), 1: testBar(1), ...(membar > 0 && !backed ? { [MEMBAR]: nothing } : {}) };
+    this.bars = { 0: this.#testBar(0), 1: this.#testBar(1), ...(membar > 0 && !backed ? { [MEMBAR]: nothing } : {}) };
   }
 
-  /** One byte of the header; all zeros while no test is selected. */
-  #read(offset: number): number {
-    const test = this.#current;
-    if (!test) return 0;
-    const byteOf = (value: number, at: number): number => (value >>> (8 * (offset - at))) & 0xff;
-    if (offset === HEADER_TEST) return TESTS.indexOf(test);
-    if (offset === HEADER_WIDTH) return 1;
-    if (offset >= HEADER_OFFSET && offset < HEADER_OFFSET + 4) return byteOf(test.offset, HEADER_OFFSET);
-    if (offset === HEADER_DATA) return test.data;
-    if (offset >= HEADER_COUNT && offset < HEADER_COUNT + 4) return byteOf(this.#count, HEADER_COUNT);
-    const letter = offset >= HEADER_NAME ? test.name.charCodeAt(offset - HEADER_NAME) : 0;
-    return letter || 0; // NaN behind its end
+  /** The header shows the test that is selected, in both BARs; all zeros while there is none. */
+  #testBar(bar: number): Registers {
+    const byteOf = (value: number | undefined, index: number): number => ((value ?? 0) >>> (8 * index)) & 0xff;
+    return new RegisterFile(REGISTERS, {
+      locked: undefined,
+      read: {
+        TEST: () => (this.#current ? TESTS.indexOf(this.#current) : 0),
+        WIDTH: () => (this.#current ? 1 : 0),
+        OFFSET: (index) => byteOf(this.#current?.offset, index),
+        DATA: () => this.#current?.data ?? 0,
+        COUNT: (index) => byteOf(this.#count, index),
+        NAME: (index) => this.#current?.name.charCodeAt(index) || 0, // NaN behind its end
+      },
+      write: {
+        TEST: (value) => this.#select(bar, value),
+        MMIO_TEST: (value, index) => this.#hit(REG.MMIO_TEST + index, value),
+        PORTIO_TEST: (value, index) => this.#hit(REG.PORTIO_TEST + index, value),
+      },
+    });
+  }
+
+  #select(bar: number, test: number): void {
+    this.#current = test < KINDS.length ? TESTS[bar * KINDS.length + test] : undefined;
+    this.#count = 0;
   }
 
   /** The test that is selected counts writes at its offset, in whichever of the two BARs. */
-  #write(bar: number, offset: number, value: number): void {
-    if (offset === HEADER_TEST) {
-      this.#current = value < KINDS.length ? TESTS[bar * KINDS.length + value] : undefined;
-      this.#count = 0;
-      return;
-    }
+  #hit(offset: number, value: number): void {
     const test = this.#current;
     if (test?.offset === offset && (test.wildcard || test.data === value)) this.#count = (this.#count + 1) >>> 0;
   }
@@ -106,7 +100,7 @@ export const device: DeviceType<typeof PROPERTIES> = {
     interruptPin: 0,
   },
   bars({ membar, 'membar-backed': backed }) {
-    const tests = { kind: 'registers', width: 32, prefetchable: false } as const;
+    const tests = { kind: 'registers', width: 32, prefetchable: false, registers: REGISTERS } as const;
     const access = { min: 1, max: 1, odd: 'split', small: 'refuse' } as const;
     return [
       { ...tests, index: 0, space: 'memory', size: MEMORY_BYTES, access },

@@ -95,10 +95,10 @@ describe('device worker', () => {
   it('answers registers and config space over its mailbox, as firmware left them', async () => {
     const { client } = await start('edu');
 
-    client.write(0, edu.REG_LIVENESS, 4, 0x12345678);
+    client.write(0, edu.REG.LIVENESS, 4, 0x12345678);
 
-    expect(client.read(0, edu.REG_ID, 4).lo).toBe(edu.ID_VALUE);
-    expect(client.read(0, edu.REG_LIVENESS, 4).lo).toBe(~0x12345678 >>> 0);
+    expect(client.read(0, edu.REG.ID, 4).lo).toBe(edu.ID_VALUE);
+    expect(client.read(0, edu.REG.LIVENESS, 4).lo).toBe(~0x12345678 >>> 0);
     expect(client.read(REGION_CONFIG, 0x10, 4).lo).toBe(0xc000_0000);
     expect(client.timeouts).toBe(0);
   });
@@ -112,10 +112,10 @@ describe('device worker', () => {
     new DoorbellTable(interrupts).setSource(VECTOR, sourceOf(interrupts, fd));
     enableMsi(client, VECTOR);
     const transfer = (source: number, destination: number, command: bigint): void => {
-      write64(client, edu.REG_DMA_SOURCE, source);
-      write64(client, edu.REG_DMA_DESTINATION, destination);
-      write64(client, edu.REG_DMA_COUNT, 16);
-      write64(client, edu.REG_DMA_COMMAND, Number(command | edu.DMA_RUN | edu.DMA_IRQ));
+      write64(client, edu.REG.DMA_SOURCE, source);
+      write64(client, edu.REG.DMA_DESTINATION, destination);
+      write64(client, edu.REG.DMA_COUNT, 16);
+      write64(client, edu.REG.DMA_COMMAND, Number(command | edu.DMA_RUN | edu.DMA_IRQ));
     };
 
     transfer(from.pa + 4090, Number(edu.BUFFER_START), 0n);
@@ -136,8 +136,8 @@ describe('device worker', () => {
   it('a huge factorial leaves the mailbox served', async () => {
     const { client } = await start('edu');
 
-    client.write(0, edu.REG_FACTORIAL, 4, 0x2222_2222);
-    const during = client.read(0, edu.REG_STATUS, 4).lo;
+    client.write(0, edu.REG.FACTORIAL, 4, 0x2222_2222);
+    const during = client.read(0, edu.REG.STATUS, 4).lo;
 
     expect(during).toBe(edu.STATUS_COMPUTING);
     expect(client.timeouts).toBe(0);
@@ -147,13 +147,13 @@ describe('device worker', () => {
     const { client, thread, timeline } = await start('capture');
     const { bytes, pa } = object();
     const startedNs = monotonicNs();
-    client.write(0, grabber.REG_RING_LO, 4, pa % 2 ** 32);
-    client.write(0, grabber.REG_RING_HI, 4, Math.floor(pa / 2 ** 32));
-    client.write(0, grabber.REG_FRAMES, 4, 256);
-    client.write(0, grabber.REG_FRAME_SIZE, 4, 4096);
-    client.write(0, grabber.REG_RATE, 4, 0);
-    client.write(0, grabber.REG_CTRL, 4, grabber.CTRL_RUN);
-    const written = (): number => client.read(0, grabber.REG_WRITE_INDEX, 4).lo;
+    client.write(0, grabber.REG.RING_LO, 4, pa % 2 ** 32);
+    client.write(0, grabber.REG.RING_HI, 4, Math.floor(pa / 2 ** 32));
+    client.write(0, grabber.REG.FRAMES, 4, 256);
+    client.write(0, grabber.REG.FRAME_SIZE, 4, 4096);
+    client.write(0, grabber.REG.RATE, 4, 0);
+    client.write(0, grabber.REG.CTRL, 4, grabber.CTRL_RUN);
+    const written = (): number => client.read(0, grabber.REG.WRITE_INDEX, 4).lo;
     const beyond = async (index: number): Promise<void> => {
       while (written() <= index) await new Promise((resolve) => setImmediate(resolve));
     };
@@ -183,11 +183,11 @@ describe('device worker', () => {
     const { pa } = object();
     map.memory.detach(pa);
 
-    write64(client, edu.REG_DMA_SOURCE, Number(edu.BUFFER_START));
-    write64(client, edu.REG_DMA_DESTINATION, pa);
-    write64(client, edu.REG_DMA_COUNT, 16);
-    write64(client, edu.REG_DMA_COMMAND, Number(edu.DMA_RUN | edu.DMA_TO_BUS));
-    while (client.read(0, edu.REG_DMA_COMMAND, 8).lo & 1) await new Promise((resolve) => setImmediate(resolve));
+    write64(client, edu.REG.DMA_SOURCE, Number(edu.BUFFER_START));
+    write64(client, edu.REG.DMA_DESTINATION, pa);
+    write64(client, edu.REG.DMA_COUNT, 16);
+    write64(client, edu.REG.DMA_COMMAND, Number(edu.DMA_RUN | edu.DMA_TO_BUS));
+    while (client.read(0, edu.REG.DMA_COMMAND, 8).lo & 1) await new Promise((resolve) => setImmediate(resolve));
 
     expect(readPortCounters(counters)).toMatchObject({ bytesWritten: 0, faults: 0, unsupported: 1 });
   });
@@ -207,7 +207,7 @@ describe('device worker', () => {
 
     await thread.stop();
 
-    expect(impatient.read(0, edu.REG_ID, 4).lo).toBe(0xffffffff);
+    expect(impatient.read(0, edu.REG.ID, 4).lo).toBe(0xffffffff);
     expect(impatient.timeouts).toBe(1);
   });
 });

@@ -29,14 +29,14 @@ function programmed(change: Programming = {}): Bench {
   const bench = new Bench(capture).ready();
   bench.memory.back(RING, RING + FRAMES * SIZE).back(INDEX, INDEX + 8);
   const { ring = RING, frames = FRAMES, frameSize = SIZE, rate = 1000, irqEvery = 0, index = INDEX } = change;
-  bench.setReg(regs.REG_RING_LO, ring % 2 ** 32);
-  bench.setReg(regs.REG_RING_HI, Math.floor(ring / 2 ** 32));
-  bench.setReg(regs.REG_FRAMES, frames);
-  bench.setReg(regs.REG_FRAME_SIZE, frameSize);
-  bench.setReg(regs.REG_RATE, rate);
-  bench.setReg(regs.REG_IRQ_EVERY, irqEvery);
-  bench.setReg(regs.REG_INDEX_LO, index % 2 ** 32);
-  bench.setReg(regs.REG_INDEX_HI, Math.floor(index / 2 ** 32));
+  bench.setReg(regs.REG.RING_LO, ring % 2 ** 32);
+  bench.setReg(regs.REG.RING_HI, Math.floor(ring / 2 ** 32));
+  bench.setReg(regs.REG.FRAMES, frames);
+  bench.setReg(regs.REG.FRAME_SIZE, frameSize);
+  bench.setReg(regs.REG.RATE, rate);
+  bench.setReg(regs.REG.IRQ_EVERY, irqEvery);
+  bench.setReg(regs.REG.INDEX_LO, index % 2 ** 32);
+  bench.setReg(regs.REG.INDEX_HI, Math.floor(index / 2 ** 32));
   return bench;
 }
 
@@ -57,13 +57,13 @@ describe('identity', () => {
   it('registers are 32 bits: other accesses read 0 and are dropped', () => {
     const bench = programmed();
 
-    bench.endpoint.write(0, regs.REG_FRAMES, 2, 9, 0);
-    bench.endpoint.write(0, regs.REG_FRAMES, 8, 9, 9);
+    bench.endpoint.write(0, regs.REG.FRAMES, 2, 9, 0);
+    bench.endpoint.write(0, regs.REG.FRAMES, 8, 9, 9);
 
-    expect(bench.reg(regs.REG_ID)).toBe(0xca970100);
-    expect(bench.halves(regs.REG_ID, 8)).toEqual({ lo: 0, hi: 0 });
-    expect(bench.halves(regs.REG_ID, 2)).toEqual({ lo: 0, hi: 0 });
-    expect(bench.reg(regs.REG_FRAMES)).toBe(FRAMES);
+    expect(bench.reg(regs.REG.ID)).toBe(0xca970100);
+    expect(bench.halves(regs.REG.ID, 8)).toEqual({ lo: 0, hi: 0 });
+    expect(bench.halves(regs.REG.ID, 2)).toEqual({ lo: 0, hi: 0 });
+    expect(bench.reg(regs.REG.FRAMES)).toBe(FRAMES);
     expect(bench.reg(0x48)).toBe(0);
   });
 });
@@ -72,7 +72,7 @@ describe('frames', () => {
   it('lie in the ring one after the other, whole and checkable', () => {
     const bench = programmed();
 
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(2.5 * MS);
 
     expect([0, 1, 2].map((n) => slot(bench, n))).toEqual(
@@ -85,16 +85,16 @@ describe('frames', () => {
         payloadOk: true,
       })),
     );
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(3);
-    expect(bench.reg(regs.REG_BYTES_LO)).toBe(3 * SIZE);
-    expect(bench.reg(regs.REG_STATUS)).toBe(regs.STATUS_RUNNING);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(3);
+    expect(bench.reg(regs.REG.BYTES_LO)).toBe(3 * SIZE);
+    expect(bench.reg(regs.REG.STATUS)).toBe(regs.STATUS_RUNNING);
   });
 
   it('data comes first, then the write-back with DROPPED before the index, then the MSI', () => {
     const bench = programmed({ irqEvery: 1 });
     bench.enableMsi(MESSAGE, 3);
 
-    bench.setReg(regs.REG_CTRL, RUN | IRQ_ENABLE);
+    bench.setReg(regs.REG.CTRL, RUN | IRQ_ENABLE);
     bench.advance(1 * MS);
 
     expect(bench.memory.log).toEqual([
@@ -111,7 +111,7 @@ describe('frames', () => {
   it('are recorded in the timeline with their transactions and bytes', () => {
     const bench = programmed();
 
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(1 * MS);
 
     expect(bench.timeline.entries).toEqual([
@@ -123,7 +123,7 @@ describe('frames', () => {
   it('need no write-back: index iova 0 means none', () => {
     const bench = programmed({ index: 0 });
 
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(0);
 
     expect(bench.memory.log).toEqual(['write 0x80000000+0x80']);
@@ -131,20 +131,20 @@ describe('frames', () => {
 
   it('start anew at RUN 0→1; what was programmed while running is ignored', () => {
     const bench = programmed();
-    bench.setReg(regs.REG_CTRL, RUN);
-    bench.setReg(regs.REG_FRAMES, 64);
-    bench.setReg(regs.REG_RING_LO, 0);
+    bench.setReg(regs.REG.CTRL, RUN);
+    bench.setReg(regs.REG.FRAMES, 64);
+    bench.setReg(regs.REG.RING_LO, 0);
     bench.advance(1.5 * MS);
 
-    bench.setReg(regs.REG_CTRL, 0);
+    bench.setReg(regs.REG.CTRL, 0);
     bench.advance(5 * MS);
-    const stopped = bench.reg(regs.REG_WRITE_INDEX);
-    bench.setReg(regs.REG_CTRL, RUN);
+    const stopped = bench.reg(regs.REG.WRITE_INDEX);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(0);
 
     expect(stopped).toBe(2);
-    expect(bench.reg(regs.REG_FRAMES)).toBe(FRAMES);
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(1);
+    expect(bench.reg(regs.REG.FRAMES)).toBe(FRAMES);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(1);
     expect(slot(bench, 0).sequence).toBe(0n);
   });
 });
@@ -153,13 +153,13 @@ describe('a full ring', () => {
   it('drop oldest: goes on, counts what it overwrote, tells once', () => {
     const bench = programmed();
     bench.enableMsi(MESSAGE, 3);
-    bench.setReg(regs.REG_CTRL, RUN | IRQ_ENABLE);
+    bench.setReg(regs.REG.CTRL, RUN | IRQ_ENABLE);
 
     bench.advance(5 * MS);
 
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(6);
-    expect(bench.reg(regs.REG_DROPPED)).toBe(2);
-    expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_OVERRUN);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(6);
+    expect(bench.reg(regs.REG.DROPPED)).toBe(2);
+    expect(bench.reg(regs.REG.IRQ_STATUS)).toBe(regs.IRQ_OVERRUN);
     expect(bench.memory.log.filter((entry) => entry.startsWith('store 0xfee'))).toHaveLength(1);
     expect(slot(bench, 1).sequence).toBe(5n);
     expect(bench.memory.u32(INDEX + 4)).toBe(2);
@@ -167,28 +167,28 @@ describe('a full ring', () => {
 
   it('drop oldest: nothing is dropped while the reader keeps up', () => {
     const bench = programmed();
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
 
     bench.advance(3 * MS);
-    bench.setReg(regs.REG_READ_INDEX, 4);
+    bench.setReg(regs.REG.READ_INDEX, 4);
     bench.advance(4 * MS);
 
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(8);
-    expect(bench.reg(regs.REG_DROPPED)).toBe(0);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(8);
+    expect(bench.reg(regs.REG.DROPPED)).toBe(0);
   });
 
   it('stop when full: frames that were due are counted, and leave a gap in the sequence', () => {
     const bench = programmed();
-    bench.setReg(regs.REG_CTRL, RUN | STOP_WHEN_FULL);
+    bench.setReg(regs.REG.CTRL, RUN | STOP_WHEN_FULL);
     bench.advance(6 * MS);
     const full = {
-      index: bench.reg(regs.REG_WRITE_INDEX),
-      status: bench.reg(regs.REG_STATUS),
-      dropped: bench.reg(regs.REG_DROPPED),
+      index: bench.reg(regs.REG.WRITE_INDEX),
+      status: bench.reg(regs.REG.STATUS),
+      dropped: bench.reg(regs.REG.DROPPED),
     };
 
-    bench.setReg(regs.REG_READ_INDEX, 1);
-    const room = bench.reg(regs.REG_STATUS);
+    bench.setReg(regs.REG.READ_INDEX, 1);
+    const room = bench.reg(regs.REG.STATUS);
     bench.advance(1 * MS);
 
     expect(full).toEqual({ index: 4, status: regs.STATUS_RUNNING | regs.STATUS_FULL, dropped: 3 });
@@ -199,15 +199,15 @@ describe('a full ring', () => {
 
   it('stop when full at rate 0: sleeps until there is room and loses nothing', () => {
     const bench = programmed({ rate: 0 });
-    bench.setReg(regs.REG_CTRL, RUN | STOP_WHEN_FULL);
+    bench.setReg(regs.REG.CTRL, RUN | STOP_WHEN_FULL);
 
     const next = bench.endpoint.run();
-    bench.setReg(regs.REG_READ_INDEX, 2);
+    bench.setReg(regs.REG.READ_INDEX, 2);
     bench.endpoint.run();
 
     expect(next).toBe(Number.POSITIVE_INFINITY);
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(6);
-    expect(bench.reg(regs.REG_DROPPED)).toBe(0);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(6);
+    expect(bench.reg(regs.REG.DROPPED)).toBe(0);
     expect(slot(bench, 1).sequence).toBe(5n);
   });
 });
@@ -226,31 +226,31 @@ describe('bad programming', () => {
   ])('%s: RUN sets fault and does not run', (_what, change) => {
     const bench = programmed(change);
 
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(10 * MS);
 
-    expect(bench.reg(regs.REG_STATUS)).toBe(regs.STATUS_FAULT);
-    expect(bench.reg(regs.REG_CTRL)).toBe(0);
+    expect(bench.reg(regs.REG.STATUS)).toBe(regs.STATUS_FAULT);
+    expect(bench.reg(regs.REG.CTRL)).toBe(0);
     expect(bench.memory.log).toEqual([]);
-    expect(bench.reg(regs.REG_FAULTS)).toBe(0);
+    expect(bench.reg(regs.REG.FAULTS)).toBe(0);
   });
 
   it('a good RUN after a bad one clears the fault', () => {
     const bench = programmed({ frames: 3 });
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
 
-    bench.setReg(regs.REG_FRAMES, 4);
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.FRAMES, 4);
+    bench.setReg(regs.REG.CTRL, RUN);
 
-    expect(bench.reg(regs.REG_STATUS)).toBe(regs.STATUS_RUNNING);
+    expect(bench.reg(regs.REG.STATUS)).toBe(regs.STATUS_RUNNING);
   });
 
   it('RESET stops and puts all registers back', () => {
     const bench = programmed({ irqEvery: 1 });
-    bench.setReg(regs.REG_CTRL, RUN | IRQ_ENABLE);
+    bench.setReg(regs.REG.CTRL, RUN | IRQ_ENABLE);
     bench.advance(8 * MS);
 
-    bench.setReg(regs.REG_CTRL, regs.CTRL_RESET);
+    bench.setReg(regs.REG.CTRL, regs.CTRL_RESET);
     bench.advance(8 * MS);
 
     const offsets = Array.from({ length: 17 }, (_, i) => 4 + i * 4);
@@ -262,39 +262,39 @@ describe('bad programming', () => {
 describe('refused DMA', () => {
   it('counts, tells once, does not advance the index, and tries again after 1 ms', () => {
     const bench = programmed({ ring: 0x7000_0000, rate: 0 });
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
 
     bench.advance(2.5 * MS);
 
-    expect(bench.reg(regs.REG_FAULTS)).toBe(3);
-    expect(bench.reg(regs.REG_STATUS)).toBe(regs.STATUS_RUNNING | regs.STATUS_FAULT);
-    expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_FAULT);
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(0);
+    expect(bench.reg(regs.REG.FAULTS)).toBe(3);
+    expect(bench.reg(regs.REG.STATUS)).toBe(regs.STATUS_RUNNING | regs.STATUS_FAULT);
+    expect(bench.reg(regs.REG.IRQ_STATUS)).toBe(regs.IRQ_FAULT);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(0);
     expect(bench.timeline.entries).toEqual([]);
   });
 
   it('goes on by itself when the bus takes it again', () => {
     const bench = programmed();
     bench.setCommand(0x0002);
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(3 * MS);
 
     bench.setCommand(0x0006);
     bench.advance(1 * MS);
 
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(1);
-    expect(bench.reg(regs.REG_FAULTS)).toBe(4);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(1);
+    expect(bench.reg(regs.REG.FAULTS)).toBe(4);
     expect(slot(bench, 0).sequence).toBe(4n);
   });
 
   it('of the write-back alone: the frame counts, the fault too', () => {
     const bench = programmed({ index: 0x7000_0000 });
 
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(0);
 
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(1);
-    expect(bench.reg(regs.REG_FAULTS)).toBe(1);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(1);
+    expect(bench.reg(regs.REG.FAULTS)).toBe(1);
   });
 
   it('of the MSI is counted without a message of its own', () => {
@@ -302,11 +302,11 @@ describe('refused DMA', () => {
     bench.enableMsi(MESSAGE, 3);
     bench.memory.pages.delete(MESSAGE / 4096);
 
-    bench.setReg(regs.REG_CTRL, RUN | IRQ_ENABLE);
+    bench.setReg(regs.REG.CTRL, RUN | IRQ_ENABLE);
     bench.advance(0);
 
-    expect(bench.reg(regs.REG_FAULTS)).toBe(1);
-    expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_FRAMES | regs.IRQ_FAULT);
+    expect(bench.reg(regs.REG.FAULTS)).toBe(1);
+    expect(bench.reg(regs.REG.IRQ_STATUS)).toBe(regs.IRQ_FRAMES | regs.IRQ_FAULT);
   });
 });
 
@@ -316,62 +316,62 @@ describe('interrupts', () => {
     const loud = programmed({ irqEvery: 2, frames: 4 });
     loud.enableMsi(MESSAGE, 3);
 
-    quiet.setReg(regs.REG_CTRL, RUN);
+    quiet.setReg(regs.REG.CTRL, RUN);
     quiet.advance(3 * MS);
-    loud.setReg(regs.REG_CTRL, RUN | IRQ_ENABLE);
+    loud.setReg(regs.REG.CTRL, RUN | IRQ_ENABLE);
     loud.advance(3 * MS);
 
-    expect(quiet.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_FRAMES);
+    expect(quiet.reg(regs.REG.IRQ_STATUS)).toBe(regs.IRQ_FRAMES);
     expect(quiet.line.edges).toEqual([]);
     expect(loud.memory.log.filter((entry) => entry.startsWith('store 0xfee'))).toHaveLength(2);
   });
 
   it('INTx is a level: up while IRQ_STATUS and IRQ_ENABLE, down by W1C', () => {
     const bench = programmed({ irqEvery: 1 });
-    bench.setReg(regs.REG_CTRL, RUN | IRQ_ENABLE);
+    bench.setReg(regs.REG.CTRL, RUN | IRQ_ENABLE);
     bench.advance(1 * MS);
 
-    bench.setReg(regs.REG_IRQ_STATUS, regs.IRQ_FRAMES);
+    bench.setReg(regs.REG.IRQ_STATUS, regs.IRQ_FRAMES);
 
     expect(bench.line.edges).toEqual(['raise', 'lower']);
-    expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(0);
+    expect(bench.reg(regs.REG.IRQ_STATUS)).toBe(0);
   });
 });
 
 describe('rate', () => {
   it('a late wake is caught up with and nothing drifts', () => {
     const bench = programmed({ rate: 300, frames: 4 });
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
 
     bench.endpoint.run();
     bench.nowNs += 50 * MS;
     bench.endpoint.run();
-    const caughtUp = bench.reg(regs.REG_WRITE_INDEX);
+    const caughtUp = bench.reg(regs.REG.WRITE_INDEX);
     bench.advance(950 * MS - 1);
 
     expect(caughtUp).toBe(16);
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(300);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(300);
   });
 
   it('a very late wake is caught up with for 100 ms at most', () => {
     const bench = programmed({ rate: 1000 });
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
 
     bench.nowNs += 10_000 * MS;
     bench.endpoint.run();
 
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(101);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(101);
   });
 
   it('a new rate takes effect while running', () => {
     const bench = programmed({ rate: 1 });
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(10 * MS);
 
-    bench.setReg(regs.REG_RATE, 1000);
+    bench.setReg(regs.REG.RATE, 1000);
     bench.advance(3 * MS);
 
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBe(4);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBe(4);
   });
 
   it('rate 0 works in slices of about a millisecond', () => {
@@ -379,20 +379,20 @@ describe('rate', () => {
     const startNs = bench.nowNs;
     let now = startNs;
     Object.defineProperty(bench, 'nowNs', { get: () => (now += 10_000) }); // each look at the clock costs 10 µs
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
 
     const due = bench.endpoint.run();
 
     expect(due).toBeLessThanOrEqual(now);
     expect(now - startNs).toBeLessThan(1.1 * MS);
-    expect(bench.reg(regs.REG_WRITE_INDEX)).toBeGreaterThan(10);
+    expect(bench.reg(regs.REG.WRITE_INDEX)).toBeGreaterThan(10);
   });
 });
 
 describe('defect corrupt-frame', () => {
   it('makes exactly one frame fail its check', () => {
     const bench = programmed();
-    bench.setReg(regs.REG_CTRL, RUN);
+    bench.setReg(regs.REG.CTRL, RUN);
     bench.advance(0);
 
     bench.control.inject('corrupt-frame');

@@ -18,10 +18,10 @@ function ready(properties: Readonly<Record<string, string>> = { 'dma-latency-ms'
 }
 
 function startDma(bench: Bench, source: bigint, destination: bigint, count: bigint, command: bigint): void {
-  bench.setWide(regs.REG_DMA_SOURCE, source);
-  bench.setWide(regs.REG_DMA_DESTINATION, destination);
-  bench.setWide(regs.REG_DMA_COUNT, count);
-  bench.setWide(regs.REG_DMA_COMMAND, command);
+  bench.setWide(regs.REG.DMA_SOURCE, source);
+  bench.setWide(regs.REG.DMA_DESTINATION, destination);
+  bench.setWide(regs.REG.DMA_COUNT, count);
+  bench.setWide(regs.REG.DMA_COMMAND, command);
 }
 
 describe('factorial (docs/machine.md, "edu: registers")', () => {
@@ -36,36 +36,36 @@ describe('factorial (docs/machine.md, "edu: registers")', () => {
   ])('%i! mod 2^32 = 0x%s', (n, result) => {
     const bench = ready();
 
-    bench.setReg(regs.REG_FACTORIAL, n);
+    bench.setReg(regs.REG.FACTORIAL, n);
     bench.advance(5000 * MS);
 
-    expect(bench.reg(regs.REG_FACTORIAL)).toBe(result);
-    expect(bench.reg(regs.REG_STATUS)).toBe(0);
+    expect(bench.reg(regs.REG.FACTORIAL)).toBe(result);
+    expect(bench.reg(regs.REG.STATUS)).toBe(0);
   });
 
   it('a huge n computes for 0.6 s, with registers answering and further n ignored', () => {
     const bench = ready();
 
-    bench.setReg(regs.REG_FACTORIAL, HUGE_N);
+    bench.setReg(regs.REG.FACTORIAL, HUGE_N);
     bench.advance(500 * MS);
-    bench.setReg(regs.REG_FACTORIAL, 5);
-    const meanwhile = { n: bench.reg(regs.REG_FACTORIAL), status: bench.reg(regs.REG_STATUS) };
+    bench.setReg(regs.REG.FACTORIAL, 5);
+    const meanwhile = { n: bench.reg(regs.REG.FACTORIAL), status: bench.reg(regs.REG.STATUS) };
     bench.advance(100 * MS);
 
     expect(meanwhile).toEqual({ n: HUGE_N, status: regs.STATUS_COMPUTING });
-    expect(bench.reg(regs.REG_STATUS)).toBe(0);
-    expect(bench.reg(regs.REG_FACTORIAL)).toBe(0);
+    expect(bench.reg(regs.REG.STATUS)).toBe(0);
+    expect(bench.reg(regs.REG.FACTORIAL)).toBe(0);
   });
 
   it('tells its end by interrupt 0x1 when status bit 7 is set by then', () => {
     const bench = ready();
-    bench.setReg(regs.REG_FACTORIAL, 6);
-    bench.setReg(regs.REG_STATUS, 0xff);
+    bench.setReg(regs.REG.FACTORIAL, 6);
+    bench.setReg(regs.REG.STATUS, 0xff);
 
     bench.advance(MS);
 
-    expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_FACTORIAL);
-    expect(bench.reg(regs.REG_STATUS)).toBe(regs.STATUS_IRQ_FACTORIAL);
+    expect(bench.reg(regs.REG.IRQ_STATUS)).toBe(regs.IRQ_FACTORIAL);
+    expect(bench.reg(regs.REG.STATUS)).toBe(regs.STATUS_IRQ_FACTORIAL);
     expect(bench.line.edges).toEqual(['raise']);
   });
 });
@@ -81,7 +81,7 @@ describe('DMA engine (docs/machine.md, "edu: DMA")', () => {
     bench.advance(0);
 
     expect([...bench.memory.bytes(RAM + 0x1000, 4)]).toEqual([1, 2, 3, 4]);
-    expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_DMA);
+    expect(bench.reg(regs.REG.IRQ_STATUS)).toBe(regs.IRQ_DMA);
     expect(bench.timeline.entries.map((entry) => entry.bytes)).toEqual([4, 4]);
   });
 
@@ -90,11 +90,11 @@ describe('DMA engine (docs/machine.md, "edu: DMA")', () => {
 
     startDma(bench, BigInt(RAM), regs.BUFFER_START, 4n, RUN);
     bench.advance(99 * MS);
-    const before = bench.halves(regs.REG_DMA_COMMAND, 8).lo;
+    const before = bench.halves(regs.REG.DMA_COMMAND, 8).lo;
     bench.advance(MS);
 
     expect(before).toBe(1);
-    expect(bench.halves(regs.REG_DMA_COMMAND, 8).lo).toBe(0);
+    expect(bench.halves(regs.REG.DMA_COMMAND, 8).lo).toBe(0);
   });
 
   it.each([
@@ -109,8 +109,8 @@ describe('DMA engine (docs/machine.md, "edu: DMA")', () => {
     bench.advance(0);
 
     expect([...bench.memory.bytes(RAM, 4)]).toEqual([0xaa, 0xaa, 0xaa, 0xaa]);
-    expect(bench.halves(regs.REG_DMA_COMMAND, 8).lo).toBe(6);
-    expect(bench.reg(regs.REG_IRQ_STATUS)).toBe(regs.IRQ_DMA);
+    expect(bench.halves(regs.REG.DMA_COMMAND, 8).lo).toBe(6);
+    expect(bench.reg(regs.REG.IRQ_STATUS)).toBe(regs.IRQ_DMA);
   });
 
   it('the dma-mask drops address bits silently; the default leaves 28', () => {

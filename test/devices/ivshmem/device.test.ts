@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
 import { device as ivshmem } from '../../../devices/ivshmem/device.ts';
-import { REG_DOORBELL, REG_INTR_MASK, REG_INTR_STATUS } from '../../../devices/ivshmem/regs.ts';
+import { REG } from '../../../devices/ivshmem/regs.ts';
 import { Bench } from '../bench.ts';
 import { replay } from '../qtest-replay.ts';
 
@@ -26,19 +26,19 @@ describe('ivshmem-plain', () => {
 
   it('a shorter read of a register is made with four bytes and clears the status, too', () => {
     const bench = new Bench(ivshmem).ready();
-    bench.setReg(REG_INTR_STATUS, 0x1234);
+    bench.setReg(REG.INTR_STATUS, 0x1234);
 
-    const low = bench.halves(REG_INTR_STATUS, 1).lo;
+    const low = bench.halves(REG.INTR_STATUS, 1).lo;
 
-    expect([low, bench.reg(REG_INTR_STATUS)]).toEqual([0x34, 0]);
+    expect([low, bench.reg(REG.INTR_STATUS)]).toEqual([0x34, 0]);
   });
 
   it('the doorbell rings nobody, and there is no interrupt', () => {
     const bench = new Bench(ivshmem).ready();
 
-    bench.setReg(REG_INTR_MASK, 0xffffffff);
-    bench.setReg(REG_INTR_STATUS, 1);
-    bench.setReg(REG_DOORBELL, 0x10000);
+    bench.setReg(REG.INTR_MASK, 0xffffffff);
+    bench.setReg(REG.INTR_STATUS, 1);
+    bench.setReg(REG.DOORBELL, 0x10000);
 
     expect(bench.line.edges).toEqual([]);
     expect(bench.config(0x3d, 1)).toBe(0);

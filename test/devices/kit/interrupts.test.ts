@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { device as capture } from '../../../devices/capture/device.ts';
 import { device as edu } from '../../../devices/edu/device.ts';
-import { REG_IRQ_ACK, REG_IRQ_RAISE } from '../../../devices/edu/regs.ts';
+import { REG } from '../../../devices/edu/regs.ts';
 import { Bench } from '../bench.ts';
 
 const STATUS_INTERRUPT = 0x0008;
@@ -14,9 +14,9 @@ describe('INTx (PCI 3.0 §2.2.6, §6.2.2)', () => {
   it('raise asserts the line and shows in STATUS, acknowledge lowers both', () => {
     const bench = new Bench(edu).ready();
 
-    bench.setReg(REG_IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
     const raised = { line: bench.line.level, status: bench.config(0x06, 2) & STATUS_INTERRUPT };
-    bench.setReg(REG_IRQ_ACK, 1);
+    bench.setReg(REG.IRQ_ACK, 1);
 
     expect(raised).toEqual({ line: true, status: STATUS_INTERRUPT });
     expect(bench.line.edges).toEqual(['raise', 'lower']);
@@ -25,7 +25,7 @@ describe('INTx (PCI 3.0 §2.2.6, §6.2.2)', () => {
 
   it('COMMAND.INTx-disable lets go of the line and not of the status bit; clearing it asserts again', () => {
     const bench = new Bench(edu).ready();
-    bench.setReg(REG_IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
 
     bench.setCommand(MASTER_MEMORY | INTX_DISABLE);
     const disabled = { line: bench.line.level, status: bench.config(0x06, 2) & STATUS_INTERRUPT };
@@ -37,7 +37,7 @@ describe('INTx (PCI 3.0 §2.2.6, §6.2.2)', () => {
 
   it('enabling MSI lowers an asserted line', () => {
     const bench = new Bench(edu).ready();
-    bench.setReg(REG_IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
 
     bench.enableMsi(MESSAGE, 5);
 
@@ -51,7 +51,7 @@ describe('MSI', () => {
     const bench = new Bench(edu).ready();
     bench.enableMsi(MESSAGE, 0x4021);
 
-    bench.setReg(REG_IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
 
     expect(bench.memory.log).toEqual(['store 0xfee01000=0x4021']);
     expect(bench.line.edges).toEqual([]);
@@ -61,7 +61,7 @@ describe('MSI', () => {
     const bench = new Bench(edu).ready();
     bench.enableMsi(0x12_3456_7890, 7);
 
-    bench.setReg(REG_IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
 
     expect(bench.memory.u32(0x12_3456_7890)).toBe(7);
   });
@@ -71,7 +71,7 @@ describe('MSI', () => {
     bench.enableMsi(MESSAGE, 5);
     bench.setCommand(0x0002);
 
-    bench.setReg(REG_IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
 
     expect(bench.memory.log).toEqual([]);
   });
@@ -81,8 +81,8 @@ describe('MSI', () => {
     bench.enableMsi(MESSAGE, 5);
     bench.control.inject('drop-interrupt');
 
-    bench.setReg(REG_IRQ_RAISE, 1);
-    bench.setReg(REG_IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
+    bench.setReg(REG.IRQ_RAISE, 1);
 
     expect(bench.memory.log).toEqual(['store 0xfee01000=0x5']);
     expect(bench.control.interrupts()).toBe(2);

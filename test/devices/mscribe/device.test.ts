@@ -32,10 +32,10 @@ function ready(properties: Readonly<Record<string, string>> = {}): Bench {
 }
 
 function enable(bench: Bench, ring = RING, size = SIZE): void {
-  bench.setReg(regs.REG_RING_LO, ring);
-  bench.setReg(regs.REG_RING_HI, 0);
-  bench.setReg(regs.REG_RING_SIZE, size);
-  bench.setReg(regs.REG_CONTROL, regs.CONTROL_ENABLE);
+  bench.setReg(regs.REG.RING_LO, ring);
+  bench.setReg(regs.REG.RING_HI, 0);
+  bench.setReg(regs.REG.RING_SIZE, size);
+  bench.setReg(regs.REG.CONTROL, regs.CONTROL_ENABLE);
 }
 
 /** Puts job n into its slot. */
@@ -50,9 +50,9 @@ function put(bench: Bench, n: number, fields: JobFields = {}): void {
 }
 
 function run(bench: Bench, ...jobs: readonly JobFields[]): void {
-  const first = bench.reg(regs.REG_TAIL);
+  const first = bench.reg(regs.REG.TAIL);
   for (const [i, job] of jobs.entries()) put(bench, first + i, job);
-  bench.setReg(regs.REG_TAIL, first + jobs.length);
+  bench.setReg(regs.REG.TAIL, first + jobs.length);
   bench.advance(1e6);
 }
 
@@ -93,7 +93,7 @@ describe('a job', () => {
     run(bench, job, {});
     expect(result(bench, 0)).toEqual({ status, written });
     expect(result(bench, 1)).toEqual({ status: regs.STATUS_DONE, written: 16 });
-    expect([bench.reg(regs.REG_JOBS), bench.reg(regs.REG_FAILED)]).toEqual([2, 1]);
+    expect([bench.reg(regs.REG.JOBS), bench.reg(regs.REG.FAILED)]).toEqual([2, 1]);
   });
 
   it('is recorded with all its transactions', () => {
@@ -105,11 +105,11 @@ describe('a job', () => {
 
   it('takes at least job-ms', () => {
     const bench = ready({ 'job-ms': '4' });
-    bench.setReg(regs.REG_TAIL, 3);
+    bench.setReg(regs.REG.TAIL, 3);
     bench.advance(3e6);
-    expect(bench.reg(regs.REG_HEAD)).toBe(1);
+    expect(bench.reg(regs.REG.HEAD)).toBe(1);
     bench.advance(1e6);
-    expect(bench.reg(regs.REG_HEAD)).toBe(2);
+    expect(bench.reg(regs.REG.HEAD)).toBe(2);
   });
 });
 
@@ -118,23 +118,23 @@ describe('the ring', () => {
     const bench = ready();
     run(bench, {}, {}, {}, {});
     run(bench, { destination: TARGET + 0x100 }, { length: 3 });
-    expect([bench.reg(regs.REG_HEAD), bench.reg(regs.REG_STATUS)]).toEqual([6, 0]);
+    expect([bench.reg(regs.REG.HEAD), bench.reg(regs.REG.STATUS)]).toEqual([6, 0]);
     expect([result(bench, 4).written, result(bench, 5).written]).toEqual([16, 3]);
   });
 
   it('may be full: BUSY until HEAD is TAIL', () => {
     const bench = ready({ 'job-ms': '10' });
     for (const n of [0, 1, 2, 3]) put(bench, n);
-    bench.setReg(regs.REG_TAIL, SIZE);
+    bench.setReg(regs.REG.TAIL, SIZE);
     bench.advance(0);
-    expect([bench.reg(regs.REG_HEAD), bench.reg(regs.REG_STATUS)]).toEqual([1, regs.STATE_BUSY]);
+    expect([bench.reg(regs.REG.HEAD), bench.reg(regs.REG.STATUS)]).toEqual([1, regs.STATE_BUSY]);
     bench.advance(30e6);
-    expect([bench.reg(regs.REG_HEAD), bench.reg(regs.REG_STATUS)]).toEqual([4, 0]);
+    expect([bench.reg(regs.REG.HEAD), bench.reg(regs.REG.STATUS)]).toEqual([4, 0]);
   });
 
   it.each<[string, (bench: Bench) => void]>([
-    ['TAIL more than a ring ahead', (bench) => bench.setReg(regs.REG_TAIL, SIZE + 1)],
-    ['TAIL behind HEAD', (bench) => bench.setReg(regs.REG_TAIL, 0xffff_ffff)],
+    ['TAIL more than a ring ahead', (bench) => bench.setReg(regs.REG.TAIL, SIZE + 1)],
+    ['TAIL behind HEAD', (bench) => bench.setReg(regs.REG.TAIL, 0xffff_ffff)],
     ['a ring that is not aligned', (bench) => restart(bench, RING + 8, SIZE)],
     ['a ring of three', (bench) => restart(bench, RING, 3)],
     ['a ring of one', (bench) => restart(bench, RING, 1)],
@@ -144,10 +144,10 @@ describe('the ring', () => {
     const bench = ready();
     break_(bench);
     bench.advance(1e6);
-    expect(bench.reg(regs.REG_STATUS) & regs.STATE_ERROR).toBe(regs.STATE_ERROR);
-    expect([bench.reg(regs.REG_CAUSE), bench.line.level]).toEqual([regs.CAUSE_ERROR, true]);
-    bench.setReg(regs.REG_CONTROL, regs.CONTROL_RESET);
-    expect([bench.reg(regs.REG_STATUS), bench.reg(regs.REG_CAUSE), bench.line.level]).toEqual([0, 0, false]);
+    expect(bench.reg(regs.REG.STATUS) & regs.STATE_ERROR).toBe(regs.STATE_ERROR);
+    expect([bench.reg(regs.REG.CAUSE), bench.line.level]).toEqual([regs.CAUSE_ERROR, true]);
+    bench.setReg(regs.REG.CONTROL, regs.CONTROL_RESET);
+    expect([bench.reg(regs.REG.STATUS), bench.reg(regs.REG.CAUSE), bench.line.level]).toEqual([0, 0, false]);
     enable(bench);
     run(bench, {});
     expect(result(bench)).toEqual({ status: regs.STATUS_DONE, written: 16 });
@@ -156,15 +156,15 @@ describe('the ring', () => {
   it('does not change while it is enabled, and starts at 0 when it is enabled again', () => {
     const bench = ready();
     run(bench, {});
-    bench.setReg(regs.REG_RING_LO, 0);
-    bench.setReg(regs.REG_RING_SIZE, 2);
-    expect([bench.reg(regs.REG_RING_LO), bench.reg(regs.REG_RING_SIZE)]).toEqual([RING, SIZE]);
-    bench.setReg(regs.REG_CONTROL, 0);
-    bench.setReg(regs.REG_TAIL, 2);
+    bench.setReg(regs.REG.RING_LO, 0);
+    bench.setReg(regs.REG.RING_SIZE, 2);
+    expect([bench.reg(regs.REG.RING_LO), bench.reg(regs.REG.RING_SIZE)]).toEqual([RING, SIZE]);
+    bench.setReg(regs.REG.CONTROL, 0);
+    bench.setReg(regs.REG.TAIL, 2);
     bench.advance(1e6);
-    expect(bench.reg(regs.REG_HEAD)).toBe(1);
-    bench.setReg(regs.REG_CONTROL, regs.CONTROL_ENABLE);
-    expect([bench.reg(regs.REG_HEAD), bench.reg(regs.REG_TAIL)]).toEqual([0, 0]);
+    expect(bench.reg(regs.REG.HEAD)).toBe(1);
+    bench.setReg(regs.REG.CONTROL, regs.CONTROL_ENABLE);
+    expect([bench.reg(regs.REG.HEAD), bench.reg(regs.REG.TAIL)]).toEqual([0, 0]);
   });
 
   it('a result that cannot be written back is an error', () => {
@@ -173,25 +173,25 @@ describe('the ring', () => {
     const write = memory.write.bind(memory);
     memory.write = (vpn, offset, src) => (vpn * 4096 === RING ? 0 : write(vpn, offset, src));
     run(bench, {});
-    expect([bench.reg(regs.REG_STATUS), bench.reg(regs.REG_HEAD)]).toEqual([regs.STATE_BUSY | regs.STATE_ERROR, 0]);
+    expect([bench.reg(regs.REG.STATUS), bench.reg(regs.REG.HEAD)]).toEqual([regs.STATE_BUSY | regs.STATE_ERROR, 0]);
   });
 });
 
 function restart(bench: Bench, ring: number, size: number): void {
-  bench.setReg(regs.REG_CONTROL, regs.CONTROL_RESET);
+  bench.setReg(regs.REG.CONTROL, regs.CONTROL_RESET);
   enable(bench, ring, size);
-  bench.setReg(regs.REG_TAIL, 1);
+  bench.setReg(regs.REG.TAIL, 1);
 }
 
 describe('interrupts', () => {
   it('INTx is up while CAUSE is not 0, for jobs that ask for it', () => {
     const bench = ready();
     run(bench, {});
-    expect([bench.reg(regs.REG_CAUSE), bench.line.edges]).toEqual([0, []]);
+    expect([bench.reg(regs.REG.CAUSE), bench.line.edges]).toEqual([0, []]);
     run(bench, { command: COPY | IRQ }, { command: FILL | IRQ });
-    expect([bench.reg(regs.REG_CAUSE), bench.line.edges]).toEqual([regs.CAUSE_JOB, ['raise']]);
-    bench.setReg(regs.REG_CAUSE, regs.CAUSE_JOB);
-    expect([bench.reg(regs.REG_CAUSE), bench.line.level]).toEqual([0, false]);
+    expect([bench.reg(regs.REG.CAUSE), bench.line.edges]).toEqual([regs.CAUSE_JOB, ['raise']]);
+    bench.setReg(regs.REG.CAUSE, regs.CAUSE_JOB);
+    expect([bench.reg(regs.REG.CAUSE), bench.line.level]).toEqual([0, false]);
   });
 
   it('a message for every such job, after its result', () => {
@@ -224,14 +224,14 @@ describe('registers that are written while an access sleeps', () => {
       };
     memory.read = sleepy(memory.read.bind(memory));
     memory.write = sleepy(memory.write.bind(memory));
-    bench.setReg(regs.REG_TAIL, 1);
+    bench.setReg(regs.REG.TAIL, 1);
     bench.advance(1e6);
     return bench;
   }
 
   it.each([1, 2, 3, 4])('RESET in access %i drops the job: no count, no interrupt, no error', (k) => {
-    const bench = during(k, (device) => device.setReg(regs.REG_CONTROL, regs.CONTROL_RESET));
-    const seen = [regs.REG_HEAD, regs.REG_JOBS, regs.REG_FAILED, regs.REG_CAUSE, regs.REG_STATUS].map((r) =>
+    const bench = during(k, (device) => device.setReg(regs.REG.CONTROL, regs.CONTROL_RESET));
+    const seen = [regs.REG.HEAD, regs.REG.JOBS, regs.REG.FAILED, regs.REG.CAUSE, regs.REG.STATUS].map((r) =>
       bench.reg(r),
     );
     expect(seen).toEqual([0, 0, 0, 0, 0]);
@@ -240,18 +240,18 @@ describe('registers that are written while an access sleeps', () => {
 
   it('an enable anew in the middle does not count the old job either', () => {
     const bench = during(2, (device) => {
-      device.setReg(regs.REG_CONTROL, 0);
-      device.setReg(regs.REG_CONTROL, regs.CONTROL_ENABLE);
+      device.setReg(regs.REG.CONTROL, 0);
+      device.setReg(regs.REG.CONTROL, regs.CONTROL_ENABLE);
     });
-    expect([bench.reg(regs.REG_HEAD), bench.reg(regs.REG_JOBS)]).toEqual([0, 0]);
+    expect([bench.reg(regs.REG.HEAD), bench.reg(regs.REG.JOBS)]).toEqual([0, 0]);
   });
 
   it('a disable in the middle lets the job end, and no other begins', () => {
     const bench = during(2, (device) => {
       put(device, 1);
-      device.setReg(regs.REG_TAIL, 2);
-      device.setReg(regs.REG_CONTROL, 0);
+      device.setReg(regs.REG.TAIL, 2);
+      device.setReg(regs.REG.CONTROL, 0);
     });
-    expect([bench.reg(regs.REG_HEAD), bench.reg(regs.REG_JOBS), bench.reg(regs.REG_CAUSE)]).toEqual([1, 1, 1]);
+    expect([bench.reg(regs.REG.HEAD), bench.reg(regs.REG.JOBS), bench.reg(regs.REG.CAUSE)]).toEqual([1, 1, 1]);
   });
 });

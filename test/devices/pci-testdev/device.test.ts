@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
 import { device as pciTestdev } from '../../../devices/pci-testdev/device.ts';
-import { HEADER_COUNT, HEADER_NAME, HEADER_OFFSET, HEADER_TEST } from '../../../devices/pci-testdev/regs.ts';
+import { REG } from '../../../devices/pci-testdev/regs.ts';
 import { Bench } from '../bench.ts';
 import { replay } from '../qtest-replay.ts';
 
@@ -27,7 +27,7 @@ describe('pci-testdev', () => {
   });
 
   function name(bench: Bench, bar: number): string {
-    const bytes = Array.from({ length: 32 }, (_, i) => bench.endpoint.read(bar, HEADER_NAME + i, 1).lo);
+    const bytes = Array.from({ length: 32 }, (_, i) => bench.endpoint.read(bar, REG.NAME + i, 1).lo);
     return String.fromCharCode(...bytes.slice(0, bytes.indexOf(0)));
   }
 
@@ -43,25 +43,25 @@ describe('pci-testdev', () => {
     bench.setCommand(0x0003);
     const write = (at: number, value: number): void => bench.endpoint.write(bar, at, 1, value, 0);
 
-    write(HEADER_TEST, test);
+    write(REG.TEST, test);
     write(offset, data);
     write(offset, data ^ 1);
     write(offset + 4, data);
 
     expect(name(bench, bar)).toBe(title);
-    expect(bench.endpoint.read(bar, HEADER_OFFSET, 4).lo).toBe(offset);
-    expect(bench.endpoint.read(bar, HEADER_COUNT, 4).lo).toBe(count);
+    expect(bench.endpoint.read(bar, REG.OFFSET, 4).lo).toBe(offset);
+    expect(bench.endpoint.read(bar, REG.COUNT, 4).lo).toBe(count);
   });
 
   it('selecting a test, the same one too, zeroes its count; a test there is not leaves zeros everywhere', () => {
     const bench = new Bench(pciTestdev);
     bench.setCommand(0x0002);
-    bench.endpoint.write(0, HEADER_TEST, 1, 0, 0);
+    bench.endpoint.write(0, REG.TEST, 1, 0, 0);
     bench.endpoint.write(0, 0x800, 1, 0xfa, 0);
 
-    bench.endpoint.write(0, HEADER_TEST, 1, 0, 0);
-    const count = bench.reg(HEADER_COUNT);
-    bench.endpoint.write(0, HEADER_TEST, 1, 3, 0);
+    bench.endpoint.write(0, REG.TEST, 1, 0, 0);
+    const count = bench.reg(REG.COUNT);
+    bench.endpoint.write(0, REG.TEST, 1, 3, 0);
 
     expect(count).toBe(0);
     expect([0, 4, 8, 12, 16].map((at) => bench.reg(at))).toEqual([0, 0, 0, 0, 0]);

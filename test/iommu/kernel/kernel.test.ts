@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { Board } from '../../../devices/board/board.ts';
-import { REG_DMA_COMMAND, REG_IRQ_RAISE } from '../../../devices/edu/regs.ts';
+import { REG } from '../../../devices/edu/regs.ts';
 import {
   VFIO_DEVICE_SET_IRQS,
   VFIO_GROUP_GET_DEVICE_FD,
@@ -92,7 +92,7 @@ const write = ({ client, device }: User, at: number, value: number): Promise<num
 async function dma(user: User, direction: EduTransfer['direction'], iova: number, length: number): Promise<void> {
   for (const [register, value] of eduTransferWrites({ direction, iova, length })) await write(user, register, value);
   for (;;) {
-    const [command] = (await user.client.pread(user.device, REG_DMA_COMMAND, 4)) as Uint8Array;
+    const [command] = (await user.client.pread(user.device, REG.DMA_COMMAND, 4)) as Uint8Array;
     if (!isEduTransferring(command!)) return;
   }
 }
@@ -124,7 +124,7 @@ describe('a device in the hands of a client', () => {
 
     await dma(user, 'from-bus', 0, 256);
     await dma(user, 'to-bus', 0x1000, 256);
-    await write(user, REG_IRQ_RAISE, 1);
+    await write(user, REG.IRQ_RAISE, 1);
 
     expect(memory.bytes.slice(0x1000, 0x1101)).toEqual(new Uint8Array([...new Array(256).fill(0x5a), 0]));
     await vi.waitUntil(() => eventfdRead(event) === 1);
@@ -138,7 +138,7 @@ describe('a device in the hands of a client', () => {
 
     await user.client.close(user.device);
     const again = await user.client.ioctl(user.group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(bdf(0)));
-    await write({ ...user, device: again }, REG_IRQ_RAISE, 1);
+    await write({ ...user, device: again }, REG.IRQ_RAISE, 1);
     await user.client.pread(again, 0, 4); // the device has taken the write before
 
     expect(eventfdRead(event)).toBe(0);
@@ -257,9 +257,9 @@ describe('/dev/livevmm', () => {
     await arm(user, event);
     const [raised = 0, dropped = 0] = await counts();
 
-    await write(user, REG_IRQ_RAISE, 1);
+    await write(user, REG.IRQ_RAISE, 1);
     await arm(user, -1);
-    await write(user, REG_IRQ_RAISE, 1);
+    await write(user, REG.IRQ_RAISE, 1);
     await user.client.pread(user.device, 0, 4);
 
     await vi.waitFor(async () => expect(await counts()).toEqual([raised + 1, dropped + 1]));

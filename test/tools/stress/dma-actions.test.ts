@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { FrameBuffer } from '../../../devices/capture/frame.ts';
-import { REG_WRITE_INDEX } from '../../../devices/capture/regs.ts';
+import { REG } from '../../../devices/capture/regs.ts';
 import { profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { close } from '../../../platform/libc.ts';
 import { createMemory } from '../../../platform/memory.ts';
@@ -35,7 +35,7 @@ beforeEach(() => {
   fd = createMemory('guarded', PAGE);
   memory = new GuardedMemory(fd, 1);
   memory.open(0, 1);
-  const read = (offset: number): number => (offset === REG_WRITE_INDEX ? writeIndex : 0);
+  const read = (offset: number): number => (offset === REG.WRITE_INDEX ? writeIndex : 0);
   const file = { name: 'capture', registers: { read, write: () => {} } };
   capture = new RingWatch(file as unknown as DeviceFile);
   capture.start(RING, true);

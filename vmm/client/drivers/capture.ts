@@ -2,21 +2,7 @@
 import { crc32 } from 'node:zlib';
 
 import { FRAME_MAGIC, HEADER_BYTES } from '../../../devices/capture/frame.ts';
-import {
-  CTRL_IRQ_ENABLE,
-  CTRL_RESET,
-  CTRL_RUN,
-  REG_CTRL,
-  REG_FAULTS,
-  REG_FRAME_SIZE,
-  REG_FRAMES,
-  REG_IRQ_EVERY,
-  REG_IRQ_STATUS,
-  REG_RATE,
-  REG_RING_HI,
-  REG_RING_LO,
-  REG_WRITE_INDEX,
-} from '../../../devices/capture/regs.ts';
+import { CTRL_IRQ_ENABLE, CTRL_RESET, CTRL_RUN, REG } from '../../../devices/capture/regs.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import type { Registers } from '../registers.ts';
 
@@ -47,34 +33,34 @@ export class Capture {
   start({ iova, frames, frameSize, rate = 0, irqEvery = 0 }: CaptureRing): void {
     const registers = this.#registers;
     this.stop();
-    registers.write(REG_CTRL, CTRL_RESET);
-    registers.write(REG_RING_LO, iova % 2 ** 32);
-    registers.write(REG_RING_HI, Math.floor(iova / 2 ** 32));
-    registers.write(REG_FRAMES, frames);
-    registers.write(REG_FRAME_SIZE, frameSize);
-    registers.write(REG_RATE, rate);
-    registers.write(REG_IRQ_EVERY, irqEvery);
-    registers.write(REG_CTRL, CTRL_RUN | CTRL_IRQ_ENABLE);
+    registers.write(REG.CTRL, CTRL_RESET);
+    registers.write(REG.RING_LO, iova % 2 ** 32);
+    registers.write(REG.RING_HI, Math.floor(iova / 2 ** 32));
+    registers.write(REG.FRAMES, frames);
+    registers.write(REG.FRAME_SIZE, frameSize);
+    registers.write(REG.RATE, rate);
+    registers.write(REG.IRQ_EVERY, irqEvery);
+    registers.write(REG.CTRL, CTRL_RUN | CTRL_IRQ_ENABLE);
   }
 
   /** When this returns it writes nothing any more, and sends nothing. */
   stop(): void {
-    this.#registers.write(REG_CTRL, 0);
+    this.#registers.write(REG.CTRL, 0);
   }
 
   /** Frames written since it was started, mod 2^32. */
   writeIndex(): number {
-    return this.#registers.read(REG_WRITE_INDEX);
+    return this.#registers.read(REG.WRITE_INDEX);
   }
 
   /** Accesses to its ring that were refused since it was started. */
   faults(): number {
-    return this.#registers.read(REG_FAULTS);
+    return this.#registers.read(REG.FAULTS);
   }
 
   /** Takes back what it has interrupted for. */
   acknowledge(): void {
-    this.#registers.write(REG_IRQ_STATUS, this.#registers.read(REG_IRQ_STATUS));
+    this.#registers.write(REG.IRQ_STATUS, this.#registers.read(REG.IRQ_STATUS));
   }
 }
 

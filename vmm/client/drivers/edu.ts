@@ -6,16 +6,7 @@ import {
   DMA_RUN,
   DMA_TO_BUS,
   ID_VALUE,
-  REG_DMA_COMMAND,
-  REG_DMA_COUNT,
-  REG_DMA_DESTINATION,
-  REG_DMA_SOURCE,
-  REG_FACTORIAL,
-  REG_ID,
-  REG_IRQ_ACK,
-  REG_IRQ_RAISE,
-  REG_IRQ_STATUS,
-  REG_STATUS,
+  REG,
   STATUS_COMPUTING,
 } from '../../../devices/edu/regs.ts';
 import { einval, enodev, hex, hexRange } from '../../../platform/errno.ts';
@@ -51,10 +42,10 @@ export function eduTransferWrites(transfer: EduTransfer): readonly (readonly [of
   if (at + length > BUFFER_BYTES) throw einval(`edu: the buffer has ${BUFFER_BYTES} bytes`);
   const [source, destination] = direction === 'from-bus' ? [iova, BUFFER + at] : [BUFFER + at, iova];
   return [
-    [REG_DMA_SOURCE, source],
-    [REG_DMA_DESTINATION, destination],
-    [REG_DMA_COUNT, length],
-    [REG_DMA_COMMAND, RUN | (direction === 'from-bus' ? 0 : TO_BUS) | (interrupt ? IRQ : 0)],
+    [REG.DMA_SOURCE, source],
+    [REG.DMA_DESTINATION, destination],
+    [REG.DMA_COUNT, length],
+    [REG.DMA_COMMAND, RUN | (direction === 'from-bus' ? 0 : TO_BUS) | (interrupt ? IRQ : 0)],
   ];
 }
 
@@ -70,27 +61,27 @@ export class Edu {
 
   /** ENODEV: this is no edu. */
   check(): void {
-    const id = this.#registers.read(REG_ID);
+    const id = this.#registers.read(REG.ID);
     if (id !== ID_VALUE) throw enodev(`no edu: its id is ${hex(id)}`);
   }
 
   /** n! mod 2^32, which the device computes meanwhile. ETIMEDOUT. */
   factorial(n: number): number {
     const registers = this.#registers;
-    registers.write(REG_FACTORIAL, n);
-    pollUntil(() => (registers.read(REG_STATUS) & STATUS_COMPUTING) === 0, 'edu: a factorial');
-    return registers.read(REG_FACTORIAL);
+    registers.write(REG.FACTORIAL, n);
+    pollUntil(() => (registers.read(REG.STATUS) & STATUS_COMPUTING) === 0, 'edu: a factorial');
+    return registers.read(REG.FACTORIAL);
   }
 
   /** Interrupts, with these bits in its interrupt status. */
   raise(bits: number): void {
-    this.#registers.write(REG_IRQ_RAISE, bits);
+    this.#registers.write(REG.IRQ_RAISE, bits);
   }
 
   /** Takes back what it has interrupted for; those bits. */
   acknowledge(): number {
-    const bits = this.#registers.read(REG_IRQ_STATUS);
-    this.#registers.write(REG_IRQ_ACK, bits);
+    const bits = this.#registers.read(REG.IRQ_STATUS);
+    this.#registers.write(REG.IRQ_ACK, bits);
     return bits;
   }
 
@@ -100,7 +91,7 @@ export class Edu {
   }
 
   isTransferring(): boolean {
-    return isEduTransferring(this.#registers.read(REG_DMA_COMMAND));
+    return isEduTransferring(this.#registers.read(REG.DMA_COMMAND));
   }
 
   /** Bytes of the bus into the beginning of the buffer; back when they are there. ETIMEDOUT. */

@@ -6,13 +6,7 @@ import {
   JOB_IRQ,
   OP_COPY,
   OP_FILL,
-  REG_CONTROL,
-  REG_HEAD,
-  REG_RING_HI,
-  REG_RING_LO,
-  REG_RING_SIZE,
-  REG_STATUS,
-  REG_TAIL,
+  REG,
   STATE_ERROR,
 } from '../../../devices/mscribe/regs.ts';
 import { viewOf } from '../../../platform/struct.ts';
@@ -70,11 +64,11 @@ export function readResult(descriptor: Uint8Array): JobResult {
 /** The registers that reset it and start it on the ring of `size` descriptors at `iova`, in order. */
 export function ringWrites(iova: number, size: number): readonly (readonly [offset: number, value: number])[] {
   return [
-    [REG_CONTROL, CONTROL_RESET],
-    [REG_RING_LO, iova % 2 ** 32],
-    [REG_RING_HI, Math.floor(iova / 2 ** 32)],
-    [REG_RING_SIZE, size],
-    [REG_CONTROL, CONTROL_ENABLE],
+    [REG.CONTROL, CONTROL_RESET],
+    [REG.RING_LO, iova % 2 ** 32],
+    [REG.RING_HI, Math.floor(iova / 2 ** 32)],
+    [REG.RING_SIZE, size],
+    [REG.CONTROL, CONTROL_ENABLE],
   ];
 }
 
@@ -87,7 +81,7 @@ export class Mscribe {
 
   /** Drops all jobs. */
   reset(): void {
-    this.#registers.write(REG_CONTROL, CONTROL_RESET);
+    this.#registers.write(REG.CONTROL, CONTROL_RESET);
   }
 
   /** Resets it, and gives it a ring: `iova` a multiple of 32, `size` descriptors, a power of two from 2 to 4096. */
@@ -97,16 +91,16 @@ export class Mscribe {
 
   /** `tail` jobs have been put into the ring since it was started. */
   submit(tail: number): void {
-    this.#registers.write(REG_TAIL, tail);
+    this.#registers.write(REG.TAIL, tail);
   }
 
   /** Jobs that have ended since it was started. */
   ended(): number {
-    return this.#registers.read(REG_HEAD);
+    return this.#registers.read(REG.HEAD);
   }
 
   /** Whether the ring is bad, or cannot be reached; until the next start. */
   hasFailed(): boolean {
-    return (this.#registers.read(REG_STATUS) & STATE_ERROR) !== 0;
+    return (this.#registers.read(REG.STATUS) & STATE_ERROR) !== 0;
   }
 }

@@ -8,11 +8,7 @@ import { Board } from '../../../../devices/board/board.ts';
 import {
   CAUSE_ERROR,
   DESCRIPTOR_BYTES,
-  REG_CAUSE,
-  REG_HEAD,
-  REG_ID,
-  REG_STATUS,
-  REG_TAIL,
+  REG,
   STATE_BUSY,
   STATE_ERROR,
   STATUS_DESTINATION_REFUSED,
@@ -116,7 +112,7 @@ class Scribe {
   /** Puts a job into the ring and moves TAIL. */
   async submit(job: Job): Promise<void> {
     memory.bytes.set(encodeJob(job), (this.#tail % 4) * DESCRIPTOR_BYTES);
-    await this.write(REG_TAIL, ++this.#tail);
+    await this.write(REG.TAIL, ++this.#tail);
   }
 
   /** [status, written] of slot n. */
@@ -147,7 +143,7 @@ async function interrupted(): Promise<number> {
 describe('a copy engine without IOMMU', () => {
   it('copies and fills memory of the client, and says so by MSI', async () => {
     const scribe = await Scribe.open();
-    expect(await scribe.read(REG_ID)).toBe(0x5c1b0001);
+    expect(await scribe.read(REG.ID)).toBe(0x5c1b0001);
     memory.bytes.fill(0x5a, SOURCE, SOURCE + 5000);
     await scribe.submit(copy(IOVA + SOURCE, IOVA + TARGET + 3, 5000, true));
     expect(await interrupted()).toBe(1);
@@ -158,7 +154,7 @@ describe('a copy engine without IOMMU', () => {
     await scribe.submit(fill(0x0102_0304_0506_0708n, IOVA + TARGET, 10, true));
     expect(await interrupted()).toBe(1);
     expect([...memory.bytes.subarray(TARGET, TARGET + 11)]).toEqual([8, 7, 6, 5, 4, 3, 2, 1, 8, 7, 0x5a]);
-    expect([await scribe.read(REG_HEAD), await scribe.read(REG_CAUSE)]).toEqual([2, 1]);
+    expect([await scribe.read(REG.HEAD), await scribe.read(REG.CAUSE)]).toEqual([2, 1]);
   });
 
   it('sleeps while the vaddr is invalid, answers its registers, and goes on in the new memory', async () => {
@@ -167,9 +163,9 @@ describe('a copy engine without IOMMU', () => {
     memory.bytes.fill(0x77, SOURCE, SOURCE + 16);
     expect(await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR)).toBe('0');
     await scribe.submit(copy(IOVA + SOURCE, IOVA + TARGET, 16, true));
-    expect([await scribe.read(REG_STATUS), await scribe.read(REG_HEAD)]).toEqual([1, 0]);
+    expect([await scribe.read(REG.STATUS), await scribe.read(REG.HEAD)]).toEqual([1, 0]);
     await sleep(ASLEEP_MS);
-    expect([await scribe.read(REG_HEAD), eventfdRead(interrupt)]).toEqual([0, 0]);
+    expect([await scribe.read(REG.HEAD), eventfdRead(interrupt)]).toEqual([0, 0]);
     const moved = memory.again();
     const mapNs = monotonicNs();
     expect(await scribe.user.map(moved.vaddr, IOVA, RAM_BYTES, VADDR)).toBe('0');
@@ -188,7 +184,7 @@ describe('a copy engine without IOMMU', () => {
     await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
     await scribe.submit(copy(IOVA + SOURCE, IOVA + TARGET, 16, true));
     await sleep(ASLEEP_MS);
-    expect([await scribe.read(REG_STATUS), await scribe.read(REG_HEAD)]).toEqual([STATE_BUSY, 0]);
+    expect([await scribe.read(REG.STATUS), await scribe.read(REG.HEAD)]).toEqual([STATE_BUSY, 0]);
     return scribe;
   }
 
@@ -196,7 +192,7 @@ describe('a copy engine without IOMMU', () => {
     const scribe = await asleep();
     expect(await scribe.user.unmap(0, 0, UNMAP_ALL)).toBe('0');
     await interrupted();
-    expect([await scribe.read(REG_STATUS), await scribe.read(REG_CAUSE)]).toEqual([
+    expect([await scribe.read(REG.STATUS), await scribe.read(REG.CAUSE)]).toEqual([
       STATE_BUSY | STATE_ERROR,
       CAUSE_ERROR,
     ]);
@@ -211,7 +207,7 @@ describe('a copy engine without IOMMU', () => {
     const scribe = await asleep();
     await scribe.user.client.close(scribe.user.container);
     await interrupted();
-    expect(await scribe.read(REG_STATUS)).toBe(STATE_BUSY | STATE_ERROR);
+    expect(await scribe.read(REG.STATUS)).toBe(STATE_BUSY | STATE_ERROR);
   });
 
   it('RACE-3: is woken by the close of the device alone, though its container lives on and nobody makes the vaddr valid', async () => {
@@ -220,7 +216,7 @@ describe('a copy engine without IOMMU', () => {
     const device = await user.reopenDevice('0000:00:02.0');
     await user.client.pwrite(device, COMMAND, MEMORY_AND_MASTER);
     const status = async (): Promise<number> =>
-      viewOf((await user.client.pread(device, REG_STATUS, 4)) as Uint8Array).getUint32(0, true);
+      viewOf((await user.client.pread(device, REG.STATUS, 4)) as Uint8Array).getUint32(0, true);
     const deadline = performance.now() + WAIT_MS;
     while ((await status()) === STATE_BUSY && performance.now() < deadline) await sleep(1);
     expect(await status()).toBe(STATE_BUSY | STATE_ERROR); // the access was refused
@@ -241,18 +237,18 @@ describe('a copy engine without IOMMU', () => {
     const first = await asleep();
     await first.user.client.disconnect();
     const second = await Scribe.open();
-    expect(await second.read(REG_HEAD)).toBe(0);
+    expect(await second.read(REG.HEAD)).toBe(0);
     expect(first.result(0)).toEqual([0, 0]);
   });
 
   it('a RESET while it sleeps drops the job; the access ends some time later and counts for nothing', async () => {
     const scribe = await asleep();
     await scribe.start();
-    expect([await scribe.read(REG_STATUS), await scribe.read(REG_TAIL)]).toEqual([0, 0]);
+    expect([await scribe.read(REG.STATUS), await scribe.read(REG.TAIL)]).toEqual([0, 0]);
     await scribe.user.map(memory.vaddr, IOVA, RAM_BYTES, VADDR);
     await scribe.submit(fill(0x55, IOVA + TARGET, 8, true));
     expect(await interrupted()).toBe(1);
-    expect([await scribe.read(REG_HEAD), memory.bytes[TARGET]]).toEqual([1, 0x55]);
+    expect([await scribe.read(REG.HEAD), memory.bytes[TARGET]]).toEqual([1, 0x55]);
     expect(memory.bytes[SOURCE]).toBe(0);
   });
 

@@ -1,4 +1,5 @@
 import { enoexec } from '../platform/errno.ts';
+import { hex } from '../platform/hex.ts';
 
 /**
  * ELF-64 as in the System V gABI 4.1 chapters 4 and 5 and the RISC-V ELF psABI: just what loading a kernel needs. What QEMU's loader
@@ -94,8 +95,7 @@ export function readSymbols(file: Uint8Array): ReadonlyMap<string, bigint> {
 const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
   new DataView(buffer, byteOffset, byteLength);
 
-const nameOf = ({ gpa, memorySize }: ElfSegment): string =>
-  `ELF segment 0x${gpa.toString(16)}+0x${memorySize.toString(16)}`;
+const nameOf = ({ gpa, memorySize }: ElfSegment): string => `ELF segment ${hex(gpa)}+${hex(memorySize)}`;
 
 /** What a PT_LOAD header puts into memory; undefined for nothing at all. */
 function segmentOf(header: DataView, file: Uint8Array): ElfSegment | undefined {
@@ -120,7 +120,7 @@ function physicalEntry(entry: bigint, loads: readonly DataView[]): number {
     const isCode = (header.getUint32(4, true) & PF_X) !== 0;
     if (isCode && entry >= vaddr && entry < end) physical = entry - vaddr + header.getBigUint64(24, true);
   }
-  if (physical >= 1n << 52n) throw enoexec(`ELF entry 0x${physical.toString(16)} is out of range`);
+  if (physical >= 1n << 52n) throw enoexec(`ELF entry ${hex(physical)} is out of range`);
   return Number(physical);
 }
 

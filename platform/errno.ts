@@ -78,10 +78,3 @@ export function withoutFds(error: unknown): unknown {
   if (!(error instanceof SysError && (error.code === 'EMFILE' || error.code === 'ENFILE'))) return error;
   return enomem(`the host has no file descriptor left (${error.code})`);
 }
-
-/** `0x1000+0x2000`: how messages print a range (start+size). */
-export function hexRange(start: number | bigint, size: number | bigint): string {
-  return `0x${start.toString(16)}+0x${size.toString(16)}`;
-}
-
-export const hex = (value: number | bigint): string => `0x${value.toString(16)}`;

@@ -28,8 +28,8 @@ import {
   PROT_WRITE,
   vaddrOf,
 } from './libc.ts';
+import { PAGE_SIZE } from './page.ts';
 
-export const PAGE_SIZE = 4096;
 const WASM_PAGE = 65536;
 /** The most one Mapping can hold: wasm memory32. */
 export const MAX_MAPPING = 65536 * WASM_PAGE;

@@ -21,7 +21,7 @@ import {
   POLLIN,
   ringWords,
 } from './libc.ts';
-import { PAGE_SIZE } from './memory.ts';
+import { PAGE_SIZE } from './page.ts';
 
 export interface PollWaiter {
   /** Waits for `fd`, until it is told of or disarm(). */

@@ -9,6 +9,7 @@ import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-sy
 import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
 import { MapsText } from './maps-text.ts';
 import { ObjectFinder } from './object-finder.ts';
+import { PAGE_SIZE } from './page.ts';
 import type { Sliced } from './slices.ts';
 import { defineStruct, u32, u64, viewOf } from './struct.ts';
 import type { Vma } from './vma.ts';
@@ -37,7 +38,6 @@ const VMA_READABLE = 1;
 const VMA_WRITABLE = 2;
 const VMA_SHARED = 8;
 
-const PAGE_BYTES = 4096;
 const KIB_PER_PAGE = 4;
 
 /** Documentation/admin-guide/mm/pagemap.rst: one u64 per page. */
@@ -117,8 +117,7 @@ export class AddressSpace {
    * written to them, or by a page of their own. Memory that a fork shares copy-on-write counts as the former.
    */
   privateRun(vaddr: number, nrPages: number): { readonly nrPages: number; readonly zeroPage: boolean } {
-    const entries =
-      this.#alive(() => readPagemap(this.pid, vaddr / PAGE_BYTES, nrPages)) ?? new BigUint64Array(nrPages);
+    const entries = this.#alive(() => readPagemap(this.pid, vaddr / PAGE_SIZE, nrPages)) ?? new BigUint64Array(nrPages);
     const isZero = (entry: bigint): boolean =>
       (entry & PM_SWAP) === 0n && ((entry & PM_PRESENT) === 0n || (entry & (PM_EXCLUSIVE | PM_FILE)) === 0n);
     const zeroPage = isZero(entries[0] ?? 0n);

@@ -4,9 +4,9 @@
  * of prefetchable and one of other memory BARs, the larger ones first in each. Ranges are [start, end).
  */
 import { SysError } from '../../platform/errno.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import type { BarShape } from '../kit/config-space.ts';
 
-const PAGE = 4096;
 /** Nothing else of the board's memory lies in there. */
 const WINDOW_START = 0xc000_0000;
 const WINDOW_END = 0xfec0_0000;
@@ -26,8 +26,8 @@ interface Placed {
 export function assignBars(functions: readonly (readonly BarShape[])[]): Record<number, number>[] {
   const all = functions.flatMap((bars, owner) => bars.map((bar) => ({ ...bar, owner })));
   const memory = all.filter(({ space }) => space === 'memory');
-  const plain = memory.filter(({ prefetchable }) => !prefetchable).map(wholePages);
-  const prefetchable = memory.filter((bar) => bar.prefetchable).map(wholePages);
+  const plain = memory.filter(({ prefetchable }) => !prefetchable).map(atLeastOnePage);
+  const prefetchable = memory.filter((bar) => bar.prefetchable).map(atLeastOnePage);
   const ports = all.filter(({ space }) => space === 'io').sort(largerFirst);
   plain.sort(largerFirst);
   prefetchable.sort(largerFirst);
@@ -47,7 +47,7 @@ export function assignBars(functions: readonly (readonly BarShape[])[]): Record<
 }
 
 /** A BAR has its page to itself, so that the page can be given to a user (PCI-1). */
-const wholePages = ({ owner, index, size }: Placed): Placed => ({ owner, index, size: Math.max(size, PAGE) });
+const atLeastOnePage = ({ owner, index, size }: Placed): Placed => ({ owner, index, size: Math.max(size, PAGE_SIZE) });
 
 const largerFirst = (a: Placed, b: Placed): number => b.size - a.size; // sort() keeps the order of equals
 

@@ -10,6 +10,7 @@ import type {
   SentMessages,
 } from '../../iommu/kernel/board/protocol.ts';
 import { errnoNumber, SysError } from '../../platform/errno.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import type { Defect } from '../kit/control.ts';
 import type { MemoryMap } from './memory-map.ts';
 
@@ -21,7 +22,6 @@ export interface Errands {
   inject(bdf: number, defect: Defect): void;
 }
 
-const PAGE = 4096;
 const EIO = errnoNumber('EIO');
 
 export class KernelRequests {
@@ -44,7 +44,7 @@ export class KernelRequests {
   /** The kernel's thread stands still until this has answered. */
   #call(call: BoardCall): void {
     try {
-      answerBoardCall(this.#reply, call.seq, { pfn: this.#carryOut(call) / PAGE });
+      answerBoardCall(this.#reply, call.seq, { pfn: this.#carryOut(call) / PAGE_SIZE });
     } catch (error) {
       answerBoardCall(this.#reply, call.seq, { errno: error instanceof SysError ? error.errno : EIO });
     }

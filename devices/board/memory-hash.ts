@@ -1,9 +1,9 @@
 /** Hashes of the memory objects, at the request of clients: each takes seconds of all CPUs, so they are made one at a time. */
 import { einval } from '../../platform/errno.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { RamHasher } from '../../platform/ram-hash.ts';
 import type { AttachedObject } from './memory-map.ts';
 
-const PAGE = 4096;
 /** Of an object. */
 const MAX_SLICES = 4096;
 
@@ -27,7 +27,8 @@ export class HashQueue<T> {
   }
 }
 
-const isSliceSize = (bytes: number): boolean => bytes >= PAGE && bytes <= 2 ** 52 && Number.isInteger(Math.log2(bytes));
+const isSliceSize = (bytes: number): boolean =>
+  bytes >= PAGE_SIZE && bytes <= 2 ** 52 && Number.isInteger(Math.log2(bytes));
 
 /** EINVAL for an object of too many slices. */
 export async function hashObjects(objects: readonly AttachedObject[], sliceBytes: number) {

@@ -4,9 +4,10 @@
  */
 import { fstatSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-
+import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import type { PaRange, PhysicalChange } from '../../iommu/bus/physical.ts';
-import { efault, einval, enoent, enomem, hexRange, SysError } from '../../platform/errno.ts';
+import { efault, einval, enoent, enomem, SysError } from '../../platform/errno.ts';
+import { hex, hexRange } from '../../platform/hex.ts';
 import {
   close,
   ftruncate,
@@ -26,13 +27,13 @@ import {
   MAX_MAPPING,
   type ObjectId,
   objectId,
-  PAGE_SIZE,
   sealAgainstShrinking,
 } from '../../platform/memory.ts';
+import { PAGE_SIZE, wholePages } from '../../platform/page.ts';
 
 const GIB = 2 ** 30;
-/** MSI stores go here; the same number as the window of iovas, so that a device without IOMMU in front can use it, too. */
-const DOORBELL_START = 0xfee0_0000;
+/** MSI stores go here: the iova is the pa, so that a device without an IOMMU in front can use it, too. */
+const DOORBELL_START = MSI_WINDOW_START;
 const KERNEL_RAM_START = 4 * GIB;
 /** Memory objects: 1 GiB aligned, so that the largest IOMMU page can map them. */
 const OBJECTS_START = 64 * GIB;
@@ -42,8 +43,6 @@ export interface AttachedObject {
   readonly range: PaRange & { readonly kind: 'ram' };
   readonly id: ObjectId;
 }
-
-const wholePages = (length: number): number => Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
 
 interface Entry {
   readonly range: PaRange;
@@ -180,7 +179,7 @@ export class MemoryMap {
   /** Drops the range at `start`. The caller vouches that no device can reach it any more. ENOENT if there is none. */
   detach(start: number): void {
     const entry = this.#entries.get(start);
-    if (!entry) throw enoent(`no range at pa 0x${start.toString(16)}`);
+    if (!entry) throw enoent(`no range at pa ${hex(start)}`);
     this.#entries.delete(start);
     this.#taken.splice(this.#indexAt(start), 1);
     this.#post({ detach: start });

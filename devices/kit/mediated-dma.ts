@@ -3,6 +3,7 @@
  * may take as long as that process is being replaced (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers:
  * they are read and written in the middle of an access. So a device makes accesses in its run() only, never for a register access.
  */
+import { MSI_WINDOW } from '../../iommu/abi/msi-window.ts';
 import { PortCounters } from '../../iommu/bus/counters.ts';
 import {
   CHANNEL_DATA_BYTES,
@@ -12,13 +13,11 @@ import {
   OP_WRITE,
 } from '../../iommu/bus/mediated-channel.ts';
 import { MailboxServer } from '../../platform/mailbox.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import type { DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
 
-const PAGE = 4096;
-/** Stores to these iova pages [first, end) are interrupts and reach no memory, as upstream of an x86 root complex: fee00000–feefffff. */
-const FIRST_MSI_PAGE = 0xfee00;
-const END_MSI_PAGE = 0xfef00;
+const END_MSI_PAGE = MSI_WINDOW.vpn + MSI_WINDOW.nrPages;
 /** Longest sleep: bounds the harm of a lost wake-up. */
 const MAX_SLEEP_MS = 1000;
 
@@ -68,7 +67,7 @@ export class MediatedDma implements Dma {
   }
 
   write32(vpn: number, offset: number, value: number): boolean {
-    if (vpn >= FIRST_MSI_PAGE && vpn < END_MSI_PAGE) {
+    if (vpn >= MSI_WINDOW.vpn && vpn < END_MSI_PAGE) {
       return this.#request({ op: OP_MESSAGE, vpn, offset, length: 0, message: value });
     }
     const word = new Uint8Array(4);
@@ -89,7 +88,7 @@ export class MediatedDma implements Dma {
     while (done < bytes.length) {
       const at = offset + done;
       const part = bytes.subarray(done, done + CHANNEL_DATA_BYTES);
-      if (!move({ vpn: vpn + Math.floor(at / PAGE), offset: at % PAGE }, part)) break;
+      if (!move({ vpn: vpn + Math.floor(at / PAGE_SIZE), offset: at % PAGE_SIZE }, part)) break;
       done += part.length;
     }
     return done;

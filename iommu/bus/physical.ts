@@ -5,14 +5,13 @@
  * message when it drains the port (`resolve`), even if the pa was used for something else before.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-
 import { SysError } from '../../platform/errno.ts';
+import { hex } from '../../platform/hex.ts';
 import { pread, pwrite } from '../../platform/libc.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { BarGate } from './bar-gate.ts';
 import { readFileMemory, writeFileMemory } from './file-memory.ts';
 import { DoorbellTable } from './interrupts.ts';
-
-const PAGE = 4096;
 
 /** Shared bytes: guest RAM, kernel RAM. */
 export interface RamRange {
@@ -69,12 +68,17 @@ export class AttachedRange {
   readonly #gate: BarGate | undefined;
 
   constructor(range: PaRange) {
-    if (range.start % PAGE !== 0 || range.size % PAGE !== 0 || range.size <= 0 || range.start + range.size > 2 ** 52) {
-      throw new RangeError(`bad physical range 0x${range.start.toString(16)}+0x${range.size.toString(16)}`);
+    if (
+      range.start % PAGE_SIZE !== 0 ||
+      range.size % PAGE_SIZE !== 0 ||
+      range.size <= 0 ||
+      range.start + range.size > 2 ** 52
+    ) {
+      throw new RangeError(`bad physical range ${hex(range.start)}+${hex(range.size)}`);
     }
     this.range = range;
-    this.startPfn = range.start / PAGE;
-    this.endPfn = (range.start + range.size) / PAGE;
+    this.startPfn = range.start / PAGE_SIZE;
+    this.endPfn = (range.start + range.size) / PAGE_SIZE;
     this.isRam = range.kind === 'ram';
     const buffer = range.kind === 'ram' ? range.buffer : new SharedArrayBuffer(0);
     const { byteLength } = buffer;
@@ -168,13 +172,13 @@ export class PhysicalMemory {
     const at = this.#indexOf(attached.startPfn);
     const next = this.#ranges[at];
     if (next && next.startPfn < attached.endPfn) {
-      throw new RangeError(`physical range 0x${range.start.toString(16)} overlaps one that is attached`);
+      throw new RangeError(`physical range ${hex(range.start)} overlaps one that is attached`);
     }
     this.#ranges.splice(at, 0, attached);
   }
 
   detach(start: number): void {
-    const at = this.#indexOf(start / PAGE);
+    const at = this.#indexOf(start / PAGE_SIZE);
     if (this.#ranges[at]?.range.start === start) this.#ranges.splice(at, 1);
     this.#last = undefined;
     for (const forget of this.#detachListeners) forget();
@@ -247,17 +251,17 @@ export class PhysicalMemory {
 
   /** An aligned 32-bit read; undefined where nothing answers. */
   read32(pa: number): number | undefined {
-    const range = this.find(Math.floor(pa / PAGE));
+    const range = this.find(Math.floor(pa / PAGE_SIZE));
     return range?.read32(pa - range.range.start);
   }
 
   write32(pa: number, value: number): boolean {
-    const range = this.find(Math.floor(pa / PAGE));
+    const range = this.find(Math.floor(pa / PAGE_SIZE));
     return range?.write32(pa - range.range.start, value) ?? false;
   }
 
   #inside(pa: number, length: number): AttachedRange | undefined {
-    const range = this.find(Math.floor(pa / PAGE));
+    const range = this.find(Math.floor(pa / PAGE_SIZE));
     return range && pa + length <= range.range.start + range.range.size ? range : undefined;
   }
 }

@@ -2,12 +2,12 @@
  * The DMA port of one device: cuts a transfer into transactions (at most 64 KiB, one contiguous run of bytes behind translated
  * pages) and moves the bytes. A transaction is what a fence waits for (epoch.ts).
  */
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { PortCounters } from '../bus/counters.ts';
 import type { Dma } from '../bus/dma.ts';
 import type { Iotlb } from './iotlb.ts';
 import { Translator, type TranslatorOptions } from './translator.ts';
 
-const PAGE = 4096;
 const MAX_CHUNK = 65536;
 const PAGES_52 = 2 ** 52;
 /** Up to here a loop over elements of 64 bits beats TypedArray.set on shared memory. */
@@ -38,7 +38,7 @@ export class DmaPort implements Dma {
   // HOT (npm run bench: as write; begins by hand: V8 no longer inlines #beginRead and #beginWrite here)
   read(vpn: number, offset: number, dst: Uint8Array): number {
     const { length } = dst;
-    if (offset + length > PAGE) return this.#readPages(vpn, offset, dst);
+    if (offset + length > PAGE_SIZE) return this.#readPages(vpn, offset, dst);
     this.#translator.begin();
     this.#counters[TRANSACTIONS]! += 1;
     let entry = this.#iotlb.lookupRead(vpn);
@@ -50,7 +50,7 @@ export class DmaPort implements Dma {
     const page = this.#iotlb.page(entry, vpn);
     if (length <= LOOP_BYTES && ((offset | length) & 7) === 0 && range.isRam && this.#hasLongs(dst)) {
       copyLongs(range.longs, page * 512 + (offset >>> 3), this.#stagingLongs!, 0, length >>> 3);
-    } else if (!range.read(page * PAGE + offset, dst)) return this.#unanswered(0);
+    } else if (!range.read(page * PAGE_SIZE + offset, dst)) return this.#unanswered(0);
     this.#counters[BYTES_READ]! += length;
     return length;
   }
@@ -58,7 +58,7 @@ export class DmaPort implements Dma {
   // HOT (npm run bench: ratio to a plain set on the same shared memory, by size)
   write(vpn: number, offset: number, src: Uint8Array): number {
     const { length } = src;
-    if (offset + length > PAGE) return this.#writePages(vpn, offset, src);
+    if (offset + length > PAGE_SIZE) return this.#writePages(vpn, offset, src);
     this.#translator.begin();
     this.#counters[TRANSACTIONS]! += 1;
     let entry = this.#iotlb.lookupWrite(vpn);
@@ -70,7 +70,7 @@ export class DmaPort implements Dma {
     const page = this.#iotlb.page(entry, vpn);
     if (length <= LOOP_BYTES && ((offset | length) & 7) === 0 && range.isRam && this.#hasLongs(src)) {
       copyLongs(this.#stagingLongs!, 0, range.longs, page * 512 + (offset >>> 3), length >>> 3);
-    } else if (!range.write(page * PAGE + offset, src)) return this.#unanswered(0);
+    } else if (!range.write(page * PAGE_SIZE + offset, src)) return this.#unanswered(0);
     this.#counters[BYTES_WRITTEN]! += length;
     return length;
   }
@@ -79,7 +79,7 @@ export class DmaPort implements Dma {
     if (offset % 4 !== 0) throw new RangeError('write32 at an offset that is no multiple of 4');
     const entry = this.#beginWrite(vpn, offset);
     if (entry < 0) return false;
-    const at = this.#iotlb.page(entry, vpn) * PAGE + offset;
+    const at = this.#iotlb.page(entry, vpn) * PAGE_SIZE + offset;
     if (!this.#iotlb.range(entry).write32(at, value)) {
       this.#unanswered(0);
       return false;
@@ -125,13 +125,13 @@ export class DmaPort implements Dma {
       const entry = this.#beginRead(page, at);
       if (entry < 0) return done;
       const bytes = this.#chunk(entry, page, at, length - done, false);
-      const from = this.#iotlb.page(entry, page) * PAGE + at;
+      const from = this.#iotlb.page(entry, page) * PAGE_SIZE + at;
       const part = bytes === length ? dst : dst.subarray(done, done + bytes);
       if (!this.#iotlb.range(entry).read(from, part)) return this.#unanswered(done);
       this.#counters[BYTES_READ]! += bytes;
       done += bytes;
       page = nextPage(page, at + bytes);
-      at = (at + bytes) & (PAGE - 1);
+      at = (at + bytes) & (PAGE_SIZE - 1);
     }
     return done;
   }
@@ -146,13 +146,13 @@ export class DmaPort implements Dma {
       const entry = this.#beginWrite(page, at);
       if (entry < 0) return done;
       const bytes = this.#chunk(entry, page, at, length - done, true);
-      const to = this.#iotlb.page(entry, page) * PAGE + at;
+      const to = this.#iotlb.page(entry, page) * PAGE_SIZE + at;
       const part = bytes === length ? src : src.subarray(done, done + bytes);
       if (!this.#iotlb.range(entry).write(to, part)) return this.#unanswered(done);
       this.#counters[BYTES_WRITTEN]! += bytes;
       done += bytes;
       page = nextPage(page, at + bytes);
-      at = (at + bytes) & (PAGE - 1);
+      at = (at + bytes) & (PAGE_SIZE - 1);
     }
     return done;
   }
@@ -164,12 +164,12 @@ export class DmaPort implements Dma {
     const range = iotlb.range(entry);
     const page = iotlb.page(entry, vpn);
     let pages = iotlb.pagesFrom(entry, vpn);
-    while (pages * PAGE - offset < want) {
+    while (pages * PAGE_SIZE - offset < want) {
       const next = write ? iotlb.lookupWrite(vpn + pages) : iotlb.lookupRead(vpn + pages);
       if (next < 0 || iotlb.range(next) !== range || iotlb.page(next, vpn + pages) !== page + pages) break;
       pages += iotlb.pagesFrom(next, vpn + pages);
     }
-    return Math.min(want, pages * PAGE - offset);
+    return Math.min(want, pages * PAGE_SIZE - offset);
   }
 
   /** Whether #stagingLongs is a view of `staging`: it is aligned and was here just before. */

@@ -3,6 +3,7 @@
  * shared memory; any thread may have a view.
  */
 
+import { hex } from '../../platform/hex.ts';
 import type { PhysicalMemory } from '../bus/physical.ts';
 import { CommandQueue } from './command-queue.ts';
 import { Directory } from './directory.ts';
@@ -114,7 +115,7 @@ export class IommuUnit {
   }
 
   #check(offset: number, size: number): void {
-    if (offset % size !== 0 || offset < 0) throw new RangeError(`bad register access at 0x${offset.toString(16)}`);
+    if (offset % size !== 0 || offset < 0) throw new RangeError(`bad register access at ${hex(offset)}`);
   }
 
   /** A write of a whole register. */

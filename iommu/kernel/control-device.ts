@@ -2,6 +2,7 @@
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { eacces, einval, enodev, SysError } from '../../platform/errno.ts';
+import { hex } from '../../platform/hex.ts';
 import type {
   ClientInfo,
   ContainerInfo,
@@ -84,7 +85,7 @@ export class ControlFile implements FileOperations {
   }
 
   ioctl(nr: number): number {
-    throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on ${CONTROL_PATH}`);
+    throw new SysError('ENOTTY', `ioctl ${hex(nr)} on ${CONTROL_PATH}`);
   }
 
   /** The reply of the type that belongs to the request (ControlReplies). EINVAL for an unknown one. */

@@ -2,7 +2,9 @@
 
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { SLICE_MS } from '../../platform/slices.ts';
+import { MSI_WINDOW_START } from '../abi/msi-window.ts';
 import { CONTROL_PATH } from '../abi/wire.ts';
 import { DoorbellTable, eventfdSources, NR_VECTORS } from '../bus/interrupts.ts';
 import type { PciFunction } from '../bus/pci-function.ts';
@@ -29,10 +31,6 @@ import { VectorAllocator } from './vfio/pci/vector-allocator.ts';
 import { DEFAULT_PARAMETERS } from './vfio/type1/iommu.ts';
 import { Type1Driver } from './vfio/type1/type1.ts';
 import { Vfio } from './vfio/vfio.ts';
-
-/** Where a function without IOMMU stores its MSIs: the window that devices/kit/mediated-dma.ts knows. */
-const UNTRANSLATED_DOORBELL = 0xfee0_0000;
-const PAGE = 4096;
 
 export class Kernel {
   readonly #server: Server;
@@ -63,7 +61,7 @@ export class Kernel {
       const fabric = {
         doorbells,
         vectors,
-        doorbellIova: driver?.doorbellIova ?? UNTRANSLATED_DOORBELL,
+        doorbellIova: driver?.doorbellIova ?? MSI_WINDOW_START,
         fence: () => driver?.fence(),
       };
       return {
@@ -151,7 +149,7 @@ function startUnits(
   { replayOutsideAperture: outsideAperture, writeOnlyIsReadable }: Profile,
 ): readonly KnownUnit[] {
   const { units, kernelRam, doorbell } = data;
-  const size = Math.floor(kernelRam.size / units.length / PAGE) * PAGE;
+  const size = Math.floor(kernelRam.size / units.length / PAGE_SIZE) * PAGE_SIZE;
   const ops = new RiscvOps();
   return units.map(({ memory, description }, i) => {
     const unit = new IommuUnit(memory, physical, () => undefined); // the kernel polls its fault queue

@@ -2,10 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
 import { describe, expect, it } from 'vitest';
-
-import { errnoName, errnoNumber, fromErrno, hexRange, SysError } from '../../platform/errno.ts';
+import { errnoName, errnoNumber, fromErrno, SysError } from '../../platform/errno.ts';
+import { hexRange } from '../../platform/hex.ts';
 import {
   close,
   connectUnix,

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
-
 import { close } from '../../platform/libc.ts';
 import { MappingPool } from '../../platform/mapping-pool.ts';
-import { createMemory, MAX_MAPPING, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
+import { createMemory, MAX_MAPPING, Mapping } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 
 const fds: number[] = [];
 afterEach(() => {

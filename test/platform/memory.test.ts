@@ -1,9 +1,8 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
-
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
 import { close, getCloexec } from '../../platform/libc.ts';
-import { createMemory, Mapping, objectId, PAGE_SIZE } from '../../platform/memory.ts';
+import { createMemory, Mapping, objectId } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { startWorker } from '../../platform/thread.ts';
 import { type Mappings, VmChild } from './vm-child.ts';
 

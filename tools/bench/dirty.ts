@@ -1,6 +1,7 @@
 /** Dirty tracking of RAM of which all is mapped for a device: GET_BITMAP, one bit for 4 KiB (DRT-3). */
 import { close } from '../../platform/libc.ts';
-import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
+import { createMemory, Mapping } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { getDirtyBitmap, startDirtyTracking } from '../../vmm/client/dma.ts';
 import { onBenchHost } from './bench-host.ts';
 import { type Figure, median, type Progress } from './result.ts';

@@ -8,10 +8,10 @@ import { createUnit } from '../../iommu/hardware/unit-memory.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../iommu/kernel/driver/domain.ts';
 import { IommuDriver } from '../../iommu/kernel/driver/driver.ts';
 import { close } from '../../platform/libc.ts';
-import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
+import { createMemory, Mapping } from '../../platform/memory.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../../platform/page.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
-const PAGE_SHIFT = 12;
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 const RAM_BYTES = 64 * MiB;

@@ -1,5 +1,5 @@
 /** MAP_DMA and UNMAP_DMA of a memfd through the socket of a real host process. */
-import { PAGE_SIZE } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { type BenchHost, onBenchHost } from './bench-host.ts';
 import { type Figure, median, type Progress } from './result.ts';
 

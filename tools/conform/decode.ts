@@ -1,5 +1,6 @@
 /** Steps and answers in the words of linux/vfio.h: for the reader of a difference. */
 import * as uapi from '../../iommu/abi/vfio.ts';
+import { hex } from '../../platform/hex.ts';
 import { type FieldType, type Struct, viewOf } from '../../platform/struct.ts';
 import { fromHex } from './notation.ts';
 import type { Step } from './vector-file.ts';
@@ -88,7 +89,7 @@ function decodeFlags(bits: number, flags: Flags): string {
   const names = Object.entries(flags).filter(([, bit]) => (bits & bit) !== 0);
   const rest = names.reduce((left, [, bit]) => left & ~bit, bits) >>> 0;
   const words = names.map(([name]) => name);
-  if (rest !== 0 || words.length === 0) words.push(`0x${rest.toString(16)}`);
+  if (rest !== 0 || words.length === 0) words.push(hex(rest));
   return words.join('|');
 }
 
@@ -112,7 +113,7 @@ function decodeStruct(op: string, { struct, flags }: StructCall, bytes: Uint8Arr
   return bytes.length < struct.size ? `${text} (${bytes.length} bytes)` : text;
 }
 
-const hexIfLarge = (value: number | bigint): string => (value < 1024 ? String(value) : `0x${value.toString(16)}`);
+const hexIfLarge = (value: number | bigint): string => (value < 1024 ? String(value) : hex(value));
 
 /** The chain behind vfio_iommu_type1_info (NUM-6). */
 function decodeCapabilities(bytes: Uint8Array): string[] {
@@ -148,13 +149,13 @@ function decodeCapability(view: DataView, id: number, at: number, end: number): 
       const from = uapi.Type1InfoCapIovaRange.size + i * uapi.IovaRange.size;
       if (!fits(from + uapi.IovaRange.size)) break;
       const { start, end: last } = uapi.IovaRange.read(view, at + from);
-      ranges.push(`0x${start.toString(16)}-0x${last.toString(16)}`);
+      ranges.push(`${hex(start)}-${hex(last)}`);
     }
     return `[${ranges.join(' ')}]`;
   }
   if (id === uapi.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION && fits(uapi.Type1InfoCapMigration.size)) {
     const { pgsize_bitmap: pgsizes, max_dirty_bitmap_size: most } = uapi.Type1InfoCapMigration.read(view, at);
-    return `{pgsize_bitmap 0x${pgsizes.toString(16)}, max_dirty_bitmap_size 0x${most.toString(16)}}`;
+    return `{pgsize_bitmap ${hex(pgsizes)}, max_dirty_bitmap_size ${hex(most)}}`;
   }
   return '';
 }

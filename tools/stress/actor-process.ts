@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-
 import { close } from '../../platform/libc.ts';
-import { createMemory, Mapping, PAGE_SIZE } from '../../platform/memory.ts';
+import { createMemory, Mapping } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { programPath } from '../launch/programs.ts';
 import { type Assignment, type Complaint, NR_GUARDED_PAGES, STATUS_COMPLAINED } from './client/assignment.ts';
 import { LOG_BYTES, LogReader, PHASE } from './event-log.ts';

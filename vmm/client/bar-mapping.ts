@@ -8,7 +8,7 @@ import { MAPPING_PATH, type Reply } from '../../iommu/abi/wire.ts';
 import { eproto, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
 import { close, mmap, munmap, recvWithFd, sendAll } from '../../platform/libc.ts';
-import { PAGE_SIZE } from '../../platform/memory.ts';
+import { wholePages } from '../../platform/page.ts';
 import { succeeded } from './task-channel.ts';
 
 /** mmap(2), of a device fd: `offset` is region << 40 | offset in the region. */
@@ -49,7 +49,6 @@ interface Piece {
 }
 
 const REGION_BYTES = 2 ** VFIO_PCI_OFFSET_SHIFT;
-const roundUp = (length: number): number => Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
 
 /** The BAR mappings that one client has made. */
 export class BarMappings {
@@ -58,7 +57,7 @@ export class BarMappings {
   /** Maps what the file `fd`, connected for it, passes: the vaddr. Takes the fd. */
   add(fd: number, token: number, agreed: AgreedMapping): number {
     const { offset, length, prot, flags, vaddr = 0, objectOffset, registers } = agreed;
-    const size = roundUp(length);
+    const size = wholePages(length);
     let start: number;
     try {
       const object = takeObject(fd, token);
@@ -80,7 +79,7 @@ export class BarMappings {
   /** munmap(2) of any pages; true when a mapping has lost its last one. */
   unmap(vaddr: number, length: number): boolean {
     munmap(vaddr, length);
-    return this.#forget(vaddr, vaddr + roundUp(length));
+    return this.#forget(vaddr, vaddr + wholePages(length));
   }
 
   #forget(start: number, end: number): boolean {

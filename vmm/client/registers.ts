@@ -1,5 +1,6 @@
 /** Registers of 32 bits in a region of a device fd, as a driver reads and writes them. */
-import { eio, hex } from '../../platform/errno.ts';
+import { eio } from '../../platform/errno.ts';
+import { hex } from '../../platform/hex.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { FileCalls } from './task-channel.ts';
 

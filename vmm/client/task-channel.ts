@@ -4,11 +4,11 @@
  * shorter, and after an update main runs the guest until then.
  */
 import { readSync, writeSync } from 'node:fs';
-
 import type { Hello, Reply, Request } from '../../iommu/abi/wire.ts';
 import { MAX_BATCH, MAX_TRANSFER } from '../../iommu/abi/wire.ts';
 import { errnoName, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
+import { hex } from '../../platform/hex.ts';
 
 const RECEIVE_BYTES = 65536;
 
@@ -70,7 +70,7 @@ export function succeeded(reply: Reply, what: string): Reply {
 }
 
 /** The ioctl by its name, where the file knows one. */
-const callName = ({ call }: Reply, nr: number): string => call ?? `ioctl 0x${nr.toString(16)}`;
+const callName = ({ call }: Reply, nr: number): string => call ?? `ioctl ${hex(nr)}`;
 
 function readSome(fd: number, into: Uint8Array): number {
   for (;;) {

@@ -6,8 +6,8 @@
  */
 import { fstatSync, readSync } from 'node:fs';
 import { setImmediate as nextSlice } from 'node:timers/promises';
-
 import { monotonicNs } from '../../platform/clock.ts';
+import { hex } from '../../platform/hex.ts';
 import { close } from '../../platform/libc.ts';
 import { MainSlices } from '../crew/main-slices.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
@@ -54,8 +54,8 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
     status: 'completed',
     generation: vm.parts.generation,
     pid: process.pid,
-    vaddrOld: hexVaddr(vaddrOld),
-    vaddrNew: hexVaddr(vm.parts.ram.vaddr),
+    vaddrOld: hex(vaddrOld),
+    vaddrNew: hex(vm.parts.ram.vaddr),
     pauseMs: roundedMs(running - stamps.begin),
     phasesMs: { ...phasesMs(stamps, fresh) },
     pauseStartNs: stamps.begin,
@@ -99,8 +99,6 @@ function nodeStartNs(): number {
   }
   return best.start;
 }
-
-const hexVaddr = (vaddr: number): string => `0x${vaddr.toString(16)}`;
 
 function readState(fd: number): StateFile {
   const bytes = Buffer.alloc(fstatSync(fd).size);

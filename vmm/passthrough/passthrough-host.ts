@@ -1,5 +1,7 @@
 /** All of a VMM's passed-through devices: one host, one container, each device with its description and the eventfds of its vectors. */
+import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
+import { hex } from '../../platform/hex.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer, list, nullable, object, type Shaped } from '../../platform/shape.ts';
@@ -12,9 +14,6 @@ import { CONTAINER_STATE, Container, type ContainerState, type DmaRange } from '
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(integer) });
 
 export type PassedDevice = Shaped<typeof PASSED_DEVICE>;
-
-/** What an IOMMU as on x86 keeps for MSIs, [start, …): no mapping may reach into it (MAP-9). */
-const MSI_WINDOW_START = 0xfee0_0000;
 
 /** What survives: open fds, and what the kernel knows under them. */
 export const VFIO_SECTION = defineSection('vfio', 1, {
@@ -101,6 +100,8 @@ function mapRam(container: Container, range: DmaRange, vaddr: number): void {
     const { iova, size } = range;
     if (!(error instanceof SysError) || error.code !== 'EINVAL' || iova + size <= MSI_WINDOW_START) throw error;
     const most = (MSI_WINDOW_START - iova) / 2 ** 20;
-    throw einval(`-m: at most ${most}M with these devices: above lies the MSI window of their IOMMU, from fee00000 on`);
+    throw einval(
+      `-m: at most ${most}M with these devices: above lies the MSI window of their IOMMU, from ${hex(MSI_WINDOW_START)} on`,
+    );
   }
 }

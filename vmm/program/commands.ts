@@ -1,4 +1,5 @@
 /** The monitor's commands. What QEMU has is answered as QEMU does; x- commands and live-update are ours. */
+import { hex } from '../../platform/hex.ts';
 import type { LiveUpdate, UpdateTarget } from '../live-update/update.ts';
 import { versionInfo } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
@@ -88,7 +89,7 @@ export class Commands {
   #stats(): Json {
     const { generation, ram } = this.#vm.parts;
     const { instructions, exits } = this.#vm.counters();
-    return { generation, pid: process.pid, vaddr: `0x${ram.vaddr.toString(16)}`, vcpus: [{ instructions, exits }] };
+    return { generation, pid: process.pid, vaddr: hex(ram.vaddr), vcpus: [{ instructions, exits }] };
   }
 }
 

@@ -1,8 +1,8 @@
 /** What lies in RAM when a guest starts: its ELF and the device tree. */
 import { readFileSync } from 'node:fs';
-
 import { checkElf, type ElfImage, loadElf, parseElf } from '../../guest/elf.ts';
 import { enoexec, SysError } from '../../platform/errno.ts';
+import { hex } from '../../platform/hex.ts';
 import { deviceTree } from '../machine/device-tree.ts';
 import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
@@ -26,9 +26,7 @@ function checkDeviceTree({ segments }: ElfImage, ramSize: number): void {
   const start = deviceTreeGpa(ramSize);
   const end = start + deviceTree(ramSize).length;
   if (segments.every(({ gpa, memorySize }) => gpa + memorySize <= start || gpa >= end)) return;
-  throw enoexec(
-    `an ELF segment lies where the device tree does, at 0x${start.toString(16)}: more RAM (-m) moves it up`,
-  );
+  throw enoexec(`an ELF segment lies where the device tree does, at ${hex(start)}: more RAM (-m) moves it up`);
 }
 
 /** Puts image and device tree into RAM; the rest of RAM stays as it is. */

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { eacces, esrch, SysError } from '../../../platform/errno.ts';
 import { close, POLLIN, pidfdGetfd, pidfdOpen, poll } from '../../../platform/libc.ts';
-import { PAGE_SIZE } from '../../../platform/memory.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import { AddressSpace, hasIpcLock, memlockLimit, threadOf } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
 

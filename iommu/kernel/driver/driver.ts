@@ -3,7 +3,11 @@
  * over in whatever state it is. Everything it writes lies in kernel RAM, and nobody else writes there.
  */
 import { einval } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
+import { MSI_WINDOW } from '../../abi/msi-window.ts';
 import type { PhysicalMemory } from '../../bus/physical.ts';
+import { MSI_PTE_BYTES, msiEntryHi, msiEntryLo } from '../../hardware/msi.ts';
 import { CAP_HI_WRITE_ONLY, CAP_MSI_FLAT, CAP_SV39X4, CAP_SV48X4, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
 import { PGSHIFTS, type Pgshift } from '../../hardware/unit-description.ts';
@@ -15,8 +19,6 @@ import { KernelRam } from './kernel-ram.ts';
 import { PageTable, type PageTableShape } from './page-table.ts';
 import { type DomainShape, RiscvDomain } from './riscv-domain.ts';
 import { RiscvOps } from './riscv-ops.ts';
-
-const PAGE = 4096;
 
 export interface PaSpan {
   readonly start: number;
@@ -47,14 +49,8 @@ export interface IommuDriverOptions {
   readonly ops?: RiscvOps;
 }
 
-/** x86's: fee00000–feefffff. Pages with the same bits above the mask. */
-const MSI_WINDOW = { vpn: 0xfee00, nrPages: 0x100 } as const;
 /** What Arm's drivers offer for MSIs that are translated as any store (ATT-4). */
 const SW_MSI_WINDOW = { vpn: 0x8000, nrPages: 0x100 } as const;
-/** MSI page table entry (AIA §8.5.1): valid, basic translate mode. */
-const MSI_PTE_V = 1 << 0;
-const MSI_PTE_BASIC = 3 << 1;
-const MSI_PTE_WORDS = 4;
 
 export class IommuDriver implements IommuBackend {
   /** Page-table entries written since start, by map and unmap: an exec update must not move it. */
@@ -94,9 +90,9 @@ export class IommuDriver implements IommuBackend {
     this.#commands = new CommandQueue(unit, this.#ram);
     this.faults = new FaultQueue(unit, this.#ram);
     this.#directory = new DeviceDirectory(unit, this.#ram, msiFlat);
-    const doorbellPfn = doorbell.start / PAGE;
+    const doorbellPfn = doorbell.start / PAGE_SIZE;
     this.#msi = msiFlat ? this.#msiTable(doorbellPfn) : undefined;
-    this.doorbellIova = (msiFlat ? MSI_WINDOW : SW_MSI_WINDOW).vpn * PAGE;
+    this.doorbellIova = (msiFlat ? MSI_WINDOW : SW_MSI_WINDOW).vpn * PAGE_SIZE;
     this.shape = {
       levels,
       apertureEndVpn: 2 ** (apertureBits - 12),
@@ -120,7 +116,7 @@ export class IommuDriver implements IommuBackend {
 
   attach(did: number, domain: IommuDomain): void {
     if (!(domain instanceof RiscvDomain) || !this.#accepts(domain)) {
-      throw einval(`device 0x${did.toString(16)}: its IOMMU unit cannot use the domain`);
+      throw einval(`device ${hex(did)}: its IOMMU unit cannot use the domain`);
     }
     const before = this.#attached.get(did);
     if (before) this.detach(did, before);
@@ -187,9 +183,9 @@ export class IommuDriver implements IommuBackend {
     const tablePfn = this.#ram.allocate();
     const { words } = this.#ram;
     for (let i = 0; i < MSI_WINDOW.nrPages; i++) {
-      const at = this.#ram.wordOf(tablePfn) + i * MSI_PTE_WORDS;
-      words[at] = MSI_PTE_V | MSI_PTE_BASIC | ((doorbellPfn & 0x3fffff) << 10);
-      words[at + 1] = Math.floor(doorbellPfn / 2 ** 22);
+      const at = this.#ram.wordOf(tablePfn) + (i * MSI_PTE_BYTES) / 4;
+      words[at] = msiEntryLo(doorbellPfn);
+      words[at + 1] = msiEntryHi(doorbellPfn);
     }
     return { tablePfn, pattern: MSI_WINDOW.vpn, mask: MSI_WINDOW.nrPages - 1 };
   }

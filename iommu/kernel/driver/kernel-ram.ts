@@ -4,10 +4,11 @@
  * once all their entries are cleared), so nobody has to clear 4 KiB on the way of a MAP_DMA.
  */
 import { enomem } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { PhysicalMemory } from '../../bus/physical.ts';
 
-const PAGE = 4096;
-const PAGE_WORDS = PAGE / 4;
+const PAGE_WORDS = PAGE_SIZE / 4;
 
 export class KernelRam {
   /** All of it; index with wordOf(). */
@@ -24,12 +25,12 @@ export class KernelRam {
    * a page is cleared when it is handed out for the first time.
    */
   constructor(physical: PhysicalMemory, { start, size }: { readonly start: number; readonly size: number }) {
-    const range = physical.find(start / PAGE);
+    const range = physical.find(start / PAGE_SIZE);
     if (!range?.isRam || start + size > range.range.start + range.range.size) {
-      throw new RangeError(`kernel RAM 0x${start.toString(16)}+0x${size.toString(16)} is not RAM of the board`);
+      throw new RangeError(`kernel RAM ${hex(start)}+${hex(size)} is not RAM of the board`);
     }
-    this.#startPfn = start / PAGE;
-    this.#endPfn = Math.floor((start + size) / PAGE);
+    this.#startPfn = start / PAGE_SIZE;
+    this.#endPfn = Math.floor((start + size) / PAGE_SIZE);
     this.#untouched = this.#startPfn;
     this.words = range.words.subarray((start - range.range.start) / 4, (start + size - range.range.start) / 4);
   }

@@ -7,6 +7,7 @@
  * a fence has seen every device's walker out of it.
  */
 import { SysError } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
 import {
   clearEntry,
   ENTRIES,
@@ -259,4 +260,4 @@ export class PageTable {
   }
 }
 
-const inUse = (vpn: number): SysError => new SysError('EADDRINUSE', `iova page 0x${vpn.toString(16)} is mapped`);
+const inUse = (vpn: number): SysError => new SysError('EADDRINUSE', `iova page ${hex(vpn)} is mapped`);

@@ -3,6 +3,7 @@
  * several. Ranges are [vpn, vpn + nrPages).
  */
 import { einval, enodev, SysError } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
 import type { CommandQueue } from './command-queue.ts';
 import type { IommuDomain } from './domain.ts';
 import type { PageTable } from './page-table.ts';
@@ -57,10 +58,10 @@ export class RiscvDomain implements IommuDomain {
 
   map(vpn: number, pfn: number, nrPages: number, prot: number): void {
     if ([vpn, pfn, nrPages].some((pages) => pages % this.#granule !== 0)) {
-      throw einval(`iova page 0x${vpn.toString(16)}, pfn 0x${pfn.toString(16)}: no whole pages of the domain`);
+      throw einval(`iova page ${hex(vpn)}, pfn ${hex(pfn)}: no whole pages of the domain`);
     }
     if (vpn < this.apertureVpn || vpn + nrPages > this.apertureEndVpn) {
-      throw new SysError(this.shape.outsideAperture, `iova page 0x${vpn.toString(16)} is outside the aperture`);
+      throw new SysError(this.shape.outsideAperture, `iova page ${hex(vpn)} is outside the aperture`);
     }
     let { done, error } = this.#table.map(vpn, pfn, nrPages, prot);
     if (error?.code === 'ENOMEM' && this.#table.hasUnlinked) {

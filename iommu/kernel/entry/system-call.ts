@@ -1,9 +1,10 @@
 /** A system call on an open file: from a Request to a Reply, in the order Linux looks at things. */
 import { readlinkSync } from 'node:fs';
-
 import { ebadf, einval, enodev, eoverflow, SysError } from '../../../platform/errno.ts';
 import { eventfdId, isEventfd } from '../../../platform/eventfd-watch.ts';
+import { hex } from '../../../platform/hex.ts';
 import { close, MAP_SHARED, pidfdGetfd } from '../../../platform/libc.ts';
+import { PAGE_SIZE, wholePages } from '../../../platform/page.ts';
 import { socketInode } from '../../../platform/process.ts';
 import type { ControlRequest } from '../../abi/control.ts';
 import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from '../../abi/wire.ts';
@@ -139,17 +140,15 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
 
 const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
 
-const PAGE_SIZE = 4096;
-
 /** mmap(2) in Linux's order: the offset, the length, both together, then what the file has to say. */
 function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, caller: Caller): Reply {
   const at = BigInt.asUintN(64, BigInt(offset));
-  if (at % BigInt(PAGE_SIZE) !== 0n) throw einval(`mmap at offset 0x${at.toString(16)}`);
+  if (at % BigInt(PAGE_SIZE) !== 0n) throw einval(`mmap at offset ${hex(at)}`);
   if (length === 0) throw einval('mmap of 0 bytes');
-  const wholePages = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
-  if (at + BigInt(wholePages) > U64_END) throw eoverflow(`mmap at offset 0x${at.toString(16)}`);
+  const mapped = wholePages(length);
+  if (at + BigInt(mapped) > U64_END) throw eoverflow(`mmap at offset ${hex(at)}`);
   if (!operations.mmap) throw enodev(`${operations.name} cannot be mapped`);
-  const request = { offset: Number(at), length: wholePages, shared: (flags & MAP_SHARED) !== 0 };
+  const request = { offset: Number(at), length: mapped, shared: (flags & MAP_SHARED) !== 0 };
   const { operations: mapping, objectOffset, registers } = operations.mmap(request, caller);
   caller.install(mapping);
   return { ret: 0, mapping: { offset: objectOffset, registers } };

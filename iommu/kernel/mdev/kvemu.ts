@@ -4,6 +4,8 @@
  */
 
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import {
   KVEMU_LOG,
   KVEMU_PIN,
@@ -23,7 +25,6 @@ import type { DmaUnmapListener } from '../vfio/container-iommu.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
 import { MediatedService } from './service.ts';
 
-const PAGE = 4096;
 /** kvemu keeps the bytes in a buffer of its own. */
 const MAX_RW = 1 << 20;
 
@@ -60,7 +61,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
 
   /** MDV-6: every pin that overlaps goes. */
   dmaUnmap(vpn: number, nrPages: number): void | Promise<void> {
-    this.#log += `cb:${(vpn * PAGE).toString(16)}+${(nrPages * PAGE).toString(16)};`;
+    this.#log += `cb:${(vpn * PAGE_SIZE).toString(16)}+${(nrPages * PAGE_SIZE).toString(16)};`;
     const overlapping = this.#pins.filter((pin) => pin.vpn < vpn + nrPages && vpn < pin.vpn + pin.nrPages);
     this.#pins = this.#pins.filter((pin) => !overlapping.includes(pin));
     return this.#unpinAll(overlapping);
@@ -83,7 +84,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
       case KVEMU_LOG:
         return this.#takeLog(arg);
     }
-    throw einval(`ioctl 0x${nr.toString(16)}: ${this.name} has none of VFIO's`); // as a driver without an ioctl op
+    throw einval(`ioctl ${hex(nr)}: ${this.name} has none of VFIO's`); // as a driver without an ioctl op
   }
 
   async #pin(arg: UserArg, { task }: Caller): Promise<number> {
@@ -100,7 +101,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
     if (argsz < KvemuUnpin.size || flags !== 0) throw einval('KVEMU_UNPIN: bad argsz or flags');
     const { vpn } = splitIova(iova);
     const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
-    if (at < 0) throw enoent(`KVEMU_UNPIN: ${nrPages} pages from iova page 0x${vpn.toString(16)} on are not pinned`);
+    if (at < 0) throw enoent(`KVEMU_UNPIN: ${nrPages} pages from iova page ${hex(vpn)} on are not pinned`);
     this.#pins.splice(at, 1);
     return this.#unpinAll([{ vpn, nrPages }])?.then(() => 0) ?? 0;
   }

@@ -3,16 +3,15 @@
  * little longer.
  */
 import { fstatSync } from 'node:fs';
-
 import { efault, withoutFds } from '../../../platform/errno.ts';
 import { close, dup } from '../../../platform/libc.ts';
 import { isSealedAgainstWriting, type ObjectId } from '../../../platform/memory.ts';
+import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import type { Sliced } from '../../../platform/slices.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import type { Mm } from '../core/task.ts';
 import type { BoardShares } from './board-shares.ts';
 
-const PAGE = 4096;
 /** Objects that nobody has pinned but stay attached: a client that maps and unmaps one page over and over is not made to wait. */
 const IDLE_OBJECTS = 16;
 
@@ -132,8 +131,8 @@ export class BoardObjects {
       const nrPages = nrPagesNow(fd);
       const { dev, ino } = fstatSync(fd);
       if (nrPages === 0) throw efault('memory object is empty');
-      giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE);
-      const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE, { dev, ino });
+      giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE_SIZE);
+      const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE_SIZE, { dev, ino });
       const writable = !isSealedAgainstWriting(fd); // looked at after the board has mapped it, or has not
       const place = { key, startPfn, nrPages, fd, writable, giveBack };
       return new ObjectBacking(place, (backing) => this.#unpinned(backing));
@@ -170,4 +169,4 @@ export class BoardObjects {
   }
 }
 
-const nrPagesNow = (fd: number): number => Math.ceil(fstatSync(fd).size / PAGE);
+const nrPagesNow = (fd: number): number => pagesFor(fstatSync(fd).size);

@@ -3,6 +3,8 @@
  * mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage + nrPages) in pages of the client's address space.
  */
 import { efault, SysError } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { Sliced } from '../../../platform/slices.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import type { Profile } from '../core/profile.ts';
@@ -12,9 +14,8 @@ import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
 import { type Backing, type BoardMemory, BoardObjects, type PlacedObject } from './pin-objects.ts';
 import { ProcessWindows } from './process-windows.ts';
 
-const PAGE = 4096;
 /** User space ends at 2^47 (TASK_SIZE of x86-64 and arm64 with 4 levels) or, by asking for it, at 2^56. */
-const TASK_SIZE_PAGES = 2 ** 56 / PAGE;
+const TASK_SIZE_PAGES = 2 ** 56 / PAGE_SIZE;
 
 /** Consecutive pages that are pinned together. */
 export interface PinnedRun {
@@ -65,16 +66,16 @@ export class Pinner {
    */
   *pin(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): Sliced<PinnedRun> {
     if (vaddrPage >= TASK_SIZE_PAGES) throw efault('vaddr is not in user space');
-    const vaddr = vaddrPage * PAGE;
+    const vaddr = vaddrPage * PAGE_SIZE;
     const vma = mappingAt(mm, vaddr);
     if (!vma || !(write ? vma.writable : vma.readable)) {
-      throw efault(`vaddr 0x${vaddr.toString(16)} is not ${write ? 'writable' : 'readable'} by its process`);
+      throw efault(`vaddr ${hex(vaddr)} is not ${write ? 'writable' : 'readable'} by its process`);
     }
-    const inVma = Math.min(nrPages, (vma.end - vaddr) / PAGE);
+    const inVma = Math.min(nrPages, (vma.end - vaddr) / PAGE_SIZE);
     const device = this.#deviceMemory.find(vma);
     if (device) return pinDevice(device, vma, vaddr, inVma);
     if (write && !this.#writesSharedFiles && mm.space.tracksDirtyPages(vma)) {
-      throw efault(`vaddr 0x${vaddr.toString(16)} is of a file that is written back: not to be pinned for writing`); // MAP-17
+      throw efault(`vaddr ${hex(vaddr)} is of a file that is written back: not to be pinned for writing`); // MAP-17
     }
     const object = vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma, write) : undefined;
     const run = object ? pinObject(object, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddrPage, inVma, write);
@@ -89,7 +90,7 @@ export class Pinner {
    */
   #pinPrivate(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): PinnedRun {
     const looks = !write && !this.#zeroPageCharged;
-    const same = looks ? mm.space.privateRun(vaddrPage * PAGE, nrPages) : { nrPages, zeroPage: false };
+    const same = looks ? mm.space.privateRun(vaddrPage * PAGE_SIZE, nrPages) : { nrPages, zeroPage: false };
     return { ...this.#windows.place(mm, vaddrPage, same.nrPages), reserved: same.zeroPage };
   }
 
@@ -116,10 +117,10 @@ export class Pinner {
 const NO_BACKING: Omit<Backing, 'startPfn'> = { get: () => undefined, put: () => undefined };
 
 function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
-  const first = (vma.offset + vaddr - vma.start) / PAGE;
+  const first = (vma.offset + vaddr - vma.start) / PAGE_SIZE;
   if (first >= there) {
     backing.put();
-    throw efault(`vaddr 0x${vaddr.toString(16)} is beyond the end of its object`);
+    throw efault(`vaddr ${hex(vaddr)} is beyond the end of its object`);
   }
   return { pfn: backing.startPfn + first, nrPages: Math.min(nrPages, there - first), reserved: false, backing };
 }
@@ -127,9 +128,8 @@ function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: n
 /** follow_fault_pfn: pages of a BAR, which are there as long as the board is; EFAULT while the device does not answer (ACC-4, P2P-7). */
 function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
   const { startPfn } = device;
-  const first = (vma.offset + vaddr - vma.start) / PAGE;
-  if (first >= device.nrPages || !device.answers())
-    throw efault(`vaddr 0x${vaddr.toString(16)}: the device does not answer`);
+  const first = (vma.offset + vaddr - vma.start) / PAGE_SIZE;
+  if (first >= device.nrPages || !device.answers()) throw efault(`vaddr ${hex(vaddr)}: the device does not answer`);
   const backing = { startPfn, ...NO_BACKING };
   return { pfn: startPfn + first, nrPages: Math.min(nrPages, device.nrPages - first), reserved: true, backing };
 }
@@ -148,7 +148,6 @@ export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
     if (error instanceof SysError && error.code === 'ESRCH') return undefined; // it has just died
     throw error;
   }
-  if (vma && mm.space.mayBlock(vma))
-    throw efault(`vaddr 0x${vaddr.toString(16)} is of a file whose server may not answer`);
+  if (vma && mm.space.mayBlock(vma)) throw efault(`vaddr ${hex(vaddr)} is of a file whose server may not answer`);
   return vma;
 }

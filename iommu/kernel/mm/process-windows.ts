@@ -5,13 +5,13 @@
  */
 import { efault, withoutFds } from '../../../platform/errno.ts';
 import { close, open } from '../../../platform/libc.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { Mm } from '../core/task.ts';
 import type { BoardShares } from './board-shares.ts';
 import type { Backing, BoardMemory } from './pin-objects.ts';
 
-const PAGE = 4096;
 /** A multiple of the largest IOMMU page, so that it fits here as it does in the address space. */
-export const WINDOW_PAGES = 2 ** 36 / PAGE;
+export const WINDOW_PAGES = 2 ** 36 / PAGE_SIZE;
 
 /** Where pages of a process are: consecutive up to the end of the window. */
 export interface PlacedPages {
@@ -60,10 +60,10 @@ export class ProcessWindows {
   }
 
   #attach(mm: Mm, number: number): Window {
-    const giveBack = this.#shares.takeWindow(mm.space.pid, WINDOW_PAGES * PAGE);
+    const giveBack = this.#shares.takeWindow(mm.space.pid, WINDOW_PAGES * PAGE_SIZE);
     let startPfn: number;
     try {
-      startPfn = this.#board.attachProcess(openMemory(mm), number * WINDOW_PAGES * PAGE, WINDOW_PAGES * PAGE);
+      startPfn = this.#board.attachProcess(openMemory(mm), number * WINDOW_PAGES * PAGE_SIZE, WINDOW_PAGES * PAGE_SIZE);
     } catch (error) {
       giveBack();
       throw withoutFds(error);

@@ -3,6 +3,7 @@
  * features of migration and DMA logging, which no device here has; all others are the driver's.
  */
 import { einval, enotty, SysError } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
 import {
   DeviceFeature,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
@@ -32,7 +33,7 @@ export function deviceFeature(
 ): number {
   const { argsz, flags } = DeviceFeature.read(arg.copyIn(DeviceFeature.size));
   if (argsz < DeviceFeature.size || (flags & ~KNOWN_FLAGS) !== 0) {
-    throw einval(`feature: argsz ${argsz}, flags 0x${flags.toString(16)}`);
+    throw einval(`feature: argsz ${argsz}, flags ${hex(flags)}`);
   }
   if ((flags & VFIO_DEVICE_FEATURE_PROBE) === 0 && (flags & GET_OR_SET) === GET_OR_SET)
     throw einval('GET and SET at once');

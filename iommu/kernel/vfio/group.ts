@@ -3,6 +3,8 @@
  * file is open at most once. Open device fds hold the group's file, so the group leaves its container when all are closed.
  */
 import { ebusy, einval, enodev, SysError } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import {
   GROUP_IOCTLS,
   GroupStatus,
@@ -22,8 +24,6 @@ import { Container } from './container.ts';
 import type { IommuGroup } from './container-iommu.ts';
 import type { VfioDevice } from './device.ts';
 import { DeviceFile } from './device-file.ts';
-
-const PAGE_SIZE = 4096;
 
 export interface GroupOptions {
   readonly iommuGroup: IommuGroup;
@@ -91,7 +91,7 @@ class GroupFile implements FileOperations {
       case VFIO_GROUP_GET_DEVICE_FD:
         return this.#getDeviceFd(arg, caller);
     }
-    throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a group`);
+    throw new SysError('ENOTTY', `ioctl ${hex(nr)} on a group`);
   }
 
   /** CORE-8. Every device here is bound to vfio, so a group is always viable. */

@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
-
+import { hex } from '../../../platform/hex.ts';
 import {
   getCloexec,
   gettid,
@@ -21,7 +21,8 @@ import {
   PROT_WRITE,
   setCloexec,
 } from '../../../platform/libc.ts';
-import { objectId, PAGE_SIZE } from '../../../platform/memory.ts';
+import { objectId } from '../../../platform/memory.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import { AddressSpace } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
@@ -165,7 +166,7 @@ function copyShared(vma: Vma, state: State, kernel: KernelClient): void {
     return;
   }
   const fd = [...state.fds()].map(([, number]) => number).find((number) => objectId(number).ino === inode);
-  if (fd === undefined) throw new Error(`fork: no fd of the object mapped at 0x${vaddr.toString(16)}`);
+  if (fd === undefined) throw new Error(`fork: no fd of the object mapped at ${hex(vaddr)}`);
   mmap(vaddr, length, prot, flags, fd, offset); // SAFETY: the script's part of the vaddr space, where nothing is mapped yet
 }
 

@@ -1,8 +1,8 @@
 /** Steps that are a process' own business: fds, memory, limits, signals. */
 import { isMainThread } from 'node:worker_threads';
-
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { enomem, SysError } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
 import {
   dup,
   EFD_NONBLOCK,
@@ -19,7 +19,7 @@ import {
   setRlimit,
   write,
 } from '../../../platform/libc.ts';
-import { PAGE_SIZE } from '../../../platform/memory.ts';
+import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
 import { formatBytes } from '../notation.ts';
 import { cpuLoad, cpuStore, mapBar } from './bars.ts';
@@ -112,7 +112,7 @@ export const PROCESS_STEPS: StepTable = {
     const bytes = new Uint8Array(8);
     const width = words.count(args[1]!);
     const fault = cpuLoad(kernel, words.count(args[0]!), bytes.subarray(0, width));
-    return fault ?? `0 value=0x${new DataView(bytes.buffer).getBigUint64(0, true).toString(16)}`;
+    return fault ?? `0 value=${hex(new DataView(bytes.buffer).getBigUint64(0, true))}`;
   },
   store({ kernel, step: { args }, words }) {
     const [vaddr, width, value] = args as [string, string, string];
@@ -165,7 +165,7 @@ function newFd({ step, state, words }: StepContext, make: () => number): string 
 function lockMemory({ kernel, step: { args }, words }: StepContext): string {
   const [vaddr, length] = [words.count(args[0]!), words.count(args[1]!)];
   return words.status(() => {
-    const wanted = lockedPages(kernel) + Math.ceil(length / PAGE_SIZE);
+    const wanted = lockedPages(kernel) + pagesFor(length);
     if (!hasIpcLock(process.pid) && wanted > memlockLimit(process.pid) / PAGE_SIZE) throw enomem('RLIMIT_MEMLOCK');
     mlock(vaddr, length);
     return 0;

@@ -23,12 +23,11 @@ import {
 } from '../../../iommu/abi/vfio.ts';
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { munmap, PROT_READ, PROT_WRITE, setCloexec } from '../../../platform/libc.ts';
+import { wholePages } from '../../../platform/page.ts';
 import { formatBytes, fromHex } from '../notation.ts';
 import { load, mapObject, store } from './memory.ts';
 import type { StepContext, StepTable } from './step-context.ts';
 import { type StructLayout, structCall } from './struct-arg.ts';
-
-const PAGE = 4096;
 
 const struct =
   (layout: StructLayout): StepTable[string] =>
@@ -177,7 +176,7 @@ function withBitmap({ kernel, words, step, state }: StepContext, layout: StructL
   const match = /^buf:(\d+)$/.exec(step.options.bitmap ?? '');
   if (!match) return structCall(kernel, words, step, layout);
   const length = Number(match[1]);
-  const size = Math.max(1, Math.ceil(length / PAGE)) * PAGE;
+  const size = wholePages(Math.max(1, length));
   const start = mapObject(state, { fd: null, size, prot: PROT_READ | PROT_WRITE });
   const vaddr = start + size - length;
   const bytes = new Uint8Array(length).fill(words.count(step.options.bmfill ?? '0'));

@@ -1,5 +1,6 @@
 /** The ioctls of a container as an actor makes them. Ranges are in pages of 4 KiB. */
-import { hex, hexRange } from '../../../platform/errno.ts';
+import { hex, hexRange } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import { getType1Info, type Type1Facts } from '../../../vmm/client/container.ts';
 import {
   type DirtyBits,
@@ -12,8 +13,6 @@ import {
   unmapDmaDirty,
 } from '../../../vmm/client/dma.ts';
 import type { Answer, Caller } from './caller.ts';
-
-const PAGE = 4096;
 
 export interface IovaSpan {
   readonly firstVpn: number;
@@ -40,7 +39,10 @@ export interface ContainerFacts {
   readonly validIova: readonly IovaSpan[];
 }
 
-const spanOf = (vpn: number, nrPages: number): DmaSpan => ({ iova: BigInt(vpn) * BigInt(PAGE), size: nrPages * PAGE });
+const spanOf = (vpn: number, nrPages: number): DmaSpan => ({
+  iova: BigInt(vpn) * BigInt(PAGE_SIZE),
+  size: nrPages * PAGE_SIZE,
+});
 const hexSpan = (vpn: number, nrPages: number): string => {
   const { iova, size } = spanOf(vpn, nrPages);
   return hexRange(iova, size);
@@ -66,7 +68,7 @@ export class ContainerCalls {
     const span = spanOf(vpn, nrPages);
     return this.#caller.expect(`UNMAP ${hexSpan(vpn, nrPages)} flags ${flags}`, expected, (client) => {
       const bytes = bitmap ? unmapDmaDirty(client, this.fd, span, bitmap) : unmapDma(client, this.fd, span, flags);
-      return bytes / PAGE;
+      return bytes / PAGE_SIZE;
     });
   }
 

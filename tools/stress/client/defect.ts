@@ -6,6 +6,7 @@ import {
   VFIO_DMA_UNMAP_FLAG_VADDR,
 } from '../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { Defect } from '../defects.ts';
 import { checkCounts, settleInterrupts } from './checks.ts';
 import { checkRing } from './dma-actions.ts';
@@ -15,7 +16,6 @@ import type { Entry } from './mapping-table.ts';
 import type { Session } from './session.ts';
 
 const NR_PAGES = 16;
-const PAGE = 4096;
 const RATE = 5000;
 const PATIENCE_NS = 20e9;
 
@@ -31,7 +31,7 @@ function makeBusyRing(session: Session): Entry {
   table.add(entry);
   accounting.mapped(entry);
   session.ledgers.capture.routeTo('eventfd');
-  capture.start({ iova: entry.vpn * PAGE, frames: NR_PAGES, frameSize: PAGE, rate: RATE, irqEvery: 1 }, true);
+  capture.start({ iova: entry.vpn * PAGE_SIZE, frames: NR_PAGES, frameSize: PAGE_SIZE, rate: RATE, irqEvery: 1 }, true);
   untilFrames(session, NR_PAGES);
   return entry;
 }

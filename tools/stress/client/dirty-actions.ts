@@ -1,4 +1,5 @@
 /** Dirty tracking of a container that is the actor's own: what its devices could reach is dirty, every time (DRT-2, DRT-4). */
+import { hex } from '../../../platform/hex.ts';
 import type { DirtyBits } from '../../../vmm/client/dma.ts';
 import { Violation } from '../invariants.ts';
 import { type Entry, endOf } from './mapping-table.ts';
@@ -14,7 +15,7 @@ export const allDirty = {
       for (let vpn = entry.vpn; vpn < endOf(entry); vpn++) {
         const bit = vpn - baseVpn;
         if (((bits[bit >>> 3]! >>> (bit & 7)) & 1) === 0) {
-          throw new Violation('answer', `iova page 0x${vpn.toString(16)} is not reported dirty`);
+          throw new Violation('answer', `iova page ${hex(vpn)} is not reported dirty`);
         }
       }
     }

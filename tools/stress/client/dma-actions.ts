@@ -1,13 +1,13 @@
 /** DMA at random: copies by edu whose every byte is known beforehand, and capture's ring moved about (invariants 1 and 2). */
 
+import { hex } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import { EDU_BUFFER_BYTES } from '../../../vmm/client/drivers/edu.ts';
 import { Violation } from '../invariants.ts';
 import { EDU_END_VPN } from './copier.ts';
 import { type Entry, pageBehind } from './mapping-table.ts';
 import { checkFrame, type RingPlan, type RingWatch } from './ring-watch.ts';
 import type { Session } from './session.ts';
-
-const PAGE = 4096;
 
 /** Part of a transfer inside one page. */
 interface Piece {
@@ -22,13 +22,13 @@ interface Piece {
 function piecesOf(session: Session, iova: number, length: number, allowed: (entry: Entry) => boolean): Piece[] {
   const pieces: Piece[] = [];
   for (let done = 0; done < length; ) {
-    const vpn = Math.floor((iova + done) / PAGE);
-    const offset = (iova + done) % PAGE;
-    const bytes = Math.min(PAGE - offset, length - done);
+    const vpn = Math.floor((iova + done) / PAGE_SIZE);
+    const offset = (iova + done) % PAGE_SIZE;
+    const bytes = Math.min(PAGE_SIZE - offset, length - done);
     const found = session.table.at(vpn);
     const entry = found && allowed(found) ? found : undefined;
     const page = entry?.page === undefined ? Number.NaN : pageBehind(entry, vpn);
-    pieces.push({ length: bytes, entry, at: page * PAGE + offset });
+    pieces.push({ length: bytes, entry, at: page * PAGE_SIZE + offset });
     if (!entry) break;
     done += bytes;
   }
@@ -40,7 +40,7 @@ export function ringPages({ capture: { ring }, table }: Session): ReadonlySet<nu
   const pages = new Set<number>();
   if (!ring) return pages;
   const end = ring.iova + ring.frames * ring.frameSize;
-  for (let vpn = Math.floor(ring.iova / PAGE); vpn * PAGE < end; vpn++) {
+  for (let vpn = Math.floor(ring.iova / PAGE_SIZE); vpn * PAGE_SIZE < end; vpn++) {
     const entry = table.at(vpn);
     if (entry?.write && entry.page !== undefined) pages.add(pageBehind(entry, vpn));
   }
@@ -53,9 +53,9 @@ function someIova(session: Session): number {
   const { firstVpn, endVpn } = assignment.window;
   const entry = random.pick(table.entries);
   if (entry && entry.vpn + entry.nrPages < EDU_END_VPN && random.chance(0.9)) {
-    return entry.vpn * PAGE + random.below(entry.nrPages * PAGE);
+    return entry.vpn * PAGE_SIZE + random.below(entry.nrPages * PAGE_SIZE);
   }
-  return random.between(firstVpn, endVpn - 2) * PAGE + random.below(PAGE);
+  return random.between(firstVpn, endVpn - 2) * PAGE_SIZE + random.below(PAGE_SIZE);
 }
 
 export function copySomething(session: Session): void {
@@ -69,7 +69,7 @@ export function copySomething(session: Session): void {
   const ring = ringPages(session);
   const known = isKnown(ring, from, to);
 
-  log.event(`copy 0x${source.toString(16)} to 0x${destination.toString(16)}, ${length} bytes`);
+  log.event(`copy ${hex(source)} to ${hex(destination)}, ${length} bytes`);
   log.count('operations');
   const expected = known ? prepare(session, from, to, length) : undefined;
   if (refused) eduFaults.mayFault = true;
@@ -87,7 +87,7 @@ export function copySomething(session: Session): void {
 
 /** Where its bytes lie in the guarded memory, page by page; NaN: in other memory. */
 const guardedPages = (pieces: readonly Piece[]): number[] =>
-  pieces.flatMap(({ entry, at }) => (entry ? [Math.floor(at / PAGE)] : []));
+  pieces.flatMap(({ entry, at }) => (entry ? [Math.floor(at / PAGE_SIZE)] : []));
 
 /** Whether all bytes that move lie in the guarded memory, and capture, which fills `ring`, does not write there meanwhile. */
 function isKnown(ring: ReadonlySet<number>, from: readonly Piece[], to: readonly Piece[]): boolean {
@@ -104,7 +104,7 @@ function prepare(session: Session, from: readonly Piece[], to: readonly Piece[],
   let done = 0;
   for (const { entry, at, length: bytes } of from) {
     if (!entry) break;
-    if (!memory.isGuarded(Math.floor(at / PAGE))) memory.bytes.set(random.bytes(bytes), at);
+    if (!memory.isGuarded(Math.floor(at / PAGE_SIZE))) memory.bytes.set(random.bytes(bytes), at);
     expected.set(memory.bytes.subarray(at, at + bytes), done);
     done += bytes;
   }
@@ -115,8 +115,8 @@ function prepare(session: Session, from: readonly Piece[], to: readonly Piece[],
 function checkBytes(memory: Uint8Array, at: number, expected: Uint8Array, iova: number): void {
   for (let i = 0; i < expected.length; i++) {
     if (memory[at + i] === expected[i]) continue;
-    const text = `0x${memory[at + i]!.toString(16)}, not 0x${expected[i]!.toString(16)}`;
-    throw new Violation('2', `edu has copied to iova 0x${iova.toString(16)}, and there byte ${i} is ${text}`);
+    const text = `${hex(memory[at + i]!)}, not ${hex(expected[i]!)}`;
+    throw new Violation('2', `edu has copied to iova ${hex(iova)}, and there byte ${i} is ${text}`);
   }
 }
 
@@ -128,12 +128,12 @@ export function moveRing(session: Session): void {
     capture.stop();
     return;
   }
-  const room = entry.nrPages * PAGE;
+  const room = entry.nrPages * PAGE_SIZE;
   const frameSize = random.pick([64, 256, 1024, 4096, 65536].filter((size) => size <= room))!;
   const most = Math.floor(Math.log2(Math.min(1024, room / frameSize)));
   const frames = 2 ** random.between(Math.max(0, most - 3), most);
   const slack = random.chance(0.85) ? room - frames * frameSize : room - 64;
-  const iova = entry.vpn * PAGE + random.below(Math.floor(slack / 64) + 1) * 64;
+  const iova = entry.vpn * PAGE_SIZE + random.below(Math.floor(slack / 64) + 1) * 64;
   const rate = random.weighted([
     [8, 500],
     [8, 3000],
@@ -142,16 +142,14 @@ export function moveRing(session: Session): void {
   ]);
   const ring: RingPlan = { iova, frames, frameSize, rate, irqEvery: random.pick([0, 1, 16, 256])! };
   const clean = isMapped(session, ring);
-  log.event(
-    `ring at 0x${iova.toString(16)}: ${frames} × ${frameSize}, ${rate} a second${clean ? '' : ', in part refused'}`,
-  );
+  log.event(`ring at ${hex(iova)}: ${frames} × ${frameSize}, ${rate} a second${clean ? '' : ', in part refused'}`);
   log.count('operations');
   capture.start(ring, clean);
 }
 
 function isMapped({ table }: Session, { iova, frames, frameSize }: RingPlan): boolean {
   const end = iova + frames * frameSize;
-  for (let vpn = Math.floor(iova / PAGE); vpn * PAGE < end; vpn++) if (!table.at(vpn)?.write) return false;
+  for (let vpn = Math.floor(iova / PAGE_SIZE); vpn * PAGE_SIZE < end; vpn++) if (!table.at(vpn)?.write) return false;
   return true;
 }
 
@@ -172,7 +170,7 @@ export function checkRing(session: Session): void {
 
 /** Whether two of its pages are the same memory: frames overwrite each other. */
 function isAliased(session: Session, { iova, frames, frameSize }: RingPlan): boolean {
-  const nrPages = Math.ceil((iova + frames * frameSize) / PAGE) - Math.floor(iova / PAGE);
+  const nrPages = Math.ceil((iova + frames * frameSize) / PAGE_SIZE) - Math.floor(iova / PAGE_SIZE);
   return ringPages(session).size < nrPages;
 }
 
@@ -184,12 +182,12 @@ function frameAt({ table, memory }: Session, ring: RingPlan, index: number): Uin
   const frame = new Uint8Array(ring.frameSize);
   const start = ring.iova + (index % ring.frames) * ring.frameSize;
   for (let done = 0; done < frame.length; ) {
-    const vpn = Math.floor((start + done) / PAGE);
-    const offset = (start + done) % PAGE;
+    const vpn = Math.floor((start + done) / PAGE_SIZE);
+    const offset = (start + done) % PAGE_SIZE;
     const entry = table.at(vpn);
     if (entry?.page === undefined) return undefined;
-    const at = pageBehind(entry, vpn) * PAGE + offset;
-    const bytes = Math.min(PAGE - offset, frame.length - done);
+    const at = pageBehind(entry, vpn) * PAGE_SIZE + offset;
+    const bytes = Math.min(PAGE_SIZE - offset, frame.length - done);
     frame.set(memory.bytes.subarray(at, at + bytes), done);
     done += bytes;
   }

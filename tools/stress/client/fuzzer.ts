@@ -6,6 +6,7 @@ import { VFIO_GROUP_GET_DEVICE_FD, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi
 import { CONTROL_PATH, VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { encodeFrame, MAX_FRAME } from '../../../platform/frames.ts';
+import { hex } from '../../../platform/hex.ts';
 import { close, connectUnix, dup, EFD_NONBLOCK, eventfd, sendAll } from '../../../platform/libc.ts';
 import { openEmptyContainer, setIommu } from '../../../vmm/client/container.ts';
 import { setContainer } from '../../../vmm/client/group.ts';
@@ -112,7 +113,7 @@ export class Fuzzer {
     const fd = this.#fd();
     const nr = random.chance(0.95) ? FIRST_NR + random.below(NR_IOCTLS) : random.next();
     const arg = random.chance(0.8) ? this.#struct() : random.chance(0.5) ? random.below(16) : this.#number();
-    this.#caller.try(`ioctl ${fd} 0x${nr.toString(16)}`, (client) => {
+    this.#caller.try(`ioctl ${fd} ${hex(nr)}`, (client) => {
       const ret = client.ioctl(fd, nr, arg);
       if (nr === VFIO_GROUP_GET_DEVICE_FD && ret > 2 && typeof arg !== 'number') this.#fds.push(ret);
       return ret;
@@ -125,7 +126,7 @@ export class Fuzzer {
     const offset = random.below(10) * REGION + random.below(random.chance(0.9) ? 4096 : 2 ** 24);
     const bytes = random.bytes(random.pick([1, 2, 3, 4, 8, 64, 4096])!);
     const call = random.chance(0.5) ? 'pread' : 'pwrite';
-    this.#caller.try(`${call} ${fd} 0x${offset.toString(16)}`, (client) => client[call](fd, offset, bytes));
+    this.#caller.try(`${call} ${fd} ${hex(offset)}`, (client) => client[call](fd, offset, bytes));
   }
 
   #open(): void {

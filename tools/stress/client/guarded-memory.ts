@@ -2,7 +2,9 @@
  * A memory object whose pages nobody may change but those who may: a page without a writable mapping holds a pattern, and any
  * other byte in it was written by a device that had no right to. The object outlives the process that maps it.
  */
-import { Mapping, PAGE_SIZE } from '../../../platform/memory.ts';
+import { hex } from '../../../platform/hex.ts';
+import { Mapping } from '../../../platform/memory.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import { Violation } from '../invariants.ts';
 
 const WORDS = PAGE_SIZE / 4;
@@ -95,7 +97,7 @@ export class GuardedMemory {
         const offset = (i * 4).toString(16);
         throw new Violation(
           '1',
-          `page ${page} of its memory is not writable by any device, and was written: 0x${found}, not 0x${(word >>> 0).toString(16)}, at 0x${offset}`,
+          `page ${page} of its memory is not writable by any device, and was written: 0x${found}, not ${hex(word >>> 0)}, at 0x${offset}`,
         );
       }
       word = (word + WORD_STEP) | 0;

@@ -5,6 +5,7 @@ import {
   VFIO_DMA_MAP_FLAG_WRITE,
   VFIO_DMA_UNMAP_FLAG_ALL,
 } from '../../../iommu/abi/vfio.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import { NR_GUARDED_PAGES } from './assignment.ts';
 import type { Answer } from './caller.ts';
 import { allDirty } from './dirty-actions.ts';
@@ -12,7 +13,6 @@ import { type Entry, endOf, pagesOf } from './mapping-table.ts';
 import type { Session } from './session.ts';
 import { HOLE_PAGES, mapView } from './views.ts';
 
-const PAGE = 4096;
 const HUGE_PAGES = 512;
 /** Private memory that is mapped as ballast: counted, charged, never looked at. */
 const MAX_BALLAST_PAGES = 8;
@@ -66,7 +66,7 @@ function planMap(session: Session): Plan {
   const page = overruns ? lastPage + random.between(1, range.nrPages) : random.below(lastPage + 1);
   const aligned = range.nrPages === HUGE_PAGES && random.chance(0.5) ? page - (page % HUGE_PAGES) : page;
   const { vaddr } = random.pick(session.views)!;
-  return { entry: { ...range, ...rights, page: aligned, vaddr: vaddr + aligned * PAGE }, overruns };
+  return { entry: { ...range, ...rights, page: aligned, vaddr: vaddr + aligned * PAGE_SIZE }, overruns };
 }
 
 /** In the kernel's order: MAP-7, 8, 9, 13. */
@@ -78,7 +78,7 @@ function answersToMap(session: Session, { entry, overruns }: Plan): readonly Ans
   if (table.entries.length >= assignment.entryLimit) return ['ENOSPC'];
   const isValid = validIova.some((span) => vpn >= span.firstVpn && vpn + nrPages <= span.endVpn);
   if (!isValid) return ['EINVAL', ...limited];
-  const view = views.find((one) => page !== undefined && one.vaddr === vaddr - page * PAGE);
+  const view = views.find((one) => page !== undefined && one.vaddr === vaddr - page * PAGE_SIZE);
   if (view && !view.writable && write) return ['EFAULT', ...limited];
   const charged = accounting.answerToMap(nrPages);
   if (overruns) return charged === 0 ? ['EFAULT', ...limited] : ['EFAULT', charged, ...limited];
@@ -161,7 +161,7 @@ interface Range {
 export function unmapEntries(session: Session, range: Range, entries: readonly Entry[]): void {
   const { memory, table, container, accounting, capture, log, random, dirtyTracking } = session;
   const gone = [...entries];
-  const underRing = gone.filter((entry) => capture.touches(entry.vpn * PAGE, endOf(entry) * PAGE));
+  const underRing = gone.filter((entry) => capture.touches(entry.vpn * PAGE_SIZE, endOf(entry) * PAGE_SIZE));
   const bits = dirtyTracking && range.flags === 0 && random.chance(0.3) ? allDirty.buffer(range.nrPages) : undefined;
   container.unmap({ ...range, ...(bits ? { bitmap: bits } : {}) }, [pagesOf(gone)]);
   if (bits) allDirty.check(bits, range.vpn, gone);

@@ -3,7 +3,8 @@
  * an exec too, until MAP VADDR lets it go on with the right bytes or UNMAP ends it.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
-import { hex } from '../../../platform/errno.ts';
+import { hex } from '../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import {
   DESCRIPTOR_BYTES,
   encodeJob,
@@ -21,7 +22,6 @@ import type { PendingJob } from './pending-job.ts';
 import type { Session } from './session.ts';
 import { invalidate, revalidate } from './vaddr-actions.ts';
 
-const PAGE = 4096;
 const MOST_BYTES = 16 * 1024;
 const ATTEMPTS = 4;
 /** How long a job that must sleep is watched. */
@@ -51,19 +51,20 @@ interface Plan {
 /** Whether the process reaches all of it where the kernel believes it to be. */
 function isReachable({ views }: Session, { read, write, page, vaddr, invalid }: Entry): boolean {
   if (!read || !write || page === undefined) return false;
-  return invalid || views.some((view) => view.writable && view.vaddr === vaddr - page * PAGE);
+  return invalid || views.some((view) => view.writable && view.vaddr === vaddr - page * PAGE_SIZE);
 }
 
 function somePlace({ random }: Session, length: number, candidates: readonly Entry[]): Place | undefined {
-  const entry = random.pick(candidates.filter(({ nrPages }) => nrPages * PAGE >= length));
+  const entry = random.pick(candidates.filter(({ nrPages }) => nrPages * PAGE_SIZE >= length));
   if (!entry) return undefined;
-  const offset = random.below(Math.floor((entry.nrPages * PAGE - length) / DESCRIPTOR_BYTES) + 1) * DESCRIPTOR_BYTES;
-  return { entry, iova: entry.vpn * PAGE + offset, at: entry.page! * PAGE + offset };
+  const offset =
+    random.below(Math.floor((entry.nrPages * PAGE_SIZE - length) / DESCRIPTOR_BYTES) + 1) * DESCRIPTOR_BYTES;
+  return { entry, iova: entry.vpn * PAGE_SIZE + offset, at: entry.page! * PAGE_SIZE + offset };
 }
 
 const pagesFrom = (at: number, length: number): number[] => {
-  const first = Math.floor(at / PAGE);
-  return Array.from({ length: Math.floor((at + length - 1) / PAGE) - first + 1 }, (_, i) => first + i);
+  const first = Math.floor(at / PAGE_SIZE);
+  return Array.from({ length: Math.floor((at + length - 1) / PAGE_SIZE) - first + 1 }, (_, i) => first + i);
 };
 
 /** Ring, source and destination in memory that nothing else writes to, and that is not one another's. */

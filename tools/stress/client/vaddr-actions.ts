@@ -4,12 +4,12 @@ import {
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_VADDR,
 } from '../../../iommu/abi/vfio.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 import { NR_GUARDED_PAGES } from './assignment.ts';
 import { type Entry, pagesOf } from './mapping-table.ts';
 import type { Session } from './session.ts';
 import { mapView, unmapView } from './views.ts';
 
-const PAGE = 4096;
 const MOST_VIEWS = 4;
 
 export function invalidateSomething(session: Session): void {
@@ -62,7 +62,7 @@ export function revalidate({ random, views, container, accounting, log }: Sessio
   const { page, nrPages } = entry;
   const view =
     page === undefined ? mapView(undefined, nrPages, true) : random.pick(views.filter((one) => one.writable))!;
-  const vaddr = view.vaddr + (page ?? 0) * PAGE;
+  const vaddr = view.vaddr + (page ?? 0) * PAGE_SIZE;
   const expected = accounting.answerToUpdate(entry);
   const answer = container.map({ ...entry, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR }, [expected]);
   if (answer !== 0) return;

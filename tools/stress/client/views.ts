@@ -11,7 +11,7 @@ import {
   PROT_WRITE,
   processVmWrite,
 } from '../../../platform/libc.ts';
-import { PAGE_SIZE } from '../../../platform/memory.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
 
 export interface View {
   readonly vaddr: number;

@@ -9,7 +9,8 @@ import {
   REG,
   STATUS_COMPUTING,
 } from '../../../devices/edu/regs.ts';
-import { einval, enodev, hex, hexRange } from '../../../platform/errno.ts';
+import { einval, enodev } from '../../../platform/errno.ts';
+import { hex, hexRange } from '../../../platform/hex.ts';
 import type { Registers } from '../registers.ts';
 import { pollUntil } from './polling.ts';
 

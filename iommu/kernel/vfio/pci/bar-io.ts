@@ -3,6 +3,7 @@
  * a BAR that is memory the bytes are moved at once, without asking the device.
  */
 import { einval, eio } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import type { PciAccess } from './access.ts';
 import type { RamBars } from './ram-bars.ts';
 import type { Bar, MsixTable } from './resources.ts';
@@ -143,7 +144,7 @@ function pieceAt(at: number, length: number, { hidden, widest }: Cut): 0 | 1 | 2
 }
 
 function clip(bar: Bar, offset: number, length: number): number {
-  if (offset >= bar.size) throw einval(`offset 0x${offset.toString(16)} is outside of BAR ${bar.index}`);
+  if (offset >= bar.size) throw einval(`offset ${hex(offset)} is outside of BAR ${bar.index}`);
   return Math.min(length, bar.size - offset);
 }
 

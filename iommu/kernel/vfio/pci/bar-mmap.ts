@@ -5,6 +5,7 @@
  * makes the access for it by a read or write of the mapping's file, each one access of the device.
  */
 import { einval, eio, enotty } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import {
   addSeals,
   close,
@@ -15,7 +16,7 @@ import {
   MFD_CLOEXEC,
   memfdCreate,
 } from '../../../../platform/libc.ts';
-import { PAGE_SIZE } from '../../../../platform/memory.ts';
+import { PAGE_SIZE, pagesFor, wholePages } from '../../../../platform/page.ts';
 import { VFIO_PCI_ROM_REGION_INDEX } from '../../../abi/vfio.ts';
 import type { FileOperations, MappedFile, MmapRequest } from '../../core/open-file.ts';
 import type { DeviceMemoryTable } from '../../mm/device-memory.ts';
@@ -63,7 +64,7 @@ export class BarMmap {
     const fd = ramBars.fd(bar.index) ?? emptyObject(`registers of BAR ${bar.index} of ${deviceName}`);
     deviceMemory.add(fd, {
       startPfn: bar.start / PAGE_SIZE,
-      nrPages: wholePages(bar.size) / PAGE_SIZE,
+      nrPages: pagesFor(bar.size),
       answers: memoryEnabled,
     });
     this.#objects.set(bar.index, fd);
@@ -80,8 +81,6 @@ export class BarMmap {
     this.#objects.clear();
   }
 }
-
-const wholePages = (size: number): number => Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
 
 /** Nobody can ever put bytes in. */
 function emptyObject(name: string): number {
@@ -113,7 +112,7 @@ class BarMapping implements FileOperations {
   }
 
   ioctl(nr: number): number {
-    throw enotty(`ioctl 0x${nr.toString(16)} on a mapping`);
+    throw enotty(`ioctl ${hex(nr)} on a mapping`);
   }
 
   /** A load of the CPU; EIO is a bus error. Behind the BAR's end, in its last page, nobody answers. */

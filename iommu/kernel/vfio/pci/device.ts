@@ -4,6 +4,7 @@
  */
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
+import { hex } from '../../../../platform/hex.ts';
 import {
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
@@ -190,7 +191,7 @@ export class PciDevice implements VfioDevice {
       case VFIO_DEVICE_IOEVENTFD:
         return ioeventfds.ioctl(arg, caller);
     }
-    throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a PCI device`);
+    throw new SysError('ENOTTY', `ioctl ${hex(nr)} on a PCI device`);
   }
 
   feature(request: FeatureRequest, arg: UserArg, caller: Caller): number {

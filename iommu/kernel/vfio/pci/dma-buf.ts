@@ -2,7 +2,8 @@
  * VFIO_DEVICE_FEATURE_DMA_BUF (vfio_pci_core_feature_dma_buf, 6.19; P2P-9): what a request for a dma-buf over parts of a BAR must be.
  * NOT MODELLED: the dma-buf. Nobody here could import it, so a request that a kernel would serve is EOPNOTSUPP.
  */
-import { einval, enodev, eopnotsupp, eoverflow, hexRange } from '../../../../platform/errno.ts';
+import { einval, enodev, eopnotsupp, eoverflow } from '../../../../platform/errno.ts';
+import { hex, hexRange } from '../../../../platform/hex.ts';
 import { DeviceFeature, DeviceFeatureDmaBuf, RegionDmaRange, VFIO_PCI_ROM_REGION_INDEX } from '../../../abi/vfio.ts';
 import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import type { Bar } from './resources.ts';
@@ -20,7 +21,7 @@ interface Range {
 export function getDmaBuf(arg: UserArg, bars: readonly (Bar | undefined)[]): never {
   const request = DeviceFeatureDmaBuf.read(arg.copyIn(DeviceFeatureDmaBuf.size, DeviceFeature.size));
   const { region_index: region, flags, nr_ranges: nrRanges } = request;
-  if (nrRanges === 0 || flags !== 0) throw einval(`dma-buf of ${nrRanges} ranges, flags 0x${flags.toString(16)}`);
+  if (nrRanges === 0 || flags !== 0) throw einval(`dma-buf of ${nrRanges} ranges, flags ${hex(flags)}`);
   if (region >= VFIO_PCI_ROM_REGION_INDEX) throw enodev(`region ${region} is no BAR`);
   const ranges = readRanges(arg, nrRanges);
   checkRanges(ranges);

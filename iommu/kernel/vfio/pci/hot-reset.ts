@@ -3,6 +3,7 @@
  * to reset, so the answer is an errno; which one depends on what is tested first.
  */
 import { einval, enodev } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import { PciHotReset, PciHotResetInfo } from '../../../abi/vfio.ts';
 import type { Profile } from '../../core/profile.ts';
 import type { UserArg } from '../../core/user-arg.ts';
@@ -17,7 +18,7 @@ export function getHotResetInfo(arg: UserArg): number {
 
 export function hotReset(arg: UserArg, { hotResetCountFirst }: Profile): number {
   const { argsz, flags, count } = PciHotReset.read(arg.copyIn(PciHotReset.size));
-  if (argsz < PciHotReset.size || flags !== 0) throw einval(`hot reset: argsz ${argsz}, flags 0x${flags.toString(16)}`);
+  if (argsz < PciHotReset.size || flags !== 0) throw einval(`hot reset: argsz ${argsz}, flags ${hex(flags)}`);
   if (hotResetCountFirst && count === 0) throw einval('hot reset of no group');
   throw enodev(NO_RESET);
 }

@@ -1,6 +1,6 @@
 /** VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO of vfio-pci (vfio_pci_core.c; PCI-1, PCI-2, NUM-5). */
 import { einval } from '../../../../platform/errno.ts';
-import { PAGE_SIZE } from '../../../../platform/memory.ts';
+import { PAGE_SIZE } from '../../../../platform/page.ts';
 import {
   DeviceInfo,
   IrqInfo,

@@ -3,6 +3,7 @@
  * PCI-7).
  */
 import { eexist, einval, enodev, enospc } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import {
   DeviceIoeventfd,
   VFIO_DEVICE_IOEVENTFD_SIZE_MASK,
@@ -50,10 +51,10 @@ export class Ioeventfds {
     bytes.set(new Uint8Array(given.buffer, given.byteOffset, LEAST_BYTES));
     const { argsz, flags, offset, data, fd } = DeviceIoeventfd.read(new DataView(bytes.buffer));
     if (argsz < LEAST_BYTES || (flags & ~VFIO_DEVICE_IOEVENTFD_SIZE_MASK) !== 0) {
-      throw einval(`ioeventfd: argsz ${argsz}, flags 0x${flags.toString(16)}`);
+      throw einval(`ioeventfd: argsz ${argsz}, flags ${hex(flags)}`);
     }
     const size = flags & VFIO_DEVICE_IOEVENTFD_SIZE_MASK; // each flag is its width in bytes
-    if (![1, 2, 4, 8].includes(size) || fd < -1) throw einval(`ioeventfd: flags 0x${flags.toString(16)}, fd ${fd}`);
+    if (![1, 2, 4, 8].includes(size) || fd < -1) throw einval(`ioeventfd: flags ${hex(flags)}, fd ${fd}`);
     const added = this.#change({ offset, size, data, fd }, caller);
     return added ? added.armed.then(() => 0) : 0;
   }

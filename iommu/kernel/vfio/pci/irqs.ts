@@ -1,6 +1,7 @@
 /** The interrupts of one function and what SET_IRQS has made of them (vfio_pci_intrs.c). */
 import { ebusy, einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
+import { hex } from '../../../../platform/hex.ts';
 import { close } from '../../../../platform/libc.ts';
 import {
   VFIO_IRQ_SET_ACTION_MASK,
@@ -85,7 +86,7 @@ export class Irqs {
     if (index === VFIO_PCI_MSI_IRQ_INDEX && trigger && msi) return this.#triggerMsi(msi, change, caller);
     if ((index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX) && trigger)
       return this.#store(change, caller);
-    throw new SysError('ENOTTY', `interrupt index ${index}: action 0x${action.toString(16)} is not supported`);
+    throw new SysError('ENOTTY', `interrupt index ${index}: action ${hex(action)} is not supported`);
   }
 
   /** vfio_pci_set_intx_mask */

@@ -1,5 +1,6 @@
 /** The argument of VFIO_DEVICE_SET_IRQS, checked in the kernel's order (vfio_set_irqs_validate_and_prepare; PCI-3). */
 import { einval } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import {
   IrqSet,
   VFIO_IRQ_SET_ACTION_TYPE_MASK,
@@ -19,7 +20,7 @@ const KNOWN_FLAGS = VFIO_IRQ_SET_ACTION_TYPE_MASK | VFIO_IRQ_SET_DATA_TYPE_MASK;
 export function parseSetIrqs(arg: UserArg, countOf: (index: number) => number): IrqChange {
   const { argsz, flags, index, start, count } = IrqSet.read(arg.copyIn(IrqSet.size));
   if (argsz < IrqSet.size || index >= VFIO_PCI_NUM_IRQS || count >= U32_MAX - start || (flags & ~KNOWN_FLAGS) !== 0) {
-    throw einval(`SET_IRQS: argsz ${argsz}, index ${index}, flags 0x${flags.toString(16)}, ${start}+${count}`);
+    throw einval(`SET_IRQS: argsz ${argsz}, index ${index}, flags ${hex(flags)}, ${start}+${count}`);
   }
   const available = countOf(index);
   if (start >= available || start + count > available) {

@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_DIRTY_PAGES and the reports of dirty bits (DRT-1…7). */
-import { eacces, einval, enomem, hexRange } from '../../../../platform/errno.ts';
+import { eacces, einval, enomem } from '../../../../platform/errno.ts';
+import { hexRange } from '../../../../platform/hex.ts';
 import {
   DirtyBitmap as DirtyBitmapArg,
   DirtyBitmapGet,

@@ -1,5 +1,7 @@
 /** vfio_dma_rw: the CPU's access to iovas on behalf of a mediated device, through the vaddr as it is now (MDV-5, VAD-5). */
 import { ebusy, efault, einval, eperm } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
+import { PAGE_SIZE } from '../../../../platform/page.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
 import type { RwRequest } from '../container-iommu.ts';
 import { mmOf } from './accounting.ts';
@@ -9,8 +11,6 @@ import { IOVA_END } from './dma-tree.ts';
 import type { Iommu } from './iommu.ts';
 import { copyFromUser, copyToUser } from './user-memory.ts';
 import { sleepOnVaddr } from './vaddr.ts';
-
-const PAGE = 4096;
 
 /** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid; whether it did. */
 export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> {
@@ -30,8 +30,8 @@ export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> 
       while (iommu.lock.held) await iommu.lock.held;
       continue; // VAD-2: from scratch
     }
-    if (!entry) throw einval(`dma_rw: no mapping at iova page 0x${vpn.toString(16)}`);
-    const inEntry = (entry.end - vpn) * PAGE - offset;
+    if (!entry) throw einval(`dma_rw: no mapping at iova page ${hex(vpn)}`);
+    const inEntry = (entry.end - vpn) * PAGE_SIZE - offset;
     const part = data.subarray(done, done + inEntry);
     copyChunk(iommu, entry, { ...request, vpn, offset, data: part });
     done += part.length;
@@ -43,12 +43,12 @@ export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> 
 
 function copyChunk(iommu: Iommu, entry: DmaEntry, { vpn, offset, data, write, caller }: RwRequest): void {
   if ((entry.prot & IOMMU_READ) === 0 || (write && (entry.prot & IOMMU_WRITE) === 0)) {
-    throw eperm(`dma_rw: iova page 0x${vpn.toString(16)} does not allow that`);
+    throw eperm(`dma_rw: iova page ${hex(vpn)} does not allow that`);
   }
   const mm = mmOf(iommu, entry, caller);
   if (!mm) throw eperm(`dma_rw: process ${entry.mapper.pid} has gone`);
   if (caller && caller.mm !== mm) throw efault('dma_rw: not the address space of the mapping');
-  const vaddr = (entry.vaddrPage + vpn - entry.vpn) * PAGE + offset;
+  const vaddr = (entry.vaddrPage + vpn - entry.vpn) * PAGE_SIZE + offset;
   if (!write) {
     copyFromUser(mm, vaddr, data);
     return;
@@ -56,6 +56,6 @@ function copyChunk(iommu: Iommu, entry: DmaEntry, { vpn, offset, data, write, ca
   copyToUser(mm, vaddr, data);
   if (!entry.bitmap) return;
   const first = bitOf(iommu, entry, vpn);
-  const last = bitOf(iommu, entry, vpn + Math.floor((offset + data.length - 1) / PAGE));
+  const last = bitOf(iommu, entry, vpn + Math.floor((offset + data.length - 1) / PAGE_SIZE));
   entry.bitmap.set(first, last - first + 1);
 }

@@ -3,6 +3,7 @@
  * slices too, and an await drops it. Ranges are [vpn, end) in pages of 4 KiB.
  */
 
+import { PAGE_SHIFT } from '../../../../platform/page.ts';
 import type { Profile } from '../../core/profile.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import type { Pinner } from '../../mm/pin.ts';
@@ -55,7 +56,6 @@ export interface IovaSpan {
   readonly end: number;
 }
 
-const PAGE_SHIFT = 12;
 const ALL_PAGE_SIZES = 0xffff_ffff_ffff_f000n;
 
 export class Iommu {

@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_MAP_DMA (MAP-1…16). */
-import { eexist, einval, enoent, enospc, hexRange } from '../../../../platform/errno.ts';
+import { eexist, einval, enoent, enospc } from '../../../../platform/errno.ts';
+import { hex, hexRange } from '../../../../platform/hex.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../../../abi/vfio.ts';
 import { overflow, type Profile } from '../../core/profile.ts';
@@ -55,7 +56,7 @@ function checkRequest(iommu: Iommu, request: Request): void {
   }
   const { vaddr, iova, size } = request;
   if (size === 0n || ((size | iova | vaddr) & (iommu.pgsize - 1n)) !== 0n) {
-    throw einval(`MAP_DMA: iova ${hexRange(iova, size)} or vaddr 0x${vaddr.toString(16)} is not page aligned`);
+    throw einval(`MAP_DMA: iova ${hexRange(iova, size)} or vaddr ${hex(vaddr)} is not page aligned`);
   }
   if (!profile.mapTestsOverflowFirst) checkOverflow(request, profile);
 }
@@ -63,7 +64,7 @@ function checkRequest(iommu: Iommu, request: Request): void {
 function checkOverflow({ vaddr, iova, size }: Request, profile: Profile): void {
   if (size === 0n) throw einval('MAP_DMA: size is 0');
   if (iova + size > U64_END || vaddr + size > U64_END) {
-    throw overflow(profile, `MAP_DMA: iova ${hexRange(iova, size)} or vaddr 0x${vaddr.toString(16)} wraps`);
+    throw overflow(profile, `MAP_DMA: iova ${hexRange(iova, size)} or vaddr ${hex(vaddr)} wraps`);
   }
 }
 

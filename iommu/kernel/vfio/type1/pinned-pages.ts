@@ -1,5 +1,6 @@
 /** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
 import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import { overflow } from '../../core/profile.ts';
 import { IOMMU_WRITE } from '../../driver/domain.ts';
@@ -31,7 +32,7 @@ function hasInvalid(iommu: Iommu, { vpn, nrPages }: PinRequest): boolean {
   if (iommu.profile.invalidVaddr === 'refused') throw ebusy('pin_pages: a vaddr is invalid'); // VAD-15
   for (let page = vpn; page < vpn + nrPages; page++) {
     const entry = iommu.find(page, 1);
-    if (!entry) throw einval(`pin_pages: no mapping at iova page 0x${page.toString(16)}`);
+    if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(page)}`);
     if (entry.vaddrInvalid) return true;
   }
   return false;
@@ -64,8 +65,8 @@ function* pinRange(iommu: Iommu, request: PinRequest): Sliced<readonly number[]>
 /** The pages from vpn on that one step can pin, at most nrPages: one that is pinned already, or a run of those that are not. */
 function* pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): Sliced<readonly number[]> {
   const entry = iommu.find(vpn, 1);
-  if (!entry) throw einval(`pin_pages: no mapping at iova page 0x${vpn.toString(16)}`);
-  if ((entry.prot & prot) !== prot) throw eperm(`pin_pages: iova page 0x${vpn.toString(16)} does not allow that`);
+  if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(vpn)}`);
+  if ((entry.prot & prot) !== prot) throw eperm(`pin_pages: iova page ${hex(vpn)} does not allow that`);
   entry.externalPins ??= new Map();
   const pins = entry.externalPins;
   const known = pins.get(vpn);
@@ -100,7 +101,7 @@ export function unpinPages(iommu: Iommu, vpn: number, nrPages: number): number {
   if (!iommu.v2) throw eacces('unpin_pages: not for TYPE1 version 1');
   if (nrPages <= 0) throw einval('unpin_pages: no pages');
   const done = unpinRange(iommu, vpn, nrPages);
-  if (done === 0) throw einval(`unpin_pages: no mapping at iova page 0x${vpn.toString(16)}`);
+  if (done === 0) throw einval(`unpin_pages: no mapping at iova page ${hex(vpn)}`);
   return done;
 }
 

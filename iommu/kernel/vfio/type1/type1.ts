@@ -1,5 +1,6 @@
 /** The type1 driver as the VFIO core sees it: one Type1 per container with an IOMMU (drivers/vfio/vfio_iommu_type1.c). */
 import { einval, SysError } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import {
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_GET_INFO,
@@ -113,7 +114,7 @@ export class Type1 implements ContainerIommu {
         dirtyPages(this.#iommu, arg, task);
         return 0;
       default:
-        throw new SysError('ENOTTY', `ioctl 0x${nr.toString(16)} on a type1 container`);
+        throw new SysError('ENOTTY', `ioctl ${hex(nr)} on a type1 container`);
     }
   }
 

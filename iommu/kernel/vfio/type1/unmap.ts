@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_UNMAP_DMA (UNM-1…16). */
-import { ebusy, einval, hexRange } from '../../../../platform/errno.ts';
+import { ebusy, einval } from '../../../../platform/errno.ts';
+import { hex, hexRange } from '../../../../platform/hex.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import {
   Bitmap,
@@ -67,11 +68,11 @@ function checkRequest(iommu: Iommu, arg: UserArg, view: DataView): Request {
     throw ebusy('UNMAP_DMA VADDR: a mediated device is attached'); // UNM-3
   }
   const mask = iommu.pgsize - 1n;
-  if ((iova & mask) !== 0n) throw einval(`UNMAP_DMA: iova 0x${iova.toString(16)} is not page aligned`);
+  if ((iova & mask) !== 0n) throw einval(`UNMAP_DMA: iova ${hex(iova)} is not page aligned`);
   if (all) {
     if (iova !== 0n || size !== 0n) throw einval('UNMAP_DMA ALL: iova and size must be 0');
   } else {
-    if (size === 0n || (size & mask) !== 0n) throw einval(`UNMAP_DMA: size 0x${size.toString(16)} is not page aligned`);
+    if (size === 0n || (size & mask) !== 0n) throw einval(`UNMAP_DMA: size ${hex(size)} is not page aligned`);
     if (iova + size > U64_END) throw overflow(iommu.profile, `UNMAP_DMA: ${hexRange(iova, size)} wraps`);
   }
   if (bitmap && (!iommu.dirtyPageTracking || bitmap.pgsize !== iommu.pgsize)) {
@@ -143,7 +144,7 @@ function invalidateRange(iommu: Iommu, request: Request, progress: Progress, tas
   for (const entry of selected(iommu, request, task)) {
     if (entry.vaddrInvalid) {
       for (const mine of done) revalidate(iommu, mine);
-      throw einval(`UNMAP_DMA VADDR: iova page 0x${entry.vpn.toString(16)} is invalid already`);
+      throw einval(`UNMAP_DMA VADDR: iova page ${hex(entry.vpn)} is invalid already`);
     }
     invalidate(iommu, entry);
     done.push(entry);
@@ -174,7 +175,7 @@ function notifyUnmap(iommu: Iommu, entry: DmaEntry, progress: Progress): Promise
     progress.retried = entry;
     progress.retries = 0;
   } else if (++progress.retries > MAX_RETRIES) {
-    throw new Error(`BUG: drivers do not unpin iova page 0x${entry.vpn.toString(16)}`);
+    throw new Error(`BUG: drivers do not unpin iova page ${hex(entry.vpn)}`);
   }
   const answers = [...iommu.listeners].map((listener) => listener.dmaUnmap(entry.vpn, entry.nrPages));
   return answers.some((answer) => answer !== undefined) ? Promise.all(answers) : undefined;

@@ -1,5 +1,6 @@
 /** User pointers: copies between the kernel and a process' memory, with the rights its mappings have. */
 import { efault } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import type { Vma } from '../../../../platform/vma.ts';
 import type { Mm } from '../../core/task.ts';
 import { mappingAt } from '../../mm/pin.ts';
@@ -35,9 +36,9 @@ function copy(mm: Mm, vaddr: number, bytes: Uint8Array, { allowed, move }: Acces
   for (let done = 0; done < bytes.length; ) {
     const at = vaddr + done;
     const vma = Number.isSafeInteger(at) ? mappingAt(mm, at) : undefined;
-    if (!vma || !allowed(vma)) throw efault(`no access to vaddr 0x${at.toString(16)}`);
+    if (!vma || !allowed(vma)) throw efault(`no access to vaddr ${hex(at)}`);
     const part = bytes.subarray(done, Math.min(bytes.length, done + vma.end - at));
-    if (move(at, part) < part.length) throw efault(`no memory behind vaddr 0x${at.toString(16)}`);
+    if (move(at, part) < part.length) throw efault(`no memory behind vaddr ${hex(at)}`);
     done += part.length;
   }
 }

@@ -20,6 +20,7 @@ const flat = (path) => path.replace(/\.ts$/, '').replaceAll('/', '-');
 function entryPoints() {
   const entries = {
     livevmm: 'tools/livevmm.ts',
+    client: 'vmm/client/api/client.ts', // the package's export livevmm/client
     vmm: 'vmm/program/main.ts',
     'vmm-snapshot': 'vmm/program/snapshot.ts',
     'vmm-build-snapshot': 'vmm/program/build-snapshot.ts',

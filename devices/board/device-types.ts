@@ -15,10 +15,10 @@ export interface Model {
 
 export const MODELS: readonly Model[] = [
   { type: edu, folder: 'edu' },
+  { type: capture, folder: 'capture' },
   { type: ivshmem, folder: 'ivshmem' },
   { type: pciTestdev, folder: 'pci-testdev' },
   { type: mscribe, folder: 'mscribe' },
-  { type: capture, folder: 'capture' },
 ];
 
 /** EINVAL for a type there is not. */

@@ -2,6 +2,14 @@
 import { Board, type BoardOptions } from './board.ts';
 
 export type { BoardDeviceInfo, BoardInfo, BoardOptions, DeviceOptions, IommuOptions } from './board.ts';
+export {
+  type BarHelp,
+  type DeviceHelp,
+  describeDeviceType,
+  deviceSummaries,
+  type PropertyHelp,
+  type RegisterHelp,
+} from './device-help.ts';
 export type { Board };
 
 /** Starts a board and its kernel. EINVAL in one line for a device type or property there is not. */

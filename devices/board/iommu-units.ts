@@ -18,12 +18,12 @@ export interface PlannedUnit {
 
 const PGSHIFT: Readonly<Record<string, Pgshift>> = { '4K': 12, '2M': 21, '1G': 30 };
 const PROPERTIES = {
-  coherent: onOff(false),
-  pgsize: choice('4K', ['4K', '2M', '1G']),
-  'max-pgsize': choice('1G', ['4K', '2M', '1G']),
-  'aperture-bits': integer(39, { from: 30, to: 48 }),
-  msi: choice('flat', ['flat', 'translated']),
-  intremap: onOff(true),
+  coherent: onOff(false, "whether its devices cannot bypass the CPU's caches"),
+  pgsize: choice('4K', ['4K', '2M', '1G'], 'smallest page'),
+  'max-pgsize': choice('1G', ['4K', '2M', '1G'], 'largest page'),
+  'aperture-bits': integer(39, { from: 30, to: 48 }, 'bits of an iova'),
+  msi: choice('flat', ['flat', 'translated'], 'a window of its own for MSIs, or translated as any store'),
+  intremap: onOff(true, 'whether a device can raise only its own interrupts'),
 } as const;
 
 /** A board without further words has one unit, like the one of the recorded kernels. */

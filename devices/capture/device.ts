@@ -261,6 +261,7 @@ const PROPERTIES = {} as const satisfies PropertyTable;
 
 export const device: DeviceType<typeof PROPERTIES> = {
   name: 'capture',
+  summary: 'a frame grabber: writes checksummed frames to a ring in memory, for ever',
   identity: {
     vendor: 0x1234,
     device: 0xca97,

@@ -8,9 +8,9 @@ const locked = 'while running';
 
 export const REGISTERS = defineRegisters('zeros', {
   ID: { at: 0x00, access: 'ro', reset: ID_VALUE, what: 'device, and version 1.0' },
-  CTRL: { at: 0x04, access: 'rw', reset: 0, what: 'bits CTRL_*' },
-  STATUS: { at: 0x08, access: 'ro', computed: true, reset: 0, what: 'bits STATUS_*' },
-  IRQ_STATUS: { at: 0x0c, access: 'w1c', reset: 0, what: 'bits IRQ_*' },
+  CTRL: { at: 0x04, access: 'rw', reset: 0, what: 'bit 0 RUN, 1 STOP_WHEN_FULL, 2 IRQ_ENABLE; 31 RESET: write only' },
+  STATUS: { at: 0x08, access: 'ro', computed: true, reset: 0, what: 'bit 0 RUNNING, 1 FULL, 2 FAULT' },
+  IRQ_STATUS: { at: 0x0c, access: 'w1c', reset: 0, what: 'bit 0 FRAMES, 1 OVERRUN, 2 FAULT' },
   RING_LO: { at: 0x10, access: 'rw', reset: 0, locked, what: 'iova of the ring, a multiple of 64' },
   RING_HI: { at: 0x14, access: 'rw', reset: 0, locked, what: 'its upper half' },
   FRAMES: { at: 0x18, access: 'rw', reset: 0, locked, what: 'slots: a power of two from 1 to 65536' },

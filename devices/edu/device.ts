@@ -21,10 +21,8 @@ import {
 } from './regs.ts';
 
 const PROPERTIES = {
-  /** From the command write to the transfer. */
-  'dma-latency-ms': milliseconds(100),
-  /** Bus addresses are ANDed with it, silently. */
-  'dma-mask': unsigned64(0x0fff_ffffn),
+  'dma-latency-ms': milliseconds(100, 'time from the write to DMA_COMMAND to the transfer'),
+  'dma-mask': unsigned64(0x0fff_ffffn, 'is ANDed with bus addresses, silently'),
 };
 
 /** One multiplication of the factorial loop, which is n of them long: n = 0x2222_2222 takes 0.6 s. */
@@ -141,6 +139,7 @@ function factorial32(n: number): number {
 
 export const device: DeviceType<typeof PROPERTIES> = {
   name: 'edu',
+  summary: "QEMU's educational device",
   identity: {
     vendor: 0x1234,
     device: 0x11e8,

@@ -18,14 +18,26 @@ export const REGISTERS = defineRegisters('ones', {
     reset: 0,
     what: 'n; when COMPUTING has cleared, n! mod 2^32; not written meanwhile',
   },
-  STATUS: { at: 0x20, access: 'rw', reset: 0, what: 'bits STATUS_*' },
-  IRQ_STATUS: { at: 0x24, access: 'ro', reset: 0, what: 'bits that were raised: IRQ_*, or any' },
+  STATUS: {
+    at: 0x20,
+    access: 'rw',
+    reset: 0,
+    what: 'bit 0 COMPUTING: read only; 7 IRQ_FACTORIAL: interrupt when done',
+  },
+  IRQ_STATUS: { at: 0x24, access: 'ro', reset: 0, what: 'bit 0 FACTORIAL, 8 DMA; any by IRQ_RAISE' },
   IRQ_RAISE: { at: 0x60, access: 'wo', what: 'sets bits of IRQ_STATUS and interrupts' },
   IRQ_ACK: { at: 0x64, access: 'wo', what: 'clears bits of IRQ_STATUS' },
   DMA_SOURCE: { at: 0x80, width: 8, access: 'rw', reset: 0, locked, what: 'bus address, or address in the buffer' },
   DMA_DESTINATION: { at: 0x88, width: 8, access: 'rw', reset: 0, locked, what: 'as DMA_SOURCE' },
   DMA_COUNT: { at: 0x90, width: 8, access: 'rw', reset: 0, locked, what: 'bytes' },
-  DMA_COMMAND: { at: 0x98, width: 8, access: 'rw', reset: 0, locked, what: 'bits DMA_*; not written without DMA_RUN' },
+  DMA_COMMAND: {
+    at: 0x98,
+    width: 8,
+    access: 'rw',
+    reset: 0,
+    locked,
+    what: 'bit 0 RUN, 1 TO_BUS, 2 IRQ; not written without RUN',
+  },
 });
 
 /** Offsets. */

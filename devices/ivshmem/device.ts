@@ -8,7 +8,7 @@ import { barSize, type PropertyTable } from '../kit/properties.ts';
 import { RegisterFile } from '../kit/register-file.ts';
 import { MEMORY_BAR, REGISTER_BYTES, REGISTERS } from './regs.ts';
 
-const PROPERTIES = { size: barSize(1 << 20, 'no zero') } as const satisfies PropertyTable;
+const PROPERTIES = { size: barSize(1 << 20, 'no zero', 'size of the memory') } as const satisfies PropertyTable;
 
 class Ivshmem implements Device {
   #intrStatus = 0;
@@ -38,6 +38,7 @@ class Ivshmem implements Device {
 
 export const device: DeviceType<typeof PROPERTIES> = {
   name: 'ivshmem-plain',
+  summary: 'memory in a BAR',
   identity: {
     vendor: 0x1af4,
     device: 0x1110,

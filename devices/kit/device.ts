@@ -59,6 +59,8 @@ export type Bar = RegisterBar | RamBar;
 /** What a device folder exports: everything the board needs to know before there is an instance. */
 export interface DeviceType<T extends PropertyTable = PropertyTable> {
   readonly name: string;
+  /** One line for a list of devices. */
+  readonly summary: string;
   readonly identity: Identity;
   bars(properties: PropertyValues<T>): readonly Bar[];
   readonly msi: boolean;

@@ -1,8 +1,13 @@
 /** Properties of a device as given on the command line (`edu,dma-mask=0xffffffff`): declared with the device, checked in one place. */
 import { einval } from '../../platform/errno.ts';
+import { hex } from '../../platform/hex.ts';
 
 export interface Property<T> {
   readonly default: T;
+  /** The default as one would give it. */
+  readonly defaultText: string;
+  /** One line for whoever asks (`--device NAME,help`). */
+  readonly what: string;
   /** What `parse` accepts, for the error line. */
   readonly expected: string;
   /** The value, or undefined for a text that is none. */
@@ -36,9 +41,11 @@ function known(table: PropertyTable): string {
 }
 
 /** A number of milliseconds, fractions allowed, up to one hour. */
-export function milliseconds(byDefault: number): Property<number> {
+export function milliseconds(byDefault: number, what: string): Property<number> {
   return {
     default: byDefault,
+    defaultText: String(byDefault),
+    what,
     expected: 'milliseconds from 0 to 3600000',
     parse(text) {
       const value = Number(text);
@@ -49,10 +56,19 @@ export function milliseconds(byDefault: number): Property<number> {
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
+/** A size in the largest unit of which it is a whole number, such as `4K`; 0 without a unit. */
+export function sizeText(bytes: number): string {
+  const fitting = Object.entries(UNITS).filter(([, unit]) => bytes > 0 && bytes % unit === 0);
+  const [name = '', unit = 1] = fitting.at(-1) ?? [];
+  return `${bytes / unit}${name.toUpperCase()}`;
+}
+
 /** A size in bytes that a memory BAR can have: a power of two of whole pages, as `65536`, `64K` or `1M`. `zero` allows 0 as well. */
-export function barSize(byDefault: number, zero: 'zero' | 'no zero'): Property<number> {
+export function barSize(byDefault: number, zero: 'zero' | 'no zero', what: string): Property<number> {
   return {
     default: byDefault,
+    defaultText: sizeText(byDefault),
+    what,
     expected: 'a power of two from 4K to 512M',
     parse(text) {
       const [, digits, unit] = /^(\d{1,9})([kmg]?)$/i.exec(text) ?? [];
@@ -65,18 +81,22 @@ export function barSize(byDefault: number, zero: 'zero' | 'no zero'): Property<n
 }
 
 /** `on` or `off`. */
-export function onOff(byDefault: boolean): Property<boolean> {
+export function onOff(byDefault: boolean, what: string): Property<boolean> {
   return {
     default: byDefault,
+    defaultText: byDefault ? 'on' : 'off',
+    what,
     expected: 'on or off',
     parse: (text) => (text === 'on' ? true : text === 'off' ? false : undefined),
   };
 }
 
 /** One of some words. */
-export function choice(byDefault: string, words: readonly string[]): Property<string> {
+export function choice(byDefault: string, words: readonly string[], what: string): Property<string> {
   return {
     default: byDefault,
+    defaultText: byDefault,
+    what,
     expected: words.join(' or '),
     parse: (text) => words.find((word) => word === text),
   };
@@ -86,18 +106,23 @@ export function choice(byDefault: string, words: readonly string[]): Property<st
 export function integer(
   byDefault: number,
   { from, to }: { readonly from: number; readonly to: number },
+  what: string,
 ): Property<number> {
   return {
     default: byDefault,
+    defaultText: String(byDefault),
+    what,
     expected: `a number from ${from} to ${to}`,
     parse: (text) => (/^\d{1,15}$/.test(text) && Number(text) >= from && Number(text) <= to ? Number(text) : undefined),
   };
 }
 
 /** An unsigned 64-bit number, decimal or 0x… */
-export function unsigned64(byDefault: bigint): Property<bigint> {
+export function unsigned64(byDefault: bigint, what: string): Property<bigint> {
   return {
     default: byDefault,
+    defaultText: hex(byDefault),
+    what,
     expected: 'an unsigned 64-bit number',
     parse(text) {
       if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) return undefined;

@@ -40,6 +40,7 @@ export interface CommandRegister extends Place {
   readonly count?: number;
 }
 
+export type Access = 'ro' | 'rw' | 'w1c' | 'wo';
 export type Register = HeldRegister | ComputedRegister | CommandRegister;
 export type RegisterTable = Readonly<Record<string, Register>>;
 

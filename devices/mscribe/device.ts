@@ -18,8 +18,7 @@ import {
 } from './regs.ts';
 
 const PROPERTIES = {
-  /** The least time from the start of a job to the start of the next one. */
-  'job-ms': milliseconds(0),
+  'job-ms': milliseconds(0, 'least time from the start of a job to the start of the next one'),
 };
 
 const MIN_RING = 2;
@@ -162,6 +161,7 @@ class Mscribe implements Device {
 
 export const device: DeviceType<typeof PROPERTIES> = {
   name: 'mscribe',
+  summary: 'a copy engine without IOMMU, whose accesses the kernel makes',
   identity: {
     vendor: 0x1234,
     device: 0x5c1b,

@@ -29,9 +29,9 @@ const locked = 'while enabled';
 
 export const REGISTERS = defineRegisters('ones', {
   ID: { at: 0x00, access: 'ro', reset: ID_VALUE, what: 'device and version' },
-  CONTROL: { at: 0x04, access: 'rw', reset: 0, what: 'bits CONTROL_*' },
-  STATUS: { at: 0x08, access: 'ro', computed: true, reset: 0, what: 'bits STATE_*' },
-  CAUSE: { at: 0x0c, access: 'w1c', reset: 0, what: 'why it interrupts: bits CAUSE_*' },
+  CONTROL: { at: 0x04, access: 'rw', reset: 0, what: 'bit 0 ENABLE, 1 RESET: write only' },
+  STATUS: { at: 0x08, access: 'ro', computed: true, reset: 0, what: 'bit 0 BUSY, 1 ERROR' },
+  CAUSE: { at: 0x0c, access: 'w1c', reset: 0, what: 'why it interrupts: bit 0 JOB, 1 ERROR' },
   RING_LO: { at: 0x10, access: 'rw', reset: 0, locked, what: 'iova of the ring, a multiple of 32' },
   RING_HI: { at: 0x14, access: 'rw', reset: 0, locked, what: 'its upper half' },
   RING_SIZE: { at: 0x18, access: 'rw', reset: 0, locked, what: 'descriptors: a power of two from 2 to 4096' },

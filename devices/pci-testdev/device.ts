@@ -9,10 +9,8 @@ import { RegisterFile } from '../kit/register-file.ts';
 import { MEMBAR, MEMORY_BYTES, PORT_BYTES, REG, REGISTERS } from './regs.ts';
 
 const PROPERTIES = {
-  /** Size of BAR 2; 0 = there is none. */
-  membar: barSize(0, 'zero'),
-  /** Whether BAR 2 has memory behind it, or nothing. */
-  'membar-backed': onOff(false),
+  membar: barSize(0, 'zero', 'size of BAR 2; 0: there is none'),
+  'membar-backed': onOff(false, 'whether BAR 2 has memory behind it, or nothing'),
 } as const satisfies PropertyTable;
 
 interface Test {
@@ -90,6 +88,7 @@ function membarOf(size: number, backed: boolean): Bar {
 
 export const device: DeviceType<typeof PROPERTIES> = {
   name: 'pci-testdev',
+  summary: "QEMU's device for timing register accesses",
   identity: {
     vendor: 0x1b36,
     device: 0x0005,

@@ -56,6 +56,8 @@ describe('livevmm', () => {
     [['host', '--device', 'warp-drive'], 1, 'warp-drive'],
     [['host', '--device', 'edu,colour=red'], 1, "unknown property 'colour'"],
     [['host', '--device', 'edu,dma-mask=many'], 1, 'dma-mask=many'],
+    [['host', '--device', 'warp-drive,help'], 1, 'warp-drive'],
+    [['host', '--device', 'edu,colour=red,help'], 1, "unknown property 'colour'"],
     [['host', '--vfio-profile', '2.6'], 2, '--vfio-profile: one of 5.12'],
     [['host', '--socket', `/tmp/${'x'.repeat(120)}`], 1, 'at most 107 bytes'],
     [['host', '--socket', '/nowhere/host.sock'], 1, '/nowhere/host.sock'],
@@ -92,6 +94,20 @@ describe('livevmm', () => {
 });
 
 describe('livevmm host', () => {
+  it('lists the devices on --device help, and starts nothing', async () => {
+    const { status, stdout, stderr } = await sandbox.run('host', '--device', 'help');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/^edu +QEMU's educational device$/m);
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it('describes one on --device NAME,help, as one JSON document on --json', async () => {
+    const { status, stdout, stderr } = await sandbox.run('host', '--json', '--device', 'capture,help');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'capture', bars: [{ index: 0, registers: { length: 18 } }] });
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
   it.each(['SIGINT', 'SIGTERM'] as const)('ends cleanly on %s and leaves nothing', async (signal) => {
     const host = sandbox.start('host', '--device', 'edu');
     const line = await firstLine(host);

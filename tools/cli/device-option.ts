@@ -23,6 +23,18 @@ export function parseDeviceOption(text: string): DeviceOption {
   return { type, properties };
 }
 
+/** What a --device option asks to be told of: all types (`help`), or one (`edu,help`) as its properties make it. */
+export type HelpRequest = 'all' | DeviceOption;
+
+/** Undefined for an option that asks for a device and not for help. UsageError as parseDeviceOption. */
+export function helpRequest(text: string): HelpRequest | undefined {
+  const [first, ...words] = splitCommas(text);
+  if (first === 'help' && words.length === 0) return 'all';
+  const others = words.filter((word) => word !== 'help');
+  if (others.length === words.length) return undefined;
+  return parseDeviceOption([first, ...others].map((word) => word!.replaceAll(',', ',,')).join(','));
+}
+
 /** `first,key=value,…` as the value of `option`; `what` the first word is. */
 export function parseKeyval(
   option: string,

@@ -3,12 +3,13 @@ import { type Board, startHost } from '../../devices/board/host.ts';
 import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { ownerEnded } from '../../platform/lifeline.ts';
 import { type Command, CommandError, parseOptions, UsageError } from '../cli/command.ts';
-import { parseDeviceOption } from '../cli/device-option.ts';
+import { helpRequest, parseDeviceOption } from '../cli/device-option.ts';
 import { IOMMU_HELP, unitsOf } from '../cli/iommu-option.ts';
 import { separateKvemu } from '../cli/kvemu-option.ts';
 import { MEMLOCK_HELP, parseMemlock } from '../cli/memlock-option.ts';
 import { untilEndingSignal } from '../cli/signals.ts';
 import { defaultHostSocket } from '../launch/sockets.ts';
+import { answerHelp, deviceList } from './device-help.ts';
 
 /** The era of the patches this project retells: an invalid vaddr blocks. */
 export const DEFAULT_PROFILE: ProfileName = '5.12';
@@ -21,16 +22,11 @@ UNIX socket. Runs until SIGINT or SIGTERM.
 
   --socket PATH          where it listens (default: in $XDG_RUNTIME_DIR/livevmm), mode 0600
   --device TYPE[,...]    puts a device on the PCI bus, in slot addr=SLOT (hexadecimal) or the next free one; may be repeated
-      edu                QEMU's educational device: dma-latency-ms=100, dma-mask=0xfffffff
-      capture            a frame grabber: writes checksummed frames to a ring in memory, for ever
-      ivshmem-plain      memory in a BAR: size=1M
-      pci-testdev        QEMU's device for timing register accesses: membar=0, membar-backed=off
-      mscribe            a copy engine without IOMMU, whose accesses the kernel makes: job-ms=0
-      kvemu              no PCI device: does what a user of the kernel's mediated-device service would do; group=N
+${deviceList('      ')}                         NAME,help: prints the properties and registers of one, and ends; help: the list
 ${IOMMU_HELP}  --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
-  --json                 print one JSON document when it listens
+  --json                 print one JSON document when it listens, or as help of a device
   --lifeline FD          end when FD, the read end of a pipe, comes to its end: as soon as whoever holds the other end does
 `;
 
@@ -70,6 +66,11 @@ export const host: Command = {
       json: { type: 'boolean', default: false },
       lifeline: { type: 'string' },
     });
+    const help = options.device.map(helpRequest).find((request) => request !== undefined);
+    if (help !== undefined) {
+      process.stdout.write(answerHelp(help, options.json));
+      return 0;
+    }
     const profile = parseProfile(options['vfio-profile']);
     const memlock = parseMemlock(options.memlock);
     const firstGroup = parseGroup(options['first-group']);

@@ -54,7 +54,7 @@ describe('board', () => {
     [
       'a type there is not',
       { devices: [{ type: 'nvme', properties: {} }] },
-      "no device type 'nvme' (known: edu, ivshmem-plain, pci-testdev, mscribe, capture)",
+      "no device type 'nvme' (known: edu, capture, ivshmem-plain, pci-testdev, mscribe)",
     ],
     [
       'a property there is not',

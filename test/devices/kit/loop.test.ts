@@ -36,6 +36,7 @@ function plug(run: (bus: Bus) => number) {
     },
     bars: () => [],
     msi: false,
+    summary: 'a test',
     properties: {},
     defects: [],
     create: (bus) => ({ bars: {}, run: () => run(bus) }),

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { milliseconds, parseProperties, unsigned64 } from '../../../devices/kit/properties.ts';
 import type { SysError } from '../../../platform/errno.ts';
 
-const TABLE = { 'dma-latency-ms': milliseconds(100), 'dma-mask': unsigned64(0xfffn) };
+const TABLE = { 'dma-latency-ms': milliseconds(100, 'latency'), 'dma-mask': unsigned64(0xfffn, 'mask') };
 
 function refusal(given: Readonly<Record<string, string>>): Pick<SysError, 'code' | 'message'> {
   try {

@@ -1,7 +1,24 @@
 import { describe, expect, it } from 'vitest';
 
 import { UsageError } from '../../../tools/cli/command.ts';
-import { fullBdf, parseDeviceOption, passthroughBdf } from '../../../tools/cli/device-option.ts';
+import { fullBdf, helpRequest, parseDeviceOption, passthroughBdf } from '../../../tools/cli/device-option.ts';
+
+describe('helpRequest', () => {
+  it.each([
+    ['help', 'all'],
+    ['edu,help', { type: 'edu', properties: {} }],
+    ['edu,note=a,,b,help,addr=3', { type: 'edu', properties: { note: 'a,b', addr: '3' } }],
+    ['edu', undefined],
+    ['edu,note=help', undefined],
+    ['edu,fast', undefined],
+  ])('%j → %j', (text, request) => {
+    expect(helpRequest(text)).toEqual(request);
+  });
+
+  it('does not take what is no property for one', () => {
+    expect(() => helpRequest('edu,fast,help')).toThrow(new UsageError("--device edu: 'fast' is not key=value"));
+  });
+});
 
 describe('parseDeviceOption', () => {
   it('reads the type alone', () => {

@@ -1,0 +1,102 @@
+/** What the board's device types are, for whoever asks before there is a board: `livevmm host --device NAME,help`. */
+import type { AccessRules } from '../kit/bar-access.ts';
+import type { Defect } from '../kit/control.ts';
+import type { Bar } from '../kit/device.ts';
+import { parseProperties } from '../kit/properties.ts';
+import { type Access, countOf, type Register, type RegisterMap, widthOf } from '../kit/registers.ts';
+import { MODELS, modelOf } from './device-types.ts';
+
+export interface PropertyHelp {
+  readonly name: string;
+  readonly default: string;
+  readonly expected: string;
+  readonly what: string;
+}
+
+export interface RegisterHelp {
+  readonly name: string;
+  /** Offset in the BAR. */
+  readonly at: number;
+  /** Bytes of its largest access. */
+  readonly width: number;
+  /** How many of them are in a row. */
+  readonly count: number;
+  readonly access: Access;
+  /** Null for one that cannot be read. */
+  readonly reset: number | null;
+  readonly what: string;
+}
+
+export interface BarHelp {
+  readonly index: number;
+  readonly kind: 'registers' | 'ports' | 'ram';
+  readonly size: number;
+  /** Null for memory. */
+  readonly access: AccessRules | null;
+  /** What a read gets where there is no register. */
+  readonly absent: RegisterMap['absent'];
+  readonly registers: readonly RegisterHelp[];
+}
+
+export interface DeviceHelp {
+  readonly name: string;
+  readonly summary: string;
+  readonly vendor: number;
+  readonly device: number;
+  readonly classCode: number;
+  readonly msi: boolean;
+  /** 0 none, 1 INTA … 4 INTD. */
+  readonly interruptPin: number;
+  /** Whether it is behind no IOMMU. */
+  readonly mediated: boolean;
+  readonly properties: readonly PropertyHelp[];
+  readonly bars: readonly BarHelp[];
+  readonly defects: readonly Defect[];
+}
+
+/** All types that there are. */
+export function deviceSummaries(): { readonly name: string; readonly summary: string }[] {
+  return MODELS.map(({ type: { name, summary } }) => ({ name, summary }));
+}
+
+/** One type, with the BARs that it has with these properties. EINVAL for a type or a property there is not. */
+export function describeDeviceType(name: string, properties: Readonly<Record<string, string>>): DeviceHelp {
+  const { type } = modelOf(name);
+  const { vendor, device, classCode, interruptPin } = type.identity;
+  return {
+    ...{ name, summary: type.summary, vendor, device, classCode, interruptPin },
+    msi: type.msi,
+    mediated: type.mediated ?? false,
+    properties: Object.entries(type.properties).map(([property, { defaultText, expected, what }]) => {
+      return { name: property, default: defaultText, expected, what };
+    }),
+    bars: type.bars(parseProperties(name, type.properties, properties)).map(describeBar),
+    defects: type.defects,
+  };
+}
+
+function describeBar(bar: Bar): BarHelp {
+  const { index, size, space } = bar;
+  if (bar.kind === 'ram') return { index, kind: 'ram', size, access: null, absent: 'zeros', registers: [] };
+  const { absent, registers } = bar.registers ?? { absent: 'zeros', registers: {} };
+  return {
+    index,
+    kind: space === 'io' ? 'ports' : 'registers',
+    size,
+    access: bar.access,
+    absent,
+    registers: Object.entries(registers).map(([name, register]) => describeRegister(name, register)),
+  };
+}
+
+function describeRegister(name: string, register: Register): RegisterHelp {
+  const { at, access, what } = register;
+  const locked = 'locked' in register && register.locked !== undefined ? `; not written ${register.locked}` : '';
+  return {
+    ...{ name, at, access },
+    width: widthOf(register),
+    count: countOf(register),
+    reset: 'reset' in register ? register.reset : null,
+    what: `${what}${locked}`,
+  };
+}

@@ -39,5 +39,5 @@ describe('examples/edu-dma', () => {
 
 it('the types of livevmm/client fit what the examples do with it', async () => {
   await tsc('tsconfig.client.json');
-  await expect(tsc('examples')).resolves.toMatchObject({ stdout: '' });
+  await expect(tsc('test/examples')).resolves.toMatchObject({ stdout: '' });
 });

@@ -62,7 +62,7 @@ const arrows = sources.flatMap(({ path, text, imports }) => {
   const targets = imports.map(({ target }) => target).filter(isOurs);
   const started = [...text.matchAll(STARTED)].map((match) => `${match[1]}.ts`);
   return [...targets, ...started]
-    .map((target) => ({ path, from: roomOf(path), to: roomOf(target) }))
+    .map((target) => ({ path, target, from: roomOf(path), to: roomOf(target) }))
     .filter(({ from, to }) => from !== to);
 });
 
@@ -133,6 +133,23 @@ describe('the rooms of docs/DESIGN.md', () => {
 });
 
 describe('the house rules', () => {
+  it('drivers of our devices know their registers and formats, and nothing of how they work', () => {
+    const known = arrows.filter(({ from, to }) => from === 'vmm/client/drivers' && inside(to, 'devices'));
+    expect(known.filter(({ target }) => !/\/(regs|frame)\.ts$/.test(target))).toEqual([]);
+    expect(known).not.toEqual([]);
+  });
+
+  it('examples have nothing of ours but what the package exports', () => {
+    const examples = readdirSync(join(root, 'examples'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.m?[jt]s$/.test(name))
+      .map((name) => `examples/${name}`);
+    const names = examples.flatMap((path) =>
+      importsOf(path, readFileSync(join(root, path), 'utf8')).map(({ target }) => target),
+    );
+    expect(names.filter((name) => !/^(node:|livevmm\/)/.test(name))).toEqual([]);
+    expect(names).not.toEqual([]);
+  });
+
   it('there is no import cycle', () => {
     expect(findCycle()).toBeUndefined();
   });

@@ -28,7 +28,7 @@ export const CONTAINER_STATE = object({
 
 export type ContainerState = Shaped<typeof CONTAINER_STATE>;
 
-export class Container {
+export class PassthroughContainer {
   readonly fd: number;
   readonly #client: KernelClient;
   readonly #groups: { group: number; fd: number }[];

@@ -9,7 +9,7 @@ import { askHost } from '../client/control.ts';
 import { DEVICE_DESCRIPTION, describeDevice } from '../client/device.ts';
 import { openDevice } from '../client/group.ts';
 import { KernelClient } from '../client/kernel-client.ts';
-import { CONTAINER_STATE, Container, type ContainerState, type DmaRange } from './container.ts';
+import { CONTAINER_STATE, type ContainerState, type DmaRange, PassthroughContainer } from './container.ts';
 
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(integer) });
 
@@ -28,10 +28,10 @@ export const NO_DEVICES: VfioState = { version: 1, container: null, devices: [] 
 
 export class PassthroughHost {
   readonly client: KernelClient;
-  readonly container: Container;
+  readonly container: PassthroughContainer;
   readonly devices: readonly PassedDevice[];
 
-  private constructor(client: KernelClient, container: Container, devices: readonly PassedDevice[]) {
+  private constructor(client: KernelClient, container: PassthroughContainer, devices: readonly PassedDevice[]) {
     this.client = client;
     this.container = container;
     this.devices = devices;
@@ -45,7 +45,7 @@ export class PassthroughHost {
   ): PassthroughHost {
     const client = new KernelClient(socketPath);
     const groups = groupsByBdf(client);
-    const container = new Container(client);
+    const container = new PassthroughContainer(client);
     const groupFds = new Map<number, number>();
     const devices = bdfs.map((bdf) => {
       const group = groups.get(bdf);
@@ -64,7 +64,7 @@ export class PassthroughHost {
   /** The same devices in a new image: their fds were inherited. */
   static resume(socketPath: string, container: ContainerState, devices: readonly PassedDevice[]): PassthroughHost {
     const client = new KernelClient(socketPath);
-    return new PassthroughHost(client, new Container(client, container), devices);
+    return new PassthroughHost(client, new PassthroughContainer(client, container), devices);
   }
 
   save(): VfioState {
@@ -93,7 +93,7 @@ function groupsByBdf(client: KernelClient): Map<string, number> {
 }
 
 /** Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM there can be where MSIs have a window. */
-function mapRam(container: Container, range: DmaRange, vaddr: number): void {
+function mapRam(container: PassthroughContainer, range: DmaRange, vaddr: number): void {
   try {
     container.map(range, vaddr);
   } catch (error) {

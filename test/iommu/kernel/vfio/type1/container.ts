@@ -1,7 +1,6 @@
 /** One container with type1 behind it, driven by uapi structs as its fd would be. */
 
 import {
-  DmaMap,
   DmaUnmap,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_IOMMU_GET_INFO,
@@ -17,6 +16,7 @@ import type { IommuGroup } from '../../../../../iommu/kernel/vfio/container-iomm
 import type { Type1Parameters } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
 import { type Type1, Type1Driver } from '../../../../../iommu/kernel/vfio/type1/type1.ts';
 import { SysError } from '../../../../../platform/errno.ts';
+import { dmaMapArg, dmaUnmapArg } from '../../../../../vmm/client/dma.ts';
 import { FakeMachine, FakeProcess, type MachineOptions } from './machine.ts';
 
 export const READ = 1;
@@ -78,20 +78,13 @@ export class TestContainer {
   }
 
   map(iova: Bytes, size: Bytes, vaddr: Bytes, flags = RW, process = this.process): void {
-    const arg = DmaMap.bytes({
-      argsz: DmaMap.size,
-      flags,
-      vaddr: BigInt(vaddr),
-      iova: BigInt(iova),
-      size: BigInt(size),
-    });
+    const arg = dmaMapArg({ iova, size, vaddr, flags });
     this.type1.ioctl(VFIO_IOMMU_MAP_DMA, new UserArg(arg), process.task());
   }
 
   /** Bytes that were unmapped. Only where no driver has to unpin asynchronously. */
   unmap(iova: Bytes, size: Bytes, flags = 0, process = this.process): bigint {
-    const bytes = DmaUnmap.bytes({ argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) });
-    const arg = new UserArg(bytes);
+    const arg = new UserArg(dmaUnmapArg({ iova, size }, flags));
     const sleeping = this.type1.ioctl(VFIO_IOMMU_UNMAP_DMA, arg, process.task());
     if (typeof sleeping !== 'number') throw new Error('UNMAP_DMA sleeps');
     return DmaUnmap.read(new DataView(arg.output()!.slice().buffer)).size;

@@ -1,7 +1,6 @@
 /** Long work of one container: others go on, calls on the same container wait, and nothing is seen half done. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
-  DmaMap,
   DmaUnmap,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_IOMMU_MAP_DMA,
@@ -10,6 +9,7 @@ import {
 } from '../../../../../iommu/abi/vfio.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import type { Type1 } from '../../../../../iommu/kernel/vfio/type1/type1.ts';
+import { dmaMapArg, dmaUnmapArg } from '../../../../../vmm/client/dma.ts';
 import { RW, TestContainer } from './container.ts';
 
 const PAGE = 4096;
@@ -35,13 +35,13 @@ function manyMappings({ process, machine }: TestContainer): number {
 }
 
 function map(type1: Type1, iova: number, nrPages: number, at = vaddr): number | Promise<number> {
-  const bytes = { argsz: DmaMap.size, flags: RW, vaddr: BigInt(at), iova: BigInt(iova), size: BigInt(nrPages * PAGE) };
-  return type1.ioctl(VFIO_IOMMU_MAP_DMA, new UserArg(DmaMap.bytes(bytes)), container.process.task());
+  const arg = dmaMapArg({ iova, size: nrPages * PAGE, vaddr: at });
+  return type1.ioctl(VFIO_IOMMU_MAP_DMA, new UserArg(arg), container.process.task());
 }
 
 /** Bytes that were unmapped. */
 async function unmapAll(type1: Type1): Promise<number> {
-  const arg = new UserArg(DmaUnmap.bytes({ argsz: DmaUnmap.size, flags: VFIO_DMA_UNMAP_FLAG_ALL }));
+  const arg = new UserArg(dmaUnmapArg({ iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_ALL));
   await type1.ioctl(VFIO_IOMMU_UNMAP_DMA, arg, container.process.task());
   return Number(DmaUnmap.read(new DataView(arg.output()!.slice().buffer)).size);
 }

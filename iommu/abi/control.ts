@@ -1,4 +1,6 @@
-/** /dev/livevmm, the control device: what can be asked of a host, and the answers. Data only; control-device.ts answers. */
+/** /dev/livevmm, the control device: what can be asked of a host, and the answers. kernel/control-device.ts answers. */
+import { einval } from '../../platform/errno.ts';
+import { number, object, oneOf, type Shape, text } from '../../platform/shape.ts';
 
 /** The whole host, as `livevmm info` prints it. → HostInfo */
 export interface InfoRequest {
@@ -29,7 +31,7 @@ export interface StopDeviceRequest {
 export interface InjectRequest {
   readonly op: 'inject';
   /** touch-pte: rewrites one live leaf PTE with the value it has. The others go to the device `bdf`. */
-  readonly defect: 'touch-pte' | 'corrupt-frame' | 'drop-interrupt';
+  readonly defect: (typeof DEFECTS)[number];
   readonly bdf?: string;
 }
 
@@ -49,6 +51,31 @@ export type ControlRequest =
   | StopDeviceRequest
   | InjectRequest
   | SetParameterRequest;
+
+/** Bytes or nanoseconds. */
+const amount: Shape<number> = (value, at) => {
+  const checked = number(value, at);
+  if (!Number.isFinite(checked) || checked < 0) throw einval(`${at}: ${checked} is no number of bytes or nanoseconds`);
+  return checked;
+};
+
+const DEFECTS = ['touch-pte', 'corrupt-frame', 'drop-interrupt'] as const;
+
+const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & { readonly op: Op }> } = {
+  info: object({ op: oneOf('info') }),
+  timeline: object({ op: oneOf('timeline'), bdf: text, fromNs: amount, toNs: amount }),
+  'ram-hash': object({ op: oneOf('ram-hash'), sliceBytes: amount }),
+  'stop-device': object({ op: oneOf('stop-device'), bdf: text }),
+  inject: object({ op: oneOf('inject'), defect: oneOf(...DEFECTS) }, { bdf: text }),
+  'set-parameter': object({ op: oneOf('set-parameter'), name: text, value: text }),
+};
+
+/** A request as a client has sent it. EINVAL for what is none: the message says what is wrong with it. */
+export function parseControlRequest(request: object): ControlRequest {
+  const { op } = request as { readonly op?: unknown };
+  if (typeof op !== 'string' || !Object.hasOwn(REQUESTS, op)) throw einval(`unknown control request ${String(op)}`);
+  return REQUESTS[op as ControlRequest['op']](request, op);
+}
 
 /** The answer's type of each request. */
 export interface ControlReplies {

@@ -10,7 +10,6 @@
  * sleeps holds up its own thread only. A request may be a loop of one ioctl over an array, which saves a round trip for each.
  */
 import { eproto } from '../../platform/errno.ts';
-import type { ControlRequest } from './control.ts';
 
 export const VFIO_CONTAINER_PATH = '/dev/vfio/vfio';
 /** /dev/vfio/<group number> */
@@ -105,9 +104,10 @@ export interface ExecRequest {
 
 /** A typed request on an fd of CONTROL_PATH; the answer is in `reply`. */
 export interface ControlCall {
-  readonly op: 'board';
+  readonly op: 'control';
   readonly fd: number;
-  readonly request: ControlRequest;
+  /** A ControlRequest, which control.ts parses. */
+  readonly request: object;
 }
 
 /** Requests that are on no file. */
@@ -202,8 +202,8 @@ export function parseRequest(value: unknown): Request {
     case 'mmap':
       if (!isLong(offset) || !isCount(length) || !isCount(flags)) break;
       return { op: 'mmap', fd, offset, length, flags };
-    case 'board':
-      return { op: 'board', fd, request: fieldsOf(request.request) as unknown as ControlRequest };
+    case 'control':
+      return { op: 'control', fd, request: fieldsOf(request.request) };
   }
   throw eproto('malformed request');
 }

@@ -5,10 +5,11 @@
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
 
 const BUCKETS = 16384;
-const BUCKET_NS = 1e6;
-/** A writer is in a bucket for some 100 ns: a reader that finds it there this often is looking at a dead one. */
+/** A bucket's length. */
+export const BUCKET_NS = 1e6;
 /** Some 140 000 years: up to here a bucket's number can be counted up. */
 const LAST_BUCKET = 2 ** 52;
+/** A writer is in a bucket for some 100 ns: a reader that finds it there this often is looking at a dead one. */
 const MAX_ATTEMPTS = 100_000;
 
 const Bucket = defineShared('timeline bucket', {

@@ -93,7 +93,7 @@ export class KernelClient implements FileCalls {
 
   /** A request on a fd of the control device (CONTROL_PATH). EPERM, EINVAL, ENODEV: as the request says. */
   control<R extends ControlRequest>(fd: number, request: R): ControlReplies[R['op']] {
-    return this.#channel.request({ op: 'board', fd, request }, request.op).reply as ControlReplies[R['op']];
+    return this.#channel.request({ op: 'control', fd, request }, request.op).reply as ControlReplies[R['op']];
   }
 
   /** Closes the task channel. Open files stay. */

@@ -1,5 +1,6 @@
 /** Open files, and what a system call sees of its caller. */
 
+import type { ControlRequest } from '../../abi/control.ts';
 import { reportBug } from './bug.ts';
 import type { Task } from './task.ts';
 import type { UserArg } from './user-arg.ts';
@@ -18,6 +19,8 @@ export interface FileOperations {
   pwrite?(offset: bigint, data: Uint8Array): number;
   /** mmap(2): what the caller maps. Absent: ENODEV. */
   mmap?(request: MmapRequest, caller: Caller): MappedFile;
+  /** A request on the control device; its answer. Absent: ENOTTY. */
+  control?(request: ControlRequest): unknown;
   /** A fd that whoever takes this file is given with it. */
   readonly passesFd?: number;
   /** The last reference is gone. What takes longer goes on after it has returned, and is told to releaseGoesOn(). */

@@ -5,6 +5,7 @@
 import { einval } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
+import type { UnitInfo } from '../../abi/control.ts';
 import { MSI_WINDOW } from '../../abi/msi-window.ts';
 import type { PhysicalMemory } from '../../bus/physical.ts';
 import { MSI_PTE_BYTES, msiEntryHi, msiEntryLo } from '../../hardware/msi.ts';
@@ -26,6 +27,8 @@ export interface PaSpan {
 }
 
 export interface IommuDriverOptions {
+  /** For lists. */
+  readonly name?: string;
   readonly unit: IommuUnit;
   readonly physical: PhysicalMemory;
   /** This driver's own part of kernel RAM. */
@@ -62,6 +65,7 @@ export class IommuDriver implements IommuBackend {
   readonly shape: DomainShape;
   /** Where an MSI is stored: first page of the window. */
   readonly doorbellIova: number;
+  readonly #described: Pick<UnitInfo, 'name' | 'coherent' | 'pgsizes' | 'apertureBits' | 'msi'>;
   readonly #ram: KernelRam;
   readonly #used: Uint16Array;
   readonly #tables: PageTableShape;
@@ -73,7 +77,9 @@ export class IommuDriver implements IommuBackend {
   readonly #attached = new Map<number, RiscvDomain>();
 
   constructor(options: IommuDriverOptions) {
-    const { unit, doorbell, apertureBits = 39, minPgshift = 12, maxPgshift = 30 } = options;
+    const { name = 'iommu', unit, doorbell, apertureBits = 39, minPgshift = 12, maxPgshift = 30 } = options;
+    const { coherent = false } = options;
+    const pgshifts = PGSHIFTS.filter((shift) => shift >= minPgshift && shift <= maxPgshift);
     const capabilities = unit.read32(REG.capabilities);
     const msiFlat = (capabilities & CAP_MSI_FLAT) !== 0;
     const levels = apertureBits > 41 ? 4 : 3;
@@ -96,15 +102,14 @@ export class IommuDriver implements IommuBackend {
     this.shape = {
       levels,
       apertureEndVpn: 2 ** (apertureBits - 12),
-      pgsizes: PGSHIFTS.filter((shift) => shift >= minPgshift && shift <= maxPgshift).reduce(
-        (sizes, shift) => sizes | (1n << BigInt(shift)),
-        0n,
-      ),
-      coherent: options.coherent ?? false,
+      pgsizes: pgshifts.reduce((sizes, shift) => sizes | (1n << BigInt(shift)), 0n),
+      coherent,
       msi: msiFlat ? 'flat' : 'translated',
       doorbellPfn,
       outsideAperture: options.outsideAperture ?? 'EFAULT',
     };
+    const pgsizes = pgshifts.map((shift) => 2 ** shift);
+    this.#described = { name, coherent, pgsizes, apertureBits, msi: this.shape.msi };
   }
 
   allocDomain(): RiscvDomain {
@@ -176,6 +181,11 @@ export class IommuDriver implements IommuBackend {
   touchPte(): boolean {
     for (const domain of new Set(this.#attached.values())) if (domain.touchPte()) return true;
     return false;
+  }
+
+  /** For /dev/livevmm; `unit`: its number there. */
+  info(unit: number): UnitInfo {
+    return { unit, ...this.#described, pteWrites: this.pteWrites };
   }
 
   /** Every page of the window to the one doorbell page: the data of the store says which interrupt it is. */

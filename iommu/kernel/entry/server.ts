@@ -27,6 +27,8 @@ export interface ServerOptions {
   readonly socketPath: string;
   readonly memlock: Memlock;
   readonly files: FileTable;
+  /** The task channels that are there; default: nobody else looks at them. */
+  readonly channels?: Set<Channel>;
   readonly openPath: OpenPath;
   /** For all connections together; default: a part of the process's RLIMIT_NOFILE, which Node has raised to the hard one. */
   readonly connectionFds?: number;
@@ -38,13 +40,13 @@ export class Server {
   readonly #sockets = new Set<Socket>();
   readonly #net: NetServer;
 
-  constructor({ socketPath, memlock, files, openPath, connectionFds = ownLimit() }: ServerOptions) {
+  constructor(options: ServerOptions) {
+    const { socketPath, memlock, files, channels = new Set(), openPath, connectionFds = ownLimit() } = options;
     this.#socketPath = socketPath;
     this.#hall = {
-      ...{ memlock, files, openPath },
+      ...{ memlock, files, channels, openPath },
       clients: new Clients(connectionFds),
       processes: new ProcessTable(),
-      channels: new Set(),
       turns: new Turns(),
     };
     this.#net = createServer((socket) => this.#connected(socket));
@@ -57,10 +59,6 @@ export class Server {
       this.#net.once('error', reject);
       this.#net.listen({ fd }, resolve);
     });
-  }
-
-  channels(): Iterable<Channel> {
-    return this.#hall.channels;
   }
 
   /** Disconnects everybody, closes every file and removes the socket. */

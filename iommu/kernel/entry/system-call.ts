@@ -1,12 +1,12 @@
 /** A system call on an open file: from a Request to a Reply, in the order Linux looks at things. */
 import { readlinkSync } from 'node:fs';
-import { ebadf, einval, enodev, eoverflow, SysError } from '../../../platform/errno.ts';
+import { ebadf, einval, enodev, enotty, eoverflow } from '../../../platform/errno.ts';
 import { eventfdId, isEventfd } from '../../../platform/eventfd-watch.ts';
 import { hex } from '../../../platform/hex.ts';
 import { close, MAP_SHARED, pidfdGetfd } from '../../../platform/libc.ts';
 import { PAGE_SIZE, wholePages } from '../../../platform/page.ts';
 import { socketInode } from '../../../platform/process.ts';
-import type { ControlRequest } from '../../abi/control.ts';
+import { parseControlRequest } from '../../abi/control.ts';
 import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from '../../abi/wire.ts';
 import { type Caller, type ClientEventfd, type FileOperations, OpenFile } from '../core/open-file.ts';
 import type { Task } from '../core/task.ts';
@@ -14,11 +14,6 @@ import { U64_END } from '../core/user-arg.ts';
 import type { FileTable } from './file-table.ts';
 import { ioctl, ioctls } from './ioctl-call.ts';
 import { readFile, writeFile } from './transfer.ts';
-
-/** A file that answers typed requests as well: the control device. */
-export interface ControlOperations extends FileOperations {
-  control(request: ControlRequest): unknown;
-}
 
 /** A system call's caller while the call lasts. */
 export class SystemCall implements Caller {
@@ -133,7 +128,7 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
     }
     case 'mmap':
       return mmap(operations, request, caller);
-    case 'board':
+    case 'control':
       return control(operations, request.request);
   }
 }
@@ -161,8 +156,8 @@ function fileOffset(offset: number | bigint): bigint {
   return pos;
 }
 
-function control(operations: FileOperations, request: ControlRequest): Reply | Promise<Reply> {
-  if (!('control' in operations)) throw new SysError('ENOTTY', `${operations.name} is not the control device`);
-  const result = (operations as ControlOperations).control(request);
-  return result instanceof Promise ? result.then((reply) => ({ ret: 0, reply })) : { ret: 0, reply: result };
+function control(operations: FileOperations, request: object): Reply | Promise<Reply> {
+  if (!operations.control) throw enotty(`${operations.name} is not the control device`);
+  const reply = operations.control(parseControlRequest(request));
+  return reply instanceof Promise ? reply.then((later) => ({ ret: 0, reply: later })) : { ret: 0, reply };
 }

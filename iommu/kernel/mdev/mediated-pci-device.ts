@@ -2,6 +2,7 @@
  * A PCI function without an IOMMU in front, as a user of VFIO sees it: all of vfio-pci, with its memory accesses made by the kernel for as
  * long as the device is open.
  */
+import type { DeviceInfo, TimelineReply } from '../../abi/control.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
 import type { PciDevice } from '../vfio/pci/device.ts';
 import type { DeviceAccesses } from './device-accesses.ts';
@@ -34,5 +35,23 @@ export class MediatedPciDevice implements VfioDevice {
     });
     if (this.openCount === 1) this.#accesses.opened(group); // bus master is still off
     return file;
+  }
+
+  get bdf(): number {
+    return this.#pci.bdf;
+  }
+
+  /** For /dev/livevmm, as PciDevice's. */
+  info(interruptsSent: number): DeviceInfo {
+    return { ...this.#pci.info(interruptsSent), blocks: this.#accesses.blocks };
+  }
+
+  timeline(fromNs: number, toNs: number): TimelineReply {
+    return this.#pci.timeline(fromNs, toNs);
+  }
+
+  /** The kernel ends. */
+  close(): void {
+    this.#accesses.close();
   }
 }

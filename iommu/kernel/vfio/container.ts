@@ -1,5 +1,6 @@
 /** /dev/vfio/vfio: a container, the set of groups that share one IOMMU context (drivers/vfio/container.c; CORE-1…3, 9…13). */
 import { einval, enodev } from '../../../platform/errno.ts';
+import type { ContainerInfo } from '../../abi/control.ts';
 import {
   CONTAINER_IOCTLS,
   VFIO_API_VERSION,
@@ -110,16 +111,15 @@ export class Container implements FileOperations {
     if (!this.#open && this.#groups.length === 0) this.#onEmpty(this);
   }
 
-  get groups(): readonly IommuGroup[] {
-    return this.#groups;
-  }
-
   get iommu(): ContainerIommu | undefined {
     return this.#iommu;
   }
 
-  get iommuType(): number | undefined {
-    return this.#iommuType;
+  /** For /dev/livevmm. */
+  info(): ContainerInfo {
+    const stats = this.#iommu?.stats ?? { mappings: 0, mappedBytes: 0, invalidVaddrs: 0 };
+    const type = this.#iommuType === undefined ? {} : { iommuType: this.#iommuType };
+    return { id: this.id, ...type, groups: this.#groups.map(({ id }) => id), ...stats };
   }
 }
 

@@ -5,6 +5,7 @@
 import { ebusy, einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
+import type { GroupInfo } from '../../abi/control.ts';
 import {
   GROUP_IOCTLS,
   GroupStatus,
@@ -60,6 +61,12 @@ export class Group {
   /** A device of it is open: the container cannot be taken away (CORE-5). */
   inUse(): boolean {
     return this.devices.some((device) => device.openCount > 0);
+  }
+
+  /** For /dev/livevmm. */
+  info(): GroupInfo {
+    const container = this.container ? { container: this.container.id } : {};
+    return { group: this.id, devices: this.devices.map(({ name }) => name), open: this.opened, ...container };
   }
 
   /** vfio_group_detach_container */

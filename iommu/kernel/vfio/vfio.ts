@@ -1,5 +1,6 @@
 /** The VFIO subsystem of one kernel: its nodes under /dev/vfio, its groups and containers. */
 import { eacces, enoent } from '../../../platform/errno.ts';
+import type { HostInfo } from '../../abi/control.ts';
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../abi/wire.ts';
 import type { FileOperations } from '../core/open-file.ts';
 import type { Profile } from '../core/profile.ts';
@@ -36,6 +37,14 @@ export class Vfio {
     if (!group) throw enoent(`no such file: ${path}`);
     if (!mayOpenGroups) throw eacces(`${path} belongs to the user of the host`);
     return group.open();
+  }
+
+  /** For /dev/livevmm. */
+  info(): Pick<HostInfo, 'groups' | 'containers'> {
+    return {
+      groups: this.groups.map((group) => group.info()),
+      containers: [...this.containers].map((container) => container.info()),
+    };
   }
 
   #openContainer(): Container {

@@ -20,7 +20,7 @@ describe('wire', () => {
     [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(0) }],
     [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(4096) }],
     [{ op: 'sync' }],
-    [{ op: 'board', fd: 3, request: { op: 'info' } }],
+    [{ op: 'control', fd: 3, request: { op: 'info' } }],
   ])('takes %o as a request', (request) => {
     expect(parseRequest(request)).toEqual(request);
   });
@@ -49,7 +49,7 @@ describe('wire', () => {
     [{ op: 'pread', fd: 3, offset: 0, length: -1 }],
     [{ op: 'pread', fd: 3, offset: Number.NaN, length: 1 }],
     [{ op: 'pwrite', fd: 3, offset: 0, data: [1, 2] }],
-    [{ op: 'board', fd: 3, request: 'info' }],
+    [{ op: 'control', fd: 3, request: 'info' }],
   ])('refuses %o with EPROTO', (frame) => {
     expect(() => parseRequest(frame)).toThrow(expect.objectContaining({ code: 'EPROTO' }));
   });

@@ -316,7 +316,10 @@ describe('/dev/livevmm', () => {
     [{ op: 'timeline', bdf: '0000:00:02.0', fromNs: 'x', toNs: 1 }, 'EINVAL'],
     [{ op: 'ram-hash', sliceBytes: -1 }, 'EINVAL'],
     [{ op: 'inject', defect: 'meltdown' }, 'EINVAL'],
-    [{ op: 'stop-device' }, 'ENODEV'],
+    [{ op: 'stop-device' }, 'EINVAL'],
+    [{ op: 'stop-device', bdf: '0000:00:1f.0' }, 'ENODEV'],
+    [{ op: 'inject', defect: 'drop-interrupt' }, 'ENODEV'],
+    [{ op: 'set-parameter', name: 'no_such_parameter', value: '1' }, 'ENOENT'],
     [{}, 'EINVAL'],
   ])('refuses %o with %s', async (request, code) => {
     const client = await connect();

@@ -105,7 +105,7 @@ export class TestClient {
   }
 
   async control<R extends ControlRequest>(fd: number, request: R): Promise<ControlReplies[R['op']]> {
-    const { ret, reply, message } = await this.request({ op: 'board', fd, request });
+    const { ret, reply, message } = await this.request({ op: 'control', fd, request });
     if (ret < 0) throw new Error(`${name(ret)}: ${message}`);
     return reply as ControlReplies[R['op']];
   }

@@ -1,6 +1,8 @@
 /** A thread that speaks the wire protocol (iommu/abi/wire.ts) with fixed answers: enough to see what a client makes of them. */
+
 import { createServer, type Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';
+import { parseControlRequest } from '../../../iommu/abi/control.ts';
 
 import {
   type Hello,
@@ -24,7 +26,7 @@ function answer(request: Request): Reply | undefined {
   if (request.op === 'sync') return { ret: 0 };
   if (request.op === 'pread') return { ret: request.length, out: new Uint8Array(request.length).fill(request.fd) };
   if (request.op === 'pwrite') return { ret: request.data.length };
-  if (request.op === 'board') return { ret: 0, reply: { asked: request.request.op } };
+  if (request.op === 'control') return { ret: 0, reply: { asked: parseControlRequest(request.request).op } };
   if (request.op === 'ioctls') return answerAll(request);
   if (request.op !== 'ioctl') return undefined;
   switch (request.nr) {

@@ -178,7 +178,7 @@ export class Fuzzer {
       () => [encodeFrame(task), sync, sync, sync, sync],
       () => [encodeFrame(task), encodeFrame({ op: 'ioctl', fd: this.#fd(), nr: -1, arg: 'x' })],
       () => [encodeFrame(task), encodeFrame({ op: 'pread', fd: this.#fd(), offset: 0, length: 2 ** 40 })],
-      () => [encodeFrame(task), encodeFrame({ op: 'board', fd: this.#fd(), request: { op: 'info' } })],
+      () => [encodeFrame(task), encodeFrame({ op: 'control', fd: this.#fd(), request: { op: 'info' } })],
       () => [encodeFrame(task), encodeFrame({ op: 'pwrite', fd: this.#fd(), offset: 0, data: random.bytes(5000) })],
     ])!();
   }

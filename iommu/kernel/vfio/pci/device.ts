@@ -5,6 +5,7 @@
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import { hex } from '../../../../platform/hex.ts';
+import type { DeviceInfo, TimelineReply } from '../../../abi/control.ts';
 import {
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
@@ -36,6 +37,7 @@ import { BarIo } from './bar-io.ts';
 import { BarMmap } from './bar-mmap.ts';
 import { ConfigState } from './config-state.ts';
 import { LowPower, pciFeature } from './feature.ts';
+import { functionInfo, functionTimeline } from './function-info.ts';
 import { getHotResetInfo, hotReset } from './hot-reset.ts';
 import { getInfo, getIrqInfo, getRegionInfo } from './info.ts';
 import { Intx } from './intx.ts';
@@ -72,7 +74,7 @@ interface Enabled {
 
 export class PciDevice implements VfioDevice {
   readonly name: string;
-  readonly fn: PciFunction;
+  readonly #fn: PciFunction;
   readonly resources: PciResources;
   readonly #profile: Profile;
   readonly #pci: PciAccess;
@@ -88,7 +90,7 @@ export class PciDevice implements VfioDevice {
 
   constructor({ fn, pci, fabric, sources, maxWatches, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
     this.name = formatBdf(fn.bdf);
-    this.fn = fn;
+    this.#fn = fn;
     this.#profile = profile;
     this.#pci = pci;
     this.resources = findResources(this.#pci);
@@ -228,14 +230,22 @@ export class PciDevice implements VfioDevice {
     return this.#enabled!.barMmap.mmap(index, request, release);
   }
 
-  /** Interrupts that reached an eventfd, since power-on. */
-  raised(): number {
-    return this.#intx.raised() + (this.#msi?.raised() ?? 0);
+  get bdf(): number {
+    return this.#fn.bdf;
   }
 
-  /** MSIs that found none. */
-  dropped(): number {
-    return this.#msi?.dropped() ?? 0;
+  /** For /dev/livevmm. `interruptsSent`: MSIs that the device meant to send, as it says itself. */
+  info(interruptsSent: number): DeviceInfo {
+    return functionInfo(this.#fn, {
+      interruptsSent,
+      interruptsRaised: this.#intx.raised() + (this.#msi?.raised() ?? 0),
+      interruptsDropped: this.#msi?.dropped() ?? 0,
+      opens: this.openCount,
+    });
+  }
+
+  timeline(fromNs: number, toNs: number): TimelineReply {
+    return functionTimeline(this.#fn, fromNs, toNs);
   }
 }
 

@@ -31,6 +31,7 @@ import { checkExtension, getInfo } from './info.ts';
 import { DEFAULT_PARAMETERS, Iommu, type Type1Options, type Type1Parameters } from './iommu.ts';
 import type { HeldLocks } from './iommu-lock.ts';
 import { mapDma } from './map.ts';
+import { moduleParameter } from './module-parameters.ts';
 import { pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
 
@@ -39,7 +40,7 @@ export interface Type1DriverOptions {
   /** One for all containers: objects are shared. */
   readonly pinner: Pinner;
   /** Module parameters; may change while the driver is loaded. */
-  readonly parameters?: Readonly<Type1Parameters>;
+  readonly parameters?: Type1Parameters;
   /** How long the work of one call may keep all other containers waiting; default: to its end. */
   readonly sliceMs?: number;
 }
@@ -47,15 +48,22 @@ export interface Type1DriverOptions {
 /** The loaded module. */
 export class Type1Driver implements IommuDriverOps {
   readonly #options: Omit<Type1Options, 'v2' | 'nesting'>;
+  readonly #parameters: Type1Parameters;
   readonly #heldLocks: HeldLocks = { count: 0 };
 
-  constructor({ profile, pinner, parameters = DEFAULT_PARAMETERS, sliceMs }: Type1DriverOptions) {
+  constructor({ profile, pinner, parameters = { ...DEFAULT_PARAMETERS }, sliceMs }: Type1DriverOptions) {
+    this.#parameters = parameters;
     this.#options = { profile, pinner, parameters, sliceMs, heldLocks: this.#heldLocks };
   }
 
   /** Containers that are in the middle of long work: until it is done what is pinned is not what is mapped. */
   get busyContainers(): number {
     return this.#heldLocks.count;
+  }
+
+  /** A write(2) to a module parameter: see moduleParameter(). */
+  parameter(name: string): (text: string) => void {
+    return moduleParameter(this.#parameters, name, this.#options.profile);
   }
 
   checkExtension(extension: number): number {

@@ -20,8 +20,8 @@ import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts'
 import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 
 /** asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl); the fd's own flag. */
-const FIONCLEX = 0x5450;
-const FIOCLEX = 0x5451;
+export const FIONCLEX = 0x5450;
+export const FIOCLEX = 0x5451;
 
 export class KernelClient implements FileCalls {
   readonly socketPath: string;

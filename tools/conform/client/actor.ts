@@ -1,8 +1,7 @@
 /** Who carries out steps besides the main thread. One step at a time; its answer waits until it is asked for. */
 import { setTimeout as delay } from 'node:timers/promises';
-
+import type { State } from '../steps/state.ts';
 import type { ActorReply, ActorRequest } from './protocol.ts';
-import type { State } from './state.ts';
 
 /** The channel to an actor that runs elsewhere. */
 export interface ActorLink {

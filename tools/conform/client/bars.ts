@@ -11,7 +11,7 @@ const WIDTHS = [1, 2, 4, 8];
 const WORD = 4;
 
 /** `bar NAME DEVICE R:OFF SIZE PROT [private]` */
-export function mapBar({ kernel, words, step: { args }, state }: StepContext): string {
+export function mapBar({ kernel, words, step: { args }, state }: StepContext): Promise<string> {
   const [name, device, region, length, prot, sharing] = args as [string, string, string, string, string, string?];
   const size = words.count(length);
   return words.status(() => {

@@ -3,8 +3,8 @@ import { readFileSync, writeSync } from 'node:fs';
 
 import { close, getCloexec, memfdCreate, setCloexec } from '../../../platform/libc.ts';
 import { programPath } from '../../launch/programs.ts';
+import type { State } from '../steps/state.ts';
 import type { ExecArguments, Handover } from './protocol.ts';
-import type { State } from './state.ts';
 
 export const RESUME_FLAG = '--resume';
 

@@ -27,13 +27,13 @@ import { AddressSpace } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { programPath } from '../../launch/programs.ts';
+import { END_VADDR, FIRST_VADDR, State } from '../steps/state.ts';
 import type { ActorLink } from './actor.ts';
 import { LineReader, writeLine } from './lines.ts';
 import { vmasOf } from './memory.ts';
 import type { ActorMessage, ActorReply, ActorRequest, ForkData, ThreadData } from './protocol.ts';
 import { RemoteActor } from './remote-actor.ts';
 import { handleSignal, isDeadly, restoreDefaults } from './signals.ts';
-import { END_VADDR, FIRST_VADDR, State } from './state.ts';
 
 export const FORK_FLAG = '--fork';
 
@@ -109,7 +109,7 @@ export class ForkLink implements ActorLink {
 }
 
 /** The child's life. */
-export function runFork(): void {
+export async function runFork(): Promise<void> {
   const input = new LineReader(0);
   const data = input.next() as ForkData;
   restoreDefaults('SIGPIPE', 'SIGUSR1');
@@ -119,24 +119,24 @@ export function runFork(): void {
   const actor = new RemoteActor(data, state);
   copyMemory(data.parentPid, state, actor.interpreter.kernel);
   say({ tid: gettid() });
-  serve(actor, input);
+  await serve(actor, input);
 }
 
 /** Its life after an exec. */
-export function resumeFork(data: ThreadData, state: State): void {
+export async function resumeFork(data: ThreadData, state: State): Promise<void> {
   restoreDefaults('SIGPIPE', 'SIGUSR1');
   const actor = new RemoteActor(data, state);
   say({ answer: '0', changes: [] });
-  serve(actor, new LineReader(0));
+  await serve(actor, new LineReader(0));
 }
 
 const say = (message: ActorMessage): void => writeLine(1, message);
 
-function serve(actor: RemoteActor, input: LineReader): void {
+async function serve(actor: RemoteActor, input: LineReader): Promise<void> {
   for (;;) {
     const request = input.next();
     if (request === undefined) return;
-    say(actor.carryOut(request as ActorRequest));
+    say(await actor.carryOut(request as ActorRequest));
   }
 }
 

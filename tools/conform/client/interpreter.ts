@@ -1,17 +1,17 @@
 /** Carries out the steps of one actor: a thread of the client, with its own way into the kernel. */
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
+import type { StepTable } from '../steps/call-context.ts';
+import type { State } from '../steps/state.ts';
+import { CALL_STEPS } from '../steps/table.ts';
+import { type Answer, Words } from '../steps/words.ts';
 import type { Step } from '../vector-file.ts';
-import { eduDma } from './edu-dma.ts';
-import { EMULATED_STEPS } from './emulated-steps.ts';
+import { callsOf } from './calls.ts';
 import type { Note } from './memory.ts';
 import { PROCESS_STEPS } from './process-steps.ts';
 import type { Assignment } from './protocol.ts';
-import type { State } from './state.ts';
-import type { StepTable } from './step-context.ts';
-import { VFIO_STEPS } from './vfio-steps.ts';
-import { Words } from './words.ts';
+import type { StepContext } from './step-context.ts';
 
-const STEPS: StepTable = { ...VFIO_STEPS, ...PROCESS_STEPS, ...EMULATED_STEPS, edu_dma: eduDma };
+const STEPS: StepTable<StepContext> = { ...CALL_STEPS, ...PROCESS_STEPS };
 
 export interface InterpreterOptions {
   readonly socketPath: string;
@@ -31,11 +31,12 @@ export class Interpreter {
   }
 
   /** The answer to a step. */
-  perform(step: Step, state: State): string {
+  perform(step: Step, state: State): Answer<string> {
     const perform = Object.hasOwn(STEPS, step.op) ? STEPS[step.op]! : undefined;
     if (!perform) throw new RangeError(`${step.op} is for the main actor`);
     const words = new Words(state);
-    const devices = this.#devices;
-    return perform({ step, state, words, kernel: this.kernel, devices, note: this.#note });
+    const { kernel } = this;
+    const calls = callsOf(kernel, state);
+    return perform({ step, state, words, calls, kernel, devices: this.#devices, note: this.#note });
   }
 }

@@ -1,4 +1,6 @@
 /** The client process of one vector case: takes it from stdin, plays it, reports on stdout. Started ahead of time by the runner. */
+
+import { State } from '../steps/state.ts';
 import { endWithParent } from './end-with-parent.ts';
 import { RESUME_FLAG, takeHandover } from './exec.ts';
 import { FORK_FLAG, resumeFork, runFork } from './fork.ts';
@@ -8,7 +10,6 @@ import { Script } from './script.ts';
 import { settle } from './settle.ts';
 import { restoreDefaults } from './signals.ts';
 import { throughFolder } from './socket-folder.ts';
-import { State } from './state.ts';
 
 const report = (message: Report): void => writeLine(1, message);
 
@@ -26,8 +27,7 @@ function resume(fd: number): Promise<void> | undefined {
   const state = new State(saved);
   state.forgetImage();
   if ('fork' in next) {
-    resumeFork(next.fork, state);
-    return undefined;
+    return resumeFork(next.fork, state);
   }
   const { assignment, step } = next;
   const script = new Script(assignment, state, report);
@@ -47,7 +47,7 @@ async function finish(script: Script, first: number): Promise<void> {
 
 endWithParent();
 const [flag, value] = process.argv.slice(2);
-if (flag === FORK_FLAG) runFork();
+if (flag === FORK_FLAG) await runFork();
 else {
   restoreDefaults('SIGUSR1'); // not SIGPIPE: a forked process that is dead is no reason to die
   try {

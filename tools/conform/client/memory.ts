@@ -24,7 +24,7 @@ import {
 } from '../../../platform/libc.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import { parseMapsLine } from '../../../platform/vma.ts';
-import type { Memory, State } from './state.ts';
+import type { Memory, State } from '../steps/state.ts';
 
 const MIB = 2 ** 20;
 /** Alignment of every mapping, and the size of the nothing behind it. */

@@ -1,76 +1,24 @@
 /** Steps that are a process' own business: fds, memory, limits, signals. */
 import { isMainThread } from 'node:worker_threads';
-import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
+
 import { enomem, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
-import {
-  dup,
-  EFD_NONBLOCK,
-  eventfd,
-  getCloexec,
-  getRlimit,
-  mlock,
-  mprotect,
-  open,
-  RLIMIT_MEMLOCK,
-  read,
-  setCloexec,
-  setDumpable,
-  setRlimit,
-  write,
-} from '../../../platform/libc.ts';
+import { getRlimit, mlock, mprotect, RLIMIT_MEMLOCK, setDumpable, setRlimit } from '../../../platform/libc.ts';
 import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
 import { formatBytes } from '../notation.ts';
+import type { StepTable } from '../steps/call-context.ts';
 import { cpuLoad, cpuStore, mapBar } from './bars.ts';
 import { endWithParent } from './end-with-parent.ts';
 import { lockedPages, setParameters } from './host-info.ts';
 import { createMemory, mapObject, parseProt } from './memory.ts';
 import { handleSignal } from './signals.ts';
-import type { StepContext, StepTable } from './step-context.ts';
+import type { StepContext } from './step-context.ts';
 
 const RLIM_INFINITY = 2n ** 64n - 1n;
 const U64 = 64;
 
-export const PROCESS_STEPS: StepTable = {
-  eventfd: (context) => newFd(context, () => eventfd(0, EFD_NONBLOCK)),
-  open(context) {
-    const path = context.step.args[1]!;
-    return newFd(context, () => (path.startsWith(VFIO_GROUP_DIR) ? context.kernel.open(path) : open(path)));
-  },
-  dup({ step: { args }, state, words }) {
-    const [fd, copy] = args as [string, string];
-    return words.status(() => {
-      state.change({ fd: copy, number: dup(words.fd(fd)) });
-      return 0;
-    });
-  },
-  close({ kernel, step: { args }, state, words }) {
-    const name = args[0]!;
-    return words.status(() => {
-      kernel.close(words.fd(name));
-      state.change({ fd: name, number: null });
-      return 0;
-    });
-  },
-  cloexec({ step: { args }, words }) {
-    return words.status(() => {
-      setCloexec(words.fd(args[0]!), words.number(args[1]!) !== 0n);
-      return 0;
-    });
-  },
-  getfd: ({ step: { args }, words }) => words.status(() => Number(getCloexec(words.fd(args[0]!)))),
-  evread: ({ step: { args }, words }) =>
-    words.status(() => {
-      const count = new BigUint64Array(1);
-      read(words.fd(args[0]!), new Uint8Array(count.buffer));
-      return count[0]!;
-    }),
-  evwrite: ({ step: { args }, words }) =>
-    words.status(() => {
-      write(words.fd(args[0]!), new Uint8Array(BigUint64Array.of(words.number(args[1]!)).buffer));
-      return 0;
-    }),
+export const PROCESS_STEPS: StepTable<StepContext> = {
   mem({ step: { args }, state, words, note }) {
     const [name, kind, size, prot = 'rw'] = args as [string, string, string, string?];
     return words.status(() => {
@@ -152,17 +100,8 @@ export const PROCESS_STEPS: StepTable = {
   },
 };
 
-function newFd({ step, state, words }: StepContext, make: () => number): string {
-  return words.status(() => {
-    const fd = make();
-    setCloexec(fd, false);
-    state.change({ fd: step.args[0]!, number: fd });
-    return 0;
-  });
-}
-
 /** mlock(2). The real kernel does not know what the emulated one has locked, so its test is made here as well (do_mlock). */
-function lockMemory({ kernel, step: { args }, words }: StepContext): string {
+function lockMemory({ kernel, step: { args }, words }: StepContext): Promise<string> {
   const [vaddr, length] = [words.count(args[0]!), words.count(args[1]!)];
   return words.status(() => {
     const wanted = lockedPages(kernel) + pagesFor(length);
@@ -173,7 +112,7 @@ function lockMemory({ kernel, step: { args }, words }: StepContext): string {
 }
 
 /** `rlimit memlock N [soft=1]`: both limits, or the soft one alone. */
-function limitMemlock({ step: { args, options }, words, note }: StepContext): string {
+function limitMemlock({ step: { args, options }, words, note }: StepContext): Promise<string> {
   const [resource, value] = args as [string, string];
   if (resource !== 'memlock') throw new RangeError(`no resource ${resource}`);
   const wanted = value === 'inf' ? RLIM_INFINITY : words.number(value);

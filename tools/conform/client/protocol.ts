@@ -2,8 +2,9 @@
  * Between the runner and a client process, and between the actors of one: JSON lines on pipes, messages to threads. All of it
  * is data of our own, so nothing is checked.
  */
+
+import type { Change, SavedState } from '../steps/state.ts';
 import type { Step } from '../vector-file.ts';
-import type { Change, SavedState } from './state.ts';
 
 /** Runner → client, one line on stdin: the case to play. */
 export interface Assignment {

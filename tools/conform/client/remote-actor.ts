@@ -1,9 +1,9 @@
 /** The far end of an ActorLink: a thread, or the main thread of a forked process. */
 import { errnoName, SysError } from '../../../platform/errno.ts';
+import { State } from '../steps/state.ts';
 import { prepareExec } from './exec.ts';
 import { Interpreter } from './interpreter.ts';
 import type { ActorReply, ActorRequest, ExecArguments, ThreadData } from './protocol.ts';
-import { State } from './state.ts';
 
 export class RemoteActor {
   readonly #data: ThreadData;
@@ -21,19 +21,19 @@ export class RemoteActor {
     return this.#interpreter;
   }
 
-  carryOut(request: ActorRequest): ActorReply {
+  async carryOut(request: ActorRequest): Promise<ActorReply> {
     try {
-      return this.#carryOut(request);
+      return await this.#carryOut(request);
     } catch (error) {
       return { answer: '', changes: [], failure: (error as Error).message };
     }
   }
 
-  #carryOut(request: ActorRequest): ActorReply {
+  async #carryOut(request: ActorRequest): Promise<ActorReply> {
     if ('exec' in request) return this.#exec(request.exec);
     if (request.step.op === 'exec' && this.#state) return this.#exec(prepareExec({ fork: this.#data }, this.#state));
     const state = this.#state ?? new State(request.state);
-    const answer = this.#interpreter.perform(request.step, state);
+    const answer = await this.#interpreter.perform(request.step, state);
     return { answer, changes: state.takeChanges() };
   }
 

@@ -2,6 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { errnoName, SysError } from '../../../platform/errno.ts';
+import type { State } from '../steps/state.ts';
+import { Words } from '../steps/words.ts';
 import type { Step } from '../vector-file.ts';
 import { Actor } from './actor.ts';
 import { prepareExec } from './exec.ts';
@@ -10,9 +12,7 @@ import { askHost } from './host-info.ts';
 import { Interpreter } from './interpreter.ts';
 import type { Assignment, ExecArguments, Report } from './protocol.ts';
 import { handleSignal } from './signals.ts';
-import type { State } from './state.ts';
 import { ThreadLink } from './thread.ts';
-import { Words } from './words.ts';
 
 /** The longest that a step which is not in the background may take. */
 const STEP_MS = 30_000;

@@ -6,8 +6,8 @@ import { openSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 
 import { setCloexec } from '../../../platform/libc.ts';
+import type { State } from '../steps/state.ts';
 import type { Assignment } from './protocol.ts';
-import type { State } from './state.ts';
 
 /** No word of a script. */
 const NAME = '(folder of the socket)';

@@ -9,5 +9,5 @@ import { RemoteActor } from './remote-actor.ts';
 const port = parentPort!;
 const send = (message: ActorMessage): void => port.postMessage(message);
 const actor = new RemoteActor(workerInput<ThreadData>());
-port.on('message', (request: ActorRequest) => send(actor.carryOut(request)));
+port.on('message', async (request: ActorRequest) => send(await actor.carryOut(request)));
 send({ tid: gettid() });

@@ -217,6 +217,9 @@ export class FakeProcess {
     return this.gone;
   }
 
+  /** The exec of a thread is told by exit() of this and a new one. */
+  entered(): void {}
+
   /** execve: the old address space is dead, the new one empty. */
   exec(): void {
     this.space.dead = true;

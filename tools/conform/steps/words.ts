@@ -6,6 +6,9 @@ import type { State } from './state.ts';
 /** File offset of region R is R << 40 (VFIO_PCI_OFFSET_SHIFT). */
 const REGION_SHIFT = 40n;
 
+/** A call may sleep. Real processes sleep with their thread, and made-up ones give a promise. */
+export type Answer<T> = T | Promise<T>;
+
 export class Words {
   readonly #state: State;
 
@@ -34,9 +37,9 @@ export class Words {
   }
 
   /** The first word of an answer: what the call returns, or −ERRNO. */
-  status(call: () => number | bigint): string {
+  async status(call: () => Answer<number | bigint>): Promise<string> {
     try {
-      return String(call());
+      return String(await call());
     } catch (error) {
       if (error instanceof SysError) return `-${error.code}`;
       throw error;

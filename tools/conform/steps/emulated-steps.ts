@@ -12,7 +12,7 @@ import {
 } from '../../../iommu/abi/kvemu.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import { formatBytes } from '../notation.ts';
-import type { StepTable } from './step-context.ts';
+import type { StepTable } from './call-context.ts';
 
 /** As much as the recorder shows of what a device has read. */
 const SHOWN_BYTES = 2048;
@@ -20,19 +20,19 @@ const SHOWN_BYTES = 2048;
 const LOG_BYTES = 65536;
 
 export const EMULATED_STEPS: StepTable = {
-  emu_pin({ kernel, words, step: { args } }) {
+  emu_pin({ calls, words, step: { args } }) {
     const [fd, iova, npage, prot] = args as [string, string, string, string];
     const fields = { iova: words.number(iova), npage: words.count(npage), prot: words.count(prot) };
     const arg = KvemuPin.bytes({ argsz: KvemuPin.size, flags: 0, ...fields });
-    return words.status(() => kernel.ioctl(words.fd(fd), KVEMU_PIN, arg));
+    return words.status(() => calls.ioctl(words.fd(fd), KVEMU_PIN, arg));
   },
-  emu_unpin({ kernel, words, step: { args } }) {
+  emu_unpin({ calls, words, step: { args } }) {
     const [fd, iova, npage] = args as [string, string, string];
     const fields = { iova: words.number(iova), npage: words.count(npage) };
     const arg = KvemuUnpin.bytes({ argsz: KvemuUnpin.size, flags: 0, ...fields });
-    return words.status(() => kernel.ioctl(words.fd(fd), KVEMU_UNPIN, arg));
+    return words.status(() => calls.ioctl(words.fd(fd), KVEMU_UNPIN, arg));
   },
-  emu_rw({ kernel, words, step: { args } }) {
+  async emu_rw({ calls, words, step: { args } }) {
     const [fd, iova, length, what] = args as [string, string, string, string];
     const size = words.count(length);
     const argsz = KvemuRw.size + size;
@@ -41,12 +41,12 @@ export const EMULATED_STEPS: StepTable = {
     const arg = KvemuRw.bytes({ argsz, flags, iova: words.number(iova), size: BigInt(size) }, argsz);
     const data = arg.subarray(KvemuRw.size);
     if (write) data.fill(words.count(what));
-    const status = words.status(() => kernel.ioctl(words.fd(fd), KVEMU_RW, arg));
+    const status = await words.status(() => calls.ioctl(words.fd(fd), KVEMU_RW, arg));
     return write || status !== '0' ? status : `0 data=${formatBytes(data.subarray(0, SHOWN_BYTES))}`;
   },
-  emu_log({ kernel, words, step: { args } }) {
+  async emu_log({ calls, words, step: { args } }) {
     const arg = KvemuLog.bytes({ argsz: LOG_BYTES }, LOG_BYTES);
-    const status = words.status(() => kernel.ioctl(words.fd(args[0]!), KVEMU_LOG, arg));
+    const status = await words.status(() => calls.ioctl(words.fd(args[0]!), KVEMU_LOG, arg));
     const { length } = KvemuLog.read(viewOf(arg));
     const text = Buffer.from(arg.subarray(KvemuLog.size, KvemuLog.size + length)).toString('latin1');
     return `${status} log=${text}`;

@@ -22,17 +22,15 @@ import {
   VFIO_SET_IOMMU,
 } from '../../../iommu/abi/vfio.ts';
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
-import { munmap, PROT_READ, PROT_WRITE, setCloexec } from '../../../platform/libc.ts';
-import { wholePages } from '../../../platform/page.ts';
 import { formatBytes, fromHex } from '../notation.ts';
-import { load, mapObject, store } from './memory.ts';
-import type { StepContext, StepTable } from './step-context.ts';
+import type { CallContext, StepTable } from './call-context.ts';
+import { opened } from './fd-steps.ts';
 import { type StructLayout, structCall } from './struct-arg.ts';
 
 const struct =
   (layout: StructLayout): StepTable[string] =>
-  ({ kernel, words, step }) =>
-    structCall(kernel, words, step, layout);
+  (context) =>
+    structCall(context, layout);
 
 const BITMAP_FIELDS = [
   ['pgsize', 8],
@@ -57,15 +55,15 @@ const DIRTY: StructLayout = {
 };
 
 export const VFIO_STEPS: StepTable = {
-  container: (context) => opened(context, () => context.kernel.open(VFIO_CONTAINER_PATH)),
-  group: (context) => opened(context, () => context.kernel.open(`${VFIO_GROUP_DIR}${groupNumber(context)}`)),
+  container: (context) => opened(context, () => context.calls.open(VFIO_CONTAINER_PATH)),
+  group: (context) => opened(context, () => context.calls.open(`${VFIO_GROUP_DIR}${groupNumber(context)}`)),
   /** The fd is close-on-exec, as the kernel makes it (CORE-6). */
   device(context) {
-    const { kernel, words, step, state, devices } = context;
+    const { calls, words, step, state, devices } = context;
     const [name, group, device] = step.args as [string, string, string];
     const path = new TextEncoder().encode(`${devices[device]?.name ?? device}\0`);
-    return words.status(() => {
-      const fd = kernel.ioctl(words.fd(group), VFIO_GROUP_GET_DEVICE_FD, path);
+    return words.status(async () => {
+      const fd = await calls.ioctl(words.fd(group), VFIO_GROUP_GET_DEVICE_FD, path);
       state.change({ fd: name, number: fd });
       return 0;
     });
@@ -83,13 +81,13 @@ export const VFIO_STEPS: StepTable = {
   unmap: (context) => withBitmap(context, UNMAP),
   dirty: (context) => withBitmap(context, DIRTY),
   group_status: struct({ nr: VFIO_GROUP_GET_STATUS, fields: HEADER, defaults: { argsz: 8 } }),
-  set_container({ kernel, words, step }) {
+  set_container({ calls, words, step }) {
     const [group, container] = step.args as [string, string];
     const { avail } = step.options;
     // The recorder left a short argument empty, so that its last case names fd 0.
     const value = avail === undefined ? words.fd(container) : 0;
     const arg = new Uint8Array(Int32Array.of(value).buffer).subarray(0, words.count(avail ?? '4'));
-    return words.status(() => kernel.ioctl(words.fd(group), VFIO_GROUP_SET_CONTAINER, arg));
+    return words.status(() => calls.ioctl(words.fd(group), VFIO_GROUP_SET_CONTAINER, arg));
   },
   unset_container: byValue(VFIO_GROUP_UNSET_CONTAINER),
   dev_info: struct({ nr: VFIO_DEVICE_GET_INFO, fields: HEADER, defaults: { argsz: 24 } }),
@@ -111,7 +109,8 @@ export const VFIO_STEPS: StepTable = {
     fields: [...HEADER, ['count', 4]],
     defaults: { argsz: 12, flags: 0, count: 0 },
   }),
-  ioeventfd({ kernel, words, step }) {
+  ioeventfd(context) {
+    const { words, step } = context;
     const { offset = '0', fd = '-1' } = step.options;
     const extra = { offset: words.offset(offset), fd: BigInt(words.fd(fd)) };
     const layout: StructLayout = {
@@ -119,70 +118,58 @@ export const VFIO_STEPS: StepTable = {
       fields: [...HEADER, ['offset', 8], ['data', 8], ['fd', 4]],
       defaults: { argsz: 32, flags: 0, data: 0 },
     };
-    return structCall(kernel, words, step, layout, extra);
+    return structCall(context, layout, extra);
   },
   feature: struct({ nr: VFIO_DEVICE_FEATURE, fields: HEADER, defaults: { argsz: 8, flags: 0 } }),
-  pread({ kernel, words, step }) {
+  async pread({ calls, words, step }) {
     const [fd, offset, length] = step.args as [string, string, string];
     const into = new Uint8Array(words.count(length));
     let count = 0;
-    const status = words.status(() => {
-      count = kernel.pread(words.fd(fd), words.offset(offset), into);
+    const status = await words.status(async () => {
+      count = await calls.pread(words.fd(fd), words.offset(offset), into);
       return count;
     });
     return count > 0 ? `${status} data=${formatBytes(into.subarray(0, count))}` : status;
   },
-  pwrite({ kernel, words, step }) {
+  pwrite({ calls, words, step }) {
     const [fd, offset, hex] = step.args as [string, string, string];
-    return words.status(() => kernel.pwrite(words.fd(fd), words.offset(offset), fromHex(hex)));
+    return words.status(() => calls.pwrite(words.fd(fd), words.offset(offset), fromHex(hex)));
   },
-  ioctl({ kernel, words, step }) {
+  ioctl({ calls, words, step }) {
     const [fd, nr, arg] = step.args as [string, string, string];
-    return words.status(() => kernel.ioctl(words.fd(fd), words.count(nr), words.number(arg)));
+    return words.status(() => calls.ioctl(words.fd(fd), words.count(nr), words.number(arg)));
   },
-  ioctlbuf({ kernel, words, step }) {
+  ioctlbuf(context) {
+    const { words, step } = context;
     const nr = words.count(step.args[1]!);
     const { hex = '' } = step.options;
     const fields = Array.from({ length: hex.length / 8 }, (_, i) => [`word${i}`, 4] as const);
     const view = new DataView(fromHex(hex).buffer);
     const extra = Object.fromEntries(fields.map(([key], i) => [key, BigInt(view.getUint32(4 * i, true))]));
-    return structCall(kernel, words, step, { nr, fields }, extra);
+    return structCall(context, { nr, fields }, extra);
   },
 };
 
 /** An ioctl whose argument is the second word, by value. */
 function byValue(nr: number): StepTable[string] {
-  return ({ kernel, words, step: { args } }) =>
-    words.status(() => kernel.ioctl(words.fd(args[0]!), nr, words.number(args[1] ?? '0')));
+  return ({ calls, words, step: { args } }) =>
+    words.status(() => calls.ioctl(words.fd(args[0]!), nr, words.number(args[1] ?? '0')));
 }
 
-/** open(2) without O_CLOEXEC. */
-function opened({ state, words, step }: StepContext, open: () => number): string {
-  return words.status(() => {
-    const fd = open();
-    setCloexec(fd, false);
-    state.change({ fd: step.args[0]!, number: fd });
-    return 0;
-  });
-}
-
-function groupNumber({ devices, step }: StepContext): string {
+function groupNumber({ devices, step }: CallContext): string {
   const device = step.args[1]!;
   return String(devices[device]?.group ?? device);
 }
 
 /** `bitmap=buf:N`: a user buffer of N bytes with nothing behind it; what it holds afterwards is part of the answer. */
-function withBitmap({ kernel, words, step, state }: StepContext, layout: StructLayout): string {
+async function withBitmap(context: CallContext, layout: StructLayout): Promise<string> {
+  const { calls, words, step } = context;
   const match = /^buf:(\d+)$/.exec(step.options.bitmap ?? '');
-  if (!match) return structCall(kernel, words, step, layout);
-  const length = Number(match[1]);
-  const size = wholePages(Math.max(1, length));
-  const start = mapObject(state, { fd: null, size, prot: PROT_READ | PROT_WRITE });
-  const vaddr = start + size - length;
-  const bytes = new Uint8Array(length).fill(words.count(step.options.bmfill ?? '0'));
-  store(vaddr, bytes);
-  const status = structCall(kernel, words, step, layout, { bitmap: BigInt(vaddr) });
-  load(vaddr, bytes);
-  munmap(start, size);
-  return `${status} bm=${formatBytes(bytes)}`;
+  if (!match) return structCall(context, layout);
+  const bytes = new Uint8Array(Number(match[1])).fill(words.count(step.options.bmfill ?? '0'));
+  const buffer = calls.buffer(bytes);
+  const status = await structCall(context, layout, { bitmap: BigInt(buffer.vaddr) });
+  const text = formatBytes(buffer.bytes());
+  buffer.unmap();
+  return `${status} bm=${text}`;
 }

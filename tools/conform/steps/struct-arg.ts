@@ -2,9 +2,9 @@
  * Struct arguments as the recordings had them: bytes a step does not set are 0xee, `avail=N` leaves only the first N bytes
  * readable, and an answer shows the struct from its first byte to the last one that was changed.
  */
-import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { fromHex, toHex } from '../notation.ts';
 import type { Step } from '../vector-file.ts';
+import type { CallContext } from './call-context.ts';
 import type { Words } from './words.ts';
 
 const UNSET = 0xee;
@@ -22,18 +22,16 @@ export interface StructLayout {
 }
 
 /** An ioctl with a struct; SysErrors are part of the answer. `extra` are values of fields that are no numbers of the step. */
-export function structCall(
-  kernel: KernelClient,
-  words: Words,
-  step: Step,
+export async function structCall(
+  { calls, words, step }: CallContext,
   layout: StructLayout,
   extra: Readonly<Record<string, bigint>> = {},
-): string {
+): Promise<string> {
   const bytes = structBytes(words, step, layout, extra);
   const { avail } = step.options;
   const arg = avail === undefined ? bytes : bytes.subarray(0, words.count(avail));
   const before = arg.slice();
-  const status = words.status(() => kernel.ioctl(words.fd(step.args[0]!), layout.nr, arg));
+  const status = await words.status(() => calls.ioctl(words.fd(step.args[0]!), layout.nr, arg));
   let changed = arg.length;
   while (changed > 0 && arg[changed - 1] === before[changed - 1]) changed--;
   if (changed === 0) return status;

@@ -1,0 +1,138 @@
+/**
+ * The devices of a recording in one thread: each device's own code is called by the kernel's vfio-pci
+ * with no worker between them.
+ */
+import { type PlannedDevice, planDevices } from '../../devices/board/floor-plan.ts';
+import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
+import { Endpoint } from '../../devices/kit/endpoint.ts';
+import { BarGate, createBarGate } from '../../iommu/bus/bar-gate.ts';
+import { createPortCounters } from '../../iommu/bus/counters.ts';
+import { createIntxLine, DoorbellTable, eventfdSources, IntxLine, NR_VECTORS } from '../../iommu/bus/interrupts.ts';
+import type { PciFunction } from '../../iommu/bus/pci-function.ts';
+import { createTimeline, Timeline } from '../../iommu/bus/timeline.ts';
+import type { Profile } from '../../iommu/kernel/core/profile.ts';
+import { Kvemu } from '../../iommu/kernel/mdev/kvemu.ts';
+import { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
+import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
+import { PciDevice } from '../../iommu/kernel/vfio/pci/device.ts';
+import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts';
+import type { VfioOptions } from '../../iommu/kernel/vfio/vfio.ts';
+import { monotonicNs } from '../../platform/clock.ts';
+import { close } from '../../platform/libc.ts';
+import { type Halves, REGION_CONFIG } from '../../platform/mailbox.ts';
+import { createMemory } from '../../platform/memory.ts';
+import type { RecordedMachine } from '../../tools/conform/recorded-machine.ts';
+import type { FakeMachine } from '../iommu/kernel/vfio/type1/machine.ts';
+
+/** Cycles go straight into the function, which then does what there is to do. */
+class DirectAccess implements PciAccess {
+  readonly #endpoint: Endpoint;
+  readonly #idle: () => void;
+
+  constructor(endpoint: Endpoint, idle: () => void) {
+    this.#endpoint = endpoint;
+    this.#idle = idle;
+  }
+
+  readConfig(offset: number, size: number): number {
+    const { lo } = this.#endpoint.read(REGION_CONFIG, offset, size);
+    return size === 4 ? lo : lo & (2 ** (8 * size) - 1);
+  }
+
+  writeConfig(offset: number, size: number, value: number): void {
+    this.#endpoint.write(REGION_CONFIG, offset, size, value >>> 0, 0);
+    this.#run();
+  }
+
+  readBar(bar: number, offset: number, size: number): Halves {
+    return this.#endpoint.read(bar, offset, size);
+  }
+
+  writeBar(bar: number, offset: number, size: number, { lo, hi }: Halves): void {
+    this.#endpoint.write(bar, offset, size, lo, hi);
+    this.#run();
+  }
+
+  #run(): void {
+    this.#endpoint.run();
+    this.#idle();
+  }
+}
+
+export class ReplayDevices {
+  readonly vfio: VfioOptions['devices'];
+  readonly #machine: FakeMachine;
+  readonly #profile: Profile;
+  readonly #sources;
+  readonly #vectors = new VectorAllocator(NR_VECTORS);
+  readonly #deviceMemory = new DeviceMemoryTable();
+  readonly #ramBarFds: number[] = [];
+
+  constructor({ options }: RecordedMachine, machine: FakeMachine, profile: Profile) {
+    this.#machine = machine;
+    this.#profile = profile;
+    this.#sources = eventfdSources(machine.interrupts);
+    const { devices = [], firstGroup = 0, kvemuGroups = [] } = options;
+    const plan = planDevices({ devices, units: ['iommu0'], firstGroup });
+    const kvemu = kvemuGroups.map((id, i) => ({ device: new Kvemu(i), iommuGroup: { id, dids: [] } }));
+    this.vfio = [...plan.map((device) => this.#pci(device)), ...kvemu];
+  }
+
+  #pci(plan: PlannedDevice): VfioOptions['devices'][number] {
+    const { model, bdf, group, properties, barAddresses, interruptLine } = plan;
+    const { driver, interrupts } = this.#machine;
+    const fn = this.#function(plan);
+    const sources = this.#sources;
+    const dma = this.#machine.port(bdf);
+    const slot = {
+      dma,
+      line: new IntxLine(fn.intx, sources),
+      clock: monotonicNs,
+      timeline: new Timeline(fn.timeline),
+      control: new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES)),
+      ramBars: new BarGate(fn.barGate),
+    };
+    const endpoint = new Endpoint(model.type, slot, properties);
+    endpoint.boot(barAddresses, interruptLine);
+    const fabric = {
+      doorbells: new DoorbellTable(interrupts),
+      vectors: this.#vectors,
+      doorbellIova: driver.doorbellIova,
+      fence: () => driver.fence(),
+    };
+    const device = new PciDevice({
+      fn,
+      pci: new DirectAccess(endpoint, () => dma.idle()),
+      fabric,
+      sources,
+      profile: this.#profile,
+      deviceMemory: this.#deviceMemory,
+      fenceAll: () => driver.fence(),
+    });
+    return { device, iommuGroup: { id: group, driver, dids: [bdf] } };
+  }
+
+  #function({ model, bdf, unit, group, bars }: PlannedDevice): PciFunction {
+    const ramBars = bars
+      .filter(({ kind }) => kind === 'ram')
+      .map(({ index, size }) => ({ bar: index, size, fd: createMemory('RAM BAR', size) }));
+    this.#ramBarFds.push(...ramBars.map(({ fd }) => fd));
+    return {
+      bdf,
+      name: model.type.name,
+      mailbox: new SharedArrayBuffer(0),
+      intx: createIntxLine(),
+      counters: createPortCounters(),
+      timeline: createTimeline(),
+      unit,
+      group,
+      ramBars,
+      barGate: createBarGate(),
+    };
+  }
+
+  close(): void {
+    this.#sources.dispose();
+    for (const fd of this.#ramBarFds) close(fd);
+  }
+}

@@ -1,0 +1,60 @@
+/** The system calls of this very process: on files of the host by its client library, on others by libc. */
+import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
+import {
+  dup,
+  EFD_NONBLOCK,
+  eventfd,
+  getCloexec,
+  munmap,
+  open,
+  PROT_READ,
+  PROT_WRITE,
+  read,
+  setCloexec,
+  write,
+} from '../../../platform/libc.ts';
+import { wholePages } from '../../../platform/page.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
+import type { SystemCalls } from '../steps/call-context.ts';
+import type { State } from '../steps/state.ts';
+import { load, mapObject, store } from './memory.ts';
+
+const lasting = (fd: number): number => {
+  setCloexec(fd, false);
+  return fd;
+};
+
+export function callsOf(kernel: KernelClient, state: State): SystemCalls {
+  return {
+    open: (path) => lasting(path.startsWith(VFIO_GROUP_DIR) ? kernel.open(path) : open(path)),
+    ioctl: (fd, nr, arg) => kernel.ioctl(fd, nr, arg),
+    pread: (fd, offset, into) => kernel.pread(fd, offset, into),
+    pwrite: (fd, offset, data) => kernel.pwrite(fd, offset, data),
+    close: (fd) => kernel.close(fd),
+    dup,
+    getCloexec,
+    setCloexec,
+    eventfd: () => lasting(eventfd(0, EFD_NONBLOCK)),
+    readEventfd(fd) {
+      const count = new BigUint64Array(1);
+      read(fd, new Uint8Array(count.buffer));
+      return count[0]!;
+    },
+    writeEventfd: (fd, count) => void write(fd, new Uint8Array(BigUint64Array.of(count).buffer)),
+    buffer(bytes) {
+      const size = wholePages(Math.max(1, bytes.length));
+      const start = mapObject(state, { fd: null, size, prot: PROT_READ | PROT_WRITE });
+      const vaddr = start + size - bytes.length;
+      store(vaddr, bytes);
+      return {
+        vaddr,
+        bytes() {
+          const now = new Uint8Array(bytes.length);
+          load(vaddr, now);
+          return now;
+        },
+        unmap: () => munmap(start, size),
+      };
+    },
+  };
+}

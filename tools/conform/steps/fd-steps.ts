@@ -1,0 +1,43 @@
+/** Steps on fds, whatever file is behind them. */
+import type { CallContext, StepTable } from './call-context.ts';
+import type { Answer } from './words.ts';
+
+export const FD_STEPS: StepTable = {
+  open: (context) => opened(context, () => context.calls.open(context.step.args[1]!)),
+  eventfd: (context) => opened(context, () => context.calls.eventfd()),
+  dup({ calls, step: { args }, state, words }) {
+    const [fd, copy] = args as [string, string];
+    return words.status(() => {
+      state.change({ fd: copy, number: calls.dup(words.fd(fd)) });
+      return 0;
+    });
+  },
+  close({ calls, step: { args }, state, words }) {
+    const name = args[0]!;
+    return words.status(async () => {
+      await calls.close(words.fd(name));
+      state.change({ fd: name, number: null });
+      return 0;
+    });
+  },
+  cloexec: ({ calls, step: { args }, words }) =>
+    words.status(() => {
+      calls.setCloexec(words.fd(args[0]!), words.number(args[1]!) !== 0n);
+      return 0;
+    }),
+  getfd: ({ calls, step: { args }, words }) => words.status(() => Number(calls.getCloexec(words.fd(args[0]!)))),
+  evread: ({ calls, step: { args }, words }) => words.status(() => calls.readEventfd(words.fd(args[0]!))),
+  evwrite: ({ calls, step: { args }, words }) =>
+    words.status(() => {
+      calls.writeEventfd(words.fd(args[0]!), words.number(args[1]!));
+      return 0;
+    }),
+};
+
+/** A call that makes a fd. The step's first word is its name. */
+export function opened({ state, words, step }: CallContext, open: () => Answer<number>): Promise<string> {
+  return words.status(async () => {
+    state.change({ fd: step.args[0]!, number: await open() });
+    return 0;
+  });
+}

@@ -1,4 +1,4 @@
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -6,6 +6,7 @@ import type { HostInfo } from '../../iommu/abi/control.ts';
 import { HostClient } from '../../tools/clients/host-client.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
+import { turncoat } from '../vmm/successors.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
 /**
@@ -118,9 +119,7 @@ describe('an exec update with passed-through devices', () => {
   });
 
   it('is rolled back with valid vaddrs when execve fails, and can then be done (CPR-1)', async () => {
-    const node = join(vmm.dir, 'node');
-    writeFileSync(node, 'no program');
-    chmodSync(node, 0o755);
+    const node = turncoat(join(vmm.dir, 'node'), 'no program', 0o755);
     expect(await update(qmp, { node })).toEqual({ status: 'failed', error: `execve ${node}: ENOEXEC` });
     rmSync(node);
     await caughtUp(vmm, host.devices[1]!.bdf);

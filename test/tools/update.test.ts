@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { GuestConsole } from '../../tools/launch/guest-console.ts';
 import { guestPath, programPath } from '../../tools/launch/programs.ts';
+import { buildIn, patch } from '../vmm/successors.ts';
 import { Sandbox } from './livevmm-process.ts';
 
 /** `livevmm update` of a guest that somebody started with `livevmm run`. */
@@ -74,6 +75,7 @@ describe('livevmm update', () => {
   it.each([
     ['a node that does not exist', ['--node', '/nowhere/node'], 'no such file'],
     ['a node that may not be executed', ['--node', '/etc/passwd'], 'EACCES'],
+    ['a program that is no VMM', ['--node', '/bin/true'], 'does not answer: it ended with status 0'],
     ['a folder without a VMM', ['--to', '/nowhere'], '/nowhere'],
   ])('fails with one line for %s, and the guest runs on', async (_, words, reason) => {
     const before = await heartbeats();
@@ -83,6 +85,22 @@ describe('livevmm update', () => {
     expect(ended).toMatchObject({ status: 1, stdout: '' });
     expect(await heartbeats()).toBeGreaterThan(before);
     expect(await sandbox.run('update')).toMatchObject({ status: 0 });
+  });
+
+  it('only asks, with --dry-run', async () => {
+    const asked = await sandbox.run('update', '--dry-run');
+    expect(asked).toMatchObject({ status: 0, stderr: '' });
+    expect(asked.stdout).toMatch(
+      /^the new image would be livevmm \S+ on node v[\d.]+\nwhat +answer +why\nsection vm +same\n/,
+    );
+    const { sections } = JSON.parse((await sandbox.run('update', '--dry-run', '--json')).stdout);
+    expect(sections).toContainEqual({ name: 'vfio', verdict: 'same' });
+    const other = buildIn(sandbox.dir);
+    patch(other, ['vmm.cjs', 'vmm-snapshot.cjs'], /defineSection\("routes", 1/, 'defineSection("routes", 2');
+    const refused = await sandbox.run('update', '--dry-run', '--to', other);
+    expect(refused).toMatchObject({ status: 1, stderr: '' });
+    expect(refused.stdout).toMatch(/^section routes +refused +section routes: version 1, this build knows 2$/m);
+    expect((await sandbox.run('update', '--json')).stdout).toMatch(/"generation": 1,/); // the first that was done
   });
 });
 

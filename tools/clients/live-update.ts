@@ -42,7 +42,16 @@ export interface UpdateTarget {
   readonly to?: string;
   /** node binary to run it; default: the same. */
   readonly node?: string;
+  /** Sections of the guest's state that may be lost. */
+  readonly allowLoss?: readonly string[];
 }
+
+/** A target in the monitor's words. */
+const argumentsOf = ({ to, node, allowLoss = [] }: UpdateTarget): Record<string, unknown> => ({
+  ...(to === undefined ? {} : { to }),
+  ...(node === undefined ? {} : { node }),
+  ...(allowLoss.length === 0 ? {} : { 'allow-loss': allowLoss }),
+});
 
 /** How long an update is waited for unless told otherwise. */
 export const UPDATE_TIMEOUT_MS = 30_000;
@@ -66,7 +75,7 @@ export async function liveUpdate(
   });
   try {
     const ended = qmp.nextEvent((event) => isUpdateEvent(event) && event.data.status !== 'started', timeoutMs);
-    const [event] = await Promise.all([ended, qmp.execute('live-update', { ...target }, timeoutMs)]);
+    const [event] = await Promise.all([ended, qmp.execute('live-update', argumentsOf(target), timeoutMs)]);
     return parseReport(event);
   } finally {
     stop();
@@ -85,3 +94,21 @@ function parseReport({ data }: QmpEvent): UpdateReport {
   const pause = { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
   return { ...pause, ...(takeback ? { takeback } : {}), ...(handover ? { handover } : {}) };
 }
+
+/** What the successor answers when it is asked whether it could take the guest over. */
+export interface DryRun {
+  readonly version: string;
+  readonly node: string;
+  readonly sections: readonly { readonly name: string; readonly verdict: string; readonly reason?: string }[];
+  readonly checks: readonly { readonly what: string; readonly ok: boolean; readonly reason?: string }[];
+}
+
+/** Asks what an update would do; it does nothing. Rejects when the successor does not answer. */
+export async function dryRun(qmp: QmpClient, target: UpdateTarget, timeoutMs: number): Promise<DryRun> {
+  return (await qmp.execute('query-live-update', argumentsOf(target), timeoutMs)) as DryRun;
+}
+
+/** It can be done, when these sections may be lost. */
+export const isAccepted = ({ sections, checks }: DryRun, allowLoss: readonly string[]): boolean =>
+  checks.every(({ ok }) => ok) &&
+  sections.every(({ name, verdict }) => verdict === 'same' || (verdict === 'lost' && allowLoss.includes(name)));

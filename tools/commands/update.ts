@@ -2,8 +2,12 @@
 import { resolve } from 'node:path';
 
 import { type Command, parseOptions, wholeNumber } from '../cli/command.ts';
+import { formatTable } from '../cli/table.ts';
 import {
+  type DryRun,
+  dryRun,
   type HandoverReport,
+  isAccepted,
   liveUpdate,
   type TakebackReport,
   UPDATE_TIMEOUT_MS,
@@ -12,14 +16,18 @@ import {
 import { QmpClient } from '../clients/qmp-client.ts';
 import { findQmpSocket } from '../launch/sockets.ts';
 
-const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--timeout S] [--json]
+const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--dry-run]
+                      [--allow-loss SECTION]… [--timeout S] [--json]
 
 Replaces a running VMM by a new process image: same pid, same guest, new code. Passed-through devices go on DMAing.
-If the new image cannot be started, the guest runs on in the old one and this command fails.
+Before the guest is stopped the new image is asked whether it can take the guest over: if not, the guest runs on in the old one and
+this command fails, with every reason.
 
   --qmp PATH    the VMM's monitor socket (default: that of the only VMM running)
   --to DIR      folder of another built version (its dist/, with vmm.cjs)
   --node PATH   another node binary to run it
+  --dry-run     only ask; exit status 1 if the update would be refused
+  --allow-loss SECTION  a part of the guest's state that may be lost if the new image does not know it
   --timeout S   how many seconds to wait for the VMM (default 30); it is not asked to give up
   --json        print one JSON document
 `;
@@ -40,6 +48,14 @@ const describeHandover = ({ afterMs, gapMs, longestGapMs }: HandoverReport): str
   `its threads took over ${afterMs.toFixed(1)} ms later, within ${gapMs.toFixed(1)} ms; longest gap before ${longestGapMs.toFixed(1)} ms
 `;
 
+function describeDryRun({ version, node, sections, checks }: DryRun): string {
+  const rows = [
+    ...sections.map(({ name, verdict, reason = '' }) => [`section ${name}`, verdict, reason]),
+    ...checks.map(({ what, ok, reason = '' }) => [what, ok ? 'ok' : 'not ok', reason]),
+  ];
+  return `the new image would be livevmm ${version} on node ${node}\n${formatTable(['what', 'answer', 'why'], rows)}`;
+}
+
 export const update: Command = {
   summary: 'replace a running VMM by a new image of itself, or of another version or Node',
   help: HELP,
@@ -48,6 +64,8 @@ export const update: Command = {
       qmp: { type: 'string' },
       to: { type: 'string' },
       node: { type: 'string' },
+      'dry-run': { type: 'boolean' },
+      'allow-loss': { type: 'string', multiple: true, default: [] },
       timeout: { type: 'string', default: String(UPDATE_TIMEOUT_MS / 1000) },
       json: { type: 'boolean' },
     });
@@ -57,7 +75,13 @@ export const update: Command = {
       const target = {
         ...(options.to === undefined ? {} : { to: resolve(options.to) }),
         ...(options.node === undefined ? {} : { node: resolve(options.node) }),
+        allowLoss: options['allow-loss'],
       };
+      if (options['dry-run']) {
+        const answer = await dryRun(qmp, target, timeoutMs);
+        process.stdout.write(options.json ? `${JSON.stringify(answer, undefined, 2)}\n` : describeDryRun(answer));
+        return isAccepted(answer, target.allowLoss) ? 0 : 1;
+      }
       const report = await liveUpdate(qmp, target, { timeoutMs });
       process.stdout.write(options.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
       return 0;

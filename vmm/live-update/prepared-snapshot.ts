@@ -17,7 +17,6 @@ import {
   MFD_CLOEXEC,
   memfdCreate,
 } from '../../platform/libc.ts';
-import { CHECK } from './snapshot-check.ts';
 import { successorEnv } from './successor-env.ts';
 
 /** It takes 0.5 s, and several on a busy machine. The guest runs meanwhile. */
@@ -41,18 +40,15 @@ export function nodeOptions(): string[] {
 
 /**
  * Lets `node` make a snapshot of the VMM whose file `entry` is; a sealed memfd, close-on-exec. undefined if it cannot: an older version,
- * no node at all, no time. The update is then only slower. An image that starts from a snapshot its node does not like would end at
- * once, and there is no way back then: so it is tried first.
+ * no node at all, no time. The update is then only slower. Whether the node likes its snapshot, the preflight finds out: an image that
+ * starts from one that it does not like ends at once, and there is no way back then.
  */
 export async function prepareSnapshot(node: string, entry: string): Promise<number | undefined> {
   const fd = memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  const run = (...words: readonly string[]): Promise<boolean> => {
-    const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', fd];
-    const options: SpawnOptions = { stdio, env: successorEnv(), timeout: TIMEOUT_MS, killSignal: 'SIGKILL' };
-    return succeeded(spawn(node, [...nodeOptions(), ...fromSnapshot(3), ...words], options));
-  };
-  const made = await run('--build-snapshot', join(dirname(entry), BUILDER));
-  if (made && seal(fd) && (await run(entry, CHECK))) return fd;
+  const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', fd];
+  const options: SpawnOptions = { stdio, env: successorEnv(), timeout: TIMEOUT_MS, killSignal: 'SIGKILL' };
+  const words = [...nodeOptions(), ...fromSnapshot(3), '--build-snapshot', join(dirname(entry), BUILDER)];
+  if ((await succeeded(spawn(node, words, options))) && seal(fd)) return fd;
   close(fd);
   return undefined;
 }

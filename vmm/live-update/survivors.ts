@@ -155,7 +155,7 @@ export const SURVIVORS: readonly Survivor[] = [
 ];
 
 /** Sections by name: all of a VM at rest. */
-export const saveAll = (old: OldImage): Readonly<Record<string, Versioned>> =>
+export const saveAll = (old: OldImage): Record<string, Versioned> =>
   Object.fromEntries(SURVIVORS.map((survivor) => [survivor.section.name, survivor.save(old)]));
 
 /** Sections by name: those that can be saved while the guest runs. */

@@ -9,30 +9,37 @@ import { basename, join, resolve } from 'node:path';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy, enoent } from '../../platform/errno.ts';
-import { close, execve, getCloexec, memfdCreate, pwrite, setCloexec, write } from '../../platform/libc.ts';
+import { close, execve, getCloexec, memfdCreate, pwrite, setCloexec } from '../../platform/libc.ts';
 import type { Suspended } from '../crew/vcpu/protocol.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import { handOver } from './hand-over.ts';
+import { writeManifest } from './manifest.ts';
 import type { PhaseStamps } from './phases.ts';
+import { askSuccessor } from './preflight.ts';
+import { demandAccepted, type PreflightReport } from './preflight-report.ts';
 import { fromSnapshot, nodeOptions, prepareSnapshot } from './prepared-snapshot.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
 import { saveAll, saveSteady } from './survivors.ts';
 import { type TakenBack, takeBack } from './take-back.ts';
 import { UPDATE_SECTION } from './update-state.ts';
+import { writeAll } from './write-all.ts';
 
 export interface UpdateTarget {
   /** Folder of another built version. */
   readonly to?: string;
   /** Another node binary. */
   readonly node?: string;
+  /** Sections that may be lost if the successor does not know them. */
+  readonly allowLoss?: readonly string[];
 }
 
 export interface UpdatePlan {
   readonly node: string;
   readonly entry: string;
+  readonly allowLoss: readonly string[];
 }
 
 /** 2 ms less to save after the last of these, when V8 has compiled what they use; they take 5 ms. */
@@ -43,6 +50,8 @@ const REPLACED = 'the VMM is being replaced by an update; ask the new one';
 
 interface PreparedPlan extends UpdatePlan {
   readonly snapshotFd: number | undefined;
+  /** Sections that the successor does not know, and that are not handed over. */
+  readonly lost: readonly string[];
   readonly taken: TakenBack;
 }
 
@@ -66,12 +75,20 @@ export class LiveUpdate {
   }
 
   /** What can be known before the guest is stopped. ENOENT: nothing to become. EOPNOTSUPP: DMA would not go on (CPR-1). EBUSY. */
-  #plan({ to, node = process.execPath }: UpdateTarget): UpdatePlan {
+  #plan({ to, node = process.execPath, allowLoss = [] }: UpdateTarget): UpdatePlan {
     const self = process.argv[1]!;
     const entry = to === undefined ? self : join(resolve(to), basename(self));
     for (const path of [node, entry]) if (!existsSync(path)) throw enoent(`${path}: no such file`);
     this.#vm.parts.host?.container.checkUpdatable();
-    return { node, entry };
+    return { node, entry, allowLoss };
+  }
+
+  /** Asks the successor what an update would do, and does nothing. EINVAL: it does not answer. EBUSY; errors of #plan. */
+  async query(target: UpdateTarget): Promise<PreflightReport> {
+    if (this.#running) throw ebusy('an update is under way');
+    const { snapshotFd, report } = await this.#preflight(this.#plan(target));
+    if (snapshotFd !== undefined) close(snapshotFd);
+    return report;
   }
 
   /**
@@ -100,18 +117,41 @@ export class LiveUpdate {
 
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
     this.#rehearse();
-    const snapshotFd = await prepareSnapshot(plan.node, plan.entry);
-    this.#vm.parts.ram.dropPages(); // or execve does it, for each page that the guest has ever touched
+    const { snapshotFd, report } = await this.#preflight(plan);
     try {
+      demandAccepted(report, plan.allowLoss);
+      this.#vm.parts.ram.dropPages(); // or execve does it, for each page that the guest has ever touched
+      const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
       const taken = await takeBack(this.#vm);
       try {
-        await this.#stopAndReplace({ ...plan, snapshotFd, taken }, monitor);
+        await this.#stopAndReplace({ ...plan, snapshotFd, lost, taken }, monitor);
       } catch (error) {
         await handOver(this.#vm, taken.slices);
         throw error;
       }
     } finally {
       if (snapshotFd !== undefined) close(snapshotFd);
+    }
+  }
+
+  /**
+   * Lets the successor make its snapshot, and asks it, started from that, whether it can take the guest over. One that does not answer
+   * is asked again without snapshot. EINVAL: no answer.
+   */
+  async #preflight({ node, entry }: UpdatePlan): Promise<{ snapshotFd: number | undefined; report: PreflightReport }> {
+    const manifestFd = writeManifest(this.#vm);
+    try {
+      const snapshotFd = await prepareSnapshot(node, entry);
+      if (snapshotFd !== undefined) {
+        try {
+          return { snapshotFd, report: await askSuccessor({ node, entry, snapshotFd }, manifestFd) };
+        } catch {
+          close(snapshotFd); // the answer without it says why
+        }
+      }
+      return { snapshotFd: undefined, report: await askSuccessor({ node, entry, snapshotFd: undefined }, manifestFd) };
+    } finally {
+      close(manifestFd);
     }
   }
 
@@ -163,7 +203,7 @@ export class LiveUpdate {
   }
 
   #exec(
-    { node, entry, snapshotFd, taken: { slices, atNs, gapNs } }: PreparedPlan,
+    { node, entry, snapshotFd, lost, taken: { slices, atNs, gapNs } }: PreparedPlan,
     stopped: Suspended,
     stamps: PhaseStamps,
   ): never {
@@ -179,6 +219,7 @@ export class LiveUpdate {
     const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
     const update = UPDATE_SECTION.of({ stamps, fds, takeback });
     const sections = saveAll({ vm: this.#vm, machine: stopped.state, monitor, update });
+    for (const name of lost) delete sections[name];
     const stateFd = memfdCreate('livevmm-state');
     const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];
     const closing = inherited.filter((fd) => getCloexec(fd)); // Node sets FD_CLOEXEC on 0–2 too
@@ -195,8 +236,4 @@ export class LiveUpdate {
       throw error;
     }
   }
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) done += write(fd, bytes.subarray(done));
 }

@@ -7,13 +7,25 @@ import { QmpError } from '../monitor/qmp-error.ts';
 import { hashGuestRam } from '../vm/ram-hash/thread.ts';
 import type { Vm } from '../vm/vm.ts';
 
-type Run = (args: Readonly<Record<string, string>>) => Json | Promise<Json>;
+interface Arguments {
+  readonly strings: Readonly<Record<string, string>>;
+  readonly lists: Readonly<Record<string, readonly string[]>>;
+}
 
 interface CommandSpec {
-  /** Names of optional string arguments; there are no others. */
+  /** Names of optional arguments: strings, and lists of strings. There are no others. */
   readonly strings?: readonly string[];
-  readonly run: Run;
+  readonly lists?: readonly string[];
+  readonly run: (args: Arguments) => Json | Promise<Json>;
 }
+
+/** What `live-update` and `query-live-update` are told. */
+const TARGET = { strings: ['to', 'node'], lists: ['allow-loss'] };
+
+const targetOf = ({ strings, lists }: Arguments): UpdateTarget => ({
+  ...strings,
+  allowLoss: lists['allow-loss'] ?? [],
+});
 
 export class Commands {
   readonly #vm: Vm;
@@ -36,7 +48,8 @@ export class Commands {
     system_reset: { run: () => this.#vm.systemReset().then(nothing) },
     system_powerdown: { run: () => this.#powerdown() },
     quit: { run: () => this.#quit() },
-    'live-update': { strings: ['to', 'node'], run: (args) => this.#startUpdate(args) },
+    'live-update': { ...TARGET, run: (args) => this.#startUpdate(targetOf(args)) },
+    'query-live-update': { ...TARGET, run: (args) => this.#update.query(targetOf(args)) },
     'x-ram-hash': { run: () => this.#ramHash() },
     'x-interrupts': { run: () => ({ devices: this.#interrupts() }) },
     'x-stats': { run: () => this.#stats() },
@@ -45,13 +58,7 @@ export class Commands {
   async execute({ execute, arguments: args }: Command): Promise<Json> {
     const spec = Object.hasOwn(this.#specs, execute) ? this.#specs[execute] : undefined;
     if (!spec) throw new QmpError(`The command ${execute} has not been found`, 'CommandNotFound');
-    const strings: Record<string, string> = {};
-    for (const [name, value] of args) {
-      if (!spec.strings?.includes(name)) throw new QmpError(`Parameter '${name}' is unexpected`);
-      if (typeof value !== 'string') throw new QmpError(`Invalid parameter type for '${name}', expected: string`);
-      strings[name] = value;
-    }
-    return spec.run(strings);
+    return spec.run(readArguments(args, spec));
   }
 
   /** The `virt` machine has no power button that this guest could see: the event is all that happens. */
@@ -94,3 +101,24 @@ export class Commands {
 }
 
 const nothing = (): Json => ({});
+
+function readArguments(args: Command['arguments'], spec: CommandSpec): Arguments {
+  const strings: Record<string, string> = {};
+  const lists: Record<string, string[]> = {};
+  for (const [name, value] of args) {
+    if (spec.strings?.includes(name)) strings[name] = asString(name, value);
+    else if (spec.lists?.includes(name)) lists[name] = asStrings(name, value);
+    else throw new QmpError(`Parameter '${name}' is unexpected`);
+  }
+  return { strings, lists };
+}
+
+function asString(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw new QmpError(`Invalid parameter type for '${name}', expected: string`);
+  return value;
+}
+
+function asStrings(name: string, value: unknown): string[] {
+  if (!Array.isArray(value)) throw new QmpError(`Invalid parameter type for '${name}', expected: array`);
+  return value.map((item, i) => asString(`${name}[${i}]`, item));
+}

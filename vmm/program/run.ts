@@ -1,5 +1,6 @@
 /** What the VMM's program does. Exit status: the guest's; 1 for errors, with one line. Modules are loaded when they are needed. */
 import { SysError } from '../../platform/errno.ts';
+import { PREFLIGHT } from '../live-update/preflight-option.ts';
 import { endingSignal } from './ending-signals.ts';
 
 /** Powers a guest on by its command line, or takes over a running one; ends the process. */
@@ -7,8 +8,10 @@ export async function runVmm(args: readonly string[], firstLine: number): Promis
   let status = 1;
   try {
     const signalled = endingSignal();
-    const [option, stateFd] = args;
-    status = await (option === '--resume' ? resume(Number(stateFd), firstLine, signalled) : powerOn(args, signalled));
+    const [option, stateFd] = args; // these two options only images of the VMM say to each other
+    if (option === '--resume') status = await resume(Number(stateFd), firstLine, signalled);
+    else if (option === PREFLIGHT) status = await preflight(Number(stateFd));
+    else status = await powerOn(args, signalled);
   } catch (error) {
     const { message, stack } = error as Error;
     process.stderr.write(`vmm: ${error instanceof SysError ? message : stack}\n`);
@@ -23,6 +26,13 @@ async function resume(stateFd: number, firstLine: number, signalled: Promise<num
   });
   const { serveResumed } = await import('./serve.ts');
   return serveResumed(resumed, signalled);
+}
+
+async function preflight(manifestFd: number): Promise<number> {
+  const { answerPreflight } = await import('../live-update/preflight-answer.ts');
+  const answer = JSON.stringify(await answerPreflight(manifestFd));
+  await new Promise<void>((resolve) => process.stdout.write(answer, () => resolve()));
+  return 0;
 }
 
 async function powerOn(args: readonly string[], signalled: Promise<number>): Promise<number> {

@@ -6,14 +6,11 @@
 import { startupSnapshot } from 'node:v8';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { gettid } from '../../platform/libc.ts';
 import '../live-update/resume.ts';
-import { CHECK } from '../live-update/snapshot-check.ts';
 import { runVmm } from './run.ts';
 
 startupSnapshot.setDeserializeMainFunction(() => {
   const firstLine = monotonicNs();
   const args = process.argv.slice(2);
-  if (args[0] === CHECK) process.exit(gettid() === process.pid ? 0 : 1);
   void runVmm(args, firstLine);
 });

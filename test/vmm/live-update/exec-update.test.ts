@@ -1,10 +1,11 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { nodeThat, turncoat } from '../successors.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** Exec updates of a VMM without devices, hence without a host. */
@@ -162,21 +163,14 @@ describe('an update that cannot be done', () => {
     await expectUnharmed();
   });
 
-  it('is rolled back when the node is a folder (EACCES)', async () => {
-    expect(await update({ node: vmm.dir })).toEqual({ status: 'failed', error: `execve ${vmm.dir}: EACCES` });
-    await expectUnharmed();
-  });
-
   it.each([
     { what: 'not executable', mode: 0o644, content: '#!/bin/sh\n', code: 'EACCES' },
     { what: 'no program', mode: 0o755, content: 'neither ELF nor script', code: 'ENOEXEC' },
     { what: 'a script whose interpreter is missing', mode: 0o755, content: '#!/nonexistent\n', code: 'ENOENT' },
-  ])('is rolled back when the node is $what ($code)', async ({ mode, content, code }) => {
+  ])('is rolled back when the node becomes $what after the preflight ($code)', async ({ mode, content, code }) => {
     const folder = join(vmm.dir, 'bin');
     mkdirSync(folder);
-    const node = join(folder, 'node');
-    writeFileSync(node, content);
-    chmodSync(node, mode);
+    const node = turncoat(join(folder, 'node'), content, mode);
     const events: string[] = [];
     const stop = qmp.listen(({ event }) => events.push(event));
     expect(await update({ node })).toEqual({ status: 'failed', error: `execve ${node}: ${code}` });
@@ -190,12 +184,10 @@ describe('an update that cannot be done', () => {
   it('ends with one line that names the section when the state cannot be loaded', async () => {
     const folder = join(vmm.dir, 'bin');
     mkdirSync(folder);
-    const node = join(folder, 'node');
     // A successor that damages the state before it becomes node: one byte in the body of the first section.
     const damage = `printf X | dd of=/proc/self/fd/$last bs=1 seek=${24 + 48 + 5} conv=notrunc 2>/dev/null`;
     const resumed = `for last; do :; done\ncase "$*" in *" --resume "*) ${damage} ;; esac`;
-    writeFileSync(node, `#!/bin/sh\n${resumed}\nexec ${process.execPath} "$@"\n`);
-    chmodSync(node, 0o755);
+    const node = nodeThat(join(folder, 'node'), resumed);
     await qmp.execute('live-update', { node });
     expect(await vmm.exited).toEqual([1, null]);
     expect(vmm.errors).toMatch(/^vmm: cannot take the guest over: section vm: checksum does not match\n$/);

@@ -1,19 +1,11 @@
-import {
-  chmodSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { nodeThat, turncoat } from '../successors.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** The guest by main's hand, before an exec and after it; and what its successor's code may be. */
@@ -50,6 +42,9 @@ async function update(args: Record<string, string>): Promise<Record<string, unkn
   return data;
 }
 
+/** A successor that passes the preflight and cannot be executed then. */
+const failing = (): { node: string } => ({ node: turncoat(join(folder, 'node'), '', 0o644) });
+
 const count = (what: 'fd' | 'task'): number => readdirSync(`/proc/${vmm.pid}/${what}`).length;
 
 describe('a VMM that takes its guest back from its threads', () => {
@@ -61,10 +56,10 @@ describe('a VMM that takes its guest back from its threads', () => {
   });
 
   it('gives it to new threads when there is no update, and keeps nothing of the old ones', async () => {
-    const failed = { status: 'failed', error: `execve ${folder}: EACCES` };
-    expect(await update({ node: folder })).toEqual(failed);
+    const failed = { status: 'failed', error: `execve ${join(folder, 'node')}: EACCES` };
+    expect(await update(failing())).toEqual(failed);
     const before = { fds: count('fd'), threads: count('task') };
-    expect(await update({ node: folder })).toEqual(failed);
+    expect(await update(failing())).toEqual(failed);
     expect({ fds: count('fd'), threads: count('task') }).toEqual(before);
     expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
     expect(await update({})).toMatchObject({ status: 'completed', generation: 1 });
@@ -72,7 +67,7 @@ describe('a VMM that takes its guest back from its threads', () => {
 
   it('does so with a guest that is stopped, and lets it go on later', async () => {
     await qmp.execute('stop');
-    expect(await update({ node: folder })).toMatchObject({ status: 'failed' });
+    expect(await update(failing())).toMatchObject({ status: 'failed' });
     expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
     await qmp.execute('cont');
     await vmm.stats();
@@ -81,7 +76,7 @@ describe('a VMM that takes its guest back from its threads', () => {
   it('obeys another client all the while', async () => {
     const done = completed();
     const other = await vmm.monitor();
-    await qmp.execute('live-update', { node: folder });
+    await qmp.execute('live-update', failing());
     let rounds = 0;
     const stopAndGo = async (): Promise<void> => {
       await other.execute('stop');
@@ -168,16 +163,14 @@ describe('a VMM whose threads are not yet ready', () => {
   });
 });
 
-/** A node for the next image that does this first. The words: --no-rehash-snapshot --snapshot-blob FILE and --build-snapshot FILE, ENTRY --check, or ENTRY --resume STATE; without a snapshot only the last three. */
-function nodeThat(does: string): string {
-  const node = join(folder, 'node');
-  writeFileSync(node, `#!/bin/sh\n${does}\nexec ${process.execPath} "$@"\n`);
-  chmodSync(node, 0o755);
-  return node;
-}
+/**
+ * A node for the next image that does this first. Its words: --no-rehash-snapshot --snapshot-blob FILE and --build-snapshot FILE,
+ * ENTRY --preflight MANIFEST, or ENTRY --resume STATE; without a snapshot only the last three.
+ */
+const nodeDoing = (does: string): string => nodeThat(join(folder, 'node'), does);
 
 const building = (does: string): string => `[ "$4" = --build-snapshot ] && ${does}`;
-const checking = (does: string): string => `[ "$5" = --check ] && ${does}`;
+const asked = (does: string): string => `[ "$5" = --preflight ] && ${does}`;
 
 describe('an update without a usable snapshot', () => {
   it.each([
@@ -185,10 +178,10 @@ describe('an update without a usable snapshot', () => {
     { what: 'makes none', does: building('exit 0') },
     { what: 'makes garbage', does: building('{ printf "a snapshot, honestly" >"$3"; exit 0; }') },
     { what: 'needs too long to make it', does: building('exec sleep 60') },
-    { what: 'cannot start from it', does: checking('exit 14') },
+    { what: 'cannot start from it', does: asked('exit 14') },
   ])('is an update all the same: the successor $what', async ({ does }) => {
     const log = join(folder, 'words');
-    expect(await update({ node: nodeThat(`echo "$@" >>${log}\n${does}`) })).toMatchObject({
+    expect(await update({ node: nodeDoing(`echo "$@" >>${log}\n${does}`) })).toMatchObject({
       status: 'completed',
       generation: 1,
     });
@@ -233,7 +226,7 @@ describe('a SIGTERM that comes between two images', () => {
     // It sends itself the signal as soon as it has a handler, before it has looked at the state.
     const preload = join(folder, 'preload.cjs');
     writeFileSync(preload, PRELOAD);
-    const node = nodeThat(`${does}
+    const node = nodeDoing(`${does}
 [ "$2" = --resume ] && set -- - - - "$@"
 [ "$5" = --resume ] && exec ${process.execPath} --require ${preload} "$4" --resume "$6"`);
     await qmp.execute('live-update', { node });
@@ -241,7 +234,7 @@ describe('a SIGTERM that comes between two images', () => {
   });
 
   it('ends it while the snapshot is made, with the child', async () => {
-    const node = nodeThat(building('{ echo $$ >"$0.pid"; exec sleep 60; }'));
+    const node = nodeDoing(building('{ echo $$ >"$0.pid"; exec sleep 60; }'));
     await qmp.execute('live-update', { node });
     const child = await pidIn(`${node}.pid`);
     vmm.child.kill('SIGTERM');

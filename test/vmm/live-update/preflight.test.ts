@@ -1,0 +1,134 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import type { PreflightReport } from '../../../vmm/live-update/preflight-report.ts';
+import { buildIn, nodeThat, patch } from '../successors.ts';
+import { updateEnded, VmmProcess } from '../vmm-process.ts';
+
+/** A successor that cannot take the guest over is found out before anything stops, and told with its reason. */
+
+const TIMEOUT_MS = 90_000;
+const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
+
+let folder: string;
+let vmm: VmmProcess;
+let qmp: QmpClient;
+const events: string[] = [];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'livevmm-successor-'));
+  vmm = new VmmProcess('demo');
+  await vmm.prints(/demo: .*\n/);
+  qmp = await vmm.monitor();
+  events.length = 0;
+  qmp.listen(({ event }) => events.push(event));
+});
+
+afterEach(async () => {
+  qmp.close();
+  expect(await vmm.end()).toEqual([]);
+  rmSync(folder, { recursive: true });
+});
+
+async function update(args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
+  const [{ data }] = await Promise.all([qmp.nextEvent(updateEnded, TIMEOUT_MS), qmp.execute('live-update', args)]);
+  return data;
+}
+
+const node = (does: string) => () => ({ node: nodeThat(join(folder, 'node'), does) });
+const build = (change: (dist: string) => void) => () => {
+  const to = buildIn(folder);
+  change(to);
+  return { to };
+};
+/** The routes section, as a build of next year may declare it. */
+const newerSection = build((dist) => patch(dist, PROGRAMS, /defineSection\("routes", 1/, 'defineSection("routes", 2'));
+const unknownSection = build((dist) => patch(dist, PROGRAMS, /defineSection\("clint", 1/, 'defineSection("timer", 1'));
+
+const BAD: readonly (readonly [string, () => Readonly<Record<string, string>>, RegExp])[] = [
+  ['exits at once, content', node('exit 0'), /^the successor does not answer: it ended with status 0$/],
+  ['says why it ends', node('echo no luck today >&2; exit 3'), /it ended with status 3, saying "no luck today"$/],
+  ['is killed', node('kill -SEGV $$'), /it was ended by SIGSEGV$/],
+  ['is a folder', () => ({ node: folder }), /it cannot be started \(EACCES\)$/],
+  [
+    'has a syntax error',
+    build((to) => PROGRAMS.map((name) => writeFileSync(join(to, name), 'let let'))),
+    /SyntaxError/,
+  ],
+  ['is empty', build((to) => PROGRAMS.map((name) => writeFileSync(join(to, name), ''))), /status 0$/],
+  [
+    'lacks its thread',
+    build((to) => rmSync(join(to, 'vmm-crew-vcpu-worker.cjs'))),
+    /memory and threads: no worker entry vmm\/crew\/vcpu\/worker$/,
+  ],
+  ['has no koffi', build((to) => rmSync(join(to, '../node_modules'))), /koffi/],
+  ['knows a newer section', newerSection, /section routes: version 1, this build knows 2/],
+  ['does not know a section', unknownSection, /section timer: missing; section clint: this build does not know it$/],
+  ['may open too few files', node('ulimit -n 40'), /file descriptors: the limit is 40, and \d+ are needed/],
+  ['may not map that much', node('ulimit -v 2000000'), /does not answer|memory and threads/],
+];
+
+describe('a successor is refused while the guest runs, if it', () => {
+  it.each(BAD)('%s', async (_, target, reason) => {
+    const ended = await update(target());
+    expect(ended).toMatchObject({ status: 'failed' });
+    expect(ended.error).toMatch(reason);
+    expect(events).toEqual(['LIVE_UPDATE', 'LIVE_UPDATE']); // and no STOP
+    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
+  });
+
+  it('does not answer in time', { timeout: 180_000 }, async () => {
+    const ended = await update({ node: nodeThat(join(folder, 'node'), 'exec sleep 300') });
+    expect(ended).toEqual({ status: 'failed', error: 'the successor does not answer: it took longer than 10 s' });
+    await vmm.stats();
+  });
+});
+
+describe('a section that the successor does not know', () => {
+  it('is left behind if it may be, and only then', async () => {
+    const to = buildIn(folder);
+    patch(to, PROGRAMS, /survivor\(IMSIC_SECTION, \{[\s\S]*?\}\),/, ''); // this guest without devices needs it not
+    expect(await update({ to })).toMatchObject({
+      error: expect.stringMatching(/section imsic: this build does not know/),
+    });
+    expect(await update({ to, 'allow-loss': ['imsic'] })).toMatchObject({ status: 'completed', generation: 1 });
+    await vmm.stats();
+  });
+});
+
+describe('query-live-update', () => {
+  it('tells what an update would do, and does nothing', async () => {
+    const report = (await qmp.execute('query-live-update')) as PreflightReport;
+    expect(report).toMatchObject({ node: process.version });
+    expect(report.sections.map(({ verdict }) => verdict)).toEqual(report.sections.map(() => 'same'));
+    expect(report.sections.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['vm', 'ram', 'hart', 'pci', 'vfio', 'monitor']),
+    );
+    expect(report.checks.map(({ what, ok }) => [what, ok])).toEqual([
+      ['node', true],
+      ['foreign functions', true],
+      ['file descriptors', true],
+      ['memory and threads', true],
+    ]);
+    expect(events).toEqual([]);
+    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
+  });
+
+  it('names every section that would be refused or lost', async () => {
+    const { sections } = (await qmp.execute('query-live-update', unknownSection())) as PreflightReport;
+    expect(sections.filter(({ verdict }) => verdict !== 'same')).toEqual([
+      { name: 'timer', verdict: 'refused', reason: 'section timer: missing' },
+      { name: 'clint', verdict: 'lost', reason: 'section clint: this build does not know it' },
+    ]);
+  });
+
+  it('is an error for a successor that does not answer', async () => {
+    mkdirSync(join(folder, 'empty'));
+    writeFileSync(join(folder, 'empty', 'vmm.cjs'), '');
+    await expect(qmp.execute('query-live-update', { to: join(folder, 'empty') })).rejects.toThrow(/does not answer/);
+  });
+});

@@ -1,0 +1,102 @@
+/**
+ * Preflight, the successor's side: every section of the manifest is decoded by this build's own code,
+ * and what this build needs beside them is tried for real.
+ */
+import { fstatSync, readSync } from 'node:fs';
+import * as zlib from 'node:zlib';
+
+import { SysError } from '../../platform/errno.ts';
+import { close, getRlimit, gettid, RLIMIT_NOFILE } from '../../platform/libc.ts';
+import { createMemory, Mapping } from '../../platform/memory.ts';
+import { VERSION } from '../../platform/version.ts';
+import { decodeManifest, type Manifest } from './manifest.ts';
+import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
+import { SURVIVORS } from './survivors.ts';
+
+/** Beside the inherited ones: the state, the snapshot, Node's own, two threads'. */
+const FDS_OF_OUR_OWN = 40;
+const THREAD_MS = 5000;
+
+/** EINVAL: what is in `fd` is no manifest. */
+export async function answerPreflight(fd: number): Promise<PreflightReport> {
+  const packed = Buffer.alloc(fstatSync(fd).size);
+  readSync(fd, packed, 0, packed.length, 0);
+  const manifest = decodeManifest(packed);
+  return {
+    version: VERSION,
+    node: process.version,
+    sections: judge(manifest),
+    checks: [
+      await check('node', () => {
+        if (typeof zlib.crc32 !== 'function') throw new Error(`${process.version} is too old`);
+      }),
+      await check('foreign functions', () => {
+        if (gettid() !== process.pid) throw new Error('koffi gives wrong answers');
+      }),
+      await check('file descriptors', () => {
+        const soft = Number(getRlimit(0, RLIMIT_NOFILE).soft);
+        const needed = manifest.fds + FDS_OF_OUR_OWN;
+        if (soft < needed) throw new Error(`the limit is ${soft}, and ${needed} are needed`);
+      }),
+      await check('memory and threads', () => tryThread(manifest.memory)),
+    ],
+  };
+}
+
+function judge({ sections }: Manifest): SectionVerdict[] {
+  const saved = new Map(sections.map((section) => [section.name, section]));
+  const known = SURVIVORS.map(({ section }): SectionVerdict => {
+    const { name, version } = section;
+    const entry = saved.get(name);
+    if (!entry) return { name, verdict: 'refused', reason: `section ${name}: missing` };
+    try {
+      if (entry.body) section.decode(entry.body);
+      else if (entry.version !== version) section.decode({ version: entry.version });
+      return { name, verdict: 'same' };
+    } catch (error) {
+      return { name, verdict: 'refused', reason: (error as Error).message };
+    }
+  });
+  const names = new Set(known.map(({ name }) => name));
+  const lost = sections.filter(({ name }) => !names.has(name));
+  return [
+    ...known,
+    ...lost.map(
+      ({ name }): SectionVerdict => ({ name, verdict: 'lost', reason: `section ${name}: this build does not know it` }),
+    ),
+  ];
+}
+
+async function check(what: string, work: () => void | Promise<void>): Promise<Check> {
+  try {
+    await work();
+    return { what, ok: true };
+  } catch (error) {
+    const { message, stack } = error as Error;
+    return { what, ok: false, reason: error instanceof SysError ? message : message || (stack ?? 'no reason') };
+  }
+}
+
+/** Maps as much memory as the guest has, and starts a vCPU thread over it, which ends when it is ready. */
+async function tryThread(memory: number): Promise<void> {
+  const { VcpuThread } = await import('../crew/vcpu/thread.ts');
+  const { startVcpuThread } = await import('../crew/threads.ts');
+  const fd = createMemory('preflight-ram', memory);
+  const ram = new Mapping(fd, memory);
+  close(fd);
+  const vcpu = new VcpuThread();
+  const ready = new Promise<void>((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`no thread within ${THREAD_MS} ms`)), THREAD_MS);
+    vcpu.listen((message) => {
+      clearTimeout(late);
+      if (message.kind === 'failed') reject(new Error(message.reason.split('\n')[0]));
+      else resolve();
+    });
+  });
+  const worker = startVcpuThread(vcpu, { ram: ram.buffer, entry: 0, devices: [] });
+  try {
+    await ready;
+  } finally {
+    await worker.terminate();
+  }
+}

@@ -1,0 +1,44 @@
+/** What a successor answers when it is asked whether it could take a guest over. One JSON document. */
+import { einval } from '../../platform/errno.ts';
+import { flag, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
+
+const SECTION_VERDICT = object(
+  {
+    name: text,
+    /** same: it is taken as it is. lost: this build does not know it. refused: it cannot be taken. */
+    verdict: oneOf('same', 'lost', 'refused'),
+  },
+  { reason: text },
+);
+
+const CHECK = object({ what: text, ok: flag }, { reason: text });
+
+export const PREFLIGHT_REPORT = object({
+  /** Version of the successor's build, and of the node that runs it. */
+  version: text,
+  node: text,
+  sections: list(SECTION_VERDICT),
+  /** What it needs beside the sections. */
+  checks: list(CHECK),
+});
+
+export type SectionVerdict = Shaped<typeof SECTION_VERDICT>;
+export type Check = Shaped<typeof CHECK>;
+export type PreflightReport = Shaped<typeof PREFLIGHT_REPORT>;
+
+/** Every reason why the guest cannot be handed over; `allowLoss` names sections that may be lost. */
+export function refusals({ sections, checks }: PreflightReport, allowLoss: readonly string[]): string[] {
+  const bad = sections.filter(
+    ({ name, verdict }) => verdict === 'refused' || (verdict === 'lost' && !allowLoss.includes(name)),
+  );
+  return [
+    ...bad.map(({ name, reason }) => reason ?? `section ${name} would be lost`),
+    ...checks.filter(({ ok }) => !ok).map(({ what, reason }) => `${what}: ${reason ?? 'not usable'}`),
+  ];
+}
+
+/** EINVAL with every reason, unless the successor can take the guest over. */
+export function demandAccepted(report: PreflightReport, allowLoss: readonly string[]): void {
+  const reasons = refusals(report, allowLoss);
+  if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
+}

@@ -13,6 +13,7 @@ const mutants = readMutants(MUTANTS);
 /** Folders of test/mutants: the parts of the product. */
 const ROOMS = [
   ...[
+    'client',
     'conform',
     'demo',
     'devices',

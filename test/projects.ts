@@ -24,6 +24,8 @@ export const STARTERS = [
   'devices/board/memory-hash.ts',
   'iommu/kernel/vfio/pci/device.ts', // a thread for the eventfds that a client arms
   'iommu/kernel/vfio/virqfd/virqfd.ts',
+  'tools/launch/child.ts',
+  'tools/launch/host.ts',
   'vmm/crew/threads.ts',
 ];
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
+import { HostProcess } from '../../tools/launch/host.ts';
 
 /** examples/: programs of a package user, who has nothing of ours but `livevmm/client`. */
 
@@ -14,7 +14,7 @@ const tsc = (project: string): Promise<unknown> => run(inRoot('node_modules/.bin
 describe('examples/edu-dma', () => {
   let host: HostProcess;
   beforeAll(async () => {
-    host = await startHostProcess(['capture', 'edu,dma-latency-ms=0']);
+    host = await HostProcess.start(['capture', 'edu,dma-latency-ms=0']);
   });
   afterAll(() => host.stop());
 

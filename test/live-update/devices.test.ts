@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HostInfo } from '../../iommu/abi/control.ts';
 import { HostClient } from '../../tools/clients/host-client.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
-import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
+import { HostProcess } from '../../tools/launch/host.ts';
 import { turncoat } from '../vmm/successors.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
@@ -23,7 +23,7 @@ let hostAlive: boolean;
 const vmms: VmmProcess[] = [];
 
 async function startHost(...devices: string[]): Promise<void> {
-  host = await startHostProcess(devices);
+  host = await HostProcess.start(devices);
   board = new HostClient(host.socket);
   hostAlive = true;
 }

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
+import { HostProcess } from '../../tools/launch/host.ts';
 import { elfFile } from '../guest/elf-file.ts';
 import { listing } from '../guest/riscv/fixture.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
@@ -107,7 +107,7 @@ describe('an exec update of a guest that lives at the end of its RAM', () => {
     [2030, 'below the MSI window', []],
     [4096, 'where MSIs have no window of their own', ['--iommu', 'iommu0,msi=translated']],
   ])('of %i MiB, with a device, %s', async (sizeMib, _, hostOptions) => {
-    host = await startHostProcess(['edu'], hostOptions);
+    host = await HostProcess.start(['edu'], hostOptions);
     vmm = startAtEnd(sizeMib, '--host', host.socket, '--device', `vfio-pci,host=${host.devices[0]!.bdf}`);
     await expectToSurvive(sizeMib);
   });

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { BlockInfo } from '../../iommu/abi/control.ts';
 import { HostClient } from '../../tools/clients/host-client.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
-import { type HostProcess, startHostProcess } from '../../tools/launch/machine.ts';
+import { HostProcess } from '../../tools/launch/host.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
 /** Exec updates with a device without IOMMU, whose accesses go through the VMM's own addresses: real processes, the demo guest. */
@@ -18,7 +18,7 @@ let vmm: VmmProcess;
 let qmp: QmpClient;
 
 async function start(...hostOptions: string[]): Promise<void> {
-  host = await startHostProcess([MSCRIBE, 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff'], hostOptions);
+  host = await HostProcess.start([MSCRIBE, 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff'], hostOptions);
   board = new HostClient(host.socket);
   const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
   vmm = new VmmProcess('demo', '--host', host.socket, ...passed);

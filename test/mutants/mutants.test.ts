@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { Child } from '../../tools/launch/child.ts';
 import { type Ended, outcome } from '../tools/livevmm-process.ts';
 import { apply, MUTANTS, misfit, parseMutant, readMutants } from './mutant.ts';
 
@@ -118,7 +118,8 @@ file: test/mutants/example.ts
 ${patch}`;
 
 async function run(...words: readonly string[]): Promise<Ended> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'test/mutants/run.ts', ...words], { cwd: ROOT });
+  const program = ['--import', 'tsx', join(ROOT, 'test/mutants/run.ts')];
+  const child = new Child({ name: 'mutants', argv: [process.execPath, ...program, ...words], detached: false });
   child.stdin.end();
   return outcome(child);
 }

@@ -1,7 +1,6 @@
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { DemoDocument } from '../../tools/demo/document.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
@@ -78,8 +77,8 @@ describe('livevmm demo', () => {
   it('--keep leaves everything running until it is told to end', async () => {
     const demo = sandbox.start(...SHORT, '--json', '--keep');
     const ended = outcome(demo);
-    const [hint] = (await Promise.race([once(demo.stderr, 'data'), ended.then(() => ['it has ended'])])) as [Buffer];
-    const [, host, qmp] = /--host (\S+)[\s\S]*--qmp (\S+)/.exec(String(hint))!;
+    await Promise.race([vi.waitUntil(() => demo.errors.includes('--qmp')), ended]);
+    const [, host, qmp] = /--host (\S+)[\s\S]*--qmp (\S+)/.exec(demo.errors)!;
     expect(await sandbox.run('info', '--host', host!)).toMatchObject({ status: 0, stderr: '' });
     const again = await sandbox.run('update', '--qmp', qmp!, '--json');
     expect(JSON.parse(again.stdout)).toMatchObject({ generation: 2 });

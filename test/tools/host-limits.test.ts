@@ -1,18 +1,18 @@
 /** A host as a process, with few file descriptors, and clients that want more than there are. */
-import type { ChildProcess } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { close, connectUnix, getRlimit, RLIMIT_NOFILE, setRlimit } from '../../platform/libc.ts';
 import { HostClient } from '../../tools/clients/host-client.ts';
+import type { Child } from '../../tools/launch/child.ts';
 import { ClientProcess } from '../devices/clients/client-process.ts';
 import { firstLine, Sandbox } from './livevmm-process.ts';
 
 const FDS = 200;
 
 let sandbox: Sandbox;
-let host: ChildProcess;
+let host: Child;
 let socket: string;
 let greedy: ClientProcess[];
 
@@ -20,14 +20,13 @@ beforeEach(async () => {
   sandbox = new Sandbox();
   socket = join(sandbox.dir, 'host.sock');
   greedy = [];
-  const started = sandbox.startWithFds(FDS, 'host', '--socket', socket, '--device', 'edu', '--json');
-  host = started;
-  await firstLine(started);
+  host = sandbox.startWithFds(FDS, 'host', '--socket', socket, '--device', 'edu', '--json');
+  await firstLine(host);
 });
 
 afterEach(async () => {
   await Promise.all(greedy.map((client) => client.end()));
-  await sandbox.end(host);
+  await host.stop();
   sandbox.remove();
 });
 
@@ -85,14 +84,14 @@ describe('a host with 200 file descriptors', () => {
 
   it('that has not one fd left for a connection serves those that it has, and new ones when it has again', async () => {
     const early = new HostClient(socket);
-    const { hard, soft } = getRlimit(host.pid!, RLIMIT_NOFILE);
+    const { hard, soft } = getRlimit(host.pid, RLIMIT_NOFILE);
     const silent = await fillHoles();
 
-    setRlimit(host.pid!, RLIMIT_NOFILE, { soft: BigInt(hostFds().length), hard });
+    setRlimit(host.pid, RLIMIT_NOFILE, { soft: BigInt(hostFds().length), hard });
     expect(() => new HostClient(socket)).toThrow('EPIPE');
     expect(() => new HostClient(socket)).toThrow('EPIPE');
     expect(early.ask({ op: 'timeline', bdf: '0000:00:02.0', fromNs: 0, toNs: 1 }).buckets).toEqual([]);
-    setRlimit(host.pid!, RLIMIT_NOFILE, { soft, hard });
+    setRlimit(host.pid, RLIMIT_NOFILE, { soft, hard });
 
     for (const fd of silent) close(fd);
     expect(filesOfClients()).toEqual([2]); // early’s and its own, of one process

@@ -1,10 +1,10 @@
-import type { ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { bindUnix, close } from '../../platform/libc.ts';
+import type { Child } from '../../tools/launch/child.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 import { descendantsOf, type Seen, stillThere } from './processes.ts';
@@ -30,13 +30,13 @@ afterEach(() => {
 async function start(
   words: readonly string[],
   programs: readonly RegExp[],
-  doHarm: (command: ChildProcess) => void | Promise<void>,
+  doHarm: (command: Child) => void | Promise<void>,
 ): Promise<void> {
   const command = sandbox.start(...words);
   const ended = outcome(command);
   await vi.waitUntil(
     () => {
-      started = descendantsOf(command.pid!);
+      started = descendantsOf(command.pid);
       return programs.every((program) => started.some((one) => program.test(one.command)));
     },
     { timeout: START_MS, interval: 50 },
@@ -46,7 +46,7 @@ async function start(
   await ended;
 }
 
-const kill = (command: ChildProcess): void => void command.kill('SIGKILL');
+const kill = (command: Child): void => command.kill('SIGKILL');
 
 /** Whether a client of a stress run is past its start, which is when it may be frozen. */
 const hasLog = (client: Seen): boolean => maps(client).includes('memfd:log of ');
@@ -94,7 +94,7 @@ describe('SIGKILL leaves nothing of', () => {
 
   it('a demo whose host and VMM are killed as well', async () => {
     await start(['demo'], [HOST, VMM, CLEANER], (command) => {
-      for (const pid of [command.pid!, pidOf(HOST), pidOf(VMM)]) process.kill(pid, 'SIGKILL');
+      for (const pid of [command.pid, pidOf(HOST), pidOf(VMM)]) process.kill(pid, 'SIGKILL');
     });
     await expectNothingLeft();
   });

@@ -1,11 +1,10 @@
 /** The built program as a user runs it, in an environment of its own whose leftovers can be seen. */
-import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { programPath } from '../../tools/launch/programs.ts';
+import { Child } from '../../tools/launch/child.ts';
+import { programArgv } from '../../tools/launch/programs.ts';
 
 export interface Ended {
   readonly status: number | null;
@@ -18,40 +17,29 @@ export class Sandbox {
   readonly runtimeDir = join(this.dir, 'run');
   readonly tempDir = join(this.dir, 'tmp');
 
-  readonly #ends = new Map<ChildProcess, Promise<unknown>>();
-
   constructor() {
     chmodSync(this.dir, 0o711); // for a client that is no longer root
     mkdirSync(this.runtimeDir, { mode: 0o700 });
     mkdirSync(this.tempDir);
   }
 
-  start(...words: readonly string[]): ChildProcessWithoutNullStreams {
-    return this.#spawn(process.execPath, [programPath('livevmm'), ...words]);
+  start(...words: readonly string[]): Child {
+    return this.#start(programArgv('livevmm', ...words));
   }
 
   /** As start(), by a shell with this `ulimit -n`. */
-  startWithFds(fds: number, ...words: readonly string[]): ChildProcessWithoutNullStreams {
+  startWithFds(fds: number, ...words: readonly string[]): Child {
     return this.startFrom(`ulimit -n ${fds}`, ...words);
   }
 
   /** As start(), by a shell that does `setting` before. */
-  startFrom(setting: string, ...words: readonly string[]): ChildProcessWithoutNullStreams {
-    const program = [process.execPath, programPath('livevmm'), ...words];
-    return this.#spawn('/bin/sh', ['-c', `${setting} && exec "$@"`, 'sh', ...program]);
+  startFrom(setting: string, ...words: readonly string[]): Child {
+    return this.#start(['/bin/sh', '-c', `${setting} && exec "$@"`, 'sh', ...programArgv('livevmm', ...words)]);
   }
 
-  #spawn(file: string, words: readonly string[]): ChildProcessWithoutNullStreams {
+  #start(argv: readonly string[]): Child {
     const env = { ...process.env, XDG_RUNTIME_DIR: this.runtimeDir, TMPDIR: this.tempDir };
-    const child = spawn(file, words, { env });
-    this.#ends.set(child, once(child, 'close'));
-    return child;
-  }
-
-  /** Asks a child to end, if it still runs, and waits until it has. */
-  async end(child: ChildProcess): Promise<void> {
-    child.kill('SIGTERM');
-    await this.#ends.get(child);
+    return new Child({ name: 'livevmm', argv, env, detached: false });
   }
 
   /** Runs the program to its end. */
@@ -75,22 +63,18 @@ export class Sandbox {
   }
 }
 
-/** What a process printed from now on, and how it ended. */
-export async function outcome(child: ChildProcessWithoutNullStreams): Promise<Ended> {
-  const texts = { stdout: '', stderr: '' };
+/** What a process printed on stdout from now on, all that it said on stderr, and how it ended. */
+export async function outcome(child: Child): Promise<Ended> {
+  let stdout = '';
   child.stdout.on('data', (chunk) => {
-    texts.stdout += chunk;
+    stdout += chunk;
   });
-  child.stderr.on('data', (chunk) => {
-    texts.stderr += chunk;
-  });
-  const isClosed = (child.exitCode ?? child.signalCode) !== null && child.stdout.closed && child.stderr.closed;
-  if (!isClosed) await once(child, 'close');
-  return { status: child.exitCode, ...texts };
+  const { status } = await child.closed;
+  return { status, stdout, stderr: child.errors };
 }
 
 /** The first line of stdout. */
-export async function firstLine(child: ChildProcessWithoutNullStreams): Promise<string> {
+export async function firstLine(child: Child): Promise<string> {
   let text = '';
   for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
     text += chunk;

@@ -71,7 +71,7 @@ it('livevmm host and info find each other by default, also where XDG_RUNTIME_DIR
   const line = await firstLine(host);
 
   const info = await outcome(sandbox.startFrom(setting, 'info', '--json'));
-  await sandbox.end(host);
+  await host.stop();
 
   expect(line).toBe(`listening on /tmp/livevmm-${process.getuid!()}/host.sock`);
   expect(JSON.parse(info.stdout)).toMatchObject({ pid: host.pid });

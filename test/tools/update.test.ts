@@ -1,9 +1,9 @@
-import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import type { Child } from '../../tools/launch/child.ts';
 import { GuestConsole } from '../../tools/launch/guest-console.ts';
 import { guestPath, programPath } from '../../tools/launch/programs.ts';
 import { buildIn, patch } from '../vmm/successors.ts';
@@ -12,7 +12,7 @@ import { Sandbox } from './livevmm-process.ts';
 /** `livevmm update` of a guest that somebody started with `livevmm run`. */
 
 let sandbox: Sandbox;
-let run: ChildProcessWithoutNullStreams;
+let run: Child;
 let guest: GuestConsole;
 
 beforeEach(async () => {
@@ -31,7 +31,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await sandbox.end(run);
+  await run.stop();
   expect(sandbox.leftovers()).toEqual([]);
   sandbox.remove();
 });

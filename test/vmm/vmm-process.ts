@@ -1,19 +1,21 @@
 /** A VMM as a real process for tests: built bundle, private folder, its console and monitor at hand. */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
 import { QmpClient, type QmpEvent } from '../../tools/clients/qmp-client.ts';
-import { guestPath, programPath } from '../../tools/launch/programs.ts';
+import { Child } from '../../tools/launch/child.ts';
+import { guestPath } from '../../tools/launch/programs.ts';
+import { vmmArgv } from '../../tools/launch/vmm.ts';
 
 export class VmmProcess {
   readonly dir = mkdtempSync(join(tmpdir(), 'livevmm-vmm-'));
   readonly qmpPath = join(this.dir, 'qmp.sock');
-  readonly child: ChildProcessWithoutNullStreams;
+  readonly child: Child;
+  /** Status and signal it ended with. */
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
   output = '';
-  errors = '';
 
   /** With a console that reads from this fd; it stays the caller's. */
   static withStdin(stdin: number, guest: string, ...args: string[]): VmmProcess {
@@ -24,20 +26,21 @@ export class VmmProcess {
     const args = words.filter((word) => typeof word === 'string');
     const stdin = words.find((word) => typeof word === 'object')?.stdin ?? 'pipe';
     const kernel = existsSync(guest) ? guest : guestPath(guest);
-    const argv = [programPath('vmm'), '-m', '64M', '--kernel', kernel, '--qmp', this.qmpPath, ...args];
-    this.child = spawn(process.execPath, argv, { stdio: [stdin, 'pipe', 'pipe'] }) as ChildProcessWithoutNullStreams;
-    this.child.stdin?.on('error', () => {}); // the guest may be gone
+    const argv = [...vmmArgv({ memory: '64M', kernel, qmp: this.qmpPath }), ...args];
+    this.child = new Child({ name: 'the VMM', argv, stdio: [stdin, 'pipe', 'pipe'], detached: false });
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });
-    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.errors += text;
-    });
-    this.exited = once(this.child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+    this.exited = this.child.closed.then(({ status, signal }) => [status, signal]);
+  }
+
+  /** What it said on stderr. */
+  get errors(): string {
+    return this.child.errors;
   }
 
   get pid(): number {
-    return this.child.pid!;
+    return this.child.pid;
   }
 
   /** Resolves when the console's output matches; rejects when the process ends before. */

@@ -4,7 +4,7 @@ import { createMemory, Mapping } from '../../platform/memory.ts';
 import { openContainer } from '../../vmm/client/container.ts';
 import { type DmaMapping, mapDma, unmapDma } from '../../vmm/client/dma.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
-import { startHostProcess } from '../launch/machine.ts';
+import { HostProcess } from '../launch/host.ts';
 
 /** [iova, iova+size) and the bytes of RAM from `offset` on. */
 export interface RamRange {
@@ -42,7 +42,7 @@ export async function onBenchHost<T>(
   { ramBytes, options = [] }: { readonly ramBytes: number; readonly options?: readonly string[] },
   work: (host: BenchHost) => T | Promise<T>,
 ): Promise<T> {
-  const host = await startHostProcess(['edu'], options);
+  const host = await HostProcess.start(['edu'], options);
   const fd = createMemory('bench', ramBytes);
   const ram = new Mapping(fd, ramBytes);
   try {

@@ -12,7 +12,7 @@ import { type DmaMapping, invalidateVaddrs, mapDma } from '../../vmm/client/dma.
 import { kvemuPin, kvemuRead, kvemuUnpin } from '../../vmm/client/drivers/kvemu.ts';
 import { openDevice } from '../../vmm/client/group.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
-import { startHostProcess } from '../launch/machine.ts';
+import { HostProcess } from '../launch/host.ts';
 import { type Figure, median, type Progress } from './result.ts';
 import type { SleeperAnswer, SleeperInput, SleeperRequest } from './sleeper/protocol.ts';
 
@@ -56,7 +56,7 @@ async function wakeUs(invalidate: () => void, update: () => void, sleeper: Worke
 
 export async function benchMediated(progress: Progress): Promise<Figure[]> {
   await progress('host starts');
-  const host = await startHostProcess(['kvemu'], ['--vfio-profile', '5.12']);
+  const host = await HostProcess.start(['kvemu'], ['--vfio-profile', '5.12']);
   const fd = createMemory('bench', SIZE);
   const ram = new Mapping(fd, SIZE);
   let sleeper: Worker | undefined;

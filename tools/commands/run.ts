@@ -2,8 +2,6 @@
  * `livevmm run`: a VMM on the board of a running host, or, without --host, on a private one. With --host this process
  * *becomes* the VMM (execve); without, it is the host and the VMM its child.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
@@ -13,9 +11,10 @@ import { type Command, CommandError, parseOptions, UsageError } from '../cli/com
 import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
 import { exitStatus, onEndingSignal } from '../cli/signals.ts';
+import { Child } from '../launch/child.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
-import { programPath } from '../launch/programs.ts';
 import { defaultQmpSocket } from '../launch/sockets.ts';
+import { type VmmPlan, vmmArgv } from '../launch/vmm.ts';
 import { DEFAULT_PROFILE, parseProfile } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
@@ -36,46 +35,28 @@ Without --host this process becomes a private host that ends with the guest, and
   --vfio-profile VERSION        which kernel's VFIO it answers as
 `;
 
-/** The VMM's fd by which it sees that we have ended (platform/lifeline.ts). */
-const LIFELINE_FD = 3;
-
-interface VmmOptions {
-  readonly memory: string;
-  readonly kernel: string;
-  readonly qmp: string;
-}
-
-/** The command line of the program `vmm` (contract: vmm/program/main.ts). */
-function vmmArguments(hostSocket: string, bdfs: readonly string[], { memory, kernel, qmp }: VmmOptions): string[] {
-  const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
-  return [programPath('vmm'), '--host', hostSocket, '-m', memory, '--kernel', kernel, ...devices, '--qmp', qmp];
-}
-
 /** Turns this process into the VMM; what it has open for itself (FD_CLOEXEC) closes, the terminal stays. */
-function becomeVmm(args: readonly string[]): never {
+function becomeVmm(argv: readonly string[]): never {
   for (const fd of [0, 1, 2]) setCloexec(fd, false);
-  return execve(process.execPath, [process.execPath, ...args], process.env);
+  return execve(argv[0]!, argv, process.env);
 }
 
-async function runChild(args: readonly string[]): Promise<number> {
-  const argv = [...args, '--lifeline', String(LIFELINE_FD)];
-  const child = spawn(process.execPath, argv, { stdio: ['inherit', 'inherit', 'inherit', 'pipe'] });
-  child.stdio[LIFELINE_FD]!.on('error', () => {}); // it has ended first
+async function runChild(argv: readonly string[]): Promise<number> {
+  const terminal = { stdio: ['inherit', 'inherit', 'inherit'], detached: false } as const;
+  const child = new Child({ name: 'the VMM', argv, ...terminal, lifeline: true });
   // A terminal sends its SIGINT to the child as well as to us; from elsewhere a signal reaches us only.
   const stop = onEndingSignal((signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
   });
-  try {
-    const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
-    return exitStatus(code, signal);
-  } finally {
-    stop();
-  }
+  const { status, signal, error } = await child.exited;
+  stop();
+  if (error) throw error;
+  return exitStatus(status, signal);
 }
 
 async function runOnPrivateHost(
   machine: Pick<BoardOptions, 'devices' | 'units' | 'profile'>,
-  options: VmmOptions,
+  options: VmmPlan,
 ): Promise<number> {
   const folder = new PrivateFolder();
   const socketPath = join(folder.path, 'host.sock');
@@ -83,7 +64,7 @@ async function runOnPrivateHost(
   try {
     board = await startHost({ ...machine, socketPath, memlock: 'unlimited' });
     const bdfs = board.info().devices.map(({ bdf }) => bdf);
-    return await runChild(vmmArguments(socketPath, bdfs, options));
+    return await runChild(vmmArgv({ ...options, host: socketPath, bdfs }));
   } finally {
     await board?.stop();
     await folder.remove();
@@ -107,7 +88,7 @@ export const run: Command = {
     if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
     const devices = options.device.map(parseDeviceOption);
     const qmp = options.qmp ?? defaultQmpSocket();
-    const vmm: VmmOptions = { memory: options.memory, kernel: options.kernel, qmp };
+    const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, qmp };
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');
@@ -118,6 +99,6 @@ export const run: Command = {
     const other = devices.find(({ type }) => type !== 'vfio-pci');
     if (other)
       throw new UsageError(`run: '${other.type}' is a device of the host; pass it through as vfio-pci,host=BDF`);
-    return becomeVmm(vmmArguments(resolve(options.host), devices.map(passthroughBdf), vmm));
+    return becomeVmm(vmmArgv({ ...vmm, host: resolve(options.host), bdfs: devices.map(passthroughBdf) }));
   },
 };

@@ -1,7 +1,5 @@
 /** One client process as the runner sees it: started ahead of time, given a case, gone when the case is over. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
-
+import { Child, describeEnding, type Ending } from '../launch/child.ts';
 import type { Assignment, Report } from './client/protocol.ts';
 
 /** The longest without any report: a step that is waited for takes less. */
@@ -15,26 +13,11 @@ export interface Played {
 }
 
 export class ClientProcess {
-  readonly #child: ChildProcess;
-  readonly #exited: Promise<string>;
-  #lastWords = '';
-  #closed = false;
+  readonly #child: Child;
 
   constructor(program: string) {
-    // In a session and a process group of its own, so that Ctrl-C reaches us alone and we end it with all it has started.
-    this.#child = spawn(process.execPath, [program], { stdio: 'pipe', detached: true });
-    this.#child.stdin!.on('error', () => {}); // it is dead; #exited says so
-    createInterface({ input: this.#child.stderr! }).on('line', (line) => {
-      if (this.#lastWords === '' || /Error/.test(line)) this.#lastWords = line;
-    });
-    this.#exited = new Promise((resolve) => {
-      this.#child.once('error', (error) => resolve(error.message));
-      this.#child.once('exit', () => this.#killAll()); // what it leaves is of no use
-      this.#child.once('close', (code, signal) => {
-        this.#closed = true;
-        resolve(`ended with ${signal ?? `status ${code}`}`);
-      });
-    });
+    this.#child = new Child({ name: 'the client', argv: [process.execPath, program] });
+    void this.#child.exited.then(() => this.#killAll()); // what it leaves is of no use
   }
 
   /** Plays a case; resolves when the process is gone, with all it had open. */
@@ -47,7 +30,7 @@ export class ClientProcess {
       this.#killAll();
     };
     let timer = setTimeout(kill, SILENCE_MS);
-    createInterface({ input: this.#child.stdout! }).on('line', (line) => {
+    this.#child.onLine('stdout', (line) => {
       clearTimeout(timer);
       timer = setTimeout(kill, SILENCE_MS);
       const report = JSON.parse(line) as Report;
@@ -55,26 +38,27 @@ export class ClientProcess {
       else if ('note' in report) notes.push(report.note);
       else failure = 'failure' in report ? report.failure : undefined;
     });
-    this.#child.stdin!.end(`${JSON.stringify(assignment)}\n`);
-    const ending = await this.#exited;
+    this.#child.stdin.end(`${JSON.stringify(assignment)}\n`);
+    const ending = await this.#child.closed;
     clearTimeout(timer);
     if (failure === undefined) return { answers, notes };
-    return { answers, notes, failure: [failure, this.#lastWords || ending].join('; ') };
+    return { answers, notes, failure: [failure, this.#reason(ending)].join('; ') };
   }
 
   /** For one that is not needed any more. */
   async stop(): Promise<void> {
     this.#killAll();
-    await this.#exited;
+    await this.#child.closed;
   }
 
-  /** With the processes it has forked, one of which may be asleep and hold our pipes open. The group lasts until the last of them ends. */
+  /** The line on stderr that names an error, or the first one, or how it ended. */
+  #reason(ending: Ending): string {
+    const lines = this.#child.errors.trimEnd().split('\n');
+    return lines.findLast((line) => /Error/.test(line)) || lines[0] || `ended with ${describeEnding(ending)}`;
+  }
+
+  /** With the processes it has forked, one of which may be asleep and hold our pipes open. */
   #killAll(): void {
-    if (this.#child.pid === undefined || this.#closed) return;
-    try {
-      process.kill(-this.#child.pid, 'SIGKILL');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it has just ended
-    }
+    this.#child.killGroup('SIGKILL');
   }
 }

@@ -1,69 +1,160 @@
-/** A program of ours as a child process: ends with us, whatever ends us, and its last words on stderr explain why it ended. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** A program as a child process: its pipes, its last words on stderr, how it ended, and two ways to end it. */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 
 import { CommandError } from '../cli/command.ts';
 import { exitStatus } from '../cli/signals.ts';
-import { ConsoleEnded } from './guest-console.ts';
-import { programPath } from './programs.ts';
 
-/** The child's fd by which it sees that we have ended (platform/lifeline.ts). */
-const LIFELINE_FD = 3;
 /** How long a child has between SIGTERM and SIGKILL. */
 const GRACE_MS = 5000;
+/** What is kept of stderr, in characters: its end. */
+const WORDS_KEPT = 1 << 16;
+
+export interface Launch {
+  /** What messages call it. */
+  readonly name: string;
+  /** The program and its words. */
+  readonly argv: readonly string[];
+  /** Its fds; by default 0, 1 and 2 are pipes to us. */
+  readonly stdio?: readonly ('pipe' | 'inherit' | 'ignore' | number)[];
+  /** It gets one more fd, and `--lifeline FD`: it ends with us, whatever ends us (platform/lifeline.ts). */
+  readonly lifeline?: boolean;
+  /** Whether it leads a session and a process group, so that Ctrl-C reaches us alone and we end it in order. True by default. */
+  readonly detached?: boolean;
+  /** Its environment; ours by default. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A child has closed its output; how it ended itself tells more. */
+export class OutputEnded extends CommandError {}
+
+/** How a process ended. */
+export interface Ending {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Why it could not be started at all. */
+  readonly error?: Error;
+}
+
+/** In words: `status 1`, `SIGKILL`. */
+export const describeEnding = ({ status, signal, error }: Ending): string =>
+  error?.message ?? signal ?? `status ${status}`;
 
 export class Child {
   readonly name: string;
+  /** 0 when it could not be started. */
   readonly pid: number;
-  readonly stdin: Writable;
-  readonly stdout: Readable;
-  /** Resolves with its exit status, when it ends by itself or otherwise. */
-  readonly exited: Promise<number>;
+  /** Resolves when the process has ended, by itself or otherwise. */
+  readonly exited: Promise<Ending>;
+  /** Resolves when also nobody that it started holds our pipes any more. */
+  readonly closed: Promise<Ending>;
+  /** The end of what it said on stderr. */
+  errors = '';
   readonly #process: ChildProcess;
-  #lastWords = '';
+  #isClosed = false;
 
-  /** In a session of its own, so that Ctrl-C reaches us alone and we end our children in order. */
-  constructor(name: 'livevmm' | 'vmm', args: readonly string[]) {
-    this.name = name === 'vmm' ? 'the VMM' : 'the host';
-    const argv = [programPath(name), ...args, '--lifeline', String(LIFELINE_FD)];
-    const child = spawn(process.execPath, argv, { stdio: ['pipe', 'pipe', 'pipe', 'pipe'], detached: true });
-    child.stdio[LIFELINE_FD]!.on('error', () => {}); // it has ended first
+  constructor({ name, argv, stdio = ['pipe', 'pipe', 'pipe'], lifeline = false, detached = true, env }: Launch) {
+    this.name = name;
+    const [program, ...words] = lifeline ? [...argv, '--lifeline', String(stdio.length)] : argv;
+    const fds = lifeline ? [...stdio, 'pipe' as const] : [...stdio];
+    const options: SpawnOptions = { stdio: fds, detached, ...(env ? { env } : {}) };
+    const child = spawn(program!, words, options);
     this.#process = child;
     this.pid = child.pid ?? 0;
-    this.stdin = child.stdin;
-    this.stdout = child.stdout;
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      this.#lastWords = line;
+    child.stdin?.on('error', () => {}); // it has ended first: `exited` says so
+    if (lifeline) child.stdio?.[stdio.length]?.on('error', () => {});
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.errors = (this.errors + text).slice(-WORDS_KEPT);
     });
-    this.exited = new Promise((resolve, reject) => {
-      child.once('error', reject);
-      child.once('close', (code, signal) => resolve(exitStatus(code, signal)));
+    const failed = new Promise<Ending>((resolve) => {
+      child.once('error', (error) => resolve({ status: null, signal: null, error }));
     });
-    this.exited.catch(() => {}); // whoever waits is told
+    const ending = (event: 'exit' | 'close'): Promise<Ending> =>
+      new Promise((resolve) => {
+        child.once(event, (status, signal) => resolve({ status, signal }));
+      });
+    this.exited = Promise.race([ending('exit'), failed]);
+    this.closed = Promise.race([ending('close'), failed]);
+    void this.closed.then(() => {
+      this.#isClosed = true;
+    });
+  }
+
+  /** A pipe to it, if it has one. */
+  get stdin(): Writable {
+    return this.#process.stdin!;
+  }
+
+  /** A pipe from it, if it has one. */
+  get stdout(): Readable {
+    return this.#process.stdout!;
+  }
+
+  /** Calls `hear` for each line that it says on stdout, or on stderr, from now on. */
+  onLine(stream: 'stdout' | 'stderr', hear: (line: string) => void): void {
+    const input = this.#process[stream]; // none if no fd was left for it
+    if (input) createInterface({ input }).on('line', hear);
+  }
+
+  /** The JSON document that is its first line on stdout. Rejects with a CommandError when it ends before. */
+  firstDocument(): Promise<unknown> {
+    const document = new Promise((resolve, reject) => {
+      this.onLine('stdout', (line) => {
+        try {
+          resolve(JSON.parse(line));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    return this.whileAlive(document);
   }
 
   /** Rejects when the child ends: something to race against while waiting for what it does. */
   async ended(): Promise<never> {
-    const status = await this.exited;
-    throw new CommandError(`${this.name} ended with status ${status}${this.#lastWords ? `: ${this.#lastWords}` : ''}`);
+    const { status, signal, error } = await this.closed;
+    if (error) throw error;
+    const lastWords = this.errors.trimEnd().split('\n').at(-1);
+    throw new CommandError(
+      `${this.name} ended with status ${exitStatus(status, signal)}${lastWords ? `: ${lastWords}` : ''}`,
+    );
   }
 
   /** The result of `promise`, or a rejection as soon as the child ends. */
   whileAlive<T>(promise: Promise<T>): Promise<T> {
     const orReason = promise.catch((error) => {
-      if (error instanceof ConsoleEnded) return this.ended(); // it closes its output by ending
+      if (error instanceof OutputEnded) return this.ended(); // it closes its output by ending
       throw error;
     });
     return Promise.race([orReason, this.ended()]);
   }
 
-  /** Asks it to end and waits; kills it if it does not. */
-  async stop(): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
-    this.#process.kill('SIGTERM');
-    const timer = setTimeout(() => this.#process.kill('SIGKILL'), GRACE_MS);
-    await this.exited.catch(() => {});
+  /** Signals the process alone. */
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
+  /** Signals it and all it has started. The group lasts until the last of them has ended, and so does its number. */
+  killGroup(signal: NodeJS.Signals): void {
+    if (this.pid === 0 || this.#isClosed) return;
+    try {
+      process.kill(-this.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it has just ended
+    }
+  }
+
+  /** Asks it to end and waits; how it did, or undefined when it had to be killed after `graceMs`. */
+  async stop(graceMs = GRACE_MS): Promise<Ending | undefined> {
+    let killed = false;
+    const timer = setTimeout(() => {
+      killed = true;
+      this.kill('SIGKILL');
+    }, graceMs);
+    this.kill('SIGTERM');
+    const ending = await this.closed;
     clearTimeout(timer);
+    return killed ? undefined : ending;
   }
 }

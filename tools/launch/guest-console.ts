@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 
 import { CommandError } from '../cli/command.ts';
+import { OutputEnded } from './child.ts';
 
 /** The guest's own count, printed on its console as `@stats {…}` or `@final {…}`. */
 export interface GuestFacts {
@@ -35,10 +36,7 @@ interface Waiting {
   readonly reject: (reason: Error) => void;
 }
 
-/** The VMM has closed its output; how the VMM itself ended tells more. */
-export class ConsoleEnded extends CommandError {}
-
-const consoleEnded = (): Error => new ConsoleEnded("the guest's console has ended");
+const consoleEnded = (): Error => new OutputEnded("the guest's console has ended");
 
 /** A promise with its ends in hand (Promise.withResolvers, which Node 20 lacks). */
 function settleable<T>() {

@@ -1,12 +1,12 @@
 /** A host process and a VMM process that belong together, with everything needed to watch and steer them. */
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 
 import { HostClient } from '../clients/host-client.ts';
 import { QmpClient } from '../clients/qmp-client.ts';
 import { Child } from './child.ts';
 import { GuestConsole } from './guest-console.ts';
-import { PrivateFolder } from './private-folder.ts';
+import { HostProcess, type HostReady } from './host.ts';
+import { vmmArgv } from './vmm.ts';
 
 export interface MachineOptions {
   /** --device options of the host; all of them are passed through. */
@@ -16,50 +16,6 @@ export interface MachineOptions {
   /** Further options of the VMM. */
   readonly vmmOptions?: readonly string[];
   readonly hostOptions?: readonly string[];
-}
-
-/** What `livevmm host --json` prints when it listens. */
-export interface HostReady {
-  readonly socket: string;
-  readonly devices: readonly { readonly bdf: string; readonly name: string; readonly group: number }[];
-}
-
-/** A host process of its own, in a private folder. */
-export interface HostProcess extends HostReady {
-  readonly dir: string;
-  /** Ends it and removes the folder. */
-  stop(): Promise<void>;
-}
-
-/** Starts `livevmm host` with these --device options and waits until it listens. On failure nothing is left. */
-export async function startHostProcess(
-  devices: readonly string[],
-  options: readonly string[] = [],
-): Promise<HostProcess> {
-  const folder = new PrivateFolder();
-  const dir = folder.path;
-  const deviceOptions = devices.flatMap((device) => ['--device', device]);
-  const child = new Child('livevmm', [
-    'host',
-    '--socket',
-    join(dir, 'host.sock'),
-    '--json',
-    '--memlock',
-    'unlimited', // a private host's guest may be larger than a plain user's 8 MiB
-    ...options,
-    ...deviceOptions,
-  ]);
-  const stop = async (): Promise<void> => {
-    await child.stop();
-    await folder.remove();
-  };
-  try {
-    const ready = (await child.whileAlive(firstDocument(child))) as HostReady;
-    return { ...ready, dir, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
 }
 
 export class Machine {
@@ -85,26 +41,17 @@ export class Machine {
 
   /** Starts both; on failure nothing is left. */
   static async start({ devices, memory, kernel, vmmOptions = [], hostOptions = [] }: MachineOptions): Promise<Machine> {
-    const hostProcess = await startHostProcess(devices, hostOptions);
+    const hostProcess = await HostProcess.start(devices, hostOptions);
+    const { socket: host } = hostProcess;
     const qmpSocket = qmpSocketIn(hostProcess);
-    const passed = hostProcess.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
-    const vmmArguments = [
-      '--host',
-      hostProcess.socket,
-      '-m',
-      memory,
-      '--kernel',
-      kernel,
-      ...passed,
-      '--qmp',
-      qmpSocket,
-    ];
-    const vmm = new Child('vmm', [...vmmArguments, ...vmmOptions]);
+    const bdfs = hostProcess.devices.map(({ bdf }) => bdf);
+    const argv = [...vmmArgv({ host, bdfs, memory, kernel, qmp: qmpSocket }), ...vmmOptions];
+    const vmm = new Child({ name: 'the VMM', argv, lifeline: true });
     try {
       const guest = new GuestConsole(vmm.stdout, vmm.stdin);
       await vmm.whileAlive(guest.greeting); // the monitor listens before the guest runs
       const qmp = await QmpClient.connect(qmpSocket);
-      return new Machine(hostProcess, new HostClient(hostProcess.socket), vmm, guest, qmp);
+      return new Machine(hostProcess, new HostClient(host), vmm, guest, qmp);
     } catch (error) {
       await vmm.stop();
       await hostProcess.stop();
@@ -127,10 +74,3 @@ export class Machine {
 }
 
 const qmpSocketIn = ({ dir }: HostProcess): string => join(dir, 'qmp.sock');
-
-/** The JSON line that tells that the host listens. */
-function firstDocument(child: Child): Promise<unknown> {
-  return new Promise((resolve) => {
-    createInterface({ input: child.stdout }).once('line', (line) => resolve(JSON.parse(line)));
-  });
-}

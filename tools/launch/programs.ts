@@ -4,9 +4,18 @@ import { fileURLToPath } from 'node:url';
 const fromSource = import.meta.url.endsWith('.ts');
 const dist = new URL(fromSource ? '../../dist/' : './', import.meta.url);
 
+export type ProgramName = 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client' | 'stress-client';
+
 /** A built program: what runs as a process of its own always runs from dist (tsx would cost every start 170 ms). */
-export const programPath = (name: 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client' | 'stress-client'): string =>
+export const programPath = (name: ProgramName): string =>
   fileURLToPath(new URL(name === 'vmm' ? 'vmm.cjs' : `${name}.mjs`, dist)); // why .cjs: see build.mjs
+
+/** The command line of a built program, node first. */
+export const programArgv = (name: ProgramName, ...words: readonly string[]): string[] => [
+  process.execPath,
+  programPath(name),
+  ...words,
+];
 
 /** A built task file of a thread pool, by its path with dashes. */
 export const taskUrl = (name: string): URL => new URL(`${name}.task.mjs`, dist);

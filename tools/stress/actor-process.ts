@@ -1,11 +1,10 @@
 /** A client of a stress run as the shard sees it: a process, perhaps with a partner that it starts, and their logs. Started again and again. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
-import { programPath } from '../launch/programs.ts';
+import { Child, describeEnding } from '../launch/child.ts';
+import { programArgv } from '../launch/programs.ts';
 import { type Assignment, type Complaint, NR_GUARDED_PAGES, STATUS_COMPLAINED } from './client/assignment.ts';
 import { LOG_BYTES, LogReader, PHASE } from './event-log.ts';
 
@@ -46,7 +45,7 @@ export class ActorProcess {
   closed: Promise<void> = Promise.resolve();
   /** Processes that had this part. */
   incarnations = 0;
-  #child: ChildProcess | undefined;
+  #child: Child | undefined;
   #endIsWanted = false;
   /** Whether the end that is wanted is one in order. */
   #inOrder = false;
@@ -67,25 +66,17 @@ export class ActorProcess {
     this.#endIsWanted = false;
     for (const { log } of this.members) log.restart();
     const stdio = ['pipe', 'pipe', 'pipe', ...this.members.flatMap(({ fds }) => fds)] as const;
-    const args = [programPath('stress-client'), JSON.stringify(assignment)];
-    // Leader of a session and of a process group, which the partner is in as well.
-    const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true });
+    // The partner is in its process group as well. Nothing is ever written to stdin: its end is the message.
+    const child = new Child({ name: this.name, argv: programArgv('stress-client', JSON.stringify(assignment)), stdio });
     this.#child = child;
-    child.stdin!.on('error', () => {}); // nothing is ever written: its end is the message
-    createInterface({ input: child.stdout! }).on('line', (line) => {
-      this.#handlers.complained(JSON.parse(line) as Complaint);
+    child.onLine('stdout', (line) => this.#handlers.complained(JSON.parse(line) as Complaint));
+    child.onLine('stderr', (line) => this.#handlers.spoke(this.name, line));
+    void child.exited.then((ending) => {
+      if (ending.status !== STATUS_COMPLAINED) this.#check(this.members[0]!, describeEnding(ending));
     });
-    createInterface({ input: child.stderr! }).on('line', (line) => this.#handlers.spoke(this.name, line));
-    child.once('exit', (status, signal) => {
-      if (status !== STATUS_COMPLAINED) this.#check(this.members[0]!, signal ?? `status ${status}`);
-    });
-    this.closed = new Promise((resolve) => {
-      child.once('error', (error) => this.#handlers.ended(this.members[0]!, error.message));
-      child.once('close', () => {
-        this.#child = undefined;
-        for (const partner of this.members.slice(1)) this.#check(partner, 'an unknown status');
-        resolve();
-      });
+    this.closed = child.closed.then(() => {
+      this.#child = undefined;
+      for (const partner of this.members.slice(1)) this.#check(partner, 'an unknown status');
     });
   }
 
@@ -127,9 +118,8 @@ export class ActorProcess {
     this.#signalAll('SIGCONT');
   }
 
-  /** The process group lasts until the last member has ended, and so does our child's pid as its number. */
   #signalAll(name: NodeJS.Signals): void {
-    if (this.#child?.pid !== undefined) signal(-this.#child.pid, name);
+    this.#child?.killGroup(name);
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 /** Who plays in a shard: the devices of its host, and which client gets which. */
 import { type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
+import type { HostReady } from '../launch/host.ts';
 import type { Assignment } from './client/assignment.ts';
-import type { HostProcess } from './host-process.ts';
 import type { ShardPlan } from './outcome.ts';
 
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';
@@ -46,7 +46,7 @@ export const AUDITOR = 'auditor';
 export function assign(
   name: ActorName | typeof AUDITOR,
   incarnation: number,
-  { socketPath, devices }: HostProcess,
+  { socket: socketPath, devices }: HostReady,
   { seed, profile, inject }: ShardPlan,
 ): Assignment {
   const common = { socketPath, profile, entryLimit: ENTRY_LIMIT };

@@ -5,10 +5,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
+import { describeEnding } from '../launch/child.ts';
+import { HostProcess } from '../launch/host.ts';
 import { ActorProcess, type Member } from './actor-process.ts';
 import { ACTORS, type ActorName, AUDITOR, assign, devicesOf, PARTNERS } from './cast.ts';
 import { PHASE } from './event-log.ts';
-import { HostProcess } from './host-process.ts';
 import type { Invariant } from './invariants.ts';
 import { addUp, type Failure, NOTHING_DONE, type ShardOutcome, type ShardPlan, type Totals } from './outcome.ts';
 import { Random } from './random.ts';
@@ -43,6 +44,8 @@ export class Shard {
   readonly #over = new AbortController();
   readonly #notes: string[] = [];
   #host: HostProcess | undefined;
+  /** The host may end. */
+  #isStopping = false;
   #failure: Failure | undefined;
   #rounds = 0;
   #kills = 0;
@@ -68,13 +71,14 @@ export class Shard {
     try {
       this.#over.signal.throwIfAborted();
       const { profile } = this.#plan;
-      this.#host = await HostProcess.start({
-        devices: devicesOf(profile),
-        profile,
-        onTrouble: (text) => this.#fail('6', 'host', text),
+      this.#host = await HostProcess.start(devicesOf(profile), ['--vfio-profile', profile], (line) =>
+        this.#fail('6', 'host', `the host says: ${line}`),
+      );
+      void this.#host.child.closed.then((ending) => {
+        if (!this.#isStopping) this.#fail('6', 'host', `the host has ended with ${describeEnding(ending)}`);
       });
       if (this.#options.signal.aborted) this.#over.abort();
-      if (this.#plan.inject === 'kill-host') setTimeout(() => this.#host?.kill(), KILL_HOST_MS).unref();
+      if (this.#plan.inject === 'kill-host') setTimeout(() => this.#host?.child.kill('SIGKILL'), KILL_HOST_MS).unref();
       await this.#enterStage();
       const endNs = monotonicNs() + this.#plan.seconds * 1e9;
       for (;;) {
@@ -95,9 +99,11 @@ export class Shard {
     const all = this.#everybody();
     for (const actor of all) actor.killAll();
     await Promise.all(all.map(({ closed }) => closed));
-    const how = await this.#host?.stop(PATIENCE_MS);
-    if (this.#host && !this.#over.signal.aborted && how !== 'status 0') {
-      this.#fail('6', 'host', how === undefined ? 'the host does not end when told to' : `the host ended with ${how}`);
+    this.#isStopping = true;
+    const ending = await this.#host?.stop(PATIENCE_MS);
+    if (this.#host && !this.#over.signal.aborted && ending?.status !== 0) {
+      const how = ending ? `ended with ${describeEnding(ending)}` : 'does not end when told to';
+      this.#fail('6', 'host', `the host ${how}`);
     }
     this.#final = this.#totals();
     for (const actor of all) actor.close();

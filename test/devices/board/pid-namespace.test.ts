@@ -1,12 +1,11 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { type Board, startHost } from '../../../devices/board/host.ts';
-import { programPath } from '../../../tools/launch/programs.ts';
+import { Child } from '../../../tools/launch/child.ts';
+import { programArgv } from '../../../tools/launch/programs.ts';
 import { UNSHARE, whyNoNamespaces } from '../../namespaces.ts';
 import { Sandbox } from '../../tools/livevmm-process.ts';
 import { ClientProcess } from '../clients/client-process.ts';
@@ -17,10 +16,9 @@ describe.skipIf(unable !== undefined)('a host in a PID namespace below that of i
   it('says that it cannot see it', async () => {
     const sandbox = new Sandbox();
     const socket = join(sandbox.dir, 'host');
-    const [program, ...launcher] = UNSHARE;
-    const words = [process.execPath, programPath('livevmm'), 'host', '--json', '--socket', socket, '--device', 'edu'];
-    const host = spawn(program!, [...launcher, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(host.stdout, 'data');
+    const words = programArgv('livevmm', 'host', '--json', '--socket', socket, '--device', 'edu');
+    const host = new Child({ name: 'the host', argv: [...UNSHARE, ...words] });
+    await host.firstDocument();
 
     const { status, stderr } = await sandbox.run('info', '--host', socket);
 
@@ -29,7 +27,7 @@ describe.skipIf(unable !== undefined)('a host in a PID namespace below that of i
       stderr: expect.stringMatching(/^livevmm: .*another PID namespace: start the host in/),
     });
     host.kill('SIGKILL');
-    await once(host, 'exit');
+    await host.exited;
     sandbox.remove();
   });
 });

@@ -1,8 +1,8 @@
 /** A client of a host as a real process: runs one of the scripts beside this file, which says JSON values, one per line. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+
+import { Child } from '../../../tools/launch/child.ts';
 
 export interface LaunchedScript {
   readonly name: string;
@@ -10,35 +10,31 @@ export interface LaunchedScript {
 }
 
 export class ClientProcess {
-  readonly #child: ChildProcess;
+  readonly #child: Child;
   readonly #lines: AsyncIterator<string>;
   /** Status and signal it ended with. */
   readonly ended: Promise<[number | null, NodeJS.Signals | null]>;
-  #errors = '';
 
   /** `script`: its name, or that and a program that runs programs, with its words. */
   constructor(script: string | LaunchedScript, ...words: readonly string[]) {
     const { launcher, name } = typeof script === 'string' ? { launcher: [], name: script } : script;
     const path = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
-    const [program, ...args] = [...launcher, process.execPath, '--import', 'tsx', path, ...words];
-    this.#child = spawn(program!, args, { stdio: 'pipe' });
-    this.ended = once(this.#child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
-    this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      this.#errors += text;
-    });
-    this.#lines = createInterface(this.#child.stdout!)[Symbol.asyncIterator]();
+    const argv = [...launcher, process.execPath, '--import', 'tsx', path, ...words];
+    this.#child = new Child({ name: `the client ${name}`, argv, detached: false });
+    this.ended = this.#child.closed.then(({ status, signal }) => [status, signal]);
+    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
   }
 
   /** The next value it says. */
   async says(): Promise<unknown> {
     const { value, done } = await this.#lines.next();
-    if (done) throw new Error(`the client has ended: ${this.#errors}`);
+    if (done) throw new Error(`the client has ended: ${this.#child.errors}`);
     return JSON.parse(value);
   }
 
   /** Lets it go on where it waits. */
   goOn(): void {
-    this.#child.stdin!.write('\n');
+    this.#child.stdin.write('\n');
   }
 
   /** Ends it if it still runs. */

@@ -1,0 +1,22 @@
+/** The command line of the program `vmm` (vmm/program/main.ts). */
+import { programArgv } from './programs.ts';
+
+export interface VmmPlan {
+  /** Where its host listens; without one it has no passthrough devices. */
+  readonly host?: string;
+  /** PCI devices of the host that are passed through. */
+  readonly bdfs?: readonly string[];
+  /** As -m takes it. */
+  readonly memory: string;
+  /** The guest's ELF. */
+  readonly kernel: string;
+  /** Path of the monitor's socket. */
+  readonly qmp: string;
+}
+
+/** Node, the program and its options. */
+export function vmmArgv({ host, bdfs = [], memory, kernel, qmp }: VmmPlan): string[] {
+  const board = host === undefined ? [] : ['--host', host];
+  const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
+  return programArgv('vmm', ...board, '-m', memory, '--kernel', kernel, ...devices, '--qmp', qmp);
+}

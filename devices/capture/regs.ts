@@ -1,4 +1,5 @@
 /** Register map of capture, the frame grabber (PCI 1234:ca97). Registers are 32-bit, aligned accesses only, little endian. */
+import type { RegisterValues } from '../kit/register-file.ts';
 import { defineRegisters } from '../kit/registers.ts';
 
 export const ID_VALUE = 0xca970100;
@@ -40,6 +41,8 @@ export const REGISTERS = defineRegisters('zeros', {
 
 /** Offsets. */
 export const REG = REGISTERS.at;
+/** What the device keeps, by name. */
+export type Values = RegisterValues<typeof REGISTERS.registers>;
 
 export const CTRL_RUN = 1 << 0;
 export const CTRL_STOP_WHEN_FULL = 1 << 1; // 0 = drop oldest

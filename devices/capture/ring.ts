@@ -1,13 +1,9 @@
 /** A ring as programmed and accepted: where its slots and its index write-back lie, as page number and offset. */
-import type { RegisterValues } from '../kit/register-file.ts';
-import { MAX_FRAME_SIZE, MAX_FRAMES, MIN_FRAME_SIZE, type REGISTERS } from './regs.ts';
+import { MAX_FRAME_SIZE, MAX_FRAMES, MIN_FRAME_SIZE, type Values } from './regs.ts';
 
 /** The registers that say where the ring is. */
 export type RingProgram = Readonly<
-  Pick<
-    RegisterValues<typeof REGISTERS.registers>,
-    'RING_LO' | 'RING_HI' | 'FRAMES' | 'FRAME_SIZE' | 'INDEX_LO' | 'INDEX_HI'
-  >
+  Pick<Values, 'RING_LO' | 'RING_HI' | 'FRAMES' | 'FRAME_SIZE' | 'INDEX_LO' | 'INDEX_HI'>
 >;
 
 const RING_ALIGN = 64;

@@ -5,7 +5,7 @@
 import { type Bus, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { splitIova } from '../kit/dma.ts';
 import { milliseconds, type PropertyValues, unsigned64 } from '../kit/properties.ts';
-import { RegisterFile, type RegisterValues } from '../kit/register-file.ts';
+import { RegisterFile } from '../kit/register-file.ts';
 import {
   BUFFER_BYTES,
   BUFFER_END,
@@ -18,6 +18,7 @@ import {
   REGISTERS,
   STATUS_COMPUTING,
   STATUS_IRQ_FACTORIAL,
+  type Values,
 } from './regs.ts';
 
 const PROPERTIES = {
@@ -29,39 +30,37 @@ const PROPERTIES = {
 const MULTIPLICATION_NS = 1;
 
 class Edu implements Device {
-  readonly bars: Device['bars'];
   readonly #bus: Bus;
-  readonly #reg: RegisterValues<typeof REGISTERS.registers>;
   readonly #latencyNs: number;
   readonly #dmaMask: bigint;
-
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
 
   #factorialDoneNs = NEVER;
   #dmaDueNs = NEVER;
 
+  readonly #registers = new RegisterFile(REGISTERS, {
+    locked: () => (this.#reg.DMA_COMMAND & DMA_RUN) !== 0n,
+    read: {},
+    write: {
+      LIVENESS: (value) => {
+        this.#reg.LIVENESS = ~value;
+      },
+      FACTORIAL: (n) => this.#startFactorial(n),
+      STATUS: (value) => {
+        this.#reg.STATUS = (this.#reg.STATUS & ~STATUS_IRQ_FACTORIAL) | (value & STATUS_IRQ_FACTORIAL);
+      },
+      IRQ_RAISE: (bits) => this.#raise(bits),
+      IRQ_ACK: (bits) => this.#acknowledge(bits),
+      DMA_COMMAND: (command) => this.#startDma(command),
+    },
+  });
+  readonly #reg: Values = this.#registers.values;
+  readonly bars = { 0: this.#registers };
+
   constructor(bus: Bus, properties: PropertyValues<typeof PROPERTIES>) {
     this.#bus = bus;
     this.#latencyNs = properties['dma-latency-ms'] * 1e6;
     this.#dmaMask = properties['dma-mask'];
-    const registers = new RegisterFile(REGISTERS, {
-      locked: () => (this.#reg.DMA_COMMAND & DMA_RUN) !== 0n,
-      read: {},
-      write: {
-        LIVENESS: (value) => {
-          this.#reg.LIVENESS = ~value;
-        },
-        FACTORIAL: (n) => this.#startFactorial(n),
-        STATUS: (value) => {
-          this.#reg.STATUS = (this.#reg.STATUS & ~STATUS_IRQ_FACTORIAL) | (value & STATUS_IRQ_FACTORIAL);
-        },
-        IRQ_RAISE: (bits) => this.#raise(bits),
-        IRQ_ACK: (bits) => this.#acknowledge(bits),
-        DMA_COMMAND: (command) => this.#startDma(command),
-      },
-    });
-    this.#reg = registers.values;
-    this.bars = { 0: registers };
   }
 
   #startFactorial(n: number): void {

@@ -2,6 +2,7 @@
  * Register map of edu (QEMU docs/specs/edu.rst; docs/machine.md, "edu: registers"). All registers
  * little endian.
  */
+import type { RegisterValues } from '../kit/register-file.ts';
 import { defineRegisters } from '../kit/registers.ts';
 
 /** RRrr00ed with version 1.0, as the hardware reads it. */
@@ -42,6 +43,8 @@ export const REGISTERS = defineRegisters('ones', {
 
 /** Offsets. */
 export const REG = REGISTERS.at;
+/** What the device keeps, by name. */
+export type Values = RegisterValues<typeof REGISTERS.registers>;
 
 export const STATUS_COMPUTING = 0x01; // RO
 export const STATUS_IRQ_FACTORIAL = 0x80;

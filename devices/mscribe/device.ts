@@ -2,7 +2,7 @@
 import { type Bus, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { splitIova } from '../kit/dma.ts';
 import { milliseconds, type PropertyValues } from '../kit/properties.ts';
-import { RegisterFile, type RegisterValues } from '../kit/register-file.ts';
+import { RegisterFile } from '../kit/register-file.ts';
 import { carryOut, decodeJob, encodeResult, type JobResult, RESULT } from './job.ts';
 import {
   BAR_BYTES,
@@ -15,6 +15,7 @@ import {
   STATE_BUSY,
   STATE_ERROR,
   STATUS_DONE,
+  type Values,
 } from './regs.ts';
 
 const PROPERTIES = {
@@ -25,10 +26,7 @@ const MIN_RING = 2;
 const MAX_RING = 4096;
 
 class Mscribe implements Device {
-  readonly bars: Device['bars'];
   readonly #bus: Bus;
-  readonly #registers: RegisterFile<typeof REGISTERS.registers>;
-  readonly #reg: RegisterValues<typeof REGISTERS.registers>;
   readonly #jobNs: number;
 
   #error = false;
@@ -37,21 +35,22 @@ class Mscribe implements Device {
   #nextJobNs = 0;
   readonly #descriptor = new Uint8Array(DESCRIPTOR_BYTES);
 
+  readonly #registers = new RegisterFile(REGISTERS, {
+    locked: () => this.#enabled(),
+    read: {
+      STATUS: () => (this.#reg.HEAD === this.#reg.TAIL ? 0 : STATE_BUSY) | (this.#error ? STATE_ERROR : 0),
+    },
+    write: {
+      CONTROL: (value) => this.#control(value),
+      CAUSE: (ones) => this.#acknowledge(ones),
+    },
+  });
+  readonly #reg: Values = this.#registers.values;
+  readonly bars = { 0: this.#registers };
+
   constructor(bus: Bus, properties: PropertyValues<typeof PROPERTIES>) {
     this.#bus = bus;
     this.#jobNs = properties['job-ms'] * 1e6;
-    this.#registers = new RegisterFile(REGISTERS, {
-      locked: () => this.#enabled(),
-      read: {
-        STATUS: () => (this.#reg.HEAD === this.#reg.TAIL ? 0 : STATE_BUSY) | (this.#error ? STATE_ERROR : 0),
-      },
-      write: {
-        CONTROL: (value) => this.#control(value),
-        CAUSE: (ones) => this.#acknowledge(ones),
-      },
-    });
-    this.#reg = this.#registers.values;
-    this.bars = { 0: this.#registers };
   }
 
   #enabled(): boolean {

@@ -18,6 +18,7 @@
  * A refused access to source or destination ends the job with its status and the device goes on; one to the ring ends everything:
  * STATUS.ERROR, an interrupt, nothing more until RESET. Before the interrupt of a job (MSI, or INTx while CAUSE is not 0) its status is in memory.
  */
+import type { RegisterValues } from '../kit/register-file.ts';
 import { defineRegisters } from '../kit/registers.ts';
 
 export const BAR_BYTES = 4096;
@@ -43,6 +44,8 @@ export const REGISTERS = defineRegisters('ones', {
 
 /** Offsets. */
 export const REG = REGISTERS.at;
+/** What the device keeps, by name. */
+export type Values = RegisterValues<typeof REGISTERS.registers>;
 
 /** Takes jobs. Setting it starts at HEAD = TAIL = 0, with ring and size as they are then; ERROR at once for a bad one. */
 export const CONTROL_ENABLE = 1 << 0;

@@ -1,5 +1,6 @@
 /**
- * A program that has an edu device by VFIO: it lets the device compute a factorial, copy memory by DMA, and interrupt.
+ * A program that has an edu device by VFIO: it lets the device compute a factorial, copy memory by
+ * DMA, and interrupt.
  *
  *   npx livevmm host --device edu --socket /tmp/host.sock
  *   node examples/edu-dma/main.mjs /tmp/host.sock

@@ -1,7 +1,7 @@
 /**
- * mmap(2) of device fds. The mapping is a real one, of the object that the kernel passes; the connection it came with stays open
- * as long as a page of it is mapped, and with it the device's file (CORE-9): exec and exit end both, a munmap must come here.
- * Ranges are [start, end).
+ * mmap(2) of device fds. The mapping is a real one, of the object that the kernel passes; the
+ * connection it came with stays open as long as a page of it is mapped, and with it the device's
+ * file (CORE-9): exec and exit end both, a munmap must come here. Ranges are [start, end).
  */
 import { VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
 import { MAPPING_PATH, type Reply } from '../../iommu/abi/wire.ts';
@@ -31,7 +31,10 @@ export interface AgreedMapping extends MmapOptions {
 
 /** A mapped BAR, as far as one vaddr goes. */
 export interface MappedBar {
-  /** The mapping's file: a pread or pwrite at `offset` is a load or store of the CPU; EIO is a bus error. */
+  /**
+   * The mapping's file: a pread or pwrite at `offset` is a load or store of the CPU; EIO is a bus
+   * error.
+   */
   readonly fd: number;
   readonly offset: number;
   /** There are no bytes under the mapping: accesses must be made through `fd`. */

@@ -1,4 +1,7 @@
-/** A container fd, /dev/vfio/vfio: one call each, which returns or throws the errno of the kernel (SysError). */
+/**
+ * A container fd, /dev/vfio/vfio: one call each, which returns or throws the errno of the kernel
+ * (SysError).
+ */
 import {
   InfoCapHeader,
   IovaRange,
@@ -36,7 +39,10 @@ export interface OpenContainer {
   readonly groups: readonly number[];
 }
 
-/** A fresh container with the groups of these numbers, of an IOMMU type, by default type1v2. The errno of the first that fails. */
+/**
+ * A fresh container with the groups of these numbers, of an IOMMU type, by default type1v2. The
+ * errno of the first that fails.
+ */
 export function openContainer(
   client: KernelClient,
   groups: readonly number[],
@@ -66,7 +72,10 @@ export function checkExtension(calls: FileCalls, container: number, extension: n
   return calls.ioctl(container, VFIO_CHECK_EXTENSION, extension);
 }
 
-/** VFIO_SET_IOMMU: VFIO_TYPE1v2_IOMMU or VFIO_TYPE1_IOMMU. EINVAL: no group is in the container, or it has a type. */
+/**
+ * VFIO_SET_IOMMU: VFIO_TYPE1v2_IOMMU or VFIO_TYPE1_IOMMU. EINVAL: no group is in the container, or
+ * it has a type.
+ */
 export function setIommu(calls: FileCalls, container: number, type: number): void {
   calls.ioctl(container, VFIO_SET_IOMMU, type);
 }

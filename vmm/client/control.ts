@@ -1,4 +1,7 @@
-/** The control device of a host, /dev/livevmm: facts about it, and defects to inject (iommu/abi/control.ts). */
+/**
+ * The control device of a host, /dev/livevmm: facts about it, and defects to inject
+ * (iommu/abi/control.ts).
+ */
 import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
 import { CONTROL_PATH } from '../../iommu/abi/wire.ts';
 import type { KernelClient } from './kernel-client.ts';

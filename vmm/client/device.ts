@@ -59,7 +59,10 @@ export function getDeviceFlags(calls: FileCalls, device: number): number {
   return DeviceInfo.read(viewOf(info)).flags;
 }
 
-/** VFIO_DEVICE_GET_REGION_INFO: offset and size of struct vfio_region_info. EINVAL: there is no such index. */
+/**
+ * VFIO_DEVICE_GET_REGION_INFO: offset and size of struct vfio_region_info. EINVAL: there is no such
+ * index.
+ */
 export function getRegion(calls: FileCalls, device: number, index: number): Region {
   const info = RegionInfo.bytes({ argsz: RegionInfo.size, index });
   calls.ioctl(device, VFIO_DEVICE_GET_REGION_INFO, info);
@@ -67,7 +70,10 @@ export function getRegion(calls: FileCalls, device: number, index: number): Regi
   return { offset: Number(offset), size: Number(size) };
 }
 
-/** Sets COMMAND.MEMORY and COMMAND.MASTER: from now on its BARs answer, and it may do DMA and send MSIs. */
+/**
+ * Sets COMMAND.MEMORY and COMMAND.MASTER: from now on its BARs answer, and it may do DMA and send
+ * MSIs.
+ */
 export function enableDevice(calls: FileCalls, device: number): void {
   const { offset } = getRegion(calls, device, VFIO_PCI_CONFIG_REGION_INDEX);
   const command = new Uint8Array(2);

@@ -1,6 +1,7 @@
 /**
- * MAP_DMA, UNMAP_DMA and dirty tracking of a container's type1 IOMMU: one ioctl each, which returns or throws the errno of the
- * kernel (SysError). Sizes are bytes, ranges [iova, iova+size), vaddrs those of the calling process.
+ * MAP_DMA, UNMAP_DMA and dirty tracking of a container's type1 IOMMU: one ioctl each, which returns
+ * or throws the errno of the kernel (SysError). Sizes are bytes, ranges [iova, iova+size), vaddrs
+ * those of the calling process.
  */
 import {
   Bitmap,
@@ -31,17 +32,23 @@ export interface DmaMapping {
   readonly iova: number | bigint;
   readonly size: number | bigint;
   readonly vaddr: number | bigint;
-  /** VFIO_DMA_MAP_FLAG_*; READ_WRITE by default. VADDR alone: a mapping whose vaddr is invalid gets this one. */
+  /**
+   * VFIO_DMA_MAP_FLAG_*; READ_WRITE by default. VADDR alone: a mapping whose vaddr is invalid gets
+   * this one.
+   */
   readonly flags?: number;
 }
 
-/** What of a container to unmap, or to ask about. */
+/** The part of iova space that is unmapped, or asked about. */
 export interface DmaSpan {
   readonly iova: number | bigint;
   readonly size: number | bigint;
 }
 
-/** Where the kernel puts one bit for each page of 4 KiB: memory that does not move, a multiple of 8 bytes. */
+/**
+ * Where the kernel puts one bit for each page of 4 KiB: memory that does not move, a multiple of 8
+ * bytes.
+ */
 export type DirtyBits = Uint8Array<SharedArrayBuffer>;
 
 /** struct vfio_iommu_type1_dma_map */
@@ -63,7 +70,10 @@ export function mapDma(calls: FileCalls, container: number, mapping: DmaMapping)
   calls.ioctl(container, VFIO_IOMMU_MAP_DMA, dmaMapArg(mapping));
 }
 
-/** VFIO_IOMMU_MAP_DMA of each, in order, in few requests. The errno of the first that fails; those before it stay mapped. */
+/**
+ * VFIO_IOMMU_MAP_DMA of each, in order, in few requests. The errno of the first that fails; those
+ * before it stay mapped.
+ */
 export function mapDmas(calls: FileCalls, container: number, mappings: readonly DmaMapping[]): void {
   const args = new Uint8Array(mappings.length * DmaMap.size);
   const view = viewOf(args);
@@ -71,7 +81,10 @@ export function mapDmas(calls: FileCalls, container: number, mappings: readonly 
   calls.ioctls(container, VFIO_IOMMU_MAP_DMA, args, DmaMap.size);
 }
 
-/** VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_* `flags`: how many bytes were unmapped. EINVAL: it would cut a mapping. */
+/**
+ * VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_* `flags`: how many bytes were unmapped. EINVAL: it
+ * would cut a mapping.
+ */
 export function unmapDma(calls: FileCalls, container: number, span: DmaSpan, flags = 0): number {
   const arg = dmaUnmapArg(span, flags);
   calls.ioctl(container, VFIO_IOMMU_UNMAP_DMA, arg);
@@ -89,14 +102,17 @@ export function unmapDmaDirty(calls: FileCalls, container: number, { iova, size 
   return unmappedBytes(arg);
 }
 
-/** UNMAP_DMA(ALL): how many bytes were unmapped. EINVAL: the kernel is older than VFIO_UNMAP_ALL. */
+/**
+ * UNMAP_DMA(ALL): how many bytes were unmapped. EINVAL: the kernel is older than VFIO_UNMAP_ALL.
+ */
 export function unmapAllDma(calls: FileCalls, container: number): number {
   return unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_ALL);
 }
 
 /**
- * UNMAP_DMA(VADDR|ALL): every vaddr becomes invalid, translations stay (UNM-10). Each mapping then waits for MAP_DMA(VADDR).
- * EINVAL: one is invalid already. EBUSY: a mediated device is in the container (6.3 and later).
+ * UNMAP_DMA(VADDR|ALL): every vaddr becomes invalid, translations stay (UNM-10). Each mapping then
+ * waits for MAP_DMA(VADDR). EINVAL: one is invalid already. EBUSY: a mediated device is in the
+ * container (6.3 and later).
  */
 export function invalidateVaddrs(calls: FileCalls, container: number): void {
   unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL);
@@ -118,7 +134,10 @@ function dirtyPages(calls: FileCalls, container: number, flags: number): void {
   calls.ioctl(container, VFIO_IOMMU_DIRTY_PAGES, DirtyBitmap.bytes({ argsz: DirtyBitmap.size, flags }));
 }
 
-/** VFIO_IOMMU_DIRTY_PAGES(GET_BITMAP): bit i of `bits` is the page at iova + 4096 i. EINVAL: tracking is off. */
+/**
+ * VFIO_IOMMU_DIRTY_PAGES(GET_BITMAP): bit i of `bits` is the page at iova + 4096 i. EINVAL:
+ * tracking is off.
+ */
 export function getDirtyBitmap(calls: FileCalls, container: number, { iova, size }: DmaSpan, bits: DirtyBits): void {
   const argsz = DirtyBitmap.size + DirtyBitmapGet.size;
   const arg = DirtyBitmap.bytes({ argsz, flags: VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP }, argsz);

@@ -28,7 +28,10 @@ export function containerArg(container: number): Uint8Array {
   return new Uint8Array(Int32Array.of(container).buffer);
 }
 
-/** VFIO_GROUP_SET_CONTAINER. EINVAL: the group has one. EBUSY: the container's vaddrs are invalid (6.3 and later). */
+/**
+ * VFIO_GROUP_SET_CONTAINER. EINVAL: the group has one. EBUSY: the container's vaddrs are invalid
+ * (6.3 and later).
+ */
 export function setContainer(calls: FileCalls, group: number, container: number): void {
   calls.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container));
 }
@@ -43,7 +46,10 @@ export function deviceNameArg(name: string): Uint8Array {
   return new TextEncoder().encode(`${name}\0`);
 }
 
-/** VFIO_GROUP_GET_DEVICE_FD: a fd of the device `name`, its bdf. ENODEV: the group has none of that name. */
+/**
+ * VFIO_GROUP_GET_DEVICE_FD: a fd of the device `name`, its bdf. ENODEV: the group has none of that
+ * name.
+ */
 export function openDevice(client: KernelClient, group: number, name: string): number {
   return client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(name));
 }

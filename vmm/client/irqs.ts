@@ -1,6 +1,7 @@
 /**
- * Interrupts of a device fd: one ioctl each, which returns or throws the errno of the kernel (SysError). `index` is
- * VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX and so on; interrupt n of it is the nth vector.
+ * Interrupts of a device fd: one ioctl each, which returns or throws the errno of the kernel
+ * (SysError). `index` is VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX and so on; interrupt n of
+ * it is the nth vector.
  */
 import {
   IrqInfo,
@@ -14,7 +15,10 @@ import {
 import { viewOf } from '../../platform/struct.ts';
 import type { FileCalls } from './task-channel.ts';
 
-/** What SET_IRQS does to interrupts [start, start + count) of an index: by default with no data to interrupt 0. */
+/**
+ * What SET_IRQS does to interrupts [start, start + count) of an index: by default with no data to
+ * interrupt 0.
+ */
 export interface IrqAction {
   readonly index: number;
   /** VFIO_IRQ_SET_ACTION_TRIGGER by default, or MASK, or UNMASK. */

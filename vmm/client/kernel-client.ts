@@ -1,8 +1,9 @@
 /**
- * The client library of the host kernel (iommu/abi/wire.ts): system calls on emulated files. A fd is a plain integer, a real
- * one: the socket that *is* the open file. Every call blocks its thread and throws the errno of the kernel.
+ * The system calls that one thread makes on emulated files (iommu/abi/wire.ts). A fd is a real one:
+ * the socket that *is* the open file. Every call blocks its thread and throws the errno of the
+ * kernel.
  *
- * One client per thread. Files may be opened by one thread and used by another.
+ * Each thread has a client of its own. A file may be opened by one thread and used by another.
  */
 import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
 import { DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/abi/wire.ts';
@@ -19,7 +20,10 @@ import {
 import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts';
 import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 
-/** asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl); the fd's own flag. */
+/**
+ * asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl);
+ * the fd's own flag.
+ */
 export const FIONCLEX = 0x5450;
 export const FIOCLEX = 0x5451;
 
@@ -41,7 +45,10 @@ export class KernelClient implements FileCalls {
     return openFile(this.socketPath, { open: path });
   }
 
-  /** ioctl(2). A fd that the kernel would install (VFIO_GROUP_GET_DEVICE_FD) is a socket that we connect for it. */
+  /**
+   * ioctl(2). A fd that the kernel would install (VFIO_GROUP_GET_DEVICE_FD) is a socket that we
+   * connect for it.
+   */
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
     if (nr === FIOCLEX || nr === FIONCLEX) return setFlag(fd, nr === FIOCLEX);
     const { ret, token } = this.#channel.ioctlReply(fd, nr, arg);
@@ -60,7 +67,10 @@ export class KernelClient implements FileCalls {
     return this.#channel.pwrite(fd, offset, data);
   }
 
-  /** execve(2) by this thread: returns only by throwing its errno. The kernel is told who it is (ACC-7). */
+  /**
+   * execve(2) by this thread: returns only by throwing its errno. The kernel is told who it is
+   * (ACC-7).
+   */
   execve(path: string, argv: readonly string[], env: Readonly<Record<string, string | undefined>>): never {
     this.#channel.request({ op: 'exec' }, 'execve');
     return execve(path, argv, env);
@@ -81,7 +91,10 @@ export class KernelClient implements FileCalls {
     return this.#bars.add(connectUnix(this.socketPath), token, { ...options, objectOffset, registers });
   }
 
-  /** munmap(2), of pages that this client has mapped by mmap(): when it returns, the kernel has released what they held (CORE-9). */
+  /**
+   * munmap(2), of pages that this client has mapped by mmap(): when it returns, the kernel has
+   * released what they held (CORE-9).
+   */
   munmap(vaddr: number, length: number): void {
     if (this.#bars.unmap(vaddr, length)) this.#channel.request({ op: 'sync' }, 'munmap');
   }
@@ -91,7 +104,10 @@ export class KernelClient implements FileCalls {
     return this.#bars.at(vaddr);
   }
 
-  /** A request on a fd of the control device (CONTROL_PATH). EPERM, EINVAL, ENODEV: as the request says. */
+  /**
+   * A request on a fd of the control device (CONTROL_PATH). EPERM, EINVAL, ENODEV: as the request
+   * says.
+   */
   control<R extends ControlRequest>(fd: number, request: R): ControlReplies[R['op']] {
     return this.#channel.request({ op: 'control', fd, request }, request.op).reply as ControlReplies[R['op']];
   }
@@ -119,7 +135,8 @@ function openFile(socketPath: string, hello: Omit<OpenHello, 'fd'>): number {
 function connectWithHello(socketPath: string, what: string, hello: (fd: number) => OpenHello | TaskHello): number {
   const fd = connectUnix(socketPath);
   try {
-    // Before the hello: the kernel looks into our address space when it gets it. Again after every execve.
+    // Before the hello: the kernel looks into our address space when it gets it. Again after every
+    // execve.
     allowPtraceBy(peerCredentials(fd).pid);
     new Conversation(fd).ask(hello(fd), what);
   } catch (error) {

@@ -10,7 +10,9 @@ export interface Registers {
   write(offset: number, value: number): void;
 }
 
-/** By pread and pwrite. Each access is a system call, and has reached the device when it returns. */
+/**
+ * By pread and pwrite. Each access is a system call, and has reached the device when it returns.
+ */
 export class RegionRegisters implements Registers {
   readonly #calls: FileCalls;
   readonly #device: number;

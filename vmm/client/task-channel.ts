@@ -1,7 +1,8 @@
 /**
- * One thread entering the host kernel: requests and answers on a connected task channel (iommu/abi/wire.ts), through Node's
- * own blocking reads and writes. No FFI here, so a vCPU thread that only drives open devices need not load any: its start is 8 ms
- * shorter, and after an update main runs the guest until then.
+ * One thread entering the host kernel: requests and answers on a connected task channel
+ * (iommu/abi/wire.ts), through Node's own blocking reads and writes. No FFI here, so a vCPU thread
+ * that only drives open devices need not load any: its start is 8 ms shorter, and after an update
+ * main runs the guest until then.
  */
 import { readSync, writeSync } from 'node:fs';
 import type { Hello, Reply, Request } from '../../iommu/abi/wire.ts';
@@ -12,7 +13,10 @@ import { hex } from '../../platform/hex.ts';
 
 const RECEIVE_BYTES = 65536;
 
-/** Sends one frame on a blocking socket and waits for its answer. Throws the errno of the kernel; EPIPE when there is none. */
+/**
+ * Sends one frame on a blocking socket and waits for its answer. Throws the errno of the kernel;
+ * EPIPE when there is none.
+ */
 export class Conversation {
   readonly #socket: number;
   readonly #frames = new FrameReader();
@@ -37,7 +41,8 @@ export class Conversation {
     });
     // Also where it has hung up: one that has no room for us says so before it has read anything.
     const reply = untilHungUp(() => this.#receive());
-    if (reply === undefined) throw new SysError('EPIPE', 'the host is gone'); // no emulated call returns EPIPE
+    // no emulated call returns EPIPE
+    if (reply === undefined) throw new SysError('EPIPE', 'the host is gone');
     return reply;
   }
 
@@ -82,13 +87,20 @@ function readSome(fd: number, into: Uint8Array): number {
   }
 }
 
-/** System calls on open files. The functions of this folder take any of their makers: a KernelClient or a TaskChannel. */
+/**
+ * System calls on open files: a KernelClient makes them, and a TaskChannel. The functions of this
+ * folder take either.
+ */
 export interface FileCalls {
-  /** ioctl(2). Bytes are a struct, which the kernel may write back into, also when it refuses; a number goes by value. */
+  /**
+   * ioctl(2). Bytes are a struct, which the kernel may write back into, also when it refuses; a
+   * number goes by value.
+   */
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number;
   /**
-   * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in `args`, in order, in as few requests as there can be: MAP_DMA takes
-   * 5 µs and not 50. Throws the errno of the first that fails; those before it have been carried out, those behind it not.
+   * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in `args`, in order, in as few
+   * requests as there can be: MAP_DMA takes 5 µs and not 50. Throws the errno of the first that
+   * fails; those before it have been carried out, those behind it not.
    */
   ioctls(fd: number, nr: number, args: Uint8Array, size: number): void;
   /** pread(2); bytes read. */

@@ -11,7 +11,10 @@ import { encodeJob, Mscribe, readResult, STATUS_DONE } from '../../../vmm/client
 import type { Registers } from '../../../vmm/client/registers.ts';
 import { Bench } from '../../devices/bench.ts';
 
-/** The drivers on the devices themselves, in one thread: each look at a register lets the device's time pass. */
+/**
+ * The drivers on the devices themselves, in one thread: each look at a register lets the device's
+ * time pass.
+ */
 
 const RAM = 0x10_0000;
 const MS = 1e6;

@@ -1,4 +1,7 @@
-/** A driver of edu: factorials, its interrupt, and DMA between the bus and its buffer of 4 KiB (docs/machine.md, "edu: registers"). */
+/**
+ * A driver of edu: factorials, its interrupt, and DMA between the bus and its buffer of 4 KiB
+ * (docs/machine.md, "edu: registers").
+ */
 import {
   BUFFER_BYTES,
   BUFFER_START,
@@ -34,8 +37,8 @@ export interface EduTransfer {
 }
 
 /**
- * The registers that start a transfer, in order. EINVAL: an iova from 2^32 on, because registers are written with 4 bytes, or
- * more bytes than the buffer has.
+ * The registers that start a transfer, in order. EINVAL: an iova from 2^32 on, because registers
+ * are written with 4 bytes, or more bytes than the buffer has.
  */
 export function eduTransferWrites(transfer: EduTransfer): readonly (readonly [offset: number, value: number])[] {
   const { direction, iova, length, at = 0, interrupt = false } = transfer;
@@ -86,7 +89,10 @@ export class Edu {
     return bits;
   }
 
-  /** Starts a transfer. EINVAL as eduTransferWrites(). Refused accesses are not told: they read zeros and write nothing. */
+  /**
+   * Starts a transfer. EINVAL as eduTransferWrites(). Refused accesses are not told: they read
+   * zeros and write nothing.
+   */
   start(transfer: EduTransfer): void {
     for (const [offset, value] of eduTransferWrites(transfer)) this.#registers.write(offset, value);
   }

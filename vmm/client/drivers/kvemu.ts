@@ -1,4 +1,7 @@
-/** A kvemu device fd: what the driver of a mediated device asks of VFIO, one ioctl each (iommu/abi/kvemu.ts). */
+/**
+ * A kvemu device fd: what the driver of a mediated device asks of VFIO, one ioctl each
+ * (iommu/abi/kvemu.ts).
+ */
 import {
   KVEMU_PIN,
   KVEMU_RW,

@@ -61,7 +61,9 @@ export function readResult(descriptor: Uint8Array): JobResult {
   return { written: view.getUint32(WRITTEN, true), status: view.getUint32(STATUS, true) };
 }
 
-/** The registers that reset it and start it on the ring of `size` descriptors at `iova`, in order. */
+/**
+ * The registers that reset it and start it on the ring of `size` descriptors at `iova`, in order.
+ */
 export function ringWrites(iova: number, size: number): readonly (readonly [offset: number, value: number])[] {
   return [
     [REG.CONTROL, CONTROL_RESET],
@@ -84,7 +86,10 @@ export class Mscribe {
     this.#registers.write(REG.CONTROL, CONTROL_RESET);
   }
 
-  /** Resets it, and gives it a ring: `iova` a multiple of 32, `size` descriptors, a power of two from 2 to 4096. */
+  /**
+   * Resets it, and gives it a ring: `iova` a multiple of 32, `size` descriptors, a power of two
+   * from 2 to 4096.
+   */
   start(iova: number, size: number): void {
     for (const [offset, value] of ringWrites(iova, size)) this.#registers.write(offset, value);
   }

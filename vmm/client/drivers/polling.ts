@@ -4,7 +4,7 @@ import { etimedout } from '../../../platform/errno.ts';
 
 const PATIENCE_NS = 20e9;
 
-/** Looks, with a system call each time, until `isDone`. ETIMEDOUT after 20 s; `what` names it. */
+/** Asks again and again until `isDone` says so. ETIMEDOUT after 20 s: `what` does not end. */
 export function pollUntil(isDone: () => boolean, what: string): void {
   const deadline = monotonicNs() + PATIENCE_NS;
   while (!isDone()) if (monotonicNs() > deadline) throw etimedout(`${what} does not end`);

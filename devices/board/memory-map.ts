@@ -5,7 +5,8 @@
 import { fstatSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
-import type { PaRange, PhysicalChange } from '../../iommu/bus/physical.ts';
+import type { PhysicalChange } from '../../iommu/bus/physical.ts';
+import type { PaRange } from '../../iommu/bus/range.ts';
 import { efault, einval, enoent, enomem, SysError } from '../../platform/errno.ts';
 import { hex, hexRange } from '../../platform/hex.ts';
 import {

@@ -1,7 +1,7 @@
 /** Between the board and a device worker: what it is started with, and what it says. Requests go by control.ts and the mailbox. */
 import type { MessagePort } from 'node:worker_threads';
 
-import type { PaRange } from '../../iommu/bus/physical.ts';
+import type { PaRange } from '../../iommu/bus/range.ts';
 import type { DeviceState } from './control.ts';
 
 export interface DeviceWorkerData {

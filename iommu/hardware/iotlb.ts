@@ -3,7 +3,7 @@
  * of 4 KiB and for aligned blocks of 2 MiB out of larger leaves. Entries hold whatever was true
  * when they were filled, until an invalidation request takes them out.
  */
-import type { AttachedRange } from '../bus/physical.ts';
+import type { AttachedRange } from '../bus/range.ts';
 
 const SMALL = 1024;
 const LARGE = 256;

@@ -1,7 +1,8 @@
 /** A board with one IOMMU unit or two, a guest page behind a mapping and a page table made by the real driver: what the scenarios of iommu/ share. */
 import { createPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';
-import { type PaRange, PhysicalMemory } from '../../iommu/bus/physical.ts';
+import { PhysicalMemory } from '../../iommu/bus/physical.ts';
+import type { PaRange } from '../../iommu/bus/range.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
 import { clearEntry } from '../../iommu/hardware/pte.ts';
 import { IommuUnit } from '../../iommu/hardware/unit.ts';

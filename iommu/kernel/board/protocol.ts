@@ -2,7 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Memlock, RamHashReply } from '../../abi/control.ts';
 import type { PciFunction } from '../../bus/pci-function.ts';
-import type { PaRange } from '../../bus/physical.ts';
+import type { PaRange } from '../../bus/range.ts';
 import type { BoardUnit } from '../../hardware/unit-description.ts';
 import type { ProfileName } from '../core/profile.ts';
 

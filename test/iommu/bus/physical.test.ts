@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 
 import { createPortCounters } from '../../../iommu/bus/counters.ts';
 import { createDoorbellTable, DoorbellTable } from '../../../iommu/bus/interrupts.ts';
-import { type PaRange, PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import type { PaRange } from '../../../iommu/bus/range.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
 import { VmChild } from '../../platform/vm-child.ts';
 

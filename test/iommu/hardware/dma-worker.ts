@@ -1,7 +1,8 @@
 /** A device that writes over and over to the pages 0–15 of its address space, in pieces from 4 bytes to 64 KiB, until told to stop. */
 import { parentPort } from 'node:worker_threads';
 
-import { type PaRange, PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import type { PaRange } from '../../../iommu/bus/range.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
 import { workerInput } from '../../../platform/thread.ts';
 

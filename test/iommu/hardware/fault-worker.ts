@@ -1,7 +1,8 @@
 /** A thread whose every access is refused: `count` of them, at pages did × 10^6 + 0, 1, 2, …; it posts the unit's interrupts. */
 import { parentPort } from 'node:worker_threads';
 
-import { type PaRange, PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import type { PaRange } from '../../../iommu/bus/range.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
 import { workerInput } from '../../../platform/thread.ts';
 

@@ -1,7 +1,8 @@
 /** A board in one process for the tests: kernel RAM with directory, queues and tables, device RAM, a unit, a port. */
 import { createPortCounters, type PortCounts, readPortCounters } from '../../../iommu/bus/counters.ts';
 import { createDoorbellTable } from '../../../iommu/bus/interrupts.ts';
-import { type PaRange, PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import type { PaRange } from '../../../iommu/bus/range.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
 import {
   entryHi,

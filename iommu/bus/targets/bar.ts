@@ -1,0 +1,37 @@
+/** A BAR that is memory, at its address on the bus. */
+import { BarGate } from '../bar-gate.ts';
+import { readFileMemory, writeFileMemory } from '../file-memory.ts';
+import { ByteTarget } from './target.ts';
+
+export interface BarRange {
+  readonly kind: 'bar';
+  readonly start: number;
+  readonly size: number;
+  /** The memory object behind it. */
+  readonly fd: number;
+  readonly gate: SharedArrayBuffer;
+}
+
+/** Accesses while its function does not answer are Unsupported Requests. */
+export class BarTarget extends ByteTarget {
+  readonly #fd: number;
+  readonly #gate: BarGate;
+
+  constructor({ fd, gate }: BarRange) {
+    super();
+    this.#fd = fd;
+    this.#gate = new BarGate(gate);
+  }
+
+  read(at: number, dst: Uint8Array): boolean {
+    if (!this.#gate.open()) return false;
+    readFileMemory(this.#fd, at, dst);
+    return true;
+  }
+
+  write(at: number, src: Uint8Array): boolean {
+    if (!this.#gate.open()) return false;
+    writeFileMemory(this.#fd, at, src);
+    return true;
+  }
+}

@@ -1,0 +1,49 @@
+/** Memory that is reached through /proc/<pid>/mem: a client's, or a memory object that may become shorter through our own. */
+import { SysError } from '../../../platform/errno.ts';
+import { pread, pwrite } from '../../../platform/libc.ts';
+import { ByteTarget } from './target.ts';
+
+export interface ProcessRange {
+  readonly kind: 'process';
+  readonly start: number;
+  readonly size: number;
+  readonly memFd: number;
+  /** Where the range begins in the process. */
+  readonly vaddr: number;
+}
+
+/** Where nothing is mapped, or the mm is dead, reads give 0 and writes vanish. */
+export class ProcessTarget extends ByteTarget {
+  readonly #memFd: number;
+  readonly #vaddr: number;
+
+  constructor({ memFd, vaddr }: ProcessRange) {
+    super();
+    this.#memFd = memFd;
+    this.#vaddr = vaddr;
+  }
+
+  read(at: number, dst: Uint8Array): boolean {
+    let done = 0;
+    try {
+      done = pread(this.#memFd, dst, this.#vaddr + at);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+    dst.fill(0, done);
+    return true;
+  }
+
+  write(at: number, src: Uint8Array): boolean {
+    try {
+      pwrite(this.#memFd, src, this.#vaddr + at);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+    return true;
+  }
+}
+
+/** The address space is dead, or its owner has unmapped the page: a real pin would have kept the old page, unseen by anybody. */
+const isGone = (error: unknown): boolean =>
+  error instanceof SysError && (error.code === 'EIO' || error.code === 'ESRCH' || error.code === 'EFAULT');

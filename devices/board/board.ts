@@ -10,7 +10,7 @@ import { createPortCounters, type PortCounts, readPortCounters } from '../../iom
 import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.ts';
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
 import { formatBdf, type PciFunction } from '../../iommu/bus/pci-function.ts';
-import { createTimeline, Timeline, type TimelineBucket } from '../../iommu/bus/timeline.ts';
+import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
 import type { KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
@@ -255,37 +255,10 @@ export class Board {
     return installed;
   }
 
-  #named(bdf: string): Installed {
-    const installed = this.#installed.find((candidate) => formatBdf(candidate.function.bdf) === bdf);
-    if (!installed) throw enodev(`no device ${bdf}`);
-    return installed;
-  }
-
-  /** What a device did in [fromNs, toNs) of CLOCK_MONOTONIC, in buckets of 1 ms. */
-  timeline(bdf: string, fromNs: number, toNs: number): TimelineBucket[] {
-    return new Timeline(this.#named(bdf).function.timeline).slice(fromNs, toNs);
-  }
-
-  /** Halts a device's own work, or resumes it: when this resolves, nothing of it is under way. Its registers go on answering. */
-  halt(bdf: string, on: boolean): Promise<void> {
-    return this.#named(bdf).thread.halt(on);
-  }
-
-  /** Asks a device to do one thing wrong. EINVAL for a defect it does not know. */
-  inject(bdf: string, defect: Defect): void {
-    this.#inject(this.#named(bdf), defect);
-  }
-
-  #inject(
-    {
-      plan: {
-        model: { type },
-      },
-      thread,
-    }: Installed,
-    defect: Defect,
-  ): void {
-    if (!type.defects.includes(defect)) throw einval(`${type.name}: no defect '${defect}'`);
+  /** EINVAL for a defect that the device does not know. */
+  #inject({ plan, thread }: Installed, defect: Defect): void {
+    const { name, defects } = plan.model.type;
+    if (!defects.includes(defect)) throw einval(`${name}: no defect '${defect}'`);
     thread.control.inject(defect);
   }
 

@@ -3,7 +3,6 @@ import { readdirSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { Board, type BoardOptions } from '../../../devices/board/board.ts';
-import { monotonicNs } from '../../../platform/clock.ts';
 
 const DEVICES: BoardOptions['devices'] = [
   { type: 'edu', properties: { 'dma-latency-ms': '0' } },
@@ -68,28 +67,6 @@ describe('board', () => {
     ],
   ])('refuses %s with EINVAL in one line', async (_what, options, message) => {
     await expect(start(options)).rejects.toMatchObject({ code: 'EINVAL', message });
-  });
-
-  it('halts and resumes a device by name', async () => {
-    const board = await start();
-    const states: string[] = [];
-
-    await board.halt('0000:00:03.0', true);
-    states.push(board.info().devices[1]!.state);
-    await board.halt('0000:00:03.0', false);
-    states.push(board.info().devices[1]!.state);
-
-    expect(states).toEqual(['halted', 'running']);
-    expect(board.timeline('0000:00:03.0', 0, monotonicNs())).toEqual([]);
-  });
-
-  it('takes a defect only for a device that has it', async () => {
-    const board = await start();
-
-    board.inject('0000:00:03.0', 'corrupt-frame');
-
-    expect(() => board.inject('0000:00:02.0', 'corrupt-frame')).toThrow("edu: no defect 'corrupt-frame'");
-    expect(() => board.inject('0000:00:1f.0', 'drop-interrupt')).toThrow('no device 0000:00:1f.0');
   });
 
   it('leaves no thread and no fd after stop, also when it was stopped twice', async () => {

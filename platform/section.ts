@@ -13,6 +13,8 @@ export interface Section<S extends Versioned> {
   readonly version: number;
   /** A body of this version. */
   of(fields: Omit<S, 'version'>): S;
+  /** That of the owner with this number, where there are several alike: the first has the plain name, the next one `NAME 1`. */
+  numbered(n: number): Section<S>;
   /** A body that another build may have written. EINVAL names the section and what is wrong in it. */
   decode(body: Versioned): S;
 }
@@ -28,6 +30,7 @@ export function defineSection<
     name,
     version,
     of: (fields) => ({ version, ...fields }) as unknown as SectionState<V, R, O>,
+    numbered: (n) => defineSection(n === 0 ? name : `${name} ${n}`, version, fields, optional),
     decode(body) {
       if (body.version !== version) {
         throw einval(`section ${name}: version ${body.version}, this build knows ${version}`);

@@ -3,8 +3,16 @@ import assert from 'node:assert/strict';
 
 import { InterruptDispatcher } from '../../vmm/crew/interrupts/dispatcher.ts';
 import { InterruptThread } from '../../vmm/crew/interrupts/thread.ts';
-import { ControlBlock, REQUEST_RUN, REQUEST_STOP, relieveCrew } from '../../vmm/machine/control/control-block.ts';
-import { IMSIC_BYTES } from '../../vmm/machine/hart-local/imsic.ts';
+import {
+  controlBytes,
+  hartWords,
+  MachineBlock,
+  OWNER_HART,
+  REQUEST_RUN,
+  REQUEST_STOP,
+  relieveCrew,
+} from '../../vmm/machine/control/control-block.ts';
+import { imsicBytes } from '../../vmm/machine/hart-local/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../../vmm/machine/shared/interrupt-routes.ts';
 import { defineScenario, type LibcModel } from './scenario.ts';
 
@@ -28,8 +36,8 @@ interface VmMemory extends Readonly<Record<string, SharedArrayBuffer>> {
 }
 
 const memory = (): VmMemory => ({
-  control: new SharedArrayBuffer(ControlBlock.size),
-  imsic: new SharedArrayBuffer(IMSIC_BYTES),
+  control: new SharedArrayBuffer(controlBytes(1)),
+  imsic: new SharedArrayBuffer(imsicBytes(1)),
   routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
   input: new SharedArrayBuffer(64),
   parked: new SharedArrayBuffer(64),
@@ -54,8 +62,10 @@ const main =
     for (const request of [REQUEST_STOP, ...next]) thread.request(request);
   };
 
+const WORDS = { ...MachineBlock.word, ...hartWords(OWNER_HART) };
+
 const names = (buffer: string, word: number): string | undefined =>
-  buffer === 'control' ? Object.entries(ControlBlock.word).find(([, index]) => index === word)?.[0] : undefined;
+  buffer === 'control' ? Object.entries(WORDS).find(([, index]) => index === word)?.[0] : undefined;
 
 const relieved = { file: import.meta.url, memory, libc, names };
 

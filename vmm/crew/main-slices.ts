@@ -10,7 +10,7 @@
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
 import { type FileCalls, TaskChannel } from '../client/task-channel.ts';
-import { ControlBlock } from '../machine/control/control-block.ts';
+import { hartWords } from '../machine/control/control-block.ts';
 import { InterruptDispatcher } from './interrupts/dispatcher.ts';
 import type { InterruptMessage } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
@@ -35,6 +35,7 @@ export interface MainSlicesOptions {
 
 export class MainSlices {
   readonly #control: Int32Array;
+  readonly #hart: number;
   readonly #vcpu: Vcpu;
   readonly #dispatcher: InterruptDispatcher | undefined;
   readonly #pass: (message: VcpuMessage) => void;
@@ -48,11 +49,12 @@ export class MainSlices {
   /** `of` is the VM, at rest, in this state. */
   constructor(of: MainSlicesOptions, state: InitialState) {
     const { vcpu, interrupts, host } = of.parts;
-    const { shared } = vcpu;
+    const { shared, hart } = vcpu;
     const kernel = host?.client ?? new TaskChannel(-1);
     const tell = (message: VcpuMessage): number => this.#said.push(message);
     this.#control = new Int32Array(shared.control);
-    this.#vcpu = buildVcpu({ shared, parts: of.machineParts, kernel, state, tell });
+    this.#hart = hart;
+    this.#vcpu = buildVcpu({ shared, hart, parts: of.machineParts, kernel, state, tell });
     this.#pass = (message) => vcpu.tell(message);
     if (interrupts) {
       const tell = (message: InterruptMessage): void => interrupts.tell(message);
@@ -97,13 +99,13 @@ export class MainSlices {
   }
 
   #schedule(rest: Rest): void {
-    const { wake, request } = ControlBlock.word;
+    const { wake, request } = hartWords(this.#hart);
     switch (rest.kind) {
       case 'run':
         setImmediate(this.turn);
         break;
       case 'wfi':
-        this.#turnWhenChanged(wake, rest.seen, rest.ms); // pairs with the add in wakeVcpu
+        this.#turnWhenChanged(wake, rest.seen, rest.ms); // pairs with the add in wakeHart
         break;
       case 'stopped':
         this.#turnWhenChanged(request, rest.request, LONGEST_WAIT_MS); // pairs with the store in MachineThread.ask

@@ -6,6 +6,7 @@ import type { Worker } from 'node:worker_threads';
 
 import { close } from '../../platform/libc.ts';
 import { startWorker } from '../../platform/thread.ts';
+import { threadName } from '../machine/hart-local/hart-number.ts';
 import type { InterruptInput } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
 import type { MachineParts, VcpuInput } from './vcpu/protocol.ts';
@@ -13,8 +14,13 @@ import type { VcpuThread } from './vcpu/thread.ts';
 
 /** `channel` is the thread's own task channel; absent without devices. It says `ready`, and then waits for begin(). */
 export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: number): Worker {
-  const input: VcpuInput = { shared: vcpu.shared, parts, ...(channel === undefined ? {} : { channel }) };
-  const worker = startWorker('vmm/crew/vcpu/worker', input, { name: 'vcpu0' });
+  const input: VcpuInput = {
+    shared: vcpu.shared,
+    hart: vcpu.hart,
+    parts,
+    ...(channel === undefined ? {} : { channel }),
+  };
+  const worker = startWorker('vmm/crew/vcpu/worker', input, { name: threadName(vcpu.hart) });
   if (channel !== undefined) worker.once('exit', () => close(channel));
   vcpu.attach(worker);
   return worker;

@@ -9,6 +9,8 @@ import { SysError } from '../../platform/errno.ts';
 import { close, getRlimit, gettid, RLIMIT_NOFILE } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { VERSION } from '../../platform/version.ts';
+import { OWNER_HART } from '../machine/control/control-block.ts';
+import { HARTS } from '../machine/hart-local/hart-number.ts';
 import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
 import { SURVIVORS } from './survivors.ts';
@@ -81,10 +83,11 @@ async function check(what: string, work: () => void | Promise<void>): Promise<Ch
 async function tryThread(memory: number): Promise<void> {
   const { VcpuThread } = await import('../crew/vcpu/thread.ts');
   const { startVcpuThread } = await import('../crew/threads.ts');
+  const { createVmShared } = await import('../crew/vm-shared.ts');
   const fd = createMemory('preflight-ram', memory);
   const ram = new Mapping(fd, memory);
   close(fd);
-  const vcpu = new VcpuThread();
+  const vcpu = new VcpuThread(createVmShared(HARTS), OWNER_HART);
   const ready = new Promise<void>((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`no thread within ${THREAD_MS} ms`)), THREAD_MS);
     vcpu.listen((message) => {

@@ -5,10 +5,13 @@
 import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
+import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
+import { HARTS, hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
-import { type MachineState, PCI_SECTION, VCPU_SECTION } from '../machine/machine.ts';
+import type { HartSections, MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
+import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
 import { MONITOR_SECTION, type MonitorState } from '../monitor/state.ts';
 import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
@@ -28,6 +31,8 @@ export interface OldImage {
   readonly update: UpdateState;
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** What is resumed. Each survivor finds here what those before it in the list have put, and puts its own. */
 export class NewImage {
   update!: UpdateState;
@@ -36,8 +41,13 @@ export class NewImage {
   ram!: GuestRam;
   host: PassthroughHost | undefined;
   vm!: Vm;
-  readonly machine = {} as { -readonly [K in keyof MachineState]: MachineState[K] };
+  readonly harts: Writable<HartSections>[] = [];
+  readonly shared = {} as Writable<SharedState>;
   monitor!: MonitorState;
+
+  get machine(): MachineState {
+    return { harts: this.harts, ...this.shared };
+  }
 }
 
 /** The phase of the update that ends when it has been restored (phases.ts). */
@@ -71,13 +81,36 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
   };
 }
 
-/** A section that the vCPU thread saves, and that main hands to the next vCPU as it is. */
-function ofMachine<N extends keyof MachineState>(name: N, section: Section<MachineState[N]>): Survivor {
+/** What belongs to one hart. */
+function ofHart(hart: number): readonly Survivor[] {
+  const saved = <N extends keyof HartSections>(name: N, section: Section<HartSections[N]>): Survivor =>
+    survivor(section.numbered(hart), {
+      phase: 'load',
+      saveAtRest: ({ machine }) => machine.harts[hart]![name],
+      restore({ harts }, state) {
+        harts[hart] ??= {} as Writable<HartSections>;
+        harts[hart][name] = state;
+      },
+    });
+  return [
+    survivor(IMSIC_SECTION.numbered(hart), {
+      phase: 'load',
+      save: (vm) => vm.interruptFiles[hart]!.save(),
+      restore: ({ vm }, state) => vm.interruptFiles[hart]!.restore(state),
+    }),
+    saved('vcpu', VCPU_SECTION),
+    saved('hart', HART_SECTION),
+    saved('clint', CLINT_SECTION),
+  ];
+}
+
+/** What all harts share. As what belongs to a hart, the vCPU thread saves it, and main hands it to the next vCPU as it is. */
+function ofMachine<N extends keyof SharedState>(name: N, section: Section<SharedState[N]>): Survivor {
   return survivor(section, {
     phase: 'load',
     saveAtRest: ({ machine }) => machine[name],
     restore(image, state) {
-      image.machine[name] = state;
+      image.shared[name] = state;
     },
   });
 }
@@ -135,14 +168,7 @@ export const SURVIVORS: readonly Survivor[] = [
       for (const route of routes) vm.routes.add(route);
     },
   }),
-  survivor(IMSIC_SECTION, {
-    phase: 'load',
-    save: (vm) => vm.imsic.save(),
-    restore: ({ vm }, state) => vm.imsic.restore(state),
-  }),
-  ofMachine('vcpu', VCPU_SECTION),
-  ofMachine('hart', HART_SECTION),
-  ofMachine('clint', CLINT_SECTION),
+  ...hartNumbers(HARTS).flatMap(ofHart),
   ofMachine('uart', UART_SECTION),
   ofMachine('pci', PCI_SECTION),
   survivor(MONITOR_SECTION, {

@@ -1,9 +1,11 @@
 /** The device tree of this machine: QEMU's for `virt,aia=aplic-imsic`, with the devices that are there. */
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
+import { cpuNode, HARTS, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
 import {
   CLINT,
   IMSIC_M,
+  imsicPages,
   type MapEntry,
   PCIE_ECAM,
   PCIE_MMIO32,
@@ -15,9 +17,10 @@ import {
   UART_CLOCK_HZ,
 } from './shared/memory-map.ts';
 
-const PHANDLE_INTC = 1;
 const PHANDLE_IMSIC = 2;
 const PHANDLE_TEST = 3;
+/** Of a hart's interrupt controller. */
+const intcPhandle = (hart: number): number => (hart === 0 ? 1 : 3 + hart);
 const IRQ_M_SOFT = 3;
 const IRQ_M_TIMER = 7;
 const IRQ_M_EXT = 11;
@@ -28,7 +31,23 @@ const PCI_MEM64 = 0x0300_0000;
 const reg = ({ base, size }: MapEntry): number[] => cells64(base, size);
 const unit = (name: string, { base }: MapEntry): string => `${name}@${base.toString(16)}`;
 
-export function deviceTree(ramSize: number): Uint8Array {
+const cpu = (hart: number): FdtNode => ({
+  device_type: 'cpu',
+  reg: hart,
+  status: 'okay',
+  compatible: 'riscv',
+  'riscv,isa': 'rv64imac_zicntr_zicsr_zifencei_smaia',
+  'riscv,isa-base': 'rv64i',
+  'riscv,isa-extensions': ['i', 'm', 'a', 'c', 'zicntr', 'zicsr', 'zifencei', 'smaia'],
+  'interrupt-controller': {
+    '#interrupt-cells': 1,
+    'interrupt-controller': true,
+    compatible: 'riscv,cpu-intc',
+    phandle: intcPhandle(hart),
+  },
+});
+
+export function deviceTree(ramSize: number, harts: number = HARTS): Uint8Array {
   const syscon = (value: number): FdtNode => ({ value, offset: 0, regmap: PHANDLE_TEST });
   return writeFdt({
     '#address-cells': 2,
@@ -43,21 +62,7 @@ export function deviceTree(ramSize: number): Uint8Array {
       '#address-cells': 1,
       '#size-cells': 0,
       'timebase-frequency': TIMEBASE_HZ,
-      'cpu@0': {
-        device_type: 'cpu',
-        reg: 0,
-        status: 'okay',
-        compatible: 'riscv',
-        'riscv,isa': 'rv64imac_zicntr_zicsr_zifencei_smaia',
-        'riscv,isa-base': 'rv64i',
-        'riscv,isa-extensions': ['i', 'm', 'a', 'c', 'zicntr', 'zicsr', 'zifencei', 'smaia'],
-        'interrupt-controller': {
-          '#interrupt-cells': 1,
-          'interrupt-controller': true,
-          compatible: 'riscv,cpu-intc',
-          phandle: PHANDLE_INTC,
-        },
-      },
+      ...Object.fromEntries(hartNumbers(harts).map((hart) => [cpuNode(hart), cpu(hart)])),
     },
     soc: {
       '#address-cells': 2,
@@ -71,15 +76,18 @@ export function deviceTree(ramSize: number): Uint8Array {
       },
       [unit('serial', UART)]: { 'clock-frequency': UART_CLOCK_HZ, reg: reg(UART), compatible: 'ns16550a' },
       [unit('clint', CLINT)]: {
-        'interrupts-extended': [PHANDLE_INTC, IRQ_M_SOFT, PHANDLE_INTC, IRQ_M_TIMER],
+        'interrupts-extended': hartNumbers(harts).flatMap((hart) => [
+          ...[intcPhandle(hart), IRQ_M_SOFT],
+          ...[intcPhandle(hart), IRQ_M_TIMER],
+        ]),
         reg: reg(CLINT),
         compatible: ['sifive,clint0', 'riscv,clint0'],
       },
       [unit('imsics', IMSIC_M)]: {
         phandle: PHANDLE_IMSIC,
         'riscv,num-ids': IMSIC_IDENTITIES,
-        reg: reg(IMSIC_M),
-        'interrupts-extended': [PHANDLE_INTC, IRQ_M_EXT],
+        reg: reg(imsicPages(harts)),
+        'interrupts-extended': hartNumbers(harts).flatMap((hart) => [intcPhandle(hart), IRQ_M_EXT]),
         'msi-controller': true,
         '#msi-cells': 0,
         'interrupt-controller': true,

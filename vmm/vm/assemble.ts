@@ -1,6 +1,9 @@
 /** Puts a VM together from its parts, at rest: for power-on as for an update. Whoever asked starts it. */
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
+import { createVmShared } from '../crew/vm-shared.ts';
+import { OWNER_HART } from '../machine/control/control-block.ts';
+import { HARTS } from '../machine/hart-local/hart-number.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { Console } from './console.ts';
 import type { GuestRam } from './guest-ram.ts';
@@ -18,7 +21,8 @@ export interface Assembled {
 
 export function assemble({ state, ram, host, typed }: Assembled): Vm {
   const { options, entry, generation, paused } = state;
-  const vcpu = new VcpuThread();
+  const shared = createVmShared(HARTS);
+  const vcpu = new VcpuThread(shared, OWNER_HART);
   return new Vm({
     options,
     entry,
@@ -27,7 +31,7 @@ export function assemble({ state, ram, host, typed }: Assembled): Vm {
     vcpu,
     ramFd: ram.fd,
     ram: ram.mapping,
-    console: new Console(vcpu.shared, typed),
-    ...(host ? { host, interrupts: new InterruptThread(vcpu.shared, host.container.fd) } : {}),
+    console: new Console(shared, typed),
+    ...(host ? { host, interrupts: new InterruptThread(shared, host.container.fd) } : {}),
   });
 }

@@ -2,8 +2,8 @@
 import { fstatSync, readSync } from 'node:fs';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes } from '../../platform/shape.ts';
-import type { VmShared } from '../crew/vcpu/protocol.ts';
-import { wakeVcpu } from '../machine/control/control-block.ts';
+import type { VmShared } from '../crew/vm-shared.ts';
+import { OWNER_HART, wakeHart } from '../machine/control/control-block.ts';
 import { ConsoleInput } from '../machine/shared/console-input.ts';
 
 /** What was typed and not read by the guest. */
@@ -86,6 +86,6 @@ export class Console {
       this.#overflow = input.slice(taken);
       this.pause();
     }
-    wakeVcpu(this.#control);
+    wakeHart(this.#control, OWNER_HART);
   }
 }

@@ -8,7 +8,8 @@ import type { InterruptMessage } from '../crew/interrupts/protocol.ts';
 import type { InterruptThread } from '../crew/interrupts/thread.ts';
 import type { MachineParts, Suspended, VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
-import { ControlBlock, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../machine/control/control-block.ts';
+import { hartCount, hartWords64, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../machine/control/control-block.ts';
+import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
@@ -42,7 +43,9 @@ export interface VmParts {
 export class Vm {
   readonly parts: VmParts;
   readonly routes: InterruptRoutes;
-  readonly imsic: Imsic;
+  /** The interrupt files, by hart. */
+  readonly interruptFiles: readonly Imsic[];
+  readonly #harts: readonly number[];
   readonly #counters: Float64Array;
   #runState: RunState;
   /** The machine at rest: nobody but devices changes anything. */
@@ -60,7 +63,9 @@ export class Vm {
     this.parts = parts;
     this.#runState = parts.runState;
     this.routes = new InterruptRoutes(shared.routes);
-    this.imsic = new Imsic(shared.imsic, new Int32Array(shared.control), ControlBlock.word.lines);
+    const control = new Int32Array(shared.control);
+    this.#harts = hartNumbers(hartCount(shared.control));
+    this.interruptFiles = this.#harts.map((hart) => new Imsic(shared.imsic, control, hart));
     this.#counters = new Float64Array(shared.control);
     let settle: { end: (status: number) => void; fail: (error: Error) => void } | undefined;
     this.ended = new Promise((end, fail) => {
@@ -175,10 +180,11 @@ export class Vm {
     this.parts.interrupts?.request(REQUEST_EXIT);
   }
 
-  /** Instructions retired and accesses outside RAM; up to 100 ms old while the guest runs. */
+  /** Instructions retired and accesses outside RAM by all harts; up to 100 ms old while the guest runs. */
   counters(): { readonly instructions: number; readonly exits: number } {
-    const { instructions, exits } = ControlBlock.word64;
-    return { instructions: this.#counters[instructions]!, exits: this.#counters[exits]! };
+    const sum = (word: 'instructions' | 'exits'): number =>
+      this.#harts.reduce((all, hart) => all + this.#counters[hartWords64(hart)[word]]!, 0);
+    return { instructions: sum('instructions'), exits: sum('exits') };
   }
 
   #run(): Promise<number> {

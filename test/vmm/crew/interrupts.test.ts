@@ -16,8 +16,14 @@ import {
 } from '../../../platform/libc.ts';
 import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { startInterruptThread } from '../../../vmm/crew/threads.ts';
-import { ControlBlock, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control/control-block.ts';
-import { IMSIC_BYTES, Imsic } from '../../../vmm/machine/hart-local/imsic.ts';
+import {
+  controlBytes,
+  hartWords,
+  REQUEST_EXIT,
+  REQUEST_RUN,
+  REQUEST_STOP,
+} from '../../../vmm/machine/control/control-block.ts';
+import { Imsic, imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
 
 /** The interrupt worker as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
@@ -42,14 +48,14 @@ let fd: number;
 
 beforeEach(async () => {
   shared = {
-    control: new SharedArrayBuffer(ControlBlock.size),
-    imsic: new SharedArrayBuffer(IMSIC_BYTES),
+    control: new SharedArrayBuffer(controlBytes(1)),
+    imsic: new SharedArrayBuffer(imsicBytes(1)),
     routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
     input: new SharedArrayBuffer(64),
   };
   wake = new Int32Array(shared.control);
   routes = new InterruptRoutes(shared.routes);
-  imsic = new Imsic(shared.imsic, wake, ControlBlock.word.lines);
+  imsic = new Imsic(shared.imsic, wake, 0);
   fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   routes.add({ eventfd: fd, slot: 1, identity: 5, delivered: 0 });
   dir = mkdtempSync(join(tmpdir(), 'livevmm-interrupts-'));
@@ -90,9 +96,9 @@ function collect(from: InterruptThread): { next(kind: string): Promise<void> } {
 /** Waits until route 0 has counted this many; every delivery wakes the vCPU's word. */
 function delivered(count: number): void {
   for (;;) {
-    const seen = Atomics.load(wake, ControlBlock.word.wake);
+    const seen = Atomics.load(wake, hartWords(0).wake);
     if (routes.save()[0]!.delivered === count) return;
-    const woken = Atomics.wait(wake, ControlBlock.word.wake, seen, 5000);
+    const woken = Atomics.wait(wake, hartWords(0).wake, seen, 5000);
     if (woken === 'timed-out') throw new Error('nothing was delivered');
   }
 }

@@ -5,6 +5,7 @@ import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { MainSlices } from '../../../vmm/crew/main-slices.ts';
 import type { InitialState, VcpuMessage } from '../../../vmm/crew/vcpu/protocol.ts';
 import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
+import { createVmShared } from '../../../vmm/crew/vm-shared.ts';
 import { REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control/control-block.ts';
 import { InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
 import { RAM_BASE } from '../../../vmm/machine/shared/memory-map.ts';
@@ -26,7 +27,7 @@ let device: number;
 let hostFile: number;
 
 beforeEach(() => {
-  vcpu = new VcpuThread();
+  vcpu = new VcpuThread(createVmShared(1), 0);
   said = [];
   vcpu.listen((message) => said.push(message));
   hostFile = eventfd();
@@ -79,7 +80,7 @@ describe('main, while the threads start', () => {
     vcpu.request(REQUEST_RUN);
     slices.turn();
     expect(kinds()).toEqual(['running']);
-    expect(slices.end().state.hart.x[A0]).toBe(1n);
+    expect(slices.end().state.harts[0]!.hart.x[A0]).toBe(1n);
   });
 
   it('obeys a stop request while the guest waits in WFI, and the next one', async () => {
@@ -100,7 +101,7 @@ describe('main, while the threads start', () => {
     slices.turn();
     vcpu.request(REQUEST_RESET);
     await says('reset');
-    expect(slices.end().state.hart.x[A0]).toBe(0n);
+    expect(slices.end().state.harts[0]!.hart.x[A0]).toBe(0n);
   });
 
   it('leaves a state from which another goes on: nothing is done twice', () => {
@@ -112,8 +113,8 @@ describe('main, while the threads start', () => {
     const next = newSlices(state);
     next.turn();
     expect(kinds()).toEqual(['running', 'running']);
-    expect(state.hart.x[A0]).toBe(1n);
-    expect(next.end().state.hart.x[A0]).toBe(1n);
+    expect(state.harts[0]!.hart.x[A0]).toBe(1n);
+    expect(next.end().state.harts[0]!.hart.x[A0]).toBe(1n);
   });
 
   it('delivers interrupts once, and leaves in the eventfds what comes after its last turn', () => {

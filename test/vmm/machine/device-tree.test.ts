@@ -17,6 +17,15 @@ function hasDtc(): boolean {
 const decompile = (blob: Uint8Array): string =>
   execFileSync('dtc', ['-I', 'dtb', '-O', 'dts', '-q'], { input: blob, encoding: 'utf8' });
 
+/** As they lie in a blob. */
+function cells(...values: readonly number[]): Buffer {
+  const blob = Buffer.alloc(4 * values.length);
+  values.forEach((value, i) => {
+    blob.writeUInt32BE(value, 4 * i);
+  });
+  return blob;
+}
+
 describe('device tree', () => {
   it.runIf(hasDtc())('is what dtc reads it as', () => {
     const blob = writeFdt({ n: 1, s: 'text', list: ['a', 'bc'], empty: true, 'child@10': { reg: [0, 0x10] } });
@@ -34,6 +43,16 @@ describe('device tree', () => {
     expect(dts).toContain('stdout-path = "/soc/serial@10000000"');
     expect(dts).toContain('interrupts-extended = <0x01 0x03 0x01 0x07>');
     expect(dts).toMatch(/imsics@24000000 \{[^}]*riscv,num-ids = <0xff>/);
+  });
+
+  it('has a node for each hart, and a page for its interrupt file', () => {
+    const one = Buffer.from(deviceTree(64 * 2 ** 20));
+    const two = Buffer.from(deviceTree(64 * 2 ** 20, 2));
+    expect([one.includes('cpu@0\0'), one.includes('cpu@1\0')]).toEqual([true, false]);
+    expect([two.includes('cpu@0\0'), two.includes('cpu@1\0')]).toEqual([true, true]);
+    expect(two.includes(cells(0, 0x2400_0000, 0, 0x2000))).toBe(true);
+    expect(two.includes(cells(1, 3, 1, 7, 4, 3, 4, 7))).toBe(true); // the lines of the CLINT
+    expect(two.includes(cells(1, 11, 4, 11))).toBe(true); // those of the IMSIC
   });
 
   it.runIf(hasDtc())('gives dtc nothing to warn of', () => {
@@ -69,7 +88,7 @@ describe('boot ROM', () => {
   });
 
   it('ignores stores', () => {
-    expect(rom.store(0, 4, 0n)).toBe(true);
+    expect(rom.store(0, 4, 0n, 0)).toBe(true);
     expect(rom.load(0, 4)).toBe(0x297n);
   });
 });

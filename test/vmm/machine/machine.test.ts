@@ -1,20 +1,28 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
 import { decodeAll, NewImage } from '../../../vmm/live-update/survivors.ts';
-import { ControlBlock } from '../../../vmm/machine/control/control-block.ts';
-import { IMSIC_BYTES } from '../../../vmm/machine/hart-local/imsic.ts';
+import { controlBytes, hartWords } from '../../../vmm/machine/control/control-block.ts';
+import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { Machine, type MachineState } from '../../../vmm/machine/machine.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
 import { ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
+import { imsicPage } from '../../../vmm/machine/shared/memory-map.ts';
 import { PassthroughFunction, type PassthroughState } from '../../../vmm/machine/shared/passthrough.ts';
 import { FakeDevice } from './shared/fake-device.ts';
 
 const RAM_BYTES = 2 ** 22;
 
-function newMachine(functions: readonly PassthroughState[] = []): {
+interface NewMachine {
+  readonly functions?: readonly PassthroughState[];
+  readonly harts?: number;
+  readonly monotonicNs?: () => number;
+}
+
+function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {}): {
   machine: Machine;
   ram: Uint32Array;
+  control: Int32Array;
   printed(): string;
 } {
   const ram = new SharedArrayBuffer(RAM_BYTES);
@@ -23,17 +31,19 @@ function newMachine(functions: readonly PassthroughState[] = []): {
     text += Buffer.from(bytes).toString();
     return bytes.length;
   });
+  const control = new SharedArrayBuffer(controlBytes(harts));
   const router = { eventfd: () => -1, setIdentity: () => {} };
   const machine = new Machine({
     ram,
     entry: 0x8000_0000,
-    control: new SharedArrayBuffer(ControlBlock.size),
-    imsic: new SharedArrayBuffer(IMSIC_BYTES),
+    control,
+    imsic: new SharedArrayBuffer(imsicBytes(harts)),
     input: new ConsoleInput(new SharedArrayBuffer(CONSOLE_INPUT_BYTES)),
     output,
     functions: functions.map((state) => new PassthroughFunction(new FakeDevice(), router, state)),
+    ...(monotonicNs ? { monotonicNs } : {}),
   });
-  return { machine, ram: new Uint32Array(ram), printed: () => text };
+  return { machine, ram: new Uint32Array(ram), control: new Int32Array(control), printed: () => text };
 }
 
 /** Prints "ok\n", writes a0 to RAM, then powers off. */
@@ -52,32 +62,70 @@ const PROGRAM = [
   0x1050_0073, // wfi
 ];
 
+/** Each hart sends the other a software interrupt, waits for its own, then for its timer, and notes when that came. */
+const PROGRAM_OF_TWO = [
+  0x0200_02b7, // lui  t0, 0x2000       the CLINT
+  0x0010_0313, // li   t1, 1
+  0x40a3_0e33, // sub  t3, t1, a0       the other hart
+  0x002e_1e13, // slli t3, t3, 2
+  0x005e_0e33, // add  t3, t3, t0       its msip
+  0x0025_1e93, // slli t4, a0, 2
+  0x005e_8eb3, // add  t4, t4, t0       our msip
+  0x3044_5073, // csrwi mie, 8          MSIE
+  0x006e_2023, // sw   t1, 0(t3)
+  0x1050_0073, // wfi
+  0x000e_af03, // lw   t5, 0(t4)
+  0xfe0f_0ce3, // beqz t5, -8
+  0x000e_a023, // sw   zero, 0(t4)
+  0x0000_4fb7, // lui  t6, 4
+  0x005f_8fb3, // add  t6, t6, t0       mtimecmp of hart 0
+  0x0035_1393, // slli t2, a0, 3
+  0x007f_8fb3, // add  t6, t6, t2       our mtimecmp
+  0x0015_0413, // addi s0, a0, 1
+  0x00a4_1413, // slli s0, s0, 10       1024 ticks for hart 0, 2048 for hart 1
+  0x008f_b023, // sd   s0, 0(t6)
+  0x0800_0493, // li   s1, 0x80         MTIE
+  0x3044_9073, // csrw mie, s1
+  0x1050_0073, // wfi
+  0xc010_24f3, // csrr s1, time
+  0x0000_1f17, // auipc t5, 1
+  0x3040_5073, // csrwi mie, 0
+  0x007f_0f33, // add  t5, t5, t2
+  0x009f_3023, // sd   s1, 0(t5)
+  0x1050_0073, // wfi
+  0xffdf_f06f, // j    -4
+];
+/** Where the harts' notes are, in words of RAM. */
+const NOTES = (24 * 4 + 0x1000) / 4;
+const TICK_NS = 100;
+const EIP0 = 0x80;
+
 describe('the machine', () => {
   it('boots through its ROM with the hart id in a0 and the device tree in a1, and runs what lies in RAM', () => {
     const { machine, ram, printed } = newMachine();
     ram.set(PROGRAM);
     machine.reset();
-    expect(machine.hart.run(1000)).toBe('wfi');
+    expect(machine.harts[0]!.engine.run(1000)).toBe('wfi');
     expect(printed()).toBe('ok\n');
-    expect(machine.finisher.take()).toEqual({ kind: 'poweroff', status: 0 });
-    const { x } = machine.save().hart;
+    expect(machine.shared.finisher.take()).toEqual({ kind: 'poweroff', status: 0 });
+    const { x } = machine.save().harts[0]!.hart;
     expect([x[9], x[10]]).toEqual([0n, 0x8020_0000n]);
-    expect(machine.save().vcpu.exits).toBeGreaterThan(6);
+    expect(machine.save().harts[0]!.vcpu.exits).toBeGreaterThan(6);
   });
 
   it('goes on in the middle of a program from the state of another machine', () => {
     const first = newMachine();
     first.ram.set(PROGRAM);
     first.machine.reset();
-    first.machine.hart.run(6 + 4);
+    first.machine.harts[0]!.engine.run(6 + 4);
     const state = structuredClone(first.machine.save());
 
     const second = newMachine();
     second.ram.set(first.ram);
     second.machine.restore(state);
-    second.machine.hart.run(1000);
+    second.machine.harts[0]!.engine.run(1000);
     expect(first.printed() + second.printed()).toBe('ok\n');
-    expect(second.machine.finisher.take()).toEqual({ kind: 'poweroff', status: 0 });
+    expect(second.machine.shared.finisher.take()).toEqual({ kind: 'poweroff', status: 0 });
   });
 
   it('loads what 0.1.0 saved, and saves the same again', () => {
@@ -88,10 +136,78 @@ describe('the machine', () => {
       if (ofMachine.includes(survivor.section.name)) survivor.restore(image, body);
     }
     const frozen = image.machine;
-    const { machine } = newMachine(frozen.pci.functions);
+    const { machine } = newMachine({ functions: frozen.pci.functions });
     machine.restore(frozen);
-    const { vcpu, hart, clint, uart, pci } = frozen;
+    const { harts, uart, pci } = frozen;
     const saved: MachineState = machine.save();
-    expect(saved).toEqual({ vcpu, hart, clint, uart: { ...uart, unsent: new Uint8Array(uart.unsent) }, pci });
+    expect(saved).toEqual({ harts, uart: { ...uart, unsent: new Uint8Array(uart.unsent) }, pci });
+  });
+});
+
+describe('a machine of two harts', () => {
+  let nowNs: number;
+  const two = (): ReturnType<typeof newMachine> => newMachine({ harts: 2, monotonicNs: () => nowNs });
+
+  beforeEach(() => {
+    nowNs = 1e9;
+  });
+
+  /** One thread runs both, slice by slice, and 100 ticks pass with each. */
+  function interleave({ machine }: ReturnType<typeof newMachine>, rounds: number): void {
+    machine.shared.clock.start();
+    for (let round = 0; round < rounds; round++) {
+      for (const { timer, engine } of machine.harts) {
+        timer.update();
+        engine.run(50);
+        nowNs += 100 * TICK_NS;
+      }
+    }
+    machine.shared.clock.stop();
+  }
+
+  it('lets each start under its own number, interrupt the other, and wait for its own timer', () => {
+    const both = two();
+    both.ram.set(PROGRAM_OF_TWO);
+    both.machine.reset();
+    interleave(both, 2);
+    const [first, second] = both.machine.save().harts;
+    expect([first!.hart.x[9], second!.hart.x[9]]).toEqual([0n, 1n]);
+    expect([first!.clint.mtimecmp, second!.clint.mtimecmp]).toEqual([1024n, 2048n]);
+    interleave(both, 10);
+    const { ram, control } = both;
+    expect([ram[NOTES]! >= 1024 && ram[NOTES]! < 1300, ram[NOTES + 2]! >= 2048 && ram[NOTES + 2]! < 2300]).toEqual([
+      true,
+      true,
+    ]);
+    expect([control[hartWords(0).wake], control[hartWords(1).wake]]).toEqual([1, 1]); // once, by the other's msip
+  });
+
+  it('counts what each reaches beside RAM', () => {
+    const both = two();
+    both.ram.set(PROGRAM_OF_TWO);
+    both.machine.reset();
+    both.machine.harts[1]!.engine.run(50);
+    expect(both.machine.harts.map(({ exits }) => exits > 0)).toEqual([false, true]);
+  });
+
+  it('makes an identity pending in the file whose page is stored to', () => {
+    const { machine, control } = two();
+    machine.shared.bus.store(imsicPage(1).base, 4, 7n, 0);
+    expect(machine.harts.map(({ interruptFile }) => interruptFile.readRegister(EIP0))).toEqual([0n, 1n << 7n]);
+    expect([control[hartWords(0).wake], control[hartWords(1).wake]]).toEqual([0, 1]);
+  });
+
+  it('goes on from a saved state, each hart from its own', () => {
+    const before = two();
+    before.ram.set(PROGRAM_OF_TWO);
+    before.machine.reset();
+    interleave(before, 2);
+    const state = structuredClone(before.machine.save());
+    const after = two();
+    after.ram.set(before.ram);
+    after.machine.restore(state);
+    nowNs += 1e9; // the clock stood meanwhile
+    interleave(after, 10);
+    expect([after.ram[NOTES]! >> 10, after.ram[NOTES + 2]! >> 10]).toEqual([1, 2]);
   });
 });

@@ -7,13 +7,14 @@
  */
 import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../../platform/libc.ts';
 import {
-  ControlBlock,
   crewOnDuty,
+  MachineBlock,
   numberOf,
+  OWNER_HART,
   obeyed,
   REQUEST_EXIT,
   REQUEST_STOP,
-  wakeVcpu,
+  wakeHart,
   whatOf,
 } from '../../machine/control/control-block.ts';
 import { Imsic } from '../../machine/hart-local/imsic.ts';
@@ -35,7 +36,7 @@ export class InterruptDispatcher {
 
   constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
     this.#control = new Int32Array(shared.control);
-    this.#imsic = new Imsic(shared.imsic, this.#control, ControlBlock.word.lines);
+    this.#imsic = new Imsic(shared.imsic, this.#control, OWNER_HART);
     this.#routes = new InterruptRoutes(shared.routes);
     this.#kick = kick;
     this.#hostFile = hostFile;
@@ -46,13 +47,13 @@ export class InterruptDispatcher {
   /** The worker's life: until main requests EXIT or relieves it, or the host is gone. */
   run(): void {
     for (let rest = this.turn(LONGEST_WAIT_MS); rest !== 'ended'; rest = this.turn(LONGEST_WAIT_MS)) {
-      if (rest === 'parked') Atomics.wait(this.#control, ControlBlock.word.dispatch, this.#request, LONGEST_WAIT_MS);
+      if (rest === 'parked') Atomics.wait(this.#control, MachineBlock.word.dispatch, this.#request, LONGEST_WAIT_MS);
     }
   }
 
   /** Does what the `dispatch` word says; delivering, it waits for an interrupt no longer than this. */
   turn(timeoutMs: number): 'delivering' | 'parked' | 'ended' {
-    const request = obeyed(this.#control, ControlBlock.word.dispatch, this.#crew);
+    const request = obeyed(this.#control, MachineBlock.word.dispatch, this.#crew);
     const news = request !== this.#request;
     this.#request = request;
     if (whatOf(request) === REQUEST_EXIT) return 'ended';
@@ -84,7 +85,7 @@ export class InterruptDispatcher {
       this.#imsic.setPending(this.#routes.identity(route)); // identity 0, a dropped interrupt, is ignored there
       delivered = true;
     });
-    if (delivered) wakeVcpu(this.#control);
+    if (delivered) wakeHart(this.#control, OWNER_HART);
     return !hungUp;
   }
 }

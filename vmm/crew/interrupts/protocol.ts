@@ -1,5 +1,5 @@
 /** What main and the interrupt worker say to each other, beside the `dispatch` word of machine/control/control-block.ts. */
-import type { VmShared } from '../vcpu/protocol.ts';
+import type { VmShared } from '../vm-shared.ts';
 
 export interface InterruptInput {
   readonly shared: VmShared;

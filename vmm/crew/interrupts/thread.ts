@@ -1,8 +1,8 @@
 /** The interrupt worker as main sees it, or what main does in its place while it starts (main-slices.ts). */
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';
-import { ControlBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
+import { MachineBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
-import type { VmShared } from '../vcpu/protocol.ts';
+import type { VmShared } from '../vm-shared.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
 export class InterruptThread extends MachineThread<InterruptMessage> {
@@ -28,7 +28,7 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
   }
 
   override request(what: number): number {
-    const number = this.put(this.#control, ControlBlock.word.dispatch, what);
+    const number = this.put(this.#control, MachineBlock.word.dispatch, what);
     eventfdSignal(this.input.kick);
     return number;
   }

@@ -1,23 +1,24 @@
 /**
  * A vCPU on a thread of its own. It sleeps in two places. Stopped: on `request`, woken by main's next request. In WFI: on `wake`,
- * woken by wakeVcpu (a line was raised, a request or input came) or when the guest's timer is due. Both are bounded.
+ * woken by wakeHart (a line was raised, a request or input came) or when the guest's timer is due. Both are bounded.
  */
-import { ControlBlock } from '../../machine/control/control-block.ts';
+import { hartWords } from '../../machine/control/control-block.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const LONGEST_STOP_MS = 1000;
 
 /** Returns when main requests EXIT. */
-export function runVcpu(vcpu: Vcpu, control: SharedArrayBuffer): void {
+export function runVcpu(vcpu: Vcpu, control: SharedArrayBuffer, hart: number): void {
+  const { wake, request } = hartWords(hart);
   const words = new Int32Array(control);
   for (;;) {
     const rest = vcpu.turn();
     switch (rest.kind) {
       case 'wfi':
-        Atomics.wait(words, ControlBlock.word.wake, rest.seen, rest.ms);
+        Atomics.wait(words, wake, rest.seen, rest.ms);
         break;
       case 'stopped':
-        Atomics.wait(words, ControlBlock.word.request, rest.request, LONGEST_STOP_MS);
+        Atomics.wait(words, request, rest.request, LONGEST_STOP_MS);
         break;
       case 'exit':
         return;

@@ -2,18 +2,7 @@
 
 import type { DeviceDescription } from '../../client/device.ts';
 import type { MachineState } from '../../machine/machine.ts';
-
-/** Shared memory between the VMM's threads; made by main in every process anew. */
-export interface VmShared {
-  /** ControlBlock */
-  readonly control: SharedArrayBuffer;
-  /** ImsicFile */
-  readonly imsic: SharedArrayBuffer;
-  /** InterruptRoutes */
-  readonly routes: SharedArrayBuffer;
-  /** ConsoleInput */
-  readonly input: SharedArrayBuffer;
-}
+import type { VmShared } from '../vm-shared.ts';
 
 /** A machine but for its state. */
 export interface MachineParts {
@@ -26,6 +15,8 @@ export interface MachineParts {
 /** The worker's data. */
 export interface VcpuInput {
   readonly shared: VmShared;
+  /** The hart that it runs. */
+  readonly hart: number;
   readonly parts: MachineParts;
   /** A task channel of this thread's own, connected by main; absent without devices. */
   readonly channel?: number;

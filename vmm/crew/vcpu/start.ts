@@ -7,12 +7,15 @@ import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput } from '../../machine/shared/console-output.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
+import type { VmShared } from '../vm-shared.ts';
 import { runVcpu } from './loop.ts';
-import type { InitialState, MachineParts, VcpuInput, VcpuMessage, VmShared } from './protocol.ts';
+import type { InitialState, MachineParts, VcpuInput, VcpuMessage } from './protocol.ts';
 import { Vcpu } from './vcpu.ts';
 
 export interface VcpuOptions {
   readonly shared: VmShared;
+  /** The hart that it runs. */
+  readonly hart: number;
   readonly parts: MachineParts;
   /** The running thread's way into the kernel. */
   readonly kernel: FileCalls;
@@ -20,7 +23,7 @@ export interface VcpuOptions {
   tell(message: VcpuMessage): void;
 }
 
-export function buildVcpu({ shared, parts, kernel, state, tell }: VcpuOptions): Vcpu {
+export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOptions): Vcpu {
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
     return new PassthroughFunction(new VfioDevice(description, kernel), routes, state.pci.functions[i]!);
@@ -34,15 +37,19 @@ export function buildVcpu({ shared, parts, kernel, state, tell }: VcpuOptions): 
     output: new ConsoleOutput(),
     functions,
   });
-  if ('hart' in state) machine.restore(state);
-  return new Vcpu(machine, shared.control, tell);
+  if ('harts' in state) machine.restore(state);
+  return new Vcpu(machine, hart, { control: shared.control, tell });
 }
 
 /** The thread's life. What no guest can cause is thrown. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
-  const { shared, parts, channel } = input;
+  const { shared, hart, parts, channel } = input;
   try {
-    runVcpu(buildVcpu({ shared, parts, kernel: new TaskChannel(channel ?? -1), state, tell }), shared.control);
+    runVcpu(
+      buildVcpu({ shared, hart, parts, kernel: new TaskChannel(channel ?? -1), state, tell }),
+      shared.control,
+      hart,
+    );
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

@@ -4,30 +4,28 @@
  */
 
 import {
-  ControlBlock,
+  hartWords,
   REQUEST_RESET,
   REQUEST_RUN,
   REQUEST_STOP,
   relieveCrew,
-  wakeVcpu,
+  wakeHart,
 } from '../../machine/control/control-block.ts';
-import { IMSIC_BYTES } from '../../machine/hart-local/imsic.ts';
-import { CONSOLE_INPUT_BYTES } from '../../machine/shared/console-input.ts';
-import { INTERRUPT_ROUTES_BYTES } from '../../machine/shared/interrupt-routes.ts';
 import { MachineThread } from '../machine-thread.ts';
-import type { InitialState, Running, Stopped, Suspended, VcpuMessage, VmShared } from './protocol.ts';
+import type { VmShared } from '../vm-shared.ts';
+import type { InitialState, Running, Stopped, Suspended, VcpuMessage } from './protocol.ts';
 
 export class VcpuThread extends MachineThread<VcpuMessage> {
-  readonly shared: VmShared = {
-    control: new SharedArrayBuffer(ControlBlock.size),
-    imsic: new SharedArrayBuffer(IMSIC_BYTES),
-    routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
-    input: new SharedArrayBuffer(CONSOLE_INPUT_BYTES),
-  };
-  readonly #control = new Int32Array(this.shared.control);
+  readonly shared: VmShared;
+  /** The hart that it runs. */
+  readonly hart: number;
+  readonly #control: Int32Array;
 
-  constructor() {
+  constructor(shared: VmShared, hart: number) {
     super('vCPU');
+    this.shared = shared;
+    this.hart = hart;
+    this.#control = new Int32Array(shared.control);
   }
 
   /** Lets the thread begin. */
@@ -57,8 +55,8 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
   }
 
   override request(what: number): number {
-    const number = this.put(this.#control, ControlBlock.word.request, what);
-    wakeVcpu(this.#control); // also a vCPU in WFI looks at its request
+    const number = this.put(this.#control, hartWords(this.hart).request, what);
+    wakeHart(this.#control, this.hart); // also a vCPU in WFI looks at its request
     return number;
   }
 }

@@ -1,11 +1,12 @@
 /**
- * What a vCPU does: obeys main's request word and runs the hart in slices. It never waits itself, but says for what it would: the
+ * What a vCPU does: obeys main's request word and runs its hart in slices; and, as the only one, owns what all harts share. It never waits itself, but says for what it would: the
  * vCPU thread blocks then (loop.ts), main, which runs the first slices in a new image, returns to its event loop.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import {
-  ControlBlock,
   crewOnDuty,
+  hartWords,
+  hartWords64,
   numberOf,
   obeyed,
   REQUEST_RESET,
@@ -14,7 +15,9 @@ import {
   requestWord,
   whatOf,
 } from '../../machine/control/control-block.ts';
+import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
 import type { Machine } from '../../machine/machine.ts';
+import { msOf } from '../../machine/shared/clock.ts';
 import type { Suspended, VcpuMessage } from './protocol.ts';
 
 /** A slice should take about this long: how late a stop request or the timer can be. */
@@ -42,8 +45,16 @@ export type Rest =
 
 const RUN: Rest = { kind: 'run' };
 
+export interface VcpuSurroundings {
+  readonly control: SharedArrayBuffer;
+  tell(message: VcpuMessage): void;
+}
+
 export class Vcpu {
   readonly #machine: Machine;
+  readonly #hart: HartLocal;
+  readonly #words: ReturnType<typeof hartWords>;
+  readonly #words64: ReturnType<typeof hartWords64>;
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
   readonly #tell: (message: VcpuMessage) => void;
@@ -54,8 +65,12 @@ export class Vcpu {
   #budget = MIN_BUDGET; // until code is compiled an instruction takes microseconds
   #published = 0;
 
-  constructor(machine: Machine, control: SharedArrayBuffer, tell: (message: VcpuMessage) => void) {
+  /** Runs this hart of the machine. */
+  constructor(machine: Machine, hart: number, { control, tell }: VcpuSurroundings) {
     this.#machine = machine;
+    this.#hart = machine.harts[hart]!;
+    this.#words = hartWords(hart);
+    this.#words64 = hartWords64(hart);
     this.#control = new Int32Array(control);
     this.#counters = new Float64Array(control);
     this.#tell = tell;
@@ -64,9 +79,9 @@ export class Vcpu {
 
   /** One slice, or what else is requested. Throws what no guest can cause, and EPIPE when the host is gone. */
   turn(): Rest {
-    // Before anything is looked at, so that no news is slept through; pairs with the add in wakeVcpu.
-    const seen = Atomics.load(this.#control, ControlBlock.word.wake);
-    const request = obeyed(this.#control, ControlBlock.word.request, this.#crew);
+    // Before anything is looked at, so that no news is slept through; pairs with the add in wakeHart.
+    const seen = Atomics.load(this.#control, this.#words.wake);
+    const request = obeyed(this.#control, this.#words.request, this.#crew);
     switch (whatOf(request)) {
       case REQUEST_RUN:
         return this.#slice(request, seen);
@@ -85,8 +100,8 @@ export class Vcpu {
   /** Stops the machine's clock: the state that another vCPU can go on from. */
   suspend(): Suspended {
     this.#running = false;
-    const { clint, output } = this.#machine;
-    clint.stop();
+    const { clock, output } = this.#machine.shared;
+    clock.stop();
     const atNs = monotonicNs();
     output.flush();
     this.#publish(atNs);
@@ -94,11 +109,12 @@ export class Vcpu {
   }
 
   #slice(request: number, seen: number): Rest {
-    const { hart, clint, output, input, finisher } = this.#machine;
-    if (!this.#running) clint.start();
-    clint.update();
+    const { engine, timer } = this.#hart;
+    const { clock, output, input, finisher } = this.#machine.shared;
+    if (!this.#running) clock.start();
+    timer.update();
     const start = monotonicNs();
-    const reason = hart.run(this.#budget);
+    const reason = engine.run(this.#budget);
     const end = monotonicNs();
     this.#running = true;
     if (this.#reported !== request) {
@@ -118,7 +134,8 @@ export class Vcpu {
       this.#tell(finish);
     } else if (reason === 'wfi') {
       const limit = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
-      return { kind: 'wfi', seen, ms: Math.min(clint.msToTimer(), limit) };
+      const left = timer.ticksLeft();
+      return { kind: 'wfi', seen, ms: left === undefined ? limit : Math.min(msOf(left), limit) };
     } else {
       this.#adaptBudget(end - start);
     }
@@ -132,7 +149,7 @@ export class Vcpu {
   }
 
   #reset(request: number): void {
-    this.#machine.clint.stop();
+    this.#machine.shared.clock.stop();
     this.#machine.reset();
     this.#stopItself(request);
   }
@@ -140,7 +157,7 @@ export class Vcpu {
   /** Main decides what comes next. A request that main made meanwhile stands. */
   #stopItself(request: number): void {
     const stopped = requestWord(numberOf(request), REQUEST_STOP);
-    Atomics.compareExchange(this.#control, ControlBlock.word.request, request, stopped);
+    Atomics.compareExchange(this.#control, this.#words.request, request, stopped);
   }
 
   #stop(request: number): void {
@@ -150,7 +167,7 @@ export class Vcpu {
 
   #publish(now: number): void {
     this.#published = now;
-    this.#counters[ControlBlock.word64.instructions] = Number(this.#machine.hart.save().minstret);
-    this.#counters[ControlBlock.word64.exits] = this.#machine.bus.accesses;
+    this.#counters[this.#words64.instructions] = Number(this.#hart.engine.save().minstret);
+    this.#counters[this.#words64.exits] = this.#hart.exits;
   }
 }

@@ -11,6 +11,7 @@ import type { InterruptFile } from '../../../guest/riscv/environment.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { integer, list } from '../../../platform/shape.ts';
 import { atomic32, atomic32s, bytes, defineShared } from '../../../platform/shared.ts';
+import { hartWords } from '../control/control-block.ts';
 
 export const IMSIC_IDENTITIES = 255;
 const WORDS = 8; // bit i of word w is identity 32w + i; identity 0 does not exist
@@ -23,7 +24,8 @@ const ImsicFile = defineShared('imsic interrupt file', {
   enabled: atomic32s(WORDS), // hart
 });
 
-export const IMSIC_BYTES = ImsicFile.size;
+/** Size of the buffer for the files of so many harts. */
+export const imsicBytes = (harts: number): number => harts * ImsicFile.size;
 
 // Indirectly accessed registers (AIA §3.8).
 const EIDELIVERY = 0x70;
@@ -48,11 +50,11 @@ export class Imsic implements InterruptFile {
   readonly #lines: Int32Array;
   readonly #line: number;
 
-  /** A view of the file in `shared` (IMSIC_BYTES) for the hart whose mip is `lines[line]`. One per thread. */
-  constructor(shared: SharedArrayBuffer, lines: Int32Array, line: number) {
-    this.#file = new Int32Array(shared);
-    this.#lines = lines;
-    this.#line = line;
+  /** A view of the file of this hart in `shared`, which drives the hart's line in `control`. One per thread. */
+  constructor(shared: SharedArrayBuffer, control: Int32Array, hart: number) {
+    this.#file = new Int32Array(shared, hart * ImsicFile.size, ImsicFile.size / 4);
+    this.#lines = control;
+    this.#line = hartWords(hart).lines;
   }
 
   /** Makes an identity pending: what a store to seteipnum does. From any thread; the caller wakes the hart. */

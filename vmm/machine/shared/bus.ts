@@ -3,27 +3,24 @@
  * aligned pieces, as QEMU's memory API does (docs/devel/memory.rst, "valid" and "impl"); unmapped addresses are access faults.
  */
 
-import type { Bus } from '../../../guest/riscv/environment.ts';
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { MapEntry } from './memory-map.ts';
 
-/** A device's registers. `offset` is from the region's base; whole accesses are aligned to their size. */
+/** A device's registers. `offset` is from the region's base; whole accesses are aligned to their size. `by` is the hart that stores. */
 export interface MmioDevice {
   /** The largest access it takes. */
   readonly maxAccess: AccessSize;
   /** undefined refuses the access: the guest gets an access fault. */
   load(offset: number, size: AccessSize): bigint | undefined;
   /** false refuses the access. */
-  store(offset: number, size: AccessSize, value: bigint): boolean;
+  store(offset: number, size: AccessSize, value: bigint, by: number): boolean;
 }
 
 interface MappedDevice extends MapEntry {
   readonly device: MmioDevice;
 }
 
-export class SystemBus implements Bus {
-  /** Accesses that left RAM: what a hypervisor would call MMIO exits. */
-  accesses = 0;
+export class SystemBus {
   readonly #devices: MappedDevice[] = [];
 
   map({ base, size }: MapEntry, device: MmioDevice): void {
@@ -31,7 +28,6 @@ export class SystemBus implements Bus {
   }
 
   load(gpa: number, size: AccessSize): bigint | undefined {
-    this.accesses++;
     const target = this.#find(gpa, size);
     if (!target) return undefined;
     const offset = gpa - target.base;
@@ -47,16 +43,15 @@ export class SystemBus implements Bus {
     return value;
   }
 
-  store(gpa: number, size: AccessSize, value: bigint): boolean {
-    this.accesses++;
+  store(gpa: number, size: AccessSize, value: bigint, by: number): boolean {
     const target = this.#find(gpa, size);
     if (!target) return false;
     const offset = gpa - target.base;
-    if (size <= target.device.maxAccess && offset % size === 0) return target.device.store(offset, size, value);
+    if (size <= target.device.maxAccess && offset % size === 0) return target.device.store(offset, size, value, by);
     for (let done = 0; done < size; ) {
       const piece = pieceAt(offset + done, size - done, target.device.maxAccess);
       const part = BigInt.asUintN(8 * piece, value >> BigInt(8 * done));
-      if (!target.device.store(offset + done, piece, part)) return false;
+      if (!target.device.store(offset + done, piece, part, by)) return false;
       done += piece;
     }
     return true;

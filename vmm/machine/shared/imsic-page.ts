@@ -9,19 +9,23 @@ const SETEIPNUM_BE = 4;
 export class ImsicPage implements MmioDevice {
   readonly maxAccess = 4;
   readonly #file: Imsic;
+  readonly #stored: (by: number) => void;
 
-  constructor(file: Imsic) {
+  /** `stored` is told which hart has made an identity pending. */
+  constructor(file: Imsic, stored: (by: number) => void) {
     this.#file = file;
+    this.#stored = stored;
   }
 
   load(_offset: number, size: AccessSize): bigint | undefined {
     return size === 4 ? 0n : undefined; // AIA §3.5: reads give zero
   }
 
-  store(offset: number, size: AccessSize, value: bigint): boolean {
+  store(offset: number, size: AccessSize, value: bigint, by: number): boolean {
     if (size !== 4) return false;
     if (offset === SETEIPNUM_LE) this.#file.setPending(Number(value));
     else if (offset === SETEIPNUM_BE) this.#file.setPending(byteSwap(Number(value)));
+    this.#stored(by);
     return true;
   }
 }

@@ -13,7 +13,11 @@ export const TEST_FINISHER: MapEntry = { base: 0x10_0000, size: 0x1000 };
 export const CLINT: MapEntry = { base: 0x200_0000, size: 0x1_0000 };
 export const PCIE_PIO: MapEntry = { base: 0x300_0000, size: 0x1_0000 };
 export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
+/** The machine-level interrupt file of hart 0; the pages of the others follow. */
 export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
+export const imsicPage = (hart: number): MapEntry => ({ ...IMSIC_M, base: IMSIC_M.base + hart * IMSIC_M.size });
+/** The files of so many harts together. */
+export const imsicPages = (harts: number): MapEntry => ({ ...IMSIC_M, size: harts * IMSIC_M.size });
 export const PCIE_ECAM: MapEntry = { base: 0x3000_0000, size: 0x1000_0000 };
 export const PCIE_MMIO32: MapEntry = { base: 0x4000_0000, size: 0x4000_0000 };
 export const RAM_BASE = 0x8000_0000;

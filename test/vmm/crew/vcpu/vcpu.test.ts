@@ -4,6 +4,7 @@ import type { VcpuMessage } from '../../../../vmm/crew/vcpu/protocol.ts';
 import { buildVcpu } from '../../../../vmm/crew/vcpu/start.ts';
 import { VcpuThread } from '../../../../vmm/crew/vcpu/thread.ts';
 import type { Vcpu } from '../../../../vmm/crew/vcpu/vcpu.ts';
+import { createVmShared } from '../../../../vmm/crew/vm-shared.ts';
 import {
   REQUEST_EXIT,
   REQUEST_RESET,
@@ -29,7 +30,7 @@ let said: VcpuMessage[];
 let react: (message: VcpuMessage) => void;
 
 beforeEach(() => {
-  main = new VcpuThread();
+  main = new VcpuThread(createVmShared(1), 0);
   said = [];
   react = () => {};
 });
@@ -38,6 +39,7 @@ function vcpuWith(guest: readonly number[]): Vcpu {
   const ram = new SharedArrayBuffer(4 << 20);
   const vcpu = buildVcpu({
     shared: main.shared,
+    hart: main.hart,
     parts: { ram, entry: RAM_BASE, devices: [] },
     kernel: new TaskChannel(-1),
     state: { pci: { version: 1, functions: [] } },

@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { IMSIC_BYTES, Imsic } from '../../../../vmm/machine/hart-local/imsic.ts';
+import { controlBytes, hartWords } from '../../../../vmm/machine/control/control-block.ts';
+import { Imsic, imsicBytes } from '../../../../vmm/machine/hart-local/imsic.ts';
 import { ImsicPage } from '../../../../vmm/machine/shared/imsic-page.ts';
 
+const MIP = hartWords(0).lines;
 const MEIP = 1 << 11;
 const EIDELIVERY = 0x70;
 const EITHRESHOLD = 0x72;
@@ -19,23 +21,23 @@ let imsic: Imsic;
 let page: ImsicPage;
 
 beforeEach(() => {
-  shared = new SharedArrayBuffer(IMSIC_BYTES);
-  lines = new Int32Array(new SharedArrayBuffer(4));
+  shared = new SharedArrayBuffer(imsicBytes(1));
+  lines = new Int32Array(new SharedArrayBuffer(controlBytes(1)));
   imsic = new Imsic(shared, lines, 0);
-  page = new ImsicPage(imsic);
+  page = new ImsicPage(imsic, () => {});
 });
 
 /** AIA 1.0 §3. */
 describe('IMSIC', () => {
   it('raises MEIP only for what is pending, enabled and delivered', () => {
-    page.store(SETEIPNUM_LE, 4, 5n);
-    expect(lines[0]).toBe(0);
+    page.store(SETEIPNUM_LE, 4, 5n, 0);
+    expect(lines[MIP]).toBe(0);
     imsic.writeRegister(EIE0, 1n << 5n);
-    expect(lines[0]).toBe(0);
+    expect(lines[MIP]).toBe(0);
     imsic.writeRegister(EIDELIVERY, 1n);
-    expect(lines[0]).toBe(MEIP);
+    expect(lines[MIP]).toBe(MEIP);
     imsic.writeRegister(EIE0, 0n);
-    expect(lines[0]).toBe(0);
+    expect(lines[MIP]).toBe(0);
   });
 
   it('gives the lowest identity first and lowers MEIP with the last claim', () => {
@@ -47,7 +49,7 @@ describe('IMSIC', () => {
     expect(imsic.top()).toBe((9 << 16) | 9);
     expect(imsic.claim()).toBe((9 << 16) | 9);
     expect(imsic.claim()).toBe((70 << 16) | 70);
-    expect(lines[0]).toBe(0);
+    expect(lines[MIP]).toBe(0);
     expect(imsic.claim()).toBe(0);
   });
 
@@ -62,20 +64,20 @@ describe('IMSIC', () => {
   });
 
   it('ignores identity 0 and identities it does not have', () => {
-    page.store(SETEIPNUM_LE, 4, 0n);
-    page.store(SETEIPNUM_LE, 4, 256n);
-    page.store(SETEIPNUM_LE, 4, 0xffff_ffffn);
+    page.store(SETEIPNUM_LE, 4, 0n, 0);
+    page.store(SETEIPNUM_LE, 4, 256n, 0);
+    page.store(SETEIPNUM_LE, 4, 0xffff_ffffn, 0);
     imsic.writeRegister(EIE0, -1n);
     expect(imsic.readRegister(EIP0)).toBe(0n);
     expect(imsic.readRegister(EIE0)).toBe(BigInt.asUintN(64, -2n));
   });
 
   it('takes big-endian stores at seteipnum_be, words only, and reads zero', () => {
-    page.store(SETEIPNUM_BE, 4, 0x4600_0000n);
+    page.store(SETEIPNUM_BE, 4, 0x4600_0000n, 0);
     expect(imsic.readRegister(EIP2)).toBe(1n << 6n);
     expect(page.load(SETEIPNUM_LE, 4)).toBe(0n);
     expect(page.load(SETEIPNUM_LE, 8)).toBeUndefined();
-    expect(page.store(SETEIPNUM_LE, 1, 1n)).toBe(false);
+    expect(page.store(SETEIPNUM_LE, 1, 1n, 0)).toBe(false);
   });
 
   it('keeps WARL fields to their values', () => {
@@ -94,10 +96,10 @@ describe('IMSIC', () => {
     imsic.setPending(31);
     imsic.setPending(63);
     const state = structuredClone(imsic.save());
-    const freshLines = new Int32Array(new SharedArrayBuffer(4));
-    const fresh = new Imsic(new SharedArrayBuffer(IMSIC_BYTES), freshLines, 0);
+    const freshLines = new Int32Array(new SharedArrayBuffer(controlBytes(1)));
+    const fresh = new Imsic(new SharedArrayBuffer(imsicBytes(1)), freshLines, 0);
     fresh.restore(state);
-    expect(freshLines[0]).toBe(MEIP);
+    expect(freshLines[MIP]).toBe(MEIP);
     expect(fresh.claim() & 0xffff).toBe(31);
     expect(fresh.claim() & 0xffff).toBe(63);
     expect(fresh.readRegister(EITHRESHOLD)).toBe(200n);
@@ -134,14 +136,14 @@ describe('IMSIC between two threads', () => {
     worker.setPending(3);
     justBefore('and', () => worker.setPending(4));
     expect(imsic.claim() & 0xffff).toBe(3);
-    expect(lines[0]).toBe(MEIP);
+    expect(lines[MIP]).toBe(MEIP);
     expect(imsic.claim() & 0xffff).toBe(4);
-    expect(lines[0]).toBe(0);
+    expect(lines[MIP]).toBe(0);
   });
 
   it('leaves MEIP down when the hart claims an interrupt before its line has been raised', () => {
     justBefore('or', () => expect(imsic.claim() & 0xffff).toBe(3));
     worker.setPending(3);
-    expect(lines[0]).toBe(0);
+    expect(lines[MIP]).toBe(0);
   });
 });

@@ -18,8 +18,8 @@ class Recorder implements MmioDevice {
     return Array.from({ length: size }, (_, i) => BigInt(offset + i) << BigInt(8 * i)).reduce((a, b) => a | b);
   }
 
-  store(offset: number, size: AccessSize, value: bigint): boolean {
-    this.accesses.push(`store ${offset}/${size} ${value.toString(16)}`);
+  store(offset: number, size: AccessSize, value: bigint, by: number): boolean {
+    this.accesses.push(`store ${offset}/${size} ${value.toString(16)} by ${by}`);
     return true;
   }
 }
@@ -35,7 +35,7 @@ describe('system bus', () => {
     const bus = busWith(new Recorder(8));
     expect(bus.load(0xfff, 1)).toBeUndefined();
     expect(bus.load(0x10fd, 4)).toBeUndefined();
-    expect(bus.store(0x1100, 4, 0n)).toBe(false);
+    expect(bus.store(0x1100, 4, 0n, 0)).toBe(false);
   });
 
   it('passes whole accesses on', () => {
@@ -49,15 +49,15 @@ describe('system bus', () => {
     const bus = busWith(device);
     expect(bus.load(0x1004, 8)).toBe(0x0b0a_0908_0706_0504n);
     expect(bus.load(0x1003, 4)).toBe(0x0605_0403n);
-    bus.store(0x1006, 4, 0x1122_3344n);
+    bus.store(0x1006, 4, 0x1122_3344n, 1);
     expect(device.accesses).toEqual([
       'load 4/4',
       'load 8/4',
       'load 3/1',
       'load 4/2',
       'load 6/1',
-      'store 6/2 3344',
-      'store 8/2 1122',
+      'store 6/2 3344 by 1',
+      'store 8/2 1122 by 1',
     ]);
   });
 });

@@ -42,7 +42,7 @@ beforeEach(() => {
 });
 
 const read = (gpa: number, size: 1 | 2 | 4 = 4): number => Number(bus.load(gpa, size));
-const write = (gpa: number, value: number, size: 1 | 2 | 4 = 4): boolean => bus.store(gpa, size, BigInt(value));
+const write = (gpa: number, value: number, size: 1 | 2 | 4 = 4): boolean => bus.store(gpa, size, BigInt(value), 0);
 
 /** What a guest's driver does; gpa 0x4000_0000 is in the 32-bit window. */
 function enable(): void {

@@ -1,0 +1,85 @@
+/**
+ * All that belongs to one hart: its engine with the registers, its timer, its interrupt file, the count of its exits. The thread
+ * that runs the hart owns it; what others may touch lies in shared words (control/control-block.ts, imsic.ts).
+ */
+import type { Engine } from '../../../guest/riscv/engine.ts';
+import { Hart } from '../../../guest/riscv/hart.ts';
+import type { AccessSize } from '../../../guest/riscv/memory.ts';
+import type { HartState } from '../../../guest/riscv/state.ts';
+import { defineSection, type StateOf } from '../../../platform/section.ts';
+import { number } from '../../../platform/shape.ts';
+import { hartWords } from '../control/control-block.ts';
+import { Imsic } from './imsic.ts';
+import { Timer } from './timer.ts';
+
+/** What a vCPU counts beside the hart's own counters: accesses outside RAM. */
+export const VCPU_SECTION = defineSection('vcpu', 1, { exits: number });
+
+export interface HartLocalState {
+  readonly vcpu: StateOf<typeof VCPU_SECTION>;
+  readonly hart: HartState;
+}
+
+/** What a hart reaches beside RAM. `by` is the hart that makes the access. */
+export interface Surroundings {
+  load(gpa: number, size: AccessSize): bigint | undefined;
+  store(gpa: number, size: AccessSize, value: bigint, by: number): boolean;
+}
+
+export interface HartLocalOptions {
+  readonly number: number;
+  readonly ram: { readonly bytes: SharedArrayBuffer; readonly base: number };
+  /** MachineBlock and HartBlocks; the interrupt files. */
+  readonly control: SharedArrayBuffer;
+  readonly imsic: SharedArrayBuffer;
+  readonly surroundings: Surroundings;
+  mtime(): bigint;
+}
+
+export class HartLocal {
+  readonly number: number;
+  readonly engine: Engine;
+  readonly timer: Timer;
+  readonly interruptFile: Imsic;
+  /** Accesses that left RAM: what a hypervisor would call MMIO exits. */
+  #exits = 0;
+
+  constructor({ number, ram, control, imsic, surroundings, mtime }: HartLocalOptions) {
+    const lines = new Int32Array(control);
+    this.number = number;
+    this.timer = new Timer(control, number, mtime);
+    this.interruptFile = new Imsic(imsic, lines, number);
+    this.engine = new Hart({
+      hartId: number,
+      ram: ram.bytes,
+      ramBase: ram.base,
+      bus: {
+        load: (gpa, size) => {
+          this.#exits++;
+          return surroundings.load(gpa, size);
+        },
+        store: (gpa, size, value) => {
+          this.#exits++;
+          return surroundings.store(gpa, size, value, number);
+        },
+      },
+      interruptFile: this.interruptFile,
+      lines,
+      lineIndex: hartWords(number).lines,
+      time: mtime,
+    });
+  }
+
+  get exits(): number {
+    return this.#exits;
+  }
+
+  save(): HartLocalState {
+    return { vcpu: VCPU_SECTION.of({ exits: this.#exits }), hart: this.engine.save() };
+  }
+
+  restore({ vcpu, hart }: HartLocalState): void {
+    this.#exits = vcpu.exits;
+    this.engine.restore(hart);
+  }
+}

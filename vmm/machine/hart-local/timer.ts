@@ -1,0 +1,63 @@
+/**
+ * What of the CLINT belongs to one hart (docs/machine.md, "CLINT"): msip, mtimecmp, and the lines that they drive. mtimecmp is a
+ * shared word and msip is the line itself, so the store of any hart can reach them; whoever stores to those of another hart wakes
+ * that one, and it drives its timer's line anew before its next slice.
+ */
+import { hartWords, hartWords64 } from '../control/control-block.ts';
+
+const MIP_MSIP = 1 << 3;
+const MIP_MTIP = 1 << 7;
+
+export class Timer {
+  readonly #lines: Int32Array;
+  readonly #line: number;
+  readonly #longs: BigUint64Array;
+  readonly #compare: number;
+  readonly #mtime: () => bigint;
+  #up = false;
+
+  /** Of this hart of the ControlBlocks in `control`. One per thread. */
+  constructor(control: SharedArrayBuffer, hart: number, mtime: () => bigint) {
+    this.#lines = new Int32Array(control);
+    this.#line = hartWords(hart).lines;
+    this.#longs = new BigUint64Array(control);
+    this.#compare = hartWords64(hart).mtimecmp;
+    this.#mtime = mtime;
+  }
+
+  get msip(): boolean {
+    return (Atomics.load(this.#lines, this.#line) & MIP_MSIP) !== 0;
+  }
+
+  set msip(on: boolean) {
+    this.#drive(MIP_MSIP, on);
+  }
+
+  /** Unsigned. */
+  get mtimecmp(): bigint {
+    return this.#longs[this.#compare]!; // V8 makes one machine access of it
+  }
+
+  /** `update` must follow. */
+  set mtimecmp(value: bigint) {
+    this.#longs[this.#compare] = value; // before the wake of who stores to another's: pairs with the load of `wake` in vcpu.ts
+  }
+
+  /** Drives MTIP by the time it is now (priv-isa §3.2.1). */
+  update(): void {
+    this.#up = this.#mtime() >= this.mtimecmp;
+    this.#drive(MIP_MTIP, this.#up);
+  }
+
+  /** Ticks until `update` would raise MTIP; undefined if it is up already. */
+  ticksLeft(): bigint | undefined {
+    if (this.#up) return undefined;
+    const left = this.mtimecmp - this.#mtime();
+    return left > 0n ? left : 0n;
+  }
+
+  #drive(bit: number, on: boolean): void {
+    if (on) Atomics.or(this.#lines, this.#line, bit);
+    else Atomics.and(this.#lines, this.#line, ~bit);
+  }
+}

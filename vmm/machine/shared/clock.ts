@@ -1,0 +1,49 @@
+/**
+ * The machine's clock, mtime: 10 MHz. It follows the monotonic clock while the machine runs and stands still while it is stopped, as
+ * QEMU's virtual clock does. It is two shared words, so any thread can read it.
+ */
+import { monotonicNs } from '../../../platform/clock.ts';
+import { MachineBlock } from '../control/control-block.ts';
+import { TIMEBASE_HZ } from './memory-map.ts';
+
+const NS_PER_TICK = 1e9 / TIMEBASE_HZ;
+const { mtime, since } = MachineBlock.word64;
+
+export const msOf = (ticks: bigint): number => (Number(ticks) * NS_PER_TICK) / 1e6;
+
+export class Clock {
+  readonly #longs: BigUint64Array;
+  readonly #doubles: Float64Array;
+  readonly #ns: () => number;
+
+  constructor(control: SharedArrayBuffer, ns: () => number = monotonicNs) {
+    this.#longs = new BigUint64Array(control);
+    this.#doubles = new Float64Array(control);
+    this.#ns = ns;
+  }
+
+  /** mtime, unsigned. Plain loads: V8 makes one machine access of each, and no order with other words is needed. */
+  now(): bigint {
+    const started = this.#doubles[since]!;
+    if (started === 0) return this.#longs[mtime]!;
+    return BigInt.asUintN(64, this.#longs[mtime]! + BigInt(Math.floor((this.#ns() - started) / NS_PER_TICK)));
+  }
+
+  set(value: bigint): void {
+    const started = this.#doubles[since]!;
+    const ticks = started === 0 ? 0n : BigInt(Math.floor((this.#ns() - started) / NS_PER_TICK));
+    this.#longs[mtime] = BigInt.asUintN(64, value - ticks);
+  }
+
+  /** The machine runs: time goes on from where it stood. Only while no hart runs. */
+  start(): void {
+    if (this.#doubles[since] === 0) this.#doubles[since] = this.#ns();
+  }
+
+  /** Only while no hart runs. */
+  stop(): void {
+    const value = this.now();
+    this.#doubles[since] = 0;
+    this.set(value);
+  }
+}

@@ -3,10 +3,10 @@
  * power-off (docs/DESIGN.md, "Three lifetimes").
  */
 import { MessageChannel } from 'node:worker_threads';
-import type { Memlock, RamHashReply } from '../../iommu/abi/control.ts';
+import type { DeviceFacts, Memlock, RamHashReply } from '../../iommu/abi/control.ts';
 import { createBarGate } from '../../iommu/bus/bar-gate.ts';
 import { createBoardReply } from '../../iommu/bus/board-reply.ts';
-import { createPortCounters, type PortCounts, readPortCounters } from '../../iommu/bus/counters.ts';
+import { createPortCounters, readPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.ts';
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
 import { formatBdf, type PciFunction } from '../../iommu/bus/pci-function.ts';
@@ -55,23 +55,13 @@ export interface BarInfo {
   readonly size: number;
 }
 
-export interface DeviceCounts extends PortCounts {
-  /** Register accesses served. */
-  readonly accesses: number;
-  /** MSIs the device meant to send, whatever became of them. */
-  readonly interrupts: number;
-}
-
-export interface BoardDeviceInfo {
-  readonly bdf: string;
-  readonly name: string;
-  readonly group: number;
-  /** Index of the IOMMU unit in front of it; null: none, the kernel makes its memory accesses. */
-  readonly unit: number | null;
+/** A device as `livevmm info` tells it, without what only the kernel knows, and with what only the board does. */
+export interface BoardDeviceInfo extends DeviceFacts {
   readonly state: 'starting' | 'running' | 'halted' | 'stopped';
   readonly failure?: string;
   readonly bars: readonly BarInfo[];
-  readonly counters: DeviceCounts;
+  /** Register accesses served. */
+  readonly accesses: number;
 }
 
 export interface BoardInfo {
@@ -291,15 +281,14 @@ interface Span {
 function describe({ plan, function: { bdf, name, unit, group, counters }, thread }: Installed): BoardDeviceInfo {
   const { control, failure } = thread;
   const state = control.state();
+  const { transactions, bytesRead, bytesWritten, faults, unsupported } = readPortCounters(counters);
   return {
-    bdf: formatBdf(bdf),
-    name,
-    group,
-    unit: unit ?? null,
+    ...{ bdf: formatBdf(bdf), name, group, unit: unit ?? null },
+    ...{ transactions, bytesRead, bytesWritten, faults, unsupported, interruptsSent: control.interrupts() },
+    accesses: control.accesses(),
     state: state === RUNNING ? 'running' : state === HALTED ? 'halted' : state === STARTING ? 'starting' : 'stopped',
     ...(failure === undefined ? {} : { failure }),
     bars: plan.bars.map((bar) => describeBar(bar, plan.barAddresses[bar.index]!)),
-    counters: { ...readPortCounters(counters), accesses: control.accesses(), interrupts: control.interrupts() },
   };
 }
 

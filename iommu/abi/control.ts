@@ -87,7 +87,8 @@ export interface ControlReplies {
   readonly 'set-parameter': Record<string, never>;
 }
 
-export interface DeviceInfo {
+/** A device as the hardware knows it; `livevmm host --json` prints it, too. */
+export interface DeviceFacts {
   readonly bdf: string;
   readonly name: string;
   readonly group: number;
@@ -104,6 +105,10 @@ export interface DeviceInfo {
   readonly unsupported: number;
   /** MSIs the device meant to send, counted by the device itself. */
   readonly interruptsSent: number;
+}
+
+/** And as the kernel knows it. */
+export interface DeviceInfo extends DeviceFacts {
   /** Interrupts delivered to an eventfd, and those nobody was armed for. */
   readonly interruptsRaised: number;
   readonly interruptsDropped: number;

@@ -34,7 +34,8 @@ describe('board', () => {
         unit: 0,
         state: 'running',
         bars: [{ index: 0, kind: 'registers', start: 0xfea0_0000, size: 1 << 20 }],
-        counters: { transactions: 0, faults: 0, accesses: expect.any(Number), interrupts: 0 },
+        ...{ transactions: 0, bytesRead: 0, bytesWritten: 0, faults: 0, unsupported: 0, interruptsSent: 0 },
+        accesses: expect.any(Number),
       },
       { bdf: '0000:00:03.0', name: 'capture', group: 1, state: 'running', bars: [{ index: 0, size: 4096 }] },
     ]);

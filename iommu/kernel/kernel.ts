@@ -13,7 +13,7 @@ import { BoardClient } from './board/board-client.ts';
 import type { KernelWorkerData } from './board/protocol.ts';
 import { ControlFile, type ControlledHost } from './control-device.ts';
 import { type Profile, profileOf } from './core/profile.ts';
-import { IommuDriver, type PaSpan } from './driver/driver.ts';
+import { type PaSpan, RiscvIommu } from './driver/riscv-iommu.ts';
 import { RiscvOps } from './driver/riscv-ops.ts';
 import type { Channel } from './entry/channel.ts';
 import { clientInfo } from './entry/client-info.ts';
@@ -51,10 +51,10 @@ export class Kernel {
   constructor(data: KernelWorkerData) {
     const ground = layGround(data);
     const { profile, board } = ground;
-    const units = startUnits(ground);
+    const iommus = startIommus(ground);
     const deviceMemory = new DeviceMemoryTable();
     const pinner = new Pinner(board, { ...profile, deviceMemory });
-    const functions = bindFunctions(ground, units, deviceMemory);
+    const functions = bindFunctions(ground, iommus, deviceMemory);
     const type1 = new Type1Driver({ profile, pinner, sliceMs: SLICE_MS });
     const vfio = startVfio(ground, functions, type1, () => pinner.trim());
     const files = new FileTable();
@@ -62,7 +62,8 @@ export class Kernel {
     const host: ControlledHost = {
       facts: { profile: profile.name, memlock: data.memlock },
       devices: functions.map(({ device }) => device),
-      ...{ units, vfio, type1, pinner, board },
+      units: iommus,
+      ...{ vfio, type1, pinner, board },
       clients: () => clientInfo(channels, files),
     };
     this.#board = board;
@@ -98,8 +99,8 @@ function layGround(data: KernelWorkerData): Ground {
   };
 }
 
-/** The IOMMU units' drivers: each has its share of the kernel's RAM. */
-function startUnits({ data, physical, profile }: Ground): readonly IommuDriver[] {
+/** The IOMMUs; each has its share of the kernel's RAM. */
+function startIommus({ data, physical, profile }: Ground): readonly RiscvIommu[] {
   const { units, kernelRam, doorbell } = data;
   const size = Math.floor(kernelRam.size / units.length / PAGE_SIZE) * PAGE_SIZE;
   const ops = new RiscvOps();
@@ -108,7 +109,7 @@ function startUnits({ data, physical, profile }: Ground): readonly IommuDriver[]
     const unit = new IommuUnit(memory, physical, () => undefined); // the kernel polls its fault queue
     const ram: PaSpan = { start: kernelRam.start + i * size, size };
     const answers = { outsideAperture, writeOnlyIsReadable };
-    return new IommuDriver({ ...description, ...answers, unit, physical, kernelRam: ram, doorbell, ops });
+    return new RiscvIommu({ ...description, ...answers, unit, physical, kernelRam: ram, doorbell, ops });
   });
 }
 
@@ -121,21 +122,21 @@ interface BoundFunction {
 /** All functions of the board, bound to vfio-pci. */
 function bindFunctions(
   { data, profile, doorbells, sources }: Ground,
-  units: readonly IommuDriver[],
+  iommus: readonly RiscvIommu[],
   deviceMemory: DeviceMemoryTable,
 ): readonly BoundFunction[] {
   const vectors = new VectorAllocator(NR_VECTORS);
   const fenceAll = (): void => {
-    for (const driver of units) driver.fence();
+    for (const iommu of iommus) iommu.fence();
   };
   const maxWatches = watchLimit(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft), data.functions.length);
   return data.functions.map((fn) => {
-    const driver = fn.unit === undefined ? undefined : units[fn.unit]!;
-    const doorbellIova = driver?.doorbellIova ?? MSI_WINDOW_START;
-    const fabric = { doorbells, vectors, doorbellIova, fence: () => driver?.fence() };
+    const iommuDevice = fn.unit === undefined ? undefined : iommus[fn.unit]!;
+    const doorbellIova = iommuDevice?.doorbellIova ?? MSI_WINDOW_START;
+    const fabric = { doorbells, vectors, doorbellIova, fence: () => iommuDevice?.fence() };
     const pci = new BusAccess(fn.mailbox);
     const device = new PciDevice({ fn, pci, fabric, sources, maxWatches, profile, deviceMemory, fenceAll });
-    if (driver) return { device, iommuGroup: { id: fn.group, driver, dids: [fn.bdf] } };
+    if (iommuDevice) return { device, iommuGroup: { id: fn.group, iommuDevice, dids: [fn.bdf] } };
     const mediated = data.mediated.find(({ bdf }) => bdf === fn.bdf)!;
     const accesses = new DeviceAccesses({ ...mediated, mailbox: fn.mailbox, doorbells });
     return { device: new MediatedPciDevice(device, accesses), iommuGroup: { id: fn.group, dids: [] } };

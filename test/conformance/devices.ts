@@ -109,7 +109,7 @@ export class ReplayDevices {
       deviceMemory: this.#deviceMemory,
       fenceAll: () => driver.fence(),
     });
-    return { device, iommuGroup: { id: group, driver, dids: [bdf] } };
+    return { device, iommuGroup: { id: group, iommuDevice: driver, dids: [bdf] } };
   }
 
   #function({ model, bdf, unit, group, bars }: PlannedDevice): PciFunction {

@@ -6,9 +6,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
 import { type Profile, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
-import { DEFAULT_PARAMETERS, type Type1Parameters } from '../../iommu/kernel/vfio/type1/iommu.ts';
 import { moduleParameter } from '../../iommu/kernel/vfio/type1/module-parameters.ts';
 import { Type1Driver } from '../../iommu/kernel/vfio/type1/type1.ts';
+import { DEFAULT_PARAMETERS, type Type1Parameters } from '../../iommu/kernel/vfio/type1/vfio-iommu.ts';
 import { Vfio } from '../../iommu/kernel/vfio/vfio.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { formatBytes } from '../../tools/conform/notation.ts';

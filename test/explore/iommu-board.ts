@@ -8,10 +8,10 @@ import { clearEntry } from '../../iommu/hardware/pte.ts';
 import { IommuUnit } from '../../iommu/hardware/unit.ts';
 import { Agent, agentBase, createUnit, Unit } from '../../iommu/hardware/unit-memory.ts';
 import { CommandQueue } from '../../iommu/kernel/driver/command-queue.ts';
-import { IommuDriver } from '../../iommu/kernel/driver/driver.ts';
 import type { KernelRam } from '../../iommu/kernel/driver/kernel-ram.ts';
 import type { PageTable } from '../../iommu/kernel/driver/page-table.ts';
 import { RiscvDomain } from '../../iommu/kernel/driver/riscv-domain.ts';
+import { RiscvIommu } from '../../iommu/kernel/driver/riscv-iommu.ts';
 import { RiscvOps } from '../../iommu/kernel/driver/riscv-ops.ts';
 
 const PAGE = 4096;
@@ -82,8 +82,8 @@ export function boardMemory(agents: 1 | 2, units: 1 | 2 = 1): BoardMemory {
   };
   const physical = new PhysicalMemory(ranges(memory));
   const ops = new RiscvOps();
-  const start = (unit: SharedArrayBuffer, pa: number): IommuDriver =>
-    new IommuDriver({
+  const start = (unit: SharedArrayBuffer, pa: number): RiscvIommu =>
+    new RiscvIommu({
       unit: new IommuUnit(unit, physical, noWire),
       physical,
       kernelRam: { start: pa, size: DRIVER_PAGES * PAGE },

@@ -6,7 +6,7 @@ import { DmaPort } from '../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../iommu/hardware/unit.ts';
 import { createUnit } from '../../iommu/hardware/unit-memory.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../iommu/kernel/driver/domain.ts';
-import { IommuDriver } from '../../iommu/kernel/driver/driver.ts';
+import { RiscvIommu } from '../../iommu/kernel/driver/riscv-iommu.ts';
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../../platform/page.ts';
@@ -47,7 +47,7 @@ function translatedRam(maxPgshift: 12 | 30) {
   const unitMemory = createUnit({ agents: 1 });
   const wire = (): void => {};
   const unit = new IommuUnit(unitMemory, physical, wire);
-  const driver = new IommuDriver({ unit, physical, kernelRam: KERNEL_RAM, doorbell: DOORBELL, maxPgshift });
+  const driver = new RiscvIommu({ unit, physical, kernelRam: KERNEL_RAM, doorbell: DOORBELL, maxPgshift });
   const domain = driver.allocDomain();
   domain.map(VPN, RAM_PA / PAGE_SIZE, RAM_BYTES / PAGE_SIZE, IOMMU_READ | IOMMU_WRITE);
   driver.attach(DID, domain);

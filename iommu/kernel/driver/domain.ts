@@ -48,8 +48,8 @@ export interface IommuDomain {
   free(): void;
 }
 
-/** The driver of one IOMMU unit, as the groups behind it have one. */
-export interface IommuBackend {
+/** struct iommu_device: one IOMMU, as the groups behind it know it. */
+export interface IommuDevice {
   readonly ops: IommuOps;
   allocDomain(): IommuDomain;
   /** Puts device `did`, which is behind this unit, into a domain, out of any other. EINVAL when the unit cannot use the domain. */

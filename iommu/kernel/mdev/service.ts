@@ -59,7 +59,7 @@ export class MediatedService {
 
   #openGroup(): DeviceGroup {
     if (!this.#group) throw einval('the device is not open'); // no user of the container (vfio_group_add_container_user)
-    if (this.#group.devices.length > 1) throw einval('its group has several devices');
+    if (this.#group.nrDevices > 1) throw einval('its group has several devices');
     return this.#group;
   }
 

@@ -1,14 +1,14 @@
-/** struct vfio_iommu_driver_ops: what the VFIO core knows of the IOMMU backend behind a container. type1 is one. */
+/** What the VFIO core knows of the IOMMU backend behind a container (struct vfio_iommu_driver_ops). type1 is one. */
 
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
-import type { IommuBackend } from '../driver/domain.ts';
+import type { IommuDevice } from '../driver/domain.ts';
 
 /** The unit of isolation: devices that share an address space whatever one does. */
 export interface IommuGroup {
   readonly id: number;
-  /** Driver of the IOMMU unit in front of its devices; absent where there is none: mediated devices, whose group is "emulated". */
-  readonly driver?: IommuBackend;
+  /** The IOMMU in front of its devices; absent where there is none: mediated devices, whose group is "emulated". */
+  readonly iommuDevice?: IommuDevice;
   /** The devices' ids on that unit. */
   readonly dids: readonly number[];
 }
@@ -79,8 +79,8 @@ export interface ContainerIommuStats {
   readonly invalidVaddrs: number;
 }
 
-/** The driver as the core finds it loaded: asked with no state, and opened for a container. */
-export interface IommuDriverOps {
+/** struct vfio_iommu_driver: the backend as the core finds it loaded. It is asked with no state, and opened for a container. */
+export interface VfioIommuDriver {
   /** CHECK_EXTENSION without a container (CORE-2). */
   checkExtension(extension: number): number;
   /** EINVAL for a type it does not serve. */

@@ -13,7 +13,7 @@ import type { Caller, FileOperations } from '../core/open-file.ts';
 import { SleepingLock } from '../core/sleeping-lock.ts';
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
-import type { ContainerIommu, IommuDriverOps, IommuGroup } from './container-iommu.ts';
+import type { ContainerIommu, IommuGroup, VfioIommuDriver } from './container-iommu.ts';
 
 let lastId = 0;
 
@@ -22,7 +22,7 @@ export class Container implements FileOperations {
   readonly ioctlNames = CONTAINER_IOCTLS;
   /** For lists only. */
   readonly id = ++lastId;
-  readonly #ops: IommuDriverOps;
+  readonly #driver: VfioIommuDriver;
   readonly #onEmpty: (container: Container) => void;
   /** group_lock: held over attach, detach and SET_IOMMU, and by nothing else but CHECK_EXTENSION (CORE-12). */
   readonly #groupLock = new SleepingLock();
@@ -33,8 +33,8 @@ export class Container implements FileOperations {
   #open = true;
 
   /** `onEmpty`: neither a fd nor a group refers to it any more. */
-  constructor(ops: IommuDriverOps, onEmpty: (container: Container) => void) {
-    this.#ops = ops;
+  constructor(driver: VfioIommuDriver, onEmpty: (container: Container) => void) {
+    this.#driver = driver;
     this.#onEmpty = onEmpty;
   }
 
@@ -44,7 +44,7 @@ export class Container implements FileOperations {
       case VFIO_GET_API_VERSION:
         return VFIO_API_VERSION;
       case VFIO_CHECK_EXTENSION:
-        return this.#groupLock.run(() => (this.#iommu ?? this.#ops).checkExtension(Number(arg.value)));
+        return this.#groupLock.run(() => (this.#iommu ?? this.#driver).checkExtension(Number(arg.value)));
       case VFIO_SET_IOMMU:
         return this.#groupLock.run(() => this.#setIommu(Number(arg.value), task));
     }
@@ -56,8 +56,8 @@ export class Container implements FileOperations {
   async #setIommu(iommuType: number, task: Task): Promise<number> {
     if (this.#groups.length === 0) throw einval('SET_IOMMU of a container without groups');
     if (this.#iommu) throw einval('SET_IOMMU of a container that has a driver');
-    if (this.#ops.checkExtension(iommuType) <= 0) throw enodev(`no IOMMU driver serves type ${iommuType}`);
-    const iommu = this.#ops.open(iommuType);
+    if (this.#driver.checkExtension(iommuType) <= 0) throw enodev(`no IOMMU driver serves type ${iommuType}`);
+    const iommu = this.#driver.open(iommuType);
     try {
       await attachAll(iommu, this.#groups, task);
     } catch (error) {

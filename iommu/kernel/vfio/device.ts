@@ -6,7 +6,7 @@ import type { ContainerIommu, IommuGroup } from './container-iommu.ts';
 /** The group of a device as its driver sees it: struct vfio_group. */
 export interface DeviceGroup {
   readonly iommuGroup: IommuGroup;
-  readonly devices: readonly unknown[];
+  readonly nrDevices: number;
   readonly container: { readonly iommu: ContainerIommu | undefined } | undefined;
 }
 

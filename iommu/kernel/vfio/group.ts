@@ -51,6 +51,10 @@ export class Group {
     return this.iommuGroup.id;
   }
 
+  get nrDevices(): number {
+    return this.devices.length;
+  }
+
   /** open(2): EBUSY while a file is open, be it only by a dup or a device fd (CORE-7). */
   open(): GroupFile {
     if (this.opened) throw ebusy(`group ${this.id} is open already`);

@@ -1,17 +1,27 @@
-/** The VFIO subsystem of one kernel: its nodes under /dev/vfio, its groups and containers. */
+/**
+ * The VFIO subsystem of one kernel: its nodes under /dev/vfio, its groups and containers.
+ *
+ * Names around IOMMUs, with Linux's:
+ * - IommuDevice (struct iommu_device): one IOMMU in front of devices. RiscvIommu is the one that we have.
+ * - IommuDomain (struct iommu_domain): one address space of devices. RiscvIommu makes RiscvDomains.
+ * - IommuOps (struct iommu_ops): what IOMMUs of one kind have in common.
+ * - IommuGroup (struct iommu_group): devices that only one user can have; Group (struct vfio_group) is VFIO's view of it.
+ * - VfioIommuDriver (struct vfio_iommu_driver): a backend for containers. Type1Driver is one; iommufd would be another.
+ * - ContainerIommu (iommu_data): the backend's part of one container; for type1 that is Type1 with its VfioIommu (struct vfio_iommu).
+ */
 import { eacces, enoent } from '../../../platform/errno.ts';
 import type { HostInfo } from '../../abi/control.ts';
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../abi/wire.ts';
 import type { FileOperations } from '../core/open-file.ts';
 import type { Profile } from '../core/profile.ts';
 import { Container } from './container.ts';
-import type { IommuDriverOps, IommuGroup } from './container-iommu.ts';
+import type { IommuGroup, VfioIommuDriver } from './container-iommu.ts';
 import type { VfioDevice } from './device.ts';
 import { Group } from './group.ts';
 
 export interface VfioOptions {
   readonly profile: Profile;
-  readonly type1: IommuDriverOps;
+  readonly type1: VfioIommuDriver;
   /** Every device is alone in its group. */
   readonly devices: readonly { readonly device: VfioDevice; readonly iommuGroup: IommuGroup }[];
   /** A container is gone for good. */

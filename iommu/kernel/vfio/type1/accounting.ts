@@ -2,7 +2,7 @@
 import { enomem, esrch } from '../../../../platform/errno.ts';
 import type { Mm, Task } from '../../core/task.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import type { Iommu } from './iommu.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 const KIB_PER_PAGE = 4;
 
@@ -11,7 +11,7 @@ const KIB_PER_PAGE = 4;
  * mapped (mmget_not_zero); before, the one which the mapper's task has now (get_task_mm): after an exec the new image's
  * (ACC-5). The caller's own is alive, no need to ask.
  */
-export function mmOf(iommu: Iommu, entry: DmaEntry, caller: Task | undefined): Mm | undefined {
+export function mmOf(iommu: VfioIommu, entry: DmaEntry, caller: Task | undefined): Mm | undefined {
   if (entry.mm === caller?.mm || entry.mm.alive()) return entry.mm;
   const { process } = entry.mapper;
   if (iommu.profile.chargedMm === 'of-mapping' || process.exited()) return undefined;
@@ -23,7 +23,7 @@ export function mmOf(iommu: Iommu, entry: DmaEntry, caller: Task | undefined): M
 }
 
 /** Charges pages. ENOMEM beyond RLIMIT_MEMLOCK, unless the mapper had CAP_IPC_LOCK; ESRCH when the mm is no more. */
-export function charge(iommu: Iommu, entry: DmaEntry, nrPages: number, caller: Task | undefined): void {
+export function charge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, caller: Task | undefined): void {
   if (nrPages === 0) return;
   const { mapper } = entry;
   const mm = mmOf(iommu, entry, caller);
@@ -34,7 +34,7 @@ export function charge(iommu: Iommu, entry: DmaEntry, nrPages: number, caller: T
 }
 
 /** Takes pages off again; nothing when the mm is no more. */
-export function uncharge(iommu: Iommu, entry: DmaEntry, nrPages: number, caller: Task | undefined): void {
+export function uncharge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, caller: Task | undefined): void {
   if (nrPages === 0) return;
   const mm = mmOf(iommu, entry, caller);
   if (!mm) return;

@@ -4,22 +4,22 @@ import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
-import type { AttachedGroup, Iommu, IovaSpan } from './iommu.ts';
 import { replay } from './replay.ts';
 import { refuseInvalid, whenAllValid } from './vaddr.ts';
 import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
+import type { AttachedGroup, IovaSpan, VfioIommu } from './vfio-iommu.ts';
 
 /** A promise when the replay sleeps until all vaddrs are valid (VAD-8), or is long. On an error the group is not attached. */
-export function attachGroup(iommu: Iommu, group: IommuGroup, task: Task): void | Promise<void> {
+export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): void | Promise<void> {
   refuseInvalid(iommu);
   if (iommu.findGroup(group)) throw einval(`group ${group.id} is attached`);
-  if (!group.driver) {
+  if (!group.iommuDevice) {
     attachEmulated(iommu, group);
     return;
   }
   // iommu_enable_nesting: not with this IOMMU, as not with VT-d (CORE-3).
   if (iommu.nesting) throw einval(`group ${group.id}: its IOMMU does not nest`);
-  const domain = group.driver.allocDomain();
+  const domain = group.iommuDevice.allocDomain();
   let validIova: readonly IovaSpan[];
   try {
     enter(group, domain);
@@ -58,18 +58,18 @@ export function attachGroup(iommu: Iommu, group: IommuGroup, task: Task): void |
 }
 
 /** ATT-7 */
-function attachEmulated(iommu: Iommu, group: IommuGroup): void {
+function attachEmulated(iommu: VfioIommu, group: IommuGroup): void {
   iommu.emulatedGroups.unshift({ group, pinnedPageDirtyScope: true });
   if (iommu.domains.length === 0) iommu.updatePgsizeBitmap();
 }
 
 /** ATT-1, from the aperture on; the new valid list. */
-function checkConflicts(iommu: Iommu, group: IommuGroup, domain: IommuDomain): readonly IovaSpan[] {
+function checkConflicts(iommu: VfioIommu, group: IommuGroup, domain: IommuDomain): readonly IovaSpan[] {
   const regions = reservedBy(group);
   if (apertureConflicts(iommu, domain)) throw einval(`group ${group.id}: aperture conflicts with mappings`);
   if (reservedConflicts(iommu, regions)) throw einval(`group ${group.id}: a mapping is in a reserved region`);
   const validIova = narrowed(iommu.validIova, domain, regions);
-  if (!group.driver?.isolatedMsi && !iommu.parameters.allowUnsafeInterrupts) {
+  if (!group.iommuDevice?.isolatedMsi && !iommu.parameters.allowUnsafeInterrupts) {
     throw eperm(`group ${group.id}: no interrupt remapping`);
   }
   return validIova;
@@ -79,7 +79,7 @@ function checkConflicts(iommu: Iommu, group: IommuGroup, domain: IommuDomain): r
  * ATT-2: the newest domain of the same driver and coherency whose tables the group's unit can use takes the group, and the new
  * one is not needed. Nothing is mapped, no MSI cookie taken.
  */
-function mergeInto(iommu: Iommu, attached: AttachedGroup, domain: IommuDomain): boolean {
+function mergeInto(iommu: VfioIommu, attached: AttachedGroup, domain: IommuDomain): boolean {
   const { group } = attached;
   for (const host of iommu.domains) {
     if (host.domain.ops !== domain.ops || host.domain.coherent !== domain.coherent) continue;
@@ -110,17 +110,17 @@ function mapMsiWindow(group: IommuGroup, domain: IommuDomain): void {
 }
 
 /** ATT-6 */
-function accept(iommu: Iommu, validIova: readonly IovaSpan[]): void {
+function accept(iommu: VfioIommu, validIova: readonly IovaSpan[]): void {
   iommu.validIova = validIova;
   iommu.nrNonPinnedGroups++;
 }
 
 /** iommu_attach_group: the devices go into the domain, out of the one they are in. EINVAL: their unit cannot use it. */
-function enter({ driver, dids }: IommuGroup, domain: IommuDomain): void {
-  for (const did of dids) driver!.attach(did, domain);
+function enter({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
+  for (const did of dids) iommuDevice!.attach(did, domain);
 }
 
-function abandon({ driver, dids }: IommuGroup, domain: IommuDomain): void {
-  for (const did of dids) driver!.detach(did, domain);
+function abandon({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
+  for (const did of dids) iommuDevice!.detach(did, domain);
   domain.free();
 }

@@ -4,11 +4,11 @@ import type { IommuDomain } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
 import { uncharge } from './accounting.ts';
 import { markAllDirty } from './dirty.ts';
-import type { AttachedDomain, AttachedGroup, Iommu } from './iommu.ts';
 import { DeferredUnpin, removeAll, unmapEntry } from './pin-map.ts';
 import { refreshed } from './valid-iova.ts';
+import type { AttachedDomain, AttachedGroup, VfioIommu } from './vfio-iommu.ts';
 
-export function* detachGroup(iommu: Iommu, group: IommuGroup): Sliced<void> {
+export function* detachGroup(iommu: VfioIommu, group: IommuGroup): Sliced<void> {
   const attached = iommu.findGroup(group);
   if (!attached) return;
   const emulated = iommu.emulatedGroups.indexOf(attached);
@@ -25,7 +25,7 @@ export function* detachGroup(iommu: Iommu, group: IommuGroup): Sliced<void> {
 }
 
 /** ATT-8 */
-function* detachReal(iommu: Iommu, attached: AttachedGroup): Sliced<void> {
+function* detachReal(iommu: VfioIommu, attached: AttachedGroup): Sliced<void> {
   const home = iommu.domains.find(({ groups }) => groups.includes(attached))!;
   leave(attached.group, home.domain);
   home.groups.splice(home.groups.indexOf(attached), 1);
@@ -35,11 +35,11 @@ function* detachReal(iommu: Iommu, attached: AttachedGroup): Sliced<void> {
 }
 
 /** iommu_detach_group */
-function leave({ driver, dids }: IommuGroup, domain: IommuDomain): void {
-  for (const did of dids) driver!.detach(did, domain);
+function leave({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
+  for (const did of dids) iommuDevice!.detach(did, domain);
 }
 
-function* dropDomain(iommu: Iommu, home: AttachedDomain): Sliced<void> {
+function* dropDomain(iommu: VfioIommu, home: AttachedDomain): Sliced<void> {
   if (iommu.domains.length === 1) {
     if (iommu.emulatedGroups.length === 0) yield* removeAll(iommu);
     else yield* unpinAndReaccount(iommu);
@@ -50,7 +50,7 @@ function* dropDomain(iommu: Iommu, home: AttachedDomain): Sliced<void> {
 }
 
 /** Entries live on for the mediated devices, and only what these have pinned stays charged (RACE-31). */
-function* unpinAndReaccount(iommu: Iommu): Sliced<void> {
+function* unpinAndReaccount(iommu: VfioIommu): Sliced<void> {
   const unpin = new DeferredUnpin(iommu);
   for (const entry of iommu.entries()) {
     const unlocked = yield* unmapEntry(iommu, entry, unpin);
@@ -62,7 +62,7 @@ function* unpinAndReaccount(iommu: Iommu): Sliced<void> {
 }
 
 /** ATT-10: the driver goes, with all entries, groups and domains. */
-export function* release(iommu: Iommu): Sliced<void> {
+export function* release(iommu: VfioIommu): Sliced<void> {
   iommu.emulatedGroups.length = 0;
   yield* removeAll(iommu);
   for (const { domain, groups } of iommu.domains.splice(0)) {

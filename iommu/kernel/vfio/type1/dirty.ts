@@ -13,8 +13,8 @@ import type { Mm, Task } from '../../core/task.ts';
 import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import { DirtyBitmap } from './dirty-bitmap.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import type { Iommu } from './iommu.ts';
 import { accessOk, copyFromUser, copyToUser } from './user-memory.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 /** DIRTY_BITMAP_PAGES_MAX and DIRTY_BITMAP_SIZE_MAX (NUM-9). */
 const MAX_PAGES = 2 ** 31 - 1;
@@ -27,7 +27,7 @@ export interface UserBitmap {
   readonly data: bigint;
 }
 
-export function dirtyPages(iommu: Iommu, arg: UserArg, task: Task): void {
+export function dirtyPages(iommu: VfioIommu, arg: UserArg, task: Task): void {
   // DRT-1
   if (!iommu.v2) throw eacces('DIRTY_PAGES: not for TYPE1 version 1');
   const { argsz, flags } = DirtyBitmapArg.read(arg.copyIn(DirtyBitmapArg.size));
@@ -48,7 +48,7 @@ export function dirtyPages(iommu: Iommu, arg: UserArg, task: Task): void {
 }
 
 /** DRT-2 */
-function start(iommu: Iommu): void {
+function start(iommu: VfioIommu): void {
   if (iommu.dirtyPageTracking) return;
   try {
     for (const entry of iommu.entries()) allocateBitmap(iommu, entry);
@@ -59,14 +59,14 @@ function start(iommu: Iommu): void {
   iommu.dirtyPageTracking = true;
 }
 
-function stop(iommu: Iommu): void {
+function stop(iommu: VfioIommu): void {
   if (!iommu.dirtyPageTracking) return;
   iommu.dirtyPageTracking = false;
   for (const entry of iommu.entries()) entry.bitmap = undefined;
 }
 
 /** MAP-14, DRT-2: a bitmap with the pages set that drivers have pinned now. */
-export function allocateBitmap(iommu: Iommu, entry: DmaEntry): void {
+export function allocateBitmap(iommu: VfioIommu, entry: DmaEntry): void {
   const nrBits = entry.nrPages / iommu.pgsizePages;
   if (nrBits > MAX_PAGES) throw einval(`mapping of ${entry.nrPages} pages is too large for a dirty bitmap`);
   try {
@@ -79,21 +79,21 @@ export function allocateBitmap(iommu: Iommu, entry: DmaEntry): void {
 }
 
 /** vfio_dma_populate_bitmap */
-function markPinned(iommu: Iommu, entry: DmaEntry): void {
+function markPinned(iommu: VfioIommu, entry: DmaEntry): void {
   for (const vpn of entry.externalPins?.keys() ?? []) entry.bitmap?.set(bitOf(iommu, entry, vpn));
 }
 
 /** The bit of an iova page in its entry's bitmap. */
-export const bitOf = (iommu: Iommu, entry: DmaEntry, vpn: number): number =>
+export const bitOf = (iommu: VfioIommu, entry: DmaEntry, vpn: number): number =>
   Math.floor((vpn - entry.vpn) / iommu.pgsizePages);
 
 /** ATT-9: whoever left may have written anything. */
-export function markAllDirty(iommu: Iommu): void {
+export function markAllDirty(iommu: VfioIommu): void {
   for (const entry of iommu.entries()) entry.bitmap?.setAll();
 }
 
 /** DRT-3 */
-function getBitmap(iommu: Iommu, arg: UserArg, argsz: number, mm: Mm): void {
+function getBitmap(iommu: VfioIommu, arg: UserArg, argsz: number, mm: Mm): void {
   if (argsz - DirtyBitmapArg.size < DirtyBitmapGet.size) throw einval('DIRTY_PAGES GET_BITMAP: bad argsz');
   const range = DirtyBitmapGet.read(arg.copyIn(DirtyBitmapGet.size, DirtyBitmapArg.size));
   const { iova, size } = range;
@@ -122,7 +122,7 @@ export function checkBitmap({ pgsize, bytes, data }: UserBitmap, size: bigint): 
 
 /** DRT-4 */
 function reportRange(
-  iommu: Iommu,
+  iommu: VfioIommu,
   vpn: number,
   end: number,
   { bitmap, mm }: { readonly bitmap: UserBitmap; readonly mm: Mm },
@@ -146,7 +146,7 @@ function reportRange(
  * the user's word there is read and merged, in the entry's own bitmap.
  */
 export function reportEntry(
-  iommu: Iommu,
+  iommu: VfioIommu,
   entry: DmaEntry,
   { bitmap, baseVpn, mm }: { readonly bitmap: UserBitmap; readonly baseVpn: number; readonly mm: Mm },
 ): void {

@@ -8,12 +8,12 @@ import { mmOf } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END } from './dma-tree.ts';
-import type { Iommu } from './iommu.ts';
 import { copyFromUser, copyToUser } from './user-memory.ts';
 import { sleepOnVaddr } from './vaddr.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 /** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid; whether it did. */
-export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> {
+export async function dmaRw(iommu: VfioIommu, request: RwRequest): Promise<boolean> {
   if (request.data.length === 0) throw einval('dma_rw: no bytes');
   while (iommu.lock.held) await iommu.lock.held;
   if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
@@ -41,7 +41,7 @@ export async function dmaRw(iommu: Iommu, request: RwRequest): Promise<boolean> 
   return slept;
 }
 
-function copyChunk(iommu: Iommu, entry: DmaEntry, { vpn, offset, data, write, caller }: RwRequest): void {
+function copyChunk(iommu: VfioIommu, entry: DmaEntry, { vpn, offset, data, write, caller }: RwRequest): void {
   if ((entry.prot & IOMMU_READ) === 0 || (write && (entry.prot & IOMMU_WRITE) === 0)) {
     throw eperm(`dma_rw: iova page ${hex(vpn)} does not allow that`);
   }

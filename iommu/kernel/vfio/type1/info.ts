@@ -21,12 +21,12 @@ import {
 import type { Profile } from '../../core/profile.ts';
 import type { UserArg } from '../../core/user-arg.ts';
 import { MAX_BITMAP_BYTES } from './dirty.ts';
-import type { Iommu } from './iommu.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 const MIN_ARGSZ = Type1Info.offset.cap_offset;
 const VERSION = 1;
 
-export function getInfo(iommu: Iommu, arg: UserArg): void {
+export function getInfo(iommu: VfioIommu, arg: UserArg): void {
   const argsz = arg.copyIn(MIN_ARGSZ).getUint32(Type1Info.offset.argsz, true);
   if (argsz < MIN_ARGSZ) throw einval('IOMMU_GET_INFO: argsz is below 16');
   const caps = capabilities(iommu);
@@ -49,7 +49,7 @@ function infoBytes(argsz: number, { infoBytes: most }: Profile): number {
 }
 
 /** NUM-7: MIGRATION, DMA_AVAIL, IOVA_RANGE; each `next` counts from the start of the info struct. */
-function capabilities(iommu: Iommu): Uint8Array {
+function capabilities(iommu: VfioIommu): Uint8Array {
   const chain = [migration(iommu), dmaAvail(iommu)];
   if (iommu.validIova.length > 0) chain.push(iovaRanges(iommu));
   const align = iommu.profile.infoCapAlign;
@@ -66,7 +66,7 @@ function capabilities(iommu: Iommu): Uint8Array {
   return caps;
 }
 
-const migration = (iommu: Iommu): Uint8Array =>
+const migration = (iommu: VfioIommu): Uint8Array =>
   Type1InfoCapMigration.bytes({
     id: VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
     version: VERSION,
@@ -74,10 +74,10 @@ const migration = (iommu: Iommu): Uint8Array =>
     max_dirty_bitmap_size: MAX_BITMAP_BYTES,
   });
 
-const dmaAvail = (iommu: Iommu): Uint8Array =>
+const dmaAvail = (iommu: VfioIommu): Uint8Array =>
   Type1InfoDmaAvail.bytes({ id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, version: VERSION, avail: iommu.dmaAvail });
 
-function iovaRanges({ validIova }: Iommu): Uint8Array {
+function iovaRanges({ validIova }: VfioIommu): Uint8Array {
   const size = Type1InfoCapIovaRange.size + validIova.length * IovaRange.size;
   const cap = Type1InfoCapIovaRange.bytes(
     { id: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version: VERSION, nr_iovas: validIova.length },
@@ -92,7 +92,7 @@ function iovaRanges({ validIova }: Iommu): Uint8Array {
 }
 
 /** ST-2; `iommu` is absent before SET_IOMMU. */
-export function checkExtension(profile: Profile, extension: number, iommu?: Iommu): number {
+export function checkExtension(profile: Profile, extension: number, iommu?: VfioIommu): number {
   switch (extension) {
     case VFIO_TYPE1_IOMMU:
     case VFIO_TYPE1v2_IOMMU:

@@ -9,9 +9,9 @@ import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
 import { allocateBitmap } from './dirty.ts';
 import { DmaEntry } from './dma-entry.ts';
-import type { Iommu } from './iommu.ts';
 import { DeferredUnpin, pinAndMap, removeEntry } from './pin-map.ts';
 import { updateVaddr } from './vaddr.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 const FLAGS = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR;
 
@@ -23,7 +23,7 @@ interface Request {
 }
 
 /** Long when it pins many mappings of the process. The result is the ioctl's. */
-export function* mapDma(iommu: Iommu, arg: UserArg, task: Task): Sliced<number> {
+export function* mapDma(iommu: VfioIommu, arg: UserArg, task: Task): Sliced<number> {
   // MAP-1
   const request = DmaMap.read(arg.copyIn(DmaMap.size));
   if (request.argsz < DmaMap.size || (request.flags & ~FLAGS) !== 0) throw einval('MAP_DMA: bad argsz or flags');
@@ -48,7 +48,7 @@ export function* mapDma(iommu: Iommu, arg: UserArg, task: Task): Sliced<number> 
 }
 
 /** MAP-2…4 in 5.12 and 6.12; in 7.2 size 0 and overflow come first (MAP-16). */
-function checkRequest(iommu: Iommu, request: Request): void {
+function checkRequest(iommu: VfioIommu, request: Request): void {
   const { profile } = iommu;
   if (profile.mapTestsOverflowFirst) checkOverflow(request, profile);
   if (((request.flags & VFIO_DMA_MAP_FLAG_VADDR) !== 0) === (protOf(request.flags) !== 0)) {
@@ -74,7 +74,7 @@ const protOf = (flags: number): number =>
 
 /** MAP-6 */
 function updateEntry(
-  iommu: Iommu,
+  iommu: VfioIommu,
   entry: DmaEntry | undefined,
   { vpn, nrPages, vaddrPage }: { readonly vpn: number; readonly nrPages: number; readonly vaddrPage: number },
   task: Task,
@@ -87,7 +87,7 @@ function updateEntry(
 }
 
 /** MAP-10…15 */
-function* addEntry(iommu: Iommu, entry: DmaEntry, task: Task): Sliced<void> {
+function* addEntry(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
   try {
     // MAP-12: without an IOMMU domain nothing is pinned.
     if (iommu.domains.length > 0) yield* pinAndMap(iommu, entry, task);
@@ -109,6 +109,6 @@ function* addEntry(iommu: Iommu, entry: DmaEntry, task: Task): Sliced<void> {
 }
 
 /** MAP-9: inside one valid span; an unknown list allows everything. */
-function isValidIova({ validIova }: Iommu, vpn: number, end: number): boolean {
+function isValidIova({ validIova }: VfioIommu, vpn: number, end: number): boolean {
   return validIova.length === 0 || validIova.some((span) => vpn >= span.vpn && end <= span.end);
 }

@@ -5,7 +5,7 @@
 import { einval, enoent, erange } from '../../../../platform/errno.ts';
 import type { Profile } from '../../core/profile.ts';
 import { U64_END } from '../../core/user-arg.ts';
-import type { Type1Parameters } from './iommu.ts';
+import type { Type1Parameters } from './vfio-iommu.ts';
 
 const UINT_MAX = 0xffff_ffffn;
 

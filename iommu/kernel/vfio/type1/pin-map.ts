@@ -6,7 +6,7 @@ import { IOMMU_WRITE, type IommuDomain } from '../../driver/domain.ts';
 import type { PinnedRun } from '../../mm/pin.ts';
 import { charge, testMemlock, uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import type { AttachedDomain, Iommu } from './iommu.ts';
+import type { AttachedDomain, VfioIommu } from './vfio-iommu.ts';
 
 /** Regions whose unpinning may wait for one flush (NUM-9). */
 const SYNC_REGIONS = 512;
@@ -17,10 +17,10 @@ const LARGE = BigInt(LARGE_PAGES * 4096);
 
 /** Runs that are unmapped but may still be in use by devices: they are unpinned after the flush that covers them (UNM-15). */
 export class DeferredUnpin {
-  readonly #iommu: Iommu;
+  readonly #iommu: VfioIommu;
   #runs: PinnedRun[] = [];
 
-  constructor(iommu: Iommu) {
+  constructor(iommu: VfioIommu) {
     this.#iommu = iommu;
   }
 
@@ -42,7 +42,7 @@ export class DeferredUnpin {
 }
 
 /** MAP-13: pins run by run and maps each in every domain. On an error nothing of it stays. */
-export function* pinAndMap(iommu: Iommu, entry: DmaEntry, task: Task): Sliced<void> {
+export function* pinAndMap(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
   let done = 0;
   try {
     while (done < entry.nrPages) {
@@ -62,7 +62,7 @@ export function* pinAndMap(iommu: Iommu, entry: DmaEntry, task: Task): Sliced<vo
 }
 
 /** ACC-1…3: pins the longest run from page `first` of the entry on and charges it. */
-export function* pinCharged(iommu: Iommu, entry: DmaEntry, first: number, task: Task): Sliced<PinnedRun> {
+export function* pinCharged(iommu: VfioIommu, entry: DmaEntry, first: number, task: Task): Sliced<PinnedRun> {
   if (task.killed.aborted) throw eintr(`process ${task.pid} is being killed`); // fatal_signal_pending, as in __get_user_pages
   const write = (entry.prot & IOMMU_WRITE) !== 0;
   const most = iommu.parameters.disableHugepages ? 1 : entry.nrPages - first;
@@ -132,7 +132,7 @@ export function* unmapPages(domain: IommuDomain, vpn: number, nrPages: number): 
 }
 
 /** Takes an entry's translations out of all domains; pages that will be unpinned, and were charged or pinned by drivers too. */
-export function* unmapEntry(iommu: Iommu, entry: DmaEntry, unpin: DeferredUnpin): Sliced<number> {
+export function* unmapEntry(iommu: VfioIommu, entry: DmaEntry, unpin: DeferredUnpin): Sliced<number> {
   const { runs } = entry;
   entry.iommuMapped = false;
   if (runs.length === 0) return 0;
@@ -146,7 +146,7 @@ export function* unmapEntry(iommu: Iommu, entry: DmaEntry, unpin: DeferredUnpin)
 
 /** vfio_remove_dma: an entry goes, with everything it holds (UNM-14, UNM-16). */
 export function* removeEntry(
-  iommu: Iommu,
+  iommu: VfioIommu,
   entry: DmaEntry,
   unpin: DeferredUnpin,
   caller: Task | undefined,
@@ -163,7 +163,7 @@ export function* removeEntry(
 }
 
 /** vfio_iommu_unmap_unpin_all: no group is left that could use them. */
-export function* removeAll(iommu: Iommu): Sliced<void> {
+export function* removeAll(iommu: VfioIommu): Sliced<void> {
   const unpin = new DeferredUnpin(iommu);
   for (const entry of iommu.entries()) yield* removeEntry(iommu, entry, unpin, undefined);
   yield* unpin.flush();

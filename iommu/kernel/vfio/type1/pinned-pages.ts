@@ -9,11 +9,11 @@ import { charge, mmOf, uncharge } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END } from './dma-tree.ts';
-import type { Iommu } from './iommu.ts';
 import { sleepOnVaddr } from './vaddr.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 /** All or nothing: the pfns of the pages, pinned. Sleeps while one of the vaddrs is invalid (VAD-3). */
-export async function pinPages(iommu: Iommu, request: PinRequest): Promise<readonly number[]> {
+export async function pinPages(iommu: VfioIommu, request: PinRequest): Promise<readonly number[]> {
   const { vpn, nrPages } = request;
   if (!iommu.v2) throw eacces('pin_pages: not for TYPE1 version 1');
   if (vpn + nrPages > IOVA_END) throw overflow(iommu.profile, 'pin_pages: the range wraps');
@@ -27,7 +27,7 @@ export async function pinPages(iommu: Iommu, request: PinRequest): Promise<reado
 }
 
 /** VAD-3: all vaddrs of the range have to be valid at one moment, and from there on nothing drops the lock. */
-function hasInvalid(iommu: Iommu, { vpn, nrPages }: PinRequest): boolean {
+function hasInvalid(iommu: VfioIommu, { vpn, nrPages }: PinRequest): boolean {
   if (iommu.vaddrInvalidCount === 0) return false;
   if (iommu.profile.invalidVaddr === 'refused') throw ebusy('pin_pages: a vaddr is invalid'); // VAD-15
   for (let page = vpn; page < vpn + nrPages; page++) {
@@ -39,9 +39,9 @@ function hasInvalid(iommu: Iommu, { vpn, nrPages }: PinRequest): boolean {
 }
 
 /** Without an IOMMU domain nobody else has charged these pages (MDV-3). */
-const doesAccounting = (iommu: Iommu): boolean => iommu.domains.length === 0;
+const doesAccounting = (iommu: VfioIommu): boolean => iommu.domains.length === 0;
 
-function* pinRange(iommu: Iommu, request: PinRequest): Sliced<readonly number[]> {
+function* pinRange(iommu: VfioIommu, request: PinRequest): Sliced<readonly number[]> {
   const { group, vpn, nrPages, prot } = request;
   const pfns: number[] = [];
   try {
@@ -63,7 +63,7 @@ function* pinRange(iommu: Iommu, request: PinRequest): Sliced<readonly number[]>
 }
 
 /** The pages from vpn on that one step can pin, at most nrPages: one that is pinned already, or a run of those that are not. */
-function* pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): Sliced<readonly number[]> {
+function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number): Sliced<readonly number[]> {
   const entry = iommu.find(vpn, 1);
   if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(vpn)}`);
   if ((entry.prot & prot) !== prot) throw eperm(`pin_pages: iova page ${hex(vpn)} does not allow that`);
@@ -97,7 +97,7 @@ function* pinSome(iommu: Iommu, vpn: number, nrPages: number, prot: number): Sli
 }
 
 /** MDV-4: how many pages were in a mapping; the first that is not ends it. EINVAL when there is none. */
-export function unpinPages(iommu: Iommu, vpn: number, nrPages: number): number {
+export function unpinPages(iommu: VfioIommu, vpn: number, nrPages: number): number {
   if (!iommu.v2) throw eacces('unpin_pages: not for TYPE1 version 1');
   if (nrPages <= 0) throw einval('unpin_pages: no pages');
   const done = unpinRange(iommu, vpn, nrPages);
@@ -106,7 +106,7 @@ export function unpinPages(iommu: Iommu, vpn: number, nrPages: number): number {
 }
 
 /** Entry by entry, up to the first page of none; how many pages that were. */
-function unpinRange(iommu: Iommu, vpn: number, nrPages: number): number {
+function unpinRange(iommu: VfioIommu, vpn: number, nrPages: number): number {
   let done = 0;
   while (done < nrPages) {
     const entry = iommu.find(vpn + done, 1);
@@ -119,7 +119,7 @@ function unpinRange(iommu: Iommu, vpn: number, nrPages: number): number {
 }
 
 /** A page that is not pinned is left alone. Its dirty bit stays until it is reported (DRT-7). */
-function unpinInEntry(iommu: Iommu, entry: DmaEntry, vpn: number, nrPages: number): void {
+function unpinInEntry(iommu: VfioIommu, entry: DmaEntry, vpn: number, nrPages: number): void {
   let uncharged = 0;
   for (let page = vpn; page < vpn + nrPages; page++) {
     const pin = entry.externalPins?.get(page);

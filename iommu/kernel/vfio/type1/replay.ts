@@ -4,14 +4,14 @@ import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import { uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import type { Iommu } from './iommu.ts';
 import { mapPages, nrCharged, pinCharged, unmapPages } from './pin-map.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
  * Entries that other domains have mapped already are mapped to the same pages; others are pinned and charged now. On an error
  * everything is as it was, but for what is in `domain`, which the caller frees.
  */
-export function* replay(iommu: Iommu, domain: IommuDomain, task: Task): Sliced<void> {
+export function* replay(iommu: VfioIommu, domain: IommuDomain, task: Task): Sliced<void> {
   const entries = [...iommu.entries()].filter((entry) => iommu.isReplayed(entry));
   const fresh = entries.filter((entry) => !entry.iommuMapped);
   try {
@@ -37,7 +37,7 @@ function* mapPinned(domain: IommuDomain, entry: DmaEntry): Sliced<void> {
   }
 }
 
-function* pinInto(iommu: Iommu, domain: IommuDomain, entry: DmaEntry, task: Task): Sliced<void> {
+function* pinInto(iommu: VfioIommu, domain: IommuDomain, entry: DmaEntry, task: Task): Sliced<void> {
   for (let done = 0; done < entry.nrPages; ) {
     const run = yield* pinCharged(iommu, entry, done, task);
     entry.runs.push(run);
@@ -47,7 +47,7 @@ function* pinInto(iommu: Iommu, domain: IommuDomain, entry: DmaEntry, task: Task
   }
 }
 
-function* unpinAgain(iommu: Iommu, entry: DmaEntry, task: Task): Sliced<void> {
+function* unpinAgain(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
   let { vpn } = entry;
   let charged = 0;
   for (const run of entry.runs) {

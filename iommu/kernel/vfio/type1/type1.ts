@@ -18,22 +18,22 @@ import type {
   ContainerIommu,
   ContainerIommuStats,
   DmaUnmapListener,
-  IommuDriverOps,
   IommuGroup,
   PinRequest,
   RwRequest,
+  VfioIommuDriver,
 } from '../container-iommu.ts';
 import { attachGroup } from './attach.ts';
 import { detachGroup, release } from './detach.ts';
 import { dirtyPages } from './dirty.ts';
 import { dmaRw } from './dma-rw.ts';
 import { checkExtension, getInfo } from './info.ts';
-import { DEFAULT_PARAMETERS, Iommu, type Type1Options, type Type1Parameters } from './iommu.ts';
 import type { HeldLocks } from './iommu-lock.ts';
 import { mapDma } from './map.ts';
 import { moduleParameter } from './module-parameters.ts';
 import { pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
+import { DEFAULT_PARAMETERS, type Type1Parameters, VfioIommu, type VfioIommuOptions } from './vfio-iommu.ts';
 
 export interface Type1DriverOptions {
   readonly profile: Profile;
@@ -46,8 +46,8 @@ export interface Type1DriverOptions {
 }
 
 /** The loaded module. */
-export class Type1Driver implements IommuDriverOps {
-  readonly #options: Omit<Type1Options, 'v2' | 'nesting'>;
+export class Type1Driver implements VfioIommuDriver {
+  readonly #options: Omit<VfioIommuOptions, 'v2' | 'nesting'>;
   readonly #parameters: Type1Parameters;
   readonly #heldLocks: HeldLocks = { count: 0 };
 
@@ -75,15 +75,15 @@ export class Type1Driver implements IommuDriverOps {
     const nesting = iommuType === VFIO_TYPE1_NESTING_IOMMU;
     const v2 = iommuType === VFIO_TYPE1v2_IOMMU || nesting;
     if (!v2 && iommuType !== VFIO_TYPE1_IOMMU) throw einval(`type1 does not serve IOMMU type ${iommuType}`);
-    return new Type1(new Iommu({ ...this.#options, v2, nesting }));
+    return new Type1(new VfioIommu({ ...this.#options, v2, nesting }));
   }
 }
 
 export class Type1 implements ContainerIommu {
-  readonly #iommu: Iommu;
+  readonly #iommu: VfioIommu;
   #released = false;
 
-  constructor(iommu: Iommu) {
+  constructor(iommu: VfioIommu) {
     this.#iommu = iommu;
   }
 

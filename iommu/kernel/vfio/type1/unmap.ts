@@ -15,9 +15,9 @@ import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import { mmOf } from './accounting.ts';
 import { checkBitmap, reportEntry, type UserBitmap } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import type { Iommu } from './iommu.ts';
 import { DeferredUnpin, removeEntry } from './pin-map.ts';
 import { invalidate, revalidate } from './vaddr.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 const FLAGS = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR;
 /** Rounds after which a driver that was asked to unpin and does not is a kernel BUG (RACE-21). */
@@ -41,7 +41,7 @@ interface Progress {
 }
 
 /** Bytes removed or invalidated go back to the caller's struct. A promise while drivers of mediated devices unpin, and for many entries. */
-export function unmapDma(iommu: Iommu, arg: UserArg, task: Task): void | Promise<void> {
+export function unmapDma(iommu: VfioIommu, arg: UserArg, task: Task): void | Promise<void> {
   const view = arg.copyIn(DmaUnmap.size);
   const request = checkRequest(iommu, arg, view);
   const progress: Progress = { unmappedPages: 0, started: false, retried: undefined, retries: 0 };
@@ -55,7 +55,7 @@ export function unmapDma(iommu: Iommu, arg: UserArg, task: Task): void | Promise
 }
 
 /** UNM-1…5, in the kernel's order. */
-function checkRequest(iommu: Iommu, arg: UserArg, view: DataView): Request {
+function checkRequest(iommu: VfioIommu, arg: UserArg, view: DataView): Request {
   const { argsz, flags, iova, size } = DmaUnmap.read(view);
   const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
   const vaddr = (flags & VFIO_DMA_UNMAP_FLAG_VADDR) !== 0;
@@ -93,7 +93,7 @@ function readBitmap(arg: UserArg, argsz: number, size: bigint): UserBitmap {
 }
 
 /** `again:` of vfio_dma_do_unmap: from the look-ups on, until no entry has to be unpinned by a driver first. The lock is dropped for that. */
-function unmapUnpinned(iommu: Iommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
+function unmapUnpinned(iommu: VfioIommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
   const again = (): void | Promise<void> => unmapUnpinned(iommu, request, progress, task);
   const unlocked = (pinned: DmaEntry | undefined): void | Promise<void> => {
     if (!pinned) return;
@@ -105,7 +105,7 @@ function unmapUnpinned(iommu: Iommu, request: Request, progress: Progress, task:
 }
 
 /** Up to the first entry that drivers have pinned pages of: that one. */
-function* walk(iommu: Iommu, request: Request, progress: Progress, task: Task): Sliced<DmaEntry | undefined> {
+function* walk(iommu: VfioIommu, request: Request, progress: Progress, task: Task): Sliced<DmaEntry | undefined> {
   if (iommu.v2 && !request.all && bisects(iommu, request)) {
     if (progress.started) return undefined; // UNM-11: somebody mapped meanwhile; what is done is done
     throw einval('UNMAP_DMA: the range splits a mapping');
@@ -121,7 +121,7 @@ function* walk(iommu: Iommu, request: Request, progress: Progress, task: Task): 
 }
 
 /** UNM-6: an entry straddles the start or the end of the range. */
-function bisects(iommu: Iommu, { vpn, end }: Request): boolean {
+function bisects(iommu: VfioIommu, { vpn, end }: Request): boolean {
   const first = iommu.find(vpn, 1);
   if (first && first.vpn !== vpn) return true;
   const last = iommu.find(end - 1, 1);
@@ -129,7 +129,7 @@ function bisects(iommu: Iommu, { vpn, end }: Request): boolean {
 }
 
 /** The entries the walk meets, in order. */
-function* selected(iommu: Iommu, { all, vpn, end }: Request, task: Task): Generator<DmaEntry, void> {
+function* selected(iommu: VfioIommu, { all, vpn, end }: Request, task: Task): Generator<DmaEntry, void> {
   for (const entry of all ? iommu.withinAll() : iommu.within(vpn, end)) {
     if (!iommu.v2 && vpn > entry.vpn) return; // UNM-7
     // UNM-9: somebody else's mapping ends the walk.
@@ -139,7 +139,7 @@ function* selected(iommu: Iommu, { all, vpn, end }: Request, task: Task): Genera
 }
 
 /** UNM-10 */
-function invalidateRange(iommu: Iommu, request: Request, progress: Progress, task: Task): undefined {
+function invalidateRange(iommu: VfioIommu, request: Request, progress: Progress, task: Task): undefined {
   const done: DmaEntry[] = [];
   for (const entry of selected(iommu, request, task)) {
     if (entry.vaddrInvalid) {
@@ -155,7 +155,7 @@ function invalidateRange(iommu: Iommu, request: Request, progress: Progress, tas
 
 /** Removes entries up to the first that drivers have pinned pages of; that one. */
 function* removeRange(
-  iommu: Iommu,
+  iommu: VfioIommu,
   request: Request,
   progress: Progress,
   { task, unpin }: { readonly task: Task; readonly unpin: DeferredUnpin },
@@ -170,7 +170,7 @@ function* removeRange(
 }
 
 /** UNM-11: asks every driver to unpin what it has of the entry. */
-function notifyUnmap(iommu: Iommu, entry: DmaEntry, progress: Progress): Promise<unknown> | undefined {
+function notifyUnmap(iommu: VfioIommu, entry: DmaEntry, progress: Progress): Promise<unknown> | undefined {
   if (progress.retried !== entry) {
     progress.retried = entry;
     progress.retries = 0;

@@ -3,16 +3,16 @@ import { ebusy } from '../../../../platform/errno.ts';
 import type { Task } from '../../core/task.ts';
 import { moveCharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import type { Iommu } from './iommu.ts';
+import type { VfioIommu } from './vfio-iommu.ts';
 
 /** UNM-10: valid → invalid. */
-export function invalidate(iommu: Iommu, entry: DmaEntry): void {
+export function invalidate(iommu: VfioIommu, entry: DmaEntry): void {
   entry.vaddrInvalid = true;
   iommu.vaddrInvalidCount++;
 }
 
 /** Undoes invalidate(). */
-export function revalidate(iommu: Iommu, entry: DmaEntry): void {
+export function revalidate(iommu: VfioIommu, entry: DmaEntry): void {
   entry.vaddrInvalid = false;
   iommu.vaddrInvalidCount--;
 }
@@ -21,7 +21,7 @@ export function revalidate(iommu: Iommu, entry: DmaEntry): void {
  * MAP-6: the same memory object is at another vaddr now; that it is the same nobody checks. From 6.3 on the charge goes with
  * it to the caller (ACC-6): ENOMEM leaves the entry invalid.
  */
-export function updateVaddr(iommu: Iommu, entry: DmaEntry, vaddrPage: number, task: Task): void {
+export function updateVaddr(iommu: VfioIommu, entry: DmaEntry, vaddrPage: number, task: Task): void {
   if (iommu.profile.mapVaddrMovesCharge) moveCharge(entry, task);
   entry.vaddrPage = vaddrPage;
   revalidate(iommu, entry);
@@ -29,13 +29,13 @@ export function updateVaddr(iommu: Iommu, entry: DmaEntry, vaddrPage: number, ta
 }
 
 /** Sleeps until a vaddr may have become valid: look again from scratch (VAD-2), after entering the lock anew. */
-export function sleepOnVaddr(iommu: Iommu, killed: AbortSignal | undefined): Promise<void> {
+export function sleepOnVaddr(iommu: VfioIommu, killed: AbortSignal | undefined): Promise<void> {
   return iommu.waiters.sleep(() => iommu.containerOpen, killed);
 }
 
 /** VAD-8: `body` runs when no vaddr is invalid, and has the lock. */
 export async function whenAllValid(
-  iommu: Iommu,
+  iommu: VfioIommu,
   killed: AbortSignal | undefined,
   body: () => void | Promise<void>,
 ): Promise<void> {
@@ -47,7 +47,7 @@ export async function whenAllValid(
 }
 
 /** VAD-15: what may sleep in older kernels is refused in newer ones. */
-export function refuseInvalid(iommu: Iommu): void {
+export function refuseInvalid(iommu: VfioIommu): void {
   if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
     throw ebusy(`${iommu.vaddrInvalidCount} mappings have no valid vaddr`);
   }

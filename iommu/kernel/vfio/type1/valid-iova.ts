@@ -3,10 +3,10 @@ import { einval } from '../../../../platform/errno.ts';
 import type { IommuDomain, ReservedRegion } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
 import { IOVA_END } from './dma-tree.ts';
-import type { Iommu, IovaSpan } from './iommu.ts';
+import type { IovaSpan, VfioIommu } from './vfio-iommu.ts';
 
 /** ATT-1: a domain's aperture is disjoint from the valid list, or an entry would be outside it. An unknown list has no conflict. */
-export function apertureConflicts(iommu: Iommu, { apertureVpn: start, apertureEndVpn: end }: IommuDomain): boolean {
+export function apertureConflicts(iommu: VfioIommu, { apertureVpn: start, apertureEndVpn: end }: IommuDomain): boolean {
   const first = iommu.validIova[0];
   const last = iommu.validIova.at(-1);
   if (!first || !last) return false;
@@ -17,7 +17,7 @@ export function apertureConflicts(iommu: Iommu, { apertureVpn: start, apertureEn
 }
 
 /** ATT-1: an entry lies in a region that the group reserves. */
-export function reservedConflicts(iommu: Iommu, regions: readonly ReservedRegion[]): boolean {
+export function reservedConflicts(iommu: VfioIommu, regions: readonly ReservedRegion[]): boolean {
   return regions.some(
     ({ vpn, nrPages, type }) => type !== 'direct-relaxable' && iommu.find(vpn, nrPages) !== undefined,
   );
@@ -36,7 +36,7 @@ export function narrowed(
  * ATT-8: the list anew from the domains and groups that are left. `widen`: a domain has gone, so the aperture may have
  * grown. When nothing would be left the old list stays.
  */
-export function refreshed(iommu: Iommu, widen: boolean): readonly IovaSpan[] {
+export function refreshed(iommu: VfioIommu, widen: boolean): readonly IovaSpan[] {
   const { validIova, domains } = iommu;
   let start = widen ? 0 : (validIova[0]?.vpn ?? 0);
   let end = widen ? IOVA_END : (validIova.at(-1)?.end ?? IOVA_END);
@@ -54,7 +54,7 @@ export function refreshed(iommu: Iommu, widen: boolean): readonly IovaSpan[] {
   }
 }
 
-export const reservedBy = (group: IommuGroup): readonly ReservedRegion[] => group.driver?.reservedRegions() ?? [];
+export const reservedBy = (group: IommuGroup): readonly ReservedRegion[] => group.iommuDevice?.reservedRegions() ?? [];
 
 /** An empty list stands for everything. */
 function clipped(spans: readonly IovaSpan[], start: number, end: number): IovaSpan[] {

@@ -24,10 +24,9 @@ const capable: ContainerIommu = {
   unpinPages: done('unpin', 1),
   dmaRw: done('rw', Promise.resolve(true)),
 };
-const DEVICE = {};
-const groupWith = (iommu: ContainerIommu | undefined, devices: readonly unknown[] = [DEVICE]): DeviceGroup => ({
+const groupWith = (iommu: ContainerIommu | undefined, nrDevices = 1): DeviceGroup => ({
   iommuGroup: { id: 7, dids: [] },
-  devices,
+  nrDevices,
   container: { iommu },
 });
 
@@ -57,7 +56,7 @@ describe('MDV-1: a call of a driver', () => {
     ['of a device that is open in a container', () => opened(groupWith(capable)), 'ok'],
     ['whose device was never opened', () => new MediatedService(), 'EINVAL'],
     ['whose device is closed', closed, 'EINVAL'],
-    ['whose group has a second device', () => opened(groupWith(capable, [DEVICE, DEVICE])), 'EINVAL'],
+    ['whose group has a second device', () => opened(groupWith(capable, 2)), 'EINVAL'],
     ['whose group is in no container', () => opened({ ...groupWith(capable), container: undefined }), 'EINVAL'],
     ['whose container has no IOMMU driver', () => opened(groupWith(undefined)), 'EINVAL'],
     ['whose IOMMU driver cannot do it', () => opened(groupWith(rest)), 'ENOTTY'],

@@ -14,15 +14,15 @@ import { type Caller, type FileOperations, OpenFile } from '../../../../iommu/ke
 import { type ProfileName, profileOf } from '../../../../iommu/kernel/core/profile.ts';
 import type { Task } from '../../../../iommu/kernel/core/task.ts';
 import { UserArg } from '../../../../iommu/kernel/core/user-arg.ts';
-import type { IommuBackend } from '../../../../iommu/kernel/driver/domain.ts';
-import type { ContainerIommu, IommuDriverOps, IommuGroup } from '../../../../iommu/kernel/vfio/container-iommu.ts';
+import type { IommuDevice } from '../../../../iommu/kernel/driver/domain.ts';
+import type { ContainerIommu, IommuGroup, VfioIommuDriver } from '../../../../iommu/kernel/vfio/container-iommu.ts';
 import type { VfioDevice } from '../../../../iommu/kernel/vfio/device.ts';
 import { Vfio } from '../../../../iommu/kernel/vfio/vfio.ts';
 import { ebadf, einval, SysError } from '../../../../platform/errno.ts';
 
 /** VFIO core by rule id, with a type1 that only keeps a diary, and devices that only count their opens. */
 
-class Diary implements IommuDriverOps {
+class Diary implements VfioIommuDriver {
   readonly entries: string[] = [];
   /** Groups whose attach fails, and the errno. */
   readonly failing = new Map<number, string>();
@@ -180,7 +180,7 @@ class Process {
 
 const VIABLE = 1;
 const IN_CONTAINER = 2;
-const driver = {} as IommuBackend;
+const driver = {} as IommuDevice;
 
 let diary: Diary;
 let vfio: Vfio;

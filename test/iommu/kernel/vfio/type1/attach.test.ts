@@ -3,7 +3,7 @@ import { createPortCounters } from '../../../../../iommu/bus/counters.ts';
 import { DmaPort } from '../../../../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../../../../iommu/hardware/unit.ts';
 import { createUnit, type UnitOptions } from '../../../../../iommu/hardware/unit-memory.ts';
-import { IommuDriver, type IommuDriverOptions } from '../../../../../iommu/kernel/driver/driver.ts';
+import { RiscvIommu, type RiscvIommuOptions } from '../../../../../iommu/kernel/driver/riscv-iommu.ts';
 import { errnoOf, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
 
 const PAGE = 4096;
@@ -14,12 +14,12 @@ let container: TestContainer;
 afterEach(() => container.close());
 
 /** A second IOMMU unit on the machine with group 2 behind it; of another driver's kind, unless given the machine's `ops`. */
-function secondUnit(options: Partial<IommuDriverOptions> = {}, hardware: Partial<UnitOptions> = {}) {
+function secondUnit(options: Partial<RiscvIommuOptions> = {}, hardware: Partial<UnitOptions> = {}) {
   const start = 10 * GIB;
   const { physical } = container.machine.board;
   physical.attach({ kind: 'ram', start, size: MIB, buffer: new SharedArrayBuffer(MIB) });
   const unit = createUnit({ agents: 1, ...hardware });
-  const driver = new IommuDriver({
+  const driver = new RiscvIommu({
     unit: new IommuUnit(unit, physical, () => {}),
     physical,
     kernelRam: { start, size: MIB },

@@ -11,10 +11,10 @@ import {
 } from '../../../../../iommu/abi/vfio.ts';
 import { type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
-import type { IommuDriver } from '../../../../../iommu/kernel/driver/driver.ts';
+import type { RiscvIommu } from '../../../../../iommu/kernel/driver/riscv-iommu.ts';
 import type { IommuGroup } from '../../../../../iommu/kernel/vfio/container-iommu.ts';
-import type { Type1Parameters } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
 import { type Type1, Type1Driver } from '../../../../../iommu/kernel/vfio/type1/type1.ts';
+import type { Type1Parameters } from '../../../../../iommu/kernel/vfio/type1/vfio-iommu.ts';
 import { SysError } from '../../../../../platform/errno.ts';
 import { dmaMapArg, dmaUnmapArg } from '../../../../../vmm/client/dma.ts';
 import { FakeMachine, FakeProcess, type MachineOptions } from './machine.ts';
@@ -68,8 +68,8 @@ export class TestContainer {
     if (real) this.type1.attachGroup(this.realGroup, this.process.task());
   }
 
-  group(id: number, dids: readonly number[], driver: IommuDriver = this.machine.driver): IommuGroup {
-    return { id, dids, driver };
+  group(id: number, dids: readonly number[], iommuDevice: RiscvIommu = this.machine.driver): IommuGroup {
+    return { id, dids, iommuDevice };
   }
 
   /** A memfd of `size` bytes, mapped into the process. */

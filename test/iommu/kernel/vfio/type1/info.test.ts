@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Type1Info, VFIO_IOMMU_GET_INFO } from '../../../../../iommu/abi/vfio.ts';
 import { PROFILE_NAMES, type ProfileName } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
-import { DEFAULT_PARAMETERS } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
+import { DEFAULT_PARAMETERS } from '../../../../../iommu/kernel/vfio/type1/vfio-iommu.ts';
 import { errnoOf, TestContainer } from './container.ts';
 
 let container: TestContainer;

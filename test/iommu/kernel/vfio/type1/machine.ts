@@ -11,7 +11,7 @@ import { DmaPort } from '../../../../../iommu/hardware/port.ts';
 import { IommuUnit } from '../../../../../iommu/hardware/unit.ts';
 import { createUnit } from '../../../../../iommu/hardware/unit-memory.ts';
 import { Mm, type Process, type Task } from '../../../../../iommu/kernel/core/task.ts';
-import { IommuDriver, type IommuDriverOptions } from '../../../../../iommu/kernel/driver/driver.ts';
+import { RiscvIommu, type RiscvIommuOptions } from '../../../../../iommu/kernel/driver/riscv-iommu.ts';
 import type { BoardShares } from '../../../../../iommu/kernel/mm/board-shares.ts';
 import type { DeviceMemoryTable } from '../../../../../iommu/kernel/mm/device-memory.ts';
 import { Pinner } from '../../../../../iommu/kernel/mm/pin.ts';
@@ -321,7 +321,7 @@ interface FakeWindow {
 }
 
 export interface MachineOptions {
-  readonly driver?: Partial<IommuDriverOptions>;
+  readonly driver?: Partial<RiscvIommuOptions>;
   readonly unit?: Partial<Parameters<typeof createUnit>[0]>;
   readonly kernelRamBytes?: number;
   /** Which mappings are of a device's BAR. */
@@ -337,7 +337,7 @@ export class FakeMachine {
   readonly board = new FakeBoard();
   readonly pinner: Pinner;
   readonly unit: SharedArrayBuffer;
-  readonly driver: IommuDriver;
+  readonly driver: RiscvIommu;
   readonly interrupts = createDoorbellTable();
   readonly #objects: FakeObject[] = [];
   readonly #agents = new Map<number, DmaPort>();
@@ -349,7 +349,7 @@ export class FakeMachine {
     physical.attach({ kind: 'ram', start: KERNEL_RAM, size: kernelRamBytes, buffer });
     physical.attach({ kind: 'doorbell', start: DOORBELL, size: PAGE, interrupts: this.interrupts });
     this.unit = createUnit({ agents: 8, ...unit });
-    this.driver = new IommuDriver({
+    this.driver = new RiscvIommu({
       unit: new IommuUnit(this.unit, physical, () => {}),
       physical,
       kernelRam: { start: KERNEL_RAM, size: kernelRamBytes },

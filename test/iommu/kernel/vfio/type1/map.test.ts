@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { DmaMap, VFIO_IOMMU_MAP_DMA } from '../../../../../iommu/abi/vfio.ts';
 import { PROFILE_NAMES } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
-import { DEFAULT_PARAMETERS } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
+import { DEFAULT_PARAMETERS } from '../../../../../iommu/kernel/vfio/type1/vfio-iommu.ts';
 import { errnoOf, READ, RW, TestContainer, UNMAP_VADDR, VADDR, WRITE } from './container.ts';
 
 const PAGE = 4096;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
-import { DEFAULT_PARAMETERS } from '../../../../../iommu/kernel/vfio/type1/iommu.ts';
 import { moduleParameter, parseBool, parseUint } from '../../../../../iommu/kernel/vfio/type1/module-parameters.ts';
+import { DEFAULT_PARAMETERS } from '../../../../../iommu/kernel/vfio/type1/vfio-iommu.ts';
 import { SysError } from '../../../../../platform/errno.ts';
 
 /** What a call returns, or its errno. */

@@ -14,7 +14,7 @@ import type { IommuUnit } from '../../hardware/unit.ts';
 import { PGSHIFTS, type Pgshift } from '../../hardware/unit-description.ts';
 import { CommandQueue } from './command-queue.ts';
 import { type DeviceContext, DeviceDirectory } from './device-directory.ts';
-import type { IommuBackend, IommuDomain, ReservedRegion } from './domain.ts';
+import type { IommuDevice, IommuDomain, ReservedRegion } from './domain.ts';
 import { type Fault, FaultQueue } from './fault-queue.ts';
 import { KernelRam } from './kernel-ram.ts';
 import { PageTable, type PageTableShape } from './page-table.ts';
@@ -26,7 +26,7 @@ export interface PaSpan {
   readonly size: number;
 }
 
-export interface IommuDriverOptions {
+export interface RiscvIommuOptions {
   /** For lists. */
   readonly name?: string;
   readonly unit: IommuUnit;
@@ -55,7 +55,7 @@ export interface IommuDriverOptions {
 /** What Arm's drivers offer for MSIs that are translated as any store (ATT-4). */
 const SW_MSI_WINDOW = { vpn: 0x8000, nrPages: 0x100 } as const;
 
-export class IommuDriver implements IommuBackend {
+export class RiscvIommu implements IommuDevice {
   /** Page-table entries written since start, by map and unmap: an exec update must not move it. */
   pteWrites = 0;
   readonly faults: FaultQueue;
@@ -76,7 +76,7 @@ export class IommuDriver implements IommuBackend {
   /** Which domain each attached device is in. */
   readonly #attached = new Map<number, RiscvDomain>();
 
-  constructor(options: IommuDriverOptions) {
+  constructor(options: RiscvIommuOptions) {
     const { name = 'iommu', unit, doorbell, apertureBits = 39, minPgshift = 12, maxPgshift = 30 } = options;
     const { coherent = false } = options;
     const pgshifts = PGSHIFTS.filter((shift) => shift >= minPgshift && shift <= maxPgshift);

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DoorbellTable } from '../../../../iommu/bus/interrupts.ts';
 import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.ts';
-import { IommuDriver } from '../../../../iommu/kernel/driver/driver.ts';
 import type { RiscvDomain } from '../../../../iommu/kernel/driver/riscv-domain.ts';
+import { RiscvIommu } from '../../../../iommu/kernel/driver/riscv-iommu.ts';
 import { close, eventfd, eventfdRead } from '../../../../platform/libc.ts';
 import { sourceOf } from '../../bus/eventfd-source.ts';
 import { FakeMachine, type FakeObject } from '../vfio/type1/machine.ts';
@@ -239,7 +239,7 @@ describe('driver', () => {
     const { physical } = machine.board;
     const size = 2 ** 20;
     physical.attach({ kind: 'ram', start: 3 * 2 ** 30, size, buffer: new SharedArrayBuffer(size) });
-    const next = new IommuDriver({
+    const next = new RiscvIommu({
       unit: new IommuUnit(machine.unit, physical, () => {}),
       physical,
       kernelRam: { start: 3 * 2 ** 30, size },

@@ -25,7 +25,7 @@ export interface Type1Parameters {
 
 export const DEFAULT_PARAMETERS: Readonly<Type1Parameters> = { dmaEntryLimit: 65535, allowUnsafeInterrupts: false };
 
-export interface Type1Options {
+export interface VfioIommuOptions {
   /** TYPE1v2 (and NESTING): entries are never split, not even silently (UNM-6). */
   readonly v2: boolean;
   /** Opened as TYPE1_NESTING: needs an IOMMU that can. */
@@ -58,7 +58,7 @@ export interface IovaSpan {
 
 const ALL_PAGE_SIZES = 0xffff_ffff_ffff_f000n;
 
-export class Iommu {
+export class VfioIommu {
   readonly v2: boolean;
   readonly nesting: boolean;
   readonly profile: Profile;
@@ -84,7 +84,7 @@ export class Iommu {
   readonly waiters = new VaddrWaiters();
   readonly lock: IommuLock;
 
-  constructor(options: Type1Options) {
+  constructor(options: VfioIommuOptions) {
     const { v2, nesting, profile, pinner, parameters, sliceMs = Number.POSITIVE_INFINITY, heldLocks } = options;
     this.lock = new IommuLock(sliceMs, heldLocks);
     this.v2 = v2;

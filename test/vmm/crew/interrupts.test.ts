@@ -24,7 +24,7 @@ import {
   REQUEST_STOP,
 } from '../../../vmm/machine/control/control-block.ts';
 import { Imsic, imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
-import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
+import { INTERRUPT_ROUTES_BYTES, InterruptRoutes, routeTarget } from '../../../vmm/machine/shared/interrupt-routes.ts';
 
 /** The interrupt worker as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
 
@@ -48,8 +48,8 @@ let fd: number;
 
 beforeEach(async () => {
   shared = {
-    control: new SharedArrayBuffer(controlBytes(1)),
-    imsic: new SharedArrayBuffer(imsicBytes(1)),
+    control: new SharedArrayBuffer(controlBytes(2)),
+    imsic: new SharedArrayBuffer(imsicBytes(2)),
     routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
     input: new SharedArrayBuffer(64),
   };
@@ -93,12 +93,12 @@ function collect(from: InterruptThread): { next(kind: string): Promise<void> } {
   };
 }
 
-/** Waits until route 0 has counted this many; every delivery wakes the vCPU's word. */
-function delivered(count: number): void {
+/** Waits until route 0 has counted this many; every delivery wakes the vCPU of the hart. */
+function delivered(count: number, hart = 0): void {
   for (;;) {
-    const seen = Atomics.load(wake, hartWords(0).wake);
+    const seen = Atomics.load(wake, hartWords(hart).wake);
     if (routes.save()[0]!.delivered === count) return;
-    const woken = Atomics.wait(wake, hartWords(0).wake, seen, 5000);
+    const woken = Atomics.wait(wake, hartWords(hart).wake, seen, 5000);
     if (woken === 'timed-out') throw new Error('nothing was delivered');
   }
 }
@@ -137,6 +137,29 @@ describe('the interrupt worker', () => {
     eventfdSignal(fd);
     delivered(2);
     expect(imsic.readRegister(0x80)).toBe(1n << 7n);
+  });
+
+  it('reaches the interrupt file of the hart that a route names', () => {
+    routes.setIdentity(0, routeTarget(1, 9));
+    thread.request(REQUEST_RUN);
+    eventfdSignal(fd);
+    delivered(1, 1);
+    const second = new Imsic(shared.imsic, wake, 1);
+    expect([imsic.readRegister(0x80), second.readRegister(0x80)]).toEqual([0n, 1n << 9n]);
+  });
+
+  it('drops what is for a hart that is not there, and goes on', async () => {
+    const other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    routes.add({ eventfd: other, slot: 1, identity: 7, delivered: 0 });
+    routes.setIdentity(0, routeTarget(2, 9));
+    eventfdSignal(fd);
+    eventfdSignal(other);
+    thread.request(REQUEST_RUN);
+    delivered(1);
+    expect(imsic.readRegister(0x80)).toBe(1n << 7n);
+    thread.request(REQUEST_STOP);
+    await messages.next('parked');
+    close(other);
   });
 
   it('says when the host is gone', async () => {

@@ -1,5 +1,5 @@
 /**
- * Takes interrupts from eventfds, makes the identities pending that the routes name, wakes the vCPU. What pends in an eventfd
+ * Takes interrupts from eventfds, makes the identities pending that the routes name, wakes the harts. What pends in an eventfd
  * while nobody reads waits there: that is how interrupts survive an exec.
  *
  * The interrupt worker sleeps in poll(2), woken by a device's interrupt or by main through `kick`, at the latest after a second;
@@ -8,24 +8,26 @@
 import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../../platform/libc.ts';
 import {
   crewOnDuty,
+  hartCount,
   MachineBlock,
   numberOf,
-  OWNER_HART,
   obeyed,
   REQUEST_EXIT,
   REQUEST_STOP,
   wakeHart,
   whatOf,
 } from '../../machine/control/control-block.ts';
+import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { Imsic } from '../../machine/hart-local/imsic.ts';
-import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
+import { InterruptRoutes, targetHart, targetIdentity } from '../../machine/shared/interrupt-routes.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
 const LONGEST_WAIT_MS = 1000;
 
 export class InterruptDispatcher {
   readonly #control: Int32Array;
-  readonly #imsic: Imsic;
+  /** By hart. */
+  readonly #files: readonly Imsic[];
   readonly #routes: InterruptRoutes;
   readonly #kick: number;
   readonly #hostFile: number;
@@ -36,7 +38,7 @@ export class InterruptDispatcher {
 
   constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
     this.#control = new Int32Array(shared.control);
-    this.#imsic = new Imsic(shared.imsic, this.#control, OWNER_HART);
+    this.#files = hartNumbers(hartCount(shared.control)).map((hart) => new Imsic(shared.imsic, this.#control, hart));
     this.#routes = new InterruptRoutes(shared.routes);
     this.#kick = kick;
     this.#hostFile = hostFile;
@@ -77,15 +79,16 @@ export class InterruptDispatcher {
     }
     const [kicked, hungUp, ...ready] = poll(fds, timeoutMs) ?? [];
     if (kicked) eventfdRead(this.#kick);
-    let delivered = false;
+    const reached = new Set<number>();
     ready.forEach((revents, route) => {
       const count = revents ? eventfdRead(this.#routes.eventfd(route)) : 0;
       if (count === 0) return;
       this.#routes.countDelivered(route, count);
-      this.#imsic.setPending(this.#routes.identity(route)); // identity 0, a dropped interrupt, is ignored there
-      delivered = true;
+      const target = this.#routes.identity(route);
+      this.#files[targetHart(target)]?.setPending(targetIdentity(target)); // ignores 0, a dropped interrupt
+      reached.add(targetHart(target));
     });
-    if (delivered) wakeHart(this.#control, OWNER_HART);
+    for (const hart of reached) if (this.#files[hart]) wakeHart(this.#control, hart);
     return !hungUp;
   }
 }

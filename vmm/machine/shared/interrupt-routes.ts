@@ -18,7 +18,7 @@ const Header = defineShared('interrupt routes', {
 const Route = defineShared('interrupt route', {
   eventfd: atomic32, // main
   slot: atomic32, // main: the PCI function it belongs to
-  identity: atomic32, // vCPU: 0 = dropped
+  identity: atomic32, // vCPU: whose interrupt file and what in it, a routeTarget; 0 = dropped
   pad0: atomic32,
   delivered: word64, // interrupt worker, float64: eventfd counts taken
   pad1: bytes(40),
@@ -32,6 +32,11 @@ export const ROUTES_SECTION = defineSection('routes', 1, {
 
 export type RoutesState = StateOf<typeof ROUTES_SECTION>;
 export type RouteState = RoutesState['routes'][number];
+
+/** Where a route leads: this identity in the interrupt file of this hart. For hart 0 it is the identity. */
+export const routeTarget = (hart: number, identity: number): number => (hart << 16) | identity;
+export const targetHart = (target: number): number => target >>> 16;
+export const targetIdentity = (target: number): number => target & 0xffff;
 
 export class InterruptRoutes {
   readonly #words: Int32Array;
@@ -62,7 +67,7 @@ export class InterruptRoutes {
     return this.#words[word(route, Route.word.eventfd)]!;
   }
 
-  /** vCPU: from now on the route's interrupts make `identity` pending; 0 drops them. */
+  /** vCPU: from now on the route's interrupts make `identity`, a routeTarget, pending; 0 drops them. */
   setIdentity(route: number, identity: number): void {
     Atomics.store(this.#words, word(route, Route.word.identity), identity); // pairs with the load in identity
   }

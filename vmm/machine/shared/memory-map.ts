@@ -16,6 +16,8 @@ export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
 /** The machine-level interrupt file of hart 0; the pages of the others follow. */
 export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
 export const imsicPage = (hart: number): MapEntry => ({ ...IMSIC_M, base: IMSIC_M.base + hart * IMSIC_M.size });
+/** Pages that there is room for. */
+export const IMSIC_PAGES = 0x4000;
 /** The files of so many harts together. */
 export const imsicPages = (harts: number): MapEntry => ({ ...IMSIC_M, size: harts * IMSIC_M.size });
 export const PCIE_ECAM: MapEntry = { base: 0x3000_0000, size: 0x1000_0000 };

@@ -6,7 +6,8 @@
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from '../../../platform/shape.ts';
-import { IMSIC_M } from './memory-map.ts';
+import { routeTarget } from './interrupt-routes.ts';
+import { IMSIC_M, IMSIC_PAGES } from './memory-map.ts';
 import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
 import type { BarWindow, ConfigSize, DeviceAccess, MsiRouter, PciFunction } from './pci-function.ts';
 import { extract } from './pci-host.ts';
@@ -204,8 +205,11 @@ export class PassthroughFunction implements PciFunction {
   }
 }
 
-/** A message to seteipnum_le of the hart's IMSIC names an identity (AIA §3.5). NOT MODELLED: messages to anywhere else. */
-const identityOf = ({ gpa, data }: { gpa: number; data: number }): number => (gpa === IMSIC_M.base ? data : 0);
+/** A message to seteipnum_le of a hart's IMSIC names an identity (AIA §3.5). NOT MODELLED: messages to anywhere else. */
+function identityOf({ gpa, data }: { gpa: number; data: number }): number {
+  const hart = (gpa - IMSIC_M.base) / IMSIC_M.size;
+  return Number.isInteger(hart) && hart >= 0 && hart < IMSIC_PAGES ? routeTarget(hart, data) : 0;
+}
 
 const isBar = (register: number): boolean => register >= BAR0 && register < BARS_END;
 

@@ -40,6 +40,6 @@ export interface DeviceAccess {
 /** Where a function's message-signalled interrupts go: its routes, one per vector, from eventfds to IMSIC identities. */
 export interface MsiRouter {
   eventfd(route: number): number;
-  /** 0: the route's interrupts are dropped. */
+  /** `identity` is a routeTarget (interrupt-routes.ts). 0: the route's interrupts are dropped. */
   setIdentity(route: number, identity: number): void;
 }

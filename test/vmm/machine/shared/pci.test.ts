@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
 import { SystemBus } from '../../../../vmm/machine/shared/bus.ts';
+import { routeTarget } from '../../../../vmm/machine/shared/interrupt-routes.ts';
 import {
   PassthroughFunction,
   type PassthroughState,
@@ -133,9 +134,17 @@ describe('MSI', () => {
     expect(device.calls).toEqual([`arm ${EVENTFD}`, 'disarm', `arm ${EVENTFD}`]);
   });
 
+  it('leads to the interrupt file of the hart whose page the message names', () => {
+    programMsi(9);
+    write(SLOT1 + 0x44, SETEIPNUM + 0x3000);
+    expect(identities).toEqual([routeTarget(3, 9)]);
+  });
+
   it('goes nowhere when the message is not for an IMSIC', () => {
     programMsi(9);
     write(SLOT1 + 0x44, 0x8000_0000);
+    expect(identities).toEqual([0]);
+    write(SLOT1 + 0x44, SETEIPNUM + 4);
     expect(identities).toEqual([0]);
   });
 

@@ -24,6 +24,9 @@ import { createMemory } from '../../platform/memory.ts';
 import type { RecordedMachine } from '../../tools/conform/recorded-machine.ts';
 import type { FakeMachine } from '../iommu/kernel/vfio/type1/machine.ts';
 
+/** Of all devices, as nobody reads it and a new one for each takes most of the time that a case takes to begin. */
+const TIMELINE = createTimeline();
+
 /** Cycles go straight into the function, which then does what there is to do. */
 class DirectAccess implements PciAccess {
   readonly #endpoint: Endpoint;
@@ -123,7 +126,7 @@ export class ReplayDevices {
       mailbox: new SharedArrayBuffer(0),
       intx: createIntxLine(),
       counters: createPortCounters(),
-      timeline: createTimeline(),
+      timeline: TIMELINE,
       unit,
       group,
       ramBars,

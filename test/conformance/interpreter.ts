@@ -51,6 +51,9 @@ export interface Left {
   readonly groups: number;
 }
 
+/** Enough for the page tables of every recording: a case begins the sooner, the less it has. */
+const KERNEL_RAM = 4 * 2 ** 20;
+
 /** One case under way: a fresh machine, a fresh process. */
 export class InProcessCase {
   readonly profile: Profile;
@@ -65,7 +68,7 @@ export class InProcessCase {
   constructor(file: VectorFile, profile: ProfileName) {
     this.profile = profileOf(profile);
     const { replayOutsideAperture: outsideAperture, writeOnlyIsReadable } = this.profile;
-    const machine = new FakeMachine({ driver: { outsideAperture, writeOnlyIsReadable } });
+    const machine = new FakeMachine({ driver: { outsideAperture, writeOnlyIsReadable }, kernelRamBytes: KERNEL_RAM });
     const { pinner } = machine;
     this.#recorded = recordedMachine(file);
     this.#devices = new ReplayDevices(this.#recorded, machine, this.profile);

@@ -22,7 +22,7 @@ import { close } from '../../platform/libc.ts';
 import { type Halves, REGION_CONFIG } from '../../platform/mailbox.ts';
 import { createMemory } from '../../platform/memory.ts';
 import type { RecordedMachine } from '../../tools/conform/recorded-machine.ts';
-import type { FakeMachine } from '../iommu/kernel/vfio/type1/machine.ts';
+import type { FakeMachine } from '../fakes/fake-machine.ts';
 
 /** Of all devices, as nobody reads it and a new one for each takes most of the time that a case takes to begin. */
 const TIMELINE = createTimeline();

@@ -17,7 +17,7 @@ import type { CallContext, StepTable } from '../../tools/conform/steps/call-cont
 import { CALL_STEPS } from '../../tools/conform/steps/table.ts';
 import { Words } from '../../tools/conform/steps/words.ts';
 import { type VectorCase, VectorError, type VectorFile, type VectorStep } from '../../tools/conform/vector-file.ts';
-import { FakeMachine } from '../iommu/kernel/vfio/type1/machine.ts';
+import { FakeMachine } from '../fakes/fake-machine.ts';
 import { ReplayDevices } from './devices.ts';
 import { ReplayProcess, type Surroundings } from './process.ts';
 

@@ -17,7 +17,7 @@ import { State } from '../../tools/conform/steps/state.ts';
 import { VectorError } from '../../tools/conform/vector-file.ts';
 import { FIOCLEX, FIONCLEX } from '../../vmm/client/kernel-client.ts';
 import { succeeded } from '../../vmm/client/task-channel.ts';
-import { type FakeMachine, type FakeObject, FakeProcess } from '../iommu/kernel/vfio/type1/machine.ts';
+import { type FakeMachine, type FakeObject, FakeProcess } from '../fakes/fake-machine.ts';
 
 const HUGE_PAGE = 2 ** 21;
 const KINDS = ['memfd', 'hugetlb', 'anon', 'hole'];

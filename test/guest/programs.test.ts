@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { device as capture } from '../../devices/capture/device.ts';
 import { device as edu } from '../../devices/edu/device.ts';
 import { device as mscribe } from '../../devices/mscribe/device.ts';
-import { type PluggedDevice, TestMachine } from './machine.ts';
+import { FakeVirtMachine, type PluggedDevice } from '../fakes/fake-virt-machine.ts';
 
 const FOLDER = join(import.meta.dirname, '../../guest/programs');
 const elf = (name: string) => readFileSync(join(FOLDER, `${name}.elf`));
@@ -39,14 +39,14 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
 
 describe('hello', () => {
   it('prints a line and powers off with status 0', () => {
-    const machine = new TestMachine(elf('hello'), [], 1 << 20).runFor(100);
+    const machine = new FakeVirtMachine(elf('hello'), [], 1 << 20).runFor(100);
     expect([machine.output, machine.status]).toEqual(['hello from RV64\n', 0]);
   });
 });
 
 describe('edu', () => {
   it('gets factorials and DMA round trips from two devices, by interrupt', () => {
-    const machine = new TestMachine(elf('edu'), [EDU, EDU]).runFor(1000);
+    const machine = new FakeVirtMachine(elf('edu'), [EDU, EDU]).runFor(1000);
     expect(machine.status).toBe(0);
     expect(machine.output).toMatch(
       /^(edu 00:[12]\.0: factorials \d\d+ ok 0 bad, dma round trips \d+ ok 0 bad, interrupts lost 0\n){2}$/,
@@ -54,7 +54,7 @@ describe('edu', () => {
   });
 
   it('recovers from lost interrupts, of the factorial and of the DMA, and reports failure', () => {
-    const machine = new TestMachine(elf('edu'), [EDU]);
+    const machine = new FakeVirtMachine(elf('edu'), [EDU]);
     machine.controls[0]!.inject('drop-interrupt');
     machine.controls[0]!.inject('drop-interrupt');
     machine.runFor(5000);
@@ -63,20 +63,20 @@ describe('edu', () => {
   });
 
   it('fails with status 2 when there is no device', () => {
-    const machine = new TestMachine(elf('edu'), [CAPTURE]).runFor(100);
+    const machine = new FakeVirtMachine(elf('edu'), [CAPTURE]).runFor(100);
     expect([machine.output, machine.status]).toEqual(['edu: no device 1234:11e8 found\n', 2]);
   });
 });
 
 describe('capture', () => {
   it('checks 256 frames and more from each of two devices', () => {
-    const machine = new TestMachine(elf('capture'), [CAPTURE, CAPTURE]).runFor(2000);
+    const machine = new FakeVirtMachine(elf('capture'), [CAPTURE, CAPTURE]).runFor(2000);
     expect(machine.output).toMatch(/^(capture 00:[12]\.0: frames 2\d\d checked 0 lost 0 corrupt\n){2}interrupts /);
     expect(machine.status).toBe(0);
   });
 
   it('finds the one frame that is corrupt', () => {
-    const machine = new TestMachine(elf('capture'), [CAPTURE]);
+    const machine = new FakeVirtMachine(elf('capture'), [CAPTURE]);
     machine.controls[0]!.inject('corrupt-frame');
     machine.runFor(2000);
     expect(machine.output).toContain('0 lost 1 corrupt');
@@ -85,7 +85,7 @@ describe('capture', () => {
 });
 
 describe('demo', () => {
-  const started = (devices: readonly PluggedDevice[]) => new TestMachine(elf('demo'), devices).runFor(200);
+  const started = (devices: readonly PluggedDevice[]) => new FakeVirtMachine(elf('demo'), devices).runFor(200);
 
   it('says what it has found and keeps everything busy', () => {
     const machine = started([EDU, CAPTURE, CAPTURE]);
@@ -170,7 +170,7 @@ describe('demo', () => {
   });
 
   it('goes on when capture interrupts do not come, with the ticks alone', () => {
-    const machine = new TestMachine(elf('demo'), [CAPTURE]);
+    const machine = new FakeVirtMachine(elf('demo'), [CAPTURE]);
     for (let i = 0; i < 100; i++) machine.controls[0]!.inject('drop-interrupt');
     machine.runFor(1000);
     machine.type('q');
@@ -194,7 +194,7 @@ describe('demo', () => {
   });
 
   it('only has its heart beat when there are no devices', () => {
-    const machine = new TestMachine(elf('demo')).runFor(200);
+    const machine = new FakeVirtMachine(elf('demo')).runFor(200);
     machine.type('s');
     machine.runFor(50);
     expect(machine.report('stats')).toMatchObject({ captures: 0, edus: 0, interrupts: 0 });
@@ -225,7 +225,7 @@ describe.runIf(hasQemu)('on qemu-system-riscv64 -M virt', () => {
 
   it('hello prints what it prints here', () => {
     const { stdout, status } = run('hello');
-    expect([stdout, status]).toEqual([new TestMachine(elf('hello')).runFor(100).output, 0]);
+    expect([stdout, status]).toEqual([new FakeVirtMachine(elf('hello')).runFor(100).output, 0]);
   });
 
   it('edu computes and transfers with the real device', () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { TestMachine } from '../machine.ts';
+import { FakeVirtMachine } from '../../fakes/fake-virt-machine.ts';
 import { RANDOM_MAIN, randomBlock } from './random-program.ts';
 
 const GCC = 'riscv64-unknown-elf-gcc';
@@ -46,7 +46,7 @@ describe.runIf(present(GCC) && present(QEMU))('random code', () => {
     const machine = ['-M', 'virt,aia=aplic-imsic', '-m', '64M', '-bios', 'none', '-nodefaults'];
     const console = ['-display', 'none', '-serial', 'stdio', '-monitor', 'none'];
     const qemu = spawnSync(QEMU, [...machine, ...console, '-kernel', elf], { encoding: 'utf8', timeout: 30_000 });
-    const ours = new TestMachine(readFileSync(elf)).runFor(1000);
+    const ours = new FakeVirtMachine(readFileSync(elf)).runFor(1000);
     expect(qemu.stdout.split('\n').length).toBe(11);
     expect(ours.output).toBe(qemu.stdout);
     expect([ours.status, qemu.status]).toEqual([0, 0]);

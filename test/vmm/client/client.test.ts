@@ -7,7 +7,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { getCloexec } from '../../../platform/libc.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
-import { NR_BY_VALUE, NR_HANG_UP, NR_NEW_FD, NR_REFUSED, NR_SPLIT, NR_STRUCT, REFUSED_BYTE } from './fake-ioctls.ts';
+import {
+  NR_BY_VALUE,
+  NR_HANG_UP,
+  NR_NEW_FD,
+  NR_REFUSED,
+  NR_SPLIT,
+  NR_STRUCT,
+  REFUSED_BYTE,
+} from '../../fakes/fake-ioctls.ts';
 
 let dir: string;
 let path: string;
@@ -17,7 +25,7 @@ let client: KernelClient;
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'livevmm-client-'));
   path = join(dir, 'host.sock');
-  kernel = startWorker('test/vmm/client/fake-kernel', path, { name: 'fake kernel' });
+  kernel = startWorker('test/fakes/fake-kernel', path, { name: 'fake kernel' });
   await new Promise((resolve, reject) => {
     kernel.once('message', resolve);
     kernel.once('error', reject);

@@ -9,7 +9,7 @@ import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/c
 import { ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
 import { imsicPage } from '../../../vmm/machine/shared/memory-map.ts';
 import { PassthroughFunction, type PassthroughState } from '../../../vmm/machine/shared/passthrough.ts';
-import { FakeDevice } from './shared/fake-device.ts';
+import { FakeDeviceAccess } from '../../fakes/fake-device-access.ts';
 
 const RAM_BYTES = 2 ** 22;
 
@@ -40,7 +40,7 @@ function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {})
     imsic: new SharedArrayBuffer(imsicBytes(harts)),
     input: new ConsoleInput(new SharedArrayBuffer(CONSOLE_INPUT_BYTES)),
     output,
-    functions: functions.map((state) => new PassthroughFunction(new FakeDevice(), router, state)),
+    functions: functions.map((state) => new PassthroughFunction(new FakeDeviceAccess(), router, state)),
     ...(monotonicNs ? { monotonicNs } : {}),
   });
   return { machine, ram: new Uint32Array(ram), control: new Int32Array(control), printed: () => text };

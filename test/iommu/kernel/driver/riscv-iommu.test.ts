@@ -5,8 +5,8 @@ import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.
 import type { RiscvDomain } from '../../../../iommu/kernel/driver/riscv-domain.ts';
 import { RiscvIommu } from '../../../../iommu/kernel/driver/riscv-iommu.ts';
 import { close, eventfd, eventfdRead } from '../../../../platform/libc.ts';
+import { FakeMachine, type FakeObject } from '../../../fakes/fake-machine.ts';
 import { sourceOf } from '../../bus/eventfd-source.ts';
-import { FakeMachine, type FakeObject } from '../vfio/type1/machine.ts';
 
 const RW = IOMMU_READ | IOMMU_WRITE;
 const RAM_PFN = 0x100_0000;

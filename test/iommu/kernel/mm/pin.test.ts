@@ -22,7 +22,7 @@ import {
 import { createMemory, objectId } from '../../../../platform/memory.ts';
 import { AddressSpace } from '../../../../platform/process.ts';
 import { runWhole } from '../../../../platform/slices.ts';
-import { FakeMachine, FakeProcess } from '../vfio/type1/machine.ts';
+import { FakeMachine, FakeProcess } from '../../../fakes/fake-machine.ts';
 
 const PAGE = 4096;
 const MIB = 2 ** 20;

@@ -8,14 +8,14 @@ import {
   probeFunction,
 } from '../../../../vmm/machine/shared/passthrough.ts';
 import { PciHost } from '../../../../vmm/machine/shared/pci-host.ts';
-import { FakeDevice } from './fake-device.ts';
+import { FakeDeviceAccess } from '../../../fakes/fake-device-access.ts';
 
 const ECAM = 0x3000_0000;
 const SLOT1 = ECAM + (1 << 15);
 const SETEIPNUM = 0x2400_0000;
 const EVENTFD = 77;
 
-let device: FakeDevice;
+let device: FakeDeviceAccess;
 let identities: number[];
 let bus: SystemBus;
 let fn: PassthroughFunction;
@@ -36,7 +36,7 @@ function plugIn(state: PassthroughState): void {
 }
 
 beforeEach(() => {
-  device = new FakeDevice();
+  device = new FakeDeviceAccess();
   identities = [];
   const barSizes = [4096, 0, 0, 0, 0, 0];
   plugIn(probeFunction(device, { bdf: '0000:00:02.0', configSize: 256, barSizes, routes: [0] }));

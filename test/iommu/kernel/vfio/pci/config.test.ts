@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-
-import { FakeDevice } from './fake-device.ts';
-import { FakeFunction } from './fake-function.ts';
+import { FakeFunction } from '../../../../fakes/fake-function.ts';
+import { FakeVfioDevice } from '../../../../fakes/fake-vfio-device.ts';
 
 const CONFIG = 7;
 const COMMAND = 4;
@@ -10,7 +9,7 @@ const HIDDEN = 0x60;
 const MSIX = 0x70;
 
 let pci: FakeFunction;
-let fake: FakeDevice;
+let fake: FakeVfioDevice;
 
 beforeEach(() => {
   pci = new FakeFunction([
@@ -22,7 +21,7 @@ beforeEach(() => {
   pci.allow(MSI + 2, 2, 0x71);
   pci.allow(MSI + 4, 10, 0xffff_ffff);
   pci.set(0x10, 4, 0xfe60_0000);
-  fake = new FakeDevice(pci);
+  fake = new FakeVfioDevice(pci);
 });
 
 describe('virtual configuration space (PCI-9)', () => {
@@ -153,7 +152,7 @@ describe('regions (PCI-7)', () => {
     ['5.12', 0, 16, ['r4 0:0', 'r4 0:4', 'r4 0:8', 'r4 0:c']],
     ['5.12', 6, 4, ['r2 0:6', 'r2 0:8']],
   ] as const)('profile %s cuts a read at %i of %i bytes into %s', (profile, at, length, cycles) => {
-    const device = new FakeDevice(pci, profile);
+    const device = new FakeVfioDevice(pci, profile);
 
     device.read(0, at, length);
 
@@ -162,7 +161,7 @@ describe('regions (PCI-7)', () => {
 
   it('cuts accesses of ports in pieces of 4 bytes at most', () => {
     const ports = new FakeFunction([{ index: 2, size: 64, isIo: true }]);
-    const device = new FakeDevice(ports);
+    const device = new FakeVfioDevice(ports);
 
     device.read(2, 0, 8);
     device.write(2, 8, '0102030405060708');
@@ -199,7 +198,7 @@ describe('regions (PCI-7)', () => {
   it('PCI-11: hides the MSI-X table: ones, and dropped writes', () => {
     pci.memory.get(0)!.fill(0x55);
     pci.set(MSIX + 4, 4, 0x10); // BAR 0, offset 0x10, 4 entries of 16 bytes
-    const device = new FakeDevice(pci);
+    const device = new FakeVfioDevice(pci);
 
     expect(device.read(0, 0x0c, 8)).toBe('55555555ffffffff');
     expect(device.read(0, 0x4c, 8)).toBe('ffffffff55555555');

@@ -28,8 +28,8 @@ import {
   VFIO_DEVICE_RESET,
 } from '../../../../../iommu/abi/vfio.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../../platform/libc.ts';
-import { attempt, FakeDevice, NOT_OPEN } from './fake-device.ts';
-import { FakeFunction } from './fake-function.ts';
+import { FakeFunction } from '../../../../fakes/fake-function.ts';
+import { attempt, FakeVfioDevice, NOT_OPEN } from '../../../../fakes/fake-vfio-device.ts';
 
 const PAGE = 4096;
 
@@ -42,7 +42,7 @@ const filled = (length: number, argsz: number): Uint8Array => {
 const written = (arg: Uint8Array): number => arg.findLastIndex((byte) => byte !== 0xee) + 1;
 
 let pci: FakeFunction;
-let fake: FakeDevice;
+let fake: FakeVfioDevice;
 let event: number;
 
 function build(profile: '5.12' | '6.12' | '7.2'): void {
@@ -52,7 +52,7 @@ function build(profile: '5.12' | '6.12' | '7.2'): void {
     { index: 2, size: 2 ** 33, is64: true },
   ]);
   pci.capabilities([5, 0x40, [0x86, 0]]);
-  fake = new FakeDevice(pci, profile);
+  fake = new FakeVfioDevice(pci, profile);
 }
 
 beforeEach(() => {

@@ -11,9 +11,9 @@ import {
   eventfdRead,
   eventfdSignal,
 } from '../../../../../platform/libc.ts';
+import { FakeFunction } from '../../../../fakes/fake-function.ts';
+import { FakeVfioDevice, NOT_AN_EVENTFD, NOT_OPEN } from '../../../../fakes/fake-vfio-device.ts';
 import { canRing } from '../../../../platform/rings.ts';
-import { FakeDevice, NOT_AN_EVENTFD, NOT_OPEN } from './fake-device.ts';
-import { FakeFunction } from './fake-function.ts';
 
 const INTX = 0;
 const MSI = 1;
@@ -33,7 +33,7 @@ const COMMAND = 4;
 const MSI_CAP = 0x40;
 
 let pci: FakeFunction;
-let fake: FakeDevice;
+let fake: FakeVfioDevice;
 let events: number[];
 
 /** MSI with 4 vectors, INTA. */
@@ -44,7 +44,7 @@ function build(profile: '5.12' | '6.12' = '6.12'): void {
   pci.allow(MSI_CAP + 4, 10, 0xffff_ffff);
   pci.allow(MSI_CAP + 8, 4, 0xffff_ffff);
   pci.allow(MSI_CAP + 12, 2, 0xffff);
-  fake = new FakeDevice(pci, profile);
+  fake = new FakeVfioDevice(pci, profile);
 }
 
 beforeEach(() => {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FakeProcess } from '../../../../fakes/fake-machine.ts';
 import { errnoOf, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
-import { FakeProcess } from './machine.ts';
 
 const PAGE = 4096;
 

@@ -17,7 +17,7 @@ import { type Type1, Type1Driver } from '../../../../../iommu/kernel/vfio/type1/
 import type { Type1Parameters } from '../../../../../iommu/kernel/vfio/type1/vfio-iommu.ts';
 import { SysError } from '../../../../../platform/errno.ts';
 import { dmaMapArg, dmaUnmapArg } from '../../../../../vmm/client/dma.ts';
-import { FakeMachine, FakeProcess, type MachineOptions } from './machine.ts';
+import { FakeMachine, FakeProcess, type MachineOptions } from '../../../../fakes/fake-machine.ts';
 
 export const READ = 1;
 export const WRITE = 2;

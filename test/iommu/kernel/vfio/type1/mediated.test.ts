@@ -4,8 +4,8 @@ import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../../../iommu/abi/vfio.ts
 import type { Task } from '../../../../../iommu/kernel/core/task.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import { SysError } from '../../../../../platform/errno.ts';
+import { FakeProcess } from '../../../../fakes/fake-machine.ts';
 import { READ, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
-import { FakeProcess } from './machine.ts';
 
 const PAGE = 4096;
 

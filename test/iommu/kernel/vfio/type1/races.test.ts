@@ -9,8 +9,8 @@ import type { ProfileName } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import type { DeviceMemoryTable } from '../../../../../iommu/kernel/mm/device-memory.ts';
 import { SysError } from '../../../../../platform/errno.ts';
+import { FakeProcess } from '../../../../fakes/fake-machine.ts';
 import { ALL, errnoOf, READ, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
-import { FakeProcess } from './machine.ts';
 
 const PAGE = 4096;
 const DIRTY_START = 1;

@@ -2,8 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../../../iommu/abi/vfio.ts';
 import { PROFILE_NAMES } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
+import { FakeMachine, FakeProcess } from '../../../../fakes/fake-machine.ts';
 import { ALL, errnoOf, TestContainer, UNMAP_VADDR } from './container.ts';
-import { FakeMachine, FakeProcess } from './machine.ts';
 
 const PAGE = 4096;
 const GET_DIRTY = 1;

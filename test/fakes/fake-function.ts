@@ -1,6 +1,6 @@
 /** A function that no board has: whatever configuration space and BARs a test wants, in process, with a list of BAR cycles. */
-import type { PciAccess } from '../../../../../iommu/kernel/vfio/pci/access.ts';
-import type { Halves } from '../../../../../platform/mailbox.ts';
+import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
+import type { Halves } from '../../platform/mailbox.ts';
 
 export interface FakeBar {
   readonly index: number;

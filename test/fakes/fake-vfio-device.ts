@@ -1,28 +1,28 @@
 /** A vfio-pci device over a FakeFunction, and a caller in this very process. */
 
-import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../../../../iommu/abi/vfio.ts';
-import { createBarGate } from '../../../../../iommu/bus/bar-gate.ts';
-import { createPortCounters } from '../../../../../iommu/bus/counters.ts';
+import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../iommu/abi/vfio.ts';
+import { createBarGate } from '../../iommu/bus/bar-gate.ts';
+import { createPortCounters } from '../../iommu/bus/counters.ts';
 import {
   createDoorbellTable,
   createIntxLine,
   DoorbellTable,
   eventfdSources,
   IntxLine,
-} from '../../../../../iommu/bus/interrupts.ts';
-import { createTimeline } from '../../../../../iommu/bus/timeline.ts';
-import type { Caller, ClientEventfd, FileOperations } from '../../../../../iommu/kernel/core/open-file.ts';
-import { type Profile, type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
-import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
-import { DeviceMemoryTable } from '../../../../../iommu/kernel/mm/device-memory.ts';
-import { DeviceFile } from '../../../../../iommu/kernel/vfio/device-file.ts';
-import { PciDevice } from '../../../../../iommu/kernel/vfio/pci/device.ts';
-import { VectorAllocator } from '../../../../../iommu/kernel/vfio/pci/vector-allocator.ts';
-import { ebadf, einval, SysError } from '../../../../../platform/errno.ts';
-import type { EventfdSources } from '../../../../../platform/eventfd-source.ts';
-import { eventfdId } from '../../../../../platform/eventfd-watch.ts';
-import { dup } from '../../../../../platform/libc.ts';
-import { viewOf } from '../../../../../platform/struct.ts';
+} from '../../iommu/bus/interrupts.ts';
+import { createTimeline } from '../../iommu/bus/timeline.ts';
+import type { Caller, ClientEventfd, FileOperations } from '../../iommu/kernel/core/open-file.ts';
+import { type Profile, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
+import { UserArg } from '../../iommu/kernel/core/user-arg.ts';
+import { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
+import { DeviceFile } from '../../iommu/kernel/vfio/device-file.ts';
+import { PciDevice } from '../../iommu/kernel/vfio/pci/device.ts';
+import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts';
+import { ebadf, einval, SysError } from '../../platform/errno.ts';
+import type { EventfdSources } from '../../platform/eventfd-source.ts';
+import { eventfdId } from '../../platform/eventfd-watch.ts';
+import { dup } from '../../platform/libc.ts';
+import { viewOf } from '../../platform/struct.ts';
 import type { FakeFunction } from './fake-function.ts';
 
 /** Any number that stands for a fd of another kind. */
@@ -50,7 +50,7 @@ const caller = {
   },
 } as unknown as Caller;
 
-export class FakeDevice {
+export class FakeVfioDevice {
   readonly device: PciDevice;
   readonly doorbells: DoorbellTable;
   readonly vectors = new VectorAllocator(64);

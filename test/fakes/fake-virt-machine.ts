@@ -31,7 +31,7 @@ export interface PluggedDevice {
 }
 
 /** A machine-level interrupt file with 63 identities. */
-class TestInterruptFile implements InterruptFile {
+class FakeInterruptFile implements InterruptFile {
   readonly #registers = new Map<number, bigint>();
   #pending = 0n;
   readonly #drive: (meip: boolean) => void;
@@ -72,7 +72,7 @@ class TestInterruptFile implements InterruptFile {
  * The parts of QEMU's riscv `virt` machine that the toy guests use, in one thread and in virtual time, with real device
  * models on its PCI bus from slot 1 on.
  */
-export class TestMachine {
+export class FakeVirtMachine {
   readonly hart: Hart;
   readonly controls: readonly DeviceControl[];
   output = '';
@@ -84,7 +84,7 @@ export class TestMachine {
   readonly #ram: SharedArrayBuffer;
   readonly #u8: Uint8Array;
   readonly #lines = new Int32Array(new SharedArrayBuffer(4));
-  readonly #file = new TestInterruptFile((meip) => this.#drive(MEIP, meip));
+  readonly #file = new FakeInterruptFile((meip) => this.#drive(MEIP, meip));
   readonly #endpoints: readonly Endpoint[];
 
   constructor(elf: Uint8Array, devices: readonly PluggedDevice[] = [], ramSize = 64 << 20) {

@@ -4,24 +4,24 @@
  * whose bytes are SharedArrayBuffers.
  */
 import { closeSync, fstatSync, ftruncateSync } from 'node:fs';
-import { createPortCounters } from '../../../../../iommu/bus/counters.ts';
-import { createDoorbellTable } from '../../../../../iommu/bus/interrupts.ts';
-import { PhysicalMemory } from '../../../../../iommu/bus/physical.ts';
-import { DmaPort } from '../../../../../iommu/hardware/port.ts';
-import { IommuUnit } from '../../../../../iommu/hardware/unit.ts';
-import { createUnit } from '../../../../../iommu/hardware/unit-memory.ts';
-import { Mm, type Process, type Task } from '../../../../../iommu/kernel/core/task.ts';
-import { RiscvIommu, type RiscvIommuOptions } from '../../../../../iommu/kernel/driver/riscv-iommu.ts';
-import type { BoardShares } from '../../../../../iommu/kernel/mm/board-shares.ts';
-import type { DeviceMemoryTable } from '../../../../../iommu/kernel/mm/device-memory.ts';
-import { Pinner } from '../../../../../iommu/kernel/mm/pin.ts';
-import type { BoardMemory } from '../../../../../iommu/kernel/mm/pin-objects.ts';
-import { efault, esrch } from '../../../../../platform/errno.ts';
-import { dup } from '../../../../../platform/libc.ts';
-import { createMemory } from '../../../../../platform/memory.ts';
-import type { AddressSpace } from '../../../../../platform/process.ts';
-import type { Sliced } from '../../../../../platform/slices.ts';
-import type { Vma } from '../../../../../platform/vma.ts';
+import { createPortCounters } from '../../iommu/bus/counters.ts';
+import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';
+import { PhysicalMemory } from '../../iommu/bus/physical.ts';
+import { DmaPort } from '../../iommu/hardware/port.ts';
+import { IommuUnit } from '../../iommu/hardware/unit.ts';
+import { createUnit } from '../../iommu/hardware/unit-memory.ts';
+import { Mm, type Process, type Task } from '../../iommu/kernel/core/task.ts';
+import { RiscvIommu, type RiscvIommuOptions } from '../../iommu/kernel/driver/riscv-iommu.ts';
+import type { BoardShares } from '../../iommu/kernel/mm/board-shares.ts';
+import type { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
+import { Pinner } from '../../iommu/kernel/mm/pin.ts';
+import type { BoardMemory } from '../../iommu/kernel/mm/pin-objects.ts';
+import { efault, esrch } from '../../platform/errno.ts';
+import { dup } from '../../platform/libc.ts';
+import { createMemory } from '../../platform/memory.ts';
+import type { AddressSpace } from '../../platform/process.ts';
+import type { Sliced } from '../../platform/slices.ts';
+import type { Vma } from '../../platform/vma.ts';
 
 const GIB = 2 ** 30;
 const PAGE = 4096;

@@ -2,7 +2,7 @@
 
 import { createServer, type Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';
-import { parseControlRequest } from '../../../iommu/abi/control.ts';
+import { parseControlRequest } from '../../iommu/abi/control.ts';
 
 import {
   type Hello,
@@ -11,9 +11,9 @@ import {
   parseRequest,
   type Reply,
   type Request,
-} from '../../../iommu/abi/wire.ts';
-import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
-import { workerInput } from '../../../platform/thread.ts';
+} from '../../iommu/abi/wire.ts';
+import { encodeFrame, FrameReader } from '../../platform/frames.ts';
+import { workerInput } from '../../platform/thread.ts';
 import { NR_BY_VALUE, NR_NEW_FD, NR_REFUSED, NR_SPLIT, NR_STRUCT, REFUSED_BYTE, TOKEN } from './fake-ioctls.ts';
 
 function hello(message: Hello): Reply {

@@ -1,12 +1,12 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 import { importsOf } from '../imports.ts';
-import { STARTERS } from '../projects.ts';
+import { STARTERS, testFiles } from '../projects.ts';
 
-/** The projects of vitest.config.ts. This file is a unit test itself, so it names nothing that starts a process in an import. */
+/** The folders of test/ and the projects of vitest.config.ts. This file is a unit test itself, so it names nothing that starts a process in an import. */
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -49,6 +49,14 @@ describe('what starts a process or a thread', () => {
   it('is on that list only if a test uses it', () => {
     expect(STARTERS.filter((name) => !namedByTests.includes(name))).toEqual([]);
   });
+});
+
+/** Folders of test/ that are named for a subject and not for a room. */
+const SUBJECTS = ['conformance', 'examples', 'explore', 'live-update', 'mutants', 'structure'];
+
+it('a test file lies where its source does, or in a folder of a subject', () => {
+  const folders = [...new Set(testFiles.map((path) => dirname(path).replace(/^test\//, '')))];
+  expect(folders.filter((folder) => !SUBJECTS.includes(folder) && !existsSync(join(root, folder)))).toEqual([]);
 });
 
 it('.ci/run names tests that are there', () => {

@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { FrameBuffer } from '../../../devices/capture/frame.ts';
-import { REG } from '../../../devices/capture/regs.ts';
-import { profileOf } from '../../../iommu/kernel/core/profile.ts';
-import { close } from '../../../platform/libc.ts';
-import { createMemory } from '../../../platform/memory.ts';
-import type { Copy } from '../../../tools/stress/client/copier.ts';
-import type { DeviceFile } from '../../../tools/stress/client/device-file.ts';
-import { checkRing, copySomething } from '../../../tools/stress/client/dma-actions.ts';
-import { GuardedMemory } from '../../../tools/stress/client/guarded-memory.ts';
-import { MappingTable } from '../../../tools/stress/client/mapping-table.ts';
-import { type RingPlan, RingWatch } from '../../../tools/stress/client/ring-watch.ts';
-import type { Session } from '../../../tools/stress/client/session.ts';
-import { Violation } from '../../../tools/stress/invariants.ts';
-import { Random } from '../../../tools/stress/random.ts';
+import { FrameBuffer } from '../../../../devices/capture/frame.ts';
+import { REG } from '../../../../devices/capture/regs.ts';
+import { profileOf } from '../../../../iommu/kernel/core/profile.ts';
+import { close } from '../../../../platform/libc.ts';
+import { createMemory } from '../../../../platform/memory.ts';
+import type { Copy } from '../../../../tools/stress/client/copier.ts';
+import type { DeviceFile } from '../../../../tools/stress/client/device-file.ts';
+import { checkRing, copySomething } from '../../../../tools/stress/client/dma-actions.ts';
+import { GuardedMemory } from '../../../../tools/stress/client/guarded-memory.ts';
+import { MappingTable } from '../../../../tools/stress/client/mapping-table.ts';
+import { type RingPlan, RingWatch } from '../../../../tools/stress/client/ring-watch.ts';
+import type { Session } from '../../../../tools/stress/client/session.ts';
+import { Violation } from '../../../../tools/stress/invariants.ts';
+import { Random } from '../../../../tools/stress/random.ts';
 
 /** A mapper whose one mapping, of one page, is wholly the ring of its capture: whatever its edu copies lands there. */
 

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { close } from '../../../platform/libc.ts';
-import { createMemory } from '../../../platform/memory.ts';
-import { GuardedMemory } from '../../../tools/stress/client/guarded-memory.ts';
-import { Violation } from '../../../tools/stress/invariants.ts';
+import { close } from '../../../../platform/libc.ts';
+import { createMemory } from '../../../../platform/memory.ts';
+import { GuardedMemory } from '../../../../tools/stress/client/guarded-memory.ts';
+import { Violation } from '../../../../tools/stress/invariants.ts';
 
 const NR_PAGES = 8;
 const PAGE = 4096;

@@ -3,11 +3,11 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { Child } from '../../tools/launch/child.ts';
-import { GuestConsole } from '../../tools/launch/guest-console.ts';
-import { guestPath, programPath } from '../../tools/launch/programs.ts';
-import { buildIn, patch } from '../vmm/successors.ts';
-import { Sandbox } from './livevmm-process.ts';
+import type { Child } from '../../../tools/launch/child.ts';
+import { GuestConsole } from '../../../tools/launch/guest-console.ts';
+import { guestPath, programPath } from '../../../tools/launch/programs.ts';
+import { buildIn, patch } from '../../vmm/successors.ts';
+import { Sandbox } from '../livevmm-process.ts';
 
 /** `livevmm update` of a guest that somebody started with `livevmm run`. */
 
@@ -54,7 +54,7 @@ describe('livevmm update', () => {
     const other = join(sandbox.dir, 'other');
     mkdirSync(other);
     cpSync(installed, join(other, 'dist'), { recursive: true });
-    symlinkSync(fileURLToPath(new URL('../../node_modules', import.meta.url)), join(other, 'node_modules'));
+    symlinkSync(fileURLToPath(new URL('../../../node_modules', import.meta.url)), join(other, 'node_modules'));
     const { stdout } = await sandbox.run('update', '--to', join(other, 'dist'), '--json');
     const { pid, generation } = JSON.parse(stdout) as { pid: number; generation: number };
     expect(generation).toBe(1);

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
-import { makeDocument } from '../../tools/demo/document.ts';
-import type { DemoFacts, DeviceFacts, UpdateFacts } from '../../tools/demo/facts.ts';
-import { findFailures } from '../../tools/demo/verdict.ts';
-import type { GuestFacts } from '../../tools/launch/guest-console.ts';
+import { makeDocument } from '../../../tools/demo/document.ts';
+import type { DemoFacts, DeviceFacts, UpdateFacts } from '../../../tools/demo/facts.ts';
+import { findFailures } from '../../../tools/demo/verdict.ts';
+import type { GuestFacts } from '../../../tools/launch/guest-console.ts';
 
 const capture: DeviceFacts = {
   bdf: '0000:00:03.0',

@@ -77,7 +77,7 @@ export function mapDma(calls: FileCalls, container: number, mapping: DmaMapping)
 export function mapDmas(calls: FileCalls, container: number, mappings: readonly DmaMapping[]): void {
   const args = new Uint8Array(mappings.length * DmaMap.size);
   const view = viewOf(args);
-  for (const [i, mapping] of mappings.entries()) DmaMap.write(view, dmaMapFields(mapping), i * DmaMap.size);
+  for (let i = 0; i < mappings.length; i++) DmaMap.write(view, dmaMapFields(mappings[i]!), i * DmaMap.size);
   calls.ioctls(container, VFIO_IOMMU_MAP_DMA, args, DmaMap.size);
 }
 

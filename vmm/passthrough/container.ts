@@ -78,7 +78,7 @@ export class PassthroughContainer {
   /** Every range gets its vaddr in RAM that now begins at `ramVaddr` (MAP-6). */
   updateVaddrs(ramVaddr: number): void {
     const flags = VFIO_DMA_MAP_FLAG_VADDR;
-    const mappings = this.#ranges.map((range) => ({ ...mappingOf(range, ramVaddr), flags }));
+    const mappings = this.#ranges.map(({ iova, offset, size }) => ({ iova, size, vaddr: ramVaddr + offset, flags }));
     mapDmas(this.#client, this.fd, mappings);
   }
 }

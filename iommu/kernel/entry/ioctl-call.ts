@@ -9,9 +9,10 @@ import { UserArg } from '../core/user-arg.ts';
 export function ioctl(operations: FileOperations, { nr, arg }: IoctlCall, caller: Caller): Reply | Promise<Reply> {
   const userArg = new UserArg(arg);
   const done = (ret: number): Reply => withOutput({ ret }, userArg);
-  const call = operations.ioctlNames?.get(nr);
-  const failed = (error: unknown): Reply =>
-    withOutput({ ...errorReply(error), ...(call === undefined ? {} : { call }) }, userArg);
+  const failed = (error: unknown): Reply => {
+    const call = operations.ioctlNames?.get(nr);
+    return withOutput({ ...errorReply(error), ...(call === undefined ? {} : { call }) }, userArg);
+  };
   try {
     const result = operations.ioctl(nr, userArg, caller);
     return result instanceof Promise ? result.then(done, failed) : done(result);

@@ -115,7 +115,7 @@ export class Type1 implements ContainerIommu {
         getInfo(this.#iommu, arg);
         return 0;
       case VFIO_IOMMU_MAP_DMA:
-        return this.#iommu.lock.run(mapDma(this.#iommu, arg, task), task);
+        return mapDma(this.#iommu, arg, task);
       case VFIO_IOMMU_UNMAP_DMA:
         return unmapDma(this.#iommu, arg, task)?.then(() => 0) ?? 0;
       case VFIO_IOMMU_DIRTY_PAGES:

@@ -1,4 +1,6 @@
-/** A section: one owner's part of a saved state. The owner declares it beside its save and restore. */
+/**
+ * A section: one owner's part of a saved state. The owner declares it beside its save and restore.
+ */
 import { einval, SysError } from './errno.ts';
 import { object, oneOf, type Shape, type Shaped } from './shape.ts';
 
@@ -13,13 +15,21 @@ export interface Section<S extends Versioned> {
   readonly version: number;
   /** A body of this version. */
   of(fields: Omit<S, 'version'>): S;
-  /** That of the owner with this number, where there are several alike: the first has the plain name, the next one `NAME 1`. */
+  /**
+   * That of the owner with this number, where there are several alike: the first has the plain
+   * name, the next one `NAME 1`.
+   */
   numbered(n: number): Section<S>;
-  /** A body that another build may have written. EINVAL names the section and what is wrong in it. */
+  /**
+   * A body that another build may have written. EINVAL names the section and what is wrong in it.
+   */
   decode(body: Versioned): S;
 }
 
-/** `fields` are what the body holds beside its version; `optional` ones were not saved by some earlier build. */
+/**
+ * `fields` are what the body holds beside its version; `optional` ones were not saved by some
+ * earlier build.
+ */
 export function defineSection<
   V extends number,
   R extends Readonly<Record<string, Shape<unknown>>>,

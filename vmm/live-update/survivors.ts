@@ -1,6 +1,7 @@
 /**
- * Everything that survives an update, one line an owner, in the order in which the new image takes it. An owner declares its section
- * (name, version, shape) beside itself; saving and resuming are loops over this list, and nothing else names a section.
+ * Everything that survives an update, one line an owner, in the order in which the new image takes
+ * it. An owner declares its section (name, version, shape) beside itself; saving and resuming are
+ * loops over this list, and nothing else names a section.
  */
 import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
@@ -33,7 +34,10 @@ export interface OldImage {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** What is resumed. Each survivor finds here what those before it in the list have put, and puts its own. */
+/**
+ * What is resumed. Each survivor finds here what those before it in the list have put, and puts its
+ * own.
+ */
 export class NewImage {
   update!: UpdateState;
   state!: VmState;
@@ -104,7 +108,10 @@ function ofHart(hart: number): readonly Survivor[] {
   ];
 }
 
-/** What all harts share. As what belongs to a hart, the vCPU thread saves it, and main hands it to the next vCPU as it is. */
+/**
+ * What all harts share. As what belongs to a hart, the vCPU thread saves it, and main hands it to
+ * the next vCPU as it is.
+ */
 function ofMachine<N extends keyof SharedState>(name: N, section: Section<SharedState[N]>): Survivor {
   return survivor(section, {
     phase: 'load',
@@ -196,7 +203,10 @@ export interface Restorable {
   readonly state: Versioned;
 }
 
-/** All sections of a state, checked. EINVAL: one is missing, unknown, of a version this build does not know, or not of its shape. */
+/**
+ * All sections of a state, checked. EINVAL: one is missing, unknown, of a version this build does
+ * not know, or not of its shape.
+ */
 export function decodeAll({ sections }: StateFile): readonly Restorable[] {
   const known = new Set(SURVIVORS.map(({ section }) => section.name));
   for (const name of sections.keys()) {

@@ -1,6 +1,6 @@
 /**
- * The guest's machine: its harts, and what they share. What survives is one section per owner; RAM survives as the memory object it
- * is, and interrupt files are saved by main.
+ * The guest's machine: its harts, and what they share. What survives is one section per owner; RAM
+ * survives as the memory object it is, and interrupt files are saved by main.
  */
 import { hartCount } from './control/control-block.ts';
 import { HartLocal, type HartLocalState } from './hart-local/hart-local.ts';

@@ -1,9 +1,11 @@
 /**
- * Takes interrupts from eventfds, makes the identities pending that the routes name, wakes the harts. What pends in an eventfd
- * while nobody reads waits there: that is how interrupts survive an exec.
+ * Takes interrupts from eventfds, makes the identities pending that the routes name, wakes the
+ * harts. What pends in an eventfd while nobody reads waits there: that is how interrupts survive an
+ * exec.
  *
- * The interrupt worker sleeps in poll(2), woken by a device's interrupt or by main through `kick`, at the latest after a second;
- * or, parked, on the `dispatch` word. Around an exec, while there is no worker, main delivers without sleeping.
+ * The interrupt worker sleeps in poll(2), woken by a device's interrupt or by main through `kick`,
+ * at the latest after a second; or, parked, on the `dispatch` word. Around an exec, while there is
+ * no worker, main delivers without sleeping.
  */
 import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../../platform/libc.ts';
 import {
@@ -53,7 +55,9 @@ export class InterruptDispatcher {
     }
   }
 
-  /** Does what the `dispatch` word says; delivering, it waits for an interrupt no longer than this. */
+  /**
+   * Does what the `dispatch` word says; delivering, it waits for an interrupt no longer than this.
+   */
   turn(timeoutMs: number): 'delivering' | 'parked' | 'ended' {
     const request = obeyed(this.#control, MachineBlock.word.dispatch, this.#crew);
     const news = request !== this.#request;
@@ -85,7 +89,8 @@ export class InterruptDispatcher {
       if (count === 0) return;
       this.#routes.countDelivered(route, count);
       const target = this.#routes.identity(route);
-      this.#files[targetHart(target)]?.setPending(targetIdentity(target)); // ignores 0, a dropped interrupt
+      // A dropped interrupt is identity 0, which is ignored there.
+      this.#files[targetHart(target)]?.setPending(targetIdentity(target));
       reached.add(targetHart(target));
     });
     for (const hart of reached) if (this.#files[hart]) wakeHart(this.#control, hart);

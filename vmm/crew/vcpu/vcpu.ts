@@ -1,6 +1,8 @@
 /**
- * What a vCPU does: obeys main's request word and runs its hart in slices; and, as the only one, owns what all harts share. It never waits itself, but says for what it would: the
- * vCPU thread blocks then (loop.ts), main, which runs the first slices in a new image, returns to its event loop.
+ * What a vCPU does: obeys main's request word and runs its hart in slices; and, as the only one,
+ * owns what all harts share. It never waits itself, but says for what it would: the vCPU thread
+ * blocks then (loop.ts), main, which runs the first slices in a new image, returns to its event
+ * loop.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import {
@@ -36,7 +38,9 @@ const PUBLISH_EVERY_NS = 100e6;
 export type Rest =
   /** The next turn. */
   | { readonly kind: 'run' }
-  /** The guest waits: turn when the `wake` word is not `seen` any more, but not later than in `ms`. */
+  /**
+   * The guest waits: turn when the `wake` word is not `seen` any more, but not later than in `ms`.
+   */
   | { readonly kind: 'wfi'; readonly seen: number; readonly ms: number }
   /** Turn when the `request` word is not `request` any more. */
   | { readonly kind: 'stopped'; readonly request: number }
@@ -77,7 +81,10 @@ export class Vcpu {
     this.#crew = crewOnDuty(this.#control);
   }
 
-  /** One slice, or what else is requested. Throws what no guest can cause, and EPIPE when the host is gone. */
+  /**
+   * One slice, or what else is requested. Throws what no guest can cause, and EPIPE when the host
+   * is gone.
+   */
   turn(): Rest {
     // Before anything is looked at, so that no news is slept through; pairs with the add in wakeHart.
     const seen = Atomics.load(this.#control, this.#words.wake);

@@ -1,6 +1,7 @@
 /**
- * All that belongs to one hart: its engine with the registers, its timer, its interrupt file, the count of its exits. The thread
- * that runs the hart owns it; what others may touch lies in shared words (control/control-block.ts, imsic.ts).
+ * All that belongs to one hart: its engine with the registers, its timer, its interrupt file, the
+ * count of its exits. The thread that runs the hart owns it; what others may touch lies in shared
+ * words (control/control-block.ts, imsic.ts).
  */
 import type { Engine } from '../../../guest/riscv/engine.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';

@@ -1,9 +1,12 @@
 /**
- * Harts are numbered from 0, and what bears a hart's number is named here. Its sections are `hart`, `clint` … for hart 0, `hart 1`,
- * `clint 1` … for the next one (`numbered` of platform/section.ts).
+ * Harts are numbered from 0, and what bears a hart's number is named here. Its sections are `hart`,
+ * `clint` … for hart 0, `hart 1`, `clint 1` … for the next one (`numbered` of platform/section.ts).
  */
 
-/** Harts of a VM. NOT MODELLED: more than one, which the machine could have; vCPU threads run hart 0 only. */
+/**
+ * Harts of a VM. NOT MODELLED: more than one, which the machine could have; vCPU threads run hart 0
+ * only.
+ */
 export const HARTS = 1;
 
 /** Numbers of so many harts. */

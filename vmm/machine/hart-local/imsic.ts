@@ -1,11 +1,12 @@
 /**
- * The IMSIC interrupt file of one hart, M level (AIA 1.0 §3): 255 identities, as QEMU's `virt` has them. Its state lies in shared
- * memory: the interrupt worker makes identities pending while the hart reads and claims them. The page on the bus by which stores
- * reach it is shared/imsic-page.ts.
+ * The IMSIC interrupt file of one hart, M level (AIA 1.0 §3): 255 identities, as QEMU's `virt` has
+ * them. Its state lies in shared memory: the interrupt worker makes identities pending while the
+ * hart reads and claims them. The page on the bus by which stores reach it is shared/imsic-page.ts.
  *
- * MEIP follows the file: whoever changes the file drives the line and then looks again, so that of two threads the last one
- * to write the line has seen the file as it is. A hart may see MEIP for a moment after it claimed the last interrupt (mtopei
- * reads 0 then); AIA §3.9 lets software expect that.
+ * MEIP follows the file: whoever changes the file drives the line and then looks again, so that of
+ * two threads the last one to write the line has seen the file as it is. A hart may see MEIP for a
+ * moment after it claimed the last interrupt (mtopei reads 0 then); AIA §3.9 lets software expect
+ * that.
  */
 import type { InterruptFile } from '../../../guest/riscv/environment.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -50,14 +51,20 @@ export class Imsic implements InterruptFile {
   readonly #lines: Int32Array;
   readonly #line: number;
 
-  /** A view of the file of this hart in `shared`, which drives the hart's line in `control`. One per thread. */
+  /**
+   * A view of the file of this hart in `shared`, which drives the hart's line in `control`. One per
+   * thread.
+   */
   constructor(shared: SharedArrayBuffer, control: Int32Array, hart: number) {
     this.#file = new Int32Array(shared, hart * ImsicFile.size, ImsicFile.size / 4);
     this.#lines = control;
     this.#line = hartWords(hart).lines;
   }
 
-  /** Makes an identity pending: what a store to seteipnum does. From any thread; the caller wakes the hart. */
+  /**
+   * Makes an identity pending: what a store to seteipnum does. From any thread; the caller wakes
+   * the hart.
+   */
   setPending(identity: number): void {
     if (identity < 1 || identity > IMSIC_IDENTITIES) return; // AIA §3.5: values that are no identity are ignored
     Atomics.or(this.#file, ImsicFile.word.pending + (identity >>> 5), 1 << (identity & 31)); // pairs with the load in #topIdentity
@@ -123,7 +130,10 @@ export class Imsic implements InterruptFile {
     this.#driveLine();
   }
 
-  /** The pending and enabled identity of highest priority, i.e. the lowest, below the threshold (AIA §3.8.2); 0 if none. */
+  /**
+   * The pending and enabled identity of highest priority, i.e. the lowest, below the threshold (AIA
+   * §3.8.2); 0 if none.
+   */
   #topIdentity(): number {
     const threshold = Atomics.load(this.#file, ImsicFile.word.threshold);
     for (let word = 0; word < WORDS; word++) {
@@ -158,7 +168,9 @@ export class Imsic implements InterruptFile {
   }
 }
 
-/** Index of the low word of eip<k> or eie<k>, k even; undefined beyond the identities this file has. */
+/**
+ * Index of the low word of eip<k> or eie<k>, k even; undefined beyond the identities this file has.
+ */
 function arrayIndex(select: number): number | undefined {
   if (select < EIP0 || select > EIE63) return undefined;
   const [base, k] = select < EIE0 ? [ImsicFile.word.pending, select - EIP0] : [ImsicFile.word.enabled, select - EIE0];

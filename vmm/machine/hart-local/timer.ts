@@ -1,7 +1,8 @@
 /**
- * What of the CLINT belongs to one hart (docs/machine.md, "CLINT"): msip, mtimecmp, and the lines that they drive. mtimecmp is a
- * shared word and msip is the line itself, so the store of any hart can reach them; whoever stores to those of another hart wakes
- * that one, and it drives its timer's line anew before its next slice.
+ * What of the CLINT belongs to one hart (docs/machine.md, "CLINT"): msip, mtimecmp, and the lines
+ * that they drive. mtimecmp is a shared word and msip is the line itself, so the store of any hart
+ * can reach them; whoever stores to those of another hart wakes that one, and it drives its timer's
+ * line anew before its next slice.
  */
 import { hartWords, hartWords64 } from '../control/control-block.ts';
 
@@ -40,7 +41,8 @@ export class Timer {
 
   /** `update` must follow. */
   set mtimecmp(value: bigint) {
-    this.#longs[this.#compare] = value; // before the wake of who stores to another's: pairs with the load of `wake` in vcpu.ts
+    // Before the wake, where another hart stores it: pairs with the load of `wake` in vcpu.ts.
+    this.#longs[this.#compare] = value;
   }
 
   /** Drives MTIP by the time it is now (priv-isa §3.2.1). */

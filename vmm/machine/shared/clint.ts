@@ -1,6 +1,7 @@
 /**
- * The registers of the CLINT (docs/machine.md, "CLINT"): msip of hart n at 4n, its mtimecmp at 0x4000 + 8n, mtime at 0xbff8.
- * What they show belongs to the harts (hart-local/timer.ts) and to the machine's clock.
+ * The registers of the CLINT (docs/machine.md, "CLINT"): msip of hart n at 4n, its mtimecmp at
+ * 0x4000 + 8n, mtime at 0xbff8. What they show belongs to the harts (hart-local/timer.ts) and to
+ * the machine's clock.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';

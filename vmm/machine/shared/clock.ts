@@ -1,6 +1,7 @@
 /**
- * The machine's clock, mtime: 10 MHz. It follows the monotonic clock while the machine runs and stands still while it is stopped, as
- * QEMU's virtual clock does. It is two shared words, so any thread can read it.
+ * The machine's clock, mtime: 10 MHz. It follows the monotonic clock while the machine runs and
+ * stands still while it is stopped, as QEMU's virtual clock does. It is two shared words, so any
+ * thread can read it.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { MachineBlock } from '../control/control-block.ts';
@@ -22,7 +23,10 @@ export class Clock {
     this.#ns = ns;
   }
 
-  /** mtime, unsigned. Plain loads: V8 makes one machine access of each, and no order with other words is needed. */
+  /**
+   * mtime, unsigned. Plain loads: V8 makes one machine access of each, and no order with other
+   * words is needed.
+   */
   now(): bigint {
     const started = this.#doubles[since]!;
     if (started === 0) return this.#longs[mtime]!;

@@ -1,4 +1,7 @@
-/** The page of one hart's interrupt file on the bus (AIA 1.0 §3.5): a store to it makes an identity pending. */
+/**
+ * The page of one hart's interrupt file on the bus (AIA 1.0 §3.5): a store to it makes an identity
+ * pending.
+ */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { Imsic } from '../hart-local/imsic.ts';
 import type { MmioDevice } from './bus.ts';

@@ -1,7 +1,8 @@
 /**
- * Which eventfd makes which IMSIC identity pending: a table in shared memory. Main makes the routes, one per vector of each
- * device, before the machine runs; the vCPU, which owns the PCI functions, says where they lead; the interrupt worker waits on
- * their eventfds. No eventfd is ever closed under the waiter, and each keeps its count over an exec.
+ * Which eventfd makes which IMSIC identity pending: a table in shared memory. Main makes the
+ * routes, one per vector of each device, before the machine runs; the vCPU, which owns the PCI
+ * functions, says where they lead; the interrupt worker waits on their eventfds. No eventfd is ever
+ * closed under the waiter, and each keeps its count over an exec.
  */
 import { enospc } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -33,7 +34,10 @@ export const ROUTES_SECTION = defineSection('routes', 1, {
 export type RoutesState = StateOf<typeof ROUTES_SECTION>;
 export type RouteState = RoutesState['routes'][number];
 
-/** Where a route leads: this identity in the interrupt file of this hart. For hart 0 it is the identity. */
+/**
+ * Where a route leads: this identity in the interrupt file of this hart. For hart 0 it is the
+ * identity.
+ */
 export const routeTarget = (hart: number, identity: number): number => (hart << 16) | identity;
 export const targetHart = (target: number): number => target >>> 16;
 export const targetIdentity = (target: number): number => target & 0xffff;
@@ -67,7 +71,9 @@ export class InterruptRoutes {
     return this.#words[word(route, Route.word.eventfd)]!;
   }
 
-  /** vCPU: from now on the route's interrupts make `identity`, a routeTarget, pending; 0 drops them. */
+  /**
+   * vCPU: from now on the route's interrupts make `identity`, a routeTarget, pending; 0 drops them.
+   */
   setIdentity(route: number, identity: number): void {
     Atomics.store(this.#words, word(route, Route.word.identity), identity); // pairs with the load in identity
   }

@@ -1,7 +1,8 @@
 /**
- * What all harts share: the bus with its devices, and the clock. One thread owns it, the vCPU of OWNER_HART, or main in its place
- * (crew/main-slices.ts): devices keep plain fields. Only the CLINT and the interrupt files, whose registers are shared words, may be
- * reached by the thread of any hart.
+ * What all harts share: the bus with its devices, and the clock. One thread owns it, the vCPU of
+ * OWNER_HART, or main in its place (crew/main-slices.ts): devices keep plain fields. Only the CLINT
+ * and the interrupt files, whose registers are shared words, may be reached by the thread of any
+ * hart.
  */
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { list } from '../../../platform/shape.ts';

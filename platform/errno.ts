@@ -40,6 +40,11 @@ export function fromErrno(errno: number, what: string): SysError {
   return new SysError(code, `${what}: ${code}`);
 }
 
+/** The errno's name, of an error of ours or of Node's; undefined for anything else. */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
 const maker =
   (code: string) =>
   (message: string): SysError =>
@@ -53,7 +58,6 @@ export const eio = maker('EIO');
 export const e2big = maker('E2BIG');
 export const enoexec = maker('ENOEXEC');
 export const ebadf = maker('EBADF');
-export const eagain = maker('EAGAIN');
 export const enomem = maker('ENOMEM');
 export const eacces = maker('EACCES');
 export const efault = maker('EFAULT');
@@ -68,7 +72,6 @@ export const enospc = maker('ENOSPC');
 export const erange = maker('ERANGE');
 export const eproto = maker('EPROTO');
 export const eoverflow = maker('EOVERFLOW');
-export const ebadfd = maker('EBADFD');
 export const eopnotsupp = maker('EOPNOTSUPP');
 export const etimedout = maker('ETIMEDOUT');
 export const enosys = maker('ENOSYS');

@@ -3,7 +3,7 @@
  * Addresses (vaddr) are numbers: user space on Linux ends below 2^56 and in practice below 2^47.
  * FFI calls block the calling thread: a worker may sit in `poll` or `recv`, a main thread must not.
  */
-import { fromErrno, SysError } from './errno.ts';
+import { codeOf, fromErrno, SysError } from './errno.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
 
 export { koffiAddon } from './koffi.ts';
@@ -64,7 +64,6 @@ const SO_PEERCRED = 17;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const SCM_RIGHTS = 1;
-const SYS_FUTEX = { x64: 202, arm64: 98 }[process.arch as 'x64' | 'arm64'] ?? 202;
 const SYS_GETTID = { x64: 186, arm64: 178 }[process.arch as 'x64' | 'arm64'] ?? 186;
 const SYS_PIDFD_OPEN = 434;
 const SYS_IO_URING_SETUP = 425;
@@ -74,8 +73,6 @@ const SYS_IO_SETUP = { x64: 206, arm64: 0 }[process.arch as 'x64' | 'arm64'] ?? 
 const SYS_IO_GETEVENTS = { x64: 208, arm64: 4 }[process.arch as 'x64' | 'arm64'] ?? 208;
 const SYS_IO_SUBMIT = { x64: 209, arm64: 2 }[process.arch as 'x64' | 'arm64'] ?? 209;
 const SYS_PIDFD_GETFD = 438;
-const FUTEX_WAIT = 0;
-const FUTEX_WAKE = 1;
 const PR_SET_DUMPABLE = 4;
 const PR_SET_PTRACER = 0x59616d61;
 const PR_SET_PDEATHSIG = 1;
@@ -621,7 +618,7 @@ export function lockNow(fd: number): boolean {
     check(c.flock(fd, LOCK_EX | LOCK_NB), 'flock');
     return true;
   } catch (error) {
-    if (error instanceof SysError && error.code === 'EAGAIN') return false;
+    if (codeOf(error) === 'EAGAIN') return false;
     throw error;
   }
 }
@@ -784,23 +781,6 @@ export function pidfdOpen(pid: number): number {
 /** Duplicates fd `target` of the process behind `pidfd`; needs the right to ptrace it (EPERM). EBADF when it has no such fd. */
 export function pidfdGetfd(pidfd: number, target: number): number {
   return check(Number(c.syscall(SYS_PIDFD_GETFD, pidfd, target >>> 0, 0, null, 0, 0)), `pidfd_getfd ${target}`);
-}
-
-/**
- * futex(2) FUTEX_WAIT on a word of shared memory, across processes. Returns on a wake, when the word is not `expected`,
- * or after timeoutMs: the caller looks again.
- */
-export function futexWait(vaddr: number, expected: number, timeoutMs: number): void {
-  const timeout = new BigInt64Array([
-    BigInt(Math.floor(timeoutMs / 1000)),
-    BigInt(Math.round((timeoutMs % 1000) * 1e6)),
-  ]);
-  c.syscall(SYS_FUTEX, vaddr, FUTEX_WAIT, expected >>> 0, timeout, 0, 0);
-}
-
-/** FUTEX_WAKE; number of waiters woken. */
-export function futexWake(vaddr: number, count = 0x7fffffff): number {
-  return Number(c.syscall(SYS_FUTEX, vaddr, FUTEX_WAKE, count, null, 0, 0));
 }
 
 function transferVm(write: boolean, pid: number, vaddr: number, buf: Uint8Array): number {

@@ -4,7 +4,7 @@
  * aligned, so its address *is* the vaddr, and workers get it by message (docs/DESIGN.md, "Memory").
  */
 import { fstatSync } from 'node:fs';
-import { einval, enomem, SysError } from './errno.ts';
+import { codeOf, einval, enomem, SysError } from './errno.ts';
 import {
   addSeals,
   close,
@@ -77,7 +77,7 @@ export function isSealedAgainstWriting(fd: number): boolean {
   try {
     return (getSeals(fd) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0;
   } catch (error) {
-    if (error instanceof SysError && error.code === 'EINVAL') return false; // a file
+    if (codeOf(error) === 'EINVAL') return false; // a file
     throw error;
   }
 }

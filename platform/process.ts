@@ -4,7 +4,7 @@
  * kernel's mm_struct whose users are gone), and never the new image.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
-import { eacces, esrch, SysError } from './errno.ts';
+import { codeOf, eacces, esrch, SysError } from './errno.ts';
 import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-systems.ts';
 import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
 import { MapsText } from './maps-text.ts';
@@ -101,7 +101,7 @@ export class AddressSpace {
     try {
       return readSync(this.#maps, byte, 0, 1, 0) === 1;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false; // reaped meanwhile
+      if (codeOf(error) === 'ESRCH') return false; // reaped meanwhile
       throw error;
     }
   }
@@ -148,7 +148,7 @@ export class AddressSpace {
     try {
       ioctl(this.#maps, PROCMAP_QUERY, this.#query);
     } catch (error) {
-      const { code } = error as SysError;
+      const code = codeOf(error);
       if (code === 'ENOENT') return undefined;
       if (code !== 'ENOTTY') throw error;
       this.#canQuery = false; // Linux before 6.11
@@ -232,7 +232,7 @@ function openProc(pid: number, name: string, flags: string): number {
   try {
     return openSync(`/proc/${pid}/${name}`, flags);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const code = codeOf(error);
     if (code === 'ENOENT' || code === 'ESRCH') throw esrch(`no process ${pid}`);
     if (code === 'EMFILE' || code === 'ENFILE') throw new SysError('ENFILE', `/proc/${pid}/${name}: ${code}`);
     throw eacces(
@@ -273,7 +273,7 @@ export function threadOf(pid: number, tid: number): number | undefined {
     const name = names.find((one) => idsOf(`/proc/${pid}/task/${one}/status`).at(-1) === tid);
     return name === undefined ? undefined : Number(name);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const code = codeOf(error);
     if (code === 'ENOENT' || code === 'ESRCH') return undefined;
     throw error;
   }
@@ -311,7 +311,7 @@ export function memlockLimit(pid: number): number {
     return soft === 2n ** 64n - 1n ? Number.POSITIVE_INFINITY : Number(soft);
   } catch (error) {
     // prlimit(2) asks for CAP_SYS_RESOURCE when the process is another user's; the file does not.
-    if (!(error instanceof SysError && error.code === 'EPERM')) throw error;
+    if (codeOf(error) !== 'EPERM') throw error;
   }
   const match = /^Max locked memory\s+(\d+|unlimited)/m.exec(readFileSync(`/proc/${pid}/limits`, 'latin1'));
   if (!match) throw esrch(`process ${pid} is gone`);

@@ -6,7 +6,7 @@
 import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { eaddrinuse, ebusy, eexist, enametoolong, SysError } from './errno.ts';
+import { codeOf, eaddrinuse, ebusy, eexist, enametoolong, SysError } from './errno.ts';
 import { bindUnix, close, connectUnixNow, lockNow, MAX_SOCKET_PATH } from './libc.ts';
 
 /** Only the owner may connect. */
@@ -70,7 +70,7 @@ function appear(path: string): number {
     return fd;
   } catch (error) {
     close(fd);
-    const { code = 'EIO' } = error as NodeJS.ErrnoException;
+    const code = codeOf(error) ?? 'EIO';
     throw code === 'EEXIST' ? taken(path) : new SysError(code, `${path}: ${code}`); // somebody without our lock was faster
   } finally {
     rmSync(unready, { force: true });
@@ -97,9 +97,10 @@ export function isAlive(path: string): boolean {
     close(connectUnixNow(path));
     return true;
   } catch (error) {
-    const { code } = error as SysError;
+    const code = codeOf(error);
     if (code === 'EAGAIN') return true; // its queue is full
     if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
+    if (code === undefined) throw error;
     throw new SysError(code, `${path}: ${REASONS[code] ?? code}`);
   }
 }
@@ -109,7 +110,7 @@ function explained<T>(path: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const code = codeOf(error);
     if (code === undefined) throw error;
     throw new SysError(code, `${path}: ${REASONS[code] ?? code}`);
   }

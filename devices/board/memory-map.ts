@@ -7,7 +7,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import type { PhysicalChange } from '../../iommu/bus/physical.ts';
 import type { PaRange } from '../../iommu/bus/range.ts';
-import { efault, einval, enoent, enomem, SysError } from '../../platform/errno.ts';
+import { codeOf, efault, einval, enoent, enomem } from '../../platform/errno.ts';
 import { hex, hexRange } from '../../platform/hex.ts';
 import {
   close,
@@ -251,7 +251,7 @@ function mapWritable(pool: MappingPool, fd: number, size: number): PooledMapping
   try {
     return pool.map(fd, size);
   } catch (error) {
-    if (error instanceof SysError && error.code === 'EPERM') return undefined;
+    if (codeOf(error) === 'EPERM') return undefined;
     throw error;
   }
 }

@@ -25,7 +25,6 @@ export const PCI_CAPABILITY_LIST = 0x34;
 export const PCI_INTERRUPT_LINE = 0x3c;
 export const PCI_INTERRUPT_PIN = 0x3d;
 
-export const PCI_CAP_LIST_ID = 0;
 export const PCI_CAP_LIST_NEXT = 1;
 
 export const PCI_CAP_ID_PM = 0x01;

@@ -23,7 +23,3 @@ export interface SplitIova {
 export function splitIova(iova: bigint): SplitIova {
   return { vpn: Number(BigInt.asUintN(64, iova) >> 12n), offset: Number(iova & 0xfffn) };
 }
-
-export function joinIova(vpn: number, offset: number): bigint {
-  return (BigInt(vpn) << 12n) | BigInt(offset);
-}

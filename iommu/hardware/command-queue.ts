@@ -5,7 +5,6 @@
 
 import type { PhysicalMemory } from '../bus/physical.ts';
 import { callForAttention, waitForAgents } from './epoch.ts';
-import { queueEntries } from './fault-queue.ts';
 import {
   appendInvalidation,
   HAS_ADDRESS,
@@ -21,6 +20,7 @@ import {
 import type { PendingInterrupts } from './ipsr.ts';
 import { withLock } from './lock.ts';
 import { EntryReader } from './pte.ts';
+import { queueEntries } from './queue-base.ts';
 import {
   COMMAND_BYTES,
   CQCSR_CIE,

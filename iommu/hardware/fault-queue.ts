@@ -8,6 +8,7 @@ import type { PhysicalMemory } from '../bus/physical.ts';
 import { type MsiFault, PendingInterrupts, type Wire } from './ipsr.ts';
 import { withLock } from './lock.ts';
 import { EntryReader } from './pte.ts';
+import { queueEntries } from './queue-base.ts';
 import {
   CAUSE_MSI_WRITE_ACCESS,
   CAUSE_READ_GUEST_PAGE,
@@ -66,9 +67,6 @@ export function setAddresses(fault: Fault, vpn: number, offset: number, guest: G
   fault.iotval2Lo = isGuestFault ? byteLo(guest.guestPage, guestOffset) : 0;
   fault.iotval2Hi = isGuestFault ? byteHi(guest.guestPage) : 0;
 }
-
-/** Entries of a queue from the low word of its base register: LOG2SZ−1 in bits 4:0. */
-export const queueEntries = (baseLo: number): number => 2 ** ((baseLo & 0x1f) + 1);
 
 const FQCSR = registerWord(REG.fqcsr);
 const FQH = registerWord(REG.fqh);

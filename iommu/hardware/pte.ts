@@ -20,7 +20,6 @@ export const PTE_G = 1 << 5;
 export const PTE_A = 1 << 6;
 export const PTE_D = 1 << 7;
 
-export const ENTRY_BYTES = 8;
 /** Words of an Int32Array per entry. */
 export const ENTRY_WORDS = 2;
 /** Entries per table of 4 KiB. */

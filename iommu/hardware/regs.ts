@@ -73,10 +73,7 @@ export const IPSR_FIP = 1 << 1;
 
 // §5.25 tr_req_ctl, low word
 export const TR_GO = 1 << 0;
-export const TR_EXE = 1 << 2;
 export const TR_NW = 1 << 3;
-// tr_req_ctl, high word
-export const TR_HI_PV = 1 << 0;
 // §5.26 tr_response
 export const TR_FAULT = 1 << 0;
 export const TR_SUPERPAGE = 1 << 9;

@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { errnoName, errnoNumber, fromErrno, SysError } from '../../platform/errno.ts';
+import { codeOf, errnoName, errnoNumber, fromErrno, SysError } from '../../platform/errno.ts';
 import { hexRange } from '../../platform/hex.ts';
 import {
   close,
@@ -162,6 +162,12 @@ describe('errnos', () => {
   it('have names and numbers', () => {
     expect([errnoName(22), errnoNumber('EINVAL'), errnoName(524)]).toEqual(['EINVAL', 22, 'ENOTSUPP']);
     expect(() => errnoNumber('ENOTHING')).toThrow(RangeError);
+  });
+
+  it('have a code, as those of Node have, and what is no error has none', () => {
+    const found = [new SysError('EPERM', 'no'), Object.assign(new Error('no'), { code: 'ENOENT' }), new Error('no'), 5];
+
+    expect(found.map(codeOf)).toEqual(['EPERM', 'ENOENT', undefined, undefined]);
   });
 
   it('come as SysError that says what failed', () => {

@@ -12,15 +12,20 @@ const U64 = U64_END - 1n;
 export class UserArg {
   /** What the caller's memory holds, as changed by copyOut: bytes of the request, which is nobody else's. Undefined for a number. */
   readonly #bytes: Uint8Array | undefined;
-  /** The argument by value: a full unsigned long (CORE-3). As a value a pointer is some high number no extension or type has. */
-  readonly value: bigint;
+  /** The argument by value: a full unsigned long (CORE-3). Undefined for a pointer to memory. */
+  readonly value: bigint | undefined;
   /** Bytes written: [0, #written) is copied back to the caller, holes with what they had. */
   #written = 0;
 
   constructor(arg: number | bigint | Uint8Array) {
     const isBytes = arg instanceof Uint8Array;
     this.#bytes = isBytes ? arg : undefined;
-    this.value = isBytes ? 1n << 46n : BigInt(arg) & U64;
+    this.value = isBytes ? undefined : BigInt(arg) & U64;
+  }
+
+  /** The value as a number, for one that small numbers are meant by; −1 for a pointer to memory, which means none of them. */
+  get number(): number {
+    return Number(this.value ?? -1);
   }
 
   /** copy_from_user of `length` bytes at `offset`: a private copy. EFAULT if the caller gave fewer. */

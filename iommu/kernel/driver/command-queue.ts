@@ -1,5 +1,6 @@
 /** The unit's command queue (IOMMU spec §3.1), as its one producer. A store to cqt runs the commands before it returns. */
 
+import { queueBase } from '../../hardware/queue-base.ts';
 import {
   COMMAND_BYTES,
   CQCSR_CMD_TO,
@@ -14,7 +15,6 @@ import {
 } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
 import type { KernelRam } from './kernel-ram.ts';
-import { queueBase } from './queue-base.ts';
 
 /** One page of commands. */
 const LOG2_ENTRIES = 8;

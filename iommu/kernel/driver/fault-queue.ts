@@ -1,8 +1,8 @@
 /** The unit's fault queue (IOMMU spec §3.2), as its one consumer. */
+import { queueBase } from '../../hardware/queue-base.ts';
 import { FAULT_BYTES, FQCSR_FQEN, FQCSR_FQOF, FQCSR_FQON, FQCSR_W1C, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
 import type { KernelRam } from './kernel-ram.ts';
-import { queueBase } from './queue-base.ts';
 
 const LOG2_ENTRIES = 7; // one page
 const ENTRIES = 1 << LOG2_ENTRIES;

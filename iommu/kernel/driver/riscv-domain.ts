@@ -5,7 +5,7 @@
 import { einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import type { CommandQueue } from './command-queue.ts';
-import type { IommuDomain } from './domain.ts';
+import { IOMMU_WRITE, type IommuDomain } from './domain.ts';
 import type { PageTable } from './page-table.ts';
 import type { RiscvOps } from './riscv-ops.ts';
 
@@ -128,7 +128,7 @@ export class RiscvDomain implements IommuDomain {
 
   mapMsiWindow(vpn: number): void {
     if (this.shape.msi === 'flat') throw enodev('MSIs of this unit have a fixed window');
-    this.map(vpn, this.shape.doorbellPfn, 1, MSI_PROT);
+    this.map(vpn, this.shape.doorbellPfn, 1, IOMMU_WRITE);
   }
 
   free(): void {
@@ -138,5 +138,3 @@ export class RiscvDomain implements IommuDomain {
     this.ops.freeGscid(this.gscid);
   }
 }
-
-const MSI_PROT = 2; // IOMMU_WRITE

@@ -2,7 +2,7 @@
  * pread(2) and pwrite(2). On Linux a long one keeps its own CPU busy; here all callers share one thread, so it is done in slices and
  * the others are served in between. A BAR of registers takes some 10 µs for 4 bytes, and 1 MiB of it seconds.
  */
-import { eintr, SysError } from '../../../platform/errno.ts';
+import { codeOf, eintr } from '../../../platform/errno.ts';
 import { othersServed } from '../../../platform/slices.ts';
 import type { FileOperations } from '../core/open-file.ts';
 
@@ -67,7 +67,7 @@ function moveSlice(slice: (done: number, size: number) => number, done: number, 
   try {
     return slice(done, size);
   } catch (error) {
-    if (done > 0 && error instanceof SysError && error.code === 'EINVAL') return 0;
+    if (done > 0 && codeOf(error) === 'EINVAL') return 0;
     throw error;
   }
 }

@@ -2,7 +2,7 @@
  * Pinning (pin_user_pages, FOLL_LONGTERM): vaddrs of a client become pages of the board that stay where they are. One run per
  * mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage + nrPages) in pages of the client's address space.
  */
-import { efault, SysError } from '../../../platform/errno.ts';
+import { codeOf, efault } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { Sliced } from '../../../platform/slices.ts';
@@ -145,7 +145,7 @@ export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
   try {
     vma = mm.space.vmaAt(vaddr);
   } catch (error) {
-    if (error instanceof SysError && error.code === 'ESRCH') return undefined; // it has just died
+    if (codeOf(error) === 'ESRCH') return undefined; // it has just died
     throw error;
   }
   if (vma && mm.space.mayBlock(vma)) throw efault(`vaddr ${hex(vaddr)} is of a file whose server may not answer`);

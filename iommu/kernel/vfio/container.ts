@@ -44,9 +44,9 @@ export class Container implements FileOperations {
       case VFIO_GET_API_VERSION:
         return VFIO_API_VERSION;
       case VFIO_CHECK_EXTENSION:
-        return this.#groupLock.run(() => (this.#iommu ?? this.#driver).checkExtension(Number(arg.value)));
+        return this.#groupLock.run(() => (this.#iommu ?? this.#driver).checkExtension(arg.number));
       case VFIO_SET_IOMMU:
-        return this.#groupLock.run(() => this.#setIommu(Number(arg.value), task));
+        return this.#groupLock.run(() => this.#setIommu(arg.number, task));
     }
     if (!this.#iommu) throw einval('the container has no IOMMU driver: SET_IOMMU comes first'); // CORE-1
     return this.#iommu.ioctl(nr, arg, task);

@@ -1,5 +1,5 @@
 /** Groups come (ATT-1…7). */
-import { einval, eperm, SysError } from '../../../../platform/errno.ts';
+import { codeOf, einval, eperm, SysError } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
@@ -105,7 +105,7 @@ function mapMsiWindow(group: IommuGroup, domain: IommuDomain): void {
   try {
     domain.mapMsiWindow(window.vpn);
   } catch (error) {
-    if (!(error instanceof SysError && error.code === 'ENODEV')) throw error;
+    if (codeOf(error) !== 'ENODEV') throw error;
   }
 }
 

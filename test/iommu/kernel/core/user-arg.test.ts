@@ -20,6 +20,12 @@ describe('ioctl argument', () => {
     ]);
   });
 
+  it('as a pointer has no value, and means no number that an extension or a type has', () => {
+    const pointer = new UserArg(new Uint8Array(4));
+
+    expect([pointer.value, pointer.number, new UserArg(3).number]).toEqual([undefined, -1, 3]);
+  });
+
   it.each([
     [0, 'EFAULT'],
     [7, 'EFAULT'],

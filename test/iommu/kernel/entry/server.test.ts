@@ -39,7 +39,7 @@ class TestFile implements FileOperations {
     switch (nr) {
       case ECHO:
         arg.copyOut(0, new Uint8Array(arg.copyIn(4).buffer).reverse());
-        return Number(arg.value & 0xffn);
+        return Number((arg.value ?? 0n) & 0xffn);
       case SLEEP:
         return this.#sleep(caller);
       case BUG:
@@ -49,7 +49,7 @@ class TestFile implements FileOperations {
         caller.install(this.installed);
         return 0;
       case EVENTFD: {
-        const fd = caller.eventfd(Number(BigInt.asIntN(64, arg.value)));
+        const fd = caller.eventfd(Number(BigInt.asIntN(64, arg.value ?? -1n)));
         eventfdSignal(fd);
         close(fd);
         return 0;
@@ -65,7 +65,7 @@ class TestFile implements FileOperations {
         return 0;
       }
       case OTHER_FILE:
-        return caller.file(Number(BigInt.asIntN(64, arg.value))) ? 1 : 0;
+        return caller.file(Number(BigInt.asIntN(64, arg.value ?? -1n))) ? 1 : 0;
     }
     throw einval('unknown');
   }

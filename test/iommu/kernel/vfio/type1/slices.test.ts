@@ -167,9 +167,7 @@ describe('who needs a lasting state of the container', () => {
 
   it('a group that comes has all mappings, those under way too', async () => {
     const long = map(container.type1, 0, VMAS);
-    const { driver } = container.machine;
-    const group = { id: 9, dids: [0x40], driver };
-    const attached = container.type1.attachGroup(group, container.process.task());
+    const attached = container.type1.attachGroup(container.group(9, [0x40]), container.process.task());
     await Promise.all([long, attached]);
     expect(container.reaches((VMAS - 1) * PAGE, 0x40)).toBe(true);
   });

@@ -180,7 +180,7 @@ class Process {
 
 const VIABLE = 1;
 const IN_CONTAINER = 2;
-const driver = {} as IommuDevice;
+const iommuDevice = {} as IommuDevice;
 
 let diary: Diary;
 let vfio: Vfio;
@@ -192,7 +192,7 @@ function boot(profile: ProfileName): void {
   gone = 0;
   const devices = [0, 1, 2].map((id) => ({
     device: new CountingDevice(`0000:00:0${id + 2}.0`),
-    iommuGroup: { id, driver, dids: [8 * (id + 2)] },
+    iommuGroup: { id, iommuDevice, dids: [8 * (id + 2)] },
   }));
   vfio = new Vfio({
     profile: profileOf(profile),

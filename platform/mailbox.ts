@@ -3,7 +3,7 @@
  * CPU and device: a posted write or read, and an answer, or a completion time-out.
  *
  * A slot goes FREE → CLAIMED (by one requester, cmpxchg) → POSTED → DONE (by the server) → FREE. A requester that gives up
- * turns POSTED into ABANDONED; the server frees it. The `doorbell` word counts posts and is the word the server sleeps on:
+ * turns POSTED into ABANDONED; the server frees it. The `bell` word counts posts and is the word the server sleeps on:
  * whoever else has something for the server rings it too.
  */
 import { atomic32, bytes, defineShared } from './shared.ts';
@@ -11,7 +11,7 @@ import { atomic32, bytes, defineShared } from './shared.ts';
 const SLOTS = 8;
 
 const Header = defineShared('mailbox', {
-  doorbell: atomic32, // any thread adds 1 and notifies; the server waits for it to change
+  bell: atomic32, // any thread adds 1 and notifies; the server waits for it to change
   pad0: bytes(60),
   freed: atomic32, // requesters add 1 and notify when a slot becomes free
   pad1: bytes(60),
@@ -44,11 +44,11 @@ export const MAILBOX_BYTES = Header.size + SLOTS * Slot.size;
 
 const slotBase = (slot: number): number => (Header.size + slot * Slot.size) / 4;
 
-/** Rings the server's doorbell without posting a request: "look at your other words". */
-export function ringDoorbell(mailbox: SharedArrayBuffer): void {
+/** Rings the server's bell without posting a request: "look at your other words". */
+export function ringBell(mailbox: SharedArrayBuffer): void {
   const words = new Int32Array(mailbox);
-  Atomics.add(words, Header.word.doorbell, 1); // pairs with the load in MailboxServer.doorbell
-  Atomics.notify(words, Header.word.doorbell);
+  Atomics.add(words, Header.word.bell, 1); // pairs with the load in MailboxServer.bell
+  Atomics.notify(words, Header.word.bell);
 }
 
 /** A 64-bit value as its two 32-bit halves, both unsigned. */
@@ -111,8 +111,8 @@ export class MailboxClient {
     words[base + Slot.word.lo] = lo;
     words[base + Slot.word.hi] = hi;
     Atomics.store(words, state, POSTED); // pairs with the load in MailboxServer.serve
-    Atomics.add(words, Header.word.doorbell, 1);
-    Atomics.notify(words, Header.word.doorbell);
+    Atomics.add(words, Header.word.bell, 1);
+    Atomics.notify(words, Header.word.bell);
     for (;;) {
       const left = deadline - performance.now();
       Atomics.wait(words, state, POSTED, Math.max(0, left)); // woken by MailboxServer.serve
@@ -148,14 +148,14 @@ export class MailboxServer {
     this.#words = new Int32Array(mailbox);
   }
 
-  /** The doorbell's value: load it before looking for work, then wait for it to change. */
-  doorbell(): number {
-    return Atomics.load(this.#words, Header.word.doorbell); // pairs with the add in MailboxClient and ringDoorbell
+  /** The bell's value: load it before looking for work, then wait for it to change. */
+  bell(): number {
+    return Atomics.load(this.#words, Header.word.bell); // pairs with the add in MailboxClient and ringBell
   }
 
-  /** Sleeps until the doorbell is no longer `seen`, or timeoutMs passed. Woken by every post and by ringDoorbell. */
+  /** Sleeps until the bell is no longer `seen`, or timeoutMs passed. Woken by every post and by ringBell. */
   wait(seen: number, timeoutMs: number): void {
-    Atomics.wait(this.#words, Header.word.doorbell, seen, timeoutMs);
+    Atomics.wait(this.#words, Header.word.bell, seen, timeoutMs);
   }
 
   /** Serves all posted requests; true if there was one. */

@@ -3,7 +3,7 @@ import type { MessagePort, Worker } from 'node:worker_threads';
 import type { PciFunction } from '../../iommu/bus/pci-function.ts';
 import { releaseAgent } from '../../iommu/hardware/epoch.ts';
 import { etimedout } from '../../platform/errno.ts';
-import { ringDoorbell } from '../../platform/mailbox.ts';
+import { ringBell } from '../../platform/mailbox.ts';
 import { startWorker } from '../../platform/thread.ts';
 import { CONTROL_BYTES, DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from '../kit/control.ts';
 import type { DeviceMessage, DeviceWorkerData } from '../kit/protocol.ts';
@@ -104,7 +104,7 @@ export class DeviceThread {
 
   /** Makes it look at its memory port. */
   nudge(): void {
-    ringDoorbell(this.#plan.function.mailbox);
+    ringBell(this.#plan.function.mailbox);
   }
 
   /** Ends the thread: by asking, then by force. */

@@ -1,4 +1,5 @@
 /** A ring as programmed and accepted: where its slots and its index write-back lie, as page number and offset. */
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { MAX_FRAME_SIZE, MAX_FRAMES, MIN_FRAME_SIZE, type Values } from './regs.ts';
 
 /** The registers that say where the ring is. */
@@ -8,7 +9,6 @@ export type RingProgram = Readonly<
 
 const RING_ALIGN = 64;
 const INDEX_ALIGN = 8;
-const PAGE = 4096;
 const NR_VPN = 2 ** 52;
 
 const vpnOf = (lo: number, hi: number): number => hi * 2 ** 20 + (lo >>> 12);
@@ -29,10 +29,10 @@ export class Ring {
     this.frames = program.FRAMES;
     this.frameSize = program.FRAME_SIZE;
     this.#vpn = vpnOf(program.RING_LO, program.RING_HI);
-    this.#offset = program.RING_LO & (PAGE - 1);
+    this.#offset = program.RING_LO & (PAGE_SIZE - 1);
     this.hasIndex = program.INDEX_LO !== 0 || program.INDEX_HI !== 0;
     this.indexVpn = vpnOf(program.INDEX_LO, program.INDEX_HI);
-    this.indexOffset = program.INDEX_LO & (PAGE - 1);
+    this.indexOffset = program.INDEX_LO & (PAGE_SIZE - 1);
   }
 
   /** The ring that is programmed, or undefined for bad programming: a size, a count, an alignment, or a ring past 2^64. */
@@ -41,15 +41,15 @@ export class Ring {
     const framesOk = frames >= 1 && frames <= MAX_FRAMES && (frames & (frames - 1)) === 0;
     const sizeOk = frameSize >= MIN_FRAME_SIZE && frameSize <= MAX_FRAME_SIZE && frameSize % MIN_FRAME_SIZE === 0;
     if (!framesOk || !sizeOk || RING_LO % RING_ALIGN !== 0 || INDEX_LO % INDEX_ALIGN !== 0) return undefined;
-    const pages = Math.ceil(((RING_LO & (PAGE - 1)) + frames * frameSize) / PAGE);
+    const pages = Math.ceil(((RING_LO & (PAGE_SIZE - 1)) + frames * frameSize) / PAGE_SIZE);
     return vpnOf(RING_LO, RING_HI) + pages <= NR_VPN ? new Ring(program) : undefined;
   }
 
   slotVpn(slot: number): number {
-    return this.#vpn + Math.floor((this.#offset + slot * this.frameSize) / PAGE);
+    return this.#vpn + Math.floor((this.#offset + slot * this.frameSize) / PAGE_SIZE);
   }
 
   slotOffset(slot: number): number {
-    return (this.#offset + slot * this.frameSize) % PAGE;
+    return (this.#offset + slot * this.frameSize) % PAGE_SIZE;
   }
 }

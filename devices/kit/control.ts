@@ -1,8 +1,8 @@
 /**
- * What the board tells a device worker besides register accesses: shared words, looked at by the loop after a doorbell.
+ * What the board tells a device worker besides register accesses: shared words, looked at by the loop after a ring of the bell.
  * The defects are for tests of the tests (a demo that cannot fail proves nothing): nothing but a board request sets them.
  */
-import { ringDoorbell } from '../../platform/mailbox.ts';
+import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
 
 const Control = defineShared('device control', {
@@ -73,16 +73,16 @@ export class DeviceControl {
     Atomics.add(this.#words, Control.word.interrupts, 1);
   }
 
-  // Board's side: each request is a word and a ring of the worker's doorbell.
+  // Board's side: each request is a word and a ring of the worker's bell.
 
   requestStop(mailbox: SharedArrayBuffer): void {
     Atomics.store(this.#words, Control.word.stop, 1);
-    ringDoorbell(mailbox);
+    ringBell(mailbox);
   }
 
   requestHalt(mailbox: SharedArrayBuffer, on: boolean): void {
     Atomics.store(this.#words, Control.word.halt, on ? 1 : 0);
-    ringDoorbell(mailbox);
+    ringBell(mailbox);
   }
 
   inject(defect: Defect): void {

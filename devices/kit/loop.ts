@@ -1,6 +1,6 @@
 /**
  * The loop of a device worker: serve register accesses, run the device, go idle, sleep until the next deadline or the next
- * ring of the doorbell. It owns the thread; it starts none and waits on nothing else.
+ * ring of the bell. It owns the thread; it starts none and waits on nothing else.
  */
 import { MailboxServer } from '../../platform/mailbox.ts';
 import { type DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from './control.ts';
@@ -32,7 +32,7 @@ export class DeviceLoop {
   constructor(parts: LoopParts) {
     this.#parts = parts;
     this.#server = new MailboxServer(parts.mailbox);
-    this.#seen = this.#server.doorbell() - 1;
+    this.#seen = this.#server.bell() - 1;
   }
 
   /** Until the board says stop. Whatever happens, the DMA port is left idle, so that no fence waits for this worker. */
@@ -64,7 +64,7 @@ export class DeviceLoop {
   /** One turn without sleeping: time of the next deadline. */
   turn(): number {
     const { endpoint, control, dma, pollMemory } = this.#parts;
-    const rung = this.#server.doorbell(); // before looking at what it may stand for
+    const rung = this.#server.bell(); // before looking at what it may stand for
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();

@@ -110,7 +110,7 @@ export class MediatedDma implements Dma {
     this.#requester.post(request);
     tell();
     for (;;) {
-      const seen = this.#server.doorbell(); // before looking at what it may stand for
+      const seen = this.#server.bell(); // before looking at what it may stand for
       serve();
       if (this.#requester.answered()) break;
       if (control.stopping()) return false;

@@ -1,9 +1,9 @@
 /**
  * Between a device worker without an IOMMU in front and the kernel, which makes its memory accesses for it (a mediated device): one
  * request at a time in shared words. The kernel is told of a request by a message, since it has an event loop; the worker sleeps on
- * the doorbell of its mailbox, since whoever wants something else of it, a register say, must reach it meanwhile.
+ * the bell of its mailbox, since whoever wants something else of it, a register say, must reach it meanwhile.
  */
-import { ringDoorbell } from '../../platform/mailbox.ts';
+import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
 
 /** The most that one request moves. */
@@ -118,6 +118,6 @@ export class ChannelServer {
     const words = this.#words;
     words[Channel.word.refused] = refused;
     Atomics.store(words, Channel.word.done, words[Channel.word.posted]!); // pairs with the load in ChannelRequester.answered
-    ringDoorbell(this.#mailbox);
+    ringBell(this.#mailbox);
   }
 }

@@ -40,7 +40,7 @@ export const haltAndStop = defineScenario({
     buffer === 'board'
       ? ['announced', 'answered', 'quiet'][word]
       : buffer === 'mailbox' && word < 32
-        ? { 0: 'doorbell', 16: 'freed' }[word]
+        ? { 0: 'bell', 16: 'freed' }[word]
         : { 0: 'stop', 1: 'halt', 16: 'state' }[buffer === 'control' ? word : -1],
   actors: {
     board: (words, context) => {

@@ -11,18 +11,18 @@ const mutants = {
     name: 'sleeps-on-the-last-ring',
     file: 'devices/kit/loop.ts',
     find: 'this.#server.wait(this.#seen,',
-    replace: 'this.#server.wait(this.#server.doorbell(),',
+    replace: 'this.#server.wait(this.#server.bell(),',
   },
   ringBeforeTheHalt: {
     name: 'ring-before-the-halt',
     file: 'devices/kit/control.ts',
-    find: '    Atomics.store(this.#words, Control.word.halt, on ? 1 : 0);\n    ringDoorbell(mailbox);\n',
-    replace: '    ringDoorbell(mailbox);\n    Atomics.store(this.#words, Control.word.halt, on ? 1 : 0);\n',
+    find: '    Atomics.store(this.#words, Control.word.halt, on ? 1 : 0);\n    ringBell(mailbox);\n',
+    replace: '    ringBell(mailbox);\n    Atomics.store(this.#words, Control.word.halt, on ? 1 : 0);\n',
   },
   haltBeforeTheRing: {
     name: 'halt-looked-at-before-the-ring',
     file: 'devices/kit/loop.ts',
-    find: `    const rung = this.#server.doorbell(); // before looking at what it may stand for
+    find: `    const rung = this.#server.bell(); // before looking at what it may stand for
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
@@ -31,7 +31,7 @@ const mutants = {
     if (control.halting()) {
 `,
     replace: `    const halting = control.halting();
-    const rung = this.#server.doorbell();
+    const rung = this.#server.bell();
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();

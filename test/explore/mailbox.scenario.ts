@@ -1,12 +1,6 @@
 /** platform/mailbox.ts: requesters and a server over the slots. */
 import assert from 'node:assert/strict';
-import {
-  MAILBOX_BYTES,
-  MailboxClient,
-  type MailboxHandler,
-  MailboxServer,
-  ringDoorbell,
-} from '../../platform/mailbox.ts';
+import { MAILBOX_BYTES, MailboxClient, type MailboxHandler, MailboxServer, ringBell } from '../../platform/mailbox.ts';
 import { type ActorContext, defineScenario } from './scenario.ts';
 
 const HEADER_WORDS = 32;
@@ -21,7 +15,7 @@ const stateOf = (slot: number): number => HEADER_WORDS + slot * SLOT_WORDS;
 
 function names(buffer: string, word: number): string | undefined {
   if (buffer !== 'mailbox') return ['reads', 'writes', 'work', 'done'][word];
-  if (word < HEADER_WORDS) return { 0: 'doorbell', 16: 'freed' }[word];
+  if (word < HEADER_WORDS) return { 0: 'bell', 16: 'freed' }[word];
   const slot = Math.floor((word - HEADER_WORDS) / SLOT_WORDS);
   return `slot${slot}.${FIELDS[(word - HEADER_WORDS) % SLOT_WORDS]}`;
 }
@@ -59,7 +53,7 @@ function serve({ mailbox, device }: Words, context: ActorContext, work: () => vo
       }),
   };
   for (;;) {
-    const seen = server.doorbell();
+    const seen = server.bell();
     server.serve(handler);
     work();
     server.wait(seen, 1000);
@@ -168,7 +162,7 @@ export const otherWork = defineScenario({
     cpu: ({ mailbox }) => assert.equal(ask(mailbox, 0x10), 0x11),
     board: ({ mailbox, device }) => {
       Atomics.store(new Int32Array(device), WORK, 1);
-      ringDoorbell(mailbox);
+      ringBell(mailbox);
       while (Atomics.load(new Int32Array(device), DONE) === 0) Atomics.wait(new Int32Array(device), DONE, 0);
     },
     server: (words, context) =>

@@ -25,11 +25,11 @@ const mutants = {
     name: 'ring-before-posted',
     file,
     find: `    Atomics.store(words, state, POSTED); // pairs with the load in MailboxServer.serve
-    Atomics.add(words, Header.word.doorbell, 1);
-    Atomics.notify(words, Header.word.doorbell);
+    Atomics.add(words, Header.word.bell, 1);
+    Atomics.notify(words, Header.word.bell);
 `,
-    replace: `    Atomics.add(words, Header.word.doorbell, 1);
-    Atomics.notify(words, Header.word.doorbell);
+    replace: `    Atomics.add(words, Header.word.bell, 1);
+    Atomics.notify(words, Header.word.bell);
     Atomics.store(words, state, POSTED);
 `,
   },
@@ -74,10 +74,10 @@ const mutants = {
   ringWithoutNotify: {
     name: 'ring-without-notify',
     file,
-    find: `in MailboxServer.doorbell
-  Atomics.notify(words, Header.word.doorbell);
+    find: `in MailboxServer.bell
+  Atomics.notify(words, Header.word.bell);
 `,
-    replace: `in MailboxServer.doorbell
+    replace: `in MailboxServer.bell
 `,
   },
 } as const satisfies Record<string, Mutant>;

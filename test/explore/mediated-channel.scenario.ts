@@ -31,7 +31,7 @@ function names(buffer: string, word: number): string | undefined {
   if (buffer === 'channel') return { 16: 'done', 17: 'refused', 32: 'data' }[word] ?? CHANNEL_WORDS[word];
   if (buffer === 'side') return ['told', 'valid', 'ram'][word];
   if (buffer === 'control') return { 0: 'stop' }[word];
-  return word === 0 ? 'doorbell' : undefined;
+  return word === 0 ? 'bell' : undefined;
 }
 
 function raise(words: Int32Array, at: number): void {

@@ -34,16 +34,16 @@ const mutants = {
   noRing: {
     name: 'answer-without-a-ring',
     file: channel,
-    find: '    ringDoorbell(this.#mailbox);\n',
+    find: '    ringBell(this.#mailbox);\n',
     replace: '',
   },
   ringBeforeDone: {
     name: 'ring-before-done',
     file: channel,
     find: `    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!); // pairs with the load in ChannelRequester.answered
-    ringDoorbell(this.#mailbox);
+    ringBell(this.#mailbox);
 `,
-    replace: `    ringDoorbell(this.#mailbox);
+    replace: `    ringBell(this.#mailbox);
     Atomics.store(words, Channel.word.done, words[Channel.word.posted]!);
 `,
   },
@@ -57,11 +57,11 @@ const mutants = {
     this.#requester.post(request);
 `,
   },
-  doorbellAfterTheLook: {
-    name: 'doorbell-looked-at-after-the-answer',
+  bellAfterTheLook: {
+    name: 'bell-looked-at-after-the-answer',
     file: dma,
     find: 'this.#server.wait(seen, MAX_SLEEP_MS);',
-    replace: 'this.#server.wait(this.#server.doorbell(), MAX_SLEEP_MS);',
+    replace: 'this.#server.wait(this.#server.bell(), MAX_SLEEP_MS);',
   },
   registersDoNotAnswer: {
     name: 'registers-do-not-answer',
@@ -98,7 +98,7 @@ describe('seeded bugs of the channel', () => {
     { mutant: mutants.noRing, scenario: accesses, kind: 'deadlock' },
     { mutant: mutants.ringBeforeDone, scenario: accesses, kind: 'deadlock' },
     { mutant: mutants.toldBeforePosted, scenario: accesses, kind: 'deadlock' },
-    { mutant: mutants.doorbellAfterTheLook, scenario: accesses, kind: 'deadlock' },
+    { mutant: mutants.bellAfterTheLook, scenario: accesses, kind: 'deadlock' },
     { mutant: mutants.registersDoNotAnswer, scenario: registersWhileAsleep, kind: 'deadlock' },
     { mutant: mutants.dataBeforeTheAnswer, scenario: accesses, kind: 'threw' },
     { mutant: mutants.stopUnheard, scenario: stopWhileAsleep, kind: 'deadlock' },

@@ -30,7 +30,7 @@ const handler: MailboxHandler = {
 
 const server = new MailboxServer(mailbox);
 for (;;) {
-  const seen = server.doorbell();
+  const seen = server.bell();
   const state = Atomics.load(words, 0);
   Atomics.store(words, 2, state);
   Atomics.notify(words, 2);

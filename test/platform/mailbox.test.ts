@@ -2,7 +2,7 @@ import type { Worker } from 'node:worker_threads';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { MAILBOX_BYTES, MailboxClient, MailboxServer, REGION_CONFIG, ringDoorbell } from '../../platform/mailbox.ts';
+import { MAILBOX_BYTES, MailboxClient, MailboxServer, REGION_CONFIG, ringBell } from '../../platform/mailbox.ts';
 import { startWorker } from '../../platform/thread.ts';
 import type { MailboxClientData } from './mailbox-client.ts';
 import type { MailboxWorkerData } from './mailbox-worker.ts';
@@ -19,7 +19,7 @@ describe('a mailbox with a server in another thread', () => {
 
   const set = (state: number): void => {
     Atomics.store(words, 0, state);
-    ringDoorbell(mailbox);
+    ringBell(mailbox);
     for (let acts = Atomics.load(words, 2); acts !== state; acts = Atomics.load(words, 2)) {
       Atomics.wait(words, 2, acts, 1000); // woken by the server
     }
@@ -101,15 +101,15 @@ describe('a mailbox with a server in another thread', () => {
 });
 
 describe('MailboxServer', () => {
-  it('has nothing to serve in an empty mailbox; ringDoorbell changes the word it sleeps on', () => {
+  it('has nothing to serve in an empty mailbox; ringBell changes the word it sleeps on', () => {
     const mailbox = new SharedArrayBuffer(MAILBOX_BYTES);
     const server = new MailboxServer(mailbox);
-    const seen = server.doorbell();
+    const seen = server.bell();
 
     expect(server.serve({ read: () => ({ lo: 0, hi: 0 }), write: () => {} })).toBe(false);
-    ringDoorbell(mailbox);
+    ringBell(mailbox);
     server.wait(seen, 60_000); // returns at once
 
-    expect(server.doorbell()).toBe(seen + 1);
+    expect(server.bell()).toBe(seen + 1);
   });
 });

@@ -11,7 +11,7 @@ import {
 import { type Bus, type DeviceType, NEVER } from '../../../devices/kit/device.ts';
 import { Endpoint } from '../../../devices/kit/endpoint.ts';
 import { DeviceLoop } from '../../../devices/kit/loop.ts';
-import { MAILBOX_BYTES, ringDoorbell } from '../../../platform/mailbox.ts';
+import { MAILBOX_BYTES, ringBell } from '../../../platform/mailbox.ts';
 import { BenchLine, BenchMemory, BenchRecord } from '../bench.ts';
 
 /** A loop around a device whose slices the test writes; everything on this thread. */
@@ -138,7 +138,7 @@ describe('device loop', () => {
     loop.turn();
     const before = polls();
 
-    ringDoorbell(mailbox);
+    ringBell(mailbox);
     loop.turn();
     loop.turn();
 

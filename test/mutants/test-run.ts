@@ -7,7 +7,7 @@ import { join } from 'node:path';
 /** Far more than any test file takes. */
 const LIMIT_MS = 600_000;
 /** Of one test: many a defect shows by something that never comes, and the suite's own patience is for busy machines. */
-const TEST_MS = 90_000;
+const TEST_MS = 60_000;
 const REPORT = '.mutants-report.json';
 
 export interface TestResult {
@@ -48,7 +48,7 @@ export async function runTests(
   rmSync(path, { force: true });
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
   const words = [vitest, 'run', file, '-t', pattern, '--reporter=json', `--outputFile.json=${path}`];
-  words.push(`--testTimeout=${TEST_MS}`, `--hookTimeout=${TEST_MS}`);
+  words.push(`--testTimeout=${TEST_MS}`, `--hookTimeout=${TEST_MS}`, '--bail=1');
   // A group of its own: what a stuck test has started ends with it.
   const child = spawn(process.execPath, words, { cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';

@@ -2,9 +2,10 @@ import { enoexec } from '../platform/errno.ts';
 import { hex } from '../platform/hex.ts';
 
 /**
- * ELF-64 as in the System V gABI 4.1 chapters 4 and 5 and the RISC-V ELF psABI: just what loading a kernel needs. What QEMU's loader
- * takes is taken (include/hw/elf_ops.h.inc, hw/core/loader.c, v10): of the file only the program headers count. What QEMU would
- * silently not load, because no RAM is there, is refused.
+ * ELF-64 as in the System V gABI 4.1 chapters 4 and 5 and the RISC-V ELF psABI: just what loading a
+ * kernel needs. What QEMU's loader takes is taken (include/hw/elf_ops.h.inc, hw/core/loader.c,
+ * v10): of the file only the program headers count. What QEMU would silently not load, because no
+ * RAM is there, is refused.
  */
 
 const ELFMAG = 0x464c_457f; // "\x7fELF" as a little-endian word
@@ -20,7 +21,10 @@ const PHDR_SIZE = 56;
 const SHDR_SIZE = 64;
 const SYM_SIZE = 24;
 
-/** A PT_LOAD segment that is not empty: `bytes` go to [gpa, gpa + bytes.length), zeros from there to gpa + memorySize. */
+/**
+ * A PT_LOAD segment that is not empty: `bytes` go to [gpa, gpa + bytes.length), zeros from there to
+ * gpa + memorySize.
+ */
 export interface ElfSegment {
   readonly gpa: number;
   readonly bytes: Uint8Array;
@@ -33,7 +37,9 @@ export interface ElfImage {
   readonly segments: readonly ElfSegment[];
 }
 
-/** Reads an executable. ENOEXEC with one line that says what is wrong, as execve(2) would refuse it. */
+/**
+ * Reads an executable. ENOEXEC with one line that says what is wrong, as execve(2) would refuse it.
+ */
 export function parseElf(file: Uint8Array): ElfImage {
   const view = viewOf(file);
   if (
@@ -61,7 +67,10 @@ export function checkElf({ segments }: ElfImage, ramSize: number, ramBase: numbe
   }
 }
 
-/** Copies the segments into RAM at [ramBase, ramBase + ram.length). ENOEXEC, with nothing copied, if one does not fit. */
+/**
+ * Copies the segments into RAM at [ramBase, ramBase + ram.length). ENOEXEC, with nothing copied, if
+ * one does not fit.
+ */
 export function loadElf(image: ElfImage, ram: Uint8Array, ramBase: number): void {
   checkElf(image, ram.length, ramBase);
   for (const { gpa, bytes, memorySize } of image.segments) {
@@ -72,8 +81,8 @@ export function loadElf(image: ElfImage, ram: Uint8Array, ramBase: number): void
 }
 
 /**
- * Names of the symbol table and their values; empty for a stripped file. For people and tests: nothing is loaded by it, and what
- * cannot be read of it is left out.
+ * Names of the symbol table and their values; empty for a stripped file. For people and tests:
+ * nothing is loaded by it, and what cannot be read of it is left out.
  */
 export function readSymbols(file: Uint8Array): ReadonlyMap<string, bigint> {
   const symbols = new Map<string, bigint>();
@@ -109,8 +118,8 @@ function segmentOf(header: DataView, file: Uint8Array): ElfSegment | undefined {
 }
 
 /**
- * e_entry is a virtual address: where the code of a segment lies elsewhere than it is linked for, the guest begins there.
- * ENOEXEC if that is no address that any machine has.
+ * e_entry is a virtual address: where the code of a segment lies elsewhere than it is linked for,
+ * the guest begins there. ENOEXEC if that is no address that any machine has.
  */
 function physicalEntry(entry: bigint, loads: readonly DataView[]): number {
   let physical = entry;
@@ -125,8 +134,9 @@ function physicalEntry(entry: bigint, loads: readonly DataView[]): number {
 }
 
 /**
- * The segments where no byte is in two of them. Zeros that would run into another segment are left to the guest, as its linker had
- * memory in mind that the guest moves its data to first. ENOEXEC if even what lies in the file overlaps.
+ * The segments where no byte is in two of them. Zeros that would run into another segment are left
+ * to the guest, as its linker had memory in mind that the guest moves its data to first. ENOEXEC if
+ * even what lies in the file overlaps.
  */
 function apart(segments: readonly ElfSegment[]): ElfSegment[] {
   const placed = segments.map((segment) => {
@@ -167,5 +177,8 @@ function cString(view: DataView, offset: number): string {
   return text;
 }
 
-/** A 64-bit offset, address or size. Beyond 2^53 it is rounded: that is still beyond every file and all RAM. */
+/**
+ * A 64-bit offset, address or size. Beyond 2^53 it is rounded: that is still beyond every file and
+ * all RAM.
+ */
 const sizeAt = (view: DataView, at: number): number => Number(view.getBigUint64(at, true));

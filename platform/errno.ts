@@ -1,6 +1,9 @@
 import { constants } from 'node:os';
 
-/** Names of the Linux errnos this project throws or receives; numbers are those of the running machine (asm-generic). */
+/**
+ * Names of the Linux errnos this project throws or receives; numbers are those of the running
+ * machine (asm-generic).
+ */
 const NUMBERS: Readonly<Record<string, number>> = {
   ...constants.errno,
   ...{ EBADFD: 77, ENOTSUPP: 524, ENOTBLK: 15, ECHRNG: 44, EUSERS: 87, ESTALE: 116, ENOMEDIUM: 123, ECANCELED: 125 },
@@ -21,7 +24,10 @@ export function errnoName(number: number): string {
   return NAMES.get(number) ?? `E${number}`;
 }
 
-/** The one error class of behaviour: what Linux would return as -errno. Everything else that is thrown is a bug. */
+/**
+ * The one error class of behaviour: what Linux would return as -errno. Everything else that is
+ * thrown is a bug.
+ */
 export class SysError extends Error {
   readonly code: string;
   readonly errno: number;
@@ -76,7 +82,10 @@ export const eopnotsupp = maker('EOPNOTSUPP');
 export const etimedout = maker('ETIMEDOUT');
 export const enosys = maker('ENOSYS');
 
-/** An error of this process: out of fds is ENOMEM to whoever it works for, who has some left. Others stay what they are. */
+/**
+ * An error of this process: out of fds is ENOMEM to whoever it works for, who has some left. Others
+ * stay what they are.
+ */
 export function withoutFds(error: unknown): unknown {
   if (!(error instanceof SysError && (error.code === 'EMFILE' || error.code === 'ENFILE'))) return error;
   return enomem(`the host has no file descriptor left (${error.code})`);

@@ -1,9 +1,10 @@
 /**
- * Signals other processes' eventfds as a kernel does (eventfd_signal): it never blocks, and a count at its maximum stays there.
- * write(2) would block on an eventfd that somebody fills at the wrong moment, and O_NONBLOCK is shared with that somebody. So Linux
- * itself does it: an io_uring signals the eventfd that is registered with it when a request completes, here an empty one. It holds
- * the eventfd's context and not its file, so that its users' last close(2) is a last close. Where io_uring is not allowed the
- * completion of an aio request signals it: that needs the file.
+ * Signals other processes' eventfds as a kernel does (eventfd_signal): it never blocks, and a count
+ * at its maximum stays there. write(2) would block on an eventfd that somebody fills at the wrong
+ * moment, and O_NONBLOCK is shared with that somebody. So Linux itself does it: an io_uring signals
+ * the eventfd that is registered with it when a request completes, here an empty one. It holds the
+ * eventfd's context and not its file, so that its users' last close(2) is a last close. Where
+ * io_uring is not allowed the completion of an aio request signals it: that needs the file.
  */
 import { enomem, enospc, enosys, SysError } from './errno.ts';
 import {
@@ -23,10 +24,16 @@ import { atomic32, atomic32s, bytes, defineShared } from './shared.ts';
 /** As many as a board can need: vectors of its doorbell, lines, stored triggers. */
 export const NR_SOURCES = 4096;
 
-/** Completions that find room in a ring: twice as many as there are threads that can signal at once, and more. */
+/**
+ * Completions that find room in a ring: twice as many as there are threads that can signal at once,
+ * and more.
+ */
 const COMPLETIONS = 128;
 
-/** Per source all words are written by its owner, before it gives the source's number to others, and stay while they have it. */
+/**
+ * Per source all words are written by its owner, before it gives the source's number to others, and
+ * stay while they have it.
+ */
 export const Sources = defineShared('eventfd sources', {
   sqTail: atomic32, // index of that word in the page of any ring
   cqHead: atomic32,
@@ -51,7 +58,10 @@ export interface Signals {
 /** All threads signal; one, the owner, opens and closes. */
 export class EventfdSources implements Signals {
   readonly #words: Int32Array;
-  /** By source: its ring's words, once this thread has signalled it. A ring stays with its source until dispose(). */
+  /**
+   * By source: its ring's words, once this thread has signalled it. A ring stays with its source
+   * until dispose().
+   */
   readonly #rings: (Int32Array | undefined)[] = [];
   /** Owner: closed sources, and the first number that was never used. */
   readonly #free: number[] = [];
@@ -59,15 +69,18 @@ export class EventfdSources implements Signals {
 
   readonly #limit: number;
 
-  /** Over SOURCES_BYTES of shared memory at `offset`, zero at first; at most `limit` are open at once. */
+  /**
+   * Over SOURCES_BYTES of shared memory at `offset`, zero at first; at most `limit` are open at
+   * once.
+   */
   constructor(memory: SharedArrayBuffer, offset = 0, limit = NR_SOURCES) {
     this.#words = new Int32Array(memory, offset, SOURCES_BYTES / 4);
     this.#limit = limit;
   }
 
   /**
-   * Owner: a source that signals `eventfd`, which it takes, also when it throws. ENOSPC: too many; ENOMEM: Linux gives no more; ENOSYS:
-   * it allows neither way.
+   * Owner: a source that signals `eventfd`, which it takes, also when it throws. ENOSPC: too many;
+   * ENOMEM: Linux gives no more; ENOSYS: it allows neither way.
    */
   open(eventfd: number): number {
     const source = this.#free.pop() ?? this.#next;
@@ -131,13 +144,15 @@ export class EventfdSources implements Signals {
     }
     const ring = this.#rings[source] ?? this.#ringOf(source);
     const cqHead = words[Sources.word.cqHead]!;
-    // All that has completed is taken: a ring without room signals nothing. Other threads do the same, so the head only moves if it is
-    // where it was; those that moved it instead leave at most two completions of each thread. Linux writes the tail
-    // before it signals, and reads the head when it completes a request.
+    // All that has completed is taken: a ring without room signals nothing. Other threads do the
+    // same, so the head only moves if it is where it was; those that moved it instead leave at most
+    // two completions of each thread. Linux writes the tail before it signals, and reads the head
+    // when it completes a request.
     const head = Atomics.load(ring, cqHead);
     const tail = Atomics.load(ring, words[Sources.word.cqTail]!);
     if (head !== tail) Atomics.compareExchange(ring, cqHead, head, tail);
-    // Every thread adds one request and submits one, whoever made it: all are the same. Linux reads the tail in io_uring_enter.
+    // Every thread adds one request and submits one, whoever made it: all are the same. Linux reads
+    // the tail in io_uring_enter.
     Atomics.add(ring, words[Sources.word.sqTail]!, 1);
     ioUringSubmit(fd);
   }

@@ -1,6 +1,7 @@
 /**
- * Watches an eventfd of somebody else's as a kernel does: by an entry in its wait queue, which keeps no file. When its users have closed
- * it the entry is gone (EPOLLHUP of drivers/vfio/virqfd.c), and nothing here has kept it open.
+ * Watches an eventfd of somebody else's as a kernel does: by an entry in its wait queue, which
+ * keeps no file. When its users have closed it the entry is gone (EPOLLHUP of
+ * drivers/vfio/virqfd.c), and nothing here has kept it open.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { close, EPOLLET, epollAdd, epollCreate, epollWait, POLLIN } from './libc.ts';
@@ -29,7 +30,10 @@ export class EventfdWatch {
   }
 }
 
-/** Of an EventfdWatch: whether it was signalled since the last time, if the file is still open. Never sleeps. */
+/**
+ * Of an EventfdWatch: whether it was signalled since the last time, if the file is still open.
+ * Never sleeps.
+ */
 export const takeEdge = (epoll: number): boolean => epollWait(epoll, 0).length > 0;
 
 /** Asks the file for nothing but its name. */

@@ -1,6 +1,7 @@
 /**
- * On which file systems a file may be touched by a thread that must not wait: those whose pages come from memory or from a local disk.
- * Others (FUSE, NFS, 9p, …) have a server that may never answer, be it a process of the very client.
+ * On which file systems a file may be touched by a thread that must not wait: those whose pages
+ * come from memory or from a local disk. Others (FUSE, NFS, 9p, …) have a server that may never
+ * answer, be it a process of the very client.
  */
 import { fstatSync, readFileSync } from 'node:fs';
 
@@ -19,21 +20,27 @@ import {
 } from './libc.ts';
 
 /**
- * memory: there is nothing behind the pages, so nobody tracks which are dirty. A user can mount these in a user namespace of his own, which
- * does no harm. disk: they are written back.
+ * memory: there is nothing behind the pages, so nobody tracks which are dirty. A user can mount
+ * these in a user namespace of his own, which does no harm. disk: they are written back.
  */
 export type FileSystemKind = 'memory' | 'disk';
 
 const MEMORY = new Set('tmpfs hugetlbfs ramfs'.split(' '));
 const DISK = new Set('ext2 ext3 ext4 xfs btrfs f2fs bcachefs zfs'.split(' '));
-/** Stands on other file systems: ordinary where whoever administers the host has mounted it, which `trusted` says. */
+/**
+ * Stands on other file systems: ordinary where whoever administers the host has mounted it, which
+ * `trusted` says.
+ */
 const STACKED = 'overlay';
 
 /** gnu_dev_major and gnu_dev_minor of glibc, for st_dev below 2^32. */
 export const majorOf = (dev: number): number => (dev >>> 8) & 0xfff;
 export const minorOf = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 
-/** The ordinary file systems in a /proc/<pid>/mountinfo (proc_pid_mountinfo(5)), by device number (`major:minor`). */
+/**
+ * The ordinary file systems in a /proc/<pid>/mountinfo (proc_pid_mountinfo(5)), by device number
+ * (`major:minor`).
+ */
 export function ordinaryDevices(
   mountinfo: string,
   { trusted }: { readonly trusted: boolean },
@@ -50,7 +57,10 @@ export function ordinaryDevices(
   return devices;
 }
 
-/** The kernel's own mounts, which are in no list: memfds, shared anonymous memory and System V's, and those of huge pages. */
+/**
+ * The kernel's own mounts, which are in no list: memfds, shared anonymous memory and System V's,
+ * and those of huge pages.
+ */
 function internalDevices(): Set<string> {
   const devices = new Set<string>();
   for (const flags of [0, MFD_HUGETLB, MFD_HUGETLB | MFD_HUGE_2MB, MFD_HUGETLB | MFD_HUGE_1GB]) {
@@ -60,7 +70,8 @@ function internalDevices(): Set<string> {
       close(fd);
       devices.add(`${majorOf(dev)}:${minorOf(dev)}`);
     } catch (error) {
-      if (!(error instanceof SysError) || flags === 0) throw error; // this machine has no huge pages of that size
+      // this machine has no huge pages of that size
+      if (!(error instanceof SysError) || flags === 0) throw error;
     }
   }
   return devices;
@@ -70,7 +81,10 @@ const OWN_MOUNTS = '/proc/self/mountinfo';
 
 class Mounts {
   readonly #internal = internalDevices();
-  /** Polled: an event of the priority kind says that a mount has come or gone since it was last asked. */
+  /**
+   * Polled: an event of the priority kind says that a mount has come or gone since it was last
+   * asked.
+   */
   readonly #watch = open(OWN_MOUNTS, 0);
   #own: Map<string, FileSystemKind> | undefined;
 
@@ -86,7 +100,10 @@ class Mounts {
   }
 }
 
-/** What process `pid` sees mounted, if it is in another mount namespace. Not kept: a number may be another file system's soon. */
+/**
+ * What process `pid` sees mounted, if it is in another mount namespace. Not kept: a number may be
+ * another file system's soon.
+ */
 function devicesOf(pid: number): Map<string, FileSystemKind> {
   try {
     return ordinaryDevices(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), { trusted: false });
@@ -97,7 +114,10 @@ function devicesOf(pid: number): Map<string, FileSystemKind> {
 
 let mounts: Mounts | undefined;
 
-/** What the file system of the device `major:minor` is, as the host or process `pid` sees it mounted; undefined: none of the ordinary ones. */
+/**
+ * What the file system of the device `major:minor` is, as the host or process `pid` sees it
+ * mounted; undefined: none of the ordinary ones.
+ */
 export function fileSystemKind(device: string, pid: number): FileSystemKind | undefined {
   mounts ??= new Mounts();
   return mounts.kindOf(device, pid);

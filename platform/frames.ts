@@ -1,8 +1,14 @@
-/** Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value (plain maps, no shared record structures). */
+/**
+ * Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value (plain maps,
+ * no shared record structures).
+ */
 import { eproto, SysError } from './errno.ts';
 import { isSmall, pack, unpack } from './msgpack.ts';
 
-/** Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a peer cannot make us allocate at will. */
+/**
+ * Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a peer cannot make
+ * us allocate at will.
+ */
 export const MAX_FRAME = 32 * 1024 * 1024;
 const HEADER = 4;
 /** The smallest buffer for the beginning of a frame. */
@@ -27,13 +33,17 @@ export interface FrameLimits {
 }
 
 /**
- * Cuts a byte stream into frames. However the stream comes, each byte is copied a few times at most: a frame within one chunk is
- * decoded where it lies, the beginning of one waits in a buffer that doubles, up to the frame's length.
+ * Cuts a byte stream into frames. However the stream comes, each byte is copied a few times at
+ * most: a frame within one chunk is decoded where it lies, the beginning of one waits in a buffer
+ * that doubles, up to the frame's length.
  */
 export class FrameReader {
   readonly #maxFrame: number;
   readonly #maxValues: number;
-  /** [0, #filled) is the beginning of a frame. Values that were decoded from a buffer may lie in it, so none is used twice. */
+  /**
+   * [0, #filled) is the beginning of a frame. Values that were decoded from a buffer may lie in it,
+   * so none is used twice.
+   */
   #buffer: Uint8Array = NOTHING;
   #filled = 0;
 
@@ -47,7 +57,10 @@ export class FrameReader {
     return this.#buffer.length;
   }
 
-  /** Values of all frames that are complete with this chunk. EMSGSIZE for an oversized frame, EPROTO for bytes that are not msgpack, or too many values. */
+  /**
+   * Values of all frames that are complete with this chunk. EMSGSIZE for an oversized frame, EPROTO
+   * for bytes that are not msgpack, or too many values.
+   */
   push(chunk: Uint8Array): unknown[] {
     const values: unknown[] = [];
     for (let at = 0; at < chunk.length; ) {

@@ -1,7 +1,8 @@
 /**
- * libc through koffi: the one file with foreign functions. Every function here throws SysError with the errno of the call.
- * Addresses (vaddr) are numbers: user space on Linux ends below 2^56 and in practice below 2^47.
- * FFI calls block the calling thread: a worker may sit in `poll` or `recv`, a main thread must not.
+ * libc through koffi: the one file with foreign functions. Every function here throws SysError with
+ * the errno of the call. Addresses (vaddr) are numbers: user space on Linux ends below 2^56 and in
+ * practice below 2^47. FFI calls block the calling thread: a worker may sit in `poll` or `recv`, a
+ * main thread must not.
  */
 import { codeOf, fromErrno, SysError } from './errno.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
@@ -141,7 +142,10 @@ function koffi(): Koffi {
   return loaded;
 }
 
-/** The functions, each bound by its first call: a program that starts from a heap snapshot has none yet, and needs few. */
+/**
+ * The functions, each bound by its first call: a program that starts from a heap snapshot has none
+ * yet, and needs few.
+ */
 const c = {} as Record<keyof typeof SIGNATURES, ReturnType<ReturnType<Koffi['load']>['func']>>;
 for (const [name, signature] of Object.entries(SIGNATURES)) {
   const get = (): unknown => {
@@ -181,7 +185,10 @@ export function ftruncate(fd: number, size: number): void {
   check(c.ftruncate(fd, size), 'ftruncate');
 }
 
-/** Adds seals to a memfd; they can never be taken off. EPERM: it was made without MFD_ALLOW_SEALING. EINVAL: no memfd. */
+/**
+ * Adds seals to a memfd; they can never be taken off. EPERM: it was made without MFD_ALLOW_SEALING.
+ * EINVAL: no memfd.
+ */
 export function addSeals(fd: number, seals: number): void {
   check(c.fcntl(fd, F_ADD_SEALS, seals), `seal ${fd}`);
 }
@@ -191,7 +198,9 @@ export function getSeals(fd: number): number {
   return check(c.fcntl(fd, F_GET_SEALS, 0), `seals of ${fd}`);
 }
 
-/** Bytes of a file, at the price of its offset, which nothing here uses: a third of fstat's cost. */
+/**
+ * Bytes of a file, at the price of its offset, which nothing here uses: a third of fstat's cost.
+ */
 export function fileSize(fd: number): number {
   return check(Number(c.lseek(fd, 0, SEEK_END)), `lseek ${fd}`);
 }
@@ -201,7 +210,10 @@ export interface Extent {
   readonly end: number;
 }
 
-/** The first bytes at or behind `at` that the file has pages for, [start, end); undefined when there are none. Others read as 0. */
+/**
+ * The first bytes at or behind `at` that the file has pages for, [start, end); undefined when there
+ * are none. Others read as 0.
+ */
 export function dataExtent(fd: number, at: number): Extent | undefined {
   const start = Number(c.lseek(fd, at, SEEK_DATA));
   if (start < 0) {
@@ -214,7 +226,10 @@ export function dataExtent(fd: number, at: number): Extent | undefined {
   return end > start ? { start, end } : undefined;
 }
 
-/** mmap(2); returns the vaddr. SAFETY: the caller owns the range and must munmap it; execve removes it. */
+/**
+ * mmap(2); returns the vaddr. SAFETY: the caller owns the range and must munmap it; execve removes
+ * it.
+ */
 export function mmap(vaddr: number, length: number, prot: number, flags: number, fd: number, offset: number): number {
   const result = Number(c.mmap(vaddr, length, prot, flags, fd, offset));
   if (result === -1) throw fromErrno(koffi().errno(), 'mmap');
@@ -225,7 +240,10 @@ export function munmap(vaddr: number, length: number): void {
   check(c.munmap(vaddr, length), 'munmap');
 }
 
-/** madvise(2). SAFETY: MADV_DONTNEED takes away what private pages hold; of a shared mapping it only drops page-table entries. */
+/**
+ * madvise(2). SAFETY: MADV_DONTNEED takes away what private pages hold; of a shared mapping it only
+ * drops page-table entries.
+ */
 export function madvise(vaddr: number, length: number, advice: number): void {
   check(c.madvise(vaddr, length, advice), 'madvise');
 }
@@ -234,12 +252,18 @@ export function mprotect(vaddr: number, length: number, prot: number): void {
   check(c.mprotect(vaddr, length, prot), 'mprotect');
 }
 
-/** mlock(2): the pages are present when it returns. ENOMEM beyond RLIMIT_MEMLOCK or where nothing is mapped. */
+/**
+ * mlock(2): the pages are present when it returns. ENOMEM beyond RLIMIT_MEMLOCK or where nothing is
+ * mapped.
+ */
 export function mlock(vaddr: number, length: number): void {
   check(c.mlock(vaddr, length), 'mlock');
 }
 
-/** The vaddr of the first byte of a typed array. SAFETY: valid as long as the buffer lives; never for a resizable one. */
+/**
+ * The vaddr of the first byte of a typed array. SAFETY: valid as long as the buffer lives; never
+ * for a resizable one.
+ */
 export function vaddrOf(bytes: Uint8Array | Int32Array): number {
   return Number(c.memmove(bytes, bytes, 0));
 }
@@ -268,7 +292,10 @@ export function pwrite(fd: number, buf: Uint8Array, offset: number): number {
 
 const one = new Uint8Array(new BigUint64Array([1n]).buffer);
 
-/** Adds 1 to an eventfd's count (what a kernel's eventfd_signal does). A full counter is not an error (EAGAIN on a non-blocking one). */
+/**
+ * Adds 1 to an eventfd's count (what a kernel's eventfd_signal does). A full counter is not an
+ * error (EAGAIN on a non-blocking one).
+ */
 export function eventfdSignal(fd: number): void {
   const result = Number(c.write(fd, one, 8));
   if (result < 0 && koffi().errno() !== EAGAIN) throw fromErrno(koffi().errno(), `eventfd ${fd}`);
@@ -277,7 +304,10 @@ export function eventfdSignal(fd: number): void {
 const RWF_NOWAIT = 8;
 const drained = new Uint8Array(8);
 
-/** As eventfdRead, and never sleeps, whatever the flags that the file's other users give it; false when there was nothing to read. */
+/**
+ * As eventfdRead, and never sleeps, whatever the flags that the file's other users give it; false
+ * when there was nothing to read.
+ */
 export function eventfdDrain(fd: number): boolean {
   const iovec = new BigUint64Array([BigInt(vaddrOf(drained)), 8n]);
   if (Number(c.preadv2(fd, iovec, 1, -1, RWF_NOWAIT)) >= 0) return true;
@@ -297,7 +327,10 @@ export function eventfdRead(fd: number): number {
   return Number(count[0]);
 }
 
-/** struct io_uring_params (linux/io_uring.h): flags, and the offsets of words in the mapping of the rings. */
+/**
+ * struct io_uring_params (linux/io_uring.h): flags, and the offsets of words in the mapping of the
+ * rings.
+ */
 const URING_PARAMS = { words: 30, cqEntries: 1, flags: 2, sqTail: 11, cqHead: 20, cqTail: 21, cqes: 25 };
 const IORING_SETUP_CQSIZE = 8;
 const IORING_REGISTER_EVENTFD = 4;
@@ -319,9 +352,10 @@ export interface IoUring {
 }
 
 /**
- * io_uring_setup(2) for one request and `completions` of them, 128 at most, mapped. All bytes of a new ring are 0, so its one request is
- * an IORING_OP_NOP. EPERM (kernel.io_uring_disabled, seccomp) or ENOSYS: not allowed here. ENOMEM: locked memory of all rings of
- * this user (from Linux 6.14 on, 8 KiB each). SAFETY: the caller unmaps the page when no thread uses it; execve does, too.
+ * io_uring_setup(2) for one request and `completions` of them, 128 at most, mapped. All bytes of a
+ * new ring are 0, so its one request is an IORING_OP_NOP. EPERM (kernel.io_uring_disabled, seccomp)
+ * or ENOSYS: not allowed here. ENOMEM: locked memory of all rings of this user (from Linux 6.14 on,
+ * 8 KiB each). SAFETY: the caller unmaps the page when no thread uses it; execve does, too.
  */
 export function ioUringSetup(completions: number): IoUring {
   const params = new Uint32Array(URING_PARAMS.words);
@@ -345,7 +379,10 @@ export function ioUringClose({ fd, vaddr }: Pick<IoUring, 'fd' | 'vaddr'>): void
   close(fd);
 }
 
-/** Maps the page with the request of a ring. SAFETY: as ringWords, which makes words of it; munmap it. */
+/**
+ * Maps the page with the request of a ring. SAFETY: as ringWords, which makes words of it; munmap
+ * it.
+ */
 export function mmapRequests(ring: number): number {
   return mmap(0, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
 }
@@ -357,7 +394,10 @@ export function ioUringWait(ring: number): void {
   if (errno !== EINTR) throw fromErrno(errno, 'io_uring_enter');
 }
 
-/** Each completion signals the eventfd from now on. The ring holds its context, as a kernel's driver would, and not its file. */
+/**
+ * Each completion signals the eventfd from now on. The ring holds its context, as a kernel's driver
+ * would, and not its file.
+ */
 export function ioUringRegisterEventfd(ring: number, fd: number): void {
   registerEventfd(ring, IORING_REGISTER_EVENTFD, new Int32Array([fd]));
 }
@@ -385,7 +425,10 @@ const MAX_TRIES = 1000;
 /** By vaddr, in this thread, for ever: a later ring may get the same address. */
 const views = new Map<number, Int32Array>();
 
-/** The 4096 bytes at `vaddr` as words. SAFETY: nobody uses them any more when the page is unmapped (ioUringClose). */
+/**
+ * The 4096 bytes at `vaddr` as words. SAFETY: nobody uses them any more when the page is unmapped
+ * (ioUringClose).
+ */
 export function ringWords(vaddr: number): Int32Array {
   let words = views.get(vaddr);
   if (!words) {
@@ -404,7 +447,10 @@ const AIO_EVENTS = 128;
 /** After so many requests their completions are taken. */
 const AIO_BATCH = 32;
 
-/** This thread's way of asking Linux to signal an eventfd: a request whose completion does (io_submit(2), IOCB_FLAG_RESFD). */
+/**
+ * This thread's way of asking Linux to signal an eventfd: a request whose completion does
+ * (io_submit(2), IOCB_FLAG_RESFD).
+ */
 interface AioSignaller {
   readonly context: number;
   readonly iocb: DataView;
@@ -415,7 +461,10 @@ interface AioSignaller {
 }
 let aio: AioSignaller | undefined;
 
-/** ENOSYS, EPERM: not allowed here; EAGAIN: fs.aio-max-nr. SAFETY: the context lasts until the process ends or execs. */
+/**
+ * ENOSYS, EPERM: not allowed here; EAGAIN: fs.aio-max-nr. SAFETY: the context lasts until the
+ * process ends or execs.
+ */
 function aioSignaller(): AioSignaller {
   if (aio) return aio;
   const context = new BigUint64Array(1);
@@ -436,8 +485,9 @@ function aioSignaller(): AioSignaller {
 }
 
 /**
- * eventfd_signal() by Linux itself, where io_uring is not allowed: never blocks, and a count at its maximum stays there. The request is
- * a poll of the eventfd, which is readable or writable at any time, so it completes at once. Errors as aioSignaller. HOT: 1.5 µs.
+ * eventfd_signal() by Linux itself, where io_uring is not allowed: never blocks, and a count at its
+ * maximum stays there. The request is a poll of the eventfd, which is readable or writable at any
+ * time, so it completes at once. Errors as aioSignaller. HOT: 1.5 µs.
  */
 export function aioSignal(fd: number): void {
   const signaller = aioSignaller();
@@ -506,7 +556,10 @@ function epollControl(epoll: number, op: number, fd: number, events: number): vo
   check(c.epoll_ctl(epoll, op, fd, event), 'epoll_ctl');
 }
 
-/** An entry whose data is the fd. It keeps no file: it lives as long as the file does, however many close it and whoever. */
+/**
+ * An entry whose data is the fd. It keeps no file: it lives as long as the file does, however many
+ * close it and whoever.
+ */
 export function epollAdd(epoll: number, fd: number, events: number): void {
   epollControl(epoll, EPOLL_CTL_ADD, fd, events);
 }
@@ -519,7 +572,10 @@ export function epollRemove(epoll: number, fd: number): void {
   epollControl(epoll, EPOLL_CTL_DEL, fd, 0);
 }
 
-/** epoll_wait(2): fds of entries that are ready, as they were added; none after timeoutMs (−1: never) or a signal. */
+/**
+ * epoll_wait(2): fds of entries that are ready, as they were added; none after timeoutMs (−1:
+ * never) or a signal.
+ */
 export function epollWait(epoll: number, timeoutMs: number): readonly number[] {
   const events = new DataView(new ArrayBuffer(MAX_EPOLL_EVENTS * EPOLL_EVENT.bytes));
   const count = c.epoll_wait(epoll, events, MAX_EPOLL_EVENTS, timeoutMs);
@@ -528,7 +584,10 @@ export function epollWait(epoll: number, timeoutMs: number): readonly number[] {
   return Array.from({ length: count }, (_, i) => events.getUint32(i * EPOLL_EVENT.bytes + EPOLL_EVENT.data, true));
 }
 
-/** An epoll instance that is only ever asked, never waited on: which fds have hung up, at the cost of one system call however many they are. */
+/**
+ * An epoll instance that is only ever asked, never waited on: which fds have hung up, at the cost
+ * of one system call however many they are.
+ */
 export class HangUpSet {
   readonly #epoll = check(c.epoll_create1(EPOLL_CLOEXEC), 'epoll_create1');
   readonly #events = new DataView(new ArrayBuffer(MAX_EPOLL_EVENTS * EPOLL_EVENT.bytes));
@@ -576,7 +635,10 @@ function unixAddress(path: string): Buffer {
   return address;
 }
 
-/** What `use` makes of a fresh close-on-exec UNIX stream socket and the address of `path`: the fd. Closed if it throws. */
+/**
+ * What `use` makes of a fresh close-on-exec UNIX stream socket and the address of `path`: the fd.
+ * Closed if it throws.
+ */
 function unixSocket(path: string, flags: number, use: (fd: number, address: Buffer) => void): number {
   const address = unixAddress(path);
   const fd = check(c.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), 'socket');
@@ -589,7 +651,10 @@ function unixSocket(path: string, flags: number, use: (fd: number, address: Buff
   return fd;
 }
 
-/** A blocking, close-on-exec UNIX stream socket connected to `path`. ENAMETOOLONG for a path over 107 bytes. */
+/**
+ * A blocking, close-on-exec UNIX stream socket connected to `path`. ENAMETOOLONG for a path over
+ * 107 bytes.
+ */
 export function connectUnix(path: string): number {
   return unixSocket(path, 0, (fd, address) => {
     retry(() => c.connect(fd, address, address.length), `connect ${path}`);
@@ -603,7 +668,10 @@ export function connectUnixNow(path: string): number {
   });
 }
 
-/** A close-on-exec UNIX stream socket that listens at `path`, and this mode. EADDRINUSE if the path exists. */
+/**
+ * A close-on-exec UNIX stream socket that listens at `path`, and this mode. EADDRINUSE if the path
+ * exists.
+ */
 export function bindUnix(path: string, mode: number): number {
   return unixSocket(path, 0, (fd, address) => {
     check(c.bind(fd, address, address.length), `bind ${path}`);
@@ -637,7 +705,10 @@ export function recv(fd: number, buf: Uint8Array): number {
   return retry(() => Number(c.recv(fd, buf, buf.length, 0)), 'recv');
 }
 
-/** A struct msghdr of 64-bit Linux, and behind it what it points to: one struct iovec, and a struct cmsghdr with room for one fd. */
+/**
+ * A struct msghdr of 64-bit Linux, and behind it what it points to: one struct iovec, and a struct
+ * cmsghdr with room for one fd.
+ */
 const MESSAGE = { iov: 16, iovlen: 24, control: 32, controllen: 40, firstIovec: 56, cmsg: 72, size: 96 };
 const CMSG = { level: 8, type: 12, fd: 16, length: 20, space: 24 };
 
@@ -708,8 +779,8 @@ export function getCloexec(fd: number): boolean {
 }
 
 /**
- * open(2), close-on-exec. For a fd that another thread will close: Node takes note of what a worker opens with fs.openSync, and
- * closes that number once more when the worker ends.
+ * open(2), close-on-exec. For a fd that another thread will close: Node takes note of what a worker
+ * opens with fs.openSync, and closes that number once more when the worker ends.
  */
 export function open(path: string, flags = O_RDWR): number {
   return check(c.open(path, flags | O_CLOEXEC), `open ${path}`);
@@ -734,8 +805,9 @@ export interface FileIdentity {
 }
 
 /**
- * Which file a path leads to, from what the kernel knows of it already: a file system whose server is slow or dead is not asked
- * (AT_STATX_DONT_SYNC), so this never waits. Undefined when there is nothing.
+ * Which file a path leads to, from what the kernel knows of it already: a file system whose server
+ * is slow or dead is not asked (AT_STATX_DONT_SYNC), so this never waits. Undefined when there is
+ * nothing.
  */
 export function identify(path: string): FileIdentity | undefined {
   return statxIdentity(AT_FDCWD, path, AT_STATX_DONT_SYNC);
@@ -778,7 +850,10 @@ export function pidfdOpen(pid: number): number {
   return check(Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, 0, null, 0, 0)), `pidfd_open ${pid}`);
 }
 
-/** Duplicates fd `target` of the process behind `pidfd`; needs the right to ptrace it (EPERM). EBADF when it has no such fd. */
+/**
+ * Duplicates fd `target` of the process behind `pidfd`; needs the right to ptrace it (EPERM). EBADF
+ * when it has no such fd.
+ */
 export function pidfdGetfd(pidfd: number, target: number): number {
   return check(Number(c.syscall(SYS_PIDFD_GETFD, pidfd, target >>> 0, 0, null, 0, 0)), `pidfd_getfd ${target}`);
 }
@@ -790,7 +865,10 @@ function transferVm(write: boolean, pid: number, vaddr: number, buf: Uint8Array)
   return check(Number(call(pid, local, 1, remote, 1, 0)), write ? 'process_vm_writev' : 'process_vm_readv');
 }
 
-/** Reads memory of another process; number of bytes (short at a hole after the first page). EFAULT, ESRCH, EPERM. */
+/**
+ * Reads memory of another process; number of bytes (short at a hole after the first page). EFAULT,
+ * ESRCH, EPERM.
+ */
 export function processVmRead(pid: number, vaddr: number, buf: Uint8Array): number {
   return transferVm(false, pid, vaddr, buf);
 }
@@ -801,8 +879,9 @@ export function processVmWrite(pid: number, vaddr: number, buf: Uint8Array): num
 }
 
 /**
- * execve(2). Does not return on success: every thread and mapping of this process ends, fds with FD_CLOEXEC close.
- * On failure (ENOENT, EACCES, ENOEXEC, …) it throws and nothing has changed. `process.execve` is not used: it aborts on failure.
+ * execve(2). Does not return on success: every thread and mapping of this process ends, fds with
+ * FD_CLOEXEC close. On failure (ENOENT, EACCES, ENOEXEC, …) it throws and nothing has changed.
+ * `process.execve` is not used: it aborts on failure.
  */
 export function execve(
   path: string,
@@ -814,12 +893,18 @@ export function execve(
   throw fromErrno(koffi().errno(), `execve ${path}`);
 }
 
-/** Lets process `pid` ptrace this one where Yama restricts it; no effect (and no error) where Yama is absent. */
+/**
+ * Lets process `pid` ptrace this one where Yama restricts it; no effect (and no error) where Yama
+ * is absent.
+ */
 export function allowPtraceBy(pid: number): void {
   c.prctl(PR_SET_PTRACER, pid, 0, 0, 0);
 }
 
-/** Lets whoever may ptrace processes of this uid look at this one again, which a change of the uid has ended (prctl(2)). */
+/**
+ * Lets whoever may ptrace processes of this uid look at this one again, which a change of the uid
+ * has ended (prctl(2)).
+ */
 export function setDumpable(): void {
   c.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
@@ -829,14 +914,20 @@ export function defaultSignal(signal: number): void {
   c.signal(signal, null);
 }
 
-/** The signal that this process gets when the thread that started it ends. It stays over an execve of an ordinary program. */
+/**
+ * The signal that this process gets when the thread that started it ends. It stays over an execve
+ * of an ordinary program.
+ */
 export function setParentDeathSignal(signal: number): void {
   check(c.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), 'prctl PR_SET_PDEATHSIG');
 }
 
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
 
-/** capget(2): the effective capabilities of process `pid`, as a bitmap of the first 32. ESRCH when there is none. */
+/**
+ * capget(2): the effective capabilities of process `pid`, as a bitmap of the first 32. ESRCH when
+ * there is none.
+ */
 export function effectiveCapabilities(pid: number): number {
   const data = new Uint32Array(6); // two of {effective, permitted, inheritable}
   check(c.capget(new Uint32Array([LINUX_CAPABILITY_VERSION_3, pid]), data), `capget ${pid}`);

@@ -1,13 +1,17 @@
 /**
- * How a process learns that its owner has ended, whatever ended it: the owner holds the only write end of a pipe (or the other end of a
- * socket pair) and never writes; the kernel closes it. It outlives an execve of either side.
+ * How a process learns that its owner has ended, whatever ended it: the owner holds the only write
+ * end of a pipe (or the other end of a socket pair) and never writes; the kernel closes it. It
+ * outlives an execve of either side.
  */
 import { Socket } from 'node:net';
 
 import { einval } from './errno.ts';
 import { setCloexec } from './libc.ts';
 
-/** Resolves when the far end of `fd` is closed. The fd is this module's from now on, and close-on-exec. EINVAL: neither pipe nor socket. */
+/**
+ * Resolves when the far end of `fd` is closed. The fd is this module's from now on, and
+ * close-on-exec. EINVAL: neither pipe nor socket.
+ */
 export function ownerEnded(fd: number): Promise<void> {
   let socket: Socket;
   try {

@@ -1,10 +1,12 @@
 /**
- * Register accesses across threads: request slots in shared memory, many requesters, one server. What a bus is between
- * CPU and device: a posted write or read, and an answer, or a completion time-out.
+ * Register accesses across threads: request slots in shared memory, many requesters, one server.
+ * What a bus is between CPU and device: a posted write or read, and an answer, or a completion
+ * time-out.
  *
- * A slot goes FREE → CLAIMED (by one requester, cmpxchg) → POSTED → DONE (by the server) → FREE. A requester that gives up
- * turns POSTED into ABANDONED; the server frees it. The `bell` word counts posts and is the word the server sleeps on:
- * whoever else has something for the server rings it too.
+ * A slot goes FREE → CLAIMED (by one requester, cmpxchg) → POSTED → DONE (by the server) → FREE. A
+ * requester that gives up turns POSTED into ABANDONED; the server frees it. The `bell` word counts
+ * posts and is the word the server sleeps on: whoever else has something for the server rings it
+ * too.
  */
 import { atomic32, bytes, defineShared } from './shared.ts';
 
@@ -71,7 +73,10 @@ export class MailboxClient {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Reads `size` bytes; all ones if the device does not answer in time (PCIe 6.0 §2.8 completion timeout). */
+  /**
+   * Reads `size` bytes; all ones if the device does not answer in time (PCIe 6.0 §2.8 completion
+   * timeout).
+   */
   read(region: number, offset: number, size: number): Halves {
     return this.#request(OP_READ, region, offset, size, 0, 0) ?? ONES;
   }
@@ -150,10 +155,14 @@ export class MailboxServer {
 
   /** The bell's value: load it before looking for work, then wait for it to change. */
   bell(): number {
-    return Atomics.load(this.#words, Header.word.bell); // pairs with the add in MailboxClient and ringBell
+    // pairs with the add in MailboxClient and ringBell
+    return Atomics.load(this.#words, Header.word.bell);
   }
 
-  /** Sleeps until the bell is no longer `seen`, or timeoutMs passed. Woken by every post and by ringBell. */
+  /**
+   * Sleeps until the bell is no longer `seen`, or timeoutMs passed. Woken by every post and by
+   * ringBell.
+   */
   wait(seen: number, timeoutMs: number): void {
     Atomics.wait(this.#words, Header.word.bell, seen, timeoutMs);
   }

@@ -1,6 +1,7 @@
 /**
- * The text of /proc/<pid>/maps, for Linux before 6.11, which cannot be asked for one mapping. It is read piece by piece, only as far as it is
- * needed, and what was read is kept until forget(): one call over thousands of mappings reads it once.
+ * The text of /proc/<pid>/maps, for Linux before 6.11, which cannot be asked for one mapping. It is
+ * read piece by piece, only as far as it is needed, and what was read is kept until forget(): one
+ * call over thousands of mappings reads it once.
  */
 import { readSync } from 'node:fs';
 

@@ -1,7 +1,8 @@
 /**
- * Memory objects: a memfd is the memory; a Mapping makes it bytes in JS. Its identity is (dev, ino), never an address.
- * The bytes are the buffer of a shared WebAssembly.Memory overlaid with mmap(MAP_SHARED|MAP_FIXED): that buffer is page
- * aligned, so its address *is* the vaddr, and workers get it by message (docs/DESIGN.md, "Memory").
+ * Memory objects: a memfd is the memory; a Mapping makes it bytes in JS. Its identity is (dev,
+ * ino), never an address. The bytes are the buffer of a shared WebAssembly.Memory overlaid with
+ * mmap(MAP_SHARED|MAP_FIXED): that buffer is page aligned, so its address *is* the vaddr, and
+ * workers get it by message (docs/DESIGN.md, "Memory").
  */
 import { fstatSync } from 'node:fs';
 import { codeOf, einval, enomem, SysError } from './errno.ts';
@@ -45,7 +46,10 @@ export function objectId(fd: number): ObjectId {
   return { dev, ino };
 }
 
-/** Creates a memfd of `size` bytes that can be sealed (CLOEXEC; clear it for what must survive an execve). */
+/**
+ * Creates a memfd of `size` bytes that can be sealed (CLOEXEC; clear it for what must survive an
+ * execve).
+ */
 export function createMemory(name: string, size: number): number {
   const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   try {
@@ -58,8 +62,9 @@ export function createMemory(name: string, size: number): number {
 }
 
 /**
- * Makes sure that an object never shrinks under a mapping of ours: touching a page that is gone is SIGBUS, which ends the whole
- * process. False where that cannot be had: a memfd made without MFD_ALLOW_SEALING, a file. Growing stays allowed.
+ * Makes sure that an object never shrinks under a mapping of ours: touching a page that is gone is
+ * SIGBUS, which ends the whole process. False where that cannot be had: a memfd made without
+ * MFD_ALLOW_SEALING, a file. Growing stays allowed.
  */
 export function sealAgainstShrinking(fd: number): boolean {
   try {
@@ -72,7 +77,10 @@ export function sealAgainstShrinking(fd: number): boolean {
   }
 }
 
-/** Whether no new mapping and no write(2) can change the object; mappings from before F_SEAL_FUTURE_WRITE can. */
+/**
+ * Whether no new mapping and no write(2) can change the object; mappings from before
+ * F_SEAL_FUTURE_WRITE can.
+ */
 export function isSealedAgainstWriting(fd: number): boolean {
   try {
     return (getSeals(fd) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0;
@@ -83,8 +91,9 @@ export function isSealedAgainstWriting(fd: number): boolean {
 }
 
 /**
- * Address space for a Mapping: a shared WebAssembly.Memory. V8 takes some 10 GiB for each, however small, and gives them back when it
- * collects the last buffer of it in the last thread: who maps many objects one after the other keeps some (mapping-pool.ts).
+ * Address space for a Mapping: a shared WebAssembly.Memory. V8 takes some 10 GiB for each, however
+ * small, and gives them back when it collects the last buffer of it in the last thread: who maps
+ * many objects one after the other keeps some (mapping-pool.ts).
  */
 export class Reservation {
   readonly #memory: WebAssembly.Memory;
@@ -118,7 +127,10 @@ function orNoMemory<T>(length: number, reserve: () => T): T {
   }
 }
 
-/** `length` bytes of a memory object as shared bytes of this process. One Mapping per object per process. */
+/**
+ * `length` bytes of a memory object as shared bytes of this process. One Mapping per object per
+ * process.
+ */
 export class Mapping {
   /** Longer than `length` where its Reservation is. */
   readonly buffer: SharedArrayBuffer;
@@ -128,7 +140,8 @@ export class Mapping {
 
   /**
    * Maps [offset, offset+length) of `fd` read-write and shared. The fd may be closed afterwards.
-   * Errors: EINVAL for a length that is 0, over 4 GiB or an offset off a page; ENOMEM; what mmap(2) says.
+   * Errors: EINVAL for a length that is 0, over 4 GiB or an offset off a page; ENOMEM; what mmap(2)
+   * says.
    */
   constructor(fd: number, length: number, offset = 0, reservation?: Reservation) {
     if (length > MAX_MAPPING) throw einval(`cannot map ${length} bytes: a mapping holds at most 4 GiB`);
@@ -137,14 +150,15 @@ export class Mapping {
     this.buffer = this.#reservation.buffer;
     this.length = length;
     this.vaddr = this.#reservation.vaddr;
-    // SAFETY: the range belongs to #reservation, which this object keeps alive; V8 unmaps it when the Memory is collected, execve
-    // with everything else. Pages past `length` stay V8's own.
+    // SAFETY: the range belongs to #reservation, which this object keeps alive; V8 unmaps it when
+    // the Memory is collected, execve with everything else. Pages past `length` stay V8's own.
     mmap(this.vaddr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
   }
 
   /**
-   * Takes this process' page-table entries of the object away, and nothing of its bytes: the next access to a page maps it again. It
-   * costs 0.2 µs for each page that was touched (measured), which execve and exit would cost otherwise.
+   * Takes this process' page-table entries of the object away, and nothing of its bytes: the next
+   * access to a page maps it again. It costs 0.2 µs for each page that was touched (measured),
+   * which execve and exit would cost otherwise.
    */
   dropPages(): void {
     // SAFETY: the range is a shared mapping of the object.
@@ -152,8 +166,8 @@ export class Mapping {
   }
 
   /**
-   * Drops the object: the range turns into private zero pages, so a late access by a thread that still has the buffer
-   * is harmless, and the object's memory can be freed by the kernel.
+   * Drops the object: the range turns into private zero pages, so a late access by a thread that
+   * still has the buffer is harmless, and the object's memory can be freed by the kernel.
    */
   release(): void {
     // SAFETY: same range as in the constructor; still owned by #reservation.

@@ -1,4 +1,6 @@
-/** MessagePack as this project speaks it: plain maps, no record structures that only one side knows. */
+/**
+ * MessagePack as this project speaks it: plain maps, no record structures that only one side knows.
+ */
 import { Packr } from 'msgpackr';
 
 const packr = new Packr({ useRecords: false, mapsAsObjects: true });
@@ -17,7 +19,10 @@ type Shape =
   /** A count of so many bytes, and then so many times `each` values. */
   | { readonly count: number; readonly each: number };
 
-/** MessagePack specification, "Formats", from 0xc0 on. Undefined: extensions, and 0xc1, which is never used. */
+/**
+ * MessagePack specification, "Formats", from 0xc0 on. Undefined: extensions, and 0xc1, which is
+ * never used.
+ */
 const SHAPES: readonly (Shape | undefined)[] = [
   { bytes: 0 }, // nil
   undefined,
@@ -40,8 +45,9 @@ const SHAPES: readonly (Shape | undefined)[] = [
 ];
 
 /**
- * Whether `packed` has at most `maxValues` values, the keys and values of maps included, and no extension: then decoding it costs
- * little more than its strings do. Otherwise 1 MiB may take a second, and the memory of a million objects. False for what is cut off.
+ * Whether `packed` has at most `maxValues` values, the keys and values of maps included, and no
+ * extension: then decoding it costs little more than its strings do. Otherwise 1 MiB may take a
+ * second, and the memory of a million objects. False for what is cut off.
  */
 export function isSmall(packed: Uint8Array, maxValues: number): boolean {
   const view = new DataView(packed.buffer, packed.byteOffset, packed.length);

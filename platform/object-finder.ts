@@ -1,10 +1,12 @@
 /**
- * Finding and opening the file behind a mapping of another process, so that nothing of that process can hold us up: its fds may be
- * FIFOs, devices, files on FUSE or on an NFS server that is dead, and a file may be under a write lease (fcntl(2), F_SETLEASE).
+ * Finding and opening the file behind a mapping of another process, so that nothing of that process
+ * can hold us up: its fds may be FIFOs, devices, files on FUSE or on an NFS server that is dead,
+ * and a file may be under a write lease (fcntl(2), F_SETLEASE).
  *
- * A fd is looked at through /proc/<pid>/fd, by what the kernel knows of it already; it is held by O_PATH, which opens nothing; and only
- * what is then still the regular file of the mapping is opened, with O_NONBLOCK. The caller sees to it that the file system of
- * the mapping is an ordinary one (file-systems.ts).
+ * A fd is looked at through /proc/<pid>/fd, by what the kernel knows of it already; it is held by
+ * O_PATH, which opens nothing; and only what is then still the regular file of the mapping is
+ * opened, with O_NONBLOCK. The caller sees to it that the file system of the mapping is an ordinary
+ * one (file-systems.ts).
  */
 import { type Dir, opendirSync } from 'node:fs';
 
@@ -18,7 +20,9 @@ const NEXT_FDS = 4;
 /** A look takes 2 µs. */
 const LOOKS_PER_PAUSE = 16;
 
-/** errnos of open(2) that say: this file is there, and you may not open it like that, or not now. */
+/**
+ * errnos of open(2) that say: this file is there, and you may not open it like that, or not now.
+ */
 const REFUSALS: ReadonlySet<string> = new Set(['EAGAIN', 'EACCES', 'EPERM', 'EROFS', 'ETXTBSY']);
 
 export class ObjectFinder {
@@ -33,10 +37,12 @@ export class ObjectFinder {
   }
 
   /**
-   * The file of `vma`, open for reading and writing. First through map_files, which needs CAP_CHECKPOINT_RESTORE, then among the process'
-   * own fds (same user suffices): a few guesses, then all of them. Undefined when it cannot be opened so: a lease is on it
-   * (EAGAIN; it would have to be broken, and its holder has lease-break-time seconds for that), it is not ours to write, or
-   * it is a program that runs. ENOMEM when this process has no fd left. EACCES names what is missing.
+   * The file of `vma`, open for reading and writing. First through map_files, which needs
+   * CAP_CHECKPOINT_RESTORE, then among the process' own fds (same user suffices): a few guesses,
+   * then all of them. Undefined when it cannot be opened so: a lease is on it (EAGAIN; it would
+   * have to be broken, and its holder has lease-break-time seconds for that), it is not ours to
+   * write, or it is a program that runs. ENOMEM when this process has no fd left. EACCES names what
+   * is missing.
    */
   *open(vma: Vma): Sliced<number | undefined> {
     const found = this.#inMapFiles(vma) ?? this.#guess(vma) ?? (yield* this.#search(vma));
@@ -89,7 +95,10 @@ export class ObjectFinder {
   }
 }
 
-/** A fd of O_PATH if the path leads to the file of `vma`: what it is stays so, whatever the other process does meanwhile. */
+/**
+ * A fd of O_PATH if the path leads to the file of `vma`: what it is stays so, whatever the other
+ * process does meanwhile.
+ */
 function hold(path: string, vma: Vma): number | undefined {
   let held: number;
   try {

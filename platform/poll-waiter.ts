@@ -1,6 +1,7 @@
 /**
- * Waits for fds to become readable, one time each; a thread has one of its own and sleeps in it. By io_uring, which tells of a fd that was
- * readable and is not any more; where that is not allowed by epoll, which asks again when it is about to tell.
+ * Waits for fds to become readable, one time each; a thread has one of its own and sleeps in it. By
+ * io_uring, which tells of a fd that was readable and is not any more; where that is not allowed by
+ * epoll, which asks again when it is about to tell.
  */
 import { SysError } from './errno.ts';
 import {
@@ -108,7 +109,8 @@ export class RingWaiter implements PollWaiter {
   }
 
   #submit(): void {
-    Atomics.add(this.#words, this.#ring.sqTail, 1); // with the request; Linux reads it in io_uring_enter
+    // with the request; Linux reads it in io_uring_enter
+    Atomics.add(this.#words, this.#ring.sqTail, 1);
     ioUringSubmit(this.#ring.fd);
   }
 
@@ -117,7 +119,8 @@ export class RingWaiter implements PollWaiter {
     const { cqHead, cqTail, cqes } = this.#ring;
     const words = this.#words;
     const ready: number[] = [];
-    const tail = Atomics.load(words, cqTail); // with the completions before it: Linux stores it after them
+    // with the completions before it: Linux stores it after them
+    const tail = Atomics.load(words, cqTail);
     let head = Atomics.load(words, cqHead);
     for (; head !== tail; head = (head + 1) | 0) {
       const at = cqes + (head & (COMPLETIONS - 1)) * CQE.words;

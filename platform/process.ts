@@ -1,7 +1,8 @@
 /**
- * The address space of another process, as a kernel sees it: which object lies behind a vaddr, and its bytes.
- * Open files of /proc/<pid> hold the mm they were opened in: after an execve of that process they find nothing (as a
- * kernel's mm_struct whose users are gone), and never the new image.
+ * The address space of another process, as a kernel sees it: which object lies behind a vaddr, and
+ * its bytes. Open files of /proc/<pid> hold the mm they were opened in: after an execve of that
+ * process they find nothing (as a kernel's mm_struct whose users are gone), and never the new
+ * image.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { codeOf, eacces, esrch, SysError } from './errno.ts';
@@ -76,7 +77,10 @@ export class AddressSpace {
   #text: MapsText | undefined;
   #remembers = false;
 
-  /** The address space process `pid` has now. ESRCH when it is gone, EACCES when it may not be ptraced, ENFILE when we have no fd left. */
+  /**
+   * The address space process `pid` has now. ESRCH when it is gone, EACCES when it may not be
+   * ptraced, ENFILE when we have no fd left.
+   */
   constructor(pid: number, { procmapQuery = true, mapFiles = true }: AddressSpaceWays = {}) {
     this.pid = pid;
     this.#canQuery = procmapQuery;
@@ -113,8 +117,9 @@ export class AddressSpace {
   }
 
   /**
-   * How private pages from `vaddr` on are backed, nrPages at most of the same kind: by the zero page, as long as nobody has
-   * written to them, or by a page of their own. Memory that a fork shares copy-on-write counts as the former.
+   * How private pages from `vaddr` on are backed, nrPages at most of the same kind: by the zero
+   * page, as long as nobody has written to them, or by a page of their own. Memory that a fork
+   * shares copy-on-write counts as the former.
    */
   privateRun(vaddr: number, nrPages: number): { readonly nrPages: number; readonly zeroPage: boolean } {
     const entries = this.#alive(() => readPagemap(this.pid, vaddr / PAGE_SIZE, nrPages)) ?? new BigUint64Array(nrPages);
@@ -125,7 +130,9 @@ export class AddressSpace {
     return { nrPages: other < 0 ? nrPages : other, zeroPage };
   }
 
-  /** What `read` finds in /proc/<pid>, if that is still this address space's; undefined otherwise. */
+  /**
+   * What `read` finds in /proc/<pid>, if that is still this address space's; undefined otherwise.
+   */
   #alive<T>(read: () => T): T | undefined {
     try {
       const found = read();
@@ -178,31 +185,43 @@ export class AddressSpace {
     return vma;
   }
 
-  /** Whether answers may be as old as this call, until the next one: in the middle of a system call of its own, which takes no time. */
+  /**
+   * Whether answers may be as old as this call, until the next one: in the middle of a system call
+   * of its own, which takes no time.
+   */
   remember(on: boolean): void {
     this.#remembers = on;
     this.#text?.forget();
   }
 
-  /** Copies bytes at `vaddr` out; bytes copied, 0 when the address space is dead or nothing is mapped there. */
+  /**
+   * Copies bytes at `vaddr` out; bytes copied, 0 when the address space is dead or nothing is
+   * mapped there.
+   */
   read(vaddr: number, into: Uint8Array): number {
     return transfer(() => pread(this.#mem, into, vaddr));
   }
 
-  /** Copies bytes to `vaddr`; bytes copied, as read(). /proc/<pid>/mem ignores write protection: check the Vma first. */
+  /**
+   * Copies bytes to `vaddr`; bytes copied, as read(). /proc/<pid>/mem ignores write protection:
+   * check the Vma first.
+   */
   write(vaddr: number, from: Uint8Array): number {
     return transfer(() => pwrite(this.#mem, from, vaddr));
   }
 
   /**
-   * Whether an access to a page of the mapping may wait for somebody other than this machine's memory and disks: it is of a file on
-   * FUSE, NFS and the like, or of a device.
+   * Whether an access to a page of the mapping may wait for somebody other than this machine's
+   * memory and disks: it is of a file on FUSE, NFS and the like, or of a device.
    */
   mayBlock(vma: Vma): boolean {
     return vma.inode !== 0 && this.#fileSystem(vma) === undefined;
   }
 
-  /** Whether what is written to a page of the mapping goes to a file that is kept elsewhere (vma_needs_dirty_tracking). */
+  /**
+   * Whether what is written to a page of the mapping goes to a file that is kept elsewhere
+   * (vma_needs_dirty_tracking).
+   */
   tracksDirtyPages(vma: Vma): boolean {
     return vma.inode !== 0 && vma.shared && this.#fileSystem(vma) !== 'memory';
   }
@@ -212,8 +231,8 @@ export class AddressSpace {
   }
 
   /**
-   * Opens the object behind a file mapping read-write, without ever waiting for it (ObjectFinder); close it. Undefined where it is there
-   * and cannot be opened so. EACCES names what is missing.
+   * Opens the object behind a file mapping read-write, without ever waiting for it (ObjectFinder);
+   * close it. Undefined where it is there and cannot be opened so. EACCES names what is missing.
    */
   openObject(vma: Vma): Sliced<number | undefined> {
     return this.#objects.open(vma);
@@ -241,7 +260,10 @@ function openProc(pid: number, name: string, flags: string): number {
   }
 }
 
-/** Bytes moved; 0 for the errors that mean "nothing there" on /proc/<pid>/mem (EIO at a hole, ESRCH for a dead process). */
+/**
+ * Bytes moved; 0 for the errors that mean "nothing there" on /proc/<pid>/mem (EIO at a hole, ESRCH
+ * for a dead process).
+ */
 function transfer(move: () => number): number {
   try {
     return move();
@@ -252,7 +274,9 @@ function transfer(move: () => number): number {
   }
 }
 
-/** Inode of the socket behind fd `fd` of process `pid`; undefined if it is not a socket or not open. */
+/**
+ * Inode of the socket behind fd `fd` of process `pid`; undefined if it is not a socket or not open.
+ */
 export function socketInode(pid: number, fd: number): number | undefined {
   try {
     const match = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`));
@@ -263,8 +287,8 @@ export function socketInode(pid: number, fd: number): number | undefined {
 }
 
 /**
- * What process `pid` calls `tid`, as this process numbers it: the same, unless that one lives in a PID namespace below ours.
- * Undefined when it has no such thread.
+ * What process `pid` calls `tid`, as this process numbers it: the same, unless that one lives in a
+ * PID namespace below ours. Undefined when it has no such thread.
  */
 export function threadOf(pid: number, tid: number): number | undefined {
   try {
@@ -279,7 +303,10 @@ export function threadOf(pid: number, tid: number): number | undefined {
   }
 }
 
-/** NSpid: the ids of a task in each PID namespace that it is in, from ours to its own (proc(5)); empty before Linux 4.1. */
+/**
+ * NSpid: the ids of a task in each PID namespace that it is in, from ours to its own (proc(5));
+ * empty before Linux 4.1.
+ */
 function idsOf(statusPath: string): readonly number[] {
   const ids = /^NSpid:\s*(.*)$/m.exec(readFileSync(statusPath, 'latin1'))?.[1];
   return ids === undefined ? [] : ids.split(/\s+/).map(Number);
@@ -289,8 +316,8 @@ function idsOf(statusPath: string): readonly number[] {
 const CAP_IPC_LOCK = 14;
 
 /**
- * Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it: what it has in a user namespace below ours counts
- * for nothing.
+ * Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it: what it
+ * has in a user namespace below ours counts for nothing.
  */
 export function hasIpcLock(pid: number): boolean {
   return ((effectiveCapabilities(pid) >>> CAP_IPC_LOCK) & 1) === 1 && isInOurUserNamespace(pid);

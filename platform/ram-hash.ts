@@ -1,6 +1,6 @@
 /**
- * SHA-256 of large shared memory, in slices, by a pool of threads. The memory is hashed where it lies: hash it when nobody
- * writes to it, or the digest is of no moment that ever was.
+ * SHA-256 of large shared memory, in slices, by a pool of threads. The memory is hashed where it
+ * lies: hash it when nobody writes to it, or the digest is of no moment that ever was.
  */
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -16,7 +16,10 @@ const MAX_THREADS = 4;
 
 const canStripTypes = 'typescript' in process.features && Boolean(process.features.typescript);
 
-/** How a pool thread gets to load a .ts task where Node cannot strip types itself (Node 20 under tsx or vitest). */
+/**
+ * How a pool thread gets to load a .ts task where Node cannot strip types itself (Node 20 under tsx
+ * or vitest).
+ */
 function loader(task: URL): string[] {
   if (!task.pathname.endsWith('.ts') || canStripTypes) return [];
   return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
@@ -36,7 +39,9 @@ export class RamHasher {
     });
   }
 
-  /** Digest (hex) of each slice of the first `length` bytes, in order; the last one may be short. */
+  /**
+   * Digest (hex) of each slice of the first `length` bytes, in order; the last one may be short.
+   */
   slices(buffer: SharedArrayBuffer, length: number, sliceBytes = SLICE_BYTES): Promise<string[]> {
     const tasks: Promise<string>[] = [];
     for (let offset = 0; offset < length; offset += sliceBytes) {

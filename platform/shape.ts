@@ -1,6 +1,7 @@
 /**
- * Checks of foreign values: what another build, or another process, has packed is believed only after its shape was looked at.
- * A shape gives the value back, typed, or throws EINVAL with the place in it that is wrong: `timer.mtime: no bigint`.
+ * Checks of foreign values: what another build, or another process, has packed is believed only
+ * after its shape was looked at. A shape gives the value back, typed, or throws EINVAL with the
+ * place in it that is wrong: `timer.mtime: no bigint`.
  */
 import { einval } from './errno.ts';
 

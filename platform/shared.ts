@@ -1,6 +1,7 @@
 /**
- * Typed layouts of shared memory: the declaration says who writes a word and what publishes it, and gives the index that
- * code uses, so that no bare number indexes a shared array elsewhere. All words are little endian, naturally aligned.
+ * Typed layouts of shared memory: the declaration says who writes a word and what publishes it, and
+ * gives the index that code uses, so that no bare number indexes a shared array elsewhere. All
+ * words are little endian, naturally aligned.
  */
 
 export interface SharedField {

@@ -1,7 +1,9 @@
 /**
- * Long work of a thread that serves many: it is written as a generator that yields wherever it may pause, and runs in slices. Between two
- * slices the thread's event loop goes round once and serves everybody else. Of all the work that is waiting one slice is done per round:
- * the owners take turns, and what is one owner's has its slices in turn as well. So it is no gain to ask for much at once.
+ * Long work of a thread that serves many: it is written as a generator that yields wherever it may
+ * pause, and runs in slices. Between two slices the thread's event loop goes round once and serves
+ * everybody else. Of all the work that is waiting one slice is done per round: the owners take
+ * turns, and what is one owner's has its slices in turn as well. So it is no gain to ask for much
+ * at once.
  */
 
 /** Work that may pause at each `yield`. */
@@ -10,7 +12,10 @@ export type Sliced<T> = Generator<void, T, void>;
 /** How long others may have to wait for a slice of work that serves one. */
 export const SLICE_MS = 3;
 
-/** What goes on in the next rounds of the event loop, one per round, by owner; the first one's first is next. */
+/**
+ * What goes on in the next rounds of the event loop, one per round, by owner; the first one's first
+ * is next.
+ */
 const waiting = new Map<number, (() => void)[]>();
 
 export interface SliceOptions {
@@ -45,7 +50,10 @@ export function runSliced<T>(work: Sliced<T>, options: SliceOptions = {}): T | P
   });
 }
 
-/** Runs work to its end in one go: for what is known to be short, and for whoever has the thread to itself. */
+/**
+ * Runs work to its end in one go: for what is known to be short, and for whoever has the thread to
+ * itself.
+ */
 export function runWhole<T>(work: Sliced<T>): T {
   for (;;) {
     const next = work.next();

@@ -55,7 +55,10 @@ export interface Struct<F extends Fields> {
   read(view: DataView, offset?: number): StructValue<F>;
   /** Writes the given fields; the others keep their bytes. */
   write(view: DataView, value: Partial<StructValue<F>>, offset?: number): void;
-  /** A fresh buffer of `size` bytes (or `length`, if given) with the fields set, for an ioctl argument. */
+  /**
+   * A fresh buffer of `size` bytes (or `length`, if given) with the fields set, for an ioctl
+   * argument.
+   */
   bytes(value: Partial<StructValue<F>>, length?: number): Uint8Array;
 }
 

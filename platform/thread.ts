@@ -1,4 +1,7 @@
-/** Starts worker threads on every supported Node, from TypeScript in development and from built JS; nobody else calls `new Worker`. */
+/**
+ * Starts worker threads on every supported Node, from TypeScript in development and from built JS;
+ * nobody else calls `new Worker`.
+ */
 import { existsSync } from 'node:fs';
 import { Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 
@@ -17,7 +20,10 @@ export interface StartOptions {
   readonly transferList?: WorkerOptions['transferList'];
 }
 
-/** Starts the worker `entry` (path from the root, without suffix) with `data`, which it reads with workerInput(). */
+/**
+ * Starts the worker `entry` (path from the root, without suffix) with `data`, which it reads with
+ * workerInput().
+ */
 export function startWorker<T>(entry: string, data: T, options: StartOptions): Worker {
   const url = entryUrl(entry);
   if (!existsSync(url)) throw new Error(`no worker entry ${entry}`);

@@ -1,7 +1,8 @@
 /**
- * Listening at a path. A process that is killed leaves its socket behind, on which nobody listens: whoever comes next takes the path
- * over. Two that come at once must not both find it dead, and one remove what the other has just made: so looking, removing
- * and binding are done under a lock of the folder, which ends with its holder and leaves no file.
+ * Listening at a path. A process that is killed leaves its socket behind, on which nobody listens:
+ * whoever comes next takes the path over. Two that come at once must not both find it dead, and one
+ * remove what the other has just made: so looking, removing and binding are done under a lock of
+ * the folder, which ends with its holder and leaves no file.
  */
 import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -11,14 +12,17 @@ import { bindUnix, close, connectUnixNow, lockNow, MAX_SOCKET_PATH } from './lib
 
 /** Only the owner may connect. */
 const MODE = 0o600;
-/** The lock is held for a fraction of a millisecond, unless its holder is stopped or no program of ours. */
+/**
+ * The lock is held for a fraction of a millisecond, unless its holder is stopped or no program of
+ * ours.
+ */
 const LOCK_MS = 2000;
 const LOCK_RETRY_MS = 2;
 
 /**
- * A close-on-exec socket that listens at `path`, mode 0600; the caller removes the path before it closes the socket. Each error is one
- * line about the path: EADDRINUSE when somebody listens there, EEXIST for something that is no socket, ENOENT without the folder,
- * EACCES, ENAMETOOLONG.
+ * A close-on-exec socket that listens at `path`, mode 0600; the caller removes the path before it
+ * closes the socket. Each error is one line about the path: EADDRINUSE when somebody listens there,
+ * EEXIST for something that is no socket, ENOENT without the folder, EACCES, ENAMETOOLONG.
  */
 export function listenUnix(path: string): number {
   checkLength(path);
@@ -36,7 +40,10 @@ function checkLength(path: string): void {
   throw enametoolong(`${path}: a socket path has at most ${MAX_SOCKET_PATH} bytes`);
 }
 
-/** Removes a socket that a dead process left, if it is one; under the lock, so that it is not one that somebody has just made. */
+/**
+ * Removes a socket that a dead process left, if it is one; under the lock, so that it is not one
+ * that somebody has just made.
+ */
 export function removeDeadSocket(path: string): void {
   const folder = lockFolder(path);
   try {
@@ -54,7 +61,8 @@ function lockFolder(path: string): number {
   for (let waitedMs = 0; ; waitedMs += LOCK_RETRY_MS) {
     if (lockNow(fd)) return fd;
     if (waitedMs >= LOCK_MS) break;
-    Atomics.wait(wait, 0, 0, LOCK_RETRY_MS); // nobody can wake it: flock(2) has no time-out, and a signal must get through
+    // nobody can wake it: flock(2) has no time-out, and a signal must get through
+    Atomics.wait(wait, 0, 0, LOCK_RETRY_MS);
   }
   closeSync(fd);
   throw ebusy(`${path}: somebody holds the lock of its folder`);
@@ -71,7 +79,8 @@ function appear(path: string): number {
   } catch (error) {
     close(fd);
     const code = codeOf(error) ?? 'EIO';
-    throw code === 'EEXIST' ? taken(path) : new SysError(code, `${path}: ${code}`); // somebody without our lock was faster
+    // somebody without our lock was faster
+    throw code === 'EEXIST' ? taken(path) : new SysError(code, `${path}: ${code}`);
   } finally {
     rmSync(unready, { force: true });
   }

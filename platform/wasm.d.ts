@@ -1,4 +1,7 @@
-/** The part of the WebAssembly JS API that this project uses: @types/node 20 leaves it to lib.dom, which would add the whole browser. */
+/**
+ * The part of the WebAssembly JS API that this project uses: @types/node 20 leaves it to lib.dom,
+ * which would add the whole browser.
+ */
 declare namespace WebAssembly {
   interface MemoryDescriptor {
     initial: number;

@@ -1,4 +1,7 @@
-/** Setup file of the unit tests: whoever starts a process or a thread in them is told where the test belongs. */
+/**
+ * Setup file of the unit tests: whoever starts a process or a thread in them is told where the test
+ * belongs.
+ */
 import child from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';
 import threads from 'node:worker_threads';

@@ -1,8 +1,9 @@
 import { vi } from 'vitest';
 
 /**
- * Vitest's setup file: `vi.waitFor` and `vi.waitUntil` wait long for what other threads and processes do, unless a test says how
- * long. Their own second is too short on a busy machine, and a test that has to fail may take its time.
+ * Vitest's setup file: `vi.waitFor` and `vi.waitUntil` wait long for what other threads and
+ * processes do, unless a test says how long. Their own second is too short on a busy machine, and a
+ * test that has to fail may take its time.
  */
 const PATIENT = { timeout: 30_000, interval: 10 };
 

@@ -1,6 +1,7 @@
 /**
- * Which of vitest's projects a test file belongs to. Nobody lists the files: a test that names something which starts a process or a
- * thread, or uses a file of test/ that does, is a process test. test/no-process.ts keeps unit tests from starting one all the same.
+ * Which of vitest's projects a test file belongs to. Nobody lists the files: a test that names
+ * something which starts a process or a thread, or uses a file of test/ that does, is a process
+ * test. test/no-process.ts keeps unit tests from starting one all the same.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,7 +1,8 @@
 /**
- * Builds dist/: one flat bundle per program, worker entry and task file, so that a process or thread starts by reading a
- * single file (platform/thread.ts finds them by name). Runs in `prepare` and before the tests. A file is replaced
- * atomically and only when it changed, so that a program which runs from dist meanwhile never reads half of one.
+ * Builds dist/: one flat bundle per program, worker entry and task file, so that a process or
+ * thread starts by reading a single file (platform/thread.ts finds them by name). Runs in `prepare`
+ * and before the tests. A file is replaced atomically and only when it changed, so that a program
+ * which runs from dist meanwhile never reads half of one.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -13,7 +14,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const LAYERS = ['platform', 'iommu', 'devices', 'guest', 'vmm', 'tools'];
 
-/** 'devices/kit/worker.ts' → 'devices-kit-worker': the name platform/thread.ts entryUrl() looks for. */
+/**
+ * 'devices/kit/worker.ts' → 'devices-kit-worker': the name platform/thread.ts entryUrl() looks for.
+ */
 const flat = (path) => path.replace(/\.ts$/, '').replaceAll('/', '-');
 
 /** Bundle name → source file. */
@@ -48,8 +51,9 @@ function unchanged(path, contents) {
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 /**
- * What runs between execve and the guest's next instruction is CommonJS: Node 20 starts such a file 5 ms (a worker 7 ms) sooner
- * than an ES module, and loads a module that is imported dynamically, koffi with it, when it is asked for. The rest is ESM.
+ * What runs between execve and the guest's next instruction is CommonJS: Node 20 starts such a file
+ * 5 ms (a worker 7 ms) sooner than an ES module, and loads a module that is imported dynamically,
+ * koffi with it, when it is asked for. The rest is ESM.
  */
 const RESUME_PATH = ['vmm', 'vmm-snapshot', 'vmm-build-snapshot', 'vmm-crew-vcpu-worker', 'vmm-crew-interrupts-worker'];
 
@@ -61,7 +65,8 @@ const shared = {
   platform: 'node',
   target: 'node20',
   external: ['koffi', 'piscina'],
-  alias: { msgpackr: 'msgpackr/pack' }, // the same classes without streams and native string decoding: 20 ms less to load
+  // the same classes without streams and native string decoding: 20 ms less to load
+  alias: { msgpackr: 'msgpackr/pack' },
   legalComments: 'none',
   logLevel: 'warning',
 };

@@ -1,4 +1,7 @@
-/** The program: `livevmm <command> [options]`. Mistakes are one line on stderr; a stack trace is never a user's business. */
+/**
+ * The program: `livevmm <command> [options]`. Mistakes are one line on stderr; a stack trace is
+ * never a user's business.
+ */
 import { SysError } from '../platform/errno.ts';
 import { VERSION } from '../platform/version.ts';
 import { type Command, CommandError, UsageError } from './cli/command.ts';

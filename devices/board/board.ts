@@ -39,7 +39,10 @@ export interface BoardOptions {
   readonly kernelRamBytes?: number;
   /** IOMMU groups count up from here, one per device in the order of the slots; default 0. */
   readonly firstGroup?: number;
-  /** IOMMU groups of kvemu.0, kvemu.1 …: no devices of the board, but of a module in its kernel (iommu/kernel/mdev/kvemu.ts). */
+  /**
+   * IOMMU groups of kvemu.0, kvemu.1 …: no devices of the board, but of a module in its kernel
+   * (iommu/kernel/mdev/kvemu.ts).
+   */
   readonly kvemuGroups?: readonly number[];
   /** IOMMU units; one unless told otherwise. */
   readonly units?: readonly IommuOptions[];
@@ -55,7 +58,10 @@ export interface BarInfo {
   readonly size: number;
 }
 
-/** A device as `livevmm info` tells it, without what only the kernel knows, and with what only the board does. */
+/**
+ * A device as `livevmm info` tells it, without what only the kernel knows, and with what only the
+ * board does.
+ */
 export interface BoardDeviceInfo extends DeviceFacts {
   readonly state: 'starting' | 'running' | 'halted' | 'stopped';
   readonly failure?: string;
@@ -90,7 +96,10 @@ export class Board {
   #requests: KernelRequests | undefined;
   #stopped: Promise<void> | undefined;
   #fail: (reason: string) => void = () => {};
-  /** Resolves with the reason when the kernel has ended though nobody asked it to; a device that fails is only reported. */
+  /**
+   * Resolves with the reason when the kernel has ended though nobody asked it to; a device that
+   * fails is only reported.
+   */
   readonly failed = new Promise<string>((resolve) => {
     this.#fail = resolve;
   });
@@ -103,7 +112,10 @@ export class Board {
     });
   }
 
-  /** Powers a board on: devices run and the kernel listens when this resolves. EINVAL for what cannot be built; nothing is left then. */
+  /**
+   * Powers a board on: devices run and the kernel listens when this resolves. EINVAL for what
+   * cannot be built; nothing is left then.
+   */
   static async start(options: BoardOptions): Promise<Board> {
     const { devices, units = DEFAULT_UNITS, firstGroup = 0 } = options;
     const plannedUnits = planUnits(units);
@@ -253,8 +265,8 @@ export class Board {
   }
 
   /**
-   * Digests of all attached objects, slice by slice, through the board's mapping. EINVAL for slices that are no power of two of at
-   * least a page, or of which some object has more than 4096.
+   * Digests of all attached objects, slice by slice, through the board's mapping. EINVAL for slices
+   * that are no power of two of at least a page, or of which some object has more than 4096.
    */
   ramHash(sliceBytes: number): Promise<RamHashReply> {
     return this.#hashes.ask(sliceBytes, async () => ({

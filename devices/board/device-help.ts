@@ -1,4 +1,7 @@
-/** What the board's device types are, for whoever asks before there is a board: `livevmm host --device NAME,help`. */
+/**
+ * What the board's device types are, for whoever asks before there is a board: `livevmm host
+ * --device NAME,help`.
+ */
 import type { AccessRules } from '../kit/bar-access.ts';
 import type { Defect } from '../kit/control.ts';
 import type { Bar } from '../kit/device.ts';
@@ -59,7 +62,10 @@ export function deviceSummaries(): { readonly name: string; readonly summary: st
   return MODELS.map(({ type: { name, summary } }) => ({ name, summary }));
 }
 
-/** One type, with the BARs that it has with these properties. EINVAL for a type or a property there is not. */
+/**
+ * One type, with the BARs that it has with these properties. EINVAL for a type or a property there
+ * is not.
+ */
 export function describeDeviceType(name: string, properties: Readonly<Record<string, string>>): DeviceHelp {
   const { type } = modelOf(name);
   const { vendor, device, classCode, interruptPin } = type.identity;

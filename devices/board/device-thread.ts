@@ -1,4 +1,7 @@
-/** One device worker as the board sees it: started, halted, resumed, stopped; and what happens when it dies. */
+/**
+ * One device worker as the board sees it: started, halted, resumed, stopped; and what happens when
+ * it dies.
+ */
 import type { MessagePort, Worker } from 'node:worker_threads';
 import type { PciFunction } from '../../iommu/bus/pci-function.ts';
 import { releaseAgent } from '../../iommu/hardware/epoch.ts';
@@ -56,7 +59,10 @@ export class DeviceThread {
     this.#plan.onFailure(reason);
   }
 
-  /** Its transactions ended with it; a fence must not wait for them. Its mailbox times out from now on. */
+  /**
+   * Its transactions ended with it; a fence must not wait for them. Its mailbox times out from now
+   * on.
+   */
   #ended(): void {
     this.#gone = true;
     const { unit, agent } = this.#plan.data;
@@ -70,7 +76,10 @@ export class DeviceThread {
     for (const watcher of this.#watchers) watcher();
   }
 
-  /** Waits until the worker's state is one of `states`; false after timeoutMs. Woken by its messages and by its end. */
+  /**
+   * Waits until the worker's state is one of `states`; false after timeoutMs. Woken by its messages
+   * and by its end.
+   */
   #reach(states: readonly DeviceState[], timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const settle = (reached: boolean): void => {
@@ -94,7 +103,10 @@ export class DeviceThread {
     if (!reached) throw etimedout(`${this.#plan.function.name}: its worker does not start`);
   }
 
-  /** Halts the device's own work: when this resolves, nothing is under way; registers go on answering. Resuming likewise. */
+  /**
+   * Halts the device's own work: when this resolves, nothing is under way; registers go on
+   * answering. Resuming likewise.
+   */
   async halt(on: boolean): Promise<void> {
     this.control.requestHalt(this.#plan.function.mailbox, on);
     // Waiting for RUNNING, too, keeps a halt that follows from taking the old HALTED for its own.

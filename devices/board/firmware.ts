@@ -1,7 +1,8 @@
 /**
- * What the firmware of a PC has done to the functions of bus 0 before a kernel looks: addresses in the BARs, a number in the
- * interrupt line register. The places are those that SeaBIOS finds on QEMU's q35: two regions that end below the I/O APIC, one
- * of prefetchable and one of other memory BARs, the larger ones first in each. Ranges are [start, end).
+ * What the firmware of a PC has done to the functions of bus 0 before a kernel looks: addresses in
+ * the BARs, a number in the interrupt line register. The places are those that SeaBIOS finds on
+ * QEMU's q35: two regions that end below the I/O APIC, one of prefetchable and one of other memory
+ * BARs, the larger ones first in each. Ranges are [start, end).
  */
 import { SysError } from '../../platform/errno.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
@@ -22,7 +23,9 @@ interface Placed {
   readonly size: number;
 }
 
-/** BAR index → pa or first port, for each function in the order given. ENOSPC when they do not fit. */
+/**
+ * BAR index → pa or first port, for each function in the order given. ENOSPC when they do not fit.
+ */
 export function assignBars(functions: readonly (readonly BarShape[])[]): Record<number, number>[] {
   const all = functions.flatMap((bars, owner) => bars.map((bar) => ({ ...bar, owner })));
   const memory = all.filter(({ space }) => space === 'memory');
@@ -49,7 +52,8 @@ export function assignBars(functions: readonly (readonly BarShape[])[]): Record<
 /** A BAR has its page to itself, so that the page can be given to a user (PCI-1). */
 const atLeastOnePage = ({ owner, index, size }: Placed): Placed => ({ owner, index, size: Math.max(size, PAGE_SIZE) });
 
-const largerFirst = (a: Placed, b: Placed): number => b.size - a.size; // sort() keeps the order of equals
+// sort() keeps the order of equals
+const largerFirst = (a: Placed, b: Placed): number => b.size - a.size;
 
 const sizeOf = (bars: readonly Placed[]): number => bars.reduce((sum, { size }) => sum + size, 0);
 

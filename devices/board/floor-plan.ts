@@ -1,4 +1,7 @@
-/** From what was asked for to what is built: every device with its slot, its group and the places of its BARs. Builds nothing. */
+/**
+ * From what was asked for to what is built: every device with its slot, its group and the places of
+ * its BARs. Builds nothing.
+ */
 import { einval } from '../../platform/errno.ts';
 import type { Bar } from '../kit/device.ts';
 import { parseProperties } from '../kit/properties.ts';
@@ -9,8 +12,8 @@ import { PciBus, slotOf } from './pci-bus.ts';
 export interface DeviceOptions {
   readonly type: string;
   /**
-   * The device's own, and two of its place: `addr`, its slot (default: the first free one, from 2 upward), and `iommu`, the name
-   * of the IOMMU unit in front of it (default: the first one).
+   * The device's own, and two of its place: `addr`, its slot (default: the first free one, from 2
+   * upward), and `iommu`, the name of the IOMMU unit in front of it (default: the first one).
    */
   readonly properties: Readonly<Record<string, string>>;
 }

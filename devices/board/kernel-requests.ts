@@ -1,4 +1,7 @@
-/** What the kernel asks of the board's main thread: calls it waits for (the memory map), and errands (hashes, defects). */
+/**
+ * What the kernel asks of the board's main thread: calls it waits for (the memory map), and errands
+ * (hashes, defects).
+ */
 import type { MessagePort } from 'node:worker_threads';
 import type { RamHashReply } from '../../iommu/abi/control.ts';
 import { answerBoardCall } from '../../iommu/bus/board-reply.ts';

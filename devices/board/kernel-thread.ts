@@ -1,4 +1,7 @@
-/** The kernel worker as the board sees it: started with its view of the machine, stopped, and watched. */
+/**
+ * The kernel worker as the board sees it: started with its view of the machine, stopped, and
+ * watched.
+ */
 import type { Worker } from 'node:worker_threads';
 
 import type { KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';

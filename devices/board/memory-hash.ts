@@ -1,4 +1,7 @@
-/** Hashes of the memory objects, at the request of clients: each takes seconds of all CPUs, so they are made one at a time. */
+/**
+ * Hashes of the memory objects, at the request of clients: each takes seconds of all CPUs, so they
+ * are made one at a time.
+ */
 import { einval } from '../../platform/errno.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { RamHasher } from '../../platform/ram-hash.ts';
@@ -7,7 +10,10 @@ import type { AttachedObject } from './memory-map.ts';
 /** Of an object. */
 const MAX_SLICES = 4096;
 
-/** One hash at a time, and of those that wait one for each size of slices, which all who ask for it get: it is of a time after they asked. */
+/**
+ * One hash at a time, and of those that wait one for each size of slices, which all who ask for it
+ * get: it is of a time after they asked.
+ */
 export class HashQueue<T> {
   readonly #waiting = new Map<number, Promise<T>>();
   #last: Promise<unknown> = Promise.resolve();

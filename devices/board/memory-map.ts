@@ -1,6 +1,7 @@
 /**
- * The authoritative memory map of the board: which range of pa is what. Every thread with a PhysicalMemory has a port here;
- * a change is posted to all of them before whoever asked for it goes on. Ranges are [start, end).
+ * The authoritative memory map of the board: which range of pa is what. Every thread with a
+ * PhysicalMemory has a port here; a change is posted to all of them before whoever asked for it
+ * goes on. Ranges are [start, end).
  */
 import { fstatSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
@@ -33,7 +34,10 @@ import {
 import { PAGE_SIZE, wholePages } from '../../platform/page.ts';
 
 const GIB = 2 ** 30;
-/** MSI stores go here: the iova is the pa, so that a device without an IOMMU in front can use it, too. */
+/**
+ * MSI stores go here: the iova is the pa, so that a device without an IOMMU in front can use it,
+ * too.
+ */
 const DOORBELL_START = MSI_WINDOW_START;
 const KERNEL_RAM_START = 4 * GIB;
 /** Memory objects: 1 GiB aligned, so that the largest IOMMU page can map them. */
@@ -108,8 +112,9 @@ export class MemoryMap {
   }
 
   /**
-   * A BAR that is memory, at its address on the bus; the fd of the object behind it is the map's. Not sealable: clients get it,
-   * and the kernel has to withdraw the bytes from them (iommu/kernel/vfio/pci/ram-bars.ts).
+   * A BAR that is memory, at its address on the bus; the fd of the object behind it is the map's.
+   * Not sealable: clients get it, and the kernel has to withdraw the bytes from them
+   * (iommu/kernel/vfio/pci/ram-bars.ts).
    */
   addRamBar(name: string, bar: { readonly start: number; readonly size: number }, gate: SharedArrayBuffer): number {
     const fd = memfdCreate(name, MFD_CLOEXEC);
@@ -119,11 +124,12 @@ export class MemoryMap {
   }
 
   /**
-   * Gives `length` bytes of a memory object, whole pages of it, a range: its start. Takes the fd, also when it fails. EFAULT when
-   * the object is shorter. It is sealed against becoming shorter and mapped; where that cannot be, or it has more than
-   * 4 GiB, each access is a system call.
-   * DEVIATION: on Linux a pinned page outlives an ftruncate of its file. Here the ftruncate of a sealed object is EPERM to its
-   * owner, and of another one the device reads zeros and writes to nowhere behind the new end.
+   * Gives `length` bytes of a memory object, whole pages of it, a range: its start. Takes the fd,
+   * also when it fails. EFAULT when the object is shorter. It is sealed against becoming shorter
+   * and mapped; where that cannot be, or it has more than 4 GiB, each access is a system call.
+   * DEVIATION: on Linux a pinned page outlives an ftruncate of its file. Here the ftruncate of a
+   * sealed object is EPERM to its owner, and of another one the device reads zeros and writes to
+   * nowhere behind the new end.
    */
   attachObject(fd: number, length: number): number {
     let entry: Entry;
@@ -149,12 +155,14 @@ export class MemoryMap {
   }
 
   /**
-   * An object that may become shorter, may not be written, or is too large: mapped, but touched by system calls only, to which a page that is gone is an
-   * error and no SIGBUS, and which never make it longer. Takes the fd if it succeeds.
+   * An object that may become shorter, may not be written, or is too large: mapped, but touched by
+   * system calls only, to which a page that is gone is an error and no SIGBUS, and which never make
+   * it longer. Takes the fd if it succeeds.
    */
   #behindProcMem(fd: number, { start, size }: { readonly start: number; readonly size: number }): Entry {
     this.#ownMemory ??= open('/proc/self/mem');
-    // SAFETY: nobody else knows the vaddr; unmapped by release(), when no device can reach the range any more.
+    // SAFETY: nobody else knows the vaddr; unmapped by release(), when no device can reach the
+    // range any more.
     const vaddr = mmap(0, size, PROT_READ | (isSealedAgainstWriting(fd) ? 0 : PROT_WRITE), MAP_SHARED, fd, 0);
     close(fd);
     return {
@@ -163,7 +171,10 @@ export class MemoryMap {
     };
   }
 
-  /** Gives [vaddr, vaddr + length) of the process behind a /proc/<pid>/mem fd a range: its start. Takes the fd. */
+  /**
+   * Gives [vaddr, vaddr + length) of the process behind a /proc/<pid>/mem fd a range: its start.
+   * Takes the fd.
+   */
   attachProcess(memFd: number, vaddr: number, length: number): number {
     const size = wholePages(length);
     let start: number;
@@ -177,7 +188,10 @@ export class MemoryMap {
     return start;
   }
 
-  /** Drops the range at `start`. The caller vouches that no device can reach it any more. ENOENT if there is none. */
+  /**
+   * Drops the range at `start`. The caller vouches that no device can reach it any more. ENOENT if
+   * there is none.
+   */
   detach(start: number): void {
     const entry = this.#entries.get(start);
     if (!entry) throw enoent(`no range at pa ${hex(start)}`);

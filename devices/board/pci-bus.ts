@@ -1,4 +1,6 @@
-/** The one PCI bus of the board, bus 0 of segment 0: which slots are taken. Function 0 of each only. */
+/**
+ * The one PCI bus of the board, bus 0 of segment 0: which slots are taken. Function 0 of each only.
+ */
 import { SysError } from '../../platform/errno.ts';
 
 const FIRST_SLOT = 2; // 0 and 1 are the host bridge's and the graphics card's, as on a PC
@@ -7,7 +9,10 @@ const END_SLOT = 32;
 export class PciBus {
   readonly #taken = new Set<number>();
 
-  /** The requester id at SLOT[.0], hexadecimal as QEMU's addr=; undefined for a slot there is not, or that is taken. */
+  /**
+   * The requester id at SLOT[.0], hexadecimal as QEMU's addr=; undefined for a slot there is not,
+   * or that is taken.
+   */
   take(addr: string): number | undefined {
     const [, digits = ''] = /^(?:0x)?([0-9a-f]{1,2})(?:\.0)?$/i.exec(addr) ?? [];
     const slot = Number.parseInt(digits, 16);

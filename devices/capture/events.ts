@@ -1,4 +1,7 @@
-/** What capture interrupts for: bits of IRQ_STATUS, told by an MSI each or, without MSI, by the level. And its faults. */
+/**
+ * What capture interrupts for: bits of IRQ_STATUS, told by an MSI each or, without MSI, by the
+ * level. And its faults.
+ */
 import type { Interrupts } from '../kit/interrupts.ts';
 import { CTRL_IRQ_ENABLE, IRQ_FAULT, type Values } from './regs.ts';
 

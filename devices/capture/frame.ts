@@ -1,6 +1,7 @@
 /**
- * A frame as it lies in guest memory: a 32-byte header and a payload that follows from the sequence number, so that a reader
- * can check every byte. Words are little endian, as every machine is that this project runs on.
+ * A frame as it lies in guest memory: a 32-byte header and a payload that follows from the sequence
+ * number, so that a reader can check every byte. Words are little endian, as every machine is that
+ * this project runs on.
  */
 import { crc32 } from 'node:zlib';
 
@@ -49,7 +50,9 @@ export class FrameBuffer {
     words[CRC] = crc32(this.#payload, crc32(this.#checkedHead));
   }
 
-  /** Makes the frame wrong: one payload bit, after the CRC was taken. The defect 'corrupt-frame'. */
+  /**
+   * Makes the frame wrong: one payload bit, after the CRC was taken. The defect 'corrupt-frame'.
+   */
   corrupt(): void {
     this.#payload[0]! ^= 1;
   }

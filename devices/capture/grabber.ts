@@ -6,7 +6,10 @@ import { FramePacer } from './pacer.ts';
 import { CTRL_STOP_WHEN_FULL, IRQ_FRAMES, IRQ_OVERRUN, MIN_FRAME_SIZE, type Values } from './regs.ts';
 import { Ring } from './ring.ts';
 
-/** After a refused DMA the next attempt waits this long: a device that nobody maps for must not flood the fault queue. */
+/**
+ * After a refused DMA the next attempt waits this long: a device that nobody maps for must not
+ * flood the fault queue.
+ */
 const RETRY_NS = 1e6;
 
 export class Grabber {
@@ -66,7 +69,8 @@ export class Grabber {
     const { clock } = this.#bus;
     const endNs = clock() + SLICE_NS;
     while (this.running) {
-      // As fast as it can, and full: nothing is lost, the next frame is taken when there is room (READ_INDEX).
+      // As fast as it can, and full: nothing is lost, the next frame is taken when there is room
+      // (READ_INDEX).
       if (this.full && this.pacer.rate === 0) return NEVER;
       const now = clock();
       const due = this.pacer.dueNs(now);
@@ -106,7 +110,10 @@ export class Grabber {
     if (every !== 0 && reg.WRITE_INDEX % every === 0) this.#events.tell(IRQ_FRAMES);
   }
 
-  /** A frame that finds the ring full. At a fixed rate it is lost and counted; as fast as it can, it just waits. */
+  /**
+   * A frame that finds the ring full. At a fixed rate it is lost and counted; as fast as it can, it
+   * just waits.
+   */
   #skip(): void {
     if (!this.full) {
       this.full = true;
@@ -117,7 +124,10 @@ export class Grabber {
     this.#reg.DROPPED++;
   }
 
-  /** {WRITE_INDEX, DROPPED}: DROPPED when it changed, then the index, as it publishes the frame. Number of stores. */
+  /**
+   * {WRITE_INDEX, DROPPED}: DROPPED when it changed, then the index, as it publishes the frame.
+   * Number of stores.
+   */
   #writeBack(now: number): number {
     const { indexVpn, indexOffset, hasIndex } = this.#ring;
     if (!hasIndex) return 0;

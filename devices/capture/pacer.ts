@@ -1,6 +1,12 @@
-/** When the next frame is due: the k-th one at start + k × period, so that a late wake is caught up with and nothing drifts. */
+/**
+ * When the next frame is due: the k-th one at start + k × period, so that a late wake is caught up
+ * with and nothing drifts.
+ */
 
-/** What is later than this is given up, in whole periods: the largest burst after the thread did not run. */
+/**
+ * What is later than this is given up, in whole periods: the largest burst after the thread did not
+ * run.
+ */
 const MAX_LATE_NS = 100e6;
 
 export class FramePacer {

@@ -1,4 +1,7 @@
-/** Register map of capture, the frame grabber (PCI 1234:ca97). Registers are 32-bit, aligned accesses only, little endian. */
+/**
+ * Register map of capture, the frame grabber (PCI 1234:ca97). Registers are 32-bit, aligned
+ * accesses only, little endian.
+ */
 import type { RegisterValues } from '../kit/register-file.ts';
 import { defineRegisters } from '../kit/registers.ts';
 

@@ -1,4 +1,7 @@
-/** A ring as programmed and accepted: where its slots and its index write-back lie, as page number and offset. */
+/**
+ * A ring as programmed and accepted: where its slots and its index write-back lie, as page number
+ * and offset.
+ */
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { MAX_FRAME_SIZE, MAX_FRAMES, MIN_FRAME_SIZE, type Values } from './regs.ts';
 
@@ -35,7 +38,10 @@ export class Ring {
     this.indexOffset = program.INDEX_LO & (PAGE_SIZE - 1);
   }
 
-  /** The ring that is programmed, or undefined for bad programming: a size, a count, an alignment, or a ring past 2^64. */
+  /**
+   * The ring that is programmed, or undefined for bad programming: a size, a count, an alignment,
+   * or a ring past 2^64.
+   */
   static program(program: RingProgram): Ring | undefined {
     const { FRAMES: frames, FRAME_SIZE: frameSize, RING_LO, RING_HI, INDEX_LO } = program;
     const framesOk = frames >= 1 && frames <= MAX_FRAMES && (frames & (frames - 1)) === 0;

@@ -26,7 +26,9 @@ const PROPERTIES = {
   'dma-mask': unsigned64(0x0fff_ffffn, 'is ANDed with bus addresses, silently'),
 };
 
-/** One multiplication of the factorial loop, which is n of them long: n = 0x2222_2222 takes 0.6 s. */
+/**
+ * One multiplication of the factorial loop, which is n of them long: n = 0x2222_2222 takes 0.6 s.
+ */
 const MULTIPLICATION_NS = 1;
 
 class Edu implements Device {
@@ -104,7 +106,10 @@ class Edu implements Device {
     if ((this.#reg.STATUS & STATUS_IRQ_FACTORIAL) !== 0) this.#raise(IRQ_FACTORIAL);
   }
 
-  /** The whole transfer at once. Out of the buffer's range: no data is moved; it ends like any other. */
+  /**
+   * The whole transfer at once. Out of the buffer's range: no data is moved; it ends like any
+   * other.
+   */
   #finishDma(): void {
     this.#dmaDueNs = NEVER;
     const toBus = (this.#reg.DMA_COMMAND & DMA_TO_BUS) !== 0n;
@@ -129,7 +134,10 @@ class Edu implements Device {
   }
 }
 
-/** n! mod 2^32, by the loop from n down; the product is 0 after some 35 factors at the latest, as every second one is even. */
+/**
+ * n! mod 2^32, by the loop from n down; the product is 0 after some 35 factors at the latest, as
+ * every second one is even.
+ */
 function factorial32(n: number): number {
   let product = 1;
   for (let factor = n; factor > 0 && product !== 0; factor--) product = Math.imul(product, factor);

@@ -56,7 +56,10 @@ export const DMA_RUN = 1n << 0n;
 export const DMA_TO_BUS = 1n << 1n; // direction: 0 bus → device, 1 device → bus
 export const DMA_IRQ = 1n << 2n;
 
-/** The internal buffer as the other operand of a transfer: [start, end). Not visible through the BAR. */
+/**
+ * The internal buffer as the other operand of a transfer: [start, end). Not visible through the
+ * BAR.
+ */
 export const BUFFER_START = 0x40000n;
 export const BUFFER_BYTES = 4096;
 export const BUFFER_END = BUFFER_START + BigInt(BUFFER_BYTES);

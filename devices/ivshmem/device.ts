@@ -1,7 +1,7 @@
 /**
- * ivshmem-plain (PCI 1af4:1110, QEMU's inter-VM shared memory without a server): memory in a BAR, and registers that do nothing.
- * It has no interrupt and does no DMA.
- * NOT MODELLED: the doorbell variant (BAR 1, MSI-X, ivshmem server).
+ * ivshmem-plain (PCI 1af4:1110, QEMU's inter-VM shared memory without a server): memory in a BAR,
+ * and registers that do nothing. It has no interrupt and does no DMA. NOT MODELLED: the doorbell
+ * variant (BAR 1, MSI-X, ivshmem server).
  */
 import { type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { barSize, type PropertyTable } from '../kit/properties.ts';

@@ -1,7 +1,7 @@
 /**
- * What the bus does with an access before a device's registers see it: sizes a device does not take are split or refused
- * (docs/machine.md, "Register accesses": the rules of QEMU's memory regions). Registers are little
- * endian.
+ * What the bus does with an access before a device's registers see it: sizes a device does not take
+ * are split or refused (docs/machine.md, "Register accesses": the rules of QEMU's memory regions).
+ * Registers are little endian.
  */
 import type { Halves } from '../../platform/mailbox.ts';
 
@@ -9,9 +9,15 @@ export interface AccessRules {
   /** Smallest and largest access the registers take, in bytes. */
   readonly min: 1 | 2 | 4 | 8;
   readonly max: 1 | 2 | 4 | 8;
-  /** An access that is larger than `max` or not aligned to its size: split into aligned pieces, or refused as a whole. */
+  /**
+   * An access that is larger than `max` or not aligned to its size: split into aligned pieces, or
+   * refused as a whole.
+   */
   readonly odd: 'split' | 'refuse';
-  /** An access below `min`: refused, or made with `min` bytes at its offset, of which a read keeps the low ones. */
+  /**
+   * An access below `min`: refused, or made with `min` bytes at its offset, of which a read keeps
+   * the low ones.
+   */
   readonly small: 'widen' | 'refuse';
 }
 
@@ -27,7 +33,10 @@ export const ZERO: Halves = { lo: 0, hi: 0 };
 /** A 32-bit register value. */
 export const word = (value: number): Halves => ({ lo: value >>> 0, hi: 0 });
 
-/** Size of the pieces an access is made in: the largest power of two that the offset's alignment, `size` and `max` allow. */
+/**
+ * Size of the pieces an access is made in: the largest power of two that the offset's alignment,
+ * `size` and `max` allow.
+ */
 function pieceSize(offset: number, size: number, max: number): number {
   let piece = Math.min(size, max);
   while (offset % piece !== 0) piece /= 2;

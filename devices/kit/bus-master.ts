@@ -1,4 +1,7 @@
-/** The DMA port of a function behind COMMAND.Bus Master Enable: with the bit clear it may not issue transactions (PCI 3.0 §6.2.2). */
+/**
+ * The DMA port of a function behind COMMAND.Bus Master Enable: with the bit clear it may not issue
+ * transactions (PCI 3.0 §6.2.2).
+ */
 import { COMMAND_MASTER, type ConfigSpace } from './config-space.ts';
 import type { Dma } from './dma.ts';
 

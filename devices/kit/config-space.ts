@@ -1,7 +1,8 @@
 /**
- * The configuration space of one PCI function: type 0 header and a capability chain in 256 bytes (PCI 3.0 §6.1, §6.2; the
- * devices here are conventional functions of the root bus, so there is no extended space). What a write may change is a mask
- * per byte; bytes that are neither header nor capability are scratch memory, as QEMU's are. Ranges are [start, end).
+ * The configuration space of one PCI function: type 0 header and a capability chain in 256 bytes
+ * (PCI 3.0 §6.1, §6.2; the devices here are conventional functions of the root bus, so there is no
+ * extended space). What a write may change is a mask per byte; bytes that are neither header nor
+ * capability are scratch memory, as QEMU's are. Ranges are [start, end).
  */
 import type { Halves } from '../../platform/mailbox.ts';
 
@@ -86,7 +87,10 @@ export class ConfigSpace {
     for (const bar of bars) this.#addBar(bar);
   }
 
-  /** BAR register: type bits are constant, address bits down to the size are writable, so sizing by all ones works (PCI 3.0 §6.2.5.1). */
+  /**
+   * BAR register: type bits are constant, address bits down to the size are writable, so sizing by
+   * all ones works (PCI 3.0 §6.2.5.1).
+   */
   #addBar(bar: BarShape): void {
     const at = BAR0 + bar.index * 4;
     const memoryType = (bar.width === 64 ? BAR_64BIT : 0) | (bar.prefetchable ? BAR_PREFETCHABLE : 0);
@@ -95,7 +99,10 @@ export class ConfigSpace {
     if (bar.width === 64) this.allow(at + 4, 4, bar.size >= 2 ** 32 ? -(bar.size / 2 ** 32) >>> 0 : 0xffffffff);
   }
 
-  /** Appends a capability of `length` bytes (id and next pointer included) to the chain; its offset. All of it is read-only until allowed. */
+  /**
+   * Appends a capability of `length` bytes (id and next pointer included) to the chain; its offset.
+   * All of it is read-only until allowed.
+   */
   addCapability(id: number, length: number): number {
     const at = this.#nextCapability;
     this.#writable.fill(0, at, at + length);
@@ -123,7 +130,9 @@ export class ConfigSpace {
     for (let i = 0; i < size; i++) this.#bytes[offset + i] = value >>> (8 * i);
   }
 
-  /** A configuration read by software: 1, 2 or 4 bytes inside the space; anything else reads ones. */
+  /**
+   * A configuration read by software: 1, 2 or 4 bytes inside the space; anything else reads ones.
+   */
   read(offset: number, size: number): Halves {
     if (!isConfigAccess(offset, size)) return { lo: 0xffffffff, hi: 0xffffffff };
     return { lo: this.get(offset, size), hi: 0 };
@@ -146,7 +155,9 @@ export class ConfigSpace {
     return (this.#view.getUint16(COMMAND, true) & mask) === mask;
   }
 
-  /** STATUS.Interrupt Status follows the level, whatever COMMAND.INTx-disable says (PCI 3.0 §6.2.3). */
+  /**
+   * STATUS.Interrupt Status follows the level, whatever COMMAND.INTx-disable says (PCI 3.0 §6.2.3).
+   */
   setInterruptStatus(on: boolean): void {
     const status = this.get(STATUS, 2);
     this.set(STATUS, 2, on ? status | STATUS_INTERRUPT : status & ~STATUS_INTERRUPT);

@@ -1,6 +1,7 @@
 /**
- * What the board tells a device worker besides register accesses: shared words, looked at by the loop after a ring of the bell.
- * The defects are for tests of the tests (a demo that cannot fail proves nothing): nothing but a board request sets them.
+ * What the board tells a device worker besides register accesses: shared words, looked at by the
+ * loop after a ring of the bell. The defects are for tests of the tests (a demo that cannot fail
+ * proves nothing): nothing but a board request sets them.
  */
 import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
@@ -26,7 +27,10 @@ export const HALTED = 2;
 export const STOPPED = 3;
 export type DeviceState = typeof STARTING | typeof RUNNING | typeof HALTED | typeof STOPPED;
 
-/** corrupt-frame: the next frame of a capture device arrives with a wrong bit. drop-interrupt: the next MSI is not sent. */
+/**
+ * corrupt-frame: the next frame of a capture device arrives with a wrong bit. drop-interrupt: the
+ * next MSI is not sent.
+ */
 export type Defect = 'corrupt-frame' | 'drop-interrupt';
 
 const DEFECT_WORD: Readonly<Record<Defect, number>> = {
@@ -45,23 +49,27 @@ export class DeviceControl {
   // Device worker's side.
 
   stopping(): boolean {
-    return Atomics.load(this.#words, Control.word.stop) !== 0; // pairs with the store in requestStop
+    // pairs with the store in requestStop
+    return Atomics.load(this.#words, Control.word.stop) !== 0;
   }
 
   halting(): boolean {
-    return Atomics.load(this.#words, Control.word.halt) !== 0; // pairs with the store in requestHalt
+    // pairs with the store in requestHalt
+    return Atomics.load(this.#words, Control.word.halt) !== 0;
   }
 
   /** True when that is a change. */
   setState(state: DeviceState): boolean {
-    return Atomics.exchange(this.#words, Control.word.state, state) !== state; // pairs with the load in state
+    // pairs with the load in state
+    return Atomics.exchange(this.#words, Control.word.state, state) !== state;
   }
 
   /** Whether one defect of this kind is asked for; takes it. */
   take(defect: Defect): boolean {
     const word = DEFECT_WORD[defect];
     if (Atomics.load(this.#words, word) === 0) return false;
-    Atomics.sub(this.#words, word, 1); // pairs with the add in inject; this worker is the only taker
+    // pairs with the add in inject; this worker is the only taker
+    Atomics.sub(this.#words, word, 1);
     return true;
   }
 
@@ -90,7 +98,8 @@ export class DeviceControl {
   }
 
   state(): DeviceState {
-    return Atomics.load(this.#words, Control.word.state) as DeviceState; // pairs with the exchange in setState
+    // pairs with the exchange in setState
+    return Atomics.load(this.#words, Control.word.state) as DeviceState;
   }
 
   accesses(): number {

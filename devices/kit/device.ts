@@ -1,4 +1,7 @@
-/** What a device is to the kit: registers, work of its own, and the few things it is given. It knows nothing of threads. */
+/**
+ * What a device is to the kit: registers, work of its own, and the few things it is given. It knows
+ * nothing of threads.
+ */
 import type { AccessRules, Registers } from './bar-access.ts';
 import type { BarShape, Identity } from './config-space.ts';
 import type { Defect, DeviceControl } from './control.ts';
@@ -35,7 +38,10 @@ export interface Bus {
 export interface Device {
   /** Registers per index of a register BAR. */
   readonly bars: Readonly<Record<number, Registers>>;
-  /** Does what is due, for at most about SLICE_NS; returns the time of the next deadline, at or before now if there is more to do, or NEVER. */
+  /**
+   * Does what is due, for at most about SLICE_NS; returns the time of the next deadline, at or
+   * before now if there is more to do, or NEVER.
+   */
   run(): number;
   /** COMMAND or MSI control were written: levels derived from them are to be driven anew. */
   configChanged?(): void;
@@ -45,11 +51,17 @@ export interface Device {
 export interface RegisterBar extends BarShape {
   readonly kind: 'registers';
   readonly access: AccessRules;
-  /** What is where in it, for whoever asks (`--device NAME,help`). Without it there is nothing: reads give zeros. */
+  /**
+   * What is where in it, for whoever asks (`--device NAME,help`). Without it there is nothing:
+   * reads give zeros.
+   */
   readonly registers?: RegisterMap;
 }
 
-/** A BAR that is memory: an object of the board, read and written without the device's doing. Whole pages in memory space. */
+/**
+ * A BAR that is memory: an object of the board, read and written without the device's doing. Whole
+ * pages in memory space.
+ */
 export interface RamBar extends BarShape {
   readonly kind: 'ram';
 }
@@ -72,7 +84,10 @@ export interface DeviceType<T extends PropertyTable = PropertyTable> {
   create(bus: Bus, properties: PropertyValues<T>): Device;
 }
 
-/** What the file `device.ts` of a device folder exports. The board and the worker (worker.ts) import it by the folder's name. */
+/**
+ * What the file `device.ts` of a device folder exports. The board and the worker (worker.ts) import
+ * it by the folder's name.
+ */
 export interface DeviceModule {
   readonly device: DeviceType;
 }

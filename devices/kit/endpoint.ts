@@ -1,4 +1,7 @@
-/** One PCI function: a device behind its configuration space. Serves register accesses and runs the device; thread-free. */
+/**
+ * One PCI function: a device behind its configuration space. Serves register accesses and runs the
+ * device; thread-free.
+ */
 import { type Halves, type MailboxHandler, REGION_CONFIG } from '../../platform/mailbox.ts';
 import { ONES, readRegisters, writeRegisters } from './bar-access.ts';
 import { BusMaster } from './bus-master.ts';
@@ -56,8 +59,9 @@ export class Endpoint implements MailboxHandler {
   }
 
   /**
-   * What firmware does before an operating system starts: BARs at `addresses` (by BAR index; a pa or a port), decoding on,
-   * bus master off, as PC firmware leaves a function without a boot role (command 0x0103, PCI-9).
+   * What firmware does before an operating system starts: BARs at `addresses` (by BAR index; a pa
+   * or a port), decoding on, bus master off, as PC firmware leaves a function without a boot role
+   * (command 0x0103, PCI-9).
    */
   boot(addresses: Readonly<Record<number, number>>, interruptLine: number): void {
     for (const [index, start] of Object.entries(addresses)) {
@@ -70,8 +74,9 @@ export class Endpoint implements MailboxHandler {
   }
 
   /**
-   * A BAR that is not there, or an access outside of it, or with its decoding off: nobody answers, all ones (PCIe 6.0 §2.3.1).
-   * RAM BARs do not answer here either: their bytes are on the board's memory map.
+   * A BAR that is not there, or an access outside of it, or with its decoding off: nobody answers,
+   * all ones (PCIe 6.0 §2.3.1). RAM BARs do not answer here either: their bytes are on the board's
+   * memory map.
    */
   read(region: number, offset: number, size: number): Halves {
     this.#control.countAccess();

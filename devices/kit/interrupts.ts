@@ -1,4 +1,7 @@
-/** A function's interrupts: an MSI is a 32-bit store through its DMA port, INTx a level on its line (PCI 3.0 §6.8, §2.2.6). */
+/**
+ * A function's interrupts: an MSI is a 32-bit store through its DMA port, INTx a level on its line
+ * (PCI 3.0 §6.8, §2.2.6).
+ */
 import { COMMAND_INTX_DISABLE, type ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
@@ -42,13 +45,19 @@ export class Interrupts {
     return dma.write32(msi.vpn(), msi.offset(), msi.data());
   }
 
-  /** Raises or lowers the INTx level; without effect while MSI is enabled (the pin is not used then). */
+  /**
+   * Raises or lowers the INTx level; without effect while MSI is enabled (the pin is not used
+   * then).
+   */
   setLevel(level: boolean): void {
     this.#level = level && !this.msiEnabled();
     this.#drive();
   }
 
-  /** COMMAND or the MSI control may have changed. Enabling MSI drops the level for good: the device raises it anew. */
+  /**
+   * COMMAND or the MSI control may have changed. Enabling MSI drops the level for good: the device
+   * raises it anew.
+   */
   configChanged(): void {
     this.setLevel(this.#level);
   }

@@ -1,6 +1,7 @@
 /**
- * The loop of a device worker: serve register accesses, run the device, go idle, sleep until the next deadline or the next
- * ring of the bell. It owns the thread; it starts none and waits on nothing else.
+ * The loop of a device worker: serve register accesses, run the device, go idle, sleep until the
+ * next deadline or the next ring of the bell. It owns the thread; it starts none and waits on
+ * nothing else.
  */
 import { MailboxServer } from '../../platform/mailbox.ts';
 import { type DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from './control.ts';
@@ -35,7 +36,10 @@ export class DeviceLoop {
     this.#seen = this.#server.bell() - 1;
   }
 
-  /** Until the board says stop. Whatever happens, the DMA port is left idle, so that no fence waits for this worker. */
+  /**
+   * Until the board says stop. Whatever happens, the DMA port is left idle, so that no fence waits
+   * for this worker.
+   */
   run(): void {
     const { control, dma, clock } = this.#parts;
     try {
@@ -43,7 +47,8 @@ export class DeviceLoop {
         const deadline = this.turn();
         if (control.stopping()) return;
         const sleepMs = (deadline - clock()) / 1e6;
-        // Woken by a register access, by a change of the memory map, and by stop, halt and resume: all of them ring.
+        // Woken by a register access, by a change of the memory map, and by stop, halt and resume:
+        // all of them ring.
         if (sleepMs > 0) this.#server.wait(this.#seen, Math.min(sleepMs, MAX_SLEEP_MS));
       }
     } finally {
@@ -56,7 +61,10 @@ export class DeviceLoop {
     if (this.#parts.control.setState(state)) this.#parts.announce(state);
   }
 
-  /** Serves register accesses in the middle of a turn, for a DMA that takes long; so the device's registers are read and written under its run(). */
+  /**
+   * Serves register accesses in the middle of a turn, for a DMA that takes long; so the device's
+   * registers are read and written under its run().
+   */
   serve(): void {
     this.#server.serve(this.#parts.endpoint);
   }

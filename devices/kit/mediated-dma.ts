@@ -1,7 +1,9 @@
 /**
- * DMA of a device without an IOMMU in front: every access is the kernel's, in the memory of the process that has mapped the iova, and
- * may take as long as that process is being replaced (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers:
- * they are read and written in the middle of an access. So a device makes accesses in its run() only, never for a register access.
+ * DMA of a device without an IOMMU in front: every access is the kernel's, in the memory of the
+ * process that has mapped the iova, and may take as long as that process is being replaced
+ * (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers: they are read and
+ * written in the middle of an access. So a device makes accesses in its run() only, never for a
+ * register access.
  */
 import { MSI_WINDOW } from '../../iommu/abi/msi-window.ts';
 import { PortCounters } from '../../iommu/bus/counters.ts';
@@ -56,7 +58,10 @@ export class MediatedDma implements Dma {
     });
   }
 
-  /** Bytes before a refusal in steps of CHANNEL_DATA_BYTES; of the part that was refused, some may have been written. */
+  /**
+   * Bytes before a refusal in steps of CHANNEL_DATA_BYTES; of the part that was refused, some may
+   * have been written.
+   */
   write(vpn: number, offset: number, src: Uint8Array): number {
     return this.#inParts(vpn, offset, src, (at, part) => {
       this.#requester.data.set(part);
@@ -103,10 +108,14 @@ export class MediatedDma implements Dma {
     return this.#request({ op, ...at, length, message: 0 });
   }
 
-  /** Sleeps until the kernel has answered; false when it was refused, or when this worker is to stop. */
+  /**
+   * Sleeps until the kernel has answered; false when it was refused, or when this worker is to
+   * stop.
+   */
   #request(request: Parameters<ChannelRequester['post']>[0]): boolean {
     const { control, tell, serve } = this.#options;
-    if (control.stopping()) return false; // a request may have been given up: its answer is still to come
+    // a request may have been given up: its answer is still to come
+    if (control.stopping()) return false;
     this.#requester.post(request);
     tell();
     for (;;) {

@@ -1,4 +1,7 @@
-/** Properties of a device as given on the command line (`edu,dma-mask=0xffffffff`): declared with the device, checked in one place. */
+/**
+ * Properties of a device as given on the command line (`edu,dma-mask=0xffffffff`): declared with
+ * the device, checked in one place.
+ */
 import { einval } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
 
@@ -17,7 +20,10 @@ export interface Property<T> {
 export type PropertyTable = Readonly<Record<string, Property<unknown>>>;
 export type PropertyValues<T extends PropertyTable> = { readonly [K in keyof T]: T[K]['default'] };
 
-/** Values of all properties. EINVAL, naming device and property, for an unknown name or a text that does not parse. */
+/**
+ * Values of all properties. EINVAL, naming device and property, for an unknown name or a text that
+ * does not parse.
+ */
 export function parseProperties<const T extends PropertyTable>(
   device: string,
   table: T,
@@ -63,7 +69,10 @@ export function sizeText(bytes: number): string {
   return `${bytes / unit}${name.toUpperCase()}`;
 }
 
-/** A size in bytes that a memory BAR can have: a power of two of whole pages, as `65536`, `64K` or `1M`. `zero` allows 0 as well. */
+/**
+ * A size in bytes that a memory BAR can have: a power of two of whole pages, as `65536`, `64K` or
+ * `1M`. `zero` allows 0 as well.
+ */
 export function barSize(byDefault: number, zero: 'zero' | 'no zero', what: string): Property<number> {
   return {
     default: byDefault,

@@ -1,4 +1,7 @@
-/** Between the board and a device worker: what it is started with, and what it says. Requests go by control.ts and the mailbox. */
+/**
+ * Between the board and a device worker: what it is started with, and what it says. Requests go by
+ * control.ts and the mailbox.
+ */
 import type { MessagePort } from 'node:worker_threads';
 
 import type { PaRange } from '../../iommu/bus/range.ts';
@@ -24,7 +27,10 @@ export interface DeviceWorkerData {
   /** The IOMMU unit in front, and which agent of it this worker is; without one, iova = pa. */
   readonly unit?: SharedArrayBuffer;
   readonly agent: number;
-  /** For a device whose memory accesses are the kernel's: channel (iommu/bus/mediated-channel.ts), and the port to tell it of a request. */
+  /**
+   * For a device whose memory accesses are the kernel's: channel (iommu/bus/mediated-channel.ts),
+   * and the port to tell it of a request.
+   */
   readonly mediated?: { readonly channel: SharedArrayBuffer; readonly port: MessagePort };
   /** The memory map as of now; later changes come on physicalPort, which is in the transferList. */
   readonly physical: readonly PaRange[];

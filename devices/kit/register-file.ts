@@ -1,6 +1,6 @@
 /**
- * The registers of one BAR at work: answers accesses as its map says (registers.ts) and calls the device's hooks by register name.
- * A register without a hook is a plain word that the file keeps.
+ * The registers of one BAR at work: answers accesses as its map says (registers.ts) and calls the
+ * device's hooks by register name. A register without a hook is a plain word that the file keeps.
  */
 import type { Halves } from '../../platform/mailbox.ts';
 import { ONES, type Registers, word, ZERO } from './bar-access.ts';
@@ -19,7 +19,9 @@ import {
 type NamesOf<T extends RegisterTable, Kind> = { [N in keyof T]: T[N] extends Kind ? N : never }[keyof T];
 type Value<R> = R extends { readonly width: 8 } ? bigint : number;
 
-/** What is kept, by name. A number is stored mod 2^32, a bigint (a register 8 bytes wide) mod 2^64. */
+/**
+ * What is kept, by name. A number is stored mod 2^32, a bigint (a register 8 bytes wide) mod 2^64.
+ */
 export type RegisterValues<T extends RegisterTable> = { [N in NamesOf<T, HeldRegister>]: Value<T[N]> };
 
 /** Called with the index of the register in its row. */
@@ -126,9 +128,13 @@ export class RegisterFile<T extends RegisterTable> implements Registers {
   }
 }
 
-/** A property for each kept register over the words that hold them. They are accessors of a prototype, which V8 inlines. */
+/**
+ * A property for each kept register over the words that hold them. They are accessors of a
+ * prototype, which V8 inlines.
+ */
 function valuesOf<T extends RegisterTable>(map: RegisterMap<T>, words: Uint32Array): RegisterValues<T> {
-  const wide = new BigUint64Array(words.buffer); // little endian, as every machine is that this project runs on
+  // little endian, as every machine is that this project runs on
+  const wide = new BigUint64Array(words.buffer);
   const prototype = {};
   for (const [i, [name, register]] of Object.entries<Register>(map.registers).entries()) {
     if (!('reset' in register) || 'computed' in register) continue;

@@ -1,7 +1,8 @@
 /**
- * The registers of a BAR as data, under the datasheet's names. The declaration is the documentation: it says where each register is,
- * how wide, what software may do with it and what it holds after reset; `livevmm host --device NAME,help` prints it.
- * register-file.ts answers accesses by it.
+ * The registers of a BAR as data, under the datasheet's names. The declaration is the
+ * documentation: it says where each register is, how wide, what software may do with it and what it
+ * holds after reset; `livevmm host --device NAME,help` prints it. register-file.ts answers accesses
+ * by it.
  */
 
 interface Place {
@@ -15,7 +16,10 @@ interface Place {
 export interface HeldRegister extends Place {
   /** w1c: a written 1 clears the bit. */
   readonly access: 'ro' | 'rw' | 'w1c';
-  /** Bytes of the largest access; default 4. A shorter one at the same offset reads the low bytes, and writes zeros above them. */
+  /**
+   * Bytes of the largest access; default 4. A shorter one at the same offset reads the low bytes,
+   * and writes zeros above them.
+   */
   readonly width?: 4 | 8;
   /** Its value at power-on. */
   readonly reset: number;

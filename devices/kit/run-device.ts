@@ -1,4 +1,7 @@
-/** Puts a device worker together from what the board gave it, and runs its loop until the board says stop. */
+/**
+ * Puts a device worker together from what the board gave it, and runs its loop until the board says
+ * stop.
+ */
 import { BarGate } from '../../iommu/bus/bar-gate.ts';
 import { eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
@@ -12,7 +15,10 @@ import { DeviceLoop } from './loop.ts';
 import { MediatedDma, type MediatedDmaOptions } from './mediated-dma.ts';
 import type { DeviceMessage, DeviceWorkerData } from './protocol.ts';
 
-/** Kernels of this board read the fault queue when asked and leave its interrupt disabled: the wire leads nowhere. */
+/**
+ * Kernels of this board read the fault queue when asked and leave its interrupt disabled: the wire
+ * leads nowhere.
+ */
 const NO_WIRE = (): void => {};
 
 export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (message: DeviceMessage) => void): void {

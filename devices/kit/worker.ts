@@ -1,4 +1,7 @@
-/** The entry of every device worker: runs the device of the folder that its data names (docs/DESIGN.md, "Devices"). */
+/**
+ * The entry of every device worker: runs the device of the folder that its data names
+ * (docs/DESIGN.md, "Devices").
+ */
 import { parentPort } from 'node:worker_threads';
 
 import { workerInput } from '../../platform/thread.ts';
@@ -7,6 +10,7 @@ import type { DeviceWorkerData } from './protocol.ts';
 import { runDevice } from './run-device.ts';
 
 const data = workerInput<DeviceWorkerData>();
-// The bundler finds all files of this pattern, so the built worker holds every device and reads no second file.
+// The bundler finds all files of this pattern, so the built worker holds every device and reads no
+// second file.
 const { device } = (await import(`../${data.folder}/device.ts`)) as DeviceModule;
 runDevice(device, data, (message) => parentPort?.postMessage(message));

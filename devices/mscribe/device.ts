@@ -1,4 +1,7 @@
-/** mscribe: a copy engine without IOMMU, driven by a ring of descriptors (regs.ts). It may sleep in the middle of any access, for as long as a VMM takes to be replaced. */
+/**
+ * mscribe: a copy engine without IOMMU, driven by a ring of descriptors (regs.ts). It may sleep in
+ * the middle of any access, for as long as a VMM takes to be replaced.
+ */
 import { type Bus, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { splitIova } from '../kit/dma.ts';
 import { milliseconds, type PropertyValues } from '../kit/properties.ts';
@@ -30,7 +33,10 @@ class Mscribe implements Device {
   readonly #jobNs: number;
 
   #error = false;
-  /** Counts resets and enables: a job that began in another era is dropped. Registers are written while a job sleeps. */
+  /**
+   * Counts resets and enables: a job that began in another era is dropped. Registers are written
+   * while a job sleeps.
+   */
   #era = 0;
   #nextJobNs = 0;
   readonly #descriptor = new Uint8Array(DESCRIPTOR_BYTES);
@@ -107,7 +113,9 @@ class Mscribe implements Device {
     );
   }
 
-  /** Everything after an access may find the device in another era: then nothing of the job counts. */
+  /**
+   * Everything after an access may find the device in another era: then nothing of the job counts.
+   */
   #runJob(): void {
     const era = this.#era;
     const dropped = (): boolean => this.#era !== era;

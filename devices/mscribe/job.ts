@@ -1,4 +1,7 @@
-/** One job of mscribe: its descriptor decoded, and carried out part by part (regs.ts has the layout). */
+/**
+ * One job of mscribe: its descriptor decoded, and carried out part by part (regs.ts has the
+ * layout).
+ */
 import { type Dma, splitIova } from '../kit/dma.ts';
 import {
   DESCRIPTOR_BYTES,
@@ -65,7 +68,10 @@ export function encodeResult({ status, written }: JobResult): Uint8Array {
 
 const refused = (status: number): JobResult => ({ status, written: 0, transactions: 0, bytes: 0 });
 
-/** Carries a job out. Undefined once `dropped()` says after an access that the device was reset meanwhile. */
+/**
+ * Carries a job out. Undefined once `dropped()` says after an access that the device was reset
+ * meanwhile.
+ */
 export function carryOut(job: Job, dma: Dma, dropped: () => boolean): JobResult | undefined {
   if (job.operation !== OP_COPY && job.operation !== OP_FILL) return refused(STATUS_BAD_OPERATION);
   if (job.length === 0 || job.length > MAX_LENGTH) return refused(STATUS_BAD_LENGTH);

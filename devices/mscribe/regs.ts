@@ -1,10 +1,12 @@
 /**
- * mscribe, PCI 1234:5c1b: a copy engine in software, with no IOMMU in front. BAR 0 is 4 KiB of registers, little endian, read and written
- * by 32 bits; other sizes and offsets read as ones and are not written.
+ * mscribe, PCI 1234:5c1b: a copy engine in software, with no IOMMU in front. BAR 0 is 4 KiB of
+ * registers, little endian, read and written by 32 bits; other sizes and offsets read as ones and
+ * are not written.
  *
- * Jobs are descriptors in a ring in guest memory. HEAD and TAIL count descriptors since ENABLE, mod 2^32; descriptor n is in slot n mod
- * RING_SIZE. The driver fills slots and moves TAIL; the device carries jobs out in order, writes each one's status, and then
- * moves HEAD. TAIL may be RING_SIZE ahead of HEAD; further is an error.
+ * Jobs are descriptors in a ring in guest memory. HEAD and TAIL count descriptors since ENABLE, mod
+ * 2^32; descriptor n is in slot n mod RING_SIZE. The driver fills slots and moves TAIL; the device
+ * carries jobs out in order, writes each one's status, and then moves HEAD. TAIL may be RING_SIZE
+ * ahead of HEAD; further is an error.
  *
  * A descriptor (32 bytes, at a multiple of 32):
  *   0x00  u32  bits 7:0 operation, bit 8 IRQ: interrupt when it is done
@@ -12,11 +14,14 @@
  *   0x08  u64  copy: iova of the source; fill: 8 bytes to repeat
  *   0x10  u64  iova of the destination
  *   0x18  u32  written by the device: bytes written to the destination
- *   0x1c  u32  written by the device, at once with the word before and after all else: status, one of STATUS_*
- * Source and destination are read and written in ascending order, 64 KiB at a time; they may overlap in one such part.
+ *   0x1c  u32  written by the device, at once with the word before and after all else:
+ *              status, one of STATUS_*
+ * Source and destination are read and written in ascending order, 64 KiB at a time; they may
+ * overlap in one such part.
  *
- * A refused access to source or destination ends the job with its status and the device goes on; one to the ring ends everything:
- * STATUS.ERROR, an interrupt, nothing more until RESET. Before the interrupt of a job (MSI, or INTx while CAUSE is not 0) its status is in memory.
+ * A refused access to source or destination ends the job with its status and the device goes on;
+ * one to the ring ends everything: STATUS.ERROR, an interrupt, nothing more until RESET. Before the
+ * interrupt of a job (MSI, or INTx while CAUSE is not 0) its status is in memory.
  */
 import type { RegisterValues } from '../kit/register-file.ts';
 import { defineRegisters } from '../kit/registers.ts';
@@ -47,7 +52,10 @@ export const REG = REGISTERS.at;
 /** What the device keeps, by name. */
 export type Values = RegisterValues<typeof REGISTERS.registers>;
 
-/** Takes jobs. Setting it starts at HEAD = TAIL = 0, with ring and size as they are then; ERROR at once for a bad one. */
+/**
+ * Takes jobs. Setting it starts at HEAD = TAIL = 0, with ring and size as they are then; ERROR at
+ * once for a bad one.
+ */
 export const CONTROL_ENABLE = 1 << 0;
 /** Write only: everything as after power-on. A job under way is dropped where it is. */
 export const CONTROL_RESET = 1 << 1;

@@ -1,6 +1,7 @@
 /**
- * pci-testdev (PCI 1b36:0005): QEMU's device for timing register accesses, with and without an ioeventfd in the hypervisor. Here
- * all of its tests count alike: what is written is what counts. It has no interrupt and does no DMA.
+ * pci-testdev (PCI 1b36:0005): QEMU's device for timing register accesses, with and without an
+ * ioeventfd in the hypervisor. Here all of its tests count alike: what is written is what counts.
+ * It has no interrupt and does no DMA.
  */
 import { type Registers, ZERO } from '../kit/bar-access.ts';
 import { type Bar, type Device, type DeviceType, NEVER } from '../kit/device.ts';

@@ -1,12 +1,17 @@
 /**
- * The C extension (unpriv-isa §27): every 16-bit instruction is one 32-bit instruction, written shorter. `expand` gives
- * that instruction, never 0; the hart executes nothing else. Comments name the forms as the manual's tables 34–36 do.
+ * The C extension (unpriv-isa §27): every 16-bit instruction is one 32-bit instruction, written
+ * shorter. `expand` gives that instruction, never 0; the hart executes nothing else. Comments name
+ * the forms as the manual's tables 34–36 do.
  */
 
-/** What reserved and unimplemented encodings expand to: all ones is defined illegal (unpriv-isa §1.5). */
+/**
+ * What reserved and unimplemented encodings expand to: all ones is defined illegal (unpriv-isa
+ * §1.5).
+ */
 export const ILLEGAL = -1;
 
-// Base formats (unpriv-isa §2.3). Immediates are signed numbers; each format takes the bits it encodes.
+// Base formats (unpriv-isa §2.3). Immediates are signed numbers; each format takes the bits it
+// encodes.
 const rType = (opcode: number, funct3: number, rd: number, rs1: number, rs2: number, funct7 = 0): number =>
   (funct7 << 25) | (rs2 << 20) | (rs1 << 15) | (funct3 << 12) | (rd << 7) | opcode;
 const iType = (opcode: number, funct3: number, rd: number, rs1: number, imm: number): number =>
@@ -35,7 +40,10 @@ const bits = (c: number, from: number, width: number, to: number): number => ((c
 /** Sign-extends the low `width` bits. */
 const signed = (value: number, width: number): number => (value << (32 - width)) >> (32 - width);
 
-/** The 32-bit instruction that the 16-bit instruction `c` stands for, as int32; ILLEGAL if it stands for none. */
+/**
+ * The 32-bit instruction that the 16-bit instruction `c` stands for, as int32; ILLEGAL if it stands
+ * for none.
+ */
 export function expand(c: number): number {
   const rd = (c >> 7) & 31; // also rs1
   const rs2 = (c >> 2) & 31;
@@ -48,7 +56,8 @@ export function expand(c: number): number {
     // Quadrant 0
     case 0o00: {
       const imm = bits(c, 11, 2, 4) | bits(c, 7, 4, 6) | bits(c, 6, 1, 2) | bits(c, 5, 1, 3);
-      return imm === 0 ? ILLEGAL : iType(0x13, 0, rdShort, 2, imm); // C.ADDI4SPN → addi rd′, x2, imm
+      // C.ADDI4SPN → addi rd′, x2, imm
+      return imm === 0 ? ILLEGAL : iType(0x13, 0, rdShort, 2, imm);
     }
     case 0o02: // C.LW → lw rd′, imm(rs1′)
       return iType(0x03, 2, rdShort, rs1Short, wordOffset(c));
@@ -87,11 +96,13 @@ export function expand(c: number): number {
       return iType(0x13, 1, rd, rd, shamt);
     case 0o22: {
       const imm = bits(c, 12, 1, 5) | bits(c, 4, 3, 2) | bits(c, 2, 2, 6);
-      return rd === 0 ? ILLEGAL : iType(0x03, 2, rd, 2, imm); // C.LWSP → lw rd, imm(x2); rd = 0 reserved
+      // C.LWSP → lw rd, imm(x2); rd = 0 reserved
+      return rd === 0 ? ILLEGAL : iType(0x03, 2, rd, 2, imm);
     }
     case 0o23: {
       const imm = bits(c, 12, 1, 5) | bits(c, 5, 2, 3) | bits(c, 2, 3, 6);
-      return rd === 0 ? ILLEGAL : iType(0x03, 3, rd, 2, imm); // C.LDSP → ld rd, imm(x2); rd = 0 reserved
+      // C.LDSP → ld rd, imm(x2); rd = 0 reserved
+      return rd === 0 ? ILLEGAL : iType(0x03, 3, rd, 2, imm);
     }
     case 0o24:
       if (c & 0x1000) {

@@ -12,11 +12,14 @@ export interface Reservation {
 export class Core {
   /** x0–x31. x0 is written like any other and zeroed before the next instruction reads it. */
   readonly x = new BigInt64Array(32);
-  /** The same registers as pairs of 32-bit halves, low half first: 32-bit results and address arithmetic need no bigint. */
+  /**
+   * The same registers as pairs of 32-bit halves, low half first: 32-bit results and address
+   * arithmetic need no bigint.
+   */
   readonly halves = new Int32Array(this.x.buffer);
   /**
-   * Always an exact, even number. A jump to a target that a number cannot hold (≥ 2^53) raises its fetch access fault at
-   * once, so that no such pc is ever reached.
+   * Always an exact, even number. A jump to a target that a number cannot hold (≥ 2^53) raises its
+   * fetch access fault at once, so that no such pc is ever reached.
    */
   pc = 0;
   reservation: Reservation | undefined;

@@ -11,11 +11,13 @@ const SELECT_FILE_LAST = 0xff;
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /**
- * The CSRs of a hart with M mode only (priv-isa §3.1, §2.2) and Smaia (AIA §2.1). Values are unsigned 64-bit bigints at the
- * door. medeleg, mideleg and everything of S and U mode do not exist: an access is an illegal instruction.
+ * The CSRs of a hart with M mode only (priv-isa §3.1, §2.2) and Smaia (AIA §2.1). Values are
+ * unsigned 64-bit bigints at the door. medeleg, mideleg and everything of S and U mode do not
+ * exist: an access is an illegal instruction.
  *
- * NOT MODELLED: PMP (the registers exist and are WARL zero: with one mode and no locked entry nothing would be checked),
- * hardware performance counters (read zero), triggers, non-standard local interrupts.
+ * NOT MODELLED: PMP (the registers exist and are WARL zero: with one mode and no locked entry
+ * nothing would be checked), hardware performance counters (read zero), triggers, non-standard
+ * local interrupts.
  */
 export class ControlStatus {
   /** MIE and MPIE only; the rest of mstatus is constant. */
@@ -28,7 +30,10 @@ export class ControlStatus {
   mtval = 0n;
   mcounteren = 0;
   miselect = 0;
-  /** Instructions begun since construction, and those of them that trapped and so did not retire (priv-isa §3.3.1). */
+  /**
+   * Instructions begun since construction, and those of them that trapped and so did not retire
+   * (priv-isa §3.3.1).
+   */
   begun = 0;
   trapped = 0;
   /** What software wrote to mcycle and minstret, less the counts at that moment. */
@@ -48,7 +53,10 @@ export class ControlStatus {
     this.#time = () => options.time();
   }
 
-  /** mip. All of its bits are lines that the machine drives. Pairs with the Atomics.or/and of whoever drives them. */
+  /**
+   * mip. All of its bits are lines that the machine drives. Pairs with the Atomics.or/and of
+   * whoever drives them.
+   */
   mip(): number {
     return Atomics.load(this.#lines, this.#lineIndex) & isa.IRQ_MASK;
   }
@@ -61,7 +69,10 @@ export class ControlStatus {
     return u64(BigInt(this.begun - this.trapped) + this.instretOffset);
   }
 
-  /** The value of a CSR; undefined if there is none at this address, which is an illegal instruction. */
+  /**
+   * The value of a CSR; undefined if there is none at this address, which is an illegal
+   * instruction.
+   */
   read(csr: number): bigint | undefined {
     switch (csr) {
       case isa.CSR_MSTATUS:
@@ -113,7 +124,10 @@ export class ControlStatus {
     }
   }
 
-  /** Writes a CSR, making the value legal first (WARL); false if there is none to write, which is an illegal instruction. */
+  /**
+   * Writes a CSR, making the value legal first (WARL); false if there is none to write, which is an
+   * illegal instruction.
+   */
   write(csr: number, value: bigint): boolean {
     if (csr >> 10 === 3) return false; // csr[11:10] = 3: read only (priv-isa §2.1)
     switch (csr) {
@@ -124,11 +138,13 @@ export class ControlStatus {
         this.mie = Number(value & BigInt(isa.IRQ_MASK));
         return true;
       case isa.CSR_MTVEC:
-        // A reserved mode, or a base where no instruction can be, leaves the register as it was (priv-isa §3.1.7: WARL).
+        // A reserved mode, or a base where no instruction can be, leaves the register as it was
+        // (priv-isa §3.1.7: WARL).
         if ((value & 2n) === 0n && value < 1n << 52n) this.mtvec = value;
         return true;
       case isa.CSR_MCOUNTEREN:
-        // DEVIATION: priv-isa §3.1.11 wants it absent without U mode; firmware that QEMU runs writes it. It has no effect.
+        // DEVIATION: priv-isa §3.1.11 wants it absent without U mode; firmware that QEMU runs
+        // writes it. It has no effect.
         this.mcounteren = Number(value & 7n);
         return true;
       case isa.CSR_MSCRATCH:
@@ -144,7 +160,8 @@ export class ControlStatus {
         this.mtval = value;
         return true;
       case isa.CSR_MCYCLE:
-        this.cycleOffset = value - BigInt(this.begun + 1); // the next instruction reads the value written
+        // the next instruction reads the value written
+        this.cycleOffset = value - BigInt(this.begun + 1);
         return true;
       case isa.CSR_MINSTRET:
         this.instretOffset = value - BigInt(this.begun + 1 - this.trapped);
@@ -166,12 +183,17 @@ export class ControlStatus {
     }
   }
 
-  /** A write to mtopei, whatever the value: claims the top identity and says what it was (AIA §3.9). */
+  /**
+   * A write to mtopei, whatever the value: claims the top identity and says what it was (AIA §3.9).
+   */
   claim(): bigint | undefined {
     return this.#file && BigInt(this.#file.claim());
   }
 
-  /** mireg: iprio of the major interrupts is read-only zero; eip and eie have even numbers only on RV64 (AIA §2.1, §3.8). */
+  /**
+   * mireg: iprio of the major interrupts is read-only zero; eip and eie have even numbers only on
+   * RV64 (AIA §2.1, §3.8).
+   */
   #readSelected(): bigint | undefined {
     const select = this.miselect;
     if (!this.#file) return undefined;
@@ -187,14 +209,20 @@ export class ControlStatus {
     return true;
   }
 
-  /** mtopi: the major interrupt that would be taken; IPRIO is 1 where all priorities are read-only zero (AIA §5.4.1). */
+  /**
+   * mtopi: the major interrupt that would be taken; IPRIO is 1 where all priorities are read-only
+   * zero (AIA §5.4.1).
+   */
   #topInterrupt(): number {
     const irq = isa.IRQ_PRIORITY.find((candidate) => this.mip() & this.mie & (1 << candidate));
     return irq === undefined ? 0 : (irq << 16) | 1;
   }
 }
 
-/** PMP and the performance counters: they exist and read zero. pmpcfg has even numbers only on RV64 (priv-isa §3.7.1). */
+/**
+ * PMP and the performance counters: they exist and read zero. pmpcfg has even numbers only on RV64
+ * (priv-isa §3.7.1).
+ */
 function isZeroRegister(csr: number): boolean {
   return (
     (csr >= isa.CSR_PMPADDR0 && csr <= isa.CSR_PMPADDR63) ||

@@ -1,6 +1,9 @@
 /** What the machine around a hart gives it. */
 
-/** Everything that is not RAM. Called for whole accesses, also misaligned ones; the machine decides what they mean. */
+/**
+ * Everything that is not RAM. Called for whole accesses, also misaligned ones; the machine decides
+ * what they mean.
+ */
 export interface Bus {
   /** The value, zero extended; undefined is an access fault. */
   load(gpa: number, size: 1 | 2 | 4 | 8): bigint | undefined;
@@ -10,10 +13,15 @@ export interface Bus {
 
 /** What an IMSIC interrupt file gives the hart (AIA 1.0 §3.8, §3.9). */
 export interface InterruptFile {
-  /** eidelivery 0x70, eithreshold 0x72, eip0… 0x80–0xbf, eie0… 0xc0–0xff; on RV64 only even eip and eie are asked for. */
+  /**
+   * eidelivery 0x70, eithreshold 0x72, eip0… 0x80–0xbf, eie0… 0xc0–0xff; on RV64 only even eip and
+   * eie are asked for.
+   */
   readRegister(select: number): bigint;
   writeRegister(select: number, value: bigint): void;
-  /** mtopei: identity << 16 | identity; 0 if nothing is pending, enabled and above the threshold. */
+  /**
+   * mtopei: identity << 16 | identity; 0 if nothing is pending, enabled and above the threshold.
+   */
   top(): number;
   /** A write to mtopei: clears the pending bit of the top identity and returns what `top` was. */
   claim(): number;
@@ -29,7 +37,10 @@ export interface HartOptions {
   readonly bus: Bus;
   /** Without one the AIA CSRs do not exist. */
   readonly interruptFile?: InterruptFile;
-  /** Interrupt lines as mip bits (MSIP 1<<3, MTIP 1<<7, MEIP 1<<11): levels that other threads set with Atomics.or/and on lines[lineIndex]. */
+  /**
+   * Interrupt lines as mip bits (MSIP 1<<3, MTIP 1<<7, MEIP 1<<11): levels that other threads set
+   * with Atomics.or/and on lines[lineIndex].
+   */
   readonly lines: Int32Array;
   readonly lineIndex: number;
   /** mtime, for the `time` CSR. */

@@ -8,17 +8,23 @@ import { shiftLeft, shiftRightArithmetic, shiftRightLogical } from './shift.ts';
 import { executeSystem } from './system.ts';
 import { jump, pcValue, raise } from './trap.ts';
 
-/** Expansions of the 16-bit instructions met so far, by their bits; 0 = not met. (All at once costs 40 ms of start-up.) */
+/**
+ * Expansions of the 16-bit instructions met so far, by their bits; 0 = not met. (All at once costs
+ * 40 ms of start-up.)
+ */
 const expanded = new Int32Array(0x1_0000);
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /**
- * FENCE: a sequentially consistent read-modify-write, which V8 moves no access across and x86 and arm64 make a barrier, whatever the
- * word. It is not a shared one, because the VMM's program must fit a heap snapshot (vmm/program/snapshot.ts).
+ * FENCE: a sequentially consistent read-modify-write, which V8 moves no access across and x86 and
+ * arm64 make a barrier, whatever the word. It is not a shared one, because the VMM's program must
+ * fit a heap snapshot (vmm/program/snapshot.ts).
  */
 const fenceWord = new Int32Array(1);
 
-/** x[rd] ← a pc or a pc-relative address: BigInt() of what is no int32 is a call into the runtime. */
+/**
+ * x[rd] ← a pc or a pc-relative address: BigInt() of what is no int32 is a call into the runtime.
+ */
 function writeNumber(halves: Int32Array, rd: number, value: number): void {
   halves[2 * rd] = value; // ToInt32: modulo 2^32
   halves[2 * rd + 1] = Math.floor(value / 0x1_0000_0000);
@@ -27,18 +33,21 @@ function writeNumber(halves: Int32Array, rd: number, value: number): void {
 const fetched = (memory: Memory, pc: number, length: number): bigint => memory.load(pc, length === 2 ? 2 : 4) ?? 0n;
 
 /**
- * Executes at most `budget` instructions and returns how many were begun. Comes back early after an instruction that may
- * change which interrupt is taken: CSR accesses, MRET, WFI, and stores to devices.
+ * Executes at most `budget` instructions and returns how many were begun. Comes back early after an
+ * instruction that may change which interrupt is taken: CSR accesses, MRET, WFI, and stores to
+ * devices.
  *
- * HOT, 16–24 ns an instruction once compiled (Node 20–26): one loop, one switch, no calls on the common paths. Opcodes and
- * functs are literals (V8 makes jump tables of those only), named as in unpriv-isa §35 "RV32/64G Instruction Set Listings".
- * There is no decode cache (predecoding gained nothing in a prototype with 32-bit halves), so
- * FENCE.I has nothing to do and code written by a device is seen at once.
+ * HOT, 16–24 ns an instruction once compiled (Node 20–26): one loop, one switch, no calls on the
+ * common paths. Opcodes and functs are literals (V8 makes jump tables of those only), named as in
+ * unpriv-isa §35 "RV32/64G Instruction Set Listings". There is no decode cache (predecoding gained
+ * nothing in a prototype with 32-bit halves), so FENCE.I has nothing to do and code written by a
+ * device is seen at once.
  */
 export function execute(core: Core, budget: number): number {
   const { x, halves, memory, csr } = core;
   const { base, u8, u16, i32, i64: d64 } = memory;
-  const fast = memory.size - 8; // an access of up to 8 bytes that begins at or below this offset is wholly in RAM
+  // an access of up to 8 bytes that begins at or below this offset is wholly in RAM
+  const fast = memory.size - 8;
   const start = csr.begun;
   let { pc } = core;
   let limit = budget;
@@ -453,7 +462,8 @@ export function execute(core: Core, budget: number): number {
       // SYSTEM
       case 0x1c:
         core.pc = pc;
-        csr.begun = start + begun - 1; // what mcycle and minstret count: the instructions before this one
+        // what mcycle and minstret count: the instructions before this one
+        csr.begun = start + begun - 1;
         executeSystem(core, insn, next);
         x[0] = 0n;
         pc = core.pc;

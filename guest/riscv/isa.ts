@@ -1,4 +1,7 @@
-/** Numbers of the RISC-V privileged ISA (20240411) and of AIA 1.0 that the hart knows, in the manual's order. */
+/**
+ * Numbers of the RISC-V privileged ISA (20240411) and of AIA 1.0 that the hart knows, in the
+ * manual's order.
+ */
 
 // Exception codes, mcause with bit 63 clear (priv-isa §3.1.15, table 14).
 export const CAUSE_FETCH_ACCESS = 1;

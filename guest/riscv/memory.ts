@@ -3,11 +3,12 @@ import type { Bus } from './environment.ts';
 export type AccessSize = 1 | 2 | 4 | 8;
 
 /**
- * The hart's view of the physical address space: RAM through typed arrays, the rest through the bus.
+ * The hart's view of the physical address space: RAM through typed arrays, the rest through the
+ * bus.
  *
- * Aligned 2-, 4- and 8-byte accesses of RAM are one access of a typed array, which V8 makes one machine access on 64-bit
- * hosts: they do not tear against DMA and other harts (unpriv-isa §2.6, §18). Misaligned accesses of RAM are supported,
- * byte by byte and not atomic (Zicclsm).
+ * Aligned 2-, 4- and 8-byte accesses of RAM are one access of a typed array, which V8 makes one
+ * machine access on 64-bit hosts: they do not tear against DMA and other harts (unpriv-isa §2.6,
+ * §18). Misaligned accesses of RAM are supported, byte by byte and not atomic (Zicclsm).
  */
 export class Memory {
   readonly base: number;
@@ -72,7 +73,8 @@ export class Memory {
 }
 
 /**
- * Addresses are numbers in hot paths. Below 2^52 in magnitude, register + immediate is exact; nothing of any machine lies
- * above. A negative one is the upper half of the 64-bit space, where nothing lies either.
+ * Addresses are numbers in hot paths. Below 2^52 in magnitude, register + immediate is exact;
+ * nothing of any machine lies above. A negative one is the upper half of the 64-bit space, where
+ * nothing lies either.
  */
 export const isExact = (gpa: number): boolean => gpa > -(2 ** 52) && gpa < 2 ** 52;

@@ -1,6 +1,6 @@
 /**
- * The M extension where it is more than one operator (unpriv-isa §13). Arguments are signed 64-bit bigints as they are in
- * the register file; results wrap when they are written there.
+ * The M extension where it is more than one operator (unpriv-isa §13). Arguments are signed 64-bit
+ * bigints as they are in the register file; results wrap when they are written there.
  */
 
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
@@ -12,7 +12,8 @@ export const mulhsu = (a: bigint, b: bigint): bigint => (a * u64(b)) >> 64n;
 /** MULHU: upper half of unsigned × unsigned. */
 export const mulhu = (a: bigint, b: bigint): bigint => (u64(a) * u64(b)) >> 64n;
 
-// Division by zero and overflow do not trap: unpriv-isa §13.2, table 11. -2^63 / -1 = 2^63, which wraps to -2^63.
+// Division by zero and overflow do not trap: unpriv-isa §13.2, table 11. -2^63 / -1 = 2^63, which
+// wraps to -2^63.
 /** DIV */
 export const div = (a: bigint, b: bigint): bigint => (b === 0n ? -1n : a / b);
 /** DIVU */

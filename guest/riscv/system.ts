@@ -9,8 +9,8 @@ const WFI = 0x1050_0073;
 const MRET = 0x3020_0073;
 
 /**
- * SYSTEM: the instruction `insn` at core.pc. Leaves core.pc at the instruction to execute after it; `next` is where it goes on
- * if it does not jump.
+ * SYSTEM: the instruction `insn` at core.pc. Leaves core.pc at the instruction to execute after it;
+ * `next` is where it goes on if it does not jump.
  */
 export function executeSystem(core: Core, insn: number, next: number): void {
   const mepc = pcValue(core.pc);
@@ -18,7 +18,8 @@ export function executeSystem(core: Core, insn: number, next: number): void {
     case ECALL: // priv-isa §3.3.1: mtval 0
       raise(core, CAUSE_MACHINE_ECALL, 0n, mepc);
       break;
-    case EBREAK: // mtval is the address of the instruction, as QEMU has it (priv-isa §3.1.16 allows it or 0)
+    // mtval is the address of the instruction, as QEMU has it (priv-isa §3.1.16 allows it or 0)
+    case EBREAK:
       raise(core, CAUSE_BREAKPOINT, mepc, mepc);
       break;
     case MRET:

@@ -7,7 +7,10 @@ const INTERRUPT = 1n << 63n;
 /** The pc as the 64-bit value that software sees. */
 export const pcValue = (pc: number): bigint => BigInt.asUintN(64, BigInt(pc));
 
-/** Trap entry (priv-isa §3.1.6.1, §3.1.7, §3.1.14–16). A vectored mtvec sends interrupts to base + 4 × cause. */
+/**
+ * Trap entry (priv-isa §3.1.6.1, §3.1.7, §3.1.14–16). A vectored mtvec sends interrupts to base + 4
+ * × cause.
+ */
 function enter(core: Core, cause: bigint, mtval: bigint, mepc: bigint): void {
   const { csr } = core;
   csr.mepc = mepc;
@@ -18,7 +21,8 @@ function enter(core: Core, cause: bigint, mtval: bigint, mepc: bigint): void {
   const offset = vectored ? 4n * (cause - INTERRUPT) : 0n;
   core.pc = Number((csr.mtvec & ~3n) + offset);
   core.waiting = false;
-  core.reservation = undefined; // a trap may end a reservation; this keeps an SC of other code from using it
+  // a trap may end a reservation; this keeps an SC of other code from using it
+  core.reservation = undefined;
 }
 
 /** A synchronous exception of the instruction at `mepc`, which does not retire. */
@@ -27,7 +31,10 @@ export function raise(core: Core, cause: number, mtval: bigint, mepc: bigint): v
   enter(core, BigInt(cause), mtval, mepc);
 }
 
-/** Jumps to any 64-bit target. One that is no address at all raises the fetch access fault of its first instruction here. */
+/**
+ * Jumps to any 64-bit target. One that is no address at all raises the fetch access fault of its
+ * first instruction here.
+ */
 export function jump(core: Core, target: bigint): void {
   const pc = Number(BigInt.asIntN(64, target));
   if (isExact(pc)) core.pc = pc;
@@ -42,8 +49,8 @@ export function returnFromTrap(core: Core): void {
 }
 
 /**
- * Ends a WFI if an interrupt is pending and enabled in mie, whatever mstatus.MIE says (priv-isa §3.3.3), and takes the one
- * of highest priority if mstatus.MIE allows it (§3.1.9).
+ * Ends a WFI if an interrupt is pending and enabled in mie, whatever mstatus.MIE says (priv-isa
+ * §3.3.3), and takes the one of highest priority if mstatus.MIE allows it (§3.1.9).
  */
 export function takeInterrupt(core: Core): void {
   const { csr } = core;

@@ -1,4 +1,7 @@
-/** /dev/livevmm, the control device: what can be asked of a host, and the answers. kernel/control-device.ts answers. */
+/**
+ * /dev/livevmm, the control device: what can be asked of a host, and the answers.
+ * kernel/control-device.ts answers.
+ */
 import { einval } from '../../platform/errno.ts';
 import { number, object, oneOf, type Shape, text } from '../../platform/shape.ts';
 
@@ -15,7 +18,9 @@ export interface TimelineRequest {
   readonly toNs: number;
 }
 
-/** Hashes every attached memory object through the board's mapping, slice by slice. → RamHashReply */
+/**
+ * Hashes every attached memory object through the board's mapping, slice by slice. → RamHashReply
+ */
 export interface RamHashRequest {
   readonly op: 'ram-hash';
   readonly sliceBytes: number;
@@ -30,12 +35,17 @@ export interface StopDeviceRequest {
 /** Makes the host do one thing wrong, to prove that a check would see it. → {} */
 export interface InjectRequest {
   readonly op: 'inject';
-  /** touch-pte: rewrites one live leaf PTE with the value it has. The others go to the device `bdf`. */
+  /**
+   * touch-pte: rewrites one live leaf PTE with the value it has. The others go to the device `bdf`.
+   */
   readonly defect: (typeof DEFECTS)[number];
   readonly bdf?: string;
 }
 
-/** Sets a parameter of the module vfio_iommu_type1, as root does under /sys/module. Only for root and the host's user. → {} */
+/**
+ * Sets a parameter of the module vfio_iommu_type1, as root does under /sys/module. Only for root
+ * and the host's user. → {}
+ */
 export interface SetParameterRequest {
   readonly op: 'set-parameter';
   /** dma_entry_limit, or one of the switches allow_unsafe_interrupts and disable_hugepages. */
@@ -70,7 +80,10 @@ const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & 
   'set-parameter': object({ op: oneOf('set-parameter'), name: text, value: text }),
 };
 
-/** A request as a client has sent it. EINVAL for what is none: the message says what is wrong with it. */
+/**
+ * A request as a client has sent it. EINVAL for what is none: the message says what is wrong with
+ * it.
+ */
 export function parseControlRequest(request: object): ControlRequest {
   const { op } = request as { readonly op?: unknown };
   if (typeof op !== 'string' || !Object.hasOwn(REQUESTS, op)) throw einval(`unknown control request ${String(op)}`);
@@ -95,8 +108,8 @@ export interface DeviceFacts {
   /** Index in HostInfo.units; null: no IOMMU, its memory accesses go through the kernel. */
   readonly unit: number | null;
   /**
-   * Accesses on the bus, bytes moved, accesses refused by the IOMMU (or, without one, by the kernel), and those that the
-   * IOMMU let through and nobody answered: Unsupported Requests.
+   * Accesses on the bus, bytes moved, accesses refused by the IOMMU (or, without one, by the
+   * kernel), and those that the IOMMU let through and nobody answered: Unsupported Requests.
    */
   readonly transactions: number;
   readonly bytesRead: number;
@@ -168,8 +181,8 @@ export interface ClientInfo {
 }
 
 /**
- * How much memory a client may lock: as its own RLIMIT_MEMLOCK says, without a limit, or so many bytes whoever it is.
- * CAP_IPC_LOCK frees of every limit.
+ * How much memory a client may lock: as its own RLIMIT_MEMLOCK says, without a limit, or so many
+ * bytes whoever it is. CAP_IPC_LOCK frees of every limit.
  */
 export type Memlock = 'as-process' | 'unlimited' | number;
 
@@ -180,7 +193,10 @@ export interface HostInfo {
   /** CLOCK_MONOTONIC of this answer. */
   readonly nowNs: number;
   readonly pinnedPages: number;
-  /** Containers in the middle of a long call, or of their end: while there are any, pins need not be what the mappings say. */
+  /**
+   * Containers in the middle of a long call, or of their end: while there are any, pins need not be
+   * what the mappings say.
+   */
   readonly busyContainers: number;
   readonly devices: readonly DeviceInfo[];
   readonly groups: readonly GroupInfo[];

@@ -1,7 +1,8 @@
 /**
- * linux/vfio.h, v6.12: numbers and structs of the VFIO user API, in the header's order, its comments shortened.
- * What the s390, spapr, gfx and v1-migration parts of the header define is left out: nothing here answers it.
- * All numbers are `_IO(';', 100 + n)`: no size, no direction, and the same number means different things on different fds.
+ * linux/vfio.h, v6.12: numbers and structs of the VFIO user API, in the header's order, its
+ * comments shortened. What the s390, spapr, gfx and v1-migration parts of the header define is left
+ * out: nothing here answers it. All numbers are `_IO(';', 100 + n)`: no size, no direction, and the
+ * same number means different things on different fds.
  */
 import { defineStruct, s32, u8, u16, u32, u64 } from '../../platform/struct.ts';
 
@@ -23,7 +24,10 @@ const VFIO_TYPE = ';'.charCodeAt(0);
 const VFIO_BASE = 100;
 const vfioIo = (n: number): number => (VFIO_TYPE << 8) | (VFIO_BASE + n);
 
-/** Header of a capability in an INFO buffer; `next` counts from the start of that buffer, 0 ends the chain. */
+/**
+ * Header of a capability in an INFO buffer; `next` counts from the start of that buffer, 0 ends the
+ * chain.
+ */
 export const InfoCapHeader = defineStruct('vfio_info_cap_header', { id: u16, version: u16, next: u32 });
 
 /* -------- IOCTLs for the VFIO file descriptor (/dev/vfio/vfio) -------- */
@@ -274,10 +278,16 @@ export const VFIO_IOMMU_DIRTY_PAGES = vfioIo(17);
 
 export const VFIO_EEH_PE_OP = vfioIo(21);
 
-/** File offset of region `index` on a device fd is index << 40 (drivers/vfio/pci, VFIO_PCI_OFFSET_SHIFT; NUM-5). */
+/**
+ * File offset of region `index` on a device fd is index << 40 (drivers/vfio/pci,
+ * VFIO_PCI_OFFSET_SHIFT; NUM-5).
+ */
 export const VFIO_PCI_OFFSET_SHIFT = 40;
 
-/* -------- Names of the ioctls, by the kind of file: the same number is another call on another one. For messages. -------- */
+/*
+ * -------- Names of the ioctls, by the kind of file: the same number is another call on another
+ * one. For messages. --------
+ */
 
 const names = (calls: Readonly<Record<string, number>>): ReadonlyMap<number, string> =>
   new Map(Object.entries(calls).map(([name, nr]) => [nr, name]));

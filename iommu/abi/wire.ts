@@ -1,13 +1,15 @@
 /**
  * What travels on the host's UNIX socket, in frames of platform/frames.ts (msgpack maps).
  *
- * A **file connection** is one open file: its first frame says what is opened, nothing else is ever sent on it, and its end
- * of file is the last close. So dup, fork, exec, FD_CLOEXEC, SCM_RIGHTS and the death of a process work as on Linux: they are
- * Linux's. The file's identity is the inode of the client's end of the socket, which the kernel finds behind
- * `/proc/<pid>/fd/<n>` both at open and for every fd number in a later request.
+ * A **file connection** is one open file: its first frame says what is opened, nothing else is ever
+ * sent on it, and its end of file is the last close. So dup, fork, exec, FD_CLOEXEC, SCM_RIGHTS and
+ * the death of a process work as on Linux: they are Linux's. The file's identity is the inode of
+ * the client's end of the socket, which the kernel finds behind `/proc/<pid>/fd/<n>` both at open
+ * and for every fd number in a later request.
  *
- * A **task channel** is one thread of a client entering the kernel: after its hello, strictly request → reply. A request that
- * sleeps holds up its own thread only. A request may be a loop of one ioctl over an array, which saves a round trip for each.
+ * A **task channel** is one thread of a client entering the kernel: after its hello, strictly
+ * request → reply. A request that sleeps holds up its own thread only. A request may be a loop of
+ * one ioctl over an array, which saves a round trip for each.
  */
 import { eproto } from '../../platform/errno.ts';
 
@@ -16,13 +18,21 @@ export const VFIO_CONTAINER_PATH = '/dev/vfio/vfio';
 export const VFIO_GROUP_DIR = '/dev/vfio/';
 /** The control device: facts about the host, and defects to inject. */
 export const CONTROL_PATH = '/dev/livevmm';
-/** Path of the connection that becomes a device fd; `token` is what VFIO_GROUP_GET_DEVICE_FD gave. */
+/**
+ * Path of the connection that becomes a device fd; `token` is what VFIO_GROUP_GET_DEVICE_FD gave.
+ */
 export const DEVICE_FD_PATH = 'anon:vfio-device';
 
-/** Path of the connection that holds a mapping; `token` is what a mmap gave. With the answer comes the object, by SCM_RIGHTS. */
+/**
+ * Path of the connection that holds a mapping; `token` is what a mmap gave. With the answer comes
+ * the object, by SCM_RIGHTS.
+ */
 export const MAPPING_PATH = 'anon:mapping';
 
-/** First frame of a file connection; `fd` is the number of this very socket in the caller. Answer: Reply. */
+/**
+ * First frame of a file connection; `fd` is the number of this very socket in the caller. Answer:
+ * Reply.
+ */
 export interface OpenHello {
   readonly open: string;
   readonly fd: number;
@@ -30,8 +40,8 @@ export interface OpenHello {
 }
 
 /**
- * First frame of a task channel; close it on exec. Answer: Reply with `pid`, the host's: with −EACCES the client may name it by
- * prctl(PR_SET_PTRACER) and connect again.
+ * First frame of a task channel; close it on exec. Answer: Reply with `pid`, the host's: with
+ * −EACCES the client may name it by prctl(PR_SET_PTRACER) and connect again.
  */
 export interface TaskHello {
   readonly task: number; // tid of the thread that will use this channel, as its process knows it
@@ -40,8 +50,9 @@ export interface TaskHello {
 export type Hello = OpenHello | TaskHello;
 
 /**
- * ioctl(2). `arg` as bytes: what the caller's pointer reaches, from its first byte to the last accessible one (a struct that
- * is cut short is −EFAULT, as copy_from_user says). As a number: an argument by value, or a pointer to nothing.
+ * ioctl(2). `arg` as bytes: what the caller's pointer reaches, from its first byte to the last
+ * accessible one (a struct that is cut short is −EFAULT, as copy_from_user says). As a number: an
+ * argument by value, or a pointer to nothing.
  */
 export interface IoctlCall {
   readonly nr: number;
@@ -54,8 +65,9 @@ export interface IoctlRequest extends IoctlCall {
 }
 
 /**
- * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in the array `args`, in order up to the first that fails. Answer: `ret` 0
- * or the −errno of the one that failed, `done`, and `out`, the array, if any of them was written to. At most MAX_BATCH structs.
+ * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in the array `args`, in order up to the
+ * first that fails. Answer: `ret` 0 or the −errno of the one that failed, `done`, and `out`, the
+ * array, if any of them was written to. At most MAX_BATCH structs.
  */
 export interface IoctlsRequest {
   readonly op: 'ioctls';
@@ -79,7 +91,10 @@ export interface PwriteRequest {
   readonly data: Uint8Array;
 }
 
-/** mmap(2), as far as the kernel has a say: the caller maps the object that the mapping's file passes, and closes that with munmap. */
+/**
+ * mmap(2), as far as the kernel has a say: the caller maps the object that the mapping's file
+ * passes, and closes that with munmap.
+ */
 export interface MmapCall {
   readonly op: 'mmap';
   readonly fd: number;
@@ -95,8 +110,9 @@ export interface SyncRequest {
 }
 
 /**
- * This thread is about to execve(2). For one that is not the leader of its process, whose place it will take (ACC-7): nothing in
- * /proc would tell. Any other request of it says that the execve has failed.
+ * This thread is about to execve(2). For one that is not the leader of its process, whose place it
+ * will take (ACC-7): nothing in /proc would tell. Any other request of it says that the execve has
+ * failed.
  */
 export interface ExecRequest {
   readonly op: 'exec';
@@ -130,13 +146,18 @@ export interface Reply {
   readonly pid?: number;
   /** ControlCall: the answer, of the type that belongs to the request. */
   readonly reply?: unknown;
-  /** With a negative ret: the kernel's words, for people (a real kernel would say them in its log). */
+  /**
+   * With a negative ret: the kernel's words, for people (a real kernel would say them in its log).
+   */
   readonly message?: string;
   /** ioctl with a negative ret: the name of the call. */
   readonly call?: string;
 }
 
-/** The most a single pread or pwrite moves, so that one request cannot hold the kernel for long. Longer frames are an offence. */
+/**
+ * The most a single pread or pwrite moves, so that one request cannot hold the kernel for long.
+ * Longer frames are an offence.
+ */
 export const MAX_TRANSFER = 1 << 20;
 
 /** The most ioctls in one request: about 5 ms of the kernel's thread. */

@@ -1,6 +1,7 @@
 /**
- * Whether the RAM BARs of a function answer, in shared memory: the function's decoder and the kernel each hold a bolt. A device
- * worker looks at it inside a transaction, so what the kernel closes before a fence nobody uses after it.
+ * Whether the RAM BARs of a function answer, in shared memory: the function's decoder and the
+ * kernel each hold a bolt. A device worker looks at it inside a transaction, so what the kernel
+ * closes before a fence nobody uses after it.
  */
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
 

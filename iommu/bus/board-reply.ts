@@ -1,6 +1,7 @@
 /**
- * The board's answer to the kernel's call under way (iommu/kernel/board/protocol.ts: BoardCall): shared words, because the kernel
- * waits for it on its thread, in the middle of a MAP_DMA. There is at most one call at a time.
+ * The board's answer to the kernel's call under way (iommu/kernel/board/protocol.ts: BoardCall):
+ * shared words, because the kernel waits for it on its thread, in the middle of a MAP_DMA. There is
+ * at most one call at a time.
  */
 import { errnoName, SysError } from '../../platform/errno.ts';
 import { atomic32, defineShared } from '../../platform/shared.ts';
@@ -16,7 +17,9 @@ export function createBoardReply(): SharedArrayBuffer {
   return new SharedArrayBuffer(Reply.size);
 }
 
-/** Board: answers the call `seq` with the first pfn of a range (0 for a detach), or with an errno. */
+/**
+ * Board: answers the call `seq` with the first pfn of a range (0 for a detach), or with an errno.
+ */
 export function answerBoardCall(
   reply: SharedArrayBuffer,
   seq: number,
@@ -31,12 +34,16 @@ export function answerBoardCall(
   Atomics.notify(words, Reply.word.answered);
 }
 
-/** Kernel: blocks until the call `seq` is answered: the pfn, or the board's errno thrown. ETIMEDOUT when it does not answer. */
+/**
+ * Kernel: blocks until the call `seq` is answered: the pfn, or the board's errno thrown. ETIMEDOUT
+ * when it does not answer.
+ */
 export function awaitBoardReply(reply: SharedArrayBuffer, seq: number, timeoutMs: number): number {
   const words = new Int32Array(reply);
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const answered = Atomics.load(words, Reply.word.answered); // pairs with the store in answerBoardCall
+    // pairs with the store in answerBoardCall
+    const answered = Atomics.load(words, Reply.word.answered);
     if (answered === seq) break;
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) throw new SysError('ETIMEDOUT', `the board does not answer call ${seq}`);

@@ -1,4 +1,7 @@
-/** What a DMA port has done since power-on. Float64 counters, written by the port's own thread only, readable by all at any time. */
+/**
+ * What a DMA port has done since power-on. Float64 counters, written by the port's own thread only,
+ * readable by all at any time.
+ */
 import { defineShared, word64 } from '../../platform/shared.ts';
 
 export const PortCounters = defineShared('port counters', {

@@ -1,6 +1,7 @@
 /**
- * The bytes of a RAM BAR's object, which are reached by pread and pwrite, never through a mapping: the kernel cuts it off to take it from its
- * clients, who may do so, too, and touching a mapped page that is gone would end the whole host by SIGBUS.
+ * The bytes of a RAM BAR's object, which are reached by pread and pwrite, never through a mapping:
+ * the kernel cuts it off to take it from its clients, who may do so, too, and touching a mapped
+ * page that is gone would end the whole host by SIGBUS.
  */
 import { fileSize, pread, pwrite } from '../../platform/libc.ts';
 

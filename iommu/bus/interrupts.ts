@@ -1,6 +1,7 @@
 /**
- * The two ways an interrupt leaves a device, as tables in shared memory: written by the kernel, read by the device workers.
- * Both end in an eventfd of a client, by a source of platform/eventfd-source.ts: no client can make the signalling thread wait.
+ * The two ways an interrupt leaves a device, as tables in shared memory: written by the kernel,
+ * read by the device workers. Both end in an eventfd of a client, by a source of
+ * platform/eventfd-source.ts: no client can make the signalling thread wait.
  */
 import { EventfdSources, type Signals, SOURCES_BYTES } from '../../platform/eventfd-source.ts';
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
@@ -30,8 +31,9 @@ export function eventfdSources(interrupts: SharedArrayBuffer): EventfdSources {
 }
 
 /**
- * What lies behind the doorbell page. An MSI store is a DMA transaction, so a source may be closed once its entry is
- * cleared and an IOFENCE.C has returned: no worker can be between the load of the entry and the signal.
+ * What lies behind the doorbell page. An MSI store is a DMA transaction, so a source may be closed
+ * once its entry is cleared and an IOFENCE.C has returned: no worker can be between the load of the
+ * entry and the signal.
  */
 export class DoorbellTable {
   readonly #words: Int32Array;
@@ -45,7 +47,8 @@ export class DoorbellTable {
   /** Kernel: routes `vector` to an eventfd source, or to nothing (−1). */
   setSource(vector: number, source: number): void {
     if (!(vector >= 0 && vector < NR_VECTORS)) throw new RangeError(`no vector ${vector}`);
-    Atomics.store(this.#words, Doorbell.word.source + vector, source); // with what open() wrote; pairs with the load in ring
+    // with what open() wrote; pairs with the load in ring
+    Atomics.store(this.#words, Doorbell.word.source + vector, source);
   }
 
   /** Device worker, inside a transaction: a store of `data` arrived at the doorbell page. */
@@ -54,7 +57,8 @@ export class DoorbellTable {
       Atomics.add(this.#words, Doorbell.word.stray, 1);
       return;
     }
-    const source = Atomics.load(this.#words, Doorbell.word.source + data); // pairs with the store in setSource
+    // pairs with the store in setSource
+    const source = Atomics.load(this.#words, Doorbell.word.source + data);
     if (source === NONE) {
       Atomics.add(this.#words, Doorbell.word.dropped + data, 1);
       return;
@@ -95,7 +99,10 @@ export function createIntxLine(): SharedArrayBuffer {
   return intx;
 }
 
-/** A level-triggered wire with the handler of vfio-pci at its end: mask, then signal; unmask looks at the level again (PCI-5). */
+/**
+ * A level-triggered wire with the handler of vfio-pci at its end: mask, then signal; unmask looks
+ * at the level again (PCI-5).
+ */
 export class IntxLine {
   readonly #words: Int32Array;
   readonly #sources: Signals;
@@ -108,7 +115,8 @@ export class IntxLine {
   /** Device worker: drives the wire up. */
   assert(): void {
     const words = this.#words;
-    if (Atomics.exchange(words, Line.word.level, 1) === 1) return; // pairs with the load in #deliver
+    // pairs with the load in #deliver
+    if (Atomics.exchange(words, Line.word.level, 1) === 1) return;
     Atomics.store(words, Line.word.signalling, 1); // pairs with the load in setSource
     this.#deliver();
     Atomics.store(words, Line.word.signalling, 0); // pairs with the wait in setSource
@@ -133,12 +141,13 @@ export class IntxLine {
   }
 
   /**
-   * Kernel: sets the eventfd source (−1: none). When it returns the device worker no longer uses the old one, which may be closed.
-   * A level that is already up fires at once, unless masked.
+   * Kernel: sets the eventfd source (−1: none). When it returns the device worker no longer uses
+   * the old one, which may be closed. A level that is already up fires at once, unless masked.
    */
   setSource(source: number): void {
     const words = this.#words;
-    Atomics.store(words, Line.word.source, source); // with what open() wrote; pairs with the load in #deliver
+    // with what open() wrote; pairs with the load in #deliver
+    Atomics.store(words, Line.word.source, source);
     const deadline = performance.now() + QUIET_MS;
     while (Atomics.load(words, Line.word.signalling) === 1 && performance.now() < deadline) {
       Atomics.wait(words, Line.word.signalling, 1, 10); // woken by assert
@@ -157,7 +166,10 @@ export class IntxLine {
     this.#deliver();
   }
 
-  /** The interrupt handler: masks and signals, if the wire is up, there is an eventfd source, and nobody else has done so. */
+  /**
+   * The interrupt handler: masks and signals, if the wire is up, there is an eventfd source, and
+   * nobody else has done so.
+   */
   #deliver(): void {
     const words = this.#words;
     const source = Atomics.load(words, Line.word.source); // pairs with the store in setSource

@@ -1,7 +1,8 @@
 /**
- * Between a device worker without an IOMMU in front and the kernel, which makes its memory accesses for it (a mediated device): one
- * request at a time in shared words. The kernel is told of a request by a message, since it has an event loop; the worker sleeps on
- * the bell of its mailbox, since whoever wants something else of it, a register say, must reach it meanwhile.
+ * Between a device worker without an IOMMU in front and the kernel, which makes its memory accesses
+ * for it (a mediated device): one request at a time in shared words. The kernel is told of a
+ * request by a message, since it has an event loop; the worker sleeps on the bell of its mailbox,
+ * since whoever wants something else of it, a register say, must reach it meanwhile.
  */
 import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
@@ -10,7 +11,9 @@ import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
 export const CHANNEL_DATA_BYTES = 65536;
 
 const Channel = defineShared('mediated channel', {
-  posted: atomic32, // device worker: number of its last request, stored last; publishes the request, and the data of a write
+  // device worker: number of its last request, stored last; publishes the request, and the data of
+  // a write
+  posted: atomic32,
   op: atomic32, // device worker: one of the operations below
   vpnLo: atomic32, // device worker: iova page
   vpnHi: atomic32,
@@ -18,7 +21,9 @@ const Channel = defineShared('mediated channel', {
   length: atomic32, // device worker: bytes, at most CHANNEL_DATA_BYTES
   message: atomic32, // device worker: data of an MSI
   pad0: bytes(36),
-  done: atomic32, // kernel: number of the last request carried out, stored last; publishes refused, and the data of a read
+  // kernel: number of the last request carried out, stored last; publishes refused, and the data of
+  // a read
+  done: atomic32,
   refused: atomic32, // kernel: 0, or the errno that it was refused with
   pad1: bytes(56),
   data: bytes(CHANNEL_DATA_BYTES), // by turns: device worker until posted, kernel until done
@@ -69,11 +74,13 @@ export class ChannelRequester {
     words[Channel.word.length] = length;
     words[Channel.word.message] = message;
     this.#number = (this.#number + 1) | 0;
-    Atomics.store(words, Channel.word.posted, this.#number); // pairs with the load in ChannelServer.take
+    // pairs with the load in ChannelServer.take
+    Atomics.store(words, Channel.word.posted, this.#number);
   }
 
   answered(): boolean {
-    return Atomics.load(this.#words, Channel.word.done) === this.#number; // pairs with the store in ChannelServer.answer
+    // pairs with the store in ChannelServer.answer
+    return Atomics.load(this.#words, Channel.word.done) === this.#number;
   }
 
   /** Once answered: 0, or the errno it was refused with. */
@@ -102,7 +109,8 @@ export class ChannelServer {
   /** The request that waits for an answer. */
   take(): ChannelRequest | undefined {
     const words = this.#words;
-    const posted = Atomics.load(words, Channel.word.posted); // pairs with the store in ChannelRequester.post
+    // pairs with the store in ChannelRequester.post
+    const posted = Atomics.load(words, Channel.word.posted);
     if (posted === words[Channel.word.done]) return undefined;
     return {
       op: words[Channel.word.op] as ChannelOp,
@@ -117,7 +125,8 @@ export class ChannelServer {
   answer(refused: number): void {
     const words = this.#words;
     words[Channel.word.refused] = refused;
-    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!); // pairs with the load in ChannelRequester.answered
+    // pairs with the load in ChannelRequester.answered
+    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!);
     ringBell(this.#mailbox);
   }
 }

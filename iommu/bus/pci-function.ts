@@ -1,10 +1,16 @@
-/** One PCI function of the board, as its bus and the kernel see it: shared memory blocks and nothing of its behaviour. */
+/**
+ * One PCI function of the board, as its bus and the kernel see it: shared memory blocks and nothing
+ * of its behaviour.
+ */
 
 /** A BAR that is memory; on the memory map it is a range of its own. */
 export interface RamBar {
   /** Which BAR (0–5). */
   readonly bar: number;
-  /** The memory object behind it, while it is not withdrawn: never mapped by the host, since clients have its fd, too. */
+  /**
+   * The memory object behind it, while it is not withdrawn: never mapped by the host, since clients
+   * have its fd, too.
+   */
   readonly fd: number;
   readonly size: number;
 }
@@ -22,7 +28,10 @@ export interface PciFunction {
   readonly counters: SharedArrayBuffer;
   /** When it did it (timeline.ts). */
   readonly timeline: SharedArrayBuffer;
-  /** Index of the IOMMU unit in front of it; undefined: none, the kernel makes its memory accesses (mediated-channel.ts). */
+  /**
+   * Index of the IOMMU unit in front of it; undefined: none, the kernel makes its memory accesses
+   * (mediated-channel.ts).
+   */
   readonly unit: number | undefined;
   /** Number of its IOMMU group, in which it is alone. */
   readonly group: number;

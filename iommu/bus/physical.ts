@@ -1,8 +1,9 @@
 /**
- * Physical address space of the board, as one thread sees it. A pa is a number below 2^52; page numbers (pfn) inside.
- * Ranges are [start, end). The board owns the authoritative map and tells each thread of changes by a message port; it
- * posts a change *before* any page table entry or directory can lead to it, so whoever has read such an entry finds the
- * message when it drains the port (`resolve`), even if the pa was used for something else before.
+ * Physical address space of the board, as one thread sees it. A pa is a number below 2^52; page
+ * numbers (pfn) inside. Ranges are [start, end). The board owns the authoritative map and tells
+ * each thread of changes by a message port; it posts a change *before* any page table entry or
+ * directory can lead to it, so whoever has read such an entry finds the message when it drains the
+ * port (`resolve`), even if the pa was used for something else before.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { hex } from '../../platform/hex.ts';
@@ -59,15 +60,18 @@ export class PhysicalMemory {
     }
   }
 
-  /** The range of `pfn`, after draining the port: for a pfn out of an entry just read. 0.1 µs when nothing has changed. */
+  /**
+   * The range of `pfn`, after draining the port: for a pfn out of an entry just read. 0.1 µs when
+   * nothing has changed.
+   */
   resolve(pfn: number): AttachedRange | undefined {
     this.poll();
     return this.#lookup(pfn);
   }
 
   /**
-   * The range of `pfn`; a miss drains the port and looks again. For memory whose pa is never given to something else while
-   * in use here: tables, queues.
+   * The range of `pfn`; a miss drains the port and looks again. For memory whose pa is never given
+   * to something else while in use here: tables, queues.
    */
   find(pfn: number): AttachedRange | undefined {
     return this.#lookup(pfn) ?? this.resolve(pfn);

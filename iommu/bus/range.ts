@@ -1,6 +1,7 @@
 /**
- * A range [start, end) of the board's physical address space: what the board tells of it, and the range as one thread has it
- * attached. RAM is touched at once; a range of another kind has a target that answers (targets/).
+ * A range [start, end) of the board's physical address space: what the board tells of it, and the
+ * range as one thread has it attached. RAM is touched at once; a range of another kind has a target
+ * that answers (targets/).
  */
 import { hex, hexRange } from '../../platform/hex.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
@@ -60,7 +61,9 @@ export class AttachedRange {
     this.#target = range.kind === 'ram' ? undefined : targetOf(range);
   }
 
-  /** Copies bytes at `at` out of the range; at + dst.length ≤ size. False when nobody answers now. */
+  /**
+   * Copies bytes at `at` out of the range; at + dst.length ≤ size. False when nobody answers now.
+   */
   // HOT
   read(at: number, dst: Uint8Array): boolean {
     if (!this.isRam) return this.#target!.read(at, dst);

@@ -1,6 +1,7 @@
 /**
- * When a device did its work: a ring of buckets of 1 ms of CLOCK_MONOTONIC in shared memory. One writer (the device
- * worker), any number of readers, who see each bucket whole or not at all. It reaches back 16 s.
+ * When a device did its work: a ring of buckets of 1 ms of CLOCK_MONOTONIC in shared memory. One
+ * writer (the device worker), any number of readers, who see each bucket whole or not at all. It
+ * reaches back 16 s.
  */
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
 
@@ -9,7 +10,10 @@ const BUCKETS = 16384;
 export const BUCKET_NS = 1e6;
 /** Some 140 000 years: up to here a bucket's number can be counted up. */
 const LAST_BUCKET = 2 ** 52;
-/** A writer is in a bucket for some 100 ns: a reader that finds it there this often is looking at a dead one. */
+/**
+ * A writer is in a bucket for some 100 ns: a reader that finds it there this often is looking at a
+ * dead one.
+ */
 const MAX_ATTEMPTS = 100_000;
 
 const Bucket = defineShared('timeline bucket', {
@@ -64,7 +68,8 @@ export class Timeline {
     const base = (number % BUCKETS) * BUCKET_WORDS;
     const at = base / 2;
     const seq = base + Bucket.word.seq;
-    // Read-modify-write, so that the plain stores below cannot be seen before it. Pairs with the loads in #read.
+    // Read-modify-write, so that the plain stores below cannot be seen before it. Pairs with the
+    // loads in #read.
     Atomics.add(this.#words, seq, 1);
     if (longs[at + Bucket.word64.number] !== number) {
       longs[at + Bucket.word64.number] = number;
@@ -80,7 +85,10 @@ export class Timeline {
     Atomics.add(this.#words, seq, 1); // pairs with the loads in #read
   }
 
-  /** The non-empty buckets that overlap [fromNs, toNs), oldest first; at most the last 16 s before the newest one. */
+  /**
+   * The non-empty buckets that overlap [fromNs, toNs), oldest first; at most the last 16 s before
+   * the newest one.
+   */
   slice(fromNs: number, toNs: number): TimelineBucket[] {
     const end = Math.min(Math.ceil(toNs / BUCKET_NS), LAST_BUCKET);
     const first = Math.max(Math.floor(fromNs / BUCKET_NS), end - BUCKETS, 0);
@@ -97,7 +105,8 @@ export class Timeline {
     const at = base / 2;
     const longs = this.#longs;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const before = Atomics.load(this.#words, base + Bucket.word.seq); // pairs with the adds in record
+      // pairs with the adds in record
+      const before = Atomics.load(this.#words, base + Bucket.word.seq);
       if ((before & 1) !== 0) continue; // the writer is in it for some 100 ns
       const bucket = {
         number: longs[at + Bucket.word64.number]!,
@@ -106,7 +115,8 @@ export class Timeline {
         bytes: longs[at + Bucket.word64.bytes]!,
         maxGapUs: longs[at + Bucket.word64.maxGapUs]!,
       };
-      if (Atomics.load(this.#words, base + Bucket.word.seq) !== before) continue; // pairs with the adds in record
+      // pairs with the adds in record
+      if (Atomics.load(this.#words, base + Bucket.word.seq) !== before) continue;
       return bucket.number === number && bucket.operations > 0 ? bucket : undefined;
     }
     return undefined; // its writer was stopped in the middle
@@ -114,8 +124,8 @@ export class Timeline {
 }
 
 /**
- * Sums of the buckets that overlap [fromNs, toNs). The longest gap is the longest silence that ended in there, or the one
- * that lasted to its end.
+ * Sums of the buckets that overlap [fromNs, toNs). The longest gap is the longest silence that
+ * ended in there, or the one that lasted to its end.
  */
 export function summarize(buckets: readonly TimelineBucket[], fromNs: number, toNs: number): TimelineSummary {
   let operations = 0;

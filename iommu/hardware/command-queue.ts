@@ -88,7 +88,9 @@ export class CommandQueue {
     this.#locked(() => Atomics.store(this.#words, CQT, value));
   }
 
-  /** A write to cqcsr. Clearing an error bit makes the queue go on from the command that caused it. */
+  /**
+   * A write to cqcsr. Clearing an error bit makes the queue go on from the command that caused it.
+   */
   writeCsr(value: number): void {
     const words = this.#words;
     this.#locked(() => {
@@ -104,8 +106,8 @@ export class CommandQueue {
   }
 
   /**
-   * ddtp was written: what was found through the old value is forgotten, and transactions that use it have ended when
-   * this returns (§5.5 wants that for Off), or cmd_to is set.
+   * ddtp was written: what was found through the old value is forgotten, and transactions that use
+   * it have ended when this returns (§5.5 wants that for Off), or cmd_to is set.
    */
   directoryChanged(store: () => void): void {
     withLock(this.#words, Unit.word.commandLock, () => {
@@ -186,9 +188,9 @@ export class CommandQueue {
   }
 
   /**
-   * §3.1.2. PR and PW are not looked at: the fence waits for all transactions.
-   * DEVIATION: a device worker that does not come out of its transaction sets cmd_to, which the specification has for ATS only;
-   * memory that the fence was to make safe must then not be given back.
+   * §3.1.2. PR and PW are not looked at: the fence waits for all transactions. DEVIATION: a device
+   * worker that does not come out of its transaction sets cmd_to, which the specification has for
+   * ATS only; memory that the fence was to make safe must then not be given back.
    */
   #iofence(w0: number, w1: number, w2: number, w3: number): number {
     const words = this.#words;

@@ -1,6 +1,9 @@
 /** A device context as the unit uses it, decoded; and the two that need no directory. */
 
-/** Levels of page table and pages of address space of a translation scheme; 0 levels: no translation (Bare). */
+/**
+ * Levels of page table and pages of address space of a translation scheme; 0 levels: no translation
+ * (Bare).
+ */
 export interface Scheme {
   readonly levels: number;
   /** Index bits of the root beyond 9: 2 for the x4 schemes. */

@@ -1,8 +1,8 @@
 /**
  * The device directory (IOMMU spec §2.1, §2.3.1): from a device id to its device context.
  *
- * NOT MODELLED: process contexts (PDTV), ATS and PRI, hardware update of A and D, big endian: the unit does not advertise them,
- * so a context that asks for them is misconfigured.
+ * NOT MODELLED: process contexts (PDTV), ATS and PRI, hardware update of A and D, big endian: the
+ * unit does not advertise them, so a context that asks for them is misconfigured.
  */
 
 import type { PhysicalMemory } from '../bus/physical.ts';
@@ -91,7 +91,10 @@ export class Directory {
     return this.#context(table.words, (pfn - table.startPfn) * 1024 + index * (this.#extended ? 16 : 8));
   }
 
-  /** Reads and checks a context whose first word is words[at]. V is set last and cleared first by whoever writes it. */
+  /**
+   * Reads and checks a context whose first word is words[at]. V is set last and cleared first by
+   * whoever writes it.
+   */
   #context(words: Int32Array, at: number): Located {
     const copy = new Int32Array(16);
     const length = this.#extended ? 16 : 8;
@@ -104,7 +107,8 @@ export class Directory {
 
   /** §2.1.4: undefined if the context is misconfigured. */
   #decode(dc: Int32Array): DeviceContext | undefined {
-    // Nothing in tc but V and DTF is supported: EN_ATS, EN_PRI, T2GPA, PDTV, PRPR, GADE, SADE, DPE, SBE, SXL.
+    // Nothing in tc but V and DTF is supported: EN_ATS, EN_PRI, T2GPA, PDTV, PRPR, GADE, SADE, DPE,
+    // SBE, SXL.
     if ((dc[TC]! & ~(TC_V | TC_DTF)) !== 0 || dc[TC + 1] !== 0) return undefined;
     if ((dc[TA]! & 0xfff) !== 0 || dc[TA + 1] !== 0) return undefined;
     if ((dc[FSC + 1]! & 0x0ffff000) !== 0) return undefined;

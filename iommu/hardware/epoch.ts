@@ -2,19 +2,22 @@
  * The epoch protocol: when an unmap has returned, no device touches that memory (docs/DESIGN.md,
  * "The IOMMU" and "Invariants", 1).
  *
- * Each agent (device worker) has one word: bit 0 BUSY, a transaction may be under way; bit 1 ATTENTION, set by the unit:
- * there is something in the invalidation log; above them a number that grows with each transaction.
+ * Each agent (device worker) has one word: bit 0 BUSY, a transaction may be under way; bit 1
+ * ATTENTION, set by the unit: there is something in the invalidation log; above them a number that
+ * grows with each transaction.
  *
  *   agent                                          command queue
  *   add to the word: BUSY, next number    (A)      (software has cleared PTEs)
  *     ATTENTION in what it was? clear it,          append to the log, store generation
  *     apply the log to the caches                  set ATTENTION in each word               (B)
- *   look up, copy                                  fence: a word is BUSY? wait until its number changes
+ *   look up, copy                                  fence: a word is BUSY?
+ *                                                    wait until its number changes
  *   … next transaction, or clear BUSY
  *
- * A and B are atomic operations on one word, so one comes first. If B does, the agent drops what it has cached before it looks
- * up. If A does, the fence finds the word busy with that transaction, or already past it, and waits for its end.
- * One read-modify-write per transaction costs half of a store of the epoch and a load of the generation (20 against 33 ns).
+ * A and B are atomic operations on one word, so one comes first. If B does, the agent drops what it
+ * has cached before it looks up. If A does, the fence finds the word busy with that transaction, or
+ * already past it, and waits for its end. One read-modify-write per transaction costs half of a
+ * store of the epoch and a load of the generation (20 against 33 ns).
  */
 import { Agent, agentBase, Unit } from './unit-memory.ts';
 
@@ -37,21 +40,27 @@ export class AgentEpoch {
     this.#words = words;
     this.#at = agentBase(agent) + Agent.word.epoch;
     this.#waiters = agentBase(agent) + Agent.word.waiters;
-    Atomics.and(words, this.#at, ~BUSY); // a worker that had this number before may have been stopped inside a transaction
+    // a worker that had this number before may have been stopped inside a transaction
+    Atomics.and(words, this.#at, ~BUSY);
   }
 
-  /** A new transaction begins, and with it the one before has ended. True: call attend() before any cache is used. */
+  /**
+   * A new transaction begins, and with it the one before has ended. True: call attend() before any
+   * cache is used.
+   */
   // HOT (each transaction; one atomic operation)
   begin(): boolean {
     const step = this.#busy ? NEXT : NEXT | BUSY;
     this.#busy = true;
-    const before = Atomics.add(this.#words, this.#at, step); // A: pairs with the or in attention and the loads in waitForAgents
+    // A: pairs with the or in attention and the loads in waitForAgents
+    const before = Atomics.add(this.#words, this.#at, step);
     return (before & ATTENTION) !== 0;
   }
 
   /** Takes note of the unit's call for attention; then the log is to be read. */
   attend(): void {
-    Atomics.and(this.#words, this.#at, ~ATTENTION); // before the load of the generation: a later call sets it again
+    // before the load of the generation: a later call sets it again
+    Atomics.and(this.#words, this.#at, ~ATTENTION);
     this.#wake();
   }
 
@@ -73,11 +82,15 @@ export class AgentEpoch {
 export function callForAttention(words: Int32Array): void {
   const nrAgents = words[Unit.word.nrAgents]!;
   for (let agent = 0; agent < nrAgents; agent++) {
-    Atomics.or(words, agentBase(agent) + Agent.word.epoch, ATTENTION); // B: pairs with the add in AgentEpoch.begin
+    // B: pairs with the add in AgentEpoch.begin
+    Atomics.or(words, agentBase(agent) + Agent.word.epoch, ATTENTION);
   }
 }
 
-/** Waits until every transaction that was under way at the call has ended. False after the unit's time-out. */
+/**
+ * Waits until every transaction that was under way at the call has ended. False after the unit's
+ * time-out.
+ */
 export function waitForAgents(words: Int32Array): boolean {
   const nrAgents = words[Unit.word.nrAgents]!;
   const start = performance.now();

@@ -58,7 +58,10 @@ export interface GuestAddress {
   readonly guestOffset: number;
 }
 
-/** Fills in the addresses of a fault at iova vpn × 4096 + offset (§3.2: iotval2 is for guest-page faults only). */
+/**
+ * Fills in the addresses of a fault at iova vpn × 4096 + offset (§3.2: iotval2 is for guest-page
+ * faults only).
+ */
 export function setAddresses(fault: Fault, vpn: number, offset: number, guest: GuestAddress): void {
   fault.iotvalLo = byteLo(vpn, offset);
   fault.iotvalHi = byteHi(vpn);
@@ -108,7 +111,10 @@ export class FaultQueue {
     });
   }
 
-  /** Whether records are taken at all. Looked at before the lock, so that a flood of faults into a full queue costs nobody else. */
+  /**
+   * Whether records are taken at all. Looked at before the lock, so that a flood of faults into a
+   * full queue costs nobody else.
+   */
   #open(): boolean {
     return (Atomics.load(this.#words, FQCSR) & (FQCSR_FQON | FQCSR_W1C)) === FQCSR_FQON;
   }

@@ -1,7 +1,7 @@
 /**
- * The log through which invalidation commands reach the caches of the ports. The unit's generation is the number of
- * requests ever appended; a port that finds it changed applies what it has missed to its own caches, or, if it lags behind
- * by more than the log holds, forgets everything.
+ * The log through which invalidation commands reach the caches of the ports. The unit's generation
+ * is the number of requests ever appended; a port that finds it changed applies what it has missed
+ * to its own caches, or, if it lags behind by more than the log holds, forgets everything.
  */
 import { INVALIDATION_WORDS, NR_INVALIDATIONS, Unit } from './unit-memory.ts';
 
@@ -37,7 +37,9 @@ const DID = 4;
 const VPN_LO = 5;
 const VPN_HI = 6;
 
-/** A port that has missed more than this forgets everything: cheaper than looking at each request. */
+/**
+ * A port that has missed more than this forgets everything: cheaper than looking at each request.
+ */
 const MAX_APPLIED = 16;
 
 const TWO_32 = 2 ** 32;
@@ -45,7 +47,10 @@ const TWO_32 = 2 ** 32;
 const slotOf = (generation: number): number =>
   Unit.word.log + ((generation >>> 0) % NR_INVALIDATIONS) * INVALIDATION_WORDS;
 
-/** Appends a request; the caller holds the unit's command lock, and calls for attention (epoch.ts) after the last one. */
+/**
+ * Appends a request; the caller holds the unit's command lock, and calls for attention (epoch.ts)
+ * after the last one.
+ */
 export function appendInvalidation(words: Int32Array, request: Readonly<Invalidation>): void {
   const generation = (Atomics.load(words, Unit.word.generation) + 1) | 0;
   const at = slotOf(generation);
@@ -56,7 +61,8 @@ export function appendInvalidation(words: Int32Array, request: Readonly<Invalida
   Atomics.store(words, at + DID, request.did);
   Atomics.store(words, at + VPN_LO, request.vpn | 0);
   Atomics.store(words, at + VPN_HI, Math.floor(request.vpn / TWO_32));
-  Atomics.store(words, Unit.word.generation, generation); // pairs with the loads in InvalidationReader
+  // pairs with the loads in InvalidationReader
+  Atomics.store(words, Unit.word.generation, generation);
 }
 
 /** What a port does with requests. */
@@ -82,12 +88,14 @@ export class InvalidationReader {
 
   /** Applies all requests that are new; how many there were. */
   catchUp(): number {
-    const generation = Atomics.load(this.#words, Unit.word.generation); // pairs with the store in appendInvalidation
+    // pairs with the store in appendInvalidation
+    const generation = Atomics.load(this.#words, Unit.word.generation);
     const missed = (generation - this.#seen) | 0;
     if (missed <= MAX_APPLIED) {
       for (let n = 1; n <= missed; n++) this.#apply((this.#seen + n) | 0);
     }
-    // The oldest slot may have been written again while we read: a writer fills it before it stores the generation.
+    // The oldest slot may have been written again while we read: a writer fills it before it stores
+    // the generation.
     const now = Atomics.load(this.#words, Unit.word.generation);
     if (missed > MAX_APPLIED || ((now - this.#seen) | 0) >= NR_INVALIDATIONS) this.#target.invalidateAll();
     this.#seen = generation;

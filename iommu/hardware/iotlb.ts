@@ -19,12 +19,18 @@ export class Iotlb {
   /** The same for writing. */
   readonly #writeTags = new Float64Array(SMALL + LARGE).fill(EMPTY);
   readonly #global = new Uint8Array(SMALL + LARGE);
-  /** Page in the range that the block around the entry begins with; the page of vpn lies vpn mod 512 after it. */
+  /**
+   * Page in the range that the block around the entry begins with; the page of vpn lies vpn mod 512
+   * after it.
+   */
   readonly #bases = new Int32Array(SMALL + LARGE);
   /** Pages of the leaf that the entry came from. */
   readonly #leaves = new Float64Array(SMALL + LARGE).fill(1);
   readonly #ranges: (AttachedRange | undefined)[] = new Array(SMALL + LARGE).fill(undefined);
-  /** Whether there may be an entry out of a leaf of more than 4 KiB: such a leaf may have left any number of entries. */
+  /**
+   * Whether there may be an entry out of a leaf of more than 4 KiB: such a leaf may have left any
+   * number of entries.
+   */
   #anySuper = false;
 
   /** Index of the entry that allows to read page `vpn`, or −1. */

@@ -9,7 +9,10 @@ import { registerWord } from './unit-memory.ts';
 
 export type Cause = 'cq' | 'fq' | 'pm' | 'pq';
 
-/** The wire of a cause goes up. The receiver looks at ipsr; a pulse while it is already pending is not repeated. */
+/**
+ * The wire of a cause goes up. The receiver looks at ipsr; a pulse while it is already pending is
+ * not repeated.
+ */
 export type Wire = (cause: Cause) => void;
 
 const BIT = { cq: IPSR_CIP, fq: IPSR_FIP } as const;
@@ -38,12 +41,15 @@ export class PendingInterrupts {
     this.#msiFault = msiFault;
   }
 
-  /** Sets the pending bit if the queue's interrupts are enabled; the transition 0 → 1 is signalled. */
+  /**
+   * Sets the pending bit if the queue's interrupts are enabled; the transition 0 → 1 is signalled.
+   */
   raise(cause: 'cq' | 'fq'): void {
     const words = this.#words;
     const csr = Atomics.load(words, registerWord(cause === 'cq' ? REG.cqcsr : REG.fqcsr));
     if ((csr & (cause === 'cq' ? CQCSR_CIE : FQCSR_FIE)) === 0) return;
-    const before = Atomics.or(words, registerWord(REG.ipsr), BIT[cause]); // pairs with the and in clear
+    // pairs with the and in clear
+    const before = Atomics.or(words, registerWord(REG.ipsr), BIT[cause]);
     if ((before & BIT[cause]) !== 0) return;
     if ((Atomics.load(words, registerWord(REG.fctl)) & FCTL_WSI) !== 0) this.#wire(cause);
     else this.#message((Atomics.load(words, registerWord(REG.icvec)) >>> FIELD[cause]) & 0xf);

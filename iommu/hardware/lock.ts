@@ -1,12 +1,15 @@
-/** A lock in shared memory for the short register sequences of a unit that several threads may run. */
+/**
+ * A lock in shared memory for the short register sequences of a unit that several threads may run.
+ */
 
 const FREE = 0;
 const HELD = 1;
 const CONTENDED = 2;
 
 /**
- * Holders keep it for microseconds, or (command queue) up to a fence's time-out. One that keeps it longer is a thread that
- * was terminated inside; the lock is then taken over, since what it protects is valid after every single store.
+ * Holders keep it for microseconds, or (command queue) up to a fence's time-out. One that keeps it
+ * longer is a thread that was terminated inside; the lock is then taken over, since what it
+ * protects is valid after every single store.
  */
 const TAKE_OVER_MS = 5000;
 
@@ -22,7 +25,8 @@ export function withLock<T>(words: Int32Array, index: number, body: () => T): T 
 }
 
 function acquire(words: Int32Array, index: number): void {
-  if (Atomics.compareExchange(words, index, FREE, HELD) === FREE) return; // pairs with the exchange in withLock
+  // pairs with the exchange in withLock
+  if (Atomics.compareExchange(words, index, FREE, HELD) === FREE) return;
   const deadline = performance.now() + TAKE_OVER_MS;
   while (Atomics.exchange(words, index, CONTENDED) !== FREE) {
     const left = deadline - performance.now();

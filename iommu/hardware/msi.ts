@@ -1,7 +1,7 @@
 /**
  * MSI page tables (IOMMU spec §2.3.3; AIA §8.4, §8.5): pages of virtual interrupt files and where
- * their stores go, in basic mode.
- * NOT MODELLED: memory-resident interrupt files; capabilities.MSI_MRIF is 0, so their entries are misconfigured (cause 263).
+ * their stores go, in basic mode. NOT MODELLED: memory-resident interrupt files;
+ * capabilities.MSI_MRIF is 0, so their entries are misconfigured (cause 263).
  */
 
 import type { PhysicalMemory } from '../bus/physical.ts';

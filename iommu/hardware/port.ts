@@ -1,6 +1,7 @@
 /**
- * The DMA port of one device: cuts a transfer into transactions (at most 64 KiB, one contiguous run of bytes behind translated
- * pages) and moves the bytes. A transaction is what a fence waits for (epoch.ts).
+ * The DMA port of one device: cuts a transfer into transactions (at most 64 KiB, one contiguous run
+ * of bytes behind translated pages) and moves the bytes. A transaction is what a fence waits for
+ * (epoch.ts).
  */
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { PortCounters } from '../bus/counters.ts';
@@ -25,7 +26,8 @@ export class DmaPort implements Dma {
   readonly #iotlb: Iotlb;
   readonly #counters: Float64Array;
 
-  // The array of the last small transfer, and a view of it once it has come twice: devices use the same one again and again.
+  // The array of the last small transfer, and a view of it once it has come twice: devices use the
+  // same one again and again.
   #staging: Uint8Array | undefined;
   #stagingLongs: BigInt64Array | undefined;
 
@@ -35,7 +37,8 @@ export class DmaPort implements Dma {
     this.#counters = new Float64Array(options.counters);
   }
 
-  // HOT (npm run bench: as write; begins by hand: V8 no longer inlines #beginRead and #beginWrite here)
+  // HOT (npm run bench: as write; begins by hand: V8 no longer inlines #beginRead and #beginWrite
+  // here)
   read(vpn: number, offset: number, dst: Uint8Array): number {
     const { length } = dst;
     if (offset + length > PAGE_SIZE) return this.#readPages(vpn, offset, dst);
@@ -92,7 +95,10 @@ export class DmaPort implements Dma {
     this.#translator.end();
   }
 
-  /** Nobody answers what the IOMMU let through: an Unsupported Request and no fault of the IOMMU (P2P-7). `done` bytes went before. */
+  /**
+   * Nobody answers what the IOMMU let through: an Unsupported Request and no fault of the IOMMU
+   * (P2P-7). `done` bytes went before.
+   */
   #unanswered(done: number): number {
     this.#counters[UNSUPPORTED]! += 1;
     return done;
@@ -157,7 +163,10 @@ export class DmaPort implements Dma {
     return done;
   }
 
-  /** Bytes of the transaction that begins in `entry`: it goes on while the next pages are cached and adjacent in the range. */
+  /**
+   * Bytes of the transaction that begins in `entry`: it goes on while the next pages are cached and
+   * adjacent in the range.
+   */
   #chunk(entry: number, vpn: number, offset: number, left: number, write: boolean): number {
     const iotlb = this.#iotlb;
     const want = Math.min(left, MAX_CHUNK);
@@ -194,8 +203,9 @@ function nextPage(page: number, offset: number): number {
 }
 
 /**
- * Elements of 64 bits: half the cost of 32-bit ones and 0.4 of a `set` for 64 bytes. Optimised code moves them in registers
- * and makes no bigint; Float64Array would cost the same but may change the bits of a NaN.
+ * Elements of 64 bits: half the cost of 32-bit ones and 0.4 of a `set` for 64 bytes. Optimised code
+ * moves them in registers and makes no bigint; Float64Array would cost the same but may change the
+ * bits of a NaN.
  */
 // HOT
 function copyLongs(source: BigInt64Array, sourceAt: number, target: BigInt64Array, targetAt: number, n: number): void {

@@ -1,6 +1,11 @@
-/** RISC-V IOMMU Architecture Specification 1.0.0, chapter 5: register file; chapter 3: commands and fault records. Constants only. */
+/**
+ * RISC-V IOMMU Architecture Specification 1.0.0, chapter 5: register file; chapter 3: commands and
+ * fault records. Constants only.
+ */
 
-/** Byte offsets in the register file. 64-bit registers are marked; they may be reached in halves. */
+/**
+ * Byte offsets in the register file. 64-bit registers are marked; they may be reached in halves.
+ */
 export const REG = {
   capabilities: 0x000, // 64
   fctl: 0x008,
@@ -35,7 +40,10 @@ export const CAP_IGS_BOTH = 2 << 28;
 export const CAP_DBG = 1 << 31;
 // capabilities, high word
 export const CAP_HI_PAS_MASK = 0x3f;
-/** Of the bits for custom use (63:56): leaves with W and without R are not reserved; devices may write there and not read. */
+/**
+ * Of the bits for custom use (63:56): leaves with W and without R are not reserved; devices may
+ * write there and not read.
+ */
 export const CAP_HI_WRITE_ONLY = 1 << 24;
 
 // §5.4 fctl: BE and GXL are hardwired to 0

@@ -1,6 +1,6 @@
 /**
- * The translation side of one DMA port: epoch, device-context cache, IOTLB, walks, fault records. It lives in the device
- * worker's thread and shares with others nothing but the unit's memory.
+ * The translation side of one DMA port: epoch, device-context cache, IOTLB, walks, fault records.
+ * It lives in the device worker's thread and shares with others nothing but the unit's memory.
  */
 
 import { PortCounters } from '../bus/counters.ts';
@@ -64,7 +64,10 @@ export class Translator implements InvalidationTarget {
   readonly #walker: Walker;
   readonly #faults: FaultQueue;
   readonly #fault = emptyFault();
-  /** The device context, cached until an IODIR. Without one the IOTLB is empty: all entries are of this context. */
+  /**
+   * The device context, cached until an IODIR. Without one the IOTLB is empty: all entries are of
+   * this context.
+   */
   #context: DeviceContext | undefined;
 
   constructor(options: TranslatorOptions) {
@@ -93,7 +96,10 @@ export class Translator implements InvalidationTarget {
     this.#physical.poll();
   }
 
-  /** Fills the IOTLB for page `vpn`: its entry, or −1: the access is refused, counted and reported (`offset` is for the report). */
+  /**
+   * Fills the IOTLB for page `vpn`: its entry, or −1: the access is refused, counted and reported
+   * (`offset` is for the report).
+   */
   miss(vpn: number, offset: number, write: boolean): number {
     this.#counters[MISSES]! += 1;
     const context = this.#context ?? this.#directory.locate(this.#did);
@@ -111,7 +117,10 @@ export class Translator implements InvalidationTarget {
     this.#counters[INVALIDATIONS]! += this.#log.catchUp();
   }
 
-  /** Caches what the walker has found. −1 if nothing answers at that pa: an Unsupported Request of the bus, no fault of the IOMMU. */
+  /**
+   * Caches what the walker has found. −1 if nothing answers at that pa: an Unsupported Request of
+   * the bus, no fault of the IOMMU.
+   */
   #fill(vpn: number): number {
     const { pfn, pages, readable, writable, global } = this.#walker;
     const range = this.#physical.resolve(pfn);
@@ -163,7 +172,10 @@ export class Translator implements InvalidationTarget {
     else this.iotlb.clear(byPscid);
   }
 
-  /** §3.1.1, table of IOTINVAL.GVMA. Under a first stage entries do not know their gpa: all of them go. */
+  /**
+   * §3.1.1, table of IOTINVAL.GVMA. Under a first stage entries do not know their gpa: all of them
+   * go.
+   */
   #invalidateGvma(context: DeviceContext, { flags, gscid, vpn }: Readonly<Invalidation>): void {
     if (context.secondStage === BARE) return;
     if ((flags & HAS_GSCID) !== 0 && gscid !== context.gscid) return;

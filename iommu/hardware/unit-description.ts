@@ -1,4 +1,7 @@
-/** What firmware tells a kernel of an IOMMU unit beside its registers, as a devicetree or ACPI would. */
+/**
+ * What firmware tells a kernel of an IOMMU unit beside its registers, as a devicetree or ACPI
+ * would.
+ */
 
 /** log2 of a page size: 4 KiB, 2 MiB, 1 GiB. */
 export type Pgshift = 12 | 21 | 30;

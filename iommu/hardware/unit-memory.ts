@@ -1,6 +1,7 @@
 /**
- * The shared memory of one IOMMU unit: register file, locks, invalidation log, and one cache line per agent (a device worker
- * behind the unit). The kernel works on it as the unit's MMIO side (unit.ts), each device worker through its port (port.ts).
+ * The shared memory of one IOMMU unit: register file, locks, invalidation log, and one cache line
+ * per agent (a device worker behind the unit). The kernel works on it as the unit's MMIO side
+ * (unit.ts), each device worker through its port (port.ts).
  */
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
 import {
@@ -26,14 +27,16 @@ export const Unit = defineShared('iommu unit', {
   pad0: bytes(60),
   commandLock: atomic32, // guards cqb, cqh, cqt, cqcsr, ddtp and the log
   pad1: bytes(60),
-  faultLock: atomic32, // guards fqb, fqh, fqt, fqcsr: taken by MMIO and by every port that has a fault to record
+  // guards fqb, fqh, fqt, fqcsr: taken by MMIO and by every port that has a fault to record
+  faultLock: atomic32,
   recorded: atomic32, // fault records written
   discarded: atomic32, // fault records lost: queue off, full or not writable
   pad2: bytes(52),
   nrAgents: atomic32, // constant
   fenceTimeoutMs: atomic32, // constant
   pad3: bytes(56),
-  registers: atomic32s(REG.end / 4), // at 4 × index the register of that offset; pending MSIs see ipsr.ts
+  // at 4 × index the register of that offset; pending MSIs see ipsr.ts
+  registers: atomic32s(REG.end / 4),
   log: atomic32s(NR_INVALIDATIONS * INVALIDATION_WORDS),
 });
 
@@ -62,7 +65,10 @@ export interface UnitOptions {
   readonly msiFlat?: boolean;
   /** Sv48 and Sv48x4 beside Sv39 and Sv39x4; default true. */
   readonly sv48?: boolean;
-  /** A custom extension (CAP_HI_WRITE_ONLY), for a kernel that tells WRITE from READ as VT-d does; default false. */
+  /**
+   * A custom extension (CAP_HI_WRITE_ONLY), for a kernel that tells WRITE from READ as VT-d does;
+   * default false.
+   */
   readonly writeOnlyLeaves?: boolean;
   /** How long an IOFENCE.C waits for device workers before it sets cqcsr.cmd_to; default 1000. */
   readonly fenceTimeoutMs?: number;

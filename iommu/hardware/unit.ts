@@ -38,7 +38,9 @@ const ICVEC_LO = 0xffff;
 const MSI_ADDR_HI = 0xffffff;
 /** tr_req_ctl: NW and DID; Priv, Exe, PID and PV are hardwired to 0, there are no process ids. */
 const TR_CTL_HI = 0xffffff00 | 0;
-/** Where QEMU, too, leaves the cause of a failed debug translation; the field is unspecified then. */
+/**
+ * Where QEMU, too, leaves the cause of a failed debug translation; the field is unspecified then.
+ */
 const TR_CAUSE_SHIFT = 10;
 
 export interface UnitCounts {
@@ -174,7 +176,10 @@ export class IommuUnit {
     Atomics.store(this.#words, registerWord(offset), lo);
   }
 
-  /** §5.5: a mode may only change from or to OFF or BARE; other writes, and unsupported modes, have no effect. */
+  /**
+   * §5.5: a mode may only change from or to OFF or BARE; other writes, and unsupported modes, have
+   * no effect.
+   */
   #writeDdtp(lo: number, hi: number): void {
     const old = this.read32(REG.ddtp) & DDTP_MODE_MASK;
     const mode = lo & DDTP_MODE_MASK;
@@ -195,7 +200,10 @@ export class IommuUnit {
     }
   }
 
-  /** §5.24–5.26: a translation with no cache involved; its fault goes to the queue as that of a transaction would. */
+  /**
+   * §5.24–5.26: a translation with no cache involved; its fault goes to the queue as that of a
+   * transaction would.
+   */
   #debugTranslate(): void {
     const words = this.#words;
     this.#entry.read(words, registerWord(REG.trReqIova));

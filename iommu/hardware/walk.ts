@@ -57,7 +57,9 @@ export class Walker {
   /** First-stage leaf with G set. */
   global = false;
 
-  /** After a guest-page fault: guest page, and offset in it with iotval2's low bits, or SAME_OFFSET. */
+  /**
+   * After a guest-page fault: guest page, and offset in it with iotval2's low bits, or SAME_OFFSET.
+   */
   guestPage = 0;
   guestOffset = SAME_OFFSET;
 
@@ -141,8 +143,8 @@ export class Walker {
   }
 
   /**
-   * One stage: OK, PAGE_FAULT, ACCESS_FAULT, or the cause of a second-stage fault at a table of the first stage, whose
-   * addresses are guest addresses if `nested` has a second stage.
+   * One stage: OK, PAGE_FAULT, ACCESS_FAULT, or the cause of a second-stage fault at a table of the
+   * first stage, whose addresses are guest addresses if `nested` has a second stage.
    */
   #walk(
     entry: EntryReader,

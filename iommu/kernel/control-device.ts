@@ -1,4 +1,7 @@
-/** /dev/livevmm: facts about the host for tools, and defects on purpose (abi/control.ts has the words). */
+/**
+ * /dev/livevmm: facts about the host for tools, and defects on purpose (abi/control.ts has the
+ * words).
+ */
 import { monotonicNs } from '../../platform/clock.ts';
 import { eacces, einval, enodev, enotty } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';

@@ -1,4 +1,7 @@
-/** The host kernel put together: IOMMU drivers, type1, VFIO, the control device, the socket. Thread-free: worker.ts gives it a thread. */
+/**
+ * The host kernel put together: IOMMU drivers, type1, VFIO, the control device, the socket.
+ * Thread-free: worker.ts gives it a thread.
+ */
 
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc.ts';
@@ -106,7 +109,8 @@ function startIommus({ data, physical, profile }: Ground): readonly RiscvIommu[]
   const ops = new RiscvOps();
   const { replayOutsideAperture: outsideAperture, writeOnlyIsReadable } = profile;
   return units.map(({ memory, description }, i) => {
-    const unit = new IommuUnit(memory, physical, () => undefined); // the kernel polls its fault queue
+    // the kernel polls its fault queue
+    const unit = new IommuUnit(memory, physical, () => undefined);
     const ram: PaSpan = { start: kernelRam.start + i * size, size };
     const answers = { outsideAperture, writeOnlyIsReadable };
     return new RiscvIommu({ ...description, ...answers, unit, physical, kernelRam: ram, doorbell, ops });
@@ -162,5 +166,8 @@ function nodes(vfio: Vfio, host: ControlledHost): OpenPath {
   };
 }
 
-/** Eventfds that each of so many functions may have watched, on a host that may have `nofile` fds: together an eighth of them. */
+/**
+ * Eventfds that each of so many functions may have watched, on a host that may have `nofile` fds:
+ * together an eighth of them.
+ */
 const watchLimit = (nofile: number, functions: number): number => Math.max(8, Math.floor(nofile / 8 / functions));

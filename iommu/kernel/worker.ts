@@ -1,4 +1,7 @@
-/** Thread entry: the host kernel. Its event loop is kept alive by the socket; the board's `stop` ends it. */
+/**
+ * Thread entry: the host kernel. Its event loop is kept alive by the socket; the board's `stop`
+ * ends it.
+ */
 import { parentPort } from 'node:worker_threads';
 
 import { SysError } from '../../platform/errno.ts';

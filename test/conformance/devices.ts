@@ -1,6 +1,6 @@
 /**
- * The devices of a recording in one thread: each device's own code is called by the kernel's vfio-pci
- * with no worker between them.
+ * The devices of a recording in one thread: each device's own code is called by the kernel's
+ * vfio-pci with no worker between them.
  */
 import { type PlannedDevice, planDevices } from '../../devices/board/floor-plan.ts';
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
@@ -24,7 +24,10 @@ import { createMemory } from '../../platform/memory.ts';
 import type { RecordedMachine } from '../../tools/conform/recorded-machine.ts';
 import type { FakeMachine } from '../fakes/fake-machine.ts';
 
-/** Of all devices, as nobody reads it and a new one for each takes most of the time that a case takes to begin. */
+/**
+ * Of all devices, as nobody reads it and a new one for each takes most of the time that a case
+ * takes to begin.
+ */
 const TIMELINE = createTimeline();
 
 /** Cycles go straight into the function, which then does what there is to do. */

@@ -1,6 +1,7 @@
 /**
- * What real kernels answered (recordings of 6.12.107 and of 6.1 rebuilt to the 5.12 era), replayed on the kernel's
- * VFIO in this process. Big files are sampled; whatever differs is shown with its line in the file.
+ * What real kernels answered (recordings of 6.12.107 and of 6.1 rebuilt to the 5.12 era), replayed
+ * on the kernel's VFIO in this process. Big files are sampled; whatever differs is shown with its
+ * line in the file.
  */
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

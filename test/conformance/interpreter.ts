@@ -1,7 +1,7 @@
 /**
  * Replays vector cases in one process on the kernel's own VFIO: containers, groups, devices, type1,
- * IOMMU driver and system calls. Made up are only the processes and their memory. A case that maps a
- * BAR, or watches one by an ioeventfd, is not for here.
+ * IOMMU driver and system calls. Made up are only the processes and their memory. A case that maps
+ * a BAR, or watches one by an ioeventfd, is not for here.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 
@@ -34,7 +34,9 @@ interface ReplayContext extends CallContext {
   readonly process: ReplayProcess;
 }
 
-/** For each ioeventfd the kernel starts a thread, and a replay of them takes longer than all others. */
+/**
+ * For each ioeventfd the kernel starts a thread, and a replay of them takes longer than all others.
+ */
 const SLOW = 'ioeventfd';
 
 /** Whether every operation of a case can be replayed here. */

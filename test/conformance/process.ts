@@ -1,6 +1,6 @@
 /**
- * A made-up process: its memory and its fd table are ours, its system calls are the kernel's own code
- * from the request to the reply.
+ * A made-up process: its memory and its fd table are ours, its system calls are the kernel's own
+ * code from the request to the reply.
  */
 import type { FileRequest, Reply } from '../../iommu/abi/wire.ts';
 import { VFIO_GROUP_DIR } from '../../iommu/abi/wire.ts';
@@ -22,7 +22,9 @@ import { type FakeMachine, type FakeObject, FakeProcess } from '../fakes/fake-ma
 const HUGE_PAGE = 2 ** 21;
 const KINDS = ['memfd', 'hugetlb', 'anon', 'hole'];
 
-/** What a fd refers to: a file of the emulated kernel, a real eventfd, or something that is neither. */
+/**
+ * What a fd refers to: a file of the emulated kernel, a real eventfd, or something that is neither.
+ */
 type Behind = { readonly file: OpenFile } | { readonly eventfd: number } | 'another file';
 
 interface Descriptor {
@@ -45,7 +47,10 @@ export interface Surroundings {
 /** No connection of a client: the fds of made-up processes are in their own tables. */
 const NO_CONNECTIONS = new FileTable();
 
-/** The kernel's system call. Only where it would look into /proc, or use a pidfd, it asks the made-up process. */
+/**
+ * The kernel's system call. Only where it would look into /proc, or use a pidfd, it asks the
+ * made-up process.
+ */
 class MadeUpCall extends SystemCall {
   readonly #process: ReplayProcess;
 
@@ -93,7 +98,10 @@ export class ReplayProcess implements SystemCalls {
     else for (const _ of ['stdin', 'stdout', 'stderr']) this.#add('another file');
   }
 
-  /** fork(2): shared objects stay shared, private memory is copied, open files have one more reference. */
+  /**
+   * fork(2): shared objects stay shared, private memory is copied, open files have one more
+   * reference.
+   */
   #copyOf(parent: ReplayProcess): void {
     this.#nextFd = parent.#nextFd;
     for (const [fd, { behind, cloexec }] of parent.#fds) this.#fds.set(fd, { behind: another(behind), cloexec });

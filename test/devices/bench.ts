@@ -1,4 +1,7 @@
-/** A test bench for one device: memory, interrupt line, clock and record that a test can look into, and the device behind its config space. */
+/**
+ * A test bench for one device: memory, interrupt line, clock and record that a test can look into,
+ * and the device behind its config space.
+ */
 
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
 import type { DeviceType, DmaRecord } from '../../devices/kit/device.ts';

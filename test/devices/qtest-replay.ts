@@ -1,4 +1,7 @@
-/** Replays a recorded exchange of QEMU's qtest protocol (format: the head of each file in test/devices/vectors) against a device of ours. */
+/**
+ * Replays a recorded exchange of QEMU's qtest protocol (format: the head of each file in
+ * test/devices/vectors) against a device of ours.
+ */
 import { BAR0, COMMAND, COMMAND_IO, COMMAND_MEMORY } from '../../devices/kit/config-space.ts';
 import type { Bar, DeviceType } from '../../devices/kit/device.ts';
 import { parseProperties } from '../../devices/kit/properties.ts';
@@ -67,7 +70,8 @@ export function replay(text: string, machine: ReplayMachine): ReplayResult {
     const edgesBefore = board.bench.line.edges.length;
     const reply = exchange.poll ? board.poll(exchange.command) : board.execute(exchange.command);
     const edges = board.bench.line.edges.slice(edgesBefore);
-    // Edges inside a poll were not recorded: the factorial thread of QEMU raises whenever it is ready.
+    // Edges inside a poll were not recorded: the factorial thread of QEMU raises whenever it is
+    // ready.
     if (!exchange.poll && edges.join() !== exchange.edges.join()) {
       differences.push(`line ${exchange.line}: ${exchange.command}: recorded [${exchange.edges}], got [${edges}]`);
     }

@@ -1,4 +1,7 @@
-/** One actor of a scenario in its thread: the bundle evaluated over the modelled globals, and the body run when the baton comes. */
+/**
+ * One actor of a scenario in its thread: the bundle evaluated over the modelled globals, and the
+ * body run when the baton comes.
+ */
 import { createRequire } from 'node:module';
 import { compileFunction } from 'node:vm';
 import { Baton, Unwind } from './baton.ts';
@@ -48,7 +51,8 @@ export class Actor {
     this.#clock = new ModelledClock(this.#baton);
     let scenario: Scenario | undefined;
     let libc: LibcModel = {};
-    // The names and the libc model are in the bundle that needs them: they are looked up when first used.
+    // The names and the libc model are in the bundle that needs them: they are looked up when first
+    // used.
     const shared = new ModelledMemory(this.#baton, memory, (buffer, word) => scenario?.names?.(buffer, word));
     const modelled = modelledLibc(shared, () => libc);
     const builtin = createRequire(import.meta.url);
@@ -68,7 +72,9 @@ export class Actor {
     this.#run = () => body(memory, context);
   }
 
-  /** Runs the body whenever the baton comes; returns when the explorer is done with this assignment. */
+  /**
+   * Runs the body whenever the baton comes; returns when the explorer is done with this assignment.
+   */
   serve(): void {
     for (;;) {
       this.#baton.sleep(); // woken by the first grant of an execution, or by the explorer

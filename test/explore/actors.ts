@@ -1,6 +1,6 @@
 /**
- * The threads of the actors: started once, assigned again for each exploration.
- * DEVIATION: not started by platform/thread.ts, which would load tsx in each of them: 0.7 s instead of 30 ms.
+ * The threads of the actors: started once, assigned again for each exploration. DEVIATION: not
+ * started by platform/thread.ts, which would load tsx in each of them: 0.7 s instead of 30 ms.
  */
 import { Worker } from 'node:worker_threads';
 import { threadCode } from './bundle.ts';

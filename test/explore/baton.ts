@@ -1,6 +1,7 @@
 /**
- * The scheduler, run by whichever thread holds the baton: so a step that goes on with the same actor costs no thread switch, and
- * an execution costs about as many switches as it has preemptions and actors.
+ * The scheduler, run by whichever thread holds the baton: so a step that goes on with the same
+ * actor costs no thread switch, and an execution costs about as many switches as it has preemptions
+ * and actors.
  */
 import {
   Control,
@@ -39,7 +40,10 @@ export class Baton {
   readonly #access: readonly Uint16Array[];
   readonly #history: History;
   readonly #waiting: Waiting;
-  /** The grant that woke this actor covers its next operation too: what lies between touches no shared word. */
+  /**
+   * The grant that woke this actor covers its next operation too: what lies between touches no
+   * shared word.
+   */
   #granted = false;
   /** Loads of one word in a row, and the version they saw. */
   #loads = 0;
@@ -62,8 +66,9 @@ export class Baton {
   }
 
   /**
-   * Waits for the baton; false when it did not come in time. Woken by pass() of whoever holds it. To look for a while before
-   * sleeping costs more than it saves as soon as there are more threads than processors (measured).
+   * Waits for the baton; false when it did not come in time. Woken by pass() of whoever holds it.
+   * To look for a while before sleeping costs more than it saves as soon as there are more threads
+   * than processors (measured).
    */
   sleep(timeoutMs = Number.POSITIVE_INFINITY): boolean {
     const words = this.#words;
@@ -80,7 +85,10 @@ export class Baton {
     Atomics.notify(this.#words, go);
   }
 
-  /** The scheduler's turn on the explorer's thread: grants the first step and returns when the execution is over. */
+  /**
+   * The scheduler's turn on the explorer's thread: grants the first step and returns when the
+   * execution is over.
+   */
   run(timeoutMs: number): boolean {
     const next = this.#choose(0, true);
     if (next >= 0) this.pass(next);
@@ -94,8 +102,9 @@ export class Baton {
   }
 
   /**
-   * HOT. The scheduling point before an access. Unless the order with another actor's access matters, a preemption here would
-   * equal one before the next access where it does: the actor goes on.
+   * HOT. The scheduling point before an access. Unless the order with another actor's access
+   * matters, a preemption here would equal one before the next access where it does: the actor goes
+   * on.
    */
   before(buffer: number, word: number, count: number, mayWrite: boolean): void {
     this.#loads = 0;
@@ -105,7 +114,10 @@ export class Baton {
     this.#accesses[this.#words[Control.word.step]! - 1] = encodeAccess(buffer, word, count, mayWrite);
   }
 
-  /** As before(), for an atomic load of one word: one that is repeated without end is not granted until the word changes. */
+  /**
+   * As before(), for an atomic load of one word: one that is repeated without end is not granted
+   * until the word changes.
+   */
   beforeLoad(buffer: number, word: number): void {
     const version = this.#history.version(buffer, word);
     const again = buffer === this.#loadBuffer && word === this.#loadWord && version === this.#loadVersion;
@@ -153,7 +165,10 @@ export class Baton {
     this.pass(next < 0 ? MAIN : next);
   }
 
-  /** Reads the modelled clock, in milliseconds. An actor that looks at the clock is not spinning: time will pass. */
+  /**
+   * Reads the modelled clock, in milliseconds. An actor that looks at the clock is not spinning:
+   * time will pass.
+   */
   clock(): number {
     const now = this.#doubles[Control.word64.clock]!;
     this.#loads = 0;
@@ -196,7 +211,9 @@ export class Baton {
     if (this.#words[Control.word.aborting] === 1) throw new Unwind();
   }
 
-  /** Notes an access of this actor and says whether its order with the accesses of others matters. */
+  /**
+   * Notes an access of this actor and says whether its order with the accesses of others matters.
+   */
   #conflicts(buffer: number, word: number, write: boolean): boolean {
     const map = this.#access[buffer]!;
     const before = map[word]!;
@@ -211,15 +228,18 @@ export class Baton {
     return conflict;
   }
 
-  /** Suspends this actor until the word it spins on is written. It has the grant for the load it is about to make. */
+  /**
+   * Suspends this actor until the word it spins on is written. It has the grant for the load it is
+   * about to make.
+   */
   #spin(buffer: number, word: number): void {
     this.#waiting.spin(this.#me, buffer, word);
     this.#handOver(this.#choose(0, true));
   }
 
   /**
-   * HOT. Decides who makes the next step: `runnable` is the bit of the actor that asks if it can go on, 0 if it blocked or ended.
-   * Returns the actor, or −1 when the execution is over.
+   * HOT. Decides who makes the next step: `runnable` is the bit of the actor that asks if it can go
+   * on, 0 if it blocked or ended. Returns the actor, or −1 when the execution is over.
    */
   #choose(runnable: number, conflict: boolean): number {
     const words = this.#words;
@@ -262,7 +282,10 @@ export class Baton {
     return -1;
   }
 
-  /** A random pick: the same actor in 3 of 4 cases, else any. xorshift32, so that a seed is a schedule. */
+  /**
+   * A random pick: the same actor in 3 of 4 cases, else any. xorshift32, so that a seed is a
+   * schedule.
+   */
   #draw(options: number, runnable: number): number {
     let x = this.#words[Control.word.random]!;
     x ^= x << 13;

@@ -1,4 +1,7 @@
-/** All outcomes of a program of explorer.scenario.ts by a naive enumeration: what the explorer is compared with. */
+/**
+ * All outcomes of a program of explorer.scenario.ts by a naive enumeration: what the explorer is
+ * compared with.
+ */
 import type { Instruction, Program } from './explorer.scenario.ts';
 
 interface State {

@@ -1,4 +1,7 @@
-/** Loads a scenario with the protocol it drives for the actors' threads: one function whose parameters shadow the globals. */
+/**
+ * Loads a scenario with the protocol it drives for the actors' threads: one function whose
+ * parameters shadow the globals.
+ */
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +11,10 @@ import type { Mutant } from './scenario.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Makes the replacement of a mutant; throws when the source no longer has the text, or has it twice. */
+/**
+ * Makes the replacement of a mutant; throws when the source no longer has the text, or has it
+ * twice.
+ */
 export function mutate(source: string, mutant: Mutant): string {
   const parts = source.split(mutant.find);
   if (parts.length === 2) return parts.join(mutant.replace);
@@ -16,8 +22,9 @@ export function mutate(source: string, mutant: Mutant): string {
 }
 
 /**
- * Bundles the scenario file; the sources are as in the tree but for the mutant. libc stays outside (it is modelled), and so do Node's
- * own modules and packages. The result is the body of function (require, module, exports, Atomics, …): see actor.ts.
+ * Bundles the scenario file; the sources are as in the tree but for the mutant. libc stays outside
+ * (it is modelled), and so do Node's own modules and packages. The result is the body of function
+ * (require, module, exports, Atomics, …): see actor.ts.
  */
 export async function bundle(path: string, mutant?: Mutant): Promise<string> {
   let mutated = false;

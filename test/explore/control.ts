@@ -1,13 +1,16 @@
 /**
- * The words explorer and actors share to run one actor at a time. All but `go` are plain data of whoever holds the baton: the
- * hand-over (store to go, wait on go) orders them, so they need no Atomics of their own.
+ * The words explorer and actors share to run one actor at a time. All but `go` are plain data of
+ * whoever holds the baton: the hand-over (store to go, wait on go) orders them, so they need no
+ * Atomics of their own.
  */
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
 
 export const MAX_ACTORS = 8;
 /** The explorer's own number, after the actors'. */
 export const MAIN = MAX_ACTORS;
-/** A pick below this lets an actor run; from it on, it fires the time-out of actor (pick − TIMEOUT). */
+/**
+ * A pick below this lets an actor run; from it on, it fires the time-out of actor (pick − TIMEOUT).
+ */
 export const TIMEOUT = 16;
 /** No decision: the default rule. */
 export const DEFAULT = -1;
@@ -73,7 +76,10 @@ export const TIMEOUTS_ANY = 2;
 /** Per step: two hashes of the state, and the preemptions left in it. */
 export const STATE_WORDS = 3;
 
-/** Per word: number of the execution it belongs to, two hashes of the last write, two of the reads since. */
+/**
+ * Per word: number of the execution it belongs to, two hashes of the last write, two of the reads
+ * since.
+ */
 export const HISTORY_WORDS = 5;
 
 export const TEXT_BYTES = 1 << 20;
@@ -91,16 +97,25 @@ export interface ControlBuffers {
   readonly accesses: SharedArrayBuffer;
   /** UTF-8: the log and the message of a failed actor. */
   readonly text: SharedArrayBuffer;
-  /** Uint16 per 32-bit word of each buffer: bits of actors that accessed it, and (<< 8) that may have written it. */
+  /**
+   * Uint16 per 32-bit word of each buffer: bits of actors that accessed it, and (<< 8) that may
+   * have written it.
+   */
   readonly access: readonly SharedArrayBuffer[];
-  /** HISTORY_WORDS Int32 per 32-bit word of each buffer, and of one word more for effects outside of them. */
+  /**
+   * HISTORY_WORDS Int32 per 32-bit word of each buffer, and of one word more for effects outside of
+   * them.
+   */
   readonly history: readonly SharedArrayBuffer[];
 }
 
 /** The name under which an actor's bundle asks for libc. */
 export const LIBC = 'livevmm:libc';
 
-/** Message to an actor's thread: become this actor. Answered when it is ready, and again when it has left. */
+/**
+ * Message to an actor's thread: become this actor. Answered when it is ready, and again when it has
+ * left.
+ */
 export interface ActorAssignment {
   readonly code: string;
   readonly codeName: string;

@@ -1,4 +1,7 @@
-/** vmm/machine/control/control-block.ts: a crew at rest is relieved, and the next one obeys the same words. The crew is an interrupt worker. */
+/**
+ * vmm/machine/control/control-block.ts: a crew at rest is relieved, and the next one obeys the same
+ * words. The crew is an interrupt worker.
+ */
 import assert from 'node:assert/strict';
 
 import { InterruptDispatcher } from '../../vmm/crew/interrupts/dispatcher.ts';
@@ -19,7 +22,10 @@ import { defineScenario, type LibcModel } from './scenario.ts';
 const HOST_FILE = 3;
 const KICK = 4;
 
-/** The worker is relieved before anybody may run: if it looks at an eventfd, it obeys what was meant for the next one. */
+/**
+ * The worker is relieved before anybody may run: if it looks at an eventfd, it obeys what was meant
+ * for the next one.
+ */
 const libc = (): LibcModel => ({
   eventfd: () => KICK,
   eventfdSignal: () => undefined,
@@ -69,7 +75,10 @@ const names = (buffer: string, word: number): string | undefined =>
 
 const relieved = { file: import.meta.url, memory, libc, names };
 
-/** The next crew is let run at once, perhaps just when the worker has waited long enough and looks by itself. */
+/**
+ * The next crew is let run at once, perhaps just when the worker has waited long enough and looks
+ * by itself.
+ */
 export const relievedAndRun = defineScenario({
   ...relieved,
   name: 'relieved-and-run',

@@ -1,4 +1,7 @@
-/** devices/kit/loop.ts and control.ts: a device worker serves, works, halts and stops; no ring is lost, and a halt is one. */
+/**
+ * devices/kit/loop.ts and control.ts: a device worker serves, works, halts and stops; no ring is
+ * lost, and a halt is one.
+ */
 import assert from 'node:assert/strict';
 import { CONTROL_BYTES, DeviceControl, HALTED, RUNNING } from '../../devices/kit/control.ts';
 import { NEVER } from '../../devices/kit/device.ts';
@@ -15,7 +18,10 @@ const memory = () => ({
 });
 type Words = ReturnType<typeof memory>;
 
-/** Words of `board`: the state last announced; 1 when the requester has its answer; 1 while the board counts on the halt; 1 in a transaction. */
+/**
+ * Words of `board`: the state last announced; 1 when the requester has its answer; 1 while the
+ * board counts on the halt; 1 in a transaction.
+ */
 const ANNOUNCED = 0;
 const ANSWERED = 1;
 const QUIET = 2;

@@ -1,15 +1,20 @@
 /**
- * Depth-first enumeration of all schedules within the bound of preemptions, less those that are equal to others:
+ * Depth-first enumeration of all schedules within the bound of preemptions, less those that are
+ * equal to others:
  *
- * - A choice in a state that was met before with as many preemptions left is not enumerated again, nor is anything after it: all
+ * - A choice in a state that was met before with as many preemptions left is not enumerated again,
+ *   nor is anything after it: all
  *   that can follow is enumerated from there (history.ts).
- * - A preemption of actor a by b before a's access X equals one after X, if in no execution with the latter anything conflicts
+ * - A preemption of actor a by b before a's access X equals one after X, if in no execution with
+ *   the latter anything conflicts
  *   with X until a goes on. The latter is deeper, so it has been enumerated before.
  */
 import { DEFAULT, STATE_WORDS, TIMEOUT } from './control.ts';
 import { defaultPick, lowest, type Trace } from './schedule.ts';
 
-/** An access as a number: buffer, word and whether it may write. WIDE conflicts with every access. */
+/**
+ * An access as a number: buffer, word and whether it may write. WIDE conflicts with every access.
+ */
 export const encodeAccess = (buffer: number, word: number, count: number, write: boolean): number =>
   count === 1 ? ((buffer + 1) << 26) | (word << 1) | (write ? 1 : 0) : WIDE;
 const WIDE = -1;
@@ -61,7 +66,10 @@ export class Enumeration {
   /** Leading steps of the execution that were decided. */
   #length = 0;
 
-  /** The leading picks of the schedule after the one that was just run; undefined when all have been enumerated. */
+  /**
+   * The leading picks of the schedule after the one that was just run; undefined when all have been
+   * enumerated.
+   */
   next(trace: Trace): number[] | undefined {
     const end = this.#extend(trace);
     this.#noteAbsences(trace, end);
@@ -78,7 +86,10 @@ export class Enumeration {
     }
   }
 
-  /** Adds the choices of the steps after the leading ones, up to the first in a known state; returns that step. */
+  /**
+   * Adds the choices of the steps after the leading ones, up to the first in a known state; returns
+   * that step.
+   */
   #extend(trace: Trace): number {
     let last: Choice | undefined;
     for (let step = this.#length; step < trace.length; step++) {
@@ -100,14 +111,18 @@ export class Enumeration {
 
   #isNew(states: Int32Array, step: number): boolean {
     const at = step * STATE_WORDS;
-    const state = (states[at]! >>> 0) * 2 ** 21 + (states[at + 1]! >>> 11); // 53 bits: exact in a number
+    // 53 bits: exact in a number
+    const state = (states[at]! >>> 0) * 2 ** 21 + (states[at + 1]! >>> 11);
     const preemptions = states[at + 2]!;
     if ((this.#met.get(state) ?? -1) >= preemptions) return false;
     this.#met.set(state, preemptions);
     return true;
   }
 
-  /** Adds what this execution accessed while an actor was preempted; steps from `end` on were not enumerated here. */
+  /**
+   * Adds what this execution accessed while an actor was preempted; steps from `end` on were not
+   * enumerated here.
+   */
   #noteAbsences(trace: Trace, end: number): void {
     for (const choice of this.#path) {
       if (choice.runner < 0 || choice.pick === choice.first) continue;
@@ -135,7 +150,10 @@ function laterOptions({ options, first, pick }: Choice): number {
   return pick === first ? others : others & ~((2 << pick) - 1);
 }
 
-/** Whether the alternative that `choice` has just picked equals the same one at the runner's next choice. */
+/**
+ * Whether the alternative that `choice` has just picked equals the same one at the runner's next
+ * choice.
+ */
 function equalsLater(choice: Choice): boolean {
   const { after, pick, access, absences } = choice;
   if (!after || pick >= TIMEOUT) return false;

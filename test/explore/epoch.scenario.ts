@@ -22,7 +22,10 @@ import { defineScenario } from './scenario.ts';
 const OURS = 0x55;
 const THEIRS = 0xaa;
 
-/** A device: bursts of so many writes to the mapped page, each refused or in time, and idle after each burst. */
+/**
+ * A device: bursts of so many writes to the mapped page, each refused or in time, and idle after
+ * each burst.
+ */
 function device(memory: BoardMemory, agent: 0 | 1, bursts: readonly number[]): void {
   const dma = port(memory, agent);
   const frame = new Uint8Array(8).fill(OURS);
@@ -57,7 +60,10 @@ export const unmapAgainstDma = defineScenario({
   check: untouched,
 });
 
-/** As before, right after another unmap: the device may be reading the log while the next request comes. */
+/**
+ * As before, right after another unmap: the device may be reading the log while the next request
+ * comes.
+ */
 export const unmapTwice = defineScenario({
   file: import.meta.url,
   name: 'unmap-twice',
@@ -89,7 +95,10 @@ export const twoAgents = defineScenario({
   check: untouched,
 });
 
-/** Two devices, each behind a unit of its own, both in the domain from which the page goes (ATT-2, RACE-35). */
+/**
+ * Two devices, each behind a unit of its own, both in the domain from which the page goes (ATT-2,
+ * RACE-35).
+ */
 export const twoUnits = defineScenario({
   file: import.meta.url,
   name: 'two-units',

@@ -1,10 +1,16 @@
-/** platform/eventfd-source.ts: threads that signal one source, by a ring with room for two completions of each. */
+/**
+ * platform/eventfd-source.ts: threads that signal one source, by a ring with room for two
+ * completions of each.
+ */
 import assert from 'node:assert/strict';
 import { EventfdSources, SOURCES_BYTES, Sources } from '../../platform/eventfd-source.ts';
 import { defineScenario, type LibcModel } from './scenario.ts';
 
 const SIGNALS = 5;
-/** Words of the ring's page; the last three are what Linux keeps for itself, and the eventfd's count. */
+/**
+ * Words of the ring's page; the last three are what Linux keeps for itself, and the eventfd's
+ * count.
+ */
 const SQ_TAIL = 0;
 const CQ_HEAD = 1;
 const CQ_TAIL = 2;
@@ -17,7 +23,10 @@ interface Memory extends Record<string, SharedArrayBuffer> {
   readonly ring: SharedArrayBuffer;
 }
 
-/** io_uring_enter(2) as far as an empty request goes: it completes at once, and that signals if there was room to say so. */
+/**
+ * io_uring_enter(2) as far as an empty request goes: it completes at once, and that signals if
+ * there was room to say so.
+ */
 function libc({ ring }: Memory): LibcModel {
   const words = new Int32Array(ring);
   return {

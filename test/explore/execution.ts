@@ -1,4 +1,7 @@
-/** One exploration's executions: restores the memory, runs a schedule in the actors' threads, says how it ended. */
+/**
+ * One exploration's executions: restores the memory, runs a schedule in the actors' threads, says
+ * how it ended.
+ */
 import { Baton } from './baton.ts';
 import {
   type ActorAssignment,
@@ -65,7 +68,8 @@ export class Execution {
     this.#memory = this.#scenario.memory();
     const buffers = Object.values(this.#memory);
     this.#initial = buffers.map((buffer) => [new Uint8Array(buffer), new Uint8Array(buffer).slice()]);
-    const lengths = [...buffers.map((buffer) => Math.ceil(buffer.byteLength / 4)), 1]; // the last for effects outside
+    // the last for effects outside
+    const lengths = [...buffers.map((buffer) => Math.ceil(buffer.byteLength / 4)), 1];
     this.#buffers = {
       control: new SharedArrayBuffer(Control.size),
       picks: new SharedArrayBuffer(maxSteps),
@@ -92,7 +96,10 @@ export class Execution {
     return this.#actors.map((actor, index) => ({ ...common, actor, index, buffers: this.#buffers }));
   }
 
-  /** Runs one schedule; true if it failed. Throws when an actor does not come back, or does not follow the schedule. */
+  /**
+   * Runs one schedule; true if it failed. Throws when an actor does not come back, or does not
+   * follow the schedule.
+   */
   run(schedule: Schedule): boolean {
     this.#reset(schedule);
     if (!this.#baton.run(HANG_MS)) {
@@ -115,7 +122,9 @@ export class Execution {
     return { ...this.#trace, length: this.#words[Control.word.step]! };
   }
 
-  /** Whether the last execution found a word on which actors conflict that none had found before. */
+  /**
+   * Whether the last execution found a word on which actors conflict that none had found before.
+   */
   learned(): boolean {
     return this.#words[Control.word.learned] === 1;
   }
@@ -216,7 +225,9 @@ export class Execution {
     return new TextDecoder().decode(new Uint8Array(this.#buffers.text).slice(0, length));
   }
 
-  /** The message of the actor that threw: the last it wrote, without the log's lines and the stack. */
+  /**
+   * The message of the actor that threw: the last it wrote, without the log's lines and the stack.
+   */
   #thrown(): string {
     const lines = this.#text().split('\n');
     return lines.find((line) => line !== '' && !/^\d+\t/.test(line)) ?? 'threw';

@@ -3,7 +3,10 @@ import { expect } from 'vitest';
 import { type ExploreOptions, explore, type Failure, replay } from './explorer.ts';
 import type { Mutant, Scenario } from './scenario.ts';
 
-/** Every interleaving within the bound ends well; the report of the first that does not is the test's error. */
+/**
+ * Every interleaving within the bound ends well; the report of the first that does not is the
+ * test's error.
+ */
 export async function holds(scenario: Scenario, options?: ExploreOptions): Promise<void> {
   const { failure, executions, steps, seconds } = await explore(scenario, options);
   if (process.env.EXPLORE_STATS) {

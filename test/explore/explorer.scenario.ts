@@ -1,4 +1,7 @@
-/** Textbook protocols, right and wrong, and programs given as data: what the explorer itself is tested with. */
+/**
+ * Textbook protocols, right and wrong, and programs given as data: what the explorer itself is
+ * tested with.
+ */
 import assert from 'node:assert/strict';
 import { defineScenario, type LibcModel } from './scenario.ts';
 

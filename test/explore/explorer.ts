@@ -1,30 +1,37 @@
 /**
  * A systematic explorer of the shared-memory protocols: what loom and shuttle are for Rust.
  *
- * The model. Each actor of a scenario runs in a real thread. The protocol code is the product's own source, bundled at load with
- * nothing changed (but for a mutant's replacement) and evaluated as a function whose parameters shadow globals: Atomics, the
- * typed arrays, performance and process; platform/libc.ts is replaced by the scenario's model. Each Atomics operation and each
- * plain access through a typed array on one of the scenario's buffers, each libc call and each context.effect() is a step.
- * Exactly one actor runs at a time: before a step it asks the scheduler, which runs in its own thread (baton.ts), so that going
- * on costs no thread switch. So runs are deterministic, and a schedule is a list of picks.
+ * The model. Each actor of a scenario runs in a real thread. The protocol code is the product's own
+ * source, bundled at load with nothing changed (but for a mutant's replacement) and evaluated as a
+ * function whose parameters shadow globals: Atomics, the typed arrays, performance and process;
+ * platform/libc.ts is replaced by the scenario's model. Each Atomics operation and each plain
+ * access through a typed array on one of the scenario's buffers, each libc call and each
+ * context.effect() is a step. Exactly one actor runs at a time: before a step it asks the
+ * scheduler, which runs in its own thread (baton.ts), so that going on costs no thread switch. So
+ * runs are deterministic, and a schedule is a list of picks.
  *
- * - Memory is sequentially consistent. All protocol words are seq_cst Atomics, as in the product. Plain accesses are in program
- *   order, an element or a whole set() at a time: data published too early is seen, what the processor or V8 might reorder between
- *   plain accesses is not.
- * - `Atomics.wait` on a word with the expected value blocks until a modelled notify, first come first served. Time stands still but
- *   for time-outs, which fire as the scenario says (`timeouts`). With `never`, a lost wake-up is a deadlock.
- * - An actor that loads one word three times in a row, with nothing else between, is taken to spin on it: it goes on when the word is
- *   written or nobody else can, and one that never sees it written is in a deadlock. Looking at the clock is not spinning.
- * - All interleavings with at most `preemptions` preemptions are enumerated depth first by re-execution, with 0 first, then 1, …, so
- *   that the first failure is one with the fewest. Switching away from an actor that blocked or ended is free. Preemptions in
- *   front of an operation on a word that only one actor uses, or that nobody writes, are left out: they equal one in
- *   front of the actor's next conflicting operation. The conflicting words are learnt while exploring; when one is found, the
- *   enumeration starts again.
+ * - Memory is sequentially consistent. All protocol words are seq_cst Atomics, as in the product.
+ *   Plain accesses are in program order, an element or a whole set() at a time: data published too
+ *   early is seen, what the processor or V8 might reorder between plain accesses is not.
+ * - `Atomics.wait` on a word with the expected value blocks until a modelled notify, first come
+ *   first served. Time stands still but for time-outs, which fire as the scenario says
+ *   (`timeouts`). With `never`, a lost wake-up is a deadlock.
+ * - An actor that loads one word three times in a row, with nothing else between, is taken to spin
+ *   on it: it goes on when the word is written or nobody else can, and one that never sees it
+ *   written is in a deadlock. Looking at the clock is not spinning.
+ * - All interleavings with at most `preemptions` preemptions are enumerated depth first by
+ *   re-execution, with 0 first, then 1, …, so that the first failure is one with the fewest.
+ *   Switching away from an actor that blocked or ended is free. Preemptions in front of an
+ *   operation on a word that only one actor uses, or that nobody writes, are left out: they equal
+ *   one in front of the actor's next conflicting operation. The conflicting words are learnt while
+ *   exploring; when one is found, the enumeration starts again.
  * - With `seed` the picks are random instead, for scenarios too large to enumerate.
- * - An execution fails when no actor can run and one has not returned (deadlock), when an actor or check() throws, or after `maxSteps`.
+ * - An execution fails when no actor can run and one has not returned (deadlock), when an actor or
+ *   check() throws, or after `maxSteps`.
  *
- * Why threads and not generators made of the source: constructors, callbacks of built-ins and getters cannot yield, and the code
- * would be a transformed one; with the scheduler in the actors' threads, an execution costs a handful of thread switches only.
+ * Why threads and not generators made of the source: constructors, callbacks of built-ins and
+ * getters cannot yield, and the code would be a transformed one; with the scheduler in the actors'
+ * threads, an execution costs a handful of thread switches only.
  */
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,7 +77,10 @@ export interface Exploration {
 
 const SLICE_MS = 100;
 
-/** Explores a scenario until the first failure, or to the end. EXPLORE_REPLAY runs one schedule instead. */
+/**
+ * Explores a scenario until the first failure, or to the end. EXPLORE_REPLAY runs one schedule
+ * instead.
+ */
 export async function explore(scenario: Scenario, options: ExploreOptions = {}): Promise<Exploration> {
   const wanted = process.env.EXPLORE_REPLAY;
   if (wanted?.startsWith(`${title(scenario, options)}:`)) {
@@ -131,7 +141,8 @@ function* systematic(execution: Execution, { preemptions = 2 }: ExploreOptions):
 
 function* random(execution: Execution, { seed = 1, executions = 1000 }: ExploreOptions): Generator<boolean> {
   for (let i = 0; i < executions; i++) {
-    // Spread by a multiplicative hash: neighbouring seeds must not begin alike. Never 0, which xorshift cannot leave.
+    // Spread by a multiplicative hash: neighbouring seeds must not begin alike. Never 0, which
+    // xorshift cannot leave.
     const state = Math.imul(seed * executions + i + 1, 0x9e3779b1) | 1;
     yield execution.run({ picks: [], preemptions: Number.MAX_SAFE_INTEGER, random: state });
   }

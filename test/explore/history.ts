@@ -1,7 +1,9 @@
 /**
- * What happened, up to the order of independent steps: a hash per actor of its steps and of those they depended on (the last write of
- * a word for a read; that and the reads since for a write). Two executions in which all actors have the same pasts are in the same
- * state, so what follows need be explored from one of them only (happens-before caching of CHESS: Musuvathi and Qadeer, MSR-TR-2007-12).
+ * What happened, up to the order of independent steps: a hash per actor of its steps and of those
+ * they depended on (the last write of a word for a read; that and the reads since for a write). Two
+ * executions in which all actors have the same pasts are in the same state, so what follows need be
+ * explored from one of them only (happens-before caching of CHESS: Musuvathi and Qadeer,
+ * MSR-TR-2007-12).
  */
 import { Control, type ControlBuffers, HISTORY_WORDS, MAX_ACTORS, STATE_WORDS } from './control.ts';
 
@@ -42,7 +44,8 @@ export class History {
         entries[at + WRITE + half] = hash;
         entries[at + READS + half] = 0;
       } else {
-        entries[at + READS + half] = (entries[at + READS + half]! + hash) | 0; // the order of reads is none
+        // the order of reads is none
+        entries[at + READS + half] = (entries[at + READS + half]! + hash) | 0;
       }
       this.#words[past] = hash;
     }
@@ -64,7 +67,10 @@ export class History {
     return entries[at + WRITE]!;
   }
 
-  /** Stores the hash of all pasts, and of who could go on, in the first two words of the step's entry. */
+  /**
+   * Stores the hash of all pasts, and of who could go on, in the first two words of the step's
+   * entry.
+   */
   state(states: Int32Array, step: number, runnable: number): void {
     const pasts = Control.offset.pasts / 4;
     for (let half = 0; half < 2; half++) {

@@ -1,4 +1,7 @@
-/** iommu/bus/interrupts.ts and its users in the kernel: eventfds handed over and closed, a level masked and unmasked. */
+/**
+ * iommu/bus/interrupts.ts and its users in the kernel: eventfds handed over and closed, a level
+ * masked and unmasked.
+ */
 import assert from 'node:assert/strict';
 import { createIntxLine, DoorbellTable, eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
 import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
@@ -20,7 +23,10 @@ const REUSED = 2;
 /** Plain words of `fds`: states from 0, counts of signals from 16. */
 const SIGNALS = 16;
 
-/** eventfds that can be signalled, by aio, as long as they are open; what is closed is soon another file. */
+/**
+ * eventfds that can be signalled, by aio, as long as they are open; what is closed is soon another
+ * file.
+ */
 function libc({ fds }: { readonly fds: SharedArrayBuffer }): LibcModel {
   const state = new Int32Array(fds);
   return {

@@ -1,4 +1,7 @@
-/** A board with one IOMMU unit or two, a guest page behind a mapping and a page table made by the real driver: what the scenarios of iommu/ share. */
+/**
+ * A board with one IOMMU unit or two, a guest page behind a mapping and a page table made by the
+ * real driver: what the scenarios of iommu/ share.
+ */
 import { createPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
@@ -64,8 +67,8 @@ const noWire = (): void => undefined;
 const kernelRamBytes = (DRIVER_PAGES + 1) * PAGE;
 
 /**
- * The board after the kernel has mapped VPN and attached the devices of `agents` agents to the domain: behind one unit, or each
- * behind its own.
+ * The board after the kernel has mapped VPN and attached the devices of `agents` agents to the
+ * domain: behind one unit, or each behind its own.
  */
 export function boardMemory(agents: 1 | 2, units: 1 | 2 = 1): BoardMemory {
   const memory: BoardMemory = {
@@ -98,7 +101,8 @@ export function boardMemory(agents: 1 | 2, units: 1 | 2 = 1): BoardMemory {
   const words = new Int32Array(memory.kernelRam);
   const before = words.slice();
   domain.unmap(VPN, 1);
-  // The entries of the tables on the way are cleared, too; those lie in pages that were allocated before.
+  // The entries of the tables on the way are cleared, too; those lie in pages that were allocated
+  // before.
   const leaf = words.findLastIndex((word, i) => word !== before[i]);
   words.set(before);
   new Int32Array(memory.setup).set([leaf, words[leaf]!, words[leaf + 1]!]);

@@ -20,7 +20,10 @@ function names(buffer: string, word: number): string | undefined {
   return `slot${slot}.${FIELDS[(word - HEADER_WORDS) % SLOT_WORDS]}`;
 }
 
-/** The device's side words: register accesses it has seen, work posted to it by other means than a slot. */
+/**
+ * The device's side words: register accesses it has seen, work posted to it by other means than a
+ * slot.
+ */
 const READS = 0;
 const WRITES = 1;
 const WORK = 2;
@@ -36,7 +39,10 @@ function crowded(): Words {
   return made;
 }
 
-/** A device's loop as in devices/kit/loop.ts: answers a read of offset n with n + 1, and expects that to be written. */
+/**
+ * A device's loop as in devices/kit/loop.ts: answers a read of offset n with n + 1, and expects
+ * that to be written.
+ */
 function serve({ mailbox, device }: Words, context: ActorContext, work: () => void = () => undefined): void {
   const server = new MailboxServer(mailbox);
   const words = new Int32Array(device);
@@ -74,7 +80,10 @@ function askTwice(mailbox: SharedArrayBuffer, first: number): void {
 const states = (mailbox: SharedArrayBuffer): number[] =>
   Array.from({ length: SLOTS }, (_, slot) => new Int32Array(mailbox)[stateOf(slot)]!);
 
-/** A read and a write: the reader gets the answer to its question, and the device sees each once and with its value. */
+/**
+ * A read and a write: the reader gets the answer to its question, and the device sees each once and
+ * with its value.
+ */
 export const twoRequesters = defineScenario({
   file: import.meta.url,
   name: 'two-requesters',
@@ -107,7 +116,10 @@ export const exhaustion = defineScenario({
   check: ({ mailbox }) => assert.equal(states(mailbox)[0], FREE, 'the slot is free again'),
 });
 
-/** A requester whose time-outs may fire at any moment asks twice: all ones or the right answer, and no slot is lost. */
+/**
+ * A requester whose time-outs may fire at any moment asks twice: all ones or the right answer, and
+ * no slot is lost.
+ */
 export const abandon = defineScenario({
   file: import.meta.url,
   name: 'abandon',
@@ -151,7 +163,10 @@ export const crowd = defineScenario({
   },
 });
 
-/** Work by other means than a slot, as a stop or a change of the memory map: the ring is not lost beside a request. */
+/**
+ * Work by other means than a slot, as a stop or a change of the memory map: the ring is not lost
+ * beside a request.
+ */
 export const otherWork = defineScenario({
   file: import.meta.url,
   name: 'other-work',

@@ -1,4 +1,7 @@
-/** iommu/bus/mediated-channel.ts and devices/kit/mediated-dma.ts: a device worker asks the kernel for its memory accesses. */
+/**
+ * iommu/bus/mediated-channel.ts and devices/kit/mediated-dma.ts: a device worker asks the kernel
+ * for its memory accesses.
+ */
 import assert from 'node:assert/strict';
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
 import { MediatedDma } from '../../devices/kit/mediated-dma.ts';
@@ -20,7 +23,10 @@ const memory = () => ({
 });
 type Words = ReturnType<typeof memory>;
 
-/** Words of `side`: messages posted to the kernel; 1 once the vaddr is valid; what the client's memory holds. */
+/**
+ * Words of `side`: messages posted to the kernel; 1 once the vaddr is valid; what the client's
+ * memory holds.
+ */
 const TOLD = 0;
 const VALID = 1;
 const RAM = 2;
@@ -51,7 +57,10 @@ function dmaOf({ channel, mailbox, control, side }: Words): MediatedDma {
   });
 }
 
-/** The loop of iommu/kernel/mdev/device-accesses.ts. `sleep`: what dma_rw does before it touches memory. */
+/**
+ * The loop of iommu/kernel/mdev/device-accesses.ts. `sleep`: what dma_rw does before it touches
+ * memory.
+ */
 function kernel({ channel, mailbox, side }: Words, sleep: () => void): void {
   const server = new ChannelServer(channel, mailbox);
   const words = new Int32Array(side);
@@ -95,7 +104,10 @@ export const accesses = defineScenario({
   },
 });
 
-/** The vaddr becomes valid only after a register has answered: the device must serve it while its access sleeps. */
+/**
+ * The vaddr becomes valid only after a register has answered: the device must serve it while its
+ * access sleeps.
+ */
 export const registersWhileAsleep = defineScenario({
   file: import.meta.url,
   name: 'registers-while-asleep',
@@ -115,7 +127,8 @@ export const registersWhileAsleep = defineScenario({
       }),
     vmm: ({ mailbox, side }) => {
       const words = new Int32Array(side);
-      while (Atomics.load(words, TOLD) === 0) Atomics.wait(words, TOLD, 0); // the device is in its access
+      // the device is in its access
+      while (Atomics.load(words, TOLD) === 0) Atomics.wait(words, TOLD, 0);
       assert.equal(ask(mailbox), REGISTER + 1, 'the register');
       Atomics.store(words, RAM, 5);
       raise(words, VALID);

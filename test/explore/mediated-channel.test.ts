@@ -25,7 +25,8 @@ const mutants = {
     name: 'done-before-the-answer',
     file: channel,
     find: `    words[Channel.word.refused] = refused;
-    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!); // pairs with the load in ChannelRequester.answered
+    // pairs with the load in ChannelRequester.answered
+    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!);
 `,
     replace: `    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!);
     words[Channel.word.refused] = refused;
@@ -40,7 +41,7 @@ const mutants = {
   ringBeforeDone: {
     name: 'ring-before-done',
     file: channel,
-    find: `    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!); // pairs with the load in ChannelRequester.answered
+    find: `    Atomics.store(words, Channel.word.done, words[Channel.word.posted]!);
     ringBell(this.#mailbox);
 `,
     replace: `    ringBell(this.#mailbox);

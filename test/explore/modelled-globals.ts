@@ -1,9 +1,14 @@
-/** The other globals an actor sees: clocks that only time-outs and looking at them move, and the scenario's libc. */
+/**
+ * The other globals an actor sees: clocks that only time-outs and looking at them move, and the
+ * scenario's libc.
+ */
 import type { Baton } from './baton.ts';
 import type { ModelledMemory } from './modelled-memory.ts';
 import type { LibcModel } from './scenario.ts';
 
-/** What looking at the clock costs: loops that spin for some microseconds end after a look or two. */
+/**
+ * What looking at the clock costs: loops that spin for some microseconds end after a look or two.
+ */
 const LOOK_MS = 0.05;
 
 /** An actor's own time: the modelled clock, and what its looks at it have cost. */

@@ -1,6 +1,7 @@
 /**
- * Shared memory as an actor sees it: Atomics and typed arrays whose accesses to the scenario's buffers are steps. Plain
- * accesses are steps too, each of an element or of a whole set() or fill(): so data that is published too early is seen.
+ * Shared memory as an actor sees it: Atomics and typed arrays whose accesses to the scenario's
+ * buffers are steps. Plain accesses are steps too, each of an element or of a whole set() or
+ * fill(): so data that is published too early is seen.
  */
 import type { Baton } from './baton.ts';
 import type { Memory } from './scenario.ts';
@@ -55,7 +56,10 @@ export class ModelledMemory {
     for (const [number, buffer] of Object.values(memory).entries()) this.#numbers.set(buffer, number);
   }
 
-  /** An effect outside the buffers, in one step: ordered with every other such effect. What `act` does is no step of its own. */
+  /**
+   * An effect outside the buffers, in one step: ordered with every other such effect. What `act`
+   * does is no step of its own.
+   */
   effect<T>(label: string, act: () => T): T {
     const world = this.#names.length;
     this.#baton.before(world, 0, 1, true);
@@ -96,7 +100,10 @@ export class ModelledMemory {
     return replacement as unknown as typeof Atomics;
   }
 
-  /** An actor's typed array constructor: on a scenario's buffer it gives a modelled array, else a real one. */
+  /**
+   * An actor's typed array constructor: on a scenario's buffer it gives a modelled array, else a
+   * real one.
+   */
   constructorOf<C extends Int32ArrayConstructor>(real: C): C {
     return new Proxy(real, {
       construct: (target, args) => this.#modelled(Reflect.construct(target, args) as TypedArray),
@@ -163,7 +170,10 @@ export class ModelledMemory {
     this.#after(span, true);
   }
 
-  /** A method of a modelled array, in one step; arrays it takes from the scenario's buffers are read in a step before. */
+  /**
+   * A method of a modelled array, in one step; arrays it takes from the scenario's buffers are read
+   * in a step before.
+   */
   #call(array: TypedArray, name: string, method: (...args: unknown[]) => unknown, args: unknown[]): unknown {
     if (VIEWS.has(name)) return this.#modelled(method.apply(array, args) as TypedArray);
     const given = args.map((arg) => this.#copied(arg));

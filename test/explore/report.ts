@@ -13,7 +13,10 @@ export interface FailureReport {
   readonly path: string;
 }
 
-/** The message, the last events in order with a letter and name per actor, and the command that runs the schedule again. */
+/**
+ * The message, the last events in order with a letter and name per actor, and the command that runs
+ * the schedule again.
+ */
 export function renderFailure({ failure, log, actors, replay, path }: FailureReport): string {
   const width = Math.max(...actors.map((actor) => actor.length));
   const events = log

@@ -1,26 +1,37 @@
 /**
- * What is explored: a few actors over shared buffers, and what must hold after every interleaving of them. A scenario file
- * (*.scenario.ts) is imported by its test on the main thread (memory, check) and, bundled with the protocol it drives, by
- * each actor's thread (actors, libc); so it has no side effects.
+ * What is explored: a few actors over shared buffers, and what must hold after every interleaving
+ * of them. A scenario file (*.scenario.ts) is imported by its test on the main thread (memory,
+ * check) and, bundled with the protocol it drives, by each actor's thread (actors, libc); so it has
+ * no side effects.
  */
 import { fileURLToPath } from 'node:url';
 
-/** The shared buffers of a scenario, by name. All Atomics on them are scheduling points; other buffers are private. */
+/**
+ * The shared buffers of a scenario, by name. All Atomics on them are scheduling points; other
+ * buffers are private.
+ */
 export type Memory = Readonly<Record<string, SharedArrayBuffer>>;
 
 /** What an actor can ask of the explorer. */
 export interface ActorContext {
   readonly name: string;
-  /** One step that is no access to a shared word: an effect such as a register's. What `act` does is not a step of its own. */
+  /**
+   * One step that is no access to a shared word: an effect such as a register's. What `act` does is
+   * not a step of its own.
+   */
   effect<T>(label: string, act: () => T): T;
 }
 
-/** libc functions as the scenario models them; each call is a scheduling point and then runs in one step. */
+/**
+ * libc functions as the scenario models them; each call is a scheduling point and then runs in one
+ * step.
+ */
 export type LibcModel = Readonly<Record<string, (...args: never[]) => unknown>>;
 
 /**
- * When a bounded Atomics.wait may time out. `never`: a lost wake-up is a deadlock. `idle`: when no actor can run otherwise, as if
- * time-outs were far away. `any`: at every scheduling point, each costing one preemption.
+ * When a bounded Atomics.wait may time out. `never`: a lost wake-up is a deadlock. `idle`: when no
+ * actor can run otherwise, as if time-outs were far away. `any`: at every scheduling point, each
+ * costing one preemption.
  */
 export type Timeouts = 'never' | 'idle' | 'any';
 
@@ -29,22 +40,34 @@ export interface Scenario<M extends Memory = Memory> {
   readonly file: string;
   /** Unique in its file; begins the replay string. */
   readonly name: string;
-  /** Makes the buffers in their initial state; called once, the bytes are restored before every execution. */
+  /**
+   * Makes the buffers in their initial state; called once, the bytes are restored before every
+   * execution.
+   */
   readonly memory: () => M;
-  /** At most 8; each runs in a thread of its own, from the start in every execution. No state may outlive a run but in memory. */
+  /**
+   * At most 8; each runs in a thread of its own, from the start in every execution. No state may
+   * outlive a run but in memory.
+   */
   readonly actors: Readonly<Record<string, (memory: M, context: ActorContext) => void>>;
   /** Actors that serve for ever: an execution ends when all others have and these are blocked. */
   readonly daemons?: readonly string[];
   /** Throws when the outcome of an execution is wrong. */
   readonly check?: (memory: M) => void;
-  /** What platform/libc.ts does in the actors' threads; a function that is not modelled throws when called. */
+  /**
+   * What platform/libc.ts does in the actors' threads; a function that is not modelled throws when
+   * called.
+   */
   readonly libc?: (memory: M) => LibcModel;
   readonly timeouts?: Timeouts;
   /** Names a word for the reports: buffer and index of the 32-bit word in it. */
   readonly names?: (buffer: string, word: number) => string | undefined;
 }
 
-/** A scenario with the names of its buffers checked, and then forgotten: the explorer knows any number of buffers. */
+/**
+ * A scenario with the names of its buffers checked, and then forgotten: the explorer knows any
+ * number of buffers.
+ */
 export function defineScenario<M extends Memory>(scenario: Scenario<M>): Scenario {
   const actors = Object.keys(scenario.actors);
   if (actors.length === 0 || actors.length > 8)
@@ -52,7 +75,9 @@ export function defineScenario<M extends Memory>(scenario: Scenario<M>): Scenari
   return scenario as unknown as Scenario;
 }
 
-/** A seeded bug: a replacement in one source file, made as it is loaded into the actors' threads. */
+/**
+ * A seeded bug: a replacement in one source file, made as it is loaded into the actors' threads.
+ */
 export interface Mutant {
   readonly name: string;
   /** Path from the root of the project. */

@@ -1,4 +1,7 @@
-/** Schedules as text: the replay string names every step at which the choice was not the default one. */
+/**
+ * Schedules as text: the replay string names every step at which the choice was not the default
+ * one.
+ */
 import { DEFAULT, TIMEOUT } from './control.ts';
 
 /** What happened in an execution, step by step. */
@@ -16,7 +19,10 @@ export interface Trace {
 
 export const lowest = (mask: number): number => 31 - Math.clz32(mask & -mask);
 
-/** The pick without a decision: the actor that ran goes on if it can, else the first one that can, else the first time-out. */
+/**
+ * The pick without a decision: the actor that ran goes on if it can, else the first one that can,
+ * else the first time-out.
+ */
 export function defaultPick(previous: number, options: number): number {
   const runner = previous >= TIMEOUT ? previous - TIMEOUT : previous;
   return runner >= 0 && (options & (1 << runner)) !== 0 ? runner : lowest(options);
@@ -25,7 +31,10 @@ export function defaultPick(previous: number, options: number): number {
 const letter = (pick: number): string =>
   pick < TIMEOUT ? String.fromCharCode(97 + pick) : String.fromCharCode(65 + pick - TIMEOUT);
 
-/** `12b17C`: at step 12 actor b (the second) is granted, at step 17 the time-out of actor c fires; all other picks are the default. */
+/**
+ * `12b17C`: at step 12 actor b (the second) is granted, at step 17 the time-out of actor c fires;
+ * all other picks are the default.
+ */
 export function encodeSchedule({ length, picks, options }: Trace): string {
   let text = '';
   let previous = DEFAULT;

@@ -11,7 +11,9 @@ const FIELDS = ['seq', '', 'number', '', 'operations', '', 'transactions', '', '
 
 const names = (_: string, word: number): string => `${word >> 4}.${FIELDS[word & 15]}`;
 
-/** Each operation is of 2 transactions and 8 bytes, so a bucket tells by itself whether it is whole. */
+/**
+ * Each operation is of 2 transactions and 8 bytes, so a bucket tells by itself whether it is whole.
+ */
 function record(timeline: SharedArrayBuffer, times: readonly number[]): void {
   const writer = new Timeline(timeline);
   for (const ms of times) writer.record(ms * MS, 2, 8);

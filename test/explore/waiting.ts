@@ -1,6 +1,7 @@
 /**
- * Actors that cannot go on: blocked in a modelled Atomics.wait until a notify or their time-out, or spinning on a word until it
- * is written. State of the control words, changed by whoever holds the baton.
+ * Actors that cannot go on: blocked in a modelled Atomics.wait until a notify or their time-out, or
+ * spinning on a word until it is written. State of the control words, changed by whoever holds the
+ * baton.
  */
 import {
   BLOCKED_BUFFER,
@@ -52,7 +53,10 @@ export class Waiting {
     return this.#words[blockedLine(actor) + BLOCKED_TIMED_OUT] === 1;
   }
 
-  /** Wakes up to `count` actors blocked on the word, the longest waiting first (ECMA-262 Atomics.notify). */
+  /**
+   * Wakes up to `count` actors blocked on the word, the longest waiting first (ECMA-262
+   * Atomics.notify).
+   */
   wake(buffer: number, word: number, count: number): number {
     const words = this.#words;
     let woken = 0;

@@ -1,4 +1,7 @@
-/** An actor's thread: takes assignments, and for each runs the actor's body once per execution until told to leave. */
+/**
+ * An actor's thread: takes assignments, and for each runs the actor's body once per execution until
+ * told to leave.
+ */
 import { parentPort } from 'node:worker_threads';
 import { Actor } from './actor.ts';
 import type { ActorAssignment, ActorReply } from './control.ts';

@@ -1,7 +1,10 @@
 import { SysError } from '../../platform/errno.ts';
 import type { DeviceAccess } from '../../vmm/machine/shared/pci-function.ts';
 
-/** A PCI device with a config space of 256 bytes, one 4 KiB BAR of plain memory and an MSI capability at 0x40. */
+/**
+ * A PCI device with a config space of 256 bytes, one 4 KiB BAR of plain memory and an MSI
+ * capability at 0x40.
+ */
 export class FakeDeviceAccess implements DeviceAccess {
   readonly config = new Uint8Array(256);
   readonly bar = new Uint8Array(4096);

@@ -1,4 +1,7 @@
-/** A function that no board has: whatever configuration space and BARs a test wants, in process, with a list of BAR cycles. */
+/**
+ * A function that no board has: whatever configuration space and BARs a test wants, in process,
+ * with a list of BAR cycles.
+ */
 import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
 import type { Halves } from '../../platform/mailbox.ts';
 

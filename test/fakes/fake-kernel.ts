@@ -1,4 +1,7 @@
-/** A thread that speaks the wire protocol (iommu/abi/wire.ts) with fixed answers: enough to see what a client makes of them. */
+/**
+ * A thread that speaks the wire protocol (iommu/abi/wire.ts) with fixed answers: enough to see what
+ * a client makes of them.
+ */
 
 import { createServer, type Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';

@@ -1,7 +1,8 @@
 /**
- * A machine in one thread for tests of the kernel's memory side: a real IOMMU unit and its driver, real page tables, the real
- * pinner and type1; only processes and their address spaces are made up. Their memory objects are sparse memfds (for identity and size),
- * whose bytes are SharedArrayBuffers.
+ * A machine in one thread for tests of the kernel's memory side: a real IOMMU unit and its driver,
+ * real page tables, the real pinner and type1; only processes and their address spaces are made up.
+ * Their memory objects are sparse memfds (for identity and size), whose bytes are
+ * SharedArrayBuffers.
  */
 import { closeSync, fstatSync, ftruncateSync } from 'node:fs';
 import { createPortCounters } from '../../iommu/bus/counters.ts';
@@ -206,7 +207,8 @@ export class FakeProcess {
 
   constructor(pid: number) {
     this.pid = pid;
-    this.mm = new Mm(this.space as unknown as AddressSpace); // a stand-in: AddressSpace has private fields
+    // a stand-in: AddressSpace has private fields
+    this.mm = new Mm(this.space as unknown as AddressSpace);
   }
 
   currentMm(): Mm {

@@ -69,8 +69,8 @@ class FakeInterruptFile implements InterruptFile {
 }
 
 /**
- * The parts of QEMU's riscv `virt` machine that the toy guests use, in one thread and in virtual time, with real device
- * models on its PCI bus from slot 1 on.
+ * The parts of QEMU's riscv `virt` machine that the toy guests use, in one thread and in virtual
+ * time, with real device models on its PCI bus from slot 1 on.
  */
 export class FakeVirtMachine {
   readonly hart: Hart;
@@ -191,7 +191,8 @@ export class FakeVirtMachine {
   #bus(): Bus {
     return {
       load: (gpa, size) => {
-        if (gpa === UART + 5) return this.#input.length > 0 ? 0x61n : 0x60n; // LSR: THR empty, data ready
+        // LSR: THR empty, data ready
+        if (gpa === UART + 5) return this.#input.length > 0 ? 0x61n : 0x60n;
         if (gpa === UART) return BigInt(this.#input.shift() ?? 0);
         if (gpa === MTIME) return this.#mtime();
         const target = this.#pciTarget(gpa);

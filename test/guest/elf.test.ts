@@ -10,7 +10,10 @@ const EHDR = 64;
 const FIRST = { paddr: RAM_BASE + 0x100, bytes: [1, 2, 3, 4], memorySize: 16 };
 const FIRST_SEGMENT = { gpa: RAM_BASE + 0x100, bytes: Uint8Array.of(1, 2, 3, 4), memorySize: 16 };
 
-/** An executable with one segment: 4 bytes of file at RAM_BASE + 0x100, 16 bytes of memory; `edit` spoils it. */
+/**
+ * An executable with one segment: 4 bytes of file at RAM_BASE + 0x100, 16 bytes of memory; `edit`
+ * spoils it.
+ */
 function executable(edit: (view: DataView) => void = () => undefined): Uint8Array {
   const file = elfFile({ entry: RAM_BASE + 0x100, loads: [FIRST] });
   edit(new DataView(file.buffer));
@@ -79,7 +82,10 @@ describe('parseElf', () => {
   });
 });
 
-/** include/hw/elf_ops.h.inc and hw/core/loader.c of QEMU 10: only e_machine and the program headers count. */
+/**
+ * include/hw/elf_ops.h.inc and hw/core/loader.c of QEMU 10: only e_machine and the program headers
+ * count.
+ */
 describe('what QEMU loads is loaded', () => {
   it.each([
     ['a symbol that is a negative number', { x: 2n ** 64n - 1n }],

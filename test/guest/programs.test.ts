@@ -160,7 +160,8 @@ describe('demo', () => {
 
   it('notices that a copy engine has ended all its jobs and no interrupt has come, and fails', () => {
     const machine = started([MSCRIBE]);
-    for (let i = 0; i < 130; i++) machine.controls[0]!.inject('drop-interrupt'); // all 128 in the ring
+    // all 128 in the ring
+    for (let i = 0; i < 130; i++) machine.controls[0]!.inject('drop-interrupt');
     machine.runFor(3500);
     machine.type('q');
     machine.runFor(300);

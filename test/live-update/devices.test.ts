@@ -58,7 +58,10 @@ const faults = (): number => info().devices.reduce((sum, device) => sum + device
 const FRAMES_PER_INTERRUPT = 16;
 const raised = (): number => info().devices.reduce((sum, device) => sum + device.interruptsRaised, 0);
 
-/** Resolves when the guest has checked every frame that `bdf` had interrupted for by now, however late that is. */
+/**
+ * Resolves when the guest has checked every frame that `bdf` had interrupted for by now, however
+ * late that is.
+ */
 async function caughtUp(vmm: VmmProcess, bdf: string): Promise<void> {
   const { interruptsRaised } = info().devices.find((device) => device.bdf === bdf)!;
   for (let seen = 0; seen < interruptsRaised * FRAMES_PER_INTERRUPT; ) {

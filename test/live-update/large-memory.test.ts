@@ -26,7 +26,10 @@ const TIMEOUT_MS = 90_000;
 /** How far from the end of RAM the guest's code lies; the device tree is 2 MiB from it. */
 const FROM_END = 0x1_0000;
 const COUNTER = 0x100;
-/** Of code, device tree and whatever the kernel adds: nobody may have read all of RAM, as reading makes pages. */
+/**
+ * Of code, device tree and whatever the kernel adds: nobody may have read all of RAM, as reading
+ * makes pages.
+ */
 const MOST_BYTES = 4 * MIB;
 
 /** Counts in memory as fast as it can; a dot at each 65536th. */
@@ -70,7 +73,10 @@ function ramPath(): string {
   return join(folder, fd!);
 }
 
-/** The guest's counter, as its memory object has it. The code's second instruction is what it counts from. */
+/**
+ * The guest's counter, as its memory object has it. The code's second instruction is what it counts
+ * from.
+ */
 function counter(sizeMib: number): number {
   const fd = openSync(ramPath(), 'r');
   const word = Buffer.alloc(4);

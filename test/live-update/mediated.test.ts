@@ -6,7 +6,10 @@ import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { HostProcess } from '../../tools/launch/host.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 
-/** Exec updates with a device without IOMMU, whose accesses go through the VMM's own addresses: real processes, the demo guest. */
+/**
+ * Exec updates with a device without IOMMU, whose accesses go through the VMM's own addresses: real
+ * processes, the demo guest.
+ */
 
 const TIMEOUT_MS = 90_000;
 /** The guest keeps 128 jobs in the ring: half a second of work. */
@@ -40,7 +43,10 @@ async function update(): Promise<Record<string, unknown>> {
   return (await ended).data;
 }
 
-/** When the pause began, and when the new image began to tell the kernel its addresses, in ns of the monotonic clock. */
+/**
+ * When the pause began, and when the new image began to tell the kernel its addresses, in ns of the
+ * monotonic clock.
+ */
 function boundaries(data: Record<string, unknown>): { begin: number; remap: number } {
   const phases = Object.entries(data.phasesMs as Record<string, number>);
   const before = phases.slice(

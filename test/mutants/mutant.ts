@@ -1,6 +1,7 @@
 /**
- * Defects that a test must see, as small patches: one file <room>/<name>.mutant each. It begins with a title, why it matters, and
- * the test that catches it; then the patch, per file the lines that are kept (' '), go ('-') and come ('+') in one place:
+ * Defects that a test must see, as small patches: one file <room>/<name>.mutant each. It begins
+ * with a title, why it matters, and the test that catches it; then the patch, per file the lines
+ * that are kept (' '), go ('-') and come ('+') in one place:
  *
  *     Pages are unpinned before the IOTLB flush
  *
@@ -116,7 +117,10 @@ function linesAt(text: string, lines: string): number[] {
   return found;
 }
 
-/** Puts the defect into the tree at `root`; returns what takes it out again. Throws when it does not fit. */
+/**
+ * Puts the defect into the tree at `root`; returns what takes it out again. Throws when it does not
+ * fit.
+ */
 export function apply(mutant: Mutant, root: string): () => void {
   const files = mutated(mutant, root);
   for (const [file, { after }] of files) put(join(root, file), after);

@@ -23,7 +23,8 @@ Exit status: 0 each was seen, 1 one was not, or fits the code no longer; 2 the c
 class UsageError extends Error {}
 
 /**
- * seen: the test failed. survived: it passed. broken: it fails without the defect, or did not run. outdated: the patch does not fit.
+ * seen: the test failed. survived: it passed. broken: it fails without the defect, or did not run.
+ * outdated: the patch does not fit.
  */
 type Verdict = 'seen' | 'survived' | 'broken' | 'outdated';
 

@@ -6,7 +6,10 @@ import { join } from 'node:path';
 
 /** Far more than any test file takes. */
 const LIMIT_MS = 600_000;
-/** Of one test: many a defect shows by something that never comes, and the suite's own patience is for busy machines. */
+/**
+ * Of one test: many a defect shows by something that never comes, and the suite's own patience is
+ * for busy machines.
+ */
 const TEST_MS = 60_000;
 const REPORT = '.mutants-report.json';
 

@@ -1,4 +1,7 @@
-/** A private copy of the project in which defects can be put and tests run: nothing of it is shared with the checkout but packages. */
+/**
+ * A private copy of the project in which defects can be put and tests run: nothing of it is shared
+ * with the checkout but packages.
+ */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

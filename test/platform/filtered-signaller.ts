@@ -1,6 +1,7 @@
 /**
- * A process that may not use the system calls of argv[2] (numbers, by commas): signals an eventfd whose count is 5, 100 times, then once
- * more when its count is the largest that write(2) can make. Says `{ count, full, open }` or `{ errno }` as JSON.
+ * A process that may not use the system calls of argv[2] (numbers, by commas): signals an eventfd
+ * whose count is 5, 100 times, then once more when its count is the largest that write(2) can make.
+ * Says `{ count, full, open }` or `{ errno }` as JSON.
  */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { createEventfdSources, EventfdSources } from '../../platform/eventfd-source.ts';

@@ -1,4 +1,7 @@
-/** argv: pid, vaddr. Says the inode of the object that is mapped there, or `refused`: for a test that has to see whether the look-up hangs. */
+/**
+ * argv: pid, vaddr. Says the inode of the object that is mapped there, or `refused`: for a test
+ * that has to see whether the look-up hangs.
+ */
 import { fstatSync } from 'node:fs';
 
 import { AddressSpace } from '../../platform/process.ts';

@@ -1,4 +1,7 @@
-/** A requester: adds 1 to a register of its own `count` times, by a read and a write each; posts how often it found its last value. */
+/**
+ * A requester: adds 1 to a register of its own `count` times, by a read and a write each; posts how
+ * often it found its last value.
+ */
 import { parentPort } from 'node:worker_threads';
 
 import { MailboxClient } from '../../platform/mailbox.ts';

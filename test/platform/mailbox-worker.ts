@@ -1,6 +1,7 @@
 /**
- * A register file behind a mailbox: 16 registers of 8 bytes per region. While word 0 of `control` is 1 it does not answer;
- * 2 ends it. Word 1 counts the accesses it has handled, word 2 says which value of word 0 it acts by.
+ * A register file behind a mailbox: 16 registers of 8 bytes per region. While word 0 of `control`
+ * is 1 it does not answer; 2 ends it. Word 1 counts the accesses it has handled, word 2 says which
+ * value of word 0 it acts by.
  */
 import { type MailboxHandler, MailboxServer } from '../../platform/mailbox.ts';
 import { workerInput } from '../../platform/thread.ts';

@@ -55,6 +55,7 @@ describe('a pool of mappings', () => {
   it('keeps its promise for thousands that come and go faster than garbage is collected', () => {
     const pool = new MappingPool(4);
     const fd = object(PAGE_SIZE);
-    for (let i = 0; i < 20_000; i++) pool.map(fd, PAGE_SIZE).release(); // without a pool 12 000 of them are all that fit
+    // without a pool 12 000 of them are all that fit
+    for (let i = 0; i < 20_000; i++) pool.map(fd, PAGE_SIZE).release();
   });
 });

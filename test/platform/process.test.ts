@@ -229,7 +229,8 @@ describe('AddressSpace of another process', () => {
   it('is dead after an execve, though the process lives on; the new image is never seen through it', async () => {
     expect(space.alive()).toBe(true);
     await child.tell('exec');
-    while (space.alive()) await new Promise((resolve) => setImmediate(resolve)); // the answer comes just before execve
+    // the answer comes just before execve
+    while (space.alive()) await new Promise((resolve) => setImmediate(resolve));
 
     expect(space.read(at.private, new Uint8Array(4))).toBe(0);
     expect(space.write(at.private, new Uint8Array(4))).toBe(0);

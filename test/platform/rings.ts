@@ -1,4 +1,7 @@
-/** Whether this process may use io_uring: not with kernel.io_uring_disabled, nor in many a container. */
+/**
+ * Whether this process may use io_uring: not with kernel.io_uring_disabled, nor in many a
+ * container.
+ */
 import { ioUringClose, ioUringSetup } from '../../platform/libc.ts';
 
 function tryRing(): boolean {

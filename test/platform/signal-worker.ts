@@ -16,5 +16,6 @@ const view = new EventfdSources(sources);
 const words = new Int32Array(ready);
 Atomics.add(words, 0, 1);
 Atomics.notify(words, 0);
-for (let n = Atomics.load(words, 0); n < threads; n = Atomics.load(words, 0)) Atomics.wait(words, 0, n, 10_000); // woken by each
+// woken by each
+for (let n = Atomics.load(words, 0); n < threads; n = Atomics.load(words, 0)) Atomics.wait(words, 0, n, 10_000);
 for (let i = 0; i < times; i++) view.signal(source);

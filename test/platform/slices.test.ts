@@ -52,7 +52,8 @@ describe('work in slices', () => {
 
     await Promise.all([of(1, 'a'), of(1, 'b'), of(1, 'c'), of(2, 'x')]);
 
-    // The first slice of each is its caller's; then the two owners take turns, and what the first one has takes turns, too.
+    // The first slice of each is its caller's; then the two owners take turns, and what the first
+    // one has takes turns, too.
     expect(log).toEqual(['a1', 'b1', 'c1', 'x1', 'a2', 'x2', 'b2', 'x3', 'c2', 'a3', 'b3', 'c3']);
   });
 

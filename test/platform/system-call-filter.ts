@@ -1,4 +1,6 @@
-/** seccomp(2), as containers use it: system calls that fail, for this thread and all that it starts. */
+/**
+ * seccomp(2), as containers use it: system calls that fail, for this thread and all that it starts.
+ */
 import { loadKoffi } from '../../platform/koffi.ts';
 
 const PR_SET_SECCOMP = 22;
@@ -28,7 +30,8 @@ export function denySystemCalls(numbers: readonly number[], errno: number): void
   const libc = loadKoffi().load('libc.so.6');
   const vaddrOf = libc.func('uintptr_t memmove(void *d, void *s, size_t n)');
   const bytes = new Uint8Array(filter.buffer);
-  const fprog = new BigUint64Array([BigInt(program.length), BigInt(vaddrOf(bytes, bytes, 0))]); // struct sock_fprog
+  // struct sock_fprog
+  const fprog = new BigUint64Array([BigInt(program.length), BigInt(vaddrOf(bytes, bytes, 0))]);
   const prctl = libc.func('int prctl(int option, unsigned long a, void *b, unsigned long c, unsigned long d)');
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, null, 0, 0) !== 0) throw new Error('PR_SET_NO_NEW_PRIVS');
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, fprog, 0, 0) !== 0) throw new Error('PR_SET_SECCOMP');

@@ -20,7 +20,8 @@ describe('startWorker', () => {
     const worker = startWorker('test/platform/port-worker', port2, { name: 'port', transferList: [port2] });
 
     const answer = new Promise((resolve) => port1.once('message', resolve));
-    const ended = new Promise((resolve) => worker.once('exit', resolve)); // it may end before the answer is here
+    // it may end before the answer is here
+    const ended = new Promise((resolve) => worker.once('exit', resolve));
     port1.postMessage(20);
 
     expect(await answer).toBe(21);

@@ -1,5 +1,5 @@
-// A process to look into: maps a memfd and private memory, says where, and does on stdin's word what it is told:
-// `exec` replaces itself by `sleep`, `poke` writes 0x5a to both mappings.
+// A process to look into: maps a memfd and private memory, says where, and does on stdin's word
+// what it is told: `exec` replaces itself by `sleep`, `poke` writes 0x5a to both mappings.
 import koffi from 'koffi';
 
 const libc = koffi.load('libc.so.6');

@@ -1,6 +1,6 @@
 /**
- * What comments and documents cite is there: documents of this repository and their headings, rules of VFIO by id, and the
- * public specification that a section number belongs to.
+ * What comments and documents cite is there: documents of this repository and their headings, rules
+ * of VFIO by id, and the public specification that a section number belongs to.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
@@ -35,7 +35,10 @@ function texts(): readonly Text[] {
     .map((path) => ({ path, text: read(path) }));
 }
 
-/** A text as one line, without the marks that begin lines of comments: a citation may go over the end of a line. */
+/**
+ * A text as one line, without the marks that begin lines of comments: a citation may go over the
+ * end of a line.
+ */
 const oneLine = (text: string): string => text.replace(/\s*\n[ \t]*(?:\/\/+|\*(?!\/|\*))?[ \t]*/g, ' ');
 
 function headings(markdown: string): string[] {
@@ -52,7 +55,10 @@ const anchor = (heading: string): string =>
 
 const DOCUMENT = /(?<![\w/.:-])((?:[\w.-]+\/)*[\w-]+\.md)\b(?:#([\w-]+))?/g;
 
-/** Documents and headings that a text cites and that are not there: `docs/x.md`, `docs/x.md, "Heading"`, `(x.md#anchor)`. */
+/**
+ * Documents and headings that a text cites and that are not there: `docs/x.md`,
+ * `docs/x.md, "Heading"`, `(x.md#anchor)`.
+ */
 function missingDocuments({ path, text }: Text): string[] {
   const line = oneLine(text);
   const missing: string[] = [];

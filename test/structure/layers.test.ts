@@ -5,7 +5,10 @@ import { describe, expect, it } from 'vitest';
 
 import { type Import, importsOf } from '../imports.ts';
 
-/** The table of rooms in docs/DESIGN.md ("The house"), held against the imports of every source file. */
+/**
+ * The table of rooms in docs/DESIGN.md ("The house"), held against the imports of every source
+ * file.
+ */
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const LAYERS = ['platform', 'iommu', 'devices', 'guest', 'vmm', 'tools'];
@@ -66,7 +69,7 @@ const arrows = sources.flatMap(({ path, text, imports }) => {
     .filter(({ from, to }) => from !== to);
 });
 
-/** Every import cycle reachable from `start`, found depth first; type imports vanish at run time but make a cycle for a reader too. */
+/** An import cycle, if there is one. Type imports count: they make a cycle for a reader, too. */
 function findCycle(): string[] | undefined {
   const byPath = new Map(sources.map((source) => [source.path, source]));
   const done = new Set<string>();

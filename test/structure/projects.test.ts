@@ -6,7 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { importsOf } from '../imports.ts';
 import { STARTERS, testFiles } from '../projects.ts';
 
-/** The folders of test/ and the projects of vitest.config.ts. This file is a unit test itself, so it names nothing that starts a process in an import. */
+/**
+ * The folders of test/ and the projects of vitest.config.ts. This file is a unit test itself, so it
+ * names nothing that starts a process in an import.
+ */
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 

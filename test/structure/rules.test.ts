@@ -65,7 +65,10 @@ const files: readonly string[] = LAYERS.flatMap((layer) =>
     .map((name) => `${layer}/${name}`),
 );
 
-/** The one file that docs/vfio.md means: it names a file by its last parts. '' when there is none, or more than one. */
+/**
+ * The one file that docs/vfio.md means: it names a file by its last parts. '' when there is none,
+ * or more than one.
+ */
 function fileNamed(name: string): string {
   const found = files.filter((path) => path === name || path.endsWith(`/${name}`));
   return found.length === 1 ? found[0]! : '';

@@ -105,7 +105,8 @@ it('the next VMM removes the monitor sockets that killed ones have left', async 
     await vi.waitUntil(() => sandbox.leftovers().some((name) => /^qmp-\d+\.sock$/.test(name)), { timeout: START_MS });
     process.kill(pidOf(VMM), 'SIGKILL');
   });
-  close(bindUnix(join(sandbox.runtimeDir, 'livevmm', 'qmp-1.sock~'), 0o600)); // as of one that was killed before it listened
+  // as of one that was killed before it listened
+  close(bindUnix(join(sandbox.runtimeDir, 'livevmm', 'qmp-1.sock~'), 0o600));
   expect(sandbox.leftovers()).toEqual(
     expect.arrayContaining([expect.stringMatching(/^qmp-\d+\.sock$/), 'qmp-1.sock~']),
   );
@@ -148,7 +149,9 @@ case asleep
 end
 `;
 
-  /** The client of the case, when it has mapped its memory: after it has told the other to sleep. */
+  /**
+   * The client of the case, when it has mapped its memory: after it has told the other to sleep.
+   */
   const hasSentForkToSleep = (client: Seen): boolean => maps(client).includes('memfd:ASLEEP');
   /** Of a process that has been told to and has nothing else to do. */
   const FALL_ASLEEP_MS = 500;

@@ -1,4 +1,6 @@
-/** The built program as a user runs it, in an environment of its own whose leftovers can be seen. */
+/**
+ * The built program as a user runs it, in an environment of its own whose leftovers can be seen.
+ */
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

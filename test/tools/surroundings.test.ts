@@ -1,4 +1,6 @@
-/** The program where other people run it: users, shells and services that set things up otherwise. */
+/**
+ * The program where other people run it: users, shells and services that set things up otherwise.
+ */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

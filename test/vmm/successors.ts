@@ -5,14 +5,19 @@ import { fileURLToPath } from 'node:url';
 
 import { programPath } from '../../tools/launch/programs.ts';
 
-/** A node at `path` that runs these shell commands before it becomes node, with node's words as "$@". */
+/**
+ * A node at `path` that runs these shell commands before it becomes node, with node's words as
+ * "$@".
+ */
 export function nodeThat(path: string, does: string): string {
   writeFileSync(path, `#!/bin/sh\n${does}\nexec ${process.execPath} "$@"\n`);
   chmodSync(path, 0o755);
   return path;
 }
 
-/** A node at `path` that passes the preflight, and is a file of this content and mode from then on. */
+/**
+ * A node at `path` that passes the preflight, and is a file of this content and mode from then on.
+ */
 export function turncoat(path: string, content: string, mode: number): string {
   writeFileSync(`${path}.then`, content);
   chmodSync(`${path}.then`, mode);

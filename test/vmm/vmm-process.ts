@@ -1,4 +1,6 @@
-/** A VMM as a real process for tests: built bundle, private folder, its console and monitor at hand. */
+/**
+ * A VMM as a real process for tests: built bundle, private folder, its console and monitor at hand.
+ */
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,7 @@
 /**
- * A Node process that replaces itself by another of the same binary, in the environment that a VMM gives its successor, and does
- * nothing else. The new image prints how many nanoseconds (CLOCK_MONOTONIC) passed until its first line.
+ * A Node process that replaces itself by another of the same binary, in the environment that a VMM
+ * gives its successor, and does nothing else. The new image prints how many nanoseconds
+ * (CLOCK_MONOTONIC) passed until its first line.
  */
 import { execve, setCloexec } from '../../platform/libc.ts';
 import { successorEnv } from '../../vmm/live-update/successor-env.ts';

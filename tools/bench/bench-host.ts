@@ -1,4 +1,7 @@
-/** What the VFIO benches measure on: a host process, a container with its first device's group, and RAM to map. */
+/**
+ * What the VFIO benches measure on: a host process, a container with its first device's group, and
+ * RAM to map.
+ */
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { openContainer } from '../../vmm/client/container.ts';
@@ -37,7 +40,10 @@ export class BenchHost {
   }
 }
 
-/** Does `work` with `ramBytes` of RAM on a host with an edu behind its IOMMU, and ends that host. `options` are those of `livevmm host`. */
+/**
+ * Does `work` with `ramBytes` of RAM on a host with an edu behind its IOMMU, and ends that host.
+ * `options` are those of `livevmm host`.
+ */
 export async function onBenchHost<T>(
   { ramBytes, options = [] }: { readonly ramBytes: number; readonly options?: readonly string[] },
   work: (host: BenchHost) => T | Promise<T>,

@@ -1,4 +1,6 @@
-/** Dirty tracking of RAM of which all is mapped for a device: GET_BITMAP, one bit for 4 KiB (DRT-3). */
+/**
+ * Dirty tracking of RAM of which all is mapped for a device: GET_BITMAP, one bit for 4 KiB (DRT-3).
+ */
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';

@@ -1,4 +1,7 @@
-/** Translated DMA through an IOMMU unit against plain copies on the same shared memory, in one thread. */
+/**
+ * Translated DMA through an IOMMU unit against plain copies on the same shared memory, in one
+ * thread.
+ */
 import { createPortCounters, readPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
@@ -36,7 +39,10 @@ function map(size: number): SharedArrayBuffer {
   return buffer;
 }
 
-/** A unit whose port for DID finds RAM_BYTES of memory at iova VPN, in leaves of up to 2^maxPgshift bytes. */
+/**
+ * A unit whose port for DID finds RAM_BYTES of memory at iova VPN, in leaves of up to 2^maxPgshift
+ * bytes.
+ */
 function translatedRam(maxPgshift: 12 | 30) {
   const ram = map(RAM_BYTES);
   const physical = new PhysicalMemory([
@@ -106,7 +112,8 @@ function missUs(): number {
     const hitMs = elapsed(() => round(hits));
     const before = readPortCounters(counters).misses;
     const missMs = elapsed(() => round(all));
-    const misses = readPortCounters(counters).misses - before; // all but those that the hits before have cached
+    // all but those that the hits before have cached
+    const misses = readPortCounters(counters).misses - before;
     if (misses < 0.99 * ROUND_PIECES) throw new Error('DMA bench: not all accesses were misses');
     return ((missMs - hitMs) * 1000) / misses;
   });

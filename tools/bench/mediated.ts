@@ -1,4 +1,7 @@
-/** The service for mediated devices through the socket of a real host process: accesses, pins, and how soon a sleeper is awake. */
+/**
+ * The service for mediated devices through the socket of a real host process: accesses, pins, and
+ * how soon a sleeper is awake.
+ */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
@@ -37,7 +40,10 @@ function medianUs(run: () => void, rounds = ROUNDS): number {
   );
 }
 
-/** Median microseconds from the call of MAP_DMA(VADDR) until the thread that slept is back in user space. */
+/**
+ * Median microseconds from the call of MAP_DMA(VADDR) until the thread that slept is back in user
+ * space.
+ */
 async function wakeUs(invalidate: () => void, update: () => void, sleeper: Worker): Promise<number> {
   const latencies: number[] = [];
   const request: SleeperRequest = { iova: 0 };

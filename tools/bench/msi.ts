@@ -1,4 +1,7 @@
-/** What an MSI costs from its store to the client's eventfd, against a write(2) to that eventfd, which could block. */
+/**
+ * What an MSI costs from its store to the client's eventfd, against a write(2) to that eventfd,
+ * which could block.
+ */
 import { createDoorbellTable, DoorbellTable, eventfdSources } from '../../iommu/bus/interrupts.ts';
 import { aioSignal, close, dup, EFD_CLOEXEC, eventfd, eventfdRead, eventfdSignal } from '../../platform/libc.ts';
 import { type Figure, median, type Progress } from './result.ts';

@@ -1,4 +1,7 @@
-/** Pause of live updates against a bare execve of the same node, over number of devices and RAM size; gaps in the devices' DMA. */
+/**
+ * Pause of live updates against a bare execve of the same node, over number of devices and RAM
+ * size; gaps in the devices' DMA.
+ */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { liveUpdate } from '../clients/live-update.ts';
@@ -24,7 +27,10 @@ interface Pauses {
   /** As an update finds the machine: the guest stands, the devices do not. */
   readonly bareMs: number;
   readonly pauseMs: number;
-  /** Of each pause and the bare execve right before it: a busy host changes its speed within seconds. */
+  /**
+   * Of each pause and the bare execve right before it: a busy host changes its speed within
+   * seconds.
+   */
   readonly ratio: number;
   readonly gapBeforeUs: number;
   readonly gapInPauseUs: number;

@@ -1,4 +1,7 @@
-/** What an update asks of the kernel for each mapping of the VMM: UNMAP_DMA(VADDR|ALL), then MAP_DMA(VADDR) (UNM-10, MAP-6). */
+/**
+ * What an update asks of the kernel for each mapping of the VMM: UNMAP_DMA(VADDR|ALL), then
+ * MAP_DMA(VADDR) (UNM-10, MAP-6).
+ */
 import { VFIO_DMA_MAP_FLAG_VADDR } from '../../iommu/abi/vfio.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { type DmaMapping, invalidateVaddrs, mapDma, mapDmas } from '../../vmm/client/dma.ts';

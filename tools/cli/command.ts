@@ -1,10 +1,16 @@
-/** What a command of the program is, and how its words are read: node:util parseArgs, with errors as one line for the user. */
+/**
+ * What a command of the program is, and how its words are read: node:util parseArgs, with errors as
+ * one line for the user.
+ */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 
 /** The user asked for something that makes no sense: one line on stderr, exit status 2. */
 export class UsageError extends Error {}
 
-/** Something the user should know went wrong while doing what was asked: one line on stderr, exit status 1. */
+/**
+ * Something the user should know went wrong while doing what was asked: one line on stderr, exit
+ * status 1.
+ */
 export class CommandError extends Error {}
 
 export interface Command {
@@ -49,7 +55,10 @@ function refusing<T>(parse: () => T): T {
   }
 }
 
-/** parseArgs explains at length how to pass what looks like an option; the first sentence is the mistake. */
+/**
+ * parseArgs explains at length how to pass what looks like an option; the first sentence is the
+ * mistake.
+ */
 function firstSentence(message: string): string {
   return message.split(/\.\s|\n/, 1)[0]!.replace(/\.$/, '');
 }

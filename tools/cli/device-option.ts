@@ -1,4 +1,7 @@
-/** `--device type,key=value,…` as QEMU reads it: a comma inside a value is doubled, the type comes first. */
+/**
+ * `--device type,key=value,…` as QEMU reads it: a comma inside a value is doubled, the type comes
+ * first.
+ */
 import { UsageError } from './command.ts';
 
 export interface DeviceOption {
@@ -17,16 +20,24 @@ function splitCommas(text: string): string[] {
 
 const NAME = /^[a-z][a-z0-9-]*$/;
 
-/** Type and properties of a --device option. Which types and properties exist is the board's (or the VMM's) to say. */
+/**
+ * Type and properties of a --device option. Which types and properties exist is the board's (or the
+ * VMM's) to say.
+ */
 export function parseDeviceOption(text: string): DeviceOption {
   const { first: type, properties } = parseKeyval('--device', text, 'type');
   return { type, properties };
 }
 
-/** What a --device option asks to be told of: all types (`help`), or one (`edu,help`) as its properties make it. */
+/**
+ * What a --device option asks to be told of: all types (`help`), or one (`edu,help`) as its
+ * properties make it.
+ */
 export type HelpRequest = 'all' | DeviceOption;
 
-/** Undefined for an option that asks for a device and not for help. UsageError as parseDeviceOption. */
+/**
+ * Undefined for an option that asks for a device and not for help. UsageError as parseDeviceOption.
+ */
 export function helpRequest(text: string): HelpRequest | undefined {
   const [first, ...words] = splitCommas(text);
   if (first === 'help' && words.length === 0) return 'all';
@@ -56,7 +67,10 @@ export function parseKeyval(
 
 const BDF = /^(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])$/i;
 
-/** A PCI address as users write it (`[domain:]bus:slot.function`) in full form, e.g. `0000:00:02.0`; undefined if it is none. */
+/**
+ * A PCI address as users write it (`[domain:]bus:slot.function`) in full form, e.g. `0000:00:02.0`;
+ * undefined if it is none.
+ */
 export function fullBdf(text: string): string | undefined {
   const match = BDF.exec(text);
   if (!match) return undefined;
@@ -66,7 +80,10 @@ export function fullBdf(text: string): string | undefined {
   return `${pad(domain, 4)}:${pad(bus!, 2)}:${pad(slot!, 2)}.${fn}`;
 }
 
-/** The host address of `vfio-pci,host=BDF`; UsageError for any other property or a malformed address. */
+/**
+ * The host address of `vfio-pci,host=BDF`; UsageError for any other property or a malformed
+ * address.
+ */
 export function passthroughBdf({ properties }: DeviceOption): string {
   const { host, ...others } = properties;
   const unknown = Object.keys(others)[0];

@@ -1,4 +1,7 @@
-/** `--device kvemu[,group=N]`: no device of the board, but one of a module in the host's kernel, on no bus and in a group of its own. */
+/**
+ * `--device kvemu[,group=N]`: no device of the board, but one of a module in the host's kernel, on
+ * no bus and in a group of its own.
+ */
 import { UsageError } from './command.ts';
 import type { DeviceOption } from './device-option.ts';
 
@@ -7,7 +10,10 @@ export interface SeparatedDevices {
   readonly kvemuGroups: readonly number[];
 }
 
-/** Those of the board, and the groups of the others: counted on after the board's, which begin with `firstGroup`. */
+/**
+ * Those of the board, and the groups of the others: counted on after the board's, which begin with
+ * `firstGroup`.
+ */
 export function separateKvemu(options: readonly DeviceOption[], firstGroup: number): SeparatedDevices {
   const devices = options.filter(({ type }) => type !== 'kvemu');
   const kvemu = options.filter(({ type }) => type === 'kvemu');

@@ -1,4 +1,7 @@
-/** One line at the bottom of a terminal that is written over and over; nothing at all when stderr is not a terminal. */
+/**
+ * One line at the bottom of a terminal that is written over and over; nothing at all when stderr is
+ * not a terminal.
+ */
 export class StatusLine {
   readonly #on: boolean;
   #shown = false;

@@ -1,4 +1,7 @@
-/** Asks a VMM through its monitor to replace itself, and waits until the guest runs again, in the new image or in the old one. */
+/**
+ * Asks a VMM through its monitor to replace itself, and waits until the guest runs again, in the
+ * new image or in the old one.
+ */
 import { CommandError } from '../cli/command.ts';
 import type { QmpClient, QmpEvent } from './qmp-client.ts';
 
@@ -10,9 +13,15 @@ export interface UpdateReport {
   /** From the last guest instruction before to the first after. */
   readonly pauseMs: number;
   readonly phasesMs: Readonly<Record<string, number>>;
-  /** After the pause: when the guest's threads took it over from main, and how long it stood then. Not told by 0.1.0. */
+  /**
+   * After the pause: when the guest's threads took it over from main, and how long it stood then.
+   * Not told by 0.1.0.
+   */
   readonly handover?: HandoverReport;
-  /** Before the pause: when main took the guest over from its threads, and how long it stood then. Not told by 0.1.0. */
+  /**
+   * Before the pause: when main took the guest over from its threads, and how long it stood then.
+   * Not told by 0.1.0.
+   */
   readonly takeback?: TakebackReport;
   /** CLOCK_MONOTONIC. */
   readonly pauseStartNs: number;

@@ -1,4 +1,7 @@
-/** The client's side of the monitor: JSON lines on a UNIX socket, commands answered in order, events in between (QEMU docs/interop/qmp-spec). */
+/**
+ * The client's side of the monitor: JSON lines on a UNIX socket, commands answered in order, events
+ * in between (QEMU docs/interop/qmp-spec).
+ */
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
@@ -14,7 +17,10 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** A monitor that takes longer to say hello is deaf: its process is stopped, or the socket is somebody else's. */
+/**
+ * A monitor that takes longer to say hello is deaf: its process is stopped, or the socket is
+ * somebody else's.
+ */
 const ANSWER_MS = 10_000;
 
 export class QmpClient {
@@ -73,7 +79,10 @@ export class QmpClient {
     } // else the greeting
   }
 
-  /** Runs a command; rejects with the monitor's own words when it refuses, and when there is no answer within timeoutMs. */
+  /**
+   * Runs a command; rejects with the monitor's own words when it refuses, and when there is no
+   * answer within timeoutMs.
+   */
   execute(command: string, args?: Readonly<Record<string, unknown>>, timeoutMs?: number): Promise<unknown> {
     const answer = new Promise((resolve, reject) => {
       if (this.#socket.destroyed) {
@@ -92,7 +101,10 @@ export class QmpClient {
     return () => this.#listeners.delete(listener);
   }
 
-  /** The first event from now on that `wanted` accepts; rejects when the connection ends or after timeoutMs. */
+  /**
+   * The first event from now on that `wanted` accepts; rejects when the connection ends or after
+   * timeoutMs.
+   */
   async nextEvent(wanted: (event: QmpEvent) => boolean, timeoutMs: number): Promise<QmpEvent> {
     let stop = (): void => {};
     const event = new Promise<QmpEvent>((resolve) => {

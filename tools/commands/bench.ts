@@ -1,4 +1,7 @@
-/** `livevmm bench`: the speed this project promises, measured as ratios of things measured in the same run. */
+/**
+ * `livevmm bench`: the speed this project promises, measured as ratios of things measured in the
+ * same run.
+ */
 import { cpus } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { VERSION } from '../../platform/version.ts';

@@ -105,7 +105,10 @@ export const demo: Command = {
   },
 };
 
-/** Kernels from 6.3 on refuse to make a vaddr invalid beside a mediated device (UNM-3): no exec update with mscribe there. */
+/**
+ * Kernels from 6.3 on refuse to make a vaddr invalid beside a mediated device (UNM-3): no exec
+ * update with mscribe there.
+ */
 function devicesFor(profile: ProfileName, captures: number): string[] {
   const devices = ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', ...new Array<string>(captures).fill('capture')];
   return profileOf(profile).invalidVaddr === 'sleeps' ? [...devices, 'mscribe,job-ms=4'] : devices;

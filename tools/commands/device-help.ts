@@ -1,4 +1,7 @@
-/** `livevmm host --device help` and `--device NAME,help`: which devices there are, and what one of them is. */
+/**
+ * `livevmm host --device help` and `--device NAME,help`: which devices there are, and what one of
+ * them is.
+ */
 import {
   type BarHelp,
   type DeviceHelp,

@@ -1,4 +1,7 @@
-/** `livevmm stress`: random work of many clients under DMA, execs and kills, with the invariants checked all the time. */
+/**
+ * `livevmm stress`: random work of many clients under DMA, execs and kills, with the invariants
+ * checked all the time.
+ */
 import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 

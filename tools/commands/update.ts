@@ -1,4 +1,7 @@
-/** `livevmm update`: asks a running VMM to replace itself, waits until the guest runs again, says what it cost. */
+/**
+ * `livevmm update`: asks a running VMM to replace itself, waits until the guest runs again, says
+ * what it cost.
+ */
 import { resolve } from 'node:path';
 
 import { type Command, parseOptions, wholeNumber } from '../cli/command.ts';

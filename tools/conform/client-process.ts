@@ -1,4 +1,7 @@
-/** One client process as the runner sees it: started ahead of time, given a case, gone when the case is over. */
+/**
+ * One client process as the runner sees it: started ahead of time, given a case, gone when the case
+ * is over.
+ */
 import { Child, describeEnding, type Ending } from '../launch/child.ts';
 import type { Assignment, Report } from './client/protocol.ts';
 

@@ -60,7 +60,10 @@ const FEATURE_VERBS: Flags = {
   PROBE: uapi.VFIO_DEVICE_FEATURE_PROBE,
 };
 
-/** A step as a C programmer would say it: `VFIO_IOMMU_MAP_DMA(c1, {flags READ|WRITE, vaddr $RAM, iova 0x1000, size 0x1000})`. */
+/**
+ * A step as a C programmer would say it: `VFIO_IOMMU_MAP_DMA(c1, {flags READ|WRITE, vaddr $RAM,
+ * iova 0x1000, size 0x1000})`.
+ */
 export function decodeStep({ op, args, options, actor, text }: Step): string {
   const by = actor === null ? '' : ` by ${actor}`;
   const struct = Object.hasOwn(CALLS, op) ? CALLS[op]! : undefined;

@@ -1,4 +1,7 @@
-/** Differences from the recordings that are as they should be. docs/vfio.md explains each; there is no other list. */
+/**
+ * Differences from the recordings that are as they should be. docs/vfio.md explains each; there is
+ * no other list.
+ */
 import type { VectorCase, VectorFile, VectorStep } from './vector-file.ts';
 
 export interface Deviation {

@@ -2,7 +2,10 @@
 
 const U64 = (1n << 64n) - 1n;
 
-/** C literals and `$NAME`s added up, modulo 2^64. `symbol` gives the value of a name, undefined for one there is not. */
+/**
+ * C literals and `$NAME`s added up, modulo 2^64. `symbol` gives the value of a name, undefined for
+ * one there is not.
+ */
 export function evaluate(expression: string, symbol: (name: string) => number | undefined): bigint {
   let sum = 0n;
   for (const term of expression.split('+')) {

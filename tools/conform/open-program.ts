@@ -1,6 +1,6 @@
 /**
- * The client's program where anybody may read it: after `setuid` a client still starts threads and execs, and the installation may
- * lie in a folder of root alone.
+ * The client's program where anybody may read it: after `setuid` a client still starts threads and
+ * execs, and the installation may lie in a folder of root alone.
  */
 import { chmodSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';

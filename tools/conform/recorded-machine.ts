@@ -5,7 +5,9 @@ import type { BoardOptions } from '../../devices/board/board.ts';
 import type { Assignment } from './client/protocol.ts';
 import type { VectorDevice, VectorFile } from './vector-file.ts';
 
-/** Type and properties of PCI devices, by the name that the vectors give them without its number. */
+/**
+ * Type and properties of PCI devices, by the name that the vectors give them without its number.
+ */
 const MODELS: Readonly<
   Record<string, { readonly type: string; readonly properties: Readonly<Record<string, string>> }>
 > = {
@@ -29,7 +31,10 @@ export interface RecordedMachine {
  */
 const NO_INTREMAP = 'no-intremap';
 
-/** The board numbers the groups of its PCI devices from the first one's up, as the recorded kernels did. */
+/**
+ * The board numbers the groups of its PCI devices from the first one's up, as the recorded kernels
+ * did.
+ */
 export function recordedMachine({ devices, group }: Pick<VectorFile, 'devices' | 'group'>): RecordedMachine {
   const kind = ({ name }: VectorDevice): string => name.replace(/\d+$/, '');
   const pci = devices.filter((device) => Object.hasOwn(MODELS, kind(device)));

@@ -1,4 +1,7 @@
-/** What a run came to: a table per group, the first difference of each case, and the same as one JSON document. */
+/**
+ * What a run came to: a table per group, the first difference of each case, and the same as one
+ * JSON document.
+ */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { formatTable } from '../cli/table.ts';
 import { decodeAnswer, decodeStep } from './decode.ts';

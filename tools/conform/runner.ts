@@ -1,4 +1,6 @@
-/** Plays vector files: hosts in parallel, each with its own clients; cases are handed out in order. */
+/**
+ * Plays vector files: hosts in parallel, each with its own clients; cases are handed out in order.
+ */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { Lane } from './lane.ts';
 import { type CaseOutcome, compare, skipped } from './outcome.ts';
@@ -85,7 +87,10 @@ async function runOn(
   await Promise.all(Array.from({ length: Math.min(jobs, units.length) }, work));
 }
 
-/** Steps that ask for what only root has, as the recorder was: another uid, CAP_IPC_LOCK whatever the limit. */
+/**
+ * Steps that ask for what only root has, as the recorder was: another uid, CAP_IPC_LOCK whatever
+ * the limit.
+ */
 const ROOT_STEPS = ['setuid', 'rlimit'];
 
 function whySkipped({ steps }: VectorCase, { missing }: RecordedMachine): string | undefined {

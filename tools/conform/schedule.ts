@@ -1,7 +1,8 @@
 /**
- * Which cases have to be played one after the other on one host. What a device was told outlives a case (no device of the
- * recorded machine has a reset), and some recorded answers show it: those cases of a file that reach into a device's registers or
- * memory are a chain, in the order of the file. All others stand alone.
+ * Which cases have to be played one after the other on one host. What a device was told outlives a
+ * case (no device of the recorded machine has a reset), and some recorded answers show it: those
+ * cases of a file that reach into a device's registers or memory are a chain, in the order of the
+ * file. All others stand alone.
  */
 import type { VectorCase, VectorFile, VectorStep } from './vector-file.ts';
 

@@ -7,7 +7,10 @@ interface Words {
   readonly options: Readonly<Record<string, string>>;
 }
 
-/** word: anything · number: a C literal, or a sum with `$NAME`s · region: R:OFF or a number · hex: bytes · fd: a name or a number */
+/**
+ * word: anything · number: a C literal, or a sum with `$NAME`s · region: R:OFF or a number · hex:
+ * bytes · fd: a name or a number
+ */
 type Kind = 'word' | 'number' | 'region' | 'hex' | 'fd';
 
 interface Syntax {

@@ -1,7 +1,7 @@
 /**
- * Files of recorded kernel answers (.vec, .vec.gz): cases of steps, each with the answer a real kernel gave. The format is
- * described in docs/recordings.md, "Format"; this reads it and says in one line what is wrong with
- * a file that is not of it.
+ * Files of recorded kernel answers (.vec, .vec.gz): cases of steps, each with the answer a real
+ * kernel gave. The format is described in docs/recordings.md, "Format"; this reads it and says in
+ * one line what is wrong with a file that is not of it.
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
@@ -33,7 +33,10 @@ export interface Step {
 export interface VectorStep extends Step {
   /** `!`: it sets the scene; `>`: it is what the case is about. */
   readonly setUp: boolean;
-  /** The answer as it stands in the file: a value, `-ERRNO`, `SIGBUS`, `blocked` …, and `key=value` words. */
+  /**
+   * The answer as it stands in the file: a value, `-ERRNO`, `SIGBUS`, `blocked` …, and `key=value`
+   * words.
+   */
   readonly expected: string;
 }
 

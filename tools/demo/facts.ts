@@ -1,8 +1,13 @@
-/** What a demo run observed, in the words of its JSON document. Facts only: the verdict is in verdict.ts. */
+/**
+ * What a demo run observed, in the words of its JSON document. Facts only: the verdict is in
+ * verdict.ts.
+ */
 
 import type { GuestFacts } from '../launch/guest-console.ts';
 
-/** One device around one update. "Before" and "after" are windows as long as the pause, next to it. */
+/**
+ * One device around one update. "Before" and "after" are windows as long as the pause, next to it.
+ */
 export interface DeviceFacts {
   readonly bdf: string;
   readonly name: string;
@@ -16,7 +21,10 @@ export interface DeviceFacts {
   readonly maxGapUsDuringPause: number;
   /** DMA transactions that were refused, from the start of the update to its end. */
   readonly faults: number;
-  /** Only without an IOMMU, where accesses go through the VMM's vaddr: the longest that one slept because of this pause; 0: none did. */
+  /**
+   * Only without an IOMMU, where accesses go through the VMM's vaddr: the longest that one slept
+   * because of this pause; 0: none did.
+   */
   readonly longestBlockUs?: number;
 }
 
@@ -30,7 +38,10 @@ export interface UpdateFacts {
   readonly pauseStartNs: number;
   readonly pauseEndNs: number;
   readonly phasesMs: Readonly<Record<string, number>>;
-  /** Page-table words written from the start of the update to its end, by the page-table writer's own counter. */
+  /**
+   * Page-table words written from the start of the update to its end, by the page-table writer's
+   * own counter.
+   */
   readonly pteWrites: number;
   /** The guest's heartbeat before and some time after the update. */
   readonly heartbeatsBefore: number;

@@ -16,7 +16,10 @@ export function vmmOptionsFor(defect: Defect | undefined): string[] {
   return defect === 'wrong-memfd' ? ['--inject', 'wrong-memfd'] : [];
 }
 
-/** Makes the host do it: called when the first update has started, and devices DMA while nobody looks. */
+/**
+ * Makes the host do it: called when the first update has started, and devices DMA while nobody
+ * looks.
+ */
 export function injectIntoHost(defect: Defect, { host, devices }: Machine): void {
   const capture = devices.find(({ name }) => name === 'capture');
   switch (defect) {

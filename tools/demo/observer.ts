@@ -1,4 +1,7 @@
-/** Watches a host from outside: the devices' own timelines, the page-table writer's counter, fault counters. */
+/**
+ * Watches a host from outside: the devices' own timelines, the page-table writer's counter, fault
+ * counters.
+ */
 import type { BlockInfo, HostInfo } from '../../iommu/abi/control.ts';
 import { monotonicNs } from '../../platform/clock.ts';
 import type { Machine } from '../launch/machine.ts';
@@ -65,8 +68,9 @@ export class Observer {
   }
 
   /**
-   * Each device in the pause [startNs, endNs) and in the windows of equal length beside it. Only whole milliseconds inside the
-   * pause count, so nothing that happened before or after it is taken for DMA during it.
+   * Each device in the pause [startNs, endNs) and in the windows of equal length beside it. Only
+   * whole milliseconds inside the pause count, so nothing that happened before or after it is taken
+   * for DMA during it.
    */
   deviceFacts(startNs: number, endNs: number, before: Counters, after: Counters): DeviceFacts[] {
     const from = ceilToBucket(startNs);

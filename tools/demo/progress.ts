@@ -1,4 +1,7 @@
-/** The demo for human eyes: a status line while it runs (on a terminal), a line per update, a summary. */
+/**
+ * The demo for human eyes: a status line while it runs (on a terminal), a line per update, a
+ * summary.
+ */
 import { styleText } from 'node:util';
 
 import { monotonicNs } from '../../platform/clock.ts';

@@ -1,4 +1,7 @@
-/** Style sheet of the report; light and dark. Phases before exec are blue, exec and start of the new image grey, after it green. */
+/**
+ * Style sheet of the report; light and dark. Phases before exec are blue, exec and start of the new
+ * image grey, after it green.
+ */
 export const REPORT_STYLE = `
 :root { --fg: #1c2430; --dim: #5d6b7c; --bg: #fff; --line: #dfe4ea; --area: #4a7fc1; --band: #e8833a; --ok: #1d8a4e; --bad: #c43434; color-scheme: light dark; }
 @media (prefers-color-scheme: dark) { :root { --fg: #e6eaf0; --dim: #95a3b5; --bg: #12161c; --line: #2a323d; --area: #6ea3e6; --ok: #4cc383; --bad: #f07070; } }

@@ -1,4 +1,7 @@
-/** The demo's report: one self-contained HTML file. Throughput of each device over the whole run, then each pause close up. */
+/**
+ * The demo's report: one self-contained HTML file. Throughput of each device over the whole run,
+ * then each pause close up.
+ */
 import type { DemoDocument } from './document.ts';
 import type { UpdateFacts } from './facts.ts';
 import { REPORT_STYLE } from './report-style.ts';
@@ -74,7 +77,10 @@ function overview(updates: readonly UpdateFacts[], devices: readonly DeviceSerie
   return svg(height + AXIS, [seconds, ...bands, ...lanes]);
 }
 
-/** One pause with as much time before and after it: DMA bytes per millisecond, the phases above on the same time axis. */
+/**
+ * One pause with as much time before and after it: DMA bytes per millisecond, the phases above on
+ * the same time axis.
+ */
 function closeUp(update: UpdateFacts, index: number, devices: readonly DeviceSeries[]): string {
   const { pauseStartNs, pauseEndNs, pauseMs } = update;
   const span = pauseEndNs - pauseStartNs;

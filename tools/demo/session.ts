@@ -1,4 +1,7 @@
-/** One demo run from boot to the last count: N live updates of a VMM whose devices are busy. Gathers facts, judges nothing. */
+/**
+ * One demo run from boot to the last count: N live updates of a VMM whose devices are busy. Gathers
+ * facts, judges nothing.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
@@ -162,7 +165,10 @@ export class Session {
     return this.#machine.console.final(this.#errors.length === 0 ? FINAL_MS : IMPATIENT_MS);
   }
 
-  /** The devices are quiet by now; the VMM's interrupt thread may still be taking the last ones from the eventfds. */
+  /**
+   * The devices are quiet by now; the VMM's interrupt thread may still be taking the last ones from
+   * the eventfds.
+   */
   async #countInterrupts(): Promise<InterruptFacts> {
     const deadline = monotonicNs() + COUNT_MS * 1e6;
     for (;;) {
@@ -177,7 +183,10 @@ export class Session {
     return devices.reduce((sum, { delivered }) => sum + delivered, 0);
   }
 
-  /** Whole RAM, through the VMM's mapping and through the board's, with nobody left who writes to it. */
+  /**
+   * Whole RAM, through the VMM's mapping and through the board's, with nobody left who writes to
+   * it.
+   */
   async #compareRam(devicesMayRun: boolean): Promise<boolean> {
     const { qmp, host, devices } = this.#machine;
     this.#events.step('RAM is hashed on both sides');

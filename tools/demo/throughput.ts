@@ -1,4 +1,7 @@
-/** DMA of each device over the whole run, in the devices' own 1 ms buckets, for the progress line and the report. */
+/**
+ * DMA of each device over the whole run, in the devices' own 1 ms buckets, for the progress line
+ * and the report.
+ */
 
 export interface Bucket {
   /** CLOCK_MONOTONIC, start of the bucket. */

@@ -54,8 +54,9 @@ function deviceFailures(device: DeviceFacts, update: string): string[] {
 }
 
 /**
- * A device without IOMMU: its accesses meet the invalid vaddr, sleep, and the device goes on in the new image's memory. Not in each
- * update: it has a job every few milliseconds, and on a busy host it may not run, or a guest may have none for it, for as long as a pause.
+ * A device without IOMMU: its accesses meet the invalid vaddr, sleep, and the device goes on in the
+ * new image's memory. Not in each update: it has a job every few milliseconds, and on a busy host
+ * it may not run, or a guest may have none for it, for as long as a pause.
  */
 function mediatedFailures(updates: readonly UpdateFacts[]): string[] {
   const mediated = updates.flatMap(({ devices }) =>

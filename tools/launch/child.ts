@@ -1,4 +1,7 @@
-/** A program as a child process: its pipes, its last words on stderr, how it ended, and two ways to end it. */
+/**
+ * A program as a child process: its pipes, its last words on stderr, how it ended, and two ways to
+ * end it.
+ */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
@@ -18,9 +21,15 @@ export interface Launch {
   readonly argv: readonly string[];
   /** Its fds; by default 0, 1 and 2 are pipes to us. */
   readonly stdio?: readonly ('pipe' | 'inherit' | 'ignore' | number)[];
-  /** It gets one more fd, and `--lifeline FD`: it ends with us, whatever ends us (platform/lifeline.ts). */
+  /**
+   * It gets one more fd, and `--lifeline FD`: it ends with us, whatever ends us
+   * (platform/lifeline.ts).
+   */
   readonly lifeline?: boolean;
-  /** Whether it leads a session and a process group, so that Ctrl-C reaches us alone and we end it in order. True by default. */
+  /**
+   * Whether it leads a session and a process group, so that Ctrl-C reaches us alone and we end it
+   * in order. True by default.
+   */
   readonly detached?: boolean;
   /** Its environment; ours by default. */
   readonly env?: NodeJS.ProcessEnv;
@@ -97,7 +106,10 @@ export class Child {
     if (input) createInterface({ input }).on('line', hear);
   }
 
-  /** The JSON document that is its first line on stdout. Rejects with a CommandError when it ends before. */
+  /**
+   * The JSON document that is its first line on stdout. Rejects with a CommandError when it ends
+   * before.
+   */
   firstDocument(): Promise<unknown> {
     const document = new Promise((resolve, reject) => {
       this.onLine('stdout', (line) => {
@@ -135,7 +147,10 @@ export class Child {
     this.#process.kill(signal);
   }
 
-  /** Signals it and all it has started. The group lasts until the last of them has ended, and so does its number. */
+  /**
+   * Signals it and all it has started. The group lasts until the last of them has ended, and so
+   * does its number.
+   */
   killGroup(signal: NodeJS.Signals): void {
     if (this.pid === 0 || this.#isClosed) return;
     try {
@@ -145,7 +160,9 @@ export class Child {
     }
   }
 
-  /** Asks it to end and waits; how it did, or undefined when it had to be killed after `graceMs`. */
+  /**
+   * Asks it to end and waits; how it did, or undefined when it had to be killed after `graceMs`.
+   */
   async stop(graceMs = GRACE_MS): Promise<Ending | undefined> {
     let killed = false;
     const timer = setTimeout(() => {

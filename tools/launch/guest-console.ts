@@ -1,4 +1,7 @@
-/** The demo guest's console: one-letter commands in, `@stats {…}` and `@final {…}` lines out (guest/programs/demo.c). */
+/**
+ * The demo guest's console: one-letter commands in, `@stats {…}` and `@final {…}` lines out
+ * (guest/programs/demo.c).
+ */
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 
@@ -55,7 +58,9 @@ export class GuestConsole {
   #greet: (line: string) => void = () => {};
   #missed: (reason: Error) => void = () => {};
   #ended = false;
-  /** The guest's first line, which names the devices it found. Rejects when the console ends before. */
+  /**
+   * The guest's first line, which names the devices it found. Rejects when the console ends before.
+   */
   readonly greeting = new Promise<string>((resolve, reject) => {
     this.#greet = resolve;
     this.#missed = reject;

@@ -29,8 +29,8 @@ export class HostProcess implements HostReady {
   }
 
   /**
-   * Starts a host with these --device options and further `options`, and waits until it listens. On failure nothing is left.
-   * `hear` is told each line that it says on stderr.
+   * Starts a host with these --device options and further `options`, and waits until it listens. On
+   * failure nothing is left. `hear` is told each line that it says on stderr.
    */
   static async start(
     devices: readonly string[],
@@ -58,7 +58,10 @@ export class HostProcess implements HostReady {
     return this.#folder.path;
   }
 
-  /** Ends it and removes the folder; how it ended, or undefined when it had to be killed after `graceMs`. */
+  /**
+   * Ends it and removes the folder; how it ended, or undefined when it had to be killed after
+   * `graceMs`.
+   */
   async stop(graceMs?: number): Promise<Ending | undefined> {
     const ending = await this.child.stop(graceMs);
     await this.#folder.remove();

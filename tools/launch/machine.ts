@@ -1,4 +1,7 @@
-/** A host process and a VMM process that belong together, with everything needed to watch and steer them. */
+/**
+ * A host process and a VMM process that belong together, with everything needed to watch and steer
+ * them.
+ */
 import { join } from 'node:path';
 
 import { HostClient } from '../clients/host-client.ts';

@@ -1,6 +1,6 @@
 /**
- * A fresh folder for the sockets of one run. A process of a few hundred kilobytes removes it should this one be killed: it waits for a
- * line from us, or for the end of the pipe.
+ * A fresh folder for the sockets of one run. A process of a few hundred kilobytes removes it should
+ * this one be killed: it waits for a line from us, or for the end of the pipe.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -17,7 +17,8 @@ export class PrivateFolder {
   readonly #cleanerEnded: Promise<unknown>;
 
   constructor() {
-    // In a session of its own: what ends us by a signal to the terminal or the process group must not end it.
+    // In a session of its own: what ends us by a signal to the terminal or the process group must
+    // not end it.
     this.#cleaner = spawn('/bin/sh', ['-c', CLEANER, this.path], {
       cwd: '/',
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -27,7 +28,8 @@ export class PrivateFolder {
       this.#cleaner.once('exit', resolve);
       this.#cleaner.once('error', resolve); // there is none: the folder goes in order only
     });
-    this.#cleaner.stdin?.on('error', () => {}); // it was killed; and where no fd was left for it, there is none
+    // it was killed; and where no fd was left for it, there is none
+    this.#cleaner.stdin?.on('error', () => {});
     this.#cleaner.unref();
   }
 

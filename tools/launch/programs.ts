@@ -6,9 +6,13 @@ const dist = new URL(fromSource ? '../../dist/' : './', import.meta.url);
 
 export type ProgramName = 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client' | 'stress-client';
 
-/** A built program: what runs as a process of its own always runs from dist (tsx would cost every start 170 ms). */
+/**
+ * A built program: what runs as a process of its own always runs from dist (tsx would cost every
+ * start 170 ms).
+ */
 export const programPath = (name: ProgramName): string =>
-  fileURLToPath(new URL(name === 'vmm' ? 'vmm.cjs' : `${name}.mjs`, dist)); // why .cjs: see build.mjs
+  // why .cjs: see build.mjs
+  fileURLToPath(new URL(name === 'vmm' ? 'vmm.cjs' : `${name}.mjs`, dist));
 
 /** The command line of a built program, node first. */
 export const programArgv = (name: ProgramName, ...words: readonly string[]): string[] => [

@@ -18,7 +18,10 @@ export function temporaryDir(): string {
   return Buffer.byteLength(wanted + LONGEST_NAME) <= MAX_SOCKET_PATH ? wanted : SHORT_DIR;
 }
 
-/** $XDG_RUNTIME_DIR/livevmm, or a folder of this user in the temporary directory; made if it does not exist. */
+/**
+ * $XDG_RUNTIME_DIR/livevmm, or a folder of this user in the temporary directory; made if it does
+ * not exist.
+ */
 export function runtimeDir(): string {
   const base = process.env.XDG_RUNTIME_DIR;
   const dir = base ? join(base, 'livevmm') : join(temporaryDir(), `livevmm-${process.getuid!()}`);
@@ -41,7 +44,10 @@ function makeFolder(dir: string): void {
 
 export const defaultHostSocket = (): string => join(runtimeDir(), 'host.sock');
 
-/** That of the VMM which this process becomes or starts. Those that dead ones left beside it are removed, half made ones, too. */
+/**
+ * That of the VMM which this process becomes or starts. Those that dead ones left beside it are
+ * removed, half made ones, too.
+ */
 export function defaultQmpSocket(): string {
   for (const path of inRuntimeDir(/^qmp-\d+\.sock~?$/)) removeDeadSocket(path);
   return join(runtimeDir(), `qmp-${process.pid}.sock`);

@@ -1,4 +1,7 @@
-/** A client of a stress run as the shard sees it: a process, perhaps with a partner that it starts, and their logs. Started again and again. */
+/**
+ * A client of a stress run as the shard sees it: a process, perhaps with a partner that it starts,
+ * and their logs. Started again and again.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
@@ -66,7 +69,8 @@ export class ActorProcess {
     this.#endIsWanted = false;
     for (const { log } of this.members) log.restart();
     const stdio = ['pipe', 'pipe', 'pipe', ...this.members.flatMap(({ fds }) => fds)] as const;
-    // The partner is in its process group as well. Nothing is ever written to stdin: its end is the message.
+    // The partner is in its process group as well. Nothing is ever written to stdin: its end is the
+    // message.
     const child = new Child({ name: this.name, argv: programArgv('stress-client', JSON.stringify(assignment)), stdio });
     this.#child = child;
     child.onLine('stdout', (line) => this.#handlers.complained(JSON.parse(line) as Complaint));

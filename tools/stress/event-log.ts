@@ -1,6 +1,6 @@
 /**
- * What an actor has done lately, and how much in all: a ring in a memfd that the shard made and both map, so that it survives
- * the actor's exec and its death at any moment.
+ * What an actor has done lately, and how much in all: a ring in a memfd that the shard made and
+ * both map, so that it survives the actor's exec and its death at any moment.
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
@@ -89,7 +89,8 @@ export class EventLog {
     const nowNs = this.beat();
     this.#doubles[offset / 8 + Slot.word64.atNs] = nowNs;
     this.add(text);
-    Atomics.store(this.#words, Header.word.written, written + 1); // pairs with the load in LogReader.events
+    // pairs with the load in LogReader.events
+    Atomics.store(this.#words, Header.word.written, written + 1);
   }
 
   /** More about what has begun, such as its outcome. */
@@ -125,7 +126,8 @@ export class EventLog {
   }
 
   stopRequested(): boolean {
-    return Atomics.load(this.#words, Header.word.stop) !== 0; // pairs with the store in LogReader.requestStop
+    // pairs with the store in LogReader.requestStop
+    return Atomics.load(this.#words, Header.word.stop) !== 0;
   }
 }
 
@@ -150,7 +152,8 @@ export class LogReader {
   }
 
   requestStop(): void {
-    Atomics.store(this.#words, Header.word.stop, 1); // pairs with the load in EventLog.stopRequested
+    // pairs with the load in EventLog.stopRequested
+    Atomics.store(this.#words, Header.word.stop, 1);
   }
 
   phase(): number {
@@ -174,14 +177,16 @@ export class LogReader {
 
   /** The last `most` events, oldest first. */
   events(most: number): ActorEvent[] {
-    const written = Atomics.load(this.#words, Header.word.written) >>> 0; // pairs with the store in EventLog.event
+    // pairs with the store in EventLog.event
+    const written = Atomics.load(this.#words, Header.word.written) >>> 0;
     const nr = Math.min(most, written, NR_EVENTS);
     return Array.from({ length: nr }, (_, i) => this.#event(written - nr + i));
   }
 
   #event(number: number): ActorEvent {
     const offset = slotOffset(number);
-    const length = Atomics.load(this.#words, offset / 4 + Slot.word.length); // pairs with the store in EventLog.add
+    // pairs with the store in EventLog.add
+    const length = Atomics.load(this.#words, offset / 4 + Slot.word.length);
     const text = new Uint8Array(this.#buffer, offset + Slot.offset.text, Math.min(length, TEXT_BYTES));
     return { atNs: this.#doubles[offset / 8 + Slot.word64.atNs]!, text: Buffer.from(text).toString('latin1') };
   }

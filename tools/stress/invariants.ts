@@ -1,4 +1,7 @@
-/** What must hold whatever the actors do (docs/DESIGN.md, "Invariants"), by number; and what is thrown where it does not. */
+/**
+ * What must hold whatever the actors do (docs/DESIGN.md, "Invariants"), by number; and what is
+ * thrown where it does not.
+ */
 
 export const INVARIANTS = {
   '1': 'after UNMAP_DMA has returned, no device changes a byte behind that range',

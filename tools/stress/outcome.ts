@@ -1,4 +1,7 @@
-/** What a shard reports: to the pool while it runs, and at its end. Plain data, for it crosses threads. */
+/**
+ * What a shard reports: to the pool while it runs, and at its end. Plain data, for it crosses
+ * threads.
+ */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import type { Defect } from './defects.ts';
 import { COUNTERS, type Counts } from './event-log.ts';

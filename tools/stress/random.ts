@@ -1,4 +1,7 @@
-/** Seeded decisions: an actor that is given the same seed decides the same, whatever the machine makes of it (sfc32). */
+/**
+ * Seeded decisions: an actor that is given the same seed decides the same, whatever the machine
+ * makes of it (sfc32).
+ */
 
 export type RandomState = readonly [number, number, number, number];
 

@@ -1,4 +1,7 @@
-/** A stress run: shards in a pool of threads, each with processes of its own. The first failure ends them all. */
+/**
+ * A stress run: shards in a pool of threads, each with processes of its own. The first failure ends
+ * them all.
+ */
 import { MessageChannel } from 'node:worker_threads';
 
 import { Piscina } from 'piscina';

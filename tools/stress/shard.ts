@@ -1,6 +1,7 @@
 /**
- * A shard: one host, its clients, and somebody who kills and freezes them. In rounds: at the end of each everybody ends or is killed,
- * and the host must have let go of everything. The first invariant that breaks ends it.
+ * A shard: one host, its clients, and somebody who kills and freezes them. In rounds: at the end of
+ * each everybody ends or is killed, and the host must have let go of everything. The first
+ * invariant that breaks ends it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -15,7 +16,10 @@ import { addUp, type Failure, NOTHING_DONE, type ShardOutcome, type ShardPlan, t
 import { Random } from './random.ts';
 
 const TICK_MS = 20;
-/** Whoever gives no sign of life for so long hangs: much, for the machine may have other things to do. */
+/**
+ * Whoever gives no sign of life for so long hangs: much, for the machine may have other things to
+ * do.
+ */
 const PATIENCE_MS = 30_000;
 const SHORTEST_ROUND_MS = 3000;
 const LONGEST_ROUND_MS = 9000;

@@ -1,4 +1,7 @@
-/** A thread of the VMM as main sees it: the request word that it obeys, the messages that it says, and whether it is there. */
+/**
+ * A thread of the VMM as main sees it: the request word that it obeys, the messages that it says,
+ * and whether it is there.
+ */
 import type { Worker } from 'node:worker_threads';
 
 import { eio, etimedout } from '../../platform/errno.ts';
@@ -54,7 +57,10 @@ export abstract class MachineThread<Message extends Said> {
   /** Requests `what`, and waits for no answer; the request's number. */
   abstract request(what: number): number;
 
-  /** Requests `what`; resolves with the answer to this very request. ETIMEDOUT; EIO when the thread fails meanwhile. */
+  /**
+   * Requests `what`; resolves with the answer to this very request. ETIMEDOUT; EIO when the thread
+   * fails meanwhile.
+   */
   protected ask(what: number, verb: string): Promise<Message> {
     return new Promise((resolve, reject) => {
       const number = this.request(what);
@@ -70,10 +76,13 @@ export abstract class MachineThread<Message extends Said> {
     this.#worker?.postMessage(message);
   }
 
-  /** Puts a request into `word`, and wakes the thread if it sleeps on that; the request's number. */
+  /**
+   * Puts a request into `word`, and wakes the thread if it sleeps on that; the request's number.
+   */
   protected put(control: Int32Array, word: number, what: number): number {
     this.#requests++;
-    Atomics.store(control, word, requestWord(this.#requests, what)); // pairs with the load in `obeyed`
+    // pairs with the load in `obeyed`
+    Atomics.store(control, word, requestWord(this.#requests, what));
     Atomics.notify(control, word);
     return this.#requests;
   }
@@ -84,7 +93,10 @@ export abstract class MachineThread<Message extends Said> {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Takes what the thread says, or main in its place: first an answer goes to the one who asked, then all listeners hear it. */
+  /**
+   * Takes what the thread says, or main in its place: first an answer goes to the one who asked,
+   * then all listeners hear it.
+   */
   tell(message: Message | Failed): void {
     if (isFailed(message))
       for (const number of [...this.#waiting.keys()]) this.#take(number)?.reject(eio(message.reason));

@@ -1,11 +1,13 @@
 /**
- * What the vCPU thread and the interrupt worker do, done by main: so a new image runs the guest as soon as it has it, and starts
- * its threads, which takes longer than all the rest, while the guest runs. They obey the same words and go on from the same state.
+ * What the vCPU thread and the interrupt worker do, done by main: so a new image runs the guest as
+ * soon as it has it, and starts its threads, which takes longer than all the rest, while the guest
+ * runs. They obey the same words and go on from the same state.
  *
- * Main never blocks: each turn is one slice of the guest, some 2 ms at most, between two rounds of the event loop. While the guest
- * waits in WFI or is stopped, main waits on the word that the thread would wait on, without blocking (Atomics.waitAsync); with
- * devices not longer than a millisecond, because nothing tells an event loop of an eventfd. The handles of the threads that are
- * being started keep the loop alive meanwhile.
+ * Main never blocks: each turn is one slice of the guest, some 2 ms at most, between two rounds of
+ * the event loop. While the guest waits in WFI or is stopped, main waits on the word that the
+ * thread would wait on, without blocking (Atomics.waitAsync); with devices not longer than a
+ * millisecond, because nothing tells an event loop of an eventfd. The handles of the threads that
+ * are being started keep the loop alive meanwhile.
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
@@ -108,7 +110,8 @@ export class MainSlices {
         this.#turnWhenChanged(wake, rest.seen, rest.ms); // pairs with the add in wakeHart
         break;
       case 'stopped':
-        this.#turnWhenChanged(request, rest.request, LONGEST_WAIT_MS); // pairs with the store in MachineThread.ask
+        // pairs with the store in MachineThread.ask
+        this.#turnWhenChanged(request, rest.request, LONGEST_WAIT_MS);
         break;
       case 'exit':
         break;

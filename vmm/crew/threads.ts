@@ -1,6 +1,6 @@
 /**
- * Starts the VMM's threads. Apart from the classes that stand for them, because Node's worker_threads takes 2 ms to load, and a new
- * image needs it only when the guest runs again.
+ * Starts the VMM's threads. Apart from the classes that stand for them, because Node's
+ * worker_threads takes 2 ms to load, and a new image needs it only when the guest runs again.
  */
 import type { Worker } from 'node:worker_threads';
 
@@ -12,7 +12,10 @@ import type { InterruptThread } from './interrupts/thread.ts';
 import type { MachineParts, VcpuInput } from './vcpu/protocol.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 
-/** `channel` is the thread's own task channel; absent without devices. It says `ready`, and then waits for begin(). */
+/**
+ * `channel` is the thread's own task channel; absent without devices. It says `ready`, and then
+ * waits for begin().
+ */
 export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: number): Worker {
   const input: VcpuInput = {
     shared: vcpu.shared,

@@ -1,6 +1,7 @@
 /**
- * The end of an exec update: the guest runs by main's hand (main-slices.ts), its threads are started, and when they are ready they
- * take over, at a slice boundary, from sections as in an update: no device knows that its vCPU is another thread now.
+ * The end of an exec update: the guest runs by main's hand (main-slices.ts), its threads are
+ * started, and when they are ready they take over, at a slice boundary, from sections as in an
+ * update: no device knows that its vCPU is another thread now.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
 import { connectTask } from '../client/kernel-client.ts';
@@ -12,10 +13,15 @@ import type { Vm } from '../vm/vm.ts';
 
 /** What it cost the guest, after the pause. */
 export interface HandOver {
-  /** CLOCK_MONOTONIC: the last instruction by main was before, the first one by the thread after. Equal for a guest that is stopped. */
+  /**
+   * CLOCK_MONOTONIC: the last instruction by main was before, the first one by the thread after.
+   * Equal for a guest that is stopped.
+   */
   readonly lastNs: number;
   readonly firstNs: number;
-  /** Before that: the longest time in which main did something else while the guest wanted to run. */
+  /**
+   * Before that: the longest time in which main did something else while the guest wanted to run.
+   */
   readonly longestGapNs: number;
 }
 

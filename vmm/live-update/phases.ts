@@ -1,4 +1,7 @@
-/** The phases of an update: one after the other, from the last guest instruction in the old image to the first in the new. */
+/**
+ * The phases of an update: one after the other, from the last guest instruction in the old image to
+ * the first in the new.
+ */
 
 /** CLOCK_MONOTONIC ns at which each phase ended; `begin` is the last guest instruction. */
 export interface PhaseStamps {
@@ -29,7 +32,10 @@ export interface ResumeStamps {
 const PHASES = ['stop', 'invalidate', 'save', 'exec', 'boot', 'map', 'remap', 'load', 'resume'] as const;
 export type PhasesMs = Readonly<Record<(typeof PHASES)[number], number>>;
 
-/** Each phase in milliseconds. `exec` is the kernel's work and the loader's until Node begins, `boot` Node's own start. */
+/**
+ * Each phase in milliseconds. `exec` is the kernel's work and the loader's until Node begins,
+ * `boot` Node's own start.
+ */
 export function phasesMs(old: PhaseStamps, fresh: ResumeStamps): PhasesMs {
   const ms = (from: number, to: number): number => Math.max(0, Math.round((to - from) / 1e3) / 1e3);
   return {

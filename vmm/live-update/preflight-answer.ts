@@ -1,6 +1,6 @@
 /**
- * Preflight, the successor's side: every section of the manifest is decoded by this build's own code,
- * and what this build needs beside them is tried for real.
+ * Preflight, the successor's side: every section of the manifest is decoded by this build's own
+ * code, and what this build needs beside them is tried for real.
  */
 import { fstatSync, readSync } from 'node:fs';
 import * as zlib from 'node:zlib';
@@ -79,7 +79,10 @@ async function check(what: string, work: () => void | Promise<void>): Promise<Ch
   }
 }
 
-/** Maps as much memory as the guest has, and starts a vCPU thread over it, which ends when it is ready. */
+/**
+ * Maps as much memory as the guest has, and starts a vCPU thread over it, which ends when it is
+ * ready.
+ */
 async function tryThread(memory: number): Promise<void> {
   const { VcpuThread } = await import('../crew/vcpu/thread.ts');
   const { startVcpuThread } = await import('../crew/threads.ts');

@@ -1,11 +1,15 @@
-/** What a successor answers when it is asked whether it could take a guest over. One JSON document. */
+/**
+ * What a successor answers when it is asked whether it could take a guest over. One JSON document.
+ */
 import { einval } from '../../platform/errno.ts';
 import { flag, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 
 const SECTION_VERDICT = object(
   {
     name: text,
-    /** same: it is taken as it is. lost: this build does not know it. refused: it cannot be taken. */
+    /**
+     * same: it is taken as it is. lost: this build does not know it. refused: it cannot be taken.
+     */
     verdict: oneOf('same', 'lost', 'refused'),
   },
   { reason: text },
@@ -26,7 +30,9 @@ export type SectionVerdict = Shaped<typeof SECTION_VERDICT>;
 export type Check = Shaped<typeof CHECK>;
 export type PreflightReport = Shaped<typeof PREFLIGHT_REPORT>;
 
-/** Every reason why the guest cannot be handed over; `allowLoss` names sections that may be lost. */
+/**
+ * Every reason why the guest cannot be handed over; `allowLoss` names sections that may be lost.
+ */
 export function refusals({ sections, checks }: PreflightReport, allowLoss: readonly string[]): string[] {
   const bad = sections.filter(
     ({ name, verdict }) => verdict === 'refused' || (verdict === 'lost' && !allowLoss.includes(name)),

@@ -1,6 +1,7 @@
 /**
- * The successor's program as a snapshot (snapshot.ts, build-snapshot.ts), which the new image's node makes and tries while the guest still runs: without,
- * a third of the pause is loading and compiling.
+ * The successor's program as a snapshot (snapshot.ts, build-snapshot.ts), which the new image's
+ * node makes and tries while the guest still runs: without, a third of the pause is loading and
+ * compiling.
  */
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,8 +25,9 @@ const TIMEOUT_MS = 10_000;
 const BUILDER = 'vmm-build-snapshot.cjs';
 const BLOB = '--snapshot-blob';
 /**
- * V8 keeps the snapshot's hash seed instead of hashing everything in it again by a random one: 8 ms of 31 (node 20.20). A random seed
- * protects servers from strings which strangers choose to collide; a VMM's only come from its own user. Refused by a node without it.
+ * V8 keeps the snapshot's hash seed instead of hashing everything in it again by a random one: 8 ms
+ * of 31 (node 20.20). A random seed protects servers from strings which strangers choose to
+ * collide; a VMM's only come from its own user. Refused by a node without it.
  */
 const KEEP_HASHES = '--no-rehash-snapshot';
 
@@ -39,9 +41,10 @@ export function nodeOptions(): string[] {
 }
 
 /**
- * Lets `node` make a snapshot of the VMM whose file `entry` is; a sealed memfd, close-on-exec. undefined if it cannot: an older version,
- * no node at all, no time. The update is then only slower. Whether the node likes its snapshot, the preflight finds out: an image that
- * starts from one that it does not like ends at once, and there is no way back then.
+ * Lets `node` make a snapshot of the VMM whose file `entry` is; a sealed memfd, close-on-exec.
+ * undefined if it cannot: an older version, no node at all, no time. The update is then only
+ * slower. Whether the node likes its snapshot, the preflight finds out: an image that starts from
+ * one that it does not like ends at once, and there is no way back then.
  */
 export async function prepareSnapshot(node: string, entry: string): Promise<number | undefined> {
   const fd = memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);

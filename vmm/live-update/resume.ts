@@ -27,7 +27,10 @@ export interface Resumed {
   readonly report: Promise<JsonObject>;
 }
 
-/** Takes the guest over from the image before; when it returns the guest runs. EINVAL names the section that cannot be loaded. */
+/**
+ * Takes the guest over from the image before; when it returns the guest runs. EINVAL names the
+ * section that cannot be loaded.
+ */
 export async function takeOver(stateFd: number, firstLine: number): Promise<Resumed> {
   const state = readState(stateFd);
   const restorables = decodeAll(state);
@@ -88,7 +91,10 @@ function takebackMs({ atNs, gapNs, longestGapNs }: Takeback, pauseStartNs: numbe
 
 const roundedMs = (ns: number): number => Math.round(ns / 1e3) / 1e3;
 
-/** CLOCK_MONOTONIC when Node began in this image: performance's origin, read when nothing came in between. */
+/**
+ * CLOCK_MONOTONIC when Node began in this image: performance's origin, read when nothing came in
+ * between.
+ */
 function nodeStartNs(): number {
   let best = { took: Number.POSITIVE_INFINITY, start: 0 };
   for (let i = 0; i < 5; i++) {

@@ -1,8 +1,11 @@
 /**
- * What a VMM hands to the image that replaces it: named, versioned, checksummed sections in a memfd.
+ * What a VMM hands to the image that replaces it: named, versioned, checksummed sections in a
+ * memfd.
  *
- *   0   "LIVEVMM\0"        8  u32 format (1)   12 u32 sections   16 f64 monotonic ns of the execve, written last
- *   24  per section: 32 bytes name, NUL padded · u32 version · u32 length · u32 CRC-32 of name, version and body · u32 0
+ *   0   "LIVEVMM\0"   8  u32 format (1)   12 u32 sections
+ *   16  f64 monotonic ns of the execve, written last
+ *   24  per section: 32 bytes name, NUL padded · u32 version · u32 length
+ *                    u32 CRC-32 of name, version and body · u32 0
  *       then the body (msgpack), padded to 8 bytes
  */
 import { crc32 } from 'node:zlib';

@@ -1,6 +1,7 @@
 /**
- * The environment of the new image. Without NODE_EXTRA_CA_CERTS: where it is set, Node 20 parses every root certificate of the
- * system before it runs its first line (65 ms measured), and a VMM speaks no TLS.
+ * The environment of the new image. Without NODE_EXTRA_CA_CERTS: where it is set, Node 20 parses
+ * every root certificate of the system before it runs its first line (65 ms measured), and a VMM
+ * speaks no TLS.
  */
 export function successorEnv(): NodeJS.ProcessEnv {
   const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;

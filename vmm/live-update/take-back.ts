@@ -1,6 +1,7 @@
 /**
- * The beginning of an exec update: at a slice boundary main takes the guest over from its threads, which end while it runs by main's
- * hand. execve would wait for each of them and give their heaps back page by page: 5 ms of the pause (measured).
+ * The beginning of an exec update: at a slice boundary main takes the guest over from its threads,
+ * which end while it runs by main's hand. execve would wait for each of them and give their heaps
+ * back page by page: 5 ms of the pause (measured).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -16,7 +17,10 @@ export interface TakenBack {
   readonly slices: MainSlices;
   /** CLOCK_MONOTONIC when main had it. */
   readonly atNs: number;
-  /** From the last instruction by the thread to the first one by main; 0 for a guest that is stopped. */
+  /**
+   * From the last instruction by the thread to the first one by main; 0 for a guest that is
+   * stopped.
+   */
   readonly gapNs: number;
 }
 

@@ -42,7 +42,9 @@ export interface UpdatePlan {
   readonly allowLoss: readonly string[];
 }
 
-/** 2 ms less to save after the last of these, when V8 has compiled what they use; they take 5 ms. */
+/**
+ * 2 ms less to save after the last of these, when V8 has compiled what they use; they take 5 ms.
+ */
 const REHEARSALS = 20;
 
 /** What a client is told whose command was still executing: a hash of much memory, say. */
@@ -74,7 +76,10 @@ export class LiveUpdate {
     this.#begun = begun;
   }
 
-  /** What can be known before the guest is stopped. ENOENT: nothing to become. EOPNOTSUPP: DMA would not go on (CPR-1). EBUSY. */
+  /**
+   * What can be known before the guest is stopped. ENOENT: nothing to become. EOPNOTSUPP: DMA would
+   * not go on (CPR-1). EBUSY.
+   */
   #plan({ to, node = process.execPath, allowLoss = [] }: UpdateTarget): UpdatePlan {
     const self = process.argv[1]!;
     const entry = to === undefined ? self : join(resolve(to), basename(self));
@@ -83,7 +88,10 @@ export class LiveUpdate {
     return { node, entry, allowLoss };
   }
 
-  /** Asks the successor what an update would do, and does nothing. EINVAL: it does not answer. EBUSY; errors of #plan. */
+  /**
+   * Asks the successor what an update would do, and does nothing. EINVAL: it does not answer.
+   * EBUSY; errors of #plan.
+   */
   async query(target: UpdateTarget): Promise<PreflightReport> {
     if (this.#running) throw ebusy('an update is under way');
     const { snapshotFd, report } = await this.#preflight(this.#plan(target));
@@ -92,8 +100,9 @@ export class LiveUpdate {
   }
 
   /**
-   * Begins an update: from here on no other one can. What is returned replaces the process, and resolves only if that failed; the
-   * guest then runs as before and LIVE_UPDATE says why. EBUSY; errors of #plan.
+   * Begins an update: from here on no other one can. What is returned replaces the process, and
+   * resolves only if that failed; the guest then runs as before and LIVE_UPDATE says why. EBUSY;
+   * errors of #plan.
    */
   begin(target: UpdateTarget): () => Promise<void> {
     if (this.#running) throw ebusy('an update is under way');
@@ -120,7 +129,8 @@ export class LiveUpdate {
     const { snapshotFd, report } = await this.#preflight(plan);
     try {
       demandAccepted(report, plan.allowLoss);
-      this.#vm.parts.ram.dropPages(); // or execve does it, for each page that the guest has ever touched
+      // or execve does it, for each page that the guest has ever touched
+      this.#vm.parts.ram.dropPages();
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
       const taken = await takeBack(this.#vm);
       try {
@@ -135,8 +145,8 @@ export class LiveUpdate {
   }
 
   /**
-   * Lets the successor make its snapshot, and asks it, started from that, whether it can take the guest over. One that does not answer
-   * is asked again without snapshot. EINVAL: no answer.
+   * Lets the successor make its snapshot, and asks it, started from that, whether it can take the
+   * guest over. One that does not answer is asked again without snapshot. EINVAL: no answer.
    */
   async #preflight({ node, entry }: UpdatePlan): Promise<{ snapshotFd: number | undefined; report: PreflightReport }> {
     const manifestFd = writeManifest(this.#vm);
@@ -155,7 +165,10 @@ export class LiveUpdate {
     }
   }
 
-  /** Saves, for nothing, what can be saved while the guest runs: code that runs for the first time is slow. */
+  /**
+   * Saves, for nothing, what can be saved while the guest runs: code that runs for the first time
+   * is slow.
+   */
   #rehearse(): void {
     const fd = memfdCreate('livevmm-rehearsal');
     for (let times = 0; times < REHEARSALS; times++) writeAll(fd, encodeState(saveSteady(this.#vm)));

@@ -1,4 +1,7 @@
-/** The device tree of this machine: QEMU's for `virt,aia=aplic-imsic`, with the devices that are there. */
+/**
+ * The device tree of this machine: QEMU's for `virt,aia=aplic-imsic`, with the devices that are
+ * there.
+ */
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
 import { cpuNode, HARTS, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';

@@ -1,4 +1,7 @@
-/** One client of the monitor. Commands are executed one after the other; while one runs, nothing more is read. */
+/**
+ * One client of the monitor. Commands are executed one after the other; while one runs, nothing
+ * more is read.
+ */
 import type { Socket } from 'node:net';
 
 import { type ClientJson, type ClientObject, parseJson } from './json.ts';
@@ -88,7 +91,10 @@ export class Connection {
     });
   }
 
-  /** Answers the command that is still executing with an error; what becomes of it is not told any more. */
+  /**
+   * Answers the command that is still executing with an error; what becomes of it is not told any
+   * more.
+   */
   abandon(reason: string): void {
     if (!this.#running) return;
     this.#running.abandoned = true;
@@ -103,7 +109,8 @@ export class Connection {
 
   /** Only while held. */
   save(): Omit<ConnectionState, 'fd'> {
-    while (this.socket.read() !== null); // what the stream has buffered goes to our 'data' listener, once
+    // what the stream has buffered goes to our 'data' listener, once
+    while (this.socket.read() !== null);
     return { negotiated: this.#negotiated, pending: this.#input.pending };
   }
 

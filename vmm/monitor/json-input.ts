@@ -1,6 +1,7 @@
 /**
- * Cuts what a monitor client sends into JSON values, as QEMU's json-streamer does: values end where their brackets balance,
- * not at line ends. What is not taken yet stays as bytes, so that it can be handed to the image after this one.
+ * Cuts what a monitor client sends into JSON values, as QEMU's json-streamer does: values end where
+ * their brackets balance, not at line ends. What is not taken yet stays as bytes, so that it can be
+ * handed to the image after this one.
  */
 
 /** The longest value; a longer one is dropped with an error. */
@@ -19,7 +20,10 @@ const isClose = (byte: number): boolean => byte === 0x7d || byte === 0x5d;
 export type JsonValue = { readonly bytes: Uint8Array } | { readonly error: string };
 
 export class JsonInput {
-  /** The bytes that are not taken are [#begin, #end) of this. It doubles when it is full, so that a byte is copied twice at most. */
+  /**
+   * The bytes that are not taken are [#begin, #end) of this. It doubles when it is full, so that a
+   * byte is copied twice at most.
+   */
   #buffer = new Uint8Array(FIRST_CAPACITY);
   #begin = 0;
   #end = 0;

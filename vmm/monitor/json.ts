@@ -1,10 +1,14 @@
 /**
- * JSON as QEMU's monitor reads it (qobject/json-lexer.c, json-parser.c): RFC 8259, and strings in single quotes. Duplicate keys,
- * lone surrogates, control characters and bytes that are no UTF-8 are errors. Nothing here recurses: a client chooses the nesting.
+ * JSON as QEMU's monitor reads it (qobject/json-lexer.c, json-parser.c): RFC 8259, and strings in
+ * single quotes. Duplicate keys, lone surrogates, control characters and bytes that are no UTF-8
+ * are errors. Nothing here recurses: a client chooses the nesting.
  */
 import { QmpError } from './qmp-error.ts';
 
-/** A number as the client wrote it: it may be larger or more exact than a JS number, and goes back letter by letter. */
+/**
+ * A number as the client wrote it: it may be larger or more exact than a JS number, and goes back
+ * letter by letter.
+ */
 export class JsonNumber {
   readonly text: string;
 
@@ -73,7 +77,10 @@ class Parser {
     }
   }
 
-  /** The value that begins here; undefined for a list or object that has been opened and waits for its first value. */
+  /**
+   * The value that begins here; undefined for a list or object that has been opened and waits for
+   * its first value.
+   */
   #begin(): ClientJson | undefined {
     this.#skip(SPACE);
     const character = this.#text[this.#at];

@@ -1,4 +1,7 @@
-/** The monitor: QMP on a UNIX socket that only its owner may use. Sockets and clients go from image to image. */
+/**
+ * The monitor: QMP on a UNIX socket that only its owner may use. Sockets and clients go from image
+ * to image.
+ */
 import { rmSync } from 'node:fs';
 import { createServer, type Server, Socket } from 'node:net';
 
@@ -9,7 +12,10 @@ import { Connection, type ConnectionOptions } from './connection.ts';
 import type { Command, Json, JsonObject } from './qmp.ts';
 import { type MonitorState, NO_MONITOR } from './state.ts';
 
-/** When one more connects, the client that has been idle longest is cut off: no crowd of idle ones locks the owner out. */
+/**
+ * When one more connects, the client that has been idle longest is cut off: no crowd of idle ones
+ * locks the owner out.
+ */
 const MAX_CLIENTS = 64;
 /** How long commands that are executing, and clients that are reading, may hold up an update. */
 const QUIET_MS = 5000;
@@ -35,7 +41,10 @@ export class Monitor {
     });
   }
 
-  /** Listens at `path`, mode 0600, also where a VMM that was killed left its socket. Errors are those of listenUnix. */
+  /**
+   * Listens at `path`, mode 0600, also where a VMM that was killed left its socket. Errors are
+   * those of listenUnix.
+   */
   static async listen(path: string, execute: (command: Command) => Promise<Json>): Promise<Monitor> {
     const monitor = new Monitor(path, execute);
     await monitor.#listening(bind(path));
@@ -59,8 +68,9 @@ export class Monitor {
   }
 
   /**
-   * Begins no further command, and resolves when those under way have been answered and the answers been read, so that nothing is
-   * lost when state is saved. A command that takes too long is answered with `reason`; a client that does not read is cut off.
+   * Begins no further command, and resolves when those under way have been answered and the answers
+   * been read, so that nothing is lost when state is saved. A command that takes too long is
+   * answered with `reason`; a client that does not read is cut off.
    */
   async quiet(reason: string): Promise<void> {
     const connections = [...this.#connections];
@@ -149,7 +159,10 @@ async function drained(socket: Socket): Promise<void> {
   });
 }
 
-/** The fd behind a libuv handle: what an exec hands over. Node has no public name for it; undefined once it is closed. */
+/**
+ * The fd behind a libuv handle: what an exec hands over. Node has no public name for it; undefined
+ * once it is closed.
+ */
 function fdOf(owner: Server | Socket): number | undefined {
   const { _handle: handle } = owner as unknown as { _handle: { fd: number } | null };
   return handle && handle.fd >= 0 ? handle.fd : undefined;

@@ -1,4 +1,7 @@
-/** The QEMU Machine Protocol's messages (QEMU docs/interop/qmp-spec), worded and spaced as QEMU 7.2 prints them. */
+/**
+ * The QEMU Machine Protocol's messages (QEMU docs/interop/qmp-spec), worded and spaced as QEMU 7.2
+ * prints them.
+ */
 
 import { type ClientJson, type ClientObject, JsonNumber } from './json.ts';
 import { QmpError } from './qmp-error.ts';

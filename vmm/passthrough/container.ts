@@ -1,6 +1,7 @@
 /**
- * The container of a VMM's devices: groups put in, type1v2, guest RAM mapped at iova = gpa. It remembers its ranges, because an
- * exec update gives each of them a new vaddr with the same iova and size (VAD-16, CPR-1).
+ * The container of a VMM's devices: groups put in, type1v2, guest RAM mapped at iova = gpa. It
+ * remembers its ranges, because an exec update gives each of them a new vaddr with the same iova
+ * and size (VAD-16, CPR-1).
  */
 import {
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -46,7 +47,10 @@ export class PassthroughContainer {
     return { fd: this.fd, groups: [...this.#groups], ranges: [...this.#ranges] };
   }
 
-  /** Puts a group in; the first one also chooses the IOMMU type. Returns the group's fd. EINVAL: it is not viable. */
+  /**
+   * Puts a group in; the first one also chooses the IOMMU type. Returns the group's fd. EINVAL: it
+   * is not viable.
+   */
   addGroup(group: number): number {
     const fd = joinContainer(this.#client, group, this.fd);
     this.#groups.push({ group, fd });
@@ -54,13 +58,18 @@ export class PassthroughContainer {
     return fd;
   }
 
-  /** Lets the container's devices read and write `range`, which is RAM that begins at `ramVaddr`. */
+  /**
+   * Lets the container's devices read and write `range`, which is RAM that begins at `ramVaddr`.
+   */
   map(range: DmaRange, ramVaddr: number): void {
     mapDma(this.#client, this.fd, mappingOf(range, ramVaddr));
     this.#ranges.push(range);
   }
 
-  /** Whether an exec update is possible: both extensions answer 1 (CPR-1). EOPNOTSUPP names the one that does not. */
+  /**
+   * Whether an exec update is possible: both extensions answer 1 (CPR-1). EOPNOTSUPP names the one
+   * that does not.
+   */
   checkUpdatable(): void {
     const needed = { UPDATE_VADDR: VFIO_UPDATE_VADDR, UNMAP_ALL: VFIO_UNMAP_ALL };
     for (const [name, extension] of Object.entries(needed)) {

@@ -1,4 +1,7 @@
-/** All of a VMM's passed-through devices: one host, one container, each device with its description and the eventfds of its vectors. */
+/**
+ * All of a VMM's passed-through devices: one host, one container, each device with its description
+ * and the eventfds of its vectors.
+ */
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
@@ -37,7 +40,9 @@ export class PassthroughHost {
     this.devices = devices;
   }
 
-  /** Opens the devices `bdfs` and lets them reach guest RAM. ENODEV: the host has no such device. */
+  /**
+   * Opens the devices `bdfs` and lets them reach guest RAM. ENODEV: the host has no such device.
+   */
   static open(
     socketPath: string,
     bdfs: readonly string[],
@@ -92,7 +97,10 @@ function groupsByBdf(client: KernelClient): Map<string, number> {
   return new Map(devices.map(({ bdf, group }) => [bdf, group]));
 }
 
-/** Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM there can be where MSIs have a window. */
+/**
+ * Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM there can be where MSIs
+ * have a window.
+ */
 function mapRam(container: PassthroughContainer, range: DmaRange, vaddr: number): void {
   try {
     container.map(range, vaddr);

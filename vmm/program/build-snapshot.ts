@@ -1,6 +1,7 @@
 /**
- * `node --snapshot-blob FILE --build-snapshot vmm-build-snapshot.cjs` makes a snapshot of snapshot.ts, the bundle beside this one, with
- * every function compiled although nobody has called it: that takes half of the work after the successor's first line away.
+ * `node --snapshot-blob FILE --build-snapshot vmm-build-snapshot.cjs` makes a snapshot of
+ * snapshot.ts, the bundle beside this one, with every function compiled although nobody has called
+ * it: that takes half of the work after the successor's first line away.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

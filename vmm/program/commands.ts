@@ -1,4 +1,7 @@
-/** The monitor's commands. What QEMU has is answered as QEMU does; x- commands and live-update are ours. */
+/**
+ * The monitor's commands. What QEMU has is answered as QEMU does; x- commands and live-update are
+ * ours.
+ */
 import { hex } from '../../platform/hex.ts';
 import type { LiveUpdate, UpdateTarget } from '../live-update/update.ts';
 import { versionInfo } from '../monitor/monitor.ts';
@@ -61,7 +64,10 @@ export class Commands {
     return spec.run(readArguments(args, spec));
   }
 
-  /** The `virt` machine has no power button that this guest could see: the event is all that happens. */
+  /**
+   * The `virt` machine has no power button that this guest could see: the event is all that
+   * happens.
+   */
   #powerdown(): Json {
     this.#emit('POWERDOWN');
     return {};

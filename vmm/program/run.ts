@@ -1,4 +1,7 @@
-/** What the VMM's program does. Exit status: the guest's; 1 for errors, with one line. Modules are loaded when they are needed. */
+/**
+ * What the VMM's program does. Exit status: the guest's; 1 for errors, with one line. Modules are
+ * loaded when they are needed.
+ */
 import { SysError } from '../../platform/errno.ts';
 import { PREFLIGHT } from '../live-update/preflight-option.ts';
 import { endingSignal } from './ending-signals.ts';

@@ -7,7 +7,9 @@ import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
 import type { Vm } from '../vm/vm.ts';
 import { Commands } from './commands.ts';
 
-/** Powers a VM on and serves it, until it ends or is `signalled` to; the exit status of the process. */
+/**
+ * Powers a VM on and serves it, until it ends or is `signalled` to; the exit status of the process.
+ */
 export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number> {
   const { qmp } = vm.parts.options;
   return serve(vm, signalled, async (execute) => {

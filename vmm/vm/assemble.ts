@@ -1,4 +1,7 @@
-/** Puts a VM together from its parts, at rest: for power-on as for an update. Whoever asked starts it. */
+/**
+ * Puts a VM together from its parts, at rest: for power-on as for an update. Whoever asked starts
+ * it.
+ */
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
 import { createVmShared } from '../crew/vm-shared.ts';

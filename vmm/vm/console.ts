@@ -1,4 +1,7 @@
-/** The terminal's side of the guest's console: stdin goes to the shared ring; what does not fit waits here, and stdin is paused. */
+/**
+ * The terminal's side of the guest's console: stdin goes to the shared ring; what does not fit
+ * waits here, and stdin is paused.
+ */
 import { fstatSync, readSync } from 'node:fs';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes } from '../../platform/shape.ts';
@@ -20,8 +23,8 @@ export class Console {
   readonly #control: Int32Array;
   #overflow: Uint8Array;
   /**
-   * stdin is a file. It is read by us and only as far as there is room: a stream of Node's would read ahead in another thread, and
-   * an execve would lose what is under way there.
+   * stdin is a file. It is read by us and only as far as there is room: a stream of Node's would
+   * read ahead in another thread, and an execve would lose what is under way there.
    */
   #isFile = false;
 
@@ -33,8 +36,9 @@ export class Console {
   }
 
   /**
-   * Starts reading stdin. Touching process.stdout makes a pipe or socket there non-blocking, so that a reader who stopped
-   * reading does not stop the vCPU (machine/shared/console-output.ts copes with EAGAIN); a terminal is opened anew by libuv.
+   * Starts reading stdin. Touching process.stdout makes a pipe or socket there non-blocking, so
+   * that a reader who stopped reading does not stop the vCPU (machine/shared/console-output.ts
+   * copes with EAGAIN); a terminal is opened anew by libuv.
    */
   open(): void {
     process.stdout.on('error', () => {}); // nothing is written through the stream
@@ -70,9 +74,12 @@ export class Console {
     if (!this.#isFile) process.stdin.pause();
   }
 
-  /** All that was typed and not read by the guest. Only while the vCPU is stopped and stdin paused. */
+  /**
+   * All that was typed and not read by the guest. Only while the vCPU is stopped and stdin paused.
+   */
   save(): Uint8Array {
-    if (!this.#isFile) while (process.stdin.read() !== null); // what the stream has buffered goes to our 'data' listener, once
+    // what the stream has buffered goes to our 'data' listener, once
+    if (!this.#isFile) while (process.stdin.read() !== null);
     return Buffer.concat([this.#ring.peek(), this.#overflow]);
   }
 

@@ -7,7 +7,9 @@ import { deviceTree } from '../machine/device-tree.ts';
 import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 
-/** Reads an ELF that has to fit into `ramSize` bytes beside the device tree. Errors name the file. */
+/**
+ * Reads an ELF that has to fit into `ramSize` bytes beside the device tree. Errors name the file.
+ */
 export function readImage(path: string, ramSize: number): ElfImage {
   try {
     const image = parseElf(readFileSync(path));

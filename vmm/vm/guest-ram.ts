@@ -17,8 +17,9 @@ export interface GuestRam {
 }
 
 /**
- * Guest RAM at another vaddr than before: it must not matter where it lies, so it never lies where it lay. `wrong` is the injected
- * defect: memory that is not the guest's. EINVAL: the object has another size.
+ * Guest RAM at another vaddr than before: it must not matter where it lies, so it never lies where
+ * it lay. `wrong` is the injected defect: memory that is not the guest's. EINVAL: the object has
+ * another size.
  */
 export function remapRam({ fd, size, vaddrOld }: RamState, wrong: boolean): GuestRam {
   const object = wrong ? createMemory('wrong-memfd', size) : fd;

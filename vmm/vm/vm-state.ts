@@ -1,4 +1,6 @@
-/** The VM as a whole, as far as it survives an update: what it was started with, and how it stands. */
+/**
+ * The VM as a whole, as far as it survives an update: what it was started with, and how it stands.
+ */
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { flag, integer, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 
@@ -19,7 +21,10 @@ const VM_OPTIONS = object(
     qmp: text,
     /** A fd whose end is the end of whoever started the VMM, and so the VMM's. */
     lifeline: integer,
-    /** A defect to show that a check finds it: after an update the guest gets fresh memory instead of its own. */
+    /**
+     * A defect to show that a check finds it: after an update the guest gets fresh memory instead
+     * of its own.
+     */
     inject: oneOf('wrong-memfd'),
   },
 );

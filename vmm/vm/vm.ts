@@ -1,6 +1,7 @@
 /**
- * A virtual machine as the main thread sees it: RAM, devices, the threads that run it, and its run state. Main never waits on
- * a word: threads answer by message, and what a caller waits for is a promise with a time-out.
+ * A virtual machine as the main thread sees it: RAM, devices, the threads that run it, and its run
+ * state. Main never waits on a word: threads answer by message, and what a caller waits for is a
+ * promise with a time-out.
  */
 import { eio } from '../../platform/errno.ts';
 import type { Mapping } from '../../platform/memory.ts';
@@ -129,14 +130,20 @@ export class Vm {
     });
   }
 
-  /** Does what stops the machine or lets it go on when nobody else does: one client's `stop` may come in the midst of another's update. */
+  /**
+   * Does what stops the machine or lets it go on when nobody else does: one client's `stop` may
+   * come in the midst of another's update.
+   */
   change<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#changed.then(work);
     this.#changed = done.catch(() => undefined); // whoever asked is told
     return done;
   }
 
-  /** Within a change: brings all threads to rest; what the run state is stays remembered. ETIMEDOUT, with everything running again. */
+  /**
+   * Within a change: brings all threads to rest; what the run state is stays remembered. ETIMEDOUT,
+   * with everything running again.
+   */
   async quiesce(): Promise<Suspended> {
     if (this.#stopped) return this.#stopped;
     const { vcpu, interrupts } = this.parts;
@@ -151,7 +158,10 @@ export class Vm {
     }
   }
 
-  /** Within a change, after quiesce: who runs the machine leaves. It stays at rest, and who is made next obeys. */
+  /**
+   * Within a change, after quiesce: who runs the machine leaves. It stays at rest, and who is made
+   * next obeys.
+   */
   relieve(): void {
     const { vcpu, interrupts } = this.parts;
     vcpu.relieve();
@@ -159,7 +169,10 @@ export class Vm {
     vcpu.request(REQUEST_STOP);
   }
 
-  /** Within a change: lets the threads go on after quiesce, if the run state is running; when the first instruction was. */
+  /**
+   * Within a change: lets the threads go on after quiesce, if the run state is running; when the
+   * first instruction was.
+   */
   async unquiesce(): Promise<number | undefined> {
     if (this.#runState !== 'running') return undefined;
     this.parts.interrupts?.request(REQUEST_RUN);
@@ -180,7 +193,10 @@ export class Vm {
     this.parts.interrupts?.request(REQUEST_EXIT);
   }
 
-  /** Instructions retired and accesses outside RAM by all harts; up to 100 ms old while the guest runs. */
+  /**
+   * Instructions retired and accesses outside RAM by all harts; up to 100 ms old while the guest
+   * runs.
+   */
   counters(): { readonly instructions: number; readonly exits: number } {
     const sum = (word: 'instructions' | 'exits'): number =>
       this.#harts.reduce((all, hart) => all + this.#counters[hartWords64(hart)[word]]!, 0);
@@ -226,7 +242,10 @@ export class Vm {
     }
   }
 
-  /** The guest's machine is at rest. RAM is filled before anything else is done with it: an update may be the next. */
+  /**
+   * The guest's machine is at rest. RAM is filled before anything else is done with it: an update
+   * may be the next.
+   */
   #guestHasReset(): void {
     this.#fillRam();
     this.#emit({ event: 'RESET', data: { guest: true, reason: 'guest-reset' } });

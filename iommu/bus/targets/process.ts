@@ -1,4 +1,7 @@
-/** Memory that is reached through /proc/<pid>/mem: a client's, or a memory object that may become shorter through our own. */
+/**
+ * Memory that is reached through /proc/<pid>/mem: a client's, or a memory object that may become
+ * shorter through our own.
+ */
 import { SysError } from '../../../platform/errno.ts';
 import { pread, pwrite } from '../../../platform/libc.ts';
 import { ByteTarget } from './target.ts';
@@ -44,6 +47,9 @@ export class ProcessTarget extends ByteTarget {
   }
 }
 
-/** The address space is dead, or its owner has unmapped the page: a real pin would have kept the old page, unseen by anybody. */
+/**
+ * The address space is dead, or its owner has unmapped the page: a real pin would have kept the old
+ * page, unseen by anybody.
+ */
 const isGone = (error: unknown): boolean =>
   error instanceof SysError && (error.code === 'EIO' || error.code === 'ESRCH' || error.code === 'EFAULT');

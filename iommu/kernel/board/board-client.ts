@@ -1,4 +1,7 @@
-/** The kernel's side of the board port: calls it waits for (memory objects), and errands answered later. */
+/**
+ * The kernel's side of the board port: calls it waits for (memory objects), and errands answered
+ * later.
+ */
 import type { MessagePort } from 'node:worker_threads';
 
 import { errnoName, SysError } from '../../../platform/errno.ts';
@@ -34,7 +37,10 @@ export class BoardClient {
     port.on('message', (answer: BoardAnswer) => this.#answered(answer));
   }
 
-  /** Gives a memory object a pa range: its first pfn. The board has taken the fd, also when it refuses. */
+  /**
+   * Gives a memory object a pa range: its first pfn. The board has taken the fd, also when it
+   * refuses.
+   */
   attachObject(fd: number, size: number, { dev, ino }: { readonly dev: number; readonly ino: number }): number {
     return this.#call({ op: 'attach-object', fd, size, dev, ino });
   }
@@ -44,7 +50,10 @@ export class BoardClient {
     return this.#call({ op: 'attach-process', memFd, vaddr, size });
   }
 
-  /** Takes the range that starts at `startPfn` out of the map. No page table may lead to it any more. */
+  /**
+   * Takes the range that starts at `startPfn` out of the map. No page table may lead to it any
+   * more.
+   */
   detach(startPfn: number): void {
     this.#call({ op: 'detach', start: startPfn * 4096 });
   }

@@ -1,4 +1,7 @@
-/** Between the board (the host's main thread) and the kernel worker: what it is started with, and the messages both ways. */
+/**
+ * Between the board (the host's main thread) and the kernel worker: what it is started with, and
+ * the messages both ways.
+ */
 import type { MessagePort } from 'node:worker_threads';
 import type { Memlock, RamHashReply } from '../../abi/control.ts';
 import type { PciFunction } from '../../bus/pci-function.ts';
@@ -20,13 +23,19 @@ export interface KernelWorkerData {
   readonly interrupts: SharedArrayBuffer;
   readonly units: readonly BoardUnit[];
   readonly functions: readonly PciFunction[];
-  /** The functions without an IOMMU: their channels (iommu/bus/mediated-channel.ts), and the ports that tell of requests, in the transferList. */
+  /**
+   * The functions without an IOMMU: their channels (iommu/bus/mediated-channel.ts), and the ports
+   * that tell of requests, in the transferList.
+   */
   readonly mediated: readonly {
     readonly bdf: number;
     readonly channel: SharedArrayBuffer;
     readonly port: MessagePort;
   }[];
-  /** IOMMU groups of kvemu devices, the first one's first: a module with devices of its own that are on no bus (mdev/kvemu.ts). */
+  /**
+   * IOMMU groups of kvemu devices, the first one's first: a module with devices of its own that are
+   * on no bus (mdev/kvemu.ts).
+   */
   readonly kvemuGroups: readonly number[];
   /** Requests to the board's main thread. In the worker's transferList. */
   readonly board: MessagePort;
@@ -46,12 +55,15 @@ export interface KernelStop {
 }
 
 /**
- * Requests the kernel waits for on its thread (a MAP_DMA is under way). `seq` counts from 1 and is what the answer carries.
- * Before it answers, the board has posted the PhysicalChange to every thread that has a PhysicalMemory, this one's
- * physicalPort included.
+ * Requests the kernel waits for on its thread (a MAP_DMA is under way). `seq` counts from 1 and is
+ * what the answer carries. Before it answers, the board has posted the PhysicalChange to every
+ * thread that has a PhysicalMemory, this one's physicalPort included.
  */
 export type BoardCall =
-  /** Map a memory object and give it a pa range. The fd is the board's from here on, also on failure. */
+  /**
+   * Map a memory object and give it a pa range. The fd is the board's from here on, also on
+   * failure.
+   */
   | {
       readonly op: 'attach-object';
       readonly seq: number;
@@ -60,7 +72,10 @@ export type BoardCall =
       readonly dev: number;
       readonly ino: number;
     }
-  /** Give private memory of a process a pa range: `size` bytes at `vaddr` through its /proc/<pid>/mem. The fd is the board's. */
+  /**
+   * Give private memory of a process a pa range: `size` bytes at `vaddr` through its
+   * /proc/<pid>/mem. The fd is the board's.
+   */
   | {
       readonly op: 'attach-process';
       readonly seq: number;

@@ -1,4 +1,7 @@
-/** Exceptions that are no SysError are bugs of ours: told once each, so that a client in a loop does not fill the log. */
+/**
+ * Exceptions that are no SysError are bugs of ours: told once each, so that a client in a loop does
+ * not fill the log.
+ */
 const told = new Set<string>();
 const MAX_TOLD = 100;
 

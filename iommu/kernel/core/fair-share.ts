@@ -1,6 +1,6 @@
 /**
- * A supply that all clients draw on and none may exhaust: what a client has can be no more than what is left. One alone gets half of it, and
- * whoever comes next finds a half of the rest.
+ * A supply that all clients draw on and none may exhaust: what a client has can be no more than
+ * what is left. One alone gets half of it, and whoever comes next finds a half of the rest.
  */
 import { enomem } from '../../../platform/errno.ts';
 

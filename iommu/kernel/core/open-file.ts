@@ -5,7 +5,9 @@ import { reportBug } from './bug.ts';
 import type { Task } from './task.ts';
 import type { UserArg } from './user-arg.ts';
 
-/** What a kind of file does. Whoever has one of these calls only through an OpenFile's references. */
+/**
+ * What a kind of file does. Whoever has one of these calls only through an OpenFile's references.
+ */
 export interface FileOperations {
   /** For lists and messages: a path, or `anon:…`. */
   readonly name: string;
@@ -23,7 +25,10 @@ export interface FileOperations {
   control?(request: ControlRequest): unknown;
   /** A fd that whoever takes this file is given with it. */
   readonly passesFd?: number;
-  /** The last reference is gone. What takes longer goes on after it has returned, and is told to releaseGoesOn(). */
+  /**
+   * The last reference is gone. What takes longer goes on after it has returned, and is told to
+   * releaseGoesOn().
+   */
   release(): void;
 }
 
@@ -48,7 +53,10 @@ export function dropped(drop: () => void): Promise<unknown> | undefined {
   return rests.length > 0 ? Promise.all(rests) : undefined;
 }
 
-/** Whole pages: [offset, offset + length) in bytes; exact below 2^53, where all files of this kernel end. */
+/**
+ * Whole pages: [offset, offset + length) in bytes; exact below 2^53, where all files of this kernel
+ * end.
+ */
 export interface MmapRequest {
   readonly offset: number;
   readonly length: number;
@@ -58,7 +66,10 @@ export interface MmapRequest {
 
 /** A mapping that the caller is to make for itself. */
 export interface MappedFile {
-  /** The file that is the mapping's reference, open for as long as it exists; it passes the object that is mapped. */
+  /**
+   * The file that is the mapping's reference, open for as long as it exists; it passes the object
+   * that is mapped.
+   */
   readonly operations: FileOperations;
   readonly objectOffset: number;
   /** There is nothing in the object: accesses go by pread and pwrite of `operations`. */
@@ -68,7 +79,10 @@ export interface MappedFile {
 export interface ClientEventfd {
   /** A duplicate, to be closed. */
   readonly fd: number;
-  /** Another one, at any time; undefined when the client's fd of that number is not this eventfd any more. */
+  /**
+   * Another one, at any time; undefined when the client's fd of that number is not this eventfd any
+   * more.
+   */
   again(): number | undefined;
 }
 
@@ -77,17 +91,31 @@ export interface Caller {
   readonly task: Task;
   /** The file the call is on. */
   readonly thisFile: OpenFile;
-  /** fget(): the open file behind a fd of the caller; undefined when it is open but none of this kernel's. EBADF. */
+  /**
+   * fget(): the open file behind a fd of the caller; undefined when it is open but none of this
+   * kernel's. EBADF.
+   */
   file(fd: number): OpenFile | undefined;
-  /** eventfd_ctx_fdget(): a duplicate of the caller's eventfd, to be closed. EBADF, EINVAL for another kind of file. */
+  /**
+   * eventfd_ctx_fdget(): a duplicate of the caller's eventfd, to be closed. EBADF, EINVAL for
+   * another kind of file.
+   */
   eventfd(fd: number): number;
-  /** As eventfd(), for one that is watched and not signalled: nothing may keep its file for long. */
+  /**
+   * As eventfd(), for one that is watched and not signalled: nothing may keep its file for long.
+   */
   eventfdToWatch(fd: number): ClientEventfd;
-  /** Gives the caller a new fd for `operations` with the call's return; released if it never takes it. Once per call. */
+  /**
+   * Gives the caller a new fd for `operations` with the call's return; released if it never takes
+   * it. Once per call.
+   */
   install(operations: FileOperations): void;
 }
 
-/** An open file description: referenced by the caller's fds (as one), by calls under way, and by other files. */
+/**
+ * An open file description: referenced by the caller's fds (as one), by calls under way, and by
+ * other files.
+ */
 export class OpenFile {
   readonly operations: FileOperations;
   #references = 1;

@@ -13,19 +13,31 @@ export interface Profile {
   readonly name: ProfileName;
 
   /* type1 */
-  /** ST-2: CHECK_EXTENSION(UPDATE_VADDR) is 1 always, or only with a driver set and no emulated group attached. */
+  /**
+   * ST-2: CHECK_EXTENSION(UPDATE_VADDR) is 1 always, or only with a driver set and no emulated
+   * group attached.
+   */
   readonly updateVaddr: 'always' | 'without-emulated';
   /** NUM-2: CHECK_EXTENSION(NESTING). */
   readonly nesting: boolean;
-  /** VAD-1…14 against VAD-15: who needs an invalid vaddr sleeps until it is valid, or is refused with EBUSY (UNM-3 too). */
+  /**
+   * VAD-1…14 against VAD-15: who needs an invalid vaddr sleeps until it is valid, or is refused
+   * with EBUSY (UNM-3 too).
+   */
   readonly invalidVaddr: 'sleeps' | 'refused';
   /** CORE-11: closing the container's fd wakes sleepers with EFAULT. */
   readonly closeWakes: boolean;
   /** ACC-6: MAP VADDR moves the entry's charge to the caller's mm (and may fail with ENOMEM). */
   readonly mapVaddrMovesCharge: boolean;
-  /** ACC-5: what is charged and uncharged: the mm the mapper's task has at that moment, or the mm that mapped, if still alive. */
+  /**
+   * ACC-5: what is charged and uncharged: the mm the mapper's task has at that moment, or the mm
+   * that mapped, if still alive.
+   */
   readonly chargedMm: 'of-task-now' | 'of-mapping';
-  /** UNM-9: UNMAP stops at the first entry of another mm (success, short size), or takes no notice of the mm. */
+  /**
+   * UNM-9: UNMAP stops at the first entry of another mm (success, short size), or takes no notice
+   * of the mm.
+   */
   readonly unmapOfOtherMm: 'stops' | 'allowed';
   /** MAP-16, UNM-4, DRT-3: errno of iova, vaddr or size that do not fit together. */
   readonly overflow: 'EINVAL' | 'EOVERFLOW';
@@ -33,28 +45,48 @@ export interface Profile {
   readonly mapTestsOverflowFirst: boolean;
   /** RACE-10, UNM-4: a range that ends at 2^64 works, or is accepted and found by nobody. */
   readonly lastPage: 'works' | 'broken';
-  /** NUM-7: each capability of IOMMU_GET_INFO is rounded up to this, so IOVA_RANGE comes at 68 or 72. */
+  /**
+   * NUM-7: each capability of IOMMU_GET_INFO is rounded up to this, so IOVA_RANGE comes at 68 or
+   * 72.
+   */
   readonly infoCapAlign: 4 | 8;
-  /** NUM-7: bytes of vfio_iommu_type1_info that IOMMU_GET_INFO writes: without or with the pad after cap_offset. */
+  /**
+   * NUM-7: bytes of vfio_iommu_type1_info that IOMMU_GET_INFO writes: without or with the pad after
+   * cap_offset.
+   */
   readonly infoBytes: 20 | 24;
   /** ACC-2: read-only mappings of the zero page are charged. */
   readonly zeroPageCharged: boolean;
-  /** MAP-17: pins for writing of MAP_SHARED files whose file system tracks dirty pages (6.5: EFAULT). */
+  /**
+   * MAP-17: pins for writing of MAP_SHARED files whose file system tracks dirty pages (6.5:
+   * EFAULT).
+   */
   readonly sharedFileWrites: 'allowed' | 'EFAULT';
-  /** MDV-6: drivers pin memory of devices too, or EINVAL for a page that is none of the kernel's (!pfn_valid; 6.0). */
+  /**
+   * MDV-6: drivers pin memory of devices too, or EINVAL for a page that is none of the kernel's
+   * (!pfn_valid; 6.0).
+   */
   readonly deviceMemoryPins: 'allowed' | 'EINVAL';
   /** IOM-3: a WRITE-only mapping can be read by the device. */
   readonly writeOnlyIsReadable: boolean;
   /** ATT-1: errno of a replay of an entry outside the new group's aperture. */
   readonly replayOutsideAperture: 'EFAULT' | 'ERANGE';
 
-  /** NUM-9: words for module parameters that are switches, besides y, 1, on and n, 0, off: none, t and f (5.19), e and d (6.15). */
+  /**
+   * NUM-9: words for module parameters that are switches, besides y, 1, on and n, 0, off: none, t
+   * and f (5.19), e and d (6.15).
+   */
   readonly booleans: 'yes-no' | 'true-false' | 'enabled-disabled';
 
   /* VFIO core */
-  /** NUM-3: FEATURE with one that is none of the core's, on a device whose driver has no features (6.18; 6.12.58). */
+  /**
+   * NUM-3: FEATURE with one that is none of the core's, on a device whose driver has no features
+   * (6.18; 6.12.58).
+   */
   readonly noDriverFeatures: 'EINVAL' | 'ENOTTY';
-  /** CORE-4: errno of SET_CONTAINER with a fd that is no container (EBADFD came with iommufd, 6.2). */
+  /**
+   * CORE-4: errno of SET_CONTAINER with a fd that is no container (EBADFD came with iommufd, 6.2).
+   */
   readonly notAContainer: 'EINVAL' | 'EBADFD';
 
   /* vfio-pci */
@@ -73,7 +105,10 @@ export interface Profile {
    * unaligned one).
    */
   readonly ioeventfd8: 'allowed' | 'refused';
-  /** NUM-3, P2P-9: the last VFIO_DEVICE_FEATURE known: DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in 2026. */
+  /**
+   * NUM-3, P2P-9: the last VFIO_DEVICE_FEATURE known: DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in
+   * 2026.
+   */
   readonly lastFeature: 10 | 12;
 }
 

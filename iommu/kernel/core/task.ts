@@ -1,4 +1,7 @@
-/** Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the kernel of the real thing sees them. */
+/**
+ * Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the
+ * kernel of the real thing sees them.
+ */
 
 import { existsSync } from 'node:fs';
 import { eacces, esrch, SysError } from '../../../platform/errno.ts';
@@ -18,10 +21,15 @@ function asked<T>(answer: Answer<T> | undefined, ask: () => T): T {
   return answer.value;
 }
 
-/** An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab), and is then only a name. */
+/**
+ * An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab),
+ * and is then only a name.
+ */
 export class Mm {
   readonly space: AddressSpace;
-  /** Pages charged against RLIMIT_MEMLOCK by mappings: their part of mm->locked_vm (ACC-3, ACC-6). */
+  /**
+   * Pages charged against RLIMIT_MEMLOCK by mappings: their part of mm->locked_vm (ACC-3, ACC-6).
+   */
   lockedVm = 0;
   #holders = 1;
   #dead = false;
@@ -87,7 +95,10 @@ export class Process {
     }
   }
 
-  /** The address space it has now: a dead one is replaced when it has exec'ed, and stays when it is exiting or gone. */
+  /**
+   * The address space it has now: a dead one is replaced when it has exec'ed, and stays when it is
+   * exiting or gone.
+   */
   currentMm(): Mm {
     if (!this.#mm.alive() && !this.exited()) {
       const space = spaceOf(this.pid);
@@ -105,7 +116,10 @@ export class Process {
     else if (this.#execBy === tid) this.#execBy = undefined; // it has failed
   }
 
-  /** Whether the task that a mapping has recorded, the leader, is dead. After an exec by another thread it is, though the pid lives on (ACC-7). */
+  /**
+   * Whether the task that a mapping has recorded, the leader, is dead. After an exec by another
+   * thread it is, though the pid lives on (ACC-7).
+   */
   exited(): boolean {
     return this.#closed || this.#leaderReplaced() || poll([{ fd: this.pidfd, events: POLLIN }], 0) !== undefined;
   }
@@ -120,7 +134,8 @@ export class Process {
     try {
       return pidfdGetfd(this.pidfd, fd);
     } catch (error) {
-      if (error instanceof SysError) return undefined; // EBADF, ESRCH; EPERM, EMFILE: as good as none
+      // EBADF, ESRCH; EPERM, EMFILE: as good as none
+      if (error instanceof SysError) return undefined;
       throw error;
     }
   }
@@ -135,8 +150,9 @@ export class Process {
 }
 
 /**
- * Undefined for a process that has given its mm up and is not yet dead: between exit_mm and exit_notify of the real kernel, when
- * /proc/<pid> answers ESRCH or EACCES; and for a new image that may not be looked into.
+ * Undefined for a process that has given its mm up and is not yet dead: between exit_mm and
+ * exit_notify of the real kernel, when /proc/<pid> answers ESRCH or EACCES; and for a new image
+ * that may not be looked into.
  */
 function spaceOf(pid: number): AddressSpace | undefined {
   try {
@@ -167,7 +183,10 @@ export interface Task {
   readonly leave?: () => void;
 }
 
-/** A thread of a client, as its channel's hello named it. The channel belongs to one image of the process: exec closes it. */
+/**
+ * A thread of a client, as its channel's hello named it. The channel belongs to one image of the
+ * process: exec closes it.
+ */
 export class ChannelTask implements Task {
   readonly tid: number;
   readonly process: Process;
@@ -178,8 +197,8 @@ export class ChannelTask implements Task {
   #memlockPages: Answer<number> | undefined;
 
   /**
-   * `name`: its tid as the process itself knows it. ESRCH when the process has no such thread; EACCES when it has an image that the host may
-   * not look into.
+   * `name`: its tid as the process itself knows it. ESRCH when the process has no such thread;
+   * EACCES when it has an image that the host may not look into.
    */
   constructor(name: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
     const tid = threadOf(process.pid, name);
@@ -200,8 +219,8 @@ export class ChannelTask implements Task {
   }
 
   /**
-   * A system call begins. Until leave(), its end or its first sleep, what it wants to know of its caller is asked once, however many
-   * mappings it is about.
+   * A system call begins. Until leave(), its end or its first sleep, what it wants to know of its
+   * caller is asked once, however many mappings it is about.
    */
   readonly enter = (): void => {
     this.#ipcLock = {};

@@ -1,6 +1,6 @@
 /**
- * The third argument of an ioctl: an unsigned long that may be a pointer. Bytes are what the caller's pointer reaches; a
- * number is a value, or a pointer to nothing.
+ * The third argument of an ioctl: an unsigned long that may be a pointer. Bytes are what the
+ * caller's pointer reaches; a number is a value, or a pointer to nothing.
  */
 import { efault, einval } from '../../../platform/errno.ts';
 import { viewOf } from '../../../platform/struct.ts';
@@ -10,7 +10,10 @@ export const U64_END = 1n << 64n;
 const U64 = U64_END - 1n;
 
 export class UserArg {
-  /** What the caller's memory holds, as changed by copyOut: bytes of the request, which is nobody else's. Undefined for a number. */
+  /**
+   * What the caller's memory holds, as changed by copyOut: bytes of the request, which is nobody
+   * else's. Undefined for a number.
+   */
   readonly #bytes: Uint8Array | undefined;
   /** The argument by value: a full unsigned long (CORE-3). Undefined for a pointer to memory. */
   readonly value: bigint | undefined;
@@ -23,17 +26,23 @@ export class UserArg {
     this.value = isBytes ? undefined : BigInt(arg) & U64;
   }
 
-  /** The value as a number, for one that small numbers are meant by; −1 for a pointer to memory, which means none of them. */
+  /**
+   * The value as a number, for one that small numbers are meant by; −1 for a pointer to memory,
+   * which means none of them.
+   */
   get number(): number {
     return Number(this.value ?? -1);
   }
 
-  /** copy_from_user of `length` bytes at `offset`: a private copy. EFAULT if the caller gave fewer. */
+  /**
+   * copy_from_user of `length` bytes at `offset`: a private copy. EFAULT if the caller gave fewer.
+   */
   copyIn(length: number, offset = 0): DataView {
     const bytes = this.#bytes;
     if (!bytes || offset + length > bytes.length)
       throw efault(`cannot read ${length} bytes at ${offset} of the argument`);
-    return viewOf(Uint8Array.prototype.slice.call(bytes, offset, offset + length)); // a Buffer's own slice would not copy
+    // a Buffer's own slice would not copy
+    return viewOf(Uint8Array.prototype.slice.call(bytes, offset, offset + length));
   }
 
   /** copy_to_user at `offset`: what fits is written; EFAULT if not all of it did. */
@@ -45,7 +54,10 @@ export class UserArg {
     if (part.length < data.length) throw efault(`cannot write ${data.length} bytes at ${offset} of the argument`);
   }
 
-  /** strndup_user: the C string at the pointer. EFAULT without its end, EINVAL if longer than `max` (its end included). */
+  /**
+   * strndup_user: the C string at the pointer. EFAULT without its end, EINVAL if longer than `max`
+   * (its end included).
+   */
   copyInString(max: number): string {
     const bytes = this.#bytes;
     if (!bytes) throw efault('string argument points to nothing');

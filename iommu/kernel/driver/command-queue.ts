@@ -1,4 +1,7 @@
-/** The unit's command queue (IOMMU spec §3.1), as its one producer. A store to cqt runs the commands before it returns. */
+/**
+ * The unit's command queue (IOMMU spec §3.1), as its one producer. A store to cqt runs the commands
+ * before it returns.
+ */
 
 import { queueBase } from '../../hardware/queue-base.ts';
 import {
@@ -25,7 +28,10 @@ const GV = 1 << 1; // bit 33: GSCID is valid
 const DV = 1 << 1; // bit 33: DID is valid
 const GSCID_SHIFT = 12; // bit 44
 const DID_SHIFT = 8; // bit 40
-/** A fence that timed out is asked again; a device that has not moved on by then never will (a transaction takes microseconds). */
+/**
+ * A fence that timed out is asked again; a device that has not moved on by then never will (a
+ * transaction takes microseconds).
+ */
 const FENCE_TRIES = 10;
 
 export class CommandQueue {
@@ -62,8 +68,9 @@ export class CommandQueue {
   }
 
   /**
-   * Returns when every command before has taken effect and no device still uses what they invalidated. A unit that cannot say so
-   * is broken, and memory that devices may still write must not be given back: that is fatal.
+   * Returns when every command before has taken effect and no device still uses what they
+   * invalidated. A unit that cannot say so is broken, and memory that devices may still write must
+   * not be given back: that is fatal.
    */
   fence(): void {
     this.#put(OP_IOFENCE_C, 0);
@@ -75,7 +82,8 @@ export class CommandQueue {
       if ((csr & CQCSR_ERRORS & ~CQCSR_CMD_TO) !== 0 || tries === FENCE_TRIES) {
         throw new Error(`IOMMU: fence failed, cqcsr ${csr.toString(16)}`);
       }
-      unit.write32(REG.cqcsr, CQCSR_CQEN | CQCSR_CMD_TO); // W1C: goes on with the fence that timed out
+      // W1C: goes on with the fence that timed out
+      unit.write32(REG.cqcsr, CQCSR_CQEN | CQCSR_CMD_TO);
     }
   }
 

@@ -1,7 +1,7 @@
 /**
- * The device directory (IOMMU spec §2.1, §2.2), as its one writer: three levels of it, so that any did (24 bits) has a
- * place; tables are made when a device is first attached. Contexts are of the extended format (64 bytes) where the unit has
- * MSI_FLAT, of the base format (32 bytes) elsewhere.
+ * The device directory (IOMMU spec §2.1, §2.2), as its one writer: three levels of it, so that any
+ * did (24 bits) has a place; tables are made when a device is first attached. Contexts are of the
+ * extended format (64 bytes) where the unit has MSI_FLAT, of the base format (32 bytes) elsewhere.
  */
 
 import { clearEntry, ENTRY_WORDS, EntryReader, entryHi, entryLo, publishEntry } from '../../hardware/pte.ts';
@@ -35,7 +35,10 @@ export class DeviceDirectory {
   readonly #format: typeof EXTENDED | typeof BASE;
   readonly #entry = new EntryReader();
 
-  /** Turns translation on with an empty directory: every device's DMA faults until it is given a context. */
+  /**
+   * Turns translation on with an empty directory: every device's DMA faults until it is given a
+   * context.
+   */
   constructor(unit: IommuUnit, ram: KernelRam, extended: boolean) {
     this.#ram = ram;
     this.#format = extended ? EXTENDED : BASE;

@@ -1,7 +1,8 @@
 /**
- * Page allocator over the kernel's RAM: pages for directories, queues and page tables. Page numbers (pfn) of the board, and
- * words: one Int32Array over all of it. Pages come zeroed; a page that is given back must be zero again (page tables are,
- * once all their entries are cleared), so nobody has to clear 4 KiB on the way of a MAP_DMA.
+ * Page allocator over the kernel's RAM: pages for directories, queues and page tables. Page numbers
+ * (pfn) of the board, and words: one Int32Array over all of it. Pages come zeroed; a page that is
+ * given back must be zero again (page tables are, once all their entries are cleared), so nobody
+ * has to clear 4 KiB on the way of a MAP_DMA.
  */
 import { enomem } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -21,8 +22,8 @@ export class KernelRam {
   readonly #freeRoots: number[] = [];
 
   /**
-   * [start, start + size) must be RAM of the board and this allocator's alone. What an earlier kernel left there is garbage:
-   * a page is cleared when it is handed out for the first time.
+   * [start, start + size) must be RAM of the board and this allocator's alone. What an earlier
+   * kernel left there is garbage: a page is cleared when it is handed out for the first time.
    */
   constructor(physical: PhysicalMemory, { start, size }: { readonly start: number; readonly size: number }) {
     const range = physical.find(start / PAGE_SIZE);

@@ -1,10 +1,10 @@
 /**
- * Second-stage page tables (RISC-V privileged architecture, Sv39x4 and Sv48x4; IOMMU spec §2.3), as their one writer. A
- * root of 16 KiB with 2048 entries, below it tables of 512; leaves of 4 KiB, 2 MiB, 1 GiB (512 GiB). Page numbers only:
- * ranges are [vpn, vpn + nrPages), vpn below 2^38.
+ * Second-stage page tables (RISC-V privileged architecture, Sv39x4 and Sv48x4; IOMMU spec §2.3), as
+ * their one writer. A root of 16 KiB with 2048 entries, below it tables of 512; leaves of 4 KiB, 2
+ * MiB, 1 GiB (512 GiB). Page numbers only: ranges are [vpn, vpn + nrPages), vpn below 2^38.
  *
- * A table whose last entry goes is unlinked at once and handed out again only after reclaim(), which the domain calls when
- * a fence has seen every device's walker out of it.
+ * A table whose last entry goes is unlinked at once and handed out again only after reclaim(),
+ * which the domain calls when a fence has seen every device's walker out of it.
  */
 import { SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -55,7 +55,10 @@ export class PageTable {
   /** Leaves that unmap has removed, ever. */
   removedLeaves = 0;
 
-  /** `used` counts entries per page of `ram`, one array for all tables in it. Each entry written is reported to countWrites. */
+  /**
+   * `used` counts entries per page of `ram`, one array for all tables in it. Each entry written is
+   * reported to countWrites.
+   */
   constructor(ram: KernelRam, used: Uint16Array, shape: PageTableShape, countWrites: (writes: number) => void) {
     this.#ram = ram;
     this.#words = ram.words;
@@ -67,12 +70,13 @@ export class PageTable {
   }
 
   /**
-   * IOM-1: step by step the largest leaf that divides both addresses and does not exceed the rest. On an error (EADDRINUSE
-   * over a mapped page, ENOMEM) the first `done` pages are mapped, for the caller to remove.
+   * IOM-1: step by step the largest leaf that divides both addresses and does not exceed the rest.
+   * On an error (EADDRINUSE over a mapped page, ENOMEM) the first `done` pages are mapped, for the
+   * caller to remove.
    */
   map(vpn: number, pfn: number, nrPages: number, prot: number): { done: number; error?: SysError } {
-    // RISC-V has no W without R: a WRITE-only mapping is readable by the device, as with VT-d of 6.1 and 6.12. With 7.2 it is
-    // not (IOM-3), for which the unit has a custom extension.
+    // RISC-V has no W without R: a WRITE-only mapping is readable by the device, as with VT-d of
+    // 6.1 and 6.12. With 7.2 it is not (IOM-3), for which the unit has a custom extension.
     const readable = (prot & IOMMU_READ) !== 0 || !this.#shape.writeOnlyLeaves;
     const rights = (readable ? PTE_R : 0) | ((prot & IOMMU_WRITE) !== 0 ? PTE_W : 0);
     const flags = PTE_V | PTE_U | PTE_A | PTE_D | rights;
@@ -87,7 +91,10 @@ export class PageTable {
     return { done };
   }
 
-  /** Leaves of one size in one table, up to the first page that is mapped already. HOT: 40 ns an entry; `npm run bench`, map-1g-4k. */
+  /**
+   * Leaves of one size in one table, up to the first page that is mapped already. HOT: 40 ns an
+   * entry; `npm run bench`, map-1g-4k.
+   */
   #mapLeaves(vpn: number, pfn: number, nrPages: number, flags: number): number {
     const level = this.#leafLevel(vpn, pfn, nrPages);
     const span = SPAN[level]!;
@@ -218,7 +225,10 @@ export class PageTable {
     this.#ram.releaseRoot(this.root);
   }
 
-  /** Level of the entry that decides over vpn: a leaf or an empty one; #entry and #path[level…] are set. */
+  /**
+   * Level of the entry that decides over vpn: a leaf or an empty one; #entry and #path[level…] are
+   * set.
+   */
   #walk(vpn: number): number {
     let table = this.root;
     for (let level = this.#shape.levels - 1; ; level--) {
@@ -230,7 +240,10 @@ export class PageTable {
     }
   }
 
-  /** The table at `level` that covers vpn, made where there is none. ENOMEM; EADDRINUSE if a leaf is in the way. */
+  /**
+   * The table at `level` that covers vpn, made where there is none. ENOMEM; EADDRINUSE if a leaf is
+   * in the way.
+   */
   #descend(vpn: number, to: number): number {
     let table = this.root;
     for (let level = this.#shape.levels - 1; level > to; level--) {

@@ -1,6 +1,6 @@
 /**
- * A domain of the RISC-V IOMMU driver: one second-stage page table and one GSCID, in the contexts of devices behind one unit or
- * several. Ranges are [vpn, vpn + nrPages).
+ * A domain of the RISC-V IOMMU driver: one second-stage page table and one GSCID, in the contexts
+ * of devices behind one unit or several. Ranges are [vpn, vpn + nrPages).
  */
 import { einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -9,7 +9,9 @@ import { IOMMU_WRITE, type IommuDomain } from './domain.ts';
 import type { PageTable } from './page-table.ts';
 import type { RiscvOps } from './riscv-ops.ts';
 
-/** What a domain gets from the unit it was allocated for; a unit that can do as much can use it too. */
+/**
+ * What a domain gets from the unit it was allocated for; a unit that can do as much can use it too.
+ */
 export interface DomainShape {
   readonly levels: 3 | 4;
   readonly apertureEndVpn: number;
@@ -96,7 +98,10 @@ export class RiscvDomain implements IommuDomain {
     this.#table.reclaim();
   }
 
-  /** IOMMU spec §3.1.1: an invalidation by address leaves non-leaf entries alone, so a table may be freed only after one of all. */
+  /**
+   * IOMMU spec §3.1.1: an invalidation by address leaves non-leaf entries alone, so a table may be
+   * freed only after one of all.
+   */
   #invalidate(commands: CommandQueue): void {
     if (this.#manyUnmapped || this.#table.hasUnlinked) commands.invalidateDomain(this.gscid);
     else for (const vpn of this.#unmapped) commands.invalidateLeaf(this.gscid, vpn);
@@ -110,12 +115,18 @@ export class RiscvDomain implements IommuDomain {
     return this.#table.touchFirstLeaf();
   }
 
-  /** A device behind the unit of this queue has come in; no unmap or flush since its context was published. */
+  /**
+   * A device behind the unit of this queue has come in; no unmap or flush since its context was
+   * published.
+   */
   join(commands: CommandQueue): void {
     this.#units.set(commands, (this.#units.get(commands) ?? 0) + 1);
   }
 
-  /** One goes, its context is cleared. The unit of the last one forgets the domain; to be followed by a fence. */
+  /**
+   * One goes, its context is cleared. The unit of the last one forgets the domain; to be followed
+   * by a fence.
+   */
   leave(commands: CommandQueue): void {
     const left = this.#units.get(commands)! - 1;
     if (left > 0) {

@@ -1,6 +1,7 @@
 /**
- * Driver of one RISC-V IOMMU unit (specification 1.0): command and fault queue, device directory, domains. It takes the unit
- * over in whatever state it is. Everything it writes lies in kernel RAM, and nobody else writes there.
+ * Driver of one RISC-V IOMMU unit (specification 1.0): command and fault queue, device directory,
+ * domains. It takes the unit over in whatever state it is. Everything it writes lies in kernel RAM,
+ * and nobody else writes there.
  */
 import { einval } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -35,20 +36,32 @@ export interface RiscvIommuOptions {
   readonly kernelRam: PaSpan;
   /** Where MSIs go. */
   readonly doorbell: PaSpan;
-  /** Iovas reach up to 2^apertureBits: 39 as the recorded kernels had; at most 41 for Sv39x4, 48 for Sv48x4. */
+  /**
+   * Iovas reach up to 2^apertureBits: 39 as the recorded kernels had; at most 41 for Sv39x4, 48 for
+   * Sv48x4.
+   */
   readonly apertureBits?: number;
   /** Smallest and largest leaf: 12 for 4 KiB, 21 for 2 MiB, 30 for 1 GiB. */
   readonly minPgshift?: Pgshift;
   readonly maxPgshift?: Pgshift;
   /** enforce_cache_coherency of its domains; the recorded VT-d had none (ST-2). */
   readonly coherent?: boolean;
-  /** Default true: MSIs go by data to one doorbell, which knows its owner; a device cannot forge another's. */
+  /**
+   * Default true: MSIs go by data to one doorbell, which knows its owner; a device cannot forge
+   * another's.
+   */
   readonly isolatedMsi?: boolean;
   /** ATT-1: errno of a mapping outside the aperture: EFAULT (6.1, 6.12), ERANGE (7.2). */
   readonly outsideAperture?: 'EFAULT' | 'ERANGE';
-  /** IOM-3: whether devices can read a WRITE-only mapping (6.1, 6.12). Without CAP_HI_WRITE_ONLY they can anyway. */
+  /**
+   * IOM-3: whether devices can read a WRITE-only mapping (6.1, 6.12). Without CAP_HI_WRITE_ONLY
+   * they can anyway.
+   */
   readonly writeOnlyIsReadable?: boolean;
-  /** Shared with the drivers of other units, whose domains this unit's devices may then join; default its own. */
+  /**
+   * Shared with the drivers of other units, whose domains this unit's devices may then join;
+   * default its own.
+   */
   readonly ops?: RiscvOps;
 }
 
@@ -135,7 +148,10 @@ export class RiscvIommu implements IommuDevice {
     this.#attached.set(did, domain);
   }
 
-  /** The unit walks the domain's tables with its own abilities, and MSIs take the same way for all devices of a domain. */
+  /**
+   * The unit walks the domain's tables with its own abilities, and MSIs take the same way for all
+   * devices of a domain.
+   */
   #accepts({ ops, shape }: RiscvDomain): boolean {
     const { levels, pgsizes, apertureEndVpn, msi } = this.shape;
     return (
@@ -166,7 +182,10 @@ export class RiscvIommu implements IommuDevice {
     return this.#ram.nrFree;
   }
 
-  /** Returns when no device is inside a transaction that began before: what it was about to signal or write is done. */
+  /**
+   * Returns when no device is inside a transaction that began before: what it was about to signal
+   * or write is done.
+   */
   fence(): void {
     this.#commands.fence();
   }
@@ -177,7 +196,10 @@ export class RiscvIommu implements IommuDevice {
     return this.faults.last;
   }
 
-  /** Rewrites one live leaf with its own value: an injected defect, which pteWrites shows. False when nothing is mapped. */
+  /**
+   * Rewrites one live leaf with its own value: an injected defect, which pteWrites shows. False
+   * when nothing is mapped.
+   */
   touchPte(): boolean {
     for (const domain of new Set(this.#attached.values())) if (domain.touchPte()) return true;
     return false;
@@ -188,7 +210,10 @@ export class RiscvIommu implements IommuDevice {
     return { unit, ...this.#described, pteWrites: this.pteWrites };
   }
 
-  /** Every page of the window to the one doorbell page: the data of the store says which interrupt it is. */
+  /**
+   * Every page of the window to the one doorbell page: the data of the store says which interrupt
+   * it is.
+   */
   #msiTable(doorbellPfn: number): NonNullable<DeviceContext['msi']> {
     const tablePfn = this.#ram.allocate();
     const { words } = this.#ram;

@@ -1,6 +1,7 @@
 /**
- * What the units of this driver have in common (struct iommu_ops): a domain of one may be used by any other that can walk its
- * tables (ATT-2). So a GSCID is drawn from one pool for all units: it tags the same domain's translations in each.
+ * What the units of this driver have in common (struct iommu_ops): a domain of one may be used by
+ * any other that can walk its tables (ATT-2). So a GSCID is drawn from one pool for all units: it
+ * tags the same domain's translations in each.
  */
 import { enomem } from '../../../platform/errno.ts';
 import type { IommuOps } from './domain.ts';

@@ -1,4 +1,7 @@
-/** A task channel: one thread of a client, strictly request → reply. What it sends is not trusted to be anything. */
+/**
+ * A task channel: one thread of a client, strictly request → reply. What it sends is not trusted to
+ * be anything.
+ */
 import { eproto } from '../../../platform/errno.ts';
 import { parseRequest, type Reply, type Request } from '../../abi/wire.ts';
 import { reportBug } from '../core/bug.ts';
@@ -38,7 +41,10 @@ export class Channel {
     this.#send = send;
   }
 
-  /** A request, which is the channel's only one until it is served or refused. EPROTO, disconnect: for what is none, or does not wait for the last answer. */
+  /**
+   * A request, which is the channel's only one until it is served or refused. EPROTO, disconnect:
+   * for what is none, or does not wait for the last answer.
+   */
   accept(frame: unknown): Request {
     if (this.#busy) throw eproto('request before the answer to the last one');
     const request = parseRequest(frame);
@@ -111,7 +117,10 @@ export class Channel {
     this.#pending = undefined;
   }
 
-  /** The connection is gone: so is what it had not taken. A call that sleeps is woken by task.killed. */
+  /**
+   * The connection is gone: so is what it had not taken. A call that sleeps is woken by
+   * task.killed.
+   */
   end(): void {
     this.#ended = true;
     this.#dropPending();
@@ -119,7 +128,10 @@ export class Channel {
   }
 }
 
-/** The answer to a call that threw: its errno, or EIO for a bug of ours, which is reported and harms no other call. */
+/**
+ * The answer to a call that threw: its errno, or EIO for a bug of ours, which is reported and harms
+ * no other call.
+ */
 export function replyOf(error: unknown): Reply {
   try {
     return errorReply(error);

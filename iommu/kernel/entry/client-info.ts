@@ -1,4 +1,7 @@
-/** The host's clients, for /dev/livevmm: what each process has open, and which of its threads are inside a call. */
+/**
+ * The host's clients, for /dev/livevmm: what each process has open, and which of its threads are
+ * inside a call.
+ */
 import type { ClientInfo } from '../../abi/control.ts';
 import type { Channel } from './channel.ts';
 import type { FileTable } from './file-table.ts';
@@ -11,7 +14,8 @@ export function clientInfo(channels: Iterable<Channel>, files: FileTable): Clien
   return pids.map((pid) => {
     const own = channelsOf.get(pid) ?? [];
     const tasks = own.map(({ task }) => task);
-    const now = tasks.find(({ mm }) => mm.alive()) ?? tasks[0]; // a channel of before an exec may not have hung up yet
+    // a channel of before an exec may not have hung up yet
+    const now = tasks.find(({ mm }) => mm.alive()) ?? tasks[0];
     return {
       pid,
       channels: own.length,

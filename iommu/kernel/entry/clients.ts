@@ -1,22 +1,35 @@
 /**
- * What each client process has of the host at its socket: connections, and bytes that the host keeps for it. A connection is the
- * process's that made it, whoever has inherited it since.
+ * What each client process has of the host at its socket: connections, and bytes that the host
+ * keeps for it. A connection is the process's that made it, whoever has inherited it since.
  *
- * Connections are counted in the host's fds. A process may have as many as are left for all others, so however many processes take
- * all they can get, as much as each of them has remains for the next: one gets a half, two a third each, nine a tenth.
+ * Connections are counted in the host's fds. A process may have as many as are left for all others,
+ * so however many processes take all they can get, as much as each of them has remains for the
+ * next: one gets a half, two a third each, nine a tenth.
  */
 import { SysError } from '../../../platform/errno.ts';
 
-/** Of all clients together, whatever the host's RLIMIT_NOFILE. Each costs the kernel's thread some 10 µs when all of them have something to say. */
+/**
+ * Of all clients together, whatever the host's RLIMIT_NOFILE. Each costs the kernel's thread some
+ * 10 µs when all of them have something to say.
+ */
 const MAX_FDS = 4096;
 /** A process is looked into by three more: maps, mem, and a pidfd. */
 const FDS_OF_PROCESS = 3;
-/** Requests that have not come whole, requests under way and answers that were not read, of one process. */
+/**
+ * Requests that have not come whole, requests under way and answers that were not read, of one
+ * process.
+ */
 const MAX_BYTES = 128 * 2 ** 20;
-/** No request is begun beyond this: a process that waits for its answers is told ENOMEM before it is disconnected. */
+/**
+ * No request is begun beyond this: a process that waits for its answers is told ENOMEM before it is
+ * disconnected.
+ */
 export const MAX_BYTES_OF_CALLS = MAX_BYTES / 2;
 
-/** Fds for connections in a host that may have `nofile`. One half is for memory (board-shares.ts), an eighth for devices and eventfds. */
+/**
+ * Fds for connections in a host that may have `nofile`. One half is for memory (board-shares.ts),
+ * an eighth for devices and eventfds.
+ */
 export const fdsForConnections = (nofile: number): number => Math.min(MAX_FDS, Math.floor((nofile * 3) / 8));
 
 export interface ClientProcess {
@@ -40,8 +53,8 @@ export class Clients {
   }
 
   /**
-   * One more connection of process `pid`, until leave(). As open(2) says it: EMFILE when the process has its share, ENFILE when
-   * there is none left for anybody.
+   * One more connection of process `pid`, until leave(). As open(2) says it: EMFILE when the
+   * process has its share, ENFILE when there is none left for anybody.
    */
   enter(pid: number): ClientProcess {
     const account = this.#byPid.get(pid) ?? { pid, connections: 0, bytes: 0 };
@@ -65,7 +78,10 @@ export class Clients {
     this.#byPid.delete(client.pid);
   }
 
-  /** So many more bytes for a client, or fewer. ENOMEM if it would have more than `limit` then: nothing is counted. */
+  /**
+   * So many more bytes for a client, or fewer. ENOMEM if it would have more than `limit` then:
+   * nothing is counted.
+   */
   hold(client: ClientProcess, bytes: number, limit = MAX_BYTES): void {
     const account = this.#byPid.get(client.pid)!;
     if (bytes > 0 && account.bytes + bytes > limit) {

@@ -1,4 +1,7 @@
-/** One connection of a client: what it turns out to be (wire.ts), its frames, and what the host keeps for it. */
+/**
+ * One connection of a client: what it turns out to be (wire.ts), its frames, and what the host
+ * keeps for it.
+ */
 import type { Socket } from 'node:net';
 
 import { ebadf, eexist, enoent, eproto, SysError } from '../../../platform/errno.ts';
@@ -23,9 +26,13 @@ import { type ClientProcess, type Clients, MAX_BYTES_OF_CALLS } from './clients.
 import type { FileTable, HeldFile } from './file-table.ts';
 import type { Turns } from './turns.ts';
 
-/** The longest frame a client has a reason to send: a pwrite. Frames of the answers may be longer. */
+/**
+ * The longest frame a client has a reason to send: a pwrite. Frames of the answers may be longer.
+ */
 const MAX_REQUEST = MAX_TRANSFER + 4096;
-/** A request has few keys; decoding a million of them would take the kernel's thread for seconds. */
+/**
+ * A request has few keys; decoding a million of them would take the kernel's thread for seconds.
+ */
 const MAX_VALUES = 64;
 
 /** Credentials of the peer as of its connect(2). */
@@ -64,7 +71,10 @@ export class Connection {
   readonly #hall: Hall;
   readonly #reader = new FrameReader({ maxFrame: MAX_REQUEST, maxValues: MAX_VALUES });
   #role: Role = { kind: 'unknown' };
-  /** Bytes of the frame that is coming, and of the request that is being carried out with its answer. */
+  /**
+   * Bytes of the frame that is coming, and of the request that is being carried out with its
+   * answer.
+   */
   #coming = 0;
   #underWay = 0;
   /** What the client's account says that we hold. */
@@ -78,7 +88,8 @@ export class Connection {
     this.#hall = hall;
     socket.on('data', (chunk) => this.#guarded(() => this.#received(chunk)));
     socket.on('drain', () => this.#guarded(() => this.#settle()));
-    socket.on('error', () => socket.destroy()); // ECONNRESET, EPIPE: the client is gone; 'close' follows
+    // ECONNRESET, EPIPE: the client is gone; 'close' follows
+    socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#closed());
   }
 
@@ -92,7 +103,9 @@ export class Connection {
     }
   }
 
-  /** EPROTO for more than a frame at a time: a client that waits for its answers never sends that. */
+  /**
+   * EPROTO for more than a frame at a time: a client that waits for its answers never sends that.
+   */
   #received(chunk: Uint8Array): void {
     const frames = this.#reader.push(chunk);
     this.#coming += chunk.length;
@@ -188,7 +201,8 @@ export class Connection {
       return;
     }
     try {
-      sendWithFd(fdOf(this.#socket), encodeFrame({ ret: 0 }), passesFd); // before it nothing was sent, so nothing is queued
+      // before it nothing was sent, so nothing is queued
+      sendWithFd(fdOf(this.#socket), encodeFrame({ ret: 0 }), passesFd);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       this.#socket.destroy(); // the client is gone; 'close' follows
@@ -207,7 +221,10 @@ export class Connection {
     this.#settle();
   }
 
-  /** Brings the client's account up to date. ENOMEM, when we hold more for it than it may have; a connection that is closed holds nothing. */
+  /**
+   * Brings the client's account up to date. ENOMEM, when we hold more for it than it may have; a
+   * connection that is closed holds nothing.
+   */
   #settle(limit?: number): void {
     const now = this.#socket.destroyed ? 0 : this.#reader.held + this.#underWay + this.#socket.writableLength;
     const { clients } = this.#hall;

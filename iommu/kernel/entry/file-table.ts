@@ -1,6 +1,7 @@
 /**
- * The open files that clients hold: each a file connection, known by the inode of the client's end of the socket. A file
- * whose connection has hung up has no fd left anywhere; epoll(7) tells so at once, before the event loop would.
+ * The open files that clients hold: each a file connection, known by the inode of the client's end
+ * of the socket. A file whose connection has hung up has no fd left anywhere; epoll(7) tells so at
+ * once, before the event loop would.
  */
 import { HangUpSet } from '../../../platform/libc.ts';
 import { reportBug } from '../core/bug.ts';
@@ -66,12 +67,17 @@ export class FileTable {
     this.#releasing.set(pid, all);
   }
 
-  /** Settles when the releases of what process `pid` has closed are over; undefined when they are. */
+  /**
+   * Settles when the releases of what process `pid` has closed are over; undefined when they are.
+   */
   releasing(pid: number): Promise<unknown> | undefined {
     return this.#releasing.get(pid);
   }
 
-  /** Closes every file that has hung up, so that close(2) is as synchronous as Linux's; before each system call. */
+  /**
+   * Closes every file that has hung up, so that close(2) is as synchronous as Linux's; before each
+   * system call.
+   */
   closeHungUp(): void {
     for (;;) {
       const fds = this.#hangUps?.hungUp() ?? [];

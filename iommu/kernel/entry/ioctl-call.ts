@@ -1,4 +1,7 @@
-/** ioctl(2) on an open file, one or several in one request: from the argument's bytes to those that go back. */
+/**
+ * ioctl(2) on an open file, one or several in one request: from the argument's bytes to those that
+ * go back.
+ */
 import { eintr, einval, SysError } from '../../../platform/errno.ts';
 import { othersServed, SLICE_MS } from '../../../platform/slices.ts';
 import type { IoctlCall, IoctlsRequest, Reply } from '../../abi/wire.ts';
@@ -31,7 +34,10 @@ export interface LoopCaller extends Caller {
   takeInstalled(): OpenFile | undefined;
 }
 
-/** One ioctl over an array of structs, up to the first that fails; each as if it were alone, with others served in between. A call that gives a fd has no place here: EINVAL. */
+/**
+ * One ioctl over an array of structs, up to the first that fails; each as if it were alone, with
+ * others served in between. A call that gives a fd has no place here: EINVAL.
+ */
 export function ioctls(
   operations: FileOperations,
   { nr, size, args }: Pick<IoctlsRequest, 'nr' | 'size' | 'args'>,

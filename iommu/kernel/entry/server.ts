@@ -1,6 +1,6 @@
 /**
- * The UNIX socket: file connections and task channels (wire.ts). Whatever a client sends, the worst that happens to it is
- * that it is disconnected, and to others nothing.
+ * The UNIX socket: file connections and task channels (wire.ts). Whatever a client sends, the worst
+ * that happens to it is that it is disconnected, and to others nothing.
  */
 import { rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
@@ -19,7 +19,10 @@ import { Turns } from './turns.ts';
 /** A connection that has not said what it is by then is dropped. */
 const HELLO_TIMEOUT_MS = 10_000;
 
-/** SO_PEERCRED has no pid for a process of a PID namespace that is not below ours: such a one has no number here. */
+/**
+ * SO_PEERCRED has no pid for a process of a PID namespace that is not below ours: such a one has no
+ * number here.
+ */
 const OUT_OF_SIGHT =
   'this host cannot see its client, which lives in another PID namespace: start the host in that one or in one above it';
 
@@ -30,7 +33,10 @@ export interface ServerOptions {
   /** The task channels that are there; default: nobody else looks at them. */
   readonly channels?: Set<Channel>;
   readonly openPath: OpenPath;
-  /** For all connections together; default: a part of the process's RLIMIT_NOFILE, which Node has raised to the hard one. */
+  /**
+   * For all connections together; default: a part of the process's RLIMIT_NOFILE, which Node has
+   * raised to the hard one.
+   */
   readonly connectionFds?: number;
 }
 
@@ -63,7 +69,8 @@ export class Server {
 
   /** Disconnects everybody, closes every file and removes the socket. */
   async close(): Promise<void> {
-    if (this.#net.listening) rmSync(this.#socketPath, { force: true }); // while we listen, it is nobody else's
+    // while we listen, it is nobody else's
+    if (this.#net.listening) rmSync(this.#socketPath, { force: true });
     const closed = new Promise<void>((resolve) => this.#net.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
     this.#hall.files.closeAll();

@@ -135,7 +135,9 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
 
 const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
 
-/** mmap(2) in Linux's order: the offset, the length, both together, then what the file has to say. */
+/**
+ * mmap(2) in Linux's order: the offset, the length, both together, then what the file has to say.
+ */
 function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, caller: Caller): Reply {
   const at = BigInt.asUintN(64, BigInt(offset));
   if (at % BigInt(PAGE_SIZE) !== 0n) throw einval(`mmap at offset ${hex(at)}`);

@@ -1,12 +1,15 @@
 /**
- * pread(2) and pwrite(2). On Linux a long one keeps its own CPU busy; here all callers share one thread, so it is done in slices and
- * the others are served in between. A BAR of registers takes some 10 µs for 4 bytes, and 1 MiB of it seconds.
+ * pread(2) and pwrite(2). On Linux a long one keeps its own CPU busy; here all callers share one
+ * thread, so it is done in slices and the others are served in between. A BAR of registers takes
+ * some 10 µs for 4 bytes, and 1 MiB of it seconds.
  */
 import { codeOf, eintr } from '../../../platform/errno.ts';
 import { othersServed } from '../../../platform/slices.ts';
 import type { FileOperations } from '../core/open-file.ts';
 
-/** A multiple of every access width: a transfer is cut in the same pieces as without slices (PCI-7). */
+/**
+ * A multiple of every access width: a transfer is cut in the same pieces as without slices (PCI-7).
+ */
 const SLICE_BYTES = 512;
 /** The longest a transfer goes on without looking at the others. */
 const TURN_MS = 1;
@@ -41,7 +44,10 @@ export function writeFile(
   return inSlices(data.length, task, (done, size) => pwrite(offset + BigInt(done), data.subarray(done, done + size)));
 }
 
-/** Bytes moved by `slice(done, size)`, called until one is short or there is nothing left. EINTR when the caller is killed. */
+/**
+ * Bytes moved by `slice(done, size)`, called until one is short or there is nothing left. EINTR
+ * when the caller is killed.
+ */
 async function inSlices(
   length: number,
   { pid, killed }: Transfer['task'],
@@ -62,7 +68,10 @@ async function inSlices(
   return done;
 }
 
-/** A file that ended with the slice before refuses the next one: that is its end, and no error of the whole. */
+/**
+ * A file that ended with the slice before refuses the next one: that is its end, and no error of
+ * the whole.
+ */
 function moveSlice(slice: (done: number, size: number) => number, done: number, size: number): number {
   try {
     return slice(done, size);

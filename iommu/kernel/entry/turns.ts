@@ -1,7 +1,8 @@
 /**
- * The kernel's one thread among the processes that call it. Each has a turn of 1 ms before the others are looked at: what it asks
- * for beyond that, on however many channels, waits for the next round of the event loop, first come first served. A process with
- * one call never waits for more than a turn of each other process that has calls waiting, and a call that cannot be cut.
+ * The kernel's one thread among the processes that call it. Each has a turn of 1 ms before the
+ * others are looked at: what it asks for beyond that, on however many channels, waits for the next
+ * round of the event loop, first come first served. A process with one call never waits for more
+ * than a turn of each other process that has calls waiting, and a call that cannot be cut.
  */
 
 /** Of the thread's time, for a process. */
@@ -32,7 +33,10 @@ export class Turns {
     this.#used.set(pid, (this.#used.get(pid) ?? 0) + performance.now() - start);
   }
 
-  /** The next round is needed once somebody has no time left; the few microseconds of others are forgotten with it. */
+  /**
+   * The next round is needed once somebody has no time left; the few microseconds of others are
+   * forgotten with it.
+   */
   #expectRound(pid: number): void {
     if (this.#roundComes || (this.#hasTime(pid) && !this.#waiting.has(pid))) return;
     this.#roundComes = true;

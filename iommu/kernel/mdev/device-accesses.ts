@@ -1,6 +1,7 @@
 /**
- * The kernel's half of a device worker without an IOMMU (iommu/bus/mediated-channel.ts): what a mediated device's driver does in a
- * kernel thread. Each access is a vfio_dma_rw, which sleeps while the vaddr is invalid; its MSIs are signalled from here.
+ * The kernel's half of a device worker without an IOMMU (iommu/bus/mediated-channel.ts): what a
+ * mediated device's driver does in a kernel thread. Each access is a vfio_dma_rw, which sleeps
+ * while the vaddr is invalid; its MSIs are signalled from here.
  */
 import type { MessagePort } from 'node:worker_threads';
 

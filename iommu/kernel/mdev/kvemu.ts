@@ -1,6 +1,7 @@
 /**
- * kvemu: a vfio device with an emulated IOMMU that does with the mediated service what its user tells it to, and nothing of its own. It
- * stands for the module of that name which the recordings in vectors/kernel were made with (emu_* steps).
+ * kvemu: a vfio device with an emulated IOMMU that does with the mediated service what its user
+ * tells it to, and nothing of its own. It stands for the module of that name which the recordings
+ * in vectors/kernel were made with (emu_* steps).
  */
 
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
@@ -53,7 +54,8 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
 
   closed(): void {
     if (--this.openCount > 0) return;
-    void this.#unpinAll(this.#pins)?.catch(reportBug); // is done before the group leaves the container: first come, first served
+    // is done before the group leaves the container: first come, first served
+    void this.#unpinAll(this.#pins)?.catch(reportBug);
     this.#pins = [];
     this.#log = '';
     this.#service.closed();

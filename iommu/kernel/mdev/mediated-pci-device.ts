@@ -1,6 +1,6 @@
 /**
- * A PCI function without an IOMMU in front, as a user of VFIO sees it: all of vfio-pci, with its memory accesses made by the kernel for as
- * long as the device is open.
+ * A PCI function without an IOMMU in front, as a user of VFIO sees it: all of vfio-pci, with its
+ * memory accesses made by the kernel for as long as the device is open.
  */
 import type { DeviceInfo, TimelineReply } from '../../abi/control.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';

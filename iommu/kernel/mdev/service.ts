@@ -1,9 +1,12 @@
 /**
- * What the VFIO core does for drivers of devices without an IOMMU (mediated devices): vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw, and
- * the notification of unmaps (drivers/vfio/vfio.c 5.15, vfio_main.c 6.x; MDV-1…6). Their memory accesses are the CPU's, through
- * the vaddr of the moment: with an invalid vaddr a call sleeps in 5.12–6.2 and is refused later (VAD-1…15).
+ * What the VFIO core does for drivers of devices without an IOMMU (mediated devices):
+ * vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw, and the notification of unmaps
+ * (drivers/vfio/vfio.c 5.15, vfio_main.c 6.x; MDV-1…6). Their memory accesses are the CPU's,
+ * through the vaddr of the moment: with an invalid vaddr a call sleeps in 5.12–6.2 and is refused
+ * later (VAD-1…15).
  *
- * 5.12 registers a notifier for the group, 6.0 and later a device with its dma_unmap callback: here that is one thing.
+ * 5.12 registers a notifier for the group, 6.0 and later a device with its dma_unmap callback: here
+ * that is one thing.
  */
 import { e2big, einval, SysError } from '../../../platform/errno.ts';
 import type { ContainerIommu, DmaUnmapListener, PinRequest, RwRequest } from '../vfio/container-iommu.ts';
@@ -58,7 +61,8 @@ export class MediatedService {
   }
 
   #openGroup(): DeviceGroup {
-    if (!this.#group) throw einval('the device is not open'); // no user of the container (vfio_group_add_container_user)
+    // no user of the container (vfio_group_add_container_user)
+    if (!this.#group) throw einval('the device is not open');
     if (this.#group.nrDevices > 1) throw einval('its group has several devices');
     return this.#group;
   }

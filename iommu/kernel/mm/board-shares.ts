@@ -1,4 +1,7 @@
-/** What memory on the board costs the host, in shares of its clients (fair-share.ts). On the account of whoever was the first to pin it. */
+/**
+ * What memory on the board costs the host, in shares of its clients (fair-share.ts). On the account
+ * of whoever was the first to pin it.
+ */
 import { getRlimit, RLIMIT_NOFILE } from '../../../platform/libc.ts';
 import { MAX_RESERVATIONS } from '../../../platform/mapping-pool.ts';
 import { FairShare } from '../core/fair-share.ts';
@@ -11,7 +14,10 @@ const OBJECT_FDS = 2;
 const WINDOW_FDS = 1;
 
 export interface Capacity {
-  /** Fds of this process for memory. Default: half of what it may have; the rest is for connections and eventfds. */
+  /**
+   * Fds of this process for memory. Default: half of what it may have; the rest is for connections
+   * and eventfds.
+   */
   readonly fds?: number;
   /** Objects that can be mapped at a time. */
   readonly objects?: number;

@@ -1,6 +1,6 @@
 /**
- * Memory that is a device's: what lies behind the mappings of BARs that clients have (VM_PFNMAP on Linux). Each mappable BAR has
- * an object by which its mappings are told from others (ACC-4).
+ * Memory that is a device's: what lies behind the mappings of BARs that clients have (VM_PFNMAP on
+ * Linux). Each mappable BAR has an object by which its mappings are told from others (ACC-4).
  */
 import { fdObjectKey, vmaObjectKey } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';

@@ -1,6 +1,6 @@
 /**
- * Memory objects on the board: a memfd, or a file, is attached once for everybody and stays for as long as a page of it is pinned, and a
- * little longer.
+ * Memory objects on the board: a memfd, or a file, is attached once for everybody and stays for as
+ * long as a page of it is pinned, and a little longer.
  */
 import { fstatSync } from 'node:fs';
 import { efault, withoutFds } from '../../../platform/errno.ts';
@@ -12,14 +12,23 @@ import type { Vma } from '../../../platform/vma.ts';
 import type { Mm } from '../core/task.ts';
 import type { BoardShares } from './board-shares.ts';
 
-/** Objects that nobody has pinned but stay attached: a client that maps and unmaps one page over and over is not made to wait. */
+/**
+ * Objects that nobody has pinned but stay attached: a client that maps and unmaps one page over and
+ * over is not made to wait.
+ */
 const IDLE_OBJECTS = 16;
 
-/** The board, as far as pinning goes (protocol.ts: BoardCall). Pages; the fds are the board's from the call on. */
+/**
+ * The board, as far as pinning goes (protocol.ts: BoardCall). Pages; the fds are the board's from
+ * the call on.
+ */
 export interface BoardMemory {
   /** First pfn of the memory object's range. */
   attachObject(fd: number, size: number, id: ObjectId): number;
-  /** First pfn of a range for `size` bytes of a process at `vaddr`; there may be nothing in most of it. */
+  /**
+   * First pfn of a range for `size` bytes of a process at `vaddr`; there may be nothing in most of
+   * it.
+   */
   attachProcess(memFd: number, vaddr: number, size: number): number;
   /** Drops a range. No device may use it any more. */
   detach(startPfn: number): void;
@@ -42,7 +51,10 @@ class ObjectBacking implements Backing {
   readonly nrPages: number;
   /** Ours: keeps the inode number from being used again, and tells the present size. */
   readonly fd: number;
-  /** False for one that was sealed against writing before it was attached; its owner may have a mapping from before, and write (MAP-13). */
+  /**
+   * False for one that was sealed against writing before it was attached; its owner may have a
+   * mapping from before, and write (MAP-13).
+   */
   readonly writable: boolean;
   /** Gives back what it costs. */
   readonly giveBack: () => void;
@@ -71,7 +83,10 @@ class ObjectBacking implements Backing {
   }
 }
 
-/** Pages of memory from its start that are there now: a page beyond the end of the object cannot be pinned. */
+/**
+ * Pages of memory from its start that are there now: a page beyond the end of the object cannot be
+ * pinned.
+ */
 export interface PlacedObject {
   readonly backing: Backing;
   readonly nrPages: number;
@@ -91,8 +106,9 @@ export class BoardObjects {
   }
 
   /**
-   * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one that cannot be opened (ObjectFinder),
-   * or not be written though it is to be: it is to be reached through the process. ENOMEM: the share of the process is used up.
+   * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one
+   * that cannot be opened (ObjectFinder), or not be written though it is to be: it is to be reached
+   * through the process. ENOMEM: the share of the process is used up.
    */
   *place(mm: Mm, vma: Vma, write: boolean): Sliced<PlacedObject | undefined> {
     const key = `${vma.major}:${vma.minor}:${vma.inode}`;
@@ -101,7 +117,8 @@ export class BoardObjects {
       const nrPages = nrPagesNow(known.fd);
       if (nrPages <= known.nrPages) return this.#taken(known, nrPages, write);
     }
-    const fd = yield* mm.space.openObject(vma); // others may be served meanwhile, and attach it, or another length of it
+    // others may be served meanwhile, and attach it, or another length of it
+    const fd = yield* mm.space.openObject(vma);
     if (fd === undefined) return undefined;
     const now = this.#objects.get(key);
     if (now && nrPagesNow(now.fd) <= now.nrPages) {
@@ -133,7 +150,8 @@ export class BoardObjects {
       if (nrPages === 0) throw efault('memory object is empty');
       giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE_SIZE);
       const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE_SIZE, { dev, ino });
-      const writable = !isSealedAgainstWriting(fd); // looked at after the board has mapped it, or has not
+      // looked at after the board has mapped it, or has not
+      const writable = !isSealedAgainstWriting(fd);
       const place = { key, startPfn, nrPages, fd, writable, giveBack };
       return new ObjectBacking(place, (backing) => this.#unpinned(backing));
     } catch (error) {

@@ -1,6 +1,7 @@
 /**
- * Pinning (pin_user_pages, FOLL_LONGTERM): vaddrs of a client become pages of the board that stay where they are. One run per
- * mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage + nrPages) in pages of the client's address space.
+ * Pinning (pin_user_pages, FOLL_LONGTERM): vaddrs of a client become pages of the board that stay
+ * where they are. One run per mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage
+ * + nrPages) in pages of the client's address space.
  */
 import { codeOf, efault } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -14,14 +15,20 @@ import { type DeviceMemory, DeviceMemoryTable } from './device-memory.ts';
 import { type Backing, type BoardMemory, BoardObjects, type PlacedObject } from './pin-objects.ts';
 import { ProcessWindows } from './process-windows.ts';
 
-/** User space ends at 2^47 (TASK_SIZE of x86-64 and arm64 with 4 levels) or, by asking for it, at 2^56. */
+/**
+ * User space ends at 2^47 (TASK_SIZE of x86-64 and arm64 with 4 levels) or, by asking for it, at
+ * 2^56.
+ */
 const TASK_SIZE_PAGES = 2 ** 56 / PAGE_SIZE;
 
 /** Consecutive pages that are pinned together. */
 export interface PinnedRun {
   readonly pfn: number;
   readonly nrPages: number;
-  /** Device memory, or the zero page where the kernel takes it for that: neither charged nor counted (ACC-2, ACC-4). */
+  /**
+   * Device memory, or the zero page where the kernel takes it for that: neither charged nor counted
+   * (ACC-2, ACC-4).
+   */
   readonly reserved: boolean;
   readonly backing: Backing;
 }
@@ -61,8 +68,9 @@ export class Pinner {
   }
 
   /**
-   * Pins the longest run that starts at vaddrPage, at most nrPages. MAP-13: a device that writes needs a writable mapping, one
-   * that only reads a readable one; anything else, and a hole, is EFAULT.
+   * Pins the longest run that starts at vaddrPage, at most nrPages. MAP-13: a device that writes
+   * needs a writable mapping, one that only reads a readable one; anything else, and a hole, is
+   * EFAULT.
    */
   *pin(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): Sliced<PinnedRun> {
     if (vaddrPage >= TASK_SIZE_PAGES) throw efault('vaddr is not in user space');
@@ -75,7 +83,8 @@ export class Pinner {
     const device = this.#deviceMemory.find(vma);
     if (device) return pinDevice(device, vma, vaddr, inVma);
     if (write && !this.#writesSharedFiles && mm.space.tracksDirtyPages(vma)) {
-      throw efault(`vaddr ${hex(vaddr)} is of a file that is written back: not to be pinned for writing`); // MAP-17
+      // MAP-17
+      throw efault(`vaddr ${hex(vaddr)} is of a file that is written back: not to be pinned for writing`);
     }
     const object = vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma, write) : undefined;
     const run = object ? pinObject(object, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddrPage, inVma, write);
@@ -84,9 +93,10 @@ export class Pinner {
   }
 
   /**
-   * Private memory has no object that outlives its address space: the devices reach it through the process. Pages that are only
-   * read and that nobody has written to are the zero page, which 5.12 takes for device memory (ACC-2).
-   * DEVIATION: what the process writes there later the devices see; on Linux the zero page stays pinned for them.
+   * Private memory has no object that outlives its address space: the devices reach it through the
+   * process. Pages that are only read and that nobody has written to are the zero page, which 5.12
+   * takes for device memory (ACC-2). DEVIATION: what the process writes there later the devices
+   * see; on Linux the zero page stays pinned for them.
    */
   #pinPrivate(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): PinnedRun {
     const looks = !write && !this.#zeroPageCharged;
@@ -125,7 +135,10 @@ function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: n
   return { pfn: backing.startPfn + first, nrPages: Math.min(nrPages, there - first), reserved: false, backing };
 }
 
-/** follow_fault_pfn: pages of a BAR, which are there as long as the board is; EFAULT while the device does not answer (ACC-4, P2P-7). */
+/**
+ * follow_fault_pfn: pages of a BAR, which are there as long as the board is; EFAULT while the
+ * device does not answer (ACC-4, P2P-7).
+ */
 function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
   const { startPfn } = device;
   const first = (vma.offset + vaddr - vma.start) / PAGE_SIZE;
@@ -135,10 +148,11 @@ function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: numbe
 }
 
 /**
- * The mapping that covers a vaddr; none in an address space that has just died. EFAULT where an access to it may wait for somebody else: it
- * would be this thread that waits, or a device's, and for ever if the client wants.
- * DEVIATION: on Linux the client itself would wait there, and then its file on FUSE or NFS is pinned for reading (6.5 and
- * later refuse it for writing: EFAULT, MAP-13).
+ * The mapping that covers a vaddr; none in an address space that has just died. EFAULT where an
+ * access to it may wait for somebody else: it would be this thread that waits, or a device's, and
+ * for ever if the client wants. DEVIATION: on Linux the client itself would wait there, and then
+ * its file on FUSE or NFS is pinned for reading (6.5 and later refuse it for writing: EFAULT,
+ * MAP-13).
  */
 export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
   let vma: Vma | undefined;

@@ -1,7 +1,8 @@
 /**
- * Memory of a process that has no object: private memory, and files that cannot be opened. The board reaches it through /proc/<pid>/mem, by
- * one range for each window of the address space that has a pinned page, however many mappings these are of: a program has
- * its memory in two or three windows. Page tables lead to pinned pages only.
+ * Memory of a process that has no object: private memory, and files that cannot be opened. The
+ * board reaches it through /proc/<pid>/mem, by one range for each window of the address space that
+ * has a pinned page, however many mappings these are of: a program has its memory in two or three
+ * windows. Page tables lead to pinned pages only.
  */
 import { efault, withoutFds } from '../../../platform/errno.ts';
 import { close, open } from '../../../platform/libc.ts';
@@ -50,7 +51,10 @@ export class ProcessWindows {
     this.#shares = shares;
   }
 
-  /** Pages from vaddrPage on, at most nrPages; takes one reference. EFAULT when the address space is dead; ENOMEM: its share is used up. */
+  /**
+   * Pages from vaddrPage on, at most nrPages; takes one reference. EFAULT when the address space is
+   * dead; ENOMEM: its share is used up.
+   */
   place(mm: Mm, vaddrPage: number, nrPages: number): PlacedPages {
     const number = Math.floor(vaddrPage / WINDOW_PAGES);
     const inWindow = vaddrPage - number * WINDOW_PAGES;

@@ -1,4 +1,7 @@
-/** What the VFIO core knows of the IOMMU backend behind a container (struct vfio_iommu_driver_ops). type1 is one. */
+/**
+ * What the VFIO core knows of the IOMMU backend behind a container (struct vfio_iommu_driver_ops).
+ * type1 is one.
+ */
 
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
@@ -7,13 +10,19 @@ import type { IommuDevice } from '../driver/domain.ts';
 /** The unit of isolation: devices that share an address space whatever one does. */
 export interface IommuGroup {
   readonly id: number;
-  /** The IOMMU in front of its devices; absent where there is none: mediated devices, whose group is "emulated". */
+  /**
+   * The IOMMU in front of its devices; absent where there is none: mediated devices, whose group is
+   * "emulated".
+   */
   readonly iommuDevice?: IommuDevice;
   /** The devices' ids on that unit. */
   readonly dids: readonly number[];
 }
 
-/** A driver of mediated devices that wants to hear of unmaps (MDV-6). It must have unpinned [vpn, vpn + nrPages) when it is done. */
+/**
+ * A driver of mediated devices that wants to hear of unmaps (MDV-6). It must have unpinned [vpn,
+ * vpn + nrPages) when it is done.
+ */
 export interface DmaUnmapListener {
   dmaUnmap(vpn: number, nrPages: number): void | Promise<void>;
 }
@@ -21,12 +30,17 @@ export interface DmaUnmapListener {
 /** vfio_pin_pages. */
 export interface PinRequest {
   readonly group: IommuGroup;
-  /** iova pages [vpn, vpn + nrPages); nrPages from 1 to VFIO_PIN_PAGES_MAX_ENTRIES, as the core sees to. */
+  /**
+   * iova pages [vpn, vpn + nrPages); nrPages from 1 to VFIO_PIN_PAGES_MAX_ENTRIES, as the core sees
+   * to.
+   */
   readonly vpn: number;
   readonly nrPages: number;
   /** IOMMU_READ | IOMMU_WRITE; the mapping must allow all of it. */
   readonly prot: number;
-  /** The user task in whose context this is; a killed one stops waiting. Absent for a kernel thread. */
+  /**
+   * The user task in whose context this is; a killed one stops waiting. Absent for a kernel thread.
+   */
   readonly killed?: AbortSignal;
 }
 
@@ -59,7 +73,10 @@ export interface ContainerIommu {
   containerClosed?(): void;
   readonly stats: ContainerIommuStats;
 
-  /* For drivers of devices without IOMMU; absent in an IOMMU driver that cannot do it (MDV-1: ENOTTY). */
+  /*
+   * For drivers of devices without IOMMU; absent in an IOMMU driver that cannot do it (MDV-1:
+   * ENOTTY).
+   */
 
   /** Whoever pins pages must listen (MDV-2, MDV-6). */
   registerDevice?(listener: DmaUnmapListener): void;
@@ -79,7 +96,10 @@ export interface ContainerIommuStats {
   readonly invalidVaddrs: number;
 }
 
-/** struct vfio_iommu_driver: the backend as the core finds it loaded. It is asked with no state, and opened for a container. */
+/**
+ * struct vfio_iommu_driver: the backend as the core finds it loaded. It is asked with no state, and
+ * opened for a container.
+ */
 export interface VfioIommuDriver {
   /** CHECK_EXTENSION without a container (CORE-2). */
   checkExtension(extension: number): number;

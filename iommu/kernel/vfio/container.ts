@@ -1,4 +1,7 @@
-/** /dev/vfio/vfio: a container, the set of groups that share one IOMMU context (drivers/vfio/container.c; CORE-1…3, 9…13). */
+/**
+ * /dev/vfio/vfio: a container, the set of groups that share one IOMMU context
+ * (drivers/vfio/container.c; CORE-1…3, 9…13).
+ */
 import { einval, enodev } from '../../../platform/errno.ts';
 import type { ContainerInfo } from '../../abi/control.ts';
 import {
@@ -24,7 +27,10 @@ export class Container implements FileOperations {
   readonly id = ++lastId;
   readonly #driver: VfioIommuDriver;
   readonly #onEmpty: (container: Container) => void;
-  /** group_lock: held over attach, detach and SET_IOMMU, and by nothing else but CHECK_EXTENSION (CORE-12). */
+  /**
+   * group_lock: held over attach, detach and SET_IOMMU, and by nothing else but CHECK_EXTENSION
+   * (CORE-12).
+   */
   readonly #groupLock = new SleepingLock();
   /** Newest first, as the kernel's list. */
   readonly #groups: IommuGroup[] = [];
@@ -38,7 +44,10 @@ export class Container implements FileOperations {
     this.#onEmpty = onEmpty;
   }
 
-  /** Only the calls after SET_IOMMU that the container does not know go to the driver, with no lock taken (CORE-12). */
+  /**
+   * Only the calls after SET_IOMMU that the container does not know go to the driver, with no lock
+   * taken (CORE-12).
+   */
   ioctl(nr: number, arg: UserArg, { task }: Caller): number | Promise<number> {
     switch (nr) {
       case VFIO_GET_API_VERSION:
@@ -48,7 +57,8 @@ export class Container implements FileOperations {
       case VFIO_SET_IOMMU:
         return this.#groupLock.run(() => this.#setIommu(arg.number, task));
     }
-    if (!this.#iommu) throw einval('the container has no IOMMU driver: SET_IOMMU comes first'); // CORE-1
+    // CORE-1
+    if (!this.#iommu) throw einval('the container has no IOMMU driver: SET_IOMMU comes first');
     return this.#iommu.ioctl(nr, arg, task);
   }
 
@@ -69,7 +79,10 @@ export class Container implements FileOperations {
     return 0;
   }
 
-  /** vfio_container_attach_group, but for the tests that are the group's (CORE-4). On an error the group is not in it. */
+  /**
+   * vfio_container_attach_group, but for the tests that are the group's (CORE-4). On an error the
+   * group is not in it.
+   */
   async attachGroup(group: IommuGroup, task: Task): Promise<void> {
     await this.#groupLock.run(async () => {
       await this.#iommu?.attachGroup(group, task);
@@ -123,7 +136,10 @@ export class Container implements FileOperations {
   }
 }
 
-/** __vfio_container_attach_groups: the first failure detaches those attached, in reverse, and its errno wins. */
+/**
+ * __vfio_container_attach_groups: the first failure detaches those attached, in reverse, and its
+ * errno wins.
+ */
 async function attachAll(iommu: ContainerIommu, groups: readonly IommuGroup[], task: Task): Promise<void> {
   const attached: IommuGroup[] = [];
   try {

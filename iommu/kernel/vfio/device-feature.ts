@@ -1,6 +1,7 @@
 /**
- * VFIO_DEVICE_FEATURE as far as it is the core's (vfio_ioctl_device_feature): its arguments are tested first, for every device, then the
- * features of migration and DMA logging, which no device here has; all others are the driver's.
+ * VFIO_DEVICE_FEATURE as far as it is the core's (vfio_ioctl_device_feature): its arguments are
+ * tested first, for every device, then the features of migration and DMA logging, which no device
+ * here has; all others are the driver's.
  */
 import { einval, enotty, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -54,7 +55,10 @@ export function deviceFeature(
   return ops.feature({ feature, flags, room: argsz - DeviceFeature.size }, arg, caller);
 }
 
-/** vfio_check_feature for a feature with one verb, GET or SET, and `bytes` of data: false for a successful PROBE. */
+/**
+ * vfio_check_feature for a feature with one verb, GET or SET, and `bytes` of data: false for a
+ * successful PROBE.
+ */
 export function isWanted({ flags, room }: FeatureRequest, verb: number, bytes: number): boolean {
   if ((flags & GET_OR_SET & ~verb) !== 0)
     throw einval(`the feature can only be ${verb === VFIO_DEVICE_FEATURE_GET ? 'read' : 'set'}`);

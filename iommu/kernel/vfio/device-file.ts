@@ -1,4 +1,7 @@
-/** A device fd: what the VFIO core does for every device before its driver is asked (vfio_device_fops, vfio_main.c). */
+/**
+ * A device fd: what the VFIO core does for every device before its driver is asked
+ * (vfio_device_fops, vfio_main.c).
+ */
 import { einval } from '../../../platform/errno.ts';
 import { DEVICE_IOCTLS, VFIO_DEVICE_FEATURE } from '../../abi/vfio.ts';
 import type { Caller, FileOperations, MappedFile, MmapRequest } from '../core/open-file.ts';

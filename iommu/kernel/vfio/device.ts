@@ -1,4 +1,7 @@
-/** What the VFIO core knows of a device, and what a device's driver may do (struct vfio_device, struct vfio_device_ops). */
+/**
+ * What the VFIO core knows of a device, and what a device's driver may do (struct vfio_device,
+ * struct vfio_device_ops).
+ */
 import type { Caller, FileOperations } from '../core/open-file.ts';
 import type { UserArg } from '../core/user-arg.ts';
 import type { ContainerIommu, IommuGroup } from './container-iommu.ts';
@@ -19,11 +22,16 @@ export interface FeatureRequest {
   readonly room: number;
 }
 
-/** One file of a device, as its driver serves it behind the core (device-file.ts). What is absent is EINVAL. */
+/**
+ * One file of a device, as its driver serves it behind the core (device-file.ts). What is absent is
+ * EINVAL.
+ */
 export interface DeviceOps extends Pick<FileOperations, 'name' | 'pread' | 'pwrite' | 'mmap' | 'release'> {
   /** All but VFIO_DEVICE_FEATURE. */
   ioctl?: FileOperations['ioctl'];
-  /** A feature that is none of the core's; `arg` is that of the ioctl. ENOTTY for an unknown one. */
+  /**
+   * A feature that is none of the core's; `arg` is that of the ioctl. ENOTTY for an unknown one.
+   */
   feature?(request: FeatureRequest, arg: UserArg, caller: Caller): number;
 }
 
@@ -31,12 +39,15 @@ export interface VfioDevice {
   /** As VFIO_GROUP_GET_DEVICE_FD names it: for PCI the bdf. */
   readonly name: string;
   /**
-   * Whether that is what VFIO_GROUP_GET_DEVICE_FD may call it (vfio_device_ops.match); the errno of a name that is meant for it and
-   * wrong. Absent: its name and nothing else.
+   * Whether that is what VFIO_GROUP_GET_DEVICE_FD may call it (vfio_device_ops.match); the errno of
+   * a name that is meant for it and wrong. Absent: its name and nothing else.
    */
   matches?(name: string): boolean;
   /** Files that are open. */
   readonly openCount: number;
-  /** A new file of it; `released` is called at the file's end. The first open enables the device, the last close disables it. */
+  /**
+   * A new file of it; `released` is called at the file's end. The first open enables the device,
+   * the last close disables it.
+   */
   open(released: () => void, group: DeviceGroup): DeviceOps;
 }

@@ -1,6 +1,7 @@
 /**
- * IOMMU groups and their files, /dev/vfio/<n> (drivers/vfio/group.c; CORE-4…10). A group exists as long as the board; its
- * file is open at most once. Open device fds hold the group's file, so the group leaves its container when all are closed.
+ * IOMMU groups and their files, /dev/vfio/<n> (drivers/vfio/group.c; CORE-4…10). A group exists as
+ * long as the board; its file is open at most once. Open device fds hold the group's file, so the
+ * group leaves its container when all are closed.
  */
 import { ebusy, einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -117,7 +118,10 @@ class GroupFile implements FileOperations {
     });
   }
 
-  /** CORE-4. The container's file is held for the whole attach, so a close(2) of its fd does not end a sleep (CORE-12). */
+  /**
+   * CORE-4. The container's file is held for the whole attach, so a close(2) of its fd does not end
+   * a sleep (CORE-12).
+   */
   async #setContainer(arg: UserArg, caller: Caller): Promise<number> {
     const group = this.#group;
     const fd = arg.copyIn(4).getInt32(0, true);

@@ -2,12 +2,16 @@
  * The VFIO subsystem of one kernel: its nodes under /dev/vfio, its groups and containers.
  *
  * Names around IOMMUs, with Linux's:
- * - IommuDevice (struct iommu_device): one IOMMU in front of devices. RiscvIommu is the one that we have.
+ * - IommuDevice (struct iommu_device): one IOMMU in front of devices. RiscvIommu is the one that we
+ *   have.
  * - IommuDomain (struct iommu_domain): one address space of devices. RiscvIommu makes RiscvDomains.
  * - IommuOps (struct iommu_ops): what IOMMUs of one kind have in common.
- * - IommuGroup (struct iommu_group): devices that only one user can have; Group (struct vfio_group) is VFIO's view of it.
- * - VfioIommuDriver (struct vfio_iommu_driver): a backend for containers. Type1Driver is one; iommufd would be another.
- * - ContainerIommu (iommu_data): the backend's part of one container; for type1 that is Type1 with its VfioIommu (struct vfio_iommu).
+ * - IommuGroup (struct iommu_group): devices that only one user can have; Group (struct vfio_group)
+ *   is VFIO's view of it.
+ * - VfioIommuDriver (struct vfio_iommu_driver): a backend for containers. Type1Driver is one;
+ *   iommufd would be another.
+ * - ContainerIommu (iommu_data): the backend's part of one container; for type1 that is Type1 with
+ *   its VfioIommu (struct vfio_iommu).
  */
 import { eacces, enoent } from '../../../platform/errno.ts';
 import type { HostInfo } from '../../abi/control.ts';
@@ -39,7 +43,10 @@ export class Vfio {
     this.groups = devices.map(({ device, iommuGroup }) => new Group({ iommuGroup, devices: [device], profile }));
   }
 
-  /** open(2) of a node. `mayOpenGroups`: group nodes have mode 0600 and belong to the host's user, the container's has 0666. */
+  /**
+   * open(2) of a node. `mayOpenGroups`: group nodes have mode 0600 and belong to the host's user,
+   * the container's has 0666.
+   */
   open(path: string, mayOpenGroups: boolean): FileOperations {
     if (path === VFIO_CONTAINER_PATH) return this.#openContainer();
     const number = path.startsWith(VFIO_GROUP_DIR) ? path.slice(VFIO_GROUP_DIR.length) : '';

@@ -39,7 +39,8 @@ describe('host', () => {
 
   it('leaves no thread and no fd', async () => {
     const count = (what: 'task' | 'fd'): number => readdirSync(`/proc/self/${what}`).length;
-    await (await start(join(dir, 'first.sock'))).stop(); // whatever a first worker leaves in the process for good
+    // whatever a first worker leaves in the process for good
+    await (await start(join(dir, 'first.sock'))).stop();
     const before = [count('task'), count('fd')];
 
     await (await start(join(dir, 'second.sock'))).stop();

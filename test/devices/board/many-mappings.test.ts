@@ -29,7 +29,10 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** It was 21 s for a MAP_DMA and as long for its end, in which nobody else was answered, and a fd of the host for each mapping. */
+/**
+ * It was 21 s for a MAP_DMA and as long for its end, in which nobody else was answered, and a fd of
+ * the host for each mapping.
+ */
 it('others are answered while one client maps memory of thousands of mappings, and dies with it', async () => {
   hog.goOn();
   await hog.says();

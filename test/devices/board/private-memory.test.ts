@@ -28,7 +28,8 @@ describe('a client that execs with private anonymous memory mapped for DMA', () 
   });
 
   it.each([
-    // Charged is whoever is behind the task now: the new image never paid, and unmapping takes it below nothing.
+    // Charged is whoever is behind the task now: the new image never paid, and unmapping takes it
+    // below nothing.
     ['5.12' as const, { afterExec: 0, afterMap: 0, afterUnmap: -PAGES }],
     ['6.2' as const, { afterExec: 0, afterMap: 0, afterUnmap: -PAGES }],
     // The charge is the mapping's, and moves to the new image with MAP_DMA(VADDR).

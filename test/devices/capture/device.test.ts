@@ -24,7 +24,10 @@ interface Programming {
   readonly index?: number;
 }
 
-/** A device with a backed ring of 4 × 128 bytes at 1000 frames/s, unless told otherwise; not yet running. */
+/**
+ * A device with a backed ring of 4 × 128 bytes at 1000 frames/s, unless told otherwise; not yet
+ * running.
+ */
 function programmed(change: Programming = {}): Bench {
   const bench = new Bench(capture).ready();
   bench.memory.back(RING, RING + FRAMES * SIZE).back(INDEX, INDEX + 8);
@@ -378,7 +381,8 @@ describe('rate', () => {
     const bench = programmed({ rate: 0 });
     const startNs = bench.nowNs;
     let now = startNs;
-    Object.defineProperty(bench, 'nowNs', { get: () => (now += 10_000) }); // each look at the clock costs 10 µs
+    // each look at the clock costs 10 µs
+    Object.defineProperty(bench, 'nowNs', { get: () => (now += 10_000) });
     bench.setReg(regs.REG.CTRL, RUN);
 
     const due = bench.endpoint.run();

@@ -1,4 +1,7 @@
-/** Takes a frame apart as a driver would, from the format's definition and not from the device's code. */
+/**
+ * Takes a frame apart as a driver would, from the format's definition and not from the device's
+ * code.
+ */
 import { crc32 } from 'node:zlib';
 
 export interface CheckedFrame {

@@ -1,4 +1,7 @@
-/** What a client sees of BARs: one scenario per word in argv[3], each says one value. argv: socket, scenario. */
+/**
+ * What a client sees of BARs: one scenario per word in argv[3], each says one value. argv: socket,
+ * scenario.
+ */
 
 import {
   DeviceFeature,

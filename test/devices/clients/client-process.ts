@@ -1,4 +1,7 @@
-/** A client of a host as a real process: runs one of the scripts beside this file, which says JSON values, one per line. */
+/**
+ * A client of a host as a real process: runs one of the scripts beside this file, which says JSON
+ * values, one per line.
+ */
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 

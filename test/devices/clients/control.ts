@@ -1,4 +1,6 @@
-/** Asks the control device. argv: socket, requests as JSON; says the answer or the error to each. */
+/**
+ * Asks the control device. argv: socket, requests as JSON; says the answer or the error to each.
+ */
 import type { ControlRequest } from '../../../iommu/abi/control.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { ControlFile } from '../../../vmm/client/control.ts';

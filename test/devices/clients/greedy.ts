@@ -1,4 +1,7 @@
-/** Opens /dev/livevmm until it is refused, says how often and with which errno, and keeps what it has. */
+/**
+ * Opens /dev/livevmm until it is refused, says how often and with which errno, and keeps what it
+ * has.
+ */
 import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
 import { kernel, say, wait } from './script.ts';
 

@@ -1,6 +1,7 @@
 /**
- * What a client sees of a board with several IOMMU units: one scenario per word in argv[3], which says one value. argv: socket,
- * scenario. The groups are those of test/iommu/kernel/iommu-units.test.ts.
+ * What a client sees of a board with several IOMMU units: one scenario per word in argv[3], which
+ * says one value. argv: socket, scenario. The groups are those of
+ * test/iommu/kernel/iommu-units.test.ts.
  */
 import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { VFIO_DMA_CC_IOMMU, VFIO_GROUP_FLAGS_CONTAINER_SET, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
@@ -41,7 +42,10 @@ class Groups {
   readonly fd = openEmptyContainer(kernel);
   readonly #fds = new Map<number, number>();
 
-  /** SET_CONTAINER, and SET_IOMMU after the first: `done` or the errno. A group that is refused is closed again. */
+  /**
+   * SET_CONTAINER, and SET_IOMMU after the first: `done` or the errno. A group that is refused is
+   * closed again.
+   */
   attach(group: number): unknown {
     const fd = openGroup(kernel, group);
     const result = outcome(() => {
@@ -105,7 +109,10 @@ const host = (): HostInfo => control.ask({ op: 'info' });
 const written = (): number[] => host().units.map(({ pteWrites }) => pteWrites);
 const faults = (group: number): number => host().devices[group]!.faults;
 
-/** Whether a device reaches [iova, iova + 2) for reading and for writing: what it writes is what it has read, plus one page on. */
+/**
+ * Whether a device reaches [iova, iova + 2) for reading and for writing: what it writes is what it
+ * has read, plus one page on.
+ */
 function copies(dma: Edu, iova: number, bytes: Uint8Array, value: number): boolean {
   bytes.set([value, value + 1], 0);
   dma.readBus(iova, 2);
@@ -231,8 +238,9 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
   },
 
   /**
-   * UNM-15 and invariant 1 with a device writing without pause through each of two domains: after UNMAP_DMA no byte changes.
-   * The mapping has 600 runs, so that the unpinning goes in more than one batch (NUM-9).
+   * UNM-15 and invariant 1 with a device writing without pause through each of two domains: after
+   * UNMAP_DMA no byte changes. The mapping has 600 runs, so that the unpinning goes in more than
+   * one batch (NUM-9).
    */
   'unmap-under-dma'() {
     const groups = new Groups();

@@ -1,4 +1,7 @@
-/** Maps memory that is thousands of mappings of its process for DMA, in one call each time. argv: socket, mappings. Says how long it took. */
+/**
+ * Maps memory that is thousands of mappings of its process for DMA, in one call each time. argv:
+ * socket, mappings. Says how long it took.
+ */
 import { VFIO_DMA_MAP_FLAG_READ } from '../../../iommu/abi/vfio.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, mmap, mprotect, PROT_READ, PROT_WRITE } from '../../../platform/libc.ts';
 import { mapDma, unmapDma } from '../../../vmm/client/dma.ts';

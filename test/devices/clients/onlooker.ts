@@ -1,4 +1,7 @@
-/** Asks for something small over and over. argv: socket. Once told to, says how often it was answered, and the longest wait in ms. */
+/**
+ * Asks for something small over and over. argv: socket. Once told to, says how often it was
+ * answered, and the longest wait in ms.
+ */
 import { kernel, say } from './script.ts';
 
 const fd = kernel.open('/dev/vfio/vfio');

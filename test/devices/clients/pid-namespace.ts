@@ -1,6 +1,7 @@
 /**
- * A client that is pid 1 of a PID namespace and root of a user namespace: DMA, an exec that keeps the container, and what capabilities are
- * worth there. argv: socket, and after the exec the container's fd and the device's.
+ * A client that is pid 1 of a PID namespace and root of a user namespace: DMA, an exec that keeps
+ * the container, and what capabilities are worth there. argv: socket, and after the exec the
+ * container's fd and the device's.
  */
 
 import type { SysError } from '../../../platform/errno.ts';

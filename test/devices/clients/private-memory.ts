@@ -1,6 +1,7 @@
 /**
- * Private anonymous memory as DMA target, over an exec. argv: socket; after the exec also fds of container and device, and vaddr of the
- * memory that was. Says at each step what it sees, and what the host has on its books.
+ * Private anonymous memory as DMA target, over an exec. argv: socket; after the exec also fds of
+ * container and device, and vaddr of the memory that was. Says at each step what it sees, and what
+ * the host has on its books.
  */
 import { VFIO_DMA_MAP_FLAG_VADDR } from '../../../iommu/abi/vfio.ts';
 import {
@@ -54,7 +55,8 @@ function beforeExec(): never {
 }
 
 function afterExec(container: number, deviceFd: number, vaddr: number): void {
-  mmap(vaddr, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0); // new memory, where the old was
+  // new memory, where the old was
+  mmap(vaddr, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   const capture = new Capture(deviceOf(deviceFd, BDF).registers);
   tell(capture, vaddr);
   invalidateVaddrs(kernel, container);

@@ -1,4 +1,7 @@
-/** What the scripts of this folder are made of. They run in a process of their own and block as they like. */
+/**
+ * What the scripts of this folder are made of. They run in a process of their own and block as they
+ * like.
+ */
 import { readSync } from 'node:fs';
 import { joinContainer, openContainer } from '../../../vmm/client/container.ts';
 import { describeDevice, VfioDevice } from '../../../vmm/client/device.ts';

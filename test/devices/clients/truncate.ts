@@ -1,4 +1,7 @@
-/** Cuts off the memory that a capture device fills, to nothing, while it does. argv: socket, `sealable` or `plain`. */
+/**
+ * Cuts off the memory that a capture device fills, to nothing, while it does. argv: socket,
+ * `sealable` or `plain`.
+ */
 import { SysError } from '../../../platform/errno.ts';
 import {
   fileSize,

@@ -20,7 +20,10 @@ const VIRT: ReplayMachine = {
   ],
 };
 
-/** q35 without firmware: port 0xcf8 writes are the machine's, the data accesses after them are told apart by the address. */
+/**
+ * q35 without firmware: port 0xcf8 writes are the machine's, the data accesses after them are told
+ * apart by the address.
+ */
 const Q35: ReplayMachine = {
   type: edu,
   properties: {},

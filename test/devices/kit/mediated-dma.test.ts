@@ -15,7 +15,10 @@ import { MAILBOX_BYTES } from '../../../platform/mailbox.ts';
 
 const EFAULT = 14;
 
-/** The device's end, with a kernel at the other one that answers at once, in the same thread: memory is [0, size). */
+/**
+ * The device's end, with a kernel at the other one that answers at once, in the same thread: memory
+ * is [0, size).
+ */
 class Pair {
   readonly mailbox = new SharedArrayBuffer(MAILBOX_BYTES);
   readonly control = new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES));

@@ -45,7 +45,10 @@ describe('register-immediate instructions (unpriv-isa §2.4.1, §4.2.1)', () => 
   });
 });
 
-/** The M extension and the register-register instructions as the manual words them, on signed bigints. */
+/**
+ * The M extension and the register-register instructions as the manual words them, on signed
+ * bigints.
+ */
 const MODEL: readonly (readonly [string, (a: bigint, b: bigint) => bigint])[] = [
   ['00c58533  add a0, a1, a2', (a, b) => a + b],
   ['40c58533  sub a0, a1, a2', (a, b) => a - b],

@@ -9,9 +9,10 @@ const parcelOf = (text: string) => new DataView(listing(text).buffer).getUint16(
 const wordOf = (text: string) => new DataView(listing(text).buffer).getInt32(0, true);
 
 /**
- * SHA-256 of the expansions of all 65536 parcels as little-endian words, ffffffff where there is none. Recorded from binutils
- * 2.40: every parcel disassembled (objdump -M no-aliases), written as the 32-bit instruction that unpriv-isa §27 names, and
- * assembled without C. One parcel differs: 6101, c.addi16sp sp, 0, which objdump accepts and §27.5.1 reserves.
+ * SHA-256 of the expansions of all 65536 parcels as little-endian words, ffffffff where there is
+ * none. Recorded from binutils 2.40: every parcel disassembled (objdump -M no-aliases), written as
+ * the 32-bit instruction that unpriv-isa §27 names, and assembled without C. One parcel differs:
+ * 6101, c.addi16sp sp, 0, which objdump accepts and §27.5.1 reserves.
  */
 const RECORDED = 'f76cebe8abfa1b5df21e78ebc051a2789ba136ac45294220361f9b58ba096ae4';
 

@@ -8,7 +8,10 @@ export const RAM_SIZE = 0x1_0000;
 export const REG = { ra: 1, sp: 2, t0: 5, t1: 6, t2: 7, s0: 8, s1: 9, a0: 10, a1: 11, a2: 12, a3: 13, a4: 14 } as const;
 export type Registers = Partial<Record<keyof typeof REG, bigint>>;
 
-/** The bytes of a listing: each line is an instruction in hexadecimal and the assembly it is (checked in listings.test.ts). */
+/**
+ * The bytes of a listing: each line is an instruction in hexadecimal and the assembly it is
+ * (checked in listings.test.ts).
+ */
 export function listing(text: string): Uint8Array {
   const bytes: number[] = [];
   for (const [, word] of text.matchAll(/^ *([0-9a-f]{8}|[0-9a-f]{4}) {2}/gm)) {

@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { Memory } from '../../../guest/riscv/memory.ts';
 import { createHart, emptyBus, listing, RAM_BASE } from './fixture.ts';
 
-/** RAM whose size or offsets do not fit into 31 or 32 bits. It is sparse: only the pages that are touched exist. */
+/**
+ * RAM whose size or offsets do not fit into 31 or 32 bits. It is sparse: only the pages that are
+ * touched exist.
+ */
 
 const GIB = 2 ** 30;
 const WASM_PAGE = 65536;

@@ -17,7 +17,10 @@ function listed(): { word: string; text: string }[] {
   return Array.from(lines, ([, word, text]) => ({ word: word!, text: text! }));
 }
 
-/** The machine words of instructions, as hexadecimal; compressed ones only where the text asks for them. */
+/**
+ * The machine words of instructions, as hexadecimal; compressed ones only where the text asks for
+ * them.
+ */
 function assemble(texts: readonly string[]): string[] {
   const folder = mkdtempSync(join(tmpdir(), 'livevmm-listing-'));
   try {

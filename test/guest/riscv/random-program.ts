@@ -58,10 +58,14 @@ function instruction(random: Random): string {
   if (kind < 89) return `${random.of(BRANCH)} ${any()}, ${any()}, 1f\naddi x5, x5, 1\n1:`;
   if (kind < 91) return `jal ${work()}, 1f\naddi x6, x6, 1\n1:`;
   if (kind < 93) return `li ${work()}, ${random.of(CORNERS)}`;
-  return `ld ${work()}, ${8 * random.below(256)}(x4)`; // fresh values: what is left of old ones soon is 0, 1 and -1
+  // fresh values: what is left of old ones soon is 0, 1 and -1
+  return `ld ${work()}, ${8 * random.below(256)}(x4)`;
 }
 
-/** `void block(unsigned long values[256])`: loads x5–x31 from `values`, executes `length` random steps, stores them back. */
+/**
+ * `void block(unsigned long values[256])`: loads x5–x31 from `values`, executes `length` random
+ * steps, stores them back.
+ */
 export function randomBlock(seed: number, length: number): string {
   const random = new Random(seed);
   return [

@@ -18,7 +18,10 @@ const PROGRAM = `
   fe9ff06f  j .-24
 `;
 
-/** What version 1 wrote on the day it was made, in msgpack. Never to be changed; a later version must still load it. */
+/**
+ * What version 1 wrote on the day it was made, in msgpack. Never to be changed; a later version
+ * must still load it.
+ */
 const FROZEN_V1 =
   '3gAPp3ZlcnNpb24BonBjzoAAAQKheNwAH9OeN3m5f0p8FdM8bvNy/pT4KtPapm0sfd90P9N43ebl/SnwVNMXFWCffHRsadO1TNpY+77oftNThFQSewlkk9Pxu83L+lPgqNOP80eFeZ5cvdMuKsE++OjY0tPMYjr4eDNU59NqmbSx933Q/NMI0S5rdshNEdOnCKgk9hLJJtNFQCHedV1FO9Pjd5uX9KfBUNOBrxVRc/I9ZdMf5o8K8zy5etO+HgjEcoc1j9NcVYJ98dGxpNP6jPw3cRwtudOYxHXw8GapztM2+++qb7El49PVM2lj7vuh+NNzauMdbkYeDdMRolzW7ZCaItOv2daQbNsWN9NOEVBJ7CWSTNPsSMoDa3AOYdOKgEO86rqKdtMot712agUGi6d3YWl0aW5nw6dtc3RhdHVzzIijbWllzQiApW10dmVj0wAAAACAAAIBqm1jb3VudGVyZW4FqG1zY3JhdGNoz///////////pG1lcGPPgAAAAAAAAACmbWNhdXNlz4AAAAAAAAALpW10dmFs0wAAAAAAAAADqG1pc2VsZWN0cqZtY3ljbGXTAAABAAAAAACobWluc3RyZXTTAAAA//////s=';
 

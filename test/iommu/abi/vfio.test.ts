@@ -7,7 +7,10 @@ import { describe, expect, it } from 'vitest';
 
 import * as uapi from '../../../iommu/abi/vfio.ts';
 
-/** The header is the authority: gcc prints what it says, we compare. Fields and numbers younger than the header are left out. */
+/**
+ * The header is the authority: gcc prints what it says, we compare. Fields and numbers younger than
+ * the header are left out.
+ */
 const HEADER = '/usr/include/linux/vfio.h';
 const hasCompiler = existsSync('/usr/bin/gcc') && existsSync(HEADER);
 

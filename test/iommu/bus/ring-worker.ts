@@ -1,4 +1,6 @@
-/** Plays a device worker: stores to a vector's doorbell, again and again, and tells after each lot. */
+/**
+ * Plays a device worker: stores to a vector's doorbell, again and again, and tells after each lot.
+ */
 import { DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { workerInput } from '../../../platform/thread.ts';
 import { ASKED, DONE, type RingWork } from './ring-words.ts';

@@ -1,4 +1,7 @@
-/** A device that writes over and over to the pages 0–15 of its address space, in pieces from 4 bytes to 64 KiB, until told to stop. */
+/**
+ * A device that writes over and over to the pages 0–15 of its address space, in pieces from 4 bytes
+ * to 64 KiB, until told to stop.
+ */
 import { parentPort } from 'node:worker_threads';
 
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';

@@ -1,4 +1,7 @@
-/** A thread whose every access is refused: `count` of them, at pages did × 10^6 + 0, 1, 2, …; it posts the unit's interrupts. */
+/**
+ * A thread whose every access is refused: `count` of them, at pages did × 10^6 + 0, 1, 2, …; it
+ * posts the unit's interrupts.
+ */
 import { parentPort } from 'node:worker_threads';
 
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';

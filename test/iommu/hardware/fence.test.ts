@@ -74,7 +74,10 @@ class Bench {
     return Buffer.compare(this.bytes(page), INTACT) === 0;
   }
 
-  /** Unmaps pages and watches them for `rounds`, or until a byte behind an unmapped page changes; how many rounds were good. */
+  /**
+   * Unmaps pages and watches them for `rounds`, or until a byte behind an unmapped page changes;
+   * how many rounds were good.
+   */
   watch(rounds: number, flush: (typeof FLUSHES)[keyof typeof FLUSHES]): number {
     const watched: number[] = [];
     for (let round = 0; round < rounds; round++) {

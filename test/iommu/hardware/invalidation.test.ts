@@ -17,7 +17,10 @@ const gvmaAt = (gscid: number, page: number): readonly [bigint, bigint] => [
   BigInt(page) << 10n,
 ];
 
-/** Every page of device RAM says its number in its first word, so that a read tells what it was translated to. */
+/**
+ * Every page of device RAM says its number in its first word, so that a read tells what it was
+ * translated to.
+ */
 function numberPages(machine: Machine): void {
   const words = new Int32Array(machine.ram);
   for (let page = 0; page < machine.ram.byteLength / 4096; page++) words[page * 1024] = page;
@@ -58,7 +61,10 @@ interface Seen {
   readonly leaf: string;
 }
 
-/** What the specification allows: any translation that was valid since the last invalidation that subsumes it. */
+/**
+ * What the specification allows: any translation that was valid since the last invalidation that
+ * subsumes it.
+ */
 class Tables {
   readonly machine = new Machine({ agents: 1 });
   readonly #root: number;
@@ -127,7 +133,8 @@ class Tables {
 
   #middleIndex(block: number): number {
     const { machine } = this;
-    machine.map(this.#root, block * 512, 0, { ...SV39X4, level: 1, flags: 0 }); // makes the table above
+    // makes the table above
+    machine.map(this.#root, block * 512, 0, { ...SV39X4, level: 1, flags: 0 });
     const middle = Number((machine.view.getBigUint64(machine.at(this.#root), true) >> 10n) & 0xfffffffffffn);
     return machine.at(middle) / 4 + block * 2;
   }

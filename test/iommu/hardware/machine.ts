@@ -1,4 +1,7 @@
-/** A board in one process for the tests: kernel RAM with directory, queues and tables, device RAM, a unit, a port. */
+/**
+ * A board in one process for the tests: kernel RAM with directory, queues and tables, device RAM, a
+ * unit, a port.
+ */
 import { createPortCounters, type PortCounts, readPortCounters } from '../../../iommu/bus/counters.ts';
 import { createDoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
@@ -204,7 +207,10 @@ export interface MapOptions {
 const tableIndex = (page: number, level: number, wide: boolean): number =>
   Math.floor(page / 512 ** level) % (wide ? 2048 : 512);
 
-/** A port whose every access is a whole transaction: it is idle afterwards, as the thread that runs fences needs. */
+/**
+ * A port whose every access is a whole transaction: it is idle afterwards, as the thread that runs
+ * fences needs.
+ */
 export class TestPort {
   readonly dma: DmaPort;
   readonly counters = createPortCounters();

@@ -71,7 +71,10 @@ interface Deviation {
   readonly matches: (m: Mismatch) => boolean;
 }
 
-/** Every place where the unit differs from QEMU 11.1, and why. A line that explains nothing any more fails the test. */
+/**
+ * Every place where the unit differs from QEMU 11.1, and why. A line that explains nothing any more
+ * fails the test.
+ */
 const DEVIATIONS: readonly Deviation[] = [
   {
     reason: 'capabilities: no Sv32, Sv57, MRIF, AMO_HWAD, ATS, T2GPA, END, HPM, process ids here; PAS is 52',
@@ -94,7 +97,9 @@ const DEVIATIONS: readonly Deviation[] = [
   },
 ];
 
-/** Steps whose DMA is left out, because QEMU is wrong there and everything after would be shifted. */
+/**
+ * Steps whose DMA is left out, because QEMU is wrong there and everything after would be shifted.
+ */
 const NOT_REPLAYED: Readonly<Record<string, string>> = {
   'QEMU QUIRK (do not copy): after that read cached the entry as RW, the write with D=0 is let through':
     'a write through a cached leaf with D=0 is refused here: tested in translation.test.ts',

@@ -181,7 +181,9 @@ describe('the debug translation', () => {
 describe('an MSI page table', () => {
   const WINDOW = 0xfee00;
 
-  /** The window of 256 pages at fee00000, all of them to the doorbell, as the driver programs it. */
+  /**
+   * The window of 256 pages at fee00000, all of them to the doorbell, as the driver programs it.
+   */
   function window(mask = 0xffn): { machine: Machine; table: number } {
     const machine = new Machine();
     const table = machine.page();

@@ -112,7 +112,8 @@ describe('a nested walk', () => {
           const firstRoot = machine.page();
           const first = new Model();
           const second = new Model();
-          // The tables themselves: gpa = pa for the GiB that kernel RAM lies in, and nothing else is mapped there.
+          // The tables themselves: gpa = pa for the GiB that kernel RAM lies in, and nothing else
+          // is mapped there.
           const identity = { page: 0x10000 - (0x10000 % 2 ** 18), target: 0, level: 2, writable: true };
           second.add(identity);
           machine.map(secondRoot, 0, 0, { levels: 3, x4: true, level: 2 });

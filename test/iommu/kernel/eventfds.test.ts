@@ -31,7 +31,9 @@ import { irqSetArg } from '../../../vmm/client/irqs.ts';
 import { type FillerWork, PAUSE, RUN, STATE, STOP, tellFiller } from './filler-words.ts';
 import { name, TestClient } from './test-client.ts';
 
-/** Eventfds in the hands of clients that do not wish the host well, on a whole host (PCI-4, PCI-5). */
+/**
+ * Eventfds in the hands of clients that do not wish the host well, on a whole host (PCI-4, PCI-5).
+ */
 
 const INTX = 0;
 const MSI = 1;
@@ -124,7 +126,8 @@ describe('a blocking eventfd that is filled at any moment', () => {
       for (let round = 0; round < ROUNDS; round++) {
         tellFiller(filler, PAUSE);
         eventfdDrain(blocking);
-        write(blocking, almostFull(150 * (round + 1))); // full somewhen in the middle of the request
+        // full somewhen in the middle of the request
+        write(blocking, almostFull(150 * (round + 1)));
         tellFiller(filler, RUN);
         const answer = await Promise.race([client.request(request), sleep(10_000, 'none', { ref: false })]);
         expect(answer).toMatchObject({ ret: 0, done: TRIGGERS });

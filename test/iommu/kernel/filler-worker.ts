@@ -1,4 +1,6 @@
-/** Adds 1 to an eventfd by a source of it, again and again, as the word `state` says. Never blocks. */
+/**
+ * Adds 1 to an eventfd by a source of it, again and again, as the word `state` says. Never blocks.
+ */
 import { EventfdSources } from '../../../platform/eventfd-source.ts';
 import { workerInput } from '../../../platform/thread.ts';
 import { ACKNOWLEDGED, type FillerWork, PAUSE, RUN, STATE, STOP } from './filler-words.ts';

@@ -1,6 +1,6 @@
 /**
- * A client of the host kernel's socket that does not block: for tests whose process is the host too. Speaks wire.ts and nothing
- * more; every answer is given back whole, errno included.
+ * A client of the host kernel's socket that does not block: for tests whose process is the host
+ * too. Speaks wire.ts and nothing more; every answer is given back whole, errno included.
  */
 import { connect, type Socket } from 'node:net';
 
@@ -114,10 +114,14 @@ export class TestClient {
   async drop(fd: number): Promise<void> {
     this.#files.get(fd)?.socket.destroy();
     this.#files.delete(fd);
-    await new Promise((resolve) => setImmediate(resolve)); // destroy() closes the fd in the next turn
+    // destroy() closes the fd in the next turn
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** close(2) as the client library does it: the host has released what it had to when this resolves. */
+  /**
+   * close(2) as the client library does it: the host has released what it had to when this
+   * resolves.
+   */
   async close(fd: number): Promise<void> {
     await this.drop(fd);
     await this.request({ op: 'sync' });

@@ -100,7 +100,8 @@ describe('livevmm update', () => {
     const refused = await sandbox.run('update', '--dry-run', '--to', other);
     expect(refused).toMatchObject({ status: 1, stderr: '' });
     expect(refused.stdout).toMatch(/^section routes +refused +section routes: version 1, this build knows 2$/m);
-    expect((await sandbox.run('update', '--json')).stdout).toMatch(/"generation": 1,/); // the first that was done
+    // the first that was done
+    expect((await sandbox.run('update', '--json')).stdout).toMatch(/"generation": 1,/);
   });
 });
 

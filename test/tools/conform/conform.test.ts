@@ -24,7 +24,9 @@ beforeEach(() => {
 });
 afterEach(() => sandbox.remove());
 
-/** A folder like that of the recordings of `kernel`, with a few cases of each file, spread over it. */
+/**
+ * A folder like that of the recordings of `kernel`, with a few cases of each file, spread over it.
+ */
 function sampled(kernel: string): string {
   const dir = join(sandbox.dir, kernel);
   mkdirSync(dir);

@@ -10,7 +10,10 @@ import { REQUEST_EXIT, REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../../..
 import { InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
 import { RAM_BASE } from '../../../vmm/machine/shared/memory-map.ts';
 
-/** Main in the place of the vCPU thread and the interrupt worker. The guest counts in a0 and waits: addi a0,a0,1 · wfi · j -8 */
+/**
+ * Main in the place of the vCPU thread and the interrupt worker. The guest counts in a0 and waits:
+ * addi a0,a0,1 · wfi · j -8
+ */
 
 const GUEST = [0x00150513, 0x10500073, 0xff9ff06f];
 const POWER_ON: InitialState = { pci: { version: 1, functions: [] } };

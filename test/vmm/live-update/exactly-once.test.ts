@@ -9,7 +9,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
-/** What a client or a terminal has sent arrives once and in order, however many updates come between. */
+/**
+ * What a client or a terminal has sent arrives once and in order, however many updates come
+ * between.
+ */
 
 /** Sends each byte that the UART receives back, for ever. */
 const ECHO = [

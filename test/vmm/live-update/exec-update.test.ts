@@ -116,7 +116,10 @@ describe('an exec update', () => {
 
 const O_CLOEXEC = 0o2000000;
 
-/** What the VMM has open, and which of it an exec would close; pipes, which Node makes for its threads, without their numbers. */
+/**
+ * What the VMM has open, and which of it an exec would close; pipes, which Node makes for its
+ * threads, without their numbers.
+ */
 function openFiles(): string[] {
   const proc = `/proc/${vmm.pid}`;
   const file = (fd: string): string => {
@@ -184,7 +187,8 @@ describe('an update that cannot be done', () => {
   it('ends with one line that names the section when the state cannot be loaded', async () => {
     const folder = join(vmm.dir, 'bin');
     mkdirSync(folder);
-    // A successor that damages the state before it becomes node: one byte in the body of the first section.
+    // A successor that damages the state before it becomes node: one byte in the body of the first
+    // section.
     const damage = `printf X | dd of=/proc/self/fd/$last bs=1 seek=${24 + 48 + 5} conv=notrunc 2>/dev/null`;
     const resumed = `for last; do :; done\ncase "$*" in *" --resume "*) ${damage} ;; esac`;
     const node = nodeThat(join(folder, 'node'), resumed);

@@ -164,8 +164,9 @@ describe('a VMM whose threads are not yet ready', () => {
 });
 
 /**
- * A node for the next image that does this first. Its words: --no-rehash-snapshot --snapshot-blob FILE and --build-snapshot FILE,
- * ENTRY --preflight MANIFEST, or ENTRY --resume STATE; without a snapshot only the last three.
+ * A node for the next image that does this first. Its words: --no-rehash-snapshot --snapshot-blob
+ * FILE and --build-snapshot FILE, ENTRY --preflight MANIFEST, or ENTRY --resume STATE; without a
+ * snapshot only the last three.
  */
 const nodeDoing = (does: string): string => nodeThat(join(folder, 'node'), does);
 

@@ -8,7 +8,10 @@ import type { PreflightReport } from '../../../vmm/live-update/preflight-report.
 import { buildIn, nodeThat, patch } from '../successors.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
-/** A successor that cannot take the guest over is found out before anything stops, and told with its reason. */
+/**
+ * A successor that cannot take the guest over is found out before anything stops, and told with its
+ * reason.
+ */
 
 const TIMEOUT_MS = 90_000;
 const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
@@ -91,7 +94,8 @@ describe('a successor is refused while the guest runs, if it', () => {
 describe('a section that the successor does not know', () => {
   it('is left behind if it may be, and only then', async () => {
     const to = buildIn(folder);
-    patch(to, PROGRAMS, /survivor\(IMSIC_SECTION\.numbered\(hart\), \{[\s\S]*?\}\),/, ''); // this guest without devices needs it not
+    // this guest without devices needs it not
+    patch(to, PROGRAMS, /survivor\(IMSIC_SECTION\.numbered\(hart\), \{[\s\S]*?\}\),/, '');
     expect(await update({ to })).toMatchObject({
       error: expect.stringMatching(/section imsic: this build does not know/),
     });

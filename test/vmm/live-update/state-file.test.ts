@@ -52,7 +52,10 @@ describe('state file', () => {
   });
 });
 
-/** Written by livevmm 0.1.0 while it ran guest/programs/demo.elf with an edu and a capture device. Never to be regenerated. */
+/**
+ * Written by livevmm 0.1.0 while it ran guest/programs/demo.elf with an edu and a capture device.
+ * Never to be regenerated.
+ */
 const frozen = readFileSync(new URL('./frozen-0.1.0.state', import.meta.url));
 
 describe('the frozen state of 0.1.0', () => {

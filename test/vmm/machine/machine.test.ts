@@ -62,7 +62,10 @@ const PROGRAM = [
   0x1050_0073, // wfi
 ];
 
-/** Each hart sends the other a software interrupt, waits for its own, then for its timer, and notes when that came. */
+/**
+ * Each hart sends the other a software interrupt, waits for its own, then for its timer, and notes
+ * when that came.
+ */
 const PROGRAM_OF_TWO = [
   0x0200_02b7, // lui  t0, 0x2000       the CLINT
   0x0010_0313, // li   t1, 1
@@ -179,7 +182,8 @@ describe('a machine of two harts', () => {
       true,
       true,
     ]);
-    expect([control[hartWords(0).wake], control[hartWords(1).wake]]).toEqual([1, 1]); // once, by the other's msip
+    // once, by the other's msip
+    expect([control[hartWords(0).wake], control[hartWords(1).wake]]).toEqual([1, 1]);
   });
 
   it('counts what each reaches beside RAM', () => {

@@ -3,7 +3,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
-/** Every command at every moment of a VM's life does right or is refused in words; none is left without an answer. */
+/**
+ * Every command at every moment of a VM's life does right or is refused in words; none is left
+ * without an answer.
+ */
 
 const COMMANDS = [
   'query-status',

@@ -1,4 +1,7 @@
-/** Who carries out steps besides the main thread. One step at a time; its answer waits until it is asked for. */
+/**
+ * Who carries out steps besides the main thread. One step at a time; its answer waits until it is
+ * asked for.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { State } from '../steps/state.ts';
 import type { ActorReply, ActorRequest } from './protocol.ts';
@@ -15,13 +18,18 @@ export interface ActorLink {
 /** Whether a thread sleeps inside a call of the emulated kernel. */
 export type SleepCheck = (tid: number) => boolean;
 
-/** How long an actor may take to get into the kernel and back, on a machine that has other things to do. */
+/**
+ * How long an actor may take to get into the kernel and back, on a machine that has other things to
+ * do.
+ */
 const GRACE_MS = 10_000;
 const LOOK_AGAIN_MS = 2;
 
 export class Actor {
   readonly #link: ActorLink;
-  /** Where its changes go: the main thread's own state for a thread, nowhere for another process. */
+  /**
+   * Where its changes go: the main thread's own state for a thread, nowhere for another process.
+   */
   readonly #shared: Pick<State, 'apply'> | undefined;
   #running: Promise<string> | undefined;
   #settle: (reply: ActorReply) => void = () => {};
@@ -46,8 +54,8 @@ export class Actor {
   }
 
   /**
-   * The answer to the step it was started with, once; `idle` when that was taken, `blocked` when there is none in time. That
-   * it is late is not enough: its call must sleep in the kernel.
+   * The answer to the step it was started with, once; `idle` when that was taken, `blocked` when
+   * there is none in time. That it is late is not enough: its call must sleep in the kernel.
    */
   async answer(timeoutMs: number, sleeps: SleepCheck): Promise<string> {
     if (!this.#running) return 'idle';

@@ -1,4 +1,7 @@
-/** `bar`, and what the CPU does on mapped BARs: memory is memory; registers are accessed one by one through the mapping's file. */
+/**
+ * `bar`, and what the CPU does on mapped BARs: memory is memory; registers are accessed one by one
+ * through the mapping's file.
+ */
 import { SysError } from '../../../platform/errno.ts';
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, munmap } from '../../../platform/libc.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';

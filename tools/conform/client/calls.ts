@@ -1,4 +1,7 @@
-/** The system calls of this very process: on files of the host by its client library, on others by libc. */
+/**
+ * The system calls of this very process: on files of the host by its client library, on others by
+ * libc.
+ */
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import {
   dup,

@@ -1,4 +1,7 @@
-/** execve of a client: what the next image needs lies in a memfd, and it goes on with the script after the step. */
+/**
+ * execve of a client: what the next image needs lies in a memfd, and it goes on with the script
+ * after the step.
+ */
 import { readFileSync, writeSync } from 'node:fs';
 
 import { close, getCloexec, memfdCreate, setCloexec } from '../../../platform/libc.ts';
@@ -10,7 +13,8 @@ export const RESUME_FLAG = '--resume';
 
 /** Afterwards fds are as FD_CLOEXEC says. */
 export function prepareExec(next: Handover['next'], state: State): ExecArguments {
-  // A number that the exec closes may mean something else in the next image: by name it is known to be closed.
+  // A number that the exec closes may mean something else in the next image: by name it is known to
+  // be closed.
   for (const [name, fd] of [...state.fds()]) if (getCloexec(fd)) state.change({ fd: name, number: null });
   for (const fd of [0, 1, 2]) setCloexec(fd, false); // Node's
   const handover: Handover = { next, state: state.save() };

@@ -1,7 +1,7 @@
 /**
- * A forked process of the client.
- * DEVIATION: Node cannot fork(2): V8's own threads would be missing in the child. So a new process is started by the client, with
- * the same fds under the same numbers, the same objects mapped at the same vaddrs and private memory copied. What VFIO can tell
+ * A forked process of the client. DEVIATION: Node cannot fork(2): V8's own threads would be missing
+ * in the child. So a new process is started by the client, with the same fds under the same
+ * numbers, the same objects mapped at the same vaddrs and private memory copied. What VFIO can tell
  * of a fork is the same: another mm, another task, the open files shared.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -140,7 +140,9 @@ async function serve(actor: RemoteActor, input: LineReader): Promise<void> {
   }
 }
 
-/** The parent's script memory, mapping by mapping, at the same vaddrs. The parent waits meanwhile. */
+/**
+ * The parent's script memory, mapping by mapping, at the same vaddrs. The parent waits meanwhile.
+ */
 function copyMemory(parentPid: number, state: State, kernel: KernelClient): void {
   const space = new AddressSpace(parentPid);
   try {
@@ -156,7 +158,10 @@ function copyMemory(parentPid: number, state: State, kernel: KernelClient): void
 
 const protOf = ({ readable, writable }: Vma): number => (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0);
 
-/** The same object, by its fd. Of a BAR there is none: the device is asked for another mapping, which holds its file as well. */
+/**
+ * The same object, by its fd. Of a BAR there is none: the device is asked for another mapping,
+ * which holds its file as well.
+ */
 function copyShared(vma: Vma, state: State, kernel: KernelClient): void {
   const { start: vaddr, end, offset, inode } = vma;
   const [length, prot, flags] = [end - vaddr, protOf(vma), MAP_SHARED | MAP_FIXED];
@@ -167,7 +172,8 @@ function copyShared(vma: Vma, state: State, kernel: KernelClient): void {
   }
   const fd = [...state.fds()].map(([, number]) => number).find((number) => objectId(number).ino === inode);
   if (fd === undefined) throw new Error(`fork: no fd of the object mapped at ${hex(vaddr)}`);
-  mmap(vaddr, length, prot, flags, fd, offset); // SAFETY: the script's part of the vaddr space, where nothing is mapped yet
+  // SAFETY: the script's part of the vaddr space, where nothing is mapped yet
+  mmap(vaddr, length, prot, flags, fd, offset);
 }
 
 function copyPrivate(space: AddressSpace, vma: Vma): void {

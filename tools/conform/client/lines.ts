@@ -1,4 +1,7 @@
-/** JSON lines on file descriptors, blocking: a client waits for nothing else while it waits for these. */
+/**
+ * JSON lines on file descriptors, blocking: a client waits for nothing else while it waits for
+ * these.
+ */
 import { readSync, writeSync } from 'node:fs';
 
 const CHUNK_BYTES = 65536;

@@ -1,4 +1,7 @@
-/** The client process of one vector case: takes it from stdin, plays it, reports on stdout. Started ahead of time by the runner. */
+/**
+ * The client process of one vector case: takes it from stdin, plays it, reports on stdout. Started
+ * ahead of time by the runner.
+ */
 
 import { State } from '../steps/state.ts';
 import { endWithParent } from './end-with-parent.ts';

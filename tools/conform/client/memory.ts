@@ -1,4 +1,7 @@
-/** The CPU's side of a client's memory: mappings at known places, and accesses that may fault without ending the process. */
+/**
+ * The CPU's side of a client's memory: mappings at known places, and accesses that may fault
+ * without ending the process.
+ */
 import { readFileSync } from 'node:fs';
 
 import { SysError } from '../../../platform/errno.ts';
@@ -37,7 +40,10 @@ export function parseProt(letters: string): number {
   return (letters.includes('r') ? PROT_READ : PROT_NONE) | (letters.includes('w') ? PROT_WRITE : PROT_NONE);
 }
 
-/** Puts `length` bytes of PROT_NONE at a fresh vaddr: `size` bytes to be mapped over, and nothing behind them. */
+/**
+ * Puts `length` bytes of PROT_NONE at a fresh vaddr: `size` bytes to be mapped over, and nothing
+ * behind them.
+ */
 export function reserve(state: State, size: number): number {
   const vaddr = state.nextVaddr;
   state.change({ nextVaddr: vaddr + roundUp(size) + GRANULE });
@@ -85,13 +91,17 @@ function objectMemory(name: string, size: number, prot: number): Memory & { read
   return { fd, size, prot };
 }
 
-/** DEVIATION: without free huge pages of 2 MiB an ordinary memfd stands in; nothing that VFIO answers shows the difference. */
+/**
+ * DEVIATION: without free huge pages of 2 MiB an ordinary memfd stands in; nothing that VFIO
+ * answers shows the difference.
+ */
 function hugeMemory(name: string, size: number, prot: number, note: Note): Memory & { readonly fd: number } {
   const rounded = roundUp(size);
   const fd = memfdCreate(name, MFD_HUGETLB | MFD_CLOEXEC);
   try {
     ftruncate(fd, rounded);
-    munmap(mmap(0, rounded, PROT_READ, MAP_SHARED, fd, 0), rounded); // reserves the pages, or ENOMEM
+    // reserves the pages, or ENOMEM
+    munmap(mmap(0, rounded, PROT_READ, MAP_SHARED, fd, 0), rounded);
     setCloexec(fd, false);
     return { fd, size: rounded, prot };
   } catch (error) {

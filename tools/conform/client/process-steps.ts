@@ -69,7 +69,8 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
   },
   rlimit: limitMemlock,
   setuid({ step: { args }, words }) {
-    process.setuid!(words.count(args[0]!)); // from root to another: glibc tells all threads, and the kernel drops all capabilities
+    // from root to another: glibc tells all threads, and the kernel drops all capabilities
+    process.setuid!(words.count(args[0]!));
     setDumpable(); // or a forked process, which has to copy this one's memory, could not look at it
     endWithParent();
     return '0';
@@ -80,13 +81,17 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
       return 0;
     });
   },
-  /** VmLck as the emulated kernel accounts it: an unsigned long of pages, printed in KiB. Nothing here charges VmPin. */
+  /**
+   * VmLck as the emulated kernel accounts it: an unsigned long of pages, printed in KiB. Nothing
+   * here charges VmPin.
+   */
   status({ kernel }) {
     return `0 lck=${BigInt.asUintN(U64, BigInt(lockedPages(kernel)) * 4n)}kB pin=0kB`;
   },
   /** By another actor than the main one, whose event loop goes on. */
   sleep({ step: { args }, words }) {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, words.count(args[0]!)); // woken by nobody
+    // woken by nobody
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, words.count(args[0]!));
     return '0';
   },
   /** An empty handler. A thread leaves it to the main one. */
@@ -100,7 +105,10 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
   },
 };
 
-/** mlock(2). The real kernel does not know what the emulated one has locked, so its test is made here as well (do_mlock). */
+/**
+ * mlock(2). The real kernel does not know what the emulated one has locked, so its test is made
+ * here as well (do_mlock).
+ */
 function lockMemory({ kernel, step: { args }, words }: StepContext): Promise<string> {
   const [vaddr, length] = [words.count(args[0]!), words.count(args[1]!)];
   return words.status(() => {
@@ -122,7 +130,8 @@ function limitMemlock({ step: { args, options }, words, note }: StepContext): Pr
     try {
       setRlimit(0, RLIMIT_MEMLOCK, { soft: wanted, hard: softOnly ? hard : wanted });
     } catch (error) {
-      // DEVIATION: without CAP_SYS_RESOURCE no limit can be raised above the hard one this machine gives us.
+      // DEVIATION: without CAP_SYS_RESOURCE no limit can be raised above the hard one this machine
+      // gives us.
       if (!(error instanceof SysError) || wanted <= hard) throw error;
       setRlimit(0, RLIMIT_MEMLOCK, { soft: hard, hard });
       note(`RLIMIT_MEMLOCK cannot be raised above ${hard} bytes here (no CAP_SYS_RESOURCE)`);

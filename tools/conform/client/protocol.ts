@@ -1,6 +1,6 @@
 /**
- * Between the runner and a client process, and between the actors of one: JSON lines on pipes, messages to threads. All of it
- * is data of our own, so nothing is checked.
+ * Between the runner and a client process, and between the actors of one: JSON lines on pipes,
+ * messages to threads. All of it is data of our own, so nothing is checked.
  */
 
 import type { Change, SavedState } from '../steps/state.ts';
@@ -9,7 +9,9 @@ import type { Step } from '../vector-file.ts';
 /** Runner → client, one line on stdin: the case to play. */
 export interface Assignment {
   readonly socketPath: string;
-  /** Name of a device in the vectors → path of its group, name it has for VFIO_GROUP_GET_DEVICE_FD. */
+  /**
+   * Name of a device in the vectors → path of its group, name it has for VFIO_GROUP_GET_DEVICE_FD.
+   */
   readonly devices: Readonly<Record<string, { readonly group: number; readonly name: string }>>;
   readonly steps: readonly Step[];
 }
@@ -24,7 +26,9 @@ export type Report =
   | { readonly failure: string }
   | { readonly done: true };
 
-/** To an actor: one step, for a thread with the state as it is now (a forked process has its own). */
+/**
+ * To an actor: one step, for a thread with the state as it is now (a forked process has its own).
+ */
 export type ActorRequest =
   | { readonly step: Step; readonly state?: SavedState }
   /** execve of the main actor's interpreter, by this very thread. */

@@ -1,4 +1,7 @@
-/** A case as the main thread of its process plays it: steps of its own, and those it has other actors do. */
+/**
+ * A case as the main thread of its process plays it: steps of its own, and those it has other
+ * actors do.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { errnoName, SysError } from '../../../platform/errno.ts';

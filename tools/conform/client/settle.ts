@@ -1,4 +1,7 @@
-/** A case starts on a host that has forgotten the last one: nothing open, module parameters at their defaults. */
+/**
+ * A case starts on a host that has forgotten the last one: nothing open, module parameters at their
+ * defaults.
+ */
 import type { HostInfo } from '../../../iommu/abi/control.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { askHost, setParameters } from './host-info.ts';

@@ -1,6 +1,7 @@
 /**
- * Signals as a script sees them: the process it describes has the kernel's default for each until a `signal` step installs an empty handler.
- * Node has ideas of its own: it ignores SIGPIPE and lets SIGUSR1 start its debugger.
+ * Signals as a script sees them: the process it describes has the kernel's default for each until a
+ * `signal` step installs an empty handler. Node has ideas of its own: it ignores SIGPIPE and lets
+ * SIGUSR1 start its debugger.
  */
 import { constants } from 'node:os';
 
@@ -20,7 +21,10 @@ export function restoreDefaults(...names: readonly ('SIGPIPE' | 'SIGUSR1')[]): v
   for (const name of names) defaultSignal(constants.signals[name]);
 }
 
-/** An empty handler, for the whole process: by its main thread only. EINVAL for a signal that nobody can handle. */
+/**
+ * An empty handler, for the whole process: by its main thread only. EINVAL for a signal that nobody
+ * can handle.
+ */
 export function handleSignal(signal: number): void {
   const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0];
   if (name === undefined || signal === SIGKILL || signal === SIGSTOP) throw einval(`signal ${signal}`);

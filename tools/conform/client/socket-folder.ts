@@ -1,6 +1,7 @@
 /**
- * The way to the host's socket that a client keeps when it becomes somebody else (`setuid`) and then another image (`exec`): an
- * open folder, as a fd like the script's own. The folders above it may be closed to others.
+ * The way to the host's socket that a client keeps when it becomes somebody else (`setuid`) and
+ * then another image (`exec`): an open folder, as a fd like the script's own. The folders above it
+ * may be closed to others.
  */
 import { openSync } from 'node:fs';
 import { basename, dirname } from 'node:path';

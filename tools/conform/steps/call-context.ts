@@ -42,7 +42,9 @@ export interface CallContext {
   readonly state: State;
   readonly words: Words;
   readonly calls: SystemCalls;
-  /** Name of a device in the vectors → its group, and the name it has for VFIO_GROUP_GET_DEVICE_FD. */
+  /**
+   * Name of a device in the vectors → its group, and the name it has for VFIO_GROUP_GET_DEVICE_FD.
+   */
   readonly devices: Readonly<Record<string, { readonly group: number; readonly name: string }>>;
 }
 

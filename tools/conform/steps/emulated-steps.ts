@@ -1,4 +1,7 @@
-/** Steps on the recorded kvemu devices: a VFIO device without IOMMU that is told what to pin, read and write (MDV-1…6). */
+/**
+ * Steps on the recorded kvemu devices: a VFIO device without IOMMU that is told what to pin, read
+ * and write (MDV-1…6).
+ */
 import {
   KVEMU_LOG,
   KVEMU_PIN,

@@ -1,6 +1,7 @@
 /**
- * What the script of a case has given names to in one process: fds, addresses, memory objects. Threads work on a copy and send
- * the changes back; a fork goes on with a copy of its own; an exec hands it to the next image.
+ * What the script of a case has given names to in one process: fds, addresses, memory objects.
+ * Threads work on a copy and send the changes back; a fork goes on with a copy of its own; an exec
+ * hands it to the next image.
  */
 
 /** Memory that `mem` made, or `bar`. Sizes in bytes. */

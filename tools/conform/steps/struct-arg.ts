@@ -1,6 +1,7 @@
 /**
- * Struct arguments as the recordings had them: bytes a step does not set are 0xee, `avail=N` leaves only the first N bytes
- * readable, and an answer shows the struct from its first byte to the last one that was changed.
+ * Struct arguments as the recordings had them: bytes a step does not set are 0xee, `avail=N` leaves
+ * only the first N bytes readable, and an answer shows the struct from its first byte to the last
+ * one that was changed.
  */
 import { fromHex, toHex } from '../notation.ts';
 import type { Step } from '../vector-file.ts';
@@ -21,7 +22,10 @@ export interface StructLayout {
   readonly least?: number;
 }
 
-/** An ioctl with a struct; SysErrors are part of the answer. `extra` are values of fields that are no numbers of the step. */
+/**
+ * An ioctl with a struct; SysErrors are part of the answer. `extra` are values of fields that are
+ * no numbers of the step.
+ */
 export async function structCall(
   { calls, words, step }: CallContext,
   layout: StructLayout,

@@ -161,7 +161,10 @@ function groupNumber({ devices, step }: CallContext): string {
   return String(devices[device]?.group ?? device);
 }
 
-/** `bitmap=buf:N`: a user buffer of N bytes with nothing behind it; what it holds afterwards is part of the answer. */
+/**
+ * `bitmap=buf:N`: a user buffer of N bytes with nothing behind it; what it holds afterwards is part
+ * of the answer.
+ */
 async function withBitmap(context: CallContext, layout: StructLayout): Promise<string> {
   const { calls, words, step } = context;
   const match = /^buf:(\d+)$/.exec(step.options.bitmap ?? '');

@@ -1,4 +1,6 @@
-/** The words of a step as values: numbers with the script's symbols, fds by name, errnos as answers. */
+/**
+ * The words of a step as values: numbers with the script's symbols, fds by name, errnos as answers.
+ */
 import { SysError } from '../../../platform/errno.ts';
 import { evaluate } from '../notation.ts';
 import type { State } from './state.ts';

@@ -1,4 +1,7 @@
-/** Locked pages of this process as its kernel counts them for mappings (ACC-3…6): per image, because an exec brings a new address space. */
+/**
+ * Locked pages of this process as its kernel counts them for mappings (ACC-3…6): per image, because
+ * an exec brings a new address space.
+ */
 import { type ProfileName, profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { hasIpcLock } from '../../../platform/process.ts';
 import type { Answer } from './caller.ts';
@@ -8,7 +11,10 @@ export class Accounting {
   readonly #movesWithVaddr: boolean;
   readonly #image: number;
   readonly #capable = hasIpcLock(process.pid);
-  /** Charged to this image; below 0 where the kernel has taken off what an earlier image was charged for (RACE-4). */
+  /**
+   * Charged to this image; below 0 where the kernel has taken off what an earlier image was charged
+   * for (RACE-4).
+   */
   lockedPages = 0;
 
   constructor(profile: ProfileName, image: number) {

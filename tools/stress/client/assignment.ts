@@ -9,7 +9,10 @@ export const MEMORY_FD = 4;
 /** Those of the partner it is to start. */
 export const PARTNER_LOG_FD = 5;
 export const PARTNER_MEMORY_FD = 6;
-/** In a partner: the container's fd, then those of the groups and of the devices in the order of the assignment. */
+/**
+ * In a partner: the container's fd, then those of the groups and of the devices in the order of the
+ * assignment.
+ */
 export const FIRST_SHARED_FD = 5;
 
 export const NR_GUARDED_PAGES = 1024;

@@ -1,4 +1,7 @@
-/** The client that only asks: whether the host answers, in time, and whether its sums are right whatever the others do (invariants 3, 6). */
+/**
+ * The client that only asks: whether the host answers, in time, and whether its sums are right
+ * whatever the others do (invariants 3, 6).
+ */
 import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import type { EventLog } from '../event-log.ts';
@@ -22,7 +25,8 @@ export class Auditor {
     this.#log = log;
     this.#entryLimit = entryLimit;
     this.#questions = new Questions(new Caller(socketPath, log));
-    this.#questions.setParameter('dma_entry_limit', String(entryLimit)); // for containers from now on
+    // for containers from now on
+    this.#questions.setParameter('dma_entry_limit', String(entryLimit));
   }
 
   step(): void {
@@ -66,7 +70,10 @@ function mappedPages({ containers, devices }: HostInfo): number {
   return pinning.reduce((sum, { mappedBytes }) => sum + mappedBytes / 4096, 0);
 }
 
-/** Invariant 3 over all containers; false while one is in the middle of a call: then there is nothing to add up. */
+/**
+ * Invariant 3 over all containers; false while one is in the middle of a call: then there is
+ * nothing to add up.
+ */
 export function addsUp(info: HostInfo, entryLimit: number): boolean {
   if (info.busyContainers > 0) return false;
   const { containers, pinnedPages } = info;

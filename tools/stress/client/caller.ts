@@ -1,4 +1,7 @@
-/** System calls of an actor: each in the event log, each answered by a number or an errno that somebody expects. */
+/**
+ * System calls of an actor: each in the event log, each answered by a number or an errno that
+ * somebody expects.
+ */
 import { SysError } from '../../../platform/errno.ts';
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { EventLog } from '../event-log.ts';

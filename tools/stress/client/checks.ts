@@ -50,7 +50,10 @@ function checkEduFaults(session: Session, faults: number): void {
   session.eduFaults = { faults, mayFault: false };
 }
 
-/** Invariant 4: with both devices quiet every interrupt is accounted for. The ring is gone afterwards. */
+/**
+ * Invariant 4: with both devices quiet every interrupt is accounted for. The ring is gone
+ * afterwards.
+ */
 export function settleInterrupts(session: Session): void {
   const { capture, ledgers, questions, log } = session;
   log.event('settle');

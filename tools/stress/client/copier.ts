@@ -5,7 +5,10 @@ import type { EventLog } from '../event-log.ts';
 import { Violation } from '../invariants.ts';
 import type { DeviceFile } from './device-file.ts';
 
-/** Iovas it is given: below 2^32, because a kernel that writes BARs in pieces of 4 bytes would lose the upper half. */
+/**
+ * Iovas it is given: below 2^32, because a kernel that writes BARs in pieces of 4 bytes would lose
+ * the upper half.
+ */
 export const EDU_END_VPN = 2 ** 20;
 
 const PATIENCE_NS = 20e9;

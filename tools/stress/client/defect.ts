@@ -1,4 +1,7 @@
-/** The defects on purpose that a mapper does itself: a busy ring, then one thing wrong, then a look at what must see it. */
+/**
+ * The defects on purpose that a mapper does itself: a busy ring, then one thing wrong, then a look
+ * at what must see it.
+ */
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_WRITE,

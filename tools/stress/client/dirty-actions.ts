@@ -1,4 +1,7 @@
-/** Dirty tracking of a container that is the actor's own: what its devices could reach is dirty, every time (DRT-2, DRT-4). */
+/**
+ * Dirty tracking of a container that is the actor's own: what its devices could reach is dirty,
+ * every time (DRT-2, DRT-4).
+ */
 import { hex } from '../../../platform/hex.ts';
 import type { DirtyBits } from '../../../vmm/client/dma.ts';
 import { Violation } from '../invariants.ts';

@@ -1,4 +1,7 @@
-/** DMA at random: copies by edu whose every byte is known beforehand, and capture's ring moved about (invariants 1 and 2). */
+/**
+ * DMA at random: copies by edu whose every byte is known beforehand, and capture's ring moved about
+ * (invariants 1 and 2).
+ */
 
 import { hex } from '../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
@@ -89,7 +92,10 @@ export function copySomething(session: Session): void {
 const guardedPages = (pieces: readonly Piece[]): number[] =>
   pieces.flatMap(({ entry, at }) => (entry ? [Math.floor(at / PAGE_SIZE)] : []));
 
-/** Whether all bytes that move lie in the guarded memory, and capture, which fills `ring`, does not write there meanwhile. */
+/**
+ * Whether all bytes that move lie in the guarded memory, and capture, which fills `ring`, does not
+ * write there meanwhile.
+ */
 function isKnown(ring: ReadonlySet<number>, from: readonly Piece[], to: readonly Piece[]): boolean {
   const [sources, destinations] = [guardedPages(from), guardedPages(to)];
   const all = [...sources, ...destinations];
@@ -97,7 +103,9 @@ function isKnown(ring: ReadonlySet<number>, from: readonly Piece[], to: readonly
   return new Set(destinations).size === destinations.length && !sources.some((page) => destinations.includes(page));
 }
 
-/** Fills source and destination with known bytes; those that the destination must hold afterwards. */
+/**
+ * Fills source and destination with known bytes; those that the destination must hold afterwards.
+ */
 function prepare(session: Session, from: readonly Piece[], to: readonly Piece[], length: number): Uint8Array {
   const { memory, random } = session;
   const expected = new Uint8Array(length); // what is refused reads as zeros
@@ -120,7 +128,9 @@ function checkBytes(memory: Uint8Array, at: number, expected: Uint8Array, iova: 
   }
 }
 
-/** capture starts over somewhere else: most often wholly inside a mapping, sometimes beyond its end. */
+/**
+ * capture starts over somewhere else: most often wholly inside a mapping, sometimes beyond its end.
+ */
 export function moveRing(session: Session): void {
   const { random, capture, table, log } = session;
   const entry = random.pick(table.entries.filter(({ write, page }) => write && page !== undefined));
@@ -153,7 +163,10 @@ function isMapped({ table }: Session, { iova, frames, frameSize }: RingPlan): bo
   return true;
 }
 
-/** A clean ring was never refused, and its newest frame lies where the mapping leads, if nobody has written there since. */
+/**
+ * A clean ring was never refused, and its newest frame lies where the mapping leads, if nobody has
+ * written there since.
+ */
 export function checkRing(session: Session): void {
   const { capture, log } = session;
   if (!session.hasCleanRing) return;
@@ -177,7 +190,10 @@ function isAliased(session: Session, { iova, frames, frameSize }: RingPlan): boo
 /** Whether frame `index` cannot have been overwritten until now. */
 const stillThere = (capture: RingWatch, index: number): boolean => capture.writeIndex() - index < capture.ring!.frames;
 
-/** A copy of the slot's bytes, through the mappings; undefined where these lead to memory that nobody looks at. */
+/**
+ * A copy of the slot's bytes, through the mappings; undefined where these lead to memory that
+ * nobody looks at.
+ */
 function frameAt({ table, memory }: Session, ring: RingPlan, index: number): Uint8Array | undefined {
   const frame = new Uint8Array(ring.frameSize);
   const start = ring.iova + (index % ring.frames) * ring.frameSize;

@@ -1,4 +1,7 @@
-/** execve of a mapper under DMA: vaddrs made invalid, fds kept, the state in a memfd; the next image finds it all again (CPR-1). */
+/**
+ * execve of a mapper under DMA: vaddrs made invalid, fds kept, the state in a memfd; the next image
+ * finds it all again (CPR-1).
+ */
 import { readFileSync, writeSync } from 'node:fs';
 
 import { SysError } from '../../../platform/errno.ts';
@@ -81,7 +84,10 @@ export function takeHandover(fd: number): Handover {
   return JSON.parse(text) as Handover;
 }
 
-/** The next image is up: devices never stopped, nothing has moved, and memory gets its new vaddrs, most often all of it at once. */
+/**
+ * The next image is up: devices never stopped, nothing has moved, and memory gets its new vaddrs,
+ * most often all of it at once.
+ */
 export function resume(session: Session, { writeIndex, job }: SessionState): void {
   const { log, random } = session;
   log.count('execs');

@@ -1,6 +1,7 @@
 /**
- * A client that means no good: calls on any file with any bytes, and connections that speak no protocol. Nothing it does may reach
- * others; whatever it is answered is fine, but for a bug of the host.
+ * A client that means no good: calls on any file with any bytes, and connections that speak no
+ * protocol. Nothing it does may reach others; whatever it is answered is fine, but for a bug of the
+ * host.
  */
 import { VFIO_GROUP_GET_DEVICE_FD, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { CONTROL_PATH, VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';
@@ -103,7 +104,8 @@ export class Fuzzer {
       view.setUint32(4, random.chance(0.9) ? random.below(8) : random.next(), true);
     }
     if (bytes.length >= 20 && random.chance(0.5)) {
-      for (let at = 8; at < 20; at += 4) view.setUint32(at, random.below(4), true); // index, start, count …
+      // index, start, count …
+      for (let at = 8; at < 20; at += 4) view.setUint32(at, random.below(4), true);
     }
     return bytes;
   }

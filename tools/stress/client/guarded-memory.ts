@@ -1,6 +1,7 @@
 /**
- * A memory object whose pages nobody may change but those who may: a page without a writable mapping holds a pattern, and any
- * other byte in it was written by a device that had no right to. The object outlives the process that maps it.
+ * A memory object whose pages nobody may change but those who may: a page without a writable
+ * mapping holds a pattern, and any other byte in it was written by a device that had no right to.
+ * The object outlives the process that maps it.
  */
 import { hex } from '../../../platform/hex.ts';
 import { Mapping } from '../../../platform/memory.ts';

@@ -1,4 +1,7 @@
-/** The interrupts of one device: what its eventfd has counted against what the host says was raised, over execs (invariant 4). */
+/**
+ * The interrupts of one device: what its eventfd has counted against what the host says was raised,
+ * over execs (invariant 4).
+ */
 import type { DeviceInfo } from '../../../iommu/abi/control.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
 import { Violation } from '../invariants.ts';
@@ -35,7 +38,9 @@ export class InterruptLedger {
   /** There was a time without a route since it was settled. */
   #mayDrop = false;
 
-  /** `info` of the device while it is quiet; with `state` the ledger of an earlier image goes on. */
+  /**
+   * `info` of the device while it is quiet; with `state` the ledger of an earlier image goes on.
+   */
   constructor(device: DeviceFile, info: DeviceInfo | undefined, state?: LedgerState) {
     this.#device = device;
     this.eventfd = state?.eventfd ?? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -56,7 +61,10 @@ export class InterruptLedger {
     return this.#route;
   }
 
-  /** Also to where it goes already: the kernel swaps the triggers, and nothing may be lost between them. */
+  /**
+   * Also to where it goes already: the kernel swaps the triggers, and nothing may be lost between
+   * them.
+   */
   routeTo(route: LedgerState['route']): void {
     this.#mayDrop ||= route !== 'eventfd' || this.#route !== 'eventfd';
     if (route === 'off') {
@@ -78,7 +86,10 @@ export class InterruptLedger {
     this.#counted += eventfdRead(this.eventfd);
   }
 
-  /** The device is quiet, and `info` was asked for after that: everything must be accounted for. Interrupts since the last time. */
+  /**
+   * The device is quiet, and `info` was asked for after that: everything must be accounted for.
+   * Interrupts since the last time.
+   */
   settle(info: DeviceInfo): number {
     this.collect();
     const now = baselineOf(info);

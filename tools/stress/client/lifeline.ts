@@ -1,4 +1,7 @@
-/** How a client notices that the shard has died without a word: its stdin is a pipe that the shard holds open. */
+/**
+ * How a client notices that the shard has died without a word: its stdin is a pipe that the shard
+ * holds open.
+ */
 import { constants } from 'node:os';
 
 import { POLLHUP, POLLIN, poll, setParentDeathSignal } from '../../../platform/libc.ts';

@@ -1,4 +1,7 @@
-/** A client process of a stress run. What is wrong goes to stdout as one line; its events are in its log. */
+/**
+ * A client process of a stress run. What is wrong goes to stdout as one line; its events are in its
+ * log.
+ */
 import { writeSync } from 'node:fs';
 
 import { SysError } from '../../../platform/errno.ts';

@@ -1,6 +1,7 @@
 /**
- * A mapper: a client that does to its container and devices what a VMM does, in any order, and knows after each step what must hold.
- * With a partner it shares the container, each in a window of its own.
+ * A mapper: a client that does to its container and devices what a VMM does, in any order, and
+ * knows after each step what must hold. With a partner it shares the container, each in a window of
+ * its own.
  */
 import { spawn } from 'node:child_process';
 
@@ -88,7 +89,10 @@ function end(session: Session): void {
   ledgers.capture.collect();
 }
 
-/** The capture's group leaves the container and comes back: refused while its device is open (CORE-5) or, since 6.3, while vaddrs are invalid (VAD-15). */
+/**
+ * The capture's group leaves the container and comes back: refused while its device is open
+ * (CORE-5) or, since 6.3, while vaddrs are invalid (VAD-15).
+ */
 function regroup(session: Session): void {
   const { caller, files, shared, table, profile } = session;
   const [, group] = files.groups;
@@ -115,7 +119,10 @@ function reopen(session: Session): void {
   session.reopen();
 }
 
-/** A process of its own that inherits the container and two of its devices; it stays when this one execs or dies. */
+/**
+ * A process of its own that inherits the container and two of its devices; it stays when this one
+ * execs or dies.
+ */
 export function startPartner(session: Session, partner: Assignment): void {
   const { container, groups, devices } = session.files;
   const own = session.assignment.devices.length;

@@ -1,4 +1,7 @@
-/** MAP_DMA and UNMAP_DMA at random, with the answer known beforehand (MAP-1…9, UNM-1…13), and the guard put up where nothing is mapped any more. */
+/**
+ * MAP_DMA and UNMAP_DMA at random, with the answer known beforehand (MAP-1…9, UNM-1…13), and the
+ * guard put up where nothing is mapped any more.
+ */
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -19,7 +22,10 @@ const MAX_BALLAST_PAGES = 8;
 
 interface Plan {
   readonly entry: Entry;
-  /** Its last pages lie behind the end of the memory: -EFAULT, after the first ones were mapped for a moment. */
+  /**
+   * Its last pages lie behind the end of the memory: -EFAULT, after the first ones were mapped for
+   * a moment.
+   */
   readonly overruns: boolean;
 }
 
@@ -144,7 +150,10 @@ export function unmapSomething(session: Session): void {
   unmapEntries(session, { ...range, flags: 0 }, table.overlapping(range.vpn, range.vpn + range.nrPages));
 }
 
-/** The range of an entry and some of those behind it, with the holes between them. Never out of a shared container's window. */
+/**
+ * The range of an entry and some of those behind it, with the holes between them. Never out of a
+ * shared container's window.
+ */
 function severalFrom({ random, table }: Session, first: Entry): { readonly vpn: number; readonly nrPages: number } {
   const from = table.entries.indexOf(first);
   const last = random.pick(table.entries.slice(from, from + 5))!;

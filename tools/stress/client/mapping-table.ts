@@ -1,4 +1,7 @@
-/** What a mapper believes is mapped: the naive model of a container. Ranges are [vpn, end) in pages of 4 KiB. */
+/**
+ * What a mapper believes is mapped: the naive model of a container. Ranges are [vpn, end) in pages
+ * of 4 KiB.
+ */
 
 export interface Entry {
   readonly vpn: number;

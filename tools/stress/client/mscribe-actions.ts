@@ -1,6 +1,7 @@
 /**
- * Jobs for mscribe, whose accesses are the CPU's through the vaddr of the moment (VAD-1…8): with an invalid one the job sleeps, over
- * an exec too, until MAP VADDR lets it go on with the right bytes or UNMAP ends it.
+ * Jobs for mscribe, whose accesses are the CPU's through the vaddr of the moment (VAD-1…8): with an
+ * invalid one the job sleeps, over an exec too, until MAP VADDR lets it go on with the right bytes
+ * or UNMAP ends it.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -67,7 +68,10 @@ const pagesFrom = (at: number, length: number): number[] => {
   return Array.from({ length: Math.floor((at + length - 1) / PAGE_SIZE) - first + 1 }, (_, i) => first + i);
 };
 
-/** Ring, source and destination in memory that nothing else writes to, and that is not one another's. */
+/**
+ * Ring, source and destination in memory that nothing else writes to, and that is not one
+ * another's.
+ */
 function planJob(session: Session): Plan | undefined {
   const { random, table } = session;
   const candidates = table.entries.filter((entry) => isReachable(session, entry));
@@ -159,7 +163,9 @@ export function finish(session: Session, { ringAt, sourceAt, destinationAt, leng
   session.log.count('transfers');
 }
 
-/** A mapping that it waited for is gone: that part of the job is refused, and nothing was copied. */
+/**
+ * A mapping that it waited for is gone: that part of the job is refused, and nothing was copied.
+ */
 function finishRefused(session: Session, { ring, source }: Plan, victim: Entry): void {
   const state = outcome(session);
   const { written, status } = readResult(session.memory.bytes.slice(ring.at, ring.at + DESCRIPTOR_BYTES));
@@ -170,7 +176,10 @@ function finishRefused(session: Session, { ring, source }: Plan, victim: Entry):
   session.mscribe!.reset();
 }
 
-/** A job that will sleep until the next image wakes it: no vaddr it needs is valid, and none will be one of the old image's. */
+/**
+ * A job that will sleep until the next image wakes it: no vaddr it needs is valid, and none will be
+ * one of the old image's.
+ */
 export function submitAsleep(session: Session): PendingJob | undefined {
   const plan = session.mscribe && session.random.chance(0.6) ? planJob(session) : undefined;
   if (!plan || [plan.ring, plan.source, plan.destination].some(({ entry }) => !entry.invalid)) return undefined;

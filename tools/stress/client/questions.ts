@@ -6,7 +6,10 @@ import { ControlFile } from '../../../vmm/client/control.ts';
 import { Violation } from '../invariants.ts';
 import type { Caller } from './caller.ts';
 
-/** Accesses of a device that came to nothing: refused by the IOMMU, or let through to where nobody answers. */
+/**
+ * Accesses of a device that came to nothing: refused by the IOMMU, or let through to where nobody
+ * answers.
+ */
 export const refusals = ({ faults, unsupported }: DeviceInfo): number => faults + unsupported;
 
 export class Questions {

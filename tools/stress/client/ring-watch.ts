@@ -1,5 +1,6 @@
 /**
- * capture as an actor drives it: a ring somewhere in iova space that the device fills for ever, and what must be in it.
+ * capture as an actor drives it: a ring somewhere in iova space that the device fills for ever, and
+ * what must be in it.
  */
 import { Capture, type CaptureRing, readFrame } from '../../../vmm/client/drivers/capture.ts';
 import { Violation } from '../invariants.ts';
@@ -68,8 +69,9 @@ export class RingWatch {
   }
 
   /**
-   * Somebody else has written into its ring, and is done. However slow the device's thread is: what it has written by now, and the
-   * frame that it may be in the middle of, are not what it made of them; those that it has yet to begin are.
+   * Somebody else has written into its ring, and is done. However slow the device's thread is: what
+   * it has written by now, and the frame that it may be in the middle of, are not what it made of
+   * them; those that it has yet to begin are.
    */
   overwritten(): void {
     this.#intactFrom = this.writeIndex() + 1;

@@ -1,4 +1,7 @@
-/** A mapper and all it has: files, memory, devices, and what it believes about them. Goes on after an exec from its saved state. */
+/**
+ * A mapper and all it has: files, memory, devices, and what it believes about them. Goes on after
+ * an exec from its saved state.
+ */
 
 import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { type Profile, profileOf } from '../../../iommu/kernel/core/profile.ts';
@@ -77,7 +80,8 @@ export class Session {
     this.image = state?.image ?? 0;
     this.v2 = state?.v2 ?? true;
     this.files = state?.files ?? this.#openFiles();
-    this.memory = new GuardedMemory(MEMORY_FD, NR_GUARDED_PAGES, state?.guard); // nobody else has the groups open any more
+    // nobody else has the groups open any more
+    this.memory = new GuardedMemory(MEMORY_FD, NR_GUARDED_PAGES, state?.guard);
     this.views = Array.from({ length: NR_VIEWS }, () => mapView(MEMORY_FD, NR_GUARDED_PAGES, true));
     this.table = new MappingTable(state?.entries);
     this.accounting = new Accounting(assignment.profile, this.image);

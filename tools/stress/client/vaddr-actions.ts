@@ -1,4 +1,7 @@
-/** The life of vaddrs: UNMAP_DMA(VADDR), MAP_DMA(VADDR) with memory that is mapped somewhere else by now (MAP-6, UNM-10). */
+/**
+ * The life of vaddrs: UNMAP_DMA(VADDR), MAP_DMA(VADDR) with memory that is mapped somewhere else by
+ * now (MAP-6, UNM-10).
+ */
 import {
   VFIO_DMA_MAP_FLAG_VADDR,
   VFIO_DMA_UNMAP_FLAG_ALL,

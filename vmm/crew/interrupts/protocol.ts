@@ -1,4 +1,7 @@
-/** What main and the interrupt worker say to each other, beside the `dispatch` word of machine/control/control-block.ts. */
+/**
+ * What main and the interrupt worker say to each other, beside the `dispatch` word of
+ * machine/control/control-block.ts.
+ */
 import type { VmShared } from '../vm-shared.ts';
 
 export interface InterruptInput {
@@ -12,7 +15,10 @@ export interface InterruptInput {
 export type InterruptMessage =
   /** The worker waits for main's word to begin, which is any message. */
   | { readonly kind: 'ready' }
-  /** The answer to a stop: it has taken nothing from an eventfd that is not pending in the interrupt file, and takes nothing until it runs again. */
+  /**
+   * The answer to a stop: it has taken nothing from an eventfd that is not pending in the interrupt
+   * file, and takes nothing until it runs again.
+   */
   | { readonly kind: 'parked'; readonly request: number }
   /** The host has ended, and with it every device. */
   | { readonly kind: 'host-gone' }

@@ -1,4 +1,7 @@
-/** The interrupt worker as main sees it, or what main does in its place while it starts (main-slices.ts). */
+/**
+ * The interrupt worker as main sees it, or what main does in its place while it starts
+ * (main-slices.ts).
+ */
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';
 import { MachineBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
@@ -22,7 +25,10 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
     this.post('begin');
   }
 
-  /** Resolves when it takes no more interrupts from eventfds; those it has taken are pending. ETIMEDOUT, EIO. */
+  /**
+   * Resolves when it takes no more interrupts from eventfds; those it has taken are pending.
+   * ETIMEDOUT, EIO.
+   */
   async park(): Promise<void> {
     await this.ask(REQUEST_STOP, 'stop');
   }

@@ -1,6 +1,7 @@
 /**
- * A vCPU on a thread of its own. It sleeps in two places. Stopped: on `request`, woken by main's next request. In WFI: on `wake`,
- * woken by wakeHart (a line was raised, a request or input came) or when the guest's timer is due. Both are bounded.
+ * A vCPU on a thread of its own. It sleeps in two places. Stopped: on `request`, woken by main's
+ * next request. In WFI: on `wake`, woken by wakeHart (a line was raised, a request or input came)
+ * or when the guest's timer is due. Both are bounded.
  */
 import { hartWords } from '../../machine/control/control-block.ts';
 import type { Vcpu } from './vcpu.ts';

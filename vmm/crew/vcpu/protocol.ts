@@ -1,4 +1,7 @@
-/** What main and the vCPU thread say to each other, beside the words of machine/control/control-block.ts. */
+/**
+ * What main and the vCPU thread say to each other, beside the words of
+ * machine/control/control-block.ts.
+ */
 
 import type { DeviceDescription } from '../../client/device.ts';
 import type { MachineState } from '../../machine/machine.ts';
@@ -22,7 +25,10 @@ export interface VcpuInput {
   readonly channel?: number;
 }
 
-/** Main → vCPU thread, once: what its machine begins with. At power-on that is what the devices showed of themselves. */
+/**
+ * Main → vCPU thread, once: what its machine begins with. At power-on that is what the devices
+ * showed of themselves.
+ */
 export type InitialState = MachineState | Pick<MachineState, 'pci'>;
 
 /** A machine whose clock stands. */
@@ -32,14 +38,19 @@ export interface Suspended {
   readonly state: MachineState;
 }
 
-/** The answer to a run: the first instruction under that request was about to be executed at atNs. */
+/**
+ * The answer to a run: the first instruction under that request was about to be executed at atNs.
+ */
 export interface Running {
   readonly kind: 'running';
   readonly request: number;
   readonly atNs: number;
 }
 
-/** The answer to a stop. A vCPU that has stopped itself says so, too, under the number of the request it obeyed until then. */
+/**
+ * The answer to a stop. A vCPU that has stopped itself says so, too, under the number of the
+ * request it obeyed until then.
+ */
 export interface Stopped extends Suspended {
   readonly kind: 'stopped';
   readonly request: number;
@@ -52,7 +63,10 @@ export type VcpuMessage =
   | Stopped
   /** The guest powered its machine off and has been stopped. */
   | { readonly kind: 'poweroff'; readonly status: number }
-  /** The machine has been reset and has been stopped: RAM must be filled. `request` where one asked for it, else the guest did. */
+  /**
+   * The machine has been reset and has been stopped: RAM must be filled. `request` where one asked
+   * for it, else the guest did.
+   */
   | { readonly kind: 'reset'; readonly request?: number }
   /** There is room for console input. */
   | { readonly kind: 'input-room' }

@@ -1,6 +1,6 @@
 /**
- * The vCPU as main sees it: words it obeys, messages it says. Whose they are does not matter: in a new image main itself runs the
- * first slices (main-slices.ts), then a thread does (threads.ts).
+ * The vCPU as main sees it: words it obeys, messages it says. Whose they are does not matter: in a
+ * new image main itself runs the first slices (main-slices.ts), then a thread does (threads.ts).
  */
 
 import {
@@ -33,12 +33,18 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
     this.post(state);
   }
 
-  /** It, and who delivers its interrupts, are to leave; they are at rest. The requests that must follow are for their successors. */
+  /**
+   * It, and who delivers its interrupts, are to leave; they are at rest. The requests that must
+   * follow are for their successors.
+   */
   relieve(): void {
     relieveCrew(this.#control);
   }
 
-  /** Lets the guest run; resolves with the time of its first instruction (CLOCK_MONOTONIC ns). ETIMEDOUT, EIO. */
+  /**
+   * Lets the guest run; resolves with the time of its first instruction (CLOCK_MONOTONIC ns).
+   * ETIMEDOUT, EIO.
+   */
   async run(): Promise<number> {
     const answer = await this.ask(REQUEST_RUN, 'run');
     return (answer as Running).atNs;

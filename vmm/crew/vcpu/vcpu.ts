@@ -86,7 +86,8 @@ export class Vcpu {
    * is gone.
    */
   turn(): Rest {
-    // Before anything is looked at, so that no news is slept through; pairs with the add in wakeHart.
+    // Before anything is looked at, so that no news is slept through; pairs with the add in
+    // wakeHart.
     const seen = Atomics.load(this.#control, this.#words.wake);
     const request = obeyed(this.#control, this.#words.request, this.#crew);
     switch (whatOf(request)) {

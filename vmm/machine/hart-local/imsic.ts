@@ -66,8 +66,10 @@ export class Imsic implements InterruptFile {
    * the hart.
    */
   setPending(identity: number): void {
-    if (identity < 1 || identity > IMSIC_IDENTITIES) return; // AIA §3.5: values that are no identity are ignored
-    Atomics.or(this.#file, ImsicFile.word.pending + (identity >>> 5), 1 << (identity & 31)); // pairs with the load in #topIdentity
+    // AIA §3.5: values that are no identity are ignored
+    if (identity < 1 || identity > IMSIC_IDENTITIES) return;
+    // pairs with the load in #topIdentity
+    Atomics.or(this.#file, ImsicFile.word.pending + (identity >>> 5), 1 << (identity & 31));
     this.#driveLine();
   }
 
@@ -98,7 +100,8 @@ export class Imsic implements InterruptFile {
     else {
       const at = arrayIndex(select);
       if (at === undefined) return;
-      const low = select === EIP0 || select === EIE0 ? value & ~1n : value; // identity 0 is read-only zero
+      // identity 0 is read-only zero
+      const low = select === EIP0 || select === EIE0 ? value & ~1n : value;
       Atomics.store(this.#file, at, Number(BigInt.asIntN(32, low)));
       Atomics.store(this.#file, at + 1, Number(BigInt.asIntN(32, low >> 32n)));
     }
@@ -155,7 +158,8 @@ export class Imsic implements InterruptFile {
     for (let wanted = this.#wanted(); ; wanted = this.#wanted()) {
       if (wanted !== 0) Atomics.or(this.#lines, this.#line, MIP_MEIP);
       else Atomics.and(this.#lines, this.#line, ~MIP_MEIP);
-      if (this.#wanted() === wanted) return; // pairs with the stores of the other threads, see the header
+      // pairs with the stores of the other threads, see the header
+      if (this.#wanted() === wanted) return;
     }
   }
 

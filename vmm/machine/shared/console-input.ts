@@ -1,4 +1,7 @@
-/** What was typed and not yet read by the guest: a byte ring in shared memory, filled by main, emptied by the vCPU's UART. */
+/**
+ * What was typed and not yet read by the guest: a byte ring in shared memory, filled by main,
+ * emptied by the vCPU's UART.
+ */
 import { atomic32, bytes, defineShared } from '../../../platform/shared.ts';
 
 const CAPACITY = 4096; // a power of two
@@ -23,14 +26,19 @@ export class ConsoleInput {
     this.#data = new Uint8Array(shared, ConsoleRing.offset.data, CAPACITY);
   }
 
-  /** Main: puts in what fits; the number of bytes taken. What does not fit is asked for again by `roomWanted`. */
+  /**
+   * Main: puts in what fits; the number of bytes taken. What does not fit is asked for again by
+   * `roomWanted`.
+   */
   push(input: Uint8Array): number {
     const head = Atomics.load(this.#words, ConsoleRing.word.head);
     const tail = Atomics.load(this.#words, ConsoleRing.word.tail); // pairs with the store in take
     const count = Math.min(input.length, CAPACITY - ((head - tail) | 0));
     for (let i = 0; i < count; i++) this.#data[(head + i) & (CAPACITY - 1)] = input[i]!;
-    if (count < input.length) Atomics.store(this.#words, ConsoleRing.word.starved, 1); // pairs with the exchange in roomWanted
-    Atomics.store(this.#words, ConsoleRing.word.head, (head + count) | 0); // pairs with the load in ready
+    // pairs with the exchange in roomWanted
+    if (count < input.length) Atomics.store(this.#words, ConsoleRing.word.starved, 1);
+    // pairs with the load in ready
+    Atomics.store(this.#words, ConsoleRing.word.head, (head + count) | 0);
     return count;
   }
 
@@ -43,7 +51,8 @@ export class ConsoleInput {
     if (!this.ready()) return undefined;
     const tail = Atomics.load(this.#words, ConsoleRing.word.tail);
     const byte = this.#data[tail & (CAPACITY - 1)];
-    Atomics.store(this.#words, ConsoleRing.word.tail, (tail + 1) | 0); // pairs with the load in push
+    // pairs with the load in push
+    Atomics.store(this.#words, ConsoleRing.word.tail, (tail + 1) | 0);
     return byte;
   }
 

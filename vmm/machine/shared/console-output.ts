@@ -1,12 +1,15 @@
 /**
- * The host's side of the serial line: bytes of the guest's console on their way to stdout. Written synchronously, by whole
- * lines where possible; when stdout is full (a pipe that nobody empties) they wait here, and the UART says "not empty".
+ * The host's side of the serial line: bytes of the guest's console on their way to stdout. Written
+ * synchronously, by whole lines where possible; when stdout is full (a pipe that nobody empties)
+ * they wait here, and the UART says "not empty".
  */
 import { writeSync } from 'node:fs';
 
 /** As much as waits here before the UART's transmitter counts as busy. */
 const HIGH_WATER = 4096;
-/** A guest that ignores a busy transmitter overruns this, and the rest is lost as on a real line. */
+/**
+ * A guest that ignores a busy transmitter overruns this, and the rest is lost as on a real line.
+ */
 const CAPACITY = 65536;
 const NEWLINE = 0x0a;
 const RETRY_MS = 2;
@@ -48,18 +51,23 @@ export class ConsoleOutput {
       while (done < this.#length) done += this.#write(this.#buffer.subarray(done, this.#length));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'EAGAIN') done = this.#length; // EPIPE, EIO, EBADF: nobody will ever read it; the guest runs on
+      // EPIPE, EIO, EBADF: nobody will ever read it; the guest runs on
+      if (code !== 'EAGAIN') done = this.#length;
     }
     this.#buffer.copyWithin(0, done, this.#length);
     this.#length -= done;
   }
 
-  /** Writes everything, waiting for whoever reads stdout, but no longer than timeoutMs: the rest is lost. */
+  /**
+   * Writes everything, waiting for whoever reads stdout, but no longer than timeoutMs: the rest is
+   * lost.
+   */
   drain(timeoutMs: number): void {
     const nothing = new Int32Array(new SharedArrayBuffer(4));
     const deadline = performance.now() + timeoutMs;
     for (this.flush(); this.pending && performance.now() < deadline; this.flush()) {
-      Atomics.wait(nothing, 0, 0, RETRY_MS); // nobody wakes it: a pipe's reader tells only poll(2), which this thread does without
+      // nobody wakes it: a pipe's reader tells only poll(2), which this thread does without
+      Atomics.wait(nothing, 0, 0, RETRY_MS);
     }
   }
 

@@ -75,7 +75,8 @@ export class InterruptRoutes {
    * vCPU: from now on the route's interrupts make `identity`, a routeTarget, pending; 0 drops them.
    */
   setIdentity(route: number, identity: number): void {
-    Atomics.store(this.#words, word(route, Route.word.identity), identity); // pairs with the load in identity
+    // pairs with the load in identity
+    Atomics.store(this.#words, word(route, Route.word.identity), identity);
   }
 
   identity(route: number): number {

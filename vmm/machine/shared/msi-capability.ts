@@ -1,6 +1,6 @@
 /**
- * The MSI capability as the guest sees it (PCI 3.0 §6.8.1): kept here, because the real one is driven by SET_IRQS only (PCI-9).
- * Shown without per-vector masking, whatever the device has.
+ * The MSI capability as the guest sees it (PCI 3.0 §6.8.1): kept here, because the real one is
+ * driven by SET_IRQS only (PCI-9). Shown without per-vector masking, whatever the device has.
  */
 
 import { integer, object, type Shaped } from '../../../platform/shape.ts';

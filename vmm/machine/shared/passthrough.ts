@@ -1,7 +1,8 @@
 /**
- * A PCI function behind which a passed-through device sits. Config space is the device's own, but for what belongs to this
- * machine: where the BARs lie in guest memory, and where MSIs go. COMMAND goes through as the guest writes it.
- * NOT MODELLED: MSI-X, expansion ROMs (read 0), I/O BARs (have their size, decode nothing).
+ * A PCI function behind which a passed-through device sits. Config space is the device's own, but
+ * for what belongs to this machine: where the BARs lie in guest memory, and where MSIs go. COMMAND
+ * goes through as the guest writes it. NOT MODELLED: MSI-X, expansion ROMs (read 0), I/O BARs (have
+ * their size, decode nothing).
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { SysError } from '../../../platform/errno.ts';
@@ -24,7 +25,10 @@ const BAR_IO = 1;
 const BAR_MEM64 = 4;
 const CAP_ID_MSI = 5;
 
-/** A BAR as hardware made it: `flags` are its read-only low bits; size 0 = not there, or the upper half of the one below. */
+/**
+ * A BAR as hardware made it: `flags` are its read-only low bits; size 0 = not there, or the upper
+ * half of the one below.
+ */
 const BAR_LAYOUT = object({ size: integer, flags: integer });
 
 export type BarLayout = Shaped<typeof BAR_LAYOUT>;
@@ -110,7 +114,10 @@ export class PassthroughFunction implements PciFunction {
     };
   }
 
-  /** Conventional reset: interrupts off, nothing decoded, no bus master; the device reset where it can be. */
+  /**
+   * Conventional reset: interrupts off, nothing decoded, no bus master; the device reset where it
+   * can be.
+   */
   reset(): void {
     this.#msi?.reset();
     this.#updateMsi();
@@ -171,7 +178,8 @@ export class PassthroughFunction implements PciFunction {
     const below = this.#layout[bar - 1];
     if (size === 0) {
       if (!below || (below.flags & BAR_MEM64) === 0) return 0;
-      return (value & ~Math.floor((below.size - 1) / 2 ** 32)) >>> 0; // the upper half of a 64-bit one
+      // the upper half of a 64-bit one
+      return (value & ~Math.floor((below.size - 1) / 2 ** 32)) >>> 0;
     }
     const low = Math.min(size, 2 ** 32) - 1;
     return ((value & ~low) | flags) >>> 0;
@@ -205,7 +213,10 @@ export class PassthroughFunction implements PciFunction {
   }
 }
 
-/** A message to seteipnum_le of a hart's IMSIC names an identity (AIA §3.5). NOT MODELLED: messages to anywhere else. */
+/**
+ * A message to seteipnum_le of a hart's IMSIC names an identity (AIA §3.5). NOT MODELLED: messages
+ * to anywhere else.
+ */
 function identityOf({ gpa, data }: { gpa: number; data: number }): number {
   const hart = (gpa - IMSIC_M.base) / IMSIC_M.size;
   return Number.isInteger(hart) && hart >= 0 && hart < IMSIC_PAGES ? routeTarget(hart, data) : 0;
@@ -214,8 +225,8 @@ function identityOf({ gpa, data }: { gpa: number; data: number }): number {
 const isBar = (register: number): boolean => register >= BAR0 && register < BARS_END;
 
 /**
- * A device that refuses an access (memory decoding off: EIO, PCI-7) is one that does not answer: reads give ones, writes are
- * dropped. EPIPE is the end of the host, and everybody's.
+ * A device that refuses an access (memory decoding off: EIO, PCI-7) is one that does not answer:
+ * reads give ones, writes are dropped. EPIPE is the end of the host, and everybody's.
  */
 function attempt(access: () => void): void {
   try {

@@ -1,4 +1,7 @@
-/** What the PCI host sees of a function, and what a passed-through function sees of the device behind it. */
+/**
+ * What the PCI host sees of a function, and what a passed-through function sees of the device
+ * behind it.
+ */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 
 /** Size of a config access: naturally aligned, within one dword. */
@@ -24,7 +27,10 @@ export interface PciFunction {
   reset(): void;
 }
 
-/** A device that is passed through; vmm/client/device.ts is one, tests bring their own. Errors are SysErrors. */
+/**
+ * A device that is passed through; vmm/client/device.ts is one, tests bring their own. Errors are
+ * SysErrors.
+ */
 export interface DeviceAccess {
   readConfig(offset: number, into: Uint8Array): void;
   writeConfig(offset: number, bytes: Uint8Array): void;
@@ -37,7 +43,10 @@ export interface DeviceAccess {
   reset(): void;
 }
 
-/** Where a function's message-signalled interrupts go: its routes, one per vector, from eventfds to IMSIC identities. */
+/**
+ * Where a function's message-signalled interrupts go: its routes, one per vector, from eventfds to
+ * IMSIC identities.
+ */
 export interface MsiRouter {
   eventfd(route: number): number;
   /** `identity` is a routeTarget (interrupt-routes.ts). 0: the route's interrupts are dropped. */

@@ -1,7 +1,7 @@
 /**
  * UART 16550A (National Semiconductor PC16550D), reset values and THR-empty behaviour as QEMU's
- * `serial` (docs/machine.md, "UART").
- * NOT MODELLED: its interrupt (the machine has no PLIC; IIR says what it would be), baud rate, breaks and errors, loopback data.
+ * `serial` (docs/machine.md, "UART"). NOT MODELLED: its interrupt (the machine has no PLIC; IIR
+ * says what it would be), baud rate, breaks and errors, loopback data.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';

@@ -15,8 +15,9 @@ const TIMEOUT_MS = 1000;
 const DEAD_TIMEOUT_MS = 10;
 
 /**
- * A function on the board's bus. A cycle blocks the kernel's thread until the device worker answers; where none does, reads
- * give ones (PCIe 6.0 §2.8), and the following cycles do not make everybody wait as long again.
+ * A function on the board's bus. A cycle blocks the kernel's thread until the device worker
+ * answers; where none does, reads give ones (PCIe 6.0 §2.8), and the following cycles do not make
+ * everybody wait as long again.
  */
 export class BusAccess implements PciAccess {
   readonly #patient: MailboxClient;

@@ -1,6 +1,7 @@
 /**
- * pread and pwrite of a BAR (vfio_pci_rdwr.c; PCI-7, PCI-11): cut in naturally aligned pieces, each one access of the device. Of
- * a BAR that is memory the bytes are moved at once, without asking the device.
+ * pread and pwrite of a BAR (vfio_pci_rdwr.c; PCI-7, PCI-11): cut in naturally aligned pieces, each
+ * one access of the device. Of a BAR that is memory the bytes are moved at once, without asking the
+ * device.
  */
 import { einval, eio } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -31,7 +32,10 @@ export class BarIo {
     this.#options = options;
   }
 
-  /** Fewer bytes than asked for at the BAR's end. EINVAL at or behind it, EIO with memory decoding off. */
+  /**
+   * Fewer bytes than asked for at the BAR's end. EINVAL at or behind it, EIO with memory decoding
+   * off.
+   */
   read(bar: Bar, offset: number, length: number, msix: MsixTable | undefined): Uint8Array {
     return this.#read(bar, offset, clip(bar, offset, length), {
       hidden: hiddenPart(bar, msix),

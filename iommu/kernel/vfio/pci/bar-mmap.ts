@@ -1,8 +1,9 @@
 /**
- * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). What the client maps is an object: of a RAM BAR the very object that
- * holds its bytes, of a register BAR an empty one that only says which BAR it is.
- * DEVIATION: there is no hardware under a mapping of registers, so a load or store of the CPU is a SIGBUS; the client library
- * makes the access for it by a read or write of the mapping's file, each one access of the device.
+ * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). What the client maps is an object: of
+ * a RAM BAR the very object that holds its bytes, of a register BAR an empty one that only says
+ * which BAR it is. DEVIATION: there is no hardware under a mapping of registers, so a load or store
+ * of the CPU is a SIGBUS; the client library makes the access for it by a read or write of the
+ * mapping's file, each one access of the device.
  */
 import { einval, eio, enotty } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -95,7 +96,10 @@ interface MappingParts {
   readonly release: () => void;
 }
 
-/** The file that stands for one mapping: as long as it is open, the device's file is. Its bytes are those of the whole BAR. */
+/**
+ * The file that stands for one mapping: as long as it is open, the device's file is. Its bytes are
+ * those of the whole BAR.
+ */
 class BarMapping implements FileOperations {
   readonly name: string;
   readonly #options: BarMmapOptions;
@@ -115,7 +119,9 @@ class BarMapping implements FileOperations {
     throw enotty(`ioctl ${hex(nr)} on a mapping`);
   }
 
-  /** A load of the CPU; EIO is a bus error. Behind the BAR's end, in its last page, nobody answers. */
+  /**
+   * A load of the CPU; EIO is a bus error. Behind the BAR's end, in its last page, nobody answers.
+   */
   pread(offset: bigint, length: number): Uint8Array {
     const data = new Uint8Array(length).fill(0xff);
     const part = this.#inside(offset, length);

@@ -1,6 +1,7 @@
 /**
- * Who may see and change which bits of configuration space: the tables of vfio_pci_config.c (struct perm_bits). A bit is
- * virtual (it lives in the shadow copy) or the hardware's, and writable or not.
+ * Who may see and change which bits of configuration space: the tables of vfio_pci_config.c (struct
+ * perm_bits). A bit is virtual (it lives in the shadow copy) or the hardware's, and writable or
+ * not.
  */
 import {
   PCI_BASE_ADDRESS_0,
@@ -94,7 +95,10 @@ export function msiLength(flags: number): number {
   return 10 + ((flags & PCI_MSI_FLAGS_64BIT) !== 0 ? 4 : 0) + ((flags & PCI_MSI_FLAGS_MASKBIT) !== 0 ? 10 : 0);
 }
 
-/** init_pci_cap_msi_perm: the user's address and data are never the hardware's; enabling goes through SET_IRQS. */
+/**
+ * init_pci_cap_msi_perm: the user's address and data are never the hardware's; enabling goes
+ * through SET_IRQS.
+ */
 export function msiPermissions(flags: number): Permissions {
   const is64 = (flags & PCI_MSI_FLAGS_64BIT) !== 0;
   const msi = new Permissions(msiLength(flags));

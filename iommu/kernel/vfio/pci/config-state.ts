@@ -1,4 +1,7 @@
-/** pci_save_state and pci_restore_state: the header and the MSI capability of a function, so that it leaves VFIO as it came (PCI-9). */
+/**
+ * pci_save_state and pci_restore_state: the header and the MSI capability of a function, so that it
+ * leaves VFIO as it came (PCI-9).
+ */
 
 import { PCI_COMMAND, PCI_MSI_FLAGS, PCI_STD_HEADER_SIZEOF } from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
@@ -22,7 +25,10 @@ export class ConfigState {
     this.#dwords.set(at, this.#pci.readConfig(at, 4));
   }
 
-  /** From the end down, so that BARs and the rest are right before COMMAND switches decoding on. STATUS is not written. */
+  /**
+   * From the end down, so that BARs and the rest are right before COMMAND switches decoding on.
+   * STATUS is not written.
+   */
   restore(): void {
     for (const [at, value] of [...this.#dwords].reverse()) {
       if (at === PCI_COMMAND) this.#pci.writeConfig(at, 2, value & 0xffff);

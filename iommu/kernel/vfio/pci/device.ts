@@ -1,6 +1,7 @@
 /**
- * A PCI function bound to vfio-pci, and its files (vfio_pci_core.c; PCI-1…11). The first open enables it with a fresh view
- * of its configuration space, the last close disables it and puts back what firmware had left.
+ * A PCI function bound to vfio-pci, and its files (vfio_pci_core.c; PCI-1…11). The first open
+ * enables it with a fresh view of its configuration space, the last close disables it and puts back
+ * what firmware had left.
  */
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
@@ -105,8 +106,8 @@ export class PciDevice implements VfioDevice {
   }
 
   /**
-   * vfio_pci_core_match: options may follow the bdf behind spaces. There is one, vf_token=UUID, which is for physical functions with virtual
-   * ones and for those: nothing here.
+   * vfio_pci_core_match: options may follow the bdf behind spaces. There is one, vf_token=UUID,
+   * which is for physical functions with virtual ones and for those: nothing here.
    */
   matches(name: string): boolean {
     if (!name.startsWith(this.name)) return false;

@@ -1,6 +1,7 @@
 /**
- * VFIO_DEVICE_FEATURE_DMA_BUF (vfio_pci_core_feature_dma_buf, 6.19; P2P-9): what a request for a dma-buf over parts of a BAR must be.
- * NOT MODELLED: the dma-buf. Nobody here could import it, so a request that a kernel would serve is EOPNOTSUPP.
+ * VFIO_DEVICE_FEATURE_DMA_BUF (vfio_pci_core_feature_dma_buf, 6.19; P2P-9): what a request for a
+ * dma-buf over parts of a BAR must be. NOT MODELLED: the dma-buf. Nobody here could import it, so a
+ * request that a kernel would serve is EOPNOTSUPP.
  */
 import { einval, enodev, eopnotsupp, eoverflow } from '../../../../platform/errno.ts';
 import { hex, hexRange } from '../../../../platform/hex.ts';

@@ -1,4 +1,6 @@
-/** An eventfd of a client as the kernel holds it (eventfd_ctx), to be closed by whoever drops it. */
+/**
+ * An eventfd of a client as the kernel holds it (eventfd_ctx), to be closed by whoever drops it.
+ */
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 
 export class EventTrigger {

@@ -1,6 +1,6 @@
 /**
- * The features of a PCI device (vfio_pci_core_ioctl_feature). A plain function has those of low power: a state in which its memory BARs do
- * not answer (NUM-3); from 6.19 on DMA_BUF, too.
+ * The features of a PCI device (vfio_pci_core_ioctl_feature). A plain function has those of low
+ * power: a state in which its memory BARs do not answer (NUM-3); from 6.19 on DMA_BUF, too.
  */
 import { einval, enotty } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';

@@ -1,4 +1,7 @@
-/** VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO of vfio-pci (vfio_pci_core.c; PCI-1, PCI-2, NUM-5). */
+/**
+ * VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO of vfio-pci (vfio_pci_core.c; PCI-1, PCI-2,
+ * NUM-5).
+ */
 import { einval } from '../../../../platform/errno.ts';
 import { PAGE_SIZE } from '../../../../platform/page.ts';
 import {
@@ -69,7 +72,10 @@ function region(index: number, { bars, configSize }: PciResources): { readonly s
   return { size: bar.size, flags: readWrite | (isMappable(bar) ? VFIO_REGION_INFO_FLAG_MMAP : 0) };
 }
 
-/** vfio_pci_probe_mmaps: memory, in whole pages, and smaller BARs too, which lie alone in their page (the board aligns BARs to pages). */
+/**
+ * vfio_pci_probe_mmaps: memory, in whole pages, and smaller BARs too, which lie alone in their page
+ * (the board aligns BARs to pages).
+ */
 export const isMappable = ({ space, size }: Bar): boolean =>
   space === 'memory' && (size < PAGE_SIZE || size % PAGE_SIZE === 0);
 

@@ -1,4 +1,7 @@
-/** INTx of one function: a level on the board's wire, masked when it fires (vfio_pci_intrs.c, vfio_intx_*; PCI-4, PCI-5). */
+/**
+ * INTx of one function: a level on the board's wire, masked when it fires (vfio_pci_intrs.c,
+ * vfio_intx_*; PCI-4, PCI-5).
+ */
 import type { IntxLine } from '../../../bus/interrupts.ts';
 import type { EventTrigger } from './event-trigger.ts';
 
@@ -29,7 +32,8 @@ export class Intx {
   setTrigger(trigger: EventTrigger | undefined): void {
     const old = this.#trigger;
     this.#trigger = trigger;
-    this.#line.setSource(trigger?.source ?? -1); // returns when the device worker has let go of the old one
+    // returns when the device worker has let go of the old one
+    this.#line.setSource(trigger?.source ?? -1);
     old?.close();
   }
 
@@ -43,7 +47,9 @@ export class Intx {
     if (this.#enabled) this.#line.mask();
   }
 
-  /** A level that is still up fires again (PCI-5). No effect while the user's COMMAND disables INTx. */
+  /**
+   * A level that is still up fires again (PCI-5). No effect while the user's COMMAND disables INTx.
+   */
   unmask(): void {
     if (this.#enabled && !this.#disabledByConfig) this.#line.unmask();
   }

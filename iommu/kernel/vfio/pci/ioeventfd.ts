@@ -95,7 +95,10 @@ export class Ioeventfds {
     }
   }
 
-  /** With memory decoding off the write is lost (vfio_pci_ioeventfd_thread tests it, and has nobody to tell). */
+  /**
+   * With memory decoding off the write is lost (vfio_pci_ioeventfd_thread tests it, and has nobody
+   * to tell).
+   */
   #write(index: number, offset: number, data: Uint8Array): void {
     const { resources, barIo } = this.#options;
     barIo.tryWrite(resources.bars[index]!, offset, data);

@@ -73,7 +73,10 @@ export class Irqs {
     return 0;
   }
 
-  /** vfio_pci_set_irqs_ioctl: ENOTTY for what the index cannot do (PCI-3). A promise where a thread starts. MSI-X: no device has it; its place is here. */
+  /**
+   * vfio_pci_set_irqs_ioctl: ENOTTY for what the index cannot do (PCI-3). A promise where a thread
+   * starts. MSI-X: no device has it; its place is here.
+   */
   apply(change: IrqChange, caller: Caller): void | Promise<void> {
     const { index, action } = change;
     const { msi } = this.#options;

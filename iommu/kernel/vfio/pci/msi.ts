@@ -1,6 +1,6 @@
 /**
- * MSI of one function: the capability programmed with the doorbell's address and data, each vector routed to an eventfd
- * (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4).
+ * MSI of one function: the capability programmed with the doorbell's address and data, each vector
+ * routed to an eventfd (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4).
  */
 import { einval, erange } from '../../../../platform/errno.ts';
 import {
@@ -24,7 +24,10 @@ export interface MsiFabric {
   readonly vectors: VectorAllocator;
   /** The iova of the doorbell, below 2^32. */
   readonly doorbellIova: number;
-  /** Returns when no device worker is inside a transaction that began before: none is about to use a route just changed. */
+  /**
+   * Returns when no device worker is inside a transaction that began before: none is about to use a
+   * route just changed.
+   */
   fence(): void;
 }
 
@@ -103,8 +106,8 @@ export class Msi {
   }
 
   /**
-   * vfio_msi_set_block: `take(i)` gives the new trigger of MSI start+i, undefined for none, and throws for a bad one; then
-   * that MSI and those before it are left without trigger.
+   * vfio_msi_set_block: `take(i)` gives the new trigger of MSI start+i, undefined for none, and
+   * throws for a bad one; then that MSI and those before it are left without trigger.
    */
   setBlock(start: number, count: number, take: (i: number) => EventTrigger | undefined): void {
     if (start + count > this.#triggers.length)

@@ -1,8 +1,9 @@
 /**
- * The BARs of a function that are memory. Their bytes are in objects which clients map; to take them away from all those
- * mappings at once (vfio_pci_zap_bars; PCI-8) the objects are cut off to nothing, so that an access is a SIGBUS, and given
- * their bytes back later: the same mappings show them again (PCI-7).
- * DEVIATION: a store of a CPU or a device that is under way at that moment may get lost, where a real BAR would either take it or fault.
+ * The BARs of a function that are memory. Their bytes are in objects which clients map; to take
+ * them away from all those mappings at once (vfio_pci_zap_bars; PCI-8) the objects are cut off to
+ * nothing, so that an access is a SIGBUS, and given their bytes back later: the same mappings show
+ * them again (PCI-7). DEVIATION: a store of a CPU or a device that is under way at that moment may
+ * get lost, where a real BAR would either take it or fault.
  */
 import { dataExtent, ftruncate, pread, pwrite } from '../../../../platform/libc.ts';
 import { BarGate } from '../../../bus/bar-gate.ts';
@@ -65,8 +66,8 @@ export class RamBars {
 }
 
 /**
- * What there is, by the pages that the object has: 0.4 ms for each MiB of them, and nothing for the rest. A client that has the object may
- * have cut it off itself: those bytes are lost to everybody.
+ * What there is, by the pages that the object has: 0.4 ms for each MiB of them, and nothing for the
+ * rest. A client that has the object may have cut it off itself: those bytes are lost to everybody.
  */
 function readChunks({ fd, size }: RamBar): Stash['chunks'] {
   const chunks = [];

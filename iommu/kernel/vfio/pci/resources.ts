@@ -1,6 +1,6 @@
 /**
- * What a function has, as the PCI core finds it once when the kernel starts: BARs, capabilities, interrupts.
- * NOT MODELLED: expansion ROMs, the extended configuration space of PCIe.
+ * What a function has, as the PCI core finds it once when the kernel starts: BARs, capabilities,
+ * interrupts. NOT MODELLED: expansion ROMs, the extended configuration space of PCIe.
  */
 
 import {
@@ -87,14 +87,18 @@ export function findResources(pci: PciAccess): PciResources {
   };
 }
 
-/** PCI 3.0 §6.2.5.1: all ones are written, and the address bits that stick tell the size; decoding is off meanwhile. */
+/**
+ * PCI 3.0 §6.2.5.1: all ones are written, and the address bits that stick tell the size; decoding
+ * is off meanwhile.
+ */
 function sizeBars(pci: PciAccess): (Bar | undefined)[] {
   const command = pci.readConfig(PCI_COMMAND, 2);
   pci.writeConfig(PCI_COMMAND, 2, command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
   const bars: (Bar | undefined)[] = Array.from({ length: PCI_STD_NUM_BARS }, () => undefined);
   for (let index = 0; index < PCI_STD_NUM_BARS; index++) {
     const { mask, was } = stickyBits(pci, index);
-    if (mask === 0 || mask === 0xffff_ffff) continue; // there is none, or nobody answers (__pci_read_base)
+    // there is none, or nobody answers (__pci_read_base)
+    if (mask === 0 || mask === 0xffff_ffff) continue;
     if ((was & PCI_BASE_ADDRESS_SPACE_IO) !== 0) {
       const size = -(mask & ~IO_FLAGS) >>> 0;
       bars[index] = { index, space: 'io', start: (was & ~IO_FLAGS) >>> 0, size, flags: PCI_BASE_ADDRESS_SPACE_IO };
@@ -121,7 +125,9 @@ function stickyBits(pci: PciAccess, index: number): { readonly mask: number; rea
   return { mask, was };
 }
 
-/** The chain from 0x34; a chain that loops or leaves configuration space ends there (PCI 3.0 §6.7). */
+/**
+ * The chain from 0x34; a chain that loops or leaves configuration space ends there (PCI 3.0 §6.7).
+ */
 function findCapabilities(pci: PciAccess): Capability[] {
   const found: Capability[] = [];
   if ((pci.readConfig(PCI_STATUS, 2) & PCI_STATUS_CAP_LIST) === 0) return found;

@@ -1,4 +1,7 @@
-/** The argument of VFIO_DEVICE_SET_IRQS, checked in the kernel's order (vfio_set_irqs_validate_and_prepare; PCI-3). */
+/**
+ * The argument of VFIO_DEVICE_SET_IRQS, checked in the kernel's order
+ * (vfio_set_irqs_validate_and_prepare; PCI-3).
+ */
 import { einval } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import {

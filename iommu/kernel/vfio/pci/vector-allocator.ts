@@ -8,7 +8,10 @@ export class VectorAllocator {
     this.#used = Array.from({ length: nrVectors }, () => false);
   }
 
-  /** `count` (a power of two) vectors from a multiple of `count`: a function tells them apart by the low bits of the data. */
+  /**
+   * `count` (a power of two) vectors from a multiple of `count`: a function tells them apart by the
+   * low bits of the data.
+   */
   allocate(count: number): number {
     const used = this.#used;
     for (let base = 0; base + count <= used.length; base += count) {

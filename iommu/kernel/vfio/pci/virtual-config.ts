@@ -1,6 +1,7 @@
 /**
- * The configuration space a user of vfio-pci sees (vfio_pci_config.c; PCI-8, PCI-9): a shadow copy of the header and the
- * capabilities, of which some bits are real, some virtual; bytes outside both are the hardware's, raw.
+ * The configuration space a user of vfio-pci sees (vfio_pci_config.c; PCI-8, PCI-9): a shadow copy
+ * of the header and the capabilities, of which some bits are real, some virtual; bytes outside both
+ * are the hardware's, raw.
  */
 import { efault } from '../../../../platform/errno.ts';
 import {
@@ -32,7 +33,10 @@ import type { PciResources } from './resources.ts';
 
 /** What configuration writes set off in the rest of the device. */
 export interface ConfigHooks {
-  /** COMMAND is about to be written without memory decoding: mappings of BARs must be gone before (PCI-8). */
+  /**
+   * COMMAND is about to be written without memory decoding: mappings of BARs must be gone before
+   * (PCI-8).
+   */
   memoryGoes(): void;
   /** COMMAND was written with memory decoding. */
   memoryComes(): void;
@@ -49,7 +53,10 @@ interface Area {
   readonly kind: 'header' | 'msi' | 'capability';
   readonly start: number;
   readonly length: number;
-  /** Absent: reads are the hardware's but for the next pointer, writes are dropped (vfio_direct_config_read). */
+  /**
+   * Absent: reads are the hardware's but for the next pointer, writes are dropped
+   * (vfio_direct_config_read).
+   */
   readonly permissions?: Permissions;
 }
 
@@ -214,7 +221,10 @@ export class VirtualConfig {
     this.#hooks.intxDisabled((command & PCI_COMMAND_INTX_DISABLE) !== 0);
   }
 
-  /** vfio_msi_config_write: MSI is enabled by SET_IRQS only, and has no more vectors than that; the rest goes through. */
+  /**
+   * vfio_msi_config_write: MSI is enabled by SET_IRQS only, and has no more vectors than that; the
+   * rest goes through.
+   */
   #msiFlagsWritten(at: number): void {
     let flags = this.#view.getUint16(at, true);
     const queueSize = this.#hooks.msiQueueSize();
@@ -224,7 +234,10 @@ export class VirtualConfig {
     this.#pci.writeConfig(at, 2, flags);
   }
 
-  /** vfio_bar_fixup: the user's BARs as the hardware would read them: address bits down to the size, type bits. */
+  /**
+   * vfio_bar_fixup: the user's BARs as the hardware would read them: address bits down to the size,
+   * type bits.
+   */
   #fixBars(): void {
     if (!this.#barsDirty) return;
     this.#barsDirty = false;
@@ -263,7 +276,9 @@ const isBar = (at: number): boolean =>
   (at >= PCI_BASE_ADDRESS_0 && at < PCI_BASE_ADDRESS_0 + 4 * PCI_STD_NUM_BARS) ||
   (at >= PCI_ROM_ADDRESS && at < PCI_ROM_ADDRESS + 4);
 
-/** pci_cap_length, vfio_cap_len: 0 hides the capability. `flags` are the two bytes after the header. */
+/**
+ * pci_cap_length, vfio_cap_len: 0 hides the capability. `flags` are the two bytes after the header.
+ */
 function capabilityLength(id: number, flags: number): number {
   switch (id) {
     case PCI_CAP_ID_PM:

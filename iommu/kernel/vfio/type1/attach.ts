@@ -9,7 +9,10 @@ import { refuseInvalid, whenAllValid } from './vaddr.ts';
 import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
 import type { AttachedGroup, IovaSpan, VfioIommu } from './vfio-iommu.ts';
 
-/** A promise when the replay sleeps until all vaddrs are valid (VAD-8), or is long. On an error the group is not attached. */
+/**
+ * A promise when the replay sleeps until all vaddrs are valid (VAD-8), or is long. On an error the
+ * group is not attached.
+ */
 export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): void | Promise<void> {
   refuseInvalid(iommu);
   if (iommu.findGroup(group)) throw einval(`group ${group.id} is attached`);
@@ -76,8 +79,8 @@ function checkConflicts(iommu: VfioIommu, group: IommuGroup, domain: IommuDomain
 }
 
 /**
- * ATT-2: the newest domain of the same driver and coherency whose tables the group's unit can use takes the group, and the new
- * one is not needed. Nothing is mapped, no MSI cookie taken.
+ * ATT-2: the newest domain of the same driver and coherency whose tables the group's unit can use
+ * takes the group, and the new one is not needed. Nothing is mapped, no MSI cookie taken.
  */
 function mergeInto(iommu: VfioIommu, attached: AttachedGroup, domain: IommuDomain): boolean {
   const { group } = attached;
@@ -115,7 +118,10 @@ function accept(iommu: VfioIommu, validIova: readonly IovaSpan[]): void {
   iommu.nrNonPinnedGroups++;
 }
 
-/** iommu_attach_group: the devices go into the domain, out of the one they are in. EINVAL: their unit cannot use it. */
+/**
+ * iommu_attach_group: the devices go into the domain, out of the one they are in. EINVAL: their
+ * unit cannot use it.
+ */
 function enter({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
   for (const did of dids) iommuDevice!.attach(did, domain);
 }

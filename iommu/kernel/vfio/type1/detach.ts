@@ -49,14 +49,18 @@ function* dropDomain(iommu: VfioIommu, home: AttachedDomain): Sliced<void> {
   iommu.updatePgsizeBitmap();
 }
 
-/** Entries live on for the mediated devices, and only what these have pinned stays charged (RACE-31). */
+/**
+ * Entries live on for the mediated devices, and only what these have pinned stays charged
+ * (RACE-31).
+ */
 function* unpinAndReaccount(iommu: VfioIommu): Sliced<void> {
   const unpin = new DeferredUnpin(iommu);
   for (const entry of iommu.entries()) {
     const unlocked = yield* unmapEntry(iommu, entry, unpin);
     let locked = 0;
     for (const { run } of entry.externalPins?.values() ?? []) if (!run.reserved) locked++;
-    uncharge(iommu, entry, unlocked - locked, undefined); // what drivers have pinned is part of what was mapped
+    // what drivers have pinned is part of what was mapped
+    uncharge(iommu, entry, unlocked - locked, undefined);
   }
   yield* unpin.flush();
 }

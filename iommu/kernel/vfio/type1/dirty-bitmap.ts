@@ -1,6 +1,7 @@
 /**
- * The dirty bitmap of one entry: one bit per smallest IOMMU page, and one spare u64 word, since a report shifts the bits in
- * place. That leaves bits behind beyond the entry's own; real kernels report them later (DRT-5), so here they stay too.
+ * The dirty bitmap of one entry: one bit per smallest IOMMU page, and one spare u64 word, since a
+ * report shifts the bits in place. That leaves bits behind beyond the entry's own; real kernels
+ * report them later (DRT-5), so here they stay too.
  */
 
 const WORD = 32;
@@ -60,7 +61,10 @@ export class DirtyBitmap {
     }
   }
 
-  /** ORs a whole u64 into the first one: DRT-5, all 64 bits of it and not only those below the entry's. */
+  /**
+   * ORs a whole u64 into the first one: DRT-5, all 64 bits of it and not only those below the
+   * entry's.
+   */
   orFirstWord(bytes: Uint8Array): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
     this.#words[0]! |= view.getUint32(0, true);

@@ -20,7 +20,10 @@ import type { VfioIommu } from './vfio-iommu.ts';
 const MAX_PAGES = 2 ** 31 - 1;
 export const MAX_BITMAP_BYTES = 1n << 28n;
 
-/** A struct vfio_bitmap: one bit per page of `pgsize` bytes, `bytes` long, at vaddr `data` of the caller. */
+/**
+ * A struct vfio_bitmap: one bit per page of `pgsize` bytes, `bytes` long, at vaddr `data` of the
+ * caller.
+ */
 export interface UserBitmap {
   readonly pgsize: bigint;
   readonly bytes: bigint;
@@ -142,8 +145,9 @@ function reportRange(
 }
 
 /**
- * update_user_bitmap (DRT-5): the bits of one entry, bit 0 being page baseVpn, in whole u64 words. Unless the entry starts on a word
- * the user's word there is read and merged, in the entry's own bitmap.
+ * update_user_bitmap (DRT-5): the bits of one entry, bit 0 being page baseVpn, in whole u64 words.
+ * Unless the entry starts on a word the user's word there is read and merged, in the entry's own
+ * bitmap.
  */
 export function reportEntry(
   iommu: VfioIommu,

@@ -1,4 +1,7 @@
-/** One mapping of a container: struct vfio_dma. Its iovas are [vpn, vpn + nrPages), its memory [vaddrPage, vaddrPage + nrPages). */
+/**
+ * One mapping of a container: struct vfio_dma. Its iovas are [vpn, vpn + nrPages), its memory
+ * [vaddrPage, vaddrPage + nrPages).
+ */
 
 import type { Mm, Task } from '../../core/task.ts';
 import type { PinnedRun } from '../../mm/pin.ts';
@@ -29,7 +32,9 @@ export class DmaEntry extends DmaRange<DmaEntry> {
   vaddrInvalid = false;
   /** Pinned and mapped in every IOMMU domain. */
   iommuMapped = false;
-  /** Who mapped it, or took it over: its thread group counts, a vCPU thread may die first (MAP-15). */
+  /**
+   * Who mapped it, or took it over: its thread group counts, a vCPU thread may die first (MAP-15).
+   */
   mapper: Task;
   /** The address space that vaddr is of; held (mmgrab). */
   mm: Mm;

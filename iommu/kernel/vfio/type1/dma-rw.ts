@@ -1,4 +1,7 @@
-/** vfio_dma_rw: the CPU's access to iovas on behalf of a mediated device, through the vaddr as it is now (MDV-5, VAD-5). */
+/**
+ * vfio_dma_rw: the CPU's access to iovas on behalf of a mediated device, through the vaddr as it is
+ * now (MDV-5, VAD-5).
+ */
 import { ebusy, efault, einval, eperm } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../../platform/page.ts';
@@ -12,7 +15,10 @@ import { copyFromUser, copyToUser } from './user-memory.ts';
 import { sleepOnVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
-/** Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is invalid; whether it did. */
+/**
+ * Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is
+ * invalid; whether it did.
+ */
 export async function dmaRw(iommu: VfioIommu, request: RwRequest): Promise<boolean> {
   if (request.data.length === 0) throw einval('dma_rw: no bytes');
   while (iommu.lock.held) await iommu.lock.held;

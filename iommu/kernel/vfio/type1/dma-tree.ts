@@ -1,9 +1,10 @@
 /**
- * The mappings of a container in order: the rb-tree of struct vfio_dma and the look-ups of vfio_iommu_type1.c in it. Ranges are
- * [vpn, end) in pages, end up to IOVA_END.
+ * The mappings of a container in order: the rb-tree of struct vfio_dma and the look-ups of
+ * vfio_iommu_type1.c in it. Ranges are [vpn, end) in pages, end up to IOVA_END.
  *
- * Kernels before 6.18 compute ends with 64 bits, and 2^64 becomes 0 (RACE-10). They look things up as here, so a mapping that ends
- * there is found by nobody, and whoever looks for the first mapping of a range and comes by it misses those to its left.
+ * Kernels before 6.18 compute ends with 64 bits, and 2^64 becomes 0 (RACE-10). They look things up
+ * as here, so a mapping that ends there is found by nobody, and whoever looks for the first mapping
+ * of a range and comes by it misses those to its left.
  */
 import type { Profile } from '../../core/profile.ts';
 import { next, RbNode, RbTree } from './rb-tree.ts';
@@ -40,7 +41,10 @@ export class DmaTree<T extends DmaRange<T>> {
     return this.#end(range.vpn + range.nrPages) !== 0;
   }
 
-  /** vfio_find_dma: a mapping that has a page of [vpn, vpn + nrPages). HOT: twice per MAP_DMA; `npm run bench`, map-pairs. */
+  /**
+   * vfio_find_dma: a mapping that has a page of [vpn, vpn + nrPages). HOT: twice per MAP_DMA; `npm
+   * run bench`, map-pairs.
+   */
   find(vpn: number, nrPages: number): T | undefined {
     const end = this.#end(vpn + nrPages);
     let node = this.#tree.root;
@@ -52,7 +56,10 @@ export class DmaTree<T extends DmaRange<T>> {
     return undefined;
   }
 
-  /** vfio_find_dma_first_node and the walk from there: mappings that have a page of [vpn, end), in order. Each may be deleted. */
+  /**
+   * vfio_find_dma_first_node and the walk from there: mappings that have a page of [vpn, end), in
+   * order. Each may be deleted.
+   */
   within(vpn: number, end: number): Generator<T, void> {
     return this.#walk(vpn, this.#end(end));
   }

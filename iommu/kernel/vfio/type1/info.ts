@@ -42,13 +42,18 @@ export function getInfo(iommu: VfioIommu, arg: UserArg): void {
   arg.copyOut(0, info.subarray(0, infoBytes(argsz, iommu.profile)));
 }
 
-/** NUM-7: older kernels know the struct with and without cap_offset, newer ones write as much of it as argsz says. */
+/**
+ * NUM-7: older kernels know the struct with and without cap_offset, newer ones write as much of it
+ * as argsz says.
+ */
 function infoBytes(argsz: number, { infoBytes: most }: Profile): number {
   if (most === Type1Info.size) return Math.min(argsz, most);
   return argsz >= most ? most : MIN_ARGSZ;
 }
 
-/** NUM-7: MIGRATION, DMA_AVAIL, IOVA_RANGE; each `next` counts from the start of the info struct. */
+/**
+ * NUM-7: MIGRATION, DMA_AVAIL, IOVA_RANGE; each `next` counts from the start of the info struct.
+ */
 function capabilities(iommu: VfioIommu): Uint8Array {
   const chain = [migration(iommu), dmaAvail(iommu)];
   if (iommu.validIova.length > 0) chain.push(iovaRanges(iommu));

@@ -1,7 +1,8 @@
 /**
- * The mutex of a container's type1 (vfio_iommu.lock). Code between two awaits has it, as nobody else runs, and an await drops it; work in
- * slices keeps it from its first slice to its last, while calls on other containers go on. So whoever begins, and whoever has awaited
- * something, enters anew and looks at everything again.
+ * The mutex of a container's type1 (vfio_iommu.lock). Code between two awaits has it, as nobody
+ * else runs, and an await drops it; work in slices keeps it from its first slice to its last, while
+ * calls on other containers go on. So whoever begins, and whoever has awaited something, enters
+ * anew and looks at everything again.
  */
 import { runSliced, type Sliced, type SliceOptions } from '../../../../platform/slices.ts';
 
@@ -26,7 +27,10 @@ export class IommuLock {
     return this.#held ? this.#held.then(() => this.enter(body)) : body();
   }
 
-  /** Settles when the work that holds the lock is done, and another may have it then; undefined when it is free. */
+  /**
+   * Settles when the work that holds the lock is done, and another may have it then; undefined when
+   * it is free.
+   */
   get held(): Promise<void> | undefined {
     return this.#held;
   }

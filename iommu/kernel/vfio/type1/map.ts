@@ -23,8 +23,8 @@ interface Request {
 }
 
 /**
- * With the lock. A promise when it is long: it pins many mappings of the process. MAP VADDR never is; it is the hot path of a live
- * update (up to 65 535 of them), and makes no generator.
+ * With the lock. A promise when it is long: it pins many mappings of the process. MAP VADDR never
+ * is; it is the hot path of a live update (up to 65 535 of them), and makes no generator.
  */
 export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Promise<number> {
   // MAP-1

@@ -1,6 +1,7 @@
 /**
- * Parameters of the module vfio_iommu_type1, set as by a write(2) to /sys/module/vfio_iommu_type1/parameters/NAME: text, read as the
- * kernel reads it (kernel/params.c, lib/kstrtox.c).
+ * Parameters of the module vfio_iommu_type1, set as by a write(2) to
+ * /sys/module/vfio_iommu_type1/parameters/NAME: text, read as the kernel reads it (kernel/params.c,
+ * lib/kstrtox.c).
  */
 import { einval, enoent, erange } from '../../../../platform/errno.ts';
 import type { Profile } from '../../core/profile.ts';
@@ -10,8 +11,8 @@ import type { Type1Parameters } from './vfio-iommu.ts';
 const UINT_MAX = 0xffff_ffffn;
 
 /**
- * The write(2) to the parameter's file; ENOENT for a name that there is not. It throws EINVAL or ERANGE for a text that is no value, and
- * nothing written changes nothing.
+ * The write(2) to the parameter's file; ENOENT for a name that there is not. It throws EINVAL or
+ * ERANGE for a text that is no value, and nothing written changes nothing.
  */
 export function moduleParameter(parameters: Type1Parameters, name: string, profile: Profile): (text: string) => void {
   const set = setterOf(parameters, name, profile);
@@ -42,8 +43,9 @@ function setterOf(parameters: Type1Parameters, name: string, profile: Profile): 
 const DIGITS: Readonly<Record<string, RegExp>> = { '0x': /^[0-9a-f]*/i, '0o': /^[0-7]*/, '': /^\d*/ };
 
 /**
- * kstrtouint with base 0: a `+`, then hexadecimal after 0x, octal after 0, else decimal; one newline may follow. More than 64 bits are
- * ERANGE whatever comes behind, more than 32 only when nothing does.
+ * kstrtouint with base 0: a `+`, then hexadecimal after 0x, octal after 0, else decimal; one
+ * newline may follow. More than 64 bits are ERANGE whatever comes behind, more than 32 only when
+ * nothing does.
  */
 export function parseUint(text: string): number {
   const number = text.startsWith('+') ? text.slice(1) : text;

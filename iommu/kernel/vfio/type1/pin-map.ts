@@ -1,4 +1,7 @@
-/** From memory to translations and back: pin, charge and map an entry; unmap, flush, unpin and uncharge it (ACC-1, IOM-2, UNM-15). */
+/**
+ * From memory to translations and back: pin, charge and map an entry; unmap, flush, unpin and
+ * uncharge it (ACC-1, IOM-2, UNM-15).
+ */
 import { eintr } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
@@ -15,7 +18,10 @@ const STEP_PAGES = 2 ** 15;
 const LARGE_PAGES = 2 ** 18;
 const LARGE = BigInt(LARGE_PAGES * 4096);
 
-/** Runs that are unmapped but may still be in use by devices: they are unpinned after the flush that covers them (UNM-15). */
+/**
+ * Runs that are unmapped but may still be in use by devices: they are unpinned after the flush that
+ * covers them (UNM-15).
+ */
 export class DeferredUnpin {
   readonly #iommu: VfioIommu;
   #runs: PinnedRun[] = [];
@@ -63,7 +69,8 @@ export function* pinAndMap(iommu: VfioIommu, entry: DmaEntry, task: Task): Slice
 
 /** ACC-1…3: pins the longest run from page `first` of the entry on and charges it. */
 export function* pinCharged(iommu: VfioIommu, entry: DmaEntry, first: number, task: Task): Sliced<PinnedRun> {
-  if (task.killed.aborted) throw eintr(`process ${task.pid} is being killed`); // fatal_signal_pending, as in __get_user_pages
+  // fatal_signal_pending, as in __get_user_pages
+  if (task.killed.aborted) throw eintr(`process ${task.pid} is being killed`);
   const write = (entry.prot & IOMMU_WRITE) !== 0;
   const most = iommu.parameters.disableHugepages ? 1 : entry.nrPages - first;
   const run = yield* iommu.pinner.pin(task.mm, entry.vaddrPage + first, most, write);
@@ -78,7 +85,10 @@ export function* pinCharged(iommu: VfioIommu, entry: DmaEntry, first: number, ta
   return run;
 }
 
-/** Pages of a run at vpn that are charged for it: not device memory, and not what drivers have pinned, and charged, already. */
+/**
+ * Pages of a run at vpn that are charged for it: not device memory, and not what drivers have
+ * pinned, and charged, already.
+ */
 export function nrCharged(entry: DmaEntry, vpn: number, run: PinnedRun): number {
   if (run.reserved) return 0;
   if (!entry.externalPins) return run.nrPages;
@@ -127,11 +137,15 @@ export function* unmapPages(domain: IommuDomain, vpn: number, nrPages: number): 
   for (let done = 0; done < nrPages; ) {
     if (done > 0) yield;
     const count = Math.min(STEP_PAGES - ((vpn + done) % STEP_PAGES), nrPages - done);
-    done += Math.max(count, domain.unmap(vpn + done, count)); // more where a large page was cut into
+    // more where a large page was cut into
+    done += Math.max(count, domain.unmap(vpn + done, count));
   }
 }
 
-/** Takes an entry's translations out of all domains; pages that will be unpinned, and were charged or pinned by drivers too. */
+/**
+ * Takes an entry's translations out of all domains; pages that will be unpinned, and were charged
+ * or pinned by drivers too.
+ */
 export function* unmapEntry(iommu: VfioIommu, entry: DmaEntry, unpin: DeferredUnpin): Sliced<number> {
   const { runs } = entry;
   entry.iommuMapped = false;
@@ -152,7 +166,8 @@ export function* removeEntry(
   caller: Task | undefined,
 ): Sliced<void> {
   uncharge(iommu, entry, yield* unmapEntry(iommu, entry, unpin), caller);
-  for (const { run } of entry.externalPins?.values() ?? []) iommu.pinner.unpin(run); // of a driver that is gone
+  // of a driver that is gone
+  for (const { run } of entry.externalPins?.values() ?? []) iommu.pinner.unpin(run);
   iommu.unlink(entry);
   entry.mm.drop();
   iommu.dmaAvail++;

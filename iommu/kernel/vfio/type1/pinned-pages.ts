@@ -1,4 +1,7 @@
-/** vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4, VAD-3, VAD-4). */
+/**
+ * vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4,
+ * VAD-3, VAD-4).
+ */
 import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
@@ -12,7 +15,9 @@ import { IOVA_END } from './dma-tree.ts';
 import { sleepOnVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
-/** All or nothing: the pfns of the pages, pinned. Sleeps while one of the vaddrs is invalid (VAD-3). */
+/**
+ * All or nothing: the pfns of the pages, pinned. Sleeps while one of the vaddrs is invalid (VAD-3).
+ */
 export async function pinPages(iommu: VfioIommu, request: PinRequest): Promise<readonly number[]> {
   const { vpn, nrPages } = request;
   if (!iommu.v2) throw eacces('pin_pages: not for TYPE1 version 1');
@@ -26,10 +31,14 @@ export async function pinPages(iommu: VfioIommu, request: PinRequest): Promise<r
   return iommu.lock.run(pinRange(iommu, request));
 }
 
-/** VAD-3: all vaddrs of the range have to be valid at one moment, and from there on nothing drops the lock. */
+/**
+ * VAD-3: all vaddrs of the range have to be valid at one moment, and from there on nothing drops
+ * the lock.
+ */
 function hasInvalid(iommu: VfioIommu, { vpn, nrPages }: PinRequest): boolean {
   if (iommu.vaddrInvalidCount === 0) return false;
-  if (iommu.profile.invalidVaddr === 'refused') throw ebusy('pin_pages: a vaddr is invalid'); // VAD-15
+  // VAD-15
+  if (iommu.profile.invalidVaddr === 'refused') throw ebusy('pin_pages: a vaddr is invalid');
   for (let page = vpn; page < vpn + nrPages; page++) {
     const entry = iommu.find(page, 1);
     if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(page)}`);
@@ -62,7 +71,10 @@ function* pinRange(iommu: VfioIommu, request: PinRequest): Sliced<readonly numbe
   return pfns;
 }
 
-/** The pages from vpn on that one step can pin, at most nrPages: one that is pinned already, or a run of those that are not. */
+/**
+ * The pages from vpn on that one step can pin, at most nrPages: one that is pinned already, or a
+ * run of those that are not.
+ */
 function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number): Sliced<readonly number[]> {
   const entry = iommu.find(vpn, 1);
   if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(vpn)}`);
@@ -82,7 +94,8 @@ function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number):
   const write = (entry.prot & IOMMU_WRITE) !== 0;
   const run = yield* iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, write);
   try {
-    if (run.reserved && iommu.profile.deviceMemoryPins === 'EINVAL') throw einval('pin_pages: memory of a device'); // MDV-6
+    // MDV-6
+    if (run.reserved && iommu.profile.deviceMemoryPins === 'EINVAL') throw einval('pin_pages: memory of a device');
     if (doesAccounting(iommu) && !run.reserved) charge(iommu, entry, run.nrPages, undefined);
   } catch (error) {
     iommu.pinner.unpin(run);
@@ -96,7 +109,10 @@ function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number):
   return Array.from({ length: run.nrPages }, (_, i) => run.pfn + i);
 }
 
-/** MDV-4: how many pages were in a mapping; the first that is not ends it. EINVAL when there is none. */
+/**
+ * MDV-4: how many pages were in a mapping; the first that is not ends it. EINVAL when there is
+ * none.
+ */
 export function unpinPages(iommu: VfioIommu, vpn: number, nrPages: number): number {
   if (!iommu.v2) throw eacces('unpin_pages: not for TYPE1 version 1');
   if (nrPages <= 0) throw einval('unpin_pages: no pages');

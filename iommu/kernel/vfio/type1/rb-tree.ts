@@ -1,6 +1,6 @@
 /**
- * A red-black tree that takes the shapes of Linux's lib/rbtree.c (both are Cormen's algorithms): where a node stands matters,
- * as some of the kernel's look-ups go astray in it (dma-tree.ts).
+ * A red-black tree that takes the shapes of Linux's lib/rbtree.c (both are Cormen's algorithms):
+ * where a node stands matters, as some of the kernel's look-ups go astray in it (dma-tree.ts).
  */
 
 type Side = 'left' | 'right';

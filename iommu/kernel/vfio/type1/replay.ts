@@ -8,8 +8,9 @@ import { mapPages, nrCharged, pinCharged, unmapPages } from './pin-map.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
- * Entries that other domains have mapped already are mapped to the same pages; others are pinned and charged now. On an error
- * everything is as it was, but for what is in `domain`, which the caller frees.
+ * Entries that other domains have mapped already are mapped to the same pages; others are pinned
+ * and charged now. On an error everything is as it was, but for what is in `domain`, which the
+ * caller frees.
  */
 export function* replay(iommu: VfioIommu, domain: IommuDomain, task: Task): Sliced<void> {
   const entries = [...iommu.entries()].filter((entry) => iommu.isReplayed(entry));

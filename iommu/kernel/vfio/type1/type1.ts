@@ -1,4 +1,7 @@
-/** The type1 driver as the VFIO core sees it: one Type1 per container with an IOMMU (drivers/vfio/vfio_iommu_type1.c). */
+/**
+ * The type1 driver as the VFIO core sees it: one Type1 per container with an IOMMU
+ * (drivers/vfio/vfio_iommu_type1.c).
+ */
 import { einval, SysError } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import {
@@ -56,7 +59,10 @@ export class Type1Driver implements VfioIommuDriver {
     this.#options = { profile, pinner, parameters, sliceMs, heldLocks: this.#heldLocks };
   }
 
-  /** Containers that are in the middle of long work: until it is done what is pinned is not what is mapped. */
+  /**
+   * Containers that are in the middle of long work: until it is done what is pinned is not what is
+   * mapped.
+   */
   get busyContainers(): number {
     return this.#heldLocks.count;
   }
@@ -101,15 +107,16 @@ export class Type1 implements ContainerIommu {
   }
 
   /**
-   * A promise only where the kernel would sleep: for the lock, in long work, which goes on in slices, and in UNMAP while drivers of
-   * mediated devices unpin.
+   * A promise only where the kernel would sleep: for the lock, in long work, which goes on in
+   * slices, and in UNMAP while drivers of mediated devices unpin.
    */
   ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number> {
     return this.#iommu.lock.enter(() => this.#ioctl(nr, arg, task));
   }
 
   #ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number> {
-    if (this.#released) throw einval('the last group has left the container'); // while the call waited for the lock
+    // while the call waited for the lock
+    if (this.#released) throw einval('the last group has left the container');
     switch (nr) {
       case VFIO_IOMMU_GET_INFO:
         getInfo(this.#iommu, arg);

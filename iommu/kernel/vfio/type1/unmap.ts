@@ -40,7 +40,10 @@ interface Progress {
   retries: number;
 }
 
-/** Bytes removed or invalidated go back to the caller's struct. A promise while drivers of mediated devices unpin, and for many entries. */
+/**
+ * Bytes removed or invalidated go back to the caller's struct. A promise while drivers of mediated
+ * devices unpin, and for many entries.
+ */
 export function unmapDma(iommu: VfioIommu, arg: UserArg, task: Task): void | Promise<void> {
   const view = arg.copyIn(DmaUnmap.size);
   const request = checkRequest(iommu, arg, view);
@@ -76,7 +79,8 @@ function checkRequest(iommu: VfioIommu, arg: UserArg, view: DataView): Request {
     if (iova + size > U64_END) throw overflow(iommu.profile, `UNMAP_DMA: ${hexRange(iova, size)} wraps`);
   }
   if (bitmap && (!iommu.dirtyPageTracking || bitmap.pgsize !== iommu.pgsize)) {
-    throw einval('UNMAP_DMA GET_DIRTY_BITMAP: tracking is off, or not the smallest page size'); // UNM-5
+    // UNM-5
+    throw einval('UNMAP_DMA GET_DIRTY_BITMAP: tracking is off, or not the smallest page size');
   }
   const end = all ? U64_END : iova + size;
   return { all, vaddr, vpn: Number(iova >> 12n), end: Number(end >> 12n), bitmap };
@@ -92,7 +96,10 @@ function readBitmap(arg: UserArg, argsz: number, size: bigint): UserBitmap {
   return bitmap;
 }
 
-/** `again:` of vfio_dma_do_unmap: from the look-ups on, until no entry has to be unpinned by a driver first. The lock is dropped for that. */
+/**
+ * `again:` of vfio_dma_do_unmap: from the look-ups on, until no entry has to be unpinned by a
+ * driver first. The lock is dropped for that.
+ */
 function unmapUnpinned(iommu: VfioIommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
   const again = (): void | Promise<void> => unmapUnpinned(iommu, request, progress, task);
   const unlocked = (pinned: DmaEntry | undefined): void | Promise<void> => {
@@ -107,7 +114,8 @@ function unmapUnpinned(iommu: VfioIommu, request: Request, progress: Progress, t
 /** Up to the first entry that drivers have pinned pages of: that one. */
 function* walk(iommu: VfioIommu, request: Request, progress: Progress, task: Task): Sliced<DmaEntry | undefined> {
   if (iommu.v2 && !request.all && bisects(iommu, request)) {
-    if (progress.started) return undefined; // UNM-11: somebody mapped meanwhile; what is done is done
+    // UNM-11: somebody mapped meanwhile; what is done is done
+    if (progress.started) return undefined;
     throw einval('UNMAP_DMA: the range splits a mapping');
   }
   progress.started = true;
@@ -162,7 +170,8 @@ function* removeRange(
 ): Sliced<DmaEntry | undefined> {
   for (const entry of selected(iommu, request, task)) {
     if (entry.hasExternalPins) return entry;
-    if (request.bitmap) reportEntry(iommu, entry, { bitmap: request.bitmap, baseVpn: request.vpn, mm: task.mm }); // UNM-12
+    // UNM-12
+    if (request.bitmap) reportEntry(iommu, entry, { bitmap: request.bitmap, baseVpn: request.vpn, mm: task.mm });
     progress.unmappedPages += entry.nrPages;
     yield* removeEntry(iommu, entry, unpin, task);
   }

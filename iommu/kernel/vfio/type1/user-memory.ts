@@ -1,4 +1,7 @@
-/** User pointers: copies between the kernel and a process' memory, with the rights its mappings have. */
+/**
+ * User pointers: copies between the kernel and a process' memory, with the rights its mappings
+ * have.
+ */
 import { efault } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import type { Vma } from '../../../../platform/vma.ts';
@@ -18,7 +21,10 @@ export function copyToUser(mm: Mm, vaddr: number, data: Uint8Array): void {
   copy(mm, vaddr, data, { allowed: (vma) => vma.writable, move: (at, bytes) => mm.space.write(at, bytes) });
 }
 
-/** copy_from_user. EFAULT at the first byte that cannot be read. A CPU that may write a page may read it. */
+/**
+ * copy_from_user. EFAULT at the first byte that cannot be read. A CPU that may write a page may
+ * read it.
+ */
 export function copyFromUser(mm: Mm, vaddr: number, into: Uint8Array): void {
   copy(mm, vaddr, into, {
     allowed: (vma) => vma.readable || vma.writable,

@@ -1,4 +1,7 @@
-/** Invalid vaddrs: between UNMAP_DMA(VADDR) and MAP_DMA(VADDR) an entry has pins and translations but no memory of a process. */
+/**
+ * Invalid vaddrs: between UNMAP_DMA(VADDR) and MAP_DMA(VADDR) an entry has pins and translations
+ * but no memory of a process.
+ */
 import { ebusy } from '../../../../platform/errno.ts';
 import type { Task } from '../../core/task.ts';
 import { moveCharge } from './accounting.ts';
@@ -18,8 +21,8 @@ export function revalidate(iommu: VfioIommu, entry: DmaEntry): void {
 }
 
 /**
- * MAP-6: the same memory object is at another vaddr now; that it is the same nobody checks. From 6.3 on the charge goes with
- * it to the caller (ACC-6): ENOMEM leaves the entry invalid.
+ * MAP-6: the same memory object is at another vaddr now; that it is the same nobody checks. From
+ * 6.3 on the charge goes with it to the caller (ACC-6): ENOMEM leaves the entry invalid.
  */
 export function updateVaddr(iommu: VfioIommu, entry: DmaEntry, vaddrPage: number, task: Task): void {
   if (iommu.profile.mapVaddrMovesCharge) moveCharge(entry, task);
@@ -28,7 +31,10 @@ export function updateVaddr(iommu: VfioIommu, entry: DmaEntry, vaddrPage: number
   iommu.waiters.wakeAll();
 }
 
-/** Sleeps until a vaddr may have become valid: look again from scratch (VAD-2), after entering the lock anew. */
+/**
+ * Sleeps until a vaddr may have become valid: look again from scratch (VAD-2), after entering the
+ * lock anew.
+ */
 export function sleepOnVaddr(iommu: VfioIommu, killed: AbortSignal | undefined): Promise<void> {
   return iommu.waiters.sleep(() => iommu.containerOpen, killed);
 }

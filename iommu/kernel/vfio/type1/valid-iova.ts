@@ -1,11 +1,17 @@
-/** The list of valid iovas: what all domains can translate and no group has reserved (ATT-1, ATT-8). Spans are [vpn, end). */
+/**
+ * The list of valid iovas: what all domains can translate and no group has reserved (ATT-1, ATT-8).
+ * Spans are [vpn, end).
+ */
 import { einval } from '../../../../platform/errno.ts';
 import type { IommuDomain, ReservedRegion } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
 import { IOVA_END } from './dma-tree.ts';
 import type { IovaSpan, VfioIommu } from './vfio-iommu.ts';
 
-/** ATT-1: a domain's aperture is disjoint from the valid list, or an entry would be outside it. An unknown list has no conflict. */
+/**
+ * ATT-1: a domain's aperture is disjoint from the valid list, or an entry would be outside it. An
+ * unknown list has no conflict.
+ */
 export function apertureConflicts(iommu: VfioIommu, { apertureVpn: start, apertureEndVpn: end }: IommuDomain): boolean {
   const first = iommu.validIova[0];
   const last = iommu.validIova.at(-1);
@@ -23,7 +29,9 @@ export function reservedConflicts(iommu: VfioIommu, regions: readonly ReservedRe
   );
 }
 
-/** The valid list once `domain` and a group with these regions are in. EINVAL when nothing is left. */
+/**
+ * The valid list once `domain` and a group with these regions are in. EINVAL when nothing is left.
+ */
 export function narrowed(
   validIova: readonly IovaSpan[],
   domain: IommuDomain,
@@ -33,8 +41,8 @@ export function narrowed(
 }
 
 /**
- * ATT-8: the list anew from the domains and groups that are left. `widen`: a domain has gone, so the aperture may have
- * grown. When nothing would be left the old list stays.
+ * ATT-8: the list anew from the domains and groups that are left. `widen`: a domain has gone, so
+ * the aperture may have grown. When nothing would be left the old list stays.
  */
 export function refreshed(iommu: VfioIommu, widen: boolean): readonly IovaSpan[] {
   const { validIova, domains } = iommu;

@@ -1,6 +1,7 @@
 /**
- * The state of one container's type1 driver: struct vfio_iommu. Its mutex is `lock`: code between two awaits holds it, work in
- * slices too, and an await drops it. Ranges are [vpn, end) in pages of 4 KiB.
+ * The state of one container's type1 driver: struct vfio_iommu. Its mutex is `lock`: code between
+ * two awaits holds it, work in slices too, and an await drops it. Ranges are [vpn, end) in pages of
+ * 4 KiB.
  */
 
 import { PAGE_SHIFT } from '../../../../platform/page.ts';
@@ -41,7 +42,10 @@ export interface VfioIommuOptions {
 /** A group that is attached. */
 export interface AttachedGroup {
   readonly group: IommuGroup;
-  /** Everything it dirties it pins first (DRT-6); otherwise everything it could reach counts as dirty (DRT-4). */
+  /**
+   * Everything it dirties it pins first (DRT-6); otherwise everything it could reach counts as
+   * dirty (DRT-4).
+   */
   pinnedPageDirtyScope: boolean;
 }
 
@@ -96,7 +100,9 @@ export class VfioIommu {
     this.dmaAvail = parameters.dmaEntryLimit;
   }
 
-  /** The smallest page size of all domains (ST-1): what iova, vaddr and size must be multiples of. */
+  /**
+   * The smallest page size of all domains (ST-1): what iova, vaddr and size must be multiples of.
+   */
   get pgsize(): bigint {
     return this.pgsizeBitmap & -this.pgsizeBitmap;
   }

@@ -15,7 +15,10 @@ export interface VirqfdWorkerData {
 /** To the thread: what it watches from now on. */
 export interface WatchList {
   readonly generation: number;
-  /** The epoll fds of EventfdWatches, and the numbers under which it tells of them: never used twice. */
+  /**
+   * The epoll fds of EventfdWatches, and the numbers under which it tells of them: never used
+   * twice.
+   */
   readonly watches: readonly { readonly epoll: number; readonly id: number }[];
 }
 

@@ -1,6 +1,7 @@
 /**
- * Eventfds that a client signals and the kernel acts on (drivers/vfio/virqfd.c): unmasking of INTx, ioeventfds. An event
- * loop cannot wait for an eventfd, so a thread does, started for the first watch.
+ * Eventfds that a client signals and the kernel acts on (drivers/vfio/virqfd.c): unmasking of INTx,
+ * ioeventfds. An event loop cannot wait for an eventfd, so a thread does, started for the first
+ * watch.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 
@@ -14,7 +15,10 @@ import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from
 export interface VirqfdWatch {
   /** Resolves when a signal can no longer go unnoticed for long: the thread is up and watching. */
   readonly armed: Promise<void>;
-  /** Whether its users have closed the eventfd (EPOLLHUP): nothing can come of it any more, and it counts as none. */
+  /**
+   * Whether its users have closed the eventfd (EPOLLHUP): nothing can come of it any more, and it
+   * counts as none.
+   */
   ended(): boolean;
   /** vfio_virqfd_disable: what was signalled before is carried out before it returns. */
   close(): void;
@@ -51,15 +55,19 @@ export class Virqfds {
 
   readonly #limit: number;
 
-  /** `name` of the device, for the thread's name; `limit`: watches at a time, each of which costs the host a fd. */
+  /**
+   * `name` of the device, for the thread's name; `limit`: watches at a time, each of which costs
+   * the host a fd.
+   */
   constructor(name: string, limit = Number.POSITIVE_INFINITY) {
     this.#name = name;
     this.#limit = limit;
   }
 
   /**
-   * Calls `handler` each time the eventfd is signalled, also if it is already. Takes its fd, also when it throws; its count is read as far
-   * as it can be found. ENOMEM when the device has its share of what the host can watch.
+   * Calls `handler` each time the eventfd is signalled, also if it is already. Takes its fd, also
+   * when it throws; its count is read as far as it can be found. ENOMEM when the device has its
+   * share of what the host can watch.
    */
   watch(eventfd: ClientEventfd, handler: () => void): VirqfdWatch {
     if (this.#watched.size >= this.#limit) {
@@ -128,7 +136,10 @@ export class Virqfds {
     return generation;
   }
 
-  /** When it returns the thread no longer uses the watch, which is closed. The last one ends the thread. */
+  /**
+   * When it returns the thread no longer uses the watch, which is closed. The last one ends the
+   * thread.
+   */
   #close(id: number, finish: boolean): void {
     const watched = this.#watched.get(id);
     if (!watched) return;
@@ -162,7 +173,9 @@ export class Virqfds {
     }
   }
 
-  /** Waits until the thread, which sleeps nowhere but in its waiter, has gone on to `generation`. */
+  /**
+   * Waits until the thread, which sleeps nowhere but in its waiter, has gone on to `generation`.
+   */
   #settle(generation: number): void {
     const words = this.#words;
     for (;;) {

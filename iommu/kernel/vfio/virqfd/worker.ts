@@ -1,4 +1,6 @@
-/** Thread entry: sleeps until a watched eventfd is signalled, or `wake` is for a new list or a stop. */
+/**
+ * Thread entry: sleeps until a watched eventfd is signalled, or `wake` is for a new list or a stop.
+ */
 import { receiveMessageOnPort } from 'node:worker_threads';
 
 import { takeEdge } from '../../../../platform/eventfd-watch.ts';
@@ -27,7 +29,8 @@ function takeList({ generation, watches }: WatchList): void {
   for (const [epoll, id] of ids) if (next.get(epoll) !== id) waiter.disarm(epoll);
   for (const [epoll, id] of next) if (ids.get(epoll) !== id) waiter.arm(epoll);
   ids = next;
-  Atomics.store(words, State.word.generation, generation); // pairs with the load in virqfd.ts:settle
+  // pairs with the load in virqfd.ts:settle
+  Atomics.store(words, State.word.generation, generation);
   Atomics.notify(words, State.word.generation);
   send({ watching: generation });
 }

@@ -103,7 +103,8 @@ describe.each<[string, PageTableShape]>([
 });
 
 describe('map', () => {
-  // Sizes and alignments at which page-table code was wrong before. Entries written = leaves + tables on the way.
+  // Sizes and alignments at which page-table code was wrong before. Entries written = leaves +
+  // tables on the way.
   it.each([
     ['2M, 1G, 2M', PAGES_1G - PAGES_2M, PAGES_1G - PAGES_2M, PAGES_1G + 2 * PAGES_2M, 3 + 2],
     ['4K only, as iova and pa differ below 2M', 0, 1, PAGES_2M, PAGES_2M + 2],

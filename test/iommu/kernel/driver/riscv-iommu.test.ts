@@ -88,7 +88,8 @@ describe('a device', () => {
 
   it('is told of the unmap of every page where 512 are no large leaf', () => {
     machine.driver.attach(DID, domain);
-    for (const vpn of [0x600, 0x900]) domain.map(vpn, RAM_PFN, 1, RW); // so that no table gets empty
+    // so that no table gets empty
+    for (const vpn of [0x600, 0x900]) domain.map(vpn, RAM_PFN, 1, RW);
     domain.map(0x601, RAM_PFN + 1, 512, RW);
     expect([0x601, 0x700, 0x800].map((vpn) => dmaWrite(vpn, 0, [1]))).toEqual([true, true, true]);
     domain.unmap(0x601, 512);
@@ -193,7 +194,8 @@ describe('domain', () => {
     expect(again.gscid).toBe(domain.gscid);
     machine.driver.attach(DID, again);
     expect(dmaWrite(0x10, 0, [2])).toBe(false);
-    expect(machine.driver.nrFreePages).toBeGreaterThanOrEqual(free - 2); // the directory's tables stay
+    // the directory's tables stay
+    expect(machine.driver.nrFreePages).toBeGreaterThanOrEqual(free - 2);
   });
 
   it('translates 48 bits with four levels', () => {

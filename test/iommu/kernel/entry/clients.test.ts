@@ -26,7 +26,8 @@ describe('connections', () => {
   });
 
   it('are refused with EMFILE to a process that has as many as are left for the others', () => {
-    expect(takeAll(new Clients(100), 1)).toEqual({ taken: 47, code: 'EMFILE' }); // a process takes three fds more;
+    // a process takes three fds more;
+    expect(takeAll(new Clients(100), 1)).toEqual({ taken: 47, code: 'EMFILE' });
   });
 
   it('remain for the next process, however many processes take all they get', () => {

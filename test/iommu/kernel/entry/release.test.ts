@@ -1,4 +1,7 @@
-/** A file whose release takes longer than its close: whoever has closed it can wait for it, and nobody else has to. */
+/**
+ * A file whose release takes longer than its close: whoever has closed it can wait for it, and
+ * nobody else has to.
+ */
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

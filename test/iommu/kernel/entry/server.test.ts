@@ -495,11 +495,13 @@ describe('what the host holds for one process', () => {
 
     await vi.waitUntil(() => closed > 0, { timeout: 20_000 });
 
-    expect(name(await client.ioctl(fd, ECHO, new Uint8Array(4)))).toBe('-ENOMEM'); // the same process
+    // the same process
+    expect(name(await client.ioctl(fd, ECHO, new Uint8Array(4)))).toBe('-ENOMEM');
     expect(connections.length - closed).toBeGreaterThan(64);
     for (const { socket } of connections) socket.destroy();
     await vi.waitUntil(() => closed === connections.length);
-    expect(await client.ioctl(fd, ECHO, new Uint8Array(MAX_TRANSFER))).toBe(0); // it is counted no more
+    // it is counted no more
+    expect(await client.ioctl(fd, ECHO, new Uint8Array(MAX_TRANSFER))).toBe(0);
   });
 
   it('is ENOMEM for a call that would go beyond it, and the connection stays', async () => {

@@ -5,7 +5,10 @@ import { einval, eio } from '../../../../platform/errno.ts';
 
 const task = { pid: 1, killed: new AbortController().signal };
 
-/** A file of `size` bytes, each the low byte of its offset. EINVAL at its end and behind it, as a BAR. */
+/**
+ * A file of `size` bytes, each the low byte of its offset. EINVAL at its end and behind it, as a
+ * BAR.
+ */
 function fileOf(size: number): (offset: bigint, length: number) => Uint8Array {
   return (offset, length) => {
     if (Number(offset) >= size) throw einval('behind the end');

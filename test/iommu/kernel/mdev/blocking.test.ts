@@ -12,7 +12,10 @@ import { Board } from '../../../../devices/board/board.ts';
 import { Sandbox } from '../../../tools/livevmm-process.ts';
 import { TestClient } from '../test-client.ts';
 
-/** Who sleeps on an invalid vaddr in 5.12, and what wakes it: real hosts, real client processes and threads. */
+/**
+ * Who sleeps on an invalid vaddr in 5.12, and what wakes it: real hosts, real client processes and
+ * threads.
+ */
 
 const VECTORS = fileURLToPath(new URL('./blocking.vec', import.meta.url));
 const SLEEPER = fileURLToPath(new URL('./sleeper.ts', import.meta.url));

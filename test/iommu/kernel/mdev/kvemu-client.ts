@@ -1,4 +1,7 @@
-/** A client with a container, a kvemu device in it, and memory: the emu_* steps of the recordings as methods. */
+/**
+ * A client with a container, a kvemu device in it, and memory: the emu_* steps of the recordings as
+ * methods.
+ */
 import { KVEMU_LOG, KVEMU_PIN, KVEMU_RW, KVEMU_UNPIN, KvemuLog, KvemuRw } from '../../../../iommu/abi/kvemu.ts';
 import {
   VFIO_GROUP_GET_DEVICE_FD,

@@ -8,7 +8,10 @@ import { VFIO_DEVICE_GET_INFO } from '../../../../iommu/abi/vfio.ts';
 import { name, TestClient } from '../test-client.ts';
 import { KvemuClient, Memory, READ, RW, UNMAP_ALL, VADDR, WRITE } from './kvemu-client.ts';
 
-/** Mediated devices through the socket of a real host, as the recordings drive them: profile 6.12, where nothing sleeps. */
+/**
+ * Mediated devices through the socket of a real host, as the recordings drive them: profile 6.12,
+ * where nothing sleeps.
+ */
 
 const PAGE = 4096;
 const IOVA = 0x10000;

@@ -23,7 +23,10 @@ import { irqSetArg } from '../../../../vmm/client/irqs.ts';
 import { TestClient } from '../test-client.ts';
 import { KvemuClient, Memory, RAM_BYTES, READ, UNMAP_ALL, VADDR } from './kvemu-client.ts';
 
-/** A device whose memory accesses the kernel makes, in the hands of a client: profile 5.12, where they sleep on an invalid vaddr. */
+/**
+ * A device whose memory accesses the kernel makes, in the hands of a client: profile 5.12, where
+ * they sleep on an invalid vaddr.
+ */
 
 const COMMAND = 7 * 2 ** 40 + 4;
 const MEMORY_AND_MASTER = Uint8Array.of(6, 0);

@@ -1,6 +1,7 @@
 /**
- * A client in a process of its own that sleeps in the kernel: opens container, group and kvemu device, maps a page, makes its vaddr
- * invalid, says so, reads it, says what came of it. SIGUSR1 has a handler.
+ * A client in a process of its own that sleeps in the kernel: opens container, group and kvemu
+ * device, maps a page, makes its vaddr invalid, says so, reads it, says what came of it. SIGUSR1
+ * has a handler.
  */
 import { createMemory, Mapping } from '../../../../platform/memory.ts';
 import { openContainer } from '../../../../vmm/client/container.ts';

@@ -20,7 +20,10 @@ import type { VfioDevice } from '../../../../iommu/kernel/vfio/device.ts';
 import { Vfio } from '../../../../iommu/kernel/vfio/vfio.ts';
 import { ebadf, einval, SysError } from '../../../../platform/errno.ts';
 
-/** VFIO core by rule id, with a type1 that only keeps a diary, and devices that only count their opens. */
+/**
+ * VFIO core by rule id, with a type1 that only keeps a diary, and devices that only count their
+ * opens.
+ */
 
 class Diary implements VfioIommuDriver {
   readonly entries: string[] = [];

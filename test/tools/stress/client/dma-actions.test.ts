@@ -15,7 +15,10 @@ import type { Session } from '../../../../tools/stress/client/session.ts';
 import { Violation } from '../../../../tools/stress/invariants.ts';
 import { Random } from '../../../../tools/stress/random.ts';
 
-/** A mapper whose one mapping, of one page, is wholly the ring of its capture: whatever its edu copies lands there. */
+/**
+ * A mapper whose one mapping, of one page, is wholly the ring of its capture: whatever its edu
+ * copies lands there.
+ */
 
 const PAGE = 4096;
 const VPN = 0x1000;
@@ -55,7 +58,10 @@ beforeEach(() => {
 });
 afterEach(() => close(fd));
 
-/** edu: what lies in the mapping, and zeros for what does not; the half that writes ends where the mapping ends. */
+/**
+ * edu: what lies in the mapping, and zeros for what does not; the half that writes ends where the
+ * mapping ends.
+ */
 function copy(job: Copy): void {
   copies.push(job);
   const at = job.destination - RING.iova;

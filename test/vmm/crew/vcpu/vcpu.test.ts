@@ -13,7 +13,10 @@ import {
 } from '../../../../vmm/machine/control/control-block.ts';
 import { RAM_BASE } from '../../../../vmm/machine/shared/memory-map.ts';
 
-/** lui a0, 0x100 (the test finisher) · lui a1, value >> 12 · addi a1, a1, value & 0xfff · sw a1, 0(a0) · j . */
+/**
+ * lui a0, 0x100 (the test finisher) · lui a1, value >> 12 · addi a1, a1, value & 0xfff · sw a1,
+ * 0(a0) · j .
+ */
 const tellsFinisher = (value: number): number[] => [
   0x00100537,
   (value & 0xffff_f000) | 0x5b7,
@@ -86,7 +89,8 @@ describe('a vCPU that stops itself', () => {
     const vcpu = vcpuWith(tellsFinisher(value));
     let request = -1;
     react = ({ kind }) => {
-      if (kind === 'running') request = main.request(what); // in the very slice in which it stops itself
+      // in the very slice in which it stops itself
+      if (kind === 'running') request = main.request(what);
     };
     main.request(REQUEST_RUN);
     turnsUntil(vcpu, value === POWEROFF ? 'poweroff' : 'reset');

@@ -106,7 +106,10 @@ describe('IMSIC', () => {
   });
 });
 
-/** The interleavings of the interrupt worker and the hart that the header of imsic.ts speaks of, made to happen. */
+/**
+ * The interleavings of the interrupt worker and the hart that the header of imsic.ts speaks of,
+ * made to happen.
+ */
 describe('IMSIC between two threads', () => {
   let worker: Imsic;
 

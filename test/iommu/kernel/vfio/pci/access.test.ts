@@ -11,6 +11,7 @@ describe('a function whose worker does not answer', () => {
     const resources = findResources(new BusAccess(new SharedArrayBuffer(MAILBOX_BYTES)));
 
     expect(resources.bars.every((bar) => bar === undefined)).toBe(true);
-    expect(performance.now() - started).toBeLessThan(10_000); // some 40 cycles: a second each, if each waited
+    // some 40 cycles: a second each, if each waited
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 });

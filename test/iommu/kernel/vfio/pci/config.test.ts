@@ -116,7 +116,8 @@ describe('virtual configuration space (PCI-9)', () => {
   it('does not enable MSI: only SET_IRQS does', () => {
     fake.write(CONFIG, MSI + 2, 'ff00');
 
-    expect(fake.read(CONFIG, MSI + 2, 2)).toBe('8e00'); // no enable bit, no more vectors than are enabled
+    // no enable bit, no more vectors than are enabled
+    expect(fake.read(CONFIG, MSI + 2, 2)).toBe('8e00');
     expect(pci.readConfig(MSI + 2, 2) & 1).toBe(0);
   });
 

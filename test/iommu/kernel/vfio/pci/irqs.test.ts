@@ -335,7 +335,8 @@ describe('INTx (PCI-4, PCI-5)', () => {
     fake.write(CONFIG, COMMAND, '0204');
     fake.line.assert();
     eventfdSignal(events[1]!);
-    await fake.setIrqs(INTX, EVENTFD | UNMASK, { data: [-1] }); // what was signalled has been carried out
+    // what was signalled has been carried out
+    await fake.setIrqs(INTX, EVENTFD | UNMASK, { data: [-1] });
 
     expect(counts()[0]).toBe(0);
   });

@@ -13,7 +13,10 @@ const GIB = 2 ** 30;
 let container: TestContainer;
 afterEach(() => container.close());
 
-/** A second IOMMU unit on the machine with group 2 behind it; of another driver's kind, unless given the machine's `ops`. */
+/**
+ * A second IOMMU unit on the machine with group 2 behind it; of another driver's kind, unless given
+ * the machine's `ops`.
+ */
 function secondUnit(options: Partial<RiscvIommuOptions> = {}, hardware: Partial<UnitOptions> = {}) {
   const start = 10 * GIB;
   const { physical } = container.machine.board;
@@ -175,7 +178,8 @@ describe('attach', () => {
     const free = container.machine.driver.nrFreePages;
     expect(errnoOf(attach(container.realGroup))).toBe('ENOMEM');
     expect([container.process.mm.lockedVm, container.machine.pinner.pinnedPages]).toEqual([0, 0]);
-    expect(container.machine.driver.nrFreePages).toBeGreaterThanOrEqual(free - 2); // the directory's tables stay
+    // the directory's tables stay
+    expect(container.machine.driver.nrFreePages).toBeGreaterThanOrEqual(free - 2);
     container.process.memlockPages = 6;
     expect(errnoOf(attach(container.realGroup))).toBe('ok');
   });
@@ -190,7 +194,8 @@ describe('attach', () => {
     expect(errnoOf(attach(container.realGroup))).toBe(code);
   });
 
-  // The valid list goes up to 2^64 then, and the look-up of what is above the aperture has an end that older kernels take for 0.
+  // The valid list goes up to 2^64 then, and the look-up of what is above the aperture has an end
+  // that older kernels take for 0.
   it.each([
     ['6.12', 'EFAULT'],
     ['7.2', 'EINVAL'],
@@ -314,7 +319,8 @@ it('an error in the second domain undoes the first (IOM-2)', () => {
   const { group, driver, reaches } = secondUnit();
   attach(group)();
   const vaddr = container.memory(4 * MIB);
-  // The second unit has 1 MiB for tables: 256 pages, some in use. 4 KiB leaves 2 MiB apart need a table each.
+  // The second unit has 1 MiB for tables: 256 pages, some in use. 4 KiB leaves 2 MiB apart need a
+  // table each.
   let code = 'ok';
   for (let i = 0; code === 'ok'; i++) code = errnoOf(() => container.map(i * 2 * MIB, PAGE, vaddr, RW));
   expect(code).toBe('ENOMEM');

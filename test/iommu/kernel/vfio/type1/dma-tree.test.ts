@@ -25,7 +25,9 @@ function treeOf(lastPage: 'works' | 'broken', ...ranges: readonly Range[]): DmaT
   return tree;
 }
 
-/** Any insertions and deletions of ranges that begin in [from, from + 200), against a plain list. */
+/**
+ * Any insertions and deletions of ranges that begin in [from, from + 200), against a plain list.
+ */
 function compare(lastPage: 'works' | 'broken', from: number): void {
   const operation = fc.record({
     insert: fc.boolean(),

@@ -11,7 +11,10 @@ afterEach(() => container.close());
 const MIGRATION = '02000100380000000000000000000000' + '0010000000000000' + '0000001000000000';
 const RANGES = '0000000000000000ffffdffe00000000' + '0000f0fe00000000ffffffff7f000000';
 const UNPADDED = `${MIGRATION}0300010044000000ffff0000${'0100010000000000'}${'0200000000000000'}${RANGES}`;
-/** The whole chain, as recorded from kernels (NUM-7): DMA_AVAIL at 56, IOVA_RANGE at 68 or, padded, at 72. */
+/**
+ * The whole chain, as recorded from kernels (NUM-7): DMA_AVAIL at 56, IOVA_RANGE at 68 or, padded,
+ * at 72.
+ */
 const CHAIN: Readonly<Record<ProfileName, string>> = {
   '5.12': UNPADDED,
   '6.2': UNPADDED,

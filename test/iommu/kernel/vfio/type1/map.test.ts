@@ -176,7 +176,8 @@ describe('last page of 2^64 (RACE-10)', () => {
     expect(container.unmapAll()).toBe(0x2000n);
     container.map(0, 0x1000, 0x1000);
     container.map(END - 0x1000n, 0x1000n, 0x1000);
-    container.map(END - 0x1000n, 0x1000n, 0x1000); // nobody finds that it is there already; now it hides the other
+    // nobody finds that it is there already; now it hides the other
+    container.map(END - 0x1000n, 0x1000n, 0x1000);
     expect(container.unmap(0, 0x1000)).toBe(0n);
     expect(container.type1.stats.mappings).toBe(3);
     container.type1.detachGroup(container.emulatedGroup);

@@ -360,7 +360,8 @@ describe.each(['5.12', '6.2'] as const)('an invalid vaddr, %s', (profile) => {
   });
 
   it('VAD-1: a killed attach is EFAULT, leaves the group out and its domain to others', async () => {
-    start({ profile, real: true }); // the group has been here, so that its device has its place in the directory
+    // the group has been here, so that its device has its place in the directory
+    start({ profile, real: true });
     container.type1.detachGroup(container.realGroup);
     container.unmap(16 * PAGE, 4 * PAGE, UNMAP_VADDR);
     const { driver } = container.machine;

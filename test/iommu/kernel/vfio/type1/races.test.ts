@@ -339,7 +339,10 @@ describe('pins', () => {
     container.type1.unpinPages(17, 1);
   });
 
-  /** A machine with a BAR of four pages at pfn 0xfea00; the vaddr of its second page, mapped by the process. */
+  /**
+   * A machine with a BAR of four pages at pfn 0xfea00; the vaddr of its second page, mapped by the
+   * process.
+   */
   function startWithBar(profile: ProfileName): number {
     let ino = 0;
     const bar = { startPfn: 0xfea00, nrPages: 4, answers: () => true };

@@ -17,7 +17,10 @@ const shape = (node: Key | undefined): string =>
     ? `${node.key}${node.red ? 'r' : 'b'}${node.left || node.right ? `(${shape(node.left)} ${shape(node.right)})` : ''}`
     : '-';
 
-/** Black nodes on each path down from `node`; throws where the tree is not red-black or a parent is wrong. */
+/**
+ * Black nodes on each path down from `node`; throws where the tree is not red-black or a parent is
+ * wrong.
+ */
 function blackHeight(node: Key | undefined, parent: Key | undefined): number {
   if (!node) return 0;
   expect(node.parent).toBe(parent);
@@ -83,7 +86,10 @@ describe('RbTree', () => {
     expect(shape(tree.root)).toBe('25b(10b 30b(- 40r))');
   });
 
-  /** Made with code taken from lib/rbtree.c; other trees that are red-black, too, look different by then. */
+  /**
+   * Made with code taken from lib/rbtree.c; other trees that are red-black, too, look different by
+   * then.
+   */
   it.each([
     [
       100,

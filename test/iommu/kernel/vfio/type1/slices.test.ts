@@ -1,4 +1,7 @@
-/** Long work of one container: others go on, calls on the same container wait, and nothing is seen half done. */
+/**
+ * Long work of one container: others go on, calls on the same container wait, and nothing is seen
+ * half done.
+ */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   DmaUnmap,

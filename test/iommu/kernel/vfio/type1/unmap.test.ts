@@ -171,7 +171,8 @@ describe('UNM-15: pins are let go only after the flush that covers them', () => 
       unpin(run);
     };
     expect(errnoOf(() => container.map(PAGE, 6 * PAGE, vaddr))).toBe('EFAULT');
-    expect(reached).toEqual([false, true, false]); // at the first pin, at the second, which fails, and at the unpin
+    // at the first pin, at the second, which fails, and at the unpin
+    expect(reached).toEqual([false, true, false]);
   });
 });
 

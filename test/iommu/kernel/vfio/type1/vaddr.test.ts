@@ -55,7 +55,8 @@ describe('UNMAP VADDR (UNM-10)', () => {
     expect([1, 4, 6].map((page) => container.reaches(page * PAGE))).toEqual([true, true, true]);
     container.map(PAGE, 2 * PAGE, vaddr + 0x20000, VADDR);
     expect(container.reaches(PAGE)).toBe(true);
-    expect(container.process.space.peek(vaddr + PAGE, 1)[0]).toBe(0xa5); // the pages that were pinned, wherever vaddr points
+    // the pages that were pinned, wherever vaddr points
+    expect(container.process.space.peek(vaddr + PAGE, 1)[0]).toBe(0xa5);
     expect([driver.pteWrites, pinner.pinnedPages, container.process.mm.lockedVm]).toEqual([pteWrites, 6, 6]);
   });
 

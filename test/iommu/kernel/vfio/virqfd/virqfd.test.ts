@@ -49,7 +49,8 @@ describe('eventfds that a device has watched', () => {
     eventfdSignal(fd);
     watch.drop();
 
-    await new Promise((resolve) => setTimeout(resolve, 10)); // turns of the event loop: nothing may come
+    // turns of the event loop: nothing may come
+    await new Promise((resolve) => setTimeout(resolve, 10));
     expect(heard).not.toHaveBeenCalled();
     close(fd);
   });

@@ -1,6 +1,6 @@
 /**
- * /dev/livevmm: facts about the host for tools, and defects on purpose (abi/control.ts has the
- * words).
+ * The control device /dev/livevmm. Tools read facts about the host from it and inject defects
+ * through it (abi/control.ts has the words).
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { eacces, einval, enodev, enotty } from '../../platform/errno.ts';
@@ -31,11 +31,14 @@ export interface ControlledDevice {
 /** An IOMMU unit. */
 export interface ControlledUnit {
   info(unit: number): UnitInfo;
-  /** False when it has nothing mapped. */
+  /** False when the unit has nothing mapped. */
   touchPte(): boolean;
 }
 
-/** What there is to tell of and to meddle with: each fact comes from its owner. */
+/**
+ * The parts of the host that the control device reports on and changes. Each fact comes from its
+ * owner.
+ */
 export interface ControlledHost {
   readonly facts: Pick<HostInfo, 'profile' | 'memlock'>;
   readonly devices: readonly ControlledDevice[];
@@ -47,13 +50,13 @@ export interface ControlledHost {
   readonly board: Pick<BoardClient, 'send'>;
 }
 
-/** One open of it; nothing hangs on it. */
+/** One open file of the control device. Its release has nothing to clean up. */
 export class ControlFile implements FileOperations {
   readonly name = CONTROL_PATH;
   readonly #host: ControlledHost;
   readonly #privileged: boolean;
 
-  /** `privileged`: opened by root or the host's user. */
+  /** `privileged`: root or the host's user opened the file. */
   constructor(host: ControlledHost, privileged: boolean) {
     this.#host = host;
     this.#privileged = privileged;
@@ -63,7 +66,7 @@ export class ControlFile implements FileOperations {
     throw enotty(`ioctl ${hex(nr)} on ${CONTROL_PATH}`);
   }
 
-  /** The reply of the type that belongs to the request (ControlReplies). */
+  /** Returns the reply whose type belongs to the request (ControlReplies). */
   control(request: ControlRequest): unknown {
     const { board } = this.#host;
     switch (request.op) {

@@ -1,6 +1,6 @@
 /**
- * The host kernel put together: IOMMU drivers, type1, VFIO, the control device, the socket.
- * Thread-free: worker.ts gives it a thread.
+ * This file puts the host kernel together: IOMMU drivers, type1, VFIO, the control device, the
+ * socket. It knows no threads; worker.ts gives it one.
  */
 
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
@@ -35,7 +35,7 @@ import { VectorAllocator } from './vfio/pci/vector-allocator.ts';
 import { Type1Driver } from './vfio/type1/type1.ts';
 import { Vfio } from './vfio/vfio.ts';
 
-/** What all parts stand on. */
+/** The things that all parts of the kernel use. */
 interface Ground {
   readonly data: KernelWorkerData;
   readonly profile: Profile;
@@ -76,12 +76,12 @@ export class Kernel {
     this.#server = new Server({ socketPath, memlock, files, channels, openPath: nodes(vfio, host) });
   }
 
-  /** Answers clients from here on. */
+  /** From here on the kernel answers clients. */
   listen(): Promise<void> {
     return this.#server.listen();
   }
 
-  /** Disconnects everybody: devices stop, mappings go, the socket is removed. */
+  /** Disconnects all clients: devices stop, mappings go, the socket is removed. */
   async stop(): Promise<void> {
     await this.#server.close();
     for (const { device } of this.#functions) if (device instanceof MediatedPciDevice) device.close();
@@ -102,7 +102,7 @@ function layGround(data: KernelWorkerData): Ground {
   };
 }
 
-/** The IOMMUs; each has its share of the kernel's RAM. */
+/** Starts the IOMMUs. Each gets an equal share of the kernel's RAM. */
 function startIommus({ data, physical, profile }: Ground): readonly RiscvIommu[] {
   const { units, kernelRam, doorbell } = data;
   const size = Math.floor(kernelRam.size / units.length / PAGE_SIZE) * PAGE_SIZE;
@@ -117,13 +117,13 @@ function startIommus({ data, physical, profile }: Ground): readonly RiscvIommu[]
   });
 }
 
-/** A PCI function as vfio-pci has it, alone in its group. */
+/** A PCI function that is bound to vfio-pci and alone in its group. */
 interface BoundFunction {
   readonly device: PciDevice | MediatedPciDevice;
   readonly iommuGroup: IommuGroup;
 }
 
-/** All functions of the board, bound to vfio-pci. */
+/** Binds all functions of the board to vfio-pci. */
 function bindFunctions(
   { data, profile, doorbells, sources }: Ground,
   iommus: readonly RiscvIommu[],
@@ -147,7 +147,9 @@ function bindFunctions(
   });
 }
 
-/** VFIO with the board's functions and the devices of the module kvemu, which are on no bus. */
+/**
+ * Starts VFIO with the board's functions and the devices of the module kvemu, which are on no bus.
+ */
 function startVfio(
   { data, profile }: Ground,
   functions: readonly BoundFunction[],
@@ -167,7 +169,7 @@ function nodes(vfio: Vfio, host: ControlledHost): OpenPath {
 }
 
 /**
- * Eventfds that each of so many functions may have watched, on a host that may have `nofile` fds:
- * together an eighth of them.
+ * How many eventfds each of `functions` functions may have watched. The host may have `nofile` fds,
+ * and all functions together take an eighth of them.
  */
 const watchLimit = (nofile: number, functions: number): number => Math.max(8, Math.floor(nofile / 8 / functions));

@@ -1,6 +1,5 @@
 /**
- * Thread entry: the host kernel. Its event loop is kept alive by the socket; the board's `stop`
- * ends it.
+ * Thread entry: the host kernel. The socket keeps the event loop alive; the board's `stop` ends it.
  */
 import { parentPort } from 'node:worker_threads';
 

@@ -1,7 +1,7 @@
 /**
- * The kernel's half of a device worker without an IOMMU (iommu/bus/mediated-channel.ts): what a
- * mediated device's driver does in a kernel thread. Each access is a vfio_dma_rw, which sleeps
- * while the vaddr is invalid; its MSIs are signalled from here.
+ * The kernel's half of a device worker that has no IOMMU (iommu/bus/mediated-channel.ts). It does
+ * what the driver of a mediated device does in a kernel thread. Each access is a vfio_dma_rw, which
+ * sleeps while the vaddr is invalid. The kernel signals the device's MSIs from here.
  */
 import type { MessagePort } from 'node:worker_threads';
 
@@ -15,14 +15,14 @@ import type { DeviceGroup } from '../vfio/device.ts';
 import { MediatedService } from './service.ts';
 
 const EIO = errnoNumber('EIO');
-/** Blocks that are remembered one by one. */
+/** How many of the newest blocks are remembered one by one. */
 const RECENT = 16;
 
 export interface DeviceAccessesOptions {
   readonly channel: SharedArrayBuffer;
-  /** The device worker's. */
+  /** The device worker's mailbox. */
   readonly mailbox: SharedArrayBuffer;
-  /** A message on it: there is a request. */
+  /** A message on this port says that there is a request. */
   readonly port: MessagePort;
   readonly doorbells: DoorbellTable;
 }
@@ -54,7 +54,7 @@ export class DeviceAccesses {
     this.#service.opened(group);
   }
 
-  /** The last close: an access under way is refused, and all later ones are (RACE-3). */
+  /** The last close of the device. The access under way and all later ones are refused (RACE-3). */
   closed(): void {
     this.#stop.abort();
     this.#service.closed();
@@ -66,7 +66,7 @@ export class DeviceAccesses {
   }
 
   async #serve(): Promise<void> {
-    if (this.#busy) return; // one at a time; the loop below finds the next
+    if (this.#busy) return; // one request at a time; the loop below finds the next
     this.#busy = true;
     try {
       for (let request = this.#channel.take(); request; request = this.#channel.take()) {
@@ -77,10 +77,10 @@ export class DeviceAccesses {
     }
   }
 
-  /** 0, or the errno it is refused with. */
+  /** Returns 0, or the errno with which the request is refused. */
   async #carryOut(request: ChannelRequest): Promise<number> {
     if (request.op === OP_MESSAGE) {
-      this.#doorbells.ring(request.message); // by the thread that routes: no fence is needed
+      this.#doorbells.ring(request.message); // the routing thread itself rings: no fence is needed
       return 0;
     }
     try {

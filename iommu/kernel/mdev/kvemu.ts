@@ -1,7 +1,7 @@
 /**
- * kvemu: a vfio device with an emulated IOMMU that does with the mediated service what its user
- * tells it to, and nothing of its own. It stands for the module of that name which the recordings
- * in vectors/kernel were made with (emu_* steps).
+ * kvemu is a vfio device with an emulated IOMMU. Its user tells it what to do with the mediated
+ * service; it does nothing by itself. It stands for the module of the same name with which the
+ * recordings in vectors/kernel were made (emu_* steps).
  */
 
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';
@@ -26,10 +26,10 @@ import type { DmaUnmapListener } from '../vfio/container-iommu.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
 import { MediatedService } from './service.ts';
 
-/** kvemu keeps the bytes in a buffer of its own. */
+/** The most bytes of one KVEMU_RW. The module keeps them in a buffer of its own. */
 const MAX_RW = 1 << 20;
 
-/** A range that is pinned, [vpn, vpn + nrPages). */
+/** A pinned range of pages, [vpn, vpn + nrPages). */
 interface Pin {
   readonly vpn: number;
   readonly nrPages: number;
@@ -54,14 +54,14 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
 
   closed(): void {
     if (--this.openCount > 0) return;
-    // is done before the group leaves the container: first come, first served
+    // the unpinning ends before the group leaves the container: first come, first served
     void this.#unpinAll(this.#pins)?.catch(reportBug);
     this.#pins = [];
     this.#log = '';
     this.#service.closed();
   }
 
-  /** MDV-6: every pin that overlaps goes. */
+  /** MDV-6: every pin that overlaps the range goes. */
   dmaUnmap(vpn: number, nrPages: number): void | Promise<void> {
     this.#log += `cb:${(vpn * PAGE_SIZE).toString(16)}+${(nrPages * PAGE_SIZE).toString(16)};`;
     const overlapping = this.#pins.filter((pin) => pin.vpn < vpn + nrPages && vpn < pin.vpn + pin.nrPages);
@@ -69,7 +69,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
     return this.#unpinAll(overlapping);
   }
 
-  /** A promise if one of them has to wait. */
+  /** Returns a promise if one of the unpins has to wait. */
   #unpinAll(pins: readonly Pin[]): Promise<void> | undefined {
     const done = pins.map(({ vpn, nrPages }) => this.#service.unpinPages(vpn, nrPages));
     return done.some((result) => result instanceof Promise) ? Promise.all(done).then(() => undefined) : undefined;

@@ -1,6 +1,6 @@
 /**
- * A PCI function without an IOMMU in front, as a user of VFIO sees it: all of vfio-pci, with its
- * memory accesses made by the kernel for as long as the device is open.
+ * A PCI function with no IOMMU in front of it, as a user of VFIO sees it. It offers all of
+ * vfio-pci. The kernel makes its memory accesses for as long as the device is open.
  */
 import type { DeviceInfo, TimelineReply } from '../../abi/control.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
@@ -41,7 +41,7 @@ export class MediatedPciDevice implements VfioDevice {
     return this.#pci.bdf;
   }
 
-  /** For /dev/livevmm, as PciDevice's. */
+  /** For /dev/livevmm, as in PciDevice. */
   info(interruptsSent: number): DeviceInfo {
     return { ...this.#pci.info(interruptsSent), blocks: this.#accesses.blocks };
   }

@@ -1,12 +1,12 @@
 /**
- * What the VFIO core does for drivers of devices without an IOMMU (mediated devices):
+ * The VFIO core's services for drivers of devices without an IOMMU (mediated devices):
  * vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw, and the notification of unmaps
- * (drivers/vfio/vfio.c 5.15, vfio_main.c 6.x; MDV-1…6). Their memory accesses are the CPU's,
- * through the vaddr of the moment: with an invalid vaddr a call sleeps in 5.12–6.2 and is refused
- * later (VAD-1…15).
+ * (drivers/vfio/vfio.c 5.15, vfio_main.c 6.x; MDV-1…6). The CPU makes the memory accesses of such a
+ * device, through the current vaddr. While the vaddr is invalid, 5.12–6.2 let the call sleep and
+ * later kernels refuse it (VAD-1…15).
  *
- * 5.12 registers a notifier for the group, 6.0 and later a device with its dma_unmap callback: here
- * that is one thing.
+ * 5.12 registers a notifier for the group; 6.0 and later register a device with its dma_unmap
+ * callback. Here both are one thing.
  */
 import { e2big, einval, SysError } from '../../../platform/errno.ts';
 import type { ContainerIommu, DmaUnmapListener, PinRequest, RwRequest } from '../vfio/container-iommu.ts';
@@ -15,12 +15,12 @@ import type { DeviceGroup } from '../vfio/device.ts';
 /** VFIO_PIN_PAGES_MAX_ENTRIES */
 const MAX_PIN_PAGES = 512;
 
-/** One device's use of it, from the first open of the device to the last close. */
+/** One device's use of these services, from the first open of the device to the last close. */
 export class MediatedService {
   readonly #listener: DmaUnmapListener | undefined;
   #group: DeviceGroup | undefined;
 
-  /** `listener`: hears of unmaps; without one no page can be pinned (MDV-2). */
+  /** `listener` is told of unmaps. Without a listener no page can be pinned (MDV-2). */
   constructor(listener?: DmaUnmapListener) {
     this.#listener = listener;
   }
@@ -35,7 +35,7 @@ export class MediatedService {
     this.#group = undefined;
   }
 
-  /** vfio_pin_pages: all or nothing; the pfns. */
+  /** vfio_pin_pages: pins all pages or none, and returns the pfns. */
   async pinPages(request: Omit<PinRequest, 'group'>): Promise<readonly number[]> {
     const { nrPages } = request;
     if (nrPages <= 0) throw einval('pin_pages: no pages');
@@ -53,7 +53,7 @@ export class MediatedService {
     return iommu.unpinPages(vpn, nrPages);
   }
 
-  /** vfio_dma_rw: whether it had to sleep until a vaddr was valid. */
+  /** vfio_dma_rw. Returns whether it had to sleep until a vaddr was valid. */
   async dmaRw(request: RwRequest): Promise<boolean> {
     const iommu = this.#container(this.#openGroup());
     if (!iommu.dmaRw) throw notSupported('dma_rw');
@@ -61,7 +61,7 @@ export class MediatedService {
   }
 
   #openGroup(): DeviceGroup {
-    // no user of the container (vfio_group_add_container_user)
+    // the group does not use the container (vfio_group_add_container_user)
     if (!this.#group) throw einval('the device is not open');
     if (this.#group.nrDevices > 1) throw einval('its group has several devices');
     return this.#group;

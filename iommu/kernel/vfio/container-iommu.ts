@@ -1,60 +1,63 @@
 /**
- * What the VFIO core knows of the IOMMU backend behind a container (struct vfio_iommu_driver_ops).
- * type1 is one.
+ * The VFIO core's view of the IOMMU backend behind a container (struct vfio_iommu_driver_ops).
+ * type1 is one such backend.
  */
 
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
 import type { IommuDevice } from '../driver/domain.ts';
 
-/** The unit of isolation: devices that share an address space whatever one does. */
+/** The unit of isolation: its devices always share one address space. */
 export interface IommuGroup {
   readonly id: number;
   /**
-   * The IOMMU in front of its devices; absent where there is none: mediated devices, whose group is
+   * The IOMMU in front of the devices. Absent for mediated devices, which have none: their group is
    * "emulated".
    */
   readonly iommuDevice?: IommuDevice;
-  /** The devices' ids on that unit. */
+  /** The devices' ids on that IOMMU. */
   readonly dids: readonly number[];
 }
 
 /**
- * A driver of mediated devices that wants to hear of unmaps (MDV-6). It must have unpinned [vpn,
- * vpn + nrPages) when it is done.
+ * A driver of mediated devices that wants to be told of unmaps (MDV-6). The driver must have
+ * unpinned [vpn, vpn + nrPages) when dmaUnmap is done.
  */
 export interface DmaUnmapListener {
   dmaUnmap(vpn: number, nrPages: number): void | Promise<void>;
 }
 
-/** vfio_pin_pages. */
+/** The arguments of vfio_pin_pages. */
 export interface PinRequest {
   readonly group: IommuGroup;
   /**
-   * iova pages [vpn, vpn + nrPages); nrPages from 1 to VFIO_PIN_PAGES_MAX_ENTRIES, as the core sees
-   * to.
+   * iova pages [vpn, vpn + nrPages). The core makes sure that nrPages is 1 to
+   * VFIO_PIN_PAGES_MAX_ENTRIES.
    */
   readonly vpn: number;
   readonly nrPages: number;
   /** IOMMU_READ | IOMMU_WRITE; the mapping must allow all of it. */
   readonly prot: number;
   /**
-   * The user task in whose context this is; a killed one stops waiting. Absent for a kernel thread.
+   * The kill signal of the user task that makes the call: a killed task stops waiting. Absent for a
+   * kernel thread.
    */
   readonly killed?: AbortSignal;
 }
 
-/** vfio_dma_rw. */
+/** The arguments of vfio_dma_rw. */
 export interface RwRequest {
-  /** The iova: page and offset in it. */
+  /** The iova is page `vpn` and `offset` in that page. */
   readonly vpn: number;
   readonly offset: number;
-  /** Bytes to write, or where to read to. */
+  /** The bytes to write, or the buffer to read into. */
   readonly data: Uint8Array;
   readonly write: boolean;
-  /** The user task in whose context this is; absent for a kernel thread. */
+  /** The user task that makes the call; absent for a kernel thread. */
   readonly caller?: Task;
-  /** Ends a sleep: a kernel thread is told to stop (VAD-1). Default: the caller's death. */
+  /**
+   * Ends a sleep when a kernel thread is told to stop (VAD-1). Default: the caller's death ends it.
+   */
   readonly killed?: AbortSignal;
 }
 
@@ -62,14 +65,17 @@ export interface RwRequest {
 export interface ContainerIommu {
   /** May sleep (VAD-8). On an error the group is not attached. */
   attachGroup(group: IommuGroup, task: Task): void | Promise<void>;
-  /** A promise where it is long, as release. */
+  /** Returns a promise when the work is long; so does release. */
   detachGroup(group: IommuGroup): void | Promise<void>;
   /** The last group has left: everything is unmapped and freed (CORE-10). */
   release(): void | Promise<void>;
-  /** The numbers a container does not know itself. ENOTTY for those type1 does not know either. */
+  /**
+   * Handles the ioctls that the container itself does not know. ENOTTY for those that type1 does
+   * not know either.
+   */
   ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number>;
   checkExtension(extension: number): number;
-  /** The container's fd is closed (CORE-11); absent where nothing hangs on it. */
+  /** The container's fd is closed (CORE-11). Absent in a backend that does nothing then. */
   containerClosed?(): void;
   readonly stats: ContainerIommuStats;
 
@@ -78,14 +84,16 @@ export interface ContainerIommu {
    * ENOTTY).
    */
 
-  /** Whoever pins pages must listen (MDV-2, MDV-6). */
+  /** A driver that pins pages must listen (MDV-2, MDV-6). */
   registerDevice?(listener: DmaUnmapListener): void;
   unregisterDevice?(listener: DmaUnmapListener): void;
-  /** Pfns of the pages. */
+  /** Returns the pfns of the pages. */
   pinPages?(request: PinRequest): Promise<readonly number[]>;
-  /** How many pages were in a mapping (MDV-4). A promise where it has to wait for the lock. */
+  /**
+   * Returns how many pages were in a mapping (MDV-4). A promise when it has to wait for the lock.
+   */
   unpinPages?(vpn: number, nrPages: number): number | Promise<number>;
-  /** Whether it had to sleep until a vaddr was valid. */
+  /** Returns whether it had to sleep until a vaddr was valid. */
   dmaRw?(request: RwRequest): Promise<boolean>;
 }
 
@@ -97,8 +105,8 @@ export interface ContainerIommuStats {
 }
 
 /**
- * struct vfio_iommu_driver: the backend as the core finds it loaded. It is asked with no state, and
- * opened for a container.
+ * struct vfio_iommu_driver: a loaded backend. It has no state of its own; open() gives a container
+ * its state.
  */
 export interface VfioIommuDriver {
   /** CHECK_EXTENSION without a container (CORE-2). */

@@ -28,25 +28,25 @@ export class Container implements FileOperations {
   readonly #driver: VfioIommuDriver;
   readonly #onEmpty: (container: Container) => void;
   /**
-   * group_lock: held over attach, detach and SET_IOMMU, and by nothing else but CHECK_EXTENSION
-   * (CORE-12).
+   * group_lock: attach, detach and SET_IOMMU hold it throughout. Apart from them only
+   * CHECK_EXTENSION takes it (CORE-12).
    */
   readonly #groupLock = new SleepingLock();
-  /** Newest first, as the kernel's list. */
+  /** Newest first, as in the kernel's list. */
   readonly #groups: IommuGroup[] = [];
   #iommu: ContainerIommu | undefined;
   #iommuType: number | undefined;
   #open = true;
 
-  /** `onEmpty`: neither a fd nor a group refers to it any more. */
+  /** `onEmpty` is called when neither a fd nor a group refers to the container any more. */
   constructor(driver: VfioIommuDriver, onEmpty: (container: Container) => void) {
     this.#driver = driver;
     this.#onEmpty = onEmpty;
   }
 
   /**
-   * Only the calls after SET_IOMMU that the container does not know go to the driver, with no lock
-   * taken (CORE-12).
+   * The ioctl of a container's fd. A number that the container does not know goes to the driver,
+   * after SET_IOMMU only, and with no lock taken (CORE-12).
    */
   ioctl(nr: number, arg: UserArg, { task }: Caller): number | Promise<number> {
     switch (nr) {
@@ -80,8 +80,8 @@ export class Container implements FileOperations {
   }
 
   /**
-   * vfio_container_attach_group, but for the tests that are the group's (CORE-4). On an error the
-   * group is not in it.
+   * vfio_container_attach_group, without the tests that the group makes (CORE-4). On an error the
+   * group is not in the container.
    */
   async attachGroup(group: IommuGroup, task: Task): Promise<void> {
     await this.#groupLock.run(async () => {
@@ -90,7 +90,7 @@ export class Container implements FileOperations {
     });
   }
 
-  /** vfio_group_detach_container: with the last group the driver goes (CORE-10). */
+  /** vfio_group_detach_container. When the last group leaves, the driver goes too (CORE-10). */
   detachGroup(group: IommuGroup): void | Promise<void> {
     return this.#groupLock.run(() => {
       const detaching = this.#iommu?.detachGroup(group);
@@ -108,12 +108,12 @@ export class Container implements FileOperations {
     return releasing;
   }
 
-  /** vfio_group_has_iommu: device fds are given out only then (CORE-6). */
+  /** vfio_group_has_iommu. Device fds are given out only if this is true (CORE-6). */
   hasIommu(): boolean {
     return this.#iommu !== undefined;
   }
 
-  /** The last close of its fd: mappings live on with the groups (CORE-9). */
+  /** The last close of the container's fd. The mappings live on with the groups (CORE-9). */
   release(): void {
     this.#open = false;
     this.#iommu?.containerClosed?.();
@@ -137,8 +137,8 @@ export class Container implements FileOperations {
 }
 
 /**
- * __vfio_container_attach_groups: the first failure detaches those attached, in reverse, and its
- * errno wins.
+ * __vfio_container_attach_groups. The first failure detaches the groups attached so far, in reverse
+ * order, and its errno is the result.
  */
 async function attachAll(iommu: ContainerIommu, groups: readonly IommuGroup[], task: Task): Promise<void> {
   const attached: IommuGroup[] = [];

@@ -1,7 +1,7 @@
 /**
- * VFIO_DEVICE_FEATURE as far as it is the core's (vfio_ioctl_device_feature): its arguments are
- * tested first, for every device, then the features of migration and DMA logging, which no device
- * here has; all others are the driver's.
+ * The VFIO core's part of VFIO_DEVICE_FEATURE (vfio_ioctl_device_feature). The core first tests the
+ * arguments, for every device. It then answers the features of migration and DMA logging, which no
+ * device here has. All other features are the driver's.
  */
 import { einval, enotty, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -56,7 +56,7 @@ export function deviceFeature(
 }
 
 /**
- * vfio_check_feature for a feature with one verb, GET or SET, and `bytes` of data: false for a
+ * vfio_check_feature for a feature with one verb, GET or SET, and `bytes` of data. False means a
  * successful PROBE.
  */
 export function isWanted({ flags, room }: FeatureRequest, verb: number, bytes: number): boolean {

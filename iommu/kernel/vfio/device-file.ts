@@ -1,6 +1,6 @@
 /**
- * A device fd: what the VFIO core does for every device before its driver is asked
- * (vfio_device_fops, vfio_main.c).
+ * The file behind a device fd. It does what the VFIO core does for every device before it asks the
+ * driver (vfio_device_fops, vfio_main.c).
  */
 import { einval } from '../../../platform/errno.ts';
 import { DEVICE_IOCTLS, VFIO_DEVICE_FEATURE } from '../../abi/vfio.ts';
@@ -32,7 +32,10 @@ export class DeviceFile implements FileOperations {
     return this.#ops.ioctl(nr, arg, caller);
   }
 
-  /** The file has an mmap whatever the driver has, so this is EINVAL and not ENODEV. */
+  /**
+   * Every device file has an mmap, with or without one in the driver. The error is therefore EINVAL
+   * and not ENODEV.
+   */
   mmap(request: MmapRequest, caller: Caller): MappedFile {
     if (!this.#ops.mmap) throw einval(`${this.name} cannot be mapped`);
     return this.#ops.mmap(request, caller);

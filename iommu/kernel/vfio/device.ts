@@ -1,53 +1,55 @@
 /**
- * What the VFIO core knows of a device, and what a device's driver may do (struct vfio_device,
- * struct vfio_device_ops).
+ * The VFIO core's view of a device, and the calls that a device's driver may serve (struct
+ * vfio_device, struct vfio_device_ops).
  */
 import type { Caller, FileOperations } from '../core/open-file.ts';
 import type { UserArg } from '../core/user-arg.ts';
 import type { ContainerIommu, IommuGroup } from './container-iommu.ts';
 
-/** The group of a device as its driver sees it: struct vfio_group. */
+/** struct vfio_group: the group of a device, as the device's driver sees it. */
 export interface DeviceGroup {
   readonly iommuGroup: IommuGroup;
   readonly nrDevices: number;
   readonly container: { readonly iommu: ContainerIommu | undefined } | undefined;
 }
 
-/** VFIO_DEVICE_FEATURE with good arguments. */
+/** A VFIO_DEVICE_FEATURE call whose arguments are valid. */
 export interface FeatureRequest {
   readonly feature: number;
-  /** GET, SET, PROBE and the feature's number. */
+  /** The flags GET, SET, PROBE and the feature's number. */
   readonly flags: number;
   /** Bytes of data that the user says follow the struct. */
   readonly room: number;
 }
 
 /**
- * One file of a device, as its driver serves it behind the core (device-file.ts). What is absent is
- * EINVAL.
+ * One file of a device: the part that the driver serves behind the core (device-file.ts). A call
+ * that the driver leaves out is EINVAL.
  */
 export interface DeviceOps extends Pick<FileOperations, 'name' | 'pread' | 'pwrite' | 'mmap' | 'release'> {
-  /** All but VFIO_DEVICE_FEATURE. */
+  /** All ioctls but VFIO_DEVICE_FEATURE. */
   ioctl?: FileOperations['ioctl'];
   /**
-   * A feature that is none of the core's; `arg` is that of the ioctl. ENOTTY for an unknown one.
+   * Serves a feature that the core does not serve itself. `arg` is the argument of the ioctl.
+   * ENOTTY for an unknown feature.
    */
   feature?(request: FeatureRequest, arg: UserArg, caller: Caller): number;
 }
 
 export interface VfioDevice {
-  /** As VFIO_GROUP_GET_DEVICE_FD names it: for PCI the bdf. */
+  /** The name that VFIO_GROUP_GET_DEVICE_FD takes: for PCI the bdf. */
   readonly name: string;
   /**
-   * Whether that is what VFIO_GROUP_GET_DEVICE_FD may call it (vfio_device_ops.match); the errno of
-   * a name that is meant for it and wrong. Absent: its name and nothing else.
+   * Tells whether VFIO_GROUP_GET_DEVICE_FD may call the device by this name
+   * (vfio_device_ops.match). Throws the errno of a name that is meant for the device and wrong.
+   * Absent: only `name` itself is accepted.
    */
   matches?(name: string): boolean;
-  /** Files that are open. */
+  /** How many files of the device are open. */
   readonly openCount: number;
   /**
-   * A new file of it; `released` is called at the file's end. The first open enables the device,
-   * the last close disables it.
+   * Opens a new file of the device. `released` is called at the file's end. The first open enables
+   * the device, the last close disables it.
    */
   open(released: () => void, group: DeviceGroup): DeviceOps;
 }

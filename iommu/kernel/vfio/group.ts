@@ -1,7 +1,7 @@
 /**
  * IOMMU groups and their files, /dev/vfio/<n> (drivers/vfio/group.c; CORE-4…10). A group exists as
- * long as the board; its file is open at most once. Open device fds hold the group's file, so the
- * group leaves its container when all are closed.
+ * long as the board. Its file is open at most once. Each open device fd holds the group's file, so
+ * the group leaves its container only when all these fds are closed.
  */
 import { ebusy, einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -56,14 +56,17 @@ export class Group {
     return this.devices.length;
   }
 
-  /** open(2): EBUSY while a file is open, be it only by a dup or a device fd (CORE-7). */
+  /**
+   * open(2). EBUSY while the group's file is open; a dup or a device fd also keeps it open
+   * (CORE-7).
+   */
   open(): GroupFile {
     if (this.opened) throw ebusy(`group ${this.id} is open already`);
     this.opened = true;
     return new GroupFile(this);
   }
 
-  /** A device of it is open: the container cannot be taken away (CORE-5). */
+  /** True while a device of the group is open: the container cannot be taken away then (CORE-5). */
   inUse(): boolean {
     return this.devices.some((device) => device.openCount > 0);
   }
@@ -148,7 +151,7 @@ class GroupFile implements FileOperations {
     return leaving ? leaving.then(() => 0) : 0;
   }
 
-  /** CORE-6: the name is looked up before container and driver are. */
+  /** CORE-6: the name is looked up before container and driver are tested. */
   #getDeviceFd(arg: UserArg, caller: Caller): number | Promise<number> {
     const group = this.#group;
     const name = arg.copyInString(PAGE_SIZE);

@@ -1,13 +1,12 @@
 /**
  * The VFIO subsystem of one kernel: its nodes under /dev/vfio, its groups and containers.
  *
- * Names around IOMMUs, with Linux's:
- * - IommuDevice (struct iommu_device): one IOMMU in front of devices. RiscvIommu is the one that we
- *   have.
+ * The names of things around IOMMUs, each with its name in Linux:
+ * - IommuDevice (struct iommu_device): one IOMMU in front of devices. RiscvIommu is the only kind.
  * - IommuDomain (struct iommu_domain): one address space of devices. RiscvIommu makes RiscvDomains.
  * - IommuOps (struct iommu_ops): what IOMMUs of one kind have in common.
- * - IommuGroup (struct iommu_group): devices that only one user can have; Group (struct vfio_group)
- *   is VFIO's view of it.
+ * - IommuGroup (struct iommu_group): devices that only one user can have. Group (struct vfio_group)
+ *   is VFIO's view of an IommuGroup.
  * - VfioIommuDriver (struct vfio_iommu_driver): a backend for containers. Type1Driver is one;
  *   iommufd would be another.
  * - ContainerIommu (iommu_data): the backend's part of one container; for type1 that is Type1 with
@@ -44,8 +43,8 @@ export class Vfio {
   }
 
   /**
-   * open(2) of a node. `mayOpenGroups`: group nodes have mode 0600 and belong to the host's user,
-   * the container's has 0666.
+   * open(2) of a node. `mayOpenGroups` is true for the host's user: group nodes belong to that user
+   * and have mode 0600. The container's node has mode 0666.
    */
   open(path: string, mayOpenGroups: boolean): FileOperations {
     if (path === VFIO_CONTAINER_PATH) return this.#openContainer();

@@ -1,28 +1,34 @@
-/** Between virqfd.ts and its thread. */
+/** The messages and the shared state between virqfd.ts and its thread. */
 import type { MessagePort } from 'node:worker_threads';
 
 import { atomic32, defineShared } from '../../../../platform/shared.ts';
 
 export interface VirqfdWorkerData {
-  /** A non-blocking eventfd: wakes the thread out of its sleep. */
+  /** A non-blocking eventfd that wakes the thread. */
   readonly wake: number;
-  /** State, below. */
+  /** The shared words of State, below. */
   readonly state: SharedArrayBuffer;
-  /** WatchLists to the thread, VirqfdMessages from it. In the transferList. */
+  /**
+   * The port carries WatchLists to the thread and VirqfdMessages from it. It is in the
+   * transferList.
+   */
   readonly port: MessagePort;
 }
 
-/** To the thread: what it watches from now on. */
+/** A message to the thread: the list of eventfds that it watches from now on. */
 export interface WatchList {
   readonly generation: number;
   /**
-   * The epoll fds of EventfdWatches, and the numbers under which it tells of them: never used
-   * twice.
+   * The epoll fds of EventfdWatches. `id` is the number under which the thread reports a signal; no
+   * id is used twice.
    */
   readonly watches: readonly { readonly epoll: number; readonly id: number }[];
 }
 
-/** From the thread: this one's eventfd was signalled; or: this list is being watched. */
+/**
+ * A message from the thread: the eventfd with id `fired` was signalled, or the list of generation
+ * `watching` is now watched.
+ */
 export type VirqfdMessage = { readonly fired: number } | { readonly watching: number };
 
 export const State = defineShared('virqfd state', {

@@ -1,7 +1,7 @@
 /**
- * Eventfds that a client signals and the kernel acts on (drivers/vfio/virqfd.c): unmasking of INTx,
- * ioeventfds. An event loop cannot wait for an eventfd, so a thread does, started for the first
- * watch.
+ * Eventfds that a client signals and the kernel acts on (drivers/vfio/virqfd.c): the unmasking of
+ * INTx, and ioeventfds. An event loop cannot wait for an eventfd, so a thread waits. The first
+ * watch starts the thread.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 
@@ -13,16 +13,18 @@ import type { ClientEventfd } from '../../core/open-file.ts';
 import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';
 
 export interface VirqfdWatch {
-  /** Resolves when a signal can no longer go unnoticed for long: the thread is up and watching. */
+  /**
+   * Resolves when the thread is up and watches the eventfd. From then on a signal is noticed soon.
+   */
   readonly armed: Promise<void>;
   /**
-   * Whether its users have closed the eventfd (EPOLLHUP): nothing can come of it any more, and it
-   * counts as none.
+   * True when the users have closed the eventfd (EPOLLHUP). No signal can come any more, and the
+   * watch counts as none.
    */
   ended(): boolean;
-  /** vfio_virqfd_disable: what was signalled before is carried out before it returns. */
+  /** vfio_virqfd_disable. Signals from before are carried out before it returns. */
   close(): void;
-  /** The device is closed: nothing is carried out any more. */
+  /** The device is closed: no signal is carried out any more. */
   drop(): void;
 }
 
@@ -37,7 +39,7 @@ interface Arming {
   readonly resolve: () => void;
 }
 
-/** Longest single wait for the thread, which answers in microseconds when it runs. */
+/** The longest single wait for the thread. A running thread answers in microseconds. */
 const SETTLE_MS = 100;
 
 export class Virqfds {
@@ -47,7 +49,7 @@ export class Virqfds {
   #lastId = 0;
   #thread: Worker | undefined;
   #port: MessagePort | undefined;
-  /** The thread's State. */
+  /** The words of the State that the thread shares. */
   #words = new Int32Array(new SharedArrayBuffer(0));
   #wake = -1;
   #generation = 0;
@@ -56,8 +58,8 @@ export class Virqfds {
   readonly #limit: number;
 
   /**
-   * `name` of the device, for the thread's name; `limit`: watches at a time, each of which costs
-   * the host a fd.
+   * `name` is the device's, for the name of the thread. `limit` is how many eventfds may be watched
+   * at a time; each watch costs the host a fd.
    */
   constructor(name: string, limit = Number.POSITIVE_INFINITY) {
     this.#name = name;
@@ -65,9 +67,9 @@ export class Virqfds {
   }
 
   /**
-   * Calls `handler` each time the eventfd is signalled, also if it is already. Takes its fd, also
-   * when it throws; its count is read as far as it can be found. ENOMEM when the device has its
-   * share of what the host can watch.
+   * Calls `handler` each time the eventfd is signalled, and also if it is signalled already. Takes
+   * the eventfd's fd, even when it throws. Reads the eventfd's count if the eventfd can still be
+   * found. ENOMEM when the device already watches `limit` eventfds.
    */
   watch(eventfd: ClientEventfd, handler: () => void): VirqfdWatch {
     if (this.#watched.size >= this.#limit) {
@@ -106,7 +108,7 @@ export class Virqfds {
     else this.#armed(message.watching);
   }
 
-  /** virqfd_wakeup: the count is read, then the work done. */
+  /** virqfd_wakeup: reads the count, then does the work. */
   #fired(id: number): void {
     const watched = this.#watched.get(id);
     if (!watched) return;
@@ -124,7 +126,7 @@ export class Virqfds {
     for (const one of waiting) if (one.generation <= generation) one.resolve();
   }
 
-  /** All but `without` are watched from now on. */
+  /** Tells the thread to watch all eventfds but `without` from now on. */
   #publish(without?: number): number {
     const generation = ++this.#generation;
     const watches = [...this.#watched]
@@ -137,8 +139,8 @@ export class Virqfds {
   }
 
   /**
-   * When it returns the thread no longer uses the watch, which is closed. The last one ends the
-   * thread.
+   * Closes a watch. When this returns, the thread no longer uses it. The close of the last watch
+   * ends the thread.
    */
   #close(id: number, finish: boolean): void {
     const watched = this.#watched.get(id);
@@ -164,7 +166,7 @@ export class Virqfds {
     this.#armed(this.#generation);
   }
 
-  /** What the thread has said up to now. */
+  /** Handles all messages that the thread has sent up to now. */
   #receiveAll(): void {
     for (;;) {
       const received = receiveMessageOnPort(this.#port!) as { message: VirqfdMessage } | undefined;
@@ -174,7 +176,7 @@ export class Virqfds {
   }
 
   /**
-   * Waits until the thread, which sleeps nowhere but in its waiter, has gone on to `generation`.
+   * Waits until the thread has reached `generation`. The thread sleeps nowhere but in its waiter.
    */
   #settle(generation: number): void {
     const words = this.#words;

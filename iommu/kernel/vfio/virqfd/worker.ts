@@ -1,5 +1,6 @@
 /**
- * Thread entry: sleeps until a watched eventfd is signalled, or `wake` is for a new list or a stop.
+ * Thread entry. The thread sleeps until a watched eventfd is signalled. A signal of `wake` means
+ * that there is a new list or that the thread must stop.
  */
 import { receiveMessageOnPort } from 'node:worker_threads';
 
@@ -13,7 +14,7 @@ const { wake, state, port } = workerInput<VirqfdWorkerData>();
 const words = new Int32Array(state);
 const waiter = createPollWaiter();
 const send = (message: VirqfdMessage): void => port.postMessage(message);
-/** By epoll fd. */
+/** The ids of the watches, by epoll fd. */
 let ids = new Map<number, number>();
 
 function tellOf(epoll: number): void {

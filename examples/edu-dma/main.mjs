@@ -52,10 +52,10 @@ edu.check();
 
 console.log(`${found.bdf}: 10! = ${edu.factorial(10)}`);
 
-// Memory that both sides see: a memfd, mapped here at vaddr and for the device at IOVA.
+// Memory that both sides see: a memfd, mapped here at vaddr and for the device at IOVA. The fd
+// stays open: without root the host finds the object by it.
 const fd = createMemory('edu-dma', SIZE);
 const memory = new Mapping(fd, SIZE);
-close(fd);
 const bytes = Buffer.from(memory.buffer, 0, SIZE);
 mapDma(client, container.fd, { iova: IOVA, size: SIZE, vaddr: memory.vaddr });
 
@@ -76,3 +76,4 @@ bytes.fill(0, PAGE);
 edu.writeBus(IOVA + PAGE, TEXT.length);
 console.log(`unmapped ${unmapped} bytes; page 1: ${bytes[PAGE] === 0 ? 'untouched' : 'written'}`);
 client.disconnect();
+close(fd);

@@ -1,6 +1,6 @@
 /**
- * /dev/livevmm, the control device: what can be asked of a host, and the answers.
- * kernel/control-device.ts answers.
+ * /dev/livevmm is the control device. This file has the requests that a client can send to it, and
+ * their answers. kernel/control-device.ts answers them.
  */
 import { einval } from '../../platform/errno.ts';
 import { number, object, oneOf, type Shape, text } from '../../platform/shape.ts';
@@ -10,7 +10,7 @@ export interface InfoRequest {
   readonly op: 'info';
 }
 
-/** What a device did in [fromNs, toNs) of CLOCK_MONOTONIC. → TimelineReply */
+/** The work of a device in [fromNs, toNs) of CLOCK_MONOTONIC. → TimelineReply */
 export interface TimelineRequest {
   readonly op: 'timeline';
   readonly bdf: string;
@@ -36,7 +36,8 @@ export interface StopDeviceRequest {
 export interface InjectRequest {
   readonly op: 'inject';
   /**
-   * touch-pte: rewrites one live leaf PTE with the value it has. The others go to the device `bdf`.
+   * touch-pte rewrites one live leaf PTE with the same value. The other defects go to the device
+   * `bdf`.
    */
   readonly defect: (typeof DEFECTS)[number];
   readonly bdf?: string;
@@ -50,7 +51,7 @@ export interface SetParameterRequest {
   readonly op: 'set-parameter';
   /** dma_entry_limit, or one of the switches allow_unsafe_interrupts and disable_hugepages. */
   readonly name: string;
-  /** The text that is written: what the kernel reads as a number or as yes and no. */
+  /** The text to write. The kernel reads it as a number or as yes or no. */
   readonly value: string;
 }
 
@@ -81,8 +82,7 @@ const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & 
 };
 
 /**
- * A request as a client has sent it. EINVAL for what is none: the message says what is wrong with
- * it.
+ * Parses a request from a client. A malformed request is EINVAL; the message says what is wrong.
  */
 export function parseControlRequest(request: object): ControlRequest {
   const { op } = request as { readonly op?: unknown };
@@ -108,8 +108,8 @@ export interface DeviceFacts {
   /** Index in HostInfo.units; null: no IOMMU, its memory accesses go through the kernel. */
   readonly unit: number | null;
   /**
-   * Accesses on the bus, bytes moved, accesses refused by the IOMMU (or, without one, by the
-   * kernel), and those that the IOMMU let through and nobody answered: Unsupported Requests.
+   * Accesses on the bus; bytes moved; accesses refused by the IOMMU (without one, by the kernel);
+   * accesses that the IOMMU let through and nothing answered (Unsupported Requests).
    */
   readonly transactions: number;
   readonly bytesRead: number;
@@ -120,9 +120,9 @@ export interface DeviceFacts {
   readonly interruptsSent: number;
 }
 
-/** And as the kernel knows it. */
+/** A device as the kernel knows it. */
 export interface DeviceInfo extends DeviceFacts {
-  /** Interrupts delivered to an eventfd, and those nobody was armed for. */
+  /** Interrupts delivered to an eventfd, and interrupts that found no eventfd armed. */
   readonly interruptsRaised: number;
   readonly interruptsDropped: number;
   /** Open device fds. */
@@ -131,7 +131,7 @@ export interface DeviceInfo extends DeviceFacts {
   readonly blocks?: BlockInfo;
 }
 
-/** Since power-on. An access counts when it has been carried out. */
+/** Blocked accesses since power-on. An access is counted once it has been carried out. */
 export interface BlockInfo {
   readonly count: number;
   readonly longestNs: number;
@@ -181,8 +181,8 @@ export interface ClientInfo {
 }
 
 /**
- * How much memory a client may lock: as its own RLIMIT_MEMLOCK says, without a limit, or so many
- * bytes whoever it is. CAP_IPC_LOCK frees of every limit.
+ * The amount of memory that a client may lock: by its own RLIMIT_MEMLOCK, without a limit, or a
+ * number of bytes that holds for every client. CAP_IPC_LOCK lifts every limit.
  */
 export type Memlock = 'as-process' | 'unlimited' | number;
 
@@ -194,8 +194,8 @@ export interface HostInfo {
   readonly nowNs: number;
   readonly pinnedPages: number;
   /**
-   * Containers in the middle of a long call, or of their end: while there are any, pins need not be
-   * what the mappings say.
+   * Containers in the middle of a long call, or of their end. While there are any, the pins may
+   * differ from the mappings.
    */
   readonly busyContainers: number;
   readonly devices: readonly DeviceInfo[];

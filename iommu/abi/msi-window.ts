@@ -1,7 +1,7 @@
 /**
- * Where devices write their MSIs, as behind an x86 root complex: fee00000–feefffff. A 32-bit store
- * there is an interrupt and reaches no memory, and an IOMMU with a flat MSI window reserves these
- * iovas (MAP-9).
+ * The window in which devices store their MSIs, as behind an x86 root complex: fee00000–feefffff. A
+ * 32-bit store there is an interrupt and reaches no memory. An IOMMU with a flat MSI window
+ * reserves these iovas (MAP-9).
  */
 import { PAGE_SIZE } from '../../platform/page.ts';
 

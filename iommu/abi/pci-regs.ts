@@ -1,6 +1,6 @@
 /**
- * linux/pci_regs.h: the part of configuration space that vfio-pci knows (PCI 3.0 §6.1, §6.2, §6.7,
- * §6.8).
+ * Offsets and bits of linux/pci_regs.h, for the part of configuration space that vfio-pci knows
+ * (PCI 3.0 §6.1, §6.2, §6.7, §6.8).
  */
 
 export const PCI_CFG_SPACE_SIZE = 256;

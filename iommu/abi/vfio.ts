@@ -1,8 +1,8 @@
 /**
- * linux/vfio.h, v6.12: numbers and structs of the VFIO user API, in the header's order, its
- * comments shortened. What the s390, spapr, gfx and v1-migration parts of the header define is left
- * out: nothing here answers it. All numbers are `_IO(';', 100 + n)`: no size, no direction, and the
- * same number means different things on different fds.
+ * Numbers and structs of the VFIO user API, as in linux/vfio.h of v6.12. They are in the header's
+ * order, with its comments shortened. The s390, spapr, gfx and v1-migration parts of the header are
+ * left out, because nothing here answers them. All ioctl numbers are `_IO(';', 100 + n)`. They
+ * carry no size and no direction, and the same number means different things on different fds.
  */
 import { defineStruct, s32, u8, u16, u32, u64 } from '../../platform/struct.ts';
 
@@ -48,7 +48,7 @@ export const VFIO_GROUP_GET_DEVICE_FD = vfioIo(6); // pointer to the device's na
 
 /* -------- IOCTLs for DEVICE file descriptors -------- */
 
-/** cap_offset since 5.10, pad (size 24) since 6.6: the least argsz stays 16. */
+/** `cap_offset` exists since 5.10 and `pad` (size 24) since 6.6. The least argsz stays 16. */
 export const DeviceInfo = defineStruct('vfio_device_info', {
   argsz: u32,
   flags: u32,
@@ -257,7 +257,7 @@ export const VFIO_DMA_UNMAP_FLAG_ALL = 1 << 1; // all mappings; iova and size mu
 export const VFIO_DMA_UNMAP_FLAG_VADDR = 1 << 2; // invalidate the vaddrs, keep the mappings
 export const VFIO_IOMMU_UNMAP_DMA = vfioIo(14);
 
-/* On a container of another driver than spapr: unknown numbers. */
+/* Unknown numbers, unless the driver of the container is spapr. */
 export const VFIO_IOMMU_ENABLE = vfioIo(15);
 export const VFIO_IOMMU_DISABLE = vfioIo(16);
 

@@ -1,15 +1,15 @@
 /**
- * What travels on the host's UNIX socket, in frames of platform/frames.ts (msgpack maps).
+ * The messages on the host's UNIX socket, in frames of platform/frames.ts (msgpack maps).
  *
- * A **file connection** is one open file: its first frame says what is opened, nothing else is ever
- * sent on it, and its end of file is the last close. So dup, fork, exec, FD_CLOEXEC, SCM_RIGHTS and
- * the death of a process work as on Linux: they are Linux's. The file's identity is the inode of
- * the client's end of the socket, which the kernel finds behind `/proc/<pid>/fd/<n>` both at open
- * and for every fd number in a later request.
+ * A **file connection** is one open file. Its first frame says which file is opened. Nothing else
+ * is ever sent on it, and its end of file is the last close. So dup, fork, exec, FD_CLOEXEC,
+ * SCM_RIGHTS and the death of a process work as on Linux, because Linux itself does them. The
+ * file's identity is the inode of the client's end of the socket. The kernel finds that inode
+ * behind `/proc/<pid>/fd/<n>`, both at open and for every fd number in a later request.
  *
- * A **task channel** is one thread of a client entering the kernel: after its hello, strictly
- * request → reply. A request that sleeps holds up its own thread only. A request may be a loop of
- * one ioctl over an array, which saves a round trip for each.
+ * A **task channel** is one thread of a client that enters the kernel. After its hello it is
+ * strictly request → reply. A request that sleeps holds up its own thread only. One request may be
+ * a loop of one ioctl over an array, which saves a round trip for each.
  */
 import { eproto } from '../../platform/errno.ts';
 
@@ -18,19 +18,17 @@ export const VFIO_CONTAINER_PATH = '/dev/vfio/vfio';
 export const VFIO_GROUP_DIR = '/dev/vfio/';
 /** The control device: facts about the host, and defects to inject. */
 export const CONTROL_PATH = '/dev/livevmm';
-/**
- * Path of the connection that becomes a device fd; `token` is what VFIO_GROUP_GET_DEVICE_FD gave.
- */
+/** Path of the connection that becomes a device fd. `token` comes from VFIO_GROUP_GET_DEVICE_FD. */
 export const DEVICE_FD_PATH = 'anon:vfio-device';
 
 /**
- * Path of the connection that holds a mapping; `token` is what a mmap gave. With the answer comes
- * the object, by SCM_RIGHTS.
+ * Path of the connection that holds a mapping. `token` comes from an mmap. The object comes with
+ * the answer, by SCM_RIGHTS.
  */
 export const MAPPING_PATH = 'anon:mapping';
 
 /**
- * First frame of a file connection; `fd` is the number of this very socket in the caller. Answer:
+ * First frame of a file connection. `fd` is the number of this very socket in the caller. Answer:
  * Reply.
  */
 export interface OpenHello {
@@ -40,8 +38,8 @@ export interface OpenHello {
 }
 
 /**
- * First frame of a task channel; close it on exec. Answer: Reply with `pid`, the host's: with
- * −EACCES the client may name it by prctl(PR_SET_PTRACER) and connect again.
+ * First frame of a task channel, which must be closed on exec. Answer: Reply with the host's `pid`.
+ * On −EACCES the client may name that pid by prctl(PR_SET_PTRACER) and connect again.
  */
 export interface TaskHello {
   readonly task: number; // tid of the thread that will use this channel, as its process knows it
@@ -50,9 +48,9 @@ export interface TaskHello {
 export type Hello = OpenHello | TaskHello;
 
 /**
- * ioctl(2). `arg` as bytes: what the caller's pointer reaches, from its first byte to the last
- * accessible one (a struct that is cut short is −EFAULT, as copy_from_user says). As a number: an
- * argument by value, or a pointer to nothing.
+ * ioctl(2). An `arg` of bytes is the memory at the caller's pointer, from its first byte to the
+ * last accessible one. A struct that is cut short is −EFAULT, as copy_from_user says. An `arg` that
+ * is a number is an argument by value, or a pointer to nothing.
  */
 export interface IoctlCall {
   readonly nr: number;
@@ -66,8 +64,9 @@ export interface IoctlRequest extends IoctlCall {
 
 /**
  * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in the array `args`, in order up to the
- * first that fails. Answer: `ret` 0 or the −errno of the one that failed, `done`, and `out`, the
- * array, if any of them was written to. At most MAX_BATCH structs.
+ * first that fails. In the answer, `ret` is 0 or the −errno of the call that failed, and `done` is
+ * the number of calls that succeeded. `out` is the array, if any call wrote to it. At most
+ * MAX_BATCH structs.
  */
 export interface IoctlsRequest {
   readonly op: 'ioctls';
@@ -92,8 +91,8 @@ export interface PwriteRequest {
 }
 
 /**
- * mmap(2), as far as the kernel has a say: the caller maps the object that the mapping's file
- * passes, and closes that with munmap.
+ * mmap(2). The kernel only checks the call and answers with a token. The client opens the mapping's
+ * file with that token, gets the object by SCM_RIGHTS and maps it. It closes the file with munmap.
  */
 export interface MmapCall {
   readonly op: 'mmap';
@@ -104,15 +103,18 @@ export interface MmapCall {
   readonly flags: number;
 }
 
-/** Sent after a local close(2): answered when every file that has no reference left is released. */
+/**
+ * A client sends this after a local close(2). The answer comes when every file that has no
+ * reference left is released.
+ */
 export interface SyncRequest {
   readonly op: 'sync';
 }
 
 /**
- * This thread is about to execve(2). For one that is not the leader of its process, whose place it
- * will take (ACC-7): nothing in /proc would tell. Any other request of it says that the execve has
- * failed.
+ * This thread is about to execve(2). A thread sends this if it is not the leader of its process: it
+ * will take the leader's place (ACC-7), and nothing in /proc would tell. Any other request of the
+ * thread says that the execve has failed.
  */
 export interface ExecRequest {
   readonly op: 'exec';
@@ -138,13 +140,16 @@ export interface Reply {
   readonly out?: Uint8Array;
   /** ioctls: how many of the calls have succeeded. */
   readonly done?: number;
-  /** VFIO_GROUP_GET_DEVICE_FD: to be given with DEVICE_FD_PATH. mmap: with MAPPING_PATH. */
+  /** VFIO_GROUP_GET_DEVICE_FD: the token for DEVICE_FD_PATH. mmap: the token for MAPPING_PATH. */
   readonly token?: number;
-  /** mmap: where in the object, and whether there is anything in it (open-file.ts: MappedFile). */
+  /**
+   * mmap: the offset in the object. With `registers` the object is empty (open-file.ts:
+   * MappedFile).
+   */
   readonly mapping?: { readonly offset: number; readonly registers: boolean };
   /** TaskHello: the host's pid. */
   readonly pid?: number;
-  /** ControlCall: the answer, of the type that belongs to the request. */
+  /** ControlCall: the answer. The request determines its type. */
   readonly reply?: unknown;
   /**
    * With a negative ret: the kernel's words, for people (a real kernel would say them in its log).
@@ -155,8 +160,8 @@ export interface Reply {
 }
 
 /**
- * The most a single pread or pwrite moves, so that one request cannot hold the kernel for long.
- * Longer frames are an offence.
+ * The most bytes that a single pread or pwrite moves, so that one request cannot hold the kernel
+ * for long. A client that sends a longer frame breaks the protocol.
  */
 export const MAX_TRANSFER = 1 << 20;
 

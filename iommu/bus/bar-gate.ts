@@ -1,7 +1,8 @@
 /**
- * Whether the RAM BARs of a function answer, in shared memory: the function's decoder and the
- * kernel each hold a bolt. A device worker looks at it inside a transaction, so what the kernel
- * closes before a fence nobody uses after it.
+ * The gate says whether the RAM BARs of a function answer. It lies in shared memory, and the
+ * function's decoder and the kernel each hold a bolt of it. A device worker looks at the gate
+ * inside a transaction. So once the kernel has closed the gate and a fence has returned, no device
+ * uses the BARs.
  */
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
 
@@ -27,7 +28,7 @@ export class BarGate {
     Atomics.store(this.#words, Gate.word.decoding, on ? 1 : 0); // pairs with the load in open
   }
 
-  /** Kernel. Transactions that began before it may still be under way until the next fence. */
+  /** Kernel. Transactions that began before this call may be under way until the next fence. */
   setWithdrawn(on: boolean): void {
     Atomics.store(this.#words, Gate.word.withdrawn, on ? 1 : 0); // pairs with the load in open
   }

@@ -1,7 +1,7 @@
 /**
- * The board's answer to the kernel's call under way (iommu/kernel/board/protocol.ts: BoardCall):
- * shared words, because the kernel waits for it on its thread, in the middle of a MAP_DMA. There is
- * at most one call at a time.
+ * The board's answer to the kernel's call under way (iommu/kernel/board/protocol.ts: BoardCall). It
+ * is in shared words, because the kernel's thread blocks for it in the middle of a MAP_DMA. There
+ * is at most one call at a time.
  */
 import { errnoName, SysError } from '../../platform/errno.ts';
 import { atomic32, defineShared } from '../../platform/shared.ts';
@@ -35,8 +35,8 @@ export function answerBoardCall(
 }
 
 /**
- * Kernel: blocks until the call `seq` is answered: the pfn, or the board's errno thrown. ETIMEDOUT
- * when it does not answer.
+ * Kernel: blocks until the call `seq` is answered. Returns the pfn, or throws the board's errno.
+ * ETIMEDOUT when the board does not answer.
  */
 export function awaitBoardReply(reply: SharedArrayBuffer, seq: number, timeoutMs: number): number {
   const words = new Int32Array(reply);

@@ -1,6 +1,6 @@
 /**
- * What a DMA port has done since power-on. Float64 counters, written by the port's own thread only,
- * readable by all at any time.
+ * Counters of the work of a DMA port since power-on. They are Float64. Only the port's own thread
+ * writes them; any thread reads them at any time.
  */
 import { defineShared, word64 } from '../../platform/shared.ts';
 

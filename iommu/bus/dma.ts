@@ -1,22 +1,22 @@
 /**
- * What a device sees of the bus. Addresses are split: vpn = iova / 4096 (an exact number below
- * 2^52) and a byte offset in that page (below 4096); a transfer may cross pages. devices/kit
- * re-exports this.
+ * The bus as a device sees it. An address is split into vpn = iova / 4096 (an exact number below
+ * 2^52) and a byte offset in that page (below 4096). A transfer may cross pages. devices/kit
+ * re-exports this file.
  */
 
 export interface Dma {
-  /** Reads dst.length bytes; how many came before a refusal (= dst.length when all is right). */
+  /** Reads dst.length bytes. Returns how many came before a refusal (dst.length without one). */
   read(vpn: number, offset: number, dst: Uint8Array): number;
-  /** Writes src.length bytes; how many went before a refusal. */
+  /** Writes src.length bytes. Returns how many went before a refusal. */
   write(vpn: number, offset: number, src: Uint8Array): number;
   /**
-   * Aligned, single-copy atomic 32-bit store, ordered after all earlier writes: an MSI, an index
-   * write-back. False when refused.
+   * An aligned, single-copy atomic 32-bit store, ordered after all earlier writes. It is for an MSI
+   * or an index write-back. False when refused.
    */
   write32(vpn: number, offset: number, value: number): boolean;
   /**
-   * No transaction is under way: to be called before a worker sleeps, and at least once per
-   * millisecond of work.
+   * Says that no transaction is under way. A device calls this before its worker sleeps, and at
+   * least once per millisecond of work.
    */
   idle(): void;
 }

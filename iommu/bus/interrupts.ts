@@ -1,7 +1,7 @@
 /**
- * The two ways an interrupt leaves a device, as tables in shared memory: written by the kernel,
- * read by the device workers. Both end in an eventfd of a client, by a source of
- * platform/eventfd-source.ts: no client can make the signalling thread wait.
+ * The two ways in which an interrupt leaves a device, as tables in shared memory. The kernel writes
+ * the tables, and the device workers read them. Both ways end in an eventfd of a client, by a
+ * source of platform/eventfd-source.ts. So no client can make the signalling thread wait.
  */
 import { EventfdSources, type Signals, SOURCES_BYTES } from '../../platform/eventfd-source.ts';
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
@@ -31,9 +31,9 @@ export function eventfdSources(interrupts: SharedArrayBuffer): EventfdSources {
 }
 
 /**
- * What lies behind the doorbell page. An MSI store is a DMA transaction, so a source may be closed
- * once its entry is cleared and an IOFENCE.C has returned: no worker can be between the load of the
- * entry and the signal.
+ * The table behind the doorbell page. An MSI store is a DMA transaction. So a source may be closed
+ * once its entry is cleared and an IOFENCE.C has returned: no worker can then be between the load
+ * of the entry and the signal.
  */
 export class DoorbellTable {
   readonly #words: Int32Array;
@@ -75,7 +75,7 @@ export class DoorbellTable {
     return Atomics.load(this.#words, Doorbell.word.dropped + vector) >>> 0;
   }
 
-  /** Stores whose data was no vector at all. */
+  /** Stores with data that is no vector. */
   stray(): number {
     return Atomics.load(this.#words, Doorbell.word.stray) >>> 0;
   }
@@ -86,7 +86,7 @@ const Line = defineShared('intx line', {
   signalling: atomic32, // device worker: 1 while it may be using a source it has loaded
   raised: atomic32, // both add to it: times the eventfd was signalled
   pad0: bytes(52),
-  masked: atomic32, // both: 0 → 1 by whoever delivers (automask), 1 → 0 by the kernel
+  masked: atomic32, // both: 0 → 1 by the thread that delivers (automask), 1 → 0 by the kernel
   source: atomic32, // kernel: number of an eventfd source, or −1
 });
 
@@ -100,8 +100,8 @@ export function createIntxLine(): SharedArrayBuffer {
 }
 
 /**
- * A level-triggered wire with the handler of vfio-pci at its end: mask, then signal; unmask looks
- * at the level again (PCI-5).
+ * A level-triggered wire that ends in the interrupt handler of vfio-pci. The handler masks, then
+ * signals. Unmask looks at the level again (PCI-5).
  */
 export class IntxLine {
   readonly #words: Int32Array;
@@ -141,8 +141,9 @@ export class IntxLine {
   }
 
   /**
-   * Kernel: sets the eventfd source (−1: none). When it returns the device worker no longer uses
-   * the old one, which may be closed. A level that is already up fires at once, unless masked.
+   * Kernel: sets the eventfd source (−1: none). When this returns, the device worker no longer uses
+   * the old source, which may then be closed. A level that is already up fires at once, unless
+   * masked.
    */
   setSource(source: number): void {
     const words = this.#words;
@@ -167,8 +168,8 @@ export class IntxLine {
   }
 
   /**
-   * The interrupt handler: masks and signals, if the wire is up, there is an eventfd source, and
-   * nobody else has done so.
+   * The interrupt handler. It masks and signals if the wire is up, there is an eventfd source, and
+   * no other thread has done so.
    */
   #deliver(): void {
     const words = this.#words;

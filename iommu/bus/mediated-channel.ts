@@ -1,8 +1,9 @@
 /**
- * Between a device worker without an IOMMU in front and the kernel, which makes its memory accesses
- * for it (a mediated device): one request at a time in shared words. The kernel is told of a
- * request by a message, since it has an event loop; the worker sleeps on the bell of its mailbox,
- * since whoever wants something else of it, a register say, must reach it meanwhile.
+ * The channel between the kernel and a device worker without an IOMMU in front (a mediated device).
+ * The kernel makes the device's memory accesses for it. There is one request at a time, in shared
+ * words. A message tells the kernel of a request, because the kernel has an event loop. The worker
+ * sleeps on the bell of its mailbox, so that other requests, such as a register access, reach it
+ * meanwhile.
  */
 import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
@@ -59,12 +60,16 @@ export class ChannelRequester {
     this.#number = Atomics.load(this.#words, Channel.word.posted);
   }
 
-  /** Where a write's bytes go before post(), and where a read's are after the answer. */
+  /**
+   * The bytes of a write, to be stored before post(), or of a read, to be taken after the answer.
+   */
   get data(): Uint8Array {
     return this.#bytes;
   }
 
-  /** Publishes a request; the one before must have been answered. The kernel is to be told. */
+  /**
+   * Publishes a request. The one before must have been answered. The caller must tell the kernel.
+   */
   post({ op, vpn, offset, length, message }: ChannelRequest): void {
     const words = this.#words;
     words[Channel.word.op] = op;
@@ -83,7 +88,7 @@ export class ChannelRequester {
     return Atomics.load(this.#words, Channel.word.done) === this.#number;
   }
 
-  /** Once answered: 0, or the errno it was refused with. */
+  /** The result of an answered request: 0, or the errno of the refusal. */
   refused(): number {
     return this.#words[Channel.word.refused]!;
   }
@@ -121,7 +126,7 @@ export class ChannelServer {
     };
   }
 
-  /** Answers it; `refused`: 0 or an errno. Wakes the device worker. */
+  /** Answers the request. `refused` is 0 or an errno. Wakes the device worker. */
   answer(refused: number): void {
     const words = this.#words;
     words[Channel.word.refused] = refused;

@@ -1,6 +1,6 @@
 /**
- * One PCI function of the board, as its bus and the kernel see it: shared memory blocks and nothing
- * of its behaviour.
+ * One PCI function of the board, as its bus and the kernel see it: its shared memory blocks, and
+ * nothing of its behaviour.
  */
 
 /** A BAR that is memory; on the memory map it is a range of its own. */
@@ -8,8 +8,8 @@ export interface RamBar {
   /** Which BAR (0–5). */
   readonly bar: number;
   /**
-   * The memory object behind it, while it is not withdrawn: never mapped by the host, since clients
-   * have its fd, too.
+   * The memory object behind the BAR, while it is not withdrawn. The host never maps the object,
+   * because clients have its fd, too.
    */
   readonly fd: number;
   readonly size: number;
@@ -24,19 +24,19 @@ export interface PciFunction {
   readonly mailbox: SharedArrayBuffer;
   /** The INTA wire (interrupts.ts: IntxLine). */
   readonly intx: SharedArrayBuffer;
-  /** What its DMA port did (counters.ts). */
+  /** Counters of its DMA port (counters.ts). */
   readonly counters: SharedArrayBuffer;
-  /** When it did it (timeline.ts). */
+  /** The times of its work (timeline.ts). */
   readonly timeline: SharedArrayBuffer;
   /**
-   * Index of the IOMMU unit in front of it; undefined: none, the kernel makes its memory accesses
-   * (mediated-channel.ts).
+   * Index of the IOMMU unit in front of it. Undefined without one: the kernel then makes its memory
+   * accesses (mediated-channel.ts).
    */
   readonly unit: number | undefined;
-  /** Number of its IOMMU group, in which it is alone. */
+  /** Number of its IOMMU group. The function is alone in the group. */
   readonly group: number;
   readonly ramBars: readonly RamBar[];
-  /** Whether they answer (bar-gate.ts). */
+  /** Whether the RAM BARs answer (bar-gate.ts). */
   readonly barGate: SharedArrayBuffer;
 }
 

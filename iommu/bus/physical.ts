@@ -1,9 +1,9 @@
 /**
- * Physical address space of the board, as one thread sees it. A pa is a number below 2^52; page
- * numbers (pfn) inside. Ranges are [start, end). The board owns the authoritative map and tells
- * each thread of changes by a message port; it posts a change *before* any page table entry or
- * directory can lead to it, so whoever has read such an entry finds the message when it drains the
- * port (`resolve`), even if the pa was used for something else before.
+ * Physical address space of the board, as one thread sees it. A pa is a number below 2^52; inside,
+ * the code uses page numbers (pfn). Ranges are [start, end). The board owns the authoritative map
+ * and tells each thread of changes by a message port. It posts a change *before* any page table
+ * entry or directory can lead to it. So a thread that has read such an entry finds the message when
+ * it drains the port (`resolve`), even if the pa was used for something else before.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { hex } from '../../platform/hex.ts';
@@ -43,12 +43,12 @@ export class PhysicalMemory {
     for (const forget of this.#detachListeners) forget();
   }
 
-  /** Whoever keeps an AttachedRange drops it when this is called. */
+  /** Calls `forget` at each detach. A caller that keeps an AttachedRange drops it then. */
   onDetach(forget: () => void): void {
     this.#detachListeners.push(forget);
   }
 
-  /** Takes note of all changes that were posted so far. */
+  /** Applies all changes that were posted so far. */
   poll(): void {
     if (!this.#port) return;
     for (;;) {
@@ -61,7 +61,7 @@ export class PhysicalMemory {
   }
 
   /**
-   * The range of `pfn`, after draining the port: for a pfn out of an entry just read. 0.1 µs when
+   * The range of a `pfn` from an entry just read. It drains the port first, which takes 0.1 µs when
    * nothing has changed.
    */
   resolve(pfn: number): AttachedRange | undefined {
@@ -70,8 +70,8 @@ export class PhysicalMemory {
   }
 
   /**
-   * The range of `pfn`; a miss drains the port and looks again. For memory whose pa is never given
-   * to something else while in use here: tables, queues.
+   * The range of `pfn`. A miss drains the port and looks again. This is for memory that keeps its
+   * pa while in use here: tables, queues.
    */
   find(pfn: number): AttachedRange | undefined {
     return this.#lookup(pfn) ?? this.resolve(pfn);
@@ -87,7 +87,7 @@ export class PhysicalMemory {
     return range;
   }
 
-  /** Of the first range that does not end at or before `pfn`. */
+  /** Index of the first range that does not end at or before `pfn`. */
   #indexOf(pfn: number): number {
     const ranges = this.#ranges;
     let low = 0;
@@ -100,7 +100,7 @@ export class PhysicalMemory {
     return low;
   }
 
-  /** Reads [pa, pa + dst.length). False, and nothing read, when it is not inside one range. */
+  /** Reads [pa, pa + dst.length). False, with nothing read, when it is not inside one range. */
   read(pa: number, dst: Uint8Array): boolean {
     const range = this.#inside(pa, dst.length);
     return range?.read(pa - range.range.start, dst) ?? false;

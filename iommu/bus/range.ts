@@ -1,7 +1,7 @@
 /**
- * A range [start, end) of the board's physical address space: what the board tells of it, and the
- * range as one thread has it attached. RAM is touched at once; a range of another kind has a target
- * that answers (targets/).
+ * A range [start, end) of the board's physical address space: as the board describes it, and as one
+ * thread has it attached. RAM is accessed directly. A range of another kind has a target that
+ * answers (targets/).
  */
 import { hex, hexRange } from '../../platform/hex.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
@@ -31,7 +31,7 @@ function targetOf(range: Exclude<PaRange, RamRange>): Target {
   }
 }
 
-/** A range that is attached here. The views are empty unless it is RAM. */
+/** A range that is attached in this thread. The views are empty unless it is RAM. */
 export class AttachedRange {
   readonly range: PaRange;
   readonly startPfn: number;
@@ -40,7 +40,7 @@ export class AttachedRange {
   readonly bytes: Uint8Array;
   readonly words: Int32Array;
   readonly longs: BigInt64Array;
-  /** Unless it is RAM. */
+  /** Set unless the range is RAM. */
   readonly #target: Target | undefined;
 
   constructor(range: PaRange) {

@@ -1,18 +1,18 @@
 /**
- * When a device did its work: a ring of buckets of 1 ms of CLOCK_MONOTONIC in shared memory. One
- * writer (the device worker), any number of readers, who see each bucket whole or not at all. It
- * reaches back 16 s.
+ * The times at which a device did its work: a ring of buckets of 1 ms of CLOCK_MONOTONIC in shared
+ * memory. There is one writer (the device worker) and any number of readers. A reader sees each
+ * bucket whole or not at all. The ring reaches back 16 s.
  */
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
 
 const BUCKETS = 16384;
 /** A bucket's length. */
 export const BUCKET_NS = 1e6;
-/** Some 140 000 years: up to here a bucket's number can be counted up. */
+/** The highest bucket number that can be counted exactly: some 140 000 years. */
 const LAST_BUCKET = 2 ** 52;
 /**
- * A writer is in a bucket for some 100 ns: a reader that finds it there this often is looking at a
- * dead one.
+ * A writer is in a bucket for some 100 ns. A reader that finds it there this often is looking at a
+ * dead writer.
  */
 const MAX_ATTEMPTS = 100_000;
 
@@ -51,7 +51,7 @@ export function createTimeline(): SharedArrayBuffer {
 export class Timeline {
   readonly #words: Int32Array;
   readonly #longs: Float64Array;
-  /** Writer's: time of the last operation, 0 before the first. */
+  /** Writer only: time of the last operation, 0 before the first. */
   #lastNs = 0;
 
   constructor(timeline: SharedArrayBuffer) {
@@ -124,8 +124,8 @@ export class Timeline {
 }
 
 /**
- * Sums of the buckets that overlap [fromNs, toNs). The longest gap is the longest silence that
- * ended in there, or the one that lasted to its end.
+ * Sums the buckets that overlap [fromNs, toNs). The longest gap is the longest silence that ended
+ * in the window, or the one that lasted to its end.
  */
 export function summarize(buckets: readonly TimelineBucket[], fromNs: number, toNs: number): TimelineSummary {
   let operations = 0;

@@ -1,6 +1,6 @@
 /**
- * The command queue (IOMMU spec §3.1, §5.6–5.8, §5.15): commands run in the thread that writes cqt,
- * one queue processor at a time.
+ * The command queue (IOMMU spec §3.1, §5.6–5.8, §5.15). The thread that writes cqt runs the
+ * commands. Only one thread at a time processes the queue.
  */
 
 import type { PhysicalMemory } from '../bus/physical.ts';
@@ -74,7 +74,7 @@ export class CommandQueue {
   readonly #physical: PhysicalMemory;
   readonly #interrupts: PendingInterrupts;
   readonly #base = new EntryReader();
-  /** Requests have been appended to the log that agents have not been called for. */
+  /** Requests have been appended to the log, and the agents have not been called to it yet. */
   #appended = false;
 
   constructor(words: Int32Array, physical: PhysicalMemory, interrupts: PendingInterrupts) {
@@ -106,8 +106,8 @@ export class CommandQueue {
   }
 
   /**
-   * ddtp was written: what was found through the old value is forgotten, and transactions that use
-   * it have ended when this returns (§5.5 wants that for Off), or cmd_to is set.
+   * Handles a write to ddtp. Entries found through the old value are forgotten. When this returns,
+   * transactions that use the old value have ended (§5.5 wants that for Off), or cmd_to is set.
    */
   directoryChanged(store: () => void): void {
     withLock(this.#words, Unit.word.commandLock, () => {
@@ -118,7 +118,7 @@ export class CommandQueue {
     this.#signal();
   }
 
-  /** Changes registers and runs the queue, with the command lock; then signals. */
+  /** Changes registers and runs the queue under the command lock, then signals. */
   #locked(change: () => void): void {
     withLock(this.#words, Unit.word.commandLock, () => {
       change();
@@ -188,9 +188,9 @@ export class CommandQueue {
   }
 
   /**
-   * §3.1.2. PR and PW are not looked at: the fence waits for all transactions. DEVIATION: a device
-   * worker that does not come out of its transaction sets cmd_to, which the specification has for
-   * ATS only; memory that the fence was to make safe must then not be given back.
+   * §3.1.2. PR and PW are ignored: the fence waits for all transactions. DEVIATION: a device worker
+   * that does not come out of its transaction sets cmd_to, which the specification has for ATS
+   * only. Memory that the fence was to make safe must then not be given back.
    */
   #iofence(w0: number, w1: number, w2: number, w3: number): number {
     const words = this.#words;
@@ -222,13 +222,13 @@ export class CommandQueue {
     this.#appended = true;
   }
 
-  /** Agents will see the log at their next transaction. */
+  /** Makes agents see the log at their next transaction. */
   #publish(): void {
     if (this.#appended) callForAttention(this.#words);
     this.#appended = false;
   }
 
-  /** When it has returned true, no transaction uses what the log took out. */
+  /** Waits for the agents. After true, no transaction uses the entries that the log removed. */
   #fence(): boolean {
     this.#publish();
     return waitForAgents(this.#words);

@@ -1,8 +1,8 @@
-/** A device context as the unit uses it, decoded; and the two that need no directory. */
+/** A decoded device context, as the unit uses it, and the two contexts that need no directory. */
 
 /**
- * Levels of page table and pages of address space of a translation scheme; 0 levels: no translation
- * (Bare).
+ * A translation scheme: its levels of page table and the pages of its address space. 0 levels mean
+ * no translation (Bare).
  */
 export interface Scheme {
   readonly levels: number;
@@ -43,7 +43,7 @@ export interface DeviceContext {
   readonly msi: MsiWindow | undefined;
 }
 
-/** ddtp.iommu_mode Bare, or no unit in front: iova = pa. */
+/** The context of ddtp.iommu_mode Bare, or of a device without a unit in front: iova = pa. */
 export const PASS_THROUGH: DeviceContext = {
   dtf: false,
   firstStage: BARE,

@@ -1,7 +1,7 @@
 /**
- * The device directory (IOMMU spec §2.1, §2.3.1): from a device id to its device context.
+ * The device directory (IOMMU spec §2.1, §2.3.1) leads from a device id to its device context.
  *
- * NOT MODELLED: process contexts (PDTV), ATS and PRI, hardware update of A and D, big endian: the
+ * NOT MODELLED: process contexts (PDTV), ATS and PRI, hardware update of A and D, big endian. The
  * unit does not advertise them, so a context that asks for them is misconfigured.
  */
 
@@ -42,7 +42,7 @@ const TC_DTF = 1 << 4;
 const ENTRY_LO_RESERVED = 0x3fe;
 const ENTRY_HI_RESERVED = 0xffc00000 | 0;
 
-/** A context, or the cause of the fault that keeps one from being found. */
+/** A context, or the cause of the fault when none can be found. */
 export type Located = DeviceContext | number;
 
 export class Directory {
@@ -92,8 +92,8 @@ export class Directory {
   }
 
   /**
-   * Reads and checks a context whose first word is words[at]. V is set last and cleared first by
-   * whoever writes it.
+   * Reads and checks the context that begins at words[at]. Its writer sets V last and clears V
+   * first.
    */
   #context(words: Int32Array, at: number): Located {
     const copy = new Int32Array(16);
@@ -107,7 +107,7 @@ export class Directory {
 
   /** §2.1.4: undefined if the context is misconfigured. */
   #decode(dc: Int32Array): DeviceContext | undefined {
-    // Nothing in tc but V and DTF is supported: EN_ATS, EN_PRI, T2GPA, PDTV, PRPR, GADE, SADE, DPE,
+    // Only V and DTF of tc are supported, not EN_ATS, EN_PRI, T2GPA, PDTV, PRPR, GADE, SADE, DPE,
     // SBE, SXL.
     if ((dc[TC]! & ~(TC_V | TC_DTF)) !== 0 || dc[TC + 1] !== 0) return undefined;
     if ((dc[TA]! & 0xfff) !== 0 || dc[TA + 1] !== 0) return undefined;

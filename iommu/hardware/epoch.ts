@@ -1,10 +1,10 @@
 /**
- * The epoch protocol: when an unmap has returned, no device touches that memory (docs/DESIGN.md,
- * "The IOMMU" and "Invariants", 1).
+ * The epoch protocol guarantees that no device touches memory after its unmap has returned
+ * (docs/DESIGN.md, "The IOMMU" and "Invariants", 1).
  *
- * Each agent (device worker) has one word: bit 0 BUSY, a transaction may be under way; bit 1
- * ATTENTION, set by the unit: there is something in the invalidation log; above them a number that
- * grows with each transaction.
+ * Each agent (device worker) has one word. Bit 0 is BUSY: a transaction may be under way. Bit 1 is
+ * ATTENTION: the unit sets it when there is something in the invalidation log. The bits above them
+ * are a number that grows with each transaction.
  *
  *   agent                                          command queue
  *   add to the word: BUSY, next number    (A)      (software has cleared PTEs)
@@ -14,10 +14,10 @@
  *                                                    wait until its number changes
  *   … next transaction, or clear BUSY
  *
- * A and B are atomic operations on one word, so one comes first. If B does, the agent drops what it
- * has cached before it looks up. If A does, the fence finds the word busy with that transaction, or
- * already past it, and waits for its end. One read-modify-write per transaction costs half of a
- * store of the epoch and a load of the generation (20 against 33 ns).
+ * A and B are atomic operations on one word, so one comes first. If B comes first, the agent drops
+ * its cached entries before it looks up. If A comes first, the fence finds the word busy with that
+ * transaction and waits for its end, or finds the word already past it. One read-modify-write per
+ * transaction costs half of a store of the epoch and a load of the generation (20 against 33 ns).
  */
 import { Agent, agentBase, Unit } from './unit-memory.ts';
 
@@ -25,7 +25,7 @@ const BUSY = 1;
 const ATTENTION = 2;
 const NEXT = 4;
 
-/** How long a fence looks at a word before it sleeps: most transactions end within that. */
+/** How long a fence looks at a word before it sleeps. Most transactions end within that time. */
 const SPIN_MS = 0.05;
 
 /** A device worker's side. */
@@ -45,8 +45,8 @@ export class AgentEpoch {
   }
 
   /**
-   * A new transaction begins, and with it the one before has ended. True: call attend() before any
-   * cache is used.
+   * Begins a new transaction; the one before has thereby ended. True means that the caller must
+   * call attend() before it uses any cache.
    */
   // HOT (each transaction; one atomic operation)
   begin(): boolean {
@@ -57,7 +57,7 @@ export class AgentEpoch {
     return (before & ATTENTION) !== 0;
   }
 
-  /** Takes note of the unit's call for attention; then the log is to be read. */
+  /** Clears the unit's call for attention. The caller then reads the log. */
   attend(): void {
     // before the load of the generation: a later call sets it again
     Atomics.and(this.#words, this.#at, ~ATTENTION);
@@ -118,7 +118,10 @@ function sleepOn(words: Int32Array, agent: number, then: number, timeoutMs: numb
   Atomics.sub(words, waiters, 1);
 }
 
-/** The device worker of `agent` is no more: a transaction it was in has ended with it. */
+/**
+ * Clears the word of `agent` after its device worker has ended. A transaction it was in has ended
+ * with it.
+ */
 export function releaseAgent(unit: SharedArrayBuffer, agent: number): void {
   const words = new Int32Array(unit);
   const at = agentBase(agent) + Agent.word.epoch;

@@ -1,7 +1,7 @@
 /**
- * The fault queue (IOMMU spec §3.2, §5.9–5.11, §5.16). Many producers: every port records its own
- * faults, the MMIO side those of debug translations and of messages. A refused access is counted
- * even when its record is lost.
+ * The fault queue (IOMMU spec §3.2, §5.9–5.11, §5.16). It has many producers: every port records
+ * its own faults, and the MMIO side records those of debug translations and of messages. A refused
+ * access is counted even when its record is lost.
  */
 
 import type { PhysicalMemory } from '../bus/physical.ts';
@@ -51,7 +51,7 @@ export const emptyFault = (): Fault => ({
 const byteLo = (page: number, offset: number): number => (page << 12) | offset;
 const byteHi = (page: number): number => Math.floor(page / 2 ** 20) | 0;
 
-/** Where a translation failed, beside its cause (Walker has it). */
+/** The guest address at which a translation failed. A Walker has these fields. */
 export interface GuestAddress {
   readonly guestPage: number;
   /** Offset in that page and the low bits of iotval2, or SAME_OFFSET. */
@@ -80,7 +80,7 @@ export class FaultQueue {
   readonly #physical: PhysicalMemory;
   readonly #base = new EntryReader();
   readonly #record = new Int32Array(FAULT_BYTES / 4);
-  /** Interrupts of the unit; a message that finds no memory is a fault itself. */
+  /** Interrupts of the unit. A message that finds no memory is itself a fault. */
   readonly interrupts: PendingInterrupts;
 
   constructor(words: Int32Array, physical: PhysicalMemory, wire: Wire) {
@@ -112,8 +112,8 @@ export class FaultQueue {
   }
 
   /**
-   * Whether records are taken at all. Looked at before the lock, so that a flood of faults into a
-   * full queue costs nobody else.
+   * Whether records are taken at all. This is tested before the lock is taken, so that a flood of
+   * faults into a full queue does not delay other threads.
    */
   #open(): boolean {
     return (Atomics.load(this.#words, FQCSR) & (FQCSR_FQON | FQCSR_W1C)) === FQCSR_FQON;

@@ -1,11 +1,12 @@
 /**
  * The log through which invalidation commands reach the caches of the ports. The unit's generation
- * is the number of requests ever appended; a port that finds it changed applies what it has missed
- * to its own caches, or, if it lags behind by more than the log holds, forgets everything.
+ * is the number of requests ever appended. A port that finds it changed applies the requests it has
+ * missed to its own caches. If the port lags behind by more than the log holds, it forgets
+ * everything.
  */
 import { INVALIDATION_WORDS, NR_INVALIDATIONS, Unit } from './unit-memory.ts';
 
-/** What a request asks for. */
+/** The kinds of request. */
 export const KIND_VMA = 1;
 export const KIND_GVMA = 2;
 export const KIND_DDT = 3;
@@ -38,7 +39,8 @@ const VPN_LO = 5;
 const VPN_HI = 6;
 
 /**
- * A port that has missed more than this forgets everything: cheaper than looking at each request.
+ * A port that has missed more requests than this forgets everything, which is cheaper than looking
+ * at each request.
  */
 const MAX_APPLIED = 16;
 
@@ -48,8 +50,8 @@ const slotOf = (generation: number): number =>
   Unit.word.log + ((generation >>> 0) % NR_INVALIDATIONS) * INVALIDATION_WORDS;
 
 /**
- * Appends a request; the caller holds the unit's command lock, and calls for attention (epoch.ts)
- * after the last one.
+ * Appends a request. The caller holds the unit's command lock, and calls for attention (epoch.ts)
+ * after its last request.
  */
 export function appendInvalidation(words: Int32Array, request: Readonly<Invalidation>): void {
   const generation = (Atomics.load(words, Unit.word.generation) + 1) | 0;
@@ -65,7 +67,7 @@ export function appendInvalidation(words: Int32Array, request: Readonly<Invalida
   Atomics.store(words, Unit.word.generation, generation);
 }
 
-/** What a port does with requests. */
+/** The caches of a port, as requests change them. */
 export interface InvalidationTarget {
   invalidate(request: Readonly<Invalidation>): void;
   /** Forgets all it has cached. */
@@ -86,7 +88,7 @@ export class InvalidationReader {
     this.#seen = Atomics.load(words, Unit.word.generation);
   }
 
-  /** Applies all requests that are new; how many there were. */
+  /** Applies all new requests. Returns how many there were. */
   catchUp(): number {
     // pairs with the store in appendInvalidation
     const generation = Atomics.load(this.#words, Unit.word.generation);
@@ -94,7 +96,7 @@ export class InvalidationReader {
     if (missed <= MAX_APPLIED) {
       for (let n = 1; n <= missed; n++) this.#apply((this.#seen + n) | 0);
     }
-    // The oldest slot may have been written again while we read: a writer fills it before it stores
+    // The oldest slot may have been rewritten during the read: a writer fills it before it stores
     // the generation.
     const now = Atomics.load(this.#words, Unit.word.generation);
     if (missed > MAX_APPLIED || ((now - this.#seen) | 0) >= NR_INVALIDATIONS) this.#target.invalidateAll();

@@ -1,7 +1,7 @@
 /**
- * The translation cache of one port (IOATC, IOMMU spec §2.4): two direct-mapped arrays, for pages
- * of 4 KiB and for aligned blocks of 2 MiB out of larger leaves. Entries hold whatever was true
- * when they were filled, until an invalidation request takes them out.
+ * The translation cache of one port (IOATC, IOMMU spec §2.4). It has two direct-mapped arrays: for
+ * pages of 4 KiB, and for aligned blocks of 2 MiB out of larger leaves. An entry stays as it was
+ * filled until an invalidation request takes it out.
  */
 import type { AttachedRange } from '../bus/range.ts';
 
@@ -20,15 +20,15 @@ export class Iotlb {
   readonly #writeTags = new Float64Array(SMALL + LARGE).fill(EMPTY);
   readonly #global = new Uint8Array(SMALL + LARGE);
   /**
-   * Page in the range that the block around the entry begins with; the page of vpn lies vpn mod 512
-   * after it.
+   * First page, in the range, of the block around the entry. The page of vpn lies vpn mod 512 after
+   * it.
    */
   readonly #bases = new Int32Array(SMALL + LARGE);
   /** Pages of the leaf that the entry came from. */
   readonly #leaves = new Float64Array(SMALL + LARGE).fill(1);
   readonly #ranges: (AttachedRange | undefined)[] = new Array(SMALL + LARGE).fill(undefined);
   /**
-   * Whether there may be an entry out of a leaf of more than 4 KiB: such a leaf may have left any
+   * Whether there may be an entry out of a leaf of more than 4 KiB. Such a leaf may have left any
    * number of entries.
    */
   #anySuper = false;
@@ -87,7 +87,7 @@ export class Iotlb {
     this.#anySuper = false;
   }
 
-  /** Forgets what came out of the leaf that maps `vpn`. */
+  /** Forgets the entries that came out of the leaf that maps `vpn`. */
   clearPage(vpn: number, keepGlobal: boolean): void {
     const small = vpn & (SMALL - 1);
     if (this.#tag(small) === vpn) this.#drop(small, keepGlobal);

@@ -1,6 +1,6 @@
 /**
- * Interrupts of the unit itself (IOMMU spec §5.18, §5.28–5.29): pending bits, and how a bit that
- * becomes 1 is signalled, by wire or by message. Any thread may raise one.
+ * Interrupts of the unit itself (IOMMU spec §5.18, §5.28–5.29). Each cause has a pending bit. A bit
+ * that becomes 1 is signalled, by wire or by message. Any thread may raise one.
  */
 import type { PhysicalMemory } from '../bus/physical.ts';
 import { EntryReader } from './pte.ts';
@@ -10,8 +10,8 @@ import { registerWord } from './unit-memory.ts';
 export type Cause = 'cq' | 'fq' | 'pm' | 'pq';
 
 /**
- * The wire of a cause goes up. The receiver looks at ipsr; a pulse while it is already pending is
- * not repeated.
+ * Raises the wire of a cause. The receiver looks at ipsr. A pulse while the cause is already
+ * pending is not repeated.
  */
 export type Wire = (cause: Cause) => void;
 
@@ -42,7 +42,7 @@ export class PendingInterrupts {
   }
 
   /**
-   * Sets the pending bit if the queue's interrupts are enabled; the transition 0 → 1 is signalled.
+   * Sets the pending bit if the queue's interrupts are enabled. The transition 0 → 1 is signalled.
    */
   raise(cause: 'cq' | 'fq'): void {
     const words = this.#words;
@@ -55,14 +55,16 @@ export class PendingInterrupts {
     else this.#message((Atomics.load(words, registerWord(REG.icvec)) >>> FIELD[cause]) & 0xf);
   }
 
-  /** A write to ipsr: clears bits, and sets again those whose condition is still there. */
+  /**
+   * Handles a write to ipsr: clears bits, then sets those again that have a condition still there.
+   */
   clear(bits: number): void {
     Atomics.and(this.#words, registerWord(REG.ipsr), ~bits); // pairs with the or in raise
     if ((bits & IPSR_CIP) !== 0 && this.#csr(REG.cqcsr, CQCSR_W1C)) this.raise('cq');
     if ((bits & IPSR_FIP) !== 0 && this.#csr(REG.fqcsr, FQCSR_W1C)) this.raise('fq');
   }
 
-  /** Vector control of `vector` was written: an unmasked vector sends what is pending. */
+  /** Handles a write to the control of `vector`. An unmasked vector sends its pending message. */
   unmask(vector: number): void {
     const at = registerWord(REG.msiCfgTbl + vector * MSI_ENTRY_BYTES);
     if ((Atomics.load(this.#words, at + 3) & MASKED) !== 0) return;
@@ -87,5 +89,5 @@ export class PendingInterrupts {
   }
 }
 
-/** What a read of vector control shows. */
+/** The vector control as a read shows it. */
 export const visibleVectorControl = (word: number): number => word & MASKED;

@@ -1,5 +1,5 @@
 /**
- * A lock in shared memory for the short register sequences of a unit that several threads may run.
+ * A lock in shared memory, for the short register sequences of a unit that several threads may run.
  */
 
 const FREE = 0;
@@ -7,8 +7,8 @@ const HELD = 1;
 const CONTENDED = 2;
 
 /**
- * Holders keep it for microseconds, or (command queue) up to a fence's time-out. One that keeps it
- * longer is a thread that was terminated inside; the lock is then taken over, since what it
+ * A thread keeps the lock for microseconds, or (command queue) up to a fence's time-out. A thread
+ * that keeps it longer was terminated inside. The lock is then taken over, because the data it
  * protects is valid after every single store.
  */
 const TAKE_OVER_MS = 5000;

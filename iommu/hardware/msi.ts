@@ -1,7 +1,7 @@
 /**
- * MSI page tables (IOMMU spec §2.3.3; AIA §8.4, §8.5): pages of virtual interrupt files and where
- * their stores go, in basic mode. NOT MODELLED: memory-resident interrupt files;
- * capabilities.MSI_MRIF is 0, so their entries are misconfigured (cause 263).
+ * MSI page tables (IOMMU spec §2.3.3; AIA §8.4, §8.5), in basic mode. They lead from the pages of
+ * virtual interrupt files to the pages where the stores go. NOT MODELLED: memory-resident interrupt
+ * files. capabilities.MSI_MRIF is 0, so their entries are misconfigured (cause 263).
  */
 
 import type { PhysicalMemory } from '../bus/physical.ts';
@@ -57,8 +57,8 @@ export class MsiTable {
   }
 
   /**
-   * IOMMU spec §2.3.3 from step 5 on, for a page that is an interrupt file: the cause of a fault,
-   * or 0 and `pfn` is set.
+   * Translates a page that is an interrupt file: IOMMU spec §2.3.3 from step 5 on. Returns the
+   * cause of a fault, or 0 with `pfn` set.
    */
   translate(window: MsiWindow, gpn: number): number {
     const file = fileNumber(window, gpn);

@@ -1,7 +1,7 @@
 /**
- * The DMA port of one device: cuts a transfer into transactions (at most 64 KiB, one contiguous run
- * of bytes behind translated pages) and moves the bytes. A transaction is what a fence waits for
- * (epoch.ts).
+ * The DMA port of one device. It cuts a transfer into transactions and moves the bytes. A
+ * transaction has at most 64 KiB, in one contiguous run of bytes behind translated pages. A fence
+ * waits for transactions (epoch.ts).
  */
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { PortCounters } from '../bus/counters.ts';
@@ -11,7 +11,7 @@ import { Translator, type TranslatorOptions } from './translator.ts';
 
 const MAX_CHUNK = 65536;
 const PAGES_52 = 2 ** 52;
-/** Up to here a loop over elements of 64 bits beats TypedArray.set on shared memory. */
+/** Up to this size a loop over elements of 64 bits beats TypedArray.set on shared memory. */
 const LOOP_BYTES = 128;
 
 const UNSUPPORTED = PortCounters.word64.unsupported;
@@ -26,8 +26,8 @@ export class DmaPort implements Dma {
   readonly #iotlb: Iotlb;
   readonly #counters: Float64Array;
 
-  // The array of the last small transfer, and a view of it once it has come twice: devices use the
-  // same one again and again.
+  // The array of the last small transfer. A view of it is made once it has come twice, because
+  // devices use the same array again and again.
   #staging: Uint8Array | undefined;
   #stagingLongs: BigInt64Array | undefined;
 
@@ -96,15 +96,18 @@ export class DmaPort implements Dma {
   }
 
   /**
-   * Nobody answers what the IOMMU let through: an Unsupported Request and no fault of the IOMMU
-   * (P2P-7). `done` bytes went before.
+   * Counts an access that the IOMMU let through and nothing answered. That is an Unsupported
+   * Request and no fault of the IOMMU (P2P-7). `done` bytes went before.
    */
   #unanswered(done: number): number {
     this.#counters[UNSUPPORTED]! += 1;
     return done;
   }
 
-  /** A transaction begins: IOTLB entry of its first page, or negative when it is refused. */
+  /**
+   * Begins a transaction. Returns the IOTLB entry of its first page, or a negative number when it
+   * is refused.
+   */
   // HOT
   #beginRead(vpn: number, offset: number): number {
     this.#translator.begin();
@@ -164,8 +167,8 @@ export class DmaPort implements Dma {
   }
 
   /**
-   * Bytes of the transaction that begins in `entry`: it goes on while the next pages are cached and
-   * adjacent in the range.
+   * Bytes of the transaction that begins in `entry`. The transaction goes on while the next pages
+   * are cached and adjacent in the range.
    */
   #chunk(entry: number, vpn: number, offset: number, left: number, write: boolean): number {
     const iotlb = this.#iotlb;
@@ -203,9 +206,9 @@ function nextPage(page: number, offset: number): number {
 }
 
 /**
- * Elements of 64 bits: half the cost of 32-bit ones and 0.4 of a `set` for 64 bytes. Optimised code
- * moves them in registers and makes no bigint; Float64Array would cost the same but may change the
- * bits of a NaN.
+ * Copies elements of 64 bits, at half the cost of 32-bit ones and 0.4 of a `set` for 64 bytes.
+ * Optimised code moves them in registers and makes no bigint. Float64Array would cost the same but
+ * may change the bits of a NaN.
  */
 // HOT
 function copyLongs(source: BigInt64Array, sourceAt: number, target: BigInt64Array, targetAt: number, n: number): void {

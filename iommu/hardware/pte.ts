@@ -1,17 +1,17 @@
 /**
- * 64-bit entries of tables in memory (page tables, directories) and how they are published and
- * read.
+ * 64-bit entries of tables in memory (page tables, directories), and the protocol that publishes
+ * and reads them.
  *
  * The specification wants an entry to change by one 64-bit store (IOMMU spec §2.5). Here that is
  * two 32-bit atomic stores:
- *   - a writer (one per table) publishes `hi` first, then `lo` with V set; it clears `lo` only. A
- *     valid entry is changed by clearing and publishing, never in place, and an IOTINVAL and
- *     IOFENCE.C lie between if the page is another one;
+ *   - a writer (one per table) publishes `hi` first, then `lo` with V set. It clears `lo` only. A
+ *     valid entry is changed by clearing and publishing, never in place. If the page is another
+ *     one, an IOTINVAL and IOFENCE.C lie between;
  *   - a reader takes lo, hi, lo, until both lo are the same.
- * So a reader never combines halves of two entries: `hi` changes only while `lo` is 0. If both
- * loads of `lo` gave the same valid value and yet it was 0 in between, the entry was cleared and
- * published again; then `hi` is the old or the new one, and both belong to that `lo`. A third entry
- * cannot have been there within one read: the fence waits for the reader.
+ * So a reader never combines halves of two entries: `hi` changes only while `lo` is 0. Suppose both
+ * loads of `lo` gave the same valid value and yet it was 0 in between. Then the entry was cleared
+ * and published again, and `hi` is the old or the new one; both belong to that `lo`. A third entry
+ * cannot have been there within one read, because the fence waits for the reader.
  */
 
 export const PTE_V = 1 << 0;

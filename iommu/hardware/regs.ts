@@ -1,6 +1,6 @@
 /**
- * RISC-V IOMMU Architecture Specification 1.0.0, chapter 5: register file; chapter 3: commands and
- * fault records. Constants only.
+ * Constants of the RISC-V IOMMU Architecture Specification 1.0.0: the register file (chapter 5),
+ * and commands and fault records (chapter 3).
  */
 
 /**
@@ -41,7 +41,7 @@ export const CAP_DBG = 1 << 31;
 // capabilities, high word
 export const CAP_HI_PAS_MASK = 0x3f;
 /**
- * Of the bits for custom use (63:56): leaves with W and without R are not reserved; devices may
+ * A bit for custom use (63:56). With it, leaves with W and without R are not reserved: devices may
  * write there and not read.
  */
 export const CAP_HI_WRITE_ONLY = 1 << 24;

@@ -1,6 +1,7 @@
 /**
  * The translation side of one DMA port: epoch, device-context cache, IOTLB, walks, fault records.
- * It lives in the device worker's thread and shares with others nothing but the unit's memory.
+ * It lives in the device worker's thread and shares with other threads nothing but the unit's
+ * memory.
  */
 
 import { PortCounters } from '../bus/counters.ts';
@@ -33,7 +34,7 @@ const MISSES = PortCounters.word64.misses;
 const INVALIDATIONS = PortCounters.word64.invalidations;
 
 export interface TranslatorOptions {
-  /** The IOMMU unit in front; absent: none, iova = pa. */
+  /** The IOMMU unit in front. Absent without one: iova = pa. */
   readonly unit?: SharedArrayBuffer;
   /** This worker's number at the unit: no other port may have it. */
   readonly agent: number;
@@ -46,7 +47,7 @@ export interface TranslatorOptions {
   readonly counters: SharedArrayBuffer;
 }
 
-/** No IOMMU: a unit of one's own that passes everything through. */
+/** A private unit that passes everything through, for a device without an IOMMU. */
 function passThroughUnit(): SharedArrayBuffer {
   const unit = createUnit({ agents: 1 });
   new Int32Array(unit)[registerWord(REG.ddtp)] = DDTP_BARE;
@@ -65,8 +66,8 @@ export class Translator implements InvalidationTarget {
   readonly #faults: FaultQueue;
   readonly #fault = emptyFault();
   /**
-   * The device context, cached until an IODIR. Without one the IOTLB is empty: all entries are of
-   * this context.
+   * The device context, cached until an IODIR. All entries of the IOTLB are of this context;
+   * without one the IOTLB is empty.
    */
   #context: DeviceContext | undefined;
 
@@ -84,7 +85,7 @@ export class Translator implements InvalidationTarget {
     options.physical.onDetach(() => this.iotlb.clear(false)); // an entry must not outlive its range
   }
 
-  /** A transaction begins: from here to the next begin() or end() translations may be used. */
+  /** Begins a transaction. Translations may be used from here to the next begin() or end(). */
   // HOT
   begin(): void {
     if (this.#epoch.begin()) this.#catchUp();
@@ -97,8 +98,8 @@ export class Translator implements InvalidationTarget {
   }
 
   /**
-   * Fills the IOTLB for page `vpn`: its entry, or −1: the access is refused, counted and reported
-   * (`offset` is for the report).
+   * Fills the IOTLB for page `vpn`. Returns its entry, or −1 when the access is refused; the
+   * refusal is counted and reported (`offset` is for the report).
    */
   miss(vpn: number, offset: number, write: boolean): number {
     this.#counters[MISSES]! += 1;
@@ -118,7 +119,7 @@ export class Translator implements InvalidationTarget {
   }
 
   /**
-   * Caches what the walker has found. −1 if nothing answers at that pa: an Unsupported Request of
+   * Caches the walker's result. Returns −1 if nothing answers at that pa: an Unsupported Request of
    * the bus, no fault of the IOMMU.
    */
   #fill(vpn: number): number {
@@ -160,8 +161,8 @@ export class Translator implements InvalidationTarget {
   }
 
   /**
-   * IOMMU spec §3.1.1, table of IOTINVAL.VMA. Without GV it is for contexts without a second stage,
-   * with GV for those of GSCID.
+   * IOMMU spec §3.1.1, table of IOTINVAL.VMA. Without GV the request is for contexts without a
+   * second stage. With GV it is for those of GSCID.
    */
   #invalidateVma(context: DeviceContext, { flags, gscid, pscid, vpn }: Readonly<Invalidation>): void {
     const host = context.secondStage === BARE;
@@ -173,8 +174,8 @@ export class Translator implements InvalidationTarget {
   }
 
   /**
-   * §3.1.1, table of IOTINVAL.GVMA. Under a first stage entries do not know their gpa: all of them
-   * go.
+   * §3.1.1, table of IOTINVAL.GVMA. Entries under a first stage do not know their gpa, so all of
+   * them go.
    */
   #invalidateGvma(context: DeviceContext, { flags, gscid, vpn }: Readonly<Invalidation>): void {
     if (context.secondStage === BARE) return;

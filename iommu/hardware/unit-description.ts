@@ -1,6 +1,6 @@
 /**
- * What firmware tells a kernel of an IOMMU unit beside its registers, as a devicetree or ACPI
- * would.
+ * The description of an IOMMU unit that firmware gives a kernel, as a devicetree or ACPI would. It
+ * tells what the registers do not.
  */
 
 /** log2 of a page size: 4 KiB, 2 MiB, 1 GiB. */

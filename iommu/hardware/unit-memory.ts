@@ -1,7 +1,7 @@
 /**
  * The shared memory of one IOMMU unit: register file, locks, invalidation log, and one cache line
  * per agent (a device worker behind the unit). The kernel works on it as the unit's MMIO side
- * (unit.ts), each device worker through its port (port.ts).
+ * (unit.ts). Each device worker works on it through its port (port.ts).
  */
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
 import {
@@ -17,7 +17,7 @@ import {
   REG,
 } from './regs.ts';
 
-/** Invalidation requests that a port may lag behind before it forgets all it has cached. */
+/** Requests that the log holds. A port that lags behind by more forgets all it has cached. */
 export const NR_INVALIDATIONS = 64;
 /** Words of one request in the log (invalidation.ts). */
 export const INVALIDATION_WORDS = 8;

@@ -1,6 +1,6 @@
 /**
- * The unit as software sees it: the register file (IOMMU spec §5). Registers live in the unit's
- * shared memory; any thread may have a view.
+ * The unit as software sees it: the register file (IOMMU spec §5). The registers live in the unit's
+ * shared memory, so any thread may have a view of them.
  */
 
 import { hex } from '../../platform/hex.ts';
@@ -39,7 +39,8 @@ const MSI_ADDR_HI = 0xffffff;
 /** tr_req_ctl: NW and DID; Priv, Exe, PID and PV are hardwired to 0, there are no process ids. */
 const TR_CTL_HI = 0xffffff00 | 0;
 /**
- * Where QEMU, too, leaves the cause of a failed debug translation; the field is unspecified then.
+ * Position of the cause of a failed debug translation. QEMU, too, leaves it there; the field is
+ * unspecified then.
  */
 const TR_CAUSE_SHIFT = 10;
 
@@ -201,7 +202,7 @@ export class IommuUnit {
   }
 
   /**
-   * §5.24–5.26: a translation with no cache involved; its fault goes to the queue as that of a
+   * §5.24–5.26: a translation that uses no cache. Its fault goes to the queue as that of a
    * transaction would.
    */
   #debugTranslate(): void {
@@ -224,7 +225,10 @@ export class IommuUnit {
     this.#faults.record(fault);
   }
 
-  /** The size of a superpage is in the low bits of PPN: those below the first 0 are 1. */
+  /**
+   * Stores the response. The low bits of PPN give the size of a superpage: those below the first 0
+   * are 1.
+   */
   #respond({ pfn, pages }: Walker): void {
     // A pass-through has no size.
     const isSuper = pages > 1 && pages <= 2 ** 27;

@@ -1,7 +1,6 @@
 /**
  * Table walks: first stage, MSI page table, second stage (IOMMU spec §2.3 steps 17–19; priv-isa
- * §10.3.2, §18.5). All transactions are of user privilege; A and D are never set by the unit
- * (Svade).
+ * §10.3.2, §18.5). All transactions have user privilege. The unit never sets A and D (Svade).
  */
 
 import type { PhysicalMemory } from '../bus/physical.ts';
@@ -58,12 +57,13 @@ export class Walker {
   global = false;
 
   /**
-   * After a guest-page fault: guest page, and offset in it with iotval2's low bits, or SAME_OFFSET.
+   * Set after a guest-page fault: the guest page, and the offset in it with iotval2's low bits, or
+   * SAME_OFFSET.
    */
   guestPage = 0;
   guestOffset = SAME_OFFSET;
 
-  // Of the last #walk.
+  // The leaf that the last #walk found.
   #leafPfn = 0;
   #leafPages = 0;
   #leafLo = 0;
@@ -122,7 +122,9 @@ export class Walker {
     return 0;
   }
 
-  /** Walks the second stage for guest page `gpn`: 0, or the cause. The leaf is in #leaf…. */
+  /**
+   * Walks the second stage for guest page `gpn`. Returns 0, or the cause. The leaf is in #leaf….
+   */
   #guest(dc: DeviceContext, gpn: number, write: boolean): number {
     const inside = gpn < dc.secondStage.pages;
     const status = inside
@@ -143,8 +145,9 @@ export class Walker {
   }
 
   /**
-   * One stage: OK, PAGE_FAULT, ACCESS_FAULT, or the cause of a second-stage fault at a table of the
-   * first stage, whose addresses are guest addresses if `nested` has a second stage.
+   * Walks one stage. Returns OK, PAGE_FAULT, ACCESS_FAULT, or the cause of a second-stage fault at
+   * a table of the first stage. If `nested` has a second stage, the addresses of those tables are
+   * guest addresses.
    */
   #walk(
     entry: EntryReader,
@@ -199,8 +202,8 @@ export class Walker {
   }
 
   /**
-   * A second-stage fault at a table of the first stage: reported with the type of the original
-   * access (IOMMU spec §3.2).
+   * A second-stage fault at a table of the first stage. It is reported with the type of the
+   * original access (IOMMU spec §3.2).
    */
   #implicitFault(cause: number, table: number, index: number, write: boolean): number {
     this.guestPage = table;

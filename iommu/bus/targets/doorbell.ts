@@ -9,7 +9,10 @@ export interface DoorbellRange {
   readonly interrupts: SharedArrayBuffer;
 }
 
-/** It reads as 0, as an interrupt file of IMSIC does, and ignores stores of other sizes. */
+/**
+ * The doorbell page as a target. It reads as 0, as an interrupt file of IMSIC does, and ignores
+ * stores of other sizes.
+ */
 export class DoorbellTarget implements Target {
   readonly #table: DoorbellTable;
 

@@ -1,6 +1,6 @@
 /**
- * Memory that is reached through /proc/<pid>/mem: a client's, or a memory object that may become
- * shorter through our own.
+ * Memory that is reached through /proc/<pid>/mem. It is a client's memory, reached through the
+ * client's process, or a memory object that may become shorter, reached through our own process.
  */
 import { SysError } from '../../../platform/errno.ts';
 import { pread, pwrite } from '../../../platform/libc.ts';
@@ -15,7 +15,10 @@ export interface ProcessRange {
   readonly vaddr: number;
 }
 
-/** Where nothing is mapped, or the mm is dead, reads give 0 and writes vanish. */
+/**
+ * Memory of a process as a target. Reads give 0 and writes vanish where nothing is mapped, or when
+ * the mm is dead.
+ */
 export class ProcessTarget extends ByteTarget {
   readonly #memFd: number;
   readonly #vaddr: number;
@@ -48,8 +51,8 @@ export class ProcessTarget extends ByteTarget {
 }
 
 /**
- * The address space is dead, or its owner has unmapped the page: a real pin would have kept the old
- * page, unseen by anybody.
+ * The address space is dead, or its owner has unmapped the page. A real pin would have kept the old
+ * page, which nobody sees.
  */
 const isGone = (error: unknown): boolean =>
   error instanceof SysError && (error.code === 'EIO' || error.code === 'ESRCH' || error.code === 'EFAULT');

@@ -1,6 +1,9 @@
-/** What answers in a range that is no RAM. One file a kind; range.ts chooses. */
+/** A target answers in a range that is not RAM. Each kind has its own file; range.ts chooses. */
 
-/** `at` counts bytes from the range's start, and no access reaches beyond its end. */
+/**
+ * The accesses that a target answers. `at` counts bytes from the range's start, and no access
+ * reaches beyond its end.
+ */
 export interface Target {
   /** Copies bytes out. False when nobody answers now. */
   read(at: number, dst: Uint8Array): boolean;

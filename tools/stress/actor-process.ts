@@ -1,6 +1,6 @@
 /**
- * A client of a stress run as the shard sees it: a process, perhaps with a partner that it starts,
- * and their logs. Started again and again.
+ * The shard's handle on one client of a stress run. A client is a process that is started again and
+ * again, perhaps with a partner process that it starts itself. Each process has a log.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { close } from '../../platform/libc.ts';
@@ -11,7 +11,7 @@ import { programArgv } from '../launch/programs.ts';
 import { type Assignment, type Complaint, NR_GUARDED_PAGES, STATUS_COMPLAINED } from './client/assignment.ts';
 import { LOG_BYTES, LogReader, PHASE } from './event-log.ts';
 
-/** One process: its log and its memory stay when it is replaced by another. */
+/** One process. Its log and its memory stay when another process replaces it. */
 export class Member {
   readonly name: string;
   readonly log: LogReader;
@@ -34,9 +34,9 @@ export class Member {
 
 export interface ActorHandlers {
   readonly complained: (complaint: Complaint) => void;
-  /** It has said something on stderr. */
+  /** The process has written a line to stderr. */
   readonly spoke: (actor: string, line: string) => void;
-  /** It has ended, with its partner, though nobody asked for that. */
+  /** A process has ended, though nobody asked for that. */
   readonly ended: (member: Member, how: string) => void;
 }
 
@@ -44,13 +44,13 @@ export class ActorProcess {
   readonly name: string;
   readonly members: readonly Member[];
   readonly #handlers: ActorHandlers;
-  /** The process and all it has started have ended. */
+  /** Resolves when the process and all processes it has started have ended. */
   closed: Promise<void> = Promise.resolve();
-  /** Processes that had this part. */
+  /** How many processes have been started for this actor so far. */
   incarnations = 0;
   #child: Child | undefined;
   #endIsWanted = false;
-  /** Whether the end that is wanted is one in order. */
+  /** Whether the wanted end is an orderly one (a stop request) and not a kill. */
   #inOrder = false;
 
   /** `partner`: the name of a second process that the first one starts. */
@@ -69,8 +69,8 @@ export class ActorProcess {
     this.#endIsWanted = false;
     for (const { log } of this.members) log.restart();
     const stdio = ['pipe', 'pipe', 'pipe', ...this.members.flatMap(({ fds }) => fds)] as const;
-    // The partner is in its process group as well. Nothing is ever written to stdin: its end is the
-    // message.
+    // The partner is in the same process group. Nothing is ever written to stdin: the end of the
+    // pipe tells the client that the shard is dead.
     const child = new Child({ name: this.name, argv: programArgv('stress-client', JSON.stringify(assignment)), stdio });
     this.#child = child;
     child.onLine('stdout', (line) => this.#handlers.complained(JSON.parse(line) as Complaint));
@@ -84,20 +84,20 @@ export class ActorProcess {
     });
   }
 
-  /** A process has ended: was it meant to? */
+  /** Handles the end of a process. An end that was not wanted, or not orderly, is reported. */
   #check(member: Member, how: string): void {
     if (this.#endIsWanted && (!this.#inOrder || member.log.phase() === PHASE.ended)) return;
     this.#handlers.ended(member, how);
   }
 
-  /** Asks all members to end in order. */
+  /** Asks all members to end in good order. */
   requestStop(): void {
     this.#endIsWanted = true;
     this.#inOrder = true;
     for (const { log } of this.members) log.requestStop();
   }
 
-  /** Kills one member now and the others `gapMs` later. */
+  /** Kills `first` now and the other members `gapMs` later. */
   async kill(first: Member | undefined, gapMs: number): Promise<void> {
     this.#endIsWanted = true;
     this.#inOrder = false;

@@ -1,4 +1,4 @@
-/** Who plays in a shard: the devices of its host, and which client gets which. */
+/** The cast of a shard: the devices of its host, and the client that gets each of them. */
 import { type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
 import type { HostReady } from '../launch/host.ts';
 import type { Assignment } from './client/assignment.ts';
@@ -9,12 +9,18 @@ const CAPTURE = 'capture';
 
 const MSCRIBE = 'mscribe';
 
-/** --device options: for the two that share a container, for the fuzzer, for the mapper. */
+/**
+ * --device options. SHARED: the two clients that share a container; FUZZED: the fuzzer; OWN: the
+ * mapper.
+ */
 const SHARED = [EDU, CAPTURE, EDU, CAPTURE];
 const FUZZED = [EDU];
 const OWN = [EDU, CAPTURE];
 
-/** Since 6.3 no vaddr can become invalid with a mediated device in the container (UNM-3). */
+/**
+ * --device options of the host. Since 6.3 no vaddr can become invalid with a mediated device in the
+ * container (UNM-3).
+ */
 export const devicesOf = (profile: ProfileName): readonly string[] => [
   ...SHARED,
   ...FUZZED,
@@ -22,10 +28,13 @@ export const devicesOf = (profile: ProfileName): readonly string[] => [
   ...(profileOf(profile).invalidVaddr === 'sleeps' ? [MSCRIBE] : []),
 ];
 
-/** Few enough for mappers to run into it. */
+/** Limit of entries per container. It is low, so that mappers reach it. */
 const ENTRY_LIMIT = 48;
 
-/** iova pages; between two windows is room for a ring that reaches beyond its mapping. */
+/**
+ * Windows in iova pages. The gap between two windows has room for a ring that reaches beyond its
+ * mapping.
+ */
 const WINDOWS = {
   mapper: { firstVpn: 0x1000, endVpn: 0x2000 },
   first: { firstVpn: 0x1000, endVpn: 0x2000 },
@@ -34,7 +43,7 @@ const WINDOWS = {
 
 export const ACTORS = ['mapper', 'first', 'fuzzer'] as const;
 export type ActorName = (typeof ACTORS)[number];
-/** Who shares a container with whom. */
+/** Actor → the partner that shares its container. */
 export const PARTNERS: Readonly<Record<ActorName, string | undefined>> = {
   mapper: undefined,
   first: 'second',
@@ -42,7 +51,7 @@ export const PARTNERS: Readonly<Record<ActorName, string | undefined>> = {
 };
 export const AUDITOR = 'auditor';
 
-/** What the process of that name and incarnation is to be. */
+/** The assignment of the process with that name and incarnation number. */
 export function assign(
   name: ActorName | typeof AUDITOR,
   incarnation: number,

@@ -1,6 +1,6 @@
 /**
- * What an actor has done lately, and how much in all: a ring in a memfd that the shard made and
- * both map, so that it survives the actor's exec and its death at any moment.
+ * An actor's log: its latest events, and counts of all it has done. The log is a ring in a memfd
+ * that the shard makes and both map, so it survives the actor's exec and its death at any moment.
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
@@ -20,7 +20,7 @@ const Header = defineShared('actor log', {
 });
 
 const Counters = defineShared('actor counters', {
-  operations: word64, // all of them: actor
+  operations: word64, // of all kinds; actor
   maps: word64,
   unmaps: word64,
   vaddrUpdates: word64,
@@ -79,7 +79,7 @@ export class EventLog {
     this.beat();
   }
 
-  /** Something begins. */
+  /** Begins a new event. */
   event(text: string): void {
     const written = Atomics.load(this.#words, Header.word.written);
     const offset = slotOffset(written >>> 0);
@@ -93,7 +93,7 @@ export class EventLog {
     Atomics.store(this.#words, Header.word.written, written + 1);
   }
 
-  /** More about what has begun, such as its outcome. */
+  /** Adds to the current event, for example its outcome. */
   add(text: string): void {
     const end = Math.min(TEXT_BYTES, this.#length + text.length);
     for (let i = this.#length; i < end; i++) this.#text[i] = text.charCodeAt(i - this.#length);
@@ -101,7 +101,7 @@ export class EventLog {
     Atomics.store(this.#words, this.#lengthWord, end); // pairs with the load in LogReader.events
   }
 
-  /** A sign of life. */
+  /** Gives a sign of life, and returns its time. */
   beat(): number {
     const nowNs = monotonicNs();
     this.#doubles[Header.word64.beatNs] = nowNs;
@@ -116,7 +116,7 @@ export class EventLog {
     this.#doubles[counterIndex(counter)]! += more;
   }
 
-  /** For counters that are the largest, or the latest, of something. */
+  /** Sets a counter that is the largest or the latest of something. */
   set(counter: Counter, value: number): void {
     this.#doubles[counterIndex(counter)] = value;
   }
@@ -143,7 +143,7 @@ export class LogReader {
     this.#doubles = new Float64Array(buffer);
   }
 
-  /** A new process will write it. Events and counters go on. */
+  /** Prepares the log for a new process. Events and counters are kept. */
   restart(): void {
     Atomics.store(this.#words, Header.word.stop, 0);
     Atomics.store(this.#words, Header.word.phase, PHASE.starting);
@@ -175,7 +175,7 @@ export class LogReader {
     ) as unknown as Counts;
   }
 
-  /** The last `most` events, oldest first. */
+  /** The last events, at most `most`, oldest first. */
   events(most: number): ActorEvent[] {
     // pairs with the store in EventLog.event
     const written = Atomics.load(this.#words, Header.word.written) >>> 0;

@@ -1,6 +1,6 @@
 /**
- * What must hold whatever the actors do (docs/DESIGN.md, "Invariants"), by number; and what is
- * thrown where it does not.
+ * The invariants by number, and the error that is thrown when one is broken. They hold whatever the
+ * actors do (docs/DESIGN.md, "Invariants").
  */
 
 export const INVARIANTS = {

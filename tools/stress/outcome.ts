@@ -1,6 +1,6 @@
 /**
- * What a shard reports: to the pool while it runs, and at its end. Plain data, for it crosses
- * threads.
+ * A shard's reports to the pool, while it runs and at its end. They are plain data, because they
+ * cross threads.
  */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import type { Defect } from './defects.ts';
@@ -14,7 +14,7 @@ export interface ShardPlan {
   readonly inject?: Defect | undefined;
 }
 
-/** What was done, by all actors of one shard or of all. */
+/** Counts of what was done, by all actors of one shard or of all shards. */
 export interface Totals extends Counts {
   readonly rounds: number;
   readonly kills: number;
@@ -22,7 +22,7 @@ export interface Totals extends Counts {
 }
 
 export interface FailureEvent {
-  /** CLOCK_MONOTONIC. */
+  /** CLOCK_MONOTONIC, in ns. */
   readonly atNs: number;
   readonly actor: string;
   readonly text: string;
@@ -33,7 +33,7 @@ export interface Failure {
   readonly actor: string;
   readonly message: string;
   readonly atNs: number;
-  /** Last words of processes. */
+  /** The last stderr lines of processes. */
   readonly notes: readonly string[];
   /** The last events of each actor, in order of time. */
   readonly events: readonly FailureEvent[];
@@ -45,7 +45,7 @@ export interface ShardOutcome {
   readonly failure?: Failure;
 }
 
-/** Shard → pool, while it runs. */
+/** Shard → pool, while the shard runs. */
 export interface ShardProgress {
   readonly totals: Totals;
 }
@@ -53,7 +53,7 @@ export interface ShardProgress {
 const NO_COUNTS = Object.fromEntries(COUNTERS.map((counter) => [counter, 0])) as unknown as Counts;
 export const NOTHING_DONE: Totals = { ...NO_COUNTS, rounds: 0, kills: 0, freezes: 0 };
 
-/** Sums, but for the slowest answer. */
+/** The sum of each count; of the slowest answer, the maximum. */
 export function addUp(all: readonly Totals[]): Totals {
   const sum: Record<string, number> = { ...NOTHING_DONE };
   for (const totals of all) for (const [what, value] of Object.entries(totals)) sum[what]! += value;

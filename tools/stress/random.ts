@@ -1,6 +1,6 @@
 /**
- * Seeded decisions: an actor that is given the same seed decides the same, whatever the machine
- * makes of it (sfc32).
+ * Seeded decisions (sfc32). An actor with the same seed decides the same, whatever the timing of
+ * the machine.
  */
 
 export type RandomState = readonly [number, number, number, number];
@@ -18,7 +18,7 @@ export class Random {
     this.#counter = counter;
   }
 
-  /** A stream of its own for every list of words. */
+  /** A stream of its own for each list of words. */
   static of(...words: readonly (number | string)[]): Random {
     let a = 0x9e3779b9;
     let b = 0x243f6a88;
@@ -32,7 +32,7 @@ export class Random {
     return random;
   }
 
-  /** In [0, 2^32). */
+  /** A whole number in [0, 2^32). */
   next(): number {
     const sum = (this.#a + this.#b + this.#counter) | 0;
     this.#counter = (this.#counter + 1) | 0;
@@ -56,12 +56,12 @@ export class Random {
     return this.next() < probability * 2 ** 32;
   }
 
-  /** Undefined for an empty list. */
+  /** A random element; undefined for an empty list. */
   pick<T>(list: readonly T[]): T | undefined {
     return list.length === 0 ? undefined : list[this.below(list.length)];
   }
 
-  /** One of `choices`, each as often as its weight says. */
+  /** One of `choices`, each with a probability in proportion to its weight. */
   weighted<T>(choices: readonly (readonly [number, T])[]): T {
     let left = this.below(choices.reduce((sum, [weight]) => sum + weight, 0));
     for (const [weight, choice] of choices) {
@@ -71,7 +71,7 @@ export class Random {
     throw new RangeError('no choices');
   }
 
-  /** Bytes, for those who want anything at all. */
+  /** Random bytes. */
   bytes(length: number): Uint8Array {
     return Uint8Array.from({ length }, () => this.next());
   }

@@ -1,4 +1,4 @@
-/** What a run has found, as one JSON document or for people. */
+/** The report of a stress run, as one JSON document or as text for people. */
 import { INVARIANTS } from './invariants.ts';
 import { addUp, type Failure, type FailureEvent, type ShardOutcome, type Totals } from './outcome.ts';
 import type { RunPlan } from './run.ts';
@@ -12,7 +12,10 @@ export interface ReportedFailure {
   readonly notes: readonly string[];
   /** Milliseconds before (−) or after the failure was seen. */
   readonly events: readonly { readonly atMs: number; readonly actor: string; readonly text: string }[];
-  /** The command that plays the shard again: same decisions, interleaved as that machine will. */
+  /**
+   * The command that plays the shard again. The decisions are the same; their interleaving depends
+   * on the machine.
+   */
   readonly replay: string;
 }
 

@@ -1,6 +1,6 @@
 /**
  * A stress run: shards in a pool of threads, each with processes of its own. The first failure ends
- * them all.
+ * all shards.
  */
 import { MessageChannel } from 'node:worker_threads';
 
@@ -11,17 +11,17 @@ import { addUp, NOTHING_DONE, type ShardOutcome, type ShardPlan, type ShardProgr
 import type { ShardTask } from './shard.task.ts';
 
 export interface RunPlan extends ShardPlan {
-  /** Shards; each is given a seed of its own, counting up from that of the plan. */
+  /** Number of shards. Each gets a seed of its own, counting up from the plan's seed. */
   readonly workers: number;
 }
 
 export interface RunOptions {
-  /** Ends it early. */
+  /** Ends the run early. */
   readonly signal: AbortSignal;
   readonly onProgress: (totals: Totals) => void;
 }
 
-/** The outcome of each shard. */
+/** Runs the shards and returns the outcome of each. */
 export async function runStress({ workers, ...plan }: RunPlan, options: RunOptions): Promise<readonly ShardOutcome[]> {
   const pool = new Piscina<ShardTask, ShardOutcome>({
     filename: taskUrl('tools-stress-shard').href,
@@ -62,5 +62,5 @@ export async function runStress({ workers, ...plan }: RunPlan, options: RunOptio
   }
 }
 
-/** A shard can be played again alone. */
+/** The seed of one shard. With it the shard can be played again alone. */
 const seedOf = (seed: number, shard: number): number => (seed + shard) >>> 0;

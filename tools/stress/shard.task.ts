@@ -1,4 +1,4 @@
-/** Piscina task: one shard of a stress run. Started by run.ts only. */
+/** Piscina task: one shard of a stress run. Only run.ts starts it. */
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ShardOutcome, ShardPlan, ShardProgress } from './outcome.ts';
@@ -6,7 +6,7 @@ import { Shard } from './shard.ts';
 
 export interface ShardTask {
   readonly plan: ShardPlan;
-  /** Progress goes out; any message that comes in ends the shard. */
+  /** The port sends progress out. Any message that comes in ends the shard. */
   readonly port: MessagePort;
 }
 

@@ -1,7 +1,7 @@
 /**
- * A shard: one host, its clients, and somebody who kills and freezes them. In rounds: at the end of
- * each everybody ends or is killed, and the host must have let go of everything. The first
- * invariant that breaks ends it.
+ * A shard: one host, its clients, and a killer that kills and freezes clients. A shard runs in
+ * rounds. At the end of each round every client ends or is killed, and the host must have released
+ * everything. The first broken invariant ends the shard.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -17,23 +17,23 @@ import { Random } from './random.ts';
 
 const TICK_MS = 20;
 /**
- * Whoever gives no sign of life for so long hangs: much, for the machine may have other things to
- * do.
+ * How long a client may give no sign of life before it counts as hung. The time is long, because
+ * the machine may be busy.
  */
 const PATIENCE_MS = 30_000;
 const SHORTEST_ROUND_MS = 3000;
 const LONGEST_ROUND_MS = 9000;
-/** Between two interferences of the killer. */
+/** Mean time between two interferences of the killer. */
 const MEAN_PEACE_MS = 1500;
 const LONGEST_FREEZE_MS = 200;
 const LONGEST_GAP_MS = 100;
-/** When the defect 'kill-host' strikes. */
+/** When the defect 'kill-host' happens, after the start. */
 const KILL_HOST_MS = 1000;
 const EVENTS_OF_EACH = 24;
 const MOST_NOTES = 20;
 
 export interface ShardOptions {
-  /** Ends it early. */
+  /** Ends the shard early. */
   readonly signal: AbortSignal;
   readonly onProgress: (totals: Totals) => void;
 }
@@ -44,11 +44,11 @@ export class Shard {
   readonly #killer: Random;
   readonly #actors: ReadonlyMap<ActorName, ActorProcess>;
   readonly #auditor: ActorProcess;
-  /** Aborted by the first failure, or by whoever started us. */
+  /** Aborted by the first failure, or by the pool. */
   readonly #over = new AbortController();
   readonly #notes: string[] = [];
   #host: HostProcess | undefined;
-  /** The host may end. */
+  /** Whether the host may end. */
   #isStopping = false;
   #failure: Failure | undefined;
   #rounds = 0;
@@ -121,10 +121,10 @@ export class Shard {
     return this.#everybody().flatMap(({ members }) => members);
   }
 
-  /** Starts everybody, and waits until they are at work. */
+  /** Starts all clients, and waits until they are at work. */
   async #enterStage(): Promise<void> {
     this.#start(AUDITOR, this.#auditor);
-    await this.#untilStarted([this.#auditor]); // it sets the host's parameters
+    await this.#untilStarted([this.#auditor]); // the auditor sets the host's parameters
     for (const [name, actor] of this.#actors) this.#start(name, actor);
     await this.#untilStarted([...this.#actors.values()]);
   }
@@ -157,7 +157,7 @@ export class Shard {
     actor.start(assign(name, actor.incarnations, this.#host!, this.#plan));
   }
 
-  /** Lets time pass, and looks whether everybody lives. Throws when the shard is over. */
+  /** Lets time pass, and checks that every client is alive. Throws when the shard is over. */
   async #tick(): Promise<void> {
     await sleep(TICK_MS, undefined, { signal: this.#over.signal });
     this.#options.onProgress(this.#totals());
@@ -180,7 +180,7 @@ export class Shard {
     while (actors.some(({ running }) => running)) await this.#tick();
   }
 
-  /** Does something bad to one of the actors. */
+  /** Freezes or kills one of the actors. */
   async #interfere(): Promise<void> {
     const random = this.#killer;
     const [name, actor] = random.pick([...this.#actors])!;
@@ -207,7 +207,7 @@ export class Shard {
   }
 
   #heard(actor: string, line: string): void {
-    this.#fail('client', actor, line); // the first line; the others become notes
+    this.#fail('client', actor, line); // the first line; later ones become notes
   }
 
   #endedUnasked(member: Member, how: string): void {

@@ -1,6 +1,6 @@
 /**
- * Locked pages of this process as its kernel counts them for mappings (ACC-3…6): per image, because
- * an exec brings a new address space.
+ * Model of the locked pages that the emulated kernel counts for this process' mappings (ACC-3…6).
+ * The count is per image, because an exec brings a new address space.
  */
 import { type ProfileName, profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { hasIpcLock } from '../../../platform/process.ts';
@@ -12,8 +12,8 @@ export class Accounting {
   readonly #image: number;
   readonly #capable = hasIpcLock(process.pid);
   /**
-   * Charged to this image; below 0 where the kernel has taken off what an earlier image was charged
-   * for (RACE-4).
+   * Pages charged to this image. The count is below 0 when the kernel has subtracted pages that
+   * were charged to an earlier image (RACE-4).
    */
   lockedPages = 0;
 
@@ -22,17 +22,19 @@ export class Accounting {
     this.#image = image;
   }
 
-  /** What MAP_DMA of so many pages that can be pinned says. */
+  /** The expected answer to MAP_DMA of `nrPages` pages that can be pinned. */
   answerToMap(nrPages: number): Answer {
     return this.#exceeds(1) || this.#exceeds(nrPages) ? 'ENOMEM' : 0;
   }
 
-  /** What MAP_DMA(VADDR) of an invalid entry says. */
+  /** The expected answer to MAP_DMA(VADDR) of an invalid entry. */
   answerToUpdate({ image, nrPages }: Entry): Answer {
     return this.#movesWithVaddr && image !== this.#image && this.#exceeds(nrPages) ? 'ENOMEM' : 0;
   }
 
-  /** The host has no limit; but a count below zero is a huge one, and more than any limit. */
+  /**
+   * The host has no limit. But a count below zero is read as a huge one, which exceeds any limit.
+   */
   #exceeds(more: number): boolean {
     return !this.#capable && this.lockedPages + more < 0;
   }

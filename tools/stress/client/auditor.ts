@@ -1,6 +1,6 @@
 /**
- * The client that only asks: whether the host answers, in time, and whether its sums are right
- * whatever the others do (invariants 3, 6).
+ * The auditor: a client that only asks. It checks that the host answers in time, and that the
+ * host's sums are right whatever the other clients do (invariants 3, 6).
  */
 import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
@@ -11,7 +11,7 @@ import { Caller } from './caller.ts';
 import { Questions } from './questions.ts';
 
 const PERIOD_MS = 25;
-/** How long the host may take to let go of everything once everybody is dead. */
+/** How long the host may take to release everything once all other clients are dead. */
 const PATIENCE_NS = 20e9;
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
@@ -25,7 +25,7 @@ export class Auditor {
     this.#log = log;
     this.#entryLimit = entryLimit;
     this.#questions = new Questions(new Caller(socketPath, log));
-    // for containers from now on
+    // applies to containers that are opened from now on
     this.#questions.setParameter('dma_entry_limit', String(entryLimit));
   }
 
@@ -49,7 +49,7 @@ export class Auditor {
     if (addsUp(info, this.#entryLimit)) log.count('countsChecked');
   }
 
-  /** All others are gone: so is everything they had. */
+  /** All other clients are gone: waits until the host has released everything they had. */
   end(): void {
     const deadline = monotonicNs() + PATIENCE_NS;
     for (;;) {
@@ -63,7 +63,10 @@ export class Auditor {
   }
 }
 
-/** With mediated devices only, nothing is pinned for a mapping as such (MAP-12, ATT-8). */
+/**
+ * Pages that are pinned because they are mapped. A container with mediated devices only pins
+ * nothing when it maps (MAP-12, ATT-8).
+ */
 function mappedPages({ containers, devices }: HostInfo): number {
   const real = new Set(devices.filter(({ name }) => name !== 'mscribe').map(({ group }) => group));
   const pinning = containers.filter(({ groups }) => groups.some((group) => real.has(group)));
@@ -71,8 +74,8 @@ function mappedPages({ containers, devices }: HostInfo): number {
 }
 
 /**
- * Invariant 3 over all containers; false while one is in the middle of a call: then there is
- * nothing to add up.
+ * Checks invariant 3 over all containers. Returns false while a container is in the middle of a
+ * call: its sums mean nothing then.
  */
 export function addsUp(info: HostInfo, entryLimit: number): boolean {
   if (info.busyContainers > 0) return false;

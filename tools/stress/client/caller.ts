@@ -1,19 +1,19 @@
 /**
- * System calls of an actor: each in the event log, each answered by a number or an errno that
- * somebody expects.
+ * System calls of an actor. Each call goes into the event log, and its answer must be a number or
+ * one of the errnos that the actor expects.
  */
 import { SysError } from '../../../platform/errno.ts';
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { EventLog } from '../event-log.ts';
 import { Violation } from '../invariants.ts';
 
-/** What a call returned: ≥ 0, or the name of an errno. */
+/** The answer to a call: a number ≥ 0, or the name of an errno. */
 export type Answer = number | string;
 
-/** A system call. Where it returns nothing, its answer is 0. */
+/** A system call. A call that returns nothing is answered 0. */
 export type Call = ((client: KernelClient) => number) | ((client: KernelClient) => void);
 
-/** The host's words for a bug of its own (iommu/kernel/entry/channel.ts). */
+/** The host's message for a bug of its own (iommu/kernel/entry/channel.ts). */
 const INTERNAL_ERROR = 'internal error of the host';
 
 export class Caller {
@@ -25,7 +25,7 @@ export class Caller {
     this.client = new KernelClient(socketPath);
   }
 
-  /** Makes a call and takes its answer as it is. `text` says what it is. */
+  /** Makes a call and returns any answer. `text` describes the call. */
   try(text: string, call: Call): Answer {
     const { log } = this;
     log.event(text);
@@ -47,7 +47,7 @@ export class Caller {
     }
   }
 
-  /** A call that must be answered in one of these ways. */
+  /** Makes a call whose answer must be one of `expected`. */
   expect(text: string, expected: Answer | readonly Answer[], call: Call): Answer {
     const answer = this.try(text, call);
     const allowed = Array.isArray(expected) ? (expected as readonly Answer[]) : [expected as Answer];
@@ -56,7 +56,7 @@ export class Caller {
     return answer;
   }
 
-  /** A call that must succeed; what it returned. */
+  /** Makes a call that must succeed, and returns its result. */
   must(text: string, call: Call): number {
     const answer = this.try(text, call);
     if (typeof answer === 'string') throw new Violation('answer', `${text}: ${answer}`);

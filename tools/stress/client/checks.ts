@@ -1,4 +1,7 @@
-/** What a mapper looks at between its actions: guards, counts, interrupts (invariants 1, 3, 4). */
+/**
+ * The checks that a mapper makes between its actions: guards, counts, interrupts (invariants 1, 3,
+ * 4).
+ */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { Violation } from '../invariants.ts';
 import { refusals } from './questions.ts';
@@ -13,7 +16,7 @@ export function checkGuards({ memory, random, log }: Session): void {
   log.count('pagesChecked', memory.check(first, end));
 }
 
-/** Invariant 3, and what edu was refused (2). */
+/** Checks the counts (invariant 3), and that edu was refused nothing it may do (2). */
 export function checkCounts(session: Session): void {
   const { container, table, assignment, questions, accounting, log, shared } = session;
   log.event('count');
@@ -41,7 +44,7 @@ export function checkCounts(session: Session): void {
   log.count('countsChecked');
 }
 
-/** No copy has left what is mapped since the last time: none was refused. */
+/** Checks edu's refusals: none is allowed if no copy since the last check has left the mappings. */
 function checkEduFaults(session: Session, faults: number): void {
   const before = session.eduFaults;
   if (!before.mayFault && faults !== before.faults) {
@@ -51,8 +54,8 @@ function checkEduFaults(session: Session, faults: number): void {
 }
 
 /**
- * Invariant 4: with both devices quiet every interrupt is accounted for. The ring is gone
- * afterwards.
+ * Checks invariant 4: with both devices quiet every interrupt is accounted for. This stops the
+ * capture, so its ring is gone afterwards.
  */
 export function settleInterrupts(session: Session): void {
   const { capture, ledgers, questions, log } = session;
@@ -67,7 +70,7 @@ export function settleInterrupts(session: Session): void {
   }
 }
 
-/** The MSI of one device goes somewhere else, or nowhere. */
+/** Routes the MSI of one device somewhere else, or nowhere. */
 export function reroute({ random, ledgers, log }: Session): void {
   const ledger = random.chance(0.5) ? ledgers.edu : ledgers.capture;
   log.count('operations');
@@ -82,7 +85,7 @@ export function reroute({ random, ledgers, log }: Session): void {
     );
 }
 
-/** Devices have gone on while the process was replaced: a clean ring has been written since. */
+/** Checks that devices went on while the process was replaced: a clean ring must have grown. */
 export function checkProgress({ capture, log }: Session, writeIndex: number): void {
   capture.checkFaults();
   const deadline = monotonicNs() + PATIENCE_NS;

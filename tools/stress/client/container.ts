@@ -1,4 +1,4 @@
-/** The ioctls of a container as an actor makes them. Ranges are in pages of 4 KiB. */
+/** The container ioctls that an actor makes. Ranges are in pages of 4 KiB. */
 import { hex, hexRange } from '../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { getType1Info, type Type1Facts } from '../../../vmm/client/container.ts';
@@ -30,7 +30,7 @@ export interface UnmapRequest {
   readonly vpn: number;
   readonly nrPages: number;
   readonly flags: number;
-  /** With flags 0: GET_DIRTY_BITMAP, and where the bits go. */
+  /** Where the bits of GET_DIRTY_BITMAP go; only with flags 0. */
   readonly bitmap?: DirtyBits;
 }
 
@@ -63,7 +63,7 @@ export class ContainerCalls {
     return this.#caller.expect(text, expected, (client) => mapDma(client, this.fd, mapping));
   }
 
-  /** Pages it removed, or an errno. */
+  /** Returns how many pages were removed, or an errno. */
   unmap({ vpn, nrPages, flags, bitmap }: UnmapRequest, expected: readonly Answer[]): Answer {
     const span = spanOf(vpn, nrPages);
     return this.#caller.expect(`UNMAP ${hexSpan(vpn, nrPages)} flags ${flags}`, expected, (client) => {
@@ -80,7 +80,7 @@ export class ContainerCalls {
     this.#caller.expect('DIRTY_PAGES STOP', expected, (client) => stopDirtyTracking(client, this.fd));
   }
 
-  /** Bit i is page vpn + i. */
+  /** Bit i of `bitmap` is page vpn + i. */
   dirtyBitmap(vpn: number, nrPages: number, bitmap: DirtyBits, expected: readonly Answer[]): Answer {
     const span = spanOf(vpn, nrPages);
     const text = `GET_BITMAP ${hexSpan(vpn, nrPages)}`;

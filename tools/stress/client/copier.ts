@@ -1,4 +1,4 @@
-/** edu as an actor drives it: one copy from iova to iova through its buffer. */
+/** edu as an actor drives it: one copy from iova to iova through the device's buffer. */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { Edu, type EduTransfer } from '../../../vmm/client/drivers/edu.ts';
 import type { EventLog } from '../event-log.ts';
@@ -6,8 +6,8 @@ import { Violation } from '../invariants.ts';
 import type { DeviceFile } from './device-file.ts';
 
 /**
- * Iovas it is given: below 2^32, because a kernel that writes BARs in pieces of 4 bytes would lose
- * the upper half.
+ * End of the iovas that edu is given. They lie below 2^32, because a kernel that writes BARs in
+ * pieces of 4 bytes would lose the upper half.
  */
 export const EDU_END_VPN = 2 ** 20;
 
@@ -17,7 +17,7 @@ export interface Copy {
   readonly source: number;
   readonly destination: number;
   readonly length: number;
-  /** Raises an interrupt after each half. */
+  /** Whether edu raises an interrupt after each half of the copy. */
   readonly interrupts: boolean;
 }
 

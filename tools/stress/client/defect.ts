@@ -1,6 +1,6 @@
 /**
- * The defects on purpose that a mapper does itself: a busy ring, then one thing wrong, then a look
- * at what must see it.
+ * The deliberate defects that a mapper commits itself. Each makes a ring busy, does one thing
+ * wrong, and then makes the check that must notice it.
  */
 import {
   VFIO_DMA_MAP_FLAG_READ,
@@ -22,7 +22,7 @@ const NR_PAGES = 16;
 const RATE = 5000;
 const PATIENCE_NS = 20e9;
 
-/** Nothing is mapped but a ring that the capture fills. */
+/** Unmaps everything, then maps one ring that the capture fills. */
 function makeBusyRing(session: Session): Entry {
   const { container, table, memory, accounting, capture, views, image, assignment } = session;
   unmapEntries(session, { vpn: 0, nrPages: 0, flags: VFIO_DMA_UNMAP_FLAG_ALL }, table.entries);
@@ -44,7 +44,7 @@ function untilFrames({ capture, log }: Session, more: number): void {
   while (capture.writeIndex() - from < more) log.beat();
 }
 
-/** Looks again and again, until it sees what must be seen. */
+/** Repeats the check until it throws or time is up. */
 function watch({ log }: Session, look: () => void): void {
   const deadline = monotonicNs() + PATIENCE_NS;
   while (log.beat() < deadline) look();
@@ -75,8 +75,8 @@ const DOINGS: Readonly<Record<Exclude<Defect, 'kill-host'>, (session: Session, e
   'bad-image': (session) => execImage(session, { program: process.execPath, words: ['-e', '', '--'] }),
 };
 
-/** Returns only when nobody saw it. */
+/** Commits the defect. Returns only when no check has noticed it. */
 export function commit(session: Session, defect: Defect): void {
-  if (defect === 'kill-host') return; // the shard's
+  if (defect === 'kill-host') return; // the shard does this one
   DOINGS[defect](session, makeBusyRing(session));
 }

@@ -1,4 +1,4 @@
-/** A device fd in an actor's hands: its registers, and the eventfd behind its one MSI. */
+/** A device fd as an actor uses it: the device's registers, and the eventfd behind its one MSI. */
 import { VFIO_PCI_MSI_IRQ_INDEX } from '../../../iommu/abi/vfio.ts';
 import { enableDevice } from '../../../vmm/client/device.ts';
 import { armIrqs, disarmIrqs, triggerIrq } from '../../../vmm/client/irqs.ts';
@@ -6,13 +6,13 @@ import { RegionRegisters, type Registers } from '../../../vmm/client/registers.t
 import type { Caller } from './caller.ts';
 
 const MSI = VFIO_PCI_MSI_IRQ_INDEX;
-/** Of BAR 0 in the fd (NUM-5). */
+/** Offset of BAR 0 in the fd (NUM-5). */
 const BAR0 = 0;
 
 export class DeviceFile {
   readonly fd: number;
   readonly name: string;
-  /** Those of BAR 0. */
+  /** Registers in BAR 0. */
   readonly registers: Registers;
   readonly #caller: Caller;
 
@@ -27,17 +27,17 @@ export class DeviceFile {
     this.#caller.must(`${this.name}: bus master on`, (client) => enableDevice(client, this.fd));
   }
 
-  /** The MSI signals `eventfd`; −1: it is enabled and signals nothing. */
+  /** Makes the MSI signal `eventfd`. With −1 the MSI is enabled and signals nothing. */
   routeMsi(eventfd: number): void {
     this.#caller.must(`${this.name}: MSI to ${eventfd}`, (client) => armIrqs(client, this.fd, MSI, [eventfd]));
   }
 
-  /** Signals the MSI's eventfd as if the device had. */
+  /** Signals the MSI's eventfd as if the device had sent the MSI. */
   loopBack(): void {
     this.#caller.must(`${this.name}: MSI loop-back`, (client) => triggerIrq(client, this.fd, MSI));
   }
 
-  /** MSI mode ends. */
+  /** Ends MSI mode. */
   disableMsi(): void {
     this.#caller.must(`${this.name}: MSI off`, (client) => disarmIrqs(client, this.fd, MSI));
   }

@@ -1,6 +1,6 @@
 /**
- * Dirty tracking of a container that is the actor's own: what its devices could reach is dirty,
- * every time (DRT-2, DRT-4).
+ * Dirty tracking of a container that the actor does not share. Every page that its devices can
+ * reach is reported dirty, every time (DRT-2, DRT-4).
  */
 import { hex } from '../../../platform/hex.ts';
 import type { DirtyBits } from '../../../vmm/client/dma.ts';
@@ -9,7 +9,7 @@ import { type Entry, endOf } from './mapping-table.ts';
 import type { Session } from './session.ts';
 
 export const allDirty = {
-  /** Where the kernel writes: off the heap, so that it stays where it is. */
+  /** A buffer for the kernel to write to. It is off the heap, so that it never moves. */
   buffer: (nrPages: number): DirtyBits => new Uint8Array(new SharedArrayBuffer(Math.ceil(nrPages / 64) * 8)),
 
   /** Bit i is page baseVpn + i. */
@@ -27,7 +27,7 @@ export const allDirty = {
 
 export function trackDirtyPages(session: Session): void {
   const { random, container, v2, dirtyTracking, table, shared } = session;
-  if (shared) return; // the others start and stop it, too
+  if (shared) return; // the partner starts and stops tracking, too
   const action = random.weighted<'start' | 'stop' | 'get'>([
     [dirtyTracking ? 1 : 3, 'start'],
     [1, 'stop'],

@@ -1,5 +1,5 @@
 /**
- * DMA at random: copies by edu whose every byte is known beforehand, and capture's ring moved about
+ * DMA at random: copies by edu with every byte known beforehand, and moves of capture's ring
  * (invariants 1 and 2).
  */
 
@@ -12,16 +12,16 @@ import { type Entry, pageBehind } from './mapping-table.ts';
 import { checkFrame, type RingPlan, type RingWatch } from './ring-watch.ts';
 import type { Session } from './session.ts';
 
-/** Part of a transfer inside one page. */
+/** The part of a transfer that lies in one page. */
 interface Piece {
   readonly length: number;
-  /** The mapping it goes through; undefined: it is refused. */
+  /** The mapping that the piece goes through; undefined when the access is refused. */
   readonly entry: Entry | undefined;
-  /** Byte of the guarded memory. */
+  /** Offset in the guarded memory, in bytes. */
   readonly at: number;
 }
 
-/** The pieces of [iova, iova+length) up to the first that is refused, and whether one was. */
+/** The pieces of [iova, iova+length), up to and including the first that is refused. */
 function piecesOf(session: Session, iova: number, length: number, allowed: (entry: Entry) => boolean): Piece[] {
   const pieces: Piece[] = [];
   for (let done = 0; done < length; ) {
@@ -50,7 +50,7 @@ export function ringPages({ capture: { ring }, table }: Session): ReadonlySet<nu
   return pages;
 }
 
-/** An iova, most often in something that is mapped. */
+/** A random iova, which most often lies in a mapping. */
 function someIova(session: Session): number {
   const { random, table, assignment } = session;
   const { firstVpn, endVpn } = assignment.window;
@@ -88,13 +88,13 @@ export function copySomething(session: Session): void {
   log.count('transfers');
 }
 
-/** Where its bytes lie in the guarded memory, page by page; NaN: in other memory. */
+/** Pages of the guarded memory that the pieces touch. NaN stands for other memory. */
 const guardedPages = (pieces: readonly Piece[]): number[] =>
   pieces.flatMap(({ entry, at }) => (entry ? [Math.floor(at / PAGE_SIZE)] : []));
 
 /**
- * Whether all bytes that move lie in the guarded memory, and capture, which fills `ring`, does not
- * write there meanwhile.
+ * Whether the outcome of a copy is known: all bytes lie in the guarded memory, and capture, which
+ * fills `ring`, does not write to them meanwhile.
  */
 function isKnown(ring: ReadonlySet<number>, from: readonly Piece[], to: readonly Piece[]): boolean {
   const [sources, destinations] = [guardedPages(from), guardedPages(to)];
@@ -104,11 +104,12 @@ function isKnown(ring: ReadonlySet<number>, from: readonly Piece[], to: readonly
 }
 
 /**
- * Fills source and destination with known bytes; those that the destination must hold afterwards.
+ * Fills source and destination with known bytes. Returns the bytes that the destination must hold
+ * after the copy.
  */
 function prepare(session: Session, from: readonly Piece[], to: readonly Piece[], length: number): Uint8Array {
   const { memory, random } = session;
-  const expected = new Uint8Array(length); // what is refused reads as zeros
+  const expected = new Uint8Array(length); // refused reads give zeros
   let done = 0;
   for (const { entry, at, length: bytes } of from) {
     if (!entry) break;
@@ -129,7 +130,7 @@ function checkBytes(memory: Uint8Array, at: number, expected: Uint8Array, iova: 
 }
 
 /**
- * capture starts over somewhere else: most often wholly inside a mapping, sometimes beyond its end.
+ * Starts capture in another place: most often wholly inside a mapping, sometimes beyond its end.
  */
 export function moveRing(session: Session): void {
   const { random, capture, table, log } = session;
@@ -164,8 +165,8 @@ function isMapped({ table }: Session, { iova, frames, frameSize }: RingPlan): bo
 }
 
 /**
- * A clean ring was never refused, and its newest frame lies where the mapping leads, if nobody has
- * written there since.
+ * Checks a clean ring. No access to it was refused, and its newest frame lies where the mapping
+ * leads, if nobody has written there since.
  */
 export function checkRing(session: Session): void {
   const { capture, log } = session;
@@ -181,7 +182,7 @@ export function checkRing(session: Session): void {
   }
 }
 
-/** Whether two of its pages are the same memory: frames overwrite each other. */
+/** Whether two pages of the ring are the same memory, so that frames overwrite each other. */
 function isAliased(session: Session, { iova, frames, frameSize }: RingPlan): boolean {
   const nrPages = Math.ceil((iova + frames * frameSize) / PAGE_SIZE) - Math.floor(iova / PAGE_SIZE);
   return ringPages(session).size < nrPages;
@@ -191,8 +192,8 @@ function isAliased(session: Session, { iova, frames, frameSize }: RingPlan): boo
 const stillThere = (capture: RingWatch, index: number): boolean => capture.writeIndex() - index < capture.ring!.frames;
 
 /**
- * A copy of the slot's bytes, through the mappings; undefined where these lead to memory that
- * nobody looks at.
+ * A copy of the slot's bytes, read through the mappings. Undefined when a mapping leads to memory
+ * that is not guarded.
  */
 function frameAt({ table, memory }: Session, ring: RingPlan, index: number): Uint8Array | undefined {
   const frame = new Uint8Array(ring.frameSize);

@@ -1,6 +1,6 @@
 /**
- * execve of a mapper under DMA: vaddrs made invalid, fds kept, the state in a memfd; the next image
- * finds it all again (CPR-1).
+ * execve of a mapper under DMA. The old image makes vaddrs invalid, keeps its fds and puts its
+ * state into a memfd; the next image picks all of it up (CPR-1).
  */
 import { readFileSync, writeSync } from 'node:fs';
 
@@ -24,7 +24,7 @@ interface Handover {
   readonly state: SessionState;
 }
 
-/** Returns when the exec has failed: then the old image has put everything back. */
+/** Execs. Returns only when the exec has failed and the old image has put everything back. */
 export function exec(session: Session): void {
   const { random, log } = session;
   random.weighted([
@@ -53,12 +53,12 @@ export function exec(session: Session): void {
 
 export interface Image {
   readonly program: string;
-  /** Its arguments, but for RESUME_FLAG and the fd of the state. */
+  /** The arguments without RESUME_FLAG and the fd of the state. */
   readonly words: readonly string[];
   readonly job?: PendingJob | undefined;
 }
 
-/** Replaces the process. Throws as execve(2) does. */
+/** Replaces the process. Throws the errors of execve(2). */
 export function execImage(session: Session, { program, words, job }: Image): never {
   const { assignment, log, ledgers } = session;
   log.event(`exec ${program}`);
@@ -68,7 +68,7 @@ export function execImage(session: Session, { program, words, job }: Image): nev
     const bytes = Buffer.from(JSON.stringify(handover));
     for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
     const kept = [LOG_FD, MEMORY_FD, ...session.openFds(), ledgers.edu.eventfd, ledgers.capture.eventfd];
-    for (const one of [0, 1, 2, ...kept]) setCloexec(one, false); // Node's 0–2, too
+    for (const one of [0, 1, 2, ...kept]) setCloexec(one, false); // 0–2 are Node's
     log.enter(PHASE.executing);
     execve(program, [program, ...words, RESUME_FLAG, String(fd)], process.env);
   } catch (error) {
@@ -77,7 +77,7 @@ export function execImage(session: Session, { program, words, job }: Image): nev
   }
 }
 
-/** In the next image. */
+/** Reads the handover in the next image. */
 export function takeHandover(fd: number): Handover {
   const text = readFileSync(`/proc/self/fd/${fd}`, 'utf8');
   close(fd);
@@ -85,8 +85,8 @@ export function takeHandover(fd: number): Handover {
 }
 
 /**
- * The next image is up: devices never stopped, nothing has moved, and memory gets its new vaddrs,
- * most often all of it at once.
+ * Goes on in the next image. The devices never stopped and no mapping has moved. The memory gets
+ * new vaddrs, most often all of it at once.
  */
 export function resume(session: Session, { writeIndex, job }: SessionState): void {
   const { log, random } = session;

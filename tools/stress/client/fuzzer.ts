@@ -1,7 +1,7 @@
 /**
- * A client that means no good: calls on any file with any bytes, and connections that speak no
- * protocol. Nothing it does may reach others; whatever it is answered is fine, but for a bug of the
- * host.
+ * A hostile client: it makes calls on any file with any bytes, and opens connections that speak no
+ * protocol. Nothing it does may reach other clients. Any answer is fine, except one that tells of a
+ * bug in the host.
  */
 import { VFIO_GROUP_GET_DEVICE_FD, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { CONTROL_PATH, VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';
@@ -19,14 +19,14 @@ import { acquireDevice, acquireGroup } from './opening.ts';
 import { mapView } from './views.ts';
 
 const SCRATCH_PAGES = 256;
-/** `_IO(';', 100 + n)`: those that VFIO uses, and some more. */
+/** First ioctl number: `_IO(';', 100 + n)` are the numbers that VFIO uses, and some more. */
 const FIRST_NR = (';'.charCodeAt(0) << 8) | 100;
 const NR_IOCTLS = 24;
 const MOST_FILES = 24;
 const MOST_ARG_BYTES = 96;
 const SIZES = [0, 1, 8, 16, 20, 24, 32, 40, 48, 64];
 const REGION = 2 ** 40;
-/** Between two offences. */
+/** Pause between two bad calls, in ms. */
 const PACE_MS = 2;
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
@@ -58,10 +58,12 @@ export class Fuzzer {
       [10, () => this.#misbehave()],
     ])();
     this.#log.count('garbage');
-    Atomics.wait(nobody, 0, 0, PACE_MS); // the host has others to serve as well: nobody wakes it
+    Atomics.wait(nobody, 0, 0, PACE_MS); // the host serves others, too; nobody wakes it
   }
 
-  /** As a client that knows what it does, so that the calls that follow get somewhere. */
+  /**
+   * Opens everything as a well-behaved client does, so that the calls that follow get somewhere.
+   */
   #setUp(): void {
     if (this.#device !== undefined) return;
     for (const fd of this.#fds) this.#caller.client.close(fd);
@@ -93,7 +95,10 @@ export class Fuzzer {
     ])();
   }
 
-  /** Words of 4 and 8 bytes that may mean something, the first most often a plausible argsz. */
+  /**
+   * A struct of 4- and 8-byte words with plausible values. The first word is most often a plausible
+   * argsz.
+   */
   #struct(): Uint8Array {
     const random = this.#random;
     const bytes = new Uint8Array(random.chance(0.8) ? 64 : random.below(MOST_ARG_BYTES));
@@ -148,7 +153,7 @@ export class Fuzzer {
     this.#caller.try(`close ${fd}`, (client) => client.close(fd));
   }
 
-  /** A connection that is no client's. */
+  /** Opens a connection that breaks the protocol. */
   #misbehave(): void {
     this.#log.event('garbage on a connection');
     const socket = connectUnix(this.#assignment.socketPath);

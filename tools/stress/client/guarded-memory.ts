@@ -1,7 +1,7 @@
 /**
- * A memory object whose pages nobody may change but those who may: a page without a writable
- * mapping holds a pattern, and any other byte in it was written by a device that had no right to.
- * The object outlives the process that maps it.
+ * A memory object with guarded pages. A page without a writable mapping holds a pattern; any other
+ * byte in it was written by a device that had no right to. The object outlives the process that
+ * maps it.
  */
 import { hex } from '../../../platform/hex.ts';
 import { Mapping } from '../../../platform/memory.ts';
@@ -12,23 +12,23 @@ const WORDS = PAGE_SIZE / 4;
 const WORD_STEP = 0x01000193;
 
 export interface GuardState {
-  /** By page: how often its pattern was changed. */
+  /** By page: how often the pattern was changed. */
   readonly versions: readonly number[];
-  /** By page: writable mappings. */
+  /** By page: the number of writable mappings. */
   readonly writers: readonly number[];
 }
 
 export class GuardedMemory {
   readonly fd: number;
   readonly nrPages: number;
-  /** The CPU's view. */
+  /** The memory as the CPU sees it. */
   readonly bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #mapping: Mapping;
   readonly #versions: Uint32Array;
   readonly #writers: Uint32Array;
 
-  /** Without `state` every page is guarded from now on, whatever it held. */
+  /** Without `state` every page is guarded from now on, whatever its content was. */
   constructor(fd: number, nrPages: number, state?: GuardState) {
     this.fd = fd;
     this.nrPages = nrPages;
@@ -44,17 +44,17 @@ export class GuardedMemory {
     return { versions: [...this.#versions], writers: [...this.#writers] };
   }
 
-  /** A device may write pages [first, end) from now on. */
+  /** Devices may write pages [first, end) from now on. */
   open(first: number, end: number): void {
     for (let page = first; page < end; page++) this.#writers[page]!++;
   }
 
-  /** One mapping less through which it may; a page without any gets its pattern. */
+  /** One writable mapping of pages [first, end) is gone. A page without any gets its pattern. */
   close(first: number, end: number): void {
     for (let page = first; page < end; page++) if (--this.#writers[page]! === 0) this.#guard(page);
   }
 
-  /** No device may write anything. */
+  /** No device may write to any page. */
   guardAll(): void {
     this.#writers.fill(0);
     for (let page = 0; page < this.nrPages; page++) this.#guard(page);
@@ -78,7 +78,7 @@ export class GuardedMemory {
     return Math.imul(page + 1, 0x9e3779b1) ^ Math.imul(this.#versions[page]!, 0x85ebca6b);
   }
 
-  /** Looks at the guarded pages of [first, end); how many there were. Invariant 1. */
+  /** Checks the guarded pages of [first, end) (invariant 1), and returns how many there were. */
   check(first = 0, end = this.nrPages): number {
     let checked = 0;
     for (let page = first; page < end; page++) {

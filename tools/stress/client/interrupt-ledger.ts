@@ -1,6 +1,6 @@
 /**
- * The interrupts of one device: what its eventfd has counted against what the host says was raised,
- * over execs (invariant 4).
+ * The interrupts of one device: compares what its eventfd has counted with what the host says was
+ * raised, across execs (invariant 4).
  */
 import type { DeviceInfo } from '../../../iommu/abi/control.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
@@ -35,11 +35,12 @@ export class InterruptLedger {
   #counted = 0;
   #loopBacks = 0;
   #route: LedgerState['route'] = 'off';
-  /** There was a time without a route since it was settled. */
+  /** Whether the MSI was without a route at some time since the last settle(). */
   #mayDrop = false;
 
   /**
-   * `info` of the device while it is quiet; with `state` the ledger of an earlier image goes on.
+   * Starts with the `info` of a quiet device. With `state` it continues the ledger of an earlier
+   * image.
    */
   constructor(device: DeviceFile, info: DeviceInfo | undefined, state?: LedgerState) {
     this.#device = device;
@@ -62,8 +63,8 @@ export class InterruptLedger {
   }
 
   /**
-   * Also to where it goes already: the kernel swaps the triggers, and nothing may be lost between
-   * them.
+   * Changes the route. The new route may be the present one: the kernel then swaps the triggers,
+   * and no interrupt may be lost between them.
    */
   routeTo(route: LedgerState['route']): void {
     this.#mayDrop ||= route !== 'eventfd' || this.#route !== 'eventfd';
@@ -81,14 +82,14 @@ export class InterruptLedger {
     this.#loopBacks++;
   }
 
-  /** Takes what has come. */
+  /** Adds the eventfd's count to the ledger. */
   collect(): void {
     this.#counted += eventfdRead(this.eventfd);
   }
 
   /**
-   * The device is quiet, and `info` was asked for after that: everything must be accounted for.
-   * Interrupts since the last time.
+   * Checks that everything is accounted for. The device must be quiet, and `info` must have been
+   * asked for after it became so. Returns the interrupts since the last time.
    */
   settle(info: DeviceInfo): number {
     this.collect();

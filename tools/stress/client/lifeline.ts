@@ -1,6 +1,5 @@
 /**
- * How a client notices that the shard has died without a word: its stdin is a pipe that the shard
- * holds open.
+ * A client's watch for the shard's death. The client's stdin is a pipe that the shard holds open.
  */
 import { constants } from 'node:os';
 
@@ -11,7 +10,10 @@ export function shardIsGone(): boolean {
   return ((revents ?? 0) & POLLHUP) !== 0;
 }
 
-/** The shard freezes its clients: one that is frozen when the shard dies has to go on to see it. */
+/**
+ * Lets a frozen client go on when the shard dies. The shard freezes its clients, and a client that
+ * is frozen at that moment must run to notice.
+ */
 export function thawWhenOrphaned(): void {
   setParentDeathSignal(constants.signals.SIGCONT);
 }

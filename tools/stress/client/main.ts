@@ -1,6 +1,6 @@
 /**
- * A client process of a stress run. What is wrong goes to stdout as one line; its events are in its
- * log.
+ * A client process of a stress run. A broken invariant goes to stdout as one line; the events are
+ * in the client's log.
  */
 import { writeSync } from 'node:fs';
 
@@ -40,7 +40,7 @@ function run(log: EventLog, assignment: Assignment): void {
   if (actor instanceof Auditor) actor.end();
 }
 
-/** What an error means, if it is not one of this program. */
+/** The invariant that an error breaks; undefined when the error is one of this program itself. */
 function invariantOf(error: unknown): Invariant | undefined {
   if (error instanceof Violation) return error.invariant;
   if (!(error instanceof SysError)) return undefined;

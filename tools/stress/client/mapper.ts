@@ -1,7 +1,7 @@
 /**
- * A mapper: a client that does to its container and devices what a VMM does, in any order, and
- * knows after each step what must hold. With a partner it shares the container, each in a window of
- * its own.
+ * A mapper: a client that does to its container and devices what a VMM does, in any order. It knows
+ * after each step what must hold. A mapper with a partner shares its container, and each of the two
+ * has a window of its own.
  */
 import { spawn } from 'node:child_process';
 
@@ -53,12 +53,12 @@ const ACTIONS: readonly (readonly [number, Action])[] = [
   [2, reopen],
 ];
 
-/** Actions between two execs. */
+/** Numbers of actions between two execs. */
 const FEWEST_ACTIONS = 100;
 const MOST_ACTIONS = 700;
-/** The first exec of a process comes sooner. */
+/** Number of actions before the first exec of a process, which comes sooner. */
 const FIRST_ACTIONS = 60;
-/** Actions before the defect that was asked for. */
+/** Number of actions before the injected defect. */
 const DEFECT_AFTER = 10;
 
 export function runMapper(session: Session): void {
@@ -78,20 +78,22 @@ export function runMapper(session: Session): void {
   end(session);
 }
 
-/** In order: everything that can still be checked, then one way or another out. */
+/**
+ * Ends in good order: makes every check that is still possible, then leaves in one of several ways.
+ */
 function end(session: Session): void {
   const { random, ledgers, memory, log } = session;
   checkRing(session);
   settleInterrupts(session);
   checkCounts(session);
   log.count('pagesChecked', memory.check());
-  if (random.chance(0.5) && !session.shared) session.reopen(); // closes in order; exit does in any
+  if (random.chance(0.5) && !session.shared) session.reopen(); // closes in order; exit, in any
   ledgers.capture.collect();
 }
 
 /**
- * The capture's group leaves the container and comes back: refused while its device is open
- * (CORE-5) or, since 6.3, while vaddrs are invalid (VAD-15).
+ * Takes the capture's group out of the container and puts it back. The kernel refuses this while
+ * its device is open (CORE-5) or, since 6.3, while vaddrs are invalid (VAD-15).
  */
 function regroup(session: Session): void {
   const { caller, files, shared, table, profile } = session;
@@ -120,8 +122,8 @@ function reopen(session: Session): void {
 }
 
 /**
- * A process of its own that inherits the container and two of its devices; it stays when this one
- * execs or dies.
+ * Starts the partner process. It inherits the container and two of its devices, and it stays when
+ * this process execs or dies.
  */
 export function startPartner(session: Session, partner: Assignment): void {
   const { container, groups, devices } = session.files;

@@ -1,6 +1,6 @@
 /**
- * MAP_DMA and UNMAP_DMA at random, with the answer known beforehand (MAP-1…9, UNM-1…13), and the
- * guard put up where nothing is mapped any more.
+ * MAP_DMA and UNMAP_DMA at random, with the answer known beforehand (MAP-1…9, UNM-1…13). Pages that
+ * are no longer mapped are guarded again.
  */
 import {
   VFIO_DMA_MAP_FLAG_READ,
@@ -17,19 +17,19 @@ import type { Session } from './session.ts';
 import { HOLE_PAGES, mapView } from './views.ts';
 
 const HUGE_PAGES = 512;
-/** Private memory that is mapped as ballast: counted, charged, never looked at. */
+/** The largest ballast: private memory that is mapped, counted and charged, but never checked. */
 const MAX_BALLAST_PAGES = 8;
 
 interface Plan {
   readonly entry: Entry;
   /**
-   * Its last pages lie behind the end of the memory: -EFAULT, after the first ones were mapped for
-   * a moment.
+   * The last pages of the range lie behind the end of the memory. MAP_DMA answers -EFAULT after it
+   * has mapped the first pages for a moment.
    */
   readonly overruns: boolean;
 }
 
-/** Some range, for something new or as a guess. */
+/** A random range, for a new mapping or as a guess. */
 function someRange(session: Session): { readonly vpn: number; readonly nrPages: number } {
   const { random, shared, table, validIova } = session;
   const { firstVpn, endVpn } = session.assignment.window;
@@ -75,12 +75,12 @@ function planMap(session: Session): Plan {
   return { entry: { ...range, ...rights, page: aligned, vaddr: vaddr + aligned * PAGE_SIZE }, overruns };
 }
 
-/** In the kernel's order: MAP-7, 8, 9, 13. */
+/** Possible answers to MAP_DMA, in the kernel's order of checks: MAP-7, 8, 9, 13. */
 function answersToMap(session: Session, { entry, overruns }: Plan): readonly Answer[] {
   const { table, validIova, assignment, views, accounting } = session;
   const { vpn, nrPages, page, vaddr, write } = entry;
   if (table.overlapping(vpn, vpn + nrPages).length > 0) return ['EEXIST'];
-  const limited: Answer[] = session.shared ? ['ENOSPC'] : []; // others use entries up, too
+  const limited: Answer[] = session.shared ? ['ENOSPC'] : []; // the partner uses up entries, too
   if (table.entries.length >= assignment.entryLimit) return ['ENOSPC'];
   const isValid = validIova.some((span) => vpn >= span.firstVpn && vpn + nrPages <= span.endVpn);
   if (!isValid) return ['EINVAL', ...limited];
@@ -141,7 +141,7 @@ export function unmapSomething(session: Session): void {
     unmapEntries(session, { vpn, nrPages, flags: 0 }, [entry!]);
     return;
   }
-  // From the start of an entry over some more pages: whole entries, or one in part.
+  // A range from the start of an entry over some more pages: whole entries, or one in part.
   const range = kind === 'part' ? { vpn, nrPages: random.between(1, nrPages + 16) } : severalFrom(session, entry!);
   if (table.isBisected(range.vpn, range.vpn + range.nrPages)) {
     session.container.unmap({ ...range, flags: 0 }, ['EINVAL']);
@@ -151,8 +151,8 @@ export function unmapSomething(session: Session): void {
 }
 
 /**
- * The range of an entry and some of those behind it, with the holes between them. Never out of a
- * shared container's window.
+ * The range of an entry and some of those behind it, with the holes between them. It never leaves
+ * the window of a shared container.
  */
 function severalFrom({ random, table }: Session, first: Entry): { readonly vpn: number; readonly nrPages: number } {
   const from = table.entries.indexOf(first);
@@ -184,14 +184,14 @@ export function unmapEntries(session: Session, range: Range, entries: readonly E
   if (underRing.length > 0) lookAgain(session, underRing);
 }
 
-/** What a device writes late it writes soon. */
+/** Checks the pages of removed entries at once: a late write of a device comes soon. */
 function lookAgain({ memory, log }: Session, entries: readonly Entry[]): void {
   for (const { page, nrPages } of entries) {
     if (page !== undefined) log.count('pagesChecked', memory.check(page, page + nrPages));
   }
 }
 
-/** Calls that make no sense, whatever is mapped (MAP-2, MAP-3, UNM-4). */
+/** Makes a call that is wrong whatever is mapped (MAP-2, MAP-3, UNM-4). */
 export function badCall({ random, container, views }: Session): void {
   const vaddr = views[0]!.vaddr;
   const vpn = random.below(2 ** 20);

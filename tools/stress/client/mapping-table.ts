@@ -1,26 +1,26 @@
 /**
- * What a mapper believes is mapped: the naive model of a container. Ranges are [vpn, end) in pages
- * of 4 KiB.
+ * A naive model of a container: what a mapper believes is mapped. Ranges are [vpn, end) in pages of
+ * 4 KiB.
  */
 
 export interface Entry {
   readonly vpn: number;
   readonly nrPages: number;
-  /** First page of the guarded memory; undefined: other memory, whose bytes nobody looks at. */
+  /** First page in the guarded memory; undefined for other memory, which is never checked. */
   readonly page: number | undefined;
   readonly read: boolean;
   readonly write: boolean;
   vaddr: number;
-  /** Its vaddr is invalid. */
+  /** Whether the vaddr is invalid. */
   invalid: boolean;
-  /** Image of the process whose address space is charged for it. */
+  /** Number of the image whose address space is charged for the entry. */
   image: number;
 }
 
 export const endOf = ({ vpn, nrPages }: Entry): number => vpn + nrPages;
 
 export class MappingTable {
-  /** In order of vpn. */
+  /** Sorted by vpn. */
   readonly #entries: Entry[];
 
   constructor(entries: readonly Entry[] = []) {
@@ -52,7 +52,7 @@ export class MappingTable {
     return this.#entries.find((entry) => entry.vpn <= vpn && endOf(entry) > vpn);
   }
 
-  /** UNM-6: an entry reaches over the start or the end of the range. */
+  /** UNM-6: whether an entry reaches over the start or the end of the range. */
   isBisected(vpn: number, end: number): boolean {
     return this.overlapping(vpn, end).some((entry) => entry.vpn < vpn || endOf(entry) > end);
   }
@@ -72,5 +72,5 @@ export class MappingTable {
 
 export const pagesOf = (entries: readonly Entry[]): number => entries.reduce((sum, { nrPages }) => sum + nrPages, 0);
 
-/** Page of the guarded memory behind iova page `vpn` of an entry that has some. */
+/** Page of the guarded memory behind iova page `vpn` of an entry that has guarded memory. */
 export const pageBehind = (entry: Entry, vpn: number): number => entry.page! + vpn - entry.vpn;

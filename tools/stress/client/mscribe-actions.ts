@@ -1,7 +1,7 @@
 /**
- * Jobs for mscribe, whose accesses are the CPU's through the vaddr of the moment (VAD-1…8): with an
- * invalid one the job sleeps, over an exec too, until MAP VADDR lets it go on with the right bytes
- * or UNMAP ends it.
+ * Jobs for mscribe. Its accesses are accesses of the CPU through the vaddr of the moment (VAD-1…8).
+ * With an invalid vaddr the job sleeps, across an exec too, until MAP VADDR lets it go on with the
+ * right bytes or UNMAP ends it.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -25,20 +25,20 @@ import { invalidate, revalidate } from './vaddr-actions.ts';
 
 const MOST_BYTES = 16 * 1024;
 const ATTEMPTS = 4;
-/** How long a job that must sleep is watched. */
+/** How long a job that must sleep is watched, in ms. */
 const ASLEEP_MS = 2;
 const PATIENCE_NS = 20e9;
 
-/** Descriptors of the ring; one of them is used. */
+/** Number of descriptors in the ring. One of them is used. */
 const RING_SIZE = 2;
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 
-/** Bytes of a mapping. */
+/** Bytes inside a mapping. */
 interface Place {
   readonly entry: Entry;
   readonly iova: number;
-  /** In the guarded memory. */
+  /** Offset in the guarded memory, in bytes. */
   readonly at: number;
 }
 
@@ -49,7 +49,7 @@ interface Plan {
   readonly length: number;
 }
 
-/** Whether the process reaches all of it where the kernel believes it to be. */
+/** Whether the process can reach all of the entry's memory at the vaddr that the kernel knows. */
 function isReachable({ views }: Session, { read, write, page, vaddr, invalid }: Entry): boolean {
   if (!read || !write || page === undefined) return false;
   return invalid || views.some((view) => view.writable && view.vaddr === vaddr - page * PAGE_SIZE);
@@ -69,8 +69,8 @@ const pagesFrom = (at: number, length: number): number[] => {
 };
 
 /**
- * Ring, source and destination in memory that nothing else writes to, and that is not one
- * another's.
+ * Plans a job. Ring, source and destination do not overlap, and nothing else writes to their
+ * memory.
  */
 function planJob(session: Session): Plan | undefined {
   const { random, table } = session;
@@ -104,7 +104,7 @@ function submit({ mscribe, memory, random, log }: Session, { ring, source, desti
   mscribe!.submit(1);
 }
 
-/** One job, at once or with a sleep in the middle. */
+/** Runs one job, at once or with a sleep in the middle. */
 export function scribe(session: Session): void {
   const { mscribe, random } = session;
   const plan = mscribe && planJob(session);
@@ -127,12 +127,12 @@ function stateOf(mscribe: Mscribe): 'busy' | 'done' | 'error' {
 }
 
 function mustSleep({ mscribe, log }: Session): void {
-  Atomics.wait(nobody, 0, 0, ASLEEP_MS); // it has time to do wrong
+  Atomics.wait(nobody, 0, 0, ASLEEP_MS); // this gives the job time to do wrong
   if (stateOf(mscribe!) !== 'busy') throw new Violation('answer', 'mscribe has not waited for a valid vaddr');
   log.count('sleeps');
 }
 
-/** The state it ends in; before that it may have to be woken. */
+/** Waits for the final state of the job. Before that the job may have to be woken. */
 function outcome({ mscribe, log }: Session): 'done' | 'error' {
   const deadline = monotonicNs() + PATIENCE_NS;
   for (;;) {
@@ -146,7 +146,7 @@ const pendingOf = ({ ring, source, destination, length }: Plan): PendingJob => {
   return { ringAt: ring.at, sourceAt: source.at, destinationAt: destination.at, length };
 };
 
-/** The job ends well: every byte is where it belongs. */
+/** Checks that the job ends well: every byte is where it belongs. */
 export function finish(session: Session, { ringAt, sourceAt, destinationAt, length }: PendingJob): void {
   const { bytes } = session.memory;
   const state = outcome(session);
@@ -164,7 +164,8 @@ export function finish(session: Session, { ringAt, sourceAt, destinationAt, leng
 }
 
 /**
- * A mapping that it waited for is gone: that part of the job is refused, and nothing was copied.
+ * Checks a job whose mapping has gone while it waited: that part is refused, and nothing was
+ * copied.
  */
 function finishRefused(session: Session, { ring, source }: Plan, victim: Entry): void {
   const state = outcome(session);
@@ -177,8 +178,8 @@ function finishRefused(session: Session, { ring, source }: Plan, victim: Entry):
 }
 
 /**
- * A job that will sleep until the next image wakes it: no vaddr it needs is valid, and none will be
- * one of the old image's.
+ * Submits a job that sleeps until the next image wakes it. No vaddr that it needs is valid now, and
+ * it never uses a vaddr of the old image.
  */
 export function submitAsleep(session: Session): PendingJob | undefined {
   const plan = session.mscribe && session.random.chance(0.6) ? planJob(session) : undefined;

@@ -1,4 +1,4 @@
-/** Opening what a mapper needs, in VFIO's order: container, groups, IOMMU type, devices. */
+/** Opens what a mapper needs, in VFIO's order: container, groups, IOMMU type, devices. */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { openEmptyContainer, setIommu } from '../../../vmm/client/container.ts';
 import { openDevice, openGroup, setContainer } from '../../../vmm/client/group.ts';
@@ -6,13 +6,16 @@ import { Violation } from '../invariants.ts';
 import type { AssignedDevice } from './assignment.ts';
 import type { Caller } from './caller.ts';
 
-/** How long the host may take to notice that whoever had the group is dead. */
+/** How long the host may take to notice that the former owner of a group is dead. */
 const PATIENCE_NS = 20e9;
 const PAUSE_MS = 2;
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 
-/** A group that somebody killed a moment ago may have still open. */
+/**
+ * Opens a group. A client that was killed a moment ago may still have it open, so -EBUSY is
+ * retried.
+ */
 export function acquireGroup(caller: Caller, group: number): number {
   const deadline = monotonicNs() + PATIENCE_NS;
   for (;;) {
@@ -30,7 +33,7 @@ export function acquireDevice(caller: Caller, groupFd: number, { bdf }: Assigned
 
 export interface OpenFiles {
   readonly container: number;
-  /** One group for each device. */
+  /** The groups, one for each device. */
   readonly groups: readonly number[];
   readonly devices: readonly number[];
 }

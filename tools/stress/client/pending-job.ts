@@ -1,4 +1,7 @@
-/** What survives an exec of a job of mscribe that sleeps: bytes of the guarded memory. */
+/**
+ * A sleeping job of mscribe, as it is passed across an exec. The places are byte offsets in the
+ * guarded memory.
+ */
 export interface PendingJob {
   readonly ringAt: number;
   readonly sourceAt: number;

@@ -1,4 +1,4 @@
-/** What an actor asks the control device. */
+/** An actor's questions to the control device. */
 import type { ControlReplies, ControlRequest, DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { SysError } from '../../../platform/errno.ts';
@@ -7,8 +7,8 @@ import { Violation } from '../invariants.ts';
 import type { Caller } from './caller.ts';
 
 /**
- * Accesses of a device that came to nothing: refused by the IOMMU, or let through to where nobody
- * answers.
+ * Number of accesses of a device that failed: the IOMMU refused them, or nothing answered at their
+ * address.
  */
 export const refusals = ({ faults, unsupported }: DeviceInfo): number => faults + unsupported;
 
@@ -33,7 +33,7 @@ export class Questions {
     this.#ask(`${name}=${value}`, { op: 'set-parameter', name, value });
   }
 
-  /** A device loses its next interrupt. */
+  /** Makes a device lose its next interrupt. */
   dropInterrupt(bdf: string): void {
     this.#ask('defect', { op: 'inject', defect: 'drop-interrupt', bdf });
   }

@@ -1,6 +1,6 @@
 /**
  * capture as an actor drives it: a ring somewhere in iova space that the device fills for ever, and
- * what must be in it.
+ * the checks of the ring's content.
  */
 import { Capture, type CaptureRing, readFrame } from '../../../vmm/client/drivers/capture.ts';
 import { Violation } from '../invariants.ts';
@@ -18,9 +18,9 @@ export class RingWatch {
   readonly file: DeviceFile;
   readonly #capture: Capture;
   #ring: RingPlan | undefined;
-  /** Nothing of its ring was ever unmapped since it started: no access may be refused. */
+  /** Whether the whole ring has been mapped since it was started. No access may be refused then. */
   #clean = false;
-  /** Frames before this one may have been overwritten by somebody else. */
+  /** Number of the first frame that nobody else can have overwritten. */
   #intactFrom = 0;
 
   constructor(file: DeviceFile, state?: RingWatchState) {
@@ -35,7 +35,7 @@ export class RingWatch {
     return { ring: this.#ring, clean: this.#clean, intactFrom: this.#intactFrom };
   }
 
-  /** What it fills, while it runs. */
+  /** The ring that the device fills; undefined while it is stopped. */
   get ring(): RingPlan | undefined {
     return this.#ring;
   }
@@ -44,7 +44,7 @@ export class RingWatch {
     return this.#clean;
   }
 
-  /** Starts over. `clean`: all of the ring is mapped for writing. */
+  /** Starts the device anew. `clean`: all of the ring is mapped for writing. */
   start(ring: RingPlan, clean: boolean): void {
     this.#capture.start(ring);
     this.#ring = ring;
@@ -52,32 +52,32 @@ export class RingWatch {
     this.#intactFrom = 0;
   }
 
-  /** When this returns it writes nothing any more, and sends nothing. */
+  /** Stops the device. After the return it writes nothing and sends nothing. */
   stop(): void {
     this.#capture.stop();
     this.#ring = undefined;
   }
 
-  /** It was closed, or never started. */
+  /** Takes note that the device was closed or never started. */
   forget(): void {
     this.#ring = undefined;
   }
 
-  /** Part of its ring is not mapped for writing any more. */
+  /** Takes note that part of the ring is no longer mapped for writing. */
   spoil(): void {
     this.#clean = false;
   }
 
   /**
-   * Somebody else has written into its ring, and is done. However slow the device's thread is: what
-   * it has written by now, and the frame that it may be in the middle of, are not what it made of
-   * them; those that it has yet to begin are.
+   * Takes note that somebody else has written into the ring and has finished. The frames that the
+   * device has written by now may be spoiled, and so may the frame that it is writing. Every later
+   * frame is intact, however slow the device's thread is.
    */
   overwritten(): void {
     this.#intactFrom = this.writeIndex() + 1;
   }
 
-  /** Whether frame `index` was written after whatever else was written into the ring. */
+  /** Whether frame `index` was written after all foreign writes into the ring. */
   isIntact(index: number): boolean {
     return index >= this.#intactFrom;
   }
@@ -86,25 +86,25 @@ export class RingWatch {
     this.#capture.acknowledge();
   }
 
-  /** Frames written since it was started. */
+  /** Number of frames written since the start. */
   writeIndex(): number {
     return this.#capture.writeIndex();
   }
 
-  /** Whether it touches iova bytes [start, end). */
+  /** Whether the ring touches iova bytes [start, end). */
   touches(start: number, end: number): boolean {
     const ring = this.#ring;
     return ring !== undefined && ring.iova < end && ring.iova + ring.frames * ring.frameSize > start;
   }
 
-  /** Invariant 2 for a clean ring: no access was refused. */
+  /** Checks invariant 2 for a clean ring: no access was refused. */
   checkFaults(): void {
     const faults = this.#capture.faults();
     if (faults > 0) throw new Violation('2', `${this.file.name}: ${faults} accesses to a mapped ring were refused`);
   }
 }
 
-/** Frame `index` of a clean ring as it must be: whole, and the one of that number (invariant 2). */
+/** Checks frame `index` of a clean ring: it is whole and has the right number (invariant 2). */
 export function checkFrame(name: string, frame: Uint8Array, index: number): void {
   const { sequence, isWhole } = readFrame(frame);
   if (sequence !== index) throw new Violation('2', `${name}: frame ${index} is not where it belongs, but ${sequence}`);

@@ -1,6 +1,6 @@
 /**
- * A mapper and all it has: files, memory, devices, and what it believes about them. Goes on after
- * an exec from its saved state.
+ * A mapper and everything it has: files, memory, devices, and its model of them. A session
+ * continues after an exec from its saved state.
  */
 
 import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
@@ -26,7 +26,7 @@ import { mapView, type View } from './views.ts';
 
 const NR_VIEWS = 2;
 
-/** What the next image is given. */
+/** The state that is passed to the next image. */
 export interface SessionState {
   readonly image: number;
   readonly random: RandomState;
@@ -41,7 +41,7 @@ export interface SessionState {
   readonly edu: { readonly faults: number; readonly mayFault: boolean };
   /** WRITE_INDEX of a clean ring just before the exec. */
   readonly writeIndex: number | undefined;
-  /** A job of mscribe that sleeps. */
+  /** A sleeping job of mscribe. */
   readonly job: PendingJob | undefined;
 }
 
@@ -63,11 +63,13 @@ export class Session {
   validIova: readonly IovaSpan[];
   edu: Copier;
   capture: RingWatch;
-  /** Where the profile lets it be in a container whose vaddrs become invalid. */
+  /** Present if the profile allows it in a container with invalid vaddrs. */
   mscribe: Mscribe | undefined;
   ledgers: { readonly edu: InterruptLedger; readonly capture: InterruptLedger };
   dirtyTracking: boolean;
-  /** Refused accesses of edu the last time it was asked, and whether there may be more since. */
+  /**
+   * The number of refused accesses of edu at the last check, and whether more are allowed since.
+   */
   eduFaults: { faults: number; mayFault: boolean };
 
   constructor(assignment: Assignment, log: EventLog, state?: SessionState) {
@@ -80,7 +82,7 @@ export class Session {
     this.image = state?.image ?? 0;
     this.v2 = state?.v2 ?? true;
     this.files = state?.files ?? this.#openFiles();
-    // nobody else has the groups open any more
+    // the groups are ours by now, so no device of a former owner writes to the memory
     this.memory = new GuardedMemory(MEMORY_FD, NR_GUARDED_PAGES, state?.guard);
     this.views = Array.from({ length: NR_VIEWS }, () => mapView(MEMORY_FD, NR_GUARDED_PAGES, true));
     this.table = new MappingTable(state?.entries);
@@ -93,14 +95,14 @@ export class Session {
     this.edu = new Copier(new DeviceFile(this.caller, edu, 'edu'), log);
     this.capture = new RingWatch(new DeviceFile(this.caller, capture, 'capture'), state?.capture);
     this.mscribe = this.#newMscribe(state !== undefined);
-    if (!state) this.capture.stop(); // whoever had it before may have died with it running
+    if (!state) this.capture.stop(); // the former owner may have died with the device running
     this.ledgers = {
       edu: this.newLedger(this.edu.file, this.eduDevice, state?.ledgers.edu),
       capture: this.newLedger(this.capture.file, this.captureDevice, state?.ledgers.capture),
     };
   }
 
-  /** Others map and unmap in the container too. */
+  /** Whether other clients map and unmap in the container too. */
   get shared(): boolean {
     return this.assignment.partner !== undefined || this.assignment.inherits === true;
   }
@@ -124,7 +126,10 @@ export class Session {
     return openAll(this.caller, [...devices, ...(partner?.devices ?? [])], type);
   }
 
-  /** `inUse`: it may be in the middle of a job. */
+  /**
+   * Makes the driver of mscribe. `inUse`: the device may be in the middle of a job, so it is not
+   * reset.
+   */
   #newMscribe(inUse: boolean): Mscribe | undefined {
     const at = this.assignment.devices.findIndex(({ name }) => name === 'mscribe');
     if (at < 0) return undefined;
@@ -136,7 +141,7 @@ export class Session {
     return mscribe;
   }
 
-  /** A device that was just opened may do DMA, and its interrupts are counted. */
+  /** Starts counting the interrupts of a device, and lets a device that was just opened do DMA. */
   newLedger(file: DeviceFile, { bdf }: AssignedDevice, state?: LedgerState): InterruptLedger {
     if (state) return new InterruptLedger(file, undefined, state);
     const ledger = new InterruptLedger(file, this.questions.device(bdf));
@@ -144,12 +149,12 @@ export class Session {
     return ledger;
   }
 
-  /** The capture fills a ring of which nothing was unmapped. */
+  /** Whether the capture fills a ring of which nothing was unmapped. */
   get hasCleanRing(): boolean {
     return this.capture.ring !== undefined && this.capture.clean;
   }
 
-  /** Everything is closed and opened again: nothing is mapped, no device is set up. */
+  /** Closes everything and opens it again. Afterwards nothing is mapped and no device is set up. */
   reopen(): void {
     for (const fd of this.random.chance(0.5) ? this.openFds() : this.openFds().reverse()) {
       this.caller.must(`close ${fd}`, (client) => client.close(fd));
@@ -171,7 +176,7 @@ export class Session {
     this.replaceCapture(capture);
   }
 
-  /** The capture was closed and opened again. */
+  /** Continues with a capture that was closed and opened again. */
   replaceCapture(fd: number): void {
     const devices = this.files.devices.with(1, fd);
     this.files = { ...this.files, devices };
@@ -180,20 +185,20 @@ export class Session {
     this.ledgers = { ...this.ledgers, capture: this.newLedger(this.capture.file, this.captureDevice) };
   }
 
-  /** Files of the host that it holds. */
+  /** The host's files that this mapper holds. */
   openFds(): number[] {
     const { container, groups, devices } = this.files;
     return [container, ...groups, ...devices];
   }
 
-  /** A partner has taken these over. */
+  /** Closes fds that a partner has taken over. */
   giveAway(fds: readonly number[]): void {
     for (const fd of fds) close(fd);
     const left = (list: readonly number[]): readonly number[] => list.filter((fd) => !fds.includes(fd));
     this.files = { ...this.files, groups: left(this.files.groups), devices: left(this.files.devices) };
   }
 
-  /** For the next image. */
+  /** The state for the next image. */
   save(job?: PendingJob): SessionState {
     return {
       image: this.image + 1,

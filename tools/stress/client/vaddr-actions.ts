@@ -1,6 +1,6 @@
 /**
- * The life of vaddrs: UNMAP_DMA(VADDR), MAP_DMA(VADDR) with memory that is mapped somewhere else by
- * now (MAP-6, UNM-10).
+ * The life of vaddrs: UNMAP_DMA(VADDR), and MAP_DMA(VADDR) of memory that is mapped at another
+ * place by now (MAP-6, UNM-10).
  */
 import {
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -25,7 +25,10 @@ export function invalidate(session: Session, entry: Entry): void {
   invalidateRange(session, { vpn, nrPages, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [entry]);
 }
 
-/** What a VMM does before it execs; one by one where the container is not its own alone. */
+/**
+ * Makes all vaddrs invalid, as a VMM does before it execs. In a shared container this is done one
+ * entry at a time.
+ */
 export function invalidateAll(session: Session): void {
   const { table, shared } = session;
   if (!shared) {
@@ -38,7 +41,10 @@ export function invalidateAll(session: Session): void {
   }
 }
 
-/** One that is invalid already: -EINVAL, and everything as before. */
+/**
+ * Makes the vaddrs of a range invalid. If one of them is invalid already, the answer is -EINVAL and
+ * nothing changes.
+ */
 function invalidateRange(
   { container, log }: Session,
   range: { readonly vpn: number; readonly nrPages: number; readonly flags: number },
@@ -75,7 +81,10 @@ export function revalidate({ random, views, container, accounting, log }: Sessio
   log.count('vaddrUpdates');
 }
 
-/** MAP VADDR where it is refused: a valid entry, another size, nothing there. */
+/**
+ * Tries MAP VADDR where it is refused: on a valid entry, with another size, and where nothing is
+ * mapped.
+ */
 export function revalidateWrongly({ random, table, views, container }: Session): void {
   const entry = random.pick(table.entries);
   if (!entry) return;
@@ -87,7 +96,7 @@ export function revalidateWrongly({ random, table, views, container }: Session):
   if (vpn > 0 && !table.at(vpn - 1)) container.map({ vpn: vpn - 1, nrPages: 1, vaddr, flags }, ['ENOENT']);
 }
 
-/** The memory is mapped once more, or one view less. Pinned pages do not care. */
+/** Maps the memory once more, or removes one view. Pinned pages do not depend on views. */
 export function changeViews(session: Session): void {
   const { random, views } = session;
   if (views.length > 1 && (views.length >= MOST_VIEWS || random.chance(0.5))) {

@@ -1,6 +1,6 @@
 /**
- * Places where a memory object is mapped besides the CPU's own view: what MAP_DMA is given as
- * vaddr. They come and go.
+ * Views: further places where a memory object is mapped, besides the CPU's own view. MAP_DMA gets
+ * their addresses as vaddr. Views come and go.
  */
 import {
   MAP_ANONYMOUS,
@@ -21,19 +21,21 @@ export interface View {
   readonly writable: boolean;
 }
 
-/** Pages of nothing behind each view: what runs over its end is -EFAULT. */
+/**
+ * Unmapped pages behind each view. A range that runs over the end of the view is answered -EFAULT.
+ */
 export const HOLE_PAGES = 64;
 
 /**
- * `nrPages` of a memfd at a vaddr that the kernel chooses; without a fd, private memory, written to
- * so that none of it is the zero page.
+ * Maps `nrPages` of a memfd at a vaddr that the kernel chooses. Without a fd it maps private memory
+ * and writes to it, so that no page is the zero page.
  */
 export function mapView(fd: number | undefined, nrPages: number, writable: boolean): View {
   const size = nrPages * PAGE_SIZE;
   const prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   const kind = fd === undefined ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-  // SAFETY: a range of its own, which nobody but MAP_DMA is told; unmapView, execve or exit takes
-  // it away.
+  // SAFETY: a range of its own, which only MAP_DMA is told. unmapView, execve or exit takes it
+  // away.
   const vaddr = mmap(0, size + HOLE_PAGES * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   mmap(vaddr, size, prot, kind | MAP_FIXED, fd ?? -1, 0);
   if (fd === undefined) processVmWrite(process.pid, vaddr, new Uint8Array(size).fill(1));

@@ -2,10 +2,10 @@ import { enoexec } from '../platform/errno.ts';
 import { hex } from '../platform/hex.ts';
 
 /**
- * ELF-64 as in the System V gABI 4.1 chapters 4 and 5 and the RISC-V ELF psABI: just what loading a
- * kernel needs. What QEMU's loader takes is taken (include/hw/elf_ops.h.inc, hw/core/loader.c,
- * v10): of the file only the program headers count. What QEMU would silently not load, because no
- * RAM is there, is refused.
+ * Reads ELF-64 files, as in the System V gABI 4.1 chapters 4 and 5 and the RISC-V ELF psABI: just
+ * what loading a kernel needs. It accepts what QEMU's loader accepts (include/hw/elf_ops.h.inc,
+ * hw/core/loader.c, v10): only the program headers of the file count. One thing differs: a segment
+ * that QEMU would silently not load, because no RAM is there, is refused.
  */
 
 const ELFMAG = 0x464c_457f; // "\x7fELF" as a little-endian word
@@ -32,13 +32,14 @@ export interface ElfSegment {
 }
 
 export interface ElfImage {
-  /** Where the guest begins, as a guest-physical address. */
+  /** The guest-physical address at which the guest begins. */
   readonly entry: number;
   readonly segments: readonly ElfSegment[];
 }
 
 /**
- * Reads an executable. ENOEXEC with one line that says what is wrong, as execve(2) would refuse it.
+ * Reads an executable. A bad file is ENOEXEC, as from execve(2), with one line that says what is
+ * wrong.
  */
 export function parseElf(file: Uint8Array): ElfImage {
   const view = viewOf(file);
@@ -59,7 +60,7 @@ export function parseElf(file: Uint8Array): ElfImage {
   return { entry: physicalEntry(view.getBigUint64(24, true), loads), segments: apart(segments) };
 }
 
-/** Refuses with ENOEXEC what does not lie within RAM at [ramBase, ramBase + ramSize). */
+/** Checks that all segments lie within RAM at [ramBase, ramBase + ramSize); ENOEXEC otherwise. */
 export function checkElf({ segments }: ElfImage, ramSize: number, ramBase: number): void {
   for (const segment of segments) {
     const { gpa, memorySize } = segment;
@@ -81,8 +82,8 @@ export function loadElf(image: ElfImage, ram: Uint8Array, ramBase: number): void
 }
 
 /**
- * Names of the symbol table and their values; empty for a stripped file. For people and tests:
- * nothing is loaded by it, and what cannot be read of it is left out.
+ * The names in the symbol table and their values; empty for a stripped file. They are for people
+ * and tests: nothing is loaded by them. Symbols that cannot be read are left out.
  */
 export function readSymbols(file: Uint8Array): ReadonlyMap<string, bigint> {
   const symbols = new Map<string, bigint>();
@@ -112,14 +113,15 @@ function segmentOf(header: DataView, file: Uint8Array): ElfSegment | undefined {
   const memorySize = sizeAt(header, 40);
   if (fileSize > memorySize) throw enoexec('ELF segment is larger in the file than in memory');
   if (memorySize === 0) return undefined;
-  const offset = fileSize === 0 ? 0 : sizeAt(header, 8); // of nothing it means nothing
+  const offset = fileSize === 0 ? 0 : sizeAt(header, 8); // an empty segment has no offset
   if (offset + fileSize > file.length) throw enoexec('ELF segment reaches beyond the end of the file');
   return { gpa: sizeAt(header, 24), bytes: file.subarray(offset, offset + fileSize), memorySize };
 }
 
 /**
- * e_entry is a virtual address: where the code of a segment lies elsewhere than it is linked for,
- * the guest begins there. ENOEXEC if that is no address that any machine has.
+ * The physical address of e_entry, which is a virtual address. If a segment is loaded at another
+ * address than it is linked for, the guest begins at the loaded code. ENOEXEC if no machine has
+ * that address.
  */
 function physicalEntry(entry: bigint, loads: readonly DataView[]): number {
   let physical = entry;
@@ -134,9 +136,9 @@ function physicalEntry(entry: bigint, loads: readonly DataView[]): number {
 }
 
 /**
- * The segments where no byte is in two of them. Zeros that would run into another segment are left
- * to the guest, as its linker had memory in mind that the guest moves its data to first. ENOEXEC if
- * even what lies in the file overlaps.
+ * The segments, cut so that no byte is in two of them. Zeros that would run into another segment
+ * are left to the guest: its linker meant memory to which the guest moves its data first. ENOEXEC
+ * if even the bytes in the file overlap.
  */
 function apart(segments: readonly ElfSegment[]): ElfSegment[] {
   const placed = segments.map((segment) => {

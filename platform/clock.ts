@@ -1,6 +1,6 @@
 /**
- * CLOCK_MONOTONIC in nanoseconds as a number (exact to 2^53 ns = 104 days of uptime; the same clock
- * in every process).
+ * CLOCK_MONOTONIC in nanoseconds, as a number. It is exact to 2^53 ns (104 days of uptime). All
+ * processes see the same clock.
  */
 export function monotonicNs(): number {
   const [seconds, nanoseconds] = process.hrtime();

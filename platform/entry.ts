@@ -1,5 +1,5 @@
 /**
- * Where the entries of threads and programs lie: .ts files in a source tree, bundles in a built
+ * Finds the entry files of threads and programs: .ts files in a source tree, bundles in a built
  * one.
  */
 import { existsSync } from 'node:fs';
@@ -8,9 +8,9 @@ const here = import.meta.url;
 export const fromSource = here.endsWith('.ts');
 
 /**
- * The URL of an entry such as 'devices/kit/worker': the .ts file in a source tree,
- * `dist/devices-kit-worker.mjs` in a built one, or .cjs where the build made it CommonJS (all
- * bundles lie flat in dist, beside the one this runs from).
+ * The URL of an entry such as 'devices/kit/worker'. In a source tree that is the .ts file. In a
+ * built one it is `dist/devices-kit-worker.mjs`, or .cjs where the build made it CommonJS. All
+ * bundles lie flat in dist, beside the bundle that runs this code.
  */
 export function entryUrl(entry: string): URL {
   if (fromSource) return new URL(`../${entry}.ts`, here);

@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
 
 /**
- * Names of the Linux errnos this project throws or receives; numbers are those of the running
- * machine (asm-generic).
+ * Names of the Linux errnos that this project throws or receives. The numbers are those of the
+ * running machine (asm-generic).
  */
 const NUMBERS: Readonly<Record<string, number>> = {
   ...constants.errno,
@@ -25,8 +25,8 @@ export function errnoName(number: number): string {
 }
 
 /**
- * The one error class of behaviour: what Linux would return as -errno. Everything else that is
- * thrown is a bug.
+ * The only error class that is part of the behaviour: it stands for what Linux would return as
+ * -errno. Any other error is a bug.
  */
 export class SysError extends Error {
   readonly code: string;
@@ -46,7 +46,10 @@ export function fromErrno(errno: number, what: string): SysError {
   return new SysError(code, `${what}: ${code}`);
 }
 
-/** The errno's name, of an error of ours or of Node's; undefined for anything else. */
+/**
+ * The errno name that an error carries, whether SysError or Node made it; undefined for anything
+ * else.
+ */
 export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
@@ -83,8 +86,8 @@ export const etimedout = maker('ETIMEDOUT');
 export const enosys = maker('ENOSYS');
 
 /**
- * An error of this process: out of fds is ENOMEM to whoever it works for, who has some left. Others
- * stay what they are.
+ * Translates an error for a client: this process being out of fds (EMFILE, ENFILE) is not a fault
+ * of the client, which gets ENOMEM. Other errors are returned unchanged.
  */
 export function withoutFds(error: unknown): unknown {
   if (!(error instanceof SysError && (error.code === 'EMFILE' || error.code === 'ENFILE'))) return error;

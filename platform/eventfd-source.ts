@@ -1,10 +1,11 @@
 /**
- * Signals other processes' eventfds as a kernel does (eventfd_signal): it never blocks, and a count
- * at its maximum stays there. write(2) would block on an eventfd that somebody fills at the wrong
- * moment, and O_NONBLOCK is shared with that somebody. So Linux itself does it: an io_uring signals
- * the eventfd that is registered with it when a request completes, here an empty one. It holds the
- * eventfd's context and not its file, so that its users' last close(2) is a last close. Where
- * io_uring is not allowed the completion of an aio request signals it: that needs the file.
+ * Signals eventfds of other processes as a kernel does (eventfd_signal): a signal never blocks, and
+ * a count at its maximum stays there. write(2) cannot do that: it blocks on a full eventfd, and
+ * O_NONBLOCK would be shared with the eventfd's other users. So Linux itself does the signalling.
+ * Each eventfd is registered with an io_uring. The thread submits an empty request, and its
+ * completion signals the eventfd. The ring holds the eventfd's context and not its file, so the
+ * last close(2) of its users is truly the last. Where io_uring is not allowed, the completion of an
+ * aio request signals the eventfd; that way needs the file.
  */
 import { enomem, enospc, enosys, SysError } from './errno.ts';
 import {
@@ -21,18 +22,18 @@ import {
 } from './libc.ts';
 import { atomic32, atomic32s, bytes, defineShared } from './shared.ts';
 
-/** As many as a board can need: vectors of its doorbell, lines, stored triggers. */
+/** The most sources that a board can need: vectors of its doorbell, lines, stored triggers. */
 export const NR_SOURCES = 4096;
 
 /**
- * Completions that find room in a ring: twice as many as there are threads that can signal at once,
- * and more.
+ * The number of completions that a ring has room for: more than twice the number of threads that
+ * can signal at once.
  */
 const COMPLETIONS = 128;
 
 /**
- * Per source all words are written by its owner, before it gives the source's number to others, and
- * stay while they have it.
+ * The words of each source are written by the sources' owner before it gives the source's number to
+ * other threads. They do not change while other threads have the number.
  */
 export const Sources = defineShared('eventfd sources', {
   sqTail: atomic32, // index of that word in the page of any ring
@@ -47,31 +48,34 @@ export const SOURCES_BYTES = Sources.size;
 
 export const createEventfdSources = (): SharedArrayBuffer => new SharedArrayBuffer(SOURCES_BYTES);
 
-/** Of a source that signals by aio. */
+/** The vaddrHi of a source that signals by aio. */
 export const NO_RING = -1;
 
-/** A way of interrupting somebody; `source` is the number of an open source. */
+/** A way to signal another party. `source` is the number of an open source. */
 export interface Signals {
   signal(source: number): void;
 }
 
-/** All threads signal; one, the owner, opens and closes. */
+/**
+ * The table of sources. All threads may signal; only one thread, the owner, opens and closes
+ * sources.
+ */
 export class EventfdSources implements Signals {
   readonly #words: Int32Array;
   /**
-   * By source: its ring's words, once this thread has signalled it. A ring stays with its source
-   * until dispose().
+   * The words of each source's ring, once this thread has signalled that source. A ring stays with
+   * its source until dispose().
    */
   readonly #rings: (Int32Array | undefined)[] = [];
-  /** Owner: closed sources, and the first number that was never used. */
+  /** Used by the owner only: closed sources, and the first number that was never used. */
   readonly #free: number[] = [];
   #next = 0;
 
   readonly #limit: number;
 
   /**
-   * Over SOURCES_BYTES of shared memory at `offset`, zero at first; at most `limit` are open at
-   * once.
+   * Uses SOURCES_BYTES of shared memory at `offset`, which must be zero at first. At most `limit`
+   * sources are open at once.
    */
   constructor(memory: SharedArrayBuffer, offset = 0, limit = NR_SOURCES) {
     this.#words = new Int32Array(memory, offset, SOURCES_BYTES / 4);
@@ -79,8 +83,9 @@ export class EventfdSources implements Signals {
   }
 
   /**
-   * Owner: a source that signals `eventfd`, which it takes, also when it throws. ENOSPC: too many;
-   * ENOMEM: Linux gives no more; ENOSYS: it allows neither way.
+   * Opens a source that signals `eventfd`; for the owner only. Takes the fd, also when it throws.
+   * ENOSPC: too many sources; ENOMEM: Linux gives no more rings; ENOSYS: neither io_uring nor aio
+   * is allowed.
    */
   open(eventfd: number): number {
     const source = this.#free.pop() ?? this.#next;
@@ -106,7 +111,7 @@ export class EventfdSources implements Signals {
     }
   }
 
-  /** Owner: nobody signals `source` any more. */
+  /** Closes `source`, for the owner only. No thread may signal it any more. */
   close(source: number): void {
     const fd = this.#words[Sources.word.fd + source]!;
     if (this.#hasRing(source)) ioUringUnregisterEventfd(fd);
@@ -119,7 +124,7 @@ export class EventfdSources implements Signals {
     return hi !== NO_RING && (hi !== 0 || this.#words[Sources.word.vaddrLo + source] !== 0);
   }
 
-  /** False where Linux gives no ring. */
+  /** Adds a ring; false where Linux gives none. */
   #addRing(source: number): boolean {
     const ring = tryRing();
     if (!ring) return false;
@@ -144,15 +149,15 @@ export class EventfdSources implements Signals {
     }
     const ring = this.#rings[source] ?? this.#ringOf(source);
     const cqHead = words[Sources.word.cqHead]!;
-    // All that has completed is taken: a ring without room signals nothing. Other threads do the
-    // same, so the head only moves if it is where it was; those that moved it instead leave at most
-    // two completions of each thread. Linux writes the tail before it signals, and reads the head
-    // when it completes a request.
+    // Take all completions: a ring without room signals nothing. Other threads do the same, so the
+    // head moves only if it is still where it was. If another thread moved it instead, at most two
+    // completions of each thread are left. Linux writes the tail before it signals, and reads the
+    // head when it completes a request.
     const head = Atomics.load(ring, cqHead);
     const tail = Atomics.load(ring, words[Sources.word.cqTail]!);
     if (head !== tail) Atomics.compareExchange(ring, cqHead, head, tail);
-    // Every thread adds one request and submits one, whoever made it: all are the same. Linux reads
-    // the tail in io_uring_enter.
+    // Every thread adds one request and submits one request. It does not matter which thread made
+    // the request, as all are the same. Linux reads the tail in io_uring_enter.
     Atomics.add(ring, words[Sources.word.sqTail]!, 1);
     ioUringSubmit(fd);
   }
@@ -165,7 +170,10 @@ export class EventfdSources implements Signals {
     return ring;
   }
 
-  /** Owner: gives all rings back. All sources are closed, and no thread signals any more. */
+  /**
+   * Gives all rings back; for the owner only. All sources must be closed, and no thread may signal
+   * any more.
+   */
   dispose(): void {
     const words = this.#words;
     for (const source of this.#free.splice(0)) {
@@ -181,7 +189,10 @@ export class EventfdSources implements Signals {
   }
 }
 
-/** Undefined where io_uring may not be used, or no more of it: there is the other way. */
+/**
+ * A new ring; undefined where io_uring is not allowed, or there are no more rings. Then aio is
+ * used.
+ */
 function tryRing(): IoUring | undefined {
   try {
     return ioUringSetup(COMPLETIONS);

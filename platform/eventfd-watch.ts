@@ -1,13 +1,13 @@
 /**
- * Watches an eventfd of somebody else's as a kernel does: by an entry in its wait queue, which
- * keeps no file. When its users have closed it the entry is gone (EPOLLHUP of
- * drivers/vfio/virqfd.c), and nothing here has kept it open.
+ * Watches an eventfd of another process as a kernel does: by an entry in its wait queue, which does
+ * not hold the file. When the users of the eventfd have closed it, the entry is gone (EPOLLHUP of
+ * drivers/vfio/virqfd.c). This process does not keep it open.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { close, EPOLLET, epollAdd, epollCreate, epollWait, POLLIN } from './libc.ts';
 
 export class EventfdWatch {
-  /** An epoll instance with that one entry: readable from a signal until takeEdge(). */
+  /** An epoll instance with that one entry. It is readable from a signal until takeEdge(). */
   readonly epoll: number;
 
   /** Takes the fd, also when it throws. An eventfd that has a count is readable at once. */
@@ -20,7 +20,7 @@ export class EventfdWatch {
     }
   }
 
-  /** Whether somebody still has the file open. */
+  /** Whether any process still has the file open. */
   alive(): boolean {
     return readFileSync(`/proc/self/fdinfo/${this.epoll}`, 'latin1').includes('tfd:');
   }
@@ -31,15 +31,15 @@ export class EventfdWatch {
 }
 
 /**
- * Of an EventfdWatch: whether it was signalled since the last time, if the file is still open.
- * Never sleeps.
+ * Whether the eventfd of an EventfdWatch was signalled since the last call, and its file is still
+ * open. Never sleeps.
  */
 export const takeEdge = (epoll: number): boolean => epollWait(epoll, 0).length > 0;
 
-/** Asks the file for nothing but its name. */
+/** Whether a fd is an eventfd. Looks at the file's name only, so it never waits. */
 export const isEventfd = (fd: number): boolean => readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventfd]';
 
-/** What tells an open eventfd from all others; undefined before Linux 5.2. */
+/** An id that tells an open eventfd from all others; undefined before Linux 5.2. */
 export function eventfdId(fd: number): string | undefined {
   return /^eventfd-id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
 }

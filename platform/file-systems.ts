@@ -1,7 +1,7 @@
 /**
- * On which file systems a file may be touched by a thread that must not wait: those whose pages
- * come from memory or from a local disk. Others (FUSE, NFS, 9p, …) have a server that may never
- * answer, be it a process of the very client.
+ * Knows the file systems whose files may be touched by a thread that must not wait: their pages
+ * come from memory or from a local disk. Other file systems (FUSE, NFS, 9p, …) have a server that
+ * may never answer. That server can even be a process of the same client.
  */
 import { fstatSync, readFileSync } from 'node:fs';
 
@@ -20,16 +20,16 @@ import {
 } from './libc.ts';
 
 /**
- * memory: there is nothing behind the pages, so nobody tracks which are dirty. A user can mount
- * these in a user namespace of his own, which does no harm. disk: they are written back.
+ * memory: nothing lies behind the pages, so the kernel does not track which are dirty. Users can
+ * mount these in their own user namespaces, which does no harm. disk: dirty pages are written back.
  */
 export type FileSystemKind = 'memory' | 'disk';
 
 const MEMORY = new Set('tmpfs hugetlbfs ramfs'.split(' '));
 const DISK = new Set('ext2 ext3 ext4 xfs btrfs f2fs bcachefs zfs'.split(' '));
 /**
- * Stands on other file systems: ordinary where whoever administers the host has mounted it, which
- * `trusted` says.
+ * A file system on top of others. It is ordinary where the administrator of the host has mounted
+ * it, which `trusted` says.
  */
 const STACKED = 'overlay';
 
@@ -58,8 +58,8 @@ export function ordinaryDevices(
 }
 
 /**
- * The kernel's own mounts, which are in no list: memfds, shared anonymous memory and System V's,
- * and those of huge pages.
+ * The kernel's own mounts, which no mountinfo lists: memfds, shared anonymous memory, System V
+ * shared memory, and huge pages.
  */
 function internalDevices(): Set<string> {
   const devices = new Set<string>();
@@ -82,8 +82,8 @@ const OWN_MOUNTS = '/proc/self/mountinfo';
 class Mounts {
   readonly #internal = internalDevices();
   /**
-   * Polled: an event of the priority kind says that a mount has come or gone since it was last
-   * asked.
+   * A fd to poll: an event of the priority kind says that a mount has come or gone since the last
+   * look.
    */
   readonly #watch = open(OWN_MOUNTS, 0);
   #own: Map<string, FileSystemKind> | undefined;
@@ -101,8 +101,8 @@ class Mounts {
 }
 
 /**
- * What process `pid` sees mounted, if it is in another mount namespace. Not kept: a number may be
- * another file system's soon.
+ * The mounts that process `pid` sees, if it is in another mount namespace. They are not cached, as
+ * a device number may soon mean another file system.
  */
 function devicesOf(pid: number): Map<string, FileSystemKind> {
   try {
@@ -115,8 +115,8 @@ function devicesOf(pid: number): Map<string, FileSystemKind> {
 let mounts: Mounts | undefined;
 
 /**
- * What the file system of the device `major:minor` is, as the host or process `pid` sees it
- * mounted; undefined: none of the ordinary ones.
+ * The kind of the file system on device `major:minor`, as the host or process `pid` sees it
+ * mounted; undefined if it is none of the ordinary ones.
  */
 export function fileSystemKind(device: string, pid: number): FileSystemKind | undefined {
   mounts ??= new Mounts();

@@ -1,13 +1,13 @@
 /**
- * Message frames of the UNIX sockets: u32 little-endian length, then one msgpack value (plain maps,
- * no shared record structures).
+ * Message frames of the UNIX sockets. A frame is a u32 little-endian length and one msgpack value
+ * (plain maps, no shared record structures).
  */
 import { eproto, SysError } from './errno.ts';
 import { isSmall, pack, unpack } from './msgpack.ts';
 
 /**
- * Longest body of a frame; a larger one is a protocol error (EMSGSIZE), so that a peer cannot make
- * us allocate at will.
+ * The longest body of a frame. A larger one is a protocol error (EMSGSIZE), so that a peer cannot
+ * make this process allocate at will.
  */
 export const MAX_FRAME = 32 * 1024 * 1024;
 const HEADER = 4;
@@ -24,7 +24,7 @@ export function encodeFrame(value: unknown): Uint8Array {
   return frame;
 }
 
-/** What a reader accepts of a peer that it does not trust. */
+/** Limits on what a reader accepts from a peer that it does not trust. */
 export interface FrameLimits {
   /** Bytes of a frame's body. */
   readonly maxFrame?: number;
@@ -33,16 +33,16 @@ export interface FrameLimits {
 }
 
 /**
- * Cuts a byte stream into frames. However the stream comes, each byte is copied a few times at
- * most: a frame within one chunk is decoded where it lies, the beginning of one waits in a buffer
- * that doubles, up to the frame's length.
+ * Cuts a byte stream into frames. Each byte is copied a few times at most, however the stream is
+ * cut into chunks. A frame that lies within one chunk is decoded where it lies. The beginning of a
+ * frame waits in a buffer, which doubles up to the frame's length.
  */
 export class FrameReader {
   readonly #maxFrame: number;
   readonly #maxValues: number;
   /**
-   * [0, #filled) is the beginning of a frame. Values that were decoded from a buffer may lie in it,
-   * so none is used twice.
+   * Bytes [0, #filled) are the beginning of a frame. No buffer is used twice, because decoded
+   * values may lie in it.
    */
   #buffer: Uint8Array = NOTHING;
   #filled = 0;
@@ -78,7 +78,10 @@ export class FrameReader {
     return values;
   }
 
-  /** Of the frame that begins at `at`, its header included; Infinity if there is not even that. */
+  /**
+   * Bytes of the frame that begins at `at`, header included; Infinity if the header is not
+   * complete.
+   */
   #frameLength(bytes: Uint8Array, at: number): number {
     if (bytes.length - at < HEADER) return Number.POSITIVE_INFINITY;
     const length = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;

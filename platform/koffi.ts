@@ -1,7 +1,7 @@
 /**
- * koffi, or its native half alone, which does all the work: finding out by itself which half that
- * is, and what it adds for users of its earlier versions, takes every thread that loads it 7 ms of
- * 9. Where the half is not at its usual place, koffi looks for it.
+ * Loads koffi, or only its native half, which does all the work. The full koffi searches for its
+ * native half and adds support for users of its earlier versions: this takes 7 of 9 ms in every
+ * thread that loads it. If the native half is not at its usual place, koffi searches for it.
  */
 import { createRequire } from 'node:module';
 import type koffi from 'koffi';
@@ -12,15 +12,15 @@ const require = createRequire(import.meta.url);
 
 const name = `@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`;
 /**
- * koffi's native half: what it is called, and where it was when this module was loaded (in a heap
- * snapshot, when that was made).
+ * The name of koffi's native half, and its path when this module was loaded (in a heap snapshot:
+ * when the snapshot was made).
  */
 export const koffiAddon = { name, path: resolved(name) } as const;
 
 export function loadKoffi(): Koffi {
   if (koffiAddon.path === undefined) return (require('koffi') as { readonly default: Koffi }).default;
   const module = { exports: {} as Koffi };
-  // as require does, but for the 3 ms in which that finds its way
+  // as require does, without the 3 ms in which it searches for the file
   process.dlopen(module, koffiAddon.path);
   return module.exports;
 }

@@ -1,8 +1,8 @@
 /**
- * libc through koffi: the one file with foreign functions. Every function here throws SysError with
- * the errno of the call. Addresses (vaddr) are numbers: user space on Linux ends below 2^56 and in
- * practice below 2^47. FFI calls block the calling thread: a worker may sit in `poll` or `recv`, a
- * main thread must not.
+ * libc through koffi: the only file with foreign functions. Every function here throws SysError
+ * with the errno of the call. Addresses (vaddr) are numbers: user space on Linux ends below 2^56
+ * and in practice below 2^47. FFI calls block the calling thread. A worker may sit in `poll` or
+ * `recv`; a main thread must not.
  */
 import { codeOf, fromErrno, SysError } from './errno.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
@@ -143,8 +143,8 @@ function koffi(): Koffi {
 }
 
 /**
- * The functions, each bound by its first call: a program that starts from a heap snapshot has none
- * yet, and needs few.
+ * The functions. Each is bound at its first call, because a program that starts from a heap
+ * snapshot has none bound and needs few.
  */
 const c = {} as Record<keyof typeof SIGNATURES, ReturnType<ReturnType<Koffi['load']>['func']>>;
 for (const [name, signature] of Object.entries(SIGNATURES)) {
@@ -199,7 +199,8 @@ export function getSeals(fd: number): number {
 }
 
 /**
- * Bytes of a file, at the price of its offset, which nothing here uses: a third of fstat's cost.
+ * File size in bytes, by lseek(SEEK_END): a third of fstat's cost. It moves the file offset, which
+ * no caller uses.
  */
 export function fileSize(fd: number): number {
   return check(Number(c.lseek(fd, 0, SEEK_END)), `lseek ${fd}`);
@@ -211,8 +212,8 @@ export interface Extent {
 }
 
 /**
- * The first bytes at or behind `at` that the file has pages for, [start, end); undefined when there
- * are none. Others read as 0.
+ * The first extent [start, end) at or behind `at` that the file has pages for; undefined when there
+ * is none. Other bytes read as 0.
  */
 export function dataExtent(fd: number, at: number): Extent | undefined {
   const start = Number(c.lseek(fd, at, SEEK_DATA));
@@ -305,8 +306,8 @@ const RWF_NOWAIT = 8;
 const drained = new Uint8Array(8);
 
 /**
- * As eventfdRead, and never sleeps, whatever the flags that the file's other users give it; false
- * when there was nothing to read.
+ * Reads and clears an eventfd's count, and never sleeps, whatever flags the other users of the file
+ * have set; false when there was nothing to read.
  */
 export function eventfdDrain(fd: number): boolean {
   const iovec = new BigUint64Array([BigInt(vaddrOf(drained)), 8n]);
@@ -341,21 +342,22 @@ const RING_BYTES = 4096;
 
 export interface IoUring {
   readonly fd: number;
-  /** Of its rings' page, mapped for as long as somebody wants. */
+  /** The vaddr of the page of its rings. It stays mapped until ioUringClose(). */
   readonly vaddr: number;
   /** Indices of 32-bit words in that page. */
   readonly sqTail: number;
   readonly cqHead: number;
   readonly cqTail: number;
-  /** Of the first completion; each has 4 words: user data (2), result, flags. */
+  /** Index of the first completion. Each has 4 words: user data (2), result, flags. */
   readonly cqes: number;
 }
 
 /**
- * io_uring_setup(2) for one request and `completions` of them, 128 at most, mapped. All bytes of a
- * new ring are 0, so its one request is an IORING_OP_NOP. EPERM (kernel.io_uring_disabled, seccomp)
- * or ENOSYS: not allowed here. ENOMEM: locked memory of all rings of this user (from Linux 6.14 on,
- * 8 KiB each). SAFETY: the caller unmaps the page when no thread uses it; execve does, too.
+ * io_uring_setup(2) for one request and `completions` of them, at most 128. The ring is mapped. All
+ * bytes of a new ring are 0, so its one request is an IORING_OP_NOP. EPERM
+ * (kernel.io_uring_disabled, seccomp) or ENOSYS: io_uring is not allowed here. ENOMEM: the locked
+ * memory of all rings of this user is used up (from Linux 6.14 on, 8 KiB each). SAFETY: the caller
+ * unmaps the page when no thread uses it; execve unmaps it, too.
  */
 export function ioUringSetup(completions: number): IoUring {
   const params = new Uint32Array(URING_PARAMS.words);
@@ -380,8 +382,8 @@ export function ioUringClose({ fd, vaddr }: Pick<IoUring, 'fd' | 'vaddr'>): void
 }
 
 /**
- * Maps the page with the request of a ring. SAFETY: as ringWords, which makes words of it; munmap
- * it.
+ * Maps the page with the request of a ring; the caller munmaps it. SAFETY: as ringWords, which
+ * makes words of it.
  */
 export function mmapRequests(ring: number): number {
   return mmap(0, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
@@ -395,8 +397,8 @@ export function ioUringWait(ring: number): void {
 }
 
 /**
- * Each completion signals the eventfd from now on. The ring holds its context, as a kernel's driver
- * would, and not its file.
+ * Makes each completion signal the eventfd from now on. The ring holds the eventfd's context, as a
+ * kernel's driver would, and not its file.
  */
 export function ioUringRegisterEventfd(ring: number, fd: number): void {
   registerEventfd(ring, IORING_REGISTER_EVENTFD, new Int32Array([fd]));
@@ -419,14 +421,17 @@ export function ioUringSubmit(ring: number): void {
   }
 }
 
-/** EAGAIN says that Linux had no memory for a request at that moment. */
+/**
+ * Tries before giving up on EAGAIN, which says that Linux had no memory for a request at that
+ * moment.
+ */
 const MAX_TRIES = 1000;
 
-/** By vaddr, in this thread, for ever: a later ring may get the same address. */
+/** The words at each vaddr, kept in this thread for ever: a later ring may get the same address. */
 const views = new Map<number, Int32Array>();
 
 /**
- * The 4096 bytes at `vaddr` as words. SAFETY: nobody uses them any more when the page is unmapped
+ * The 4096 bytes at `vaddr` as words. SAFETY: no thread may use them when the page is unmapped
  * (ioUringClose).
  */
 export function ringWords(vaddr: number): Int32Array {
@@ -444,12 +449,12 @@ const IOCB_CMD_POLL = 5;
 const IOCB_FLAG_RESFD = 1;
 const IO_EVENT_BYTES = 32;
 const AIO_EVENTS = 128;
-/** After so many requests their completions are taken. */
+/** The number of requests after which their completions are taken. */
 const AIO_BATCH = 32;
 
 /**
- * This thread's way of asking Linux to signal an eventfd: a request whose completion does
- * (io_submit(2), IOCB_FLAG_RESFD).
+ * The means by which this thread asks Linux to signal an eventfd: an aio request whose completion
+ * signals it (io_submit(2), IOCB_FLAG_RESFD).
  */
 interface AioSignaller {
   readonly context: number;
@@ -462,8 +467,8 @@ interface AioSignaller {
 let aio: AioSignaller | undefined;
 
 /**
- * ENOSYS, EPERM: not allowed here; EAGAIN: fs.aio-max-nr. SAFETY: the context lasts until the
- * process ends or execs.
+ * Makes the aio context. ENOSYS, EPERM: not allowed here; EAGAIN: fs.aio-max-nr. SAFETY: the
+ * context lasts until the process ends or execs.
  */
 function aioSignaller(): AioSignaller {
   if (aio) return aio;
@@ -485,9 +490,9 @@ function aioSignaller(): AioSignaller {
 }
 
 /**
- * eventfd_signal() by Linux itself, where io_uring is not allowed: never blocks, and a count at its
- * maximum stays there. The request is a poll of the eventfd, which is readable or writable at any
- * time, so it completes at once. Errors as aioSignaller. HOT: 1.5 µs.
+ * eventfd_signal() by Linux itself, where io_uring is not allowed: it never blocks, and a count at
+ * its maximum stays there. The request is a poll of the eventfd. An eventfd is readable or writable
+ * at any time, so the request completes at once. Errors as aioSignaller. HOT: 1.5 µs.
  */
 export function aioSignal(fd: number): void {
   const signaller = aioSignaller();
@@ -557,8 +562,8 @@ function epollControl(epoll: number, op: number, fd: number, events: number): vo
 }
 
 /**
- * An entry whose data is the fd. It keeps no file: it lives as long as the file does, however many
- * close it and whoever.
+ * Adds an entry whose data is the fd. The entry does not hold the file: it lives as long as the
+ * file does, whichever processes close their fds of it.
  */
 export function epollAdd(epoll: number, fd: number, events: number): void {
   epollControl(epoll, EPOLL_CTL_ADD, fd, events);
@@ -585,8 +590,8 @@ export function epollWait(epoll: number, timeoutMs: number): readonly number[] {
 }
 
 /**
- * An epoll instance that is only ever asked, never waited on: which fds have hung up, at the cost
- * of one system call however many they are.
+ * An epoll instance that is only asked, never waited on. It tells which fds have hung up, with one
+ * system call however many fds there are.
  */
 export class HangUpSet {
   readonly #epoll = check(c.epoll_create1(EPOLL_CLOEXEC), 'epoll_create1');
@@ -599,15 +604,15 @@ export class HangUpSet {
     check(c.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, event), 'epoll_ctl');
   }
 
-  /** No effect for one that is not in it: a fd that has been closed is out by itself. */
+  /** Removes a fd. No effect for one that is not in the set: a closed fd has left it already. */
   remove(fd: number): void {
     c.epoll_ctl(this.#epoll, EPOLL_CTL_DEL, fd, null);
   }
 
-  /** Fds that have hung up, some of them if they are many. */
+  /** Fds that have hung up. If there are many, only some of them. */
   hungUp(): readonly number[] {
     const count = c.epoll_wait(this.#epoll, this.#events, MAX_EPOLL_EVENTS, 0);
-    if (count <= 0) return NO_FDS; // EINTR as well: nobody waits
+    if (count <= 0) return NO_FDS; // EINTR as well: this call never waits
     return Array.from({ length: count }, (_, i) =>
       this.#events.getUint32(i * EPOLL_EVENT.bytes + EPOLL_EVENT.data, true),
     );
@@ -636,8 +641,8 @@ function unixAddress(path: string): Buffer {
 }
 
 /**
- * What `use` makes of a fresh close-on-exec UNIX stream socket and the address of `path`: the fd.
- * Closed if it throws.
+ * Makes a close-on-exec UNIX stream socket and calls `use` with it and the address of `path`.
+ * Returns the fd, which is closed if `use` throws.
  */
 function unixSocket(path: string, flags: number, use: (fd: number, address: Buffer) => void): number {
   const address = unixAddress(path);
@@ -661,7 +666,7 @@ export function connectUnix(path: string): number {
   });
 }
 
-/** As connectUnix, but never waits: EAGAIN when somebody listens whose queue is full. */
+/** As connectUnix, but never waits: EAGAIN when a process listens and its queue is full. */
 export function connectUnixNow(path: string): number {
   return unixSocket(path, SOCK_NONBLOCK, (fd, address) => {
     check(c.connect(fd, address, address.length), `connect ${path}`);
@@ -669,8 +674,8 @@ export function connectUnixNow(path: string): number {
 }
 
 /**
- * A close-on-exec UNIX stream socket that listens at `path`, and this mode. EADDRINUSE if the path
- * exists.
+ * A close-on-exec UNIX stream socket that listens at `path`. The socket file gets mode `mode`.
+ * EADDRINUSE if the path exists.
  */
 export function bindUnix(path: string, mode: number): number {
   return unixSocket(path, 0, (fd, address) => {
@@ -712,7 +717,10 @@ export function recv(fd: number, buf: Uint8Array): number {
 const MESSAGE = { iov: 16, iovlen: 24, control: 32, controllen: 40, firstIovec: 56, cmsg: 72, size: 96 };
 const CMSG = { level: 8, type: 12, fd: 16, length: 20, space: 24 };
 
-/** SAFETY: it points into itself and into `data`; both must live until the call is over. */
+/**
+ * Makes a struct msghdr over `data`. SAFETY: the struct points into itself and into `data`; both
+ * must live until the call is over.
+ */
 function messageWith(data: Uint8Array): DataView {
   const message = new Uint8Array(MESSAGE.size);
   const view = new DataView(message.buffer);
@@ -760,7 +768,7 @@ export interface PeerCredentials {
   readonly gid: number;
 }
 
-/** SO_PEERCRED: who connected this UNIX socket (pid as of connect time). */
+/** SO_PEERCRED: the process that connected this UNIX socket (pid as of connect time). */
 export function peerCredentials(fd: number): PeerCredentials {
   const value = new Int32Array(3);
   const length = new Uint32Array([12]);
@@ -779,8 +787,8 @@ export function getCloexec(fd: number): boolean {
 }
 
 /**
- * open(2), close-on-exec. For a fd that another thread will close: Node takes note of what a worker
- * opens with fs.openSync, and closes that number once more when the worker ends.
+ * open(2), close-on-exec. Use it for a fd that another thread will close: Node remembers the fds
+ * that a worker opens with fs.openSync, and closes those numbers once more when the worker ends.
  */
 export function open(path: string, flags = O_RDWR): number {
   return check(c.open(path, flags | O_CLOEXEC), `open ${path}`);
@@ -805,15 +813,15 @@ export interface FileIdentity {
 }
 
 /**
- * Which file a path leads to, from what the kernel knows of it already: a file system whose server
- * is slow or dead is not asked (AT_STATX_DONT_SYNC), so this never waits. Undefined when there is
- * nothing.
+ * Identifies the file at a path from what the kernel knows of it already. It does not ask a file
+ * system whose server may be slow or dead (AT_STATX_DONT_SYNC), so this never waits. Undefined when
+ * there is no file.
  */
 export function identify(path: string): FileIdentity | undefined {
   return statxIdentity(AT_FDCWD, path, AT_STATX_DONT_SYNC);
 }
 
-/** The same of an open fd, which may be one of O_PATH. */
+/** As identify, for an open fd, which may be one of O_PATH. */
 export function identifyFd(fd: number): FileIdentity | undefined {
   return statxIdentity(fd, '', AT_STATX_DONT_SYNC | AT_EMPTY_PATH);
 }
@@ -902,21 +910,21 @@ export function allowPtraceBy(pid: number): void {
 }
 
 /**
- * Lets whoever may ptrace processes of this uid look at this one again, which a change of the uid
- * has ended (prctl(2)).
+ * Makes this process dumpable again, which a change of the uid has ended (prctl(2)): processes that
+ * may ptrace this uid can then look at it again.
  */
 export function setDumpable(): void {
   c.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
-/** signal(2) with SIG_DFL: the kernel's own disposition, in place of what Node has made of it. */
+/** signal(2) with SIG_DFL: restores the kernel's own disposition in place of Node's. */
 export function defaultSignal(signal: number): void {
   c.signal(signal, null);
 }
 
 /**
- * The signal that this process gets when the thread that started it ends. It stays over an execve
- * of an ordinary program.
+ * Sets the signal that this process gets when the thread that started it ends. The setting survives
+ * an execve of an ordinary program.
  */
 export function setParentDeathSignal(signal: number): void {
   check(c.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), 'prctl PR_SET_PDEATHSIG');

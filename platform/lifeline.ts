@@ -1,7 +1,7 @@
 /**
- * How a process learns that its owner has ended, whatever ended it: the owner holds the only write
- * end of a pipe (or the other end of a socket pair) and never writes; the kernel closes it. It
- * outlives an execve of either side.
+ * Tells a process that its owner has ended, for whatever reason. The owner holds the only write end
+ * of a pipe (or the other end of a socket pair) and never writes. The kernel closes that end when
+ * the owner ends. The pipe outlives an execve of either side.
  */
 import { Socket } from 'node:net';
 
@@ -9,7 +9,7 @@ import { einval } from './errno.ts';
 import { setCloexec } from './libc.ts';
 
 /**
- * Resolves when the far end of `fd` is closed. The fd is this module's from now on, and
+ * Resolves when the far end of `fd` is closed. This module owns the fd from now on, and makes it
  * close-on-exec. EINVAL: neither pipe nor socket.
  */
 export function ownerEnded(fd: number): Promise<void> {

@@ -1,12 +1,12 @@
 /**
- * Register accesses across threads: request slots in shared memory, many requesters, one server.
- * What a bus is between CPU and device: a posted write or read, and an answer, or a completion
- * time-out.
+ * Register accesses across threads: request slots in shared memory, with many requesters and one
+ * server. A mailbox does what a bus does between CPU and device: it carries a posted write or read,
+ * and an answer or a completion time-out.
  *
  * A slot goes FREE → CLAIMED (by one requester, cmpxchg) → POSTED → DONE (by the server) → FREE. A
- * requester that gives up turns POSTED into ABANDONED; the server frees it. The `bell` word counts
- * posts and is the word the server sleeps on: whoever else has something for the server rings it
- * too.
+ * requester that gives up turns POSTED into ABANDONED, and the server frees the slot. The `bell`
+ * word counts posts, and the server sleeps on it. Threads that have other work for the server ring
+ * it, too.
  */
 import { atomic32, bytes, defineShared } from './shared.ts';
 
@@ -61,7 +61,7 @@ export interface Halves {
 
 const ONES: Halves = { lo: 0xffffffff, hi: 0xffffffff };
 
-/** The requester's side; blocks its thread, so never for a main thread. */
+/** The requester's side. It blocks its thread, so a main thread must never use it. */
 export class MailboxClient {
   readonly #words: Int32Array;
   readonly #timeoutMs: number;
@@ -145,7 +145,7 @@ export interface MailboxHandler {
   write(region: number, offset: number, size: number, lo: number, hi: number): void;
 }
 
-/** The server's side: one per mailbox, on the thread that owns the registers. */
+/** The server's side. There is one per mailbox, on the thread that owns the registers. */
 export class MailboxServer {
   readonly #words: Int32Array;
 

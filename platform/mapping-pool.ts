@@ -1,14 +1,14 @@
 /**
- * Mappings of memory objects that come and go. The address space of one that has gone is used for
- * the next at once, whatever its size: V8 would give it back only when every thread that ever had
- * the buffer has collected its garbage.
+ * A pool of mappings for memory objects that come and go. When an object goes, the next one uses
+ * its address space at once, whatever its size. V8 would give the address space back only when
+ * every thread that ever had the buffer has collected its garbage.
  */
 import { einval, enomem } from './errno.ts';
 import { MAX_MAPPING, Mapping, Reservation } from './memory.ts';
 
 /**
- * Reservations that fit into the 128 TiB of a process with room to spare; near their end V8
- * collects garbage in vain for each.
+ * The most reservations at once: they fit into the 128 TiB of a process with room to spare. Near
+ * the limit of the process V8 would collect garbage in vain for each new one.
  */
 export const MAX_RESERVATIONS = 8192;
 
@@ -16,8 +16,8 @@ export interface PooledMapping {
   /** May be longer than what is mapped. */
   readonly buffer: SharedArrayBuffer;
   /**
-   * Drops the object, and gives the address space back to the pool: nobody may use the buffer after
-   * that.
+   * Drops the object, and gives the address space back to the pool. No thread may use the buffer
+   * after that.
    */
   release(): void;
 }
@@ -32,8 +32,8 @@ export class MappingPool {
   }
 
   /**
-   * Maps the first `length` bytes of `fd`, as Mapping. ENOMEM, too, when all reservations are in
-   * use.
+   * Maps the first `length` bytes of `fd`; errors as Mapping. ENOMEM also when all reservations are
+   * in use.
    */
   map(fd: number, length: number): PooledMapping {
     if (length > MAX_MAPPING) throw einval(`cannot map ${length} bytes: a mapping holds at most 4 GiB`);

@@ -1,6 +1,6 @@
 /**
- * The text of /proc/<pid>/maps, for Linux before 6.11, which cannot be asked for one mapping. It is
- * read piece by piece, only as far as it is needed, and what was read is kept until forget(): one
+ * Reads the text of /proc/<pid>/maps, for Linux before 6.11, which cannot be asked for one mapping.
+ * The text is read piece by piece, only as far as needed. It is kept until forget(), so that one
  * call over thousands of mappings reads it once.
  */
 import { readSync } from 'node:fs';
@@ -22,7 +22,7 @@ export class MapsText {
     this.#fd = fd;
   }
 
-  /** What is read from now on is of now. */
+  /** Drops the text that was read: the next find() reads it anew. */
   forget(): void {
     this.#vmas = [];
     this.#at = 0;

@@ -1,8 +1,8 @@
 /**
- * Memory objects: a memfd is the memory; a Mapping makes it bytes in JS. Its identity is (dev,
- * ino), never an address. The bytes are the buffer of a shared WebAssembly.Memory overlaid with
- * mmap(MAP_SHARED|MAP_FIXED): that buffer is page aligned, so its address *is* the vaddr, and
- * workers get it by message (docs/DESIGN.md, "Memory").
+ * Memory objects. A memfd is the memory, and a Mapping makes it bytes in JS. The identity of an
+ * object is (dev, ino), never an address. The bytes are the buffer of a shared WebAssembly.Memory,
+ * overlaid with mmap(MAP_SHARED|MAP_FIXED). That buffer is page aligned, so its address *is* the
+ * vaddr. Workers get it by message (docs/DESIGN.md, "Memory").
  */
 import { fstatSync } from 'node:fs';
 import { codeOf, einval, enomem, SysError } from './errno.ts';
@@ -62,9 +62,9 @@ export function createMemory(name: string, size: number): number {
 }
 
 /**
- * Makes sure that an object never shrinks under a mapping of ours: touching a page that is gone is
- * SIGBUS, which ends the whole process. False where that cannot be had: a memfd made without
- * MFD_ALLOW_SEALING, a file. Growing stays allowed.
+ * Seals an object so that it never shrinks under a mapping of this process. Touching a page that is
+ * gone is SIGBUS, which ends the whole process. False where an object cannot be sealed: a memfd
+ * made without MFD_ALLOW_SEALING, or a file. Growing stays allowed.
  */
 export function sealAgainstShrinking(fd: number): boolean {
   try {
@@ -91,22 +91,23 @@ export function isSealedAgainstWriting(fd: number): boolean {
 }
 
 /**
- * Address space for a Mapping: a shared WebAssembly.Memory. V8 takes some 10 GiB for each, however
- * small, and gives them back when it collects the last buffer of it in the last thread: who maps
- * many objects one after the other keeps some (mapping-pool.ts).
+ * Address space for a Mapping: a shared WebAssembly.Memory. V8 takes some 10 GiB of address space
+ * for each, however small. V8 gives them back only when it collects the last buffer of that Memory
+ * in the last thread. Code that maps many objects one after the other keeps some reservations
+ * (mapping-pool.ts).
  */
 export class Reservation {
   readonly #memory: WebAssembly.Memory;
   readonly vaddr: number;
 
-  /** Room for `length` bytes, which can become `most`. ENOMEM without address space. */
+  /** Makes room for `length` bytes, which can grow to `most`. ENOMEM without address space. */
   constructor(length: number, most = length) {
     const [initial, maximum] = [length, most].map((bytes) => Math.ceil(bytes / WASM_PAGE)) as [number, number];
     this.#memory = orNoMemory(length, () => new WebAssembly.Memory({ initial, maximum, shared: true }));
     this.vaddr = vaddrOf(new Uint8Array(this.buffer));
   }
 
-  /** All of it. It dies with the Memory, which this object keeps. */
+  /** The whole reservation. The buffer dies with the Memory, which this object keeps. */
   get buffer(): SharedArrayBuffer {
     return this.#memory.buffer as unknown as SharedArrayBuffer;
   }
@@ -156,9 +157,9 @@ export class Mapping {
   }
 
   /**
-   * Takes this process' page-table entries of the object away, and nothing of its bytes: the next
-   * access to a page maps it again. It costs 0.2 µs for each page that was touched (measured),
-   * which execve and exit would cost otherwise.
+   * Drops this process' page-table entries for the object, and none of its bytes: the next access
+   * to a page maps it again. It costs 0.2 µs for each page that was touched (measured). Otherwise
+   * execve and exit would have that cost.
    */
   dropPages(): void {
     // SAFETY: the range is a shared mapping of the object.

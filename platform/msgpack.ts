@@ -1,5 +1,5 @@
 /**
- * MessagePack as this project speaks it: plain maps, no record structures that only one side knows.
+ * MessagePack as this project uses it: plain maps, no record structures that only one side knows.
  */
 import { Packr } from 'msgpackr';
 
@@ -10,13 +10,13 @@ export const pack = (value: unknown): Uint8Array => packr.pack(value);
 /** The one value in `packed`. Throws for bytes that are no MessagePack. */
 export const unpack = (packed: Uint8Array): unknown => packr.unpack(packed);
 
-/** What a type byte from 0xc0 on says. */
+/** The meaning of a type byte from 0xc0 on. */
 type Shape =
   /** A value of so many bytes. */
   | { readonly bytes: number }
-  /** A length of so many bytes, and then so many bytes. */
+  /** A length field of so many bytes, followed by as many bytes as it says. */
   | { readonly length: number }
-  /** A count of so many bytes, and then so many times `each` values. */
+  /** A count field of so many bytes, followed by `each` values for each one counted. */
   | { readonly count: number; readonly each: number };
 
 /**
@@ -45,9 +45,9 @@ const SHAPES: readonly (Shape | undefined)[] = [
 ];
 
 /**
- * Whether `packed` has at most `maxValues` values, the keys and values of maps included, and no
- * extension: then decoding it costs little more than its strings do. Otherwise 1 MiB may take a
- * second, and the memory of a million objects. False for what is cut off.
+ * Whether `packed` has at most `maxValues` values and no extension. The keys and values of maps
+ * count, too. Decoding such a message costs little more than its strings do; without this limit 1
+ * MiB may take a second, and the memory of a million objects. False for a message that is cut off.
  */
 export function isSmall(packed: Uint8Array, maxValues: number): boolean {
   const view = new DataView(packed.buffer, packed.byteOffset, packed.length);

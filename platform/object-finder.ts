@@ -1,12 +1,12 @@
 /**
- * Finding and opening the file behind a mapping of another process, so that nothing of that process
- * can hold us up: its fds may be FIFOs, devices, files on FUSE or on an NFS server that is dead,
- * and a file may be under a write lease (fcntl(2), F_SETLEASE).
+ * Finds and opens the file behind a mapping of another process, in such a way that the other
+ * process cannot hold this one up. The fds of that process may be FIFOs, devices, or files on FUSE
+ * or on a dead NFS server. A file may also be under a write lease (fcntl(2), F_SETLEASE).
  *
- * A fd is looked at through /proc/<pid>/fd, by what the kernel knows of it already; it is held by
- * O_PATH, which opens nothing; and only what is then still the regular file of the mapping is
- * opened, with O_NONBLOCK. The caller sees to it that the file system of the mapping is an ordinary
- * one (file-systems.ts).
+ * The finder looks at a fd through /proc/<pid>/fd, by what the kernel knows of it already. It then
+ * holds the fd by O_PATH, which opens nothing. It opens the file, with O_NONBLOCK, only if that is
+ * still the regular file of the mapping. The caller makes sure that the file system of the mapping
+ * is an ordinary one (file-systems.ts).
  */
 import { type Dir, opendirSync } from 'node:fs';
 
@@ -15,9 +15,12 @@ import { close, type FileIdentity, identify, identifyFd, O_NOCTTY, O_NONBLOCK, O
 import type { Sliced } from './slices.ts';
 import type { Vma } from './vma.ts';
 
-/** Whoever makes objects one after the other has them at fds one after the other. */
+/**
+ * The number of fds to try after the last one found: a process that makes objects one after the
+ * other has them at consecutive fds.
+ */
 const NEXT_FDS = 4;
-/** A look takes 2 µs. */
+/** Fds looked at between two pauses. A look takes 2 µs. */
 const LOOKS_PER_PAUSE = 16;
 
 /**
@@ -37,12 +40,12 @@ export class ObjectFinder {
   }
 
   /**
-   * The file of `vma`, open for reading and writing. First through map_files, which needs
-   * CAP_CHECKPOINT_RESTORE, then among the process' own fds (same user suffices): a few guesses,
-   * then all of them. Undefined when it cannot be opened so: a lease is on it (EAGAIN; it would
-   * have to be broken, and its holder has lease-break-time seconds for that), it is not ours to
-   * write, or it is a program that runs. ENOMEM when this process has no fd left. EACCES names what
-   * is missing.
+   * Opens the file of `vma` for reading and writing. It tries map_files first, which needs
+   * CAP_CHECKPOINT_RESTORE. Then it tries the process' own fds (same user suffices): a few guesses,
+   * then all of them. Undefined when the file cannot be opened in this way: there is a lease on it
+   * (EAGAIN; it would have to be broken, and its holder has lease-break-time seconds for that),
+   * this process may not write it, or it is a program that runs. ENOMEM when this process has no fd
+   * left. EACCES names what is missing.
    */
   *open(vma: Vma): Sliced<number | undefined> {
     const found = this.#inMapFiles(vma) ?? this.#guess(vma) ?? (yield* this.#search(vma));
@@ -96,8 +99,8 @@ export class ObjectFinder {
 }
 
 /**
- * A fd of O_PATH if the path leads to the file of `vma`: what it is stays so, whatever the other
- * process does meanwhile.
+ * A fd of O_PATH if the path leads to the file of `vma`. The fd refers to that file from then on,
+ * whatever the other process does.
  */
 function hold(path: string, vma: Vma): number | undefined {
   let held: number;

@@ -1,7 +1,8 @@
 /**
- * Waits for fds to become readable, one time each; a thread has one of its own and sleeps in it. By
- * io_uring, which tells of a fd that was readable and is not any more; where that is not allowed by
- * epoll, which asks again when it is about to tell.
+ * Waits for fds to become readable, and reports each of them once. Each waiting thread has its own
+ * waiter and sleeps in it. A waiter uses io_uring, which also reports a fd that was readable and is
+ * not any more. Where io_uring is not allowed it uses epoll, which checks again just before it
+ * reports.
  */
 import { SysError } from './errno.ts';
 import {
@@ -25,11 +26,11 @@ import {
 import { PAGE_SIZE } from './page.ts';
 
 export interface PollWaiter {
-  /** Waits for `fd`, until it is told of or disarm(). */
+  /** Waits for `fd` until it is reported, or until disarm(). */
   arm(fd: number): void;
-  /** `fd` is told of no more; it can be closed. */
+  /** Stops waiting for `fd`, which can then be closed. */
   disarm(fd: number): void;
-  /** Sleeps until one of them is readable, or a signal comes: those that are. */
+  /** Sleeps until an fd is readable, or a signal comes. Returns the readable ones. */
   wait(): readonly number[];
   close(): void;
 }
@@ -45,7 +46,7 @@ export function createPollWaiter(): PollWaiter {
   }
 }
 
-/** Linux keeps what is beyond that. */
+/** Completions that the ring has room for. Linux keeps further ones. */
 const COMPLETIONS = 128;
 
 /** struct io_uring_sqe and io_uring_cqe in words (linux/io_uring.h). */
@@ -126,7 +127,7 @@ export class RingWaiter implements PollWaiter {
       const at = cqes + (head & (COMPLETIONS - 1)) * CQE.words;
       const id = words[at + CQE.userData]!;
       const fd = this.#fds.get(id);
-      if (fd === undefined) continue; // of a disarm(), or disarmed
+      if (fd === undefined) continue; // the completion of a disarm(), or of an fd that was disarmed
       this.#forget(id, fd);
       if (words[at + CQE.result]! > 0) ready.push(fd);
     }

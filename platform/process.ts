@@ -1,8 +1,8 @@
 /**
- * The address space of another process, as a kernel sees it: which object lies behind a vaddr, and
- * its bytes. Open files of /proc/<pid> hold the mm they were opened in: after an execve of that
- * process they find nothing (as a kernel's mm_struct whose users are gone), and never the new
- * image.
+ * The address space of another process, as a kernel sees it: the object behind a vaddr, and its
+ * bytes. Open files of /proc/<pid> hold the mm that they were opened in. After an execve of that
+ * process they find nothing (like a mm_struct of a kernel whose users are gone); they never find
+ * the new image.
  */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { codeOf, eacces, esrch, SysError } from './errno.ts';
@@ -58,7 +58,7 @@ function readPagemap(pid: number, firstPage: number, nrPages: number): BigUint64
   }
 }
 
-/** What may be tried before the way that works everywhere; default: all. */
+/** The faster ways that may be tried before the way that works everywhere; default: all. */
 export interface AddressSpaceWays {
   /** Look mappings up by PROCMAP_QUERY (Linux 6.11 and later). */
   readonly procmapQuery?: boolean;
@@ -117,9 +117,9 @@ export class AddressSpace {
   }
 
   /**
-   * How private pages from `vaddr` on are backed, nrPages at most of the same kind: by the zero
-   * page, as long as nobody has written to them, or by a page of their own. Memory that a fork
-   * shares copy-on-write counts as the former.
+   * The kind of the private pages from `vaddr` on, and how many of that kind follow each other, at
+   * most nrPages. A page that nobody has written to is backed by the zero page; others have a page
+   * of their own. Memory that a fork shares copy-on-write counts as the zero page.
    */
   privateRun(vaddr: number, nrPages: number): { readonly nrPages: number; readonly zeroPage: boolean } {
     const entries = this.#alive(() => readPagemap(this.pid, vaddr / PAGE_SIZE, nrPages)) ?? new BigUint64Array(nrPages);
@@ -131,7 +131,8 @@ export class AddressSpace {
   }
 
   /**
-   * What `read` finds in /proc/<pid>, if that is still this address space's; undefined otherwise.
+   * The result of `read`, which looks into /proc/<pid>, if that still belongs to this address
+   * space; undefined otherwise.
    */
   #alive<T>(read: () => T): T | undefined {
     try {
@@ -186,8 +187,8 @@ export class AddressSpace {
   }
 
   /**
-   * Whether answers may be as old as this call, until the next one: in the middle of a system call
-   * of its own, which takes no time.
+   * Sets whether answers may be cached, from this call to the next one. They may be within one
+   * system call, which takes no time for its caller.
    */
   remember(on: boolean): void {
     this.#remembers = on;
@@ -211,15 +212,15 @@ export class AddressSpace {
   }
 
   /**
-   * Whether an access to a page of the mapping may wait for somebody other than this machine's
-   * memory and disks: it is of a file on FUSE, NFS and the like, or of a device.
+   * Whether an access to a page of the mapping may wait for anything but this machine's memory and
+   * disks. That is so for a file on FUSE, NFS and the like, and for a device.
    */
   mayBlock(vma: Vma): boolean {
     return vma.inode !== 0 && this.#fileSystem(vma) === undefined;
   }
 
   /**
-   * Whether what is written to a page of the mapping goes to a file that is kept elsewhere
+   * Whether writes to a page of the mapping go to a file that is stored elsewhere
    * (vma_needs_dirty_tracking).
    */
   tracksDirtyPages(vma: Vma): boolean {
@@ -231,15 +232,16 @@ export class AddressSpace {
   }
 
   /**
-   * Opens the object behind a file mapping read-write, without ever waiting for it (ObjectFinder);
-   * close it. Undefined where it is there and cannot be opened so. EACCES names what is missing.
+   * Opens the object behind a file mapping read-write, and never waits for it (ObjectFinder). The
+   * caller closes it. Undefined where the object exists but cannot be opened so. EACCES names what
+   * is missing.
    */
   openObject(vma: Vma): Sliced<number | undefined> {
     return this.#objects.open(vma);
   }
 }
 
-/** One text for the object behind a mapping; the same as fdObjectKey of a fd of it. */
+/** A text key for the object behind a mapping. It equals the fdObjectKey of a fd of that object. */
 export const vmaObjectKey = ({ major, minor, inode }: Vma): string => `${major}:${minor}:${inode}`;
 
 export function fdObjectKey(fd: number): string {
@@ -287,8 +289,8 @@ export function socketInode(pid: number, fd: number): number | undefined {
 }
 
 /**
- * What process `pid` calls `tid`, as this process numbers it: the same, unless that one lives in a
- * PID namespace below ours. Undefined when it has no such thread.
+ * Translates a thread id of process `pid` into this process' numbering. The id is the same unless
+ * process `pid` lives in a PID namespace below ours. Undefined when the process has no such thread.
  */
 export function threadOf(pid: number, tid: number): number | undefined {
   try {
@@ -316,8 +318,8 @@ function idsOf(statusPath: string): readonly number[] {
 const CAP_IPC_LOCK = 14;
 
 /**
- * Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it: what it
- * has in a user namespace below ours counts for nothing.
+ * Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it: a
+ * capability in a user namespace below ours does not count.
  */
 export function hasIpcLock(pid: number): boolean {
   return ((effectiveCapabilities(pid) >>> CAP_IPC_LOCK) & 1) === 1 && isInOurUserNamespace(pid);
@@ -327,7 +329,7 @@ function isInOurUserNamespace(pid: number): boolean {
   try {
     return readlinkSync(`/proc/${pid}/ns/user`) === readlinkSync('/proc/self/ns/user');
   } catch {
-    return false; // it is gone, or keeps it from us
+    return false; // it is gone, or may not be looked at
   }
 }
 

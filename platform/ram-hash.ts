@@ -1,6 +1,7 @@
 /**
- * SHA-256 of large shared memory, in slices, by a pool of threads. The memory is hashed where it
- * lies: hash it when nobody writes to it, or the digest is of no moment that ever was.
+ * SHA-256 of large shared memory, in slices, by a pool of threads. The memory is hashed in place.
+ * The caller must see to it that no thread writes to it meanwhile; otherwise the digest matches no
+ * moment in time.
  */
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -17,8 +18,8 @@ const MAX_THREADS = 4;
 const canStripTypes = 'typescript' in process.features && Boolean(process.features.typescript);
 
 /**
- * How a pool thread gets to load a .ts task where Node cannot strip types itself (Node 20 under tsx
- * or vitest).
+ * The options with which a pool thread loads a .ts task where Node cannot strip types itself (Node
+ * 20 under tsx or vitest).
  */
 function loader(task: URL): string[] {
   if (!task.pathname.endsWith('.ts') || canStripTypes) return [];
@@ -66,7 +67,7 @@ export async function hashRam(buffer: SharedArrayBuffer, length: number): Promis
   }
 }
 
-/** What hashRam says of memory whose slices have these digests. */
+/** The digest that hashRam gives for memory whose slices have these digests. */
 export function combineSlices(slices: readonly string[]): string {
   const hash = createHash('sha256');
   for (const slice of slices) hash.update(slice, 'hex');

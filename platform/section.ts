@@ -1,5 +1,6 @@
 /**
- * A section: one owner's part of a saved state. The owner declares it beside its save and restore.
+ * A section is one owner's part of a saved state. The owner declares it beside its save and
+ * restore.
  */
 import { einval, SysError } from './errno.ts';
 import { object, oneOf, type Shape, type Shaped } from './shape.ts';
@@ -16,8 +17,8 @@ export interface Section<S extends Versioned> {
   /** A body of this version. */
   of(fields: Omit<S, 'version'>): S;
   /**
-   * That of the owner with this number, where there are several alike: the first has the plain
-   * name, the next one `NAME 1`.
+   * The section of owner number `n`, where there are several alike. The first one has the plain
+   * name, the next one is `NAME 1`.
    */
   numbered(n: number): Section<S>;
   /**

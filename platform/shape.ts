@@ -1,11 +1,11 @@
 /**
- * Checks of foreign values: what another build, or another process, has packed is believed only
- * after its shape was looked at. A shape gives the value back, typed, or throws EINVAL with the
- * place in it that is wrong: `timer.mtime: no bigint`.
+ * Checks of foreign values: a value that another build or process has packed is used only after its
+ * shape was checked. A shape returns the value, typed, or throws EINVAL with the place that is
+ * wrong: `timer.mtime: no bigint`.
  */
 import { einval } from './errno.ts';
 
-/** Checks `value`, which lies `at`. */
+/** Checks `value`. `at` says where the value lies, for the error. */
 export type Shape<T> = (value: unknown, at: string) => T;
 
 /** What a shape accepts. */

@@ -1,7 +1,7 @@
 /**
- * Typed layouts of shared memory: the declaration says who writes a word and what publishes it, and
- * gives the index that code uses, so that no bare number indexes a shared array elsewhere. All
- * words are little endian, naturally aligned.
+ * Typed layouts of shared memory. The declaration says which thread writes a word and what
+ * publishes it. It also gives the index that code uses, so that no bare number indexes a shared
+ * array elsewhere. All words are little endian and naturally aligned.
  */
 
 export interface SharedField {

@@ -1,34 +1,34 @@
 /**
- * Long work of a thread that serves many: it is written as a generator that yields wherever it may
- * pause, and runs in slices. Between two slices the thread's event loop goes round once and serves
- * everybody else. Of all the work that is waiting one slice is done per round: the owners take
- * turns, and what is one owner's has its slices in turn as well. So it is no gain to ask for much
- * at once.
+ * Slices of long work, for a thread that serves many clients. The work is written as a generator
+ * that yields wherever it may pause. Between two slices the thread's event loop goes round once and
+ * serves everybody else. Each round does one slice of all the waiting work. The owners take turns,
+ * and the works of one owner take turns as well. So a client gains nothing by asking for much at
+ * once.
  */
 
 /** Work that may pause at each `yield`. */
 export type Sliced<T> = Generator<void, T, void>;
 
-/** How long others may have to wait for a slice of work that serves one. */
+/** The longest time of a slice in ms: how long other clients wait while one is served. */
 export const SLICE_MS = 3;
 
 /**
- * What goes on in the next rounds of the event loop, one per round, by owner; the first one's first
- * is next.
+ * The work that waits for the next rounds of the event loop, by owner; each round does one slice.
+ * The next one is the first of the first owner.
  */
 const waiting = new Map<number, (() => void)[]>();
 
 export interface SliceOptions {
   /** Default: SLICE_MS. Infinity: all in one go. */
   readonly sliceMs?: number;
-  /** Whose work it is: a pid. Default: nobody's, which is as good as one more owner. */
+  /** The owner of the work: a pid. Default: work of no process, which counts as one more owner. */
   readonly owner?: number | undefined;
-  /** Called before and after each slice but the first, which is the caller's own. */
+  /** Called before and after each slice except the first, which runs within the caller. */
   readonly resume?: (() => void) | undefined;
   readonly pause?: (() => void) | undefined;
 }
 
-/** Runs work: at once if a slice is enough, so that the short case makes no promise. */
+/** Runs work. If one slice is enough, it runs at once and no promise is made. */
 export function runSliced<T>(work: Sliced<T>, options: SliceOptions = {}): T | Promise<T> {
   const { sliceMs = SLICE_MS, owner, resume, pause } = options;
   const first = slice(work, sliceMs);
@@ -51,8 +51,8 @@ export function runSliced<T>(work: Sliced<T>, options: SliceOptions = {}): T | P
 }
 
 /**
- * Runs work to its end in one go: for what is known to be short, and for whoever has the thread to
- * itself.
+ * Runs work to its end in one go. It is for work that is known to be short, and for threads that
+ * serve nobody else.
  */
 export function runWhole<T>(work: Sliced<T>): T {
   for (;;) {

@@ -1,7 +1,7 @@
 /**
- * C struct codecs: declare the fields once, in C order; offsets follow C's alignment rules on LP64.
- * Reading and writing go through one closure per field, built at module load: a loop over a table
- * is 6 to 60 times slower.
+ * C struct codecs. The fields are declared once, in C order; offsets follow C's alignment rules on
+ * LP64. Reading and writing go through one closure per field, built at module load: a loop over a
+ * table is 6 to 60 times slower.
  */
 
 export interface FieldType<T> {

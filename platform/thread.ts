@@ -1,6 +1,6 @@
 /**
- * Starts worker threads on every supported Node, from TypeScript in development and from built JS;
- * nobody else calls `new Worker`.
+ * Starts worker threads on every supported Node: from TypeScript in development, and from built JS.
+ * No other file calls `new Worker`.
  */
 import { existsSync } from 'node:fs';
 import { Worker, type WorkerOptions, workerData } from 'node:worker_threads';

@@ -1,8 +1,9 @@
 /**
- * Listening at a path. A process that is killed leaves its socket behind, on which nobody listens:
- * whoever comes next takes the path over. Two that come at once must not both find it dead, and one
- * remove what the other has just made: so looking, removing and binding are done under a lock of
- * the folder, which ends with its holder and leaves no file.
+ * Listens at a path. A process that is killed leaves its socket behind, and no process listens on
+ * it; the next process takes the path over. Two processes that start at once must not both find the
+ * old socket dead: one would remove the socket that the other has just made. So looking, removing
+ * and binding are done under a lock of the folder. The lock ends with its holder and leaves no
+ * file.
  */
 import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -13,8 +14,8 @@ import { bindUnix, close, connectUnixNow, lockNow, MAX_SOCKET_PATH } from './lib
 /** Only the owner may connect. */
 const MODE = 0o600;
 /**
- * The lock is held for a fraction of a millisecond, unless its holder is stopped or no program of
- * ours.
+ * How long to wait for the lock. It is held for a fraction of a millisecond, unless its holder is
+ * stopped or is another program.
  */
 const LOCK_MS = 2000;
 const LOCK_RETRY_MS = 2;
@@ -41,8 +42,8 @@ function checkLength(path: string): void {
 }
 
 /**
- * Removes a socket that a dead process left, if it is one; under the lock, so that it is not one
- * that somebody has just made.
+ * Removes a socket that a dead process left, if it is one. It works under the lock, so that it
+ * never removes a socket that another process has just made.
  */
 export function removeDeadSocket(path: string): void {
   const folder = lockFolder(path);
@@ -68,7 +69,10 @@ function lockFolder(path: string): number {
   throw ebusy(`${path}: somebody holds the lock of its folder`);
 }
 
-/** Binds and listens under another name first: who sees the socket can connect. */
+/**
+ * Binds and listens under another name first, so that a process that sees the socket can connect at
+ * once.
+ */
 function appear(path: string): number {
   const unready = nameBefore(path);
   removeDead(unready);
@@ -79,14 +83,14 @@ function appear(path: string): number {
   } catch (error) {
     close(fd);
     const code = codeOf(error) ?? 'EIO';
-    // somebody without our lock was faster
+    // a process without the lock was faster
     throw code === 'EEXIST' ? taken(path) : new SysError(code, `${path}: ${code}`);
   } finally {
     rmSync(unready, { force: true });
   }
 }
 
-/** In the same folder, and not longer than what a socket may have. */
+/** The first name of a socket: in the same folder, and not longer than a socket path may be. */
 const nameBefore = (path: string): string =>
   Buffer.byteLength(path) < MAX_SOCKET_PATH ? `${path}~` : join(dirname(path), '~');
 
@@ -114,7 +118,7 @@ export function isAlive(path: string): boolean {
   }
 }
 
-/** The system call's result; its error says no more than what is wrong with the path. */
+/** The result of a system call. Its error says only what is wrong with the path. */
 function explained<T>(path: string, call: () => T): T {
   try {
     return call();

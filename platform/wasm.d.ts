@@ -1,5 +1,5 @@
 /**
- * The part of the WebAssembly JS API that this project uses: @types/node 20 leaves it to lib.dom,
+ * The part of the WebAssembly JS API that this project uses. @types/node 20 leaves it to lib.dom,
  * which would add the whole browser.
  */
 declare namespace WebAssembly {

@@ -2,13 +2,13 @@ import type { Core } from './core.ts';
 import { CAUSE_LOAD_ACCESS, CAUSE_MISALIGNED_LOAD, CAUSE_MISALIGNED_STORE, CAUSE_STORE_ACCESS } from './isa.ts';
 
 /**
- * The A extension (unpriv-isa §14) on RAM that device threads and other processes write at the same
- * time: every operation is one sequentially consistent Atomics operation, whatever aq and rl say.
+ * The A extension (unpriv-isa §14). Device threads and other processes write RAM at the same time,
+ * so every operation is one sequentially consistent Atomics operation, whatever aq and rl say.
  * Regions that are not RAM support no atomics (PMAs AMONone, RsrvNone; priv-isa §3.6.3): access
  * fault.
  *
- * DEVIATION: SC compares the value that LR saw, as QEMU does. A store of the same value by others
- * in between (ABA) goes unnoticed.
+ * DEVIATION: SC compares the value that LR saw, as QEMU does. If another thread stores the same
+ * value in between (ABA), the SC does not notice.
  */
 
 const LR = 0x02;

@@ -1,11 +1,11 @@
 /**
- * The C extension (unpriv-isa §27): every 16-bit instruction is one 32-bit instruction, written
- * shorter. `expand` gives that instruction, never 0; the hart executes nothing else. Comments name
- * the forms as the manual's tables 34–36 do.
+ * The C extension (unpriv-isa §27). Every 16-bit instruction is a shorter form of one 32-bit
+ * instruction. `expand` gives that instruction, never 0, and the hart executes only 32-bit
+ * instructions. Comments name the forms as the manual's tables 34–36 do.
  */
 
 /**
- * What reserved and unimplemented encodings expand to: all ones is defined illegal (unpriv-isa
+ * The expansion of reserved and unimplemented encodings: all ones is defined illegal (unpriv-isa
  * §1.5).
  */
 export const ILLEGAL = -1;

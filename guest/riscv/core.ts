@@ -1,14 +1,17 @@
 import type { ControlStatus } from './csr.ts';
 import type { Memory } from './memory.ts';
 
-/** What LR leaves behind for SC (unpriv-isa §14.2). */
+/** The reservation that LR makes for SC (unpriv-isa §14.2). */
 export interface Reservation {
   readonly gpa: number;
   readonly size: 4 | 8;
   readonly value: bigint;
 }
 
-/** The state of one hart that instructions read and write. No behaviour but access to registers. */
+/**
+ * The state of one hart that instructions read and write. It has no behaviour except access to
+ * registers.
+ */
 export class Core {
   /** x0–x31. x0 is written like any other and zeroed before the next instruction reads it. */
   readonly x = new BigInt64Array(32);
@@ -18,12 +21,12 @@ export class Core {
    */
   readonly halves = new Int32Array(this.x.buffer);
   /**
-   * Always an exact, even number. A jump to a target that a number cannot hold (≥ 2^53) raises its
-   * fetch access fault at once, so that no such pc is ever reached.
+   * The pc, always an exact, even number. A jump to a target that a number cannot hold (≥ 2^53)
+   * raises its fetch access fault at once, so the pc never gets such a value.
    */
   pc = 0;
   reservation: Reservation | undefined;
-  /** A WFI has been executed and nothing has ended it. */
+  /** True from a WFI until something ends the wait. */
   waiting = false;
   readonly csr: ControlStatus;
   readonly memory: Memory;

@@ -11,9 +11,9 @@ const SELECT_FILE_LAST = 0xff;
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /**
- * The CSRs of a hart with M mode only (priv-isa §3.1, §2.2) and Smaia (AIA §2.1). Values are
- * unsigned 64-bit bigints at the door. medeleg, mideleg and everything of S and U mode do not
- * exist: an access is an illegal instruction.
+ * The CSRs of a hart with M mode only (priv-isa §3.1, §2.2) and Smaia (AIA §2.1). read and write
+ * take and give unsigned 64-bit bigints. medeleg, mideleg and all CSRs of S and U mode do not
+ * exist: an access to them is an illegal instruction.
  *
  * NOT MODELLED: PMP (the registers exist and are WARL zero: with one mode and no locked entry
  * nothing would be checked), hardware performance counters (read zero), triggers, non-standard
@@ -31,8 +31,8 @@ export class ControlStatus {
   mcounteren = 0;
   miselect = 0;
   /**
-   * Instructions begun since construction, and those of them that trapped and so did not retire
-   * (priv-isa §3.3.1).
+   * Counts of instructions since construction: those begun, and those of them that trapped and so
+   * did not retire (priv-isa §3.3.1).
    */
   begun = 0;
   trapped = 0;
@@ -54,8 +54,8 @@ export class ControlStatus {
   }
 
   /**
-   * mip. All of its bits are lines that the machine drives. Pairs with the Atomics.or/and of
-   * whoever drives them.
+   * mip. The machine drives all of its bits as lines. Pairs with the Atomics.or/and of the threads
+   * that drive them.
    */
   mip(): number {
     return Atomics.load(this.#lines, this.#lineIndex) & isa.IRQ_MASK;
@@ -125,8 +125,8 @@ export class ControlStatus {
   }
 
   /**
-   * Writes a CSR, making the value legal first (WARL); false if there is none to write, which is an
-   * illegal instruction.
+   * Writes a CSR, after making the value legal (WARL). False if no CSR can be written at this
+   * address, which is an illegal instruction.
    */
   write(csr: number, value: bigint): boolean {
     if (csr >> 10 === 3) return false; // csr[11:10] = 3: read only (priv-isa §2.1)
@@ -184,7 +184,7 @@ export class ControlStatus {
   }
 
   /**
-   * A write to mtopei, whatever the value: claims the top identity and says what it was (AIA §3.9).
+   * A write to mtopei, whatever the value: it claims the top identity and returns it (AIA §3.9).
    */
   claim(): bigint | undefined {
     return this.#file && BigInt(this.#file.claim());

@@ -1,12 +1,13 @@
 import type { HartState } from './state.ts';
 
 /**
- * Why `run` came back. `budget`: as many instructions as allowed were executed. `wfi`: the hart
- * waits and no interrupt is both pending and enabled; run again when a line has changed.
+ * The reason why `run` returned. `budget`: as many instructions as allowed were executed. `wfi`:
+ * the hart waits, and no interrupt is both pending and enabled; run it again when a line has
+ * changed.
  */
 export type StopReason = 'budget' | 'wfi';
 
-/** The seam at which a faster engine replaces `Hart`. */
+/** The interface of a CPU engine. A faster engine than `Hart` can take its place here. */
 export interface Engine {
   /** Executes at most `maxInstructions`. */
   run(maxInstructions: number): StopReason;

@@ -1,8 +1,8 @@
 /** What the machine around a hart gives it. */
 
 /**
- * Everything that is not RAM. Called for whole accesses, also misaligned ones; the machine decides
- * what they mean.
+ * Access to everything that is not RAM. It is called once for each whole access, also for
+ * misaligned ones; the machine decides what they mean.
  */
 export interface Bus {
   /** The value, zero extended; undefined is an access fault. */
@@ -14,8 +14,8 @@ export interface Bus {
 /** What an IMSIC interrupt file gives the hart (AIA 1.0 §3.8, §3.9). */
 export interface InterruptFile {
   /**
-   * eidelivery 0x70, eithreshold 0x72, eip0… 0x80–0xbf, eie0… 0xc0–0xff; on RV64 only even eip and
-   * eie are asked for.
+   * Reads a register: eidelivery 0x70, eithreshold 0x72, eip0… 0x80–0xbf, eie0… 0xc0–0xff. On RV64
+   * the hart asks only for even eip and eie.
    */
   readRegister(select: number): bigint;
   writeRegister(select: number, value: bigint): void;
@@ -23,7 +23,10 @@ export interface InterruptFile {
    * mtopei: identity << 16 | identity; 0 if nothing is pending, enabled and above the threshold.
    */
   top(): number;
-  /** A write to mtopei: clears the pending bit of the top identity and returns what `top` was. */
+  /**
+   * A write to mtopei: clears the pending bit of the top identity, and returns the former value of
+   * `top`.
+   */
   claim(): number;
 }
 
@@ -35,7 +38,7 @@ export interface HartOptions {
   /** Where in `ram` guest RAM begins, 8-byte aligned; 0 if not given. */
   readonly ramOffset?: number;
   readonly bus: Bus;
-  /** Without one the AIA CSRs do not exist. */
+  /** The interrupt file. Without one the AIA CSRs do not exist. */
   readonly interruptFile?: InterruptFile;
   /**
    * Interrupt lines as mip bits (MSIP 1<<3, MTIP 1<<7, MEIP 1<<11): levels that other threads set

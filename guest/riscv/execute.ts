@@ -9,21 +9,22 @@ import { executeSystem } from './system.ts';
 import { jump, pcValue, raise } from './trap.ts';
 
 /**
- * Expansions of the 16-bit instructions met so far, by their bits; 0 = not met. (All at once costs
- * 40 ms of start-up.)
+ * Expansions of the 16-bit instructions met so far, indexed by their bits; 0 = not met. (To expand
+ * all of them at once costs 40 ms of start-up.)
  */
 const expanded = new Int32Array(0x1_0000);
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /**
- * FENCE: a sequentially consistent read-modify-write, which V8 moves no access across and x86 and
- * arm64 make a barrier, whatever the word. It is not a shared one, because the VMM's program must
- * fit a heap snapshot (vmm/program/snapshot.ts).
+ * The word that FENCE adds 0 to. V8 moves no access across a sequentially consistent
+ * read-modify-write, and x86 and arm64 make it a barrier, whatever the word. The word is not in
+ * shared memory, because the VMM's program must fit a heap snapshot (vmm/program/snapshot.ts).
  */
 const fenceWord = new Int32Array(1);
 
 /**
- * x[rd] ← a pc or a pc-relative address: BigInt() of what is no int32 is a call into the runtime.
+ * x[rd] ← a pc or a pc-relative address. It is written as two halves, because BigInt() of a number
+ * that is no int32 is a call into the runtime.
  */
 function writeNumber(halves: Int32Array, rd: number, value: number): void {
   halves[2 * rd] = value; // ToInt32: modulo 2^32
@@ -33,9 +34,9 @@ function writeNumber(halves: Int32Array, rd: number, value: number): void {
 const fetched = (memory: Memory, pc: number, length: number): bigint => memory.load(pc, length === 2 ? 2 : 4) ?? 0n;
 
 /**
- * Executes at most `budget` instructions and returns how many were begun. Comes back early after an
- * instruction that may change which interrupt is taken: CSR accesses, MRET, WFI, and stores to
- * devices.
+ * Executes at most `budget` instructions and returns how many were begun. It returns early after an
+ * instruction that may change which interrupt is taken: a CSR access, MRET, WFI, or a store to a
+ * device.
  *
  * HOT, 16–24 ns an instruction once compiled (Node 20–26): one loop, one switch, no calls on the
  * common paths. Opcodes and functs are literals (V8 makes jump tables of those only), named as in

@@ -11,8 +11,8 @@ import { takeInterrupt } from './trap.ts';
 const POLL_EVERY = 512;
 
 /**
- * One RV64IMAC_Zicsr_Zifencei_Zicntr hart with M mode and Smaia, as an interpreter that is meant to
- * be read as the specification: a faster engine must do what this one does. 64-bit values are
+ * One RV64IMAC_Zicsr_Zifencei_Zicntr hart with M mode and Smaia. It is an interpreter that is meant
+ * to be read as the specification: a faster engine must do what this one does. 64-bit values are
  * bigints; about 45 MIPS on Node 20.
  */
 export class Hart implements Engine {

@@ -3,11 +3,11 @@ import type { Bus } from './environment.ts';
 export type AccessSize = 1 | 2 | 4 | 8;
 
 /**
- * The hart's view of the physical address space: RAM through typed arrays, the rest through the
- * bus.
+ * The hart's view of the physical address space. RAM is accessed through typed arrays, everything
+ * else through the bus.
  *
- * Aligned 2-, 4- and 8-byte accesses of RAM are one access of a typed array, which V8 makes one
- * machine access on 64-bit hosts: they do not tear against DMA and other harts (unpriv-isa §2.6,
+ * Aligned 2-, 4- and 8-byte accesses of RAM are one access of a typed array. V8 makes that one
+ * machine access on 64-bit hosts, so they do not tear against DMA and other harts (unpriv-isa §2.6,
  * §18). Misaligned accesses of RAM are supported, byte by byte and not atomic (Zicclsm).
  */
 export class Memory {
@@ -73,8 +73,8 @@ export class Memory {
 }
 
 /**
- * Addresses are numbers in hot paths. Below 2^52 in magnitude, register + immediate is exact;
- * nothing of any machine lies above. A negative one is the upper half of the 64-bit space, where
- * nothing lies either.
+ * Whether an address is exact as a number; hot paths use numbers. Below 2^52 in magnitude, register
+ * + immediate is exact, and nothing of any machine lies above. A negative address is in the upper
+ * half of the 64-bit space, where nothing lies either.
  */
 export const isExact = (gpa: number): boolean => gpa > -(2 ** 52) && gpa < 2 ** 52;

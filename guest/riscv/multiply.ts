@@ -1,6 +1,6 @@
 /**
- * The M extension where it is more than one operator (unpriv-isa §13). Arguments are signed 64-bit
- * bigints as they are in the register file; results wrap when they are written there.
+ * The operations of the M extension that need more than one operator (unpriv-isa §13). Arguments
+ * are signed 64-bit bigints, as in the register file. Results wrap when they are written there.
  */
 
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);

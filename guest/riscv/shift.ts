@@ -1,7 +1,7 @@
 /**
- * 64-bit shifts of register rs1 by n (0–63) into register rd, on the registers' 32-bit halves:
- * bigint shifts are calls into the runtime (35 ns on V8 11, 3 ns for these), while the other bigint
- * operators compile to one machine instruction.
+ * 64-bit shifts of register rs1 by n (0–63) into register rd. They work on the registers' 32-bit
+ * halves, because bigint shifts are calls into the runtime (35 ns on V8 11, 3 ns for these). The
+ * other bigint operators compile to one machine instruction.
  */
 
 /** SLL, SLLI */

@@ -3,9 +3,9 @@ import { big, flag, integer, list } from '../../platform/shape.ts';
 import type { Core } from './core.ts';
 
 /**
- * What of a hart survives its process. 64-bit registers are bigints, the rest numbers. The
- * interrupt lines, mtime and the interrupt file belong to the machine. An LR reservation is
- * dropped: the SC fails and the guest tries again.
+ * The part of a hart that survives its process. 64-bit registers are bigints, the rest numbers. The
+ * interrupt lines, mtime and the interrupt file belong to the machine. An LR reservation is not
+ * saved: the SC fails and the guest tries again.
  */
 export const HART_SECTION = defineSection('hart', 1, {
   pc: integer,

@@ -9,8 +9,8 @@ const WFI = 0x1050_0073;
 const MRET = 0x3020_0073;
 
 /**
- * SYSTEM: the instruction `insn` at core.pc. Leaves core.pc at the instruction to execute after it;
- * `next` is where it goes on if it does not jump.
+ * Executes the SYSTEM instruction `insn` at core.pc. Afterwards core.pc is at the instruction to
+ * execute next; that is `next` unless `insn` jumps.
  */
 export function executeSystem(core: Core, insn: number, next: number): void {
   const mepc = pcValue(core.pc);

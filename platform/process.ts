@@ -187,8 +187,8 @@ export class AddressSpace {
   }
 
   /**
-   * Sets whether answers may be cached, from this call to the next one. They may be within one
-   * system call, which takes no time for its caller.
+   * Sets whether answers may be cached, from this call to the next one. They may be cached within
+   * one system call of that process, which it sees as a single moment.
    */
   remember(on: boolean): void {
     this.#remembers = on;

@@ -1,6 +1,6 @@
 /**
- * The board: memory, IOMMU units, PCI bus and devices, and the kernel that runs on it. Lives until
- * power-off (docs/DESIGN.md, "Three lifetimes").
+ * The board: memory, IOMMU units, PCI bus and devices, and the kernel that runs on it. A board
+ * lives until power-off (docs/DESIGN.md, "Three lifetimes").
  */
 import { MessageChannel } from 'node:worker_threads';
 import type { DeviceFacts, Memlock, RamHashReply } from '../../iommu/abi/control.ts';
@@ -31,20 +31,26 @@ export type { DeviceOptions, IommuOptions };
 
 export interface BoardOptions {
   readonly devices: readonly DeviceOptions[];
-  /** Where the kernel listens. Without it no kernel is started, and the IOMMU refuses all DMA. */
+  /**
+   * The path at which the kernel listens. Without it no kernel is started, and the IOMMU refuses
+   * all DMA.
+   */
   readonly socketPath?: string;
   readonly profile?: ProfileName;
   /** How much memory a client may lock; default 'as-process'. */
   readonly memlock?: Memlock;
   readonly kernelRamBytes?: number;
-  /** IOMMU groups count up from here, one per device in the order of the slots; default 0. */
+  /**
+   * The number of the first IOMMU group; default 0. Each device has a group, numbered upward in the
+   * order of the slots.
+   */
   readonly firstGroup?: number;
   /**
-   * IOMMU groups of kvemu.0, kvemu.1 …: no devices of the board, but of a module in its kernel
-   * (iommu/kernel/mdev/kvemu.ts).
+   * IOMMU groups of kvemu.0, kvemu.1 …. They are no devices of the board; they belong to a module
+   * in its kernel (iommu/kernel/mdev/kvemu.ts).
    */
   readonly kvemuGroups?: readonly number[];
-  /** IOMMU units; one unless told otherwise. */
+  /** IOMMU units; default: one. */
   readonly units?: readonly IommuOptions[];
   /** Gets a line when a device worker has failed; default: standard error. */
   readonly report?: (line: string) => void;
@@ -59,8 +65,8 @@ export interface BarInfo {
 }
 
 /**
- * A device as `livevmm info` tells it, without what only the kernel knows, and with what only the
- * board does.
+ * A device as `livevmm info` shows it. Facts that only the kernel knows are missing; facts that
+ * only the board knows are added.
  */
 export interface BoardDeviceInfo extends DeviceFacts {
   readonly state: 'starting' | 'running' | 'halted' | 'stopped';
@@ -97,8 +103,8 @@ export class Board {
   #stopped: Promise<void> | undefined;
   #fail: (reason: string) => void = () => {};
   /**
-   * Resolves with the reason when the kernel has ended though nobody asked it to; a device that
-   * fails is only reported.
+   * Resolves with the reason when the kernel has ended without a request. A device that fails is
+   * only reported.
    */
   readonly failed = new Promise<string>((resolve) => {
     this.#fail = resolve;
@@ -113,8 +119,8 @@ export class Board {
   }
 
   /**
-   * Powers a board on: devices run and the kernel listens when this resolves. EINVAL for what
-   * cannot be built; nothing is left then.
+   * Powers a board on. When this resolves, devices run and the kernel listens. EINVAL for a board
+   * that cannot be built; nothing is left of it then.
    */
   static async start(options: BoardOptions): Promise<Board> {
     const { devices, units = DEFAULT_UNITS, firstGroup = 0 } = options;
@@ -165,7 +171,10 @@ export class Board {
     }
   }
 
-  /** How a device reaches memory: as an agent of its IOMMU unit, or by asking the kernel. */
+  /**
+   * The way in which a device reaches memory: as an agent of its IOMMU unit, or by requests to the
+   * kernel.
+   */
   #busOf({ bdf, unit }: PlannedDevice, agents: number[]): Pick<DeviceWorkerData, 'unit' | 'agent' | 'mediated'> {
     if (unit !== undefined) return { unit: this.#units[unit]!.memory, agent: agents[unit]!++ };
     const channel = createMediatedChannel();
@@ -174,7 +183,7 @@ export class Board {
     return { agent: 0, mediated: { channel, port } };
   }
 
-  /** Shared memory of a function; its RAM BARs are on the memory map from here on. */
+  /** Makes the shared memory of a function. Its RAM BARs are on the memory map from here on. */
   #createFunction({ model, bdf, unit, group, bars, barAddresses }: PlannedDevice): PciFunction {
     const barGate = createBarGate();
     const ramBars = bars
@@ -265,8 +274,9 @@ export class Board {
   }
 
   /**
-   * Digests of all attached objects, slice by slice, through the board's mapping. EINVAL for slices
-   * that are no power of two of at least a page, or of which some object has more than 4096.
+   * Digests of all attached objects, slice by slice, through the board's mapping. EINVAL for a
+   * slice size that is no power of two or is less than a page, or if an object has more than 4096
+   * slices.
    */
   ramHash(sliceBytes: number): Promise<RamHashReply> {
     return this.#hashes.ask(sliceBytes, async () => ({

@@ -1,6 +1,5 @@
 /**
- * What the board's device types are, for whoever asks before there is a board: `livevmm host
- * --device NAME,help`.
+ * Describes the board's device types before there is a board: `livevmm host --device NAME,help`.
  */
 import type { AccessRules } from '../kit/bar-access.ts';
 import type { Defect } from '../kit/control.ts';
@@ -20,9 +19,9 @@ export interface RegisterHelp {
   readonly name: string;
   /** Offset in the BAR. */
   readonly at: number;
-  /** Bytes of its largest access. */
+  /** Bytes of the largest access. */
   readonly width: number;
-  /** How many of them are in a row. */
+  /** The number of such registers in a row. */
   readonly count: number;
   readonly access: Access;
   /** Null for one that cannot be read. */
@@ -36,7 +35,7 @@ export interface BarHelp {
   readonly size: number;
   /** Null for memory. */
   readonly access: AccessRules | null;
-  /** What a read gets where there is no register. */
+  /** The value of a read where there is no register. */
   readonly absent: RegisterMap['absent'];
   readonly registers: readonly RegisterHelp[];
 }
@@ -50,21 +49,21 @@ export interface DeviceHelp {
   readonly msi: boolean;
   /** 0 none, 1 INTA … 4 INTD. */
   readonly interruptPin: number;
-  /** Whether it is behind no IOMMU. */
+  /** True if no IOMMU is in front of the device. */
   readonly mediated: boolean;
   readonly properties: readonly PropertyHelp[];
   readonly bars: readonly BarHelp[];
   readonly defects: readonly Defect[];
 }
 
-/** All types that there are. */
+/** All device types. */
 export function deviceSummaries(): { readonly name: string; readonly summary: string }[] {
   return MODELS.map(({ type: { name, summary } }) => ({ name, summary }));
 }
 
 /**
- * One type, with the BARs that it has with these properties. EINVAL for a type or a property there
- * is not.
+ * One type, with the BARs that it has with these properties. EINVAL for an unknown type or
+ * property.
  */
 export function describeDeviceType(name: string, properties: Readonly<Record<string, string>>): DeviceHelp {
   const { type } = modelOf(name);

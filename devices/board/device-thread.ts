@@ -1,6 +1,6 @@
 /**
- * One device worker as the board sees it: started, halted, resumed, stopped; and what happens when
- * it dies.
+ * One device worker as the board sees it. The board starts, halts, resumes and stops the worker
+ * here, and learns here of its death.
  */
 import type { MessagePort, Worker } from 'node:worker_threads';
 import type { PciFunction } from '../../iommu/bus/pci-function.ts';
@@ -17,13 +17,13 @@ const STOP_MS = 2000;
 
 export interface DevicePlan {
   readonly function: PciFunction;
-  /** What only this worker gets: the rest of its data. */
+  /** The data that only this worker gets; the thread adds the rest. */
   readonly data: Omit<
     DeviceWorkerData,
     'bdf' | 'control' | 'mailbox' | 'intx' | 'counters' | 'timeline' | 'barGate' | 'physicalPort'
   >;
   readonly physicalPort: MessagePort;
-  /** The worker ended though nobody asked it to. */
+  /** Called when the worker has ended without a request. */
   readonly onFailure: (reason: string) => void;
 }
 
@@ -60,8 +60,8 @@ export class DeviceThread {
   }
 
   /**
-   * Its transactions ended with it; a fence must not wait for them. Its mailbox times out from now
-   * on.
+   * Cleans up after the worker. Its transactions ended with it, so a fence must not wait for them.
+   * Accesses to its mailbox time out from now on.
    */
   #ended(): void {
     this.#gone = true;
@@ -96,7 +96,7 @@ export class DeviceThread {
     });
   }
 
-  /** Until it serves its mailbox. Throws what went wrong. */
+  /** Resolves when the worker serves its mailbox. Throws what went wrong. */
   async started(): Promise<void> {
     const reached = await this.#reach([RUNNING, STOPPED], START_MS);
     if (this.failure !== undefined) throw new Error(`${this.#plan.function.name}: ${this.failure}`);
@@ -104,22 +104,23 @@ export class DeviceThread {
   }
 
   /**
-   * Halts the device's own work: when this resolves, nothing is under way; registers go on
-   * answering. Resuming likewise.
+   * Halts the device's own work, or resumes it. When a halt resolves, nothing is under way;
+   * registers go on answering.
    */
   async halt(on: boolean): Promise<void> {
     this.control.requestHalt(this.#plan.function.mailbox, on);
-    // Waiting for RUNNING, too, keeps a halt that follows from taking the old HALTED for its own.
+    // A resume waits for RUNNING: otherwise a halt right after it would take the old HALTED for its
+    // own.
     if (await this.#reach([on ? HALTED : RUNNING, STOPPED], REACT_MS)) return;
     throw etimedout(`${this.#plan.function.name}: its worker does not react`);
   }
 
-  /** Makes it look at its memory port. */
+  /** Makes the worker look at its memory port. */
   nudge(): void {
     ringBell(this.#plan.function.mailbox);
   }
 
-  /** Ends the thread: by asking, then by force. */
+  /** Ends the thread: first by a request, then by force. */
   async stop(): Promise<void> {
     if (this.#gone) return;
     this.#stopping = true;

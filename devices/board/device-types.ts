@@ -1,4 +1,4 @@
-/** The devices this board can be built with. */
+/** The device types that this board can be built with. */
 import { einval } from '../../platform/errno.ts';
 import { device as capture } from '../capture/device.ts';
 import { device as edu } from '../edu/device.ts';
@@ -21,7 +21,7 @@ export const MODELS: readonly Model[] = [
   { type: mscribe, folder: 'mscribe' },
 ];
 
-/** EINVAL for a type there is not. */
+/** The model of a device type. EINVAL for an unknown type. */
 export function modelOf(name: string): Model {
   const model = MODELS.find(({ type }) => type.name === name);
   if (!model) throw einval(`no device type '${name}' (known: ${MODELS.map(({ type }) => type.name).join(', ')})`);

@@ -1,22 +1,22 @@
 /**
- * What the firmware of a PC has done to the functions of bus 0 before a kernel looks: addresses in
- * the BARs, a number in the interrupt line register. The places are those that SeaBIOS finds on
- * QEMU's q35: two regions that end below the I/O APIC, one of prefetchable and one of other memory
- * BARs, the larger ones first in each. Ranges are [start, end).
+ * Does what the firmware of a PC has done to the functions of bus 0 before a kernel looks: it puts
+ * addresses in the BARs and a number in the interrupt line register. The places are those that
+ * SeaBIOS finds on QEMU's q35. Two regions end below the I/O APIC: one of prefetchable and one of
+ * other memory BARs, each with the larger BARs first. Ranges are [start, end).
  */
 import { SysError } from '../../platform/errno.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import type { BarShape } from '../kit/config-space.ts';
 
-/** Nothing else of the board's memory lies in there. */
+/** The start of the BAR window. Nothing else of the board's memory lies in the window. */
 const WINDOW_START = 0xc000_0000;
 const WINDOW_END = 0xfec0_0000;
 const PORTS_START = 0xc000;
 const PORTS_END = 0x1_0000;
-/** Of the links A–D of the interrupt router; a slot's pins start at link slot mod 4. */
+/** The IRQs of the links A–D of the interrupt router. A slot's pins start at link slot mod 4. */
 const LINK_IRQS = [10, 10, 11, 11] as const;
 
-/** A BAR of one of the functions, by the function's place in the list. */
+/** A BAR of one of the functions. `owner` is the function's place in the list. */
 interface Placed {
   readonly owner: number;
   readonly index: number;
@@ -24,7 +24,8 @@ interface Placed {
 }
 
 /**
- * BAR index → pa or first port, for each function in the order given. ENOSPC when they do not fit.
+ * The addresses of all BARs: BAR index → pa or first port, for each function in the order given.
+ * ENOSPC when they do not fit.
  */
 export function assignBars(functions: readonly (readonly BarShape[])[]): Record<number, number>[] {
   const all = functions.flatMap((bars, owner) => bars.map((bar) => ({ ...bar, owner })));
@@ -57,7 +58,7 @@ const largerFirst = (a: Placed, b: Placed): number => b.size - a.size;
 
 const sizeOf = (bars: readonly Placed[]): number => bars.reduce((sum, { size }) => sum + size, 0);
 
-/** Of a sorted region. */
+/** The alignment of a sorted region: the size of its largest BAR. */
 const alignmentOf = ([largest]: readonly Placed[]): number => largest?.size ?? 1;
 
 function startOf(region: readonly Placed[], end: number): number {

@@ -1,6 +1,6 @@
 /**
- * From what was asked for to what is built: every device with its slot, its group and the places of
- * its BARs. Builds nothing.
+ * Plans the board from the options: every device gets its slot, its group and the places of its
+ * BARs. Nothing is built here.
  */
 import { einval } from '../../platform/errno.ts';
 import type { Bar } from '../kit/device.ts';
@@ -12,23 +12,24 @@ import { PciBus, slotOf } from './pci-bus.ts';
 export interface DeviceOptions {
   readonly type: string;
   /**
-   * The device's own, and two of its place: `addr`, its slot (default: the first free one, from 2
-   * upward), and `iommu`, the name of the IOMMU unit in front of it (default: the first one).
+   * The device's own properties, and two that say its place. `addr` is its slot (default: the first
+   * free one, from 2 upward). `iommu` is the name of the IOMMU unit in front of it (default: the
+   * first one).
    */
   readonly properties: Readonly<Record<string, string>>;
 }
 
 export interface PlannedDevice {
   readonly model: Model;
-  /** Without those of its place. */
+  /** The properties without the two that say its place. */
   readonly properties: Readonly<Record<string, string>>;
   readonly bdf: number;
   /** Index of the IOMMU unit in front of it; undefined for a mediated device. */
   readonly unit: number | undefined;
-  /** IOMMU group: it is alone in it. */
+  /** IOMMU group. The device is alone in it. */
   readonly group: number;
   readonly bars: readonly Bar[];
-  /** What firmware has written: BAR index → pa or first port. */
+  /** The addresses that firmware has written: BAR index → pa or first port. */
   readonly barAddresses: Readonly<Record<number, number>>;
   readonly interruptLine: number;
 }
@@ -37,11 +38,11 @@ export interface PlanOptions {
   readonly devices: readonly DeviceOptions[];
   /** Names of the IOMMU units. */
   readonly units: readonly string[];
-  /** Groups count up from here, in the order of the slots. */
+  /** The number of the first group. Groups are numbered upward in the order of the slots. */
   readonly firstGroup: number;
 }
 
-/** The devices in the order of their slots. EINVAL, ENOSPC for what cannot be built. */
+/** The devices in the order of their slots. EINVAL or ENOSPC for options that cannot be built. */
 export function planDevices({ devices, units, firstGroup }: PlanOptions): PlannedDevice[] {
   const placed = placeDevices(devices);
   const parsed = placed.map((device) => {
@@ -81,7 +82,7 @@ interface PlacedOptions {
   readonly bdf: number;
 }
 
-/** Those with an address first, so that the others find what is left. */
+/** Places the devices. Those with an address come first, and the others get the free slots. */
 function placeDevices(devices: readonly DeviceOptions[]): PlacedOptions[] {
   const bus = new PciBus();
   const split = devices.map(({ type, properties: { addr, iommu, ...properties } }) => ({

@@ -1,4 +1,4 @@
-/** The host process: a board on this process's main thread, which stays free to answer. */
+/** The host process: it has a board on its main thread, which stays free to answer. */
 import { Board, type BoardOptions } from './board.ts';
 
 export type { BoardDeviceInfo, BoardInfo, BoardOptions, DeviceOptions, IommuOptions } from './board.ts';
@@ -12,7 +12,7 @@ export {
 } from './device-help.ts';
 export type { Board };
 
-/** Starts a board and its kernel. EINVAL in one line for a device type or property there is not. */
+/** Starts a board and its kernel. EINVAL in one line for an unknown device type or property. */
 export function startHost(options: BoardOptions & { readonly socketPath: string }): Promise<Board> {
   return Board.start(options);
 }

@@ -1,18 +1,18 @@
-/** The IOMMU units of a board: from what was asked for to what is built. */
+/** The IOMMU units of a board: plans them from the options, and builds them. */
 import type { BoardUnit, Pgshift, UnitDescription } from '../../iommu/hardware/unit-description.ts';
 import { createUnit } from '../../iommu/hardware/unit-memory.ts';
 import { einval } from '../../platform/errno.ts';
 import { choice, integer, onOff, parseProperties } from '../kit/properties.ts';
 
 export interface IommuOptions {
-  /** By which devices say that they are behind it. */
+  /** The name by which devices say that they are behind the unit. */
   readonly name: string;
   readonly properties: Readonly<Record<string, string>>;
 }
 
 export interface PlannedUnit {
   readonly description: UnitDescription;
-  /** MSI page tables and a fixed window; without, MSIs are translated as any store. */
+  /** True for MSI page tables and a fixed window. False: MSIs are translated as any other store. */
   readonly msiFlat: boolean;
 }
 
@@ -26,10 +26,10 @@ const PROPERTIES = {
   intremap: onOff(true, 'whether a device can raise only its own interrupts'),
 } as const;
 
-/** A board without further words has one unit, like the one of the recorded kernels. */
+/** The default: one unit, like the one of the recorded kernels. */
 export const DEFAULT_UNITS: readonly IommuOptions[] = [{ name: 'iommu0', properties: {} }];
 
-/** EINVAL for what cannot be built. */
+/** Checks the options of the units. EINVAL for a unit that cannot be built. */
 export function planUnits(units: readonly IommuOptions[]): PlannedUnit[] {
   const names = new Set<string>();
   return units.map(({ name, properties }) => {
@@ -51,7 +51,7 @@ function planUnit(name: string, properties: Readonly<Record<string, string>>): P
   };
 }
 
-/** With `agents` devices behind it. */
+/** Builds a unit with `agents` devices behind it. */
 export const buildUnit = ({ description, msiFlat }: PlannedUnit, agents: number): BoardUnit => ({
   description,
   memory: createUnit({ agents, msiFlat, writeOnlyLeaves: true }),

@@ -1,6 +1,6 @@
 /**
- * What the kernel asks of the board's main thread: calls it waits for (the memory map), and errands
- * (hashes, defects).
+ * Requests of the kernel to the board's main thread. The kernel waits for calls (the memory map),
+ * and does not wait for errands (hashes, defects).
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { RamHashReply } from '../../iommu/abi/control.ts';
@@ -17,7 +17,7 @@ import { PAGE_SIZE } from '../../platform/page.ts';
 import type { Defect } from '../kit/control.ts';
 import type { MemoryMap } from './memory-map.ts';
 
-/** What of the board an errand needs. */
+/** The parts of the board that an errand needs. */
 export interface Errands {
   ramHash(sliceBytes: number): Promise<RamHashReply>;
   sentMessages(): SentMessages;
@@ -44,7 +44,7 @@ export class KernelRequests {
     });
   }
 
-  /** The kernel's thread stands still until this has answered. */
+  /** Answers a call. The kernel's thread waits until then. */
   #call(call: BoardCall): void {
     try {
       answerBoardCall(this.#reply, call.seq, { pfn: this.#carryOut(call) / PAGE_SIZE });
@@ -53,7 +53,7 @@ export class KernelRequests {
     }
   }
 
-  /** Start of the range, for those that give one. */
+  /** Carries a call out. Returns the start of the range, for calls that give one. */
   #carryOut(call: BoardCall): number {
     switch (call.op) {
       case 'attach-object':

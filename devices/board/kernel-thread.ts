@@ -1,6 +1,6 @@
 /**
- * The kernel worker as the board sees it: started with its view of the machine, stopped, and
- * watched.
+ * The kernel worker as the board sees it. The board starts it with its view of the machine, stops
+ * it, and watches it.
  */
 import type { Worker } from 'node:worker_threads';
 
@@ -14,9 +14,9 @@ const STOP_MS = 5000;
 export class KernelThread {
   readonly #worker: Worker;
   readonly #exited: Promise<unknown>;
-  /** Resolves with the reason when it ends though nobody asked it to. */
+  /** Resolves with the reason when the kernel ends without a request. */
   readonly failed: Promise<string>;
-  /** Resolves when it listens. */
+  /** Resolves when the kernel listens. */
   readonly ready: Promise<void>;
   #stopping = false;
   #gone = false;
@@ -50,7 +50,10 @@ export class KernelThread {
     this.ready = this.#untilReady(listening, () => refused);
   }
 
-  /** Rejects with what it has been refused, e.g. the path of its socket, or a bug. */
+  /**
+   * Rejects with the reason why the kernel could not start: a refusal (e.g. of the path of its
+   * socket), or a bug.
+   */
   async #untilReady(listening: Promise<void>, refused: () => SysError | undefined): Promise<void> {
     const { promise: late, cancel } = timeout(START_MS, 'the kernel worker does not start');
     try {
@@ -61,7 +64,10 @@ export class KernelThread {
     }
   }
 
-  /** It closes everything and unlinks its socket; by force if it does not. */
+  /**
+   * Stops the kernel, which closes everything and unlinks its socket. If it does not stop, it is
+   * ended by force.
+   */
   async stop(): Promise<void> {
     if (this.#gone) return;
     this.#stopping = true;

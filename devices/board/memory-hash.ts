@@ -1,24 +1,24 @@
 /**
- * Hashes of the memory objects, at the request of clients: each takes seconds of all CPUs, so they
- * are made one at a time.
+ * Hashes of the memory objects, at the request of clients. A hash takes seconds of all CPUs, so
+ * only one is made at a time.
  */
 import { einval } from '../../platform/errno.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { RamHasher } from '../../platform/ram-hash.ts';
 import type { AttachedObject } from './memory-map.ts';
 
-/** Of an object. */
+/** The most slices of an object. */
 const MAX_SLICES = 4096;
 
 /**
- * One hash at a time, and of those that wait one for each size of slices, which all who ask for it
- * get: it is of a time after they asked.
+ * A queue that makes one hash at a time. Requests that wait for the same slice size share one hash.
+ * That hash starts after all of them were made.
  */
 export class HashQueue<T> {
   readonly #waiting = new Map<number, Promise<T>>();
   #last: Promise<unknown> = Promise.resolve();
 
-  /** EINVAL for a size that is no power of two, or less than a page. */
+  /** Asks for a hash. EINVAL for a slice size that is no power of two, or less than a page. */
   ask(sliceBytes: number, hash: () => Promise<T>): Promise<T> {
     const waiting = this.#waiting.get(sliceBytes);
     if (waiting) return waiting;
@@ -28,7 +28,7 @@ export class HashQueue<T> {
       return hash();
     });
     this.#waiting.set(sliceBytes, made);
-    this.#last = made.catch(() => undefined); // told to those who asked
+    this.#last = made.catch(() => undefined); // the callers get the error
     return made;
   }
 }
@@ -36,7 +36,7 @@ export class HashQueue<T> {
 const isSliceSize = (bytes: number): boolean =>
   bytes >= PAGE_SIZE && bytes <= 2 ** 52 && Number.isInteger(Math.log2(bytes));
 
-/** EINVAL for an object of too many slices. */
+/** Hashes all objects. EINVAL for an object of too many slices. */
 export async function hashObjects(objects: readonly AttachedObject[], sliceBytes: number) {
   const largest = Math.max(0, ...objects.map(({ range }) => range.size));
   if (largest / sliceBytes > MAX_SLICES)

@@ -1,7 +1,7 @@
 /**
- * The authoritative memory map of the board: which range of pa is what. Every thread with a
- * PhysicalMemory has a port here; a change is posted to all of them before whoever asked for it
- * goes on. Ranges are [start, end).
+ * The authoritative memory map of the board: it says what lies at each range of pa. Every thread
+ * with a PhysicalMemory has a port here. A change is posted to all ports before the call that made
+ * it returns. Ranges are [start, end).
  */
 import { fstatSync } from 'node:fs';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
@@ -35,12 +35,15 @@ import { PAGE_SIZE, wholePages } from '../../platform/page.ts';
 
 const GIB = 2 ** 30;
 /**
- * MSI stores go here: the iova is the pa, so that a device without an IOMMU in front can use it,
- * too.
+ * The address of MSI stores. Its iova equals its pa, so that a device without an IOMMU in front can
+ * use it, too.
  */
 const DOORBELL_START = MSI_WINDOW_START;
 const KERNEL_RAM_START = 4 * GIB;
-/** Memory objects: 1 GiB aligned, so that the largest IOMMU page can map them. */
+/**
+ * The start of the memory objects. They are 1 GiB aligned, so that the largest IOMMU page can map
+ * them.
+ */
 const OBJECTS_START = 64 * GIB;
 const OBJECTS_END = 2 ** 46;
 
@@ -51,9 +54,9 @@ export interface AttachedObject {
 
 interface Entry {
   readonly range: PaRange;
-  /** Lets go of what lies behind it. */
+  /** Releases the memory behind the range. */
   readonly release: () => void;
-  /** For memory objects. */
+  /** The identity, for memory objects. */
   readonly id?: ObjectId;
 }
 
@@ -63,7 +66,9 @@ export class MemoryMap {
   readonly #taken: PaRange[] = [];
   readonly #pool: MappingPool;
   readonly #ports: MessagePort[] = [];
-  /** Called after a detach: whoever sleeps should drain its port and let the memory go. */
+  /**
+   * Called after a detach: it wakes the threads, which drain their ports and release the memory.
+   */
   readonly #onDetach: () => void;
   /** /proc/self/mem. */
   #ownMemory: number | undefined;
@@ -87,7 +92,7 @@ export class MemoryMap {
     return [...this.#entries.values()].map(({ range }) => range);
   }
 
-  /** Objects that were attached (kernel RAM is none of them). */
+  /** Objects that were attached (kernel RAM is not among them). */
   objects(): AttachedObject[] {
     return [...this.#entries.values()].flatMap(({ range, id }) => (range.kind === 'ram' && id ? [{ range, id }] : []));
   }
@@ -112,9 +117,9 @@ export class MemoryMap {
   }
 
   /**
-   * A BAR that is memory, at its address on the bus; the fd of the object behind it is the map's.
-   * Not sealable: clients get it, and the kernel has to withdraw the bytes from them
-   * (iommu/kernel/vfio/pci/ram-bars.ts).
+   * Adds a BAR that is memory, at its address on the bus. Returns the fd of the object behind it,
+   * which the map owns. The object is not sealable: clients get it, and the kernel has to withdraw
+   * the bytes from them (iommu/kernel/vfio/pci/ram-bars.ts).
    */
   addRamBar(name: string, bar: { readonly start: number; readonly size: number }, gate: SharedArrayBuffer): number {
     const fd = memfdCreate(name, MFD_CLOEXEC);
@@ -124,12 +129,12 @@ export class MemoryMap {
   }
 
   /**
-   * Gives `length` bytes of a memory object, whole pages of it, a range: its start. Takes the fd,
-   * also when it fails. EFAULT when the object is shorter. It is sealed against becoming shorter
-   * and mapped; where that cannot be, or it has more than 4 GiB, each access is a system call.
-   * DEVIATION: on Linux a pinned page outlives an ftruncate of its file. Here the ftruncate of a
-   * sealed object is EPERM to its owner, and of another one the device reads zeros and writes to
-   * nowhere behind the new end.
+   * Gives a range to `length` bytes of a memory object, whole pages of it; returns the start of the
+   * range. Takes the fd, also when it fails. EFAULT when the object is shorter. The object is
+   * sealed against becoming shorter, and mapped. Where it cannot be sealed, or is larger than 4
+   * GiB, each access is a system call. DEVIATION: on Linux a pinned page outlives an ftruncate of
+   * its file. Here the ftruncate of a sealed object is EPERM to its owner. An unsealed object can
+   * be cut: behind the new end the device reads zeros, and its writes are lost.
    */
   attachObject(fd: number, length: number): number {
     let entry: Entry;
@@ -155,9 +160,9 @@ export class MemoryMap {
   }
 
   /**
-   * An object that may become shorter, may not be written, or is too large: mapped, but touched by
-   * system calls only, to which a page that is gone is an error and no SIGBUS, and which never make
-   * it longer. Takes the fd if it succeeds.
+   * An entry for an object that may become shorter, may not be written, or is too large. It is
+   * mapped, but touched by system calls only. To these a page that is gone is an error and no
+   * SIGBUS, and they never make the object longer. Takes the fd if it succeeds.
    */
   #behindProcMem(fd: number, { start, size }: { readonly start: number; readonly size: number }): Entry {
     this.#ownMemory ??= open('/proc/self/mem');
@@ -172,8 +177,8 @@ export class MemoryMap {
   }
 
   /**
-   * Gives [vaddr, vaddr + length) of the process behind a /proc/<pid>/mem fd a range: its start.
-   * Takes the fd.
+   * Gives a range to [vaddr, vaddr + length) of the process behind a /proc/<pid>/mem fd; returns
+   * the start of the range. Takes the fd.
    */
   attachProcess(memFd: number, vaddr: number, length: number): number {
     const size = wholePages(length);
@@ -225,7 +230,7 @@ export class MemoryMap {
     return at;
   }
 
-  /** Of the first range that does not end at or before `pa`. */
+  /** The index of the first range that does not end at or before `pa`. */
   #indexAt(pa: number): number {
     let low = 0;
     let high = this.#taken.length;
@@ -249,7 +254,7 @@ export class MemoryMap {
     for (const port of this.#ports) port.postMessage(change);
   }
 
-  /** When no thread uses it any more. */
+  /** Closes the map, when no thread uses it any more. */
   close(): void {
     for (const port of this.#ports) port.close();
     for (const { release } of this.#entries.values()) release();

@@ -1,5 +1,6 @@
 /**
- * The one PCI bus of the board, bus 0 of segment 0: which slots are taken. Function 0 of each only.
+ * The only PCI bus of the board, bus 0 of segment 0. It knows which slots are taken. Devices have
+ * function 0 only.
  */
 import { SysError } from '../../platform/errno.ts';
 
@@ -10,8 +11,8 @@ export class PciBus {
   readonly #taken = new Set<number>();
 
   /**
-   * The requester id at SLOT[.0], hexadecimal as QEMU's addr=; undefined for a slot there is not,
-   * or that is taken.
+   * Takes the slot SLOT[.0], hexadecimal as QEMU's addr=, and returns its requester id; undefined
+   * if there is no such slot, or it is taken.
    */
   take(addr: string): number | undefined {
     const [, digits = ''] = /^(?:0x)?([0-9a-f]{1,2})(?:\.0)?$/i.exec(addr) ?? [];
@@ -21,7 +22,7 @@ export class PciBus {
     return slot << 3;
   }
 
-  /** The requester id of the first free slot. ENOSPC when the bus is full. */
+  /** Takes the first free slot and returns its requester id. ENOSPC when the bus is full. */
   takeNext(): number {
     for (let slot = FIRST_SLOT; slot < END_SLOT; slot++) {
       const bdf = this.take(slot.toString(16));

@@ -1,7 +1,7 @@
 /**
- * capture, a frame grabber that fills a ring in guest memory for ever, with nobody above it: the
- * instrument that shows that DMA never stopped. Register map in regs.ts, how frames are taken in
- * grabber.ts, what it writes in frame.ts.
+ * capture is a frame grabber that fills a ring in guest memory for ever, on its own. It is the
+ * instrument that shows that DMA never stopped. regs.ts has the register map, grabber.ts takes the
+ * frames, frame.ts says what a frame holds.
  */
 import type { Bus, Device, DeviceType } from '../kit/device.ts';
 import type { PropertyTable } from '../kit/properties.ts';

@@ -1,6 +1,6 @@
 /**
- * What capture interrupts for: bits of IRQ_STATUS, told by an MSI each or, without MSI, by the
- * level. And its faults.
+ * The interrupts and faults of capture. Each event is a bit of IRQ_STATUS. An MSI tells each event;
+ * without MSI, the level does.
  */
 import type { Interrupts } from '../kit/interrupts.ts';
 import { CTRL_IRQ_ENABLE, IRQ_FAULT, type Values } from './regs.ts';
@@ -16,20 +16,20 @@ export class Events {
     this.#interrupts = interrupts;
   }
 
-  /** An event: an MSI for every one, or the level. */
+  /** Tells of an event: by an MSI for each one, or by the level. */
   tell(bit: number): void {
     this.#reg.IRQ_STATUS |= bit;
     if (!this.#enabled()) return;
     if (!this.#interrupts.msiEnabled()) {
       this.driveLevel();
     } else if (!this.#interrupts.message()) {
-      this.#reg.FAULTS++; // and no event of its own: it could not be told either
+      this.#reg.FAULTS++; // no event for this: its MSI would be refused, too
       this.#reg.IRQ_STATUS |= IRQ_FAULT;
       this.fault = true;
     }
   }
 
-  /** A condition that lasts: told once until software has cleared the bit. */
+  /** Tells of a condition that lasts: once, until software has cleared the bit. */
   tellOnce(bit: number): void {
     if ((this.#reg.IRQ_STATUS & bit) === 0) this.tell(bit);
   }
@@ -44,7 +44,7 @@ export class Events {
     this.driveLevel();
   }
 
-  /** CTRL, IRQ_STATUS or configuration space may have changed. */
+  /** Drives the level anew: CTRL, IRQ_STATUS or configuration space may have changed. */
   driveLevel(): void {
     this.#interrupts.setLevel(this.#enabled() && this.#reg.IRQ_STATUS !== 0);
   }

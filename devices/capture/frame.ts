@@ -1,7 +1,7 @@
 /**
- * A frame as it lies in guest memory: a 32-byte header and a payload that follows from the sequence
- * number, so that a reader can check every byte. Words are little endian, as every machine is that
- * this project runs on.
+ * The layout of a frame in guest memory: a 32-byte header and a payload. The payload follows from
+ * the sequence number, so that a reader can check every byte. Words are little endian, like every
+ * machine that this project runs on.
  */
 import { crc32 } from 'node:zlib';
 

@@ -1,4 +1,4 @@
-/** Takes frames, as the pacer says, and puts them into the ring in guest memory. */
+/** Takes frames when the pacer says so, and puts them into the ring in guest memory. */
 import { type Bus, NEVER, SLICE_NS } from '../kit/device.ts';
 import type { Events } from './events.ts';
 import { FrameBuffer } from './frame.ts';
@@ -7,8 +7,8 @@ import { CTRL_STOP_WHEN_FULL, IRQ_FRAMES, IRQ_OVERRUN, MIN_FRAME_SIZE, type Valu
 import { Ring } from './ring.ts';
 
 /**
- * After a refused DMA the next attempt waits this long: a device that nobody maps for must not
- * flood the fault queue.
+ * The wait after a refused DMA before the next attempt. A device without mappings must not flood
+ * the fault queue.
  */
 const RETRY_NS = 1e6;
 
@@ -22,12 +22,12 @@ export class Grabber {
   readonly #bus: Bus;
   readonly #reg: Values;
   readonly #events: Events;
-  /** As programmed when RUN was set. */
+  /** The ring as it was programmed when RUN was set. */
   #ring = Ring.NONE;
   #frame = new FrameBuffer(MIN_FRAME_SIZE);
-  /** Frames attempted since RUN: the next one's number. */
+  /** Frames attempted since RUN; this is the number of the next frame. */
   #sequence = 0;
-  /** What the write-back's DROPPED says; −1: nothing yet. */
+  /** The last DROPPED that was written back; −1: none yet. */
   #toldDropped = -1;
 
   constructor(bus: Bus, reg: Values, events: Events) {
@@ -49,13 +49,16 @@ export class Grabber {
     this.pacer.start(this.#bus.clock());
   }
 
-  /** The indexes stay readable: a driver drains what was written. */
+  /**
+   * Stops taking frames. The indexes stay readable, and a driver drains the frames that were
+   * written.
+   */
   stop(): void {
     this.running = false;
     this.full = false;
   }
 
-  /** READ_INDEX was written. */
+  /** Called when READ_INDEX was written. */
   consumed(): void {
     if (this.#hasRoom()) this.full = false;
   }
@@ -69,8 +72,8 @@ export class Grabber {
     const { clock } = this.#bus;
     const endNs = clock() + SLICE_NS;
     while (this.running) {
-      // As fast as it can, and full: nothing is lost, the next frame is taken when there is room
-      // (READ_INDEX).
+      // A full ring without a fixed rate: nothing is lost, and the next frame is taken when there
+      // is room (READ_INDEX).
       if (this.full && this.pacer.rate === 0) return NEVER;
       const now = clock();
       const due = this.pacer.dueNs(now);
@@ -81,7 +84,7 @@ export class Grabber {
     return NEVER;
   }
 
-  /** One frame, taken or not. HOT. */
+  /** Handles one frame, which may be taken or skipped. HOT. */
   #take(now: number): void {
     const reg = this.#reg;
     const overrun = !this.#hasRoom();
@@ -111,8 +114,8 @@ export class Grabber {
   }
 
   /**
-   * A frame that finds the ring full. At a fixed rate it is lost and counted; as fast as it can, it
-   * just waits.
+   * Handles a frame that finds the ring full. At a fixed rate the frame is lost and counted. At
+   * full speed the device just waits.
    */
   #skip(): void {
     if (!this.full) {
@@ -125,8 +128,8 @@ export class Grabber {
   }
 
   /**
-   * {WRITE_INDEX, DROPPED}: DROPPED when it changed, then the index, as it publishes the frame.
-   * Number of stores.
+   * Writes {WRITE_INDEX, DROPPED} back: first DROPPED if it changed, then the index, as the index
+   * publishes the frame. Returns the number of stores.
    */
   #writeBack(now: number): number {
     const { indexVpn, indexOffset, hasIndex } = this.#ring;
@@ -149,7 +152,7 @@ export class Grabber {
     return stores + 1;
   }
 
-  /** The bus refused a transaction. */
+  /** Called when the bus refused a transaction. */
   #refused(now: number): void {
     this.#reg.FAULTS++;
     this.pacer.holdUntil(now + RETRY_NS);

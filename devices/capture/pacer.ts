@@ -1,30 +1,30 @@
 /**
- * When the next frame is due: the k-th one at start + k × period, so that a late wake is caught up
- * with and nothing drifts.
+ * Tells when the next frame is due. The k-th frame is due at start + k × period. So a late wake is
+ * caught up with, and nothing drifts.
  */
 
 /**
- * What is later than this is given up, in whole periods: the largest burst after the thread did not
- * run.
+ * The largest lateness that is caught up with. A device that is later gives up whole periods. This
+ * bounds the burst after the thread did not run.
  */
 const MAX_LATE_NS = 100e6;
 
 export class FramePacer {
-  /** Frames per second; 0 = as fast as it can. */
+  /** Frames per second; 0 = as fast as the device can. */
   rate = 0;
   #periodNs = 0;
   #startNs = 0;
   #frames = 0;
   #heldUntilNs = 0;
 
-  /** The first frame is due at once. */
+  /** Starts the pacer. The first frame is due at once. */
   start(nowNs: number): void {
     this.#startNs = nowNs;
     this.#frames = 0;
     this.#heldUntilNs = nowNs;
   }
 
-  /** Takes effect at once: the next frame is due one new period from now. */
+  /** Sets the rate at once: the next frame is due one new period from now. */
   setRate(rate: number, nowNs: number): void {
     this.rate = rate;
     this.#periodNs = rate === 0 ? 0 : 1e9 / rate;
@@ -32,7 +32,7 @@ export class FramePacer {
     this.#frames = rate === 0 ? 0 : 1;
   }
 
-  /** When the next frame is due; at or before `nowNs`: now. */
+  /** The time at which the next frame is due. A time at or before `nowNs` means now. */
   dueNs(nowNs: number): number {
     if (this.#periodNs > 0) {
       const lateNs = nowNs - (this.#startNs + this.#frames * this.#periodNs);
@@ -41,12 +41,12 @@ export class FramePacer {
     return Math.max(this.#startNs + this.#frames * this.#periodNs, this.#heldUntilNs);
   }
 
-  /** The due frame is being made. */
+  /** Goes on to the next frame: the due one is being made. */
   advance(): void {
     if (this.#periodNs > 0) this.#frames++;
   }
 
-  /** No frame before `untilNs`. */
+  /** Makes no frame due before `untilNs`. */
   holdUntil(untilNs: number): void {
     this.#heldUntilNs = untilNs;
   }

@@ -7,7 +7,7 @@ import { defineRegisters } from '../kit/registers.ts';
 
 export const ID_VALUE = 0xca970100;
 
-/** What is programmed of a ring takes effect when RUN is set. */
+/** The programming of a ring takes effect when RUN is set. */
 const locked = 'while running';
 
 export const REGISTERS = defineRegisters('zeros', {
@@ -44,7 +44,7 @@ export const REGISTERS = defineRegisters('zeros', {
 
 /** Offsets. */
 export const REG = REGISTERS.at;
-/** What the device keeps, by name. */
+/** The values that the device keeps, by name. */
 export type Values = RegisterValues<typeof REGISTERS.registers>;
 
 export const CTRL_RUN = 1 << 0;

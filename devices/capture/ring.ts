@@ -1,6 +1,6 @@
 /**
- * A ring as programmed and accepted: where its slots and its index write-back lie, as page number
- * and offset.
+ * A ring that was programmed and accepted. Its slots and its index write-back are given by page
+ * number and offset.
  */
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { MAX_FRAME_SIZE, MAX_FRAMES, MIN_FRAME_SIZE, type Values } from './regs.ts';
@@ -25,7 +25,7 @@ export class Ring {
   readonly #vpn: number;
   readonly #offset: number;
 
-  /** What is there before the first RUN. */
+  /** The ring before the first RUN. */
   static readonly NONE = new Ring({ RING_LO: 0, RING_HI: 0, FRAMES: 1, FRAME_SIZE: 64, INDEX_LO: 0, INDEX_HI: 0 });
 
   private constructor(program: RingProgram) {
@@ -39,8 +39,8 @@ export class Ring {
   }
 
   /**
-   * The ring that is programmed, or undefined for bad programming: a size, a count, an alignment,
-   * or a ring past 2^64.
+   * The programmed ring. Undefined for bad programming: a bad size, count or alignment, or a ring
+   * past 2^64.
    */
   static program(program: RingProgram): Ring | undefined {
     const { FRAMES: frames, FRAME_SIZE: frameSize, RING_LO, RING_HI, INDEX_LO } = program;

@@ -27,7 +27,8 @@ const PROPERTIES = {
 };
 
 /**
- * One multiplication of the factorial loop, which is n of them long: n = 0x2222_2222 takes 0.6 s.
+ * The time of one multiplication in the factorial loop, which makes n of them: n = 0x2222_2222
+ * takes 0.6 s.
  */
 const MULTIPLICATION_NS = 1;
 
@@ -83,7 +84,7 @@ class Edu implements Device {
     if (this.#reg.IRQ_STATUS === 0) this.#bus.interrupts.setLevel(false);
   }
 
-  /** Pending bits are told again even if nothing new is raised. */
+  /** Raises `bits` and tells of all pending bits, even if none of them is new. */
   #raise(bits: number): void {
     this.#reg.IRQ_STATUS |= bits;
     if (this.#reg.IRQ_STATUS === 0) return;
@@ -107,8 +108,8 @@ class Edu implements Device {
   }
 
   /**
-   * The whole transfer at once. Out of the buffer's range: no data is moved; it ends like any
-   * other.
+   * Makes the whole transfer at once. If it is outside the buffer's range, no data is moved, and
+   * the transfer ends like any other.
    */
   #finishDma(): void {
     this.#dmaDueNs = NEVER;
@@ -123,7 +124,10 @@ class Edu implements Device {
     if ((this.#reg.DMA_COMMAND & DMA_IRQ) !== 0n) this.#raise(IRQ_DMA);
   }
 
-  /** What the bus refuses is not written, and reads as zeros; the device has no way to say so. */
+  /**
+   * Moves the bytes. If the bus refuses, a write is lost and a read gives zeros; the device has no
+   * way to say so.
+   */
   #transfer(toBus: boolean, iova: bigint, bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     const { dma, timeline, clock } = this.#bus;
@@ -135,8 +139,8 @@ class Edu implements Device {
 }
 
 /**
- * n! mod 2^32, by the loop from n down; the product is 0 after some 35 factors at the latest, as
- * every second one is even.
+ * n! mod 2^32, by the loop from n down. The product is 0 after some 35 factors at the latest, as
+ * every second factor is even.
  */
 function factorial32(n: number): number {
   let product = 1;

@@ -43,7 +43,7 @@ export const REGISTERS = defineRegisters('ones', {
 
 /** Offsets. */
 export const REG = REGISTERS.at;
-/** What the device keeps, by name. */
+/** The values that the device keeps, by name. */
 export type Values = RegisterValues<typeof REGISTERS.registers>;
 
 export const STATUS_COMPUTING = 0x01; // RO
@@ -57,8 +57,8 @@ export const DMA_TO_BUS = 1n << 1n; // direction: 0 bus → device, 1 device →
 export const DMA_IRQ = 1n << 2n;
 
 /**
- * The internal buffer as the other operand of a transfer: [start, end). Not visible through the
- * BAR.
+ * The start of the internal buffer, which is the other operand of a transfer: [start, end). It is
+ * not visible through the BAR.
  */
 export const BUFFER_START = 0x40000n;
 export const BUFFER_BYTES = 4096;

@@ -1,7 +1,7 @@
 /**
- * What the bus does with an access before a device's registers see it: sizes a device does not take
- * are split or refused (docs/machine.md, "Register accesses": the rules of QEMU's memory regions).
- * Registers are little endian.
+ * Makes the accesses of the bus fit a device's registers: an access of a size that the device does
+ * not take is split or refused (docs/machine.md, "Register accesses": the rules of QEMU's memory
+ * regions). Registers are little endian.
  */
 import type { Halves } from '../../platform/mailbox.ts';
 
@@ -34,8 +34,8 @@ export const ZERO: Halves = { lo: 0, hi: 0 };
 export const word = (value: number): Halves => ({ lo: value >>> 0, hi: 0 });
 
 /**
- * Size of the pieces an access is made in: the largest power of two that the offset's alignment,
- * `size` and `max` allow.
+ * The size of the pieces of an access: the largest power of two that the offset's alignment, `size`
+ * and `max` allow.
  */
 function pieceSize(offset: number, size: number, max: number): number {
   let piece = Math.min(size, max);

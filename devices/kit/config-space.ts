@@ -1,8 +1,8 @@
 /**
  * The configuration space of one PCI function: type 0 header and a capability chain in 256 bytes
  * (PCI 3.0 §6.1, §6.2; the devices here are conventional functions of the root bus, so there is no
- * extended space). What a write may change is a mask per byte; bytes that are neither header nor
- * capability are scratch memory, as QEMU's are. Ranges are [start, end).
+ * extended space). A mask per byte says which bits a write may change. Bytes that are neither
+ * header nor capability are scratch memory, as QEMU's are. Ranges are [start, end).
  */
 import type { Halves } from '../../platform/mailbox.ts';
 
@@ -44,7 +44,7 @@ export interface Identity {
   readonly interruptPin: number;
 }
 
-/** Where a BAR decodes and how; what is behind it is the device's. */
+/** The place and the kind of a BAR. The device says what is behind it. */
 export interface BarShape {
   readonly index: number;
   readonly space: 'memory' | 'io';
@@ -62,9 +62,9 @@ const BAR_PREFETCHABLE = 8;
 export class ConfigSpace {
   readonly #bytes = new Uint8Array(CONFIG_BYTES);
   readonly #view = new DataView(this.#bytes.buffer);
-  /** Bits software may change. */
+  /** Bits that software may change. */
   readonly #writable = new Uint8Array(CONFIG_BYTES);
-  /** Bits a written 1 clears. */
+  /** Bits that a written 1 clears. */
   readonly #clearable = new Uint8Array(CONFIG_BYTES);
   #nextCapability = FIRST_CAPABILITY;
   #lastPointer = CAPABILITIES_POINTER;
@@ -88,8 +88,8 @@ export class ConfigSpace {
   }
 
   /**
-   * BAR register: type bits are constant, address bits down to the size are writable, so sizing by
-   * all ones works (PCI 3.0 §6.2.5.1).
+   * Adds a BAR register. Type bits are constant, and address bits down to the size are writable, so
+   * sizing by all ones works (PCI 3.0 §6.2.5.1).
    */
   #addBar(bar: BarShape): void {
     const at = BAR0 + bar.index * 4;
@@ -100,8 +100,8 @@ export class ConfigSpace {
   }
 
   /**
-   * Appends a capability of `length` bytes (id and next pointer included) to the chain; its offset.
-   * All of it is read-only until allowed.
+   * Appends a capability of `length` bytes (id and next pointer included) to the chain, and returns
+   * its offset. All of it is read-only until allow().
    */
   addCapability(id: number, length: number): number {
     const at = this.#nextCapability;

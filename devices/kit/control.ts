@@ -1,7 +1,7 @@
 /**
- * What the board tells a device worker besides register accesses: shared words, looked at by the
- * loop after a ring of the bell. The defects are for tests of the tests (a demo that cannot fail
- * proves nothing): nothing but a board request sets them.
+ * Shared words with which the board controls a device worker, besides register accesses. The loop
+ * looks at them after a ring of the bell. The defects are there to test the tests (a demo that
+ * cannot fail proves nothing); only a board request sets them.
  */
 import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
@@ -38,7 +38,7 @@ const DEFECT_WORD: Readonly<Record<Defect, number>> = {
   'drop-interrupt': Control.word.dropInterrupt,
 };
 
-/** One control page, seen from either side. */
+/** One control page, for both sides. */
 export class DeviceControl {
   readonly #words: Int32Array;
 
@@ -58,7 +58,7 @@ export class DeviceControl {
     return Atomics.load(this.#words, Control.word.halt) !== 0;
   }
 
-  /** True when that is a change. */
+  /** Sets the state. True when it has changed. */
   setState(state: DeviceState): boolean {
     // pairs with the load in state
     return Atomics.exchange(this.#words, Control.word.state, state) !== state;

@@ -1,6 +1,6 @@
 /**
- * What a device is to the kit: registers, work of its own, and the few things it is given. It knows
- * nothing of threads.
+ * The interface of a device to the kit: registers, work of its own, and the few things it is given.
+ * A device knows nothing of threads.
  */
 import type { AccessRules, Registers } from './bar-access.ts';
 import type { BarShape, Identity } from './config-space.ts';
@@ -16,17 +16,17 @@ export type Clock = () => number;
 /** No deadline: only a register access gives the device work. */
 export const NEVER = Number.POSITIVE_INFINITY;
 
-/** How long one slice of work may take: register accesses and IOMMU fences wait that long. */
+/** The longest slice of work. Register accesses and IOMMU fences wait that long. */
 export const SLICE_NS = 1e6;
 
-/** Record of the device's DMA over time (iommu/bus/timeline.ts). */
+/** The record of the device's DMA over time (iommu/bus/timeline.ts). */
 export interface DmaRecord {
   record(nowNs: number, transactions: number, bytes: number): void;
 }
 
-/** What a device is given. */
+/** The things that a device is given. */
 export interface Bus {
-  /** Already gated by bus master enable. */
+  /** The DMA port, already gated by bus master enable. */
   readonly dma: Dma;
   readonly interrupts: Interrupts;
   readonly clock: Clock;
@@ -36,14 +36,17 @@ export interface Bus {
 }
 
 export interface Device {
-  /** Registers per index of a register BAR. */
+  /** The registers of each register BAR, by BAR index. */
   readonly bars: Readonly<Record<number, Registers>>;
   /**
-   * Does what is due, for at most about SLICE_NS; returns the time of the next deadline, at or
-   * before now if there is more to do, or NEVER.
+   * Does the work that is due, for at most about SLICE_NS. Returns the time of the next deadline:
+   * at or before now if there is more to do, NEVER if there is none.
    */
   run(): number;
-  /** COMMAND or MSI control were written: levels derived from them are to be driven anew. */
+  /**
+   * Called when COMMAND or MSI control were written: the device must drive the levels that depend
+   * on them anew.
+   */
   configChanged?(): void;
 }
 
@@ -52,15 +55,15 @@ export interface RegisterBar extends BarShape {
   readonly kind: 'registers';
   readonly access: AccessRules;
   /**
-   * What is where in it, for whoever asks (`--device NAME,help`). Without it there is nothing:
-   * reads give zeros.
+   * The registers of the BAR, which `--device NAME,help` prints. Without a map the BAR has no
+   * registers: reads give zeros.
    */
   readonly registers?: RegisterMap;
 }
 
 /**
- * A BAR that is memory: an object of the board, read and written without the device's doing. Whole
- * pages in memory space.
+ * A BAR that is memory: an object of the board, which is read and written without the device. It
+ * has whole pages in memory space.
  */
 export interface RamBar extends BarShape {
   readonly kind: 'ram';
@@ -68,7 +71,7 @@ export interface RamBar extends BarShape {
 
 export type Bar = RegisterBar | RamBar;
 
-/** What a device folder exports: everything the board needs to know before there is an instance. */
+/** The type of a device: all that the board needs to know before there is an instance. */
 export interface DeviceType<T extends PropertyTable = PropertyTable> {
   readonly name: string;
   /** One line for a list of devices. */
@@ -76,17 +79,20 @@ export interface DeviceType<T extends PropertyTable = PropertyTable> {
   readonly identity: Identity;
   bars(properties: PropertyValues<T>): readonly Bar[];
   readonly msi: boolean;
-  /** It has no IOMMU in front: the kernel makes its memory accesses (mediated-dma.ts). */
+  /**
+   * True if no IOMMU is in front of the device: the kernel makes its memory accesses
+   * (mediated-dma.ts).
+   */
   readonly mediated?: true;
   readonly properties: T;
-  /** What it can be asked to do wrong (control.ts). */
+  /** The defects that the device can be asked for (control.ts). */
   readonly defects: readonly Defect[];
   create(bus: Bus, properties: PropertyValues<T>): Device;
 }
 
 /**
- * What the file `device.ts` of a device folder exports. The board and the worker (worker.ts) import
- * it by the folder's name.
+ * The exports of the file `device.ts` in a device folder. The board and the worker (worker.ts)
+ * import it by the folder's name.
  */
 export interface DeviceModule {
   readonly device: DeviceType;

@@ -1,6 +1,6 @@
 /**
- * One PCI function: a device behind its configuration space. Serves register accesses and runs the
- * device; thread-free.
+ * One PCI function: a device behind its configuration space. It serves register accesses and runs
+ * the device. It knows nothing of threads.
  */
 import { type Halves, type MailboxHandler, REGION_CONFIG } from '../../platform/mailbox.ts';
 import { ONES, readRegisters, writeRegisters } from './bar-access.ts';
@@ -59,9 +59,9 @@ export class Endpoint implements MailboxHandler {
   }
 
   /**
-   * What firmware does before an operating system starts: BARs at `addresses` (by BAR index; a pa
-   * or a port), decoding on, bus master off, as PC firmware leaves a function without a boot role
-   * (command 0x0103, PCI-9).
+   * Does what firmware does before an operating system starts. The BARs get `addresses` (by BAR
+   * index; a pa or a port). Decoding is on and bus master is off, as PC firmware leaves a function
+   * without a boot role (command 0x0103, PCI-9).
    */
   boot(addresses: Readonly<Record<number, number>>, interruptLine: number): void {
     for (const [index, start] of Object.entries(addresses)) {
@@ -74,9 +74,9 @@ export class Endpoint implements MailboxHandler {
   }
 
   /**
-   * A BAR that is not there, or an access outside of it, or with its decoding off: nobody answers,
-   * all ones (PCIe 6.0 §2.3.1). RAM BARs do not answer here either: their bytes are on the board's
-   * memory map.
+   * Reads a region. An access to a BAR that is not there, outside of its BAR, or with its decoding
+   * off reads all ones: nothing answers (PCIe 6.0 §2.3.1). RAM BARs do not answer here either,
+   * because their bytes are on the board's memory map.
    */
   read(region: number, offset: number, size: number): Halves {
     this.#control.countAccess();
@@ -104,7 +104,7 @@ export class Endpoint implements MailboxHandler {
     return this.config.command(bar.space === 'io' ? COMMAND_IO : COMMAND_MEMORY) ? bar : undefined;
   }
 
-  /** One slice of the device's own work; time of its next deadline. */
+  /** Runs one slice of the device's own work. Returns the time of its next deadline. */
   run(): number {
     return this.#device.run();
   }

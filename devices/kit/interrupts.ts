@@ -1,6 +1,6 @@
 /**
- * A function's interrupts: an MSI is a 32-bit store through its DMA port, INTx a level on its line
- * (PCI 3.0 §6.8, §2.2.6).
+ * A function's interrupts. An MSI is a 32-bit store through its DMA port, and INTx is a level on
+ * its line (PCI 3.0 §6.8, §2.2.6).
  */
 import { COMMAND_INTX_DISABLE, type ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
@@ -16,7 +16,7 @@ export interface LevelLine {
 export interface InterruptWiring {
   readonly config: ConfigSpace;
   readonly msi: MsiCapability | undefined;
-  /** Gated by bus master enable: a message without it is lost. */
+  /** The DMA port, gated by bus master enable. With the bit clear a message is lost. */
   readonly dma: Dma;
   readonly line: LevelLine;
   readonly control: DeviceControl;
@@ -24,7 +24,7 @@ export interface InterruptWiring {
 
 export class Interrupts {
   readonly #wiring: InterruptWiring;
-  /** What the device asks of its INTx pin. */
+  /** The level that the device wants on its INTx pin. */
   #level = false;
   #asserted = false;
 
@@ -46,8 +46,8 @@ export class Interrupts {
   }
 
   /**
-   * Raises or lowers the INTx level; without effect while MSI is enabled (the pin is not used
-   * then).
+   * Raises or lowers the INTx level. It has no effect while MSI is enabled, because the pin is not
+   * used then.
    */
   setLevel(level: boolean): void {
     this.#level = level && !this.msiEnabled();
@@ -55,8 +55,8 @@ export class Interrupts {
   }
 
   /**
-   * COMMAND or the MSI control may have changed. Enabling MSI drops the level for good: the device
-   * raises it anew.
+   * Called when COMMAND or the MSI control may have changed. Enabling MSI drops the level for good;
+   * the device must raise it anew.
    */
   configChanged(): void {
     this.setLevel(this.#level);

@@ -1,7 +1,7 @@
 /**
- * The loop of a device worker: serve register accesses, run the device, go idle, sleep until the
- * next deadline or the next ring of the bell. It owns the thread; it starts none and waits on
- * nothing else.
+ * The loop of a device worker. It serves register accesses, runs the device, goes idle, and sleeps
+ * until the next deadline or the next ring of the bell. The loop owns its thread. It starts no
+ * thread and waits on nothing else.
  */
 import { MailboxServer } from '../../platform/mailbox.ts';
 import { type DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from './control.ts';
@@ -16,10 +16,10 @@ export interface LoopParts {
   readonly endpoint: Endpoint;
   readonly mailbox: SharedArrayBuffer;
   readonly control: DeviceControl;
-  /** The port itself, not the gated one: going idle is not a transaction. */
+  /** The port itself and not the gated one, because going idle is not a transaction. */
   readonly dma: Dma;
   readonly clock: Clock;
-  /** Takes note of changes of the memory map, so that detached memory is let go. */
+  /** Takes in changes of the memory map, so that detached memory is released. */
   readonly pollMemory: () => void;
   /** Tells the board of a change of state. */
   readonly announce: (state: DeviceState) => void;
@@ -37,8 +37,8 @@ export class DeviceLoop {
   }
 
   /**
-   * Until the board says stop. Whatever happens, the DMA port is left idle, so that no fence waits
-   * for this worker.
+   * Runs until the board says stop. Whatever happens, the DMA port is left idle, so that no fence
+   * waits for this worker.
    */
   run(): void {
     const { control, dma, clock } = this.#parts;
@@ -62,14 +62,14 @@ export class DeviceLoop {
   }
 
   /**
-   * Serves register accesses in the middle of a turn, for a DMA that takes long; so the device's
-   * registers are read and written under its run().
+   * Serves register accesses in the middle of a turn, for a DMA that takes long. So the device's
+   * registers may be read and written while its run() is under way.
    */
   serve(): void {
     this.#server.serve(this.#parts.endpoint);
   }
 
-  /** One turn without sleeping: time of the next deadline. */
+  /** Makes one turn without sleeping. Returns the time of the next deadline. */
   turn(): number {
     const { endpoint, control, dma, pollMemory } = this.#parts;
     const rung = this.#server.bell(); // before looking at what it may stand for

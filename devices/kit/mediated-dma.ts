@@ -1,9 +1,9 @@
 /**
- * DMA of a device without an IOMMU in front: every access is the kernel's, in the memory of the
- * process that has mapped the iova, and may take as long as that process is being replaced
- * (iommu/kernel/mdev). The worker sleeps meanwhile, but not for its registers: they are read and
- * written in the middle of an access. So a device makes accesses in its run() only, never for a
- * register access.
+ * DMA of a device without an IOMMU in front. The kernel makes every access, in the memory of the
+ * process that has mapped the iova. An access may take as long as the replacement of that process
+ * (iommu/kernel/mdev). The worker sleeps meanwhile, but still serves its registers: they are read
+ * and written in the middle of an access. So a device makes accesses only in its run(), never for a
+ * register access. So a device makes accesses in its run() only, never for a register access.
  */
 import { MSI_WINDOW } from '../../iommu/abi/msi-window.ts';
 import { PortCounters } from '../../iommu/bus/counters.ts';
@@ -48,7 +48,7 @@ export class MediatedDma implements Dma {
     this.#counters = new Float64Array(options.counters);
   }
 
-  /** Bytes before a refusal in steps of CHANNEL_DATA_BYTES. */
+  /** Reads into `dst`. Returns the bytes before a refusal, in steps of CHANNEL_DATA_BYTES. */
   read(vpn: number, offset: number, dst: Uint8Array): number {
     return this.#inParts(vpn, offset, dst, (at, part) => {
       if (!this.#access(OP_READ, at, part.length)) return false;
@@ -59,8 +59,8 @@ export class MediatedDma implements Dma {
   }
 
   /**
-   * Bytes before a refusal in steps of CHANNEL_DATA_BYTES; of the part that was refused, some may
-   * have been written.
+   * Writes `src`. Returns the bytes before a refusal, in steps of CHANNEL_DATA_BYTES. Some bytes of
+   * the refused part may have been written.
    */
   write(vpn: number, offset: number, src: Uint8Array): number {
     return this.#inParts(vpn, offset, src, (at, part) => {
@@ -109,8 +109,8 @@ export class MediatedDma implements Dma {
   }
 
   /**
-   * Sleeps until the kernel has answered; false when it was refused, or when this worker is to
-   * stop.
+   * Sleeps until the kernel has answered. False when the kernel refused the request, or when this
+   * worker is to stop.
    */
   #request(request: Parameters<ChannelRequester['post']>[0]): boolean {
     const { control, tell, serve } = this.#options;

@@ -1,19 +1,19 @@
 /**
- * Properties of a device as given on the command line (`edu,dma-mask=0xffffffff`): declared with
- * the device, checked in one place.
+ * Properties of a device, as given on the command line (`edu,dma-mask=0xffffffff`). They are
+ * declared with the device and checked here.
  */
 import { einval } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
 
 export interface Property<T> {
   readonly default: T;
-  /** The default as one would give it. */
+  /** The default, as it would be written on the command line. */
   readonly defaultText: string;
-  /** One line for whoever asks (`--device NAME,help`). */
+  /** One line for `--device NAME,help`. */
   readonly what: string;
-  /** What `parse` accepts, for the error line. */
+  /** The values that `parse` accepts, for the error line. */
   readonly expected: string;
-  /** The value, or undefined for a text that is none. */
+  /** The value of a text, or undefined for a bad text. */
   parse(text: string): T | undefined;
 }
 

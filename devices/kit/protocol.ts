@@ -1,6 +1,6 @@
 /**
- * Between the board and a device worker: what it is started with, and what it says. Requests go by
- * control.ts and the mailbox.
+ * Messages between the board and a device worker: the data it is started with, and what it reports.
+ * Requests go by control.ts and the mailbox.
  */
 import type { MessagePort } from 'node:worker_threads';
 
@@ -8,11 +8,11 @@ import type { PaRange } from '../../iommu/bus/range.ts';
 import type { DeviceState } from './control.ts';
 
 export interface DeviceWorkerData {
-  /** Its folder in devices/. */
+  /** The device's folder in devices/. */
   readonly folder: string;
   readonly bdf: number;
   readonly properties: Readonly<Record<string, string>>;
-  /** Where firmware puts the BARs: BAR index → pa on the bus, or first port. */
+  /** The addresses that firmware gives the BARs: BAR index → pa on the bus, or first port. */
   readonly barAddresses: Readonly<Record<number, number>>;
   readonly interruptLine: number;
   readonly mailbox: SharedArrayBuffer;
@@ -24,12 +24,15 @@ export interface DeviceWorkerData {
   readonly timeline: SharedArrayBuffer;
   /** Gate of its RAM BARs (iommu/bus/bar-gate.ts). */
   readonly barGate: SharedArrayBuffer;
-  /** The IOMMU unit in front, and which agent of it this worker is; without one, iova = pa. */
+  /**
+   * The IOMMU unit in front. `agent` says which agent of it this worker is. Without a unit, iova =
+   * pa.
+   */
   readonly unit?: SharedArrayBuffer;
   readonly agent: number;
   /**
-   * For a device whose memory accesses are the kernel's: channel (iommu/bus/mediated-channel.ts),
-   * and the port to tell it of a request.
+   * For a device whose memory accesses the kernel makes: the channel
+   * (iommu/bus/mediated-channel.ts), and the port that tells the kernel of a request.
    */
   readonly mediated?: { readonly channel: SharedArrayBuffer; readonly port: MessagePort };
   /** The memory map as of now; later changes come on physicalPort, which is in the transferList. */
@@ -37,7 +40,7 @@ export interface DeviceWorkerData {
   readonly physicalPort: MessagePort;
 }
 
-/** On the worker's parentPort, at each change. */
+/** The message on the worker's parentPort at each change. */
 export interface DeviceMessage {
   readonly state: DeviceState;
 }

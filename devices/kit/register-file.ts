@@ -1,6 +1,7 @@
 /**
- * The registers of one BAR at work: answers accesses as its map says (registers.ts) and calls the
- * device's hooks by register name. A register without a hook is a plain word that the file keeps.
+ * The registers of one BAR at work. The file answers accesses as its map says (registers.ts) and
+ * calls the device's hooks by register name. A register without a hook is a plain word that the
+ * file keeps.
  */
 import type { Halves } from '../../platform/mailbox.ts';
 import { ONES, type Registers, word, ZERO } from './bar-access.ts';
@@ -15,18 +16,19 @@ import {
   widthOf,
 } from './registers.ts';
 
-/** Names in `T` of registers of a kind. */
+/** The names of the registers in `T` that are of one kind. */
 type NamesOf<T extends RegisterTable, Kind> = { [N in keyof T]: T[N] extends Kind ? N : never }[keyof T];
 type Value<R> = R extends { readonly width: 8 } ? bigint : number;
 
 /**
- * What is kept, by name. A number is stored mod 2^32, a bigint (a register 8 bytes wide) mod 2^64.
+ * The kept values, by name. A number is stored mod 2^32, a bigint (a register 8 bytes wide) mod
+ * 2^64.
  */
 export type RegisterValues<T extends RegisterTable> = { [N in NamesOf<T, HeldRegister>]: Value<T[N]> };
 
 /** Called with the index of the register in its row. */
 type ReadHook = (index: number) => number;
-/** Called with what was written; stores it where it belongs. */
+/** Called with the written value; stores it where it belongs. */
 type WriteHook<R> = (value: Value<R>, index: number) => void;
 
 type ReadHooks<T extends RegisterTable> = { readonly [N in NamesOf<T, ComputedRegister>]: ReadHook };
@@ -35,7 +37,7 @@ type WriteHooks<T extends RegisterTable> = {
   readonly [N in NamesOf<T, NeedsWriteHook>]: WriteHook<T[N]>;
 } & { readonly [N in NamesOf<T, { readonly access: 'rw' }>]?: WriteHook<T[N]> };
 
-/** What the device does at an access. A write hook takes the place of the plain store. */
+/** The work of the device at an access. A write hook replaces the plain store. */
 export interface RegisterHooks<T extends RegisterTable> {
   /** Whether the registers that are declared with `locked` take no writes now. */
   readonly locked: [NamesOf<T, { readonly locked: string }>] extends [never] ? undefined : () => boolean;
@@ -46,7 +48,7 @@ export interface RegisterHooks<T extends RegisterTable> {
 /** A register as the file finds it by its offset; all of one shape. */
 interface Slot {
   readonly width: number;
-  /** Of the register in its row. */
+  /** Index of the register in its row. */
   readonly index: number;
   readonly readable: boolean;
   /** Whether a write without a hook is stored. */
@@ -62,7 +64,7 @@ export class RegisterFile<T extends RegisterTable> implements Registers {
   readonly values: RegisterValues<T>;
   readonly #map: RegisterMap<T>;
   readonly #words: Uint32Array;
-  /** By offset; nothing where no register begins. */
+  /** The registers by offset; undefined where no register begins. */
   readonly #slots: (Slot | undefined)[] = [];
   readonly #locked: () => boolean;
   readonly #absent: Halves;
@@ -95,7 +97,7 @@ export class RegisterFile<T extends RegisterTable> implements Registers {
       this.#slots[register.at + index * width] = { ...slot, index };
   }
 
-  /** Everything that is kept as at power-on. No hook is called. */
+  /** Sets all kept values as at power-on. No hook is called. */
   reset(): void {
     for (const [i, register] of Object.values<Register>(this.#map.registers).entries()) {
       const reset = 'reset' in register ? register.reset : 0;
@@ -129,11 +131,11 @@ export class RegisterFile<T extends RegisterTable> implements Registers {
 }
 
 /**
- * A property for each kept register over the words that hold them. They are accessors of a
- * prototype, which V8 inlines.
+ * An object with a property for each kept register. The properties read and write the words that
+ * hold the values. They are accessors of a prototype, which V8 inlines.
  */
 function valuesOf<T extends RegisterTable>(map: RegisterMap<T>, words: Uint32Array): RegisterValues<T> {
-  // little endian, as every machine is that this project runs on
+  // little endian, like every machine that this project runs on
   const wide = new BigUint64Array(words.buffer);
   const prototype = {};
   for (const [i, [name, register]] of Object.entries<Register>(map.registers).entries()) {

@@ -1,14 +1,14 @@
 /**
  * The registers of a BAR as data, under the datasheet's names. The declaration is the
- * documentation: it says where each register is, how wide, what software may do with it and what it
- * holds after reset; `livevmm host --device NAME,help` prints it. register-file.ts answers accesses
- * by it.
+ * documentation: it says where each register is, how wide it is, what software may do with it, and
+ * what it holds after reset. `livevmm host --device NAME,help` prints it. register-file.ts answers
+ * accesses as the declaration says.
  */
 
 interface Place {
   /** Offset in the BAR. */
   readonly at: number;
-  /** One line for whoever writes a driver. */
+  /** One line for authors of drivers. */
   readonly what: string;
 }
 
@@ -23,21 +23,21 @@ export interface HeldRegister extends Place {
   readonly width?: 4 | 8;
   /** Its value at power-on. */
   readonly reset: number;
-  /** When writes are ignored, in words. The device tells whether it is so. */
+  /** Words that say when writes are ignored. The device tells whether that is so now. */
   readonly locked?: string;
 }
 
-/** The device works its value out at each read. */
+/** A register whose value the device computes at each read. */
 export interface ComputedRegister extends Place {
   readonly access: 'ro' | 'rw';
   readonly computed: true;
   readonly width?: 1 | 4;
-  /** How many of them are in a row; default 1. */
+  /** The number of such registers in a row; default 1. */
   readonly count?: number;
   readonly reset: number;
 }
 
-/** It can only be written: a read finds no register. */
+/** A register that can only be written: a read finds no register. */
 export interface CommandRegister extends Place {
   readonly access: 'wo';
   readonly width?: 1 | 4;
@@ -52,11 +52,11 @@ export interface RegisterMap<T extends RegisterTable = RegisterTable> {
   readonly registers: T;
   /** Offsets by name, for drivers. */
   readonly at: { readonly [Name in keyof T]: number };
-  /** What a read gets where there is no register. */
+  /** The value of a read where there is no register. */
   readonly absent: 'ones' | 'zeros';
 }
 
-/** A map of `registers`. Throws for two that overlap. */
+/** Makes a map of `registers`. Throws if two of them overlap. */
 export function defineRegisters<const T extends RegisterTable>(absent: 'ones' | 'zeros', registers: T): RegisterMap<T> {
   const entries = Object.entries<Register>(registers);
   const byOffset = entries.toSorted(([, a], [, b]) => a.at - b.at);
@@ -71,5 +71,5 @@ export function defineRegisters<const T extends RegisterTable>(absent: 'ones' | 
 export const widthOf = ({ width = 4 }: Register): number => width;
 export const countOf = (register: Register): number => ('count' in register ? (register.count ?? 1) : 1);
 
-/** Bytes from the first to the end of the last of them. */
+/** Bytes of the whole row: from its first register to the end of its last one. */
 export const bytesOf = (register: Register): number => widthOf(register) * countOf(register);

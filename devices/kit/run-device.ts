@@ -1,6 +1,6 @@
 /**
- * Puts a device worker together from what the board gave it, and runs its loop until the board says
- * stop.
+ * Builds a device worker from the data that the board gave it, and runs its loop until the board
+ * says stop.
  */
 import { BarGate } from '../../iommu/bus/bar-gate.ts';
 import { eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
@@ -16,8 +16,8 @@ import { MediatedDma, type MediatedDmaOptions } from './mediated-dma.ts';
 import type { DeviceMessage, DeviceWorkerData } from './protocol.ts';
 
 /**
- * Kernels of this board read the fault queue when asked and leave its interrupt disabled: the wire
- * leads nowhere.
+ * The wire of the fault queue, which leads nowhere: kernels of this board read the fault queue when
+ * asked, and leave its interrupt disabled.
  */
 const NO_WIRE = (): void => {};
 

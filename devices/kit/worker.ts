@@ -1,5 +1,5 @@
 /**
- * The entry of every device worker: runs the device of the folder that its data names
+ * The entry of every device worker. It runs the device of the folder that its data names
  * (docs/DESIGN.md, "Devices").
  */
 import { parentPort } from 'node:worker_threads';

@@ -1,6 +1,6 @@
 /**
- * mscribe: a copy engine without IOMMU, driven by a ring of descriptors (regs.ts). It may sleep in
- * the middle of any access, for as long as a VMM takes to be replaced.
+ * mscribe is a copy engine without IOMMU, driven by a ring of descriptors (regs.ts). It may sleep
+ * in the middle of any access, for as long as the replacement of a VMM takes.
  */
 import { type Bus, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { splitIova } from '../kit/dma.ts';
@@ -34,7 +34,7 @@ class Mscribe implements Device {
 
   #error = false;
   /**
-   * Counts resets and enables: a job that began in another era is dropped. Registers are written
+   * Counts resets and enables. A job that began in another era is dropped: registers may be written
    * while a job sleeps.
    */
   #era = 0;
@@ -104,7 +104,7 @@ class Mscribe implements Device {
     return this.#nextJobNs; // at or before now when another may begin
   }
 
-  /** Ring and size are good, and TAIL is at most one ring ahead. */
+  /** Whether ring and size are good, and TAIL is at most one ring ahead. */
   #isValid(): boolean {
     const size = this.#reg.RING_SIZE;
     const isPowerOfTwo = size >= MIN_RING && size <= MAX_RING && (size & (size - 1)) === 0;
@@ -114,7 +114,8 @@ class Mscribe implements Device {
   }
 
   /**
-   * Everything after an access may find the device in another era: then nothing of the job counts.
+   * Runs one job. After each access the device may be in another era; then nothing of the job
+   * counts.
    */
   #runJob(): void {
     const era = this.#era;

@@ -1,5 +1,5 @@
 /**
- * One job of mscribe: its descriptor decoded, and carried out part by part (regs.ts has the
+ * One job of mscribe: decodes its descriptor, and carries it out part by part (regs.ts has the
  * layout).
  */
 import { type Dma, splitIova } from '../kit/dma.ts';
@@ -24,7 +24,7 @@ const COMMAND = 0x00;
 const LENGTH = 0x04;
 const SOURCE = 0x08;
 const DESTINATION = 0x10;
-/** Offset of what the device writes back, and its size. */
+/** Offset of the result that the device writes back, and its size. */
 export const RESULT = 0x18;
 const RESULT_BYTES = DESCRIPTOR_BYTES - RESULT;
 
@@ -69,7 +69,7 @@ export function encodeResult({ status, written }: JobResult): Uint8Array {
 const refused = (status: number): JobResult => ({ status, written: 0, transactions: 0, bytes: 0 });
 
 /**
- * Carries a job out. Undefined once `dropped()` says after an access that the device was reset
+ * Carries a job out. Undefined if `dropped()` says after an access that the device was reset
  * meanwhile.
  */
 export function carryOut(job: Job, dma: Dma, dropped: () => boolean): JobResult | undefined {

@@ -4,9 +4,9 @@
  * are not written.
  *
  * Jobs are descriptors in a ring in guest memory. HEAD and TAIL count descriptors since ENABLE, mod
- * 2^32; descriptor n is in slot n mod RING_SIZE. The driver fills slots and moves TAIL; the device
- * carries jobs out in order, writes each one's status, and then moves HEAD. TAIL may be RING_SIZE
- * ahead of HEAD; further is an error.
+ * 2^32; descriptor n is in slot n mod RING_SIZE. The driver fills slots and moves TAIL. The device
+ * carries jobs out in order, writes each one's status, and then moves HEAD. TAIL may be at most
+ * RING_SIZE ahead of HEAD; further is an error.
  *
  * A descriptor (32 bytes, at a multiple of 32):
  *   0x00  u32  bits 7:0 operation, bit 8 IRQ: interrupt when it is done
@@ -19,9 +19,9 @@
  * Source and destination are read and written in ascending order, 64 KiB at a time; they may
  * overlap in one such part.
  *
- * A refused access to source or destination ends the job with its status and the device goes on;
- * one to the ring ends everything: STATUS.ERROR, an interrupt, nothing more until RESET. Before the
- * interrupt of a job (MSI, or INTx while CAUSE is not 0) its status is in memory.
+ * A refused access to source or destination ends the job with its status, and the device goes on. A
+ * refused access to the ring ends everything: STATUS.ERROR, an interrupt, and nothing more until
+ * RESET. The status of a job is in memory before its interrupt (MSI, or INTx while CAUSE is not 0).
  */
 import type { RegisterValues } from '../kit/register-file.ts';
 import { defineRegisters } from '../kit/registers.ts';
@@ -49,12 +49,12 @@ export const REGISTERS = defineRegisters('ones', {
 
 /** Offsets. */
 export const REG = REGISTERS.at;
-/** What the device keeps, by name. */
+/** The values that the device keeps, by name. */
 export type Values = RegisterValues<typeof REGISTERS.registers>;
 
 /**
- * Takes jobs. Setting it starts at HEAD = TAIL = 0, with ring and size as they are then; ERROR at
- * once for a bad one.
+ * The device takes jobs. Setting this bit starts at HEAD = TAIL = 0, with ring and size as they are
+ * then. A bad ring is an ERROR at once.
  */
 export const CONTROL_ENABLE = 1 << 0;
 /** Write only: everything as after power-on. A job under way is dropped where it is. */
@@ -62,7 +62,7 @@ export const CONTROL_RESET = 1 << 1;
 
 /** HEAD is not TAIL. */
 export const STATE_BUSY = 1 << 0;
-/** Ring or TAIL are bad, or the ring cannot be reached. */
+/** The ring or TAIL is bad, or the ring cannot be reached. */
 export const STATE_ERROR = 1 << 1;
 
 /** A job with IRQ has ended. */

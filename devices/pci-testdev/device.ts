@@ -1,7 +1,7 @@
 /**
  * pci-testdev (PCI 1b36:0005): QEMU's device for timing register accesses, with and without an
- * ioeventfd in the hypervisor. Here all of its tests count alike: what is written is what counts.
- * It has no interrupt and does no DMA.
+ * ioeventfd in the hypervisor. Here all of its tests count writes in the same way. It has no
+ * interrupt and does no DMA.
  */
 import { type Registers, ZERO } from '../kit/bar-access.ts';
 import { type Bar, type Device, type DeviceType, NEVER } from '../kit/device.ts';
@@ -28,7 +28,7 @@ const KINDS = [
   { suffix: 'datamatch-eventfd', data: 0xfa, wildcard: false },
 ] as const;
 
-/** The tests of BAR 0, then those of BAR 1; `test` in the header is the index here. */
+/** The tests of BAR 0, then those of BAR 1. `test` in the header is an index into this list. */
 const TESTS: readonly Test[] = [
   ...KINDS.map(({ suffix, ...kind }, i) => ({ ...kind, name: `mmio-${suffix}`, offset: REG.MMIO_TEST + i })),
   ...KINDS.map(({ suffix, ...kind }, i) => ({ ...kind, name: `portio-${suffix}`, offset: REG.PORTIO_TEST + i })),
@@ -70,7 +70,7 @@ class PciTestdev implements Device {
     this.#count = 0;
   }
 
-  /** The test that is selected counts writes at its offset, in whichever of the two BARs. */
+  /** Counts a write at the offset of the selected test, in either BAR. */
   #hit(offset: number, value: number): void {
     const test = this.#current;
     if (test?.offset === offset && (test.wildcard || test.data === value)) this.#count = (this.#count + 1) >>> 0;

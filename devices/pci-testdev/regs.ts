@@ -1,6 +1,6 @@
 /**
- * Header of pci-testdev's tests (QEMU docs/specs/pci-testdev.rst; docs/machine.md, "pci-testdev"):
- * at the start of BAR 0 and of BAR 1.
+ * The header of pci-testdev's tests (QEMU docs/specs/pci-testdev.rst; docs/machine.md,
+ * "pci-testdev"). It is at the start of BAR 0 and of BAR 1.
  */
 import { defineRegisters } from '../kit/registers.ts';
 

@@ -32,8 +32,8 @@ export function raise(core: Core, cause: number, mtval: bigint, mepc: bigint): v
 }
 
 /**
- * Jumps to any 64-bit target. One that is no address at all raises the fetch access fault of its
- * first instruction here.
+ * Jumps to any 64-bit target. If the target is no address at all, the fetch access fault of its
+ * first instruction is raised here.
  */
 export function jump(core: Core, target: bigint): void {
   const pc = Number(BigInt.asIntN(64, target));

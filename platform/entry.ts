@@ -7,6 +7,9 @@ import { existsSync } from 'node:fs';
 const here = import.meta.url;
 export const fromSource = here.endsWith('.ts');
 
+/** This node runs TypeScript by itself (22.18 and later). */
+export const canStripTypes = 'typescript' in process.features && Boolean(process.features.typescript);
+
 /**
  * The URL of an entry such as 'devices/kit/worker'. In a source tree that is the .ts file. In a
  * built one it is `dist/devices-kit-worker.mjs`, or .cjs where the build made it CommonJS. All

@@ -9,13 +9,11 @@ import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 
 import { Piscina } from 'piscina';
-import { entryUrl } from './entry.ts';
+import { canStripTypes, entryUrl } from './entry.ts';
 import type { HashSlice } from './ram-hash.task.ts';
 
 export const SLICE_BYTES = 8 * 1024 * 1024;
 const MAX_THREADS = 4;
-
-const canStripTypes = 'typescript' in process.features && Boolean(process.features.typescript);
 
 /**
  * The options with which a pool thread loads a .ts task where Node cannot strip types itself (Node

@@ -5,14 +5,12 @@
 import { existsSync } from 'node:fs';
 import { Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 
-import { entryUrl, fromSource } from './entry.ts';
+import { canStripTypes, entryUrl, fromSource } from './entry.ts';
 
 interface Boot<T> {
   readonly entry: string;
   readonly data: T;
 }
-
-const canStripTypes = 'typescript' in process.features && Boolean(process.features.typescript);
 
 export interface StartOptions {
   /** Shown in debuggers and in error messages. */

@@ -1,5 +1,5 @@
 /**
- * Locked memory: what is charged to whom for pinned pages (ACC-1…8; vfio_lock_acct,
+ * Locked memory: pinned pages are charged to an address space here (ACC-1…8; vfio_lock_acct,
  * __account_locked_vm).
  */
 import { enomem, esrch } from '../../../../platform/errno.ts';
@@ -10,10 +10,10 @@ import type { VfioIommu } from './vfio-iommu.ts';
 const KIB_PER_PAGE = 4;
 
 /**
- * The address space an entry's vaddr is of and its pages are charged to; undefined when it is no
- * more. Since 6.3 it is the one that mapped (mmget_not_zero); before, the one which the mapper's
- * task has now (get_task_mm): after an exec the new image's (ACC-5). The caller's own is alive, no
- * need to ask.
+ * Returns the address space that the entry's vaddr belongs to and its pages are charged to;
+ * undefined when it is gone. Since 6.3 this is the address space that made the mapping
+ * (mmget_not_zero). Before 6.3 it is the current one of the mapper's task (get_task_mm): after an
+ * exec, the new image's (ACC-5). The caller's own address space is alive and is not tested.
  */
 export function mmOf(iommu: VfioIommu, entry: DmaEntry, caller: Task | undefined): Mm | undefined {
   if (entry.mm === caller?.mm || entry.mm.alive()) return entry.mm;
@@ -27,8 +27,8 @@ export function mmOf(iommu: VfioIommu, entry: DmaEntry, caller: Task | undefined
 }
 
 /**
- * Charges pages. ENOMEM beyond RLIMIT_MEMLOCK, unless the mapper had CAP_IPC_LOCK; ESRCH when the
- * mm is no more.
+ * Charges pages to the entry's mm. ENOMEM beyond RLIMIT_MEMLOCK, unless the mapper had
+ * CAP_IPC_LOCK. ESRCH when the mm is gone.
  */
 export function charge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, caller: Task | undefined): void {
   if (nrPages === 0) return;
@@ -40,7 +40,7 @@ export function charge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, calle
   entry.lockedPages += nrPages;
 }
 
-/** Takes pages off again; nothing when the mm is no more. */
+/** Takes pages off the charge again. Does nothing when the mm is gone. */
 export function uncharge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, caller: Task | undefined): void {
   if (nrPages === 0) return;
   const mm = mmOf(iommu, entry, caller);
@@ -50,7 +50,8 @@ export function uncharge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, cal
 }
 
 /**
- * ACC-3: whether the caller may lock nrPages more, tested page by page in its own mm while pinning.
+ * ACC-3: throws ENOMEM unless the caller may lock nrPages more. While pinning, the kernel tests
+ * this page by page, in the caller's own mm.
  */
 export function testMemlock(entry: DmaEntry, nrPages: number, caller: Task): void {
   if (entry.lockCap || nrPages === 0) return;
@@ -60,8 +61,8 @@ export function testMemlock(entry: DmaEntry, nrPages: number, caller: Task): voi
 }
 
 /**
- * ACC-6: the caller takes over entry and charge. ENOMEM: nothing has changed. An old mm that is
- * dead is not uncharged; the same mm is left alone.
+ * ACC-6: the caller takes over the entry and its charge. On ENOMEM nothing has changed. A dead old
+ * mm is not uncharged. If the mm is the same, nothing happens.
  */
 export function moveCharge(entry: DmaEntry, caller: Task): void {
   const { mm } = caller;
@@ -79,10 +80,14 @@ export function moveCharge(entry: DmaEntry, caller: Task): void {
   entry.lockCap = lockCap;
 }
 
-/** locked_vm is an unsigned long: below 0 it is next to 2^64, and more than any limit (ACC-5). */
+/**
+ * locked_vm is an unsigned long: a value below 0 is close to 2^64 and exceeds every limit (ACC-5).
+ */
 const exceeds = (lockedVm: number, limit: number): boolean => lockedVm < 0 || lockedVm > limit;
 
-/** The words for the user: a plain user's limit is 8 MiB, and a guest is larger than that. */
+/**
+ * The error is worded for the user: a plain user's limit is 8 MiB, and a guest is larger than that.
+ */
 function memlockExceeded(task: Task): Error {
   const pages = task.memlockLimitPages();
   // ACC-5

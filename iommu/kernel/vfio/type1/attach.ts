@@ -1,4 +1,4 @@
-/** Groups come (ATT-1…7). */
+/** Attaching a group to a container (ATT-1…7). */
 import { codeOf, einval, eperm, SysError } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
@@ -10,8 +10,8 @@ import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './va
 import type { AttachedGroup, IovaSpan, VfioIommu } from './vfio-iommu.ts';
 
 /**
- * A promise when the replay sleeps until all vaddrs are valid (VAD-8), or is long. On an error the
- * group is not attached.
+ * Attaches a group. Returns a promise when the replay is long or sleeps until all vaddrs are valid
+ * (VAD-8). On an error the group is not attached.
  */
 export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): void | Promise<void> {
   refuseInvalid(iommu);
@@ -66,7 +66,7 @@ function attachEmulated(iommu: VfioIommu, group: IommuGroup): void {
   if (iommu.domains.length === 0) iommu.updatePgsizeBitmap();
 }
 
-/** ATT-1, from the aperture on; the new valid list. */
+/** The tests of ATT-1, from the aperture on. Returns the new list of valid iovas. */
 function checkConflicts(iommu: VfioIommu, group: IommuGroup, domain: IommuDomain): readonly IovaSpan[] {
   const regions = reservedBy(group);
   if (apertureConflicts(iommu, domain)) throw einval(`group ${group.id}: aperture conflicts with mappings`);
@@ -79,8 +79,9 @@ function checkConflicts(iommu: VfioIommu, group: IommuGroup, domain: IommuDomain
 }
 
 /**
- * ATT-2: the newest domain of the same driver and coherency whose tables the group's unit can use
- * takes the group, and the new one is not needed. Nothing is mapped, no MSI cookie taken.
+ * ATT-2: the group joins the newest domain that has the same driver and coherency and tables that
+ * the group's unit can use. The new domain is then not needed. Nothing is mapped and no MSI cookie
+ * is taken.
  */
 function mergeInto(iommu: VfioIommu, attached: AttachedGroup, domain: IommuDomain): boolean {
   const { group } = attached;
@@ -100,7 +101,7 @@ function mergeInto(iommu: VfioIommu, attached: AttachedGroup, domain: IommuDomai
   return false;
 }
 
-/** ATT-4: only where MSIs have no fixed window. */
+/** ATT-4: maps the MSI window, only for groups whose MSIs have no fixed window. */
 function mapMsiWindow(group: IommuGroup, domain: IommuDomain): void {
   const regions = reservedBy(group);
   const window = regions.find(({ type }) => type === 'sw-msi');
@@ -119,8 +120,8 @@ function accept(iommu: VfioIommu, validIova: readonly IovaSpan[]): void {
 }
 
 /**
- * iommu_attach_group: the devices go into the domain, out of the one they are in. EINVAL: their
- * unit cannot use it.
+ * iommu_attach_group: moves the devices into the domain, out of their present one. EINVAL when
+ * their unit cannot use the domain.
  */
 function enter({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
   for (const did of dids) iommuDevice!.attach(did, domain);

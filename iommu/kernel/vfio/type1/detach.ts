@@ -1,4 +1,4 @@
-/** Groups go (ATT-8…10). */
+/** Detaching a group from a container (ATT-8…10). */
 import type { Sliced } from '../../../../platform/slices.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
@@ -50,8 +50,8 @@ function* dropDomain(iommu: VfioIommu, home: AttachedDomain): Sliced<void> {
 }
 
 /**
- * Entries live on for the mediated devices, and only what these have pinned stays charged
- * (RACE-31).
+ * The entries live on for the mediated devices. Only the pages that these devices have pinned stay
+ * charged (RACE-31).
  */
 function* unpinAndReaccount(iommu: VfioIommu): Sliced<void> {
   const unpin = new DeferredUnpin(iommu);
@@ -59,7 +59,7 @@ function* unpinAndReaccount(iommu: VfioIommu): Sliced<void> {
     const unlocked = yield* unmapEntry(iommu, entry, unpin);
     let locked = 0;
     for (const { run } of entry.externalPins?.values() ?? []) if (!run.reserved) locked++;
-    // what drivers have pinned is part of what was mapped
+    // the pages that drivers have pinned are part of the mapped pages
     uncharge(iommu, entry, unlocked - locked, undefined);
   }
   yield* unpin.flush();

@@ -1,7 +1,7 @@
 /**
- * The dirty bitmap of one entry: one bit per smallest IOMMU page, and one spare u64 word, since a
- * report shifts the bits in place. That leaves bits behind beyond the entry's own; real kernels
- * report them later (DRT-5), so here they stay too.
+ * The dirty bitmap of one entry. It has one bit per smallest IOMMU page, and one spare u64 word
+ * because a report shifts the bits in place. The shift leaves bits beyond the entry's own. Real
+ * kernels report these bits later (DRT-5), so they stay here too.
  */
 
 const WORD = 32;
@@ -25,7 +25,7 @@ export class DirtyBitmap {
     this.#fill(0, this.nrBits, true);
   }
 
-  /** bitmap_clear of the entry's own bits; those beyond stay. */
+  /** bitmap_clear of the entry's own bits. The bits beyond them stay. */
   clearAll(): void {
     this.#fill(0, this.nrBits, false);
   }
@@ -49,7 +49,7 @@ export class DirtyBitmap {
     }
   }
 
-  /** bitmap_shift_left in place by less than 64, over the words that nrBits + shift bits need. */
+  /** bitmap_shift_left in place, by less than 64, over the words that nrBits + shift bits need. */
   shiftLeft(shift: number): void {
     const words = this.#words;
     const skip = Math.floor(shift / WORD);
@@ -62,8 +62,8 @@ export class DirtyBitmap {
   }
 
   /**
-   * ORs a whole u64 into the first one: DRT-5, all 64 bits of it and not only those below the
-   * entry's.
+   * ORs a whole u64 into the first word: all 64 bits of it, and not only those below the entry's
+   * own (DRT-5).
    */
   orFirstWord(bytes: Uint8Array): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
@@ -71,7 +71,7 @@ export class DirtyBitmap {
     this.#words[1]! |= view.getUint32(4, true);
   }
 
-  /** The first whole u64 words that nrBits + shift bits need, as the user gets them. */
+  /** The first whole u64 words, enough for nrBits + shift bits, as the user gets them. */
   bytes(shift: number): Uint8Array {
     return new Uint8Array(this.#words.buffer, 0, bitmapBytes(this.nrBits + shift));
   }

@@ -68,7 +68,9 @@ function stop(iommu: VfioIommu): void {
   for (const entry of iommu.entries()) entry.bitmap = undefined;
 }
 
-/** MAP-14, DRT-2: a bitmap with the pages set that drivers have pinned now. */
+/**
+ * MAP-14, DRT-2: gives the entry a bitmap in which the pages that drivers have pinned now are set.
+ */
 export function allocateBitmap(iommu: VfioIommu, entry: DmaEntry): void {
   const nrBits = entry.nrPages / iommu.pgsizePages;
   if (nrBits > MAX_PAGES) throw einval(`mapping of ${entry.nrPages} pages is too large for a dirty bitmap`);
@@ -90,7 +92,7 @@ function markPinned(iommu: VfioIommu, entry: DmaEntry): void {
 export const bitOf = (iommu: VfioIommu, entry: DmaEntry, vpn: number): number =>
   Math.floor((vpn - entry.vpn) / iommu.pgsizePages);
 
-/** ATT-9: whoever left may have written anything. */
+/** ATT-9: a group has left, and it may have written to any page. */
 export function markAllDirty(iommu: VfioIommu): void {
   for (const entry of iommu.entries()) entry.bitmap?.setAll();
 }
@@ -113,7 +115,7 @@ function getBitmap(iommu: VfioIommu, arg: UserArg, argsz: number, mm: Mm): void 
   reportRange(iommu, Number(iova >> 12n), Number((iova + size) >> 12n), { bitmap, mm });
 }
 
-/** UNM-2, DRT-3: pointer and size of a bitmap for `size` bytes of iova. */
+/** UNM-2, DRT-3: tests pointer and size of a bitmap for `size` bytes of iova. */
 export function checkBitmap({ pgsize, bytes, data }: UserBitmap, size: bigint): void {
   if (!accessOk(data, bytes)) throw einval('dirty bitmap is not in user space');
   // __ffs(0) is 64 on x86 with tzcnt, and a shift by 64 is one by 0.
@@ -145,9 +147,9 @@ function reportRange(
 }
 
 /**
- * update_user_bitmap (DRT-5): the bits of one entry, bit 0 being page baseVpn, in whole u64 words.
- * Unless the entry starts on a word the user's word there is read and merged, in the entry's own
- * bitmap.
+ * update_user_bitmap (DRT-5): writes the bits of one entry, in whole u64 words; bit 0 of the user's
+ * bitmap is page baseVpn. If the entry does not start on a word, the user's word is read and merged
+ * first, in the entry's own bitmap.
  */
 export function reportEntry(
   iommu: VfioIommu,

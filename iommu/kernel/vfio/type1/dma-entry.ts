@@ -1,5 +1,5 @@
 /**
- * One mapping of a container: struct vfio_dma. Its iovas are [vpn, vpn + nrPages), its memory
+ * struct vfio_dma: one mapping of a container. Its iovas are [vpn, vpn + nrPages), its memory is
  * [vaddrPage, vaddrPage + nrPages).
  */
 
@@ -33,20 +33,21 @@ export class DmaEntry extends DmaRange<DmaEntry> {
   /** Pinned and mapped in every IOMMU domain. */
   iommuMapped = false;
   /**
-   * Who mapped it, or took it over: its thread group counts, a vCPU thread may die first (MAP-15).
+   * The task that made the mapping or took it over. Its thread group counts, because a vCPU thread
+   * may die first (MAP-15).
    */
   mapper: Task;
-  /** The address space that vaddr is of; held (mmgrab). */
+  /** The address space that vaddr belongs to. The entry holds it (mmgrab). */
   mm: Mm;
-  /** CAP_IPC_LOCK of the mapper at MAP time, for all later charges too. */
+  /** Whether the mapper had CAP_IPC_LOCK at MAP time. This holds for all later charges too. */
   lockCap: boolean;
   /** Pages charged for this entry (6.3+). */
   lockedPages = 0;
-  /** What is pinned for the IOMMU domains, in order. */
+  /** The runs of pages that are pinned for the IOMMU domains, in order. */
   runs: PinnedRun[] = [];
-  /** By iova page; drivers' pins (MDV-3). Made at the first one. */
+  /** Drivers' pins by iova page (MDV-3). The first pin makes the map. */
   externalPins: Map<number, ExternalPin> | undefined;
-  /** While dirty tracking is on (DRT-2). */
+  /** Present while dirty tracking is on (DRT-2). */
   bitmap: DirtyBitmap | undefined;
 
   constructor({ vpn, nrPages, vaddrPage, prot, mapper }: DmaEntryOptions) {

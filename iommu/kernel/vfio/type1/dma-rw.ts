@@ -1,6 +1,6 @@
 /**
- * vfio_dma_rw: the CPU's access to iovas on behalf of a mediated device, through the vaddr as it is
- * now (MDV-5, VAD-5).
+ * vfio_dma_rw: the CPU reads or writes iovas for a mediated device, through the present vaddr
+ * (MDV-5, VAD-5).
  */
 import { ebusy, efault, einval, eperm } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -16,8 +16,8 @@ import { sleepOnVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
- * Entry by entry; what was copied before an error stays copied. Sleeps while the entry's vaddr is
- * invalid; whether it did.
+ * Copies entry by entry. Bytes copied before an error stay copied. Sleeps while the entry's vaddr
+ * is invalid, and returns whether it slept.
  */
 export async function dmaRw(iommu: VfioIommu, request: RwRequest): Promise<boolean> {
   if (request.data.length === 0) throw einval('dma_rw: no bytes');

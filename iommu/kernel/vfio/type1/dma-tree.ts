@@ -1,10 +1,10 @@
 /**
- * The mappings of a container in order: the rb-tree of struct vfio_dma and the look-ups of
- * vfio_iommu_type1.c in it. Ranges are [vpn, end) in pages, end up to IOVA_END.
+ * The mappings of a container in order: the rb-tree of struct vfio_dma, with the look-ups that
+ * vfio_iommu_type1.c makes in it. Ranges are [vpn, end) in pages, with end up to IOVA_END.
  *
- * Kernels before 6.18 compute ends with 64 bits, and 2^64 becomes 0 (RACE-10). They look things up
- * as here, so a mapping that ends there is found by nobody, and whoever looks for the first mapping
- * of a range and comes by it misses those to its left.
+ * Kernels before 6.18 compute ends with 64 bits, so an end of 2^64 becomes 0 (RACE-10). Their
+ * look-ups work as here. No look-up finds a mapping that ends at 2^64. A search for the first
+ * mapping of a range that comes to such a mapping misses the mappings to its left.
  */
 import type { Profile } from '../../core/profile.ts';
 import { next, RbNode, RbTree } from './rb-tree.ts';
@@ -31,19 +31,19 @@ export class DmaTree<T extends DmaRange<T>> {
     return this.#size;
   }
 
-  /** An end as the kernel sees it: 0 for 2^64, or the number that it is. */
+  /** An end as the kernel sees it: 0 for 2^64, else the number itself. */
   #end(end: number): number {
     return this.#endIs0 && end === IOVA_END ? 0 : end;
   }
 
-  /** Whether the end of a range is one that the kernel computes rightly. */
+  /** Whether the kernel computes the end of this range correctly. */
   knowsEnd(range: T): boolean {
     return this.#end(range.vpn + range.nrPages) !== 0;
   }
 
   /**
-   * vfio_find_dma: a mapping that has a page of [vpn, vpn + nrPages). HOT: twice per MAP_DMA; `npm
-   * run bench`, map-pairs.
+   * vfio_find_dma: returns a mapping that has a page of [vpn, vpn + nrPages). HOT: twice per
+   * MAP_DMA; `npm run bench`, map-pairs.
    */
   find(vpn: number, nrPages: number): T | undefined {
     const end = this.#end(vpn + nrPages);
@@ -57,14 +57,14 @@ export class DmaTree<T extends DmaRange<T>> {
   }
 
   /**
-   * vfio_find_dma_first_node and the walk from there: mappings that have a page of [vpn, end), in
-   * order. Each may be deleted.
+   * vfio_find_dma_first_node and the walk from there: yields the mappings that have a page of [vpn,
+   * end), in order. The caller may delete each of them.
    */
   within(vpn: number, end: number): Generator<T, void> {
     return this.#walk(vpn, this.#end(end));
   }
 
-  /** The same for what UNMAP ALL takes for everything. */
+  /** The same for the range that UNMAP ALL takes for everything. */
   withinAll(): Generator<T, void> {
     return this.#walk(0, IOVA_END);
   }
@@ -92,19 +92,19 @@ export class DmaTree<T extends DmaRange<T>> {
     return found && found.vpn < end ? found : undefined;
   }
 
-  /** vfio_link_dma, which the kernel calls while the size is still 0. */
+  /** vfio_link_dma. The kernel calls it while the size is still 0. */
   insert(range: T): void {
     this.#tree.insert(range, (other) => range.vpn <= other.vpn);
     this.#size++;
   }
 
-  /** Removes a mapping that is here. */
+  /** Removes a mapping that is in the tree. */
   delete(range: T): void {
     this.#tree.delete(range);
     this.#size--;
   }
 
-  /** Really all, in order. Each may be deleted. */
+  /** Yields really all mappings, in order. The caller may delete each of them. */
   *[Symbol.iterator](): Generator<T, void> {
     for (let node = this.#tree.first(); node; ) {
       const following = next(node);

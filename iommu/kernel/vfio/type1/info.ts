@@ -43,8 +43,8 @@ export function getInfo(iommu: VfioIommu, arg: UserArg): void {
 }
 
 /**
- * NUM-7: older kernels know the struct with and without cap_offset, newer ones write as much of it
- * as argsz says.
+ * NUM-7: older kernels know the struct with and without cap_offset. Newer kernels write as much of
+ * it as argsz says.
  */
 function infoBytes(argsz: number, { infoBytes: most }: Profile): number {
   if (most === Type1Info.size) return Math.min(argsz, most);
@@ -52,7 +52,8 @@ function infoBytes(argsz: number, { infoBytes: most }: Profile): number {
 }
 
 /**
- * NUM-7: MIGRATION, DMA_AVAIL, IOVA_RANGE; each `next` counts from the start of the info struct.
+ * NUM-7: the capabilities MIGRATION, DMA_AVAIL and IOVA_RANGE. Each `next` counts from the start of
+ * the info struct.
  */
 function capabilities(iommu: VfioIommu): Uint8Array {
   const chain = [migration(iommu), dmaAvail(iommu)];

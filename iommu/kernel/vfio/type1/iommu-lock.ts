@@ -1,12 +1,12 @@
 /**
- * The mutex of a container's type1 (vfio_iommu.lock). Code between two awaits has it, as nobody
- * else runs, and an await drops it; work in slices keeps it from its first slice to its last, while
- * calls on other containers go on. So whoever begins, and whoever has awaited something, enters
- * anew and looks at everything again.
+ * The mutex of a container's type1 (vfio_iommu.lock). Code between two awaits has the lock, because
+ * no other code runs then; an await drops it. Work in slices keeps the lock from its first slice to
+ * its last, while calls on other containers go on. Code that begins, or that has awaited something,
+ * must therefore enter the lock again and test everything again.
  */
 import { runSliced, type Sliced, type SliceOptions } from '../../../../platform/slices.ts';
 
-/** Locks that sliced work holds now, of all containers. */
+/** How many locks sliced work holds now, over all containers. */
 export interface HeldLocks {
   count: number;
 }
@@ -16,7 +16,7 @@ export class IommuLock {
   readonly #heldLocks: HeldLocks;
   #held: Promise<void> | undefined;
 
-  /** How long a slice may take; Infinity: nothing pauses. */
+  /** `sliceMs` is how long a slice may take. With Infinity no work pauses. */
   constructor(sliceMs: number, heldLocks: HeldLocks) {
     this.#sliceMs = sliceMs;
     this.#heldLocks = heldLocks;
@@ -28,14 +28,17 @@ export class IommuLock {
   }
 
   /**
-   * Settles when the work that holds the lock is done, and another may have it then; undefined when
-   * it is free.
+   * Settles when the work that holds the lock is done; other work may then have it. Undefined when
+   * the lock is free.
    */
   get held(): Promise<void> | undefined {
     return this.#held;
   }
 
-  /** Does work, which holds the lock. Only for whoever has it: inside enter(), before any await. */
+  /**
+   * Does work, and holds the lock for it. Only a caller that has the lock may use it: inside
+   * enter(), before any await.
+   */
   run<T>(work: Sliced<T>, task?: SlicedTask): T | Promise<T> {
     const options: SliceOptions = { sliceMs: this.#sliceMs, owner: task?.pid, resume: task?.enter, pause: task?.leave };
     const result = runSliced(work, options);
@@ -50,7 +53,7 @@ export class IommuLock {
   }
 }
 
-/** For whom it is done: a task that enters the kernel again with each slice. */
+/** The task for which the work is done. It enters the kernel again with each slice. */
 export interface SlicedTask {
   readonly pid?: number;
   readonly enter?: () => void;

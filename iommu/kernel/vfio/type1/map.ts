@@ -23,8 +23,9 @@ interface Request {
 }
 
 /**
- * With the lock. A promise when it is long: it pins many mappings of the process. MAP VADDR never
- * is; it is the hot path of a live update (up to 65 535 of them), and makes no generator.
+ * Maps a range, or updates a vaddr. The caller has the lock. Returns a promise when the work is
+ * long, because it pins many mappings of the process. MAP VADDR is never long. It is the hot path
+ * of a live update (up to 65 535 of them) and makes no generator.
  */
 export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Promise<number> {
   // MAP-1
@@ -50,7 +51,10 @@ export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Pro
   return iommu.lock.run(addEntry(iommu, entry, task), task);
 }
 
-/** MAP-2…4 in 5.12 and 6.12; in 7.2 size 0 and overflow come first (MAP-16). */
+/**
+ * MAP-2…4, in the order of 5.12 and 6.12. In 7.2 the tests for size 0 and overflow come first
+ * (MAP-16).
+ */
 function checkRequest(iommu: VfioIommu, request: Request): void {
   const { profile } = iommu;
   if (profile.mapTestsOverflowFirst) checkOverflow(request, profile);
@@ -89,7 +93,7 @@ function updateEntry(
   updateVaddr(iommu, entry, vaddrPage, task);
 }
 
-/** MAP-10…15. The result is the ioctl's. */
+/** MAP-10…15. Returns the result of the ioctl. */
 function* addEntry(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<number> {
   try {
     // MAP-12: without an IOMMU domain nothing is pinned.
@@ -112,7 +116,7 @@ function* addEntry(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<number
   }
 }
 
-/** MAP-9: inside one valid span; an unknown list allows everything. */
+/** MAP-9: true if [vpn, end) is inside one valid span. An unknown list allows everything. */
 function isValidIova({ validIova }: VfioIommu, vpn: number, end: number): boolean {
   return validIova.length === 0 || validIova.some((span) => vpn >= span.vpn && end <= span.end);
 }

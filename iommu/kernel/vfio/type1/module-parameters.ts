@@ -1,7 +1,7 @@
 /**
- * Parameters of the module vfio_iommu_type1, set as by a write(2) to
- * /sys/module/vfio_iommu_type1/parameters/NAME: text, read as the kernel reads it (kernel/params.c,
- * lib/kstrtox.c).
+ * The parameters of the module vfio_iommu_type1. They are set as by a write(2) to
+ * /sys/module/vfio_iommu_type1/parameters/NAME: the value is text, read as the kernel reads it
+ * (kernel/params.c, lib/kstrtox.c).
  */
 import { einval, enoent, erange } from '../../../../platform/errno.ts';
 import type { Profile } from '../../core/profile.ts';
@@ -11,8 +11,8 @@ import type { Type1Parameters } from './vfio-iommu.ts';
 const UINT_MAX = 0xffff_ffffn;
 
 /**
- * The write(2) to the parameter's file; ENOENT for a name that there is not. It throws EINVAL or
- * ERANGE for a text that is no value, and nothing written changes nothing.
+ * Returns the write(2) to the parameter's file. Throws ENOENT when no parameter has that name. The
+ * write throws EINVAL or ERANGE for a text that is no value. A write of no text changes nothing.
  */
 export function moduleParameter(parameters: Type1Parameters, name: string, profile: Profile): (text: string) => void {
   const set = setterOf(parameters, name, profile);
@@ -43,9 +43,9 @@ function setterOf(parameters: Type1Parameters, name: string, profile: Profile): 
 const DIGITS: Readonly<Record<string, RegExp>> = { '0x': /^[0-9a-f]*/i, '0o': /^[0-7]*/, '': /^\d*/ };
 
 /**
- * kstrtouint with base 0: a `+`, then hexadecimal after 0x, octal after 0, else decimal; one
- * newline may follow. More than 64 bits are ERANGE whatever comes behind, more than 32 only when
- * nothing does.
+ * kstrtouint with base 0: an optional `+`, then hexadecimal digits after 0x, octal after 0, else
+ * decimal. One newline may follow. A number of more than 64 bits is ERANGE whatever comes behind
+ * it; one of more than 32 bits only when nothing comes behind it.
  */
 export function parseUint(text: string): number {
   const number = text.startsWith('+') ? text.slice(1) : text;
@@ -61,11 +61,14 @@ export function parseUint(text: string): number {
   return Number(value);
 }
 
-/** Besides y, 1 and on; n, 0 and off. */
+/** The letters that count besides y, 1 and on for true, and n, 0 and off for false. */
 const TRUE_LETTERS = { 'yes-no': '', 'true-false': 't', 'enabled-disabled': 'te' } as const;
 const FALSE_LETTERS = { 'yes-no': '', 'true-false': 'f', 'enabled-disabled': 'fd' } as const;
 
-/** kstrtobool: its first letter decides, or two of them for on and off; the rest is anything. */
+/**
+ * kstrtobool: the first letter decides, or the first two for on and off. The rest of the text may
+ * be anything.
+ */
 export function parseBool(text: string, { booleans }: Profile): boolean {
   const word = text.slice(0, 2).toLowerCase();
   const letter = word.slice(0, 1);

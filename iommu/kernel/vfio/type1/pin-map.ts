@@ -1,6 +1,6 @@
 /**
- * From memory to translations and back: pin, charge and map an entry; unmap, flush, unpin and
- * uncharge it (ACC-1, IOM-2, UNM-15).
+ * The way from memory to translations and back: an entry is pinned, charged and mapped; it is
+ * unmapped, flushed, unpinned and uncharged (ACC-1, IOM-2, UNM-15).
  */
 import { eintr } from '../../../../platform/errno.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
@@ -11,15 +11,15 @@ import { charge, testMemlock, uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import type { AttachedDomain, VfioIommu } from './vfio-iommu.ts';
 
-/** Regions whose unpinning may wait for one flush (NUM-9). */
+/** How many regions may wait for one flush before they are unpinned (NUM-9). */
 const SYNC_REGIONS = 512;
-/** Page-table entries that are written in one go: 40 ns each. */
+/** How many page-table entries are written in one go: 40 ns each. */
 const STEP_PAGES = 2 ** 15;
 const LARGE_PAGES = 2 ** 18;
 const LARGE = BigInt(LARGE_PAGES * 4096);
 
 /**
- * Runs that are unmapped but may still be in use by devices: they are unpinned after the flush that
+ * Runs that are unmapped but may still be in use by devices. They are unpinned after the flush that
  * covers them (UNM-15).
  */
 export class DeferredUnpin {
@@ -35,7 +35,7 @@ export class DeferredUnpin {
     if (this.#runs.length >= SYNC_REGIONS) yield* this.flush();
   }
 
-  /** Returns when no device can reach what was unmapped before, and its pins are gone. */
+  /** Returns when no device can reach the pages unmapped before, and their pins are gone. */
   *flush(): Sliced<void> {
     for (const { domain } of this.#iommu.domains) domain.flush();
     const runs = this.#runs;
@@ -47,7 +47,10 @@ export class DeferredUnpin {
   }
 }
 
-/** MAP-13: pins run by run and maps each in every domain. On an error nothing of it stays. */
+/**
+ * MAP-13: pins an entry run by run and maps each run in every domain. On an error nothing of it
+ * stays.
+ */
 export function* pinAndMap(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
   let done = 0;
   try {
@@ -67,7 +70,7 @@ export function* pinAndMap(iommu: VfioIommu, entry: DmaEntry, task: Task): Slice
   entry.iommuMapped = true;
 }
 
-/** ACC-1…3: pins the longest run from page `first` of the entry on and charges it. */
+/** ACC-1…3: pins and charges the longest run from page `first` of the entry on. */
 export function* pinCharged(iommu: VfioIommu, entry: DmaEntry, first: number, task: Task): Sliced<PinnedRun> {
   // fatal_signal_pending, as in __get_user_pages
   if (task.killed.aborted) throw eintr(`process ${task.pid} is being killed`);
@@ -86,8 +89,8 @@ export function* pinCharged(iommu: VfioIommu, entry: DmaEntry, first: number, ta
 }
 
 /**
- * Pages of a run at vpn that are charged for it: not device memory, and not what drivers have
- * pinned, and charged, already.
+ * How many pages of a run at vpn are charged for the run. Device memory is not charged, nor are
+ * pages that drivers have already pinned and so charged.
  */
 export function nrCharged(entry: DmaEntry, vpn: number, run: PinnedRun): number {
   if (run.reserved) return 0;
@@ -97,7 +100,10 @@ export function nrCharged(entry: DmaEntry, vpn: number, run: PinnedRun): number 
   return run.nrPages - pinned;
 }
 
-/** IOM-2: in all domains, in order; on an error the earlier ones are undone in reverse. */
+/**
+ * IOM-2: maps a run in all domains, in order. On an error the run is unmapped from the earlier
+ * domains, in reverse order.
+ */
 function* mapRun(domains: readonly AttachedDomain[], vpn: number, run: PinnedRun, prot: number): Sliced<void> {
   for (const [i, { domain }] of domains.entries()) {
     try {
@@ -114,7 +120,7 @@ function* mapRun(domains: readonly AttachedDomain[], vpn: number, run: PinnedRun
 
 /** Maps a run in one domain. On an error nothing of it stays there. */
 export function* mapPages(domain: IommuDomain, vpn: number, run: PinnedRun, prot: number): Sliced<void> {
-  // Where the largest pages fit there are few entries, and cutting the run would cut them.
+  // If the largest pages fit there are few page-table entries, and cutting the run would cut them.
   const whole = (domain.pgsizes & LARGE) !== 0n && (vpn - run.pfn) % LARGE_PAGES === 0;
   let done = 0;
   try {
@@ -132,7 +138,10 @@ export function* mapPages(domain: IommuDomain, vpn: number, run: PinnedRun, prot
   }
 }
 
-/** Takes [vpn, vpn + nrPages) out of one domain: whole mappings, whose leaves reach no further. */
+/**
+ * Unmaps [vpn, vpn + nrPages) from one domain. The range consists of whole mappings, whose leaves
+ * reach no further.
+ */
 export function* unmapPages(domain: IommuDomain, vpn: number, nrPages: number): Sliced<void> {
   for (let done = 0; done < nrPages; ) {
     if (done > 0) yield;
@@ -143,8 +152,8 @@ export function* unmapPages(domain: IommuDomain, vpn: number, nrPages: number): 
 }
 
 /**
- * Takes an entry's translations out of all domains; pages that will be unpinned, and were charged
- * or pinned by drivers too.
+ * Removes an entry's translations from all domains. Returns how many pages will be unpinned; these
+ * are the pages that were charged, for the entry or already for drivers' pins.
  */
 export function* unmapEntry(iommu: VfioIommu, entry: DmaEntry, unpin: DeferredUnpin): Sliced<number> {
   const { runs } = entry;
@@ -158,7 +167,7 @@ export function* unmapEntry(iommu: VfioIommu, entry: DmaEntry, unpin: DeferredUn
   return nrPages;
 }
 
-/** vfio_remove_dma: an entry goes, with everything it holds (UNM-14, UNM-16). */
+/** vfio_remove_dma: removes an entry with everything it holds (UNM-14, UNM-16). */
 export function* removeEntry(
   iommu: VfioIommu,
   entry: DmaEntry,
@@ -166,7 +175,7 @@ export function* removeEntry(
   caller: Task | undefined,
 ): Sliced<void> {
   uncharge(iommu, entry, yield* unmapEntry(iommu, entry, unpin), caller);
-  // of a driver that is gone
+  // pins of a driver that is gone
   for (const { run } of entry.externalPins?.values() ?? []) iommu.pinner.unpin(run);
   iommu.unlink(entry);
   entry.mm.drop();
@@ -177,7 +186,7 @@ export function* removeEntry(
   iommu.waiters.wakeAll();
 }
 
-/** vfio_iommu_unmap_unpin_all: no group is left that could use them. */
+/** vfio_iommu_unmap_unpin_all: removes all entries. No group is left that could use them. */
 export function* removeAll(iommu: VfioIommu): Sliced<void> {
   const unpin = new DeferredUnpin(iommu);
   for (const entry of iommu.entries()) yield* removeEntry(iommu, entry, unpin, undefined);

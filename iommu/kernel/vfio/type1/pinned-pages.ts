@@ -1,6 +1,6 @@
 /**
- * vfio_pin_pages and vfio_unpin_pages: drivers of mediated devices pin single iova pages (MDV-1…4,
- * VAD-3, VAD-4).
+ * vfio_pin_pages and vfio_unpin_pages, by which drivers of mediated devices pin single iova pages
+ * (MDV-1…4, VAD-3, VAD-4).
  */
 import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -16,7 +16,8 @@ import { sleepOnVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
- * All or nothing: the pfns of the pages, pinned. Sleeps while one of the vaddrs is invalid (VAD-3).
+ * Pins all pages or none, and returns their pfns. Sleeps while one of the vaddrs is invalid
+ * (VAD-3).
  */
 export async function pinPages(iommu: VfioIommu, request: PinRequest): Promise<readonly number[]> {
   const { vpn, nrPages } = request;
@@ -32,8 +33,8 @@ export async function pinPages(iommu: VfioIommu, request: PinRequest): Promise<r
 }
 
 /**
- * VAD-3: all vaddrs of the range have to be valid at one moment, and from there on nothing drops
- * the lock.
+ * Whether the range has an invalid vaddr. VAD-3: all vaddrs of the range must be valid at one
+ * moment, and nothing drops the lock after that moment.
  */
 function hasInvalid(iommu: VfioIommu, { vpn, nrPages }: PinRequest): boolean {
   if (iommu.vaddrInvalidCount === 0) return false;
@@ -47,7 +48,10 @@ function hasInvalid(iommu: VfioIommu, { vpn, nrPages }: PinRequest): boolean {
   return false;
 }
 
-/** Without an IOMMU domain nobody else has charged these pages (MDV-3). */
+/**
+ * Drivers' pins are charged only without an IOMMU domain: a domain's entries charge these pages
+ * already (MDV-3).
+ */
 const doesAccounting = (iommu: VfioIommu): boolean => iommu.domains.length === 0;
 
 function* pinRange(iommu: VfioIommu, request: PinRequest): Sliced<readonly number[]> {
@@ -72,8 +76,8 @@ function* pinRange(iommu: VfioIommu, request: PinRequest): Sliced<readonly numbe
 }
 
 /**
- * The pages from vpn on that one step can pin, at most nrPages: one that is pinned already, or a
- * run of those that are not.
+ * Pins pages from vpn on in one step, at most nrPages: one page that is pinned already, or a run of
+ * pages that are not. Returns their pfns.
  */
 function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number): Sliced<readonly number[]> {
   const entry = iommu.find(vpn, 1);
@@ -110,8 +114,8 @@ function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number):
 }
 
 /**
- * MDV-4: how many pages were in a mapping; the first that is not ends it. EINVAL when there is
- * none.
+ * MDV-4: unpins pages up to the first one that is in no mapping, and returns how many those were.
+ * EINVAL when there are none.
  */
 export function unpinPages(iommu: VfioIommu, vpn: number, nrPages: number): number {
   if (!iommu.v2) throw eacces('unpin_pages: not for TYPE1 version 1');
@@ -121,7 +125,10 @@ export function unpinPages(iommu: VfioIommu, vpn: number, nrPages: number): numb
   return done;
 }
 
-/** Entry by entry, up to the first page of none; how many pages that were. */
+/**
+ * Unpins entry by entry, up to the first page that is in no entry. Returns how many pages those
+ * were.
+ */
 function unpinRange(iommu: VfioIommu, vpn: number, nrPages: number): number {
   let done = 0;
   while (done < nrPages) {
@@ -134,7 +141,10 @@ function unpinRange(iommu: VfioIommu, vpn: number, nrPages: number): number {
   return done;
 }
 
-/** A page that is not pinned is left alone. Its dirty bit stays until it is reported (DRT-7). */
+/**
+ * Leaves a page alone that is not pinned. The dirty bit of a page stays until it is reported
+ * (DRT-7).
+ */
 function unpinInEntry(iommu: VfioIommu, entry: DmaEntry, vpn: number, nrPages: number): void {
   let uncharged = 0;
   for (let page = vpn; page < vpn + nrPages; page++) {

@@ -1,12 +1,13 @@
 /**
- * A red-black tree that takes the shapes of Linux's lib/rbtree.c (both are Cormen's algorithms):
- * where a node stands matters, as some of the kernel's look-ups go astray in it (dma-tree.ts).
+ * A red-black tree that takes the same shapes as Linux's lib/rbtree.c; both use Cormen's
+ * algorithms. The place of a node matters, because some of the kernel's look-ups go astray in the
+ * tree (dma-tree.ts).
  */
 
 type Side = 'left' | 'right';
 const opposite = (side: Side): Side => (side === 'left' ? 'right' : 'left');
 
-/** What a node must have; only the tree writes it. */
+/** The fields that a node must have. Only the tree writes them. */
 export abstract class RbNode<T> {
   parent: T | undefined;
   left: T | undefined;
@@ -17,7 +18,7 @@ export abstract class RbNode<T> {
 export class RbTree<T extends RbNode<T>> {
   root: T | undefined;
 
-  /** `before` tells on which side of a node already here the new one belongs. */
+  /** `before` is true if the new node belongs to the left of a node that is already here. */
   insert(node: T, before: (other: T) => boolean): void {
     let parent: T | undefined;
     let side: Side = 'left';
@@ -34,7 +35,7 @@ export class RbTree<T extends RbNode<T>> {
     this.#balanceInsertion(node);
   }
 
-  /** Removes a node that is here. */
+  /** Removes a node that is in the tree. */
   delete(node: T): void {
     let hole: T | undefined;
     let { red, parent } = node;
@@ -118,7 +119,7 @@ export class RbTree<T extends RbNode<T>> {
     if (node) node.red = false;
   }
 
-  /** `node` goes down to `side`, its child on the other side takes its place. */
+  /** `node` goes down to `side`, and its child on the other side takes its place. */
   #rotate(node: T, side: Side): void {
     const up = node[opposite(side)]!;
     adopt(node, opposite(side), up[side]);
@@ -126,7 +127,7 @@ export class RbTree<T extends RbNode<T>> {
     adopt(up, side, node);
   }
 
-  /** Whoever had `node` as a child has `other` in its place. */
+  /** `other` takes the place of `node` as a child of node's parent. */
   #replace(node: T, other: T | undefined): void {
     const { parent } = node;
     if (!parent) this.root = other;

@@ -1,4 +1,4 @@
-/** A new domain gets all mappings that there are (ATT-3; vfio_iommu_replay). */
+/** A new domain gets all mappings of the container (ATT-3; vfio_iommu_replay). */
 import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
@@ -8,9 +8,9 @@ import { mapPages, nrCharged, pinCharged, unmapPages } from './pin-map.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
- * Entries that other domains have mapped already are mapped to the same pages; others are pinned
- * and charged now. On an error everything is as it was, but for what is in `domain`, which the
- * caller frees.
+ * Maps all entries in a new domain. Entries that other domains have mapped already are mapped to
+ * the same pages. The other entries are pinned and charged now. On an error everything is as
+ * before, except for the mappings in `domain`, which the caller frees.
  */
 export function* replay(iommu: VfioIommu, domain: IommuDomain, task: Task): Sliced<void> {
   const entries = [...iommu.entries()].filter((entry) => iommu.isReplayed(entry));

@@ -1,6 +1,6 @@
 /**
- * The type1 driver as the VFIO core sees it: one Type1 per container with an IOMMU
- * (drivers/vfio/vfio_iommu_type1.c).
+ * The type1 driver as the VFIO core sees it (drivers/vfio/vfio_iommu_type1.c). There is one Type1
+ * for each container with an IOMMU.
  */
 import { einval, SysError } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -40,11 +40,11 @@ import { DEFAULT_PARAMETERS, type Type1Parameters, VfioIommu, type VfioIommuOpti
 
 export interface Type1DriverOptions {
   readonly profile: Profile;
-  /** One for all containers: objects are shared. */
+  /** One pinner serves all containers, because objects are shared. */
   readonly pinner: Pinner;
-  /** Module parameters; may change while the driver is loaded. */
+  /** Module parameters. They may change while the driver is loaded. */
   readonly parameters?: Type1Parameters;
-  /** How long the work of one call may keep all other containers waiting; default: to its end. */
+  /** How long the work of one call may keep all other containers waiting. Default: to its end. */
   readonly sliceMs?: number;
 }
 
@@ -60,8 +60,8 @@ export class Type1Driver implements VfioIommuDriver {
   }
 
   /**
-   * Containers that are in the middle of long work: until it is done what is pinned is not what is
-   * mapped.
+   * How many containers are in the middle of long work. Until that work is done, the pinned pages
+   * are not the mapped pages.
    */
   get busyContainers(): number {
     return this.#heldLocks.count;
@@ -107,15 +107,15 @@ export class Type1 implements ContainerIommu {
   }
 
   /**
-   * A promise only where the kernel would sleep: for the lock, in long work, which goes on in
-   * slices, and in UNMAP while drivers of mediated devices unpin.
+   * Returns a promise only where the kernel would sleep: to wait for the lock; in long work, which
+   * goes on in slices; and in UNMAP while drivers of mediated devices unpin.
    */
   ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number> {
     return this.#iommu.lock.enter(() => this.#ioctl(nr, arg, task));
   }
 
   #ioctl(nr: number, arg: UserArg, task: Task): number | Promise<number> {
-    // while the call waited for the lock
+    // this happened while the call waited for the lock
     if (this.#released) throw einval('the last group has left the container');
     switch (nr) {
       case VFIO_IOMMU_GET_INFO:
@@ -144,7 +144,9 @@ export class Type1 implements ContainerIommu {
     this.#iommu.waiters.wakeAll();
   }
 
-  /** vfio_register_iommu_driver's other half: who pins pages must listen (MDV-2). */
+  /**
+   * The counterpart of vfio_register_iommu_driver: a driver that pins pages must listen (MDV-2).
+   */
   registerDevice(listener: DmaUnmapListener): void {
     this.#iommu.listeners.add(listener);
   }

@@ -20,7 +20,7 @@ import { invalidate, revalidate } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 const FLAGS = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR;
-/** Rounds after which a driver that was asked to unpin and does not is a kernel BUG (RACE-21). */
+/** After so many rounds a driver that was asked to unpin and has not is a kernel BUG (RACE-21). */
 const MAX_RETRIES = 10;
 
 interface Request {
@@ -28,11 +28,11 @@ interface Request {
   readonly vaddr: boolean;
   readonly vpn: number;
   readonly end: number;
-  /** GET_DIRTY_BITMAP: where the bits of removed entries go. */
+  /** GET_DIRTY_BITMAP: the bits of removed entries go to this bitmap. */
   readonly bitmap: UserBitmap | undefined;
 }
 
-/** What a call has done so far; it survives the restarts of UNM-11. */
+/** The progress of one call so far. It survives the restarts of UNM-11. */
 interface Progress {
   unmappedPages: number;
   started: boolean;
@@ -41,8 +41,9 @@ interface Progress {
 }
 
 /**
- * Bytes removed or invalidated go back to the caller's struct. A promise while drivers of mediated
- * devices unpin, and for many entries.
+ * Unmaps a range, or invalidates its vaddrs. The number of bytes removed or invalidated goes back
+ * to the caller's struct. Returns a promise while drivers of mediated devices unpin, and for many
+ * entries.
  */
 export function unmapDma(iommu: VfioIommu, arg: UserArg, task: Task): void | Promise<void> {
   const view = arg.copyIn(DmaUnmap.size);
@@ -97,8 +98,8 @@ function readBitmap(arg: UserArg, argsz: number, size: bigint): UserBitmap {
 }
 
 /**
- * `again:` of vfio_dma_do_unmap: from the look-ups on, until no entry has to be unpinned by a
- * driver first. The lock is dropped for that.
+ * The label `again:` of vfio_dma_do_unmap. The call starts again with the look-ups until no entry
+ * has to be unpinned by a driver first. The lock is dropped while drivers unpin.
  */
 function unmapUnpinned(iommu: VfioIommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
   const again = (): void | Promise<void> => unmapUnpinned(iommu, request, progress, task);
@@ -111,7 +112,9 @@ function unmapUnpinned(iommu: VfioIommu, request: Request, progress: Progress, t
   return pinned instanceof Promise ? pinned.then(unlocked) : unlocked(pinned);
 }
 
-/** Up to the first entry that drivers have pinned pages of: that one. */
+/**
+ * Walks the range up to the first entry of which drivers have pinned pages, and returns that entry.
+ */
 function* walk(iommu: VfioIommu, request: Request, progress: Progress, task: Task): Sliced<DmaEntry | undefined> {
   if (iommu.v2 && !request.all && bisects(iommu, request)) {
     // UNM-11: somebody mapped meanwhile; what is done is done
@@ -136,7 +139,7 @@ function bisects(iommu: VfioIommu, { vpn, end }: Request): boolean {
   return last !== undefined && last.end !== end;
 }
 
-/** The entries the walk meets, in order. */
+/** Yields the entries that the walk meets, in order. */
 function* selected(iommu: VfioIommu, { all, vpn, end }: Request, task: Task): Generator<DmaEntry, void> {
   for (const entry of all ? iommu.withinAll() : iommu.within(vpn, end)) {
     if (!iommu.v2 && vpn > entry.vpn) return; // UNM-7
@@ -161,7 +164,7 @@ function invalidateRange(iommu: VfioIommu, request: Request, progress: Progress,
   return undefined;
 }
 
-/** Removes entries up to the first that drivers have pinned pages of; that one. */
+/** Removes entries up to the first of which drivers have pinned pages, and returns that entry. */
 function* removeRange(
   iommu: VfioIommu,
   request: Request,
@@ -178,7 +181,7 @@ function* removeRange(
   return undefined;
 }
 
-/** UNM-11: asks every driver to unpin what it has of the entry. */
+/** UNM-11: asks every driver to unpin all its pages of the entry. */
 function notifyUnmap(iommu: VfioIommu, entry: DmaEntry, progress: Progress): Promise<unknown> | undefined {
   if (progress.retried !== entry) {
     progress.retried = entry;

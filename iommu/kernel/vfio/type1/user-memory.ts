@@ -1,6 +1,6 @@
 /**
- * User pointers: copies between the kernel and a process' memory, with the rights its mappings
- * have.
+ * Copies between the kernel and the memory of a process by user pointers. The rights of the
+ * process' mappings apply.
  */
 import { efault } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -16,7 +16,7 @@ export function accessOk(vaddr: bigint, size: bigint): boolean {
   return vaddr + size <= TASK_SIZE_MAX;
 }
 
-/** copy_to_user. EFAULT at the first byte that is not writable; those before it are written. */
+/** copy_to_user. EFAULT at the first byte that is not writable; the bytes before it are written. */
 export function copyToUser(mm: Mm, vaddr: number, data: Uint8Array): void {
   copy(mm, vaddr, data, { allowed: (vma) => vma.writable, move: (at, bytes) => mm.space.write(at, bytes) });
 }
@@ -34,7 +34,7 @@ export function copyFromUser(mm: Mm, vaddr: number, into: Uint8Array): void {
 
 interface Access {
   readonly allowed: (vma: Vma) => boolean;
-  /** Bytes moved. */
+  /** Returns how many bytes were moved. */
   readonly move: (vaddr: number, bytes: Uint8Array) => number;
 }
 

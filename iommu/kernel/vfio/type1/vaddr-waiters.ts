@@ -5,8 +5,8 @@ export class VaddrWaiters {
   #sleepers = new Set<() => void>();
 
   /**
-   * wake_up_all: every MAP VADDR, every removal of an invalid entry, the close of the container
-   * (VAD-7).
+   * wake_up_all. Called by every MAP VADDR, every removal of an invalid entry, and the close of the
+   * container (VAD-7).
    */
   wakeAll(): void {
     const sleepers = this.#sleepers;
@@ -15,9 +15,9 @@ export class VaddrWaiters {
   }
 
   /**
-   * VAD-1: sleeps until a wake-up or the caller's death, and only then looks whether it was in
-   * vain: EFAULT after a fatal signal, or when `mayGoOn` says no. A wake-up promises nothing: look
-   * again from scratch (VAD-2).
+   * VAD-1: sleeps until a wake-up or the caller's death. Only then it tests whether the sleep was
+   * in vain: EFAULT after a fatal signal, or when `mayGoOn` returns false. A wake-up promises
+   * nothing: the caller must look again from scratch (VAD-2).
    */
   async sleep(mayGoOn: () => boolean, killed: AbortSignal | undefined): Promise<void> {
     await new Promise<void>((resolve) => {

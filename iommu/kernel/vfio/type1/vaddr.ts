@@ -1,5 +1,5 @@
 /**
- * Invalid vaddrs: between UNMAP_DMA(VADDR) and MAP_DMA(VADDR) an entry has pins and translations
+ * Invalid vaddrs. Between UNMAP_DMA(VADDR) and MAP_DMA(VADDR) an entry has pins and translations
  * but no memory of a process.
  */
 import { ebusy } from '../../../../platform/errno.ts';
@@ -21,8 +21,8 @@ export function revalidate(iommu: VfioIommu, entry: DmaEntry): void {
 }
 
 /**
- * MAP-6: the same memory object is at another vaddr now; that it is the same nobody checks. From
- * 6.3 on the charge goes with it to the caller (ACC-6): ENOMEM leaves the entry invalid.
+ * MAP-6: the same memory object is now at another vaddr; nothing checks that it is the same object.
+ * From 6.3 on the charge moves to the caller as well (ACC-6). ENOMEM leaves the entry invalid.
  */
 export function updateVaddr(iommu: VfioIommu, entry: DmaEntry, vaddrPage: number, task: Task): void {
   if (iommu.profile.mapVaddrMovesCharge) moveCharge(entry, task);
@@ -32,14 +32,14 @@ export function updateVaddr(iommu: VfioIommu, entry: DmaEntry, vaddrPage: number
 }
 
 /**
- * Sleeps until a vaddr may have become valid: look again from scratch (VAD-2), after entering the
- * lock anew.
+ * Sleeps until a vaddr may have become valid. The caller must then enter the lock anew and look
+ * again from scratch (VAD-2).
  */
 export function sleepOnVaddr(iommu: VfioIommu, killed: AbortSignal | undefined): Promise<void> {
   return iommu.waiters.sleep(() => iommu.containerOpen, killed);
 }
 
-/** VAD-8: `body` runs when no vaddr is invalid, and has the lock. */
+/** VAD-8: runs `body` when no vaddr is invalid; `body` has the lock. */
 export async function whenAllValid(
   iommu: VfioIommu,
   killed: AbortSignal | undefined,
@@ -52,7 +52,7 @@ export async function whenAllValid(
   }
 }
 
-/** VAD-15: what may sleep in older kernels is refused in newer ones. */
+/** VAD-15: newer kernels refuse the calls that may sleep in older kernels. */
 export function refuseInvalid(iommu: VfioIommu): void {
   if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
     throw ebusy(`${iommu.vaddrInvalidCount} mappings have no valid vaddr`);

@@ -1,6 +1,6 @@
 /**
- * The list of valid iovas: what all domains can translate and no group has reserved (ATT-1, ATT-8).
- * Spans are [vpn, end).
+ * The list of valid iovas: those that all domains can translate and no group has reserved (ATT-1,
+ * ATT-8). Spans are [vpn, end).
  */
 import { einval } from '../../../../platform/errno.ts';
 import type { IommuDomain, ReservedRegion } from '../../driver/domain.ts';
@@ -9,8 +9,8 @@ import { IOVA_END } from './dma-tree.ts';
 import type { IovaSpan, VfioIommu } from './vfio-iommu.ts';
 
 /**
- * ATT-1: a domain's aperture is disjoint from the valid list, or an entry would be outside it. An
- * unknown list has no conflict.
+ * ATT-1: true if a domain's aperture is disjoint from the valid list, or if an entry would be
+ * outside of the aperture. An unknown list has no conflict.
  */
 export function apertureConflicts(iommu: VfioIommu, { apertureVpn: start, apertureEndVpn: end }: IommuDomain): boolean {
   const first = iommu.validIova[0];
@@ -22,7 +22,7 @@ export function apertureConflicts(iommu: VfioIommu, { apertureVpn: start, apertu
   return below !== undefined || above !== undefined;
 }
 
-/** ATT-1: an entry lies in a region that the group reserves. */
+/** ATT-1: true if an entry lies in a region that the group reserves. */
 export function reservedConflicts(iommu: VfioIommu, regions: readonly ReservedRegion[]): boolean {
   return regions.some(
     ({ vpn, nrPages, type }) => type !== 'direct-relaxable' && iommu.find(vpn, nrPages) !== undefined,
@@ -30,7 +30,8 @@ export function reservedConflicts(iommu: VfioIommu, regions: readonly ReservedRe
 }
 
 /**
- * The valid list once `domain` and a group with these regions are in. EINVAL when nothing is left.
+ * The valid list after `domain` and a group with these regions have been added. EINVAL when nothing
+ * is left.
  */
 export function narrowed(
   validIova: readonly IovaSpan[],
@@ -41,8 +42,9 @@ export function narrowed(
 }
 
 /**
- * ATT-8: the list anew from the domains and groups that are left. `widen`: a domain has gone, so
- * the aperture may have grown. When nothing would be left the old list stays.
+ * ATT-8: computes the list anew from the domains and groups that are left. `widen` says that a
+ * domain has gone, so that the aperture may have grown. The old list stays if nothing would be
+ * left.
  */
 export function refreshed(iommu: VfioIommu, widen: boolean): readonly IovaSpan[] {
   const { validIova, domains } = iommu;
@@ -82,7 +84,7 @@ function withoutReserved(spans: readonly IovaSpan[], regions: readonly ReservedR
   return left;
 }
 
-/** What is left of a span without [vpn, end). */
+/** The parts of a span that are left without [vpn, end). */
 function cut(span: IovaSpan, vpn: number, end: number): IovaSpan[] {
   if (vpn >= span.end || end <= span.vpn) return [span];
   const parts: IovaSpan[] = [];

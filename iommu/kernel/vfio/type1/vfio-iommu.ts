@@ -1,7 +1,7 @@
 /**
- * The state of one container's type1 driver: struct vfio_iommu. Its mutex is `lock`: code between
- * two awaits holds it, work in slices too, and an await drops it. Ranges are [vpn, end) in pages of
- * 4 KiB.
+ * struct vfio_iommu: the state of one container's type1 driver. Its mutex is `lock`: code between
+ * two awaits holds it, work in slices holds it too, and an await drops it. Ranges are [vpn, end) in
+ * pages of 4 KiB.
  */
 
 import { PAGE_SHIFT } from '../../../../platform/page.ts';
@@ -14,9 +14,9 @@ import { DmaTree } from './dma-tree.ts';
 import { type HeldLocks, IommuLock } from './iommu-lock.ts';
 import { VaddrWaiters } from './vaddr-waiters.ts';
 
-/** Module parameters of vfio_iommu_type1, as they are now. */
+/** The present module parameters of vfio_iommu_type1. */
 export interface Type1Parameters {
-  /** Most entries of a container; read at SET_IOMMU. */
+  /** The most entries of a container. Read at SET_IOMMU. */
   dmaEntryLimit: number;
   /** Read at each attach (ATT-1). */
   allowUnsafeInterrupts: boolean;
@@ -29,12 +29,12 @@ export const DEFAULT_PARAMETERS: Readonly<Type1Parameters> = { dmaEntryLimit: 65
 export interface VfioIommuOptions {
   /** TYPE1v2 (and NESTING): entries are never split, not even silently (UNM-6). */
   readonly v2: boolean;
-  /** Opened as TYPE1_NESTING: needs an IOMMU that can. */
+  /** Opened as TYPE1_NESTING: needs an IOMMU that can nest. */
   readonly nesting: boolean;
   readonly profile: Profile;
   readonly pinner: Pinner;
   readonly parameters: Readonly<Type1Parameters>;
-  /** Longest slice of long work; default: it is done in one go. */
+  /** The longest slice of long work. Default: all work is done in one go. */
   readonly sliceMs?: number | undefined;
   readonly heldLocks: HeldLocks;
 }
@@ -43,8 +43,8 @@ export interface VfioIommuOptions {
 export interface AttachedGroup {
   readonly group: IommuGroup;
   /**
-   * Everything it dirties it pins first (DRT-6); otherwise everything it could reach counts as
-   * dirty (DRT-4).
+   * True if the group pins every page before it dirties it (DRT-6). Otherwise every page that the
+   * group could reach counts as dirty (DRT-4).
    */
   pinnedPageDirtyScope: boolean;
 }
@@ -73,17 +73,19 @@ export class VfioIommu {
   readonly domains: AttachedDomain[] = [];
   readonly emulatedGroups: AttachedGroup[] = [];
   readonly listeners = new Set<DmaUnmapListener>();
-  /** In order and disjoint; empty: nothing is known, everything is valid (MAP-9). */
+  /**
+   * Spans in order and disjoint. Empty means that nothing is known and everything is valid (MAP-9).
+   */
   validIova: readonly IovaSpan[] = [];
   dmaAvail: number;
-  /** Sum of all entries. */
+  /** The sum over all entries. */
   mappedPages = 0;
   pgsizeBitmap = ALL_PAGE_SIZES;
   dirtyPageTracking = false;
   /** False from the close of the container's fd on (CORE-11). */
   containerOpen = true;
   vaddrInvalidCount = 0;
-  /** Real groups that have not pinned pages: each makes everything dirty (DRT-4). */
+  /** How many real groups have not pinned pages. Each of them makes everything dirty (DRT-4). */
   nrNonPinnedGroups = 0;
   readonly waiters = new VaddrWaiters();
   readonly lock: IommuLock;
@@ -100,14 +102,12 @@ export class VfioIommu {
     this.dmaAvail = parameters.dmaEntryLimit;
   }
 
-  /**
-   * The smallest page size of all domains (ST-1): what iova, vaddr and size must be multiples of.
-   */
+  /** The smallest page size of all domains (ST-1). iova, vaddr and size must be multiples of it. */
   get pgsize(): bigint {
     return this.pgsizeBitmap & -this.pgsizeBitmap;
   }
 
-  /** The pages of 4 KiB in it. */
+  /** How many pages of 4 KiB the smallest page has. */
   get pgsizePages(): number {
     return Number(this.pgsize >> BigInt(PAGE_SHIFT));
   }
@@ -121,17 +121,19 @@ export class VfioIommu {
     return this.#entries.find(vpn, nrPages);
   }
 
-  /** What UNMAP_DMA finds in [vpn, end), in order; each may be unlinked. */
+  /**
+   * The entries that UNMAP_DMA finds in [vpn, end), in order. The caller may unlink each of them.
+   */
   within(vpn: number, end: number): Iterable<DmaEntry> {
     return this.#entries.within(vpn, end);
   }
 
-  /** What UNMAP_DMA with ALL finds. */
+  /** The entries that UNMAP_DMA with ALL finds. */
   withinAll(): Iterable<DmaEntry> {
     return this.#entries.withinAll();
   }
 
-  /** All entries in order; each may be unlinked. */
+  /** All entries in order. The caller may unlink each of them. */
   entries(): Iterable<DmaEntry> {
     return this.#entries;
   }
@@ -146,7 +148,7 @@ export class VfioIommu {
     this.#entries.delete(entry);
   }
 
-  /** A replay maps all entries but those whose end the kernel takes for 0 (ATT-1). */
+  /** A replay maps all entries except those whose end the kernel takes for 0 (ATT-1). */
   isReplayed(entry: DmaEntry): boolean {
     return this.#entries.knowsEnd(entry);
   }

@@ -1,15 +1,15 @@
 /**
- * One client process as the runner sees it: started ahead of time, given a case, gone when the case
- * is over.
+ * The runner's handle on one client process. The process is started ahead of time, plays one case,
+ * and is gone when the case is over.
  */
 import { Child, describeEnding, type Ending } from '../launch/child.ts';
 import type { Assignment, Report } from './client/protocol.ts';
 
-/** The longest without any report: a step that is waited for takes less. */
+/** The longest time without a report. A step that the client waits for takes less. */
 const SILENCE_MS = 45_000;
 
 export interface Played {
-  /** By step; shorter than the case when the client could not go on. */
+  /** Answers by step number. The list is shorter than the case when the client could not go on. */
   readonly answers: readonly string[];
   readonly notes: readonly string[];
   readonly failure?: string;
@@ -20,10 +20,10 @@ export class ClientProcess {
 
   constructor(program: string) {
     this.#child = new Child({ name: 'the client', argv: [process.execPath, program] });
-    void this.#child.exited.then(() => this.#killAll()); // what it leaves is of no use
+    void this.#child.exited.then(() => this.#killAll()); // nobody needs what it leaves behind
   }
 
-  /** Plays a case; resolves when the process is gone, with all it had open. */
+  /** Plays a case. Resolves when the process is gone, with everything it had open. */
   async play(assignment: Assignment): Promise<Played> {
     const answers: string[] = [];
     const notes: string[] = [];
@@ -48,19 +48,25 @@ export class ClientProcess {
     return { answers, notes, failure: [failure, this.#reason(ending)].join('; ') };
   }
 
-  /** For one that is not needed any more. */
+  /** Stops a client that is not needed any more. */
   async stop(): Promise<void> {
     this.#killAll();
     await this.#child.closed;
   }
 
-  /** The line on stderr that names an error, or the first one, or how it ended. */
+  /**
+   * The reason of a failure: the stderr line that names an error, else the first line, else how the
+   * process ended.
+   */
   #reason(ending: Ending): string {
     const lines = this.#child.errors.trimEnd().split('\n');
     return lines.findLast((line) => /Error/.test(line)) || lines[0] || `ended with ${describeEnding(ending)}`;
   }
 
-  /** With the processes it has forked, one of which may be asleep and hold our pipes open. */
+  /**
+   * Kills the process and the processes it has forked. One of those may be asleep and hold our
+   * pipes open.
+   */
   #killAll(): void {
     this.#child.killGroup('SIGKILL');
   }

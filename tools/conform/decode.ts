@@ -1,4 +1,4 @@
-/** Steps and answers in the words of linux/vfio.h: for the reader of a difference. */
+/** Translates steps and answers into the words of linux/vfio.h, for a reader of a difference. */
 import * as uapi from '../../iommu/abi/vfio.ts';
 import { hex } from '../../platform/hex.ts';
 import { type FieldType, type Struct, viewOf } from '../../platform/struct.ts';
@@ -15,7 +15,7 @@ interface StructCall {
   readonly flags: Flags;
 }
 
-/** Flags of the header whose names start with `prefix`, without it. */
+/** The header's flags with names that start with `prefix`. The prefix is cut off. */
 function flagsOf(prefix: string): Flags {
   const found = Object.entries(uapi).filter(
     (entry): entry is [string, number] => entry[0].startsWith(prefix) && !entry[0].endsWith('MASK'),
@@ -61,7 +61,7 @@ const FEATURE_VERBS: Flags = {
 };
 
 /**
- * A step as a C programmer would say it: `VFIO_IOMMU_MAP_DMA(c1, {flags READ|WRITE, vaddr $RAM,
+ * A step in the words of a C programmer: `VFIO_IOMMU_MAP_DMA(c1, {flags READ|WRITE, vaddr $RAM,
  * iova 0x1000, size 0x1000})`.
  */
 export function decodeStep({ op, args, options, actor, text }: Step): string {
@@ -87,7 +87,7 @@ function decodeFeature(flags: number): string {
   return `${decodeFlags((flags & ~feature) >>> 0, FEATURE_VERBS)} of feature ${feature}`;
 }
 
-/** Names of the bits, and the rest in hex. */
+/** Names of the set bits; bits without a name are in hex. */
 function decodeFlags(bits: number, flags: Flags): string {
   const names = Object.entries(flags).filter(([, bit]) => (bits & bit) !== 0);
   const rest = names.reduce((left, [, bit]) => left & ~bit, bits) >>> 0;
@@ -118,7 +118,7 @@ function decodeStruct(op: string, { struct, flags }: StructCall, bytes: Uint8Arr
 
 const hexIfLarge = (value: number | bigint): string => (value < 1024 ? String(value) : hex(value));
 
-/** The chain behind vfio_iommu_type1_info (NUM-6). */
+/** The capability chain behind vfio_iommu_type1_info (NUM-6). */
 function decodeCapabilities(bytes: Uint8Array): string[] {
   const view = viewOf(bytes);
   const has = (at: number, length: number): boolean => at + length <= bytes.length;

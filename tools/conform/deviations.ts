@@ -1,6 +1,6 @@
 /**
- * Differences from the recordings that are as they should be. docs/vfio.md explains each; there is
- * no other list.
+ * Differences from the recordings that are intended. docs/vfio.md explains each of them, and this
+ * is the only list.
  */
 import type { VectorCase, VectorFile, VectorStep } from './vector-file.ts';
 
@@ -8,10 +8,10 @@ export interface Deviation {
   /** Group and case of the vectors; RegExps match the whole name. */
   readonly group: string;
   readonly case: RegExp;
-  /** The step as it stands in the file, and our answer to it. */
+  /** The text of the step in the file, and our answer to it. */
   readonly step: RegExp;
   readonly got: RegExp;
-  /** Its id in docs/rules/vfio.md. */
+  /** The rule's id in docs/rules/vfio.md. */
   readonly rule: string;
   readonly reason: string;
 }

@@ -1,4 +1,4 @@
-/** One host with the recorded machine, and the next client already waiting. */
+/** One host with the recorded machine, and the next client, which is waiting already. */
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -12,13 +12,16 @@ import { openProgram } from './open-program.ts';
 import type { RecordedMachine } from './recorded-machine.ts';
 import type { VectorCase } from './vector-file.ts';
 
-/** A client that is another user after `setuid` still has to reach the socket after an exec. */
+/**
+ * Modes for a client that has become another user by `setuid`: it must still reach the socket after
+ * an exec.
+ */
 const ANYBODY_MAY_PASS = 0o711;
 const ANYBODY_MAY_CONNECT = 0o666;
 
 interface LaneParts {
   readonly folder: PrivateFolder;
-  /** The client's. */
+  /** Path of the client's program. */
   readonly program: string;
   readonly board: Board;
   readonly socketPath: string;

@@ -1,10 +1,10 @@
-/** How the vectors write numbers and bytes. */
+/** The notation of numbers and bytes in the vectors. */
 
 const U64 = (1n << 64n) - 1n;
 
 /**
- * C literals and `$NAME`s added up, modulo 2^64. `symbol` gives the value of a name, undefined for
- * one there is not.
+ * The value of a sum of C literals and `$NAME`s, modulo 2^64. `symbol` gives the value of a name,
+ * or undefined for an unknown name.
  */
 export function evaluate(expression: string, symbol: (name: string) => number | undefined): bigint {
   let sum = 0n;
@@ -18,11 +18,11 @@ export function evaluate(expression: string, symbol: (name: string) => number | 
   return sum & U64;
 }
 
-/** The longest data that is written as plain hex. */
+/** The longest data that is written as plain hex, in bytes. */
 const PLAIN_BYTES = 24;
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-/** Plain hex, or runs `61*3840.00*256`. */
+/** Bytes as plain hex, or as runs: `61*3840.00*256`. */
 export function formatBytes(bytes: Uint8Array): string {
   if (bytes.length <= PLAIN_BYTES) return toHex(bytes);
   const runs: string[] = [];

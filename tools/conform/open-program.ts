@@ -1,6 +1,6 @@
 /**
- * The client's program where anybody may read it: after `setuid` a client still starts threads and
- * execs, and the installation may lie in a folder of root alone.
+ * The client's program at a place that every user may read. After `setuid` a client still starts
+ * threads and execs, and the installation may lie in a folder that only root may enter.
  */
 import { chmodSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ const WORKER = 'tools-conform-client-worker.mjs';
 const ANYBODY_MAY_READ = 0o755;
 const ANYBODY_MAY_PASS = 0o001;
 
-/** The installed one, or a copy in `dir`, which anybody may pass. */
+/** Path of the installed program, or of a copy in `dir`, a folder that every user may pass. */
 export function openProgram(dir: string): string {
   const client = programPath('conform-client');
   return anybodyReaches(dirname(client)) ? client : copyProgram(dir);
@@ -23,7 +23,7 @@ function anybodyReaches(folder: string): boolean {
   return (statSync(folder).mode & ANYBODY_MAY_PASS) !== 0 && (above === folder || anybodyReaches(above));
 }
 
-/** Makes the copy; its path. */
+/** Makes the copy and returns its path. */
 export function copyProgram(dir: string): string {
   const client = programPath('conform-client');
   const program = join(dir, 'dist', basename(client));
@@ -38,7 +38,7 @@ function copy(from: string, dir: string, ...to: readonly string[]): void {
   for (const name of to.slice(0, -1)) {
     at = join(at, name);
     mkdirSync(at, { recursive: true });
-    chmodSync(at, ANYBODY_MAY_READ); // whatever the umask
+    chmodSync(at, ANYBODY_MAY_READ); // independent of the umask
   }
   at = join(at, to.at(-1)!);
   copyFileSync(from, at);

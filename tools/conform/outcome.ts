@@ -1,4 +1,4 @@
-/** What came of a case: its answers compared with the recorded ones. */
+/** The outcome of a case: its answers compared with the recorded ones. */
 import type { Played } from './client-process.ts';
 import { acceptedDeviation, type Deviation } from './deviations.ts';
 import type { VectorCase, VectorFile, VectorStep } from './vector-file.ts';
@@ -8,7 +8,7 @@ export interface Difference {
   /** Number of the step in its case. */
   readonly index: number;
   readonly got: string;
-  /** Why it is as it should be. */
+  /** The deviation that makes this difference an accepted one. */
   readonly accepted?: Deviation;
 }
 
@@ -16,12 +16,12 @@ export interface CaseOutcome {
   readonly file: VectorFile;
   readonly case: VectorCase;
   readonly differences: readonly Difference[];
-  /** Steps that answered as recorded. */
+  /** Number of steps that answered as recorded. */
   readonly passedSteps: number;
   readonly notes: readonly string[];
-  /** The client could not play it to its end. */
+  /** Why the client could not play the case to its end. */
   readonly failure?: string;
-  /** Why it was not played at all. */
+  /** Why the case was not played at all. */
   readonly skipped?: string;
 }
 

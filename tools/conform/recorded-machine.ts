@@ -1,17 +1,19 @@
 /**
- * The machine of the recordings as a board of ours (docs/recordings.md, "How they were recorded").
+ * The machine of the recordings, as options for our board (docs/recordings.md, "How they were
+ * recorded").
  */
 import type { BoardOptions } from '../../devices/board/board.ts';
 import type { Assignment } from './client/protocol.ts';
 import type { VectorDevice, VectorFile } from './vector-file.ts';
 
 /**
- * Type and properties of PCI devices, by the name that the vectors give them without its number.
+ * Kind of a PCI device → its type and properties. The kind is the device's name in the vectors
+ * without its number.
  */
 const MODELS: Readonly<
   Record<string, { readonly type: string; readonly properties: Readonly<Record<string, string>> }>
 > = {
-  // The recorder's edu takes 100 ms for a transfer; nothing that is compared depends on it.
+  // The recorder's edu takes 100 ms for a transfer. No compared answer depends on that.
   edu: { type: 'edu', properties: { 'dma-mask': '0xffffffff', 'dma-latency-ms': '0' } },
   ivshmem: { type: 'ivshmem-plain', properties: { size: '1M' } },
   testdev: { type: 'pci-testdev', properties: { membar: '64K' } },
@@ -20,20 +22,21 @@ const EMULATED = 'emu';
 
 export interface RecordedMachine {
   readonly options: Pick<BoardOptions, 'devices' | 'units' | 'firstGroup' | 'kvemuGroups'>;
-  /** How a client finds the devices. */
+  /** The group and the name by which a client finds each device. */
   readonly devices: Assignment['devices'];
-  /** Devices of the vectors that no board of ours has. */
+  /** Devices of the vectors that our board cannot have. */
   readonly missing: readonly string[];
 }
 
 /**
- * A group that was recorded with `-device intel-iommu,intremap=off` (docs/recordings.md, "Groups").
+ * A group of vectors that was recorded with `-device intel-iommu,intremap=off` (docs/recordings.md,
+ * "Groups").
  */
 const NO_INTREMAP = 'no-intremap';
 
 /**
- * The board numbers the groups of its PCI devices from the first one's up, as the recorded kernels
- * did.
+ * Options for our board. The board numbers the groups of its PCI devices upwards from the first
+ * one's, as the recorded kernels did.
  */
 export function recordedMachine({ devices, group }: Pick<VectorFile, 'devices' | 'group'>): RecordedMachine {
   const kind = ({ name }: VectorDevice): string => name.replace(/\d+$/, '');
@@ -55,5 +58,5 @@ export function recordedMachine({ devices, group }: Pick<VectorFile, 'devices' |
   };
 }
 
-/** `4` for 0000:00:04.0. */
+/** The slot in a BDF: `4` for 0000:00:04.0. */
 const slotOf = ({ bdf }: VectorDevice): string => /([0-9a-f]+)\.0$/.exec(bdf)?.[1] ?? '';

@@ -1,5 +1,5 @@
 /**
- * What a run came to: a table per group, the first difference of each case, and the same as one
+ * The report of a run: a table per group and the first difference of each case, or the same as one
  * JSON document.
  */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
@@ -21,11 +21,11 @@ interface Counts {
   readonly casesSkipped: number;
   readonly steps: number;
   readonly stepsPassed: number;
-  /** Differences that docs/vfio.md explains. */
+  /** Number of differences that docs/vfio.md explains. */
   readonly accepted: number;
 }
 
-/** Nothing differs but what is explained. */
+/** Whether every difference is explained. */
 export const passed = ({ outcomes }: Run): boolean => !outcomes.some(isUnexplained);
 
 function count(outcomes: readonly CaseOutcome[]): Counts {
@@ -51,7 +51,7 @@ function byFile(outcomes: readonly CaseOutcome[]): ReadonlyMap<VectorFile, reado
   return files;
 }
 
-/** How often each text occurs, most frequent first. */
+/** Each text with its number of occurrences, most frequent first. */
 function tally(texts: readonly string[]): readonly (readonly [string, number])[] {
   const counts = new Map<string, number>();
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
@@ -81,7 +81,7 @@ export function formatRun(run: Run): string {
 const columns = (c: Counts): string[] =>
   [c.cases, c.casesPassed, c.steps, c.stepsPassed, c.accepted, c.casesSkipped].map(String);
 
-/** The longest answer that is shown whole. */
+/** The longest answer that is shown whole, in characters. */
 const MAX_ANSWER = 400;
 const shortened = (text: string): string => (text.length > MAX_ANSWER ? `${text.slice(0, MAX_ANSWER)}…` : text);
 

@@ -1,10 +1,10 @@
 /**
- * Which rules of the VFIO specification (docs/rules/vfio.md) speak about a step: by operation, and
- * by the errno that was expected.
+ * Finds the rules of the VFIO specification (docs/rules/vfio.md) that speak about a step. The keys
+ * are the operation and the expected errno.
  */
 import type { VectorStep } from './vector-file.ts';
 
-/** `*`: whatever the answer is. */
+/** Operation → errno → rule ids. `*` stands for any answer. */
 const RULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   map: {
     '0': 'MAP-11…15, ACC-1…4',
@@ -57,7 +57,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   wait: { '*': 'VAD-1…14' },
 };
 
-/** Rule ids; undefined where none is known. */
+/** Rule ids for a step; undefined where none is known. */
 export function rulesOf({ op, expected }: VectorStep): string | undefined {
   const rules = Object.hasOwn(RULES, op) ? RULES[op]! : {};
   const status = expected.split(' ', 1)[0]!.replace(/^-/, '');

@@ -1,5 +1,6 @@
 /**
- * Plays vector files: hosts in parallel, each with its own clients; cases are handed out in order.
+ * Plays vector files on several hosts in parallel. Each host has its own clients, and cases are
+ * handed out in order.
  */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { Lane } from './lane.ts';
@@ -11,16 +12,16 @@ import type { VectorCase, VectorFile } from './vector-file.ts';
 export interface RunOptions {
   readonly files: readonly VectorFile[];
   readonly profileOf: (file: VectorFile) => ProfileName;
-  /** Hosts at a time. */
+  /** Number of hosts at a time. */
   readonly jobs: number;
-  /** Ends the run: its reason is thrown. */
+  /** Ends the run. The promise rejects with the signal's reason. */
   readonly signal: AbortSignal;
-  /** Which cases are played, by GROUP/NAME. */
+  /** Whether a case is played, by GROUP/NAME. */
   readonly wanted: (name: string) => boolean;
   readonly onOutcome: (outcome: CaseOutcome) => void;
 }
 
-/** Outcomes in the order of the files and cases. */
+/** Plays the files. Returns outcomes in the order of the files and cases. */
 export async function runVectors(options: RunOptions): Promise<readonly CaseOutcome[]> {
   const outcomes = new Map<VectorCase, CaseOutcome>();
   const onOutcome = (outcome: CaseOutcome): void => {
@@ -44,7 +45,7 @@ interface MachineFiles {
   readonly files: VectorFile[];
 }
 
-/** Files of one profile and one machine share their hosts. */
+/** Groups the files: those of one profile and one machine share their hosts. */
 function byMachine({ files, profileOf }: RunOptions): Iterable<MachineFiles> {
   const groups = new Map<string, MachineFiles>();
   for (const file of files) {
@@ -65,7 +66,7 @@ async function runOn(
 ): Promise<void> {
   const queue = units.values();
   const stopped = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-  stopped.catch(() => {}); // raced against below, if a case is under way
+  stopped.catch(() => {}); // the race below handles this, if a case is being played
   const work = async (): Promise<void> => {
     const lane = await Lane.start(profile, recorded);
     const failed = lane.failed();
@@ -88,8 +89,7 @@ async function runOn(
 }
 
 /**
- * Steps that ask for what only root has, as the recorder was: another uid, CAP_IPC_LOCK whatever
- * the limit.
+ * Steps that need root, which the recorder was: another uid, and CAP_IPC_LOCK whatever the limit.
  */
 const ROOT_STEPS = ['setuid', 'rlimit'];
 

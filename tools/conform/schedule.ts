@@ -1,15 +1,15 @@
 /**
- * Which cases have to be played one after the other on one host. What a device was told outlives a
- * case (no device of the recorded machine has a reset), and some recorded answers show it: those
- * cases of a file that reach into a device's registers or memory are a chain, in the order of the
- * file. All others stand alone.
+ * The order of cases on a host. Some cases have to be played one after the other on one host: what
+ * a device was told outlives a case (no device of the recorded machine has a reset), and some
+ * recorded answers show it. So the cases of a file that access a device's registers or memory form
+ * a chain, in the order of the file. All other cases stand alone.
  */
 import type { VectorCase, VectorFile, VectorStep } from './vector-file.ts';
 
 export interface Task {
   readonly file: VectorFile;
   readonly case: VectorCase;
-  /** Not only played because a later one of its chain is wanted. */
+  /** False for a case that is played only because a later case of its chain is wanted. */
   readonly wanted: boolean;
 }
 
@@ -21,7 +21,10 @@ const reaches = ({ op, args }: VectorStep): boolean =>
 
 const isChained = ({ steps }: VectorCase): boolean => steps.some(reaches);
 
-/** Chains first, as they take longest; everything in the order of the file otherwise. */
+/**
+ * The units of work. The chain comes first, as it takes longest; the rest is in the order of the
+ * file.
+ */
 export function schedule(file: VectorFile, wanted: (one: VectorCase) => boolean): readonly (readonly Task[])[] {
   const tasks = file.cases.map((one): Task => ({ file, case: one, wanted: wanted(one) }));
   const chain = tasks.filter((task) => isChained(task.case));

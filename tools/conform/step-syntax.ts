@@ -1,4 +1,4 @@
-/** What words each operation of a step takes: one row per operation of the format's README. */
+/** The syntax of each operation of a step: one row per operation in the format's README. */
 
 /** The parts of a Step that are checked. */
 interface Words {
@@ -8,14 +8,14 @@ interface Words {
 }
 
 /**
- * word: anything · number: a C literal, or a sum with `$NAME`s · region: R:OFF or a number · hex:
- * bytes · fd: a name or a number
+ * Kinds of words. word: anything · number: a C literal, or a sum with `$NAME`s · region: R:OFF or a
+ * number · hex: bytes · fd: a name or a number
  */
 type Kind = 'word' | 'number' | 'region' | 'hex' | 'fd';
 
 interface Syntax {
   readonly args: readonly Kind[];
-  /** How many of the last args may be left out. */
+  /** How many of the last args may be missing. */
   readonly optional?: number;
   readonly options?: Readonly<Record<string, Kind | 'bitmap' | 'fds'>>;
 }
@@ -92,7 +92,7 @@ const SYNTAX: Readonly<Record<string, Syntax>> = {
 const NUMBER = /^(-?(0x[0-9a-f]+|\d+)|\$\w+)(\+(-?(0x[0-9a-f]+|\d+)|\$\w+))*$/i;
 const HEX = /^([0-9a-f]{2})*$/i;
 
-/** What is wrong with the words of a step; undefined when nothing is. */
+/** An error message for the words of a step; undefined when they are right. */
 export function syntaxError({ op, args, options }: Words): string | undefined {
   const syntax = Object.hasOwn(SYNTAX, op) ? SYNTAX[op]! : undefined;
   if (!syntax) return `no operation ${op}`;

@@ -1,7 +1,7 @@
 /**
- * Files of recorded kernel answers (.vec, .vec.gz): cases of steps, each with the answer a real
- * kernel gave. The format is described in docs/recordings.md, "Format"; this reads it and says in
- * one line what is wrong with a file that is not of it.
+ * Reads files of recorded kernel answers (.vec, .vec.gz): cases of steps, each with the answer of a
+ * real kernel. docs/recordings.md, "Format", describes the format. A file that breaks the format
+ * gets an error message of one line.
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
@@ -15,26 +15,26 @@ export interface VectorDevice {
   readonly group: number;
 }
 
-/** What is done, and by whom. */
+/** A step: an operation and the actor that executes it. */
 export interface Step {
   readonly line: number;
-  /** As it stands in the file, without its mark. */
+  /** The step's text in the file, without its mark. */
   readonly text: string;
-  /** `@T`: executed by actor T; null: by the main one. */
+  /** `@T`: actor T executes the step; null: the main actor does. */
   readonly actor: string | null;
-  /** `@T&`: started, and answered `started`. */
+  /** `@T&`: the step is started in the background and answered `started`. */
   readonly inBackground: boolean;
   readonly op: string;
   readonly args: readonly string[];
-  /** `key=value` words. */
+  /** The `key=value` words. */
   readonly options: Readonly<Record<string, string>>;
 }
 
 export interface VectorStep extends Step {
-  /** `!`: it sets the scene; `>`: it is what the case is about. */
+  /** `!`: the step prepares the case; `>`: the case is about this step. */
   readonly setUp: boolean;
   /**
-   * The answer as it stands in the file: a value, `-ERRNO`, `SIGBUS`, `blocked` …, and `key=value`
+   * The answer as written in the file: a value, `-ERRNO`, `SIGBUS`, `blocked` …, and `key=value`
    * words.
    */
   readonly expected: string;
@@ -48,15 +48,15 @@ export interface VectorCase {
 
 export interface VectorFile {
   readonly path: string;
-  /** Recording kernel; '' where the file does not say. */
+  /** The recording kernel; '' when the file does not tell. */
   readonly uname: string;
-  /** `# group NAME: …`; the file's name where it does not say. */
+  /** From `# group NAME: …`; the file's name when the file does not tell. */
   readonly group: string;
   readonly devices: readonly VectorDevice[];
   readonly cases: readonly VectorCase[];
 }
 
-/** Its message is one line: `path:line: what is wrong`. */
+/** An error in a file. Its message is one line: `path:line: what is wrong`. */
 export class VectorError extends Error {}
 
 export function readVectorFile(path: string): VectorFile {
@@ -70,7 +70,7 @@ export function readVectorFile(path: string): VectorFile {
   return parseVectors(text, path);
 }
 
-/** VectorError for anything that is not as the format says. */
+/** Parses a file. VectorError for anything that breaks the format. */
 export function parseVectors(text: string, path: string): VectorFile {
   const parser = new Parser(path);
   for (const [index, line] of text.split('\n').entries()) parser.line(line, index + 1);

@@ -1,34 +1,31 @@
 /**
- * Who carries out steps besides the main thread. One step at a time; its answer waits until it is
- * asked for.
+ * An actor: a thread or a process that carries out steps besides the main thread. It does one step
+ * at a time, and its answer waits until somebody asks for it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { State } from '../steps/state.ts';
 import type { ActorReply, ActorRequest } from './protocol.ts';
 
-/** The channel to an actor that runs elsewhere. */
+/** The channel to an actor that runs in another thread or process. */
 export interface ActorLink {
   send(request: ActorRequest): void;
   /** Called once per request, in order. */
   onReply: (reply: ActorReply) => void;
-  /** Of the thread that carries out the requests. */
+  /** Tid of the thread that carries out the requests. */
   readonly tid: number;
 }
 
 /** Whether a thread sleeps inside a call of the emulated kernel. */
 export type SleepCheck = (tid: number) => boolean;
 
-/**
- * How long an actor may take to get into the kernel and back, on a machine that has other things to
- * do.
- */
+/** How long an actor may take to get into the kernel and back on a busy machine. */
 const GRACE_MS = 10_000;
 const LOOK_AGAIN_MS = 2;
 
 export class Actor {
   readonly #link: ActorLink;
   /**
-   * Where its changes go: the main thread's own state for a thread, nowhere for another process.
+   * Receives the changes of a thread: the main thread's own state. Undefined for another process.
    */
   readonly #shared: Pick<State, 'apply'> | undefined;
   #running: Promise<string> | undefined;
@@ -43,19 +40,20 @@ export class Actor {
     };
   }
 
-  /** Starts a step; a former one comes to its end first. */
+  /** Starts a step. An earlier step ends first. */
   async start(request: ActorRequest): Promise<void> {
     await this.#running;
     this.#running = new Promise((resolve, reject) => {
       this.#settle = ({ answer, failure }) => (failure === undefined ? resolve(answer) : reject(new Error(failure)));
     });
-    this.#running.catch(() => {}); // whoever asks for the answer is told
+    this.#running.catch(() => {}); // answer() reports the error
     this.#link.send(request);
   }
 
   /**
-   * The answer to the step it was started with, once; `idle` when that was taken, `blocked` when
-   * there is none in time. That it is late is not enough: its call must sleep in the kernel.
+   * The answer to the last started step. It can be taken once; after that the answer is `idle`. The
+   * answer is `blocked` when there is none in time and the actor's call sleeps in the kernel. A
+   * late answer alone does not mean `blocked`.
    */
   async answer(timeoutMs: number, sleeps: SleepCheck): Promise<string> {
     if (!this.#running) return 'idle';
@@ -71,7 +69,7 @@ export class Actor {
     }
   }
 
-  /** The answer, or undefined when it takes longer. */
+  /** The answer, or undefined when it takes longer than `timeoutMs`. */
   async #within(running: Promise<string>, timeoutMs: number): Promise<string | undefined> {
     const timer = new AbortController();
     const late = delay(timeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
@@ -80,7 +78,7 @@ export class Actor {
     return answer;
   }
 
-  /** It has ended and will not answer. */
+  /** Takes note that the actor has ended and will not answer. */
   ended(): void {
     this.#running = undefined;
   }

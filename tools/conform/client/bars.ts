@@ -1,6 +1,6 @@
 /**
- * `bar`, and what the CPU does on mapped BARs: memory is memory; registers are accessed one by one
- * through the mapping's file.
+ * The step `bar`, and accesses of the CPU to mapped BARs. Memory BARs are accessed as memory;
+ * registers are accessed one by one through the file of the mapping.
  */
 import { SysError } from '../../../platform/errno.ts';
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, munmap } from '../../../platform/libc.ts';
@@ -9,7 +9,7 @@ import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { type Fault, load, ownVmas, parseProt, reserve, store } from './memory.ts';
 import type { StepContext } from './step-context.ts';
 
-/** Widths that a CPU accesses at once; anything else it moves in words. */
+/** Widths in bytes that the CPU accesses at once. Accesses of another length are made in words. */
 const WIDTHS = [1, 2, 4, 8];
 const WORD = 4;
 
@@ -33,7 +33,7 @@ export function mapBar({ kernel, words, step: { args }, state }: StepContext): P
   });
 }
 
-/** A load of the CPU, or the signal it would be killed by. */
+/** Loads bytes as the CPU would. Returns the signal that would kill the process, if any. */
 export function cpuLoad(kernel: KernelClient, vaddr: number, into: Uint8Array): Fault | undefined {
   const bar = kernel.mappedBar(vaddr);
   if (!bar?.registers) return load(vaddr, into);
@@ -42,7 +42,7 @@ export function cpuLoad(kernel: KernelClient, vaddr: number, into: Uint8Array): 
   );
 }
 
-/** A store of the CPU. */
+/** Stores bytes as the CPU would. Returns the signal that would kill the process, if any. */
 export function cpuStore(kernel: KernelClient, vaddr: number, bytes: Uint8Array): Fault | undefined {
   const bar = kernel.mappedBar(vaddr);
   if (!bar?.registers) return store(vaddr, bytes);

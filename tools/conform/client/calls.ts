@@ -1,6 +1,6 @@
 /**
- * The system calls of this very process: on files of the host by its client library, on others by
- * libc.
+ * The system calls of this very process. Calls on files of the host go through its client library,
+ * calls on other files through libc.
  */
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import {

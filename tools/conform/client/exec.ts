@@ -1,6 +1,6 @@
 /**
- * execve of a client: what the next image needs lies in a memfd, and it goes on with the script
- * after the step.
+ * execve of a client. The state for the next image lies in a memfd, and the next image continues
+ * the script after the step.
  */
 import { readFileSync, writeSync } from 'node:fs';
 
@@ -11,12 +11,15 @@ import type { ExecArguments, Handover } from './protocol.ts';
 
 export const RESUME_FLAG = '--resume';
 
-/** Afterwards fds are as FD_CLOEXEC says. */
+/**
+ * Writes the handover and returns the arguments of execve. Afterwards exec keeps or closes each fd
+ * as its FD_CLOEXEC says.
+ */
 export function prepareExec(next: Handover['next'], state: State): ExecArguments {
-  // A number that the exec closes may mean something else in the next image: by name it is known to
-  // be closed.
+  // A number that the exec closes may mean something else in the next image, so the name is noted
+  // as closed.
   for (const [name, fd] of [...state.fds()]) if (getCloexec(fd)) state.change({ fd: name, number: null });
-  for (const fd of [0, 1, 2]) setCloexec(fd, false); // Node's
+  for (const fd of [0, 1, 2]) setCloexec(fd, false); // these are Node's
   const handover: Handover = { next, state: state.save() };
   const fd = memfdCreate('handover', 0);
   const bytes = Buffer.from(JSON.stringify(handover));
@@ -25,7 +28,7 @@ export function prepareExec(next: Handover['next'], state: State): ExecArguments
   return { path: process.execPath, argv: [process.execPath, ...process.execArgv, self, RESUME_FLAG, String(fd)] };
 }
 
-/** In the next image. */
+/** Reads the handover in the next image. */
 export function takeHandover(fd: number): Handover {
   const text = readFileSync(`/proc/self/fd/${fd}`, 'utf8');
   close(fd);

@@ -1,8 +1,8 @@
 /**
  * A forked process of the client. DEVIATION: Node cannot fork(2): V8's own threads would be missing
- * in the child. So a new process is started by the client, with the same fds under the same
- * numbers, the same objects mapped at the same vaddrs and private memory copied. What VFIO can tell
- * of a fork is the same: another mm, another task, the open files shared.
+ * in the child. So the client starts a new process instead. It has the same fds under the same
+ * numbers, the same objects mapped at the same vaddrs, and a copy of the private memory. VFIO sees
+ * no difference: another mm, another task, and shared open files.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
@@ -42,9 +42,9 @@ export class ForkLink implements ActorLink {
   tid = 0;
   readonly #ended: Promise<string>;
   #hasEnded = false;
-  /** Signals it handles. */
+  /** Signals that the process handles. */
   readonly #handled: Set<number>;
-  /** It has been asked to exec, which takes its handlers away. */
+  /** Whether the running step is an exec, which takes the handlers away. */
   #execs = false;
   onReply: (reply: ActorReply) => void = () => {};
 
@@ -70,7 +70,7 @@ export class ForkLink implements ActorLink {
     const cloexec = [...state.fds()].map(([, fd]) => fd).filter(getCloexec);
     const data: ForkData = { socketPath, devices, parentPid: process.pid, state: state.save(), cloexec };
     const link = new ForkLink(child, state.signals);
-    child.stdin!.on('error', () => {}); // it was killed; `exit` says so
+    child.stdin!.on('error', () => {}); // the child was killed; `exit` tells
     link.#send(data);
     return new Promise((resolve, reject) => {
       child.once('error', reject);
@@ -100,7 +100,10 @@ export class ForkLink implements ActorLink {
     this.onReply(reply);
   }
 
-  /** Signals it, and waits for its end if that ends it: `ended sig=9`, or undefined. */
+  /**
+   * Sends a signal. If the signal ends the process, waits for that and returns `ended sig=9`; else
+   * returns undefined.
+   */
   async kill(signal: number): Promise<string | undefined> {
     if (this.#hasEnded) return this.#ended;
     process.kill(this.#child.pid!, signal);
@@ -108,7 +111,7 @@ export class ForkLink implements ActorLink {
   }
 }
 
-/** The child's life. */
+/** Main function of a forked process. */
 export async function runFork(): Promise<void> {
   const input = new LineReader(0);
   const data = input.next() as ForkData;
@@ -122,7 +125,7 @@ export async function runFork(): Promise<void> {
   await serve(actor, input);
 }
 
-/** Its life after an exec. */
+/** Main function of a forked process after an exec. */
 export async function resumeFork(data: ThreadData, state: State): Promise<void> {
   restoreDefaults('SIGPIPE', 'SIGUSR1');
   const actor = new RemoteActor(data, state);
@@ -141,7 +144,8 @@ async function serve(actor: RemoteActor, input: LineReader): Promise<void> {
 }
 
 /**
- * The parent's script memory, mapping by mapping, at the same vaddrs. The parent waits meanwhile.
+ * Copies the parent's script memory to the same vaddrs, mapping by mapping. The parent waits
+ * meanwhile.
  */
 function copyMemory(parentPid: number, state: State, kernel: KernelClient): void {
   const space = new AddressSpace(parentPid);
@@ -159,8 +163,8 @@ function copyMemory(parentPid: number, state: State, kernel: KernelClient): void
 const protOf = ({ readable, writable }: Vma): number => (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0);
 
 /**
- * The same object, by its fd. Of a BAR there is none: the device is asked for another mapping,
- * which holds its file as well.
+ * Maps the same object, by its fd. A BAR has no object: the device is asked for another mapping,
+ * which holds the device's file as well.
  */
 function copyShared(vma: Vma, state: State, kernel: KernelClient): void {
   const { start: vaddr, end, offset, inode } = vma;
@@ -184,7 +188,7 @@ function copyPrivate(space: AddressSpace, vma: Vma): void {
   const page = new Uint8Array(PAGE_SIZE);
   for (let at = start; readable && at < end; at += PAGE_SIZE) {
     space.read(at, page);
-    if (page.some((byte) => byte !== 0)) own.write(at, page); // pages nobody has touched stay so
+    if (page.some((byte) => byte !== 0)) own.write(at, page); // untouched pages stay untouched
   }
   own.close();
   mprotect(start, end - start, protOf(vma));

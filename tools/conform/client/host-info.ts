@@ -1,4 +1,4 @@
-/** What a client asks of the host about itself: the recorder had /proc and its own eyes. */
+/** A client's questions to the host about itself. The recorder read /proc instead. */
 import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
@@ -7,7 +7,10 @@ export function askHost(kernel: KernelClient): HostInfo {
   return withControl(kernel, (control) => kernel.control(control, { op: 'info' }));
 }
 
-/** This process' VmLck in pages; below 0 where the emulated kernel has let it underflow (ACC-5). */
+/**
+ * VmLck of this process in pages. It is below 0 when the emulated kernel has let it underflow
+ * (ACC-5).
+ */
 export function lockedPages(kernel: KernelClient): number {
   return askHost(kernel).clients.find(({ pid }) => pid === process.pid)?.lockedPages ?? 0;
 }
@@ -21,7 +24,7 @@ export function setParameters(kernel: KernelClient, parameters: Readonly<Record<
   });
 }
 
-/** The control device is open no longer than needed: it is no fd of the script. */
+/** Opens the control device, uses it and closes it at once, because it is no fd of the script. */
 function withControl<T>(kernel: KernelClient, use: (control: number) => T): T {
   const control = kernel.open(CONTROL_PATH);
   try {

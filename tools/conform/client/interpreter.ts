@@ -1,4 +1,7 @@
-/** Carries out the steps of one actor: a thread of the client, with its own way into the kernel. */
+/**
+ * Carries out the steps of one actor. The actor is a thread of the client with its own way into the
+ * kernel.
+ */
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { StepTable } from '../steps/call-context.ts';
 import type { State } from '../steps/state.ts';
@@ -30,7 +33,7 @@ export class Interpreter {
     this.#note = note;
   }
 
-  /** The answer to a step. */
+  /** Carries out a step and returns its answer. */
   perform(step: Step, state: State): Answer<string> {
     const perform = Object.hasOwn(STEPS, step.op) ? STEPS[step.op]! : undefined;
     if (!perform) throw new RangeError(`${step.op} is for the main actor`);

@@ -1,7 +1,4 @@
-/**
- * JSON lines on file descriptors, blocking: a client waits for nothing else while it waits for
- * these.
- */
+/** JSON lines on file descriptors. Reads block, since a client waits for nothing else meanwhile. */
 import { readSync, writeSync } from 'node:fs';
 
 const CHUNK_BYTES = 65536;
@@ -15,7 +12,7 @@ export class LineReader {
     this.#fd = fd;
   }
 
-  /** The next line's value; undefined at the end of the file. */
+  /** The value of the next line; undefined at the end of the file. */
   next(): unknown {
     for (;;) {
       const end = this.#rest.indexOf(10);

@@ -1,6 +1,6 @@
 /**
- * The client process of one vector case: takes it from stdin, plays it, reports on stdout. Started
- * ahead of time by the runner.
+ * The client process of one vector case. It reads the case from stdin, plays it and reports on
+ * stdout. The runner starts it ahead of time.
  */
 
 import { State } from '../steps/state.ts';
@@ -38,7 +38,7 @@ function resume(fd: number): Promise<void> | undefined {
   return finish(script, step + 1);
 }
 
-/** The rest of the script, then the end of the process. */
+/** Plays the rest of the script, then ends the process. */
 async function finish(script: Script, first: number): Promise<void> {
   try {
     await script.play(first);
@@ -52,11 +52,11 @@ endWithParent();
 const [flag, value] = process.argv.slice(2);
 if (flag === FORK_FLAG) await runFork();
 else {
-  restoreDefaults('SIGUSR1'); // not SIGPIPE: a forked process that is dead is no reason to die
+  restoreDefaults('SIGUSR1'); // not SIGPIPE: a write to a dead forked process must not kill us
   try {
     await (flag === RESUME_FLAG ? resume(Number(value)) : start());
   } catch (error) {
     report({ failure: (error as Error).message });
   }
-  process.kill(process.pid, 'SIGKILL'); // threads may sleep in the kernel; this ends them too
+  process.kill(process.pid, 'SIGKILL'); // threads may sleep in the kernel; SIGKILL ends them too
 }

@@ -1,5 +1,5 @@
 /**
- * The CPU's side of a client's memory: mappings at known places, and accesses that may fault
+ * A client's memory as the CPU sees it: mappings at known places, and accesses that may fault
  * without ending the process.
  */
 import { readFileSync } from 'node:fs';
@@ -30,19 +30,19 @@ import { parseMapsLine } from '../../../platform/vma.ts';
 import type { Memory, State } from '../steps/state.ts';
 
 const MIB = 2 ** 20;
-/** Alignment of every mapping, and the size of the nothing behind it. */
+/** Alignment of each mapping in bytes, and the size of the unmapped space behind it. */
 const GRANULE = 2 * MIB;
 
 const roundUp = (size: number): number => Math.ceil(size / GRANULE) * GRANULE;
 
-/** Letters r w n, as the vectors have them. */
+/** Protection from the letters r, w and n, as the vectors write it. */
 export function parseProt(letters: string): number {
   return (letters.includes('r') ? PROT_READ : PROT_NONE) | (letters.includes('w') ? PROT_WRITE : PROT_NONE);
 }
 
 /**
- * Puts `length` bytes of PROT_NONE at a fresh vaddr: `size` bytes to be mapped over, and nothing
- * behind them.
+ * Reserves a range with PROT_NONE at a fresh vaddr, and returns the vaddr. The first `size` bytes
+ * are to be mapped over; the space behind them stays unmapped.
  */
 export function reserve(state: State, size: number): number {
   const vaddr = state.nextVaddr;
@@ -59,11 +59,11 @@ export interface MemoryOptions {
   readonly kind: string;
   readonly size: number;
   readonly prot: number;
-  /** Told when the machine has not got the huge pages that were asked for. */
+  /** Called when the machine lacks the huge pages that were asked for. */
   readonly note: Note;
 }
 
-/** `mem`: memory of a kind under a name. */
+/** The step `mem`: makes memory of one kind under a name. */
 export function createMemory({ state, name, kind, size, prot, note }: MemoryOptions): void {
   if (kind === 'hole') {
     state.change({ symbol: name, vaddr: reserve(state, size), memory: null });
@@ -84,7 +84,7 @@ export function createMemory({ state, name, kind, size, prot, note }: MemoryOpti
 
 export type Note = (text: string) => void;
 
-/** The fd lives over exec and fork, as the script's memory does. */
+/** Makes a memfd. Its fd survives exec and fork, as the script's memory does. */
 function objectMemory(name: string, size: number, prot: number): Memory & { readonly fd: number } {
   const fd = memfdCreate(name, 0);
   ftruncate(fd, size);
@@ -92,15 +92,15 @@ function objectMemory(name: string, size: number, prot: number): Memory & { read
 }
 
 /**
- * DEVIATION: without free huge pages of 2 MiB an ordinary memfd stands in; nothing that VFIO
- * answers shows the difference.
+ * DEVIATION: without free huge pages of 2 MiB an ordinary memfd takes their place. No answer of
+ * VFIO shows the difference.
  */
 function hugeMemory(name: string, size: number, prot: number, note: Note): Memory & { readonly fd: number } {
   const rounded = roundUp(size);
   const fd = memfdCreate(name, MFD_HUGETLB | MFD_CLOEXEC);
   try {
     ftruncate(fd, rounded);
-    // reserves the pages, or ENOMEM
+    // this reserves the pages, or fails with ENOMEM
     munmap(mmap(0, rounded, PROT_READ, MAP_SHARED, fd, 0), rounded);
     setCloexec(fd, false);
     return { fd, size: rounded, prot };
@@ -122,12 +122,12 @@ export function mapObject(state: State, { fd, size, prot }: Memory): number {
 
 export type Fault = 'SIGBUS' | 'SIGSEGV';
 
-/** Loads bytes as the CPU would; the signal it would be killed by otherwise. */
+/** Loads bytes as the CPU would. Returns the signal that would kill the process, if any. */
 export function load(vaddr: number, into: Uint8Array): Fault | undefined {
   return access(vaddr, into.length, 'read', () => processVmRead(process.pid, vaddr, into));
 }
 
-/** Stores bytes as the CPU would. */
+/** Stores bytes as the CPU would. Returns the signal that would kill the process, if any. */
 export function store(vaddr: number, bytes: Uint8Array): Fault | undefined {
   return access(vaddr, bytes.length, 'write', () => processVmWrite(process.pid, vaddr, bytes));
 }
@@ -140,7 +140,7 @@ function access(vaddr: number, length: number, kind: 'read' | 'write', move: () 
     if (!(error instanceof SysError && error.code === 'EFAULT')) throw error;
   }
   if (moved === length) return undefined;
-  // Mapped with the right to it, and still a fault: there is nothing behind the page.
+  // The mapping allows the access, and it still faulted: there is nothing behind the page.
   const vma = ownVmas().find(({ start, end }) => vaddr + moved >= start && vaddr + moved < end);
   return (kind === 'read' ? vma?.readable : vma?.writable) ? 'SIGBUS' : 'SIGSEGV';
 }

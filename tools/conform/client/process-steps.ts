@@ -1,4 +1,4 @@
-/** Steps that are a process' own business: fds, memory, limits, signals. */
+/** Steps that concern the process alone: fds, memory, limits, signals. */
 import { isMainThread } from 'node:worker_threads';
 
 import { enomem, SysError } from '../../../platform/errno.ts';
@@ -26,7 +26,7 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
       return 0;
     });
   },
-  /** The same object at another address. */
+  /** Maps the same object at another address. */
   remap({ step: { args }, state, words }) {
     const [old, name] = args as [string, string];
     const memory = state.memory(old);
@@ -69,9 +69,9 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
   },
   rlimit: limitMemlock,
   setuid({ step: { args }, words }) {
-    // from root to another: glibc tells all threads, and the kernel drops all capabilities
+    // glibc tells all threads; root loses all its capabilities in the kernel
     process.setuid!(words.count(args[0]!));
-    setDumpable(); // or a forked process, which has to copy this one's memory, could not look at it
+    setDumpable(); // else a forked process could not read this one's memory to copy it
     endWithParent();
     return '0';
   },
@@ -82,19 +82,19 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
     });
   },
   /**
-   * VmLck as the emulated kernel accounts it: an unsigned long of pages, printed in KiB. Nothing
-   * here charges VmPin.
+   * VmLck as the emulated kernel counts it: an unsigned long of pages, printed in KiB. Nothing here
+   * charges VmPin.
    */
   status({ kernel }) {
     return `0 lck=${BigInt.asUintN(U64, BigInt(lockedPages(kernel)) * 4n)}kB pin=0kB`;
   },
-  /** By another actor than the main one, whose event loop goes on. */
+  /** Sleeps, in an actor other than the main one. The event loop of the main actor goes on. */
   sleep({ step: { args }, words }) {
-    // woken by nobody
+    // nobody wakes this
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, words.count(args[0]!));
     return '0';
   },
-  /** An empty handler. A thread leaves it to the main one. */
+  /** Installs an empty handler. A thread leaves this to the main thread. */
   signal({ step: { args }, state, words }) {
     const signal = words.count(args[0]!);
     return words.status(() => {
@@ -106,8 +106,8 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
 };
 
 /**
- * mlock(2). The real kernel does not know what the emulated one has locked, so its test is made
- * here as well (do_mlock).
+ * mlock(2). The real kernel does not know what the emulated kernel has locked, so the limit is
+ * checked here as well (as do_mlock does).
  */
 function lockMemory({ kernel, step: { args }, words }: StepContext): Promise<string> {
   const [vaddr, length] = [words.count(args[0]!), words.count(args[1]!)];
@@ -119,7 +119,7 @@ function lockMemory({ kernel, step: { args }, words }: StepContext): Promise<str
   });
 }
 
-/** `rlimit memlock N [soft=1]`: both limits, or the soft one alone. */
+/** `rlimit memlock N [soft=1]`: sets both limits, or the soft one alone. */
 function limitMemlock({ step: { args, options }, words, note }: StepContext): Promise<string> {
   const [resource, value] = args as [string, string];
   if (resource !== 'memlock') throw new RangeError(`no resource ${resource}`);
@@ -130,8 +130,8 @@ function limitMemlock({ step: { args, options }, words, note }: StepContext): Pr
     try {
       setRlimit(0, RLIMIT_MEMLOCK, { soft: wanted, hard: softOnly ? hard : wanted });
     } catch (error) {
-      // DEVIATION: without CAP_SYS_RESOURCE no limit can be raised above the hard one this machine
-      // gives us.
+      // DEVIATION: without CAP_SYS_RESOURCE no limit can be raised above the hard limit that this
+      // machine gives us.
       if (!(error instanceof SysError) || wanted <= hard) throw error;
       setRlimit(0, RLIMIT_MEMLOCK, { soft: hard, hard });
       note(`RLIMIT_MEMLOCK cannot be raised above ${hard} bytes here (no CAP_SYS_RESOURCE)`);

@@ -1,6 +1,6 @@
 /**
- * Between the runner and a client process, and between the actors of one: JSON lines on pipes,
- * messages to threads. All of it is data of our own, so nothing is checked.
+ * The protocol between the runner and a client process, and between the actors of a client: JSON
+ * lines on pipes, messages to threads. All of this data is our own, so nothing is checked.
  */
 
 import type { Change, SavedState } from '../steps/state.ts';
@@ -10,28 +10,30 @@ import type { Step } from '../vector-file.ts';
 export interface Assignment {
   readonly socketPath: string;
   /**
-   * Name of a device in the vectors → path of its group, name it has for VFIO_GROUP_GET_DEVICE_FD.
+   * Name of a device in the vectors → the number of its group, and its name for
+   * VFIO_GROUP_GET_DEVICE_FD.
    */
   readonly devices: Readonly<Record<string, { readonly group: number; readonly name: string }>>;
   readonly steps: readonly Step[];
 }
 
-/** Client → runner, lines on stdout, then its end by SIGKILL. */
+/** Client → runner: lines on stdout. After the last one the client ends itself by SIGKILL. */
 export type Report =
   /** The answer to a step. */
   | { readonly step: number; readonly answer: string }
-  /** Where this machine made it do something else than the script says. */
+  /** A difference between the script and what this machine let the client do. */
   | { readonly note: string }
   /** The client itself cannot go on. */
   | { readonly failure: string }
   | { readonly done: true };
 
 /**
- * To an actor: one step, for a thread with the state as it is now (a forked process has its own).
+ * Main actor → another actor: one step. A thread gets the present state with it; a forked process
+ * has its own state.
  */
 export type ActorRequest =
   | { readonly step: Step; readonly state?: SavedState }
-  /** execve of the main actor's interpreter, by this very thread. */
+  /** execve of the main actor's interpreter, made by the thread that gets this request. */
   | { readonly exec: ExecArguments };
 
 export interface ExecArguments {
@@ -42,20 +44,22 @@ export interface ExecArguments {
 export interface ActorReply {
   readonly answer: string;
   readonly changes: readonly Change[];
-  /** The step makes no sense. */
+  /** Why the step makes no sense. */
   readonly failure?: string;
 }
 
-/** A thread of the client. */
+/** The data that a thread of the client starts with. */
 export interface ThreadData {
   readonly socketPath: string;
   readonly devices: Assignment['devices'];
 }
 
-/** From a thread or a forked process: once that it is ready, then replies. */
+/**
+ * Thread or forked process → main actor: first its tid, which says that it is ready, then replies.
+ */
 export type ActorMessage = { readonly tid: number } | ActorReply;
 
-/** A forked process: first line of its stdin. */
+/** The first line on the stdin of a forked process. */
 export interface ForkData extends ThreadData {
   readonly parentPid: number;
   readonly state: SavedState;
@@ -63,7 +67,7 @@ export interface ForkData extends ThreadData {
   readonly cloexec: readonly number[];
 }
 
-/** What an exec leaves to the next image, in a memfd. */
+/** The data for the next image after an exec, in a memfd. */
 export interface Handover {
   /** The main actor goes on after step number `step`; a forked process waits for its next one. */
   readonly next: { readonly assignment: Assignment; readonly step: number } | { readonly fork: ThreadData };

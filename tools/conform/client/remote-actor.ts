@@ -8,7 +8,7 @@ import type { ActorReply, ActorRequest, ExecArguments, ThreadData } from './prot
 export class RemoteActor {
   readonly #data: ThreadData;
   readonly #interpreter: Interpreter;
-  /** Of a process of its own. */
+  /** The state of a forked process; undefined in a thread. */
   readonly #state: State | undefined;
 
   constructor(data: ThreadData, state?: State) {

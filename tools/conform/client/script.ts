@@ -1,6 +1,6 @@
 /**
- * A case as the main thread of its process plays it: steps of its own, and those it has other
- * actors do.
+ * Plays a case in the main thread of its process. The main thread carries out its own steps and
+ * passes the others to their actors.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -17,7 +17,7 @@ import type { Assignment, ExecArguments, Report } from './protocol.ts';
 import { handleSignal } from './signals.ts';
 import { ThreadLink } from './thread.ts';
 
-/** The longest that a step which is not in the background may take. */
+/** The longest that a step in the foreground may take. */
 const STEP_MS = 30_000;
 
 export class Script {
@@ -85,7 +85,10 @@ export class Script {
     return step.inBackground ? 'started' : actor.answer(STEP_MS, this.#sleeps);
   }
 
-  /** What threads change is this process', and so are the handlers of signals. */
+  /**
+   * Applies what threads change to the state of this process. The main thread installs their signal
+   * handlers.
+   */
   readonly #ofThreads: Pick<State, 'apply'> = {
     apply: (change) => {
       this.#state.apply(change);
@@ -102,7 +105,7 @@ export class Script {
     return actor;
   }
 
-  /** To a forked process; a thread has this process' pid, and shares its fate. */
+  /** Sends a signal to a forked process. A thread has this process' pid and shares its fate. */
   async #kill(name: string, signal: number): Promise<string> {
     const fork = this.#forks.get(name);
     if (!fork) {

@@ -1,6 +1,6 @@
 /**
- * A case starts on a host that has forgotten the last one: nothing open, module parameters at their
- * defaults.
+ * Waits until the host has forgotten the last case: nothing is open. Then the module parameters get
+ * their defaults.
  */
 import type { HostInfo } from '../../../iommu/abi/control.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';

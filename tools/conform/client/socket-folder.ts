@@ -1,7 +1,7 @@
 /**
- * The way to the host's socket that a client keeps when it becomes somebody else (`setuid`) and
- * then another image (`exec`): an open folder, as a fd like the script's own. The folders above it
- * may be closed to others.
+ * A client's lasting way to the host's socket. It still works after the client has become another
+ * user (`setuid`) and another image (`exec`): it is an open folder, kept as a fd like the script's
+ * own. The folders above it may be closed to other users.
  */
 import { openSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -10,12 +10,12 @@ import { setCloexec } from '../../../platform/libc.ts';
 import type { State } from '../steps/state.ts';
 import type { Assignment } from './protocol.ts';
 
-/** No word of a script. */
+/** Name of the fd in the state. No word of a script can equal it. */
 const NAME = '(folder of the socket)';
-/** open(2): a place, not a file to be read. */
+/** Flag of open(2): the fd names a place and cannot be read. */
 const O_PATH = 0o10000000;
 
-/** The same assignment with a path that leads through a fd of this process. */
+/** The same assignment with a socket path that leads through a fd of this process. */
 export function throughFolder(assignment: Assignment, state: State): Assignment {
   const { socketPath } = assignment;
   const folder = openSync(dirname(socketPath), O_PATH);

@@ -1,4 +1,4 @@
-/** A thread of the client: a worker with a task channel of its own. */
+/** A thread of the client. It is a worker with a task channel of its own. */
 import type { Worker } from 'node:worker_threads';
 
 import { startWorker } from '../../../platform/thread.ts';

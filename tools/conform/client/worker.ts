@@ -1,4 +1,4 @@
-/** Thread entry: carries out one step per message. Ends with its process. */
+/** Thread entry: carries out one step per message. The thread ends with its process. */
 import { parentPort } from 'node:worker_threads';
 
 import { gettid } from '../../../platform/libc.ts';

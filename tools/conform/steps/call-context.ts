@@ -1,35 +1,36 @@
 /**
- * What a step of these tables has at hand. The same steps are played by real processes on a host
- * (client/) and by made-up ones on the kernel's code in one process (test/conformance).
+ * The data that a step of these tables works on. Two kinds of process play the same steps: real
+ * ones on a host (client/), and simulated ones on the kernel's code in one process
+ * (test/conformance).
  */
 import type { Step } from '../vector-file.ts';
 import type { State } from './state.ts';
 import type { Answer, Words } from './words.ts';
 
-/** Memory of the process that ends where its mapping ends. */
+/** Memory of the process. It ends exactly where its mapping ends. */
 export interface UserBuffer {
   readonly vaddr: number;
-  /** What it holds now. */
+  /** The present content. */
   bytes(): Uint8Array;
   unmap(): void;
 }
 
-/** The system calls of the process whose step it is. All throw their errno. */
+/** The system calls of the process that plays the step. Every call throws its errno. */
 export interface SystemCalls {
   /** open(2) without O_CLOEXEC: a node of the emulated kernel, or any other file. */
   open(path: string): Answer<number>;
-  /** ioctl(2): what the kernel writes is in `arg` afterwards, also when it refuses. */
+  /** ioctl(2). Afterwards `arg` holds what the kernel has written, also when the kernel refuses. */
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): Answer<number>;
   pread(fd: number, offset: number | bigint, into: Uint8Array): Answer<number>;
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): Answer<number>;
-  /** close(2): afterwards the kernel has released what had no other reference. */
+  /** close(2). Afterwards the kernel has released everything that had no other reference. */
   close(fd: number): Answer<void>;
   dup(fd: number): number;
   getCloexec(fd: number): boolean;
   setCloexec(fd: number, on: boolean): void;
   /** eventfd(2) without O_CLOEXEC, nonblocking. */
   eventfd(): number;
-  /** The count of an eventfd, which is 0 afterwards. */
+  /** Reads the count of an eventfd and sets it to 0. */
   readEventfd(fd: number): bigint;
   /** Adds to the count of an eventfd. */
   writeEventfd(fd: number, count: bigint): void;
@@ -42,11 +43,12 @@ export interface CallContext {
   readonly state: State;
   readonly words: Words;
   readonly calls: SystemCalls;
-  /**
-   * Name of a device in the vectors → its group, and the name it has for VFIO_GROUP_GET_DEVICE_FD.
-   */
+  /** Name of a device in the vectors → its group, and its name for VFIO_GROUP_GET_DEVICE_FD. */
   readonly devices: Readonly<Record<string, { readonly group: number; readonly name: string }>>;
 }
 
-/** Operation → what it does; the answer as the vectors write it. */
+/**
+ * Operation → the function that carries it out. The function returns the answer in the notation of
+ * the vectors.
+ */
 export type StepTable<Context = CallContext> = Readonly<Record<string, (context: Context) => Answer<string>>>;

@@ -1,6 +1,6 @@
 /**
- * Steps on the recorded kvemu devices: a VFIO device without IOMMU that is told what to pin, read
- * and write (MDV-1…6).
+ * Steps on the recorded kvemu devices. kvemu is a VFIO device without IOMMU; a step tells it what
+ * to pin, read and write (MDV-1…6).
  */
 import {
   KVEMU_LOG,
@@ -17,9 +17,9 @@ import { viewOf } from '../../../platform/struct.ts';
 import { formatBytes } from '../notation.ts';
 import type { StepTable } from './call-context.ts';
 
-/** As much as the recorder shows of what a device has read. */
+/** How many bytes that a device has read the recorder shows at most. */
 const SHOWN_BYTES = 2048;
-/** Room for the log: more than the recorder's own. */
+/** Space for the log in bytes: more than the recorder's own. */
 const LOG_BYTES = 65536;
 
 export const EMULATED_STEPS: StepTable = {

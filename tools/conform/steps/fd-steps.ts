@@ -1,4 +1,4 @@
-/** Steps on fds, whatever file is behind them. */
+/** Steps on fds of any file. */
 import type { CallContext, StepTable } from './call-context.ts';
 import type { Answer } from './words.ts';
 
@@ -34,7 +34,7 @@ export const FD_STEPS: StepTable = {
     }),
 };
 
-/** A call that makes a fd. The step's first word is its name. */
+/** Makes a call that opens a fd, and notes the fd under the step's first word. */
 export function opened({ state, words, step }: CallContext, open: () => Answer<number>): Promise<string> {
   return words.status(async () => {
     state.change({ fd: step.args[0]!, number: await open() });

@@ -1,18 +1,20 @@
 /**
- * What the script of a case has given names to in one process: fds, addresses, memory objects.
- * Threads work on a copy and send the changes back; a fork goes on with a copy of its own; an exec
- * hands it to the next image.
+ * The things that the script of a case has named in one process: fds, addresses, memory objects.
+ * Threads work on a copy and send their changes back. A fork goes on with a copy of its own. An
+ * exec hands the state to the next image.
  */
 
-/** Memory that `mem` made, or `bar`. Sizes in bytes. */
+/** Memory made by the step `mem` or `bar`. Sizes are in bytes. */
 export interface Memory {
-  /** Object behind it; null for private memory. */
+  /** Fd of the object behind the memory; null for private memory. */
   readonly fd: number | null;
   readonly size: number;
   readonly prot: number;
 }
 
-/** What `bar` has mapped: `size` bytes at `vaddr`, from `offset` of the device's fd on. */
+/**
+ * A mapping made by the step `bar`: `size` bytes at `vaddr`, from `offset` of the device's fd on.
+ */
 export interface BarWindow {
   readonly vaddr: number;
   readonly size: number;
@@ -38,14 +40,17 @@ export interface SavedState {
   readonly signals: readonly number[];
 }
 
-/** Nothing that Node or libc maps lies here, so a fork can have everything at the same vaddr. */
+/**
+ * Start of our part of the vaddr space. Node and libc map nothing there, so a fork can have
+ * everything at the same vaddr.
+ */
 export const FIRST_VADDR = 0x1000_0000_0000;
-/** What of the vaddr space is ours: [FIRST_VADDR, END_VADDR). */
+/** End of our part of the vaddr space: [FIRST_VADDR, END_VADDR). */
 export const END_VADDR = 0x1100_0000_0000;
 
 const NOTHING: SavedState = { fds: {}, symbols: {}, memories: {}, bars: [], nextVaddr: FIRST_VADDR, signals: [] };
 
-/** A fd that is never open: what a name without a fd stands for. */
+/** A fd that is never open. A name without a fd gets this number. */
 const NO_FD = 0x3fff_ffff;
 
 export class State {
@@ -82,7 +87,7 @@ export class State {
     this.#changes.push(change);
   }
 
-  /** A change that somebody else has made. */
+  /** Applies a change that another actor has made. */
   apply(change: Change): void {
     if ('nextVaddr' in change) this.#nextVaddr = Math.max(this.#nextVaddr, change.nextVaddr);
     else if ('signal' in change) this.#signals.add(change.signal);
@@ -100,7 +105,7 @@ export class State {
     return changes;
   }
 
-  /** Number of the fd a step names: by name, or as a plain number. */
+  /** Number of the fd that a step names: by name, or as a plain number. */
   fd(word: string): number {
     return /^-?\d/.test(word) ? Number(word) : (this.#fds.get(word) ?? NO_FD);
   }
@@ -121,7 +126,7 @@ export class State {
     return this.#nextVaddr;
   }
 
-  /** The mapped BAR that a vaddr was last in. */
+  /** The BAR mapping that lay last at a vaddr. */
   barAt(vaddr: number): BarWindow | undefined {
     return this.#bars.findLast((bar) => vaddr >= bar.vaddr && vaddr < bar.vaddr + bar.size);
   }
@@ -130,7 +135,10 @@ export class State {
     return this.#signals;
   }
 
-  /** execve: no address is mapped any more, no signal handled. The objects stay, by name. */
+  /**
+   * Forgets what an execve removes: all addresses and signal handlers. The objects keep their
+   * names.
+   */
   forgetImage(): void {
     this.#signals.clear();
     this.#symbols.clear();

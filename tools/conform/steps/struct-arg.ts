@@ -1,7 +1,7 @@
 /**
- * Struct arguments as the recordings had them: bytes a step does not set are 0xee, `avail=N` leaves
- * only the first N bytes readable, and an answer shows the struct from its first byte to the last
- * one that was changed.
+ * Struct arguments in the form of the recordings. Bytes that a step does not set are 0xee.
+ * `avail=N` leaves only the first N bytes readable. An answer shows the struct from its first byte
+ * to the last changed one.
  */
 import { fromHex, toHex } from '../notation.ts';
 import type { Step } from '../vector-file.ts';
@@ -9,22 +9,22 @@ import type { CallContext } from './call-context.ts';
 import type { Words } from './words.ts';
 
 const UNSET = 0xee;
-/** Bytes of every struct buffer: more than any answer. */
+/** Size of every struct buffer, which is more than any answer. */
 const BUFFER_BYTES = 4096;
 
 export interface StructLayout {
   readonly nr: number;
   /** Fields in C order: key of the step, bytes. */
   readonly fields: readonly (readonly [key: string, size: 4 | 8])[];
-  /** What fields have that the step does not give. */
+  /** Values of fields that the step does not give. */
   readonly defaults?: Readonly<Record<string, number>>;
-  /** Bytes an answer shows at least, if it shows any. */
+  /** Number of bytes that an answer shows at least, if it shows any. */
   readonly least?: number;
 }
 
 /**
- * An ioctl with a struct; SysErrors are part of the answer. `extra` are values of fields that are
- * no numbers of the step.
+ * Makes an ioctl with a struct. SysErrors become part of the answer. `extra` gives values of fields
+ * that are not numbers in the step.
  */
 export async function structCall(
   { calls, words, step }: CallContext,
@@ -62,7 +62,7 @@ function structBytes(
   return bytes;
 }
 
-/** What follows the fields: `data=` bytes, or `fds=`. */
+/** The bytes behind the fields: `data=` bytes, or `fds=`. */
 function payload(words: Words, { data, fds }: Step['options']): Uint8Array {
   if (data !== undefined) return fromHex(data);
   if (fds === undefined) return new Uint8Array(0);

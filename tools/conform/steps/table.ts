@@ -1,4 +1,6 @@
-/** The operations that are system calls on fds: the same for every process that plays them. */
+/**
+ * The operations that are system calls on fds. They are the same for every process that plays them.
+ */
 import type { StepTable } from './call-context.ts';
 import { eduDma } from './edu-dma.ts';
 import { EMULATED_STEPS } from './emulated-steps.ts';

@@ -57,7 +57,7 @@ const DIRTY: StructLayout = {
 export const VFIO_STEPS: StepTable = {
   container: (context) => opened(context, () => context.calls.open(VFIO_CONTAINER_PATH)),
   group: (context) => opened(context, () => context.calls.open(`${VFIO_GROUP_DIR}${groupNumber(context)}`)),
-  /** The fd is close-on-exec, as the kernel makes it (CORE-6). */
+  /** Opens a device. The fd is close-on-exec, as the kernel makes it (CORE-6). */
   device(context) {
     const { calls, words, step, state, devices } = context;
     const [name, group, device] = step.args as [string, string, string];
@@ -84,7 +84,7 @@ export const VFIO_STEPS: StepTable = {
   set_container({ calls, words, step }) {
     const [group, container] = step.args as [string, string];
     const { avail } = step.options;
-    // The recorder left a short argument empty, so that its last case names fd 0.
+    // The recorder left a short argument empty, so in its last case the argument is fd 0.
     const value = avail === undefined ? words.fd(container) : 0;
     const arg = new Uint8Array(Int32Array.of(value).buffer).subarray(0, words.count(avail ?? '4'));
     return words.status(() => calls.ioctl(words.fd(group), VFIO_GROUP_SET_CONTAINER, arg));
@@ -150,7 +150,7 @@ export const VFIO_STEPS: StepTable = {
   },
 };
 
-/** An ioctl whose argument is the second word, by value. */
+/** A step for an ioctl that takes the second word by value. */
 function byValue(nr: number): StepTable[string] {
   return ({ calls, words, step: { args } }) =>
     words.status(() => calls.ioctl(words.fd(args[0]!), nr, words.number(args[1] ?? '0')));
@@ -162,8 +162,8 @@ function groupNumber({ devices, step }: CallContext): string {
 }
 
 /**
- * `bitmap=buf:N`: a user buffer of N bytes with nothing behind it; what it holds afterwards is part
- * of the answer.
+ * Makes an ioctl with `bitmap=buf:N`: a user buffer of N bytes with nothing mapped behind it. The
+ * buffer's content afterwards is part of the answer.
  */
 async function withBitmap(context: CallContext, layout: StructLayout): Promise<string> {
   const { calls, words, step } = context;

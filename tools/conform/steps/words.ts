@@ -1,5 +1,6 @@
 /**
- * The words of a step as values: numbers with the script's symbols, fds by name, errnos as answers.
+ * Converts the words of a step into values: numbers with the script's symbols, fds by name, errnos
+ * as answers.
  */
 import { SysError } from '../../../platform/errno.ts';
 import { evaluate } from '../notation.ts';
@@ -8,7 +9,10 @@ import type { State } from './state.ts';
 /** File offset of region R is R << 40 (VFIO_PCI_OFFSET_SHIFT). */
 const REGION_SHIFT = 40n;
 
-/** A call may sleep. Real processes sleep with their thread, and made-up ones give a promise. */
+/**
+ * A call may sleep. A real process then sleeps with its thread; a simulated process returns a
+ * promise.
+ */
 export type Answer<T> = T | Promise<T>;
 
 export class Words {
@@ -26,19 +30,19 @@ export class Words {
     return evaluate(word, (name) => this.#state.symbol(name));
   }
 
-  /** A number that is small enough to count with: a length, a vaddr. */
+  /** A number small enough for arithmetic in a double: a length, a vaddr. */
   count(word: string): number {
     return Number(this.number(word));
   }
 
-  /** R:OFF, or a plain file offset. */
+  /** A file offset, written as R:OFF or as a plain number. */
   offset(word: string): bigint {
     const match = /^(\d+):(.*)$/.exec(word);
     if (!match) return this.number(word);
     return BigInt.asUintN(64, (BigInt(match[1]!) << REGION_SHIFT) + this.number(match[2]!));
   }
 
-  /** The first word of an answer: what the call returns, or −ERRNO. */
+  /** The first word of an answer: the call's result, or −ERRNO. */
   async status(call: () => Answer<number | bigint>): Promise<string> {
     try {
       return String(await call());

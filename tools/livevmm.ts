@@ -1,6 +1,6 @@
 /**
- * The program: `livevmm <command> [options]`. Mistakes are one line on stderr; a stack trace is
- * never a user's business.
+ * The program: `livevmm <command> [options]`. A mistake is shown as one line on stderr. A user
+ * never sees a stack trace.
  */
 import { SysError } from '../platform/errno.ts';
 import { VERSION } from '../platform/version.ts';

@@ -1,5 +1,5 @@
 /**
- * What the VFIO benches measure on: a host process, a container with its first device's group, and
+ * The set-up of the VFIO benches: a host process, a container with its first device's group, and
  * RAM to map.
  */
 import { close } from '../../platform/libc.ts';

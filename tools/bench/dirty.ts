@@ -1,5 +1,6 @@
 /**
- * Dirty tracking of RAM of which all is mapped for a device: GET_BITMAP, one bit for 4 KiB (DRT-3).
+ * Bench of dirty tracking: GET_BITMAP of RAM that is all mapped for a device, one bit for 4 KiB
+ * (DRT-3).
  */
 import { close } from '../../platform/libc.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';

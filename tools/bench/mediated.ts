@@ -1,6 +1,6 @@
 /**
- * The service for mediated devices through the socket of a real host process: accesses, pins, and
- * how soon a sleeper is awake.
+ * Bench of the service for mediated devices through the socket of a real host process: accesses,
+ * pins, and the time until a sleeper is awake.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,7 +23,7 @@ const SIZE = 16 * 2 ** 20;
 const ROUNDS = 501;
 const WARM_UP = 2000;
 const WAKES = 31;
-/** By then a thread that was told to read is asleep in the kernel. */
+/** Time after which a thread that was told to read is asleep in the kernel. */
 const ASLEEP_MS = 10;
 
 const nowMs = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -1,6 +1,6 @@
 /**
- * What an MSI costs from its store to the client's eventfd, against a write(2) to that eventfd,
- * which could block.
+ * Bench of an MSI from its store to the client's eventfd. It is compared with a write(2) to that
+ * eventfd, which could block.
  */
 import { createDoorbellTable, DoorbellTable, eventfdSources } from '../../iommu/bus/interrupts.ts';
 import { aioSignal, close, dup, EFD_CLOEXEC, eventfd, eventfdRead, eventfdSignal } from '../../platform/libc.ts';

@@ -1,9 +1,9 @@
-/** One measured figure. Ratios carry what the project promises of them. */
+/** One measured figure. A ratio carries the project's promise about it. */
 export interface Figure {
   readonly what: string;
   readonly value: number;
   readonly unit: string;
-  /** The promise, where there is one. */
+  /** The promise, if there is one. */
   readonly atLeast?: number;
   readonly atMost?: number;
 }
@@ -13,7 +13,7 @@ export const holds = ({ value, atLeast, atMost }: Figure): boolean | undefined =
   return value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
 };
 
-/** Says what comes next. Rejects when the user wants no more. */
+/** Tells the user what comes next. Rejects when the user wants to stop. */
 export type Progress = (text: string) => Promise<void>;
 
 /** One part of the benchmark; tells what it is doing as it goes. */

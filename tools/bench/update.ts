@@ -1,6 +1,6 @@
 /**
- * Pause of live updates against a bare execve of the same node, over number of devices and RAM
- * size; gaps in the devices' DMA.
+ * Bench of live updates: the pause against a bare execve of the same node, by number of devices and
+ * RAM size, and the gaps in the devices' DMA.
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,10 +11,10 @@ import { Machine } from '../launch/machine.ts';
 import { guestPath, programPath } from '../launch/programs.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
-/** Of the machine that is compared with a bare execve, and of the others. */
+/** Number of updates: of the machine that is compared with a bare execve, and of the others. */
 const UPDATES = 15;
 const FEWER_UPDATES = 7;
-/** Between two updates, so that there is a window of DMA without one. */
+/** Time between two updates, so that there is a window of DMA without one. */
 const BETWEEN_MS = 400;
 
 /** Milliseconds from execve to the first line of the new image. */
@@ -24,7 +24,7 @@ function bareExecMs(): number {
 }
 
 interface Pauses {
-  /** As an update finds the machine: the guest stands, the devices do not. */
+  /** A bare execve in the state that an update meets: the guest stands, the devices do not. */
   readonly bareMs: number;
   readonly pauseMs: number;
   /**

@@ -1,5 +1,5 @@
 /**
- * What an update asks of the kernel for each mapping of the VMM: UNMAP_DMA(VADDR|ALL), then
+ * Bench of the calls that an update makes for each mapping of the VMM: UNMAP_DMA(VADDR|ALL), then
  * MAP_DMA(VADDR) (UNM-10, MAP-6).
  */
 import { VFIO_DMA_MAP_FLAG_VADDR } from '../../iommu/abi/vfio.ts';
@@ -11,14 +11,14 @@ import { type Figure, median, type Progress } from './result.ts';
 const COUNTS = [1, 1000, 60_000];
 const MOST = 60_000;
 const ROUNDS = 5;
-/** Calls after which both sides are compiled. */
+/** Number of calls after which both sides are compiled. */
 const WARM_UP = 3000;
 
 interface Costs {
   readonly invalidateUs: number;
   /** One call for each entry. */
   readonly singlyUs: number;
-  /** As a VMM does it: few requests for all. */
+  /** Few requests for all entries, as a VMM makes them. */
   readonly batchedUs: number;
 }
 

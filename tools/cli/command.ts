@@ -1,14 +1,14 @@
 /**
- * What a command of the program is, and how its words are read: node:util parseArgs, with errors as
- * one line for the user.
+ * A command of the program, and the parser of its words. The parser is node:util parseArgs, and its
+ * errors become one line for the user.
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 
-/** The user asked for something that makes no sense: one line on stderr, exit status 2. */
+/** The user asked for something that makes no sense. Shown as one line on stderr; exit status 2. */
 export class UsageError extends Error {}
 
 /**
- * Something the user should know went wrong while doing what was asked: one line on stderr, exit
+ * Something went wrong while the program did what was asked. Shown as one line on stderr; exit
  * status 1.
  */
 export class CommandError extends Error {}
@@ -18,7 +18,7 @@ export interface Command {
   readonly summary: string;
   /** The whole text of `livevmm <command> --help`. */
   readonly help: string;
-  /** Does it; resolves to the exit status. */
+  /** Runs the command. Resolves to the exit status. */
   run(words: readonly string[]): Promise<number>;
 }
 
@@ -56,8 +56,8 @@ function refusing<T>(parse: () => T): T {
 }
 
 /**
- * parseArgs explains at length how to pass what looks like an option; the first sentence is the
- * mistake.
+ * The first sentence of parseArgs' message, which names the mistake. The rest explains how to pass
+ * a value that looks like an option.
  */
 function firstSentence(message: string): string {
   return message.split(/\.\s|\n/, 1)[0]!.replace(/\.$/, '');

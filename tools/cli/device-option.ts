@@ -1,6 +1,6 @@
 /**
- * `--device type,key=value,…` as QEMU reads it: a comma inside a value is doubled, the type comes
- * first.
+ * Parser of `--device type,key=value,…` in QEMU's notation: the type comes first, and a comma
+ * inside a value is doubled.
  */
 import { UsageError } from './command.ts';
 
@@ -21,8 +21,8 @@ function splitCommas(text: string): string[] {
 const NAME = /^[a-z][a-z0-9-]*$/;
 
 /**
- * Type and properties of a --device option. Which types and properties exist is the board's (or the
- * VMM's) to say.
+ * Type and properties of a --device option. The board (or the VMM) decides which types and
+ * properties exist.
  */
 export function parseDeviceOption(text: string): DeviceOption {
   const { first: type, properties } = parseKeyval('--device', text, 'type');
@@ -30,13 +30,14 @@ export function parseDeviceOption(text: string): DeviceOption {
 }
 
 /**
- * What a --device option asks to be told of: all types (`help`), or one (`edu,help`) as its
- * properties make it.
+ * The subject of a request for help: all types (`help`), or one type with its properties
+ * (`edu,help`).
  */
 export type HelpRequest = 'all' | DeviceOption;
 
 /**
- * Undefined for an option that asks for a device and not for help. UsageError as parseDeviceOption.
+ * The help that an option asks for; undefined for an option that asks for a device. UsageError as
+ * for parseDeviceOption.
  */
 export function helpRequest(text: string): HelpRequest | undefined {
   const [first, ...words] = splitCommas(text);
@@ -46,7 +47,7 @@ export function helpRequest(text: string): HelpRequest | undefined {
   return parseDeviceOption([first, ...others].map((word) => word!.replaceAll(',', ',,')).join(','));
 }
 
-/** `first,key=value,…` as the value of `option`; `what` the first word is. */
+/** Parses `first,key=value,…`, the value of `option`. `what` names the first word in messages. */
 export function parseKeyval(
   option: string,
   text: string,
@@ -68,8 +69,8 @@ export function parseKeyval(
 const BDF = /^(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])$/i;
 
 /**
- * A PCI address as users write it (`[domain:]bus:slot.function`) in full form, e.g. `0000:00:02.0`;
- * undefined if it is none.
+ * The full form of a PCI address, e.g. `0000:00:02.0`. Users write `[domain:]bus:slot.function`.
+ * Undefined if `text` is no address.
  */
 export function fullBdf(text: string): string | undefined {
   const match = BDF.exec(text);

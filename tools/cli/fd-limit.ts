@@ -1,17 +1,17 @@
-/** How many file descriptors a process of ours needs at least. */
+/** The check that a process may open enough file descriptors. */
 import { readFileSync } from 'node:fs';
 
 import { CommandError } from './command.ts';
 
 /**
- * A host with four devices has some 50 of its own, three eighths are for connections, and a client
- * may have half of these.
+ * A host with four devices has some 50 fds of its own. Three eighths of the fds are for
+ * connections, and one client may have half of these.
  */
 const NEEDED_FDS = 128;
 
 /**
- * The hard limit, to which Node has raised the soft one. Not by prlimit(2): loading the foreign
- * functions for it takes longer.
+ * The hard limit; Node has raised the soft limit to it. prlimit(2) is not used, because loading the
+ * foreign functions takes longer.
  */
 const fdLimit = (): number => {
   const match = /^Max open files +\S+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
@@ -19,8 +19,8 @@ const fdLimit = (): number => {
 };
 
 /**
- * CommandError where there are too few: threads and processes that cannot start would only say
- * EMFILE, each in its own words.
+ * CommandError when there are too few fds. Without this check, threads and processes that cannot
+ * start would only say EMFILE, each in its own words.
  */
 export function checkFdLimit(): void {
   const limit = fdLimit();

@@ -6,13 +6,13 @@ export interface IommuOption {
   readonly properties: Readonly<Record<string, string>>;
 }
 
-/** Which properties there are is the board's to say. */
+/** Parses an --iommu option. The board decides which properties exist. */
 export function parseIommuOption(text: string): IommuOption {
   const { first: name, properties } = parseKeyval('--iommu', text, 'name');
   return { name, properties };
 }
 
-/** Board options of these; the board's own default when there is none. */
+/** Board options for the --iommu options; without any, the board's default. */
 export const unitsOf = (options: readonly string[]): { readonly units?: readonly IommuOption[] } =>
   options.length === 0 ? {} : { units: options.map(parseIommuOption) };
 

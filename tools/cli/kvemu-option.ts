@@ -1,6 +1,6 @@
 /**
- * `--device kvemu[,group=N]`: no device of the board, but one of a module in the host's kernel, on
- * no bus and in a group of its own.
+ * `--device kvemu[,group=N]`: a device of a module in the host's kernel. It is not on the board, on
+ * no bus, and in a group of its own.
  */
 import { UsageError } from './command.ts';
 import type { DeviceOption } from './device-option.ts';
@@ -11,8 +11,8 @@ export interface SeparatedDevices {
 }
 
 /**
- * Those of the board, and the groups of the others: counted on after the board's, which begin with
- * `firstGroup`.
+ * Splits options into the board's devices and the groups of the kvemu devices. A kvemu group
+ * without a number is counted on after the board's groups, which begin with `firstGroup`.
  */
 export function separateKvemu(options: readonly DeviceOption[], firstGroup: number): SeparatedDevices {
   const devices = options.filter(({ type }) => type !== 'kvemu');

@@ -1,6 +1,6 @@
 /**
- * One line at the bottom of a terminal that is written over and over; nothing at all when stderr is
- * not a terminal.
+ * A line at the bottom of a terminal that is overwritten again and again. It does nothing when
+ * stderr is not a terminal.
  */
 export class StatusLine {
   readonly #on: boolean;
@@ -10,7 +10,7 @@ export class StatusLine {
     this.#on = wanted && process.stderr.isTTY;
   }
 
-  /** Whether anybody sees it. */
+  /** Whether stderr is a terminal. */
   get visible(): boolean {
     return this.#on;
   }
@@ -22,7 +22,7 @@ export class StatusLine {
     this.#shown = true;
   }
 
-  /** Wipes it, so that a line can be printed where it stood. */
+  /** Wipes the line, so that other text can be printed in its place. */
   clear(): void {
     if (this.#shown) process.stderr.write('\r\x1b[K');
     this.#shown = false;

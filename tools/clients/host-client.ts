@@ -1,11 +1,14 @@
-/** Asks a host's control device. Calls block for the length of one answer, as an ioctl does. */
+/**
+ * A client of a host's control device. Each call blocks until its answer is there, as an ioctl
+ * does.
+ */
 import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
 import { SysError } from '../../platform/errno.ts';
 import { ControlFile } from '../../vmm/client/control.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
 import { CommandError } from '../cli/command.ts';
 
-/** connect(2), where nobody listens. */
+/** Errnos of connect(2) when nothing listens. */
 const NOBODY: readonly string[] = ['ENOENT', 'ENOTDIR', 'ECONNREFUSED'];
 
 export class HostClient {

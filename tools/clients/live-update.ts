@@ -1,6 +1,6 @@
 /**
- * Asks a VMM through its monitor to replace itself, and waits until the guest runs again, in the
- * new image or in the old one.
+ * Asks a VMM through its monitor to replace itself. Waits until the guest runs again, in the new
+ * image or in the old one.
  */
 import { CommandError } from '../cli/command.ts';
 import type { QmpClient, QmpEvent } from './qmp-client.ts';
@@ -10,17 +10,17 @@ export interface UpdateReport {
   readonly pid: number;
   readonly vaddrOld: string;
   readonly vaddrNew: string;
-  /** From the last guest instruction before to the first after. */
+  /** Time from the last guest instruction before the pause to the first one after it. */
   readonly pauseMs: number;
   readonly phasesMs: Readonly<Record<string, number>>;
   /**
-   * After the pause: when the guest's threads took it over from main, and how long it stood then.
-   * Not told by 0.1.0.
+   * After the pause: when the guest's threads took the guest over from main, and how long the guest
+   * stood then. 0.1.0 does not send this.
    */
   readonly handover?: HandoverReport;
   /**
-   * Before the pause: when main took the guest over from its threads, and how long it stood then.
-   * Not told by 0.1.0.
+   * Before the pause: when main took the guest over from its threads, and how long the guest stood
+   * then. 0.1.0 does not send this.
    */
   readonly takeback?: TakebackReport;
   /** CLOCK_MONOTONIC. */
@@ -29,20 +29,20 @@ export interface UpdateReport {
 }
 
 export interface HandoverReport {
-  /** From the end of the pause. */
+  /** Time since the end of the pause. */
   readonly afterMs: number;
-  /** From the last guest instruction by main to the first one by the vCPU thread. */
+  /** Time from the last guest instruction by main to the first one by the vCPU thread. */
   readonly gapMs: number;
-  /** The longest time before in which main did not let the guest run. */
+  /** The longest time before the handover in which main did not let the guest run. */
   readonly longestGapMs: number;
 }
 
 export interface TakebackReport {
-  /** Until the pause began. */
+  /** Time until the pause began. */
   readonly beforeMs: number;
-  /** From the last guest instruction by the vCPU thread to the first one by main. */
+  /** Time from the last guest instruction by the vCPU thread to the first one by main. */
   readonly gapMs: number;
-  /** The longest time after that in which main did not let the guest run. */
+  /** The longest time after the takeback in which main did not let the guest run. */
   readonly longestGapMs: number;
 }
 
@@ -55,14 +55,14 @@ export interface UpdateTarget {
   readonly allowLoss?: readonly string[];
 }
 
-/** A target in the monitor's words. */
+/** The target as arguments of the monitor's command. */
 const argumentsOf = ({ to, node, allowLoss = [] }: UpdateTarget): Record<string, unknown> => ({
   ...(to === undefined ? {} : { to }),
   ...(node === undefined ? {} : { node }),
   ...(allowLoss.length === 0 ? {} : { 'allow-loss': allowLoss }),
 });
 
-/** How long an update is waited for unless told otherwise. */
+/** Default limit of the time that an update may take. */
 export const UPDATE_TIMEOUT_MS = 30_000;
 
 const isUpdateEvent = ({ event }: QmpEvent): boolean => event === 'LIVE_UPDATE';
@@ -73,7 +73,7 @@ export interface UpdateOptions {
   readonly timeoutMs?: number;
 }
 
-/** Rejects when the update failed; the guest then runs on in the old image. */
+/** Updates the VMM. Rejects when the update failed; the guest then runs on in the old image. */
 export async function liveUpdate(
   qmp: QmpClient,
   target: UpdateTarget = {},
@@ -104,7 +104,7 @@ function parseReport({ data }: QmpEvent): UpdateReport {
   return { ...pause, ...(takeback ? { takeback } : {}), ...(handover ? { handover } : {}) };
 }
 
-/** What the successor answers when it is asked whether it could take the guest over. */
+/** The successor's answer to the question whether it could take the guest over. */
 export interface DryRun {
   readonly version: string;
   readonly node: string;
@@ -112,12 +112,14 @@ export interface DryRun {
   readonly checks: readonly { readonly what: string; readonly ok: boolean; readonly reason?: string }[];
 }
 
-/** Asks what an update would do; it does nothing. Rejects when the successor does not answer. */
+/**
+ * Asks what an update would do, and changes nothing. Rejects when the successor does not answer.
+ */
 export async function dryRun(qmp: QmpClient, target: UpdateTarget, timeoutMs: number): Promise<DryRun> {
   return (await qmp.execute('query-live-update', argumentsOf(target), timeoutMs)) as DryRun;
 }
 
-/** It can be done, when these sections may be lost. */
+/** Whether the update is possible if the sections in `allowLoss` may be lost. */
 export const isAccepted = ({ sections, checks }: DryRun, allowLoss: readonly string[]): boolean =>
   checks.every(({ ok }) => ok) &&
   sections.every(({ name, verdict }) => verdict === 'same' || (verdict === 'lost' && allowLoss.includes(name)));

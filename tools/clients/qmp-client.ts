@@ -1,5 +1,5 @@
 /**
- * The client's side of the monitor: JSON lines on a UNIX socket, commands answered in order, events
+ * A client of the monitor: JSON lines on a UNIX socket. Commands are answered in order, with events
  * in between (QEMU docs/interop/qmp-spec).
  */
 import { connect, type Socket } from 'node:net';
@@ -18,8 +18,8 @@ interface Waiting {
 }
 
 /**
- * A monitor that takes longer to say hello is deaf: its process is stopped, or the socket is
- * somebody else's.
+ * How long a monitor may take for its greeting. One that takes longer is deaf: its process is
+ * stopped, or the socket belongs to another program.
  */
 const ANSWER_MS = 10_000;
 
@@ -80,8 +80,8 @@ export class QmpClient {
   }
 
   /**
-   * Runs a command; rejects with the monitor's own words when it refuses, and when there is no
-   * answer within timeoutMs.
+   * Runs a command. Rejects with the monitor's message when it refuses, and when no answer comes
+   * within timeoutMs.
    */
   execute(command: string, args?: Readonly<Record<string, unknown>>, timeoutMs?: number): Promise<unknown> {
     const answer = new Promise((resolve, reject) => {
@@ -102,7 +102,7 @@ export class QmpClient {
   }
 
   /**
-   * The first event from now on that `wanted` accepts; rejects when the connection ends or after
+   * The first event from now on that `wanted` accepts. Rejects when the connection ends, or after
    * timeoutMs.
    */
   async nextEvent(wanted: (event: QmpEvent) => boolean, timeoutMs: number): Promise<QmpEvent> {

@@ -47,10 +47,7 @@ function readVectors(paths: readonly string[]): VectorFile[] {
   }
 }
 
-/**
- * Which profile stands for a recording: by its folder where the module was rebuilt, else by the
- * kernel.
- */
+/** The profile for a recording. Its folder decides when the module was rebuilt, else its kernel. */
 export function recordedProfile({ path, uname }: Pick<VectorFile, 'path' | 'uname'>): ProfileName {
   const rebuilt = /(?:^|\/)6\.1-blocking(-mmtest)?\/[^/]*$/.exec(path);
   if (rebuilt) return rebuilt[1] === undefined ? '6.2' : '5.12';

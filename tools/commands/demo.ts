@@ -106,8 +106,8 @@ export const demo: Command = {
 };
 
 /**
- * Kernels from 6.3 on refuse to make a vaddr invalid beside a mediated device (UNM-3): no exec
- * update with mscribe there.
+ * The devices for a profile. Kernels from 6.3 on refuse to make a vaddr invalid beside a mediated
+ * device (UNM-3), so mscribe is left out there.
  */
 function devicesFor(profile: ProfileName, captures: number): string[] {
   const devices = ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', ...new Array<string>(captures).fill('capture')];

@@ -1,6 +1,6 @@
 /**
- * `livevmm host --device help` and `--device NAME,help`: which devices there are, and what one of
- * them is.
+ * `livevmm host --device help` and `--device NAME,help`: lists the devices, or describes one of
+ * them.
  */
 import {
   type BarHelp,
@@ -14,7 +14,7 @@ import { hex } from '../../platform/hex.ts';
 import type { DeviceOption, HelpRequest } from '../cli/device-option.ts';
 import { formatTable } from '../cli/table.ts';
 
-/** What `--device` says of the place of a device, whatever it is. */
+/** The place of a device, which `--device` takes for every device. */
 const PLACE: readonly PropertyHelp[] = [
   { name: 'addr', default: 'next free', expected: 'a slot from 2 to 1f', what: 'its slot on the PCI bus' },
 ];
@@ -25,7 +25,7 @@ const UNIT: PropertyHelp = {
   what: 'the IOMMU unit in front of it',
 };
 
-/** No device of the board: tools/cli/kvemu-option.ts. */
+/** kvemu is no device of the board: see tools/cli/kvemu-option.ts. */
 const KVEMU = {
   name: 'kvemu',
   summary: "no PCI device: does what a user of the kernel's mediated-device service would do",
@@ -46,7 +46,10 @@ const SUMMARY_WIDTH = Math.max(...SUMMARIES.map(({ name }) => name.length)) + 2;
 export const deviceList = (margin: string): string =>
   SUMMARIES.map(({ name, summary }) => `${margin}${name.padEnd(SUMMARY_WIDTH)}${summary}\n`).join('');
 
-/** The answer, as text or as one JSON document. EINVAL for a device or a property there is not. */
+/**
+ * The answer as text or as one JSON document. EINVAL for a device or a property that does not
+ * exist.
+ */
 export function answerHelp(request: HelpRequest, json: boolean): string {
   if (request === 'all') {
     const list = SUMMARIES.map(({ name, summary }) => ({ name, summary }));

@@ -11,7 +11,7 @@ import { untilEndingSignal } from '../cli/signals.ts';
 import { defaultHostSocket } from '../launch/sockets.ts';
 import { answerHelp, deviceList } from './device-help.ts';
 
-/** The era of the patches this project retells: an invalid vaddr blocks. */
+/** The kernel version of the patches that this project retells: an invalid vaddr blocks. */
 export const DEFAULT_PROFILE: ProfileName = '5.12';
 
 const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...

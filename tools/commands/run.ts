@@ -35,10 +35,7 @@ Without --host this process becomes a private host that ends with the guest, and
   --vfio-profile VERSION        which kernel's VFIO it answers as
 `;
 
-/**
- * Turns this process into the VMM; what it has open for itself (FD_CLOEXEC) closes, the terminal
- * stays.
- */
+/** Turns this process into the VMM. Its own fds close (FD_CLOEXEC); the terminal stays open. */
 function becomeVmm(argv: readonly string[]): never {
   for (const fd of [0, 1, 2]) setCloexec(fd, false);
   return execve(argv[0]!, argv, process.env);
@@ -47,7 +44,7 @@ function becomeVmm(argv: readonly string[]): never {
 async function runChild(argv: readonly string[]): Promise<number> {
   const terminal = { stdio: ['inherit', 'inherit', 'inherit'], detached: false } as const;
   const child = new Child({ name: 'the VMM', argv, ...terminal, lifeline: true });
-  // A terminal sends its SIGINT to the child as well as to us; from elsewhere a signal reaches us
+  // A terminal sends its SIGINT to the child as well as to us. A signal from elsewhere reaches us
   // only.
   const stop = onEndingSignal((signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);

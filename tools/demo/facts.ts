@@ -1,17 +1,18 @@
 /**
- * What a demo run observed, in the words of its JSON document. Facts only: the verdict is in
+ * The facts that a demo run observed, in the words of its JSON document. The verdict is in
  * verdict.ts.
  */
 
 import type { GuestFacts } from '../launch/guest-console.ts';
 
 /**
- * One device around one update. "Before" and "after" are windows as long as the pause, next to it.
+ * One device around one update. "Before" and "after" are windows next to the pause and as long as
+ * it.
  */
 export interface DeviceFacts {
   readonly bdf: string;
   readonly name: string;
-  /** DMA transactions the device counted itself. */
+  /** DMA transactions, counted by the device itself. */
   readonly dmaBefore: number;
   readonly dmaDuringPause: number;
   readonly dmaAfter: number;
@@ -22,8 +23,8 @@ export interface DeviceFacts {
   /** DMA transactions that were refused, from the start of the update to its end. */
   readonly faults: number;
   /**
-   * Only without an IOMMU, where accesses go through the VMM's vaddr: the longest that one slept
-   * because of this pause; 0: none did.
+   * The longest sleep of an access because of this pause; 0 when none slept. Only for a device
+   * without an IOMMU: its accesses go through the VMM's vaddr.
    */
   readonly longestBlockUs?: number;
 }
@@ -33,7 +34,9 @@ export interface UpdateFacts {
   readonly pid: number;
   readonly vaddrOld: string;
   readonly vaddrNew: string;
-  /** From the last guest instruction before to the first after, CLOCK_MONOTONIC. */
+  /**
+   * Time from the last guest instruction before the pause to the first after it, CLOCK_MONOTONIC.
+   */
   readonly pauseMs: number;
   readonly pauseStartNs: number;
   readonly pauseEndNs: number;
@@ -54,7 +57,7 @@ export interface InterruptFacts {
   readonly raised: number;
   /** Counts the VMM read from the eventfds. */
   readonly delivered: number;
-  /** raised − delivered, when all is quiet. */
+  /** raised − delivered, once all is quiet. */
   readonly lost: number;
 }
 
@@ -67,6 +70,8 @@ export interface DemoFacts {
   readonly guest: GuestFacts | null;
   readonly interrupts: InterruptFacts | null;
   readonly ramHashMatches: boolean | null;
-  /** What kept the run from being completed, one line each: a process that ended, a time-out. */
+  /**
+   * Reasons why the run could not be completed, one line each: a process that ended, a time-out.
+   */
   readonly errors: readonly string[];
 }

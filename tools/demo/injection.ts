@@ -1,4 +1,4 @@
-/** Defects on purpose, each of which must turn the verdict: the proof that the demo can fail. */
+/** Deliberate defects. Each must turn the verdict, which proves that the demo can fail. */
 import { UsageError } from '../cli/command.ts';
 import type { Machine } from '../launch/machine.ts';
 
@@ -11,14 +11,14 @@ export function parseDefect(text: string): Defect {
   return defect;
 }
 
-/** Options of a VMM that is to do the defect itself. */
+/** Options for a VMM that commits the defect itself. */
 export function vmmOptionsFor(defect: Defect | undefined): string[] {
   return defect === 'wrong-memfd' ? ['--inject', 'wrong-memfd'] : [];
 }
 
 /**
- * Makes the host do it: called when the first update has started, and devices DMA while nobody
- * looks.
+ * Makes the host commit the defect. Called when the first update has started: devices do DMA, and
+ * no client watches.
  */
 export function injectIntoHost(defect: Defect, { host, devices }: Machine): void {
   const capture = devices.find(({ name }) => name === 'capture');

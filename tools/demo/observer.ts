@@ -1,5 +1,5 @@
 /**
- * Watches a host from outside: the devices' own timelines, the page-table writer's counter, fault
+ * Observes a host from outside: the devices' own timelines, the page-table writer's counter, fault
  * counters.
  */
 import type { BlockInfo, HostInfo } from '../../iommu/abi/control.ts';
@@ -8,10 +8,10 @@ import type { Machine } from '../launch/machine.ts';
 import type { DeviceFacts, InterruptFacts } from './facts.ts';
 import { BUCKET_NS, type Bucket, type DeviceSeries } from './throughput.ts';
 
-/** Counters that only grow, at one moment. */
+/** A snapshot of counters that only grow. */
 export interface Counters {
   readonly pteWrites: number;
-  /** DMA accesses that were refused, by the IOMMU or because nobody answered, by bdf. */
+  /** DMA accesses that failed, by bdf: the IOMMU refused them, or nothing answered. */
   readonly faults: ReadonlyMap<string, number>;
   /** Accesses that slept, by bdf; only devices without an IOMMU. */
   readonly blocks: ReadonlyMap<string, BlockInfo>;
@@ -34,7 +34,7 @@ export class Observer {
     this.#seenNs = floorToBucket(monotonicNs());
   }
 
-  /** What was gathered so far. */
+  /** The series gathered so far. */
   get series(): readonly DeviceSeries[] {
     return this.#series;
   }
@@ -68,9 +68,9 @@ export class Observer {
   }
 
   /**
-   * Each device in the pause [startNs, endNs) and in the windows of equal length beside it. Only
-   * whole milliseconds inside the pause count, so nothing that happened before or after it is taken
-   * for DMA during it.
+   * Facts of each device in the pause [startNs, endNs) and in the windows of equal length beside
+   * it. Only whole milliseconds inside the pause count, so DMA before or after the pause is never
+   * counted as DMA during it.
    */
   deviceFacts(startNs: number, endNs: number, before: Counters, after: Counters): DeviceFacts[] {
     const from = ceilToBucket(startNs);
@@ -99,7 +99,7 @@ export class Observer {
   }
 }
 
-/** The longest of those that were under way in the pause. */
+/** The longest of the accesses that slept during the pause. */
 function longestBlockUs({ recent }: BlockInfo, pauseStartNs: number, pauseEndNs: number): number {
   const ofPause = recent.filter(({ startNs, endNs }) => startNs < pauseEndNs && endNs > pauseStartNs);
   return Math.round(Math.max(0, ...ofPause.map(({ startNs, endNs }) => endNs - startNs)) / 1000);

@@ -1,6 +1,6 @@
 /**
- * One demo run from boot to the last count: N live updates of a VMM whose devices are busy. Gathers
- * facts, judges nothing.
+ * One demo run from boot to the last count: N live updates of a VMM with busy devices. It gathers
+ * facts and judges nothing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -21,7 +21,7 @@ export interface SessionOptions {
   readonly signal: AbortSignal;
 }
 
-/** What a run tells while it goes on. */
+/** Events of a run in progress. */
 export interface SessionEvents {
   step(text: string): void;
   updated(update: UpdateFacts): void;
@@ -30,14 +30,14 @@ export interface SessionEvents {
 const ANSWER_MS = 5_000;
 const READY_MS = 30_000;
 const FINAL_MS = 15_000;
-/** What a guest that has already failed to answer gets. */
+/** Time for a guest that has already failed to answer. */
 const IMPATIENT_MS = 1_000;
 const COUNT_MS = 2_000;
-/** Of the run's seconds, for boot and for the counts at the end. */
+/** The part of the run's time that is kept for boot and for the counts at the end. */
 const RESERVED_MS = 3_000;
-/** Between two updates the guest needs time to be seen running. */
+/** Shortest time between two updates: the guest must be seen running. */
 const LEAST_INTERVAL_MS = 500;
-/** After a pause: time to see the devices and the guest's heart go on. */
+/** Time after a pause in which the devices and the guest's heart must be seen going on. */
 const AFTERMATH_MS = 200;
 
 export class Session {
@@ -78,7 +78,7 @@ export class Session {
     };
   }
 
-  /** A step whose failure is one of the facts. */
+  /** Runs a step. A failure of the step becomes one of the facts. */
   async #attempt<T>(step: () => Promise<T>): Promise<T | null> {
     try {
       this.#options.signal.throwIfAborted();
@@ -95,7 +95,7 @@ export class Session {
     return sleep(ms, undefined, { signal: this.#options.signal });
   }
 
-  /** Waits until the guest has seen each kind of work done. */
+  /** Waits until the guest has done each kind of work. */
   async #untilBusy(): Promise<void> {
     this.#events.step('guest boots');
     const deadline = monotonicNs() + READY_MS * 1e6;
@@ -166,8 +166,8 @@ export class Session {
   }
 
   /**
-   * The devices are quiet by now; the VMM's interrupt thread may still be taking the last ones from
-   * the eventfds.
+   * Counts interrupts. The devices are quiet by now, but the VMM's interrupt thread may still be
+   * reading the last ones from the eventfds.
    */
   async #countInterrupts(): Promise<InterruptFacts> {
     const deadline = monotonicNs() + COUNT_MS * 1e6;
@@ -184,8 +184,8 @@ export class Session {
   }
 
   /**
-   * Whole RAM, through the VMM's mapping and through the board's, with nobody left who writes to
-   * it.
+   * Compares all of RAM through the VMM's mapping and through the board's. Nothing writes to RAM
+   * meanwhile.
    */
   async #compareRam(devicesMayRun: boolean): Promise<boolean> {
     const { qmp, host, devices } = this.#machine;

@@ -3,7 +3,7 @@
 import type { GuestFacts } from '../launch/guest-console.ts';
 import type { DemoFacts, DeviceFacts, InterruptFacts, UpdateFacts } from './facts.ts';
 
-/** One line per fact that should not be so; no line means "pass". */
+/** One line for each fact that is not as it should be. No line means "pass". */
 export function findFailures(facts: DemoFacts): string[] {
   return [
     ...facts.errors,
@@ -38,7 +38,7 @@ function updateFailures(update: UpdateFacts, index: number, pid: number): string
   ];
 }
 
-/** Capture devices DMA all the time; edu only when the guest asks. */
+/** Whether a device must DMA all the time. capture does; edu does only when the guest asks. */
 const isCapture = (device: DeviceFacts): boolean => device.name === 'capture';
 
 function deviceFailures(device: DeviceFacts, update: string): string[] {

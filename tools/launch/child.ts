@@ -11,31 +11,31 @@ import { exitStatus } from '../cli/signals.ts';
 
 /** How long a child has between SIGTERM and SIGKILL. */
 const GRACE_MS = 5000;
-/** What is kept of stderr, in characters: its end. */
+/** How many characters from the end of stderr are kept. */
 const WORDS_KEPT = 1 << 16;
 
 export interface Launch {
-  /** What messages call it. */
+  /** The name in messages. */
   readonly name: string;
-  /** The program and its words. */
+  /** The program and its arguments. */
   readonly argv: readonly string[];
   /** Its fds; by default 0, 1 and 2 are pipes to us. */
   readonly stdio?: readonly ('pipe' | 'inherit' | 'ignore' | number)[];
   /**
-   * It gets one more fd, and `--lifeline FD`: it ends with us, whatever ends us
-   * (platform/lifeline.ts).
+   * Whether the child ends with us, whatever ends us. It gets one more fd for this, and `--lifeline
+   * FD` (platform/lifeline.ts).
    */
   readonly lifeline?: boolean;
   /**
-   * Whether it leads a session and a process group, so that Ctrl-C reaches us alone and we end it
-   * in order. True by default.
+   * Whether the child leads a session and a process group. Then Ctrl-C reaches us alone, and we end
+   * the child in good order. True by default.
    */
   readonly detached?: boolean;
   /** Its environment; ours by default. */
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** A child has closed its output; how it ended itself tells more. */
+/** A child has closed its output. The way it ended itself tells more. */
 export class OutputEnded extends CommandError {}
 
 /** How a process ended. */
@@ -46,7 +46,7 @@ export interface Ending {
   readonly error?: Error;
 }
 
-/** In words: `status 1`, `SIGKILL`. */
+/** The ending in words: `status 1`, `SIGKILL`. */
 export const describeEnding = ({ status, signal, error }: Ending): string =>
   error?.message ?? signal ?? `status ${status}`;
 
@@ -54,9 +54,11 @@ export class Child {
   readonly name: string;
   /** 0 when it could not be started. */
   readonly pid: number;
-  /** Resolves when the process has ended, by itself or otherwise. */
+  /** Resolves when the process has ended. */
   readonly exited: Promise<Ending>;
-  /** Resolves when also nobody that it started holds our pipes any more. */
+  /**
+   * Resolves when the process has ended and no process that it started holds our pipes any more.
+   */
   readonly closed: Promise<Ending>;
   /** The end of what it said on stderr. */
   errors = '';
@@ -107,7 +109,7 @@ export class Child {
   }
 
   /**
-   * The JSON document that is its first line on stdout. Rejects with a CommandError when it ends
+   * The JSON document on the first line of stdout. Rejects with a CommandError when the child ends
    * before.
    */
   firstDocument(): Promise<unknown> {
@@ -123,7 +125,7 @@ export class Child {
     return this.whileAlive(document);
   }
 
-  /** Rejects when the child ends: something to race against while waiting for what it does. */
+  /** Rejects when the child ends. For a race against a wait for something that the child does. */
   async ended(): Promise<never> {
     const { status, signal, error } = await this.closed;
     if (error) throw error;
@@ -148,8 +150,8 @@ export class Child {
   }
 
   /**
-   * Signals it and all it has started. The group lasts until the last of them has ended, and so
-   * does its number.
+   * Signals the process and all processes it has started. The process group, and its number, last
+   * until the last of them has ended.
    */
   killGroup(signal: NodeJS.Signals): void {
     if (this.pid === 0 || this.#isClosed) return;
@@ -161,7 +163,8 @@ export class Child {
   }
 
   /**
-   * Asks it to end and waits; how it did, or undefined when it had to be killed after `graceMs`.
+   * Asks the child to end and waits. Returns how it ended, or undefined when it had to be killed
+   * after `graceMs`.
    */
   async stop(graceMs = GRACE_MS): Promise<Ending | undefined> {
     let killed = false;

@@ -24,7 +24,7 @@ export interface GuestFacts {
   readonly mscribeBad: number;
   readonly interrupts: number;
   readonly spurious: number;
-  /** Work that was done without the interrupt that should have said so. */
+  /** Jobs that were done without their interrupt. */
   readonly interruptsLost: number;
 }
 
@@ -32,7 +32,7 @@ const REPORT = /^@(stats|final) (\{.*\})$/;
 
 type Kind = 'stats' | 'final';
 
-/** Somebody who wants the guest's next report of a kind. */
+/** A caller that waits for the guest's next report of one kind. */
 interface Waiting {
   readonly kind: Kind;
   readonly resolve: (facts: GuestFacts) => void;
@@ -41,7 +41,7 @@ interface Waiting {
 
 const consoleEnded = (): Error => new OutputEnded("the guest's console has ended");
 
-/** A promise with its ends in hand (Promise.withResolvers, which Node 20 lacks). */
+/** A promise with its resolve and reject functions (Promise.withResolvers, which Node 20 lacks). */
 function settleable<T>() {
   let resolve: (value: T) => void = () => {};
   let reject: (reason: Error) => void = () => {};
@@ -101,12 +101,14 @@ export class GuestConsole {
     this.#waiting = this.#waiting.filter((one) => one !== done);
   }
 
-  /** 's': its counts so far. */
+  /** 's': asks for the counts so far. */
   stats(timeoutMs: number): Promise<GuestFacts> {
     return this.#ask('s', 'stats', timeoutMs);
   }
 
-  /** 'q': stops its devices, checks what is left in the rings, gives its last counts. */
+  /**
+   * 'q': asks the guest to stop its devices, check the rest of the rings and give its last counts.
+   */
   final(timeoutMs: number): Promise<GuestFacts> {
     return this.#ask('q', 'final', timeoutMs);
   }

@@ -6,7 +6,7 @@ import { Child, type Ending } from './child.ts';
 import { PrivateFolder } from './private-folder.ts';
 import { programArgv } from './programs.ts';
 
-/** By then it listens, on any machine. */
+/** Time in which a host must listen, on any machine. */
 const START_MS = 60_000;
 
 /** What `livevmm host --json` prints when it listens. */
@@ -59,8 +59,8 @@ export class HostProcess implements HostReady {
   }
 
   /**
-   * Ends it and removes the folder; how it ended, or undefined when it had to be killed after
-   * `graceMs`.
+   * Ends the host and removes the folder. Returns how it ended, or undefined when it had to be
+   * killed after `graceMs`.
    */
   async stop(graceMs?: number): Promise<Ending | undefined> {
     const ending = await this.child.stop(graceMs);

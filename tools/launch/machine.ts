@@ -1,6 +1,5 @@
 /**
- * A host process and a VMM process that belong together, with everything needed to watch and steer
- * them.
+ * A host process and a VMM process that belong together, and the means to watch and control them.
  */
 import { join } from 'node:path';
 

@@ -1,6 +1,6 @@
 /**
- * A fresh folder for the sockets of one run. A process of a few hundred kilobytes removes it should
- * this one be killed: it waits for a line from us, or for the end of the pipe.
+ * A fresh folder for the sockets of one run. A small process (a few hundred kilobytes) removes the
+ * folder if this process is killed: it waits for a line from us, or for the end of the pipe.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -8,7 +8,10 @@ import { join } from 'node:path';
 
 import { temporaryDir } from './sockets.ts';
 
-/** Others of the run may be making a socket in it that very moment. */
+/**
+ * The cleaner tries again, because another process of the run may be making a socket at that
+ * moment.
+ */
 const CLEANER = 'read -r over || for i in 1 2 3 4 5; do rm -rf -- "$0" && exit; sleep 1; done';
 
 export class PrivateFolder {
@@ -33,7 +36,7 @@ export class PrivateFolder {
     this.#cleaner.unref();
   }
 
-  /** Removes it with all that is in it. */
+  /** Removes the folder with its content. */
   async remove(): Promise<void> {
     rmSync(this.path, { recursive: true, force: true });
     this.#cleaner.ref();

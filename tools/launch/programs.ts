@@ -1,4 +1,4 @@
-/** Where the built programs and guests of this installation lie. */
+/** Paths of the built programs and guests of this installation. */
 import { fileURLToPath } from 'node:url';
 
 const fromSource = import.meta.url.endsWith('.ts');

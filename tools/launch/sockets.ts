@@ -1,4 +1,4 @@
-/** Where the sockets of livevmm lie: in a folder that only this user can enter. */
+/** Paths of livevmm's sockets. They lie in a folder that only this user can enter. */
 import { lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,12 +7,12 @@ import { MAX_SOCKET_PATH } from '../../platform/libc.ts';
 import { isAlive, removeDeadSocket } from '../../platform/unix-listener.ts';
 import { CommandError } from '../cli/command.ts';
 
-/** What is longest below a folder for temporary files: folder and socket. */
+/** The longest path below a folder for temporary files: folder and socket. */
 const LONGEST_NAME = '/livevmm-4294967295/qmp-4194304.sock';
-/** Every Linux has it, and its name is short (file-hierarchy(7)). */
+/** A short name that every Linux has (file-hierarchy(7)). */
 const SHORT_DIR = '/tmp';
 
-/** $TMPDIR, unless paths of sockets in there would be too long for Linux. */
+/** $TMPDIR, unless the paths of sockets in it would be too long for Linux. */
 export function temporaryDir(): string {
   const wanted = tmpdir();
   return Buffer.byteLength(wanted + LONGEST_NAME) <= MAX_SOCKET_PATH ? wanted : SHORT_DIR;
@@ -33,7 +33,7 @@ export function runtimeDir(): string {
   return dir;
 }
 
-/** A folder may be there already; the one that it is in must. */
+/** Makes a folder, which may exist already. Its parent must exist. */
 function makeFolder(dir: string): void {
   try {
     mkdirSync(dir, { mode: 0o700 });
@@ -45,8 +45,8 @@ function makeFolder(dir: string): void {
 export const defaultHostSocket = (): string => join(runtimeDir(), 'host.sock');
 
 /**
- * That of the VMM which this process becomes or starts. Those that dead ones left beside it are
- * removed, half made ones, too.
+ * The monitor socket of the VMM that this process becomes or starts. Sockets that dead VMMs left
+ * beside it are removed, half made ones, too.
  */
 export function defaultQmpSocket(): string {
   for (const path of inRuntimeDir(/^qmp-\d+\.sock~?$/)) removeDeadSocket(path);

@@ -1,4 +1,4 @@
-/** Between the bench and the thread that sleeps in the kernel. */
+/** Messages between the bench and the thread that sleeps in the kernel. */
 
 export interface SleeperInput {
   readonly socketPath: string;
@@ -11,7 +11,7 @@ export interface SleeperRequest {
   readonly iova: number;
 }
 
-/** From it: when it was back, by the process' monotonic clock. */
+/** From the thread: when its read returned, by the process' monotonic clock. */
 export interface SleeperAnswer {
   readonly wokenMs: number;
 }

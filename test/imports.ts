@@ -1,4 +1,4 @@
-/** Which files a source file names in its imports. */
+/** The files that a source file names in its imports. */
 import { dirname, join, normalize } from 'node:path';
 
 export interface Import {

@@ -1,5 +1,5 @@
 /**
- * Programs in namespaces of their own, where this machine lets its users have them
+ * Runs programs in namespaces of their own, where this machine lets its users have them
  * (user_namespaces(7), pid_namespaces(7)).
  */
 import { spawnSync } from 'node:child_process';

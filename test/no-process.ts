@@ -1,6 +1,6 @@
 /**
- * Setup file of the unit tests: whoever starts a process or a thread in them is told where the test
- * belongs.
+ * Setup file of the unit tests. When a unit test starts a process or a thread, the error says in
+ * which project the test belongs.
  */
 import child from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';

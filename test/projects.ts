@@ -1,7 +1,7 @@
 /**
- * Which of vitest's projects a test file belongs to. Nobody lists the files: a test that names
- * something which starts a process or a thread, or uses a file of test/ that does, is a process
- * test. test/no-process.ts keeps unit tests from starting one all the same.
+ * Decides to which of vitest's projects a test file belongs. There is no list of files: a test is a
+ * process test if it names something that starts a process or a thread, or uses a file of test/
+ * that does. All the same, test/no-process.ts keeps unit tests from starting one.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * The devices of a recording in one thread: each device's own code is called by the kernel's
- * vfio-pci with no worker between them.
+ * The devices of a recording, in one thread: the kernel's vfio-pci calls each device's own code
+ * directly, with no worker between them.
  */
 import { type PlannedDevice, planDevices } from '../../devices/board/floor-plan.ts';
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';

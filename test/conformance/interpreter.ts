@@ -1,7 +1,7 @@
 /**
  * Replays vector cases in one process on the kernel's own VFIO: containers, groups, devices, type1,
- * IOMMU driver and system calls. Made up are only the processes and their memory. A case that maps
- * a BAR, or watches one by an ioeventfd, is not for here.
+ * IOMMU driver and system calls. Only the processes and their memory are made up. Cases that map a
+ * BAR, or watch one by an ioeventfd, cannot run here.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 

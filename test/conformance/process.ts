@@ -1,6 +1,6 @@
 /**
- * A made-up process: its memory and its fd table are ours, its system calls are the kernel's own
- * code from the request to the reply.
+ * A made-up process. Its memory and its fd table are made up; its system calls run the kernel's own
+ * code, from the request to the reply.
  */
 import type { FileRequest, Reply } from '../../iommu/abi/wire.ts';
 import { VFIO_GROUP_DIR } from '../../iommu/abi/wire.ts';

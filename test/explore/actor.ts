@@ -1,6 +1,6 @@
 /**
- * One actor of a scenario in its thread: the bundle evaluated over the modelled globals, and the
- * body run when the baton comes.
+ * One actor of a scenario, in its thread. The bundle is evaluated over the modelled globals, and
+ * the body runs when the thread gets the baton.
  */
 import { createRequire } from 'node:module';
 import { compileFunction } from 'node:vm';

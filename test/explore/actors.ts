@@ -1,6 +1,7 @@
 /**
- * The threads of the actors: started once, assigned again for each exploration. DEVIATION: not
- * started by platform/thread.ts, which would load tsx in each of them: 0.7 s instead of 30 ms.
+ * The threads of the actors. They are started once and get a new assignment for each exploration.
+ * DEVIATION: platform/thread.ts does not start them, because it would load tsx in each of them: 0.7
+ * s instead of 30 ms.
  */
 import { Worker } from 'node:worker_threads';
 import { threadCode } from './bundle.ts';

@@ -1,5 +1,5 @@
 /**
- * The scheduler, run by whichever thread holds the baton: so a step that goes on with the same
+ * The scheduler. It runs in the thread that holds the baton. So a step that goes on with the same
  * actor costs no thread switch, and an execution costs about as many switches as it has preemptions
  * and actors.
  */

@@ -1,4 +1,4 @@
-/** iommu/bus/board-reply.ts: the kernel waits on its thread for the board's answer to its call. */
+/** iommu/bus/board-reply.ts: the kernel's thread waits for the board's answer to its call. */
 import assert from 'node:assert/strict';
 import { answerBoardCall, awaitBoardReply, createBoardReply } from '../../iommu/bus/board-reply.ts';
 import { SysError } from '../../platform/errno.ts';

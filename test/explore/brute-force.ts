@@ -1,6 +1,6 @@
 /**
- * All outcomes of a program of explorer.scenario.ts by a naive enumeration: what the explorer is
- * compared with.
+ * A naive enumeration of all outcomes of a program of explorer.scenario.ts. The tests compare the
+ * explorer with it.
  */
 import type { Instruction, Program } from './explorer.scenario.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Loads a scenario with the protocol it drives for the actors' threads: one function whose
- * parameters shadow the globals.
+ * Bundles a scenario with the protocol that it drives, for the actors' threads: the result is one
+ * function whose parameters shadow the globals.
  */
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';

@@ -1,7 +1,7 @@
 /**
- * The words explorer and actors share to run one actor at a time. All but `go` are plain data of
- * whoever holds the baton: the hand-over (store to go, wait on go) orders them, so they need no
- * Atomics of their own.
+ * The words by which explorer and actors run one actor at a time. All words but `go` are plain data
+ * of the thread that holds the baton: the hand-over (store to go, wait on go) orders them, so they
+ * need no Atomics of their own.
  */
 import { atomic32, bytes, defineShared, word64 } from '../../platform/shared.ts';
 

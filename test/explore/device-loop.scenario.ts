@@ -1,6 +1,6 @@
 /**
- * devices/kit/loop.ts and control.ts: a device worker serves, works, halts and stops; no ring is
- * lost, and a halt is one.
+ * devices/kit/loop.ts and control.ts: a device worker serves, works, halts and stops. No ring of
+ * its bell is lost, and a halted device has no transaction under way.
  */
 import assert from 'node:assert/strict';
 import { CONTROL_BYTES, DeviceControl, HALTED, RUNNING } from '../../devices/kit/control.ts';

@@ -1,13 +1,12 @@
 /**
- * Depth-first enumeration of all schedules within the bound of preemptions, less those that are
- * equal to others:
+ * Depth-first enumeration of all schedules within the bound of preemptions. Schedules that are
+ * equal to others are left out:
  *
  * - A choice in a state that was met before with as many preemptions left is not enumerated again,
- *   nor is anything after it: all
- *   that can follow is enumerated from there (history.ts).
+ *   and nothing after it is: everything that can follow is enumerated from there (history.ts).
  * - A preemption of actor a by b before a's access X equals one after X, if in no execution with
- *   the latter anything conflicts
- *   with X until a goes on. The latter is deeper, so it has been enumerated before.
+ *   the latter anything conflicts with X until a goes on. The latter is deeper, so it has been
+ *   enumerated before.
  */
 import { DEFAULT, STATE_WORDS, TIMEOUT } from './control.ts';
 import { defaultPick, lowest, type Trace } from './schedule.ts';

@@ -1,6 +1,6 @@
 /**
- * iommu/hardware/epoch.ts and what stands on it: when an unmap has returned, no device touches that
- * memory (docs/DESIGN.md, "Invariants", 1).
+ * iommu/hardware/epoch.ts and the code that is built on it: when an unmap has returned, no device
+ * touches that memory (docs/DESIGN.md, "Invariants", 1).
  */
 import assert from 'node:assert/strict';
 import { AgentEpoch, releaseAgent, waitForAgents } from '../../iommu/hardware/epoch.ts';

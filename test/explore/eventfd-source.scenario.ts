@@ -1,6 +1,6 @@
 /**
- * platform/eventfd-source.ts: threads that signal one source, by a ring with room for two
- * completions of each.
+ * platform/eventfd-source.ts: several threads signal one source, through a ring that has room for
+ * two completions of each thread.
  */
 import assert from 'node:assert/strict';
 import { EventfdSources, SOURCES_BYTES, Sources } from '../../platform/eventfd-source.ts';

@@ -1,6 +1,6 @@
 /**
- * One exploration's executions: restores the memory, runs a schedule in the actors' threads, says
- * how it ended.
+ * The executions of one exploration: restores the memory, runs a schedule in the actors' threads
+ * and says how it ended.
  */
 import { Baton } from './baton.ts';
 import {

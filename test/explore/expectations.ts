@@ -1,4 +1,4 @@
-/** What tests of protocols expect of the explorer. */
+/** The expectations that tests of protocols have of the explorer. */
 import { expect } from 'vitest';
 import { type ExploreOptions, explore, type Failure, replay } from './explorer.ts';
 import type { Mutant, Scenario } from './scenario.ts';

@@ -1,6 +1,6 @@
 /**
- * Textbook protocols, right and wrong, and programs given as data: what the explorer itself is
- * tested with.
+ * Scenarios that test the explorer itself: textbook protocols, right and wrong, and programs given
+ * as data.
  */
 import assert from 'node:assert/strict';
 import { defineScenario, type LibcModel } from './scenario.ts';

@@ -1,9 +1,9 @@
 /**
- * What happened, up to the order of independent steps: a hash per actor of its steps and of those
- * they depended on (the last write of a word for a read; that and the reads since for a write). Two
- * executions in which all actors have the same pasts are in the same state, so what follows need be
- * explored from one of them only (happens-before caching of CHESS: Musuvathi and Qadeer,
- * MSR-TR-2007-12).
+ * The history of an execution, up to the order of independent steps. Each actor has a hash of its
+ * steps and of the steps they depended on: for a read the last write of the word, for a write that
+ * and the reads since. Two executions in which all actors have the same pasts are in the same
+ * state, so what follows needs to be explored from one of them only (happens-before caching of
+ * CHESS: Musuvathi and Qadeer, MSR-TR-2007-12).
  */
 import { Control, type ControlBuffers, HISTORY_WORDS, MAX_ACTORS, STATE_WORDS } from './control.ts';
 

@@ -1,6 +1,6 @@
 /**
- * A board with one IOMMU unit or two, a guest page behind a mapping and a page table made by the
- * real driver: what the scenarios of iommu/ share.
+ * The board that the scenarios of iommu/ share: one IOMMU unit or two, a guest page behind a
+ * mapping, and a page table made by the real driver.
  */
 import { createPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';

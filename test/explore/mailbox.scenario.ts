@@ -1,4 +1,4 @@
-/** platform/mailbox.ts: requesters and a server over the slots. */
+/** platform/mailbox.ts: several requesters and one server use the slots. */
 import assert from 'node:assert/strict';
 import { MAILBOX_BYTES, MailboxClient, type MailboxHandler, MailboxServer, ringBell } from '../../platform/mailbox.ts';
 import { type ActorContext, defineScenario } from './scenario.ts';

@@ -1,6 +1,6 @@
 /**
- * The other globals an actor sees: clocks that only time-outs and looking at them move, and the
- * scenario's libc.
+ * The other globals that an actor sees: the scenario's libc, and clocks that move only by time-outs
+ * and when the actor looks at them.
  */
 import type { Baton } from './baton.ts';
 import type { ModelledMemory } from './modelled-memory.ts';

@@ -1,4 +1,4 @@
-/** A failed execution as text. */
+/** A failed execution, written as text. */
 import type { Ended } from './execution.ts';
 
 const LAST = 60;

@@ -1,8 +1,8 @@
 /**
- * What is explored: a few actors over shared buffers, and what must hold after every interleaving
- * of them. A scenario file (*.scenario.ts) is imported by its test on the main thread (memory,
- * check) and, bundled with the protocol it drives, by each actor's thread (actors, libc); so it has
- * no side effects.
+ * A scenario: a few actors over shared buffers, and the condition that must hold after every
+ * interleaving of them. A scenario file (*.scenario.ts) is loaded twice: its test imports it on the
+ * main thread (memory, check), and each actor's thread evaluates it, bundled with the protocol that
+ * it drives (actors, libc). So it has no side effects.
  */
 import { fileURLToPath } from 'node:url';
 

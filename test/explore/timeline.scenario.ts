@@ -1,4 +1,4 @@
-/** iommu/bus/timeline.ts: buckets are seen whole or not at all, while their writer goes on. */
+/** iommu/bus/timeline.ts: a reader sees a bucket whole or not at all, while the writer goes on. */
 import assert from 'node:assert/strict';
 import { createTimeline, Timeline } from '../../iommu/bus/timeline.ts';
 import { defineScenario } from './scenario.ts';

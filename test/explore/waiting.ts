@@ -1,7 +1,7 @@
 /**
- * Actors that cannot go on: blocked in a modelled Atomics.wait until a notify or their time-out, or
- * spinning on a word until it is written. State of the control words, changed by whoever holds the
- * baton.
+ * Actors that cannot go on. An actor is blocked in a modelled Atomics.wait until a notify or its
+ * time-out, or it spins on a word until the word is written. This is state of the control words,
+ * and only the thread that holds the baton changes it.
  */
 import {
   BLOCKED_BUFFER,

@@ -1,6 +1,6 @@
 /**
- * An actor's thread: takes assignments, and for each runs the actor's body once per execution until
- * told to leave.
+ * An actor's thread. It takes assignments, and for each it runs the actor's body once per execution
+ * until it is told to leave.
  */
 import { parentPort } from 'node:worker_threads';
 import { Actor } from './actor.ts';

@@ -1,6 +1,6 @@
 /**
- * A function that no board has: whatever configuration space and BARs a test wants, in process,
- * with a list of BAR cycles.
+ * A PCI function that no board has, in process: it has the configuration space and BARs that a test
+ * asks for, and a list of the BAR cycles.
  */
 import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
 import type { Halves } from '../../platform/mailbox.ts';

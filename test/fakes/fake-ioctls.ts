@@ -1,4 +1,4 @@
-/** What the fake kernel answers: see fake-kernel.ts. */
+/** The ioctls of the fake kernel and its answers (fake-kernel.ts). */
 export const NR_BY_VALUE = 1;
 export const NR_STRUCT = 2;
 export const NR_NEW_FD = 3;

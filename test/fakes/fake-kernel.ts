@@ -1,6 +1,6 @@
 /**
- * A thread that speaks the wire protocol (iommu/abi/wire.ts) with fixed answers: enough to see what
- * a client makes of them.
+ * A thread that speaks the wire protocol (iommu/abi/wire.ts) with fixed answers. Tests of the
+ * client library use it to see what a client makes of them.
  */
 
 import { createServer, type Socket } from 'node:net';

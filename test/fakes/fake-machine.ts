@@ -1,7 +1,7 @@
 /**
  * A machine in one thread for tests of the kernel's memory side: a real IOMMU unit and its driver,
- * real page tables, the real pinner and type1; only processes and their address spaces are made up.
- * Their memory objects are sparse memfds (for identity and size), whose bytes are
+ * real page tables, the real pinner and type1. Only processes and their address spaces are made up.
+ * Their memory objects are sparse memfds (for identity and size); the bytes of these objects are
  * SharedArrayBuffers.
  */
 import { closeSync, fstatSync, ftruncateSync } from 'node:fs';

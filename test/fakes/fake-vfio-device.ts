@@ -1,4 +1,4 @@
-/** A vfio-pci device over a FakeFunction, and a caller in this very process. */
+/** A vfio-pci device over a FakeFunction, and a caller in the test's own process. */
 
 import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../iommu/abi/vfio.ts';
 import { createBarGate } from '../../iommu/bus/bar-gate.ts';

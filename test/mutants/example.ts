@@ -1,3 +1,3 @@
-/** Something to put defects in, for mutants.test.ts. */
+/** Code into which mutants.test.ts puts defects. */
 export const next = (n: number): number => n + 1;
 export const unused = 'a';

@@ -1,7 +1,8 @@
 /**
- * Defects that a test must see, as small patches: one file <room>/<name>.mutant each. It begins
- * with a title, why it matters, and the test that catches it; then the patch, per file the lines
- * that are kept (' '), go ('-') and come ('+') in one place:
+ * Reads and applies mutants: defects that a test must see, kept as small patches, one file
+ * <room>/<name>.mutant each. The file begins with a title, the reason why the defect matters, and
+ * the test that catches it. Then comes the patch. For each file it has, in one place, the lines
+ * that stay (' '), go ('-') and come ('+'):
  *
  *     Pages are unpinned before the IOTLB flush
  *
@@ -15,7 +16,7 @@
  *          for (const run of runs) this.#iommu.pinner.unpin(run);
  *     +    for (const { domain } of this.#iommu.domains) domain.flush();
  *
- * There are no line numbers: the old lines must be in the file exactly once, wherever.
+ * There are no line numbers: the old lines must be in the file exactly once, anywhere.
  */
 import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

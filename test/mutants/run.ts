@@ -1,4 +1,4 @@
-/** `npm run mutants`: shows that each defect kept here is seen by its test. */
+/** `npm run mutants`: shows that the test of each known defect sees it. */
 import { parseArgs } from 'node:util';
 
 import { onEndingSignal } from '../../tools/cli/signals.ts';

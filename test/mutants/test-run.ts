@@ -1,4 +1,4 @@
-/** Runs tests of a tree by vitest, in a process of its own, and reads what became of each. */
+/** Runs tests of a tree by vitest, in a process of its own, and reads the result of each test. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';

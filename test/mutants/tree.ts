@@ -1,6 +1,6 @@
 /**
- * A private copy of the project in which defects can be put and tests run: nothing of it is shared
- * with the checkout but packages.
+ * A private copy of the project, in which defects can be put and tests run. It shares nothing with
+ * the checkout but the packages.
  */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';

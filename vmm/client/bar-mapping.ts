@@ -1,7 +1,8 @@
 /**
- * mmap(2) of device fds. The mapping is a real one, of the object that the kernel passes; the
- * connection it came with stays open as long as a page of it is mapped, and with it the device's
- * file (CORE-9): exec and exit end both, a munmap must come here. Ranges are [start, end).
+ * mmap(2) of device fds. The client maps the real object that the kernel passes. The connection
+ * that carried the object stays open while a page of it is mapped, and it holds the device's file
+ * open (CORE-9). Exec and exit end both the mapping and the connection; a munmap must come here.
+ * Ranges are [start, end).
  */
 import { VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
 import { MAPPING_PATH, type Reply } from '../../iommu/abi/wire.ts';
@@ -22,22 +23,22 @@ export interface MmapOptions {
   readonly vaddr?: number;
 }
 
-/** What the kernel has agreed to. */
+/** The answer of the kernel to an mmap: what is mapped and where. */
 export interface AgreedMapping extends MmapOptions {
-  /** Where in the object. */
+  /** Offset of the mapping in the object. */
   readonly objectOffset: number;
   readonly registers: boolean;
 }
 
-/** A mapped BAR, as far as one vaddr goes. */
+/** The part of a mapped BAR that begins at one vaddr. */
 export interface MappedBar {
   /**
-   * The mapping's file: a pread or pwrite at `offset` is a load or store of the CPU; EIO is a bus
+   * The mapping's file. A pread or pwrite at `offset` is a load or store of the CPU; EIO is a bus
    * error.
    */
   readonly fd: number;
   readonly offset: number;
-  /** There are no bytes under the mapping: accesses must be made through `fd`. */
+  /** True when the mapping has no bytes: accesses must be made through `fd`. */
   readonly registers: boolean;
 }
 
@@ -46,7 +47,7 @@ interface Piece {
   readonly start: number;
   readonly end: number;
   readonly fd: number;
-  /** In the BAR, of `start`. */
+  /** Offset of `start` in the BAR. */
   readonly offset: number;
   readonly registers: boolean;
 }
@@ -57,7 +58,7 @@ const REGION_BYTES = 2 ** VFIO_PCI_OFFSET_SHIFT;
 export class BarMappings {
   #pieces: readonly Piece[] = [];
 
-  /** Maps what the file `fd`, connected for it, passes: the vaddr. Takes the fd. */
+  /** Maps the object that arrives on `fd`, a fresh connection; returns the vaddr. Takes the fd. */
   add(fd: number, token: number, agreed: AgreedMapping): number {
     const { offset, length, prot, flags, vaddr = 0, objectOffset, registers } = agreed;
     const size = wholePages(length);
@@ -79,7 +80,7 @@ export class BarMappings {
     return start;
   }
 
-  /** munmap(2) of any pages; true when a mapping has lost its last one. */
+  /** munmap(2) of any pages. Returns true when a mapping has lost its last page. */
   unmap(vaddr: number, length: number): boolean {
     munmap(vaddr, length);
     return this.#forget(vaddr, vaddr + wholePages(length));
@@ -108,7 +109,7 @@ function without(piece: Piece, start: number, end: number): Piece[] {
   return parts.filter((part) => part.start < part.end);
 }
 
-/** Says hello on a fresh connection; the object that comes with the answer. */
+/** Says hello on a fresh connection; returns the object that comes with the answer. */
 function takeObject(fd: number, token: number): number {
   sendAll(fd, encodeFrame({ open: MAPPING_PATH, fd, token }));
   const frames = new FrameReader();

@@ -1,6 +1,6 @@
 /**
- * A container fd, /dev/vfio/vfio: one call each, which returns or throws the errno of the kernel
- * (SysError).
+ * System calls on a container fd, /dev/vfio/vfio. Each function makes one call, which returns or
+ * throws the errno of the kernel (SysError).
  */
 import {
   InfoCapHeader,
@@ -40,8 +40,8 @@ export interface OpenContainer {
 }
 
 /**
- * A fresh container with the groups of these numbers, of an IOMMU type, by default type1v2. The
- * errno of the first that fails.
+ * Opens a fresh container with the groups of these numbers and sets the IOMMU type, by default
+ * type1v2. Throws the errno of the first call that fails.
  */
 export function openContainer(
   client: KernelClient,
@@ -54,7 +54,7 @@ export function openContainer(
   return { fd, groups: groupFds };
 }
 
-/** Opens a group and puts it into a container: its fd. EINVAL: it is not viable. */
+/** Opens a group and puts it into a container; returns its fd. EINVAL: the group is not viable. */
 export function joinContainer(client: KernelClient, group: number, container: number): number {
   const fd = openGroup(client, group);
   if ((getGroupStatus(client, fd) & VFIO_GROUP_FLAGS_VIABLE) === 0) throw einval(`VFIO group ${group} is not viable`);
@@ -67,7 +67,7 @@ export function getApiVersion(calls: FileCalls, container: number): number {
   return calls.ioctl(container, VFIO_GET_API_VERSION, 0);
 }
 
-/** VFIO_CHECK_EXTENSION: above 0 when there is the extension or IOMMU type. */
+/** VFIO_CHECK_EXTENSION: above 0 when the kernel has the extension or IOMMU type. */
 export function checkExtension(calls: FileCalls, container: number, extension: number): number {
   return calls.ioctl(container, VFIO_CHECK_EXTENSION, extension);
 }
@@ -80,13 +80,13 @@ export function setIommu(calls: FileCalls, container: number, type: number): voi
   calls.ioctl(container, VFIO_SET_IOMMU, type);
 }
 
-/** What VFIO_IOMMU_GET_INFO tells. */
+/** The answer to VFIO_IOMMU_GET_INFO. */
 export interface Type1Facts {
   /** Bitmap of the page sizes. */
   readonly pgsizes: bigint;
-  /** iovas that can be mapped, with the last byte of each range. */
+  /** The ranges of iovas that can be mapped; `last` is the last byte of each. */
   readonly iovas: readonly { readonly start: bigint; readonly last: bigint }[];
-  /** Mappings that there is room for. */
+  /** How many more mappings there is room for. */
   readonly dmaAvail: number;
 }
 

@@ -25,7 +25,7 @@ export class ControlFile {
   }
 }
 
-/** One answer, with the control device open no longer than that. */
+/** Asks one request. The control device is open only for this call. */
 export function askHost<R extends ControlRequest>(client: KernelClient, request: R): ControlReplies[R['op']] {
   const control = new ControlFile(client);
   try {

@@ -1,4 +1,4 @@
-/** A VFIO device fd as a VMM uses it: what the device has, its regions, its interrupts. */
+/** A VFIO device fd as a VMM uses it: its description, its regions, its interrupts. */
 import { PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from '../../iommu/abi/pci-regs.ts';
 import {
   DeviceInfo,
@@ -23,7 +23,7 @@ const REGION = object({ offset: integer, size: integer });
 
 export type Region = Shaped<typeof REGION>;
 
-/** What is asked of the kernel once, when the device is opened; survives updates. */
+/** The facts that the kernel is asked for once, when the device is opened. They survive updates. */
 export const DEVICE_DESCRIPTION = object({
   bdf: text,
   fd: integer,
@@ -60,8 +60,8 @@ export function getDeviceFlags(calls: FileCalls, device: number): number {
 }
 
 /**
- * VFIO_DEVICE_GET_REGION_INFO: offset and size of struct vfio_region_info. EINVAL: there is no such
- * index.
+ * VFIO_DEVICE_GET_REGION_INFO: offset and size of struct vfio_region_info. EINVAL: the device has
+ * no such index.
  */
 export function getRegion(calls: FileCalls, device: number, index: number): Region {
   const info = RegionInfo.bytes({ argsz: RegionInfo.size, index });
@@ -71,8 +71,8 @@ export function getRegion(calls: FileCalls, device: number, index: number): Regi
 }
 
 /**
- * Sets COMMAND.MEMORY and COMMAND.MASTER: from now on its BARs answer, and it may do DMA and send
- * MSIs.
+ * Sets COMMAND.MEMORY and COMMAND.MASTER. From now on the device's BARs answer, and the device may
+ * do DMA and send MSIs.
  */
 export function enableDevice(calls: FileCalls, device: number): void {
   const { offset } = getRegion(calls, device, VFIO_PCI_CONFIG_REGION_INDEX);
@@ -87,7 +87,7 @@ export function resetDevice(calls: FileCalls, device: number): void {
   calls.ioctl(device, VFIO_DEVICE_RESET, 0);
 }
 
-/** One thread's way to a device. */
+/** A device as one thread uses it. */
 export class VfioDevice {
   readonly description: DeviceDescription;
   readonly #calls: FileCalls;
@@ -123,7 +123,7 @@ export class VfioDevice {
     disarmIrqs(this.#calls, this.description.fd, VFIO_PCI_MSI_IRQ_INDEX);
   }
 
-  /** Resets the device where it can be (PCI-6). */
+  /** Resets the device if it can be reset (PCI-6). */
   reset(): void {
     if (this.description.resettable) resetDevice(this.#calls, this.description.fd);
   }

@@ -1,7 +1,7 @@
 /**
- * MAP_DMA, UNMAP_DMA and dirty tracking of a container's type1 IOMMU: one ioctl each, which returns
- * or throws the errno of the kernel (SysError). Sizes are bytes, ranges [iova, iova+size), vaddrs
- * those of the calling process.
+ * MAP_DMA, UNMAP_DMA and dirty tracking of a container's type1 IOMMU. Each function makes one
+ * ioctl, which returns or throws the errno of the kernel (SysError). Sizes are in bytes, ranges are
+ * [iova, iova+size), vaddrs are those of the calling process.
  */
 import {
   Bitmap,
@@ -33,8 +33,8 @@ export interface DmaMapping {
   readonly size: number | bigint;
   readonly vaddr: number | bigint;
   /**
-   * VFIO_DMA_MAP_FLAG_*; READ_WRITE by default. VADDR alone: a mapping whose vaddr is invalid gets
-   * this one.
+   * VFIO_DMA_MAP_FLAG_*; READ_WRITE by default. VADDR alone gives this vaddr to a mapping whose
+   * vaddr is invalid.
    */
   readonly flags?: number;
 }
@@ -46,8 +46,8 @@ export interface DmaSpan {
 }
 
 /**
- * Where the kernel puts one bit for each page of 4 KiB: memory that does not move, a multiple of 8
- * bytes.
+ * Memory where the kernel puts one bit for each page of 4 KiB. The memory does not move; its size
+ * is a multiple of 8 bytes.
  */
 export type DirtyBits = Uint8Array<SharedArrayBuffer>;
 
@@ -71,8 +71,8 @@ export function mapDma(calls: FileCalls, container: number, mapping: DmaMapping)
 }
 
 /**
- * VFIO_IOMMU_MAP_DMA of each, in order, in few requests. The errno of the first that fails; those
- * before it stay mapped.
+ * VFIO_IOMMU_MAP_DMA of each mapping, in order, in few requests. Throws the errno of the first that
+ * fails; the mappings before it stay mapped.
  */
 export function mapDmas(calls: FileCalls, container: number, mappings: readonly DmaMapping[]): void {
   const args = new Uint8Array(mappings.length * DmaMap.size);
@@ -82,8 +82,8 @@ export function mapDmas(calls: FileCalls, container: number, mappings: readonly 
 }
 
 /**
- * VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_* `flags`: how many bytes were unmapped. EINVAL: it
- * would cut a mapping.
+ * VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_* `flags`. Returns how many bytes were unmapped.
+ * EINVAL: the span would cut a mapping.
  */
 export function unmapDma(calls: FileCalls, container: number, span: DmaSpan, flags = 0): number {
   const arg = dmaUnmapArg(span, flags);
@@ -91,7 +91,10 @@ export function unmapDma(calls: FileCalls, container: number, span: DmaSpan, fla
   return unmappedBytes(arg);
 }
 
-/** VFIO_IOMMU_UNMAP_DMA that also tells which pages were dirty: how many bytes were unmapped. */
+/**
+ * VFIO_IOMMU_UNMAP_DMA that also tells which pages were dirty. Returns how many bytes were
+ * unmapped.
+ */
 export function unmapDmaDirty(calls: FileCalls, container: number, { iova, size }: DmaSpan, bits: DirtyBits): number {
   const argsz = DmaUnmap.size + Bitmap.size;
   const flags = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
@@ -103,7 +106,8 @@ export function unmapDmaDirty(calls: FileCalls, container: number, { iova, size 
 }
 
 /**
- * UNMAP_DMA(ALL): how many bytes were unmapped. EINVAL: the kernel is older than VFIO_UNMAP_ALL.
+ * UNMAP_DMA(ALL). Returns how many bytes were unmapped. EINVAL: the kernel is older than
+ * VFIO_UNMAP_ALL.
  */
 export function unmapAllDma(calls: FileCalls, container: number): number {
   return unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_ALL);
@@ -111,7 +115,7 @@ export function unmapAllDma(calls: FileCalls, container: number): number {
 
 /**
  * UNMAP_DMA(VADDR|ALL): every vaddr becomes invalid, translations stay (UNM-10). Each mapping then
- * waits for MAP_DMA(VADDR). EINVAL: one is invalid already. EBUSY: a mediated device is in the
+ * waits for MAP_DMA(VADDR). EINVAL: a vaddr is invalid already. EBUSY: a mediated device is in the
  * container (6.3 and later).
  */
 export function invalidateVaddrs(calls: FileCalls, container: number): void {
@@ -120,7 +124,7 @@ export function invalidateVaddrs(calls: FileCalls, container: number): void {
 
 const unmappedBytes = (arg: Uint8Array): number => Number(DmaUnmap.read(viewOf(arg)).size);
 
-/** VFIO_IOMMU_DIRTY_PAGES(START): from now on. EACCES: the container is not of type1v2. */
+/** VFIO_IOMMU_DIRTY_PAGES(START): tracks from now on. EACCES: the container is not of type1v2. */
 export function startDirtyTracking(calls: FileCalls, container: number): void {
   dirtyPages(calls, container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START);
 }

@@ -1,4 +1,7 @@
-/** A group fd: one call each, which returns or throws the errno of the kernel (SysError). */
+/**
+ * System calls on a group fd. Each function makes one call, which returns or throws the errno of
+ * the kernel (SysError).
+ */
 import {
   GroupStatus,
   VFIO_GROUP_GET_DEVICE_FD,
@@ -11,7 +14,7 @@ import { viewOf } from '../../platform/struct.ts';
 import type { KernelClient } from './kernel-client.ts';
 import type { FileCalls } from './task-channel.ts';
 
-/** open(2) of /dev/vfio/NUMBER: the fd. EBUSY: somebody has it open. */
+/** open(2) of /dev/vfio/NUMBER; returns the fd. EBUSY: the group is open already. */
 export function openGroup(client: KernelClient, number: number): number {
   return client.open(`${VFIO_GROUP_DIR}${number}`);
 }
@@ -29,8 +32,8 @@ export function containerArg(container: number): Uint8Array {
 }
 
 /**
- * VFIO_GROUP_SET_CONTAINER. EINVAL: the group has one. EBUSY: the container's vaddrs are invalid
- * (6.3 and later).
+ * VFIO_GROUP_SET_CONTAINER. EINVAL: the group has a container already. EBUSY: the container's
+ * vaddrs are invalid (6.3 and later).
  */
 export function setContainer(calls: FileCalls, group: number, container: number): void {
   calls.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container));
@@ -47,8 +50,8 @@ export function deviceNameArg(name: string): Uint8Array {
 }
 
 /**
- * VFIO_GROUP_GET_DEVICE_FD: a fd of the device `name`, its bdf. ENODEV: the group has none of that
- * name.
+ * VFIO_GROUP_GET_DEVICE_FD: a fd of the device `name`, its bdf. ENODEV: the group has no device of
+ * that name.
  */
 export function openDevice(client: KernelClient, group: number, name: string): number {
   return client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(name));

@@ -1,7 +1,7 @@
 /**
- * Interrupts of a device fd: one ioctl each, which returns or throws the errno of the kernel
- * (SysError). `index` is VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX and so on; interrupt n of
- * it is the nth vector.
+ * Interrupts of a device fd. Each function makes one ioctl, which returns or throws the errno of
+ * the kernel (SysError). `index` is VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX and so on;
+ * interrupt n of an index is its nth vector.
  */
 import {
   IrqInfo,
@@ -16,17 +16,17 @@ import { viewOf } from '../../platform/struct.ts';
 import type { FileCalls } from './task-channel.ts';
 
 /**
- * What SET_IRQS does to interrupts [start, start + count) of an index: by default with no data to
- * interrupt 0.
+ * The action of SET_IRQS on interrupts [start, start + count) of an index. The default has no data
+ * and names interrupt 0.
  */
 export interface IrqAction {
   readonly index: number;
   /** VFIO_IRQ_SET_ACTION_TRIGGER by default, or MASK, or UNMASK. */
   readonly action?: number;
   readonly start?: number;
-  /** DATA_NONE: how many, by default 1; 0 with TRIGGER switches the index off. */
+  /** DATA_NONE: how many interrupts, by default 1; 0 with TRIGGER switches the index off. */
   readonly count?: number;
-  /** DATA_EVENTFD: one eventfd for each; −1 takes one away. */
+  /** DATA_EVENTFD: one eventfd for each interrupt; −1 removes the interrupt's eventfd. */
   readonly eventfds?: readonly number[];
 }
 
@@ -47,7 +47,7 @@ export function setIrqs(calls: FileCalls, device: number, action: IrqAction): vo
   calls.ioctl(device, VFIO_DEVICE_SET_IRQS, irqSetArg(action));
 }
 
-/** Interrupts 0… signal these eventfds from now on; −1: enabled, and signals nothing (PCI-4). */
+/** Interrupts 0… signal these eventfds from now on. −1: enabled, but signals nothing (PCI-4). */
 export function armIrqs(calls: FileCalls, device: number, index: number, eventfds: readonly number[]): void {
   setIrqs(calls, device, { index, eventfds });
 }

@@ -1,7 +1,7 @@
 /**
  * The system calls that one thread makes on emulated files (iommu/abi/wire.ts). A fd is a real one:
- * the socket that *is* the open file. Every call blocks its thread and throws the errno of the
- * kernel.
+ * it is the socket that *is* the open file. Every call blocks its thread and throws the errno of
+ * the kernel.
  *
  * Each thread has a client of its own. A file may be opened by one thread and used by another.
  */
@@ -21,8 +21,8 @@ import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts'
 import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 
 /**
- * asm-generic/ioctls.h: what Linux answers for any file, before the file is asked (do_vfs_ioctl);
- * the fd's own flag.
+ * The ioctls of asm-generic/ioctls.h that Linux answers for any file before it asks the file
+ * (do_vfs_ioctl): they change the fd's own flag.
  */
 export const FIONCLEX = 0x5450;
 export const FIOCLEX = 0x5451;
@@ -46,8 +46,8 @@ export class KernelClient implements FileCalls {
   }
 
   /**
-   * ioctl(2). A fd that the kernel would install (VFIO_GROUP_GET_DEVICE_FD) is a socket that we
-   * connect for it.
+   * ioctl(2). Where the kernel would install a fd (VFIO_GROUP_GET_DEVICE_FD), the client connects a
+   * socket for it.
    */
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
     if (nr === FIOCLEX || nr === FIONCLEX) return setFlag(fd, nr === FIOCLEX);
@@ -68,21 +68,24 @@ export class KernelClient implements FileCalls {
   }
 
   /**
-   * execve(2) by this thread: returns only by throwing its errno. The kernel is told who it is
-   * (ACC-7).
+   * execve(2) by this thread. It returns only by throwing its errno. The kernel is told which task
+   * makes it (ACC-7).
    */
   execve(path: string, argv: readonly string[], env: Readonly<Record<string, string | undefined>>): never {
     this.#channel.request({ op: 'exec' }, 'execve');
     return execve(path, argv, env);
   }
 
-  /** close(2); when it returns the kernel has released what had no other reference. */
+  /** close(2). When it returns, the kernel has released every object without another reference. */
   close(fd: number): void {
     closeFd(fd);
     this.#channel.request({ op: 'sync' }, 'close');
   }
 
-  /** mmap(2) of a device fd: the vaddr. Loads and stores of registers go through mappedBar(). */
+  /**
+   * mmap(2) of a device fd; returns the vaddr. Loads and stores of registers go through
+   * mappedBar().
+   */
   mmap(options: MmapOptions): number {
     const { fd, offset, length, flags } = options;
     const { token, mapping } = this.#channel.request({ op: 'mmap', fd, offset, length, flags }, 'mmap');
@@ -92,8 +95,8 @@ export class KernelClient implements FileCalls {
   }
 
   /**
-   * munmap(2), of pages that this client has mapped by mmap(): when it returns, the kernel has
-   * released what they held (CORE-9).
+   * munmap(2) of pages that this client has mapped by mmap(). When it returns, the kernel has
+   * released what the pages held (CORE-9).
    */
   munmap(vaddr: number, length: number): void {
     if (this.#bars.unmap(vaddr, length)) this.#channel.request({ op: 'sync' }, 'munmap');
@@ -105,8 +108,8 @@ export class KernelClient implements FileCalls {
   }
 
   /**
-   * A request on a fd of the control device (CONTROL_PATH). EPERM, EINVAL, ENODEV: as the request
-   * says.
+   * Makes a request on a fd of the control device (CONTROL_PATH). EPERM, EINVAL, ENODEV: as the
+   * request says.
    */
   control<R extends ControlRequest>(fd: number, request: R): ControlReplies[R['op']] {
     return this.#channel.request({ op: 'control', fd, request }, request.op).reply as ControlReplies[R['op']];
@@ -123,7 +126,7 @@ function setFlag(fd: number, on: boolean): number {
   return 0;
 }
 
-/** A task channel that has said its hello; the fd is close-on-exec. */
+/** Connects a task channel and says its hello; the fd is close-on-exec. */
 export function connectTask(socketPath: string): number {
   return connectWithHello(socketPath, 'task', () => ({ task: gettid() }));
 }
@@ -135,8 +138,8 @@ function openFile(socketPath: string, hello: Omit<OpenHello, 'fd'>): number {
 function connectWithHello(socketPath: string, what: string, hello: (fd: number) => OpenHello | TaskHello): number {
   const fd = connectUnix(socketPath);
   try {
-    // Before the hello: the kernel looks into our address space when it gets it. Again after every
-    // execve.
+    // This comes before the hello, because the kernel looks into our address space when it gets the
+    // hello. It is needed again after every execve.
     allowPtraceBy(peerCredentials(fd).pid);
     new Conversation(fd).ask(hello(fd), what);
   } catch (error) {

@@ -4,14 +4,15 @@ import { hex } from '../../platform/hex.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { FileCalls } from './task-channel.ts';
 
-/** What the drivers of drivers/ stand on. Offsets in bytes, values unsigned. */
+/** The interface that the drivers of drivers/ use. Offsets are in bytes, values are unsigned. */
 export interface Registers {
   read(offset: number): number;
   write(offset: number, value: number): void;
 }
 
 /**
- * By pread and pwrite. Each access is a system call, and has reached the device when it returns.
+ * Registers by pread and pwrite. Each access is a system call, and has reached the device when it
+ * returns.
  */
 export class RegionRegisters implements Registers {
   readonly #calls: FileCalls;
@@ -27,7 +28,7 @@ export class RegionRegisters implements Registers {
     this.#start = start;
   }
 
-  /** EIO: the region ends before, or its memory decoding is off. */
+  /** EIO: the region ends before `offset`, or the device's memory decoding is off. */
   read(offset: number): number {
     const count = this.#calls.pread(this.#device, this.#start + offset, this.#word);
     if (count !== 4) throw eio(`register ${hex(offset)}: ${count} bytes`);

@@ -1,8 +1,8 @@
 /**
- * One thread entering the host kernel: requests and answers on a connected task channel
- * (iommu/abi/wire.ts), through Node's own blocking reads and writes. No FFI here, so a vCPU thread
- * that only drives open devices need not load any: its start is 8 ms shorter, and after an update
- * main runs the guest until then.
+ * A task channel is one thread's way into the host kernel: requests and answers on a connected
+ * socket (iommu/abi/wire.ts), by Node's own blocking reads and writes. The file uses no FFI, so a
+ * vCPU thread that only drives open devices need not load any. Its start is then 8 ms shorter, and
+ * after an update main runs the guest until the thread has started.
  */
 import { readSync, writeSync } from 'node:fs';
 import type { Hello, Reply, Request } from '../../iommu/abi/wire.ts';
@@ -15,7 +15,7 @@ const RECEIVE_BYTES = 65536;
 
 /**
  * Sends one frame on a blocking socket and waits for its answer. Throws the errno of the kernel;
- * EPIPE when there is none.
+ * EPIPE when no answer comes.
  */
 export class Conversation {
   readonly #socket: number;
@@ -30,7 +30,7 @@ export class Conversation {
     return succeeded(this.exchange(message), what);
   }
 
-  /** The answer whatever it says. */
+  /** Returns the answer, also when it is a refusal. */
   exchange(message: Hello | Request): Reply {
     return this.#exchange(encodeFrame(message));
   }
@@ -39,7 +39,8 @@ export class Conversation {
     untilHungUp(() => {
       for (let sent = 0; sent < frame.length; ) sent += writeSync(this.#socket, frame, sent);
     });
-    // Also where it has hung up: one that has no room for us says so before it has read anything.
+    // The answer is read also when the host has hung up: a host without room for us says so before
+    // it has read anything.
     const reply = untilHungUp(() => this.#receive());
     // no emulated call returns EPIPE
     if (reply === undefined) throw new SysError('EPIPE', 'the host is gone');
@@ -56,7 +57,7 @@ export class Conversation {
   }
 }
 
-/** Undefined when the peer hangs up meanwhile. */
+/** Returns undefined when the peer hangs up meanwhile. */
 function untilHungUp<T>(work: () => T): T | undefined {
   try {
     return work();
@@ -74,7 +75,7 @@ export function succeeded(reply: Reply, what: string): Reply {
   throw new SysError(code, `${what}: ${reply.message ?? code}`);
 }
 
-/** The ioctl by its name, where the file knows one. */
+/** The ioctl's name, if the file knows one; else its number. */
 const callName = ({ call }: Reply, nr: number): string => call ?? `ioctl ${hex(nr)}`;
 
 function readSome(fd: number, into: Uint8Array): number {
@@ -88,19 +89,19 @@ function readSome(fd: number, into: Uint8Array): number {
 }
 
 /**
- * System calls on open files: a KernelClient makes them, and a TaskChannel. The functions of this
- * folder take either.
+ * System calls on open files. KernelClient and TaskChannel both have them, and the functions of
+ * this folder take either.
  */
 export interface FileCalls {
   /**
-   * ioctl(2). Bytes are a struct, which the kernel may write back into, also when it refuses; a
-   * number goes by value.
+   * ioctl(2). Bytes are a struct, which the kernel may write back into, also when it refuses. A
+   * number is passed by value.
    */
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number;
   /**
    * `ioctl(fd, nr, &args[i])` for each struct of `size` bytes in `args`, in order, in as few
-   * requests as there can be: MAP_DMA takes 5 µs and not 50. Throws the errno of the first that
-   * fails; those before it have been carried out, those behind it not.
+   * requests as possible: MAP_DMA takes 5 µs instead of 50. Throws the errno of the first that
+   * fails; the calls before it have been carried out, the calls after it have not.
    */
   ioctls(fd: number, nr: number, args: Uint8Array, size: number): void;
   /** pread(2); bytes read. */
@@ -121,7 +122,7 @@ export class TaskChannel implements FileCalls {
     return this.ioctlReply(fd, nr, arg).ret;
   }
 
-  /** ioctl(2), with all that the kernel has answered. */
+  /** ioctl(2); returns the kernel's whole answer. */
   ioctlReply(fd: number, nr: number, arg: number | bigint | Uint8Array): Reply {
     const reply = this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
     if (reply.out && arg instanceof Uint8Array) arg.set(reply.out);
@@ -149,7 +150,7 @@ export class TaskChannel implements FileCalls {
     return this.request({ op: 'pwrite', fd, offset, data: data.subarray(0, MAX_TRANSFER) }, 'pwrite').ret;
   }
 
-  /** Any request; `what` names it in the message of a refusal. */
+  /** Makes any request; `what` names it in the message of a refusal. */
   request(request: Request, what: string): Reply {
     return this.#conversation.ask(request, what);
   }

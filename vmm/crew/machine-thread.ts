@@ -1,13 +1,13 @@
 /**
- * A thread of the VMM as main sees it: the request word that it obeys, the messages that it says,
- * and whether it is there.
+ * A thread of the VMM as main sees it: the request word that the thread obeys, the messages that it
+ * sends, and whether the thread exists.
  */
 import type { Worker } from 'node:worker_threads';
 
 import { eio, etimedout } from '../../platform/errno.ts';
 import { requestWord } from '../machine/control/control-block.ts';
 
-/** A thread that does not answer in this time is stuck. */
+/** A thread that does not answer within this time is stuck. */
 const ANSWER_MS = 5000;
 
 interface Failed {
@@ -36,12 +36,12 @@ export abstract class MachineThread<Message extends Said> {
   #gone: Promise<unknown> = Promise.resolve();
   #requests = 0;
 
-  /** `who` it is in messages for people. */
+  /** `who` is the thread's name in messages for people. */
   constructor(who: string) {
     this.#who = who;
   }
 
-  /** `worker` is the thread. A crash of it is a `failed` message. */
+  /** `worker` is the thread. If it crashes, listeners get a `failed` message. */
   attach(worker: Worker): void {
     this.#worker = worker;
     this.#gone = new Promise((resolve) => worker.once('exit', resolve));
@@ -49,12 +49,12 @@ export abstract class MachineThread<Message extends Said> {
     worker.on('error', (error) => this.tell({ kind: 'failed', reason: error.stack ?? error.message }));
   }
 
-  /** Resolves when there is no thread. */
+  /** Resolves when the thread has ended, or when there is none. */
   get gone(): Promise<unknown> {
     return this.#gone;
   }
 
-  /** Requests `what`, and waits for no answer; the request's number. */
+  /** Requests `what` and waits for no answer; returns the request's number. */
   abstract request(what: number): number;
 
   /**
@@ -77,7 +77,8 @@ export abstract class MachineThread<Message extends Said> {
   }
 
   /**
-   * Puts a request into `word`, and wakes the thread if it sleeps on that; the request's number.
+   * Puts a request into `word` and wakes the thread if it sleeps on that word; returns the
+   * request's number.
    */
   protected put(control: Int32Array, word: number, what: number): number {
     this.#requests++;
@@ -87,15 +88,15 @@ export abstract class MachineThread<Message extends Said> {
     return this.#requests;
   }
 
-  /** Returns how to stop listening. */
+  /** Adds a listener; returns the function that removes it. */
   listen(listener: (message: Message | Failed) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   /**
-   * Takes what the thread says, or main in its place: first an answer goes to the one who asked,
-   * then all listeners hear it.
+   * Takes a message of the thread, or of main in the thread's place. An answer first resolves its
+   * request; then all listeners hear the message.
    */
   tell(message: Message | Failed): void {
     if (isFailed(message))

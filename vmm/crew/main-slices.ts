@@ -1,13 +1,14 @@
 /**
- * What the vCPU thread and the interrupt worker do, done by main: so a new image runs the guest as
- * soon as it has it, and starts its threads, which takes longer than all the rest, while the guest
- * runs. They obey the same words and go on from the same state.
+ * Main does the work of the vCPU thread and the interrupt worker for a while. So a new image runs
+ * the guest as soon as it has the guest's state. The threads start while the guest runs, because
+ * their start takes longer than all the rest. Main and the threads obey the same words and go on
+ * from the same state.
  *
- * Main never blocks: each turn is one slice of the guest, some 2 ms at most, between two rounds of
+ * Main never blocks. Each turn is one slice of the guest, some 2 ms at most, between two rounds of
  * the event loop. While the guest waits in WFI or is stopped, main waits on the word that the
- * thread would wait on, without blocking (Atomics.waitAsync); with devices not longer than a
- * millisecond, because nothing tells an event loop of an eventfd. The handles of the threads that
- * are being started keep the loop alive meanwhile.
+ * thread would wait on, without blocking (Atomics.waitAsync). With devices main waits no longer
+ * than a millisecond, because nothing tells an event loop of an eventfd. The handles of the threads
+ * that are being started keep the loop alive meanwhile.
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
@@ -21,7 +22,7 @@ import { buildVcpu } from './vcpu/start.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 import type { Rest, Vcpu } from './vcpu/vcpu.ts';
 
-/** How long an interrupt may wait for main to look at the eventfds. */
+/** How long an interrupt may wait until main looks at the eventfds. */
 const LOOK_EVERY_MS = 1;
 const LONGEST_WAIT_MS = 100;
 
@@ -29,7 +30,7 @@ export interface MainSlicesOptions {
   readonly parts: {
     readonly vcpu: VcpuThread;
     readonly interrupts?: InterruptThread;
-    /** With devices; main goes on using its own way into their kernel. */
+    /** Present with devices: main goes on using its own way into their kernel. */
     readonly host?: { readonly client: FileCalls };
   };
   readonly machineParts: MachineParts;
@@ -41,14 +42,14 @@ export class MainSlices {
   readonly #vcpu: Vcpu;
   readonly #dispatcher: InterruptDispatcher | undefined;
   readonly #pass: (message: VcpuMessage) => void;
-  /** Said during a turn, and passed on after it: a listener may make a request. */
+  /** Messages of this turn. They are passed on after it, because a listener may make a request. */
   readonly #said: VcpuMessage[] = [];
   #ended = false;
   /** When the guest was left in the middle of its work, and the longest time until it went on. */
   #leftNs: number | undefined;
   #longestGapNs = 0;
 
-  /** `of` is the VM, at rest, in this state. */
+  /** `of` is the VM, at rest, in the given state. */
   constructor(of: MainSlicesOptions, state: InitialState) {
     const { vcpu, interrupts, host } = of.parts;
     const { shared, hart } = vcpu;
@@ -64,12 +65,12 @@ export class MainSlices {
     }
   }
 
-  /** The longest time main did something else while the guest wanted to run. */
+  /** The longest time in which main did something else while the guest wanted to run. */
   get longestGapNs(): number {
     return this.#longestGapNs;
   }
 
-  /** One turn now, the others by the event loop until `end`. */
+  /** Takes one turn now; the event loop takes the others until `end`. */
   turn = (): void => {
     if (this.#ended) return;
     this.#dispatcher?.turn(0);
@@ -77,7 +78,7 @@ export class MainSlices {
     for (const message of this.#said.splice(0)) this.#pass(message);
   };
 
-  /** No more turns. Another vCPU goes on from this. */
+  /** Ends the turns. Another vCPU goes on from the state that is returned. */
   end(): Suspended {
     this.#ended = true;
     const suspended = this.#vcpu.suspend();

@@ -1,5 +1,5 @@
 /**
- * Starts the VMM's threads. Apart from the classes that stand for them, because Node's
+ * Starts the VMM's threads. This file is apart from the classes that stand for the threads: Node's
  * worker_threads takes 2 ms to load, and a new image needs it only when the guest runs again.
  */
 import type { Worker } from 'node:worker_threads';
@@ -13,8 +13,8 @@ import type { MachineParts, VcpuInput } from './vcpu/protocol.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 
 /**
- * `channel` is the thread's own task channel; absent without devices. It says `ready`, and then
- * waits for begin().
+ * `channel` is the thread's own task channel; absent without devices. The thread says `ready`, and
+ * then waits for begin().
  */
 export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: number): Worker {
   const input: VcpuInput = {
@@ -29,7 +29,7 @@ export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?:
   return worker;
 }
 
-/** It says `ready`, and then waits for begin(). */
+/** The thread says `ready`, and then waits for begin(). */
 export function startInterruptThread(interrupts: InterruptThread): Worker {
   const worker = startWorker<InterruptInput>('vmm/crew/interrupts/worker', interrupts.input, { name: 'interrupts' });
   interrupts.attach(worker);

@@ -1,4 +1,4 @@
-/** Shared memory between the VMM's threads; made by main in every process anew. */
+/** Shared memory between the VMM's threads. Main makes it anew in every process. */
 import { controlBytes } from '../machine/control/control-block.ts';
 import { imsicBytes } from '../machine/hart-local/imsic.ts';
 import { CONSOLE_INPUT_BYTES } from '../machine/shared/console-input.ts';
@@ -7,7 +7,7 @@ import { INTERRUPT_ROUTES_BYTES } from '../machine/shared/interrupt-routes.ts';
 export interface VmShared {
   /** MachineBlock and HartBlocks */
   readonly control: SharedArrayBuffer;
-  /** An ImsicFile a hart */
+  /** One ImsicFile per hart */
   readonly imsic: SharedArrayBuffer;
   /** InterruptRoutes */
   readonly routes: SharedArrayBuffer;
@@ -15,7 +15,7 @@ export interface VmShared {
   readonly input: SharedArrayBuffer;
 }
 
-/** For a machine of so many harts. */
+/** Makes the shared memory of a machine with so many harts. */
 export const createVmShared = (harts: number): VmShared => ({
   control: new SharedArrayBuffer(controlBytes(harts)),
   imsic: new SharedArrayBuffer(imsicBytes(harts)),

@@ -1,7 +1,7 @@
 /**
- * What a package user gets as `livevmm/client`: the emulated VFIO by its system calls, drivers of
- * our devices, and the memory and eventfds that Node has no calls for. Errors are SysError with the
- * errno as `code`. A thread that makes calls has a KernelClient.
+ * The package's face `livevmm/client`: the emulated VFIO by its system calls, drivers of our
+ * devices, and the memory and eventfds that Node has no calls for. Errors are SysError with the
+ * errno as `code`. Each thread that makes calls needs a KernelClient.
  */
 export * as pci from '../../../iommu/abi/pci-regs.ts';
 export * as vfio from '../../../iommu/abi/vfio.ts';

@@ -1,4 +1,6 @@
-/** A driver of capture: a ring in memory that it fills with frames (devices/capture/regs.ts). */
+/**
+ * A driver of capture, a device that fills a ring in memory with frames (devices/capture/regs.ts).
+ */
 import { crc32 } from 'node:zlib';
 
 import { FRAME_MAGIC, HEADER_BYTES } from '../../../devices/capture/frame.ts';
@@ -6,7 +8,7 @@ import { CTRL_IRQ_ENABLE, CTRL_RESET, CTRL_RUN, REG } from '../../../devices/cap
 import { viewOf } from '../../../platform/struct.ts';
 import type { Registers } from '../registers.ts';
 
-/** frame.ts: CRC-32 over what is before it and what is behind the header. */
+/** frame.ts: the CRC-32 covers the bytes before it and the bytes behind the header. */
 const CRC_AT = 0x18;
 
 export interface CaptureRing {
@@ -14,11 +16,11 @@ export interface CaptureRing {
   readonly iova: number;
   /** Slots: a power of two. */
   readonly frames: number;
-  /** Bytes of each, a multiple of 64. */
+  /** Bytes of each slot, a multiple of 64. */
   readonly frameSize: number;
-  /** Frames per second; 0, the default: as fast as it can. */
+  /** Frames per second; 0, the default: as fast as the device can. */
   readonly rate?: number;
-  /** Interrupts after so many frames; 0, the default: never. */
+  /** The device interrupts after so many frames; 0, the default: never. */
   readonly irqEvery?: number;
 }
 
@@ -29,7 +31,7 @@ export class Capture {
     this.#registers = registers;
   }
 
-  /** Starts over, from frame 0 on. The oldest frame makes room for a new one. */
+  /** Starts the device over, from frame 0 on. A new frame overwrites the oldest one. */
   start({ iova, frames, frameSize, rate = 0, irqEvery = 0 }: CaptureRing): void {
     const registers = this.#registers;
     this.stop();
@@ -43,29 +45,29 @@ export class Capture {
     registers.write(REG.CTRL, CTRL_RUN | CTRL_IRQ_ENABLE);
   }
 
-  /** When this returns it writes nothing any more, and sends nothing. */
+  /** Stops the device. When this returns, the device writes nothing and sends nothing any more. */
   stop(): void {
     this.#registers.write(REG.CTRL, 0);
   }
 
-  /** Frames written since it was started, mod 2^32. */
+  /** Frames that the device has written since it was started, mod 2^32. */
   writeIndex(): number {
     return this.#registers.read(REG.WRITE_INDEX);
   }
 
-  /** Accesses to its ring that were refused since it was started. */
+  /** Accesses to the ring that were refused since the device was started. */
   faults(): number {
     return this.#registers.read(REG.FAULTS);
   }
 
-  /** Takes back what it has interrupted for. */
+  /** Takes the device's interrupt back. */
   acknowledge(): void {
     this.#registers.write(REG.IRQ_STATUS, this.#registers.read(REG.IRQ_STATUS));
   }
 }
 
 export interface FrameFacts {
-  /** Frames before it since the start, mod 2^32. */
+  /** Number of frames that came before this one since the start, mod 2^32. */
   readonly sequence: number;
   /** Whether magic, length and checksum are right. */
   readonly isWhole: boolean;

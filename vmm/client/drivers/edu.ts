@@ -1,6 +1,6 @@
 /**
- * A driver of edu: factorials, its interrupt, and DMA between the bus and its buffer of 4 KiB
- * (docs/machine.md, "edu: registers").
+ * A driver of edu: factorials, the device's interrupt, and DMA between the bus and its buffer of 4
+ * KiB (docs/machine.md, "edu: registers").
  */
 import {
   BUFFER_BYTES,
@@ -22,7 +22,7 @@ const TO_BUS = Number(DMA_TO_BUS);
 const IRQ = Number(DMA_IRQ);
 const BUFFER = Number(BUFFER_START);
 
-/** Bytes of its buffer. */
+/** Size of the device's buffer in bytes. */
 export const EDU_BUFFER_BYTES = BUFFER_BYTES;
 
 export interface EduTransfer {
@@ -30,15 +30,15 @@ export interface EduTransfer {
   readonly direction: 'from-bus' | 'to-bus';
   readonly iova: number;
   readonly length: number;
-  /** Where in the buffer; 0 by default. */
+  /** Offset in the buffer; 0 by default. */
   readonly at?: number;
-  /** Interrupts when it is done. */
+  /** Whether the device interrupts when the transfer is done. */
   readonly interrupt?: boolean;
 }
 
 /**
- * The registers that start a transfer, in order. EINVAL: an iova from 2^32 on, because registers
- * are written with 4 bytes, or more bytes than the buffer has.
+ * The registers that start a transfer, in order. EINVAL: the iova is 2^32 or higher, because
+ * registers are written with 4 bytes, or there are more bytes than the buffer has.
  */
 export function eduTransferWrites(transfer: EduTransfer): readonly (readonly [offset: number, value: number])[] {
   const { direction, iova, length, at = 0, interrupt = false } = transfer;
@@ -53,7 +53,7 @@ export function eduTransferWrites(transfer: EduTransfer): readonly (readonly [of
   ];
 }
 
-/** Whether a transfer is under way, by what DMA_COMMAND says. */
+/** Whether a transfer is under way; `command` is the value of DMA_COMMAND. */
 export const isEduTransferring = (command: number): boolean => (command & RUN) !== 0;
 
 export class Edu {
@@ -69,7 +69,7 @@ export class Edu {
     if (id !== ID_VALUE) throw enodev(`no edu: its id is ${hex(id)}`);
   }
 
-  /** n! mod 2^32, which the device computes meanwhile. ETIMEDOUT. */
+  /** n! mod 2^32. The device computes it; the driver waits. ETIMEDOUT. */
   factorial(n: number): number {
     const registers = this.#registers;
     registers.write(REG.FACTORIAL, n);
@@ -77,12 +77,12 @@ export class Edu {
     return registers.read(REG.FACTORIAL);
   }
 
-  /** Interrupts, with these bits in its interrupt status. */
+  /** Makes the device interrupt, with these bits in its interrupt status. */
   raise(bits: number): void {
     this.#registers.write(REG.IRQ_RAISE, bits);
   }
 
-  /** Takes back what it has interrupted for; those bits. */
+  /** Takes the device's interrupt back; returns the bits of its interrupt status. */
   acknowledge(): number {
     const bits = this.#registers.read(REG.IRQ_STATUS);
     this.#registers.write(REG.IRQ_ACK, bits);
@@ -90,8 +90,8 @@ export class Edu {
   }
 
   /**
-   * Starts a transfer. EINVAL as eduTransferWrites(). Refused accesses are not told: they read
-   * zeros and write nothing.
+   * Starts a transfer. EINVAL as eduTransferWrites(). Refused accesses are not reported: reads give
+   * zeros and writes are dropped.
    */
   start(transfer: EduTransfer): void {
     for (const [offset, value] of eduTransferWrites(transfer)) this.#registers.write(offset, value);
@@ -101,12 +101,12 @@ export class Edu {
     return isEduTransferring(this.#registers.read(REG.DMA_COMMAND));
   }
 
-  /** Bytes of the bus into the beginning of the buffer; back when they are there. ETIMEDOUT. */
+  /** Reads from the bus into the beginning of the buffer; returns when it is done. ETIMEDOUT. */
   readBus(iova: number, length: number): void {
     this.#transfer({ direction: 'from-bus', iova, length });
   }
 
-  /** Bytes from the beginning of the buffer to the bus; back when they are there. ETIMEDOUT. */
+  /** Writes from the beginning of the buffer to the bus; returns when it is done. ETIMEDOUT. */
   writeBus(iova: number, length: number): void {
     this.#transfer({ direction: 'to-bus', iova, length });
   }

@@ -1,6 +1,6 @@
 /**
- * A kvemu device fd: what the driver of a mediated device asks of VFIO, one ioctl each
- * (iommu/abi/kvemu.ts).
+ * System calls on a kvemu device fd, by which the driver of a mediated device uses VFIO. Each
+ * function makes one ioctl (iommu/abi/kvemu.ts).
  */
 import {
   KVEMU_PIN,
@@ -15,7 +15,7 @@ import type { FileCalls } from '../task-channel.ts';
 
 const READ_WRITE = 3;
 
-/** The argument of KVEMU_RW that reads `length` bytes: they follow the struct. */
+/** The argument of KVEMU_RW that reads `length` bytes. The bytes follow the struct. */
 export function kvemuReadArg(iova: number | bigint, length: number): Uint8Array {
   const argsz = KvemuRw.size + length;
   return KvemuRw.bytes({ argsz, iova: BigInt(iova), size: BigInt(length) }, argsz);
@@ -30,7 +30,7 @@ export function kvemuWriteArg(iova: number | bigint, data: ArrayLike<number>): U
   return arg;
 }
 
-/** vfio_dma_rw, reading. Sleeps while a vaddr is invalid (5.12). */
+/** vfio_dma_rw for a read. It sleeps while a vaddr is invalid (5.12). */
 export function kvemuRead(calls: FileCalls, device: number, iova: number | bigint, length: number): Uint8Array {
   const arg = kvemuReadArg(iova, length);
   calls.ioctl(device, KVEMU_RW, arg);
@@ -52,7 +52,7 @@ export function kvemuPin(calls: FileCalls, device: number, iova: number | bigint
   calls.ioctl(device, KVEMU_PIN, kvemuPinArg(iova, npage));
 }
 
-/** vfio_unpin_pages of what kvemuPin() has pinned. */
+/** vfio_unpin_pages of pages that kvemuPin() has pinned. */
 export function kvemuUnpin(calls: FileCalls, device: number, iova: number | bigint, npage: number): void {
   calls.ioctl(device, KVEMU_UNPIN, kvemuUnpinArg(iova, npage));
 }

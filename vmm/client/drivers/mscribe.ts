@@ -1,4 +1,4 @@
-/** A driver of mscribe: jobs in a ring in memory (devices/mscribe/regs.ts). */
+/** A driver of mscribe, a device that does jobs from a ring in memory (devices/mscribe/regs.ts). */
 import {
   CONTROL_ENABLE,
   CONTROL_RESET,
@@ -33,11 +33,11 @@ export interface Job {
   readonly destination: number | bigint;
   /** Bytes, at most 1 MiB. */
   readonly length: number;
-  /** Interrupts when it is done. */
+  /** Whether the device interrupts when the job is done. */
   readonly interrupt?: boolean;
 }
 
-/** The descriptor of a job, to be put into slot n mod the ring's size. */
+/** The descriptor of a job. It belongs into slot n mod the ring's size. */
 export function encodeJob({ operation, source, destination, length, interrupt = false }: Job): Uint8Array {
   const descriptor = new Uint8Array(DESCRIPTOR_BYTES);
   const view = viewOf(descriptor);
@@ -49,20 +49,21 @@ export function encodeJob({ operation, source, destination, length, interrupt = 
 }
 
 export interface JobResult {
-  /** Bytes at the destination. */
+  /** Bytes that the device has written at the destination. */
   readonly written: number;
   /** STATUS_*, 0 while the job is not done. */
   readonly status: number;
 }
 
-/** What the device has written into a descriptor. */
+/** Reads the result that the device has written into a descriptor. */
 export function readResult(descriptor: Uint8Array): JobResult {
   const view = viewOf(descriptor);
   return { written: view.getUint32(WRITTEN, true), status: view.getUint32(STATUS, true) };
 }
 
 /**
- * The registers that reset it and start it on the ring of `size` descriptors at `iova`, in order.
+ * The registers that reset the device and start it on the ring of `size` descriptors at `iova`, in
+ * order.
  */
 export function ringWrites(iova: number, size: number): readonly (readonly [offset: number, value: number])[] {
   return [
@@ -87,24 +88,24 @@ export class Mscribe {
   }
 
   /**
-   * Resets it, and gives it a ring: `iova` a multiple of 32, `size` descriptors, a power of two
-   * from 2 to 4096.
+   * Resets the device and gives it a ring. `iova` is a multiple of 32; `size` is the number of
+   * descriptors, a power of two from 2 to 4096.
    */
   start(iova: number, size: number): void {
     for (const [offset, value] of ringWrites(iova, size)) this.#registers.write(offset, value);
   }
 
-  /** `tail` jobs have been put into the ring since it was started. */
+  /** Tells the device that `tail` jobs have been put into the ring since the start. */
   submit(tail: number): void {
     this.#registers.write(REG.TAIL, tail);
   }
 
-  /** Jobs that have ended since it was started. */
+  /** Number of jobs that have ended since the start. */
   ended(): number {
     return this.#registers.read(REG.HEAD);
   }
 
-  /** Whether the ring is bad, or cannot be reached; until the next start. */
+  /** Whether the ring is bad or cannot be reached. It stays so until the next start. */
   hasFailed(): boolean {
     return (this.#registers.read(REG.STATUS) & STATE_ERROR) !== 0;
   }

@@ -1,11 +1,11 @@
 /**
- * Takes interrupts from eventfds, makes the identities pending that the routes name, wakes the
- * harts. What pends in an eventfd while nobody reads waits there: that is how interrupts survive an
- * exec.
+ * The dispatcher takes interrupts from eventfds, makes the identities pending that the routes name,
+ * and wakes the harts. An eventfd that nobody reads keeps its count: that is how interrupts survive
+ * an exec.
  *
- * The interrupt worker sleeps in poll(2), woken by a device's interrupt or by main through `kick`,
- * at the latest after a second; or, parked, on the `dispatch` word. Around an exec, while there is
- * no worker, main delivers without sleeping.
+ * The interrupt worker sleeps in poll(2). A device's interrupt wakes it, or main through `kick`, or
+ * the time-out of a second. A parked worker sleeps on the `dispatch` word instead. Around an exec,
+ * while there is no worker, main delivers without sleeping.
  */
 import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../../platform/libc.ts';
 import {
@@ -35,7 +35,7 @@ export class InterruptDispatcher {
   readonly #hostFile: number;
   readonly #tell: (message: InterruptMessage) => void;
   readonly #crew: number;
-  /** The last request it obeyed. */
+  /** The last request that the dispatcher obeyed. */
   #request = -1;
 
   constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
@@ -48,7 +48,10 @@ export class InterruptDispatcher {
     this.#crew = crewOnDuty(this.#control);
   }
 
-  /** The worker's life: until main requests EXIT or relieves it, or the host is gone. */
+  /**
+   * The worker's life. It ends when main requests EXIT or relieves the worker, or when the host is
+   * gone.
+   */
   run(): void {
     for (let rest = this.turn(LONGEST_WAIT_MS); rest !== 'ended'; rest = this.turn(LONGEST_WAIT_MS)) {
       if (rest === 'parked') Atomics.wait(this.#control, MachineBlock.word.dispatch, this.#request, LONGEST_WAIT_MS);
@@ -56,7 +59,8 @@ export class InterruptDispatcher {
   }
 
   /**
-   * Does what the `dispatch` word says; delivering, it waits for an interrupt no longer than this.
+   * Does what the `dispatch` word says. When it delivers, it waits for an interrupt no longer than
+   * timeoutMs.
    */
   turn(timeoutMs: number): 'delivering' | 'parked' | 'ended' {
     const request = obeyed(this.#control, MachineBlock.word.dispatch, this.#crew);
@@ -72,7 +76,7 @@ export class InterruptDispatcher {
     return 'ended';
   }
 
-  /** False when the host is gone. */
+  /** Returns false when the host is gone. */
   #waitAndDeliver(timeoutMs: number): boolean {
     const fds = [
       { fd: this.#kick, events: POLLIN },

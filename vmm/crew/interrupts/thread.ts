@@ -1,5 +1,5 @@
 /**
- * The interrupt worker as main sees it, or what main does in its place while it starts
+ * The interrupt worker as main sees it. While the worker starts, main does its work in its place
  * (main-slices.ts).
  */
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';
@@ -9,7 +9,7 @@ import type { VmShared } from '../vm-shared.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
 export class InterruptThread extends MachineThread<InterruptMessage> {
-  /** What delivers interrupts needs. */
+  /** The input of the worker, or of main in its place. */
   readonly input: InterruptInput;
   readonly #control: Int32Array;
 
@@ -26,8 +26,8 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
   }
 
   /**
-   * Resolves when it takes no more interrupts from eventfds; those it has taken are pending.
-   * ETIMEDOUT, EIO.
+   * Resolves when the worker takes no more interrupts from eventfds; those it has taken are
+   * pending. ETIMEDOUT, EIO.
    */
   async park(): Promise<void> {
     await this.ask(REQUEST_STOP, 'stop');

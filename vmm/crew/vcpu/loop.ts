@@ -1,7 +1,8 @@
 /**
- * A vCPU on a thread of its own. It sleeps in two places. Stopped: on `request`, woken by main's
- * next request. In WFI: on `wake`, woken by wakeHart (a line was raised, a request or input came)
- * or when the guest's timer is due. Both are bounded.
+ * A vCPU on a thread of its own. The thread sleeps in two places. While it is stopped, it sleeps on
+ * `request`, and main's next request wakes it. In WFI it sleeps on `wake`: wakeHart wakes it (a
+ * line was raised, a request or input came), or the guest's timer when that is due. Both sleeps are
+ * bounded.
  */
 import { hartWords } from '../../machine/control/control-block.ts';
 import type { Vcpu } from './vcpu.ts';

@@ -1,16 +1,16 @@
 /**
- * What main and the vCPU thread say to each other, beside the words of
- * machine/control/control-block.ts.
+ * The messages between main and the vCPU thread. Requests go by the words of
+ * machine/control/control-block.ts instead.
  */
 
 import type { DeviceDescription } from '../../client/device.ts';
 import type { MachineState } from '../../machine/machine.ts';
 import type { VmShared } from '../vm-shared.ts';
 
-/** A machine but for its state. */
+/** All that a machine is built from, except its state. */
 export interface MachineParts {
   readonly ram: SharedArrayBuffer;
-  /** Where the boot ROM jumps to. */
+  /** The address that the boot ROM jumps to. */
   readonly entry: number;
   readonly devices: readonly DeviceDescription[];
 }
@@ -18,28 +18,29 @@ export interface MachineParts {
 /** The worker's data. */
 export interface VcpuInput {
   readonly shared: VmShared;
-  /** The hart that it runs. */
+  /** The hart that the thread runs. */
   readonly hart: number;
   readonly parts: MachineParts;
-  /** A task channel of this thread's own, connected by main; absent without devices. */
+  /** The thread's own task channel, which main has connected; absent without devices. */
   readonly channel?: number;
 }
 
 /**
- * Main → vCPU thread, once: what its machine begins with. At power-on that is what the devices
- * showed of themselves.
+ * The state that the machine begins with. Main sends it to the vCPU thread once. At power-on it is
+ * what the devices showed of themselves.
  */
 export type InitialState = MachineState | Pick<MachineState, 'pci'>;
 
-/** A machine whose clock stands. */
+/** The state of a machine whose clock stands still. */
 export interface Suspended {
-  /** The last instruction was executed before. */
+  /** The last instruction was executed before this time. */
   readonly atNs: number;
   readonly state: MachineState;
 }
 
 /**
- * The answer to a run: the first instruction under that request was about to be executed at atNs.
+ * The answer to a run. At atNs the vCPU was about to execute the first instruction under that
+ * request.
  */
 export interface Running {
   readonly kind: 'running';
@@ -48,8 +49,8 @@ export interface Running {
 }
 
 /**
- * The answer to a stop. A vCPU that has stopped itself says so, too, under the number of the
- * request it obeyed until then.
+ * The answer to a stop. A vCPU that has stopped itself sends it too, with the number of the request
+ * that it obeyed until then.
  */
 export interface Stopped extends Suspended {
   readonly kind: 'stopped';
@@ -64,8 +65,8 @@ export type VcpuMessage =
   /** The guest powered its machine off and has been stopped. */
   | { readonly kind: 'poweroff'; readonly status: number }
   /**
-   * The machine has been reset and has been stopped: RAM must be filled. `request` where one asked
-   * for it, else the guest did.
+   * The machine has been reset and has stopped: main must fill RAM. `request` is the request for
+   * the reset; it is absent when the guest asked for it.
    */
   | { readonly kind: 'reset'; readonly request?: number }
   /** There is room for console input. */

@@ -1,4 +1,4 @@
-/** Builds a vCPU and its machine, and runs it as a thread until the end of the process. */
+/** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
 import { SysError } from '../../../platform/errno.ts';
 import { VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
@@ -14,7 +14,7 @@ import { Vcpu } from './vcpu.ts';
 
 export interface VcpuOptions {
   readonly shared: VmShared;
-  /** The hart that it runs. */
+  /** The hart that the thread runs. */
   readonly hart: number;
   readonly parts: MachineParts;
   /** The running thread's way into the kernel. */
@@ -41,7 +41,7 @@ export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOpti
   return new Vcpu(machine, hart, { control: shared.control, tell });
 }
 
-/** The thread's life. What no guest can cause is thrown. */
+/** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
   const { shared, hart, parts, channel } = input;
   try {

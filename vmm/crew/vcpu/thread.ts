@@ -1,6 +1,7 @@
 /**
- * The vCPU as main sees it: words it obeys, messages it says. Whose they are does not matter: in a
- * new image main itself runs the first slices (main-slices.ts), then a thread does (threads.ts).
+ * The vCPU as main sees it: the words that it obeys, the messages that it sends. It does not matter
+ * which thread is behind it. In a new image main itself runs the first slices (main-slices.ts),
+ * then a thread runs the guest (threads.ts).
  */
 
 import {
@@ -17,7 +18,7 @@ import type { InitialState, Running, Stopped, Suspended, VcpuMessage } from './p
 
 export class VcpuThread extends MachineThread<VcpuMessage> {
   readonly shared: VmShared;
-  /** The hart that it runs. */
+  /** The hart that the vCPU runs. */
   readonly hart: number;
   readonly #control: Int32Array;
 
@@ -34,8 +35,8 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
   }
 
   /**
-   * It, and who delivers its interrupts, are to leave; they are at rest. The requests that must
-   * follow are for their successors.
+   * Makes the vCPU thread and the interrupt worker exit; both are at rest. The next requests are
+   * for their successors.
    */
   relieve(): void {
     relieveCrew(this.#control);
@@ -55,7 +56,7 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
     return (await this.ask(REQUEST_STOP, 'stop')) as Stopped;
   }
 
-  /** Takes the state that a power-on leaves, and stops; RAM is to be filled now. ETIMEDOUT, EIO. */
+  /** Takes the state that a power-on leaves, and stops; main must fill RAM now. ETIMEDOUT, EIO. */
   async reset(): Promise<void> {
     await this.ask(REQUEST_RESET, 'reset');
   }

@@ -1,8 +1,7 @@
 /**
- * What a vCPU does: obeys main's request word and runs its hart in slices; and, as the only one,
- * owns what all harts share. It never waits itself, but says for what it would: the vCPU thread
- * blocks then (loop.ts), main, which runs the first slices in a new image, returns to its event
- * loop.
+ * A vCPU obeys main's request word and runs its hart in slices. It is also the only owner of what
+ * all harts share. It never waits itself; it returns what it would wait for. The vCPU thread then
+ * blocks (loop.ts); main, which runs the first slices in a new image, returns to its event loop.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import {
@@ -22,29 +21,30 @@ import type { Machine } from '../../machine/machine.ts';
 import { msOf } from '../../machine/shared/clock.ts';
 import type { Suspended, VcpuMessage } from './protocol.ts';
 
-/** A slice should take about this long: how late a stop request or the timer can be. */
+/** A slice should take about this long. It bounds how late a stop request or the timer can be. */
 const SLICE_NS = 1e6;
 const MIN_BUDGET = 512;
 const MAX_BUDGET = 1 << 18;
-/** What a vCPU in WFI looks after by itself: nothing that happens often. */
+/** A vCPU in WFI looks around by itself after this time, for what happens seldom. */
 const LONGEST_WFI_MS = 1000;
-/** How soon a full stdout is tried again while the guest waits. */
+/** While the guest waits, a full stdout is tried again after this time. */
 const OUTPUT_RETRY_MS = 5;
-/** How long the last words of a guest wait for a reader. */
+/** The last output of a guest waits this long for a reader. */
 const DRAIN_MS = 2000;
 const PUBLISH_EVERY_NS = 100e6;
 
-/** What comes after a turn. */
+/** The next step after a turn. */
 export type Rest =
-  /** The next turn. */
+  /** Take the next turn. */
   | { readonly kind: 'run' }
   /**
-   * The guest waits: turn when the `wake` word is not `seen` any more, but not later than in `ms`.
+   * The guest waits. Take the next turn when the `wake` word is not `seen` any more, at the latest
+   * after `ms`.
    */
   | { readonly kind: 'wfi'; readonly seen: number; readonly ms: number }
-  /** Turn when the `request` word is not `request` any more. */
+  /** Take the next turn when the `request` word is not `request` any more. */
   | { readonly kind: 'stopped'; readonly request: number }
-  /** Nothing more. */
+  /** Take no more turns. */
   | { readonly kind: 'exit' };
 
 const RUN: Rest = { kind: 'run' };
@@ -64,9 +64,9 @@ export class Vcpu {
   readonly #tell: (message: VcpuMessage) => void;
   readonly #crew: number;
   #running = false;
-  /** The request that main has been told of: that the guest runs under it, or has stopped. */
+  /** The last request that main has an answer to: the guest runs under it, or has stopped. */
   #reported = -1;
-  #budget = MIN_BUDGET; // until code is compiled an instruction takes microseconds
+  #budget = MIN_BUDGET; // until code is compiled, an instruction takes microseconds
   #published = 0;
 
   /** Runs this hart of the machine. */
@@ -82,12 +82,12 @@ export class Vcpu {
   }
 
   /**
-   * One slice, or what else is requested. Throws what no guest can cause, and EPIPE when the host
-   * is gone.
+   * Runs one slice, or does what else is requested. Throws errors that no guest can cause, and
+   * EPIPE when the host is gone.
    */
   turn(): Rest {
-    // Before anything is looked at, so that no news is slept through; pairs with the add in
-    // wakeHart.
+    // The load comes before anything is looked at, so that the vCPU sleeps through no news; pairs
+    // with the add in wakeHart.
     const seen = Atomics.load(this.#control, this.#words.wake);
     const request = obeyed(this.#control, this.#words.request, this.#crew);
     switch (whatOf(request)) {
@@ -105,7 +105,7 @@ export class Vcpu {
     }
   }
 
-  /** Stops the machine's clock: the state that another vCPU can go on from. */
+  /** Stops the machine's clock. Another vCPU can go on from the state that is returned. */
   suspend(): Suspended {
     this.#running = false;
     const { clock, output } = this.#machine.shared;
@@ -162,7 +162,7 @@ export class Vcpu {
     this.#stopItself(request);
   }
 
-  /** Main decides what comes next. A request that main made meanwhile stands. */
+  /** Stops the guest; main decides what comes next. A request that main made meanwhile stands. */
   #stopItself(request: number): void {
     const stopped = requestWord(numberOf(request), REQUEST_STOP);
     Atomics.compareExchange(this.#control, this.#words.request, request, stopped);

@@ -285,8 +285,8 @@ export const VFIO_EEH_PE_OP = vfioIo(21);
 export const VFIO_PCI_OFFSET_SHIFT = 40;
 
 /*
- * -------- Names of the ioctls, by the kind of file: the same number is another call on another
- * one. For messages. --------
+ * -------- Names of the ioctls, for messages. They are by kind of file, because the same number is
+ * another call on another kind. --------
  */
 
 const names = (calls: Readonly<Record<string, number>>): ReadonlyMap<number, string> =>

@@ -11,7 +11,7 @@ export const PortCounters = defineShared('port counters', {
   faults: word64, // accesses that the IOMMU refused, also those that no fault record tells of
   misses: word64, // table walks
   invalidations: word64, // invalidation requests this port has taken note of
-  unsupported: word64, // accesses that the IOMMU let through and nobody answered: Unsupported Requests
+  unsupported: word64, // accesses let through by the IOMMU that nothing answered: Unsupported Requests
   pad0: word64,
 });
 

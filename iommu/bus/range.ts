@@ -62,7 +62,7 @@ export class AttachedRange {
   }
 
   /**
-   * Copies bytes at `at` out of the range; at + dst.length ≤ size. False when nobody answers now.
+   * Copies bytes at `at` out of the range; at + dst.length ≤ size. False when nothing answers now.
    */
   // HOT
   read(at: number, dst: Uint8Array): boolean {
@@ -79,12 +79,12 @@ export class AttachedRange {
     return true;
   }
 
-  /** `at` is a multiple of 4; single-copy atomic in RAM. Undefined when nobody answers now. */
+  /** `at` is a multiple of 4; single-copy atomic in RAM. Undefined when nothing answers now. */
   read32(at: number): number | undefined {
     return this.isRam ? Atomics.load(this.words, at / 4) >>> 0 : this.#target!.read32(at);
   }
 
-  /** As read32. False when nobody answers now. */
+  /** As read32. False when nothing answers now. */
   write32(at: number, value: number): boolean {
     if (!this.isRam) return this.#target!.write32(at, value);
     Atomics.store(this.words, at / 4, value);

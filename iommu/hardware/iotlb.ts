@@ -121,7 +121,7 @@ function find(tags: Float64Array, vpn: number): number {
   return tags[small] === vpn ? small : -1;
 }
 
-/** What a page translates to. */
+/** The translation of a page. */
 export interface IotlbTarget {
   readonly range: AttachedRange;
   /** Page in that range. */

@@ -35,7 +35,7 @@ const OK = 0;
 const PAGE_FAULT = 1;
 const ACCESS_FAULT = 2;
 
-/** `guestOffset` of a fault whose guest address has the offset of the iova. */
+/** `guestOffset` of a fault when the guest address has the offset of the iova. */
 export const SAME_OFFSET = -1;
 
 /** One thread's walker. After translate() its fields hold the result. */

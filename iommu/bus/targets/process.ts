@@ -11,7 +11,7 @@ export interface ProcessRange {
   readonly start: number;
   readonly size: number;
   readonly memFd: number;
-  /** Where the range begins in the process. */
+  /** The start of the range in the process. */
   readonly vaddr: number;
 }
 
@@ -52,7 +52,7 @@ export class ProcessTarget extends ByteTarget {
 
 /**
  * The address space is dead, or its owner has unmapped the page. A real pin would have kept the old
- * page, which nobody sees.
+ * page, which nothing else sees.
  */
 const isGone = (error: unknown): boolean =>
   error instanceof SysError && (error.code === 'EIO' || error.code === 'ESRCH' || error.code === 'EFAULT');

@@ -5,13 +5,13 @@
  * reaches beyond its end.
  */
 export interface Target {
-  /** Copies bytes out. False when nobody answers now. */
+  /** Copies bytes out. False when nothing answers now. */
   read(at: number, dst: Uint8Array): boolean;
-  /** Copies bytes in. False when nobody answers now. */
+  /** Copies bytes in. False when nothing answers now. */
   write(at: number, src: Uint8Array): boolean;
-  /** `at` is a multiple of 4. Undefined when nobody answers now. */
+  /** `at` is a multiple of 4. Undefined when nothing answers now. */
   read32(at: number): number | undefined;
-  /** `at` is a multiple of 4. False when nobody answers now. */
+  /** `at` is a multiple of 4. False when nothing answers now. */
   write32(at: number, value: number): boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The kernel's side of the board port: calls it waits for (memory objects), and errands answered
- * later.
+ * The kernel's side of the board port. It makes calls that the kernel waits for (memory objects),
+ * and errands that are answered later.
  */
 import type { MessagePort } from 'node:worker_threads';
 
@@ -38,14 +38,16 @@ export class BoardClient {
   }
 
   /**
-   * Gives a memory object a pa range: its first pfn. The board has taken the fd, also when it
+   * Gives a memory object a pa range. Returns its first pfn. The board takes the fd, also when it
    * refuses.
    */
   attachObject(fd: number, size: number, { dev, ino }: { readonly dev: number; readonly ino: number }): number {
     return this.#call({ op: 'attach-object', fd, size, dev, ino });
   }
 
-  /** Gives private memory of a process a pa range: its first pfn. The board has taken the fd. */
+  /**
+   * Gives private memory of a process a pa range. Returns its first pfn. The board takes the fd.
+   */
   attachProcess(memFd: number, vaddr: number, size: number): number {
     return this.#call({ op: 'attach-process', memFd, vaddr, size });
   }
@@ -66,7 +68,7 @@ export class BoardClient {
     return pfn;
   }
 
-  /** An errand's answer, some time later; its errno thrown. */
+  /** Sends an errand. The promise gives its answer some time later, or rejects with its errno. */
   send(errand: Errand): Promise<unknown> {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {

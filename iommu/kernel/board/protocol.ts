@@ -1,6 +1,6 @@
 /**
- * Between the board (the host's main thread) and the kernel worker: what it is started with, and
- * the messages both ways.
+ * The messages between the board (the host's main thread) and the kernel worker: the data that the
+ * worker is started with, and the messages both ways.
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { Memlock, RamHashReply } from '../../abi/control.ts';
@@ -19,13 +19,13 @@ export interface KernelWorkerData {
   readonly physicalPort: MessagePort;
   readonly kernelRam: { readonly start: number; readonly size: number };
   readonly doorbell: { readonly start: number; readonly size: number };
-  /** The DoorbellTable, with the eventfd sources, which the kernel owns. */
+  /** The DoorbellTable, with the eventfd sources. The kernel owns the sources. */
   readonly interrupts: SharedArrayBuffer;
   readonly units: readonly BoardUnit[];
   readonly functions: readonly PciFunction[];
   /**
    * The functions without an IOMMU: their channels (iommu/bus/mediated-channel.ts), and the ports
-   * that tell of requests, in the transferList.
+   * that tell of requests. The ports are in the transferList.
    */
   readonly mediated: readonly {
     readonly bdf: number;
@@ -33,30 +33,33 @@ export interface KernelWorkerData {
     readonly port: MessagePort;
   }[];
   /**
-   * IOMMU groups of kvemu devices, the first one's first: a module with devices of its own that are
-   * on no bus (mdev/kvemu.ts).
+   * IOMMU groups of the kvemu devices, the first device's group first. They belong to a module with
+   * devices of its own that are on no bus (mdev/kvemu.ts).
    */
   readonly kvemuGroups: readonly number[];
   /** Requests to the board's main thread. In the worker's transferList. */
   readonly board: MessagePort;
-  /** Where BoardCalls are answered (iommu/bus/board-reply.ts). */
+  /** The answers to BoardCalls (iommu/bus/board-reply.ts). */
   readonly boardReply: SharedArrayBuffer;
 }
 
-/** On the worker's parentPort, once each: listening, or why not (then the worker exits). */
+/**
+ * A message on the worker's parentPort, once each: listening, or the reason why not (then the
+ * worker exits).
+ */
 export type KernelMessage =
   | { readonly ready: true }
-  /** With the errno's name where it is no bug. */
+  /** `code` is the errno's name, for a failure that is no bug. */
   | { readonly fatal: string; readonly code?: string };
 
-/** To the worker's parentPort: close everything, unlink the socket and exit. */
+/** A message to the worker's parentPort: close everything, unlink the socket and exit. */
 export interface KernelStop {
   readonly stop: true;
 }
 
 /**
- * Requests the kernel waits for on its thread (a MAP_DMA is under way). `seq` counts from 1 and is
- * what the answer carries. Before it answers, the board has posted the PhysicalChange to every
+ * Requests for which the kernel blocks its thread (a MAP_DMA is under way). `seq` counts from 1,
+ * and the answer carries it. Before the board answers, it has posted the PhysicalChange to every
  * thread that has a PhysicalMemory, this one's physicalPort included.
  */
 export type BoardCall =
@@ -73,7 +76,7 @@ export type BoardCall =
       readonly ino: number;
     }
   /**
-   * Give private memory of a process a pa range: `size` bytes at `vaddr` through its
+   * Give private memory of a process a pa range: `size` bytes at `vaddr`, through the process's
    * /proc/<pid>/mem. The fd is the board's.
    */
   | {
@@ -86,7 +89,7 @@ export type BoardCall =
   /** Drop the range that starts at pa `start`. */
   | { readonly op: 'detach'; readonly seq: number; readonly start: number };
 
-/** MSIs each device meant to send, by bdf: what only the device itself can know. */
+/** MSIs each device meant to send, by bdf. Only the device itself can know this number. */
 export type SentMessages = ReadonlyMap<number, number>;
 
 /** Requests answered later by a BoardAnswer with the same id. */

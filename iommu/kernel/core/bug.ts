@@ -1,6 +1,6 @@
 /**
- * Exceptions that are no SysError are bugs of ours: told once each, so that a client in a loop does
- * not fill the log.
+ * An exception that is no SysError is a bug of ours. Each one is reported once, so that a client in
+ * a loop does not fill the log.
  */
 const told = new Set<string>();
 const MAX_TOLD = 100;

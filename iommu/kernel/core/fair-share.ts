@@ -1,6 +1,7 @@
 /**
- * A supply that all clients draw on and none may exhaust: what a client has can be no more than
- * what is left. One alone gets half of it, and whoever comes next finds a half of the rest.
+ * A supply that all clients draw on and that no client may exhaust. A client can have no more than
+ * what is left after it. A single client gets half of the supply, and the next client finds half of
+ * the rest.
  */
 import { enomem } from '../../../platform/errno.ts';
 

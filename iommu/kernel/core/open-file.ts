@@ -5,42 +5,42 @@ import { reportBug } from './bug.ts';
 import type { Task } from './task.ts';
 import type { UserArg } from './user-arg.ts';
 
-/**
- * What a kind of file does. Whoever has one of these calls only through an OpenFile's references.
- */
+/** The operations of a kind of file. They are called only through an OpenFile's references. */
 export interface FileOperations {
-  /** For lists and messages: a path, or `anon:…`. */
+  /** The file's name in lists and messages: a path, or `anon:…`. */
   readonly name: string;
   /** Names of its ioctls by number, for messages. */
   readonly ioctlNames?: ReadonlyMap<number, string>;
-  /** Result of the ioctl, ≥ 0; throws its errno. May sleep: others' calls go on meanwhile. */
+  /**
+   * Result of the ioctl, ≥ 0; throws its errno. It may sleep; other callers' calls go on meanwhile.
+   */
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number>;
   /** Reads up to `length` bytes at `offset` ≥ 0. Absent: EINVAL. */
   pread?(offset: bigint, length: number): Uint8Array;
-  /** Writes at `offset` ≥ 0; bytes written. Absent: EINVAL. */
+  /** Writes at `offset` ≥ 0. Returns the bytes written. Absent: EINVAL. */
   pwrite?(offset: bigint, data: Uint8Array): number;
-  /** mmap(2): what the caller maps. Absent: ENODEV. */
+  /** mmap(2). Returns the mapping for the caller to make. Absent: ENODEV. */
   mmap?(request: MmapRequest, caller: Caller): MappedFile;
-  /** A request on the control device; its answer. Absent: ENOTTY. */
+  /** Answers a request on the control device. Absent: ENOTTY. */
   control?(request: ControlRequest): unknown;
-  /** A fd that whoever takes this file is given with it. */
+  /** A fd that a client gets together with this file. */
   readonly passesFd?: number;
   /**
-   * The last reference is gone. What takes longer goes on after it has returned, and is told to
-   * releaseGoesOn().
+   * Called when the last reference is gone. Work that takes longer goes on after this has returned,
+   * and is told to releaseGoesOn().
    */
   release(): void;
 }
 
 let told: ((rest: Promise<void>) => void) | undefined;
 
-/** For a release() that is not over when it returns. */
+/** A release() calls this with the work that is not over when it returns. */
 export function releaseGoesOn(rest: Promise<void>): void {
   if (told) told(rest);
   else void rest.catch(reportBug); // nobody waits for it
 }
 
-/** Drops references; what of the releases is left to be done, if anything. */
+/** Drops references. Returns a promise for the releases that go on, if there are any. */
 export function dropped(drop: () => void): Promise<unknown> | undefined {
   const rests: Promise<void>[] = [];
   const outer = told;
@@ -54,8 +54,8 @@ export function dropped(drop: () => void): Promise<unknown> | undefined {
 }
 
 /**
- * Whole pages: [offset, offset + length) in bytes; exact below 2^53, where all files of this kernel
- * end.
+ * A request for whole pages: [offset, offset + length) in bytes. The numbers are exact below 2^53,
+ * where all files of this kernel end.
  */
 export interface MmapRequest {
   readonly offset: number;
@@ -64,56 +64,57 @@ export interface MmapRequest {
   readonly shared: boolean;
 }
 
-/** A mapping that the caller is to make for itself. */
+/** A mapping that the caller makes for itself. */
 export interface MappedFile {
   /**
-   * The file that is the mapping's reference, open for as long as it exists; it passes the object
-   * that is mapped.
+   * The file that is the mapping's reference, open for as long as the mapping exists. It passes the
+   * object to map.
    */
   readonly operations: FileOperations;
   readonly objectOffset: number;
-  /** There is nothing in the object: accesses go by pread and pwrite of `operations`. */
+  /** The object is empty: accesses go by pread and pwrite of `operations`. */
   readonly registers: boolean;
 }
 
 export interface ClientEventfd {
-  /** A duplicate, to be closed. */
+  /** A duplicate of the fd. The receiver closes it. */
   readonly fd: number;
   /**
-   * Another one, at any time; undefined when the client's fd of that number is not this eventfd any
-   * more.
+   * Another duplicate, at any time. Undefined when the client's fd of that number is no longer this
+   * eventfd.
    */
   again(): number | undefined;
 }
 
-/** The one that calls, and its fd table as far as the kernel needs it. */
+/** The caller of a system call, with its fd table as far as the kernel needs it. */
 export interface Caller {
   readonly task: Task;
   /** The file the call is on. */
   readonly thisFile: OpenFile;
   /**
-   * fget(): the open file behind a fd of the caller; undefined when it is open but none of this
-   * kernel's. EBADF.
+   * fget(): the open file behind a fd of the caller. Undefined when the fd is open but no file of
+   * this kernel. EBADF.
    */
   file(fd: number): OpenFile | undefined;
   /**
-   * eventfd_ctx_fdget(): a duplicate of the caller's eventfd, to be closed. EBADF, EINVAL for
-   * another kind of file.
+   * eventfd_ctx_fdget(): a duplicate of the caller's eventfd, which the kernel closes. EBADF;
+   * EINVAL for another kind of file.
    */
   eventfd(fd: number): number;
   /**
-   * As eventfd(), for one that is watched and not signalled: nothing may keep its file for long.
+   * The same as eventfd(), for an eventfd that is watched and not signalled. Nothing may keep its
+   * file for long.
    */
   eventfdToWatch(fd: number): ClientEventfd;
   /**
-   * Gives the caller a new fd for `operations` with the call's return; released if it never takes
-   * it. Once per call.
+   * Gives the caller a new fd for `operations` when the call returns. The file is released if the
+   * caller never takes the fd. Once per call.
    */
   install(operations: FileOperations): void;
 }
 
 /**
- * An open file description: referenced by the caller's fds (as one), by calls under way, and by
+ * An open file description. Its references are the caller's fds (as one), calls under way, and
  * other files.
  */
 export class OpenFile {

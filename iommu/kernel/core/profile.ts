@@ -1,9 +1,9 @@
 /**
- * Which kernel the VFIO of this host answers as (docs/rules/vfio.md, "What differs by profile"):
- * one row per behaviour that differs, read nowhere else. '5.12' is Linux 5.12–5.19 as
- * released, which blocks on an invalid vaddr (spoken for by a rebuilt 6.1); '6.2' is 6.0–6.2 as
- * released, which blocks as well and lets anybody unmap; '6.12' refuses instead and still has the
- * 64-bit limit bugs; '7.2' has them fixed.
+ * A profile says as which kernel the VFIO of this host answers (docs/rules/vfio.md, "What differs
+ * by profile"). It has one row per behaviour that differs, and the differences are written nowhere
+ * else. '5.12' is Linux 5.12–5.19 as released, which blocks on an invalid vaddr (a rebuilt 6.1
+ * stood for it in the recordings). '6.2' is 6.0–6.2 as released, which blocks as well and lets any
+ * process unmap. '6.12' refuses instead and still has the 64-bit limit bugs. '7.2' has them fixed.
  */
 import { SysError } from '../../../platform/errno.ts';
 
@@ -21,8 +21,8 @@ export interface Profile {
   /** NUM-2: CHECK_EXTENSION(NESTING). */
   readonly nesting: boolean;
   /**
-   * VAD-1…14 against VAD-15: who needs an invalid vaddr sleeps until it is valid, or is refused
-   * with EBUSY (UNM-3 too).
+   * VAD-1…14 against VAD-15: a call that needs an invalid vaddr sleeps until it is valid, or is
+   * refused with EBUSY (UNM-3 too).
    */
   readonly invalidVaddr: 'sleeps' | 'refused';
   /** CORE-11: closing the container's fd wakes sleepers with EFAULT. */
@@ -30,8 +30,8 @@ export interface Profile {
   /** ACC-6: MAP VADDR moves the entry's charge to the caller's mm (and may fail with ENOMEM). */
   readonly mapVaddrMovesCharge: boolean;
   /**
-   * ACC-5: what is charged and uncharged: the mm the mapper's task has at that moment, or the mm
-   * that mapped, if still alive.
+   * ACC-5: the mm that is charged and uncharged. It is the mm that the mapper's task has at that
+   * moment, or the mm that mapped, if still alive.
    */
   readonly chargedMm: 'of-task-now' | 'of-mapping';
   /**
@@ -43,27 +43,24 @@ export interface Profile {
   readonly overflow: 'EINVAL' | 'EOVERFLOW';
   /** MAP-16: MAP tests size 0 and overflow before "either prot or VADDR", alignment after both. */
   readonly mapTestsOverflowFirst: boolean;
-  /** RACE-10, UNM-4: a range that ends at 2^64 works, or is accepted and found by nobody. */
+  /** RACE-10, UNM-4: a range that ends at 2^64 works, or is accepted and then never found. */
   readonly lastPage: 'works' | 'broken';
-  /**
-   * NUM-7: each capability of IOMMU_GET_INFO is rounded up to this, so IOVA_RANGE comes at 68 or
-   * 72.
-   */
+  /** NUM-7: alignment of each capability of IOMMU_GET_INFO, so IOVA_RANGE comes at 68 or 72. */
   readonly infoCapAlign: 4 | 8;
   /**
-   * NUM-7: bytes of vfio_iommu_type1_info that IOMMU_GET_INFO writes: without or with the pad after
+   * NUM-7: bytes of vfio_iommu_type1_info that IOMMU_GET_INFO writes, without or with the pad after
    * cap_offset.
    */
   readonly infoBytes: 20 | 24;
   /** ACC-2: read-only mappings of the zero page are charged. */
   readonly zeroPageCharged: boolean;
   /**
-   * MAP-17: pins for writing of MAP_SHARED files whose file system tracks dirty pages (6.5:
+   * MAP-17: pins for writing of MAP_SHARED files on a file system that tracks dirty pages (6.5:
    * EFAULT).
    */
   readonly sharedFileWrites: 'allowed' | 'EFAULT';
   /**
-   * MDV-6: drivers pin memory of devices too, or EINVAL for a page that is none of the kernel's
+   * MDV-6: drivers pin memory of devices too, or get EINVAL for a page that is none of the kernel's
    * (!pfn_valid; 6.0).
    */
   readonly deviceMemoryPins: 'allowed' | 'EINVAL';
@@ -73,15 +70,15 @@ export interface Profile {
   readonly replayOutsideAperture: 'EFAULT' | 'ERANGE';
 
   /**
-   * NUM-9: words for module parameters that are switches, besides y, 1, on and n, 0, off: none, t
-   * and f (5.19), e and d (6.15).
+   * NUM-9: words for module parameters that are switches, besides y, 1, on and n, 0, off. They are
+   * none, t and f (5.19), e and d (6.15).
    */
   readonly booleans: 'yes-no' | 'true-false' | 'enabled-disabled';
 
   /* VFIO core */
   /**
-   * NUM-3: FEATURE with one that is none of the core's, on a device whose driver has no features
-   * (6.18; 6.12.58).
+   * NUM-3: errno of a FEATURE that is none of the core's, on a device with a driver without
+   * features (6.18; 6.12.58).
    */
   readonly noDriverFeatures: 'EINVAL' | 'ENOTTY';
   /**
@@ -91,22 +88,23 @@ export interface Profile {
 
   /* vfio-pci */
   /**
-   * NUM-8: the most DEVICE_GET_INFO writes (least 16; between them as argsz says, 6.1 in one step).
+   * NUM-8: the most bytes that DEVICE_GET_INFO writes. The least is 16; between them argsz decides,
+   * in 6.1 in one step.
    */
   readonly deviceInfoBytes: 20 | 24;
-  /** PCI-7: the widest piece a read or write of a BAR is cut in. */
+  /** PCI-7: the widest piece into which a read or write of a BAR is cut. */
   readonly barAccess: 4 | 8;
   /** PCI-3: SET_IRQS ERR/REQ with an eventfd of −2 or less: as −1, or EINVAL. */
   readonly reqFdBelowMinusOne: 'as-minus-one' | 'EINVAL';
   /** PCI-10: PCI_HOT_RESET tests its count before it looks for a slot or bus reset. */
   readonly hotResetCountFirst: boolean;
   /**
-   * PCI-7: an IOEVENTFD of 8 bytes (7.x: EINVAL at any offset, by its source; recorded at an
-   * unaligned one).
+   * PCI-7: an IOEVENTFD of 8 bytes. 7.x answers EINVAL at any offset, by its source; it was
+   * recorded at an unaligned one.
    */
   readonly ioeventfd8: 'allowed' | 'refused';
   /**
-   * NUM-3, P2P-9: the last VFIO_DEVICE_FEATURE known: DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in
+   * NUM-3, P2P-9: the last known VFIO_DEVICE_FEATURE. DMA_BUF came in 6.19, MIG_PRECOPY_INFOv2 in
    * 2026.
    */
   readonly lastFeature: 10 | 12;
@@ -233,7 +231,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
 
 export const PROFILE_NAMES = Object.keys(PROFILES) as readonly ProfileName[];
 
-/** The profile of that name; EINVAL names those there are. */
+/** The profile of that name. EINVAL for an unknown name; the message lists the names there are. */
 export function profileOf(name: string): Profile {
   const profile = Object.hasOwn(PROFILES, name) ? PROFILES[name as ProfileName] : undefined;
   if (!profile) throw new SysError('EINVAL', `no VFIO profile ${name}: one of ${PROFILE_NAMES.join(', ')}`);

@@ -1,14 +1,14 @@
 /**
- * A mutex that calls hold while they sleep (a kernel's struct mutex or rw_semaphore held for
- * writing). A call that finds it free and does not sleep runs at once and to its end, with no
- * promise made.
+ * A mutex that calls hold while they sleep (a kernel's struct mutex, or rw_semaphore held for
+ * writing). A call that finds it free and does not sleep runs to its end at once, and no promise is
+ * made.
  */
 export class SleepingLock {
   #tail: Promise<unknown> | undefined;
 
   /**
-   * Runs `body` when all that came before are done; holds the lock until its promise, if any, is
-   * settled.
+   * Runs `body` when all earlier ones are done. Holds the lock until the promise of `body`, if any,
+   * is settled.
    */
   run<T>(body: () => T | Promise<T>): T | Promise<T> {
     if (this.#tail) return this.#hold(this.#tail.then(body, body));

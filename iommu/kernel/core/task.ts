@@ -1,6 +1,6 @@
 /**
- * Who calls: the tasks, processes and address spaces (mm) behind the clients' channels, as the
- * kernel of the real thing sees them.
+ * The callers of system calls: the tasks, processes and address spaces (mm) behind the clients'
+ * channels, as a real kernel sees them.
  */
 
 import { existsSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { PAGE_SIZE } from '../../../platform/page.ts';
 import { AddressSpace, hasIpcLock, memlockLimit, threadOf } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
 
-/** What is asked once, and where nobody remembers, anew each time. */
+/** A value cached for one system call. Outside a call it is asked for anew each time. */
 interface Answer<T> {
   value?: T;
 }
@@ -22,8 +22,8 @@ function asked<T>(answer: Answer<T> | undefined, ask: () => T): T {
 }
 
 /**
- * An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab),
- * and is then only a name.
+ * An address space. It outlives its users (exit, exec) for as long as something holds it (mmgrab).
+ * It is then only a name.
  */
 export class Mm {
   readonly space: AddressSpace;
@@ -33,7 +33,7 @@ export class Mm {
   lockedVm = 0;
   #holders = 1;
   #dead = false;
-  /** Inside enter() and leave(): mlockedPages, once it was asked for. */
+  /** The mlockedPages between enter() and leave(), once they were asked for. */
   #mlocked: Answer<number> | undefined;
 
   constructor(space: AddressSpace) {
@@ -51,7 +51,7 @@ export class Mm {
     return this.lockedVm + asked(this.#mlocked, () => this.space.mlockedPages());
   }
 
-  /** Its own task makes a system call; see ChannelTask. */
+  /** A task of this mm begins a system call; see ChannelTask. */
   enter(): void {
     this.#mlocked = {};
     this.space.remember(true);
@@ -62,7 +62,7 @@ export class Mm {
     this.space.remember(false);
   }
 
-  /** mmgrab: whoever keeps an Mm beyond the current call holds it, and drops it. */
+  /** mmgrab: a caller that keeps an Mm beyond the current call holds it, and drops it later. */
   grab(): this {
     this.#holders++;
     return this;
@@ -74,7 +74,7 @@ export class Mm {
   }
 }
 
-/** A thread group: keeps its identity over an exec by its leader, which gives it a new mm. */
+/** A thread group. It keeps its identity over an exec by its leader, which gives it a new mm. */
 export class Process {
   readonly pid: number;
   /** Refers to this very process even if its pid is used again. */
@@ -96,8 +96,8 @@ export class Process {
   }
 
   /**
-   * The address space it has now: a dead one is replaced when it has exec'ed, and stays when it is
-   * exiting or gone.
+   * The address space that the process has now. A dead one is replaced when the process has
+   * exec'ed. It stays when the process is exiting or gone.
    */
   currentMm(): Mm {
     if (!this.#mm.alive() && !this.exited()) {
@@ -110,15 +110,15 @@ export class Process {
     return this.#mm;
   }
 
-  /** A thread of it has entered the kernel, maybe for an execve(2). */
+  /** A thread of the process has entered the kernel, maybe for an execve(2). */
   entered(tid: number, exec: boolean): void {
     if (exec) this.#execBy = tid;
     else if (this.#execBy === tid) this.#execBy = undefined; // it has failed
   }
 
   /**
-   * Whether the task that a mapping has recorded, the leader, is dead. After an exec by another
-   * thread it is, though the pid lives on (ACC-7).
+   * Whether the leader is dead, the task that a mapping has recorded. It is dead after an exec by
+   * another thread, though the pid lives on (ACC-7).
    */
   exited(): boolean {
     return this.#closed || this.#leaderReplaced() || poll([{ fd: this.pidfd, events: POLLIN }], 0) !== undefined;
@@ -128,7 +128,10 @@ export class Process {
     return this.#execBy !== undefined && this.#execBy !== this.pid && !this.#mm.alive();
   }
 
-  /** A duplicate of its fd, to be closed; undefined when there is none, or no process. */
+  /**
+   * A duplicate of the process's fd, which the caller closes. Undefined without such a fd or
+   * process.
+   */
   duplicate(fd: number): number | undefined {
     if (this.#closed) return undefined;
     try {
@@ -150,9 +153,9 @@ export class Process {
 }
 
 /**
- * Undefined for a process that has given its mm up and is not yet dead: between exit_mm and
- * exit_notify of the real kernel, when /proc/<pid> answers ESRCH or EACCES; and for a new image
- * that may not be looked into.
+ * Undefined for a process that has given its mm up and is not yet dead. On a real kernel that is
+ * between exit_mm and exit_notify, when /proc/<pid> answers ESRCH or EACCES. Undefined also for a
+ * new image that the host may not look into.
  */
 function spaceOf(pid: number): AddressSpace | undefined {
   try {
@@ -163,12 +166,12 @@ function spaceOf(pid: number): AddressSpace | undefined {
   }
 }
 
-/** The caller of a system call: what `current` is to the kernel. */
+/** The caller of a system call, as `current` is for the kernel. */
 export interface Task {
   readonly pid: number;
-  /** As the host numbers it. */
+  /** Its tid, as the host numbers it. */
   readonly tid: number;
-  /** The thread group: what a mapping records as its mapper (MAP-15). */
+  /** The thread group. A mapping records it as its mapper (MAP-15). */
   readonly process: Process;
   /** The address space of this call. */
   readonly mm: Mm;
@@ -176,16 +179,18 @@ export interface Task {
   readonly killed: AbortSignal;
   /** capable(CAP_IPC_LOCK) */
   capIpcLock(): boolean;
-  /** rlimit(RLIMIT_MEMLOCK) in pages, or what the host has been told instead; Infinity for none. */
+  /**
+   * rlimit(RLIMIT_MEMLOCK) in pages, or the host's own setting instead; Infinity without a limit.
+   */
   memlockLimitPages(): number;
-  /** Around a slice of its call that goes on later, if that is of interest to it. */
+  /** Called before a slice of a call that goes on later, for a task that caches values. */
   readonly enter?: () => void;
   readonly leave?: () => void;
 }
 
 /**
- * A thread of a client, as its channel's hello named it. The channel belongs to one image of the
- * process: exec closes it.
+ * A thread of a client, as the hello of its channel named it. The channel belongs to one image of
+ * the process, because exec closes it.
  */
 export class ChannelTask implements Task {
   readonly tid: number;
@@ -198,7 +203,7 @@ export class ChannelTask implements Task {
 
   /**
    * `name`: its tid as the process itself knows it. ESRCH when the process has no such thread;
-   * EACCES when it has an image that the host may not look into.
+   * EACCES when the host may not look into the process's image.
    */
   constructor(name: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
     const tid = threadOf(process.pid, name);
@@ -219,8 +224,8 @@ export class ChannelTask implements Task {
   }
 
   /**
-   * A system call begins. Until leave(), its end or its first sleep, what it wants to know of its
-   * caller is asked once, however many mappings it is about.
+   * A system call begins. Until leave(), which is at its end or its first sleep, each fact about
+   * the caller is asked for once, however many mappings the call is about.
    */
   readonly enter = (): void => {
     this.#ipcLock = {};
@@ -257,7 +262,7 @@ export class ChannelTask implements Task {
 export class ProcessTable {
   readonly #byPid = new Map<number, Process>();
 
-  /** The live process `pid`, known or new. ESRCH, EACCES as AddressSpace says. */
+  /** The process of the live `pid`, known or new. ESRCH, EACCES as AddressSpace says. */
   open(pid: number): Process {
     this.reap();
     const known = this.#byPid.get(pid);
@@ -267,7 +272,7 @@ export class ProcessTable {
     return process;
   }
 
-  /** Forgets those that have exited. */
+  /** Forgets the processes that have exited. */
   reap(): void {
     for (const [pid, process] of this.#byPid) {
       if (!process.exited()) continue;

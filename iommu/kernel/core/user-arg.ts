@@ -1,23 +1,23 @@
 /**
- * The third argument of an ioctl: an unsigned long that may be a pointer. Bytes are what the
- * caller's pointer reaches; a number is a value, or a pointer to nothing.
+ * The third argument of an ioctl: an unsigned long that may be a pointer. An argument of bytes is
+ * the memory at the caller's pointer. A number is a value, or a pointer to nothing.
  */
 import { efault, einval } from '../../../platform/errno.ts';
 import { viewOf } from '../../../platform/struct.ts';
 
-/** One more than an unsigned 64-bit number can be. */
+/** One more than the largest unsigned 64-bit number. */
 export const U64_END = 1n << 64n;
 const U64 = U64_END - 1n;
 
 export class UserArg {
   /**
-   * What the caller's memory holds, as changed by copyOut: bytes of the request, which is nobody
-   * else's. Undefined for a number.
+   * The contents of the caller's memory, as changed by copyOut. The bytes are the request's, and
+   * nothing else uses them. Undefined for a number.
    */
   readonly #bytes: Uint8Array | undefined;
   /** The argument by value: a full unsigned long (CORE-3). Undefined for a pointer to memory. */
   readonly value: bigint | undefined;
-  /** Bytes written: [0, #written) is copied back to the caller, holes with what they had. */
+  /** Bytes written. [0, #written) is copied back to the caller; holes keep their old bytes. */
   #written = 0;
 
   constructor(arg: number | bigint | Uint8Array) {
@@ -27,8 +27,8 @@ export class UserArg {
   }
 
   /**
-   * The value as a number, for one that small numbers are meant by; −1 for a pointer to memory,
-   * which means none of them.
+   * The value as a number, for a call that expects a small one. It is −1 for a pointer to memory,
+   * which is no small number.
    */
   get number(): number {
     return Number(this.value ?? -1);
@@ -45,7 +45,7 @@ export class UserArg {
     return viewOf(Uint8Array.prototype.slice.call(bytes, offset, offset + length));
   }
 
-  /** copy_to_user at `offset`: what fits is written; EFAULT if not all of it did. */
+  /** copy_to_user at `offset`. The part that fits is written; EFAULT if that is not all. */
   copyOut(offset: number, data: Uint8Array): void {
     const room = Math.max(0, (this.#bytes?.length ?? 0) - offset);
     const part = data.length <= room ? data : data.subarray(0, room);
@@ -55,8 +55,8 @@ export class UserArg {
   }
 
   /**
-   * strndup_user: the C string at the pointer. EFAULT without its end, EINVAL if longer than `max`
-   * (its end included).
+   * strndup_user: the C string at the pointer. EFAULT without a terminator, EINVAL if longer than
+   * `max` (terminator included).
    */
   copyInString(max: number): string {
     const bytes = this.#bytes;
@@ -67,7 +67,7 @@ export class UserArg {
     return Buffer.from(bytes.subarray(0, end)).toString('latin1');
   }
 
-  /** What goes back to the caller; undefined when nothing was written. */
+  /** The bytes that go back to the caller. Undefined when nothing was written. */
   output(): Uint8Array | undefined {
     return this.#written > 0 ? this.#bytes?.subarray(0, this.#written) : undefined;
   }

@@ -1,6 +1,6 @@
 /**
- * The unit's command queue (IOMMU spec §3.1), as its one producer. A store to cqt runs the commands
- * before it returns.
+ * The driver's side of the unit's command queue (IOMMU spec §3.1); it is the one producer. A store
+ * to cqt runs the commands before it returns.
  */
 
 import { queueBase } from '../../hardware/queue-base.ts';
@@ -29,8 +29,8 @@ const DV = 1 << 1; // bit 33: DID is valid
 const GSCID_SHIFT = 12; // bit 44
 const DID_SHIFT = 8; // bit 40
 /**
- * A fence that timed out is asked again; a device that has not moved on by then never will (a
- * transaction takes microseconds).
+ * A fence that timed out is tried again. A device that has not moved on by then never will, because
+ * a transaction takes microseconds.
  */
 const FENCE_TRIES = 10;
 
@@ -52,25 +52,25 @@ export class CommandQueue {
     if ((unit.read32(REG.cqcsr) & CQCSR_CQON) === 0) throw new Error('IOMMU: command queue does not turn on');
   }
 
-  /** Forget every second-stage translation of a domain, and what is cached of its tables. */
+  /** Forgets every second-stage translation of a domain, and the cached entries of its tables. */
   invalidateDomain(gscid: number): void {
     this.#put(OP_IOTINVAL_GVMA, GV | (gscid << GSCID_SHIFT));
   }
 
-  /** Forget a domain's translation of the leaf that covers page vpn, and no more. */
+  /** Forgets a domain's translation of the leaf that covers page vpn, and no more. */
   invalidateLeaf(gscid: number, vpn: number): void {
     this.#put(OP_IOTINVAL_GVMA | AV, GV | (gscid << GSCID_SHIFT), vpn);
   }
 
-  /** Forget the context of a device. */
+  /** Forgets the context of a device. */
   invalidateDevice(did: number): void {
     this.#put(OP_IODIR_INVAL_DDT, DV | (did << DID_SHIFT));
   }
 
   /**
-   * Returns when every command before has taken effect and no device still uses what they
-   * invalidated. A unit that cannot say so is broken, and memory that devices may still write must
-   * not be given back: that is fatal.
+   * Returns when every earlier command has taken effect and no device still uses what the commands
+   * invalidated. A unit that cannot confirm this is broken. Memory that devices may still write
+   * must not be given back, so that is fatal.
    */
   fence(): void {
     this.#put(OP_IOFENCE_C, 0);
@@ -87,7 +87,7 @@ export class CommandQueue {
     }
   }
 
-  /** `vpn` goes to bits 61:10 of the second word: the address >> 2. */
+  /** Appends a command. `vpn` goes to bits 61:10 of the second word: the address >> 2. */
   #put(lo: number, hi: number, vpn = 0): void {
     const at = this.#base + this.#tail * COMMAND_WORDS;
     const words = this.#words;

@@ -1,7 +1,8 @@
 /**
- * The device directory (IOMMU spec §2.1, §2.2), as its one writer: three levels of it, so that any
- * did (24 bits) has a place; tables are made when a device is first attached. Contexts are of the
- * extended format (64 bytes) where the unit has MSI_FLAT, of the base format (32 bytes) elsewhere.
+ * The driver's side of the device directory (IOMMU spec §2.1, §2.2); it is the one writer. The
+ * directory has three levels, so that any did (24 bits) has a place. A table is made when a device
+ * in it is first attached. Contexts are of the extended format (64 bytes) where the unit has
+ * MSI_FLAT, of the base format (32 bytes) elsewhere.
  */
 
 import { clearEntry, ENTRY_WORDS, EntryReader, entryHi, entryLo, publishEntry } from '../../hardware/pte.ts';
@@ -20,7 +21,7 @@ const EXTENDED = { leafBits: 6, bytes: 64 } as const;
 const BASE = { leafBits: 7, bytes: 32 } as const;
 const TABLE_BITS = 9;
 
-/** What a device's context says. */
+/** The contents of a device's context. */
 export interface DeviceContext {
   readonly levels: 3 | 4;
   readonly gscid: number;
@@ -36,8 +37,8 @@ export class DeviceDirectory {
   readonly #entry = new EntryReader();
 
   /**
-   * Turns translation on with an empty directory: every device's DMA faults until it is given a
-   * context.
+   * Turns translation on with an empty directory. Every device's DMA faults until the device is
+   * given a context.
    */
   constructor(unit: IommuUnit, ram: KernelRam, extended: boolean) {
     this.#ram = ram;
@@ -66,7 +67,7 @@ export class DeviceDirectory {
     publishEntry(words, at, TC_V, 0);
   }
 
-  /** Takes a device's context away; to be followed by IODIR.INVAL_DDT and a fence. */
+  /** Takes a device's context away. The caller then sends IODIR.INVAL_DDT and a fence. */
   clear(did: number): void {
     clearEntry(this.#ram.words, this.#contextOf(did));
   }

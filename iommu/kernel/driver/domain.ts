@@ -1,7 +1,7 @@
 /**
- * What type1 knows of an IOMMU: domains (one set of page tables each) and the driver they come
- * from. Pages, not bytes: iova page numbers (vpn) are below 2^52, so every number is exact; ranges
- * are [vpn, vpn + nrPages).
+ * An IOMMU as type1 knows it: domains (one set of page tables each) and the driver that makes them.
+ * Numbers are pages, not bytes. Iova page numbers (vpn) are below 2^52, so every number is exact.
+ * Ranges are [vpn, vpn + nrPages).
  */
 
 /** Access rights of a mapping, from the device's side (linux/iommu.h). */
@@ -34,24 +34,24 @@ export interface IommuDomain {
   readonly apertureEndVpn: number;
   /**
    * Maps [vpn, vpn + nrPages) to pfn onward with the largest pages that fit (IOM-1). On an error
-   * nothing of it stays: EINVAL for what is no multiple of the smallest page, EFAULT or ERANGE
+   * nothing of it stays. EINVAL unless all are multiples of the smallest page, EFAULT or ERANGE
    * outside the aperture, EADDRINUSE over an existing mapping, ENOMEM without page-table pages.
    */
   map(vpn: number, pfn: number, nrPages: number, prot: number): void;
   /**
-   * Removes whole leaves (IOM-4); pages removed, which may be more than asked for. Devices may
-   * still use them until flush().
+   * Removes whole leaves (IOM-4). Returns the pages removed, which may be more than asked for.
+   * Devices may still use them until flush().
    */
   unmap(vpn: number, nrPages: number): number;
-  /** Returns when no device uses what was unmapped before. */
+  /** Returns when no device uses the pages that were unmapped before. */
   flush(): void;
   pfnOf(vpn: number): number | undefined;
   /**
-   * iommu_get_msi_cookie: lets MSIs of a unit that translates them through at `vpn`. ENODEV where
+   * iommu_get_msi_cookie: lets MSIs through at `vpn`, on a unit that translates them. ENODEV where
    * the window is fixed (ATT-4).
    */
   mapMsiWindow(vpn: number): void;
-  /** Gives its tables back. No device may be attached. */
+  /** Gives the domain's tables back. No device may be attached. */
   free(): void;
 }
 
@@ -60,13 +60,13 @@ export interface IommuDevice {
   readonly ops: IommuOps;
   allocDomain(): IommuDomain;
   /**
-   * Puts device `did`, which is behind this unit, into a domain, out of any other. EINVAL when the
+   * Moves device `did`, which is behind this unit, into a domain, out of any other. EINVAL when the
    * unit cannot use the domain.
    */
   attach(did: number, domain: IommuDomain): void;
-  /** Takes it out: its DMA faults from here on. */
+  /** Takes the device out of the domain: its DMA faults from here on. */
   detach(did: number, domain: IommuDomain): void;
-  /** What devices behind it cannot use as iova. */
+  /** Iovas that devices behind this unit cannot use. */
   reservedRegions(): readonly ReservedRegion[];
   /** Interrupt remapping: a device can raise only its own MSIs (ATT-1, allow_unsafe_interrupts). */
   readonly isolatedMsi: boolean;

@@ -1,4 +1,4 @@
-/** The unit's fault queue (IOMMU spec §3.2), as its one consumer. */
+/** The driver's side of the unit's fault queue (IOMMU spec §3.2); it is the one consumer. */
 import { queueBase } from '../../hardware/queue-base.ts';
 import { FAULT_BYTES, FQCSR_FQEN, FQCSR_FQOF, FQCSR_FQON, FQCSR_W1C, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
@@ -22,7 +22,7 @@ const TTYP_WRITE = 3;
 export class FaultQueue {
   /** Records read so far. */
   count = 0;
-  /** Times the queue was found overflown: records were lost then. */
+  /** Times the queue was found overflown. Records were lost each time. */
   overflows = 0;
   /** The newest records, oldest first. */
   readonly last: Fault[] = [];

@@ -1,8 +1,8 @@
 /**
- * Page allocator over the kernel's RAM: pages for directories, queues and page tables. Page numbers
- * (pfn) of the board, and words: one Int32Array over all of it. Pages come zeroed; a page that is
- * given back must be zero again (page tables are, once all their entries are cleared), so nobody
- * has to clear 4 KiB on the way of a MAP_DMA.
+ * The page allocator over the kernel's RAM. It gives pages for directories, queues and page tables,
+ * by page number (pfn) of the board. One Int32Array covers all words of the RAM. Pages come zeroed.
+ * A page that is given back must be zero again, so no MAP_DMA has to clear 4 KiB. Page tables are
+ * zero once all their entries are cleared.
  */
 import { enomem } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -12,7 +12,7 @@ import type { PhysicalMemory } from '../../bus/physical.ts';
 const PAGE_WORDS = PAGE_SIZE / 4;
 
 export class KernelRam {
-  /** All of it; index with wordOf(). */
+  /** All words of the RAM; index with wordOf(). */
   readonly words: Int32Array;
   readonly #startPfn: number;
   readonly #endPfn: number;
@@ -22,8 +22,8 @@ export class KernelRam {
   readonly #freeRoots: number[] = [];
 
   /**
-   * [start, start + size) must be RAM of the board and this allocator's alone. What an earlier
-   * kernel left there is garbage: a page is cleared when it is handed out for the first time.
+   * [start, start + size) must be RAM of the board and this allocator's alone. Contents left by an
+   * earlier kernel are garbage: a page is cleared when it is handed out for the first time.
    */
   constructor(physical: PhysicalMemory, { start, size }: { readonly start: number; readonly size: number }) {
     const range = physical.find(start / PAGE_SIZE);

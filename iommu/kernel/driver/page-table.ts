@@ -1,10 +1,11 @@
 /**
- * Second-stage page tables (RISC-V privileged architecture, Sv39x4 and Sv48x4; IOMMU spec §2.3), as
- * their one writer. A root of 16 KiB with 2048 entries, below it tables of 512; leaves of 4 KiB, 2
- * MiB, 1 GiB (512 GiB). Page numbers only: ranges are [vpn, vpn + nrPages), vpn below 2^38.
+ * Second-stage page tables (RISC-V privileged architecture, Sv39x4 and Sv48x4; IOMMU spec §2.3);
+ * this class is their one writer. The root has 16 KiB and 2048 entries, and the tables below it
+ * have 512. Leaves are of 4 KiB, 2 MiB, 1 GiB (512 GiB). All numbers are page numbers: ranges are
+ * [vpn, vpn + nrPages), vpn below 2^38.
  *
- * A table whose last entry goes is unlinked at once and handed out again only after reclaim(),
- * which the domain calls when a fence has seen every device's walker out of it.
+ * A table is unlinked at once when its last entry goes. It is handed out again only after
+ * reclaim(), which the domain calls when a fence has seen every device's walker out of it.
  */
 import { SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -70,13 +71,13 @@ export class PageTable {
   }
 
   /**
-   * IOM-1: step by step the largest leaf that divides both addresses and does not exceed the rest.
-   * On an error (EADDRINUSE over a mapped page, ENOMEM) the first `done` pages are mapped, for the
-   * caller to remove.
+   * IOM-1: maps step by step the largest leaf that divides both addresses and does not exceed the
+   * rest. On an error (EADDRINUSE over a mapped page, ENOMEM) the first `done` pages are mapped;
+   * the caller removes them.
    */
   map(vpn: number, pfn: number, nrPages: number, prot: number): { done: number; error?: SysError } {
-    // RISC-V has no W without R: a WRITE-only mapping is readable by the device, as with VT-d of
-    // 6.1 and 6.12. With 7.2 it is not (IOM-3), for which the unit has a custom extension.
+    // RISC-V has no W without R, so a device can read a WRITE-only mapping, as with VT-d of 6.1 and
+    // 6.12. With 7.2 it cannot (IOM-3); for that the unit has a custom extension.
     const readable = (prot & IOMMU_READ) !== 0 || !this.#shape.writeOnlyLeaves;
     const rights = (readable ? PTE_R : 0) | ((prot & IOMMU_WRITE) !== 0 ? PTE_W : 0);
     const flags = PTE_V | PTE_U | PTE_A | PTE_D | rights;
@@ -92,8 +93,8 @@ export class PageTable {
   }
 
   /**
-   * Leaves of one size in one table, up to the first page that is mapped already. HOT: 40 ns an
-   * entry; `npm run bench`, map-1g-4k.
+   * Maps leaves of one size in one table, up to the first page that is mapped already. HOT: 40 ns
+   * an entry; `npm run bench`, map-1g-4k.
    */
   #mapLeaves(vpn: number, pfn: number, nrPages: number, flags: number): number {
     const level = this.#leafLevel(vpn, pfn, nrPages);
@@ -128,7 +129,7 @@ export class PageTable {
     return level;
   }
 
-  /** Removes every leaf that has a page in the range, whole (IOM-4); the pages removed. */
+  /** Removes every leaf that has a page in the range, whole (IOM-4). Returns the pages removed. */
   unmap(vpn: number, nrPages: number): number {
     const end = vpn + nrPages;
     let removed = 0;
@@ -226,8 +227,8 @@ export class PageTable {
   }
 
   /**
-   * Level of the entry that decides over vpn: a leaf or an empty one; #entry and #path[level…] are
-   * set.
+   * Finds the entry that decides over vpn, a leaf or an empty one, and returns its level. #entry
+   * and #path[level…] are set.
    */
   #walk(vpn: number): number {
     let table = this.root;
@@ -241,8 +242,8 @@ export class PageTable {
   }
 
   /**
-   * The table at `level` that covers vpn, made where there is none. ENOMEM; EADDRINUSE if a leaf is
-   * in the way.
+   * The table at `level` that covers vpn. It is made where there is none. ENOMEM; EADDRINUSE if a
+   * leaf is in the way.
    */
   #descend(vpn: number, to: number): number {
     let table = this.root;

@@ -1,6 +1,6 @@
 /**
- * A domain of the RISC-V IOMMU driver: one second-stage page table and one GSCID, in the contexts
- * of devices behind one unit or several. Ranges are [vpn, vpn + nrPages).
+ * A domain of the RISC-V IOMMU driver. It has one second-stage page table and one GSCID, which are
+ * in the contexts of devices behind one unit or several. Ranges are [vpn, vpn + nrPages).
  */
 import { einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -10,7 +10,8 @@ import type { PageTable } from './page-table.ts';
 import type { RiscvOps } from './riscv-ops.ts';
 
 /**
- * What a domain gets from the unit it was allocated for; a unit that can do as much can use it too.
+ * The abilities that a domain gets from the unit it was allocated for. Another unit with the same
+ * abilities can use the domain too.
  */
 export interface DomainShape {
   readonly levels: 3 | 4;
@@ -19,13 +20,13 @@ export interface DomainShape {
   readonly coherent: boolean;
   /** MSIs go through an MSI page table in a fixed window, or through the domain's own tables. */
   readonly msi: 'flat' | 'translated';
-  /** Where MSIs end. */
+  /** The page where MSIs end. */
   readonly doorbellPfn: number;
   /** ATT-1: errno of a mapping beyond the aperture. */
   readonly outsideAperture: 'EFAULT' | 'ERANGE';
 }
 
-/** Leaves that are invalidated one by one; for more, the domain is forgotten whole. */
+/** The most leaves that are invalidated one by one. Beyond it, the whole domain is invalidated. */
 const FEW_LEAVES = 4;
 
 export class RiscvDomain implements IommuDomain {
@@ -40,9 +41,12 @@ export class RiscvDomain implements IommuDomain {
   readonly #table: PageTable;
   /** Pages of the smallest leaf. */
   readonly #granule: number;
-  /** Devices of the domain behind each unit, which may have its translations cached. */
+  /**
+   * Number of the domain's devices behind each unit. These units may have the domain's translations
+   * cached.
+   */
   readonly #units = new Map<CommandQueue, number>();
-  /** First pages of what was unmapped since the last flush. */
+  /** First pages of the leaves that were unmapped since the last flush. */
   #unmapped: number[] = [];
   #manyUnmapped = false;
 
@@ -99,8 +103,8 @@ export class RiscvDomain implements IommuDomain {
   }
 
   /**
-   * IOMMU spec §3.1.1: an invalidation by address leaves non-leaf entries alone, so a table may be
-   * freed only after one of all.
+   * IOMMU spec §3.1.1: an invalidation by address leaves non-leaf entries alone. So a table may be
+   * freed only after an invalidation of the whole domain.
    */
   #invalidate(commands: CommandQueue): void {
     if (this.#manyUnmapped || this.#table.hasUnlinked) commands.invalidateDomain(this.gscid);
@@ -116,16 +120,16 @@ export class RiscvDomain implements IommuDomain {
   }
 
   /**
-   * A device behind the unit of this queue has come in; no unmap or flush since its context was
-   * published.
+   * A device behind the unit of this queue has joined. No unmap or flush may come between the
+   * publishing of its context and this call.
    */
   join(commands: CommandQueue): void {
     this.#units.set(commands, (this.#units.get(commands) ?? 0) + 1);
   }
 
   /**
-   * One goes, its context is cleared. The unit of the last one forgets the domain; to be followed
-   * by a fence.
+   * A device behind the unit has left, and its context is cleared. After the last device the unit
+   * forgets the domain. The caller then sends a fence.
    */
   leave(commands: CommandQueue): void {
     const left = this.#units.get(commands)! - 1;

@@ -1,7 +1,7 @@
 /**
- * Driver of one RISC-V IOMMU unit (specification 1.0): command and fault queue, device directory,
- * domains. It takes the unit over in whatever state it is. Everything it writes lies in kernel RAM,
- * and nobody else writes there.
+ * The driver of one RISC-V IOMMU unit (specification 1.0): command and fault queue, device
+ * directory, domains. It takes the unit over in whatever state the unit is. Everything it writes
+ * lies in kernel RAM, and nothing else writes there.
  */
 import { einval } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -28,17 +28,17 @@ export interface PaSpan {
 }
 
 export interface RiscvIommuOptions {
-  /** For lists. */
+  /** The unit's name in lists. */
   readonly name?: string;
   readonly unit: IommuUnit;
   readonly physical: PhysicalMemory;
   /** This driver's own part of kernel RAM. */
   readonly kernelRam: PaSpan;
-  /** Where MSIs go. */
+  /** The span where MSIs go. */
   readonly doorbell: PaSpan;
   /**
-   * Iovas reach up to 2^apertureBits: 39 as the recorded kernels had; at most 41 for Sv39x4, 48 for
-   * Sv48x4.
+   * Iovas reach up to 2^apertureBits. The default is 39, as the recorded kernels had; the most is
+   * 41 for Sv39x4, 48 for Sv48x4.
    */
   readonly apertureBits?: number;
   /** Smallest and largest leaf: 12 for 4 KiB, 21 for 2 MiB, 30 for 1 GiB. */
@@ -47,8 +47,8 @@ export interface RiscvIommuOptions {
   /** enforce_cache_coherency of its domains; the recorded VT-d had none (ST-2). */
   readonly coherent?: boolean;
   /**
-   * Default true: MSIs go by data to one doorbell, which knows its owner; a device cannot forge
-   * another's.
+   * Default true: an MSI goes by its data to one doorbell, and the doorbell knows the data's owner.
+   * So a device cannot forge another device's MSI.
    */
   readonly isolatedMsi?: boolean;
   /** ATT-1: errno of a mapping outside the aperture: EFAULT (6.1, 6.12), ERANGE (7.2). */
@@ -59,24 +59,27 @@ export interface RiscvIommuOptions {
    */
   readonly writeOnlyIsReadable?: boolean;
   /**
-   * Shared with the drivers of other units, whose domains this unit's devices may then join;
-   * default its own.
+   * The ops shared with the drivers of other units. This unit's devices may then join their
+   * domains. The default is its own ops.
    */
   readonly ops?: RiscvOps;
 }
 
-/** What Arm's drivers offer for MSIs that are translated as any store (ATT-4). */
+/** The window that Arm's drivers offer for MSIs that are translated as any store (ATT-4). */
 const SW_MSI_WINDOW = { vpn: 0x8000, nrPages: 0x100 } as const;
 
 export class RiscvIommu implements IommuDevice {
-  /** Page-table entries written since start, by map and unmap: an exec update must not move it. */
+  /**
+   * Page-table entries written since start, by map and unmap. An exec update must not change this
+   * number.
+   */
   pteWrites = 0;
   readonly faults: FaultQueue;
   readonly isolatedMsi: boolean;
   readonly ops: RiscvOps;
-  /** What its domains can do. */
+  /** The abilities of its domains. */
   readonly shape: DomainShape;
-  /** Where an MSI is stored: first page of the window. */
+  /** First page of the window in which MSIs are stored. */
   readonly doorbellIova: number;
   readonly #described: Pick<UnitInfo, 'name' | 'coherent' | 'pgsizes' | 'apertureBits' | 'msi'>;
   readonly #ram: KernelRam;
@@ -84,9 +87,9 @@ export class RiscvIommu implements IommuDevice {
   readonly #tables: PageTableShape;
   readonly #commands: CommandQueue;
   readonly #directory: DeviceDirectory;
-  /** MSI page table of a unit that has those. */
+  /** The MSI page table, on a unit that has those. */
   readonly #msi: DeviceContext['msi'];
-  /** Which domain each attached device is in. */
+  /** The domain of each attached device. */
   readonly #attached = new Map<number, RiscvDomain>();
 
   constructor(options: RiscvIommuOptions) {
@@ -149,8 +152,8 @@ export class RiscvIommu implements IommuDevice {
   }
 
   /**
-   * The unit walks the domain's tables with its own abilities, and MSIs take the same way for all
-   * devices of a domain.
+   * Whether the unit can use a domain. The unit walks the domain's tables with its own abilities,
+   * and MSIs take the same way for all devices of a domain.
    */
   #accepts({ ops, shape }: RiscvDomain): boolean {
     const { levels, pgsizes, apertureEndVpn, msi } = this.shape;
@@ -183,14 +186,14 @@ export class RiscvIommu implements IommuDevice {
   }
 
   /**
-   * Returns when no device is inside a transaction that began before: what it was about to signal
-   * or write is done.
+   * Returns when no device is inside a transaction that began before. The signals and writes of
+   * such a transaction are done.
    */
   fence(): void {
     this.#commands.fence();
   }
 
-  /** Reads the faults that devices have left; the newest ones. */
+  /** Reads the faults that devices have left. Returns the newest ones. */
   drainFaults(): readonly Fault[] {
     this.faults.drain();
     return this.faults.last;
@@ -205,14 +208,14 @@ export class RiscvIommu implements IommuDevice {
     return false;
   }
 
-  /** For /dev/livevmm; `unit`: its number there. */
+  /** The unit's part of /dev/livevmm's answer. `unit` is its number there. */
   info(unit: number): UnitInfo {
     return { unit, ...this.#described, pteWrites: this.pteWrites };
   }
 
   /**
-   * Every page of the window to the one doorbell page: the data of the store says which interrupt
-   * it is.
+   * Maps every page of the window to the one doorbell page. The data of the store says which
+   * interrupt it is.
    */
   #msiTable(doorbellPfn: number): NonNullable<DeviceContext['msi']> {
     const tablePfn = this.#ram.allocate();

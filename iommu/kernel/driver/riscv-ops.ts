@@ -1,7 +1,7 @@
 /**
- * What the units of this driver have in common (struct iommu_ops): a domain of one may be used by
- * any other that can walk its tables (ATT-2). So a GSCID is drawn from one pool for all units: it
- * tags the same domain's translations in each.
+ * The ops that the units of this driver have in common (struct iommu_ops). A domain of one unit may
+ * be used by any other that can walk its tables (ATT-2). So a GSCID is drawn from one pool for all
+ * units, and it tags the same domain's translations in each.
  */
 import { enomem } from '../../../platform/errno.ts';
 import type { IommuOps } from './domain.ts';
@@ -19,7 +19,7 @@ export class RiscvOps implements IommuOps {
     return gscid;
   }
 
-  /** No unit has anything cached under it. */
+  /** Frees a GSCID. No unit may have anything cached under it. */
   freeGscid(gscid: number): void {
     this.#freeGscids.push(gscid);
   }

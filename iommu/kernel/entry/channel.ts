@@ -1,6 +1,6 @@
 /**
- * A task channel: one thread of a client, strictly request → reply. What it sends is not trusted to
- * be anything.
+ * A task channel is one thread of a client, strictly request → reply. Nothing that the client sends
+ * is trusted.
  */
 import { eproto } from '../../../platform/errno.ts';
 import { parseRequest, type Reply, type Request } from '../../abi/wire.ts';
@@ -19,7 +19,7 @@ export interface ChannelOptions {
   readonly send: (reply: Reply) => void;
 }
 
-/** A file that a call has returned and the caller has not connected to yet. */
+/** A file that a call has returned and that the caller has not connected to yet. */
 interface Pending {
   readonly token: number;
   readonly file: OpenFile;
@@ -42,8 +42,8 @@ export class Channel {
   }
 
   /**
-   * A request, which is the channel's only one until it is served or refused. EPROTO, disconnect:
-   * for what is none, or does not wait for the last answer.
+   * Accepts a request. It is the channel's only one until it is served or refused. EPROTO, and the
+   * caller must disconnect, for a malformed request or one that does not wait for the last answer.
    */
   accept(frame: unknown): Request {
     if (this.#busy) throw eproto('request before the answer to the last one');
@@ -52,7 +52,7 @@ export class Channel {
     return request;
   }
 
-  /** Carries out the request that was accepted; the answer is sent when there is one. */
+  /** Carries out the accepted request. The answer is sent when there is one. */
   serve(request: Request): void {
     if (this.#ended) return;
     this.#dropPending();
@@ -69,7 +69,7 @@ export class Channel {
     }
   }
 
-  /** Answers the request that was accepted without carrying it out. */
+  /** Answers the accepted request without carrying it out. */
   refuse(error: unknown): void {
     this.#busy = false;
     this.#send(replyOf(error));
@@ -99,7 +99,10 @@ export class Channel {
     this.#send({ ...reply, token: this.#pending.token });
   }
 
-  /** The file behind a token this channel was given, once; the caller gets its reference. */
+  /**
+   * The file behind a token that this channel was given. Each token works once. The caller gets the
+   * file's reference.
+   */
   claim(token: number): OpenFile | undefined {
     if (this.#pending?.token !== token) return undefined;
     const { file } = this.#pending;
@@ -118,8 +121,8 @@ export class Channel {
   }
 
   /**
-   * The connection is gone: so is what it had not taken. A call that sleeps is woken by
-   * task.killed.
+   * Ends the channel after its connection has gone. Files that the client had not taken go, too. A
+   * call that sleeps is woken by task.killed.
    */
   end(): void {
     this.#ended = true;
@@ -129,8 +132,8 @@ export class Channel {
 }
 
 /**
- * The answer to a call that threw: its errno, or EIO for a bug of ours, which is reported and harms
- * no other call.
+ * The answer to a call that threw: its errno, or EIO for a bug of ours. The bug is reported and
+ * harms no other call.
  */
 export function replyOf(error: unknown): Reply {
   try {

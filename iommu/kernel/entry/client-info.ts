@@ -1,12 +1,12 @@
 /**
- * The host's clients, for /dev/livevmm: what each process has open, and which of its threads are
- * inside a call.
+ * The host's clients, for /dev/livevmm: the files that each process has open, and the threads that
+ * are inside a call.
  */
 import type { ClientInfo } from '../../abi/control.ts';
 import type { Channel } from './channel.ts';
 import type { FileTable } from './file-table.ts';
 
-/** In one go, so that the numbers belong together. */
+/** Describes all clients in one go, so that the numbers belong together. */
 export function clientInfo(channels: Iterable<Channel>, files: FileTable): ClientInfo[] {
   const channelsOf = byPid(channels, ({ task }) => task.pid);
   const filesOf = byPid(files.list(), ({ pid }) => pid);
@@ -14,7 +14,7 @@ export function clientInfo(channels: Iterable<Channel>, files: FileTable): Clien
   return pids.map((pid) => {
     const own = channelsOf.get(pid) ?? [];
     const tasks = own.map(({ task }) => task);
-    // a channel of before an exec may not have hung up yet
+    // A channel from before an exec may not have hung up yet.
     const now = tasks.find(({ mm }) => mm.alive()) ?? tasks[0];
     return {
       pid,

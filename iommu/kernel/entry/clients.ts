@@ -1,28 +1,29 @@
 /**
- * What each client process has of the host at its socket: connections, and bytes that the host
- * keeps for it. A connection is the process's that made it, whoever has inherited it since.
+ * The resources of the host that each client process holds at the socket: connections, and bytes
+ * that the host keeps for it. A connection counts for the process that made it, even if another
+ * process has inherited it since.
  *
- * Connections are counted in the host's fds. A process may have as many as are left for all others,
- * so however many processes take all they can get, as much as each of them has remains for the
- * next: one gets a half, two a third each, nine a tenth.
+ * Connections are counted in the host's fds. A process may have as many as are left for all others.
+ * So each process that takes all it can get leaves as much for the next process. One process gets a
+ * half, two get a third each, nine a tenth each.
  */
 import { SysError } from '../../../platform/errno.ts';
 
 /**
- * Of all clients together, whatever the host's RLIMIT_NOFILE. Each costs the kernel's thread some
- * 10 µs when all of them have something to say.
+ * The limit for all clients together, whatever the host's RLIMIT_NOFILE. Each connection costs the
+ * kernel's thread some 10 µs when all of them have something to say.
  */
 const MAX_FDS = 4096;
-/** A process is looked into by three more: maps, mem, and a pidfd. */
+/** Three more fds look into each process: maps, mem, and a pidfd. */
 const FDS_OF_PROCESS = 3;
 /**
- * Requests that have not come whole, requests under way and answers that were not read, of one
- * process.
+ * The most bytes of one process: requests that have not come whole, requests under way, and answers
+ * that were not read.
  */
 const MAX_BYTES = 128 * 2 ** 20;
 /**
- * No request is begun beyond this: a process that waits for its answers is told ENOMEM before it is
- * disconnected.
+ * No request is begun beyond this limit. A process that waits for its answers gets ENOMEM before it
+ * is disconnected.
  */
 export const MAX_BYTES_OF_CALLS = MAX_BYTES / 2;
 
@@ -53,8 +54,8 @@ export class Clients {
   }
 
   /**
-   * One more connection of process `pid`, until leave(). As open(2) says it: EMFILE when the
-   * process has its share, ENFILE when there is none left for anybody.
+   * Counts one more connection of process `pid`, until leave(). The errors are those of open(2):
+   * EMFILE when the process has its share, ENFILE when there is none left for any process.
    */
   enter(pid: number): ClientProcess {
     const account = this.#byPid.get(pid) ?? { pid, connections: 0, bytes: 0 };
@@ -79,8 +80,8 @@ export class Clients {
   }
 
   /**
-   * So many more bytes for a client, or fewer. ENOMEM if it would have more than `limit` then:
-   * nothing is counted.
+   * Adds bytes to a client's account; a negative number takes some away. ENOMEM if the client would
+   * then have more than `limit`: nothing is counted.
    */
   hold(client: ClientProcess, bytes: number, limit = MAX_BYTES): void {
     const account = this.#byPid.get(client.pid)!;

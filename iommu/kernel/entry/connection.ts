@@ -1,6 +1,6 @@
 /**
- * One connection of a client: what it turns out to be (wire.ts), its frames, and what the host
- * keeps for it.
+ * One connection of a client: its role (wire.ts), its frames, and the bytes that the host keeps for
+ * it.
  */
 import type { Socket } from 'node:net';
 
@@ -44,7 +44,7 @@ export interface Peer {
 /** open(2) by path: a file's operations, or ENOENT, EACCES, EBUSY … thrown. */
 export type OpenPath = (path: string, peer: Peer) => FileOperations;
 
-/** What all connections of a server share. */
+/** The parts that all connections of a server share. */
 export interface Hall {
   readonly memlock: Memlock;
   readonly files: FileTable;
@@ -55,10 +55,10 @@ export interface Hall {
   readonly turns: Turns;
 }
 
-/** What a connection has turned out to be. */
+/** The role of a connection. */
 type Role =
   | { readonly kind: 'unknown' }
-  /** It has said its hello and waits for the answer. */
+  /** The client has said its hello and waits for the answer. */
   | { readonly kind: 'entering' }
   | { readonly kind: 'refused' }
   | { readonly kind: 'file'; readonly held: HeldFile }
@@ -71,16 +71,13 @@ export class Connection {
   readonly #hall: Hall;
   readonly #reader = new FrameReader({ maxFrame: MAX_REQUEST, maxValues: MAX_VALUES });
   #role: Role = { kind: 'unknown' };
-  /**
-   * Bytes of the frame that is coming, and of the request that is being carried out with its
-   * answer.
-   */
+  /** Bytes of the incoming frame, and of the request under way with its answer. */
   #coming = 0;
   #underWay = 0;
-  /** What the client's account says that we hold. */
+  /** The bytes on the client's account for this connection. */
   #held = 0;
 
-  /** `client` has this connection on its account. */
+  /** `client` already has this connection on its account. */
   constructor(socket: Socket, peer: Peer, client: ClientProcess, hall: Hall) {
     this.#socket = socket;
     this.#peer = peer;
@@ -93,7 +90,7 @@ export class Connection {
     socket.on('close', () => this.#closed());
   }
 
-  /** Whatever goes wrong is this connection's end, and nobody else's. */
+  /** Runs `work`. An error ends this connection and no other. */
   #guarded(work: () => void): void {
     try {
       work();
@@ -104,7 +101,8 @@ export class Connection {
   }
 
   /**
-   * EPROTO for more than a frame at a time: a client that waits for its answers never sends that.
+   * Takes in a chunk of the stream. EPROTO for more than a frame at a time: a client that waits for
+   * its answers never sends that.
    */
   #received(chunk: Uint8Array): void {
     const frames = this.#reader.push(chunk);
@@ -175,7 +173,7 @@ export class Connection {
     const inode = socketInode(pid, hello.fd);
     if (inode === undefined) throw ebadf(`fd ${hello.fd} of process ${pid} is no socket`);
     if (files.has(inode)) throw eexist(`fd ${hello.fd} of process ${pid} is an open file already`);
-    files.closeHungUp(); // what the caller has closed before must not make this open EBUSY
+    files.closeHungUp(); // a file the caller has closed must not make this open EBUSY
     const isClaim = hello.open === DEVICE_FD_PATH || hello.open === MAPPING_PATH;
     const file = isClaim ? this.#claim(hello) : new OpenFile(openPath(hello.open, this.#peer));
     const socketFd = fdOf(this.#socket);
@@ -185,7 +183,7 @@ export class Connection {
     return { kind: 'file', held };
   }
 
-  /** A file that one of the caller's channels was given. */
+  /** The file behind a token that one of the caller's channels was given. */
   #claim({ token }: OpenHello): OpenFile {
     for (const channel of this.#hall.channels) {
       const file = channel.task.pid === this.#peer.pid ? channel.claim(token ?? 0) : undefined;
@@ -201,7 +199,7 @@ export class Connection {
       return;
     }
     try {
-      // before it nothing was sent, so nothing is queued
+      // Nothing was sent before this answer, so nothing is queued.
       sendWithFd(fdOf(this.#socket), encodeFrame({ ret: 0 }), passesFd);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
@@ -215,15 +213,15 @@ export class Connection {
     this.#guarded(() => this.#send(reply));
   }
 
-  /** ENOMEM for a client that does not read its answers: beyond its limit. */
+  /** Sends a reply. ENOMEM beyond the limit, for a client that does not read its answers. */
   #send(reply: Reply): void {
     this.#socket.write(encodeFrame(reply));
     this.#settle();
   }
 
   /**
-   * Brings the client's account up to date. ENOMEM, when we hold more for it than it may have; a
-   * connection that is closed holds nothing.
+   * Brings the client's account up to date. ENOMEM when the host holds more for the client than it
+   * may have. A closed connection holds nothing.
    */
   #settle(limit?: number): void {
     const now = this.#socket.destroyed ? 0 : this.#reader.held + this.#underWay + this.#socket.writableLength;
@@ -246,7 +244,7 @@ export class Connection {
   }
 }
 
-/** What its answer takes, as far as it can be told from a request. */
+/** The size of a request's answer, as far as the request tells. */
 const answerBytes = (request: Request): number => (request.op === 'pread' ? Math.min(request.length, MAX_TRANSFER) : 0);
 
 /** Answers −errno and hangs up. */

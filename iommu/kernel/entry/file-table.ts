@@ -1,7 +1,7 @@
 /**
- * The open files that clients hold: each a file connection, known by the inode of the client's end
- * of the socket. A file whose connection has hung up has no fd left anywhere; epoll(7) tells so at
- * once, before the event loop would.
+ * The open files that clients hold. Each is a file connection, known by the inode of the client's
+ * end of the socket. A file with a connection that has hung up has no fd left anywhere. epoll(7)
+ * tells this at once, before the event loop would.
  */
 import { HangUpSet } from '../../../platform/libc.ts';
 import { reportBug } from '../core/bug.ts';
@@ -12,7 +12,7 @@ export interface HeldFile {
   readonly file: OpenFile;
   /** Our end of the connection. */
   readonly socketFd: number;
-  /** Who opened it, for lists. */
+  /** The pid of the process that opened it, for lists. */
   readonly pid: number;
   /** Drops our end of the connection. */
   readonly disconnect: () => void;
@@ -21,7 +21,7 @@ export interface HeldFile {
 export class FileTable {
   readonly #byInode = new Map<number, HeldFile>();
   readonly #bySocket = new Map<number, HeldFile>();
-  /** Releases that are under way, by the process whose file it was. */
+  /** Releases that are under way, by the process that had the file. */
   readonly #releasing = new Map<number, Promise<unknown>>();
   #hangUps: HangUpSet | undefined;
 
@@ -44,7 +44,10 @@ export class FileTable {
     return this.#byInode.values();
   }
 
-  /** The last close(2) of a file: drops the fds' reference. No effect the second time. */
+  /**
+   * The last close(2) of a file. It drops the reference of the file's fds. No effect the second
+   * time.
+   */
   close(held: HeldFile): void {
     if (this.#byInode.get(held.inode) !== held) return;
     this.#byInode.delete(held.inode);
@@ -68,15 +71,16 @@ export class FileTable {
   }
 
   /**
-   * Settles when the releases of what process `pid` has closed are over; undefined when they are.
+   * Settles when the releases of all files that process `pid` has closed are over. Undefined when
+   * none is under way.
    */
   releasing(pid: number): Promise<unknown> | undefined {
     return this.#releasing.get(pid);
   }
 
   /**
-   * Closes every file that has hung up, so that close(2) is as synchronous as Linux's; before each
-   * system call.
+   * Closes every file that has hung up. It is called before each system call, so that close(2) is
+   * as synchronous as Linux's.
    */
   closeHungUp(): void {
     for (;;) {

@@ -1,6 +1,6 @@
 /**
- * ioctl(2) on an open file, one or several in one request: from the argument's bytes to those that
- * go back.
+ * ioctl(2) on an open file, one or several in one request. It leads from the argument's bytes to
+ * the bytes that go back.
  */
 import { eintr, einval, SysError } from '../../../platform/errno.ts';
 import { othersServed, SLICE_MS } from '../../../platform/slices.ts';
@@ -8,7 +8,9 @@ import type { IoctlCall, IoctlsRequest, Reply } from '../../abi/wire.ts';
 import type { Caller, FileOperations, OpenFile } from '../core/open-file.ts';
 import { UserArg } from '../core/user-arg.ts';
 
-/** The reply carries what was written to the argument, also when the call fails. */
+/**
+ * Carries out an ioctl. The reply has the bytes written to the argument, also when the call fails.
+ */
 export function ioctl(operations: FileOperations, { nr, arg }: IoctlCall, caller: Caller): Reply | Promise<Reply> {
   const userArg = new UserArg(arg);
   const done = (ret: number): Reply => withOutput({ ret }, userArg);
@@ -29,14 +31,14 @@ function withOutput(reply: Reply, arg: UserArg): Reply {
   return out ? { ...reply, out } : reply;
 }
 
-/** A caller whose new fds can be looked at. */
+/** A caller that can be asked about its new fds. */
 export interface LoopCaller extends Caller {
   takeInstalled(): OpenFile | undefined;
 }
 
 /**
- * One ioctl over an array of structs, up to the first that fails; each as if it were alone, with
- * others served in between. A call that gives a fd has no place here: EINVAL.
+ * One ioctl over an array of structs, up to the first that fails. Each runs as if it were alone,
+ * and other callers are served in between. A call that gives a fd is EINVAL here.
  */
 export function ioctls(
   operations: FileOperations,

@@ -1,6 +1,6 @@
 /**
- * The UNIX socket: file connections and task channels (wire.ts). Whatever a client sends, the worst
- * that happens to it is that it is disconnected, and to others nothing.
+ * The server of the UNIX socket: file connections and task channels (wire.ts). The worst result of
+ * anything a client sends is that this client is disconnected. Other clients notice nothing.
  */
 import { rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
@@ -16,12 +16,12 @@ import { Connection, fdOf, type Hall, type OpenPath, refuse } from './connection
 import type { FileTable } from './file-table.ts';
 import { Turns } from './turns.ts';
 
-/** A connection that has not said what it is by then is dropped. */
+/** A connection without a hello by then is dropped. */
 const HELLO_TIMEOUT_MS = 10_000;
 
 /**
- * SO_PEERCRED has no pid for a process of a PID namespace that is not below ours: such a one has no
- * number here.
+ * SO_PEERCRED has no pid for a process in a PID namespace that is not below ours. Such a process
+ * has no number here.
  */
 const OUT_OF_SIGHT =
   'this host cannot see its client, which lives in another PID namespace: start the host in that one or in one above it';
@@ -30,12 +30,12 @@ export interface ServerOptions {
   readonly socketPath: string;
   readonly memlock: Memlock;
   readonly files: FileTable;
-  /** The task channels that are there; default: nobody else looks at them. */
+  /** The task channels that are there. The default is a set that nothing else reads. */
   readonly channels?: Set<Channel>;
   readonly openPath: OpenPath;
   /**
-   * For all connections together; default: a part of the process's RLIMIT_NOFILE, which Node has
-   * raised to the hard one.
+   * The limit for all connections together. The default is a part of the process's RLIMIT_NOFILE,
+   * which Node has raised to the hard one.
    */
   readonly connectionFds?: number;
 }
@@ -58,7 +58,10 @@ export class Server {
     this.#net = createServer((socket) => this.#connected(socket));
   }
 
-  /** Listening; only the socket's owner (and root) can connect. Errors are those of listenUnix. */
+  /**
+   * Starts to listen. Only the socket's owner (and root) can connect. Errors are those of
+   * listenUnix.
+   */
   async listen(): Promise<void> {
     const fd = listenUnix(this.#socketPath);
     await new Promise<void>((resolve, reject) => {
@@ -67,9 +70,9 @@ export class Server {
     });
   }
 
-  /** Disconnects everybody, closes every file and removes the socket. */
+  /** Disconnects all clients, closes every file and removes the socket. */
   async close(): Promise<void> {
-    // while we listen, it is nobody else's
+    // The path is this server's own while it listens.
     if (this.#net.listening) rmSync(this.#socketPath, { force: true });
     const closed = new Promise<void>((resolve) => this.#net.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();

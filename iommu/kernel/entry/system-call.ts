@@ -1,4 +1,6 @@
-/** A system call on an open file: from a Request to a Reply, in the order Linux looks at things. */
+/**
+ * A system call on an open file. It leads from a Request to a Reply, in Linux's order of checks.
+ */
 import { readlinkSync } from 'node:fs';
 import { ebadf, einval, enodev, enotty, eoverflow } from '../../../platform/errno.ts';
 import { eventfdId, isEventfd } from '../../../platform/eventfd-watch.ts';
@@ -64,14 +66,14 @@ export class SystemCall implements Caller {
     this.#installed = new OpenFile(operations);
   }
 
-  /** The file that install() left: the caller of this owns its reference. */
+  /** The file that install() left. The caller of this method owns the file's reference. */
   takeInstalled(): OpenFile | undefined {
     const file = this.#installed;
     this.#installed = undefined;
     return file;
   }
 
-  /** Carries out `request`. Everything the call throws comes out of the promise or of here. */
+  /** Carries out `request`. An error of the call rejects the promise or is thrown here. */
   run(request: Request): Reply | Promise<Reply> {
     this.task.process.entered(this.task.tid, request.op === 'exec');
     if (request.op === 'exec') return { ret: 0 };
@@ -136,7 +138,8 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
 const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
 
 /**
- * mmap(2) in Linux's order: the offset, the length, both together, then what the file has to say.
+ * mmap(2) in Linux's order of checks: the offset, the length, both together, then the file's own
+ * checks.
  */
 function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, caller: Caller): Reply {
   const at = BigInt.asUintN(64, BigInt(offset));

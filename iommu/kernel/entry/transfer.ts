@@ -1,7 +1,7 @@
 /**
- * pread(2) and pwrite(2). On Linux a long one keeps its own CPU busy; here all callers share one
- * thread, so it is done in slices and the others are served in between. A BAR of registers takes
- * some 10 µs for 4 bytes, and 1 MiB of it seconds.
+ * pread(2) and pwrite(2). On Linux a long transfer keeps its own CPU busy. Here all callers share
+ * one thread, so a transfer is done in slices, and the other callers are served in between. A BAR
+ * of registers takes some 10 µs for 4 bytes, and seconds for 1 MiB.
  */
 import { codeOf, eintr } from '../../../platform/errno.ts';
 import { othersServed } from '../../../platform/slices.ts';
@@ -11,13 +11,13 @@ import type { FileOperations } from '../core/open-file.ts';
  * A multiple of every access width: a transfer is cut in the same pieces as without slices (PCI-7).
  */
 const SLICE_BYTES = 512;
-/** The longest a transfer goes on without looking at the others. */
+/** The longest time a transfer goes on before the other callers are served. */
 const TURN_MS = 1;
 
 export interface Transfer {
   readonly offset: bigint;
   readonly length: number;
-  /** Whose it is. Being killed ends a long one between two slices. */
+  /** The caller's task. A kill ends a long transfer between two slices. */
   readonly task: { readonly pid: number; readonly killed: AbortSignal };
 }
 
@@ -45,7 +45,7 @@ export function writeFile(
 }
 
 /**
- * Bytes moved by `slice(done, size)`, called until one is short or there is nothing left. EINTR
+ * Calls `slice(done, size)` until one is short or nothing is left. Returns the bytes moved. EINTR
  * when the caller is killed.
  */
 async function inSlices(
@@ -69,8 +69,8 @@ async function inSlices(
 }
 
 /**
- * A file that ended with the slice before refuses the next one: that is its end, and no error of
- * the whole.
+ * Moves one slice. A file that ended with the slice before refuses the next one: that is the end of
+ * the file, and no error of the whole transfer.
  */
 function moveSlice(slice: (done: number, size: number) => number, done: number, size: number): number {
   try {

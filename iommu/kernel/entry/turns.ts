@@ -1,11 +1,12 @@
 /**
- * The kernel's one thread among the processes that call it. Each has a turn of 1 ms before the
- * others are looked at: what it asks for beyond that, on however many channels, waits for the next
- * round of the event loop, first come first served. A process with one call never waits for more
- * than a turn of each other process that has calls waiting, and a call that cannot be cut.
+ * The turns of the client processes on the kernel's one thread. Each process has a turn of 1 ms
+ * before the others are looked at. Work that it asks for beyond that, on however many channels,
+ * waits for the next round of the event loop, first come first served. A process with one call
+ * never waits for more than a turn of each other process that has calls waiting, and a call that
+ * cannot be cut.
  */
 
-/** Of the thread's time, for a process. */
+/** The thread's time for one process in a round. */
 const TURN_MS = 1;
 
 export class Turns {
@@ -34,8 +35,8 @@ export class Turns {
   }
 
   /**
-   * The next round is needed once somebody has no time left; the few microseconds of others are
-   * forgotten with it.
+   * The next round is needed once a process has no time left. The few microseconds of other
+   * processes are then forgotten, too.
    */
   #expectRound(pid: number): void {
     if (this.#roundComes || (this.#hasTime(pid) && !this.#waiting.has(pid))) return;

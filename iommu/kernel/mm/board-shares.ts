@@ -1,6 +1,6 @@
 /**
- * What memory on the board costs the host, in shares of its clients (fair-share.ts). On the account
- * of whoever was the first to pin it.
+ * The cost to the host of memory on the board, in shares of its clients (fair-share.ts). The first
+ * client to pin the memory pays for it.
  */
 import { getRlimit, RLIMIT_NOFILE } from '../../../platform/libc.ts';
 import { MAX_RESERVATIONS } from '../../../platform/mapping-pool.ts';
@@ -9,14 +9,14 @@ import { FairShare } from '../core/fair-share.ts';
 const GIB = 2 ** 30;
 /** The board's pa range for clients' memory is 64 TiB, less what lies below. */
 const PA_GIB = 2 ** 16 - 64;
-/** One here; another on the board, if the object cannot be mapped. */
+/** Fds of an object: one here, and another on the board if the object cannot be mapped. */
 const OBJECT_FDS = 2;
 const WINDOW_FDS = 1;
 
 export interface Capacity {
   /**
-   * Fds of this process for memory. Default: half of what it may have; the rest is for connections
-   * and eventfds.
+   * Fds of this process for memory. The default is half of the fds it may have; the rest is for
+   * connections and eventfds.
    */
   readonly fds?: number;
   /** Objects that can be mapped at a time. */
@@ -33,7 +33,7 @@ export class BoardShares {
     this.#objects = new FairShare('mapped memory objects', objects);
   }
 
-  /** Takes what a memory object of `size` bytes costs; the result gives it back. ENOMEM. */
+  /** Takes the cost of a memory object of `size` bytes. The result gives it back. ENOMEM. */
   takeObject(pid: number, size: number): () => void {
     return takeAll(pid, [
       [this.#objects, 1],

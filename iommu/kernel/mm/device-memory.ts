@@ -1,12 +1,12 @@
 /**
- * Memory that is a device's: what lies behind the mappings of BARs that clients have (VM_PFNMAP on
- * Linux). Each mappable BAR has an object by which its mappings are told from others (ACC-4).
+ * Memory of devices: the memory behind clients' mappings of BARs (VM_PFNMAP on Linux). Each
+ * mappable BAR has an object, by which its mappings are told from others (ACC-4).
  */
 import { fdObjectKey, vmaObjectKey } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';
 
 export interface DeviceMemory {
-  /** Where the BAR lies on the bus. */
+  /** The place of the BAR on the bus. */
   readonly startPfn: number;
   readonly nrPages: number;
   /** Whether the device would answer an access now. */
@@ -16,7 +16,7 @@ export interface DeviceMemory {
 export class DeviceMemoryTable {
   readonly #byObject = new Map<string, DeviceMemory>();
 
-  /** `fd` is of the object that mappings of it show. */
+  /** `fd` is of the object that mappings of the BAR show. */
   add(fd: number, memory: DeviceMemory): void {
     this.#byObject.set(fdObjectKey(fd), memory);
   }

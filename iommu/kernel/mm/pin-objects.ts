@@ -1,5 +1,5 @@
 /**
- * Memory objects on the board: a memfd, or a file, is attached once for everybody and stays for as
+ * Memory objects on the board. A memfd or a file is attached once for all clients. It stays for as
  * long as a page of it is pinned, and a little longer.
  */
 import { fstatSync } from 'node:fs';
@@ -13,21 +13,21 @@ import type { Mm } from '../core/task.ts';
 import type { BoardShares } from './board-shares.ts';
 
 /**
- * Objects that nobody has pinned but stay attached: a client that maps and unmaps one page over and
- * over is not made to wait.
+ * The most unpinned objects that stay attached, so that a client that maps and unmaps one page
+ * over and over does not wait each time.
  */
 const IDLE_OBJECTS = 16;
 
 /**
- * The board, as far as pinning goes (protocol.ts: BoardCall). Pages; the fds are the board's from
- * the call on.
+ * The part of the board that pinning needs (protocol.ts: BoardCall). A place is a page number. The
+ * fds are the board's from the call on.
  */
 export interface BoardMemory {
   /** First pfn of the memory object's range. */
   attachObject(fd: number, size: number, id: ObjectId): number;
   /**
-   * First pfn of a range for `size` bytes of a process at `vaddr`; there may be nothing in most of
-   * it.
+   * First pfn of a range for `size` bytes of a process at `vaddr`. Most of the range may be
+   * unmapped.
    */
   attachProcess(memFd: number, vaddr: number, size: number): number;
   /** Drops a range. No device may use it any more. */
@@ -37,9 +37,9 @@ export interface BoardMemory {
 /** A range of board memory that pins keep alive. */
 export interface Backing {
   readonly startPfn: number;
-  /** One more reference. */
+  /** Takes one more reference. */
   get(): void;
-  /** One less; the last one lets the range go. */
+  /** Drops one reference; the last one lets the range go. */
   put(): void;
 }
 
@@ -49,14 +49,14 @@ class ObjectBacking implements Backing {
   readonly startPfn: number;
   /** Pages that are attached; the object may have grown since. */
   readonly nrPages: number;
-  /** Ours: keeps the inode number from being used again, and tells the present size. */
+  /** Our own fd. It keeps the inode number from being used again, and tells the present size. */
   readonly fd: number;
   /**
-   * False for one that was sealed against writing before it was attached; its owner may have a
-   * mapping from before, and write (MAP-13).
+   * False for an object that was sealed against writing before it was attached. Its owner may have
+   * a mapping from before the seal, and write (MAP-13).
    */
   readonly writable: boolean;
-  /** Gives back what it costs. */
+  /** Gives back the cost of the object. */
   readonly giveBack: () => void;
   pins = 0;
   readonly #onUnpinned: (backing: ObjectBacking) => void;
@@ -84,8 +84,8 @@ class ObjectBacking implements Backing {
 }
 
 /**
- * Pages of memory from its start that are there now: a page beyond the end of the object cannot be
- * pinned.
+ * The pages of an object from its start that are there now. A page beyond the end of the object
+ * cannot be pinned.
  */
 export interface PlacedObject {
   readonly backing: Backing;
@@ -97,7 +97,7 @@ export class BoardObjects {
   readonly #shares: BoardShares;
   /** The attachment in use of each object, by `major:minor:inode`. */
   readonly #objects = new Map<string, ObjectBacking>();
-  /** Those that nobody has pinned, the longest idle first. */
+  /** Objects without a pin, the longest idle first. */
   readonly #idle = new Set<ObjectBacking>();
 
   constructor(board: BoardMemory, shares: BoardShares) {
@@ -106,9 +106,9 @@ export class BoardObjects {
   }
 
   /**
-   * Attaches the object behind `vma`, or finds it attached; takes one reference. Undefined for one
-   * that cannot be opened (ObjectFinder), or not be written though it is to be: it is to be reached
-   * through the process. ENOMEM: the share of the process is used up.
+   * Attaches the object behind `vma`, or finds it attached, and takes one reference. Undefined for
+   * an object that cannot be opened (ObjectFinder), or that must be written and cannot be. Such
+   * memory is reached through the process. ENOMEM: the share of the process is used up.
    */
   *place(mm: Mm, vma: Vma, write: boolean): Sliced<PlacedObject | undefined> {
     const key = `${vma.major}:${vma.minor}:${vma.inode}`;
@@ -117,7 +117,7 @@ export class BoardObjects {
       const nrPages = nrPagesNow(known.fd);
       if (nrPages <= known.nrPages) return this.#taken(known, nrPages, write);
     }
-    // others may be served meanwhile, and attach it, or another length of it
+    // Other calls may be served meanwhile, and attach this object, or another length of it.
     const fd = yield* mm.space.openObject(vma);
     if (fd === undefined) return undefined;
     const now = this.#objects.get(key);
@@ -150,7 +150,7 @@ export class BoardObjects {
       if (nrPages === 0) throw efault('memory object is empty');
       giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE_SIZE);
       const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE_SIZE, { dev, ino });
-      // looked at after the board has mapped it, or has not
+      // The seal is read after the board has mapped the object, or has failed to.
       const writable = !isSealedAgainstWriting(fd);
       const place = { key, startPfn, nrPages, fd, writable, giveBack };
       return new ObjectBacking(place, (backing) => this.#unpinned(backing));
@@ -173,7 +173,7 @@ export class BoardObjects {
     }
   }
 
-  /** Detaches every object that nobody has pinned. */
+  /** Detaches every object without a pin. */
   trim(): void {
     for (const backing of this.#idle) this.#drop(backing);
   }

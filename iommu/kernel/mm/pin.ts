@@ -1,7 +1,7 @@
 /**
  * Pinning (pin_user_pages, FOLL_LONGTERM): vaddrs of a client become pages of the board that stay
- * where they are. One run per mapping of the client, not per page. Ranges are [vaddrPage, vaddrPage
- * + nrPages) in pages of the client's address space.
+ * where they are. There is one run per mapping of the client, not per page. Ranges are [vaddrPage,
+ * vaddrPage + nrPages) in pages of the client's address space.
  */
 import { codeOf, efault } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
@@ -16,8 +16,8 @@ import { type Backing, type BoardMemory, BoardObjects, type PlacedObject } from 
 import { ProcessWindows } from './process-windows.ts';
 
 /**
- * User space ends at 2^47 (TASK_SIZE of x86-64 and arm64 with 4 levels) or, by asking for it, at
- * 2^56.
+ * User space ends at 2^47 (TASK_SIZE of x86-64 and arm64 with 4 levels), or at 2^56 for a process
+ * that asks for it.
  */
 const TASK_SIZE_PAGES = 2 ** 56 / PAGE_SIZE;
 
@@ -26,8 +26,8 @@ export interface PinnedRun {
   readonly pfn: number;
   readonly nrPages: number;
   /**
-   * Device memory, or the zero page where the kernel takes it for that: neither charged nor counted
-   * (ACC-2, ACC-4).
+   * The run is device memory, or the zero page where the kernel takes it for device memory. It is
+   * neither charged nor counted (ACC-2, ACC-4).
    */
   readonly reserved: boolean;
   readonly backing: Backing;
@@ -43,7 +43,7 @@ export interface PinnerOptions {
 }
 
 export class Pinner {
-  /** Pages pinned now, but for those of devices; a page pinned twice counts twice. */
+  /** Pages pinned now, without those of devices. A page that is pinned twice counts twice. */
   pinnedPages = 0;
   readonly #objects: BoardObjects;
   readonly #windows: ProcessWindows;
@@ -69,8 +69,8 @@ export class Pinner {
 
   /**
    * Pins the longest run that starts at vaddrPage, at most nrPages. MAP-13: a device that writes
-   * needs a writable mapping, one that only reads a readable one; anything else, and a hole, is
-   * EFAULT.
+   * needs a writable mapping, and one that only reads needs a readable one. Anything else, and a
+   * hole, is EFAULT.
    */
   *pin(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): Sliced<PinnedRun> {
     if (vaddrPage >= TASK_SIZE_PAGES) throw efault('vaddr is not in user space');
@@ -93,10 +93,10 @@ export class Pinner {
   }
 
   /**
-   * Private memory has no object that outlives its address space: the devices reach it through the
-   * process. Pages that are only read and that nobody has written to are the zero page, which 5.12
-   * takes for device memory (ACC-2). DEVIATION: what the process writes there later the devices
-   * see; on Linux the zero page stays pinned for them.
+   * Pins private memory. It has no object that outlives its address space, so devices reach it
+   * through the process. Pages that are only read and were never written are the zero page, which
+   * 5.12 takes for device memory (ACC-2). DEVIATION: the devices see what the process writes there
+   * later; on Linux the zero page stays pinned for them.
    */
   #pinPrivate(mm: Mm, vaddrPage: number, nrPages: number, write: boolean): PinnedRun {
     const looks = !write && !this.#zeroPageCharged;
@@ -104,7 +104,7 @@ export class Pinner {
     return { ...this.#windows.place(mm, vaddrPage, same.nrPages), reserved: same.zeroPage };
   }
 
-  /** A pinned run as runs of one page each, to be unpinned one by one. */
+  /** Splits a pinned run into runs of one page each, which are unpinned one by one. */
   split(run: PinnedRun): PinnedRun[] {
     const { pfn, nrPages, reserved, backing } = run;
     for (let i = 1; i < nrPages; i++) backing.get();
@@ -117,13 +117,16 @@ export class Pinner {
     run.backing.put();
   }
 
-  /** Gives the board back what is attached but not pinned: a container has gone. */
+  /**
+   * Gives the board back the memory that is attached but not pinned. Called when a container has
+   * gone.
+   */
   trim(): void {
     this.#objects.trim();
   }
 }
 
-/** What does not have to be kept. */
+/** The backing of memory that need not be kept. */
 const NO_BACKING: Omit<Backing, 'startPfn'> = { get: () => undefined, put: () => undefined };
 
 function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
@@ -136,7 +139,7 @@ function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: n
 }
 
 /**
- * follow_fault_pfn: pages of a BAR, which are there as long as the board is; EFAULT while the
+ * follow_fault_pfn: pages of a BAR. They are there for as long as the board is. EFAULT while the
  * device does not answer (ACC-4, P2P-7).
  */
 function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
@@ -149,10 +152,9 @@ function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: numbe
 
 /**
  * The mapping that covers a vaddr; none in an address space that has just died. EFAULT where an
- * access to it may wait for somebody else: it would be this thread that waits, or a device's, and
- * for ever if the client wants. DEVIATION: on Linux the client itself would wait there, and then
- * its file on FUSE or NFS is pinned for reading (6.5 and later refuse it for writing: EFAULT,
- * MAP-13).
+ * access to the mapping may block. The kernel's or a device's thread would block there, and for
+ * ever if the client wants. DEVIATION: on Linux the client itself would wait there, and then its
+ * file on FUSE or NFS is pinned for reading (6.5 and later refuse it for writing: EFAULT, MAP-13).
  */
 export function mappingAt(mm: Mm, vaddr: number): Vma | undefined {
   let vma: Vma | undefined;

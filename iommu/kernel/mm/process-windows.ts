@@ -1,8 +1,8 @@
 /**
  * Memory of a process that has no object: private memory, and files that cannot be opened. The
- * board reaches it through /proc/<pid>/mem, by one range for each window of the address space that
- * has a pinned page, however many mappings these are of: a program has its memory in two or three
- * windows. Page tables lead to pinned pages only.
+ * board reaches it through /proc/<pid>/mem. It has one range for each window of the address space
+ * with a pinned page, however many mappings the pages are of. A program has its memory in two or
+ * three windows. Page tables lead to pinned pages only.
  */
 import { efault, withoutFds } from '../../../platform/errno.ts';
 import { close, open } from '../../../platform/libc.ts';
@@ -14,7 +14,9 @@ import type { Backing, BoardMemory } from './pin-objects.ts';
 /** A multiple of the largest IOMMU page, so that it fits here as it does in the address space. */
 export const WINDOW_PAGES = 2 ** 36 / PAGE_SIZE;
 
-/** Where pages of a process are: consecutive up to the end of the window. */
+/**
+ * The place of a process's pages on the board. They are consecutive up to the end of the window.
+ */
 export interface PlacedPages {
   readonly backing: Backing;
   readonly pfn: number;
@@ -52,8 +54,8 @@ export class ProcessWindows {
   }
 
   /**
-   * Pages from vaddrPage on, at most nrPages; takes one reference. EFAULT when the address space is
-   * dead; ENOMEM: its share is used up.
+   * Places pages from vaddrPage on, at most nrPages, and takes one reference. EFAULT when the
+   * address space is dead. ENOMEM when the share of the process is used up.
    */
   place(mm: Mm, vaddrPage: number, nrPages: number): PlacedPages {
     const number = Math.floor(vaddrPage / WINDOW_PAGES);
@@ -89,7 +91,8 @@ function openMemory(mm: Mm): number {
   const { pid } = mm.space;
   const memFd = open(`/proc/${pid}/mem`);
   if (mm.alive()) return memFd;
-  // It exec'ed or exited meanwhile: what we have opened is somebody else's memory.
+  // The process exec'ed or exited meanwhile: the opened file is the memory of another image or
+  // process.
   close(memFd);
   throw efault(`address space of process ${pid} is gone`);
 }

@@ -1,23 +1,26 @@
-/** Configuration and memory cycles to one function. */
+/** Configuration and memory cycles to one PCI function. */
 import { type Halves, MailboxClient, REGION_CONFIG } from '../../../../platform/mailbox.ts';
 
 export interface PciAccess {
-  /** `size` is 1, 2 or 4, `offset` a multiple of it. */
+  /** `size` is 1, 2 or 4. `offset` is a multiple of it. */
   readConfig(offset: number, size: number): number;
   writeConfig(offset: number, size: number, value: number): void;
-  /** `size` is 1, 2, 4 or 8, `offset` a multiple of it and inside the BAR. */
+  /** `size` is 1, 2, 4 or 8. `offset` is a multiple of it and inside the BAR. */
   readBar(bar: number, offset: number, size: number): Halves;
   writeBar(bar: number, offset: number, size: number, value: Halves): void;
 }
 
-/** How long a cycle waits for a device that has answered the last one, and for one that has not. */
+/**
+ * How long a cycle waits for a device: TIMEOUT_MS if the device has answered the last cycle,
+ * DEAD_TIMEOUT_MS if it has not.
+ */
 const TIMEOUT_MS = 1000;
 const DEAD_TIMEOUT_MS = 10;
 
 /**
- * A function on the board's bus. A cycle blocks the kernel's thread until the device worker
- * answers; where none does, reads give ones (PCIe 6.0 §2.8), and the following cycles do not make
- * everybody wait as long again.
+ * Access to a function on the board's bus. A cycle blocks the kernel's thread until the device
+ * worker answers. If no worker answers, reads give ones (PCIe 6.0 §2.8), and the following cycles
+ * to the function wait only briefly.
  */
 export class BusAccess implements PciAccess {
   readonly #patient: MailboxClient;

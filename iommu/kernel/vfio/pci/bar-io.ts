@@ -1,7 +1,7 @@
 /**
- * pread and pwrite of a BAR (vfio_pci_rdwr.c; PCI-7, PCI-11): cut in naturally aligned pieces, each
- * one access of the device. Of a BAR that is memory the bytes are moved at once, without asking the
- * device.
+ * pread and pwrite of a BAR (vfio_pci_rdwr.c; PCI-7, PCI-11). A transfer is cut into naturally
+ * aligned pieces, and each piece is one access of the device. If the BAR is memory, all bytes are
+ * moved at once, without the device.
  */
 import { einval, eio } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -11,7 +11,7 @@ import type { Bar, MsixTable } from './resources.ts';
 
 export interface BarIoOptions {
   readonly pci: PciAccess;
-  /** PCI-7: 4 or 8 bytes at most in one piece. */
+  /** PCI-7: the widest piece has 4 or 8 bytes. */
   readonly widest: 4 | 8;
   readonly memoryEnabled: () => boolean;
   readonly ramBars: RamBars;
@@ -19,7 +19,7 @@ export interface BarIoOptions {
 
 const NOTHING_HIDDEN: Hidden = { start: Number.POSITIVE_INFINITY, end: Number.POSITIVE_INFINITY };
 
-/** A part of a BAR that is not reached: [start, end), empty when there is none. */
+/** A part of a BAR that no transfer reaches: [start, end), empty when there is none. */
 interface Hidden {
   readonly start: number;
   readonly end: number;
@@ -33,8 +33,8 @@ export class BarIo {
   }
 
   /**
-   * Fewer bytes than asked for at the BAR's end. EINVAL at or behind it, EIO with memory decoding
-   * off.
+   * Reads a BAR. Returns fewer bytes than asked for at the BAR's end. EINVAL at or behind the end,
+   * EIO with memory decoding off.
    */
   read(bar: Bar, offset: number, length: number, msix: MsixTable | undefined): Uint8Array {
     return this.#read(bar, offset, clip(bar, offset, length), {
@@ -43,7 +43,7 @@ export class BarIo {
     });
   }
 
-  /** An access of the CPU through a mapping, inside the BAR: as wide as it is. */
+  /** A load of the CPU through a mapping, inside the BAR. It is as wide as the CPU's access. */
   load(bar: Bar, offset: number, length: number): Uint8Array {
     return this.#read(bar, offset, length, { hidden: NOTHING_HIDDEN, widest: 8 });
   }
@@ -84,7 +84,7 @@ export class BarIo {
     return length;
   }
 
-  /** As load. */
+  /** A store of the CPU, like load(). */
   store(bar: Bar, offset: number, data: Uint8Array): void {
     this.#write(bar, offset, data, { hidden: NOTHING_HIDDEN, widest: 8 });
   }
@@ -111,12 +111,15 @@ export class BarIo {
     }
   }
 
-  /** A write that nobody waits for: lost with memory decoding off. */
+  /** A write without an error to report: it is lost while memory decoding is off. */
   tryWrite(bar: Bar, offset: number, data: Uint8Array): void {
     if (bar.space === 'io' || this.#options.memoryEnabled()) this.write(bar, offset, data, undefined);
   }
 
-  /** Before each piece, so that a transfer stops where memory decoding is switched off. */
+  /**
+   * EIO while memory decoding is off. Tested before each piece, so that a transfer stops where
+   * memory decoding is switched off.
+   */
   #testMemory(bar: Bar): void {
     if (bar.space === 'memory' && !this.#options.memoryEnabled()) throw eio('memory decoding is off');
   }
@@ -131,13 +134,13 @@ export class BarIo {
   }
 }
 
-/** How a transfer is cut. */
+/** The rules by which a transfer is cut. */
 interface Cut {
   readonly hidden: Hidden;
   readonly widest: 4 | 8;
 }
 
-/** Size of the piece at `at`; 0 inside the hidden part. */
+/** The size of the piece at `at`; 0 inside the hidden part. */
 function pieceAt(at: number, length: number, { hidden, widest }: Cut): 0 | 1 | 2 | 4 | 8 {
   let room = length;
   if (at < hidden.start) room = Math.min(length, hidden.start - at);
@@ -152,7 +155,7 @@ function clip(bar: Bar, offset: number, length: number): number {
   return Math.min(length, bar.size - offset);
 }
 
-/** PCI-11: the MSI-X table reads as ones, writes to it are dropped. */
+/** PCI-11: the MSI-X table reads as ones, and writes to it are dropped. */
 function hiddenPart(bar: Bar, msix: MsixTable | undefined): Hidden {
   if (msix?.bar !== bar.index) return { start: bar.size, end: bar.size };
   return { start: msix.offset, end: msix.offset + msix.size };

@@ -1,9 +1,9 @@
 /**
- * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). What the client maps is an object: of
- * a RAM BAR the very object that holds its bytes, of a register BAR an empty one that only says
+ * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). The client maps an object. The object
+ * of a RAM BAR is the one that holds its bytes; the object of a register BAR is empty and only says
  * which BAR it is. DEVIATION: there is no hardware under a mapping of registers, so a load or store
- * of the CPU is a SIGBUS; the client library makes the access for it by a read or write of the
- * mapping's file, each one access of the device.
+ * of the CPU is a SIGBUS. The client library then makes the access by a read or write of the
+ * mapping's file. Each of these is one access of the device.
  */
 import { einval, eio, enotty } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -27,7 +27,7 @@ import type { RamBars } from './ram-bars.ts';
 import type { Bar, PciResources } from './resources.ts';
 
 export interface BarMmapOptions {
-  /** For names of objects. */
+  /** The device's name, used in the names of objects. */
   readonly deviceName: string;
   readonly resources: PciResources;
   readonly ramBars: RamBars;
@@ -38,14 +38,17 @@ export interface BarMmapOptions {
 
 export class BarMmap {
   readonly #options: BarMmapOptions;
-  /** Objects that mappings of the BARs show, by BAR index. */
+  /** The objects that mappings of the BARs show, by BAR index. */
   readonly #objects = new Map<number, number>();
 
   constructor(options: BarMmapOptions) {
     this.#options = options;
   }
 
-  /** `release` is called when the mapping is gone: it holds the device's file (CORE-9). */
+  /**
+   * `release` is called when the mapping is gone; until then the mapping holds the device's file
+   * (CORE-9).
+   */
   mmap(index: number, { offset, length, shared }: MmapRequest, release: () => void): MappedFile {
     const { resources, ramBars } = this.#options;
     if (!shared) throw einval('a BAR cannot be mapped MAP_PRIVATE');
@@ -72,7 +75,7 @@ export class BarMmap {
     return fd;
   }
 
-  /** With the last file of the device, and so the last mapping. */
+  /** Called when the last file of the device is closed. No mapping is left then. */
   close(): void {
     const { deviceMemory, ramBars } = this.#options;
     for (const [index, fd] of this.#objects) {
@@ -83,7 +86,7 @@ export class BarMmap {
   }
 }
 
-/** Nobody can ever put bytes in. */
+/** Makes an object that no process can ever put bytes in. */
 function emptyObject(name: string): number {
   const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   addSeals(fd, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
@@ -97,8 +100,8 @@ interface MappingParts {
 }
 
 /**
- * The file that stands for one mapping: as long as it is open, the device's file is. Its bytes are
- * those of the whole BAR.
+ * The file that stands for one mapping. The device's file stays open as long as this one. The bytes
+ * of this file are those of the whole BAR.
  */
 class BarMapping implements FileOperations {
   readonly name: string;
@@ -120,7 +123,8 @@ class BarMapping implements FileOperations {
   }
 
   /**
-   * A load of the CPU; EIO is a bus error. Behind the BAR's end, in its last page, nobody answers.
+   * A load of the CPU. EIO is a bus error. Bytes behind the BAR's end, in its last page, read as
+   * ones.
    */
   pread(offset: bigint, length: number): Uint8Array {
     const data = new Uint8Array(length).fill(0xff);

@@ -1,6 +1,6 @@
 /**
- * Who may see and change which bits of configuration space: the tables of vfio_pci_config.c (struct
- * perm_bits). A bit is virtual (it lives in the shadow copy) or the hardware's, and writable or
+ * The permissions for the bits of configuration space: the tables of vfio_pci_config.c (struct
+ * perm_bits). A bit is virtual (it lives in the shadow copy) or the hardware's. It is writable or
  * not.
  */
 import {
@@ -48,7 +48,7 @@ export class Permissions {
     this.#writable = new Uint8Array(length);
   }
 
-  /** p_setb, p_setw, p_setd: `size` bytes at `offset`. */
+  /** p_setb, p_setw, p_setd: sets `size` bytes at `offset`. */
   set(offset: number, size: 1 | 2 | 4, virtual: number, writable: number): void {
     for (let i = 0; i < size; i++) {
       this.#virtual[offset + i] = virtual >>> (8 * i);
@@ -96,7 +96,7 @@ export function msiLength(flags: number): number {
 }
 
 /**
- * init_pci_cap_msi_perm: the user's address and data are never the hardware's; enabling goes
+ * init_pci_cap_msi_perm. The user's address and data never reach the hardware. MSI is enabled
  * through SET_IRQS.
  */
 export function msiPermissions(flags: number): Permissions {

@@ -1,6 +1,6 @@
 /**
- * pci_save_state and pci_restore_state: the header and the MSI capability of a function, so that it
- * leaves VFIO as it came (PCI-9).
+ * pci_save_state and pci_restore_state: they save and restore the header and the MSI capability of
+ * a function, so that the function leaves VFIO as it came (PCI-9).
  */
 
 import { PCI_COMMAND, PCI_MSI_FLAGS, PCI_STD_HEADER_SIZEOF } from '../../../abi/pci-regs.ts';
@@ -10,7 +10,7 @@ import type { PciResources } from './resources.ts';
 
 export class ConfigState {
   readonly #pci: PciAccess;
-  /** By dword offset. */
+  /** The saved values by dword offset. */
   readonly #dwords = new Map<number, number>();
 
   constructor(pci: PciAccess, { msi }: PciResources) {
@@ -26,8 +26,8 @@ export class ConfigState {
   }
 
   /**
-   * From the end down, so that BARs and the rest are right before COMMAND switches decoding on.
-   * STATUS is not written.
+   * Restores from the end down, so that BARs and the rest are right before COMMAND switches
+   * decoding on. STATUS is not written.
    */
   restore(): void {
     for (const [at, value] of [...this.#dwords].reverse()) {

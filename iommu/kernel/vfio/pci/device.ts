@@ -1,7 +1,7 @@
 /**
  * A PCI function bound to vfio-pci, and its files (vfio_pci_core.c; PCI-1…11). The first open
- * enables it with a fresh view of its configuration space, the last close disables it and puts back
- * what firmware had left.
+ * enables the function and makes a fresh view of its configuration space. The last close disables
+ * it and restores the configuration that firmware had left.
  */
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
@@ -55,15 +55,15 @@ export interface PciDeviceOptions {
   readonly pci: PciAccess;
   readonly fabric: MsiFabric;
   readonly sources: EventfdSources;
-  /** Eventfds of its user that can be watched at a time; default: any number. */
+  /** How many eventfds of the device's user can be watched at a time. Default: any number. */
   readonly maxWatches?: number;
   readonly profile: Profile;
   readonly deviceMemory: DeviceMemoryTable;
-  /** Returns when no DMA of any device is under way that began before. */
+  /** Returns when all DMA that began before the call, of any device, has ended. */
   readonly fenceAll: () => void;
 }
 
-/** What lasts from the first open to the last close. */
+/** The state that lasts from the first open to the last close. */
 interface Enabled {
   readonly saved: ConfigState;
   readonly config: VirtualConfig;
@@ -106,8 +106,9 @@ export class PciDevice implements VfioDevice {
   }
 
   /**
-   * vfio_pci_core_match: options may follow the bdf behind spaces. There is one, vf_token=UUID,
-   * which is for physical functions with virtual ones and for those: nothing here.
+   * vfio_pci_core_match. Options may follow the bdf, behind spaces. The only one is vf_token=UUID.
+   * It is for physical functions with virtual functions, and for the virtual ones; no function here
+   * is either.
    */
   matches(name: string): boolean {
     if (!name.startsWith(this.name)) return false;
@@ -127,7 +128,9 @@ export class PciDevice implements VfioDevice {
     if (--this.openCount === 0) this.#disable();
   }
 
-  /** vfio_pci_core_enable: decoding on, bus master off, and so it is saved (PCI-9). */
+  /**
+   * vfio_pci_core_enable: switches decoding on and bus master off, and saves this state (PCI-9).
+   */
   #enable(): Enabled {
     const pci = this.#pci;
     const ramBars = this.#ramBars;
@@ -157,7 +160,7 @@ export class PciDevice implements VfioDevice {
     return { saved, config, barIo, barMmap, ioeventfds, lowPower };
   }
 
-  /** vfio_pci_core_disable: no DMA, no interrupts, then the state of before. */
+  /** vfio_pci_core_disable: stops DMA, then interrupts, then restores the former state. */
   #disable(): void {
     const enabled = this.#enabled!;
     this.#setCommand(0, PCI_COMMAND_MASTER);
@@ -209,7 +212,7 @@ export class PciDevice implements VfioDevice {
     return arming ? arming.then(() => 0) : 0;
   }
 
-  /** vfio_pci_rw: EINVAL for a region that is not there; there is no ROM and no VGA. */
+  /** vfio_pci_rw. EINVAL for a region that does not exist; there is no ROM and no VGA. */
   read(index: number, offset: number, length: number): Uint8Array {
     const { config, barIo } = this.#enabled!;
     if (index === VFIO_PCI_CONFIG_REGION_INDEX) return config.read(offset, length);
@@ -235,7 +238,9 @@ export class PciDevice implements VfioDevice {
     return this.#fn.bdf;
   }
 
-  /** For /dev/livevmm. `interruptsSent`: MSIs that the device meant to send, as it says itself. */
+  /**
+   * For /dev/livevmm. `interruptsSent` is how many MSIs the device tried to send, by its own count.
+   */
   info(interruptsSent: number): DeviceInfo {
     return functionInfo(this.#fn, {
       interruptsSent,
@@ -294,7 +299,7 @@ class PciDeviceFile implements DeviceOps {
   }
 }
 
-/** NUM-5: region index and offset in it. */
+/** NUM-5: splits a file offset into the region's index and the offset in the region. */
 function regionOf(offset: bigint): { readonly index: number; readonly at: number } {
   const shift = BigInt(VFIO_PCI_OFFSET_SHIFT);
   return { index: Number(offset >> shift), at: Number(BigInt.asUintN(VFIO_PCI_OFFSET_SHIFT, offset)) };

@@ -1,6 +1,6 @@
 /**
- * VFIO_DEVICE_FEATURE_DMA_BUF (vfio_pci_core_feature_dma_buf, 6.19; P2P-9): what a request for a
- * dma-buf over parts of a BAR must be. NOT MODELLED: the dma-buf. Nobody here could import it, so a
+ * VFIO_DEVICE_FEATURE_DMA_BUF (vfio_pci_core_feature_dma_buf, 6.19; P2P-9): the checks of a request
+ * for a dma-buf over parts of a BAR. NOT MODELLED: the dma-buf. Nothing here could import it, so a
  * request that a kernel would serve is EOPNOTSUPP.
  */
 import { einval, enodev, eopnotsupp, eoverflow } from '../../../../platform/errno.ts';
@@ -18,7 +18,7 @@ interface Range {
   readonly length: bigint;
 }
 
-/** The kernel's checks in its order; EOPNOTSUPP after the last. */
+/** Makes the kernel's checks in the kernel's order. EOPNOTSUPP after the last check. */
 export function getDmaBuf(arg: UserArg, bars: readonly (Bar | undefined)[]): never {
   const request = DeviceFeatureDmaBuf.read(arg.copyIn(DeviceFeatureDmaBuf.size, DeviceFeature.size));
   const { region_index: region, flags, nr_ranges: nrRanges } = request;
@@ -32,7 +32,7 @@ export function getDmaBuf(arg: UserArg, bars: readonly (Bar | undefined)[]): nev
   throw eopnotsupp('there are no dma-bufs here');
 }
 
-/** EFAULT when the caller has fewer. */
+/** Reads the ranges. EFAULT when the caller's memory has fewer. */
 function readRanges(arg: UserArg, nrRanges: number): readonly Range[] {
   const first = DeviceFeature.size + DeviceFeatureDmaBuf.size;
   arg.copyIn(nrRanges * RegionDmaRange.size, first);

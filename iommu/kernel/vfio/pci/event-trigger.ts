@@ -1,10 +1,10 @@
 /**
- * An eventfd of a client as the kernel holds it (eventfd_ctx), to be closed by whoever drops it.
+ * A client's eventfd as the kernel holds it (eventfd_ctx). The code that drops it must close it.
  */
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 
 export class EventTrigger {
-  /** Its number, for the tables that device workers read (iommu/bus/interrupts.ts). */
+  /** The eventfd's number in the tables that device workers read (iommu/bus/interrupts.ts). */
   readonly source: number;
   readonly #sources: EventfdSources;
 
@@ -14,12 +14,12 @@ export class EventTrigger {
     this.#sources = sources;
   }
 
-  /** eventfd_signal: never blocks; a counter at its maximum stays there. */
+  /** eventfd_signal. Never blocks; a counter at its maximum stays there. */
   signal(): void {
     this.#sources.signal(this.source);
   }
 
-  /** eventfd_ctx_put. Nobody may use the source any more. */
+  /** eventfd_ctx_put. No thread may use the source any more. */
   close(): void {
     this.#sources.close(this.source);
   }

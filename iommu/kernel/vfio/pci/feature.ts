@@ -1,6 +1,7 @@
 /**
- * The features of a PCI device (vfio_pci_core_ioctl_feature). A plain function has those of low
- * power: a state in which its memory BARs do not answer (NUM-3); from 6.19 on DMA_BUF, too.
+ * The features of a PCI device (vfio_pci_core_ioctl_feature). A plain function has the features of
+ * low power, a state in which its memory BARs do not answer (NUM-3). From 6.19 on it has DMA_BUF,
+ * too.
  */
 import { einval, enotty } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
@@ -26,14 +27,21 @@ import type { Bar } from './resources.ts';
 /** struct vfio_device_low_power_entry_with_wakeup: s32 wakeup_eventfd, u32 reserved. */
 const ENTRY_WITH_WAKEUP_BYTES = 8;
 
-/** pm_runtime_engaged: what the user has asked for; our functions draw no power. */
+/**
+ * pm_runtime_engaged: the low-power state that the user has asked for. Our functions draw no power.
+ */
 export class LowPower {
   #engaged = false;
-  /** Signalled when the function leaves low power by itself, which none does. */
+  /**
+   * This eventfd is signalled when the function leaves low power by itself; no function here does.
+   */
   #wakeup: EventTrigger | undefined;
   readonly #changed: (engaged: boolean) => void;
 
-  /** `changed` is told: the BARs answer nobody while it is engaged (PCI-8). */
+  /**
+   * `changed` is called when the state changes. While low power is engaged the BARs do not answer
+   * (PCI-8).
+   */
   constructor(changed: (engaged: boolean) => void) {
     this.#changed = changed;
   }
@@ -52,7 +60,7 @@ export class LowPower {
     this.#changed(true);
   }
 
-  /** No error when it is not in low power. */
+  /** Leaves low power. No error when the device is not in low power. */
   exit(): void {
     this.#wakeup?.close();
     this.#wakeup = undefined;
@@ -69,7 +77,7 @@ export interface FeatureOptions {
   readonly sources: EventfdSources;
 }
 
-/** ENOTTY for a feature that a plain function has not. */
+/** Serves a feature of a PCI device. ENOTTY for a feature that a plain function does not have. */
 export function pciFeature(
   request: FeatureRequest,
   arg: UserArg,

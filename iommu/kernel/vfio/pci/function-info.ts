@@ -1,10 +1,10 @@
-/** What a PCI function has done, for /dev/livevmm. */
+/** The counters and the timeline of a PCI function, for /dev/livevmm. */
 import type { DeviceInfo, TimelineReply } from '../../../abi/control.ts';
 import { readPortCounters } from '../../../bus/counters.ts';
 import { formatBdf, type PciFunction } from '../../../bus/pci-function.ts';
 import { BUCKET_NS, summarize, Timeline } from '../../../bus/timeline.ts';
 
-/** What vfio-pci counts, and what only the device itself can count. */
+/** The counts that vfio-pci makes, and those that only the device itself can make. */
 type Counted = Pick<DeviceInfo, 'interruptsSent' | 'interruptsRaised' | 'interruptsDropped' | 'opens'>;
 
 export function functionInfo(fn: PciFunction, counted: Counted): DeviceInfo {
@@ -13,7 +13,7 @@ export function functionInfo(fn: PciFunction, counted: Counted): DeviceInfo {
   return { ...known, transactions, bytesRead, bytesWritten, faults, unsupported, ...counted };
 }
 
-/** In [fromNs, toNs) of CLOCK_MONOTONIC. */
+/** The function's timeline in [fromNs, toNs) of CLOCK_MONOTONIC. */
 export function functionTimeline(fn: PciFunction, fromNs: number, toNs: number): TimelineReply {
   const buckets = new Timeline(fn.timeline).slice(fromNs, toNs);
   return {

@@ -1,7 +1,7 @@
 /**
  * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO and PCI_HOT_RESET (PCI-10). Functions of the root bus have no
- * slot and no secondary bus to reset, so the answer is an errno; which one depends on what is
- * tested first.
+ * slot and no secondary bus to reset, so the answer is always an errno. The order of the tests
+ * decides which one.
  */
 import { einval, enodev } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';

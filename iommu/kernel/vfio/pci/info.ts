@@ -1,6 +1,6 @@
 /**
- * VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO of vfio-pci (vfio_pci_core.c; PCI-1, PCI-2,
- * NUM-5).
+ * VFIO_DEVICE_GET_INFO, GET_REGION_INFO and GET_IRQ_INFO of vfio-pci (vfio_pci_core.c; PCI-1,
+ * PCI-2, NUM-5).
  */
 import { einval } from '../../../../platform/errno.ts';
 import { PAGE_SIZE } from '../../../../platform/page.ts';
@@ -31,7 +31,10 @@ import type { Bar, PciResources } from './resources.ts';
 /** The struct up to num_irqs; later fields came with later kernels. */
 const LEAST_DEVICE_INFO = 16;
 
-/** 5.12 writes 16 or 20 bytes, later kernels what argsz has room for (NUM-8). No capabilities. */
+/**
+ * 5.12 writes 16 or 20 bytes; later kernels write as many as argsz has room for (NUM-8). There are
+ * no capabilities.
+ */
 export function getInfo(arg: UserArg, { deviceInfoBytes }: Profile): number {
   const { argsz } = DeviceInfo.read(padded(arg.copyIn(LEAST_DEVICE_INFO)));
   if (argsz < LEAST_DEVICE_INFO) throw einval(`device info: argsz ${argsz}`);
@@ -73,8 +76,8 @@ function region(index: number, { bars, configSize }: PciResources): { readonly s
 }
 
 /**
- * vfio_pci_probe_mmaps: memory, in whole pages, and smaller BARs too, which lie alone in their page
- * (the board aligns BARs to pages).
+ * vfio_pci_probe_mmaps: a BAR can be mapped if it is memory and consists of whole pages. A smaller
+ * memory BAR can be mapped too, because it is alone in its page (the board aligns BARs to pages).
  */
 export const isMappable = ({ space, size }: Bar): boolean =>
   space === 'memory' && (size < PAGE_SIZE || size % PAGE_SIZE === 0);

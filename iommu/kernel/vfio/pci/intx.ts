@@ -1,6 +1,6 @@
 /**
- * INTx of one function: a level on the board's wire, masked when it fires (vfio_pci_intrs.c,
- * vfio_intx_*; PCI-4, PCI-5).
+ * INTx of one function (vfio_pci_intrs.c, vfio_intx_*; PCI-4, PCI-5). It is a level on the board's
+ * wire, and it is masked when it fires.
  */
 import type { IntxLine } from '../../../bus/interrupts.ts';
 import type { EventTrigger } from './event-trigger.ts';
@@ -9,7 +9,7 @@ export class Intx {
   readonly #line: IntxLine;
   #trigger: EventTrigger | undefined;
   #enabled = false;
-  /** virq_disabled: the user has set INTx disable in its COMMAND. */
+  /** virq_disabled: the user has set the INTx disable bit in the device's COMMAND. */
   #disabledByConfig = false;
 
   constructor(line: IntxLine) {
@@ -28,7 +28,7 @@ export class Intx {
     this.setTrigger(trigger);
   }
 
-  /** vfio_intx_set_signal: a mask, also one from a delivery, stays. */
+  /** vfio_intx_set_signal. A mask stays, also a mask that a delivery has set. */
   setTrigger(trigger: EventTrigger | undefined): void {
     const old = this.#trigger;
     this.#trigger = trigger;
@@ -54,12 +54,15 @@ export class Intx {
     if (this.#enabled && !this.#disabledByConfig) this.#line.unmask();
   }
 
-  /** vfio_send_intx_eventfd, as loop-back. */
+  /** vfio_send_intx_eventfd, called for loop-back. */
   raise(): void {
     if (this.#enabled && !this.#disabledByConfig) this.#trigger?.signal();
   }
 
-  /** COMMAND.INTx-disable of the virtual config space: a second mask (PCI-9). */
+  /**
+   * The INTx disable bit of COMMAND in the virtual config space has changed. The bit is a second
+   * mask (PCI-9).
+   */
   disabledByConfig(on: boolean): void {
     if (on === this.#disabledByConfig) return;
     this.#disabledByConfig = on;

@@ -1,6 +1,6 @@
 /**
- * VFIO_DEVICE_IOEVENTFD: a write to a BAR whenever an eventfd is signalled (vfio_pci_ioeventfd;
- * PCI-7).
+ * VFIO_DEVICE_IOEVENTFD: the kernel makes a write to a BAR whenever an eventfd is signalled
+ * (vfio_pci_ioeventfd; PCI-7).
  */
 import { eexist, einval, enodev, enospc } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -17,7 +17,7 @@ import type { Virqfds, VirqfdWatch } from '../virqfd/virqfd.ts';
 import type { BarIo } from './bar-io.ts';
 import type { PciResources } from './resources.ts';
 
-/** The struct up to fd: the rest came later. */
+/** The size of the struct up to fd; the rest came with later kernels. */
 const LEAST_BYTES = DeviceIoeventfd.offset.fd + 4;
 const MAX_IOEVENTFDS = 1000;
 
@@ -44,7 +44,7 @@ export class Ioeventfds {
     this.#options = options;
   }
 
-  /** A promise where a thread starts. */
+  /** Returns a promise when an ioeventfd is added, because a thread may start. */
   ioctl(arg: UserArg, caller: Caller): number | Promise<number> {
     const bytes = new Uint8Array(DeviceIoeventfd.size);
     const given = arg.copyIn(LEAST_BYTES);
@@ -59,7 +59,7 @@ export class Ioeventfds {
     return added ? added.armed.then(() => 0) : 0;
   }
 
-  /** The watch of a new one. */
+  /** Adds or removes an ioeventfd. Returns the watch of a new one. */
   #change(wanted: { offset: bigint; size: number; data: bigint; fd: number }, caller: Caller): VirqfdWatch | undefined {
     const { size, data, fd } = wanted;
     const index = Number(wanted.offset >> BigInt(VFIO_PCI_OFFSET_SHIFT));
@@ -96,8 +96,8 @@ export class Ioeventfds {
   }
 
   /**
-   * With memory decoding off the write is lost (vfio_pci_ioeventfd_thread tests it, and has nobody
-   * to tell).
+   * The write is lost while memory decoding is off: vfio_pci_ioeventfd_thread tests it and has no
+   * caller to report to.
    */
   #write(index: number, offset: number, data: Uint8Array): void {
     const { resources, barIo } = this.#options;

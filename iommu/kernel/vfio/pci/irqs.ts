@@ -1,4 +1,4 @@
-/** The interrupts of one function and what SET_IRQS has made of them (vfio_pci_intrs.c). */
+/** The interrupts of one function, in the state that SET_IRQS has given them (vfio_pci_intrs.c). */
 import { ebusy, einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import { hex } from '../../../../platform/hex.ts';
@@ -21,12 +21,12 @@ import type { Intx } from './intx.ts';
 import type { Msi } from './msi.ts';
 import type { PciResources } from './resources.ts';
 
-/** A SET_IRQS that has passed the checks common to all indices (set-irqs.ts). */
+/** A SET_IRQS call that has passed the checks common to all indices (set-irqs.ts). */
 export interface IrqChange {
   readonly index: number;
   readonly start: number;
   readonly count: number;
-  /** The ACTION bits: one of them, or none or several, which nothing supports. */
+  /** The ACTION bits. No interrupt supports a call with none or several of them. */
   readonly action: number;
   readonly data:
     | { readonly type: 'none' }
@@ -46,7 +46,9 @@ export interface IrqsOptions {
 
 export class Irqs {
   readonly #options: IrqsOptions;
-  /** Eventfds of ERR and REQ: stored; nothing here raises them but their loop-back. */
+  /**
+   * The eventfds of ERR and REQ. They are only stored; nothing here raises them except loop-back.
+   */
   readonly #stored = new Map<number, EventTrigger>();
   /** The eventfd that unmasks INTx. */
   #unmaskWatch: VirqfdWatch | undefined;
@@ -55,7 +57,7 @@ export class Irqs {
     this.#options = options;
   }
 
-  /** vfio_pci_get_irq_count; 0 for an index there is not. */
+  /** vfio_pci_get_irq_count. 0 for an index that does not exist. */
   count(index: number): number {
     const { resources } = this.#options;
     switch (index) {
@@ -74,8 +76,8 @@ export class Irqs {
   }
 
   /**
-   * vfio_pci_set_irqs_ioctl: ENOTTY for what the index cannot do (PCI-3). A promise where a thread
-   * starts. MSI-X: no device has it; its place is here.
+   * vfio_pci_set_irqs_ioctl. ENOTTY for an action that the index does not support (PCI-3). Returns
+   * a promise when a thread may start. No device has MSI-X; its place is here.
    */
   apply(change: IrqChange, caller: Caller): void | Promise<void> {
     const { index, action } = change;
@@ -213,7 +215,7 @@ export class Irqs {
     this.#stored.delete(index);
   }
 
-  /** The last close of the device: every eventfd is let go (PCI-9). */
+  /** The last close of the device: every eventfd is released (PCI-9). */
   disableAll(): void {
     if (this.#options.intx.enabled) this.#disableIntx();
     if (this.#options.msi?.enabled) this.#options.msi.disable();
@@ -221,7 +223,7 @@ export class Irqs {
     for (const index of [...this.#stored.keys()]) this.#forget(index);
   }
 
-  /** Any negative fd is "none" for INTx and MSI (PCI-3). */
+  /** Any negative fd means "none" for INTx and MSI (PCI-3). */
   #triggerOf(fd: number, caller: Caller): EventTrigger | undefined {
     return fd < 0 ? undefined : new EventTrigger(this.#options.sources, caller.eventfd(fd));
   }

@@ -1,6 +1,6 @@
 /**
- * MSI of one function: the capability programmed with the doorbell's address and data, each vector
- * routed to an eventfd (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4).
+ * MSI of one function (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4). The capability is programmed
+ * with the doorbell's address and data, and each vector is routed to an eventfd.
  */
 import { einval, erange } from '../../../../platform/errno.ts';
 import {
@@ -18,15 +18,15 @@ import type { EventTrigger } from './event-trigger.ts';
 import type { PciResources } from './resources.ts';
 import type { VectorAllocator } from './vector-allocator.ts';
 
-/** Where a device's MSIs go. */
+/** The parts of the host through which a device's MSIs go. */
 export interface MsiFabric {
   readonly doorbells: DoorbellTable;
   readonly vectors: VectorAllocator;
   /** The iova of the doorbell, below 2^32. */
   readonly doorbellIova: number;
   /**
-   * Returns when no device worker is inside a transaction that began before: none is about to use a
-   * route just changed.
+   * Returns when every transaction that began before the call has ended. No device worker is then
+   * about to use a route that was just changed.
    */
   fence(): void;
 }
@@ -35,14 +35,17 @@ export class Msi {
   readonly #pci: PciAccess;
   readonly #capability: NonNullable<PciResources['msi']>;
   readonly #fabric: MsiFabric;
-  /** First vector number and how many are allocated, while enabled. */
+  /** The first vector number, and how many vectors are allocated, while MSI is enabled. */
   #base = 0;
   #allocated = 0;
-  /** By MSI number: [0, nrEnabled). */
+  /** The triggers by MSI number, [0, nrEnabled). */
   #triggers: (EventTrigger | undefined)[] = [];
   #enabled = false;
   #queueSize = 0;
-  /** Counts of vectors this function no longer has; those it has started from #countedBefore. */
+  /**
+   * The counts of vectors that this function no longer has. The counts of its present vectors
+   * started from #countedBefore.
+   */
   #raised = 0;
   #dropped = 0;
   #countedBefore: readonly { readonly raised: number; readonly dropped: number }[] = [];
@@ -57,17 +60,17 @@ export class Msi {
     return this.#enabled;
   }
 
-  /** MSIs that SET_IRQS has enabled. */
+  /** How many MSIs SET_IRQS has enabled. */
   get nrEnabled(): number {
     return this.#triggers.length;
   }
 
-  /** msi_qmax: log2 of the vectors last enabled. */
+  /** msi_qmax: log2 of the number of vectors last enabled. */
   get queueSize(): number {
     return this.#queueSize;
   }
 
-  /** vfio_msi_enable with pci_alloc_irq_vectors(1, nrVectors): ERANGE for none. */
+  /** vfio_msi_enable with pci_alloc_irq_vectors(1, nrVectors). ERANGE for no vector. */
   enable(nrVectors: number): void {
     if (nrVectors < 1) throw erange('MSI with no vector');
     const queueSize = Math.ceil(Math.log2(nrVectors));
@@ -80,7 +83,7 @@ export class Msi {
     this.#enabled = true;
   }
 
-  /** The message, then the enable bit (PCI 3.0 §6.8.3.1). */
+  /** Writes the message first and then the enable bit (PCI 3.0 §6.8.3.1). */
   #program(): void {
     const { at, is64 } = this.#capability;
     const flags = this.#pci.readConfig(at + PCI_MSI_FLAGS, 2) & ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
@@ -106,8 +109,8 @@ export class Msi {
   }
 
   /**
-   * vfio_msi_set_block: `take(i)` gives the new trigger of MSI start+i, undefined for none, and
-   * throws for a bad one; then that MSI and those before it are left without trigger.
+   * vfio_msi_set_block. `take(i)` returns the new trigger of MSI start+i, undefined for none, and
+   * throws for a bad one. After a throw that MSI and those before it are left without trigger.
    */
   setBlock(start: number, count: number, take: (i: number) => EventTrigger | undefined): void {
     if (start + count > this.#triggers.length)
@@ -124,12 +127,15 @@ export class Msi {
     }
   }
 
-  /** Loop-back: signals MSI `i`'s eventfd as if the device had sent it. */
+  /** Loop-back: signals the eventfd of MSI `i` as if the device had sent the MSI. */
   raise(i: number): void {
     if (this.#triggers[i]) this.#fabric.doorbells.ring(this.#base + i);
   }
 
-  /** The old trigger is closed when no device worker can be using it: route, fence, close. */
+  /**
+   * Routes an MSI to a new trigger. The order is route, fence, close: the old trigger is closed
+   * when no device worker can be using it.
+   */
   #route(i: number, trigger: EventTrigger | undefined): void {
     const old = this.#triggers[i];
     this.#triggers[i] = trigger;
@@ -153,12 +159,12 @@ export class Msi {
     for (const trigger of old) trigger.close();
   }
 
-  /** MSIs of this function that reached an eventfd, since power-on. */
+  /** How many MSIs of this function have reached an eventfd since power-on. */
   raised(): number {
     return this.#raised + this.#raisedNow();
   }
 
-  /** MSIs of this function that found none. */
+  /** How many MSIs of this function have found no eventfd. */
   dropped(): number {
     return this.#dropped + this.#droppedNow();
   }

@@ -1,9 +1,9 @@
 /**
- * The BARs of a function that are memory. Their bytes are in objects which clients map; to take
- * them away from all those mappings at once (vfio_pci_zap_bars; PCI-8) the objects are cut off to
- * nothing, so that an access is a SIGBUS, and given their bytes back later: the same mappings show
- * them again (PCI-7). DEVIATION: a store of a CPU or a device that is under way at that moment may
- * get lost, where a real BAR would either take it or fault.
+ * The BARs of a function that are memory. Their bytes are in objects that clients map.
+ * vfio_pci_zap_bars (PCI-8) takes the bytes away from all these mappings at once: here the objects
+ * are truncated to nothing, so that an access is a SIGBUS. Later the objects get their bytes back,
+ * and the same mappings show them again (PCI-7). DEVIATION: a store of a CPU or a device that is
+ * under way at the truncation may get lost. A real BAR would either take the store or fault.
  */
 import { dataExtent, ftruncate, pread, pwrite } from '../../../../platform/libc.ts';
 import { BarGate } from '../../../bus/bar-gate.ts';
@@ -12,7 +12,7 @@ import type { PciFunction, RamBar } from '../../../bus/pci-function.ts';
 
 const CHUNK = 2 ** 20;
 
-/** The bytes of a withdrawn BAR; what no chunk covers is 0. */
+/** The bytes of a withdrawn BAR. Bytes that no chunk covers are 0. */
 interface Stash {
   readonly bar: RamBar;
   readonly chunks: readonly { readonly at: number; readonly bytes: Uint8Array }[];
@@ -24,14 +24,14 @@ export class RamBars {
   readonly #fence: () => void;
   #stashes: readonly Stash[] | undefined;
 
-  /** `fence` returns when no DMA of any device is under way that began before. */
+  /** `fence` returns when all DMA that began before the call, of any device, has ended. */
   constructor({ ramBars, barGate }: PciFunction, fence: () => void) {
     this.#bars = ramBars;
     this.#gate = new BarGate(barGate);
     this.#fence = fence;
   }
 
-  /** The object of BAR `index`, if it is memory. */
+  /** The object of BAR `index`, if that BAR is memory. */
   fd(index: number): number | undefined {
     return this.#bars.find(({ bar }) => bar === index)?.fd;
   }
@@ -44,7 +44,10 @@ export class RamBars {
     writeFileMemory(this.fd(index)!, offset, data);
   }
 
-  /** No mapping and no DMA reaches them until restore(). No effect the second time. */
+  /**
+   * Withdraws the BARs: no mapping and no DMA reaches them until restore(). No effect the second
+   * time.
+   */
   withdraw(): void {
     if (this.#stashes || this.#bars.length === 0) return;
     this.#gate.setWithdrawn(true);
@@ -53,7 +56,7 @@ export class RamBars {
     for (const { fd } of this.#bars) ftruncate(fd, 0);
   }
 
-  /** No effect when they are not withdrawn. */
+  /** Gives withdrawn BARs their bytes back. No effect when the BARs are not withdrawn. */
   restore(): void {
     for (const { bar, chunks } of this.#stashes ?? []) {
       // From the start, so that a page is never there without its bytes.
@@ -66,8 +69,9 @@ export class RamBars {
 }
 
 /**
- * What there is, by the pages that the object has: 0.4 ms for each MiB of them, and nothing for the
- * rest. A client that has the object may have cut it off itself: those bytes are lost to everybody.
+ * Reads the bytes of the pages that the object has. Each MiB of them costs 0.4 ms; holes cost
+ * nothing. A client that has the object may have truncated it: those bytes are lost for all
+ * clients.
  */
 function readChunks({ fd, size }: RamBar): Stash['chunks'] {
   const chunks = [];

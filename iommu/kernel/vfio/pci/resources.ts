@@ -1,6 +1,6 @@
 /**
- * What a function has, as the PCI core finds it once when the kernel starts: BARs, capabilities,
- * interrupts. NOT MODELLED: expansion ROMs, the extended configuration space of PCIe.
+ * The resources of a function: BARs, capabilities, interrupts. The PCI core finds them once, when
+ * the kernel starts. NOT MODELLED: expansion ROMs, the extended configuration space of PCIe.
  */
 
 import {
@@ -35,10 +35,10 @@ import type { PciAccess } from './access.ts';
 export interface Bar {
   readonly index: number;
   readonly space: 'memory' | 'io';
-  /** Where firmware has put it: a pa, or a port. */
+  /** The place that firmware has given the BAR: a pa, or a port. */
   readonly start: number;
   readonly size: number;
-  /** The type bits of its register (vfio_generate_bar_flags). */
+  /** The type bits of the BAR's register (vfio_generate_bar_flags). */
   readonly flags: number;
 }
 
@@ -57,7 +57,10 @@ export interface MsixTable {
 
 export interface PciResources {
   readonly configSize: number;
-  /** By BAR index; undefined where there is none, and for the upper half of a 64-bit one. */
+  /**
+   * The BARs by index. Undefined for a BAR that does not exist, and for the upper half of a 64-bit
+   * BAR.
+   */
   readonly bars: readonly (Bar | undefined)[];
   readonly capabilities: readonly Capability[];
   readonly hasIntx: boolean;
@@ -88,8 +91,8 @@ export function findResources(pci: PciAccess): PciResources {
 }
 
 /**
- * PCI 3.0 §6.2.5.1: all ones are written, and the address bits that stick tell the size; decoding
- * is off meanwhile.
+ * PCI 3.0 §6.2.5.1: all ones are written to each BAR, and the address bits that stick tell its
+ * size. Decoding is off meanwhile.
  */
 function sizeBars(pci: PciAccess): (Bar | undefined)[] {
   const command = pci.readConfig(PCI_COMMAND, 2);
@@ -97,7 +100,7 @@ function sizeBars(pci: PciAccess): (Bar | undefined)[] {
   const bars: (Bar | undefined)[] = Array.from({ length: PCI_STD_NUM_BARS }, () => undefined);
   for (let index = 0; index < PCI_STD_NUM_BARS; index++) {
     const { mask, was } = stickyBits(pci, index);
-    // there is none, or nobody answers (__pci_read_base)
+    // there is no BAR, or no device answers (__pci_read_base)
     if (mask === 0 || mask === 0xffff_ffff) continue;
     if ((was & PCI_BASE_ADDRESS_SPACE_IO) !== 0) {
       const size = -(mask & ~IO_FLAGS) >>> 0;
@@ -126,7 +129,8 @@ function stickyBits(pci: PciAccess, index: number): { readonly mask: number; rea
 }
 
 /**
- * The chain from 0x34; a chain that loops or leaves configuration space ends there (PCI 3.0 §6.7).
+ * Follows the chain from 0x34. It ends where the chain loops or leaves configuration space (PCI 3.0
+ * §6.7).
  */
 function findCapabilities(pci: PciAccess): Capability[] {
   const found: Capability[] = [];

@@ -19,7 +19,7 @@ import type { IrqChange } from './irqs.ts';
 const U32_MAX = 0xffff_ffff;
 const KNOWN_FLAGS = VFIO_IRQ_SET_ACTION_TYPE_MASK | VFIO_IRQ_SET_DATA_TYPE_MASK;
 
-/** `countOf(index)`: how many interrupts the index has. */
+/** `countOf(index)` returns how many interrupts the index has. */
 export function parseSetIrqs(arg: UserArg, countOf: (index: number) => number): IrqChange {
   const { argsz, flags, index, start, count } = IrqSet.read(arg.copyIn(IrqSet.size));
   if (argsz < IrqSet.size || index >= VFIO_PCI_NUM_IRQS || count >= U32_MAX - start || (flags & ~KNOWN_FLAGS) !== 0) {
@@ -39,7 +39,9 @@ export function parseSetIrqs(arg: UserArg, countOf: (index: number) => number): 
   };
 }
 
-/** Exactly one DATA type; its elements are copied in after all other checks (memdup_user). */
+/**
+ * Parses exactly one DATA type. Its elements are copied in after all other checks (memdup_user).
+ */
 function parseData(arg: UserArg, flags: number, count: number, room: number): IrqChange['data'] {
   switch (flags & VFIO_IRQ_SET_DATA_TYPE_MASK) {
     case VFIO_IRQ_SET_DATA_NONE:

@@ -1,4 +1,7 @@
-/** Numbers of the doorbell page's vectors: which MSI data means which vector of which device. */
+/**
+ * The vector numbers of the doorbell page. A number is the MSI data that means one vector of one
+ * device.
+ */
 import { enospc } from '../../../../platform/errno.ts';
 
 export class VectorAllocator {
@@ -9,8 +12,8 @@ export class VectorAllocator {
   }
 
   /**
-   * `count` (a power of two) vectors from a multiple of `count`: a function tells them apart by the
-   * low bits of the data.
+   * Allocates `count` vectors, a power of two, from a multiple of `count` on. A function tells its
+   * vectors apart by the low bits of the data.
    */
   allocate(count: number): number {
     const used = this.#used;

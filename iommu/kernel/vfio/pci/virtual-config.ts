@@ -1,7 +1,7 @@
 /**
- * The configuration space a user of vfio-pci sees (vfio_pci_config.c; PCI-8, PCI-9): a shadow copy
- * of the header and the capabilities, of which some bits are real, some virtual; bytes outside both
- * are the hardware's, raw.
+ * The configuration space that a user of vfio-pci sees (vfio_pci_config.c; PCI-8, PCI-9). The
+ * header and the capabilities have a shadow copy; some of their bits are real and some are virtual.
+ * Bytes outside of both are the hardware's own.
  */
 import { efault } from '../../../../platform/errno.ts';
 import {
@@ -31,20 +31,23 @@ import type { PciAccess } from './access.ts';
 import { headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
 import type { PciResources } from './resources.ts';
 
-/** What configuration writes set off in the rest of the device. */
+/**
+ * The effects of configuration writes on the rest of the device, and the facts that they need from
+ * it.
+ */
 export interface ConfigHooks {
   /**
-   * COMMAND is about to be written without memory decoding: mappings of BARs must be gone before
-   * (PCI-8).
+   * COMMAND is about to be written with memory decoding off. Mappings of BARs must be gone before
+   * the write (PCI-8).
    */
   memoryGoes(): void;
-  /** COMMAND was written with memory decoding. */
+  /** COMMAND was written with memory decoding on. */
   memoryComes(): void;
-  /** The virtual INTx disable has changed (PCI-9: it masks). */
+  /** The virtual INTx disable bit has changed. The bit masks INTx (PCI-9). */
   intxDisabled(on: boolean): void;
-  /** SET_IRQS has enabled MSI. */
+  /** Whether SET_IRQS has enabled MSI. */
   msiEnabled(): boolean;
-  /** log2 of the MSI vectors it last enabled (msi_qmax). */
+  /** log2 of the number of MSI vectors that SET_IRQS last enabled (msi_qmax). */
   msiQueueSize(): number;
 }
 
@@ -54,8 +57,8 @@ interface Area {
   readonly start: number;
   readonly length: number;
   /**
-   * Absent: reads are the hardware's but for the next pointer, writes are dropped
-   * (vfio_direct_config_read).
+   * Absent for a capability that is read only: reads are the hardware's except for the next
+   * pointer, and writes are dropped (vfio_direct_config_read).
    */
   readonly permissions?: Permissions;
 }
@@ -66,11 +69,11 @@ export class VirtualConfig {
   readonly #hooks: ConfigHooks;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  /** By byte; undefined outside header and capabilities. */
+  /** The area of each byte. Undefined outside of header and capabilities. */
   readonly #areas: (Area | undefined)[];
   #barsDirty = true;
 
-  /** vfio_config_init: a copy of what the hardware says now. */
+  /** vfio_config_init: copies the present values of the hardware. */
   constructor(pci: PciAccess, resources: PciResources, hooks: ConfigHooks) {
     this.#pci = pci;
     this.#resources = resources;
@@ -90,7 +93,7 @@ export class VirtualConfig {
     }
   }
 
-  /** vfio_cap_init: capabilities of unknown length are taken out of the chain. */
+  /** vfio_cap_init: removes capabilities of unknown length from the chain. */
   #claimCapabilities(): void {
     let previous = PCI_CAPABILITY_LIST;
     for (const { id, at } of this.#resources.capabilities) {
@@ -105,12 +108,12 @@ export class VirtualConfig {
     this.#bytes[previous] = 0;
   }
 
-  /** __vfio_pci_memory_enabled, by the user's COMMAND (PCI-7). */
+  /** __vfio_pci_memory_enabled: tests the user's COMMAND (PCI-7). */
   memoryEnabled(): boolean {
     return (this.#view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_MEMORY) !== 0;
   }
 
-  /** vfio_pci_config_rw: the whole of it must lie inside, else EFAULT. */
+  /** vfio_pci_config_rw. The whole range must lie inside configuration space, else EFAULT. */
   read(offset: number, length: number): Uint8Array {
     this.#check(offset, length);
     const data = new Uint8Array(length);
@@ -143,7 +146,10 @@ export class VirtualConfig {
     if (offset + length > this.#bytes.length) throw efault(`config space has ${this.#bytes.length} bytes`);
   }
 
-  /** vfio_config_do_rw: aligned pieces of 4, 2 or 1 bytes that do not leave a capability. */
+  /**
+   * vfio_config_do_rw: cuts an access into aligned pieces of 4, 2 or 1 bytes that do not leave a
+   * capability.
+   */
   #pieceAt(at: number, length: number): 1 | 2 | 4 {
     const area = this.#areas[at];
     let room = 1;
@@ -222,8 +228,8 @@ export class VirtualConfig {
   }
 
   /**
-   * vfio_msi_config_write: MSI is enabled by SET_IRQS only, and has no more vectors than that; the
-   * rest goes through.
+   * vfio_msi_config_write. Only SET_IRQS enables MSI, and the user can have no more vectors than it
+   * has enabled. All other bits reach the hardware.
    */
   #msiFlagsWritten(at: number): void {
     let flags = this.#view.getUint16(at, true);
@@ -235,8 +241,8 @@ export class VirtualConfig {
   }
 
   /**
-   * vfio_bar_fixup: the user's BARs as the hardware would read them: address bits down to the size,
-   * type bits.
+   * vfio_bar_fixup: makes the user's BARs read as the hardware's would, with the address bits down
+   * to the size, and the type bits.
    */
   #fixBars(): void {
     if (!this.#barsDirty) return;
@@ -277,7 +283,8 @@ const isBar = (at: number): boolean =>
   (at >= PCI_ROM_ADDRESS && at < PCI_ROM_ADDRESS + 4);
 
 /**
- * pci_cap_length, vfio_cap_len: 0 hides the capability. `flags` are the two bytes after the header.
+ * pci_cap_length, vfio_cap_len. Length 0 hides the capability. `flags` are the two bytes after the
+ * capability's header.
  */
 function capabilityLength(id: number, flags: number): number {
   switch (id) {

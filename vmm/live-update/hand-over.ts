@@ -1,7 +1,7 @@
 /**
- * The end of an exec update: the guest runs by main's hand (main-slices.ts), its threads are
- * started, and when they are ready they take over, at a slice boundary, from sections as in an
- * update: no device knows that its vCPU is another thread now.
+ * The hand-over is the end of an exec update. Main runs the guest (main-slices.ts) while its
+ * threads start. When they are ready, they take over at a slice boundary. The state goes over in
+ * sections, as in an update: no device knows that another thread is its vCPU now.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
 import { connectTask } from '../client/kernel-client.ts';
@@ -11,16 +11,17 @@ import type { VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** What it cost the guest, after the pause. */
+/** The cost of the hand-over for the guest, after the pause. */
 export interface HandOver {
   /**
-   * CLOCK_MONOTONIC: the last instruction by main was before, the first one by the thread after.
-   * Equal for a guest that is stopped.
+   * CLOCK_MONOTONIC: main's last instruction was before lastNs, the thread's first one after
+   * firstNs. They are equal for a guest that is stopped.
    */
   readonly lastNs: number;
   readonly firstNs: number;
   /**
-   * Before that: the longest time in which main did something else while the guest wanted to run.
+   * The longest time before the hand-over in which main did something else while the guest wanted
+   * to run.
    */
   readonly longestGapNs: number;
 }
@@ -40,12 +41,12 @@ export async function handOver(vm: Vm, slices: MainSlices): Promise<HandOver> {
   const { atNs: lastNs, state } = slices.end();
   const first = firstWord(vcpu);
   vcpu.begin(state);
-  interrupts?.begin(); // what came meanwhile waits in the eventfds
+  interrupts?.begin(); // interrupts that came meanwhile wait in the eventfds
   const word = await first;
   return { lastNs, firstNs: word.kind === 'running' ? word.atNs : lastNs, longestGapNs: slices.longestGapNs };
 }
 
-/** What can be listened to until it says `ready`. */
+/** A thread that starts; a listener hears its `ready`. */
 interface Starting {
   listen(listener: (message: { readonly kind: string }) => void): () => void;
 }

@@ -1,6 +1,7 @@
 /**
- * What a VMM tells its successor before anything stops: the sections that it would hand over, with
- * their bodies as far as these can be had while the guest runs, and what they will need.
+ * The manifest is what a VMM tells its successor before anything stops. It names the sections that
+ * the VMM would hand over and what they will need. It contains the bodies that can be saved while
+ * the guest runs.
  */
 import { readdirSync } from 'node:fs';
 
@@ -12,7 +13,7 @@ import type { Vm } from '../vm/vm.ts';
 import { SURVIVORS } from './survivors.ts';
 import { writeAll } from './write-all.ts';
 
-/** A body is checked by the successor's section, not here. */
+/** The body of a section. The successor's section checks it, not this file. */
 const body: Shape<Versioned> = (value, at) => {
   object({ version: integer })({ version: (value as Partial<Versioned> | undefined)?.version }, at);
   return value as Versioned;
@@ -22,13 +23,13 @@ const MANIFEST = object({
   sections: list(object({ name: text, version: integer, body: nullable(body) })),
   /** Bytes of guest RAM. */
   memory: integer,
-  /** How many fds are open, all of which the successor may inherit. */
+  /** How many fds are open. The successor may inherit all of them. */
   fds: integer,
 });
 
 export type Manifest = Shaped<typeof MANIFEST>;
 
-/** The manifest of a VM that runs, in a memfd that is the caller's; at offset 0. */
+/** Writes the manifest of a running VM into a memfd, at offset 0. The caller owns the memfd. */
 export function writeManifest(vm: Vm): number {
   const sections = SURVIVORS.map(({ section: { name, version }, saveSteady }) => {
     return { name, version, body: saveSteady ? saveSteady(vm) : null };
@@ -39,5 +40,5 @@ export function writeManifest(vm: Vm): number {
   return fd;
 }
 
-/** EINVAL: no manifest. */
+/** EINVAL: the bytes are no manifest. */
 export const decodeManifest = (packed: Uint8Array): Manifest => MANIFEST(unpack(packed), 'manifest');

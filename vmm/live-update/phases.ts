@@ -1,6 +1,6 @@
 /**
- * The phases of an update: one after the other, from the last guest instruction in the old image to
- * the first in the new.
+ * The phases of an update follow one another. They begin with the last guest instruction in the old
+ * image and end with the first in the new.
  */
 
 /** CLOCK_MONOTONIC ns at which each phase ended; `begin` is the last guest instruction. */
@@ -33,8 +33,8 @@ const PHASES = ['stop', 'invalidate', 'save', 'exec', 'boot', 'map', 'remap', 'l
 export type PhasesMs = Readonly<Record<(typeof PHASES)[number], number>>;
 
 /**
- * Each phase in milliseconds. `exec` is the kernel's work and the loader's until Node begins,
- * `boot` Node's own start.
+ * Each phase in milliseconds. `exec` is the work of the kernel and the loader until Node begins;
+ * `boot` is Node's own start.
  */
 export function phasesMs(old: PhaseStamps, fresh: ResumeStamps): PhasesMs {
   const ms = (from: number, to: number): number => Math.max(0, Math.round((to - from) / 1e3) / 1e3);

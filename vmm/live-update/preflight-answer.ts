@@ -1,6 +1,6 @@
 /**
- * Preflight, the successor's side: every section of the manifest is decoded by this build's own
- * code, and what this build needs beside them is tried for real.
+ * Preflight, the successor's side. This build's own code decodes every section of the manifest. The
+ * other things that this build needs are tried for real.
  */
 import { fstatSync, readSync } from 'node:fs';
 import * as zlib from 'node:zlib';
@@ -15,11 +15,11 @@ import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
 import { SURVIVORS } from './survivors.ts';
 
-/** Beside the inherited ones: the state, the snapshot, Node's own, two threads'. */
+/** Fds beside the inherited ones: those of the state, the snapshot, Node itself, two threads. */
 const FDS_OF_OUR_OWN = 40;
 const THREAD_MS = 5000;
 
-/** EINVAL: what is in `fd` is no manifest. */
+/** EINVAL: `fd` does not contain a manifest. */
 export async function answerPreflight(fd: number): Promise<PreflightReport> {
   const packed = Buffer.alloc(fstatSync(fd).size);
   readSync(fd, packed, 0, packed.length, 0);
@@ -80,8 +80,8 @@ async function check(what: string, work: () => void | Promise<void>): Promise<Ch
 }
 
 /**
- * Maps as much memory as the guest has, and starts a vCPU thread over it, which ends when it is
- * ready.
+ * Maps as much memory as the guest has, and starts a vCPU thread over it. The thread ends when it
+ * is ready.
  */
 async function tryThread(memory: number): Promise<void> {
   const { VcpuThread } = await import('../crew/vcpu/thread.ts');

@@ -1,2 +1,2 @@
-/** `vmm --preflight FD`: says whether it could take over the guest whose manifest is in FD. */
+/** `vmm --preflight FD` says whether this VMM could take over the guest whose manifest is in FD. */
 export const PREFLIGHT = '--preflight';

@@ -1,5 +1,6 @@
 /**
- * What a successor answers when it is asked whether it could take a guest over. One JSON document.
+ * The successor's answer to the question whether it could take a guest over. It is one JSON
+ * document.
  */
 import { einval } from '../../platform/errno.ts';
 import { flag, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
@@ -8,7 +9,8 @@ const SECTION_VERDICT = object(
   {
     name: text,
     /**
-     * same: it is taken as it is. lost: this build does not know it. refused: it cannot be taken.
+     * same: the section is taken as it is. lost: this build does not know it. refused: it cannot be
+     * taken.
      */
     verdict: oneOf('same', 'lost', 'refused'),
   },
@@ -18,11 +20,11 @@ const SECTION_VERDICT = object(
 const CHECK = object({ what: text, ok: flag }, { reason: text });
 
 export const PREFLIGHT_REPORT = object({
-  /** Version of the successor's build, and of the node that runs it. */
+  /** Version of the successor's build, and of the node that runs the build. */
   version: text,
   node: text,
   sections: list(SECTION_VERDICT),
-  /** What it needs beside the sections. */
+  /** Checks of what the successor needs beside the sections. */
   checks: list(CHECK),
 });
 

@@ -1,7 +1,7 @@
 /**
- * Preflight, the old image's side: starts the successor beside the running guest and asks it. It is
- * started as it will be for the update, by the same node, from the same snapshot, within the same
- * limits; what it cannot do then it cannot do now.
+ * Preflight, the old image's side: it starts the successor beside the running guest and asks it.
+ * The successor starts as it will for the update: by the same node, from the same snapshot, within
+ * the same limits. So anything that it could not do in the update fails now.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,22 +12,22 @@ import { PREFLIGHT_REPORT, type PreflightReport } from './preflight-report.ts';
 import { fromSnapshot, nodeOptions } from './prepared-snapshot.ts';
 import { successorEnv } from './successor-env.ts';
 
-/** It answers in 0.3 s, and takes several on a busy machine. */
+/** The successor answers in 0.3 s. It takes several seconds on a busy machine. */
 const TIMEOUT_MS = 10_000;
-/** What a program that is no successor may say. */
+/** Most bytes that a program which is no successor may write. */
 const MAX_OUTPUT = 1 << 20;
-/** In the successor: the snapshot, and the manifest. */
+/** Fds in the successor: the snapshot, and the manifest. */
 const SNAPSHOT_FD = 3;
 const MANIFEST_FD = 4;
 
 export interface Candidate {
   readonly node: string;
   readonly entry: string;
-  /** undefined: it starts from `entry` itself. */
+  /** undefined: the successor starts from `entry` itself. */
   readonly snapshotFd: number | undefined;
 }
 
-/** EINVAL: it does not answer, and what it says instead. */
+/** EINVAL: the successor does not answer; the message says what it wrote instead. */
 export async function askSuccessor(
   { node, entry, snapshotFd }: Candidate,
   manifestFd: number,
@@ -51,13 +51,13 @@ export async function askSuccessor(
   }
 }
 
-/** Of all that node says of an error, the line that names it; else the last line. */
+/** The line that names the error, out of all that node writes about it; else the last line. */
 function lastWords(errors: string): string | undefined {
   const lines = errors.split('\n').filter((line) => line.trim() !== '');
   return lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1);
 }
 
-/** How it ended, in words. */
+/** Tells in words how the child ended. */
 async function ended(child: ChildProcess): Promise<string> {
   const stop = (): boolean => child.kill('SIGKILL');
   process.once('exit', stop);

@@ -1,7 +1,7 @@
 /**
- * The successor's program as a snapshot (snapshot.ts, build-snapshot.ts), which the new image's
- * node makes and tries while the guest still runs: without, a third of the pause is loading and
- * compiling.
+ * The successor's program as a snapshot (snapshot.ts, build-snapshot.ts). The new image's node
+ * makes and tries it while the guest still runs. Without a snapshot, a third of the pause is
+ * loading and compiling.
  */
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,31 +20,38 @@ import {
 } from '../../platform/libc.ts';
 import { successorEnv } from './successor-env.ts';
 
-/** It takes 0.5 s, and several on a busy machine. The guest runs meanwhile. */
+/**
+ * Making the snapshot takes 0.5 s, and several seconds on a busy machine. The guest runs meanwhile.
+ */
 const TIMEOUT_MS = 10_000;
 const BUILDER = 'vmm-build-snapshot.cjs';
 const BLOB = '--snapshot-blob';
 /**
- * V8 keeps the snapshot's hash seed instead of hashing everything in it again by a random one: 8 ms
- * of 31 (node 20.20). A random seed protects servers from strings which strangers choose to
- * collide; a VMM's only come from its own user. Refused by a node without it.
+ * V8 keeps the snapshot's hash seed. Otherwise it would hash everything in the snapshot again with
+ * a random seed: 8 ms of 31 (node 20.20). A random seed protects servers from strings that
+ * strangers choose to collide; a VMM's strings come only from its own user. A node without this
+ * option refuses it.
  */
 const KEEP_HASHES = '--no-rehash-snapshot';
 
-/** What tells node to start from the snapshot in `fd`. */
+/** The options that make node start from the snapshot in `fd`. */
 export const fromSnapshot = (fd: number): string[] => [KEEP_HASHES, BLOB, `/proc/self/fd/${fd}`];
 
-/** This process' own node options, without those of the snapshot that it may have come from. */
+/**
+ * This process' own node options, without the options of the snapshot that it may have started
+ * from.
+ */
 export function nodeOptions(): string[] {
   const at = process.execArgv.indexOf(KEEP_HASHES);
   return at < 0 ? process.execArgv : process.execArgv.toSpliced(at, fromSnapshot(0).length);
 }
 
 /**
- * Lets `node` make a snapshot of the VMM whose file `entry` is; a sealed memfd, close-on-exec.
- * undefined if it cannot: an older version, no node at all, no time. The update is then only
- * slower. Whether the node likes its snapshot, the preflight finds out: an image that starts from
- * one that it does not like ends at once, and there is no way back then.
+ * Lets `node` make a snapshot of the VMM whose file is `entry`. Returns a sealed memfd,
+ * close-on-exec; undefined if node cannot make one: an older version, no node at all, no time. The
+ * update is then only slower. The preflight finds out whether the node accepts its snapshot. It
+ * must, because an image that starts from a snapshot that it rejects ends at once, and then there
+ * is no way back.
  */
 export async function prepareSnapshot(node: string, entry: string): Promise<number | undefined> {
   const fd = memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -63,13 +70,13 @@ async function succeeded(child: ChildProcess): Promise<boolean> {
     const [status] = await once(child, 'exit');
     return status === 0;
   } catch {
-    return false; // it could not be started, as execve will say
+    return false; // node could not be started; execve will say why
   } finally {
     process.removeListener('exit', stop);
   }
 }
 
-/** False if somebody may still change it. */
+/** Returns false if another process may still change the snapshot. */
 function seal(fd: number): boolean {
   try {
     addSeals(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);

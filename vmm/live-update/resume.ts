@@ -2,7 +2,7 @@
  * An exec update, the new image's side (docs/DESIGN.md, "Three lifetimes"): find the state → map
  * RAM → update vaddrs → each owner loads its section → main runs the guest → its threads take over
  * (hand-over.ts). There is no way back from here: an error ends the process, and its message names
- * the section. What the guest's next instruction does not need is not loaded before it.
+ * the section. Code that the guest's next instruction does not need is loaded after it.
  */
 import { fstatSync, readSync } from 'node:fs';
 import { setImmediate as nextSlice } from 'node:timers/promises';
@@ -23,12 +23,12 @@ import type { Takeback } from './update-state.ts';
 export interface Resumed {
   readonly vm: Vm;
   readonly monitor: MonitorState;
-  /** The content of the LIVE_UPDATE event, when the guest's threads have taken over. */
+  /** The content of the LIVE_UPDATE event. It resolves when the guest's threads have taken over. */
   readonly report: Promise<JsonObject>;
 }
 
 /**
- * Takes the guest over from the image before; when it returns the guest runs. EINVAL names the
+ * Takes the guest over from the image before. The guest runs when this returns. EINVAL names the
  * section that cannot be loaded.
  */
 export async function takeOver(stateFd: number, firstLine: number): Promise<Resumed> {
@@ -92,8 +92,8 @@ function takebackMs({ atNs, gapNs, longestGapNs }: Takeback, pauseStartNs: numbe
 const roundedMs = (ns: number): number => Math.round(ns / 1e3) / 1e3;
 
 /**
- * CLOCK_MONOTONIC when Node began in this image: performance's origin, read when nothing came in
- * between.
+ * CLOCK_MONOTONIC when Node began in this image. It is performance's origin, from the quickest of
+ * five readings.
  */
 function nodeStartNs(): number {
   let best = { took: Number.POSITIVE_INFINITY, start: 0 };

@@ -1,5 +1,5 @@
 /**
- * The environment of the new image. Without NODE_EXTRA_CA_CERTS: where it is set, Node 20 parses
+ * The environment of the new image. It lacks NODE_EXTRA_CA_CERTS. Where that is set, Node 20 parses
  * every root certificate of the system before it runs its first line (65 ms measured), and a VMM
  * speaks no TLS.
  */

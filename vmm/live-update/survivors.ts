@@ -1,7 +1,7 @@
 /**
- * Everything that survives an update, one line an owner, in the order in which the new image takes
- * it. An owner declares its section (name, version, shape) beside itself; saving and resuming are
- * loops over this list, and nothing else names a section.
+ * The list of everything that survives an update, one line per owner, in the order in which the new
+ * image takes it. An owner declares its section (name, version, shape) in its own file. Saving and
+ * resuming are loops over this list, and nothing else names a section.
  */
 import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
@@ -24,7 +24,7 @@ import { VM_SECTION, type VmState } from '../vm/vm-state.ts';
 import type { StateFile } from './state-file.ts';
 import { claimFds, UPDATE_SECTION, type UpdateState } from './update-state.ts';
 
-/** What is saved: a VM at rest, and what else only then can be told. */
+/** The source of a save: a VM at rest, and the facts that are known only then. */
 export interface OldImage {
   readonly vm: Vm;
   readonly machine: MachineState;
@@ -35,8 +35,8 @@ export interface OldImage {
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
- * What is resumed. Each survivor finds here what those before it in the list have put, and puts its
- * own.
+ * The image that is being resumed. Each survivor finds here what the survivors before it in the
+ * list have put, and adds its own part.
  */
 export class NewImage {
   update!: UpdateState;
@@ -54,7 +54,7 @@ export class NewImage {
   }
 }
 
-/** The phase of the update that ends when it has been restored (phases.ts). */
+/** The phase of the update that ends when the survivor has been restored (phases.ts). */
 export type Phase = 'map' | 'remap' | 'load';
 
 /** An owner that can be saved while the guest runs, or only at rest. */
@@ -68,10 +68,10 @@ type Owner<S> = Saving<S> & {
 export interface Survivor {
   readonly section: Section<Versioned>;
   readonly phase: Phase;
-  /** Saves it while the guest runs, where that can be done; an update rehearses it. */
+  /** Saves the survivor while the guest runs, if that is possible; an update rehearses it. */
   readonly saveSteady: ((vm: Vm) => Versioned) | undefined;
   save(old: OldImage): Versioned;
-  /** `state` is what this section's `decode` has returned. */
+  /** Restores the survivor. `state` is the return value of this section's `decode`. */
   restore(image: NewImage, state: Versioned): void;
 }
 
@@ -85,7 +85,7 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
   };
 }
 
-/** What belongs to one hart. */
+/** The survivors that belong to one hart. */
 function ofHart(hart: number): readonly Survivor[] {
   const saved = <N extends keyof HartSections>(name: N, section: Section<HartSections[N]>): Survivor =>
     survivor(section.numbered(hart), {
@@ -109,8 +109,8 @@ function ofHart(hart: number): readonly Survivor[] {
 }
 
 /**
- * What all harts share. As what belongs to a hart, the vCPU thread saves it, and main hands it to
- * the next vCPU as it is.
+ * A survivor that all harts share. The vCPU thread saves it, and main hands it to the next vCPU as
+ * it is. The survivors of a hart go the same way.
  */
 function ofMachine<N extends keyof SharedState>(name: N, section: Section<SharedState[N]>): Survivor {
   return survivor(section, {
@@ -187,11 +187,11 @@ export const SURVIVORS: readonly Survivor[] = [
   }),
 ];
 
-/** Sections by name: all of a VM at rest. */
+/** Sections by name: all sections of a VM at rest. */
 export const saveAll = (old: OldImage): Record<string, Versioned> =>
   Object.fromEntries(SURVIVORS.map((survivor) => [survivor.section.name, survivor.save(old)]));
 
-/** Sections by name: those that can be saved while the guest runs. */
+/** Sections by name: the sections that can be saved while the guest runs. */
 export const saveSteady = (vm: Vm): Readonly<Record<string, Versioned>> =>
   Object.fromEntries(
     SURVIVORS.flatMap(({ section, saveSteady }) => (saveSteady ? [[section.name, saveSteady(vm)]] : [])),
@@ -204,8 +204,8 @@ export interface Restorable {
 }
 
 /**
- * All sections of a state, checked. EINVAL: one is missing, unknown, of a version this build does
- * not know, or not of its shape.
+ * Decodes and checks all sections of a state. EINVAL: a section is missing, is unknown, has a
+ * version that this build does not know, or has another shape.
  */
 export function decodeAll({ sections }: StateFile): readonly Restorable[] {
   const known = new Set(SURVIVORS.map(({ section }) => section.name));

@@ -1,7 +1,7 @@
 /**
- * The beginning of an exec update: at a slice boundary main takes the guest over from its threads,
- * which end while it runs by main's hand. execve would wait for each of them and give their heaps
- * back page by page: 5 ms of the pause (measured).
+ * The take-back is the beginning of an exec update. Main takes the guest over from its threads at a
+ * slice boundary. The threads end while main runs the guest. Otherwise execve would wait for each
+ * thread and give its heap back page by page: 5 ms of the pause (measured).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,22 +9,22 @@ import { monotonicNs } from '../../platform/clock.ts';
 import { MainSlices } from '../crew/main-slices.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** Longer is not waited for threads that take their time; they only make the execve slower. */
+/**
+ * Main waits no longer than this for threads to end. A thread that still runs only makes the execve
+ * slower.
+ */
 const ENDING_MS = 1000;
 
-/** What it cost the guest, before the pause. */
+/** The cost of the take-back for the guest, before the pause. */
 export interface TakenBack {
   readonly slices: MainSlices;
-  /** CLOCK_MONOTONIC when main had it. */
+  /** CLOCK_MONOTONIC when main had the guest. */
   readonly atNs: number;
-  /**
-   * From the last instruction by the thread to the first one by main; 0 for a guest that is
-   * stopped.
-   */
+  /** Time from the thread's last instruction to main's first one; 0 for a guest that is stopped. */
   readonly gapNs: number;
 }
 
-/** Resolves when the threads are gone. ETIMEDOUT: they go on. */
+/** Resolves when the threads are gone. ETIMEDOUT: the threads go on. */
 export async function takeBack(vm: Vm): Promise<TakenBack> {
   const { vcpu, interrupts } = vm.parts;
   const threads = [vcpu.gone, interrupts?.gone];

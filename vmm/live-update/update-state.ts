@@ -1,6 +1,6 @@
 /**
- * The update itself, as the new image gets to know it: when its phases were, and every fd that
- * crosses the exec.
+ * The facts about the update itself that the new image needs: the times of its phases, and every fd
+ * that crosses the exec.
  */
 
 import { einval } from '../../platform/errno.ts';
@@ -18,8 +18,8 @@ export const UPDATE_SECTION = defineSection(
   },
   {
     /**
-     * What it cost the guest that main took it back from its threads, in ns; `atNs` is when
-     * (CLOCK_MONOTONIC). Not saved by 0.1.0.
+     * The cost of the take-back for the guest, in ns; `atNs` is its time (CLOCK_MONOTONIC). 0.1.0
+     * did not save this.
      */
     takeback: object({ atNs: number, gapNs: number, longestGapNs: number }),
   },
@@ -29,8 +29,8 @@ export type UpdateState = StateOf<typeof UPDATE_SECTION>;
 export type Takeback = NonNullable<UpdateState['takeback']>;
 
 /**
- * Every fd that was handed over belongs to this image now, and would not survive an exec by
- * accident. EINVAL: one is not open.
+ * Takes every fd that was handed over: it belongs to this image now, and would not survive an exec
+ * by accident. EINVAL: an fd is not open.
  */
 export function claimFds({ fds }: UpdateState): void {
   for (const [name, fd] of Object.entries(fds)) {

@@ -1,8 +1,8 @@
 /**
  * An exec update, the old image's side (docs/DESIGN.md, "Three lifetimes"): take the guest back
- * from its threads → stop → invalidate vaddrs → save → execve. Until the execve succeeds there is a
- * way back: vaddrs valid again, fds close-on-exec again, the guest runs on, by new threads, the
- * error is reported.
+ * from its threads → stop → invalidate vaddrs → save → execve. There is a way back until the execve
+ * succeeds: vaddrs become valid again, fds close-on-exec again, new threads run the guest on, and
+ * the error is reported.
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -42,17 +42,15 @@ export interface UpdatePlan {
   readonly allowLoss: readonly string[];
 }
 
-/**
- * 2 ms less to save after the last of these, when V8 has compiled what they use; they take 5 ms.
- */
+/** 20 dry runs (5 ms) make V8 compile the save path: that saves 2 ms of the pause. */
 const REHEARSALS = 20;
 
-/** What a client is told whose command was still executing: a hash of much memory, say. */
+/** The answer to a client whose command is still executing, a hash of much memory for example. */
 const REPLACED = 'the VMM is being replaced by an update; ask the new one';
 
 interface PreparedPlan extends UpdatePlan {
   readonly snapshotFd: number | undefined;
-  /** Sections that the successor does not know, and that are not handed over. */
+  /** Sections that the successor does not know. They are not handed over. */
   readonly lost: readonly string[];
   readonly taken: TakenBack;
 }
@@ -60,7 +58,9 @@ interface PreparedPlan extends UpdatePlan {
 export interface LiveUpdateOptions {
   readonly vm: Vm;
   monitor(): Monitor | undefined;
-  /** Resolves when this image has begun: its own update, if one brought it here, is complete. */
+  /**
+   * Resolves when this image has begun. If an update brought it here, that update is then complete.
+   */
   begun(): Promise<void> | undefined;
 }
 
@@ -77,8 +77,8 @@ export class LiveUpdate {
   }
 
   /**
-   * What can be known before the guest is stopped. ENOENT: nothing to become. EOPNOTSUPP: DMA would
-   * not go on (CPR-1). EBUSY.
+   * Plans an update and checks what can be known before the guest is stopped. ENOENT: the
+   * successor's files do not exist. EOPNOTSUPP: DMA would not go on (CPR-1). EBUSY.
    */
   #plan({ to, node = process.execPath, allowLoss = [] }: UpdateTarget): UpdatePlan {
     const self = process.argv[1]!;
@@ -100,9 +100,9 @@ export class LiveUpdate {
   }
 
   /**
-   * Begins an update: from here on no other one can. What is returned replaces the process, and
-   * resolves only if that failed; the guest then runs as before and LIVE_UPDATE says why. EBUSY;
-   * errors of #plan.
+   * Begins an update: from here on no other one can begin. The function that is returned replaces
+   * the process. It resolves only if that failed; the guest then runs as before and LIVE_UPDATE
+   * says why. EBUSY; errors of #plan.
    */
   begin(target: UpdateTarget): () => Promise<void> {
     if (this.#running) throw ebusy('an update is under way');
@@ -129,7 +129,7 @@ export class LiveUpdate {
     const { snapshotFd, report } = await this.#preflight(plan);
     try {
       demandAccepted(report, plan.allowLoss);
-      // or execve does it, for each page that the guest has ever touched
+      // otherwise execve drops each page that the guest has ever touched
       this.#vm.parts.ram.dropPages();
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
       const taken = await takeBack(this.#vm);
@@ -145,8 +145,9 @@ export class LiveUpdate {
   }
 
   /**
-   * Lets the successor make its snapshot, and asks it, started from that, whether it can take the
-   * guest over. One that does not answer is asked again without snapshot. EINVAL: no answer.
+   * Lets the successor make its snapshot, starts it from that, and asks it whether it can take the
+   * guest over. A successor that does not answer is asked again without a snapshot. EINVAL: no
+   * answer.
    */
   async #preflight({ node, entry }: UpdatePlan): Promise<{ snapshotFd: number | undefined; report: PreflightReport }> {
     const manifestFd = writeManifest(this.#vm);
@@ -156,7 +157,7 @@ export class LiveUpdate {
         try {
           return { snapshotFd, report: await askSuccessor({ node, entry, snapshotFd }, manifestFd) };
         } catch {
-          close(snapshotFd); // the answer without it says why
+          close(snapshotFd); // the next answer, without the snapshot, says why
         }
       }
       return { snapshotFd: undefined, report: await askSuccessor({ node, entry, snapshotFd: undefined }, manifestFd) };
@@ -166,8 +167,8 @@ export class LiveUpdate {
   }
 
   /**
-   * Saves, for nothing, what can be saved while the guest runs: code that runs for the first time
-   * is slow.
+   * Saves what can be saved while the guest runs, and drops the result: code that runs for the
+   * first time is slow.
    */
   #rehearse(): void {
     const fd = memfdCreate('livevmm-rehearsal');
@@ -200,7 +201,7 @@ export class LiveUpdate {
     }
   }
 
-  /** From here on nothing waits. Throws after it has put everything back. */
+  /** Replaces the process. Nothing waits from here on. Throws after it has put everything back. */
   #replace(plan: PreparedPlan, stopped: Suspended, begin: number): never {
     const { console, host, ram } = this.#vm.parts;
     console.pause();

@@ -1,6 +1,6 @@
 /**
- * The device tree of this machine: QEMU's for `virt,aia=aplic-imsic`, with the devices that are
- * there.
+ * The device tree of this machine. It is QEMU's for `virt,aia=aplic-imsic`, with the devices that
+ * exist here.
  */
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
 import { cpuNode, HARTS, hartNumbers } from './hart-local/hart-number.ts';
@@ -22,7 +22,7 @@ import {
 
 const PHANDLE_IMSIC = 2;
 const PHANDLE_TEST = 3;
-/** Of a hart's interrupt controller. */
+/** The phandle of a hart's interrupt controller. */
 const intcPhandle = (hart: number): number => (hart === 0 ? 1 : 3 + hart);
 const IRQ_M_SOFT = 3;
 const IRQ_M_TIMER = 7;

@@ -10,18 +10,21 @@ const FDT_END_NODE = 2;
 const FDT_PROP = 3;
 const FDT_END = 9;
 
-/** Cells (u32), a string, a list of strings, or nothing (a property that is just there). */
+/**
+ * A property's value: cells (u32), a string, a list of strings, or nothing (`true`: the property
+ * only exists).
+ */
 export type FdtValue = number | readonly number[] | string | readonly string[] | true;
 
 export interface FdtNode {
   readonly [name: string]: FdtValue | FdtNode;
 }
 
-/** 64-bit numbers as two cells each. */
+/** 64-bit numbers, each as two cells. */
 export const cells64 = (...values: readonly number[]): number[] =>
   values.flatMap((value) => [Math.floor(value / 2 ** 32), value % 2 ** 32]);
 
-/** The blob of the tree under `root`; subnodes after properties, as dtc wants them. */
+/** The blob of the tree under `root`. Subnodes follow properties, as dtc wants them. */
 export function writeFdt(root: FdtNode): Uint8Array {
   const structure = new ByteWriter();
   const strings = new ByteWriter();
@@ -102,7 +105,7 @@ class ByteWriter {
     this.#bytes.push((value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
   }
 
-  /** UTF-8 and a NUL. */
+  /** Appends UTF-8 and a NUL. */
   string(text: string): void {
     this.bytes(new TextEncoder().encode(`${text}\0`));
   }

@@ -1,6 +1,6 @@
 /**
- * The guest's machine: its harts, and what they share. What survives is one section per owner; RAM
- * survives as the memory object it is, and interrupt files are saved by main.
+ * The guest's machine: its harts, and what they share. Each owner's state survives as one section.
+ * RAM survives as a memory object, and main saves the interrupt files.
  */
 import { hartCount } from './control/control-block.ts';
 import { HartLocal, type HartLocalState } from './hart-local/hart-local.ts';
@@ -10,19 +10,19 @@ import type { Clint, ClintState } from './shared/clint.ts';
 import { RAM_BASE } from './shared/memory-map.ts';
 import { SharedMachine, type SharedMachineOptions, type SharedState } from './shared/shared-machine.ts';
 
-/** `control` is for as many harts as the machine shall have. */
+/** `control` is a buffer for as many harts as the machine shall have. */
 export interface MachineOptions extends Omit<SharedMachineOptions, 'ramSize'> {
   readonly ram: SharedArrayBuffer;
-  /** Their interrupt files. */
+  /** The interrupt files of the harts. */
   readonly imsic: SharedArrayBuffer;
 }
 
-/** By section. */
+/** The sections of one hart, by name. */
 export interface HartSections extends HartLocalState {
   readonly clint: ClintState;
 }
 
-/** What its owner's thread knows of the machine's state. */
+/** The part of the machine's state that its owner's thread knows. */
 export interface MachineState extends SharedState {
   /** By hart. */
   readonly harts: readonly HartSections[];
@@ -52,7 +52,7 @@ export class Machine {
     this.#clint = shared.connect(this.harts);
   }
 
-  /** What a power-on leaves; RAM is main's. */
+  /** Takes the state that a power-on leaves. Main fills RAM. */
   reset(): void {
     this.shared.reset();
     this.#clint.reset();
@@ -67,7 +67,7 @@ export class Machine {
     return { harts, ...this.shared.save() };
   }
 
-  /** The functions were made with their state. */
+  /** Restores all but the PCI functions: they were made with their state. */
   restore({ harts, uart }: Omit<MachineState, 'pci'>): void {
     for (const hart of this.harts) {
       const sections = harts[hart.number]!;

@@ -1,6 +1,6 @@
 /**
- * One client of the monitor. Commands are executed one after the other; while one runs, nothing
- * more is read.
+ * One client of the monitor. Its commands are executed one after the other; while one executes,
+ * nothing more is read.
  */
 import type { Socket } from 'node:net';
 
@@ -25,7 +25,7 @@ import type { ConnectionState } from './state.ts';
 const MAX_UNREAD = 1 << 20;
 
 export interface ConnectionOptions {
-  /** What a client is greeted with. */
+  /** The first message to a client. */
   readonly greeting: JsonObject;
   /** Executes a command of a client that has negotiated. */
   execute(command: Command): Promise<Json>;
@@ -34,13 +34,13 @@ export interface ConnectionOptions {
 /** A command that has no answer yet. */
 interface Running {
   readonly id: ClientJson | undefined;
-  /** It has been answered in another way. */
+  /** Whether the command has been answered in another way. */
   abandoned: boolean;
 }
 
 export class Connection {
   readonly socket: Socket;
-  /** When the client was last heard of: performance.now(). */
+  /** The time of the client's last message: performance.now(). */
   lastUsed = performance.now();
   readonly #options: ConnectionOptions;
   readonly #input: JsonInput;
@@ -51,7 +51,7 @@ export class Connection {
   /** Called when nothing is executing any more. */
   #idle: () => void = () => {};
 
-  /** A new client, which is greeted, or one that an earlier image left. */
+  /** A new client, which gets the greeting, or a client that an earlier image left. */
   constructor(socket: Socket, options: ConnectionOptions, state?: Omit<ConnectionState, 'fd'>) {
     this.socket = socket;
     this.#options = options;
@@ -67,7 +67,7 @@ export class Connection {
     this.#run();
   }
 
-  /** A command of this client has no answer yet. */
+  /** Whether a command of this client has no answer yet. */
   get busy(): boolean {
     return this.#running !== undefined;
   }
@@ -91,10 +91,7 @@ export class Connection {
     });
   }
 
-  /**
-   * Answers the command that is still executing with an error; what becomes of it is not told any
-   * more.
-   */
+  /** Answers the command that is still executing with an error. Its own answer is dropped later. */
   abandon(reason: string): void {
     if (!this.#running) return;
     this.#running.abandoned = true;
@@ -107,7 +104,7 @@ export class Connection {
     this.#run();
   }
 
-  /** Only while held. */
+  /** To be called only while the client is held. */
   save(): Omit<ConnectionState, 'fd'> {
     // what the stream has buffered goes to our 'data' listener, once
     while (this.socket.read() !== null);

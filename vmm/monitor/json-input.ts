@@ -1,7 +1,7 @@
 /**
- * Cuts what a monitor client sends into JSON values, as QEMU's json-streamer does: values end where
- * their brackets balance, not at line ends. What is not taken yet stays as bytes, so that it can be
- * handed to the image after this one.
+ * Cuts what a monitor client sends into JSON values, as QEMU's json-streamer does: a value ends
+ * where its brackets balance, not at the end of a line. Input that is not taken yet stays as bytes,
+ * so that it can be handed to the image after this one.
  */
 
 /** The longest value; a longer one is dropped with an error. */
@@ -21,19 +21,19 @@ export type JsonValue = { readonly bytes: Uint8Array } | { readonly error: strin
 
 export class JsonInput {
   /**
-   * The bytes that are not taken are [#begin, #end) of this. It doubles when it is full, so that a
+   * The buffer. Its bytes [#begin, #end) are not taken yet. It doubles when it is full, so that a
    * byte is copied twice at most.
    */
   #buffer = new Uint8Array(FIRST_CAPACITY);
   #begin = 0;
   #end = 0;
-  /** Up to where the first value has been looked at, and what that amounts to. */
+  /** The first value has been looked at up to here; the next fields are the result so far. */
   #scanned = 0;
   #depth = 0;
-  /** The quote that began the string we are in, 0 outside one. */
+  /** The quote that began the present string; 0 outside a string. */
   #quote = 0;
 
-  /** `pending` is what an earlier image left. */
+  /** `pending` is the input that an earlier image left. */
   constructor(pending: Uint8Array = new Uint8Array()) {
     this.push(pending);
   }
@@ -55,7 +55,7 @@ export class JsonInput {
     this.#begin = 0;
   }
 
-  /** Bytes that are no complete value yet, or whose value has not been taken. */
+  /** Bytes that are no complete value yet, or belong to a value that has not been taken. */
   get pending(): Uint8Array {
     return this.#buffer.slice(this.#begin, this.#end);
   }
@@ -79,7 +79,9 @@ export class JsonInput {
     this.#scanned = this.#begin;
   }
 
-  /** Where the first value ends, or begins to nest too deep; undefined when it has not yet. */
+  /**
+   * Where the first value ends, or begins to nest too deep; undefined if neither has happened yet.
+   */
   #findEnd(): number | undefined {
     for (; this.#scanned < this.#end; this.#scanned++) {
       const at = this.#scanned;

@@ -6,7 +6,7 @@
 import { QmpError } from './qmp-error.ts';
 
 /**
- * A number as the client wrote it: it may be larger or more exact than a JS number, and goes back
+ * A number as the client wrote it. It may be larger or more exact than a JS number, and goes back
  * letter by letter.
  */
 export class JsonNumber {
@@ -41,7 +41,7 @@ type Frame =
   | { readonly kind: 'list'; readonly items: ClientJson[] }
   | { readonly kind: 'object'; readonly members: Map<string, ClientJson>; key: string };
 
-/** One value and nothing behind it. QmpError in QEMU's words. */
+/** Parses one value with nothing behind it. QmpError in QEMU's words. */
 export function parseJson(bytes: Uint8Array): ClientJson {
   return new Parser(decode(bytes)).parse();
 }
@@ -66,7 +66,8 @@ class Parser {
   parse(): ClientJson {
     for (;;) {
       let value = this.#begin();
-      // A value may be the last of its list or object, and that one of the next.
+      // A value may be the last of its list or object, and that list or object the last of the
+      // next.
       while (value !== undefined) {
         const frame = this.#open.at(-1);
         if (!frame) return this.#finish(value);
@@ -78,8 +79,8 @@ class Parser {
   }
 
   /**
-   * The value that begins here; undefined for a list or object that has been opened and waits for
-   * its first value.
+   * The value that begins here. undefined: a list or object has been opened and waits for its first
+   * value.
    */
   #begin(): ClientJson | undefined {
     this.#skip(SPACE);
@@ -112,7 +113,10 @@ class Parser {
     return undefined;
   }
 
-  /** After a value of `frame`: undefined when another follows, else the whole list or object. */
+  /**
+   * Goes on after a value of `frame`. undefined: another value follows. Else returns the whole list
+   * or object.
+   */
   #next(frame: Frame): ClientJson | undefined {
     const isList = frame.kind === 'list';
     if (this.#accept(',')) {

@@ -1,6 +1,6 @@
 /**
- * The monitor: QMP on a UNIX socket that only its owner may use. Sockets and clients go from image
- * to image.
+ * The monitor: QMP on a UNIX socket that only its owner may use. Its sockets and clients go from
+ * image to image.
  */
 import { rmSync } from 'node:fs';
 import { createServer, type Server, Socket } from 'node:net';
@@ -13,14 +13,14 @@ import type { Command, Json, JsonObject } from './qmp.ts';
 import { type MonitorState, NO_MONITOR } from './state.ts';
 
 /**
- * When one more connects, the client that has been idle longest is cut off: no crowd of idle ones
- * locks the owner out.
+ * The most clients. When one more connects, the client that has been idle longest is cut off, so
+ * that a crowd of idle clients does not lock the owner out.
  */
 const MAX_CLIENTS = 64;
 /** How long commands that are executing, and clients that are reading, may hold up an update. */
 const QUIET_MS = 5000;
 
-/** query-version: three numbers as QEMU has them, and who we are. */
+/** The answer to query-version: three numbers as QEMU has them, and our own name. */
 export function versionInfo(): JsonObject {
   const [major = 0, minor = 0, micro = 0] = VERSION.split('.').map(Number);
   return { qemu: { micro, minor, major }, package: `livevmm ${VERSION}` };
@@ -42,8 +42,8 @@ export class Monitor {
   }
 
   /**
-   * Listens at `path`, mode 0600, also where a VMM that was killed left its socket. Errors are
-   * those of listenUnix.
+   * Listens at `path`, mode 0600. It replaces the socket that a killed VMM left. Errors are those
+   * of listenUnix.
    */
   static async listen(path: string, execute: (command: Command) => Promise<Json>): Promise<Monitor> {
     const monitor = new Monitor(path, execute);
@@ -68,9 +68,9 @@ export class Monitor {
   }
 
   /**
-   * Begins no further command, and resolves when those under way have been answered and the answers
-   * been read, so that nothing is lost when state is saved. A command that takes too long is
-   * answered with `reason`; a client that does not read is cut off.
+   * Begins no further command. Resolves when the commands under way have been answered and the
+   * clients have read the answers, so that nothing is lost when state is saved. A command that
+   * takes too long is answered with `reason`; a client that does not read is cut off.
    */
   async quiet(reason: string): Promise<void> {
     const connections = [...this.#connections];
@@ -81,7 +81,9 @@ export class Monitor {
     for (const { socket } of connections) if (socket.writableLength > 0) socket.destroy();
   }
 
-  /** Within the pause: also the clients that have connected since `quiet`. */
+  /**
+   * Holds all clients, also those that have connected since `quiet`. To be called within the pause.
+   */
   hold(): void {
     for (const connection of this.#connections) connection.hold();
   }
@@ -96,7 +98,7 @@ export class Monitor {
     for (const connection of this.#connections) connection.release();
   }
 
-  /** Only while held. */
+  /** To be called only while held. */
   save(): MonitorState {
     const fd = fdOf(this.#server);
     if (fd === undefined) return NO_MONITOR;
@@ -119,7 +121,7 @@ export class Monitor {
     connection.socket.once('close', () => this.#connections.delete(connection));
   }
 
-  /** Takes a socket that listens. */
+  /** Takes a listening socket. */
   #listening(fd: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once('listening', resolve);
@@ -140,7 +142,7 @@ function bind(path: string): number {
   }
 }
 
-/** Resolves with `work`, or after so long without it. */
+/** Resolves with `work`, or after this time without it. */
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
@@ -160,7 +162,7 @@ async function drained(socket: Socket): Promise<void> {
 }
 
 /**
- * The fd behind a libuv handle: what an exec hands over. Node has no public name for it; undefined
+ * The fd behind a libuv handle, which an exec hands over. Node has no public name for it; undefined
  * once it is closed.
  */
 function fdOf(owner: Server | Socket): number | undefined {

@@ -1,4 +1,4 @@
-/** An error that a monitor client is told. */
+/** An error that is sent to a monitor client. */
 export class QmpError extends Error {
   readonly class: 'GenericError' | 'CommandNotFound';
 

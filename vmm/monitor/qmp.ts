@@ -12,7 +12,7 @@ export type JsonObject = Readonly<Record<string, Json>>;
 /** One line as QEMU's JSON writer prints it: a space after colons and commas, ASCII only, CRLF. */
 export const formatLine = (message: Message): string => `${format(message)}\r\n`;
 
-/** The nesting is ours, or a client's of 1024 at most. */
+/** Formats a value by recursion: our own nesting is small, a client's is 1024 at most. */
 function format(value: Json | ClientJson | Message): string {
   if (typeof value === 'string') return quote(value);
   if (value instanceof JsonNumber) return value.text;
@@ -30,7 +30,7 @@ export interface Command {
   readonly arguments: ClientObject;
 }
 
-/** A client's value as a command. QmpError in QEMU's words. */
+/** Reads a client's value as a command. QmpError in QEMU's words. */
 export function readCommand(value: ClientJson): Command {
   if (!isObject(value)) throw new QmpError('QMP input must be a JSON object');
   const execute = value.get('execute');
@@ -43,7 +43,10 @@ export function readCommand(value: ClientJson): Command {
   return { execute, arguments: args };
 }
 
-/** What a client wants echoed in the answer, also in the one to a value that is no command. */
+/**
+ * The `id` that a client wants echoed in the answer, also in the answer to a value that is no
+ * command.
+ */
 export const idOf = (value: ClientJson): ClientJson | undefined => (isObject(value) ? value.get('id') : undefined);
 
 const isObject = (value: ClientJson): value is ClientObject => value instanceof Map;

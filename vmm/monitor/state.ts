@@ -1,4 +1,4 @@
-/** What of the monitor survives: its sockets stay open, its clients notice nothing. */
+/** The part of the monitor that survives: its sockets stay open, its clients notice nothing. */
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes, flag, integer, list, nullable, object, text } from '../../platform/shape.ts';
 
@@ -10,7 +10,7 @@ export const MONITOR_SECTION = defineSection('monitor', 1, {
       fd: integer,
       /** Capabilities negotiation is complete. */
       negotiated: flag,
-      /** What was received and not executed, a half line included. */
+      /** Input that was received and not executed, a half line included. */
       pending: bytes,
     }),
   ),

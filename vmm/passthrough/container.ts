@@ -1,7 +1,7 @@
 /**
- * The container of a VMM's devices: groups put in, type1v2, guest RAM mapped at iova = gpa. It
- * remembers its ranges, because an exec update gives each of them a new vaddr with the same iova
- * and size (VAD-16, CPR-1).
+ * The container of a VMM's devices: it contains their groups, has type1v2, and maps guest RAM at
+ * iova = gpa. It remembers its ranges, because an exec update gives each of them a new vaddr with
+ * the same iova and size (VAD-16, CPR-1).
  */
 import {
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -15,12 +15,14 @@ import { checkExtension, joinContainer, openEmptyContainer, setIommu } from '../
 import { type DmaMapping, invalidateVaddrs, mapDma, mapDmas } from '../client/dma.ts';
 import type { KernelClient } from '../client/kernel-client.ts';
 
-/** One MAP_DMA: [iova, iova+size) is the memory at `offset` bytes into guest RAM. */
+/** One MAP_DMA. [iova, iova+size) is the memory at `offset` bytes into guest RAM. */
 const DMA_RANGE = object({ iova: integer, offset: integer, size: integer });
 
 export type DmaRange = Shaped<typeof DMA_RANGE>;
 
-/** What of a container survives its process: its fds stay open, its ranges get new vaddrs. */
+/**
+ * The part of a container that survives its process: its fds stay open, its ranges get new vaddrs.
+ */
 export const CONTAINER_STATE = object({
   fd: integer,
   groups: list(object({ group: integer, fd: integer })),
@@ -48,8 +50,8 @@ export class PassthroughContainer {
   }
 
   /**
-   * Puts a group in; the first one also chooses the IOMMU type. Returns the group's fd. EINVAL: it
-   * is not viable.
+   * Puts a group into the container; the first one also chooses the IOMMU type. Returns the group's
+   * fd. EINVAL: the group is not viable.
    */
   addGroup(group: number): number {
     const fd = joinContainer(this.#client, group, this.fd);
@@ -67,8 +69,8 @@ export class PassthroughContainer {
   }
 
   /**
-   * Whether an exec update is possible: both extensions answer 1 (CPR-1). EOPNOTSUPP names the one
-   * that does not.
+   * Checks that an exec update is possible: both extensions answer 1 (CPR-1). EOPNOTSUPP names the
+   * one that does not.
    */
   checkUpdatable(): void {
     const needed = { UPDATE_VADDR: VFIO_UPDATE_VADDR, UNMAP_ALL: VFIO_UNMAP_ALL };
@@ -84,7 +86,7 @@ export class PassthroughContainer {
     invalidateVaddrs(this.#client, this.fd);
   }
 
-  /** Every range gets its vaddr in RAM that now begins at `ramVaddr` (MAP-6). */
+  /** Gives every range its vaddr in RAM, which now begins at `ramVaddr` (MAP-6). */
   updateVaddrs(ramVaddr: number): void {
     const flags = VFIO_DMA_MAP_FLAG_VADDR;
     const mappings = this.#ranges.map(({ iova, offset, size }) => ({ iova, size, vaddr: ramVaddr + offset, flags }));

@@ -1,5 +1,5 @@
 /**
- * All of a VMM's passed-through devices: one host, one container, each device with its description
+ * All passed-through devices of a VMM: one host, one container, each device with its description
  * and the eventfds of its vectors.
  */
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
@@ -18,7 +18,7 @@ const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: lis
 
 export type PassedDevice = Shaped<typeof PASSED_DEVICE>;
 
-/** What survives: open fds, and what the kernel knows under them. */
+/** The state that survives: open fds, and the kernel's state under them. */
 export const VFIO_SECTION = defineSection('vfio', 1, {
   /** null: no devices. */
   container: nullable(CONTAINER_STATE),
@@ -66,7 +66,7 @@ export class PassthroughHost {
     return new PassthroughHost(client, container, devices);
   }
 
-  /** The same devices in a new image: their fds were inherited. */
+  /** The same devices in a new image, which has inherited their fds. */
   static resume(socketPath: string, container: ContainerState, devices: readonly PassedDevice[]): PassthroughHost {
     const client = new KernelClient(socketPath);
     return new PassthroughHost(client, new PassthroughContainer(client, container), devices);
@@ -91,15 +91,15 @@ export class PassthroughHost {
   }
 }
 
-/** The IOMMU group of each device, which on Linux one reads in sysfs. */
+/** The IOMMU group of each device. On Linux one reads it in sysfs. */
 function groupsByBdf(client: KernelClient): Map<string, number> {
   const { devices } = askHost(client, { op: 'info' });
   return new Map(devices.map(({ bdf, group }) => [bdf, group]));
 }
 
 /**
- * Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM there can be where MSIs
- * have a window.
+ * Lets the devices reach guest RAM, iova = gpa. EINVAL says how much RAM is possible on a host with
+ * a window for MSIs.
  */
 function mapRam(container: PassthroughContainer, range: DmaRange, vaddr: number): void {
   try {

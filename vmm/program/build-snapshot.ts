@@ -1,7 +1,7 @@
 /**
- * `node --snapshot-blob FILE --build-snapshot vmm-build-snapshot.cjs` makes a snapshot of
- * snapshot.ts, the bundle beside this one, with every function compiled although nobody has called
- * it: that takes half of the work after the successor's first line away.
+ * Makes a snapshot of snapshot.ts, the bundle beside this one: `node --snapshot-blob FILE
+ * --build-snapshot vmm-build-snapshot.cjs`. Every function in it is compiled, although nothing has
+ * called it. That saves half of the work after the successor's first line.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +13,7 @@ const text = readFileSync(path, 'latin1').replace(/^#!.*/, '');
 
 setFlagsFromString('--no-lazy');
 const script = new Script(`(function (require, __filename) {${text}\n})`, { filename: path });
-setFlagsFromString('--lazy'); // node takes a snapshot only under the flags it was made under
+setFlagsFromString('--lazy'); // node takes a snapshot only under the flags that it was made under
 
 const program = script.runInThisContext() as (require: NodeJS.Require, filename: string) => void;
-program(require, path); // the one that only a snapshot's main script has
+program(require, path); // `require` is the one that only a snapshot's main script has

@@ -1,6 +1,6 @@
 /**
- * The monitor's commands. What QEMU has is answered as QEMU does; x- commands and live-update are
- * ours.
+ * The monitor's commands. A command that QEMU has is answered as QEMU answers it; x- commands and
+ * live-update are ours.
  */
 import { hex } from '../../platform/hex.ts';
 import type { LiveUpdate, UpdateTarget } from '../live-update/update.ts';
@@ -22,7 +22,7 @@ interface CommandSpec {
   readonly run: (args: Arguments) => Json | Promise<Json>;
 }
 
-/** What `live-update` and `query-live-update` are told. */
+/** The arguments of `live-update` and `query-live-update`. */
 const TARGET = { strings: ['to', 'node'], lists: ['allow-loss'] };
 
 const targetOf = ({ strings, lists }: Arguments): UpdateTarget => ({
@@ -65,8 +65,7 @@ export class Commands {
   }
 
   /**
-   * The `virt` machine has no power button that this guest could see: the event is all that
-   * happens.
+   * The `virt` machine has no power button that this guest could see, so this only emits the event.
    */
   #powerdown(): Json {
     this.#emit('POWERDOWN');
@@ -78,7 +77,7 @@ export class Commands {
     return {};
   }
 
-  /** Answers when the update may begin; how it ends is told by LIVE_UPDATE events. */
+  /** Answers when the update may begin. LIVE_UPDATE events tell how it ends. */
   #startUpdate(target: UpdateTarget): Json {
     const run = this.#update.begin(target);
     setImmediate(() => void run()); // after the answer

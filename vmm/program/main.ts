@@ -1,7 +1,7 @@
 /**
  * The VMM's program. `vmm [--host SOCKET] [-m SIZE] --kernel ELF …` powers a guest on. `vmm
- * --resume STATE`, which only images of itself say, takes a running guest over; STATE is a fd. It
- * starts from this file, or from a snapshot of it (snapshot.ts).
+ * --resume STATE` takes a running guest over; STATE is a fd, and only an earlier image gives this
+ * option. The program starts from this file, or from a snapshot of it (snapshot.ts).
  */
 import { monotonicNs } from '../../platform/clock.ts';
 

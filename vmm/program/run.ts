@@ -1,5 +1,5 @@
 /**
- * What the VMM's program does. Exit status: the guest's; 1 for errors, with one line. Modules are
+ * Runs the VMM's program. The exit status is the guest's; errors give 1 and one line. Modules are
  * loaded when they are needed.
  */
 import { SysError } from '../../platform/errno.ts';

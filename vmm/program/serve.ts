@@ -1,4 +1,4 @@
-/** A VM's process beside its threads: console, signals, monitor, and how it ends. */
+/** The process of a VM beside its threads: console, signals, monitor, and how it ends. */
 import { ownerEnded } from '../../platform/lifeline.ts';
 import type { Resumed } from '../live-update/resume.ts';
 import { LiveUpdate } from '../live-update/update.ts';
@@ -8,7 +8,8 @@ import type { Vm } from '../vm/vm.ts';
 import { Commands } from './commands.ts';
 
 /**
- * Powers a VM on and serves it, until it ends or is `signalled` to; the exit status of the process.
+ * Powers a VM on and serves it until it ends, or until `signalled` resolves. Returns the exit
+ * status of the process.
  */
 export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number> {
   const { qmp } = vm.parts.options;
@@ -18,7 +19,7 @@ export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number
   });
 }
 
-/** Serves a VM that was taken over and runs already; as servePowerOn. */
+/** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
 export function serveResumed({ vm, monitor: state, report }: Resumed, signalled: Promise<number>): Promise<number> {
   return serve(vm, signalled, async (execute) => {
     const monitor = await Monitor.resume(state, execute);
@@ -29,11 +30,11 @@ export function serveResumed({ vm, monitor: state, report }: Resumed, signalled:
 
 interface Served {
   readonly monitor: Monitor | undefined;
-  /** Starts the guest, or finishes the update; until then no update begins. */
+  /** Starts the guest, or finishes the update. No update begins before that. */
   begin(): Promise<void>;
 }
 
-/** Exit status of a VMM whose owner has ended, as if by SIGHUP. */
+/** Exit status of a VMM whose owner has ended. It is the same as after SIGHUP. */
 const HUNG_UP = 129;
 
 type Execute = (command: Command) => Promise<Json>;

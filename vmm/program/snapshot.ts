@@ -1,9 +1,9 @@
 /**
- * The VMM's program as a snapshot of V8's heap, with everything loaded, compiled and initialised
- * that the guest's next instruction needs: a successor begins where this file ends. `node
- * --build-snapshot` runs it. A module that this one imports must not make what a snapshot cannot
- * hold: shared buffers, WebAssembly memories, foreign functions; Node's own worker_threads and net
- * are such, too.
+ * The VMM's program as a snapshot of V8's heap. The snapshot has everything loaded, compiled and
+ * initialised that the guest's next instruction needs, and a successor begins where this file ends.
+ * `node --build-snapshot` runs this file. A module that this file imports must not make objects
+ * that a snapshot cannot hold: shared buffers, WebAssembly memories, foreign functions. Node's own
+ * worker_threads and net make such objects, too.
  */
 import { startupSnapshot } from 'node:v8';
 

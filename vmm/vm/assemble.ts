@@ -1,6 +1,6 @@
 /**
- * Puts a VM together from its parts, at rest: for power-on as for an update. Whoever asked starts
- * it.
+ * Puts a VM together from its parts, at rest, for power-on as well as for an update. The caller
+ * starts it.
  */
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
@@ -16,9 +16,9 @@ import type { VmState } from './vm-state.ts';
 export interface Assembled {
   readonly state: Omit<VmState, 'version'>;
   readonly ram: GuestRam;
-  /** With devices. */
+  /** Present with devices. */
   readonly host?: PassthroughHost | undefined;
-  /** What was typed before this image began. */
+  /** Console input that was typed before this image began. */
   readonly typed?: Uint8Array;
 }
 

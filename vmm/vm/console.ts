@@ -1,6 +1,6 @@
 /**
- * The terminal's side of the guest's console: stdin goes to the shared ring; what does not fit
- * waits here, and stdin is paused.
+ * The terminal's side of the guest's console. stdin goes to the shared ring. Input that does not
+ * fit waits here, and stdin is paused.
  */
 import { fstatSync, readSync } from 'node:fs';
 import { defineSection, type StateOf } from '../../platform/section.ts';
@@ -9,13 +9,13 @@ import type { VmShared } from '../crew/vm-shared.ts';
 import { OWNER_HART, wakeHart } from '../machine/control/control-block.ts';
 import { ConsoleInput } from '../machine/shared/console-input.ts';
 
-/** What was typed and not read by the guest. */
+/** Input that was typed and that the guest has not read. */
 export const CONSOLE_SECTION = defineSection('console', 1, { input: bytes });
 
 export type ConsoleState = StateOf<typeof CONSOLE_SECTION>;
 
 const STDIN = 0;
-/** Of a file, at a time. */
+/** Bytes that are read of a file at a time. */
 const CHUNK = 4096;
 
 export class Console {
@@ -23,12 +23,12 @@ export class Console {
   readonly #control: Int32Array;
   #overflow: Uint8Array;
   /**
-   * stdin is a file. It is read by us and only as far as there is room: a stream of Node's would
-   * read ahead in another thread, and an execve would lose what is under way there.
+   * Whether stdin is a file. We read a file ourselves, and only as far as there is room. A stream
+   * of Node's would read ahead in another thread, and an execve would lose those bytes.
    */
   #isFile = false;
 
-  /** `unread` is what was typed before this image began. */
+  /** `unread` is input that was typed before this image began. */
   constructor(shared: VmShared, unread: Uint8Array = new Uint8Array()) {
     this.#ring = new ConsoleInput(shared.input);
     this.#control = new Int32Array(shared.control);
@@ -37,8 +37,8 @@ export class Console {
 
   /**
    * Starts reading stdin. Touching process.stdout makes a pipe or socket there non-blocking, so
-   * that a reader who stopped reading does not stop the vCPU (machine/shared/console-output.ts
-   * copes with EAGAIN); a terminal is opened anew by libuv.
+   * that a reader that stopped reading does not stop the vCPU (machine/shared/console-output.ts
+   * copes with EAGAIN). libuv opens a terminal anew.
    */
   open(): void {
     process.stdout.on('error', () => {}); // nothing is written through the stream
@@ -50,7 +50,7 @@ export class Console {
     this.refill();
   }
 
-  /** The ring has room again. */
+  /** Goes on reading: the ring has room again. */
   refill(): void {
     const rest = this.#overflow;
     this.#overflow = new Uint8Array();
@@ -75,7 +75,8 @@ export class Console {
   }
 
   /**
-   * All that was typed and not read by the guest. Only while the vCPU is stopped and stdin paused.
+   * All input that was typed and that the guest has not read. To be called only while the vCPU is
+   * stopped and stdin paused.
    */
   save(): Uint8Array {
     // what the stream has buffered goes to our 'data' listener, once

@@ -1,4 +1,4 @@
-/** What lies in RAM when a guest starts: its ELF and the device tree. */
+/** The content of RAM when a guest starts: its ELF and the device tree. */
 import { readFileSync } from 'node:fs';
 import { checkElf, type ElfImage, loadElf, parseElf } from '../../guest/elf.ts';
 import { enoexec, SysError } from '../../platform/errno.ts';
@@ -7,9 +7,7 @@ import { deviceTree } from '../machine/device-tree.ts';
 import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 
-/**
- * Reads an ELF that has to fit into `ramSize` bytes beside the device tree. Errors name the file.
- */
+/** Reads an ELF. It must fit into `ramSize` bytes beside the device tree. Errors name the file. */
 export function readImage(path: string, ramSize: number): ElfImage {
   try {
     const image = parseElf(readFileSync(path));
@@ -23,7 +21,7 @@ export function readImage(path: string, ramSize: number): ElfImage {
   }
 }
 
-/** QEMU refuses that, too ("ROM regions are overlapping"). */
+/** Refuses an ELF that overlaps the device tree, as QEMU does ("ROM regions are overlapping"). */
 function checkDeviceTree({ segments }: ElfImage, ramSize: number): void {
   const start = deviceTreeGpa(ramSize);
   const end = start + deviceTree(ramSize).length;

@@ -1,4 +1,4 @@
-/** Guest RAM: a memory object that survives, mapped at a vaddr that does not. */
+/** Guest RAM: a memory object that survives, and its mapping at a vaddr that does not. */
 import { fstatSync } from 'node:fs';
 
 import { einval } from '../../platform/errno.ts';
@@ -6,7 +6,7 @@ import { createMemory, Mapping } from '../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer } from '../../platform/shape.ts';
 
-/** `vaddrOld` is that of the image that is gone, never to be used again. */
+/** `vaddrOld` is the vaddr in the image that is gone. It must not be used again. */
 export const RAM_SECTION = defineSection('ram', 1, { fd: integer, size: integer, vaddrOld: integer });
 
 export type RamState = StateOf<typeof RAM_SECTION>;
@@ -17,8 +17,8 @@ export interface GuestRam {
 }
 
 /**
- * Guest RAM at another vaddr than before: it must not matter where it lies, so it never lies where
- * it lay. `wrong` is the injected defect: memory that is not the guest's. EINVAL: the object has
+ * Maps guest RAM at another vaddr than before. The address must not matter, so RAM never gets the
+ * same one. `wrong` is the injected defect: memory that is not the guest's. EINVAL: the object has
  * another size.
  */
 export function remapRam({ fd, size, vaddrOld }: RamState, wrong: boolean): GuestRam {

@@ -10,7 +10,7 @@ const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 *
 const LEAST_MEMORY = 4 * 2 ** 20;
 const MEMORY_STEP = 2 ** 16;
 
-/** EINVAL with one line for the user. */
+/** Parses the command line. EINVAL with one line for the user. */
 export function parseOptions(args: readonly string[]): VmOptions {
   const { values } = parse(args);
   if (values.kernel === undefined) throw einval('give --kernel ELF');

@@ -1,4 +1,4 @@
-/** Builds a VM from its command line. Errors of the user are SysErrors with one line. */
+/** Builds a VM from its command line. The user's errors are SysErrors with one line. */
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { VfioDevice } from '../client/device.ts';
 import { connectTask } from '../client/kernel-client.ts';
@@ -35,7 +35,10 @@ function openHost({ host, devices, memory }: VmOptions, ram: Mapping): Passthrou
   return PassthroughHost.open(host, devices, { iova: RAM_BASE, offset: 0, size: memory, vaddr: ram.vaddr });
 }
 
-/** What each device shows of itself, and a route per vector it can send. */
+/**
+ * Reads what each device shows of itself, and adds a route for each vector that the device can
+ * send.
+ */
 function probeDevices({ client, devices }: PassthroughHost, routes: InterruptRoutes): PassthroughState[] {
   return devices.map(({ description, msiEventfds }, i) =>
     probeFunction(new VfioDevice(description, client), {

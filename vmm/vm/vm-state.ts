@@ -1,6 +1,4 @@
-/**
- * The VM as a whole, as far as it survives an update: what it was started with, and how it stands.
- */
+/** The part of the VM as a whole that survives an update: its options and its run state. */
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { flag, integer, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 
@@ -19,10 +17,10 @@ const VM_OPTIONS = object(
     host: text,
     /** Path of the monitor's socket. */
     qmp: text,
-    /** A fd whose end is the end of whoever started the VMM, and so the VMM's. */
+    /** A fd that ends with the process that started the VMM. The VMM ends with it. */
     lifeline: integer,
     /**
-     * A defect to show that a check finds it: after an update the guest gets fresh memory instead
+     * A defect to show that a check finds it. After an update the guest gets fresh memory instead
      * of its own.
      */
     inject: oneOf('wrong-memfd'),
@@ -33,9 +31,9 @@ export type VmOptions = Shaped<typeof VM_OPTIONS>;
 
 export const VM_SECTION = defineSection('vm', 1, {
   options: VM_OPTIONS,
-  /** Where the boot ROM jumps to. */
+  /** The address that the boot ROM jumps to. */
   entry: integer,
-  /** Images that ran this guest before. */
+  /** Number of images that ran this guest before. */
   generation: integer,
   paused: flag,
 });

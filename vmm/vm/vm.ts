@@ -1,7 +1,7 @@
 /**
  * A virtual machine as the main thread sees it: RAM, devices, the threads that run it, and its run
- * state. Main never waits on a word: threads answer by message, and what a caller waits for is a
- * promise with a time-out.
+ * state. Main never waits on a word. Threads answer by message, and a caller waits for a promise
+ * with a time-out.
  */
 import { eio } from '../../platform/errno.ts';
 import type { Mapping } from '../../platform/memory.ts';
@@ -20,7 +20,7 @@ import type { VmOptions } from './vm-state.ts';
 
 export type RunState = 'running' | 'paused' | 'shutdown';
 
-/** What happens to a VM, in QMP's words. */
+/** An event of a VM, in QMP's words. */
 export type VmEvent =
   | { readonly event: 'STOP' | 'RESUME' }
   | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } };
@@ -30,13 +30,13 @@ export interface VmParts {
   readonly vcpu: VcpuThread;
   readonly ramFd: number;
   readonly ram: Mapping;
-  /** With devices: their host, and who delivers their interrupts. */
+  /** Present with devices: their host, and the interrupt worker that delivers their interrupts. */
   readonly host?: PassthroughHost;
   readonly interrupts?: InterruptThread;
   readonly console: Console;
-  /** Images that ran this guest before this one. */
+  /** Number of images that ran this guest before this one. */
   readonly generation: number;
-  /** Where the boot ROM jumps to. */
+  /** The address that the boot ROM jumps to. */
   readonly entry: number;
   readonly runState: RunState;
 }
@@ -49,14 +49,16 @@ export class Vm {
   readonly #harts: readonly number[];
   readonly #counters: Float64Array;
   #runState: RunState;
-  /** The machine at rest: nobody but devices changes anything. */
+  /** The state of the machine at rest: only devices change anything. */
   #stopped: Suspended | undefined;
   /** Settles with the last change of the run state. */
   #changed: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(event: VmEvent) => void>();
   readonly #end: (status: number) => void;
   readonly #fail: (error: Error) => void;
-  /** The exit status of the process, when it must end; rejected when the guest cannot run on. */
+  /**
+   * Resolves with the exit status when the process must end; rejects when the guest cannot run on.
+   */
   readonly ended: Promise<number>;
 
   constructor(parts: VmParts) {
@@ -82,7 +84,7 @@ export class Vm {
     return this.#runState;
   }
 
-  /** The machine that a vCPU is built for. */
+  /** The parts of the machine that a vCPU is built for. */
   get machineParts(): MachineParts {
     const { ram, entry, host } = this.parts;
     return { ram: ram.buffer, entry, devices: host?.devices.map(({ description }) => description) ?? [] };
@@ -92,7 +94,7 @@ export class Vm {
     this.#listeners.add(listener);
   }
 
-  /** Power-on: the machine is reset, RAM filled, the guest started. */
+  /** Power-on: resets the machine, fills RAM, starts the guest. */
   powerOn(): Promise<void> {
     return this.change(async () => {
       this.parts.interrupts?.request(REQUEST_RUN);
@@ -131,18 +133,18 @@ export class Vm {
   }
 
   /**
-   * Does what stops the machine or lets it go on when nobody else does: one client's `stop` may
-   * come in the midst of another's update.
+   * Runs `work`, which stops the machine or lets it go on, when no other change is under way: one
+   * client's `stop` may come in the midst of another's update.
    */
   change<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#changed.then(work);
-    this.#changed = done.catch(() => undefined); // whoever asked is told
+    this.#changed = done.catch(() => undefined); // the caller gets the error
     return done;
   }
 
   /**
-   * Within a change: brings all threads to rest; what the run state is stays remembered. ETIMEDOUT,
-   * with everything running again.
+   * Within a change: brings all threads to rest. The run state does not change. ETIMEDOUT, with
+   * everything running again.
    */
   async quiesce(): Promise<Suspended> {
     if (this.#stopped) return this.#stopped;
@@ -159,8 +161,8 @@ export class Vm {
   }
 
   /**
-   * Within a change, after quiesce: who runs the machine leaves. It stays at rest, and who is made
-   * next obeys.
+   * Within a change, after quiesce: the current vCPU and interrupt threads exit. The machine stays
+   * stopped; the next crew takes the requests.
    */
   relieve(): void {
     const { vcpu, interrupts } = this.parts;
@@ -170,8 +172,8 @@ export class Vm {
   }
 
   /**
-   * Within a change: lets the threads go on after quiesce, if the run state is running; when the
-   * first instruction was.
+   * Within a change: lets the threads go on after quiesce, if the run state is running. Returns the
+   * time of the first instruction.
    */
   async unquiesce(): Promise<number | undefined> {
     if (this.#runState !== 'running') return undefined;
@@ -179,7 +181,7 @@ export class Vm {
     return this.#run();
   }
 
-  /** The process must end with this status. */
+  /** Ends the VM: the process must end with this status. */
   shutdown(status: number, reason: string, guest = false): void {
     if (this.#runState === 'shutdown') return;
     this.#runState = 'shutdown';
@@ -194,8 +196,8 @@ export class Vm {
   }
 
   /**
-   * Instructions retired and accesses outside RAM by all harts; up to 100 ms old while the guest
-   * runs.
+   * Instructions retired and accesses outside RAM by all harts. The numbers are up to 100 ms old
+   * while the guest runs.
    */
   counters(): { readonly instructions: number; readonly exits: number } {
     const sum = (word: 'instructions' | 'exits'): number =>
@@ -243,8 +245,8 @@ export class Vm {
   }
 
   /**
-   * The guest's machine is at rest. RAM is filled before anything else is done with it: an update
-   * may be the next.
+   * Acts on a reset by the guest; its machine is at rest. RAM is filled before anything else
+   * happens to the machine, because an update may be the next.
    */
   #guestHasReset(): void {
     this.#fillRam();
@@ -254,7 +256,7 @@ export class Vm {
     }).catch(this.#fail);
   }
 
-  /** After a reset. A kernel that cannot be read any more ends the VM. */
+  /** Fills RAM after a reset. A kernel that cannot be read any more ends the VM. */
   #fillRam(): void {
     const { options, ram } = this.parts;
     try {

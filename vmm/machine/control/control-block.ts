@@ -1,68 +1,71 @@
 /**
- * The words by which the VMM's threads steer the harts and the machine, and see what they did: in
- * one buffer a MachineBlock, then a HartBlock for each hart. Fresh in every process: nothing here
- * survives.
+ * The control words of the VMM: by them its threads steer the harts and the machine, and see what
+ * these did. One buffer contains a MachineBlock and then a HartBlock for each hart. Every process
+ * makes a fresh buffer: nothing here survives.
  */
 import { atomic32, bytes, defineShared, word64 } from '../../../platform/shared.ts';
 
-/** What there is once. */
+/** The words that the machine has once. */
 export const MachineBlock = defineShared('machine control block', {
   /**
-   * Main: what the interrupt worker shall do, a requestWord; it sleeps on it while it is parked.
+   * Main: what the interrupt worker shall do, a requestWord. A parked interrupt worker sleeps on
+   * it.
    */
   dispatch: atomic32,
   pad0: bytes(60),
-  /** Main: whose requests these are; counts up when others take over. See `obeyed`. */
+  /**
+   * Main: the number of the crew that the requests are for; counts up when the next crew takes
+   * over. See `obeyed`.
+   */
   crew: atomic32,
   pad1: bytes(60),
   /**
-   * The machine's clock, bigint: what mtime was, or would have been, when it was started. Any hart
-   * may set it.
+   * Any hart: the machine's clock, bigint. It is what mtime was, or would have been, when the clock
+   * was started.
    */
   mtime: word64,
   /**
-   * float64: when the clock was started (CLOCK_MONOTONIC ns); 0: it stands. The owner of what is
-   * shared changes it, while no hart runs.
+   * The owner of what is shared, while no hart runs: when the clock was started, float64
+   * (CLOCK_MONOTONIC ns); 0: the clock stands.
    */
   since: word64,
   pad2: bytes(48),
 });
 
-/** What each hart has. */
+/** The words that each hart has. */
 export const HartBlock = defineShared('hart control block', {
   /**
-   * Main: what the hart's vCPU shall do, a requestWord; the vCPU turns a run into a stop. It sleeps
-   * on it while it is stopped.
+   * Main: what the hart's vCPU shall do, a requestWord; the vCPU turns a run into a stop. A stopped
+   * vCPU sleeps on it.
    */
   request: atomic32,
   pad0: bytes(60),
-  /** Whoever has news for a vCPU in WFI adds 1 and notifies; the vCPU sleeps on it. */
+  /** Any thread with news for a vCPU in WFI adds 1 and notifies; the vCPU sleeps on it. */
   wake: atomic32,
   pad1: bytes(60),
   /**
-   * mip. MSIP: whoever stores to msip; MTIP: the vCPU, and whoever stores to mtimecmp or mtime;
-   * MEIP: whoever changes the interrupt file (machine/hart-local/imsic.ts).
+   * mip. MSIP: any thread that stores to msip. MTIP: the vCPU, and any thread that stores to
+   * mtimecmp or mtime. MEIP: any thread that changes the interrupt file
+   * (machine/hart-local/imsic.ts).
    */
   lines: atomic32,
   pad2: bytes(60),
-  /** The vCPU, float64, now and then: instructions retired, accesses outside RAM. */
+  /** The vCPU, now and then, float64: instructions retired, accesses outside RAM. */
   instructions: word64,
   exits: word64,
   pad3: bytes(48),
-  /**
-   * bigint: mtimecmp of the CLINT. Any hart may store it; the vCPU looks at it before each slice.
-   */
+  /** Any hart: mtimecmp of the CLINT, bigint. The vCPU looks at it before each slice. */
   mtimecmp: word64,
   pad4: bytes(56),
 });
 
 /**
- * The hart whose vCPU owns what all harts share: it alone touches the devices of
- * vmm/machine/shared, and saves them.
+ * The hart whose vCPU owns what all harts share. Only that vCPU touches the devices of
+ * vmm/machine/shared and saves them.
  */
 export const OWNER_HART = 0;
 
-/** Size of the buffer for so many harts. */
+/** Size of the buffer for this number of harts. */
 export const controlBytes = (harts: number): number => MachineBlock.size + harts * HartBlock.size;
 
 /** How many harts such a buffer is for. */
@@ -78,7 +81,9 @@ export function hartWords(hart: number): Readonly<Record<'request' | 'wake' | 'l
   return { request: at + request, wake: at + wake, lines: at + lines };
 }
 
-/** Where its 64-bit words are, in a Float64Array or BigInt64Array over the whole buffer. */
+/**
+ * Where the 64-bit words of a hart are, in a Float64Array or BigInt64Array over the whole buffer.
+ */
 export function hartWords64(hart: number): Readonly<Record<'instructions' | 'exits' | 'mtimecmp', number>> {
   const at = offsetOf(hart) / 8;
   const { instructions, exits, mtimecmp } = HartBlock.word64;
@@ -86,14 +91,14 @@ export function hartWords64(hart: number): Readonly<Record<'instructions' | 'exi
 }
 
 /**
- * A request: a running number, so that an answer can be told from that to an earlier one, and what
- * to do.
+ * What a request asks for. A request also has a running number, which tells its answer from the
+ * answer to an earlier request.
  */
 export const REQUEST_STOP = 0;
 export const REQUEST_RUN = 1;
 /** Take the state a power-on leaves and stop; main then fills RAM. */
 export const REQUEST_RESET = 2;
-/** Leave the loop: the process ends. */
+/** Leave the loop, because the process ends. */
 export const REQUEST_EXIT = 3;
 
 export const requestWord = (number: number, what: number): number => (number << 2) | what;
@@ -101,13 +106,14 @@ const EXIT = requestWord(0, REQUEST_EXIT);
 export const whatOf = (word: number): number => word & 3;
 export const numberOf = (word: number): number => word >> 2;
 
-/** The crew on duty. Who is made now belongs to it. */
+/** The crew on duty. A thread that starts now belongs to it. */
 export const crewOnDuty = (control: Int32Array): number => Atomics.load(control, MachineBlock.word.crew);
 
 /**
- * The request in `word` as one of `crew` obeys it: EXIT once that crew has been relieved. It was at
- * rest then, and the next one runs by the same words: who sees that request must see that it is not
- * for him. So the crew is loaded last; main stores it first.
+ * The request in `word` as a thread of `crew` obeys it; EXIT once that crew has been relieved. The
+ * crew was at rest then, and the next crew obeys the same words. A thread of the old crew that
+ * reads the new request must also see the new crew number. So the crew is loaded last; main stores
+ * it first.
  */
 export function obeyed(control: Int32Array, word: number, crew: number): number {
   const request = Atomics.load(control, word); // pairs with the store in MachineThread.ask
@@ -115,16 +121,16 @@ export function obeyed(control: Int32Array, word: number, crew: number): number 
 }
 
 /**
- * Those who obey the words, and are at rest, are to leave. The request that must follow wakes them,
- * and is for the next crew.
+ * Relieves the crew, which is at rest: its threads are to exit. The next request wakes them, and is
+ * for the next crew.
  */
 export function relieveCrew(control: Int32Array): void {
   Atomics.add(control, MachineBlock.word.crew, 1); // pairs with the load in obeyed
 }
 
 /**
- * Wakes the vCPU of a hart that waits in WFI: it looks at its lines, its request and, where it owns
- * it, the console again.
+ * Wakes the vCPU of a hart that waits in WFI. The vCPU looks again at its lines, at its request
+ * and, if it owns the console, at that.
  */
 export function wakeHart(control: Int32Array, hart: number): void {
   const { wake } = hartWords(hart);

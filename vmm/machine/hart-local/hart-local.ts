@@ -1,7 +1,7 @@
 /**
  * All that belongs to one hart: its engine with the registers, its timer, its interrupt file, the
- * count of its exits. The thread that runs the hart owns it; what others may touch lies in shared
- * words (control/control-block.ts, imsic.ts).
+ * count of its exits. The thread that runs the hart owns it. State that other threads may touch
+ * lies in shared words (control/control-block.ts, imsic.ts).
  */
 import type { Engine } from '../../../guest/riscv/engine.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';
@@ -13,7 +13,7 @@ import { hartWords } from '../control/control-block.ts';
 import { Imsic } from './imsic.ts';
 import { Timer } from './timer.ts';
 
-/** What a vCPU counts beside the hart's own counters: accesses outside RAM. */
+/** The vCPU's count beside the hart's own counters: accesses outside RAM. */
 export const VCPU_SECTION = defineSection('vcpu', 1, { exits: number });
 
 export interface HartLocalState {
@@ -21,7 +21,7 @@ export interface HartLocalState {
   readonly hart: HartState;
 }
 
-/** What a hart reaches beside RAM. `by` is the hart that makes the access. */
+/** The surroundings that a hart reaches beside RAM. `by` is the hart that makes the access. */
 export interface Surroundings {
   load(gpa: number, size: AccessSize): bigint | undefined;
   store(gpa: number, size: AccessSize, value: bigint, by: number): boolean;

@@ -1,19 +1,20 @@
 /**
- * Harts are numbered from 0, and what bears a hart's number is named here. Its sections are `hart`,
- * `clint` … for hart 0, `hart 1`, `clint 1` … for the next one (`numbered` of platform/section.ts).
+ * Harts are numbered from 0. This file names everything that has a hart's number in its name. The
+ * sections are `hart`, `clint` … for hart 0, `hart 1`, `clint 1` … for the next one (`numbered` of
+ * platform/section.ts).
  */
 
 /**
- * Harts of a VM. NOT MODELLED: more than one, which the machine could have; vCPU threads run hart 0
- * only.
+ * Number of harts of a VM. NOT MODELLED: more than one. The machine could have more; vCPU threads
+ * run hart 0 only.
  */
 export const HARTS = 1;
 
-/** Numbers of so many harts. */
+/** The numbers of this many harts. */
 export const hartNumbers = (harts: number): readonly number[] => Array.from({ length: harts }, (_, hart) => hart);
 
-/** The node below /cpus of the device tree. */
+/** The hart's node below /cpus of the device tree. */
 export const cpuNode = (hart: number): string => `cpu@${hart.toString(16)}`;
 
-/** The thread that runs it. */
+/** The name of the thread that runs the hart. */
 export const threadName = (hart: number): string => `vcpu${hart}`;

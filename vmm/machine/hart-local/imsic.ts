@@ -1,12 +1,12 @@
 /**
  * The IMSIC interrupt file of one hart, M level (AIA 1.0 §3): 255 identities, as QEMU's `virt` has
  * them. Its state lies in shared memory: the interrupt worker makes identities pending while the
- * hart reads and claims them. The page on the bus by which stores reach it is shared/imsic-page.ts.
+ * hart reads and claims them. Stores reach the file by a page on the bus (shared/imsic-page.ts).
  *
- * MEIP follows the file: whoever changes the file drives the line and then looks again, so that of
- * two threads the last one to write the line has seen the file as it is. A hart may see MEIP for a
- * moment after it claimed the last interrupt (mtopei reads 0 then); AIA §3.9 lets software expect
- * that.
+ * MEIP follows the file. A thread that changes the file drives the line and then looks at the file
+ * again. So, of two threads, the last one to write the line has seen the file as it is. A hart may
+ * see MEIP for a moment after it claimed the last interrupt (mtopei reads 0 then); AIA §3.9 lets
+ * software expect that.
  */
 import type { InterruptFile } from '../../../guest/riscv/environment.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -25,7 +25,7 @@ const ImsicFile = defineShared('imsic interrupt file', {
   enabled: atomic32s(WORDS), // hart
 });
 
-/** Size of the buffer for the files of so many harts. */
+/** Size of the buffer for the files of this number of harts. */
 export const imsicBytes = (harts: number): number => harts * ImsicFile.size;
 
 // Indirectly accessed registers (AIA §3.8).
@@ -62,8 +62,8 @@ export class Imsic implements InterruptFile {
   }
 
   /**
-   * Makes an identity pending: what a store to seteipnum does. From any thread; the caller wakes
-   * the hart.
+   * Makes an identity pending, as a store to seteipnum does. Any thread may call it; the caller
+   * wakes the hart.
    */
   setPending(identity: number): void {
     // AIA §3.5: values that are no identity are ignored
@@ -112,7 +112,7 @@ export class Imsic implements InterruptFile {
     this.restore({ version: 1, delivery: 0, threshold: 0, pending: [], enabled: [] });
   }
 
-  /** Only while no other thread sets interrupts pending. */
+  /** To be called only while no other thread sets interrupts pending. */
   save(): ImsicState {
     return {
       version: 1,

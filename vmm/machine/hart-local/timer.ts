@@ -1,8 +1,8 @@
 /**
- * What of the CLINT belongs to one hart (docs/machine.md, "CLINT"): msip, mtimecmp, and the lines
- * that they drive. mtimecmp is a shared word and msip is the line itself, so the store of any hart
- * can reach them; whoever stores to those of another hart wakes that one, and it drives its timer's
- * line anew before its next slice.
+ * The part of the CLINT that belongs to one hart (docs/machine.md, "CLINT"): msip, mtimecmp, and
+ * the lines that they drive. mtimecmp is a shared word and msip is the line itself, so any hart's
+ * store can reach them. A thread that stores to another hart's word wakes that hart, and that hart
+ * drives its timer's line anew before its next slice.
  */
 import { hartWords, hartWords64 } from '../control/control-block.ts';
 
@@ -17,7 +17,7 @@ export class Timer {
   readonly #mtime: () => bigint;
   #up = false;
 
-  /** Of this hart of the ControlBlocks in `control`. One per thread. */
+  /** The timer of this hart, in the ControlBlocks in `control`. One per thread. */
   constructor(control: SharedArrayBuffer, hart: number, mtime: () => bigint) {
     this.#lines = new Int32Array(control);
     this.#line = hartWords(hart).lines;
@@ -39,13 +39,13 @@ export class Timer {
     return this.#longs[this.#compare]!; // V8 makes one machine access of it
   }
 
-  /** `update` must follow. */
+  /** `update` must be called afterwards. */
   set mtimecmp(value: bigint) {
     // Before the wake, where another hart stores it: pairs with the load of `wake` in vcpu.ts.
     this.#longs[this.#compare] = value;
   }
 
-  /** Drives MTIP by the time it is now (priv-isa §3.2.1). */
+  /** Drives MTIP by the present time (priv-isa §3.2.1). */
   update(): void {
     this.#up = this.#mtime() >= this.mtimecmp;
     this.#drive(MIP_MTIP, this.#up);

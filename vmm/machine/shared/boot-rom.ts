@@ -1,4 +1,6 @@
-/** The mask ROM a hart starts in, and where the device tree lies (docs/machine.md, "Boot"). */
+/**
+ * The mask ROM that a hart starts in, and the place of the device tree (docs/machine.md, "Boot").
+ */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { MmioDevice } from './bus.ts';
 import { MROM, RAM_BASE } from './memory-map.ts';

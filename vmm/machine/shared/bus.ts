@@ -1,18 +1,18 @@
 /**
- * The physical address space of the guest beside its RAM. Accesses that a device does not take
- * whole are split into naturally aligned pieces, as QEMU's memory API does (docs/devel/memory.rst,
- * "valid" and "impl"); unmapped addresses are access faults.
+ * The physical address space of the guest beside its RAM. An access that a device does not take
+ * whole is split into naturally aligned pieces, as QEMU's memory API does (docs/devel/memory.rst,
+ * "valid" and "impl"). Accesses to unmapped addresses are access faults.
  */
 
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { MapEntry } from './memory-map.ts';
 
 /**
- * A device's registers. `offset` is from the region's base; whole accesses are aligned to their
+ * A device's registers. `offset` counts from the region's base; whole accesses are aligned to their
  * size. `by` is the hart that stores.
  */
 export interface MmioDevice {
-  /** The largest access it takes. */
+  /** The largest access that the device takes. */
   readonly maxAccess: AccessSize;
   /** undefined refuses the access: the guest gets an access fault. */
   load(offset: number, size: AccessSize): bigint | undefined;

@@ -1,7 +1,7 @@
 /**
  * The registers of the CLINT (docs/machine.md, "CLINT"): msip of hart n at 4n, its mtimecmp at
- * 0x4000 + 8n, mtime at 0xbff8. What they show belongs to the harts (hart-local/timer.ts) and to
- * the machine's clock.
+ * 0x4000 + 8n, mtime at 0xbff8. Their values belong to the harts (hart-local/timer.ts) and to the
+ * machine's clock.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -13,7 +13,10 @@ import type { Clock } from './clock.ts';
 const MTIMECMP = 0x4000;
 const MTIME = 0xbff8;
 
-/** Each hart has one. They agree on mtime: all are saved while the clock stands. */
+/**
+ * The section that each hart has. All agree on mtime, because they are saved while the clock
+ * stands.
+ */
 export const CLINT_SECTION = defineSection('clint', 1, { mtime: big, mtimecmp: big, msip: flag });
 
 export type ClintState = StateOf<typeof CLINT_SECTION>;
@@ -22,7 +25,7 @@ export interface ClintOptions {
   readonly clock: Clock;
   /** By hart. */
   readonly timers: readonly Timer[];
-  /** A hart must look at its timer again. */
+  /** Makes a hart look at its timer again. */
   wake(hart: number): void;
 }
 
@@ -47,7 +50,7 @@ export class Clint implements MmioDevice {
     }
   }
 
-  /** What of it belongs to this hart, and the time. */
+  /** The part of the CLINT that belongs to this hart, and the time. */
   save(hart: number): ClintState {
     const { mtimecmp, msip } = this.#timers[hart]!;
     return { version: 1, mtime: this.#clock.now(), mtimecmp, msip };
@@ -97,7 +100,7 @@ export class Clint implements MmioDevice {
     if (hart !== by) this.#wake(hart);
   }
 
-  /** A 64-bit register; those of absent harts read 0. */
+  /** A 64-bit register; the registers of absent harts read 0. */
   #register(register: number): bigint {
     return register === MTIME ? this.#clock.now() : (this.#timers[(register - MTIMECMP) / 8]?.mtimecmp ?? 0n);
   }

@@ -1,7 +1,7 @@
 /**
- * The machine's clock, mtime: 10 MHz. It follows the monotonic clock while the machine runs and
- * stands still while it is stopped, as QEMU's virtual clock does. It is two shared words, so any
- * thread can read it.
+ * The machine's clock, mtime, with 10 MHz. It follows the monotonic clock while the machine runs
+ * and stands still while the machine is stopped, as QEMU's virtual clock does. It is two shared
+ * words, so any thread can read it.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { MachineBlock } from '../control/control-block.ts';
@@ -24,8 +24,8 @@ export class Clock {
   }
 
   /**
-   * mtime, unsigned. Plain loads: V8 makes one machine access of each, and no order with other
-   * words is needed.
+   * mtime, unsigned. The loads are plain ones: V8 makes one machine access of each, and no order
+   * with other words is needed.
    */
   now(): bigint {
     const started = this.#doubles[since]!;
@@ -39,12 +39,12 @@ export class Clock {
     this.#longs[mtime] = BigInt.asUintN(64, value - ticks);
   }
 
-  /** The machine runs: time goes on from where it stood. Only while no hart runs. */
+  /** Starts the clock: time goes on from where it stood. To be called only while no hart runs. */
   start(): void {
     if (this.#doubles[since] === 0) this.#doubles[since] = this.#ns();
   }
 
-  /** Only while no hart runs. */
+  /** Stops the clock. To be called only while no hart runs. */
   stop(): void {
     const value = this.now();
     this.#doubles[since] = 0;

@@ -1,6 +1,6 @@
 /**
- * What was typed and not yet read by the guest: a byte ring in shared memory, filled by main,
- * emptied by the vCPU's UART.
+ * Console input that the guest has not read yet: a byte ring in shared memory. Main fills it, the
+ * vCPU's UART empties it.
  */
 import { atomic32, bytes, defineShared } from '../../../platform/shared.ts';
 
@@ -27,8 +27,8 @@ export class ConsoleInput {
   }
 
   /**
-   * Main: puts in what fits; the number of bytes taken. What does not fit is asked for again by
-   * `roomWanted`.
+   * Main: puts in what fits; returns the number of bytes taken. `roomWanted` tells when the rest
+   * can be put in.
    */
   push(input: Uint8Array): number {
     const head = Atomics.load(this.#words, ConsoleRing.word.head);
@@ -62,7 +62,7 @@ export class ConsoleInput {
     return Atomics.exchange(this.#words, ConsoleRing.word.starved, 0) === 1;
   }
 
-  /** All that is in the ring, which stays there. Only while the vCPU is stopped. */
+  /** All bytes in the ring; they stay there. To be called only while the vCPU is stopped. */
   peek(): Uint8Array {
     const tail = Atomics.load(this.#words, ConsoleRing.word.tail);
     return Uint8Array.from({ length: this.#used() }, (_, i) => this.#data[(tail + i) & (CAPACITY - 1)]!);

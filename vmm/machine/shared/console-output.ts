@@ -1,20 +1,21 @@
 /**
- * The host's side of the serial line: bytes of the guest's console on their way to stdout. Written
- * synchronously, by whole lines where possible; when stdout is full (a pipe that nobody empties)
- * they wait here, and the UART says "not empty".
+ * The host's side of the serial line: bytes of the guest's console on their way to stdout. They are
+ * written synchronously, by whole lines where possible. While stdout is full (a pipe that nobody
+ * empties), they wait here, and the UART says "not empty".
  */
 import { writeSync } from 'node:fs';
 
-/** As much as waits here before the UART's transmitter counts as busy. */
+/** With this many bytes waiting here, the UART's transmitter counts as busy. */
 const HIGH_WATER = 4096;
 /**
- * A guest that ignores a busy transmitter overruns this, and the rest is lost as on a real line.
+ * The most bytes that wait here. A guest that ignores a busy transmitter overruns this, and the
+ * rest is lost as on a real line.
  */
 const CAPACITY = 65536;
 const NEWLINE = 0x0a;
 const RETRY_MS = 2;
 
-/** Writes some of the bytes; their number. Throws as fs.writeSync does. */
+/** Writes some of the bytes; returns their number. Throws as fs.writeSync does. */
 export type WriteBytes = (bytes: Uint8Array) => number;
 
 const toStdout: WriteBytes = (bytes) => writeSync(1, bytes);
@@ -51,7 +52,7 @@ export class ConsoleOutput {
       while (done < this.#length) done += this.#write(this.#buffer.subarray(done, this.#length));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // EPIPE, EIO, EBADF: nobody will ever read it; the guest runs on
+      // EPIPE, EIO, EBADF: no reader will come any more; the guest runs on
       if (code !== 'EAGAIN') done = this.#length;
     }
     this.#buffer.copyWithin(0, done, this.#length);
@@ -59,14 +60,15 @@ export class ConsoleOutput {
   }
 
   /**
-   * Writes everything, waiting for whoever reads stdout, but no longer than timeoutMs: the rest is
+   * Writes everything and waits for the reader of stdout, but no longer than timeoutMs; the rest is
    * lost.
    */
   drain(timeoutMs: number): void {
     const nothing = new Int32Array(new SharedArrayBuffer(4));
     const deadline = performance.now() + timeoutMs;
     for (this.flush(); this.pending && performance.now() < deadline; this.flush()) {
-      // nobody wakes it: a pipe's reader tells only poll(2), which this thread does without
+      // nothing wakes this wait: only poll(2) tells when a pipe has room, and this thread does not
+      // use it
       Atomics.wait(nothing, 0, 0, RETRY_MS);
     }
   }

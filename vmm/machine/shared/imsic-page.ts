@@ -14,7 +14,9 @@ export class ImsicPage implements MmioDevice {
   readonly #file: Imsic;
   readonly #stored: (by: number) => void;
 
-  /** `stored` is told which hart has made an identity pending. */
+  /**
+   * `stored` is called after a store has made an identity pending; `by` is the hart that stored.
+   */
   constructor(file: Imsic, stored: (by: number) => void) {
     this.#file = file;
     this.#stored = stored;

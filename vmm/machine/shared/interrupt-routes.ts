@@ -1,8 +1,8 @@
 /**
- * Which eventfd makes which IMSIC identity pending: a table in shared memory. Main makes the
- * routes, one per vector of each device, before the machine runs; the vCPU, which owns the PCI
- * functions, says where they lead; the interrupt worker waits on their eventfds. No eventfd is ever
- * closed under the waiter, and each keeps its count over an exec.
+ * The routes of interrupts, a table in shared memory: which eventfd makes which IMSIC identity
+ * pending. Main makes the routes, one per vector of each device, before the machine runs. The vCPU,
+ * which owns the PCI functions, sets where they lead. The interrupt worker waits on their eventfds.
+ * No eventfd is ever closed while the worker waits on it, and each keeps its count over an exec.
  */
 import { enospc } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -35,7 +35,7 @@ export type RoutesState = StateOf<typeof ROUTES_SECTION>;
 export type RouteState = RoutesState['routes'][number];
 
 /**
- * Where a route leads: this identity in the interrupt file of this hart. For hart 0 it is the
+ * The target of a route: this identity in the interrupt file of this hart. For hart 0 it equals the
  * identity.
  */
 export const routeTarget = (hart: number, identity: number): number => (hart << 16) | identity;
@@ -55,7 +55,7 @@ export class InterruptRoutes {
     return this.#words[Header.word.count]!;
   }
 
-  /** Main: a route; its number. ENOSPC. */
+  /** Main: adds a route; returns its number. ENOSPC. */
   add({ eventfd, slot, identity, delivered }: RouteState): number {
     const route = this.count;
     if (route === MAX_ROUTES) throw enospc(`more than ${MAX_ROUTES} interrupt vectors`);
@@ -72,7 +72,8 @@ export class InterruptRoutes {
   }
 
   /**
-   * vCPU: from now on the route's interrupts make `identity`, a routeTarget, pending; 0 drops them.
+   * vCPU: makes the route's interrupts set `identity`, a routeTarget, pending from now on; 0 drops
+   * them.
    */
   setIdentity(route: number, identity: number): void {
     // pairs with the load in identity
@@ -83,12 +84,12 @@ export class InterruptRoutes {
     return Atomics.load(this.#words, word(route, Route.word.identity));
   }
 
-  /** Interrupt worker: `count` more were taken. */
+  /** Interrupt worker: `count` more interrupts were taken. */
   countDelivered(route: number, count: number): void {
     this.#counts[long(route)]! += count;
   }
 
-  /** Complete and steady only while the interrupt worker is parked. */
+  /** Saves the routes. They are complete and steady only while the interrupt worker is parked. */
   save(): RouteState[] {
     return Array.from({ length: this.count }, (_, route) => ({
       eventfd: this.eventfd(route),

@@ -1,5 +1,5 @@
 /**
- * The memory map of QEMU's riscv `virt` machine, as far as this machine has its devices
+ * The memory map of QEMU's riscv `virt` machine, limited to the devices that this machine has
  * (docs/machine.md, "Memory map"). Ranges are [base, base+size).
  */
 
@@ -13,12 +13,12 @@ export const TEST_FINISHER: MapEntry = { base: 0x10_0000, size: 0x1000 };
 export const CLINT: MapEntry = { base: 0x200_0000, size: 0x1_0000 };
 export const PCIE_PIO: MapEntry = { base: 0x300_0000, size: 0x1_0000 };
 export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
-/** The machine-level interrupt file of hart 0; the pages of the others follow. */
+/** The machine-level interrupt file of hart 0; the pages of the other harts follow. */
 export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
 export const imsicPage = (hart: number): MapEntry => ({ ...IMSIC_M, base: IMSIC_M.base + hart * IMSIC_M.size });
-/** Pages that there is room for. */
+/** The number of pages that the memory map has room for. */
 export const IMSIC_PAGES = 0x4000;
-/** The files of so many harts together. */
+/** The interrupt files of this number of harts together. */
 export const imsicPages = (harts: number): MapEntry => ({ ...IMSIC_M, size: harts * IMSIC_M.size });
 export const PCIE_ECAM: MapEntry = { base: 0x3000_0000, size: 0x1000_0000 };
 export const PCIE_MMIO32: MapEntry = { base: 0x4000_0000, size: 0x4000_0000 };

@@ -1,6 +1,6 @@
 /**
- * The MSI capability as the guest sees it (PCI 3.0 §6.8.1): kept here, because the real one is
- * driven by SET_IRQS only (PCI-9). Shown without per-vector masking, whatever the device has.
+ * The MSI capability as the guest sees it (PCI 3.0 §6.8.1). It is kept here, because only SET_IRQS
+ * drives the real one (PCI-9). It is shown without per-vector masking, whatever the device has.
  */
 
 import { integer, object, type Shaped } from '../../../platform/shape.ts';
@@ -69,19 +69,19 @@ export class MsiCapability {
     return (this.#control & CONTROL_ENABLE) !== 0;
   }
 
-  /** Vectors the guest allows, no more than the device has. */
+  /** How many vectors the guest allows, at most as many as the device has. */
   get vectors(): number {
     const mmc = (this.#control >> CONTROL_MMC_SHIFT) & 7;
     return 1 << Math.min((this.#control & CONTROL_MME) >> CONTROL_MME_SHIFT, mmc);
   }
 
-  /** Where a message of `vector` goes, and what it says. */
+  /** The address and the data of the message of `vector`. */
   message(vector: number): { readonly gpa: number; readonly data: number } {
     const gpa = this.#addressHi * 2 ** 32 + this.#addressLo;
     return { gpa, data: (this.#data & ~(this.vectors - 1)) | vector };
   }
 
-  /** Whether the dword at `offset` of config space belongs to it. */
+  /** Whether the dword at `offset` of config space belongs to the capability. */
   covers(offset: number): boolean {
     return offset >= this.offset && offset < this.offset + (this.#control & CONTROL_64BIT ? 16 : 12);
   }

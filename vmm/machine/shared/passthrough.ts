@@ -1,8 +1,8 @@
 /**
- * A PCI function behind which a passed-through device sits. Config space is the device's own, but
- * for what belongs to this machine: where the BARs lie in guest memory, and where MSIs go. COMMAND
- * goes through as the guest writes it. NOT MODELLED: MSI-X, expansion ROMs (read 0), I/O BARs (have
- * their size, decode nothing).
+ * A PCI function with a passed-through device behind it. Its config space is the device's own,
+ * except for two things that belong to this machine: where the BARs lie in guest memory, and where
+ * MSIs go. COMMAND goes through as the guest writes it. NOT MODELLED: MSI-X, expansion ROMs (read
+ * 0), I/O BARs (have their size, decode nothing).
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { SysError } from '../../../platform/errno.ts';
@@ -26,8 +26,8 @@ const BAR_MEM64 = 4;
 const CAP_ID_MSI = 5;
 
 /**
- * A BAR as hardware made it: `flags` are its read-only low bits; size 0 = not there, or the upper
- * half of the one below.
+ * A BAR as hardware made it. `flags` are its read-only low bits. Size 0: the BAR does not exist, or
+ * is the upper half of the one below.
  */
 const BAR_LAYOUT = object({ size: integer, flags: integer });
 
@@ -41,15 +41,18 @@ export const PASSTHROUGH_STATE = object({
   command: integer,
   bars: list(integer),
   msi: nullable(MSI_STATE),
-  /** The kernel signals our eventfds. */
+  /** Whether the kernel signals our eventfds. */
   armed: flag,
-  /** Its routes, by vector. */
+  /** The function's routes, by vector. */
   routes: list(integer),
 });
 
 export type PassthroughState = Shaped<typeof PASSTHROUGH_STATE>;
 
-/** What a device shows of itself, as the state of a function that nobody has programmed. */
+/**
+ * Reads what a device shows of itself; returns it as the state of a function before any
+ * programming.
+ */
 export function probeFunction(
   device: DeviceAccess,
   facts: { bdf: string; configSize: number; barSizes: readonly number[]; routes: readonly number[] },
@@ -115,8 +118,8 @@ export class PassthroughFunction implements PciFunction {
   }
 
   /**
-   * Conventional reset: interrupts off, nothing decoded, no bus master; the device reset where it
-   * can be.
+   * Conventional reset: interrupts are off, nothing is decoded, the function is no bus master. The
+   * device is reset if it can be.
    */
   reset(): void {
     this.#msi?.reset();
@@ -172,13 +175,13 @@ export class PassthroughFunction implements PciFunction {
     attempt(() => this.#device.writeBar(bar, offset, toBytes(value, size)));
   }
 
-  /** A BAR keeps the bits above its size; what it is cannot be written (PCI 3.0 §6.2.5.1). */
+  /** A BAR keeps the bits above its size; its type cannot be written (PCI 3.0 §6.2.5.1). */
   #maskBar(bar: number, value: number): number {
     const { size, flags } = this.#layout[bar]!;
     const below = this.#layout[bar - 1];
     if (size === 0) {
       if (!below || (below.flags & BAR_MEM64) === 0) return 0;
-      // the upper half of a 64-bit one
+      // the upper half of a 64-bit BAR
       return (value & ~Math.floor((below.size - 1) / 2 ** 32)) >>> 0;
     }
     const low = Math.min(size, 2 ** 32) - 1;
@@ -197,7 +200,7 @@ export class PassthroughFunction implements PciFunction {
     this.#windows = windows;
   }
 
-  /** Brings the kernel's and the routes' idea of our MSI in line with the guest's. */
+  /** Makes the MSI settings of the kernel and of the routes agree with the guest's. */
   #updateMsi(): void {
     const msi = this.#msi;
     const vectors = msi?.enabled ? msi.vectors : 0;
@@ -214,8 +217,8 @@ export class PassthroughFunction implements PciFunction {
 }
 
 /**
- * A message to seteipnum_le of a hart's IMSIC names an identity (AIA §3.5). NOT MODELLED: messages
- * to anywhere else.
+ * The identity that a message names: it goes to seteipnum_le of a hart's IMSIC (AIA §3.5). NOT
+ * MODELLED: messages to any other address.
  */
 function identityOf({ gpa, data }: { gpa: number; data: number }): number {
   const hart = (gpa - IMSIC_M.base) / IMSIC_M.size;
@@ -225,8 +228,9 @@ function identityOf({ gpa, data }: { gpa: number; data: number }): number {
 const isBar = (register: number): boolean => register >= BAR0 && register < BARS_END;
 
 /**
- * A device that refuses an access (memory decoding off: EIO, PCI-7) is one that does not answer:
- * reads give ones, writes are dropped. EPIPE is the end of the host, and everybody's.
+ * Makes an access. A device that refuses it (memory decoding off: EIO, PCI-7) counts as a device
+ * that does not answer: reads give ones, writes are dropped. EPIPE means that the host has ended;
+ * it is thrown.
  */
 function attempt(access: () => void): void {
   try {

@@ -1,6 +1,6 @@
 /**
- * What the PCI host sees of a function, and what a passed-through function sees of the device
- * behind it.
+ * The interfaces of a PCI function: what the PCI host sees of it, and what a passed-through
+ * function sees of the device behind it.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 
@@ -20,7 +20,7 @@ export interface PciFunction {
   readonly configSize: number;
   readConfig(offset: number, size: ConfigSize): number;
   writeConfig(offset: number, size: ConfigSize, value: number): void;
-  /** What it decodes now: none while COMMAND.memory is clear. */
+  /** The windows that the function decodes now: none while COMMAND.memory is clear. */
   windows(): readonly BarWindow[];
   loadBar(bar: number, offset: number, size: AccessSize): bigint;
   storeBar(bar: number, offset: number, size: AccessSize, value: bigint): void;
@@ -28,8 +28,8 @@ export interface PciFunction {
 }
 
 /**
- * A device that is passed through; vmm/client/device.ts is one, tests bring their own. Errors are
- * SysErrors.
+ * A device that is passed through. vmm/client/device.ts implements it; tests bring their own.
+ * Errors are SysErrors.
  */
 export interface DeviceAccess {
   readConfig(offset: number, into: Uint8Array): void;
@@ -39,13 +39,13 @@ export interface DeviceAccess {
   /** MSI vectors 0… signal these eventfds from now on. */
   armMsi(eventfds: readonly number[]): void;
   disarmMsi(): void;
-  /** Resets the device where it can be reset alone. */
+  /** Resets the device if it can be reset alone. */
   reset(): void;
 }
 
 /**
- * Where a function's message-signalled interrupts go: its routes, one per vector, from eventfds to
- * IMSIC identities.
+ * The destination of a function's message-signalled interrupts: its routes, one per vector, from
+ * eventfds to IMSIC identities.
  */
 export interface MsiRouter {
   eventfd(route: number): number;

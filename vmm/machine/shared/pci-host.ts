@@ -52,7 +52,7 @@ export class PciHost {
     for (const fn of this.#slots) fn?.reset();
   }
 
-  /** PCIe 6.0 §7.2.2: bus << 20 | device << 15 | function << 12 | register. */
+  /** The ECAM window. PCIe 6.0 §7.2.2: bus << 20 | device << 15 | function << 12 | register. */
   #ecam(): MmioDevice {
     const find = (offset: number): PciFunction | undefined => {
       const fn = offset >>> 20 === 0 && ((offset >>> 12) & 7) === 0 ? this.#slots[(offset >>> 15) & 31] : undefined;

@@ -1,8 +1,8 @@
 /**
- * What all harts share: the bus with its devices, and the clock. One thread owns it, the vCPU of
- * OWNER_HART, or main in its place (crew/main-slices.ts): devices keep plain fields. Only the CLINT
- * and the interrupt files, whose registers are shared words, may be reached by the thread of any
- * hart.
+ * The part of the machine that all harts share: the bus with its devices, and the clock. One thread
+ * owns it: the vCPU of OWNER_HART, or main in its place (crew/main-slices.ts). So devices keep
+ * plain fields. Only the CLINT and the interrupt files have registers in shared words, and the
+ * thread of any hart may reach them.
  */
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { list } from '../../../platform/shape.ts';
@@ -32,7 +32,7 @@ export interface SharedState {
 
 export interface SharedMachineOptions {
   readonly ramSize: number;
-  /** Where the boot ROM jumps to. */
+  /** The address that the boot ROM jumps to. */
   readonly entry: number;
   /** MachineBlock and HartBlocks. */
   readonly control: SharedArrayBuffer;
@@ -40,11 +40,11 @@ export interface SharedMachineOptions {
   readonly output: ConsoleOutput;
   /** The passed-through devices, for slots 1… of the PCI bus. */
   readonly functions: readonly PassthroughFunction[];
-  /** CLOCK_MONOTONIC in ns, if not given. */
+  /** The clock to use: CLOCK_MONOTONIC in ns by default. */
   readonly monotonicNs?: () => number;
 }
 
-/** What of a hart its registers on the bus show. */
+/** The parts of a hart that its registers on the bus show. */
 export interface OnTheBus {
   readonly timer: Timer;
   readonly interruptFile: Imsic;
@@ -89,7 +89,7 @@ export class SharedMachine {
     return clint;
   }
 
-  /** What a power-on leaves. */
+  /** Takes the state that a power-on leaves. */
   reset(): void {
     this.#pci.reset();
     this.uart.reset();
@@ -99,7 +99,7 @@ export class SharedMachine {
     return { uart: this.uart.save(), pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }) };
   }
 
-  /** The functions were made with their state. */
+  /** Restores all but the PCI functions: they were made with their state. */
   restore({ uart }: Pick<SharedState, 'uart'>): void {
     this.uart.restore(uart);
   }

@@ -1,5 +1,5 @@
 /**
- * The SiFive test finisher of the `virt` machine (docs/machine.md, "Test finisher"): how a guest
+ * The SiFive test finisher of the `virt` machine (docs/machine.md, "Test finisher"): by it a guest
  * ends or resets its machine.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
@@ -9,15 +9,15 @@ const FINISHER_FAIL = 0x3333;
 const FINISHER_PASS = 0x5555;
 const FINISHER_RESET = 0x7777;
 
-/** What the guest asked for. */
+/** The request of the guest. */
 export type Finish = { readonly kind: 'poweroff'; readonly status: number } | { readonly kind: 'reset' };
 
 export class TestFinisher implements MmioDevice {
   readonly maxAccess = 4;
-  /** What the guest asked for and nobody has acted on yet. */
+  /** The guest's request that has not been taken yet. */
   #finish: Finish | undefined;
 
-  /** The request, once. */
+  /** Returns the request, once. */
   take(): Finish | undefined {
     const finish = this.#finish;
     this.#finish = undefined;

@@ -1,7 +1,7 @@
 /**
- * UART 16550A (National Semiconductor PC16550D), reset values and THR-empty behaviour as QEMU's
- * `serial` (docs/machine.md, "UART"). NOT MODELLED: its interrupt (the machine has no PLIC; IIR
- * says what it would be), baud rate, breaks and errors, loopback data.
+ * UART 16550A (National Semiconductor PC16550D), with reset values and THR-empty behaviour as
+ * QEMU's `serial` (docs/machine.md, "UART"). NOT MODELLED: its interrupt (the machine has no PLIC;
+ * IIR says what it would be), baud rate, breaks and errors, loopback data.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -31,7 +31,7 @@ export const UART_SECTION = defineSection('uart', 1, {
   mcr: integer,
   scr: integer,
   thrEmptyPending: flag,
-  /** Bytes sent that stdout has not taken. */
+  /** Bytes that the guest has sent and stdout has not taken. */
   unsent: bytes,
 });
 
@@ -47,7 +47,7 @@ export class Uart implements MmioDevice {
   #lcr = 0;
   #mcr = 0x08;
   #scr = 0;
-  /** The transmitter ran empty and nobody has been told by IIR. */
+  /** The transmitter ran empty, and IIR has not told the guest yet. */
   #thrEmptyPending = false;
 
   constructor(input: ConsoleInput, output: ConsoleOutput) {

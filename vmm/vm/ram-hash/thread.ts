@@ -1,7 +1,7 @@
 /**
- * SHA-256 of guest RAM, by a thread that owns the pool of hashing threads. A thread of its own so
- * that its code, piscina with it, is in a bundle of its own: in the VMM's, it would be loaded by
- * every update before the guest runs again (18 ms).
+ * SHA-256 of guest RAM, by a thread that owns the pool of hashing threads. The thread has a bundle
+ * of its own for its code and for piscina. In the VMM's bundle, every update would load that code
+ * before the guest runs again (18 ms).
  */
 import { startWorker } from '../../../platform/thread.ts';
 import type { RamHashInput } from './protocol.ts';

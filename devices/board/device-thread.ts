@@ -2,11 +2,12 @@
  * One device worker as the board sees it. The board starts, halts, resumes and stops the worker
  * here, and learns here of its death.
  */
-import type { MessagePort, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import type { PciFunction } from '../../iommu/bus/pci-function.ts';
 import { releaseAgent } from '../../iommu/hardware/epoch.ts';
 import { etimedout } from '../../platform/errno.ts';
 import { ringBell } from '../../platform/mailbox.ts';
+import { OwnedThread } from '../../platform/owned-thread.ts';
 import { startWorker } from '../../platform/thread.ts';
 import { CONTROL_BYTES, DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from '../kit/control.ts';
 import type { DeviceMessage, DeviceWorkerData } from '../kit/protocol.ts';
@@ -30,11 +31,8 @@ export interface DevicePlan {
 export class DeviceThread {
   readonly control: DeviceControl;
   readonly #plan: DevicePlan;
-  readonly #worker: Worker;
-  readonly #exited: Promise<unknown>;
+  readonly #thread: OwnedThread;
   readonly #watchers = new Set<() => void>();
-  #gone = false;
-  #stopping = false;
   failure: string | undefined;
 
   constructor(plan: DevicePlan) {
@@ -46,15 +44,15 @@ export class DeviceThread {
     const shared = { mailbox, intx, counters, timeline, barGate, control };
     const data: DeviceWorkerData = { ...plan.data, ...shared, bdf, physicalPort };
     const transferList = [physicalPort, ...(data.mediated ? [data.mediated.port] : [])];
-    this.#worker = startWorker('devices/kit/worker', data, { name: `${name} ${bdf.toString(16)}`, transferList });
-    this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
-    this.#worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());
-    this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error.message : String(error)));
-    this.#worker.on('exit', () => this.#ended());
+    const worker = startWorker('devices/kit/worker', data, { name: `${name} ${bdf.toString(16)}`, transferList });
+    this.#thread = new OwnedThread(worker);
+    worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());
+    worker.on('error', (error) => this.#fail(error instanceof Error ? error.message : String(error)));
+    worker.on('exit', () => this.#ended());
   }
 
   #fail(reason: string): void {
-    if (this.failure !== undefined || this.#stopping) return;
+    if (this.failure !== undefined || this.#thread.stopping) return;
     this.failure = reason;
     this.#plan.onFailure(reason);
   }
@@ -64,7 +62,6 @@ export class DeviceThread {
    * Accesses to its mailbox time out from now on.
    */
   #ended(): void {
-    this.#gone = true;
     const { unit, agent } = this.#plan.data;
     if (unit) releaseAgent(unit, agent);
     this.control.setState(STOPPED);
@@ -121,12 +118,7 @@ export class DeviceThread {
   }
 
   /** Ends the thread: first by a request, then by force. */
-  async stop(): Promise<void> {
-    if (this.#gone) return;
-    this.#stopping = true;
-    this.control.requestStop(this.#plan.function.mailbox);
-    const timer = setTimeout(() => void this.#worker.terminate(), STOP_MS);
-    await this.#exited;
-    clearTimeout(timer);
+  stop(): Promise<void> {
+    return this.#thread.stop(() => this.control.requestStop(this.#plan.function.mailbox), STOP_MS);
   }
 }

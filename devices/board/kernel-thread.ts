@@ -2,35 +2,31 @@
  * The kernel worker as the board sees it. The board starts it with its view of the machine, stops
  * it, and watches it.
  */
-import type { Worker } from 'node:worker_threads';
-
 import type { KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
 import { SysError } from '../../platform/errno.ts';
+import { OwnedThread } from '../../platform/owned-thread.ts';
 import { startWorker } from '../../platform/thread.ts';
 
 const START_MS = 30_000;
 const STOP_MS = 5000;
 
 export class KernelThread {
-  readonly #worker: Worker;
-  readonly #exited: Promise<unknown>;
+  readonly #thread: OwnedThread;
   /** Resolves with the reason when the kernel ends without a request. */
   readonly failed: Promise<string>;
   /** Resolves when the kernel listens. */
   readonly ready: Promise<void>;
-  #stopping = false;
-  #gone = false;
 
   constructor(data: KernelWorkerData) {
-    this.#worker = startWorker('iommu/kernel/worker', data, {
+    const worker = startWorker('iommu/kernel/worker', data, {
       name: 'kernel',
       transferList: [data.physicalPort, data.board, ...data.mediated.map(({ port }) => port)],
     });
-    this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
+    this.#thread = new OwnedThread(worker);
     let fatal: string | undefined;
     let refused: SysError | undefined;
     const listening = new Promise<void>((resolve) => {
-      this.#worker.on('message', (message: KernelMessage) => {
+      worker.on('message', (message: KernelMessage) => {
         if ('ready' in message) resolve();
         else {
           fatal = message.fatal;
@@ -38,13 +34,12 @@ export class KernelThread {
         }
       });
     });
-    this.#worker.on('error', (error) => {
+    worker.on('error', (error) => {
       fatal ??= error instanceof Error ? error.message : String(error);
     });
     this.failed = new Promise((resolve) => {
-      this.#worker.on('exit', () => {
-        this.#gone = true;
-        if (!this.#stopping) resolve(fatal ?? 'the kernel worker has ended');
+      worker.on('exit', () => {
+        if (!this.#thread.stopping) resolve(fatal ?? 'the kernel worker has ended');
       });
     });
     this.ready = this.#untilReady(listening, () => refused);
@@ -68,14 +63,9 @@ export class KernelThread {
    * Stops the kernel, which closes everything and unlinks its socket. If it does not stop, it is
    * ended by force.
    */
-  async stop(): Promise<void> {
-    if (this.#gone) return;
-    this.#stopping = true;
+  stop(): Promise<void> {
     const stop: KernelStop = { stop: true };
-    this.#worker.postMessage(stop);
-    const timer = setTimeout(() => void this.#worker.terminate(), STOP_MS);
-    await this.#exited;
-    clearTimeout(timer);
+    return this.#thread.stop(() => this.#thread.worker.postMessage(stop), STOP_MS);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * vmm/machine/control/control-block.ts: a crew at rest is relieved, and the next crew obeys the
- * same words. The crew here is an interrupt worker.
+ * same words. The crew here is an interrupt thread.
  */
 import assert from 'node:assert/strict';
 

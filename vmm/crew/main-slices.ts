@@ -1,5 +1,5 @@
 /**
- * Main does the work of the vCPU thread and the interrupt worker for a while. So a new image runs
+ * Main does the work of the vCPU thread and the interrupt thread for a while. So a new image runs
  * the guest as soon as it has the guest's state. The threads start while the guest runs, because
  * their start takes longer than all the rest. Main and the threads obey the same words and go on
  * from the same state.

@@ -30,7 +30,7 @@ export interface VmParts {
   readonly vcpu: VcpuThread;
   readonly ramFd: number;
   readonly ram: Mapping;
-  /** Present with devices: their host, and the interrupt worker that delivers their interrupts. */
+  /** Present with devices: their host, and the interrupt thread that delivers their interrupts. */
   readonly host?: PassthroughHost;
   readonly interrupts?: InterruptThread;
   readonly console: Console;

@@ -26,7 +26,7 @@ import {
 import { Imsic, imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES, InterruptRoutes, routeTarget } from '../../../vmm/machine/shared/interrupt-routes.ts';
 
-/** The interrupt worker as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
+/** The interrupt thread as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
 
 let shared: {
   control: SharedArrayBuffer;
@@ -103,7 +103,7 @@ function delivered(count: number, hart = 0): void {
   }
 }
 
-describe('the interrupt worker', () => {
+describe('the interrupt thread', () => {
   it('makes the identity of a route pending and counts every interrupt', () => {
     thread.request(REQUEST_RUN);
     eventfdSignal(fd);

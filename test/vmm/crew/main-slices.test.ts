@@ -11,7 +11,7 @@ import { InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts
 import { RAM_BASE } from '../../../vmm/machine/shared/memory-map.ts';
 
 /**
- * Main in the place of the vCPU thread and the interrupt worker. The guest counts in a0 and waits:
+ * Main in the place of the vCPU thread and the interrupt thread. The guest counts in a0 and waits:
  * addi a0,a0,1 · wfi · j -8
  */
 

@@ -3,7 +3,7 @@
  * and wakes the harts. An eventfd that nobody reads keeps its count: that is how interrupts survive
  * an exec.
  *
- * The interrupt worker sleeps in poll(2). A device's interrupt wakes it, or main through `kick`, or
+ * The interrupt thread sleeps in poll(2). A device's interrupt wakes it, or main through `kick`, or
  * the time-out of a second. A parked worker sleeps on the `dispatch` word instead. Around an exec,
  * while there is no worker, main delivers without sleeping.
  */

@@ -1,5 +1,5 @@
 /**
- * The messages between main and the interrupt worker. Requests go by the `dispatch` word of
+ * The messages between main and the interrupt thread. Requests go by the `dispatch` word of
  * machine/control/control-block.ts instead.
  */
 import type { VmShared } from '../vm-shared.ts';

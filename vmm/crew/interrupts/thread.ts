@@ -1,5 +1,5 @@
 /**
- * The interrupt worker as main sees it. While the worker starts, main does its work in its place
+ * The interrupt thread as main sees it. While the worker starts, main does its work in its place
  * (main-slices.ts).
  */
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';

@@ -35,7 +35,7 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
   }
 
   /**
-   * Makes the vCPU thread and the interrupt worker exit; both are at rest. The next requests are
+   * Makes the vCPU thread and the interrupt thread exit; both are at rest. The next requests are
    * for their successors.
    */
   relieve(): void {

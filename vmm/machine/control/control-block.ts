@@ -8,7 +8,7 @@ import { atomic32, bytes, defineShared, word64 } from '../../../platform/shared.
 /** The words that the machine has once. */
 export const MachineBlock = defineShared('machine control block', {
   /**
-   * Main: what the interrupt worker shall do, a requestWord. A parked interrupt worker sleeps on
+   * Main: what the interrupt thread shall do, a requestWord. A parked interrupt thread sleeps on
    * it.
    */
   dispatch: atomic32,

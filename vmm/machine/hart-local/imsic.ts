@@ -1,6 +1,6 @@
 /**
  * The IMSIC interrupt file of one hart, M level (AIA 1.0 §3): 255 identities, as QEMU's `virt` has
- * them. Its state lies in shared memory: the interrupt worker makes identities pending while the
+ * them. Its state lies in shared memory: the interrupt thread makes identities pending while the
  * hart reads and claims them. Stores reach the file by a page on the bus (shared/imsic-page.ts).
  *
  * MEIP follows the file. A thread that changes the file drives the line and then looks at the file

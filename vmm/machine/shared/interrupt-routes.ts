@@ -1,7 +1,7 @@
 /**
  * The routes of interrupts, a table in shared memory: which eventfd makes which IMSIC identity
  * pending. Main makes the routes, one per vector of each device, before the machine runs. The vCPU,
- * which owns the PCI functions, sets where they lead. The interrupt worker waits on their eventfds.
+ * which owns the PCI functions, sets where they lead. The interrupt thread waits on their eventfds.
  * No eventfd is ever closed while the worker waits on it, and each keeps its count over an exec.
  */
 import { enospc } from '../../../platform/errno.ts';
@@ -21,7 +21,7 @@ const Route = defineShared('interrupt route', {
   slot: atomic32, // main: the PCI function it belongs to
   identity: atomic32, // vCPU: whose interrupt file and what in it, a routeTarget; 0 = dropped
   pad0: atomic32,
-  delivered: word64, // interrupt worker, float64: eventfd counts taken
+  delivered: word64, // interrupt thread, float64: eventfd counts taken
   pad1: bytes(40),
 });
 
@@ -89,7 +89,7 @@ export class InterruptRoutes {
     this.#counts[long(route)]! += count;
   }
 
-  /** Saves the routes. They are complete and steady only while the interrupt worker is parked. */
+  /** Saves the routes. They are complete and steady only while the interrupt thread is parked. */
   save(): RouteState[] {
     return Array.from({ length: this.count }, (_, route) => ({
       eventfd: this.eventfd(route),

@@ -107,7 +107,7 @@ describe('IMSIC', () => {
 });
 
 /**
- * The interleavings of the interrupt worker and the hart that the header of imsic.ts speaks of,
+ * The interleavings of the interrupt thread and the hart that the header of imsic.ts speaks of,
  * made to happen.
  */
 describe('IMSIC between two threads', () => {

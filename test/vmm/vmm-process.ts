@@ -19,14 +19,9 @@ export class VmmProcess {
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
   output = '';
 
-  /** With a console that reads from this fd; it stays the caller's. */
-  static withStdin(stdin: number, guest: string, ...args: string[]): VmmProcess {
-    return new VmmProcess(guest, ...args, { stdin });
-  }
-
-  constructor(guest: string, ...words: readonly (string | { readonly stdin: number })[]) {
-    const args = words.filter((word) => typeof word === 'string');
-    const stdin = words.find((word) => typeof word === 'object')?.stdin ?? 'pipe';
+  /** `what`: a guest; with `stdin`, a fd that stays the caller's, its console reads from that. */
+  constructor(what: string | { readonly guest: string; readonly stdin: number }, ...args: readonly string[]) {
+    const { guest, stdin } = typeof what === 'string' ? { guest: what, stdin: 'pipe' as const } : what;
     const kernel = existsSync(guest) ? guest : guestPath(guest);
     const argv = [...vmmArgv({ memory: '64M', kernel, qmp: this.qmpPath }), ...args];
     this.child = new Child({ name: 'the VMM', argv, stdio: [stdin, 'pipe', 'pipe'], detached: false });

@@ -110,6 +110,8 @@ export interface DryRun {
   readonly node: string;
   readonly sections: readonly { readonly name: string; readonly verdict: string; readonly reason?: string }[];
   readonly checks: readonly { readonly what: string; readonly ok: boolean; readonly reason?: string }[];
+  /** Why the update would be refused; none if it would be done. */
+  readonly refusals: readonly string[];
 }
 
 /**
@@ -118,8 +120,3 @@ export interface DryRun {
 export async function dryRun(qmp: QmpClient, target: UpdateTarget, timeoutMs: number): Promise<DryRun> {
   return (await qmp.execute('query-live-update', argumentsOf(target), timeoutMs)) as DryRun;
 }
-
-/** Whether the update is possible if the sections in `allowLoss` may be lost. */
-export const isAccepted = ({ sections, checks }: DryRun, allowLoss: readonly string[]): boolean =>
-  checks.every(({ ok }) => ok) &&
-  sections.every(({ name, verdict }) => verdict === 'same' || (verdict === 'lost' && allowLoss.includes(name)));

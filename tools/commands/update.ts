@@ -10,7 +10,6 @@ import {
   type DryRun,
   dryRun,
   type HandoverReport,
-  isAccepted,
   liveUpdate,
   type TakebackReport,
   UPDATE_TIMEOUT_MS,
@@ -83,7 +82,7 @@ export const update: Command = {
       if (options['dry-run']) {
         const answer = await dryRun(qmp, target, timeoutMs);
         process.stdout.write(options.json ? `${JSON.stringify(answer, undefined, 2)}\n` : describeDryRun(answer));
-        return isAccepted(answer, target.allowLoss) ? 0 : 1;
+        return answer.refusals.length === 0 ? 0 : 1;
       }
       const report = await liveUpdate(qmp, target, { timeoutMs });
       process.stdout.write(options.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));

@@ -15,7 +15,7 @@ import { writeAll } from './write-all.ts';
 
 /** The body of a section. The successor's section checks it, not this file. */
 const body: Shape<Versioned> = (value, at) => {
-  object({ version: integer })({ version: (value as Partial<Versioned> | undefined)?.version }, at);
+  integer((value as Partial<Versioned> | null)?.version, `${at}.version`);
   return value as Versioned;
 };
 

@@ -2,7 +2,6 @@
  * The successor's answer to the question whether it could take a guest over. It is one JSON
  * document.
  */
-import { einval } from '../../platform/errno.ts';
 import { flag, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 
 const SECTION_VERDICT = object(
@@ -32,8 +31,12 @@ export type SectionVerdict = Shaped<typeof SECTION_VERDICT>;
 export type Check = Shaped<typeof CHECK>;
 export type PreflightReport = Shaped<typeof PREFLIGHT_REPORT>;
 
+/** The answer to `query-live-update`: the report, and why the update would be refused. */
+export type UpdateForecast = PreflightReport & { readonly refusals: readonly string[] };
+
 /**
- * Every reason why the guest cannot be handed over; `allowLoss` names sections that may be lost.
+ * Every reason why the guest cannot be handed over: none if it can. `allowLoss` names sections that
+ * may be lost.
  */
 export function refusals({ sections, checks }: PreflightReport, allowLoss: readonly string[]): string[] {
   const bad = sections.filter(
@@ -43,10 +46,4 @@ export function refusals({ sections, checks }: PreflightReport, allowLoss: reado
     ...bad.map(({ name, reason }) => reason ?? `section ${name} would be lost`),
     ...checks.filter(({ ok }) => !ok).map(({ what, reason }) => `${what}: ${reason ?? 'not usable'}`),
   ];
-}
-
-/** EINVAL with every reason, unless the successor can take the guest over. */
-export function demandAccepted(report: PreflightReport, allowLoss: readonly string[]): void {
-  const reasons = refusals(report, allowLoss);
-  if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
 }

@@ -1,10 +1,8 @@
 /**
  * The successor's program as a snapshot (snapshot.ts, build-snapshot.ts). The new image's node
- * makes and tries it while the guest still runs. Without a snapshot, a third of the pause is
- * loading and compiling.
+ * makes it while the guest still runs, and the preflight tries it. Without a snapshot, a third of
+ * the pause is loading and compiling.
  */
-import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 
 import {
@@ -18,12 +16,8 @@ import {
   MFD_CLOEXEC,
   memfdCreate,
 } from '../../platform/libc.ts';
-import { successorEnv } from './successor-env.ts';
+import { runSuccessor } from './successor-run.ts';
 
-/**
- * Making the snapshot takes 0.5 s, and several seconds on a busy machine. The guest runs meanwhile.
- */
-const TIMEOUT_MS = 10_000;
 const BUILDER = 'vmm-build-snapshot.cjs';
 const BLOB = '--snapshot-blob';
 /**
@@ -55,25 +49,11 @@ export function nodeOptions(): string[] {
  */
 export async function prepareSnapshot(node: string, entry: string): Promise<number | undefined> {
   const fd = memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', fd];
-  const options: SpawnOptions = { stdio, env: successorEnv(), timeout: TIMEOUT_MS, killSignal: 'SIGKILL' };
   const words = [...nodeOptions(), ...fromSnapshot(3), '--build-snapshot', join(dirname(entry), BUILDER)];
-  if ((await succeeded(spawn(node, words, options))) && seal(fd)) return fd;
+  const { succeeded } = await runSuccessor(node, words, ['ignore', 'ignore', 'ignore', fd]);
+  if (succeeded && seal(fd)) return fd;
   close(fd);
   return undefined;
-}
-
-async function succeeded(child: ChildProcess): Promise<boolean> {
-  const stop = (): boolean => child.kill('SIGKILL');
-  process.once('exit', stop);
-  try {
-    const [status] = await once(child, 'exit');
-    return status === 0;
-  } catch {
-    return false; // node could not be started; execve will say why
-  } finally {
-    process.removeListener('exit', stop);
-  }
 }
 
 /** Returns false if another process may still change the snapshot. */

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { ebusy, enoent } from '../../platform/errno.ts';
+import { ebusy, einval, enoent } from '../../platform/errno.ts';
 import { close, execve, getCloexec, memfdCreate, pwrite, setCloexec } from '../../platform/libc.ts';
 import type { Suspended } from '../crew/vcpu/protocol.ts';
 import type { Monitor } from '../monitor/monitor.ts';
@@ -18,7 +18,7 @@ import { handOver } from './hand-over.ts';
 import { writeManifest } from './manifest.ts';
 import type { PhaseStamps } from './phases.ts';
 import { askSuccessor } from './preflight.ts';
-import { demandAccepted, type PreflightReport } from './preflight-report.ts';
+import { type PreflightReport, refusals, type UpdateForecast } from './preflight-report.ts';
 import { fromSnapshot, nodeOptions, prepareSnapshot } from './prepared-snapshot.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
@@ -89,14 +89,18 @@ export class LiveUpdate {
   }
 
   /**
-   * Asks the successor what an update would do, and does nothing. EINVAL: it does not answer.
-   * EBUSY; errors of #plan.
+   * Asks the successor what an update would do, and does nothing. While it does, no update can
+   * begin. EINVAL: the successor does not answer. EBUSY; errors of #plan.
    */
-  async query(target: UpdateTarget): Promise<PreflightReport> {
-    if (this.#running) throw ebusy('an update is under way');
-    const { snapshotFd, report } = await this.#preflight(this.#plan(target));
-    if (snapshotFd !== undefined) close(snapshotFd);
-    return report;
+  async query(target: UpdateTarget): Promise<UpdateForecast> {
+    const plan = this.#reserve(target);
+    try {
+      const { snapshotFd, report } = await this.#preflight(plan);
+      if (snapshotFd !== undefined) close(snapshotFd);
+      return { ...report, refusals: refusals(report, plan.allowLoss) };
+    } finally {
+      this.#running = false;
+    }
   }
 
   /**
@@ -105,10 +109,16 @@ export class LiveUpdate {
    * says why. EBUSY; errors of #plan.
    */
   begin(target: UpdateTarget): () => Promise<void> {
+    const plan = this.#reserve(target);
+    return () => this.#run(plan);
+  }
+
+  /** The plan; until #running is false again there is no other one. EBUSY; errors of #plan. */
+  #reserve(target: UpdateTarget): UpdatePlan {
     if (this.#running) throw ebusy('an update is under way');
     const plan = this.#plan(target);
     this.#running = true;
-    return () => this.#run(plan);
+    return plan;
   }
 
   async #run(plan: UpdatePlan): Promise<void> {
@@ -128,7 +138,8 @@ export class LiveUpdate {
     this.#rehearse();
     const { snapshotFd, report } = await this.#preflight(plan);
     try {
-      demandAccepted(report, plan.allowLoss);
+      const reasons = refusals(report, plan.allowLoss);
+      if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
       // otherwise execve drops each page that the guest has ever touched
       this.#vm.parts.ram.dropPages();
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);

@@ -90,7 +90,7 @@ describe('over updates', () => {
     const text = numbered(50_000);
     writeFileSync(join(dir, 'input'), text);
     const stdin = openSync(join(dir, 'input'), 'r');
-    vmm = VmmProcess.withStdin(stdin, join(dir, 'echo.elf'));
+    vmm = new VmmProcess({ guest: join(dir, 'echo.elf'), stdin });
     closeSync(stdin);
     qmp = await vmm.monitor();
     for (let i = 0; i < UPDATES; i++) await update();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
-import type { PreflightReport } from '../../../vmm/live-update/preflight-report.ts';
+import type { UpdateForecast } from '../../../vmm/live-update/preflight-report.ts';
 import { buildIn, nodeThat, patch } from '../successors.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
@@ -55,6 +55,7 @@ const BAD: readonly (readonly [string, () => Readonly<Record<string, string>>, R
   ['exits at once, content', node('exit 0'), /^the successor does not answer: it ended with status 0$/],
   ['says why it ends', node('echo no luck today >&2; exit 3'), /it ended with status 3, saying "no luck today"$/],
   ['is killed', node('kill -SEGV $$'), /it was ended by SIGSEGV$/],
+  ['never stops to talk', node('exec yes'), /it wrote more than 1048576 bytes$/],
   ['is a folder', () => ({ node: folder }), /it cannot be started \(EACCES\)$/],
   [
     'has a syntax error',
@@ -106,7 +107,7 @@ describe('a section that the successor does not know', () => {
 
 describe('query-live-update', () => {
   it('tells what an update would do, and does nothing', async () => {
-    const report = (await qmp.execute('query-live-update')) as PreflightReport;
+    const report = (await qmp.execute('query-live-update')) as UpdateForecast;
     expect(report).toMatchObject({ node: process.version });
     expect(report.sections.map(({ verdict }) => verdict)).toEqual(report.sections.map(() => 'same'));
     expect(report.sections.map(({ name }) => name)).toEqual(
@@ -122,12 +123,23 @@ describe('query-live-update', () => {
     expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
   });
 
+  it('is alone: meanwhile no other one and no update begins', async () => {
+    const asked = qmp.execute('query-live-update');
+    const other = await vmm.monitor();
+    await expect(other.execute('live-update')).rejects.toThrow('an update is under way');
+    await expect(other.execute('query-live-update')).rejects.toThrow('an update is under way');
+    other.close();
+    expect(await asked).toMatchObject({ refusals: [] });
+    expect(await update({})).toMatchObject({ status: 'completed' });
+  });
+
   it('names every section that would be refused or lost', async () => {
-    const { sections } = (await qmp.execute('query-live-update', unknownSection())) as PreflightReport;
+    const { sections, refusals } = (await qmp.execute('query-live-update', unknownSection())) as UpdateForecast;
     expect(sections.filter(({ verdict }) => verdict !== 'same')).toEqual([
       { name: 'timer', verdict: 'refused', reason: 'section timer: missing' },
       { name: 'clint', verdict: 'lost', reason: 'section clint: this build does not know it' },
     ]);
+    expect(refusals).toEqual(['section timer: missing', 'section clint: this build does not know it']);
   });
 
   it('is an error for a successor that does not answer', async () => {

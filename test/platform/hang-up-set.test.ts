@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
+import { handleFd } from '../../platform/handle-fd.ts';
 import { close, connectUnix, dup, HangUpSet } from '../../platform/libc.ts';
 
 describe('a set of fds that may hang up', () => {
@@ -32,7 +32,7 @@ describe('a set of fds that may hang up', () => {
   async function connect(): Promise<{ client: number; fd: number }> {
     const client = connectUnix(join(dir, 'socket'));
     const [socket] = (await once(server, 'connection')) as [Socket];
-    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+    const fd = handleFd(socket)!;
     hangUps.add(fd);
     return { client, fd };
   }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
+import { handleFd } from '../../platform/handle-fd.ts';
 import { close, connectUnix, getCloexec, pread, pwrite, recvWithFd, sendAll, sendWithFd } from '../../platform/libc.ts';
 import { createMemory, objectId } from '../../platform/memory.ts';
 
@@ -21,7 +21,7 @@ describe('a fd that travels with data (SCM_RIGHTS)', () => {
     const connected = new Promise<Socket>((resolve) => server.once('connection', resolve));
     client = connectUnix(join(dir, 'socket'));
     const socket = await connected;
-    peer = (socket as unknown as { _handle: { fd: number } })._handle.fd;
+    peer = handleFd(socket)!;
     server.once('close', () => socket.destroy());
   });
   afterEach(() => {

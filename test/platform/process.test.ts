@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
+import { handleFd } from '../../platform/handle-fd.ts';
 import {
   gettid,
   MAP_ANONYMOUS,
@@ -293,7 +293,7 @@ describe('facts about a process', () => {
     const server = createServer().listen(join(folder, 's'));
     const client = connect(join(folder, 's'));
     await new Promise((resolve) => client.once('connect', resolve));
-    const fd = (client as unknown as { _handle: { fd: number } })._handle.fd;
+    const fd = handleFd(client)!;
 
     expect(socketInode(process.pid, fd)).toBe(fstatSync(fd).ino);
     expect(socketInode(process.pid, 9999)).toBeUndefined();

@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 import { createServer, type Server, Socket } from 'node:net';
 
 import { SysError } from '../../platform/errno.ts';
+import { handleFd } from '../../platform/handle-fd.ts';
 import { listenUnix } from '../../platform/unix-listener.ts';
 import { VERSION } from '../../platform/version.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
@@ -100,10 +101,10 @@ export class Monitor {
 
   /** To be called only while held. */
   save(): MonitorState {
-    const fd = fdOf(this.#server);
+    const fd = handleFd(this.#server);
     if (fd === undefined) return NO_MONITOR;
     const connections = [...this.#connections].flatMap((connection) => {
-      const clientFd = fdOf(connection.socket);
+      const clientFd = handleFd(connection.socket);
       return clientFd === undefined ? [] : [{ fd: clientFd, ...connection.save() }];
     });
     return { version: 1, socket: { path: this.#path, fd }, connections };
@@ -159,13 +160,4 @@ async function drained(socket: Socket): Promise<void> {
     socket.once('close', resolve);
     socket.write('', () => resolve());
   });
-}
-
-/**
- * The fd behind a libuv handle, which an exec hands over. Node has no public name for it; undefined
- * once it is closed.
- */
-function fdOf(owner: Server | Socket): number | undefined {
-  const { _handle: handle } = owner as unknown as { _handle: { fd: number } | null };
-  return handle && handle.fd >= 0 ? handle.fd : undefined;
 }

@@ -3,9 +3,9 @@
  * it.
  */
 import type { Socket } from 'node:net';
-
 import { ebadf, eexist, enoent, eproto, SysError } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
+import { handleFd } from '../../../platform/handle-fd.ts';
 import { sendWithFd } from '../../../platform/libc.ts';
 import { socketInode } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
@@ -256,7 +256,7 @@ export function refuse(socket: Socket, error: unknown): { readonly kind: 'refuse
 
 /** The fd under a connected socket (SO_PEERCRED, poll). */
 export function fdOf(socket: Socket): number {
-  const { fd } = (socket as unknown as { _handle: { fd: number } | null })._handle ?? { fd: -1 };
-  if (fd < 0) throw ebadf('connection is already closed');
+  const fd = handleFd(socket);
+  if (fd === undefined) throw ebadf('connection is already closed');
   return fd;
 }

@@ -8,6 +8,7 @@ import type { ControlReplies, ControlRequest } from '../../../iommu/abi/control.
 import { DEVICE_FD_PATH, type Reply } from '../../../iommu/abi/wire.ts';
 import { errnoName } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
+import { handleFd } from '../../../platform/handle-fd.ts';
 import { gettid } from '../../../platform/libc.ts';
 
 export class Connection {
@@ -41,7 +42,7 @@ export class Connection {
   }
 
   get fd(): number {
-    return (this.socket as unknown as { _handle: { fd: number } })._handle.fd;
+    return handleFd(this.socket)!;
   }
 
   /** Sends a frame; what came back, or 'hung up'. */

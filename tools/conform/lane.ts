@@ -6,8 +6,8 @@ import { type Board, startHost } from '../../devices/board/host.ts';
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { programPath } from '../launch/programs.ts';
+import { CaseProcess, type Played } from './case-process.ts';
 import type { Assignment } from './client/protocol.ts';
-import { ClientProcess, type Played } from './client-process.ts';
 import { openProgram } from './open-program.ts';
 import type { RecordedMachine } from './recorded-machine.ts';
 import type { VectorCase } from './vector-file.ts';
@@ -34,8 +34,8 @@ export class Lane {
   readonly #socketPath: string;
   readonly #devices: Assignment['devices'];
   readonly #program: string;
-  #next: ClientProcess;
-  #playing: ClientProcess | undefined;
+  #next: CaseProcess;
+  #playing: CaseProcess | undefined;
 
   private constructor({ folder, program, board, socketPath, devices }: LaneParts) {
     this.#folder = folder;
@@ -43,7 +43,7 @@ export class Lane {
     this.#socketPath = socketPath;
     this.#devices = devices;
     this.#program = program;
-    this.#next = new ClientProcess(program);
+    this.#next = new CaseProcess(program);
   }
 
   static async start(profile: ProfileName, machine: RecordedMachine): Promise<Lane> {
@@ -66,7 +66,7 @@ export class Lane {
   async play({ steps }: VectorCase): Promise<Played> {
     const client = this.#next;
     this.#playing = client;
-    this.#next = new ClientProcess(this.#program);
+    this.#next = new CaseProcess(this.#program);
     return client.play({ socketPath: this.#socketPath, devices: this.#devices, steps });
   }
 

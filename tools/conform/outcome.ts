@@ -1,5 +1,5 @@
 /** The outcome of a case: its answers compared with the recorded ones. */
-import type { Played } from './client-process.ts';
+import type { Played } from './case-process.ts';
 import { acceptedDeviation, type Deviation } from './deviations.ts';
 import type { VectorCase, VectorFile, VectorStep } from './vector-file.ts';
 

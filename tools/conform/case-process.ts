@@ -1,6 +1,6 @@
 /**
- * The runner's handle on one client process. The process is started ahead of time, plays one case,
- * and is gone when the case is over.
+ * The runner's handle on a client process that plays one case. The process is started ahead of
+ * time, and is gone when the case is over.
  */
 import { Child, describeEnding, type Ending } from '../launch/child.ts';
 import type { Assignment, Report } from './client/protocol.ts';
@@ -15,7 +15,7 @@ export interface Played {
   readonly failure?: string;
 }
 
-export class ClientProcess {
+export class CaseProcess {
   readonly #child: Child;
 
   constructor(program: string) {

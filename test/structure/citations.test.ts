@@ -8,8 +8,9 @@ import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it } from 'vitest';
 
+import { familyOf, RULES, rulesDefined } from './vfio-rules.ts';
+
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const RULES = 'docs/rules/vfio.md';
 const MACHINE = 'docs/machine.md';
 const FOLDERS = ['platform', 'iommu', 'devices', 'guest', 'vmm', 'tools', 'test', 'docs', 'examples'];
 /** This file cites on purpose what is not there. */
@@ -85,10 +86,7 @@ function missingDocuments({ path, text }: Text): string[] {
   return missing;
 }
 
-/** Rules in the order of the document: items of lists, and rows of tables. */
-const defined = [...read(RULES).matchAll(/^(?:-|\|) \*\*([A-Z][A-Z0-9]*-\d+)\*\*/gm)].map(([, id]) => id!);
-const known = new Set(defined);
-const family = (id: string): string => id.slice(0, id.lastIndexOf('-'));
+const known = new Set(rulesDefined);
 
 /** Rule ids that a text cites and that no rule has; `MAP-1…4` is four of them. */
 function missingRules({ path, text }: Text): string[] {
@@ -142,14 +140,14 @@ describe('a citation leads somewhere', () => {
 
 describe(RULES, () => {
   it('has each rule once', () => {
-    expect(defined.filter((id, i) => defined.indexOf(id) !== i)).toEqual([]);
+    expect(rulesDefined.filter((id, i) => rulesDefined.indexOf(id) !== i)).toEqual([]);
   });
 
   it('has every family from 1 on without a gap', () => {
-    const wanted = [...new Set(defined.map(family))].flatMap((name) =>
-      Array.from({ length: defined.filter((id) => family(id) === name).length }, (_, i) => `${name}-${i + 1}`),
+    const wanted = [...new Set(rulesDefined.map(familyOf))].flatMap((name) =>
+      Array.from({ length: rulesDefined.filter((id) => familyOf(id) === name).length }, (_, i) => `${name}-${i + 1}`),
     );
-    expect(defined).toEqual(wanted);
+    expect(rulesDefined).toEqual(wanted);
   });
 });
 

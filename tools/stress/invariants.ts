@@ -1,6 +1,6 @@
 /**
- * The invariants by number, and the error that is thrown when one is broken. They hold whatever the
- * actors do (docs/DESIGN.md, "Invariants").
+ * The invariants of docs/DESIGN.md ("Invariants") by number, each as a run can see it, and the
+ * error that is thrown when one is broken. They hold whatever the actors do.
  */
 
 export const INVARIANTS = {
@@ -8,7 +8,7 @@ export const INVARIANTS = {
   '2': 'a mapped range never faults, and UNMAP VADDR changes no translation',
   '3': 'invalid entries, dma_avail and pins are what the mappings say',
   '4': 'no interrupt that a device raised is lost',
-  '5': 'a client that execs runs on in the new image or in the old one',
+  '5': 'an exec that fails leaves the client running in the old image; else it runs on in the new one',
   '6': 'no client makes the host fall over or hang',
   answer: 'a call is answered as the rules of VFIO say',
   client: 'a client ends when it is told to, and complains about nothing else',

@@ -116,7 +116,7 @@ it('the next VMM removes the monitor sockets that killed ones have left', async 
 
 describe('--lifeline', () => {
   it.each([
-    [['host', '--lifeline', 'x'], "livevmm: --lifeline: the number of a file descriptor, not 'x'\n"],
+    [['host', '--lifeline', 'x'], "livevmm: --lifeline is a whole number from 0 to 9999999, not 'x'\n"],
     [['host', '--lifeline', '99'], 'livevmm: --lifeline 99: give the read end of a pipe\n'],
   ])('%j is one line', async (words, stderr) => {
     expect(await sandbox.run(...words)).toMatchObject({ stdout: '', stderr });

@@ -110,7 +110,7 @@ describe('livevmm stress', () => {
     [['--seconds', '0'], '--seconds is a whole number from 1'],
     [['--seed', '-1'], '--seed'],
     [['--workers', '65'], '--workers is a whole number from 1 to 64'],
-    [['--profile', '2.6'], "one of 5.12, 6.2, 6.12, 7.2, not '2.6'"],
+    [['--profile', '2.6'], "--profile: one of 5.12, 6.2, 6.12, 7.2, not '2.6'"],
     [['--inject', 'gamma-ray'], '--inject: one of keep-mapping'],
     [['now'], "Unexpected argument 'now'"],
   ])('%j is one line on stderr and status 2', async (words, line) => {

@@ -63,6 +63,13 @@ function firstSentence(message: string): string {
   return message.split(/\.\s|\n/, 1)[0]!.replace(/\.$/, '');
 }
 
+/** One of `choices` given as `--name text`. */
+export function oneOf<T extends string>(name: string, text: string, choices: readonly T[]): T {
+  const choice = choices.find((one) => one === text);
+  if (choice === undefined) throw new UsageError(`--${name}: one of ${choices.join(', ')}, not '${text}'`);
+  return choice;
+}
+
 /** A whole number in [min, max] given as `--name text`. */
 export function wholeNumber(name: string, text: string, min: number, max: number): number {
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;

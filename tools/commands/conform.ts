@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 
 import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
-import { type Command, CommandError, parseWords, UsageError, wholeNumber } from '../cli/command.ts';
+import { type Command, CommandError, oneOf, parseWords, UsageError, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
 import { formatRun, passed, type Run, runDocument } from '../conform/report.ts';
@@ -58,14 +58,8 @@ export function recordedProfile({ path, uname }: Pick<VectorFile, 'path' | 'unam
   throw new UsageError(`${path}: no profile stands for kernel '${uname.split(' ', 1)[0]}'; choose one with --profile`);
 }
 
-function parseProfile(text: string): ProfileName {
-  const name = PROFILE_NAMES.find((profile) => profile === text);
-  if (!name) throw new UsageError(`--profile: one of ${PROFILE_NAMES.join(', ')}, not '${text}'`);
-  return name;
-}
-
 /** Whether a name matches a shell pattern of `*` and `?`. */
-export function matcher(glob: string): (name: string) => boolean {
+function matcher(glob: string): (name: string) => boolean {
   const escaped = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&');
   const pattern = new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`);
   return (name) => pattern.test(name);
@@ -83,7 +77,7 @@ export const conform: Command = {
     });
     if (positionals.length === 0) throw new UsageError('conform: name a recording (FILE.vec[.gz]) or a folder of them');
     const jobs = wholeNumber('jobs', options.jobs, 1, MAX_JOBS);
-    const chosen = options.profile === undefined ? undefined : parseProfile(options.profile);
+    const chosen = options.profile === undefined ? undefined : oneOf('profile', options.profile, PROFILE_NAMES);
     const files = readVectors(positionals);
     const profiles = new Map(files.map((file) => [file, chosen ?? recordedProfile(file)]));
     const run = await play(files, (file) => profiles.get(file)!, jobs, matcher(options.filter));

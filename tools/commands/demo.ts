@@ -3,17 +3,17 @@ import { writeFileSync } from 'node:fs';
 
 import { PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
 import { VERSION } from '../../platform/version.ts';
-import { type Command, CommandError, parseOptions, wholeNumber } from '../cli/command.ts';
+import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal, untilEndingSignal } from '../cli/signals.ts';
 import { type DemoDocument, makeDocument } from '../demo/document.ts';
-import { DEFECTS, parseDefect, vmmOptionsFor } from '../demo/injection.ts';
+import { DEFECTS, vmmOptionsFor } from '../demo/injection.ts';
 import { Observer } from '../demo/observer.ts';
 import { describeDocument, LiveProgress } from '../demo/progress.ts';
 import { renderReport } from '../demo/report.ts';
 import { Session } from '../demo/session.ts';
 import { Machine } from '../launch/machine.ts';
 import { guestPath } from '../launch/programs.ts';
-import { DEFAULT_PROFILE, parseProfile } from './host.ts';
+import { DEFAULT_PROFILE } from './host.ts';
 
 const HELP = `Usage: livevmm demo [--updates N] [--seconds S] [--devices N] [--json] [--report FILE.html] [--keep]
 
@@ -55,8 +55,8 @@ export const demo: Command = {
     const updates = wholeNumber('updates', options.updates, 1, 1000);
     const seconds = wholeNumber('seconds', options.seconds, 1, 86_400);
     const captures = wholeNumber('devices', options.devices, 1, 14);
-    const profile = parseProfile(options['vfio-profile']);
-    const inject = options.inject === undefined ? undefined : parseDefect(options.inject);
+    const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
+    const inject = options.inject === undefined ? undefined : oneOf('inject', options.inject, DEFECTS);
     if (options.report !== undefined) claimFile(options.report);
 
     const abort = new AbortController();

@@ -2,7 +2,7 @@
 import { type Board, startHost } from '../../devices/board/host.ts';
 import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { ownerEnded } from '../../platform/lifeline.ts';
-import { type Command, CommandError, parseOptions, UsageError } from '../cli/command.ts';
+import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { helpRequest, parseDeviceOption } from '../cli/device-option.ts';
 import { IOMMU_HELP, unitsOf } from '../cli/iommu-option.ts';
 import { separateKvemu } from '../cli/kvemu-option.ts';
@@ -13,6 +13,8 @@ import { answerHelp, deviceList } from './device-help.ts';
 
 /** The kernel version of the patches that this project retells: an invalid vaddr blocks. */
 export const DEFAULT_PROFILE: ProfileName = '5.12';
+const MAX_GROUP = 999_999_999;
+const MAX_FD = 9_999_999;
 
 const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
        [--first-group N] [--vfio-profile VERSION] [--memlock LIMIT] [--json]
@@ -29,22 +31,6 @@ ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plai
   --json                 print one JSON document when it listens, or as help of a device
   --lifeline FD          end when FD, the read end of a pipe, comes to its end: as soon as whoever holds the other end does
 `;
-
-export function parseProfile(text: string): ProfileName {
-  const name = PROFILE_NAMES.find((profile) => profile === text);
-  if (!name) throw new UsageError(`--vfio-profile: one of ${PROFILE_NAMES.join(', ')}, not '${text}'`);
-  return name;
-}
-
-function parseGroup(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--first-group: a number, not '${text}'`);
-  return Number(text);
-}
-
-function parseFd(text: string): number {
-  if (!/^\d{1,7}$/.test(text)) throw new UsageError(`--lifeline: the number of a file descriptor, not '${text}'`);
-  return Number(text);
-}
 
 function describe(socket: string, devices: ReturnType<Board['info']>['devices']): string {
   const width = Math.max(...devices.map(({ name }) => name.length));
@@ -71,13 +57,14 @@ export const host: Command = {
       process.stdout.write(answerHelp(help, options.json));
       return 0;
     }
-    const profile = parseProfile(options['vfio-profile']);
+    const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
     const memlock = parseMemlock(options.memlock);
-    const firstGroup = parseGroup(options['first-group']);
+    const firstGroup = wholeNumber('first-group', options['first-group'], 0, MAX_GROUP);
     const { devices, kvemuGroups } = separateKvemu(options.device.map(parseDeviceOption), firstGroup);
     const socket = options.socket ?? defaultHostSocket();
     const asked = untilEndingSignal();
-    const orphaned = options.lifeline === undefined ? undefined : ownerEnded(parseFd(options.lifeline));
+    const lifeline = options.lifeline === undefined ? undefined : wholeNumber('lifeline', options.lifeline, 0, MAX_FD);
+    const orphaned = lifeline === undefined ? undefined : ownerEnded(lifeline);
     const board = await startHost({
       ...{ devices, socketPath: socket, profile, memlock, firstGroup, kvemuGroups },
       ...unitsOf(options.iommu),

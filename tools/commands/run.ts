@@ -6,8 +6,9 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { type Board, type BoardOptions, startHost } from '../../devices/board/host.ts';
+import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { execve, setCloexec } from '../../platform/libc.ts';
-import { type Command, CommandError, parseOptions, UsageError } from '../cli/command.ts';
+import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../cli/command.ts';
 import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
 import { exitStatus, onEndingSignal } from '../cli/signals.ts';
@@ -15,7 +16,7 @@ import { Child } from '../launch/child.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { defaultQmpSocket } from '../launch/sockets.ts';
 import { type VmmPlan, vmmArgv } from '../launch/vmm.ts';
-import { DEFAULT_PROFILE, parseProfile } from './host.ts';
+import { DEFAULT_PROFILE } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
 
@@ -93,7 +94,7 @@ export const run: Command = {
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');
-      const profile = parseProfile(options['vfio-profile']);
+      const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
       return runOnPrivateHost({ devices, profile, ...unitsOf(options.iommu) }, vmm);
     }
     if (options.iommu.length > 0) throw new UsageError('run: --iommu is for the private board');

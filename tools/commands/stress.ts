@@ -7,14 +7,14 @@ import { availableParallelism } from 'node:os';
 
 import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { VERSION } from '../../platform/version.ts';
-import { type Command, parseOptions, wholeNumber } from '../cli/command.ts';
+import { type Command, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
-import { DEFECTS, parseDefect } from '../stress/defects.ts';
+import { DEFECT_NAMES } from '../stress/defects.ts';
 import type { Totals } from '../stress/outcome.ts';
 import { formatDocument, makeDocument } from '../stress/report.ts';
 import { type RunPlan, runStress } from '../stress/run.ts';
-import { DEFAULT_PROFILE, parseProfile } from './host.ts';
+import { DEFAULT_PROFILE } from './host.ts';
 
 const HELP = `Usage: livevmm stress [--seconds S] [--seed N] [--workers W] [--profile VERSION] [--json]
 
@@ -29,7 +29,7 @@ may change, translations that never fault, counts, interrupts, answers. The firs
   --json              print one JSON document
 
 To show that it can fail, one thing is done wrong:
-  --inject DEFECT     ${Object.keys(DEFECTS).join(' | ')}
+  --inject DEFECT     ${DEFECT_NAMES.join(' | ')}
 
 Exit status: 0 clean, 1 broken: then it prints the seed, the last events of each client and the command that does it again.
 `;
@@ -54,8 +54,8 @@ export const stress: Command = {
       seconds: wholeNumber('seconds', options.seconds, 1, MAX_SECONDS),
       seed: options.seed === undefined ? randomInt(MAX_SEED) : wholeNumber('seed', options.seed, 0, MAX_SEED),
       workers: wholeNumber('workers', options.workers, 1, MAX_WORKERS),
-      profile: parseProfile(options.profile),
-      inject: options.inject === undefined ? undefined : parseDefect(options.inject),
+      profile: oneOf('profile', options.profile, PROFILE_NAMES),
+      inject: options.inject === undefined ? undefined : oneOf('inject', options.inject, DEFECT_NAMES),
     };
     const asked = new AbortController();
     const stopListening = onEndingSignal(() => asked.abort());

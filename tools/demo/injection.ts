@@ -1,15 +1,8 @@
 /** Deliberate defects. Each must turn the verdict, which proves that the demo can fail. */
-import { UsageError } from '../cli/command.ts';
 import type { Machine } from '../launch/machine.ts';
 
 export const DEFECTS = ['corrupt-frame', 'drop-interrupt', 'touch-pte', 'stop-capture', 'wrong-memfd'] as const;
 export type Defect = (typeof DEFECTS)[number];
-
-export function parseDefect(text: string): Defect {
-  const defect = DEFECTS.find((name) => name === text);
-  if (!defect) throw new UsageError(`--inject: one of ${DEFECTS.join(', ')}, not '${text}'`);
-  return defect;
-}
 
 /** Options for a VMM that commits the defect itself. */
 export function vmmOptionsFor(defect: Defect | undefined): string[] {

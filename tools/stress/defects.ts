@@ -1,5 +1,4 @@
 /** Deliberate defects, one for each invariant. They prove that the run can fail. */
-import { UsageError } from '../cli/command.ts';
 import type { Invariant } from './invariants.ts';
 
 /** Defect → the invariant that must be reported as broken. */
@@ -13,8 +12,4 @@ export const DEFECTS = {
 } as const satisfies Readonly<Record<string, Invariant>>;
 
 export type Defect = keyof typeof DEFECTS;
-
-export function parseDefect(text: string): Defect {
-  if (Object.hasOwn(DEFECTS, text)) return text as Defect;
-  throw new UsageError(`--inject: one of ${Object.keys(DEFECTS).join(', ')}, not '${text}'`);
-}
+export const DEFECT_NAMES = Object.keys(DEFECTS) as readonly Defect[];

@@ -64,7 +64,7 @@ function replayCommand({ seconds, profile, inject }: RunPlan, seed: number): str
 
 const GIB = 2 ** 30;
 
-export function formatTotals(totals: Totals): string {
+function formatTotals(totals: Totals): string {
   const { operations, maps, unmaps, vaddrUpdates, refusals, execs, failedExecs, kills, freezes, garbage } = totals;
   const { pagesChecked, countsChecked, transfers, sleeps, frames, interrupts, dmaBytes, slowestUs, rounds } = totals;
   return [

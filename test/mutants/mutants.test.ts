@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Child } from '../../tools/launch/child.ts';
 import { type Ended, outcome } from '../tools/livevmm-process.ts';
 import { apply, MUTANTS, misfit, parseMutant, readMutants } from './mutant.ts';
+import { howItFailed, patienceAfter } from './test-run.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const mutants = readMutants(MUTANTS);
@@ -104,6 +105,17 @@ describe('a patch', () => {
   ])('is refused with %s', (_what, text) => {
     expect(() => parseMutant('room/name', text)).toThrow('room/name.mutant: ');
   });
+});
+
+it('the patience with a test follows the time that it took without the defect, from 10 s to a minute', () => {
+  expect([0.5, 5, 100].map(patienceAfter)).toEqual([10_000, 20_000, 60_000]);
+});
+
+it.each([
+  ['AssertionError: expected 1 to be 3\n    at here', 'AssertionError: expected 1 to be 3'],
+  ['Error: STACK_TRACE_ERROR\n    at task (runner.js:1:1)', 'timed out'],
+])('a failure is told in one line: %j', (text, line) => {
+  expect(howItFailed(text)).toBe(line);
 });
 
 /** A mutant of a small file of ours whose test is quick. */

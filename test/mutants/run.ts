@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { onEndingSignal } from '../../tools/cli/signals.ts';
 import { formatTable } from '../../tools/cli/table.ts';
 import { apply, MUTANTS, type Mutant, misfit, readMutants } from './mutant.ts';
-import { runTests } from './test-run.ts';
+import { patienceAfter, runTests, type TestResult } from './test-run.ts';
 import { copyTree, removeTree } from './tree.ts';
 
 const HELP = `Usage: npm run mutants -- [--only NAME] [--part I/N] [--from DIR] [--json]
@@ -52,33 +52,47 @@ function chosen(mutants: readonly Mutant[], only: readonly string[], part: strin
   return part === undefined ? named : partOf(named, part);
 }
 
-/** By test file: what is wrong with each name of a test that is needed, without any defect. */
+/** The tests of one name, without any defect. */
+interface Undamaged {
+  /** What is wrong with them, or ''. */
+  readonly trouble: string;
+  /** How long the longest of them took. */
+  readonly seconds: number;
+  /** How long the whole file took, hooks included. */
+  readonly fileSeconds: number;
+}
+
+/** The test files as they run without any defect. */
 class Baseline {
   readonly #root: string;
   readonly #mutants: readonly Mutant[];
-  readonly #files = new Map<string, Promise<ReadonlyMap<string, string>>>();
+  readonly #files = new Map<string, Promise<ReadonlyMap<string, Undamaged>>>();
 
   constructor(root: string, mutants: readonly Mutant[]) {
     this.#root = root;
     this.#mutants = mutants;
   }
 
-  /** '' if the test of the mutant passes. Call it for a tree without defects. */
-  async trouble({ test, testName }: Mutant, signal: AbortSignal): Promise<string> {
+  /** Of the mutant's test. Call it for a tree without defects. */
+  async of({ test, testName }: Mutant, signal: AbortSignal): Promise<Undamaged> {
     const file = this.#files.get(test) ?? this.#run(test, signal);
     this.#files.set(test, file);
     return (await file).get(testName)!;
   }
 
-  async #run(test: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  async #run(test: string, signal: AbortSignal): Promise<ReadonlyMap<string, Undamaged>> {
     const names = [...new Set(this.#mutants.filter((one) => one.test === test).map(({ testName }) => testName))];
-    const { tests, trouble } = await runTests(this.#root, test, names, signal);
+    const { tests, trouble, seconds: fileSeconds } = await runTests(this.#root, test, names, { signal });
+    const troubleOf = (name: string, mine: readonly TestResult[]): string => {
+      const failed = mine.find(({ passed }) => !passed);
+      if (failed) return `fails without the defect: ${failed.message}`;
+      return mine.length > 0 ? '' : trouble || `no test has '${name}' in its name, or it is skipped here`;
+    };
     return new Map(
       names.map((name) => {
         const mine = tests.filter((result) => result.name.includes(name));
-        const failed = mine.find(({ passed }) => !passed);
-        if (failed) return [name, `fails without the defect: ${failed.message}`];
-        return [name, mine.length > 0 ? '' : trouble || `no test has '${name}' in its name, or it is skipped here`];
+        const seconds = Math.max(0, ...mine.map((result) => result.seconds));
+        return [name, { trouble: troubleOf(name, mine), seconds, fileSeconds }];
       }),
     );
   }
@@ -91,11 +105,15 @@ async function tryOut(root: string, mutant: Mutant, baseline: Baseline, signal: 
   };
   const outdated = misfit(mutant, root);
   if (outdated !== undefined) return outcome('outdated', outdated);
-  const trouble = await baseline.trouble(mutant, signal);
+  const { trouble, seconds, fileSeconds } = await baseline.of(mutant, signal);
   if (trouble !== '') return outcome('broken', trouble);
   const undo = apply(mutant, root);
   try {
-    const run = await runTests(root, mutant.test, [mutant.testName], signal);
+    const run = await runTests(root, mutant.test, [mutant.testName], {
+      signal,
+      testMs: patienceAfter(seconds),
+      hookMs: patienceAfter(fileSeconds),
+    });
     const failed = run.tests.find(({ passed }) => !passed);
     if (failed) return outcome('seen', failed.message, run.seconds);
     if (run.tests.length === 0) return outcome('broken', `with the defect: ${run.trouble}`, run.seconds);

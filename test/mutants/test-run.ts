@@ -6,17 +6,18 @@ import { join } from 'node:path';
 
 /** Far more than any test file takes. */
 const LIMIT_MS = 600_000;
-/**
- * Of one test: many a defect shows by something that never comes, and the suite's own patience is
- * for busy machines.
- */
-const TEST_MS = 60_000;
+/** Bounds of the limit of a test or hook. The upper one holds where nothing else is known. */
+const LEAST_LIMIT_MS = 10_000;
+const MOST_LIMIT_MS = 60_000;
+/** The machine may be that many times as busy as it was without the defect. */
+const BUSIER = 4;
 const REPORT = '.mutants-report.json';
 
 export interface TestResult {
   readonly name: string;
   readonly passed: boolean;
   readonly message: string;
+  readonly seconds: number;
 }
 
 export interface TestRun {
@@ -34,16 +35,33 @@ interface Report {
       readonly fullName: string;
       readonly status: string;
       readonly failureMessages: readonly string[];
+      /** Milliseconds. */
+      readonly duration?: number;
     }[];
   }[];
 }
+
+export interface TestOptions {
+  readonly signal?: AbortSignal;
+  /** How long one test may take. */
+  readonly testMs?: number;
+  /** How long one hook may take. */
+  readonly hookMs?: number;
+}
+
+/**
+ * How long may take with a defect what took so long without it. Many a defect shows by something
+ * that never comes, and the suite's own patience is for busy machines.
+ */
+export const patienceAfter = (seconds: number): number =>
+  Math.min(MOST_LIMIT_MS, Math.max(LEAST_LIMIT_MS, Math.ceil(BUSIER * seconds * 1000)));
 
 /** The tests of `file` that have one of `names` in their name. */
 export async function runTests(
   root: string,
   file: string,
   names: readonly string[],
-  signal?: AbortSignal,
+  { signal, testMs = MOST_LIMIT_MS, hookMs = MOST_LIMIT_MS }: TestOptions = {},
 ): Promise<TestRun> {
   const pattern = names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
   const start = performance.now();
@@ -51,7 +69,7 @@ export async function runTests(
   rmSync(path, { force: true });
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
   const words = [vitest, 'run', file, '-t', pattern, '--reporter=json', `--outputFile.json=${path}`];
-  words.push(`--testTimeout=${TEST_MS}`, `--hookTimeout=${TEST_MS}`, '--bail=1');
+  words.push(`--testTimeout=${testMs}`, `--hookTimeout=${hookMs}`, '--bail=1');
   // A group of its own: what a stuck test has started ends with it.
   const child = spawn(process.execPath, words, { cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
@@ -81,19 +99,17 @@ function readReport(path: string, output: string): Pick<TestRun, 'tests' | 'trou
   const tests = report.testResults.flatMap(({ assertionResults }) =>
     assertionResults
       .filter(({ status }) => status === 'passed' || status === 'failed')
-      .map(({ fullName, status, failureMessages }) => ({
+      .map(({ fullName, status, failureMessages, duration = 0 }) => ({
         name: fullName,
+        seconds: duration / 1000,
         passed: status === 'passed',
-        message: firstLine(failureMessages.join('\n')),
+        message: howItFailed(failureMessages.join('\n')),
       })),
   );
   const trouble = report.testResults.map(({ message }) => message).find((message) => message !== '') ?? '';
   return { tests, trouble };
 }
 
-/** vitest hides what a time-out says behind a line of its own. */
-const firstLine = (text: string): string =>
-  text
-    .replace(/^Error: STACK_TRACE_ERROR\s*/, '')
-    .split('\n', 1)[0]!
-    .trim();
+/** The first line. Of a time-out vitest's report has only the stack, under a name of its own. */
+export const howItFailed = (text: string): string =>
+  text.startsWith('Error: STACK_TRACE_ERROR') ? 'timed out' : text.split('\n', 1)[0]!.trim();

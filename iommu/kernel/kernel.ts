@@ -23,9 +23,11 @@ import { clientInfo } from './entry/client-info.ts';
 import type { OpenPath } from './entry/connection.ts';
 import { FileTable } from './entry/file-table.ts';
 import { Server } from './entry/server.ts';
+import { type FdShares, shareFds } from './fd-shares.ts';
 import { DeviceAccesses } from './mdev/device-accesses.ts';
 import { Kvemu } from './mdev/kvemu.ts';
 import { MediatedPciDevice } from './mdev/mediated-pci-device.ts';
+import { BoardShares } from './mm/board-shares.ts';
 import { DeviceMemoryTable } from './mm/device-memory.ts';
 import { Pinner } from './mm/pin.ts';
 import type { IommuGroup } from './vfio/container-iommu.ts';
@@ -43,6 +45,7 @@ interface Ground {
   readonly board: BoardClient;
   readonly doorbells: DoorbellTable;
   readonly sources: EventfdSources;
+  readonly fds: FdShares;
 }
 
 export class Kernel {
@@ -53,10 +56,11 @@ export class Kernel {
 
   constructor(data: KernelWorkerData) {
     const ground = layGround(data);
-    const { profile, board } = ground;
+    const { profile, board, fds } = ground;
     const iommus = startIommus(ground);
     const deviceMemory = new DeviceMemoryTable();
-    const pinner = new Pinner(board, { ...profile, deviceMemory });
+    const shares = new BoardShares({ fds: fds.memory });
+    const pinner = new Pinner(board, { ...profile, deviceMemory, shares });
     const functions = bindFunctions(ground, iommus, deviceMemory);
     const type1 = new Type1Driver({ profile, pinner, sliceMs: SLICE_MS });
     const vfio = startVfio(ground, functions, type1, () => pinner.trim());
@@ -73,7 +77,8 @@ export class Kernel {
     this.#sources = ground.sources;
     this.#functions = functions;
     const { socketPath, memlock } = data;
-    this.#server = new Server({ socketPath, memlock, files, channels, openPath: nodes(vfio, host) });
+    const openPath = nodes(vfio, host);
+    this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds: fds.connections });
   }
 
   /** From here on the kernel answers clients. */
@@ -99,6 +104,7 @@ function layGround(data: KernelWorkerData): Ground {
     board: new BoardClient(data.board, data.boardReply, physical),
     doorbells: new DoorbellTable(data.interrupts),
     sources: eventfdSources(data.interrupts),
+    fds: shareFds(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft), data.functions.length),
   };
 }
 
@@ -125,7 +131,7 @@ interface BoundFunction {
 
 /** Binds all functions of the board to vfio-pci. */
 function bindFunctions(
-  { data, profile, doorbells, sources }: Ground,
+  { data, profile, doorbells, sources, fds }: Ground,
   iommus: readonly RiscvIommu[],
   deviceMemory: DeviceMemoryTable,
 ): readonly BoundFunction[] {
@@ -133,7 +139,7 @@ function bindFunctions(
   const fenceAll = (): void => {
     for (const iommu of iommus) iommu.fence();
   };
-  const maxWatches = watchLimit(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft), data.functions.length);
+  const maxWatches = fds.watchesOfDevice;
   return data.functions.map((fn) => {
     const iommuDevice = fn.unit === undefined ? undefined : iommus[fn.unit]!;
     const doorbellIova = iommuDevice?.doorbellIova ?? MSI_WINDOW_START;
@@ -167,9 +173,3 @@ function nodes(vfio: Vfio, host: ControlledHost): OpenPath {
     return path === CONTROL_PATH ? new ControlFile(host, privileged) : vfio.open(path, privileged);
   };
 }
-
-/**
- * How many eventfds each of `functions` functions may have watched. The host may have `nofile` fds,
- * and all functions together take an eighth of them.
- */
-const watchLimit = (nofile: number, functions: number): number => Math.max(8, Math.floor(nofile / 8 / functions));

@@ -9,11 +9,6 @@
  */
 import { SysError } from '../../../platform/errno.ts';
 
-/**
- * The limit for all clients together, whatever the host's RLIMIT_NOFILE. Each connection costs the
- * kernel's thread some 10 µs when all of them have something to say.
- */
-const MAX_FDS = 4096;
 /** Three more fds look into each process: maps, mem, and a pidfd. */
 const FDS_OF_PROCESS = 3;
 /**
@@ -26,12 +21,6 @@ const MAX_BYTES = 128 * 2 ** 20;
  * is disconnected.
  */
 export const MAX_BYTES_OF_CALLS = MAX_BYTES / 2;
-
-/**
- * Fds for connections in a host that may have `nofile`. One half is for memory (board-shares.ts),
- * an eighth for devices and eventfds.
- */
-export const fdsForConnections = (nofile: number): number => Math.min(MAX_FDS, Math.floor((nofile * 3) / 8));
 
 export interface ClientProcess {
   readonly pid: number;

@@ -6,12 +6,12 @@ import { rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
 import { esrch } from '../../../platform/errno.ts';
-import { getRlimit, peerCredentials, RLIMIT_NOFILE } from '../../../platform/libc.ts';
+import { peerCredentials } from '../../../platform/libc.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
 import type { Memlock } from '../../abi/control.ts';
 import { ProcessTable } from '../core/task.ts';
 import type { Channel } from './channel.ts';
-import { Clients, fdsForConnections } from './clients.ts';
+import { Clients } from './clients.ts';
 import { Connection, fdOf, type Hall, type OpenPath, refuse } from './connection.ts';
 import type { FileTable } from './file-table.ts';
 import { Turns } from './turns.ts';
@@ -33,10 +33,7 @@ export interface ServerOptions {
   /** The task channels that are there. The default is a set that nothing else reads. */
   readonly channels?: Set<Channel>;
   readonly openPath: OpenPath;
-  /**
-   * The limit for all connections together. The default is a part of the process's RLIMIT_NOFILE,
-   * which Node has raised to the hard one.
-   */
+  /** Fds for all connections together (Clients). Default: any number. */
   readonly connectionFds?: number;
 }
 
@@ -47,7 +44,8 @@ export class Server {
   readonly #net: NetServer;
 
   constructor(options: ServerOptions) {
-    const { socketPath, memlock, files, channels = new Set(), openPath, connectionFds = ownLimit() } = options;
+    const { socketPath, memlock, files, channels = new Set(), openPath } = options;
+    const { connectionFds = Number.POSITIVE_INFINITY } = options;
     this.#socketPath = socketPath;
     this.#hall = {
       ...{ memlock, files, channels, openPath },
@@ -97,5 +95,3 @@ export class Server {
     socket.setTimeout(HELLO_TIMEOUT_MS, () => socket.destroy());
   }
 }
-
-const ownLimit = (): number => fdsForConnections(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft));

@@ -2,7 +2,6 @@
  * The cost to the host of memory on the board, in shares of its clients (fair-share.ts). The first
  * client to pin the memory pays for it.
  */
-import { getRlimit, RLIMIT_NOFILE } from '../../../platform/libc.ts';
 import { MAX_RESERVATIONS } from '../../../platform/mapping-pool.ts';
 import { FairShare } from '../core/fair-share.ts';
 
@@ -14,10 +13,7 @@ const OBJECT_FDS = 2;
 const WINDOW_FDS = 1;
 
 export interface Capacity {
-  /**
-   * Fds of this process for memory. The default is half of the fds it may have; the rest is for
-   * connections and eventfds.
-   */
+  /** Fds of this process for memory. Default: any number. */
   readonly fds?: number;
   /** Objects that can be mapped at a time. */
   readonly objects?: number;
@@ -28,7 +24,7 @@ export class BoardShares {
   readonly #objects: FairShare;
   readonly #pa = new FairShare('physical addresses', PA_GIB);
 
-  constructor({ fds = maxFds() / 2, objects = MAX_RESERVATIONS }: Capacity = {}) {
+  constructor({ fds = Number.POSITIVE_INFINITY, objects = MAX_RESERVATIONS }: Capacity = {}) {
     this.#fds = new FairShare('file descriptors', fds);
     this.#objects = new FairShare('mapped memory objects', objects);
   }
@@ -66,9 +62,4 @@ function takeAll(pid: number, wanted: readonly (readonly [FairShare, number])[])
     throw error;
   }
   return giveBack;
-}
-
-function maxFds(): number {
-  const { soft } = getRlimit(process.pid, RLIMIT_NOFILE);
-  return soft > 2n ** 32n ? 2 ** 32 : Number(soft);
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { Clients, fdsForConnections } from '../../../../iommu/kernel/entry/clients.ts';
+import { Clients } from '../../../../iommu/kernel/entry/clients.ts';
 
 const errnoOf = (work: () => unknown): string | undefined => {
   try {
@@ -21,10 +21,6 @@ function takeAll(clients: Clients, pid: number): { readonly taken: number; reado
 }
 
 describe('connections', () => {
-  it('are three eighths of a host’s fds, and 4096 at most', () => {
-    expect([64, 1024, 20_000].map(fdsForConnections)).toEqual([24, 384, 4096]);
-  });
-
   it('are refused with EMFILE to a process that has as many as are left for the others', () => {
     // a process takes three fds more;
     expect(takeAll(new Clients(100), 1)).toEqual({ taken: 47, code: 'EMFILE' });

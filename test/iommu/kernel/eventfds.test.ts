@@ -1,17 +1,16 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { Board } from '../../../devices/board/board.ts';
+import { REG } from '../../../devices/edu/regs.ts';
 import {
+  VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER,
+  VFIO_IRQ_SET_ACTION_UNMASK as UNMASK,
   VFIO_DEVICE_SET_IRQS,
-  VFIO_GROUP_GET_DEVICE_FD,
-  VFIO_GROUP_SET_CONTAINER,
-  VFIO_SET_IOMMU,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_REQ_IRQ_INDEX,
 } from '../../../iommu/abi/vfio.ts';
 import { createEventfdSources, EventfdSources } from '../../../platform/eventfd-source.ts';
 import {
@@ -26,58 +25,22 @@ import {
   write,
 } from '../../../platform/libc.ts';
 import { startWorker } from '../../../platform/thread.ts';
-import { containerArg, deviceNameArg } from '../../../vmm/client/group.ts';
 import { irqSetArg } from '../../../vmm/client/irqs.ts';
 import { type FillerWork, PAUSE, RUN, STATE, STOP, tellFiller } from './filler-words.ts';
-import { name, TestClient } from './test-client.ts';
+import { useGroup } from './group-user.ts';
+import { name, type TestClient } from './test-client.ts';
+import { hostOfTests } from './test-host.ts';
 
 /**
  * Eventfds in the hands of clients that do not wish the host well, on a whole host (PCI-4, PCI-5).
  */
 
-const INTX = 0;
-const MSI = 1;
-const REQ = 4;
-const UNMASK = 0x10;
-const TRIGGER = 0x20;
-
-/** edu's register that raises its interrupt. */
-const EDU_RAISE = 0x60;
-
-let folder: string;
-let socketPath: string;
-let board: Board;
-const clients: TestClient[] = [];
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'eventfds-'));
-  socketPath = join(folder, 'host');
-  board = await Board.start({ devices: [{ type: 'edu', properties: {} }], socketPath, profile: '6.12' });
-});
-afterAll(async () => {
-  await board.stop();
-  rmSync(folder, { recursive: true });
-});
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.disconnect();
-});
-
-async function connect(): Promise<TestClient> {
-  const client = await TestClient.connect(socketPath);
-  clients.push(client);
-  return client;
-}
+const host = hostOfTests({ devices: [{ type: 'edu', properties: {} }], profile: '6.12' });
 
 const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
 
 /** The device's file, of a client that has its group. */
-async function openDevice(client: TestClient): Promise<number> {
-  const container = await client.open('/dev/vfio/vfio');
-  const group = await client.open('/dev/vfio/0');
-  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container));
-  await client.ioctl(container, VFIO_SET_IOMMU, 3);
-  return client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg('0000:00:02.0'));
-}
+const openDevice = async (client: TestClient): Promise<number> => (await useGroup(client, 0, '0000:00:02.0')).device;
 
 const eventfdArg = (index: number, action: number, fd: number): Uint8Array =>
   irqSetArg({ index, action, eventfds: [fd] });
@@ -111,12 +74,12 @@ describe('a blocking eventfd that is filled at any moment', () => {
   afterAll(() => sources.dispose());
 
   it.each([
-    ['MSI', MSI],
-    ['REQ', REQ],
+    ['MSI', VFIO_PCI_MSI_IRQ_INDEX],
+    ['REQ', VFIO_PCI_REQ_IRQ_INDEX],
   ])(
     'does not stop the host, which signals %s 1 024 times in each request',
     async (_, index) => {
-      const [client, other] = [await connect(), await connect()];
+      const [client, other] = [await host.connect(), await host.connect()];
       const device = await openDevice(client);
       expect(await client.ioctl(device, VFIO_DEVICE_SET_IRQS, eventfdArg(index, TRIGGER, blocking))).toBe(0);
       const trigger = irqSetArg({ index });
@@ -141,22 +104,22 @@ describe('a blocking eventfd that is filled at any moment', () => {
 
 describe('an eventfd that unmasks INTx (PCI-5)', () => {
   it('is read by the kernel, and is none any more when its user has closed it', async () => {
-    const client = await connect();
+    const client = await host.connect();
     const device = await openDevice(client);
     const setIrqs = (arg: Uint8Array): Promise<number> => client.ioctl(device, VFIO_DEVICE_SET_IRQS, arg);
     const [irq = 0, first = 0, second = 0] = [0, 1, 2].map(() => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    expect(await setIrqs(eventfdArg(INTX, TRIGGER, irq))).toBe(0);
-    expect(await setIrqs(eventfdArg(INTX, UNMASK, first))).toBe(0);
-    await client.pwrite(device, EDU_RAISE, int32(1));
+    expect(await setIrqs(eventfdArg(VFIO_PCI_INTX_IRQ_INDEX, TRIGGER, irq))).toBe(0);
+    expect(await setIrqs(eventfdArg(VFIO_PCI_INTX_IRQ_INDEX, UNMASK, first))).toBe(0);
+    await client.pwrite(device, REG.IRQ_RAISE, int32(1));
     await vi.waitUntil(() => eventfdRead(irq) === 1);
 
     eventfdSignal(first);
     await vi.waitUntil(() => eventfdRead(irq) === 1);
     const left = eventfdRead(first);
-    const busy = name(await setIrqs(eventfdArg(INTX, UNMASK, second)));
+    const busy = name(await setIrqs(eventfdArg(VFIO_PCI_INTX_IRQ_INDEX, UNMASK, second)));
     close(first);
 
-    expect([left, busy, await setIrqs(eventfdArg(INTX, UNMASK, second))]).toEqual([0, '-EBUSY', 0]);
+    expect([left, busy, await setIrqs(eventfdArg(VFIO_PCI_INTX_IRQ_INDEX, UNMASK, second))]).toEqual([0, '-EBUSY', 0]);
     close(irq);
     close(second);
   });

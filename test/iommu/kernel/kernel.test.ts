@@ -1,30 +1,26 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { Board } from '../../../devices/board/board.ts';
 import { REG } from '../../../devices/edu/regs.ts';
 import {
   VFIO_DEVICE_SET_IRQS,
   VFIO_GROUP_GET_DEVICE_FD,
-  VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_PCI_MSI_IRQ_INDEX,
-  VFIO_SET_IOMMU,
 } from '../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
 import { createMemory, Mapping, objectId } from '../../../platform/memory.ts';
 import { dmaMapArg, dmaUnmapArg } from '../../../vmm/client/dma.ts';
 import { type EduTransfer, eduTransferWrites, isEduTransferring } from '../../../vmm/client/drivers/edu.ts';
-import { containerArg, deviceNameArg } from '../../../vmm/client/group.ts';
+import { deviceNameArg } from '../../../vmm/client/group.ts';
 import { irqSetArg } from '../../../vmm/client/irqs.ts';
-import { Connection, name, TestClient } from './test-client.ts';
+import { type GroupUser, useGroup } from './group-user.ts';
+import { Connection, name } from './test-client.ts';
+import { hostOfTests } from './test-host.ts';
 
 /** The kernel worker on a real board, through its socket: what no part can show alone. */
 
@@ -32,64 +28,26 @@ const CONFIG = 7 * 2 ** 40;
 const COMMAND = CONFIG + 4;
 const SIZE = 2 << 20;
 
-let folder: string;
-let socketPath: string;
-let board: Board;
-const clients: TestClient[] = [];
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kernel-'));
-  socketPath = join(folder, 'host');
-  const edu = { type: 'edu', properties: { 'dma-latency-ms': '0' } };
-  board = await Board.start({ devices: [edu, edu], socketPath, profile: '6.12' });
-});
-afterAll(async () => {
-  await board.stop();
-  rmSync(folder, { recursive: true });
-});
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.disconnect();
-});
-
-async function connect(): Promise<TestClient> {
-  const client = await TestClient.connect(socketPath);
-  clients.push(client);
-  return client;
-}
-
 const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
 const bdf = (group: number): string => `0000:00:0${group + 2}.0`;
 
-interface User {
-  readonly client: TestClient;
-  readonly container: number;
-  readonly group: number;
-  readonly device: number;
-}
-
 /** Has group `id` in a container of its own and its device open, bus master on. */
-async function useGroup(id: number): Promise<User> {
-  const client = await connect();
-  const container = await client.open('/dev/vfio/vfio');
-  const group = await client.open(`/dev/vfio/${id}`);
-  await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container));
-  await client.ioctl(container, VFIO_SET_IOMMU, 3);
-  const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(bdf(id)));
-  expect(device).toBeGreaterThan(0);
-  await client.pwrite(device, COMMAND, new Uint8Array([6, 0]));
-  return { client, container, group, device };
+async function useGroupOf(id: number): Promise<GroupUser> {
+  const user = await useGroup(await host.connect(), id, bdf(id));
+  await user.client.pwrite(user.device, COMMAND, new Uint8Array([6, 0]));
+  return user;
 }
 
-const map = ({ client, container }: User, vaddr: number, iova: number, size: number): Promise<number> =>
+const map = ({ client, container }: GroupUser, vaddr: number, iova: number, size: number): Promise<number> =>
   client.ioctl(container, VFIO_IOMMU_MAP_DMA, dmaMapArg({ vaddr, iova, size }));
 
-const arm = ({ client, device }: User, fd: number): Promise<number> =>
+const arm = ({ client, device }: GroupUser, fd: number): Promise<number> =>
   client.ioctl(device, VFIO_DEVICE_SET_IRQS, irqSetArg({ index: VFIO_PCI_MSI_IRQ_INDEX, eventfds: [fd] }));
 
-const write = ({ client, device }: User, at: number, value: number): Promise<number> =>
+const write = ({ client, device }: GroupUser, at: number, value: number): Promise<number> =>
   client.pwrite(device, at, int32(value));
 
-async function dma(user: User, direction: EduTransfer['direction'], iova: number, length: number): Promise<void> {
+async function dma(user: GroupUser, direction: EduTransfer['direction'], iova: number, length: number): Promise<void> {
   for (const [register, value] of eduTransferWrites({ direction, iova, length })) await write(user, register, value);
   for (;;) {
     const [command] = (await user.client.pread(user.device, REG.DMA_COMMAND, 4)) as Uint8Array;
@@ -114,9 +72,12 @@ beforeEach(() => {
 });
 afterEach(() => memory.free());
 
+const EDU = { type: 'edu', properties: { 'dma-latency-ms': '0' } };
+const host = hostOfTests({ devices: [EDU, EDU], profile: '6.12' });
+
 describe('a device in the hands of a client', () => {
   it('reads and writes mapped memory, and interrupts through an eventfd', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     const event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     expect(await map(user, memory.mapping.vaddr, 0, SIZE)).toBe(0);
     expect(await arm(user, event)).toBe(0);
@@ -132,7 +93,7 @@ describe('a device in the hands of a client', () => {
   });
 
   it('does no DMA and sends no interrupt after its last close', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     const event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     await arm(user, event);
 
@@ -147,8 +108,8 @@ describe('a device in the hands of a client', () => {
   });
 
   it('is apart from another client’s device: each sees its own mappings only', async () => {
-    const first = await useGroup(0);
-    const second = await useGroup(1);
+    const first = await useGroupOf(0);
+    const second = await useGroupOf(1);
     await map(first, memory.mapping.vaddr, 0, SIZE);
     memory.bytes.fill(0x77, 0, 16);
 
@@ -162,7 +123,7 @@ describe('a device in the hands of a client', () => {
 
 describe('a client that dies', () => {
   /** A process with the fds of `user` as its own: what is left of a VMM when the rest has gone. */
-  async function heir(user: User): Promise<ChildProcess> {
+  async function heir(user: GroupUser): Promise<ChildProcess> {
     const child = spawn('sleep', ['100'], {
       stdio: ['ignore', 'ignore', 'ignore', user.container, user.group, user.device],
     });
@@ -171,8 +132,8 @@ describe('a client that dies', () => {
   }
 
   it('leaves all as it was while a child has its files, and nothing after (CORE-13)', async () => {
-    const user = await useGroup(0);
-    const watcher = await connect();
+    const user = await useGroupOf(0);
+    const watcher = await host.connect();
     const control = await watcher.open('/dev/livevmm');
     await map(user, memory.mapping.vaddr, 0, SIZE);
     const child = await heir(user);
@@ -192,13 +153,13 @@ describe('a client that dies', () => {
   });
 
   it('in the middle of a request harms nobody, and its group can be had again', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     const arg = dmaMapArg({ vaddr: memory.mapping.vaddr, iova: 0, size: SIZE });
     void user.client.channel.ask({ op: 'ioctl', fd: user.container, nr: VFIO_IOMMU_MAP_DMA, arg });
 
     await user.client.disconnect();
 
-    const next = await useGroup(0);
+    const next = await useGroupOf(0);
     expect(await map(next, memory.mapping.vaddr, 0, SIZE)).toBe(0);
   });
 
@@ -206,8 +167,8 @@ describe('a client that dies', () => {
     ['garbage', Buffer.from([4, 0, 0, 0, 0xc1, 0xc1, 0xc1, 0xc1])],
     ['a frame of 4 GiB', Buffer.from([0xff, 0xff, 0xff, 0xff])],
   ])('of %s is disconnected; the others go on', async (_, bytes) => {
-    const user = await useGroup(1);
-    const bad = await Connection.to(socketPath);
+    const user = await useGroupOf(1);
+    const bad = await Connection.to(host.socketPath);
 
     bad.socket.write(bytes);
 
@@ -218,7 +179,7 @@ describe('a client that dies', () => {
 
 describe('/dev/livevmm', () => {
   it('says who has what', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     await map(user, memory.mapping.vaddr, 0x10_0000, SIZE);
 
     const info = await user.client.control(await user.client.open('/dev/livevmm'), { op: 'info' });
@@ -247,7 +208,7 @@ describe('/dev/livevmm', () => {
   });
 
   it('counts interrupts that reached an eventfd and those that did not', async () => {
-    const user = await useGroup(1);
+    const user = await useGroupOf(1);
     const control = await user.client.open('/dev/livevmm');
     const counts = async (): Promise<number[]> => {
       const { devices } = await user.client.control(control, { op: 'info' });
@@ -267,7 +228,7 @@ describe('/dev/livevmm', () => {
   });
 
   it('tells what a device did in a window of time', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     await map(user, memory.mapping.vaddr, 0, SIZE);
     const control = await user.client.open('/dev/livevmm');
     const fromNs = monotonicNs();
@@ -283,7 +244,7 @@ describe('/dev/livevmm', () => {
   });
 
   it('hashes memory objects through the board', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     await map(user, memory.mapping.vaddr, 0, SIZE);
     const control = await user.client.open('/dev/livevmm');
 
@@ -294,7 +255,7 @@ describe('/dev/livevmm', () => {
   });
 
   it('touch-pte writes one page-table word that changes nothing', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     await map(user, memory.mapping.vaddr, 0, SIZE);
     memory.bytes.fill(0x11, 0, 16);
     const control = await user.client.open('/dev/livevmm');
@@ -322,14 +283,14 @@ describe('/dev/livevmm', () => {
     [{ op: 'set-parameter', name: 'no_such_parameter', value: '1' }, 'ENOENT'],
     [{}, 'EINVAL'],
   ])('refuses %o with %s', async (request, code) => {
-    const client = await connect();
+    const client = await host.connect();
     const control = await client.open('/dev/livevmm');
 
     await expect(client.control(control, request as never)).rejects.toThrow(code);
   });
 
   it('has no ioctls, and other files have no control requests', async () => {
-    const client = await connect();
+    const client = await host.connect();
     const control = await client.open('/dev/livevmm');
     const container = await client.open('/dev/vfio/vfio');
 
@@ -340,7 +301,7 @@ describe('/dev/livevmm', () => {
 
 describe('unmapping', () => {
   it('gives the pinned pages back, and the device can no longer reach them', async () => {
-    const user = await useGroup(0);
+    const user = await useGroupOf(0);
     const control = await user.client.open('/dev/livevmm');
     await map(user, memory.mapping.vaddr, 0, SIZE);
     await dma(user, 'from-bus', 0, 16);

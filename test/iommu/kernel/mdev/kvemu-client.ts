@@ -8,13 +8,13 @@ import {
   VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
-  VFIO_SET_IOMMU,
 } from '../../../../iommu/abi/vfio.ts';
 import { close } from '../../../../platform/libc.ts';
 import { createMemory, Mapping } from '../../../../platform/memory.ts';
 import { dmaMapArg, dmaUnmapArg } from '../../../../vmm/client/dma.ts';
 import { kvemuPinArg, kvemuReadArg, kvemuUnpinArg, kvemuWriteArg } from '../../../../vmm/client/drivers/kvemu.ts';
 import { containerArg, deviceNameArg } from '../../../../vmm/client/group.ts';
+import { type GroupUser, useGroup } from '../group-user.ts';
 import { name, type TestClient } from '../test-client.ts';
 
 export const RAM_BYTES = 1 << 20;
@@ -45,30 +45,21 @@ export class Memory {
   }
 }
 
-export class KvemuClient {
+export class KvemuClient implements GroupUser {
   readonly client: TestClient;
   readonly container: number;
   readonly group: number;
   readonly device: number;
 
-  private constructor(client: TestClient, fds: { container: number; group: number; device: number }) {
+  private constructor({ client, container, group, device }: GroupUser) {
     this.client = client;
-    this.container = fds.container;
-    this.group = fds.group;
-    this.device = fds.device;
+    this.container = container;
+    this.group = group;
+    this.device = device;
   }
 
-  /** `iommuType`: 3 for type1v2, 1 for type1. */
   static async open(client: TestClient, groupNumber: number, deviceName: string, iommuType = 3): Promise<KvemuClient> {
-    const container = await client.open('/dev/vfio/vfio');
-    const group = await client.open(`/dev/vfio/${groupNumber}`);
-    const steps = [
-      await client.ioctl(group, VFIO_GROUP_SET_CONTAINER, containerArg(container)),
-      await client.ioctl(container, VFIO_SET_IOMMU, iommuType),
-    ];
-    const device = await client.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, deviceNameArg(deviceName));
-    if (steps.some((ret) => ret !== 0) || device < 0) throw new Error(`set-up failed: ${[...steps, device]}`);
-    return new KvemuClient(client, { container, group, device });
+    return new KvemuClient(await useGroup(client, groupNumber, deviceName, iommuType));
   }
 
   /** The device again, after a close; its fd. */

@@ -1,11 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Board } from '../../../../devices/board/board.ts';
 import { KVEMU_LOG, KvemuLog } from '../../../../iommu/abi/kvemu.ts';
 import { VFIO_DEVICE_GET_INFO } from '../../../../iommu/abi/vfio.ts';
-import { name, TestClient } from '../test-client.ts';
+import { name } from '../test-client.ts';
+import { hostOfTests } from '../test-host.ts';
 import { KvemuClient, Memory, READ, RW, UNMAP_ALL, VADDR, WRITE } from './kvemu-client.ts';
 
 /**
@@ -16,35 +14,17 @@ import { KvemuClient, Memory, READ, RW, UNMAP_ALL, VADDR, WRITE } from './kvemu-
 const PAGE = 4096;
 const IOVA = 0x10000;
 
-let folder: string;
-let socketPath: string;
-let board: Board;
 let memory: Memory;
-const clients: TestClient[] = [];
 
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kvemu-'));
-  socketPath = join(folder, 'host');
-  const devices = [{ type: 'edu', properties: {} }];
-  board = await Board.start({ devices, kvemuGroups: [7, 8], socketPath, profile: '6.12' });
-});
-afterAll(async () => {
-  await board.stop();
-  rmSync(folder, { recursive: true });
-});
 beforeEach(() => {
   memory = new Memory();
 });
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.disconnect();
-  memory.free();
-});
+afterEach(() => memory.free());
 
-async function start(iommuType?: number): Promise<KvemuClient> {
-  const client = await TestClient.connect(socketPath);
-  clients.push(client);
-  return KvemuClient.open(client, 7, 'kvemu.0', iommuType);
-}
+const host = hostOfTests({ devices: [{ type: 'edu', properties: {} }], kvemuGroups: [7, 8], profile: '6.12' });
+
+const start = async (iommuType?: number): Promise<KvemuClient> =>
+  KvemuClient.open(await host.connect(), 7, 'kvemu.0', iommuType);
 
 const pinned = async ({ client }: KvemuClient): Promise<number> => {
   const control = await client.open('/dev/livevmm');

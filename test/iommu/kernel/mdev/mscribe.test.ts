@@ -1,9 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Board } from '../../../../devices/board/board.ts';
 import {
   CAUSE_ERROR,
@@ -20,7 +17,7 @@ import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../..
 import { viewOf } from '../../../../platform/struct.ts';
 import { encodeJob, type Job, readResult, ringWrites } from '../../../../vmm/client/drivers/mscribe.ts';
 import { irqSetArg } from '../../../../vmm/client/irqs.ts';
-import { TestClient } from '../test-client.ts';
+import { hostOfTests } from '../test-host.ts';
 import { KvemuClient, Memory, RAM_BYTES, READ, UNMAP_ALL, VADDR } from './kvemu-client.ts';
 
 /**
@@ -39,32 +36,19 @@ const WAIT_MS = 30_000;
 const ASLEEP_MS = 100;
 const MSCRIBE = { type: 'mscribe', properties: {} };
 
-let folder: string;
-let socketPath: string;
-let board: Board;
 let memory: Memory;
 let interrupt: number;
-const clients: TestClient[] = [];
 
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'mscribe-'));
-  socketPath = join(folder, 'host');
-  const devices = [MSCRIBE, { type: 'edu', properties: {} }];
-  board = await Board.start({ devices, socketPath, profile: '5.12' });
-});
-afterAll(async () => {
-  await board.stop();
-  rmSync(folder, { recursive: true });
-});
 beforeEach(() => {
   memory = new Memory();
   interrupt = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 });
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.disconnect();
+afterEach(() => {
   memory.free();
   close(interrupt);
 });
+
+const host = hostOfTests({ devices: [MSCRIBE, { type: 'edu', properties: {} }], profile: '5.12' });
 
 const int32 = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
 
@@ -85,9 +69,8 @@ class Scribe {
   }
 
   /** The device open, RAM mapped, MSI armed, a ring of 4 at the start of RAM. */
-  static async open(path = socketPath): Promise<Scribe> {
-    const client = await TestClient.connect(path);
-    clients.push(client);
+  static async open(path = host.socketPath): Promise<Scribe> {
+    const client = await host.connect(path);
     const user = await KvemuClient.open(client, 0, '0000:00:02.0');
     const scribe = new Scribe(user);
     await client.pwrite(user.device, COMMAND, MEMORY_AND_MASTER);
@@ -285,13 +268,13 @@ describe('a copy engine without IOMMU', () => {
       ['mscribe', null, 0],
       ['edu', 0, 1],
     ]);
-    expect(board.info().devices[0]).toMatchObject({ name: 'mscribe', unit: null, state: 'running' });
+    expect(host.board.info().devices[0]).toMatchObject({ name: 'mscribe', unit: null, state: 'running' });
   });
 });
 
 describe('the end of a host', () => {
   it('does not wait for an access that sleeps', async () => {
-    const path = join(folder, 'other');
+    const path = host.path('other');
     const other = await Board.start({ devices: [MSCRIBE], socketPath: path, profile: '5.12' });
     const scribe = await Scribe.open(path);
     await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
@@ -305,7 +288,7 @@ describe('the end of a host', () => {
 
 describe('from 6.3 on', () => {
   it('UNM-3: no vaddr can be made invalid beside it', async () => {
-    const path = join(folder, 'newer');
+    const path = host.path('newer');
     const newer = await Board.start({ devices: [MSCRIBE], socketPath: path, profile: '6.12' });
     const scribe = await Scribe.open(path);
     expect(await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR)).toBe('-EBUSY');

@@ -21,7 +21,7 @@ export function* detachGroup(iommu: VfioIommu, group: IommuGroup): Sliced<void> 
   // ATT-9
   if (attached.pinnedPageDirtyScope) return;
   iommu.nrNonPinnedGroups--;
-  if (iommu.dirtyPageTracking) markAllDirty(iommu);
+  if (iommu.dirtyPageTracking) yield* markAllDirty(iommu);
 }
 
 /** ATT-8 */

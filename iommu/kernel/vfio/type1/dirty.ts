@@ -1,6 +1,7 @@
 /** VFIO_IOMMU_DIRTY_PAGES and the reports of dirty bits (DRT-1…7). */
 import { eacces, einval, enomem } from '../../../../platform/errno.ts';
 import { hexRange } from '../../../../platform/hex.ts';
+import type { Sliced } from '../../../../platform/slices.ts';
 import {
   DirtyBitmap as DirtyBitmapArg,
   DirtyBitmapGet,
@@ -30,36 +31,42 @@ export interface UserBitmap {
   readonly data: bigint;
 }
 
-export function dirtyPages(iommu: VfioIommu, arg: UserArg, task: Task): void {
+/**
+ * Switches tracking on or off, or reports. The caller has the lock. Returns a promise for many
+ * entries.
+ */
+export function dirtyPages(iommu: VfioIommu, arg: UserArg, task: Task): number | Promise<number> {
   // DRT-1
   if (!iommu.v2) throw eacces('DIRTY_PAGES: not for TYPE1 version 1');
   const { argsz, flags } = DirtyBitmapArg.read(arg.copyIn(DirtyBitmapArg.size));
   if (argsz < DirtyBitmapArg.size) throw einval('DIRTY_PAGES: bad argsz');
   switch (flags) {
     case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
-      start(iommu);
-      return;
+      return iommu.lock.run(start(iommu), task);
     case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
       stop(iommu);
-      return;
+      return 0;
     case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
-      getBitmap(iommu, arg, argsz, task.mm);
-      return;
+      return iommu.lock.run(getBitmap(iommu, arg, argsz, task.mm), task);
     default:
       throw einval('DIRTY_PAGES: not exactly one known flag');
   }
 }
 
-/** DRT-2 */
-function start(iommu: VfioIommu): void {
-  if (iommu.dirtyPageTracking) return;
+/** DRT-2. Returns the result of the ioctl. */
+function* start(iommu: VfioIommu): Sliced<number> {
+  if (iommu.dirtyPageTracking) return 0;
   try {
-    for (const entry of iommu.entries()) allocateBitmap(iommu, entry);
+    for (const entry of iommu.entries()) {
+      allocateBitmap(iommu, entry);
+      yield;
+    }
   } catch (error) {
     for (const entry of iommu.entries()) entry.bitmap = undefined;
     throw error;
   }
   iommu.dirtyPageTracking = true;
+  return 0;
 }
 
 function stop(iommu: VfioIommu): void {
@@ -93,12 +100,15 @@ export const bitOf = (iommu: VfioIommu, entry: DmaEntry, vpn: number): number =>
   Math.floor((vpn - entry.vpn) / iommu.pgsizePages);
 
 /** ATT-9: a group has left, and it may have written to any page. */
-export function markAllDirty(iommu: VfioIommu): void {
-  for (const entry of iommu.entries()) entry.bitmap?.setAll();
+export function* markAllDirty(iommu: VfioIommu): Sliced<void> {
+  for (const entry of iommu.entries()) {
+    entry.bitmap?.setAll();
+    yield;
+  }
 }
 
-/** DRT-3 */
-function getBitmap(iommu: VfioIommu, arg: UserArg, argsz: number, mm: Mm): void {
+/** DRT-3. Returns the result of the ioctl. */
+function* getBitmap(iommu: VfioIommu, arg: UserArg, argsz: number, mm: Mm): Sliced<number> {
   if (argsz - DirtyBitmapArg.size < DirtyBitmapGet.size) throw einval('DIRTY_PAGES GET_BITMAP: bad argsz');
   const range = DirtyBitmapGet.read(arg.copyIn(DirtyBitmapGet.size, DirtyBitmapArg.size));
   const { iova, size } = range;
@@ -112,7 +122,8 @@ function getBitmap(iommu: VfioIommu, arg: UserArg, argsz: number, mm: Mm): void 
     throw einval(`DIRTY_PAGES GET_BITMAP: ${hexRange(iova, size)} is not page aligned`);
   }
   if (!iommu.dirtyPageTracking) throw einval('DIRTY_PAGES GET_BITMAP: tracking is off');
-  reportRange(iommu, Number(iova >> 12n), Number((iova + size) >> 12n), { bitmap, mm });
+  yield* reportRange(iommu, Number(iova >> 12n), Number((iova + size) >> 12n), { bitmap, mm });
+  return 0;
 }
 
 /** UNM-2, DRT-3: tests pointer and size of a bitmap for `size` bytes of iova. */
@@ -126,12 +137,12 @@ export function checkBitmap({ pgsize, bytes, data }: UserBitmap, size: bigint): 
 }
 
 /** DRT-4 */
-function reportRange(
+function* reportRange(
   iommu: VfioIommu,
   vpn: number,
   end: number,
   { bitmap, mm }: { readonly bitmap: UserBitmap; readonly mm: Mm },
-): void {
+): Sliced<void> {
   const first = iommu.find(vpn, 1);
   const last = iommu.find(end - 1, 1);
   if ((first && first.vpn !== vpn) || (last && last.end !== end)) {
@@ -143,6 +154,7 @@ function reportRange(
     reportEntry(iommu, entry, { bitmap, baseVpn: vpn, mm });
     entry.bitmap?.clearAll();
     markPinned(iommu, entry);
+    yield;
   }
 }
 

@@ -126,8 +126,7 @@ export class Type1 implements ContainerIommu {
       case VFIO_IOMMU_UNMAP_DMA:
         return unmapDma(this.#iommu, arg, task)?.then(() => 0) ?? 0;
       case VFIO_IOMMU_DIRTY_PAGES:
-        dirtyPages(this.#iommu, arg, task);
-        return 0;
+        return dirtyPages(this.#iommu, arg, task);
       default:
         throw new SysError('ENOTTY', `ioctl ${hex(nr)} on a type1 container`);
     }

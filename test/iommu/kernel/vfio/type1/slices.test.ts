@@ -4,8 +4,13 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
+  DirtyBitmap,
+  DirtyBitmapGet,
   DmaUnmap,
   VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_TYPE1v2_IOMMU,
@@ -103,6 +108,64 @@ describe('a MAP_DMA over many mappings', () => {
     await Promise.all([long, detached, released]);
     await expect(late).rejects.toMatchObject({ code: 'EINVAL' });
     expect(container.machine.pinner.pinnedPages).toBe(0);
+  });
+});
+
+describe('dirty tracking of many mappings', () => {
+  const ENTRIES = 50;
+  beforeEach(async () => {
+    for (let i = 0; i < ENTRIES; i++) await map(container.type1, i * PAGE, 1);
+  });
+
+  function dirtyPages(flags: number, range?: Uint8Array): number | Promise<number> {
+    const argsz = DirtyBitmap.size + (range?.length ?? 0);
+    const arg = DirtyBitmap.bytes({ argsz, flags }, argsz);
+    if (range) arg.set(range, DirtyBitmap.size);
+    return container.type1.ioctl(VFIO_IOMMU_DIRTY_PAGES, new UserArg(arg), container.process.task());
+  }
+  const start = (): number | Promise<number> => dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_START);
+
+  /** Of iovas from 0 on, into 8 bytes of the process at vaddr `data`. */
+  const getBitmap = (nrPages: number, data: number): number | Promise<number> =>
+    dirtyPages(
+      VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+      DirtyBitmapGet.bytes({
+        ...{ iova: 0n, size: BigInt(nrPages * PAGE) },
+        ...{ 'bitmap.pgsize': BigInt(PAGE), 'bitmap.size': 8n, 'bitmap.data': BigInt(data) },
+      }),
+    );
+
+  function bitsAt(vaddr: number): bigint {
+    const bits = new Uint8Array(8);
+    container.process.space.read(vaddr, bits);
+    return Buffer.from(bits).readBigUInt64LE();
+  }
+
+  it('begins in slices, and a MAP_DMA that comes meanwhile gets a bitmap, too', async () => {
+    const started = start();
+    expect(started).toBeInstanceOf(Promise);
+    const mapped = map(container.type1, ENTRIES * PAGE, 1);
+    expect(container.type1.stats.mappings).toBe(ENTRIES);
+    await Promise.all([started, mapped]);
+    const data = container.memory(PAGE);
+    expect(await getBitmap(ENTRIES + 1, data)).toBe(0);
+    expect(bitsAt(data)).toBe((1n << BigInt(ENTRIES + 1)) - 1n);
+  });
+
+  it('is reported in slices: another container is served, calls on this one wait', async () => {
+    await start();
+    const other = container.open(VFIO_TYPE1v2_IOMMU);
+    await other.attachGroup(container.group(2, [0x30]), container.process.task());
+    const data = container.memory(PAGE);
+    const reported = getBitmap(ENTRIES, data);
+    expect(reported).toBeInstanceOf(Promise);
+    await map(other, 0, 1);
+    const unmapped = unmapAll(container.type1);
+    expect(container.type1.stats.mappings).toBe(ENTRIES);
+    expect(await reported).toBe(0);
+    expect(bitsAt(data)).toBe((1n << BigInt(ENTRIES)) - 1n);
+    expect(await unmapped).toBe(ENTRIES * PAGE);
+    await other.release();
   });
 });
 

@@ -2,7 +2,8 @@
  * The DMA port of a function behind COMMAND.Bus Master Enable: with the bit clear it may not issue
  * transactions (PCI 3.0 §6.2.2).
  */
-import { COMMAND_MASTER, type ConfigSpace } from './config-space.ts';
+import { PCI_COMMAND_MASTER } from '../../iommu/abi/pci-regs.ts';
+import type { ConfigSpace } from './config-space.ts';
 import type { Dma } from './dma.ts';
 
 export class BusMaster implements Dma {
@@ -15,7 +16,7 @@ export class BusMaster implements Dma {
   }
 
   enabled(): boolean {
-    return this.#config.command(COMMAND_MASTER);
+    return this.#config.command(PCI_COMMAND_MASTER);
   }
 
   read(vpn: number, offset: number, dst: Uint8Array): number {

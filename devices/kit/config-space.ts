@@ -4,32 +4,35 @@
  * extended space). A mask per byte says which bits a write may change. Bytes that are neither
  * header nor capability are scratch memory, as QEMU's are. Ranges are [start, end).
  */
+import {
+  PCI_BASE_ADDRESS_0,
+  PCI_BASE_ADDRESS_MEM_PREFETCH,
+  PCI_BASE_ADDRESS_MEM_TYPE_64,
+  PCI_BASE_ADDRESS_SPACE_IO,
+  PCI_CACHE_LINE_SIZE,
+  PCI_CAPABILITY_LIST,
+  PCI_CFG_SPACE_SIZE,
+  PCI_CLASS_PROG,
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_IO,
+  PCI_COMMAND_MASTER,
+  PCI_COMMAND_MEMORY,
+  PCI_COMMAND_SERR,
+  PCI_DEVICE_ID,
+  PCI_INTERRUPT_LINE,
+  PCI_INTERRUPT_PIN,
+  PCI_REVISION_ID,
+  PCI_STATUS,
+  PCI_STATUS_CAP_LIST,
+  PCI_STATUS_INTERRUPT,
+  PCI_STD_HEADER_SIZEOF,
+  PCI_SUBSYSTEM_ID,
+  PCI_SUBSYSTEM_VENDOR_ID,
+  PCI_VENDOR_ID,
+} from '../../iommu/abi/pci-regs.ts';
 import type { Halves } from '../../platform/mailbox.ts';
 
-export const CONFIG_BYTES = 256;
-
-export const COMMAND = 0x04;
-export const COMMAND_IO = 1 << 0;
-export const COMMAND_MEMORY = 1 << 1;
-export const COMMAND_MASTER = 1 << 2;
-export const COMMAND_SERR = 1 << 8;
-export const COMMAND_INTX_DISABLE = 1 << 10;
-export const STATUS = 0x06;
-export const STATUS_INTERRUPT = 1 << 3;
-export const STATUS_CAP_LIST = 1 << 4;
-export const BAR0 = 0x10;
-export const CAPABILITIES_POINTER = 0x34;
-export const INTERRUPT_LINE = 0x3c;
-export const INTERRUPT_PIN = 0x3d;
-
-const VENDOR_ID = 0x00;
-const DEVICE_ID = 0x02;
-const REVISION = 0x08;
-const CLASS = 0x09;
-const CACHE_LINE = 0x0c;
-const SUBSYSTEM_VENDOR = 0x2c;
-const SUBSYSTEM = 0x2e;
-const FIRST_CAPABILITY = 0x40;
 const STATUS_ERRORS = 0xf900; // parity, aborts, SERR: W1C; nothing here sets them
 
 export interface Identity {
@@ -55,35 +58,35 @@ export interface BarShape {
   readonly prefetchable: boolean;
 }
 
-const BAR_IO = 1;
-const BAR_64BIT = 4;
-const BAR_PREFETCHABLE = 8;
-
 export class ConfigSpace {
-  readonly #bytes = new Uint8Array(CONFIG_BYTES);
+  readonly #bytes = new Uint8Array(PCI_CFG_SPACE_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
   /** Bits that software may change. */
-  readonly #writable = new Uint8Array(CONFIG_BYTES);
+  readonly #writable = new Uint8Array(PCI_CFG_SPACE_SIZE);
   /** Bits that a written 1 clears. */
-  readonly #clearable = new Uint8Array(CONFIG_BYTES);
-  #nextCapability = FIRST_CAPABILITY;
-  #lastPointer = CAPABILITIES_POINTER;
+  readonly #clearable = new Uint8Array(PCI_CFG_SPACE_SIZE);
+  #nextCapability = PCI_STD_HEADER_SIZEOF;
+  #lastPointer = PCI_CAPABILITY_LIST;
 
   constructor(identity: Identity, bars: readonly BarShape[]) {
-    this.set(VENDOR_ID, 2, identity.vendor);
-    this.set(DEVICE_ID, 2, identity.device);
-    this.set(REVISION, 1, identity.revision);
-    this.set(CLASS, 2, identity.classCode);
-    this.set(CLASS + 2, 1, identity.classCode >>> 16);
-    this.set(SUBSYSTEM_VENDOR, 2, identity.subsystemVendor);
-    this.set(SUBSYSTEM, 2, identity.subsystem);
-    this.set(INTERRUPT_PIN, 1, identity.interruptPin);
+    this.set(PCI_VENDOR_ID, 2, identity.vendor);
+    this.set(PCI_DEVICE_ID, 2, identity.device);
+    this.set(PCI_REVISION_ID, 1, identity.revision);
+    this.set(PCI_CLASS_PROG, 2, identity.classCode);
+    this.set(PCI_CLASS_PROG + 2, 1, identity.classCode >>> 16);
+    this.set(PCI_SUBSYSTEM_VENDOR_ID, 2, identity.subsystemVendor);
+    this.set(PCI_SUBSYSTEM_ID, 2, identity.subsystem);
+    this.set(PCI_INTERRUPT_PIN, 1, identity.interruptPin);
     // The bits QEMU's functions have, whether or not there is a BAR for each.
-    this.allow(COMMAND, 2, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER | COMMAND_SERR | COMMAND_INTX_DISABLE);
-    this.allow(CACHE_LINE, 1, 0xff);
-    this.allow(INTERRUPT_LINE, 1, 0xff);
-    this.#writable.fill(0xff, FIRST_CAPABILITY);
-    this.#clearable[STATUS + 1] = STATUS_ERRORS >>> 8;
+    this.allow(
+      PCI_COMMAND,
+      2,
+      PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE,
+    );
+    this.allow(PCI_CACHE_LINE_SIZE, 1, 0xff);
+    this.allow(PCI_INTERRUPT_LINE, 1, 0xff);
+    this.#writable.fill(0xff, PCI_STD_HEADER_SIZEOF);
+    this.#clearable[PCI_STATUS + 1] = STATUS_ERRORS >>> 8;
     for (const bar of bars) this.#addBar(bar);
   }
 
@@ -92,9 +95,10 @@ export class ConfigSpace {
    * sizing by all ones works (PCI 3.0 §6.2.5.1).
    */
   #addBar(bar: BarShape): void {
-    const at = BAR0 + bar.index * 4;
-    const memoryType = (bar.width === 64 ? BAR_64BIT : 0) | (bar.prefetchable ? BAR_PREFETCHABLE : 0);
-    this.set(at, 4, bar.space === 'io' ? BAR_IO : memoryType);
+    const at = PCI_BASE_ADDRESS_0 + bar.index * 4;
+    const memoryType =
+      (bar.width === 64 ? PCI_BASE_ADDRESS_MEM_TYPE_64 : 0) | (bar.prefetchable ? PCI_BASE_ADDRESS_MEM_PREFETCH : 0);
+    this.set(at, 4, bar.space === 'io' ? PCI_BASE_ADDRESS_SPACE_IO : memoryType);
     this.allow(at, 4, -bar.size >>> 0);
     if (bar.width === 64) this.allow(at + 4, 4, bar.size >= 2 ** 32 ? -(bar.size / 2 ** 32) >>> 0 : 0xffffffff);
   }
@@ -110,7 +114,7 @@ export class ConfigSpace {
     this.set(this.#lastPointer, 1, at);
     this.#lastPointer = at + 1;
     this.#nextCapability = Math.ceil((at + length) / 4) * 4;
-    this.set(STATUS, 2, this.get(STATUS, 2) | STATUS_CAP_LIST);
+    this.set(PCI_STATUS, 2, this.get(PCI_STATUS, 2) | PCI_STATUS_CAP_LIST);
     return at;
   }
 
@@ -152,18 +156,18 @@ export class ConfigSpace {
 
   /** Whether COMMAND has all bits of `mask`. */
   command(mask: number): boolean {
-    return (this.#view.getUint16(COMMAND, true) & mask) === mask;
+    return (this.#view.getUint16(PCI_COMMAND, true) & mask) === mask;
   }
 
   /**
    * STATUS.Interrupt Status follows the level, whatever COMMAND.INTx-disable says (PCI 3.0 §6.2.3).
    */
   setInterruptStatus(on: boolean): void {
-    const status = this.get(STATUS, 2);
-    this.set(STATUS, 2, on ? status | STATUS_INTERRUPT : status & ~STATUS_INTERRUPT);
+    const status = this.get(PCI_STATUS, 2);
+    this.set(PCI_STATUS, 2, on ? status | PCI_STATUS_INTERRUPT : status & ~PCI_STATUS_INTERRUPT);
   }
 }
 
 function isConfigAccess(offset: number, size: number): boolean {
-  return (size === 1 || size === 2 || size === 4) && offset % size === 0 && offset + size <= CONFIG_BYTES;
+  return (size === 1 || size === 2 || size === 4) && offset % size === 0 && offset + size <= PCI_CFG_SPACE_SIZE;
 }

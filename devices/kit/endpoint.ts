@@ -2,18 +2,18 @@
  * One PCI function: a device behind its configuration space. It serves register accesses and runs
  * the device. It knows nothing of threads.
  */
+import {
+  PCI_BASE_ADDRESS_0,
+  PCI_COMMAND,
+  PCI_COMMAND_IO,
+  PCI_COMMAND_MEMORY,
+  PCI_COMMAND_SERR,
+  PCI_INTERRUPT_LINE,
+} from '../../iommu/abi/pci-regs.ts';
 import { type Halves, type MailboxHandler, REGION_CONFIG } from '../../platform/mailbox.ts';
 import { ONES, readRegisters, writeRegisters } from './bar-access.ts';
 import { BusMaster } from './bus-master.ts';
-import {
-  BAR0,
-  COMMAND,
-  COMMAND_IO,
-  COMMAND_MEMORY,
-  COMMAND_SERR,
-  ConfigSpace,
-  INTERRUPT_LINE,
-} from './config-space.ts';
+import { ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
 import type { Bar, Clock, Device, DeviceType, DmaRecord, RegisterBar } from './device.ts';
 import type { Dma } from './dma.ts';
@@ -65,12 +65,12 @@ export class Endpoint implements MailboxHandler {
    */
   boot(addresses: Readonly<Record<number, number>>, interruptLine: number): void {
     for (const [index, start] of Object.entries(addresses)) {
-      const at = BAR0 + Number(index) * 4;
+      const at = PCI_BASE_ADDRESS_0 + Number(index) * 4;
       this.config.write(at, 4, start % 2 ** 32);
       if (this.#bars.get(Number(index))?.width === 64) this.config.write(at + 4, 4, Math.floor(start / 2 ** 32));
     }
-    this.config.write(INTERRUPT_LINE, 1, interruptLine);
-    this.write(REGION_CONFIG, COMMAND, 2, COMMAND_IO | COMMAND_MEMORY | COMMAND_SERR, 0);
+    this.config.write(PCI_INTERRUPT_LINE, 1, interruptLine);
+    this.write(REGION_CONFIG, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_SERR, 0);
   }
 
   /**
@@ -89,7 +89,7 @@ export class Endpoint implements MailboxHandler {
     this.#control.countAccess();
     if (region === REGION_CONFIG) {
       this.config.write(offset, size, lo);
-      this.#ramBars.setDecoding(this.config.command(COMMAND_MEMORY));
+      this.#ramBars.setDecoding(this.config.command(PCI_COMMAND_MEMORY));
       this.#interrupts.configChanged();
       this.#device.configChanged?.();
       return;
@@ -101,7 +101,7 @@ export class Endpoint implements MailboxHandler {
   #decode(region: number, offset: number, size: number): RegisterBar | undefined {
     const bar = this.#bars.get(region);
     if (bar?.kind !== 'registers' || offset + size > bar.size) return undefined;
-    return this.config.command(bar.space === 'io' ? COMMAND_IO : COMMAND_MEMORY) ? bar : undefined;
+    return this.config.command(bar.space === 'io' ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY) ? bar : undefined;
   }
 
   /** Runs one slice of the device's own work. Returns the time of its next deadline. */

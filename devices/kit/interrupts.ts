@@ -2,7 +2,8 @@
  * A function's interrupts. An MSI is a 32-bit store through its DMA port, and INTx is a level on
  * its line (PCI 3.0 §6.8, §2.2.6).
  */
-import { COMMAND_INTX_DISABLE, type ConfigSpace } from './config-space.ts';
+import { PCI_COMMAND_INTX_DISABLE } from '../../iommu/abi/pci-regs.ts';
+import type { ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
 import type { MsiCapability } from './msi.ts';
@@ -65,7 +66,7 @@ export class Interrupts {
   #drive(): void {
     const { config, line } = this.#wiring;
     config.setInterruptStatus(this.#level);
-    const asserted = this.#level && !config.command(COMMAND_INTX_DISABLE);
+    const asserted = this.#level && !config.command(PCI_COMMAND_INTX_DISABLE);
     if (asserted === this.#asserted) return;
     this.#asserted = asserted;
     if (asserted) line.assert();

@@ -1,6 +1,6 @@
 /**
- * Offsets and bits of linux/pci_regs.h, for the part of configuration space that vfio-pci knows
- * (PCI 3.0 §6.1, §6.2, §6.7, §6.8).
+ * Offsets and bits of linux/pci_regs.h, for the part of configuration space that our devices have
+ * or vfio-pci knows (PCI 3.0 §6.1, §6.2, §6.7, §6.8).
  */
 
 export const PCI_CFG_SPACE_SIZE = 256;
@@ -12,9 +12,13 @@ export const PCI_COMMAND = 0x04;
 export const PCI_COMMAND_IO = 1 << 0;
 export const PCI_COMMAND_MEMORY = 1 << 1;
 export const PCI_COMMAND_MASTER = 1 << 2;
+export const PCI_COMMAND_SERR = 1 << 8;
 export const PCI_COMMAND_INTX_DISABLE = 1 << 10;
 export const PCI_STATUS = 0x06;
+export const PCI_STATUS_INTERRUPT = 1 << 3;
 export const PCI_STATUS_CAP_LIST = 1 << 4;
+export const PCI_REVISION_ID = 0x08;
+export const PCI_CLASS_PROG = 0x09;
 export const PCI_CACHE_LINE_SIZE = 0x0c;
 export const PCI_LATENCY_TIMER = 0x0d;
 export const PCI_BIST = 0x0f;
@@ -23,6 +27,8 @@ export const PCI_STD_NUM_BARS = 6;
 export const PCI_BASE_ADDRESS_SPACE_IO = 1 << 0;
 export const PCI_BASE_ADDRESS_MEM_TYPE_64 = 1 << 2;
 export const PCI_BASE_ADDRESS_MEM_PREFETCH = 1 << 3;
+export const PCI_SUBSYSTEM_VENDOR_ID = 0x2c;
+export const PCI_SUBSYSTEM_ID = 0x2e;
 export const PCI_ROM_ADDRESS = 0x30;
 export const PCI_CAPABILITY_LIST = 0x34;
 export const PCI_INTERRUPT_LINE = 0x3c;

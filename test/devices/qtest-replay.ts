@@ -2,9 +2,10 @@
  * Replays a recorded exchange of QEMU's qtest protocol (format: the head of each file in
  * test/devices/vectors) against a device of ours.
  */
-import { BAR0, COMMAND, COMMAND_IO, COMMAND_MEMORY } from '../../devices/kit/config-space.ts';
+
 import type { Bar, DeviceType } from '../../devices/kit/device.ts';
 import { parseProperties } from '../../devices/kit/properties.ts';
+import { PCI_BASE_ADDRESS_0, PCI_COMMAND, PCI_COMMAND_IO, PCI_COMMAND_MEMORY } from '../../iommu/abi/pci-regs.ts';
 import { Bench } from './bench.ts';
 
 /** The machine of a recording, as far as the device is concerned. */
@@ -200,11 +201,11 @@ class ReplayBoard {
 
   /** The BAR that decodes `at` now, by its register and COMMAND. */
   #decode(at: number): { readonly bar: Bar; readonly offset: number } | undefined {
-    const command = this.bench.config(COMMAND, 2);
+    const command = this.bench.config(PCI_COMMAND, 2);
     for (const bar of this.#bars) {
       const io = bar.space === 'io';
-      if ((command & (io ? COMMAND_IO : COMMAND_MEMORY)) === 0) continue;
-      const register = BAR0 + 4 * bar.index;
+      if ((command & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) === 0) continue;
+      const register = PCI_BASE_ADDRESS_0 + 4 * bar.index;
       const low = this.bench.config(register, 4) & (io ? ~3 : ~15);
       const high = bar.width === 64 ? this.bench.config(register + 4, 4) : 0;
       const start = high * 2 ** 32 + (low >>> 0) + (io ? (this.#machine.portWindow ?? 0) : 0);

@@ -4,8 +4,9 @@ import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
+import { leave } from './detach.ts';
 import { replay } from './replay.ts';
-import { refuseInvalid, whenAllValid } from './vaddr.ts';
+import { refuseInvalid, whenValid } from './vaddr.ts';
 import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
 import type { AttachedGroup, IovaSpan, VfioIommu } from './vfio-iommu.ts';
 
@@ -53,8 +54,9 @@ export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): vo
     asleep = false;
     return iommu.lock.run(finish(), task);
   };
-  if (iommu.vaddrInvalidCount === 0) return wake();
-  return whenAllValid(iommu, task.killed, wake).catch((error: unknown) => {
+  const hasInvalid = (): boolean => iommu.vaddrInvalidCount > 0;
+  if (!hasInvalid()) return wake();
+  return whenValid(iommu, task.killed, hasInvalid, wake).catch((error: unknown) => {
     if (asleep) abandon(group, domain);
     throw error;
   });
@@ -127,7 +129,7 @@ function enter({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
   for (const did of dids) iommuDevice!.attach(did, domain);
 }
 
-function abandon({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
-  for (const did of dids) iommuDevice!.detach(did, domain);
+function abandon(group: IommuGroup, domain: IommuDomain): void {
+  leave(group, domain);
   domain.free();
 }

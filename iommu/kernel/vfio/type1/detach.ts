@@ -35,7 +35,7 @@ function* detachReal(iommu: VfioIommu, attached: AttachedGroup): Sliced<void> {
 }
 
 /** iommu_detach_group */
-function leave({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
+export function leave({ iommuDevice, dids }: IommuGroup, domain: IommuDomain): void {
   for (const did of dids) iommuDevice!.detach(did, domain);
 }
 

@@ -2,7 +2,7 @@
  * vfio_dma_rw: the CPU reads or writes iovas for a mediated device, through the present vaddr
  * (MDV-5, VAD-5).
  */
-import { ebusy, efault, einval, eperm } from '../../../../platform/errno.ts';
+import { efault, einval, eperm } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../../platform/page.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
@@ -12,7 +12,7 @@ import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END } from './dma-tree.ts';
 import { copyFromUser, copyToUser } from './user-memory.ts';
-import { sleepOnVaddr } from './vaddr.ts';
+import { refuseInvalid, sleepOnVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
@@ -22,9 +22,7 @@ import type { VfioIommu } from './vfio-iommu.ts';
 export async function dmaRw(iommu: VfioIommu, request: RwRequest): Promise<boolean> {
   if (request.data.length === 0) throw einval('dma_rw: no bytes');
   while (iommu.lock.held) await iommu.lock.held;
-  if (iommu.profile.invalidVaddr === 'refused' && iommu.vaddrInvalidCount > 0) {
-    throw ebusy('dma_rw: a vaddr is invalid'); // VAD-15
-  }
+  refuseInvalid(iommu);
   const { data, caller, killed = caller?.killed } = request;
   let { vpn, offset } = request;
   let slept = false;

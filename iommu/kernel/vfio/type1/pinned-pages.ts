@@ -2,7 +2,7 @@
  * vfio_pin_pages and vfio_unpin_pages, by which drivers of mediated devices pin single iova pages
  * (MDV-1…4, VAD-3, VAD-4).
  */
-import { eacces, ebusy, einval, enodev, eperm } from '../../../../platform/errno.ts';
+import { eacces, einval, enodev, eperm } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
 import { overflow } from '../../core/profile.ts';
@@ -12,7 +12,7 @@ import { charge, mmOf, uncharge } from './accounting.ts';
 import { bitOf } from './dirty.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { IOVA_END } from './dma-tree.ts';
-import { sleepOnVaddr } from './vaddr.ts';
+import { refuseInvalid, whenValid } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
@@ -23,13 +23,11 @@ export async function pinPages(iommu: VfioIommu, request: PinRequest): Promise<r
   const { vpn, nrPages } = request;
   if (!iommu.v2) throw eacces('pin_pages: not for TYPE1 version 1');
   if (vpn + nrPages > IOVA_END) throw overflow(iommu.profile, 'pin_pages: the range wraps');
-  for (;;) {
-    if (iommu.lock.held) await iommu.lock.held;
-    else if (hasInvalid(iommu, request)) await sleepOnVaddr(iommu, request.killed);
-    else break;
-  }
-  if (iommu.listeners.size === 0) throw einval('pin_pages: nobody would hear of an unmap'); // VAD-4
-  return iommu.lock.run(pinRange(iommu, request));
+  const pin = (): readonly number[] | Promise<readonly number[]> => {
+    if (iommu.listeners.size === 0) throw einval('pin_pages: nobody would hear of an unmap'); // VAD-4
+    return iommu.lock.run(pinRange(iommu, request));
+  };
+  return whenValid(iommu, request.killed, () => hasInvalid(iommu, request), pin);
 }
 
 /**
@@ -38,8 +36,7 @@ export async function pinPages(iommu: VfioIommu, request: PinRequest): Promise<r
  */
 function hasInvalid(iommu: VfioIommu, { vpn, nrPages }: PinRequest): boolean {
   if (iommu.vaddrInvalidCount === 0) return false;
-  // VAD-15
-  if (iommu.profile.invalidVaddr === 'refused') throw ebusy('pin_pages: a vaddr is invalid');
+  refuseInvalid(iommu);
   for (let page = vpn; page < vpn + nrPages; page++) {
     const entry = iommu.find(page, 1);
     if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(page)}`);

@@ -39,15 +39,16 @@ export function sleepOnVaddr(iommu: VfioIommu, killed: AbortSignal | undefined):
   return iommu.waiters.sleep(() => iommu.containerOpen, killed);
 }
 
-/** VAD-8: runs `body` when no vaddr is invalid; `body` has the lock. */
-export async function whenAllValid(
+/** VAD-3, VAD-8: runs `body` when `hasInvalid` says no; `body` has the lock. */
+export async function whenValid<T>(
   iommu: VfioIommu,
   killed: AbortSignal | undefined,
-  body: () => void | Promise<void>,
-): Promise<void> {
+  hasInvalid: () => boolean,
+  body: () => T | Promise<T>,
+): Promise<T> {
   for (;;) {
     if (iommu.lock.held) await iommu.lock.held;
-    else if (iommu.vaddrInvalidCount > 0) await sleepOnVaddr(iommu, killed);
+    else if (hasInvalid()) await sleepOnVaddr(iommu, killed);
     else return body();
   }
 }

@@ -6,6 +6,7 @@
 import { einval, eio } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import type { PciAccess } from './access.ts';
+import { littleEndian } from './little-endian.ts';
 import type { RamBars } from './ram-bars.ts';
 import type { Bar, MsixTable } from './resources.ts';
 
@@ -159,10 +160,4 @@ function clip(bar: Bar, offset: number, length: number): number {
 function hiddenPart(bar: Bar, msix: MsixTable | undefined): Hidden {
   if (msix?.bar !== bar.index) return { start: bar.size, end: bar.size };
   return { start: msix.offset, end: msix.offset + msix.size };
-}
-
-function littleEndian(data: Uint8Array, at: number, size: number): number {
-  let value = 0;
-  for (let i = 0; i < size; i++) value |= data[at + i]! << (8 * i);
-  return value >>> 0;
 }

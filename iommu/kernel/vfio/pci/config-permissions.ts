@@ -33,6 +33,7 @@ import {
   PCI_STD_NUM_BARS,
   PCI_VENDOR_ID,
 } from '../../../abi/pci-regs.ts';
+import { littleEndian } from './little-endian.ts';
 
 const NONE = 0;
 const ALL = 0xffff_ffff;
@@ -57,18 +58,12 @@ export class Permissions {
   }
 
   virtual(offset: number, size: number): number {
-    return bits(this.#virtual, offset, size);
+    return littleEndian(this.#virtual, offset, size);
   }
 
   writable(offset: number, size: number): number {
-    return bits(this.#writable, offset, size);
+    return littleEndian(this.#writable, offset, size);
   }
-}
-
-function bits(bytes: Uint8Array, offset: number, size: number): number {
-  let value = 0;
-  for (let i = 0; i < size; i++) value |= (bytes[offset + i] ?? 0) << (8 * i);
-  return value >>> 0;
 }
 
 /** init_pci_cap_basic_perm: the header of a type 0 function. */

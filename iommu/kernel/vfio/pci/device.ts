@@ -137,7 +137,7 @@ export class PciDevice implements VfioDevice {
     const command = pci.readConfig(PCI_COMMAND, 2);
     pci.writeConfig(PCI_COMMAND, 2, (command | PCI_COMMAND_MEMORY) & ~PCI_COMMAND_MASTER);
     const saved = new ConfigState(pci, this.resources);
-    this.#setCommand(0, PCI_COMMAND_INTX_DISABLE);
+    this.#clearCommand(PCI_COMMAND_INTX_DISABLE);
     const config = new VirtualConfig(pci, this.resources, {
       intxDisabled: (on) => this.#intx.disabledByConfig(on),
       msiEnabled: () => this.#msi?.enabled ?? false,
@@ -163,7 +163,7 @@ export class PciDevice implements VfioDevice {
   /** vfio_pci_core_disable: stops DMA, then interrupts, then restores the former state. */
   #disable(): void {
     const enabled = this.#enabled!;
-    this.#setCommand(0, PCI_COMMAND_MASTER);
+    this.#clearCommand(PCI_COMMAND_MASTER);
     this.#irqs.disableAll();
     enabled.ioeventfds.closeAll();
     enabled.lowPower.exit();
@@ -173,8 +173,8 @@ export class PciDevice implements VfioDevice {
     this.#enabled = undefined;
   }
 
-  #setCommand(set: number, clear: number): void {
-    this.#pci.writeConfig(PCI_COMMAND, 2, (this.#pci.readConfig(PCI_COMMAND, 2) | set) & ~clear);
+  #clearCommand(bits: number): void {
+    this.#pci.writeConfig(PCI_COMMAND, 2, this.#pci.readConfig(PCI_COMMAND, 2) & ~bits);
   }
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {

@@ -29,6 +29,7 @@ import {
 } from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
 import { headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
+import { littleEndian } from './little-endian.ts';
 import type { PciResources } from './resources.ts';
 
 /**
@@ -134,9 +135,7 @@ export class VirtualConfig {
     this.#check(offset, length);
     for (let done = 0; done < length; ) {
       const size = this.#pieceAt(offset + done, length - done);
-      let value = 0;
-      for (let i = 0; i < size; i++) value |= data[done + i]! << (8 * i);
-      this.#writePiece(offset + done, size, value >>> 0);
+      this.#writePiece(offset + done, size, littleEndian(data, done, size));
       done += size;
     }
     return length;

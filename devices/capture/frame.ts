@@ -1,19 +1,29 @@
 /**
- * The layout of a frame in guest memory: a 32-byte header and a payload. The payload follows from
+ * The layout of a frame in guest memory: a header and a payload. The payload follows from
  * the sequence number, so that a reader can check every byte. Words are little endian, like every
  * machine that this project runs on.
  */
 import { crc32 } from 'node:zlib';
 
-export const FRAME_MAGIC = 0x4d415246; // "FRAM"
-export const HEADER_BYTES = 0x20;
+import { defineStruct, u32, u64 } from '../../platform/struct.ts';
 
-const MAGIC = 0x00 / 4;
-const LENGTH = 0x04 / 4;
-const SEQUENCE = 0x08 / 4; // u64
-const TIMESTAMP = 0x10 / 4; // u64, ns of CLOCK_MONOTONIC
-const CRC = 0x18 / 4; // CRC-32 (IEEE) over [0, 0x18) and [0x20, size)
-const PAYLOAD = HEADER_BYTES / 4;
+export const FRAME_MAGIC = 0x4d415246; // "FRAM"
+
+export const FrameHeader = defineStruct('capture frame', {
+  magic: u32, // FRAME_MAGIC
+  length: u32, // bytes of the frame, this header included
+  sequence: u64,
+  timestamp: u64, // ns of CLOCK_MONOTONIC
+  crc: u32, // CRC-32 (IEEE) over the header before this word, and the payload
+  pad: u32,
+});
+
+const MAGIC = FrameHeader.offset.magic / 4;
+const LENGTH = FrameHeader.offset.length / 4;
+const SEQUENCE = FrameHeader.offset.sequence / 4;
+const TIMESTAMP = FrameHeader.offset.timestamp / 4;
+const CRC = FrameHeader.offset.crc / 4;
+const PAYLOAD = FrameHeader.size / 4;
 
 const SEQUENCE_FACTOR = 0x9e3779b1;
 const WORD_STEP = 0x85ebca6b;
@@ -29,7 +39,7 @@ export class FrameBuffer {
     this.bytes = new Uint8Array(size);
     this.#words = new Int32Array(this.bytes.buffer);
     this.#checkedHead = this.bytes.subarray(0, CRC * 4);
-    this.#payload = this.bytes.subarray(HEADER_BYTES);
+    this.#payload = this.bytes.subarray(FrameHeader.size);
     this.#words[MAGIC] = FRAME_MAGIC;
     this.#words[LENGTH] = size;
   }

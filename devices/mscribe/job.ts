@@ -2,9 +2,10 @@
  * One job of mscribe: decodes its descriptor, and carries it out part by part (regs.ts has the
  * layout).
  */
+import { viewOf } from '../../platform/struct.ts';
 import { type Dma, splitIova } from '../kit/dma.ts';
 import {
-  DESCRIPTOR_BYTES,
+  Descriptor,
   JOB_IRQ,
   MAX_LENGTH,
   OP_COPY,
@@ -20,13 +21,8 @@ import {
 /** Bytes moved at a time. */
 export const PART_BYTES = 65536;
 
-const COMMAND = 0x00;
-const LENGTH = 0x04;
-const SOURCE = 0x08;
-const DESTINATION = 0x10;
-/** Offset of the result that the device writes back, and its size. */
-export const RESULT = 0x18;
-const RESULT_BYTES = DESCRIPTOR_BYTES - RESULT;
+/** Offset of the result that the device writes back: it is the rest of the descriptor. */
+export const RESULT = Descriptor.offset.written;
 
 export interface Job {
   readonly operation: number;
@@ -38,15 +34,8 @@ export interface Job {
 }
 
 export function decodeJob(descriptor: Uint8Array): Job {
-  const view = new DataView(descriptor.buffer, descriptor.byteOffset, DESCRIPTOR_BYTES);
-  const command = view.getUint32(COMMAND, true);
-  return {
-    operation: command & OP_MASK,
-    wantsInterrupt: (command & JOB_IRQ) !== 0,
-    length: view.getUint32(LENGTH, true),
-    source: view.getBigUint64(SOURCE, true),
-    destination: view.getBigUint64(DESTINATION, true),
-  };
+  const { command, length, source, destination } = Descriptor.read(viewOf(descriptor));
+  return { operation: command & OP_MASK, wantsInterrupt: (command & JOB_IRQ) !== 0, length, source, destination };
 }
 
 export interface JobResult {
@@ -58,13 +47,8 @@ export interface JobResult {
   readonly bytes: number;
 }
 
-export function encodeResult({ status, written }: JobResult): Uint8Array {
-  const bytes = new Uint8Array(RESULT_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, written, true);
-  view.setUint32(4, status, true);
-  return bytes;
-}
+export const encodeResult = ({ status, written }: JobResult): Uint8Array =>
+  Descriptor.bytes({ written, status }).subarray(RESULT);
 
 const refused = (status: number): JobResult => ({ status, written: 0, transactions: 0, bytes: 0 });
 

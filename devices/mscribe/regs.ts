@@ -8,21 +8,14 @@
  * carries jobs out in order, writes each one's status, and then moves HEAD. TAIL may be at most
  * RING_SIZE ahead of HEAD; further is an error.
  *
- * A descriptor (32 bytes, at a multiple of 32):
- *   0x00  u32  bits 7:0 operation, bit 8 IRQ: interrupt when it is done
- *   0x04  u32  length in bytes, 1 to 1 MiB
- *   0x08  u64  copy: iova of the source; fill: 8 bytes to repeat
- *   0x10  u64  iova of the destination
- *   0x18  u32  written by the device: bytes written to the destination
- *   0x1c  u32  written by the device, at once with the word before and after all else:
- *              status, one of STATUS_*
- * Source and destination are read and written in ascending order, 64 KiB at a time; they may
- * overlap in one such part.
+ * Source and destination of a job (Descriptor) are read and written in ascending order, 64 KiB at a
+ * time; they may overlap in one such part.
  *
  * A refused access to source or destination ends the job with its status, and the device goes on. A
  * refused access to the ring ends everything: STATUS.ERROR, an interrupt, and nothing more until
  * RESET. The status of a job is in memory before its interrupt (MSI, or INTx while CAUSE is not 0).
  */
+import { defineStruct, u32, u64 } from '../../platform/struct.ts';
 import type { RegisterValues } from '../kit/register-file.ts';
 import { defineRegisters } from '../kit/registers.ts';
 
@@ -69,7 +62,16 @@ export const STATE_ERROR = 1 << 1;
 export const CAUSE_JOB = 1 << 0;
 export const CAUSE_ERROR = 1 << 1;
 
-export const DESCRIPTOR_BYTES = 32;
+/** A job in the ring, at a multiple of 32. */
+export const Descriptor = defineStruct('mscribe descriptor', {
+  command: u32, // bits 7:0 operation, bit 8 IRQ: interrupt when it is done
+  length: u32, // bytes, 1 to MAX_LENGTH
+  source: u64, // copy: iova; fill: 8 bytes to repeat
+  destination: u64, // iova
+  written: u32, // by the device: bytes written to the destination
+  status: u32, // by the device, at once with `written` and after all else: one of STATUS_*
+});
+export const DESCRIPTOR_BYTES = Descriptor.size;
 export const MAX_LENGTH = 1 << 20;
 export const OP_MASK = 0xff;
 export const OP_COPY = 1;

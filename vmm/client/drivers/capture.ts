@@ -3,13 +3,10 @@
  */
 import { crc32 } from 'node:zlib';
 
-import { FRAME_MAGIC, HEADER_BYTES } from '../../../devices/capture/frame.ts';
+import { FRAME_MAGIC, FrameHeader } from '../../../devices/capture/frame.ts';
 import { CTRL_IRQ_ENABLE, CTRL_RESET, CTRL_RUN, REG } from '../../../devices/capture/regs.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import type { Registers } from '../registers.ts';
-
-/** frame.ts: the CRC-32 covers the bytes before it and the bytes behind the header. */
-const CRC_AT = 0x18;
 
 export interface CaptureRing {
   /** A multiple of 64. */
@@ -76,7 +73,10 @@ export interface FrameFacts {
 /** A frame as it lies in its slot. */
 export function readFrame(frame: Uint8Array): FrameFacts {
   const view = viewOf(frame);
-  const hasHeader = view.getUint32(0, true) === FRAME_MAGIC && view.getUint32(4, true) === frame.length;
-  const crc = crc32(frame.subarray(HEADER_BYTES), crc32(frame.subarray(0, CRC_AT)));
-  return { sequence: view.getUint32(8, true), isWhole: hasHeader && crc === view.getUint32(CRC_AT, true) };
+  const { offset, size } = FrameHeader;
+  const hasHeader =
+    view.getUint32(offset.magic, true) === FRAME_MAGIC && view.getUint32(offset.length, true) === frame.length;
+  const crc = crc32(frame.subarray(size), crc32(frame.subarray(0, offset.crc)));
+  const isWhole = hasHeader && crc === view.getUint32(offset.crc, true);
+  return { sequence: view.getUint32(offset.sequence, true), isWhole };
 }

@@ -2,7 +2,7 @@
 import {
   CONTROL_ENABLE,
   CONTROL_RESET,
-  DESCRIPTOR_BYTES,
+  Descriptor,
   JOB_IRQ,
   OP_COPY,
   OP_FILL,
@@ -11,12 +11,6 @@ import {
 } from '../../../devices/mscribe/regs.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import type { Registers } from '../registers.ts';
-
-const LENGTH = 0x04;
-const SOURCE = 0x08;
-const DESTINATION = 0x10;
-const WRITTEN = 0x18;
-const STATUS = 0x1c;
 
 export {
   DESCRIPTOR_BYTES,
@@ -39,13 +33,8 @@ export interface Job {
 
 /** The descriptor of a job. It belongs into slot n mod the ring's size. */
 export function encodeJob({ operation, source, destination, length, interrupt = false }: Job): Uint8Array {
-  const descriptor = new Uint8Array(DESCRIPTOR_BYTES);
-  const view = viewOf(descriptor);
-  view.setUint32(0, (operation === 'copy' ? OP_COPY : OP_FILL) | (interrupt ? JOB_IRQ : 0), true);
-  view.setUint32(LENGTH, length, true);
-  view.setBigUint64(SOURCE, BigInt(source), true);
-  view.setBigUint64(DESTINATION, BigInt(destination), true);
-  return descriptor;
+  const command = (operation === 'copy' ? OP_COPY : OP_FILL) | (interrupt ? JOB_IRQ : 0);
+  return Descriptor.bytes({ command, length, source: BigInt(source), destination: BigInt(destination) });
 }
 
 export interface JobResult {
@@ -57,8 +46,8 @@ export interface JobResult {
 
 /** Reads the result that the device has written into a descriptor. */
 export function readResult(descriptor: Uint8Array): JobResult {
-  const view = viewOf(descriptor);
-  return { written: view.getUint32(WRITTEN, true), status: view.getUint32(STATUS, true) };
+  const { written, status } = Descriptor.read(viewOf(descriptor));
+  return { written, status };
 }
 
 /**

@@ -3,7 +3,7 @@
  * process that has mapped the iova. An access may take as long as the replacement of that process
  * (iommu/kernel/mdev). The worker sleeps meanwhile, but still serves its registers: they are read
  * and written in the middle of an access. So a device makes accesses only in its run(), never for a
- * register access. So a device makes accesses in its run() only, never for a register access.
+ * register access.
  */
 import { MSI_WINDOW } from '../../iommu/abi/msi-window.ts';
 import { PortCounters } from '../../iommu/bus/counters.ts';

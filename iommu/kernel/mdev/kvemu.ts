@@ -1,7 +1,7 @@
 /**
  * kvemu is a vfio device with an emulated IOMMU. Its user tells it what to do with the mediated
  * service; it does nothing by itself. It stands for the module of the same name with which the
- * recordings in vectors/kernel were made (emu_* steps).
+ * recordings in test/conformance/vectors were made (emu_* steps).
  */
 
 import { e2big, einval, enoent, SysError } from '../../../platform/errno.ts';

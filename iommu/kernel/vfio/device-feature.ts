@@ -49,7 +49,7 @@ export function deviceFeature(
       throw enotty(`${ops.name} cannot be migrated`);
     case VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2:
       if (feature > profile.lastFeature) break;
-      throw einval('the device cannot copy its state before it stops'); // which is asked first
+      throw einval('the device cannot copy its state before it stops'); // NUM-3
   }
   if (!ops.feature) throw new SysError(profile.noDriverFeatures, `the driver of ${ops.name} has no features`);
   return ops.feature({ feature, flags, room: argsz - DeviceFeature.size }, arg, caller);

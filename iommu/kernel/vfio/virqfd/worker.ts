@@ -30,14 +30,14 @@ function takeList({ generation, watches }: WatchList): void {
   for (const [epoll, id] of ids) if (next.get(epoll) !== id) waiter.disarm(epoll);
   for (const [epoll, id] of next) if (ids.get(epoll) !== id) waiter.arm(epoll);
   ids = next;
-  // pairs with the load in virqfd.ts:settle
+  // pairs with the load in virqfd.ts:#settle
   Atomics.store(words, State.word.generation, generation);
   Atomics.notify(words, State.word.generation);
   send({ watching: generation });
 }
 
 waiter.arm(wake);
-// pairs with the store in virqfd.ts:stop
+// pairs with the store in virqfd.ts:#close
 while (Atomics.load(words, State.word.stop) === 0) {
   for (const fd of waiter.wait()) {
     if (fd !== wake) {
@@ -54,6 +54,6 @@ while (Atomics.load(words, State.word.stop) === 0) {
   }
 }
 waiter.close();
-Atomics.store(words, State.word.generation, -1); // pairs with the load in virqfd.ts:settle
+Atomics.store(words, State.word.generation, -1); // pairs with the load in virqfd.ts:#settle
 Atomics.notify(words, State.word.generation);
 port.close();

@@ -8,10 +8,9 @@
  * aio request signals the eventfd; that way needs the file.
  */
 import { enomem, enospc, enosys, SysError } from './errno.ts';
+import { aioPrepare, aioSignal } from './libc/aio.ts';
+import { close } from './libc/fd.ts';
 import {
-  aioPrepare,
-  aioSignal,
-  close,
   type IoUring,
   ioUringClose,
   ioUringRegisterEventfd,
@@ -19,7 +18,7 @@ import {
   ioUringSubmit,
   ioUringUnregisterEventfd,
   ringWords,
-} from './libc.ts';
+} from './libc/io-uring.ts';
 import { atomic32, atomic32s, bytes, defineShared } from './shared.ts';
 
 /** The most sources that a board can need: vectors of its doorbell, lines, stored triggers. */

@@ -4,7 +4,9 @@
  * drivers/vfio/virqfd.c). This process does not keep it open.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
-import { close, EPOLLET, epollAdd, epollCreate, epollWait, POLLIN } from './libc.ts';
+import { EPOLLET, epollAdd, epollCreate, epollWait } from './libc/epoll.ts';
+import { close } from './libc/fd.ts';
+import { POLLIN } from './libc/poll.ts';
 
 export class EventfdWatch {
   /** An epoll instance with that one entry. It is readable from a signal until takeEdge(). */

@@ -6,18 +6,9 @@
 import { fstatSync, readFileSync } from 'node:fs';
 
 import { SysError } from './errno.ts';
-import {
-  close,
-  MFD_CLOEXEC,
-  MFD_HUGE_1GB,
-  MFD_HUGE_2MB,
-  MFD_HUGETLB,
-  memfdCreate,
-  open,
-  POLLERR,
-  POLLPRI,
-  poll,
-} from './libc.ts';
+import { close, open } from './libc/fd.ts';
+import { MFD_CLOEXEC, MFD_HUGE_1GB, MFD_HUGE_2MB, MFD_HUGETLB, memfdCreate } from './libc/memfd.ts';
+import { POLLERR, POLLPRI, poll } from './libc/poll.ts';
 
 /**
  * memory: nothing lies behind the pages, so the kernel does not track which are dirty. Users can

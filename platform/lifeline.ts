@@ -6,7 +6,7 @@
 import { Socket } from 'node:net';
 
 import { einval } from './errno.ts';
-import { setCloexec } from './libc.ts';
+import { setCloexec } from './libc/fd.ts';
 
 /**
  * Resolves when the far end of `fd` is closed. This module owns the fd from now on, and makes it

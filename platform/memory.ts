@@ -6,29 +6,31 @@
  */
 import { fstatSync } from 'node:fs';
 import { codeOf, einval, enomem, SysError } from './errno.ts';
+import { close } from './libc/fd.ts';
+import { ftruncate } from './libc/file-bytes.ts';
 import {
   addSeals,
-  close,
   F_SEAL_FUTURE_WRITE,
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
-  ftruncate,
   getSeals,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  memfdCreate,
+} from './libc/memfd.ts';
+import {
   MADV_DONTNEED,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_NORESERVE,
   MAP_PRIVATE,
   MAP_SHARED,
-  MFD_ALLOW_SEALING,
-  MFD_CLOEXEC,
   madvise,
-  memfdCreate,
   mmap,
   PROT_READ,
   PROT_WRITE,
   vaddrOf,
-} from './libc.ts';
+} from './libc/mmap.ts';
 import { PAGE_SIZE } from './page.ts';
 
 const WASM_PAGE = 65536;

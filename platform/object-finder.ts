@@ -11,7 +11,8 @@
 import { type Dir, opendirSync } from 'node:fs';
 
 import { eacces, SysError, withoutFds } from './errno.ts';
-import { close, type FileIdentity, identify, identifyFd, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDWR, open } from './libc.ts';
+import { close, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDWR, open } from './libc/fd.ts';
+import { type FileIdentity, identify, identifyFd } from './libc/statx.ts';
 import type { Sliced } from './slices.ts';
 import type { Vma } from './vma.ts';
 

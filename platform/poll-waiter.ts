@@ -5,24 +5,19 @@
  * reports.
  */
 import { SysError } from './errno.ts';
+import { EPOLLONESHOT, epollAdd, epollCreate, epollModify, epollRemove, epollWait } from './libc/epoll.ts';
+import { close } from './libc/fd.ts';
 import {
-  close,
-  EPOLLONESHOT,
-  epollAdd,
-  epollCreate,
-  epollModify,
-  epollRemove,
-  epollWait,
   type IoUring,
   ioUringClose,
   ioUringSetup,
   ioUringSubmit,
   ioUringWait,
   mmapRequests,
-  munmap,
-  POLLIN,
   ringWords,
-} from './libc.ts';
+} from './libc/io-uring.ts';
+import { munmap } from './libc/mmap.ts';
+import { POLLIN } from './libc/poll.ts';
 import { PAGE_SIZE } from './page.ts';
 
 export interface PollWaiter {

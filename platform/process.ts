@@ -7,7 +7,9 @@
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { codeOf, eacces, esrch, SysError } from './errno.ts';
 import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-systems.ts';
-import { effectiveCapabilities, getRlimit, ioctl, pread, pwrite, RLIMIT_MEMLOCK } from './libc.ts';
+import { ioctl } from './libc/fd.ts';
+import { pread, pwrite } from './libc/file-bytes.ts';
+import { effectiveCapabilities, getRlimit, RLIMIT_MEMLOCK } from './libc/other-process.ts';
 import { MapsText } from './maps-text.ts';
 import { ObjectFinder } from './object-finder.ts';
 import { PAGE_SIZE } from './page.ts';

@@ -9,7 +9,8 @@ import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync
 import { dirname, join } from 'node:path';
 
 import { codeOf, eaddrinuse, ebusy, eexist, enametoolong, SysError } from './errno.ts';
-import { bindUnix, close, connectUnixNow, lockNow, MAX_SOCKET_PATH } from './libc.ts';
+import { close, lockNow } from './libc/fd.ts';
+import { bindUnix, connectUnixNow, MAX_SOCKET_PATH } from './libc/unix-socket.ts';
 
 /** Only the owner may connect. */
 const MODE = 0o600;

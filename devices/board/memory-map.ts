@@ -10,18 +10,10 @@ import type { PhysicalChange } from '../../iommu/bus/physical.ts';
 import type { PaRange } from '../../iommu/bus/range.ts';
 import { codeOf, efault, einval, enoent, enomem } from '../../platform/errno.ts';
 import { hex, hexRange } from '../../platform/hex.ts';
-import {
-  close,
-  ftruncate,
-  MAP_SHARED,
-  MFD_CLOEXEC,
-  memfdCreate,
-  mmap,
-  munmap,
-  open,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../platform/libc.ts';
+import { close, open } from '../../platform/libc/fd.ts';
+import { ftruncate } from '../../platform/libc/file-bytes.ts';
+import { MFD_CLOEXEC, memfdCreate } from '../../platform/libc/memfd.ts';
+import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../platform/libc/mmap.ts';
 import { MappingPool, type PooledMapping } from '../../platform/mapping-pool.ts';
 import {
   createMemory,

@@ -3,7 +3,7 @@
  * mapping. The kernel truncates the object to take it from its clients, and the clients may
  * truncate it, too. Touching a mapped page that is gone would end the whole host by SIGBUS.
  */
-import { fileSize, pread, pwrite } from '../../platform/libc.ts';
+import { fileSize, pread, pwrite } from '../../platform/libc/file-bytes.ts';
 
 /** Copies the bytes at `at` out. Bytes beyond the object's end read as 0. */
 export function readFileMemory(fd: number, at: number, dst: Uint8Array): void {

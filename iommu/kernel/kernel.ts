@@ -4,7 +4,7 @@
  */
 
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
-import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc.ts';
+import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc/other-process.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { SLICE_MS } from '../../platform/slices.ts';
 import { MSI_WINDOW_START } from '../abi/msi-window.ts';

@@ -18,7 +18,7 @@ import { PciDevice } from '../../iommu/kernel/vfio/pci/device.ts';
 import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts';
 import type { VfioOptions } from '../../iommu/kernel/vfio/vfio.ts';
 import { monotonicNs } from '../../platform/clock.ts';
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { type Halves, REGION_CONFIG } from '../../platform/mailbox.ts';
 import { createMemory } from '../../platform/memory.ts';
 import type { RecordedMachine } from '../../tools/conform/recorded-machine.ts';

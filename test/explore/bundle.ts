@@ -31,7 +31,7 @@ export async function bundle(path: string, mutant?: Mutant): Promise<string> {
   const plugin: Plugin = {
     name: 'explore',
     setup(setup) {
-      setup.onResolve({ filter: /\/libc\.ts$/ }, () => ({ path: LIBC, external: true }));
+      setup.onResolve({ filter: /\/libc\/[\w-]+\.ts$/ }, () => ({ path: LIBC, external: true }));
       setup.onLoad({ filter: /\.ts$/ }, ({ path: file }) => {
         if (!mutant || relative(root, file) !== mutant.file) return undefined;
         mutated = true;

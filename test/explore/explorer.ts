@@ -4,7 +4,7 @@
  * The model. Each actor of a scenario runs in a real thread. The protocol code is the product's own
  * source, bundled at load with nothing changed (but for a mutant's replacement) and evaluated as a
  * function whose parameters shadow globals: Atomics, the typed arrays, performance and process;
- * platform/libc.ts is replaced by the scenario's model. Each Atomics operation and each plain
+ * platform/libc/ is replaced by the scenario's model. Each Atomics operation and each plain
  * access through a typed array on one of the scenario's buffers, each libc call and each
  * context.effect() is a step. Exactly one actor runs at a time: before a step it asks the
  * scheduler, which runs in its own thread (baton.ts), so that going on costs no thread switch. So

@@ -55,7 +55,7 @@ export interface Scenario<M extends Memory = Memory> {
   /** Throws when the outcome of an execution is wrong. */
   readonly check?: (memory: M) => void;
   /**
-   * What platform/libc.ts does in the actors' threads; a function that is not modelled throws when
+   * What platform/libc/ does in the actors' threads; a function that is not modelled throws when
    * called.
    */
   readonly libc?: (memory: M) => LibcModel;

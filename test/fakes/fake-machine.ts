@@ -18,7 +18,7 @@ import type { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
 import { Pinner } from '../../iommu/kernel/mm/pin.ts';
 import type { BoardMemory } from '../../iommu/kernel/mm/pin-objects.ts';
 import { efault, esrch } from '../../platform/errno.ts';
-import { dup } from '../../platform/libc.ts';
+import { dup } from '../../platform/libc/fd.ts';
 import { createMemory } from '../../platform/memory.ts';
 import type { AddressSpace } from '../../platform/process.ts';
 import type { Sliced } from '../../platform/slices.ts';

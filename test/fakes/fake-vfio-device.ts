@@ -21,7 +21,7 @@ import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts
 import { ebadf, einval, SysError } from '../../platform/errno.ts';
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { eventfdId } from '../../platform/eventfd-watch.ts';
-import { dup } from '../../platform/libc.ts';
+import { dup } from '../../platform/libc/fd.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { FakeFunction } from './fake-function.ts';
 

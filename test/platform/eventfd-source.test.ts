@@ -7,7 +7,9 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { createEventfdSources, EventfdSources, NR_SOURCES } from '../../platform/eventfd-source.ts';
-import { close, dup, EFD_CLOEXEC, eventfd, eventfdRead, write } from '../../platform/libc.ts';
+import { EFD_CLOEXEC, eventfd, eventfdRead } from '../../platform/libc/eventfd.ts';
+import { close, dup } from '../../platform/libc/fd.ts';
+import { write } from '../../platform/libc/file-bytes.ts';
 import { startWorker } from '../../platform/thread.ts';
 import { canRing } from './rings.ts';
 import type { SignalWork } from './signal-worker.ts';

@@ -5,7 +5,10 @@
  */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { createEventfdSources, EventfdSources } from '../../platform/eventfd-source.ts';
-import { dup, EFD_CLOEXEC, eventfd, eventfdRead, POLLIN, poll, write } from '../../platform/libc.ts';
+import { EFD_CLOEXEC, eventfd, eventfdRead } from '../../platform/libc/eventfd.ts';
+import { dup } from '../../platform/libc/fd.ts';
+import { write } from '../../platform/libc/file-bytes.ts';
+import { POLLIN, poll } from '../../platform/libc/poll.ts';
 import { denySystemCalls } from './system-call-filter.ts';
 
 const EPERM = 1;

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { MappingPool } from '../../platform/mapping-pool.ts';
 import { createMemory, MAX_MAPPING, Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';

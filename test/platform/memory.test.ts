@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { close, getCloexec } from '../../platform/libc.ts';
+import { close, getCloexec } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping, objectId } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { startWorker } from '../../platform/thread.ts';

@@ -8,7 +8,8 @@ import koffi from 'koffi';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { ordinaryDevices } from '../../platform/file-systems.ts';
-import { close, MAP_SHARED, mmap, munmap, O_PATH, open, PROT_READ, PROT_WRITE } from '../../platform/libc.ts';
+import { close, O_PATH, open } from '../../platform/libc/fd.ts';
+import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../platform/libc/mmap.ts';
 import { createMemory } from '../../platform/memory.ts';
 import { AddressSpace } from '../../platform/process.ts';
 import { runWhole } from '../../platform/slices.ts';

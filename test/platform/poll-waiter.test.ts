@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { EventfdWatch, eventfdId, isEventfd, takeEdge } from '../../platform/eventfd-watch.ts';
-import { close, dup, EFD_CLOEXEC, eventfd, eventfdDrain, eventfdRead, eventfdSignal } from '../../platform/libc.ts';
+import { EFD_CLOEXEC, eventfd, eventfdDrain, eventfdRead, eventfdSignal } from '../../platform/libc/eventfd.ts';
+import { close, dup } from '../../platform/libc/fd.ts';
 import { EpollWaiter, type PollWaiter, RingWaiter } from '../../platform/poll-waiter.ts';
 import { canRing } from './rings.ts';
 

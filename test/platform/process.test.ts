@@ -19,7 +19,6 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { handleFd } from '../../platform/handle-fd.ts';
 import {
-  gettid,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
   MAP_SHARED,
@@ -29,9 +28,9 @@ import {
   munmap,
   PROT_READ,
   PROT_WRITE,
-  processVmRead,
-  processVmWrite,
-} from '../../platform/libc.ts';
+} from '../../platform/libc/mmap.ts';
+import { processVmRead, processVmWrite } from '../../platform/libc/other-process.ts';
+import { gettid } from '../../platform/libc/this-process.ts';
 import { MapsText } from '../../platform/maps-text.ts';
 import { createMemory } from '../../platform/memory.ts';
 import { AddressSpace, hasIpcLock, socketInode, threadOf } from '../../platform/process.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 import { afterAll, describe, expect, it } from 'vitest';
 
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { combineSlices, hashRam, RamHasher, SLICE_BYTES } from '../../platform/ram-hash.ts';
 

@@ -2,7 +2,7 @@
  * Whether this process may use io_uring: not with kernel.io_uring_disabled, nor in many a
  * container.
  */
-import { ioUringClose, ioUringSetup } from '../../platform/libc.ts';
+import { ioUringClose, ioUringSetup } from '../../platform/libc/io-uring.ts';
 
 function tryRing(): boolean {
   try {

@@ -1,7 +1,7 @@
 /**
  * seccomp(2), as containers use it: system calls that fail, for this thread and all that it starts.
  */
-import { loadKoffi } from '../../platform/koffi.ts';
+import { loadKoffi } from '../../platform/libc/koffi.ts';
 
 const PR_SET_SECCOMP = 22;
 const PR_SET_NO_NEW_PRIVS = 38;

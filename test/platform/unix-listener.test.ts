@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { bindUnix, close, connectUnix, connectUnixNow, lockNow } from '../../platform/libc.ts';
+import { close, lockNow } from '../../platform/libc/fd.ts';
+import { bindUnix, connectUnix, connectUnixNow } from '../../platform/libc/unix-socket.ts';
 import { isAlive, listenUnix, removeDeadSocket } from '../../platform/unix-listener.ts';
 
 let folder: string;

@@ -165,9 +165,12 @@ describe('the house rules', () => {
     expect(pathsOf(({ text }) => /\bnew Worker\(/.test(text))).toEqual(['platform/thread.ts']);
   });
 
-  it('nobody but platform/libc.ts calls foreign functions', () => {
-    expect(importers('koffi')).toEqual(['platform/koffi.ts']); // its types
-    expect(importers('platform/koffi.ts')).toEqual(['platform/libc.ts']);
+  it('nobody but platform/libc/ calls foreign functions', () => {
+    const outside = (name: string): string[] => importers(name).filter((path) => !inside(path, 'platform/libc'));
+    expect(importers('koffi')).toEqual(['platform/libc/koffi.ts']); // its types
+    expect(outside('platform/libc/koffi.ts')).toEqual(['tools/conform/open-program.ts']); // where its native half lies
+    expect(outside('platform/libc/ffi.ts')).toEqual([]);
+    expect(importers('platform/libc/ffi.ts')).not.toEqual([]);
   });
 
   it('a worker entry exports nothing', () => {

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { shareFds } from '../../iommu/kernel/fd-shares.ts';
-import { close, connectUnix, getRlimit, RLIMIT_NOFILE, setRlimit } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
+import { getRlimit, RLIMIT_NOFILE, setRlimit } from '../../platform/libc/other-process.ts';
+import { connectUnix } from '../../platform/libc/unix-socket.ts';
 import { HostClient } from '../../tools/clients/host-client.ts';
 import type { Child } from '../../tools/launch/child.ts';
 import { ClientProcess } from '../devices/clients/client-process.ts';

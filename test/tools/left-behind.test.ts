@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { bindUnix, close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
+import { bindUnix } from '../../platform/libc/unix-socket.ts';
 import type { Child } from '../../tools/launch/child.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';

@@ -3,7 +3,8 @@
  * gives its successor, and does nothing else. The new image prints how many nanoseconds
  * (CLOCK_MONOTONIC) passed until its first line.
  */
-import { execve, setCloexec } from '../../platform/libc.ts';
+import { setCloexec } from '../../platform/libc/fd.ts';
+import { execve } from '../../platform/libc/this-process.ts';
 import { successorEnv } from '../../vmm/live-update/successor-env.ts';
 
 const FIRST_LINE = 'const now = process.hrtime.bigint(); process.stdout.write(String(now - BigInt(process.argv[1])))';

@@ -2,7 +2,7 @@
  * The set-up of the VFIO benches: a host process, a container with its first device's group, and
  * RAM to map.
  */
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { openContainer } from '../../vmm/client/container.ts';
 import { type DmaMapping, mapDma, unmapDma } from '../../vmm/client/dma.ts';

@@ -2,7 +2,7 @@
  * Bench of dirty tracking: GET_BITMAP of RAM that is all mapped for a device, one bit for 4 KiB
  * (DRT-3).
  */
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { getDirtyBitmap, startDirtyTracking } from '../../vmm/client/dma.ts';

@@ -10,7 +10,7 @@ import { IommuUnit } from '../../iommu/hardware/unit.ts';
 import { createUnit } from '../../iommu/hardware/unit-memory.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../iommu/kernel/driver/domain.ts';
 import { RiscvIommu } from '../../iommu/kernel/driver/riscv-iommu.ts';
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../../platform/page.ts';
 import { type Figure, median, type Progress } from './result.ts';

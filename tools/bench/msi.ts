@@ -3,7 +3,9 @@
  * eventfd, which could block.
  */
 import { createDoorbellTable, DoorbellTable, eventfdSources } from '../../iommu/bus/interrupts.ts';
-import { aioSignal, close, dup, EFD_CLOEXEC, eventfd, eventfdRead, eventfdSignal } from '../../platform/libc.ts';
+import { aioSignal } from '../../platform/libc/aio.ts';
+import { EFD_CLOEXEC, eventfd, eventfdRead, eventfdSignal } from '../../platform/libc/eventfd.ts';
+import { close, dup } from '../../platform/libc/fd.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const VECTOR = 5;

@@ -7,7 +7,8 @@ import { join, resolve } from 'node:path';
 
 import { type Board, type BoardOptions, startHost } from '../../devices/board/host.ts';
 import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
-import { execve, setCloexec } from '../../platform/libc.ts';
+import { setCloexec } from '../../platform/libc/fd.ts';
+import { execve } from '../../platform/libc/this-process.ts';
 import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../cli/command.ts';
 import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';

@@ -5,7 +5,7 @@
 import { chmodSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
-import { koffiAddon } from '../../platform/libc.ts';
+import { koffiAddon } from '../../platform/libc/koffi.ts';
 import { programPath } from '../launch/programs.ts';
 
 const WORKER = 'tools-conform-client-worker.mjs';

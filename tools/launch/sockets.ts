@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { MAX_SOCKET_PATH } from '../../platform/libc.ts';
+import { MAX_SOCKET_PATH } from '../../platform/libc/unix-socket.ts';
 import { isAlive, removeDeadSocket } from '../../platform/unix-listener.ts';
 import { CommandError } from '../cli/command.ts';
 

@@ -3,7 +3,7 @@
  * again, perhaps with a partner process that it starts itself. Each process has a log.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { Child, describeEnding } from '../launch/child.ts';

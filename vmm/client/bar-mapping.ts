@@ -8,7 +8,10 @@ import { VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
 import { MAPPING_PATH, type Reply } from '../../iommu/abi/wire.ts';
 import { eproto, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
-import { close, mmap, munmap, recvWithFd, sendAll } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
+import { mmap, munmap } from '../../platform/libc/mmap.ts';
+import { recvWithFd } from '../../platform/libc/pass-fd.ts';
+import { sendAll } from '../../platform/libc/unix-socket.ts';
 import { wholePages } from '../../platform/page.ts';
 import { succeeded } from './task-channel.ts';
 

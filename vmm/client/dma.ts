@@ -21,7 +21,7 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
 } from '../../iommu/abi/vfio.ts';
-import { vaddrOf } from '../../platform/libc.ts';
+import { vaddrOf } from '../../platform/libc/mmap.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { FileCalls } from './task-channel.ts';

@@ -8,15 +8,9 @@
 import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
 import { DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/abi/wire.ts';
 import { eproto } from '../../platform/errno.ts';
-import {
-  allowPtraceBy,
-  close as closeFd,
-  connectUnix,
-  execve,
-  gettid,
-  peerCredentials,
-  setCloexec,
-} from '../../platform/libc.ts';
+import { close as closeFd, setCloexec } from '../../platform/libc/fd.ts';
+import { allowPtraceBy, execve, gettid } from '../../platform/libc/this-process.ts';
+import { connectUnix, peerCredentials } from '../../platform/libc/unix-socket.ts';
 import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts';
 import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { startWorker } from '../../platform/thread.ts';
 import { threadName } from '../machine/hart-local/hart-number.ts';
 import type { InterruptInput } from './interrupts/protocol.ts';

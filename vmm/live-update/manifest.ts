@@ -5,7 +5,7 @@
  */
 import { readdirSync } from 'node:fs';
 
-import { memfdCreate } from '../../platform/libc.ts';
+import { memfdCreate } from '../../platform/libc/memfd.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
 import type { Versioned } from '../../platform/section.ts';
 import { integer, list, nullable, object, type Shape, type Shaped, text } from '../../platform/shape.ts';

@@ -6,7 +6,9 @@ import { fstatSync, readSync } from 'node:fs';
 import * as zlib from 'node:zlib';
 
 import { SysError } from '../../platform/errno.ts';
-import { close, getRlimit, gettid, RLIMIT_NOFILE } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
+import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc/other-process.ts';
+import { gettid } from '../../platform/libc/this-process.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { VERSION } from '../../platform/version.ts';
 import { OWNER_HART } from '../machine/control/control-block.ts';

@@ -5,9 +5,9 @@
  */
 import { dirname, join } from 'node:path';
 
+import { close } from '../../platform/libc/fd.ts';
 import {
   addSeals,
-  close,
   F_SEAL_GROW,
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
@@ -15,7 +15,7 @@ import {
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   memfdCreate,
-} from '../../platform/libc.ts';
+} from '../../platform/libc/memfd.ts';
 import { runSuccessor } from './successor-run.ts';
 
 const BUILDER = 'vmm-build-snapshot.cjs';

@@ -8,7 +8,7 @@ import { fstatSync, readSync } from 'node:fs';
 import { setImmediate as nextSlice } from 'node:timers/promises';
 import { monotonicNs } from '../../platform/clock.ts';
 import { hex } from '../../platform/hex.ts';
-import { close } from '../../platform/libc.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { MainSlices } from '../crew/main-slices.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
 import type { MonitorState } from '../monitor/state.ts';

@@ -4,7 +4,7 @@
  */
 
 import { einval } from '../../platform/errno.ts';
-import { setCloexec } from '../../platform/libc.ts';
+import { setCloexec } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer, number, object, record } from '../../platform/shape.ts';
 

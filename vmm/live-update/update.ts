@@ -9,7 +9,10 @@ import { basename, join, resolve } from 'node:path';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy, einval, enoent } from '../../platform/errno.ts';
-import { close, execve, getCloexec, memfdCreate, pwrite, setCloexec } from '../../platform/libc.ts';
+import { close, getCloexec, setCloexec } from '../../platform/libc/fd.ts';
+import { pwrite } from '../../platform/libc/file-bytes.ts';
+import { memfdCreate } from '../../platform/libc/memfd.ts';
+import { execve } from '../../platform/libc/this-process.ts';
 import type { Suspended } from '../crew/vcpu/protocol.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';

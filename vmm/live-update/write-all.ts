@@ -1,4 +1,4 @@
-import { write } from '../../platform/libc.ts';
+import { write } from '../../platform/libc/file-bytes.ts';
 
 /** Writes all of `bytes`, in as many calls as it takes. Errors of write(2). */
 export function writeAll(fd: number, bytes: Uint8Array): void {

@@ -5,7 +5,7 @@
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
-import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc/eventfd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer, list, nullable, object, type Shaped } from '../../platform/shape.ts';
 import { askHost } from '../client/control.ts';

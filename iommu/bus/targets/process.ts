@@ -3,7 +3,7 @@
  * client's process, or a memory object that may become shorter, reached through our own process.
  */
 import { SysError } from '../../../platform/errno.ts';
-import { pread, pwrite } from '../../../platform/libc.ts';
+import { pread, pwrite } from '../../../platform/libc/file-bytes.ts';
 import { ByteTarget } from './target.ts';
 
 export interface ProcessRange {

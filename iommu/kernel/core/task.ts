@@ -5,7 +5,9 @@
 
 import { existsSync } from 'node:fs';
 import { eacces, esrch, SysError } from '../../../platform/errno.ts';
-import { close, POLLIN, pidfdGetfd, pidfdOpen, poll } from '../../../platform/libc.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { pidfdGetfd, pidfdOpen } from '../../../platform/libc/other-process.ts';
+import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { AddressSpace, hasIpcLock, memlockLimit, threadOf } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';

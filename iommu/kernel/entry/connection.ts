@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { ebadf, eexist, enoent, eproto, SysError } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { handleFd } from '../../../platform/handle-fd.ts';
-import { sendWithFd } from '../../../platform/libc.ts';
+import { sendWithFd } from '../../../platform/libc/pass-fd.ts';
 import { socketInode } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
 import {

@@ -3,7 +3,7 @@
  * end of the socket. A file with a connection that has hung up has no fd left anywhere. epoll(7)
  * tells this at once, before the event loop would.
  */
-import { HangUpSet } from '../../../platform/libc.ts';
+import { HangUpSet } from '../../../platform/libc/epoll.ts';
 import { reportBug } from '../core/bug.ts';
 import { dropped, type OpenFile } from '../core/open-file.ts';
 

@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
 import { esrch } from '../../../platform/errno.ts';
-import { peerCredentials } from '../../../platform/libc.ts';
+import { peerCredentials } from '../../../platform/libc/unix-socket.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
 import type { Memlock } from '../../abi/control.ts';
 import { ProcessTable } from '../core/task.ts';

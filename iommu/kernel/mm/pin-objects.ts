@@ -4,7 +4,7 @@
  */
 import { fstatSync } from 'node:fs';
 import { efault, withoutFds } from '../../../platform/errno.ts';
-import { close, dup } from '../../../platform/libc.ts';
+import { close, dup } from '../../../platform/libc/fd.ts';
 import { isSealedAgainstWriting, type ObjectId } from '../../../platform/memory.ts';
 import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import type { Sliced } from '../../../platform/slices.ts';

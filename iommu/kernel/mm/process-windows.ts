@@ -5,7 +5,7 @@
  * three windows. Page tables lead to pinned pages only.
  */
 import { efault, withoutFds } from '../../../platform/errno.ts';
-import { close, open } from '../../../platform/libc.ts';
+import { close, open } from '../../../platform/libc/fd.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { Mm } from '../core/task.ts';
 import type { BoardShares } from './board-shares.ts';

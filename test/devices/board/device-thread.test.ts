@@ -10,7 +10,9 @@ import { createPortCounters, readPortCounters } from '../../../iommu/bus/counter
 import { createDoorbellTable, createIntxLine, DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { createTimeline, summarize, Timeline } from '../../../iommu/bus/timeline.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
-import { close, EFD_CLOEXEC, eventfd, eventfdRead, POLLIN, poll } from '../../../platform/libc.ts';
+import { EFD_CLOEXEC, eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { MAILBOX_BYTES, MailboxClient, REGION_CONFIG } from '../../../platform/mailbox.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
 import { sourceOf } from '../../iommu/bus/eventfd-source.ts';

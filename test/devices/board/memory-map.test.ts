@@ -7,22 +7,18 @@ import { MemoryMap } from '../../../devices/board/memory-map.ts';
 import { createPortCounters } from '../../../iommu/bus/counters.ts';
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
+import { close, dup } from '../../../platform/libc/fd.ts';
+import { fileSize, ftruncate, pread, pwrite } from '../../../platform/libc/file-bytes.ts';
 import {
   addSeals,
-  close,
-  dup,
   F_SEAL_FUTURE_WRITE,
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
-  fileSize,
-  ftruncate,
   getSeals,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   memfdCreate,
-  pread,
-  pwrite,
-} from '../../../platform/libc.ts';
+} from '../../../platform/libc/memfd.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
 
 const GIB = 2 ** 30;

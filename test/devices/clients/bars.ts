@@ -13,23 +13,21 @@ import {
 import { MAPPING_PATH } from '../../../iommu/abi/wire.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { encodeFrame } from '../../../platform/frames.ts';
+import { ftruncate } from '../../../platform/libc/file-bytes.ts';
+import { memfdCreate } from '../../../platform/libc/memfd.ts';
 import {
-  connectUnix,
-  ftruncate,
   MAP_FIXED,
   MAP_PRIVATE,
   MAP_SHARED,
-  memfdCreate,
   mmap,
   PROT_NONE,
   PROT_READ,
   PROT_WRITE,
-  processVmRead,
-  processVmWrite,
-  recvWithFd,
-  sendAll,
   vaddrOf,
-} from '../../../platform/libc.ts';
+} from '../../../platform/libc/mmap.ts';
+import { processVmRead, processVmWrite } from '../../../platform/libc/other-process.ts';
+import { recvWithFd } from '../../../platform/libc/pass-fd.ts';
+import { connectUnix, sendAll } from '../../../platform/libc/unix-socket.ts';
 import { mapDma } from '../../../vmm/client/dma.ts';
 import { Edu } from '../../../vmm/client/drivers/edu.ts';
 import { connectTask } from '../../../vmm/client/kernel-client.ts';

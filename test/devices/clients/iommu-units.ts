@@ -6,7 +6,8 @@
 import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { VFIO_DMA_CC_IOMMU, VFIO_GROUP_FLAGS_CONTAINER_SET, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { SysError } from '../../../platform/errno.ts';
-import { eventfd, eventfdRead, MAP_FIXED, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc.ts';
+import { eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
+import { MAP_FIXED, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
 import { checkExtension, getType1Info, openEmptyContainer, setIommu } from '../../../vmm/client/container.ts';
 import { ControlFile } from '../../../vmm/client/control.ts';

@@ -3,7 +3,7 @@
  * socket, mappings. Says how long it took.
  */
 import { VFIO_DMA_MAP_FLAG_READ } from '../../../iommu/abi/vfio.ts';
-import { MAP_ANONYMOUS, MAP_PRIVATE, mmap, mprotect, PROT_READ, PROT_WRITE } from '../../../platform/libc.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, mmap, mprotect, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
 import { mapDma, unmapDma } from '../../../vmm/client/dma.ts';
 import { kernel, openDeviceOf, say, wait } from './script.ts';
 

@@ -5,19 +5,12 @@
  */
 
 import type { SysError } from '../../../platform/errno.ts';
-import {
-  ftruncate,
-  getRlimit,
-  gettid,
-  MAP_SHARED,
-  memfdCreate,
-  mmap,
-  PROT_READ,
-  PROT_WRITE,
-  RLIMIT_MEMLOCK,
-  setCloexec,
-  setRlimit,
-} from '../../../platform/libc.ts';
+import { setCloexec } from '../../../platform/libc/fd.ts';
+import { ftruncate } from '../../../platform/libc/file-bytes.ts';
+import { memfdCreate } from '../../../platform/libc/memfd.ts';
+import { MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
+import { getRlimit, RLIMIT_MEMLOCK, setRlimit } from '../../../platform/libc/other-process.ts';
+import { gettid } from '../../../platform/libc/this-process.ts';
 import { mapDma, unmapDma } from '../../../vmm/client/dma.ts';
 import { Edu } from '../../../vmm/client/drivers/edu.ts';
 import { kernel, openDeviceOf, say, setCommand } from './script.ts';

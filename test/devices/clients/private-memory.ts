@@ -4,16 +4,9 @@
  * the host has on its books.
  */
 import { VFIO_DMA_MAP_FLAG_VADDR } from '../../../iommu/abi/vfio.ts';
-import {
-  execve,
-  MAP_ANONYMOUS,
-  MAP_FIXED,
-  MAP_PRIVATE,
-  mmap,
-  PROT_READ,
-  PROT_WRITE,
-  setCloexec,
-} from '../../../platform/libc.ts';
+import { setCloexec } from '../../../platform/libc/fd.ts';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
+import { execve } from '../../../platform/libc/this-process.ts';
 import { AddressSpace } from '../../../platform/process.ts';
 import { askHost } from '../../../vmm/client/control.ts';
 import { invalidateVaddrs, mapDma, unmapDma } from '../../../vmm/client/dma.ts';

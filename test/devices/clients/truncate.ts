@@ -3,17 +3,9 @@
  * `sealable` or `plain`.
  */
 import { SysError } from '../../../platform/errno.ts';
-import {
-  fileSize,
-  ftruncate,
-  MAP_SHARED,
-  MFD_ALLOW_SEALING,
-  MFD_CLOEXEC,
-  memfdCreate,
-  mmap,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../../platform/libc.ts';
+import { fileSize, ftruncate } from '../../../platform/libc/file-bytes.ts';
+import { MFD_ALLOW_SEALING, MFD_CLOEXEC, memfdCreate } from '../../../platform/libc/memfd.ts';
+import { MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
 import { mapDma } from '../../../vmm/client/dma.ts';
 import { BYTES, IOVA, oneRound, runRing } from './capture-ring.ts';
 import { kernel, openDeviceOf, say } from './script.ts';

@@ -1,7 +1,7 @@
 /** What a test wants to be told by: an eventfd of its own as the source of a vector or line. */
 import { eventfdSources } from '../../../iommu/bus/interrupts.ts';
 import type { EventfdSources } from '../../../platform/eventfd-source.ts';
-import { dup } from '../../../platform/libc.ts';
+import { dup } from '../../../platform/libc/fd.ts';
 
 const owners = new WeakMap<SharedArrayBuffer, EventfdSources>();
 

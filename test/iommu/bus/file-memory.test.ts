@@ -4,7 +4,8 @@ import { BarGate, createBarGate } from '../../../iommu/bus/bar-gate.ts';
 import { createPortCounters, readPortCounters } from '../../../iommu/bus/counters.ts';
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { DmaPort } from '../../../iommu/hardware/port.ts';
-import { close, pread, pwrite } from '../../../platform/libc.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { pread, pwrite } from '../../../platform/libc/file-bytes.ts';
 import { createMemory } from '../../../platform/memory.ts';
 
 const START = 0x10_0000;

@@ -10,7 +10,9 @@ import {
   IntxLine,
   NR_VECTORS,
 } from '../../../iommu/bus/interrupts.ts';
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdRead, write } from '../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdRead } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { write } from '../../../platform/libc/file-bytes.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import { ownerOf, sourceOf } from './eventfd-source.ts';
 import { ASKED, DONE, type RingWork } from './ring-words.ts';

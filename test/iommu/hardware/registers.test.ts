@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { CAP_HI_PAS_MASK, REG } from '../../../iommu/hardware/regs.ts';
-import { close, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
+import { EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { sourceOf } from '../bus/eventfd-source.ts';
 import { atp, DOORBELL_PFN, IOFENCE, Machine, RAM_PFN } from './machine.ts';
 

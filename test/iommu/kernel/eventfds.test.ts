@@ -14,16 +14,15 @@ import {
 } from '../../../iommu/abi/vfio.ts';
 import { createEventfdSources, EventfdSources } from '../../../platform/eventfd-source.ts';
 import {
-  close,
-  dup,
   EFD_CLOEXEC,
   EFD_NONBLOCK,
   eventfd,
   eventfdDrain,
   eventfdRead,
   eventfdSignal,
-  write,
-} from '../../../platform/libc.ts';
+} from '../../../platform/libc/eventfd.ts';
+import { close, dup } from '../../../platform/libc/fd.ts';
+import { write } from '../../../platform/libc/file-bytes.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import { irqSetArg } from '../../../vmm/client/irqs.ts';
 import { type FillerWork, PAUSE, RUN, STATE, STOP, tellFiller } from './filler-words.ts';

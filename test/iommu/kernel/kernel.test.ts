@@ -12,7 +12,8 @@ import {
   VFIO_PCI_MSI_IRQ_INDEX,
 } from '../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { createMemory, Mapping, objectId } from '../../../platform/memory.ts';
 import { dmaMapArg, dmaUnmapArg } from '../../../vmm/client/dma.ts';
 import { type EduTransfer, eduTransferWrites, isEduTransferring } from '../../../vmm/client/drivers/edu.ts';

@@ -9,7 +9,7 @@ import { DEVICE_FD_PATH, type Reply } from '../../../iommu/abi/wire.ts';
 import { errnoName } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { handleFd } from '../../../platform/handle-fd.ts';
-import { gettid } from '../../../platform/libc.ts';
+import { gettid } from '../../../platform/libc/this-process.ts';
 
 export class Connection {
   readonly socket: Socket;

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { FrameBuffer } from '../../../devices/capture/frame.ts';
 import type { DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
-import { close, eventfdSignal } from '../../../platform/libc.ts';
+import { eventfdSignal } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { Accounting } from '../../../tools/stress/client/accounting.ts';
 import { addsUp } from '../../../tools/stress/client/auditor.ts';
 import type { DeviceFile } from '../../../tools/stress/client/device-file.ts';

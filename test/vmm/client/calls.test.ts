@@ -13,7 +13,7 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
 } from '../../../iommu/abi/vfio.ts';
 import { ebusy } from '../../../platform/errno.ts';
-import { vaddrOf } from '../../../platform/libc.ts';
+import { vaddrOf } from '../../../platform/libc/mmap.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import * as container from '../../../vmm/client/container.ts';
 import { enableDevice } from '../../../vmm/client/device.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { getCloexec } from '../../../platform/libc.ts';
+import { getCloexec } from '../../../platform/libc/fd.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import {

@@ -5,15 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import {
-  close,
-  connectUnix,
-  EFD_CLOEXEC,
-  EFD_NONBLOCK,
-  eventfd,
-  eventfdRead,
-  eventfdSignal,
-} from '../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { connectUnix } from '../../../platform/libc/unix-socket.ts';
 import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { startInterruptThread } from '../../../vmm/crew/threads.ts';
 import {

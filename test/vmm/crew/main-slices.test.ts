@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { MainSlices } from '../../../vmm/crew/main-slices.ts';
 import type { InitialState, VcpuMessage } from '../../../vmm/crew/vcpu/protocol.ts';

@@ -3,7 +3,7 @@
  * registers are accessed one by one through the file of the mapping.
  */
 import { SysError } from '../../../platform/errno.ts';
-import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, munmap } from '../../../platform/libc.ts';
+import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, munmap } from '../../../platform/libc/mmap.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { type Fault, load, ownVmas, parseProt, reserve, store } from './memory.ts';

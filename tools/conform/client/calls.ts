@@ -3,19 +3,10 @@
  * calls on other files through libc.
  */
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
-import {
-  dup,
-  EFD_NONBLOCK,
-  eventfd,
-  getCloexec,
-  munmap,
-  open,
-  PROT_READ,
-  PROT_WRITE,
-  read,
-  setCloexec,
-  write,
-} from '../../../platform/libc.ts';
+import { EFD_NONBLOCK, eventfd } from '../../../platform/libc/eventfd.ts';
+import { dup, getCloexec, open, setCloexec } from '../../../platform/libc/fd.ts';
+import { read, write } from '../../../platform/libc/file-bytes.ts';
+import { munmap, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
 import { wholePages } from '../../../platform/page.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { SystemCalls } from '../steps/call-context.ts';

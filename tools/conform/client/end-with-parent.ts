@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 
-import { setParentDeathSignal } from '../../../platform/libc.ts';
+import { setParentDeathSignal } from '../../../platform/libc/this-process.ts';
 
 /**
  * Asks the kernel for SIGKILL when the parent dies. The main thread of each image must call this,

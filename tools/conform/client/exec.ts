@@ -4,7 +4,8 @@
  */
 import { readFileSync, writeSync } from 'node:fs';
 
-import { close, getCloexec, memfdCreate, setCloexec } from '../../../platform/libc.ts';
+import { close, getCloexec, setCloexec } from '../../../platform/libc/fd.ts';
+import { memfdCreate } from '../../../platform/libc/memfd.ts';
 import { programPath } from '../../launch/programs.ts';
 import type { State } from '../steps/state.ts';
 import type { ExecArguments, Handover } from './protocol.ts';

@@ -8,9 +8,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { hex } from '../../../platform/hex.ts';
+import { getCloexec, setCloexec } from '../../../platform/libc/fd.ts';
 import {
-  getCloexec,
-  gettid,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_PRIVATE,
@@ -19,8 +18,8 @@ import {
   mprotect,
   PROT_READ,
   PROT_WRITE,
-  setCloexec,
-} from '../../../platform/libc.ts';
+} from '../../../platform/libc/mmap.ts';
+import { gettid } from '../../../platform/libc/this-process.ts';
 import { objectId } from '../../../platform/memory.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { AddressSpace } from '../../../platform/process.ts';

@@ -5,26 +5,22 @@
 import { readFileSync } from 'node:fs';
 
 import { SysError } from '../../../platform/errno.ts';
+import { close, setCloexec } from '../../../platform/libc/fd.ts';
+import { ftruncate } from '../../../platform/libc/file-bytes.ts';
+import { MFD_CLOEXEC, MFD_HUGETLB, memfdCreate } from '../../../platform/libc/memfd.ts';
 import {
-  close,
-  ftruncate,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
   MAP_SHARED,
-  MFD_CLOEXEC,
-  MFD_HUGETLB,
-  memfdCreate,
   mmap,
   munmap,
   PROT_NONE,
   PROT_READ,
   PROT_WRITE,
-  processVmRead,
-  processVmWrite,
-  setCloexec,
-} from '../../../platform/libc.ts';
+} from '../../../platform/libc/mmap.ts';
+import { processVmRead, processVmWrite } from '../../../platform/libc/other-process.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import { parseMapsLine } from '../../../platform/vma.ts';
 import type { Memory, State } from '../steps/state.ts';

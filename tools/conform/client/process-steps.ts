@@ -3,7 +3,9 @@ import { isMainThread } from 'node:worker_threads';
 
 import { enomem, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
-import { getRlimit, mlock, mprotect, RLIMIT_MEMLOCK, setDumpable, setRlimit } from '../../../platform/libc.ts';
+import { mlock, mprotect } from '../../../platform/libc/mmap.ts';
+import { getRlimit, RLIMIT_MEMLOCK, setRlimit } from '../../../platform/libc/other-process.ts';
+import { setDumpable } from '../../../platform/libc/this-process.ts';
 import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
 import { formatBytes } from '../notation.ts';

@@ -6,7 +6,7 @@
 import { constants } from 'node:os';
 
 import { einval } from '../../../platform/errno.ts';
-import { defaultSignal } from '../../../platform/libc.ts';
+import { defaultSignal } from '../../../platform/libc/this-process.ts';
 
 const { SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH } = constants.signals;
 /** Signals that do nothing by default, or stop the process (signal(7)). */

@@ -6,7 +6,7 @@
 import { openSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 
-import { setCloexec } from '../../../platform/libc.ts';
+import { setCloexec } from '../../../platform/libc/fd.ts';
 import type { State } from '../steps/state.ts';
 import type { Assignment } from './protocol.ts';
 

@@ -1,7 +1,7 @@
 /** Thread entry: carries out one step per message. The thread ends with its process. */
 import { parentPort } from 'node:worker_threads';
 
-import { gettid } from '../../../platform/libc.ts';
+import { gettid } from '../../../platform/libc/this-process.ts';
 import { workerInput } from '../../../platform/thread.ts';
 import type { ActorMessage, ActorRequest, ThreadData } from './protocol.ts';
 import { RemoteActor } from './remote-actor.ts';

@@ -5,7 +5,9 @@
 import { readFileSync, writeSync } from 'node:fs';
 
 import { SysError } from '../../../platform/errno.ts';
-import { close, execve, memfdCreate, setCloexec } from '../../../platform/libc.ts';
+import { close, setCloexec } from '../../../platform/libc/fd.ts';
+import { memfdCreate } from '../../../platform/libc/memfd.ts';
+import { execve } from '../../../platform/libc/this-process.ts';
 import { programPath } from '../../launch/programs.ts';
 import { PHASE } from '../event-log.ts';
 import { Violation } from '../invariants.ts';

@@ -3,7 +3,8 @@
  * raised, across execs (invariant 4).
  */
 import type { DeviceInfo } from '../../../iommu/abi/control.ts';
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { Violation } from '../invariants.ts';
 import type { DeviceFile } from './device-file.ts';
 

@@ -3,7 +3,8 @@
  */
 import { constants } from 'node:os';
 
-import { POLLHUP, POLLIN, poll, setParentDeathSignal } from '../../../platform/libc.ts';
+import { POLLHUP, POLLIN, poll } from '../../../platform/libc/poll.ts';
+import { setParentDeathSignal } from '../../../platform/libc/this-process.ts';
 
 export function shardIsGone(): boolean {
   const [revents] = poll([{ fd: 0, events: POLLIN }], 0) ?? [0];

@@ -5,7 +5,7 @@
 
 import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { type Profile, profileOf } from '../../../iommu/kernel/core/profile.ts';
-import { close } from '../../../platform/libc.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { Mscribe } from '../../../vmm/client/drivers/mscribe.ts';
 import type { EventLog } from '../event-log.ts';
 import { Random, type RandomState } from '../random.ts';

@@ -12,8 +12,8 @@ import {
   PROT_NONE,
   PROT_READ,
   PROT_WRITE,
-  processVmWrite,
-} from '../../../platform/libc.ts';
+} from '../../../platform/libc/mmap.ts';
+import { processVmWrite } from '../../../platform/libc/other-process.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 
 export interface View {

@@ -6,7 +6,9 @@
 export * as pci from '../../../iommu/abi/pci-regs.ts';
 export * as vfio from '../../../iommu/abi/vfio.ts';
 export { SysError } from '../../../platform/errno.ts';
-export { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, POLLIN, poll } from '../../../platform/libc.ts';
+export { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
+export { close } from '../../../platform/libc/fd.ts';
+export { POLLIN, poll } from '../../../platform/libc/poll.ts';
 export { createMemory, Mapping } from '../../../platform/memory.ts';
 export type { MappedBar, MmapOptions } from '../bar-mapping.ts';
 export * from '../container.ts';

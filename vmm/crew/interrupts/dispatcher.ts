@@ -7,7 +7,8 @@
  * the time-out of a second. A parked worker sleeps on the `dispatch` word instead. Around an exec,
  * while there is no worker, main delivers without sleeping.
  */
-import { eventfdRead, POLLIN, POLLRDHUP, poll } from '../../../platform/libc.ts';
+import { eventfdRead } from '../../../platform/libc/eventfd.ts';
+import { POLLIN, POLLRDHUP, poll } from '../../../platform/libc/poll.ts';
 import {
   crewOnDuty,
   hartCount,

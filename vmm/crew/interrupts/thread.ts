@@ -2,7 +2,7 @@
  * The interrupt thread as main sees it. While the worker starts, main does its work in its place
  * (main-slices.ts).
  */
-import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc/eventfd.ts';
 import { MachineBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
 import type { VmShared } from '../vm-shared.ts';

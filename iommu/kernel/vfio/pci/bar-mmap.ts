@@ -7,16 +7,16 @@
  */
 import { einval, eio, enotty } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import {
   addSeals,
-  close,
   F_SEAL_GROW,
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   memfdCreate,
-} from '../../../../platform/libc.ts';
+} from '../../../../platform/libc/memfd.ts';
 import { PAGE_SIZE, pagesFor, wholePages } from '../../../../platform/page.ts';
 import { VFIO_PCI_ROM_REGION_INDEX } from '../../../abi/vfio.ts';
 import type { FileOperations, MappedFile, MmapRequest } from '../../core/open-file.ts';

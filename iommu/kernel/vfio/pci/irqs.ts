@@ -2,7 +2,7 @@
 import { ebusy, einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import { hex } from '../../../../platform/hex.ts';
-import { close } from '../../../../platform/libc.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import {
   VFIO_IRQ_SET_ACTION_MASK,
   VFIO_IRQ_SET_ACTION_TRIGGER,

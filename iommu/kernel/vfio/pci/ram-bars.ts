@@ -5,7 +5,7 @@
  * and the same mappings show them again (PCI-7). DEVIATION: a store of a CPU or a device that is
  * under way at the truncation may get lost. A real BAR would either take the store or fault.
  */
-import { dataExtent, ftruncate, pread, pwrite } from '../../../../platform/libc.ts';
+import { dataExtent, ftruncate, pread, pwrite } from '../../../../platform/libc/file-bytes.ts';
 import { BarGate } from '../../../bus/bar-gate.ts';
 import { readFileMemory, writeFileMemory } from '../../../bus/file-memory.ts';
 import type { PciFunction, RamBar } from '../../../bus/pci-function.ts';

@@ -7,7 +7,8 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } f
 
 import { enomem } from '../../../../platform/errno.ts';
 import { EventfdWatch, takeEdge } from '../../../../platform/eventfd-watch.ts';
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdSignal } from '../../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdDrain, eventfdSignal } from '../../../../platform/libc/eventfd.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import { startWorker } from '../../../../platform/thread.ts';
 import type { ClientEventfd } from '../../core/open-file.ts';
 import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';

@@ -5,7 +5,7 @@
 import { receiveMessageOnPort } from 'node:worker_threads';
 
 import { takeEdge } from '../../../../platform/eventfd-watch.ts';
-import { eventfdDrain } from '../../../../platform/libc.ts';
+import { eventfdDrain } from '../../../../platform/libc/eventfd.ts';
 import { createPollWaiter } from '../../../../platform/poll-waiter.ts';
 import { workerInput } from '../../../../platform/thread.ts';
 import { State, type VirqfdMessage, type VirqfdWorkerData, type WatchList } from './protocol.ts';

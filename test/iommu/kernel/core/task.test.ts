@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { ChannelTask, Process, ProcessTable } from '../../../../iommu/kernel/core/task.ts';
-import { getRlimit, RLIMIT_MEMLOCK } from '../../../../platform/libc.ts';
+import { getRlimit, RLIMIT_MEMLOCK } from '../../../../platform/libc/other-process.ts';
 
 /** A process that execs when it is told to. */
 let child: ChildProcess;

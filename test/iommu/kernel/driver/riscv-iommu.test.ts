@@ -4,7 +4,8 @@ import { IommuUnit } from '../../../../iommu/hardware/unit.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.ts';
 import type { RiscvDomain } from '../../../../iommu/kernel/driver/riscv-domain.ts';
 import { RiscvIommu } from '../../../../iommu/kernel/driver/riscv-iommu.ts';
-import { close, eventfd, eventfdRead } from '../../../../platform/libc.ts';
+import { eventfd, eventfdRead } from '../../../../platform/libc/eventfd.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import { FakeMachine, type FakeObject } from '../../../fakes/fake-machine.ts';
 import { sourceOf } from '../../bus/eventfd-source.ts';
 

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { IOMMU_READ, IOMMU_WRITE } from '../../../../iommu/kernel/driver/domain.ts';
-import { dup } from '../../../../platform/libc.ts';
+import { dup } from '../../../../platform/libc/fd.ts';
 import { FakeMachine, type MachineOptions } from '../../../fakes/fake-machine.ts';
 
 const DID = 0x10;

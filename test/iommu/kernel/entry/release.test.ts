@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { dropped, OpenFile, releaseGoesOn } from '../../../../iommu/kernel/core/open-file.ts';
 import { FileTable } from '../../../../iommu/kernel/entry/file-table.ts';
-import { close, connectUnix } from '../../../../platform/libc.ts';
+import { close } from '../../../../platform/libc/fd.ts';
+import { connectUnix } from '../../../../platform/libc/unix-socket.ts';
 
 let finish: () => void;
 let fd: number;

@@ -12,7 +12,8 @@ import { FileTable } from '../../../../iommu/kernel/entry/file-table.ts';
 import { Server } from '../../../../iommu/kernel/entry/server.ts';
 import { einval, enoent } from '../../../../platform/errno.ts';
 import { encodeFrame } from '../../../../platform/frames.ts';
-import { close, dup, eventfd, eventfdRead, eventfdSignal } from '../../../../platform/libc.ts';
+import { eventfd, eventfdRead, eventfdSignal } from '../../../../platform/libc/eventfd.ts';
+import { close, dup } from '../../../../platform/libc/fd.ts';
 import { Connection, name, TestClient } from '../test-client.ts';
 
 const ECHO = 1;

@@ -9,7 +9,7 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
 } from '../../../../iommu/abi/vfio.ts';
-import { close } from '../../../../platform/libc.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../../../platform/memory.ts';
 import { dmaMapArg, dmaUnmapArg } from '../../../../vmm/client/dma.ts';
 import { kvemuPinArg, kvemuReadArg, kvemuUnpinArg, kvemuWriteArg } from '../../../../vmm/client/drivers/kvemu.ts';

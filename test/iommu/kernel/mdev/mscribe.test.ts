@@ -13,7 +13,8 @@ import {
 } from '../../../../devices/mscribe/regs.ts';
 import { VFIO_DEVICE_SET_IRQS, VFIO_PCI_MSI_IRQ_INDEX } from '../../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../../platform/clock.ts';
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../../platform/libc/eventfd.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import { viewOf } from '../../../../platform/struct.ts';
 import { encodeJob, type Job, readResult, ringWrites } from '../../../../vmm/client/drivers/mscribe.ts';
 import { irqSetArg } from '../../../../vmm/client/irqs.ts';

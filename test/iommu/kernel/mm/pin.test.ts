@@ -8,9 +8,8 @@ import { Mm } from '../../../../iommu/kernel/core/task.ts';
 import { BoardShares, type Capacity } from '../../../../iommu/kernel/mm/board-shares.ts';
 import { type PinnedRun, Pinner } from '../../../../iommu/kernel/mm/pin.ts';
 import type { BoardMemory } from '../../../../iommu/kernel/mm/pin-objects.ts';
+import { addSeals, F_SEAL_FUTURE_WRITE } from '../../../../platform/libc/memfd.ts';
 import {
-  addSeals,
-  F_SEAL_FUTURE_WRITE,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
   MAP_SHARED,
@@ -18,7 +17,7 @@ import {
   munmap,
   PROT_READ,
   PROT_WRITE,
-} from '../../../../platform/libc.ts';
+} from '../../../../platform/libc/mmap.ts';
 import { createMemory, objectId } from '../../../../platform/memory.ts';
 import { AddressSpace } from '../../../../platform/process.ts';
 import { runWhole } from '../../../../platform/slices.ts';

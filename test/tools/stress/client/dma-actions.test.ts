@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FrameBuffer } from '../../../../devices/capture/frame.ts';
 import { REG } from '../../../../devices/capture/regs.ts';
 import { profileOf } from '../../../../iommu/kernel/core/profile.ts';
-import { close } from '../../../../platform/libc.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import { createMemory } from '../../../../platform/memory.ts';
 import type { Copy } from '../../../../tools/stress/client/copier.ts';
 import type { DeviceFile } from '../../../../tools/stress/client/device-file.ts';

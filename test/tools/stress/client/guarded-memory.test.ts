@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { close } from '../../../../platform/libc.ts';
+import { close } from '../../../../platform/libc/fd.ts';
 import { createMemory } from '../../../../platform/memory.ts';
 import { GuardedMemory } from '../../../../tools/stress/client/guarded-memory.ts';
 import { Violation } from '../../../../tools/stress/invariants.ts';

@@ -27,7 +27,8 @@ import {
   VFIO_DEVICE_QUERY_GFX_PLANE,
   VFIO_DEVICE_RESET,
 } from '../../../../../iommu/abi/vfio.ts';
-import { close, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../../platform/libc.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../../../platform/libc/eventfd.ts';
+import { close } from '../../../../../platform/libc/fd.ts';
 import { FakeFunction } from '../../../../fakes/fake-function.ts';
 import { attempt, FakeVfioDevice, NOT_OPEN } from '../../../../fakes/fake-vfio-device.ts';
 

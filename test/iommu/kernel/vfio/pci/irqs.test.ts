@@ -3,14 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import {
-  close,
-  dup,
   EFD_CLOEXEC,
   EFD_NONBLOCK,
   eventfd,
   eventfdRead,
   eventfdSignal,
-} from '../../../../../platform/libc.ts';
+} from '../../../../../platform/libc/eventfd.ts';
+import { close, dup } from '../../../../../platform/libc/fd.ts';
 import { FakeFunction } from '../../../../fakes/fake-function.ts';
 import { FakeVfioDevice, NOT_AN_EVENTFD, NOT_OPEN } from '../../../../fakes/fake-vfio-device.ts';
 import { canRing } from '../../../../platform/rings.ts';

@@ -6,7 +6,9 @@ import { createIntxLine } from '../../../../../iommu/bus/interrupts.ts';
 import type { PciFunction } from '../../../../../iommu/bus/pci-function.ts';
 import { createTimeline } from '../../../../../iommu/bus/timeline.ts';
 import { RamBars } from '../../../../../iommu/kernel/vfio/pci/ram-bars.ts';
-import { close, fileSize, ftruncate, MFD_CLOEXEC, memfdCreate, pread, pwrite } from '../../../../../platform/libc.ts';
+import { close } from '../../../../../platform/libc/fd.ts';
+import { fileSize, ftruncate, pread, pwrite } from '../../../../../platform/libc/file-bytes.ts';
+import { MFD_CLOEXEC, memfdCreate } from '../../../../../platform/libc/memfd.ts';
 
 const SIZE = 1 << 20;
 

@@ -5,14 +5,13 @@ import { describe, expect, it, vi } from 'vitest';
 import type { ClientEventfd } from '../../../../../iommu/kernel/core/open-file.ts';
 import { Virqfds } from '../../../../../iommu/kernel/vfio/virqfd/virqfd.ts';
 import {
-  close,
-  dup,
   EFD_CLOEXEC,
   EFD_NONBLOCK,
   eventfd,
   eventfdRead,
   eventfdSignal,
-} from '../../../../../platform/libc.ts';
+} from '../../../../../platform/libc/eventfd.ts';
+import { close, dup } from '../../../../../platform/libc/fd.ts';
 
 const ofFd = (fd: number): ClientEventfd => ({ fd: dup(fd), again: () => dup(fd) });
 const nothing = (): void => undefined;

@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { handleFd } from '../../platform/handle-fd.ts';
-import { close, connectUnix, dup, HangUpSet } from '../../platform/libc.ts';
+
+import { handleFd } from '../../../platform/handle-fd.ts';
+import { HangUpSet } from '../../../platform/libc/epoll.ts';
+import { close, dup } from '../../../platform/libc/fd.ts';
+import { connectUnix } from '../../../platform/libc/unix-socket.ts';
 
 describe('a set of fds that may hang up', () => {
   let dir: string;

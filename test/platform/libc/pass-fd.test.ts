@@ -4,9 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { handleFd } from '../../platform/handle-fd.ts';
-import { close, connectUnix, getCloexec, pread, pwrite, recvWithFd, sendAll, sendWithFd } from '../../platform/libc.ts';
-import { createMemory, objectId } from '../../platform/memory.ts';
+
+import { handleFd } from '../../../platform/handle-fd.ts';
+import { close, getCloexec } from '../../../platform/libc/fd.ts';
+import { pread, pwrite } from '../../../platform/libc/file-bytes.ts';
+import { recvWithFd, sendWithFd } from '../../../platform/libc/pass-fd.ts';
+import { connectUnix, sendAll } from '../../../platform/libc/unix-socket.ts';
+import { createMemory, objectId } from '../../../platform/memory.ts';
 
 describe('a fd that travels with data (SCM_RIGHTS)', () => {
   let dir: string;

@@ -1,0 +1,57 @@
+/** File descriptors: opening, duplicating, closing, their close-on-exec flag, locks and ioctls. */
+import { codeOf } from '../errno.ts';
+import { check } from './check.ts';
+import { c } from './ffi.ts';
+
+export const O_RDWR = 2;
+export const O_NOCTTY = 0o400;
+export const O_NONBLOCK = 0o4000;
+export const O_PATH = 0o10000000;
+const O_CLOEXEC = 0o2000000;
+const F_GETFD = 1;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/**
+ * open(2), close-on-exec. Use it for a fd that another thread will close: Node remembers the fds
+ * that a worker opens with fs.openSync, and closes those numbers once more when the worker ends.
+ */
+export function open(path: string, flags = O_RDWR): number {
+  return check(c.open(path, flags | O_CLOEXEC), `open ${path}`);
+}
+
+export function dup(fd: number): number {
+  return check(c.dup(fd), `dup ${fd}`);
+}
+
+export function close(fd: number): void {
+  check(c.close(fd), `close ${fd}`);
+}
+
+/** Sets or clears FD_CLOEXEC. Node sets it on 0–2 too: clear it there before an execve. */
+export function setCloexec(fd: number, on: boolean): void {
+  const flags = check(c.fcntl(fd, F_GETFD, 0), `fcntl ${fd}`);
+  check(c.fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC), `fcntl ${fd}`);
+}
+
+export function getCloexec(fd: number): boolean {
+  return (check(c.fcntl(fd, F_GETFD, 0), `fcntl ${fd}`) & FD_CLOEXEC) !== 0;
+}
+
+/** flock(2), exclusive; false while another open file has it. */
+export function lockNow(fd: number): boolean {
+  try {
+    check(c.flock(fd, LOCK_EX | LOCK_NB), 'flock');
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EAGAIN') return false;
+    throw error;
+  }
+}
+
+/** ioctl(2) with a struct argument. */
+export function ioctl(fd: number, request: number, arg: Uint8Array | BigUint64Array): number {
+  return check(c.ioctl(fd, request, arg), `ioctl ${request.toString(16)}`);
+}

@@ -1,0 +1,73 @@
+/**
+ * Other processes: their fds, memory, capabilities and resource limits. A process may name itself.
+ */
+import { check } from './check.ts';
+import { c } from './ffi.ts';
+import { vaddrOf } from './mmap.ts';
+
+const SYS_PIDFD_OPEN = 434;
+const SYS_PIDFD_GETFD = 438;
+export const RLIMIT_NOFILE = 7;
+export const RLIMIT_MEMLOCK = 8;
+
+/** A fd that refers to process `pid`; close it. ESRCH when there is none. */
+export function pidfdOpen(pid: number): number {
+  return check(Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, 0, null, 0, 0)), `pidfd_open ${pid}`);
+}
+
+/**
+ * Duplicates fd `target` of the process behind `pidfd`; needs the right to ptrace it (EPERM). EBADF
+ * when it has no such fd.
+ */
+export function pidfdGetfd(pidfd: number, target: number): number {
+  return check(Number(c.syscall(SYS_PIDFD_GETFD, pidfd, target >>> 0, 0, null, 0, 0)), `pidfd_getfd ${target}`);
+}
+
+function transferVm(write: boolean, pid: number, vaddr: number, buf: Uint8Array): number {
+  const local = new BigUint64Array([BigInt(vaddrOf(buf)), BigInt(buf.length)]);
+  const remote = new BigUint64Array([BigInt(vaddr), BigInt(buf.length)]);
+  const call = write ? c.process_vm_writev : c.process_vm_readv;
+  return check(Number(call(pid, local, 1, remote, 1, 0)), write ? 'process_vm_writev' : 'process_vm_readv');
+}
+
+/**
+ * Reads memory of another process; number of bytes (short at a hole after the first page). EFAULT,
+ * ESRCH, EPERM.
+ */
+export function processVmRead(pid: number, vaddr: number, buf: Uint8Array): number {
+  return transferVm(false, pid, vaddr, buf);
+}
+
+/** Writes memory of another process; as processVmRead. */
+export function processVmWrite(pid: number, vaddr: number, buf: Uint8Array): number {
+  return transferVm(true, pid, vaddr, buf);
+}
+
+const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
+
+/**
+ * capget(2): the effective capabilities of process `pid`, as a bitmap of the first 32. ESRCH when
+ * there is none.
+ */
+export function effectiveCapabilities(pid: number): number {
+  const data = new Uint32Array(6); // two of {effective, permitted, inheritable}
+  check(c.capget(new Uint32Array([LINUX_CAPABILITY_VERSION_3, pid]), data), `capget ${pid}`);
+  return data[0]!;
+}
+
+export interface Rlimit {
+  readonly soft: bigint;
+  readonly hard: bigint;
+}
+
+/** prlimit(2): reads a resource limit of process `pid`; RLIM_INFINITY is 2^64−1. */
+export function getRlimit(pid: number, resource: number): Rlimit {
+  const old = new BigUint64Array(2);
+  check(c.prlimit(pid, resource, null, old), `prlimit ${pid}`);
+  return { soft: old[0]!, hard: old[1]! };
+}
+
+/** prlimit(2): sets a resource limit of process `pid`. */
+export function setRlimit(pid: number, resource: number, limit: Rlimit): void {
+  check(c.prlimit(pid, resource, new BigUint64Array([limit.soft, limit.hard]), null), `prlimit ${pid}`);
+}

@@ -49,3 +49,30 @@ export function defineShared<const F extends SharedFields>(name: string, fields:
   type Index = { readonly [K in keyof F]: number };
   return { name, size, offset: offset as Index, word: word as Index, word64: long as Index };
 }
+
+/** Bytes [offset, offset + size) of a shared buffer. Messages between threads may carry it. */
+export interface SharedPart {
+  readonly buffer: SharedArrayBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** The whole of a buffer. */
+export const wholeOf = (buffer: SharedArrayBuffer): SharedPart => ({ buffer, offset: 0, size: buffer.byteLength });
+
+/** A part that has a new buffer for itself. */
+export const newPart = (size: number): SharedPart => wholeOf(new SharedArrayBuffer(size));
+
+/** Bytes [at, at + size) of a part; to its end if no size is given. */
+export function within(part: SharedPart, at: number, size = part.size - at): SharedPart {
+  if (at < 0 || size < 0 || at + size > part.size) throw new RangeError(`[${at}, ${at + size}) of ${part.size} bytes`);
+  return { buffer: part.buffer, offset: part.offset + at, size };
+}
+
+/** Views over a part: indexes count from its first byte. */
+export const int32s = ({ buffer, offset, size }: SharedPart): Int32Array => new Int32Array(buffer, offset, size / 4);
+export const float64s = ({ buffer, offset, size }: SharedPart): Float64Array =>
+  new Float64Array(buffer, offset, size / 8);
+export const bigUint64s = ({ buffer, offset, size }: SharedPart): BigUint64Array =>
+  new BigUint64Array(buffer, offset, size / 8);
+export const uint8s = ({ buffer, offset, size }: SharedPart): Uint8Array => new Uint8Array(buffer, offset, size);

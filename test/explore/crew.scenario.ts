@@ -4,8 +4,10 @@
  */
 import assert from 'node:assert/strict';
 
+import { wholeOf } from '../../platform/shared.ts';
 import { InterruptDispatcher } from '../../vmm/crew/interrupts/dispatcher.ts';
 import { InterruptThread } from '../../vmm/crew/interrupts/thread.ts';
+import type { VmShared } from '../../vmm/crew/vm-shared.ts';
 import {
   controlBytes,
   hartWords,
@@ -49,8 +51,16 @@ const memory = (): VmMemory => ({
   parked: new SharedArrayBuffer(64),
 });
 
-function worker(shared: VmMemory): void {
-  const parked = new Int32Array(shared.parked);
+const sharedIn = ({ control, imsic, routes, input }: VmMemory): VmShared => ({
+  control: wholeOf(control),
+  imsic: wholeOf(imsic),
+  routes: wholeOf(routes),
+  input: wholeOf(input),
+});
+
+function worker(memory: VmMemory): void {
+  const parked = new Int32Array(memory.parked);
+  const shared = sharedIn(memory);
   new InterruptDispatcher({ shared, kick: KICK, hostFile: HOST_FILE }, () => {
     Atomics.add(parked, 0, 1);
     Atomics.notify(parked, 0);
@@ -60,11 +70,11 @@ function worker(shared: VmMemory): void {
 /** As Vm.quiesce, Vm.relieve and then `next` do it. */
 const main =
   (...next: readonly number[]) =>
-  (shared: VmMemory): void => {
-    const thread = new InterruptThread(shared, HOST_FILE);
-    const parked = new Int32Array(shared.parked);
+  (memory: VmMemory): void => {
+    const thread = new InterruptThread(sharedIn(memory), HOST_FILE);
+    const parked = new Int32Array(memory.parked);
     while (Atomics.load(parked, 0) === 0) Atomics.wait(parked, 0, 0);
-    relieveCrew(new Int32Array(shared.control));
+    relieveCrew(new Int32Array(memory.control));
     for (const request of [REQUEST_STOP, ...next]) thread.request(request);
   };
 

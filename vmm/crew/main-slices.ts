@@ -12,6 +12,7 @@
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
+import { int32s } from '../../platform/shared.ts';
 import { type FileCalls, TaskChannel } from '../client/task-channel.ts';
 import { hartWords } from '../machine/control/control-block.ts';
 import { InterruptDispatcher } from './interrupts/dispatcher.ts';
@@ -55,7 +56,7 @@ export class MainSlices {
     const { shared, hart } = vcpu;
     const kernel = host?.client ?? new TaskChannel(-1);
     const tell = (message: VcpuMessage): number => this.#said.push(message);
-    this.#control = new Int32Array(shared.control);
+    this.#control = int32s(shared.control);
     this.#hart = hart;
     this.#vcpu = buildVcpu({ shared, hart, parts: of.machineParts, kernel, state, tell });
     this.#pass = (message) => vcpu.tell(message);

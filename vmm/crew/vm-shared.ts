@@ -1,4 +1,10 @@
-/** Shared memory between the VMM's threads. Main makes it anew in every process. */
+/**
+ * Shared memory between the VMM's threads: parts of one buffer, each on pages of its own. The
+ * buffer is a memory object of the process (vitals.ts), or plain memory where no other process
+ * needs it.
+ */
+import { PAGE_SIZE } from '../../platform/page.ts';
+import { type SharedPart, wholeOf, within } from '../../platform/shared.ts';
 import { controlBytes } from '../machine/control/control-block.ts';
 import { imsicBytes } from '../machine/hart-local/imsic.ts';
 import { CONSOLE_INPUT_BYTES } from '../machine/shared/console-input.ts';
@@ -6,19 +12,40 @@ import { INTERRUPT_ROUTES_BYTES } from '../machine/shared/interrupt-routes.ts';
 
 export interface VmShared {
   /** MachineBlock and HartBlocks */
-  readonly control: SharedArrayBuffer;
+  readonly control: SharedPart;
   /** One ImsicFile per hart */
-  readonly imsic: SharedArrayBuffer;
+  readonly imsic: SharedPart;
   /** InterruptRoutes */
-  readonly routes: SharedArrayBuffer;
+  readonly routes: SharedPart;
   /** ConsoleInput */
-  readonly input: SharedArrayBuffer;
+  readonly input: SharedPart;
 }
 
-/** Makes the shared memory of a machine with so many harts. */
-export const createVmShared = (harts: number): VmShared => ({
-  control: new SharedArrayBuffer(controlBytes(harts)),
-  imsic: new SharedArrayBuffer(imsicBytes(harts)),
-  routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
-  input: new SharedArrayBuffer(CONSOLE_INPUT_BYTES),
+/** The sizes of the parts, in their order. */
+const partBytes = (harts: number): Readonly<Record<keyof VmShared, number>> => ({
+  control: controlBytes(harts),
+  imsic: imsicBytes(harts),
+  routes: INTERRUPT_ROUTES_BYTES,
+  input: CONSOLE_INPUT_BYTES,
 });
+
+const pages = (size: number): number => Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
+
+/** Bytes of all parts of a machine with so many harts. */
+export const vmSharedBytes = (harts: number): number =>
+  Object.values(partBytes(harts)).reduce((sum, size) => sum + pages(size), 0);
+
+/** The parts, in memory of at least vmSharedBytes(harts). */
+export function vmSharedIn(memory: SharedPart, harts: number): VmShared {
+  let at = 0;
+  const parts = Object.entries(partBytes(harts)).map(([name, size]) => {
+    const part = within(memory, at, size);
+    at += pages(size);
+    return [name, part];
+  });
+  return Object.fromEntries(parts) as VmShared;
+}
+
+/** Memory that only this process can reach. */
+export const createVmShared = (harts: number): VmShared =>
+  vmSharedIn(wholeOf(new SharedArrayBuffer(vmSharedBytes(harts))), harts);

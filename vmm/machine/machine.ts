@@ -2,6 +2,7 @@
  * The guest's machine: its harts, and what they share. Each owner's state survives as one section.
  * RAM survives as a memory object, and main saves the interrupt files.
  */
+import type { SharedPart } from '../../platform/shared.ts';
 import { hartCount } from './control/control-block.ts';
 import { HartLocal, type HartLocalState } from './hart-local/hart-local.ts';
 import { hartNumbers } from './hart-local/hart-number.ts';
@@ -14,7 +15,7 @@ import { SharedMachine, type SharedMachineOptions, type SharedState } from './sh
 export interface MachineOptions extends Omit<SharedMachineOptions, 'ramSize'> {
   readonly ram: SharedArrayBuffer;
   /** The interrupt files of the harts. */
-  readonly imsic: SharedArrayBuffer;
+  readonly imsic: SharedPart;
 }
 
 /** The sections of one hart, by name. */

@@ -4,7 +4,7 @@
  */
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
-import { createVmShared } from '../crew/vm-shared.ts';
+import { Vitals } from '../crew/vitals.ts';
 import { OWNER_HART } from '../machine/control/control-block.ts';
 import { HARTS } from '../machine/hart-local/hart-number.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
@@ -24,13 +24,15 @@ export interface Assembled {
 
 export function assemble({ state, ram, host, typed }: Assembled): Vm {
   const { options, entry, generation, paused } = state;
-  const shared = createVmShared(HARTS);
+  const vitals = Vitals.create(HARTS);
+  const { shared } = vitals;
   const vcpu = new VcpuThread(shared, OWNER_HART);
   return new Vm({
     options,
     entry,
     generation,
     runState: paused ? 'paused' : 'running',
+    vitals,
     vcpu,
     ramFd: ram.fd,
     ram: ram.mapping,

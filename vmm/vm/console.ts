@@ -5,6 +5,7 @@
 import { fstatSync, readSync } from 'node:fs';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes } from '../../platform/shape.ts';
+import { int32s } from '../../platform/shared.ts';
 import type { VmShared } from '../crew/vm-shared.ts';
 import { OWNER_HART, wakeHart } from '../machine/control/control-block.ts';
 import { ConsoleInput } from '../machine/shared/console-input.ts';
@@ -31,7 +32,7 @@ export class Console {
   /** `unread` is input that was typed before this image began. */
   constructor(shared: VmShared, unread: Uint8Array = new Uint8Array()) {
     this.#ring = new ConsoleInput(shared.input);
-    this.#control = new Int32Array(shared.control);
+    this.#control = int32s(shared.control);
     this.#overflow = unread;
   }
 

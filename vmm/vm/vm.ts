@@ -5,10 +5,12 @@
  */
 import { eio } from '../../platform/errno.ts';
 import type { Mapping } from '../../platform/memory.ts';
+import { float64s, int32s } from '../../platform/shared.ts';
 import type { InterruptMessage } from '../crew/interrupts/protocol.ts';
 import type { InterruptThread } from '../crew/interrupts/thread.ts';
 import type { MachineParts, Suspended, VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
+import type { Vitals } from '../crew/vitals.ts';
 import { hartCount, hartWords64, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../machine/control/control-block.ts';
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
@@ -27,6 +29,8 @@ export type VmEvent =
 
 export interface VmParts {
   readonly options: VmOptions;
+  /** The object that the shared memory of the threads lies in. */
+  readonly vitals: Vitals;
   readonly vcpu: VcpuThread;
   readonly ramFd: number;
   readonly ram: Mapping;
@@ -66,10 +70,10 @@ export class Vm {
     this.parts = parts;
     this.#runState = parts.runState;
     this.routes = new InterruptRoutes(shared.routes);
-    const control = new Int32Array(shared.control);
+    const control = int32s(shared.control);
     this.#harts = hartNumbers(hartCount(shared.control));
     this.interruptFiles = this.#harts.map((hart) => new Imsic(shared.imsic, control, hart));
-    this.#counters = new Float64Array(shared.control);
+    this.#counters = float64s(shared.control);
     let settle: { end: (status: number) => void; fail: (error: Error) => void } | undefined;
     this.ended = new Promise((end, fail) => {
       settle = { end, fail };

@@ -8,26 +8,17 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc/eventfd.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import { connectUnix } from '../../../platform/libc/unix-socket.ts';
+import { int32s } from '../../../platform/shared.ts';
 import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { startInterruptThread } from '../../../vmm/crew/threads.ts';
-import {
-  controlBytes,
-  hartWords,
-  REQUEST_EXIT,
-  REQUEST_RUN,
-  REQUEST_STOP,
-} from '../../../vmm/machine/control/control-block.ts';
-import { Imsic, imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
-import { INTERRUPT_ROUTES_BYTES, InterruptRoutes, routeTarget } from '../../../vmm/machine/shared/interrupt-routes.ts';
+import { createVmShared, type VmShared } from '../../../vmm/crew/vm-shared.ts';
+import { hartWords, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control/control-block.ts';
+import { Imsic } from '../../../vmm/machine/hart-local/imsic.ts';
+import { InterruptRoutes, routeTarget } from '../../../vmm/machine/shared/interrupt-routes.ts';
 
 /** The interrupt thread as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
 
-let shared: {
-  control: SharedArrayBuffer;
-  imsic: SharedArrayBuffer;
-  routes: SharedArrayBuffer;
-  input: SharedArrayBuffer;
-};
+let shared: VmShared;
 let routes: InterruptRoutes;
 let imsic: Imsic;
 let wake: Int32Array;
@@ -41,13 +32,8 @@ let messages: { next(kind: string): Promise<void> };
 let fd: number;
 
 beforeEach(async () => {
-  shared = {
-    control: new SharedArrayBuffer(controlBytes(2)),
-    imsic: new SharedArrayBuffer(imsicBytes(2)),
-    routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
-    input: new SharedArrayBuffer(64),
-  };
-  wake = new Int32Array(shared.control);
+  shared = createVmShared(2);
+  wake = int32s(shared.control);
   routes = new InterruptRoutes(shared.routes);
   imsic = new Imsic(shared.imsic, wake, 0);
   fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

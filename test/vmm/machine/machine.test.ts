@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { int32s, newPart } from '../../../platform/shared.ts';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
 import { decodeAll, NewImage } from '../../../vmm/live-update/survivors.ts';
 import { controlBytes, hartWords } from '../../../vmm/machine/control/control-block.ts';
@@ -31,19 +32,19 @@ function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {})
     text += Buffer.from(bytes).toString();
     return bytes.length;
   });
-  const control = new SharedArrayBuffer(controlBytes(harts));
+  const control = newPart(controlBytes(harts));
   const router = { eventfd: () => -1, setIdentity: () => {} };
   const machine = new Machine({
     ram,
     entry: 0x8000_0000,
     control,
-    imsic: new SharedArrayBuffer(imsicBytes(harts)),
-    input: new ConsoleInput(new SharedArrayBuffer(CONSOLE_INPUT_BYTES)),
+    imsic: newPart(imsicBytes(harts)),
+    input: new ConsoleInput(newPart(CONSOLE_INPUT_BYTES)),
     output,
     functions: functions.map((state) => new PassthroughFunction(new FakeDeviceAccess(), router, state)),
     ...(monotonicNs ? { monotonicNs } : {}),
   });
-  return { machine, ram: new Uint32Array(ram), control: new Int32Array(control), printed: () => text };
+  return { machine, ram: new Uint32Array(ram), control: int32s(control), printed: () => text };
 }
 
 /** Prints "ok\n", writes a0 to RAM, then powers off. */

@@ -9,6 +9,7 @@
  */
 import { eventfdRead } from '../../../platform/libc/eventfd.ts';
 import { POLLIN, POLLRDHUP, poll } from '../../../platform/libc/poll.ts';
+import { int32s } from '../../../platform/shared.ts';
 import {
   crewOnDuty,
   hartCount,
@@ -40,7 +41,7 @@ export class InterruptDispatcher {
   #request = -1;
 
   constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
-    this.#control = new Int32Array(shared.control);
+    this.#control = int32s(shared.control);
     this.#files = hartNumbers(hartCount(shared.control)).map((hart) => new Imsic(shared.imsic, this.#control, hart));
     this.#routes = new InterruptRoutes(shared.routes);
     this.#kick = kick;

@@ -3,6 +3,7 @@
  * (main-slices.ts).
  */
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../platform/libc/eventfd.ts';
+import { int32s } from '../../../platform/shared.ts';
 import { MachineBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
 import type { VmShared } from '../vm-shared.ts';
@@ -17,7 +18,7 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
   constructor(shared: VmShared, hostFile: number) {
     super('interrupt thread');
     this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), hostFile };
-    this.#control = new Int32Array(shared.control);
+    this.#control = int32s(shared.control);
   }
 
   /** Lets the thread obey the `dispatch` word from now on. */

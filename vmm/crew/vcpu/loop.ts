@@ -4,15 +4,16 @@
  * line was raised, a request or input came), or the guest's timer when that is due. Both sleeps are
  * bounded.
  */
+import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartWords } from '../../machine/control/control-block.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const LONGEST_STOP_MS = 1000;
 
 /** Returns when main requests EXIT. */
-export function runVcpu(vcpu: Vcpu, control: SharedArrayBuffer, hart: number): void {
+export function runVcpu(vcpu: Vcpu, control: SharedPart, hart: number): void {
   const { wake, request } = hartWords(hart);
-  const words = new Int32Array(control);
+  const words = int32s(control);
   for (;;) {
     const rest = vcpu.turn();
     switch (rest.kind) {

@@ -4,6 +4,7 @@
  * then a thread runs the guest (threads.ts).
  */
 
+import { int32s } from '../../../platform/shared.ts';
 import {
   hartWords,
   REQUEST_RESET,
@@ -26,7 +27,7 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
     super('vCPU');
     this.shared = shared;
     this.hart = hart;
-    this.#control = new Int32Array(shared.control);
+    this.#control = int32s(shared.control);
   }
 
   /** Lets the thread begin. */

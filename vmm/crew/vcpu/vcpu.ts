@@ -4,6 +4,7 @@
  * blocks (loop.ts); main, which runs the first slices in a new image, returns to its event loop.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
+import { float64s, int32s, type SharedPart } from '../../../platform/shared.ts';
 import {
   crewOnDuty,
   hartWords,
@@ -50,7 +51,7 @@ export type Rest =
 const RUN: Rest = { kind: 'run' };
 
 export interface VcpuSurroundings {
-  readonly control: SharedArrayBuffer;
+  readonly control: SharedPart;
   tell(message: VcpuMessage): void;
 }
 
@@ -75,8 +76,8 @@ export class Vcpu {
     this.#hart = machine.harts[hart]!;
     this.#words = hartWords(hart);
     this.#words64 = hartWords64(hart);
-    this.#control = new Int32Array(control);
-    this.#counters = new Float64Array(control);
+    this.#control = int32s(control);
+    this.#counters = float64s(control);
     this.#tell = tell;
     this.#crew = crewOnDuty(this.#control);
   }

@@ -3,7 +3,7 @@
  * these did. One buffer contains a MachineBlock and then a HartBlock for each hart. Every process
  * makes a fresh buffer: nothing here survives.
  */
-import { atomic32, bytes, defineShared, word64 } from '../../../platform/shared.ts';
+import { atomic32, bytes, defineShared, type SharedPart, word64 } from '../../../platform/shared.ts';
 
 /** The words that the machine has once. */
 export const MachineBlock = defineShared('machine control block', {
@@ -69,8 +69,7 @@ export const OWNER_HART = 0;
 export const controlBytes = (harts: number): number => MachineBlock.size + harts * HartBlock.size;
 
 /** How many harts such a buffer is for. */
-export const hartCount = (control: SharedArrayBuffer): number =>
-  (control.byteLength - MachineBlock.size) / HartBlock.size;
+export const hartCount = (control: SharedPart): number => (control.size - MachineBlock.size) / HartBlock.size;
 
 const offsetOf = (hart: number): number => MachineBlock.size + hart * HartBlock.size;
 

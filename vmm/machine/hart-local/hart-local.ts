@@ -9,6 +9,7 @@ import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { HartState } from '../../../guest/riscv/state.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { number } from '../../../platform/shape.ts';
+import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartWords } from '../control/control-block.ts';
 import { Imsic } from './imsic.ts';
 import { Timer } from './timer.ts';
@@ -31,8 +32,8 @@ export interface HartLocalOptions {
   readonly number: number;
   readonly ram: { readonly bytes: SharedArrayBuffer; readonly base: number };
   /** MachineBlock and HartBlocks; the interrupt files. */
-  readonly control: SharedArrayBuffer;
-  readonly imsic: SharedArrayBuffer;
+  readonly control: SharedPart;
+  readonly imsic: SharedPart;
   readonly surroundings: Surroundings;
   mtime(): bigint;
 }
@@ -46,7 +47,7 @@ export class HartLocal {
   #exits = 0;
 
   constructor({ number, ram, control, imsic, surroundings, mtime }: HartLocalOptions) {
-    const lines = new Int32Array(control);
+    const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
     this.interruptFile = new Imsic(imsic, lines, number);

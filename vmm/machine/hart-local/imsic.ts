@@ -11,7 +11,7 @@
 import type { InterruptFile } from '../../../guest/riscv/environment.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { integer, list } from '../../../platform/shape.ts';
-import { atomic32, atomic32s, bytes, defineShared } from '../../../platform/shared.ts';
+import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart, within } from '../../../platform/shared.ts';
 import { hartWords } from '../control/control-block.ts';
 
 export const IMSIC_IDENTITIES = 255;
@@ -55,8 +55,8 @@ export class Imsic implements InterruptFile {
    * A view of the file of this hart in `shared`, which drives the hart's line in `control`. One per
    * thread.
    */
-  constructor(shared: SharedArrayBuffer, control: Int32Array, hart: number) {
-    this.#file = new Int32Array(shared, hart * ImsicFile.size, ImsicFile.size / 4);
+  constructor(shared: SharedPart, control: Int32Array, hart: number) {
+    this.#file = int32s(within(shared, hart * ImsicFile.size, ImsicFile.size));
     this.#lines = control;
     this.#line = hartWords(hart).lines;
   }

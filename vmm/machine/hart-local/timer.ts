@@ -4,6 +4,7 @@
  * store can reach them. A thread that stores to another hart's word wakes that hart, and that hart
  * drives its timer's line anew before its next slice.
  */
+import { bigUint64s, int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartWords, hartWords64 } from '../control/control-block.ts';
 
 const MIP_MSIP = 1 << 3;
@@ -18,10 +19,10 @@ export class Timer {
   #up = false;
 
   /** The timer of this hart, in the ControlBlocks in `control`. One per thread. */
-  constructor(control: SharedArrayBuffer, hart: number, mtime: () => bigint) {
-    this.#lines = new Int32Array(control);
+  constructor(control: SharedPart, hart: number, mtime: () => bigint) {
+    this.#lines = int32s(control);
     this.#line = hartWords(hart).lines;
-    this.#longs = new BigUint64Array(control);
+    this.#longs = bigUint64s(control);
     this.#compare = hartWords64(hart).mtimecmp;
     this.#mtime = mtime;
   }

@@ -4,6 +4,7 @@
  * words, so any thread can read it.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
+import { bigUint64s, float64s, type SharedPart } from '../../../platform/shared.ts';
 import { MachineBlock } from '../control/control-block.ts';
 import { TIMEBASE_HZ } from './memory-map.ts';
 
@@ -17,9 +18,9 @@ export class Clock {
   readonly #doubles: Float64Array;
   readonly #ns: () => number;
 
-  constructor(control: SharedArrayBuffer, ns: () => number = monotonicNs) {
-    this.#longs = new BigUint64Array(control);
-    this.#doubles = new Float64Array(control);
+  constructor(control: SharedPart, ns: () => number = monotonicNs) {
+    this.#longs = bigUint64s(control);
+    this.#doubles = float64s(control);
     this.#ns = ns;
   }
 

@@ -2,7 +2,7 @@
  * Console input that the guest has not read yet: a byte ring in shared memory. Main fills it, the
  * vCPU's UART empties it.
  */
-import { atomic32, bytes, defineShared } from '../../../platform/shared.ts';
+import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s, within } from '../../../platform/shared.ts';
 
 const CAPACITY = 4096; // a power of two
 
@@ -21,9 +21,9 @@ export class ConsoleInput {
   readonly #words: Int32Array;
   readonly #data: Uint8Array;
 
-  constructor(shared: SharedArrayBuffer) {
-    this.#words = new Int32Array(shared);
-    this.#data = new Uint8Array(shared, ConsoleRing.offset.data, CAPACITY);
+  constructor(shared: SharedPart) {
+    this.#words = int32s(shared);
+    this.#data = uint8s(within(shared, ConsoleRing.offset.data, CAPACITY));
   }
 
   /**

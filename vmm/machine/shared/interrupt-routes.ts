@@ -7,7 +7,7 @@
 import { enospc } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { integer, list, number, object } from '../../../platform/shape.ts';
-import { atomic32, bytes, defineShared, word64 } from '../../../platform/shared.ts';
+import { atomic32, bytes, defineShared, float64s, int32s, type SharedPart, word64 } from '../../../platform/shared.ts';
 
 const MAX_ROUTES = 1024;
 
@@ -46,9 +46,9 @@ export class InterruptRoutes {
   readonly #words: Int32Array;
   readonly #counts: Float64Array;
 
-  constructor(shared: SharedArrayBuffer) {
-    this.#words = new Int32Array(shared);
-    this.#counts = new Float64Array(shared);
+  constructor(shared: SharedPart) {
+    this.#words = int32s(shared);
+    this.#counts = float64s(shared);
   }
 
   get count(): number {

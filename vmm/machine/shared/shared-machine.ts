@@ -6,6 +6,7 @@
  */
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { list } from '../../../platform/shape.ts';
+import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { wakeHart } from '../control/control-block.ts';
 import type { Imsic } from '../hart-local/imsic.ts';
 import type { Timer } from '../hart-local/timer.ts';
@@ -35,7 +36,7 @@ export interface SharedMachineOptions {
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
   /** MachineBlock and HartBlocks. */
-  readonly control: SharedArrayBuffer;
+  readonly control: SharedPart;
   readonly input: ConsoleInput;
   readonly output: ConsoleOutput;
   /** The passed-through devices, for slots 1… of the PCI bus. */
@@ -62,7 +63,7 @@ export class SharedMachine {
   readonly #functions: readonly PassthroughFunction[];
 
   constructor({ ramSize, entry, control, input, output, functions, monotonicNs }: SharedMachineOptions) {
-    this.#control = new Int32Array(control);
+    this.#control = int32s(control);
     this.clock = new Clock(control, monotonicNs);
     this.input = input;
     this.output = output;

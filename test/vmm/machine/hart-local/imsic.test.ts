@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { int32s, newPart, type SharedPart } from '../../../../platform/shared.ts';
 import { controlBytes, hartWords } from '../../../../vmm/machine/control/control-block.ts';
 import { Imsic, imsicBytes } from '../../../../vmm/machine/hart-local/imsic.ts';
 import { ImsicPage } from '../../../../vmm/machine/shared/imsic-page.ts';
@@ -15,14 +16,14 @@ const EIE2 = 0xc2;
 const SETEIPNUM_LE = 0;
 const SETEIPNUM_BE = 4;
 
-let shared: SharedArrayBuffer;
+let shared: SharedPart;
 let lines: Int32Array;
 let imsic: Imsic;
 let page: ImsicPage;
 
 beforeEach(() => {
-  shared = new SharedArrayBuffer(imsicBytes(1));
-  lines = new Int32Array(new SharedArrayBuffer(controlBytes(1)));
+  shared = newPart(imsicBytes(1));
+  lines = int32s(newPart(controlBytes(1)));
   imsic = new Imsic(shared, lines, 0);
   page = new ImsicPage(imsic, () => {});
 });
@@ -96,8 +97,8 @@ describe('IMSIC', () => {
     imsic.setPending(31);
     imsic.setPending(63);
     const state = structuredClone(imsic.save());
-    const freshLines = new Int32Array(new SharedArrayBuffer(controlBytes(1)));
-    const fresh = new Imsic(new SharedArrayBuffer(imsicBytes(1)), freshLines, 0);
+    const freshLines = int32s(newPart(controlBytes(1)));
+    const fresh = new Imsic(newPart(imsicBytes(1)), freshLines, 0);
     fresh.restore(state);
     expect(freshLines[MIP]).toBe(MEIP);
     expect(fresh.claim() & 0xffff).toBe(31);

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
+import { int32s, newPart } from '../../../../platform/shared.ts';
 import { controlBytes, hartWords } from '../../../../vmm/machine/control/control-block.ts';
 import { Timer } from '../../../../vmm/machine/hart-local/timer.ts';
 import { Clint } from '../../../../vmm/machine/shared/clint.ts';
@@ -20,11 +21,11 @@ let woken: number[];
 
 /** A CLINT of so many harts, whose words are fresh. */
 function newClint(harts = 1): { words: Int32Array; clock: Clock; timers: Timer[]; clint: Clint } {
-  const control = new SharedArrayBuffer(controlBytes(harts));
+  const control = newPart(controlBytes(harts));
   const clock = new Clock(control, () => nowNs);
   const timers = Array.from({ length: harts }, (_, hart) => new Timer(control, hart, () => clock.now()));
   const clint = new Clint({ clock, timers, wake: (hart) => woken.push(hart) });
-  return { words: new Int32Array(control), clock, timers, clint };
+  return { words: int32s(control), clock, timers, clint };
 }
 
 beforeEach(() => {

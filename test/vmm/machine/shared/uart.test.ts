@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
+import { newPart } from '../../../../platform/shared.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
 import { ConsoleOutput } from '../../../../vmm/machine/shared/console-output.ts';
 import { Uart } from '../../../../vmm/machine/shared/uart.ts';
@@ -21,7 +22,7 @@ function newUart(): Uart {
 beforeEach(() => {
   written = '';
   blocked = false;
-  input = new ConsoleInput(new SharedArrayBuffer(CONSOLE_INPUT_BYTES));
+  input = new ConsoleInput(newPart(CONSOLE_INPUT_BYTES));
   uart = newUart();
 });
 

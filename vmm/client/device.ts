@@ -13,6 +13,7 @@ import {
   VFIO_PCI_MSI_IRQ_INDEX,
 } from '../../iommu/abi/vfio.ts';
 import { enodev } from '../../platform/errno.ts';
+import { fd } from '../../platform/fd-shape.ts';
 import { flag, integer, list, object, type Shaped, text } from '../../platform/shape.ts';
 import { viewOf } from '../../platform/struct.ts';
 import { armIrqs, disarmIrqs, getIrqInfo } from './irqs.ts';
@@ -26,7 +27,7 @@ export type Region = Shaped<typeof REGION>;
 /** The facts that the kernel is asked for once, when the device is opened. They survive updates. */
 export const DEVICE_DESCRIPTION = object({
   bdf: text,
-  fd: integer,
+  fd,
   resettable: flag,
   /** BAR 0–5. */
   bars: list(REGION, 6),

@@ -5,19 +5,19 @@
  * the section. Code that the guest's next instruction does not need is loaded after it.
  */
 import { fstatSync, readSync } from 'node:fs';
-import { setImmediate as nextSlice } from 'node:timers/promises';
 import { monotonicNs } from '../../platform/clock.ts';
 import { hex } from '../../platform/hex.ts';
 import { close } from '../../platform/libc/fd.ts';
-import { MainSlices } from '../crew/main-slices.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
 import type { MonitorState } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
+import { goOn, restorePhase, settle } from './go-on.ts';
 import type { HandOver } from './hand-over.ts';
+import { NewImage } from './new-image.ts';
 import { phasesMs } from './phases.ts';
 
 import { decodeState, type StateFile } from './state-file.ts';
-import { decodeAll, NewImage, type Phase } from './survivors.ts';
+import { decodeAll, type Phase } from './survivors.ts';
 import type { Takeback } from './update-state.ts';
 
 export interface Resumed {
@@ -35,20 +35,13 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
   const state = readState(stateFd);
   const restorables = decodeAll(state);
   const image = new NewImage();
-  const restoredAt = (phase: Phase): number => {
-    for (const { survivor, state } of restorables) if (survivor.phase === phase) survivor.restore(image, state);
-    return monotonicNs();
-  };
+  const restoredAt = (phase: Phase): number => restorePhase(image, restorables, phase, { prepared: false });
   const mapped = restoredAt('map');
   const remapped = restoredAt('remap');
   restoredAt('load');
-  const { vm, machine, monitor, update, vaddrOld } = image;
-  const slices = new MainSlices(vm, machine);
-  const loaded = monotonicNs();
-
-  const unquiesced = vm.unquiesce();
-  slices.turn();
-  const running = (await Promise.race([unquiesced, vm.ended.then(() => undefined)])) ?? loaded;
+  const { vm, monitor, update, vaddrOld } = image;
+  const going = await goOn(image);
+  const { loaded, running } = going;
 
   const { stamps, takeback } = update;
   const { execNs: execve } = state;
@@ -66,23 +59,19 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
   };
   const { snapshot } = update.fds;
   if (snapshot !== undefined) close(snapshot);
-  const report = settle(vm, slices).then(({ lastNs, firstNs, longestGapNs }) => ({
+  const report = settle(going).then((handOver) => ({
     ...pause,
     ...(takeback ? { takeback: takebackMs(takeback, stamps.begin) } : {}),
-    handover: {
-      afterMs: roundedMs(lastNs - running),
-      gapMs: roundedMs(firstNs - lastNs),
-      longestGapMs: roundedMs(longestGapNs),
-    },
+    handover: handOverMs(handOver, running),
   }));
   return { vm, monitor, report };
 }
 
-async function settle(vm: Vm, slices: MainSlices): Promise<HandOver> {
-  await nextSlice();
-  const { handOver } = await import('./hand-over.ts');
-  return handOver(vm, slices);
-}
+const handOverMs = ({ lastNs, firstNs, longestGapNs }: HandOver, running: number): JsonObject => ({
+  afterMs: roundedMs(lastNs - running),
+  gapMs: roundedMs(firstNs - lastNs),
+  longestGapMs: roundedMs(longestGapNs),
+});
 
 function takebackMs({ atNs, gapNs, longestGapNs }: Takeback, pauseStartNs: number): JsonObject {
   const beforeMs = roundedMs(pauseStartNs - atNs);

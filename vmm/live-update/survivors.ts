@@ -5,6 +5,7 @@
  */
 import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
+import { visitingFds } from '../../platform/fd-shape.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
 import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { HARTS, hartNumbers } from '../machine/hart-local/hart-number.ts';
@@ -16,11 +17,11 @@ import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.
 import { UART_SECTION } from '../machine/shared/uart.ts';
 import { MONITOR_SECTION, type MonitorState } from '../monitor/state.ts';
 import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
-import { assemble } from '../vm/assemble.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
-import { type GuestRam, RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
+import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import type { Vm } from '../vm/vm.ts';
 import { VM_SECTION, type VmState } from '../vm/vm-state.ts';
+import type { NewImage } from './new-image.ts';
 import type { StateFile } from './state-file.ts';
 import { claimFds, UPDATE_SECTION, type UpdateState } from './update-state.ts';
 
@@ -32,28 +33,6 @@ export interface OldImage {
   readonly update: UpdateState;
 }
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
-/**
- * The image that is being resumed. Each survivor finds here what the survivors before it in the
- * list have put, and adds its own part.
- */
-export class NewImage {
-  update!: UpdateState;
-  state!: VmState;
-  vaddrOld!: number;
-  ram!: GuestRam;
-  host: PassthroughHost | undefined;
-  vm!: Vm;
-  readonly harts: Writable<HartSections>[] = [];
-  readonly shared = {} as Writable<SharedState>;
-  monitor!: MonitorState;
-
-  get machine(): MachineState {
-    return { harts: this.harts, ...this.shared };
-  }
-}
-
 /** The phase of the update that ends when the survivor has been restored (phases.ts). */
 export type Phase = 'map' | 'remap' | 'load';
 
@@ -62,6 +41,11 @@ type Saving<S> = { save(vm: Vm): S } | { saveAtRest(old: OldImage): S };
 
 type Owner<S> = Saving<S> & {
   readonly phase: Phase;
+  /**
+   * Builds what needs only facts that do not change while the guest runs. A standby does this
+   * before the guest stops. An image that was exec'd does it just before `restore`.
+   */
+  prepare?(image: NewImage, state: S): void;
   restore(image: NewImage, state: S): void;
 };
 
@@ -71,7 +55,8 @@ export interface Survivor {
   /** Saves the survivor while the guest runs, if that is possible; an update rehearses it. */
   readonly saveSteady: ((vm: Vm) => Versioned) | undefined;
   save(old: OldImage): Versioned;
-  /** Restores the survivor. `state` is the return value of this section's `decode`. */
+  /** Both take the return value of this section's `decode`. */
+  prepare(image: NewImage, state: Versioned): void;
   restore(image: NewImage, state: Versioned): void;
 }
 
@@ -81,6 +66,7 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
     phase: owner.phase,
     saveSteady: 'save' in owner ? owner.save : undefined,
     save: (old) => ('save' in owner ? owner.save(old.vm) : owner.saveAtRest(old)),
+    prepare: (image, state) => owner.prepare?.(image, state as S),
     restore: (image, state) => owner.restore(image, state as S),
   };
 }
@@ -92,7 +78,7 @@ function ofHart(hart: number): readonly Survivor[] {
       phase: 'load',
       saveAtRest: ({ machine }) => machine.harts[hart]![name],
       restore({ harts }, state) {
-        harts[hart] ??= {} as Writable<HartSections>;
+        harts[hart] ??= {} as NewImage['harts'][number];
         harts[hart][name] = state;
       },
     });
@@ -122,6 +108,10 @@ function ofMachine<N extends keyof SharedState>(name: N, section: Section<Shared
   });
 }
 
+function takeVmState(image: NewImage, state: VmState): void {
+  image.state = { ...state, generation: state.generation + 1 };
+}
+
 export const SURVIVORS: readonly Survivor[] = [
   survivor(VM_SECTION, {
     phase: 'map',
@@ -129,9 +119,8 @@ export const SURVIVORS: readonly Survivor[] = [
       const { options, entry, generation } = parts;
       return VM_SECTION.of({ options, entry, generation, paused: runState === 'paused' });
     },
-    restore(image, state) {
-      image.state = { ...state, generation: state.generation + 1 };
-    },
+    prepare: takeVmState,
+    restore: takeVmState,
   }),
   survivor(UPDATE_SECTION, {
     phase: 'map',
@@ -144,35 +133,38 @@ export const SURVIVORS: readonly Survivor[] = [
   survivor(RAM_SECTION, {
     phase: 'map',
     save: ({ parts }) => RAM_SECTION.of({ fd: parts.ramFd, size: parts.ram.length, vaddrOld: parts.ram.vaddr }),
-    restore(image, state) {
+    prepare(image, state) {
       image.ram = remapRam(state, image.state.options.inject === 'wrong-memfd');
-      image.vaddrOld = state.vaddrOld;
+    },
+    restore(image, { vaddrOld }) {
+      image.vaddrOld = vaddrOld;
     },
   }),
   survivor(VFIO_SECTION, {
     phase: 'remap',
     save: ({ parts }) => parts.host?.save() ?? NO_DEVICES,
-    restore(image, { container, devices }) {
+    prepare(image, { container, devices }) {
       if (!container) return;
       const { host } = image.state.options;
       if (host === undefined) throw einval('section vfio: a container, but section vm names no host');
       image.host = PassthroughHost.resume(host, container, devices);
-      image.host.container.updateVaddrs(image.ram.mapping.vaddr);
+    },
+    restore({ host, ram }) {
+      host?.container.updateVaddrs(ram.mapping.vaddr);
     },
   }),
   survivor(CONSOLE_SECTION, {
     phase: 'load',
     saveAtRest: ({ vm: { parts } }) => CONSOLE_SECTION.of({ input: parts.console.save() }),
-    restore(image, { input }) {
-      const { state, ram, host } = image;
-      image.vm = assemble({ state, ram, host, typed: input });
+    restore({ vm }, { input }) {
+      vm.parts.console.restore(input);
     },
   }),
   survivor(ROUTES_SECTION, {
     phase: 'load',
     save: (vm) => ROUTES_SECTION.of({ routes: vm.routes.save() }),
     restore({ vm }, { routes }) {
-      for (const route of routes) vm.routes.add(route);
+      vm.routes.restore(routes);
     },
   }),
   ...hartNumbers(HARTS).flatMap(ofHart),
@@ -196,6 +188,25 @@ export const saveSteady = (vm: Vm): Readonly<Record<string, Versioned>> =>
   Object.fromEntries(
     SURVIVORS.flatMap(({ section, saveSteady }) => (saveSteady ? [[section.name, saveSteady(vm)]] : [])),
   );
+
+/**
+ * The fds that a state names, each by the place where it stands: `ram.fd`. They must go where the
+ * state goes.
+ */
+export function fdsOf(sections: Readonly<Record<string, Versioned>>): Record<string, number> {
+  const fds: Record<string, number> = {};
+  const note = (fd: number, at: string): number => {
+    fds[at] = fd;
+    return fd;
+  };
+  visitingFds(note, () => {
+    for (const { section } of SURVIVORS) {
+      const body = sections[section.name];
+      if (body) section.decode(body);
+    }
+  });
+  return fds;
+}
 
 /** A survivor with the state that was checked for it. */
 export interface Restorable {

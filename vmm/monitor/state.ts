@@ -1,13 +1,14 @@
 /** The part of the monitor that survives: its sockets stay open, its clients notice nothing. */
+import { fd } from '../../platform/fd-shape.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
-import { bytes, flag, integer, list, nullable, object, text } from '../../platform/shape.ts';
+import { bytes, flag, list, nullable, object, text } from '../../platform/shape.ts';
 
 export const MONITOR_SECTION = defineSection('monitor', 1, {
   /** null: this VMM has no monitor. */
-  socket: nullable(object({ path: text, fd: integer })),
+  socket: nullable(object({ path: text, fd })),
   connections: list(
     object({
-      fd: integer,
+      fd,
       /** Capabilities negotiation is complete. */
       negotiated: flag,
       /** Input that was received and not executed, a half line included. */

@@ -10,6 +10,7 @@ import {
   VFIO_UPDATE_VADDR,
 } from '../../iommu/abi/vfio.ts';
 import { eopnotsupp } from '../../platform/errno.ts';
+import { fd } from '../../platform/fd-shape.ts';
 import { integer, list, object, type Shaped } from '../../platform/shape.ts';
 import { checkExtension, joinContainer, openEmptyContainer, setIommu } from '../client/container.ts';
 import { type DmaMapping, invalidateVaddrs, mapDma, mapDmas } from '../client/dma.ts';
@@ -24,8 +25,8 @@ export type DmaRange = Shaped<typeof DMA_RANGE>;
  * The part of a container that survives its process: its fds stay open, its ranges get new vaddrs.
  */
 export const CONTAINER_STATE = object({
-  fd: integer,
-  groups: list(object({ group: integer, fd: integer })),
+  fd,
+  groups: list(object({ group: integer, fd })),
   ranges: list(DMA_RANGE),
 });
 

@@ -4,17 +4,18 @@
  */
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
+import { fd } from '../../platform/fd-shape.ts';
 import { hex } from '../../platform/hex.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc/eventfd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
-import { integer, list, nullable, object, type Shaped } from '../../platform/shape.ts';
+import { list, nullable, object, type Shaped } from '../../platform/shape.ts';
 import { askHost } from '../client/control.ts';
 import { DEVICE_DESCRIPTION, describeDevice } from '../client/device.ts';
 import { openDevice } from '../client/group.ts';
 import { KernelClient } from '../client/kernel-client.ts';
 import { CONTAINER_STATE, type ContainerState, type DmaRange, PassthroughContainer } from './container.ts';
 
-const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(integer) });
+const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(fd) });
 
 export type PassedDevice = Shaped<typeof PASSED_DEVICE>;
 

@@ -18,11 +18,9 @@ export interface Assembled {
   readonly ram: GuestRam;
   /** Present with devices. */
   readonly host?: PassthroughHost | undefined;
-  /** Console input that was typed before this image began. */
-  readonly typed?: Uint8Array;
 }
 
-export function assemble({ state, ram, host, typed }: Assembled): Vm {
+export function assemble({ state, ram, host }: Assembled): Vm {
   const { options, entry, generation, paused } = state;
   const vitals = Vitals.create(HARTS);
   const { shared } = vitals;
@@ -36,7 +34,7 @@ export function assemble({ state, ram, host, typed }: Assembled): Vm {
     vcpu,
     ramFd: ram.fd,
     ram: ram.mapping,
-    console: new Console(shared, typed),
+    console: new Console(shared),
     ...(host ? { host, interrupts: new InterruptThread(shared, host.container.fd) } : {}),
   });
 }

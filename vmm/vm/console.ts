@@ -22,17 +22,20 @@ const CHUNK = 4096;
 export class Console {
   readonly #ring: ConsoleInput;
   readonly #control: Int32Array;
-  #overflow: Uint8Array;
+  #overflow: Uint8Array = new Uint8Array();
   /**
    * Whether stdin is a file. We read a file ourselves, and only as far as there is room. A stream
    * of Node's would read ahead in another thread, and an execve would lose those bytes.
    */
   #isFile = false;
 
-  /** `unread` is input that was typed before this image began. */
-  constructor(shared: VmShared, unread: Uint8Array = new Uint8Array()) {
+  constructor(shared: VmShared) {
     this.#ring = new ConsoleInput(shared.input);
     this.#control = int32s(shared.control);
+  }
+
+  /** Takes input that was typed before this image had the console. To be called before `open`. */
+  restore(unread: Uint8Array): void {
     this.#overflow = unread;
   }
 

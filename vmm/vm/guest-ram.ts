@@ -2,12 +2,13 @@
 import { fstatSync } from 'node:fs';
 
 import { einval } from '../../platform/errno.ts';
+import { fd } from '../../platform/fd-shape.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer } from '../../platform/shape.ts';
 
 /** `vaddrOld` is the vaddr in the image that is gone. It must not be used again. */
-export const RAM_SECTION = defineSection('ram', 1, { fd: integer, size: integer, vaddrOld: integer });
+export const RAM_SECTION = defineSection('ram', 1, { fd, size: integer, vaddrOld: integer });
 
 export type RamState = StateOf<typeof RAM_SECTION>;
 

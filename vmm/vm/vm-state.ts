@@ -1,4 +1,5 @@
 /** The part of the VM as a whole that survives an update: its options and its run state. */
+import { fd } from '../../platform/fd-shape.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { flag, integer, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 
@@ -18,7 +19,7 @@ const VM_OPTIONS = object(
     /** Path of the monitor's socket. */
     qmp: text,
     /** A fd that ends with the process that started the VMM. The VMM ends with it. */
-    lifeline: integer,
+    lifeline: fd,
     /**
      * A defect to show that a check finds it. After an update the guest gets fresh memory instead
      * of its own.

@@ -94,6 +94,11 @@ export class Vm {
     return { ram: ram.buffer, entry, devices: host?.devices.map(({ description }) => description) ?? [] };
   }
 
+  /** Takes the run state of an earlier image. To be called before anything runs. */
+  restore({ paused }: { readonly paused: boolean }): void {
+    this.#runState = paused ? 'paused' : 'running';
+  }
+
   listen(listener: (event: VmEvent) => void): void {
     this.#listeners.add(listener);
   }

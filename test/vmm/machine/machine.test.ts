@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { int32s, newPart } from '../../../platform/shared.ts';
+import { NewImage } from '../../../vmm/live-update/new-image.ts';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
-import { decodeAll, NewImage } from '../../../vmm/live-update/survivors.ts';
+import { decodeAll } from '../../../vmm/live-update/survivors.ts';
 import { controlBytes, hartWords } from '../../../vmm/machine/control/control-block.ts';
 import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { Machine, type MachineState } from '../../../vmm/machine/machine.ts';

@@ -5,6 +5,7 @@
  * No eventfd is ever closed while the worker waits on it, and each keeps its count over an exec.
  */
 import { enospc } from '../../../platform/errno.ts';
+import { fd } from '../../../platform/fd-shape.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { integer, list, number, object } from '../../../platform/shape.ts';
 import { atomic32, bytes, defineShared, float64s, int32s, type SharedPart, word64 } from '../../../platform/shared.ts';
@@ -28,7 +29,7 @@ const Route = defineShared('interrupt route', {
 export const INTERRUPT_ROUTES_BYTES = Header.size + MAX_ROUTES * Route.size;
 
 export const ROUTES_SECTION = defineSection('routes', 1, {
-  routes: list(object({ eventfd: integer, slot: integer, identity: integer, delivered: number })),
+  routes: list(object({ eventfd: fd, slot: integer, identity: integer, delivered: number })),
 });
 
 export type RoutesState = StateOf<typeof ROUTES_SECTION>;
@@ -65,6 +66,12 @@ export class InterruptRoutes {
     this.#counts[long(route)] = delivered;
     this.#words[Header.word.count] = route + 1;
     return route;
+  }
+
+  /** Main: takes the routes of an earlier image in place of its own. ENOSPC. */
+  restore(routes: readonly RouteState[]): void {
+    this.#words[Header.word.count] = 0;
+    for (const route of routes) this.add(route);
   }
 
   eventfd(route: number): number {

@@ -1,0 +1,47 @@
+/** The image that is being resumed. */
+import type { HartSections, MachineState } from '../machine/machine.ts';
+import type { SharedState } from '../machine/shared/shared-machine.ts';
+import type { MonitorState } from '../monitor/state.ts';
+import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { assemble } from '../vm/assemble.ts';
+import type { GuestRam } from '../vm/guest-ram.ts';
+import type { Vm } from '../vm/vm.ts';
+import type { VmState } from '../vm/vm-state.ts';
+import type { UpdateState } from './update-state.ts';
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * Each survivor finds here what the survivors before it in the list have put, and adds its own
+ * part.
+ */
+export class NewImage {
+  update!: UpdateState;
+  state!: VmState;
+  vaddrOld!: number;
+  ram!: GuestRam;
+  host: PassthroughHost | undefined;
+  readonly harts: Writable<HartSections>[] = [];
+  readonly shared = {} as Writable<SharedState>;
+  monitor!: MonitorState;
+  #vm: Vm | undefined;
+
+  /** `vm`: this process has run the guest before, and takes it back. */
+  constructor(vm?: Vm) {
+    if (!vm) return;
+    const { ram, ramFd, host } = vm.parts;
+    this.#vm = vm;
+    this.ram = { fd: ramFd, mapping: ram };
+    this.host = host;
+  }
+
+  /** The VM, put together when it is first asked for: `state`, `ram` and `host` are there then. */
+  get vm(): Vm {
+    this.#vm ??= assemble({ state: this.state, ram: this.ram, host: this.host });
+    return this.#vm;
+  }
+
+  get machine(): MachineState {
+    return { harts: this.harts, ...this.shared };
+  }
+}

@@ -1,7 +1,7 @@
 /**
  * The guest goes on in this process: each owner takes its section, then main runs the guest, then
- * its threads take over. An image that was exec'd, a standby, and an image that takes its guest back
- * all do this.
+ * its threads take over. An image that was exec'd, a standby, and an image that takes its guest
+ * back all do this.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
 
@@ -13,8 +13,8 @@ import type { NewImage } from './new-image.ts';
 import type { Phase, Restorable } from './survivors.ts';
 
 /**
- * Restores the survivors of one phase, and returns the time when that was done (CLOCK_MONOTONIC ns).
- * `prepared`: this process prepared the image before.
+ * Restores the survivors of one phase, and returns the time when that was done (CLOCK_MONOTONIC
+ * ns). `prepared`: this process prepared the image before.
  */
 export function restorePhase(
   image: NewImage,

@@ -4,8 +4,10 @@
  */
 import type { Socket } from 'node:net';
 
-import { type ClientJson, type ClientObject, parseJson } from './json.ts';
+import { type ClientJson, parseJson } from './json.ts';
 import { JsonInput, type JsonValue } from './json-input.ts';
+import { NEGOTIATION } from './negotiation.ts';
+import { readArguments } from './qapi.ts';
 import {
   type Command,
   eventMessage,
@@ -161,7 +163,8 @@ export class Connection {
     if (this.#negotiated) {
       throw new QmpError('Capabilities negotiation is already complete, command ignored', 'CommandNotFound');
     }
-    checkCapabilities(command.arguments);
+    const { enable = [] } = readArguments(NEGOTIATION.args, command.arguments);
+    for (const capability of enable) throw new QmpError(`Capability ${capability} not available`);
     this.#negotiated = true;
     return {};
   }
@@ -184,19 +187,3 @@ function readValue(value: JsonValue): ClientJson | QmpError {
 
 const asQmpError = (error: unknown): QmpError =>
   error instanceof QmpError ? error : new QmpError((error as Error).message);
-
-/** qmp_capabilities(enable: [QMPCapability]): there is one in QEMU, oob, which we do not offer. */
-function checkCapabilities(args: ClientObject): void {
-  for (const [name, value] of args) {
-    if (name !== 'enable') throw new QmpError(`Parameter '${name}' is unexpected`);
-    if (!Array.isArray(value)) throw new QmpError("Invalid parameter type for 'enable', expected: array");
-    value.forEach((capability: ClientJson, i) => {
-      const parameter = `enable[${i}]`;
-      if (typeof capability !== 'string') {
-        throw new QmpError(`Invalid parameter type for '${parameter}', expected: string`);
-      }
-      if (capability === 'oob') throw new QmpError('Capability oob not available');
-      throw new QmpError(`Parameter '${parameter}' does not accept value '${capability}'`);
-    });
-  }
-}

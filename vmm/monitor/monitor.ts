@@ -22,7 +22,7 @@ const MAX_CLIENTS = 64;
 const QUIET_MS = 5000;
 
 /** The answer to query-version: three numbers as QEMU has them, and our own name. */
-export function versionInfo(): JsonObject {
+export function versionInfo() {
   const [major = 0, minor = 0, micro = 0] = VERSION.split('.').map(Number);
   return { qemu: { micro, minor, major }, package: `livevmm ${VERSION}` };
 }

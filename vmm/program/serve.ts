@@ -5,7 +5,7 @@ import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
 import type { Vm } from '../vm/vm.ts';
-import { Commands } from './commands.ts';
+import { commandsOf } from './commands/commands.ts';
 
 /**
  * Powers a VM on and serves it until it ends, or until `signalled` resolves. Returns the exit
@@ -44,7 +44,7 @@ async function serve(vm: Vm, signalled: Promise<number>, open: (execute: Execute
   const emit = (event: string, data?: JsonObject): void => monitor?.emit(event, data);
   let begun: Promise<void> | undefined;
   const update = new LiveUpdate({ vm, monitor: () => monitor, begun: () => begun });
-  const commands = new Commands(vm, update, emit);
+  const commands = commandsOf(vm, update, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
   const end = (status: number): void => vm.shutdown(status, 'host-signal');
   void signalled.then(end);

@@ -1,0 +1,44 @@
+/** Facts about this VMM, in our own words. */
+import { hex } from '../../../platform/hex.ts';
+import { type CommandSpec, command } from '../../monitor/command.ts';
+import { arrayOf, int, NOTHING, object, type Qapi, str } from '../../monitor/qapi.ts';
+import { hashGuestRam } from '../../vm/ram-hash/thread.ts';
+import type { Vm } from '../../vm/vm.ts';
+
+const RAM_HASH = object({ size: int, sha256: str });
+const INTERRUPTS = object({ devices: arrayOf(object({ bdf: str, delivered: int })) });
+const STATS = object({
+  generation: int,
+  pid: int,
+  vaddr: str,
+  vcpus: arrayOf(object({ instructions: int, exits: int })),
+});
+
+export function factCommands(vm: Vm): Readonly<Record<string, CommandSpec>> {
+  return {
+    'x-ram-hash': command({ args: NOTHING, returns: RAM_HASH, run: () => ramHash(vm) }),
+    'x-interrupts': command({ args: NOTHING, returns: INTERRUPTS, run: () => interrupts(vm) }),
+    'x-stats': command({ args: NOTHING, returns: STATS, run: () => stats(vm) }),
+  };
+}
+
+async function ramHash(vm: Vm): Promise<Qapi<typeof RAM_HASH>> {
+  const { buffer, length } = vm.parts.ram;
+  return { size: length, sha256: await hashGuestRam({ buffer, length }) };
+}
+
+/** Interrupts taken from each device's eventfds since power-on. */
+function interrupts(vm: Vm): Qapi<typeof INTERRUPTS> {
+  const routes = vm.routes.save();
+  const devices = (vm.parts.host?.devices ?? []).map(({ description: { bdf } }, i) => {
+    const own = routes.filter(({ slot }) => slot === i + 1);
+    return { bdf, delivered: own.reduce((sum, { delivered }) => sum + delivered, 0) };
+  });
+  return { devices };
+}
+
+function stats(vm: Vm): Qapi<typeof STATS> {
+  const { generation, ram } = vm.parts;
+  const { instructions, exits } = vm.counters();
+  return { generation, pid: process.pid, vaddr: hex(ram.vaddr), vcpus: [{ instructions, exits }] };
+}

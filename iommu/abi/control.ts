@@ -10,6 +10,11 @@ export interface InfoRequest {
   readonly op: 'info';
 }
 
+/** The PCI functions as enumeration finds them. No device is opened for it. → FunctionFacts[] */
+export interface FunctionsRequest {
+  readonly op: 'functions';
+}
+
 /** The work of a device in [fromNs, toNs) of CLOCK_MONOTONIC. → TimelineReply */
 export interface TimelineRequest {
   readonly op: 'timeline';
@@ -57,6 +62,7 @@ export interface SetParameterRequest {
 
 export type ControlRequest =
   | InfoRequest
+  | FunctionsRequest
   | TimelineRequest
   | RamHashRequest
   | StopDeviceRequest
@@ -74,6 +80,7 @@ const DEFECTS = ['touch-pte', 'corrupt-frame', 'drop-interrupt'] as const;
 
 const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & { readonly op: Op }> } = {
   info: object({ op: oneOf('info') }),
+  functions: object({ op: oneOf('functions') }),
   timeline: object({ op: oneOf('timeline'), bdf: text, fromNs: amount, toNs: amount }),
   'ram-hash': object({ op: oneOf('ram-hash'), sliceBytes: amount }),
   'stop-device': object({ op: oneOf('stop-device'), bdf: text }),
@@ -93,11 +100,31 @@ export function parseControlRequest(request: object): ControlRequest {
 /** The answer's type of each request. */
 export interface ControlReplies {
   readonly info: HostInfo;
+  readonly functions: readonly FunctionFacts[];
   readonly timeline: TimelineReply;
   readonly 'ram-hash': RamHashReply;
   readonly 'stop-device': Record<string, never>;
   readonly inject: Record<string, never>;
   readonly 'set-parameter': Record<string, never>;
+}
+
+/** A PCI function as Linux shows it in sysfs. */
+export interface FunctionFacts {
+  readonly bdf: string;
+  readonly group: number;
+  /** The configuration space as the hardware has it at this moment. */
+  readonly config: Uint8Array;
+  /** BAR 0–5; null for one that does not exist, and for the upper half of a 64-bit BAR. */
+  readonly bars: readonly (BarFacts | null)[];
+}
+
+export interface BarFacts {
+  readonly space: 'memory' | 'io';
+  /** Where firmware has put it: a pa, or a port. */
+  readonly start: number;
+  readonly size: number;
+  /** The type bits of the BAR's register. */
+  readonly flags: number;
 }
 
 /** A device as the hardware knows it; `livevmm host --json` prints it, too. */

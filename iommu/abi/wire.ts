@@ -28,21 +28,30 @@ export const DEVICE_FD_PATH = 'anon:vfio-device';
 export const MAPPING_PATH = 'anon:mapping';
 
 /**
- * First frame of a file connection. `fd` is the number of this very socket in the caller. Answer:
+ * First frame of a file connection. `fd` is the number of this very socket in the peer. Answer:
  * Reply.
  */
 export interface OpenHello {
   readonly open: string;
   readonly fd: number;
   readonly token?: number;
+  /** The process that opens the file, if that is not the peer (see TaskHello). */
+  readonly pid?: number;
 }
 
 /**
  * First frame of a task channel, which must be closed on exec. Answer: Reply with the host's `pid`.
  * On −EACCES the client may name that pid by prctl(PR_SET_PTRACER) and connect again.
+ *
+ * A supervisor enters the kernel for threads of other processes: it names the process. EPERM unless
+ * the peer is root or that process has the peer's uid only. Both numbers are then those of the
+ * host's PID namespace, which the peer must share (EPERM).
  */
 export interface TaskHello {
-  readonly task: number; // tid of the thread that will use this channel, as its process knows it
+  /** tid of the thread that will use this channel, as its process knows it. */
+  readonly task: number;
+  /** The thread's process, if that is not the peer. */
+  readonly pid?: number;
 }
 
 export type Hello = OpenHello | TaskHello;
@@ -157,6 +166,8 @@ export interface Reply {
   readonly message?: string;
   /** ioctl with a negative ret: the name of the call. */
   readonly call?: string;
+  /** With a negative ret: the fd is open, and no file of this host. */
+  readonly foreign?: boolean;
 }
 
 /**
@@ -187,12 +198,14 @@ function fieldsOf(value: unknown): Fields {
 
 /** The first frame of a connection. EPROTO for anything else. */
 export function parseHello(value: unknown): Hello {
-  const { open, fd, token, task } = fieldsOf(value);
-  if (isCount(task)) return { task };
+  const { open, fd, token, task, pid } = fieldsOf(value);
+  if (pid !== undefined && !isCount(pid)) throw eproto('bad pid');
+  const behalf = pid === undefined ? {} : { pid };
+  if (isCount(task)) return { task, ...behalf };
   if (typeof open !== 'string' || !isFd(fd)) throw eproto('connection does not start with a hello');
-  if (token === undefined) return { open, fd };
+  if (token === undefined) return { open, fd, ...behalf };
   if (!isCount(token)) throw eproto('bad token');
-  return { open, fd, token };
+  return { open, fd, token, ...behalf };
 }
 
 const isIoctl = (fields: Fields): fields is Fields & IoctlCall =>

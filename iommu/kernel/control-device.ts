@@ -9,6 +9,7 @@ import type {
   ControlReplies,
   ControlRequest,
   DeviceInfo,
+  FunctionFacts,
   HostInfo,
   InjectRequest,
   SetParameterRequest,
@@ -25,6 +26,7 @@ export interface ControlledDevice {
   readonly name: string;
   readonly bdf: number;
   info(interruptsSent: number): DeviceInfo;
+  facts(): FunctionFacts;
   timeline(fromNs: number, toNs: number): TimelineReply;
 }
 
@@ -72,6 +74,8 @@ export class ControlFile implements FileOperations {
     switch (request.op) {
       case 'info':
         return this.#info();
+      case 'functions':
+        return this.#host.devices.map((device) => device.facts());
       case 'timeline':
         return this.#device(request.bdf).timeline(request.fromNs, request.toNs);
       case 'ram-hash':

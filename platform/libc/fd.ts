@@ -51,6 +51,11 @@ export function lockNow(fd: number): boolean {
   }
 }
 
+/** ioctl(2) with a number as argument. */
+export function ioctlNumber(fd: number, request: number, arg: number): number {
+  return check(c.ioctl_number(fd, request, arg), `ioctl ${request.toString(16)}`);
+}
+
 /** ioctl(2) with a struct argument. */
 export function ioctl(fd: number, request: number, arg: Uint8Array | BigUint64Array): number {
   return check(c.ioctl(fd, request, arg), `ioctl ${request.toString(16)}`);

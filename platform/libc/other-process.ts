@@ -7,12 +7,22 @@ import { vaddrOf } from './mmap.ts';
 
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
+const PIDFD_THREAD = 0o200; // O_EXCL
+export const RLIMIT_CORE = 4;
 export const RLIMIT_NOFILE = 7;
 export const RLIMIT_MEMLOCK = 8;
 
 /** A fd that refers to process `pid`; close it. ESRCH when there is none. */
 export function pidfdOpen(pid: number): number {
   return check(Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, 0, null, 0, 0)), `pidfd_open ${pid}`);
+}
+
+/**
+ * A fd that poll(2) finds readable when thread `tid` has ended; close it. ESRCH when there is none.
+ * EINVAL before Linux 6.9.
+ */
+export function pidfdOpenThread(tid: number): number {
+  return check(Number(c.syscall(SYS_PIDFD_OPEN, tid, PIDFD_THREAD, 0, null, 0, 0)), `pidfd_open ${tid}`);
 }
 
 /**

@@ -9,7 +9,7 @@ import { close } from '../../../platform/libc/fd.ts';
 import { pidfdGetfd, pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
-import { AddressSpace, hasIpcLock, memlockLimit, threadOf } from '../../../platform/process.ts';
+import { AddressSpace, hasIpcLock, memlockLimit } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
 
 /** A value cached for one system call. Outside a call it is asked for anew each time. */
@@ -204,12 +204,11 @@ export class ChannelTask implements Task {
   #memlockPages: Answer<number> | undefined;
 
   /**
-   * `name`: its tid as the process itself knows it. ESRCH when the process has no such thread;
-   * EACCES when the host may not look into the process's image.
+   * `tid` as the host numbers it. ESRCH when the process has no such thread; EACCES when the host
+   * may not look into the process's image.
    */
-  constructor(name: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
-    const tid = threadOf(process.pid, name);
-    if (tid === undefined) throw esrch(`process ${process.pid} has no thread ${name}`);
+  constructor(tid: number, process: Process, { killed, memlock }: { killed: AbortSignal; memlock: Memlock }) {
+    if (!existsSync(`/proc/${process.pid}/task/${tid}`)) throw esrch(`process ${process.pid} has no thread ${tid}`);
     this.tid = tid;
     this.process = process;
     this.mm = process.currentMm().grab();

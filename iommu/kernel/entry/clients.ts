@@ -60,6 +60,23 @@ export class Clients {
     return account;
   }
 
+  /**
+   * Counts a process that the client makes calls for, until leaveProcess(). Errors as enter(). A
+   * process is counted for each of its channels.
+   */
+  enterProcess(client: ClientProcess): void {
+    const { connections } = this.#byPid.get(client.pid)!;
+    if (FDS_OF_PROCESS > this.#left) throw new SysError('ENFILE', 'the host has as many processes as it may look into');
+    if (connections + 2 * FDS_OF_PROCESS > this.#left) {
+      throw new SysError('EMFILE', `process ${client.pid} has ${connections} of the host's connections, its share`);
+    }
+    this.#left -= FDS_OF_PROCESS;
+  }
+
+  leaveProcess(_client: ClientProcess): void {
+    this.#left += FDS_OF_PROCESS;
+  }
+
   leave(client: ClientProcess): void {
     const account = this.#byPid.get(client.pid)!;
     this.#left++;

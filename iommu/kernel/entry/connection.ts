@@ -3,11 +3,11 @@
  * it.
  */
 import type { Socket } from 'node:net';
-import { ebadf, eexist, enoent, eproto, SysError } from '../../../platform/errno.ts';
+import { ebadf, eexist, enoent, eproto, esrch, SysError } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { handleFd } from '../../../platform/handle-fd.ts';
 import { sendWithFd } from '../../../platform/libc/pass-fd.ts';
-import { socketInode } from '../../../platform/process.ts';
+import { socketInode, threadOf } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
 import {
   DEVICE_FD_PATH,
@@ -21,6 +21,7 @@ import {
 } from '../../abi/wire.ts';
 import { type FileOperations, OpenFile } from '../core/open-file.ts';
 import { ChannelTask, type ProcessTable } from '../core/task.ts';
+import { callerOf, openerOf, type Peer } from './behalf.ts';
 import { Channel, replyOf } from './channel.ts';
 import { type ClientProcess, type Clients, MAX_BYTES_OF_CALLS } from './clients.ts';
 import type { FileTable, HeldFile } from './file-table.ts';
@@ -35,14 +36,8 @@ const MAX_REQUEST = MAX_TRANSFER + 4096;
  */
 const MAX_VALUES = 64;
 
-/** Credentials of the peer as of its connect(2). */
-export interface Peer {
-  readonly pid: number;
-  readonly uid: number;
-}
-
 /** open(2) by path: a file's operations, or ENOENT, EACCES, EBUSY … thrown. */
-export type OpenPath = (path: string, peer: Peer) => FileOperations;
+export type OpenPath = (path: string, opener: Peer) => FileOperations;
 
 /** The parts that all connections of a server share. */
 export interface Hall {
@@ -76,6 +71,8 @@ export class Connection {
   #underWay = 0;
   /** The bytes on the client's account for this connection. */
   #held = 0;
+  /** Processes other than the client that its account has for this connection. */
+  #processes = 0;
 
   /** `client` already has this connection on its account. */
   constructor(socket: Socket, peer: Peer, client: ClientProcess, hall: Hall) {
@@ -157,10 +154,17 @@ export class Connection {
     );
   }
 
-  #openChannel({ task: tid }: TaskHello): Role {
-    const { processes, channels, files, memlock } = this.#hall;
+  #openChannel({ task: name, pid }: TaskHello): Role {
+    const { processes, channels, files, memlock, clients } = this.#hall;
     const killed = new AbortController();
-    const task = new ChannelTask(tid, processes.open(this.#peer.pid), { killed: killed.signal, memlock });
+    if (pid !== undefined) {
+      clients.enterProcess(this.#client);
+      this.#processes++;
+    }
+    const caller = callerOf(this.#peer, pid, processes);
+    const tid = pid === undefined ? threadOf(caller.pid, name) : name;
+    if (tid === undefined) throw esrch(`process ${caller.pid} has no thread ${name}`);
+    const task = new ChannelTask(tid, caller, { killed: killed.signal, memlock });
     const channel = new Channel({ task, files, send: (reply) => this.#answer(reply) });
     channels.add(channel);
     this.#send({ ret: 0, pid: process.pid });
@@ -169,13 +173,14 @@ export class Connection {
 
   #openFile(hello: OpenHello): Role {
     const { files, openPath } = this.#hall;
-    const { pid } = this.#peer;
-    const inode = socketInode(pid, hello.fd);
-    if (inode === undefined) throw ebadf(`fd ${hello.fd} of process ${pid} is no socket`);
-    if (files.has(inode)) throw eexist(`fd ${hello.fd} of process ${pid} is an open file already`);
+    const peer = this.#peer;
+    const inode = socketInode(peer.pid, hello.fd);
+    if (inode === undefined) throw ebadf(`fd ${hello.fd} of process ${peer.pid} is no socket`);
+    if (files.has(inode)) throw eexist(`fd ${hello.fd} of process ${peer.pid} is an open file already`);
     files.closeHungUp(); // a file the caller has closed must not make this open EBUSY
+    const { pid, uid } = openerOf(peer, hello.pid);
     const isClaim = hello.open === DEVICE_FD_PATH || hello.open === MAPPING_PATH;
-    const file = isClaim ? this.#claim(hello) : new OpenFile(openPath(hello.open, this.#peer));
+    const file = isClaim ? this.#claim(hello, pid) : new OpenFile(openPath(hello.open, { pid, uid }));
     const socketFd = fdOf(this.#socket);
     const held = { inode, file, socketFd, pid, disconnect: () => this.#socket.destroy() };
     files.add(held);
@@ -184,9 +189,9 @@ export class Connection {
   }
 
   /** The file behind a token that one of the caller's channels was given. */
-  #claim({ token }: OpenHello): OpenFile {
+  #claim({ token }: OpenHello, pid: number): OpenFile {
     for (const channel of this.#hall.channels) {
-      const file = channel.task.pid === this.#peer.pid ? channel.claim(token ?? 0) : undefined;
+      const file = channel.task.pid === pid ? channel.claim(token ?? 0) : undefined;
       if (file) return file;
     }
     throw enoent('no file waits under this token');
@@ -233,6 +238,7 @@ export class Connection {
   #closed(): void {
     const { clients, files, channels, processes } = this.#hall;
     this.#settle();
+    for (; this.#processes > 0; this.#processes--) clients.leaveProcess(this.#client);
     clients.leave(this.#client);
     const role = this.#role;
     if (role.kind === 'file') files.close(role.held);

@@ -16,7 +16,7 @@ import { type Caller, type ClientEventfd, type FileOperations, OpenFile } from '
 import type { Task } from '../core/task.ts';
 import { U64_END } from '../core/user-arg.ts';
 import type { FileTable } from './file-table.ts';
-import { ioctl, ioctls } from './ioctl-call.ts';
+import { errorReply, ioctl, ioctls } from './ioctl-call.ts';
 import { readFile, writeFile } from './transfer.ts';
 
 /** A system call's caller while the call lasts. */
@@ -81,7 +81,7 @@ export class SystemCall implements Caller {
     if (request.op === 'exec') return { ret: 0 };
     if (request.op === 'sync') return this.#files.releasing(this.task.pid)?.then(() => ({ ret: 0 })) ?? { ret: 0 };
     const file = this.file(request.fd);
-    if (!file) throw einval(`fd ${request.fd} is no file of this host`);
+    if (!file) return { ...errorReply(einval(`fd ${request.fd} is no file of this host`)), foreign: true };
     this.#thisFile = file;
     file.get(); // a close(2) by another thread takes effect when this call is over
     let reply: Reply | Promise<Reply>;

@@ -2,7 +2,7 @@
  * A PCI function with no IOMMU in front of it, as a user of VFIO sees it. It offers all of
  * vfio-pci. The kernel makes its memory accesses for as long as the device is open.
  */
-import type { DeviceInfo, TimelineReply } from '../../abi/control.ts';
+import type { DeviceInfo, FunctionFacts, TimelineReply } from '../../abi/control.ts';
 import type { DeviceGroup, DeviceOps, VfioDevice } from '../vfio/device.ts';
 import type { PciDevice } from '../vfio/pci/device.ts';
 import type { DeviceAccesses } from './device-accesses.ts';
@@ -42,6 +42,10 @@ export class MediatedPciDevice implements VfioDevice {
   }
 
   /** For /dev/livevmm, as in PciDevice. */
+  facts(): FunctionFacts {
+    return this.#pci.facts();
+  }
+
   info(interruptsSent: number): DeviceInfo {
     return { ...this.#pci.info(interruptsSent), blocks: this.#accesses.blocks };
   }

@@ -6,7 +6,7 @@
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import { hex } from '../../../../platform/hex.ts';
-import type { DeviceInfo, TimelineReply } from '../../../abi/control.ts';
+import type { DeviceInfo, FunctionFacts, TimelineReply } from '../../../abi/control.ts';
 import {
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
@@ -38,7 +38,7 @@ import { BarIo } from './bar-io.ts';
 import { BarMmap } from './bar-mmap.ts';
 import { ConfigState } from './config-state.ts';
 import { LowPower, pciFeature } from './feature.ts';
-import { functionInfo, functionTimeline } from './function-info.ts';
+import { functionFacts, functionInfo, functionTimeline } from './function-info.ts';
 import { getHotResetInfo, hotReset } from './hot-reset.ts';
 import { getInfo, getIrqInfo, getRegionInfo } from './info.ts';
 import { Intx } from './intx.ts';
@@ -248,6 +248,11 @@ export class PciDevice implements VfioDevice {
       interruptsDropped: this.#msi?.dropped() ?? 0,
       opens: this.openCount,
     });
+  }
+
+  /** For sysfs: what enumeration has found, and the configuration space of now. */
+  facts(): FunctionFacts {
+    return functionFacts(this.#fn, this.resources, this.#pci);
   }
 
   timeline(fromNs: number, toNs: number): TimelineReply {

@@ -1,8 +1,10 @@
 /** The counters and the timeline of a PCI function, for /dev/livevmm. */
-import type { DeviceInfo, TimelineReply } from '../../../abi/control.ts';
+import type { DeviceInfo, FunctionFacts, TimelineReply } from '../../../abi/control.ts';
 import { readPortCounters } from '../../../bus/counters.ts';
 import { formatBdf, type PciFunction } from '../../../bus/pci-function.ts';
 import { BUCKET_NS, summarize, Timeline } from '../../../bus/timeline.ts';
+import type { PciAccess } from './access.ts';
+import type { PciResources } from './resources.ts';
 
 /** The counts that vfio-pci makes, and those that only the device itself can make. */
 type Counted = Pick<DeviceInfo, 'interruptsSent' | 'interruptsRaised' | 'interruptsDropped' | 'opens'>;
@@ -20,4 +22,13 @@ export function functionTimeline(fn: PciFunction, fromNs: number, toNs: number):
     buckets: buckets.map(({ number, ...counts }) => ({ startNs: number * BUCKET_NS, ...counts })),
     ...summarize(buckets, fromNs, toNs),
   };
+}
+
+/** The function as enumeration finds it. */
+export function functionFacts(fn: PciFunction, { bars, configSize }: PciResources, pci: PciAccess): FunctionFacts {
+  const config = new Uint8Array(configSize);
+  const view = new DataView(config.buffer);
+  for (let at = 0; at < configSize; at += 4) view.setUint32(at, pci.readConfig(at, 4), true);
+  const barFacts = bars.map((bar) => bar && { space: bar.space, start: bar.start, size: bar.size, flags: bar.flags });
+  return { bdf: formatBdf(fn.bdf), group: fn.group, config, bars: barFacts.map((bar) => bar ?? null) };
 }

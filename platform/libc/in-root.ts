@@ -1,0 +1,39 @@
+/** Files below a folder, which no path and no symbolic link in it leaves (openat2(2)). */
+import { check } from './check.ts';
+import { c } from './ffi.ts';
+
+const SYS_OPENAT2 = 437;
+const RESOLVE_NO_MAGICLINKS = 0x02;
+const RESOLVE_IN_ROOT = 0x10;
+const AT_EMPTY_PATH = 0x1000;
+const O_CLOEXEC = 0o2000000;
+const PATH_MAX = 4096;
+const STATX_BYTES = 256;
+/** struct stat of x86-64 and, with less of it used, of arm64. */
+const STAT_BYTES = { x64: 144, arm64: 128 }[process.arch as 'x64' | 'arm64'] ?? 144;
+
+/** openat2(2) with the folder `root` as the root of the file system; close-on-exec. */
+export function openInRoot(root: number, path: string, flags: number): number {
+  const how = new BigUint64Array([BigInt(flags | O_CLOEXEC), 0n, BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)]);
+  return check(Number(c.openat2(SYS_OPENAT2, root, path, how, how.byteLength)), `open ${path}`);
+}
+
+/** The struct stat of an open file. */
+export function statBytes(fd: number): Uint8Array {
+  const stat = new Uint8Array(STAT_BYTES);
+  check(c.fstatat(fd, '', stat, AT_EMPTY_PATH), `stat ${fd}`);
+  return stat;
+}
+
+/** The struct statx of an open file, with the fields of `mask`. */
+export function statxBytes(fd: number, mask: number): Uint8Array {
+  const stat = new Uint8Array(STATX_BYTES);
+  check(c.statx(fd, '', AT_EMPTY_PATH, mask, stat), `statx ${fd}`);
+  return stat;
+}
+
+/** The target of an open symbolic link (O_PATH | O_NOFOLLOW). EINVAL or ENOENT: it is none. */
+export function linkTarget(fd: number): Uint8Array {
+  const target = new Uint8Array(PATH_MAX);
+  return target.subarray(0, check(Number(c.readlinkat(fd, '', target, target.length)), `readlink ${fd}`));
+}

@@ -1,0 +1,30 @@
+/** Facts about other processes that /proc tells to everybody. */
+import { readFileSync, readlinkSync } from 'node:fs';
+
+/** Real, effective, saved and file system uid of process `pid`; undefined when there is none. */
+export function uidsOf(pid: number): readonly number[] | undefined {
+  return statusOf(pid, 'Uid')?.split('\t').map(Number);
+}
+
+/** The thread group (process) of thread `tid`; undefined when there is no such thread. */
+export function processOf(tid: number): number | undefined {
+  const tgid = statusOf(tid, 'Tgid');
+  return tgid === undefined ? undefined : Number(tgid);
+}
+
+function statusOf(pid: number, field: string): string | undefined {
+  try {
+    return new RegExp(`^${field}:\\s*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+  } catch {
+    return undefined; // it is gone
+  }
+}
+
+/** Whether process `pid` lives in this process's PID namespace: pids mean the same to both. */
+export function isInOurPidNamespace(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`) === readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return false; // it is gone, or may not be looked at
+  }
+}

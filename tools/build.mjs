@@ -30,6 +30,7 @@ function entryPoints() {
     'bare-exec': 'tools/bench/bare-exec.ts',
     'conform-client': 'tools/conform/client/main.ts',
     'stress-client': 'tools/stress/client/main.ts',
+    'with-launcher': 'tools/with/launcher/main.ts',
   };
   for (const layer of LAYERS) {
     for (const name of readdirSync(join(root, layer), { recursive: true })) {

@@ -14,8 +14,12 @@ import { info } from './commands/info.ts';
 import { run } from './commands/run.ts';
 import { stress } from './commands/stress.ts';
 import { update } from './commands/update.ts';
+import { with_ } from './commands/with.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = { demo, host, run, update, info, stress, bench, conform };
+const COMMANDS: Readonly<Record<string, Command>> = {
+  ...{ demo, host, run, update, info, stress, bench, conform },
+  with: with_,
+};
 
 function overview(): string {
   const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`);
@@ -33,7 +37,11 @@ Exit status: 0 well, 1 it failed, 2 the command line makes no sense.
 `;
 }
 
-const wantsHelp = (words: readonly string[]): boolean => words.some((word) => word === '--help' || word === '-h');
+/** Words behind `--` are another program's. */
+function wantsHelp(words: readonly string[]): boolean {
+  const end = words.indexOf('--');
+  return words.slice(0, end < 0 ? words.length : end).some((word) => word === '--help' || word === '-h');
+}
 
 async function main(words: readonly string[]): Promise<number> {
   const [name, ...rest] = words;

@@ -27,7 +27,7 @@ const ROOMS = [
     'mdev',
     'monitor',
   ],
-  ...['platform', 'stress', 'type1', 'vfio', 'vmm'],
+  ...['platform', 'stress', 'type1', 'vfio', 'vmm', 'with'],
 ];
 
 let dir: string;

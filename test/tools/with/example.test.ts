@@ -1,0 +1,103 @@
+/** examples/c/: a program for Linux's VFIO, as its author builds it, under `livevmm with`. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { Child } from '../../../tools/launch/child.ts';
+import { programArgv } from '../../../tools/launch/programs.ts';
+import { type Ended, outcome, Sandbox } from '../livevmm-process.ts';
+
+const SOURCE = fileURLToPath(new URL('../../../examples/c/edu-dma.c', import.meta.url));
+const hasCompiler = spawnSync('cc', ['--version']).status === 0;
+const isRoot = process.getuid!() === 0;
+const SAID = [
+  '0000:00:02.0 in /dev/vfio/0 is 1234:11e8',
+  '10! = 3628800',
+  'page 1: by DMA, through an IOMMU',
+  'unmapped 65536 bytes',
+];
+const EDU = ['--device', 'edu,dma-latency-ms=0'];
+
+describe.skipIf(!hasCompiler)('examples/c/edu-dma.c', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'with-example-'));
+  const sandbox = new Sandbox();
+  beforeAll(() => {
+    chmodSync(folder, 0o755);
+    execFileSync('cc', ['-Wall', '-Werror', '-o', join(folder, 'dynamic'), SOURCE]);
+    execFileSync('cc', ['-static', '-o', join(folder, 'static'), SOURCE]);
+  });
+  afterAll(() => {
+    sandbox.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  it.each(['dynamic', 'static'])('runs as a %s program, and leaves nothing', async (kind) => {
+    const { status, stdout, stderr } = await sandbox.run('with', ...EDU, '--', join(folder, kind));
+    expect({ status, stdout: stdout.trimEnd().split('\n'), stderr }).toEqual({ status: 0, stdout: SAID, stderr: '' });
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it('runs on a host that others use, too', async () => {
+    const socket = join(sandbox.dir, 'host.sock');
+    const host = sandbox.start('host', '--socket', socket, '--json', '--device', 'edu,dma-latency-ms=0');
+    await host.firstDocument();
+    const { status, stdout } = await sandbox.run('with', '--host', socket, '--', join(folder, 'dynamic'));
+    await host.stop();
+    expect({ status, stdout: stdout.trimEnd().split('\n') }).toEqual({ status: 0, stdout: SAID });
+  });
+
+  it.skipIf(!isRoot)('runs for an ordinary user with the limits of one', async () => {
+    const { status, stdout, stderr } = await asUser(['with', ...EDU, '--', join(folder, 'static')]);
+    expect({ status, stdout: stdout.trimEnd().split('\n'), stderr }).toEqual({ status: 0, stdout: SAID, stderr: '' });
+  });
+
+  /** As user 64321, with 8 MiB of locked memory and 1024 open files. */
+  async function asUser(words: readonly string[]): Promise<Ended> {
+    const home = mkdtempSync(join(tmpdir(), 'with-user-'));
+    chmodSync(home, 0o777);
+    const user = ['setpriv', '--reuid', '64321', '--regid', '64321', '--clear-groups'];
+    const limits = ['prlimit', '--memlock=8388608:8388608', '--nofile=1024:1024'];
+    const argv = [...user, ...limits, ...programArgv('livevmm', ...words)];
+    const env = { PATH: process.env.PATH, HOME: home, TMPDIR: home };
+    try {
+      return await outcome(new Child({ name: 'livevmm', argv, env, detached: false }));
+    } finally {
+      rmSync(home, { recursive: true });
+    }
+  }
+});
+
+describe('livevmm with', () => {
+  const sandbox = new Sandbox();
+  afterAll(() => sandbox.remove());
+
+  it.each([
+    [['sh', '-c', 'exit 7'], { status: 7 }],
+    [['sh', '-c', 'kill -TERM $$'], { status: null }],
+    [['no-such-program'], { status: 127, stderr: 'livevmm: no-such-program: not found\n' }],
+    [['/etc/passwd'], { status: 126, stderr: 'livevmm: /etc/passwd: EACCES\n' }],
+    [['sh', '-c', 'ls /dev/vfio; cat /sys/bus/pci/devices/0000:00:02.0/device'], { stdout: '0\nvfio\n0x11e8\n' }],
+    [['sh', '-c', 'cd /sys/bus && cat pci/devices/*/vendor'], { stdout: '0x1234\n' }],
+  ])('ends as its program does: %j', async (program, ended) => {
+    expect(await sandbox.run('with', '--', ...program)).toMatchObject(ended);
+  });
+
+  it.each([
+    [['with'], 'livevmm: with: name a program after --\n'],
+    [['with', '--host', '/x', '--device', 'edu', '--', 'true'], 'livevmm: --device is for a private host, and --host'],
+    [['with', '--profile', '4.0', '--', 'true'], 'livevmm: --profile: one of'],
+  ])('explains a mistake in one line: %j', async (words, line) => {
+    const { status, stderr } = await sandbox.run(...words);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(line) });
+  });
+
+  it('leaves the help of its program to the program', async () => {
+    expect(await sandbox.run('with', '--', 'sh', '-c', 'echo $1', 'sh', '--help')).toMatchObject({
+      stdout: '--help\n',
+      status: 0,
+    });
+  });
+});

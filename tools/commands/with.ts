@@ -1,0 +1,110 @@
+/** `livevmm with`: any program that uses VFIO, on the emulated kernel. */
+import { mkdirSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+
+import { startHost } from '../../devices/board/host.ts';
+import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
+import { getRlimit, RLIMIT_CORE, setRlimit } from '../../platform/libc/other-process.ts';
+import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../cli/command.ts';
+import { parseDeviceOption } from '../cli/device-option.ts';
+import { IOMMU_HELP, unitsOf } from '../cli/iommu-option.ts';
+import { separateKvemu } from '../cli/kvemu-option.ts';
+import { MEMLOCK_HELP, parseMemlock } from '../cli/memlock-option.ts';
+import { exitStatus } from '../cli/signals.ts';
+import { PrivateFolder } from '../launch/private-folder.ts';
+import { thisArchitecture } from '../with/filter/call-numbers.ts';
+import { type ProgramEnding, runProgram } from '../with/session.ts';
+import { DEFAULT_PROFILE } from './host.ts';
+
+const DEFAULT_DEVICE = 'edu';
+/** How long a signal to ourselves may take. */
+const SIGNAL_MS = 1000;
+
+const HELP = `Usage: livevmm with [--host SOCKET | [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
+       [--profile VERSION] [--memlock LIMIT]] -- PROGRAM [ARGUMENT]...
+
+Runs a program that was written for Linux's VFIO on the emulated kernel: its /dev/vfio and the PCI devices in its /sys are
+those of a livevmm host. The program and all that it starts need no change and no privilege. Static programs are welcome.
+Exit status and signals are the program's own. It runs with no_new_privs: programs with the setuid bit gain nothing.
+
+  --host SOCKET          a host that is running (livevmm host); without it there is a private one
+  --device TYPE[,...]    a device of the private host, as livevmm host takes it; may be repeated (default ${DEFAULT_DEVICE})
+${IOMMU_HELP}  --profile VERSION      which kernel's VFIO the private host answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
+${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
+`;
+
+/** The options of a private host. */
+const HOST_OPTIONS = ['device', 'iommu', 'profile', 'memlock'] as const;
+
+export const with_: Command = {
+  summary: 'run any program that uses VFIO on the emulated kernel',
+  help: HELP,
+  async run(words) {
+    const end = words.indexOf('--');
+    const program = end < 0 ? [] : words.slice(end + 1);
+    const options = parseOptions(words.slice(0, end < 0 ? words.length : end), {
+      host: { type: 'string' },
+      device: { type: 'string', multiple: true },
+      iommu: { type: 'string', multiple: true },
+      profile: { type: 'string' },
+      memlock: { type: 'string' },
+    });
+    if (program.length === 0) throw new UsageError('with: name a program after --');
+    if (!thisArchitecture) throw new CommandError(`with: there is no supervisor for ${process.arch}`);
+    const ofHost = HOST_OPTIONS.find((name) => options[name] !== undefined);
+    if (options.host !== undefined && ofHost !== undefined) {
+      throw new UsageError(`--${ofHost} is for a private host, and --host names one that is running`);
+    }
+    const { host } = options;
+    const folder = new PrivateFolder();
+    try {
+      const tree = join(folder.path, 'tree');
+      mkdirSync(tree);
+      const run = (socketPath: string): Promise<ProgramEnding> => runProgram(socketPath, tree, program);
+      const ending = host === undefined ? onPrivateHost(join(folder.path, 'host.sock'), options, run) : run(host);
+      return await endAs(await ending);
+    } finally {
+      await folder.remove();
+    }
+  },
+};
+
+interface PrivateHostOptions {
+  readonly device?: readonly string[] | undefined;
+  readonly iommu?: readonly string[] | undefined;
+  readonly profile?: string | undefined;
+  readonly memlock?: string | undefined;
+}
+
+/** The host's threads are this process's own: it may look into a program that it has started. */
+async function onPrivateHost<T>(
+  socketPath: string,
+  options: PrivateHostOptions,
+  run: (socketPath: string) => Promise<T>,
+): Promise<T> {
+  const { device = [DEFAULT_DEVICE], iommu = [], profile = DEFAULT_PROFILE, memlock = 'as-process' } = options;
+  const { devices, kvemuGroups } = separateKvemu(device.map(parseDeviceOption), 0);
+  const board = await startHost({
+    ...{ devices, kvemuGroups, socketPath, memlock: parseMemlock(memlock) },
+    ...{ profile: oneOf('profile', profile, PROFILE_NAMES), ...unitsOf(iommu) },
+  });
+  try {
+    return await Promise.race([
+      run(socketPath),
+      board.failed.then((message) => Promise.reject(new CommandError(message))),
+    ]);
+  } finally {
+    await board.stop();
+  }
+}
+
+/** The program's exit status; the end by its signal, where it ended so. */
+async function endAs({ status, signal }: ProgramEnding): Promise<number> {
+  if (signal === null) return status ?? 1;
+  const { hard } = getRlimit(0, RLIMIT_CORE);
+  setRlimit(0, RLIMIT_CORE, { soft: 0n, hard }); // the program has left the core that there may be
+  process.kill(process.pid, constants.signals[signal]);
+  await new Promise((resolve) => setTimeout(resolve, SIGNAL_MS));
+  return exitStatus(null, signal);
+}

@@ -1,0 +1,63 @@
+/**
+ * A program under a supervisor, from its start to the end of the last process that it has started.
+ * This process shares its terminal, and keeps out of the way.
+ */
+import type { Worker } from 'node:worker_threads';
+
+import { eventfd, eventfdSignal } from '../../platform/libc/eventfd.ts';
+import { close } from '../../platform/libc/fd.ts';
+import { OwnedThread } from '../../platform/owned-thread.ts';
+import { startWorker } from '../../platform/thread.ts';
+import { CommandError } from '../cli/command.ts';
+import { launch } from './launcher/launch.ts';
+import type { SupervisorData } from './supervisor/protocol.ts';
+
+/** The terminal sends these to the program as well. */
+const FROM_TERMINAL = ['SIGINT', 'SIGQUIT'] as const;
+/** Whoever sends these to us means the program. */
+const FOR_PROGRAM = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+const STOP_MS = 5000;
+
+export interface ProgramEnding {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/**
+ * Runs a program on the host at `socketPath` and waits until it and its descendants have ended.
+ * `tree` is an empty folder for the files that it shall see. CommandError: the supervisor fails.
+ */
+export async function runProgram(socketPath: string, tree: string, words: readonly string[]): Promise<ProgramEnding> {
+  const { child, exited, listener, begin } = await launch(words);
+  const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
+  const ignore = (): void => undefined;
+  for (const signal of FROM_TERMINAL) process.on(signal, ignore);
+  for (const signal of FOR_PROGRAM) process.on(signal, passOn);
+  try {
+    if (listener === undefined) return await exited;
+    const stop = eventfd();
+    const worker: Worker = startWorker<SupervisorData>(
+      'tools/with/supervisor/worker',
+      { listener, stop, socketPath, tree },
+      { name: 'supervisor' },
+    );
+    const thread = new OwnedThread(worker);
+    const failed = new Promise<never>((_, reject) => worker.once('error', reject));
+    const over = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    try {
+      begin();
+      await Promise.race([over, failed]);
+      return await exited;
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw new CommandError(`the supervisor has failed: ${(error as Error).message}`);
+    } finally {
+      await thread.stop(() => eventfdSignal(stop), STOP_MS);
+      close(listener);
+      close(stop);
+    }
+  } finally {
+    for (const signal of FROM_TERMINAL) process.off(signal, ignore);
+    for (const signal of FOR_PROGRAM) process.off(signal, passOn);
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * Answers the trapped system calls of a program and of all that it starts, one after the other, in
+ * one thread that sleeps in poll(2). Calls that wait for the emulated kernel wait side by side.
+ */
+
+import type { Reply } from '../../../iommu/abi/wire.ts';
+import { errnoNumber, SysError } from '../../../platform/errno.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { POLLHUP, POLLIN, poll } from '../../../platform/libc/poll.ts';
+import { Listener, type TrappedCall } from '../../../platform/seccomp/listener.ts';
+import { MemoryOfCall } from './caller-memory.ts';
+import { type Answer, type Call, type Carried, hasSteps, type Steps } from './steps.ts';
+import { type ProgramThread, ProgramThreads } from './threads.ts';
+
+/** Begins a call. */
+export type Carry = (nr: number, call: Call, threads: ProgramThreads) => Carried;
+
+/** A call whose request the kernel has. */
+interface Waiting {
+  readonly call: TrappedCall;
+  readonly steps: Steps;
+}
+
+const NO_REPLY: Reply = { ret: 0 };
+/** Errnos that say that there is no host. */
+const GONE = ['EPIPE', 'ECONNREFUSED'];
+
+export interface SupervisorOptions {
+  /** Where trapped calls arrive. */
+  readonly listener: number;
+  /** A fd: the supervisor ends when it is readable. */
+  readonly stop: number;
+  /** Where the host listens. */
+  readonly socketPath: string;
+  readonly carry: Carry;
+  /** Gets a line about a bug of ours. */
+  readonly report: (line: string) => void;
+}
+
+export class Supervisor {
+  readonly #listener: Listener;
+  readonly #stop: number;
+  readonly #carry: Carry;
+  readonly #threads: ProgramThreads;
+  readonly #report: (line: string) => void;
+  readonly #waiting = new Map<ProgramThread, Waiting>();
+
+  constructor({ listener, stop, socketPath, carry, report }: SupervisorOptions) {
+    this.#listener = new Listener(listener);
+    this.#stop = stop;
+    this.#carry = carry;
+    this.#threads = new ProgramThreads(socketPath);
+    this.#report = report;
+  }
+
+  /** Until nobody with the filter is left, or it is stopped. */
+  run(): void {
+    while (this.#round());
+    for (const thread of [...this.#threads.all()]) this.#forget(thread);
+  }
+
+  /**
+   * Waits for events and handles them. Threads that have ended come first: poll has seen them no
+   * later than a call of a thread that has got the same number since.
+   */
+  #round(): boolean {
+    const threads = [...this.#threads.all()];
+    const fds = [this.#listener.fd, this.#stop, ...threads.flatMap(({ pidfd, socket }) => [pidfd, socket])];
+    // Woken by a call, a reply, the end of a thread, of the last process, or of us.
+    const events = poll(
+      fds.map((fd) => ({ fd, events: POLLIN })),
+      -1,
+    );
+    if (!events) return true; // a signal
+    if (events[1] !== 0) return false;
+    threads.forEach((thread, i) => {
+      if (events[2 + 2 * i] !== 0) this.#forget(thread);
+      else if (events[3 + 2 * i] !== 0) this.#replied(thread);
+    });
+    if ((events[0]! & POLLIN) !== 0) this.#trapped();
+    return (events[0]! & POLLHUP) === 0;
+  }
+
+  #forget(thread: ProgramThread): void {
+    this.#waiting.delete(thread);
+    this.#threads.forget(thread);
+  }
+
+  #trapped(): void {
+    const call = this.#listener.receive();
+    if (!call) return;
+    this.#threads.calls(call.tid, (thread) => this.#isBusy(thread));
+    const { tid, nr, args } = call;
+    const memory = new MemoryOfCall(this.#listener, call);
+    this.#guarded(call, () => {
+      const carried = this.#carry(nr, { tid, args, memory }, this.#threads);
+      if (hasSteps(carried)) this.#advance(call, carried, NO_REPLY);
+      else this.#answer(call, carried);
+    });
+  }
+
+  /** The thread is in the middle of a call, and alive. */
+  #isBusy(thread: ProgramThread): boolean {
+    const waiting = this.#waiting.get(thread);
+    return waiting !== undefined && this.#listener.waits(waiting.call);
+  }
+
+  #replied(thread: ProgramThread): void {
+    const waiting = this.#waiting.get(thread);
+    let reply: Reply | undefined;
+    try {
+      reply = thread.receive();
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      this.#forget(thread); // the host is gone, or has had enough of us
+      if (waiting) this.#refuse(waiting.call, 'EIO');
+      return;
+    }
+    if (!reply || !waiting) return;
+    this.#waiting.delete(thread);
+    const { call, steps } = waiting;
+    const answer = reply;
+    this.#guarded(call, () => this.#advance(call, steps, answer));
+  }
+
+  /** Goes on with a call up to its next request or its answer. */
+  #advance(call: TrappedCall, steps: Steps, reply: Reply): void {
+    const { done, value } = steps.next(reply);
+    if (done) {
+      this.#answer(call, value);
+      return;
+    }
+    const thread = this.#threads.enter(call.tid);
+    thread.send(value);
+    this.#waiting.set(thread, { call, steps });
+  }
+
+  /** Does `work` for a call. What it throws is the call's errno; a bug of ours is EIO, and told. */
+  #guarded(call: TrappedCall, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof SysError)) this.#report(`system call ${call.nr}: ${(error as Error).stack}`);
+      const code = error instanceof SysError && !GONE.includes(error.code) ? error.code : 'EIO';
+      this.#refuse(call, code);
+    }
+  }
+
+  #answer(call: TrappedCall, answer: Answer): void {
+    if (answer === 'go on') this.#listener.goOn(call);
+    else if (typeof answer === 'number') this.#listener.answer(call, answer);
+    else {
+      try {
+        this.#listener.answerFd(call, answer.fd, answer.cloexec);
+      } finally {
+        close(answer.fd);
+      }
+    }
+  }
+
+  #refuse(call: TrappedCall, code: string): void {
+    this.#listener.refuse(call, errnoNumber(code));
+  }
+}

@@ -1,0 +1,24 @@
+/**
+ * The thread of a supervisor. It ends when nobody is left who has the filter. It also asks the host
+ * for its machine: a private host answers from the thread that has started this one.
+ */
+import { writeSync } from 'node:fs';
+
+import { O_PATH, open } from '../../../platform/libc/fd.ts';
+import { workerInput } from '../../../platform/thread.ts';
+import { HostClient } from '../../clients/host-client.ts';
+import { thisArchitecture } from '../filter/call-numbers.ts';
+import { buildTree } from '../tree/build.ts';
+import { carryOut } from './dispatch.ts';
+import type { SupervisorData } from './protocol.ts';
+import { Supervisor } from './supervisor.ts';
+
+const { listener, stop, socketPath, tree } = workerInput<SupervisorData>();
+const host = new HostClient(socketPath);
+const info = host.ask({ op: 'info' });
+// Its bytes last until the next request.
+buildTree(tree, { info, functions: host.ask({ op: 'functions' }) });
+host.close();
+const carry = carryOut(thisArchitecture!, socketPath, { path: tree, fd: open(tree, O_PATH) });
+const report = (line: string): void => void writeSync(2, `livevmm: internal error: ${line}\n`);
+new Supervisor({ listener, stop, socketPath, carry, report }).run();

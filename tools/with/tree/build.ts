@@ -1,0 +1,55 @@
+/**
+ * The folder tree that stands for /dev/vfio and parts of sysfs. It is made once, from what the host
+ * says of its functions and groups. DEVIATION: files do not change when the device does.
+ */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+
+import type { FunctionFacts, HostInfo } from '../../../iommu/abi/control.ts';
+import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
+import { pciFiles } from './pci-files.ts';
+
+const BUS = '/sys/bus/pci';
+const DRIVER = `${BUS}/drivers/vfio-pci`;
+const ROOT_BUS = '/sys/devices/pci0000:00';
+const GROUPS = '/sys/kernel/iommu_groups';
+const MODULES = ['vfio', 'vfio_pci', 'vfio_iommu_type1'].map((name) => `/sys/module/${name}`);
+/** The window that every IOMMU with flat MSIs reserves. */
+const MSI_WINDOW = '0x00000000fee00000 0x00000000feefffff msi\n';
+
+export interface Machine {
+  readonly functions: readonly FunctionFacts[];
+  readonly info: Pick<HostInfo, 'groups' | 'devices' | 'units'>;
+}
+
+/** Makes the tree in the folder `root`. */
+export function buildTree(root: string, { functions, info }: Machine): void {
+  const folder = (path: string): void => void mkdirSync(join(root, path), { recursive: true });
+  const file = (path: string, content: string | Uint8Array): void =>
+    writeFileSync(join(root, path), content, { mode: 0o444 });
+  const link = (path: string, target: string): void => symlinkSync(relative(dirname(path), target), join(root, path));
+
+  for (const path of [`${BUS}/devices`, DRIVER, ROOT_BUS, GROUPS, ...MODULES, VFIO_GROUP_DIR]) folder(path);
+  link(`${DRIVER}/module`, '/sys/module/vfio_pci');
+  file(VFIO_CONTAINER_PATH, '');
+  for (const { group } of info.groups) {
+    file(`${VFIO_GROUP_DIR}${group}`, '');
+    const unit = info.devices.find((device) => device.group === group)?.unit ?? undefined;
+    folder(`${GROUPS}/${group}/devices`);
+    file(`${GROUPS}/${group}/type`, 'DMA\n');
+    const hasWindow = unit !== undefined && info.units[unit]?.msi === 'flat';
+    file(`${GROUPS}/${group}/reserved_regions`, hasWindow ? MSI_WINDOW : '');
+  }
+  for (const one of functions) {
+    const { bdf, group } = one;
+    const device = `${ROOT_BUS}/${bdf}`;
+    folder(device);
+    for (const [name, content] of Object.entries(pciFiles(one))) file(`${device}/${name}`, content);
+    link(`${device}/subsystem`, BUS);
+    link(`${device}/driver`, DRIVER);
+    link(`${device}/iommu_group`, `${GROUPS}/${group}`);
+    link(`${BUS}/devices/${bdf}`, device);
+    link(`${DRIVER}/${bdf}`, device);
+    link(`${GROUPS}/${group}/devices/${bdf}`, device);
+  }
+}

@@ -10,6 +10,7 @@ import { createPortCounters, readPortCounters } from '../../iommu/bus/counters.t
 import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.ts';
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
 import { formatBdf, type PciFunction } from '../../iommu/bus/pci-function.ts';
+import { createPeerBox, NR_PEERS } from '../../iommu/bus/peer-cycles.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
 import type { KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
@@ -26,6 +27,7 @@ import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
 import { HashQueue, hashObjects } from './memory-hash.ts';
 import { MemoryMap } from './memory-map.ts';
+import { slotOf } from './pci-bus.ts';
 
 export type { DeviceOptions, IommuOptions };
 
@@ -149,9 +151,12 @@ export class Board {
 
   #installDevices(plan: readonly PlannedDevice[]): void {
     const agents = this.#units.map(() => 0);
-    for (const device of plan) {
+    const functions = plan.map((device) => this.#createFunction(device));
+    const bells: (SharedArrayBuffer | undefined)[] = Array(NR_PEERS).fill(undefined);
+    for (const { bdf, mailbox } of functions) bells[slotOf(bdf)] = mailbox;
+    for (const [i, device] of plan.entries()) {
       const { model, bdf, properties, barAddresses, interruptLine } = device;
-      const pciFunction = this.#createFunction(device);
+      const pciFunction = functions[i]!;
       const { port, ranges } = this.#memory.subscribe();
       const thread = new DeviceThread({
         function: pciFunction,
@@ -161,6 +166,7 @@ export class Board {
           barAddresses,
           interruptLine,
           interrupts: this.#interrupts,
+          bells,
           ...this.#busOf(device, agents),
           physical: ranges,
         },
@@ -183,9 +189,16 @@ export class Board {
     return { agent: 0, mediated: { channel, port } };
   }
 
-  /** Makes the shared memory of a function. Its RAM BARs are on the memory map from here on. */
+  /** Makes the shared memory of a function. Its BARs are on the memory map from here on. */
   #createFunction({ model, bdf, unit, group, bars, barAddresses }: PlannedDevice): PciFunction {
     const barGate = createBarGate();
+    const mailbox = new SharedArrayBuffer(MAILBOX_BYTES);
+    const peerBox = createPeerBox();
+    for (const { index, size, kind, space } of bars) {
+      if (kind !== 'registers' || space !== 'memory') continue;
+      const bar = { bar: index, start: barAddresses[index]!, size };
+      this.#memory.addRegisters({ ...bar, box: peerBox, mailbox, gate: barGate });
+    }
     const ramBars = bars
       .filter(({ kind }) => kind === 'ram')
       .map(({ index, size }) => {
@@ -195,7 +208,8 @@ export class Board {
     return {
       bdf,
       name: model.type.name,
-      mailbox: new SharedArrayBuffer(MAILBOX_BYTES),
+      mailbox,
+      peerBox,
       intx: createIntxLine(),
       counters: createPortCounters(),
       timeline: createTimeline(),

@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { PciFunction } from '../../iommu/bus/pci-function.ts';
+import { closePeerBox } from '../../iommu/bus/peer-cycles.ts';
 import { releaseAgent } from '../../iommu/hardware/epoch.ts';
 import { etimedout } from '../../platform/errno.ts';
 import { ringBell } from '../../platform/mailbox.ts';
@@ -21,7 +22,7 @@ export interface DevicePlan {
   /** The data that only this worker gets; the thread adds the rest. */
   readonly data: Omit<
     DeviceWorkerData,
-    'bdf' | 'control' | 'mailbox' | 'intx' | 'counters' | 'timeline' | 'barGate' | 'physicalPort'
+    'bdf' | 'control' | 'mailbox' | 'intx' | 'counters' | 'timeline' | 'barGate' | 'peerBox' | 'physicalPort'
   >;
   readonly physicalPort: MessagePort;
   /** Called when the worker has ended without a request. */
@@ -39,9 +40,9 @@ export class DeviceThread {
     this.#plan = plan;
     const control = new SharedArrayBuffer(CONTROL_BYTES);
     this.control = new DeviceControl(control);
-    const { bdf, name, mailbox, intx, counters, timeline, barGate } = plan.function;
+    const { bdf, name, mailbox, intx, counters, timeline, barGate, peerBox } = plan.function;
     const { physicalPort } = plan;
-    const shared = { mailbox, intx, counters, timeline, barGate, control };
+    const shared = { mailbox, intx, counters, timeline, barGate, peerBox, control };
     const data: DeviceWorkerData = { ...plan.data, ...shared, bdf, physicalPort };
     const transferList = [physicalPort, ...(data.mediated ? [data.mediated.port] : [])];
     const worker = startWorker('devices/kit/worker', data, { name: `${name} ${bdf.toString(16)}`, transferList });
@@ -59,11 +60,12 @@ export class DeviceThread {
 
   /**
    * Cleans up after the worker. Its transactions ended with it, so a fence must not wait for them.
-   * Accesses to its mailbox time out from now on.
+   * Accesses to its mailbox time out from now on, and those of other devices are refused.
    */
   #ended(): void {
-    const { unit, agent } = this.#plan.data;
+    const { unit, agent, bells } = this.#plan.data;
     if (unit) releaseAgent(unit, agent);
+    closePeerBox(this.#plan.function.peerBox, bells);
     this.control.setState(STOPPED);
     this.#fail('its worker has ended');
     this.#wakeWatchers();

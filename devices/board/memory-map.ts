@@ -8,6 +8,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import type { PhysicalChange } from '../../iommu/bus/physical.ts';
 import type { PaRange } from '../../iommu/bus/range.ts';
+import type { RegistersRange } from '../../iommu/bus/targets/registers.ts';
 import { codeOf, efault, einval, enoent, enomem } from '../../platform/errno.ts';
 import { hex, hexRange } from '../../platform/hex.ts';
 import { close, open } from '../../platform/libc/fd.ts';
@@ -106,6 +107,11 @@ export class MemoryMap {
     const range = { kind: 'doorbell', start: DOORBELL_START, size: PAGE_SIZE, interrupts } as const;
     this.#add({ range, release: () => {} });
     return range;
+  }
+
+  /** Adds a BAR of registers, at its address on the bus. `size` is the BAR's own. */
+  addRegisters(bar: Omit<RegistersRange, 'kind'>): void {
+    this.#add({ range: { kind: 'registers', ...bar, size: wholePages(bar.size) }, release: () => {} });
   }
 
   /**

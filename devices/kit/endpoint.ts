@@ -10,6 +10,7 @@ import {
   PCI_COMMAND_SERR,
   PCI_INTERRUPT_LINE,
 } from '../../iommu/abi/pci-regs.ts';
+import type { PeerHandler } from '../../iommu/bus/peer-cycles.ts';
 import { type Halves, type MailboxHandler, REGION_CONFIG } from '../../platform/mailbox.ts';
 import { ONES, readRegisters, writeRegisters } from './bar-access.ts';
 import { BusMaster } from './bus-master.ts';
@@ -21,8 +22,8 @@ import { Interrupts, type LevelLine } from './interrupts.ts';
 import { MsiCapability } from './msi.ts';
 import { type PropertyTable, type PropertyValues, parseProperties } from './properties.ts';
 
-/** Lets the function's RAM BARs answer while it decodes memory (iommu/bus/bar-gate.ts: BarGate). */
-export interface RamBarDecoder {
+/** Lets the BARs answer other devices while the function decodes memory (iommu/bus/bar-gate.ts). */
+export interface BarDecoder {
   setDecoding(on: boolean): void;
 }
 
@@ -32,16 +33,16 @@ export interface Slot {
   readonly clock: Clock;
   readonly timeline: DmaRecord;
   readonly control: DeviceControl;
-  readonly ramBars: RamBarDecoder;
+  readonly memoryBars: BarDecoder;
 }
 
-export class Endpoint implements MailboxHandler {
+export class Endpoint implements MailboxHandler, PeerHandler {
   readonly config: ConfigSpace;
   readonly #bars = new Map<number, Bar>();
   readonly #device: Device;
   readonly #interrupts: Interrupts;
   readonly #control: DeviceControl;
-  readonly #ramBars: RamBarDecoder;
+  readonly #memoryBars: BarDecoder;
 
   /** Plugs an instance of `type` into a slot. EINVAL for bad properties. */
   constructor(type: DeviceType, slot: Slot, properties: Readonly<Record<string, string>>) {
@@ -52,7 +53,7 @@ export class Endpoint implements MailboxHandler {
     const dma = new BusMaster(this.config, slot.dma);
     const msi = type.msi ? new MsiCapability(this.config) : undefined;
     this.#control = slot.control;
-    this.#ramBars = slot.ramBars;
+    this.#memoryBars = slot.memoryBars;
     this.#interrupts = new Interrupts({ config: this.config, msi, dma, line: slot.line, control: slot.control });
     const { clock, timeline, control } = slot;
     this.#device = type.create({ dma, interrupts: this.#interrupts, clock, timeline, control }, values);
@@ -89,13 +90,18 @@ export class Endpoint implements MailboxHandler {
     this.#control.countAccess();
     if (region === REGION_CONFIG) {
       this.config.write(offset, size, lo);
-      this.#ramBars.setDecoding(this.config.command(PCI_COMMAND_MEMORY));
+      this.#memoryBars.setDecoding(this.config.command(PCI_COMMAND_MEMORY));
       this.#interrupts.configChanged();
       this.#device.configChanged?.();
       return;
     }
     const bar = this.#decode(region, offset, size);
     if (bar) writeRegisters(this.#device.bars[region]!, bar.access, offset, size, { lo, hi });
+  }
+
+  /** Whether an access of another function would be answered now (PCIe 6.0 §2.3.1). */
+  answers(bar: number, at: number, size: number): boolean {
+    return this.#decode(bar, at, size)?.space === 'memory';
   }
 
   #decode(region: number, offset: number, size: number): RegisterBar | undefined {

@@ -3,6 +3,7 @@
  * until the next deadline or the next ring of the bell. The loop owns its thread. It starts no
  * thread and waits on nothing else.
  */
+import type { PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import { MailboxServer } from '../../platform/mailbox.ts';
 import { type DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from './control.ts';
 import { type Clock, NEVER } from './device.ts';
@@ -15,6 +16,8 @@ const MAX_SLEEP_MS = 1000;
 export interface LoopParts {
   readonly endpoint: Endpoint;
   readonly mailbox: SharedArrayBuffer;
+  /** Accesses by other functions; they ring the mailbox's bell, too. */
+  readonly peers: PeerServer;
   readonly control: DeviceControl;
   /** The port itself and not the gated one, because going idle is not a transaction. */
   readonly dma: Dma;
@@ -66,7 +69,9 @@ export class DeviceLoop {
    * registers may be read and written while its run() is under way.
    */
   serve(): void {
-    this.#server.serve(this.#parts.endpoint);
+    const { endpoint, peers } = this.#parts;
+    this.#server.serve(endpoint);
+    peers.serve(endpoint);
   }
 
   /** Makes one turn without sleeping. Returns the time of the next deadline. */
@@ -76,7 +81,7 @@ export class DeviceLoop {
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
-      this.#server.serve(endpoint);
+      this.serve();
     }
     if (control.halting()) {
       dma.idle();

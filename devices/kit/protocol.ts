@@ -16,13 +16,17 @@ export interface DeviceWorkerData {
   readonly barAddresses: Readonly<Record<number, number>>;
   readonly interruptLine: number;
   readonly mailbox: SharedArrayBuffer;
+  /** Accesses of other functions to its registers (iommu/bus/peer-cycles.ts). */
+  readonly peerBox: SharedArrayBuffer;
+  /** The mailboxes of all functions of the bus, by PCI slot. */
+  readonly bells: readonly (SharedArrayBuffer | undefined)[];
   readonly control: SharedArrayBuffer;
   readonly intx: SharedArrayBuffer;
   /** The board's doorbell table, with the sources that `intx` signals. */
   readonly interrupts: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly timeline: SharedArrayBuffer;
-  /** Gate of its RAM BARs (iommu/bus/bar-gate.ts). */
+  /** Gate of its BARs in memory space (iommu/bus/bar-gate.ts). */
   readonly barGate: SharedArrayBuffer;
   /**
    * The IOMMU unit in front. `agent` says which agent of it this worker is. Without a unit, iova =

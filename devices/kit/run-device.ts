@@ -4,6 +4,7 @@
  */
 import { BarGate } from '../../iommu/bus/bar-gate.ts';
 import { eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
+import { PeerRequester, PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
 import { Timeline } from '../../iommu/bus/timeline.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
@@ -22,24 +23,30 @@ import type { DeviceMessage, DeviceWorkerData } from './protocol.ts';
 const NO_WIRE = (): void => {};
 
 export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (message: DeviceMessage) => void): void {
-  const physical = new PhysicalMemory(data.physical, data.physicalPort);
   const control = new DeviceControl(data.control);
-  const dma = data.mediated
-    ? mediatedDma(data, data.mediated, { control, serve: () => loop.serve() })
-    : dmaPort(data, physical);
+  const requester = new PeerRequester({
+    number: data.bdf >>> 3,
+    mailbox: data.mailbox,
+    serve: () => port.inside(() => loop.serve()),
+    stopping: () => control.stopping(),
+  });
+  const physical = new PhysicalMemory(data.physical, data.physicalPort, requester);
+  const port = dmaPort(data, physical);
+  const dma = data.mediated ? mediatedDma(data, data.mediated, { control, serve: () => loop.serve() }) : port;
   const slot = {
     dma,
     line: new IntxLine(data.intx, eventfdSources(data.interrupts)),
     clock: monotonicNs,
     timeline: new Timeline(data.timeline),
     control,
-    ramBars: new BarGate(data.barGate),
+    memoryBars: new BarGate(data.barGate),
   };
   const endpoint = new Endpoint(type, slot, data.properties);
   endpoint.boot(data.barAddresses, data.interruptLine);
   const loop: DeviceLoop = new DeviceLoop({
     endpoint,
     mailbox: data.mailbox,
+    peers: new PeerServer(data.peerBox, data.bells),
     control,
     dma,
     clock: monotonicNs,

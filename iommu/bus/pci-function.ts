@@ -22,6 +22,8 @@ export interface PciFunction {
   readonly name: string;
   /** Config space and register BARs (platform/mailbox.ts). */
   readonly mailbox: SharedArrayBuffer;
+  /** Accesses of other functions to its register BARs (peer-cycles.ts). */
+  readonly peerBox: SharedArrayBuffer;
   /** The INTA wire (interrupts.ts: IntxLine). */
   readonly intx: SharedArrayBuffer;
   /** Counters of its DMA port (counters.ts). */
@@ -36,7 +38,7 @@ export interface PciFunction {
   /** Number of its IOMMU group. The function is alone in the group. */
   readonly group: number;
   readonly ramBars: readonly RamBar[];
-  /** Whether the RAM BARs answer (bar-gate.ts). */
+  /** Whether the BARs in memory space answer other devices (bar-gate.ts). */
   readonly barGate: SharedArrayBuffer;
 }
 

@@ -8,6 +8,7 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { hex } from '../../platform/hex.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
+import type { PeerRequester } from './peer-cycles.ts';
 import { AttachedRange, type PaRange } from './range.ts';
 
 /** A message to every thread; `detach` names the start of the range. */
@@ -16,18 +17,21 @@ export type PhysicalChange = { readonly attach: PaRange } | { readonly detach: n
 /** One thread's view of the physical address space. */
 export class PhysicalMemory {
   readonly #port: MessagePort | undefined;
+  readonly #requester: PeerRequester | undefined;
   /** Sorted by startPfn; they do not overlap. */
   readonly #ranges: AttachedRange[] = [];
   #last: AttachedRange | undefined;
   readonly #detachListeners: (() => void)[] = [];
 
-  constructor(ranges: readonly PaRange[], port?: MessagePort) {
+  /** `requester`: the function of the bus whose thread this is; it reaches registers of others. */
+  constructor(ranges: readonly PaRange[], port?: MessagePort, requester?: PeerRequester) {
     this.#port = port;
+    this.#requester = requester;
     for (const range of ranges) this.attach(range);
   }
 
   attach(range: PaRange): void {
-    const attached = new AttachedRange(range);
+    const attached = new AttachedRange(range, this.#requester);
     const at = this.#indexOf(attached.startPfn);
     const next = this.#ranges[at];
     if (next && next.startPfn < attached.endPfn) {

@@ -5,9 +5,11 @@
  */
 import { hex, hexRange } from '../../platform/hex.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
+import type { PeerRequester } from './peer-cycles.ts';
 import { type BarRange, BarTarget } from './targets/bar.ts';
 import { type DoorbellRange, DoorbellTarget } from './targets/doorbell.ts';
 import { type ProcessRange, ProcessTarget } from './targets/process.ts';
+import { REGISTER_ACCESS_BYTES, type RegistersRange, RegistersTarget } from './targets/registers.ts';
 import type { Target } from './targets/target.ts';
 
 /** Shared bytes: guest RAM, kernel RAM. */
@@ -18,12 +20,17 @@ export interface RamRange {
   readonly buffer: SharedArrayBuffer;
 }
 
-export type PaRange = RamRange | BarRange | ProcessRange | DoorbellRange;
+/** The most bytes that one transaction moves. */
+const MAX_TRANSACTION = 65536;
 
-function targetOf(range: Exclude<PaRange, RamRange>): Target {
+export type PaRange = RamRange | BarRange | RegistersRange | ProcessRange | DoorbellRange;
+
+function targetOf(range: Exclude<PaRange, RamRange>, requester: PeerRequester | undefined): Target {
   switch (range.kind) {
     case 'bar':
       return new BarTarget(range);
+    case 'registers':
+      return new RegistersTarget(range, requester);
     case 'process':
       return new ProcessTarget(range);
     case 'doorbell':
@@ -40,10 +47,13 @@ export class AttachedRange {
   readonly bytes: Uint8Array;
   readonly words: Int32Array;
   readonly longs: BigInt64Array;
+  /** Not 0 for registers: an access does not cross a multiple of this number. */
+  readonly #accessBytes: number;
   /** Set unless the range is RAM. */
   readonly #target: Target | undefined;
 
-  constructor(range: PaRange) {
+  /** `requester`: the function of the bus whose thread this is. */
+  constructor(range: PaRange, requester?: PeerRequester) {
     const { start, size } = range;
     if (start % PAGE_SIZE !== 0 || size % PAGE_SIZE !== 0 || size <= 0 || start + size > 2 ** 52) {
       throw new RangeError(`bad physical range ${hexRange(start, size)}`);
@@ -52,13 +62,20 @@ export class AttachedRange {
     this.startPfn = start / PAGE_SIZE;
     this.endPfn = (start + size) / PAGE_SIZE;
     this.isRam = range.kind === 'ram';
+    this.#accessBytes = range.kind === 'registers' ? REGISTER_ACCESS_BYTES : 0;
     const buffer = range.kind === 'ram' ? range.buffer : new SharedArrayBuffer(0);
     const { byteLength } = buffer;
     if (range.kind === 'ram' && byteLength < size) throw new RangeError(`buffer of ${hex(start)} is too short`);
     this.bytes = new Uint8Array(buffer);
     this.words = new Int32Array(buffer, 0, Math.floor(byteLength / 4));
     this.longs = new BigInt64Array(buffer, 0, Math.floor(byteLength / 8));
-    this.#target = range.kind === 'ram' ? undefined : targetOf(range);
+    this.#target = range.kind === 'ram' ? undefined : targetOf(range, requester);
+  }
+
+  /** The most bytes that one transaction from `offset` on moves. */
+  // HOT
+  room(offset: number): number {
+    return this.#accessBytes === 0 ? MAX_TRANSACTION : this.#accessBytes - (offset % this.#accessBytes);
   }
 
   /**

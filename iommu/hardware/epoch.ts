@@ -34,6 +34,7 @@ export class AgentEpoch {
   readonly #at: number;
   readonly #waiters: number;
   #busy = false;
+  #held = false;
 
   constructor(words: Int32Array, agent: number) {
     if (!(agent >= 0 && agent < words[Unit.word.nrAgents]!)) throw new RangeError(`the unit has no agent ${agent}`);
@@ -50,6 +51,9 @@ export class AgentEpoch {
    */
   // HOT (each transaction; one atomic operation)
   begin(): boolean {
+    // The word is BUSY with the transaction around this one: whoever sets ATTENTION after this load
+    // waits for that one.
+    if (this.#held) return (Atomics.load(this.#words, this.#at) & ATTENTION) !== 0;
     const step = this.#busy ? NEXT : NEXT | BUSY;
     this.#busy = true;
     // A: pairs with the or in attention and the loads in waitForAgents
@@ -64,9 +68,17 @@ export class AgentEpoch {
     this.#wake();
   }
 
+  /**
+   * Keeps the transaction that is under way until it is let go. What begins meanwhile is part of
+   * it, and a fence waits for both.
+   */
+  hold(on: boolean): void {
+    this.#held = on;
+  }
+
   /** No transaction is under way. */
   end(): void {
-    if (!this.#busy) return;
+    if (!this.#busy || this.#held) return;
     this.#busy = false;
     Atomics.and(this.#words, this.#at, ~BUSY); // pairs with the loads in waitForAgents
     this.#wake();

@@ -1,7 +1,7 @@
 /**
  * The DMA port of one device. It cuts a transfer into transactions and moves the bytes. A
- * transaction has at most 64 KiB, in one contiguous run of bytes behind translated pages. A fence
- * waits for transactions (epoch.ts).
+ * transaction is in one contiguous run of bytes behind translated pages, and has at most 64 KiB. To
+ * registers it is one access. A fence waits for transactions (epoch.ts).
  */
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { PortCounters } from '../bus/counters.ts';
@@ -9,7 +9,6 @@ import type { Dma } from '../bus/dma.ts';
 import type { Iotlb } from './iotlb.ts';
 import { Translator, type TranslatorOptions } from './translator.ts';
 
-const MAX_CHUNK = 65536;
 const PAGES_52 = 2 ** 52;
 /** Up to this size a loop over elements of 64 bits beats TypedArray.set on shared memory. */
 const LOOP_BYTES = 128;
@@ -53,6 +52,9 @@ export class DmaPort implements Dma {
     const page = this.#iotlb.page(entry, vpn);
     if (length <= LOOP_BYTES && ((offset | length) & 7) === 0 && range.isRam && this.#hasLongs(dst)) {
       copyLongs(range.longs, page * 512 + (offset >>> 3), this.#stagingLongs!, 0, length >>> 3);
+    } else if (length > range.room(offset)) {
+      this.#counters[TRANSACTIONS]! -= 1; // it begins anew
+      return this.#readPages(vpn, offset, dst);
     } else if (!range.read(page * PAGE_SIZE + offset, dst)) return this.#unanswered(0);
     this.#counters[BYTES_READ]! += length;
     return length;
@@ -73,6 +75,9 @@ export class DmaPort implements Dma {
     const page = this.#iotlb.page(entry, vpn);
     if (length <= LOOP_BYTES && ((offset | length) & 7) === 0 && range.isRam && this.#hasLongs(src)) {
       copyLongs(this.#stagingLongs!, 0, range.longs, page * 512 + (offset >>> 3), length >>> 3);
+    } else if (length > range.room(offset)) {
+      this.#counters[TRANSACTIONS]! -= 1; // it begins anew
+      return this.#writePages(vpn, offset, src);
     } else if (!range.write(page * PAGE_SIZE + offset, src)) return this.#unanswered(0);
     this.#counters[BYTES_WRITTEN]! += length;
     return length;
@@ -93,6 +98,20 @@ export class DmaPort implements Dma {
 
   idle(): void {
     this.#translator.end();
+  }
+
+  /**
+   * Runs `serve` in the middle of a transaction: while the device waits for another one, it serves
+   * its own registers, and these may raise an interrupt. The transactions that `serve` makes are
+   * part of the one around it.
+   */
+  inside(serve: () => void): void {
+    this.#translator.hold(true);
+    try {
+      serve();
+    } finally {
+      this.#translator.hold(false);
+    }
   }
 
   /**
@@ -172,8 +191,8 @@ export class DmaPort implements Dma {
    */
   #chunk(entry: number, vpn: number, offset: number, left: number, write: boolean): number {
     const iotlb = this.#iotlb;
-    const want = Math.min(left, MAX_CHUNK);
     const range = iotlb.range(entry);
+    const want = Math.min(left, range.room(offset));
     const page = iotlb.page(entry, vpn);
     let pages = iotlb.pagesFrom(entry, vpn);
     while (pages * PAGE_SIZE - offset < want) {

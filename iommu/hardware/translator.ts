@@ -91,6 +91,11 @@ export class Translator implements InvalidationTarget {
     if (this.#epoch.begin()) this.#catchUp();
   }
 
+  /** As AgentEpoch.hold. */
+  hold(on: boolean): void {
+    this.#epoch.hold(on);
+  }
+
   /** No transaction is under way. */
   end(): void {
     this.#epoch.end();

@@ -96,7 +96,7 @@ export class ReplayDevices {
       clock: monotonicNs,
       timeline: new Timeline(fn.timeline),
       control: new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES)),
-      ramBars: new BarGate(fn.barGate),
+      memoryBars: new BarGate(fn.barGate),
     };
     const endpoint = new Endpoint(model.type, slot, properties);
     endpoint.boot(barAddresses, interruptLine);
@@ -127,6 +127,7 @@ export class ReplayDevices {
       bdf,
       name: model.type.name,
       mailbox: new SharedArrayBuffer(0),
+      peerBox: new SharedArrayBuffer(0),
       intx: createIntxLine(),
       counters: createPortCounters(),
       timeline: TIMELINE,

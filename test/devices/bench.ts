@@ -113,8 +113,8 @@ export class Bench {
   readonly timeline = new BenchRecord();
   readonly control = new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES));
   readonly endpoint: Endpoint;
-  /** Whether RAM BARs answer. */
-  readonly ramBars = {
+  /** Whether BARs in memory space answer other devices. */
+  readonly memoryBars = {
     decoding: false,
     setDecoding(on: boolean): void {
       this.decoding = on;
@@ -131,7 +131,7 @@ export class Bench {
         clock: () => this.nowNs,
         timeline: this.timeline,
         control: this.control,
-        ramBars: this.ramBars,
+        memoryBars: this.memoryBars,
       },
       properties,
     );

@@ -8,6 +8,7 @@ import { NEVER } from '../../devices/kit/device.ts';
 import type { Dma } from '../../devices/kit/dma.ts';
 import type { Endpoint } from '../../devices/kit/endpoint.ts';
 import { DeviceLoop } from '../../devices/kit/loop.ts';
+import { createPeerBox, PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import { MAILBOX_BYTES, MailboxClient } from '../../platform/mailbox.ts';
 import { defineScenario } from './scenario.ts';
 
@@ -89,6 +90,7 @@ export const haltAndStop = defineScenario({
       new DeviceLoop({
         endpoint: endpoint as unknown as Endpoint,
         mailbox: words.mailbox,
+        peers: new PeerServer(createPeerBox(), []),
         control: new DeviceControl(words.control),
         dma: { idle } as unknown as Dma,
         clock: () => 0,

@@ -26,7 +26,7 @@ const mutants = {
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
-      this.#server.serve(endpoint);
+      this.serve();
     }
     if (control.halting()) {
 `,
@@ -35,7 +35,7 @@ const mutants = {
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
-      this.#server.serve(endpoint);
+      this.serve();
     }
     if (halting) {
 `,

@@ -2,8 +2,10 @@
  * The board that the scenarios of iommu/ share: one IOMMU unit or two, a guest page behind a
  * mapping, and a page table made by the real driver.
  */
+import { BarGate, createBarGate } from '../../iommu/bus/bar-gate.ts';
 import { createPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';
+import type { PeerRequester } from '../../iommu/bus/peer-cycles.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
 import type { PaRange } from '../../iommu/bus/range.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
@@ -54,12 +56,24 @@ export interface BoardMemory extends Record<string, SharedArrayBuffer> {
   readonly setup: SharedArrayBuffer;
 }
 
-const ranges = ({ kernelRam, kernelRam1, guest, doorbells, decoy }: BoardMemory): PaRange[] => [
+/** A device whose registers lie behind the mapping, in place of `guest`. */
+export interface PeerMemory {
+  readonly box: SharedArrayBuffer;
+  readonly mailbox: SharedArrayBuffer;
+}
+
+const registersAt = ({ box, mailbox }: PeerMemory, start: number): PaRange => {
+  const gate = createBarGate();
+  new BarGate(gate).setDecoding(true);
+  return { kind: 'registers', start, size: PAGE, bar: 0, box, mailbox, gate };
+};
+
+const ranges = ({ kernelRam, kernelRam1, guest, doorbells, decoy }: BoardMemory, peer?: PeerMemory): PaRange[] => [
   { kind: 'ram', start: DECOY_PA, size: decoy.byteLength, buffer: decoy },
   { kind: 'doorbell', start: DOORBELL_PA, size: PAGE, interrupts: doorbells },
   { kind: 'ram', start: KERNEL_PA, size: kernelRam.byteLength, buffer: kernelRam },
   { kind: 'ram', start: KERNEL1_PA, size: kernelRam1.byteLength, buffer: kernelRam1 },
-  { kind: 'ram', start: GUEST_PA, size: guest.byteLength, buffer: guest },
+  peer ? registersAt(peer, GUEST_PA) : { kind: 'ram', start: GUEST_PA, size: guest.byteLength, buffer: guest },
 ];
 
 const noWire = (): void => undefined;
@@ -111,14 +125,20 @@ export function boardMemory(agents: 1 | 2, units: 1 | 2 = 1): BoardMemory {
 
 const agentsOf = (unit: SharedArrayBuffer): number => new Int32Array(unit)[Unit.word.nrAgents]!;
 
+/** How a port reaches registers. */
+interface PeerAccess {
+  readonly peer: PeerMemory;
+  readonly requester: PeerRequester;
+}
+
 /** A device worker's port. */
-export function port(memory: BoardMemory, agent: 0 | 1): DmaPort {
+export function port(memory: BoardMemory, agent: 0 | 1, access?: PeerAccess): DmaPort {
   const isAlone = agent === 1 && agentsOf(memory.unit1) === 1;
   return new DmaPort({
     unit: isAlone ? memory.unit1 : memory.unit,
     agent: isAlone ? 0 : agent,
     did: DID + agent,
-    physical: new PhysicalMemory(ranges(memory)),
+    physical: new PhysicalMemory(ranges(memory, access?.peer), undefined, access?.requester),
     wire: noWire,
     counters: agent === 0 ? memory.counters0 : memory.counters1,
   });
@@ -170,6 +190,11 @@ function commandQueue(
 export function leafOf({ setup }: BoardMemory): { readonly at: number; readonly lo: number; readonly hi: number } {
   const [at, lo, hi] = new Int32Array(setup);
   return { at: at!, lo: lo!, hi: hi! };
+}
+
+/** What an unmap of VPN does first. */
+export function clearLeaf(memory: BoardMemory): void {
+  clearEntry(new Int32Array(memory.kernelRam), leafOf(memory).at);
 }
 
 export function names(buffer: string, word: number): string | undefined {

@@ -70,7 +70,18 @@ export class FakeVfioDevice {
     this.sources = eventfdSources(interrupts);
     this.line = new IntxLine(intx, this.sources);
     const shared = { counters: createPortCounters(), timeline: createTimeline(), mailbox: new SharedArrayBuffer(0) };
-    const fn = { bdf: 0x10, name: 'fake', intx, unit: 0, group: 0, ramBars: [], barGate: createBarGate(), ...shared };
+    const peerBox = new SharedArrayBuffer(0);
+    const fn = {
+      bdf: 0x10,
+      name: 'fake',
+      intx,
+      unit: 0,
+      group: 0,
+      ramBars: [],
+      barGate: createBarGate(),
+      peerBox,
+      ...shared,
+    };
     const fabric = {
       doorbells: this.doorbells,
       vectors: this.vectors,

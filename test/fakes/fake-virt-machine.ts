@@ -99,7 +99,7 @@ export class FakeVirtMachine {
       const timeline = { record: () => undefined };
       return new Endpoint(
         type,
-        { dma, line, clock: () => this.#nowNs, timeline, control: this.controls[i]!, ramBars: NO_RAM_BARS },
+        { dma, line, clock: () => this.#nowNs, timeline, control: this.controls[i]!, memoryBars: NO_RAM_BARS },
         properties,
       );
     });

@@ -11,6 +11,7 @@ const DEVICES = [
   { type: 'edu', properties: { addr: '4', 'dma-latency-ms': '0', 'dma-mask': '0xffffffff' } },
   { type: 'ivshmem-plain', properties: { addr: '7', size: '1M' } },
   { type: 'pci-testdev', properties: { addr: '8', membar: '64K', 'membar-backed': 'on' } },
+  { type: 'edu', properties: { addr: '9', 'dma-latency-ms': '0', 'dma-mask': '0xffffffff' } },
 ];
 
 /** Clients as real processes; the scenarios are in ../clients/bars.ts. */
@@ -101,7 +102,7 @@ describe('BARs of a running host', () => {
 
   it('lose their bytes, and the host nothing, when a client cuts off the object behind them', async () => {
     expect(await start('cut-off').says()).toEqual({ bytes: [0, 0], whole: [8, 0], last: [0] });
-    expect(board.info().devices.map(({ state }) => state)).toEqual(['running', 'running', 'running']);
+    expect(board.info().devices.map(({ state }) => state)).toEqual(Array(4).fill('running'));
   });
 
   it('of registers are read and written through the mapping’s file, one access each (vectors: edu-mmap-access)', async () => {
@@ -139,6 +140,34 @@ describe('BARs of a running host', () => {
     });
     const device = board.info().devices.find(({ bdf }) => bdf === '0000:00:04.0')!;
     expect(device).toMatchObject({ faults: 0, unsupported: 1 });
+  });
+
+  it('of registers answer another device’s DMA, access by access, while they decode (P2P-3, P2P-7)', async () => {
+    const ones = Array(8).fill(0xff);
+    const unsupported = () => board.info().devices.find(({ bdf }) => bdf === '0000:00:04.0')!.unsupported;
+    const before = unsupported();
+    const id = [0xed, 0, 0, 1];
+
+    expect(await start('peer-registers').says()).toEqual({
+      id,
+      wide: ones, // edu takes 4 bytes here and nothing else
+      liveness: [0xfe, 0xfd, 0xfc, 0xfb],
+      addresses: Array.from({ length: 16 }, (_, i) => 0xa4 + i),
+      bytewise: [0, 0], // edu refuses less than 4 bytes
+      itself: id,
+      ownLiveness: [0x0f, 0, 0, 0],
+      off: [0, 0, 0, 0], // edu has zeros where the bus refuses
+      kept: [0xfe, 0xfd, 0xfc, 0xfb],
+      again: id,
+      low: [0, 0, 0, 0],
+      closed: id,
+    });
+    expect(unsupported() - before).toBe(3);
+    expect(board.info().devices.every(({ faults }) => faults === 0)).toBe(true);
+  });
+
+  it('of registers answer two devices that read each other’s at once', async () => {
+    expect(await start('peers-of-each-other').says()).toEqual([0x0100_00ed]);
   });
 
   it('leave no fd in the host when nobody has them open', async () => {

@@ -8,6 +8,7 @@ import { HALTED, RUNNING, STOPPED } from '../../../devices/kit/control.ts';
 import { createBarGate } from '../../../iommu/bus/bar-gate.ts';
 import { createPortCounters, readPortCounters } from '../../../iommu/bus/counters.ts';
 import { createDoorbellTable, createIntxLine, DoorbellTable } from '../../../iommu/bus/interrupts.ts';
+import { createPeerBox } from '../../../iommu/bus/peer-cycles.ts';
 import { createTimeline, summarize, Timeline } from '../../../iommu/bus/timeline.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { EFD_CLOEXEC, eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
@@ -49,6 +50,7 @@ describe('device worker', () => {
         bdf: 0x10,
         name,
         mailbox: new SharedArrayBuffer(MAILBOX_BYTES),
+        peerBox: createPeerBox(),
         intx: createIntxLine(),
         counters: createPortCounters(),
         timeline: createTimeline(),
@@ -64,6 +66,7 @@ describe('device worker', () => {
         interruptLine: 11,
         agent: 0,
         interrupts,
+        bells: [],
         physical: ranges,
       },
       physicalPort: port,

@@ -34,10 +34,11 @@ import { connectTask } from '../../../vmm/client/kernel-client.ts';
 import { Conversation } from '../../../vmm/client/task-channel.ts';
 import { kernel, type OpenedDevice, openDeviceOf, say, setCommand, wait } from './script.ts';
 
-// Groups 1, 2, 3
+// Groups 1, 2, 3, 4
 const EDU = '0000:00:04.0';
 const IVSHMEM = '0000:00:07.0';
 const TESTDEV = '0000:00:08.0';
+const EDU2 = '0000:00:09.0';
 const RW = PROT_READ | PROT_WRITE;
 
 const region = (index: number, offset = 0): number => index * 2 ** 40 + offset;
@@ -278,6 +279,89 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     const afterClose = read(reopened, 2, 0, 2);
     toClosed(0x57);
     return { mapWhileOff, landed, kept, again, afterClose, afterReopen: read(reopened, 2, 0, 2) };
+  },
+
+  /** P2P: edu reads and writes the registers of another edu, and its own. */
+  'peer-registers'() {
+    const { device: engine, registers, container, ...rest } = openDeviceOf(1, EDU);
+    const other = openDeviceOf(4, EDU2);
+    setCommand(engine, 6);
+    const ram = memfdCreate('ram', 3);
+    ftruncate(ram, 4096);
+    const ramVaddr = mmap(0, 4096, RW, MAP_SHARED, ram, 0);
+    mapDma(kernel, container, { iova: 0, size: 4096, vaddr: ramVaddr });
+    mapDma(kernel, container, { iova: 0x10_0000, size: 0x1000, vaddr: mapBar(other, 0, 0, 0x1000) });
+    const own = mapBar({ device: engine, registers, container, ...rest }, 0, 0, 0x1000);
+    mapDma(kernel, container, { iova: 0x20_0000, size: 0x1000, vaddr: own });
+    const dma = new Edu(registers);
+    const fetch = (iova: number, length: number): number[] => {
+      dma.readBus(iova, length);
+      dma.writeBus(0, length);
+      return load(ramVaddr, length);
+    };
+    const put = (iova: number, ...bytes: number[]): void => {
+      store(ramVaddr, ...bytes);
+      dma.readBus(0, bytes.length);
+      dma.writeBus(iova, bytes.length);
+    };
+    const at = (offset: number): number => 0x10_0000 + offset;
+
+    const id = fetch(at(0), 4);
+    const wide = fetch(at(0), 8);
+    put(at(4), 1, 2, 3, 4);
+    const liveness = read(other, 0, 4, 4);
+    // cut at multiples of 8: 4 bytes that edu refuses at 0x7c, then DMA_SOURCE and DMA_DESTINATION
+    put(at(0x7c), ...Array.from({ length: 20 }, (_, i) => 0xa0 + i));
+    const addresses = fetch(at(0x80), 16);
+    const bytewise = fetch(at(0), 2);
+    const itself = fetch(0x20_0000, 4);
+    put(0x20_0004, 0xf0, 0xff, 0xff, 0xff);
+    const ownLiveness = read({ device: engine, registers, container, ...rest }, 0, 4, 4);
+
+    setCommand(other.device, 0);
+    const off = fetch(at(0), 4);
+    put(at(4), 9, 9, 9, 9); // dropped
+    setCommand(other.device, 2);
+    const kept = read(other, 0, 4, 4);
+    const again = fetch(at(0), 4);
+    lowPower(other, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+    const low = fetch(at(0), 4);
+    lowPower(other, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+    kernel.close(other.fd);
+    kernel.close(other.groupFd);
+    const closed = fetch(at(0), 4);
+    return { id, wide, liveness, addresses, bytewise, itself, ownLiveness, off, kept, again, low, closed };
+  },
+
+  /** Two devices that read each other's registers for a while. */
+  'peers-of-each-other'() {
+    const one = openDeviceOf(1, EDU);
+    const two = openDeviceOf(4, EDU2, one.container);
+    const ram = memfdCreate('ram', 3);
+    ftruncate(ram, 0x2000);
+    const ramVaddr = mmap(0, 0x2000, RW, MAP_SHARED, ram, 0);
+    mapDma(kernel, one.container, { iova: 0, size: 0x2000, vaddr: ramVaddr });
+    mapDma(kernel, one.container, { iova: 0x10_0000, size: 0x1000, vaddr: mapBar(one, 0, 0, 0x1000) });
+    mapDma(kernel, one.container, { iova: 0x20_0000, size: 0x1000, vaddr: mapBar(two, 0, 0, 0x1000) });
+    const pairs = [one, two].map((opened, i) => {
+      setCommand(opened.device, 6);
+      return { dma: new Edu(opened.registers), peer: 0x20_0000 - 0x10_0000 * i, ram: 0x1000 * i };
+    });
+    const finish = (): void => {
+      for (const { dma } of pairs) while (dma.isTransferring());
+    };
+    const ids = new Set<number>();
+    for (let round = 0; round < 20; round++) {
+      for (const { dma, peer } of pairs) dma.start({ direction: 'from-bus', iova: peer + 0x80, length: 0x800 });
+      for (const { dma, peer } of pairs) dma.start({ direction: 'from-bus', iova: peer, length: 4 });
+      finish();
+      for (const { dma, peer } of pairs) dma.start({ direction: 'from-bus', iova: peer, length: 4 });
+      finish();
+      for (const { dma, ram: iova } of pairs) dma.start({ direction: 'to-bus', iova, length: 4 });
+      finish();
+      for (const { ram: offset } of pairs) ids.add(Buffer.from(load(ramVaddr + offset, 4)).readUInt32LE());
+    }
+    return [...ids];
   },
 
   /** Two mappings in one process, and what the host says of them. */

@@ -46,12 +46,12 @@ describe('ivshmem-plain', () => {
 
   it('lets its memory be reached while it decodes, and only then', () => {
     const bench = new Bench(ivshmem);
-    const seen: boolean[] = [bench.ramBars.decoding];
+    const seen: boolean[] = [bench.memoryBars.decoding];
 
     bench.ready();
-    seen.push(bench.ramBars.decoding);
+    seen.push(bench.memoryBars.decoding);
     bench.setCommand(0x0004);
-    seen.push(bench.ramBars.decoding);
+    seen.push(bench.memoryBars.decoding);
 
     expect(seen).toEqual([false, true, false]);
   });

@@ -11,6 +11,7 @@ import {
 import { type Bus, type DeviceType, NEVER } from '../../../devices/kit/device.ts';
 import { Endpoint } from '../../../devices/kit/endpoint.ts';
 import { DeviceLoop } from '../../../devices/kit/loop.ts';
+import { createPeerBox, PeerServer } from '../../../iommu/bus/peer-cycles.ts';
 import { MAILBOX_BYTES, ringBell } from '../../../platform/mailbox.ts';
 import { BenchLine, BenchMemory, BenchRecord } from '../bench.ts';
 
@@ -48,11 +49,12 @@ function plug(run: (bus: Bus) => number) {
     clock,
     timeline: new BenchRecord(),
     control,
-    ramBars: { setDecoding: () => {} },
+    memoryBars: { setDecoding: () => {} },
   };
   const loop = new DeviceLoop({
     endpoint: new Endpoint(type, slot, {}),
     mailbox,
+    peers: new PeerServer(createPeerBox(), []),
     control,
     dma: memory,
     clock,

@@ -45,11 +45,11 @@ export class RamBars {
   }
 
   /**
-   * Withdraws the BARs: no mapping and no DMA reaches them until restore(). No effect the second
-   * time.
+   * Withdraws the BARs: no mapping and no DMA reaches them until restore(), nor does DMA reach the
+   * function's registers. No effect the second time.
    */
   withdraw(): void {
-    if (this.#stashes || this.#bars.length === 0) return;
+    if (this.#stashes) return;
     this.#gate.setWithdrawn(true);
     this.#fence();
     this.#stashes = this.#bars.map((bar) => ({ bar, chunks: readChunks(bar) }));

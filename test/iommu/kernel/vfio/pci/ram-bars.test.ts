@@ -31,6 +31,7 @@ describe('RAM BARs of a function', () => {
       bdf: 0x10,
       name: 'fake',
       mailbox: new SharedArrayBuffer(0),
+      peerBox: new SharedArrayBuffer(0),
       intx: createIntxLine(),
       counters: createPortCounters(),
       timeline: createTimeline(),

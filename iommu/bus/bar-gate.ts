@@ -1,8 +1,8 @@
 /**
- * The gate says whether the memory BARs of a function answer other devices. It lies in shared memory, and the
- * function's decoder and the kernel each hold a bolt of it. A device worker looks at the gate
- * inside a transaction. So once the kernel has closed the gate and a fence has returned, no device
- * uses the BARs.
+ * The gate says whether the memory BARs of a function answer other devices. It lies in shared
+ * memory, and the function's decoder and the kernel each hold a bolt of it. A device worker looks
+ * at the gate inside a transaction. So once the kernel has closed the gate and a fence has
+ * returned, no device uses the BARs.
  */
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
 

@@ -59,10 +59,14 @@ export function expand(c: number): number {
       // C.ADDI4SPN → addi rd′, x2, imm
       return imm === 0 ? ILLEGAL : iType(0x13, 0, rdShort, 2, imm);
     }
+    case 0o01: // C.FLD → fld rd′, imm(rs1′)
+      return iType(0x07, 3, rdShort, rs1Short, doubleOffset(c));
     case 0o02: // C.LW → lw rd′, imm(rs1′)
       return iType(0x03, 2, rdShort, rs1Short, wordOffset(c));
     case 0o03: // C.LD → ld rd′, imm(rs1′)
       return iType(0x03, 3, rdShort, rs1Short, doubleOffset(c));
+    case 0o05: // C.FSD → fsd rs2′, imm(rs1′)
+      return sType(0x27, 3, rs1Short, rdShort, doubleOffset(c));
     case 0o06: // C.SW → sw rs2′, imm(rs1′)
       return sType(0x23, 2, rs1Short, rdShort, wordOffset(c));
     case 0o07: // C.SD → sd rs2′, imm(rs1′)
@@ -94,16 +98,15 @@ export function expand(c: number): number {
     // Quadrant 2
     case 0o20: // C.SLLI → slli rd, rd, shamt
       return iType(0x13, 1, rd, rd, shamt);
+    case 0o21: // C.FLDSP → fld rd, imm(x2)
+      return iType(0x07, 3, rd, 2, doubleSpOffset(c));
     case 0o22: {
       const imm = bits(c, 12, 1, 5) | bits(c, 4, 3, 2) | bits(c, 2, 2, 6);
       // C.LWSP → lw rd, imm(x2); rd = 0 reserved
       return rd === 0 ? ILLEGAL : iType(0x03, 2, rd, 2, imm);
     }
-    case 0o23: {
-      const imm = bits(c, 12, 1, 5) | bits(c, 5, 2, 3) | bits(c, 2, 3, 6);
-      // C.LDSP → ld rd, imm(x2); rd = 0 reserved
-      return rd === 0 ? ILLEGAL : iType(0x03, 3, rd, 2, imm);
-    }
+    case 0o23: // C.LDSP → ld rd, imm(x2); rd = 0 reserved
+      return rd === 0 ? ILLEGAL : iType(0x03, 3, rd, 2, doubleSpOffset(c));
     case 0o24:
       if (c & 0x1000) {
         if (rs2 !== 0) return rType(0x33, 0, rd, rd, rs2); // C.ADD → add rd, rd, rs2
@@ -111,12 +114,14 @@ export function expand(c: number): number {
       }
       if (rs2 !== 0) return rType(0x33, 0, rd, 0, rs2); // C.MV → add rd, x0, rs2
       return rd === 0 ? ILLEGAL : iType(0x67, 0, 0, rd, 0); // C.JR → jalr x0, 0(rs1); rs1 = 0 reserved
+    case 0o25: // C.FSDSP → fsd rs2, imm(x2)
+      return sType(0x27, 3, 2, rs2, bits(c, 10, 3, 3) | bits(c, 7, 3, 6));
     case 0o26: // C.SWSP → sw rs2, imm(x2)
       return sType(0x23, 2, 2, rs2, bits(c, 9, 4, 2) | bits(c, 7, 2, 6));
     case 0o27: // C.SDSP → sd rs2, imm(x2)
       return sType(0x23, 3, 2, rs2, bits(c, 10, 3, 3) | bits(c, 7, 3, 6));
 
-    default: // the floating point loads and stores (no F, D here), the reserved row of quadrant 0
+    default: // the reserved row of quadrant 0
       return ILLEGAL;
   }
 }
@@ -151,6 +156,7 @@ function expandArithmetic(c: number, rd: number, rs2: number, imm6: number, sham
 
 const wordOffset = (c: number): number => bits(c, 10, 3, 3) | bits(c, 6, 1, 2) | bits(c, 5, 1, 6);
 const doubleOffset = (c: number): number => bits(c, 10, 3, 3) | bits(c, 5, 2, 6);
+const doubleSpOffset = (c: number): number => bits(c, 12, 1, 5) | bits(c, 5, 2, 3) | bits(c, 2, 3, 6);
 const branchOffset = (c: number): number =>
   signed(bits(c, 12, 1, 8) | bits(c, 10, 2, 3) | bits(c, 5, 2, 6) | bits(c, 3, 2, 1) | bits(c, 2, 1, 5), 9);
 const jumpOffset = (c: number): number =>

@@ -1,4 +1,5 @@
 import type { ControlStatus } from './csr.ts';
+import type { FloatRegisters } from './float/registers.ts';
 import type { Memory } from './memory.ts';
 
 /** The reservation that LR makes for SC (unpriv-isa §14.2). */
@@ -29,10 +30,12 @@ export class Core {
   /** True from a WFI until something ends the wait. */
   waiting = false;
   readonly csr: ControlStatus;
+  readonly float: FloatRegisters;
   readonly memory: Memory;
 
   constructor(csr: ControlStatus, memory: Memory) {
     this.csr = csr;
+    this.float = csr.float;
     this.memory = memory;
   }
 }

@@ -1,4 +1,5 @@
 import type { HartOptions, InterruptFile } from './environment.ts';
+import { FloatRegisters } from './float/registers.ts';
 import * as isa from './isa.ts';
 
 /** The iprio array and the interrupt file behind miselect/mireg (AIA §2.1, table 2.2). */
@@ -20,7 +21,7 @@ const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
  * local interrupts.
  */
 export class ControlStatus {
-  /** MIE and MPIE only; the rest of mstatus is constant. */
+  /** MIE, MPIE and FS only; the rest of mstatus is constant or follows from them. */
   mstatus = 0;
   mie = 0;
   mtvec = 0n;
@@ -39,6 +40,7 @@ export class ControlStatus {
   /** What software wrote to mcycle and minstret, less the counts at that moment. */
   cycleOffset = 0n;
   instretOffset = 0n;
+  readonly float = new FloatRegisters();
   readonly #hartId: bigint;
   readonly #file: InterruptFile | undefined;
   readonly #lines: Int32Array;
@@ -76,9 +78,9 @@ export class ControlStatus {
   read(csr: number): bigint | undefined {
     switch (csr) {
       case isa.CSR_MSTATUS:
-        return BigInt(this.mstatus | isa.MSTATUS_MPP);
+        return BigInt(this.mstatus | isa.MSTATUS_MPP) | (this.#floatState() === isa.MSTATUS_FS ? isa.MSTATUS_SD : 0n);
       case isa.CSR_MISA:
-        return isa.MISA_RV64IMAC;
+        return isa.MISA;
       case isa.CSR_MIE:
         return BigInt(this.mie);
       case isa.CSR_MTVEC:
@@ -111,6 +113,10 @@ export class ControlStatus {
       case isa.CSR_MCONFIGPTR:
       case isa.CSR_MCOUNTINHIBIT: // nothing can be inhibited
         return 0n;
+      case isa.CSR_FFLAGS:
+      case isa.CSR_FRM:
+      case isa.CSR_FCSR:
+        return this.#readFloat(csr);
       case isa.CSR_MISELECT:
         return this.#file && BigInt(this.miselect);
       case isa.CSR_MIREG:
@@ -132,8 +138,12 @@ export class ControlStatus {
     if (csr >> 10 === 3) return false; // csr[11:10] = 3: read only (priv-isa §2.1)
     switch (csr) {
       case isa.CSR_MSTATUS:
-        this.mstatus = Number(value & BigInt(isa.MSTATUS_MIE | isa.MSTATUS_MPIE));
+        this.mstatus = Number(value & BigInt(isa.MSTATUS_MIE | isa.MSTATUS_MPIE | isa.MSTATUS_FS));
         return true;
+      case isa.CSR_FFLAGS:
+      case isa.CSR_FRM:
+      case isa.CSR_FCSR:
+        return this.#writeFloat(csr, Number(value & 0xffn));
       case isa.CSR_MIE:
         this.mie = Number(value & BigInt(isa.IRQ_MASK));
         return true;
@@ -181,6 +191,26 @@ export class ControlStatus {
       default:
         return isZeroRegister(csr);
     }
+  }
+
+  #floatState(): number {
+    return this.mstatus & isa.MSTATUS_FS;
+  }
+
+  /** fflags, frm, fcsr (unpriv-isa §20.2): no such CSRs while FS is Off (priv-isa §3.1.6.6). */
+  #readFloat(csr: number): bigint | undefined {
+    const { flags, frm } = this.float;
+    if (this.#floatState() === 0) return undefined;
+    return BigInt(csr === isa.CSR_FFLAGS ? flags : csr === isa.CSR_FRM ? frm : (frm << 5) | flags);
+  }
+
+  #writeFloat(csr: number, value: number): boolean {
+    if (this.#floatState() === 0) return false;
+    this.mstatus |= isa.MSTATUS_FS;
+    if (csr !== isa.CSR_FRM) this.float.flags = value & 31;
+    if (csr === isa.CSR_FRM) this.float.frm = value & 7;
+    if (csr === isa.CSR_FCSR) this.float.frm = value >> 5;
+    return true;
   }
 
   /**

@@ -1,6 +1,9 @@
 import { executeAtomic, ILLEGAL_ATOMIC } from './atomic.ts';
+import { executeBitManipulation } from './bit-manipulation.ts';
 import { expand } from './compressed.ts';
 import type { Core } from './core.ts';
+import { executeFloat } from './execute-float.ts';
+import { DOUBLE, SINGLE } from './float/format.ts';
 import * as isa from './isa.ts';
 import { type AccessSize, isExact, type Memory } from './memory.ts';
 import * as m from './multiply.ts';
@@ -45,11 +48,13 @@ const fetched = (memory: Memory, pc: number, length: number): bigint => memory.l
  * device is seen at once.
  */
 export function execute(core: Core, budget: number): number {
-  const { x, halves, memory, csr } = core;
+  const { x, halves, float, memory, csr } = core;
   const { base, u8, u16, i32, i64: d64 } = memory;
   // an access of up to 8 bytes that begins at or below this offset is wholly in RAM
   const fast = memory.size - 8;
   const start = csr.begun;
+  // only a CSR access or a trap changes it, and both end this function's work
+  const floatOn = (csr.mstatus & isa.MSTATUS_FS) !== 0;
   let { pc } = core;
   let limit = budget;
   let begun = 0;
@@ -99,7 +104,7 @@ export function execute(core: Core, budget: number): number {
             break;
           case 1: // SLLI
             if (insn >>> 26 === 0) shiftLeft(halves, rd, rs1, (insn >>> 20) & 63);
-            else legal = false;
+            else legal = executeBitManipulation(core, insn);
             break;
           case 2: // SLTI
             x[rd] = x[rs1]! < imm ? 1n : 0n;
@@ -115,7 +120,7 @@ export function execute(core: Core, budget: number): number {
               shiftRightLogical(halves, rd, rs1, (insn >>> 20) & 63); // SRLI
             else if (insn >>> 26 === 0x10)
               shiftRightArithmetic(halves, rd, rs1, (insn >>> 20) & 63); // SRAI
-            else legal = false;
+            else legal = executeBitManipulation(core, insn);
             break;
           case 6: // ORI
             x[rd] = x[rs1]! | imm;
@@ -300,7 +305,7 @@ export function execute(core: Core, budget: number): number {
               x[rd] = a - b; // SUB
             else if (funct3 === 5)
               shiftRightArithmetic(halves, rd, rs1, halves[2 * rs2]! & 63); // SRA
-            else legal = false;
+            else legal = executeBitManipulation(core, insn);
             break;
           case 0x01:
             switch (funct3) {
@@ -330,7 +335,7 @@ export function execute(core: Core, budget: number): number {
             }
             break;
           default:
-            legal = false;
+            legal = executeBitManipulation(core, insn);
         }
         break;
       }
@@ -380,14 +385,14 @@ export function execute(core: Core, budget: number): number {
             break;
           case 1: // SLLIW
             if (insn >>> 25 === 0) x[rd] = BigInt(a << rs2);
-            else legal = false;
+            else legal = executeBitManipulation(core, insn);
             break;
           case 5:
             if (insn >>> 25 === 0)
               x[rd] = BigInt((a >>> rs2) | 0); // SRLIW
             else if (insn >>> 25 === 0x20)
               x[rd] = BigInt(a >> rs2); // SRAIW
-            else legal = false;
+            else legal = executeBitManipulation(core, insn);
             break;
           default:
             legal = false;
@@ -431,10 +436,64 @@ export function execute(core: Core, budget: number): number {
             x[rd] = BigInt(m.remuw(a, b));
             break;
           default:
-            legal = false;
+            legal = executeBitManipulation(core, insn);
         }
         break;
       }
+
+      // LOAD-FP: f[rd] ← [rs1 + imm]
+      case 0x01: {
+        if (!floatOn || (funct3 !== 2 && funct3 !== 3)) {
+          legal = false;
+          break;
+        }
+        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
+        at = gpa - base;
+        if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fast) {
+          float.bits[rd] = d64[at >>> 3]!; // FLD
+        } else {
+          const value = memory.load(gpa, funct3 === 3 ? 8 : 4);
+          if (value === undefined) {
+            raise(core, isa.CAUSE_LOAD_ACCESS, u64(x[rs1]! + BigInt(insn >> 20)), pcValue(pc));
+            pc = core.pc;
+            continue;
+          }
+          float.write(funct3 === 3 ? DOUBLE : SINGLE, rd, value);
+        }
+        csr.mstatus |= isa.MSTATUS_FS;
+        break;
+      }
+
+      // STORE-FP: [rs1 + imm] ← f[rs2]
+      case 0x09: {
+        if (!floatOn || (funct3 !== 2 && funct3 !== 3)) {
+          legal = false;
+          break;
+        }
+        const imm = ((insn >> 25) << 5) | rd;
+        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
+        at = gpa - base;
+        if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fast) {
+          d64[at >>> 3] = float.bits[rs2]!; // FSD
+          break;
+        }
+        if (!memory.store(gpa, funct3 === 3 ? 8 : 4, float.bits[rs2]!)) {
+          raise(core, isa.CAUSE_STORE_ACCESS, u64(x[rs1]! + BigInt(imm)), pcValue(pc));
+          pc = core.pc;
+          continue;
+        }
+        limit = begun; // a device may have raised or dropped a line
+        break;
+      }
+
+      case 0x10: // MADD
+      case 0x11: // MSUB
+      case 0x12: // NMSUB
+      case 0x13: // NMADD
+      case 0x14: // OP-FP
+        legal = floatOn && executeFloat(core, insn);
+        if (legal) csr.mstatus |= isa.MSTATUS_FS;
+        break;
 
       // AMO
       case 0x0b: {

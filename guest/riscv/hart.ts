@@ -11,7 +11,7 @@ import { takeInterrupt } from './trap.ts';
 const POLL_EVERY = 512;
 
 /**
- * One RV64IMAC_Zicsr_Zifencei_Zicntr hart with M mode and Smaia. It is an interpreter that is meant
+ * One RV64GC hart with Zicntr, Zba, Zbb, Zbs, M mode and Smaia. It is an interpreter that is meant
  * to be read as the specification: a faster engine must do what this one does. 64-bit values are
  * bigints; about 45 MIPS on Node 20.
  */

@@ -26,11 +26,37 @@ export const IRQ_MASK = (1 << IRQ_M_SOFT) | (1 << IRQ_M_TIMER) | (1 << IRQ_M_EXT
 export const MSTATUS_MIE = 1 << 3;
 export const MSTATUS_MPIE = 1 << 7;
 export const MSTATUS_MPP = 3 << 11;
+/** FS (§3.1.6.6): Off 0, Initial 1, Clean 2, Dirty 3. */
+export const MSTATUS_FS = 3 << 13;
+/** SD: FS is Dirty. */
+export const MSTATUS_SD = 1n << 63n;
 
-/** misa: MXL = 2 (64 bits) and the letters I, M, A, C (priv-isa §3.1.1). */
-export const MISA_RV64IMAC = (2n << 62n) | (1n << 8n) | (1n << 12n) | (1n << 0n) | (1n << 2n);
+/** The extensions of this hart, as the device tree names them (riscv,isa-extensions). */
+export const ISA_EXTENSIONS: readonly string[] = [
+  ...['i', 'm', 'a', 'f', 'd', 'c'],
+  ...['zicntr', 'zicsr', 'zifencei', 'zba', 'zbb', 'zbs', 'smaia'],
+];
+const LETTERS = ISA_EXTENSIONS.filter((name) => name.length === 1);
+/** The same as one string: rv64imafdc_zicntr_… */
+export const ISA = [
+  'rv64',
+  ...LETTERS,
+  ...ISA_EXTENSIONS.filter((name) => name.length > 1).map((name) => `_${name}`),
+].join('');
+
+/**
+ * misa: MXL = 2 (64 bits), the letters of the extensions, and B for Zba, Zbb, Zbs (priv-isa
+ * §3.1.1).
+ */
+export const MISA = [...LETTERS, 'b'].reduce(
+  (misa, letter) => misa | (1n << BigInt(letter.charCodeAt(0) - 97)),
+  2n << 62n,
+);
 
 // CSR addresses (priv-isa §2.2; AIA §2.1).
+export const CSR_FFLAGS = 0x001;
+export const CSR_FRM = 0x002;
+export const CSR_FCSR = 0x003;
 export const CSR_MSTATUS = 0x300;
 export const CSR_MISA = 0x301;
 export const CSR_MIE = 0x304;

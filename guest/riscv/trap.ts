@@ -1,5 +1,5 @@
 import type { Core } from './core.ts';
-import { CAUSE_FETCH_ACCESS, IRQ_PRIORITY, MSTATUS_MIE, MSTATUS_MPIE } from './isa.ts';
+import { CAUSE_FETCH_ACCESS, IRQ_PRIORITY, MSTATUS_FS, MSTATUS_MIE, MSTATUS_MPIE } from './isa.ts';
 import { isExact } from './memory.ts';
 
 const INTERRUPT = 1n << 63n;
@@ -16,7 +16,7 @@ function enter(core: Core, cause: bigint, mtval: bigint, mepc: bigint): void {
   csr.mepc = mepc;
   csr.mcause = cause;
   csr.mtval = mtval;
-  csr.mstatus = csr.mstatus & MSTATUS_MIE ? MSTATUS_MPIE : 0; // MPIE ← MIE, MIE ← 0
+  csr.mstatus = (csr.mstatus & MSTATUS_FS) | (csr.mstatus & MSTATUS_MIE ? MSTATUS_MPIE : 0); // MPIE ← MIE, MIE ← 0
   const vectored = (csr.mtvec & 1n) === 1n && cause >= INTERRUPT;
   const offset = vectored ? 4n * (cause - INTERRUPT) : 0n;
   core.pc = Number((csr.mtvec & ~3n) + offset);
@@ -44,7 +44,7 @@ export function jump(core: Core, target: bigint): void {
 /** MRET (priv-isa §3.3.2): MIE ← MPIE, MPIE ← 1, pc ← mepc; MPP can only be M. */
 export function returnFromTrap(core: Core): void {
   const { csr } = core;
-  csr.mstatus = MSTATUS_MPIE | (csr.mstatus & MSTATUS_MPIE ? MSTATUS_MIE : 0);
+  csr.mstatus = (csr.mstatus & MSTATUS_FS) | MSTATUS_MPIE | (csr.mstatus & MSTATUS_MPIE ? MSTATUS_MIE : 0);
   jump(core, csr.mepc);
 }
 

@@ -2,6 +2,7 @@
  * The device tree of this machine. It is QEMU's for `virt,aia=aplic-imsic`, with the devices that
  * exist here.
  */
+import { ISA, ISA_EXTENSIONS } from '../../guest/riscv/isa.ts';
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
 import { cpuNode, HARTS, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
@@ -39,9 +40,9 @@ const cpu = (hart: number): FdtNode => ({
   reg: hart,
   status: 'okay',
   compatible: 'riscv',
-  'riscv,isa': 'rv64imac_zicntr_zicsr_zifencei_smaia',
+  'riscv,isa': ISA,
   'riscv,isa-base': 'rv64i',
-  'riscv,isa-extensions': ['i', 'm', 'a', 'c', 'zicntr', 'zicsr', 'zifencei', 'smaia'],
+  'riscv,isa-extensions': ISA_EXTENSIONS,
   'interrupt-controller': {
     '#interrupt-cells': 1,
     'interrupt-controller': true,

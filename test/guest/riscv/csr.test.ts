@@ -37,7 +37,7 @@ describe('machine CSRs after reset (priv-isa §3.1)', () => {
     ['f1402573  csrr a0, mhartid', 0n],
     ['f1502573  csrr a0, 0xf15', 0n],
     ['30002573  csrr a0, mstatus', 0x1800n],
-    ['30102573  csrr a0, misa', 0x8000_0000_0000_1105n],
+    ['30102573  csrr a0, misa', 0x8000_0000_0000_112fn],
     ['30402573  csrr a0, mie', 0n],
     ['34402573  csrr a0, mip', 0n],
     ['30502573  csrr a0, mtvec', 0n],
@@ -57,8 +57,13 @@ describe('machine CSRs after reset (priv-isa §3.1)', () => {
 
 describe('what software can write (WARL)', () => {
   it.each([
-    ['mstatus: MIE and MPIE', '30059073  csrw mstatus, a1', '30002573  csrr a0, mstatus', 0x1888n],
-    ['misa: nothing', '30159073  csrw misa, a1', '30102573  csrr a0, misa', 0x8000_0000_0000_1105n],
+    [
+      'mstatus: MIE, MPIE and FS, which SD follows',
+      '30059073  csrw mstatus, a1',
+      '30002573  csrr a0, mstatus',
+      0x8000_0000_0000_7888n,
+    ],
+    ['misa: nothing', '30159073  csrw misa, a1', '30102573  csrr a0, misa', 0x8000_0000_0000_112fn],
     ['mie: MSIE, MTIE, MEIE', '30459073  csrw mie, a1', '30402573  csrr a0, mie', 0x888n],
     ['mip: nothing', '34459073  csrw mip, a1', '34402573  csrr a0, mip', 0n],
     ['mtvec: no reserved mode', '30559073  csrw mtvec, a1', '30502573  csrr a0, mtvec', 0n],

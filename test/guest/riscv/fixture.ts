@@ -1,5 +1,8 @@
+import { Core } from '../../../guest/riscv/core.ts';
+import { ControlStatus } from '../../../guest/riscv/csr.ts';
 import type { Bus, HartOptions, InterruptFile } from '../../../guest/riscv/environment.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';
+import { Memory } from '../../../guest/riscv/memory.ts';
 
 export const RAM_BASE = 0x8000_0000;
 export const RAM_SIZE = 0x1_0000;
@@ -81,6 +84,24 @@ export function createHart(given: FixtureOptions = {}): Fixture {
   };
   fixture.set(registers);
   return fixture;
+}
+
+/**
+ * The core of a hart, for tests that execute so much that a saved state for each step is too slow.
+ */
+export function createCore(ramSize = RAM_SIZE): { core: Core; ram: Int32Array } {
+  const buffer = new SharedArrayBuffer(ramSize);
+  const lines = new Int32Array(new SharedArrayBuffer(4));
+  const csr = new ControlStatus({
+    hartId: 0,
+    ram: buffer,
+    ramBase: RAM_BASE,
+    bus: emptyBus,
+    lines,
+    lineIndex: 0,
+    time: () => 0n,
+  });
+  return { core: new Core(csr, new Memory(buffer, RAM_BASE, 0, emptyBus)), ram: new Int32Array(buffer) };
 }
 
 /** Executes one instruction on the given registers. */

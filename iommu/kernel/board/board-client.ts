@@ -27,6 +27,7 @@ export class BoardClient {
   readonly #reply: SharedArrayBuffer;
   readonly #physical: PhysicalMemory;
   readonly #errands = new Map<number, Waiting>();
+  #closed = false;
   #lastSeq = 0;
   #lastId = 0;
 
@@ -60,7 +61,9 @@ export class BoardClient {
     this.#call({ op: 'detach', start: startPfn * 4096 });
   }
 
+  /** ENODEV: the port is closed. ETIMEDOUT, and what the board refuses with. */
   #call(call: Call): number {
+    if (this.#closed) throw new SysError('ENODEV', 'the board does not listen any more');
     const seq = ++this.#lastSeq;
     this.#port.postMessage({ ...call, seq });
     const pfn = awaitBoardReply(this.#reply, seq, TIMEOUT_MS);
@@ -85,6 +88,7 @@ export class BoardClient {
   }
 
   close(): void {
+    this.#closed = true; // nobody would answer
     this.#port.close();
   }
 }

@@ -99,4 +99,9 @@ export class FileTable {
     this.#hangUps?.close();
     this.#hangUps = undefined;
   }
+
+  /** Resolves when no release is under way any more. */
+  async released(): Promise<void> {
+    while (this.#releasing.size > 0) await Promise.all(this.#releasing.values());
+  }
 }

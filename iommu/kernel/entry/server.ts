@@ -68,7 +68,10 @@ export class Server {
     });
   }
 
-  /** Disconnects all clients, closes every file and removes the socket. */
+  /**
+   * Disconnects all clients, closes every file and removes the socket. Resolves when the files have
+   * been released: a release needs the board and the IOMMUs.
+   */
   async close(): Promise<void> {
     // The path is this server's own while it listens.
     if (this.#net.listening) rmSync(this.#socketPath, { force: true });
@@ -76,6 +79,7 @@ export class Server {
     for (const socket of this.#sockets) socket.destroy();
     this.#hall.files.closeAll();
     await closed;
+    await this.#hall.files.released();
     this.#hall.processes.close();
   }
 

@@ -31,7 +31,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await run.stop();
+  expect(await run.stop()).toEqual({ status: 143, signal: null }); // and not killed
   expect(sandbox.leftovers()).toEqual([]);
   sandbox.remove();
 });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MAX_TRANSFER, type Reply } from '../../../../iommu/abi/wire.ts';
-import type { Caller, FileOperations } from '../../../../iommu/kernel/core/open-file.ts';
+import { type Caller, type FileOperations, releaseGoesOn } from '../../../../iommu/kernel/core/open-file.ts';
 import type { UserArg } from '../../../../iommu/kernel/core/user-arg.ts';
 import { FileTable } from '../../../../iommu/kernel/entry/file-table.ts';
 import { Server } from '../../../../iommu/kernel/entry/server.ts';
@@ -35,6 +35,8 @@ class TestFile implements FileOperations {
   sleeping = 0;
   slow = 0;
   installed: TestFile | undefined;
+  /** What a release leaves to do. */
+  rest: Promise<void> | undefined;
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
     switch (nr) {
@@ -84,6 +86,7 @@ class TestFile implements FileOperations {
 
   release(): void {
     this.released++;
+    if (this.rest) releaseGoesOn(this.rest);
   }
 }
 
@@ -150,6 +153,26 @@ describe('the socket', () => {
 
     await client.channel.closed;
     expect(file().released).toBe(1);
+    await server.listen();
+  });
+
+  it('is closed only when the releases that take longer are over', async () => {
+    const events: string[] = [];
+    let finish = (): void => {};
+    const { client } = await openTest();
+    file().rest = new Promise((resolve) => {
+      finish = resolve;
+    });
+
+    const closed = server.close().then(() => events.push('closed'));
+    await client.channel.closed;
+    await vi.waitUntil(() => file().released === 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    events.push('released');
+    finish();
+    await closed;
+
+    expect(events).toEqual(['released', 'closed']);
     await server.listen();
   });
 });

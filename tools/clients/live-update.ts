@@ -53,12 +53,15 @@ export interface UpdateTarget {
   readonly node?: string;
   /** Sections of the guest's state that may be lost. */
   readonly allowLoss?: readonly string[];
+  /** Release in whose form the state is written. */
+  readonly as?: string;
 }
 
 /** The target as arguments of the monitor's command. */
-const argumentsOf = ({ to, node, allowLoss = [] }: UpdateTarget): Record<string, unknown> => ({
+const argumentsOf = ({ to, node, as, allowLoss = [] }: UpdateTarget): Record<string, unknown> => ({
   ...(to === undefined ? {} : { to }),
   ...(node === undefined ? {} : { node }),
+  ...(as === undefined ? {} : { as }),
   ...(allowLoss.length === 0 ? {} : { 'allow-loss': allowLoss }),
 });
 

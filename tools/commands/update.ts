@@ -18,7 +18,7 @@ import {
 import { QmpClient } from '../clients/qmp-client.ts';
 import { findQmpSocket } from '../launch/sockets.ts';
 
-const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--dry-run]
+const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--as VERSION] [--dry-run]
                       [--allow-loss SECTION]… [--timeout S] [--json]
 
 Replaces a running VMM by a new process image: same pid, same guest, new code. Passed-through devices go on DMAing.
@@ -28,6 +28,7 @@ this command fails, with every reason.
   --qmp PATH    the VMM's monitor socket (default: that of the only VMM running)
   --to DIR      folder of another built version (its dist/, with vmm.cjs)
   --node PATH   another node binary to run it
+  --as VERSION  the release in whose form the guest's state is written, for a build that is older than the running one: 0.1.0
   --dry-run     only ask; exit status 1 if the update would be refused
   --allow-loss SECTION  a part of the guest's state that may be lost if the new image does not know it
   --timeout S   how many seconds to wait for the VMM (default 30); it is not asked to give up
@@ -66,6 +67,7 @@ export const update: Command = {
       qmp: { type: 'string' },
       to: { type: 'string' },
       node: { type: 'string' },
+      as: { type: 'string' },
       'dry-run': { type: 'boolean' },
       'allow-loss': { type: 'string', multiple: true, default: [] },
       timeout: { type: 'string', default: String(UPDATE_TIMEOUT_MS / 1000) },
@@ -77,6 +79,7 @@ export const update: Command = {
       const target = {
         ...(options.to === undefined ? {} : { to: resolve(options.to) }),
         ...(options.node === undefined ? {} : { node: resolve(options.node) }),
+        ...(options.as === undefined ? {} : { as: options.as }),
         allowLoss: options['allow-loss'],
       };
       if (options['dry-run']) {

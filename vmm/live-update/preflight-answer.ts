@@ -55,8 +55,9 @@ function judge({ sections }: Manifest): SectionVerdict[] {
     if (!entry) return { name, verdict: 'refused', reason: `section ${name}: missing` };
     try {
       if (entry.body) section.decode(entry.body);
-      else if (entry.version !== version) section.decode({ version: entry.version });
-      return { name, verdict: 'same' };
+      else if (!section.reads(entry.version)) section.decode({ version: entry.version }); // throws
+      if (entry.version === version) return { name, verdict: 'same' };
+      return { name, verdict: 'converted', reason: `version ${entry.version} becomes version ${version}` };
     } catch (error) {
       return { name, verdict: 'refused', reason: (error as Error).message };
     }

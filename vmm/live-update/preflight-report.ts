@@ -3,15 +3,17 @@
  * document.
  */
 import { flag, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
+import type { Offer } from './manifest.ts';
 
 const SECTION_VERDICT = object(
   {
     name: text,
     /**
-     * same: the section is taken as it is. lost: this build does not know it. refused: it cannot be
+     * same: the section is taken as it is. converted: it is taken, and one of the builds converts
+     * it from or to an earlier version. lost: the successor does not know it. refused: it cannot be
      * taken.
      */
-    verdict: oneOf('same', 'lost', 'refused'),
+    verdict: oneOf('same', 'converted', 'lost', 'refused'),
   },
   { reason: text },
 );
@@ -33,6 +35,21 @@ export type PreflightReport = Shaped<typeof PREFLIGHT_REPORT>;
 
 /** The answer to `query-live-update`: the report, and why the update would be refused. */
 export type UpdateForecast = PreflightReport & { readonly refusals: readonly string[] };
+
+/**
+ * The report with what only the old image knows: the sections that it converts, or cannot write as
+ * it was asked to.
+ */
+export function withOffers(report: PreflightReport, offers: readonly Offer[]): PreflightReport {
+  const offered = new Map(offers.map((offer) => [offer.name, offer]));
+  const sections = report.sections.map((judged): SectionVerdict => {
+    const offer = offered.get(judged.name);
+    if (offer?.refusal !== undefined) return { ...judged, verdict: 'refused', reason: offer.refusal };
+    if (!offer?.converted || judged.verdict !== 'same') return judged;
+    return { ...judged, verdict: 'converted', reason: `is written as version ${offer.version}` };
+  });
+  return { ...report, sections };
+}
 
 /**
  * Every reason why the guest cannot be handed over: none if it can. `allowLoss` names sections that

@@ -22,6 +22,7 @@ import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import type { Vm } from '../vm/vm.ts';
 import { VM_SECTION, type VmState } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
+import type { Form } from './releases.ts';
 import type { StateFile } from './state-file.ts';
 import { claimFds, UPDATE_SECTION, type UpdateState } from './update-state.ts';
 
@@ -179,15 +180,27 @@ export const SURVIVORS: readonly Survivor[] = [
   }),
 ];
 
-/** Sections by name: all sections of a VM at rest. */
-export const saveAll = (old: OldImage): Record<string, Versioned> =>
-  Object.fromEntries(SURVIVORS.map((survivor) => [survivor.section.name, survivor.save(old)]));
+/**
+ * Sections by name: all sections of a VM at rest. With `form`, each is written in the version that
+ * the form names for it. EINVAL: a section cannot be written so.
+ */
+export const saveAll = (old: OldImage, form: Form = {}): Record<string, Versioned> =>
+  Object.fromEntries(SURVIVORS.map(({ section, save }) => [section.name, written(section, save(old), form)]));
 
-/** Sections by name: the sections that can be saved while the guest runs. */
-export const saveSteady = (vm: Vm): Readonly<Record<string, Versioned>> =>
+/** As saveAll, the sections that can be saved while the guest runs. */
+export const saveSteady = (vm: Vm, form: Form = {}): Readonly<Record<string, Versioned>> =>
   Object.fromEntries(
-    SURVIVORS.flatMap(({ section, saveSteady }) => (saveSteady ? [[section.name, saveSteady(vm)]] : [])),
+    SURVIVORS.flatMap(({ section, saveSteady }) =>
+      saveSteady ? [[section.name, written(section, saveSteady(vm), form)]] : [],
+    ),
   );
+
+/** The version of a section in this form; its own where the form does not name it. */
+export const versionIn = (form: Form, { name, version }: Section<Versioned>): number =>
+  Object.hasOwn(form, name) ? form[name]! : version;
+
+const written = (section: Section<Versioned>, state: Versioned, form: Form): Versioned =>
+  section.encode(state, versionIn(form, section));
 
 /**
  * The fds that a state names, each by the place where it stands: `ram.fd`. They must go where the

@@ -6,24 +6,27 @@
 import { einval } from '../../platform/errno.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
-import { integer, number, object, record } from '../../platform/shape.ts';
+import { integer, nullable, number, object, record } from '../../platform/shape.ts';
 
-export const UPDATE_SECTION = defineSection(
-  'update',
-  1,
-  {
-    /** PhaseStamps */
-    stamps: object({ begin: number, stop: number, invalidate: number }),
-    fds: record(integer),
-  },
-  {
-    /**
-     * The cost of the take-back for the guest, in ns; `atNs` is its time (CLOCK_MONOTONIC). 0.1.0
-     * did not save this.
-     */
-    takeback: object({ atNs: number, gapNs: number, longestGapNs: number }),
-  },
-);
+/** The same in all versions: PhaseStamps, and the fds by what they are for. */
+const COMMON = {
+  stamps: object({ begin: number, stop: number, invalidate: number }),
+  fds: record(integer),
+};
+
+/** The cost of the take-back for the guest, in ns; `atNs` is its time (CLOCK_MONOTONIC). */
+const TAKEBACK = object({ atNs: number, gapNs: number, longestGapNs: number });
+
+export const UPDATE_SECTION = defineSection('update', 2, {
+  ...COMMON,
+  /** null: an earlier build began the update, and did not take the guest back from its threads. */
+  takeback: nullable(TAKEBACK),
+}).earlier(1, COMMON, {
+  // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
+  optional: { takeback: TAKEBACK },
+  read: ({ stamps, fds, takeback = null }) => ({ stamps, fds, takeback }),
+  write: ({ stamps, fds }) => ({ stamps, fds }),
+});
 
 export type UpdateState = StateOf<typeof UPDATE_SECTION>;
 export type Takeback = NonNullable<UpdateState['takeback']>;

@@ -18,11 +18,12 @@ import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import { handOver } from './hand-over.ts';
-import { writeManifest } from './manifest.ts';
+import { offerSections, writeManifest } from './manifest.ts';
 import type { PhaseStamps } from './phases.ts';
 import { askSuccessor } from './preflight.ts';
-import { type PreflightReport, refusals, type UpdateForecast } from './preflight-report.ts';
+import { type PreflightReport, refusals, type UpdateForecast, withOffers } from './preflight-report.ts';
 import { fromSnapshot, nodeOptions, prepareSnapshot } from './prepared-snapshot.ts';
+import { type Form, formOf } from './releases.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
 import { saveAll, saveSteady } from './survivors.ts';
@@ -37,12 +38,15 @@ export interface UpdateTarget {
   readonly node?: string;
   /** Sections that may be lost if the successor does not know them. */
   readonly allowLoss?: readonly string[];
+  /** The release in whose form the state is written; by default the form is this build's own. */
+  readonly as?: string;
 }
 
 export interface UpdatePlan {
   readonly node: string;
   readonly entry: string;
   readonly allowLoss: readonly string[];
+  readonly form: Form;
 }
 
 /** 20 dry runs (5 ms) make V8 compile the save path: that saves 2 ms of the pause. */
@@ -56,6 +60,11 @@ interface PreparedPlan extends UpdatePlan {
   /** Sections that the successor does not know. They are not handed over. */
   readonly lost: readonly string[];
   readonly taken: TakenBack;
+}
+
+interface Preflight {
+  readonly snapshotFd: number | undefined;
+  readonly report: PreflightReport;
 }
 
 export interface LiveUpdateOptions {
@@ -81,14 +90,15 @@ export class LiveUpdate {
 
   /**
    * Plans an update and checks what can be known before the guest is stopped. ENOENT: the
-   * successor's files do not exist. EOPNOTSUPP: DMA would not go on (CPR-1). EBUSY.
+   * successor's files do not exist. EOPNOTSUPP: DMA would not go on (CPR-1). EINVAL: `as` is no
+   * release. EBUSY.
    */
-  #plan({ to, node = process.execPath, allowLoss = [] }: UpdateTarget): UpdatePlan {
+  #plan({ to, node = process.execPath, allowLoss = [], as }: UpdateTarget): UpdatePlan {
     const self = process.argv[1]!;
     const entry = to === undefined ? self : join(resolve(to), basename(self));
     for (const path of [node, entry]) if (!existsSync(path)) throw enoent(`${path}: no such file`);
     this.#vm.parts.host?.container.checkUpdatable();
-    return { node, entry, allowLoss };
+    return { node, entry, allowLoss, form: as === undefined ? {} : formOf(as) };
   }
 
   /**
@@ -138,11 +148,11 @@ export class LiveUpdate {
   }
 
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
-    this.#rehearse();
     const { snapshotFd, report } = await this.#preflight(plan);
     try {
       const reasons = refusals(report, plan.allowLoss);
       if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
+      this.#rehearse(plan);
       // otherwise execve drops each page that the guest has ever touched
       this.#vm.parts.ram.dropPages();
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
@@ -163,18 +173,23 @@ export class LiveUpdate {
    * guest over. A successor that does not answer is asked again without a snapshot. EINVAL: no
    * answer.
    */
-  async #preflight({ node, entry }: UpdatePlan): Promise<{ snapshotFd: number | undefined; report: PreflightReport }> {
-    const manifestFd = writeManifest(this.#vm);
+  async #preflight({ node, entry, form }: UpdatePlan): Promise<Preflight> {
+    const offers = offerSections(this.#vm, form);
+    const manifestFd = writeManifest(this.#vm, offers);
+    const ask = async (snapshotFd: number | undefined): Promise<Preflight> => {
+      const report = await askSuccessor({ node, entry, snapshotFd }, manifestFd);
+      return { snapshotFd, report: withOffers(report, offers) };
+    };
     try {
       const snapshotFd = await prepareSnapshot(node, entry);
       if (snapshotFd !== undefined) {
         try {
-          return { snapshotFd, report: await askSuccessor({ node, entry, snapshotFd }, manifestFd) };
+          return await ask(snapshotFd);
         } catch {
           close(snapshotFd); // the next answer, without the snapshot, says why
         }
       }
-      return { snapshotFd: undefined, report: await askSuccessor({ node, entry, snapshotFd: undefined }, manifestFd) };
+      return await ask(undefined);
     } finally {
       close(manifestFd);
     }
@@ -184,9 +199,9 @@ export class LiveUpdate {
    * Saves what can be saved while the guest runs, and drops the result: code that runs for the
    * first time is slow.
    */
-  #rehearse(): void {
+  #rehearse({ form }: UpdatePlan): void {
     const fd = memfdCreate('livevmm-rehearsal');
-    for (let times = 0; times < REHEARSALS; times++) writeAll(fd, encodeState(saveSteady(this.#vm)));
+    for (let times = 0; times < REHEARSALS; times++) writeAll(fd, encodeState(saveSteady(this.#vm, form)));
     close(fd);
   }
 
@@ -231,7 +246,7 @@ export class LiveUpdate {
   }
 
   #exec(
-    { node, entry, snapshotFd, lost, taken: { slices, atNs, gapNs } }: PreparedPlan,
+    { node, entry, form, snapshotFd, lost, taken: { slices, atNs, gapNs } }: PreparedPlan,
     stopped: Suspended,
     stamps: PhaseStamps,
   ): never {
@@ -246,7 +261,7 @@ export class LiveUpdate {
     if (parts.options.lifeline !== undefined) fds.lifeline = parts.options.lifeline;
     const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
     const update = UPDATE_SECTION.of({ stamps, fds, takeback });
-    const sections = saveAll({ vm: this.#vm, machine: stopped.state, monitor, update });
+    const sections = saveAll({ vm: this.#vm, machine: stopped.state, monitor, update }, form);
     for (const name of lost) delete sections[name];
     const stateFd = memfdCreate('livevmm-state');
     const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
+import { formOf, RELEASES } from '../../../vmm/live-update/releases.ts';
 import { decodeState, EXEC_NS_OFFSET, encodeState } from '../../../vmm/live-update/state-file.ts';
-import { decodeAll } from '../../../vmm/live-update/survivors.ts';
+import { decodeAll, SURVIVORS, versionIn } from '../../../vmm/live-update/survivors.ts';
 
 const two = { alpha: { version: 1, n: 5n, bytes: new Uint8Array([1, 2]) }, beta: { version: 7, list: ['x', null] } };
 
@@ -74,6 +75,27 @@ describe('the frozen state of 0.1.0', () => {
     const ranges = [{ iova: 0x8000_0000, offset: 0, size: 64 * 2 ** 20 }];
     expect(sections.vfio).toMatchObject({ container: { ranges } });
     expect(sections.monitor).toMatchObject({ connections: [{ negotiated: true }] });
+    expect(sections.update).toMatchObject({
+      version: 2,
+      takeback: null,
+      fds: { 'monitor socket': expect.any(Number) },
+    });
+  });
+
+  it('has the form that the list of releases says, and comes out again when it is written so', () => {
+    const before = decodeState(frozen).sections;
+    const versions = [...before].map(([name, { version }]) => [name, version]);
+    expect(Object.fromEntries(versions)).toEqual(RELEASES['0.1.0']);
+    const form = formOf('0.1.0');
+    for (const { survivor, state } of decodeAll(decodeState(frozen))) {
+      const { section } = survivor;
+      expect(section.encode(state, versionIn(form, section)), section.name).toEqual(before.get(section.name));
+    }
+  });
+
+  it.each(Object.keys(RELEASES))('each section of this build can be written in the form of %s', (release) => {
+    const form = formOf(release);
+    for (const { section } of SURVIVORS) expect(section.writes(versionIn(form, section)), section.name).toBe(true);
   });
 
   it.each([

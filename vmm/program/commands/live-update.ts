@@ -3,17 +3,22 @@ import type { LiveUpdate, UpdateTarget } from '../../live-update/update.ts';
 import { type CommandSpec, command } from '../../monitor/command.ts';
 import { arrayOf, bool, enumOf, NOTHING, object, type Qapi, str } from '../../monitor/qapi.ts';
 
-const TARGET = object({}, { to: str, node: str, 'allow-loss': arrayOf(str) });
+const TARGET = object({}, { to: str, node: str, 'allow-loss': arrayOf(str), as: str });
 
-function targetOf({ to, node, 'allow-loss': allowLoss = [] }: Qapi<typeof TARGET>): UpdateTarget {
-  return { ...(to === undefined ? {} : { to }), ...(node === undefined ? {} : { node }), allowLoss };
+function targetOf({ to, node, as, 'allow-loss': allowLoss = [] }: Qapi<typeof TARGET>): UpdateTarget {
+  return {
+    ...(to === undefined ? {} : { to }),
+    ...(node === undefined ? {} : { node }),
+    ...(as === undefined ? {} : { as }),
+    allowLoss,
+  };
 }
 
 /** live-update/preflight-report.ts says what the members mean. */
 const FORECAST = object({
   version: str,
   node: str,
-  sections: arrayOf(object({ name: str, verdict: enumOf('same', 'lost', 'refused') }, { reason: str })),
+  sections: arrayOf(object({ name: str, verdict: enumOf('same', 'converted', 'lost', 'refused') }, { reason: str })),
   checks: arrayOf(object({ what: str, ok: bool }, { reason: str })),
   refusals: arrayOf(str),
 });

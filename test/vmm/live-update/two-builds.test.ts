@@ -1,0 +1,82 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { programPath } from '../../../tools/launch/programs.ts';
+import type { UpdateForecast } from '../../../vmm/live-update/preflight-report.ts';
+import { buildIn, patch } from '../successors.ts';
+import { updateEnded, VmmProcess } from '../vmm-process.ts';
+
+/**
+ * Updates between this build and one that knows only version 1 of section update, as 0.1.0 does.
+ * Both directions are real.
+ */
+
+const TIMEOUT_MS = 90_000;
+const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
+/** The declaration of section update, with its conversions. */
+const DECLARATION = /defineSection\("update", 2, \{[\s\S]*?\n *write: .*\n *\}\);/;
+
+let folder: string;
+let older: string;
+let vmm: VmmProcess;
+let qmp: QmpClient;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'livevmm-older-'));
+  older = buildIn(folder);
+  patch(older, PROGRAMS, DECLARATION, 'defineSection("update", 1, COMMON);');
+  vmm = new VmmProcess('demo');
+  await vmm.prints(/demo: .*\n/);
+  qmp = await vmm.monitor();
+});
+
+afterEach(async () => {
+  qmp.close();
+  expect(await vmm.end()).toEqual([]);
+  rmSync(folder, { recursive: true });
+});
+
+async function update(args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
+  const [{ data }] = await Promise.all([qmp.nextEvent(updateEnded, TIMEOUT_MS), qmp.execute('live-update', args)]);
+  return data;
+}
+
+async function verdicts(args: Readonly<Record<string, unknown>>): Promise<UpdateForecast['sections']> {
+  const { sections } = (await qmp.execute('query-live-update', args)) as UpdateForecast;
+  return sections.filter(({ verdict }) => verdict !== 'same');
+}
+
+describe('a guest', () => {
+  it('goes to an older build only in the form of that build, and comes back', { timeout: 180_000 }, async () => {
+    const refusal = 'section update: version 2, this build knows 1';
+    expect(await verdicts({ to: older })).toEqual([{ name: 'update', verdict: 'refused', reason: refusal }]);
+    expect(await update({ to: older })).toMatchObject({ status: 'failed', error: expect.stringContaining(refusal) });
+
+    const written = { name: 'update', verdict: 'converted', reason: 'is written as version 1' };
+    expect(await verdicts({ to: older, as: '0.1.0' })).toEqual([written]);
+    const before = await vmm.stats();
+    expect(await update({ to: older, as: '0.1.0' })).toMatchObject({ status: 'completed', generation: 1 });
+
+    const to = join(programPath('vmm'), '..');
+    const read = { name: 'update', verdict: 'converted', reason: 'version 1 becomes version 2' };
+    expect(await verdicts({ to })).toEqual([read]);
+    expect(await update({ to })).toMatchObject({ status: 'completed', generation: 2 });
+    expect(await verdicts({})).toEqual([]);
+    const after = await vmm.stats();
+    expect(after.heartbeats).toBeGreaterThan(before.heartbeats!);
+    expect(after.framesLost).toBe(0);
+  });
+
+  it('can be written in the form of a release that the other build need not be, but in no unknown one', async () => {
+    await expect(qmp.execute('live-update', { as: '9.9.9' })).rejects.toThrow(
+      "no form of the state as '9.9.9': this build knows 0.1.0",
+    );
+    // this build reads the older form, too
+    expect(await verdicts({ as: '0.1.0' })).toEqual([
+      { name: 'update', verdict: 'converted', reason: 'version 1 becomes version 2' },
+    ]);
+  });
+});

@@ -1,5 +1,6 @@
 import type { Core } from './core.ts';
 import { CAUSE_LOAD_ACCESS, CAUSE_MISALIGNED_LOAD, CAUSE_MISALIGNED_STORE, CAUSE_STORE_ACCESS } from './isa.ts';
+import type { Memory } from './memory.ts';
 
 /**
  * The A extension (unpriv-isa §14). Device threads and other processes write RAM at the same time,
@@ -45,6 +46,8 @@ export function executeAtomic(core: Core, insn: number): number {
   } else if (funct5 === SC) {
     result = storeConditional(core, gpa, size, operand) ? 0n : 1n;
     core.reservation = undefined;
+  } else if (memory.journal) {
+    result = journaledAmo(memory, gpa - memory.base, size, { funct5, operand });
   } else if (size === 4) {
     result = BigInt(amoWord(memory.i32, index, funct5, Number(BigInt.asIntN(32, operand))));
   } else {
@@ -61,10 +64,47 @@ const isAtomic = (funct5: number, rs2: number): boolean =>
 function storeConditional(core: Core, gpa: number, size: 4 | 8, value: bigint): boolean {
   const { memory, reservation } = core;
   if (reservation?.gpa !== gpa || reservation.size !== size) return false;
-  const index = (gpa - memory.base) / size;
-  if (size === 8) return Atomics.compareExchange(memory.i64, index, reservation.value, value) === reservation.value;
-  const seen = Number(reservation.value);
-  return Atomics.compareExchange(memory.i32, index, seen, Number(BigInt.asIntN(32, value))) === seen;
+  const seen = reservation.value;
+  return memory.compareExchange(gpa - memory.base, size, seen, BigInt.asIntN(8 * size, value)) === seen;
+}
+
+/** Any AMO, signed: the old value. The journal must know the new value before it is stored. */
+function journaledAmo(
+  memory: Memory,
+  at: number,
+  size: 4 | 8,
+  { funct5, operand }: { funct5: number; operand: bigint },
+): bigint {
+  for (;;) {
+    const old = size === 4 ? BigInt(Atomics.load(memory.i32, at / 4)) : Atomics.load(memory.i64, at / 8);
+    const value = amoResult(funct5, old, BigInt.asIntN(8 * size, operand), 8 * size);
+    if (memory.compareExchange(at, size, old, value) === old) return old;
+  }
+}
+
+/** What an AMO stores; all are signed. */
+function amoResult(funct5: number, old: bigint, operand: bigint, bits: number): bigint {
+  const unsigned = (value: bigint): bigint => BigInt.asUintN(bits, value);
+  switch (funct5) {
+    case 0x00:
+      return BigInt.asIntN(bits, old + operand);
+    case 0x01:
+      return operand;
+    case 0x04:
+      return old ^ operand;
+    case 0x08:
+      return old | operand;
+    case 0x0c:
+      return old & operand;
+    case 0x10: // AMOMIN
+      return old < operand ? old : operand;
+    case 0x14: // AMOMAX
+      return old > operand ? old : operand;
+    case 0x18: // AMOMINU
+      return unsigned(old) < unsigned(operand) ? old : operand;
+    default: // AMOMAXU
+      return unsigned(old) > unsigned(operand) ? old : operand;
+  }
 }
 
 /** AMO*.W: the old value. */

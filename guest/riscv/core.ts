@@ -31,7 +31,8 @@ export class Core {
   waiting = false;
   readonly csr: ControlStatus;
   readonly float: FloatRegisters;
-  readonly memory: Memory;
+  /** Another one after a change of the journal only. */
+  memory: Memory;
 
   constructor(csr: ControlStatus, memory: Memory) {
     this.csr = csr;

@@ -1,3 +1,4 @@
+import type { StoreJournal } from './environment.ts';
 import type { HartState } from './state.ts';
 
 /**
@@ -16,6 +17,11 @@ export interface Engine {
    * them.
    */
   reset(pc: number, a0: bigint, a1: bigint): void;
+  /**
+   * From now on `journal` hears of each store to RAM before it is made; undefined: no journal. With
+   * one the engine also returns to `run`'s caller after each access outside RAM.
+   */
+  journalTo(journal: StoreJournal | undefined): void;
   save(): HartState;
   restore(state: HartState): void;
 }

@@ -11,6 +11,20 @@ export interface Bus {
   store(gpa: number, size: 1 | 2 | 4 | 8, value: bigint): boolean;
 }
 
+/**
+ * A journal of the stores to RAM, by which they can be undone if the process dies. `at` is an offset
+ * in RAM. A store of 8 bytes is a pair of 32-bit halves, low half first; smaller ones have no high
+ * half.
+ */
+export interface StoreJournal {
+  /** Comes before each store to RAM, also one of an AMO or SC: `old` is there, `new` will be. */
+  store(at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, newLow: number, newHigh: number): void;
+  /** The store that came last is not made: another thread has changed the memory. */
+  withdraw(): void;
+  /** Whether `run` must return, so that the journal can be emptied. Asked every 512 instructions. */
+  readonly closing: boolean;
+}
+
 /** What an IMSIC interrupt file gives the hart (AIA 1.0 §3.8, §3.9). */
 export interface InterruptFile {
   /**

@@ -50,8 +50,9 @@ const fetched = (memory: Memory, pc: number, length: number): bigint => memory.l
 export function execute(core: Core, budget: number): number {
   const { x, halves, float, memory, csr } = core;
   const { base, u8, u16, i32, i64: d64 } = memory;
-  // an access of up to 8 bytes that begins at or below this offset is wholly in RAM
-  const fast = memory.size - 8;
+  // an access of up to 8 bytes that begins at or below these offsets is wholly in RAM
+  const fast = memory.lastLoad;
+  const fastStore = memory.lastStore;
   const start = csr.begun;
   // only a CSR access or a trap changes it, and both end this function's work
   const floatOn = (csr.mstatus & isa.MSTATUS_FS) !== 0;
@@ -75,6 +76,7 @@ export function execute(core: Core, budget: number): number {
         next = pc + 2;
       }
     } else {
+      if (memory.journal) limit = begun; // the journal may close after this instruction
       const parcel = memory.fetch(pc);
       const upper = parcel !== undefined && (parcel & 3) === 3 ? memory.fetch(pc + 2) : 0;
       if (parcel === undefined || upper === undefined) {
@@ -191,6 +193,7 @@ export function execute(core: Core, budget: number): number {
           continue;
         }
         x[rd] = funct3 & 4 ? value : BigInt.asIntN(8 << (funct3 & 3), value);
+        if (memory.journal && (at < 0 || at > fast)) limit = begun; // the journal may close now
         break;
       }
 
@@ -231,7 +234,7 @@ export function execute(core: Core, budget: number): number {
         const imm = ((insn >> 25) << 5) | rd;
         const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
         at = gpa - base;
-        if (at >= 0 && at <= fast) {
+        if (at >= 0 && at <= fastStore) {
           switch (funct3) {
             case 3: // SD
               if (at & 7) break;
@@ -254,17 +257,23 @@ export function execute(core: Core, budget: number): number {
               continue;
           }
         }
-        // misaligned accesses, devices
         if (funct3 > 3) {
           legal = false;
           break;
         }
+        if (memory.journal && at >= 0 && at <= fast) {
+          const size = (1 << funct3) as AccessSize;
+          memory.storeRegister(memory.journal, at, size, halves[2 * rs2]!, halves[2 * rs2 + 1]!);
+          pc = next;
+          continue;
+        }
+        // misaligned accesses, devices
         if (!memory.store(gpa, (1 << funct3) as AccessSize, x[rs2]!)) {
           raise(core, isa.CAUSE_STORE_ACCESS, u64(x[rs1]! + BigInt(imm)), pcValue(pc));
           pc = core.pc;
           continue;
         }
-        limit = begun; // a device may have raised or dropped a line
+        if (at < 0 || at > fast) limit = begun; // a device may have raised or dropped a line
         break;
       }
 

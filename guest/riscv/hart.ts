@@ -1,7 +1,7 @@
 import { Core } from './core.ts';
 import { ControlStatus } from './csr.ts';
 import type { Engine, StopReason } from './engine.ts';
-import type { HartOptions } from './environment.ts';
+import type { HartOptions, StoreJournal } from './environment.ts';
 import { execute } from './execute.ts';
 import { Memory } from './memory.ts';
 import { type HartState, restoreHart, saveHart } from './state.ts';
@@ -18,6 +18,7 @@ const POLL_EVERY = 512;
 export class Hart implements Engine {
   readonly #options: HartOptions;
   #core: Core;
+  #journal: StoreJournal | undefined;
 
   constructor(options: HartOptions) {
     this.#options = options;
@@ -29,7 +30,7 @@ export class Hart implements Engine {
   }
 
   reset(pc: number, a0: bigint, a1: bigint): void {
-    this.#core = newCore(this.#options);
+    this.#core = newCore(this.#options, this.#journal);
     this.#core.pc = pc;
     this.#core.x[10] = a0;
     this.#core.x[11] = a1;
@@ -41,6 +42,7 @@ export class Hart implements Engine {
       takeInterrupt(core);
       if (core.waiting) return 'wfi';
       left -= execute(core, Math.min(left, POLL_EVERY));
+      if (this.#journal?.closing) break;
     }
     return 'budget';
   }
@@ -56,15 +58,23 @@ export class Hart implements Engine {
 
   /** Throws EINVAL, with the hart as it was, for a state of an unknown version. */
   restore(state: HartState): void {
-    const core = newCore(this.#options);
+    const core = newCore(this.#options, this.#journal);
     restoreHart(core, state);
     this.#core = core;
   }
+
+  journalTo(journal: StoreJournal | undefined): void {
+    this.#journal = journal;
+    this.#core.memory = newMemory(this.#options, journal);
+  }
 }
 
-function newCore(options: HartOptions): Core {
+const newCore = (options: HartOptions, journal?: StoreJournal): Core =>
+  new Core(new ControlStatus(options), newMemory(options, journal));
+
+function newMemory(options: HartOptions, journal: StoreJournal | undefined): Memory {
   const { ram, ramBase, ramOffset = 0, bus } = options;
   if (ramOffset % 8 !== 0 || ramBase % 8 !== 0) throw new RangeError('RAM must begin at a multiple of 8 on both sides');
   if (ram.byteLength - ramOffset > 2 ** 32) throw new RangeError('RAM of more than 4 GiB');
-  return new Core(new ControlStatus(options), new Memory(ram, ramBase, ramOffset, bus));
+  return new Memory({ bytes: ram, base: ramBase, offset: ramOffset }, bus, journal);
 }

@@ -29,7 +29,7 @@ describe.each([
   const end = RAM_BASE + size;
 
   it('is RAM to its last byte, and no further', () => {
-    const memory = new Memory(ram, RAM_BASE, 0, emptyBus);
+    const memory = new Memory({ bytes: ram, base: RAM_BASE, offset: 0 }, emptyBus);
     expect([memory.isRam(end - 8, 8), memory.isRam(end - 7, 8), memory.isRam(end, 1)]).toEqual([true, false, false]);
     expect(memory.store(end - 8, 8, 0x1122_3344_5566_7788n)).toBe(true);
     expect(memory.load(end - 1, 1)).toBe(0x11n);

@@ -12,9 +12,9 @@ export interface Bus {
 }
 
 /**
- * A journal of the stores to RAM, by which they can be undone if the process dies. `at` is an offset
- * in RAM. A store of 8 bytes is a pair of 32-bit halves, low half first; smaller ones have no high
- * half.
+ * A journal of the stores to RAM, by which they can be undone if the process dies. `at` is an
+ * offset in RAM. A store of 8 bytes is a pair of 32-bit halves, low half first; smaller ones have
+ * no high half.
  */
 export interface StoreJournal {
   /** Comes before each store to RAM, also one of an AMO or SC: `old` is there, `new` will be. */

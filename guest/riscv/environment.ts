@@ -21,7 +21,9 @@ export interface StoreJournal {
   store(at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, newLow: number, newHigh: number): void;
   /** The store that came last is not made: another thread has changed the memory. */
   withdraw(): void;
-  /** Whether `run` must return, so that the journal can be emptied. Asked every 512 instructions. */
+  /**
+   * Whether `run` must return, so that the journal can be emptied. Asked every 512 instructions.
+   */
   readonly closing: boolean;
 }
 

@@ -468,6 +468,7 @@ export function execute(core: Core, budget: number): number {
             continue;
           }
           float.write(funct3 === 3 ? DOUBLE : SINGLE, rd, value);
+          if (memory.journal && (at < 0 || at > fast)) limit = begun; // the journal may close now
         }
         csr.mstatus |= isa.MSTATUS_FS;
         break;
@@ -482,7 +483,7 @@ export function execute(core: Core, budget: number): number {
         const imm = ((insn >> 25) << 5) | rd;
         const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
         at = gpa - base;
-        if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fast) {
+        if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fastStore) {
           d64[at >>> 3] = float.bits[rs2]!; // FSD
           break;
         }
@@ -491,7 +492,7 @@ export function execute(core: Core, budget: number): number {
           pc = core.pc;
           continue;
         }
-        limit = begun; // a device may have raised or dropped a line
+        if (at < 0 || at > fast) limit = begun; // a device may have raised or dropped a line
         break;
       }
 

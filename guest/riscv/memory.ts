@@ -103,8 +103,8 @@ export class Memory {
   }
 
   /**
-   * Stores `value` in aligned RAM at offset `at` if `expected` is there; returns what was there. All
-   * three are signed. Sequentially consistent.
+   * Stores `value` in aligned RAM at offset `at` if `expected` is there; returns what was there.
+   * All three are signed. Sequentially consistent.
    */
   compareExchange(at: number, size: 4 | 8, expected: bigint, value: bigint): bigint {
     this.#announce(at, size, expected, value);

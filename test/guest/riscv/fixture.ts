@@ -101,7 +101,10 @@ export function createCore(ramSize = RAM_SIZE): { core: Core; ram: Int32Array } 
     lineIndex: 0,
     time: () => 0n,
   });
-  return { core: new Core(csr, new Memory(buffer, RAM_BASE, 0, emptyBus)), ram: new Int32Array(buffer) };
+  return {
+    core: new Core(csr, new Memory({ bytes: buffer, base: RAM_BASE, offset: 0 }, emptyBus)),
+    ram: new Int32Array(buffer),
+  };
 }
 
 /** Executes one instruction on the given registers. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import type { StoreJournal } from '../../../guest/riscv/environment.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';
+import { MSTATUS_FS } from '../../../guest/riscv/isa.ts';
 import { createHart, emptyBus, RAM_BASE, RAM_SIZE } from './fixture.ts';
 import { instruction } from './random-words.ts';
 
@@ -63,7 +64,7 @@ function hartWith(words: readonly number[]): { hart: Hart; ram: Uint8Array } {
   const x = state.x.map((_, i) => BigInt(i) * 0x1234_5678_9abcn);
   x[2] = BigInt(RAM_BASE + DATA);
   x[3] = BigInt(RAM_BASE + DATA + 64);
-  hart.restore({ ...state, pc: RAM_BASE, x });
+  hart.restore({ ...state, pc: RAM_BASE, x, mstatus: MSTATUS_FS });
   return { hart, ram };
 }
 
@@ -94,7 +95,7 @@ describe('a hart with a journal', () => {
         journal.undo(journaled.ram);
         expect(sameBytes(journaled.ram, before)).toBe(true);
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 

@@ -1,6 +1,6 @@
 /**
  * Random code as machine words, which needs no assembler: arithmetic, loads and stores (misaligned
- * ones, too), AMOs, LR and SC, branches, CSRs. The registers x3 and x4 point to data and stay.
+ * ones, too), AMOs, LR and SC, doubles, branches, CSRs. The registers x3 and x4 point to data and stay.
  */
 import * as fc from 'fast-check';
 
@@ -36,6 +36,15 @@ const store = fc
       (((imm >> 5) << 25) | (b << 20) | (3 << 15) | (funct3 << 12) | ((imm & 31) << 7) | 0x23) >>> 0,
   );
 
+/** FLD, FLW, FSD and FSW, which need mstatus.FS. */
+const float = fc
+  .tuple(rd, fc.constantFrom(2, 3), offset, fc.boolean())
+  .map(([f, width, imm, stores]) =>
+    stores
+      ? (((imm >> 5) << 25) | (f << 20) | (3 << 15) | (width << 12) | ((imm & 31) << 7) | 0x27) >>> 0
+      : ((imm << 20) | (3 << 15) | (width << 12) | (f << 7) | 0x07) >>> 0,
+  );
+
 const AMOS = [0x00, 0x01, 0x04, 0x08, 0x0c, 0x10, 0x14, 0x18, 0x1c] as const;
 const atomic = fc
   .tuple(rd, reg, fc.constantFrom(3, 4), fc.constantFrom(2, 3), fc.constantFrom(...AMOS, 0x03))
@@ -67,6 +76,7 @@ export const instruction = (...others: readonly fc.WeightedArbitrary<number>[]):
     { weight: 8, arbitrary: store },
     { weight: 3, arbitrary: atomic },
     { weight: 2, arbitrary: reserved },
+    { weight: 2, arbitrary: float },
     { weight: 1, arbitrary: branch },
     { weight: 1, arbitrary: csr },
     ...others,

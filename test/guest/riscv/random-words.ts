@@ -1,6 +1,7 @@
 /**
  * Random code as machine words, which needs no assembler: arithmetic, loads and stores (misaligned
- * ones, too), AMOs, LR and SC, doubles, branches, CSRs. The registers x3 and x4 point to data and stay.
+ * ones, too), AMOs, LR and SC, doubles, branches, CSRs. The registers x3 and x4 point to data and
+ * stay.
  */
 import * as fc from 'fast-check';
 

@@ -12,12 +12,13 @@ import { demo } from './commands/demo.ts';
 import { host } from './commands/host.ts';
 import { info } from './commands/info.ts';
 import { run } from './commands/run.ts';
+import { state } from './commands/state.ts';
 import { stress } from './commands/stress.ts';
 import { update } from './commands/update.ts';
 import { with_ } from './commands/with.ts';
 
 const COMMANDS: Readonly<Record<string, Command>> = {
-  ...{ demo, host, run, update, info, stress, bench, conform },
+  ...{ demo, host, run, update, state, info, stress, bench, conform },
   with: with_,
 };
 

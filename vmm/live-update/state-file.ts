@@ -10,7 +10,7 @@
  */
 import { crc32 } from 'node:zlib';
 
-import { einval } from '../../platform/errno.ts';
+import { einval, SysError } from '../../platform/errno.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
 import type { Versioned } from '../../platform/section.ts';
 
@@ -53,24 +53,64 @@ export interface StateFile {
 
 /** Reads a state. EINVAL names the section and what is wrong with it. */
 export function decodeState(bytes: Uint8Array): StateFile {
+  const { execNs, sections, damage } = scanState(bytes);
+  if (damage !== undefined) throw einval(damage);
+  return { execNs, sections: new Map(sections.map(({ name, body }) => [name, body])) };
+}
+
+/** A section whose checksum was right. */
+export interface ScannedSection {
+  readonly name: string;
+  readonly version: number;
+  /** Bytes of the packed body. */
+  readonly size: number;
+  readonly body: Versioned;
+}
+
+export interface Scan {
+  readonly format: number;
+  readonly execNs: number;
+  /** How many sections the file says that it has. */
+  readonly count: number;
+  /** Those before the first damage, in the order of the file. */
+  readonly sections: readonly ScannedSection[];
+  /** The first thing that is wrong, if anything is; nothing behind it can be trusted. */
+  readonly damage: string | undefined;
+}
+
+/** Reads a state as far as it is sound. EINVAL: not the state of a livevmm, or another format. */
+export function scanState(bytes: Uint8Array): Scan {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (file.length < HEADER || !file.subarray(0, 8).equals(MAGIC)) throw einval('not the state of a livevmm');
   const format = file.readUInt32LE(8);
   if (format !== FORMAT) throw einval(`state of format ${format}, this build knows ${FORMAT}`);
-  const sections = new Map<string, Versioned>();
+  const count = file.readUInt32LE(12);
+  const head = { format, execNs: file.readDoubleLE(EXEC_NS_OFFSET), count };
+  const sections: ScannedSection[] = [];
   let at = HEADER;
-  for (let left = file.readUInt32LE(12); left > 0; left--) {
-    if (at + SECTION_HEADER > file.length) throw einval('state is cut short');
-    const name = file.toString('latin1', at, at + NAME_BYTES).replace(/\0.*$/s, '');
-    const version = file.readUInt32LE(at + 32);
-    const length = file.readUInt32LE(at + 36);
-    const body = file.subarray(at + SECTION_HEADER, at + SECTION_HEADER + length);
-    if (body.length < length) throw refuse(name, 'is cut short');
-    if (checksum(file, at, length) !== file.readUInt32LE(at + 40)) throw refuse(name, 'checksum does not match');
-    sections.set(name, unpackBody(name, version, body));
-    at += SECTION_HEADER + padded(length);
+  try {
+    while (sections.length < count) {
+      const section = scanSection(file, at);
+      sections.push(section);
+      at += SECTION_HEADER + padded(section.size);
+    }
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    return { ...head, sections, damage: error.message };
   }
-  return { execNs: file.readDoubleLE(EXEC_NS_OFFSET), sections };
+  return { ...head, sections, damage: undefined };
+}
+
+/** The section at this place of the file. EINVAL: it is damaged. */
+function scanSection(file: Buffer, at: number): ScannedSection {
+  if (at + SECTION_HEADER > file.length) throw einval('state is cut short');
+  const name = file.toString('latin1', at, at + NAME_BYTES).replace(/\0.*$/s, '');
+  const version = file.readUInt32LE(at + 32);
+  const size = file.readUInt32LE(at + 36);
+  const body = file.subarray(at + SECTION_HEADER, at + SECTION_HEADER + size);
+  if (body.length < size) throw refuse(name, 'is cut short');
+  if (checksum(file, at, size) !== file.readUInt32LE(at + 40)) throw refuse(name, 'checksum does not match');
+  return { name, version, size, body: unpackBody(name, version, body) };
 }
 
 function unpackBody(name: string, version: number, body: Buffer): Versioned {

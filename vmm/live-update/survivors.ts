@@ -26,10 +26,14 @@ import type { Form } from './releases.ts';
 import type { StateFile } from './state-file.ts';
 import { claimFds, UPDATE_SECTION, type UpdateState } from './update-state.ts';
 
-/** The source of a save: a VM at rest, and the facts that are known only then. */
-export interface OldImage {
+/** A VM at rest, and the state of its machine, which is known only then. */
+export interface AtRest {
   readonly vm: Vm;
   readonly machine: MachineState;
+}
+
+/** The source of a save for an update. */
+export interface OldImage extends AtRest {
   readonly monitor: MonitorState;
   readonly update: UpdateState;
 }
@@ -37,8 +41,8 @@ export interface OldImage {
 /** The phase of the update that ends when the survivor has been restored (phases.ts). */
 export type Phase = 'map' | 'remap' | 'load';
 
-/** An owner that can be saved while the guest runs, or only at rest. */
-type Saving<S> = { save(vm: Vm): S } | { saveAtRest(old: OldImage): S };
+/** An owner that can be saved while the guest runs, or only at rest, or only for an update. */
+type Saving<S> = { save(vm: Vm): S } | { saveAtRest(rest: AtRest): S } | { saveForUpdate(old: OldImage): S };
 
 type Owner<S> = Saving<S> & {
   readonly phase: Phase;
@@ -55,6 +59,8 @@ export interface Survivor {
   readonly phase: Phase;
   /** Saves the survivor while the guest runs, if that is possible; an update rehearses it. */
   readonly saveSteady: ((vm: Vm) => Versioned) | undefined;
+  /** Saves the survivor of a VM at rest, if it does not belong to an update. */
+  readonly saveAtRest: ((rest: AtRest) => Versioned) | undefined;
   save(old: OldImage): Versioned;
   /** Both take the return value of this section's `decode`. */
   prepare(image: NewImage, state: Versioned): void;
@@ -65,11 +71,19 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
   return {
     section,
     phase: owner.phase,
-    saveSteady: 'save' in owner ? owner.save : undefined,
-    save: (old) => ('save' in owner ? owner.save(old.vm) : owner.saveAtRest(old)),
+    ...savingBy(owner),
     prepare: (image, state) => owner.prepare?.(image, state as S),
     restore: (image, state) => owner.restore(image, state as S),
   };
+}
+
+function savingBy<S extends Versioned>(owner: Saving<S>): Pick<Survivor, 'saveSteady' | 'saveAtRest' | 'save'> {
+  if ('saveForUpdate' in owner) {
+    return { saveSteady: undefined, saveAtRest: undefined, save: (old) => owner.saveForUpdate(old) };
+  }
+  const saveSteady = 'save' in owner ? (vm: Vm): S => owner.save(vm) : undefined;
+  const saveAtRest = (rest: AtRest): S => ('save' in owner ? owner.save(rest.vm) : owner.saveAtRest(rest));
+  return { saveSteady, saveAtRest, save: saveAtRest };
 }
 
 /** The survivors that belong to one hart. */
@@ -125,7 +139,7 @@ export const SURVIVORS: readonly Survivor[] = [
   }),
   survivor(UPDATE_SECTION, {
     phase: 'map',
-    saveAtRest: ({ update }) => update,
+    saveForUpdate: ({ update }) => update,
     restore(image, state) {
       claimFds(state);
       image.update = state;
@@ -173,7 +187,7 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('pci', PCI_SECTION),
   survivor(MONITOR_SECTION, {
     phase: 'load',
-    saveAtRest: ({ monitor }) => monitor,
+    saveForUpdate: ({ monitor }) => monitor,
     restore(image, state) {
       image.monitor = state;
     },
@@ -186,6 +200,12 @@ export const SURVIVORS: readonly Survivor[] = [
  */
 export const saveAll = (old: OldImage, form: Form = {}): Record<string, Versioned> =>
   Object.fromEntries(SURVIVORS.map(({ section, save }) => [section.name, written(section, save(old), form)]));
+
+/** Sections by name: those that describe the guest and its machine, and no update. */
+export const saveAtRest = (rest: AtRest): Readonly<Record<string, Versioned>> =>
+  Object.fromEntries(
+    SURVIVORS.flatMap(({ section, saveAtRest }) => (saveAtRest ? [[section.name, saveAtRest(rest)]] : [])),
+  );
 
 /** As saveAll, the sections that can be saved while the guest runs. */
 export const saveSteady = (vm: Vm, form: Form = {}): Readonly<Record<string, Versioned>> =>

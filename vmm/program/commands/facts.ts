@@ -1,5 +1,6 @@
 /** Facts about this VMM, in our own words. */
 import { hex } from '../../../platform/hex.ts';
+import { saveNow } from '../../live-update/save-now.ts';
 import { type CommandSpec, command } from '../../monitor/command.ts';
 import { arrayOf, int, NOTHING, object, type Qapi, str } from '../../monitor/qapi.ts';
 import { hashGuestRam } from '../../vm/ram-hash/thread.ts';
@@ -7,6 +8,8 @@ import type { Vm } from '../../vm/vm.ts';
 
 const RAM_HASH = object({ size: int, sha256: str });
 const INTERRUPTS = object({ devices: arrayOf(object({ bdf: str, delivered: int })) });
+/** A state file, in base64 (live-update/state-file.ts). */
+const STATE = object({ state: str });
 const STATS = object({
   generation: int,
   pid: int,
@@ -18,6 +21,7 @@ export function factCommands(vm: Vm): Readonly<Record<string, CommandSpec>> {
   return {
     'x-ram-hash': command({ args: NOTHING, returns: RAM_HASH, run: () => ramHash(vm) }),
     'x-interrupts': command({ args: NOTHING, returns: INTERRUPTS, run: () => interrupts(vm) }),
+    'x-state': command({ args: NOTHING, returns: STATE, run: () => state(vm) }),
     'x-stats': command({ args: NOTHING, returns: STATS, run: () => stats(vm) }),
   };
 }
@@ -25,6 +29,11 @@ export function factCommands(vm: Vm): Readonly<Record<string, CommandSpec>> {
 async function ramHash(vm: Vm): Promise<Qapi<typeof RAM_HASH>> {
   const { buffer, length } = vm.parts.ram;
   return { size: length, sha256: await hashGuestRam({ buffer, length }) };
+}
+
+async function state(vm: Vm): Promise<Qapi<typeof STATE>> {
+  const file = await saveNow(vm);
+  return { state: Buffer.from(file).toString('base64') };
 }
 
 /** Interrupts taken from each device's eventfds since power-on. */

@@ -1,0 +1,78 @@
+/** processes.c under `livevmm with`: processes, threads, fds and signals are Linux's. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { Sandbox } from '../livevmm-process.ts';
+
+const SOURCE = fileURLToPath(new URL('./processes.c', import.meta.url));
+const hasCompiler = spawnSync('cc', ['--version']).status === 0;
+/** Two units that are not alike: a group of the second one gets a domain of its own. */
+const MACHINE = ['--iommu', 'plain', '--iommu', 'other,coherent=on', '--device', 'edu', '--device', 'edu,iommu=other'];
+
+describe.skipIf(!hasCompiler)('a program under a supervisor', () => {
+  const sandbox = new Sandbox();
+  const folder = mkdtempSync(join(tmpdir(), 'with-processes-'));
+  const program = join(folder, 'processes');
+  beforeAll(() => execFileSync('cc', ['-w', '-pthread', '-o', program, SOURCE]));
+  afterAll(() => {
+    sandbox.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  async function lines(what: string, ...options: readonly string[]): Promise<string[]> {
+    const { status, stdout, stderr } = await sandbox.run('with', ...MACHINE, ...options, '--', program, what);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    return stdout.trimEnd().split('\n');
+  }
+
+  it('closes a file with the last fd of it: close, dup2 over it, close_range', async () => {
+    expect(await lines('closing')).toEqual(['all open: EBUSY', 'a dup left: EBUSY', 'replaced: ok', 'close_range: ok']);
+  });
+
+  it('shares its files with the processes that it forks', async () => {
+    expect(await lines('forking')).toEqual(['child: id 11e81234, version 0', 'parent: id 11e81234', 'vfork: status 7']);
+  });
+
+  it('passes a file on to a process that outlives it', async () => {
+    expect(await lines('passing')).toEqual(['received: id 11e81234', 'held: EBUSY', 'closed: ok']);
+  });
+
+  it('keeps its files over execve, and gives its mappings their new vaddr', async () => {
+    expect(await lines('execing')).toEqual([
+      'failed: ENOENT, then id 11e81234',
+      'new image: id 11e81234, pid is tid',
+      'unmapped 0x100000',
+    ]);
+  });
+
+  it('may execve in any thread; the kernel knows in which (ACC-7: 5.12 then unmaps nothing)', async () => {
+    expect((await lines('execing-in-thread')).at(-1)).toBe('unmapped 0x0');
+    expect((await lines('execing-in-thread', '--profile', '6.12')).at(-1)).toBe('unmapped 0x100000');
+  });
+
+  it('is not held up by a thread that sleeps in a call, which no signal interrupts', async () => {
+    expect(await lines('sleeping')).toEqual(['meanwhile: id 11e81234', 'other group: ok']);
+  });
+
+  it('can be killed while it sleeps in a call, and leaves everything free', async () => {
+    expect(await lines('killed')).toEqual(['ended by KILL', 'then: ok']);
+  });
+
+  it('gets Linux’s errnos for memory and files that are not there', async () => {
+    expect(await lines('vectors')).toEqual([
+      'preadv: 4, 1234:11e8',
+      'preadv2: 4, 1234:11e8',
+      'pread nowhere: EFAULT',
+      'pwrite from nowhere: EFAULT',
+      'io_uring: ENOSYS',
+      'ioctl of stdout: ENOTTY',
+      'ioctl of nothing: EBADF',
+      'argument nowhere: EFAULT',
+      'argument read-only: EFAULT',
+    ]);
+  });
+});

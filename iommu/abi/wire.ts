@@ -69,6 +69,8 @@ export interface IoctlCall {
 export interface IoctlRequest extends IoctlCall {
   readonly op: 'ioctl';
   readonly fd: number;
+  /** Whether the answer names the call even when it succeeds. */
+  readonly named?: boolean;
 }
 
 /**
@@ -164,7 +166,7 @@ export interface Reply {
    * With a negative ret: the kernel's words, for people (a real kernel would say them in its log).
    */
   readonly message?: string;
-  /** ioctl with a negative ret: the name of the call. */
+  /** ioctl with a negative ret, or `named`: the name of the call. */
   readonly call?: string;
   /** With a negative ret: the fd is open, and no file of this host. */
   readonly foreign?: boolean;
@@ -228,7 +230,7 @@ export function parseRequest(value: unknown): Request {
   switch (request.op) {
     case 'ioctl':
       if (!isIoctl(request)) break;
-      return { op: 'ioctl', fd, nr: request.nr, arg: request.arg };
+      return { op: 'ioctl', fd, nr: request.nr, arg: request.arg, ...(request.named === true ? { named: true } : {}) };
     case 'ioctls':
       if (!isIoctls(request)) break;
       return { op: 'ioctls', fd, nr: request.nr, size: request.size, args: request.args };

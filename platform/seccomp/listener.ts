@@ -104,30 +104,30 @@ export class Listener {
   }
 
   /**
-   * The call returns a new fd for the open file behind `fd`, which stays the caller's. EMFILE: the
-   * process has no fd left, and the call still waits.
+   * The call returns a new fd for the open file behind `fd`, which stays the caller's. Returns the
+   * new fd; undefined when the call waits no more. EMFILE: the process has no fd left, and the call
+   * still waits.
    */
-  answerFd(call: TrappedCall, fd: number, cloexec: boolean): void {
+  answerFd(call: TrappedCall, fd: number, cloexec: boolean): number | undefined {
     const newfd_flags = cloexec ? O_CLOEXEC : 0;
     SeccompNotifAddfd.write(viewOf(this.#addfd), {
       ...{ id: call.id, flags: SECCOMP_ADDFD_FLAG_SEND, srcfd: fd, newfd: 0, newfd_flags },
     });
-    this.#ifAlive(SECCOMP_IOCTL_NOTIF_ADDFD, this.#addfd);
+    return this.#ifAlive(SECCOMP_IOCTL_NOTIF_ADDFD, this.#addfd);
   }
 
   /** Whether the call still waits: what was read from its process meanwhile was that process's. */
   waits(call: TrappedCall): boolean {
     this.#id[0] = call.id;
-    return this.#ifAlive(SECCOMP_IOCTL_NOTIF_ID_VALID, this.#id);
+    return this.#ifAlive(SECCOMP_IOCTL_NOTIF_ID_VALID, this.#id) !== undefined;
   }
 
-  /** False for a call that waits no more (ENOENT). */
-  #ifAlive(request: number, arg: Uint8Array | BigUint64Array): boolean {
+  /** Undefined for a call that waits no more (ENOENT). */
+  #ifAlive(request: number, arg: Uint8Array | BigUint64Array): number | undefined {
     try {
-      ioctl(this.fd, request, arg);
-      return true;
+      return ioctl(this.fd, request, arg);
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return false;
+      if (codeOf(error) === 'ENOENT') return undefined;
       throw error;
     }
   }

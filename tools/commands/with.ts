@@ -1,5 +1,5 @@
 /** `livevmm with`: any program that uses VFIO, on the emulated kernel. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 
@@ -18,11 +18,13 @@ import { type ProgramEnding, runProgram } from '../with/session.ts';
 import { DEFAULT_PROFILE } from './host.ts';
 
 const DEFAULT_DEVICE = 'edu';
+/** As a file for --trace. */
+const STDERR = '-';
 /** How long a signal to ourselves may take. */
 const SIGNAL_MS = 1000;
 
 const HELP = `Usage: livevmm with [--host SOCKET | [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
-       [--profile VERSION] [--memlock LIMIT]] -- PROGRAM [ARGUMENT]...
+       [--profile VERSION] [--memlock LIMIT]] [--trace[=FILE]] -- PROGRAM [ARGUMENT]...
 
 Runs a program that was written for Linux's VFIO on the emulated kernel: its /dev/vfio and the PCI devices in its /sys are
 those of a livevmm host. The program and all that it starts need no change and no privilege. Static programs are welcome.
@@ -32,6 +34,8 @@ Exit status and signals are the program's own. It runs with no_new_privs: progra
   --device TYPE[,...]    a device of the private host, as livevmm host takes it; may be repeated (default ${DEFAULT_DEVICE})
 ${IOMMU_HELP}  --profile VERSION      which kernel's VFIO the private host answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
+  --trace[=FILE]         a line for each VFIO call of the program, on stderr or in FILE: arguments, result, and for an error
+                         the kernel's reason and the rules of docs/rules/vfio.md that say so
 `;
 
 /** The options of a private host. */
@@ -42,14 +46,19 @@ export const with_: Command = {
   help: HELP,
   async run(words) {
     const end = words.indexOf('--');
+    const ours = words.slice(0, end < 0 ? words.length : end);
     const program = end < 0 ? [] : words.slice(end + 1);
-    const options = parseOptions(words.slice(0, end < 0 ? words.length : end), {
-      host: { type: 'string' },
-      device: { type: 'string', multiple: true },
-      iommu: { type: 'string', multiple: true },
-      profile: { type: 'string' },
-      memlock: { type: 'string' },
-    });
+    const options = parseOptions(
+      ours.map((word) => (word === '--trace' ? `--trace=${STDERR}` : word)),
+      {
+        host: { type: 'string' },
+        device: { type: 'string', multiple: true },
+        iommu: { type: 'string', multiple: true },
+        profile: { type: 'string' },
+        memlock: { type: 'string' },
+        trace: { type: 'string' },
+      },
+    );
     if (program.length === 0) throw new UsageError('with: name a program after --');
     if (!thisArchitecture) throw new CommandError(`with: there is no supervisor for ${process.arch}`);
     const ofHost = HOST_OPTIONS.find((name) => options[name] !== undefined);
@@ -57,11 +66,12 @@ export const with_: Command = {
       throw new UsageError(`--${ofHost} is for a private host, and --host names one that is running`);
     }
     const { host } = options;
+    const trace = options.trace === undefined ? null : openTrace(options.trace);
     const folder = new PrivateFolder();
     try {
       const tree = join(folder.path, 'tree');
       mkdirSync(tree);
-      const run = (socketPath: string): Promise<ProgramEnding> => runProgram(socketPath, tree, program);
+      const run = (socketPath: string): Promise<ProgramEnding> => runProgram(socketPath, tree, program, trace);
       const ending = host === undefined ? onPrivateHost(join(folder.path, 'host.sock'), options, run) : run(host);
       return await endAs(await ending);
     } finally {
@@ -69,6 +79,9 @@ export const with_: Command = {
     }
   },
 };
+
+/** A fd for the lines of the trace. */
+const openTrace = (path: string): number => (path === STDERR ? 2 : openSync(path, 'w'));
 
 interface PrivateHostOptions {
   readonly device?: readonly string[] | undefined;

@@ -58,7 +58,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 };
 
 /** Rule ids for a step; undefined where none is known. */
-export function rulesOf({ op, expected }: VectorStep): string | undefined {
+export function rulesOf({ op, expected }: Pick<VectorStep, 'op' | 'expected'>): string | undefined {
   const rules = Object.hasOwn(RULES, op) ? RULES[op]! : {};
   const status = expected.split(' ', 1)[0]!.replace(/^-/, '');
   return rules[status] ?? rules['*'];

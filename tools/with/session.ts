@@ -25,9 +25,15 @@ export interface ProgramEnding {
 
 /**
  * Runs a program on the host at `socketPath` and waits until it and its descendants have ended.
- * `tree` is an empty folder for the files that it shall see. CommandError: the supervisor fails.
+ * `tree` is an empty folder for the files that it shall see, `trace` a fd for a line for each of
+ * its VFIO calls. CommandError: the supervisor fails.
  */
-export async function runProgram(socketPath: string, tree: string, words: readonly string[]): Promise<ProgramEnding> {
+export async function runProgram(
+  socketPath: string,
+  tree: string,
+  words: readonly string[],
+  trace: number | null,
+): Promise<ProgramEnding> {
   const { child, exited, listener, begin } = await launch(words);
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
   const ignore = (): void => undefined;
@@ -38,7 +44,7 @@ export async function runProgram(socketPath: string, tree: string, words: readon
     const stop = eventfd();
     const worker: Worker = startWorker<SupervisorData>(
       'tools/with/supervisor/worker',
-      { listener, stop, socketPath, tree },
+      { listener, stop, socketPath, tree, trace },
       { name: 'supervisor' },
     );
     const thread = new OwnedThread(worker);

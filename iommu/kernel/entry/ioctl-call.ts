@@ -4,20 +4,25 @@
  */
 import { eintr, einval, SysError } from '../../../platform/errno.ts';
 import { othersServed, SLICE_MS } from '../../../platform/slices.ts';
-import type { IoctlCall, IoctlsRequest, Reply } from '../../abi/wire.ts';
+import type { IoctlCall, IoctlRequest, IoctlsRequest, Reply } from '../../abi/wire.ts';
 import type { Caller, FileOperations, OpenFile } from '../core/open-file.ts';
 import { UserArg } from '../core/user-arg.ts';
 
 /**
  * Carries out an ioctl. The reply has the bytes written to the argument, also when the call fails.
  */
-export function ioctl(operations: FileOperations, { nr, arg }: IoctlCall, caller: Caller): Reply | Promise<Reply> {
+export function ioctl(
+  operations: FileOperations,
+  { nr, arg, named = false }: IoctlCall & Pick<IoctlRequest, 'named'>,
+  caller: Caller,
+): Reply | Promise<Reply> {
   const userArg = new UserArg(arg);
-  const done = (ret: number): Reply => withOutput({ ret }, userArg);
-  const failed = (error: unknown): Reply => {
+  const withName = (reply: Reply): Reply => {
     const call = operations.ioctlNames?.get(nr);
-    return withOutput({ ...errorReply(error), ...(call === undefined ? {} : { call }) }, userArg);
+    return call === undefined ? reply : { ...reply, call };
   };
+  const done = (ret: number): Reply => withOutput(named ? withName({ ret }) : { ret }, userArg);
+  const failed = (error: unknown): Reply => withOutput(withName(errorReply(error)), userArg);
   try {
     const result = operations.ioctl(nr, userArg, caller);
     return result instanceof Promise ? result.then(done, failed) : done(result);

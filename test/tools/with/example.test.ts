@@ -1,6 +1,6 @@
 /** examples/c/: a program for Linux's VFIO, as its author builds it, under `livevmm with`. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -92,6 +92,15 @@ describe('livevmm with', () => {
   ])('explains a mistake in one line: %j', async (words, line) => {
     const { status, stderr } = await sandbox.run(...words);
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(line) });
+  });
+
+  it('traces the VFIO calls of its program to a file, or to stderr', async () => {
+    const file = join(sandbox.dir, 'trace');
+    const program = ['--', 'sh', '-c', 'cat /dev/null; readlink /sys/bus/pci/devices/0000:00:02.0/iommu_group'];
+    const { stderr } = await sandbox.run('with', `--trace=${file}`, ...program);
+    const line = /^\d+ readlink(at)?\("\/sys\/bus\/pci\/devices\/0000:00:02.0\/iommu_group"\) = 30 <\d+ us>\n$/;
+    expect({ stderr, trace: readFileSync(file, 'utf8') }).toEqual({ stderr: '', trace: expect.stringMatching(line) });
+    expect((await sandbox.run('with', '--trace', ...program)).stderr).toMatch(line);
   });
 
   it('leaves the help of its program to the program', async () => {

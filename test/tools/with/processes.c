@@ -207,6 +207,9 @@ static void resumed(char **fds)
 	memory = atoi(fds[3]);
 	map_memory(VFIO_DMA_MAP_FLAG_VADDR);
 	printf("new image: id %08x, pid is %s\n", config_id(), getpid() == gettid() ? "tid" : "not tid");
+	char *more = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof(map), .flags = VFIO_DMA_MAP_FLAG_READ, .vaddr = (uintptr_t)more, .iova = IOVA + SIZE, .size = 4096 };
+	printf("its own memory: %s\n", result(ioctl(container, VFIO_IOMMU_MAP_DMA, &map)));
 	struct vfio_iommu_type1_dma_unmap unmap = { .argsz = sizeof(unmap), .flags = VFIO_DMA_UNMAP_FLAG_ALL };
 	CHECK(ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap));
 	printf("unmapped 0x%llx\n", unmap.size);

@@ -41,7 +41,9 @@ function handlersOf(socketPath: string, tree: Tree): Partial<Record<CallName, Ha
     ): Handler =>
     (call, threads) => {
       const path = ourPath(tree, call, dirfd(call), call.args[pathArg]!);
-      return path === undefined ? 'go on' : steps(path, call, threads);
+      if (path === undefined) return 'go on';
+      if (call.notes) call.notes.path = path;
+      return steps(path, call, threads);
     };
   const here = (): number => AT_FDCWD;
   const there = (call: Call): number => intArg(call, 0);

@@ -9,4 +9,6 @@ export interface SupervisorData {
   readonly socketPath: string;
   /** The folder that stands for /dev/vfio and parts of sysfs. */
   readonly tree: string;
+  /** A fd that gets a line for each VFIO call of the program; null for none. */
+  readonly trace: number | null;
 }

@@ -4,6 +4,7 @@
  * sleeps in the kernel holds up its own thread only. A SysError that it throws is the call's errno.
  */
 import type { Reply, Request } from '../../../iommu/abi/wire.ts';
+import type { Notes } from '../trace/notes.ts';
 
 /** A new fd of the program for the open file behind `fd`, which is closed here then. */
 export interface GivenFd {
@@ -34,6 +35,8 @@ export interface Call {
   readonly tid: number;
   readonly args: readonly bigint[];
   readonly memory: CallerMemory;
+  /** Gets what is told of the call; absent when nothing is. */
+  readonly notes?: Notes;
 }
 
 /** An int argument. */

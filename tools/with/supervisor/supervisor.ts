@@ -3,11 +3,12 @@
  * one thread that sleeps in poll(2). Calls that wait for the emulated kernel wait side by side.
  */
 
-import type { Reply } from '../../../iommu/abi/wire.ts';
+import type { Reply, Request } from '../../../iommu/abi/wire.ts';
 import { errnoNumber, SysError } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import { POLLHUP, POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { Listener, type TrappedCall } from '../../../platform/seccomp/listener.ts';
+import type { Notes } from '../trace/notes.ts';
 import { MemoryOfCall } from './caller-memory.ts';
 import { type Answer, type Call, type Carried, hasSteps, type Steps } from './steps.ts';
 import { type ProgramThread, ProgramThreads } from './threads.ts';
@@ -15,10 +16,18 @@ import { type ProgramThread, ProgramThreads } from './threads.ts';
 /** Begins a call. */
 export type Carry = (nr: number, call: Call, threads: ProgramThreads) => Carried;
 
+/** A call that has no answer yet. With `notes`, it is traced. */
+interface UnderWay {
+  readonly call: TrappedCall;
+  readonly notes?: Notes;
+  readonly startMs: number;
+}
+
 /** A call whose request the kernel has. */
 interface Waiting {
-  readonly call: TrappedCall;
+  readonly underWay: UnderWay;
   readonly steps: Steps;
+  readonly request: Request;
 }
 
 const NO_REPLY: Reply = { ret: 0 };
@@ -35,7 +44,21 @@ export interface SupervisorOptions {
   readonly carry: Carry;
   /** Gets a line about a bug of ours. */
   readonly report: (line: string) => void;
+  /** Is told of each call that is over; absent when nobody wants to know. */
+  readonly trace?: Trace;
 }
+
+/** A call that is over. */
+export interface TracedCall {
+  readonly tid: number;
+  readonly nr: number;
+  /** What the program gets: a result ≥ 0, or −errno. */
+  readonly result: number;
+  readonly microseconds: number;
+  readonly notes: Notes;
+}
+
+export type Trace = (over: TracedCall) => void;
 
 export class Supervisor {
   readonly #listener: Listener;
@@ -43,14 +66,16 @@ export class Supervisor {
   readonly #carry: Carry;
   readonly #threads: ProgramThreads;
   readonly #report: (line: string) => void;
+  readonly #trace: Trace | undefined;
   readonly #waiting = new Map<ProgramThread, Waiting>();
 
-  constructor({ listener, stop, socketPath, carry, report }: SupervisorOptions) {
+  constructor({ listener, stop, socketPath, carry, report, trace }: SupervisorOptions) {
     this.#listener = new Listener(listener);
     this.#stop = stop;
     this.#carry = carry;
     this.#threads = new ProgramThreads(socketPath);
     this.#report = report;
+    this.#trace = trace;
   }
 
   /** Until nobody with the filter is left, or it is stopped. */
@@ -92,17 +117,19 @@ export class Supervisor {
     this.#threads.calls(call.tid, (thread) => this.#isBusy(thread));
     const { tid, nr, args } = call;
     const memory = new MemoryOfCall(this.#listener, call);
-    this.#guarded(call, () => {
-      const carried = this.#carry(nr, { tid, args, memory }, this.#threads);
-      if (hasSteps(carried)) this.#advance(call, carried, NO_REPLY);
-      else this.#answer(call, carried);
+    const traced: { notes?: Notes } = this.#trace ? { notes: { asked: [] } } : {};
+    const underWay = { call, startMs: this.#trace ? performance.now() : 0, ...traced };
+    this.#guarded(underWay, () => {
+      const carried = this.#carry(nr, { tid, args, memory, ...traced }, this.#threads);
+      if (hasSteps(carried)) this.#advance(underWay, carried, NO_REPLY);
+      else this.#answer(underWay, carried);
     });
   }
 
   /** The thread is in the middle of a call, and alive. */
   #isBusy(thread: ProgramThread): boolean {
     const waiting = this.#waiting.get(thread);
-    return waiting !== undefined && this.#listener.waits(waiting.call);
+    return waiting !== undefined && this.#listener.waits(waiting.underWay.call);
   }
 
   #replied(thread: ProgramThread): void {
@@ -113,52 +140,68 @@ export class Supervisor {
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       this.#forget(thread); // the host is gone, or has had enough of us
-      if (waiting) this.#refuse(waiting.call, 'EIO');
+      if (waiting) this.#refuse(waiting.underWay, 'EIO');
       return;
     }
     if (!reply || !waiting) return;
     this.#waiting.delete(thread);
-    const { call, steps } = waiting;
+    const { underWay, steps, request } = waiting;
     const answer = reply;
-    this.#guarded(call, () => this.#advance(call, steps, answer));
+    if (request.op !== 'sync') underWay.notes?.asked.push({ request, reply });
+    this.#guarded(underWay, () => this.#advance(underWay, steps, answer));
   }
 
   /** Goes on with a call up to its next request or its answer. */
-  #advance(call: TrappedCall, steps: Steps, reply: Reply): void {
+  #advance(underWay: UnderWay, steps: Steps, reply: Reply): void {
     const { done, value } = steps.next(reply);
     if (done) {
-      this.#answer(call, value);
+      this.#answer(underWay, value);
       return;
     }
-    const thread = this.#threads.enter(call.tid);
+    const thread = this.#threads.enter(underWay.call.tid);
     thread.send(value);
-    this.#waiting.set(thread, { call, steps });
+    this.#waiting.set(thread, { underWay, steps, request: value });
   }
 
   /** Does `work` for a call. What it throws is the call's errno; a bug of ours is EIO, and told. */
-  #guarded(call: TrappedCall, work: () => void): void {
+  #guarded(underWay: UnderWay, work: () => void): void {
     try {
       work();
     } catch (error) {
-      if (!(error instanceof SysError)) this.#report(`system call ${call.nr}: ${(error as Error).stack}`);
+      if (!(error instanceof SysError)) this.#report(`system call ${underWay.call.nr}: ${(error as Error).stack}`);
       const code = error instanceof SysError && !GONE.includes(error.code) ? error.code : 'EIO';
-      this.#refuse(call, code);
+      this.#refuse(underWay, code);
     }
   }
 
-  #answer(call: TrappedCall, answer: Answer): void {
-    if (answer === 'go on') this.#listener.goOn(call);
-    else if (typeof answer === 'number') this.#listener.answer(call, answer);
-    else {
-      try {
-        this.#listener.answerFd(call, answer.fd, answer.cloexec);
-      } finally {
-        close(answer.fd);
-      }
+  #answer(underWay: UnderWay, answer: Answer): void {
+    const { call } = underWay;
+    if (answer === 'go on') {
+      this.#listener.goOn(call);
+      return;
     }
+    if (typeof answer === 'number') {
+      this.#listener.answer(call, answer);
+      this.#over(underWay, answer);
+      return;
+    }
+    let fd: number | undefined;
+    try {
+      fd = this.#listener.answerFd(call, answer.fd, answer.cloexec);
+    } finally {
+      close(answer.fd);
+    }
+    this.#over(underWay, fd ?? 0);
   }
 
-  #refuse(call: TrappedCall, code: string): void {
-    this.#listener.refuse(call, errnoNumber(code));
+  #refuse(underWay: UnderWay, code: string): void {
+    this.#listener.refuse(underWay.call, errnoNumber(code));
+    this.#over(underWay, -errnoNumber(code));
+  }
+
+  #over({ call, notes, startMs }: UnderWay, result: number): void {
+    if (!notes) return;
+    const microseconds = (performance.now() - startMs) * 1000;
+    this.#trace?.({ tid: call.tid, nr: call.nr, result, microseconds, notes });
   }
 }

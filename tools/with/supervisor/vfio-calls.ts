@@ -64,7 +64,8 @@ export function* ioctl(socketPath: string, call: Call, pid: () => number): Steps
   const fd = intArg(call, 0);
   const nr = Number(BigInt.asUintN(32, call.args[1]!));
   const vaddr = call.args[2]!;
-  const reply = yield { op: 'ioctl', fd, nr, arg: BY_VALUE.has(nr) ? vaddr : argument(call, nr, vaddr) };
+  const arg = BY_VALUE.has(nr) ? vaddr : argument(call, nr, vaddr);
+  const reply = yield { op: 'ioctl', fd, nr, arg, ...(call.notes ? { named: true } : {}) };
   if (reply.foreign) return 'go on';
   if (reply.token !== undefined) {
     // VFIO opens it close-on-exec

@@ -84,6 +84,7 @@ export const eoverflow = maker('EOVERFLOW');
 export const eopnotsupp = maker('EOPNOTSUPP');
 export const etimedout = maker('ETIMEDOUT');
 export const enosys = maker('ENOSYS');
+export const ecanceled = maker('ECANCELED');
 
 /**
  * Translates an error for a client: this process being out of fds (EMFILE, ENFILE) is not a fault

@@ -75,6 +75,27 @@ async function delivered(qmp: QmpClient): Promise<number> {
   return devices.reduce((sum, device) => sum + device.delivered, 0);
 }
 
+interface DmaWindow {
+  readonly ms: number;
+  readonly transactions: number;
+  readonly bytes: number;
+}
+
+/** The answer to query-migrate. */
+interface Migrated {
+  readonly 'x-live-update': {
+    readonly dma: readonly {
+      readonly bdf: string;
+      readonly before: DmaWindow;
+      readonly during: DmaWindow;
+      readonly after: DmaWindow;
+    }[];
+  };
+}
+
+/** A time of the report in whole milliseconds. */
+const ms = (round: (n: number) => number, ns: unknown): number => round(Number(ns) / 1e6) * 1e6;
+
 const NOTHING_LOST = { factorialsBad: 0, dmaRoundTripsBad: 0, framesLost: 0, framesCorrupt: 0 };
 
 afterEach(async () => {
@@ -94,6 +115,22 @@ describe('an exec update with passed-through devices', () => {
   });
 
   afterEach(() => qmp.close());
+
+  it('tells of the DMA before, in and after its pause, as the devices themselves do', async () => {
+    const capture = host.devices[1]!.bdf;
+    const data = await update(qmp);
+    const { dma } = ((await qmp.execute('query-migrate')) as Migrated)['x-live-update'];
+    expect(dma.map(({ bdf }) => bdf)).toEqual(host.devices.map(({ bdf }) => bdf));
+    const { before, during, after } = dma.find(({ bdf }) => bdf === capture)!;
+    const [fromNs, toNs] = [ms(Math.ceil, data.pauseStartNs), ms(Math.floor, data.pauseEndNs)];
+    const { transactions, bytes } = board.ask({ op: 'timeline', bdf: capture, fromNs, toNs });
+    expect(during).toEqual({ ms: (toNs - fromNs) / 1e6, transactions, bytes });
+    expect(during.transactions).toBeGreaterThan(0);
+    expect(before.ms).toBe(during.ms);
+    expect(before.transactions).toBeGreaterThan(0);
+    expect(after.ms).toBeLessThanOrEqual(during.ms);
+    expect(after.transactions).toBeGreaterThan(0);
+  });
 
   it('keeps DMA going through untouched page tables, and loses no frame and no interrupt (RACE-38)', async () => {
     const writes = pteWrites();

@@ -24,11 +24,12 @@ export interface Candidate {
 export async function askSuccessor(
   { node, entry, snapshotFd }: Candidate,
   manifestFd: number,
+  signal?: AbortSignal,
 ): Promise<PreflightReport> {
   const start = snapshotFd === undefined ? [] : fromSnapshot(SNAPSHOT_FD);
   const words = [...nodeOptions(), ...start, entry, PREFLIGHT, String(MANIFEST_FD)];
   const stdio = ['ignore' as const, 'pipe' as const, 'pipe' as const, snapshotFd ?? ('ignore' as const), manifestFd];
-  const { end, output, errors } = await runSuccessor(node, words, stdio);
+  const { end, output, errors } = await runSuccessor(node, words, stdio, signal);
   try {
     return PREFLIGHT_REPORT(JSON.parse(output), 'answer');
   } catch {

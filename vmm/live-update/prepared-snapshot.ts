@@ -47,10 +47,10 @@ export function nodeOptions(): string[] {
  * must, because an image that starts from a snapshot that it rejects ends at once, and then there
  * is no way back.
  */
-export async function prepareSnapshot(node: string, entry: string): Promise<number | undefined> {
+export async function prepareSnapshot(node: string, entry: string, signal?: AbortSignal): Promise<number | undefined> {
   const fd = memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   const words = [...nodeOptions(), ...fromSnapshot(3), '--build-snapshot', join(dirname(entry), BUILDER)];
-  const { succeeded } = await runSuccessor(node, words, ['ignore', 'ignore', 'ignore', fd]);
+  const { succeeded } = await runSuccessor(node, words, ['ignore', 'ignore', 'ignore', fd], signal);
   if (succeeded && seal(fd)) return fd;
   close(fd);
   return undefined;

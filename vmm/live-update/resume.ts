@@ -13,6 +13,7 @@ import type { MonitorState } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import { goOn, restorePhase, settle } from './go-on.ts';
 import type { HandOver } from './hand-over.ts';
+import type { MigrationState } from './migration/state.ts';
 import { NewImage } from './new-image.ts';
 import { phasesMs } from './phases.ts';
 
@@ -23,6 +24,8 @@ import type { Takeback } from './update-state.ts';
 export interface Resumed {
   readonly vm: Vm;
   readonly monitor: MonitorState;
+  /** null: an earlier build began the update. */
+  readonly migration: MigrationState | null;
   /** The content of the LIVE_UPDATE event. It resolves when the guest's threads have taken over. */
   readonly report: Promise<JsonObject>;
 }
@@ -64,7 +67,7 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
     ...(takeback ? { takeback: takebackMs(takeback, stamps.begin) } : {}),
     handover: handOverMs(handOver, running),
   }));
-  return { vm, monitor, report };
+  return { vm, monitor, migration: update.migration, report };
 }
 
 const handOverMs = ({ lastNs, firstNs, longestGapNs }: HandOver, running: number): JsonObject => ({

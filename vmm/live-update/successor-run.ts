@@ -21,8 +21,14 @@ export interface SuccessorRun {
   readonly errors: string;
 }
 
-/** Runs `node` with these words and fds. Never rejects. */
-export async function runSuccessor(node: string, words: readonly string[], stdio: StdioOptions): Promise<SuccessorRun> {
+/** Runs `node` with these words and fds. Never rejects. `signal` ends the run. */
+export async function runSuccessor(
+  node: string,
+  words: readonly string[],
+  stdio: StdioOptions,
+  signal?: AbortSignal,
+): Promise<SuccessorRun> {
+  if (signal?.aborted) return { succeeded: false, end: 'was cancelled', output: '', errors: '' };
   const child = spawn(node, words, { stdio, env: successorEnv() });
   let reason: string | undefined;
   const kill = (why: string): void => {
@@ -32,11 +38,14 @@ export async function runSuccessor(node: string, words: readonly string[], stdio
   const withUs = (): void => kill('was ended with the VMM');
   const late = setTimeout(() => kill(`took longer than ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
   process.once('exit', withUs);
+  const cancel = (): void => kill('was cancelled');
+  signal?.addEventListener('abort', cancel);
   const tooMuch = (): void => kill(`wrote more than ${MAX_OUTPUT} bytes`);
   const [output, errors] = [collect(child.stdout, tooMuch), collect(child.stderr, tooMuch)];
   const { succeeded, end } = await ended(child);
   clearTimeout(late);
   process.removeListener('exit', withUs);
+  signal?.removeEventListener('abort', cancel);
   return { succeeded, end: reason ?? end, output: output(), errors: errors() };
 }
 

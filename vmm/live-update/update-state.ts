@@ -7,6 +7,7 @@ import { einval } from '../../platform/errno.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer, nullable, number, object, record } from '../../platform/shape.ts';
+import { MIGRATION_STATE } from './migration/state.ts';
 
 /** The same in all versions: PhaseStamps, and the fds by what they are for. */
 const COMMON = {
@@ -21,10 +22,12 @@ export const UPDATE_SECTION = defineSection('update', 2, {
   ...COMMON,
   /** null: an earlier build began the update, and did not take the guest back from its threads. */
   takeback: nullable(TAKEBACK),
+  /** null: an earlier build, which knew no migration. */
+  migration: nullable(MIGRATION_STATE),
 }).earlier(1, COMMON, {
   // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
   optional: { takeback: TAKEBACK },
-  read: ({ stamps, fds, takeback = null }) => ({ stamps, fds, takeback }),
+  read: ({ stamps, fds, takeback = null }) => ({ stamps, fds, takeback, migration: null }),
   write: ({ stamps, fds }) => ({ stamps, fds }),
 });
 

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { ebusy, einval, enoent } from '../../platform/errno.ts';
+import { ebusy, ecanceled, einval, enoent } from '../../platform/errno.ts';
 import { close, getCloexec, setCloexec } from '../../platform/libc/fd.ts';
 import { pwrite } from '../../platform/libc/file-bytes.ts';
 import { memfdCreate } from '../../platform/libc/memfd.ts';
@@ -19,6 +19,7 @@ import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import { handOver } from './hand-over.ts';
 import { offerSections, writeManifest } from './manifest.ts';
+import type { Migration } from './migration/migration.ts';
 import type { PhaseStamps } from './phases.ts';
 import { askSuccessor } from './preflight.ts';
 import { type PreflightReport, refusals, type UpdateForecast, withOffers } from './preflight-report.ts';
@@ -74,15 +75,21 @@ export interface LiveUpdateOptions {
    * Resolves when this image has begun. If an update brought it here, that update is then complete.
    */
   begun(): Promise<void> | undefined;
+  /** Is told of the course of every update. */
+  readonly migration: Migration;
 }
 
 export class LiveUpdate {
   readonly #vm: Vm;
   readonly #monitor: () => Monitor | undefined;
   readonly #begun: () => Promise<void> | undefined;
+  readonly #migration: Migration;
   #running = false;
+  /** Of the update that is under way. */
+  #cancelled = new AbortController();
 
-  constructor({ vm, monitor, begun }: LiveUpdateOptions) {
+  constructor({ vm, monitor, begun, migration }: LiveUpdateOptions) {
+    this.#migration = migration;
     this.#vm = vm;
     this.#monitor = monitor;
     this.#begun = begun;
@@ -123,7 +130,17 @@ export class LiveUpdate {
    */
   begin(target: UpdateTarget): () => Promise<void> {
     const plan = this.#reserve(target);
+    this.#cancelled = new AbortController();
+    this.#migration.begin();
     return () => this.#run(plan);
+  }
+
+  /** Ends an update that is under way, if the guest has not been stopped for it yet. */
+  cancel(): void {
+    const { status } = this.#migration.course ?? {};
+    if (status !== 'setup' && status !== 'active') return;
+    this.#migration.cancelling();
+    this.#cancelled.abort(ecanceled('the update was cancelled'));
   }
 
   /** The plan; until #running is false again there is no other one. EBUSY; errors of #plan. */
@@ -141,17 +158,23 @@ export class LiveUpdate {
       monitor?.emit('LIVE_UPDATE', { status: 'started' });
       await this.#attempt(plan, monitor);
     } catch (error) {
-      monitor?.emit('LIVE_UPDATE', { status: 'failed', error: (error as Error).message });
-    } finally {
+      const { aborted, reason } = this.#cancelled.signal;
+      const { message } = (aborted ? reason : error) as Error;
       this.#running = false;
+      this.#migration.failed(message);
+      monitor?.emit('LIVE_UPDATE', { status: 'failed', error: message });
     }
   }
 
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
-    const { snapshotFd, report } = await this.#preflight(plan);
+    const { signal } = this.#cancelled;
+    signal.throwIfAborted();
+    const { snapshotFd, report } = await this.#preflight(plan, signal);
     try {
+      signal.throwIfAborted();
       const reasons = refusals(report, plan.allowLoss);
       if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
+      this.#migration.active();
       this.#rehearse(plan);
       // otherwise execve drops each page that the guest has ever touched
       this.#vm.parts.ram.dropPages();
@@ -173,15 +196,15 @@ export class LiveUpdate {
    * guest over. A successor that does not answer is asked again without a snapshot. EINVAL: no
    * answer.
    */
-  async #preflight({ node, entry, form }: UpdatePlan): Promise<Preflight> {
+  async #preflight({ node, entry, form }: UpdatePlan, signal?: AbortSignal): Promise<Preflight> {
     const offers = offerSections(this.#vm, form);
     const manifestFd = writeManifest(this.#vm, offers);
     const ask = async (snapshotFd: number | undefined): Promise<Preflight> => {
-      const report = await askSuccessor({ node, entry, snapshotFd }, manifestFd);
+      const report = await askSuccessor({ node, entry, snapshotFd }, manifestFd, signal);
       return { snapshotFd, report: withOffers(report, offers) };
     };
     try {
-      const snapshotFd = await prepareSnapshot(node, entry);
+      const snapshotFd = await prepareSnapshot(node, entry, signal);
       if (snapshotFd !== undefined) {
         try {
           return await ask(snapshotFd);
@@ -221,6 +244,8 @@ export class LiveUpdate {
     const stopped = await this.#vm.quiesce();
     if (wasRunning) monitor?.emit('STOP');
     try {
+      this.#cancelled.signal.throwIfAborted();
+      this.#migration.device();
       this.#replace(plan, stopped, wasRunning ? stopped.atNs : begin);
     } catch (error) {
       this.#vm.parts.console.refill();
@@ -260,7 +285,7 @@ export class LiveUpdate {
     if (snapshotFd !== undefined) fds.snapshot = snapshotFd;
     if (parts.options.lifeline !== undefined) fds.lifeline = parts.options.lifeline;
     const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
-    const update = UPDATE_SECTION.of({ stamps, fds, takeback });
+    const update = UPDATE_SECTION.of({ stamps, fds, takeback, migration: this.#migration.save() });
     const sections = saveAll({ vm: this.#vm, machine: stopped.state, monitor, update }, form);
     for (const name of lost) delete sections[name];
     const stateFd = memfdCreate('livevmm-state');

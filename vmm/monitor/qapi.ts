@@ -76,6 +76,15 @@ export const int = builtin('int', 'int', 'integer', (value) => {
   const n = value instanceof JsonNumber && /^-?\d+$/.test(value.text) ? Number(value.text) : undefined;
   return Number.isSafeInteger(n) ? n : undefined;
 });
+/** A number of bytes; QEMU names it `int` in its schema, too. */
+export const size: QapiType<number> = {
+  info: int.info,
+  read(value, at) {
+    const n = value instanceof JsonNumber && /^\d+$/.test(value.text) ? Number(value.text) : undefined;
+    if (!Number.isSafeInteger(n)) throw new QmpError(`Parameter '${at.path}' expects uint64`);
+    return n!;
+  },
+};
 export const number = builtin('number', 'number', 'number', (value) =>
   value instanceof JsonNumber ? Number(value.text) : undefined,
 );

@@ -1,4 +1,5 @@
 /** The events of the monitor, with their data. */
+import { STATUSES } from '../live-update/migration/migration.ts';
 import { bool, enumOf, int, NOTHING, number, object, str } from '../monitor/qapi.ts';
 
 /** Of QEMU's ShutdownCause. */
@@ -24,26 +25,24 @@ const PHASES = object({
   resume: number,
 });
 
-/**
- * The members beside `status` that are there when an update has completed, or `error` when it has
- * failed.
- */
-const LIVE_UPDATE = object(
-  { status: enumOf('started', 'completed', 'failed') },
-  {
-    error: str,
-    generation: int,
-    pid: int,
-    vaddrOld: str,
-    vaddrNew: str,
-    pauseMs: number,
-    phasesMs: PHASES,
-    pauseStartNs: number,
-    pauseEndNs: number,
-    takeback: object({ beforeMs: number, gapMs: number, longestGapMs: number }),
-    handover: object({ afterMs: number, gapMs: number, longestGapMs: number }),
-  },
-);
+/** What an update has cost. */
+export const UPDATE_REPORT = {
+  generation: int,
+  pid: int,
+  vaddrOld: str,
+  vaddrNew: str,
+  pauseMs: number,
+  phasesMs: PHASES,
+  pauseStartNs: number,
+  pauseEndNs: number,
+  takeback: object({ beforeMs: number, gapMs: number, longestGapMs: number }),
+  handover: object({ afterMs: number, gapMs: number, longestGapMs: number }),
+};
+
+/** With the report when the update has completed, and with `error` when it has failed. */
+const LIVE_UPDATE = object({ status: enumOf('started', 'completed', 'failed') }, { error: str, ...UPDATE_REPORT });
+
+export const MIGRATION_STATUS = enumOf(...STATUSES);
 
 export const EVENTS = {
   STOP: NOTHING,
@@ -52,4 +51,5 @@ export const EVENTS = {
   RESET: ENDING,
   SHUTDOWN: ENDING,
   LIVE_UPDATE,
+  MIGRATION: object({ status: MIGRATION_STATUS }),
 };

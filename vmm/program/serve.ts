@@ -1,5 +1,8 @@
 /** The process of a VM beside its threads: console, signals, monitor, and how it ends. */
+import { SysError } from '../../platform/errno.ts';
 import { ownerEnded } from '../../platform/lifeline.ts';
+import { type DmaOfDevice, dmaAround } from '../live-update/migration/dma.ts';
+import { Migration } from '../live-update/migration/migration.ts';
 import type { Resumed } from '../live-update/resume.ts';
 import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
@@ -13,19 +16,41 @@ import { commandsOf } from './commands/commands.ts';
  */
 export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number> {
   const { qmp } = vm.parts.options;
-  return serve(vm, signalled, async (execute) => {
+  const migration = new Migration();
+  return serve({ vm, migration, signalled }, async (execute) => {
     const monitor = qmp === undefined ? undefined : await Monitor.listen(qmp, execute);
     return { monitor, begin: () => vm.powerOn() };
   });
 }
 
 /** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
-export function serveResumed({ vm, monitor: state, report }: Resumed, signalled: Promise<number>): Promise<number> {
-  return serve(vm, signalled, async (execute) => {
+export function serveResumed(
+  { vm, monitor: state, migration: before, report }: Resumed,
+  signalled: Promise<number>,
+): Promise<number> {
+  const migration = new Migration(before);
+  return serve({ vm, migration, signalled }, async (execute) => {
     const monitor = await Monitor.resume(state, execute);
     if (vm.runState === 'running') monitor?.emit('RESUME');
-    return { monitor, begin: async () => monitor?.emit('LIVE_UPDATE', await report) };
+    return {
+      monitor,
+      async begin() {
+        const data = await report;
+        migration.completed(data, dmaOf(vm, data));
+        monitor?.emit('LIVE_UPDATE', data);
+      },
+    };
   });
+}
+
+/** What the devices did around the pause. */
+function dmaOf({ parts: { host } }: Vm, { pauseStartNs, pauseEndNs }: JsonObject): readonly DmaOfDevice[] {
+  try {
+    return host ? dmaAround(host, Number(pauseStartNs), Number(pauseEndNs)) : [];
+  } catch (error) {
+    if (error instanceof SysError) return []; // the host is gone, and the VM ends for that reason
+    throw error;
+  }
 }
 
 interface Served {
@@ -39,12 +64,22 @@ const HUNG_UP = 129;
 
 type Execute = (command: Command) => Promise<Json>;
 
-async function serve(vm: Vm, signalled: Promise<number>, open: (execute: Execute) => Promise<Served>): Promise<number> {
+interface Serving {
+  readonly vm: Vm;
+  readonly migration: Migration;
+  readonly signalled: Promise<number>;
+}
+
+async function serve(
+  { vm, migration, signalled }: Serving,
+  open: (execute: Execute) => Promise<Served>,
+): Promise<number> {
   let monitor: Monitor | undefined;
   const emit = (event: string, data?: JsonObject): void => monitor?.emit(event, data);
   let begun: Promise<void> | undefined;
-  const update = new LiveUpdate({ vm, monitor: () => monitor, begun: () => begun });
-  const commands = commandsOf(vm, update, emit);
+  const update = new LiveUpdate({ vm, monitor: () => monitor, begun: () => begun, migration });
+  migration.listen((status) => emit('MIGRATION', { status }));
+  const commands = commandsOf({ vm, update, migration }, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
   const end = (status: number): void => vm.shutdown(status, 'host-signal');
   void signalled.then(end);

@@ -78,6 +78,7 @@ describe('the frozen state of 0.1.0', () => {
     expect(sections.update).toMatchObject({
       version: 2,
       takeback: null,
+      migration: null,
       fds: { 'monitor socket': expect.any(Number) },
     });
   });

@@ -20,8 +20,8 @@ afterEach(async () => {
   expect(await vmm.end()).toEqual([]);
 });
 
-/** Commands that are not to be tried here: they end the VMM, or take an argument. */
-const UNTRIED = ['qmp_capabilities', 'quit', 'live-update'];
+/** Commands that are not to be tried here: they end the VMM or begin an update. */
+const UNTRIED = ['qmp_capabilities', 'quit', 'live-update', 'migrate'];
 
 it('every command is in the schema, and answers as the schema says', async () => {
   const check = new SchemaCheck((await qmp.execute('query-qmp-schema')) as object[]);
@@ -39,17 +39,30 @@ it('every event is in the schema, with the data that the schema says', async () 
   const check = new SchemaCheck((await qmp.execute('query-qmp-schema')) as object[]);
   const events: QmpEvent[] = [];
   qmp.listen((event) => events.push(event));
+  await qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
   await qmp.execute('stop');
   await qmp.execute('cont');
   await qmp.execute('system_reset');
   await qmp.execute('system_powerdown');
   await Promise.all([qmp.nextEvent(updateEnded, 90_000), qmp.execute('live-update')]);
+  const info = await qmp.execute('query-migrate');
+  expect([info, check.fits('query-migrate', 'ret-type', info)]).toEqual([info, true]);
   const failed = qmp.nextEvent(updateEnded, 90_000);
   await qmp.execute('live-update', { node: '/bin/false' });
   await failed;
+  const migrated = await qmp.execute('query-migrate');
+  expect([migrated, check.fits('query-migrate', 'ret-type', migrated)]).toEqual([migrated, true]);
   await Promise.all([qmp.nextEvent(({ event }) => event === 'SHUTDOWN', 5000), qmp.execute('quit')]);
   const seen = new Set(events.map(({ event }) => event));
-  expect([...seen].toSorted()).toEqual(['LIVE_UPDATE', 'POWERDOWN', 'RESET', 'RESUME', 'SHUTDOWN', 'STOP']);
+  expect([...seen].toSorted()).toEqual([
+    'LIVE_UPDATE',
+    'MIGRATION',
+    'POWERDOWN',
+    'RESET',
+    'RESUME',
+    'SHUTDOWN',
+    'STOP',
+  ]);
   for (const { event, data } of events) {
     expect([event, data, check.fits(event, 'arg-type', data)]).toEqual([event, data, true]);
   }

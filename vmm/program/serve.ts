@@ -36,7 +36,7 @@ export function serveResumed(
       monitor,
       async begin() {
         const data = await report;
-        migration.completed(data, dmaOf(vm, data));
+        migration.reported(data, dmaOf(vm, data));
         monitor?.emit('LIVE_UPDATE', data);
       },
     };

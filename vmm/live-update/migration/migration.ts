@@ -84,9 +84,10 @@ export class Migration {
     else this.#become({ status: 'failed', error });
   }
 
-  /** The guest runs in this image, by its threads. */
-  completed(report: JsonObject, dma: readonly DmaOfDevice[]): void {
-    this.#become({ ...this.#course, status: 'completed', endedNs: monotonicNs(), report, dma });
+  /** The report about an update that another image began: the guest runs here, by its threads. */
+  reported(report: JsonObject, dma: readonly DmaOfDevice[]): void {
+    if (report.status === 'failed') this.failed(String(report.error));
+    else this.#become({ ...this.#course, status: 'completed', endedNs: monotonicNs(), report, dma });
   }
 
   /** For the new image. */

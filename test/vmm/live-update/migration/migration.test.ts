@@ -35,7 +35,7 @@ describe('the course of an update', () => {
     const after = next(migration);
     expect(after.running).toBe(true);
     expect(after.course).toEqual({ status: 'device', begunNs, activeNs });
-    after.completed({ pauseMs: 3 }, []);
+    after.reported({ status: 'completed', pauseMs: 3 }, []);
     expect(after.course).toMatchObject({ status: 'completed', begunNs, activeNs, report: { pauseMs: 3 } });
     expect(after.course!.endedNs).toBeGreaterThanOrEqual(activeNs!);
     expect(after.running).toBe(false);
@@ -56,8 +56,16 @@ describe('the course of an update', () => {
     expect(told).toEqual(['setup', 'failed', 'setup', 'cancelling', 'cancelled']);
   });
 
+  it('ends in failed, too, where another image began it and could not end it', () => {
+    migration.begin();
+    migration.active();
+    const after = next(migration);
+    after.reported({ status: 'failed', error: 'the new image died' }, []);
+    expect(after.course).toEqual({ status: 'failed', error: 'the new image died' });
+  });
+
   it('completes without times after an update from a build that did not tell them', () => {
-    migration.completed({ pauseMs: 3 }, []);
+    migration.reported({ status: 'completed', pauseMs: 3 }, []);
     expect(migration.course).toMatchObject({ status: 'completed', report: { pauseMs: 3 } });
     expect(migration.course).not.toHaveProperty('begunNs');
   });

@@ -14,7 +14,7 @@ import { createPeerBox, NR_PEERS } from '../../iommu/bus/peer-cycles.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
 import type { KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
-import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
+import type { PeerMappings, ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
 import { type Defect, HALTED, RUNNING, STARTING } from '../kit/control.ts';
@@ -39,6 +39,8 @@ export interface BoardOptions {
    */
   readonly socketPath?: string;
   readonly profile?: ProfileName;
+  /** What becomes of mappings of a BAR when its device goes, in place of the profile's answer. */
+  readonly peerMappings?: PeerMappings | undefined;
   /** How much memory a client may lock; default 'as-process'. */
   readonly memlock?: Memlock;
   readonly kernelRamBytes?: number;
@@ -130,6 +132,7 @@ export class Board {
     const plan = planDevices({ devices, units: units.map(({ name }) => name), firstGroup });
     const software = {
       profile: options.profile ?? '5.12',
+      peerMappings: options.peerMappings,
       memlock: options.memlock ?? 'as-process',
       kvemuGroups: kvemuGroups(options, plan),
     };
@@ -222,7 +225,7 @@ export class Board {
 
   async #startKernel(
     socketPath: string,
-    software: Pick<KernelWorkerData, 'profile' | 'memlock' | 'kvemuGroups'>,
+    software: Pick<KernelWorkerData, 'profile' | 'peerMappings' | 'memlock' | 'kvemuGroups'>,
     parts: { readonly kernelRam: Span; readonly doorbell: Span },
   ): Promise<void> {
     const { port: physicalPort, ranges } = this.#memory.subscribe();

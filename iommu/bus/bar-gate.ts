@@ -10,6 +10,7 @@ const Gate = defineShared('bar gate', {
   decoding: atomic32, // written by the function's worker: COMMAND.Memory Space is set
   pad0: bytes(60),
   withdrawn: atomic32, // written by the kernel: the bytes are not in the BARs' objects now
+  returning: atomic32, // written by the kernel: 1 while containers still let go of the BARs
 });
 
 export function createBarGate(): SharedArrayBuffer {
@@ -33,9 +34,16 @@ export class BarGate {
     Atomics.store(this.#words, Gate.word.withdrawn, on ? 1 : 0); // pairs with the load in open
   }
 
+  /** Kernel. As setWithdrawn; it is for devices only. */
+  setReturning(on: boolean): void {
+    Atomics.store(this.#words, Gate.word.returning, on ? 1 : 0); // pairs with the load in open
+  }
+
   /** Requester, inside a transaction. */
   open(): boolean {
     const words = this.#words;
-    return Atomics.load(words, Gate.word.decoding) === 1 && Atomics.load(words, Gate.word.withdrawn) === 0;
+    const { decoding, withdrawn, returning } = Gate.word;
+    const kept = Atomics.load(words, withdrawn) + Atomics.load(words, returning);
+    return Atomics.load(words, decoding) === 1 && kept === 0;
   }
 }

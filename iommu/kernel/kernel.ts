@@ -99,7 +99,7 @@ function layGround(data: KernelWorkerData): Ground {
   const physical = new PhysicalMemory(data.physical, data.physicalPort);
   return {
     data,
-    profile: profileOf(data.profile),
+    profile: { ...profileOf(data.profile), ...(data.peerMappings ? { peerMappings: data.peerMappings } : {}) },
     physical,
     board: new BoardClient(data.board, data.boardReply, physical),
     doorbells: new DoorbellTable(data.interrupts),

@@ -1,6 +1,6 @@
 /** `livevmm host`: the board and its kernel in the foreground. */
 import { type Board, startHost } from '../../devices/board/host.ts';
-import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { PEER_MAPPINGS, PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { ownerEnded } from '../../platform/lifeline.ts';
 import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { helpRequest, parseDeviceOption } from '../cli/device-option.ts';
@@ -17,7 +17,7 @@ const MAX_GROUP = 999_999_999;
 const MAX_FD = 9_999_999;
 
 const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
-       [--first-group N] [--vfio-profile VERSION] [--memlock LIMIT] [--json]
+       [--first-group N] [--vfio-profile VERSION] [--peer-mappings WHAT] [--memlock LIMIT] [--json]
 
 A machine without VMM: memory, IOMMUs, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
 UNIX socket. Runs until SIGINT or SIGTERM.
@@ -27,6 +27,9 @@ UNIX socket. Runs until SIGINT or SIGTERM.
 ${deviceList('      ')}                         NAME,help: prints the properties and registers of one, and ends; help: the list
 ${IOMMU_HELP}  --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
+  --peer-mappings WHAT   what becomes of a BAR that is mapped for the DMA of other devices when its device goes: kept, as
+                         mainline does (default); closed: the last close removes the mapping; revoked: to disable or close
+                         the device takes its translations
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
   --json                 print one JSON document when it listens, or as help of a device
   --lifeline FD          end when FD, the read end of a pipe, comes to its end: as soon as whoever holds the other end does
@@ -48,6 +51,7 @@ export const host: Command = {
       iommu: { type: 'string', multiple: true, default: [] },
       'first-group': { type: 'string', default: '0' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
+      'peer-mappings': { type: 'string' },
       memlock: { type: 'string', default: 'as-process' },
       json: { type: 'boolean', default: false },
       lifeline: { type: 'string' },
@@ -58,6 +62,8 @@ export const host: Command = {
       return 0;
     }
     const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
+    const peers = options['peer-mappings'];
+    const peerMappings = peers === undefined ? undefined : oneOf('peer-mappings', peers, PEER_MAPPINGS);
     const memlock = parseMemlock(options.memlock);
     const firstGroup = wholeNumber('first-group', options['first-group'], 0, MAX_GROUP);
     const { devices, kvemuGroups } = separateKvemu(options.device.map(parseDeviceOption), firstGroup);
@@ -66,7 +72,7 @@ export const host: Command = {
     const lifeline = options.lifeline === undefined ? undefined : wholeNumber('lifeline', options.lifeline, 0, MAX_FD);
     const orphaned = lifeline === undefined ? undefined : ownerEnded(lifeline);
     const board = await startHost({
-      ...{ devices, socketPath: socket, profile, memlock, firstGroup, kvemuGroups },
+      ...{ devices, socketPath: socket, profile, peerMappings, memlock, firstGroup, kvemuGroups },
       ...unitsOf(options.iommu),
     });
     try {

@@ -7,12 +7,14 @@ import type { Memlock, RamHashReply } from '../../abi/control.ts';
 import type { PciFunction } from '../../bus/pci-function.ts';
 import type { PaRange } from '../../bus/range.ts';
 import type { BoardUnit } from '../../hardware/unit-description.ts';
-import type { ProfileName } from '../core/profile.ts';
+import type { PeerMappings, ProfileName } from '../core/profile.ts';
 
 export interface KernelWorkerData {
   /** UNIX socket to listen on, made with mode 0600; must not exist. */
   readonly socketPath: string;
   readonly profile: ProfileName;
+  /** In place of the profile's. */
+  readonly peerMappings?: PeerMappings | undefined;
   readonly memlock: Memlock;
   /** The board's memory map as of now; later changes come on physicalPort. */
   readonly physical: readonly PaRange[];

@@ -9,6 +9,9 @@ import { SysError } from '../../../platform/errno.ts';
 
 export type ProfileName = '5.12' | '6.2' | '6.12' | '7.2';
 
+export const PEER_MAPPINGS = ['kept', 'closed', 'revoked'] as const;
+export type PeerMappings = (typeof PEER_MAPPINGS)[number];
+
 export interface Profile {
   readonly name: ProfileName;
 
@@ -75,6 +78,14 @@ export interface Profile {
    */
   readonly booleans: 'yes-no' | 'true-false' | 'enabled-disabled';
 
+  /**
+   * P2P-10: what becomes of the entries of a BAR that another container has mapped for DMA. They
+   * stay, as recorded of all kernels; or they are removed when the device is closed for the last
+   * time (the series of 2021); or they lose their translations for good when the device is disabled
+   * or closed, as dma-bufs of 6.19 do. A host's option can choose another answer than the profile.
+   */
+  readonly peerMappings: PeerMappings;
+
   /* VFIO core */
   /**
    * NUM-3: errno of a FEATURE that is none of the core's, on a device with a driver without
@@ -130,6 +141,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'allowed',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
+    peerMappings: 'kept',
     booleans: 'yes-no',
     noDriverFeatures: 'EINVAL',
     notAContainer: 'EINVAL',
@@ -159,6 +171,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
+    peerMappings: 'kept',
     booleans: 'true-false',
     noDriverFeatures: 'EINVAL',
     notAContainer: 'EBADFD',
@@ -188,6 +201,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: true,
     replayOutsideAperture: 'EFAULT',
+    peerMappings: 'kept',
     booleans: 'true-false',
     noDriverFeatures: 'ENOTTY',
     notAContainer: 'EBADFD',
@@ -217,6 +231,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     deviceMemoryPins: 'EINVAL',
     writeOnlyIsReadable: false,
     replayOutsideAperture: 'ERANGE',
+    peerMappings: 'kept',
     booleans: 'enabled-disabled',
     noDriverFeatures: 'ENOTTY',
     notAContainer: 'EBADFD',

@@ -5,12 +5,20 @@
 import { fdObjectKey, vmaObjectKey } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';
 
+/**
+ * Somebody who has pinned device memory, and is told when its device takes it back. Returns a
+ * promise when it takes time.
+ */
+export type DeviceMemoryUser = (memory: DeviceMemory) => void | Promise<void>;
+
 export interface DeviceMemory {
   /** The place of the BAR on the bus. */
   readonly startPfn: number;
   readonly nrPages: number;
   /** Whether the device would answer an access now. */
   answers(): boolean;
+  /** Those who are told. Whoever has pinned pages of it puts itself here. */
+  readonly users: Set<DeviceMemoryUser>;
 }
 
 export class DeviceMemoryTable {

@@ -31,6 +31,10 @@ export interface PinnedRun {
    */
   readonly reserved: boolean;
   readonly backing: Backing;
+  /** Set for pages of a BAR. */
+  readonly device?: DeviceMemory | undefined;
+  /** The device has taken the pages back: they are mapped nowhere, and never will be (P2P-10). */
+  readonly revoked?: true;
 }
 
 export interface PinnerOptions {
@@ -106,9 +110,9 @@ export class Pinner {
 
   /** Splits a pinned run into runs of one page each, which are unpinned one by one. */
   split(run: PinnedRun): PinnedRun[] {
-    const { pfn, nrPages, reserved, backing } = run;
+    const { pfn, nrPages, reserved, backing, device } = run;
     for (let i = 1; i < nrPages; i++) backing.get();
-    return Array.from({ length: nrPages }, (_, i) => ({ pfn: pfn + i, nrPages: 1, reserved, backing }));
+    return Array.from({ length: nrPages }, (_, i) => ({ pfn: pfn + i, nrPages: 1, reserved, backing, device }));
   }
 
   /** Lets a run go. Only after the flush that covers it (UNM-15). */
@@ -147,7 +151,7 @@ function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: numbe
   const first = (vma.offset + vaddr - vma.start) / PAGE_SIZE;
   if (first >= device.nrPages || !device.answers()) throw efault(`vaddr ${hex(vaddr)}: the device does not answer`);
   const backing = { startPfn, ...NO_BACKING };
-  return { pfn: startPfn + first, nrPages: Math.min(nrPages, device.nrPages - first), reserved: true, backing };
+  return { pfn: startPfn + first, nrPages: Math.min(nrPages, device.nrPages - first), reserved: true, backing, device };
 }
 
 /**

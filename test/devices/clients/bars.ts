@@ -28,11 +28,12 @@ import {
 import { processVmRead, processVmWrite } from '../../../platform/libc/other-process.ts';
 import { recvWithFd } from '../../../platform/libc/pass-fd.ts';
 import { connectUnix, sendAll } from '../../../platform/libc/unix-socket.ts';
-import { mapDma } from '../../../vmm/client/dma.ts';
+import { mapDma, unmapDma } from '../../../vmm/client/dma.ts';
 import { Edu } from '../../../vmm/client/drivers/edu.ts';
+import { openDevice } from '../../../vmm/client/group.ts';
 import { connectTask } from '../../../vmm/client/kernel-client.ts';
 import { Conversation } from '../../../vmm/client/task-channel.ts';
-import { kernel, type OpenedDevice, openDeviceOf, say, setCommand, wait } from './script.ts';
+import { deviceOf, kernel, type OpenedDevice, openDeviceOf, say, setCommand, wait } from './script.ts';
 
 // Groups 1, 2, 3, 4
 const EDU = '0000:00:04.0';
@@ -279,6 +280,54 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     const afterClose = read(reopened, 2, 0, 2);
     toClosed(0x57);
     return { mapWhileOff, landed, kept, again, afterClose, afterReopen: read(reopened, 2, 0, 2) };
+  },
+
+  /** P2P: what becomes of a mapped BAR while its device is disabled, and after it is closed. */
+  'peer-lifetime'() {
+    const { device: engine, registers, container } = openDeviceOf(1, EDU);
+    let shared = openDeviceOf(2, IVSHMEM);
+    setCommand(engine, 6);
+    const ram = memfdCreate('ram', 3);
+    ftruncate(ram, 4096);
+    const ramVaddr = mmap(0, 4096, RW, MAP_SHARED, ram, 0);
+    mapDma(kernel, container, { iova: 0, size: 4096, vaddr: ramVaddr });
+    const dma = new Edu(registers);
+    const put = (value: number): void => {
+      store(ramVaddr, value);
+      dma.readBus(0, 1);
+      dma.writeBus(0x10_0000, 1);
+    };
+    const lands = (value: number): boolean => {
+      put(value);
+      return read(shared, 2, 0, 1)[0] === value;
+    };
+    const span = { iova: 0x10_0000, size: 0x4000 };
+    const map = (): number => {
+      const vaddr = mapBar(shared, 2, 0, 0x4000);
+      mapDma(kernel, container, { ...span, vaddr });
+      return vaddr;
+    };
+
+    const first = map();
+    const mapped = lands(1);
+    setCommand(shared.device, 0);
+    put(2);
+    setCommand(shared.device, 2);
+    const wasOff = read(shared, 2, 0, 1)[0];
+    const on = lands(3);
+    const unmapped = unmapDma(kernel, container, span);
+    const second = map();
+    const again = lands(4);
+    for (const vaddr of [first, second]) kernel.munmap(vaddr, 0x4000);
+    const notMapped = lands(5);
+    kernel.close(shared.fd);
+    put(6); // the device is nobody's
+    shared = { ...shared, ...deviceOf(openDevice(kernel, shared.groupFd, IVSHMEM), IVSHMEM) };
+    const wasClosed = read(shared, 2, 0, 1)[0];
+    const reopened = lands(7);
+    const left = unmapDma(kernel, container, span);
+    map();
+    return { mapped, wasOff, on, unmapped, again, notMapped, wasClosed, reopened, left, last: lands(8) };
   },
 
   /** P2P: edu reads and writes the registers of another edu, and its own. */

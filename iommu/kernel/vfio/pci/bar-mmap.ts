@@ -20,7 +20,7 @@ import {
 import { PAGE_SIZE, pagesFor, wholePages } from '../../../../platform/page.ts';
 import { VFIO_PCI_ROM_REGION_INDEX } from '../../../abi/vfio.ts';
 import type { FileOperations, MappedFile, MmapRequest } from '../../core/open-file.ts';
-import type { DeviceMemoryTable } from '../../mm/device-memory.ts';
+import type { DeviceMemory, DeviceMemoryTable } from '../../mm/device-memory.ts';
 import type { BarIo } from './bar-io.ts';
 import { isMappable } from './info.ts';
 import type { RamBars } from './ram-bars.ts';
@@ -40,6 +40,7 @@ export class BarMmap {
   readonly #options: BarMmapOptions;
   /** The objects that mappings of the BARs show, by BAR index. */
   readonly #objects = new Map<number, number>();
+  readonly #memories: DeviceMemory[] = [];
 
   constructor(options: BarMmapOptions) {
     this.#options = options;
@@ -66,13 +67,21 @@ export class BarMmap {
     if (known !== undefined) return known;
     const { deviceName, deviceMemory, memoryEnabled, ramBars } = this.#options;
     const fd = ramBars.fd(bar.index) ?? emptyObject(`registers of BAR ${bar.index} of ${deviceName}`);
-    deviceMemory.add(fd, {
+    const memory: DeviceMemory = {
       startPfn: bar.start / PAGE_SIZE,
       nrPages: pagesFor(bar.size),
       answers: memoryEnabled,
-    });
+      users: new Set(),
+    };
+    deviceMemory.add(fd, memory);
+    this.#memories.push(memory);
     this.#objects.set(bar.index, fd);
     return fd;
+  }
+
+  /** The BARs that have been mapped, as containers may have pinned them. */
+  get memories(): readonly DeviceMemory[] {
+    return this.#memories;
   }
 
   /** Called when the last file of the device is closed. No mapping is left then. */

@@ -45,6 +45,7 @@ import { Intx } from './intx.ts';
 import { Ioeventfds } from './ioeventfd.ts';
 import { Irqs } from './irqs.ts';
 import { Msi, type MsiFabric } from './msi.ts';
+import { PeerReturn } from './peer-return.ts';
 import { RamBars } from './ram-bars.ts';
 import { findResources, type PciResources } from './resources.ts';
 import { parseSetIrqs } from './set-irqs.ts';
@@ -84,6 +85,7 @@ export class PciDevice implements VfioDevice {
   readonly #irqs: Irqs;
   readonly #virqfds: Virqfds;
   readonly #ramBars: RamBars;
+  readonly #peerReturn: PeerReturn;
   readonly #deviceMemory: DeviceMemoryTable;
   readonly #sources: EventfdSources;
   #enabled: Enabled | undefined;
@@ -96,6 +98,7 @@ export class PciDevice implements VfioDevice {
     this.#pci = pci;
     this.resources = findResources(this.#pci);
     this.#ramBars = new RamBars(fn, fenceAll);
+    this.#peerReturn = new PeerReturn(fn.barGate, fenceAll);
     this.#deviceMemory = deviceMemory;
     const { resources } = this;
     this.#sources = sources;
@@ -142,15 +145,19 @@ export class PciDevice implements VfioDevice {
       intxDisabled: (on) => this.#intx.disabledByConfig(on),
       msiEnabled: () => this.#msi?.enabled ?? false,
       msiQueueSize: () => this.#msi?.queueSize ?? 0,
-      memoryGoes: () => ramBars.withdraw(),
+      memoryGoes: () => disabled(),
       memoryComes: () => {
         if (memoryEnabled()) ramBars.restore();
       },
     });
     const lowPower = new LowPower((engaged) => {
-      if (engaged) ramBars.withdraw();
+      if (engaged) disabled();
       else if (memoryEnabled()) ramBars.restore();
     });
+    const disabled = (): void => {
+      if (this.#profile.peerMappings === 'revoked') this.#peerReturn.takeBack(barMmap.memories);
+      ramBars.withdraw();
+    };
     const memoryEnabled = (): boolean => config.memoryEnabled() && !lowPower.engaged;
     const { resources, name: deviceName } = this;
     const barIo = new BarIo({ pci, widest: this.#profile.barAccess, memoryEnabled, ramBars });
@@ -160,9 +167,13 @@ export class PciDevice implements VfioDevice {
     return { saved, config, barIo, barMmap, ioeventfds, lowPower };
   }
 
-  /** vfio_pci_core_disable: stops DMA, then interrupts, then restores the former state. */
+  /**
+   * vfio_pci_core_disable: takes the BARs back (P2P-3), stops DMA, then interrupts, then restores
+   * the former state.
+   */
   #disable(): void {
     const enabled = this.#enabled!;
+    if (this.#profile.peerMappings !== 'kept') this.#peerReturn.takeBack(enabled.barMmap.memories);
     this.#clearCommand(PCI_COMMAND_MASTER);
     this.#irqs.disableAll();
     enabled.ioeventfds.closeAll();

@@ -73,5 +73,6 @@ export function* release(iommu: VfioIommu): Sliced<void> {
     for (const { group } of groups) leave(group, domain);
     domain.free();
   }
+  iommu.peers.clear();
   iommu.pinner.trim();
 }

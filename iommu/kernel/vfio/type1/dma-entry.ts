@@ -4,6 +4,7 @@
  */
 
 import type { Mm, Task } from '../../core/task.ts';
+import type { DeviceMemory } from '../../mm/device-memory.ts';
 import type { PinnedRun } from '../../mm/pin.ts';
 import type { DirtyBitmap } from './dirty-bitmap.ts';
 import { DmaRange } from './dma-tree.ts';
@@ -47,6 +48,8 @@ export class DmaEntry extends DmaRange<DmaEntry> {
   runs: PinnedRun[] = [];
   /** Drivers' pins by iova page (MDV-3). The first pin makes the map. */
   externalPins: Map<number, ExternalPin> | undefined;
+  /** The devices of which it has had pages pinned, for itself or for drivers (P2P-4). */
+  devices: Set<DeviceMemory> | undefined;
   /** Present while dirty tracking is on (DRT-2). */
   bitmap: DirtyBitmap | undefined;
 

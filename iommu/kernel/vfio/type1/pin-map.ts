@@ -77,6 +77,7 @@ export function* pinCharged(iommu: VfioIommu, entry: DmaEntry, first: number, ta
   const write = (entry.prot & IOMMU_WRITE) !== 0;
   const most = iommu.parameters.disableHugepages ? 1 : entry.nrPages - first;
   const run = yield* iommu.pinner.pin(task.mm, entry.vaddrPage + first, most, write);
+  iommu.peers.add(entry, run.device);
   const nrPages = nrCharged(entry, entry.vpn + first, run);
   try {
     testMemlock(entry, nrPages, task);

@@ -94,6 +94,7 @@ function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number):
   while (count < most && !pins.has(vpn + count)) count++;
   const write = (entry.prot & IOMMU_WRITE) !== 0;
   const run = yield* iommu.pinner.pin(mm, entry.vaddrPage + vpn - entry.vpn, count, write);
+  iommu.peers.add(entry, run.device);
   try {
     // MDV-6
     if (run.reserved && iommu.profile.deviceMemoryPins === 'EINVAL') throw einval('pin_pages: memory of a device');

@@ -32,7 +32,7 @@ export function* replay(iommu: VfioIommu, domain: IommuDomain, task: Task): Slic
 function* mapPinned(domain: IommuDomain, entry: DmaEntry): Sliced<void> {
   let { vpn } = entry;
   for (const run of entry.runs) {
-    yield* mapPages(domain, vpn, run, entry.prot);
+    if (!run.revoked) yield* mapPages(domain, vpn, run, entry.prot);
     vpn += run.nrPages;
     yield;
   }

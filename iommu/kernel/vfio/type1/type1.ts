@@ -34,6 +34,7 @@ import { checkExtension, getInfo } from './info.ts';
 import type { HeldLocks } from './iommu-lock.ts';
 import { mapDma } from './map.ts';
 import { moduleParameter } from './module-parameters.ts';
+import { deviceMemoryGoes } from './peer-mappings.ts';
 import { pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
 import { DEFAULT_PARAMETERS, type Type1Parameters, VfioIommu, type VfioIommuOptions } from './vfio-iommu.ts';
@@ -91,6 +92,7 @@ export class Type1 implements ContainerIommu {
 
   constructor(iommu: VfioIommu) {
     this.#iommu = iommu;
+    iommu.peers.goes = (memory) => deviceMemoryGoes(iommu, memory);
   }
 
   attachGroup(group: IommuGroup, task: Task): void | Promise<void> {

@@ -36,8 +36,6 @@ interface Request {
 interface Progress {
   unmappedPages: number;
   started: boolean;
-  retried: DmaEntry | undefined;
-  retries: number;
 }
 
 /**
@@ -48,13 +46,13 @@ interface Progress {
 export function unmapDma(iommu: VfioIommu, arg: UserArg, task: Task): void | Promise<void> {
   const view = arg.copyIn(DmaUnmap.size);
   const request = checkRequest(iommu, arg, view);
-  const progress: Progress = { unmappedPages: 0, started: false, retried: undefined, retries: 0 };
+  const progress: Progress = { unmappedPages: 0, started: false };
   const finish = (): void => {
     // UNM-13
     DmaUnmap.write(view, { size: BigInt.asUintN(64, BigInt(progress.unmappedPages) << 12n) });
     arg.copyOut(0, new Uint8Array(view.buffer, 0, DmaUnmap.size));
   };
-  const sleeping = unmapUnpinned(iommu, request, progress, task);
+  const sleeping = untilUnpinned(iommu, () => walk(iommu, request, progress, task), task);
   return sleeping ? sleeping.then(finish) : finish();
 }
 
@@ -98,18 +96,30 @@ function readBitmap(arg: UserArg, argsz: number, size: bigint): UserBitmap {
 }
 
 /**
- * The label `again:` of vfio_dma_do_unmap. The call starts again with the look-ups until no entry
- * has to be unpinned by a driver first. The lock is dropped while drivers unpin.
+ * The label `again:` of vfio_dma_do_unmap. `walk` returns the first entry that has to be unpinned
+ * by drivers first, and is started again until there is none. The lock is dropped while drivers
+ * unpin.
  */
-function unmapUnpinned(iommu: VfioIommu, request: Request, progress: Progress, task: Task): void | Promise<void> {
-  const again = (): void | Promise<void> => unmapUnpinned(iommu, request, progress, task);
+export function untilUnpinned(
+  iommu: VfioIommu,
+  walk: () => Sliced<DmaEntry | undefined>,
+  task: Task | undefined,
+): void | Promise<void> {
+  let retried: DmaEntry | undefined;
+  let retries = 0;
   const unlocked = (pinned: DmaEntry | undefined): void | Promise<void> => {
     if (!pinned) return;
-    const unpinning = notifyUnmap(iommu, pinned, progress);
+    retries = pinned === retried ? retries + 1 : 0;
+    retried = pinned;
+    if (retries > MAX_RETRIES) throw new Error(`BUG: drivers do not unpin iova page ${hex(pinned.vpn)}`);
+    const unpinning = notifyUnmap(iommu, pinned);
     return unpinning ? unpinning.then(() => iommu.lock.enter(again)) : iommu.lock.enter(again);
   };
-  const pinned = iommu.lock.run(walk(iommu, request, progress, task), task);
-  return pinned instanceof Promise ? pinned.then(unlocked) : unlocked(pinned);
+  const again = (): void | Promise<void> => {
+    const pinned = iommu.lock.run(walk(), task);
+    return pinned instanceof Promise ? pinned.then(unlocked) : unlocked(pinned);
+  };
+  return again();
 }
 
 /**
@@ -182,13 +192,7 @@ function* removeRange(
 }
 
 /** UNM-11: asks every driver to unpin all its pages of the entry. */
-function notifyUnmap(iommu: VfioIommu, entry: DmaEntry, progress: Progress): Promise<unknown> | undefined {
-  if (progress.retried !== entry) {
-    progress.retried = entry;
-    progress.retries = 0;
-  } else if (++progress.retries > MAX_RETRIES) {
-    throw new Error(`BUG: drivers do not unpin iova page ${hex(entry.vpn)}`);
-  }
+function notifyUnmap(iommu: VfioIommu, entry: DmaEntry): Promise<unknown> | undefined {
   const answers = [...iommu.listeners].map((listener) => listener.dmaUnmap(entry.vpn, entry.nrPages));
   return answers.some((answer) => answer !== undefined) ? Promise.all(answers) : undefined;
 }

@@ -12,6 +12,7 @@ import type { DmaUnmapListener, IommuGroup } from '../container-iommu.ts';
 import type { DmaEntry } from './dma-entry.ts';
 import { DmaTree } from './dma-tree.ts';
 import { type HeldLocks, IommuLock } from './iommu-lock.ts';
+import { PeerMemory } from './peer-memory.ts';
 import { VaddrWaiters } from './vaddr-waiters.ts';
 
 /** The present module parameters of vfio_iommu_type1. */
@@ -87,6 +88,7 @@ export class VfioIommu {
   vaddrInvalidCount = 0;
   /** How many real groups have not pinned pages. Each of them makes everything dirty (DRT-4). */
   nrNonPinnedGroups = 0;
+  readonly peers = new PeerMemory();
   readonly waiters = new VaddrWaiters();
   readonly lock: IommuLock;
 

@@ -9,7 +9,7 @@ import {
   VFIO_TYPE1_IOMMU,
   VFIO_TYPE1v2_IOMMU,
 } from '../../../../../iommu/abi/vfio.ts';
-import { type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
+import { type PeerMappings, type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import type { RiscvIommu } from '../../../../../iommu/kernel/driver/riscv-iommu.ts';
 import type { IommuGroup } from '../../../../../iommu/kernel/vfio/container-iommu.ts';
@@ -29,6 +29,8 @@ export const DID = 0x20;
 
 export interface ContainerOptions {
   readonly profile?: ProfileName;
+  /** In place of the profile's. */
+  readonly peerMappings?: PeerMappings;
   readonly v2?: boolean;
   /** Default true: a group behind the machine's IOMMU is attached. */
   readonly real?: boolean;
@@ -50,8 +52,9 @@ export class TestContainer {
   /** SET_IOMMU of another container. */
   readonly open: (iommuType: number) => Type1;
 
-  constructor({ profile = '6.12', v2 = true, real = true, parameters, sliceMs, machine = {} }: ContainerOptions = {}) {
-    const answers = profileOf(profile);
+  constructor({ profile = '6.12', v2 = true, real = true, ...options }: ContainerOptions = {}) {
+    const { parameters, sliceMs, machine = {}, peerMappings } = options;
+    const answers = { ...profileOf(profile), ...(peerMappings ? { peerMappings } : {}) };
     this.machine = new FakeMachine({
       ...machine,
       driver: { outsideAperture: answers.replayOutsideAperture, ...machine.driver },

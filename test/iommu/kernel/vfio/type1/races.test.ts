@@ -345,7 +345,7 @@ describe('pins', () => {
    */
   function startWithBar(profile: ProfileName): number {
     let ino = 0;
-    const bar = { startPfn: 0xfea00, nrPages: 4, answers: () => true };
+    const bar = { startPfn: 0xfea00, nrPages: 4, answers: () => true, users: new Set() };
     const bars = { find: (vma: { readonly inode: number }) => (vma.inode === ino ? bar : undefined) };
     startMediated({ profile, machine: { bars: bars as unknown as DeviceMemoryTable } });
     const object = container.machine.object(4 * PAGE);

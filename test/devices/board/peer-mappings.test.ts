@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { type Board, startHost } from '../../../devices/board/host.ts';
+import { ClientProcess } from '../clients/client-process.ts';
+
+const DEVICES = [
+  { type: 'edu', properties: { addr: '4', 'dma-latency-ms': '0', 'dma-mask': '0xffffffff' } },
+  { type: 'ivshmem-plain', properties: { addr: '7', size: '1M' } },
+];
+const SIZE = 0x4000;
+
+/** Of ivshmem's memory, mapped for the DMA of edu in another container; clients/bars.ts. */
+describe('a BAR that is mapped for another device', () => {
+  let dir: string;
+  let board: Board;
+  let client: ClientProcess;
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'livevmm-peers-'));
+  });
+  afterEach(async () => {
+    await client.end();
+    await board.stop();
+    rmSync(dir, { recursive: true });
+  });
+
+  it.each([
+    {
+      what: 'kept: disabled, it does not answer; enabled again or closed, it does (P2P-3, P2P-7)',
+      peerMappings: 'kept' as const,
+      seen: { on: true, unmapped: SIZE, wasClosed: 6, reopened: true, left: SIZE },
+      refused: { unsupported: 1, faults: 0 },
+    },
+    {
+      what: 'closed: as kept, but the last close removes the mapping (P2P-3, P2P-5)',
+      peerMappings: 'closed' as const,
+      seen: { on: true, unmapped: SIZE, wasClosed: 5, reopened: false, left: 0 },
+      refused: { unsupported: 1, faults: 2 },
+    },
+    {
+      what: 'revoked: once disabled or closed, the mapping faults until it is made anew (P2P-9, P2P-10)',
+      peerMappings: 'revoked' as const,
+      seen: { on: false, unmapped: SIZE, wasClosed: 5, reopened: false, left: SIZE },
+      refused: { unsupported: 0, faults: 4 },
+    },
+  ])('is $what', async ({ peerMappings, seen, refused }) => {
+    board = await startHost({
+      ...{ devices: DEVICES, socketPath: join(dir, 'host'), firstGroup: 1, kernelRamBytes: 16 << 20 },
+      peerMappings,
+    });
+    client = new ClientProcess('bars', join(dir, 'host'), 'peer-lifetime');
+
+    expect(await client.says()).toEqual({ mapped: true, wasOff: 1, again: true, notMapped: true, last: true, ...seen });
+    expect(board.info().devices[0]).toMatchObject(refused);
+  });
+});

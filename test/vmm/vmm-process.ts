@@ -11,6 +11,17 @@ import { Child } from '../../tools/launch/child.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
 import { vmmArgv } from '../../tools/launch/vmm.ts';
 
+export interface VmmSetting {
+  /** Name of a toy guest, or path of an ELF. */
+  readonly guest: string;
+  /** A fd that stays the caller's; the console reads from it. */
+  readonly stdin?: number;
+  /** Variables of its environment, beside ours. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** A program that becomes the VMM, with its words. */
+  readonly under?: readonly string[];
+}
+
 export class VmmProcess {
   readonly dir = mkdtempSync(join(tmpdir(), 'livevmm-vmm-'));
   readonly qmpPath = join(this.dir, 'qmp.sock');
@@ -19,12 +30,13 @@ export class VmmProcess {
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
   output = '';
 
-  /** `what`: a guest; with `stdin`, a fd that stays the caller's, its console reads from that. */
-  constructor(what: string | { readonly guest: string; readonly stdin: number }, ...args: readonly string[]) {
-    const { guest, stdin } = typeof what === 'string' ? { guest: what, stdin: 'pipe' as const } : what;
+  constructor(what: string | VmmSetting, ...args: readonly string[]) {
+    const { guest, stdin = 'pipe', env, under = [] } = typeof what === 'string' ? { guest: what } : what;
     const kernel = existsSync(guest) ? guest : guestPath(guest);
-    const argv = [...vmmArgv({ memory: '64M', kernel, qmp: this.qmpPath }), ...args];
-    this.child = new Child({ name: 'the VMM', argv, stdio: [stdin, 'pipe', 'pipe'], detached: false });
+    const argv = [...under, ...vmmArgv({ memory: '64M', kernel, qmp: this.qmpPath }), ...args];
+    const stdio = [stdin, 'pipe', 'pipe'] as const;
+    const more = env ? { env: { ...process.env, ...env } } : {};
+    this.child = new Child({ name: 'the VMM', argv, stdio, detached: false, ...more });
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });

@@ -13,6 +13,8 @@ export interface UpdateReport {
   /** Time from the last guest instruction before the pause to the first one after it. */
   readonly pauseMs: number;
   readonly phasesMs: Readonly<Record<string, number>>;
+  /** What came before all that. 0.1.0 does not send this. */
+  readonly prepared?: PreparedReport;
   /**
    * After the pause: when the guest's threads took the guest over from main, and how long the guest
    * stood then. 0.1.0 does not send this.
@@ -26,6 +28,15 @@ export interface UpdateReport {
   /** CLOCK_MONOTONIC. */
   readonly pauseStartNs: number;
   readonly pauseEndNs: number;
+}
+
+export interface PreparedReport {
+  /** Where the successor's snapshot came from: the user's cache, this update, or nowhere. */
+  readonly snapshot: 'kept' | 'made' | 'none';
+  /** How long the update waited for others to end. */
+  readonly turnMs: number;
+  /** How long the successor took to answer, and to make its snapshot. */
+  readonly preflightMs: number;
 }
 
 export interface HandoverReport {
@@ -66,7 +77,7 @@ const argumentsOf = ({ to, node, as, allowLoss = [] }: UpdateTarget): Record<str
 });
 
 /** Default limit of the time that an update may take. */
-export const UPDATE_TIMEOUT_MS = 30_000;
+export const UPDATE_TIMEOUT_MS = 60_000;
 
 const isUpdateEvent = ({ event }: QmpEvent): boolean => event === 'LIVE_UPDATE';
 
@@ -101,10 +112,26 @@ function parseReport({ data }: QmpEvent): UpdateReport {
   if (data.status !== 'completed' || numbers.some((key) => typeof data[key] !== 'number') || !data.phasesMs) {
     throw new CommandError('the monitor sent a LIVE_UPDATE event that this version does not understand');
   }
-  const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs, handover, takeback } =
-    data as unknown as UpdateReport;
+  const {
+    generation,
+    pid,
+    vaddrOld,
+    vaddrNew,
+    pauseMs,
+    phasesMs,
+    pauseStartNs,
+    pauseEndNs,
+    handover,
+    takeback,
+    prepared,
+  } = data as unknown as UpdateReport;
   const pause = { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
-  return { ...pause, ...(takeback ? { takeback } : {}), ...(handover ? { handover } : {}) };
+  return {
+    ...pause,
+    ...(prepared ? { prepared } : {}),
+    ...(takeback ? { takeback } : {}),
+    ...(handover ? { handover } : {}),
+  };
 }
 
 /** The successor's answer to the question whether it could take the guest over. */

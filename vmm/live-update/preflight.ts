@@ -4,9 +4,9 @@
  * the same limits. So anything that it could not do in the update fails now.
  */
 import { einval } from '../../platform/errno.ts';
+import { fromSnapshot, nodeOptions } from './node-options.ts';
 import { PREFLIGHT } from './preflight-option.ts';
 import { PREFLIGHT_REPORT, type PreflightReport } from './preflight-report.ts';
-import { fromSnapshot, nodeOptions } from './prepared-snapshot.ts';
 import { runSuccessor } from './successor-run.ts';
 
 /** Fds in the successor: the snapshot, and the manifest. */

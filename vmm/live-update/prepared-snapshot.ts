@@ -1,10 +1,12 @@
 /**
  * The successor's program as a snapshot (snapshot.ts, build-snapshot.ts). The new image's node
  * makes it while the guest still runs, and the preflight tries it. Without a snapshot, a third of
- * the pause is loading and compiling.
+ * the pause is loading and compiling. VMMs of one build and node share it (snapshot-cache.ts).
  */
+import { fstatSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
+import { type CacheFolder, inFolder } from '../../platform/cache-folder.ts';
 import { close } from '../../platform/libc/fd.ts';
 import {
   addSeals,
@@ -16,44 +18,121 @@ import {
   MFD_CLOEXEC,
   memfdCreate,
 } from '../../platform/libc/memfd.ts';
+import { takeTurn } from '../../platform/turn.ts';
+import { fromSnapshot, nodeOptions } from './node-options.ts';
+import { dropSnapshot, findSnapshot, keepSnapshot } from './snapshot-cache.ts';
+import { BUILDER, snapshotKey } from './snapshot-key.ts';
 import { runSuccessor } from './successor-run.ts';
-
-const BUILDER = 'vmm-build-snapshot.cjs';
-const BLOB = '--snapshot-blob';
-/**
- * V8 keeps the snapshot's hash seed. Otherwise it would hash everything in the snapshot again with
- * a random seed: 8 ms of 31 (node 20.20). A random seed protects servers from strings that
- * strangers choose to collide; a VMM's strings come only from its own user. A node without this
- * option refuses it.
- */
-const KEEP_HASHES = '--no-rehash-snapshot';
-
-/** The options that make node start from the snapshot in `fd`. */
-export const fromSnapshot = (fd: number): string[] => [KEEP_HASHES, BLOB, `/proc/self/fd/${fd}`];
+import { writeAll } from './write-all.ts';
 
 /**
- * This process' own node options, without the options of the snapshot that it may have started
- * from.
+ * VMMs that need a snapshot at once make it once: one makes it, the others wait. Making takes some
+ * 0.5 s. Whoever waits longer than this makes its own.
  */
-export function nodeOptions(): string[] {
-  const at = process.execArgv.indexOf(KEEP_HASHES);
-  return at < 0 ? process.execArgv : process.execArgv.toSpliced(at, fromSnapshot(0).length);
+const MAKING = 'making';
+const PATIENCE = { holderMs: 10_000, totalMs: 10_000 };
+
+export interface PreparedSnapshot {
+  /** A sealed memfd, close-on-exec; the caller closes it. */
+  readonly fd: number;
+  /** Whether it lay in the cache: then this node may refuse it. */
+  readonly kept: boolean;
+  /** Takes it out of the cache: the node refuses it. */
+  drop(): void;
 }
 
-/**
- * Lets `node` make a snapshot of the VMM whose file is `entry`. Returns a sealed memfd,
- * close-on-exec; undefined if node cannot make one: an older version, no node at all, no time. The
- * update is then only slower. The preflight finds out whether the node accepts its snapshot. It
- * must, because an image that starts from a snapshot that it rejects ends at once, and then there
- * is no way back.
- */
-export async function prepareSnapshot(node: string, entry: string, signal?: AbortSignal): Promise<number | undefined> {
-  const fd = memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  const words = [...nodeOptions(), ...fromSnapshot(3), '--build-snapshot', join(dirname(entry), BUILDER)];
-  const { succeeded } = await runSuccessor(node, words, ['ignore', 'ignore', 'ignore', fd], signal);
-  if (succeeded && seal(fd)) return fd;
-  close(fd);
-  return undefined;
+export interface SnapshotWish {
+  readonly node: string;
+  /** The VMM's program file. */
+  readonly entry: string;
+  /** Without one each VMM makes its own. */
+  readonly folder: CacheFolder | undefined;
+  /** Ends the waiting and the making. */
+  readonly signal: AbortSignal | undefined;
+}
+
+export class SnapshotSource {
+  readonly #node: string;
+  readonly #entry: string;
+  readonly #signal: AbortSignal | undefined;
+  readonly #cache: { readonly folder: CacheFolder; readonly key: string } | undefined;
+
+  constructor({ node, entry, folder, signal }: SnapshotWish) {
+    this.#node = node;
+    this.#entry = entry;
+    this.#signal = signal;
+    const key = folder && keyOf(node, entry);
+    this.#cache = folder && key !== undefined ? { folder, key } : undefined;
+  }
+
+  /** The snapshot in the cache; undefined if there is none. */
+  kept(): PreparedSnapshot | undefined {
+    const bytes = this.#cache && findSnapshot(this.#cache.folder, this.#cache.key);
+    if (!bytes) return undefined;
+    const fd = snapshotFile();
+    try {
+      writeAll(fd, bytes);
+    } catch {
+      close(fd); // no memory for it
+      return undefined;
+    }
+    return seal(fd) ? this.#prepared(fd, true) : undefined;
+  }
+
+  /**
+   * A new snapshot, or one that another VMM has made while this one waited for it. undefined: node
+   * cannot make one (an older version, no node at all, no time). The update is then only slower.
+   */
+  async make(): Promise<PreparedSnapshot | undefined> {
+    const cache = this.#cache;
+    if (!cache) return this.#build();
+    const turn = await takeTurn([inFolder(cache.folder, MAKING)], PATIENCE, this.#signal);
+    try {
+      const made = this.kept() ?? (await this.#build());
+      const stillThese = made && !made.kept && keyOf(this.#node, this.#entry) === cache.key;
+      if (stillThese) keepSnapshot(cache.folder, cache.key, contentOf(made.fd)); // else the files changed meanwhile
+      return made;
+    } finally {
+      if (turn !== undefined) close(turn);
+    }
+  }
+
+  /**
+   * Lets the node make a snapshot of the VMM. The preflight finds out whether the node accepts its
+   * snapshot. It must, because an image that starts from a snapshot that it rejects ends at once,
+   * and then there is no way back.
+   */
+  async #build(): Promise<PreparedSnapshot | undefined> {
+    const fd = snapshotFile();
+    const builder = join(dirname(this.#entry), BUILDER);
+    const words = [...nodeOptions(), ...fromSnapshot(3), '--build-snapshot', builder];
+    const { succeeded } = await runSuccessor(this.#node, words, ['ignore', 'ignore', 'ignore', fd], this.#signal);
+    if (succeeded && seal(fd)) return this.#prepared(fd, false);
+    close(fd);
+    return undefined;
+  }
+
+  #prepared(fd: number, kept: boolean): PreparedSnapshot {
+    const cache = this.#cache;
+    return { fd, kept, drop: () => cache && dropSnapshot(cache.folder, cache.key) };
+  }
+}
+
+/** undefined: this build or this node cannot be read, so nothing can be kept of it. */
+function keyOf(node: string, entry: string): string | undefined {
+  try {
+    return snapshotKey(node, entry);
+  } catch {
+    return undefined;
+  }
+}
+
+const snapshotFile = (): number => memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+function contentOf(fd: number): Buffer {
+  const bytes = Buffer.alloc(fstatSync(fd).size);
+  readSync(fd, bytes, 0, bytes.length, 0);
+  return bytes;
 }
 
 /** Returns false if another process may still change the snapshot. */

@@ -46,7 +46,7 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
   const going = await goOn(image);
   const { loaded, running } = going;
 
-  const { stamps, takeback } = update;
+  const { stamps, takeback, prepared } = update;
   const { execNs: execve } = state;
   const fresh = { execve, nodeStart: nodeStartNs(), firstLine, mapped, remapped, loaded, running };
   const pause = {
@@ -60,13 +60,17 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
     pauseStartNs: stamps.begin,
     pauseEndNs: running,
   };
-  const { snapshot } = update.fds;
+  const { snapshot, turn } = update.fds;
   if (snapshot !== undefined) close(snapshot);
-  const report = settle(going).then((handOver) => ({
-    ...pause,
-    ...(takeback ? { takeback: takebackMs(takeback, stamps.begin) } : {}),
-    handover: handOverMs(handOver, running),
-  }));
+  const report = settle(going).then((handOver) => {
+    if (turn !== undefined) close(turn); // the next VMM may update
+    return {
+      ...pause,
+      ...(prepared ? { prepared } : {}),
+      ...(takeback ? { takeback: takebackMs(takeback, stamps.begin) } : {}),
+      handover: handOverMs(handOver, running),
+    };
+  });
   return { vm, monitor, migration: update.migration, report };
 }
 

@@ -6,7 +6,7 @@
 import { einval } from '../../platform/errno.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
-import { integer, nullable, number, object, record } from '../../platform/shape.ts';
+import { integer, nullable, number, object, oneOf, record } from '../../platform/shape.ts';
 import { MIGRATION_STATE } from './migration/state.ts';
 
 /** The same in all versions: PhaseStamps, and the fds by what they are for. */
@@ -18,16 +18,24 @@ const COMMON = {
 /** The cost of the take-back for the guest, in ns; `atNs` is its time (CLOCK_MONOTONIC). */
 const TAKEBACK = object({ atNs: number, gapNs: number, longestGapNs: number });
 
+/**
+ * What came before the take-back, in ms: the wait for the update's turn, and the preflight with the
+ * snapshot's making.
+ */
+const PREPARED = object({ snapshot: oneOf('kept', 'made', 'none'), turnMs: number, preflightMs: number });
+
 export const UPDATE_SECTION = defineSection('update', 2, {
   ...COMMON,
   /** null: an earlier build began the update, and did not take the guest back from its threads. */
   takeback: nullable(TAKEBACK),
   /** null: an earlier build, which knew no migration. */
   migration: nullable(MIGRATION_STATE),
+  /** null: an earlier build began the update. */
+  prepared: nullable(PREPARED),
 }).earlier(1, COMMON, {
   // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
   optional: { takeback: TAKEBACK },
-  read: ({ stamps, fds, takeback = null }) => ({ stamps, fds, takeback, migration: null }),
+  read: ({ stamps, fds, takeback = null }) => ({ stamps, fds, takeback, migration: null, prepared: null }),
   write: ({ stamps, fds }) => ({ stamps, fds }),
 });
 

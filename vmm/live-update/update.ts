@@ -18,12 +18,11 @@ import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import { handOver } from './hand-over.ts';
-import { offerSections, writeManifest } from './manifest.ts';
 import type { Migration } from './migration/migration.ts';
+import { fromSnapshot, nodeOptions } from './node-options.ts';
 import type { PhaseStamps } from './phases.ts';
-import { askSuccessor } from './preflight.ts';
-import { type PreflightReport, refusals, type UpdateForecast, withOffers } from './preflight-report.ts';
-import { fromSnapshot, nodeOptions, prepareSnapshot } from './prepared-snapshot.ts';
+import { refusals, type UpdateForecast } from './preflight-report.ts';
+import { type Preparation, prepare, release } from './preparation.ts';
 import { type Form, formOf } from './releases.ts';
 import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
@@ -57,15 +56,10 @@ const REHEARSALS = 20;
 const REPLACED = 'the VMM is being replaced by an update; ask the new one';
 
 interface PreparedPlan extends UpdatePlan {
-  readonly snapshotFd: number | undefined;
+  readonly prepared: Preparation;
   /** Sections that the successor does not know. They are not handed over. */
   readonly lost: readonly string[];
   readonly taken: TakenBack;
-}
-
-interface Preflight {
-  readonly snapshotFd: number | undefined;
-  readonly report: PreflightReport;
 }
 
 export interface LiveUpdateOptions {
@@ -115,8 +109,9 @@ export class LiveUpdate {
   async query(target: UpdateTarget): Promise<UpdateForecast> {
     const plan = this.#reserve(target);
     try {
-      const { snapshotFd, report } = await this.#preflight(plan);
-      if (snapshotFd !== undefined) close(snapshotFd);
+      const prepared = await prepare(this.#vm, plan);
+      release(prepared);
+      const { report } = prepared;
       return { ...report, refusals: refusals(report, plan.allowLoss) };
     } finally {
       this.#running = false;
@@ -169,9 +164,10 @@ export class LiveUpdate {
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
     const { signal } = this.#cancelled;
     signal.throwIfAborted();
-    const { snapshotFd, report } = await this.#preflight(plan, signal);
+    const prepared = await prepare(this.#vm, plan, signal);
     try {
       signal.throwIfAborted();
+      const { report } = prepared;
       const reasons = refusals(report, plan.allowLoss);
       if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
       this.#migration.active();
@@ -181,40 +177,13 @@ export class LiveUpdate {
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
       const taken = await takeBack(this.#vm);
       try {
-        await this.#stopAndReplace({ ...plan, snapshotFd, lost, taken }, monitor);
+        await this.#stopAndReplace({ ...plan, prepared, lost, taken }, monitor);
       } catch (error) {
         await handOver(this.#vm, taken.slices);
         throw error;
       }
     } finally {
-      if (snapshotFd !== undefined) close(snapshotFd);
-    }
-  }
-
-  /**
-   * Lets the successor make its snapshot, starts it from that, and asks it whether it can take the
-   * guest over. A successor that does not answer is asked again without a snapshot. EINVAL: no
-   * answer.
-   */
-  async #preflight({ node, entry, form }: UpdatePlan, signal?: AbortSignal): Promise<Preflight> {
-    const offers = offerSections(this.#vm, form);
-    const manifestFd = writeManifest(this.#vm, offers);
-    const ask = async (snapshotFd: number | undefined): Promise<Preflight> => {
-      const report = await askSuccessor({ node, entry, snapshotFd }, manifestFd, signal);
-      return { snapshotFd, report: withOffers(report, offers) };
-    };
-    try {
-      const snapshotFd = await prepareSnapshot(node, entry, signal);
-      if (snapshotFd !== undefined) {
-        try {
-          return await ask(snapshotFd);
-        } catch {
-          close(snapshotFd); // the next answer, without the snapshot, says why
-        }
-      }
-      return await ask(undefined);
-    } finally {
-      close(manifestFd);
+      release(prepared);
     }
   }
 
@@ -271,7 +240,7 @@ export class LiveUpdate {
   }
 
   #exec(
-    { node, entry, form, snapshotFd, lost, taken: { slices, atNs, gapNs } }: PreparedPlan,
+    { node, entry, form, prepared, lost, taken: { slices, atNs, gapNs } }: PreparedPlan,
     stopped: Suspended,
     stamps: PhaseStamps,
   ): never {
@@ -282,10 +251,15 @@ export class LiveUpdate {
     monitor.connections.forEach(({ fd }, i) => {
       fds[`monitor client ${i}`] = fd;
     });
+    const { snapshotFd, turnFd, turnMs, preflightMs, snapshot } = prepared;
     if (snapshotFd !== undefined) fds.snapshot = snapshotFd;
+    if (turnFd !== undefined) fds.turn = turnFd;
     if (parts.options.lifeline !== undefined) fds.lifeline = parts.options.lifeline;
     const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
-    const update = UPDATE_SECTION.of({ stamps, fds, takeback, migration: this.#migration.save() });
+    const update = UPDATE_SECTION.of({
+      ...{ stamps, fds, takeback, migration: this.#migration.save() },
+      prepared: { snapshot, turnMs, preflightMs },
+    });
     const sections = saveAll({ vm: this.#vm, machine: stopped.state, monitor, update }, form);
     for (const name of lost) delete sections[name];
     const stateFd = memfdCreate('livevmm-state');

@@ -9,7 +9,7 @@ import { basename, delimiter, dirname, join, resolve } from 'node:path';
 import { einval, enoent, SysError } from '../../../platform/errno.ts';
 import { parseOptions } from '../../vm/options.ts';
 import type { VmOptions } from '../../vm/vm-state.ts';
-import { nodeOptions } from '../prepared-snapshot.ts';
+import { nodeOptions } from '../node-options.ts';
 import type { UpdateTarget } from '../update.ts';
 import { type Address, formatAddress, parseUri } from './channels.ts';
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 
 import type { QmpClient, QmpEvent } from '../../../tools/clients/qmp-client.ts';
@@ -5,6 +6,8 @@ import { SchemaCheck } from '../monitor/schema-check.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** What a VMM says of its commands and events is what it does. */
+
+const documented = readFileSync(new URL('../../../docs/qmp.md', import.meta.url), 'utf8');
 
 let vmm: VmmProcess;
 let qmp: QmpClient;
@@ -28,6 +31,7 @@ it('every command is in the schema, and answers as the schema says', async () =>
   expect(check.dangling).toEqual([]);
   const names = ((await qmp.execute('query-commands')) as { name: string }[]).map(({ name }) => name);
   expect(check.names).toEqual(expect.arrayContaining(names));
+  expect(names.filter((name) => !documented.includes(`\`${name}\``))).toEqual([]);
   for (const name of names.filter((name) => !UNTRIED.includes(name) && check.fits(name, 'arg-type', {}))) {
     const answer = await qmp.execute(name);
     expect([name, check.fits(name, 'ret-type', answer)]).toEqual([name, true]);

@@ -2,7 +2,11 @@
  * Tells a process that its owner has ended, for whatever reason. The owner holds the only write end
  * of a pipe (or the other end of a socket pair) and never writes. The kernel closes that end when
  * the owner ends. The pipe outlives an execve of either side.
+ *
+ * Where the lifeline is a socket pair, the process can tell its owner who it is: the owner waits
+ * for the process that it started, and another one may run on in its place.
  */
+import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 
 import { einval } from './errno.ts';
@@ -25,4 +29,23 @@ export function ownerEnded(fd: number): Promise<void> {
     socket.once('close', () => resolve());
     socket.resume().unref();
   });
+}
+
+/** What a process tells its owner: a JSON document in a line. */
+export interface ToOwner {
+  /** This process runs on in place of the one that the owner started. */
+  readonly pid?: number;
+  /** Such a process ends now, with this exit status. */
+  readonly status?: number;
+}
+
+/**
+ * Tells the owner at the far end of `fd`. An owner that has ended, or holds a pipe, hears nothing.
+ */
+export function tellOwner(fd: number, what: ToOwner): void {
+  try {
+    writeSync(fd, `${JSON.stringify(what)}\n`);
+  } catch {
+    // nobody can hear it
+  }
 }

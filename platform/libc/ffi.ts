@@ -27,6 +27,7 @@ const SIGNATURES = {
   epoll_wait: 'int epoll_wait(int epfd, void *events, int max, int timeout)',
   poll: 'int poll(void *fds, unsigned long n, int timeout)',
   socket: 'int socket(int domain, int type, int protocol)',
+  socketpair: 'int socketpair(int domain, int type, int protocol, void *fds)',
   connect: 'int connect(int fd, void *addr, unsigned int len)',
   bind: 'int bind(int fd, void *addr, unsigned int len)',
   listen: 'int listen(int fd, int backlog)',
@@ -61,6 +62,7 @@ const SIGNATURES = {
   process_vm_writev:
     'intptr_t process_vm_writev(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
   execve: 'int execve(const char *path, const char **argv, const char **envp)',
+  waitpid: 'int waitpid(int pid, void *status, int options)',
   capget: 'int capget(void *header, void *data)',
   signal: 'void *signal(int signum, void *handler)',
   prctl: 'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',

@@ -1,10 +1,11 @@
 /**
  * Other processes: their fds, memory, capabilities and resource limits. A process may name itself.
  */
-import { check } from './check.ts';
+import { check, retry } from './check.ts';
 import { c } from './ffi.ts';
 import { vaddrOf } from './mmap.ts';
 
+const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 const PIDFD_THREAD = 0o200; // O_EXCL
@@ -31,6 +32,19 @@ export function pidfdOpenThread(tid: number): number {
  */
 export function pidfdGetfd(pidfd: number, target: number): number {
   return check(Number(c.syscall(SYS_PIDFD_GETFD, pidfd, target >>> 0, 0, null, 0, 0)), `pidfd_getfd ${target}`);
+}
+
+/** Signals the process behind `pidfd`. ESRCH when it has ended and was waited for; EPERM. */
+export function pidfdSendSignal(pidfd: number, signal: number): void {
+  check(Number(c.syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, null, 0, 0)), 'pidfd_send_signal');
+}
+
+/**
+ * waitpid(2): waits until child `pid` has ended, and forgets it. For a child that Node does not
+ * know, because an earlier image started it. ECHILD when it is no child of this process.
+ */
+export function waitForChild(pid: number): void {
+  retry(() => c.waitpid(pid, null, 0), `waitpid ${pid}`);
 }
 
 function transferVm(write: boolean, pid: number, vaddr: number, buf: Uint8Array): number {

@@ -72,6 +72,13 @@ export function bindUnix(path: string, mode: number): number {
   });
 }
 
+/** socketpair(2): two connected, close-on-exec UNIX stream sockets. EMFILE. */
+export function socketPair(): readonly [number, number] {
+  const fds = new Int32Array(2);
+  check(c.socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 'socketpair');
+  return [fds[0]!, fds[1]!];
+}
+
 /** Sends all of `buf`; EPIPE when the peer is gone (never SIGPIPE). */
 export function sendAll(fd: number, buf: Uint8Array): void {
   let sent = 0;

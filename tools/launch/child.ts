@@ -3,8 +3,13 @@
  * end it.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
+
+import { close } from '../../platform/libc/fd.ts';
+import { socketPair } from '../../platform/libc/unix-socket.ts';
+import type { ToOwner } from '../../platform/lifeline.ts';
 
 import { CommandError } from '../cli/command.ts';
 import { exitStatus } from '../cli/signals.ts';
@@ -52,8 +57,6 @@ export const describeEnding = ({ status, signal, error }: Ending): string =>
 
 export class Child {
   readonly name: string;
-  /** 0 when it could not be started. */
-  readonly pid: number;
   /** Resolves when the process has ended. */
   readonly exited: Promise<Ending>;
   /**
@@ -64,17 +67,33 @@ export class Child {
   errors = '';
   readonly #process: ChildProcess;
   #isClosed = false;
+  /** The process that runs in place of the one that was started (ToOwner), and how it ended. */
+  #pid: number;
+  readonly #input: Socket | undefined;
+  #status: number | undefined;
+  #lifelineEnded: Promise<unknown> = Promise.resolve();
+  /** The last signal that was to reach the process. */
+  #asked: NodeJS.Signals | undefined;
 
   constructor({ name, argv, stdio = ['pipe', 'pipe', 'pipe'], lifeline = false, detached = true, env }: Launch) {
     this.name = name;
     const [program, ...words] = lifeline ? [...argv, '--lifeline', String(stdio.length)] : argv;
     const fds = lifeline ? [...stdio, 'pipe' as const] : [...stdio];
+    // Node closes the stdin of a child that has ended, though another process may run on in its
+    // place
+    const input = lifeline && fds[0] === 'pipe' ? socketPair() : undefined;
+    if (input) fds[0] = input[1];
     const options: SpawnOptions = { stdio: fds, detached, ...(env ? { env } : {}) };
     const child = spawn(program!, words, options);
+    if (input) {
+      close(input[1]);
+      this.#input = new Socket({ fd: input[0], readable: true, writable: true });
+      this.#input.on('error', () => {}).resume();
+    }
     this.#process = child;
-    this.pid = child.pid ?? 0;
+    this.#pid = child.pid ?? 0;
     child.stdin?.on('error', () => {}); // it has ended first: `exited` says so
-    if (lifeline) child.stdio?.[stdio.length]?.on('error', () => {});
+    if (lifeline) this.#hearOwnerLine(child.stdio?.[stdio.length] as Duplex | undefined);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.errors = (this.errors + text).slice(-WORDS_KEPT);
     });
@@ -85,16 +104,27 @@ export class Child {
       new Promise((resolve) => {
         child.once(event, (status, signal) => resolve({ status, signal }));
       });
-    this.exited = Promise.race([ending('exit'), failed]);
-    this.closed = Promise.race([ending('close'), failed]);
+    const lifelineEnded = this.#lifelineEnded;
+    const exit = ending('exit').then(async (ending) => {
+      await lifelineEnded; // another process may run on in its place
+      return this.#ofLast(ending);
+    });
+    this.exited = Promise.race([exit, failed]);
+    this.closed = Promise.race([ending('close').then((ending) => this.#ofLast(ending)), failed]);
     void this.closed.then(() => {
       this.#isClosed = true;
+      this.#input?.destroy();
     });
+  }
+
+  /** The process that runs now; 0 when none could be started. */
+  get pid(): number {
+    return this.#pid;
   }
 
   /** A pipe to it, if it has one. */
   get stdin(): Writable {
-    return this.#process.stdin!;
+    return this.#input ?? this.#process.stdin!;
   }
 
   /** A pipe from it, if it has one. */
@@ -146,7 +176,36 @@ export class Child {
 
   /** Signals the process alone. */
   kill(signal: NodeJS.Signals): void {
-    this.#process.kill(signal);
+    this.#asked = signal;
+    if (this.#pid === this.#process.pid) this.#process.kill(signal);
+    else this.#killOther(signal);
+  }
+
+  #killOther(signal: NodeJS.Signals): void {
+    try {
+      process.kill(this.#pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it has just ended
+    }
+  }
+
+  #hearOwnerLine(lifeline: Duplex | undefined): void {
+    if (!lifeline) return;
+    lifeline.on('error', () => {});
+    this.#lifelineEnded = new Promise((resolve) => lifeline.once('close', resolve));
+    createInterface({ input: lifeline }).on('line', (line) => {
+      const { pid, status } = JSON.parse(line) as ToOwner;
+      this.#status = status ?? this.#status;
+      if (pid === undefined) return;
+      this.#pid = pid;
+      if (this.#asked) this.#killOther(this.#asked); // it missed that
+    });
+  }
+
+  /** How the last process ended that ran. One that was not ours tells it itself, or nobody does. */
+  #ofLast(ending: Ending): Ending {
+    if (this.#pid === this.#process.pid) return ending;
+    return { status: this.#status ?? null, signal: this.#status === undefined ? 'SIGKILL' : null };
   }
 
   /**
@@ -154,9 +213,10 @@ export class Child {
    * until the last of them has ended.
    */
   killGroup(signal: NodeJS.Signals): void {
-    if (this.pid === 0 || this.#isClosed) return;
+    const leader = this.#process.pid;
+    if (leader === undefined || this.#isClosed) return;
     try {
-      process.kill(-this.pid, signal);
+      process.kill(-leader, signal);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it has just ended
     }

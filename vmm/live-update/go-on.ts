@@ -7,9 +7,11 @@ import { setImmediate as nextSlice } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { MainSlices } from '../crew/main-slices.ts';
+import type { JsonObject } from '../monitor/qmp.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { HandOver } from './hand-over.ts';
 import type { NewImage } from './new-image.ts';
+import { roundedMs } from './phases.ts';
 import type { Phase, Restorable } from './survivors.ts';
 
 /**
@@ -56,3 +58,10 @@ export async function settle({ vm, slices }: Pick<Going, 'vm' | 'slices'>): Prom
   const { handOver } = await import('./hand-over.ts');
   return handOver(vm, slices);
 }
+
+/** What the hand-over cost, in ms; main ran the guest from `running` on. */
+export const handOverMs = ({ lastNs, firstNs, longestGapNs }: HandOver, running: number): JsonObject => ({
+  afterMs: roundedMs(lastNs - running),
+  gapMs: roundedMs(firstNs - lastNs),
+  longestGapMs: roundedMs(longestGapNs),
+});

@@ -21,13 +21,18 @@ export class NewImage {
   vaddrOld!: number;
   ram!: GuestRam;
   host: PassthroughHost | undefined;
+  /** The vital signs to use, if somebody has made them. */
+  vitals: number | undefined;
   readonly harts: Writable<HartSections>[] = [];
   readonly shared = {} as Writable<SharedState>;
   monitor!: MonitorState;
+  /** Whether the guest goes back to the image that it ran in before: its generation stays. */
+  readonly rollback: boolean;
   #vm: Vm | undefined;
 
   /** `vm`: this process has run the guest before, and takes it back. */
-  constructor(vm?: Vm) {
+  constructor({ vm, rollback = false }: { readonly vm?: Vm; readonly rollback?: boolean } = {}) {
+    this.rollback = rollback;
     if (!vm) return;
     const { ram, ramFd, host } = vm.parts;
     this.#vm = vm;
@@ -37,7 +42,7 @@ export class NewImage {
 
   /** The VM, put together when it is first asked for: `state`, `ram` and `host` are there then. */
   get vm(): Vm {
-    this.#vm ??= assemble({ state: this.state, ram: this.ram, host: this.host });
+    this.#vm ??= assemble({ state: this.state, ram: this.ram, host: this.host, vitals: this.vitals });
     return this.#vm;
   }
 

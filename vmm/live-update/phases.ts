@@ -37,7 +37,7 @@ export type PhasesMs = Readonly<Record<(typeof PHASES)[number], number>>;
  * `boot` is Node's own start.
  */
 export function phasesMs(old: PhaseStamps, fresh: ResumeStamps): PhasesMs {
-  const ms = (from: number, to: number): number => Math.max(0, Math.round((to - from) / 1e3) / 1e3);
+  const ms = (from: number, to: number): number => Math.max(0, roundedMs(to - from));
   return {
     stop: ms(old.begin, old.stop),
     invalidate: ms(old.stop, old.invalidate),
@@ -50,3 +50,6 @@ export function phasesMs(old: PhaseStamps, fresh: ResumeStamps): PhasesMs {
     resume: ms(fresh.loaded, fresh.running),
   };
 }
+
+/** Nanoseconds as milliseconds, to the microsecond. */
+export const roundedMs = (ns: number): number => Math.round(ns / 1e3) / 1e3;

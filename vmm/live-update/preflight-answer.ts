@@ -15,6 +15,7 @@ import { OWNER_HART } from '../machine/control/control-block.ts';
 import { HARTS } from '../machine/hart-local/hart-number.ts';
 import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
+import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import { SURVIVORS } from './survivors.ts';
 
 /** Fds beside the inherited ones: those of the state, the snapshot, Node itself, two threads. */
@@ -29,6 +30,7 @@ export async function answerPreflight(fd: number): Promise<PreflightReport> {
   return {
     version: VERSION,
     node: process.version,
+    standby: STANDBY_PROTOCOL,
     sections: judge(manifest),
     checks: [
       await check('node', () => {

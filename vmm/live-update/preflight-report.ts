@@ -2,7 +2,7 @@
  * The successor's answer to the question whether it could take a guest over. It is one JSON
  * document.
  */
-import { flag, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
+import { flag, integer, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 import type { Offer } from './manifest.ts';
 
 const SECTION_VERDICT = object(
@@ -20,14 +20,20 @@ const SECTION_VERDICT = object(
 
 const CHECK = object({ what: text, ok: flag }, { reason: text });
 
-export const PREFLIGHT_REPORT = object({
-  /** Version of the successor's build, and of the node that runs the build. */
-  version: text,
-  node: text,
-  sections: list(SECTION_VERDICT),
-  /** Checks of what the successor needs beside the sections. */
-  checks: list(CHECK),
-});
+export const PREFLIGHT_REPORT = object(
+  {
+    /** Version of the successor's build, and of the node that runs the build. */
+    version: text,
+    node: text,
+    sections: list(SECTION_VERDICT),
+    /** Checks of what the successor needs beside the sections. */
+    checks: list(CHECK),
+  },
+  {
+    /** The words that the build knows of those that stand by (standby/protocol.ts). */
+    standby: integer,
+  },
+);
 
 export type SectionVerdict = Shaped<typeof SECTION_VERDICT>;
 export type Check = Shaped<typeof CHECK>;

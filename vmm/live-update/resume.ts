@@ -11,23 +11,29 @@ import { close } from '../../platform/libc/fd.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
 import type { MonitorState } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
-import { goOn, restorePhase, settle } from './go-on.ts';
-import type { HandOver } from './hand-over.ts';
+import { goOn, handOverMs, restorePhase, settle } from './go-on.ts';
 import type { MigrationState } from './migration/state.ts';
 import { NewImage } from './new-image.ts';
-import { phasesMs } from './phases.ts';
-
+import { phasesMs, roundedMs } from './phases.ts';
+import { type Protector, prove } from './standby/commitment.ts';
 import { decodeState, type StateFile } from './state-file.ts';
 import { decodeAll, type Phase } from './survivors.ts';
-import type { Takeback } from './update-state.ts';
+import type { Takeback, UpdateState } from './update-state.ts';
 
 export interface Resumed {
   readonly vm: Vm;
   readonly monitor: MonitorState;
   /** null: an earlier build began the update. */
   readonly migration: MigrationState | null;
-  /** The content of the LIVE_UPDATE event. It resolves when the guest's threads have taken over. */
+  /**
+   * The content of the LIVE_UPDATE event. It resolves when the guest's threads have taken over and
+   * this image has committed.
+   */
   readonly report: Promise<JsonObject>;
+  /** Whoever stands by until this image has committed. */
+  readonly protector?: Protector | undefined;
+  /** Whether this is another process than the one that ran the guest before. */
+  readonly isOther?: boolean;
 }
 
 /**
@@ -60,10 +66,14 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
     pauseStartNs: stamps.begin,
     pauseEndNs: running,
   };
+  const protector = await protectorOf(update);
+  protector?.running();
   const { snapshot, turn } = update.fds;
   if (snapshot !== undefined) close(snapshot);
-  const report = settle(going).then((handOver) => {
+  const report = settle(going).then(async (handOver) => {
     if (turn !== undefined) close(turn); // the next VMM may update
+    if (protector) await prove(vm, update.guardian!.probationMs);
+    await protector?.committed();
     return {
       ...pause,
       ...(prepared ? { prepared } : {}),
@@ -71,21 +81,19 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
       handover: handOverMs(handOver, running),
     };
   });
-  return { vm, monitor, migration: update.migration, report };
+  return { vm, monitor, migration: update.migration, report, protector };
 }
 
-const handOverMs = ({ lastNs, firstNs, longestGapNs }: HandOver, running: number): JsonObject => ({
-  afterMs: roundedMs(lastNs - running),
-  gapMs: roundedMs(firstNs - lastNs),
-  longestGapMs: roundedMs(longestGapNs),
-});
+async function protectorOf({ guardian }: UpdateState): Promise<Protector | undefined> {
+  if (!guardian) return undefined;
+  const { GuardianLink } = await import('./standby/guardian-link.ts');
+  return new GuardianLink(guardian);
+}
 
 function takebackMs({ atNs, gapNs, longestGapNs }: Takeback, pauseStartNs: number): JsonObject {
   const beforeMs = roundedMs(pauseStartNs - atNs);
   return { beforeMs, gapMs: roundedMs(gapNs), longestGapMs: roundedMs(longestGapNs) };
 }
-
-const roundedMs = (ns: number): number => Math.round(ns / 1e3) / 1e3;
 
 /**
  * CLOCK_MONOTONIC when Node began in this image. It is performance's origin, from the quickest of

@@ -11,6 +11,16 @@
 import { crc32 } from 'node:zlib';
 
 import { einval, SysError } from '../../platform/errno.ts';
+import {
+  addSeals,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  memfdCreate,
+} from '../../platform/libc/memfd.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
 import type { Versioned } from '../../platform/section.ts';
 
@@ -25,6 +35,14 @@ const NAME_BYTES = 32;
 const refuse = (section: string, reason: string): Error => einval(`section ${section}: ${reason}`);
 
 const padded = (length: number): number => Math.ceil(length / 8) * 8;
+
+/** A memfd for a state, close-on-exec. */
+export const newStateFile = (): number => memfdCreate('livevmm-state', MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+/** The state is complete: whoever gets the file can read it, and nobody can change it. */
+export function sealState(fd: number): void {
+  addSeals(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+}
 
 export function encodeState(sections: Readonly<Record<string, Versioned>>): Uint8Array {
   const bodies = Object.entries(sections).map(([name, state]) => ({ name, state, body: pack(state) }));

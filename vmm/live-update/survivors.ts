@@ -124,7 +124,7 @@ function ofMachine<N extends keyof SharedState>(name: N, section: Section<Shared
 }
 
 function takeVmState(image: NewImage, state: VmState): void {
-  image.state = { ...state, generation: state.generation + 1 };
+  image.state = image.rollback ? state : { ...state, generation: state.generation + 1 };
 }
 
 export const SURVIVORS: readonly Survivor[] = [
@@ -143,6 +143,7 @@ export const SURVIVORS: readonly Survivor[] = [
     restore(image, state) {
       claimFds(state);
       image.update = state;
+      image.vitals ??= state.fds.vitals;
     },
   }),
   survivor(RAM_SECTION, {
@@ -194,12 +195,9 @@ export const SURVIVORS: readonly Survivor[] = [
   }),
 ];
 
-/**
- * Sections by name: all sections of a VM at rest. With `form`, each is written in the version that
- * the form names for it. EINVAL: a section cannot be written so.
- */
-export const saveAll = (old: OldImage, form: Form = {}): Record<string, Versioned> =>
-  Object.fromEntries(SURVIVORS.map(({ section, save }) => [section.name, written(section, save(old), form)]));
+/** Sections by name: all sections of a VM at rest. */
+export const saveAll = (old: OldImage): Record<string, Versioned> =>
+  Object.fromEntries(SURVIVORS.map(({ section, save }) => [section.name, save(old)]));
 
 /** Sections by name: those that describe the guest and its machine, and no update. */
 export const saveAtRest = (rest: AtRest): Readonly<Record<string, Versioned>> =>
@@ -207,20 +205,27 @@ export const saveAtRest = (rest: AtRest): Readonly<Record<string, Versioned>> =>
     SURVIVORS.flatMap(({ section, saveAtRest }) => (saveAtRest ? [[section.name, saveAtRest(rest)]] : [])),
   );
 
-/** As saveAll, the sections that can be saved while the guest runs. */
-export const saveSteady = (vm: Vm, form: Form = {}): Readonly<Record<string, Versioned>> =>
+/** Sections by name: the sections that can be saved while the guest runs. */
+export const saveSteady = (vm: Vm): Record<string, Versioned> =>
   Object.fromEntries(
-    SURVIVORS.flatMap(({ section, saveSteady }) =>
-      saveSteady ? [[section.name, written(section, saveSteady(vm), form)]] : [],
-    ),
+    SURVIVORS.flatMap(({ section, saveSteady }) => (saveSteady ? [[section.name, saveSteady(vm)]] : [])),
+  );
+
+/**
+ * Writes each section in the version that the form names for it. EINVAL: a section cannot be
+ * written so.
+ */
+export const inForm = (sections: Readonly<Record<string, Versioned>>, form: Form): Record<string, Versioned> =>
+  Object.fromEntries(
+    SURVIVORS.flatMap(({ section }) => {
+      const body = sections[section.name];
+      return body ? [[section.name, section.encode(body, versionIn(form, section))]] : [];
+    }),
   );
 
 /** The version of a section in this form; its own where the form does not name it. */
 export const versionIn = (form: Form, { name, version }: Section<Versioned>): number =>
   Object.hasOwn(form, name) ? form[name]! : version;
-
-const written = (section: Section<Versioned>, state: Versioned, form: Form): Versioned =>
-  section.encode(state, versionIn(form, section));
 
 /**
  * The fds that a state names, each by the place where it stands: `ram.fd`. They must go where the

@@ -4,6 +4,7 @@
  */
 
 import { einval } from '../../platform/errno.ts';
+import { fd } from '../../platform/fd-shape.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer, nullable, number, object, oneOf, record } from '../../platform/shape.ts';
@@ -12,7 +13,7 @@ import { MIGRATION_STATE } from './migration/state.ts';
 /** The same in all versions: PhaseStamps, and the fds by what they are for. */
 const COMMON = {
   stamps: object({ begin: number, stop: number, invalidate: number }),
-  fds: record(integer),
+  fds: record(fd),
 };
 
 /** The cost of the take-back for the guest, in ns; `atNs` is its time (CLOCK_MONOTONIC). */
@@ -32,10 +33,17 @@ export const UPDATE_SECTION = defineSection('update', 2, {
   migration: nullable(MIGRATION_STATE),
   /** null: an earlier build began the update. */
   prepared: nullable(PREPARED),
+  /**
+   * The process that takes the guest back if the new image does not commit (standby/); null: there
+   * is none.
+   */
+  guardian: nullable(object({ messages: integer, pid: integer, probationMs: integer })),
 }).earlier(1, COMMON, {
   // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
   optional: { takeback: TAKEBACK },
-  read: ({ stamps, fds, takeback = null }) => ({ stamps, fds, takeback, migration: null, prepared: null }),
+  read: ({ stamps, fds, takeback = null }) => {
+    return { stamps, fds, takeback, migration: null, prepared: null, guardian: null };
+  },
   write: ({ stamps, fds }) => ({ stamps, fds }),
 });
 
@@ -44,10 +52,11 @@ export type Takeback = NonNullable<UpdateState['takeback']>;
 
 /**
  * Takes every fd that was handed over: it belongs to this image now, and would not survive an exec
- * by accident. EINVAL: an fd is not open.
+ * by accident. A negative one was for another image. EINVAL: an fd is not open.
  */
 export function claimFds({ fds }: UpdateState): void {
   for (const [name, fd] of Object.entries(fds)) {
+    if (fd < 0) continue;
     try {
       setCloexec(fd, true);
     } catch {

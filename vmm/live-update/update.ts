@@ -1,34 +1,24 @@
 /**
- * An exec update, the old image's side (docs/DESIGN.md, "Three lifetimes"): take the guest back
- * from its threads → stop → invalidate vaddrs → save → execve. There is a way back until the execve
- * succeeds: vaddrs become valid again, fds close-on-exec again, new threads run the guest on, and
- * the error is reported.
+ * Updates of a VMM, the old image's side: one at a time, each planned and asked for beforehand, and
+ * its end told by an event.
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 
-import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy, ecanceled, einval, enoent } from '../../platform/errno.ts';
-import { close, getCloexec, setCloexec } from '../../platform/libc/fd.ts';
-import { pwrite } from '../../platform/libc/file-bytes.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { memfdCreate } from '../../platform/libc/memfd.ts';
-import { execve } from '../../platform/libc/this-process.ts';
-import type { Suspended } from '../crew/vcpu/protocol.ts';
 import type { Monitor } from '../monitor/monitor.ts';
-import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
-import { handOver } from './hand-over.ts';
+import { execUpdate } from './exec-update.ts';
 import type { Migration } from './migration/migration.ts';
-import { fromSnapshot, nodeOptions } from './node-options.ts';
-import type { PhaseStamps } from './phases.ts';
 import { refusals, type UpdateForecast } from './preflight-report.ts';
 import { type Preparation, prepare, release } from './preparation.ts';
 import { type Form, formOf } from './releases.ts';
-import { EXEC_NS_OFFSET, encodeState } from './state-file.ts';
-import { successorEnv } from './successor-env.ts';
-import { saveAll, saveSteady } from './survivors.ts';
-import { type TakenBack, takeBack } from './take-back.ts';
-import { UPDATE_SECTION } from './update-state.ts';
+import type { Guarded } from './standby/guardian.ts';
+import { STANDBY_PROTOCOL } from './standby/protocol.ts';
+import { encodeState } from './state-file.ts';
+import { fdsOf, inForm, saveSteady } from './survivors.ts';
 import { writeAll } from './write-all.ts';
 
 export interface UpdateTarget {
@@ -40,27 +30,23 @@ export interface UpdateTarget {
   readonly allowLoss?: readonly string[];
   /** The release in whose form the state is written; by default the form is this build's own. */
   readonly as?: string;
+  /** How long the guest must run in the new image before that commits, in ms; 500 if absent. */
+  readonly probationMs?: number;
 }
+
+/** The probation, unless another is asked for. */
+const PROBATION_MS = 500;
 
 export interface UpdatePlan {
   readonly node: string;
   readonly entry: string;
   readonly allowLoss: readonly string[];
   readonly form: Form;
+  readonly probationMs: number;
 }
 
 /** 20 dry runs (5 ms) make V8 compile the save path: that saves 2 ms of the pause. */
 const REHEARSALS = 20;
-
-/** The answer to a client whose command is still executing, a hash of much memory for example. */
-const REPLACED = 'the VMM is being replaced by an update; ask the new one';
-
-interface PreparedPlan extends UpdatePlan {
-  readonly prepared: Preparation;
-  /** Sections that the successor does not know. They are not handed over. */
-  readonly lost: readonly string[];
-  readonly taken: TakenBack;
-}
 
 export interface LiveUpdateOptions {
   readonly vm: Vm;
@@ -94,12 +80,12 @@ export class LiveUpdate {
    * successor's files do not exist. EOPNOTSUPP: DMA would not go on (CPR-1). EINVAL: `as` is no
    * release. EBUSY.
    */
-  #plan({ to, node = process.execPath, allowLoss = [], as }: UpdateTarget): UpdatePlan {
+  #plan({ to, node = process.execPath, allowLoss = [], as, probationMs = PROBATION_MS }: UpdateTarget): UpdatePlan {
     const self = process.argv[1]!;
     const entry = to === undefined ? self : join(resolve(to), basename(self));
     for (const path of [node, entry]) if (!existsSync(path)) throw enoent(`${path}: no such file`);
     this.#vm.parts.host?.container.checkUpdatable();
-    return { node, entry, allowLoss, form: as === undefined ? {} : formOf(as) };
+    return { node, entry, allowLoss, form: as === undefined ? {} : formOf(as), probationMs };
   }
 
   /**
@@ -172,19 +158,20 @@ export class LiveUpdate {
       if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
       this.#migration.active();
       this.#rehearse(plan);
-      // otherwise execve drops each page that the guest has ever touched
-      this.#vm.parts.ram.dropPages();
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
-      const taken = await takeBack(this.#vm);
-      try {
-        await this.#stopAndReplace({ ...plan, prepared, lost, taken }, monitor);
-      } catch (error) {
-        await handOver(this.#vm, taken.slices);
-        throw error;
-      }
+      const guarded = this.#guarded(plan, prepared);
+      const updating = { vm: this.#vm, monitor, migration: this.#migration, signal };
+      await execUpdate(updating, { ...plan, prepared, lost, guarded });
     } finally {
       release(prepared);
     }
+  }
+
+  /** How the update is guarded. A successor that does not know the words cannot commit. */
+  #guarded({ node, entry, probationMs }: UpdatePlan, { report, snapshotFd }: Preparation): Guarded | undefined {
+    if (report.standby !== STANDBY_PROTOCOL) return undefined;
+    const isOwn = node === process.execPath && entry === process.argv[1];
+    return { snapshotFd: isOwn ? snapshotFd : undefined, probationMs };
   }
 
   /**
@@ -193,89 +180,11 @@ export class LiveUpdate {
    */
   #rehearse({ form }: UpdatePlan): void {
     const fd = memfdCreate('livevmm-rehearsal');
-    for (let times = 0; times < REHEARSALS; times++) writeAll(fd, encodeState(saveSteady(this.#vm, form)));
+    for (let times = 0; times < REHEARSALS; times++) {
+      const sections = saveSteady(this.#vm);
+      fdsOf(sections);
+      writeAll(fd, encodeState(inForm(sections, form)));
+    }
     close(fd);
-  }
-
-  async #stopAndReplace(plan: PreparedPlan, monitor: Monitor | undefined): Promise<void> {
-    try {
-      await monitor?.quiet(REPLACED);
-      await this.#vm.change(() => this.#replaceStopped(plan, monitor));
-    } finally {
-      monitor?.release();
-    }
-  }
-
-  async #replaceStopped(plan: PreparedPlan, monitor: Monitor | undefined): Promise<void> {
-    if (this.#vm.runState === 'shutdown') throw ebusy('the VM is ending');
-    const wasRunning = this.#vm.runState === 'running';
-    const begin = monotonicNs();
-    const stopped = await this.#vm.quiesce();
-    if (wasRunning) monitor?.emit('STOP');
-    try {
-      this.#cancelled.signal.throwIfAborted();
-      this.#migration.device();
-      this.#replace(plan, stopped, wasRunning ? stopped.atNs : begin);
-    } catch (error) {
-      this.#vm.parts.console.refill();
-      if (wasRunning) monitor?.emit('RESUME');
-      await this.#vm.unquiesce();
-      throw error;
-    }
-  }
-
-  /** Replaces the process. Nothing waits from here on. Throws after it has put everything back. */
-  #replace(plan: PreparedPlan, stopped: Suspended, begin: number): never {
-    const { console, host, ram } = this.#vm.parts;
-    console.pause();
-    this.#monitor()?.hold();
-    const stop = monotonicNs();
-    host?.container.invalidateVaddrs();
-    try {
-      this.#exec(plan, stopped, { begin, stop, invalidate: monotonicNs() });
-    } catch (error) {
-      host?.container.updateVaddrs(ram.vaddr);
-      throw error;
-    }
-  }
-
-  #exec(
-    { node, entry, form, prepared, lost, taken: { slices, atNs, gapNs } }: PreparedPlan,
-    stopped: Suspended,
-    stamps: PhaseStamps,
-  ): never {
-    const monitor = this.#monitor()?.save() ?? NO_MONITOR;
-    const { parts } = this.#vm;
-    const fds: Record<string, number> = { ram: parts.ramFd, ...parts.host?.fds() };
-    if (monitor.socket) fds['monitor socket'] = monitor.socket.fd;
-    monitor.connections.forEach(({ fd }, i) => {
-      fds[`monitor client ${i}`] = fd;
-    });
-    const { snapshotFd, turnFd, turnMs, preflightMs, snapshot } = prepared;
-    if (snapshotFd !== undefined) fds.snapshot = snapshotFd;
-    if (turnFd !== undefined) fds.turn = turnFd;
-    if (parts.options.lifeline !== undefined) fds.lifeline = parts.options.lifeline;
-    const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
-    const update = UPDATE_SECTION.of({
-      ...{ stamps, fds, takeback, migration: this.#migration.save() },
-      prepared: { snapshot, turnMs, preflightMs },
-    });
-    const sections = saveAll({ vm: this.#vm, machine: stopped.state, monitor, update }, form);
-    for (const name of lost) delete sections[name];
-    const stateFd = memfdCreate('livevmm-state');
-    const inherited = [0, 1, 2, stateFd, ...Object.values(fds)];
-    const closing = inherited.filter((fd) => getCloexec(fd)); // Node sets FD_CLOEXEC on 0–2 too
-    try {
-      writeAll(stateFd, encodeState(sections));
-      for (const fd of closing) setCloexec(fd, false);
-      const start = snapshotFd === undefined ? [] : fromSnapshot(snapshotFd);
-      const argv = [node, ...nodeOptions(), ...start, entry, '--resume', String(stateFd)];
-      pwrite(stateFd, new Uint8Array(new Float64Array([monotonicNs()]).buffer), EXEC_NS_OFFSET);
-      return execve(node, argv, successorEnv());
-    } catch (error) {
-      for (const fd of closing) setCloexec(fd, true);
-      close(stateFd);
-      throw error;
-    }
   }
 }

@@ -110,9 +110,9 @@ export class Monitor {
     return { version: 1, socket: { path: this.#path, fd }, connections };
   }
 
-  /** Removes the socket. */
-  close(): void {
-    rmSync(this.#path, { force: true });
+  /** Closes all sockets, and removes ours if it is to be `removed`. */
+  close({ removed }: { readonly removed: boolean }): void {
+    if (removed) rmSync(this.#path, { force: true });
     this.#server.close();
     for (const connection of this.#connections) connection.socket.destroySoon();
   }

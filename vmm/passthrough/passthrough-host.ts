@@ -76,20 +76,6 @@ export class PassthroughHost {
   save(): VfioState {
     return { version: 1, container: this.container.save(), devices: this.devices };
   }
-
-  /** Every fd that must live over an exec, by name. */
-  fds(): Record<string, number> {
-    const container = this.container.save();
-    const fds: Record<string, number> = { container: container.fd };
-    for (const { group, fd } of container.groups) fds[`group ${group}`] = fd;
-    for (const { description, msiEventfds } of this.devices) {
-      fds[`device ${description.bdf}`] = description.fd;
-      msiEventfds.forEach((fd, vector) => {
-        fds[`msi ${vector} of ${description.bdf}`] = fd;
-      });
-    }
-    return fds;
-  }
 }
 
 /** The IOMMU group of each device. On Linux one reads it in sysfs. */

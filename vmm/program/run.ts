@@ -4,6 +4,7 @@
  */
 import { SysError } from '../../platform/errno.ts';
 import { PREFLIGHT } from '../live-update/preflight-option.ts';
+import { STANDBY } from '../live-update/standby/standby-option.ts';
 import { endingSignal } from './ending-signals.ts';
 
 /** Powers a guest on by its command line, or takes over a running one; ends the process. */
@@ -11,8 +12,9 @@ export async function runVmm(args: readonly string[], firstLine: number): Promis
   let status = 1;
   try {
     const signalled = endingSignal();
-    const [option, stateFd] = args; // these two options only images of the VMM say to each other
+    const [option, stateFd, ...more] = args; // these options only images of the VMM say to each other
     if (option === '--resume') status = await resume(Number(stateFd), firstLine, signalled);
+    else if (option === STANDBY) status = await standBy([stateFd, ...more].map(Number), signalled);
     else if (option === PREFLIGHT) status = await preflight(Number(stateFd));
     else status = await powerOn(args, signalled);
   } catch (error) {
@@ -27,6 +29,14 @@ async function resume(stateFd: number, firstLine: number, signalled: Promise<num
   const resumed = await takeOver(stateFd, firstLine).catch((error: Error) => {
     throw new SysError('EINVAL', `cannot take the guest over: ${error.message}`);
   });
+  const { serveResumed } = await import('./serve.ts');
+  return serveResumed(resumed, signalled);
+}
+
+async function standBy(fds: readonly number[], signalled: Promise<number>): Promise<number> {
+  const { standBy } = await import('../live-update/standby/stand-by.ts');
+  const resumed = await standBy(fds);
+  if (!resumed) return 0;
   const { serveResumed } = await import('./serve.ts');
   return serveResumed(resumed, signalled);
 }

@@ -1,9 +1,10 @@
 /** The process of a VM beside its threads: console, signals, monitor, and how it ends. */
 import { SysError } from '../../platform/errno.ts';
-import { ownerEnded } from '../../platform/lifeline.ts';
+import { ownerEnded, type ToOwner, tellOwner } from '../../platform/lifeline.ts';
 import { type DmaOfDevice, dmaAround } from '../live-update/migration/dma.ts';
 import { Migration } from '../live-update/migration/migration.ts';
 import type { Resumed } from '../live-update/resume.ts';
+import type { Protector } from '../live-update/standby/commitment.ts';
 import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
@@ -24,12 +25,15 @@ export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number
 }
 
 /** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
-export function serveResumed(
-  { vm, monitor: state, migration: before, report }: Resumed,
-  signalled: Promise<number>,
-): Promise<number> {
+export function serveResumed(resumed: Resumed, signalled: Promise<number>): Promise<number> {
+  const { vm, monitor: state, migration: before, report, protector, isOther = false } = resumed;
+  const { lifeline } = vm.parts.options;
+  const tell = (what: ToOwner): void => {
+    if (isOther && lifeline !== undefined) tellOwner(lifeline, what);
+  };
+  tell({ pid: process.pid });
   const migration = new Migration(before);
-  return serve({ vm, migration, signalled }, async (execute) => {
+  return serve({ vm, migration, signalled, protector }, async (execute) => {
     const monitor = await Monitor.resume(state, execute);
     if (vm.runState === 'running') monitor?.emit('RESUME');
     return {
@@ -40,7 +44,16 @@ export function serveResumed(
         monitor?.emit('LIVE_UPDATE', data);
       },
     };
-  });
+  }).then(
+    (status) => {
+      tell({ status });
+      return status;
+    },
+    (error) => {
+      tell({ status: 1 });
+      throw error;
+    },
+  );
 }
 
 /** What the devices did around the pause. */
@@ -68,12 +81,14 @@ interface Serving {
   readonly vm: Vm;
   readonly migration: Migration;
   readonly signalled: Promise<number>;
+  readonly protector?: Protector | undefined;
 }
 
 async function serve(
-  { vm, migration, signalled }: Serving,
+  { vm, migration, signalled, protector }: Serving,
   open: (execute: Execute) => Promise<Served>,
 ): Promise<number> {
+  let inOrder = false;
   let monitor: Monitor | undefined;
   const emit = (event: string, data?: JsonObject): void => monitor?.emit(event, data);
   let begun: Promise<void> | undefined;
@@ -90,9 +105,13 @@ async function serve(
     monitor = served.monitor;
     vm.parts.console.open();
     begun = served.begin();
-    return await Promise.race([begun.then(() => vm.ended), vm.ended]);
+    const status = await Promise.race([begun.then(() => vm.ended), vm.ended]);
+    inOrder = true;
+    return status;
   } finally {
-    monitor?.close();
+    const guarded = protector?.standing === true;
+    if (inOrder && guarded) protector.over();
+    monitor?.close({ removed: inOrder || !guarded }); // whoever takes the guest back needs the socket
     vm.release();
   }
 }

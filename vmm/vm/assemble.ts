@@ -18,11 +18,13 @@ export interface Assembled {
   readonly ram: GuestRam;
   /** Present with devices. */
   readonly host?: PassthroughHost | undefined;
+  /** A fd of the vital signs to use; fresh ones if absent. */
+  readonly vitals?: number | undefined;
 }
 
-export function assemble({ state, ram, host }: Assembled): Vm {
+export function assemble({ state, ram, host, vitals: vitalsFd }: Assembled): Vm {
   const { options, entry, generation, paused } = state;
-  const vitals = Vitals.create(HARTS);
+  const vitals = vitalsFd === undefined ? Vitals.create(HARTS) : Vitals.open(vitalsFd);
   const { shared } = vitals;
   const vcpu = new VcpuThread(shared, OWNER_HART);
   return new Vm({

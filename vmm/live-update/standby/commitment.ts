@@ -1,0 +1,33 @@
+/**
+ * A new image commits when the guest has run in it for a while: its threads have taken over, and
+ * each owner is well. Until then somebody stands by who would take the guest back.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { Vm } from '../../vm/vm.ts';
+
+/** Whoever stands by to take the guest back. */
+export interface Protector {
+  /** False once it has been let go. */
+  readonly standing: boolean;
+  /** The guest runs. Returns when the protector knows. */
+  running(): void;
+  /** The guest is safe here: the protector may go. Resolves when it has gone. */
+  committed(): Promise<void>;
+  /** The guest ends in good order. Returns when the protector knows. */
+  over(): void;
+}
+
+/**
+ * Waits for the probation to pass, and asks the owners. Rejects when the guest cannot go on here;
+ * the process must end then, and the protector takes the guest back.
+ */
+export async function prove(vm: Vm, probationMs: number): Promise<void> {
+  const noLonger = new AbortController();
+  try {
+    await Promise.race([sleep(probationMs, undefined, { signal: noLonger.signal }), vm.ended]);
+  } finally {
+    noLonger.abort();
+  }
+  vm.parts.host?.container.checkUpdatable(); // the kernel answers, and knows our container
+}

@@ -1,0 +1,119 @@
+/**
+ * A guardian's watch. It takes the guest back into the old image when the new one dies or hangs
+ * before it has committed. A guardian that is `always` there does so whenever the VMM dies.
+ */
+import { monotonicNs } from '../../../platform/clock.ts';
+import { pidfdSendSignal } from '../../../platform/libc/other-process.ts';
+import { POLLIN, poll } from '../../../platform/libc/poll.ts';
+import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
+import { goOn, restorePhase, settle } from '../go-on.ts';
+import { roundedMs } from '../phases.ts';
+import type { Resumed } from '../resume.ts';
+import type { Standby } from './standby.ts';
+
+const SIGKILL = 9;
+/** How long the guardian waits for a killed process before it looks at the clock again. */
+const GONE_MS = 1000;
+/** If the host takes longer than this to answer, it stood, and the new image could not go on. */
+const HOST_STOOD_MS = 500;
+
+/** Why the guardian must take the guest over. */
+interface Cause {
+  readonly reason: string;
+  /** CLOCK_MONOTONIC ns. */
+  readonly seenNs: number;
+}
+
+/** Waits until it is dismissed (undefined), or takes the guest over. */
+export async function guard(standby: Standby): Promise<Resumed | undefined> {
+  const cause = await new Watch(standby).cause();
+  if (!cause) return undefined;
+  end(standby.pidfd);
+  return takeBack(standby, cause);
+}
+
+class Watch {
+  readonly #standby: Standby;
+  #stage: 'before' | 'booting' | 'running' = 'before';
+  #withinMs = Number.POSITIVE_INFINITY;
+  #deadline = Number.POSITIVE_INFINITY;
+
+  constructor(standby: Standby) {
+    this.#standby = standby;
+  }
+
+  async cause(): Promise<Cause | undefined> {
+    for (;;) {
+      const left = this.#deadline - performance.now();
+      const message = await this.#standby.link.next(Number.isFinite(left) ? Math.max(0, left) : undefined);
+      const seenNs = monotonicNs();
+      if (message === 'closed') {
+        const reason = this.#death();
+        return reason === undefined ? undefined : { reason, seenNs };
+      }
+      if (message === 'late') {
+        if (!hostStood(this.#standby.image.host)) return { reason: this.#hang(), seenNs };
+        this.#within(this.#withinMs);
+      } else if (message.kind === 'over') return undefined;
+      else if (message.kind === 'more') this.#standby.take(message.fds);
+      else if (message.kind === 'watch' || message.kind === 'running') {
+        this.#stage = message.kind === 'watch' ? 'booting' : 'running';
+        this.#within(message.withinMs);
+      }
+    }
+  }
+
+  #within(ms: number): void {
+    this.#withinMs = ms;
+    this.#deadline = performance.now() + ms;
+  }
+
+  #death(): string | undefined {
+    if (this.#stage === 'booting') return 'the new image died before the guest ran in it';
+    if (this.#stage === 'running') return 'the new image died before it had committed';
+    // a VMM that ends in good order says so first
+    return this.#standby.always ? 'the VMM died' : undefined;
+  }
+
+  #hang(): string {
+    const what = this.#stage === 'booting' ? 'did not run the guest' : 'did not commit';
+    return `the new image ${what} within ${this.#withinMs / 1000} s`;
+  }
+}
+
+/**
+ * Asks the host, and waits for its answer. True if the answer took long, as from a stopped host.
+ */
+function hostStood(host: PassthroughHost | undefined): boolean {
+  const asked = performance.now();
+  host?.container.checkUpdatable();
+  return performance.now() - asked > HOST_STOOD_MS;
+}
+
+/** Kills the process, and returns when it is dead: two must never run one guest. */
+function end(pidfd: number): void {
+  try {
+    pidfdSendSignal(pidfd, SIGKILL);
+  } catch {
+    return; // it has ended, and somebody has waited for it
+  }
+  while (!poll([{ fd: pidfd, events: POLLIN }], GONE_MS));
+}
+
+async function takeBack(standby: Standby, { reason, seenNs }: Cause): Promise<Resumed> {
+  const { image } = standby;
+  const restorables = standby.restorables();
+  for (const phase of ['map', 'remap', 'load'] as const) restorePhase(image, restorables, phase, { prepared: true });
+  const going = await goOn(image);
+  const { vm, monitor } = image;
+  const error = `${reason}; process ${process.pid} runs the guest on in the old image`;
+  process.stderr.write(`vmm: ${error}\n`);
+  const report = settle(going).then(() => ({
+    status: 'failed',
+    error,
+    pid: process.pid,
+    generation: vm.parts.generation,
+    rollbackMs: roundedMs(going.running - seenNs),
+  }));
+  return { vm, monitor, migration: image.update.migration, report, isOther: true };
+}

@@ -1,0 +1,84 @@
+/**
+ * The words between a VMM and its standby. A standby is a second process of the VMM's program that
+ * is complete and runs no guest. As a *successor* it takes the guest over when it is told to
+ * (update by transfer). As a *guardian* it does so when the VMM dies or hangs during an update.
+ *
+ * The words are frames on one UNIX socket (platform/frames.ts). Fds go beside them on a second one,
+ * because Node's streams drop the fds that come with data.
+ */
+import {
+  bytes,
+  flag,
+  integer,
+  list,
+  number,
+  object,
+  oneOf,
+  type Shape,
+  type Shaped,
+  text,
+} from '../../../platform/shape.ts';
+
+/** Counts up when a build that knows only the older words would not understand. */
+export const STANDBY_PROTOCOL = 1;
+
+const EQUIP = object({
+  kind: oneOf('equip'),
+  role: oneOf('successor', 'guardian'),
+  /** The process that the guardian guards. */
+  pid: integer,
+  /** The numbers that the fds have in the VMM, in the order in which they come. */
+  fds: list(integer),
+  /** The sections that can be saved while the guest runs, as a state file. */
+  steady: bytes,
+  /** Among the fds: the file that the whole state will lie in, and the vital signs to go by. */
+  state: integer,
+  vitals: integer,
+  /** Whether the guardian takes over also when the VMM dies without an update. */
+  always: flag,
+});
+
+const TO_STANDBY = {
+  equip: EQUIP,
+  /** More fds come, because the state names them. */
+  more: object({ kind: oneOf('more'), fds: list(integer) }),
+  /** To a successor: the state is complete, take the guest over. */
+  go: object({ kind: oneOf('go'), ns: number }),
+  /**
+   * To a guardian: the state is complete, and the VMM is about to become the new image. The guest
+   * must run within this time.
+   */
+  watch: object({ kind: oneOf('watch'), withinMs: integer }),
+  /** To a guardian, from the new image: the guest runs. The new image will commit in this time. */
+  running: object({ kind: oneOf('running'), withinMs: integer }),
+  /** The standby is not needed any more. */
+  over: object({ kind: oneOf('over') }),
+};
+
+const FROM_STANDBY = {
+  ready: object({ kind: oneOf('ready') }),
+  failed: object({ kind: oneOf('failed'), reason: text }),
+  /** From a successor: the guest runs. */
+  running: object({ kind: oneOf('running') }),
+  /** From a successor: it has committed. */
+  committed: object({ kind: oneOf('committed') }),
+};
+
+type Words = Readonly<Record<string, Shape<{ readonly kind: string }>>>;
+type OneOf<W extends Words> = { [K in keyof W]: Shaped<W[K]> }[keyof W];
+
+export type Equip = Shaped<typeof EQUIP>;
+export type ToStandby = OneOf<typeof TO_STANDBY>;
+export type FromStandby = OneOf<typeof FROM_STANDBY>;
+
+const reader =
+  <W extends Words>(words: W) =>
+  (value: unknown): OneOf<W> => {
+    const kind = (value as { kind?: unknown } | null)?.kind;
+    const shape = typeof kind === 'string' && Object.hasOwn(words, kind) ? words[kind] : undefined;
+    return (shape ?? object({ kind: oneOf(...Object.keys(words)) }))(value, 'message') as OneOf<W>;
+  };
+
+/** EINVAL: no word that this build knows. */
+export const readToStandby = reader(TO_STANDBY);
+export const readFromStandby = reader(FROM_STANDBY);

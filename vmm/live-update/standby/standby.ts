@@ -1,0 +1,84 @@
+/** A standby that has got all that it needs to take the guest over. */
+import { fstatSync, readSync } from 'node:fs';
+
+import { einval } from '../../../platform/errno.ts';
+import { visitingFds } from '../../../platform/fd-shape.ts';
+import { pidfdOpen } from '../../../platform/libc/other-process.ts';
+import { recvFds } from '../../../platform/libc/pass-fd.ts';
+import type { Versioned } from '../../../platform/section.ts';
+import { NewImage } from '../new-image.ts';
+import { decodeState } from '../state-file.ts';
+import { decodeAll, type Restorable, SURVIVORS } from '../survivors.ts';
+import type { Link } from './link.ts';
+import type { Equip, FromStandby, ToStandby } from './protocol.ts';
+
+/** The VMM that started us equips us at once. */
+const EQUIP_MS = 20_000;
+
+export type StandbyLink = Link<ToStandby, FromStandby>;
+
+export class Standby {
+  readonly link: StandbyLink;
+  readonly role: Equip['role'];
+  readonly always: boolean;
+  /** The VMM. */
+  readonly pidfd: number;
+  readonly image: NewImage;
+  readonly #fdsSocket: number;
+  readonly #stateFd: number;
+  readonly vitalsFd: number;
+  /** Our fd for each fd of the VMM's. */
+  readonly #fds = new Map<number, number>();
+
+  private constructor(link: StandbyLink, fdsSocket: number, equip: Equip) {
+    const { role, pid, fds, steady, state, vitals, always } = equip;
+    this.link = link;
+    this.role = role;
+    this.always = always;
+    this.#fdsSocket = fdsSocket;
+    this.take(fds);
+    if (pid !== process.ppid) throw einval(`process ${pid} is not the one that started us`);
+    this.pidfd = pidfdOpen(pid);
+    this.#stateFd = this.#fds.get(state)!;
+    this.vitalsFd = this.#fds.get(vitals)!;
+    this.image = new NewImage({ rollback: role === 'guardian' });
+    this.#prepare(steady);
+  }
+
+  static async equipped(link: StandbyLink, fdsSocket: number): Promise<Standby> {
+    return new Standby(link, fdsSocket, await link.expect('equip', EQUIP_MS));
+  }
+
+  /** Receives these fds of the VMM's. A number that it uses anew is another file's now. */
+  take(numbers: readonly number[]): void {
+    const ours = recvFds(this.#fdsSocket, numbers.length);
+    numbers.forEach((number, i) => {
+      this.#fds.set(number, ours[i]!);
+    });
+  }
+
+  /** The whole state, under our own numbers. EINVAL names the section and what is wrong in it. */
+  restorables(): readonly Restorable[] {
+    const bytes = Buffer.alloc(fstatSync(this.#stateFd).size);
+    readSync(this.#stateFd, bytes, 0, bytes.length, 0);
+    const state = decodeState(bytes);
+    return this.#translated(() => decodeAll(state));
+  }
+
+  #prepare(steady: Uint8Array): void {
+    const { sections } = decodeState(steady);
+    for (const survivor of SURVIVORS) {
+      const body = sections.get(survivor.section.name);
+      if (body)
+        survivor.prepare(
+          this.image,
+          this.#translated(() => survivor.section.decode(body) as Versioned),
+        );
+    }
+    void this.image.vm; // puts it together
+  }
+
+  #translated<T>(work: () => T): T {
+    return visitingFds((fd) => this.#fds.get(fd) ?? -1, work);
+  }
+}

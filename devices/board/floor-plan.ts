@@ -4,6 +4,7 @@
  */
 import { einval } from '../../platform/errno.ts';
 import type { Bar } from '../kit/device.ts';
+import { identityOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import { type Model, modelOf } from './device-types.ts';
 import { assignBars, interruptLine } from './firmware.ts';
@@ -49,11 +50,12 @@ export function planDevices({ devices, units, firstGroup }: PlanOptions): Planne
     const { type, properties, iommu } = device;
     const model = modelOf(type);
     const unit = unitOf(model, iommu, units);
-    const bars = model.type.bars(parseProperties(type, model.type.properties, properties));
-    return { ...device, model, unit, bars };
+    const values = parseProperties(type, model.type.properties, properties);
+    const { interruptPin } = identityOf(model.type.identity, values);
+    return { ...device, model, unit, bars: model.type.bars(values), interruptPin };
   });
   const addresses = assignBars(parsed.map(({ bars }) => bars));
-  return parsed.map(({ model, properties, bdf, unit, bars }, i) => ({
+  return parsed.map(({ model, properties, bdf, unit, bars, interruptPin }, i) => ({
     model,
     properties,
     bdf,
@@ -61,7 +63,7 @@ export function planDevices({ devices, units, firstGroup }: PlanOptions): Planne
     group: firstGroup + i,
     bars,
     barAddresses: addresses[i]!,
-    interruptLine: interruptLine(slotOf(bdf), model.type.identity.interruptPin),
+    interruptLine: interruptLine(slotOf(bdf), interruptPin),
   }));
 }
 

@@ -4,7 +4,7 @@
  * frames, frame.ts says what a frame holds.
  */
 import type { Bus, Device, DeviceType } from '../kit/device.ts';
-import type { PropertyTable } from '../kit/properties.ts';
+import { FUNCTION_PROPERTIES } from '../kit/function-properties.ts';
 import { RegisterFile } from '../kit/register-file.ts';
 import { Events } from './events.ts';
 import { Grabber } from './grabber.ts';
@@ -107,7 +107,7 @@ class Capture implements Device {
   }
 }
 
-const PROPERTIES = {} as const satisfies PropertyTable;
+const PROPERTIES = FUNCTION_PROPERTIES;
 
 export const device: DeviceType<typeof PROPERTIES> = {
   name: 'capture',

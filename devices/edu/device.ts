@@ -4,6 +4,7 @@
  */
 import { type Bus, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { splitIova } from '../kit/dma.ts';
+import { FUNCTION_PROPERTIES } from '../kit/function-properties.ts';
 import { milliseconds, type PropertyValues, unsigned64 } from '../kit/properties.ts';
 import { RegisterFile } from '../kit/register-file.ts';
 import {
@@ -24,6 +25,7 @@ import {
 const PROPERTIES = {
   'dma-latency-ms': milliseconds(100, 'time from the write to DMA_COMMAND to the transfer'),
   'dma-mask': unsigned64(0x0fff_ffffn, 'is ANDed with bus addresses, silently'),
+  ...FUNCTION_PROPERTIES,
 };
 
 /**

@@ -9,6 +9,7 @@ import type { Dma } from './dma.ts';
 export class BusMaster implements Dma {
   readonly #config: ConfigSpace;
   readonly #port: Dma;
+  #retired = false;
 
   constructor(config: ConfigSpace, port: Dma) {
     this.#config = config;
@@ -16,7 +17,12 @@ export class BusMaster implements Dma {
   }
 
   enabled(): boolean {
-    return this.#config.command(PCI_COMMAND_MASTER);
+    return !this.#retired && this.#config.command(PCI_COMMAND_MASTER);
+  }
+
+  /** The device behind this port has been reset: what it still does reaches nobody. */
+  retire(): void {
+    this.#retired = true;
   }
 
   read(vpn: number, offset: number, dst: Uint8Array): number {

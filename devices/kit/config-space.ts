@@ -61,6 +61,7 @@ export interface BarShape {
 export class ConfigSpace {
   readonly #bytes = new Uint8Array(PCI_CFG_SPACE_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
+  readonly #atPowerOn = new Uint8Array(PCI_CFG_SPACE_SIZE);
   /** Bits that software may change. */
   readonly #writable = new Uint8Array(PCI_CFG_SPACE_SIZE);
   /** Bits that a written 1 clears. */
@@ -116,6 +117,16 @@ export class ConfigSpace {
     this.#nextCapability = Math.ceil((at + length) / 4) * 4;
     this.set(PCI_STATUS, 2, this.get(PCI_STATUS, 2) | PCI_STATUS_CAP_LIST);
     return at;
+  }
+
+  /** What the function is at power-on: reset() comes back to it. Call it when all is added. */
+  complete(): void {
+    this.#atPowerOn.set(this.#bytes);
+  }
+
+  /** As at power-on. */
+  reset(): void {
+    this.#bytes.set(this.#atPowerOn);
   }
 
   /** Lets software write the bits of `mask`. */

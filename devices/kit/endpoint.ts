@@ -18,6 +18,8 @@ import { ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
 import type { Bar, Clock, Device, DeviceType, DmaRecord, RegisterBar } from './device.ts';
 import type { Dma } from './dma.ts';
+import { FlrCapability } from './flr.ts';
+import { hasFlr, identityOf } from './function-properties.ts';
 import { Interrupts, type LevelLine } from './interrupts.ts';
 import { MsiCapability } from './msi.ts';
 import { type PropertyTable, type PropertyValues, parseProperties } from './properties.ts';
@@ -36,27 +38,41 @@ export interface Slot {
   readonly memoryBars: BarDecoder;
 }
 
+/** A device from its power-on, or a reset, to the next reset. */
+interface Life {
+  readonly device: Device;
+  readonly dma: BusMaster;
+  readonly interrupts: Interrupts;
+}
+
 export class Endpoint implements MailboxHandler, PeerHandler {
   readonly config: ConfigSpace;
   readonly #bars = new Map<number, Bar>();
-  readonly #device: Device;
-  readonly #interrupts: Interrupts;
   readonly #control: DeviceControl;
   readonly #memoryBars: BarDecoder;
+  readonly #flr: FlrCapability | undefined;
+  readonly #begin: () => Life;
+  #life: Life;
 
   /** Plugs an instance of `type` into a slot. EINVAL for bad properties. */
   constructor(type: DeviceType, slot: Slot, properties: Readonly<Record<string, string>>) {
     const values: PropertyValues<PropertyTable> = parseProperties(type.name, type.properties, properties);
     const bars = type.bars(values);
-    this.config = new ConfigSpace(type.identity, bars);
+    const config = new ConfigSpace(identityOf(type.identity, values), bars);
+    this.config = config;
     for (const bar of bars) this.#bars.set(bar.index, bar);
-    const dma = new BusMaster(this.config, slot.dma);
-    const msi = type.msi ? new MsiCapability(this.config) : undefined;
+    const msi = type.msi ? new MsiCapability(config) : undefined;
+    this.#flr = hasFlr(values) ? new FlrCapability(config) : undefined;
+    config.complete();
     this.#control = slot.control;
     this.#memoryBars = slot.memoryBars;
-    this.#interrupts = new Interrupts({ config: this.config, msi, dma, line: slot.line, control: slot.control });
-    const { clock, timeline, control } = slot;
-    this.#device = type.create({ dma, interrupts: this.#interrupts, clock, timeline, control }, values);
+    const { line, clock, timeline, control } = slot;
+    this.#begin = () => {
+      const dma = new BusMaster(config, slot.dma);
+      const interrupts = new Interrupts({ config, msi, dma, line, control });
+      return { device: type.create({ dma, interrupts, clock, timeline, control }, values), dma, interrupts };
+    };
+    this.#life = this.#begin();
   }
 
   /**
@@ -83,20 +99,21 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     this.#control.countAccess();
     if (region === REGION_CONFIG) return this.config.read(offset, size);
     const bar = this.#decode(region, offset, size);
-    return bar ? readRegisters(this.#device.bars[region]!, bar.access, offset, size) : ONES;
+    return bar ? readRegisters(this.#life.device.bars[region]!, bar.access, offset, size) : ONES;
   }
 
   write(region: number, offset: number, size: number, lo: number, hi: number): void {
     this.#control.countAccess();
     if (region === REGION_CONFIG) {
       this.config.write(offset, size, lo);
+      if (this.#flr?.isStarted(offset, size, lo)) this.#reset();
       this.#memoryBars.setDecoding(this.config.command(PCI_COMMAND_MEMORY));
-      this.#interrupts.configChanged();
-      this.#device.configChanged?.();
+      this.#life.interrupts.configChanged();
+      this.#life.device.configChanged?.();
       return;
     }
     const bar = this.#decode(region, offset, size);
-    if (bar) writeRegisters(this.#device.bars[region]!, bar.access, offset, size, { lo, hi });
+    if (bar) writeRegisters(this.#life.device.bars[region]!, bar.access, offset, size, { lo, hi });
   }
 
   /** Whether an access of another function would be answered now (PCIe 6.0 §2.3.1). */
@@ -110,8 +127,21 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     return this.config.command(bar.space === 'io' ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY) ? bar : undefined;
   }
 
+  /**
+   * Function-level reset. It may come in the middle of the device's run(), whose DMA and interrupts
+   * reach nobody from here on.
+   */
+  #reset(): void {
+    this.#life.dma.retire();
+    this.#life.interrupts.retire();
+    this.config.reset();
+    this.#life = this.#begin();
+  }
+
   /** Runs one slice of the device's own work. Returns the time of its next deadline. */
   run(): number {
-    return this.#device.run();
+    const life = this.#life;
+    const deadline = life.device.run();
+    return life === this.#life ? deadline : 0;
   }
 }

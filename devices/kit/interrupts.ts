@@ -28,6 +28,7 @@ export class Interrupts {
   /** The level that the device wants on its INTx pin. */
   #level = false;
   #asserted = false;
+  #retired = false;
 
   constructor(wiring: InterruptWiring) {
     this.#wiring = wiring;
@@ -40,7 +41,7 @@ export class Interrupts {
   /** Sends the message if MSI is enabled. False when the bus refused the store. */
   message(): boolean {
     const { msi, dma, control } = this.#wiring;
-    if (!msi?.enabled()) return true;
+    if (this.#retired || !msi?.enabled()) return true;
     control.countInterrupt();
     if (control.take('drop-interrupt')) return true;
     return dma.write32(msi.vpn(), msi.offset(), msi.data());
@@ -51,6 +52,7 @@ export class Interrupts {
    * used then.
    */
   setLevel(level: boolean): void {
+    if (this.#retired) return;
     this.#level = level && !this.msiEnabled();
     this.#drive();
   }
@@ -61,6 +63,12 @@ export class Interrupts {
    */
   configChanged(): void {
     this.setLevel(this.#level);
+  }
+
+  /** The device has been reset: the level drops, and what it still raises reaches nobody. */
+  retire(): void {
+    this.setLevel(false);
+    this.#retired = true;
   }
 
   #drive(): void {

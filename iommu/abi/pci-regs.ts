@@ -44,6 +44,16 @@ export const PCI_CAP_ID_EXP = 0x10;
 export const PCI_CAP_ID_MSIX = 0x11;
 export const PCI_CAP_ID_AF = 0x13;
 
+/** Advanced Features: a conventional function that can be reset by itself. */
+export const PCI_AF_LENGTH = 0x02;
+export const PCI_AF_CAP = 0x03;
+export const PCI_AF_CAP_TP = 1 << 0; // it tells of transactions that are pending
+export const PCI_AF_CAP_FLR = 1 << 1;
+export const PCI_AF_CTRL = 0x04;
+export const PCI_AF_CTRL_FLR = 1 << 0; // starts the reset, reads 0
+export const PCI_AF_STATUS = 0x05;
+export const PCI_CAP_AF_SIZEOF = 6;
+
 export const PCI_MSI_FLAGS = 0x02;
 export const PCI_MSI_FLAGS_ENABLE = 1 << 0;
 export const PCI_MSI_FLAGS_QMASK = 0x0e; // vectors it can have, log2

@@ -59,7 +59,7 @@ describe('board', () => {
     [
       'a property there is not',
       { devices: [{ type: 'capture', properties: { rate: '1' } }] },
-      "capture: unknown property 'rate' (it has none)",
+      "capture: unknown property 'rate' (known: flr, intx)",
     ],
     [
       'a unit there is not',

@@ -4,9 +4,12 @@
  * not.
  */
 import {
+  PCI_AF_CTRL,
+  PCI_AF_CTRL_FLR,
   PCI_BASE_ADDRESS_0,
   PCI_BIST,
   PCI_CACHE_LINE_SIZE,
+  PCI_CAP_AF_SIZEOF,
   PCI_CAP_LIST_NEXT,
   PCI_CAPABILITY_LIST,
   PCI_COMMAND,
@@ -107,4 +110,14 @@ export function msiPermissions(flags: number): Permissions {
     msi.set(is64 ? PCI_MSI_PENDING_64 : PCI_MSI_PENDING_32, 4, NONE, ALL);
   }
   return msi;
+}
+
+/**
+ * init_pci_cap_af_perm. The user's write of the reset bit is seen and does not reach the hardware.
+ */
+export function afPermissions(): Permissions {
+  const af = new Permissions(PCI_CAP_AF_SIZEOF);
+  af.set(PCI_CAP_LIST_NEXT, 1, ALL, NONE);
+  af.set(PCI_AF_CTRL, 1, PCI_AF_CTRL_FLR, PCI_AF_CTRL_FLR);
+  return af;
 }

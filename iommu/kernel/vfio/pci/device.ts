@@ -39,6 +39,7 @@ import { BarMmap } from './bar-mmap.ts';
 import { ConfigState } from './config-state.ts';
 import { LowPower, pciFeature } from './feature.ts';
 import { functionFacts, functionInfo, functionTimeline } from './function-info.ts';
+import { resetFunction, startReset } from './function-reset.ts';
 import { getHotResetInfo, hotReset } from './hot-reset.ts';
 import { getInfo, getIrqInfo, getRegionInfo } from './info.ts';
 import { Intx } from './intx.ts';
@@ -72,6 +73,7 @@ interface Enabled {
   readonly barMmap: BarMmap;
   readonly ioeventfds: Ioeventfds;
   readonly lowPower: LowPower;
+  readonly memoryEnabled: () => boolean;
 }
 
 export class PciDevice implements VfioDevice {
@@ -139,9 +141,11 @@ export class PciDevice implements VfioDevice {
     const ramBars = this.#ramBars;
     const command = pci.readConfig(PCI_COMMAND, 2);
     pci.writeConfig(PCI_COMMAND, 2, (command | PCI_COMMAND_MEMORY) & ~PCI_COMMAND_MASTER);
+    resetFunction(pci, this.resources);
     const saved = new ConfigState(pci, this.resources);
     this.#clearCommand(PCI_COMMAND_INTX_DISABLE);
     const config = new VirtualConfig(pci, this.resources, {
+      functionReset: () => void this.#reset(memoryEnabled),
       intxDisabled: (on) => this.#intx.disabledByConfig(on),
       msiEnabled: () => this.#msi?.enabled ?? false,
       msiQueueSize: () => this.#msi?.queueSize ?? 0,
@@ -164,7 +168,7 @@ export class PciDevice implements VfioDevice {
     const deviceMemory = this.#deviceMemory;
     const barMmap = new BarMmap({ deviceName, resources, ramBars, deviceMemory, memoryEnabled, barIo });
     const ioeventfds = new Ioeventfds({ resources, profile: this.#profile, barIo, virqfds: this.#virqfds });
-    return { saved, config, barIo, barMmap, ioeventfds, lowPower };
+    return { saved, config, barIo, barMmap, ioeventfds, lowPower, memoryEnabled };
   }
 
   /**
@@ -179,9 +183,22 @@ export class PciDevice implements VfioDevice {
     enabled.ioeventfds.closeAll();
     enabled.lowPower.exit();
     enabled.barMmap.close();
+    startReset(this.#pci, this.resources);
     enabled.saved.restore(); // memory decoding on
     this.#ramBars.restore();
     this.#enabled = undefined;
+  }
+
+  /**
+   * vfio_pci_ioctl_reset (PCI-6): no mapping of a BAR is there during the reset (PCI-8). EINVAL for
+   * a device that cannot be reset.
+   */
+  #reset(memoryEnabled: () => boolean): number {
+    if (this.resources.af === undefined) throw einval(`${this.name} has no working reset`);
+    this.#ramBars.withdraw();
+    resetFunction(this.#pci, this.resources);
+    if (memoryEnabled()) this.#ramBars.restore();
+    return 0;
   }
 
   #clearCommand(bits: number): void {
@@ -192,7 +209,7 @@ export class PciDevice implements VfioDevice {
     const { ioeventfds } = this.#enabled!;
     switch (nr) {
       case VFIO_DEVICE_GET_INFO:
-        return getInfo(arg, this.#profile);
+        return getInfo(arg, this.#profile, this.resources);
       case VFIO_DEVICE_GET_REGION_INFO:
         return getRegionInfo(arg, this.resources);
       case VFIO_DEVICE_GET_IRQ_INFO:
@@ -200,7 +217,7 @@ export class PciDevice implements VfioDevice {
       case VFIO_DEVICE_SET_IRQS:
         return this.#setIrqs(arg, caller);
       case VFIO_DEVICE_RESET:
-        throw einval(`${this.name} has no working reset`); // PCI-6
+        return this.#reset(this.#enabled!.memoryEnabled);
       case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
         return getHotResetInfo(arg);
       case VFIO_DEVICE_PCI_HOT_RESET:

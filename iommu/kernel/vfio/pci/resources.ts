@@ -4,10 +4,14 @@
  */
 
 import {
+  PCI_AF_CAP,
+  PCI_AF_CAP_FLR,
+  PCI_AF_CAP_TP,
   PCI_BASE_ADDRESS_0,
   PCI_BASE_ADDRESS_MEM_PREFETCH,
   PCI_BASE_ADDRESS_MEM_TYPE_64,
   PCI_BASE_ADDRESS_SPACE_IO,
+  PCI_CAP_ID_AF,
   PCI_CAP_ID_EXP,
   PCI_CAP_ID_MSI,
   PCI_CAP_ID_MSIX,
@@ -67,6 +71,8 @@ export interface PciResources {
   readonly msi: { readonly at: number; readonly is64: boolean; readonly maxVectors: number } | undefined;
   readonly msix: MsixTable | undefined;
   readonly isPcie: boolean;
+  /** Offset of an Advanced Features capability by which the function can be reset. */
+  readonly af: number | undefined;
 }
 
 /** Type bits of a BAR register. */
@@ -87,6 +93,7 @@ export function findResources(pci: PciAccess): PciResources {
     msi: msi === undefined ? undefined : msiOf(pci, msi),
     msix: msix === undefined ? undefined : msixOf(pci, msix),
     isPcie: at(PCI_CAP_ID_EXP) !== undefined,
+    af: resettableBy(pci, at(PCI_CAP_ID_AF)),
   };
 }
 
@@ -141,6 +148,12 @@ function findCapabilities(pci: PciAccess): Capability[] {
     at = pci.readConfig(at + 1, 1) & ~3;
   }
   return found;
+}
+
+/** pci_af_flr: the reset must be there, and the bit that tells of pending transactions. */
+function resettableBy(pci: PciAccess, at: number | undefined): number | undefined {
+  const needed = PCI_AF_CAP_TP | PCI_AF_CAP_FLR;
+  return at !== undefined && (pci.readConfig(at + PCI_AF_CAP, 1) & needed) === needed ? at : undefined;
 }
 
 function msiOf(pci: PciAccess, at: number): NonNullable<PciResources['msi']> {

@@ -5,6 +5,8 @@
  */
 import { efault } from '../../../../platform/errno.ts';
 import {
+  PCI_AF_CTRL,
+  PCI_AF_CTRL_FLR,
   PCI_BASE_ADDRESS_0,
   PCI_BASE_ADDRESS_MEM_TYPE_64,
   PCI_CAP_ID_AF,
@@ -28,7 +30,7 @@ import {
   PCI_STD_NUM_BARS,
 } from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
-import { headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
+import { afPermissions, headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
 import { littleEndian } from './little-endian.ts';
 import type { PciResources } from './resources.ts';
 
@@ -44,6 +46,8 @@ export interface ConfigHooks {
   memoryGoes(): void;
   /** COMMAND was written with memory decoding on. */
   memoryComes(): void;
+  /** The user has written the reset bit of the Advanced Features capability. */
+  functionReset(): void;
   /** The virtual INTx disable bit has changed. The bit masks INTx (PCI-9). */
   intxDisabled(on: boolean): void;
   /** Whether SET_IRQS has enabled MSI. */
@@ -54,7 +58,7 @@ export interface ConfigHooks {
 
 /** One stretch of configuration space with its own rules. */
 interface Area {
-  readonly kind: 'header' | 'msi' | 'capability';
+  readonly kind: 'header' | 'msi' | 'af' | 'capability';
   readonly start: number;
   readonly length: number;
   /**
@@ -103,6 +107,7 @@ export class VirtualConfig {
       if (length === 0) continue;
       this.#bytes[previous] = at;
       if (id === PCI_CAP_ID_MSI) this.#claim({ kind: 'msi', start: at, length, permissions: msiPermissions(flags) });
+      else if (id === PCI_CAP_ID_AF) this.#claim({ kind: 'af', start: at, length, permissions: afPermissions() });
       else this.#claim({ kind: 'capability', start: at, length });
       previous = at + PCI_CAP_LIST_NEXT;
     }
@@ -199,6 +204,15 @@ export class VirtualConfig {
     if (isCommand && decodes) this.#hooks.memoryComes();
     if (area.kind === 'msi' && at <= area.start + PCI_MSI_FLAGS && at + size > area.start + PCI_MSI_FLAGS)
       this.#msiFlagsWritten(area.start + PCI_MSI_FLAGS);
+    if (area.kind === 'af') this.#afWritten(area.start + PCI_AF_CTRL);
+  }
+
+  /** vfio_af_config_write */
+  #afWritten(control: number): void {
+    const byte = this.#bytes[control]!;
+    if ((byte & PCI_AF_CTRL_FLR) === 0) return;
+    this.#bytes[control] = byte & ~PCI_AF_CTRL_FLR;
+    this.#hooks.functionReset();
   }
 
   /** vfio_default_config_write */

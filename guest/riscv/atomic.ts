@@ -1,6 +1,8 @@
+import { physical } from './access.ts';
 import type { Core } from './core.ts';
 import { CAUSE_LOAD_ACCESS, CAUSE_MISALIGNED_LOAD, CAUSE_MISALIGNED_STORE, CAUSE_STORE_ACCESS } from './isa.ts';
 import type { Memory } from './memory.ts';
+import { LOAD, STORE } from './pmp.ts';
 
 /**
  * The A extension (unpriv-isa §14). Device threads and other processes write RAM at the same time,
@@ -32,8 +34,10 @@ export function executeAtomic(core: Core, insn: number): number {
 
   // Alignment before access (priv-isa §3.7.1 table 15 leaves the order to us; this is QEMU's).
   const rs1 = (insn >>> 15) & 31;
-  const gpa = Number(u64(core.x[rs1]!)); // inexact only where there is no RAM
+  const vaddr = core.halves[2 * rs1 + 1]! * 0x1_0000_0000 + (core.halves[2 * rs1]! >>> 0); // inexact only where there is no RAM
   if (core.halves[2 * rs1]! & (size - 1)) return funct5 === LR ? CAUSE_MISALIGNED_LOAD : CAUSE_MISALIGNED_STORE;
+  const gpa = physical(core, vaddr, funct5 === LR ? LOAD : STORE);
+  if (gpa === undefined) return core.fault.cause;
   if (!core.memory.isRam(gpa, size)) return funct5 === LR ? CAUSE_LOAD_ACCESS : CAUSE_STORE_ACCESS;
 
   const { memory } = core;

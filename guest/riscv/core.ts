@@ -1,6 +1,8 @@
 import type { ControlStatus } from './csr.ts';
 import type { FloatRegisters } from './float/registers.ts';
+import { MODE_M } from './isa.ts';
 import type { Memory } from './memory.ts';
+import { Mmu } from './mmu.ts';
 
 /** The reservation that LR makes for SC (unpriv-isa §14.2). */
 export interface Reservation {
@@ -33,10 +35,35 @@ export class Core {
   readonly float: FloatRegisters;
   /** Another one after a change of the journal only. */
   memory: Memory;
+  readonly mmu: Mmu;
+  /**
+   * How memory is reached now, as `look` has found it: the mode of loads and stores, and whether
+   * they and fetches go through the MMU. Else addresses are physical ones, without any check.
+   */
+  dataMode: number = MODE_M;
+  paged = false;
+  codePaged = false;
+  /** Why an access of access.ts failed. */
+  readonly fault = { cause: 0, offset: 0 };
 
   constructor(csr: ControlStatus, memory: Memory) {
     this.csr = csr;
     this.float = csr.float;
     this.memory = memory;
+    this.mmu = new Mmu(csr);
+  }
+  /**
+   * To be called before the first instruction after a change of mode or of a CSR. M mode sees
+   * memory as it is, unless a PMP entry is locked (priv-isa §3.7.1.2).
+   */
+  look(): void {
+    const { csr } = this;
+    if (csr.stale) {
+      this.mmu.flush();
+      csr.stale = false;
+    }
+    this.dataMode = csr.dataMode();
+    this.paged = this.dataMode !== MODE_M || csr.pmp.locked;
+    this.codePaged = csr.mode !== MODE_M || csr.pmp.locked;
   }
 }

@@ -22,6 +22,11 @@ export interface Engine {
    * one the engine also returns to `run`'s caller after each access outside RAM.
    */
   journalTo(journal: StoreJournal | undefined): void;
+  /**
+   * The mtime from which on the hart's own timer (Sstc) would end a WFI; undefined if it would not.
+   * The machine runs the hart again then.
+   */
+  deadline(): bigint | undefined;
   save(): HartState;
   restore(state: HartState): void;
 }

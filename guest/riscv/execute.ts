@@ -1,3 +1,4 @@
+import { fetchParcel, load, store } from './access.ts';
 import { executeAtomic, ILLEGAL_ATOMIC } from './atomic.ts';
 import { executeBitManipulation } from './bit-manipulation.ts';
 import { expand } from './compressed.ts';
@@ -5,8 +6,9 @@ import type { Core } from './core.ts';
 import { executeFloat } from './execute-float.ts';
 import { DOUBLE, SINGLE } from './float/format.ts';
 import * as isa from './isa.ts';
-import { type AccessSize, isExact, type Memory } from './memory.ts';
+import { type AccessSize, isExact } from './memory.ts';
 import * as m from './multiply.ts';
+import { FETCH, LOAD, STORE } from './pmp.ts';
 import { shiftLeft, shiftRightArithmetic, shiftRightLogical } from './shift.ts';
 import { executeSystem } from './system.ts';
 import { jump, pcValue, raise } from './trap.ts';
@@ -34,12 +36,16 @@ function writeNumber(halves: Int32Array, rd: number, value: number): void {
   halves[2 * rd + 1] = Math.floor(value / 0x1_0000_0000);
 }
 
-const fetched = (memory: Memory, pc: number, length: number): bigint => memory.load(pc, length === 2 ? 2 : 4) ?? 0n;
+/** The instruction at `pc` as it was fetched. */
+function fetched(core: Core, pc: number, length: number): bigint {
+  const low = fetchParcel(core, pc) ?? 0;
+  return BigInt(length === 2 ? low : (fetchParcel(core, pc + 2) ?? 0) * 0x1_0000 + low);
+}
 
 /**
  * Executes at most `budget` instructions and returns how many were begun. It returns early after an
- * instruction that may change which interrupt is taken: a CSR access, MRET, WFI, or a store to a
- * device.
+ * instruction that may change which interrupt is taken or how memory is reached: a trap, a CSR
+ * access, xRET, SFENCE.VMA, WFI, or a store to a device.
  *
  * HOT, 16–24 ns an instruction once compiled (Node 20–26): one loop, one switch, no calls on the
  * common paths. Opcodes and functs are literals (V8 makes jump tables of those only), named as in
@@ -48,7 +54,8 @@ const fetched = (memory: Memory, pc: number, length: number): bigint => memory.l
  * device is seen at once.
  */
 export function execute(core: Core, budget: number): number {
-  const { x, halves, float, memory, csr } = core;
+  core.look();
+  const { x, halves, float, memory, csr, paged, codePaged } = core;
   const { base, u8, u16, i32, i64: d64 } = memory;
   // an access of up to 8 bytes that begins at or below these offsets is wholly in RAM
   const fast = memory.lastLoad;
@@ -56,6 +63,14 @@ export function execute(core: Core, budget: number): number {
   const start = csr.begun;
   // only a CSR access or a trap changes it, and both end this function's work
   const floatOn = (csr.mstatus & isa.MSTATUS_FS) !== 0;
+  // loads and stores of the present mode; fetches
+  const tlb = core.mmu.tlb(core.dataMode, csr.mstatus);
+  const codeTlb = core.mmu.tlb(csr.mode, csr.mstatus);
+  // Code from here lies in RAM at pc - codeDelta, while that is in [codeStart, codeLast]: all of
+  // RAM, or a page. codeLast leaves room for 4 bytes.
+  let codeDelta = base;
+  let codeStart = 0;
+  let codeLast = codePaged ? -1 : fast;
   let { pc } = core;
   let limit = budget;
   let begun = 0;
@@ -64,8 +79,8 @@ export function execute(core: Core, budget: number): number {
     // Fetch: one parcel of 16 bits, a second one if its low bits are 11 (unpriv-isa §1.5).
     let insn: number;
     let next: number;
-    let at = pc - base;
-    if (at >= 0 && at <= fast) {
+    let at = pc - codeDelta;
+    if (at >= codeStart && at <= codeLast) {
       const parcel = u16[at >>> 1]!;
       if ((parcel & 3) === 3) {
         insn = parcel | (u16[(at >>> 1) + 1]! << 16);
@@ -76,13 +91,21 @@ export function execute(core: Core, budget: number): number {
         next = pc + 2;
       }
     } else {
+      const offset = codePaged ? codeTlb.find(FETCH, pc, pc | 0) : -1;
+      if (offset >= 0 && (offset & 0xfff) <= 0xffc) {
+        codeDelta = pc - offset;
+        codeStart = offset - (offset & 0xfff);
+        codeLast = codeStart + 0xffc;
+        continue;
+      }
       if (memory.journal) limit = begun; // the journal may close after this instruction
-      const parcel = memory.fetch(pc);
-      const upper = parcel !== undefined && (parcel & 3) === 3 ? memory.fetch(pc + 2) : 0;
+      const parcel = fetchParcel(core, pc);
+      const upper = parcel !== undefined && (parcel & 3) === 3 ? fetchParcel(core, pc + 2) : 0;
       if (parcel === undefined || upper === undefined) {
         begun++;
-        raise(core, isa.CAUSE_FETCH_ACCESS, pcValue(parcel === undefined ? pc : pc + 2), pcValue(pc));
+        raise(core, core.fault.cause, pcValue(parcel === undefined ? pc : pc + 2), pcValue(pc));
         pc = core.pc;
+        limit = begun;
         continue;
       }
       insn = (parcel & 3) === 3 ? parcel | (upper << 16) : expand(parcel);
@@ -135,8 +158,8 @@ export function execute(core: Core, budget: number): number {
 
       // LOAD: rd ← [rs1 + imm], whole accesses of RAM when aligned
       case 0x00: {
-        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
-        at = gpa - base;
+        const vaddr = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
+        at = paged ? tlb.find(LOAD, vaddr, halves[2 * rs1]! + (insn >> 20)) : vaddr - base;
         if (at >= 0 && at <= fast) {
           switch (funct3) {
             case 3: // LD
@@ -181,15 +204,16 @@ export function execute(core: Core, budget: number): number {
               continue;
           }
         }
-        // misaligned accesses, devices
+        // misaligned accesses, devices, pages that are not in the TLB
         if (funct3 === 7) {
           legal = false;
           break;
         }
-        const value = memory.load(gpa, (1 << (funct3 & 3)) as AccessSize);
+        const value = load(core, vaddr, (1 << (funct3 & 3)) as AccessSize);
         if (value === undefined) {
-          raise(core, isa.CAUSE_LOAD_ACCESS, u64(x[rs1]! + BigInt(insn >> 20)), pcValue(pc));
+          raise(core, core.fault.cause, u64(x[rs1]! + BigInt((insn >> 20) + core.fault.offset)), pcValue(pc));
           pc = core.pc;
+          limit = begun;
           continue;
         }
         x[rd] = funct3 & 4 ? value : BigInt.asIntN(8 << (funct3 & 3), value);
@@ -232,8 +256,8 @@ export function execute(core: Core, budget: number): number {
       // STORE: [rs1 + imm] ← rs2
       case 0x08: {
         const imm = ((insn >> 25) << 5) | rd;
-        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
-        at = gpa - base;
+        const vaddr = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
+        at = paged ? tlb.find(STORE, vaddr, halves[2 * rs1]! + imm) : vaddr - base;
         if (at >= 0 && at <= fastStore) {
           switch (funct3) {
             case 3: // SD
@@ -261,19 +285,21 @@ export function execute(core: Core, budget: number): number {
           legal = false;
           break;
         }
-        if (memory.journal && at >= 0 && at <= fast) {
-          const size = (1 << funct3) as AccessSize;
+        const size = (1 << funct3) as AccessSize;
+        if (memory.journal && (at & (size - 1)) === 0 && at >= 0 && at <= fast) {
           memory.storeRegister(memory.journal, at, size, halves[2 * rs2]!, halves[2 * rs2 + 1]!);
           pc = next;
           continue;
         }
-        // misaligned accesses, devices
-        if (!memory.store(gpa, (1 << funct3) as AccessSize, x[rs2]!)) {
-          raise(core, isa.CAUSE_STORE_ACCESS, u64(x[rs1]! + BigInt(imm)), pcValue(pc));
+        // misaligned accesses, devices, pages that are not in the TLB
+        if (!store(core, vaddr, size, x[rs2]!)) {
+          raise(core, core.fault.cause, u64(x[rs1]! + BigInt(imm + core.fault.offset)), pcValue(pc));
           pc = core.pc;
+          limit = begun;
           continue;
         }
-        if (at < 0 || at > fast) limit = begun; // a device may have raised or dropped a line
+        // a device may have raised or dropped a line; page-table entries may have been written, too
+        if (at < 0 || at > fast || memory.journal) limit = begun;
         break;
       }
 
@@ -379,6 +405,7 @@ export function execute(core: Core, budget: number): number {
         } else {
           jump(core, u64(x[rs1]! + BigInt(imm)) & ~1n);
           pc = core.pc;
+          limit = begun;
         }
         writeNumber(halves, rd, next);
         x[0] = 0n;
@@ -456,15 +483,16 @@ export function execute(core: Core, budget: number): number {
           legal = false;
           break;
         }
-        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
-        at = gpa - base;
+        const vaddr = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
+        at = paged ? tlb.find(LOAD, vaddr, halves[2 * rs1]! + (insn >> 20)) : vaddr - base;
         if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fast) {
           float.bits[rd] = d64[at >>> 3]!; // FLD
         } else {
-          const value = memory.load(gpa, funct3 === 3 ? 8 : 4);
+          const value = load(core, vaddr, funct3 === 3 ? 8 : 4);
           if (value === undefined) {
-            raise(core, isa.CAUSE_LOAD_ACCESS, u64(x[rs1]! + BigInt(insn >> 20)), pcValue(pc));
+            raise(core, core.fault.cause, u64(x[rs1]! + BigInt((insn >> 20) + core.fault.offset)), pcValue(pc));
             pc = core.pc;
+            limit = begun;
             continue;
           }
           float.write(funct3 === 3 ? DOUBLE : SINGLE, rd, value);
@@ -481,18 +509,20 @@ export function execute(core: Core, budget: number): number {
           break;
         }
         const imm = ((insn >> 25) << 5) | rd;
-        const gpa = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
-        at = gpa - base;
+        const vaddr = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
+        at = paged ? tlb.find(STORE, vaddr, halves[2 * rs1]! + imm) : vaddr - base;
         if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fastStore) {
           d64[at >>> 3] = float.bits[rs2]!; // FSD
           break;
         }
-        if (!memory.store(gpa, funct3 === 3 ? 8 : 4, float.bits[rs2]!)) {
-          raise(core, isa.CAUSE_STORE_ACCESS, u64(x[rs1]! + BigInt(imm)), pcValue(pc));
+        if (!store(core, vaddr, funct3 === 3 ? 8 : 4, float.bits[rs2]!)) {
+          raise(core, core.fault.cause, u64(x[rs1]! + BigInt(imm + core.fault.offset)), pcValue(pc));
           pc = core.pc;
+          limit = begun;
           continue;
         }
-        if (at < 0 || at > fast) limit = begun; // a device may have raised or dropped a line
+        // a device may have raised or dropped a line; page-table entries may have been written, too
+        if (at < 0 || at > fast || memory.journal) limit = begun;
         break;
       }
 
@@ -507,6 +537,7 @@ export function execute(core: Core, budget: number): number {
 
       // AMO
       case 0x0b: {
+        if (memory.journal) limit = begun;
         const cause = executeAtomic(core, insn);
         if (cause === ILLEGAL_ATOMIC) {
           legal = false;
@@ -515,6 +546,7 @@ export function execute(core: Core, budget: number): number {
         if (cause !== 0) {
           raise(core, cause, u64(x[rs1]!), pcValue(pc));
           pc = core.pc;
+          limit = begun;
           continue;
         }
         break;
@@ -549,8 +581,9 @@ export function execute(core: Core, budget: number): number {
       continue;
     }
     // mtval holds the instruction as it was fetched (priv-isa §3.1.16)
-    raise(core, isa.CAUSE_ILLEGAL_INSTRUCTION, fetched(memory, pc, next - pc), pcValue(pc));
+    raise(core, isa.CAUSE_ILLEGAL_INSTRUCTION, fetched(core, pc, next - pc), pcValue(pc));
     pc = core.pc;
+    limit = begun;
   }
   core.pc = pc;
   csr.begun = start + begun;

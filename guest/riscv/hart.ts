@@ -3,6 +3,7 @@ import { ControlStatus } from './csr.ts';
 import type { Engine, StopReason } from './engine.ts';
 import type { HartOptions, StoreJournal } from './environment.ts';
 import { execute } from './execute.ts';
+import { IRQ_S_TIMER } from './isa.ts';
 import { Memory } from './memory.ts';
 import { type HartState, restoreHart, saveHart } from './state.ts';
 import { takeInterrupt } from './trap.ts';
@@ -11,9 +12,9 @@ import { takeInterrupt } from './trap.ts';
 const POLL_EVERY = 512;
 
 /**
- * One RV64GC hart with Zicntr, Zba, Zbb, Zbs, M mode and Smaia. It is an interpreter that is meant
- * to be read as the specification: a faster engine must do what this one does. 64-bit values are
- * bigints; about 45 MIPS on Node 20.
+ * One RV64GC hart with M, S and U mode and the extensions of ISA_EXTENSIONS (isa.ts). It is an
+ * interpreter that is meant to be read as the specification: a faster engine must do what this one
+ * does. 64-bit values are bigints; about 45 MIPS on Node 20.
  */
 export class Hart implements Engine {
   readonly #options: HartOptions;
@@ -45,6 +46,11 @@ export class Hart implements Engine {
       if (this.#journal?.closing) break;
     }
     return 'budget';
+  }
+
+  deadline(): bigint | undefined {
+    const { csr } = this.#core;
+    return csr.hasStimecmp() && csr.mie & (1 << IRQ_S_TIMER) ? csr.stimecmp : undefined;
   }
 
   /** The value of x1–x31, unsigned, as a debugger or a test wants it. */

@@ -5,7 +5,7 @@
  * instructions are short forms of these (compressed.ts).
  *
  * The encodings are those of unpriv-isa §35 "RV32/64G Instruction Set Listings", of §29 for Zba,
- * Zbb and Zbs, and of priv-isa §3.3 and §12.3 for the privileged ones.
+ * Zbb and Zbs, and of priv-isa §3.3 and §10.2 for the privileged ones.
  */
 
 /** Which fields an instruction has, beside its opcode; the fixed bits are in `mask`. */
@@ -322,6 +322,13 @@ const MACHINE = group(
    wfi       none  10500073`,
 );
 
+/** priv-isa §3.3.2, §10.2.1 */
+const S = group(
+  'S',
+  `sret      none  10200073
+   sfence.vma fence 12000073`,
+);
+
 export const INSTRUCTIONS: readonly Instruction[] = [
-  ...[BASE, M, A, F, D, ZICSR, ZIFENCEI, ZBA, ZBB, ZBS, MACHINE].flat(),
+  ...[BASE, M, A, F, D, ZICSR, ZIFENCEI, ZBA, ZBB, ZBS, MACHINE, S].flat(),
 ].map((instruction, id) => ({ id, ...instruction }));

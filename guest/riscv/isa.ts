@@ -11,30 +11,75 @@ export const CAUSE_MISALIGNED_LOAD = 4;
 export const CAUSE_LOAD_ACCESS = 5;
 export const CAUSE_MISALIGNED_STORE = 6; // store and AMO
 export const CAUSE_STORE_ACCESS = 7; // store and AMO
-export const CAUSE_MACHINE_ECALL = 11;
+export const CAUSE_USER_ECALL = 8; // + the mode: 9 from S, 11 from M
+export const CAUSE_FETCH_PAGE = 12;
+export const CAUSE_LOAD_PAGE = 13;
+export const CAUSE_STORE_PAGE = 15; // store and AMO
+/** What medeleg can delegate: all of these but an ECALL from M mode. */
+export const DELEGABLE = 0xb3ff;
+
+// Privilege modes (priv-isa §1.2).
+export const MODE_U = 0;
+export const MODE_S = 1;
+export const MODE_M = 3;
 
 // Interrupt codes, mcause with bit 63 set; also the bit numbers of mip and mie.
+export const IRQ_S_SOFT = 1;
 export const IRQ_M_SOFT = 3;
+export const IRQ_S_TIMER = 5;
 export const IRQ_M_TIMER = 7;
+export const IRQ_S_EXT = 9;
 export const IRQ_M_EXT = 11;
 
-/** The interrupts this hart can take, in order of priority (priv-isa §3.1.9: MEI, MSI, MTI). */
-export const IRQ_PRIORITY = [IRQ_M_EXT, IRQ_M_SOFT, IRQ_M_TIMER] as const;
-export const IRQ_MASK = (1 << IRQ_M_SOFT) | (1 << IRQ_M_TIMER) | (1 << IRQ_M_EXT);
+/** The interrupts that this hart can take, in order of priority (priv-isa §3.1.9). */
+export const IRQ_PRIORITY = [IRQ_M_EXT, IRQ_M_SOFT, IRQ_M_TIMER, IRQ_S_EXT, IRQ_S_SOFT, IRQ_S_TIMER] as const;
+export const IRQ_MASK_M = (1 << IRQ_M_SOFT) | (1 << IRQ_M_TIMER) | (1 << IRQ_M_EXT);
+export const IRQ_MASK_S = (1 << IRQ_S_SOFT) | (1 << IRQ_S_TIMER) | (1 << IRQ_S_EXT);
+export const IRQ_MASK = IRQ_MASK_M | IRQ_MASK_S;
 
-// mstatus (priv-isa §3.1.6); MPP reads 3, the only mode there is.
+// mstatus (priv-isa §3.1.6)
+export const MSTATUS_SIE = 1 << 1;
 export const MSTATUS_MIE = 1 << 3;
+export const MSTATUS_SPIE = 1 << 5;
 export const MSTATUS_MPIE = 1 << 7;
+export const MSTATUS_SPP = 1 << 8;
 export const MSTATUS_MPP = 3 << 11;
-/** FS (§3.1.6.6): Off 0, Initial 1, Clean 2, Dirty 3. */
+export const MPP_SHIFT = 11;
+/** FS: Off 0, Initial 1, Clean 2, Dirty 3. */
 export const MSTATUS_FS = 3 << 13;
+export const MSTATUS_MPRV = 1 << 17;
+export const MSTATUS_SUM = 1 << 18;
+export const MSTATUS_MXR = 1 << 19;
+export const MSTATUS_TVM = 1 << 20;
+export const MSTATUS_TW = 1 << 21;
+export const MSTATUS_TSR = 1 << 22;
+/** UXL and SXL: 64 bits, read only. */
+export const MSTATUS_XL = (2n << 32n) | (2n << 34n);
+export const SSTATUS_XL = 2n << 32n;
 /** SD: FS is Dirty. */
 export const MSTATUS_SD = 1n << 63n;
+/** What sstatus shows of mstatus, beside UXL and SD (priv-isa §10.1.1). */
+export const SSTATUS_MASK = MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR;
+export const MSTATUS_MASK =
+  SSTATUS_MASK | MSTATUS_MIE | MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MPRV | MSTATUS_TVM | MSTATUS_TW | MSTATUS_TSR;
+
+// satp (priv-isa §10.1.11): ASIDs have 0 bits here
+export const SATP_MODE_SHIFT = 60n;
+export const SATP_SV39 = 8n;
+export const SATP_SV48 = 9n;
+export const PPN_MASK = (1n << 44n) - 1n;
+export const SATP_MASK = (15n << SATP_MODE_SHIFT) | PPN_MASK;
+
+// menvcfg and senvcfg (priv-isa §3.1.18, §10.1.10); ADUE is Svadu's, STCE is Sstc's.
+export const ENVCFG_FIOM = 1n << 0n;
+export const ENVCFG_ADUE = 1n << 61n;
+export const ENVCFG_STCE = 1n << 63n;
+export const MENVCFG_MASK = ENVCFG_FIOM | ENVCFG_ADUE | ENVCFG_STCE;
 
 /** The extensions of this hart, as the device tree names them (riscv,isa-extensions). */
 export const ISA_EXTENSIONS: readonly string[] = [
   ...['i', 'm', 'a', 'f', 'd', 'c'],
-  ...['zicntr', 'zicsr', 'zifencei', 'zba', 'zbb', 'zbs', 'smaia'],
+  ...['zicntr', 'zicsr', 'zifencei', 'zba', 'zbb', 'zbs', 'smaia', 'ssaia', 'sstc', 'svadu'],
 ];
 const LETTERS = ISA_EXTENSIONS.filter((name) => name.length === 1);
 /** The same as one string: rv64imafdc_zicntr_… */
@@ -45,48 +90,10 @@ export const ISA = [
 ].join('');
 
 /**
- * misa: MXL = 2 (64 bits), the letters of the extensions, and B for Zba, Zbb, Zbs (priv-isa
+ * misa: MXL = 2 (64 bits), the letters of the extensions, B for Zba, Zbb, Zbs, S and U (priv-isa
  * §3.1.1).
  */
-export const MISA = [...LETTERS, 'b'].reduce(
+export const MISA = [...LETTERS, 'b', 's', 'u'].reduce(
   (misa, letter) => misa | (1n << BigInt(letter.charCodeAt(0) - 97)),
   2n << 62n,
 );
-
-// CSR addresses (priv-isa §2.2; AIA §2.1).
-export const CSR_FFLAGS = 0x001;
-export const CSR_FRM = 0x002;
-export const CSR_FCSR = 0x003;
-export const CSR_MSTATUS = 0x300;
-export const CSR_MISA = 0x301;
-export const CSR_MIE = 0x304;
-export const CSR_MTVEC = 0x305;
-export const CSR_MCOUNTEREN = 0x306;
-export const CSR_MCOUNTINHIBIT = 0x320;
-export const CSR_MHPMEVENT3 = 0x323;
-export const CSR_MHPMEVENT31 = 0x33f;
-export const CSR_MSCRATCH = 0x340;
-export const CSR_MEPC = 0x341;
-export const CSR_MCAUSE = 0x342;
-export const CSR_MTVAL = 0x343;
-export const CSR_MIP = 0x344;
-export const CSR_MISELECT = 0x350;
-export const CSR_MIREG = 0x351;
-export const CSR_MTOPEI = 0x35c;
-export const CSR_PMPCFG0 = 0x3a0;
-export const CSR_PMPCFG15 = 0x3af;
-export const CSR_PMPADDR0 = 0x3b0;
-export const CSR_PMPADDR63 = 0x3ef;
-export const CSR_MCYCLE = 0xb00;
-export const CSR_MINSTRET = 0xb02;
-export const CSR_MHPMCOUNTER3 = 0xb03;
-export const CSR_MHPMCOUNTER31 = 0xb1f;
-export const CSR_CYCLE = 0xc00;
-export const CSR_TIME = 0xc01;
-export const CSR_INSTRET = 0xc02;
-export const CSR_MVENDORID = 0xf11;
-export const CSR_MARCHID = 0xf12;
-export const CSR_MIMPID = 0xf13;
-export const CSR_MHARTID = 0xf14;
-export const CSR_MCONFIGPTR = 0xf15;
-export const CSR_MTOPI = 0xfb0;

@@ -80,13 +80,11 @@ export class Memory {
   }
 
   /**
-   * A store to RAM at offset `at`, which goes into the journal first. `low` and `high` are the
-   * halves of a register. HOT while there is a journal: no bigint leaves this function.
+   * An aligned store to RAM at offset `at`, which goes into the journal first. `low` and `high` are
+   * the halves of a register. HOT while there is a journal: no bigint leaves this function.
    */
   storeRegister(journal: StoreJournal, at: number, size: AccessSize, low: number, high: number): void {
-    if (at & (size - 1)) {
-      this.store(this.base + at, size, (BigInt(high) << 32n) | BigInt(low >>> 0));
-    } else if (size === 8) {
+    if (size === 8) {
       const old = this.i64[at >>> 3]!; // one access: no device tears it
       journal.store(at, 8, Number(BigInt.asIntN(32, old)), Number(BigInt.asIntN(32, old >> 32n)), low, high);
       this.i64[at >>> 3] = (BigInt(high) << 32n) | BigInt(low >>> 0);

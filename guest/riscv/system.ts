@@ -1,36 +1,50 @@
 import type { Core } from './core.ts';
-import { CAUSE_BREAKPOINT, CAUSE_ILLEGAL_INSTRUCTION, CAUSE_MACHINE_ECALL } from './isa.ts';
-import { pcValue, raise, returnFromTrap } from './trap.ts';
+import { decode } from './decode.ts';
+import * as isa from './isa.ts';
+import { pcValue, raise, returnFromMachine, returnFromSupervisor } from './trap.ts';
 import { executeCsr } from './zicsr.ts';
-
-const ECALL = 0x0000_0073;
-const EBREAK = 0x0010_0073;
-const WFI = 0x1050_0073;
-const MRET = 0x3020_0073;
 
 /**
  * Executes the SYSTEM instruction `insn` at core.pc. Afterwards core.pc is at the instruction to
  * execute next; that is `next` unless `insn` jumps.
  */
 export function executeSystem(core: Core, insn: number, next: number): void {
-  const mepc = pcValue(core.pc);
-  switch (insn) {
-    case ECALL: // priv-isa §3.3.1: mtval 0
-      raise(core, CAUSE_MACHINE_ECALL, 0n, mepc);
+  const { csr } = core;
+  const epc = pcValue(core.pc);
+  const { mode, mstatus } = csr;
+  const inSupervisor = mode === isa.MODE_S;
+  let legal: boolean;
+  switch (decode(insn)?.name) {
+    case 'ecall': // priv-isa §3.3.1: tval 0
+      raise(core, isa.CAUSE_USER_ECALL + mode, 0n, epc);
+      return;
+    // tval is the address of the instruction, as QEMU has it (priv-isa §3.1.16 allows it or 0)
+    case 'ebreak':
+      raise(core, isa.CAUSE_BREAKPOINT, epc, epc);
+      return;
+    case 'mret': // §3.3.2
+      legal = mode === isa.MODE_M;
+      if (!legal) break;
+      returnFromMachine(core);
+      return;
+    case 'sret': // §3.3.2, and TSR (§3.1.6.5)
+      legal = mode !== isa.MODE_U && !(inSupervisor && mstatus & isa.MSTATUS_TSR);
+      if (!legal) break;
+      returnFromSupervisor(core);
+      return;
+    // §3.3.3: the engine ends the waiting if something is pending already. TW (§3.1.6.5): the time
+    // that it allows is 0 here. In U mode WFI is illegal, since there is S mode.
+    case 'wfi':
+      legal = mode === isa.MODE_M || (inSupervisor && !(mstatus & isa.MSTATUS_TW));
+      if (legal) core.waiting = true;
       break;
-    // mtval is the address of the instruction, as QEMU has it (priv-isa §3.1.16 allows it or 0)
-    case EBREAK:
-      raise(core, CAUSE_BREAKPOINT, mepc, mepc);
-      break;
-    case MRET:
-      returnFromTrap(core);
-      break;
-    case WFI: // priv-isa §3.3.3; the engine ends the waiting if something is pending already
-      core.waiting = true;
-      core.pc = next;
+    case 'sfence.vma': // §10.2.1, and TVM (§3.1.6.5)
+      legal = mode === isa.MODE_M || (inSupervisor && !(mstatus & isa.MSTATUS_TVM));
+      if (legal) csr.stale = true;
       break;
     default:
-      if ((insn & 0x3000) !== 0 && executeCsr(core, insn)) core.pc = next;
-      else raise(core, CAUSE_ILLEGAL_INSTRUCTION, BigInt(insn >>> 0), mepc);
+      legal = (insn & 0x3000) !== 0 && executeCsr(core, insn);
   }
+  if (legal) core.pc = next;
+  else raise(core, isa.CAUSE_ILLEGAL_INSTRUCTION, BigInt(insn >>> 0), epc);
 }

@@ -40,6 +40,7 @@ const cpu = (hart: number): FdtNode => ({
   reg: hart,
   status: 'okay',
   compatible: 'riscv',
+  'mmu-type': 'riscv,sv48',
   'riscv,isa': ISA,
   'riscv,isa-base': 'rv64i',
   'riscv,isa-extensions': ISA_EXTENSIONS,

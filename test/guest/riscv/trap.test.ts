@@ -22,8 +22,6 @@ describe('synchronous exceptions (priv-isa §3.1.14–§3.1.16)', () => {
     ['9002  c.ebreak', 3n, 0x8000_0000n],
     ['ffffffff  .word 0xffffffff', 2n, 0xffff_ffffn],
     ['00000053  .word 0x00000053', 2n, 0x53n],
-    ['10200073  sret', 2n, 0x1020_0073n],
-    ['12000073  sfence.vma', 2n, 0x1200_0073n],
     ['0000  .half 0x0000', 2n, 0n],
     ['6081  .half 0x6081', 2n, 0x6081n],
     ['04059513  .word 0x04059513', 2n, 0x0405_9513n],

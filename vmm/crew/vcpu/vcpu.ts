@@ -143,7 +143,7 @@ export class Vcpu {
       this.#tell(finish);
     } else if (reason === 'wfi') {
       const limit = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
-      const left = timer.ticksLeft();
+      const left = timer.ticksLeft(engine.deadline());
       return { kind: 'wfi', seen, ms: left === undefined ? limit : Math.min(msOf(left), limit) };
     } else {
       this.#adaptBudget(end - start);

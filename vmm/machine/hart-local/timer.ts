@@ -52,10 +52,15 @@ export class Timer {
     this.#drive(MIP_MTIP, this.#up);
   }
 
-  /** Ticks until `update` would raise MTIP; undefined if it is up already. */
-  ticksLeft(): bigint | undefined {
-    if (this.#up) return undefined;
-    const left = this.mtimecmp - this.#mtime();
+  /**
+   * Ticks until `update` would raise MTIP, unless it is up already, or until mtime is `deadline`,
+   * if there is one; undefined if there is nothing to wait for.
+   */
+  ticksLeft(deadline: bigint | undefined): bigint | undefined {
+    const compare = this.#up ? undefined : this.mtimecmp;
+    const due = compare === undefined || (deadline !== undefined && deadline < compare) ? deadline : compare;
+    if (due === undefined) return undefined;
+    const left = due - this.#mtime();
     return left > 0n ? left : 0n;
   }
 

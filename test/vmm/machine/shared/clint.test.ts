@@ -82,11 +82,12 @@ describe('CLINT', () => {
     clock.start();
     clint.store(MTIMECMP, 8, 20_000n, 0);
     expect(lines[MIP]! & MTIP).toBe(0);
-    expect(msOf(timer.ticksLeft()!)).toBe(2);
+    expect(msOf(timer.ticksLeft(undefined)!)).toBe(2);
     nowNs += 2_000_000;
     timer.update();
     expect(lines[MIP]! & MTIP).toBe(MTIP);
-    expect(timer.ticksLeft()).toBeUndefined();
+    expect(timer.ticksLeft(undefined)).toBeUndefined();
+    expect(timer.ticksLeft(clock.now() + 7n)).toBe(7n);
     clint.store(MTIMECMP, 8, 30_000n, 0);
     expect(lines[MIP]! & MTIP).toBe(0);
   });
@@ -138,7 +139,7 @@ describe('the CLINT of two harts', () => {
     nowNs += 10_000;
     for (const timer of timers) timer.update();
     expect([words[MIP]! & MTIP, words[second.lines]! & MTIP]).toEqual([MTIP, 0]);
-    expect([timers[0]!.ticksLeft(), timers[1]!.ticksLeft()]).toEqual([undefined, 100n]);
+    expect([timers[0]!.ticksLeft(undefined), timers[1]!.ticksLeft(undefined)]).toEqual([undefined, 100n]);
   });
 
   it('moves the timers of both when mtime is stored to', () => {

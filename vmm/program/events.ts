@@ -35,6 +35,7 @@ export const UPDATE_REPORT = {
   phasesMs: PHASES,
   pauseStartNs: number,
   pauseEndNs: number,
+  prepared: object({ snapshot: enumOf('kept', 'made', 'none'), turnMs: number, preflightMs: number }),
   takeback: object({ beforeMs: number, gapMs: number, longestGapMs: number }),
   handover: object({ afterMs: number, gapMs: number, longestGapMs: number }),
 };

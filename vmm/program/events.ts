@@ -40,8 +40,14 @@ export const UPDATE_REPORT = {
   handover: object({ afterMs: number, gapMs: number, longestGapMs: number }),
 };
 
-/** With the report when the update has completed, and with `error` when it has failed. */
-const LIVE_UPDATE = object({ status: enumOf('started', 'completed', 'failed') }, { error: str, ...UPDATE_REPORT });
+/**
+ * With the report when the update has completed, and with `error` when it has failed. `rollbackMs`
+ * is there when a guardian has taken the guest back.
+ */
+const LIVE_UPDATE = object(
+  { status: enumOf('started', 'completed', 'failed') },
+  { error: str, rollbackMs: number, ...UPDATE_REPORT },
+);
 
 export const MIGRATION_STATUS = enumOf(...STATUSES);
 

@@ -57,9 +57,10 @@ export function serveResumed(resumed: Resumed, signalled: Promise<number>): Prom
 }
 
 /** What the devices did around the pause. */
-function dmaOf({ parts: { host } }: Vm, { pauseStartNs, pauseEndNs }: JsonObject): readonly DmaOfDevice[] {
+function dmaOf({ parts: { host } }: Vm, { status, pauseStartNs, pauseEndNs }: JsonObject): readonly DmaOfDevice[] {
+  if (!host || status !== 'completed') return [];
   try {
-    return host ? dmaAround(host, Number(pauseStartNs), Number(pauseEndNs)) : [];
+    return dmaAround(host, Number(pauseStartNs), Number(pauseEndNs));
   } catch (error) {
     if (error instanceof SysError) return []; // the host is gone, and the VM ends for that reason
     throw error;

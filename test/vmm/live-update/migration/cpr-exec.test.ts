@@ -101,6 +101,9 @@ describe('cpr-exec', () => {
 
 const fileAddress = () => ({ transport: 'file', filename: join(vmm.dir, 'vm.state'), offset: 0 });
 
+/** The events of a migration that fails after the guest has been stopped for it. */
+const ROLLED_BACK = ['MIGRATION setup', 'MIGRATION active', 'STOP', 'MIGRATION device', 'RESUME', 'MIGRATION failed'];
+
 describe('a migration that cannot be', () => {
   it('is refused as long as the mode is normal, and says why beforehand', async () => {
     expect(await qmp.cmd('query-migrate')).toEqual({ 'blocked-reasons': [BLOCKED] });
@@ -137,14 +140,23 @@ describe('a migration that cannot be', () => {
     await useExec([node, VMM]);
     await qmp.cmd('migrate', { uri });
     expect(await qmp.migrationEnds()).toEqual({ status: 'failed', 'error-desc': `execve ${node}: EACCES` });
-    expect(qmp.events.filter((event) => !event.startsWith('LIVE_UPDATE'))).toEqual([
-      'MIGRATION setup',
-      'MIGRATION active',
-      'STOP',
-      'MIGRATION device',
-      'RESUME',
-      'MIGRATION failed',
-    ]);
+    expect(qmp.events.filter((event) => !event.startsWith('LIVE_UPDATE'))).toEqual(ROLLED_BACK);
+    await vmm.stats();
+  });
+
+  it('fails, with the guest back in the old image, if the new one dies after the exec', async () => {
+    const { pid } = vmm;
+    await withEvents();
+    await useExec([nodeThat(join(bin, 'node'), 'case "$*" in *" --resume "*) kill -SEGV $$ ;; esac'), VMM]);
+    await qmp.cmd('migrate', { uri });
+    const info = await qmp.migrationEnds();
+    expect(info).toMatchObject({
+      status: 'failed',
+      'error-desc': expect.stringMatching(/^the new image died before /),
+    });
+    expect(qmp.events.filter((event) => !event.startsWith('LIVE_UPDATE'))).toEqual(ROLLED_BACK);
+    expect(await qmp.cmd('x-stats')).toMatchObject({ generation: 0 });
+    expect(vmm.pid).not.toBe(pid);
     await vmm.stats();
   });
 

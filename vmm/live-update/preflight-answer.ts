@@ -17,10 +17,12 @@ import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import { SURVIVORS } from './survivors.ts';
+import { limitTime } from './time-limit.ts';
 
 /** Fds beside the inherited ones: those of the state, the snapshot, Node itself, two threads. */
 const FDS_OF_OUR_OWN = 40;
-const THREAD_MS = 5000;
+/** A thread is ready within 0.1 s of the process' own time. */
+const THREAD = { ownMs: 5000, allMs: 50_000 };
 
 /** EINVAL: `fd` does not contain a manifest. */
 export async function answerPreflight(fd: number): Promise<PreflightReport> {
@@ -97,9 +99,10 @@ async function tryThread(memory: number): Promise<void> {
   close(fd);
   const vcpu = new VcpuThread(createVmShared(HARTS), OWNER_HART);
   const ready = new Promise<void>((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`no thread within ${THREAD_MS} ms`)), THREAD_MS);
+    const late = (): void => reject(new Error(`no thread within ${THREAD.ownMs / 1000} s`));
+    const inTime = limitTime(process.pid, THREAD, late);
     vcpu.listen((message) => {
-      clearTimeout(late);
+      inTime();
       if (message.kind === 'failed') reject(new Error(message.reason.split('\n')[0]));
       else resolve();
     });

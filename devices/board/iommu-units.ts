@@ -22,7 +22,11 @@ const PROPERTIES = {
   pgsize: choice('4K', ['4K', '2M', '1G'], 'smallest page'),
   'max-pgsize': choice('1G', ['4K', '2M', '1G'], 'largest page'),
   'aperture-bits': integer(39, { from: 30, to: 48 }, 'bits of an iova'),
-  msi: choice('flat', ['flat', 'translated'], 'a window of its own for MSIs, or translated as any store'),
+  msi: choice(
+    'flat',
+    ['flat', 'translated', 'donated'],
+    'a window of its own for MSIs, or translated as any store, or so where a user says',
+  ),
   intremap: onOff(true, 'whether a device can raise only its own interrupts'),
 } as const;
 
@@ -45,8 +49,11 @@ function planUnit(name: string, properties: Readonly<Record<string, string>>): P
   const maxPgshift = PGSHIFT[values['max-pgsize']]!;
   if (minPgshift > maxPgshift) throw einval(`iommu ${name}: pgsize=${values.pgsize}: more than max-pgsize`);
   const { coherent, msi, intremap: isolatedMsi, 'aperture-bits': apertureBits } = values;
+  const donatedMsi = msi === 'donated';
+  // A doorbell has 4 KiB.
+  if (donatedMsi && minPgshift !== 12) throw einval(`iommu ${name}: msi=donated: only with pgsize=4K`);
   return {
-    description: { name, coherent, minPgshift, maxPgshift, apertureBits, isolatedMsi },
+    description: { name, coherent, minPgshift, maxPgshift, apertureBits, isolatedMsi, donatedMsi },
     msiFlat: msi === 'flat',
   };
 }

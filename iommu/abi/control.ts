@@ -192,7 +192,7 @@ export interface UnitInfo {
   readonly pgsizes: readonly number[];
   readonly apertureBits: number;
   /** How it treats MSIs: by MSI page tables in a fixed window, or as any store. */
-  readonly msi: 'flat' | 'translated';
+  readonly msi: 'flat' | 'translated' | 'donated';
   /** Page-table words written since start, by map and unmap. */
   readonly pteWrites: number;
 }

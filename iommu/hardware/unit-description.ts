@@ -18,6 +18,8 @@ export interface UnitDescription {
   readonly apertureBits: number;
   /** It remaps interrupts: a device can raise only its own. */
   readonly isolatedMsi: boolean;
+  /** MSIs are translated as any store, in a window that the users of devices choose. */
+  readonly donatedMsi?: boolean;
 }
 
 /** One unit of a board. */

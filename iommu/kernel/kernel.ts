@@ -142,8 +142,8 @@ function bindFunctions(
   const maxWatches = fds.watchesOfDevice;
   return data.functions.map((fn) => {
     const iommuDevice = fn.unit === undefined ? undefined : iommus[fn.unit]!;
-    const doorbellIova = iommuDevice?.doorbellIova ?? MSI_WINDOW_START;
-    const fabric = { doorbells, vectors, doorbellIova, fence: () => iommuDevice?.fence() };
+    const doorbell = iommuDevice?.doorbellOf(fn.bdf) ?? { acquire: () => MSI_WINDOW_START, release: () => undefined };
+    const fabric = { doorbells, vectors, doorbell, fence: () => iommuDevice?.fence() };
     const pci = new BusAccess(fn.mailbox);
     const device = new PciDevice({ fn, pci, fabric, sources, maxWatches, profile, deviceMemory, fenceAll });
     if (iommuDevice) return { device, iommuGroup: { id: fn.group, iommuDevice, dids: [fn.bdf] } };

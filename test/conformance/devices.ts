@@ -103,7 +103,7 @@ export class ReplayDevices {
     const fabric = {
       doorbells: new DoorbellTable(interrupts),
       vectors: this.#vectors,
-      doorbellIova: driver.doorbellIova,
+      doorbell: driver.doorbellOf(bdf),
       fence: () => driver.fence(),
     };
     const device = new PciDevice({

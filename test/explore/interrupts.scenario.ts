@@ -71,7 +71,7 @@ export const msiHandOver = defineScenario({
         {
           doorbells: new DoorbellTable(memory.doorbells),
           vectors: new VectorAllocator(8),
-          doorbellIova: MSI_VPN * 4096,
+          doorbell: { acquire: () => MSI_VPN * 4096, release: () => undefined },
           fence: () => commands.fence(),
         },
       );

@@ -18,7 +18,7 @@ import { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
 import { DeviceFile } from '../../iommu/kernel/vfio/device-file.ts';
 import { PciDevice } from '../../iommu/kernel/vfio/pci/device.ts';
 import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts';
-import { ebadf, einval, SysError } from '../../platform/errno.ts';
+import { ebadf, einval, enospc, SysError } from '../../platform/errno.ts';
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { eventfdId } from '../../platform/eventfd-watch.ts';
 import { dup } from '../../platform/libc/fd.ts';
@@ -57,6 +57,20 @@ export class FakeVfioDevice {
   readonly line: IntxLine;
   readonly #profile: Profile;
   readonly sources: EventfdSources;
+  /** Where its MSIs go, and how many times it is acquired. */
+  readonly doorbell = {
+    iova: 0xfee0_0000,
+    users: 0,
+    refuses: false,
+    acquire(): number {
+      if (this.refuses) throw enospc('no place for the doorbell');
+      this.users++;
+      return this.iova;
+    },
+    release(): void {
+      this.users--;
+    },
+  };
   fences = 0;
   /** What a test looks at while a fence is under way. */
   onFence: () => void = () => {};
@@ -85,7 +99,7 @@ export class FakeVfioDevice {
     const fabric = {
       doorbells: this.doorbells,
       vectors: this.vectors,
-      doorbellIova: 0xfee0_0000,
+      doorbell: this.doorbell,
       fence: () => {
         this.fences++;
         this.onFence();

@@ -112,6 +112,7 @@ describe('an exec update of a guest that lives at the end of its RAM', () => {
   it.each([
     [2030, 'below the MSI window', []],
     [4096, 'where MSIs have no window of their own', ['--iommu', 'iommu0,msi=translated']],
+    [4096, 'where the VMM donates a window for MSIs (RSV-5)', ['--iommu', 'iommu0,msi=donated']],
   ])('of %i MiB, with a device, %s', async (sizeMib, _, hostOptions) => {
     host = await HostProcess.start(['edu'], hostOptions);
     vmm = startAtEnd(sizeMib, '--host', host.socket, '--device', `vfio-pci,host=${host.devices[0]!.bdf}`);

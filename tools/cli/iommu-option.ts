@@ -18,6 +18,7 @@ export const unitsOf = (options: readonly string[]): { readonly units?: readonly
 
 export const IOMMU_HELP = `  --iommu NAME[,...]     puts an IOMMU unit on the board, for devices with iommu=NAME; may be repeated. Without it there is one,
                          iommu0. Devices that name none are behind the first: coherent=off, pgsize=4K, max-pgsize=1G,
-                         aperture-bits=39, msi=flat (a window at fee00000) or translated (as any store; 08000000),
+                         aperture-bits=39, msi=flat (a window at fee00000) or translated (as any store; 08000000) or donated (as any
+                         store; the user of VFIO donates a window),
                          intremap=on (off: a VMM needs allow_unsafe_interrupts)
 `;

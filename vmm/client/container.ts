@@ -2,6 +2,7 @@
  * System calls on a container fd, /dev/vfio/vfio. Each function makes one call, which returns or
  * throws the errno of the kernel (SysError).
  */
+import { Type1InfoCapReservedMsi, VFIO_IOMMU_TYPE1_INFO_CAP_RESERVED_MSI } from '../../iommu/abi/reserved-msi.ts';
 import {
   InfoCapHeader,
   IovaRange,
@@ -88,6 +89,8 @@ export interface Type1Facts {
   readonly iovas: readonly { readonly start: bigint; readonly last: bigint }[];
   /** How many more mappings there is room for. */
   readonly dmaAvail: number;
+  /** The window that MSIs need from the user, if they do. In bytes. */
+  readonly msiWindow?: { readonly size: bigint; readonly alignment: bigint };
 }
 
 /** The info structs and all their capabilities fit into this. */
@@ -100,13 +103,18 @@ export function getType1Info(calls: FileCalls, container: number): Type1Facts {
   const view = viewOf(arg);
   const { iova_pgsizes: pgsizes, cap_offset } = Type1Info.read(view);
   let dmaAvail = 0;
+  let msiWindow: Type1Facts['msiWindow'];
   let iovas: Type1Facts['iovas'] = [];
   for (let at = cap_offset; at !== 0; at = InfoCapHeader.read(view, at).next) {
     const { id } = InfoCapHeader.read(view, at);
     if (id === VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL) dmaAvail = Type1InfoDmaAvail.read(view, at).avail;
+    if (id === VFIO_IOMMU_TYPE1_INFO_CAP_RESERVED_MSI) {
+      const { size, alignment } = Type1InfoCapReservedMsi.read(view, at);
+      msiWindow = { size, alignment };
+    }
     if (id === VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) iovas = iovaRanges(view, at);
   }
-  return { pgsizes, iovas, dmaAvail };
+  return { pgsizes, iovas, dmaAvail, ...(msiWindow ? { msiWindow } : {}) };
 }
 
 function iovaRanges(view: DataView, at: number): Type1Facts['iovas'] {

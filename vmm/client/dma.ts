@@ -3,6 +3,8 @@
  * ioctl, which returns or throws the errno of the kernel (SysError). Sizes are in bytes, ranges are
  * [iova, iova+size), vaddrs are those of the calling process.
  */
+
+import { VFIO_DMA_MAP_FLAG_RESERVED_MSI } from '../../iommu/abi/reserved-msi.ts';
 import {
   Bitmap,
   DirtyBitmap,
@@ -59,6 +61,14 @@ export function dmaMapArg(mapping: DmaMapping): Uint8Array {
 const dmaMapFields = ({ iova, size, vaddr, flags = READ_WRITE }: DmaMapping): Parameters<typeof DmaMap.bytes>[0] => {
   return { argsz: DmaMap.size, flags, vaddr: BigInt(vaddr), iova: BigInt(iova), size: BigInt(size) };
 };
+
+/**
+ * MAP_DMA with RESERVED_MSI: donates a window of iovas for MSIs. EINVAL: no window is needed, or
+ * there is one already; EEXIST: the window overlaps a mapping.
+ */
+export function donateMsiWindow(calls: FileCalls, container: number, span: DmaSpan): void {
+  mapDma(calls, container, { ...span, vaddr: 0, flags: VFIO_DMA_MAP_FLAG_RESERVED_MSI });
+}
 
 /** struct vfio_iommu_type1_dma_unmap, without a bitmap. */
 export function dmaUnmapArg({ iova, size }: DmaSpan, flags = 0): Uint8Array {

@@ -9,12 +9,15 @@ import {
   VFIO_UNMAP_ALL,
   VFIO_UPDATE_VADDR,
 } from '../../iommu/abi/vfio.ts';
-import { eopnotsupp } from '../../platform/errno.ts';
+import { codeOf, eopnotsupp } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { integer, list, object, type Shaped } from '../../platform/shape.ts';
-import { checkExtension, joinContainer, openEmptyContainer, setIommu } from '../client/container.ts';
-import { type DmaMapping, invalidateVaddrs, mapDma, mapDmas } from '../client/dma.ts';
+import { checkExtension, getType1Info, joinContainer, openEmptyContainer, setIommu } from '../client/container.ts';
+import { type DmaMapping, donateMsiWindow, invalidateVaddrs, mapDma, mapDmas } from '../client/dma.ts';
 import type { KernelClient } from '../client/kernel-client.ts';
+
+/** Iovas for MSIs, where the host wants them from us. The guest's machine has nothing there. */
+const MSI_IOVAS = { iova: 0x0800_0000, size: 0x10_0000 } as const;
 
 /** One MAP_DMA. [iova, iova+size) is the memory at `offset` bytes into guest RAM. */
 const DMA_RANGE = object({ iova: integer, offset: integer, size: integer });
@@ -58,7 +61,18 @@ export class PassthroughContainer {
     const fd = joinContainer(this.#client, group, this.fd);
     this.#groups.push({ group, fd });
     if (this.#groups.length === 1) setIommu(this.#client, this.fd, VFIO_TYPE1v2_IOMMU);
+    this.#donateMsiWindow();
     return fd;
+  }
+
+  /** Gives the container its MSI window as soon as it needs one, and once (RSV-4). */
+  #donateMsiWindow(): void {
+    if (!getType1Info(this.#client, this.fd).msiWindow) return;
+    try {
+      donateMsiWindow(this.#client, this.fd, MSI_IOVAS);
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error; // a group before this one needed it, too
+    }
   }
 
   /**

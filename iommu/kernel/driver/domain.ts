@@ -4,6 +4,8 @@
  * Ranges are [vpn, vpn + nrPages).
  */
 
+import type { DonatedWindow } from './donated-window.ts';
+
 /** Access rights of a mapping, from the device's side (linux/iommu.h). */
 export const IOMMU_READ = 1;
 export const IOMMU_WRITE = 2;
@@ -51,6 +53,8 @@ export interface IommuDomain {
    * the window is fixed (ATT-4).
    */
   mapMsiWindow(vpn: number): void;
+  /** The window for MSIs, if a user has to donate it (RSV-1). */
+  readonly donatedWindow: DonatedWindow | undefined;
   /** Gives the domain's tables back. No device may be attached. */
   free(): void;
 }

@@ -6,6 +6,7 @@ import { einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import type { CommandQueue } from './command-queue.ts';
 import { IOMMU_WRITE, type IommuDomain } from './domain.ts';
+import { DonatedWindow, type WindowMappings } from './donated-window.ts';
 import type { PageTable } from './page-table.ts';
 import type { RiscvOps } from './riscv-ops.ts';
 
@@ -18,8 +19,11 @@ export interface DomainShape {
   readonly apertureEndVpn: number;
   readonly pgsizes: bigint;
   readonly coherent: boolean;
-  /** MSIs go through an MSI page table in a fixed window, or through the domain's own tables. */
-  readonly msi: 'flat' | 'translated';
+  /**
+   * MSIs go through an MSI page table in a fixed window; or through the domain's own tables, in the
+   * driver's window or in one that a user donates.
+   */
+  readonly msi: 'flat' | 'translated' | 'donated';
   /** The page where MSIs end. */
   readonly doorbellPfn: number;
   /** ATT-1: errno of a mapping beyond the aperture. */
@@ -38,6 +42,7 @@ export class RiscvDomain implements IommuDomain {
   readonly apertureEndVpn: number;
   readonly gscid: number;
   readonly rootPfn: number;
+  readonly donatedWindow: DonatedWindow | undefined;
   readonly #table: PageTable;
   /** Pages of the smallest leaf. */
   readonly #granule: number;
@@ -59,7 +64,18 @@ export class RiscvDomain implements IommuDomain {
     this.pgsizes = shape.pgsizes;
     this.coherent = shape.coherent;
     this.apertureEndVpn = shape.apertureEndVpn;
+    this.donatedWindow = shape.msi === 'donated' ? new DonatedWindow(this.#doorbellMappings()) : undefined;
     this.#granule = Number((shape.pgsizes & -shape.pgsizes) >> 12n);
+  }
+
+  #doorbellMappings(): WindowMappings {
+    return {
+      map: (vpn, pfn) => this.map(vpn, pfn, 1, IOMMU_WRITE),
+      unmap: (vpn) => {
+        this.unmap(vpn, 1);
+        this.flush();
+      },
+    };
   }
 
   map(vpn: number, pfn: number, nrPages: number, prot: number): void {
@@ -142,7 +158,7 @@ export class RiscvDomain implements IommuDomain {
   }
 
   mapMsiWindow(vpn: number): void {
-    if (this.shape.msi === 'flat') throw enodev('MSIs of this unit have a fixed window');
+    if (this.shape.msi !== 'translated') throw enodev('the driver has no MSI window to map');
     this.map(vpn, this.shape.doorbellPfn, 1, IOMMU_WRITE);
   }
 

@@ -16,6 +16,7 @@ import { PGSHIFTS, type Pgshift } from '../../hardware/unit-description.ts';
 import { CommandQueue } from './command-queue.ts';
 import { type DeviceContext, DeviceDirectory } from './device-directory.ts';
 import type { IommuDevice, IommuDomain, ReservedRegion } from './domain.ts';
+import type { DonatedWindow } from './donated-window.ts';
 import { type Fault, FaultQueue } from './fault-queue.ts';
 import { KernelRam } from './kernel-ram.ts';
 import { PageTable, type PageTableShape } from './page-table.ts';
@@ -51,6 +52,8 @@ export interface RiscvIommuOptions {
    * So a device cannot forge another device's MSI.
    */
   readonly isolatedMsi?: boolean;
+  /** MSIs are translated, in a window that users of VFIO donate (RSV-1). The driver offers none. */
+  readonly donatedMsi?: boolean;
   /** ATT-1: errno of a mapping outside the aperture: EFAULT (6.1, 6.12), ERANGE (7.2). */
   readonly outsideAperture?: 'EFAULT' | 'ERANGE';
   /**
@@ -68,6 +71,13 @@ export interface RiscvIommuOptions {
 /** The window that Arm's drivers offer for MSIs that are translated as any store (ATT-4). */
 const SW_MSI_WINDOW = { vpn: 0x8000, nrPages: 0x100 } as const;
 
+/** Where a device stores its MSIs. */
+export interface Doorbell {
+  /** For one more vector set: the iova. EINVAL, ENOSPC, ENOMEM as DonatedWindow.acquire. */
+  acquire(): number;
+  release(): void;
+}
+
 export class RiscvIommu implements IommuDevice {
   /**
    * Page-table entries written since start, by map and unmap. An exec update must not change this
@@ -79,8 +89,6 @@ export class RiscvIommu implements IommuDevice {
   readonly ops: RiscvOps;
   /** The abilities of its domains. */
   readonly shape: DomainShape;
-  /** First page of the window in which MSIs are stored. */
-  readonly doorbellIova: number;
   readonly #described: Pick<UnitInfo, 'name' | 'coherent' | 'pgsizes' | 'apertureBits' | 'msi'>;
   readonly #ram: KernelRam;
   readonly #used: Uint16Array;
@@ -114,13 +122,12 @@ export class RiscvIommu implements IommuDevice {
     this.#directory = new DeviceDirectory(unit, this.#ram, msiFlat);
     const doorbellPfn = doorbell.start / PAGE_SIZE;
     this.#msi = msiFlat ? this.#msiTable(doorbellPfn) : undefined;
-    this.doorbellIova = (msiFlat ? MSI_WINDOW : SW_MSI_WINDOW).vpn * PAGE_SIZE;
     this.shape = {
       levels,
       apertureEndVpn: 2 ** (apertureBits - 12),
       pgsizes: pgshifts.reduce((sizes, shift) => sizes | (1n << BigInt(shift)), 0n),
       coherent,
-      msi: msiFlat ? 'flat' : 'translated',
+      msi: msiFlat ? 'flat' : options.donatedMsi ? 'donated' : 'translated',
       doorbellPfn,
       outsideAperture: options.outsideAperture ?? 'EFAULT',
     };
@@ -177,7 +184,32 @@ export class RiscvIommu implements IommuDevice {
   }
 
   reservedRegions(): readonly ReservedRegion[] {
-    return [this.#msi ? { ...MSI_WINDOW, type: 'msi' } : { ...SW_MSI_WINDOW, type: 'sw-msi' }];
+    switch (this.shape.msi) {
+      case 'flat':
+        return [{ ...MSI_WINDOW, type: 'msi' }];
+      case 'translated':
+        return [{ ...SW_MSI_WINDOW, type: 'sw-msi' }];
+      case 'donated':
+        return [];
+    }
+  }
+
+  /** The way of a device's MSIs. */
+  doorbellOf(did: number): Doorbell {
+    const { msi, doorbellPfn } = this.shape;
+    if (msi !== 'donated') {
+      const iova = (msi === 'flat' ? MSI_WINDOW : SW_MSI_WINDOW).vpn * PAGE_SIZE;
+      return { acquire: () => iova, release: () => undefined };
+    }
+    const window = (): DonatedWindow | undefined => this.#attached.get(did)?.donatedWindow;
+    return {
+      acquire: () => {
+        const found = window();
+        if (!found) throw einval(`device ${hex(did)} is in no domain`);
+        return found.acquire(doorbellPfn) * PAGE_SIZE;
+      },
+      release: () => window()?.release(doorbellPfn),
+    };
   }
 
   /** Pages of kernel RAM that are not in use. */

@@ -13,6 +13,7 @@ describe('IOMMU units', () => {
           maxPgshift: 30,
           apertureBits: 39,
           isolatedMsi: true,
+          donatedMsi: false,
         },
         msiFlat: true,
       },
@@ -37,6 +38,7 @@ describe('IOMMU units', () => {
           maxPgshift: 21,
           apertureBits: 48,
           isolatedMsi: false,
+          donatedMsi: false,
         },
         msiFlat: false,
       },
@@ -50,7 +52,7 @@ describe('IOMMU units', () => {
     [{ 'aperture-bits': '49' }, 'iommu a: aperture-bits=49: expected a number from 30 to 48'],
     [{ 'aperture-bits': '0x20' }, 'iommu a: aperture-bits=0x20: expected a number from 30 to 48'],
     [{ coherent: 'yes' }, 'iommu a: coherent=yes: expected on or off'],
-    [{ msi: 'none' }, 'iommu a: msi=none: expected flat or translated'],
+    [{ msi: 'none' }, 'iommu a: msi=none: expected flat or translated or donated'],
   ])('refuses %j with EINVAL in one line', (properties, message) => {
     expect(() => planUnits([{ name: 'a', properties: { ...properties } }])).toThrow(
       expect.objectContaining({ code: 'EINVAL', message }),

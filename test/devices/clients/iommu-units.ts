@@ -11,7 +11,7 @@ import { MAP_FIXED, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../../../pla
 import { createMemory, Mapping } from '../../../platform/memory.ts';
 import { checkExtension, getType1Info, openEmptyContainer, setIommu } from '../../../vmm/client/container.ts';
 import { ControlFile } from '../../../vmm/client/control.ts';
-import { mapDma, unmapAllDma, unmapDma } from '../../../vmm/client/dma.ts';
+import { donateMsiWindow, mapDma, unmapAllDma, unmapDma } from '../../../vmm/client/dma.ts';
 import { Capture } from '../../../vmm/client/drivers/capture.ts';
 import { Edu } from '../../../vmm/client/drivers/edu.ts';
 import { getGroupStatus, openDevice, openGroup, setContainer, unsetContainer } from '../../../vmm/client/group.ts';
@@ -19,7 +19,8 @@ import { deviceOf, kernel, type OpenedDevice, say, setCommand } from './script.t
 
 const PAGE = 4096;
 const MIB = 2 ** 20;
-const [PLAIN, EQUAL, COHERENT, TRANSLATED, HUGE, PLAIN_CAPTURE, COHERENT_CAPTURE, EMULATED] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [PLAIN, EQUAL, COHERENT, TRANSLATED, HUGE, DONATED] = [0, 1, 2, 3, 4, 5];
+const [PLAIN_CAPTURE, COHERENT_CAPTURE, EMULATED] = [6, 7, 8];
 const bdfOf = (group: number): string => `0000:00:${(group + 2).toString(16).padStart(2, '0')}.0`;
 
 function outcome(run: () => unknown): unknown {
@@ -65,7 +66,7 @@ class Groups {
     kernel.close(fd);
   }
 
-  device(group: number): Pick<OpenedDevice, 'device' | 'registers'> {
+  device(group: number): Pick<OpenedDevice, 'fd' | 'device' | 'registers'> {
     const opened = deviceOf(openDevice(kernel, this.#fds.get(group)!, bdfOf(group)), bdfOf(group));
     setCommand(opened.device, 6);
     return opened;
@@ -215,6 +216,55 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
       return Number(eventfdRead(event));
     });
     return counts;
+  },
+
+  /** RSV-1, RSV-3, RSV-5 */
+  'donated-window'() {
+    const groups = new Groups();
+    const ram = memory(PAGE);
+    groups.attach(PLAIN);
+    groups.attach(DONATED);
+    groups.map(0x800_0000, PAGE, ram.vaddr);
+    const { msiWindow } = getType1Info(kernel, groups.fd);
+    const asked = { size: String(msiWindow?.size), alignment: String(msiWindow?.alignment) };
+    const donate = (iova: number): unknown =>
+      outcome(() => donateMsiWindow(kernel, groups.fd, { iova, size: 0x10_0000 }));
+    const event = eventfd(0);
+    const { fd, device, registers } = groups.device(DONATED);
+    const edu = new Edu(registers);
+    const signals = (): number => {
+      edu.raise(1);
+      edu.check(); // the device has taken the write before
+      edu.acknowledge();
+      return Number(eventfdRead(event));
+    };
+
+    const before = outcome(() => device.armMsi([event]));
+    const conflict = donate(0x7f0_1000);
+    const donated = donate(0x900_0000);
+    device.armMsi([event]);
+    const first = signals();
+    const unmapped = groups.unmapAll();
+    const second = signals();
+    groups.attach(EQUAL);
+    groups.map(0, PAGE, ram.vaddr);
+    const third = signals();
+    kernel.close(fd);
+    const again = groups.device(DONATED);
+    again.device.armMsi([event]);
+    new Edu(again.registers).raise(1);
+    new Edu(again.registers).check();
+    const later = Number(eventfdRead(event));
+    return {
+      asked,
+      before,
+      conflict,
+      donated,
+      signals: [first, second, third],
+      unmapped,
+      faults: faults(DONATED),
+      later,
+    };
   },
 
   /** ATT-6: the smallest page grows. */

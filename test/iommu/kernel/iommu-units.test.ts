@@ -13,13 +13,14 @@ const UNITS = [
   { name: 'coherent', properties: { coherent: 'on', 'aperture-bits': '36', 'max-pgsize': '2M' } },
   { name: 'translated', properties: { msi: 'translated' } },
   { name: 'huge', properties: { pgsize: '2M' } },
+  { name: 'donated', properties: { msi: 'donated' } },
 ];
 const edu = (iommu: string) => ({
   type: 'edu',
   properties: { iommu, 'dma-latency-ms': '0', 'dma-mask': '0xffffffffffffffff' },
 });
 const capture = (iommu: string) => ({ type: 'capture', properties: { iommu } });
-/** In the order of their groups: 0 … 6. */
+/** In the order of their groups: 0 … 7. */
 const DEVICES = [...UNITS.map(({ name }) => edu(name)), capture('plain'), capture('coherent')];
 
 const BELOW_MSI = '0-fedfffff';
@@ -37,9 +38,9 @@ describe('a container with groups behind several IOMMU units', () => {
       devices: DEVICES,
       units: UNITS,
       socketPath,
-      kvemuGroups: [7],
+      kvemuGroups: [8],
       profile: '6.12',
-      kernelRamBytes: 40 << 20,
+      kernelRamBytes: 48 << 20,
     });
   });
   afterEach(async () => {
@@ -101,6 +102,19 @@ describe('a container with groups behind several IOMMU units', () => {
 
   it('ATT-4: gets the MSIs of a unit with a fixed window and of one that translates them', async () => {
     expect(await run('messages')).toEqual([1, 1]);
+  });
+
+  it('RSV-1, RSV-3, RSV-5: has MSIs of a unit without a window only once its user donates one', async () => {
+    expect(await run('donated-window')).toEqual({
+      asked: { size: '4096', alignment: '4096' },
+      before: 'EINVAL',
+      conflict: 'EEXIST',
+      donated: 'done',
+      signals: [1, 1, 1],
+      unmapped: 4096,
+      faults: 0,
+      later: 1,
+    });
   });
 
   it('ATT-6: has the largest of the smallest pages, and refuses what is mapped in smaller ones', async () => {

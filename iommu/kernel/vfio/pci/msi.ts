@@ -3,6 +3,7 @@
  * with the doorbell's address and data, and each vector is routed to an eventfd.
  */
 import { einval, erange } from '../../../../platform/errno.ts';
+import { hex } from '../../../../platform/hex.ts';
 import {
   PCI_MSI_ADDRESS_HI,
   PCI_MSI_ADDRESS_LO,
@@ -22,8 +23,8 @@ import type { VectorAllocator } from './vector-allocator.ts';
 export interface MsiFabric {
   readonly doorbells: DoorbellTable;
   readonly vectors: VectorAllocator;
-  /** The iova of the doorbell, below 2^32. */
-  readonly doorbellIova: number;
+  /** Where the function stores its MSIs. acquire() may throw. */
+  readonly doorbell: { acquire(): number; release(): void };
   /**
    * Returns when every transaction that began before the call has ended. No device worker is then
    * about to use a route that was just changed.
@@ -70,26 +71,46 @@ export class Msi {
     return this.#queueSize;
   }
 
-  /** vfio_msi_enable with pci_alloc_irq_vectors(1, nrVectors). ERANGE for no vector. */
+  /**
+   * vfio_msi_enable with pci_alloc_irq_vectors(1, nrVectors). ERANGE for no vector; EINVAL, ENOSPC
+   * when the doorbell has no place in a donated window (RSV-8).
+   */
   enable(nrVectors: number): void {
     if (nrVectors < 1) throw erange('MSI with no vector');
     const queueSize = Math.ceil(Math.log2(nrVectors));
-    this.#allocated = 1 << queueSize;
-    this.#base = this.#fabric.vectors.allocate(this.#allocated);
+    const count = 1 << queueSize;
+    const base = this.#fabric.vectors.allocate(count);
+    let iova: number;
+    try {
+      iova = this.#acquire();
+    } catch (error) {
+      this.#fabric.vectors.free(base, count);
+      throw error;
+    }
+    this.#allocated = count;
+    this.#base = base;
     this.#countedBefore = this.#counts();
     this.#triggers = Array.from({ length: nrVectors }, () => undefined);
     this.#queueSize = queueSize;
-    this.#program();
+    this.#program(iova);
     this.#enabled = true;
   }
 
+  #acquire(): number {
+    const { doorbell } = this.#fabric;
+    const iova = doorbell.acquire();
+    if (iova < 2 ** 32 || this.#capability.is64) return iova;
+    doorbell.release();
+    throw einval(`the function cannot send MSIs to ${hex(iova)}`);
+  }
+
   /** Writes the message first and then the enable bit (PCI 3.0 §6.8.3.1). */
-  #program(): void {
+  #program(iova: number): void {
     const { at, is64 } = this.#capability;
     const flags = this.#pci.readConfig(at + PCI_MSI_FLAGS, 2) & ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
     this.#pci.writeConfig(at + PCI_MSI_FLAGS, 2, flags);
-    this.#pci.writeConfig(at + PCI_MSI_ADDRESS_LO, 4, this.#fabric.doorbellIova);
-    if (is64) this.#pci.writeConfig(at + PCI_MSI_ADDRESS_HI, 4, 0);
+    this.#pci.writeConfig(at + PCI_MSI_ADDRESS_LO, 4, iova % 2 ** 32);
+    if (is64) this.#pci.writeConfig(at + PCI_MSI_ADDRESS_HI, 4, Math.floor(iova / 2 ** 32));
     this.#pci.writeConfig(at + (is64 ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), 2, this.#base);
     this.#pci.writeConfig(at + PCI_MSI_FLAGS, 2, flags | (this.#queueSize << 4) | PCI_MSI_FLAGS_ENABLE);
   }
@@ -102,6 +123,7 @@ export class Msi {
     this.#raised += this.#raisedNow();
     this.#dropped += this.#droppedNow();
     this.#fabric.vectors.free(this.#base, this.#allocated);
+    this.#fabric.doorbell.release();
     this.#allocated = 0;
     this.#countedBefore = [];
     this.#triggers = [];

@@ -58,7 +58,7 @@ function* start(iommu: VfioIommu): Sliced<number> {
   if (iommu.dirtyPageTracking) return 0;
   try {
     for (const entry of iommu.entries()) {
-      allocateBitmap(iommu, entry);
+      if (entry.type === 'user') allocateBitmap(iommu, entry);
       yield;
     }
   } catch (error) {
@@ -143,14 +143,15 @@ function* reportRange(
   end: number,
   { bitmap, mm }: { readonly bitmap: UserBitmap; readonly mm: Mm },
 ): Sliced<void> {
-  const first = iommu.find(vpn, 1);
-  const last = iommu.find(end - 1, 1);
+  const first = iommu.findUser(vpn);
+  const last = iommu.findUser(end - 1);
   if ((first && first.vpn !== vpn) || (last && last.end !== end)) {
     throw einval('DIRTY_PAGES GET_BITMAP: the range splits a mapping');
   }
   for (const entry of iommu.entries()) {
     if (entry.vpn < vpn) continue;
     if (entry.vpn >= end) break;
+    if (entry.type !== 'user') continue;
     reportEntry(iommu, entry, { bitmap, baseVpn: vpn, mm });
     entry.bitmap?.clearAll();
     markPinned(iommu, entry);

@@ -15,6 +15,12 @@ export interface ExternalPin {
   refs: number;
 }
 
+/**
+ * RSV-3: an entry of a user has memory. One of type msi is a window that the user has donated: it
+ * has no vaddr and no pins.
+ */
+export type EntryType = 'user' | 'msi';
+
 export interface DmaEntryOptions {
   readonly vpn: number;
   readonly nrPages: number;
@@ -22,11 +28,14 @@ export interface DmaEntryOptions {
   /** IOMMU_READ | IOMMU_WRITE. */
   readonly prot: number;
   readonly mapper: Task;
+  /** Default: user. */
+  readonly type?: EntryType;
 }
 
 export class DmaEntry extends DmaRange<DmaEntry> {
   readonly vpn: number;
   readonly nrPages: number;
+  readonly type: EntryType;
   readonly prot: number;
   /** MAP VADDR replaces it. */
   vaddrPage: number;
@@ -53,10 +62,11 @@ export class DmaEntry extends DmaRange<DmaEntry> {
   /** Present while dirty tracking is on (DRT-2). */
   bitmap: DirtyBitmap | undefined;
 
-  constructor({ vpn, nrPages, vaddrPage, prot, mapper }: DmaEntryOptions) {
+  constructor({ vpn, nrPages, vaddrPage, prot, mapper, type = 'user' }: DmaEntryOptions) {
     super();
     this.vpn = vpn;
     this.nrPages = nrPages;
+    this.type = type;
     this.vaddrPage = vaddrPage;
     this.prot = prot;
     this.mapper = mapper;

@@ -27,7 +27,7 @@ export async function dmaRw(iommu: VfioIommu, request: RwRequest): Promise<boole
   let { vpn, offset } = request;
   let slept = false;
   for (let done = 0; done < data.length; ) {
-    const entry = iommu.find(vpn, 1);
+    const entry = iommu.findUser(vpn);
     if (entry?.vaddrInvalid) {
       await sleepOnVaddr(iommu, killed);
       slept = true;

@@ -1,5 +1,6 @@
 /** VFIO_IOMMU_GET_INFO with its capability chain (NUM-6…8), and CHECK_EXTENSION (ST-2). */
 import { einval } from '../../../../platform/errno.ts';
+import { Type1InfoCapReservedMsi, VFIO_IOMMU_TYPE1_INFO_CAP_RESERVED_MSI } from '../../../abi/reserved-msi.ts';
 import {
   IovaRange,
   Type1Info,
@@ -21,6 +22,7 @@ import {
 import type { Profile } from '../../core/profile.ts';
 import type { UserArg } from '../../core/user-arg.ts';
 import { MAX_BITMAP_BYTES } from './dirty.ts';
+import { windowsOf } from './msi-window.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 const MIN_ARGSZ = Type1Info.offset.cap_offset;
@@ -52,12 +54,13 @@ function infoBytes(argsz: number, { infoBytes: most }: Profile): number {
 }
 
 /**
- * NUM-7: the capabilities MIGRATION, DMA_AVAIL and IOVA_RANGE. Each `next` counts from the start of
- * the info struct.
+ * NUM-7: the capabilities MIGRATION, DMA_AVAIL and IOVA_RANGE, and our RESERVED_MSI. Each `next`
+ * counts from the start of the info struct.
  */
 function capabilities(iommu: VfioIommu): Uint8Array {
   const chain = [migration(iommu), dmaAvail(iommu)];
   if (iommu.validIova.length > 0) chain.push(iovaRanges(iommu));
+  if (windowsOf(iommu).length > 0) chain.push(reservedMsi(iommu));
   const align = iommu.profile.infoCapAlign;
   const sizes = chain.map((cap) => Math.ceil(cap.length / align) * align);
   const caps = new Uint8Array(sizes.reduce((sum, size) => sum + size));
@@ -82,6 +85,15 @@ const migration = (iommu: VfioIommu): Uint8Array =>
 
 const dmaAvail = (iommu: VfioIommu): Uint8Array =>
   Type1InfoDmaAvail.bytes({ id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, version: VERSION, avail: iommu.dmaAvail });
+
+/** NUM-10. The board has one doorbell, so a page is enough. */
+const reservedMsi = (iommu: VfioIommu): Uint8Array =>
+  Type1InfoCapReservedMsi.bytes({
+    id: VFIO_IOMMU_TYPE1_INFO_CAP_RESERVED_MSI,
+    version: VERSION,
+    size: iommu.pgsize,
+    alignment: iommu.pgsize,
+  });
 
 function iovaRanges({ validIova }: VfioIommu): Uint8Array {
   const size = Type1InfoCapIovaRange.size + validIova.length * IovaRange.size;

@@ -2,6 +2,7 @@
 import { eexist, einval, enoent, enospc } from '../../../../platform/errno.ts';
 import { hex, hexRange } from '../../../../platform/hex.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
+import { VFIO_DMA_MAP_FLAG_RESERVED_MSI } from '../../../abi/reserved-msi.ts';
 import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../../../abi/vfio.ts';
 import { overflow, type Profile } from '../../core/profile.ts';
 import type { Task } from '../../core/task.ts';
@@ -9,6 +10,7 @@ import { U64_END, type UserArg } from '../../core/user-arg.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
 import { allocateBitmap } from './dirty.ts';
 import { DmaEntry } from './dma-entry.ts';
+import { donateMsiWindow, windowsOf } from './msi-window.ts';
 import { DeferredUnpin, pinAndMap, removeEntry } from './pin-map.ts';
 import { updateVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
@@ -16,6 +18,7 @@ import type { VfioIommu } from './vfio-iommu.ts';
 const FLAGS = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR;
 
 interface Request {
+  readonly argsz: number;
   readonly flags: number;
   readonly vaddr: bigint;
   readonly iova: bigint;
@@ -30,6 +33,10 @@ interface Request {
 export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Promise<number> {
   // MAP-1
   const request = DmaMap.read(arg.copyIn(DmaMap.size));
+  if (isDonation(iommu, request)) {
+    donateMsiWindow(iommu, request.iova, request.size, task);
+    return 0;
+  }
   if (request.argsz < DmaMap.size || (request.flags & ~FLAGS) !== 0) throw einval('MAP_DMA: bad argsz or flags');
   checkRequest(iommu, request);
 
@@ -44,11 +51,21 @@ export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Pro
   // MAP-7, MAP-8, MAP-9
   if (overlap) throw eexist(`iova ${hexRange(request.iova, request.size)} overlaps a mapping`);
   if (iommu.dmaAvail === 0) throw enospc('no mapping left of dma_entry_limit');
-  if (!isValidIova(iommu, vpn, vpn + nrPages)) {
+  if (!iommu.isValidIova(vpn, vpn + nrPages)) {
     throw einval(`iova ${hexRange(request.iova, request.size)} is not in a valid range`);
   }
   const entry = new DmaEntry({ vpn, nrPages, vaddrPage, prot: protOf(request.flags), mapper: task });
   return iommu.lock.run(addEntry(iommu, entry, task), task);
+}
+
+/**
+ * RSV-4: the flag alone selects that way. To a container that needs no window it is a flag that
+ * nobody knows, as to the recorded kernels.
+ */
+function isDonation(iommu: VfioIommu, { argsz, flags }: Request): boolean {
+  const known = FLAGS | VFIO_DMA_MAP_FLAG_RESERVED_MSI;
+  if ((flags & VFIO_DMA_MAP_FLAG_RESERVED_MSI) === 0 || argsz < DmaMap.size) return false;
+  return (flags & ~known) === 0 && (flags & VFIO_DMA_MAP_FLAG_VADDR) === 0 && windowsOf(iommu).length > 0;
 }
 
 /**
@@ -114,9 +131,4 @@ function* addEntry(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<number
     yield* unpin.flush();
     throw error;
   }
-}
-
-/** MAP-9: true if [vpn, end) is inside one valid span. An unknown list allows everything. */
-function isValidIova({ validIova }: VfioIommu, vpn: number, end: number): boolean {
-  return validIova.length === 0 || validIova.some((span) => vpn >= span.vpn && end <= span.end);
 }

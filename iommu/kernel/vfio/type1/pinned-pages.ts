@@ -38,7 +38,7 @@ function hasInvalid(iommu: VfioIommu, { vpn, nrPages }: PinRequest): boolean {
   if (iommu.vaddrInvalidCount === 0) return false;
   refuseInvalid(iommu);
   for (let page = vpn; page < vpn + nrPages; page++) {
-    const entry = iommu.find(page, 1);
+    const entry = iommu.findUser(page);
     if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(page)}`);
     if (entry.vaddrInvalid) return true;
   }
@@ -77,7 +77,7 @@ function* pinRange(iommu: VfioIommu, request: PinRequest): Sliced<readonly numbe
  * pages that are not. Returns their pfns.
  */
 function* pinSome(iommu: VfioIommu, vpn: number, nrPages: number, prot: number): Sliced<readonly number[]> {
-  const entry = iommu.find(vpn, 1);
+  const entry = iommu.findUser(vpn);
   if (!entry) throw einval(`pin_pages: no mapping at iova page ${hex(vpn)}`);
   if ((entry.prot & prot) !== prot) throw eperm(`pin_pages: iova page ${hex(vpn)} does not allow that`);
   entry.externalPins ??= new Map();
@@ -130,7 +130,7 @@ export function unpinPages(iommu: VfioIommu, vpn: number, nrPages: number): numb
 function unpinRange(iommu: VfioIommu, vpn: number, nrPages: number): number {
   let done = 0;
   while (done < nrPages) {
-    const entry = iommu.find(vpn + done, 1);
+    const entry = iommu.findUser(vpn + done);
     if (!entry) break;
     const count = Math.min(nrPages - done, entry.end - vpn - done);
     unpinInEntry(iommu, entry, vpn + done, count);

@@ -4,6 +4,7 @@ import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import { uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
+import { giveMsiWindow } from './msi-window.ts';
 import { mapPages, nrCharged, pinCharged, unmapPages } from './pin-map.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
@@ -13,7 +14,11 @@ import type { VfioIommu } from './vfio-iommu.ts';
  * before, except for the mappings in `domain`, which the caller frees.
  */
 export function* replay(iommu: VfioIommu, domain: IommuDomain, task: Task): Sliced<void> {
-  const entries = [...iommu.entries()].filter((entry) => iommu.isReplayed(entry));
+  const entries: DmaEntry[] = [];
+  for (const entry of iommu.entries()) {
+    if (entry.type === 'msi') giveMsiWindow(domain, entry);
+    else if (iommu.isReplayed(entry)) entries.push(entry);
+  }
   const fresh = entries.filter((entry) => !entry.iommuMapped);
   try {
     for (const entry of entries) {
@@ -26,7 +31,7 @@ export function* replay(iommu: VfioIommu, domain: IommuDomain, task: Task): Slic
     for (const entry of fresh.reverse()) yield* unpinAgain(iommu, entry, task);
     throw error;
   }
-  for (const entry of iommu.entries()) entry.iommuMapped = true;
+  for (const entry of iommu.entries()) entry.iommuMapped = entry.type === 'user';
 }
 
 function* mapPinned(domain: IommuDomain, entry: DmaEntry): Sliced<void> {

@@ -143,15 +143,16 @@ function* walk(iommu: VfioIommu, request: Request, progress: Progress, task: Tas
 
 /** UNM-6: an entry straddles the start or the end of the range. */
 function bisects(iommu: VfioIommu, { vpn, end }: Request): boolean {
-  const first = iommu.find(vpn, 1);
+  const first = iommu.findUser(vpn);
   if (first && first.vpn !== vpn) return true;
-  const last = iommu.find(end - 1, 1);
+  const last = iommu.findUser(end - 1);
   return last !== undefined && last.end !== end;
 }
 
 /** Yields the entries that the walk meets, in order. */
 function* selected(iommu: VfioIommu, { all, vpn, end }: Request, task: Task): Generator<DmaEntry, void> {
   for (const entry of all ? iommu.withinAll() : iommu.within(vpn, end)) {
+    if (entry.type !== 'user') continue; // RSV-5
     if (!iommu.v2 && vpn > entry.vpn) return; // UNM-7
     // UNM-9: somebody else's mapping ends the walk.
     if (iommu.profile.unmapOfOtherMm === 'stops' && mmOf(iommu, entry, task) !== task.mm) return;

@@ -118,7 +118,13 @@ export class VfioIommu {
     return this.#entries.size;
   }
 
-  /** An entry that has a page of [vpn, vpn + nrPages). */
+  /** The entry with memory that has page `vpn`; not a window for MSIs. */
+  findUser(vpn: number): DmaEntry | undefined {
+    const entry = this.#entries.find(vpn, 1);
+    return entry?.type === 'user' ? entry : undefined;
+  }
+
+  /** An entry of either type that has a page of [vpn, vpn + nrPages). */
   find(vpn: number, nrPages: number): DmaEntry | undefined {
     return this.#entries.find(vpn, nrPages);
   }
@@ -153,6 +159,12 @@ export class VfioIommu {
   /** A replay maps all entries except those whose end the kernel takes for 0 (ATT-1). */
   isReplayed(entry: DmaEntry): boolean {
     return this.#entries.knowsEnd(entry);
+  }
+
+  /** MAP-9: true if [vpn, end) is inside one valid span. An unknown list allows everything. */
+  isValidIova(vpn: number, end: number): boolean {
+    const { validIova } = this;
+    return validIova.length === 0 || validIova.some((span) => vpn >= span.vpn && end <= span.end);
   }
 
   /** ST-1 */

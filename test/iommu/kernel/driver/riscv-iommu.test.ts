@@ -145,7 +145,7 @@ describe('MSI window', () => {
     expect(() => domain.mapMsiWindow(0x8000)).toThrow(expect.objectContaining({ code: 'ENODEV' }));
   });
 
-  it('is a page like any other on a unit without MSI page tables (ATT-4)', () => {
+  it('is a page like any other on a unit without MSI page tables (ATT-4, RSV-9)', () => {
     start({ unit: { msiFlat: false } });
     expect(machine.driver.reservedRegions()).toEqual([{ vpn: 0x8000, nrPages: 0x100, type: 'sw-msi' }]);
     machine.driver.attach(DID, domain);

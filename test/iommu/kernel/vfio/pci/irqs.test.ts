@@ -134,6 +134,29 @@ describe('MSI', () => {
     expect(fake.device.info(4)).toMatchObject({ interruptsSent: 4, interruptsRaised: 3, interruptsDropped: 1 });
   });
 
+  it('lets its doorbell go when it is disabled, once for all its vectors (RSV-8)', async () => {
+    await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!, events[1]!] });
+    expect(fake.doorbell.users).toBe(1);
+
+    await fake.setIrqs(MSI, NONE | TRIGGER, { count: 0 });
+
+    expect(fake.doorbell.users).toBe(0);
+  });
+
+  it('is not enabled where its doorbell has no place, and keeps no vector then (RSV-8)', async () => {
+    fake.doorbell.refuses = true;
+    for (let i = 0; i < 65; i++) {
+      expect(await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!] })).toBe('-ENOSPC');
+    }
+    expect(msiEnabled()).toBe(false);
+    fake.doorbell.refuses = false;
+    fake.doorbell.iova = 0x12_0000_8000;
+
+    expect(await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!] })).toBe(0);
+
+    expect([pci.readConfig(MSI_CAP + 4, 4), pci.readConfig(MSI_CAP + 8, 4)]).toEqual([0x8000, 0x12]);
+  });
+
   it('has no message on its way when it is disabled', async () => {
     await fake.setIrqs(MSI, EVENTFD | TRIGGER, { data: [events[0]!, events[1]!] });
     const before = fake.fences;

@@ -288,7 +288,7 @@ describe('attach', () => {
     expect(container.reaches(0)).toBe(false);
   });
 
-  it('ATT-1: without interrupt remapping EPERM, unless allow_unsafe_interrupts', () => {
+  it('ATT-1, RSV-7: without interrupt remapping EPERM, unless allow_unsafe_interrupts', () => {
     const parameters = { dmaEntryLimit: 10, allowUnsafeInterrupts: false };
     container = new TestContainer({ real: false, parameters, machine: { driver: { isolatedMsi: false } } });
     expect(errnoOf(attach(container.realGroup))).toBe('EPERM');

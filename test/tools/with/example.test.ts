@@ -4,11 +4,12 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { Child } from '../../../tools/launch/child.ts';
 import { programArgv } from '../../../tools/launch/programs.ts';
-import { type Ended, outcome, Sandbox } from '../livevmm-process.ts';
+import { type Ended, firstLine, outcome, Sandbox } from '../livevmm-process.ts';
+import { descendantsOf, stillThere } from '../processes.ts';
 
 const SOURCE = fileURLToPath(new URL('../../../examples/c/edu-dma.c', import.meta.url));
 const hasCompiler = spawnSync('cc', ['--version']).status === 0;
@@ -93,6 +94,19 @@ describe('livevmm with', () => {
     const { status, stderr } = await sandbox.run(...words);
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(line) });
   });
+
+  it.each(['SIGTERM', 'SIGKILL'] as const)(
+    'takes its program along when it gets %s, and leaves nothing',
+    async (signal) => {
+      const child = sandbox.start('with', '--', 'sh', '-c', 'echo begun; exec sleep 600');
+      expect(await firstLine(child)).toBe('begun');
+      const below = descendantsOf(child.pid);
+      expect(below.some(({ command }) => command.startsWith('sleep 600'))).toBe(true);
+      child.kill(signal);
+      expect((await child.closed).signal).toBe(signal);
+      await vi.waitFor(() => expect([...stillThere(below), ...sandbox.leftovers()]).toEqual([]));
+    },
+  );
 
   it('traces the VFIO calls of its program to a file, or to stderr', async () => {
     const file = join(sandbox.dir, 'trace');

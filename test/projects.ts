@@ -19,6 +19,7 @@ export const STARTERS = [
   'node:child_process',
   'platform/thread.ts',
   'platform/ram-hash.ts',
+  'test/explore/bundle.ts', // esbuild's
   'devices/board/board.ts',
   'devices/board/device-thread.ts',
   'devices/board/host.ts',

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 
 import { wholeOf } from '../../platform/shared.ts';
 import { InterruptDispatcher } from '../../vmm/crew/interrupts/dispatcher.ts';
+import type { InterruptShared } from '../../vmm/crew/interrupts/protocol.ts';
 import { InterruptThread } from '../../vmm/crew/interrupts/thread.ts';
-import type { VmShared } from '../../vmm/crew/vm-shared.ts';
 import {
   controlBytes,
   hartWords,
@@ -38,7 +38,6 @@ interface VmMemory extends Readonly<Record<string, SharedArrayBuffer>> {
   readonly control: SharedArrayBuffer;
   readonly imsic: SharedArrayBuffer;
   readonly routes: SharedArrayBuffer;
-  readonly input: SharedArrayBuffer;
   /** One word: how often the worker said that it is parked. */
   readonly parked: SharedArrayBuffer;
 }
@@ -47,15 +46,13 @@ const memory = (): VmMemory => ({
   control: new SharedArrayBuffer(controlBytes(1)),
   imsic: new SharedArrayBuffer(imsicBytes(1)),
   routes: new SharedArrayBuffer(INTERRUPT_ROUTES_BYTES),
-  input: new SharedArrayBuffer(64),
   parked: new SharedArrayBuffer(64),
 });
 
-const sharedIn = ({ control, imsic, routes, input }: VmMemory): VmShared => ({
+const sharedIn = ({ control, imsic, routes }: VmMemory): InterruptShared => ({
   control: wholeOf(control),
   imsic: wholeOf(imsic),
   routes: wholeOf(routes),
-  input: wholeOf(input),
 });
 
 function worker(memory: VmMemory): void {

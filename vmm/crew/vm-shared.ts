@@ -7,8 +7,11 @@ import { PAGE_SIZE } from '../../platform/page.ts';
 import { type SharedPart, wholeOf, within } from '../../platform/shared.ts';
 import { controlBytes } from '../machine/control/control-block.ts';
 import { imsicBytes } from '../machine/hart-local/imsic.ts';
+import { JOURNAL_BYTES } from '../machine/hart-local/journal.ts';
 import { CONSOLE_INPUT_BYTES } from '../machine/shared/console-input.ts';
+import { CONSOLE_OUTPUT_BYTES } from '../machine/shared/console-output.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../machine/shared/interrupt-routes.ts';
+import { PUBLICATION_BYTES } from './publication.ts';
 
 export interface VmShared {
   /** MachineBlock and HartBlocks */
@@ -19,6 +22,12 @@ export interface VmShared {
   readonly routes: SharedPart;
   /** ConsoleInput */
   readonly input: SharedPart;
+  /** OutputWords */
+  readonly output: SharedPart;
+  /** Publication */
+  readonly publication: SharedPart;
+  /** Journal of the hart whose state is published. NOT MODELLED: more than one hart. */
+  readonly journal: SharedPart;
 }
 
 /** The sizes of the parts, in their order. */
@@ -27,6 +36,9 @@ const partBytes = (harts: number): Readonly<Record<keyof VmShared, number>> => (
   imsic: imsicBytes(harts),
   routes: INTERRUPT_ROUTES_BYTES,
   input: CONSOLE_INPUT_BYTES,
+  output: CONSOLE_OUTPUT_BYTES,
+  publication: PUBLICATION_BYTES,
+  journal: JOURNAL_BYTES,
 });
 
 const pages = (size: number): number => Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;

@@ -233,6 +233,9 @@ export class Vm {
       case 'poweroff':
         this.shutdown(message.status, message.status === 0 ? 'guest-shutdown' : 'guest-panic', true);
         break;
+      case 'unpublished':
+        process.stderr.write(`vmm: the state is not published any more: ${message.reason}\n`);
+        break;
       case 'input-room':
         this.parts.console.refill();
         break;

@@ -8,7 +8,7 @@ import { controlBytes, hartWords } from '../../../vmm/machine/control/control-bl
 import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { Machine, type MachineState } from '../../../vmm/machine/machine.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
-import { ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
+import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
 import { imsicPage } from '../../../vmm/machine/shared/memory-map.ts';
 import { PassthroughFunction, type PassthroughState } from '../../../vmm/machine/shared/passthrough.ts';
 import { FakeDeviceAccess } from '../../fakes/fake-device-access.ts';
@@ -29,7 +29,7 @@ function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {})
 } {
   const ram = new SharedArrayBuffer(RAM_BYTES);
   let text = '';
-  const output = new ConsoleOutput((bytes) => {
+  const output = new ConsoleOutput(newPart(CONSOLE_OUTPUT_BYTES), (bytes) => {
     text += Buffer.from(bytes).toString();
     return bytes.length;
   });

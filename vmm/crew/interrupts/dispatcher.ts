@@ -91,15 +91,26 @@ export class InterruptDispatcher {
     if (kicked) eventfdRead(this.#kick);
     const reached = new Set<number>();
     ready.forEach((revents, route) => {
-      const count = revents ? eventfdRead(this.#routes.eventfd(route)) : 0;
-      if (count === 0) return;
+      if (revents) this.#deliver(route, reached);
+    });
+    for (const hart of reached) if (this.#files[hart]) wakeHart(this.#control, hart);
+    return !hungUp;
+  }
+
+  /**
+   * The count that is read lies nowhere else until the identity is pending. So the route is in hand
+   * from before the one until after the other, for a successor to see.
+   */
+  #deliver(route: number, reached: Set<number>): void {
+    this.#routes.pickUp(route);
+    const count = eventfdRead(this.#routes.eventfd(route));
+    if (count > 0) {
       this.#routes.countDelivered(route, count);
       const target = this.#routes.identity(route);
       // A dropped interrupt is identity 0, which is ignored there.
       this.#files[targetHart(target)]?.setPending(targetIdentity(target));
       reached.add(targetHart(target));
-    });
-    for (const hart of reached) if (this.#files[hart]) wakeHart(this.#control, hart);
-    return !hungUp;
+    }
+    this.#routes.layDown();
   }
 }

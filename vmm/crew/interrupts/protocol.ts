@@ -4,8 +4,11 @@
  */
 import type { VmShared } from '../vm-shared.ts';
 
+/** The shared memory that the thread reaches. */
+export type InterruptShared = Pick<VmShared, 'control' | 'imsic' | 'routes'>;
+
 export interface InterruptInput {
-  readonly shared: VmShared;
+  readonly shared: InterruptShared;
   /** An eventfd. Main signals it after it changed the `dispatch` word. */
   readonly kick: number;
   /** An open file of the host, on which nothing is ever sent: it hangs up when the host ends. */

@@ -6,8 +6,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../plat
 import { int32s } from '../../../platform/shared.ts';
 import { MachineBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
-import type { VmShared } from '../vm-shared.ts';
-import type { InterruptInput, InterruptMessage } from './protocol.ts';
+import type { InterruptInput, InterruptMessage, InterruptShared } from './protocol.ts';
 
 export class InterruptThread extends MachineThread<InterruptMessage> {
   /** The input of the worker, or of main in its place. */
@@ -15,7 +14,7 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
   readonly #control: Int32Array;
 
   /** `hostFile` is an open file of the host. */
-  constructor(shared: VmShared, hostFile: number) {
+  constructor(shared: InterruptShared, hostFile: number) {
     super('interrupt thread');
     this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), hostFile };
     this.#control = int32s(shared.control);

@@ -69,6 +69,8 @@ export type VcpuMessage =
    * the reset; it is absent when the guest asked for it.
    */
   | { readonly kind: 'reset'; readonly request?: number }
+  /** The state cannot be published (vmm/crew/publisher.ts). The guest runs on. */
+  | { readonly kind: 'unpublished'; readonly reason: string }
   /** There is room for console input. */
   | { readonly kind: 'input-room' }
   /** The guest cannot run on. */

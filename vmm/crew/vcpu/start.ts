@@ -34,11 +34,11 @@ export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOpti
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),
-    output: new ConsoleOutput(),
+    output: new ConsoleOutput(shared.output),
     functions,
   });
   if ('harts' in state) machine.restore(state);
-  return new Vcpu(machine, hart, { control: shared.control, tell });
+  return new Vcpu(machine, hart, { shared, tell });
 }
 
 /** The thread's life. It throws errors that no guest can cause. */

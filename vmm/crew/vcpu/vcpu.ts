@@ -4,7 +4,7 @@
  * blocks (loop.ts); main, which runs the first slices in a new image, returns to its event loop.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
-import { float64s, int32s, type SharedPart } from '../../../platform/shared.ts';
+import { float64s, int32s } from '../../../platform/shared.ts';
 import {
   crewOnDuty,
   hartWords,
@@ -20,6 +20,8 @@ import {
 import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
 import type { Machine } from '../../machine/machine.ts';
 import { msOf } from '../../machine/shared/clock.ts';
+import { Publisher } from '../publisher.ts';
+import type { VmShared } from '../vm-shared.ts';
 import type { Suspended, VcpuMessage } from './protocol.ts';
 
 /** A slice should take about this long. It bounds how late a stop request or the timer can be. */
@@ -32,7 +34,7 @@ const LONGEST_WFI_MS = 1000;
 const OUTPUT_RETRY_MS = 5;
 /** The last output of a guest waits this long for a reader. */
 const DRAIN_MS = 2000;
-const PUBLISH_EVERY_NS = 100e6;
+const COUNT_EVERY_NS = 100e6;
 
 /** The next step after a turn. */
 export type Rest =
@@ -51,7 +53,7 @@ export type Rest =
 const RUN: Rest = { kind: 'run' };
 
 export interface VcpuSurroundings {
-  readonly control: SharedPart;
+  readonly shared: VmShared;
   tell(message: VcpuMessage): void;
 }
 
@@ -64,21 +66,23 @@ export class Vcpu {
   readonly #counters: Float64Array;
   readonly #tell: (message: VcpuMessage) => void;
   readonly #crew: number;
+  readonly #publisher: Publisher;
   #running = false;
   /** The last request that main has an answer to: the guest runs under it, or has stopped. */
   #reported = -1;
   #budget = MIN_BUDGET; // until code is compiled, an instruction takes microseconds
-  #published = 0;
+  #counted = 0;
 
   /** Runs this hart of the machine. */
-  constructor(machine: Machine, hart: number, { control, tell }: VcpuSurroundings) {
+  constructor(machine: Machine, hart: number, { shared, tell }: VcpuSurroundings) {
     this.#machine = machine;
     this.#hart = machine.harts[hart]!;
     this.#words = hartWords(hart);
     this.#words64 = hartWords64(hart);
-    this.#control = int32s(control);
-    this.#counters = float64s(control);
+    this.#control = int32s(shared.control);
+    this.#counters = float64s(shared.control);
     this.#tell = tell;
+    this.#publisher = new Publisher(machine, this.#hart, shared, (reason) => tell({ kind: 'unpublished', reason }));
     this.#crew = crewOnDuty(this.#control);
   }
 
@@ -109,11 +113,13 @@ export class Vcpu {
   /** Stops the machine's clock. Another vCPU can go on from the state that is returned. */
   suspend(): Suspended {
     this.#running = false;
-    const { clock, output } = this.#machine.shared;
+    const { clock, output, input } = this.#machine.shared;
     clock.stop();
     const atNs = monotonicNs();
+    this.#publisher.publish();
     output.flush();
-    this.#publish(atNs);
+    input.release();
+    this.#count(atNs);
     return { atNs, state: this.#machine.save() };
   }
 
@@ -122,18 +128,23 @@ export class Vcpu {
     const { clock, output, input, finisher } = this.#machine.shared;
     if (!this.#running) clock.start();
     timer.update();
+    this.#publisher.beforeSlice(!this.#running);
     const start = monotonicNs();
     const reason = engine.run(this.#budget);
     const end = monotonicNs();
     this.#running = true;
+    const { accessed } = this.#publisher;
+    const finish = finisher.take();
+    if (finish) this.#publisher.guestHasEnded();
+    this.#publisher.publish();
     if (this.#reported !== request) {
       this.#reported = request;
       this.#tell({ kind: 'running', request: numberOf(request), atNs: start });
     }
-    output.flush();
+    if (!accessed || output.due) output.flush();
+    input.release();
     if (input.roomWanted()) this.#tell({ kind: 'input-room' });
-    if (end - this.#published > PUBLISH_EVERY_NS) this.#publish(end);
-    const finish = finisher.take();
+    if (end - this.#counted > COUNT_EVERY_NS) this.#count(end);
     if (finish?.kind === 'reset') {
       this.#reset(request);
       this.#tell({ kind: 'reset' });
@@ -145,7 +156,7 @@ export class Vcpu {
       const limit = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
       const left = timer.ticksLeft(engine.deadline());
       return { kind: 'wfi', seen, ms: left === undefined ? limit : Math.min(msOf(left), limit) };
-    } else {
+    } else if (!accessed) {
       this.#adaptBudget(end - start);
     }
     return RUN;
@@ -159,6 +170,7 @@ export class Vcpu {
 
   #reset(request: number): void {
     this.#machine.shared.clock.stop();
+    this.#publisher.machineIsReset();
     this.#machine.reset();
     this.#stopItself(request);
   }
@@ -174,8 +186,8 @@ export class Vcpu {
     this.#tell({ kind: 'stopped', request: numberOf(request), ...this.suspend() });
   }
 
-  #publish(now: number): void {
-    this.#published = now;
+  #count(now: number): void {
+    this.#counted = now;
     this.#counters[this.#words64.instructions] = Number(this.#hart.engine.save().minstret);
     this.#counters[this.#words64.exits] = this.#hart.exits;
   }

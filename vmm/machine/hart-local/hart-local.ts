@@ -12,6 +12,7 @@ import { number } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartWords } from '../control/control-block.ts';
 import { Imsic } from './imsic.ts';
+import type { Journal } from './journal.ts';
 import { Timer } from './timer.ts';
 
 /** The vCPU's count beside the hart's own counters: accesses outside RAM. */
@@ -45,6 +46,7 @@ export class HartLocal {
   readonly interruptFile: Imsic;
   /** Accesses that left RAM: what a hypervisor would call MMIO exits. */
   #exits = 0;
+  #journal: Journal | undefined;
 
   constructor({ number, ram, control, imsic, surroundings, mtime }: HartLocalOptions) {
     const lines = int32s(control);
@@ -58,10 +60,12 @@ export class HartLocal {
       bus: {
         load: (gpa, size) => {
           this.#exits++;
+          this.#journal?.access('load', gpa);
           return surroundings.load(gpa, size);
         },
         store: (gpa, size, value) => {
           this.#exits++;
+          this.#journal?.access('store', gpa);
           return surroundings.store(gpa, size, value, number);
         },
       },
@@ -74,6 +78,13 @@ export class HartLocal {
 
   get exits(): number {
     return this.#exits;
+  }
+
+  /** Whatever the hart does goes into the journal from now on, before it is done. */
+  journalTo(journal: Journal | undefined): void {
+    this.#journal = journal;
+    this.engine.journalTo(journal);
+    this.interruptFile.journalTo(journal);
   }
 
   save(): HartLocalState {

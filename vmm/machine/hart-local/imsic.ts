@@ -13,6 +13,7 @@ import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { integer, list } from '../../../platform/shape.ts';
 import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart, within } from '../../../platform/shared.ts';
 import { hartWords } from '../control/control-block.ts';
+import type { Journal } from './journal.ts';
 
 export const IMSIC_IDENTITIES = 255;
 const WORDS = 8; // bit i of word w is identity 32w + i; identity 0 does not exist
@@ -50,6 +51,7 @@ export class Imsic implements InterruptFile {
   readonly #file: Int32Array;
   readonly #lines: Int32Array;
   readonly #line: number;
+  #journal: Journal | undefined;
 
   /**
    * A view of the file of this hart in `shared`, which drives the hart's line in `control`. One per
@@ -81,6 +83,7 @@ export class Imsic implements InterruptFile {
   claim(): number {
     const identity = this.#topIdentity();
     if (identity !== 0) {
+      this.#journal?.claim(identity); // before the bit is cleared
       Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));
     }
     this.#driveLine();
@@ -100,12 +103,33 @@ export class Imsic implements InterruptFile {
     else {
       const at = arrayIndex(select);
       if (at === undefined) return;
+      // The other registers are as they were published; pending bits are as they are.
+      if (select < EIE0) this.#journal?.access('interrupt file', select);
       // identity 0 is read-only zero
       const low = select === EIP0 || select === EIE0 ? value & ~1n : value;
-      Atomics.store(this.#file, at, Number(BigInt.asIntN(32, low)));
-      Atomics.store(this.#file, at + 1, Number(BigInt.asIntN(32, low >> 32n)));
+      this.#writeWord(at, Number(BigInt.asIntN(32, low)));
+      this.#writeWord(at + 1, Number(BigInt.asIntN(32, low >> 32n)));
     }
     this.#driveLine();
+  }
+
+  /** A word of eip or eie. To the journal, a pending bit that is written away is a claim. */
+  #writeWord(at: number, value: number): void {
+    const first = 32 * (at - ImsicFile.word.pending);
+    for (;;) {
+      const old = Atomics.load(this.#file, at);
+      if (this.#journal && first < 32 * WORDS) {
+        for (let away = old & ~value; away !== 0; away &= away - 1) {
+          this.#journal.claim(first + 31 - Math.clz32(away & -away));
+        }
+      }
+      if (Atomics.compareExchange(this.#file, at, old, value) === old) return;
+    }
+  }
+
+  /** Claims go into the journal from now on. */
+  journalTo(journal: Journal | undefined): void {
+    this.#journal = journal;
   }
 
   reset(): void {

@@ -1,6 +1,7 @@
 /**
  * Console input that the guest has not read yet: a byte ring in shared memory. Main fills it, the
- * vCPU's UART empties it.
+ * vCPU's UART empties it. Bytes that were taken keep their place until `release`: after a death
+ * within the slice the guest must read them again.
  */
 import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s, within } from '../../../platform/shared.ts';
 
@@ -9,7 +10,7 @@ const CAPACITY = 4096; // a power of two
 const ConsoleRing = defineShared('console input', {
   head: atomic32, // main: bytes put in; publishes the data before it
   pad0: bytes(60),
-  tail: atomic32, // vCPU: bytes taken out
+  tail: atomic32, // vCPU: bytes taken out and released
   starved: atomic32, // main sets it when the ring is full; the vCPU, which makes room, takes it down
   pad1: bytes(56),
   data: bytes(CAPACITY),
@@ -20,10 +21,13 @@ export const CONSOLE_INPUT_BYTES = ConsoleRing.size;
 export class ConsoleInput {
   readonly #words: Int32Array;
   readonly #data: Uint8Array;
+  /** vCPU: bytes taken out. */
+  #taken: number;
 
   constructor(shared: SharedPart) {
     this.#words = int32s(shared);
     this.#data = uint8s(within(shared, ConsoleRing.offset.data, CAPACITY));
+    this.#taken = Atomics.load(this.#words, ConsoleRing.word.tail);
   }
 
   /**
@@ -32,7 +36,7 @@ export class ConsoleInput {
    */
   push(input: Uint8Array): number {
     const head = Atomics.load(this.#words, ConsoleRing.word.head);
-    const tail = Atomics.load(this.#words, ConsoleRing.word.tail); // pairs with the store in take
+    const tail = Atomics.load(this.#words, ConsoleRing.word.tail); // pairs with the store in release
     const count = Math.min(input.length, CAPACITY - ((head - tail) | 0));
     for (let i = 0; i < count; i++) this.#data[(head + i) & (CAPACITY - 1)] = input[i]!;
     // pairs with the exchange in roomWanted
@@ -42,18 +46,28 @@ export class ConsoleInput {
     return count;
   }
 
+  /** vCPU: whether there is a byte to take. */
   ready(): boolean {
-    return Atomics.load(this.#words, ConsoleRing.word.head) !== Atomics.load(this.#words, ConsoleRing.word.tail);
+    return Atomics.load(this.#words, ConsoleRing.word.head) !== this.#taken;
   }
 
   /** vCPU: the next byte; undefined if there is none. */
   take(): number | undefined {
     if (!this.ready()) return undefined;
-    const tail = Atomics.load(this.#words, ConsoleRing.word.tail);
-    const byte = this.#data[tail & (CAPACITY - 1)];
-    // pairs with the load in push
-    Atomics.store(this.#words, ConsoleRing.word.tail, (tail + 1) | 0);
+    const byte = this.#data[this.#taken & (CAPACITY - 1)];
+    this.#taken = (this.#taken + 1) | 0;
     return byte;
+  }
+
+  /** vCPU: bytes taken out since the machine began, modulo 2^32. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** vCPU: main may use the room of the bytes that were taken. */
+  release(): void {
+    // pairs with the load in push
+    Atomics.store(this.#words, ConsoleRing.word.tail, this.#taken);
   }
 
   /** vCPU: true once if main waits for room and half of the ring is free: main must be told. */
@@ -64,8 +78,18 @@ export class ConsoleInput {
 
   /** All bytes in the ring; they stay there. To be called only while the vCPU is stopped. */
   peek(): Uint8Array {
-    const tail = Atomics.load(this.#words, ConsoleRing.word.tail);
-    return Uint8Array.from({ length: this.#used() }, (_, i) => this.#data[(tail + i) & (CAPACITY - 1)]!);
+    return this.after(Atomics.load(this.#words, ConsoleRing.word.tail));
+  }
+
+  /** All bytes that were put in after `taken` others. These are still there until `release`. */
+  after(taken: number): Uint8Array {
+    const length = (Atomics.load(this.#words, ConsoleRing.word.head) - taken) | 0;
+    return Uint8Array.from({ length }, (_, i) => this.#data[(taken + i) & (CAPACITY - 1)]!);
+  }
+
+  /** Whether main has input that did not fit. */
+  get starved(): boolean {
+    return Atomics.load(this.#words, ConsoleRing.word.starved) === 1;
   }
 
   #used(): number {

@@ -14,7 +14,10 @@ const MAX_ROUTES = 1024;
 
 const Header = defineShared('interrupt routes', {
   count: atomic32, // main, before any other thread looks
-  pad: bytes(60),
+  pad0: bytes(60),
+  /** Interrupt thread: 1 + the route whose interrupts it takes from the eventfd now; 0: none. */
+  inHand: atomic32,
+  pad1: bytes(60),
 });
 
 const Route = defineShared('interrupt route', {
@@ -89,6 +92,25 @@ export class InterruptRoutes {
 
   identity(route: number): number {
     return Atomics.load(this.#words, word(route, Route.word.identity));
+  }
+
+  /**
+   * Interrupt worker: takes the route in hand, before it reads the eventfd. Until `layDown` the
+   * interrupts are perhaps nowhere else.
+   */
+  pickUp(route: number): void {
+    Atomics.store(this.#words, Header.word.inHand, 1 + route);
+  }
+
+  /** Interrupt worker: the interrupts are pending, or there were none. */
+  layDown(): void {
+    Atomics.store(this.#words, Header.word.inHand, 0);
+  }
+
+  /** The route that is in hand. */
+  get inHand(): number | undefined {
+    const inHand = Atomics.load(this.#words, Header.word.inHand);
+    return inHand === 0 ? undefined : inHand - 1;
   }
 
   /** Interrupt worker: `count` more interrupts were taken. */

@@ -1,17 +1,19 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { newPart } from '../../../../platform/shared.ts';
+import { newPart, type SharedPart } from '../../../../platform/shared.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
-import { ConsoleOutput } from '../../../../vmm/machine/shared/console-output.ts';
+import { CONSOLE_OUTPUT_BYTES, ConsoleOutput, outputProgress } from '../../../../vmm/machine/shared/console-output.ts';
 import { Uart } from '../../../../vmm/machine/shared/uart.ts';
 
 let written: string;
 let blocked: boolean;
 let input: ConsoleInput;
+let words: SharedPart;
+let output: ConsoleOutput;
 let uart: Uart;
 
 function newUart(): Uart {
-  const output = new ConsoleOutput((bytes) => {
+  output = new ConsoleOutput(words, (bytes) => {
     if (blocked) throw Object.assign(new Error('EAGAIN'), { code: 'EAGAIN' });
     written += Buffer.from(bytes).toString();
     return bytes.length;
@@ -23,6 +25,7 @@ beforeEach(() => {
   written = '';
   blocked = false;
   input = new ConsoleInput(newPart(CONSOLE_INPUT_BYTES));
+  words = newPart(CONSOLE_OUTPUT_BYTES);
   uart = newUart();
 });
 
@@ -85,6 +88,29 @@ describe('UART 16550', () => {
     expect(read(5) & 0x60).toBe(0x60);
   });
 
+  it('holds whole lines, too, until it is told to write', () => {
+    output.hold(true);
+    print('hello\n');
+    expect([written, output.due]).toEqual(['', true]);
+    output.flush();
+    expect([written, output.due]).toEqual(['hello\n', false]);
+    expect(outputProgress(words)).toEqual({ sent: 6, writing: 0 });
+  });
+
+  it('says in shared words what stdout has taken and what a write was given', () => {
+    const during: unknown[] = [];
+    const counting = new ConsoleOutput(words, (bytes) => {
+      during.push(outputProgress(words));
+      return Math.min(bytes.length, 4);
+    });
+    for (const byte of Buffer.from('hello\n')) counting.put(byte);
+    expect(during).toEqual([
+      { sent: 0, writing: 6 },
+      { sent: 4, writing: 2 },
+    ]);
+    expect(outputProgress(words)).toEqual({ sent: 6, writing: 0 });
+  });
+
   it('goes on from a saved state: registers, and the bytes nobody has taken', () => {
     write(1, 3);
     write(7, 0x77);
@@ -114,6 +140,23 @@ describe('console input', () => {
     expect(Buffer.from(got)).toEqual(text);
     expect(input.take()).toBeUndefined();
   });
+
+  it('keeps bytes that were taken until they are released', () => {
+    input.push(Buffer.alloc(4096, 'abc'));
+    const { taken } = input;
+    expect([input.take(), input.take()]).toEqual([0x61, 0x62]);
+    expect(input.push(Buffer.from('x'))).toBe(0);
+    expect(Buffer.from(input.after(taken)).toString('latin1', 0, 4)).toBe('abca');
+    input.release();
+    expect(input.push(Buffer.from('xyz'))).toBe(2);
+    expect(input.peek()).toHaveLength(4096);
+    expect([input.taken, input.starved]).toEqual([2, true]);
+  });
 });
 
-const takeAll = (count: number): number[] => Array.from({ length: count }, () => input.take()!);
+/** As in a slice, whose end releases what was taken. */
+function takeAll(count: number): number[] {
+  const bytes = Array.from({ length: count }, () => input.take()!);
+  input.release();
+  return bytes;
+}

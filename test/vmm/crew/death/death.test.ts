@@ -1,0 +1,312 @@
+import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
+import * as fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+import { int32s, type SharedPart, uint8s, wholeOf, within } from '../../../../platform/shared.ts';
+import { Publication } from '../../../../vmm/crew/publication.ts';
+import { type Recovered, recover } from '../../../../vmm/crew/recovery.ts';
+import { buildVcpu } from '../../../../vmm/crew/vcpu/start.ts';
+import { VcpuThread } from '../../../../vmm/crew/vcpu/thread.ts';
+import type { VmShared } from '../../../../vmm/crew/vm-shared.ts';
+import { controlBytes, REQUEST_RUN } from '../../../../vmm/machine/control/control-block.ts';
+import { Imsic, type ImsicState, imsicBytes } from '../../../../vmm/machine/hart-local/imsic.ts';
+import type { MachineState } from '../../../../vmm/machine/machine.ts';
+import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
+import { CONSOLE_OUTPUT_BYTES } from '../../../../vmm/machine/shared/console-output.ts';
+import { INTERRUPT_ROUTES_BYTES } from '../../../../vmm/machine/shared/interrupt-routes.ts';
+import { RAM_BASE, TEST_FINISHER, UART } from '../../../../vmm/machine/shared/memory-map.ts';
+import { bundle } from '../../../explore/bundle.ts';
+import type { Mutant } from '../../../explore/scenario.ts';
+import { instruction } from '../../../guest/riscv/random-words.ts';
+import type * as Guest from './guest.ts';
+import { Life, Mortal } from './mortal.ts';
+
+/**
+ * A guest whose VMM dies at any one store to shared memory, is recovered, and goes on: it ends as
+ * if nothing had happened. The stores are counted, and each one is tried.
+ */
+
+const PAGE = 4096;
+const RAM_BYTES = 16 * PAGE;
+const DATA = 8 * PAGE;
+
+const partBytes: Readonly<Record<keyof VmShared, number>> = {
+  control: controlBytes(1),
+  imsic: imsicBytes(1),
+  routes: INTERRUPT_ROUTES_BYTES,
+  input: CONSOLE_INPUT_BYTES,
+  output: CONSOLE_OUTPUT_BYTES,
+  publication: 4 * PAGE,
+  journal: 8 * PAGE,
+};
+const VM_BYTES = Object.values(partBytes).reduce((sum, size) => sum + size, 0);
+
+function sharedIn(memory: SharedPart): VmShared {
+  let at = 0;
+  const parts = Object.entries(partBytes).map(([name, size]) => {
+    at += size;
+    return [name, within(memory, at - size, size)];
+  });
+  return Object.fromEntries(parts) as VmShared;
+}
+
+// sb/lbu on the UART by a3, sw on the finisher by a5, claims by mtopei
+const [A3, A5, A6, NEWLINE] = [13, 15, 16, 17] as const;
+const FINISHER_PASS = 0x5555;
+const print = fc.constantFrom(5, 6, 7, NEWLINE).map((reg) => ((reg << 20) | (A3 << 15) | 0x23) >>> 0);
+const type = fc.constantFrom(8, 9).map((reg) => ((A3 << 15) | (4 << 12) | (reg << 7) | 0x03) >>> 0);
+const claim = fc.constantFrom(10, 11, 12).map((reg) => ((0x35c << 20) | (1 << 12) | (reg << 7) | 0x73) >>> 0);
+/** After a nop, which a last branch may skip. */
+const POWEROFF = [0x13, ((A6 << 20) | (A5 << 15) | (2 << 12) | 0x23) >>> 0, 0x0000_006f];
+
+const program = (length: number): fc.Arbitrary<readonly number[]> =>
+  fc.array(
+    instruction({ weight: 3, arbitrary: print }, { weight: 2, arbitrary: type }, { weight: 3, arbitrary: claim }),
+    { minLength: length / 2, maxLength: length },
+  );
+
+/** Two of them are not enabled. */
+const INTERRUPTS: ImsicState = {
+  version: 1,
+  delivery: 1,
+  threshold: 0,
+  pending: [0b1111_0110, 1 << 31, 0, 0, 0, 0, 0, 5],
+  enabled: [0b0111_0010, -1, 0, 0, 0, 0, 0, -1],
+};
+
+const GUEST = fileURLToPath(new URL('./guest.ts', import.meta.url));
+const vm = new SharedArrayBuffer(VM_BYTES);
+const ram = new SharedArrayBuffer(RAM_BYTES);
+let start: MachineState;
+/** The guest that dies, and the one that goes on. */
+let mortal: Mortal<typeof Guest>;
+let immortal: Mortal<typeof Guest>;
+
+/** Fills the memory of a machine that stands before its first instruction. */
+function prepare(memory: SharedArrayBuffer, publishing: boolean): VmShared {
+  new Uint8Array(memory).fill(0);
+  const shared = sharedIn(wholeOf(memory));
+  new Imsic(shared.imsic, int32s(shared.control), 0).restore(INTERRUPTS);
+  new ConsoleInput(shared.input).push(Buffer.from('what was typed before the guest read anything'));
+  new VcpuThread(shared, 0).request(REQUEST_RUN);
+  new Publication(shared.publication).wanted = publishing;
+  return shared;
+}
+
+function fillRam(words: readonly number[]): void {
+  const bytes = new Uint8Array(ram);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 7) & 0xff;
+  new Uint32Array(ram).set([...words, ...POWEROFF]);
+}
+
+beforeAll(async () => {
+  const code = await bundle(GUEST);
+  mortal = new Mortal(code, [ram, vm]);
+  immortal = new Mortal(code, []);
+  const shared = prepare(vm, false);
+  const parts = { ram, entry: RAM_BASE, devices: [] };
+  const kernel = {} as Parameters<typeof buildVcpu>[0]['kernel'];
+  const state = { pci: { version: 1, functions: [] } } as const;
+  const vcpu = buildVcpu({ shared, hart: 0, parts, kernel, state, tell: () => {} });
+  const { state: fresh } = vcpu.suspend();
+  const [hart] = fresh.harts;
+  const x = hart!.hart.x.map((_, i) => BigInt(i) * 0x1234_5678_9abcn);
+  x[2] = BigInt(RAM_BASE + DATA);
+  x[3] = BigInt(RAM_BASE + DATA + 64);
+  x[A3 - 1] = BigInt(UART.base);
+  x[A5 - 1] = BigInt(TEST_FINISHER.base);
+  x[A6 - 1] = BigInt(FINISHER_PASS);
+  x[NEWLINE - 1] = 10n;
+  const atStart = { ...hart!.hart, pc: RAM_BASE, x, mstatus: 0x6000 };
+  start = { ...fresh, harts: [{ ...hart!, hart: atStart }] };
+});
+
+interface Outcome {
+  readonly machine: unknown;
+  readonly pending: readonly number[];
+  readonly ram: Buffer;
+  readonly input: string;
+  readonly printed: string;
+}
+
+interface Disturbed extends Outcome {
+  readonly doubts: readonly string[];
+}
+
+const LONG = 1e9;
+
+function outcome(shared: VmShared, end: MachineState, printed: string): Outcome {
+  const machine = end.harts.map(({ hart, vcpu, clint: { mtimecmp, msip } }) => ({ hart, vcpu, mtimecmp, msip }));
+  return {
+    machine: { machine, uart: end.uart },
+    pending: new Imsic(shared.imsic, int32s(shared.control), 0).save().pending,
+    ram: Buffer.from(new Uint8Array(ram).slice()),
+    input: Buffer.from(new ConsoleInput(shared.input).peek()).toString(),
+    printed,
+  };
+}
+
+/** The end of the guest without a death. */
+function undisturbed(words: readonly number[]): Outcome {
+  fillRam(words);
+  const shared = prepare(vm, true);
+  const { result, printed } = immortal.live(new Life(LONG), ({ runToEnd }) => runToEnd(shared, ram, start));
+  return outcome(shared, result!, printed);
+}
+
+const second = new SharedArrayBuffer(VM_BYTES);
+
+/**
+ * The end after a death at store number `stores`, or why there is none; undefined if the guest
+ * ended before that store.
+ */
+function disturbed(
+  words: readonly number[],
+  stores: number,
+  mortal: Mortal<typeof Guest>,
+): Disturbed | string | undefined {
+  fillRam(words);
+  const shared = prepare(vm, true);
+  const life = new Life(stores);
+  const first = mortal.live(life, ({ runToEnd }) => runToEnd(shared, ram, start));
+  if (!life.ended) return undefined;
+  let recovered: Recovered | undefined;
+  try {
+    recovered = recover(shared, 1, ram);
+  } catch (error) {
+    return (error as Error).message;
+  }
+
+  const next = prepare(second, true);
+  const { machine, interruptFiles, input, doubts } = recovered ?? { ...nothingPublished(), doubts: [] };
+  new Imsic(next.imsic, int32s(next.control), 0).restore(interruptFiles[0]!);
+  uint8s(next.input).fill(0);
+  new ConsoleInput(next.input).push(input);
+  const rest = immortal.live(new Life(LONG), ({ runToEnd }) => runToEnd(next, ram, machine));
+  if (!rest.result) return 'runs for ever';
+  return { ...outcome(next, rest.result, first.printed + rest.printed), doubts };
+}
+
+/** The guest has done nothing then. */
+const nothingPublished = () => ({
+  machine: start,
+  interruptFiles: [INTERRUPTS],
+  input: new ConsoleInput(sharedIn(wholeOf(vm)).input).peek(),
+});
+
+/** What was printed, less the bytes that may have come twice. */
+function withoutDoubles(printed: string, wanted: string, doubts: readonly string[]): string {
+  const twice = Number(/^(\d+) bytes of console output/m.exec(doubts.join('\n'))?.[1] ?? 0);
+  const cuts = Array.from({ length: printed.length }, (_, at) => printed.slice(0, at) + printed.slice(at + twice));
+  return cuts.includes(wanted) ? wanted : printed;
+}
+
+/** The first death after which the guest ends otherwise; undefined if there is none. */
+function firstLoss(words: readonly number[], by = mortal): { at: number; end: unknown; wanted: unknown } | undefined {
+  const { ram: wantedRam, ...wanted } = undisturbed(words);
+  for (let at = 0; ; at++) {
+    const found = disturbed(words, at, by);
+    if (!found) return undefined;
+    if (typeof found === 'string') return { at, end: found, wanted };
+    const { doubts, ram: foundRam, ...end } = found;
+    const printed = withoutDoubles(end.printed, wanted.printed, doubts);
+    const same = isDeepStrictEqual({ ...end, printed }, wanted) && foundRam.equals(wantedRam);
+    if (!same) return { at, end: { ...end, doubts }, wanted };
+  }
+}
+
+describe('a guest whose VMM dies at any store', () => {
+  it('ends as if nothing had happened: any program', () => {
+    fc.assert(
+      fc.property(program(30), (words) => {
+        expect(firstLoss(words)).toBeUndefined();
+      }),
+      { numRuns: 5 },
+    );
+  }, 120_000);
+});
+
+/** Orders that are wrong: an entry, a state or a note comes too early, too late or never. */
+const mutants: readonly Mutant[] = [
+  {
+    name: 'store-before-its-entry',
+    file: 'guest/riscv/memory.ts',
+    find: 'journal.store(at, 4, this.i32[at >>> 2]!, 0, low, 0);\n      this.i32[at >>> 2] = low;',
+    replace: 'const old = this.i32[at >>> 2]!;\n this.i32[at >>> 2] = low;\n journal.store(at, 4, old, 0, low, 0);',
+  },
+  {
+    name: 'amo-without-an-entry',
+    file: 'guest/riscv/atomic.ts',
+    find: '} else if (memory.journal) {',
+    replace: '} else if (memory.journal && size === 0) {',
+  },
+  {
+    name: 'entry-counted-before-it-is-whole',
+    file: 'vmm/machine/hart-local/journal.ts',
+    find: '    this.#words[entry + AT] = at;\n',
+    replace:
+      '    Atomics.store(this.#words, HartJournal.word.head, this.#tag | (this.#count + 1));\n this.#words[entry + AT] = at;\n',
+  },
+  {
+    name: 'claim-without-an-entry',
+    file: 'vmm/machine/hart-local/imsic.ts',
+    find: '      this.#journal?.claim(identity); // before the bit is cleared\n',
+    replace: '',
+  },
+  {
+    name: 'number-before-the-state',
+    file: 'vmm/crew/publication.ts',
+    find: '    data.set(state);\n',
+    replace: '    Atomics.store(this.#words, Block.word.published, number);\n data.set(state);\n',
+  },
+  {
+    name: 'journal-emptied-before-the-state-holds',
+    file: 'vmm/crew/publisher.ts',
+    find: '      this.#publication.publish(state);\n',
+    replace: '      this.#journal.follow(this.#publication.next);\n this.#publication.publish(state);\n',
+  },
+  {
+    name: 'journal-never-emptied',
+    file: 'vmm/crew/publisher.ts',
+    find: '      this.#journal.follow(this.#publication.published);\n    } catch',
+    replace: '    } catch',
+  },
+  {
+    name: 'output-before-the-state',
+    file: 'vmm/crew/publisher.ts',
+    find: 'output.hold(true)',
+    replace: 'output.hold(false)',
+  },
+  {
+    name: 'write-not-said',
+    file: 'vmm/machine/shared/console-output.ts',
+    find: '    Atomics.store(this.#words, OutputWords.word.writing, bytes.length);\n',
+    replace: '',
+  },
+  {
+    name: 'sent-bytes-not-counted',
+    file: 'vmm/machine/shared/console-output.ts',
+    find: '    Atomics.add(this.#words, OutputWords.word.sent, count);\n',
+    replace: '',
+  },
+  {
+    name: 'state-after-the-end-of-the-guest',
+    file: 'vmm/crew/vcpu/vcpu.ts',
+    find: '    if (finish) this.#publisher.guestHasEnded();\n',
+    replace: '',
+  },
+];
+
+describe('seeded bugs of that', () => {
+  const programs = fc.sample(program(40), { seed: 7, numRuns: 12 });
+
+  it.each(mutants)(
+    '$name loses the guest',
+    async (mutant) => {
+      const broken = new Mortal<typeof Guest>(await bundle(GUEST, mutant), [ram, vm]);
+      expect(programs.some((words) => firstLoss(words, broken) !== undefined)).toBe(true);
+    },
+    120_000,
+  );
+});

@@ -1,0 +1,114 @@
+/**
+ * The vCPU's part in publishing: while somebody wants it, the machine's state is published at the
+ * end of each slice, and a journal keeps what the guest does in between. So another process can go
+ * on from there whenever this one dies (recovery.ts).
+ *
+ * The order of a slice: the guest runs, each entry of the journal before what it tells → its state
+ * is published, which makes the entries void → output is written, console input gives up its room.
+ * A slice ends right after an access outside RAM, so such an access is made again only if death
+ * came between it and its publication.
+ */
+import { SysError } from '../../platform/errno.ts';
+import type { HartLocal } from '../machine/hart-local/hart-local.ts';
+import { Journal } from '../machine/hart-local/journal.ts';
+import type { Machine } from '../machine/machine.ts';
+import { Publication } from './publication.ts';
+import { encodePublished } from './published-vm.ts';
+import type { VmShared } from './vm-shared.ts';
+
+export class Publisher {
+  readonly #machine: Machine;
+  readonly #hart: HartLocal;
+  readonly #publication: Publication;
+  readonly #journal: Journal;
+  readonly #refused: (reason: string) => void;
+  #on = false;
+  /** The state that is published stays until the machine runs again. */
+  #kept = false;
+
+  /** `refused` hears why the state cannot be published; the guest runs on without. */
+  constructor(machine: Machine, hart: HartLocal, shared: VmShared, refused: (reason: string) => void) {
+    this.#machine = machine;
+    this.#hart = hart;
+    this.#publication = new Publication(shared.publication);
+    this.#journal = new Journal(shared.journal);
+    this.#refused = refused;
+  }
+
+  /** Whether states are being published. */
+  get on(): boolean {
+    return this.#on;
+  }
+
+  /** Whether the hart has just made an access outside RAM, which ended its slice. */
+  get accessed(): boolean {
+    return this.#journal.accessed;
+  }
+
+  /**
+   * Comes before each slice: begins or ends as is wanted. `fresh`: the machine did not run before
+   * this slice, and its state is not the published one.
+   */
+  beforeSlice(fresh: boolean): void {
+    const wanted = this.#publication.wanted;
+    this.#kept &&= !fresh;
+    if (!wanted && (this.#on || this.#publication.published !== 0)) this.end();
+    else if (wanted && !this.#on) this.#begin();
+    else if (wanted && fresh) this.publish();
+  }
+
+  /** Publishes the state of the machine between two slices. */
+  publish(): void {
+    if (this.#on && !this.#kept) this.#publish(false);
+  }
+
+  /**
+   * The guest has ended its machine. A state after that would not end it again, so the one before
+   * stays.
+   */
+  guestHasEnded(): void {
+    this.#kept = true;
+  }
+
+  /** The machine is about to be reset, and main then fills RAM. */
+  machineIsReset(): void {
+    if (this.#on) this.#publish(true);
+    this.#kept = true;
+  }
+
+  #publish(reset: boolean): void {
+    const { harts, shared } = this.#machine;
+    const state = encodePublished({
+      reset,
+      machine: this.#machine.save(),
+      interruptFiles: harts.map(({ interruptFile }) => interruptFile.save()),
+      inputTaken: shared.input.taken,
+      outputSent: shared.output.sent,
+    });
+    try {
+      this.#publication.publish(state);
+      this.#journal.follow(this.#publication.published);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      this.#publication.wanted = false;
+      this.end();
+      this.#refused(error.message);
+    }
+  }
+
+  #begin(): void {
+    this.#on = true;
+    this.#journal.follow(this.#publication.published);
+    this.#hart.journalTo(this.#journal);
+    this.#machine.shared.output.hold(true);
+    this.#publish(false);
+  }
+
+  /** No state holds any more; this comes before the guest does anything without the journal. */
+  end(): void {
+    this.#on = false;
+    this.#publication.withdraw();
+    this.#hart.journalTo(undefined);
+    this.#machine.shared.output.hold(false);
+  }
+}

@@ -224,7 +224,7 @@ describe('a guest whose VMM dies at any store', () => {
       }),
       { numRuns: 5 },
     );
-  }, 120_000);
+  }, 300_000);
 });
 
 /** Orders that are wrong: an entry, a state or a note comes too early, too late or never. */
@@ -307,6 +307,6 @@ describe('seeded bugs of that', () => {
       const broken = new Mortal<typeof Guest>(await bundle(GUEST, mutant), [ram, vm]);
       expect(programs.some((words) => firstLoss(words, broken) !== undefined)).toBe(true);
     },
-    120_000,
+    300_000,
   );
 });

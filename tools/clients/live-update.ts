@@ -142,6 +142,30 @@ export interface DryRun {
   readonly checks: readonly { readonly what: string; readonly ok: boolean; readonly reason?: string }[];
   /** Why the update would be refused; none if it would be done. */
   readonly refusals: readonly string[];
+  /** Builds before 0.2.0 do not send this. */
+  readonly cost?: UpdateCost;
+}
+
+/** What an update would cost (vmm/live-update/cost.ts). */
+export interface UpdateCost {
+  /** Measured just now, beside the running guest. Times are in ms. */
+  readonly measured: {
+    readonly turnMs: number;
+    readonly preflightMs: number;
+    readonly snapshot: 'kept' | 'made' | 'none';
+    readonly snapshotBytes: number;
+    readonly startMs?: number;
+    readonly saveMs: number;
+    readonly steadyStateBytes: number;
+    readonly dmaRanges: number;
+  };
+  /** Of the update that brought the running image, if one did. */
+  readonly lastUpdate?: Pick<UpdateReport, 'pauseMs' | 'phasesMs' | 'handover' | 'takeback'>;
+  readonly estimate?: {
+    readonly pauseMs: number;
+    readonly from: 'last-update' | 'preflight';
+    readonly without: readonly string[];
+  };
 }
 
 /**

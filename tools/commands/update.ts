@@ -17,6 +17,7 @@ import {
 } from '../clients/live-update.ts';
 import { QmpClient } from '../clients/qmp-client.ts';
 import { findQmpSocket } from '../launch/sockets.ts';
+import { describeCost } from './update-cost.ts';
 
 const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--as VERSION] [--dry-run]
                       [--allow-loss SECTION]… [--timeout S] [--json]
@@ -29,7 +30,7 @@ this command fails, with every reason.
   --to DIR      folder of another built version (its dist/, with vmm.cjs)
   --node PATH   another node binary to run it
   --as VERSION  the release in whose form the guest's state is written, for a build that is older than the running one: 0.1.0
-  --dry-run     only ask; exit status 1 if the update would be refused
+  --dry-run     only ask, also what it would cost; exit status 1 if the update would be refused
   --allow-loss SECTION  a part of the guest's state that may be lost if the new image does not know it
   --timeout S   how many seconds to wait for the VMM (default 30); it is not asked to give up
   --json        print one JSON document
@@ -51,12 +52,12 @@ const describeHandover = ({ afterMs, gapMs, longestGapMs }: HandoverReport): str
   `its threads took over ${afterMs.toFixed(1)} ms later, within ${gapMs.toFixed(1)} ms; longest gap before ${longestGapMs.toFixed(1)} ms
 `;
 
-function describeDryRun({ version, node, sections, checks }: DryRun): string {
+function describeDryRun({ version, node, sections, checks, cost }: DryRun): string {
   const rows = [
     ...sections.map(({ name, verdict, reason = '' }) => [`section ${name}`, verdict, reason]),
     ...checks.map(({ what, ok, reason = '' }) => [what, ok ? 'ok' : 'not ok', reason]),
   ];
-  return `the new image would be livevmm ${version} on node ${node}\n${formatTable(['what', 'answer', 'why'], rows)}`;
+  return `the new image would be livevmm ${version} on node ${node}\n${formatTable(['what', 'answer', 'why'], rows)}${cost ? `\n${describeCost(cost)}` : ''}`;
 }
 
 export const update: Command = {

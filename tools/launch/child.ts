@@ -14,8 +14,11 @@ import type { ToOwner } from '../../platform/lifeline.ts';
 import { CommandError } from '../cli/command.ts';
 import { exitStatus } from '../cli/signals.ts';
 
-/** How long a child has between SIGTERM and SIGKILL. */
-const GRACE_MS = 5000;
+/**
+ * How long a child has between SIGTERM and SIGKILL. A host that must end its kernel and its devices
+ * by force takes 7 s.
+ */
+const GRACE_MS = 10_000;
 /** How many characters from the end of stderr are kept. */
 const WORDS_KEPT = 1 << 16;
 

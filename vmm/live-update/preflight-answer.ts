@@ -24,8 +24,10 @@ const FDS_OF_OUR_OWN = 40;
 /** A thread is ready within 0.1 s of the process' own time. */
 const THREAD = { ownMs: 5000, allMs: 50_000 };
 
-/** EINVAL: `fd` does not contain a manifest. */
-export async function answerPreflight(fd: number): Promise<PreflightReport> {
+/**
+ * `firstLineNs` is the time of this program's first line. EINVAL: `fd` does not contain a manifest.
+ */
+export async function answerPreflight(fd: number, firstLineNs: number): Promise<PreflightReport> {
   const packed = Buffer.alloc(fstatSync(fd).size);
   readSync(fd, packed, 0, packed.length, 0);
   const manifest = decodeManifest(packed);
@@ -33,6 +35,7 @@ export async function answerPreflight(fd: number): Promise<PreflightReport> {
     version: VERSION,
     node: process.version,
     standby: STANDBY_PROTOCOL,
+    firstLineNs,
     sections: judge(manifest),
     checks: [
       await check('node', () => {

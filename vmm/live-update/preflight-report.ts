@@ -2,7 +2,7 @@
  * The successor's answer to the question whether it could take a guest over. It is one JSON
  * document.
  */
-import { flag, integer, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
+import { flag, integer, list, number, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 import type { Offer } from './manifest.ts';
 
 const SECTION_VERDICT = object(
@@ -32,15 +32,14 @@ export const PREFLIGHT_REPORT = object(
   {
     /** The words that the build knows of those that stand by (standby/protocol.ts). */
     standby: integer,
+    /** CLOCK_MONOTONIC when the first line of the successor's program ran. */
+    firstLineNs: number,
   },
 );
 
 export type SectionVerdict = Shaped<typeof SECTION_VERDICT>;
 export type Check = Shaped<typeof CHECK>;
 export type PreflightReport = Shaped<typeof PREFLIGHT_REPORT>;
-
-/** The answer to `query-live-update`: the report, and why the update would be refused. */
-export type UpdateForecast = PreflightReport & { readonly refusals: readonly string[] };
 
 /**
  * The report with what only the old image knows: the sections that it converts, or cannot write as

@@ -20,18 +20,29 @@ export interface Candidate {
   readonly snapshotFd: number | undefined;
 }
 
+export interface Answer {
+  readonly report: PreflightReport;
+  /**
+   * From the start of the successor's process to the first line of its program. undefined: an
+   * earlier build, which does not tell.
+   */
+  readonly startMs: number | undefined;
+}
+
 /** EINVAL: the successor does not answer; the message says what it wrote instead. */
 export async function askSuccessor(
   { node, entry, snapshotFd }: Candidate,
   manifestFd: number,
   signal?: AbortSignal,
-): Promise<PreflightReport> {
+): Promise<Answer> {
   const start = snapshotFd === undefined ? [] : fromSnapshot(SNAPSHOT_FD);
   const words = [...nodeOptions(), ...start, entry, PREFLIGHT, String(MANIFEST_FD)];
   const stdio = ['ignore' as const, 'pipe' as const, 'pipe' as const, snapshotFd ?? ('ignore' as const), manifestFd];
-  const { end, output, errors } = await runSuccessor(node, words, stdio, signal);
+  const { startNs, end, output, errors } = await runSuccessor(node, words, stdio, signal);
   try {
-    return PREFLIGHT_REPORT(JSON.parse(output), 'answer');
+    const report = PREFLIGHT_REPORT(JSON.parse(output), 'answer');
+    const { firstLineNs } = report;
+    return { report, startMs: firstLineNs === undefined ? undefined : (firstLineNs - startNs) / 1e6 };
   } catch {
     const saying = lastWords(errors);
     throw einval(`the successor does not answer: it ${end}${saying === undefined ? '' : `, saying "${saying}"`}`);

@@ -31,6 +31,8 @@ interface Answer {
   /** Where it came from: the cache, this update, or nowhere. */
   readonly snapshot: 'kept' | 'made' | 'none';
   readonly report: PreflightReport;
+  /** Of the process that answered (preflight.ts). */
+  readonly startMs: number | undefined;
 }
 
 export interface Preparation extends Answer {
@@ -79,8 +81,8 @@ async function ask(vm: Vm, candidate: Candidate, surroundings: Surroundings): Pr
   const manifestFd = writeManifest(vm, offers);
   const askFrom = async (prepared: PreparedSnapshot | undefined): Promise<Answer> => {
     const snapshotFd = prepared?.fd;
-    const report = await askSuccessor({ ...candidate, snapshotFd }, manifestFd, signal);
-    return { snapshotFd, snapshot: origin(prepared), report: withOffers(report, offers) };
+    const { report, startMs } = await askSuccessor({ ...candidate, snapshotFd }, manifestFd, signal);
+    return { snapshotFd, snapshot: origin(prepared), report: withOffers(report, offers), startMs };
   };
   try {
     const kept = source.kept();

@@ -5,6 +5,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { getPriority, setPriority } from 'node:os';
 
+import { monotonicNs } from '../../platform/clock.ts';
 import { codeOf } from '../../platform/errno.ts';
 import { successorEnv } from './successor-env.ts';
 import { limitTime } from './time-limit.ts';
@@ -21,6 +22,8 @@ const NICEST = 19;
 const MAX_OUTPUT = 1 << 20;
 
 export interface SuccessorRun {
+  /** CLOCK_MONOTONIC ns just before the program was started. */
+  readonly startNs: number;
   readonly succeeded: boolean;
   /** How it ended, in words that follow "it". */
   readonly end: string;
@@ -36,7 +39,8 @@ export async function runSuccessor(
   stdio: StdioOptions,
   signal?: AbortSignal,
 ): Promise<SuccessorRun> {
-  if (signal?.aborted) return { succeeded: false, end: 'was cancelled', output: '', errors: '' };
+  const startNs = monotonicNs();
+  if (signal?.aborted) return { startNs, succeeded: false, end: 'was cancelled', output: '', errors: '' };
   const child = spawn(node, words, { stdio, env: successorEnv() });
   let reason: string | undefined;
   const kill = (why: string): void => {
@@ -54,7 +58,7 @@ export async function runSuccessor(
   inTime();
   process.removeListener('exit', withUs);
   signal?.removeEventListener('abort', cancel);
-  return { succeeded, end: reason ?? end, output: output(), errors: errors() };
+  return { startNs, succeeded, end: reason ?? end, output: output(), errors: errors() };
 }
 
 /** Makes the run nice, and limits its time. Returns how to stop that. */

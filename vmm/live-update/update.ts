@@ -10,15 +10,17 @@ import { close } from '../../platform/libc/fd.ts';
 import { memfdCreate } from '../../platform/libc/memfd.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import type { Vm } from '../vm/vm.ts';
+import { type UpdateForecast, updateCost } from './cost.ts';
 import { execUpdate } from './exec-update.ts';
 import type { Migration } from './migration/migration.ts';
-import { refusals, type UpdateForecast } from './preflight-report.ts';
+import { refusals } from './preflight-report.ts';
 import { type Preparation, prepare, release } from './preparation.ts';
 import { type Form, formOf } from './releases.ts';
 import type { Guarded } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import { encodeState } from './state-file.ts';
-import { fdsOf, inForm, saveSteady } from './survivors.ts';
+import { fdsOf, inForm, saveSteady, versionIn } from './survivors.ts';
+import { UPDATE_SECTION } from './update-state.ts';
 import { writeAll } from './write-all.ts';
 
 export interface UpdateTarget {
@@ -89,16 +91,21 @@ export class LiveUpdate {
   }
 
   /**
-   * Asks the successor what an update would do, and does nothing. While it does, no update can
-   * begin. EINVAL: the successor does not answer. EBUSY; errors of #plan.
+   * Asks the successor what an update would do and cost, and does nothing. While it does, no update
+   * can begin. EINVAL: the successor does not answer. EBUSY; errors of #plan.
    */
   async query(target: UpdateTarget): Promise<UpdateForecast> {
     const plan = this.#reserve(target);
     try {
+      await this.#begun();
       const prepared = await prepare(this.#vm, plan);
-      release(prepared);
-      const { report } = prepared;
-      return { ...report, refusals: refusals(report, plan.allowLoss) };
+      try {
+        const { firstLineNs: _, ...report } = prepared.report;
+        const cost = updateCost(this.#vm, prepared, this.#migration.cameBy);
+        return { ...report, refusals: refusals(report, plan.allowLoss), cost };
+      } finally {
+        release(prepared);
+      }
     } finally {
       this.#running = false;
     }
@@ -167,9 +174,13 @@ export class LiveUpdate {
     }
   }
 
-  /** How the update is guarded. A successor that does not know the words cannot commit. */
-  #guarded({ node, entry, probationMs }: UpdatePlan, { report, snapshotFd }: Preparation): Guarded | undefined {
+  /**
+   * How the update is guarded. A successor cannot commit if it does not know the words, or if its
+   * form of the state does not name the guardian.
+   */
+  #guarded({ node, entry, form, probationMs }: UpdatePlan, { report, snapshotFd }: Preparation): Guarded | undefined {
     if (report.standby !== STANDBY_PROTOCOL) return undefined;
+    if (versionIn(form, UPDATE_SECTION) !== UPDATE_SECTION.version) return undefined;
     const isOwn = node === process.execPath && entry === process.argv[1];
     return { snapshotFd: isOwn ? snapshotFd : undefined, probationMs };
   }

@@ -15,7 +15,7 @@ export async function runVmm(args: readonly string[], firstLine: number): Promis
     const [option, stateFd, ...more] = args; // these options only images of the VMM say to each other
     if (option === '--resume') status = await resume(Number(stateFd), firstLine, signalled);
     else if (option === STANDBY) status = await standBy([stateFd, ...more].map(Number), signalled);
-    else if (option === PREFLIGHT) status = await preflight(Number(stateFd));
+    else if (option === PREFLIGHT) status = await preflight(Number(stateFd), firstLine);
     else status = await powerOn(args, signalled);
   } catch (error) {
     const { message, stack } = error as Error;
@@ -41,9 +41,9 @@ async function standBy(fds: readonly number[], signalled: Promise<number>): Prom
   return serveResumed(resumed, signalled);
 }
 
-async function preflight(manifestFd: number): Promise<number> {
+async function preflight(manifestFd: number, firstLine: number): Promise<number> {
   const { answerPreflight } = await import('../live-update/preflight-answer.ts');
-  const answer = JSON.stringify(await answerPreflight(manifestFd));
+  const answer = JSON.stringify(await answerPreflight(manifestFd, firstLine));
   await new Promise<void>((resolve) => process.stdout.write(answer, () => resolve()));
   return 0;
 }

@@ -49,6 +49,14 @@ describe('livevmm update', () => {
     expect(await heartbeats()).toBeGreaterThan(before);
   });
 
+  it('tells afterwards what the next one would cost, with --dry-run', async () => {
+    const { pauseMs } = JSON.parse((await sandbox.run('update', '--json')).stdout);
+    const { stdout, stderr } = await sandbox.run('update', '--dry-run', '--timeout', '120');
+    expect(stderr).toBe('');
+    expect(stdout).toContain(`\npause of the last update     ${pauseMs.toFixed(1)} ms`);
+    expect(stdout).toMatch(/^pause of this update +about \d+ ms +estimated: as the last update$/m);
+  });
+
   it('moves the guest to another built version', async () => {
     const installed = dirname(programPath('vmm'));
     const other = join(sandbox.dir, 'other');
@@ -93,7 +101,13 @@ describe('livevmm update', () => {
     expect(asked.stdout).toMatch(
       /^the new image would be livevmm \S+ on node v[\d.]+\nwhat +answer +why\nsection vm +same\n/,
     );
-    const { sections } = JSON.parse((await sandbox.run('update', '--dry-run', '--json')).stdout);
+    expect(asked.stdout).toMatch(
+      /^pause of this update +about \d+ ms +estimated: start and saving; without stop, invalidate, map, remap, load, resume/m,
+    );
+    const { stdout, ...ended } = await sandbox.run('update', '--dry-run', '--json');
+    expect(ended).toEqual({ status: 0, stderr: '' });
+    const { sections, cost } = JSON.parse(stdout);
+    expect(cost).toMatchObject({ measured: { dmaRanges: 1 }, estimate: { from: 'preflight' } });
     expect(sections).toContainEqual({ name: 'vfio', verdict: 'same' });
     const other = buildIn(sandbox.dir);
     patch(other, ['vmm.cjs', 'vmm-snapshot.cjs'], /defineSection\("routes", 1/, 'defineSection("routes", 2');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
-import type { UpdateForecast } from '../../../vmm/live-update/preflight-report.ts';
+import type { UpdateForecast } from '../../../vmm/live-update/cost.ts';
 import { buildIn, nodeThat, patch } from '../successors.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
@@ -121,6 +121,23 @@ describe('query-live-update', () => {
     ]);
     expect(events).toEqual([]);
     expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
+  });
+
+  it('tells what the update would cost: what it has measured, and what the last update took', async () => {
+    const { cost } = (await qmp.execute('query-live-update')) as UpdateForecast;
+    const { preflightMs, snapshotBytes, startMs, saveMs, steadyStateBytes, dmaRanges } = cost.measured;
+    expect(Math.min(snapshotBytes, saveMs, steadyStateBytes)).toBeGreaterThan(0);
+    expect(startMs).toBeGreaterThan(0);
+    expect(preflightMs).toBeGreaterThan(startMs!);
+    expect(dmaRanges).toBe(0); // this guest has no devices
+    expect(cost).not.toHaveProperty('lastUpdate');
+    expect(cost.estimate).toMatchObject({ from: 'preflight', without: expect.arrayContaining(['remap']) });
+    expect(cost.estimate!.pauseMs).toBeCloseTo(startMs! + saveMs, 2);
+
+    const { status: _, ...last } = await update({});
+    const again = (await qmp.execute('query-live-update')) as UpdateForecast;
+    expect(again.cost.lastUpdate).toMatchObject(last);
+    expect(again.cost.estimate).toEqual({ pauseMs: last.pauseMs, from: 'last-update', without: [] });
   });
 
   it('is alone: meanwhile no other one and no update begins', async () => {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { programPath } from '../../../tools/launch/programs.ts';
-import type { UpdateForecast } from '../../../vmm/live-update/preflight-report.ts';
+import type { UpdateForecast } from '../../../vmm/live-update/cost.ts';
 import { buildIn, patch } from '../successors.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
@@ -18,6 +18,10 @@ const TIMEOUT_MS = 90_000;
 const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
 /** The declaration of section update, with its conversions. */
 const DECLARATION = /defineSection\("update", 2, \{[\s\S]*?\n *write: .*\n *\}\);/;
+/** Version 1 as 0.1.0 reads and writes it. */
+const OLDER = `Object.assign(defineSection("update", 1, COMMON), {
+  of: ({ stamps, fds }) => ({ version: 1, stamps, fds }),
+});`;
 
 let folder: string;
 let older: string;
@@ -27,7 +31,8 @@ let qmp: QmpClient;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'livevmm-older-'));
   older = buildIn(folder);
-  patch(older, PROGRAMS, DECLARATION, 'defineSection("update", 1, COMMON);');
+  patch(older, PROGRAMS, DECLARATION, OLDER);
+  patch(older, PROGRAMS, /STANDBY_PROTOCOL = \d+/, 'STANDBY_PROTOCOL = -1'); // it knows no guardian
   vmm = new VmmProcess('demo');
   await vmm.prints(/demo: .*\n/);
   qmp = await vmm.monitor();

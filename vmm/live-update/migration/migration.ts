@@ -33,6 +33,7 @@ export class Migration {
   events: boolean;
   #listener: (status: Status) => void = () => {};
   #course: Course | undefined;
+  #cameBy: JsonObject | undefined;
 
   /**
    * `state` is what the image before this one has saved; there is none in the first image, and
@@ -53,6 +54,11 @@ export class Migration {
   /** undefined: there has been no update. */
   get course(): Course | undefined {
     return this.#course;
+  }
+
+  /** The report about the update that brought this image, even after others have failed. */
+  get cameBy(): JsonObject | undefined {
+    return this.#cameBy;
   }
 
   get running(): boolean {
@@ -87,7 +93,10 @@ export class Migration {
   /** The report about an update that another image began: the guest runs here, by its threads. */
   reported(report: JsonObject, dma: readonly DmaOfDevice[]): void {
     if (report.status === 'failed') this.failed(String(report.error));
-    else this.#become({ ...this.#course, status: 'completed', endedNs: monotonicNs(), report, dma });
+    else {
+      this.#cameBy = report;
+      this.#become({ ...this.#course, status: 'completed', endedNs: monotonicNs(), report, dma });
+    }
   }
 
   /** For the new image. */

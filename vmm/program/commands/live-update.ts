@@ -1,7 +1,7 @@
 /** `live-update` and `query-live-update`: updates in our own words. */
 import type { LiveUpdate, UpdateTarget } from '../../live-update/update.ts';
 import { type CommandSpec, command } from '../../monitor/command.ts';
-import { arrayOf, bool, enumOf, int, NOTHING, object, type Qapi, str } from '../../monitor/qapi.ts';
+import { any, arrayOf, bool, enumOf, int, NOTHING, number, object, type Qapi, str } from '../../monitor/qapi.ts';
 
 const TARGET = object({}, { to: str, node: str, 'allow-loss': arrayOf(str), as: str });
 
@@ -14,6 +14,23 @@ function targetOf({ to, node, as, 'allow-loss': allowLoss = [] }: Qapi<typeof TA
   };
 }
 
+/** live-update/cost.ts says what the members mean. */
+const COST = object(
+  {
+    measured: object(
+      {
+        ...{ turnMs: number, preflightMs: number, snapshot: enumOf('kept', 'made', 'none'), snapshotBytes: int },
+        ...{ saveMs: number, steadyStateBytes: int, dmaRanges: int },
+      },
+      { startMs: number },
+    ),
+  },
+  {
+    lastUpdate: any, // as the event LIVE_UPDATE
+    estimate: object({ pauseMs: number, from: enumOf('last-update', 'preflight'), without: arrayOf(str) }),
+  },
+);
+
 /** live-update/preflight-report.ts says what the members mean. */
 const FORECAST = object(
   {
@@ -22,6 +39,7 @@ const FORECAST = object(
     sections: arrayOf(object({ name: str, verdict: enumOf('same', 'converted', 'lost', 'refused') }, { reason: str })),
     checks: arrayOf(object({ what: str, ok: bool }, { reason: str })),
     refusals: arrayOf(str),
+    cost: COST,
   },
   { standby: int },
 );

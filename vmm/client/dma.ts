@@ -125,11 +125,11 @@ export function unmapAllDma(calls: FileCalls, container: number): number {
 
 /**
  * UNMAP_DMA(VADDR|ALL): every vaddr becomes invalid, translations stay (UNM-10). Each mapping then
- * waits for MAP_DMA(VADDR). EINVAL: a vaddr is invalid already. EBUSY: a mediated device is in the
- * container (6.3 and later).
+ * waits for MAP_DMA(VADDR). Returns how many bytes became so. EINVAL: a vaddr is invalid already.
+ * EBUSY: a mediated device is in the container (6.3 and later).
  */
-export function invalidateVaddrs(calls: FileCalls, container: number): void {
-  unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL);
+export function invalidateVaddrs(calls: FileCalls, container: number): number {
+  return unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL);
 }
 
 const unmappedBytes = (arg: Uint8Array): number => Number(DmaUnmap.read(viewOf(arg)).size);

@@ -29,15 +29,19 @@ import { UPDATE_SECTION } from './update-state.ts';
 import { writeAll } from './write-all.ts';
 
 /** The answer to a client whose command is still executing, a hash of much memory for example. */
-const REPLACED = 'the VMM is being replaced by an update; ask the new one';
+export const REPLACED = 'the VMM is being replaced by an update; ask the new one';
 
-export interface ExecPlan {
+export interface UpdatePlanned {
   readonly node: string;
   readonly entry: string;
   readonly form: Form;
   readonly prepared: Preparation;
   /** Sections that the successor does not know. They are not handed over. */
   readonly lost: readonly string[];
+  readonly probationMs: number;
+}
+
+export interface ExecPlan extends UpdatePlanned {
   /** Who takes the guest back if the new image does not commit; undefined: nobody. */
   readonly guarded: Guarded | undefined;
 }
@@ -49,6 +53,8 @@ export interface Updating {
   readonly migration: Migration;
   /** Aborted by a client that cancels the update. */
   readonly signal: AbortSignal;
+  /** Is told which other process runs the guest now; undefined: this one again. */
+  left(pid: number | undefined): void;
 }
 
 /**

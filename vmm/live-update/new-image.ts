@@ -28,6 +28,8 @@ export class NewImage {
   monitor!: MonitorState;
   /** Whether the guest goes back to the image that it ran in before: its generation stays. */
   readonly rollback: boolean;
+  /** What could not be kept, in sentences for people. */
+  readonly doubts: string[] = [];
   #vm: Vm | undefined;
 
   /** `vm`: this process has run the guest before, and takes it back. */

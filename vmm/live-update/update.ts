@@ -20,6 +20,7 @@ import type { Guarded } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import { encodeState } from './state-file.ts';
 import { fdsOf, inForm, saveSteady, versionIn } from './survivors.ts';
+import { transferUpdate } from './transfer-update.ts';
 import { UPDATE_SECTION } from './update-state.ts';
 import { writeAll } from './write-all.ts';
 
@@ -34,7 +35,11 @@ export interface UpdateTarget {
   readonly as?: string;
   /** How long the guest must run in the new image before that commits, in ms; 500 if absent. */
   readonly probationMs?: number;
+  /** Whether this process becomes the new image, or another one takes the guest; exec if absent. */
+  readonly mode?: UpdateMode;
 }
+
+export type UpdateMode = 'exec' | 'transfer';
 
 /** The probation, unless another is asked for. */
 const PROBATION_MS = 500;
@@ -45,6 +50,7 @@ export interface UpdatePlan {
   readonly allowLoss: readonly string[];
   readonly form: Form;
   readonly probationMs: number;
+  readonly mode: UpdateMode;
 }
 
 /** 20 dry runs (5 ms) make V8 compile the save path: that saves 2 ms of the pause. */
@@ -59,6 +65,8 @@ export interface LiveUpdateOptions {
   begun(): Promise<void> | undefined;
   /** Is told of the course of every update. */
   readonly migration: Migration;
+  /** Called when another process has the guest: this one is to end. */
+  moved(): void;
 }
 
 export class LiveUpdate {
@@ -66,15 +74,23 @@ export class LiveUpdate {
   readonly #monitor: () => Monitor | undefined;
   readonly #begun: () => Promise<void> | undefined;
   readonly #migration: Migration;
+  readonly #moved: () => void;
   #running = false;
+  #successor: number | undefined;
   /** Of the update that is under way. */
   #cancelled = new AbortController();
 
-  constructor({ vm, monitor, begun, migration }: LiveUpdateOptions) {
+  constructor({ vm, monitor, begun, migration, moved }: LiveUpdateOptions) {
+    this.#moved = moved;
     this.#migration = migration;
     this.#vm = vm;
     this.#monitor = monitor;
     this.#begun = begun;
+  }
+
+  /** The process that runs the guest, while it has not committed; undefined: this one. */
+  get successor(): number | undefined {
+    return this.#successor;
   }
 
   /**
@@ -82,12 +98,13 @@ export class LiveUpdate {
    * successor's files do not exist. EOPNOTSUPP: DMA would not go on (CPR-1). EINVAL: `as` is no
    * release. EBUSY.
    */
-  #plan({ to, node = process.execPath, allowLoss = [], as, probationMs = PROBATION_MS }: UpdateTarget): UpdatePlan {
+  #plan(target: UpdateTarget): UpdatePlan {
+    const { to, node = process.execPath, allowLoss = [], as, probationMs = PROBATION_MS, mode = 'exec' } = target;
     const self = process.argv[1]!;
     const entry = to === undefined ? self : join(resolve(to), basename(self));
     for (const path of [node, entry]) if (!existsSync(path)) throw enoent(`${path}: no such file`);
     this.#vm.parts.host?.container.checkUpdatable();
-    return { node, entry, allowLoss, form: as === undefined ? {} : formOf(as), probationMs };
+    return { node, entry, allowLoss, form: as === undefined ? {} : formOf(as), probationMs, mode };
   }
 
   /**
@@ -166,9 +183,17 @@ export class LiveUpdate {
       this.#migration.active();
       this.#rehearse(plan);
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
-      const guarded = this.#guarded(plan, prepared);
-      const updating = { vm: this.#vm, monitor, migration: this.#migration, signal };
-      await execUpdate(updating, { ...plan, prepared, lost, guarded });
+      const updating = {
+        ...{ vm: this.#vm, monitor, migration: this.#migration, signal },
+        left: (pid: number | undefined): void => {
+          this.#successor = pid;
+        },
+      };
+      const planned = { ...plan, prepared, lost };
+      if (plan.mode === 'exec') await execUpdate(updating, { ...planned, guarded: this.#guarded(plan, prepared) });
+      if (report.standby !== STANDBY_PROTOCOL) throw einval('the successor knows no update by transfer');
+      await transferUpdate(updating, planned);
+      this.#moved();
     } finally {
       release(prepared);
     }

@@ -45,7 +45,7 @@ export class Connection {
   /** The time of the client's last message: performance.now(). */
   lastUsed = performance.now();
   readonly #options: ConnectionOptions;
-  readonly #input: JsonInput;
+  #input: JsonInput;
   #negotiated: boolean;
   #running: Running | undefined;
   #executing = false;
@@ -99,6 +99,11 @@ export class Connection {
     this.#running.abandoned = true;
     this.#send(failure(new QmpError(reason), this.#running.id));
     this.#running = undefined;
+  }
+
+  /** Drops the input that was received and not executed. */
+  forget(): void {
+    this.#input = new JsonInput();
   }
 
   release(): void {

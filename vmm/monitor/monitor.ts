@@ -31,6 +31,7 @@ export class Monitor {
   readonly #path: string;
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
+  #left = false;
   readonly #options: ConnectionOptions;
 
   private constructor(path: string, execute: (command: Command) => Promise<Json>) {
@@ -65,6 +66,7 @@ export class Monitor {
   }
 
   emit(event: string, data?: JsonObject): void {
+    if (this.#left) return;
     for (const connection of this.#connections) connection.tell(event, data);
   }
 
@@ -94,9 +96,18 @@ export class Monitor {
     idle.toSorted((a, b) => a.lastUsed - b.lastUsed)[0]?.socket.destroy();
   }
 
-  /** Goes on after hold. */
-  release(): void {
-    for (const connection of this.#connections) connection.release();
+  /** Goes on after hold. `forget`: another process has executed what had been received. */
+  release({ forget = false }: { readonly forget?: boolean } = {}): void {
+    this.#left = false;
+    for (const connection of this.#connections) {
+      if (forget) connection.forget();
+      connection.release();
+    }
+  }
+
+  /** Another process serves the clients now. After hold; until `release` nothing is told here. */
+  leave(): void {
+    this.#left = true;
   }
 
   /** To be called only while held. */

@@ -5,6 +5,7 @@
  */
 import {
   VFIO_DMA_MAP_FLAG_VADDR,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
   VFIO_TYPE1v2_IOMMU,
   VFIO_UNMAP_ALL,
   VFIO_UPDATE_VADDR,
@@ -13,7 +14,7 @@ import { codeOf, eopnotsupp } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { integer, list, object, type Shaped } from '../../platform/shape.ts';
 import { checkExtension, getType1Info, joinContainer, openEmptyContainer, setIommu } from '../client/container.ts';
-import { type DmaMapping, donateMsiWindow, invalidateVaddrs, mapDma, mapDmas } from '../client/dma.ts';
+import { type DmaMapping, donateMsiWindow, invalidateVaddrs, mapDma, mapDmas, unmapDma } from '../client/dma.ts';
 import type { KernelClient } from '../client/kernel-client.ts';
 
 /** Iovas for MSIs, where the host wants them from us. The guest's machine has nothing there. */
@@ -96,9 +97,14 @@ export class PassthroughContainer {
     }
   }
 
-  /** All vaddrs become invalid; translations stay as they are (UNM-10). */
+  /**
+   * All vaddrs become invalid; translations stay as they are (UNM-10). EOPNOTSUPP: another process
+   * has mapped them, and the kernel lets only that one invalidate them (UNM-9).
+   */
   invalidateVaddrs(): void {
-    invalidateVaddrs(this.#client, this.fd);
+    const bytes = this.#ranges.reduce((sum, { size }) => sum + size, 0);
+    if (invalidateVaddrs(this.#client, this.fd) >= bytes) return;
+    throw eopnotsupp('the kernel keeps the vaddrs that another process has mapped (UNM-9)');
   }
 
   /** Gives every range its vaddr in RAM, which now begins at `ramVaddr` (MAP-6). */
@@ -106,6 +112,28 @@ export class PassthroughContainer {
     const flags = VFIO_DMA_MAP_FLAG_VADDR;
     const mappings = this.#ranges.map(({ iova, offset, size }) => ({ iova, size, vaddr: ramVaddr + offset, flags }));
     mapDmas(this.#client, this.fd, mappings);
+  }
+
+  /**
+   * As updateVaddrs, where another process may have given some ranges a vaddr and died. Returns the
+   * ranges that keep the vaddr of the dead process: a kernel of 5.12–5.19 lets only the mapper's
+   * process invalidate it (UNM-9). DMA goes on there, but no new page can be pinned.
+   */
+  retakeVaddrs(ramVaddr: number): DmaRange[] {
+    return this.#ranges.filter((range) => !this.#retake(range, ramVaddr));
+  }
+
+  #retake(range: DmaRange, ramVaddr: number): boolean {
+    const mapping = { ...mappingOf(range, ramVaddr), flags: VFIO_DMA_MAP_FLAG_VADDR };
+    try {
+      mapDma(this.#client, this.fd, mapping);
+      return true;
+    } catch (error) {
+      if (codeOf(error) !== 'EINVAL') throw error; // it is valid
+    }
+    if (unmapDma(this.#client, this.fd, range, VFIO_DMA_UNMAP_FLAG_VADDR) === 0) return false;
+    mapDma(this.#client, this.fd, mapping);
+    return true;
   }
 }
 

@@ -21,7 +21,7 @@ export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number
   return serve({ vm, migration, signalled }, async (execute) => {
     const monitor = qmp === undefined ? undefined : await Monitor.listen(qmp, execute);
     return { monitor, begin: () => vm.powerOn() };
-  });
+  }).then(exitStatus);
 }
 
 /** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
@@ -46,6 +46,7 @@ export function serveResumed(resumed: Resumed, signalled: Promise<number>): Prom
     };
   }).then(
     (status) => {
+      if (status === 'moved') return 0;
       tell({ status });
       return status;
     },
@@ -66,6 +67,9 @@ function dmaOf({ parts: { host } }: Vm, { status, pauseStartNs, pauseEndNs }: Js
     throw error;
   }
 }
+
+/** The guest's status; 0 if another process has the guest now. */
+const exitStatus = (status: number | 'moved'): number => (status === 'moved' ? 0 : status);
 
 interface Served {
   readonly monitor: Monitor | undefined;
@@ -88,16 +92,27 @@ interface Serving {
 async function serve(
   { vm, migration, signalled, protector }: Serving,
   open: (execute: Execute) => Promise<Served>,
-): Promise<number> {
+): Promise<number | 'moved'> {
   let inOrder = false;
+  let hasMoved = false;
   let monitor: Monitor | undefined;
   const emit = (event: string, data?: JsonObject): void => monitor?.emit(event, data);
   let begun: Promise<void> | undefined;
-  const update = new LiveUpdate({ vm, monitor: () => monitor, begun: () => begun, migration });
+  let leave: (how: 'moved') => void = () => {};
+  const moved = new Promise<'moved'>((resolve) => {
+    leave = resolve;
+  });
+  const update = new LiveUpdate({
+    ...{ vm, migration, monitor: () => monitor, begun: () => begun },
+    moved: () => leave('moved'),
+  });
   migration.listen((status) => emit('MIGRATION', { status }));
   const commands = commandsOf({ vm, update, migration }, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
-  const end = (status: number): void => vm.shutdown(status, 'host-signal');
+  const end = (status: number): void => {
+    if (update.successor === undefined) vm.shutdown(status, 'host-signal');
+    else process.kill(update.successor, 'SIGTERM'); // it has the guest
+  };
   void signalled.then(end);
   try {
     const { lifeline } = vm.parts.options;
@@ -106,13 +121,14 @@ async function serve(
     monitor = served.monitor;
     vm.parts.console.open();
     begun = served.begin();
-    const status = await Promise.race([begun.then(() => vm.ended), vm.ended]);
+    const status = await Promise.race([begun.then(() => vm.ended), vm.ended, moved]);
+    hasMoved = status === 'moved';
     inOrder = true;
     return status;
   } finally {
     const guarded = protector?.standing === true;
     if (inOrder && guarded) protector.over();
-    monitor?.close({ removed: inOrder || !guarded }); // whoever takes the guest back needs the socket
+    monitor?.close({ removed: !hasMoved && (inOrder || !guarded) }); // whoever takes the guest back needs the socket
     vm.release();
   }
 }

@@ -55,7 +55,7 @@ export class Guardian {
     const guardian = new Guardian(standby, probationMs);
     try {
       const { stateFd: state, vitalsFd: vitals } = guardian;
-      await standby.equip(vm, { role: 'guardian', state, vitals, always: false });
+      await standby.equip(vm, { role: 'guardian', state, vitals, probationMs, always: false });
       return guardian;
     } catch (error) {
       await guardian.dismiss();

@@ -34,6 +34,8 @@ const EQUIP = object({
   /** Among the fds: the file that the whole state will lie in, and the vital signs to go by. */
   state: integer,
   vitals: integer,
+  /** How long the guest must run in a successor before that commits. */
+  probationMs: integer,
   /** Whether the guardian takes over also when the VMM dies without an update. */
   always: flag,
 });

@@ -62,6 +62,11 @@ export class StandbyProcess {
     return this.#child.pid ?? 0;
   }
 
+  /** Whether it has ended. */
+  get hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   /** The fd of our end of the socket. */
   get messagesFd(): number | undefined {
     return this.#link.fd;
@@ -71,7 +76,7 @@ export class StandbyProcess {
    * Gives the standby all that does not change while the guest runs, and waits until it is ready.
    * EPROTO says why it is not.
    */
-  async equip(vm: Vm, what: Pick<Equip, 'role' | 'state' | 'vitals' | 'always'>): Promise<void> {
+  async equip(vm: Vm, what: Pick<Equip, 'role' | 'state' | 'vitals' | 'probationMs' | 'always'>): Promise<void> {
     const sections = saveSteady(vm);
     const fds = [...new Set([...Object.values(fdsOf(sections)), what.state, what.vitals])];
     this.#link.send({ kind: 'equip', ...what, pid: process.pid, fds, steady: encodeState(sections) });

@@ -21,6 +21,7 @@ export class Standby {
   readonly link: StandbyLink;
   readonly role: Equip['role'];
   readonly always: boolean;
+  readonly probationMs: number;
   /** The VMM. */
   readonly pidfd: number;
   readonly image: NewImage;
@@ -31,10 +32,11 @@ export class Standby {
   readonly #fds = new Map<number, number>();
 
   private constructor(link: StandbyLink, fdsSocket: number, equip: Equip) {
-    const { role, pid, fds, steady, state, vitals, always } = equip;
+    const { role, pid, fds, steady, state, vitals, probationMs, always } = equip;
     this.link = link;
     this.role = role;
     this.always = always;
+    this.probationMs = probationMs;
     this.#fdsSocket = fdsSocket;
     this.take(fds);
     if (pid !== process.ppid) throw einval(`process ${pid} is not the one that started us`);
@@ -42,6 +44,7 @@ export class Standby {
     this.#stateFd = this.#fds.get(state)!;
     this.vitalsFd = this.#fds.get(vitals)!;
     this.image = new NewImage({ rollback: role === 'guardian' });
+    if (role === 'successor') this.image.vitals = this.vitalsFd;
     this.#prepare(steady);
   }
 

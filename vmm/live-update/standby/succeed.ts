@@ -6,7 +6,11 @@ import { goOn, handOverMs, restorePhase, settle } from '../go-on.ts';
 import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import type { Phase } from '../survivors.ts';
-import type { Standby } from './standby.ts';
+import { type Protector, prove } from './commitment.ts';
+import type { Standby, StandbyLink } from './standby.ts';
+
+/** The old image ends within this time; nobody waits longer for it. */
+const ENDING_MS = 5000;
 
 /** Waits until it is told to take the guest over, or is dismissed (undefined). */
 export async function succeed(standby: Standby): Promise<Resumed | undefined> {
@@ -15,6 +19,31 @@ export async function succeed(standby: Standby): Promise<Resumed | undefined> {
     if (message === 'closed' || message === 'late' || message.kind === 'over') return undefined;
     if (message.kind === 'more') standby.take(message.fds);
     if (message.kind === 'go') return takeOver(standby, message.ns);
+  }
+}
+
+/** The image that ran the guest before; it takes the guest back if this one dies. */
+class OldImage implements Protector {
+  readonly #link: StandbyLink;
+  standing = true;
+
+  constructor(link: StandbyLink) {
+    this.#link = link;
+  }
+
+  running(): void {
+    this.#link.send({ kind: 'running' });
+  }
+
+  async committed(): Promise<void> {
+    this.over();
+    await this.#link.next(ENDING_MS); // it ends, and with it the link
+    this.#link.close();
+  }
+
+  over(): void {
+    this.standing = false;
+    this.#link.sendNow({ kind: 'committed' });
   }
 }
 
@@ -52,7 +81,12 @@ async function takeOver(standby: Standby, sentNs: number): Promise<Resumed> {
     pauseStartNs: stamps.begin,
     pauseEndNs: running,
   };
-  link.send({ kind: 'running' });
-  const report = settle(going).then((handOver) => ({ ...pause, handover: handOverMs(handOver, running) }));
-  return { vm, monitor, migration: image.update.migration, report, isOther: true };
+  const protector = new OldImage(link);
+  protector.running();
+  const report = settle(going).then(async (handOver) => {
+    await prove(vm, standby.probationMs);
+    await protector.committed();
+    return { ...pause, handover: handOverMs(handOver, running) };
+  });
+  return { vm, monitor, migration: image.update.migration, report, protector, isOther: true };
 }

@@ -3,10 +3,21 @@ import type { LiveUpdate, UpdateTarget } from '../../live-update/update.ts';
 import { type CommandSpec, command } from '../../monitor/command.ts';
 import { any, arrayOf, bool, enumOf, int, NOTHING, number, object, type Qapi, str } from '../../monitor/qapi.ts';
 
-const TARGET = object({}, { to: str, node: str, 'allow-loss': arrayOf(str), as: str });
+const TARGET = object(
+  {},
+  {
+    ...{ to: str, node: str, 'allow-loss': arrayOf(str), as: str },
+    mode: enumOf('exec', 'transfer'),
+    /** Milliseconds. */
+    probation: int,
+  },
+);
 
-function targetOf({ to, node, as, 'allow-loss': allowLoss = [] }: Qapi<typeof TARGET>): UpdateTarget {
+function targetOf(args: Qapi<typeof TARGET>): UpdateTarget {
+  const { to, node, as, mode, probation, 'allow-loss': allowLoss = [] } = args;
   return {
+    ...(mode === undefined ? {} : { mode }),
+    ...(probation === undefined ? {} : { probationMs: Number(probation) }),
     ...(to === undefined ? {} : { to }),
     ...(node === undefined ? {} : { node }),
     ...(as === undefined ? {} : { as }),

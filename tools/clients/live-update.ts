@@ -66,10 +66,16 @@ export interface UpdateTarget {
   readonly allowLoss?: readonly string[];
   /** Release in whose form the state is written. */
   readonly as?: string;
+  /** default: exec */
+  readonly mode?: 'exec' | 'transfer';
+  /** How long the guest must run in the new image before that commits. */
+  readonly probationMs?: number;
 }
 
 /** The target as arguments of the monitor's command. */
-const argumentsOf = ({ to, node, as, allowLoss = [] }: UpdateTarget): Record<string, unknown> => ({
+const argumentsOf = ({ to, node, as, mode, probationMs, allowLoss = [] }: UpdateTarget): Record<string, unknown> => ({
+  ...(mode === undefined || mode === 'exec' ? {} : { mode }),
+  ...(probationMs === undefined ? {} : { probation: probationMs }),
   ...(to === undefined ? {} : { to }),
   ...(node === undefined ? {} : { node }),
   ...(as === undefined ? {} : { as }),

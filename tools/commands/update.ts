@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 
-import { type Command, parseOptions, wholeNumber } from '../cli/command.ts';
+import { type Command, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { formatTable } from '../cli/table.ts';
 import {
   type DryRun,
@@ -19,20 +19,23 @@ import { QmpClient } from '../clients/qmp-client.ts';
 import { findQmpSocket } from '../launch/sockets.ts';
 import { describeCost } from './update-cost.ts';
 
-const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--as VERSION] [--dry-run]
-                      [--allow-loss SECTION]… [--timeout S] [--json]
+const HELP = `Usage: livevmm update [--qmp PATH] [--to DIR] [--node PATH] [--as VERSION] [--mode MODE] [--dry-run]
+                      [--probation MS] [--allow-loss SECTION]… [--timeout S] [--json]
 
-Replaces a running VMM by a new process image: same pid, same guest, new code. Passed-through devices go on DMAing.
+Replaces a running VMM by a new process image: same guest, new code. Passed-through devices go on DMAing.
 Before the guest is stopped the new image is asked whether it can take the guest over: if not, the guest runs on in the old one and
-this command fails, with every reason.
+this command fails, with every reason. If the new image dies or hangs later, before it has committed, the guest goes back to the old one.
 
   --qmp PATH    the VMM's monitor socket (default: that of the only VMM running)
   --to DIR      folder of another built version (its dist/, with vmm.cjs)
   --node PATH   another node binary to run it
   --as VERSION  the release in whose form the guest's state is written, for a build that is older than the running one: 0.1.0
+  --mode MODE   exec (default): the VMM's process becomes the new image, and keeps its pid; transfer: the new image is another process,
+                which is built while the guest runs, and the pause is shorter
+  --probation MS  how long the guest must have run in the new image before that commits (default 500)
   --dry-run     only ask, also what it would cost; exit status 1 if the update would be refused
   --allow-loss SECTION  a part of the guest's state that may be lost if the new image does not know it
-  --timeout S   how many seconds to wait for the VMM (default 30); it is not asked to give up
+  --timeout S   how many seconds to wait for the VMM (default ${UPDATE_TIMEOUT_MS / 1000}); it is not asked to give up
   --json        print one JSON document
 `;
 
@@ -69,6 +72,8 @@ export const update: Command = {
       to: { type: 'string' },
       node: { type: 'string' },
       as: { type: 'string' },
+      mode: { type: 'string', default: 'exec' },
+      probation: { type: 'string' },
       'dry-run': { type: 'boolean' },
       'allow-loss': { type: 'string', multiple: true, default: [] },
       timeout: { type: 'string', default: String(UPDATE_TIMEOUT_MS / 1000) },
@@ -81,6 +86,10 @@ export const update: Command = {
         ...(options.to === undefined ? {} : { to: resolve(options.to) }),
         ...(options.node === undefined ? {} : { node: resolve(options.node) }),
         ...(options.as === undefined ? {} : { as: options.as }),
+        mode: oneOf('mode', options.mode, ['exec', 'transfer'] as const),
+        ...(options.probation === undefined
+          ? {}
+          : { probationMs: wholeNumber('probation', options.probation, 0, 3_600_000) }),
         allowLoss: options['allow-loss'],
       };
       if (options['dry-run']) {

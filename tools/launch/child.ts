@@ -19,6 +19,8 @@ import { exitStatus } from '../cli/signals.ts';
  * by force takes 7 s.
  */
 const GRACE_MS = 10_000;
+/** The signals that are to end a process, and the one that runs on in its place, too. */
+const ENDING: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGKILL'];
 /** How many characters from the end of stderr are kept. */
 const WORDS_KEPT = 1 << 16;
 
@@ -75,7 +77,7 @@ export class Child {
   readonly #input: Socket | undefined;
   #status: number | undefined;
   #lifelineEnded: Promise<unknown> = Promise.resolve();
-  /** The last signal that was to reach the process. */
+  /** The last signal that was to end the process. */
   #asked: NodeJS.Signals | undefined;
 
   constructor({ name, argv, stdio = ['pipe', 'pipe', 'pipe'], lifeline = false, detached = true, env }: Launch) {
@@ -179,7 +181,7 @@ export class Child {
 
   /** Signals the process alone. */
   kill(signal: NodeJS.Signals): void {
-    this.#asked = signal;
+    if (ENDING.includes(signal)) this.#asked = signal;
     if (this.#pid === this.#process.pid) this.#process.kill(signal);
     else this.#killOther(signal);
   }
@@ -199,7 +201,7 @@ export class Child {
     createInterface({ input: lifeline }).on('line', (line) => {
       const { pid, status } = JSON.parse(line) as ToOwner;
       this.#status = status ?? this.#status;
-      if (pid === undefined) return;
+      if (pid === undefined || pid === this.#pid) return;
       this.#pid = pid;
       if (this.#asked) this.#killOther(this.#asked); // it missed that
     });

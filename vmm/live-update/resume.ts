@@ -32,8 +32,6 @@ export interface Resumed {
   readonly report: Promise<JsonObject>;
   /** Whoever stands by until this image has committed. */
   readonly protector?: Protector | undefined;
-  /** Whether this is another process than the one that ran the guest before. */
-  readonly isOther?: boolean;
 }
 
 /**

@@ -21,17 +21,12 @@ export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number
   return serve({ vm, migration, signalled }, async (execute) => {
     const monitor = qmp === undefined ? undefined : await Monitor.listen(qmp, execute);
     return { monitor, begin: () => vm.powerOn() };
-  }).then(exitStatus);
+  });
 }
 
 /** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
 export function serveResumed(resumed: Resumed, signalled: Promise<number>): Promise<number> {
-  const { vm, monitor: state, migration: before, report, protector, isOther = false } = resumed;
-  const { lifeline } = vm.parts.options;
-  const tell = (what: ToOwner): void => {
-    if (isOther && lifeline !== undefined) tellOwner(lifeline, what);
-  };
-  tell({ pid: process.pid });
+  const { vm, monitor: state, migration: before, report, protector } = resumed;
   const migration = new Migration(before);
   return serve({ vm, migration, signalled, protector }, async (execute) => {
     const monitor = await Monitor.resume(state, execute);
@@ -44,17 +39,7 @@ export function serveResumed(resumed: Resumed, signalled: Promise<number>): Prom
         monitor?.emit('LIVE_UPDATE', data);
       },
     };
-  }).then(
-    (status) => {
-      if (status === 'moved') return 0;
-      tell({ status });
-      return status;
-    },
-    (error) => {
-      tell({ status: 1 });
-      throw error;
-    },
-  );
+  });
 }
 
 /** What the devices did around the pause. */
@@ -67,9 +52,6 @@ function dmaOf({ parts: { host } }: Vm, { status, pauseStartNs, pauseEndNs }: Js
     throw error;
   }
 }
-
-/** The guest's status; 0 if another process has the guest now. */
-const exitStatus = (status: number | 'moved'): number => (status === 'moved' ? 0 : status);
 
 interface Served {
   readonly monitor: Monitor | undefined;
@@ -89,7 +71,28 @@ interface Serving {
   readonly protector?: Protector | undefined;
 }
 
-async function serve(
+/**
+ * Serves the VM to its end, and tells the owner who does: the process that the owner waits for may be
+ * another one.
+ */
+async function serve(serving: Serving, open: (execute: Execute) => Promise<Served>): Promise<number> {
+  const { lifeline } = serving.vm.parts.options;
+  const tell = (what: ToOwner): void => {
+    if (lifeline !== undefined) tellOwner(lifeline, what);
+  };
+  tell({ pid: process.pid });
+  try {
+    const status = await serveUntilEnd(serving, open);
+    if (status === 'moved') return 0; // the other process tells
+    tell({ status });
+    return status;
+  } catch (error) {
+    if (serving.protector?.standing !== true) tell({ status: 1 });
+    throw error;
+  }
+}
+
+async function serveUntilEnd(
   { vm, migration, signalled, protector }: Serving,
   open: (execute: Execute) => Promise<Served>,
 ): Promise<number | 'moved'> {

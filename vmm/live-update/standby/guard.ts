@@ -115,5 +115,5 @@ async function takeBack(standby: Standby, { reason, seenNs }: Cause): Promise<Re
     generation: vm.parts.generation,
     rollbackMs: roundedMs(going.running - seenNs),
   }));
-  return { vm, monitor, migration: image.update.migration, report, isOther: true };
+  return { vm, monitor, migration: image.update.migration, report };
 }

@@ -88,5 +88,5 @@ async function takeOver(standby: Standby, sentNs: number): Promise<Resumed> {
     await protector.committed();
     return { ...pause, handover: handOverMs(handOver, running) };
   });
-  return { vm, monitor, migration: image.update.migration, report, protector, isOther: true };
+  return { vm, monitor, migration: image.update.migration, report, protector };
 }

@@ -1,8 +1,8 @@
 /**
- * An update by transfer: the new image is another process. It starts and builds everything while the
- * guest runs here (standby/). The pause is then only stop → invalidate vaddrs → save → go, and the
- * new process' own remap and load. Until it has committed, this one stays and takes the guest back
- * if the new one dies or hangs.
+ * An update by transfer: the new image is another process. It starts and builds everything while
+ * the guest runs here (standby/). The pause is then only stop → invalidate vaddrs → save → go, and
+ * the new process' own remap and load. Until it has committed, this one stays and takes the guest
+ * back if the new one dies or hangs.
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy, eio } from '../../platform/errno.ts';

@@ -72,8 +72,8 @@ interface Serving {
 }
 
 /**
- * Serves the VM to its end, and tells the owner who does: the process that the owner waits for may be
- * another one.
+ * Serves the VM to its end, and tells the owner who does: the process that the owner waits for may
+ * be another one.
  */
 async function serve(serving: Serving, open: (execute: Execute) => Promise<Served>): Promise<number> {
   const { lifeline } = serving.vm.parts.options;

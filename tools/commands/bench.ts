@@ -5,11 +5,13 @@
 import { cpus } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { VERSION } from '../../platform/version.ts';
+import { benchAtOnce } from '../bench/at-once.ts';
 import { benchDirty } from '../bench/dirty.ts';
 import { benchDma } from '../bench/dma.ts';
 import { benchMap } from '../bench/map.ts';
 import { benchMediated } from '../bench/mediated.ts';
 import { benchMsi } from '../bench/msi.ts';
+import { benchPreflight } from '../bench/preflight.ts';
 import { type Benchmark, type Figure, holds } from '../bench/result.ts';
 import { benchUpdate } from '../bench/update.ts';
 import { benchVaddr } from '../bench/vaddr.ts';
@@ -26,6 +28,8 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   mediated: benchMediated,
   msi: benchMsi,
   update: benchUpdate,
+  'at-once': benchAtOnce,
+  preflight: benchPreflight,
 };
 
 const PART_NAMES = Object.keys(PARTS);
@@ -33,8 +37,9 @@ const PART_NAMES = Object.keys(PARTS);
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated devices through a real
-socket; MSIs against write(2); and the pause of live updates against a bare execve of the same node. Read ratios, not absolute
-figures. Takes one to two minutes on a machine that has nothing else to do.
+socket; MSIs against write(2); the pause of live updates against a bare execve of the same node, and of eight VMMs at once
+against each alone; and what a preflight costs the guest. Read ratios, not absolute figures. Takes two to three minutes on a
+machine that has nothing else to do.
 
   --only PART   ${PART_NAMES.join(', ')}; may be repeated
   --json        print one JSON document

@@ -30,12 +30,13 @@ export function limitTime(pid: number, { ownMs, allMs }: TimeLimit, late: () => 
 /**
  * How much of the time that has passed was the process' own. While a thread runs or waits for a
  * CPU, only the time on CPUs counts, because Linux adds a wait up when it is over. Else it is all
- * but the time that a thread has waited.
+ * but what the threads have waited: one that sleeps may sleep because another one has no CPU.
  */
 function ownTime(pid: number, passedMs: number): number {
   const threads = threadsOf(pid);
-  if (threads.some(({ runnable }) => runnable)) return threads.reduce((sum, { onCpuMs }) => sum + onCpuMs, 0);
-  return passedMs - Math.max(0, ...threads.map(({ queuedMs }) => queuedMs));
+  const sum = (of: (thread: ThreadTime) => number): number => threads.reduce((total, one) => total + of(one), 0);
+  if (threads.some(({ runnable }) => runnable)) return sum(({ onCpuMs }) => onCpuMs);
+  return passedMs - sum(({ queuedMs }) => queuedMs);
 }
 
 interface ThreadTime {

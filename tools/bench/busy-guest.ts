@@ -1,0 +1,42 @@
+/** A guest that says one line, and then counts for ever: it never sleeps. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const RAM = 0x8000_0000n;
+const EHDR_SIZE = 64;
+const PHDR_SIZE = 56;
+
+/** RISC-V unprivileged ISA 20240411, §2; the UART is at 0x10000000, as on QEMU's virt. */
+const PROGRAM = [
+  0x100002b7, // lui  t0, 0x10000
+  0x02100313, // li   t1, '!'
+  0x00628023, // sb   t1, 0(t0)
+  0x00a00313, // li   t1, '\n'
+  0x00628023, // sb   t1, 0(t0)
+  0x00138393, // addi t2, t2, 1
+  0xffdff06f, // j    -4
+];
+
+/** Writes its ELF into `folder`; returns the path (System V gABI 4.1, chapters 4 and 5). */
+export function busyGuest(folder: string): string {
+  const code = Uint8Array.from(new Uint8Array(Uint32Array.from(PROGRAM).buffer));
+  const header = new DataView(new ArrayBuffer(EHDR_SIZE + PHDR_SIZE));
+  header.setUint32(0, 0x7f454c46); // "\x7fELF"
+  header.setUint32(4, 0x02010100); // ELFCLASS64, ELFDATA2LSB, EV_CURRENT
+  header.setUint16(16, 2, true); // ET_EXEC
+  header.setUint16(18, 243, true); // EM_RISCV
+  header.setUint32(20, 1, true);
+  header.setBigUint64(24, RAM, true); // e_entry
+  header.setBigUint64(32, BigInt(EHDR_SIZE), true); // e_phoff
+  header.setUint16(52, EHDR_SIZE, true);
+  header.setUint16(54, PHDR_SIZE, true);
+  header.setUint16(56, 1, true); // e_phnum
+  header.setUint32(EHDR_SIZE, 1, true); // PT_LOAD
+  header.setUint32(EHDR_SIZE + 4, 7, true); // PF_R | PF_W | PF_X
+  header.setBigUint64(EHDR_SIZE + 8, BigInt(EHDR_SIZE + PHDR_SIZE), true); // p_offset
+  for (const at of [16, 24]) header.setBigUint64(EHDR_SIZE + at, RAM, true); // p_vaddr, p_paddr
+  for (const at of [32, 40]) header.setBigUint64(EHDR_SIZE + at, BigInt(code.length), true); // p_filesz, p_memsz
+  const path = join(folder, 'busy.elf');
+  writeFileSync(path, Buffer.concat([Buffer.from(header.buffer), code]));
+  return path;
+}

@@ -19,6 +19,13 @@ export type Progress = (text: string) => Promise<void>;
 /** One part of the benchmark; tells what it is doing as it goes. */
 export type Benchmark = (progress: Progress) => Promise<Figure[]>;
 
+/** Milliseconds that some work takes. */
+export function elapsed(work: () => void): number {
+  const start = performance.now();
+  work();
+  return performance.now() - start;
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;

@@ -11,6 +11,7 @@ import { benchDma } from '../bench/dma.ts';
 import { benchMap } from '../bench/map.ts';
 import { benchMediated } from '../bench/mediated.ts';
 import { benchMsi } from '../bench/msi.ts';
+import { benchP2p } from '../bench/p2p.ts';
 import { benchPreflight } from '../bench/preflight.ts';
 import { type Benchmark, type Figure, holds } from '../bench/result.ts';
 import { benchUpdate } from '../bench/update.ts';
@@ -22,6 +23,7 @@ import { formatTable } from '../cli/table.ts';
 
 const PARTS: Readonly<Record<string, Benchmark>> = {
   dma: benchDma,
+  p2p: benchP2p,
   map: benchMap,
   vaddr: benchVaddr,
   dirty: benchDirty,
@@ -36,10 +38,10 @@ const PART_NAMES = Object.keys(PARTS);
 
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
-Measures translated DMA against plain copies; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated devices through a real
-socket; MSIs against write(2); the pause of live updates against a bare execve of the same node, and of eight VMMs at once
-against each alone; and what a preflight costs the guest. Read ratios, not absolute figures. Takes two to three minutes on a
-machine that has nothing else to do.
+Measures translated DMA against plain copies, and to other devices; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
+devices through a real socket; MSIs against write(2); the pause of live updates against a bare execve of the same node, and of
+eight VMMs at once against each alone; and what a preflight costs the guest. Read ratios, not absolute figures. Takes two to
+three minutes on a machine that has nothing else to do.
 
   --only PART   ${PART_NAMES.join(', ')}; may be repeated
   --json        print one JSON document

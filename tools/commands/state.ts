@@ -29,6 +29,13 @@ function readState(path: string): StateView {
   return viewOf(path, readFileSync(path));
 }
 
+/** As readState; a damaged state is an error. */
+function readSound(path: string): StateView {
+  const state = readState(path);
+  if (state.damage !== undefined) throw new CommandError(`${path}: ${state.damage}`);
+  return state;
+}
+
 function viewOf(name: string, file: Uint8Array): StateView {
   try {
     return viewState(file);
@@ -58,13 +65,11 @@ function show(name: string, state: StateView, json: boolean | undefined): number
 }
 
 function diff(paths: readonly string[], json: boolean | undefined): number {
-  const [a, b] = paths.map((path) => {
-    const state = readState(path);
-    if (state.damage !== undefined) throw new CommandError(`${path}: ${state.damage}`);
-    return state;
-  });
-  if (!a || !b || paths.length > 2) throw new UsageError('state diff: give two files');
-  const changes = diffStates(a, b);
+  const [first, second] = paths;
+  if (first === undefined || second === undefined || paths.length > 2) {
+    throw new UsageError('state diff: give two files');
+  }
+  const changes = diffStates(readSound(first), readSound(second));
   print(describeDiff(changes), diffJson(changes), json);
   return changes.length === 0 ? 0 : 1;
 }

@@ -63,7 +63,8 @@ describe('livevmm state', () => {
   it.each([
     ['a file that is not there', ['/nowhere/a.state'], 1, /no such file/],
     ['another file', ['/proc/self/stat'], 1, /^livevmm: \/proc\/self\/stat: not the state of a livevmm\n$/],
-    ['three files', ['diff', '/dev/null'], 1, /not the state/],
+    ['an empty file to compare', ['diff', '/dev/null', frozen], 1, /^livevmm: \/dev\/null: not the state/],
+    ['three files to compare', ['diff', frozen, frozen, frozen], 2, /give two files/],
     ['one file to compare', ['diff', frozen], 2, /give two files/],
     ['two files to show', [frozen, frozen], 2, /give one file/],
     ['a file and a VMM', [frozen, '--qmp', '/tmp/x'], 2, /not for a file/],

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { programPath } from '../../../tools/launch/programs.ts';
 import type { UpdateForecast } from '../../../vmm/live-update/cost.ts';
-import { buildIn, patch } from '../successors.ts';
+import { buildIn, nodeThat, patch } from '../successors.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /**
@@ -73,6 +73,18 @@ describe('a guest', () => {
     const after = await vmm.stats();
     expect(after.heartbeats).toBeGreaterThan(before.heartbeats!);
     expect(after.framesLost).toBe(0);
+  });
+
+  it('runs on in a build that knows the guardian and was not told of it', async () => {
+    expect(await update({ as: '0.1.0' })).toMatchObject({ status: 'completed', generation: 1 });
+    await vmm.stats();
+    // a guardian that nobody commits to takes the guest back while the next one is prepared
+    expect(await update({ node: nodeThat(join(folder, 'node'), 'sleep 11') })).toMatchObject({
+      status: 'failed',
+      error: expect.stringContaining('does not answer'),
+    });
+    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 1, pid: vmm.pid });
+    await vmm.stats();
   });
 
   it('can be written in the form of a release that the other build need not be, but in no unknown one', async () => {

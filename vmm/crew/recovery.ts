@@ -70,7 +70,11 @@ export function recover(shared: VmShared, harts: number, ram: SharedArrayBuffer)
  * has come since, is pending in the file, or the hart has claimed it since, or the interrupt thread
  * has it in hand.
  */
-function pendingInterrupts(shared: VmShared, harts: number, { claims }: JournalContent): readonly number[][] {
+export function pendingInterrupts(
+  shared: Pick<VmShared, 'control' | 'imsic' | 'routes'>,
+  harts: number,
+  { claims }: Pick<JournalContent, 'claims'>,
+): readonly number[][] {
   const control = int32s(shared.control);
   const pending = hartNumbers(harts).map((hart) => [...new Imsic(shared.imsic, control, hart).save().pending]);
   const set = (hart: number, identity: number): void => {

@@ -3,24 +3,24 @@ import { isDeepStrictEqual } from 'node:util';
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 
-import { int32s, type SharedPart, uint8s, wholeOf, within } from '../../../../platform/shared.ts';
-import { Publication } from '../../../../vmm/crew/publication.ts';
-import { type Recovered, recover } from '../../../../vmm/crew/recovery.ts';
-import { buildVcpu } from '../../../../vmm/crew/vcpu/start.ts';
-import { VcpuThread } from '../../../../vmm/crew/vcpu/thread.ts';
-import type { VmShared } from '../../../../vmm/crew/vm-shared.ts';
-import { controlBytes, REQUEST_RUN } from '../../../../vmm/machine/control/control-block.ts';
-import { Imsic, type ImsicState, imsicBytes } from '../../../../vmm/machine/hart-local/imsic.ts';
-import type { MachineState } from '../../../../vmm/machine/machine.ts';
-import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
-import { CONSOLE_OUTPUT_BYTES } from '../../../../vmm/machine/shared/console-output.ts';
-import { INTERRUPT_ROUTES_BYTES } from '../../../../vmm/machine/shared/interrupt-routes.ts';
-import { RAM_BASE, TEST_FINISHER, UART } from '../../../../vmm/machine/shared/memory-map.ts';
-import { bundle } from '../../../explore/bundle.ts';
-import type { Mutant } from '../../../explore/scenario.ts';
-import { instruction } from '../../../guest/riscv/random-words.ts';
-import type * as Guest from './guest.ts';
-import { Life, Mortal } from './mortal.ts';
+import { int32s, type SharedPart, uint8s, wholeOf, within } from '../../../platform/shared.ts';
+import { Publication } from '../../../vmm/crew/publication.ts';
+import { type Recovered, recover } from '../../../vmm/crew/recovery.ts';
+import { buildVcpu } from '../../../vmm/crew/vcpu/start.ts';
+import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
+import type { VmShared } from '../../../vmm/crew/vm-shared.ts';
+import { controlBytes, REQUEST_RUN } from '../../../vmm/machine/control/control-block.ts';
+import { Imsic, type ImsicState, imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
+import type { MachineState } from '../../../vmm/machine/machine.ts';
+import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
+import { CONSOLE_OUTPUT_BYTES } from '../../../vmm/machine/shared/console-output.ts';
+import { INTERRUPT_ROUTES_BYTES } from '../../../vmm/machine/shared/interrupt-routes.ts';
+import { RAM_BASE, TEST_FINISHER, UART } from '../../../vmm/machine/shared/memory-map.ts';
+import { bundle } from '../../explore/bundle.ts';
+import type { Mutant } from '../../explore/scenario.ts';
+import { instruction } from '../../guest/riscv/random-words.ts';
+import type * as Guest from './death/guest.ts';
+import { Life, Mortal } from './death/mortal.ts';
 
 /**
  * A guest whose VMM dies at any one store to shared memory, is recovered, and goes on: it ends as
@@ -75,7 +75,7 @@ const INTERRUPTS: ImsicState = {
   enabled: [0b0111_0010, -1, 0, 0, 0, 0, 0, -1],
 };
 
-const GUEST = fileURLToPath(new URL('./guest.ts', import.meta.url));
+const GUEST = fileURLToPath(new URL('./death/guest.ts', import.meta.url));
 const vm = new SharedArrayBuffer(VM_BYTES);
 const ram = new SharedArrayBuffer(RAM_BYTES);
 let start: MachineState;

@@ -1,0 +1,53 @@
+import { afterAll, describe, it } from 'vitest';
+
+import { stopActors } from './actors.ts';
+import { findsMutant, holds } from './expectations.ts';
+import type { Mutant } from './scenario.ts';
+import { diesWhileADeviceInterrupts } from './vitals.scenario.ts';
+
+afterAll(stopActors);
+
+const dispatcher = 'vmm/crew/interrupts/dispatcher.ts';
+const imsic = 'vmm/machine/hart-local/imsic.ts';
+
+const mutants: readonly Mutant[] = [
+  {
+    name: 'in-hand-after-the-read',
+    file: dispatcher,
+    find: '    this.#routes.pickUp(route);\n    const count = eventfdRead(this.#routes.eventfd(route));\n',
+    replace: '    const count = eventfdRead(this.#routes.eventfd(route));\n    this.#routes.pickUp(route);\n',
+  },
+  {
+    name: 'laid-down-before-it-pends',
+    file: dispatcher,
+    find: '      this.#files[targetHart(target)]?.setPending(targetIdentity(target));\n      reached',
+    replace:
+      '      this.#routes.layDown();\n      this.#files[targetHart(target)]?.setPending(targetIdentity(target));\n      reached',
+  },
+  {
+    name: 'claimed-before-its-entry',
+    file: imsic,
+    find: '      this.#journal?.claim(identity); // before the bit is cleared\n      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n',
+    replace:
+      '      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n      this.#journal?.claim(identity);\n',
+  },
+  {
+    name: 'number-before-the-state',
+    file: 'vmm/crew/publication.ts',
+    find: '    data.set(state);\n',
+    replace: '    Atomics.store(this.#words, Block.word.published, number);\n    data.set(state);\n',
+  },
+  {
+    name: 'state-over-the-one-that-holds',
+    file: 'vmm/crew/publication.ts',
+    find: '    const { words, data } = this.#slots[number & 1]!;\n    if',
+    replace: '    const { words, data } = this.#slots[this.published & 1]!;\n    if',
+  },
+];
+
+describe('a VMM that dies while a device interrupts', () => {
+  it('loses no interrupt, and its successor counts it once', () =>
+    holds(diesWhileADeviceInterrupts, { preemptions: 3 }));
+
+  it.each(mutants)('the explorer finds: $name', (mutant) => findsMutant(diesWhileADeviceInterrupts, mutant, 'threw'));
+});

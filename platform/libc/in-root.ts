@@ -1,11 +1,13 @@
 /** Files below a folder, which no path and no symbolic link in it leaves (openat2(2)). */
+import { einval } from '../errno.ts';
 import { check } from './check.ts';
-import { c } from './ffi.ts';
+import { c, lastErrno } from './ffi.ts';
 
 const SYS_OPENAT2 = 437;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_IN_ROOT = 0x10;
 const AT_EMPTY_PATH = 0x1000;
+const ENOENT = 2;
 const O_CLOEXEC = 0o2000000;
 const PATH_MAX = 4096;
 const STATX_BYTES = 256;
@@ -32,8 +34,11 @@ export function statxBytes(fd: number, mask: number): Uint8Array {
   return stat;
 }
 
-/** The target of an open symbolic link (O_PATH | O_NOFOLLOW). EINVAL or ENOENT: it is none. */
+/** The target of an open symbolic link (O_PATH | O_NOFOLLOW). EINVAL: it is none. */
 export function linkTarget(fd: number): Uint8Array {
   const target = new Uint8Array(PATH_MAX);
-  return target.subarray(0, check(Number(c.readlinkat(fd, '', target, target.length)), `readlink ${fd}`));
+  const length = Number(c.readlinkat(fd, '', target, target.length));
+  // By an empty path Linux says ENOENT of what is no link, and by a name EINVAL.
+  if (length < 0 && lastErrno() === ENOENT) throw einval(`fd ${fd} is no symbolic link`);
+  return target.subarray(0, check(length, `readlink ${fd}`));
 }

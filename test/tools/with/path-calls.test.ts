@@ -89,6 +89,14 @@ describe('a file of the tree', () => {
     expect(Buffer.from(memory.bytes.subarray(0, 9)).toString()).toBe('/sys/bus\0');
   });
 
+  it('is EINVAL for readlink(2) where it is no link: realpath(3) counts on that', () => {
+    const target = { vaddr: BASE, size: 64 };
+    const of = (path: string) => () => readlink(tree, callOf(new FakeMemory(64)), path, target);
+    expect(of('/sys/bus/pci')).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(of(`${DEVICE}/vendor`)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(of(`${DEVICE}/nothing`)).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  });
+
   it('is a device, where it stands for one', () => {
     const memory = new FakeMemory(256);
     stat(tree, callOf(memory), '/dev/vfio/vfio', { vaddr: BASE, flags: 0 });

@@ -1,6 +1,6 @@
 /** QEMU's riscv `virt` machine under `livevmm with`, with devices of a host passed through. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { vi } from 'vitest';
@@ -69,60 +69,116 @@ export interface QemuPlan {
   readonly elf: string;
 }
 
-export class QemuMachine {
-  readonly console: GuestConsole;
-  readonly child: Child;
-  readonly host: HostClient;
-  #qmp: QmpClient;
-  readonly #argv: readonly string[];
-  readonly #monitor: string;
-  readonly #state: string;
+/** A UNIX socket as QEMU's migration takes it. */
+const channel = (type: 'main' | 'cpr', path: string) => ({
+  'channel-type': type,
+  addr: { transport: 'socket', type: 'unix', path },
+});
 
-  private constructor(plan: QemuPlan, child: Child, argv: readonly string[]) {
-    this.child = child;
-    this.console = new GuestConsole(child.stdout, child.stdin);
+const LIMIT = { timeout: 60_000, interval: 10 };
+
+/** One QEMU process after another, with the same guest. */
+export class QemuMachine {
+  readonly host: HostClient;
+  readonly #plan: QemuPlan;
+  #child: Child;
+  #console: GuestConsole;
+  #qmp: QmpClient | undefined;
+  /** Processes so far: each has a monitor of its own. */
+  #processes = 1;
+
+  private constructor(plan: QemuPlan) {
+    this.#plan = plan;
+    this.#child = this.#launch([]);
+    this.#console = new GuestConsole(this.#child.stdout, this.#child.stdin);
     this.host = new HostClient(plan.host);
-    this.#argv = argv;
-    this.#monitor = join(plan.folder, 'qmp');
-    this.#state = join(plan.folder, 'state');
-    this.#qmp = undefined as unknown as QmpClient; // start() connects it before anybody has the machine
   }
 
   static async start(plan: QemuPlan): Promise<QemuMachine> {
-    const { folder, host, bdfs, elf } = plan;
-    const argv = [
+    const machine = new QemuMachine(plan);
+    await machine.#child.whileAlive(machine.#console.greeting);
+    machine.#qmp = await QmpClient.connect(machine.#path('qmp'));
+    return machine;
+  }
+
+  get console(): GuestConsole {
+    return this.#console;
+  }
+
+  get #monitor(): QmpClient {
+    if (!this.#qmp) throw new Error('QEMU has not been started');
+    return this.#qmp;
+  }
+
+  #path(name: string): string {
+    return join(this.#plan.folder, `${name}-${this.#processes}`);
+  }
+
+  #argv(): string[] {
+    const { bdfs, elf } = this.#plan;
+    return [
       ...QEMU,
       ...['-machine', 'virt,aia=aplic-imsic,memory-backend=ram0', '-m', '64M', '-bios', 'none', '-kernel', elf],
       ...['-object', 'memory-backend-memfd,id=ram0,size=64M,share=on', '-display', 'none', '-nodefaults'],
       ...(hasCprExec ? ['-machine', 'aux-ram-share=on'] : []),
-      ...['-serial', 'stdio', '-qmp', `unix:${join(folder, 'qmp')},server=on,wait=off`],
+      ...['-serial', 'stdio', '-qmp', `unix:${this.#path('qmp')},server=on,wait=off`],
       ...bdfs.flatMap((bdf, i) => ['-device', `vfio-pci,host=${bdf},addr=${i + 1}`]),
     ];
-    const child = new Child({ name: 'QEMU', argv: programArgv('livevmm', 'with', '--host', host, '--', ...argv) });
-    const machine = new QemuMachine(plan, child, argv);
-    await child.whileAlive(machine.console.greeting);
-    machine.#qmp = await QmpClient.connect(machine.#monitor);
-    return machine;
+  }
+
+  /** A QEMU under a supervisor of its own. */
+  #launch(incoming: readonly string[]): Child {
+    const argv = programArgv('livevmm', 'with', '--host', this.#plan.host, '--', ...this.#argv(), ...incoming);
+    return new Child({ name: 'QEMU', argv });
   }
 
   /** QEMU replaces itself by execve (migration mode cpr-exec). */
   async update(): Promise<QemuUpdate> {
     const before = this.#pteWrites();
-    const command = [...this.#argv, '-incoming', `file:${this.#state}`];
-    await this.#qmp.execute('migrate-set-parameters', { mode: 'cpr-exec', 'cpr-exec-command': command });
-    const gone = this.#qmp.nextEvent(() => false, 60_000).catch(() => monotonicNs());
-    await this.#qmp.execute('migrate', { uri: `file:${this.#state}` });
+    const state = `file:${this.#path('state')}`;
+    const command = [...this.#argv(), '-incoming', state];
+    await this.#monitor.execute('migrate-set-parameters', { mode: 'cpr-exec', 'cpr-exec-command': command });
+    const gone = this.#monitor.nextEvent(() => false, LIMIT.timeout).catch(() => monotonicNs());
+    await this.#monitor.execute('migrate', { uri: state });
     const execNs = (await gone) as number;
-    this.#qmp = await vi.waitFor(() => QmpClient.connect(this.#monitor), { timeout: 60_000, interval: 10 });
+    this.#qmp = await this.#newMonitor();
     const monitorNs = monotonicNs();
-    await vi.waitFor(
-      async () => {
-        const { status } = (await this.#qmp.execute('query-status')) as { status: string };
-        if (status !== 'running') throw new Error(status);
-      },
-      { timeout: 60_000, interval: 10 },
-    );
+    await this.#untilStatus('query-status', 'running');
     return { execNs, monitorNs, pteWrites: this.#pteWrites() - before };
+  }
+
+  /**
+   * Another QEMU takes the guest, with VFIO's fds (migration mode cpr-transfer); this one ends.
+   * Returns how many page-table words were written.
+   */
+  async transfer(): Promise<number> {
+    const before = this.#pteWrites();
+    const old = { child: this.#child, monitor: this.#monitor };
+    this.#processes++;
+    const channels = [channel('main', this.#path('main')), channel('cpr', this.#path('cpr'))];
+    this.#child = this.#launch(channels.flatMap((one) => ['-incoming', JSON.stringify(one)]));
+    this.#console = new GuestConsole(this.#child.stdout, this.#child.stdin);
+    await this.#child.whileAlive(vi.waitFor(() => statSync(this.#path('cpr')), LIMIT));
+    await old.monitor.execute('migrate-set-parameters', { mode: 'cpr-transfer' });
+    await old.monitor.execute('migrate', { channels });
+    await this.#untilStatus('query-migrate', 'completed');
+    await old.monitor.execute('quit').catch(() => undefined); // it may end before it answers
+    const { status } = await old.child.closed;
+    if (status !== 0) throw new Error(`the old QEMU ended with status ${status}: ${old.child.errors}`);
+    this.#qmp = await this.#newMonitor();
+    await this.#untilStatus('query-status', 'running');
+    return this.#pteWrites() - before;
+  }
+
+  #newMonitor(): Promise<QmpClient> {
+    return this.#child.whileAlive(vi.waitFor(() => QmpClient.connect(this.#path('qmp')), LIMIT));
+  }
+
+  async #untilStatus(command: 'query-status' | 'query-migrate', wanted: string): Promise<void> {
+    await vi.waitFor(async () => {
+      const { status } = (await this.#monitor.execute(command)) as { status: string };
+      if (status !== wanted) throw new Error(`${command}: ${status}, not ${wanted}`);
+    }, LIMIT);
   }
 
   #pteWrites(): number {
@@ -132,6 +188,6 @@ export class QemuMachine {
   async stop(): Promise<void> {
     this.#qmp?.close();
     this.host.close();
-    await this.child.stop();
+    await this.#child.stop();
   }
 }

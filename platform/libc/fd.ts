@@ -10,6 +10,8 @@ export const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
 const F_GETFD = 1;
 const F_SETFD = 2;
+const F_GETFL = 3;
+const F_SETFL = 4;
 const FD_CLOEXEC = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -38,6 +40,12 @@ export function setCloexec(fd: number, on: boolean): void {
 
 export function getCloexec(fd: number): boolean {
   return (check(c.fcntl(fd, F_GETFD, 0), `fcntl ${fd}`) & FD_CLOEXEC) !== 0;
+}
+
+/** Calls on this fd, and on its duplicates, wait from now on. */
+export function setBlocking(fd: number): void {
+  const flags = check(c.fcntl(fd, F_GETFL, 0), `fcntl ${fd}`);
+  check(c.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK), `fcntl ${fd}`);
 }
 
 /** flock(2), exclusive; false while another open file has it. */

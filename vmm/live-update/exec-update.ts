@@ -35,13 +35,13 @@ export interface UpdatePlanned {
   readonly node: string;
   readonly entry: string;
   readonly form: Form;
-  readonly prepared: Preparation;
   /** Sections that the successor does not know. They are not handed over. */
   readonly lost: readonly string[];
   readonly probationMs: number;
 }
 
 export interface ExecPlan extends UpdatePlanned {
+  readonly prepared: Preparation;
   /** Who takes the guest back if the new image does not commit; undefined: nobody. */
   readonly guarded: Guarded | undefined;
 }

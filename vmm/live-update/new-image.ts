@@ -6,10 +6,19 @@ import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { assemble } from '../vm/assemble.ts';
 import type { GuestRam } from '../vm/guest-ram.ts';
 import type { Vm } from '../vm/vm.ts';
-import type { VmState } from '../vm/vm-state.ts';
+import type { VmOptions, VmState } from '../vm/vm-state.ts';
 import type { UpdateState } from './update-state.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Makes the options of this process of those that the guest came with. EINVAL: they do not fit. */
+export type Adapt = (options: VmOptions) => VmOptions;
+
+interface NewImageOptions {
+  readonly vm?: Vm;
+  readonly rollback?: boolean;
+  readonly adapt?: Adapt | undefined;
+}
 
 /**
  * Each survivor finds here what the survivors before it in the list have put, and adds its own
@@ -32,14 +41,25 @@ export class NewImage {
   readonly doubts: string[] = [];
   #vm: Vm | undefined;
 
-  /** `vm`: this process has run the guest before, and takes it back. */
-  constructor({ vm, rollback = false }: { readonly vm?: Vm; readonly rollback?: boolean } = {}) {
+  readonly #adapt: Adapt;
+
+  /**
+   * `vm`: this process has run the guest before, and takes it back. `adapt`: this process has
+   * options of its own.
+   */
+  constructor({ vm, rollback = false, adapt = (options) => options }: NewImageOptions = {}) {
     this.rollback = rollback;
+    this.#adapt = adapt;
     if (!vm) return;
     const { ram, ramFd, host } = vm.parts;
     this.#vm = vm;
     this.ram = { fd: ramFd, mapping: ram };
     this.host = host;
+  }
+
+  take(state: VmState): void {
+    const generation = this.rollback ? state.generation : state.generation + 1;
+    this.state = { ...state, generation, options: this.#adapt(state.options) };
   }
 
   /** The VM, put together when it is first asked for: `state`, `ram` and `host` are there then. */

@@ -20,7 +20,7 @@ import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passth
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import type { Vm } from '../vm/vm.ts';
-import { VM_SECTION, type VmState } from '../vm/vm-state.ts';
+import { VM_SECTION } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
 import type { Form } from './releases.ts';
 import type { StateFile } from './state-file.ts';
@@ -123,10 +123,6 @@ function ofMachine<N extends keyof SharedState>(name: N, section: Section<Shared
   });
 }
 
-function takeVmState(image: NewImage, state: VmState): void {
-  image.state = image.rollback ? state : { ...state, generation: state.generation + 1 };
-}
-
 export const SURVIVORS: readonly Survivor[] = [
   survivor(VM_SECTION, {
     phase: 'map',
@@ -134,8 +130,8 @@ export const SURVIVORS: readonly Survivor[] = [
       const { options, entry, generation } = parts;
       return VM_SECTION.of({ options, entry, generation, paused: runState === 'paused' });
     },
-    prepare: takeVmState,
-    restore: takeVmState,
+    prepare: (image, state) => image.take(state),
+    restore: (image, state) => image.take(state),
   }),
   survivor(UPDATE_SECTION, {
     phase: 'map',

@@ -14,12 +14,25 @@ import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import { REPLACED, type UpdatePlanned, type Updating } from './exec-update.ts';
 import { goOn, restorePhase, settle } from './go-on.ts';
+import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
+import type { Preparation } from './preparation.ts';
 import { StandbyProcess } from './standby/standby-process.ts';
+import { withoutOwner } from './standby/without-owner.ts';
 import { encodeState, newStateFile, type StateFile, sealState } from './state-file.ts';
 import { decodeAll, fdsOf, inForm, saveAll } from './survivors.ts';
 import { UPDATE_SECTION } from './update-state.ts';
 import { writeAll } from './write-all.ts';
+
+export interface TransferPlan extends UpdatePlanned {
+  /** Absent with `channels`: nobody but its user can start that successor. */
+  readonly prepared?: Preparation;
+  /**
+   * Where a VMM waits that its user has started (`vmm --incoming`). It has a monitor of its own,
+   * and ours stays here.
+   */
+  readonly channels?: Channels;
+}
 
 /** The time in which the guest must run in the new process. */
 const RUNNING_MS = 10_000;
@@ -30,17 +43,22 @@ const SETTLE_MS = 10_000;
  * Moves the guest to another process; resolves when that has committed. Rejects when the guest runs
  * on here, with the reason.
  */
-export async function transferUpdate(what: Updating, plan: UpdatePlanned): Promise<void> {
-  const { prepared, node, entry, probationMs } = plan;
+export async function transferUpdate(what: Updating, plan: TransferPlan): Promise<void> {
+  const { channels, probationMs } = plan;
   const stateFd = newStateFile();
   const vitals = Vitals.create(HARTS);
-  const successor = StandbyProcess.start({ node, entry, snapshotFd: prepared.snapshotFd });
+  const successor = successorOf(plan);
   try {
     const files = { state: stateFd, vitals: vitals.fd };
     await successor.equip(what.vm, { role: 'successor', ...files, probationMs, always: false });
+    what.signal.throwIfAborted();
+    if (channels) what.migration.active();
     await new Transfer(what, plan, successor, stateFd).run();
+    if (channels) successor.release(); // it need not wait for our end
   } catch (error) {
-    await successor.kill();
+    if (channels)
+      successor.release(); // it ends by itself; if it had the guest, it is dead
+    else await successor.kill();
     throw error;
   } finally {
     vitals.release();
@@ -48,16 +66,21 @@ export async function transferUpdate(what: Updating, plan: UpdatePlanned): Promi
   }
 }
 
+function successorOf({ channels, prepared, node, entry }: TransferPlan): StandbyProcess {
+  if (channels) return StandbyProcess.connect(channels);
+  return StandbyProcess.start({ node, entry, snapshotFd: prepared?.snapshotFd });
+}
+
 class Transfer {
   readonly #what: Updating;
   readonly #vm: Vm;
-  readonly #plan: UpdatePlanned;
+  readonly #plan: TransferPlan;
   readonly #successor: StandbyProcess;
   readonly #stateFd: number;
   /** Whether the guest has run in the new process. */
   #ran = false;
 
-  constructor(what: Updating, plan: UpdatePlanned, successor: StandbyProcess, stateFd: number) {
+  constructor(what: Updating, plan: TransferPlan, successor: StandbyProcess, stateFd: number) {
     this.#what = what;
     this.#vm = what.vm;
     this.#plan = plan;
@@ -70,8 +93,9 @@ class Transfer {
     try {
       await monitor?.quiet(REPLACED);
       await this.#vm.change(() => this.#moveStopped());
+      if (this.#plan.channels) monitor?.release();
     } catch (error) {
-      monitor?.release({ forget: this.#ran });
+      monitor?.release({ forget: this.#ran && !this.#plan.channels });
       throw error;
     }
   }
@@ -92,7 +116,7 @@ class Transfer {
       await this.#expect('running', RUNNING_MS, 'did not run the guest');
       this.#ran = true;
       left(this.#successor.pid);
-      monitor?.leave();
+      if (!this.#plan.channels) monitor?.leave();
       await this.#expect('committed', this.#plan.probationMs + SETTLE_MS, 'did not commit');
     } catch (error) {
       left(undefined);
@@ -106,25 +130,26 @@ class Transfer {
   #handOver(stopped: Suspended, begin: number): StateFile {
     const { monitor, migration, vm } = this.#what;
     const { console, host } = vm.parts;
-    const { prepared, lost, form } = this.#plan;
+    const { prepared, channels, lost, form } = this.#plan;
     console.pause();
     monitor?.hold();
     const stop = monotonicNs();
     host?.container.invalidateVaddrs();
     const invalidate = monotonicNs();
-    const { turnMs, preflightMs, snapshot } = prepared;
     const update = UPDATE_SECTION.of({
       stamps: { begin, stop, invalidate },
       fds: {},
       takeback: null,
       migration: migration.save(),
-      prepared: { snapshot, turnMs, preflightMs },
+      prepared: prepared ? timesOf(prepared) : null,
       guardian: null,
     });
     const machine = stopped.state;
-    const sections = saveAll({ vm, machine, monitor: monitor?.save() ?? NO_MONITOR, update });
+    const monitors = (channels ? undefined : monitor?.save()) ?? NO_MONITOR;
+    const saved = saveAll({ vm, machine, monitor: monitors, update });
+    const all = new Map(Object.entries(saved));
+    const sections = channels ? withoutOwner(saved) : saved;
     const fds = fdsOf(sections);
-    const all = new Map(Object.entries(sections));
     for (const name of lost) delete sections[name];
     writeAll(this.#stateFd, encodeState(inForm(sections, form)));
     sealState(this.#stateFd);
@@ -161,3 +186,5 @@ class Transfer {
     await settle(going);
   }
 }
+
+const timesOf = ({ snapshot, turnMs, preflightMs }: Preparation) => ({ snapshot, turnMs, preflightMs });

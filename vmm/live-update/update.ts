@@ -11,7 +11,8 @@ import { memfdCreate } from '../../platform/libc/memfd.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import type { Vm } from '../vm/vm.ts';
 import { type UpdateForecast, updateCost } from './cost.ts';
-import { execUpdate } from './exec-update.ts';
+import { execUpdate, type Updating } from './exec-update.ts';
+import type { Channels } from './migration/channels.ts';
 import type { Migration } from './migration/migration.ts';
 import { refusals } from './preflight-report.ts';
 import { type Preparation, prepare, release } from './preparation.ts';
@@ -37,6 +38,8 @@ export interface UpdateTarget {
   readonly probationMs?: number;
   /** Whether this process becomes the new image, or another one takes the guest; exec if absent. */
   readonly mode?: UpdateMode;
+  /** With mode transfer: where a VMM waits for the guest that its user has started. */
+  readonly channels?: Channels;
 }
 
 export type UpdateMode = 'exec' | 'transfer';
@@ -51,6 +54,7 @@ export interface UpdatePlan {
   readonly form: Form;
   readonly probationMs: number;
   readonly mode: UpdateMode;
+  readonly channels?: Channels;
 }
 
 /** 20 dry runs (5 ms) make V8 compile the save path: that saves 2 ms of the pause. */
@@ -77,6 +81,7 @@ export class LiveUpdate {
   readonly #moved: () => void;
   #running = false;
   #successor: number | undefined;
+  #movedTo: number | undefined;
   /** Of the update that is under way. */
   #cancelled = new AbortController();
 
@@ -93,18 +98,25 @@ export class LiveUpdate {
     return this.#successor;
   }
 
+  /** The process that has the guest now, while this one only answers questions. */
+  get movedTo(): number | undefined {
+    return this.#movedTo;
+  }
+
   /**
    * Plans an update and checks what can be known before the guest is stopped. ENOENT: the
    * successor's files do not exist. EOPNOTSUPP: DMA would not go on (CPR-1). EINVAL: `as` is no
    * release. EBUSY.
    */
   #plan(target: UpdateTarget): UpdatePlan {
-    const { to, node = process.execPath, allowLoss = [], as, probationMs = PROBATION_MS, mode = 'exec' } = target;
+    const { to, node = process.execPath, allowLoss = [], as, mode = 'exec', channels } = target;
+    const { probationMs = PROBATION_MS } = target;
     const self = process.argv[1]!;
     const entry = to === undefined ? self : join(resolve(to), basename(self));
     for (const path of [node, entry]) if (!existsSync(path)) throw enoent(`${path}: no such file`);
     this.#vm.parts.host?.container.checkUpdatable();
-    return { node, entry, allowLoss, form: as === undefined ? {} : formOf(as), probationMs, mode };
+    const form = as === undefined ? {} : formOf(as);
+    return { node, entry, allowLoss, form, probationMs, mode, ...(channels ? { channels } : {}) };
   }
 
   /**
@@ -174,6 +186,7 @@ export class LiveUpdate {
   async #attempt(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
     const { signal } = this.#cancelled;
     signal.throwIfAborted();
+    if (plan.channels) return this.#moveTo(plan, monitor);
     const prepared = await prepare(this.#vm, plan, signal);
     try {
       signal.throwIfAborted();
@@ -183,12 +196,7 @@ export class LiveUpdate {
       this.#migration.active();
       this.#rehearse(plan);
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
-      const updating = {
-        ...{ vm: this.#vm, monitor, migration: this.#migration, signal },
-        left: (pid: number | undefined): void => {
-          this.#successor = pid;
-        },
-      };
+      const updating = this.#updating(monitor);
       const planned = { ...plan, prepared, lost };
       if (plan.mode === 'exec') await execUpdate(updating, { ...planned, guarded: this.#guarded(plan, prepared) });
       if (report.standby !== STANDBY_PROTOCOL) throw einval('the successor knows no update by transfer');
@@ -197,6 +205,27 @@ export class LiveUpdate {
     } finally {
       release(prepared);
     }
+  }
+
+  /**
+   * Moves the guest to a VMM that waits for it. That one says itself, before anything stops,
+   * whether it can take the guest over. This process stays, without the guest.
+   */
+  async #moveTo(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
+    this.#rehearse(plan);
+    await transferUpdate(this.#updating(monitor), { ...plan, lost: [] });
+    this.#movedTo = this.#successor;
+    this.#successor = undefined;
+    this.#running = false;
+    this.#migration.moved();
+    monitor?.emit('LIVE_UPDATE', { status: 'completed', mode: 'transfer', pid: this.#movedTo! });
+  }
+
+  #updating(monitor: Monitor | undefined): Updating {
+    const left = (pid: number | undefined): void => {
+      this.#successor = pid;
+    };
+    return { vm: this.#vm, monitor, migration: this.#migration, signal: this.#cancelled.signal, left };
   }
 
   /**

@@ -13,20 +13,14 @@ const CAUSE = enumOf(
 );
 const ENDING = object({ guest: bool, reason: CAUSE });
 
-const PHASES = object({
-  stop: number,
-  invalidate: number,
-  save: number,
-  exec: number,
-  boot: number,
-  map: number,
-  remap: number,
-  load: number,
-  resume: number,
-});
+const PHASES = object(
+  { stop: number, invalidate: number, save: number, map: number, remap: number, load: number, resume: number },
+  { exec: number, boot: number, transfer: number },
+);
 
 /** What an update has cost. */
 export const UPDATE_REPORT = {
+  mode: enumOf('exec', 'transfer'),
   generation: int,
   pid: int,
   vaddrOld: str,

@@ -3,6 +3,7 @@
  * loaded when they are needed.
  */
 import { SysError } from '../../platform/errno.ts';
+import type { Incoming } from '../live-update/migration/incoming.ts';
 import { PREFLIGHT } from '../live-update/preflight-option.ts';
 import { STANDBY } from '../live-update/standby/standby-option.ts';
 import { endingSignal } from './ending-signals.ts';
@@ -49,8 +50,20 @@ async function preflight(manifestFd: number, firstLine: number): Promise<number>
 }
 
 async function powerOn(args: readonly string[], signalled: Promise<number>): Promise<number> {
+  const { parseIncoming } = await import('../live-update/migration/incoming.ts');
+  const incoming = parseIncoming(args);
+  if (incoming) return receive(incoming, signalled);
   const { parseOptions } = await import('../vm/options.ts');
   const { buildVm } = await import('../vm/power-on.ts');
   const { servePowerOn } = await import('./serve.ts');
   return servePowerOn(buildVm(parseOptions(args)), signalled);
+}
+
+/** Waits for another VMM's guest, and serves it. 0: none came. */
+async function receive(incoming: Incoming, signalled: Promise<number>): Promise<number> {
+  const { acceptGuest } = await import('../live-update/standby/accept-guest.ts');
+  const resumed = await acceptGuest(incoming, signalled);
+  if (!resumed) return Promise.race([signalled, 0]);
+  const { serveResumed } = await import('./serve.ts');
+  return serveResumed(resumed, signalled);
 }

@@ -16,10 +16,9 @@ import { commandsOf } from './commands/commands.ts';
  * status of the process.
  */
 export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number> {
-  const { qmp } = vm.parts.options;
   const migration = new Migration();
   return serve({ vm, migration, signalled }, async (execute) => {
-    const monitor = qmp === undefined ? undefined : await Monitor.listen(qmp, execute);
+    const monitor = await listen(vm, execute);
     return { monitor, begin: () => vm.powerOn() };
   });
 }
@@ -29,7 +28,7 @@ export function serveResumed(resumed: Resumed, signalled: Promise<number>): Prom
   const { vm, monitor: state, migration: before, report, protector } = resumed;
   const migration = new Migration(before);
   return serve({ vm, migration, signalled, protector }, async (execute) => {
-    const monitor = await Monitor.resume(state, execute);
+    const monitor = (await Monitor.resume(state, execute)) ?? (await listen(vm, execute));
     if (vm.runState === 'running') monitor?.emit('RESUME');
     return {
       monitor,
@@ -40,6 +39,12 @@ export function serveResumed(resumed: Resumed, signalled: Promise<number>): Prom
       },
     };
   });
+}
+
+/** The monitor that the command line asks for. */
+async function listen(vm: Vm, execute: Execute): Promise<Monitor | undefined> {
+  const { qmp } = vm.parts.options;
+  return qmp === undefined ? undefined : Monitor.listen(qmp, execute);
 }
 
 /** What the devices did around the pause. */

@@ -20,10 +20,6 @@ const recorded = lines.filter((line) => line.startsWith('< ')).map((line) => lin
 
 /** Where we differ on purpose: docs/qmp.md says why. By what was sent. */
 const DIFFERENT: Readonly<Record<string, string>> = {
-  '{"execute":"migrate-set-parameters","arguments":{"mode":"cpr-transfer"}}':
-    '{"error": {"class": "GenericError", "desc": "Parameter \'mode\' does not accept value \'cpr-transfer\'"}}',
-  '{"execute":"migrate","arguments":{"channels":[{"channel-type":"main","addr":{"transport":"socket","type":"unix","path":"/x"}}]}}':
-    '{"error": {"class": "GenericError", "desc": "mode normal: this VMM cannot copy RAM to another machine; set mode to cpr-exec"}}',
   '{"execute":"migrate-incoming","arguments":{"uri":"x"}}':
     '{"error": {"class": "CommandNotFound", "desc": "The command migrate-incoming has not been found"}}',
 };

@@ -11,7 +11,8 @@ export const ADDRESS = union('transport', {
   file: object({ filename: str, offset: size }),
 });
 
-export const CHANNELS = arrayOf(object({ 'channel-type': enumOf('main', 'cpr'), addr: ADDRESS }));
+export const CHANNEL = object({ 'channel-type': enumOf('main', 'cpr'), addr: ADDRESS });
+export const CHANNELS = arrayOf(CHANNEL);
 
 export type Address = Qapi<typeof ADDRESS>;
 
@@ -51,3 +52,21 @@ export function parseUri(uri: string): Address {
 /** The address as one would write it. */
 export const formatAddress = (address: Address): string =>
   address.transport === 'file' ? `file:${address.filename}` : `unix:${address.path}`;
+
+/** Paths of the two sockets of cpr-transfer: words go over the main one, fds over the other. */
+export interface Channels {
+  readonly main: string;
+  readonly cpr: string;
+}
+
+/** EINVAL: there is no cpr channel, or one is no UNIX socket. */
+export function socketsOf({ main, cpr }: Destination): Channels {
+  if (!cpr) throw einval("missing 'cpr' migration channel");
+  for (const address of [main, cpr]) {
+    if (address.transport !== 'socket')
+      throw einval(`cpr-transfer mode: give unix:PATH, not ${formatAddress(address)}`);
+  }
+  return { main: (main as UnixAddress).path, cpr: (cpr as UnixAddress).path };
+}
+
+type UnixAddress = Extract<Address, { readonly transport: 'socket' }>;

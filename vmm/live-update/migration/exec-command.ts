@@ -12,6 +12,8 @@ import type { VmOptions } from '../../vm/vm-state.ts';
 import { nodeOptions } from '../node-options.ts';
 import type { UpdateTarget } from '../update.ts';
 import { type Address, formatAddress, parseUri } from './channels.ts';
+import { takeIncoming } from './incoming.ts';
+import { checkSameMachine } from './same-machine.ts';
 
 /** The VMM that a command is for. */
 export interface Running {
@@ -21,11 +23,6 @@ export interface Running {
   /** Where `migrate` goes. */
   readonly main: Address;
 }
-
-/** Options that are a VMM's own: fds that it was given, a defect that was put into it. */
-const OWN: readonly string[] = ['lifeline', 'inject'];
-/** Options that are paths. */
-const PATHS: readonly string[] = ['kernel', 'host', 'qmp'];
 
 /**
  * What the command would start. EINVAL: no livevmm, other options for node than this one has,
@@ -87,31 +84,12 @@ function isExecutable(path: string): boolean {
 
 /** Without words the machine is as it is. */
 function checkMachine(words: readonly string[], { options, main }: Running): void {
-  const { incoming, others } = takeIncoming(words);
+  const { incoming: all, others } = takeIncoming(words);
+  const [incoming] = all;
   if (incoming === 'defer') throw einval('-incoming defer: the new image takes the guest at once; name the URI');
   if (incoming !== undefined && formatAddress(parseUri(incoming)) !== formatAddress(main)) {
     throw einval(`-incoming ${incoming}, but the migration goes to ${formatAddress(main)}`);
   }
   if (others.length === 0) return;
-  const theirs = comparable(parseOptions(others));
-  const ours = comparable(options);
-  for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
-    if (ours.get(name) === theirs.get(name)) continue;
-    const [wanted, is] = [theirs, ours].map((map) => map.get(name) || 'none');
-    throw einval(`${name} ${wanted}, but this VMM has ${is}: an update does not change the machine`);
-  }
-}
-
-/** Takes out -incoming, which QEMU's users write with one dash. */
-function takeIncoming(words: readonly string[]): { incoming: string | undefined; others: readonly string[] } {
-  const at = words.findIndex((word) => /^--?incoming$/.test(word));
-  if (at < 0) return { incoming: undefined, others: words };
-  const [, incoming] = words.slice(at);
-  if (incoming === undefined) throw einval('-incoming: name the URI');
-  return { incoming, others: words.toSpliced(at, 2) };
-}
-
-function comparable(options: VmOptions): ReadonlyMap<string, string> {
-  const entries = Object.entries(options).filter(([name]) => !OWN.includes(name));
-  return new Map(entries.map(([name, value]) => [name, PATHS.includes(name) ? resolve(String(value)) : String(value)]));
+  checkSameMachine(parseOptions(others), options);
 }

@@ -99,6 +99,11 @@ export class Migration {
     }
   }
 
+  /** The guest runs in a process that its user has started; the report is there. */
+  moved(): void {
+    this.#become({ ...this.#course, status: 'completed', endedNs: monotonicNs() });
+  }
+
   /** For the new image. */
   save(): MigrationState {
     const { mode, execCommand, events } = this;

@@ -7,7 +7,7 @@ import { flag, list, number, object, oneOf, type Shaped, text } from '../../../p
 /**
  * Of QEMU's MigMode. `normal` is the mode until another is set; there is nothing here that does it.
  */
-export const MODES = ['normal', 'cpr-exec'] as const;
+export const MODES = ['normal', 'cpr-exec', 'cpr-transfer'] as const;
 export type Mode = (typeof MODES)[number];
 
 export const MIGRATION_STATE = object(

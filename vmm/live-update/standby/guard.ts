@@ -3,17 +3,13 @@
  * before it has committed. A guardian that is `always` there does so whenever the VMM dies.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
-import { pidfdSendSignal } from '../../../platform/libc/other-process.ts';
-import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
 import { goOn, restorePhase, settle } from '../go-on.ts';
 import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
+import { endProcess } from './end-process.ts';
 import type { Standby } from './standby.ts';
 
-const SIGKILL = 9;
-/** How long the guardian waits for a killed process before it looks at the clock again. */
-const GONE_MS = 1000;
 /** If the host takes longer than this to answer, it stood, and the new image could not go on. */
 const HOST_STOOD_MS = 500;
 
@@ -28,7 +24,7 @@ interface Cause {
 export async function guard(standby: Standby): Promise<Resumed | undefined> {
   const cause = await new Watch(standby).cause();
   if (!cause) return undefined;
-  end(standby.pidfd);
+  endProcess(standby.pidfd);
   return takeBack(standby, cause);
 }
 
@@ -88,16 +84,6 @@ function hostStood(host: PassthroughHost | undefined): boolean {
   const asked = performance.now();
   host?.container.checkUpdatable();
   return performance.now() - asked > HOST_STOOD_MS;
-}
-
-/** Kills the process, and returns when it is dead: two must never run one guest. */
-function end(pidfd: number): void {
-  try {
-    pidfdSendSignal(pidfd, SIGKILL);
-  } catch {
-    return; // it has ended, and somebody has waited for it
-  }
-  while (!poll([{ fd: pidfd, events: POLLIN }], GONE_MS));
 }
 
 async function takeBack(standby: Standby, { reason, seenNs }: Cause): Promise<Resumed> {

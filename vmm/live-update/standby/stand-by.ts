@@ -4,6 +4,7 @@
  */
 import { einval } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
+import type { Adapt } from '../new-image.ts';
 import type { Resumed } from '../resume.ts';
 import { guard } from './guard.ts';
 import { Link } from './link.ts';
@@ -18,10 +19,22 @@ export async function standBy(fds: readonly number[]): Promise<Resumed | undefin
   const [messagesFd, fdsSocket, snapshotFd] = fds;
   if (messagesFd === undefined || fdsSocket === undefined) throw einval('--standby: give two fds');
   if (snapshotFd !== undefined) close(snapshotFd);
+  return standByFor({ messagesFd, fdsSocket, vmm: process.ppid });
+}
+
+/** The VMM that we stand by for: its process, and the sockets to it. */
+export interface Patron {
+  readonly messagesFd: number;
+  readonly fdsSocket: number;
+  readonly vmm: number;
+}
+
+/** As standBy. `adapt` makes our options of the guest's. */
+export async function standByFor({ messagesFd, fdsSocket, vmm }: Patron, adapt?: Adapt): Promise<Resumed | undefined> {
   const link: StandbyLink = new Link(messagesFd, readToStandby);
   let standby: Standby;
   try {
-    standby = await Standby.equipped(link, fdsSocket);
+    standby = await Standby.equipped(link, fdsSocket, { vmm, adapt });
   } catch (error) {
     link.send({ kind: 'failed', reason: (error as Error).message });
     throw error;

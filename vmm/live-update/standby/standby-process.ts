@@ -1,18 +1,22 @@
 /** A standby as the VMM that starts it sees it. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { getSystemErrorMap } from 'node:util';
 
-import { eproto, SysError } from '../../../platform/errno.ts';
-import { close } from '../../../platform/libc/fd.ts';
+import { eproto, errnoNumber, SysError } from '../../../platform/errno.ts';
+import { close, setBlocking } from '../../../platform/libc/fd.ts';
 import { sendFds } from '../../../platform/libc/pass-fd.ts';
-import { socketPair } from '../../../platform/libc/unix-socket.ts';
+import { connectUnixNow, socketPair } from '../../../platform/libc/unix-socket.ts';
 import type { Vm } from '../../vm/vm.ts';
+import type { Channels } from '../migration/channels.ts';
 import { fromSnapshot, nodeOptions } from '../node-options.ts';
 import { encodeState } from '../state-file.ts';
 import { successorEnv } from '../successor-env.ts';
 import { fdsOf, saveSteady } from '../survivors.ts';
 import { Link } from './link.ts';
+import { connectedBy, type OtherProcess, startedBy } from './other-process.ts';
 import { type Equip, type FromStandby, readFromStandby, type ToStandby } from './protocol.ts';
 import { STANDBY } from './standby-option.ts';
+import { withoutOwner } from './without-owner.ts';
 
 /** A standby is ready in 0.3 s. It takes several seconds on a busy machine. */
 const READY_MS = 20_000;
@@ -26,20 +30,19 @@ export interface StandbyProgram {
 }
 
 export class StandbyProcess {
-  readonly #child: ChildProcess;
+  readonly #process: OtherProcess;
   readonly #link: Link<FromStandby, ToStandby>;
   readonly #fdsSocket: number;
   readonly #passed = new Set<number>();
-  readonly #ended: Promise<unknown>;
+  readonly #hasOwner: boolean;
+  #released = false;
 
-  private constructor(child: ChildProcess, link: Link<FromStandby, ToStandby>, fdsSocket: number) {
-    this.#child = child;
+  /** `hasOwner`: it is not we who have started it. */
+  private constructor(process: OtherProcess, link: Link<FromStandby, ToStandby>, fdsSocket: number, hasOwner: boolean) {
+    this.#hasOwner = hasOwner;
+    this.#process = process;
     this.#link = link;
     this.#fdsSocket = fdsSocket;
-    this.#ended = new Promise((resolve) => {
-      child.once('exit', resolve);
-      child.once('error', resolve);
-    });
   }
 
   /** Starts the program. The standby has our stdin, stdout and stderr. EMFILE. */
@@ -55,16 +58,33 @@ export class StandbyProcess {
     });
     close(theirMessages);
     close(theirFds);
-    return new StandbyProcess(child, new Link(messages, readFromStandby), fdsSocket);
+    return new StandbyProcess(startedBy(child), new Link(messages, readFromStandby), fdsSocket, false);
+  }
+
+  /**
+   * Connects to one that its user has started (`vmm --incoming`). Errors of connect(2), in QEMU's
+   * words.
+   */
+  static connect({ main, cpr }: Channels): StandbyProcess {
+    const messages = connectTo(main);
+    try {
+      const fdsSocket = connectTo(cpr);
+      setBlocking(fdsSocket);
+      const process = connectedBy(messages);
+      return new StandbyProcess(process, new Link(messages, readFromStandby), fdsSocket, true);
+    } catch (error) {
+      close(messages);
+      throw error;
+    }
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.#process.pid;
   }
 
   /** Whether it has ended. */
   get hasEnded(): boolean {
-    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+    return this.#process.hasEnded();
   }
 
   /** The fd of our end of the socket. */
@@ -77,7 +97,8 @@ export class StandbyProcess {
    * EPROTO says why it is not.
    */
   async equip(vm: Vm, what: Pick<Equip, 'role' | 'state' | 'vitals' | 'probationMs' | 'always'>): Promise<void> {
-    const sections = saveSteady(vm);
+    const all = saveSteady(vm);
+    const sections = this.#hasOwner ? withoutOwner(all) : all;
     const fds = [...new Set([...Object.values(fdsOf(sections)), what.state, what.vitals])];
     this.#link.send({ kind: 'equip', ...what, pid: process.pid, fds, steady: encodeState(sections) });
     this.#pass(fds);
@@ -109,21 +130,29 @@ export class StandbyProcess {
   /** Dismisses it; resolves when it is gone. */
   async dismiss(): Promise<void> {
     this.#link.send({ kind: 'over' });
-    const late = setTimeout(() => this.#child.kill('SIGKILL'), READY_MS);
+    const late = setTimeout(() => this.#process.kill(), READY_MS);
     await this.#gone();
     clearTimeout(late);
   }
 
   /** Kills it; resolves when it is gone. */
   async kill(): Promise<void> {
-    this.#child.kill('SIGKILL');
+    this.#process.kill();
     await this.#gone();
   }
 
-  async #gone(): Promise<void> {
-    await this.#ended;
+  /** Lets it go: it has the guest. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
     this.#link.close();
     close(this.#fdsSocket);
+    this.#process.release();
+  }
+
+  async #gone(): Promise<void> {
+    await this.#process.ended;
+    this.release();
   }
 
   #pass(fds: readonly number[]): void {
@@ -133,5 +162,16 @@ export class StandbyProcess {
       if (!(error instanceof SysError) || error.code !== 'EPIPE') throw error; // it says itself why it has ended
     }
     for (const fd of fds) this.#passed.add(fd);
+  }
+}
+
+function connectTo(path: string): number {
+  try {
+    return connectUnixNow(path);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    const [, reason = error.code] = getSystemErrorMap().get(-errnoNumber(error.code)) ?? [];
+    const sentence = reason.charAt(0).toUpperCase() + reason.slice(1);
+    throw new SysError(error.code, `Failed to connect to '${path}': ${sentence}`);
   }
 }

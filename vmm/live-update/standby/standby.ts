@@ -5,7 +5,7 @@ import { einval } from '../../../platform/errno.ts';
 import { visitingFds } from '../../../platform/fd-shape.ts';
 import { pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { recvFds } from '../../../platform/libc/pass-fd.ts';
-import { NewImage } from '../new-image.ts';
+import { type Adapt, NewImage } from '../new-image.ts';
 import { decodeState } from '../state-file.ts';
 import { decodeAll, type Restorable, SURVIVORS } from '../survivors.ts';
 import type { Link } from './link.ts';
@@ -17,6 +17,12 @@ const EQUIP_MS = 20_000;
 const REHEARSALS = 20;
 
 export type StandbyLink = Link<ToStandby, FromStandby>;
+
+interface Expected {
+  /** The process at the other end. */
+  readonly vmm: number;
+  readonly adapt?: Adapt | undefined;
+}
 
 export class Standby {
   readonly link: StandbyLink;
@@ -32,7 +38,7 @@ export class Standby {
   /** Our fd for each fd of the VMM's. */
   readonly #fds = new Map<number, number>();
 
-  private constructor(link: StandbyLink, fdsSocket: number, equip: Equip) {
+  private constructor(link: StandbyLink, fdsSocket: number, equip: Equip, { vmm, adapt }: Expected) {
     const { role, pid, fds, steady, state, vitals, probationMs, always } = equip;
     this.link = link;
     this.role = role;
@@ -40,17 +46,17 @@ export class Standby {
     this.probationMs = probationMs;
     this.#fdsSocket = fdsSocket;
     this.take(fds);
-    if (pid !== process.ppid) throw einval(`process ${pid} is not the one that started us`);
+    if (pid !== vmm) throw einval(`process ${pid} is not the one at the other end`);
     this.pidfd = pidfdOpen(pid);
     this.#stateFd = this.#fds.get(state)!;
     this.vitalsFd = this.#fds.get(vitals)!;
-    this.image = new NewImage({ rollback: role === 'guardian' });
+    this.image = new NewImage({ rollback: role === 'guardian', adapt });
     if (role === 'successor') this.image.vitals = this.vitalsFd;
     this.#prepare(steady);
   }
 
-  static async equipped(link: StandbyLink, fdsSocket: number): Promise<Standby> {
-    return new Standby(link, fdsSocket, await link.expect('equip', EQUIP_MS));
+  static async equipped(link: StandbyLink, fdsSocket: number, expected: Expected): Promise<Standby> {
+    return new Standby(link, fdsSocket, await link.expect('equip', EQUIP_MS), expected);
   }
 
   /** Receives these fds of the VMM's. A number that it uses anew is another file's now. */

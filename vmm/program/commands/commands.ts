@@ -2,9 +2,10 @@
  * The monitor's commands. A command that QEMU has is answered as QEMU answers it (docs/qmp.md); x-
  * commands and live-update are ours.
  */
+import { ebusy } from '../../../platform/errno.ts';
 import type { Migration } from '../../live-update/migration/migration.ts';
 import type { LiveUpdate } from '../../live-update/update.ts';
-import { action, CommandSet, command } from '../../monitor/command.ts';
+import { action, CommandSet, type CommandSpec, command } from '../../monitor/command.ts';
 import { versionInfo } from '../../monitor/monitor.ts';
 import { NEGOTIATION } from '../../monitor/negotiation.ts';
 import { int, NOTHING, object, str } from '../../monitor/qapi.ts';
@@ -26,14 +27,33 @@ export interface CommandParts {
 export function commandsOf(parts: CommandParts, emit: (event: string) => void): CommandSet {
   const { vm, update } = parts;
   return new CommandSet(
-    {
+    whileGuestIsHere(update, {
       qmp_capabilities: { ...action(() => {}), ...NEGOTIATION }, // the connection answers it
       'query-version': command({ args: NOTHING, returns: VERSION_INFO, run: versionInfo }),
-      ...runStateCommands(vm, emit),
+      ...runStateCommands(parts, emit),
       ...liveUpdateCommands(update),
       ...migrationCommands(parts),
       ...factCommands(vm),
-    },
+    }),
     EVENTS,
   );
+}
+
+/** Commands that need no guest. */
+const LASTING: readonly string[] = ['qmp_capabilities', 'query-version', 'query-status', 'query-migrate', 'quit'];
+
+/** Refuses the other commands when another process has the guest. */
+function whileGuestIsHere(
+  update: LiveUpdate,
+  commands: Readonly<Record<string, CommandSpec>>,
+): Readonly<Record<string, CommandSpec>> {
+  const guarded = Object.entries(commands).map(([name, spec]): [string, CommandSpec] => {
+    if (LASTING.includes(name)) return [name, spec];
+    const execute: CommandSpec['execute'] = async (args) => {
+      if (update.movedTo !== undefined) throw ebusy(`process ${update.movedTo} has the guest`);
+      return spec.execute(args);
+    };
+    return [name, { ...spec, execute }];
+  });
+  return Object.fromEntries(guarded);
 }

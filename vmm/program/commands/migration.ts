@@ -4,7 +4,13 @@
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { ebusy, einval, eopnotsupp } from '../../../platform/errno.ts';
-import { CHANNELS, type Destination, destinationOf, formatAddress } from '../../live-update/migration/channels.ts';
+import {
+  CHANNELS,
+  type Destination,
+  destinationOf,
+  formatAddress,
+  socketsOf,
+} from '../../live-update/migration/channels.ts';
 import type { DmaOfDevice } from '../../live-update/migration/dma.ts';
 import { execTarget } from '../../live-update/migration/exec-command.ts';
 import type { Course, Migration } from '../../live-update/migration/migration.ts';
@@ -95,16 +101,19 @@ function checkIdle(migration: Migration): void {
 }
 
 /** What `migrate` begins. EINVAL, EOPNOTSUPP: nothing, and why. */
-function targetOf({ main }: Destination, { vm, migration }: MigrationParts): UpdateTarget {
+function targetOf(destination: Destination, { vm, migration }: MigrationParts): UpdateTarget {
   const [blocked] = blockedReasons(migration, vm);
   if (blocked !== undefined) throw eopnotsupp(blocked);
+  if (migration.mode === 'cpr-transfer') return { mode: 'transfer', channels: socketsOf(destination) };
+  const { main } = destination;
   if (migration.execCommand.length === 0) throw einval('cpr-exec mode requires setting cpr-exec-command');
   if (main.transport !== 'file') throw einval(`cpr-exec mode: give file:PATH, not ${formatAddress(main)}`);
   return execTarget(migration.execCommand, { entry: process.argv[1]!, options: vm.parts.options, main });
 }
 
 function blockedReasons({ mode }: Migration, { parts: { host } }: Vm): string[] {
-  if (mode === 'normal') return ['mode normal: this VMM cannot copy RAM to another machine; set mode to cpr-exec'];
+  if (mode === 'normal')
+    return ['mode normal: this VMM cannot copy RAM to another machine; set mode to cpr-exec or cpr-transfer'];
   try {
     host?.container.checkUpdatable();
     return [];

@@ -1,16 +1,25 @@
 /** Commands that ask for the run state or change it. */
+import type { LiveUpdate } from '../../live-update/update.ts';
 import { action, type CommandSpec, command } from '../../monitor/command.ts';
-import { bool, enumOf, NOTHING, object } from '../../monitor/qapi.ts';
+import { bool, enumOf, NOTHING, object, type Qapi } from '../../monitor/qapi.ts';
 import type { Vm } from '../../vm/vm.ts';
 
-const STATUS = object({ status: enumOf('running', 'paused', 'shutdown'), running: bool });
+const RUN_STATE = enumOf('running', 'paused', 'shutdown', 'postmigrate');
+type Status = Qapi<typeof RUN_STATE>;
+const STATUS = object({ status: RUN_STATE, running: bool });
 
-export function runStateCommands(vm: Vm, emit: (event: string) => void): Readonly<Record<string, CommandSpec>> {
+export function runStateCommands(
+  { vm, update }: { readonly vm: Vm; readonly update: LiveUpdate },
+  emit: (event: string) => void,
+): Readonly<Record<string, CommandSpec>> {
   return {
     'query-status': command({
       args: NOTHING,
       returns: STATUS,
-      run: () => ({ status: vm.runState, running: vm.runState === 'running' }),
+      run() {
+        const status: Status = update.movedTo === undefined ? vm.runState : 'postmigrate';
+        return { status, running: status === 'running' };
+      },
     }),
     stop: action(() => vm.pause()),
     cont: action(() => vm.resume()),

@@ -10,7 +10,7 @@ import { VmmProcess } from '../../vmm-process.ts';
 /** A script for QEMU's cpr-exec drives livevmm. */
 
 const VMM = programPath('vmm');
-const BLOCKED = 'mode normal: this VMM cannot copy RAM to another machine; set mode to cpr-exec';
+const BLOCKED = 'mode normal: this VMM cannot copy RAM to another machine; set mode to cpr-exec or cpr-transfer';
 let vmm: VmmProcess;
 let qmp: QmpScript;
 /** The command line that QEMU's users put together: the program, the same machine, -incoming. */

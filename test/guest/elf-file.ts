@@ -39,8 +39,10 @@ export function elfFile({ entry, loads, symbols }: ElfFile): Uint8Array {
   file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
   view.setUint16(16, 2, true); // e_type ET_EXEC
   view.setUint16(18, 243, true); // e_machine EM_RISCV
+  view.setUint32(20, 1, true); // e_version
   view.setBigUint64(24, BigInt(entry), true); // e_entry
   view.setBigUint64(32, BigInt(EHDR), true); // e_phoff
+  view.setUint16(52, EHDR, true); // e_ehsize
   view.setUint16(54, PHDR, true); // e_phentsize
   view.setUint16(56, loads.length, true); // e_phnum
   let at = contentsAt;

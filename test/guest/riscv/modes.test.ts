@@ -76,6 +76,12 @@ describe('traps go to M mode or to S mode (priv-isa §3.1.8)', () => {
     expect(fixture.hart.save().privileged?.mode).toBe(to);
   });
 
+  it('an exception in M mode stays there, whatever medeleg says', () => {
+    const fixture = supervisor({ words: [encode('ebreak')], privileged: { mode: MODE.M, medeleg: 0xb3ff } });
+    fixture.step();
+    expect(trapOf(fixture)).toEqual({ mode: MODE.M, cause: 3n, tval: BASE, epc: BASE });
+  });
+
   it('keeps mode and enable of S in SPP and SPIE, and sret brings them back', () => {
     const fixture = supervisor({ words: [ecall], mstatus: SIE, privileged: { medeleg: 1 << 9 } });
     fixture.ram.setInt32(S_HANDLER - RAM_BASE, encode('sret'), true);

@@ -117,6 +117,18 @@ describe('the short way of host-arithmetic.ts', () => {
     );
   });
 
+  it.each([
+    ['binary64', host.fusedDouble, 1 + 2 ** -26, 1 + 2 ** -27, 2 ** -120, 1 + 2 ** -26 + 2 ** -27 + 2 ** -52],
+    ['binary64', host.fusedDouble, 1 + 2 ** -26, 1 + 2 ** -27, -(2 ** -120), 1 + 2 ** -26 + 2 ** -27],
+    ['binary32', host.fusedSingle, 1 + 2 ** -12, 1 + 2 ** -12, 2 ** -80, 1 + 2 ** -11 + 2 ** -23],
+    ['binary32', host.fusedSingle, 1 + 2 ** -12, 1 + 2 ** -12, -(2 ** -80), 1 + 2 ** -11],
+  ] as const)(
+    'rounds once a product half way between two numbers, and a little more: %s',
+    (_, byHost, a, b, c, sum) => {
+      expect(byHost(environment(RNE, NX), a, b, c)).toBe(sum);
+    },
+  );
+
   it('answers in no other rounding mode', () => {
     expect(host.addDouble(environment(RUP), 1, 2)).toBeNaN();
     expect(host.multiplySingle(environment(RTZ), 1, 2)).toBeNaN();

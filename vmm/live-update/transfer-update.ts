@@ -35,9 +35,9 @@ export interface TransferPlan extends UpdatePlanned {
 }
 
 /** The time in which the guest must run in the new process. */
-const RUNNING_MS = 10_000;
+const RUNNING_MS = 5000;
 /** How long the new process may take to commit, beside the probation. */
-const SETTLE_MS = 10_000;
+const SETTLE_MS = 5000;
 
 /**
  * Moves the guest to another process; resolves when that has committed. Rejects when the guest runs

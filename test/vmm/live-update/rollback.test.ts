@@ -57,7 +57,7 @@ describe('the guest goes back to the old image, if the new one', () => {
     expect(ended).toMatchObject({ status: 'failed', generation: 0, pid: vmm.pid });
     expect(vmm.pid).not.toBe(pid);
     expect(ended.error).toBe(
-      `the new image ${does.includes('sleep') ? 'did not run the guest within 10 s' : 'died before the guest ran in it'}; process ${vmm.pid} runs the guest on in the old image`,
+      `the new image ${does.includes('sleep') ? 'did not run the guest within 5 s' : 'died before the guest ran in it'}; process ${vmm.pid} runs the guest on in the old image`,
     );
     expect(events).toEqual(['LIVE_UPDATE started', 'STOP', 'RESUME', 'LIVE_UPDATE failed']);
     const after = await vmm.stats();

@@ -10,7 +10,7 @@ import type { Protector } from './commitment.ts';
 import type { ToStandby } from './protocol.ts';
 
 /** How long an image may take to commit, beside the probation. */
-const SETTLE_MS = 10_000;
+const SETTLE_MS = 5000;
 
 export interface GuardianState {
   /** Our end of the socket. */

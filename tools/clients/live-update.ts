@@ -73,7 +73,14 @@ export interface UpdateTarget {
 }
 
 /** The target as arguments of the monitor's command. */
-const argumentsOf = ({ to, node, as, mode, probationMs, allowLoss = [] }: UpdateTarget): Record<string, unknown> => ({
+export const argumentsOf = ({
+  to,
+  node,
+  as,
+  mode,
+  probationMs,
+  allowLoss = [],
+}: UpdateTarget): Record<string, unknown> => ({
   ...(mode === undefined || mode === 'exec' ? {} : { mode }),
   ...(probationMs === undefined ? {} : { probation: probationMs }),
   ...(to === undefined ? {} : { to }),

@@ -1,5 +1,6 @@
 /** `livevmm demo`: the main job, end to end, with a verdict. */
 import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 
 import { PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
 import { VERSION } from '../../platform/version.ts';
@@ -13,9 +14,19 @@ import { renderReport } from '../demo/report.ts';
 import { Session } from '../demo/session.ts';
 import { Machine } from '../launch/machine.ts';
 import { guestPath } from '../launch/programs.ts';
+import { runBadSuccessors } from './demo-bad-successors.ts';
 import { DEFAULT_PROFILE } from './host.ts';
 
+const MODES = ['updates', 'bad-successors'] as const;
+
+/**
+ * A kernel on which another process can take over and be updated again. Before 6.0 it cannot
+ * (UNM-9), and before 6.3 mediated devices do not reach its memory (ACC-6).
+ */
+const ROLLBACK_PROFILE: ProfileName = '6.12';
+
 const HELP = `Usage: livevmm demo [--updates N] [--seconds S] [--devices N] [--json] [--report FILE.html] [--keep]
+       livevmm demo --mode bad-successors [--moments N] [--only TEXT]… [--node PATH]… [--json] [--report FILE.html]
 
 Starts a host process with an edu and N capture devices behind an IOMMU and mscribe, a copy engine without one, and a VMM process with
 a RISC-V guest that uses them all; replaces the VMM N times by execve while the devices go on DMAing; counts; gives a verdict.
@@ -25,10 +36,18 @@ Exit status 0: pass, 1: fail. Kernels from 6.3 on refuse updates beside a device
   --seconds S          about how long it takes (default 20)
   --devices N          capture devices, 1 to 14 (default 2)
   -m SIZE              guest memory (default 128M)
-  --vfio-profile V     which kernel's VFIO the host answers as: ${PROFILE_NAMES.join(', ')}
+  --vfio-profile V     which kernel's VFIO the host answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE}; bad-successors:
+                       ${ROLLBACK_PROFILE}; before 6.0 each rollback takes another machine)
   --json               print exactly one JSON document
   --report FILE.html   also write a report with a timeline picture
   --keep               leave host and VMM running until Ctrl-C, and say how to reach them
+
+--mode bad-successors: updates to some fifty new images that are broken, crash, hang or are killed, one after the other, and to good
+ones at bad moments. After each the same guest must go on, in the new image or in the old one, with nothing lost. Takes minutes.
+
+  --moments N          new images that are killed at random moments (default 8)
+  --only TEXT          only the rows whose names contain TEXT
+  --node PATH          another node binary, to which an update must complete
 
 To show that the demo can fail, it does one thing wrong during the first update:
   --inject DEFECT      ${DEFECTS.join(' | ')}
@@ -42,11 +61,15 @@ export const demo: Command = {
   help: HELP,
   async run(words) {
     const options = parseOptions(words, {
+      mode: { type: 'string', default: 'updates' },
+      moments: { type: 'string', default: '8' },
+      only: { type: 'string', multiple: true, default: [] },
+      node: { type: 'string', multiple: true, default: [] },
       updates: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '20' },
       devices: { type: 'string', default: '2' },
       memory: { type: 'string', short: 'm', default: '128M' },
-      'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
+      'vfio-profile': { type: 'string' },
       json: { type: 'boolean', default: false },
       report: { type: 'string' },
       keep: { type: 'boolean', default: false },
@@ -55,10 +78,24 @@ export const demo: Command = {
     const updates = wholeNumber('updates', options.updates, 1, 1000);
     const seconds = wholeNumber('seconds', options.seconds, 1, 86_400);
     const captures = wholeNumber('devices', options.devices, 1, 14);
-    const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
     const inject = options.inject === undefined ? undefined : oneOf('inject', options.inject, DEFECTS);
     if (options.report !== undefined) claimFile(options.report);
 
+    if (oneOf('mode', options.mode, MODES) === 'bad-successors') {
+      const { memory, only, node: nodes, json, report, 'vfio-profile': kernelsVfio = ROLLBACK_PROFILE } = options;
+      const profile = oneOf('vfio-profile', kernelsVfio, PROFILE_NAMES);
+      const hostOptions = ['--vfio-profile', profile];
+      return runBadSuccessors({
+        machine: { devices: captureDevices(captures), memory, kernel: guestPath('demo'), hostOptions },
+        updatesByMapperOnly: profileOf(profile).unmapOfOtherMm === 'stops',
+        moments: wholeNumber('moments', options.moments, 0, 1000),
+        nodes: nodes.map((path) => resolve(path)),
+        only,
+        json,
+        report,
+      });
+    }
+    const profile = oneOf('vfio-profile', options['vfio-profile'] ?? DEFAULT_PROFILE, PROFILE_NAMES);
     const abort = new AbortController();
     const stopListening = onEndingSignal(() => abort.abort());
     const progress = new LiveProgress(!options.json);
@@ -110,9 +147,14 @@ export const demo: Command = {
  * device (UNM-3), so mscribe is left out there.
  */
 function devicesFor(profile: ProfileName, captures: number): string[] {
-  const devices = ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', ...new Array<string>(captures).fill('capture')];
+  const devices = captureDevices(captures);
   return profileOf(profile).invalidVaddr === 'sleeps' ? [...devices, 'mscribe,job-ms=4'] : devices;
 }
+
+const captureDevices = (captures: number): string[] => [
+  'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff',
+  ...new Array<string>(captures).fill('capture'),
+];
 
 /** Fails now rather than after the run if the report cannot be written. */
 function claimFile(path: string): void {

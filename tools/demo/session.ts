@@ -8,9 +8,10 @@ import { monotonicNs } from '../../platform/clock.ts';
 import { liveUpdate } from '../clients/live-update.ts';
 import type { GuestFacts } from '../launch/guest-console.ts';
 import type { Machine } from '../launch/machine.ts';
-import type { DemoFacts, InterruptFacts, UpdateFacts } from './facts.ts';
+import type { DemoFacts, UpdateFacts } from './facts.ts';
 import { type Defect, injectIntoHost } from './injection.ts';
-import { interruptFacts, type Observer } from './observer.ts';
+import { countInterrupts } from './interrupt-count.ts';
+import type { Observer } from './observer.ts';
 import { ramHashMatches } from './ram-hash.ts';
 
 export interface SessionOptions {
@@ -32,7 +33,6 @@ const READY_MS = 30_000;
 const FINAL_MS = 15_000;
 /** Time for a guest that has already failed to answer. */
 const IMPATIENT_MS = 1_000;
-const COUNT_MS = 2_000;
 /** The part of the run's time that is kept for boot and for the counts at the end. */
 const RESERVED_MS = 3_000;
 /** Shortest time between two updates: the guest must be seen running. */
@@ -63,7 +63,7 @@ export class Session {
       await this.#updateAll();
     });
     const guest = await this.#attempt(() => this.#finalCount());
-    const interrupts = await this.#attempt(() => this.#countInterrupts());
+    const interrupts = await this.#attempt(() => countInterrupts(this.#machine, this.#observer));
     const hashes = await this.#attempt(() => this.#compareRam(guest === null));
     signal.throwIfAborted();
     return {
@@ -163,24 +163,6 @@ export class Session {
   #finalCount(): Promise<GuestFacts> {
     this.#events.step('guest counts');
     return this.#machine.console.final(this.#errors.length === 0 ? FINAL_MS : IMPATIENT_MS);
-  }
-
-  /**
-   * Counts interrupts. The devices are quiet by now, but the VMM's interrupt thread may still be
-   * reading the last ones from the eventfds.
-   */
-  async #countInterrupts(): Promise<InterruptFacts> {
-    const deadline = monotonicNs() + COUNT_MS * 1e6;
-    for (;;) {
-      const facts = interruptFacts(this.#observer.interruptsRaised(), await this.#delivered());
-      if (facts.lost === 0 || monotonicNs() > deadline) return facts;
-      await this.#pause(50);
-    }
-  }
-
-  async #delivered(): Promise<number> {
-    const { devices } = (await this.#machine.qmp.execute('x-interrupts')) as { devices: { delivered: number }[] };
-    return devices.reduce((sum, { delivered }) => sum + delivered, 0);
   }
 
   /**

@@ -18,6 +18,8 @@ export interface MachineOptions {
   /** Further options of the VMM. */
   readonly vmmOptions?: readonly string[];
   readonly hostOptions?: readonly string[];
+  /** The VMM's environment; ours by default. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 export class Machine {
@@ -42,13 +44,14 @@ export class Machine {
   }
 
   /** Starts both; on failure nothing is left. */
-  static async start({ devices, memory, kernel, vmmOptions = [], hostOptions = [] }: MachineOptions): Promise<Machine> {
+  static async start(options: MachineOptions): Promise<Machine> {
+    const { devices, memory, kernel, vmmOptions = [], hostOptions = [], env } = options;
     const hostProcess = await HostProcess.start(devices, hostOptions);
     const { socket: host } = hostProcess;
     const qmpSocket = qmpSocketIn(hostProcess);
     const bdfs = hostProcess.devices.map(({ bdf }) => bdf);
     const argv = [...vmmArgv({ host, bdfs, memory, kernel, qmp: qmpSocket }), ...vmmOptions];
-    const vmm = new Child({ name: 'the VMM', argv, lifeline: true });
+    const vmm = new Child({ name: 'the VMM', argv, lifeline: true, ...(env ? { env } : {}) });
     try {
       const guest = new GuestConsole(vmm.stdout, vmm.stdin);
       await vmm.whileAlive(guest.greeting); // the monitor listens before the guest runs
@@ -61,6 +64,10 @@ export class Machine {
     }
   }
 
+  get hostProcess(): Child {
+    return this.#hostProcess.child;
+  }
+
   /** The result of `promise`, or a rejection as soon as the VMM ends. */
   whileAlive<T>(promise: Promise<T>): Promise<T> {
     return this.vmm.whileAlive(promise);
@@ -70,7 +77,11 @@ export class Machine {
   async stop(): Promise<void> {
     this.qmp.close();
     await this.vmm.stop();
-    this.host.close();
+    try {
+      this.host.close();
+    } catch {
+      // it has ended, and what would be closed with it
+    }
     await this.#hostProcess.stop();
   }
 }

@@ -1,0 +1,102 @@
+/** Updates to a good successor at bad moments, and successors that are good after all. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { getRlimit, RLIMIT_FSIZE, setRlimit } from '../../../platform/libc/other-process.ts';
+import type { Machine } from '../../launch/machine.ts';
+import { buildIn } from './successors.ts';
+import type { Trial } from './trial.ts';
+
+/** Shorter, and longer, than a new image may take to run the guest (standby/guardian.ts). */
+const SHORT_STAND_MS = 2000;
+const LONG_STAND_MS = 6500;
+const IDLE_MS = 10_000;
+const STILL_MS = 3;
+/** Less than a state needs. */
+const QUOTA_BYTES = 4096n;
+
+const hostStands = (ms: number): Trial => ({
+  name: `the host stands still (SIGSTOP) for ${ms / 1000} s in the pause`,
+  expected: ['completed'],
+  stopped({ hostProcess }) {
+    hostProcess.kill('SIGSTOP');
+    setTimeout(() => hostProcess.kill('SIGCONT'), ms);
+  },
+});
+
+interface Counters {
+  readonly pid: number;
+  readonly vcpus: readonly { readonly instructions: number }[];
+}
+
+const pidOf = async ({ qmp }: Machine): Promise<number> => ((await qmp.execute('x-stats')) as Counters).pid;
+
+/** Resolves when the guest's CPU sleeps in WFI: it has executed nothing for some milliseconds. */
+async function untilIdle({ qmp }: Machine): Promise<void> {
+  const instructions = async (): Promise<number> => ((await qmp.execute('x-stats')) as Counters).vcpus[0]!.instructions;
+  const deadline = performance.now() + IDLE_MS;
+  for (;;) {
+    const before = await instructions();
+    await sleep(STILL_MS);
+    if ((await instructions()) === before) return;
+    if (performance.now() > deadline) throw new Error(`the guest did not sleep within ${IDLE_MS} ms`);
+  }
+}
+
+/** Limits the size of each file, memfds among them, that the VMM writes. */
+async function limitFiles(machine: Machine, soft?: bigint): Promise<void> {
+  const pid = await pidOf(machine);
+  const { hard } = getRlimit(pid, RLIMIT_FSIZE);
+  setRlimit(pid, RLIMIT_FSIZE, { soft: soft ?? hard, hard });
+}
+
+export const SITUATIONS: readonly Trial[] = [
+  { name: 'the same build', expected: ['completed'] },
+  { name: 'a copy of the build', expected: ['completed'], target: (folder) => ({ to: buildIn(folder) }) },
+  hostStands(SHORT_STAND_MS),
+  hostStands(LONG_STAND_MS),
+  {
+    name: 'a second update while the first one is under way',
+    expected: ['completed'],
+    meanwhile: ({ qmp }) =>
+      qmp.execute('live-update').then(
+        () => 'the second one was accepted',
+        (error: Error) => error.message,
+      ),
+    meanwhileSays: /an update is under way/,
+  },
+  {
+    name: 'the guest is paused',
+    expected: ['completed'],
+    before: async ({ qmp }) => void (await qmp.execute('stop')),
+    after: async ({ qmp }) => void (await qmp.execute('cont')),
+  },
+  {
+    name: 'no file may be as large as the state (RLIMIT_FSIZE)',
+    expected: ['refused', 'rolled back'],
+    says: /EFBIG/,
+    before: (machine) => limitFiles(machine, QUOTA_BYTES),
+    after: (machine) => limitFiles(machine),
+  },
+  { name: 'the guest sleeps in WFI', expected: ['completed'], own: { devices: ['capture'] }, before: untilIdle },
+  {
+    name: 'the guest is reset',
+    expected: ['completed'],
+    own: {},
+    resets: true,
+    before: async ({ qmp }) => void (await qmp.execute('system_reset')),
+  },
+  {
+    name: 'the host is killed in the pause',
+    expected: ['ended'],
+    says: /./,
+    own: {},
+    stopped: ({ hostProcess }) => hostProcess.kill('SIGKILL'),
+  },
+];
+
+/** The builds of this project that other nodes can run; the user names them. */
+export const onNode = (path: string): Trial => ({
+  name: `the same build on ${path}`,
+  expected: ['completed'],
+  target: () => ({ node: path }),
+});

@@ -55,7 +55,10 @@ async function lookAfter(machine: Machine, trial: Trial, than: number): Promise<
   }
 }
 
-/** The guest's counts, as soon as its heart has beaten more often than that. Rejects if it stands still. */
+/**
+ * The guest's counts, as soon as its heart has beaten more often than that. Rejects if it stands
+ * still.
+ */
 async function untilHeartBeats({ console: guest }: Machine, than: number): Promise<GuestFacts> {
   const deadline = performance.now() + HEART_MS;
   for (;;) {

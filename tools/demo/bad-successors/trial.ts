@@ -67,7 +67,10 @@ export interface TrialFacts {
   readonly saidRight: boolean;
   readonly before: Runner;
   readonly after: Runner | null;
-  /** The part of the pause that the VMM's events show, at their reader; null: the guest never stopped. */
+  /**
+   * The part of the pause that the VMM's events show, at their reader; null: the guest never
+   * stopped.
+   */
   readonly stoodMs: number | null;
   /** From the new image's last instruction to the guest's next, as the new image tells it. */
   readonly pauseMs: number | null;

@@ -10,6 +10,7 @@ import { ClientProcess } from '../clients/client-process.ts';
 const DEVICES = [
   { type: 'edu', properties: { addr: '4', 'dma-latency-ms': '0', 'dma-mask': '0xffffffff' } },
   { type: 'ivshmem-plain', properties: { addr: '7', size: '1M' } },
+  { type: 'capture', properties: { addr: '9' } },
 ];
 const SIZE = 0x4000;
 
@@ -57,4 +58,19 @@ describe('a BAR that is mapped for another device', () => {
     expect(await client.says()).toEqual({ mapped: true, wasOff: 1, again: true, notMapped: true, last: true, ...seen });
     expect(board.info().devices[0]).toMatchObject(refused);
   });
+
+  it.each(['kept', 'closed', 'revoked'] as const)(
+    'is %s in a storm of DMA, too (P2P-3, P2P-7, P2P-10)',
+    async (peerMappings) => {
+      board = await startHost({
+        ...{ devices: DEVICES, socketPath: join(dir, 'host'), firstGroup: 1, kernelRamBytes: 16 << 20 },
+        peerMappings,
+      });
+      client = new ClientProcess('bars', join(dir, 'host'), 'peer-storm');
+      const kept = peerMappings === 'kept';
+
+      expect(await client.says()).toEqual({ refused: 20, resumed: 20, whole: 20, closed: kept, reopened: kept });
+      expect(board.info().devices.map(({ state }) => state)).toEqual(['running', 'running', 'running']);
+    },
+  );
 });

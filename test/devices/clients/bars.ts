@@ -29,7 +29,9 @@ import { processVmRead, processVmWrite } from '../../../platform/libc/other-proc
 import { recvWithFd } from '../../../platform/libc/pass-fd.ts';
 import { connectUnix, sendAll } from '../../../platform/libc/unix-socket.ts';
 import { mapDma, unmapDma } from '../../../vmm/client/dma.ts';
+import { Capture, readFrame } from '../../../vmm/client/drivers/capture.ts';
 import { Edu } from '../../../vmm/client/drivers/edu.ts';
+import { pollUntil } from '../../../vmm/client/drivers/polling.ts';
 import { openDevice } from '../../../vmm/client/group.ts';
 import { connectTask } from '../../../vmm/client/kernel-client.ts';
 import { Conversation } from '../../../vmm/client/task-channel.ts';
@@ -40,6 +42,8 @@ const EDU = '0000:00:04.0';
 const IVSHMEM = '0000:00:07.0';
 const TESTDEV = '0000:00:08.0';
 const EDU2 = '0000:00:09.0';
+/** On the hosts of peer-mappings.test.ts. */
+const CAPTURE = '0000:00:09.0';
 const RW = PROT_READ | PROT_WRITE;
 
 const region = (index: number, offset = 0): number => index * 2 ** 40 + offset;
@@ -328,6 +332,51 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     const left = unmapDma(kernel, container, span);
     map();
     return { mapped, wasOff, on, unmapped, again, notMapped, wasClosed, reopened, left, last: lands(8) };
+  },
+
+  /**
+   * P2P: capture fills a ring in another device's memory at full speed, while that device is
+   * disabled and enabled again and again, and is closed at last.
+   */
+  'peer-storm'() {
+    const ROUNDS = 20;
+    const grabber = openDeviceOf(3, CAPTURE);
+    let shared = openDeviceOf(2, IVSHMEM);
+    setCommand(grabber.device, 6);
+    const capture = new Capture(grabber.registers);
+    const span = { iova: 0x10_0000, size: 0x1_0000 };
+    const vaddr = mapBar(shared, 2, 0, span.size);
+    mapDma(kernel, grabber.container, { ...span, vaddr });
+    capture.start({ iova: span.iova, frames: 16, frameSize: 4096 });
+    /** Whether the next frame that is tried lands. */
+    const lands = (): boolean => {
+      const [index, faults] = [capture.writeIndex(), capture.faults()];
+      pollUntil(() => capture.writeIndex() !== index || capture.faults() !== faults, 'capture: a frame');
+      return capture.writeIndex() !== index;
+    };
+    const seen = { refused: 0, resumed: 0, whole: 0 };
+    pollUntil(() => capture.writeIndex() > 16, 'capture: the first round');
+    for (let round = 0; round < ROUNDS; round++) {
+      setCommand(shared.device, 0);
+      if (!lands()) seen.refused++;
+      setCommand(shared.device, 2);
+      unmapDma(kernel, grabber.container, span);
+      mapDma(kernel, grabber.container, { ...span, vaddr });
+      const index = capture.writeIndex();
+      pollUntil(() => capture.writeIndex() !== index, 'capture: frames after the return');
+      seen.resumed++;
+      capture.stop();
+      const last = (capture.writeIndex() - 1) % 16;
+      if (readFrame(Uint8Array.from(read(shared, 2, last * 4096, 4096))).isWhole) seen.whole++;
+      capture.start({ iova: span.iova, frames: 16, frameSize: 4096 });
+    }
+    kernel.munmap(vaddr, span.size);
+    kernel.close(shared.fd);
+    const closed = lands();
+    shared = { ...shared, ...deviceOf(openDevice(kernel, shared.groupFd, IVSHMEM), IVSHMEM) };
+    const reopened = lands();
+    capture.stop();
+    return { ...seen, closed, reopened };
   },
 
   /** P2P: edu reads and writes the registers of another edu, and its own. */

@@ -3,14 +3,12 @@ import type { ChildProcess } from 'node:child_process';
 
 import { close } from '../../../platform/libc/fd.ts';
 import { pidfdOpen } from '../../../platform/libc/other-process.ts';
-import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { peerCredentials } from '../../../platform/libc/unix-socket.ts';
 import { endProcess } from './end-process.ts';
 
 export interface OtherProcess {
   readonly pid: number;
   readonly ended: Promise<unknown>;
-  hasEnded(): boolean;
   /** Kills it; `ended` resolves when it is dead. */
   kill(): void;
   /** We have no more to do with it. */
@@ -25,7 +23,6 @@ export function startedBy(child: ChildProcess): OtherProcess {
   return {
     pid: child.pid ?? 0,
     ended,
-    hasEnded: () => child.exitCode !== null || child.signalCode !== null,
     kill: () => void child.kill('SIGKILL'),
     release: () => {},
   };
@@ -42,7 +39,6 @@ export function connectedBy(socket: number): OtherProcess {
   return {
     pid,
     ended,
-    hasEnded: () => poll([{ fd: pidfd, events: POLLIN }], 0) !== undefined,
     kill() {
       endProcess(pidfd);
       end();

@@ -82,11 +82,6 @@ export class StandbyProcess {
     return this.#process.pid;
   }
 
-  /** Whether it has ended. */
-  get hasEnded(): boolean {
-    return this.#process.hasEnded();
-  }
-
   /** The fd of our end of the socket. */
   get messagesFd(): number | undefined {
     return this.#link.fd;

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { HostProcess } from '../../../../tools/launch/host.ts';
 import { QmpScript } from '../../qmp-script.ts';
 import { VmmProcess } from '../../vmm-process.ts';
 
@@ -99,6 +100,47 @@ describe('cpr-transfer', () => {
     await vmm.stats();
   });
 });
+
+describe('cpr-transfer with a passed-through device', () => {
+  let host: HostProcess;
+  let source: VmmProcess;
+  let there: QmpScript;
+
+  beforeEach(async () => {
+    host = await HostProcess.start(['capture']);
+    const device = ['--host', host.socket, '--device', `vfio-pci,host=${host.devices[0]!.bdf}`];
+    source = new VmmProcess('demo', ...device);
+    others.push(source);
+    await source.prints(/demo: .*\n/);
+    there = await QmpScript.connect(source.qmpPath);
+    await there.cmd('migrate-set-parameters', { mode: 'cpr-transfer' });
+    await startDestination(...device);
+  });
+
+  afterEach(async () => {
+    there.close();
+    for (const other of others.splice(0)) expect(await other.end()).toEqual([]);
+    await host.stop();
+  });
+
+  it('keeps DMA going, and loses no frame', async () => {
+    await there.cmd('migrate', { channels: channels() });
+    expect(await there.migrationEnds()).toMatchObject({ status: 'completed' });
+    await there.cmd('quit');
+    const destination = others.at(-1)!;
+    const stats = await destination.stats();
+    expect(stats).toMatchObject({ framesLost: 0, framesCorrupt: 0 });
+    const monitor = await QmpScript.connect(destination.qmpPath);
+    const info = (await monitor.cmd('query-migrate')) as { 'x-live-update': { dma: { during: Window }[] } };
+    monitor.close();
+    expect(info['x-live-update'].dma.map(({ during }) => during.transactions > 0)).toEqual([true]);
+    expect((await destination.stats()).framesChecked).toBeGreaterThanOrEqual(stats.framesChecked!);
+  });
+});
+
+interface Window {
+  readonly transactions: number;
+}
 
 describe('a VMM that waits', () => {
   it('ends in good order when it is told to', async () => {

@@ -41,11 +41,21 @@ export interface Going {
   readonly running: number;
 }
 
-/** Lets the guest go on from a restored image. It runs when this returns. */
-export async function goOn({ vm, machine, state }: NewImage): Promise<Going> {
-  vm.restore(state);
+/**
+ * Lets the guest go on from a restored image. It runs when this returns. `reset`: its machine is
+ * reset first, because it was being reset when the process died that ran it.
+ */
+export async function goOn({ vm, machine, state }: NewImage, { reset = false } = {}): Promise<Going> {
+  vm.restore({ paused: state.paused || reset });
   const slices = new MainSlices(vm, machine);
   const loaded = monotonicNs();
+  if (reset) {
+    vm.restore(state);
+    const done = vm.systemReset();
+    slices.turn();
+    await done;
+    return { vm, slices, loaded, running: monotonicNs() };
+  }
   const unquiesced = vm.unquiesce();
   slices.turn();
   const running = (await Promise.race([unquiesced, vm.ended.then(() => undefined)])) ?? loaded;

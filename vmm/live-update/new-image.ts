@@ -68,6 +68,11 @@ export class NewImage {
     return this.#vm;
   }
 
+  /** Whether the guest's vital signs are those that somebody has made to watch them. */
+  get isWatched(): boolean {
+    return this.vitals !== undefined && this.vm.parts.vitals.fd === this.vitals;
+  }
+
   get machine(): MachineState {
     return { harts: this.harts, ...this.shared };
   }

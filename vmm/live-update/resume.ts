@@ -15,7 +15,7 @@ import { goOn, handOverMs, restorePhase, settle } from './go-on.ts';
 import type { MigrationState } from './migration/state.ts';
 import { NewImage } from './new-image.ts';
 import { phasesMs, roundedMs } from './phases.ts';
-import { type Protector, prove } from './standby/commitment.ts';
+import { commit, type Protector } from './standby/commitment.ts';
 import { decodeState, type StateFile } from './state-file.ts';
 import { decodeAll, type Phase } from './survivors.ts';
 import type { Takeback, UpdateState } from './update-state.ts';
@@ -70,8 +70,8 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
   if (snapshot !== undefined) close(snapshot);
   const report = settle(going).then(async (handOver) => {
     if (turn !== undefined) close(turn); // the next VMM may update
-    if (protector) await prove(vm, update.guardian!.probationMs);
-    await protector?.committed();
+    if (protector)
+      await commit(vm, protector, { probationMs: update.guardian!.probationMs, isWatched: image.isWatched });
     return {
       ...pause,
       ...(prepared ? { prepared } : {}),

@@ -7,6 +7,7 @@ import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
 import { visitingFds } from '../../platform/fd-shape.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
+import type { Recovered } from '../crew/recovery.ts';
 import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { HARTS, hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
@@ -15,7 +16,7 @@ import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
-import { MONITOR_SECTION, type MonitorState } from '../monitor/state.ts';
+import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
 import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
@@ -52,6 +53,8 @@ type Owner<S> = Saving<S> & {
    */
   prepare?(image: NewImage, state: S): void;
   restore(image: NewImage, state: S): void;
+  /** The owner's part of what another process could recover; `saved` is older. */
+  recover?(recovered: Recovered, saved: S | undefined): S;
 };
 
 export interface Survivor {
@@ -65,6 +68,7 @@ export interface Survivor {
   /** Both take the return value of this section's `decode`. */
   prepare(image: NewImage, state: Versioned): void;
   restore(image: NewImage, state: Versioned): void;
+  readonly recover: ((recovered: Recovered, saved: Versioned | undefined) => Versioned) | undefined;
 }
 
 function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer<S>>): Survivor {
@@ -74,6 +78,7 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
     ...savingBy(owner),
     prepare: (image, state) => owner.prepare?.(image, state as S),
     restore: (image, state) => owner.restore(image, state as S),
+    recover: owner.recover && ((recovered, saved) => owner.recover!(recovered, saved as S | undefined)),
   };
 }
 
@@ -96,12 +101,14 @@ function ofHart(hart: number): readonly Survivor[] {
         harts[hart] ??= {} as NewImage['harts'][number];
         harts[hart][name] = state;
       },
+      recover: ({ machine }) => machine.harts[hart]![name],
     });
   return [
     survivor(IMSIC_SECTION.numbered(hart), {
       phase: 'load',
       save: (vm) => vm.interruptFiles[hart]!.save(),
       restore: ({ vm }, state) => vm.interruptFiles[hart]!.restore(state),
+      recover: ({ interruptFiles }) => interruptFiles[hart]!,
     }),
     saved('vcpu', VCPU_SECTION),
     saved('hart', HART_SECTION),
@@ -120,6 +127,7 @@ function ofMachine<N extends keyof SharedState>(name: N, section: Section<Shared
     restore(image, state) {
       image.shared[name] = state;
     },
+    recover: ({ machine }) => machine[name],
   });
 }
 
@@ -174,6 +182,7 @@ export const SURVIVORS: readonly Survivor[] = [
     restore({ vm }, { input }) {
       vm.parts.console.restore(input);
     },
+    recover: ({ input }) => CONSOLE_SECTION.of({ input }),
   }),
   survivor(ROUTES_SECTION, {
     phase: 'load',
@@ -181,6 +190,7 @@ export const SURVIVORS: readonly Survivor[] = [
     restore({ vm }, { routes }) {
       vm.routes.restore(routes);
     },
+    recover: ({ routes }) => ROUTES_SECTION.of({ routes }),
   }),
   ...hartNumbers(HARTS).flatMap(ofHart),
   ofMachine('uart', UART_SECTION),
@@ -191,6 +201,11 @@ export const SURVIVORS: readonly Survivor[] = [
     restore(image, state) {
       image.monitor = state;
     },
+    // the dead process has executed what had been received
+    recover: (_, saved = NO_MONITOR) => ({
+      ...saved,
+      connections: saved.connections.map((client) => ({ ...client, pending: new Uint8Array() })),
+    }),
   }),
 ];
 
@@ -244,6 +259,20 @@ export function fdsOf(sections: Readonly<Record<string, Versioned>>): Record<str
   });
   return fds;
 }
+
+/**
+ * The sections of a state, with those that another process could recover in place of older ones.
+ */
+export const withRecovered = (
+  sections: ReadonlyMap<string, Versioned>,
+  recovered: Recovered,
+): ReadonlyMap<string, Versioned> =>
+  new Map([
+    ...sections,
+    ...SURVIVORS.flatMap(({ section: { name }, recover }) =>
+      recover ? [[name, recover(recovered, sections.get(name))] as const] : [],
+    ),
+  ]);
 
 /** A survivor with the state that was checked for it. */
 export interface Restorable {

@@ -8,8 +8,7 @@ import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy, eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import type { Suspended } from '../crew/vcpu/protocol.ts';
-import { Vitals } from '../crew/vitals.ts';
-import { HARTS } from '../machine/hart-local/hart-number.ts';
+import type { Vitals } from '../crew/vitals.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import { REPLACED, type UpdatePlanned, type Updating } from './exec-update.ts';
@@ -17,7 +16,9 @@ import { goOn, restorePhase, settle } from './go-on.ts';
 import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
 import type { Preparation } from './preparation.ts';
+import { lastState } from './standby/last-state.ts';
 import { StandbyProcess } from './standby/standby-process.ts';
+import { watchedVitals } from './standby/watched-vitals.ts';
 import { withoutOwner } from './standby/without-owner.ts';
 import { encodeState, newStateFile, type StateFile, sealState } from './state-file.ts';
 import { decodeAll, fdsOf, inForm, saveAll } from './survivors.ts';
@@ -46,14 +47,14 @@ const SETTLE_MS = 5000;
 export async function transferUpdate(what: Updating, plan: TransferPlan): Promise<void> {
   const { channels, probationMs } = plan;
   const stateFd = newStateFile();
-  const vitals = Vitals.create(HARTS);
+  const vitals = watchedVitals();
   const successor = successorOf(plan);
   try {
     const files = { state: stateFd, vitals: vitals.fd };
     await successor.equip(what.vm, { role: 'successor', ...files, probationMs, always: false });
     what.signal.throwIfAborted();
     if (channels) what.migration.active();
-    await new Transfer(what, plan, successor, stateFd).run();
+    await new Transfer(what, plan, { successor, stateFd, vitals }).run();
     if (channels) successor.release(); // it need not wait for our end
   } catch (error) {
     if (channels)
@@ -71,16 +72,24 @@ function successorOf({ channels, prepared, node, entry }: TransferPlan): Standby
   return StandbyProcess.start({ node, entry, snapshotFd: prepared?.snapshotFd });
 }
 
+interface Destination {
+  readonly successor: StandbyProcess;
+  readonly stateFd: number;
+  readonly vitals: Vitals;
+}
+
 class Transfer {
   readonly #what: Updating;
   readonly #vm: Vm;
   readonly #plan: TransferPlan;
   readonly #successor: StandbyProcess;
   readonly #stateFd: number;
+  readonly #vitals: Vitals;
   /** Whether the guest has run in the new process. */
   #ran = false;
 
-  constructor(what: Updating, plan: TransferPlan, successor: StandbyProcess, stateFd: number) {
+  constructor(what: Updating, plan: TransferPlan, { successor, stateFd, vitals }: Destination) {
+    this.#vitals = vitals;
     this.#what = what;
     this.#vm = what.vm;
     this.#plan = plan;
@@ -178,9 +187,12 @@ class Transfer {
     }
     const image = new NewImage({ vm, rollback: true });
     vm.relieve(); // the threads know only their own last state
-    const restorables = decodeAll(saved);
+    const { state, reset, doubts } = lastState(saved, this.#vitals, image.ram.mapping.buffer, this.#ran);
+    image.doubts.push(...doubts);
+    const restorables = decodeAll(state);
     for (const phase of ['map', 'remap', 'load'] as const) restorePhase(image, restorables, phase, { prepared: true });
-    const going = await goOn(image);
+    for (const line of image.doubts) process.stderr.write(`vmm: ${line}\n`);
+    const going = await goOn(image, { reset });
     console.refill();
     if (wasRunning) monitor?.emit('RESUME');
     await settle(going);

@@ -2,6 +2,8 @@
  * Puts a VM together from its parts, at rest, for power-on as well as for an update. The caller
  * starts it.
  */
+import { codeOf } from '../../platform/errno.ts';
+import { close } from '../../platform/libc/fd.ts';
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
 import { Vitals } from '../crew/vitals.ts';
@@ -24,7 +26,7 @@ export interface Assembled {
 
 export function assemble({ state, ram, host, vitals: vitalsFd }: Assembled): Vm {
   const { options, entry, generation, paused } = state;
-  const vitals = vitalsFd === undefined ? Vitals.create(HARTS) : Vitals.open(vitalsFd);
+  const vitals = vitalsFd === undefined ? Vitals.create(HARTS) : openVitals(vitalsFd);
   const { shared } = vitals;
   const vcpu = new VcpuThread(shared, OWNER_HART);
   return new Vm({
@@ -39,4 +41,15 @@ export function assemble({ state, ram, host, vitals: vitalsFd }: Assembled): Vm 
     console: new Console(shared),
     ...(host ? { host, interrupts: new InterruptThread(shared, host.container.fd) } : {}),
   });
+}
+
+/** Those of another layout are of no use: whoever made them sees that nobody publishes there. */
+function openVitals(fd: number): Vitals {
+  try {
+    return Vitals.open(fd);
+  } catch (error) {
+    if (codeOf(error) !== 'EINVAL') throw error;
+    close(fd);
+    return Vitals.create(HARTS);
+  }
 }

@@ -66,3 +66,20 @@ describe('the guest goes back to the old image, if the new one', () => {
     expect(await update({})).toMatchObject({ status: 'completed', generation: 1, pid: vmm.pid });
   });
 });
+
+describe('a new image that has run the guest', () => {
+  it('is killed before it commits: the guest goes on from the last state that it published', async () => {
+    const before = await vmm.stats();
+    const running = qmp.nextEvent(({ event }) => event === 'RESUME', TIMEOUT_MS);
+    const failed = qmp.nextEvent(updateEnded, TIMEOUT_MS);
+    await qmp.execute('live-update', { probation: 60_000 });
+    await running;
+    process.kill(vmm.pid, 'SIGKILL');
+    const { data } = await failed;
+    expect(data).toMatchObject({ status: 'failed', generation: 0, pid: vmm.pid });
+    expect(data.error).toMatch(/^the new image died before it had committed; process \d+ runs the guest on/);
+    expect(events).toEqual(['LIVE_UPDATE started', 'STOP', 'RESUME', 'RESUME', 'LIVE_UPDATE failed']);
+    expect((await vmm.stats()).heartbeats).toBeGreaterThan(before.heartbeats!);
+    expect(await update({})).toMatchObject({ status: 'completed', generation: 1, pid: vmm.pid });
+  });
+});

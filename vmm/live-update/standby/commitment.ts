@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Vm } from '../../vm/vm.ts';
+import { publishIn } from './watched-vitals.ts';
 
 /** Whoever stands by to take the guest back. */
 export interface Protector {
@@ -19,10 +20,25 @@ export interface Protector {
 }
 
 /**
+ * Resolves when this image has committed. `isWatched`: the protector sees the guest's vital signs.
+ * If it does not, it could not take the guest back, and the image commits at once.
+ */
+export async function commit(vm: Vm, protector: Protector, { probationMs, isWatched }: Probation): Promise<void> {
+  if (isWatched) await prove(vm, probationMs);
+  await protector.committed();
+  publishIn(vm.parts.vitals, false);
+}
+
+export interface Probation {
+  readonly probationMs: number;
+  readonly isWatched: boolean;
+}
+
+/**
  * Waits for the probation to pass, and asks the owners. Rejects when the guest cannot go on here;
  * the process must end then, and the protector takes the guest back.
  */
-export async function prove(vm: Vm, probationMs: number): Promise<void> {
+async function prove(vm: Vm, probationMs: number): Promise<void> {
   const noLonger = new AbortController();
   try {
     await Promise.race([sleep(probationMs, undefined, { signal: noLonger.signal }), vm.ended]);

@@ -3,11 +3,13 @@
  * before it has committed. A guardian that is `always` there does so whenever the VMM dies.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
+import { Vitals } from '../../crew/vitals.ts';
 import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
 import { goOn, restorePhase, settle } from '../go-on.ts';
 import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import { endProcess } from './end-process.ts';
+import { lastState } from './last-state.ts';
 import type { Standby } from './standby.ts';
 
 /** If the host takes longer than this to answer, it stood, and the new image could not go on. */
@@ -16,6 +18,8 @@ const HOST_STOOD_MS = 500;
 /** Why the guardian must take the guest over. */
 interface Cause {
   readonly reason: string;
+  /** Whether the guest has run in the process that died. */
+  readonly hasRun: boolean;
   /** CLOCK_MONOTONIC ns. */
   readonly seenNs: number;
 }
@@ -45,10 +49,12 @@ class Watch {
       const seenNs = monotonicNs();
       if (message === 'closed') {
         const reason = this.#death();
-        return reason === undefined ? undefined : { reason, seenNs };
+        return reason === undefined ? undefined : { reason, hasRun: this.#stage !== 'booting', seenNs };
       }
       if (message === 'late') {
-        if (!hostStood(this.#standby.image.host)) return { reason: this.#hang(), seenNs };
+        if (!hostStood(this.#standby.image.host)) {
+          return { reason: this.#hang(), hasRun: this.#stage !== 'booting', seenNs };
+        }
         this.#within(this.#withinMs);
       } else if (message.kind === 'over') return undefined;
       else if (message.kind === 'more') this.#standby.take(message.fds);
@@ -86,20 +92,25 @@ function hostStood(host: PassthroughHost | undefined): boolean {
   return performance.now() - asked > HOST_STOOD_MS;
 }
 
-async function takeBack(standby: Standby, { reason, seenNs }: Cause): Promise<Resumed> {
+async function takeBack(standby: Standby, { reason, hasRun, seenNs }: Cause): Promise<Resumed> {
   const { image } = standby;
-  const restorables = standby.restorables();
+  const vitals = Vitals.open(standby.vitalsFd);
+  const { state, reset, doubts } = lastState(standby.saved(), vitals, image.ram.mapping.buffer, hasRun);
+  image.doubts.push(...doubts);
+  const restorables = standby.restorables(state);
   for (const phase of ['map', 'remap', 'load'] as const) restorePhase(image, restorables, phase, { prepared: true });
-  const going = await goOn(image);
+  vitals.release();
+  const going = await goOn(image, { reset });
   const { vm, monitor } = image;
   const error = `${reason}; process ${process.pid} runs the guest on in the old image`;
-  process.stderr.write(`vmm: ${error}\n`);
+  for (const line of [error, ...image.doubts]) process.stderr.write(`vmm: ${line}\n`);
   const report = settle(going).then(() => ({
     status: 'failed',
     error,
     pid: process.pid,
     generation: vm.parts.generation,
     rollbackMs: roundedMs(going.running - seenNs),
+    ...(image.doubts.length > 0 ? { doubts: image.doubts } : {}),
   }));
   return { vm, monitor, migration: image.update.migration, report };
 }

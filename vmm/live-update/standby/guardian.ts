@@ -3,12 +3,12 @@ import { statSync } from 'node:fs';
 
 import { einval } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
-import { Vitals } from '../../crew/vitals.ts';
-import { HARTS } from '../../machine/hart-local/hart-number.ts';
+import type { Vitals } from '../../crew/vitals.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { newStateFile } from '../state-file.ts';
 import type { GuardianState } from './guardian-link.ts';
 import { StandbyProcess } from './standby-process.ts';
+import { watchedVitals } from './watched-vitals.ts';
 
 /**
  * The time in which the guest must run in the new image. It takes 0.1 s, and on a busy machine
@@ -43,7 +43,7 @@ export class Guardian {
     this.#standby = standby;
     this.#probationMs = probationMs;
     this.stateFd = newStateFile();
-    this.#vitals = Vitals.create(HARTS);
+    this.#vitals = watchedVitals();
   }
 
   /**

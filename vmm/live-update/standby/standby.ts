@@ -6,7 +6,7 @@ import { visitingFds } from '../../../platform/fd-shape.ts';
 import { pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { recvFds } from '../../../platform/libc/pass-fd.ts';
 import { type Adapt, NewImage } from '../new-image.ts';
-import { decodeState } from '../state-file.ts';
+import { decodeState, type StateFile } from '../state-file.ts';
 import { decodeAll, type Restorable, SURVIVORS } from '../survivors.ts';
 import type { Link } from './link.ts';
 import type { Equip, FromStandby, ToStandby } from './protocol.ts';
@@ -67,11 +67,15 @@ export class Standby {
     });
   }
 
-  /** The whole state, under our own numbers. EINVAL names the section and what is wrong in it. */
-  restorables(): readonly Restorable[] {
+  /** The state that the VMM has written. EINVAL: it is none. */
+  saved(): StateFile {
     const bytes = Buffer.alloc(fstatSync(this.#stateFd).size);
     readSync(this.#stateFd, bytes, 0, bytes.length, 0);
-    const state = decodeState(bytes);
+    return decodeState(bytes);
+  }
+
+  /** A whole state, under our own numbers. EINVAL names the section and what is wrong in it. */
+  restorables(state: StateFile): readonly Restorable[] {
     return this.#translated(() => decodeAll(state));
   }
 

@@ -6,7 +6,7 @@ import { goOn, handOverMs, restorePhase, settle } from '../go-on.ts';
 import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import type { Phase } from '../survivors.ts';
-import { type Protector, prove } from './commitment.ts';
+import { commit, type Protector } from './commitment.ts';
 import type { Standby, StandbyLink } from './standby.ts';
 
 /** The old image ends within this time; nobody waits longer for it. */
@@ -50,7 +50,7 @@ class OldImage implements Protector {
 async function takeOver(standby: Standby, sentNs: number): Promise<Resumed> {
   const { image, link } = standby;
   const received = monotonicNs();
-  const restorables = standby.restorables();
+  const restorables = standby.restorables(standby.saved());
   const restoredAt = (phase: Phase): number => restorePhase(image, restorables, phase, { prepared: true });
   const mapped = restoredAt('map');
   const remapped = restoredAt('remap');
@@ -84,8 +84,7 @@ async function takeOver(standby: Standby, sentNs: number): Promise<Resumed> {
   const protector = new OldImage(link);
   protector.running();
   const report = settle(going).then(async (handOver) => {
-    await prove(vm, standby.probationMs);
-    await protector.committed();
+    await commit(vm, protector, { probationMs: standby.probationMs, isWatched: image.isWatched });
     return { ...pause, handover: handOverMs(handOver, running) };
   });
   return { vm, monitor, migration: image.update.migration, report, protector };

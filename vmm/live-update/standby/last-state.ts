@@ -1,0 +1,44 @@
+/** The state from which the guest goes on when the process that ran it has died. */
+import { eio } from '../../../platform/errno.ts';
+import { pendingInterrupts, recover } from '../../crew/recovery.ts';
+import type { Vitals } from '../../crew/vitals.ts';
+import { IMSIC_SECTION } from '../../machine/hart-local/imsic.ts';
+import type { StateFile } from '../state-file.ts';
+import { withRecovered } from '../survivors.ts';
+
+export interface LastState {
+  readonly state: StateFile;
+  /** The guest was being reset: its machine must be reset again. */
+  readonly reset: boolean;
+  /** What could not be kept, in sentences for people. */
+  readonly doubts: readonly string[];
+}
+
+/**
+ * `saved` is the state that the dead process began with, and `vitals` are its vital signs. To be
+ * called once, after the process has died: the guest's RAM is brought back to the state. `hasRun`:
+ * the guest has run there. EIO: it has, and did not publish its state.
+ */
+export function lastState(saved: StateFile, vitals: Vitals, ram: SharedArrayBuffer, hasRun: boolean): LastState {
+  const recovered = recover(vitals.shared, vitals.harts, ram);
+  if (recovered) {
+    const { reset, doubts } = recovered;
+    return { state: { ...saved, sections: withRecovered(saved.sections, recovered) }, reset, doubts };
+  }
+  if (hasRun) throw eio('the new image had not published the state of the guest, which is lost');
+  return { state: { ...saved, sections: withInterrupts(saved, vitals) }, reset: false, doubts: [] };
+}
+
+/** The sections, with the interrupts that the dead process had taken from the eventfds. */
+function withInterrupts({ sections }: StateFile, vitals: Vitals): StateFile['sections'] {
+  const merged = new Map(sections);
+  pendingInterrupts(vitals.shared, vitals.harts, { claims: [] }).forEach((taken, hart) => {
+    const section = IMSIC_SECTION.numbered(hart);
+    const body = sections.get(section.name);
+    if (!body) return;
+    const file = section.decode(body);
+    const pending = taken.map((bits, word) => (bits | (file.pending[word] ?? 0)) >>> 0);
+    merged.set(section.name, section.of({ ...file, pending }));
+  });
+  return merged;
+}

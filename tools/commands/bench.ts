@@ -14,6 +14,7 @@ import { benchMsi } from '../bench/msi.ts';
 import { benchP2p } from '../bench/p2p.ts';
 import { benchPreflight } from '../bench/preflight.ts';
 import { type Benchmark, type Figure, holds } from '../bench/result.ts';
+import { benchRollback } from '../bench/rollback.ts';
 import { benchUpdate } from '../bench/update.ts';
 import { benchVaddr } from '../bench/vaddr.ts';
 import { type Command, CommandError, oneOf, parseOptions } from '../cli/command.ts';
@@ -32,6 +33,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   update: benchUpdate,
   'at-once': benchAtOnce,
   preflight: benchPreflight,
+  rollback: benchRollback,
 };
 
 const PART_NAMES = Object.keys(PARTS);
@@ -40,8 +42,8 @@ const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, and to other devices; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
 devices through a real socket; MSIs against write(2); the pause of live updates against a bare execve of the same node, and of
-eight VMMs at once against each alone; and what a preflight costs the guest. Read ratios, not absolute figures. Takes two to
-three minutes on a machine that has nothing else to do.
+eight VMMs at once against each alone; and what a preflight costs the guest; and the way back from a new image that dies. Read ratios, not
+absolute figures. Takes two to three minutes on a machine that has nothing else to do.
 
   --only PART   ${PART_NAMES.join(', ')}; may be repeated
   --json        print one JSON document

@@ -25,6 +25,7 @@ const ROOMS = [
     'kernel',
     'live-update',
     'mdev',
+    'migration',
     'monitor',
   ],
   ...['platform', 'stress', 'type1', 'vfio', 'vmm', 'with'],

@@ -6,7 +6,7 @@ const RAM = 0x8000_0000n;
 const EHDR_SIZE = 64;
 const PHDR_SIZE = 56;
 
-/** RISC-V unprivileged ISA 20240411, §2. The UART is at 0x10000000, as on QEMU's virt. */
+/** Encodings: unpriv-isa §2. The UART is at 0x10000000, as on QEMU's virt. */
 const PROGRAM = [
   0x100002b7, // lui  t0, 0x10000
   0x02100313, // li   t1, '!'

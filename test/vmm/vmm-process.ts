@@ -36,7 +36,14 @@ export class VmmProcess {
     const argv = [...under, ...vmmArgv({ memory: '64M', kernel, qmp: this.qmpPath }), ...args];
     const stdio = [stdin, 'pipe', 'pipe'] as const;
     const more = env ? { env: { ...process.env, ...env } } : {};
-    this.child = new Child({ name: 'the VMM', argv, stdio, detached: false, lifeline: !args.includes('--lifeline'), ...more });
+    this.child = new Child({
+      name: 'the VMM',
+      argv,
+      stdio,
+      detached: false,
+      lifeline: !args.includes('--lifeline'),
+      ...more,
+    });
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });

@@ -76,7 +76,8 @@ describe('SIGKILL leaves nothing of', () => {
     ['run with a device', ['run', '--kernel', guestPath('demo'), '--device', 'edu'], [VMM_WITH_DEVICE, CLEANER]],
     ['bench', ['bench', '--only', 'update'], [HOST, VMM, CLEANER]],
     ['stress', ['stress', '--workers', '1', '--seconds', '60'], [HOST, MAPPER, CLEANER]],
-    ['a demo during an update', ['demo'], [/--build-snapshot/]],
+    ['a demo during a preflight', ['demo'], [/--preflight/]],
+    ['a demo during an update', ['demo'], [/--standby/]],
     ['a demo after an update', ['demo', '--updates', '9', '--seconds', '9'], [/vmm\.cjs --resume/]],
   ])('%s', async (_, words, programs) => {
     await start(words, programs, kill);

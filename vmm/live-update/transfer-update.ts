@@ -7,6 +7,7 @@
 import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy, eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
+import { tellOwner } from '../../platform/lifeline.ts';
 import type { Suspended } from '../crew/vcpu/protocol.ts';
 import type { Vitals } from '../crew/vitals.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
@@ -129,6 +130,8 @@ class Transfer {
       await this.#expect('committed', this.#plan.probationMs + SETTLE_MS, 'did not commit');
     } catch (error) {
       left(undefined);
+      const { lifeline } = this.#vm.parts.options;
+      if (lifeline !== undefined) tellOwner(lifeline, { pid: process.pid }); // the new process may have told
       await this.#successor.kill(); // two must never run one guest
       await this.#takeBack(saved, wasRunning);
       throw error;

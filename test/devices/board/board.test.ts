@@ -41,12 +41,14 @@ describe('board', () => {
     ]);
   });
 
-  it('has kernel RAM and the doorbell page in its memory map', async () => {
+  it('has kernel RAM, the doorbell page and the registers of its devices in its memory map', async () => {
     const board = await start();
 
     expect(board.info().memory).toEqual([
       { kind: 'ram', start: 0x1_0000_0000, size: 1 << 20 },
       { kind: 'doorbell', start: 0xfee0_0000, size: 4096 },
+      { kind: 'registers', start: 0xfea0_0000, size: 1 << 20 },
+      { kind: 'registers', start: 0xfeb0_0000, size: 4096 },
     ]);
   });
 

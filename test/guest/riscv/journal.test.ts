@@ -86,7 +86,8 @@ describe('a hart with a journal', () => {
         plain.hart.run(words.length);
         journaled.hart.run(words.length);
 
-        expect(strange).toEqual([]);
+        // an SC that fails has told what its LR had read, and withdraws that
+        expect(strange.filter((entry) => journal.entries.includes(entry))).toEqual([]);
         expect(journaled.hart.save()).toEqual(plain.hart.save());
         expect(sameBytes(journaled.ram, plain.ram)).toBe(true);
         for (const { at, size, new: value } of journal.entries.slice(-1)) {
@@ -95,7 +96,7 @@ describe('a hart with a journal', () => {
         journal.undo(journaled.ram);
         expect(sameBytes(journaled.ram, before)).toBe(true);
       }),
-      { numRuns: 150 },
+      { numRuns: 150, examples: [[[0x1001b2af, 0x000180a3, 0x1801b2af]]] },
     );
   });
 

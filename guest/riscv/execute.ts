@@ -1,15 +1,13 @@
 import { fetchParcel, load, store } from './access.ts';
+import { accessFloat, LOOK, TRAPPED } from './access-float.ts';
 import { executeAtomic, ILLEGAL_ATOMIC } from './atomic.ts';
-import { executeBitManipulation } from './bit-manipulation.ts';
 import { expand } from './compressed.ts';
 import type { Core } from './core.ts';
 import { executeFloat } from './execute-float.ts';
-import { DOUBLE, SINGLE } from './float/format.ts';
+import { executeOp, executeOp32, executeOpImm, executeOpImm32 } from './integer.ts';
 import * as isa from './isa.ts';
 import { type AccessSize, isExact } from './memory.ts';
-import * as m from './multiply.ts';
 import { FETCH, LOAD, STORE } from './pmp.ts';
-import { shiftLeft, shiftRightArithmetic, shiftRightLogical } from './shift.ts';
 import { executeSystem } from './system.ts';
 import { jump, pcValue, raise } from './trap.ts';
 
@@ -55,7 +53,7 @@ function fetched(core: Core, pc: number, length: number): bigint {
  */
 export function execute(core: Core, budget: number): number {
   core.look();
-  const { x, halves, float, memory, csr, paged, codePaged } = core;
+  const { x, halves, memory, csr, paged, codePaged } = core;
   const { base, u8, u16, i32, i64: d64 } = memory;
   // an access of up to 8 bytes that begins at or below these offsets is wholly in RAM
   const fast = memory.lastLoad;
@@ -120,41 +118,9 @@ export function execute(core: Core, budget: number): number {
 
     let legal = true;
     switch ((insn >>> 2) & 31) {
-      // OP-IMM
-      case 0x04: {
-        const imm = BigInt(insn >> 20);
-        switch (funct3) {
-          case 0: // ADDI
-            x[rd] = x[rs1]! + imm;
-            break;
-          case 1: // SLLI
-            if (insn >>> 26 === 0) shiftLeft(halves, rd, rs1, (insn >>> 20) & 63);
-            else legal = executeBitManipulation(core, insn);
-            break;
-          case 2: // SLTI
-            x[rd] = x[rs1]! < imm ? 1n : 0n;
-            break;
-          case 3: // SLTIU
-            x[rd] = u64(x[rs1]!) < u64(imm) ? 1n : 0n;
-            break;
-          case 4: // XORI
-            x[rd] = x[rs1]! ^ imm;
-            break;
-          case 5:
-            if (insn >>> 26 === 0)
-              shiftRightLogical(halves, rd, rs1, (insn >>> 20) & 63); // SRLI
-            else if (insn >>> 26 === 0x10)
-              shiftRightArithmetic(halves, rd, rs1, (insn >>> 20) & 63); // SRAI
-            else legal = executeBitManipulation(core, insn);
-            break;
-          case 6: // ORI
-            x[rd] = x[rs1]! | imm;
-            break;
-          default: // ANDI
-            x[rd] = x[rs1]! & imm;
-        }
+      case 0x04: // OP-IMM
+        legal = executeOpImm(core, insn);
         break;
-      }
 
       // LOAD: rd ← [rs1 + imm], whole accesses of RAM when aligned
       case 0x00: {
@@ -303,77 +269,9 @@ export function execute(core: Core, budget: number): number {
         break;
       }
 
-      // OP
-      case 0x0c: {
-        const a = x[rs1]!;
-        const b = x[rs2]!;
-        switch (insn >>> 25) {
-          case 0x00:
-            switch (funct3) {
-              case 0: // ADD
-                x[rd] = a + b;
-                break;
-              case 1: // SLL
-                shiftLeft(halves, rd, rs1, halves[2 * rs2]! & 63);
-                break;
-              case 2: // SLT
-                x[rd] = a < b ? 1n : 0n;
-                break;
-              case 3: // SLTU
-                x[rd] = u64(a) < u64(b) ? 1n : 0n;
-                break;
-              case 4: // XOR
-                x[rd] = a ^ b;
-                break;
-              case 5: // SRL
-                shiftRightLogical(halves, rd, rs1, halves[2 * rs2]! & 63);
-                break;
-              case 6: // OR
-                x[rd] = a | b;
-                break;
-              default: // AND
-                x[rd] = a & b;
-            }
-            break;
-          case 0x20:
-            if (funct3 === 0)
-              x[rd] = a - b; // SUB
-            else if (funct3 === 5)
-              shiftRightArithmetic(halves, rd, rs1, halves[2 * rs2]! & 63); // SRA
-            else legal = executeBitManipulation(core, insn);
-            break;
-          case 0x01:
-            switch (funct3) {
-              case 0: // MUL
-                x[rd] = a * b;
-                break;
-              case 1:
-                x[rd] = m.mulh(a, b);
-                break;
-              case 2:
-                x[rd] = m.mulhsu(a, b);
-                break;
-              case 3:
-                x[rd] = m.mulhu(a, b);
-                break;
-              case 4:
-                x[rd] = m.div(a, b);
-                break;
-              case 5:
-                x[rd] = m.divu(a, b);
-                break;
-              case 6:
-                x[rd] = m.rem(a, b);
-                break;
-              default:
-                x[rd] = m.remu(a, b);
-            }
-            break;
-          default:
-            legal = executeBitManipulation(core, insn);
-        }
+      case 0x0c: // OP
+        legal = executeOp(core, insn);
         break;
-      }
 
       // LUI
       case 0x0d:
@@ -412,119 +310,30 @@ export function execute(core: Core, budget: number): number {
         continue;
       }
 
-      // OP-IMM-32: results are sign extended from 32 bits
-      case 0x06: {
-        const a = halves[2 * rs1]!;
-        switch (funct3) {
-          case 0: // ADDIW
-            x[rd] = BigInt((a + (insn >> 20)) | 0);
-            break;
-          case 1: // SLLIW
-            if (insn >>> 25 === 0) x[rd] = BigInt(a << rs2);
-            else legal = executeBitManipulation(core, insn);
-            break;
-          case 5:
-            if (insn >>> 25 === 0)
-              x[rd] = BigInt((a >>> rs2) | 0); // SRLIW
-            else if (insn >>> 25 === 0x20)
-              x[rd] = BigInt(a >> rs2); // SRAIW
-            else legal = executeBitManipulation(core, insn);
-            break;
-          default:
-            legal = false;
-        }
+      case 0x06: // OP-IMM-32
+        legal = executeOpImm32(core, insn);
         break;
-      }
 
-      // OP-32
-      case 0x0e: {
-        const a = halves[2 * rs1]!;
-        const b = halves[2 * rs2]!;
-        switch (((insn >>> 25) << 3) | funct3) {
-          case 0x000: // ADDW
-            x[rd] = BigInt((a + b) | 0);
-            break;
-          case 0x100: // SUBW
-            x[rd] = BigInt((a - b) | 0);
-            break;
-          case 0x001: // SLLW
-            x[rd] = BigInt(a << (b & 31));
-            break;
-          case 0x005: // SRLW
-            x[rd] = BigInt((a >>> (b & 31)) | 0);
-            break;
-          case 0x105: // SRAW
-            x[rd] = BigInt(a >> (b & 31));
-            break;
-          case 0x008: // MULW
-            x[rd] = BigInt(Math.imul(a, b));
-            break;
-          case 0x00c:
-            x[rd] = BigInt(m.divw(a, b));
-            break;
-          case 0x00d:
-            x[rd] = BigInt(m.divuw(a, b));
-            break;
-          case 0x00e:
-            x[rd] = BigInt(m.remw(a, b));
-            break;
-          case 0x00f:
-            x[rd] = BigInt(m.remuw(a, b));
-            break;
-          default:
-            legal = executeBitManipulation(core, insn);
-        }
+      case 0x0e: // OP-32
+        legal = executeOp32(core, insn);
         break;
-      }
 
-      // LOAD-FP: f[rd] ← [rs1 + imm]
-      case 0x01: {
+      case 0x01: // LOAD-FP
+      case 0x09: // STORE-FP
         if (!floatOn || (funct3 !== 2 && funct3 !== 3)) {
           legal = false;
           break;
         }
-        const vaddr = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + (insn >> 20);
-        at = paged ? tlb.find(LOAD, vaddr, halves[2 * rs1]! + (insn >> 20)) : vaddr - base;
-        if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fast) {
-          float.bits[rd] = d64[at >>> 3]!; // FLD
-        } else {
-          const value = load(core, vaddr, funct3 === 3 ? 8 : 4);
-          if (value === undefined) {
-            raise(core, core.fault.cause, u64(x[rs1]! + BigInt((insn >> 20) + core.fault.offset)), pcValue(pc));
+        core.pc = pc;
+        switch (accessFloat(core, insn)) {
+          case TRAPPED:
             pc = core.pc;
             limit = begun;
             continue;
-          }
-          float.write(funct3 === 3 ? DOUBLE : SINGLE, rd, value);
-          if (memory.journal && (at < 0 || at > fast)) limit = begun; // the journal may close now
+          case LOOK:
+            limit = begun;
         }
-        csr.mstatus |= isa.MSTATUS_FS;
         break;
-      }
-
-      // STORE-FP: [rs1 + imm] ← f[rs2]
-      case 0x09: {
-        if (!floatOn || (funct3 !== 2 && funct3 !== 3)) {
-          legal = false;
-          break;
-        }
-        const imm = ((insn >> 25) << 5) | rd;
-        const vaddr = halves[2 * rs1 + 1]! * 0x1_0000_0000 + (halves[2 * rs1]! >>> 0) + imm;
-        at = paged ? tlb.find(STORE, vaddr, halves[2 * rs1]! + imm) : vaddr - base;
-        if (funct3 === 3 && (at & 7) === 0 && at >= 0 && at <= fastStore) {
-          d64[at >>> 3] = float.bits[rs2]!; // FSD
-          break;
-        }
-        if (!store(core, vaddr, funct3 === 3 ? 8 : 4, float.bits[rs2]!)) {
-          raise(core, core.fault.cause, u64(x[rs1]! + BigInt(imm + core.fault.offset)), pcValue(pc));
-          pc = core.pc;
-          limit = begun;
-          continue;
-        }
-        // a device may have raised or dropped a line; page-table entries may have been written, too
-        if (at < 0 || at > fast || memory.journal) limit = begun;
-        break;
-      }
 
       case 0x10: // MADD
       case 0x11: // MSUB

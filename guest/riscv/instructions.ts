@@ -174,77 +174,75 @@ const A = group(
    amomaxu.d amo   e000302f`,
 );
 
+/**
+ * What F and D both have, as F has it (unpriv-isa §20.6–9, §21.4–7). D sets bit 25, the low one of
+ * fmt.
+ */
+const BOTH_FORMATS = `
+   fmadd    fma     00000043
+   fmsub    fma     00000047
+   fnmsub   fma     0000004b
+   fnmadd   fma     0000004f
+   fadd     Rrm     00000053
+   fsub     Rrm     08000053
+   fmul     Rrm     10000053
+   fdiv     Rrm     18000053
+   fsqrt    unaryrm 58000053
+   fsgnj    R       20000053
+   fsgnjn   R       20001053
+   fsgnjx   R       20002053
+   fmin     R       28000053
+   fmax     R       28001053
+   fle      R       a0000053
+   flt      R       a0001053
+   feq      R       a0002053
+   fcvt.w   unaryrm c0000053
+   fcvt.wu  unaryrm c0100053
+   fcvt.l   unaryrm c0200053
+   fcvt.lu  unaryrm c0300053
+   fclass   unary   e0001053`;
+
+/** An integer as source stands behind the format: fcvt.s.w. */
+const FROM_INTEGER = `
+   w        unaryrm d0000053
+   wu       unaryrm d0100053
+   l        unaryrm d0200053
+   lu       unaryrm d0300053`;
+
+const withFormat = (extension: 'F' | 'D', fmt: string, bit: number): Omit<Instruction, 'id'>[] => [
+  ...group(extension, BOTH_FORMATS).map((each) => ({ ...each, name: `${each.name}.${fmt}`, match: each.match | bit })),
+  ...group(extension, FROM_INTEGER).map((each) => ({
+    ...each,
+    name: `fcvt.${fmt}.${each.name}`,
+    match: each.match | bit,
+  })),
+];
+
 /** unpriv-isa §20 */
-const F = group(
-  'F',
-  `flw       I       00002007
-   fsw       S       00002027
-   fmadd.s   fma     00000043
-   fmsub.s   fma     00000047
-   fnmsub.s  fma     0000004b
-   fnmadd.s  fma     0000004f
-   fadd.s    Rrm     00000053
-   fsub.s    Rrm     08000053
-   fmul.s    Rrm     10000053
-   fdiv.s    Rrm     18000053
-   fsqrt.s   unaryrm 58000053
-   fsgnj.s   R       20000053
-   fsgnjn.s  R       20001053
-   fsgnjx.s  R       20002053
-   fmin.s    R       28000053
-   fmax.s    R       28001053
-   fle.s     R       a0000053
-   flt.s     R       a0001053
-   feq.s     R       a0002053
-   fcvt.w.s  unaryrm c0000053
-   fcvt.wu.s unaryrm c0100053
-   fcvt.l.s  unaryrm c0200053
-   fcvt.lu.s unaryrm c0300053
-   fcvt.s.w  unaryrm d0000053
-   fcvt.s.wu unaryrm d0100053
-   fcvt.s.l  unaryrm d0200053
-   fcvt.s.lu unaryrm d0300053
-   fmv.x.w   unary   e0000053
-   fclass.s  unary   e0001053
-   fmv.w.x   unary   f0000053`,
-);
+const F = [
+  ...withFormat('F', 's', 0),
+  ...group(
+    'F',
+    `flw       I       00002007
+     fsw       S       00002027
+     fmv.x.w   unary   e0000053
+     fmv.w.x   unary   f0000053`,
+  ),
+];
 
 /** unpriv-isa §21 */
-const D = group(
-  'D',
-  `fld       I       00003007
-   fsd       S       00003027
-   fmadd.d   fma     02000043
-   fmsub.d   fma     02000047
-   fnmsub.d  fma     0200004b
-   fnmadd.d  fma     0200004f
-   fadd.d    Rrm     02000053
-   fsub.d    Rrm     0a000053
-   fmul.d    Rrm     12000053
-   fdiv.d    Rrm     1a000053
-   fsqrt.d   unaryrm 5a000053
-   fsgnj.d   R       22000053
-   fsgnjn.d  R       22001053
-   fsgnjx.d  R       22002053
-   fmin.d    R       2a000053
-   fmax.d    R       2a001053
-   fle.d     R       a2000053
-   flt.d     R       a2001053
-   feq.d     R       a2002053
-   fcvt.s.d  unaryrm 40100053
-   fcvt.d.s  unaryrm 42000053
-   fcvt.w.d  unaryrm c2000053
-   fcvt.wu.d unaryrm c2100053
-   fcvt.l.d  unaryrm c2200053
-   fcvt.lu.d unaryrm c2300053
-   fcvt.d.w  unaryrm d2000053
-   fcvt.d.wu unaryrm d2100053
-   fcvt.d.l  unaryrm d2200053
-   fcvt.d.lu unaryrm d2300053
-   fmv.x.d   unary   e2000053
-   fclass.d  unary   e2001053
-   fmv.d.x   unary   f2000053`,
-);
+const D = [
+  ...withFormat('D', 'd', 1 << 25),
+  ...group(
+    'D',
+    `fld       I       00003007
+     fsd       S       00003027
+     fcvt.s.d  unaryrm 40100053
+     fcvt.d.s  unaryrm 42000053
+     fmv.x.d   unary   e2000053
+     fmv.d.x   unary   f2000053`,
+  ),
+];
 
 /** unpriv-isa §7 */
 const ZICSR = group(

@@ -92,7 +92,7 @@ function saveFloat({ float }: Core): Pick<HartState, 'float'> {
 }
 
 /** After a reset; MPP is what it always is on a hart of M mode only. */
-const PRIVILEGED: NonNullable<HartState['privileged']> = {
+export const PRIVILEGED: NonNullable<HartState['privileged']> = {
   mode: MODE_M,
   mpp: MODE_M,
   medeleg: 0,

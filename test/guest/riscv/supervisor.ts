@@ -1,6 +1,6 @@
 /** A hart with programs in S and U mode, its page tables and its trap handlers, for tests. */
 import type { Bus } from '../../../guest/riscv/environment.ts';
-import type { HartState } from '../../../guest/riscv/state.ts';
+import { type HartState, PRIVILEGED } from '../../../guest/riscv/state.ts';
 import { createHart, type Fixture, RAM_BASE } from './fixture.ts';
 
 export const MODE = { U: 0, S: 1, M: 3 } as const;
@@ -11,26 +11,6 @@ export const S_HANDLER = RAM_BASE + 0x880;
 const STAY = 0x0000_006f;
 
 export const ALL = { config: [0x1f, ...Array(15).fill(0)], address: [2n ** 54n - 1n, ...Array(15).fill(0n)] };
-
-/** What `privileged` holds after a reset; tests change what they are about. */
-export const RESET: NonNullable<HartState['privileged']> = {
-  mode: MODE.M,
-  mpp: MODE.M,
-  medeleg: 0,
-  mideleg: 0,
-  pending: 0,
-  menvcfg: 1n << 61n,
-  stvec: 0n,
-  scounteren: 0,
-  senvcfg: 0n,
-  sscratch: 0n,
-  sepc: 0n,
-  scause: 0n,
-  stval: 0n,
-  siselect: 0,
-  satp: 0n,
-  stimecmp: 0n,
-};
 
 export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>> {
   readonly words?: readonly number[];
@@ -50,7 +30,7 @@ export function supervisor({ words = [], privileged = {}, bus, time, ...state }:
     mtvec: BigInt(M_HANDLER),
     pmp: ALL,
     ...state,
-    privileged: { ...RESET, mode: MODE.S, mpp: MODE.U, stvec: BigInt(S_HANDLER), ...privileged },
+    privileged: { ...PRIVILEGED, mode: MODE.S, mpp: MODE.U, stvec: BigInt(S_HANDLER), ...privileged },
   });
   return fixture;
 }

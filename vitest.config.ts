@@ -11,7 +11,7 @@ const short = Buffer.byteLength(tmpdir()) <= LONGEST_TMPDIR;
 /** Not isolated, so files share one load of the modules: a third of the time. */
 const unit = { setupFiles: ['test/patience.ts', 'test/no-process.ts'], isolate: false };
 /** Its programs run from dist. */
-const built = { setupFiles: ['test/patience.ts'], globalSetup: 'test/build-dist.ts' };
+const built = { setupFiles: ['test/patience.ts', 'test/own-cache.ts'], globalSetup: 'test/build-dist.ts' };
 
 export default defineConfig({
   test: {

@@ -8,12 +8,12 @@ let cache: string | undefined;
 
 /**
  * Vitest's globalSetup: tests that run real programs run what is built from the sources at hand.
- * The programs' cache (platform/cache-folder.ts) is one of this run.
+ * What the programs keep (test/own-cache.ts) ends with the run.
  */
 export function setup(): void {
   execFileSync(process.execPath, [fileURLToPath(new URL('../tools/build.mjs', import.meta.url))], { stdio: 'inherit' });
   cache = mkdtempSync(join(tmpdir(), 'livevmm-cache-'));
-  process.env.LIVEVMM_CACHE = cache;
+  process.env.LIVEVMM_CACHE_OF_RUN = cache;
 }
 
 export function teardown(): void {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
@@ -28,6 +28,8 @@ async function state(client = qmp): Promise<Buffer> {
 describe('x-state', () => {
   it('is the same as long as the guest is paused, and does not let it run', async () => {
     const running = decodeState(await state()).sections;
+    const { heartbeats } = await vmm.stats();
+    await vi.waitFor(async () => expect((await vmm.stats()).heartbeats).not.toBe(heartbeats));
     await qmp.execute('stop');
     const first = await state();
     expect(await state()).toEqual(first);

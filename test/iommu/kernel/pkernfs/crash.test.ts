@@ -107,7 +107,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   }),
 );
 
-describe('a kernel that dies', () => {
+describe('a kernel that dies (PKF-1, RACE-25)', () => {
   it('leaves the file system as it was before the change, or as it is after it', () => {
     let deaths = 0;
     fc.assert(

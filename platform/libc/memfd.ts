@@ -28,6 +28,17 @@ export function addSeals(fd: number, seals: number): void {
   check(c.fcntl(fd, F_ADD_SEALS, seals), `seal ${fd}`);
 }
 
+/** A memfd that can be sealed, close-on-exec. */
+export const newSealable = (name: string): number => memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+/**
+ * Nobody can change the memfd any more. EPERM: it cannot be sealed. EBUSY: somebody has a writable
+ * mapping of it.
+ */
+export function sealWhole(fd: number): void {
+  addSeals(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+}
+
 /** EINVAL: no memfd. */
 export function getSeals(fd: number): number {
   return check(c.fcntl(fd, F_GET_SEALS, 0), `seals of ${fd}`);

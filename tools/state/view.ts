@@ -27,7 +27,7 @@ export interface StateView {
   /** Bytes of the whole file. */
   readonly bytes: number;
   /** CLOCK_MONOTONIC ns of the execve that the state was saved for; 0: for none. */
-  readonly execNs: number;
+  readonly completeNs: number;
   /** How many sections the file says that it has. */
   readonly count: number;
   /** The sections before the first damage; their checksums are right. */
@@ -75,10 +75,10 @@ export function contentOf({ body }: SectionView): ReturnType<typeof fieldsOf> {
 }
 
 export function describeState(state: StateView): string {
-  const { format, bytes, execNs, count, sections, damage } = state;
-  const when = execNs === 0 ? '' : `, saved for an execve at ${(execNs / 1e9).toFixed(6)} s (CLOCK_MONOTONIC)`;
+  const { format, bytes, completeNs, count, sections, damage } = state;
+  const when = `complete at ${(completeNs / 1e9).toFixed(6)} s (CLOCK_MONOTONIC)`;
   const shown = damage === undefined ? `${count} sections` : `the first ${sections.length} of ${count} sections`;
-  return `state of a livevmm, format ${format}, ${bytes} bytes, ${shown}${when}\n${sections.map(describeSection).join('')}`;
+  return `state of a livevmm, format ${format}, ${bytes} bytes, ${shown}, ${when}\n${sections.map(describeSection).join('')}`;
 }
 
 function describeSection(section: SectionView): string {

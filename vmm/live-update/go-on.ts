@@ -7,29 +7,41 @@ import { setImmediate as nextSlice } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { MainSlices } from '../crew/main-slices.ts';
-import type { JsonObject } from '../monitor/qmp.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { HandOver } from './hand-over.ts';
 import type { NewImage } from './new-image.ts';
-import { roundedMs } from './phases.ts';
 import type { Phase, Restorable } from './survivors.ts';
 
-/**
- * Restores the survivors of one phase, and returns the time when that was done (CLOCK_MONOTONIC
- * ns). `prepared`: this process prepared the image before.
- */
-export function restorePhase(
+const PHASES: readonly Phase[] = ['map', 'remap', 'load'];
+
+/** CLOCK_MONOTONIC ns when the survivors of each phase had been restored. */
+export type RestoredNs = Readonly<Record<Phase, number>>;
+
+/** Restores all survivors. `prepared`: this process prepared the image before. */
+export function restoreAll(
+  image: NewImage,
+  restorables: readonly Restorable[],
+  how: { readonly prepared: boolean },
+): RestoredNs {
+  const at = { map: 0, remap: 0, load: 0 };
+  for (const phase of PHASES) {
+    restorePhase(image, restorables, phase, how);
+    at[phase] = monotonicNs();
+  }
+  return at;
+}
+
+function restorePhase(
   image: NewImage,
   restorables: readonly Restorable[],
   phase: Phase,
   { prepared }: { readonly prepared: boolean },
-): number {
+): void {
   for (const { survivor, state } of restorables) {
     if (survivor.phase !== phase) continue;
     if (!prepared) survivor.prepare(image, state);
     survivor.restore(image, state);
   }
-  return monotonicNs();
 }
 
 /** The guest runs again, by main's hand. */
@@ -68,10 +80,3 @@ export async function settle({ vm, slices }: Pick<Going, 'vm' | 'slices'>): Prom
   const { handOver } = await import('./hand-over.ts');
   return handOver(vm, slices);
 }
-
-/** What the hand-over cost, in ms; main ran the guest from `running` on. */
-export const handOverMs = ({ lastNs, firstNs, longestGapNs }: HandOver, running: number): JsonObject => ({
-  afterMs: roundedMs(lastNs - running),
-  gapMs: roundedMs(firstNs - lastNs),
-  longestGapMs: roundedMs(longestGapNs),
-});

@@ -10,10 +10,11 @@ import { memfdCreate } from '../../platform/libc/memfd.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
 import { integer, list, nullable, object, type Shape, type Shaped, text } from '../../platform/shape.ts';
+import { writeAll } from '../../platform/whole-file.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { Form } from './releases.ts';
+import { STATE_FORM } from './state-file.ts';
 import { SURVIVORS, versionIn } from './survivors.ts';
-import { writeAll } from './write-all.ts';
 
 /** The body of a section. The successor's section checks it, not this file. */
 const body: Shape<Versioned> = (value, at) => {
@@ -27,6 +28,8 @@ const MANIFEST = object({
   memory: integer,
   /** How many fds are open. The successor may inherit all of them. */
   fds: integer,
+  /** What the file of the state begins with. */
+  file: object({ magic: text, format: integer }),
 });
 
 export type Manifest = Shaped<typeof MANIFEST>;
@@ -65,7 +68,12 @@ function offer(section: Section<Versioned>, form: Form, state: Versioned | null)
 /** Writes the manifest of a running VM into a memfd, at offset 0. The caller owns the memfd. */
 export function writeManifest(vm: Vm, offers: readonly Offer[]): number {
   const sections = offers.map(({ name, version, body }) => ({ name, version, body }));
-  const manifest: Manifest = { sections, memory: vm.parts.ram.length, fds: readdirSync('/proc/self/fd').length };
+  const manifest: Manifest = {
+    sections,
+    memory: vm.parts.ram.length,
+    fds: readdirSync('/proc/self/fd').length,
+    file: STATE_FORM,
+  };
   const fd = memfdCreate('livevmm-manifest');
   writeAll(fd, pack(manifest));
   return fd;

@@ -12,13 +12,8 @@ export interface PhaseStamps {
   readonly invalidate: number;
 }
 
-export interface ResumeStamps {
-  /** The sections lie in the memfd, and execve was called. */
-  readonly execve: number;
-  /** Node began in the new image. */
-  readonly nodeStart: number;
-  /** The first line of our code ran. */
-  readonly firstLine: number;
+/** The phases in the new image. */
+export interface RestoreStamps {
   /** Guest RAM is mapped. */
   readonly mapped: number;
   /** Every vaddr is valid. */
@@ -29,27 +24,58 @@ export interface ResumeStamps {
   readonly running: number;
 }
 
-const PHASES = ['stop', 'invalidate', 'save', 'exec', 'boot', 'map', 'remap', 'load', 'resume'] as const;
-export type PhasesMs = Readonly<Record<(typeof PHASES)[number], number>>;
+export interface ExecStamps extends RestoreStamps {
+  /** The sections are complete; execve is the next. */
+  readonly complete: number;
+  /** Node began in the new image. */
+  readonly nodeStart: number;
+  /** The first line of our code ran. */
+  readonly firstLine: number;
+}
+
+export interface TransferStamps extends RestoreStamps {
+  /** The sections are complete. */
+  readonly complete: number;
+  /** The new process was told to go on. */
+  readonly received: number;
+}
+
+type Ms<K extends string> = Readonly<Record<K, number>>;
+type Restoring = 'map' | 'remap' | 'load' | 'resume';
+type Saving = 'stop' | 'invalidate' | 'save';
 
 /**
- * Each phase in milliseconds. `exec` is the work of the kernel and the loader until Node begins;
- * `boot` is Node's own start.
+ * Each phase of an exec update in milliseconds. `exec` is the work of the kernel and the loader
+ * until Node begins; `boot` is Node's own start.
  */
-export function phasesMs(old: PhaseStamps, fresh: ResumeStamps): PhasesMs {
-  const ms = (from: number, to: number): number => Math.max(0, roundedMs(to - from));
-  return {
-    stop: ms(old.begin, old.stop),
-    invalidate: ms(old.stop, old.invalidate),
-    save: ms(old.invalidate, fresh.execve),
-    exec: ms(fresh.execve, fresh.nodeStart),
-    boot: ms(fresh.nodeStart, fresh.firstLine),
-    map: ms(fresh.firstLine, fresh.mapped),
-    remap: ms(fresh.mapped, fresh.remapped),
-    load: ms(fresh.remapped, fresh.loaded),
-    resume: ms(fresh.loaded, fresh.running),
-  };
-}
+export const phasesMs = (old: PhaseStamps, fresh: ExecStamps): Ms<Saving | 'exec' | 'boot' | Restoring> => ({
+  ...savingMs(old, fresh.complete),
+  exec: between(fresh.complete, fresh.nodeStart),
+  boot: between(fresh.nodeStart, fresh.firstLine),
+  ...restoringMs(fresh.firstLine, fresh),
+});
+
+/** As phasesMs, of an update by transfer. `transfer` is the way of the word to the new process. */
+export const transferPhasesMs = (old: PhaseStamps, fresh: TransferStamps): Ms<Saving | 'transfer' | Restoring> => ({
+  ...savingMs(old, fresh.complete),
+  transfer: between(fresh.complete, fresh.received),
+  ...restoringMs(fresh.received, fresh),
+});
+
+const savingMs = ({ begin, stop, invalidate }: PhaseStamps, complete: number): Ms<Saving> => ({
+  stop: between(begin, stop),
+  invalidate: between(stop, invalidate),
+  save: between(invalidate, complete),
+});
+
+const restoringMs = (from: number, { mapped, remapped, loaded, running }: RestoreStamps): Ms<Restoring> => ({
+  map: between(from, mapped),
+  remap: between(mapped, remapped),
+  load: between(remapped, loaded),
+  resume: between(loaded, running),
+});
+
+const between = (from: number, to: number): number => Math.max(0, roundedMs(to - from));
 
 /** Nanoseconds as milliseconds, to the microsecond. */
 export const roundedMs = (ns: number): number => Math.round(ns / 1e3) / 1e3;

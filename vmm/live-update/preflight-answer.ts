@@ -2,7 +2,6 @@
  * Preflight, the successor's side. This build's own code decodes every section of the manifest. The
  * other things that this build needs are tried for real.
  */
-import { fstatSync, readSync } from 'node:fs';
 import * as zlib from 'node:zlib';
 
 import { SysError } from '../../platform/errno.ts';
@@ -11,11 +10,13 @@ import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc/other-process.ts';
 import { gettid } from '../../platform/libc/this-process.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { VERSION } from '../../platform/version.ts';
+import { readWhole } from '../../platform/whole-file.ts';
 import { OWNER_HART } from '../machine/control/control-block.ts';
 import { HARTS } from '../machine/hart-local/hart-number.ts';
 import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
+import { STATE_FORM } from './state-file.ts';
 import { SURVIVORS } from './survivors.ts';
 import { limitTime } from './time-limit.ts';
 
@@ -28,9 +29,7 @@ const THREAD = { ownMs: 5000, allMs: 50_000 };
  * `firstLineNs` is the time of this program's first line. EINVAL: `fd` does not contain a manifest.
  */
 export async function answerPreflight(fd: number, firstLineNs: number): Promise<PreflightReport> {
-  const packed = Buffer.alloc(fstatSync(fd).size);
-  readSync(fd, packed, 0, packed.length, 0);
-  const manifest = decodeManifest(packed);
+  const manifest = decodeManifest(readWhole(fd));
   return {
     version: VERSION,
     node: process.version,
@@ -43,6 +42,11 @@ export async function answerPreflight(fd: number, firstLineNs: number): Promise<
       }),
       await check('foreign functions', () => {
         if (gettid() !== process.pid) throw new Error('koffi gives wrong answers');
+      }),
+      await check('state file', () => {
+        const { magic, format } = manifest.file;
+        if (magic !== STATE_FORM.magic) throw new Error('it does not begin as this build knows it');
+        if (format !== STATE_FORM.format) throw new Error(`format ${format}, this build knows ${STATE_FORM.format}`);
       }),
       await check('file descriptors', () => {
         const soft = Number(getRlimit(0, RLIMIT_NOFILE).soft);

@@ -65,6 +65,9 @@ export async function prepare(vm: Vm, candidate: Candidate, signal?: AbortSignal
   }
 }
 
+/** What the new image tells of it. */
+export const timesOf = ({ snapshot, turnMs, preflightMs }: Preparation) => ({ snapshot, turnMs, preflightMs });
+
 export function release({ snapshotFd, turnFd }: Preparation): void {
   for (const fd of [snapshotFd, turnFd]) if (fd !== undefined) close(fd);
 }

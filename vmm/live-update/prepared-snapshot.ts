@@ -3,27 +3,17 @@
  * makes it while the guest still runs, and the preflight tries it. Without a snapshot, a third of
  * the pause is loading and compiling. VMMs of one build and node share it (snapshot-cache.ts).
  */
-import { fstatSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { type CacheFolder, inFolder } from '../../platform/cache-folder.ts';
 import { close } from '../../platform/libc/fd.ts';
-import {
-  addSeals,
-  F_SEAL_GROW,
-  F_SEAL_SEAL,
-  F_SEAL_SHRINK,
-  F_SEAL_WRITE,
-  MFD_ALLOW_SEALING,
-  MFD_CLOEXEC,
-  memfdCreate,
-} from '../../platform/libc/memfd.ts';
+import { newSealable, sealWhole } from '../../platform/libc/memfd.ts';
 import { takeTurn } from '../../platform/turn.ts';
+import { readWhole, writeAll } from '../../platform/whole-file.ts';
 import { fromSnapshot, nodeOptions } from './node-options.ts';
 import { dropSnapshot, findSnapshot, keepSnapshot } from './snapshot-cache.ts';
 import { BUILDER, snapshotKey } from './snapshot-key.ts';
 import { runSuccessor } from './successor-run.ts';
-import { writeAll } from './write-all.ts';
 
 /**
  * VMMs that need a snapshot at once make it once: one makes it, the others wait. Making takes some
@@ -90,7 +80,7 @@ export class SnapshotSource {
     try {
       const made = this.kept() ?? (await this.#build());
       const stillThese = made && !made.kept && keyOf(this.#node, this.#entry) === cache.key;
-      if (stillThese) keepSnapshot(cache.folder, cache.key, contentOf(made.fd)); // else the files changed meanwhile
+      if (stillThese) keepSnapshot(cache.folder, cache.key, readWhole(made.fd)); // else the files changed meanwhile
       return made;
     } finally {
       if (turn !== undefined) close(turn);
@@ -127,18 +117,12 @@ function keyOf(node: string, entry: string): string | undefined {
   }
 }
 
-const snapshotFile = (): number => memfdCreate('livevmm-snapshot', MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-function contentOf(fd: number): Buffer {
-  const bytes = Buffer.alloc(fstatSync(fd).size);
-  readSync(fd, bytes, 0, bytes.length, 0);
-  return bytes;
-}
+const snapshotFile = (): number => newSealable('livevmm-snapshot');
 
 /** Returns false if another process may still change the snapshot. */
 function seal(fd: number): boolean {
   try {
-    addSeals(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+    sealWhole(fd);
     return true;
   } catch {
     return false; // a writable mapping: EBUSY

@@ -1,24 +1,25 @@
 /**
  * An exec update, the new image's side (docs/DESIGN.md, "Three lifetimes"): find the state → map
  * RAM → update vaddrs → each owner loads its section → main runs the guest → its threads take over
- * (hand-over.ts). There is no way back from here: an error ends the process, and its message names
- * the section. Code that the guest's next instruction does not need is loaded after it.
+ * (hand-over.ts) → commit. An error ends the process, and its message names the section; a guardian
+ * then takes the guest back (standby/guard.ts). Code that the guest's next instruction does not
+ * need is loaded after it.
  */
-import { fstatSync, readSync } from 'node:fs';
 import { monotonicNs } from '../../platform/clock.ts';
-import { hex } from '../../platform/hex.ts';
 import { close } from '../../platform/libc/fd.ts';
+import { readWhole } from '../../platform/whole-file.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
 import type { MonitorState } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
-import { goOn, handOverMs, restorePhase, settle } from './go-on.ts';
+import { goOn, restoreAll, settle } from './go-on.ts';
 import type { MigrationState } from './migration/state.ts';
 import { NewImage } from './new-image.ts';
-import { phasesMs, roundedMs } from './phases.ts';
+import { phasesMs } from './phases.ts';
 import { commit, type Protector } from './standby/commitment.ts';
 import { decodeState, type StateFile } from './state-file.ts';
-import { decodeAll, type Phase } from './survivors.ts';
-import type { Takeback, UpdateState } from './update-state.ts';
+import { decodeAll } from './survivors.ts';
+import { handOverMs, pauseReport, takebackMs } from './update-report.ts';
+import type { UpdateState } from './update-state.ts';
 
 export interface Resumed {
   readonly vm: Vm;
@@ -40,38 +41,23 @@ export interface Resumed {
  */
 export async function takeOver(stateFd: number, firstLine: number): Promise<Resumed> {
   const state = readState(stateFd);
-  const restorables = decodeAll(state);
   const image = new NewImage();
-  const restoredAt = (phase: Phase): number => restorePhase(image, restorables, phase, { prepared: false });
-  const mapped = restoredAt('map');
-  const remapped = restoredAt('remap');
-  restoredAt('load');
-  const { vm, monitor, update, vaddrOld } = image;
+  const { map: mapped, remap: remapped } = restoreAll(image, decodeAll(state), { prepared: false });
+  const { vm, monitor, update } = image;
   const going = await goOn(image);
   const { loaded, running } = going;
 
-  const { stamps, takeback, prepared } = update;
-  const { execNs: execve } = state;
-  const fresh = { execve, nodeStart: nodeStartNs(), firstLine, mapped, remapped, loaded, running };
-  const pause = {
-    status: 'completed',
-    generation: vm.parts.generation,
-    pid: process.pid,
-    vaddrOld: hex(vaddrOld),
-    vaddrNew: hex(vm.parts.ram.vaddr),
-    pauseMs: roundedMs(running - stamps.begin),
-    phasesMs: { ...phasesMs(stamps, fresh) },
-    pauseStartNs: stamps.begin,
-    pauseEndNs: running,
-  };
+  const { stamps, takeback, prepared, fds, guardian } = update;
+  const { completeNs: complete } = state;
+  const fresh = { complete, nodeStart: nodeStartNs(), firstLine, mapped, remapped, loaded, running };
+  const pause = pauseReport(image, running, phasesMs(stamps, fresh));
   const protector = await protectorOf(update);
   protector?.running();
-  const { snapshot, turn } = update.fds;
+  const { snapshot, turn } = fds;
   if (snapshot !== undefined) close(snapshot);
   const report = settle(going).then(async (handOver) => {
     if (turn !== undefined) close(turn); // the next VMM may update
-    if (protector)
-      await commit(vm, protector, { probationMs: update.guardian!.probationMs, isWatched: image.isWatched });
+    if (protector) await commit(image, protector, guardian!.probationMs);
     return {
       ...pause,
       ...(prepared ? { prepared } : {}),
@@ -86,11 +72,6 @@ async function protectorOf({ guardian }: UpdateState): Promise<Protector | undef
   if (!guardian) return undefined;
   const { GuardianLink } = await import('./standby/guardian-link.ts');
   return new GuardianLink(guardian);
-}
-
-function takebackMs({ atNs, gapNs, longestGapNs }: Takeback, pauseStartNs: number): JsonObject {
-  const beforeMs = roundedMs(pauseStartNs - atNs);
-  return { beforeMs, gapMs: roundedMs(gapNs), longestGapMs: roundedMs(longestGapNs) };
 }
 
 /**
@@ -109,8 +90,7 @@ function nodeStartNs(): number {
 }
 
 function readState(fd: number): StateFile {
-  const bytes = Buffer.alloc(fstatSync(fd).size);
-  readSync(fd, bytes, 0, bytes.length, 0);
+  const bytes = readWhole(fd);
   close(fd);
   return decodeState(bytes);
 }

@@ -3,31 +3,26 @@
  * memfd.
  *
  *   0   "LIVEVMM\0"   8  u32 format (1)   12 u32 sections
- *   16  f64 monotonic ns of the execve, written last
+ *   16  f64 CLOCK_MONOTONIC ns when the state was complete
  *   24  per section: 32 bytes name, NUL padded · u32 version · u32 length
  *                    u32 CRC-32 of name, version and body · u32 0
  *       then the body (msgpack), padded to 8 bytes
  */
 import { crc32 } from 'node:zlib';
 
+import { monotonicNs } from '../../platform/clock.ts';
 import { einval, SysError } from '../../platform/errno.ts';
-import {
-  addSeals,
-  F_SEAL_GROW,
-  F_SEAL_SEAL,
-  F_SEAL_SHRINK,
-  F_SEAL_WRITE,
-  MFD_ALLOW_SEALING,
-  MFD_CLOEXEC,
-  memfdCreate,
-} from '../../platform/libc/memfd.ts';
+import { newSealable } from '../../platform/libc/memfd.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
 import type { Versioned } from '../../platform/section.ts';
 
-const MAGIC = Buffer.from('LIVEVMM\0');
-const FORMAT = 1;
+/** What a state begins with; a build reads only states that begin like its own. */
+export const STATE_FORM = { magic: 'LIVEVMM\0', format: 1 };
+
+const MAGIC = Buffer.from(STATE_FORM.magic);
+const FORMAT = STATE_FORM.format;
 const HEADER = 24;
-export const EXEC_NS_OFFSET = 16;
+const COMPLETE_NS_OFFSET = 16;
 const SECTION_HEADER = 48;
 const NAME_BYTES = 32;
 
@@ -37,12 +32,7 @@ const refuse = (section: string, reason: string): Error => einval(`section ${sec
 const padded = (length: number): number => Math.ceil(length / 8) * 8;
 
 /** A memfd for a state, close-on-exec. */
-export const newStateFile = (): number => memfdCreate('livevmm-state', MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-/** The state is complete: whoever gets the file can read it, and nobody can change it. */
-export function sealState(fd: number): void {
-  addSeals(fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
-}
+export const newStateFile = (): number => newSealable('livevmm-state');
 
 export function encodeState(sections: Readonly<Record<string, Versioned>>): Uint8Array {
   const bodies = Object.entries(sections).map(([name, state]) => ({ name, state, body: pack(state) }));
@@ -61,19 +51,21 @@ export function encodeState(sections: Readonly<Record<string, Versioned>>): Uint
     file.writeUInt32LE(checksum(file, at, body.length), at + 40);
     at += SECTION_HEADER + padded(body.length);
   }
+  file.writeDoubleLE(monotonicNs(), COMPLETE_NS_OFFSET);
   return file;
 }
 
 export interface StateFile {
-  readonly execNs: number;
+  /** When the state was complete. */
+  readonly completeNs: number;
   readonly sections: ReadonlyMap<string, Versioned>;
 }
 
 /** Reads a state. EINVAL names the section and what is wrong with it. */
 export function decodeState(bytes: Uint8Array): StateFile {
-  const { execNs, sections, damage } = scanState(bytes);
+  const { completeNs, sections, damage } = scanState(bytes);
   if (damage !== undefined) throw einval(damage);
-  return { execNs, sections: new Map(sections.map(({ name, body }) => [name, body])) };
+  return { completeNs, sections: new Map(sections.map(({ name, body }) => [name, body])) };
 }
 
 /** A section whose checksum was right. */
@@ -87,7 +79,7 @@ export interface ScannedSection {
 
 export interface Scan {
   readonly format: number;
-  readonly execNs: number;
+  readonly completeNs: number;
   /** How many sections the file says that it has. */
   readonly count: number;
   /** Those before the first damage, in the order of the file. */
@@ -103,7 +95,7 @@ export function scanState(bytes: Uint8Array): Scan {
   const format = file.readUInt32LE(8);
   if (format !== FORMAT) throw einval(`state of format ${format}, this build knows ${FORMAT}`);
   const count = file.readUInt32LE(12);
-  const head = { format, execNs: file.readDoubleLE(EXEC_NS_OFFSET), count };
+  const head = { format, completeNs: file.readDoubleLE(COMPLETE_NS_OFFSET), count };
   const sections: ScannedSection[] = [];
   let at = HEADER;
   try {

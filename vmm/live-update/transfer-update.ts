@@ -4,29 +4,36 @@
  * the new process' own remap and load. Until it has committed, this one stays and takes the guest
  * back if the new one dies or hangs.
  */
-import { monotonicNs } from '../../platform/clock.ts';
-import { ebusy, eio } from '../../platform/errno.ts';
+import { eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { tellOwner } from '../../platform/lifeline.ts';
-import type { Suspended } from '../crew/vcpu/protocol.ts';
 import type { Vitals } from '../crew/vitals.ts';
-import { NO_MONITOR } from '../monitor/state.ts';
-import type { Vm } from '../vm/vm.ts';
-import { REPLACED, type UpdatePlanned, type Updating } from './exec-update.ts';
-import { goOn, restorePhase, settle } from './go-on.ts';
+import {
+  type AtRest,
+  type CheckedPlan,
+  cutOff,
+  REPLACED,
+  reconnect,
+  restartGuest,
+  saveGuest,
+  stopGuest,
+  type Updating,
+  writeState,
+} from './at-rest.ts';
+import { settle } from './go-on.ts';
 import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
-import type { Preparation } from './preparation.ts';
-import { lastState } from './standby/last-state.ts';
+import type { PhaseStamps } from './phases.ts';
+import { type Preparation, timesOf } from './preparation.ts';
+import { RUN_WITHIN_MS, SETTLE_WITHIN_MS } from './standby/bounds.ts';
+import { rollBack } from './standby/roll-back.ts';
 import { StandbyProcess } from './standby/standby-process.ts';
 import { watchedVitals } from './standby/watched-vitals.ts';
 import { withoutOwner } from './standby/without-owner.ts';
-import { encodeState, newStateFile, type StateFile, sealState } from './state-file.ts';
-import { decodeAll, fdsOf, inForm, saveAll } from './survivors.ts';
-import { UPDATE_SECTION } from './update-state.ts';
-import { writeAll } from './write-all.ts';
+import { newStateFile, type StateFile } from './state-file.ts';
+import { decodeAll, fdsOf } from './survivors.ts';
 
-export interface TransferPlan extends UpdatePlanned {
+export interface TransferPlan extends CheckedPlan {
   /** Absent with `channels`: nobody but its user can start that successor. */
   readonly prepared?: Preparation;
   /**
@@ -36,11 +43,6 @@ export interface TransferPlan extends UpdatePlanned {
   readonly channels?: Channels;
 }
 
-/** The time in which the guest must run in the new process. */
-const RUNNING_MS = 5000;
-/** How long the new process may take to commit, beside the probation. */
-const SETTLE_MS = 5000;
-
 /**
  * Moves the guest to another process; resolves when that has committed. Rejects when the guest runs
  * on here, with the reason.
@@ -48,22 +50,23 @@ const SETTLE_MS = 5000;
 export async function transferUpdate(what: Updating, plan: TransferPlan): Promise<void> {
   const { channels, probationMs } = plan;
   const stateFd = newStateFile();
-  const vitals = watchedVitals();
-  const successor = successorOf(plan);
+  let vitals: Vitals | undefined;
+  let successor: StandbyProcess | undefined;
   try {
-    const files = { state: stateFd, vitals: vitals.fd };
-    await successor.equip(what.vm, { role: 'successor', ...files, probationMs, always: false });
+    vitals = watchedVitals();
+    successor = successorOf(plan);
+    await successor.equip(what.vm, { role: 'successor', state: stateFd, vitals: vitals.fd, probationMs });
     what.signal.throwIfAborted();
     if (channels) what.migration.active();
     await new Transfer(what, plan, { successor, stateFd, vitals }).run();
     if (channels) successor.release(); // it need not wait for our end
   } catch (error) {
     if (channels)
-      successor.release(); // it ends by itself; if it had the guest, it is dead
-    else await successor.kill();
+      successor?.release(); // it ends by itself; if it had the guest, it is dead
+    else await successor?.kill();
     throw error;
   } finally {
-    vitals.release();
+    vitals?.release();
     close(stateFd);
   }
 }
@@ -81,125 +84,100 @@ interface Destination {
 
 class Transfer {
   readonly #what: Updating;
-  readonly #vm: Vm;
   readonly #plan: TransferPlan;
-  readonly #successor: StandbyProcess;
-  readonly #stateFd: number;
-  readonly #vitals: Vitals;
+  readonly #to: Destination;
   /** Whether the guest has run in the new process. */
-  #ran = false;
+  #hasRun = false;
 
-  constructor(what: Updating, plan: TransferPlan, { successor, stateFd, vitals }: Destination) {
-    this.#vitals = vitals;
+  constructor(what: Updating, plan: TransferPlan, to: Destination) {
     this.#what = what;
-    this.#vm = what.vm;
     this.#plan = plan;
-    this.#successor = successor;
-    this.#stateFd = stateFd;
+    this.#to = to;
   }
 
   async run(): Promise<void> {
-    const { monitor } = this.#what;
+    const { vm, monitor } = this.#what;
+    const { channels } = this.#plan;
     try {
       await monitor?.quiet(REPLACED);
-      await this.#vm.change(() => this.#moveStopped());
-      if (this.#plan.channels) monitor?.release();
+      await vm.change(() => this.#move());
+      if (channels) monitor?.release();
     } catch (error) {
-      monitor?.release({ forget: this.#ran && !this.#plan.channels });
+      monitor?.release({ forget: this.#hasRun && !channels });
       throw error;
     }
   }
 
   /** Resolves when the new process has committed. */
-  async #moveStopped(): Promise<void> {
-    const { monitor, signal, migration, left } = this.#what;
-    if (this.#vm.runState === 'shutdown') throw ebusy('the VM is ending');
-    const wasRunning = this.#vm.runState === 'running';
-    const begin = monotonicNs();
-    const stopped = await this.#vm.quiesce();
-    if (wasRunning) monitor?.emit('STOP');
-    let saved: StateFile | undefined;
+  async #move(): Promise<void> {
+    const rest = await stopGuest(this.#what);
+    let saved: StateFile;
     try {
-      signal.throwIfAborted();
-      migration.device();
-      saved = this.#handOver(stopped, wasRunning ? stopped.atNs : begin);
-      await this.#expect('running', RUNNING_MS, 'did not run the guest');
-      this.#ran = true;
-      left(this.#successor.pid);
-      if (!this.#plan.channels) monitor?.leave();
-      await this.#expect('committed', this.#plan.probationMs + SETTLE_MS, 'did not commit');
+      const stamps = cutOff(this.#what, rest);
+      try {
+        saved = this.#handOver(rest, stamps);
+      } catch (error) {
+        await this.#to.successor.kill(); // it may have been told
+        reconnect(this.#what);
+        throw error;
+      }
     } catch (error) {
-      left(undefined);
-      const { lifeline } = this.#vm.parts.options;
-      if (lifeline !== undefined) tellOwner(lifeline, { pid: process.pid }); // the new process may have told
-      await this.#successor.kill(); // two must never run one guest
-      await this.#takeBack(saved, wasRunning);
+      await restartGuest(this.#what, rest);
+      throw error;
+    }
+    try {
+      await this.#untilCommitted();
+    } catch (error) {
+      await this.#rollBack(saved, rest);
       throw error;
     }
   }
 
   /** Gives the state away. Nothing waits here. */
-  #handOver(stopped: Suspended, begin: number): StateFile {
-    const { monitor, migration, vm } = this.#what;
-    const { console, host } = vm.parts;
-    const { prepared, channels, lost, form } = this.#plan;
-    console.pause();
-    monitor?.hold();
-    const stop = monotonicNs();
-    host?.container.invalidateVaddrs();
-    const invalidate = monotonicNs();
-    const update = UPDATE_SECTION.of({
-      stamps: { begin, stop, invalidate },
-      fds: {},
-      takeback: null,
-      migration: migration.save(),
-      prepared: prepared ? timesOf(prepared) : null,
-      guardian: null,
-    });
-    const machine = stopped.state;
-    const monitors = (channels ? undefined : monitor?.save()) ?? NO_MONITOR;
-    const saved = saveAll({ vm, machine, monitor: monitors, update });
-    const all = new Map(Object.entries(saved));
+  #handOver(rest: AtRest, stamps: PhaseStamps): StateFile {
+    const { successor, stateFd } = this.#to;
+    const { prepared, channels } = this.#plan;
+    const update = { takeback: null, prepared: prepared ? timesOf(prepared) : null, guardian: null };
+    const saved = saveGuest(this.#what, rest, stamps, { withMonitor: !channels, update });
     const sections = channels ? withoutOwner(saved) : saved;
-    const fds = fdsOf(sections);
-    for (const name of lost) delete sections[name];
-    writeAll(this.#stateFd, encodeState(inForm(sections, form)));
-    sealState(this.#stateFd);
-    this.#successor.passMore(Object.values(fds));
-    this.#successor.sendNow({ kind: 'go', ns: monotonicNs() });
-    return { execNs: 0, sections: all };
+    writeState(stateFd, sections, this.#plan);
+    successor.passMore(Object.values(fdsOf(sections)));
+    successor.sendNow({ kind: 'go' });
+    return { completeNs: 0, sections: new Map(Object.entries(saved)) };
+  }
+
+  async #untilCommitted(): Promise<void> {
+    const { monitor, left } = this.#what;
+    const { probationMs, channels } = this.#plan;
+    await this.#expect('running', RUN_WITHIN_MS, 'did not run the guest');
+    this.#hasRun = true;
+    left(this.#to.successor.pid);
+    if (!channels) monitor?.leave();
+    await this.#expect('committed', probationMs + SETTLE_WITHIN_MS, 'did not commit');
   }
 
   /** EIO says what the successor did instead. */
   async #expect(kind: 'running' | 'committed', ms: number, failing: string): Promise<void> {
-    const word = await this.#successor.next(ms);
+    const word = await this.#to.successor.next(ms);
     if (word === 'closed') throw eio('the new process died');
     if (word === 'late') throw eio(`the new process ${failing} within ${ms / 1000} s`);
     if (word.kind === 'failed') throw eio(word.reason);
     if (word.kind !== kind) throw eio(`the new process says ${word.kind}`);
   }
 
-  async #takeBack(saved: StateFile | undefined, wasRunning: boolean): Promise<void> {
-    const { monitor, vm } = this.#what;
-    const { console } = vm.parts;
-    if (!saved) {
-      console.refill();
-      if (wasRunning) monitor?.emit('RESUME');
-      await vm.unquiesce();
-      return;
-    }
-    const image = new NewImage({ vm, rollback: true });
+  async #rollBack(saved: StateFile, { wasRunning }: AtRest): Promise<void> {
+    const { vm, monitor, left } = this.#what;
+    const { console, options } = vm.parts;
+    left(undefined);
+    if (options.lifeline !== undefined) tellOwner(options.lifeline, { pid: process.pid }); // the new one may have told
+    await this.#to.successor.kill(); // two must never run one guest
     vm.relieve(); // the threads know only their own last state
-    const { state, reset, doubts } = lastState(saved, this.#vitals, image.ram.mapping.buffer, this.#ran);
-    image.doubts.push(...doubts);
-    const restorables = decodeAll(state);
-    for (const phase of ['map', 'remap', 'load'] as const) restorePhase(image, restorables, phase, { prepared: true });
+    const image = new NewImage({ vm, rollback: true });
+    const remains = { saved, vitals: this.#to.vitals, hasRun: this.#hasRun };
+    const going = await rollBack(image, remains, decodeAll);
     for (const line of image.doubts) process.stderr.write(`vmm: ${line}\n`);
-    const going = await goOn(image, { reset });
     console.refill();
     if (wasRunning) monitor?.emit('RESUME');
     await settle(going);
   }
 }
-
-const timesOf = ({ snapshot, turnMs, preflightMs }: Preparation) => ({ snapshot, turnMs, preflightMs });

@@ -6,7 +6,7 @@
 import { einval } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
-import { defineSection, type StateOf } from '../../platform/section.ts';
+import { defineSection, type StateOf, type Versioned } from '../../platform/section.ts';
 import { integer, nullable, number, object, oneOf, record } from '../../platform/shape.ts';
 import { MIGRATION_STATE } from './migration/state.ts';
 
@@ -46,6 +46,15 @@ export const UPDATE_SECTION = defineSection('update', 2, {
   },
   write: ({ stamps, fds }) => ({ stamps, fds }),
 });
+
+/** The sections, which tell the new image that it gets these fds. */
+export function withFds(
+  sections: Readonly<Record<string, Versioned>>,
+  fds: UpdateState['fds'],
+): Readonly<Record<string, Versioned>> {
+  const update = UPDATE_SECTION.decode(sections[UPDATE_SECTION.name]!);
+  return { ...sections, [UPDATE_SECTION.name]: UPDATE_SECTION.of({ ...update, fds }) };
+}
 
 export type UpdateState = StateOf<typeof UPDATE_SECTION>;
 export type Takeback = NonNullable<UpdateState['takeback']>;

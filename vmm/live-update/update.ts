@@ -8,10 +8,12 @@ import { basename, join, resolve } from 'node:path';
 import { ebusy, ecanceled, einval, enoent } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { memfdCreate } from '../../platform/libc/memfd.ts';
+import { writeAll } from '../../platform/whole-file.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import type { Vm } from '../vm/vm.ts';
+import type { Updating } from './at-rest.ts';
 import { type UpdateForecast, updateCost } from './cost.ts';
-import { execUpdate, type Updating } from './exec-update.ts';
+import { execUpdate } from './exec-update.ts';
 import type { Channels } from './migration/channels.ts';
 import type { Migration } from './migration/migration.ts';
 import { refusals } from './preflight-report.ts';
@@ -23,7 +25,6 @@ import { encodeState } from './state-file.ts';
 import { fdsOf, inForm, saveSteady, versionIn } from './survivors.ts';
 import { transferUpdate } from './transfer-update.ts';
 import { UPDATE_SECTION } from './update-state.ts';
-import { writeAll } from './write-all.ts';
 
 export interface UpdateTarget {
   /** Folder of another built version. */
@@ -193,13 +194,14 @@ export class LiveUpdate {
       const { report } = prepared;
       const reasons = refusals(report, plan.allowLoss);
       if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
+      const knowsTransfer = report.standby === STANDBY_PROTOCOL;
+      if (plan.mode === 'transfer' && !knowsTransfer) throw einval('the successor knows no update by transfer');
       this.#migration.active();
       this.#rehearse(plan);
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
       const updating = this.#updating(monitor);
       const planned = { ...plan, prepared, lost };
       if (plan.mode === 'exec') await execUpdate(updating, { ...planned, guarded: this.#guarded(plan, prepared) });
-      if (report.standby !== STANDBY_PROTOCOL) throw einval('the successor knows no update by transfer');
       await transferUpdate(updating, planned);
       this.#moved();
     } finally {

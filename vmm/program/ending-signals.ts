@@ -9,9 +9,10 @@ const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
  * from the beginning.
  *
  * NOT MODELLED: between the execve and this call, a signal still ends the process on the spot, and
- * the socket file stays. In the last milliseconds before the execve, the old image's handler takes
- * the signal but has no turn any more, and the signal is lost. Blocking signals over the execve
- * does not help, because Node sets its own mask and dispositions when it starts.
+ * the guardian takes the guest over as after any death. In the last milliseconds before the execve,
+ * the old image's handler takes the signal but has no turn any more, and the signal is lost.
+ * Blocking signals over the execve does not help, because Node sets its own mask and dispositions
+ * when it starts.
  */
 export function endingSignal(): Promise<number> {
   return new Promise((resolve) => {

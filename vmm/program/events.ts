@@ -1,6 +1,6 @@
 /** The events of the monitor, with their data. */
 import { STATUSES } from '../live-update/migration/migration.ts';
-import { bool, enumOf, int, NOTHING, number, object, str } from '../monitor/qapi.ts';
+import { arrayOf, bool, enumOf, int, NOTHING, number, object, str } from '../monitor/qapi.ts';
 
 /** Of QEMU's ShutdownCause. */
 const CAUSE = enumOf(
@@ -36,11 +36,12 @@ export const UPDATE_REPORT = {
 
 /**
  * With the report when the update has completed, and with `error` when it has failed. `rollbackMs`
- * is there when a guardian has taken the guest back.
+ * is there when a guardian has taken the guest back. `doubts` are sentences for people: what could
+ * not be kept.
  */
 const LIVE_UPDATE = object(
   { status: enumOf('started', 'completed', 'failed') },
-  { error: str, rollbackMs: number, ...UPDATE_REPORT },
+  { error: str, rollbackMs: number, doubts: arrayOf(str), ...UPDATE_REPORT },
 );
 
 export const MIGRATION_STATUS = enumOf(...STATUSES);

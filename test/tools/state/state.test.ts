@@ -25,7 +25,7 @@ function changed(changes: Readonly<Record<string, object | null>>): StateView {
 describe('a state that is shown', () => {
   it('has each section with its version, its size, what this build does with it, and its values', () => {
     const text = describeState(viewState(frozen));
-    expect(text).toMatch(/^state of a livevmm, format 1, 3216 bytes, 13 sections, saved for an execve at 4422\.\d+ s/);
+    expect(text).toMatch(/^state of a livevmm, format 1, 3216 bytes, 13 sections, complete at 4422\.\d+ s/);
     expect(text).toContain('\nsection hart: version 1, 465 bytes, checksum ok, this build reads it\n  pc ');
     expect(text).toMatch(/^ {2}x\[0\] +0x800007b0$/m);
     expect(text).toMatch(/^ {2}options\.kernel +"\/tmp\/livevmm\/demo\.elf"$/m);

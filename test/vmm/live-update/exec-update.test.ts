@@ -1,43 +1,22 @@
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 
-import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { DemoVmm } from '../demo-vmm.ts';
+import { HalfCommand } from '../half-command.ts';
 import { turncoat } from '../successors.ts';
-import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** Exec updates of a VMM without devices, hence without a host. */
 
-const TIMEOUT_MS = 90_000;
-let vmm: VmmProcess;
-let qmp: QmpClient;
+const demo = DemoVmm.forEachTest();
 
-beforeEach(async () => {
-  vmm = new VmmProcess('demo');
-  await vmm.prints(/demo: .*\n/);
-  qmp = await vmm.monitor();
-});
-
-afterEach(async () => {
-  qmp.close();
-  expect(await vmm.end()).toEqual([]);
-});
-
-async function update(args?: Record<string, string>): Promise<Record<string, unknown>> {
-  const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
-  await Promise.all([qmp.execute('live-update', args), ended]);
-  return (await ended).data;
-}
-
-const memoryMap = (): string => readFileSync(`/proc/${vmm.pid}/maps`, 'latin1');
+const memoryMap = (): string => readFileSync(`/proc/${demo.vmm.pid}/maps`, 'latin1');
 
 describe('an exec update', () => {
   it('keeps pid and guest, moves guest RAM to another vaddr, and says what it cost', async () => {
-    const before = await vmm.stats();
-    const data = await update();
-    expect(data).toMatchObject({ status: 'completed', generation: 1, pid: vmm.pid });
+    const before = await demo.vmm.stats();
+    const data = await demo.update();
+    expect(data).toMatchObject({ status: 'completed', generation: 1, pid: demo.vmm.pid });
     expect(data.vaddrNew).not.toBe(data.vaddrOld);
     expect(memoryMap()).toContain(`${String(data.vaddrNew).slice(2)}-`);
     expect(memoryMap()).not.toContain(`${String(data.vaddrOld).slice(2)}-`);
@@ -55,61 +34,48 @@ describe('an exec update', () => {
     ]);
     expect(phases.reduce((sum, [, ms]) => sum + ms, 0)).toBeCloseTo(data.pauseMs as number, 0);
     expect((data.pauseEndNs as number) - (data.pauseStartNs as number)).toBeCloseTo((data.pauseMs as number) * 1e6, -4);
-    const after = await vmm.stats();
+    const after = await demo.vmm.stats();
     expect(after.heartbeats).toBeGreaterThan(before.heartbeats!);
   });
 
   it('can be done again and again, with the console, the monitor and its client going on', async () => {
-    for (const generation of [1, 2, 3]) expect(await update()).toMatchObject({ status: 'completed', generation });
-    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 3, pid: vmm.pid });
-    const other = await vmm.monitor();
+    for (const generation of [1, 2, 3]) expect(await demo.update()).toMatchObject({ status: 'completed', generation });
+    expect(await demo.qmp.execute('x-stats')).toMatchObject({ generation: 3, pid: demo.vmm.pid });
+    const other = await demo.vmm.monitor();
     expect(await other.execute('query-status')).toEqual({ status: 'running', running: true });
     other.close();
-    vmm.child.stdin.write('x');
-    expect(await vmm.exited).toEqual([0, null]);
+    demo.vmm.child.stdin.write('x');
+    expect(await demo.vmm.exited).toEqual([0, null]);
   });
 
   it('tells STOP, RESUME and its own events, in order', async () => {
-    const events: string[] = [];
-    const stop = qmp.listen(({ event, data }) => {
-      events.push(event === 'LIVE_UPDATE' ? `${event} ${data.status}` : event);
-    });
-    await update();
-    stop();
-    expect(events).toEqual(['LIVE_UPDATE started', 'STOP', 'RESUME', 'LIVE_UPDATE completed']);
+    await demo.update();
+    expect(demo.events).toEqual(['LIVE_UPDATE started', 'STOP', 'RESUME', 'LIVE_UPDATE completed']);
   });
 
   it('leaves a paused guest paused, and keeps what is typed meanwhile', async () => {
-    await qmp.execute('stop');
-    vmm.child.stdin.write('s');
-    expect(await update()).toMatchObject({ status: 'completed', generation: 1 });
-    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
-    expect(vmm.output).not.toContain('@stats');
-    await qmp.execute('cont');
-    await vmm.prints(/@stats/);
+    await demo.qmp.execute('stop');
+    demo.vmm.child.stdin.write('s');
+    expect(await demo.update()).toMatchObject({ status: 'completed', generation: 1 });
+    expect(await demo.qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    expect(demo.vmm.output).not.toContain('@stats');
+    await demo.qmp.execute('cont');
+    await demo.vmm.prints(/@stats/);
   });
 
   it('keeps a half-received command and the state of each client', async () => {
-    const socket = connect(vmm.qmpPath);
-    const lines = createInterface({ input: socket })[Symbol.asyncIterator]();
-    const nextLine = async (): Promise<string> => String((await lines.next()).value);
-    await nextLine(); // the greeting
-    socket.write('{"execute": "qmp_capabilities"} {"execute": "query-sta');
-    expect(await nextLine()).toBe('{"return": {}}');
-    await update();
-    socket.write('tus", "id": "late"}');
-    const answers: string[] = [];
-    while (!answers.at(-1)?.includes('late')) answers.push(await nextLine());
-    expect(answers.at(-1)).toBe('{"return": {"status": "running", "running": true}, "id": "late"}');
-    expect(answers.some((line) => line.includes('"status": "completed"'))).toBe(true);
-    socket.destroy();
+    const client = await HalfCommand.send(demo.vmm.qmpPath);
+    await demo.update();
+    const lines = await client.finish();
+    expect(lines.at(-1)).toBe('{"return": {"status": "running", "running": true}, "id": "late"}');
+    expect(lines.some((line) => line.includes('"status": "completed"'))).toBe(true);
   });
 
   it('leaks no fd: what is open is what was open before, and closes on exec as before', async () => {
     const before = openFiles();
-    await update();
+    await demo.update();
     expect(openFiles()).toEqual(before);
-    await update();
+    await demo.update();
     expect(openFiles()).toEqual(before);
   });
 });
@@ -121,7 +87,7 @@ const O_CLOEXEC = 0o2000000;
  * threads, without their numbers.
  */
 function openFiles(): string[] {
-  const proc = `/proc/${vmm.pid}`;
+  const proc = `/proc/${demo.vmm.pid}`;
   const file = (fd: string): string => {
     const target = readlinkSync(`${proc}/fd/${fd}`).replace(/^pipe:.*/, 'pipe');
     const [, flags = ''] = /^flags:\s+(\d+)$/m.exec(readFileSync(`${proc}/fdinfo/${fd}`, 'latin1'))!;
@@ -137,9 +103,9 @@ describe('an update that cannot be done', () => {
   });
 
   it('is refused when one is under way, however soon the second is asked for', async () => {
-    const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
-    const other = await vmm.monitor();
-    const answers = await Promise.allSettled([qmp.execute('live-update'), other.execute('live-update')]);
+    const ended = demo.updateEnds();
+    const other = await demo.vmm.monitor();
+    const answers = await Promise.allSettled([demo.qmp.execute('live-update'), other.execute('live-update')]);
     expect(answers.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
     expect((await ended).data).toMatchObject({ status: 'completed', generation: 1 });
     other.close();
@@ -147,11 +113,11 @@ describe('an update that cannot be done', () => {
 
   async function expectUnharmed(): Promise<void> {
     expect(openFiles()).toEqual(before);
-    expect(await qmp.execute('query-status')).toEqual({ status: 'running', running: true });
-    const { heartbeats } = await vmm.stats();
-    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
-    expect((await vmm.stats()).heartbeats).toBeGreaterThanOrEqual(heartbeats!);
-    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
+    expect(await demo.qmp.execute('query-status')).toEqual({ status: 'running', running: true });
+    const { heartbeats } = await demo.vmm.stats();
+    expect(await demo.vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect((await demo.vmm.stats()).heartbeats).toBeGreaterThanOrEqual(heartbeats!);
+    expect(await demo.qmp.execute('x-stats')).toMatchObject({ generation: 0 });
   }
 
   it.each([
@@ -162,7 +128,7 @@ describe('an update that cannot be done', () => {
     },
     { what: 'a folder without a vmm', args: { to: '/nonexistent' }, error: /^\/nonexistent\/vmm\..?js: no such file$/ },
   ])('is refused before the guest stops: $what', async ({ args, error }) => {
-    await expect(qmp.execute('live-update', args)).rejects.toThrow(error);
+    await expect(demo.qmp.execute('live-update', args)).rejects.toThrow(error);
     await expectUnharmed();
   });
 
@@ -171,16 +137,13 @@ describe('an update that cannot be done', () => {
     { what: 'no program', mode: 0o755, content: 'neither ELF nor script', code: 'ENOEXEC' },
     { what: 'a script whose interpreter is missing', mode: 0o755, content: '#!/nonexistent\n', code: 'ENOENT' },
   ])('is rolled back when the node becomes $what after the preflight ($code)', async ({ mode, content, code }) => {
-    const folder = join(vmm.dir, 'bin');
+    const folder = join(demo.vmm.dir, 'bin');
     mkdirSync(folder);
-    const node = turncoat(join(folder, 'node'), content, mode);
-    const events: string[] = [];
-    const stop = qmp.listen(({ event }) => events.push(event));
-    expect(await update({ node })).toEqual({ status: 'failed', error: `execve ${node}: ${code}` });
-    stop();
-    expect(events).toEqual(['LIVE_UPDATE', 'STOP', 'RESUME', 'LIVE_UPDATE']);
+    const node = turncoat(join(demo.folder, 'node'), content, mode);
+    expect(await demo.update({ node })).toEqual({ status: 'failed', error: `execve ${node}: ${code}` });
+    expect(demo.events).toEqual(['LIVE_UPDATE started', 'STOP', 'RESUME', 'LIVE_UPDATE failed']);
     await expectUnharmed();
-    expect(await update()).toMatchObject({ status: 'completed', generation: 1 });
+    expect(await demo.update()).toMatchObject({ status: 'completed', generation: 1 });
     rmSync(folder, { recursive: true });
   });
 });

@@ -1,82 +1,52 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextRound } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
-import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { DemoVmm } from '../demo-vmm.ts';
 import { nodeThat, turncoat } from '../successors.ts';
-import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** The guest by main's hand, before an exec and after it; and what its successor's code may be. */
 
-const TIMEOUT_MS = 90_000;
-let vmm: VmmProcess;
-let qmp: QmpClient;
-let folder: string;
+const demo = DemoVmm.forEachTest();
 
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'livevmm-node-'));
-  vmm = new VmmProcess('demo');
-  await vmm.prints(/demo: .*\n/);
-  qmp = await vmm.monitor();
-});
-
-afterEach(async () => {
-  qmp.close();
-  const left = await vmm.end();
-  rmSync(folder, { recursive: true });
-  expect(left).toEqual([]);
-});
-
-const completed = async (): Promise<Record<string, unknown>> => (await qmp.nextEvent(updateEnded, TIMEOUT_MS)).data;
-
-/** Starts an update; resolves when the guest runs again, by main's hand. */
-async function resumed(): Promise<void> {
-  const resume = qmp.nextEvent(({ event }) => event === 'RESUME', TIMEOUT_MS);
-  await Promise.all([qmp.execute('live-update'), resume]);
-}
-
-async function update(args: Record<string, string>): Promise<Record<string, unknown>> {
-  const [data] = await Promise.all([completed(), qmp.execute('live-update', args)]);
-  return data;
-}
+const completed = async (): Promise<Readonly<Record<string, unknown>>> => (await demo.updateEnds()).data;
 
 /** A successor that passes the preflight and cannot be executed then. */
-const failing = (): { node: string } => ({ node: turncoat(join(folder, 'node'), '', 0o644) });
+const failing = (): { node: string } => ({ node: turncoat(join(demo.folder, 'node'), '', 0o644) });
 
-const count = (what: 'fd' | 'task'): number => readdirSync(`/proc/${vmm.pid}/${what}`).length;
+const count = (what: 'fd' | 'task'): number => readdirSync(`/proc/${demo.vmm.pid}/${what}`).length;
 
 describe('a VMM that takes its guest back from its threads', () => {
   it('says what it cost', async () => {
-    const { takeback } = await update({});
+    const { takeback } = await demo.update({});
     const { beforeMs, gapMs, longestGapMs } = takeback as Record<string, number>;
     expect(Math.min(beforeMs!, gapMs!)).toBeGreaterThan(0);
     expect(longestGapMs).toBeGreaterThanOrEqual(0); // 0 for a guest that waits in WFI
   });
 
   it('gives it to new threads when there is no update, and keeps nothing of the old ones', async () => {
-    const failed = { status: 'failed', error: `execve ${join(folder, 'node')}: EACCES` };
-    expect(await update(failing())).toEqual(failed);
+    const failed = { status: 'failed', error: `execve ${join(demo.folder, 'node')}: EACCES` };
+    expect(await demo.update(failing())).toEqual(failed);
     const before = { fds: count('fd'), threads: count('task') };
-    expect(await update(failing())).toEqual(failed);
+    expect(await demo.update(failing())).toEqual(failed);
     expect({ fds: count('fd'), threads: count('task') }).toEqual(before);
-    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
-    expect(await update({})).toMatchObject({ status: 'completed', generation: 1 });
+    expect(await demo.vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect(await demo.update({})).toMatchObject({ status: 'completed', generation: 1 });
   });
 
   it('does so with a guest that is stopped, and lets it go on later', async () => {
-    await qmp.execute('stop');
-    expect(await update(failing())).toMatchObject({ status: 'failed' });
-    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
-    await qmp.execute('cont');
-    await vmm.stats();
+    await demo.qmp.execute('stop');
+    expect(await demo.update(failing())).toMatchObject({ status: 'failed' });
+    expect(await demo.qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    await demo.qmp.execute('cont');
+    await demo.vmm.stats();
   });
 
   it('obeys another client all the while', async () => {
     const done = completed();
-    const other = await vmm.monitor();
-    await qmp.execute('live-update', failing());
+    const other = await demo.vmm.monitor();
+    await demo.qmp.execute('live-update', failing());
     let rounds = 0;
     const stopAndGo = async (): Promise<void> => {
       await other.execute('stop');
@@ -91,7 +61,7 @@ describe('a VMM that takes its guest back from its threads', () => {
     while (!ended) await stopAndGo();
     await update;
     expect(rounds).toBeGreaterThan(1);
-    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect(await demo.vmm.stats()).toMatchObject({ framesLost: 0 });
     other.close();
   });
 });
@@ -99,67 +69,67 @@ describe('a VMM that takes its guest back from its threads', () => {
 describe('a VMM whose threads are not yet ready', () => {
   it('obeys stop and cont', async () => {
     const done = completed();
-    await resumed();
-    await qmp.execute('stop');
-    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
-    await qmp.execute('cont');
+    await demo.resumed();
+    await demo.qmp.execute('stop');
+    expect(await demo.qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    await demo.qmp.execute('cont');
     expect(await done).toMatchObject({ status: 'completed', generation: 1 });
-    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect(await demo.vmm.stats()).toMatchObject({ framesLost: 0 });
   });
 
   it('hands a guest over that is stopped, and lets it go on later', async () => {
     const done = completed();
-    await resumed();
-    await qmp.execute('stop');
+    await demo.resumed();
+    await demo.qmp.execute('stop');
     expect(await done).toMatchObject({ status: 'completed', handover: { gapMs: 0 } });
-    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
-    await qmp.execute('cont');
-    await vmm.stats();
+    expect(await demo.qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    await demo.qmp.execute('cont');
+    await demo.vmm.stats();
   });
 
   it('begins its next update when this one is complete', async () => {
     const first = completed();
-    await resumed();
-    const next = qmp.nextEvent(({ data }) => data.generation === 2, TIMEOUT_MS);
-    await qmp.execute('live-update');
+    await demo.resumed();
+    const next = demo.qmp.nextEvent(({ data }) => data.generation === 2, 90_000);
+    await demo.qmp.execute('live-update');
     expect(await first).toMatchObject({ status: 'completed', generation: 1 });
     expect((await next).data).toMatchObject({ status: 'completed' });
-    await vmm.stats();
+    await demo.vmm.stats();
   });
 
   it('reads its console', async () => {
     const done = completed();
-    await resumed();
-    await vmm.stats();
+    await demo.resumed();
+    await demo.vmm.stats();
     await done;
-    await vmm.stats();
+    await demo.vmm.stats();
   });
 
   it('resets the guest', async () => {
     const done = completed();
-    await resumed();
-    await qmp.execute('system_reset');
+    await demo.resumed();
+    await demo.qmp.execute('system_reset');
     await done;
-    await vmm.prints(/demo:[\s\S]*demo:.*\n/);
-    await vmm.stats();
+    await demo.vmm.prints(/demo:[\s\S]*demo:.*\n/);
+    await demo.vmm.stats();
   });
 
   it('ends when the guest powers off', async () => {
-    await resumed();
-    vmm.child.stdin.write('x');
-    expect(await vmm.exited).toEqual([0, null]);
+    await demo.resumed();
+    demo.vmm.child.stdin.write('x');
+    expect(await demo.vmm.exited).toEqual([0, null]);
   });
 
   it('ends on quit', async () => {
-    await resumed();
-    await qmp.execute('quit');
-    expect(await vmm.exited).toEqual([0, null]);
+    await demo.resumed();
+    await demo.qmp.execute('quit');
+    expect(await demo.vmm.exited).toEqual([0, null]);
   });
 
   it('ends on SIGTERM', async () => {
-    await resumed();
-    vmm.child.kill('SIGTERM');
-    expect(await vmm.exited).toEqual([143, null]);
+    await demo.resumed();
+    demo.vmm.child.kill('SIGTERM');
+    expect(await demo.vmm.exited).toEqual([143, null]);
   });
 });
 
@@ -168,7 +138,7 @@ describe('a VMM whose threads are not yet ready', () => {
  * FILE and --build-snapshot FILE, ENTRY --preflight MANIFEST, or ENTRY --resume STATE; without a
  * snapshot only the last three.
  */
-const nodeDoing = (does: string): string => nodeThat(join(folder, 'node'), does);
+const nodeDoing = (does: string): string => nodeThat(join(demo.folder, 'node'), does);
 
 const building = (does: string): string => `[ "$4" = --build-snapshot ] && ${does}`;
 const asked = (does: string): string => `[ "$5" = --preflight ] && ${does}`;
@@ -181,22 +151,22 @@ describe('an update without a usable snapshot', () => {
     { what: 'needs too long to make it', does: building('exec sleep 60') },
     { what: 'cannot start from it', does: asked('exit 14') },
   ])('is an update all the same: the successor $what', async ({ does }) => {
-    const log = join(folder, 'words');
-    expect(await update({ node: nodeDoing(`echo "$@" >>${log}\n${does}`) })).toMatchObject({
+    const log = join(demo.folder, 'words');
+    expect(await demo.update({ node: nodeDoing(`echo "$@" >>${log}\n${does}`) })).toMatchObject({
       status: 'completed',
       generation: 1,
     });
-    await vmm.stats();
+    await demo.vmm.stats();
     const last = readFileSync(log, 'latin1').trimEnd().split('\n').at(-1);
     expect(last).toMatch(/^\S+ --resume \d+$/); // without the snapshot
   });
 
   it('is the exception: the successor starts from it, and leaves no fd of it open', async () => {
-    await update({});
-    const words = readFileSync(`/proc/${vmm.pid}/cmdline`, 'latin1').split('\0');
+    await demo.update({});
+    const words = readFileSync(`/proc/${demo.vmm.pid}/cmdline`, 'latin1').split('\0');
     expect(words.slice(1, 3)).toEqual(['--no-rehash-snapshot', '--snapshot-blob']);
     const open = (): string[] =>
-      readdirSync(`/proc/${vmm.pid}/fd`).map((fd) => readlinkSync(`/proc/${vmm.pid}/fd/${fd}`));
+      readdirSync(`/proc/${demo.vmm.pid}/fd`).map((fd) => readlinkSync(`/proc/${demo.vmm.pid}/fd/${fd}`));
     expect(open().filter((target) => target.includes('livevmm-snapshot'))).toEqual([]);
   });
 });
@@ -225,21 +195,21 @@ describe('a SIGTERM that comes between two images', () => {
     { from: 'its program, as there was no snapshot in time', does: building('exit 1') },
   ])('ends the VMM as any other, with its socket removed; it starts from $from', async ({ does }) => {
     // It sends itself the signal as soon as it has a handler, before it has looked at the state.
-    const preload = join(folder, 'preload.cjs');
+    const preload = join(demo.folder, 'preload.cjs');
     writeFileSync(preload, PRELOAD);
     const node = nodeDoing(`${does}
 [ "$2" = --resume ] && set -- - - - "$@"
 [ "$5" = --resume ] && exec ${process.execPath} --require ${preload} "$4" --resume "$6"`);
-    await qmp.execute('live-update', { node });
-    expect(await vmm.exited).toEqual([143, null]);
+    await demo.qmp.execute('live-update', { node });
+    expect(await demo.vmm.exited).toEqual([143, null]);
   });
 
   it('ends it while the snapshot is made, with the child', async () => {
     const node = nodeDoing(building('{ echo $$ >"$0.pid"; exec sleep 60; }'));
-    await qmp.execute('live-update', { node });
+    await demo.qmp.execute('live-update', { node });
     const child = await pidIn(`${node}.pid`);
-    vmm.child.kill('SIGTERM');
-    expect(await vmm.exited).toEqual([143, null]);
+    demo.vmm.child.kill('SIGTERM');
+    expect(await demo.vmm.exited).toEqual([143, null]);
     while (!ended(child)) await nextRound();
   });
 });

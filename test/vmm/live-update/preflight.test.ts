@@ -1,49 +1,23 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
-import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import type { UpdateForecast } from '../../../vmm/live-update/cost.ts';
+import { DemoVmm } from '../demo-vmm.ts';
 import { buildIn, nodeThat, patch } from '../successors.ts';
-import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /**
  * A successor that cannot take the guest over is found out before anything stops, and told with its
  * reason.
  */
 
-const TIMEOUT_MS = 90_000;
 const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
 
-let folder: string;
-let vmm: VmmProcess;
-let qmp: QmpClient;
-const events: string[] = [];
+const demo = DemoVmm.forEachTest();
 
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'livevmm-successor-'));
-  vmm = new VmmProcess('demo');
-  await vmm.prints(/demo: .*\n/);
-  qmp = await vmm.monitor();
-  events.length = 0;
-  qmp.listen(({ event }) => events.push(event));
-});
-
-afterEach(async () => {
-  qmp.close();
-  expect(await vmm.end()).toEqual([]);
-  rmSync(folder, { recursive: true });
-});
-
-async function update(args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
-  const [{ data }] = await Promise.all([qmp.nextEvent(updateEnded, TIMEOUT_MS), qmp.execute('live-update', args)]);
-  return data;
-}
-
-const node = (does: string) => () => ({ node: nodeThat(join(folder, 'node'), does) });
+const node = (does: string) => () => ({ node: nodeThat(join(demo.folder, 'node'), does) });
 const build = (change: (dist: string) => void) => () => {
-  const to = buildIn(folder);
+  const to = buildIn(demo.folder);
   change(to);
   return { to };
 };
@@ -55,8 +29,8 @@ const BAD: readonly (readonly [string, () => Readonly<Record<string, string>>, R
   ['exits at once, content', node('exit 0'), /^the successor does not answer: it ended with status 0$/],
   ['says why it ends', node('echo no luck today >&2; exit 3'), /it ended with status 3, saying "no luck today"$/],
   ['is killed', node('kill -SEGV $$'), /it was ended by SIGSEGV$/],
-  ['never stops to talk', node('exec yes'), /it wrote more than 1048576 bytes$/],
-  ['is a folder', () => ({ node: folder }), /it cannot be started \(EACCES\)$/],
+  ['talks too much', node('exec head -c 2000000 /dev/zero'), /it wrote more than 1048576 bytes$/],
+  ['is a folder', () => ({ node: demo.folder }), /it cannot be started \(EACCES\)$/],
   [
     'has a syntax error',
     build((to) => PROGRAMS.map((name) => writeFileSync(join(to, name), 'let let'))),
@@ -71,43 +45,50 @@ const BAD: readonly (readonly [string, () => Readonly<Record<string, string>>, R
   ['has no koffi', build((to) => rmSync(join(to, '../node_modules'))), /koffi/],
   ['knows a newer section', newerSection, /section routes: version 1, this build knows 2/],
   ['does not know a section', unknownSection, /section timer: missing; section clint: this build does not know it$/],
+  [
+    'begins its states otherwise',
+    build((dist) => patch(dist, PROGRAMS, /"LIVEVMM\\0"/, '"NEWVMM\\0\\0"')),
+    /state file: it does not begin as this build knows it$/,
+  ],
   ['may open too few files', node('ulimit -n 40'), /file descriptors: the limit is 40, and \d+ are needed/],
   ['may not map that much', node('ulimit -v 2000000'), /does not answer|memory and threads/],
 ];
 
 describe('a successor is refused while the guest runs, if it', () => {
   it.each(BAD)('%s', async (_, target, reason) => {
-    const ended = await update(target());
+    const ended = await demo.update(target());
     expect(ended).toMatchObject({ status: 'failed' });
     expect(ended.error).toMatch(reason);
-    expect(events).toEqual(['LIVE_UPDATE', 'LIVE_UPDATE']); // and no STOP
-    expect(await vmm.stats()).toMatchObject({ framesLost: 0 });
-    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
+    expect(demo.events).toEqual(['LIVE_UPDATE started', 'LIVE_UPDATE failed']); // and no STOP
+    expect(await demo.vmm.stats()).toMatchObject({ framesLost: 0 });
+    expect(await demo.qmp.execute('x-stats')).toMatchObject({ generation: 0 });
   });
 
   it('does not answer in time', { timeout: 180_000 }, async () => {
-    const ended = await update({ node: nodeThat(join(folder, 'node'), 'exec sleep 300') });
+    const ended = await demo.update({
+      node: nodeThat(join(demo.folder, 'node'), 'case "$*" in *build-snapshot*) exit 1 ;; esac; exec sleep 300'),
+    });
     expect(ended).toEqual({ status: 'failed', error: 'the successor does not answer: it took longer than 10 s' });
-    await vmm.stats();
+    await demo.vmm.stats();
   });
 });
 
 describe('a section that the successor does not know', () => {
   it('is left behind if it may be, and only then', async () => {
-    const to = buildIn(folder);
+    const to = buildIn(demo.folder);
     // this guest without devices needs it not
     patch(to, PROGRAMS, /survivor\(IMSIC_SECTION\.numbered\(hart\), \{[\s\S]*?\}\),/, '');
-    expect(await update({ to })).toMatchObject({
+    expect(await demo.update({ to })).toMatchObject({
       error: expect.stringMatching(/section imsic: this build does not know/),
     });
-    expect(await update({ to, 'allow-loss': ['imsic'] })).toMatchObject({ status: 'completed', generation: 1 });
-    await vmm.stats();
+    expect(await demo.update({ to, 'allow-loss': ['imsic'] })).toMatchObject({ status: 'completed', generation: 1 });
+    await demo.vmm.stats();
   });
 });
 
 describe('query-live-update', () => {
   it('tells what an update would do, and does nothing', async () => {
-    const report = (await qmp.execute('query-live-update')) as UpdateForecast;
+    const report = (await demo.qmp.execute('query-live-update')) as UpdateForecast;
     expect(report).toMatchObject({ node: process.version });
     expect(report.sections.map(({ verdict }) => verdict)).toEqual(report.sections.map(() => 'same'));
     expect(report.sections.map(({ name }) => name)).toEqual(
@@ -116,15 +97,16 @@ describe('query-live-update', () => {
     expect(report.checks.map(({ what, ok }) => [what, ok])).toEqual([
       ['node', true],
       ['foreign functions', true],
+      ['state file', true],
       ['file descriptors', true],
       ['memory and threads', true],
     ]);
-    expect(events).toEqual([]);
-    expect(await qmp.execute('x-stats')).toMatchObject({ generation: 0 });
+    expect(demo.events).toEqual([]);
+    expect(await demo.qmp.execute('x-stats')).toMatchObject({ generation: 0 });
   });
 
   it('tells what the update would cost: what it has measured, and what the last update took', async () => {
-    const { cost } = (await qmp.execute('query-live-update')) as UpdateForecast;
+    const { cost } = (await demo.qmp.execute('query-live-update')) as UpdateForecast;
     const { preflightMs, snapshotBytes, startMs, saveMs, steadyStateBytes, dmaRanges } = cost.measured;
     expect(Math.min(snapshotBytes, saveMs, steadyStateBytes)).toBeGreaterThan(0);
     expect(startMs).toBeGreaterThan(0);
@@ -134,24 +116,24 @@ describe('query-live-update', () => {
     expect(cost.estimate).toMatchObject({ from: 'preflight', without: expect.arrayContaining(['remap']) });
     expect(cost.estimate!.pauseMs).toBeCloseTo(startMs! + saveMs, 2);
 
-    const { status: _, ...last } = await update({});
-    const again = (await qmp.execute('query-live-update')) as UpdateForecast;
+    const { status: _, ...last } = await demo.update({});
+    const again = (await demo.qmp.execute('query-live-update')) as UpdateForecast;
     expect(again.cost.lastUpdate).toMatchObject(last);
     expect(again.cost.estimate).toEqual({ pauseMs: last.pauseMs, from: 'last-update', without: [] });
   });
 
   it('is alone: meanwhile no other one and no update begins', async () => {
-    const asked = qmp.execute('query-live-update');
-    const other = await vmm.monitor();
+    const asked = demo.qmp.execute('query-live-update');
+    const other = await demo.vmm.monitor();
     await expect(other.execute('live-update')).rejects.toThrow('an update is under way');
     await expect(other.execute('query-live-update')).rejects.toThrow('an update is under way');
     other.close();
     expect(await asked).toMatchObject({ refusals: [] });
-    expect(await update({})).toMatchObject({ status: 'completed' });
+    expect(await demo.update({})).toMatchObject({ status: 'completed' });
   });
 
   it('names every section that would be refused or lost', async () => {
-    const { sections, refusals } = (await qmp.execute('query-live-update', unknownSection())) as UpdateForecast;
+    const { sections, refusals } = (await demo.qmp.execute('query-live-update', unknownSection())) as UpdateForecast;
     expect(sections.filter(({ verdict }) => verdict !== 'same')).toEqual([
       { name: 'timer', verdict: 'refused', reason: 'section timer: missing' },
       { name: 'clint', verdict: 'lost', reason: 'section clint: this build does not know it' },
@@ -160,8 +142,10 @@ describe('query-live-update', () => {
   });
 
   it('is an error for a successor that does not answer', async () => {
-    mkdirSync(join(folder, 'empty'));
-    writeFileSync(join(folder, 'empty', 'vmm.cjs'), '');
-    await expect(qmp.execute('query-live-update', { to: join(folder, 'empty') })).rejects.toThrow(/does not answer/);
+    mkdirSync(join(demo.folder, 'empty'));
+    writeFileSync(join(demo.folder, 'empty', 'vmm.cjs'), '');
+    await expect(demo.qmp.execute('query-live-update', { to: join(demo.folder, 'empty') })).rejects.toThrow(
+      /does not answer/,
+    );
   });
 });

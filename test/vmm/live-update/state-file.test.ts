@@ -1,18 +1,19 @@
 import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
+import { monotonicNs } from '../../../platform/clock.ts';
 import { formOf, RELEASES } from '../../../vmm/live-update/releases.ts';
-import { decodeState, EXEC_NS_OFFSET, encodeState } from '../../../vmm/live-update/state-file.ts';
+import { decodeState, encodeState } from '../../../vmm/live-update/state-file.ts';
 import { decodeAll, SURVIVORS, versionIn } from '../../../vmm/live-update/survivors.ts';
 
 const two = { alpha: { version: 1, n: 5n, bytes: new Uint8Array([1, 2]) }, beta: { version: 7, list: ['x', null] } };
 
 describe('state file', () => {
-  it('gives back what was put in, with versions and the time of the execve', () => {
-    const bytes = Buffer.from(encodeState(two));
-    bytes.writeDoubleLE(123.5, EXEC_NS_OFFSET);
-    const { execNs, sections } = decodeState(bytes);
-    expect(execNs).toBe(123.5);
+  it('gives back what was put in, with versions and the time when it was complete', () => {
+    const before = monotonicNs();
+    const { completeNs, sections } = decodeState(encodeState(two));
+    expect(completeNs).toBeGreaterThanOrEqual(before);
+    expect(completeNs).toBeLessThanOrEqual(monotonicNs());
     expect([...sections.keys()]).toEqual(['alpha', 'beta']);
     expect(sections.get('alpha')).toEqual({ ...two.alpha, bytes: Buffer.from([1, 2]) });
     expect(sections.get('beta')).toEqual(two.beta);
@@ -45,11 +46,11 @@ describe('state file', () => {
   it('names a section that is missing, unknown or of another version', () => {
     const all = decodeState(frozen).sections;
     const without = new Map([...all].filter(([name]) => name !== 'clint'));
-    expect(() => decodeAll({ execNs: 0, sections: without })).toThrow('section clint: missing');
+    expect(() => decodeAll({ completeNs: 0, sections: without })).toThrow('section clint: missing');
     const more = new Map([...all, ['plic', { version: 1 }]]);
-    expect(() => decodeAll({ execNs: 0, sections: more })).toThrow('section plic: this build does not know it');
+    expect(() => decodeAll({ completeNs: 0, sections: more })).toThrow('section plic: this build does not know it');
     const newer = new Map([...all, ['uart', { version: 2 }]]);
-    expect(() => decodeAll({ execNs: 0, sections: newer })).toThrow('section uart: version 2, this build knows 1');
+    expect(() => decodeAll({ completeNs: 0, sections: newer })).toThrow('section uart: version 2, this build knows 1');
   });
 });
 
@@ -108,8 +109,8 @@ describe('the frozen state of 0.1.0', () => {
     ['pci', { functions: [{}] }, 'section pci: pci.functions[0]: version is missing'],
     ['ram', { huge: true }, 'section ram: ram: huge is not known'],
   ])('is not believed where section %s has %o', (name, change, error) => {
-    const { execNs, sections } = decodeState(frozen);
+    const { completeNs, sections } = decodeState(frozen);
     const body = { ...sections.get(name)!, ...change };
-    expect(() => decodeAll({ execNs, sections: new Map([...sections, [name, body]]) })).toThrow(error);
+    expect(() => decodeAll({ completeNs, sections: new Map([...sections, [name, body]]) })).toThrow(error);
   });
 });

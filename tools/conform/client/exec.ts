@@ -2,10 +2,11 @@
  * execve of a client. The state for the next image lies in a memfd, and the next image continues
  * the script after the step.
  */
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 import { close, getCloexec, setCloexec } from '../../../platform/libc/fd.ts';
 import { memfdCreate } from '../../../platform/libc/memfd.ts';
+import { writeAll } from '../../../platform/whole-file.ts';
 import { programPath } from '../../launch/programs.ts';
 import type { State } from '../steps/state.ts';
 import type { ExecArguments, Handover } from './protocol.ts';
@@ -24,7 +25,7 @@ export function prepareExec(next: Handover['next'], state: State): ExecArguments
   const handover: Handover = { next, state: state.save() };
   const fd = memfdCreate('handover', 0);
   const bytes = Buffer.from(JSON.stringify(handover));
-  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+  writeAll(fd, bytes);
   const self = programPath('conform-client');
   return { path: process.execPath, argv: [process.execPath, ...process.execArgv, self, RESUME_FLAG, String(fd)] };
 }

@@ -1,5 +1,7 @@
 /** JSON lines on file descriptors. Reads block, since a client waits for nothing else meanwhile. */
-import { readSync, writeSync } from 'node:fs';
+import { readSync } from 'node:fs';
+
+import { writeAll } from '../../../platform/whole-file.ts';
 
 const CHUNK_BYTES = 65536;
 
@@ -40,5 +42,5 @@ function readSome(fd: number, into: Uint8Array): number {
 
 export function writeLine(fd: number, value: unknown): void {
   const line = Buffer.from(`${JSON.stringify(value)}\n`);
-  for (let sent = 0; sent < line.length; ) sent += writeSync(fd, line, sent);
+  writeAll(fd, line);
 }

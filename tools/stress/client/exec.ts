@@ -2,12 +2,13 @@
  * execve of a mapper under DMA. The old image makes vaddrs invalid, keeps its fds and puts its
  * state into a memfd; the next image picks all of it up (CPR-1).
  */
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 import { SysError } from '../../../platform/errno.ts';
 import { close, setCloexec } from '../../../platform/libc/fd.ts';
 import { memfdCreate } from '../../../platform/libc/memfd.ts';
 import { execve } from '../../../platform/libc/this-process.ts';
+import { writeAll } from '../../../platform/whole-file.ts';
 import { programPath } from '../../launch/programs.ts';
 import { PHASE } from '../event-log.ts';
 import { Violation } from '../invariants.ts';
@@ -68,7 +69,7 @@ export function execImage(session: Session, { program, words, job }: Image): nev
   const fd = memfdCreate('stress-state', 0);
   try {
     const bytes = Buffer.from(JSON.stringify(handover));
-    for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+    writeAll(fd, bytes);
     const kept = [LOG_FD, MEMORY_FD, ...session.openFds(), ledgers.edu.eventfd, ledgers.capture.eventfd];
     for (const one of [0, 1, 2, ...kept]) setCloexec(one, false); // 0–2 are Node's
     log.enter(PHASE.executing);

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Vm } from '../../vm/vm.ts';
+import type { NewImage } from '../new-image.ts';
 import { publishIn } from './watched-vitals.ts';
 
 /** Whoever stands by to take the guest back. */
@@ -20,18 +21,13 @@ export interface Protector {
 }
 
 /**
- * Resolves when this image has committed. `isWatched`: the protector sees the guest's vital signs.
- * If it does not, it could not take the guest back, and the image commits at once.
+ * Resolves when this image has committed. A protector that does not see the guest's vital signs
+ * could not take the guest back, and the image commits at once.
  */
-export async function commit(vm: Vm, protector: Protector, { probationMs, isWatched }: Probation): Promise<void> {
+export async function commit({ vm, isWatched }: NewImage, protector: Protector, probationMs: number): Promise<void> {
   if (isWatched) await prove(vm, probationMs);
   await protector.committed();
   publishIn(vm.parts.vitals, false);
-}
-
-export interface Probation {
-  readonly probationMs: number;
-  readonly isWatched: boolean;
 }
 
 /**

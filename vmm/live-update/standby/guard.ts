@@ -1,15 +1,16 @@
 /**
  * A guardian's watch. It takes the guest back into the old image when the new one dies or hangs
- * before it has committed. A guardian that is `always` there does so whenever the VMM dies.
+ * before it has committed.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
+import { codeOf } from '../../../platform/errno.ts';
 import { Vitals } from '../../crew/vitals.ts';
 import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
-import { goOn, restorePhase, settle } from '../go-on.ts';
+import { settle } from '../go-on.ts';
 import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import { endProcess } from './end-process.ts';
-import { lastState } from './last-state.ts';
+import { rollBack } from './roll-back.ts';
 import type { Standby } from './standby.ts';
 
 /** If the host takes longer than this to answer, it stood, and the new image could not go on. */
@@ -29,7 +30,7 @@ export async function guard(standby: Standby): Promise<Resumed | undefined> {
   const cause = await new Watch(standby).cause();
   if (!cause) return undefined;
   endProcess(standby.pidfd);
-  return takeBack(standby, cause);
+  return goOnHere(standby, cause);
 }
 
 class Watch {
@@ -73,8 +74,7 @@ class Watch {
   #death(): string | undefined {
     if (this.#stage === 'booting') return 'the new image died before the guest ran in it';
     if (this.#stage === 'running') return 'the new image died before it had committed';
-    // a VMM that ends in good order says so first
-    return this.#standby.always ? 'the VMM died' : undefined;
+    return undefined; // the VMM ended before the update
   }
 
   #hang(): string {
@@ -84,33 +84,36 @@ class Watch {
 }
 
 /**
- * Asks the host, and waits for its answer. True if the answer took long, as from a stopped host.
+ * Asks the host, and waits for its answer. True if the answer took long, as from a stopped host;
+ * false if the host is gone.
  */
 function hostStood(host: PassthroughHost | undefined): boolean {
   const asked = performance.now();
-  host?.container.checkUpdatable();
+  try {
+    host?.container.checkUpdatable();
+  } catch (error) {
+    if (codeOf(error) === 'EPIPE') return false;
+    throw error;
+  }
   return performance.now() - asked > HOST_STOOD_MS;
 }
 
-async function takeBack(standby: Standby, { reason, hasRun, seenNs }: Cause): Promise<Resumed> {
+async function goOnHere(standby: Standby, { reason, hasRun, seenNs }: Cause): Promise<Resumed> {
   const { image } = standby;
   const vitals = Vitals.open(standby.vitalsFd);
-  const { state, reset, doubts } = lastState(standby.saved(), vitals, image.ram.mapping.buffer, hasRun);
-  image.doubts.push(...doubts);
-  const restorables = standby.restorables(state);
-  for (const phase of ['map', 'remap', 'load'] as const) restorePhase(image, restorables, phase, { prepared: true });
+  const remains = { saved: standby.saved(), vitals, hasRun };
+  const going = await rollBack(image, remains, (state) => standby.restorables(state));
   vitals.release();
-  const going = await goOn(image, { reset });
-  const { vm, monitor } = image;
+  const { vm, monitor, doubts } = image;
   const error = `${reason}; process ${process.pid} runs the guest on in the old image`;
-  for (const line of [error, ...image.doubts]) process.stderr.write(`vmm: ${line}\n`);
+  for (const line of [error, ...doubts]) process.stderr.write(`vmm: ${line}\n`);
   const report = settle(going).then(() => ({
     status: 'failed',
     error,
     pid: process.pid,
     generation: vm.parts.generation,
     rollbackMs: roundedMs(going.running - seenNs),
-    ...(image.doubts.length > 0 ? { doubts: image.doubts } : {}),
+    ...(doubts.length > 0 ? { doubts } : {}),
   }));
   return { vm, monitor, migration: image.update.migration, report };
 }

@@ -4,13 +4,16 @@ import { Socket } from 'node:net';
 
 import { codeOf } from '../../../platform/errno.ts';
 import { encodeFrame } from '../../../platform/frames.ts';
-import { waitForChild } from '../../../platform/libc/other-process.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { pidfdOpen, waitForChild } from '../../../platform/libc/other-process.ts';
 import { sendAll } from '../../../platform/libc/unix-socket.ts';
+import { SETTLE_WITHIN_MS } from './bounds.ts';
 import type { Protector } from './commitment.ts';
+import { endProcess } from './end-process.ts';
 import type { ToStandby } from './protocol.ts';
 
-/** How long an image may take to commit, beside the probation. */
-const SETTLE_MS = 5000;
+/** A guardian that was dismissed ends at once; one that is stopped is killed after this time. */
+const ENDING_MS = 5000;
 
 export interface GuardianState {
   /** Our end of the socket. */
@@ -28,7 +31,7 @@ export class GuardianLink implements Protector {
   }
 
   running(): void {
-    this.#tell({ kind: 'running', withinMs: this.#state.probationMs + SETTLE_MS });
+    this.#tell({ kind: 'running', withinMs: this.#state.probationMs + SETTLE_WITHIN_MS });
   }
 
   async committed(): Promise<void> {
@@ -37,7 +40,11 @@ export class GuardianLink implements Protector {
     const socket = new Socket({ fd: messages, readable: true, writable: true });
     socket.on('error', () => {}); // 'close' follows
     socket.resume();
+    const pidfd = pidfdOpen(pid); // nobody has waited for it yet
+    const late = setTimeout(() => endProcess(pidfd), ENDING_MS);
     await once(socket, 'close');
+    clearTimeout(late);
+    close(pidfd);
     // It is our child, which Node does not know: an earlier image started it.
     waitForChild(pid);
   }

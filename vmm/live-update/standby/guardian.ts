@@ -1,20 +1,14 @@
 /** The guardian of an exec update, as the old image starts it. */
-import { statSync } from 'node:fs';
-
 import { einval } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import type { Vitals } from '../../crew/vitals.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { newStateFile } from '../state-file.ts';
+import { RUN_WITHIN_MS } from './bounds.ts';
 import type { GuardianState } from './guardian-link.ts';
+import { isProgramOnDisk, PROGRAM } from './own-program.ts';
 import { StandbyProcess } from './standby-process.ts';
 import { watchedVitals } from './watched-vitals.ts';
-
-/**
- * The time in which the guest must run in the new image. It takes 0.1 s, and on a busy machine
- * 2 s. A device's ring must hold what comes meanwhile: the demo guest's holds 8 s.
- */
-const BOOT_MS = 5000;
 
 /** How an update is guarded. */
 export interface Guarded {
@@ -23,15 +17,6 @@ export interface Guarded {
   readonly probationMs: number;
 }
 
-/** What tells two files at one path apart. */
-const identity = (path: string): string => {
-  const { dev, ino, size, mtimeMs } = statSync(path);
-  return [dev, ino, size, mtimeMs].join(' ');
-};
-
-const entry = process.argv[1]!;
-const begunWith = identity(entry);
-
 export class Guardian {
   /** The file that the state will lie in. */
   readonly stateFd: number;
@@ -39,11 +24,11 @@ export class Guardian {
   readonly #probationMs: number;
   readonly #standby: StandbyProcess;
 
-  private constructor(standby: StandbyProcess, probationMs: number) {
-    this.#standby = standby;
+  private constructor({ stateFd, vitals }: Files, probationMs: number, standby: StandbyProcess) {
+    this.stateFd = stateFd;
+    this.#vitals = vitals;
     this.#probationMs = probationMs;
-    this.stateFd = newStateFile();
-    this.#vitals = watchedVitals();
+    this.#standby = standby;
   }
 
   /**
@@ -51,17 +36,19 @@ export class Guardian {
    * more. EPROTO: it does not become ready. EMFILE.
    */
   static async start(vm: Vm, { snapshotFd, probationMs }: Guarded): Promise<Guardian> {
-    if (identity(entry) !== begunWith) {
-      throw einval(`${entry} is not the program that runs any more: nothing could take the guest back`);
+    if (!isProgramOnDisk()) {
+      throw einval(`${PROGRAM} is not the program that runs any more: nothing could take the guest back`);
     }
-    const standby = StandbyProcess.start({ node: process.execPath, entry, snapshotFd });
-    const guardian = new Guardian(standby, probationMs);
+    const files = newFiles();
+    let standby: StandbyProcess | undefined;
     try {
-      const { stateFd: state, vitalsFd: vitals } = guardian;
-      await standby.equip(vm, { role: 'guardian', state, vitals, probationMs, always: false });
-      return guardian;
+      standby = StandbyProcess.start({ node: process.execPath, entry: PROGRAM, snapshotFd });
+      const { stateFd: state, vitals } = files;
+      await standby.equip(vm, { role: 'guardian', state, vitals: vitals.fd, probationMs });
+      return new Guardian(files, probationMs, standby);
     } catch (error) {
-      await guardian.dismiss();
+      await standby?.dismiss();
+      releaseFiles(files);
       throw error;
     }
   }
@@ -85,13 +72,33 @@ export class Guardian {
   /** The state lies in its file and names these fds: from now on the guardian watches. */
   watch(fds: readonly number[]): void {
     this.#standby.passMore(fds);
-    this.#standby.sendNow({ kind: 'watch', withinMs: BOOT_MS });
+    this.#standby.sendNow({ kind: 'watch', withinMs: RUN_WITHIN_MS });
   }
 
   /** The update has failed before the execve. Resolves when the guardian is gone. */
   async dismiss(): Promise<void> {
     await this.#standby.dismiss();
-    close(this.stateFd);
-    this.#vitals.release();
+    releaseFiles({ stateFd: this.stateFd, vitals: this.#vitals });
   }
+}
+
+/** What the new image gets, and its guardian has. */
+interface Files {
+  readonly stateFd: number;
+  readonly vitals: Vitals;
+}
+
+function newFiles(): Files {
+  const stateFd = newStateFile();
+  try {
+    return { stateFd, vitals: watchedVitals() };
+  } catch (error) {
+    close(stateFd);
+    throw error;
+  }
+}
+
+function releaseFiles({ stateFd, vitals }: Files): void {
+  close(stateFd);
+  vitals.release();
 }

@@ -6,21 +6,10 @@
  * The words are frames on one UNIX socket (platform/frames.ts). Fds go beside them on a second one,
  * because Node's streams drop the fds that come with data.
  */
-import {
-  bytes,
-  flag,
-  integer,
-  list,
-  number,
-  object,
-  oneOf,
-  type Shape,
-  type Shaped,
-  text,
-} from '../../../platform/shape.ts';
+import { bytes, integer, list, object, oneOf, type Shape, type Shaped, text } from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 1;
+export const STANDBY_PROTOCOL = 2;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -36,8 +25,6 @@ const EQUIP = object({
   vitals: integer,
   /** How long the guest must run in a successor before that commits. */
   probationMs: integer,
-  /** Whether the guardian takes over also when the VMM dies without an update. */
-  always: flag,
 });
 
 const TO_STANDBY = {
@@ -45,7 +32,7 @@ const TO_STANDBY = {
   /** More fds come, because the state names them. */
   more: object({ kind: oneOf('more'), fds: list(integer) }),
   /** To a successor: the state is complete, take the guest over. */
-  go: object({ kind: oneOf('go'), ns: number }),
+  go: object({ kind: oneOf('go') }),
   /**
    * To a guardian: the state is complete, and the VMM is about to become the new image. The guest
    * must run within this time.

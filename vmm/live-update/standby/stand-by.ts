@@ -8,6 +8,7 @@ import type { Adapt } from '../new-image.ts';
 import type { Resumed } from '../resume.ts';
 import { guard } from './guard.ts';
 import { Link } from './link.ts';
+import './own-program.ts';
 import { readToStandby } from './protocol.ts';
 import { Standby, type StandbyLink } from './standby.ts';
 import { succeed } from './succeed.ts';

@@ -91,7 +91,7 @@ export class StandbyProcess {
    * Gives the standby all that does not change while the guest runs, and waits until it is ready.
    * EPROTO says why it is not.
    */
-  async equip(vm: Vm, what: Pick<Equip, 'role' | 'state' | 'vitals' | 'probationMs' | 'always'>): Promise<void> {
+  async equip(vm: Vm, what: Pick<Equip, 'role' | 'state' | 'vitals' | 'probationMs'>): Promise<void> {
     const all = saveSteady(vm);
     const sections = this.#hasOwner ? withoutOwner(all) : all;
     const fds = [...new Set([...Object.values(fdsOf(sections)), what.state, what.vitals])];

@@ -1,10 +1,9 @@
 /** A standby that has got all that it needs to take the guest over. */
-import { fstatSync, readSync } from 'node:fs';
-
 import { einval } from '../../../platform/errno.ts';
 import { visitingFds } from '../../../platform/fd-shape.ts';
 import { pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { recvFds } from '../../../platform/libc/pass-fd.ts';
+import { readWhole } from '../../../platform/whole-file.ts';
 import { type Adapt, NewImage } from '../new-image.ts';
 import { decodeState, type StateFile } from '../state-file.ts';
 import { decodeAll, type Restorable, SURVIVORS } from '../survivors.ts';
@@ -27,7 +26,6 @@ interface Expected {
 export class Standby {
   readonly link: StandbyLink;
   readonly role: Equip['role'];
-  readonly always: boolean;
   readonly probationMs: number;
   /** The VMM. */
   readonly pidfd: number;
@@ -39,10 +37,9 @@ export class Standby {
   readonly #fds = new Map<number, number>();
 
   private constructor(link: StandbyLink, fdsSocket: number, equip: Equip, { vmm, adapt }: Expected) {
-    const { role, pid, fds, steady, state, vitals, probationMs, always } = equip;
+    const { role, pid, fds, steady, state, vitals, probationMs } = equip;
     this.link = link;
     this.role = role;
-    this.always = always;
     this.probationMs = probationMs;
     this.#fdsSocket = fdsSocket;
     this.take(fds);
@@ -69,9 +66,7 @@ export class Standby {
 
   /** The state that the VMM has written. EINVAL: it is none. */
   saved(): StateFile {
-    const bytes = Buffer.alloc(fstatSync(this.#stateFd).size);
-    readSync(this.#stateFd, bytes, 0, bytes.length, 0);
-    return decodeState(bytes);
+    return decodeState(readWhole(this.#stateFd));
   }
 
   /** A whole state, under our own numbers. EINVAL names the section and what is wrong in it. */

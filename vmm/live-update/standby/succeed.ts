@@ -1,11 +1,9 @@
 /** A successor's wait: it takes the guest over when the VMM that runs it says so. */
 import { monotonicNs } from '../../../platform/clock.ts';
-import { hex } from '../../../platform/hex.ts';
-import type { JsonObject } from '../../monitor/qmp.ts';
-import { goOn, handOverMs, restorePhase, settle } from '../go-on.ts';
-import { roundedMs } from '../phases.ts';
+import { goOn, restoreAll, settle } from '../go-on.ts';
+import { transferPhasesMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
-import type { Phase } from '../survivors.ts';
+import { handOverMs, pauseReport } from '../update-report.ts';
 import { commit, type Protector } from './commitment.ts';
 import type { Standby, StandbyLink } from './standby.ts';
 
@@ -18,7 +16,7 @@ export async function succeed(standby: Standby): Promise<Resumed | undefined> {
     const message = await standby.link.next();
     if (message === 'closed' || message === 'late' || message.kind === 'over') return undefined;
     if (message.kind === 'more') standby.take(message.fds);
-    if (message.kind === 'go') return takeOver(standby, message.ns);
+    if (message.kind === 'go') return takeOver(standby);
   }
 }
 
@@ -47,45 +45,21 @@ class OldImage implements Protector {
   }
 }
 
-async function takeOver(standby: Standby, sentNs: number): Promise<Resumed> {
+async function takeOver(standby: Standby): Promise<Resumed> {
   const { image, link } = standby;
   const received = monotonicNs();
-  const restorables = standby.restorables(standby.saved());
-  const restoredAt = (phase: Phase): number => restorePhase(image, restorables, phase, { prepared: true });
-  const mapped = restoredAt('map');
-  const remapped = restoredAt('remap');
-  restoredAt('load');
+  const state = standby.saved();
+  const { map: mapped, remap: remapped } = restoreAll(image, standby.restorables(state), { prepared: true });
   const going = await goOn(image);
   const { loaded, running } = going;
-  const { vm, monitor, update, vaddrOld } = image;
-  const { stamps } = update;
-  const ms = (from: number, to: number): number => roundedMs(Math.max(0, to - from));
-  const pause: JsonObject = {
-    status: 'completed',
-    mode: 'transfer',
-    generation: vm.parts.generation,
-    pid: process.pid,
-    vaddrOld: hex(vaddrOld),
-    vaddrNew: hex(vm.parts.ram.vaddr),
-    pauseMs: roundedMs(running - stamps.begin),
-    phasesMs: {
-      stop: ms(stamps.begin, stamps.stop),
-      invalidate: ms(stamps.stop, stamps.invalidate),
-      save: ms(stamps.invalidate, sentNs),
-      transfer: ms(sentNs, received),
-      map: ms(received, mapped),
-      remap: ms(mapped, remapped),
-      load: ms(remapped, loaded),
-      resume: ms(loaded, running),
-    },
-    pauseStartNs: stamps.begin,
-    pauseEndNs: running,
-  };
+  const { vm, monitor, update } = image;
+  const fresh = { complete: state.completeNs, received, mapped, remapped, loaded, running };
+  const pause = pauseReport(image, running, transferPhasesMs(update.stamps, fresh));
   const protector = new OldImage(link);
   protector.running();
   const report = settle(going).then(async (handOver) => {
-    await commit(vm, protector, { probationMs: standby.probationMs, isWatched: image.isWatched });
-    return { ...pause, handover: handOverMs(handOver, running) };
+    await commit(image, protector, standby.probationMs);
+    return { ...pause, mode: 'transfer', handover: handOverMs(handOver, running) };
   });
-  return { vm, monitor, migration: image.update.migration, report, protector };
+  return { vm, monitor, migration: update.migration, report, protector };
 }

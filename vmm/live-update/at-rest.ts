@@ -1,0 +1,123 @@
+/**
+ * The guest at rest in the old image: what an exec update and an update by transfer do alike. They
+ * stop the guest → cut it off → save it → hand the state over. Until the state has been handed
+ * over, `reconnect` and `restartGuest` undo all of that.
+ */
+import { monotonicNs } from '../../platform/clock.ts';
+import { ebusy } from '../../platform/errno.ts';
+import { sealWhole } from '../../platform/libc/memfd.ts';
+import type { Versioned } from '../../platform/section.ts';
+import { writeAll } from '../../platform/whole-file.ts';
+import type { Suspended } from '../crew/vcpu/protocol.ts';
+import type { Monitor } from '../monitor/monitor.ts';
+import { NO_MONITOR } from '../monitor/state.ts';
+import type { Vm } from '../vm/vm.ts';
+import type { Migration } from './migration/migration.ts';
+import type { PhaseStamps } from './phases.ts';
+import type { Form } from './releases.ts';
+import { encodeState } from './state-file.ts';
+import { inForm, saveAll } from './survivors.ts';
+import { UPDATE_SECTION, type UpdateState } from './update-state.ts';
+
+/** The answer to a client whose command is still executing, a hash of much memory for example. */
+export const REPLACED = 'the VMM is being replaced by an update; ask the new one';
+
+/** An update that the successor has agreed to. */
+export interface CheckedPlan {
+  readonly node: string;
+  readonly entry: string;
+  readonly form: Form;
+  /** Sections that the successor does not know. They are not handed over. */
+  readonly lost: readonly string[];
+  readonly probationMs: number;
+}
+
+/** What an update works on. */
+export interface Updating {
+  readonly vm: Vm;
+  readonly monitor: Monitor | undefined;
+  readonly migration: Migration;
+  /** Aborted by a client that cancels the update. */
+  readonly signal: AbortSignal;
+  /** Is told which other process runs the guest now; undefined: this one again. */
+  left(pid: number | undefined): void;
+}
+
+/** A guest at rest. */
+export interface AtRest {
+  readonly stopped: Suspended;
+  /** Whether it ran before, and is to run on. */
+  readonly wasRunning: boolean;
+  /** The begin of the pause, CLOCK_MONOTONIC ns. */
+  readonly begin: number;
+}
+
+/** Within a change: stops the guest. EBUSY: the VM is ending. ETIMEDOUT: it runs on. */
+export async function stopGuest({ vm, monitor }: Updating): Promise<AtRest> {
+  if (vm.runState === 'shutdown') throw ebusy('the VM is ending');
+  const wasRunning = vm.runState === 'running';
+  const begin = monotonicNs();
+  const stopped = await vm.quiesce();
+  if (wasRunning) monitor?.emit('STOP');
+  return { stopped, wasRunning, begin: wasRunning ? stopped.atNs : begin };
+}
+
+/** Within a change: the guest is as it was before stopGuest, console and clients included. */
+export async function restartGuest({ vm, monitor }: Updating, { wasRunning }: AtRest): Promise<void> {
+  vm.parts.console.refill();
+  if (wasRunning) monitor?.emit('RESUME');
+  await vm.unquiesce();
+}
+
+/**
+ * Cuts the guest off: from the console, from its clients, and from this image's vaddrs. Nothing
+ * waits from here on. Throws the signal's reason when the update was cancelled, and errors of
+ * UNMAP_DMA.
+ */
+export function cutOff({ vm, monitor, migration, signal }: Updating, { begin }: AtRest): PhaseStamps {
+  signal.throwIfAborted();
+  migration.device();
+  vm.parts.console.pause();
+  monitor?.hold();
+  const stop = monotonicNs();
+  vm.parts.host?.container.invalidateVaddrs();
+  return { begin, stop, invalidate: monotonicNs() };
+}
+
+/** Makes this image's vaddrs valid again. */
+export function reconnect({ vm }: Updating): void {
+  vm.parts.host?.container.updateVaddrs(vm.parts.ram.vaddr);
+}
+
+/** What only one kind of update has to say. */
+export interface Account {
+  /** Whether the monitor's socket and clients go with the guest. */
+  readonly withMonitor: boolean;
+  readonly update: Pick<UpdateState, 'takeback' | 'prepared' | 'guardian'>;
+}
+
+/** All sections of a guest that is cut off. */
+export function saveGuest(
+  { vm, monitor, migration }: Updating,
+  { stopped }: AtRest,
+  stamps: PhaseStamps,
+  { withMonitor, update }: Account,
+): Record<string, Versioned> {
+  return saveAll({
+    vm,
+    machine: stopped.state,
+    monitor: (withMonitor ? monitor?.save() : undefined) ?? NO_MONITOR,
+    update: UPDATE_SECTION.of({ stamps, fds: {}, migration: migration.save(), ...update }),
+  });
+}
+
+/** Writes what the successor knows of these sections, and seals the file. EFBIG, ENOSPC. */
+export function writeState(
+  fd: number,
+  sections: Readonly<Record<string, Versioned>>,
+  { lost, form }: Pick<CheckedPlan, 'lost' | 'form'>,
+): void {
+  const known = Object.fromEntries(Object.entries(sections).filter(([name]) => !lost.includes(name)));
+  writeAll(fd, encodeState(inForm(known, form)));
+  sealWhole(fd);
+}

@@ -4,12 +4,13 @@
  */
 import { MessageChannel } from 'node:worker_threads';
 import type { DeviceFacts, Memlock, RamHashReply } from '../../iommu/abi/control.ts';
+import { placeInObject } from '../../iommu/abi/device-object.ts';
 import { createBarGate } from '../../iommu/bus/bar-gate.ts';
 import { createBoardReply } from '../../iommu/bus/board-reply.ts';
 import { createPortCounters, readPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.ts';
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
-import { formatBdf, type PciFunction } from '../../iommu/bus/pci-function.ts';
+import { formatBdf, objectSize, type PciFunction } from '../../iommu/bus/pci-function.ts';
 import { createPeerBox, NR_PEERS } from '../../iommu/bus/peer-cycles.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
@@ -204,10 +205,11 @@ export class Board {
     }
     const ramBars = bars
       .filter(({ kind }) => kind === 'ram')
-      .map(({ index, size }) => {
-        const name = `BAR ${index} of ${formatBdf(bdf)}`;
-        return { bar: index, size, fd: this.#memory.addRamBar(name, { start: barAddresses[index]!, size }, barGate) };
-      });
+      .map(({ index, size }) => ({ bar: index, size, at: placeInObject(index, true) }));
+    const object = this.#memory.addFunctionObject(`vfio-device ${formatBdf(bdf)}`, objectSize(ramBars));
+    for (const { bar, at, size } of ramBars) {
+      this.#memory.addRamBar({ start: barAddresses[bar]!, size, fd: object, at, gate: barGate });
+    }
     return {
       bdf,
       name: model.type.name,
@@ -218,6 +220,7 @@ export class Board {
       timeline: createTimeline(),
       unit,
       group,
+      object,
       ramBars,
       barGate,
     };

@@ -8,6 +8,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
 import type { PhysicalChange } from '../../iommu/bus/physical.ts';
 import type { PaRange } from '../../iommu/bus/range.ts';
+import type { BarRange } from '../../iommu/bus/targets/bar.ts';
 import type { RegistersRange } from '../../iommu/bus/targets/registers.ts';
 import { codeOf, efault, einval, enoent, enomem } from '../../platform/errno.ts';
 import { hex, hexRange } from '../../platform/hex.ts';
@@ -63,6 +64,7 @@ export class MemoryMap {
    * Called after a detach: it wakes the threads, which drain their ports and release the memory.
    */
   readonly #onDetach: () => void;
+  readonly #functionObjects: number[] = [];
   /** /proc/self/mem. */
   #ownMemory: number | undefined;
   /** Next-fit: an address is used again as late as possible. */
@@ -115,15 +117,20 @@ export class MemoryMap {
   }
 
   /**
-   * Adds a BAR that is memory, at its address on the bus. Returns the fd of the object behind it,
-   * which the map owns. The object is not sealable: clients get it, and the kernel has to withdraw
-   * the bytes from them (iommu/kernel/vfio/pci/ram-bars.ts).
+   * Makes the memory object of a function, `size` bytes with those of its RAM BARs. The map owns
+   * its fd. The object is not sealable: clients get it, and the kernel has to withdraw the bytes
+   * from them (iommu/kernel/vfio/pci/ram-bars.ts).
    */
-  addRamBar(name: string, bar: { readonly start: number; readonly size: number }, gate: SharedArrayBuffer): number {
+  addFunctionObject(name: string, size: number): number {
     const fd = memfdCreate(name, MFD_CLOEXEC);
-    ftruncate(fd, bar.size);
-    this.#add({ range: { kind: 'bar', start: bar.start, size: bar.size, fd, gate }, release: () => close(fd) });
+    this.#functionObjects.push(fd);
+    ftruncate(fd, size);
     return fd;
+  }
+
+  /** Adds a BAR that is memory, at its address on the bus. */
+  addRamBar(bar: Omit<BarRange, 'kind'>): void {
+    this.#add({ range: { kind: 'bar', ...bar }, release: () => {} });
   }
 
   /**
@@ -258,6 +265,7 @@ export class MemoryMap {
     for (const { release } of this.#entries.values()) release();
     this.#entries.clear();
     this.#taken.length = 0;
+    for (const fd of this.#functionObjects.splice(0)) close(fd);
     if (this.#ownMemory !== undefined) close(this.#ownMemory);
     this.#ownMemory = undefined;
   }

@@ -1,7 +1,8 @@
 /**
- * The bytes of a RAM BAR's object. The host reaches them by pread and pwrite, never through a
- * mapping. The kernel truncates the object to take it from its clients, and the clients may
- * truncate it, too. Touching a mapped page that is gone would end the whole host by SIGBUS.
+ * The bytes of RAM BARs in their function's object. The host reaches them by pread and pwrite,
+ * never through a mapping. The kernel truncates the object to take it from its clients, and the
+ * clients may truncate it, too. Touching a mapped page that is gone would end the whole host by
+ * SIGBUS.
  */
 import { fileSize, pread, pwrite } from '../../platform/libc/file-bytes.ts';
 

@@ -7,11 +7,8 @@
 export interface RamBar {
   /** Which BAR (0–5). */
   readonly bar: number;
-  /**
-   * The memory object behind the BAR, while it is not withdrawn. The host never maps the object,
-   * because clients have its fd, too.
-   */
-  readonly fd: number;
+  /** Its bytes in the function's object: [at, at + size), while it is not withdrawn. */
+  readonly at: number;
   readonly size: number;
 }
 
@@ -37,10 +34,18 @@ export interface PciFunction {
   readonly unit: number | undefined;
   /** Number of its IOMMU group. The function is alone in the group. */
   readonly group: number;
+  /**
+   * The fd of the memory object that stands for the function (iommu/abi/device-object.ts). It has
+   * the bytes of the RAM BARs. The host never maps it, because clients have its fd, too.
+   */
+  readonly object: number;
   readonly ramBars: readonly RamBar[];
   /** Whether the BARs in memory space answer other devices (bar-gate.ts). */
   readonly barGate: SharedArrayBuffer;
 }
+
+/** The size of the object of a function with these BARs. */
+export const objectSize = (bars: readonly RamBar[]): number => Math.max(0, ...bars.map(({ at, size }) => at + size));
 
 /** `0000:00:02.0`: a requester id as Linux prints it, in segment 0. */
 export function formatBdf(bdf: number): string {

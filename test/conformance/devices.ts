@@ -5,10 +5,11 @@
 import { type PlannedDevice, planDevices } from '../../devices/board/floor-plan.ts';
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
 import { Endpoint } from '../../devices/kit/endpoint.ts';
+import { placeInObject } from '../../iommu/abi/device-object.ts';
 import { BarGate, createBarGate } from '../../iommu/bus/bar-gate.ts';
 import { createPortCounters } from '../../iommu/bus/counters.ts';
 import { createIntxLine, DoorbellTable, eventfdSources, IntxLine, NR_VECTORS } from '../../iommu/bus/interrupts.ts';
-import type { PciFunction } from '../../iommu/bus/pci-function.ts';
+import { objectSize, type PciFunction } from '../../iommu/bus/pci-function.ts';
 import { createTimeline, Timeline } from '../../iommu/bus/timeline.ts';
 import type { Profile } from '../../iommu/kernel/core/profile.ts';
 import { Kvemu } from '../../iommu/kernel/mdev/kvemu.ts';
@@ -72,7 +73,7 @@ export class ReplayDevices {
   readonly #sources;
   readonly #vectors = new VectorAllocator(NR_VECTORS);
   readonly #deviceMemory = new DeviceMemoryTable();
-  readonly #ramBarFds: number[] = [];
+  readonly #objects: number[] = [];
 
   constructor({ options }: RecordedMachine, machine: FakeMachine, profile: Profile) {
     this.#machine = machine;
@@ -121,8 +122,9 @@ export class ReplayDevices {
   #function({ model, bdf, unit, group, bars }: PlannedDevice): PciFunction {
     const ramBars = bars
       .filter(({ kind }) => kind === 'ram')
-      .map(({ index, size }) => ({ bar: index, size, fd: createMemory('RAM BAR', size) }));
-    this.#ramBarFds.push(...ramBars.map(({ fd }) => fd));
+      .map(({ index, size }) => ({ bar: index, size, at: placeInObject(index, true) }));
+    const object = createMemory('vfio-device', objectSize(ramBars));
+    this.#objects.push(object);
     return {
       bdf,
       name: model.type.name,
@@ -133,6 +135,7 @@ export class ReplayDevices {
       timeline: TIMELINE,
       unit,
       group,
+      object,
       ramBars,
       barGate: createBarGate(),
     };
@@ -140,6 +143,6 @@ export class ReplayDevices {
 
   close(): void {
     this.#sources.dispose();
-    for (const fd of this.#ramBarFds) close(fd);
+    for (const fd of this.#objects) close(fd);
   }
 }

@@ -91,6 +91,7 @@ export class FakeVfioDevice {
       intx,
       unit: 0,
       group: 0,
+      object: -1,
       ramBars: [],
       barGate: createBarGate(),
       peerBox,

@@ -46,7 +46,7 @@ export function translatedMemory(maxPgshift: 12 | 30) {
   const physical = new PhysicalMemory([
     { kind: 'ram', ...KERNEL_RAM, buffer: map(KERNEL_RAM.size) },
     { kind: 'ram', start: RAM_PA, size: RAM_BYTES, buffer: ram },
-    { kind: 'bar', start: BAR_PA, size: BAR_BYTES, fd, gate },
+    { kind: 'bar', start: BAR_PA, size: BAR_BYTES, fd, at: 0, gate },
     { kind: 'doorbell', ...DOORBELL, interrupts: createDoorbellTable() },
   ]);
   const unitMemory = createUnit({ agents: 1 });

@@ -147,8 +147,8 @@ function pinObject({ backing, nrPages: there }: PlacedObject, vma: Vma, vaddr: n
  * device does not answer (ACC-4, P2P-7).
  */
 function pinDevice(device: DeviceMemory, vma: Vma, vaddr: number, nrPages: number): PinnedRun {
-  const { startPfn } = device;
-  const first = (vma.offset + vaddr - vma.start) / PAGE_SIZE;
+  const { startPfn, objectOffset } = device;
+  const first = (vma.offset - objectOffset + vaddr - vma.start) / PAGE_SIZE;
   if (first >= device.nrPages || !device.answers()) throw efault(`vaddr ${hex(vaddr)}: the device does not answer`);
   const backing = { startPfn, ...NO_BACKING };
   return { pfn: startPfn + first, nrPages: Math.min(nrPages, device.nrPages - first), reserved: true, backing, device };

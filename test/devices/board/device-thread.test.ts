@@ -56,6 +56,7 @@ describe('device worker', () => {
         timeline: createTimeline(),
         unit: 0,
         group: 0,
+        object: -1,
         ramBars: [],
         barGate: createBarGate(),
       },

@@ -30,7 +30,7 @@ describe('a RAM BAR in the memory map', () => {
     const gate = createBarGate();
     return {
       gate: new BarGate(gate),
-      ...portTo(new PhysicalMemory([{ kind: 'bar', start: START, size: SIZE, fd, gate }])),
+      ...portTo(new PhysicalMemory([{ kind: 'bar', start: START, size: SIZE, fd, at: 0, gate }])),
     };
   };
   const bytes = () => Uint8Array.of(1, 2, 3, 4);

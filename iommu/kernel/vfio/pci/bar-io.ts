@@ -131,7 +131,7 @@ export class BarIo {
   }
 
   #isRam({ index }: Bar): boolean {
-    return this.#options.ramBars.fd(index) !== undefined;
+    return this.#options.ramBars.has(index);
   }
 }
 

@@ -1,23 +1,14 @@
 /**
- * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). The client maps an object. The object
- * of a RAM BAR is the one that holds its bytes; the object of a register BAR is empty and only says
- * which BAR it is. DEVIATION: there is no hardware under a mapping of registers, so a load or store
- * of the CPU is a SIGBUS. The client library then makes the access by a read or write of the
+ * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). The client maps the function's object
+ * at the BAR's place (iommu/abi/device-object.ts). That place has the bytes of a RAM BAR, and none
+ * of a register BAR. DEVIATION: there is no hardware under a mapping of registers, so a load or
+ * store of the CPU is a SIGBUS. The client library then makes the access by a read or write of the
  * mapping's file. Each of these is one access of the device.
  */
 import { einval, eio, enotty } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
-import { close } from '../../../../platform/libc/fd.ts';
-import {
-  addSeals,
-  F_SEAL_GROW,
-  F_SEAL_SEAL,
-  F_SEAL_SHRINK,
-  MFD_ALLOW_SEALING,
-  MFD_CLOEXEC,
-  memfdCreate,
-} from '../../../../platform/libc/memfd.ts';
 import { PAGE_SIZE, pagesFor, wholePages } from '../../../../platform/page.ts';
+import { placeInObject } from '../../../abi/device-object.ts';
 import { VFIO_PCI_ROM_REGION_INDEX } from '../../../abi/vfio.ts';
 import type { FileOperations, MappedFile, MmapRequest } from '../../core/open-file.ts';
 import type { DeviceMemory, DeviceMemoryTable } from '../../mm/device-memory.ts';
@@ -27,8 +18,10 @@ import type { RamBars } from './ram-bars.ts';
 import type { Bar, PciResources } from './resources.ts';
 
 export interface BarMmapOptions {
-  /** The device's name, used in the names of objects. */
+  /** The device's name, used in the names of mappings. */
   readonly deviceName: string;
+  /** The fd of the function's object. */
+  readonly object: number;
   readonly resources: PciResources;
   readonly ramBars: RamBars;
   readonly deviceMemory: DeviceMemoryTable;
@@ -38,9 +31,8 @@ export interface BarMmapOptions {
 
 export class BarMmap {
   readonly #options: BarMmapOptions;
-  /** The objects that mappings of the BARs show, by BAR index. */
-  readonly #objects = new Map<number, number>();
-  readonly #memories: DeviceMemory[] = [];
+  /** The BARs that have been mapped, by their index. */
+  readonly #memories = new Map<number, DeviceMemory>();
 
   constructor(options: BarMmapOptions) {
     this.#options = options;
@@ -57,54 +49,42 @@ export class BarMmap {
     const bar = resources.bars[index];
     if (!bar || !isMappable(bar)) throw einval(`region ${index} cannot be mapped`);
     if (offset + length > wholePages(bar.size)) throw einval(`mapping outside of BAR ${index}`);
-    const registers = ramBars.fd(index) === undefined;
-    const passesFd = this.#object(bar);
-    return { operations: new BarMapping(this.#options, { bar, passesFd, release }), objectOffset: offset, registers };
+    const registers = !ramBars.has(index);
+    const { objectOffset } = this.#memoryOf(bar);
+    const operations = new BarMapping(this.#options, { bar, release });
+    return { operations, objectOffset: objectOffset + offset, registers };
   }
 
-  #object(bar: Bar): number {
-    const known = this.#objects.get(bar.index);
-    if (known !== undefined) return known;
-    const { deviceName, deviceMemory, memoryEnabled, ramBars } = this.#options;
-    const fd = ramBars.fd(bar.index) ?? emptyObject(`registers of BAR ${bar.index} of ${deviceName}`);
+  #memoryOf(bar: Bar): DeviceMemory {
+    const known = this.#memories.get(bar.index);
+    if (known) return known;
+    const { object, deviceMemory, memoryEnabled, ramBars } = this.#options;
     const memory: DeviceMemory = {
+      objectOffset: placeInObject(bar.index, ramBars.has(bar.index)),
       startPfn: bar.start / PAGE_SIZE,
       nrPages: pagesFor(bar.size),
       answers: memoryEnabled,
       users: new Set(),
     };
-    deviceMemory.add(fd, memory);
-    this.#memories.push(memory);
-    this.#objects.set(bar.index, fd);
-    return fd;
+    deviceMemory.add(object, memory);
+    this.#memories.set(bar.index, memory);
+    return memory;
   }
 
   /** The BARs that have been mapped, as containers may have pinned them. */
   get memories(): readonly DeviceMemory[] {
-    return this.#memories;
+    return [...this.#memories.values()];
   }
 
   /** Called when the last file of the device is closed. No mapping is left then. */
   close(): void {
-    const { deviceMemory, ramBars } = this.#options;
-    for (const [index, fd] of this.#objects) {
-      deviceMemory.remove(fd);
-      if (ramBars.fd(index) === undefined) close(fd);
-    }
-    this.#objects.clear();
+    if (this.#memories.size > 0) this.#options.deviceMemory.remove(this.#options.object);
+    this.#memories.clear();
   }
-}
-
-/** Makes an object that no process can ever put bytes in. */
-function emptyObject(name: string): number {
-  const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  addSeals(fd, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-  return fd;
 }
 
 interface MappingParts {
   readonly bar: Bar;
-  readonly passesFd: number;
   readonly release: () => void;
 }
 
@@ -119,8 +99,8 @@ class BarMapping implements FileOperations {
   readonly passesFd: number;
   readonly #release: () => void;
 
-  constructor(options: BarMmapOptions, { bar, passesFd, release }: MappingParts) {
-    this.passesFd = passesFd;
+  constructor(options: BarMmapOptions, { bar, release }: MappingParts) {
+    this.passesFd = options.object;
     this.name = `anon:vfio-bar ${options.deviceName} ${bar.index}`;
     this.#options = options;
     this.#bar = bar;

@@ -166,7 +166,8 @@ export class PciDevice implements VfioDevice {
     const { resources, name: deviceName } = this;
     const barIo = new BarIo({ pci, widest: this.#profile.barAccess, memoryEnabled, ramBars });
     const deviceMemory = this.#deviceMemory;
-    const barMmap = new BarMmap({ deviceName, resources, ramBars, deviceMemory, memoryEnabled, barIo });
+    const { object } = this.#fn;
+    const barMmap = new BarMmap({ deviceName, object, resources, ramBars, deviceMemory, memoryEnabled, barIo });
     const ioeventfds = new Ioeventfds({ resources, profile: this.#profile, barIo, virqfds: this.#virqfds });
     return { saved, config, barIo, barMmap, ioeventfds, lowPower, memoryEnabled };
   }

@@ -1,47 +1,54 @@
 /**
- * The BARs of a function that are memory. Their bytes are in objects that clients map.
- * vfio_pci_zap_bars (PCI-8) takes the bytes away from all these mappings at once: here the objects
- * are truncated to nothing, so that an access is a SIGBUS. Later the objects get their bytes back,
- * and the same mappings show them again (PCI-7). DEVIATION: a store of a CPU or a device that is
+ * The BARs of a function that are memory. Their bytes are in an object that clients map.
+ * vfio_pci_zap_bars (PCI-8) takes the bytes away from all these mappings at once: here the object
+ * is truncated to nothing, so that an access is a SIGBUS. Later the object gets its bytes back, and
+ * the same mappings show them again (PCI-7). DEVIATION: a store of a CPU or a device that is
  * under way at the truncation may get lost. A real BAR would either take the store or fault.
  */
 import { dataExtent, ftruncate, pread, pwrite } from '../../../../platform/libc/file-bytes.ts';
 import { BarGate } from '../../../bus/bar-gate.ts';
 import { readFileMemory, writeFileMemory } from '../../../bus/file-memory.ts';
-import type { PciFunction, RamBar } from '../../../bus/pci-function.ts';
+import { objectSize, type PciFunction, type RamBar } from '../../../bus/pci-function.ts';
 
 const CHUNK = 2 ** 20;
 
-/** The bytes of a withdrawn BAR. Bytes that no chunk covers are 0. */
-interface Stash {
-  readonly bar: RamBar;
-  readonly chunks: readonly { readonly at: number; readonly bytes: Uint8Array }[];
+/** Bytes of a withdrawn BAR, and their place in the object. Bytes that no chunk covers are 0. */
+interface Chunk {
+  readonly at: number;
+  readonly bytes: Uint8Array;
 }
 
 export class RamBars {
+  readonly #object: number;
   readonly #bars: readonly RamBar[];
   readonly #gate: BarGate;
   readonly #fence: () => void;
-  #stashes: readonly Stash[] | undefined;
+  /** Those of each BAR, while they are withdrawn. */
+  #stashes: readonly (readonly Chunk[])[] | undefined;
 
   /** `fence` returns when all DMA that began before the call, of any device, has ended. */
-  constructor({ ramBars, barGate }: PciFunction, fence: () => void) {
+  constructor({ object, ramBars, barGate }: PciFunction, fence: () => void) {
+    this.#object = object;
     this.#bars = ramBars;
     this.#gate = new BarGate(barGate);
     this.#fence = fence;
   }
 
-  /** The object of BAR `index`, if that BAR is memory. */
-  fd(index: number): number | undefined {
-    return this.#bars.find(({ bar }) => bar === index)?.fd;
+  /** Whether BAR `index` is memory. */
+  has(index: number): boolean {
+    return this.#find(index) !== undefined;
+  }
+
+  #find(index: number): RamBar | undefined {
+    return this.#bars.find(({ bar }) => bar === index);
   }
 
   read(index: number, offset: number, into: Uint8Array): void {
-    readFileMemory(this.fd(index)!, offset, into);
+    readFileMemory(this.#object, this.#find(index)!.at + offset, into);
   }
 
   write(index: number, offset: number, data: Uint8Array): void {
-    writeFileMemory(this.fd(index)!, offset, data);
+    writeFileMemory(this.#object, this.#find(index)!.at + offset, data);
   }
 
   /**
@@ -52,17 +59,15 @@ export class RamBars {
     if (this.#stashes) return;
     this.#gate.setWithdrawn(true);
     this.#fence();
-    this.#stashes = this.#bars.map((bar) => ({ bar, chunks: readChunks(bar) }));
-    for (const { fd } of this.#bars) ftruncate(fd, 0);
+    this.#stashes = this.#bars.map((bar) => readChunks(this.#object, bar));
+    if (this.#bars.length > 0) ftruncate(this.#object, 0);
   }
 
   /** Gives withdrawn BARs their bytes back. No effect when the BARs are not withdrawn. */
   restore(): void {
-    for (const { bar, chunks } of this.#stashes ?? []) {
-      // From the start, so that a page is never there without its bytes.
-      for (const { at, bytes } of chunks) pwrite(bar.fd, bytes, at);
-      ftruncate(bar.fd, bar.size);
-    }
+    // From the start, so that a page is never there without its bytes.
+    for (const { at, bytes } of this.#stashes?.flat() ?? []) pwrite(this.#object, bytes, at);
+    if (this.#stashes && this.#bars.length > 0) ftruncate(this.#object, objectSize(this.#bars));
     this.#stashes = undefined;
     this.#gate.setWithdrawn(false);
   }
@@ -73,12 +78,13 @@ export class RamBars {
  * nothing. A client that has the object may have truncated it: those bytes are lost for all
  * clients.
  */
-function readChunks({ fd, size }: RamBar): Stash['chunks'] {
+function readChunks(fd: number, bar: RamBar): Chunk[] {
   const chunks = [];
-  for (let at = 0; at < size; ) {
+  const end = bar.at + bar.size;
+  for (let at = bar.at; at < end; ) {
     const data = dataExtent(fd, at);
-    if (!data || data.start >= size) break;
-    at = Math.min(data.end, size, data.start + CHUNK);
+    if (!data || data.start >= end) break;
+    at = Math.min(data.end, end, data.start + CHUNK);
     const bytes = new Uint8Array(at - data.start);
     chunks.push({ at: data.start, bytes: bytes.subarray(0, pread(fd, bytes, data.start)) });
   }

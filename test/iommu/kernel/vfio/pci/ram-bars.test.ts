@@ -37,7 +37,8 @@ describe('RAM BARs of a function', () => {
       timeline: createTimeline(),
       unit: 0,
       group: 0,
-      ramBars: [{ bar: 2, fd, size: SIZE }],
+      object: fd,
+      ramBars: [{ bar: 2, at: 0, size: SIZE }],
       barGate,
     };
     bars = new RamBars(fn, () => fences.push([gate.open(), fileSize(fd)]));
@@ -87,7 +88,7 @@ describe('RAM BARs of a function', () => {
     const large = memfdCreate('BAR', MFD_CLOEXEC);
     ftruncate(large, 2 ** 30);
     for (const at of [5, 2 ** 29, 2 ** 30 - 1]) pwrite(large, Uint8Array.of(7), at);
-    const bar = new RamBars({ ...fn, ramBars: [{ bar: 2, fd: large, size: 2 ** 30 }] }, () => undefined);
+    const bar = new RamBars({ ...fn, object: large, ramBars: [{ bar: 2, at: 0, size: 2 ** 30 }] }, () => undefined);
 
     const before = performance.now();
     bar.withdraw();

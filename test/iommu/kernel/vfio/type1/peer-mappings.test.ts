@@ -30,7 +30,7 @@ afterEach(async () => {
 /** A container and, apart from it, a device with a BAR of 4 pages that the process has mapped. */
 function start(options: ContainerOptions): void {
   let ino = 0;
-  memory = { startPfn: BAR_PFN, nrPages: BAR_PAGES, answers: () => true, users: new Set() };
+  memory = { objectOffset: 0, startPfn: BAR_PFN, nrPages: BAR_PAGES, answers: () => true, users: new Set() };
   const bars = { find: (vma: { readonly inode: number }) => (vma.inode === ino ? memory : undefined) };
   container = new TestContainer({ ...options, machine: { bars: bars as unknown as DeviceMemoryTable } });
   const object = container.machine.object(BAR_PAGES * PAGE);

@@ -131,6 +131,15 @@ export interface ExecRequest {
   readonly op: 'exec';
 }
 
+/**
+ * Asks for a call page (call-page.ts): the object comes with the answer, by SCM_RIGHTS. From here
+ * on the client sends a `sync` after each close(2), dup2(2) or dup3(2) by any of its threads: what
+ * its fds mean is remembered until then. EBUSY: the channel has a page.
+ */
+export interface PageRequest {
+  readonly op: 'page';
+}
+
 /** A typed request on an fd of CONTROL_PATH; the answer is in `reply`. */
 export interface ControlCall {
   readonly op: 'control';
@@ -142,7 +151,9 @@ export interface ControlCall {
 /** Requests that are on no file. */
 export type TaskRequest = SyncRequest | ExecRequest;
 export type FileRequest = IoctlRequest | IoctlsRequest | PreadRequest | PwriteRequest | MmapCall | ControlCall;
-export type Request = TaskRequest | FileRequest;
+/** The system calls. */
+export type CallRequest = TaskRequest | FileRequest;
+export type Request = CallRequest | PageRequest;
 
 export interface Reply {
   /** What the system call returns: ≥ 0, or −errno. */
@@ -160,6 +171,8 @@ export interface Reply {
   readonly mapping?: { readonly offset: number; readonly registers: boolean };
   /** TaskHello: the host's pid. */
   readonly pid?: number;
+  /** TaskHello: the host knows PageRequest. A host of 0.2.0 or before closes the channel on one. */
+  readonly pages?: boolean;
   /** ControlCall: the answer. The request determines its type. */
   readonly reply?: unknown;
   /**
@@ -224,7 +237,7 @@ const isIoctls = (fields: Fields): fields is Fields & Omit<IoctlsRequest, 'op' |
 /** A request on a task channel. EPROTO for anything else. */
 export function parseRequest(value: unknown): Request {
   const request = fieldsOf(value);
-  if (request.op === 'sync' || request.op === 'exec') return { op: request.op };
+  if (request.op === 'sync' || request.op === 'exec' || request.op === 'page') return { op: request.op };
   if (!isFd(request.fd)) throw eproto('request without a fd');
   const { fd, offset, length, data, flags } = request;
   switch (request.op) {

@@ -5,9 +5,11 @@
 import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { openContainer } from '../../vmm/client/container.ts';
+import { describeDevice, enableDevice, VfioDevice } from '../../vmm/client/device.ts';
 import { type DmaMapping, mapDma, unmapDma } from '../../vmm/client/dma.ts';
+import { openDevice } from '../../vmm/client/group.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
-import { HostProcess } from '../launch/host.ts';
+import { HostProcess, type HostReady } from '../launch/host.ts';
 
 /** [iova, iova+size) and the bytes of RAM from `offset` on. */
 export interface RamRange {
@@ -20,11 +22,24 @@ export class BenchHost {
   readonly client: KernelClient;
   readonly container: number;
   readonly ram: Mapping;
+  readonly #bdf: string;
+  readonly #group: number;
 
-  constructor(socketPath: string, group: number, ram: Mapping) {
-    this.client = new KernelClient(socketPath);
-    this.container = openContainer(this.client, [group]).fd;
+  constructor({ socket, devices }: HostReady, ram: Mapping) {
+    const [{ bdf, group }] = devices as [HostReady['devices'][number]];
+    this.client = new KernelClient(socket);
+    const { fd, groups } = openContainer(this.client, [group]);
+    this.container = fd;
     this.ram = ram;
+    this.#bdf = bdf;
+    this.#group = groups[0]!;
+  }
+
+  /** Opens the device, with memory decoding and bus master on. */
+  openDevice(): VfioDevice {
+    const fd = openDevice(this.client, this.#group, this.#bdf);
+    enableDevice(this.client, fd);
+    return new VfioDevice(describeDevice(this.client, fd, this.#bdf), this.client);
   }
 
   mappingOf({ iova, offset, size }: RamRange): DmaMapping {
@@ -52,7 +67,7 @@ export async function onBenchHost<T>(
   const fd = createMemory('bench', ramBytes);
   const ram = new Mapping(fd, ramBytes);
   try {
-    return await work(new BenchHost(host.socket, host.devices[0]!.group, ram));
+    return await work(new BenchHost(host, ram));
   } finally {
     ram.release();
     close(fd);

@@ -10,7 +10,7 @@ import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { startWorker } from '../../platform/thread.ts';
-import { getApiVersion, openContainer } from '../../vmm/client/container.ts';
+import { openContainer } from '../../vmm/client/container.ts';
 import { type DmaMapping, invalidateVaddrs, mapDma } from '../../vmm/client/dma.ts';
 import { kvemuPin, kvemuRead, kvemuUnpin } from '../../vmm/client/drivers/kvemu.ts';
 import { openDevice } from '../../vmm/client/group.ts';
@@ -77,7 +77,6 @@ export async function benchMediated(progress: Progress): Promise<Figure[]> {
       kvemuUnpin(client, device, 0, nrPages);
     };
     await progress('dma_rw, pin and unpin');
-    const call = medianUs(() => getApiVersion(client, container));
     const rw = medianUs(() => kvemuRead(client, device, PAGE_SIZE, PAGE_SIZE));
     const pinOne = medianUs(() => pinAndUnpin(1));
     const pinMany = medianUs(() => pinAndUnpin(512));
@@ -91,7 +90,6 @@ export async function benchMediated(progress: Progress): Promise<Figure[]> {
       sleeper,
     );
     return [
-      { what: 'a call that does nothing', value: call, unit: 'µs' },
       { what: 'dma_rw of 4 KiB', value: rw, unit: 'µs' },
       { what: 'pin + unpin of 1 page, two calls', value: pinOne, unit: 'µs' },
       { what: 'pin + unpin of 512 pages, two calls', value: pinMany, unit: 'µs' },

@@ -6,6 +6,7 @@ import { cpus } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { VERSION } from '../../platform/version.ts';
 import { benchAtOnce } from '../bench/at-once.ts';
+import { benchCalls } from '../bench/calls.ts';
 import { benchDirty } from '../bench/dirty.ts';
 import { benchDma } from '../bench/dma.ts';
 import { benchMap } from '../bench/map.ts';
@@ -25,6 +26,7 @@ import { formatTable } from '../cli/table.ts';
 const PARTS: Readonly<Record<string, Benchmark>> = {
   dma: benchDma,
   p2p: benchP2p,
+  calls: benchCalls,
   map: benchMap,
   vaddr: benchVaddr,
   dirty: benchDirty,
@@ -40,7 +42,7 @@ const PART_NAMES = Object.keys(PARTS);
 
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
-Measures translated DMA against plain copies, and to other devices; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
+Measures translated DMA against plain copies, and to other devices; calls into the kernel; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
 devices through a real socket; MSIs against write(2); the pause of live updates against a bare execve of the same node, and of
 eight VMMs at once against each alone; and what a preflight costs the guest; and the way back from a new image that dies. Read ratios, not
 absolute figures. Takes two to three minutes on a machine that has nothing else to do.

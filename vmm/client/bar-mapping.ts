@@ -5,14 +5,12 @@
  * Ranges are [start, end).
  */
 import { VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
-import { MAPPING_PATH, type Reply } from '../../iommu/abi/wire.ts';
-import { eproto, SysError } from '../../platform/errno.ts';
-import { encodeFrame, FrameReader } from '../../platform/frames.ts';
+import { MAPPING_PATH } from '../../iommu/abi/wire.ts';
+import { eproto } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { mmap, munmap } from '../../platform/libc/mmap.ts';
-import { recvWithFd } from '../../platform/libc/pass-fd.ts';
-import { sendAll } from '../../platform/libc/unix-socket.ts';
 import { wholePages } from '../../platform/page.ts';
+import { askForObject } from './passed-object.ts';
 import { succeeded } from './task-channel.ts';
 
 /** mmap(2), of a device fd: `offset` is region << 40 | offset in the region. */
@@ -114,18 +112,8 @@ function without(piece: Piece, start: number, end: number): Piece[] {
 
 /** Says hello on a fresh connection; returns the object that comes with the answer. */
 function takeObject(fd: number, token: number): number {
-  sendAll(fd, encodeFrame({ open: MAPPING_PATH, fd, token }));
-  const frames = new FrameReader();
-  const bytes = new Uint8Array(4096);
-  let object: number | undefined;
-  for (;;) {
-    const { count, passed } = recvWithFd(fd, bytes);
-    object ??= passed;
-    if (count === 0) throw new SysError('EPIPE', 'the host is gone');
-    const [reply] = frames.push(bytes.subarray(0, count));
-    if (reply === undefined) continue;
-    succeeded(reply as Reply, 'mmap');
-    if (object === undefined) throw eproto('the host passed no object with a mapping');
-    return object;
-  }
+  const { reply, object } = askForObject(fd, { open: MAPPING_PATH, fd, token });
+  succeeded(reply, 'mmap');
+  if (object === undefined) throw eproto('the host passed no object with a mapping');
+  return object;
 }

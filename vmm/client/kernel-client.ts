@@ -11,7 +11,11 @@ import { eproto } from '../../platform/errno.ts';
 import { close as closeFd, setCloexec } from '../../platform/libc/fd.ts';
 import { allowPtraceBy, execve, gettid } from '../../platform/libc/this-process.ts';
 import { connectUnix, peerCredentials } from '../../platform/libc/unix-socket.ts';
+import { Mapping } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
+import { type SharedPart, wholeOf, within } from '../../platform/shared.ts';
 import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts';
+import { askForObject } from './passed-object.ts';
 import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 
 /**
@@ -26,12 +30,26 @@ export class KernelClient implements FileCalls {
   readonly #socket: number;
   readonly #channel: TaskChannel;
   readonly #bars = new BarMappings();
+  #page: Mapping | undefined;
 
   /** Connects this thread's task channel. ENOENT, ECONNREFUSED: no host listens there. */
   constructor(socketPath: string) {
     this.socketPath = socketPath;
-    this.#socket = connectTask(socketPath);
-    this.#channel = new TaskChannel(this.#socket);
+    const { socket, hasPages } = connectTask(socketPath);
+    this.#socket = socket;
+    this.#channel = new TaskChannel(socket, hasPages ? () => this.#getCallPage() : undefined);
+  }
+
+  /** A call page for this channel; undefined where the kernel gives none. */
+  #getCallPage(): SharedPart | undefined {
+    const { object } = askForObject(this.#socket, { op: 'page' }); // none where the kernel has no room
+    if (object === undefined) return undefined;
+    try {
+      this.#page = new Mapping(object, PAGE_SIZE);
+      return within(wholeOf(this.#page.buffer), 0, PAGE_SIZE);
+    } finally {
+      closeFd(object);
+    }
   }
 
   /** open(2) of a path the host emulates; the fd is close-on-exec. */
@@ -112,6 +130,7 @@ export class KernelClient implements FileCalls {
   /** Closes the task channel. Open files stay. */
   disconnect(): void {
     closeFd(this.#socket);
+    this.#page?.release();
   }
 }
 
@@ -120,25 +139,32 @@ function setFlag(fd: number, on: boolean): number {
   return 0;
 }
 
-/** Connects a task channel and says its hello; the fd is close-on-exec. */
-export function connectTask(socketPath: string): number {
+/** A connection that has said its hello. The fd is close-on-exec. */
+interface Connected {
+  readonly socket: number;
+  /** The host gives call pages. */
+  readonly hasPages: boolean;
+}
+
+/** Connects a task channel and says its hello. */
+export function connectTask(socketPath: string): Connected {
   return connectWithHello(socketPath, 'task', () => ({ task: gettid() }));
 }
 
 function openFile(socketPath: string, hello: Omit<OpenHello, 'fd'>): number {
-  return connectWithHello(socketPath, `open ${hello.open}`, (fd) => ({ ...hello, fd }));
+  return connectWithHello(socketPath, `open ${hello.open}`, (fd) => ({ ...hello, fd })).socket;
 }
 
-function connectWithHello(socketPath: string, what: string, hello: (fd: number) => OpenHello | TaskHello): number {
+function connectWithHello(socketPath: string, what: string, hello: (fd: number) => OpenHello | TaskHello): Connected {
   const fd = connectUnix(socketPath);
   try {
     // This comes before the hello, because the kernel looks into our address space when it gets the
     // hello. It is needed again after every execve.
     allowPtraceBy(peerCredentials(fd).pid);
-    new Conversation(fd).ask(hello(fd), what);
+    const { pages = false } = new Conversation(fd).ask(hello(fd), what);
+    return { socket: fd, hasPages: pages };
   } catch (error) {
     closeFd(fd);
     throw error;
   }
-  return fd;
 }

@@ -5,11 +5,13 @@
  * after an update main runs the guest until the thread has started.
  */
 import { readSync, writeSync } from 'node:fs';
+import { CallPageClient, type Passed } from '../../iommu/abi/call-page.ts';
 import type { Hello, Reply, Request } from '../../iommu/abi/wire.ts';
 import { MAX_BATCH, MAX_TRANSFER } from '../../iommu/abi/wire.ts';
 import { errnoName, SysError } from '../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../platform/frames.ts';
 import { hex } from '../../platform/hex.ts';
+import type { SharedPart } from '../../platform/shared.ts';
 
 const RECEIVE_BYTES = 65536;
 
@@ -39,8 +41,14 @@ export class Conversation {
     untilHungUp(() => {
       for (let sent = 0; sent < frame.length; ) sent += writeSync(this.#socket, frame, sent);
     });
-    // The answer is read also when the host has hung up: a host without room for us says so before
-    // it has read anything.
+    return this.receive();
+  }
+
+  /**
+   * Waits for an answer. It is read also when the host has hung up: a host without room for us says
+   * so before it has read anything.
+   */
+  receive(): Reply {
     const reply = untilHungUp(() => this.#receive());
     // no emulated call returns EPIPE
     if (reply === undefined) throw new SysError('EPIPE', 'the host is gone');
@@ -110,12 +118,20 @@ export interface FileCalls {
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): number;
 }
 
+/** A channel with so many calls behind it asks for a call page. */
+const BUSY_CALLS = 64;
+
 /** One thread's channel into the kernel, on a socket that has said its hello. */
 export class TaskChannel implements FileCalls {
   readonly #conversation: Conversation;
+  readonly #getPage: (() => SharedPart | undefined) | undefined;
+  #page: CallPageClient | undefined;
+  #calls = 0;
 
-  constructor(socket: number) {
+  /** `getPage` asks the kernel for a call page; it is called once, when the channel is busy. */
+  constructor(socket: number, getPage?: () => SharedPart | undefined) {
     this.#conversation = new Conversation(socket);
+    this.#getPage = getPage;
   }
 
   ioctl(fd: number, nr: number, arg: number | bigint | Uint8Array): number {
@@ -124,7 +140,9 @@ export class TaskChannel implements FileCalls {
 
   /** ioctl(2); returns the kernel's whole answer. */
   ioctlReply(fd: number, nr: number, arg: number | bigint | Uint8Array): Reply {
-    const reply = this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
+    const reply =
+      this.#byPage(this.#busyPage()?.ioctl(fd, nr, arg), arg instanceof Uint8Array ? arg : undefined) ??
+      this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
     if (reply.out && arg instanceof Uint8Array) arg.set(reply.out);
     return succeeded(reply, callName(reply, nr));
   }
@@ -141,13 +159,41 @@ export class TaskChannel implements FileCalls {
 
   pread(fd: number, offset: number | bigint, into: Uint8Array): number {
     const length = Math.min(into.length, MAX_TRANSFER);
-    const { ret, out } = this.request({ op: 'pread', fd, offset, length }, 'pread');
+    const reply = this.#byPage(this.#busyPage()?.pread(fd, offset, length), into);
+    const { ret, out } = reply ? succeeded(reply, 'pread') : this.request({ op: 'pread', fd, offset, length }, 'pread');
     if (out) into.set(out);
     return ret;
   }
 
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): number {
+    const reply = this.#byPage(this.#busyPage()?.pwrite(fd, offset, data), undefined);
+    if (reply) return succeeded(reply, 'pwrite').ret;
     return this.request({ op: 'pwrite', fd, offset, data: data.subarray(0, MAX_TRANSFER) }, 'pwrite').ret;
+  }
+
+  #busyPage(): CallPageClient | undefined {
+    if (this.#page || this.#calls++ !== BUSY_CALLS) return this.#page;
+    const page = this.#getPage?.();
+    if (page) this.#page = new CallPageClient(page);
+    return this.#page;
+  }
+
+  /**
+   * The answer to a call that the kernel took from the page, with the result copied to `into`.
+   * Undefined: it did not take the call.
+   */
+  #byPage(passed: Passed | undefined, into: Uint8Array | undefined): Reply | undefined {
+    const page = this.#page;
+    if (!page || passed === undefined || passed === 'refused') return undefined;
+    if (passed === 'by-socket') {
+      const reply = this.#conversation.receive();
+      page.free();
+      return reply;
+    }
+    if (into) page.takeOut(into);
+    const { ret } = page;
+    page.free();
+    return { ret };
   }
 
   /** Makes any request; `what` names it in the message of a refusal. */

@@ -30,7 +30,7 @@ export interface HandOver {
 export async function handOver(vm: Vm, slices: MainSlices): Promise<HandOver> {
   const { vcpu, interrupts, host } = vm.parts;
   const ready = [whenReady(vcpu)];
-  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath));
+  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath).socket);
   await nextSlice();
   if (interrupts) {
     ready.push(whenReady(interrupts));

@@ -21,7 +21,7 @@ export function buildVm(options: VmOptions): Vm {
   const vm = assemble({ state: { options, entry, generation: 0, paused: false }, ram: { fd, mapping }, host });
   const { vcpu, interrupts } = vm.parts;
   const functions = host ? probeDevices(host, vm.routes) : [];
-  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath));
+  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath).socket);
   vcpu.begin({ pci: { version: 1, functions } });
   if (interrupts) {
     startInterruptThread(interrupts);

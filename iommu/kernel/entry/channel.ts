@@ -3,7 +3,7 @@
  * is trusted.
  */
 import { eproto } from '../../../platform/errno.ts';
-import { parseRequest, type Reply, type Request } from '../../abi/wire.ts';
+import { type CallRequest, parseRequest, type Reply, type Request } from '../../abi/wire.ts';
 import { reportBug } from '../core/bug.ts';
 import type { OpenFile } from '../core/open-file.ts';
 import type { ChannelTask } from '../core/task.ts';
@@ -34,6 +34,8 @@ export class Channel {
   #busy = false;
   #ended = false;
   #pending: Pending | undefined;
+  /** The process tells of changes of its fds (wire.ts: PageRequest). */
+  #tellsOfFds = false;
 
   constructor({ task, files, send }: ChannelOptions) {
     this.task = task;
@@ -52,11 +54,22 @@ export class Channel {
     return request;
   }
 
+  /** As accept, for a request that has come by the call page. */
+  begin(): void {
+    this.#busy = true;
+  }
+
+  /** The accepted request was one for the page, and is answered. */
+  pageGiven(): void {
+    this.#busy = false;
+    this.#tellsOfFds = true;
+  }
+
   /** Carries out the accepted request. The answer is sent when there is one. */
-  serve(request: Request): void {
+  serve(request: CallRequest): void {
     if (this.#ended) return;
     this.#dropPending();
-    const call = new SystemCall(this.task, this.#files);
+    const call = new SystemCall(this.task, this.#files, this.#tellsOfFds);
     const finish = (reply: Reply): void => this.#finish(call, reply);
     const fail = (error: unknown): void => this.#finish(call, replyOf(error));
     try {
@@ -75,7 +88,7 @@ export class Channel {
     this.#send(replyOf(error));
   }
 
-  #enter(call: SystemCall, request: Request): Reply | Promise<Reply> {
+  #enter(call: SystemCall, request: CallRequest): Reply | Promise<Reply> {
     this.task.enter();
     try {
       return call.run(request);
@@ -110,9 +123,9 @@ export class Channel {
     return file;
   }
 
-  /** A call is under way. */
+  /** A call is under way, or will never be any more. */
   get busy(): boolean {
-    return this.#busy;
+    return this.#busy || this.#ended;
   }
 
   #dropPending(): void {

@@ -3,10 +3,11 @@
  * it.
  */
 import type { Socket } from 'node:net';
-import { ebadf, eexist, enoent, eproto, esrch, SysError } from '../../../platform/errno.ts';
+import { ebadf, ebusy, eexist, enoent, eproto, esrch, SysError } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { handleFd } from '../../../platform/handle-fd.ts';
 import { sendWithFd } from '../../../platform/libc/pass-fd.ts';
+import type { PageArena } from '../../../platform/page-arena.ts';
 import { socketInode, threadOf } from '../../../platform/process.ts';
 import type { Memlock } from '../../abi/control.ts';
 import {
@@ -21,7 +22,9 @@ import {
 } from '../../abi/wire.ts';
 import { type FileOperations, OpenFile } from '../core/open-file.ts';
 import { ChannelTask, type ProcessTable } from '../core/task.ts';
+import type { Attention } from './attention.ts';
 import { callerOf, openerOf, type Peer } from './behalf.ts';
+import { CallDoor } from './call-door.ts';
 import { Channel, replyOf } from './channel.ts';
 import { type ClientProcess, type Clients, MAX_BYTES_OF_CALLS } from './clients.ts';
 import type { FileTable, HeldFile } from './file-table.ts';
@@ -48,6 +51,17 @@ export interface Hall {
   readonly processes: ProcessTable;
   readonly channels: Set<Channel>;
   readonly turns: Turns;
+  readonly attention: Attention;
+  /** The call pages. */
+  readonly pages: PageArena;
+}
+
+interface ChannelRole {
+  readonly kind: 'channel';
+  readonly channel: Channel;
+  readonly killed: AbortController;
+  /** Present once the client has asked for a call page. */
+  door?: CallDoor;
 }
 
 /** The role of a connection. */
@@ -57,7 +71,7 @@ type Role =
   | { readonly kind: 'entering' }
   | { readonly kind: 'refused' }
   | { readonly kind: 'file'; readonly held: HeldFile }
-  | { readonly kind: 'channel'; readonly channel: Channel; readonly killed: AbortController };
+  | ChannelRole;
 
 export class Connection {
   readonly #socket: Socket;
@@ -120,6 +134,11 @@ export class Connection {
         return;
       case 'channel': {
         const request = role.channel.accept(frame);
+        if (request.op === 'page') {
+          this.#givePage(role);
+          return;
+        }
+        if (role.door) this.#hall.attention.called(role.door);
         this.#underWay = size + answerBytes(request);
         try {
           this.#settle(MAX_BYTES_OF_CALLS);
@@ -165,15 +184,34 @@ export class Connection {
     const tid = pid === undefined ? threadOf(caller.pid, name) : name;
     if (tid === undefined) throw esrch(`process ${caller.pid} has no thread ${name}`);
     const task = new ChannelTask(tid, caller, { killed: killed.signal, memlock });
-    const channel = new Channel({ task, files, send: (reply) => this.#answer(reply) });
-    channels.add(channel);
-    this.#send({ ret: 0, pid: process.pid });
-    return { kind: 'channel', channel, killed };
+    const channel = new Channel({ task, files, send: (reply) => this.#answer(reply, role.door) });
+    const role: ChannelRole = { kind: 'channel', channel, killed };
+    channels.add(role.channel);
+    files.forget(caller.pid); // it may have exec'ed
+    this.#send({ ret: 0, pid: process.pid, pages: true });
+    return role;
+  }
+
+  /** Answers with a call page of the channel's own. Throws when the client does not read. */
+  #givePage(role: ChannelRole): void {
+    const { channel } = role;
+    try {
+      if (role.door) throw ebusy('the channel has a page');
+      if (this.#socket.writableLength > 0) throw eproto('request before the answer to the last one was read');
+      const frame = encodeFrame({ ret: 0 });
+      const page = this.#hall.pages.make('call page', (fd) => sendWithFd(fdOf(this.#socket), frame, fd));
+      role.door = new CallDoor(page, channel, (work) => this.#guarded(work));
+    } catch (error) {
+      channel.refuse(error);
+      return;
+    }
+    channel.pageGiven();
   }
 
   #openFile(hello: OpenHello): Role {
     const { files, openPath } = this.#hall;
     const peer = this.#peer;
+    files.forget(hello.pid ?? peer.pid); // the fd may have meant another file
     const inode = socketInode(peer.pid, hello.fd);
     if (inode === undefined) throw ebadf(`fd ${hello.fd} of process ${peer.pid} is no socket`);
     if (files.has(inode)) throw eexist(`fd ${hello.fd} of process ${peer.pid} is an open file already`);
@@ -212,10 +250,12 @@ export class Connection {
     }
   }
 
-  /** The answer to a request. */
-  #answer(reply: Reply): void {
+  /** The answer to a request, by the page if the request came by it. */
+  #answer(reply: Reply, door: CallDoor | undefined): void {
+    if (door?.answer(reply)) return;
     this.#underWay = 0;
     this.#guarded(() => this.#send(reply));
+    if (door) this.#hall.attention.answered(door);
   }
 
   /** Sends a reply. ENOMEM beyond the limit, for a client that does not read its answers. */
@@ -244,6 +284,11 @@ export class Connection {
     if (role.kind === 'file') files.close(role.held);
     if (role.kind !== 'channel') return;
     channels.delete(role.channel);
+    files.forget(role.channel.task.pid);
+    if (role.door) {
+      this.#hall.attention.dismiss(role.door);
+      role.door.close();
+    }
     role.killed.abort();
     role.channel.end();
     processes.reap();

@@ -21,6 +21,8 @@ export interface HeldFile {
 export class FileTable {
   readonly #byInode = new Map<number, HeldFile>();
   readonly #bySocket = new Map<number, HeldFile>();
+  /** What fds are known to mean, by process. */
+  readonly #byFd = new Map<number, Map<number, HeldFile>>();
   /** Releases that are under way, by the process that had the file. */
   readonly #releasing = new Map<number, Promise<unknown>>();
   #hangUps: HangUpSet | undefined;
@@ -34,6 +36,29 @@ export class FileTable {
 
   find(inode: number): OpenFile | undefined {
     return this.#byInode.get(inode)?.file;
+  }
+
+  /**
+   * The open file behind a fd of process `pid`, if it was found before and the process has told of
+   * no change since (wire.ts: PageRequest).
+   */
+  remembered(pid: number, fd: number): OpenFile | undefined {
+    const held = this.#byFd.get(pid)?.get(fd);
+    return held && this.#byInode.get(held.inode) === held ? held.file : undefined;
+  }
+
+  /** Remembers that a fd of process `pid` is the file with this inode, until forget(). */
+  remember(pid: number, fd: number, inode: number): void {
+    const held = this.#byInode.get(inode);
+    if (!held) return;
+    const fds = this.#byFd.get(pid);
+    if (fds) fds.set(fd, held);
+    else this.#byFd.set(pid, new Map([[fd, held]]));
+  }
+
+  /** The fds of process `pid` may mean other files now. */
+  forget(pid: number): void {
+    this.#byFd.delete(pid);
   }
 
   has(inode: number): boolean {

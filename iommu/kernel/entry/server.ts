@@ -7,9 +7,13 @@ import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
 import { esrch } from '../../../platform/errno.ts';
 import { peerCredentials } from '../../../platform/libc/unix-socket.ts';
+import { Reservation } from '../../../platform/memory.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
+import { PageArena } from '../../../platform/page-arena.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
 import type { Memlock } from '../../abi/control.ts';
 import { ProcessTable } from '../core/task.ts';
+import { Attention } from './attention.ts';
 import type { Channel } from './channel.ts';
 import { Clients } from './clients.ts';
 import { Connection, fdOf, type Hall, type OpenPath, refuse } from './connection.ts';
@@ -18,6 +22,8 @@ import { Turns } from './turns.ts';
 
 /** A connection without a hello by then is dropped. */
 const HELLO_TIMEOUT_MS = 10_000;
+
+const OWN_PAGES = 1024;
 
 /**
  * SO_PEERCRED has no pid for a process in a PID namespace that is not below ours. Such a process
@@ -33,6 +39,8 @@ export interface ServerOptions {
   /** The task channels that are there. The default is a set that nothing else reads. */
   readonly channels?: Set<Channel>;
   readonly openPath: OpenPath;
+  /** Room for call pages: the buffer of a Reservation. Default: one of its own. */
+  readonly pages?: SharedArrayBuffer;
   /** Fds for all connections together (Clients). Default: any number. */
   readonly connectionFds?: number;
 }
@@ -52,6 +60,8 @@ export class Server {
       clients: new Clients(connectionFds),
       processes: new ProcessTable(),
       turns: new Turns(),
+      attention: new Attention(),
+      pages: new PageArena(options.pages ?? new Reservation(OWN_PAGES * PAGE_SIZE).buffer),
     };
     this.#net = createServer((socket) => this.#connected(socket));
   }

@@ -11,7 +11,7 @@ import { pidfdGetfd } from '../../../platform/libc/other-process.ts';
 import { PAGE_SIZE, wholePages } from '../../../platform/page.ts';
 import { socketInode } from '../../../platform/process.ts';
 import { parseControlRequest } from '../../abi/control.ts';
-import { type FileRequest, MAX_TRANSFER, type MmapCall, type Reply, type Request } from '../../abi/wire.ts';
+import { type CallRequest, type FileRequest, MAX_TRANSFER, type MmapCall, type Reply } from '../../abi/wire.ts';
 import { type Caller, type ClientEventfd, type FileOperations, OpenFile } from '../core/open-file.ts';
 import type { Task } from '../core/task.ts';
 import { U64_END } from '../core/user-arg.ts';
@@ -23,12 +23,15 @@ import { readFile, writeFile } from './transfer.ts';
 export class SystemCall implements Caller {
   readonly task: Task;
   readonly #files: FileTable;
+  readonly #remembers: boolean;
   #thisFile: OpenFile | undefined;
   #installed: OpenFile | undefined;
 
-  constructor(task: Task, files: FileTable) {
+  /** `remembers`: the process tells when its fds change, so they are not looked up each time. */
+  constructor(task: Task, files: FileTable, remembers = false) {
     this.task = task;
     this.#files = files;
+    this.#remembers = remembers;
   }
 
   get thisFile(): OpenFile {
@@ -37,9 +40,12 @@ export class SystemCall implements Caller {
   }
 
   file(fd: number): OpenFile | undefined {
+    const known = this.#remembers ? this.#files.remembered(this.task.pid, fd) : undefined;
+    if (known) return known;
     const inode = fd >= 0 ? socketInode(this.task.pid, fd) : undefined;
     const file = inode === undefined ? undefined : this.#files.find(inode);
     if (!file && !isOpen(this.task.pid, fd)) throw ebadf(`fd ${fd} is not open`);
+    if (file && this.#remembers) this.#files.remember(this.task.pid, fd, inode!);
     return file;
   }
 
@@ -76,9 +82,10 @@ export class SystemCall implements Caller {
   }
 
   /** Carries out `request`. An error of the call rejects the promise or is thrown here. */
-  run(request: Request): Reply | Promise<Reply> {
+  run(request: CallRequest): Reply | Promise<Reply> {
     this.task.process.entered(this.task.tid, request.op === 'exec');
     if (request.op === 'exec') return { ret: 0 };
+    if (request.op === 'sync') this.#files.forget(this.task.pid);
     if (request.op === 'sync') return this.#files.releasing(this.task.pid)?.then(() => ({ ret: 0 })) ?? { ret: 0 };
     const file = this.file(request.fd);
     if (!file) return { ...errorReply(einval(`fd ${request.fd} is no file of this host`)), foreign: true };

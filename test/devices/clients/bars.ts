@@ -83,7 +83,7 @@ function lowPower({ fd }: OpenedDevice, feature: number): void {
 
 /** The object behind a BAR, as a client without our library could have it. */
 function objectOf({ fd }: OpenedDevice, index: number): number {
-  const channel = new Conversation(connectTask(process.argv[2]!));
+  const channel = new Conversation(connectTask(process.argv[2]!).socket);
   const { token } = channel.ask({ op: 'mmap', fd, offset: region(index), length: 4096, flags: MAP_SHARED }, 'mmap');
   const mapping = connectUnix(process.argv[2]!);
   sendAll(mapping, encodeFrame({ open: MAPPING_PATH, fd: mapping, token }));

@@ -1,0 +1,106 @@
+/**
+ * The kernel's attention to call pages (iommu/abi/call-page.ts). While a client makes one call
+ * after the other, the kernel's thread looks at its page instead of waiting for its socket. It
+ * looks for some microseconds after each call, and lets the event loop go round in between. So an
+ * idle client costs nothing, and other clients wait no longer than for a turn.
+ */
+import { availableParallelism } from 'node:os';
+
+/** A channel with a call page. */
+export interface Door {
+  /** Serves the call that waits in the page. False: there is none. */
+  serve(): boolean;
+  setAttentive(on: boolean): void;
+}
+
+interface Attended {
+  readonly door: Door;
+  lastCallMs: number;
+  /** Calls in a row that came by the socket although the kernel looked at the page. */
+  missed: number;
+  /** So many bursts get no attention. */
+  skip: number;
+}
+
+/** Calls that follow each other within this time are a burst. */
+const BURST_MS = 0.1;
+/** The kernel looks at a page for so long after its last call. */
+const PATIENCE_MS = 0.05;
+/** The longest look before the event loop serves everybody else. */
+const ROUND_MS = 0.3;
+const MOST_SKIPPED = 64;
+/** Looks between two looks at the clock. */
+const LOOKS = 16;
+
+export class Attention {
+  /** Each door that is looked at needs a client that runs on another CPU. */
+  readonly #most = Math.max(0, Math.min(4, availableParallelism() - 1));
+  readonly #known = new WeakMap<Door, Attended>();
+  #now: readonly Attended[] = [];
+  #roundComes = false;
+
+  /** A call of this door came by the socket. To be told before it is served. */
+  called(door: Door): void {
+    const now = performance.now();
+    const known = this.#known.get(door) ?? { door, lastCallMs: Number.NEGATIVE_INFINITY, missed: 0, skip: 0 };
+    this.#known.set(door, known);
+    const isBurst = now - known.lastCallMs < BURST_MS;
+    known.lastCallMs = now;
+    if (this.#now.includes(known)) {
+      // The client does not run when we look, or does not want the page.
+      known.missed = Math.min(2 * known.missed + 1, MOST_SKIPPED);
+      known.skip = known.missed;
+      this.dismiss(door);
+    } else if (isBurst && --known.skip < 0) {
+      known.skip = 0;
+      this.#attend(known);
+    }
+  }
+
+  /** The answer to a call of this door is given. */
+  answered(door: Door): void {
+    const known = this.#known.get(door);
+    if (known) known.lastCallMs = performance.now();
+  }
+
+  /** Looks at this door no more, until its next burst. */
+  dismiss(door: Door): void {
+    const rest = this.#now.filter((attended) => attended.door !== door);
+    if (rest.length === this.#now.length) return;
+    this.#now = rest;
+    door.setAttentive(false);
+  }
+
+  #attend(known: Attended): void {
+    if (this.#now.length >= this.#most) return;
+    this.#now = [...this.#now, known];
+    known.door.setAttentive(true);
+    if (this.#roundComes) return;
+    this.#roundComes = true;
+    setImmediate(this.#round); // when this call is answered, and every other socket was looked at
+  }
+
+  readonly #round = (): void => {
+    const end = performance.now() + ROUND_MS;
+    for (let now = 0; now < end && this.#now.length > 0; now = performance.now()) {
+      for (let look = 0; look < LOOKS; look++) this.#lookOnce();
+      this.#dismissIdle();
+    }
+    this.#roundComes = this.#now.length > 0;
+    if (this.#roundComes) setImmediate(this.#round);
+  };
+
+  // HOT: one load for each door
+  #lookOnce(): void {
+    for (const attended of this.#now) {
+      if (!attended.door.serve()) continue;
+      attended.lastCallMs = performance.now();
+      attended.missed = 0;
+    }
+  }
+
+  #dismissIdle(): void {
+    const now = performance.now();
+    for (const { door, lastCallMs } of this.#now) if (now - lastCallMs > PATIENCE_MS) this.dismiss(door);
+  }
+}

@@ -1,0 +1,60 @@
+/** A channel's call page, as the kernel's thread serves it (iommu/abi/call-page.ts). */
+import type { SharedPage } from '../../../platform/page-arena.ts';
+import { CallPageServer } from '../../abi/call-page.ts';
+import type { Reply } from '../../abi/wire.ts';
+import type { Door } from './attention.ts';
+import type { Channel } from './channel.ts';
+
+export class CallDoor implements Door {
+  readonly #page: SharedPage;
+  readonly #server: CallPageServer;
+  readonly #channel: Channel;
+  readonly #guarded: (work: () => void) => void;
+  /** The call under way came by the page and can be answered there. */
+  #inPage = false;
+  #served = false;
+
+  /** `guarded` runs work and ends the connection if it throws. */
+  constructor(page: SharedPage, channel: Channel, guarded: (work: () => void) => void) {
+    this.#page = page;
+    this.#server = new CallPageServer(page.part);
+    this.#channel = channel;
+    this.#guarded = guarded;
+  }
+
+  serve(): boolean {
+    if (this.#channel.busy) return false;
+    this.#served = false;
+    this.#guarded(this.#serveOne);
+    return this.#served;
+  }
+
+  // HOT: made once, and not a closure for each look
+  readonly #serveOne = (): void => {
+    const request = this.#server.take();
+    if (!request) return;
+    this.#served = true;
+    this.#inPage = true;
+    this.#channel.begin();
+    this.#channel.serve(request);
+    if (!this.#inPage) return;
+    this.#inPage = false;
+    this.#server.leave(); // it sleeps
+  };
+
+  /** Answers the call under way, if that is possible here. False: the answer goes by the socket. */
+  answer(reply: Reply): boolean {
+    if (!this.#inPage) return false;
+    this.#inPage = false;
+    return this.#server.answer(reply);
+  }
+
+  setAttentive(on: boolean): void {
+    this.#server.setAttentive(on);
+  }
+
+  /** The connection is gone. */
+  close(): void {
+    this.#page.release();
+  }
+}

@@ -1,0 +1,58 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+
+import { type Board, startHost } from '../../../devices/board/host.ts';
+import { ClientProcess } from '../clients/client-process.ts';
+
+const EDU = { type: 'edu', properties: { addr: '4' } };
+
+/** Clients as real processes; the scenarios are in ../clients/call-page.ts. */
+describe('calls by a page that client and host share', () => {
+  let dir: string;
+  let board: Board;
+  const clients: ClientProcess[] = [];
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'livevmm-call-page-'));
+    board = await startHost({ devices: [EDU], socketPath: join(dir, 'host'), firstGroup: 1, kernelRamBytes: 16 << 20 });
+  });
+  afterEach(async () => {
+    await Promise.all(clients.splice(0).map((client) => client.end()));
+  });
+  afterAll(async () => {
+    await board.stop();
+    rmSync(dir, { recursive: true });
+  });
+
+  function start(...words: readonly string[]): ClientProcess {
+    const client = new ClientProcess('call-page', join(dir, 'host'), ...words);
+    clients.push(client);
+    return client;
+  }
+
+  it('are answered there as on the socket, and reach the file that the fd means now', async () => {
+    const said = await Promise.all(['answers', 'fd-again', 'close-by-hand'].map((name) => start(name).says()));
+
+    expect(said).toEqual([
+      { answers: [1], answered: 10, second: 'EBUSY' },
+      { closed: 'EBADF', identification: 0x010000ed },
+      'EBADF',
+    ]);
+  });
+
+  it('of others go on while a client scribbles on its page, or dies or execs in the middle of a call', async () => {
+    const scribbler = start('scribble');
+    expect(await scribbler.says()).toBe('scribbling');
+    const dying = ['posted', 'serving', 'done'].map((state) => start('die', state).ended);
+    const execs = ['posted', 'serving'].map((state) => start('exec', state).says());
+    const others = await start('fd-again').says();
+
+    expect((await Promise.all(dying)).map(([, signal]) => signal)).toEqual(Array(3).fill('SIGKILL'));
+    expect(await Promise.all(execs)).toEqual([1, 1]);
+    expect(others).toEqual({ closed: 'EBADF', identification: 0x010000ed });
+    expect(await start('answers').says()).toMatchObject({ answers: [1] });
+  });
+});

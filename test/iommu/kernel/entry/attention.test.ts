@@ -1,0 +1,124 @@
+import { availableParallelism } from 'node:os';
+import { setImmediate as nextRound } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Attention, type Door } from '../../../../iommu/kernel/entry/attention.ts';
+
+vi.mock('node:os', () => ({ availableParallelism: vi.fn(() => 2) }));
+
+/** A door at which so many calls come, one a look. */
+class TestDoor implements Door {
+  calls = 0;
+  looks = 0;
+  attentive = false;
+
+  serve(): boolean {
+    this.looks++;
+    if (this.calls === 0) return false;
+    this.calls--;
+    return true;
+  }
+
+  setAttentive(on: boolean): void {
+    this.attentive = on;
+  }
+}
+
+let attention: Attention;
+let door: TestDoor;
+/** Milliseconds; each look at the clock takes 2 µs. */
+let clock: number;
+
+beforeEach(() => {
+  clock = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => {
+    clock += 0.002;
+    return clock;
+  });
+  attention = new Attention();
+  door = new TestDoor();
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** A call by the socket. */
+function callBySocket(at = door): void {
+  attention.called(at);
+  attention.answered(at);
+}
+
+/** Rounds of the event loop until nobody looks at the door. */
+async function untilUnattended(): Promise<void> {
+  while (door.attentive) await nextRound();
+}
+
+describe('attention', () => {
+  it('comes with the second of two calls that follow each other', () => {
+    callBySocket();
+    expect(door.attentive).toBe(false);
+    callBySocket();
+    expect(door.attentive).toBe(true);
+  });
+
+  it('does not come where calls have a distance', () => {
+    callBySocket();
+    clock += 0.2;
+    callBySocket();
+
+    expect(door.attentive).toBe(false);
+  });
+
+  it('goes on while calls come, and ends after the last', async () => {
+    callBySocket();
+    door.calls = 100;
+    callBySocket();
+    await untilUnattended();
+
+    expect(door.calls).toBe(0);
+    const { looks } = door;
+    await nextRound();
+    expect(door.looks).toBe(looks);
+  });
+
+  it('lets the event loop go round although calls never end', async () => {
+    callBySocket();
+    door.calls = Number.POSITIVE_INFINITY;
+    callBySocket();
+    await nextRound();
+    await nextRound();
+
+    expect(door.attentive).toBe(true);
+    attention.dismiss(door);
+    const { looks } = door;
+    await nextRound();
+    expect([door.attentive, door.looks]).toEqual([false, looks]);
+  });
+
+  it('ends when a call comes by the socket all the same, and the next bursts get none', () => {
+    const burst = (): boolean => {
+      callBySocket();
+      return door.attentive;
+    };
+
+    const attended = Array.from({ length: 12 }, burst);
+
+    // one burst is skipped after the first miss, three after the second, seven after the third
+    expect(attended.map(Number).join('')).toBe('010010000100');
+  });
+
+  it('is for no more doors than there are other CPUs', () => {
+    const other = new TestDoor();
+    for (const at of [door, other, door, other]) callBySocket(at);
+
+    expect([door.attentive, other.attentive]).toEqual([true, false]);
+  });
+
+  it('is not given where there is one CPU', () => {
+    vi.mocked(availableParallelism).mockReturnValueOnce(1);
+    attention = new Attention();
+    for (let call = 0; call < 4; call++) callBySocket();
+
+    expect(door.attentive).toBe(false);
+  });
+});

@@ -10,7 +10,7 @@ import { createBoardReply } from '../../iommu/bus/board-reply.ts';
 import { createPortCounters, readPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.ts';
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
-import { formatBdf, objectSize, type PciFunction } from '../../iommu/bus/pci-function.ts';
+import { formatBdf, objectSize, type PciFunction, type RamBar } from '../../iommu/bus/pci-function.ts';
 import { createPeerBox, NR_PEERS } from '../../iommu/bus/peer-cycles.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
@@ -203,12 +203,16 @@ export class Board {
       const bar = { bar: index, start: barAddresses[index]!, size };
       this.#memory.addRegisters({ ...bar, box: peerBox, mailbox, gate: barGate });
     }
-    const ramBars = bars
-      .filter(({ kind }) => kind === 'ram')
-      .map(({ index, size }) => ({ bar: index, size, at: placeInObject(index, true) }));
+    const ramBars: RamBar[] = bars
+      .filter((bar) => bar.kind === 'ram')
+      .map(({ index, size, sharedAs }) =>
+        sharedAs === undefined
+          ? { bar: index, size, at: placeInObject(index, true) }
+          : { bar: index, size, at: 0, shared: this.#memory.sharedMemory(sharedAs, size) },
+      );
     const object = this.#memory.addFunctionObject(`vfio-device ${formatBdf(bdf)}`, objectSize(ramBars));
-    for (const { bar, at, size } of ramBars) {
-      this.#memory.addRamBar({ start: barAddresses[bar]!, size, fd: object, at, gate: barGate });
+    for (const { bar, at, size, shared = object } of ramBars) {
+      this.#memory.addRamBar({ start: barAddresses[bar]!, size, fd: shared, at, gate: barGate });
     }
     return {
       bdf,

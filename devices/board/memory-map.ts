@@ -65,6 +65,8 @@ export class MemoryMap {
    */
   readonly #onDetach: () => void;
   readonly #functionObjects: number[] = [];
+  /** The memory of BARs that share it, by its name. */
+  readonly #shared = new Map<string, { readonly fd: number; readonly size: number }>();
   /** /proc/self/mem. */
   #ownMemory: number | undefined;
   /** Next-fit: an address is used again as late as possible. */
@@ -125,6 +127,20 @@ export class MemoryMap {
     const fd = memfdCreate(name, MFD_CLOEXEC);
     this.#functionObjects.push(fd);
     ftruncate(fd, size);
+    return fd;
+  }
+
+  /**
+   * The fd of the memory that BARs share as `name`; the map owns it. EINVAL when they differ in
+   * size.
+   */
+  sharedMemory(name: string, size: number): number {
+    const known = this.#shared.get(name);
+    if (known && known.size !== size) {
+      throw einval(`memdev=${name}: one device has ${known.size} bytes of it, another ${size}`);
+    }
+    const fd = known?.fd ?? createMemory(name, size);
+    this.#shared.set(name, { fd, size });
     return fd;
   }
 
@@ -266,6 +282,8 @@ export class MemoryMap {
     this.#entries.clear();
     this.#taken.length = 0;
     for (const fd of this.#functionObjects.splice(0)) close(fd);
+    for (const { fd } of this.#shared.values()) close(fd);
+    this.#shared.clear();
     if (this.#ownMemory !== undefined) close(this.#ownMemory);
     this.#ownMemory = undefined;
   }

@@ -4,11 +4,14 @@
  * variant (BAR 1, MSI-X, ivshmem server).
  */
 import { type Device, type DeviceType, NEVER } from '../kit/device.ts';
-import { barSize, type PropertyTable } from '../kit/properties.ts';
+import { barSize, name, type PropertyTable } from '../kit/properties.ts';
 import { RegisterFile } from '../kit/register-file.ts';
 import { MEMORY_BAR, REGISTER_BYTES, REGISTERS } from './regs.ts';
 
-const PROPERTIES = { size: barSize(1 << 20, 'no zero', 'size of the memory') } as const satisfies PropertyTable;
+const PROPERTIES = {
+  size: barSize(1 << 20, 'no zero', 'size of the memory'),
+  memdev: name('devices with the same name show the same memory'),
+} as const satisfies PropertyTable;
 
 class Ivshmem implements Device {
   #intrStatus = 0;
@@ -48,7 +51,7 @@ export const device: DeviceType<typeof PROPERTIES> = {
     subsystem: 0x1100,
     interruptPin: 0,
   },
-  bars: ({ size }) => [
+  bars: ({ size, memdev }) => [
     {
       kind: 'registers',
       index: 0,
@@ -59,7 +62,15 @@ export const device: DeviceType<typeof PROPERTIES> = {
       access: { min: 4, max: 4, odd: 'split', small: 'widen' },
       registers: REGISTERS,
     },
-    { kind: 'ram', index: MEMORY_BAR, space: 'memory', size, width: 64, prefetchable: true },
+    {
+      kind: 'ram',
+      index: MEMORY_BAR,
+      space: 'memory',
+      size,
+      width: 64,
+      prefetchable: true,
+      ...(memdev === undefined ? {} : { sharedAs: memdev }),
+    },
   ],
   msi: false,
   properties: PROPERTIES,

@@ -67,6 +67,8 @@ export interface RegisterBar extends BarShape {
  */
 export interface RamBar extends BarShape {
   readonly kind: 'ram';
+  /** All such BARs of this name, of any device, show the same memory. */
+  readonly sharedAs?: string;
 }
 
 export type Bar = RegisterBar | RamBar;

@@ -100,6 +100,17 @@ export function onOff(byDefault: boolean, what: string): Property<boolean> {
   };
 }
 
+/** A name that the user chooses; undefined if he gives none. */
+export function name(what: string): Property<string | undefined> {
+  return {
+    default: undefined,
+    defaultText: 'none',
+    what,
+    expected: 'letters, digits and dashes',
+    parse: (text) => (/^[\w-]{1,32}$/.test(text) ? text : undefined),
+  };
+}
+
 /** One of some words. */
 export function choice(byDefault: string, words: readonly string[], what: string): Property<string> {
   return {

@@ -10,6 +10,11 @@ export interface RamBar {
   /** Its bytes in the function's object: [at, at + size), while it is not withdrawn. */
   readonly at: number;
   readonly size: number;
+  /**
+   * The object with the bytes if other functions have them, too: [at, at + size) then lies in this
+   * one, which clients never get.
+   */
+  readonly shared?: number;
 }
 
 export interface PciFunction {
@@ -45,7 +50,8 @@ export interface PciFunction {
 }
 
 /** The size of the object of a function with these BARs. */
-export const objectSize = (bars: readonly RamBar[]): number => Math.max(0, ...bars.map(({ at, size }) => at + size));
+export const objectSize = (bars: readonly RamBar[]): number =>
+  Math.max(0, ...bars.map(({ at, size, shared }) => (shared === undefined ? at + size : 0)));
 
 /** `0000:00:02.0`: a requester id as Linux prints it, in segment 0. */
 export function formatBdf(bdf: number): string {

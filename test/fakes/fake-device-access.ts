@@ -1,5 +1,5 @@
 import { SysError } from '../../platform/errno.ts';
-import type { DeviceAccess } from '../../vmm/machine/shared/pci-function.ts';
+import type { BarWindow, DeviceAccess } from '../../vmm/machine/shared/pci-function.ts';
 
 /**
  * A PCI device with a config space of 256 bytes, one 4 KiB BAR of plain memory and an MSI
@@ -9,6 +9,7 @@ export class FakeDeviceAccess implements DeviceAccess {
   readonly config = new Uint8Array(256);
   readonly bar = new Uint8Array(4096);
   readonly calls: string[] = [];
+  placed: readonly BarWindow[] = [];
 
   constructor() {
     const view = new DataView(this.config.buffer);
@@ -35,6 +36,10 @@ export class FakeDeviceAccess implements DeviceAccess {
 
   writeBar(_bar: number, offset: number, bytes: Uint8Array): void {
     this.bar.set(bytes, offset);
+  }
+
+  placeBars(windows: readonly BarWindow[]): void {
+    this.placed = windows;
   }
 
   armMsi(eventfds: readonly number[]): void {

@@ -32,9 +32,12 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
   });
   afterAll(() => rmSync(out, { recursive: true }));
 
-  it.each(['hello', 'edu', 'capture', 'demo', 'speed'])('%s.elf is the committed file, byte for byte', (name) => {
-    expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
-  });
+  it.each(['hello', 'edu', 'capture', 'demo', 'speed', 'peer'])(
+    '%s.elf is the committed file, byte for byte',
+    (name) => {
+      expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
+    },
+  );
 });
 
 describe('hello', () => {

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import type { DemoDocument } from '../../tools/demo/document.ts';
+import type { DemoDocument, RunDocument } from '../../tools/demo/document.ts';
+import type { PeerFacts } from '../../tools/demo/p2p/guests.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 
 /** The main job as real processes: host, VMM, execs. */
@@ -63,6 +64,25 @@ describe('livevmm demo', () => {
     expect(failures).toContainEqual(expect.stringMatching(failure));
     expect(ended.status).toBe(1);
     expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it('--mode p2p: frames go from device to device while their VMM is replaced, and another guest reads them', async () => {
+    const ended = await sandbox.run('demo', '--mode', 'p2p', '--updates', '1', '--seconds', '3', '--json');
+    const document = JSON.parse(ended.stdout) as RunDocument<PeerFacts>;
+    expect(document.failures).toEqual([]);
+    expect(ended).toMatchObject({ status: 0, stderr: '' });
+    expect(document.guest!.read[0]!.after).toBeGreaterThan(document.guest!.read[0]!.before);
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
+  it('--mode p2p: fails when it is made to corrupt a frame', async () => {
+    const ended = await sandbox.run(
+      ...['demo', '--mode', 'p2p', '--updates', '1', '--seconds', '3', '--json'],
+      ...['--inject', 'corrupt-frame'],
+    );
+    const { failures } = JSON.parse(ended.stdout) as RunDocument<PeerFacts>;
+    expect(failures).toEqual(['1 frames were corrupt']);
+    expect(ended.status).toBe(1);
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('ends early on %s and leaves nothing', async (signal) => {

@@ -3,21 +3,20 @@ import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 import { PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
-import { VERSION } from '../../platform/version.ts';
 import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
-import { onEndingSignal, untilEndingSignal } from '../cli/signals.ts';
-import { type DemoDocument, makeDocument } from '../demo/document.ts';
+import { demoGuest } from '../demo/guests.ts';
 import { DEFECTS, vmmOptionsFor } from '../demo/injection.ts';
-import { Observer } from '../demo/observer.ts';
-import { describeDocument, LiveProgress } from '../demo/progress.ts';
-import { renderReport } from '../demo/report.ts';
-import { Session } from '../demo/session.ts';
-import { Machine } from '../launch/machine.ts';
+import { describeDocument, guestTiles } from '../demo/progress.ts';
+import { findFailures } from '../demo/verdict.ts';
+import type { GuestFacts } from '../launch/guest-console.ts';
+import { Machine, type MachineOptions } from '../launch/machine.ts';
 import { guestPath } from '../launch/programs.ts';
 import { runBadSuccessors } from './demo-bad-successors.ts';
+import { peers } from './demo-p2p.ts';
+import { type Mode, runUpdates } from './demo-updates.ts';
 import { DEFAULT_PROFILE } from './host.ts';
 
-const MODES = ['updates', 'bad-successors'] as const;
+const MODES = ['updates', 'bad-successors', 'p2p'] as const;
 
 /**
  * A kernel on which another process can take over and be updated again. Before 6.0 it cannot
@@ -26,6 +25,7 @@ const MODES = ['updates', 'bad-successors'] as const;
 const ROLLBACK_PROFILE: ProfileName = '6.12';
 
 const HELP = `Usage: livevmm demo [--updates N] [--seconds S] [--devices N] [--json] [--report FILE.html] [--keep]
+       livevmm demo --mode p2p [--updates N] [--seconds S] [--json] [--report FILE.html] [--keep]
        livevmm demo --mode bad-successors [--moments N] [--only TEXT]… [--node PATH]… [--json] [--report FILE.html]
 
 Starts a host process with an edu and N capture devices behind an IOMMU and mscribe, a copy engine without one, and a VMM process with
@@ -42,6 +42,9 @@ Exit status 0: pass, 1: fail. Kernels from 6.3 on refuse updates beside a device
   --report FILE.html   also write a report with a timeline picture
   --keep               leave host and VMM running until Ctrl-C, and say how to reach them
 
+--mode p2p: a capture device writes its frames straight into the memory of an ivshmem device (peer-to-peer DMA), while the VMM that has
+both is replaced; a guest in a second VMM reads and checks them there, in its own ivshmem device, which has the same memory.
+
 --mode bad-successors: updates to some fifty new images that are broken, crash, hang or are killed, one after the other, and to good
 ones at bad moments. After each the same guest must go on, in the new image or in the old one, with nothing lost. Takes minutes.
 
@@ -52,9 +55,6 @@ ones at bad moments. After each the same guest must go on, in the new image or i
 To show that the demo can fail, it does one thing wrong during the first update:
   --inject DEFECT      ${DEFECTS.join(' | ')}
 `;
-
-/** How often the devices' timelines are fetched. */
-const GATHER_MS = 250;
 
 export const demo: Command = {
   summary: 'replace a busy VMM several times and prove that nothing stopped or was lost',
@@ -81,7 +81,8 @@ export const demo: Command = {
     const inject = options.inject === undefined ? undefined : oneOf('inject', options.inject, DEFECTS);
     if (options.report !== undefined) claimFile(options.report);
 
-    if (oneOf('mode', options.mode, MODES) === 'bad-successors') {
+    const mode = oneOf('mode', options.mode, MODES);
+    if (mode === 'bad-successors') {
       const { memory, only, node: nodes, json, report, 'vfio-profile': kernelsVfio = ROLLBACK_PROFILE } = options;
       const profile = oneOf('vfio-profile', kernelsVfio, PROFILE_NAMES);
       const hostOptions = ['--vfio-profile', profile];
@@ -96,51 +97,25 @@ export const demo: Command = {
       });
     }
     const profile = oneOf('vfio-profile', options['vfio-profile'] ?? DEFAULT_PROFILE, PROFILE_NAMES);
-    const abort = new AbortController();
-    const stopListening = onEndingSignal(() => abort.abort());
-    const progress = new LiveProgress(!options.json);
-    let machine: Machine | undefined;
-    let gathering: NodeJS.Timeout | undefined;
-    try {
-      machine = await Machine.start({
-        devices: devicesFor(profile, captures),
-        memory: options.memory,
-        kernel: guestPath('demo'),
-        vmmOptions: vmmOptionsFor(inject),
-        hostOptions: ['--vfio-profile', profile],
-      });
-      const observer = new Observer(machine);
-      progress.watch(machine, observer);
-      gathering = setInterval(() => {
-        observer.gather();
-        progress.refresh();
-      }, GATHER_MS);
-      const facts = await new Session(
-        machine,
-        observer,
-        { updates, seconds, inject, signal: abort.signal },
-        progress,
-      ).run();
-      clearInterval(gathering);
-      observer.gather();
-      progress.done();
-      const document = makeDocument(facts, VERSION);
-      if (options.report !== undefined) writeFileSync(options.report, renderReport(document, observer.series));
-      process.stdout.write(options.json ? `${JSON.stringify(document, undefined, 2)}\n` : describeDocument(document));
-      if (options.report !== undefined && !options.json) process.stdout.write(`report: ${options.report}\n`);
-      if (options.keep) await keepRunning(machine, options.json);
-      return exitStatusOf(document);
-    } catch (error) {
-      if (!abort.signal.aborted) throw error;
-      return 130;
-    } finally {
-      stopListening();
-      clearInterval(gathering);
-      progress.done();
-      await machine?.stop();
-    }
+    const { memory, json, report, keep } = options;
+    const run = { updates, seconds, inject, json, report, keep };
+    const hostOptions = ['--vfio-profile', profile];
+    if (mode === 'p2p') return runUpdates(peers({ memory, hostOptions, vmmOptions: vmmOptionsFor(inject) }), run);
+    const machine = { devices: devicesFor(profile, captures), memory, kernel: guestPath('demo') };
+    return runUpdates(busyDevices({ ...machine, vmmOptions: vmmOptionsFor(inject), hostOptions }), run);
   },
 };
+
+const busyDevices = (options: MachineOptions): Mode<GuestFacts, GuestFacts> => ({
+  async start(machines) {
+    const machine = await Machine.start(options);
+    machines.push(machine);
+    return demoGuest(machine);
+  },
+  findFailures,
+  describe: describeDocument,
+  tiles: guestTiles,
+});
 
 /**
  * The devices for a profile. Kernels from 6.3 on refuse to make a vaddr invalid beside a mediated
@@ -163,16 +138,4 @@ function claimFile(path: string): void {
   } catch (error) {
     throw new CommandError(`--report ${path}: ${(error as NodeJS.ErrnoException).code}`);
   }
-}
-
-const exitStatusOf = ({ verdict }: DemoDocument): number => (verdict === 'pass' ? 0 : 1);
-
-async function keepRunning({ hostSocket, qmpSocket, qmp, vmm }: Machine, quiet: boolean): Promise<void> {
-  await qmp.execute('cont');
-  const out = quiet ? process.stderr : process.stdout; // stdout holds exactly one JSON document
-  out.write(`still running; Ctrl-C ends it
-  livevmm info --host ${hostSocket}
-  livevmm update --qmp ${qmpSocket}
-`);
-  await Promise.race([untilEndingSignal(), vmm.exited]);
 }

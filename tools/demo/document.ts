@@ -1,36 +1,25 @@
 /** The JSON document of a demo run: its facts, and what follows from them. */
 
 import type { GuestFacts } from '../launch/guest-console.ts';
-import type { DemoFacts, InterruptFacts, UpdateFacts } from './facts.ts';
-import { findFailures } from './verdict.ts';
+import type { RunFacts } from './facts.ts';
 
-export interface DemoDocument {
+/** `G`: what the guests have counted. */
+export interface RunDocument<G> extends Omit<RunFacts<G>, 'updatesWanted' | 'errors'> {
   readonly verdict: 'pass' | 'fail';
   /** Why it is not "pass", one line each. */
   readonly failures: readonly string[];
   readonly livevmm: string;
   readonly node: string;
-  readonly pid: number;
-  readonly updates: readonly UpdateFacts[];
-  readonly pteWritesDuringUpdates: number;
-  readonly guest: GuestFacts | null;
-  readonly interrupts: InterruptFacts | null;
-  readonly ramHashMatches: boolean | null;
 }
 
-export function makeDocument(facts: DemoFacts, version: string): DemoDocument {
-  const failures = findFailures(facts);
-  const { pid, updates, pteWritesDuringUpdates, guest, interrupts, ramHashMatches } = facts;
-  return {
-    verdict: failures.length === 0 ? 'pass' : 'fail',
-    failures,
-    livevmm: version,
-    node: process.version,
-    pid,
-    updates,
-    pteWritesDuringUpdates,
-    guest,
-    interrupts,
-    ramHashMatches,
-  };
+export type DemoDocument = RunDocument<GuestFacts>;
+
+/** `failures`: what the verdict says about these facts. */
+export function makeDocument<G>(
+  { updatesWanted: _, errors: __, ...facts }: RunFacts<G>,
+  failures: readonly string[],
+  version: string,
+): RunDocument<G> {
+  const verdict = failures.length === 0 ? 'pass' : 'fail';
+  return { verdict, failures, livevmm: version, node: process.version, ...facts };
 }

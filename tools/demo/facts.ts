@@ -61,13 +61,14 @@ export interface InterruptFacts {
   readonly lost: number;
 }
 
-export interface DemoFacts {
+/** `G`: what the guests have counted. */
+export interface RunFacts<G> {
   readonly updatesWanted: number;
   /** The VMM's pid before the first update. */
   readonly pid: number;
   readonly updates: readonly UpdateFacts[];
   readonly pteWritesDuringUpdates: number;
-  readonly guest: GuestFacts | null;
+  readonly guest: G | null;
   readonly interrupts: InterruptFacts | null;
   readonly ramHashMatches: boolean | null;
   /**
@@ -75,3 +76,5 @@ export interface DemoFacts {
    */
   readonly errors: readonly string[];
 }
+
+export type DemoFacts = RunFacts<GuestFacts>;

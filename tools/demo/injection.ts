@@ -13,7 +13,7 @@ export function vmmOptionsFor(defect: Defect | undefined): string[] {
  * Makes the host commit the defect. Called when the first update has started: devices do DMA, and
  * no client watches.
  */
-export function injectIntoHost(defect: Defect, { host, devices }: Machine): void {
+export function injectIntoHost(defect: Defect, { host, devices }: Pick<Machine, 'host' | 'devices'>): void {
   const capture = devices.find(({ name }) => name === 'capture');
   switch (defect) {
     case 'touch-pte':

@@ -11,7 +11,7 @@ const COUNT_MS = 2_000;
  * Counts interrupts. The devices are quiet by now, but the VMM's interrupt thread may still be
  * reading the last ones from the eventfds.
  */
-export async function countInterrupts(machine: Machine, observer: Observer): Promise<InterruptFacts> {
+export async function countInterrupts(machine: Pick<Machine, 'qmp'>, observer: Observer): Promise<InterruptFacts> {
   const deadline = performance.now() + COUNT_MS;
   for (;;) {
     const facts = interruptFacts(observer.interruptsRaised(), await delivered(machine));
@@ -20,7 +20,7 @@ export async function countInterrupts(machine: Machine, observer: Observer): Pro
   }
 }
 
-async function delivered({ qmp }: Machine): Promise<number> {
+async function delivered({ qmp }: Pick<Machine, 'qmp'>): Promise<number> {
   const { devices } = (await qmp.execute('x-interrupts')) as { devices: { delivered: number }[] };
   return devices.reduce((sum, { delivered }) => sum + delivered, 0);
 }

@@ -24,11 +24,11 @@ const floorToBucket = (ns: number): number => Math.floor(ns / BUCKET_NS) * BUCKE
 const ceilToBucket = (ns: number): number => Math.ceil(ns / BUCKET_NS) * BUCKET_NS;
 
 export class Observer {
-  readonly #machine: Machine;
+  readonly #machine: Pick<Machine, 'host' | 'devices'>;
   readonly #series: { readonly bdf: string; readonly name: string; readonly buckets: Bucket[] }[];
   #seenNs: number;
 
-  constructor(machine: Machine) {
+  constructor(machine: Pick<Machine, 'host' | 'devices'>) {
     this.#machine = machine;
     this.#series = machine.devices.map(({ bdf, name }) => ({ bdf, name, buckets: [] }));
     this.#seenNs = floorToBucket(monotonicNs());

@@ -10,6 +10,7 @@ import type { Machine } from '../launch/machine.ts';
 import type { DemoDocument } from './document.ts';
 import type { DeviceFacts, UpdateFacts } from './facts.ts';
 import type { Observer } from './observer.ts';
+import type { Tile } from './report.ts';
 import type { SessionEvents } from './session.ts';
 import { formatRate, rates } from './throughput.ts';
 
@@ -22,7 +23,7 @@ const paint = (style: Parameters<typeof styleText>[0], text: string): string =>
 export class LiveProgress implements SessionEvents {
   readonly #wanted: boolean;
   readonly #line: StatusLine;
-  #machine: Machine | undefined;
+  #machine: Pick<Machine, 'vmm'> | undefined;
   #observer: Observer | undefined;
   #step = '';
   #last: UpdateFacts | undefined;
@@ -33,7 +34,7 @@ export class LiveProgress implements SessionEvents {
     this.#line.show('starting host and VMM');
   }
 
-  watch(machine: Machine, observer: Observer): void {
+  watch(machine: Pick<Machine, 'vmm'>, observer: Observer): void {
     this.#machine = machine;
     this.#observer = observer;
   }
@@ -90,16 +91,28 @@ function describeDevice({
   return `    ${name.padEnd(8)}${bdf}  ${dmaDuringPause} DMAs, ${bytesDuringPause} bytes in the pause, ${gap}\n`;
 }
 
+/** Devices that do DMA only when the guest asks, or none at all. */
+const QUIET: readonly string[] = ['edu', 'ivshmem-plain'];
+
 function describeUpdate(update: UpdateFacts): string {
   const { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, devices } = update;
   const phases = Object.entries(phasesMs).map(([phase, value]) => `${phase} ${ms(value)}`);
   return `update ${generation}: pid ${pid}, RAM ${vaddrOld} → ${vaddrNew}, pause ${paint('bold', `${ms(pauseMs)} ms`)}
     ${phases.join(', ')}
 ${devices
-  .filter(({ name }) => name !== 'edu')
+  .filter(({ name }) => !QUIET.includes(name))
   .map(describeDevice)
   .join('')}`;
 }
+
+export const guestTiles = ({ guest }: DemoDocument): Tile[] => [
+  ['frames checked', guest?.framesChecked],
+  ['frames lost', guest?.framesLost],
+  ['frames corrupt', guest?.framesCorrupt],
+  ['factorials', guest?.factorialsOk],
+  ['DMA round trips', guest?.dmaRoundTripsOk],
+  ['copy jobs', guest?.mscribes === 0 ? undefined : guest?.mscribeOk],
+];
 
 export function describeDocument(document: DemoDocument): string {
   const { verdict, failures, guest, interrupts, pteWritesDuringUpdates, ramHashMatches, updates } = document;

@@ -2,7 +2,7 @@
  * The demo's report: one self-contained HTML file. Throughput of each device over the whole run,
  * then each pause close up.
  */
-import type { DemoDocument } from './document.ts';
+import type { RunDocument } from './document.ts';
 import type { UpdateFacts } from './facts.ts';
 import { REPORT_STYLE } from './report-style.ts';
 import { BUCKET_NS, bucketsWithin, type DeviceSeries, formatRate, rates } from './throughput.ts';
@@ -145,23 +145,25 @@ function gapTable(updates: readonly UpdateFacts[]): string {
 <th>longest gap before, µs</th><th>in the pause, µs</th><th>faults</th><th>longest block, µs</th></tr>${rows.join('')}</table>`;
 }
 
-function tiles({ guest, interrupts, pteWritesDuringUpdates, ramHashMatches }: DemoDocument): string {
-  const all: [string, unknown][] = [
-    ['frames checked', guest?.framesChecked],
-    ['frames lost', guest?.framesLost],
-    ['frames corrupt', guest?.framesCorrupt],
-    ['factorials', guest?.factorialsOk],
-    ['DMA round trips', guest?.dmaRoundTripsOk],
-    ['copy jobs', guest?.mscribes === 0 ? undefined : guest?.mscribeOk],
+/** A number on the page, and what it is; undefined: unknown. */
+export type Tile = readonly [string, string | number | undefined];
+
+const tile = ([name, value]: Tile): string => `<div><b>${escapeHtml(value ?? '–')}</b>${escapeHtml(name)}</div>`;
+
+/** `guests`: what the guests have counted. */
+export function renderReport(
+  document: RunDocument<unknown>,
+  guests: readonly Tile[],
+  devices: readonly DeviceSeries[],
+): string {
+  const { interrupts, pteWritesDuringUpdates, ramHashMatches } = document;
+  const tiles: readonly Tile[] = [
+    ...guests,
     ['interrupts raised', interrupts?.raised],
     ['interrupts lost', interrupts?.lost],
     ['PTE writes in updates', pteWritesDuringUpdates],
     ['RAM hashes', ramHashMatches === null ? undefined : ramHashMatches ? 'agree' : 'differ'],
   ];
-  return all.map(([name, value]) => `<div><b>${escapeHtml(value ?? '–')}</b>${escapeHtml(name)}</div>`).join('');
-}
-
-export function renderReport(document: DemoDocument, devices: readonly DeviceSeries[]): string {
   const { verdict, failures, updates, node, livevmm } = document;
   const json = JSON.stringify(document, undefined, 1).replaceAll('<', '\\u003c');
   return `<!doctype html>
@@ -170,7 +172,7 @@ export function renderReport(document: DemoDocument, devices: readonly DeviceSer
 <h1><span class="${verdict}">${verdict}</span> ${updates.length} live updates under DMA</h1>
 <p>livevmm ${escapeHtml(livevmm)}, node ${escapeHtml(node)}, VMM pid ${document.pid}. The guest is paused in the shaded bands; the devices are not.</p>
 ${failures.length > 0 ? `<ul class="failures">${failures.map((f) => `<li>${escapeHtml(f)}</li>`).join('')}</ul>` : ''}
-<div class="tiles">${tiles(document)}</div>
+<div class="tiles">${tiles.map(tile).join('')}</div>
 <h2>DMA throughput per device</h2>
 ${overview(updates, devices)}
 <h2>Pauses, by phase (ms)</h2>

@@ -1,14 +1,15 @@
 /**
  * One demo run from boot to the last count: N live updates of a VMM with busy devices. It gathers
- * facts and judges nothing.
+ * facts and judges nothing. What the guests do is not its business (guests.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { liveUpdate } from '../clients/live-update.ts';
-import type { GuestFacts } from '../launch/guest-console.ts';
+import type { FrameFacts } from '../launch/guest-console.ts';
 import type { Machine } from '../launch/machine.ts';
-import type { DemoFacts, UpdateFacts } from './facts.ts';
+import type { RunFacts, UpdateFacts } from './facts.ts';
+import type { Guests } from './guests.ts';
 import { type Defect, injectIntoHost } from './injection.ts';
 import { countInterrupts } from './interrupt-count.ts';
 import type { Observer } from './observer.ts';
@@ -22,13 +23,20 @@ export interface SessionOptions {
   readonly signal: AbortSignal;
 }
 
+/** Where a run takes place. */
+export interface Stage<F extends FrameFacts, G> {
+  /** The machine that is updated. */
+  readonly machine: Machine<F>;
+  readonly observer: Observer;
+  readonly guests: Guests<G>;
+}
+
 /** Events of a run in progress. */
 export interface SessionEvents {
   step(text: string): void;
   updated(update: UpdateFacts): void;
 }
 
-const ANSWER_MS = 5_000;
 const READY_MS = 30_000;
 const FINAL_MS = 15_000;
 /** Time for a guest that has already failed to answer. */
@@ -40,22 +48,24 @@ const LEAST_INTERVAL_MS = 500;
 /** Time after a pause in which the devices and the guest's heart must be seen going on. */
 const AFTERMATH_MS = 200;
 
-export class Session {
-  readonly #machine: Machine;
+export class Session<F extends FrameFacts, G> {
+  readonly #machine: Machine<F>;
   readonly #observer: Observer;
+  readonly #guests: Guests<G>;
   readonly #options: SessionOptions;
   readonly #events: SessionEvents;
   readonly #updates: UpdateFacts[] = [];
   readonly #errors: string[] = [];
 
-  constructor(machine: Machine, observer: Observer, options: SessionOptions, events: SessionEvents) {
+  constructor({ machine, observer, guests }: Stage<F, G>, options: SessionOptions, events: SessionEvents) {
     this.#machine = machine;
     this.#observer = observer;
+    this.#guests = guests;
     this.#options = options;
     this.#events = events;
   }
 
-  async run(): Promise<DemoFacts> {
+  async run(): Promise<RunFacts<G>> {
     const { updates, signal } = this.#options;
     const pid = this.#machine.vmm.pid;
     await this.#attempt(async () => {
@@ -100,16 +110,10 @@ export class Session {
     this.#events.step('guest boots');
     const deadline = monotonicNs() + READY_MS * 1e6;
     for (;;) {
-      const { heartbeats, factorialsOk, dmaRoundTripsOk, framesChecked, mscribes, mscribeOk } = await this.#stats();
-      const copies = mscribes === 0 || mscribeOk > 0;
-      if (heartbeats > 0 && factorialsOk > 0 && dmaRoundTripsOk > 0 && framesChecked > 0 && copies) return;
+      if (await this.#guests.atWork()) return;
       if (monotonicNs() > deadline) throw new Error(`the guest was not at work within ${READY_MS} ms`);
       await this.#pause(50);
     }
-  }
-
-  #stats(): Promise<GuestFacts> {
-    return this.#machine.console.stats(ANSWER_MS);
   }
 
   async #updateAll(): Promise<void> {
@@ -129,7 +133,7 @@ export class Session {
 
   async #updateOnce(defect: Defect | undefined): Promise<UpdateFacts> {
     const observer = this.#observer;
-    const { heartbeats: heartbeatsBefore } = await this.#stats();
+    const heartbeatsBefore = await this.#guests.heartbeats();
     const before = observer.counters();
     const report = await liveUpdate(
       this.#machine.qmp,
@@ -142,7 +146,7 @@ export class Session {
     );
     const { generation, pid, vaddrOld, vaddrNew, pauseMs, pauseStartNs, pauseEndNs, phasesMs } = report;
     await this.#pause(pauseMs + AFTERMATH_MS);
-    const { heartbeats: heartbeatsAfter } = await this.#stats();
+    const heartbeatsAfter = await this.#guests.heartbeats();
     const after = observer.counters();
     return {
       generation,
@@ -160,9 +164,9 @@ export class Session {
     };
   }
 
-  #finalCount(): Promise<GuestFacts> {
+  #finalCount(): Promise<G> {
     this.#events.step('guest counts');
-    return this.#machine.console.final(this.#errors.length === 0 ? FINAL_MS : IMPATIENT_MS);
+    return this.#guests.final(this.#errors.length === 0 ? FINAL_MS : IMPATIENT_MS);
   }
 
   /**

@@ -1,10 +1,18 @@
 /** The verdict of a demo run: a pure function of its facts. */
 
 import type { GuestFacts } from '../launch/guest-console.ts';
-import type { DemoFacts, DeviceFacts, InterruptFacts, UpdateFacts } from './facts.ts';
+import type { DemoFacts, DeviceFacts, InterruptFacts, RunFacts, UpdateFacts } from './facts.ts';
 
 /** One line for each fact that is not as it should be. No line means "pass". */
 export function findFailures(facts: DemoFacts): string[] {
+  return [
+    ...runFailures(facts),
+    ...(facts.guest ? guestFailures(facts.guest) : ['the guest never gave its final count']),
+  ];
+}
+
+/** All but what the guests say. */
+export function runFailures(facts: RunFacts<unknown>): string[] {
   return [
     ...facts.errors,
     ...(facts.updates.length === facts.updatesWanted
@@ -16,14 +24,13 @@ export function findFailures(facts: DemoFacts): string[] {
       facts.pteWritesDuringUpdates === 0,
       `${facts.pteWritesDuringUpdates} page-table words were written during updates`,
     ),
-    ...(facts.guest ? guestFailures(facts.guest) : ['the guest never gave its final count']),
     ...(facts.interrupts ? interruptFailures(facts.interrupts) : ['interrupts were not counted']),
     ...unless(facts.ramHashMatches !== null, 'guest RAM was not hashed'),
     ...unless(facts.ramHashMatches !== false, "guest RAM differs between the VMM's mapping and the board's"),
   ];
 }
 
-const unless = (holds: boolean, line: string): string[] => (holds ? [] : [line]);
+export const unless = (holds: boolean, line: string): string[] => (holds ? [] : [line]);
 
 function updateFailures(update: UpdateFacts, index: number, pid: number): string[] {
   const what = `update ${index + 1}`;

@@ -1,6 +1,6 @@
 /**
- * The demo guest's console: one-letter commands in, `@stats {…}` and `@final {…}` lines out
- * (guest/programs/demo.c).
+ * A guest's console: one-letter commands in, `@stats {…}` and `@final {…}` lines out
+ * (guest/programs/demo.c, peer.c).
  */
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
@@ -8,22 +8,26 @@ import type { Readable, Writable } from 'node:stream';
 import { CommandError } from '../cli/command.ts';
 import { OutputEnded } from './child.ts';
 
-/** The guest's own count, printed on its console as `@stats {…}` or `@final {…}`. */
-export interface GuestFacts {
+/** What each guest counts, and prints on its console as `@stats {…}` or `@final {…}`. */
+export interface FrameFacts {
   readonly heartbeats: number;
+  readonly framesChecked: number;
+  readonly framesLost: number;
+  readonly framesCorrupt: number;
+  readonly interrupts: number;
+  readonly spurious: number;
+}
+
+/** The counts of the demo guest. */
+export interface GuestFacts extends FrameFacts {
   readonly factorialsOk: number;
   readonly factorialsBad: number;
   readonly dmaRoundTripsOk: number;
   readonly dmaRoundTripsBad: number;
-  readonly framesChecked: number;
-  readonly framesLost: number;
-  readonly framesCorrupt: number;
   /** Copy engines, and jobs of theirs that ended right and wrong. */
   readonly mscribes: number;
   readonly mscribeOk: number;
   readonly mscribeBad: number;
-  readonly interrupts: number;
-  readonly spurious: number;
   /** Jobs that were done without their interrupt. */
   readonly interruptsLost: number;
 }
@@ -33,9 +37,9 @@ const REPORT = /^@(stats|final) (\{.*\})$/;
 type Kind = 'stats' | 'final';
 
 /** A caller that waits for the guest's next report of one kind. */
-interface Waiting {
+interface Waiting<F> {
   readonly kind: Kind;
-  readonly resolve: (facts: GuestFacts) => void;
+  readonly resolve: (facts: F) => void;
   readonly reject: (reason: Error) => void;
 }
 
@@ -52,9 +56,10 @@ function settleable<T>() {
   return { promise, resolve, reject };
 }
 
-export class GuestConsole {
+/** `F`: what the guest counts. */
+export class GuestConsole<F extends FrameFacts = GuestFacts> {
   readonly #input: Writable;
-  #waiting: readonly Waiting[] = [];
+  #waiting: readonly Waiting<F>[] = [];
   #greet: (line: string) => void = () => {};
   #missed: (reason: Error) => void = () => {};
   #ended = false;
@@ -81,7 +86,7 @@ export class GuestConsole {
       this.#greet(line);
       return;
     }
-    const facts = JSON.parse(match[2]!) as GuestFacts;
+    const facts = JSON.parse(match[2]!) as F;
     const first = this.#waiting.find(({ kind }) => kind === match[1]);
     if (!first) return;
     this.#forget(first);
@@ -97,26 +102,26 @@ export class GuestConsole {
     for (const { reject } of waiting) reject(consoleEnded());
   }
 
-  #forget(done: Waiting): void {
+  #forget(done: Waiting<F>): void {
     this.#waiting = this.#waiting.filter((one) => one !== done);
   }
 
   /** 's': asks for the counts so far. */
-  stats(timeoutMs: number): Promise<GuestFacts> {
+  stats(timeoutMs: number): Promise<F> {
     return this.#ask('s', 'stats', timeoutMs);
   }
 
   /**
    * 'q': asks the guest to stop its devices, check the rest of the rings and give its last counts.
    */
-  final(timeoutMs: number): Promise<GuestFacts> {
+  final(timeoutMs: number): Promise<F> {
     return this.#ask('q', 'final', timeoutMs);
   }
 
-  #ask(letter: string, kind: Kind, timeoutMs: number): Promise<GuestFacts> {
+  #ask(letter: string, kind: Kind, timeoutMs: number): Promise<F> {
     if (this.#ended) return Promise.reject(consoleEnded());
-    const { promise, resolve, reject } = settleable<GuestFacts>();
-    const waiting: Waiting = { kind, resolve, reject };
+    const { promise, resolve, reject } = settleable<F>();
+    const waiting: Waiting<F> = { kind, resolve, reject };
     const timer = setTimeout(() => {
       this.#forget(waiting);
       reject(new CommandError(`the guest did not answer '${letter}' within ${timeoutMs} ms`));

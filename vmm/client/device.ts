@@ -88,14 +88,23 @@ export function resetDevice(calls: FileCalls, device: number): void {
   calls.ioctl(device, VFIO_DEVICE_RESET, 0);
 }
 
+/** A range of guest memory at which a BAR answers. */
+export interface PlacedBar {
+  readonly bar: number;
+  readonly base: number;
+}
+
 /** A device as one thread uses it. */
 export class VfioDevice {
   readonly description: DeviceDescription;
   readonly #calls: FileCalls;
+  /** Lets other devices reach the BARs there and nowhere else. */
+  readonly placeBars: (bars: readonly PlacedBar[]) => void;
 
-  constructor(description: DeviceDescription, calls: FileCalls) {
+  constructor(description: DeviceDescription, calls: FileCalls, placeBars: VfioDevice['placeBars'] = () => {}) {
     this.description = description;
     this.#calls = calls;
+    this.placeBars = placeBars;
   }
 
   readConfig(offset: number, into: Uint8Array): void {

@@ -14,8 +14,10 @@ import { codeOf, eopnotsupp } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { integer, list, object, type Shaped } from '../../platform/shape.ts';
 import { checkExtension, getType1Info, joinContainer, openEmptyContainer, setIommu } from '../client/container.ts';
+import type { DeviceDescription } from '../client/device.ts';
 import { type DmaMapping, donateMsiWindow, invalidateVaddrs, mapDma, mapDmas, unmapDma } from '../client/dma.ts';
 import type { KernelClient } from '../client/kernel-client.ts';
+import { PEER_BARS, type PeerBarState, PeerBars } from './peer-bars.ts';
 
 /** Iovas for MSIs, where the host wants them from us. The guest's machine has nothing there. */
 const MSI_IOVAS = { iova: 0x0800_0000, size: 0x10_0000 } as const;
@@ -28,11 +30,12 @@ export type DmaRange = Shaped<typeof DMA_RANGE>;
 /**
  * The part of a container that survives its process: its fds stay open, its ranges get new vaddrs.
  */
-export const CONTAINER_STATE = object({
-  fd,
-  groups: list(object({ group: integer, fd })),
-  ranges: list(DMA_RANGE),
-});
+const CONTAINER_FIELDS = { fd, groups: list(object({ group: integer, fd })), ranges: list(DMA_RANGE) };
+
+/** Without targets of peer-to-peer DMA (0.1.0). */
+export const CONTAINER_STATE_1 = object(CONTAINER_FIELDS);
+
+export const CONTAINER_STATE = object({ ...CONTAINER_FIELDS, peerBars: PEER_BARS });
 
 export type ContainerState = Shaped<typeof CONTAINER_STATE>;
 
@@ -41,6 +44,7 @@ export class PassthroughContainer {
   readonly #client: KernelClient;
   readonly #groups: { group: number; fd: number }[];
   readonly #ranges: DmaRange[];
+  #peerBars: PeerBars | undefined;
 
   /** A container of `state`, whose fds this process inherited, or a fresh one without groups. */
   constructor(client: KernelClient, state?: ContainerState) {
@@ -51,7 +55,8 @@ export class PassthroughContainer {
   }
 
   save(): ContainerState {
-    return { fd: this.fd, groups: [...this.#groups], ranges: [...this.#ranges] };
+    const peerBars = this.#peerBars?.save() ?? [];
+    return { fd: this.fd, groups: [...this.#groups], ranges: [...this.#ranges], peerBars };
   }
 
   /**
@@ -84,6 +89,12 @@ export class PassthroughContainer {
     this.#ranges.push(range);
   }
 
+  /** Lets the devices reach these BARs of each other, where the guest places them. */
+  mapPeers(devices: readonly DeviceDescription[], bars: readonly PeerBarState[]): PeerBars {
+    this.#peerBars = new PeerBars(this.#client, this.fd, devices, bars);
+    return this.#peerBars;
+  }
+
   /**
    * Checks that an exec update is possible: both extensions answer 1 (CPR-1). EOPNOTSUPP names the
    * one that does not.
@@ -107,11 +118,14 @@ export class PassthroughContainer {
     throw eopnotsupp('the kernel keeps the vaddrs that another process has mapped (UNM-9)');
   }
 
-  /** Gives every range its vaddr in RAM, which now begins at `ramVaddr` (MAP-6). */
+  /**
+   * Gives every range its vaddr in RAM, which now begins at `ramVaddr` (MAP-6), and every BAR its
+   * vaddr in this process.
+   */
   updateVaddrs(ramVaddr: number): void {
     const flags = VFIO_DMA_MAP_FLAG_VADDR;
     const mappings = this.#ranges.map(({ iova, offset, size }) => ({ iova, size, vaddr: ramVaddr + offset, flags }));
-    mapDmas(this.#client, this.fd, mappings);
+    mapDmas(this.#client, this.fd, [...mappings, ...(this.#peerBars?.mappings() ?? [])]);
   }
 
   /**
@@ -120,11 +134,13 @@ export class PassthroughContainer {
    * process invalidate it (UNM-9). DMA goes on there, but no new page can be pinned.
    */
   retakeVaddrs(ramVaddr: number): DmaRange[] {
-    return this.#ranges.filter((range) => !this.#retake(range, ramVaddr));
+    const kept = this.#ranges.filter((range) => !this.#retake(mappingOf(range, ramVaddr)));
+    for (const mapping of this.#peerBars?.mappings() ?? []) this.#retake(mapping);
+    return kept;
   }
 
-  #retake(range: DmaRange, ramVaddr: number): boolean {
-    const mapping = { ...mappingOf(range, ramVaddr), flags: VFIO_DMA_MAP_FLAG_VADDR };
+  #retake(range: DmaMapping): boolean {
+    const mapping = { ...range, flags: VFIO_DMA_MAP_FLAG_VADDR };
     try {
       mapDma(this.#client, this.fd, mapping);
       return true;

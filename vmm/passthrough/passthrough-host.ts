@@ -3,6 +3,11 @@
  * and the eventfds of its vectors.
  */
 import { MSI_WINDOW_START } from '../../iommu/abi/msi-window.ts';
+import {
+  PCI_BASE_ADDRESS_0,
+  PCI_BASE_ADDRESS_MEM_PREFETCH,
+  PCI_BASE_ADDRESS_SPACE_IO,
+} from '../../iommu/abi/pci-regs.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { hex } from '../../platform/hex.ts';
@@ -10,35 +15,69 @@ import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc/eventfd.
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list, nullable, object, type Shaped } from '../../platform/shape.ts';
 import { askHost } from '../client/control.ts';
-import { DEVICE_DESCRIPTION, describeDevice } from '../client/device.ts';
+import { DEVICE_DESCRIPTION, type DeviceDescription, describeDevice } from '../client/device.ts';
 import { openDevice } from '../client/group.ts';
 import { KernelClient } from '../client/kernel-client.ts';
-import { CONTAINER_STATE, type ContainerState, type DmaRange, PassthroughContainer } from './container.ts';
+import {
+  CONTAINER_STATE,
+  CONTAINER_STATE_1,
+  type ContainerState,
+  type DmaRange,
+  PassthroughContainer,
+} from './container.ts';
+import { type PeerBarParts, type PeerBarState, unplaced } from './peer-bars.ts';
 
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(fd) });
 
 export type PassedDevice = Shaped<typeof PASSED_DEVICE>;
 
 /** The state that survives: open fds, and the kernel's state under them. */
-export const VFIO_SECTION = defineSection('vfio', 1, {
+export const VFIO_SECTION = defineSection('vfio', 2, {
   /** null: no devices. */
   container: nullable(CONTAINER_STATE),
   devices: list(PASSED_DEVICE),
-});
+}).earlier(
+  1,
+  { container: nullable(CONTAINER_STATE_1), devices: list(PASSED_DEVICE) },
+  {
+    // its BARs are no targets until the next power-on
+    read: ({ container, devices }) => ({ container: container && { ...container, peerBars: [] }, devices }),
+    write({ container, devices }) {
+      if (container?.peerBars.some(({ iova }) => iova !== null)) {
+        throw einval('a BAR is mapped for the DMA of another device');
+      }
+      return { container: container && withoutPeerBars(container), devices };
+    },
+  },
+);
+
+function withoutPeerBars({ fd, groups, ranges }: ContainerState): Shaped<typeof CONTAINER_STATE_1> {
+  return { fd, groups, ranges };
+}
 
 export type VfioState = StateOf<typeof VFIO_SECTION>;
 
-export const NO_DEVICES: VfioState = { version: 1, container: null, devices: [] };
+export const NO_DEVICES: VfioState = { version: 2, container: null, devices: [] };
 
 export class PassthroughHost {
   readonly client: KernelClient;
   readonly container: PassthroughContainer;
   readonly devices: readonly PassedDevice[];
+  readonly peerBars: PeerBarParts;
 
-  private constructor(client: KernelClient, container: PassthroughContainer, devices: readonly PassedDevice[]) {
+  private constructor(
+    client: KernelClient,
+    container: PassthroughContainer,
+    devices: readonly PassedDevice[],
+    peerBars: readonly PeerBarState[],
+  ) {
     this.client = client;
     this.container = container;
     this.devices = devices;
+    this.peerBars = container.mapPeers(
+      devices.map(({ description }) => description),
+      peerBars,
+    ).parts;
   }
 
   /**
@@ -64,17 +103,21 @@ export class PassthroughHost {
     });
     const { vaddr, iova, offset, size } = ram;
     mapRam(container, { iova, offset, size }, vaddr);
-    return new PassthroughHost(client, container, devices);
+    const peerBars = unplaced(
+      devices.map(({ description }) => description),
+      (device, bar) => isMemory(client, device, bar),
+    );
+    return new PassthroughHost(client, container, devices, peerBars);
   }
 
   /** The same devices in a new image, which has inherited their fds. */
   static resume(socketPath: string, container: ContainerState, devices: readonly PassedDevice[]): PassthroughHost {
     const client = new KernelClient(socketPath);
-    return new PassthroughHost(client, new PassthroughContainer(client, container), devices);
+    return new PassthroughHost(client, new PassthroughContainer(client, container), devices, container.peerBars);
   }
 
   save(): VfioState {
-    return { version: 1, container: this.container.save(), devices: this.devices };
+    return { version: 2, container: this.container.save(), devices: this.devices };
   }
 }
 
@@ -99,4 +142,11 @@ function mapRam(container: PassthroughContainer, range: DmaRange, vaddr: number)
       `-m: at most ${most}M with these devices: above lies the MSI window of their IOMMU, from ${hex(MSI_WINDOW_START)} on`,
     );
   }
+}
+
+/** Prefetchable memory: reads have no side effects (PCI 3.0 §6.2.5.1). */
+function isMemory(client: KernelClient, device: DeviceDescription, bar: number): boolean {
+  const flags = new Uint8Array(1);
+  client.pread(device.fd, device.config.offset + PCI_BASE_ADDRESS_0 + 4 * bar, flags);
+  return (flags[0]! & (PCI_BASE_ADDRESS_SPACE_IO | PCI_BASE_ADDRESS_MEM_PREFETCH)) === PCI_BASE_ADDRESS_MEM_PREFETCH;
 }

@@ -91,7 +91,8 @@ export class Vm {
   /** The parts of the machine that a vCPU is built for. */
   get machineParts(): MachineParts {
     const { ram, entry, host } = this.parts;
-    return { ram: ram.buffer, entry, devices: host?.devices.map(({ description }) => description) ?? [] };
+    const devices = host?.devices.map(({ description }) => description) ?? [];
+    return { ram: ram.buffer, entry, devices, ...(host ? { peerBars: host.peerBars } : {}) };
   }
 
   /** Takes the run state of an earlier image. To be called before anything runs. */

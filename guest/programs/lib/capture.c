@@ -1,6 +1,6 @@
 #include "capture.h"
 
-#include "crc32.h"
+#include "frame.h"
 #include "mmio.h"
 
 #define CAPTURE_ID 0x00
@@ -25,21 +25,6 @@
 #define STATUS_RUNNING 0x1u
 #define STATUS_FAULT 0x4u
 #define IRQ_ALL 0x7u
-
-#define FRAME_MAGIC 0x4d415246u /* "FRAM" */
-
-struct frame {
-	u32 magic;
-	u32 length;
-	u64 sequence;
-	u64 timestamp; /* ns, CLOCK_MONOTONIC of the host */
-	u32 crc;       /* of everything but these two words */
-	u32 zero;
-	u32 payload[]; /* word i = sequence * PAYLOAD_SEQUENCE + i * PAYLOAD_WORD */
-};
-
-#define PAYLOAD_SEQUENCE 0x9e3779b1u
-#define PAYLOAD_WORD 0x85ebca6bu
 
 static u8 rings[MAX_CAPTURES][CAPTURE_RING_SIZE] __attribute__((section(".bss.rings"), aligned(4096)));
 static volatile u64 indices[MAX_CAPTURES];
@@ -98,16 +83,6 @@ static u32 frames_written(const struct capture *capture)
 	return written;
 }
 
-static bool frame_is_good(const struct frame *frame, u32 size)
-{
-	u32 words = (size - sizeof(*frame)) / 4;
-	u32 seed = (u32)frame->sequence * PAYLOAD_SEQUENCE;
-	u32 crc = crc32(crc32(0, frame, 0x18), frame->payload, size - sizeof(*frame));
-
-	return frame->magic == FRAME_MAGIC && frame->length == size && frame->zero == 0 && frame->crc == crc &&
-	       frame->payload[0] == seed && frame->payload[words - 1] == seed + (words - 1) * PAYLOAD_WORD;
-}
-
 /*
  * The slot of frame `next` is being overwritten, or will be, once the device has written `next + frames`. Then go on with one
  * that it reaches only later; what is skipped is lost.
@@ -143,12 +118,17 @@ static void check_next(struct capture *capture)
 	capture->next++;
 }
 
+void capture_acknowledge(struct capture *capture)
+{
+	if (!capture->interrupted)
+		return;
+	capture->interrupted = false;
+	write32(capture->pci.bar0 + CAPTURE_IRQ_STATUS, IRQ_ALL);
+}
+
 bool capture_service(struct capture *capture, u32 max)
 {
-	if (capture->interrupted) {
-		capture->interrupted = false;
-		write32(capture->pci.bar0 + CAPTURE_IRQ_STATUS, IRQ_ALL);
-	}
+	capture_acknowledge(capture);
 	u64 before = capture->next;
 
 	while (capture->next - before < max) {

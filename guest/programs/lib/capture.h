@@ -25,7 +25,7 @@ struct capture {
 	struct pci_device pci;
 	struct capture_setup setup;
 	volatile u64 *index; /* written by the device: frames written, and dropped << 32 */
-	const u8 *ring;
+	const u8 *ring; /* the device's view and ours are the same: iova = gpa */
 	volatile bool interrupted; /* an interrupt is to be acknowledged */
 	bool stopped;
 	u32 end;  /* once stopped: frames written in all */
@@ -39,6 +39,9 @@ u32 capture_find(struct capture *captures, u32 max, const char **error);
 
 /* Starts it; NULL, or what is wrong. */
 const char *capture_start(struct capture *capture, struct capture_setup setup);
+
+/* Acknowledges the interrupt that has arrived, if one has. */
+void capture_acknowledge(struct capture *capture);
 
 /* Checks at most `max` frames that have arrived, and gives their slots back. True if there was something to do. */
 bool capture_service(struct capture *capture, u32 max);

@@ -52,6 +52,14 @@ describe('memory map of the board', () => {
     expect(new Set(starts).size).toBe(2);
   });
 
+  it('gives BARs the same memory if they call it by the same name and have the same size', () => {
+    const frames = map.sharedMemory('frames', 8192);
+
+    expect(map.sharedMemory('frames', 8192)).toBe(frames);
+    expect(map.sharedMemory('others', 8192)).not.toBe(frames);
+    expect(() => map.sharedMemory('frames', 4096)).toThrow(/frames: one device has 8192 bytes/);
+  });
+
   it('shows the bytes of the object itself, and knows which one it is', () => {
     const mapping = new Mapping(fd, 65536);
 

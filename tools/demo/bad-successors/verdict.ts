@@ -1,5 +1,6 @@
 /** The verdict of the matrix: a pure function of its facts. */
 import type { InterruptFacts } from '../facts.ts';
+import { unless } from '../verdict.ts';
 import type { TrialFacts } from './trial.ts';
 
 /** What a machine's last count said, after all its trials. */
@@ -16,8 +17,6 @@ export interface MatrixFacts {
   /** Trials that could not be made, one line each. */
   readonly errors: readonly string[];
 }
-
-const unless = (holds: boolean, line: string): string[] => (holds ? [] : [line]);
 
 /** One line for each fact that is not as it should be. No line means "pass". */
 export function findFailures({ trials, counts, errors }: MatrixFacts): string[] {

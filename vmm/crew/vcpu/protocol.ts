@@ -5,6 +5,7 @@
 
 import type { DeviceDescription } from '../../client/device.ts';
 import type { MachineState } from '../../machine/machine.ts';
+import type { PeerBarParts } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 
 /** All that a machine is built from, except its state. */
@@ -13,6 +14,8 @@ export interface MachineParts {
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
   readonly devices: readonly DeviceDescription[];
+  /** Present with devices. */
+  readonly peerBars?: PeerBarParts;
 }
 
 /** The worker's data. */

@@ -1,12 +1,13 @@
 /** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
 import { SysError } from '../../../platform/errno.ts';
-import { VfioDevice } from '../../client/device.ts';
+import { type PlacedBar, VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput } from '../../machine/shared/console-output.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
+import { placeBars } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { runVcpu } from './loop.ts';
 import type { InitialState, MachineParts, VcpuInput, VcpuMessage } from './protocol.ts';
@@ -26,7 +27,9 @@ export interface VcpuOptions {
 export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOptions): Vcpu {
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
-    return new PassthroughFunction(new VfioDevice(description, kernel), routes, state.pci.functions[i]!);
+    const { peerBars } = parts;
+    const place = peerBars && ((at: readonly PlacedBar[]): void => placeBars(peerBars, i, kernel, at));
+    return new PassthroughFunction(new VfioDevice(description, kernel, place), routes, state.pci.functions[i]!);
   });
   const machine = new Machine({
     ram: parts.ram,

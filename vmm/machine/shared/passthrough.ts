@@ -198,6 +198,7 @@ export class PassthroughFunction implements PciFunction {
       });
     }
     this.#windows = windows;
+    attempt(() => this.#device.placeBars(windows));
   }
 
   /** Makes the MSI settings of the kernel and of the routes agree with the guest's. */

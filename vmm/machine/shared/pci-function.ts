@@ -36,6 +36,11 @@ export interface DeviceAccess {
   writeConfig(offset: number, bytes: Uint8Array): void;
   readBar(bar: number, offset: number, into: Uint8Array): void;
   writeBar(bar: number, offset: number, bytes: Uint8Array): void;
+  /**
+   * The BARs that the guest lets decode, and where. From now on other devices reach them there and
+   * nowhere else.
+   */
+  placeBars(windows: readonly BarWindow[]): void;
   /** MSI vectors 0… signal these eventfds from now on. */
   armMsi(eventfds: readonly number[]): void;
   disarmMsi(): void;

@@ -1,8 +1,8 @@
 /**
  * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). The client maps the function's object
  * at the BAR's place (iommu/abi/device-object.ts). That place has the bytes of a RAM BAR, and none
- * of a register BAR. DEVIATION: there is no hardware under a mapping of registers, so a load or
- * store of the CPU is a SIGBUS. The client library then makes the access by a read or write of the
+ * of a register BAR or of memory that other functions have, too. DEVIATION: there is no hardware
+ * under a mapping without bytes, so a load or store of the CPU is a SIGBUS. The client library then makes the access by a read or write of the
  * mapping's file. Each of these is one access of the device.
  */
 import { einval, eio, enotty } from '../../../../platform/errno.ts';
@@ -49,7 +49,7 @@ export class BarMmap {
     const bar = resources.bars[index];
     if (!bar || !isMappable(bar)) throw einval(`region ${index} cannot be mapped`);
     if (offset + length > wholePages(bar.size)) throw einval(`mapping outside of BAR ${index}`);
-    const registers = !ramBars.has(index);
+    const registers = !ramBars.isInObject(index);
     const { objectOffset } = this.#memoryOf(bar);
     const operations = new BarMapping(this.#options, { bar, release });
     return { operations, objectOffset: objectOffset + offset, registers };
@@ -60,7 +60,7 @@ export class BarMmap {
     if (known) return known;
     const { object, deviceMemory, memoryEnabled, ramBars } = this.#options;
     const memory: DeviceMemory = {
-      objectOffset: placeInObject(bar.index, ramBars.has(bar.index)),
+      objectOffset: placeInObject(bar.index, ramBars.isInObject(bar.index)),
       startPfn: bar.start / PAGE_SIZE,
       nrPages: pagesFor(bar.size),
       answers: memoryEnabled,

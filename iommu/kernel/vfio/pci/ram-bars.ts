@@ -2,8 +2,10 @@
  * The BARs of a function that are memory. Their bytes are in an object that clients map.
  * vfio_pci_zap_bars (PCI-8) takes the bytes away from all these mappings at once: here the object
  * is truncated to nothing, so that an access is a SIGBUS. Later the object gets its bytes back, and
- * the same mappings show them again (PCI-7). DEVIATION: a store of a CPU or a device that is
- * under way at the truncation may get lost. A real BAR would either take the store or fault.
+ * the same mappings show them again (PCI-7). Bytes that other functions have, too, are not in that
+ * object: no client has them, so the gate and the file's own checks are enough. DEVIATION: a store
+ * of a CPU or a device that is under way at the truncation may get lost. A real BAR would either
+ * take the store or fault.
  */
 import { dataExtent, ftruncate, pread, pwrite } from '../../../../platform/libc/file-bytes.ts';
 import { BarGate } from '../../../bus/bar-gate.ts';
@@ -21,6 +23,8 @@ interface Chunk {
 export class RamBars {
   readonly #object: number;
   readonly #bars: readonly RamBar[];
+  /** Those with bytes in the function's object. */
+  readonly #own: readonly RamBar[];
   readonly #gate: BarGate;
   readonly #fence: () => void;
   /** Those of each BAR, while they are withdrawn. */
@@ -30,6 +34,7 @@ export class RamBars {
   constructor({ object, ramBars, barGate }: PciFunction, fence: () => void) {
     this.#object = object;
     this.#bars = ramBars;
+    this.#own = ramBars.filter(({ shared }) => shared === undefined);
     this.#gate = new BarGate(barGate);
     this.#fence = fence;
   }
@@ -39,16 +44,23 @@ export class RamBars {
     return this.#find(index) !== undefined;
   }
 
+  /** Whether the bytes of BAR `index` are in the function's object. */
+  isInObject(index: number): boolean {
+    return this.#own.some(({ bar }) => bar === index);
+  }
+
   #find(index: number): RamBar | undefined {
     return this.#bars.find(({ bar }) => bar === index);
   }
 
   read(index: number, offset: number, into: Uint8Array): void {
-    readFileMemory(this.#object, this.#find(index)!.at + offset, into);
+    const { at, shared = this.#object } = this.#find(index)!;
+    readFileMemory(shared, at + offset, into);
   }
 
   write(index: number, offset: number, data: Uint8Array): void {
-    writeFileMemory(this.#object, this.#find(index)!.at + offset, data);
+    const { at, shared = this.#object } = this.#find(index)!;
+    writeFileMemory(shared, at + offset, data);
   }
 
   /**
@@ -59,15 +71,15 @@ export class RamBars {
     if (this.#stashes) return;
     this.#gate.setWithdrawn(true);
     this.#fence();
-    this.#stashes = this.#bars.map((bar) => readChunks(this.#object, bar));
-    if (this.#bars.length > 0) ftruncate(this.#object, 0);
+    this.#stashes = this.#own.map((bar) => readChunks(this.#object, bar));
+    if (this.#own.length > 0) ftruncate(this.#object, 0);
   }
 
   /** Gives withdrawn BARs their bytes back. No effect when the BARs are not withdrawn. */
   restore(): void {
     // From the start, so that a page is never there without its bytes.
     for (const { at, bytes } of this.#stashes?.flat() ?? []) pwrite(this.#object, bytes, at);
-    if (this.#stashes && this.#bars.length > 0) ftruncate(this.#object, objectSize(this.#bars));
+    if (this.#stashes && this.#own.length > 0) ftruncate(this.#object, objectSize(this.#own));
     this.#stashes = undefined;
     this.#gate.setWithdrawn(false);
   }

@@ -59,6 +59,16 @@ describe('a BAR that is mapped for another device', () => {
     expect(board.info().devices[0]).toMatchObject(refused);
   });
 
+  it('has the memory of another device, which reaches it while its own decoding is on', async () => {
+    const shared = (addr: string) => ({ type: 'ivshmem-plain', properties: { addr, memdev: 'shared' } });
+    const devices = [DEVICES[0]!, shared('7'), shared('9')];
+    board = await startHost({ devices, socketPath: join(dir, 'host'), firstGroup: 1, kernelRamBytes: 16 << 20 });
+    client = new ClientProcess('bars', join(dir, 'host'), 'shared-memory');
+
+    expect(await client.says()).toEqual({ both: [[7], [7]], off: ['EIO', [7]], again: [[9], [9]] });
+    expect(board.info().devices[0]).toMatchObject({ unsupported: 1, faults: 0 });
+  });
+
   it.each(['kept', 'closed', 'revoked'] as const)(
     'is %s in a storm of DMA, too (P2P-3, P2P-7, P2P-10)',
     async (peerMappings) => {

@@ -379,6 +379,30 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     return { ...seen, closed, reopened };
   },
 
+  /** Two ivshmem devices with one memory: what one of them shows, and what edu writes, the other shows. */
+  'shared-memory'() {
+    const { device: engine, registers, container } = openDeviceOf(1, EDU);
+    const [one, other] = [openDeviceOf(2, IVSHMEM), openDeviceOf(3, CAPTURE)];
+    setCommand(engine, 6);
+    const dma = new Edu(registers);
+    mapDma(kernel, container, { iova: 0x10_0000, size: 0x4000, vaddr: mapBar(one, 2, 0, 0x4000) });
+    mapDma(kernel, container, { iova: 0x20_0000, size: 0x4000, vaddr: mapBar(other, 2, 0, 0x4000) });
+    const copied = (): unknown => {
+      dma.readBus(0x10_0000, 1);
+      dma.writeBus(0x20_0000 + 8, 1);
+      return outcome(() => read(one, 2, 8, 1));
+    };
+
+    write(one, 2, 0, 7);
+    const seen = { both: [read(other, 2, 0, 1), copied()] };
+    setCommand(other.device, 0);
+    write(one, 2, 0, 9);
+    const off = [outcome(() => read(other, 2, 0, 1)), copied()];
+    setCommand(other.device, 2);
+    const again = [read(other, 2, 0, 1), copied()];
+    return { ...seen, off, again };
+  },
+
   /** P2P: edu reads and writes the registers of another edu, and its own. */
   'peer-registers'() {
     const { device: engine, registers, container, ...rest } = openDeviceOf(1, EDU);

@@ -379,7 +379,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     return { ...seen, closed, reopened };
   },
 
-  /** Two ivshmem devices with one memory: what one of them shows, and what edu writes, the other shows. */
+  /** Two ivshmem devices with one memory: what is written in one of them, the other one shows. */
   'shared-memory'() {
     const { device: engine, registers, container } = openDeviceOf(1, EDU);
     const [one, other] = [openDeviceOf(2, IVSHMEM), openDeviceOf(3, CAPTURE)];

@@ -1,9 +1,10 @@
 /**
  * mmap(2) of a device fd (vfio_pci_core_mmap; PCI-7, PCI-1). The client maps the function's object
- * at the BAR's place (iommu/abi/device-object.ts). That place has the bytes of a RAM BAR, and none
- * of a register BAR or of memory that other functions have, too. DEVIATION: there is no hardware
- * under a mapping without bytes, so a load or store of the CPU is a SIGBUS. The client library then makes the access by a read or write of the
- * mapping's file. Each of these is one access of the device.
+ * at the BAR's place (iommu/abi/device-object.ts). That place has the bytes of a RAM BAR. It has
+ * none of a register BAR, nor of memory that other functions have, too. DEVIATION: there is no
+ * hardware under a mapping without bytes, so a load or store of the CPU is a SIGBUS. The client
+ * library then makes the access by a read or write of the mapping's file. Each of these is one
+ * access of the device.
  */
 import { einval, eio, enotty } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';

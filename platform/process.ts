@@ -4,7 +4,18 @@
  * process they find nothing (like a mm_struct of a kernel whose users are gone); they never find
  * the new image.
  */
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { codeOf, eacces, esrch, SysError } from './errno.ts';
 import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-systems.ts';
 import { ioctl } from './libc/fd.ts';
@@ -246,9 +257,17 @@ export class AddressSpace {
 /** A text key for the object behind a mapping. It equals the fdObjectKey of a fd of that object. */
 export const vmaObjectKey = ({ major, minor, inode }: Vma): string => `${major}:${minor}:${inode}`;
 
-export function fdObjectKey(fd: number): string {
-  const { dev, ino } = fstatSync(fd);
-  return `${majorOf(dev)}:${minorOf(dev)}:${ino}`;
+const keyOf = ({ dev, ino }: Stats): string => `${majorOf(dev)}:${minorOf(dev)}:${ino}`;
+
+export const fdObjectKey = (fd: number): string => keyOf(fstatSync(fd));
+
+/** The same for fd `fd` of process `pid`; undefined if it is not open. */
+export function objectKeyOf(pid: number, fd: number): string | undefined {
+  try {
+    return keyOf(statSync(`/proc/${pid}/fd/${fd}`));
+  } catch {
+    return undefined; // not open: EBADF for the caller
+  }
 }
 
 function openProc(pid: number, name: string, flags: string): number {

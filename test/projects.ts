@@ -24,6 +24,7 @@ export const STARTERS = [
   'devices/board/device-thread.ts',
   'devices/board/host.ts',
   'devices/board/memory-hash.ts',
+  'iommu/kernel/entry/object-files.ts', // a thread that waits for closes
   'iommu/kernel/vfio/pci/device.ts', // a thread for the eventfds that a client arms
   'iommu/kernel/vfio/virqfd/virqfd.ts',
   'tools/launch/child.ts',

@@ -37,6 +37,11 @@ export interface OpenHello {
   readonly token?: number;
   /** The process that opens the file, if that is not the peer (see TaskHello). */
   readonly pid?: number;
+  /**
+   * The client takes a memory object as the open file, where there can be one (device-object.ts).
+   * It then comes with the answer, by SCM_RIGHTS, and this connection ends.
+   */
+  readonly object?: boolean;
 }
 
 /**
@@ -112,6 +117,8 @@ export interface MmapCall {
   readonly length: number;
   /** MAP_SHARED or MAP_PRIVATE. */
   readonly flags: number;
+  /** The client maps by itself and only asks: there is no token, and nothing to close. */
+  readonly check?: boolean;
 }
 
 /**
@@ -213,14 +220,15 @@ function fieldsOf(value: unknown): Fields {
 
 /** The first frame of a connection. EPROTO for anything else. */
 export function parseHello(value: unknown): Hello {
-  const { open, fd, token, task, pid } = fieldsOf(value);
+  const { open, fd, token, task, pid, object } = fieldsOf(value);
   if (pid !== undefined && !isCount(pid)) throw eproto('bad pid');
   const behalf = pid === undefined ? {} : { pid };
   if (isCount(task)) return { task, ...behalf };
   if (typeof open !== 'string' || !isFd(fd)) throw eproto('connection does not start with a hello');
-  if (token === undefined) return { open, fd, ...behalf };
+  const opening = { open, fd, ...behalf, ...(object === true ? { object } : {}) };
+  if (token === undefined) return opening;
   if (!isCount(token)) throw eproto('bad token');
-  return { open, fd, token, ...behalf };
+  return { ...opening, token };
 }
 
 const isIoctl = (fields: Fields): fields is Fields & IoctlCall =>
@@ -255,7 +263,7 @@ export function parseRequest(value: unknown): Request {
       return { op: 'pwrite', fd, offset, data };
     case 'mmap':
       if (!isLong(offset) || !isCount(length) || !isCount(flags)) break;
-      return { op: 'mmap', fd, offset, length, flags };
+      return { op: 'mmap', fd, offset, length, flags, ...(request.check === true ? { check: true } : {}) };
     case 'control':
       return { op: 'control', fd, request: fieldsOf(request.request) };
   }

@@ -7,14 +7,16 @@ export const O_RDWR = 2;
 export const O_NOCTTY = 0o400;
 export const O_NONBLOCK = 0o4000;
 export const O_PATH = 0o10000000;
-const O_CLOEXEC = 0o2000000;
+export const O_CLOEXEC = 0o2000000;
 const F_GETFD = 1;
 const F_SETFD = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const FD_CLOEXEC = 1;
+const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const LOCK_UN = 8;
 
 /**
  * open(2), close-on-exec. Use it for a fd that another thread will close: Node remembers the fds
@@ -57,6 +59,16 @@ export function lockNow(fd: number): boolean {
     if (codeOf(error) === 'EAGAIN') return false;
     throw error;
   }
+}
+
+/** flock(2), shared. It waits while another open file has the lock exclusively. */
+export function lockShared(fd: number): void {
+  check(c.flock(fd, LOCK_SH), 'flock');
+}
+
+/** flock(2): drops the lock that this open file has. */
+export function unlock(fd: number): void {
+  check(c.flock(fd, LOCK_UN), 'flock');
 }
 
 /** ioctl(2) with a number as argument. */

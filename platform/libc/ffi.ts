@@ -22,6 +22,8 @@ const SIGNATURES = {
   pwrite: 'intptr_t pwrite(int fd, void *buf, size_t n, int64_t off)',
   preadv2: 'intptr_t preadv2(int fd, void *iov, int n, int64_t off, int flags)',
   lseek: 'int64_t lseek(int fd, int64_t off, int whence)',
+  inotify_init1: 'int inotify_init1(int flags)',
+  inotify_add_watch: 'int inotify_add_watch(int fd, const char *path, uint32_t mask)',
   epoll_create1: 'int epoll_create1(int flags)',
   epoll_ctl: 'int epoll_ctl(int epfd, int op, int fd, void *event)',
   epoll_wait: 'int epoll_wait(int epfd, void *events, int max, int timeout)',

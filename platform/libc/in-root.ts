@@ -1,6 +1,7 @@
 /** Files below a folder, which no path and no symbolic link in it leaves (openat2(2)). */
 import { einval } from '../errno.ts';
 import { check } from './check.ts';
+import { O_CLOEXEC } from './fd.ts';
 import { c, lastErrno } from './ffi.ts';
 
 const SYS_OPENAT2 = 437;
@@ -8,7 +9,6 @@ const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_IN_ROOT = 0x10;
 const AT_EMPTY_PATH = 0x1000;
 const ENOENT = 2;
-const O_CLOEXEC = 0o2000000;
 const PATH_MAX = 4096;
 const STATX_BYTES = 256;
 /** struct stat of x86-64 and, with less of it used, of arm64. */

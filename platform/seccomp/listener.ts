@@ -4,7 +4,7 @@
  * meanwhile, answers are ENOENT.
  */
 import { codeOf } from '../errno.ts';
-import { ioctl, ioctlNumber, setCloexec } from '../libc/fd.ts';
+import { ioctl, ioctlNumber, O_CLOEXEC, setCloexec } from '../libc/fd.ts';
 import { defineStruct, s32, u32, u64, viewOf } from '../struct.ts';
 
 /** linux/seccomp.h, v6.12; struct seccomp_data is written out. */
@@ -39,7 +39,6 @@ const SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x4008_2104;
 const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1;
 const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 const SECCOMP_ADDFD_FLAG_SEND = 2;
-const O_CLOEXEC = 0o2000000;
 
 /** A system call that waits for its answer. */
 export interface TrappedCall {

@@ -25,6 +25,8 @@ export interface FileOperations {
   control?(request: ControlRequest): unknown;
   /** A fd that a client gets together with this file. */
   readonly passesFd?: number;
+  /** The fd of a memory object that can stand for the file (iommu/abi/device-object.ts). */
+  readonly object?: number;
   /**
    * Called when the last reference is gone. Work that takes longer goes on after this has returned,
    * and is told to releaseGoesOn().

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { ebadf, ebusy, eexist, enoent, eproto, esrch, SysError } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { handleFd } from '../../../platform/handle-fd.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { sendWithFd } from '../../../platform/libc/pass-fd.ts';
 import type { PageArena } from '../../../platform/page-arena.ts';
 import { socketInode, threadOf } from '../../../platform/process.ts';
@@ -28,6 +29,7 @@ import { CallDoor } from './call-door.ts';
 import { Channel, replyOf } from './channel.ts';
 import { type ClientProcess, type Clients, MAX_BYTES_OF_CALLS } from './clients.ts';
 import type { FileTable, HeldFile } from './file-table.ts';
+import type { OpenedFile } from './object-files.ts';
 import type { Turns } from './turns.ts';
 
 /**
@@ -69,7 +71,8 @@ type Role =
   | { readonly kind: 'unknown' }
   /** The client has said its hello and waits for the answer. */
   | { readonly kind: 'entering' }
-  | { readonly kind: 'refused' }
+  /** The client has its answer and hangs up. */
+  | { readonly kind: 'over' }
   | { readonly kind: 'file'; readonly held: HeldFile }
   | ChannelRole;
 
@@ -150,7 +153,7 @@ export class Connection {
         this.#hall.turns.run(this.#peer.pid, () => role.channel.serve(request));
         return;
       }
-      case 'refused':
+      case 'over':
         return; // it is being hung up
       case 'entering':
       case 'file':
@@ -219,11 +222,31 @@ export class Connection {
     const { pid, uid } = openerOf(peer, hello.pid);
     const isClaim = hello.open === DEVICE_FD_PATH || hello.open === MAPPING_PATH;
     const file = isClaim ? this.#claim(hello, pid) : new OpenFile(openPath(hello.open, { pid, uid }));
+    const { object } = file.operations;
+    if (hello.object && object !== undefined) return this.#giveObject({ file, pid }, object);
     const socketFd = fdOf(this.#socket);
     const held = { inode, file, socketFd, pid, disconnect: () => this.#socket.destroy() };
     files.add(held);
     this.#opened(file.operations);
     return { kind: 'file', held };
+  }
+
+  /** The last answer: the object that is the open file from here on, and this connection ends. */
+  #giveObject(opened: OpenedFile, object: number): Role {
+    let fd: number;
+    try {
+      fd = this.#hall.files.giveObject(opened, object);
+    } catch (error) {
+      opened.file.put();
+      throw error;
+    }
+    try {
+      this.#sendWithFd(fd);
+      this.#socket.end();
+    } finally {
+      close(fd); // the client has its own; if it is gone, that was the last one
+    }
+    return { kind: 'over' };
   }
 
   /** The file behind a token that one of the caller's channels was given. */
@@ -237,13 +260,14 @@ export class Connection {
 
   /** The first and last answer on a file connection, with the fd that the file passes on. */
   #opened({ passesFd }: FileOperations): void {
-    if (passesFd === undefined) {
-      this.#send({ ret: 0 });
-      return;
-    }
+    if (passesFd === undefined) this.#send({ ret: 0 });
+    else this.#sendWithFd(passesFd);
+  }
+
+  #sendWithFd(fd: number): void {
     try {
       // Nothing was sent before this answer, so nothing is queued.
-      sendWithFd(fdOf(this.#socket), encodeFrame({ ret: 0 }), passesFd);
+      sendWithFd(fdOf(this.#socket), encodeFrame({ ret: 0 }), fd);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       this.#socket.destroy(); // the client is gone; 'close' follows
@@ -299,10 +323,10 @@ export class Connection {
 const answerBytes = (request: Request): number => (request.op === 'pread' ? Math.min(request.length, MAX_TRANSFER) : 0);
 
 /** Answers −errno and hangs up. */
-export function refuse(socket: Socket, error: unknown): { readonly kind: 'refused' } {
+export function refuse(socket: Socket, error: unknown): { readonly kind: 'over' } {
   const reply: Reply = { ...replyOf(error), pid: process.pid };
   socket.end(encodeFrame(reply), () => socket.destroy());
-  return { kind: 'refused' };
+  return { kind: 'over' };
 }
 
 /** The fd under a connected socket (SO_PEERCRED, poll). */

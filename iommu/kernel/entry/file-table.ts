@@ -1,19 +1,18 @@
 /**
  * The open files that clients hold. Each is a file connection, known by the inode of the client's
  * end of the socket. A file with a connection that has hung up has no fd left anywhere. epoll(7)
- * tells this at once, before the event loop would.
+ * tells this at once, before the event loop would. Those of a client that needs mappings without
+ * this library are memory objects instead (object-files.ts).
  */
 import { HangUpSet } from '../../../platform/libc/epoll.ts';
 import { reportBug } from '../core/bug.ts';
 import { dropped, type OpenFile } from '../core/open-file.ts';
+import { ObjectFiles, type OpenedFile } from './object-files.ts';
 
-export interface HeldFile {
+export interface HeldFile extends OpenedFile {
   readonly inode: number;
-  readonly file: OpenFile;
   /** Our end of the connection. */
   readonly socketFd: number;
-  /** The pid of the process that opened it, for lists. */
-  readonly pid: number;
   /** Drops our end of the connection. */
   readonly disconnect: () => void;
 }
@@ -25,6 +24,7 @@ export class FileTable {
   readonly #byFd = new Map<number, Map<number, HeldFile>>();
   /** Releases that are under way, by the process that had the file. */
   readonly #releasing = new Map<number, Promise<unknown>>();
+  readonly #objects = new ObjectFiles(() => this.#dropGone());
   #hangUps: HangUpSet | undefined;
 
   add(held: HeldFile): void {
@@ -65,8 +65,18 @@ export class FileTable {
     return this.#byInode.has(inode);
   }
 
-  list(): Iterable<HeldFile> {
-    return this.#byInode.values();
+  /** A new fd for a file whose fd is the memory object `object`: ObjectFiles.give. */
+  giveObject(opened: OpenedFile, object: number): number {
+    return this.#objects.give(opened, object);
+  }
+
+  /** The file whose object fd `fd` of process `pid` is. */
+  findObject(pid: number, fd: number): OpenFile | undefined {
+    return this.#objects.find(pid, fd);
+  }
+
+  list(): Iterable<OpenedFile> {
+    return [...this.#byInode.values(), ...this.#objects.list()];
   }
 
   /**
@@ -82,8 +92,16 @@ export class FileTable {
       this.#hangUps?.remove(held.socketFd);
     }
     held.disconnect();
-    const rest = dropped(() => held.file.put());
-    if (rest) this.#goesOn(held.pid, rest);
+    this.#drop(held);
+  }
+
+  #drop({ file, pid }: OpenedFile): void {
+    const rest = dropped(() => file.put());
+    if (rest) this.#goesOn(pid, rest);
+  }
+
+  #dropGone(): void {
+    for (const opened of this.#objects.gone()) this.#drop(opened);
   }
 
   #goesOn(pid: number, rest: Promise<unknown>): void {
@@ -108,6 +126,7 @@ export class FileTable {
    * as synchronous as Linux's.
    */
   closeHungUp(): void {
+    this.#dropGone();
     for (;;) {
       const fds = this.#hangUps?.hungUp() ?? [];
       if (fds.length === 0) return;
@@ -121,12 +140,14 @@ export class FileTable {
 
   closeAll(): void {
     for (const held of [...this.#byInode.values()]) this.close(held);
+    for (const opened of this.#objects.takeAll()) this.#drop(opened);
     this.#hangUps?.close();
     this.#hangUps = undefined;
   }
 
-  /** Resolves when no release is under way any more. */
+  /** After closeAll(): resolves when no release is under way any more. */
   async released(): Promise<void> {
     while (this.#releasing.size > 0) await Promise.all(this.#releasing.values());
+    await this.#objects.close();
   }
 }

@@ -43,7 +43,7 @@ export class SystemCall implements Caller {
     const known = this.#remembers ? this.#files.remembered(this.task.pid, fd) : undefined;
     if (known) return known;
     const inode = fd >= 0 ? socketInode(this.task.pid, fd) : undefined;
-    const file = inode === undefined ? undefined : this.#files.find(inode);
+    const file = inode === undefined ? this.#files.findObject(this.task.pid, fd) : this.#files.find(inode);
     if (!file && !isOpen(this.task.pid, fd)) throw ebadf(`fd ${fd} is not open`);
     if (file && this.#remembers) this.#files.remember(this.task.pid, fd, inode!);
     return file;
@@ -150,7 +150,7 @@ const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
  * mmap(2) in Linux's order of checks: the offset, the length, both together, then the file's own
  * checks.
  */
-function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, caller: Caller): Reply {
+function mmap(operations: FileOperations, { offset, length, flags, check }: MmapCall, caller: Caller): Reply {
   const at = BigInt.asUintN(64, BigInt(offset));
   if (at % BigInt(PAGE_SIZE) !== 0n) throw einval(`mmap at offset ${hex(at)}`);
   if (length === 0) throw einval('mmap of 0 bytes');
@@ -159,7 +159,8 @@ function mmap(operations: FileOperations, { offset, length, flags }: MmapCall, c
   if (!operations.mmap) throw enodev(`${operations.name} cannot be mapped`);
   const request = { offset: Number(at), length: mapped, shared: (flags & MAP_SHARED) !== 0 };
   const { operations: mapping, objectOffset, registers } = operations.mmap(request, caller);
-  caller.install(mapping);
+  if (check) mapping.release();
+  else caller.install(mapping);
   return { ret: 0, mapping: { offset: objectOffset, registers } };
 }
 

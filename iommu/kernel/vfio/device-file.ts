@@ -13,6 +13,7 @@ import { deviceFeature } from './device-feature.ts';
 export class DeviceFile implements FileOperations {
   readonly name: string;
   readonly ioctlNames = DEVICE_IOCTLS;
+  readonly object?: number;
   readonly pread?: NonNullable<FileOperations['pread']>;
   readonly pwrite?: NonNullable<FileOperations['pwrite']>;
   readonly #ops: DeviceOps;
@@ -22,6 +23,7 @@ export class DeviceFile implements FileOperations {
     this.name = `anon:vfio-device ${ops.name}`;
     this.#ops = ops;
     this.#profile = profile;
+    if (ops.object !== undefined) this.object = ops.object;
     if (ops.pread) this.pread = ops.pread.bind(ops);
     if (ops.pwrite) this.pwrite = ops.pwrite.bind(ops);
   }

@@ -18,6 +18,7 @@ export type CallName =
   | 'faccessat2'
   | 'readlinkat'
   | 'ioctl'
+  | 'mmap'
   | 'pread64'
   | 'pwrite64'
   | 'preadv'
@@ -44,7 +45,7 @@ export const X64: Architecture = {
     ...{ open: 2, stat: 4, lstat: 6, access: 21, readlink: 89 },
     ...{ openat: 257, newfstatat: 262, statx: 332, faccessat: 269, readlinkat: 267 },
     ...{ ioctl: 16, pread64: 17, pwrite64: 18, preadv: 295, pwritev: 296, preadv2: 327, pwritev2: 328 },
-    ...{ execve: 59, execveat: 322 },
+    ...{ mmap: 9, execve: 59, execveat: 322 },
   },
 };
 
@@ -54,7 +55,7 @@ export const ARM64: Architecture = {
     ...SHARED,
     ...{ openat: 56, newfstatat: 79, statx: 291, faccessat: 48, readlinkat: 78 },
     ...{ ioctl: 29, pread64: 67, pwrite64: 68, preadv: 69, pwritev: 70, preadv2: 286, pwritev2: 287 },
-    ...{ execve: 221, execveat: 281 },
+    ...{ mmap: 222, execve: 221, execveat: 281 },
   },
 };
 

@@ -1,10 +1,15 @@
 /** From the number of a trapped call to its steps. */
+
+import { O_CLOEXEC } from '../../../platform/libc/fd.ts';
 import type { Architecture, CallName } from '../filter/call-numbers.ts';
+import { openNode } from './files.ts';
+import { ioctl } from './ioctl-call.ts';
 import {
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
   access,
   isNode,
   mustBeNode,
-  O_CLOEXEC,
   openInTree,
   ourPath,
   readlink,
@@ -12,13 +17,10 @@ import {
   statx,
   type Tree,
 } from './path-calls.ts';
+import { mmap, pread, pwrite, readvRegion, writevRegion } from './region-calls.ts';
 import { type Call, type Carried, intArg, type Steps } from './steps.ts';
 import type { Carry } from './supervisor.ts';
 import type { ProgramThreads } from './threads.ts';
-import { ioctl, openNode, pread, pwrite, readvRegion, writevRegion } from './vfio-calls.ts';
-
-const AT_FDCWD = -100;
-const AT_SYMLINK_NOFOLLOW = 0x100;
 
 type Handler = (call: Call, threads: ProgramThreads) => Carried;
 
@@ -88,6 +90,7 @@ function handlersOf(socketPath: string, tree: Tree): Partial<Record<CallName, Ha
     preadv2: (call) => readvRegion(call, true),
     pwritev: (call) => writevRegion(call, false),
     pwritev2: (call) => writevRegion(call, true),
+    mmap,
     execve: exec,
     execveat: exec,
   };

@@ -8,7 +8,7 @@ import { errnoNumber, SysError } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import { POLLHUP, POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { Listener, type TrappedCall } from '../../../platform/seccomp/listener.ts';
-import type { Notes } from '../trace/notes.ts';
+import { type Notes, noteRequest } from '../trace/notes.ts';
 import { MemoryOfCall } from './caller-memory.ts';
 import { type Answer, type Call, type Carried, hasSteps, type Steps } from './steps.ts';
 import { type ProgramThread, ProgramThreads } from './threads.ts';
@@ -147,7 +147,7 @@ export class Supervisor {
     this.#waiting.delete(thread);
     const { underWay, steps, request } = waiting;
     const answer = reply;
-    if (request.op !== 'sync') underWay.notes?.asked.push({ request, reply });
+    if (underWay.notes) noteRequest(underWay.notes, request, reply);
     this.#guarded(underWay, () => this.#advance(underWay, steps, answer));
   }
 

@@ -267,6 +267,10 @@ export class PciDevice implements VfioDevice {
     return this.#fn.bdf;
   }
 
+  get object(): number {
+    return this.#fn.object;
+  }
+
   /**
    * For /dev/livevmm. `interruptsSent` is how many MSIs the device tried to send, by its own count.
    */
@@ -291,11 +295,13 @@ export class PciDevice implements VfioDevice {
 
 class PciDeviceFile implements DeviceOps {
   readonly name: string;
+  readonly object: number;
   readonly #device: PciDevice;
   readonly #released: () => void;
 
   constructor(device: PciDevice, released: () => void) {
     this.name = device.name;
+    this.object = device.object;
     this.#device = device;
     this.#released = released;
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import { offsetInObject } from '../../../iommu/abi/device-object.ts';
 import {
   DmaMap,
   RegionInfo,
@@ -10,11 +11,12 @@ import {
   VFIO_IOMMU_MAP_DMA,
 } from '../../../iommu/abi/vfio.ts';
 import { viewOf } from '../../../platform/struct.ts';
-import { marked } from '../../../tools/with/filter/mark.ts';
-import { ioctl, pread, pwrite, readvRegion, writevRegion } from '../../../tools/with/supervisor/vfio-calls.ts';
+import { ioctl } from '../../../tools/with/supervisor/ioctl-call.ts';
+import { mmap, pread, pwrite, readvRegion, writevRegion } from '../../../tools/with/supervisor/region-calls.ts';
 import { BASE, callOf, FakeMemory, run } from './fake-call.ts';
 
 const CONFIG = 7n << 40n;
+const BAR2 = 2n << 40n;
 const pid = (): number => 1;
 const ioctlOf = (memory: FakeMemory, nr: number, arg: bigint) =>
   ioctl('/nowhere', callOf(memory, 3n, BigInt(nr), arg), pid);
@@ -66,29 +68,67 @@ describe('ioctl', () => {
     expect(answer).toBe('go on');
   });
 
-  it('marks the offset of a region', () => {
+  it.each([
+    ['memory', { ret: 0, mapping: { offset: 0, registers: false } }, 7, true],
+    ['registers', { ret: 0, mapping: { offset: 0, registers: true } }, 3, false],
+    ['what cannot be mapped', { ret: EINVAL }, 3, false],
+  ])('places a BAR of %s in the object, and tells whether it can be mapped', (_, reply, flags, isRam) => {
     const memory = new FakeMemory(RegionInfo.size);
-    const out = RegionInfo.bytes({ argsz: RegionInfo.size, flags: 7, index: 7, size: 256n, offset: CONFIG });
+    const out = RegionInfo.bytes({ argsz: RegionInfo.size, flags: 7, index: 2, size: 4096n, offset: BAR2 });
+    const { requests } = run(ioctlOf(memory, VFIO_DEVICE_GET_REGION_INFO, BASE), { ret: 0, out }, reply);
+    expect(requests[1]).toMatchObject({ op: 'mmap', fd: 3, offset: BAR2, check: true });
+    expect(RegionInfo.read(viewOf(memory.bytes))).toMatchObject({ flags, offset: offsetInObject(BAR2, isRam) });
+  });
+
+  it('places a region that is no BAR', () => {
+    const memory = new FakeMemory(RegionInfo.size);
+    const out = RegionInfo.bytes({ argsz: RegionInfo.size, flags: 3, index: 7, size: 256n, offset: CONFIG });
     run(ioctlOf(memory, VFIO_DEVICE_GET_REGION_INFO, BASE), { ret: 0, out });
-    expect(RegionInfo.read(viewOf(memory.bytes))).toMatchObject({ flags: 3, offset: marked(CONFIG) });
+    expect(RegionInfo.read(viewOf(memory.bytes))).toMatchObject({ flags: 3, offset: offsetInObject(CONFIG, false) });
+  });
+});
+
+describe('mmap', () => {
+  const mmapOf = (length: bigint) =>
+    mmap(callOf(new FakeMemory(0), 0n, length, 3n, 1n, 3n, offsetInObject(BAR2 + 4096n, true)));
+
+  it('is checked by the kernel and made by Linux', () => {
+    const { requests, answer } = run(mmapOf(4096n), { ret: 0, mapping: { offset: 0, registers: false } });
+    expect(requests).toEqual([{ op: 'mmap', fd: 3, offset: BAR2 + 4096n, length: 4096, flags: 1, check: true }]);
+    expect(answer).toBe('go on');
+  });
+
+  it('of more than there is goes on at once, so that Linux says ENOMEM', () => {
+    expect(run(mmapOf(1n << 63n))).toEqual({ requests: [], answer: 'go on' });
+  });
+
+  it('of another file goes on', () => {
+    expect(run(mmapOf(4096n), { ret: EINVAL, foreign: true }).answer).toBe('go on');
+  });
+
+  it.each([
+    ['the kernel refuses', { ret: EINVAL }],
+    ['has registers', { ret: 0, mapping: { offset: 0, registers: true } }],
+  ])('of what %s is EINVAL', (_, reply) => {
+    expect(() => run(mmapOf(4096n), reply)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
   });
 });
 
 describe('reads and writes of regions', () => {
   it('read to the caller’s buffer', () => {
     const memory = new FakeMemory(8);
-    const steps = pread(callOf(memory, 3n, BASE + 4n, 2n, marked(CONFIG)));
+    const steps = pread(callOf(memory, 3n, BASE + 4n, 2n, offsetInObject(CONFIG, false)));
     const { requests, answer } = run(steps, { ret: 2, out: Uint8Array.of(7, 8) });
     expect(requests).toEqual([{ op: 'pread', fd: 3, offset: CONFIG, length: 2 }]);
     expect([answer, ...memory.bytes]).toEqual([2, 0, 0, 0, 0, 7, 8, 0, 0]);
   });
 
   it('are EFAULT where there is no buffer', () => {
-    const reading = pread(callOf(new FakeMemory(0), 3n, BASE, 2n, marked(CONFIG)));
+    const reading = pread(callOf(new FakeMemory(0), 3n, BASE, 2n, offsetInObject(CONFIG, false)));
     expect(() => run(reading, { ret: 2, out: Uint8Array.of(7, 8) })).toThrow(
       expect.objectContaining({ code: 'EFAULT' }),
     );
-    const writing = pwrite(callOf(new FakeMemory(0), 3n, BASE, 2n, marked(CONFIG)));
+    const writing = pwrite(callOf(new FakeMemory(0), 3n, BASE, 2n, offsetInObject(CONFIG, false)));
     expect(() => run(writing)).toThrow(expect.objectContaining({ code: 'EFAULT' }));
   });
 
@@ -105,7 +145,7 @@ describe('reads and writes of regions', () => {
 
   it('with several buffers are one after the other, up to the first that is short', () => {
     const memory = twoPieces();
-    const steps = readvRegion(callOf(memory, 3n, BASE, 2n, marked(CONFIG), 0n, 0n), false);
+    const steps = readvRegion(callOf(memory, 3n, BASE, 2n, offsetInObject(CONFIG, false), 0n, 0n), false);
     const { requests, answer } = run(
       steps,
       { ret: 4, out: Uint8Array.of(1, 2, 3, 4) },
@@ -116,7 +156,7 @@ describe('reads and writes of regions', () => {
   });
 
   it('with several buffers tell what was done before an error', () => {
-    const steps = writevRegion(callOf(twoPieces(), 3n, BASE, 2n, marked(CONFIG), 0n, 0n), false);
+    const steps = writevRegion(callOf(twoPieces(), 3n, BASE, 2n, offsetInObject(CONFIG, false), 0n, 0n), false);
     expect(run(steps, { ret: 4 }, { ret: EINVAL }).answer).toBe(4);
   });
 
@@ -125,7 +165,7 @@ describe('reads and writes of regions', () => {
     ['EFAULT', 5n, 0n],
     ['EOPNOTSUPP', 2n, 8n],
   ])('with iovecs or flags that make no sense are %s', (code, count, flags) => {
-    const steps = readvRegion(callOf(twoPieces(), 3n, BASE, count, marked(CONFIG), 0n, flags), true);
+    const steps = readvRegion(callOf(twoPieces(), 3n, BASE, count, offsetInObject(CONFIG, false), 0n, flags), true);
     expect(() => run(steps)).toThrow(expect.objectContaining({ code }));
   });
 });

@@ -99,25 +99,25 @@ export function isSealedAgainstWriting(fd: number): boolean {
  * (mapping-pool.ts).
  */
 export class Reservation {
-  readonly #memory: WebAssembly.Memory;
+  readonly memory: WebAssembly.Memory;
   readonly vaddr: number;
 
   /** Makes room for `length` bytes, which can grow to `most`. ENOMEM without address space. */
   constructor(length: number, most = length) {
     const [initial, maximum] = [length, most].map((bytes) => Math.ceil(bytes / WASM_PAGE)) as [number, number];
-    this.#memory = orNoMemory(length, () => new WebAssembly.Memory({ initial, maximum, shared: true }));
+    this.memory = orNoMemory(length, () => new WebAssembly.Memory({ initial, maximum, shared: true }));
     this.vaddr = vaddrOf(new Uint8Array(this.buffer));
   }
 
   /** The whole reservation. The buffer dies with the Memory, which this object keeps. */
   get buffer(): SharedArrayBuffer {
-    return this.#memory.buffer as unknown as SharedArrayBuffer;
+    return this.memory.buffer as unknown as SharedArrayBuffer;
   }
 
   /** Makes room for `length` bytes, at the same vaddr. ENOMEM. */
   growTo(length: number): void {
     const pages = Math.ceil(length / WASM_PAGE) - this.buffer.byteLength / WASM_PAGE;
-    if (pages > 0) orNoMemory(length, () => this.#memory.grow(pages));
+    if (pages > 0) orNoMemory(length, () => this.memory.grow(pages));
   }
 }
 
@@ -140,6 +140,11 @@ export class Mapping {
   readonly vaddr: number;
   readonly length: number;
   readonly #reservation: Reservation;
+
+  /** The Memory of `buffer`: wasm code may use it, and messages between threads may carry it. */
+  get memory(): WebAssembly.Memory {
+    return this.#reservation.memory;
+  }
 
   /**
    * Maps [offset, offset+length) of `fd` read-write and shared. The fd may be closed afterwards.

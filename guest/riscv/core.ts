@@ -1,5 +1,5 @@
 import type { ControlStatus } from './csr.ts';
-import type { FloatRegisters } from './float/registers.ts';
+import { FloatRegisters } from './float/registers.ts';
 import { MODE_M } from './isa.ts';
 import type { Memory } from './memory.ts';
 import { Mmu } from './mmu.ts';
@@ -11,18 +11,34 @@ export interface Reservation {
   readonly value: bigint;
 }
 
+/** The registers as memory: a translator keeps them where its code can reach them. */
+export interface RegisterFile {
+  /** x0–x31, f0–f31, signed. */
+  readonly x: BigInt64Array;
+  readonly f: BigInt64Array;
+  /** fflags, frm */
+  readonly fcsr: Int32Array;
+}
+
+/** All zero, in memory of their own. */
+export const newRegisters = (): RegisterFile => ({
+  x: new BigInt64Array(32),
+  f: new BigInt64Array(32),
+  fcsr: new Int32Array(2),
+});
+
 /**
  * The state of one hart that instructions read and write. It has no behaviour except access to
  * registers.
  */
 export class Core {
   /** x0–x31. x0 is written like any other and zeroed before the next instruction reads it. */
-  readonly x = new BigInt64Array(32);
+  readonly x: BigInt64Array;
   /**
    * The same registers as pairs of 32-bit halves, low half first: 32-bit results and address
    * arithmetic need no bigint.
    */
-  readonly halves = new Int32Array(this.x.buffer);
+  readonly halves: Int32Array;
   /**
    * The pc, always an exact, even number. A jump to a target that a number cannot hold (≥ 2^53)
    * raises its fetch access fault at once, so the pc never gets such a value.
@@ -43,12 +59,17 @@ export class Core {
   dataMode: number = MODE_M;
   paged = false;
   codePaged = false;
+  /** FENCE.I instructions executed: a translator looks at code anew. */
+  codeFences = 0;
   /** Why an access of access.ts failed. */
   readonly fault = { cause: 0, offset: 0 };
 
-  constructor(csr: ControlStatus, memory: Memory) {
+  constructor(csr: ControlStatus, memory: Memory, { x, f, fcsr }: RegisterFile = newRegisters()) {
+    this.x = x;
+    this.halves = new Int32Array(x.buffer, x.byteOffset, 64);
+    this.float = new FloatRegisters(f, fcsr);
+    csr.float = this.float;
     this.csr = csr;
-    this.float = csr.float;
     this.memory = memory;
     this.mmu = new Mmu(csr);
   }

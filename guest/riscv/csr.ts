@@ -56,7 +56,8 @@ export class ControlStatus {
   instretOffset = 0n;
   /** True if the TLBs must be emptied before the next instruction. */
   stale = false;
-  readonly float = new FloatRegisters();
+  /** The core's. */
+  float = new FloatRegisters();
   readonly pmp = new Pmp();
   readonly hartId: bigint;
   readonly file: InterruptFile | undefined;

@@ -10,7 +10,7 @@ export type StopReason = 'budget' | 'wfi';
 
 /** The interface of a CPU engine. A faster engine than `Hart` can take its place here. */
 export interface Engine {
-  /** Executes at most `maxInstructions`. */
+  /** Executes at most `maxInstructions`; fewer if they take longer than some ms. */
   run(maxInstructions: number): StopReason;
   /**
    * The state after a reset (priv-isa §3.4), at `pc` with a0 and a1 as the boot protocol gives

@@ -48,11 +48,13 @@ export interface InterruptFile {
 
 export interface HartOptions {
   readonly hartId: number;
-  /** Guest RAM; its first byte is at gpa `ramBase`, and it reaches to the end of the buffer. */
+  /** Guest RAM; its first byte is at gpa `ramBase`. */
   readonly ram: SharedArrayBuffer;
   readonly ramBase: number;
   /** Where in `ram` guest RAM begins, 8-byte aligned; 0 if not given. */
   readonly ramOffset?: number;
+  /** Its bytes; if not given, it reaches to the end of the buffer. */
+  readonly ramSize?: number;
   readonly bus: Bus;
   /** The interrupt file. Without one the AIA CSRs do not exist. */
   readonly interruptFile?: InterruptFile;

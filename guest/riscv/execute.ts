@@ -48,8 +48,8 @@ function fetched(core: Core, pc: number, length: number): bigint {
  * HOT, 16–24 ns an instruction once compiled (Node 20–26): one loop, one switch, no calls on the
  * common paths. Opcodes and functs are literals (V8 makes jump tables of those only), named as in
  * unpriv-isa §35 "RV32/64G Instruction Set Listings". There is no decode cache (predecoding gained
- * nothing in a prototype with 32-bit halves), so FENCE.I has nothing to do and code written by a
- * device is seen at once.
+ * nothing in a prototype with 32-bit halves), so code that has been written is seen at once, and
+ * FENCE.I is for a translator only.
  */
 export function execute(core: Core, budget: number): number {
   core.look();
@@ -367,7 +367,9 @@ export function execute(core: Core, budget: number): number {
           legal = false;
           break;
         }
-        if (funct3 === 0) Atomics.add(fenceWord, 0, 0); // FENCE; FENCE.I needs nothing
+        if (funct3 === 0)
+          Atomics.add(fenceWord, 0, 0); // FENCE
+        else core.codeFences++; // FENCE.I
         break;
 
       // SYSTEM

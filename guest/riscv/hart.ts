@@ -1,4 +1,4 @@
-import { Core } from './core.ts';
+import { Core, newRegisters, type RegisterFile } from './core.ts';
 import { ControlStatus } from './csr.ts';
 import type { Engine, StopReason } from './engine.ts';
 import type { HartOptions, StoreJournal } from './environment.ts';
@@ -8,8 +8,31 @@ import { Memory } from './memory.ts';
 import { type HartState, restoreHart, saveHart } from './state.ts';
 import { takeInterrupt } from './trap.ts';
 
-/** Instructions between two looks at the interrupt lines: some 10 µs. */
-const POLL_EVERY = 512;
+/** What executes a hart's instructions. */
+export interface Executor {
+  /** Instructions between two looks at the interrupt lines. */
+  readonly pollEvery: number;
+  /** The memory of the hart's registers, if it must be a certain one. */
+  readonly registers?: RegisterFile;
+  /** Instructions that have been interpreted, where others are far faster. */
+  readonly interpreted?: number;
+  /** Execution begins anew with this core. */
+  begin(core: Core): void;
+  /**
+   * Executes at most `budget` instructions and returns how many were begun; early after one that
+   * may change which interrupt is taken.
+   */
+  execute(core: Core, budget: number): number;
+}
+
+/**
+ * A run ends after so many instructions that are interpreted, about 1 ms, if its caller counts on
+ * faster ones.
+ */
+const INTERPRET_MOST = 1 << 15;
+
+/** Some 10 µs. */
+const INTERPRETER: Executor = { pollEvery: 512, begin: () => {}, execute };
 
 /**
  * One RV64GC hart with M, S and U mode and the extensions of ISA_EXTENSIONS (isa.ts). It is an
@@ -18,12 +41,14 @@ const POLL_EVERY = 512;
  */
 export class Hart implements Engine {
   readonly #options: HartOptions;
+  readonly #executor: Executor;
   #core: Core;
   #journal: StoreJournal | undefined;
 
-  constructor(options: HartOptions) {
+  constructor(options: HartOptions, executor = INTERPRETER) {
     this.#options = options;
-    this.#core = newCore(options);
+    this.#executor = executor;
+    this.#core = this.#newCore();
   }
 
   get pc(): number {
@@ -31,7 +56,7 @@ export class Hart implements Engine {
   }
 
   reset(pc: number, a0: bigint, a1: bigint): void {
-    this.#core = newCore(this.#options, this.#journal);
+    this.#core = this.#newCore();
     this.#core.pc = pc;
     this.#core.x[10] = a0;
     this.#core.x[11] = a1;
@@ -39,10 +64,13 @@ export class Hart implements Engine {
 
   run(maxInstructions: number): StopReason {
     const core = this.#core;
+    const executor = this.#executor;
+    const interpreted = executor.interpreted ?? 0;
     for (let left = maxInstructions; left > 0; ) {
       takeInterrupt(core);
       if (core.waiting) return 'wfi';
-      left -= execute(core, Math.min(left, POLL_EVERY));
+      left -= executor.execute(core, Math.min(left, executor.pollEvery));
+      if ((executor.interpreted ?? 0) - interpreted > INTERPRET_MOST) break;
       if (this.#journal?.closing) break;
     }
     return 'budget';
@@ -64,9 +92,19 @@ export class Hart implements Engine {
 
   /** Throws EINVAL, with the hart as it was, for a state of an unknown version. */
   restore(state: HartState): void {
-    const core = newCore(this.#options, this.#journal);
+    const core = this.#newCore();
     restoreHart(core, state);
     this.#core = core;
+  }
+
+  #newCore(): Core {
+    const { registers = newRegisters() } = this.#executor;
+    registers.x.fill(0n);
+    registers.f.fill(0n);
+    registers.fcsr.fill(0);
+    const core = new Core(new ControlStatus(this.#options), newMemory(this.#options, this.#journal), registers);
+    this.#executor.begin(core);
+    return core;
   }
 
   journalTo(journal: StoreJournal | undefined): void {
@@ -75,12 +113,9 @@ export class Hart implements Engine {
   }
 }
 
-const newCore = (options: HartOptions, journal?: StoreJournal): Core =>
-  new Core(new ControlStatus(options), newMemory(options, journal));
-
 function newMemory(options: HartOptions, journal: StoreJournal | undefined): Memory {
-  const { ram, ramBase, ramOffset = 0, bus } = options;
+  const { ram, ramBase, ramOffset = 0, ramSize = ram.byteLength - ramOffset, bus } = options;
   if (ramOffset % 8 !== 0 || ramBase % 8 !== 0) throw new RangeError('RAM must begin at a multiple of 8 on both sides');
-  if (ram.byteLength - ramOffset > 2 ** 32) throw new RangeError('RAM of more than 4 GiB');
-  return new Memory({ bytes: ram, base: ramBase, offset: ramOffset }, bus, journal);
+  if (ramSize > 2 ** 32) throw new RangeError('RAM of more than 4 GiB');
+  return new Memory({ bytes: ram, base: ramBase, offset: ramOffset, size: ramSize }, bus, journal);
 }

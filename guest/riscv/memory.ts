@@ -1,5 +1,14 @@
 import type { Bus, StoreJournal } from './environment.ts';
 
+/** Guest RAM: its first byte is at gpa `base`, and at `offset` in `bytes`. */
+export interface RamPlace {
+  readonly bytes: SharedArrayBuffer;
+  readonly base: number;
+  readonly offset: number;
+  /** All that is left of `bytes` if not given. */
+  readonly size?: number;
+}
+
 export type AccessSize = 1 | 2 | 4 | 8;
 
 /**
@@ -14,6 +23,8 @@ export type AccessSize = 1 | 2 | 4 | 8;
  */
 export class Memory {
   readonly base: number;
+  /** Where RAM begins in its buffer. */
+  readonly offset: number;
   readonly size: number;
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
@@ -29,11 +40,12 @@ export class Memory {
   readonly #bus: Bus;
   readonly #bytes = new DataView(new ArrayBuffer(8)); // where misaligned accesses are put together
 
-  constructor(ram: { bytes: SharedArrayBuffer; base: number; offset: number }, bus: Bus, journal?: StoreJournal) {
-    const { bytes, base, offset } = ram;
+  constructor(ram: RamPlace, bus: Bus, journal?: StoreJournal) {
+    const { bytes, base, offset, size = bytes.byteLength - offset } = ram;
     this.base = base;
-    this.size = bytes.byteLength - offset;
-    this.u8 = new Uint8Array(bytes, offset);
+    this.offset = offset;
+    this.size = size;
+    this.u8 = new Uint8Array(bytes, offset, this.size);
     this.u16 = new Uint16Array(bytes, offset, Math.floor(this.size / 2));
     this.i32 = new Int32Array(bytes, offset, Math.floor(this.size / 4));
     this.i64 = new BigInt64Array(bytes, offset, Math.floor(this.size / 8));

@@ -63,6 +63,9 @@ export class Mmu {
   /** One TLB for each mode, SUM and MXR, made when it is needed. */
   readonly #tlbs: (Tlb | undefined)[] = [];
 
+  /** How often that has happened: others may keep translations, too. */
+  flushes = 0;
+
   constructor(csr: ControlStatus) {
     this.#csr = csr;
   }
@@ -80,6 +83,7 @@ export class Mmu {
 
   /** Forgets all translations: SFENCE.VMA, or a change of what they were made from. */
   flush(): void {
+    this.flushes++;
     for (const tlb of this.#tlbs) tlb?.flush();
   }
 

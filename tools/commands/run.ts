@@ -25,6 +25,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's.
 
   --kernel ELF                  the guest: an ELF64 RISC-V executable, see guest/programs
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
+  --accel golden|jit            what executes the guest: the interpreter (default), or translations of hot code to WebAssembly
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
 
 On the board of a running host:
@@ -82,6 +83,7 @@ export const run: Command = {
       host: { type: 'string' },
       memory: { type: 'string', short: 'm', default: '128M' },
       kernel: { type: 'string' },
+      accel: { type: 'string' },
       device: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
@@ -91,7 +93,8 @@ export const run: Command = {
     if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
     const devices = options.device.map(parseDeviceOption);
     const qmp = options.qmp ?? defaultQmpSocket();
-    const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, qmp };
+    const accel = options.accel === undefined ? {} : { accel: options.accel };
+    const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, ...accel, qmp };
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');

@@ -10,13 +10,16 @@ export interface VmmPlan {
   readonly memory: string;
   /** The guest's ELF. */
   readonly kernel: string;
+  /** golden or jit; the VMM's default if absent. */
+  readonly accel?: string;
   /** Path of the monitor's socket. */
   readonly qmp: string;
 }
 
 /** Node, the program and its options. */
-export function vmmArgv({ host, bdfs = [], memory, kernel, qmp }: VmmPlan): string[] {
+export function vmmArgv({ host, bdfs = [], memory, kernel, accel, qmp }: VmmPlan): string[] {
   const board = host === undefined ? [] : ['--host', host];
   const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
-  return programArgv('vmm', ...board, '-m', memory, '--kernel', kernel, ...devices, '--qmp', qmp);
+  const engine = accel === undefined ? [] : ['--accel', accel];
+  return programArgv('vmm', ...board, '-m', memory, '--kernel', kernel, ...engine, ...devices, '--qmp', qmp);
 }

@@ -8,11 +8,12 @@ import { SysError } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { getRlimit, RLIMIT_NOFILE } from '../../platform/libc/other-process.ts';
 import { gettid } from '../../platform/libc/this-process.ts';
-import { createMemory, Mapping } from '../../platform/memory.ts';
+import { createMemory } from '../../platform/memory.ts';
 import { VERSION } from '../../platform/version.ts';
 import { readWhole } from '../../platform/whole-file.ts';
 import { OWNER_HART } from '../machine/control/control-block.ts';
 import { HARTS } from '../machine/hart-local/hart-number.ts';
+import { mapRam, ramPart } from '../vm/guest-ram.ts';
 import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
@@ -102,7 +103,7 @@ async function tryThread(memory: number): Promise<void> {
   const { startVcpuThread } = await import('../crew/threads.ts');
   const { createVmShared } = await import('../crew/vm-shared.ts');
   const fd = createMemory('preflight-ram', memory);
-  const ram = new Mapping(fd, memory);
+  const ram = mapRam(fd, memory);
   close(fd);
   const vcpu = new VcpuThread(createVmShared(HARTS), OWNER_HART);
   const ready = new Promise<void>((resolve, reject) => {
@@ -114,7 +115,7 @@ async function tryThread(memory: number): Promise<void> {
       else resolve();
     });
   });
-  const worker = startVcpuThread(vcpu, { ram: ram.buffer, entry: 0, devices: [] });
+  const worker = startVcpuThread(vcpu, { ram: ramPart(ram), entry: 0, devices: [] });
   try {
     await ready;
   } finally {

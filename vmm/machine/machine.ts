@@ -4,7 +4,7 @@
  */
 import type { SharedPart } from '../../platform/shared.ts';
 import { hartCount } from './control/control-block.ts';
-import { HartLocal, type HartLocalState } from './hart-local/hart-local.ts';
+import { type Accel, HartLocal, type HartLocalState, type RamPart } from './hart-local/hart-local.ts';
 import { hartNumbers } from './hart-local/hart-number.ts';
 import { RESET_PC } from './shared/boot-rom.ts';
 import type { Clint, ClintState } from './shared/clint.ts';
@@ -13,7 +13,8 @@ import { SharedMachine, type SharedMachineOptions, type SharedState } from './sh
 
 /** `control` is a buffer for as many harts as the machine shall have. */
 export interface MachineOptions extends Omit<SharedMachineOptions, 'ramSize'> {
-  readonly ram: SharedArrayBuffer;
+  readonly ram: RamPart;
+  readonly accel?: Accel;
   /** The interrupt files of the harts. */
   readonly imsic: SharedPart;
 }
@@ -36,14 +37,15 @@ export class Machine {
 
   /** A machine that waits for its first reset, or for the state of another. */
   constructor(options: MachineOptions) {
-    const { ram, control, imsic } = options;
-    const shared = new SharedMachine({ ...options, ramSize: ram.byteLength });
+    const { ram, accel, control, imsic } = options;
+    const shared = new SharedMachine({ ...options, ramSize: ram.size });
     const mtime = (): bigint => shared.clock.now();
     this.shared = shared;
     this.harts = hartNumbers(hartCount(control)).map((number) => {
       return new HartLocal({
         number,
-        ram: { bytes: ram, base: RAM_BASE },
+        ram: { ...ram, base: RAM_BASE },
+        ...(accel ? { accel } : {}),
         control,
         imsic,
         surroundings: shared.bus,

@@ -1,11 +1,14 @@
 /** Guest RAM: a memory object that survives, and its mapping at a vaddr that does not. */
 import { fstatSync } from 'node:fs';
+import { WORKSPACE_BYTES } from '../../guest/riscv/translate/workspace.ts';
 
 import { einval } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
-import { createMemory, Mapping } from '../../platform/memory.ts';
+import { createMemory, MAX_MAPPING, Mapping, Reservation } from '../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer } from '../../platform/shape.ts';
+import type { RamPart } from '../machine/hart-local/hart-local.ts';
+import { HARTS } from '../machine/hart-local/hart-number.ts';
 
 /** `vaddrOld` is the vaddr in the image that is gone. It must not be used again. */
 export const RAM_SECTION = defineSection('ram', 1, { fd, size: integer, vaddrOld: integer });
@@ -18,6 +21,18 @@ export interface GuestRam {
 }
 
 /**
+ * Maps guest RAM. Behind it, in the same Memory, is room for the translators of the harts; with 4
+ * GiB of RAM there is none.
+ */
+export function mapRam(fd: number, size: number): Mapping {
+  const most = Math.min(size + HARTS * WORKSPACE_BYTES, MAX_MAPPING);
+  return new Mapping(fd, size, 0, new Reservation(most));
+}
+
+/** Guest RAM for a machine. */
+export const ramPart = ({ memory, buffer, length }: Mapping): RamPart => ({ memory, buffer, offset: 0, size: length });
+
+/**
  * Maps guest RAM at another vaddr than before. The address must not matter, so RAM never gets the
  * same one. `wrong` is the injected defect: memory that is not the guest's. EINVAL: the object has
  * another size.
@@ -25,9 +40,9 @@ export interface GuestRam {
 export function remapRam({ fd, size, vaddrOld }: RamState, wrong: boolean): GuestRam {
   const object = wrong ? createMemory('wrong-memfd', size) : fd;
   if (fstatSync(object).size !== size) throw einval(`section ram: the memory object is not ${size} bytes long`);
-  const mapping = new Mapping(object, size);
+  const mapping = mapRam(object, size);
   if (mapping.vaddr !== vaddrOld) return { fd: object, mapping };
-  const elsewhere = new Mapping(object, size);
+  const elsewhere = mapRam(object, size);
   mapping.release();
   return { fd: object, mapping: elsewhere };
 }

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 
 import { einval } from '../../platform/errno.ts';
 import { MAX_MAPPING } from '../../platform/memory.ts';
+import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import type { VmOptions } from './vm-state.ts';
 
 const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
@@ -17,12 +18,14 @@ export function parseOptions(args: readonly string[]): VmOptions {
   const devices = values.device.map(passthroughBdf);
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
+  const memory = memorySize(values.memory);
   if (values.inject !== undefined && values.inject !== 'wrong-memfd')
     throw einval(`--inject ${values.inject}: unknown`);
   return {
-    memory: memorySize(values.memory),
+    memory,
     kernel: values.kernel,
     devices,
+    ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory) }),
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.qmp === undefined ? {} : { qmp: values.qmp }),
     ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
@@ -38,6 +41,7 @@ function parse(args: readonly string[]) {
         host: { type: 'string' },
         memory: { type: 'string', short: 'm', default: '128M' },
         kernel: { type: 'string' },
+        accel: { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         lifeline: { type: 'string' },
@@ -56,6 +60,13 @@ function memorySize(text: string): number {
     throw einval(`-m ${text}: give a size from 4M to 4G, e.g. 64M`);
   }
   return size;
+}
+
+function accelOf(text: string, memory: number): Accel {
+  const accel = ACCELS.find((each) => each === text);
+  if (!accel) throw einval(`--accel ${text}: give ${ACCELS.join(' or ')}`);
+  if (accel === 'jit' && !canTranslate(memory)) throw einval('--accel jit: guest RAM must be less than 4G');
+  return accel;
 }
 
 function fdNumber(text: string): number {

@@ -1,5 +1,5 @@
 /** Builds a VM from its command line. The user's errors are SysErrors with one line. */
-import { createMemory, Mapping } from '../../platform/memory.ts';
+import { createMemory, type Mapping } from '../../platform/memory.ts';
 import { VfioDevice } from '../client/device.ts';
 import { connectTask } from '../client/kernel-client.ts';
 import { startInterruptThread, startVcpuThread } from '../crew/threads.ts';
@@ -9,6 +9,7 @@ import { type PassthroughState, probeFunction } from '../machine/shared/passthro
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { assemble } from './assemble.ts';
 import { readImage } from './guest-image.ts';
+import { mapRam } from './guest-ram.ts';
 import type { Vm } from './vm.ts';
 import type { VmOptions } from './vm-state.ts';
 
@@ -16,7 +17,7 @@ import type { VmOptions } from './vm-state.ts';
 export function buildVm(options: VmOptions): Vm {
   const { entry } = readImage(options.kernel, options.memory);
   const fd = createMemory('guest-ram', options.memory);
-  const mapping = new Mapping(fd, options.memory);
+  const mapping = mapRam(fd, options.memory);
   const host = openHost(options, mapping);
   const vm = assemble({ state: { options, entry, generation: 0, paused: false }, ram: { fd, mapping }, host });
   const { vcpu, interrupts } = vm.parts;

@@ -2,6 +2,7 @@
 import { fd } from '../../platform/fd-shape.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { flag, integer, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
+import { ACCELS } from '../machine/hart-local/hart-local.ts';
 
 /** The command line. */
 const VM_OPTIONS = object(
@@ -14,6 +15,8 @@ const VM_OPTIONS = object(
     devices: list(text),
   },
   {
+    /** What executes the guest; absent: this build's default. */
+    accel: oneOf(...ACCELS),
     /** UNIX socket of the host; absent without devices. */
     host: text,
     /** Path of the monitor's socket. */

@@ -18,6 +18,7 @@ import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
 import { fillRam, readImage } from './guest-image.ts';
+import { ramPart } from './guest-ram.ts';
 import type { VmOptions } from './vm-state.ts';
 
 export type RunState = 'running' | 'paused' | 'shutdown';
@@ -90,9 +91,10 @@ export class Vm {
 
   /** The parts of the machine that a vCPU is built for. */
   get machineParts(): MachineParts {
-    const { ram, entry, host } = this.parts;
+    const { ram, entry, host, options } = this.parts;
     const devices = host?.devices.map(({ description }) => description) ?? [];
-    return { ram: ram.buffer, entry, devices, ...(host ? { peerBars: host.peerBars } : {}) };
+    const accel = options.accel ? { accel: options.accel } : {};
+    return { ram: ramPart(ram), entry, devices, ...accel, ...(host ? { peerBars: host.peerBars } : {}) };
   }
 
   /** Takes the run state of an earlier image. To be called before anything runs. */

@@ -6,16 +6,40 @@ import { DOUBLE, type Environment, type Format, RNE, type RoundingMode, SINGLE }
  */
 export class FloatRegisters implements Environment {
   /** f0–f31 as bits, signed. */
-  readonly bits = new BigInt64Array(32);
-  readonly halves = new Int32Array(this.bits.buffer);
-  readonly doubles = new Float64Array(this.bits.buffer);
-  readonly #singles = new Float32Array(this.bits.buffer);
+  readonly bits: BigInt64Array;
+  readonly halves: Int32Array;
+  readonly doubles: Float64Array;
+  readonly #singles: Float32Array;
+  readonly #fcsr: Int32Array;
   /** The rounding mode of the instruction that is executed. */
   mode: RoundingMode = RNE;
+
+  /** `bits` and `fcsr` (fflags, frm) are the memory of the registers. */
+  constructor(bits: BigInt64Array = new BigInt64Array(32), fcsr: Int32Array = new Int32Array(2)) {
+    this.bits = bits;
+    this.halves = new Int32Array(bits.buffer, bits.byteOffset, 64);
+    this.doubles = new Float64Array(bits.buffer, bits.byteOffset, 32);
+    this.#singles = new Float32Array(bits.buffer, bits.byteOffset, 64);
+    this.#fcsr = fcsr;
+  }
+
   /** fflags */
-  flags = 0;
+  get flags(): number {
+    return this.#fcsr[0]!;
+  }
+
+  set flags(value: number) {
+    this.#fcsr[0] = value;
+  }
+
   /** frm: all three bits, 5–7 too, which no instruction can use. */
-  frm = 0;
+  get frm(): number {
+    return this.#fcsr[1]!;
+  }
+
+  set frm(value: number) {
+    this.#fcsr[1] = value;
+  }
 
   /**
    * A number of `format` in f[index]. A single is valid only if all bits above it are ones; else it

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
 import { close } from '../../../platform/libc/fd.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
+import { wholeOf } from '../../../platform/shared.ts';
 import { Publication } from '../../../vmm/crew/publication.ts';
 import { type Recovered, recover } from '../../../vmm/crew/recovery.ts';
 import { buildVcpu } from '../../../vmm/crew/vcpu/start.ts';
@@ -89,7 +89,7 @@ function firstState(): Begin {
   const signs = Vitals.create(1);
   const { state } = buildVcpu({
     ...{ shared: signs.shared, hart: 0, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'], tell: () => {} },
-    parts: { ram: ram.buffer, entry: RAM_BASE, devices: [] },
+    parts: { ram: wholeOf(ram.buffer), entry: RAM_BASE, devices: [] },
     state: { pci: { version: 1, functions: [] } },
   }).suspend();
   signs.release();

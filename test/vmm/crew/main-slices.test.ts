@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc/eventfd.ts';
 import { close } from '../../../platform/libc/fd.ts';
+import { wholeOf } from '../../../platform/shared.ts';
 import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { MainSlices } from '../../../vmm/crew/main-slices.ts';
 import type { InitialState, VcpuMessage } from '../../../vmm/crew/vcpu/protocol.ts';
@@ -50,7 +50,7 @@ afterEach(() => {
 });
 
 function newSlices(state: InitialState = POWER_ON): MainSlices {
-  const machineParts = { ram, entry: RAM_BASE, devices: [] };
+  const machineParts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
   const slices = new MainSlices({ parts: { vcpu, interrupts }, machineParts }, state);
   running.push(slices);
   return slices;

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { newPart, type SharedPart } from '../../../platform/shared.ts';
+import { newPart, type SharedPart, wholeOf } from '../../../platform/shared.ts';
 import { Publication } from '../../../vmm/crew/publication.ts';
 import { type Recovered, recover } from '../../../vmm/crew/recovery.ts';
 import type { VcpuMessage } from '../../../vmm/crew/vcpu/protocol.ts';
@@ -47,7 +47,7 @@ const BOOT_TURNS = 20;
 function vcpuWith(guest: readonly number[]): Vcpu {
   const vcpu = buildVcpu({
     ...{ shared, hart: 0, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
-    parts: { ram, entry: RAM_BASE, devices: [] },
+    parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
     state: { pci: { version: 1, functions: [] } },
     tell: (message) => said.push(message),
   });
@@ -109,7 +109,7 @@ describe('a vCPU', () => {
     const { state } = vcpu.suspend();
     const next = buildVcpu({
       ...{ shared, hart: 0, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
-      ...{ parts: { ram, entry: RAM_BASE, devices: [] }, state, tell: () => {} },
+      ...{ parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] }, state, tell: () => {} },
     });
     next.turn();
     expect(publication.published).toBeGreaterThan(number + 1);

@@ -105,7 +105,7 @@ beforeAll(async () => {
   mortal = new Mortal(code, [ram, vm]);
   immortal = new Mortal(code, []);
   const shared = prepare(vm, false);
-  const parts = { ram, entry: RAM_BASE, devices: [] };
+  const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
   const kernel = {} as Parameters<typeof buildVcpu>[0]['kernel'];
   const state = { pci: { version: 1, functions: [] } } as const;
   const vcpu = buildVcpu({ shared, hart: 0, parts, kernel, state, tell: () => {} });

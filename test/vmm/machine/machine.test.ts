@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { int32s, newPart } from '../../../platform/shared.ts';
+import { int32s, newPart, wholeOf } from '../../../platform/shared.ts';
 import { NewImage } from '../../../vmm/live-update/new-image.ts';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
 import { decodeAll } from '../../../vmm/live-update/survivors.ts';
@@ -36,7 +36,7 @@ function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {})
   const control = newPart(controlBytes(harts));
   const router = { eventfd: () => -1, setIdentity: () => {} };
   const machine = new Machine({
-    ram,
+    ram: wholeOf(ram),
     entry: 0x8000_0000,
     control,
     imsic: newPart(imsicBytes(harts)),

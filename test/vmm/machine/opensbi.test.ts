@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 import { parseElf } from '../../../guest/elf.ts';
-import { newPart } from '../../../platform/shared.ts';
+import { newPart, wholeOf } from '../../../platform/shared.ts';
 import { controlBytes } from '../../../vmm/machine/control/control-block.ts';
 import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { Machine } from '../../../vmm/machine/machine.ts';
@@ -42,7 +42,7 @@ function boot(program: readonly number[]): { printed: string; machine: Machine }
   fillRam(parseElf(readFileSync(FIRMWARE)), new Uint8Array(ram));
   new Int32Array(ram, PAYLOAD).set(program);
   const machine = new Machine({
-    ram,
+    ram: wholeOf(ram),
     entry: 0x8000_0000,
     control: newPart(controlBytes(1)),
     imsic: newPart(imsicBytes(1)),

@@ -4,15 +4,17 @@
  */
 
 import type { DeviceDescription } from '../../client/device.ts';
+import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
 import type { PeerBarParts } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 
 /** All that a machine is built from, except its state. */
 export interface MachineParts {
-  readonly ram: SharedArrayBuffer;
+  readonly ram: RamPart;
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
+  readonly accel?: Accel;
   readonly devices: readonly DeviceDescription[];
   /** Present with devices. */
   readonly peerBars?: PeerBarParts;

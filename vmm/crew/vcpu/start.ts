@@ -33,6 +33,7 @@ export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOpti
   });
   const machine = new Machine({
     ram: parts.ram,
+    ...(parts.accel ? { accel: parts.accel } : {}),
     entry: parts.entry,
     control: shared.control,
     imsic: shared.imsic,

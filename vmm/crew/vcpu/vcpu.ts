@@ -27,7 +27,8 @@ import type { Suspended, VcpuMessage } from './protocol.ts';
 /** A slice should take about this long. It bounds how late a stop request or the timer can be. */
 const SLICE_NS = 1e6;
 const MIN_BUDGET = 512;
-const MAX_BUDGET = 1 << 18;
+/** What translated code can do in about that time; the hart ends a slice of slower code itself. */
+const MAX_BUDGET = 1 << 22;
 /** A vCPU in WFI looks around by itself after this time, for what happens seldom. */
 const LONGEST_WFI_MS = 1000;
 /** While the guest waits, a full stdout is tried again after this time. */

@@ -4,13 +4,18 @@
  * lies in shared words (control/control-block.ts, imsic.ts).
  */
 import type { Engine } from '../../../guest/riscv/engine.ts';
+import type { HartOptions } from '../../../guest/riscv/environment.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { HartState } from '../../../guest/riscv/state.ts';
+import { Translator } from '../../../guest/riscv/translate/translator.ts';
+import { WORKSPACE_BYTES } from '../../../guest/riscv/translate/workspace.ts';
+import { MAX_MAPPING } from '../../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { number } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartWords } from '../control/control-block.ts';
+import { HARTS } from './hart-number.ts';
 import { Imsic } from './imsic.ts';
 import type { Journal } from './journal.ts';
 import { Timer } from './timer.ts';
@@ -29,9 +34,24 @@ export interface Surroundings {
   store(gpa: number, size: AccessSize, value: bigint, by: number): boolean;
 }
 
+/** Guest RAM. */
+export interface RamPart extends SharedPart {
+  /** The Memory of `buffer`; without one nothing can be translated. */
+  readonly memory?: WebAssembly.Memory;
+}
+
+/** What executes the guest: the interpreter, or the translator to wasm beside it. */
+export const ACCELS = ['golden', 'jit'] as const;
+export type Accel = (typeof ACCELS)[number];
+export const DEFAULT_ACCEL: Accel = 'golden';
+
+/** Whether a Memory made for so much RAM has room for translators. */
+export const canTranslate = (ramSize: number): boolean => ramSize + HARTS * WORKSPACE_BYTES <= MAX_MAPPING;
+
 export interface HartLocalOptions {
   readonly number: number;
-  readonly ram: { readonly bytes: SharedArrayBuffer; readonly base: number };
+  readonly ram: RamPart & { readonly base: number };
+  readonly accel?: Accel;
   /** MachineBlock and HartBlocks; the interrupt files. */
   readonly control: SharedPart;
   readonly imsic: SharedPart;
@@ -48,15 +68,17 @@ export class HartLocal {
   #exits = 0;
   #journal: Journal | undefined;
 
-  constructor({ number, ram, control, imsic, surroundings, mtime }: HartLocalOptions) {
+  constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, surroundings, mtime }: HartLocalOptions) {
     const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
     this.interruptFile = new Imsic(imsic, lines, number);
-    this.engine = new Hart({
+    const options: HartOptions = {
       hartId: number,
-      ram: ram.bytes,
+      ram: ram.buffer,
       ramBase: ram.base,
+      ramOffset: ram.offset,
+      ramSize: ram.size,
       bus: {
         load: (gpa, size) => {
           this.#exits++;
@@ -73,7 +95,8 @@ export class HartLocal {
       lines,
       lineIndex: hartWords(number).lines,
       time: mtime,
-    });
+    };
+    this.engine = new Hart(options, accel === 'jit' ? translatorOf(number, ram) : undefined);
   }
 
   get exits(): number {
@@ -95,4 +118,9 @@ export class HartLocal {
     this.#exits = vcpu.exits;
     this.engine.restore(hart);
   }
+}
+
+/** Each hart's translator has its own room behind RAM. */
+function translatorOf(hart: number, { memory, size }: RamPart): Translator | undefined {
+  return memory && canTranslate(size) ? new Translator({ memory, at: size + hart * WORKSPACE_BYTES }) : undefined;
 }

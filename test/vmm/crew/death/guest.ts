@@ -1,4 +1,5 @@
 /** What dies: a vCPU with its machine, run until its guest powers off. It is bundled for that. */
+import { wholeOf } from '../../../../platform/shared.ts';
 import type { VcpuMessage } from '../../../../vmm/crew/vcpu/protocol.ts';
 import { buildVcpu } from '../../../../vmm/crew/vcpu/start.ts';
 import type { VmShared } from '../../../../vmm/crew/vm-shared.ts';
@@ -16,7 +17,7 @@ export function runToEnd(shared: VmShared, ram: SharedArrayBuffer, state: Machin
     if (message.kind === 'stopped') end = message.state;
     if (message.kind === 'failed' || message.kind === 'unpublished') throw new Error(message.reason);
   };
-  const parts = { ram, entry: RAM_BASE, devices: [] };
+  const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
   const vcpu = buildVcpu({ shared, hart: 0, parts, kernel: noKernel, state, tell });
   for (let turns = 0; turns < 200 && !(off && end); turns++) vcpu.turn();
   return end;

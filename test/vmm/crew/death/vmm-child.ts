@@ -5,7 +5,7 @@
 import { fstatSync } from 'node:fs';
 
 import { Mapping } from '../../../../platform/memory.ts';
-import { int32s } from '../../../../platform/shared.ts';
+import { int32s, wholeOf } from '../../../../platform/shared.ts';
 import { startVcpuThread } from '../../../../vmm/crew/threads.ts';
 import { VcpuThread } from '../../../../vmm/crew/vcpu/thread.ts';
 import { Vitals } from '../../../../vmm/crew/vitals.ts';
@@ -28,7 +28,7 @@ const vcpu = new VcpuThread(shared, 0);
 vcpu.listen((message) => process.send?.(message.kind));
 process.once('message', ({ machine, interruptFile }: Begin) => {
   new Imsic(shared.imsic, int32s(shared.control), 0).restore(interruptFile);
-  startVcpuThread(vcpu, { ram: ram.buffer, entry: RAM_BASE, devices: [] });
+  startVcpuThread(vcpu, { ram: wholeOf(ram.buffer), entry: RAM_BASE, devices: [] });
   vcpu.begin(machine);
   vcpu.request(REQUEST_RUN);
 });

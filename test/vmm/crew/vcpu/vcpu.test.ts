@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { wholeOf } from '../../../../platform/shared.ts';
 import { TaskChannel } from '../../../../vmm/client/task-channel.ts';
 import type { VcpuMessage } from '../../../../vmm/crew/vcpu/protocol.ts';
 import { buildVcpu } from '../../../../vmm/crew/vcpu/start.ts';
@@ -43,7 +44,7 @@ function vcpuWith(guest: readonly number[]): Vcpu {
   const vcpu = buildVcpu({
     shared: main.shared,
     hart: main.hart,
-    parts: { ram, entry: RAM_BASE, devices: [] },
+    parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
     kernel: new TaskChannel(-1),
     state: { pci: { version: 1, functions: [] } },
     tell: (message) => {

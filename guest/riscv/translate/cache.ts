@@ -1,0 +1,122 @@
+/**
+ * The translations of one hart, by the place of their code in RAM, the vaddr at which it runs, and
+ * the context.
+ *
+ * FENCE.I makes code that was written visible to fetches (unpriv-isa §6), whoever wrote it: this
+ * hart, another one, a device by DMA. Until then a hart may go on with what it fetched before. So
+ * nothing watches stores. After a FENCE.I each translation is compared with its code in RAM once,
+ * when it is looked up.
+ */
+import type { Memory } from '../memory.ts';
+import type { Block } from './discover.ts';
+import type { Context } from './emitter.ts';
+
+const MAX_HEAT = 65536;
+
+interface Region {
+  readonly slot: number;
+  /** Bytes [start, end) of RAM and what they were. */
+  readonly code: readonly { readonly start: number; readonly bytes: Uint8Array }[];
+  /** The number of FENCE.Is after which its code was last compared. */
+  fences: number;
+  valid: boolean;
+}
+
+/** A block where a translation can be entered. */
+export interface Entry {
+  readonly region: Region;
+  readonly index: number;
+  readonly pc: number;
+  readonly context: number;
+  /** Another one at the same place in RAM. */
+  readonly next: Entry | undefined;
+}
+
+export class TranslationCache {
+  /** By offset in RAM. */
+  readonly #entries = new Map<number, Entry>();
+  /** Interpreted instructions, by cache line of code. */
+  readonly #heat = new Map<number, number>();
+  /** As many as the table has. When all are used, all translations are dropped. */
+  readonly #most: number;
+  #slots = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get size(): number {
+    return this.#slots;
+  }
+
+  get full(): boolean {
+    return this.#slots === this.#most;
+  }
+
+  /** Takes the next slot. */
+  nextSlot(): number {
+    return this.#slots++;
+  }
+
+  /** The translation of the code at `offset` in RAM for this pc and context. */
+  find(offset: number, pc: number, context: number, memory: Memory, fences: number): Entry | undefined {
+    for (let entry = this.#entries.get(offset); entry; entry = entry.next) {
+      if (entry.pc !== pc || entry.context !== context || !entry.region.valid) continue;
+      if (entry.region.fences !== fences && !isUnchanged(entry.region, memory)) {
+        entry.region.valid = false;
+        continue;
+      }
+      entry.region.fences = fences;
+      return entry;
+    }
+    return undefined;
+  }
+
+  /** `delta` is what a pc of these blocks less this gives: its offset in RAM. */
+  add(slot: number, blocks: readonly Block[], delta: number, context: Context, memory: Memory, fences: number): void {
+    const code = blocks.map(({ pc, end }) => {
+      const start = pc - delta;
+      return { start, bytes: memory.u8.slice(start, end - delta) };
+    });
+    const region: Region = { slot, code, fences, valid: true };
+    for (const { pc, index } of blocks) {
+      const offset = pc - delta;
+      const known = this.find(offset, pc, context.id, memory, fences);
+      if (known && index !== 0) continue;
+      this.#entries.set(offset, { region, index, pc, context: context.id, next: live(this.#entries.get(offset)) });
+    }
+  }
+
+  /** Notes that so many instructions at `offset` were interpreted; all of them until now. */
+  heat(offset: number, instructions: number): number {
+    const line = Math.floor(offset / 64);
+    const heat = (this.#heat.get(line) ?? 0) + instructions;
+    if (this.#heat.size >= MAX_HEAT) this.#heat.clear();
+    this.#heat.set(line, heat);
+    return heat;
+  }
+
+  cool(offset: number): void {
+    this.#heat.delete(Math.floor(offset / 64));
+  }
+
+  clear(): void {
+    this.#entries.clear();
+    this.#heat.clear();
+    this.#slots = 0;
+  }
+}
+
+/** A list without what is not valid any more. */
+function live(entry: Entry | undefined): Entry | undefined {
+  if (!entry) return undefined;
+  const next = live(entry.next);
+  if (!entry.region.valid) return next;
+  return next === entry.next ? entry : { ...entry, next };
+}
+
+const isUnchanged = ({ code }: Region, { u8 }: Memory): boolean =>
+  code.every(({ start, bytes }) => {
+    for (let i = 0; i < bytes.length; i++) if (bytes[i] !== u8[start + i]) return false;
+    return true;
+  });

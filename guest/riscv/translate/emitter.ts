@@ -1,0 +1,217 @@
+/** What the emitters of all kinds of instructions use: registers, and the ways out of a region. */
+import type { Decoded } from './fields.ts';
+import { Code, type F32, F64, I32, I64, op, type ValueType } from './wasm.ts';
+import { F, JUMP_ENTRIES, X } from './workspace.ts';
+
+/** What is true wherever a translation runs, so that its code need not ask. */
+export interface Context {
+  readonly id: number;
+  /** U 0, S 1, M 3 */
+  readonly mode: number;
+  /** Loads and stores go through the MMU, with this mode, SUM and MXR; −1 if they do not. */
+  readonly paged: boolean;
+  readonly data: number;
+  /** mstatus.FS is Dirty: FP instructions may execute, and have no status to keep. */
+  readonly float: boolean;
+}
+
+/** Where things lie in the Memory. */
+export interface Places {
+  readonly ram: { readonly base: number; readonly offset: number; readonly size: number };
+  readonly workspace: number;
+  readonly jumps: number;
+  readonly tlbs: number;
+}
+
+/** Why a translation returned to its caller. */
+export const LOOKUP = 0; // the translation at pc is not in the jump cache
+export const BUDGET = 1; // a block does not fit in what is left
+export const STEP = 2; // the instruction at pc is for the interpreter
+
+/** Imported functions, by their number. */
+export const FILL = 0;
+export const FLOAT = 1;
+
+/** Locals: the parameters, temporaries of one instruction, then registers. */
+export const ENTRY = 0;
+export const LEFT_LOCAL = 1;
+export const A = 2; // i64: the vaddr of an access
+export const TARGET = 3; // i64: where an exit goes to
+export const T = 4; // i64
+export const U = 5; // i64
+export const V = 6; // i64
+export const E = 7; // i32
+export const WHY = 8; // i32
+export const D0 = 9; // f64
+export const D1 = 10; // f64
+const FIRST_REGISTER = 11;
+
+/** x registers that instructions of these formats read and write, beside a fixed meaning. */
+export function registersOf({ instruction, rd, rs1, rs2 }: Decoded): { reads: readonly number[]; writes?: number } {
+  const float = instruction.extension === 'F' || instruction.extension === 'D';
+  switch (instruction.format) {
+    case 'U':
+    case 'J':
+      return { reads: [], writes: rd };
+    case 'I':
+      return float ? { reads: [rs1] } : { reads: [rs1], writes: rd };
+    case 'shift':
+    case 'shiftw':
+    case 'lr':
+      return { reads: [rs1], writes: rd };
+    case 'unary':
+    case 'unaryrm':
+      return { reads: [rs1], writes: rd }; // of FP, one of both is an f register: harmless
+    case 'R':
+    case 'amo':
+      return float ? { reads: [], writes: rd } : { reads: [rs1, rs2], writes: rd };
+    case 'S':
+      return float ? { reads: [rs1] } : { reads: [rs1, rs2] };
+    case 'B':
+      return { reads: [rs1, rs2] };
+    default:
+      return { reads: [] };
+  }
+}
+
+export class Emitter {
+  readonly code = new Code();
+  readonly context: Context;
+  readonly places: Places;
+  readonly #local = new Map<number, number>();
+  readonly #written: readonly number[];
+  /** Labels that are open inside a block's own code. */
+  depth = 0;
+  /** Labels from a block's code to the region's exit. */
+  #toLeave = 0;
+  /** The instruction being emitted: its pc, and the instructions of its block from it on. */
+  #pc = 0;
+  #rest = 0;
+
+  constructor(context: Context, places: Places, instructions: readonly Decoded[]) {
+    this.context = context;
+    this.places = places;
+    const used = new Set<number>();
+    const written = new Set<number>();
+    for (const each of instructions) {
+      const { reads, writes } = registersOf(each);
+      for (const register of reads) used.add(register);
+      if (writes !== undefined) written.add(writes).size && used.add(writes);
+    }
+    used.delete(0);
+    written.delete(0);
+    for (const register of [...used].sort((a, b) => a - b)) {
+      this.#local.set(register, FIRST_REGISTER + this.#local.size);
+    }
+    this.#written = [...written];
+  }
+
+  /** Beyond the parameters. */
+  get locals(): readonly (readonly [number, ValueType])[] {
+    return [
+      [5, I64],
+      [2, I32],
+      [2, F64],
+      [this.#local.size, I64],
+    ];
+  }
+
+  /** Loads the registers that the region uses. */
+  enter(): void {
+    for (const [register, local] of this.#local) this.word(op.i64Load, X + 8 * register).set(local);
+  }
+
+  /** Stores the registers that the region writes. */
+  spill(): void {
+    for (const register of this.#written) {
+      this.code
+        .i32(0)
+        .get(this.#local.get(register)!)
+        .memory(op.i64Store, this.#address(X + 8 * register));
+    }
+  }
+
+  /** What comes next is the code of this instruction. */
+  at(pc: number, rest: number, toLeave: number): void {
+    this.#pc = pc;
+    this.#rest = rest;
+    this.#toLeave = toLeave;
+  }
+
+  /** x[register] onto the stack. */
+  get(register: number): Code {
+    const local = this.#local.get(register);
+    return local === undefined ? this.code.i64(0) : this.code.get(local);
+  }
+
+  /** The top of the stack into x[register]. */
+  set(register: number): Code {
+    return register === 0 ? this.code.byte(op.drop) : this.code.set(this.#local.get(register)!);
+  }
+
+  /** Loads a word of the workspace. */
+  word(load: number, offset: number): Code {
+    return this.code.i32(0).memory(load, this.#address(offset));
+  }
+
+  /** Begins a store to a word of the workspace; the value and `endStore` follow. */
+  beginStore(): Code {
+    return this.code.i32(0);
+  }
+
+  endStore(store: number, offset: number): Code {
+    return this.code.memory(store, this.#address(offset));
+  }
+
+  /** The bits of f[register] onto the stack. */
+  getFloat(register: number, load: number = op.i64Load): Code {
+    return this.word(load, F + 8 * register);
+  }
+
+  open(opcode: number, result?: typeof I32 | typeof I64 | typeof F32 | typeof F64): Code {
+    this.depth++;
+    return this.code.open(opcode, result);
+  }
+
+  else(): Code {
+    return this.code.byte(op.else);
+  }
+
+  close(): Code {
+    this.depth--;
+    return this.code.byte(op.end);
+  }
+
+  /** Leaves the region before the present instruction. */
+  leaveHere(why: number): void {
+    const { code } = this;
+    if (this.#rest > 0) code.get(LEFT_LOCAL).i32(this.#rest).byte(op.i32Add).set(LEFT_LOCAL);
+    code
+      .i64(this.#pc)
+      .set(TARGET)
+      .i32(why)
+      .set(WHY)
+      .branch(op.br, this.#toLeave + this.depth);
+  }
+
+  /** If the top of the stack is not 0, the interpreter executes the present instruction. */
+  stepIf(): void {
+    this.open(op.if);
+    this.leaveHere(STEP);
+    this.close();
+  }
+
+  #address(offset: number): number {
+    return this.places.workspace + offset;
+  }
+}
+
+/** Onto the stack: the place in a jump cache of the pc in a local. */
+export const jumpEntry = (code: Code, target: number): Code =>
+  code
+    .get(target)
+    .byte(op.i32WrapI64)
+    .i32(3)
+    .byte(op.i32Shl)
+    .i32(16 * (JUMP_ENTRIES - 1))
+    .byte(op.i32And);

@@ -1,0 +1,258 @@
+/**
+ * Runs a hart by translating hot code to WebAssembly; the interpreter (execute.ts) executes the
+ * rest: cold code, and single instructions that a translation leaves to it. Between two
+ * instructions of either, the state of the hart is where the interpreter keeps it.
+ */
+import type { Core } from '../core.ts';
+import { execute } from '../execute.ts';
+import type { Executor } from '../hart.ts';
+import * as isa from '../isa.ts';
+import { isExact } from '../memory.ts';
+import { type Access, FETCH } from '../pmp.ts';
+import { jump } from '../trap.ts';
+import { type Entry, TranslationCache } from './cache.ts';
+import { discover } from './discover.ts';
+import { type Dispatch, dispatcher } from './dispatcher.ts';
+import { BUDGET, type Context, LOOKUP, type Places } from './emitter.ts';
+import { regionModule, translates } from './region.ts';
+import {
+  CONTEXTS,
+  JUMP_ENTRIES,
+  JUMP_ENTRY,
+  JUMP_SLOT,
+  LEFT,
+  PC,
+  PC_BITS,
+  type Room,
+  TLB_ADDEND,
+  TLB_BYTES,
+  TLB_ENTRIES,
+  Workspace,
+} from './workspace.ts';
+
+/** Instructions that the interpreter executes until hot code is looked for again. */
+const INTERPRET = 64;
+const HOT = 2048;
+/** Each takes 20 KB of this process' memory (Node 20), whatever its size. */
+const REGIONS = 2048;
+/** What a journal may get until it is asked whether it closes. */
+const JOURNALED = 512;
+const PAGE = 4096;
+
+export interface TranslatorOptions {
+  /** So many interpreted instructions in a cache line of code make it hot. */
+  readonly hot?: number;
+  /** The most regions at a time. */
+  readonly regions?: number;
+}
+
+export class Translator implements Executor {
+  /** About 50 µs. */
+  readonly pollEvery = 1 << 16;
+  readonly #workspace: Workspace;
+  readonly #table: WebAssembly.Table;
+  readonly #imports: WebAssembly.Imports;
+  readonly #hot: number;
+  readonly #dispatch: Dispatch;
+  readonly #cache: TranslationCache;
+  /** By id, which indexes the workspace's. */
+  #contexts: Context[] = [];
+  #dirty: boolean[] = [];
+  #core: Core | undefined;
+  #context: Context | undefined;
+  #flushes = 0;
+  #fences = 0;
+  /** Instructions interpreted, and regions translated so far. */
+  interpreted = 0;
+  translated = 0;
+
+  constructor(room: Room, { hot = HOT, regions = REGIONS }: TranslatorOptions = {}) {
+    this.#hot = hot;
+    this.#cache = new TranslationCache(regions);
+    this.#table = new WebAssembly.Table({ initial: regions, element: 'anyfunc' });
+    this.#workspace = new Workspace(room);
+    this.#imports = {
+      e: {
+        memory: room.memory,
+        fill: (vaddr: number, kind: Access, size: number) => this.#fill(vaddr, kind, size),
+        float: () => 0,
+      },
+    };
+    this.#dispatch = dispatcher(this.#workspace, this.#table);
+  }
+
+  get registers(): Workspace['registers'] {
+    return this.#workspace.registers;
+  }
+
+  /** A core that has executed nothing: RAM may hold anything. */
+  begin(core: Core): void {
+    this.#core = core;
+    this.#dropAll();
+  }
+
+  execute(core: Core, budget: number): number {
+    if (core.memory.journal) {
+      const begun = execute(core, Math.min(budget, JOURNALED));
+      this.interpreted += begun;
+      return begun;
+    }
+    core.look();
+    this.#follow(core);
+    const context = this.#contextOf(core);
+    this.#context = context;
+    let left = budget;
+    for (;;) {
+      const offset = this.#codeOffset(core, core.pc);
+      const entry = offset < 0 ? undefined : this.#translation(core, offset, context);
+      if (!entry) {
+        const begun = execute(core, Math.min(left, INTERPRET));
+        if (offset >= 0) this.#cache.heat(offset, begun);
+        this.interpreted += begun;
+        return budget - left + begun;
+      }
+      this.#remember(context, entry);
+      const why = this.#dispatch(entry.index, left, entry.region.slot, this.#workspace.jumps(context.id));
+      const rest = this.#workspace.i32[LEFT / 4]!;
+      core.csr.begun += left - rest;
+      left = rest;
+      const pc = this.#workspace.f64[PC / 8]!;
+      if (!isExact(pc)) {
+        jump(core, BigInt.asUintN(64, this.#workspace.i64[PC_BITS / 8]!));
+        return budget - left;
+      }
+      core.pc = pc;
+      if (why === LOOKUP && left > 0) continue;
+      if (left === 0) return budget;
+      // the interpreter's part: the rest of the budget, or one instruction
+      const begun = execute(core, why === BUDGET ? left : 1);
+      this.interpreted += begun;
+      return budget - left + begun;
+    }
+  }
+
+  /** Drops what a flush of the TLBs or a FENCE.I has made doubtful. */
+  #follow(core: Core): void {
+    if (this.#flushes === core.mmu.flushes && this.#fences === core.codeFences) return;
+    this.#flushes = core.mmu.flushes;
+    this.#fences = core.codeFences;
+    this.#forgetContexts();
+  }
+
+  /** The context that `core` is in now; one of few. */
+  #contextOf(core: Core): Context {
+    const { csr, paged, dataMode } = core;
+    const { mode, mstatus } = csr;
+    const float = (mstatus & isa.MSTATUS_FS) === isa.MSTATUS_FS;
+    const data = paged
+      ? (dataMode << 2) | (mstatus & isa.MSTATUS_SUM ? 2 : 0) | (mstatus & isa.MSTATUS_MXR ? 1 : 0)
+      : -1;
+    const known = this.#contexts.find((each) => each.mode === mode && each.data === data && each.float === float);
+    if (known) return known;
+    if (this.#contexts.length === CONTEXTS) {
+      this.#dropAll(); // contexts of other meanings get their numbers
+      this.#contexts = [];
+    }
+    const context: Context = { id: this.#contexts.length, mode, paged, data, float };
+    this.#contexts.push(context);
+    this.#workspace.forget(context.id);
+    return context;
+  }
+
+  #dropAll(): void {
+    for (let slot = 0; slot < this.#cache.size; slot++) this.#table.set(slot, null);
+    this.#cache.clear();
+    this.#forgetContexts();
+  }
+
+  /** Empties jump caches and TLBs. */
+  #forgetContexts(): void {
+    for (const { id } of this.#contexts) {
+      if (this.#dirty[id]) this.#workspace.forget(id);
+      this.#dirty[id] = false;
+    }
+  }
+
+  /** The offset in RAM of code; negative where there is none that could be translated. */
+  #codeOffset(core: Core, pc: number): number {
+    const { memory, csr } = core;
+    if (!core.codePaged) return memory.isRam(pc, 8) ? pc - memory.base : -1;
+    const at = core.mmu.tlb(csr.mode, csr.mstatus).find(FETCH, pc, pc | 0);
+    if (at >= 0) return at;
+    const gpa = core.mmu.translate(memory, pc, FETCH, csr.mode);
+    return gpa >= 0 && memory.isRam(gpa, 8) ? gpa - memory.base : -1;
+  }
+
+  /** The translation of hot code at core.pc. */
+  #translation(core: Core, offset: number, context: Context): Entry | undefined {
+    const { pc, memory } = core;
+    const found = this.#cache.find(offset, pc, context.id, memory, this.#fences);
+    if (found || this.#cache.heat(offset, 0) < this.#hot) return found;
+    this.#cache.cool(offset);
+    return this.#translate(core, offset, context);
+  }
+
+  #translate(core: Core, offset: number, context: Context): Entry | undefined {
+    const { pc, memory } = core;
+    const delta = pc - offset;
+    // where code is paged, the next page may be anywhere
+    const start = core.codePaged ? pc - (offset % PAGE) : memory.base;
+    const end = core.codePaged ? start + PAGE : memory.base + memory.size;
+    const fetch = (at: number): number | undefined =>
+      at >= start && at + 2 <= end ? memory.u16[(at - delta) / 2] : undefined;
+    const blocks = discover(fetch, pc, (decoded) => translates(decoded, context));
+    const first = blocks.find((block) => block.pc === pc);
+    if (!first || !translates(first.instructions[0]!, context)) return undefined;
+    if (this.#cache.full) this.#dropAll();
+    const slot = this.#cache.nextSlot();
+    const bytes = regionModule(blocks, context, this.#places(core, context), slot);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports);
+    this.#table.set(slot, exports.run);
+    this.translated++;
+    this.#cache.add(slot, blocks, delta, context, memory, this.#fences);
+    return this.#cache.find(offset, pc, context.id, memory, this.#fences);
+  }
+
+  #places({ memory }: Core, { id }: Context): Places {
+    const { base, size, offset } = memory;
+    return {
+      ram: { base, offset, size },
+      workspace: this.#workspace.at,
+      jumps: this.#workspace.jumps(id),
+      tlbs: this.#workspace.tlbs(id),
+    };
+  }
+
+  /** Lets translations find this one by themselves from now on. */
+  #remember({ id }: Context, { pc, region, index }: Entry): void {
+    const { i32, at } = this.#workspace;
+    const word = (this.#workspace.jumps(id) - at) / 4 + ((pc << 1) & (4 * (JUMP_ENTRIES - 1)));
+    i32[word] = pc;
+    i32[word + 1] = Math.floor(pc / 2 ** 32);
+    i32[word + JUMP_SLOT / 4] = region.slot;
+    i32[word + JUMP_ENTRY / 4] = index;
+    this.#dirty[id] = true;
+  }
+
+  /**
+   * Called by translations: puts the page of an access into the TLB. 0 if that does not make the
+   * access one of RAM.
+   */
+  #fill(vaddr: number, kind: Access, size: number): number {
+    const core = this.#core!;
+    const { memory } = core;
+    const within = vaddr & (PAGE - 1);
+    if (within + size > PAGE || !isExact(vaddr)) return 0;
+    const gpa = core.mmu.translate(memory, vaddr, kind, core.dataMode);
+    if (gpa < 0 || !memory.isRam(gpa - within, PAGE)) return 0;
+    const { id } = this.#context!;
+    const page = vaddr - within;
+    const { i32, at } = this.#workspace;
+    const word = (this.#workspace.tlbs(id) - at + kind * TLB_BYTES) / 4 + 4 * ((page / PAGE) & (TLB_ENTRIES - 1));
+    i32[word] = page;
+    i32[word + 1] = Math.floor(page / 2 ** 32);
+    i32[word + TLB_ADDEND / 4] = gpa - within - memory.base + memory.offset - page;
+    this.#dirty[id] = true;
+    return 1;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The memory that a translator and its translations share, in the same WebAssembly.Memory as guest
+ * RAM: a module has one memory on every Node (multi-memory is not in Node 20). All of it belongs to
+ * the thread that runs the hart, so nothing here needs Atomics.
+ *
+ *     registers │ words │ contexts: jump cache, TLB of loads, TLB of stores │ …
+ */
+import type { RegisterFile } from '../core.ts';
+
+/** Bytes from the workspace's start. */
+export const X = 0;
+export const F = 256;
+export const FFLAGS = 512;
+export const FRM = 516;
+/** Where a translation left: the pc as float64 and int64; what is left of its budget. */
+export const PC = 520;
+export const PC_BITS = 528;
+export const LEFT = 536;
+/** LR's reservation: gpa (int64, −1 none), the value it saw, its size. */
+export const RESERVED = 544;
+export const RESERVED_VALUE = 552;
+export const RESERVED_SIZE = 560;
+
+const CONTEXTS_AT = 4096;
+export const CONTEXTS = 9;
+
+/**
+ * A jump cache tells a translation where another one lies: direct-mapped by bits of the target pc,
+ * 16 bytes each: pc (int64), slot in the table (int32), entry of that function (int32).
+ */
+export const JUMP_ENTRIES = 1024;
+export const JUMP_SLOT = 8;
+export const JUMP_ENTRY = 12;
+/**
+ * A TLB: direct-mapped by bits of the page number, 16 bytes each: vaddr of the page (int64), what a
+ * vaddr plus this gives: its place in the Memory (int32, modulo 2^32).
+ */
+export const TLB_ENTRIES = 256;
+export const TLB_ADDEND = 8;
+const JUMP_BYTES = 16 * JUMP_ENTRIES;
+export const TLB_BYTES = 16 * TLB_ENTRIES;
+const CONTEXT_BYTES = JUMP_BYTES + 2 * TLB_BYTES;
+
+/** Bytes that a translator needs. */
+export const WORKSPACE_BYTES = 4 * 65536;
+
+/** Where the Memory has room for a translator, beside guest RAM. */
+export interface Room {
+  readonly memory: WebAssembly.Memory;
+  /** The first of WORKSPACE_BYTES, 8-byte aligned. */
+  readonly at: number;
+}
+
+export class Workspace {
+  readonly at: number;
+  readonly memory: WebAssembly.Memory;
+  readonly i32: Int32Array;
+  readonly f64: Float64Array;
+  readonly i64: BigInt64Array;
+  readonly registers: RegisterFile;
+  readonly #bytes: Uint8Array;
+
+  constructor({ memory, at }: Room) {
+    const buffer = memory.buffer;
+    this.memory = memory;
+    this.at = at;
+    this.i32 = new Int32Array(buffer, at, WORKSPACE_BYTES / 4);
+    this.i64 = new BigInt64Array(buffer, at, WORKSPACE_BYTES / 8);
+    this.f64 = new Float64Array(buffer, at, WORKSPACE_BYTES / 8);
+    this.#bytes = new Uint8Array(buffer, at, WORKSPACE_BYTES);
+    this.registers = {
+      x: new BigInt64Array(buffer, at + X, 32),
+      f: new BigInt64Array(buffer, at + F, 32),
+      fcsr: new Int32Array(buffer, at + FFLAGS, 2),
+    };
+  }
+
+  /** Address in the Memory of a word of the workspace. */
+  address(offset: number): number {
+    return this.at + offset;
+  }
+
+  /** Address of the jump cache of a context, and of its TLBs: loads, then stores. */
+  jumps(context: number): number {
+    return this.at + CONTEXTS_AT + context * CONTEXT_BYTES;
+  }
+
+  tlbs(context: number): number {
+    return this.jumps(context) + JUMP_BYTES;
+  }
+
+  /**
+   * Nothing of a context is known any more. All bits set is no pc, which is even, and no page's
+   * address.
+   */
+  forget(context: number): void {
+    const start = this.jumps(context) - this.at;
+    this.#bytes.fill(0xff, start, start + CONTEXT_BYTES);
+  }
+}

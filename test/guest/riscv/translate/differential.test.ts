@@ -1,0 +1,101 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { MSTATUS_FS, MSTATUS_SUM } from '../../../../guest/riscv/isa.ts';
+import { encode } from '../encode.ts';
+import { RAM_BASE } from '../fixture.ts';
+import { ALL, MODE, PTE, registers } from '../supervisor.ts';
+import { type Given, Pair } from './pair.ts';
+import { randomCode } from './random-code.ts';
+
+const CODE = 0x4000;
+const HANDLER = 0x3000;
+const DATA = 0x8000;
+const ROOT = 0xc000;
+const LEAVES = 0xd000;
+const MEPC = 0x341;
+
+/** Goes on behind the instruction that trapped. */
+const handler = [
+  encode('csrrs', { rd: 31, csr: MEPC }),
+  encode('addi', { rd: 31, rs1: 31, imm: 4 }),
+  encode('csrrw', { rs1: 31, csr: MEPC }),
+  encode('mret'),
+];
+
+/** Corners of what an address, a sign or a count can be. */
+const value = fc.oneof(
+  fc.constantFrom(0n, 1n, -1n, 1n << 63n, (1n << 63n) - 1n, 0x7fff_ffffn, -0x8000_0000n, 0xffff_ffffn),
+  fc.constantFrom(BigInt(RAM_BASE + DATA + 0xff9), BigInt(RAM_BASE + 0xfffc), BigInt(RAM_BASE) - 3n),
+  fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }),
+);
+const values = fc.array(value, { minLength: 8, maxLength: 8 });
+const budgets = fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 4, maxLength: 12 });
+
+function given(words: readonly number[], values: readonly bigint[], data: bigint): Given {
+  const x = Object.fromEntries(values.map((each, i) => [5 + i, each]));
+  return {
+    words: { [CODE]: words, [HANDLER]: handler },
+    x: registers({ 3: data, 4: data + 64n, ...x }),
+    pc: RAM_BASE + CODE,
+    mtvec: BigInt(RAM_BASE + HANDLER),
+    pmp: ALL,
+  };
+}
+
+const runs = { numRuns: 60 };
+
+describe('the translator does what the interpreter does', () => {
+  it.each([
+    ['without floating point', 0],
+    ['with it', MSTATUS_FS],
+  ])('in M mode, %s', (_, mstatus) => {
+    fc.assert(
+      fc.property(randomCode(50), values, budgets, (words, xs, chunks) => {
+        const pair = new Pair({ ...given(words, xs, BigInt(RAM_BASE + DATA)), mstatus });
+        for (const chunk of chunks) pair.run(chunk).compare();
+        expect(pair.translator.translated).toBeGreaterThan(0);
+      }),
+      runs,
+    );
+  });
+
+  it.each([
+    ['S', MODE.S, 0],
+    ['S with SUM', MODE.S, MSTATUS_SUM],
+    ['U', MODE.U, 0],
+  ])('in %s mode with pages of all kinds', (_, mode, sum) => {
+    const { V, R, W, X, U, A, D } = PTE;
+    const entry = (offset: number, flags: number): bigint =>
+      (BigInt((RAM_BASE + offset) / 4096) << 10n) | BigInt(flags);
+    const flags = fc.constantFrom(V | R | W | A | D, V | R | A, V | R | W, V | R | W | X | A | D | U, 0, V | X | A);
+    fc.assert(
+      fc.property(
+        randomCode(50),
+        values,
+        budgets,
+        fc.array(flags, { minLength: 4, maxLength: 4 }),
+        (words, xs, chunks, kinds) => {
+          const pair = new Pair({
+            ...given(words, xs, 0x3f_ef80n),
+            pc: 0x3f_d000,
+            mstatus: MSTATUS_FS | sum,
+            privileged: { mode, satp: (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096) },
+          });
+          const own = mode === MODE.U ? U : 0;
+          for (const ram of pair.rams) {
+            const table = new BigUint64Array(ram.buffer, ROOT, 1024);
+            table.fill(0n);
+            table[0] = entry(ROOT + 0x2000, V);
+            new BigUint64Array(ram.buffer, ROOT + 0x2000, 512).fill(0n)[1] = entry(LEAVES, V);
+            const leaves = new BigUint64Array(ram.buffer, LEAVES, 512);
+            leaves[509] = entry(CODE, V | R | X | A | own);
+            for (const [i, each] of kinds.entries()) leaves[(510 + i) & 511] = entry(DATA + 0x1000 * i, each | own);
+          }
+          for (const chunk of chunks) pair.run(chunk).compare();
+        },
+      ),
+      runs,
+    );
+  });
+});

@@ -1,0 +1,61 @@
+/** The same program on the interpreter, and on a translator that translates whatever it meets. */
+import { expect } from 'vitest';
+
+import type { HartOptions } from '../../../../guest/riscv/environment.ts';
+import { Hart } from '../../../../guest/riscv/hart.ts';
+import { type HartState, PRIVILEGED } from '../../../../guest/riscv/state.ts';
+import { Translator, type TranslatorOptions } from '../../../../guest/riscv/translate/translator.ts';
+import { WORKSPACE_BYTES } from '../../../../guest/riscv/translate/workspace.ts';
+import { emptyBus, RAM_BASE, RAM_SIZE } from '../fixture.ts';
+
+export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>> {
+  /** Words by their offset in RAM. */
+  readonly words: Readonly<Record<number, readonly number[]>>;
+  readonly privileged?: Partial<NonNullable<HartState['privileged']>>;
+  readonly bus?: () => HartOptions['bus'];
+}
+
+export class Pair {
+  readonly interpreted: Hart;
+  readonly translated: Hart;
+  readonly translator: Translator;
+  readonly rams: readonly [Uint8Array, Uint8Array];
+
+  constructor({ words, privileged = {}, bus = () => emptyBus, ...state }: Given, options: TranslatorOptions = {}) {
+    const memory = new WebAssembly.Memory({ initial: pages(), maximum: pages(), shared: true });
+    const plain = new SharedArrayBuffer(RAM_SIZE);
+    this.translator = new Translator({ memory, at: RAM_SIZE }, { hot: 0, ...options });
+    this.rams = [new Uint8Array(plain), new Uint8Array(memory.buffer, 0, RAM_SIZE)];
+    for (const ram of this.rams) {
+      for (let i = 0; i < RAM_SIZE; i++) ram[i] = (i * 7) & 0xff;
+      for (const [at, list] of Object.entries(words)) new Uint32Array(ram.buffer, Number(at)).set(list);
+    }
+    const hartOptions = (ram: SharedArrayBuffer): HartOptions => ({
+      ...{ hartId: 0, ram, ramBase: RAM_BASE, ramSize: RAM_SIZE, bus: bus(), time: () => 0n },
+      ...{ lines: new Int32Array(new SharedArrayBuffer(4)), lineIndex: 0 },
+    });
+    this.interpreted = new Hart(hartOptions(plain));
+    this.translated = new Hart(hartOptions(memory.buffer as SharedArrayBuffer), this.translator);
+    for (const hart of [this.interpreted, this.translated]) {
+      hart.restore({ ...hart.save(), pc: RAM_BASE, ...state, privileged: { ...PRIVILEGED, ...privileged } });
+    }
+  }
+
+  /** Both execute so many instructions. */
+  run(instructions: number): this {
+    this.interpreted.run(instructions);
+    this.translated.run(instructions);
+    return this;
+  }
+
+  /** Both are in the same state, registers and memory. */
+  compare(): this {
+    expect(this.translated.save()).toEqual(this.interpreted.save());
+    const [interpreted, translated] = this.rams;
+    for (let i = 0; i < RAM_SIZE; i++)
+      if (interpreted[i] !== translated[i]) expect([i, translated[i]]).toEqual([i, interpreted[i]]);
+    return this;
+  }
+}
+
+const pages = (): number => (RAM_SIZE + WORKSPACE_BYTES) / 65536;

@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+
+import { encode } from '../encode.ts';
+import { RAM_BASE } from '../fixture.ts';
+import { ALL, MODE, PTE, registers } from '../supervisor.ts';
+import { Pair } from './pair.ts';
+
+const FENCE_I = encode('fence.i');
+const SFENCE_VMA = encode('sfence.vma');
+const DATA = 0x8000;
+
+/** `jal x0` by so many words. */
+const jump = (words: number): number => {
+  const offset = 4 * words;
+  return (
+    encode('jal') |
+    (offset & 0xff000) |
+    (((offset >> 11) & 1) << 20) |
+    (((offset >> 1) & 1023) << 21) |
+    (offset < 0 ? 1 << 31 : 0)
+  );
+};
+
+const addi = (imm: number): number => encode('addi', { rd: 10, rs1: 10, imm });
+
+describe('code that changes', () => {
+  /** x11 points to the ADDI, x12 is the new one. */
+  const loop = (...between: number[]) => [
+    encode('sw', { rs1: 11, rs2: 12 }),
+    ...between,
+    addi(1),
+    jump(-2 - between.length),
+  ];
+  const x = (at: number) => registers({ 11: BigInt(RAM_BASE + 4 * at), 12: BigInt(addi(100)) });
+
+  it('is new after a FENCE.I', () => {
+    const pair = new Pair({ words: { 0: loop(FENCE_I) }, x: x(2) });
+    pair.run(400).compare();
+    expect(pair.translated.register(10)).toBe(BigInt(100 * 100));
+  });
+
+  it('may be old before', () => {
+    const pair = new Pair({ words: { 0: [addi(1), jump(-1)] } });
+    pair.run(100);
+    for (const ram of pair.rams) new DataView(ram.buffer).setInt32(0, addi(100), true); // a device's DMA
+    pair.run(100);
+    expect([pair.interpreted.register(10), pair.translated.register(10)]).toEqual([50n + 5000n, 100n]);
+  });
+
+  it('is new after a reset, and after a restore', () => {
+    const pair = new Pair({ words: { 0: [addi(1), jump(-1)] } });
+    pair.run(100);
+    for (const ram of pair.rams) new DataView(ram.buffer).setInt32(0, addi(100), true);
+    for (const hart of [pair.interpreted, pair.translated]) hart.reset(RAM_BASE, 0n, 0n);
+    pair.run(100).compare();
+    for (const ram of pair.rams) new DataView(ram.buffer).setInt32(0, addi(7), true);
+    for (const hart of [pair.interpreted, pair.translated]) hart.restore({ ...hart.save(), pc: RAM_BASE });
+    pair.run(100).compare();
+    expect(pair.translated.register(10)).toBe(5350n);
+  });
+});
+
+describe('pages that change', () => {
+  const ROOT = 0xc000;
+  const LEAVES = 0xd000;
+  const { V, R, W, X, A, D } = PTE;
+  const entry = (offset: number, flags: number): bigint => (BigInt((RAM_BASE + offset) / 4096) << 10n) | BigInt(flags);
+
+  /** In S mode, with code at 0x20_0000, and the tables at 0x20_8000. */
+  function paged(words: Readonly<Record<number, readonly number[]>>, x: ReturnType<typeof registers>) {
+    const satp = (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096);
+    const pair = new Pair({ words, pc: 0x20_0000, x, pmp: ALL, privileged: { mode: MODE.S, satp } });
+    for (const ram of pair.rams) {
+      new BigUint64Array(ram.buffer, ROOT, 1)[0] = entry(ROOT + 0x2000, V);
+      new BigUint64Array(ram.buffer, ROOT + 0x2000, 2)[1] = entry(LEAVES, V);
+      const leaves = new BigUint64Array(ram.buffer, LEAVES, 9);
+      leaves[0] = entry(0, V | R | X | A);
+      leaves[1] = entry(DATA, V | R | W | A | D);
+      leaves[8] = entry(LEAVES, V | R | W | A | D);
+    }
+    return pair;
+  }
+
+  it('are new after an SFENCE.VMA: data', () => {
+    // the two pages of data take turns behind one vaddr
+    const words = [
+      ...[
+        encode('sd', { rs1: 12, rs2: 13, imm: 8 }),
+        SFENCE_VMA,
+        encode('ld', { rd: 5, rs1: 11 }),
+        encode('add', { rd: 10, rs1: 10, rs2: 5 }),
+      ],
+      ...[encode('sd', { rs1: 12, rs2: 14, imm: 8 }), SFENCE_VMA, encode('sd', { rs1: 11, rs2: 10 }), jump(-7)],
+    ];
+    const [a, b] = [entry(DATA, V | R | W | A | D), entry(DATA + 0x1000, V | R | W | A | D)];
+    const pair = paged({ 0: words }, registers({ 11: 0x20_1000n, 12: 0x20_8000n, 13: a, 14: b }));
+    for (let i = 0; i < 20; i++) pair.run(37).compare();
+    expect(pair.translator.translated).toBeGreaterThan(0);
+  });
+
+  it('are new after an SFENCE.VMA: code', () => {
+    // the page of code becomes another one, which goes on at the same place
+    const first = [encode('sd', { rs1: 12, rs2: 13 }), SFENCE_VMA, addi(1), jump(-3)];
+    const second = [encode('sd', { rs1: 12, rs2: 14 }), SFENCE_VMA, addi(100), jump(-3)];
+    const [a, b] = [entry(0, V | R | X | A), entry(0x1000, V | R | X | A)];
+    const pair = paged({ 0: first, 4096: second }, registers({ 12: 0x20_8000n, 13: b, 14: a }));
+    for (let i = 0; i < 20; i++) pair.run(37).compare();
+    expect(pair.translated.register(10)).toBeGreaterThan(100n);
+  });
+});
+
+describe('interrupts and budgets', () => {
+  it('executes exactly as many instructions as it is allowed', () => {
+    const pair = new Pair({ words: { 0: [addi(1), addi(2), addi(3), jump(-3)] } });
+    for (const budget of [1, 2, 3, 5, 7, 1000, 1, 4, 70_001]) {
+      const before = pair.translated.save().minstret;
+      pair.run(budget).compare();
+      expect(pair.translated.save().minstret - before).toBe(BigInt(budget));
+    }
+  });
+
+  it('drops all translations when there are too many, and goes on', () => {
+    // each pair jumps to the next one by JALR: a region each
+    const pair = (imm: number): number[] => [addi(imm), encode('jalr', { rs1: 11 + imm })];
+    const words = [1, 2, 3, 4, 5].flatMap(pair);
+    const x = registers(Object.fromEntries([1, 2, 3, 4, 5].map((i) => [11 + i, BigInt(RAM_BASE + 8 * (i % 5))])));
+    const both = new Pair({ words: { 0: words }, x }, { regions: 3 });
+    for (let i = 0; i < 10; i++) both.run(11).compare();
+    expect(both.translator.translated).toBeGreaterThan(6);
+  });
+});

@@ -12,6 +12,7 @@ const F_GETFD = 1;
 const F_SETFD = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
+const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
 const LOCK_SH = 1;
 const LOCK_EX = 2;
@@ -26,8 +27,14 @@ export function open(path: string, flags = O_RDWR): number {
   return check(c.open(path, flags | O_CLOEXEC), `open ${path}`);
 }
 
+/** dup(2): processes that are started from now on inherit the copy. */
 export function dup(fd: number): number {
   return check(c.dup(fd), `dup ${fd}`);
+}
+
+/** A copy that no other process inherits. */
+export function dupCloexec(fd: number): number {
+  return check(c.fcntl(fd, F_DUPFD_CLOEXEC, 0), `dup ${fd}`);
 }
 
 export function close(fd: number): void {

@@ -21,7 +21,7 @@ import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts
 import { ebadf, einval, enospc, SysError } from '../../platform/errno.ts';
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { eventfdId } from '../../platform/eventfd-watch.ts';
-import { dup } from '../../platform/libc/fd.ts';
+import { dupCloexec } from '../../platform/libc/fd.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { FakeFunction } from './fake-function.ts';
 
@@ -31,7 +31,7 @@ export const NOT_OPEN = 9999;
 
 function sameEventfd(fd: number, id: string | undefined): number | undefined {
   try {
-    return eventfdId(fd) === id ? dup(fd) : undefined;
+    return eventfdId(fd) === id ? dupCloexec(fd) : undefined;
   } catch {
     return undefined; // closed
   }
@@ -41,7 +41,7 @@ const caller = {
   eventfd(fd: number): number {
     if (fd === NOT_OPEN || fd < 0) throw ebadf(`fd ${fd}`);
     if (fd === NOT_AN_EVENTFD) throw einval(`fd ${fd}`);
-    return dup(fd);
+    return dupCloexec(fd);
   },
   eventfdToWatch(fd: number): ClientEventfd {
     const copy = caller.eventfd(fd);

@@ -4,7 +4,7 @@
  */
 import { fstatSync } from 'node:fs';
 import { efault, withoutFds } from '../../../platform/errno.ts';
-import { close, dup } from '../../../platform/libc/fd.ts';
+import { close, dupCloexec } from '../../../platform/libc/fd.ts';
 import { isSealedAgainstWriting, type ObjectId } from '../../../platform/memory.ts';
 import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import type { Sliced } from '../../../platform/slices.ts';
@@ -149,7 +149,7 @@ export class BoardObjects {
       const { dev, ino } = fstatSync(fd);
       if (nrPages === 0) throw efault('memory object is empty');
       giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE_SIZE);
-      const startPfn = this.#board.attachObject(dup(fd), nrPages * PAGE_SIZE, { dev, ino });
+      const startPfn = this.#board.attachObject(dupCloexec(fd), nrPages * PAGE_SIZE, { dev, ino });
       // The seal is read after the board has mapped the object, or has failed to.
       const writable = !isSealedAgainstWriting(fd);
       const place = { key, startPfn, nrPages, fd, writable, giveBack };

@@ -8,7 +8,7 @@ import { rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 
 import { handleFd } from '../../../platform/handle-fd.ts';
-import { dup, setBlocking } from '../../../platform/libc/fd.ts';
+import { dupCloexec, setBlocking } from '../../../platform/libc/fd.ts';
 import { peerCredentials } from '../../../platform/libc/unix-socket.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
 import type { Incoming } from '../migration/incoming.ts';
@@ -60,7 +60,7 @@ class Door {
 }
 
 function ownFd(socket: Socket): number {
-  const fd = dup(handleFd(socket)!);
+  const fd = dupCloexec(handleFd(socket)!);
   socket.destroy();
   setBlocking(fd);
   return fd;

@@ -9,7 +9,7 @@ import {
   eventfdRead,
   eventfdSignal,
 } from '../../../../../platform/libc/eventfd.ts';
-import { close, dup } from '../../../../../platform/libc/fd.ts';
+import { close, dupCloexec } from '../../../../../platform/libc/fd.ts';
 import { FakeFunction } from '../../../../fakes/fake-function.ts';
 import { FakeVfioDevice, NOT_AN_EVENTFD, NOT_OPEN } from '../../../../fakes/fake-vfio-device.ts';
 import { canRing } from '../../../../platform/rings.ts';
@@ -60,7 +60,7 @@ const counts = (): number[] => events.map((fd) => eventfdRead(fd));
 /** A new eventfd, with two fds. */
 function twice(): [number, number] {
   const fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  return [fd, dup(fd)];
+  return [fd, dupCloexec(fd)];
 }
 
 /** The device sends MSI `i`. */

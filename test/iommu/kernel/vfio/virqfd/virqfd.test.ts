@@ -11,9 +11,9 @@ import {
   eventfdRead,
   eventfdSignal,
 } from '../../../../../platform/libc/eventfd.ts';
-import { close, dup } from '../../../../../platform/libc/fd.ts';
+import { close, dupCloexec } from '../../../../../platform/libc/fd.ts';
 
-const ofFd = (fd: number): ClientEventfd => ({ fd: dup(fd), again: () => dup(fd) });
+const ofFd = (fd: number): ClientEventfd => ({ fd: dupCloexec(fd), again: () => dupCloexec(fd) });
 const nothing = (): void => undefined;
 
 describe('eventfds that a device has watched', () => {

@@ -9,12 +9,13 @@
  */
 import type { Memory } from '../memory.ts';
 import type { Block } from './discover.ts';
-import type { Context } from './emitter.ts';
 
 const MAX_HEAT = 65536;
 
-interface Region {
+interface TranslatedRegion {
   readonly slot: number;
+  /** What must be left of the budget when it is entered. */
+  readonly least: number;
   /** Bytes [start, end) of RAM and what they were. */
   readonly code: readonly { readonly start: number; readonly bytes: Uint8Array }[];
   /** The number of FENCE.Is after which its code was last compared. */
@@ -24,12 +25,25 @@ interface Region {
 
 /** A block where a translation can be entered. */
 export interface Entry {
-  readonly region: Region;
+  readonly region: TranslatedRegion;
   readonly index: number;
   readonly pc: number;
   readonly context: number;
   /** Another one at the same place in RAM. */
   readonly next: Entry | undefined;
+}
+
+/** A new region. */
+export interface Added {
+  readonly slot: number;
+  readonly least: number;
+  /** All its code, and where it can be entered. */
+  readonly blocks: readonly Block[];
+  readonly entries: readonly Block[];
+  /** A pc of it less this is its offset in RAM. */
+  readonly delta: number;
+  readonly context: number;
+  readonly fences: number;
 }
 
 export class TranslationCache {
@@ -72,18 +86,14 @@ export class TranslationCache {
     return undefined;
   }
 
-  /** `delta` is what a pc of these blocks less this gives: its offset in RAM. */
-  add(slot: number, blocks: readonly Block[], delta: number, context: Context, memory: Memory, fences: number): void {
-    const code = blocks.map(({ pc, end }) => {
-      const start = pc - delta;
-      return { start, bytes: memory.u8.slice(start, end - delta) };
-    });
-    const region: Region = { slot, code, fences, valid: true };
-    for (const { pc, index } of blocks) {
+  add(added: Added, memory: Memory): void {
+    const { slot, least, blocks, entries, delta, context, fences } = added;
+    const code = blocks.map(({ pc, end }) => ({ start: pc - delta, bytes: memory.u8.slice(pc - delta, end - delta) }));
+    const region: TranslatedRegion = { slot, least, code, fences, valid: true };
+    for (const { pc, index } of entries) {
       const offset = pc - delta;
-      const known = this.find(offset, pc, context.id, memory, fences);
-      if (known && index !== 0) continue;
-      this.#entries.set(offset, { region, index, pc, context: context.id, next: live(this.#entries.get(offset)) });
+      if (this.find(offset, pc, context, memory, fences)) continue;
+      this.#entries.set(offset, { region, index, pc, context, next: live(this.#entries.get(offset)) });
     }
   }
 
@@ -115,7 +125,7 @@ function live(entry: Entry | undefined): Entry | undefined {
   return next === entry.next ? entry : { ...entry, next };
 }
 
-const isUnchanged = ({ code }: Region, { u8 }: Memory): boolean =>
+const isUnchanged = ({ code }: TranslatedRegion, { u8 }: Memory): boolean =>
   code.every(({ start, bytes }) => {
     for (let i = 0; i < bytes.length; i++) if (bytes[i] !== u8[start + i]) return false;
     return true;

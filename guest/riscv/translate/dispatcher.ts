@@ -2,10 +2,10 @@
  * The loop that goes from one region to the next, as one wasm function. It returns when the jump
  * cache does not know the next one, or when a region returned for another reason.
  */
-import { type BUDGET, jumpEntry, LOOKUP, type STEP } from './emitter.ts';
+import { BUDGET, jumpEntry, LOOKUP, type STEP } from './emitter.ts';
 import { REGION } from './region.ts';
 import { Code, I32, I64, moduleOf, op } from './wasm.ts';
-import { JUMP_ENTRY, JUMP_SLOT, LEFT, PC, PC_BITS, type Workspace } from './workspace.ts';
+import { ENTRY_MASK, JUMP_ENTRY, JUMP_SLOT, LEAST_SHIFT, LEFT, PC, PC_BITS, type Workspace } from './workspace.ts';
 
 export type Why = typeof LOOKUP | typeof BUDGET | typeof STEP;
 
@@ -31,7 +31,9 @@ export function dispatcher({ at, memory }: Workspace, table: WebAssembly.Table):
   code.get(RESULT).i32(3).byte(op.i32And).i32(LOOKUP).byte(op.i32Eq).open(op.if);
   jumpEntry(code, TARGET).get(JUMPS).byte(op.i32Add).tee(E);
   code.memory(op.i64Load, 0).get(TARGET).byte(op.i64Eq).open(op.if);
-  code.get(E).memory(op.i32Load, JUMP_ENTRY).set(ENTRY);
+  code.get(E).memory(op.i32Load, JUMP_ENTRY).tee(ENTRY).i32(LEAST_SHIFT).byte(op.i32ShrU).get(REST).byte(op.i32GtU);
+  code.open(op.if).i32(BUDGET).set(RESULT).branch(op.br, 2).byte(op.end);
+  code.get(ENTRY).i32(ENTRY_MASK).byte(op.i32And).set(ENTRY);
   code.get(E).memory(op.i32Load, JUMP_SLOT).set(SLOT);
   code.branch(op.br, 2);
   code.ops(op.end, op.end, op.end);

@@ -1,6 +1,6 @@
 /** What the emitters of all kinds of instructions use: registers, and the ways out of a region. */
 import type { Decoded } from './fields.ts';
-import { Code, type F32, F64, I32, I64, op, type ValueType } from './wasm.ts';
+import { Code, F64, I32, I64, op, type ValueType } from './wasm.ts';
 import { F, JUMP_ENTRIES, X } from './workspace.ts';
 
 /** What is true wherever a translation runs, so that its code need not ask. */
@@ -25,7 +25,7 @@ export interface Places {
 
 /** Why a translation returned to its caller. */
 export const LOOKUP = 0; // the translation at pc is not in the jump cache
-export const BUDGET = 1; // a block does not fit in what is left
+export const BUDGET = 1; // too little is left
 export const STEP = 2; // the instruction at pc is for the interpreter
 
 /** Imported functions, by their number. */
@@ -80,10 +80,10 @@ export class Emitter {
   readonly places: Places;
   readonly #local = new Map<number, number>();
   readonly #written: readonly number[];
-  /** Labels that are open inside a block's own code. */
-  depth = 0;
-  /** Labels from a block's code to the region's exit. */
-  #toLeave = 0;
+  /** Labels that are open. */
+  #depth = 0;
+  /** The label behind which the region returns. */
+  #leave = 0;
   /** The instruction being emitted: its pc, and the instructions of its block from it on. */
   #pc = 0;
   #rest = 0;
@@ -132,10 +132,10 @@ export class Emitter {
   }
 
   /** What comes next is the code of this instruction. */
-  at(pc: number, rest: number, toLeave: number): void {
+  at(pc: number, rest: number, leave: number): void {
     this.#pc = pc;
     this.#rest = rest;
-    this.#toLeave = toLeave;
+    this.#leave = leave;
   }
 
   /** x[register] onto the stack. */
@@ -168,9 +168,10 @@ export class Emitter {
     return this.word(load, F + 8 * register);
   }
 
-  open(opcode: number, result?: typeof I32 | typeof I64 | typeof F32 | typeof F64): Code {
-    this.depth++;
-    return this.code.open(opcode, result);
+  /** Begins a block, loop or if; returns its label. */
+  open(opcode: number, result?: ValueType): number {
+    this.code.open(opcode, result);
+    return this.#depth++;
   }
 
   else(): Code {
@@ -178,20 +179,25 @@ export class Emitter {
   }
 
   close(): Code {
-    this.depth--;
+    this.#depth--;
     return this.code.byte(op.end);
+  }
+
+  /** How many labels are open inside that one. */
+  depthOf(label: number): number {
+    return this.#depth - 1 - label;
+  }
+
+  branch(opcode: number, label: number): Code {
+    return this.code.branch(opcode, this.depthOf(label));
   }
 
   /** Leaves the region before the present instruction. */
   leaveHere(why: number): void {
     const { code } = this;
     if (this.#rest > 0) code.get(LEFT_LOCAL).i32(this.#rest).byte(op.i32Add).set(LEFT_LOCAL);
-    code
-      .i64(this.#pc)
-      .set(TARGET)
-      .i32(why)
-      .set(WHY)
-      .branch(op.br, this.#toLeave + this.depth);
+    code.i64(this.#pc).set(TARGET).i32(why).set(WHY);
+    this.branch(op.br, this.#leave);
   }
 
   /** If the top of the stack is not 0, the interpreter executes the present instruction. */

@@ -14,12 +14,13 @@ import { type Entry, TranslationCache } from './cache.ts';
 import { discover } from './discover.ts';
 import { type Dispatch, dispatcher } from './dispatcher.ts';
 import { BUDGET, type Context, LOOKUP, type Places } from './emitter.ts';
-import { regionModule, translates } from './region.ts';
+import { Region, translates } from './region.ts';
 import {
   CONTEXTS,
   JUMP_ENTRIES,
   JUMP_ENTRY,
   JUMP_SLOT,
+  LEAST_SHIFT,
   LEFT,
   PC,
   PC_BITS,
@@ -105,11 +106,12 @@ export class Translator implements Executor {
     for (;;) {
       const offset = this.#codeOffset(core, core.pc);
       const entry = offset < 0 ? undefined : this.#translation(core, offset, context);
-      if (!entry) {
-        const begun = execute(core, Math.min(left, INTERPRET));
-        if (offset >= 0) this.#cache.heat(offset, begun);
+      if (!entry || entry.region.least > left) {
+        if (left < budget) return budget - left;
+        const begun = execute(core, entry ? left : Math.min(left, INTERPRET));
+        if (!entry && offset >= 0) this.#cache.heat(offset, begun);
         this.interpreted += begun;
-        return budget - left + begun;
+        return begun;
       }
       this.#remember(context, entry);
       const why = this.#dispatch(entry.index, left, entry.region.slot, this.#workspace.jumps(context.id));
@@ -122,12 +124,10 @@ export class Translator implements Executor {
         return budget - left;
       }
       core.pc = pc;
-      if (why === LOOKUP && left > 0) continue;
-      if (left === 0) return budget;
-      // the interpreter's part: the rest of the budget, or one instruction
-      const begun = execute(core, why === BUDGET ? left : 1);
-      this.interpreted += begun;
-      return budget - left + begun;
+      if (why === LOOKUP) continue;
+      if (why === BUDGET) return budget - left;
+      this.interpreted++;
+      return budget - left + execute(core, 1);
     }
   }
 
@@ -205,11 +205,12 @@ export class Translator implements Executor {
     if (!first || !translates(first.instructions[0]!, context)) return undefined;
     if (this.#cache.full) this.#dropAll();
     const slot = this.#cache.nextSlot();
-    const bytes = regionModule(blocks, context, this.#places(core, context), slot);
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports);
+    const region = new Region(blocks, pc, context, this.#places(core, context), slot);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(region.module()), this.#imports);
     this.#table.set(slot, exports.run);
     this.translated++;
-    this.#cache.add(slot, blocks, delta, context, memory, this.#fences);
+    const { least, entries } = region;
+    this.#cache.add({ slot, least, blocks, entries, delta, context: context.id, fences: this.#fences }, memory);
     return this.#cache.find(offset, pc, context.id, memory, this.#fences);
   }
 
@@ -230,7 +231,7 @@ export class Translator implements Executor {
     i32[word] = pc;
     i32[word + 1] = Math.floor(pc / 2 ** 32);
     i32[word + JUMP_SLOT / 4] = region.slot;
-    i32[word + JUMP_ENTRY / 4] = index;
+    i32[word + JUMP_ENTRY / 4] = index | (region.least << LEAST_SHIFT);
     this.#dirty[id] = true;
   }
 

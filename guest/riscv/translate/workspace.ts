@@ -26,11 +26,14 @@ export const CONTEXTS = 9;
 
 /**
  * A jump cache tells a translation where another one lies: direct-mapped by bits of the target pc,
- * 16 bytes each: pc (int64), slot in the table (int32), entry of that function (int32).
+ * 16 bytes each: pc (int64), slot in the table (int32), entry of that function and the least that
+ * it must have left (int32).
  */
 export const JUMP_ENTRIES = 1024;
 export const JUMP_SLOT = 8;
 export const JUMP_ENTRY = 12;
+export const ENTRY_MASK = 0xff;
+export const LEAST_SHIFT = 8;
 /**
  * A TLB: direct-mapped by bits of the page number, 16 bytes each: vaddr of the page (int64), what a
  * vaddr plus this gives: its place in the Memory (int32, modulo 2^32).

@@ -3,6 +3,7 @@
  * one.
  */
 import { existsSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 
 const here = import.meta.url;
 export const fromSource = here.endsWith('.ts');
@@ -16,8 +17,14 @@ export const canStripTypes = 'typescript' in process.features && Boolean(process
  * bundles lie flat in dist, beside the bundle that runs this code.
  */
 export function entryUrl(entry: string): URL {
-  if (fromSource) return new URL(`../${entry}.ts`, here);
+  return fromSource ? new URL(`../${entry}.ts`, here) : bundleUrl(entry, here);
+}
+
+/** The URL of an entry in the folder of another built version. */
+export const builtUrl = (entry: string, folder: string): URL => bundleUrl(entry, pathToFileURL(`${folder}/`).href);
+
+function bundleUrl(entry: string, base: string): URL {
   const name = `./${entry.replaceAll('/', '-')}`;
-  const commonJs = new URL(`${name}.cjs`, here);
-  return existsSync(commonJs) ? commonJs : new URL(`${name}.mjs`, here);
+  const commonJs = new URL(`${name}.cjs`, base);
+  return existsSync(commonJs) ? commonJs : new URL(`${name}.mjs`, base);
 }

@@ -84,6 +84,10 @@ class Mounts {
     return this.#ownDevices().get(device) ?? devicesOf(pid).get(device);
   }
 
+  close(): void {
+    close(this.#watch);
+  }
+
   #ownDevices(): Map<string, FileSystemKind> {
     const changed = poll([{ fd: this.#watch, events: POLLPRI | POLLERR }], 0) !== undefined;
     if (changed || !this.#own) this.#own = ordinaryDevices(readFileSync(OWN_MOUNTS, 'utf8'), { trusted: true });
@@ -112,4 +116,10 @@ let mounts: Mounts | undefined;
 export function fileSystemKind(device: string, pid: number): FileSystemKind | undefined {
   mounts ??= new Mounts();
   return mounts.kindOf(device, pid);
+}
+
+/** Gives back what this thread keeps for fileSystemKind(), which can be asked again. */
+export function forgetFileSystems(): void {
+  mounts?.close();
+  mounts = undefined;
 }

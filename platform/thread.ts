@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 
-import { canStripTypes, entryUrl, fromSource } from './entry.ts';
+import { builtUrl, canStripTypes, entryUrl, fromSource } from './entry.ts';
 
 interface Boot<T> {
   readonly entry: string;
@@ -16,6 +16,8 @@ export interface StartOptions {
   /** Shown in debuggers and in error messages. */
   readonly name: string;
   readonly transferList?: WorkerOptions['transferList'];
+  /** Folder of another built version, whose worker it is. */
+  readonly build?: string | undefined;
 }
 
 /**
@@ -23,10 +25,12 @@ export interface StartOptions {
  * workerInput().
  */
 export function startWorker<T>(entry: string, data: T, options: StartOptions): Worker {
-  const url = entryUrl(entry);
+  const { build } = options;
+  const url = build === undefined ? entryUrl(entry) : builtUrl(entry, build);
   if (!existsSync(url)) throw new Error(`no worker entry ${entry}`);
   const boot: Boot<T> = { entry: url.href, data };
-  const start = fromSource && !canStripTypes ? new URL('./thread-boot.mjs', import.meta.url) : url;
+  const start =
+    build === undefined && fromSource && !canStripTypes ? new URL('./thread-boot.mjs', import.meta.url) : url;
   return new Worker(start, {
     workerData: boot,
     name: options.name,

@@ -5,10 +5,10 @@
  * and binding are done under a lock of the folder. The lock ends with its holder and leaves no
  * file.
  */
-import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync, watch } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { codeOf, eaddrinuse, ebusy, eexist, enametoolong, SysError } from './errno.ts';
+import { codeOf, eaddrinuse, ebusy, eexist, enametoolong, etimedout, SysError } from './errno.ts';
 import { close, lockNow } from './libc/fd.ts';
 import { bindUnix, connectUnixNow, MAX_SOCKET_PATH } from './libc/unix-socket.ts';
 
@@ -103,6 +103,28 @@ function removeDead(path: string): void {
   if (!stat.isSocket()) throw eexist(`${path} exists and is not a socket`);
   if (isAlive(path)) throw taken(path);
   explained(path, () => unlinkSync(path));
+}
+
+/**
+ * Resolves when somebody listens at `path`: at once, or when the folder changes so. ETIMEDOUT after
+ * `timeoutMs`.
+ */
+export function untilListening(path: string, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const watcher = watch(dirname(path), () => look());
+    const end = (outcome: () => void): void => {
+      clearTimeout(timer);
+      watcher.close();
+      outcome();
+    };
+    const look = (): void => {
+      if (isAlive(path)) end(resolve);
+    };
+    const timer = setTimeout(() => {
+      end(() => reject(etimedout(`${path}: nobody listens there after ${timeoutMs} ms`)));
+    }, timeoutMs);
+    look(); // after the watch has begun
+  });
 }
 
 /** Whether somebody listens at a socket. The lock is not needed to ask. */

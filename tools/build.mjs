@@ -94,6 +94,10 @@ const asCommonJs = build({
 const outputFiles = (await Promise.all([asEsm, asCommonJs])).flatMap((result) => result.outputFiles);
 
 mkdirSync(dist, { recursive: true });
+// What a host asks before a kexec (devices/board/next-kernel.ts): whether the kernel can run on its
+// board, and whether it knows the memory that outlives kernels.
+const facts = Buffer.from(`${JSON.stringify({ version, board: 1, pkernfs: 1 })}\n`);
+outputFiles.push({ path: join(dist, 'build.json'), contents: facts });
 const built = new Set(outputFiles.map((file) => basename(file.path)));
 for (const name of readdirSync(dist)) if (/\.[cm]js$/.test(name) && !built.has(name)) rmSync(join(dist, name));
 for (const { path, contents } of outputFiles) {

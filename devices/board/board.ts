@@ -2,25 +2,26 @@
  * The board: memory, IOMMU units, PCI bus and devices, and the kernel that runs on it. A board
  * lives until power-off (docs/DESIGN.md, "Three lifetimes").
  */
-import { MessageChannel } from 'node:worker_threads';
-import type { DeviceFacts, Memlock, RamHashReply } from '../../iommu/abi/control.ts';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { Memlock, RamHashReply } from '../../iommu/abi/control.ts';
 import { placeInObject } from '../../iommu/abi/device-object.ts';
 import { createBarGate } from '../../iommu/bus/bar-gate.ts';
 import { createBoardReply } from '../../iommu/bus/board-reply.ts';
-import { createPortCounters, readPortCounters } from '../../iommu/bus/counters.ts';
+import { createPortCounters } from '../../iommu/bus/counters.ts';
 import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.ts';
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
 import { formatBdf, objectSize, type PciFunction, type RamBar } from '../../iommu/bus/pci-function.ts';
 import { createPeerBox, NR_PEERS } from '../../iommu/bus/peer-cycles.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
-import type { KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
+import type { KernelWorkerData, KexecPermission } from '../../iommu/kernel/board/protocol.ts';
 import type { PeerMappings, ProfileName } from '../../iommu/kernel/core/profile.ts';
-import { einval, enodev } from '../../platform/errno.ts';
+import { monotonicNs } from '../../platform/clock.ts';
+import { ebusy, einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
-import { type Defect, HALTED, RUNNING, STARTING } from '../kit/control.ts';
-import type { Bar } from '../kit/device.ts';
+import type { Defect } from '../kit/control.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
+import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
 import { DeviceThread } from './device-thread.ts';
 import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-plan.ts';
 import { buildUnit, DEFAULT_UNITS, type IommuOptions, type PlannedUnit, planUnits } from './iommu-units.ts';
@@ -28,9 +29,10 @@ import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
 import { HashQueue, hashObjects } from './memory-hash.ts';
 import { MemoryMap } from './memory-map.ts';
+import { type NextKernel, nextKernel } from './next-kernel.ts';
 import { slotOf } from './pci-bus.ts';
 
-export type { DeviceOptions, IommuOptions };
+export type { BoardDeviceInfo, BoardInfo, DeviceOptions, IommuOptions };
 
 export interface BoardOptions {
   readonly devices: readonly DeviceOptions[];
@@ -45,6 +47,10 @@ export interface BoardOptions {
   /** How much memory a client may lock; default 'as-process'. */
   readonly memlock?: Memlock;
   readonly kernelRamBytes?: number;
+  /** Memory that outlives the kernel (pkernfs), a multiple of 2 MiB; default: none. */
+  readonly pkernfsBytes?: number | undefined;
+  /** What MAP_DMA with LIVE_UPDATE compares; default strict. */
+  readonly tablesMode?: KernelWorkerData['tablesMode'];
   /**
    * The number of the first IOMMU group; default 0. Each device has a group, numbered upward in the
    * order of the slots.
@@ -61,49 +67,22 @@ export interface BoardOptions {
   readonly report?: (line: string) => void;
 }
 
-export interface BarInfo {
-  readonly index: number;
-  readonly kind: 'registers' | 'ports' | 'ram';
-  /** pa, or first port. */
-  readonly start: number;
-  readonly size: number;
-}
-
-/**
- * A device as `livevmm info` shows it. Facts that only the kernel knows are missing; facts that
- * only the board knows are added.
- */
-export interface BoardDeviceInfo extends DeviceFacts {
-  readonly state: 'starting' | 'running' | 'halted' | 'stopped';
-  readonly failure?: string;
-  readonly bars: readonly BarInfo[];
-  /** Register accesses served. */
-  readonly accesses: number;
-}
-
-export interface BoardInfo {
-  readonly devices: readonly BoardDeviceInfo[];
-  /** The memory map, by pa. */
-  readonly memory: readonly { readonly kind: string; readonly start: number; readonly size: number }[];
-}
-
-interface Installed {
-  readonly plan: PlannedDevice;
-  readonly function: PciFunction;
-  readonly thread: DeviceThread;
-}
-
 const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 
 export class Board {
   readonly #memory: MemoryMap;
   readonly #installed: Installed[] = [];
-  readonly #mediated: KernelWorkerData['mediated'][number][] = [];
+  #mediated: KernelWorkerData['mediated'][number][] = [];
   readonly #units: readonly BoardUnit[];
   readonly #interrupts = createDoorbellTable();
   readonly #report: (line: string) => void;
   readonly #hashes = new HashQueue<RamHashReply>();
   #kernel: KernelThread | undefined;
+  /** How a kernel is started. */
+  #boot: Omit<KernelWorkerData, 'life' | 'physical' | 'physicalPort' | 'mediated' | 'board' | 'boardReply'> | undefined;
+  /** The kernel that the present one makes room for. */
+  #next: NextKernel | undefined;
+  #life: KernelWorkerData['life'] = { kexecs: 0, downNs: null };
   #requests: KernelRequests | undefined;
   #stopped: Promise<void> | undefined;
   #fail: (reason: string) => void = () => {};
@@ -136,15 +115,17 @@ export class Board {
       peerMappings: options.peerMappings,
       memlock: options.memlock ?? 'as-process',
       kvemuGroups: kvemuGroups(options, plan),
+      tablesMode: options.tablesMode,
     };
     const board = new Board(options, plan, plannedUnits);
     try {
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
       const doorbell = board.#memory.addDoorbell(board.#interrupts);
+      const reserved = reserve(board.#memory, options.pkernfsBytes);
       board.#installDevices(plan);
       await Promise.all(board.#installed.map(({ thread }) => thread.started()));
       if (options.socketPath !== undefined) {
-        await board.#startKernel(options.socketPath, software, { kernelRam, doorbell });
+        await board.#powerOnKernel(options.socketPath, software, { kernelRam, doorbell, reserved });
       }
     } catch (error) {
       await board.stop();
@@ -230,11 +211,30 @@ export class Board {
     };
   }
 
-  async #startKernel(
+  async #powerOnKernel(
     socketPath: string,
-    software: Pick<KernelWorkerData, 'profile' | 'peerMappings' | 'memlock' | 'kvemuGroups'>,
-    parts: { readonly kernelRam: Span; readonly doorbell: Span },
+    software: Pick<KernelWorkerData, 'profile' | 'peerMappings' | 'memlock' | 'kvemuGroups' | 'tablesMode'>,
+    {
+      kernelRam,
+      doorbell,
+      reserved,
+    }: { readonly kernelRam: Span; readonly doorbell: Span } & Pick<KernelWorkerData, 'reserved'>,
   ): Promise<void> {
+    const span = ({ start, size }: Span): Span => ({ start, size });
+    this.#boot = {
+      ...software,
+      socketPath,
+      reserved,
+      kernelRam: span(kernelRam),
+      doorbell: span(doorbell),
+      interrupts: this.#interrupts,
+      units: this.#units,
+      functions: this.#installed.map((installed) => installed.function),
+    };
+    await this.#startKernel(nextKernel(undefined));
+  }
+
+  async #startKernel({ build, knowsPkernfs }: NextKernel): Promise<void> {
     const { port: physicalPort, ranges } = this.#memory.subscribe();
     const { port1: here, port2: board } = new MessageChannel();
     const boardReply = createBoardReply();
@@ -244,24 +244,48 @@ export class Board {
         new Map(this.#installed.map(({ function: { bdf }, thread }) => [bdf, thread.control.interrupts()])),
       halt: (bdf, on) => this.#at(bdf).thread.halt(on),
       inject: (bdf, defect) => this.#inject(this.#at(bdf), defect),
+      kexec: (target) => this.#prepareKexec(target),
     });
-    const span = ({ start, size }: Span): Span => ({ start, size });
-    this.#kernel = new KernelThread({
-      ...software,
-      socketPath,
-      physical: ranges,
-      physicalPort,
-      kernelRam: span(parts.kernelRam),
-      doorbell: span(parts.doorbell),
-      interrupts: this.#interrupts,
-      units: this.#units,
-      functions: this.#installed.map((installed) => installed.function),
-      mediated: this.#mediated,
-      board,
-      boardReply,
-    });
-    await this.#kernel.ready;
-    void this.#kernel.failed.then(this.#fail);
+    const boot = this.#boot!;
+    const kernel = new KernelThread(
+      {
+        ...boot,
+        reserved: knowsPkernfs ? boot.reserved : undefined,
+        life: this.#life,
+        physical: ranges,
+        physicalPort,
+        mediated: this.#mediated,
+        board,
+        boardReply,
+      },
+      build,
+    );
+    this.#kernel = kernel;
+    await kernel.ready;
+    void kernel.failed.then(this.#fail);
+    void kernel.down
+      .then((mediated) => this.#kexec(mediated, physicalPort))
+      .catch((error: Error) => this.#fail(error.message));
+  }
+
+  /** EBUSY: a kexec is under way; ENOENT, ENOEXEC: no kernel in the folder can come next. */
+  #prepareKexec(target: string | undefined): KexecPermission {
+    if (this.#next || this.#stopped) throw ebusy('a kexec is under way, or the host ends');
+    this.#next = nextKernel(target);
+    const keeps = this.#next.knowsPkernfs && this.#boot!.reserved !== undefined;
+    if (!keeps) this.#report('kexec: the next kernel does not know pkernfs: devices are stopped');
+    return { keeps };
+  }
+
+  /** The kernel has gone down: the next one takes the machine over, as it is. */
+  async #kexec(mediated: KernelWorkerData['mediated'], physicalPort: MessagePort): Promise<void> {
+    this.#life = { kexecs: this.#life.kexecs + 1, downNs: monotonicNs() };
+    this.#requests!.close();
+    this.#memory.unsubscribe(physicalPort);
+    this.#mediated = [...mediated];
+    const next = this.#next ?? nextKernel(undefined);
+    this.#next = undefined;
+    if (!this.#stopped) await this.#startKernel(next);
   }
 
   /** Ends all threads, the kernel first, and lets all memory go. */
@@ -319,25 +343,21 @@ function kvemuGroups({ kvemuGroups: groups = [] }: BoardOptions, plan: readonly 
   return groups;
 }
 
+/** A page table file has a block of 2 MiB; all together may have these. */
+const PKERNFS_KERNEL_BYTES = 32 * 2 ** 20;
+const PKERNFS_BLOCK_BYTES = 2 * 2 ** 20;
+const MAX_PKERNFS_BYTES = 8 * 2 ** 30;
+
+/** EINVAL: too little or too much. */
+function reserve(memory: MemoryMap, bytes = 0): KernelWorkerData['reserved'] {
+  if (bytes === 0) return undefined;
+  if (bytes <= PKERNFS_KERNEL_BYTES || bytes > MAX_PKERNFS_BYTES || bytes % PKERNFS_BLOCK_BYTES !== 0) {
+    throw einval('pkernfs: give more than 32M and at most 8G, in steps of 2M');
+  }
+  return memory.addReserved(bytes, PKERNFS_KERNEL_BYTES);
+}
+
 interface Span {
   readonly start: number;
   readonly size: number;
-}
-
-function describe({ plan, function: { bdf, name, unit, group, counters }, thread }: Installed): BoardDeviceInfo {
-  const { control, failure } = thread;
-  const state = control.state();
-  const { transactions, bytesRead, bytesWritten, faults, unsupported } = readPortCounters(counters);
-  return {
-    ...{ bdf: formatBdf(bdf), name, group, unit: unit ?? null },
-    ...{ transactions, bytesRead, bytesWritten, faults, unsupported, interruptsSent: control.interrupts() },
-    accesses: control.accesses(),
-    state: state === RUNNING ? 'running' : state === HALTED ? 'halted' : state === STARTING ? 'starting' : 'stopped',
-    ...(failure === undefined ? {} : { failure }),
-    bars: plan.bars.map((bar) => describeBar(bar, plan.barAddresses[bar.index]!)),
-  };
-}
-
-function describeBar({ index, size, kind, space }: Bar, start: number): BarInfo {
-  return { index, kind: kind === 'ram' ? 'ram' : space === 'io' ? 'ports' : 'registers', start, size };
 }

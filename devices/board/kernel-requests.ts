@@ -10,6 +10,7 @@ import type {
   BoardCall,
   BoardErrand,
   BoardRequest,
+  KexecPermission,
   SentMessages,
 } from '../../iommu/kernel/board/protocol.ts';
 import { errnoNumber, SysError } from '../../platform/errno.ts';
@@ -23,6 +24,8 @@ export interface Errands {
   sentMessages(): SentMessages;
   halt(bdf: number, on: boolean): Promise<void>;
   inject(bdf: number, defect: Defect): void;
+  /** The kernel that asks is about to go down; ENOENT, ENOEXEC, EBUSY: it must not. */
+  kexec(target: string | undefined): KexecPermission;
 }
 
 const EIO = errnoNumber('EIO');
@@ -60,6 +63,9 @@ export class KernelRequests {
         return this.#memory.attachObject(call.fd, call.size);
       case 'attach-process':
         return this.#memory.attachProcess(call.memFd, call.vaddr, call.size);
+      case 'attach-reserved':
+        this.#memory.attachReserved(call.start, call.size);
+        return call.start;
       case 'detach':
         this.#memory.detach(call.start);
         return 0;
@@ -78,7 +84,7 @@ export class KernelRequests {
     this.#port.postMessage(answer);
   }
 
-  async #run(errand: BoardErrand): Promise<RamHashReply | SentMessages | Record<string, never>> {
+  async #run(errand: BoardErrand): Promise<RamHashReply | SentMessages | KexecPermission | Record<string, never>> {
     switch (errand.op) {
       case 'ram-hash':
         return this.#errands.ramHash(errand.sliceBytes);
@@ -87,6 +93,8 @@ export class KernelRequests {
       case 'stop-device':
         await this.#errands.halt(errand.bdf, true);
         return {};
+      case 'kexec':
+        return this.#errands.kexec(errand.target);
       case 'inject':
         this.#errands.inject(errand.bdf, errand.defect);
         return {};

@@ -16,18 +16,23 @@ export class KernelThread {
   readonly failed: Promise<string>;
   /** Resolves when the kernel listens. */
   readonly ready: Promise<void>;
+  /** Resolves when the kernel has ended to make room for the next one, with what that one gets. */
+  readonly down: Promise<KernelWorkerData['mediated']>;
 
-  constructor(data: KernelWorkerData) {
+  constructor(data: KernelWorkerData, build?: string) {
     const worker = startWorker('iommu/kernel/worker', data, {
       name: 'kernel',
+      build,
       transferList: [data.physicalPort, data.board, ...data.mediated.map(({ port }) => port)],
     });
     this.#thread = new OwnedThread(worker);
     let fatal: string | undefined;
     let refused: SysError | undefined;
+    let left: KernelWorkerData['mediated'] | undefined;
     const listening = new Promise<void>((resolve) => {
       worker.on('message', (message: KernelMessage) => {
         if ('ready' in message) resolve();
+        else if ('down' in message) left = message.mediated;
         else {
           fatal = message.fatal;
           if (message.code !== undefined) refused = new SysError(message.code, message.fatal);
@@ -37,9 +42,14 @@ export class KernelThread {
     worker.on('error', (error) => {
       fatal ??= error instanceof Error ? error.message : String(error);
     });
+    this.down = new Promise((resolve) => {
+      worker.on('exit', () => {
+        if (left) resolve(left);
+      });
+    });
     this.failed = new Promise((resolve) => {
       worker.on('exit', () => {
-        if (!this.#thread.stopping) resolve(fatal ?? 'the kernel worker has ended');
+        if (!left && !this.#thread.stopping) resolve(fatal ?? 'the kernel worker has ended');
       });
     });
     this.ready = this.#untilReady(listening, () => refused);

@@ -14,7 +14,14 @@ import { codeOf, efault, einval, enoent, enomem } from '../../platform/errno.ts'
 import { hex, hexRange } from '../../platform/hex.ts';
 import { close, open } from '../../platform/libc/fd.ts';
 import { ftruncate } from '../../platform/libc/file-bytes.ts';
-import { MFD_CLOEXEC, memfdCreate } from '../../platform/libc/memfd.ts';
+import {
+  addSeals,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  MFD_CLOEXEC,
+  memfdCreate,
+} from '../../platform/libc/memfd.ts';
 import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../platform/libc/mmap.ts';
 import { MappingPool, type PooledMapping } from '../../platform/mapping-pool.ts';
 import {
@@ -34,6 +41,8 @@ const GIB = 2 ** 30;
  */
 const DOORBELL_START = MSI_WINDOW_START;
 const KERNEL_RAM_START = 4 * GIB;
+/** Memory that outlives the kernel. */
+const RESERVED_START = 32 * GIB;
 /**
  * The start of the memory objects. They are 1 GiB aligned, so that the largest IOMMU page can map
  * them.
@@ -60,6 +69,8 @@ export class MemoryMap {
   readonly #taken: PaRange[] = [];
   readonly #pool: MappingPool;
   readonly #ports: MessagePort[] = [];
+  /** The other ends, which are threads' now. */
+  readonly #receivers: MessagePort[] = [];
   /**
    * Called after a detach: it wakes the threads, which drain their ports and release the memory.
    */
@@ -82,7 +93,16 @@ export class MemoryMap {
     const { port1, port2 } = new MessageChannel();
     port1.unref();
     this.#ports.push(port1);
+    this.#receivers.push(port2);
     return { port: port2, ranges: this.ranges() };
+  }
+
+  /** A thread has ended: its port is not posted to any more. */
+  unsubscribe(receiver: MessagePort): void {
+    const at = this.#receivers.indexOf(receiver);
+    if (at < 0) return;
+    this.#receivers.splice(at, 1);
+    for (const port of this.#ports.splice(at, 1)) port.close();
   }
 
   ranges(): PaRange[] {
@@ -104,6 +124,45 @@ export class MemoryMap {
       return range;
     } finally {
       close(fd);
+    }
+  }
+
+  /**
+   * Reserves `size` bytes that outlive the kernel. The first `kernelSize` bytes are RAM from now
+   * on; the rest becomes RAM by attachReserved().
+   */
+  addReserved(
+    size: number,
+    kernelSize: number,
+  ): { readonly start: number; readonly size: number; readonly kernelSize: number } {
+    const fd = createMemory('pkernfs', kernelSize);
+    try {
+      const mapping = this.#pool.map(fd, kernelSize);
+      const range = { kind: 'ram', start: RESERVED_START, size: kernelSize, buffer: mapping.buffer } as const;
+      this.#add({ range, release: () => mapping.release() });
+      return { start: RESERVED_START, size, kernelSize };
+    } finally {
+      close(fd);
+    }
+  }
+
+  /**
+   * Makes [start, start + size) of the reserved memory RAM, all zero. It is an object of its own,
+   * of a size that nobody can change: clients map it. ENOMEM; EINVAL beyond 4 GiB.
+   */
+  attachReserved(start: number, size: number): void {
+    const fd = createMemory(`pkernfs-${hex(start)}`, size);
+    try {
+      addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+      const mapping = this.#pool.map(fd, size);
+      const release = (): void => {
+        mapping.release();
+        close(fd);
+      };
+      this.#add({ range: { kind: 'ram', start, size, buffer: mapping.buffer, fd }, id: objectId(fd), release });
+    } catch (error) {
+      close(fd);
+      throw error;
     }
   }
 

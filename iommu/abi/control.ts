@@ -4,6 +4,7 @@
  */
 import { einval } from '../../platform/errno.ts';
 import { number, object, oneOf, type Shape, text } from '../../platform/shape.ts';
+import type { PkernfsEntry } from './wire.ts';
 
 /** The whole host, as `livevmm info` prints it. → HostInfo */
 export interface InfoRequest {
@@ -60,6 +61,16 @@ export interface SetParameterRequest {
   readonly value: string;
 }
 
+/**
+ * Replaces the kernel by a fresh one, or by that of another built version. All clients lose their
+ * connections. Only for root and the host's user. → {}, when it begins
+ */
+export interface KexecRequest {
+  readonly op: 'kexec';
+  /** Folder of the other version. */
+  readonly target?: string;
+}
+
 export type ControlRequest =
   | InfoRequest
   | FunctionsRequest
@@ -67,6 +78,7 @@ export type ControlRequest =
   | RamHashRequest
   | StopDeviceRequest
   | InjectRequest
+  | KexecRequest
   | SetParameterRequest;
 
 /** Bytes or nanoseconds. */
@@ -85,6 +97,7 @@ const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & 
   'ram-hash': object({ op: oneOf('ram-hash'), sliceBytes: amount }),
   'stop-device': object({ op: oneOf('stop-device'), bdf: text }),
   inject: object({ op: oneOf('inject'), defect: oneOf(...DEFECTS) }, { bdf: text }),
+  kexec: object({ op: oneOf('kexec') }, { target: text }),
   'set-parameter': object({ op: oneOf('set-parameter'), name: text, value: text }),
 };
 
@@ -105,6 +118,7 @@ export interface ControlReplies {
   readonly 'ram-hash': RamHashReply;
   readonly 'stop-device': Record<string, never>;
   readonly inject: Record<string, never>;
+  readonly kexec: Record<string, never>;
   readonly 'set-parameter': Record<string, never>;
 }
 
@@ -213,9 +227,19 @@ export interface ClientInfo {
  */
 export type Memlock = 'as-process' | 'unlimited' | number;
 
+/** Times are of CLOCK_MONOTONIC. */
+export interface KernelFacts {
+  /** The kernels before this one since power-on. */
+  readonly kexecs: number;
+  /** When the last of them ended; null: there was none. */
+  readonly downNs: number | null;
+  readonly upNs: number;
+}
+
 export interface HostInfo {
   readonly profile: string;
   readonly memlock: Memlock;
+  readonly kernel: KernelFacts;
   readonly pid: number;
   /** CLOCK_MONOTONIC of this answer. */
   readonly nowNs: number;
@@ -229,7 +253,18 @@ export interface HostInfo {
   readonly groups: readonly GroupInfo[];
   readonly containers: readonly ContainerInfo[];
   readonly units: readonly UnitInfo[];
+  /** The memory that outlives the kernel; null: the host has none. */
+  readonly pkernfs: PkernfsState | null;
   readonly clients: readonly ClientInfo[];
+}
+
+export interface PkernfsState {
+  readonly files: readonly PkernfsEntry[];
+  readonly freeBytes: number;
+  /** Pieces that a crash had left over and this kernel's mount has put right. */
+  readonly repaired: number;
+  /** What is damaged, one line each: the files can be read, and nothing is changed. */
+  readonly damage: readonly string[];
 }
 
 /** One millisecond of a device's life. */

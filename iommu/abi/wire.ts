@@ -18,6 +18,8 @@ export const VFIO_CONTAINER_PATH = '/dev/vfio/vfio';
 export const VFIO_GROUP_DIR = '/dev/vfio/';
 /** The control device: facts about the host, and defects to inject. */
 export const CONTROL_PATH = '/dev/livevmm';
+/** Directory of the files that outlive the kernel, on a host that has such memory. */
+export const PKERNFS_PATH = '/dev/pkernfs';
 /** Path of the connection that becomes a device fd. `token` comes from VFIO_GROUP_GET_DEVICE_FD. */
 export const DEVICE_FD_PATH = 'anon:vfio-device';
 
@@ -35,6 +37,8 @@ export interface OpenHello {
   readonly open: string;
   readonly fd: number;
   readonly token?: number;
+  /** O_CREAT, O_EXCL; they mean something below PKERNFS_PATH only. Default 0. */
+  readonly flags?: number;
   /** The process that opens the file, if that is not the peer (see TaskHello). */
   readonly pid?: number;
   /**
@@ -121,6 +125,35 @@ export interface MmapCall {
   readonly check?: boolean;
 }
 
+/** ftruncate(2). */
+export interface FtruncateRequest {
+  readonly op: 'ftruncate';
+  readonly fd: number;
+  readonly length: number;
+}
+
+/** unlinkat(2) of a name in the directory `fd`. */
+export interface UnlinkatRequest {
+  readonly op: 'unlinkat';
+  readonly fd: number;
+  readonly name: string;
+}
+
+/** getdents(2) of a directory, all at once. The answer's `reply` is PkernfsEntry[]. */
+export interface GetdentsRequest {
+  readonly op: 'getdents';
+  readonly fd: number;
+}
+
+export interface PkernfsEntry {
+  readonly name: string;
+  readonly kind: 'free' | 'data' | 'domain' | 'root' | 'container';
+  /** Bytes. */
+  readonly size: number;
+  /** Devices can reach it, or a container has it: it cannot be changed. */
+  readonly frozen: boolean;
+}
+
 /**
  * A client sends this after a local close(2). The answer comes when every file that has no
  * reference left is released.
@@ -157,7 +190,16 @@ export interface ControlCall {
 
 /** Requests that are on no file. */
 export type TaskRequest = SyncRequest | ExecRequest;
-export type FileRequest = IoctlRequest | IoctlsRequest | PreadRequest | PwriteRequest | MmapCall | ControlCall;
+export type FileRequest =
+  | IoctlRequest
+  | IoctlsRequest
+  | PreadRequest
+  | PwriteRequest
+  | MmapCall
+  | FtruncateRequest
+  | UnlinkatRequest
+  | GetdentsRequest
+  | ControlCall;
 /** The system calls. */
 export type CallRequest = TaskRequest | FileRequest;
 export type Request = CallRequest | PageRequest;
@@ -180,7 +222,7 @@ export interface Reply {
   readonly pid?: number;
   /** TaskHello: the host knows PageRequest. A host of 0.2.0 or before closes the channel on one. */
   readonly pages?: boolean;
-  /** ControlCall: the answer. The request determines its type. */
+  /** ControlCall, getdents: the answer. The request determines its type. */
   readonly reply?: unknown;
   /**
    * With a negative ret: the kernel's words, for people (a real kernel would say them in its log).
@@ -220,12 +262,14 @@ function fieldsOf(value: unknown): Fields {
 
 /** The first frame of a connection. EPROTO for anything else. */
 export function parseHello(value: unknown): Hello {
-  const { open, fd, token, task, pid, object } = fieldsOf(value);
+  const { open, fd, token, flags, task, pid, object } = fieldsOf(value);
   if (pid !== undefined && !isCount(pid)) throw eproto('bad pid');
   const behalf = pid === undefined ? {} : { pid };
   if (isCount(task)) return { task, ...behalf };
   if (typeof open !== 'string' || !isFd(fd)) throw eproto('connection does not start with a hello');
-  const opening = { open, fd, ...behalf, ...(object === true ? { object } : {}) };
+  if (flags !== undefined && !isCount(flags)) throw eproto('bad flags');
+  const asked = { ...(flags === undefined ? {} : { flags }), ...(object === true ? { object } : {}) };
+  const opening = { open, fd, ...behalf, ...asked };
   if (token === undefined) return opening;
   if (!isCount(token)) throw eproto('bad token');
   return { ...opening, token };
@@ -264,6 +308,14 @@ export function parseRequest(value: unknown): Request {
     case 'mmap':
       if (!isLong(offset) || !isCount(length) || !isCount(flags)) break;
       return { op: 'mmap', fd, offset, length, flags, ...(request.check === true ? { check: true } : {}) };
+    case 'ftruncate':
+      if (!isCount(length)) break;
+      return { op: 'ftruncate', fd, length };
+    case 'unlinkat':
+      if (typeof request.name !== 'string') break;
+      return { op: 'unlinkat', fd, name: request.name };
+    case 'getdents':
+      return { op: 'getdents', fd };
     case 'control':
       return { op: 'control', fd, request: fieldsOf(request.request) };
   }

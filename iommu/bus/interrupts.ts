@@ -10,13 +10,17 @@ import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.
 export const NR_VECTORS = 2048;
 
 const Doorbell = defineShared('doorbell table', {
-  source: atomic32s(NR_VECTORS), // written by the kernel: number of an eventfd source, or −1
+  source: atomic32s(NR_VECTORS), // written by the kernel: number of an eventfd source, NONE or HELD
   raised: atomic32s(NR_VECTORS), // added to by the device workers: stores that signalled an eventfd
   dropped: atomic32s(NR_VECTORS), // added to by the device workers: stores that found none
   stray: atomic32, // added to by the device workers: data out of range
+  // added to by the device workers while HELD is in force, taken by the kernel: it outlives kernels
+  pending: atomic32s(NR_VECTORS),
 });
 
 const NONE = -1;
+/** No eventfd now, and its interrupts pend until there is one. */
+export const HELD = -2;
 
 /** The doorbell's table, and behind it the board's eventfd sources. */
 export function createDoorbellTable(): SharedArrayBuffer {
@@ -44,7 +48,10 @@ export class DoorbellTable {
     this.#sources = eventfdSources(interrupts);
   }
 
-  /** Kernel: routes `vector` to an eventfd source, or to nothing (−1). */
+  /**
+   * Kernel: routes `vector` to an eventfd source, to nothing (−1), or nowhere yet (HELD). After
+   * HELD comes a fence, and then deliverPending().
+   */
   setSource(vector: number, source: number): void {
     if (!(vector >= 0 && vector < NR_VECTORS)) throw new RangeError(`no vector ${vector}`);
     // with what open() wrote; pairs with the load in ring
@@ -59,12 +66,39 @@ export class DoorbellTable {
     }
     // pairs with the store in setSource
     const source = Atomics.load(this.#words, Doorbell.word.source + data);
+    if (source === HELD) {
+      Atomics.add(this.#words, Doorbell.word.pending + data, 1); // pairs with the exchange in deliverPending
+      return;
+    }
     if (source === NONE) {
       Atomics.add(this.#words, Doorbell.word.dropped + data, 1);
       return;
     }
     this.#sources.signal(source);
     Atomics.add(this.#words, Doorbell.word.raised + data, 1);
+  }
+
+  /**
+   * Kernel: signals the vector's source once for each interrupt that came while it was HELD. A
+   * fence has passed since the source was set, so no worker still takes the vector for HELD.
+   */
+  deliverPending(vector: number): void {
+    const source = Atomics.load(this.#words, Doorbell.word.source + vector);
+    if (source < 0) return;
+    // pairs with the addition in ring
+    const pending = Atomics.exchange(this.#words, Doorbell.word.pending + vector, 0);
+    for (let i = 0; i < pending; i++) this.#sources.signal(source);
+    Atomics.add(this.#words, Doorbell.word.raised + vector, pending);
+  }
+
+  /** Interrupts that pend because the vector is HELD. */
+  pending(vector: number): number {
+    return Atomics.load(this.#words, Doorbell.word.pending + vector) >>> 0;
+  }
+
+  /** Kernel: forgets what pends, with the vector's end. */
+  dropPending(vector: number): void {
+    Atomics.store(this.#words, Doorbell.word.pending + vector, 0);
   }
 
   raised(vector: number): number {

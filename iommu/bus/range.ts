@@ -18,6 +18,8 @@ export interface RamRange {
   readonly start: number;
   readonly size: number;
   readonly buffer: SharedArrayBuffer;
+  /** The board's fd of the object behind it, where clients may map that. */
+  readonly fd?: number;
 }
 
 /** The most bytes that one transaction moves. */

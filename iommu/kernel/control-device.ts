@@ -18,7 +18,7 @@ import type {
 } from '../abi/control.ts';
 import { CONTROL_PATH } from '../abi/wire.ts';
 import type { BoardClient } from './board/board-client.ts';
-import type { SentMessages } from './board/protocol.ts';
+import type { KexecPermission, SentMessages } from './board/protocol.ts';
 import type { FileOperations } from './core/open-file.ts';
 
 /** A PCI function. */
@@ -42,12 +42,15 @@ export interface ControlledUnit {
  * owner.
  */
 export interface ControlledHost {
-  readonly facts: Pick<HostInfo, 'profile' | 'memlock'>;
+  readonly facts: Pick<HostInfo, 'profile' | 'memlock' | 'kernel'>;
   readonly devices: readonly ControlledDevice[];
   readonly units: readonly ControlledUnit[];
   readonly vfio: { info(): Pick<HostInfo, 'groups' | 'containers'> };
   readonly type1: Pick<HostInfo, 'busyContainers'> & { parameter(name: string): (text: string) => void };
   readonly pinner: Pick<HostInfo, 'pinnedPages'>;
+  /** The kernel is to make room for the next one, which finds what outlives it or does not. */
+  readonly kexec: (keeps: boolean) => void;
+  readonly pkernfs: () => HostInfo['pkernfs'];
   readonly clients: () => HostInfo['clients'];
   readonly board: Pick<BoardClient, 'send'>;
 }
@@ -84,6 +87,9 @@ export class ControlFile implements FileOperations {
         return board.send({ op: 'stop-device', bdf: this.#device(request.bdf).bdf });
       case 'inject':
         return this.#inject(request);
+      case 'kexec':
+        if (!this.#privileged) throw eacces('a kexec is for root and the user of the host');
+        return this.#kexec(request.target);
       case 'set-parameter':
         return this.#setParameter(request);
     }
@@ -103,6 +109,14 @@ export class ControlFile implements FileOperations {
     return {};
   }
 
+  /** EBUSY: one is under way; ENOENT, ENOEXEC: no kernel in the folder `target` can come next. */
+  async #kexec(target: string | undefined): Promise<ControlReplies['kexec']> {
+    const { board, kexec } = this.#host;
+    const { keeps } = (await board.send({ op: 'kexec', target })) as KexecPermission;
+    setImmediate(() => kexec(keeps)); // after the answer
+    return {};
+  }
+
   #setParameter({ name, value }: SetParameterRequest): ControlReplies['set-parameter'] {
     const set = this.#host.type1.parameter(name);
     if (!this.#privileged) throw eacces('module parameters are set by root and the user of the host');
@@ -111,7 +125,7 @@ export class ControlFile implements FileOperations {
   }
 
   async #info(): Promise<HostInfo> {
-    const { facts, devices, units, vfio, type1, pinner, clients, board } = this.#host;
+    const { facts, devices, units, vfio, type1, pinner, clients, board, pkernfs } = this.#host;
     const sent = (await board.send({ op: 'sent-messages' })) as SentMessages;
     return {
       ...facts,
@@ -122,6 +136,7 @@ export class ControlFile implements FileOperations {
       devices: devices.map((device) => device.info(sent.get(device.bdf) ?? 0)),
       ...vfio.info(),
       units: units.map((unit, number) => unit.info(number)),
+      pkernfs: pkernfs(),
       clients: clients(),
     };
   }

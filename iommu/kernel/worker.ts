@@ -17,7 +17,17 @@ process.on('uncaughtException', reportBug);
 process.on('unhandledRejection', reportBug);
 
 try {
-  const kernel = new Kernel(workerInput<KernelWorkerData>());
+  const data = workerInput<KernelWorkerData>();
+  const kernel: Kernel = new Kernel(data, async (keeps) => {
+    await kernel.leave(keeps);
+    const { mediated } = data;
+    const down: KernelMessage = { down: true, mediated };
+    port.postMessage(
+      down,
+      mediated.map((device) => device.port),
+    );
+    port.close();
+  });
   port.on('message', async (_: KernelStop) => {
     await kernel.stop();
     port.close();

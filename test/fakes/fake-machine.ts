@@ -16,7 +16,7 @@ import { RiscvIommu, type RiscvIommuOptions } from '../../iommu/kernel/driver/ri
 import type { BoardShares } from '../../iommu/kernel/mm/board-shares.ts';
 import type { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
 import { Pinner } from '../../iommu/kernel/mm/pin.ts';
-import type { BoardMemory } from '../../iommu/kernel/mm/pin-objects.ts';
+import type { BoardMemory, PlacedObject } from '../../iommu/kernel/mm/pin-objects.ts';
 import { efault, esrch } from '../../platform/errno.ts';
 import { dup } from '../../platform/libc/fd.ts';
 import { createMemory } from '../../platform/memory.ts';
@@ -329,7 +329,13 @@ export interface MachineOptions {
   /** Which mappings are of a device's BAR. */
   readonly bars?: DeviceMemoryTable;
   readonly shares?: BoardShares;
+  /** Blocks of 2 MiB, from page RESERVED_PFN on, that outlive the kernel. */
+  readonly reservedBlocks?: number;
 }
+
+export const RESERVED_PFN = (32 * GIB) / PAGE;
+/** Where persistent objects lie, 1 GiB apart. */
+const PERSISTENT_PFN = (40 * GIB) / PAGE;
 
 const KERNEL_RAM = 1 * GIB;
 const DOORBELL = 2 * GIB;
@@ -337,27 +343,65 @@ const DOORBELL = 2 * GIB;
 /** One IOMMU unit with its driver. */
 export class FakeMachine {
   readonly board = new FakeBoard();
-  readonly pinner: Pinner;
+  pinner: Pinner;
   readonly unit: SharedArrayBuffer;
-  readonly driver: RiscvIommu;
+  driver: RiscvIommu;
+  readonly reserved: SharedArrayBuffer;
+  readonly #driverOptions: Omit<RiscvIommuOptions, 'ops'>;
+  readonly #pinnerOptions: ConstructorParameters<typeof Pinner>[1];
+  /** Persistent objects by inode: their first pages, and their pins. */
+  readonly persistent = new Map<number, { readonly startPfn: number; readonly nrPages: number; pins: number }>();
   readonly interrupts = createDoorbellTable();
   readonly #objects: FakeObject[] = [];
   readonly #agents = new Map<number, DmaPort>();
 
-  constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20, bars, shares }: MachineOptions = {}) {
-    this.pinner = new Pinner(this.board, { deviceMemory: bars, ...(shares ? { shares } : {}) });
+  constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20, bars, shares, ...rest }: MachineOptions = {}) {
+    const reserved = { find: (vma: Vma) => this.#findPersistent(vma) };
+    this.#pinnerOptions = { deviceMemory: bars, reserved, ...(shares ? { shares } : {}) };
+    this.pinner = new Pinner(this.board, this.#pinnerOptions);
     const { physical } = this.board;
+    const { reservedBlocks = 0 } = rest;
+    this.reserved = new SharedArrayBuffer(reservedBlocks * 2 ** 21);
+    if (reservedBlocks > 0) {
+      const start = RESERVED_PFN * PAGE;
+      physical.attach({ kind: 'ram', start, size: this.reserved.byteLength, buffer: this.reserved });
+    }
     const buffer = new SharedArrayBuffer(kernelRamBytes);
     physical.attach({ kind: 'ram', start: KERNEL_RAM, size: kernelRamBytes, buffer });
     physical.attach({ kind: 'doorbell', start: DOORBELL, size: PAGE, interrupts: this.interrupts });
     this.unit = createUnit({ agents: 8, ...unit });
-    this.driver = new RiscvIommu({
+    this.#driverOptions = {
       unit: new IommuUnit(this.unit, physical, () => {}),
       physical,
       kernelRam: { start: KERNEL_RAM, size: kernelRamBytes },
       doorbell: { start: DOORBELL, size: PAGE },
       ...driver,
-    });
+    };
+    this.driver = new RiscvIommu(this.#driverOptions);
+  }
+
+  /** The next kernel's driver and pinner take over what the last ones have left. */
+  kexec(): void {
+    this.pinner = new Pinner(this.board, this.#pinnerOptions);
+    this.driver = new RiscvIommu(this.#driverOptions);
+  }
+
+  /** A memfd that is a file of pkernfs. */
+  persistentObject(size: number): FakeObject {
+    const object = this.object(size);
+    const startPfn = PERSISTENT_PFN + this.persistent.size * (GIB / PAGE);
+    this.persistent.set(object.ino, { startPfn, nrPages: size / PAGE, pins: 0 });
+    this.board.physical.attach({ kind: 'ram', start: startPfn * PAGE, size, buffer: object.buffer });
+    return object;
+  }
+
+  #findPersistent({ inode }: Vma): PlacedObject | undefined {
+    const found = this.persistent.get(inode);
+    if (!found) return undefined;
+    found.pins++;
+    const { startPfn, nrPages } = found;
+    const backing = { startPfn, persistent: true, get: () => void found.pins++, put: () => void found.pins-- };
+    return { backing, nrPages };
   }
 
   /** memfd */

@@ -8,6 +8,7 @@ import { IOMMU_HELP, unitsOf } from '../cli/iommu-option.ts';
 import { separateKvemu } from '../cli/kvemu-option.ts';
 import { MEMLOCK_HELP, parseMemlock } from '../cli/memlock-option.ts';
 import { untilEndingSignal } from '../cli/signals.ts';
+import { parseSize } from '../cli/size-option.ts';
 import { defaultHostSocket } from '../launch/sockets.ts';
 import { answerHelp, deviceList } from './device-help.ts';
 
@@ -18,6 +19,7 @@ const MAX_FD = 9_999_999;
 
 const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
        [--first-group N] [--vfio-profile VERSION] [--peer-mappings WHAT] [--memlock LIMIT] [--json]
+       [--pkernfs SIZE] [--persistent-tables MODE]
 
 A machine without VMM: memory, IOMMUs, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
 UNIX socket. Runs until SIGINT or SIGTERM.
@@ -30,6 +32,9 @@ ${IOMMU_HELP}  --first-group N        the IOMMU groups count up from N, in the o
   --peer-mappings WHAT   what becomes of a BAR that is mapped for the DMA of other devices when its device goes: kept, as
                          mainline does (default); closed: the last close removes the mapping; revoked: to disable or close
                          the device takes its translations
+  --pkernfs SIZE         memory that outlives the kernel, e.g. 256M: /dev/pkernfs, for 'livevmm kexec' (default none)
+  --persistent-tables MODE  what MAP_DMA with LIVE_UPDATE does with page tables of an earlier kernel: strict compares them with the
+                         request (default), rfc believes the request, as the RFC did
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
   --json                 print one JSON document when it listens, or as help of a device
   --lifeline FD          end when FD, the read end of a pipe, comes to its end: as soon as whoever holds the other end does
@@ -52,6 +57,8 @@ export const host: Command = {
       'first-group': { type: 'string', default: '0' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
       'peer-mappings': { type: 'string' },
+      pkernfs: { type: 'string' },
+      'persistent-tables': { type: 'string', default: 'strict' },
       memlock: { type: 'string', default: 'as-process' },
       json: { type: 'boolean', default: false },
       lifeline: { type: 'string' },
@@ -64,6 +71,8 @@ export const host: Command = {
     const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
     const peers = options['peer-mappings'];
     const peerMappings = peers === undefined ? undefined : oneOf('peer-mappings', peers, PEER_MAPPINGS);
+    const tablesMode = oneOf('persistent-tables', options['persistent-tables'], ['strict', 'rfc'] as const);
+    const pkernfsBytes = options.pkernfs === undefined ? undefined : parseSize('pkernfs', options.pkernfs);
     const memlock = parseMemlock(options.memlock);
     const firstGroup = wholeNumber('first-group', options['first-group'], 0, MAX_GROUP);
     const { devices, kvemuGroups } = separateKvemu(options.device.map(parseDeviceOption), firstGroup);
@@ -73,6 +82,7 @@ export const host: Command = {
     const orphaned = lifeline === undefined ? undefined : ownerEnded(lifeline);
     const board = await startHost({
       ...{ devices, socketPath: socket, profile, peerMappings, memlock, firstGroup, kvemuGroups },
+      ...{ pkernfsBytes, tablesMode },
       ...unitsOf(options.iommu),
     });
     try {

@@ -111,7 +111,7 @@ function without(piece: Piece, start: number, end: number): Piece[] {
 }
 
 /** Says hello on a fresh connection; returns the object that comes with the answer. */
-function takeObject(fd: number, token: number): number {
+export function takeObject(fd: number, token: number): number {
   const { reply, object } = askForObject(fd, { open: MAPPING_PATH, fd, token });
   succeeded(reply, 'mmap');
   if (object === undefined) throw eproto('the host passed no object with a mapping');

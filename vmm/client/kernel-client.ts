@@ -6,15 +6,17 @@
  * Each thread has a client of its own. A file may be opened by one thread and used by another.
  */
 import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
-import { DEVICE_FD_PATH, type OpenHello, type TaskHello } from '../../iommu/abi/wire.ts';
-import { eproto } from '../../platform/errno.ts';
+import { DEVICE_FD_PATH, type OpenHello, type PkernfsEntry, type TaskHello } from '../../iommu/abi/wire.ts';
+import { eproto, etimedout } from '../../platform/errno.ts';
 import { close as closeFd, setCloexec } from '../../platform/libc/fd.ts';
+import { MAP_SHARED } from '../../platform/libc/mmap.ts';
+import { POLLIN, poll } from '../../platform/libc/poll.ts';
 import { allowPtraceBy, execve, gettid } from '../../platform/libc/this-process.ts';
 import { connectUnix, peerCredentials } from '../../platform/libc/unix-socket.ts';
 import { Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { type SharedPart, wholeOf, within } from '../../platform/shared.ts';
-import { BarMappings, type MappedBar, type MmapOptions } from './bar-mapping.ts';
+import { BarMappings, type MappedBar, type MmapOptions, takeObject } from './bar-mapping.ts';
 import { askForObject } from './passed-object.ts';
 import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 
@@ -52,9 +54,37 @@ export class KernelClient implements FileCalls {
     }
   }
 
-  /** open(2) of a path the host emulates; the fd is close-on-exec. */
-  open(path: string): number {
-    return openFile(this.socketPath, { open: path });
+  /** open(2) of a path the host emulates; the fd is close-on-exec. `flags`: O_CREAT, O_EXCL. */
+  open(path: string, flags = 0): number {
+    return openFile(this.socketPath, { open: path, ...(flags === 0 ? {} : { flags }) });
+  }
+
+  /** ftruncate(2) of a file of pkernfs: EBUSY, EINVAL, ENOSPC. */
+  ftruncate(fd: number, length: number): void {
+    this.#channel.request({ op: 'ftruncate', fd, length }, 'ftruncate');
+  }
+
+  /** unlinkat(2): ENOENT, EBUSY. */
+  unlinkat(fd: number, name: string): void {
+    this.#channel.request({ op: 'unlinkat', fd, name }, `unlink ${name}`);
+  }
+
+  /** The entries of the directory `fd`. */
+  getdents(fd: number): readonly PkernfsEntry[] {
+    return this.#channel.request({ op: 'getdents', fd }, 'getdents').reply as readonly PkernfsEntry[];
+  }
+
+  /** The memory object that mmap(2) of `length` bytes of a file of pkernfs would show; a new fd. */
+  memoryOf(fd: number, length: number): number {
+    const call = { op: 'mmap', fd, offset: 0, length, flags: MAP_SHARED } as const;
+    const { token } = this.#channel.request(call, 'mmap');
+    if (token === undefined) throw eproto('the host agreed to a mapping and gave none');
+    const connection = connectUnix(this.socketPath);
+    try {
+      return takeObject(connection, token);
+    } finally {
+      closeFd(connection);
+    }
   }
 
   /**
@@ -125,6 +155,13 @@ export class KernelClient implements FileCalls {
    */
   control<R extends ControlRequest>(fd: number, request: R): ControlReplies[R['op']] {
     return this.#channel.request({ op: 'control', fd, request }, request.op).reply as ControlReplies[R['op']];
+  }
+
+  /** Blocks until the kernel has hung up, as it does at its end. ETIMEDOUT. */
+  awaitHangUp(timeoutMs: number): void {
+    if (poll([{ fd: this.#socket, events: POLLIN }], timeoutMs) === undefined) {
+      throw etimedout(`the kernel at ${this.socketPath} has not ended after ${timeoutMs} ms`);
+    }
   }
 
   /** Closes the task channel. Open files stay. */

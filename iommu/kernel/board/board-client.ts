@@ -53,6 +53,11 @@ export class BoardClient {
     return this.#call({ op: 'attach-process', memFd, vaddr, size });
   }
 
+  /** Makes pages of the reserved memory RAM, all zero. ENOMEM. */
+  attachReserved(startPfn: number, nrPages: number): void {
+    this.#call({ op: 'attach-reserved', start: startPfn * 4096, size: nrPages * 4096 });
+  }
+
   /**
    * Takes the range that starts at `startPfn` out of the map. No page table may lead to it any
    * more.

@@ -13,6 +13,13 @@ export interface KernelWorkerData {
   /** UNIX socket to listen on, made with mode 0600; must not exist. */
   readonly socketPath: string;
   readonly profile: ProfileName;
+  /**
+   * The kernels before this one since power-on, and when the last of them went down
+   * (CLOCK_MONOTONIC; null: there was none).
+   */
+  readonly life: { readonly kexecs: number; readonly downNs: number | null };
+  /** What MAP_DMA with LIVE_UPDATE compares (type1/persistent.ts); default strict. */
+  readonly tablesMode?: 'strict' | 'rfc' | undefined;
   /** In place of the profile's. */
   readonly peerMappings?: PeerMappings | undefined;
   readonly memlock: Memlock;
@@ -21,6 +28,11 @@ export interface KernelWorkerData {
   readonly physicalPort: MessagePort;
   readonly kernelRam: { readonly start: number; readonly size: number };
   readonly doorbell: { readonly start: number; readonly size: number };
+  /**
+   * Memory that outlives the kernel (pkernfs): all of it, and its first part, which is RAM of the
+   * board now. The rest becomes RAM by BoardCalls.
+   */
+  readonly reserved?: { readonly start: number; readonly size: number; readonly kernelSize: number } | undefined;
   /** The DoorbellTable, with the eventfd sources. The kernel owns the sources. */
   readonly interrupts: SharedArrayBuffer;
   readonly units: readonly BoardUnit[];
@@ -51,6 +63,8 @@ export interface KernelWorkerData {
  */
 export type KernelMessage =
   | { readonly ready: true }
+  /** The kernel has ended for the next one, which gets the ports of mediated devices. */
+  | { readonly down: true; readonly mediated: KernelWorkerData['mediated'] }
   /** `code` is the errno's name, for a failure that is no bug. */
   | { readonly fatal: string; readonly code?: string };
 
@@ -88,17 +102,29 @@ export type BoardCall =
       readonly vaddr: number;
       readonly size: number;
     }
+  /**
+   * Make [start, start + size) of the reserved memory RAM, all zero, with an object of its own. It
+   * outlives the kernel.
+   */
+  | { readonly op: 'attach-reserved'; readonly seq: number; readonly start: number; readonly size: number }
   /** Drop the range that starts at pa `start`. */
   | { readonly op: 'detach'; readonly seq: number; readonly start: number };
 
 /** MSIs each device meant to send, by bdf. Only the device itself can know this number. */
 export type SentMessages = ReadonlyMap<number, number>;
 
+/** The next kernel is there. `keeps`: it will find what is in the memory that outlives kernels. */
+export interface KexecPermission {
+  readonly keeps: boolean;
+}
+
 /** Requests answered later by a BoardAnswer with the same id. */
 export type BoardErrand =
   | { readonly op: 'sent-messages'; readonly id: number }
   | { readonly op: 'ram-hash'; readonly id: number; readonly sliceBytes: number }
   | { readonly op: 'stop-device'; readonly id: number; readonly bdf: number }
+  /** Answered when the next kernel is known to be there: this one may go `down`. */
+  | { readonly op: 'kexec'; readonly id: number; readonly target: string | undefined }
   | {
       readonly op: 'inject';
       readonly id: number;
@@ -111,5 +137,5 @@ export type BoardRequest = BoardCall | BoardErrand;
 
 /** board → kernel, on the board port. */
 export type BoardAnswer =
-  | { readonly id: number; readonly reply: RamHashReply | SentMessages | Record<string, never> }
+  | { readonly id: number; readonly reply: RamHashReply | SentMessages | KexecPermission | Record<string, never> }
   | { readonly id: number; readonly errno: number; readonly message: string };

@@ -1,6 +1,7 @@
 /** Open files, and what a system call sees of its caller. */
 
 import type { ControlRequest } from '../../abi/control.ts';
+import type { PkernfsEntry } from '../../abi/wire.ts';
 import { reportBug } from './bug.ts';
 import type { Task } from './task.ts';
 import type { UserArg } from './user-arg.ts';
@@ -21,6 +22,11 @@ export interface FileOperations {
   pwrite?(offset: bigint, data: Uint8Array): number;
   /** mmap(2). Returns the mapping for the caller to make. Absent: ENODEV. */
   mmap?(request: MmapRequest, caller: Caller): MappedFile;
+  /** ftruncate(2). Absent: EINVAL. */
+  ftruncate?(length: number): void;
+  /** unlinkat(2) of a name in this directory. Absent: ENOTDIR; so is getdents. */
+  unlinkat?(name: string): void;
+  getdents?(): readonly PkernfsEntry[];
   /** Answers a request on the control device. Absent: ENOTTY. */
   control?(request: ControlRequest): unknown;
   /** A fd that a client gets together with this file. */

@@ -24,6 +24,12 @@ export interface IommuOps {
   readonly name: string;
 }
 
+/** A file of pkernfs for page tables, as a user has named it: one block of 2 MiB. */
+export interface TableFile {
+  readonly name: string;
+  readonly startPfn: number;
+}
+
 /** One address space of devices, which may be behind several units. */
 export interface IommuDomain {
   readonly ops: IommuOps;
@@ -59,10 +65,38 @@ export interface IommuDomain {
   free(): void;
 }
 
+/** A domain whose tables outlive the kernel (PKF-1). */
+export interface PersistentDomain extends IommuDomain {
+  readonly file: TableFile;
+  /** Whether a page of the range has a translation. */
+  mapsAny(vpn: number, nrPages: number): boolean;
+  /**
+   * Whether the tables have what map() would write; writes nothing. `within` is the mapping that
+   * the run is a part of. ENOENT: a page is not mapped; EINVAL: a leaf reaches beyond the mapping;
+   * ESTALE: another page; EACCES: other rights; EFAULT or ERANGE outside the aperture.
+   */
+  checkMapped(
+    vpn: number,
+    run: { readonly pfn: number; readonly nrPages: number },
+    prot: number,
+    within: { readonly vpn: number; readonly nrPages: number },
+  ): void;
+  /** This kernel lets the domain be, with its devices, for the next one. */
+  abandon(): void;
+}
+
 /** struct iommu_device: one IOMMU, as the groups behind it know it. */
 export interface IommuDevice {
   readonly ops: IommuOps;
   allocDomain(): IommuDomain;
+  /**
+   * iommu_domain_alloc_persistent: the domain of a file, with the translations that an earlier
+   * kernel has left there. EBUSY: the file has a domain; EINVAL: its tables are of another format;
+   * EIO: they are damaged.
+   */
+  allocPersistentDomain(file: TableFile): PersistentDomain;
+  /** Whether the device is in the domain of such a file, also before anybody has asked for it. */
+  isPersistent(did: number): boolean;
   /**
    * Moves device `did`, which is behind this unit, into a domain, out of any other. EINVAL when the
    * unit cannot use the domain.

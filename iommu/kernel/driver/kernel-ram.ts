@@ -8,11 +8,11 @@ import { enomem } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { PhysicalMemory } from '../../bus/physical.ts';
+import type { TableMemory } from './table-memory.ts';
 
 const PAGE_WORDS = PAGE_SIZE / 4;
 
-export class KernelRam {
-  /** All words of the RAM; index with wordOf(). */
+export class KernelRam implements TableMemory {
   readonly words: Int32Array;
   readonly #startPfn: number;
   readonly #endPfn: number;
@@ -36,12 +36,10 @@ export class KernelRam {
     this.words = range.words.subarray((start - range.range.start) / 4, (start + size - range.range.start) / 4);
   }
 
-  /** Index in `words` of a page's first word. */
   wordOf(pfn: number): number {
     return (pfn - this.#startPfn) * PAGE_WORDS;
   }
 
-  /** Index of a page among all of them, for arrays beside the pages. */
   indexOf(pfn: number): number {
     return pfn - this.#startPfn;
   }
@@ -54,7 +52,6 @@ export class KernelRam {
     return this.#free.length + 4 * this.#freeRoots.length + this.#endPfn - this.#untouched;
   }
 
-  /** One zeroed page. ENOMEM when there is none. */
   allocate(): number {
     const pfn = this.#free.pop();
     if (pfn !== undefined) return pfn;
@@ -62,12 +59,10 @@ export class KernelRam {
     return this.#touch(1);
   }
 
-  /** Takes a page back, all zero. */
   release(pfn: number): void {
     this.#free.push(pfn);
   }
 
-  /** Four zeroed pages in a row at a multiple of 16 KiB: the root of a second-stage table. */
   allocateRoot(): number {
     const pfn = this.#freeRoots.pop();
     if (pfn !== undefined) return pfn;
@@ -76,7 +71,6 @@ export class KernelRam {
     return this.#touch(4);
   }
 
-  /** Takes a root back, all zero. */
   releaseRoot(pfn: number): void {
     this.#freeRoots.push(pfn);
   }

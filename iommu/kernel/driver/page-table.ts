@@ -7,7 +7,7 @@
  * A table is unlinked at once when its last entry goes. It is handed out again only after
  * reclaim(), which the domain calls when a fence has seen every device's walker out of it.
  */
-import { SysError } from '../../../platform/errno.ts';
+import { eacces, einval, eio, enoent, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import {
   clearEntry,
@@ -26,11 +26,18 @@ import {
   publishEntry,
 } from '../../hardware/pte.ts';
 import { IOMMU_READ, IOMMU_WRITE } from './domain.ts';
-import type { KernelRam } from './kernel-ram.ts';
+import type { TableMemory } from './table-memory.ts';
 
 const LEAF = PTE_R | PTE_W | PTE_X;
+const ALL_FLAGS = 0x3ff;
 /** Pages that one entry of a level covers; level 0 is the last one. */
 const SPAN = [1, 512, 512 ** 2, 512 ** 3] as const;
+
+/** Pages [vpn, vpn + nrPages). */
+export interface PageSpan {
+  readonly vpn: number;
+  readonly nrPages: number;
+}
 
 export interface PageTableShape {
   /** 3 for Sv39x4, 4 for Sv48x4. */
@@ -43,9 +50,9 @@ export interface PageTableShape {
 
 export class PageTable {
   readonly root: number;
-  readonly #ram: KernelRam;
+  readonly #ram: TableMemory;
   readonly #words: Int32Array;
-  /** Valid entries in each page of kernel RAM that is a table of this or another PageTable. */
+  /** Valid entries in each page of the memory that is a table of this or another PageTable. */
   readonly #used: Uint16Array;
   readonly #shape: PageTableShape;
   readonly #countWrites: (writes: number) => void;
@@ -58,15 +65,21 @@ export class PageTable {
 
   /**
    * `used` counts entries per page of `ram`, one array for all tables in it. Each entry written is
-   * reported to countWrites.
+   * reported to countWrites. Without a `root` the tables are empty.
    */
-  constructor(ram: KernelRam, used: Uint16Array, shape: PageTableShape, countWrites: (writes: number) => void) {
+  constructor(
+    ram: TableMemory,
+    used: Uint16Array,
+    shape: PageTableShape,
+    countWrites: (writes: number) => void,
+    root = ram.allocateRoot(),
+  ) {
     this.#ram = ram;
     this.#words = ram.words;
     this.#used = used;
     this.#shape = shape;
     this.#countWrites = countWrites;
-    this.root = ram.allocateRoot();
+    this.root = root;
     this.#path = new Array<number>(shape.levels).fill(this.root);
   }
 
@@ -76,11 +89,7 @@ export class PageTable {
    * the caller removes them.
    */
   map(vpn: number, pfn: number, nrPages: number, prot: number): { done: number; error?: SysError } {
-    // RISC-V has no W without R, so a device can read a WRITE-only mapping, as with VT-d of 6.1 and
-    // 6.12. With 7.2 it cannot (IOM-3); for that the unit has a custom extension.
-    const readable = (prot & IOMMU_READ) !== 0 || !this.#shape.writeOnlyLeaves;
-    const rights = (readable ? PTE_R : 0) | ((prot & IOMMU_WRITE) !== 0 ? PTE_W : 0);
-    const flags = PTE_V | PTE_U | PTE_A | PTE_D | rights;
+    const flags = this.#flagsOf(prot);
     let done = 0;
     try {
       while (done < nrPages) done += this.#mapLeaves(vpn + done, pfn + done, nrPages - done, flags);
@@ -90,6 +99,16 @@ export class PageTable {
       return { done, error };
     }
     return { done };
+  }
+
+  /**
+   * RISC-V has no W without R, so a device can read a WRITE-only mapping, as with VT-d of 6.1 and
+   * 6.12. With 7.2 it cannot (IOM-3); for that the unit has a custom extension.
+   */
+  #flagsOf(prot: number): number {
+    const readable = (prot & IOMMU_READ) !== 0 || !this.#shape.writeOnlyLeaves;
+    const rights = (readable ? PTE_R : 0) | ((prot & IOMMU_WRITE) !== 0 ? PTE_W : 0);
+    return PTE_V | PTE_U | PTE_A | PTE_D | rights;
   }
 
   /**
@@ -199,6 +218,104 @@ export class PageTable {
     const level = this.#walk(vpn);
     if ((this.#entry.lo & PTE_V) === 0) return undefined;
     return this.#entry.pfn() + (vpn % SPAN[level]!);
+  }
+
+  /** Whether a page of the range has a translation. */
+  mapsAny(vpn: number, nrPages: number): boolean {
+    for (let at = vpn; at < vpn + nrPages; ) {
+      const span = SPAN[this.#walk(at)]!;
+      if ((this.#entry.lo & PTE_V) !== 0) return true;
+      at = Math.floor(at / span) * span + span;
+    }
+    return false;
+  }
+
+  /**
+   * Whether the tables have what map() would write (PKF-3): writes nothing. ENOENT: a page is not
+   * mapped; EINVAL: a leaf reaches beyond `within`; ESTALE: another page; EACCES: other rights.
+   */
+  check(vpn: number, pfn: number, nrPages: number, prot: number, within: PageSpan): void {
+    const flags = this.#flagsOf(prot);
+    for (let at = vpn; at < vpn + nrPages; ) {
+      const level = this.#walk(at);
+      const span = SPAN[level]!;
+      const leafVpn = Math.floor(at / span) * span;
+      const { lo } = this.#entry;
+      if ((lo & PTE_V) === 0) throw enoent(`the persistent tables have no translation of iova page ${hex(at)}`);
+      if (leafVpn < within.vpn || leafVpn + span > within.vpn + within.nrPages) {
+        throw einval(`the leaf of iova page ${hex(at)} in the persistent tables reaches beyond the mapping`);
+      }
+      if (this.#entry.pfn() + at - leafVpn !== pfn + at - vpn) {
+        throw new SysError('ESTALE', `iova page ${hex(at)} leads to another page in the persistent tables`);
+      }
+      if ((lo & ALL_FLAGS) !== flags) throw eacces(`iova page ${hex(at)} has other rights in the persistent tables`);
+      at = level === 0 ? this.#skipEqual(at, vpn + nrPages, flags) : leafVpn + span;
+    }
+  }
+
+  /**
+   * The first page behind `at` whose leaf does not go on as the one of `at`. HOT: MAP with
+   * LIVE_UPDATE; `npm run bench`, kexec.
+   */
+  #skipEqual(at: number, end: number, flags: number): number {
+    const words = this.#words;
+    const slot = this.#slot(at, 0);
+    const base = this.#ram.wordOf(this.#path[0]!);
+    const limit = Math.min(this.#entries(0), slot + end - at);
+    const page = this.#entry.pfn() - slot;
+    let next = slot + 1;
+    for (; next < limit; next++) {
+      const i = base + next * ENTRY_WORDS;
+      if (words[i] !== entryLo(page + next, flags) || words[i + 1] !== entryHi(page + next)) break;
+    }
+    return at + next - slot;
+  }
+
+  /**
+   * Counts the entries of tables that an earlier kernel has made. Returns the pages that the tables
+   * lie in. EIO: they lead to a page that can be none of them.
+   */
+  adopt(holds: (pfn: number) => boolean): ReadonlySet<number> {
+    const pages = new Set<number>([0, 1, 2, 3].map((i) => this.root + i));
+    this.#used.fill(0);
+    this.#adoptTable(this.root, this.#shape.levels - 1, pages, holds);
+    return pages;
+  }
+
+  #adoptTable(table: number, level: number, pages: Set<number>, holds: (pfn: number) => boolean): void {
+    const at = this.#ram.wordOf(table);
+    let used = 0;
+    for (let slot = 0; slot < this.#entries(level); slot++) {
+      this.#entry.read(this.#words, at + slot * ENTRY_WORDS);
+      const { lo } = this.#entry;
+      if ((lo & PTE_V) === 0) continue;
+      used++;
+      if ((lo & LEAF) !== 0) continue;
+      const next = this.#entry.pfn();
+      if (level === 0 || !holds(next) || pages.has(next)) throw eio('the persistent page tables are damaged');
+      pages.add(next);
+      this.#adoptTable(next, level - 1, pages, holds);
+    }
+    this.#used[this.#ram.indexOf(table)] = used;
+  }
+
+  /** The translations that lead to a page of [pfn, pfn + nrPages): whether there is one. */
+  leadsTo(pfn: number, nrPages: number): boolean {
+    return this.#leadsTo(this.root, this.#shape.levels - 1, pfn, pfn + nrPages);
+  }
+
+  #leadsTo(table: number, level: number, pfn: number, end: number): boolean {
+    const at = this.#ram.wordOf(table);
+    for (let slot = 0; slot < this.#entries(level); slot++) {
+      this.#entry.read(this.#words, at + slot * ENTRY_WORDS);
+      const { lo } = this.#entry;
+      if ((lo & PTE_V) === 0) continue;
+      const first = this.#entry.pfn();
+      if ((lo & LEAF) === 0) {
+        if (this.#leadsTo(first, level - 1, pfn, end)) return true;
+      } else if (first < end && first + SPAN[level]! > pfn) return true;
+    }
+    return false;
   }
 
   /** Rewrites the lowest leaf with the value it has; false when there is none. */

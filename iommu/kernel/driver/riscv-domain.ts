@@ -5,10 +5,18 @@
 import { einval, enodev, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import type { CommandQueue } from './command-queue.ts';
-import { IOMMU_WRITE, type IommuDomain } from './domain.ts';
+import { IOMMU_WRITE, type IommuDomain, type PersistentDomain, type TableFile } from './domain.ts';
 import { DonatedWindow, type WindowMappings } from './donated-window.ts';
-import type { PageTable } from './page-table.ts';
+import type { PageSpan, PageTable } from './page-table.ts';
+import type { PersistentBlock } from './persistent-block.ts';
 import type { RiscvOps } from './riscv-ops.ts';
+
+/** Where the tables of a domain lie that outlives the kernel; the header there names the GSCID. */
+export interface PersistentTables {
+  readonly file: TableFile;
+  readonly block: PersistentBlock;
+  readonly gscid: number;
+}
 
 /**
  * The abilities that a domain gets from the unit it was allocated for. Another unit with the same
@@ -55,11 +63,15 @@ export class RiscvDomain implements IommuDomain {
   #unmapped: number[] = [];
   #manyUnmapped = false;
 
-  constructor(ops: RiscvOps, shape: DomainShape, table: PageTable) {
+  /** Set if the tables lie in pkernfs. */
+  readonly #block: PersistentBlock | undefined;
+
+  constructor(ops: RiscvOps, shape: DomainShape, table: PageTable, persistent?: PersistentTables) {
     this.ops = ops;
     this.shape = shape;
     this.#table = table;
-    this.gscid = ops.allocateGscid();
+    this.gscid = persistent?.gscid ?? ops.allocateGscid();
+    this.#block = persistent?.block;
     this.rootPfn = table.root;
     this.pgsizes = shape.pgsizes;
     this.coherent = shape.coherent;
@@ -127,6 +139,27 @@ export class RiscvDomain implements IommuDomain {
     else for (const vpn of this.#unmapped) commands.invalidateLeaf(this.gscid, vpn);
   }
 
+  mapsAny(vpn: number, nrPages: number): boolean {
+    const end = Math.min(vpn + nrPages, this.apertureEndVpn);
+    return end > vpn && this.#table.mapsAny(vpn, end - vpn);
+  }
+
+  checkMapped(
+    vpn: number,
+    run: { readonly pfn: number; readonly nrPages: number },
+    prot: number,
+    within: PageSpan,
+  ): void {
+    if (within.vpn + within.nrPages > this.apertureEndVpn) {
+      throw new SysError(this.shape.outsideAperture, `iova page ${hex(vpn)} is outside the aperture`);
+    }
+    this.#table.check(vpn, run.pfn, run.nrPages, prot, within);
+  }
+
+  leadsTo(pfn: number, nrPages: number): boolean {
+    return this.#table.leadsTo(pfn, nrPages);
+  }
+
   pfnOf(vpn: number): number | undefined {
     return vpn < this.apertureEndVpn ? this.#table.pfnOf(vpn) : undefined;
   }
@@ -159,13 +192,38 @@ export class RiscvDomain implements IommuDomain {
 
   mapMsiWindow(vpn: number): void {
     if (this.shape.msi !== 'translated') throw enodev('the driver has no MSI window to map');
+    if (this.#block && this.pfnOf(vpn) === this.shape.doorbellPfn) return; // by an earlier kernel
     this.map(vpn, this.shape.doorbellPfn, 1, IOMMU_WRITE);
   }
 
   free(): void {
+    this.ops.evict(this); // devices that were in the domain before anybody asked for it
     this.unmap(this.apertureVpn, this.apertureEndVpn - this.apertureVpn);
     this.flush();
     this.#table.free();
+    // From the withdrawal on the block has no tables: a crash before it leaves empty ones.
+    this.#block?.withdraw();
+    this.#block?.keepOnly(new Set());
     this.ops.freeGscid(this.gscid);
+  }
+}
+
+/** A domain whose tables lie in a file of pkernfs (PKF-1). */
+export class PersistentRiscvDomain extends RiscvDomain implements PersistentDomain {
+  readonly file: TableFile;
+
+  constructor(ops: RiscvOps, shape: DomainShape, table: PageTable, persistent: PersistentTables) {
+    super(ops, shape, table, persistent);
+    this.file = persistent.file;
+  }
+
+  override free(): void {
+    super.free();
+    this.ops.takenFiles.delete(this.file.startPfn);
+  }
+
+  abandon(): void {
+    this.ops.disown(this);
+    this.ops.takenFiles.delete(this.file.startPfn);
   }
 }

@@ -3,7 +3,7 @@
  * directory, domains. It takes the unit over in whatever state the unit is. Everything it writes
  * lies in kernel RAM, and nothing else writes there.
  */
-import { einval } from '../../../platform/errno.ts';
+import { ebusy, einval, eopnotsupp } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { UnitInfo } from '../../abi/control.ts';
@@ -15,13 +15,15 @@ import type { IommuUnit } from '../../hardware/unit.ts';
 import { PGSHIFTS, type Pgshift } from '../../hardware/unit-description.ts';
 import { CommandQueue } from './command-queue.ts';
 import { type DeviceContext, DeviceDirectory } from './device-directory.ts';
-import type { IommuDevice, IommuDomain, ReservedRegion } from './domain.ts';
+import type { IommuDevice, IommuDomain, ReservedRegion, TableFile } from './domain.ts';
 import type { DonatedWindow } from './donated-window.ts';
 import { type Fault, FaultQueue } from './fault-queue.ts';
 import { KernelRam } from './kernel-ram.ts';
 import { PageTable, type PageTableShape } from './page-table.ts';
-import { type DomainShape, RiscvDomain } from './riscv-domain.ts';
-import { RiscvOps } from './riscv-ops.ts';
+import { PersistentBlock, USE } from './persistent-block.ts';
+import { type DomainShape, PersistentRiscvDomain, RiscvDomain } from './riscv-domain.ts';
+import { RiscvOps, type UnitOfOps } from './riscv-ops.ts';
+import type { TableMemory } from './table-memory.ts';
 
 export interface PaSpan {
   readonly start: number;
@@ -62,6 +64,11 @@ export interface RiscvIommuOptions {
    */
   readonly writeOnlyIsReadable?: boolean;
   /**
+   * The blocks of pkernfs that outlive the kernel: one for this unit's device directory, and those
+   * of all files for domains (PKF-1). Without it the directory is this kernel's alone.
+   */
+  readonly persistent?: { readonly directoryPfn: number; readonly domainPfns: readonly number[] } | undefined;
+  /**
    * The ops shared with the drivers of other units. This unit's devices may then join their
    * domains. The default is its own ops.
    */
@@ -78,7 +85,7 @@ export interface Doorbell {
   release(): void;
 }
 
-export class RiscvIommu implements IommuDevice {
+export class RiscvIommu implements IommuDevice, UnitOfOps {
   /**
    * Page-table entries written since start, by map and unmap. An exec update must not change this
    * number.
@@ -90,6 +97,7 @@ export class RiscvIommu implements IommuDevice {
   /** The abilities of its domains. */
   readonly shape: DomainShape;
   readonly #described: Pick<UnitInfo, 'name' | 'coherent' | 'pgsizes' | 'apertureBits' | 'msi'>;
+  readonly #physical: PhysicalMemory;
   readonly #ram: KernelRam;
   readonly #used: Uint16Array;
   readonly #tables: PageTableShape;
@@ -99,6 +107,8 @@ export class RiscvIommu implements IommuDevice {
   readonly #msi: DeviceContext['msi'];
   /** The domain of each attached device. */
   readonly #attached = new Map<number, RiscvDomain>();
+  /** Devices that an earlier kernel has left in the domain with this root; nobody has that yet. */
+  readonly #left = new Map<number, number>();
 
   constructor(options: RiscvIommuOptions) {
     const { name = 'iommu', unit, doorbell, apertureBits = 39, minPgshift = 12, maxPgshift = 30 } = options;
@@ -111,6 +121,8 @@ export class RiscvIommu implements IommuDevice {
       throw einval(`the IOMMU unit cannot translate ${apertureBits} bits`);
     }
     this.ops = options.ops ?? new RiscvOps();
+    this.ops.units.push(this);
+    this.#physical = options.physical;
     this.isolatedMsi = options.isolatedMsi ?? true;
     this.#ram = new KernelRam(options.physical, options.kernelRam);
     this.#used = new Uint16Array(this.#ram.nrPages);
@@ -119,9 +131,10 @@ export class RiscvIommu implements IommuDevice {
     this.#tables = { levels, leafLevels: ((maxPgshift - 12) / 9) as 0 | 1 | 2, writeOnlyLeaves };
     this.#commands = new CommandQueue(unit, this.#ram);
     this.faults = new FaultQueue(unit, this.#ram);
-    this.#directory = new DeviceDirectory(unit, this.#ram, msiFlat);
     const doorbellPfn = doorbell.start / PAGE_SIZE;
-    this.#msi = msiFlat ? this.#msiTable(doorbellPfn) : undefined;
+    const { directory, msi } = this.#findDirectory(options, msiFlat, doorbellPfn);
+    this.#directory = directory;
+    this.#msi = msi;
     this.shape = {
       levels,
       apertureEndVpn: 2 ** (apertureBits - 12),
@@ -135,11 +148,133 @@ export class RiscvIommu implements IommuDevice {
     this.#described = { name, coherent, pgsizes, apertureBits, msi: this.shape.msi };
   }
 
+  /** The directory and the MSI page table: an earlier kernel's, if there are any, or new ones. */
+  #findDirectory(
+    { unit, persistent }: RiscvIommuOptions,
+    msiFlat: boolean,
+    doorbellPfn: number,
+  ): { readonly directory: DeviceDirectory; readonly msi: DeviceContext['msi'] } {
+    const block = persistent && new PersistentBlock(this.#physical, persistent.directoryPfn);
+    const levels = msiFlat ? 3 : 2;
+    const header = block?.header();
+    if (block && header?.use === USE.directory && header.levels === levels) {
+      const directory = new DeviceDirectory(unit, block, msiFlat, header.root);
+      this.#takeContexts(directory, persistent!.domainPfns);
+      return { directory, msi: header.msi === undefined ? undefined : msiOf(header.msi) };
+    }
+    const memory = block ?? this.#ram;
+    block?.withdraw();
+    block?.keepOnly(new Set());
+    const msi = msiFlat ? this.#msiTable(memory, doorbellPfn) : undefined;
+    const directory = new DeviceDirectory(unit, memory, msiFlat);
+    block?.publish({ use: USE.directory, levels, gscid: 0, root: directory.root, msi: msi?.tablePfn });
+    return { directory, msi };
+  }
+
+  /**
+   * Devices stay in the domains of files. Any other context is taken away: its tables were the
+   * earlier kernel's (PKF-6).
+   */
+  #takeContexts(directory: DeviceDirectory, domainPfns: readonly number[]): void {
+    const gscids = new Map<number, number>();
+    for (const pfn of domainPfns) {
+      const found = new PersistentBlock(this.#physical, pfn).header();
+      if (found?.use !== USE.domain) continue;
+      gscids.set(found.root, found.gscid);
+      this.ops.reserveGscid(found.gscid);
+    }
+    for (const { did, rootPfn, gscid } of [...directory.contexts()]) {
+      if (gscids.get(rootPfn) === gscid) {
+        this.#left.set(did, rootPfn);
+        continue;
+      }
+      directory.clear(did);
+      this.#commands.invalidateDevice(did);
+      this.#commands.invalidateDomain(gscid);
+    }
+    this.#commands.fence();
+  }
+
   allocDomain(): RiscvDomain {
-    const count = (writes: number): void => {
-      this.pteWrites += writes;
-    };
-    return new RiscvDomain(this.ops, this.shape, new PageTable(this.#ram, this.#used, this.#tables, count));
+    return new RiscvDomain(this.ops, this.shape, new PageTable(this.#ram, this.#used, this.#tables, this.#count));
+  }
+
+  readonly #count = (writes: number): void => {
+    this.pteWrites += writes;
+  };
+
+  allocPersistentDomain(file: TableFile): PersistentRiscvDomain {
+    const { takenFiles } = this.ops;
+    if (takenFiles.has(file.startPfn)) throw ebusy(`${file.name} has a domain already: one file serves one domain`);
+    if (this.shape.msi === 'donated') throw eopnotsupp('a unit with msi=donated has no persistent domains');
+    const domain = this.#domainOf(file, new PersistentBlock(this.#physical, file.startPfn));
+    takenFiles.add(file.startPfn);
+    this.ops.adopt(domain);
+    return domain;
+  }
+
+  #domainOf(file: TableFile, block: PersistentBlock): PersistentRiscvDomain {
+    const used = new Uint16Array(block.nrPages);
+    const found = block.header();
+    const { levels } = this.#tables;
+    if (!found) {
+      block.keepOnly(new Set());
+      const table = new PageTable(block, used, this.#tables, this.#count);
+      const gscid = this.ops.allocateGscid();
+      block.publish({ use: USE.domain, levels, gscid, root: table.root });
+      return new PersistentRiscvDomain(this.ops, this.shape, table, { file, block, gscid });
+    }
+    if (found.use !== USE.domain || found.levels !== levels) {
+      throw einval(`${file.name}: page tables of ${found.levels} levels, the unit's have ${levels}`);
+    }
+    const { gscid } = found;
+    const table = new PageTable(block, used, this.#tables, this.#count, found.root);
+    const pages = table.adopt((pfn) => block.holds(pfn));
+    // A kernel that died may have unlinked a table, and a walker may still be in it.
+    this.#commands.invalidateDomain(gscid);
+    this.ops.fence();
+    block.keepOnly(pages);
+    return new PersistentRiscvDomain(this.ops, this.shape, table, { file, block, gscid });
+  }
+
+  /** Whether the tables of a file for domains lead to a page of [pfn, pfn + nrPages). */
+  fileLeadsTo(filePfn: number, pfn: number, nrPages: number): boolean {
+    const block = new PersistentBlock(this.#physical, filePfn);
+    const found = block.header();
+    if (found?.use !== USE.domain) return false;
+    const shape = { ...this.#tables, levels: found.levels as 3 | 4 };
+    return new PageTable(block, new Uint16Array(0), shape, this.#count, found.root).leadsTo(pfn, nrPages);
+  }
+
+  isPersistent(did: number): boolean {
+    return this.#left.has(did) || this.#attached.get(did) instanceof PersistentRiscvDomain;
+  }
+
+  #clear(did: number): void {
+    this.#directory.clear(did);
+    this.#commands.invalidateDevice(did);
+    this.#commands.fence();
+  }
+
+  adopt(domain: RiscvDomain): void {
+    for (const [did, rootPfn] of this.#left) {
+      if (rootPfn !== domain.rootPfn) continue;
+      this.#left.delete(did);
+      this.#attached.set(did, domain);
+      domain.join(this.#commands);
+    }
+  }
+
+  disown(domain: RiscvDomain): void {
+    for (const [did, home] of [...this.#attached]) {
+      if (home !== domain) continue;
+      this.#attached.delete(did);
+      this.#left.set(did, domain.rootPfn);
+    }
+  }
+
+  evict(domain: RiscvDomain): void {
+    for (const [did, home] of [...this.#attached]) if (home === domain) this.detach(did, domain);
   }
 
   attach(did: number, domain: IommuDomain): void {
@@ -147,7 +282,9 @@ export class RiscvIommu implements IommuDevice {
       throw einval(`device ${hex(did)}: its IOMMU unit cannot use the domain`);
     }
     const before = this.#attached.get(did);
+    if (before === domain) return; // it has been there since before this kernel, and no word is written
     if (before) this.detach(did, before);
+    if (this.#left.delete(did)) this.#clear(did);
     const { gscid, rootPfn, shape } = domain;
     const msi = this.#msi ? { msi: this.#msi } : {};
     this.#directory.publish(did, { levels: shape.levels, gscid, rootPfn, ...msi });
@@ -249,14 +386,18 @@ export class RiscvIommu implements IommuDevice {
    * Maps every page of the window to the one doorbell page. The data of the store says which
    * interrupt it is.
    */
-  #msiTable(doorbellPfn: number): NonNullable<DeviceContext['msi']> {
-    const tablePfn = this.#ram.allocate();
-    const { words } = this.#ram;
+  #msiTable(memory: TableMemory, doorbellPfn: number): NonNullable<DeviceContext['msi']> {
+    const tablePfn = memory.allocate();
+    const { words } = memory;
     for (let i = 0; i < MSI_WINDOW.nrPages; i++) {
-      const at = this.#ram.wordOf(tablePfn) + (i * MSI_PTE_BYTES) / 4;
+      const at = memory.wordOf(tablePfn) + (i * MSI_PTE_BYTES) / 4;
       words[at] = msiEntryLo(doorbellPfn);
       words[at + 1] = msiEntryHi(doorbellPfn);
     }
-    return { tablePfn, pattern: MSI_WINDOW.vpn, mask: MSI_WINDOW.nrPages - 1 };
+    return msiOf(tablePfn);
   }
 }
+
+const msiOf = (tablePfn: number): NonNullable<DeviceContext['msi']> => {
+  return { tablePfn, pattern: MSI_WINDOW.vpn, mask: MSI_WINDOW.nrPages - 1 };
+};

@@ -42,7 +42,7 @@ const MAX_REQUEST = MAX_TRANSFER + 4096;
 const MAX_VALUES = 64;
 
 /** open(2) by path: a file's operations, or ENOENT, EACCES, EBUSY … thrown. */
-export type OpenPath = (path: string, opener: Peer) => FileOperations;
+export type OpenPath = (path: string, opener: Peer, flags: number) => FileOperations;
 
 /** The parts that all connections of a server share. */
 export interface Hall {
@@ -221,7 +221,7 @@ export class Connection {
     files.closeHungUp(); // a file the caller has closed must not make this open EBUSY
     const { pid, uid } = openerOf(peer, hello.pid);
     const isClaim = hello.open === DEVICE_FD_PATH || hello.open === MAPPING_PATH;
-    const file = isClaim ? this.#claim(hello, pid) : new OpenFile(openPath(hello.open, { pid, uid }));
+    const file = isClaim ? this.#claim(hello, pid) : new OpenFile(openPath(hello.open, { pid, uid }, hello.flags ?? 0));
     const { object } = file.operations;
     if (hello.object && object !== undefined) return this.#giveObject({ file, pid }, object);
     const socketFd = fdOf(this.#socket);

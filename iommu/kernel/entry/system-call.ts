@@ -2,7 +2,7 @@
  * A system call on an open file. It leads from a Request to a Reply, in Linux's order of checks.
  */
 import { readlinkSync } from 'node:fs';
-import { ebadf, einval, enodev, enotty, eoverflow } from '../../../platform/errno.ts';
+import { ebadf, einval, enodev, enotty, eoverflow, SysError } from '../../../platform/errno.ts';
 import { eventfdId, isEventfd } from '../../../platform/eventfd-watch.ts';
 import { hex } from '../../../platform/hex.ts';
 import { close } from '../../../platform/libc/fd.ts';
@@ -139,10 +139,23 @@ function perform(request: FileRequest, operations: FileOperations, caller: Syste
     }
     case 'mmap':
       return mmap(operations, request, caller);
+    case 'ftruncate':
+      if (!operations.ftruncate) throw einval(`${operations.name} has no size`);
+      operations.ftruncate(request.length);
+      return { ret: 0 };
+    case 'unlinkat':
+      if (!operations.unlinkat) throw enotdir(operations.name);
+      operations.unlinkat(request.name);
+      return { ret: 0 };
+    case 'getdents':
+      if (!operations.getdents) throw enotdir(operations.name);
+      return { ret: 0, reply: operations.getdents() };
     case 'control':
       return control(operations, request.request);
   }
 }
+
+const enotdir = (name: string): SysError => new SysError('ENOTDIR', `${name} is no directory`);
 
 const readReply = (out: Uint8Array): Reply => ({ ret: out.length, out });
 

@@ -41,7 +41,9 @@ export class DeviceAccesses {
     this.#channel = new ChannelServer(channel, mailbox);
     this.#port = port;
     this.#doorbells = doorbells;
-    port.on('message', () => void this.#serve().catch(reportBug));
+    const serve = (): void => void this.#serve().catch(reportBug);
+    port.on('message', serve);
+    serve(); // what was asked of an earlier kernel
   }
 
   get blocks(): BlockInfo {
@@ -60,9 +62,11 @@ export class DeviceAccesses {
     this.#service.closed();
   }
 
-  close(): void {
+  /** The kernel ends. `left`: the next one gets the port. */
+  close(left: boolean): void {
     this.#stop.abort();
-    this.#port.close();
+    if (left) this.#port.removeAllListeners('message');
+    else this.#port.close();
   }
 
   async #serve(): Promise<void> {

@@ -54,8 +54,11 @@ export class MediatedPciDevice implements VfioDevice {
     return this.#pci.timeline(fromNs, toNs);
   }
 
-  /** The kernel ends. */
-  close(): void {
-    this.#accesses.close();
+  /** Without an IOMMU nothing outlives the kernel: the device stops. */
+  leaveToNextKernel(): void {}
+
+  /** The kernel ends. `left`: the next one gets the device's port. */
+  close(left: boolean): void {
+    this.#accesses.close(left);
   }
 }

@@ -37,6 +37,8 @@ export interface BoardMemory {
 /** A range of board memory that pins keep alive. */
 export interface Backing {
   readonly startPfn: number;
+  /** The range outlives the kernel: it is a file of pkernfs. */
+  readonly persistent?: boolean;
   /** Takes one more reference. */
   get(): void;
   /** Drops one reference; the last one lets the range go. */

@@ -37,7 +37,14 @@ export interface PinnedRun {
   readonly revoked?: true;
 }
 
+/** Objects that have their place on the board already: files of pkernfs. */
+export interface ReservedObjects {
+  /** The object that a mapping shows, with one more reference to it. */
+  find(vma: Vma): PlacedObject | undefined;
+}
+
 export interface PinnerOptions {
+  readonly reserved?: ReservedObjects | undefined;
   readonly deviceMemory?: DeviceMemoryTable | undefined;
   /** Profile.zeroPageCharged; default true. */
   readonly zeroPageCharged?: boolean;
@@ -52,6 +59,7 @@ export class Pinner {
   readonly #objects: BoardObjects;
   readonly #windows: ProcessWindows;
   readonly #deviceMemory: DeviceMemoryTable;
+  readonly #reserved: ReservedObjects | undefined;
   readonly #zeroPageCharged: boolean;
   readonly #writesSharedFiles: boolean;
 
@@ -62,11 +70,13 @@ export class Pinner {
       zeroPageCharged = true,
       sharedFileWrites = 'EFAULT',
       shares = new BoardShares(),
+      reserved,
     }: PinnerOptions = {},
   ) {
     this.#objects = new BoardObjects(board, shares);
     this.#windows = new ProcessWindows(board, shares);
     this.#deviceMemory = deviceMemory;
+    this.#reserved = reserved;
     this.#zeroPageCharged = zeroPageCharged;
     this.#writesSharedFiles = sharedFileWrites === 'allowed';
   }
@@ -90,7 +100,8 @@ export class Pinner {
       // MAP-17
       throw efault(`vaddr ${hex(vaddr)} is of a file that is written back: not to be pinned for writing`);
     }
-    const object = vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma, write) : undefined;
+    const reserved = this.#reserved?.find(vma);
+    const object = reserved ?? (vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma, write) : undefined);
     const run = object ? pinObject(object, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddrPage, inVma, write);
     if (!run.reserved) this.pinnedPages += run.nrPages;
     return run;

@@ -5,7 +5,7 @@
 
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
-import type { IommuDevice } from '../driver/domain.ts';
+import type { IommuDevice, TableFile } from '../driver/domain.ts';
 
 /** The unit of isolation: its devices always share one address space. */
 export interface IommuGroup {
@@ -78,6 +78,11 @@ export interface ContainerIommu {
   /** The container's fd is closed (CORE-11). Absent in a backend that does nothing then. */
   containerClosed?(): void;
   readonly stats: ContainerIommuStats;
+  /**
+   * The kernel is about to end. A container with persistent page tables leaves them and its devices
+   * to the next kernel when it is released (PKF-6). Returns whether it is one.
+   */
+  leaveToNextKernel?(): boolean;
 
   /*
    * For drivers of devices without IOMMU; absent in an IOMMU driver that cannot do it (MDV-1:
@@ -111,6 +116,6 @@ export interface ContainerIommuStats {
 export interface VfioIommuDriver {
   /** CHECK_EXTENSION without a container (CORE-2). */
   checkExtension(extension: number): number;
-  /** EINVAL for a type it does not serve. */
-  open(iommuType: number): ContainerIommu;
+  /** EINVAL for a type it does not serve. `tables`: where its domain's page tables lie (PKF-2). */
+  open(iommuType: number, tables?: TableFile): ContainerIommu;
 }

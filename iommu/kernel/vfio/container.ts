@@ -2,8 +2,9 @@
  * /dev/vfio/vfio: a container, the set of groups that share one IOMMU context
  * (drivers/vfio/container.c; CORE-1…3, 9…13).
  */
-import { einval, enodev } from '../../../platform/errno.ts';
+import { ebadf, ebusy, eexist, einval, enodev } from '../../../platform/errno.ts';
 import type { ContainerInfo } from '../../abi/control.ts';
+import { SetPersistentPgtables, VFIO_CONTAINER_SET_PERSISTENT_PGTABLES } from '../../abi/persistent-tables.ts';
 import {
   CONTAINER_IOCTLS,
   VFIO_API_VERSION,
@@ -16,9 +17,19 @@ import type { Caller, FileOperations } from '../core/open-file.ts';
 import { SleepingLock } from '../core/sleeping-lock.ts';
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
+import type { TableFile } from '../driver/domain.ts';
+import { KIND } from '../pkernfs/layout.ts';
+import { PkernfsFile } from '../pkernfs/open-files.ts';
+import type { File } from '../pkernfs/pkernfs.ts';
 import type { ContainerIommu, IommuGroup, VfioIommuDriver } from './container-iommu.ts';
 
 let lastId = 0;
+
+/** Persistent page tables, on a host that has memory for them. */
+export interface Persistence {
+  /** First page of a file of pkernfs. */
+  pfnOf(firstBlock: number): number;
+}
 
 export class Container implements FileOperations {
   readonly name = VFIO_CONTAINER_PATH;
@@ -36,19 +47,24 @@ export class Container implements FileOperations {
   readonly #groups: IommuGroup[] = [];
   #iommu: ContainerIommu | undefined;
   #iommuType: number | undefined;
+  readonly #persistence: Persistence | undefined;
+  /** The file that SET_PERSISTENT_PGTABLES has named. It is in use until the container is gone. */
+  #tables: File | undefined;
   #open = true;
 
   /** `onEmpty` is called when neither a fd nor a group refers to the container any more. */
-  constructor(driver: VfioIommuDriver, onEmpty: (container: Container) => void) {
+  constructor(driver: VfioIommuDriver, onEmpty: (container: Container) => void, persistence?: Persistence) {
     this.#driver = driver;
     this.#onEmpty = onEmpty;
+    this.#persistence = persistence;
   }
 
   /**
    * The ioctl of a container's fd. A number that the container does not know goes to the driver,
    * after SET_IOMMU only, and with no lock taken (CORE-12).
    */
-  ioctl(nr: number, arg: UserArg, { task }: Caller): number | Promise<number> {
+  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
+    const { task } = caller;
     switch (nr) {
       case VFIO_GET_API_VERSION:
         return VFIO_API_VERSION;
@@ -56,10 +72,47 @@ export class Container implements FileOperations {
         return this.#groupLock.run(() => (this.#iommu ?? this.#driver).checkExtension(arg.number));
       case VFIO_SET_IOMMU:
         return this.#groupLock.run(() => this.#setIommu(arg.number, task));
+      case VFIO_CONTAINER_SET_PERSISTENT_PGTABLES:
+        if (this.#persistence) return this.#groupLock.run(() => this.#setPersistentTables(arg, caller));
     }
     // CORE-1
     if (!this.#iommu) throw einval('the container has no IOMMU driver: SET_IOMMU comes first');
     return this.#iommu.ioctl(nr, arg, task);
+  }
+
+  /**
+   * PKF-2, PKF-5: EFAULT: a bad pointer; EBADF: a bad fd, or a file that is not for page tables;
+   * EINVAL: after SET_IOMMU; EEXIST: the container has a file; EBUSY: another container has it.
+   */
+  #setPersistentTables(arg: UserArg, caller: Caller): number {
+    const view = arg.copyIn(SetPersistentPgtables.size);
+    const fd = SetPersistentPgtables.read(view).persistent_pgtables_fd | 0;
+    const operations = caller.file(fd)?.operations;
+    if (!(operations instanceof PkernfsFile) || operations.file.kind !== KIND.domain || operations.file.gone) {
+      throw ebadf(`fd ${fd} is no file for page tables`);
+    }
+    const { file } = operations;
+    if (this.#iommu) throw einval('SET_PERSISTENT_PGTABLES comes before SET_IOMMU');
+    if (this.#tables) throw eexist(`the container has its page tables in ${this.#tables.name}`);
+    if (file.uses > 0) throw ebusy(`another container has its page tables in ${file.name}`);
+    file.uses++;
+    this.#tables = file;
+    return 0;
+  }
+
+  #tableFile(): TableFile | undefined {
+    const file = this.#tables;
+    return file && { name: file.name, startPfn: this.#persistence!.pfnOf(file.inode.firstBlock) };
+  }
+
+  /** Whether the container leaves its devices to the next kernel; see ContainerIommu. */
+  leaveToNextKernel(): boolean {
+    return this.#iommu?.leaveToNextKernel?.() ?? false;
+  }
+
+  /** The groups that are in the container. */
+  get groups(): readonly IommuGroup[] {
+    return this.#groups;
   }
 
   /** vfio_ioctl_set_iommu (CORE-3). There is one driver, so no loop over drivers. */
@@ -67,7 +120,7 @@ export class Container implements FileOperations {
     if (this.#groups.length === 0) throw einval('SET_IOMMU of a container without groups');
     if (this.#iommu) throw einval('SET_IOMMU of a container that has a driver');
     if (this.#driver.checkExtension(iommuType) <= 0) throw enodev(`no IOMMU driver serves type ${iommuType}`);
-    const iommu = this.#driver.open(iommuType);
+    const iommu = this.#driver.open(iommuType, this.#tableFile());
     try {
       await attachAll(iommu, this.#groups, task);
     } catch (error) {
@@ -121,7 +174,10 @@ export class Container implements FileOperations {
   }
 
   #forgetIfUnused(): void {
-    if (!this.#open && this.#groups.length === 0) this.#onEmpty(this);
+    if (this.#open || this.#groups.length > 0) return;
+    if (this.#tables) this.#tables.uses--;
+    this.#tables = undefined;
+    this.#onEmpty(this);
   }
 
   get iommu(): ContainerIommu | undefined {

@@ -17,7 +17,7 @@ import type { HostInfo } from '../../abi/control.ts';
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../abi/wire.ts';
 import type { FileOperations } from '../core/open-file.ts';
 import type { Profile } from '../core/profile.ts';
-import { Container } from './container.ts';
+import { Container, type Persistence } from './container.ts';
 import type { IommuGroup, VfioIommuDriver } from './container-iommu.ts';
 import type { VfioDevice } from './device.ts';
 import { Group } from './group.ts';
@@ -27,6 +27,8 @@ export interface VfioOptions {
   readonly type1: VfioIommuDriver;
   /** Every device is alone in its group. */
   readonly devices: readonly { readonly device: VfioDevice; readonly iommuGroup: IommuGroup }[];
+  /** Where page tables can lie that outlive the kernel. */
+  readonly persistence?: Persistence | undefined;
   /** A container is gone for good. */
   readonly onContainerGone: () => void;
 }
@@ -64,10 +66,12 @@ export class Vfio {
   }
 
   #openContainer(): Container {
-    const container = new Container(this.#options.type1, (gone) => {
+    const { type1, onContainerGone, persistence } = this.#options;
+    const onEmpty = (gone: Container): void => {
       this.containers.delete(gone);
-      this.#options.onContainerGone();
-    });
+      onContainerGone();
+    };
+    const container = new Container(type1, onEmpty, persistence);
     this.containers.add(container);
     return container;
   }

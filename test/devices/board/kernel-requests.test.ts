@@ -13,6 +13,7 @@ describe('requests of the kernel', () => {
   const calls: string[] = [];
   const errands: Errands = {
     ramHash: async (sliceBytes) => ({ objects: [{ dev: 1, ino: 2, size: sliceBytes, slices: ['ab'] }] }),
+    kexec: () => ({ keeps: true }),
     sentMessages: () => new Map([[0x10, 3]]),
     halt: async (bdf, on) => void calls.push(`halt ${bdf} ${on}`),
     inject: (bdf, defect) => {

@@ -3,7 +3,14 @@
  * a function, so that the function leaves VFIO as it came (PCI-9).
  */
 
-import { PCI_COMMAND, PCI_MSI_FLAGS, PCI_STD_HEADER_SIZEOF } from '../../../abi/pci-regs.ts';
+import {
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_MASTER,
+  PCI_MSI_FLAGS,
+  PCI_MSI_FLAGS_ENABLE,
+  PCI_STD_HEADER_SIZEOF,
+} from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
 import { msiLength } from './config-permissions.ts';
 import type { PciResources } from './resources.ts';
@@ -13,12 +20,21 @@ export class ConfigState {
   /** The saved values by dword offset. */
   readonly #dwords = new Map<number, number>();
 
-  constructor(pci: PciAccess, { msi }: PciResources) {
+  /**
+   * `quiet`: of a function at work. It is restored as firmware leaves one: no bus master, no MSI.
+   */
+  constructor(pci: PciAccess, { msi }: PciResources, quiet = false) {
     this.#pci = pci;
     for (let at = 0; at < PCI_STD_HEADER_SIZEOF; at += 4) this.#save(at);
+    if (quiet) this.#clear(PCI_COMMAND, PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
     if (!msi) return;
     const length = msiLength(pci.readConfig(msi.at + PCI_MSI_FLAGS, 2));
     for (let at = 0; at < length; at += 4) this.#save(msi.at + at);
+    if (quiet) this.#clear(msi.at, PCI_MSI_FLAGS_ENABLE << (8 * PCI_MSI_FLAGS));
+  }
+
+  #clear(at: number, bits: number): void {
+    this.#dwords.set(at, (this.#dwords.get(at)! & ~bits) >>> 0);
   }
 
   #save(at: number): void {

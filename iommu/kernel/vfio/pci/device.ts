@@ -91,6 +91,9 @@ export class PciDevice implements VfioDevice {
   readonly #deviceMemory: DeviceMemoryTable;
   readonly #sources: EventfdSources;
   #enabled: Enabled | undefined;
+  /** The function has gone on since before this kernel, and nobody has opened it yet (PKF-6). */
+  #kept = false;
+  #leaving = false;
   openCount = 0;
 
   constructor({ fn, pci, fabric, sources, maxWatches, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
@@ -134,16 +137,45 @@ export class PciDevice implements VfioDevice {
   }
 
   /**
+   * PKF-6: at boot, a function that an earlier kernel has left running in a persistent domain. It
+   * keeps bus master and its MSIs.
+   */
+  keep(): void {
+    this.#kept = true;
+    this.#msi?.keep();
+  }
+
+  /**
+   * At boot, a function that an earlier kernel has left in no such domain: it stops. No effect on
+   * one that is as it was at power-on.
+   */
+  quiet(): void {
+    if ((this.#pci.readConfig(PCI_COMMAND, 2) & PCI_COMMAND_MASTER) === 0) return;
+    this.#clearCommand(PCI_COMMAND_MASTER);
+    startReset(this.#pci, this.resources);
+  }
+
+  /** The kernel ends: the last close leaves the function as it is, for the next kernel (PKF-6). */
+  leaveToNextKernel(): void {
+    this.#leaving = true;
+  }
+
+  /**
    * vfio_pci_core_enable: switches decoding on and bus master off, and saves this state (PCI-9).
    */
   #enable(): Enabled {
     const pci = this.#pci;
     const ramBars = this.#ramBars;
+    const kept = this.#kept;
+    this.#kept = false;
     const command = pci.readConfig(PCI_COMMAND, 2);
-    pci.writeConfig(PCI_COMMAND, 2, (command | PCI_COMMAND_MEMORY) & ~PCI_COMMAND_MASTER);
-    resetFunction(pci, this.resources);
-    const saved = new ConfigState(pci, this.resources);
-    this.#clearCommand(PCI_COMMAND_INTX_DISABLE);
+    if (!kept) {
+      pci.writeConfig(PCI_COMMAND, 2, (command | PCI_COMMAND_MEMORY) & ~PCI_COMMAND_MASTER);
+      resetFunction(pci, this.resources);
+    }
+    const saved = new ConfigState(pci, this.resources, kept);
+    if (kept) this.#intx.disabledByConfig((command & PCI_COMMAND_INTX_DISABLE) !== 0);
+    else this.#clearCommand(PCI_COMMAND_INTX_DISABLE);
     const config = new VirtualConfig(pci, this.resources, {
       functionReset: () => void this.#reset(memoryEnabled),
       intxDisabled: (on) => this.#intx.disabledByConfig(on),
@@ -178,15 +210,29 @@ export class PciDevice implements VfioDevice {
    */
   #disable(): void {
     const enabled = this.#enabled!;
+    if (this.#leaving) {
+      this.#leave(enabled);
+      return;
+    }
     if (this.#profile.peerMappings !== 'kept') this.#peerReturn.takeBack(enabled.barMmap.memories);
     this.#clearCommand(PCI_COMMAND_MASTER);
     this.#irqs.disableAll();
+    this.#msi?.dropKept();
     enabled.ioeventfds.closeAll();
     enabled.lowPower.exit();
     enabled.barMmap.close();
     startReset(this.#pci, this.resources);
     enabled.saved.restore(); // memory decoding on
     this.#ramBars.restore();
+    this.#enabled = undefined;
+  }
+
+  /** The function goes on as it is; what belongs to this kernel ends. */
+  #leave(enabled: Enabled): void {
+    this.#msi?.leave();
+    this.#irqs.disableAll();
+    enabled.ioeventfds.closeAll();
+    enabled.barMmap.close();
     this.#enabled = undefined;
   }
 

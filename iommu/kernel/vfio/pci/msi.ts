@@ -13,7 +13,7 @@ import {
   PCI_MSI_FLAGS_ENABLE,
   PCI_MSI_FLAGS_QSIZE,
 } from '../../../abi/pci-regs.ts';
-import type { DoorbellTable } from '../../../bus/interrupts.ts';
+import { type DoorbellTable, HELD } from '../../../bus/interrupts.ts';
 import type { PciAccess } from './access.ts';
 import type { EventTrigger } from './event-trigger.ts';
 import type { PciResources } from './resources.ts';
@@ -30,6 +30,8 @@ export interface MsiFabric {
    * about to use a route that was just changed.
    */
   fence(): void;
+  /** Whether the device is in a domain that outlives the kernel: its interrupts pend, then. */
+  holds?(): boolean;
 }
 
 export class Msi {
@@ -49,6 +51,8 @@ export class Msi {
    */
   #raised = 0;
   #dropped = 0;
+  /** What the device sends since before this kernel, [base, base + count): not enabled yet. */
+  #kept: { readonly base: number; readonly count: number } | undefined;
   #countedBefore: readonly { readonly raised: number; readonly dropped: number }[] = [];
 
   constructor(pci: PciAccess, capability: NonNullable<PciResources['msi']>, fabric: MsiFabric) {
@@ -79,6 +83,11 @@ export class Msi {
     if (nrVectors < 1) throw erange('MSI with no vector');
     const queueSize = Math.ceil(Math.log2(nrVectors));
     const count = 1 << queueSize;
+    if (this.#kept?.count === count) {
+      this.#goOn(this.#kept.base, nrVectors);
+      return;
+    }
+    this.dropKept();
     const base = this.#fabric.vectors.allocate(count);
     let iova: number;
     try {
@@ -94,6 +103,58 @@ export class Msi {
     this.#queueSize = queueSize;
     this.#program(iova);
     this.#enabled = true;
+  }
+
+  /**
+   * PKF-6: the function has sent MSIs since before this kernel. Its vectors stay its own; whatever
+   * it sends pends, and the capability is not touched.
+   */
+  keep(): void {
+    const { at, is64 } = this.#capability;
+    const flags = this.#pci.readConfig(at + PCI_MSI_FLAGS, 2);
+    if ((flags & PCI_MSI_FLAGS_ENABLE) === 0) return;
+    const count = 1 << ((flags & PCI_MSI_FLAGS_QSIZE) >> 4);
+    const base = this.#pci.readConfig(at + (is64 ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), 2);
+    this.#kept = { base, count };
+    this.#fabric.vectors.reserve(base, count);
+    for (let i = 0; i < count; i++) this.#fabric.doorbells.setSource(base + i, HELD);
+  }
+
+  /** A user enables what the function does already. */
+  #goOn(base: number, nrVectors: number): void {
+    this.#fabric.doorbell.acquire();
+    this.#kept = undefined;
+    this.#base = base;
+    this.#allocated = 1 << Math.ceil(Math.log2(nrVectors));
+    this.#countedBefore = this.#counts();
+    this.#triggers = Array.from({ length: nrVectors }, () => undefined);
+    this.#queueSize = Math.log2(this.#allocated);
+    this.#enabled = true;
+  }
+
+  /** The vectors from before this kernel go: nobody wants them as they are. */
+  dropKept(): void {
+    if (!this.#kept) return;
+    const { base, count } = this.#kept;
+    this.#kept = undefined;
+    this.#disableCapability();
+    for (let i = 0; i < count; i++) this.#fabric.doorbells.setSource(base + i, -1);
+    this.#fabric.fence();
+    for (let i = 0; i < count; i++) this.#fabric.doorbells.dropPending(base + i);
+    this.#fabric.vectors.free(base, count);
+  }
+
+  /**
+   * PKF-6: the kernel ends and the function goes on: its interrupts pend for the next kernel. The
+   * old triggers are closed when no device worker can be using them.
+   */
+  leave(): void {
+    if (!this.#enabled) return;
+    for (let i = 0; i < this.#allocated; i++) this.#fabric.doorbells.setSource(this.#base + i, HELD);
+    this.#fabric.fence();
+    for (const trigger of this.#triggers) trigger?.close();
+    this.#triggers = [];
+    this.#enabled = false;
   }
 
   #acquire(): number {
@@ -117,9 +178,9 @@ export class Msi {
 
   /** vfio_msi_disable. */
   disable(): void {
-    const flags = this.#pci.readConfig(this.#capability.at + PCI_MSI_FLAGS, 2);
-    this.#pci.writeConfig(this.#capability.at + PCI_MSI_FLAGS, 2, flags & ~PCI_MSI_FLAGS_ENABLE);
+    this.#disableCapability();
     this.#unroute(this.#triggers.keys());
+    this.#forgetPending();
     this.#raised += this.#raisedNow();
     this.#dropped += this.#droppedNow();
     this.#fabric.vectors.free(this.#base, this.#allocated);
@@ -128,6 +189,19 @@ export class Msi {
     this.#countedBefore = [];
     this.#triggers = [];
     this.#enabled = false;
+  }
+
+  #disableCapability(): void {
+    const flags = this.#pci.readConfig(this.#capability.at + PCI_MSI_FLAGS, 2);
+    this.#pci.writeConfig(this.#capability.at + PCI_MSI_FLAGS, 2, flags & ~PCI_MSI_FLAGS_ENABLE);
+  }
+
+  /** Vectors without a trigger may have been HELD. */
+  #forgetPending(): void {
+    for (let i = 0; i < this.#allocated; i++) {
+      this.#fabric.doorbells.setSource(this.#base + i, -1);
+      this.#fabric.doorbells.dropPending(this.#base + i);
+    }
   }
 
   /**
@@ -161,10 +235,12 @@ export class Msi {
   #route(i: number, trigger: EventTrigger | undefined): void {
     const old = this.#triggers[i];
     this.#triggers[i] = trigger;
-    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? -1);
-    if (!old) return;
+    const held = this.#fabric.holds?.() ?? false;
+    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? (held ? HELD : -1));
+    if (!old && !held) return;
     this.#fabric.fence();
-    old.close();
+    this.#fabric.doorbells.deliverPending(this.#base + i);
+    old?.close();
   }
 
   #unroute(which: Iterable<number>): void {

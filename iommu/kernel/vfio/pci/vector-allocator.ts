@@ -25,6 +25,11 @@ export class VectorAllocator {
     throw enospc(`no ${count} interrupt vectors left`);
   }
 
+  /** Takes vectors that a device sends already. */
+  reserve(base: number, count: number): void {
+    this.#used.fill(true, base, base + count);
+  }
+
   free(base: number, count: number): void {
     this.#used.fill(false, base, base + count);
   }

@@ -5,6 +5,7 @@ import type { Task } from '../../core/task.ts';
 import type { IommuDomain } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
 import { leave } from './detach.ts';
+import { enterPersistent, persistentDomainFor } from './persistent.ts';
 import { replay } from './replay.ts';
 import { refuseInvalid, whenValid } from './vaddr.ts';
 import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
@@ -23,6 +24,10 @@ export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): vo
   }
   // iommu_enable_nesting: not with this IOMMU, as not with VT-d (CORE-3).
   if (iommu.nesting) throw einval(`group ${group.id}: its IOMMU does not nest`);
+  if (iommu.tables) {
+    attachPersistent(iommu, group);
+    return;
+  }
   const domain = group.iommuDevice.allocDomain();
   let validIova: readonly IovaSpan[];
   try {
@@ -66,6 +71,31 @@ export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): vo
 function attachEmulated(iommu: VfioIommu, group: IommuGroup): void {
   iommu.emulatedGroups.unshift({ group, pinnedPageDirtyScope: true });
   if (iommu.domains.length === 0) iommu.updatePgsizeBitmap();
+}
+
+/**
+ * PKF-3, PKF-6: what can be refused is tested before the group's devices enter the domain, because
+ * they may be in it already and DMA. On an error the file is as it was.
+ */
+function attachPersistent(iommu: VfioIommu, group: IommuGroup): void {
+  const domain = persistentDomainFor(iommu, group);
+  const attached = { group, pinnedPageDirtyScope: false };
+  try {
+    const validIova = checkConflicts(iommu, group, domain);
+    mapMsiWindow(group, domain);
+    enterPersistent(group, domain);
+    accept(iommu, validIova);
+  } catch (error) {
+    if (iommu.persistentDomain !== domain) domain.abandon();
+    throw error;
+  }
+  if (iommu.persistentDomain === domain) {
+    iommu.domains[0]!.groups.unshift(attached);
+    return;
+  }
+  iommu.persistentDomain = domain;
+  iommu.domains.unshift({ domain, groups: [attached] });
+  iommu.updatePgsizeBitmap();
 }
 
 /** The tests of ATT-1, from the aperture on. Returns the new list of valid iovas. */

@@ -27,7 +27,7 @@ export function* detachGroup(iommu: VfioIommu, group: IommuGroup): Sliced<void> 
 /** ATT-8 */
 function* detachReal(iommu: VfioIommu, attached: AttachedGroup): Sliced<void> {
   const home = iommu.domains.find(({ groups }) => groups.includes(attached))!;
-  leave(attached.group, home.domain);
+  if (!iommu.leaving) leave(attached.group, home.domain);
   home.groups.splice(home.groups.indexOf(attached), 1);
   const lastOfDomain = home.groups.length === 0;
   if (lastOfDomain) yield* dropDomain(iommu, home);
@@ -45,8 +45,16 @@ function* dropDomain(iommu: VfioIommu, home: AttachedDomain): Sliced<void> {
     else yield* unpinAndReaccount(iommu);
   }
   iommu.domains.splice(iommu.domains.indexOf(home), 1);
-  home.domain.free();
+  freeDomain(iommu, home.domain);
   iommu.updatePgsizeBitmap();
+}
+
+/** A kernel that ends leaves persistent tables to the next one (PKF-6). */
+function freeDomain(iommu: VfioIommu, domain: IommuDomain): void {
+  const { persistentDomain, leaving } = iommu;
+  iommu.persistentDomain = undefined;
+  if (leaving && persistentDomain) persistentDomain.abandon();
+  else domain.free();
 }
 
 /**
@@ -70,8 +78,8 @@ export function* release(iommu: VfioIommu): Sliced<void> {
   iommu.emulatedGroups.length = 0;
   yield* removeAll(iommu);
   for (const { domain, groups } of iommu.domains.splice(0)) {
-    for (const { group } of groups) leave(group, domain);
-    domain.free();
+    if (!iommu.leaving) for (const { group } of groups) leave(group, domain);
+    freeDomain(iommu, domain);
   }
   iommu.peers.clear();
   iommu.pinner.trim();

@@ -53,6 +53,8 @@ export class DmaEntry extends DmaRange<DmaEntry> {
   lockCap: boolean;
   /** Pages charged for this entry (6.3+). */
   lockedPages = 0;
+  /** Its end leaves the translations in the tables: it has not made them, and has failed. */
+  leavesTables = false;
   /** The runs of pages that are pinned for the IOMMU domains, in order. */
   runs: PinnedRun[] = [];
   /** Drivers' pins by iova page (MDV-3). The first pin makes the map. */

@@ -2,6 +2,7 @@
 import { eexist, einval, enoent, enospc } from '../../../../platform/errno.ts';
 import { hex, hexRange } from '../../../../platform/hex.ts';
 import type { Sliced } from '../../../../platform/slices.ts';
+import { VFIO_DMA_MAP_FLAG_LIVE_UPDATE } from '../../../abi/persistent-tables.ts';
 import { VFIO_DMA_MAP_FLAG_RESERVED_MSI } from '../../../abi/reserved-msi.ts';
 import { DmaMap, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_WRITE } from '../../../abi/vfio.ts';
 import { overflow, type Profile } from '../../core/profile.ts';
@@ -11,6 +12,7 @@ import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
 import { allocateBitmap } from './dirty.ts';
 import { DmaEntry } from './dma-entry.ts';
 import { donateMsiWindow, windowsOf } from './msi-window.ts';
+import { checkLiveUpdate, checkUnclaimed, pinAndClaim } from './persistent.ts';
 import { DeferredUnpin, pinAndMap, removeEntry } from './pin-map.ts';
 import { updateVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
@@ -37,8 +39,10 @@ export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Pro
     donateMsiWindow(iommu, request.iova, request.size, task);
     return 0;
   }
-  if (request.argsz < DmaMap.size || (request.flags & ~FLAGS) !== 0) throw einval('MAP_DMA: bad argsz or flags');
+  const known = iommu.persistence ? FLAGS | VFIO_DMA_MAP_FLAG_LIVE_UPDATE : FLAGS;
+  if (request.argsz < DmaMap.size || (request.flags & ~known) !== 0) throw einval('MAP_DMA: bad argsz or flags');
   checkRequest(iommu, request);
+  const live = (request.flags & VFIO_DMA_MAP_FLAG_LIVE_UPDATE) !== 0;
 
   const vpn = Number(request.iova >> 12n);
   const nrPages = Number(request.size >> 12n);
@@ -54,8 +58,10 @@ export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Pro
   if (!iommu.isValidIova(vpn, vpn + nrPages)) {
     throw einval(`iova ${hexRange(request.iova, request.size)} is not in a valid range`);
   }
+  if (live) checkLiveUpdate(iommu);
+  else checkUnclaimed(iommu, vpn, nrPages);
   const entry = new DmaEntry({ vpn, nrPages, vaddrPage, prot: protOf(request.flags), mapper: task });
-  return iommu.lock.run(addEntry(iommu, entry, task), task);
+  return iommu.lock.run(addEntry(iommu, entry, live, task), task);
 }
 
 /**
@@ -111,19 +117,19 @@ function updateEntry(
 }
 
 /** MAP-10…15. Returns the result of the ioctl. */
-function* addEntry(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<number> {
+function* addEntry(iommu: VfioIommu, entry: DmaEntry, live: boolean, task: Task): Sliced<number> {
   try {
     // MAP-12: without an IOMMU domain nothing is pinned.
-    if (iommu.domains.length > 0) yield* pinAndMap(iommu, entry, task);
+    if (iommu.domains.length > 0) yield* live ? pinAndClaim(iommu, entry, task) : pinAndMap(iommu, entry, task);
   } catch (error) {
     entry.mm.drop();
     throw error;
   }
   iommu.dmaAvail--;
   iommu.link(entry);
-  if (!iommu.dirtyPageTracking) return 0;
   try {
-    allocateBitmap(iommu, entry); // MAP-14
+    if (iommu.dirtyPageTracking) allocateBitmap(iommu, entry); // MAP-14
+    entry.leavesTables = false; // from here on UNMAP_DMA removes its translations as any other's
     return 0;
   } catch (error) {
     const unpin = new DeferredUnpin(iommu);

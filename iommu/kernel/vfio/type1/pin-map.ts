@@ -9,6 +9,7 @@ import { IOMMU_WRITE, type IommuDomain } from '../../driver/domain.ts';
 import type { PinnedRun } from '../../mm/pin.ts';
 import { charge, testMemlock, uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
+import { checkPersistent } from './persistent-memory.ts';
 import type { AttachedDomain, VfioIommu } from './vfio-iommu.ts';
 
 /** How many regions may wait for one flush before they are unpinned (NUM-9). */
@@ -80,6 +81,7 @@ export function* pinCharged(iommu: VfioIommu, entry: DmaEntry, first: number, ta
   iommu.peers.add(entry, run.device);
   const nrPages = nrCharged(entry, entry.vpn + first, run);
   try {
+    checkPersistent(iommu, run);
     testMemlock(entry, nrPages, task);
     charge(iommu, entry, nrPages, task);
   } catch (error) {
@@ -160,7 +162,8 @@ export function* unmapEntry(iommu: VfioIommu, entry: DmaEntry, unpin: DeferredUn
   const { runs } = entry;
   entry.iommuMapped = false;
   if (runs.length === 0) return 0;
-  for (const { domain } of iommu.domains) yield* unmapPages(domain, entry.vpn, entry.nrPages);
+  const leaves = entry.leavesTables || iommu.leaving;
+  if (!leaves) for (const { domain } of iommu.domains) yield* unmapPages(domain, entry.vpn, entry.nrPages);
   entry.runs = [];
   let nrPages = 0;
   for (const run of runs) if (!run.reserved) nrPages += run.nrPages;

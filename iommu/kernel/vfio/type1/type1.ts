@@ -16,6 +16,7 @@ import {
 import type { Profile } from '../../core/profile.ts';
 import type { Task } from '../../core/task.ts';
 import type { UserArg } from '../../core/user-arg.ts';
+import type { TableFile } from '../../driver/domain.ts';
 import type { Pinner } from '../../mm/pin.ts';
 import type {
   ContainerIommu,
@@ -37,7 +38,13 @@ import { moduleParameter } from './module-parameters.ts';
 import { deviceMemoryGoes } from './peer-mappings.ts';
 import { pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
-import { DEFAULT_PARAMETERS, type Type1Parameters, VfioIommu, type VfioIommuOptions } from './vfio-iommu.ts';
+import {
+  DEFAULT_PARAMETERS,
+  type TablesMode,
+  type Type1Parameters,
+  VfioIommu,
+  type VfioIommuOptions,
+} from './vfio-iommu.ts';
 
 export interface Type1DriverOptions {
   readonly profile: Profile;
@@ -47,6 +54,8 @@ export interface Type1DriverOptions {
   readonly parameters?: Type1Parameters;
   /** How long the work of one call may keep all other containers waiting. Default: to its end. */
   readonly sliceMs?: number;
+  /** Absent: there is no memory for page tables that outlive the kernel. */
+  readonly persistence?: TablesMode | undefined;
 }
 
 /** The loaded module. */
@@ -55,9 +64,9 @@ export class Type1Driver implements VfioIommuDriver {
   readonly #parameters: Type1Parameters;
   readonly #heldLocks: HeldLocks = { count: 0 };
 
-  constructor({ profile, pinner, parameters = { ...DEFAULT_PARAMETERS }, sliceMs }: Type1DriverOptions) {
+  constructor({ profile, pinner, parameters = { ...DEFAULT_PARAMETERS }, sliceMs, persistence }: Type1DriverOptions) {
     this.#parameters = parameters;
-    this.#options = { profile, pinner, parameters, sliceMs, heldLocks: this.#heldLocks };
+    this.#options = { profile, pinner, parameters, sliceMs, heldLocks: this.#heldLocks, persistence };
   }
 
   /**
@@ -78,11 +87,11 @@ export class Type1Driver implements VfioIommuDriver {
   }
 
   /** ST-3 */
-  open(iommuType: number): Type1 {
+  open(iommuType: number, tables?: TableFile): Type1 {
     const nesting = iommuType === VFIO_TYPE1_NESTING_IOMMU;
     const v2 = iommuType === VFIO_TYPE1v2_IOMMU || nesting;
     if (!v2 && iommuType !== VFIO_TYPE1_IOMMU) throw einval(`type1 does not serve IOMMU type ${iommuType}`);
-    return new Type1(new VfioIommu({ ...this.#options, v2, nesting }));
+    return new Type1(new VfioIommu({ ...this.#options, v2, nesting, tables }));
   }
 }
 
@@ -166,6 +175,11 @@ export class Type1 implements ContainerIommu {
 
   dmaRw(request: RwRequest): Promise<boolean> {
     return dmaRw(this.#iommu, request);
+  }
+
+  leaveToNextKernel(): boolean {
+    this.#iommu.leaving = this.#iommu.persistentDomain !== undefined;
+    return this.#iommu.leaving;
   }
 
   get stats(): ContainerIommuStats {

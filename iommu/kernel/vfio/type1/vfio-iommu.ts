@@ -6,7 +6,7 @@
 
 import { PAGE_SHIFT } from '../../../../platform/page.ts';
 import type { Profile } from '../../core/profile.ts';
-import type { IommuDomain } from '../../driver/domain.ts';
+import type { IommuDomain, PersistentDomain, TableFile } from '../../driver/domain.ts';
 import type { Pinner } from '../../mm/pin.ts';
 import type { DmaUnmapListener, IommuGroup } from '../container-iommu.ts';
 import type { DmaEntry } from './dma-entry.ts';
@@ -38,7 +38,14 @@ export interface VfioIommuOptions {
   /** The longest slice of long work. Default: all work is done in one go. */
   readonly sliceMs?: number | undefined;
   readonly heldLocks: HeldLocks;
+  /** Undefined: the host has no memory for tables that outlive the kernel. */
+  readonly persistence?: TablesMode | undefined;
+  /** The file of this container's page tables. */
+  readonly tables?: TableFile | undefined;
 }
+
+/** How MAP_DMA with LIVE_UPDATE treats persistent page tables (persistent.ts). */
+export type TablesMode = 'strict' | 'rfc';
 
 /** A group that is attached. */
 export interface AttachedGroup {
@@ -88,6 +95,12 @@ export class VfioIommu {
   vaddrInvalidCount = 0;
   /** How many real groups have not pinned pages. Each of them makes everything dirty (DRT-4). */
   nrNonPinnedGroups = 0;
+  readonly persistence: TablesMode | undefined;
+  readonly tables: TableFile | undefined;
+  /** The only domain of a container with `tables`, from its first group on. */
+  persistentDomain: PersistentDomain | undefined;
+  /** The kernel ends: the tables and their devices are left to the next one. */
+  leaving = false;
   readonly peers = new PeerMemory();
   readonly waiters = new VaddrWaiters();
   readonly lock: IommuLock;
@@ -101,6 +114,8 @@ export class VfioIommu {
     this.#entries = new DmaTree(profile);
     this.pinner = pinner;
     this.parameters = parameters;
+    this.persistence = options.persistence;
+    this.tables = options.tables;
     this.dmaAvail = parameters.dmaEntryLimit;
   }
 

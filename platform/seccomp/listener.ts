@@ -108,10 +108,20 @@ export class Listener {
    * still waits.
    */
   answerFd(call: TrappedCall, fd: number, cloexec: boolean): number | undefined {
+    return this.#addFd(call, { fd, cloexec, flags: SECCOMP_ADDFD_FLAG_SEND });
+  }
+
+  /** As answerFd(), but the call still waits, and its answer must be this fd. */
+  addFd(call: TrappedCall, fd: number, cloexec: boolean): number | undefined {
+    return this.#addFd(call, { fd, cloexec, flags: 0 });
+  }
+
+  #addFd(
+    { id }: TrappedCall,
+    { fd, cloexec, flags }: { readonly fd: number; readonly cloexec: boolean; readonly flags: number },
+  ): number | undefined {
     const newfd_flags = cloexec ? O_CLOEXEC : 0;
-    SeccompNotifAddfd.write(viewOf(this.#addfd), {
-      ...{ id: call.id, flags: SECCOMP_ADDFD_FLAG_SEND, srcfd: fd, newfd: 0, newfd_flags },
-    });
+    SeccompNotifAddfd.write(viewOf(this.#addfd), { id, flags, srcfd: fd, newfd: 0, newfd_flags });
     return this.#ifAlive(SECCOMP_IOCTL_NOTIF_ADDFD, this.#addfd);
   }
 

@@ -47,8 +47,13 @@ function readVectors(paths: readonly string[]): VectorFile[] {
   }
 }
 
-/** The profile for a recording. Its folder decides when the module was rebuilt, else its kernel. */
+/**
+ * The profile for a recording. One of `livevmm with` names it. Otherwise its folder decides when
+ * the module was rebuilt, else its kernel.
+ */
 export function recordedProfile({ path, uname }: Pick<VectorFile, 'path' | 'uname'>): ProfileName {
+  const recordedHere = PROFILE_NAMES.find((name) => name === uname);
+  if (recordedHere) return recordedHere;
   const rebuilt = /(?:^|\/)6\.1-blocking(-mmtest)?\/[^/]*$/.exec(path);
   if (rebuilt) return rebuilt[1] === undefined ? '6.2' : '5.12';
   const [major = 0, minor = 0] = uname.split('.').map((part) => Number.parseInt(part, 10));

@@ -1,7 +1,7 @@
 /** `livevmm with`: any program that uses VFIO, on the emulated kernel. */
-import { mkdirSync, openSync } from 'node:fs';
+import { mkdirSync, openSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 import { startHost } from '../../devices/board/host.ts';
 import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
@@ -14,17 +14,20 @@ import { MEMLOCK_HELP, parseMemlock } from '../cli/memlock-option.ts';
 import { exitStatus } from '../cli/signals.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { thisArchitecture } from '../with/filter/call-numbers.ts';
+import { type RecordedHost, recordingHeader } from '../with/record/header.ts';
 import { type ProgramEnding, runProgram } from '../with/session.ts';
+import type { TraceOutput } from '../with/supervisor/protocol.ts';
 import { DEFAULT_PROFILE } from './host.ts';
 
 const DEFAULT_DEVICE = 'edu';
+const DEFAULT_MEMLOCK = 'as-process';
 /** As a file for --trace. */
 const STDERR = '-';
 /** How long a signal to ourselves may take. */
 const SIGNAL_MS = 1000;
 
 const HELP = `Usage: livevmm with [--host SOCKET | [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
-       [--profile VERSION] [--memlock LIMIT]] [--trace[=FILE]] -- PROGRAM [ARGUMENT]...
+       [--profile VERSION] [--memlock LIMIT]] [--trace[=FILE] [--json]] -- PROGRAM [ARGUMENT]...
 
 Runs a program that was written for Linux's VFIO on the emulated kernel: its /dev/vfio and the PCI devices in its /sys are
 those of a livevmm host. The program and all that it starts need no change and no privilege. Static programs are welcome.
@@ -36,6 +39,8 @@ ${IOMMU_HELP}  --profile VERSION      which kernel's VFIO the private host answe
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
   --trace[=FILE]         a line for each VFIO call of the program, on stderr or in FILE: arguments, result, and for an error
                          the kernel's reason and the rules of docs/rules/vfio.md that say so
+  --trace=FILE.vec       a recording of these calls and their answers, for livevmm conform
+  --json                 the lines of --trace are JSON documents
 `;
 
 /** The options of a private host. */
@@ -57,6 +62,7 @@ export const with_: Command = {
         profile: { type: 'string' },
         memlock: { type: 'string' },
         trace: { type: 'string' },
+        json: { type: 'boolean', default: false },
       },
     );
     if (program.length === 0) throw new UsageError('with: name a program after --');
@@ -66,7 +72,7 @@ export const with_: Command = {
       throw new UsageError(`--${ofHost} is for a private host, and --host names one that is running`);
     }
     const { host } = options;
-    const trace = options.trace === undefined ? null : openTrace(options.trace);
+    const trace = openTrace(options, program);
     const folder = new PrivateFolder();
     try {
       const tree = join(folder.path, 'tree');
@@ -80,9 +86,6 @@ export const with_: Command = {
   },
 };
 
-/** A fd for the lines of the trace. */
-const openTrace = (path: string): number => (path === STDERR ? 2 : openSync(path, 'w'));
-
 interface PrivateHostOptions {
   readonly device?: readonly string[] | undefined;
   readonly iommu?: readonly string[] | undefined;
@@ -90,17 +93,47 @@ interface PrivateHostOptions {
   readonly memlock?: string | undefined;
 }
 
+interface TraceOptions extends PrivateHostOptions {
+  readonly host?: string | undefined;
+  readonly trace?: string | undefined;
+  readonly json: boolean;
+}
+
+/** Opens what --trace names. A recording begins with the machine. */
+function openTrace(options: TraceOptions, program: readonly string[]): TraceOutput | null {
+  const { trace: path, json } = options;
+  if (path === undefined) {
+    if (json) throw new UsageError('--json is about the lines of --trace');
+    return null;
+  }
+  const isRecording = path.endsWith('.vec');
+  if (isRecording && json) throw new UsageError('--json is not for a recording (--trace=FILE.vec)');
+  if (isRecording && options.host !== undefined) {
+    throw new UsageError('a recording (--trace=FILE.vec) is of a private host: leave --host away');
+  }
+  const fd = path === STDERR ? 2 : openSync(path, 'w');
+  if (isRecording) writeSync(fd, recordingHeader(describedHost(options), program));
+  return { fd, form: isRecording ? 'recording' : json ? 'json' : 'text', program: basename(program[0]!) };
+}
+
+const describedHost = ({ device, iommu, profile, memlock }: PrivateHostOptions): RecordedHost => ({
+  devices: device ?? [DEFAULT_DEVICE],
+  iommus: iommu ?? [],
+  profile: profile ?? DEFAULT_PROFILE,
+  memlock: memlock ?? DEFAULT_MEMLOCK,
+});
+
 /** The host's threads are this process's own: it may look into a program that it has started. */
 async function onPrivateHost<T>(
   socketPath: string,
   options: PrivateHostOptions,
   run: (socketPath: string) => Promise<T>,
 ): Promise<T> {
-  const { device = [DEFAULT_DEVICE], iommu = [], profile = DEFAULT_PROFILE, memlock = 'as-process' } = options;
-  const { devices, kvemuGroups } = separateKvemu(device.map(parseDeviceOption), 0);
+  const { devices: described, iommus, profile, memlock } = describedHost(options);
+  const { devices, kvemuGroups } = separateKvemu(described.map(parseDeviceOption), 0);
   const board = await startHost({
     ...{ devices, kvemuGroups, socketPath, memlock: parseMemlock(memlock) },
-    ...{ profile: oneOf('profile', profile, PROFILE_NAMES), ...unitsOf(iommu) },
+    ...{ profile: oneOf('profile', profile, PROFILE_NAMES), ...unitsOf(iommus) },
   });
   try {
     return await Promise.race([

@@ -3,8 +3,12 @@
  * recorded").
  */
 import type { BoardOptions } from '../../devices/board/board.ts';
+import { parseDeviceOption } from '../cli/device-option.ts';
+import { unitsOf } from '../cli/iommu-option.ts';
+import { separateKvemu } from '../cli/kvemu-option.ts';
+import { parseMemlock } from '../cli/memlock-option.ts';
 import type { Assignment } from './client/protocol.ts';
-import type { VectorDevice, VectorFile } from './vector-file.ts';
+import type { DescribedMachine, VectorDevice, VectorFile } from './vector-file.ts';
 
 /**
  * Kind of a PCI device → its type and properties. The kind is the device's name in the vectors
@@ -21,7 +25,7 @@ const MODELS: Readonly<
 const EMULATED = 'emu';
 
 export interface RecordedMachine {
-  readonly options: Pick<BoardOptions, 'devices' | 'units' | 'firstGroup' | 'kvemuGroups'>;
+  readonly options: Pick<BoardOptions, 'devices' | 'units' | 'firstGroup' | 'kvemuGroups' | 'memlock'>;
   /** The group and the name by which a client finds each device. */
   readonly devices: Assignment['devices'];
   /** Devices of the vectors that our board cannot have. */
@@ -38,7 +42,12 @@ const NO_INTREMAP = 'no-intremap';
  * Options for our board. The board numbers the groups of its PCI devices upwards from the first
  * one's, as the recorded kernels did.
  */
-export function recordedMachine({ devices, group }: Pick<VectorFile, 'devices' | 'group'>): RecordedMachine {
+export function recordedMachine({
+  devices,
+  group,
+  machine,
+}: Pick<VectorFile, 'devices' | 'group' | 'machine'>): RecordedMachine {
+  if (machine) return describedMachine(machine);
   const kind = ({ name }: VectorDevice): string => name.replace(/\d+$/, '');
   const pci = devices.filter((device) => Object.hasOwn(MODELS, kind(device)));
   const emulated = devices.filter((device) => kind(device) === EMULATED);
@@ -56,6 +65,16 @@ export function recordedMachine({ devices, group }: Pick<VectorFile, 'devices' |
     devices: Object.fromEntries(found.map(({ name, bdf, group }) => [name, { group, name: bdf }])),
     missing: devices.filter((device) => !found.includes(device)).map(({ name }) => name),
   };
+}
+
+/** The machine of a recorded program. Its steps name groups and devices as the program did. */
+function describedMachine({ devices, iommus, memlock = 'as-process' }: DescribedMachine): RecordedMachine {
+  const options = {
+    ...separateKvemu(devices.map(parseDeviceOption), 0),
+    ...unitsOf(iommus),
+    memlock: parseMemlock(memlock),
+  };
+  return { options, devices: {}, missing: [] };
 }
 
 /** The slot in a BDF: `4` for 0000:00:04.0. */

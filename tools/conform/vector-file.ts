@@ -46,6 +46,13 @@ export interface VectorCase {
   readonly steps: readonly VectorStep[];
 }
 
+/** The machine of a recorded program, as `livevmm with` takes its options. */
+export interface DescribedMachine {
+  readonly devices: readonly string[];
+  readonly iommus: readonly string[];
+  readonly memlock?: string;
+}
+
 export interface VectorFile {
   readonly path: string;
   /** The recording kernel; '' when the file does not tell. */
@@ -53,6 +60,8 @@ export interface VectorFile {
   /** From `# group NAME: …`; the file's name when the file does not tell. */
   readonly group: string;
   readonly devices: readonly VectorDevice[];
+  /** Absent in the recordings of real kernels, whose machine is always the same. */
+  readonly machine?: DescribedMachine;
   readonly cases: readonly VectorCase[];
 }
 
@@ -82,6 +91,7 @@ type Unanswered = Omit<VectorStep, 'expected'>;
 class Parser {
   readonly #path: string;
   readonly #devices: VectorDevice[] = [];
+  readonly #machine: { devices: string[]; iommus: string[]; memlock?: string } = { devices: [], iommus: [] };
   readonly #cases: VectorCase[] = [];
   #uname = '';
   #group: string | undefined;
@@ -115,7 +125,8 @@ class Parser {
     if (this.#pending) this.#fail('the file ends before the last answer');
     if (this.#steps) this.#fail(`the file ends inside case ${this.#cases.at(-1)!.name}`);
     const group = this.#group ?? this.#path.replace(/^.*\//, '').replace(/(-sample)?\.vec(\.gz)?$/, '');
-    return { path: this.#path, uname: this.#uname, group, devices: this.#devices, cases: this.#cases };
+    const machine = this.#machine.devices.length > 0 ? { machine: this.#machine } : {};
+    return { path: this.#path, uname: this.#uname, group, devices: this.#devices, ...machine, cases: this.#cases };
   }
 
   #comment(line: string): void {
@@ -124,7 +135,15 @@ class Parser {
       const match = /^#%dev (\S+) (\S+) (\d+)$/.exec(line);
       if (!match) this.#fail('not `#%dev NAME BDF GROUP`');
       this.#devices.push({ name: match[1]!, bdf: match[2]!, group: Number(match[3]) });
-    } else this.#group ??= /^# group (\S+?):/.exec(line)?.[1];
+    } else if (line.startsWith('#%')) this.#describe(line);
+    else this.#group ??= /^# group (\S+?):/.exec(line)?.[1];
+  }
+
+  #describe(line: string): void {
+    const [, what, value = ''] = /^#%(\S+) (.*)$/.exec(line) ?? [];
+    if (what === 'device') this.#machine.devices.push(value);
+    else if (what === 'iommu') this.#machine.iommus.push(value);
+    else if (what === 'memlock') this.#machine.memlock = value;
   }
 
   #case(name: string): void {

@@ -10,7 +10,7 @@ import { OwnedThread } from '../../platform/owned-thread.ts';
 import { startWorker } from '../../platform/thread.ts';
 import { CommandError } from '../cli/command.ts';
 import { launch } from './launcher/launch.ts';
-import type { SupervisorData } from './supervisor/protocol.ts';
+import type { SupervisorData, TraceOutput } from './supervisor/protocol.ts';
 
 /** The terminal sends these to the program as well. */
 const FROM_TERMINAL = ['SIGINT', 'SIGQUIT'] as const;
@@ -25,14 +25,14 @@ export interface ProgramEnding {
 
 /**
  * Runs a program on the host at `socketPath` and waits until it and its descendants have ended.
- * `tree` is an empty folder for the files that it shall see, `trace` a fd for a line for each of
- * its VFIO calls. CommandError: the supervisor fails.
+ * `tree` is an empty folder for the files that it shall see; its VFIO calls are told to `trace`.
+ * CommandError: the supervisor fails.
  */
 export async function runProgram(
   socketPath: string,
   tree: string,
   words: readonly string[],
-  trace: number | null,
+  trace: TraceOutput | null,
 ): Promise<ProgramEnding> {
   const { child, exited, listener, begin } = await launch(words);
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);

@@ -63,6 +63,20 @@ describe.skipIf(!hasCompiler)('a program under a supervisor', () => {
     expect(await lines('killed')).toEqual(['ended by KILL', 'then: ok']);
   });
 
+  it('is recorded, and the recording holds on every profile that answers alike', async () => {
+    const file = join(folder, 'execing.vec');
+    await lines('execing', '--profile', '6.12', `--trace=${file}`);
+    expect(await sandbox.run('conform', file)).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('no unexplained difference'),
+    });
+    const older = await sandbox.run('conform', '--profile', '5.12', '--json', file);
+    expect({ status: older.status, failed: JSON.parse(older.stdout).differences.length }).toEqual({
+      status: 0,
+      failed: 0,
+    });
+  });
+
   it('gets Linux’s errnos for memory and files that are not there', async () => {
     expect(await lines('vectors')).toEqual([
       'preadv: 4, 1234:11e8',

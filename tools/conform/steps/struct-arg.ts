@@ -36,11 +36,21 @@ export async function structCall(
   const arg = avail === undefined ? bytes : bytes.subarray(0, words.count(avail));
   const before = arg.slice();
   const status = await words.status(() => calls.ioctl(words.fd(step.args[0]!), layout.nr, arg));
-  let changed = arg.length;
-  while (changed > 0 && arg[changed - 1] === before[changed - 1]) changed--;
-  if (changed === 0) return status;
-  return `${status} out=${toHex(bytes.subarray(0, Math.max(changed, layout.least ?? 0)))}`;
+  return `${status}${changeText(before, bytes, layout.least)}`;
 }
+
+/**
+ * ` out=HEX`: `after` up to the last byte that differs from `before`, and at least `least` bytes;
+ * empty when none differs.
+ */
+export function changeText(before: Uint8Array, after: Uint8Array, least = 0): string {
+  let changed = before.length;
+  while (changed > 0 && after[changed - 1] === before[changed - 1]) changed--;
+  return changed === 0 ? '' : ` out=${toHex(after.subarray(0, Math.max(changed, least)))}`;
+}
+
+/** A struct in which nothing is set. */
+export const unsetStruct = (): Uint8Array => new Uint8Array(BUFFER_BYTES).fill(UNSET);
 
 function structBytes(
   words: Words,
@@ -48,7 +58,7 @@ function structBytes(
   { fields, defaults = {} }: StructLayout,
   extra: Readonly<Record<string, bigint>>,
 ): Uint8Array {
-  const bytes = new Uint8Array(BUFFER_BYTES).fill(UNSET);
+  const bytes = unsetStruct();
   const view = new DataView(bytes.buffer);
   let at = 0;
   for (const [key, size] of fields) {

@@ -1,5 +1,14 @@
 /** What the thread of a supervisor is given, and what it says. */
 
+/** Where the VFIO calls of the program are told. */
+export interface TraceOutput {
+  readonly fd: number;
+  /** text, json: a line for each; recording: steps of a vector file. */
+  readonly form: 'text' | 'recording' | 'json';
+  /** The program's name. */
+  readonly program: string;
+}
+
 export interface SupervisorData {
   /** Where trapped calls arrive. The thread closes neither fd. */
   readonly listener: number;
@@ -9,6 +18,5 @@ export interface SupervisorData {
   readonly socketPath: string;
   /** The folder that stands for /dev/vfio and parts of sysfs. */
   readonly tree: string;
-  /** A fd that gets a line for each VFIO call of the program; null for none. */
-  readonly trace: number | null;
+  readonly trace: TraceOutput | null;
 }

@@ -10,7 +10,7 @@ import { POLLHUP, POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { Listener, type TrappedCall } from '../../../platform/seccomp/listener.ts';
 import { type Notes, noteRequest } from '../trace/notes.ts';
 import { MemoryOfCall } from './caller-memory.ts';
-import { type Answer, type Call, type Carried, hasSteps, type Steps } from './steps.ts';
+import { type Answer, type Call, type Carried, type GivenFd, hasSteps, type Steps } from './steps.ts';
 import { type ProgramThread, ProgramThreads } from './threads.ts';
 
 /** Begins a call. */
@@ -44,7 +44,10 @@ export interface SupervisorOptions {
   readonly carry: Carry;
   /** Gets a line about a bug of ours. */
   readonly report: (line: string) => void;
-  /** Is told of each call that is over; absent when nobody wants to know. */
+  /**
+   * Is told of each call that is over, before the program goes on. Absent when nobody wants to
+   * know.
+   */
   readonly trace?: Trace;
 }
 
@@ -181,22 +184,32 @@ export class Supervisor {
       return;
     }
     if (typeof answer === 'number') {
-      this.#listener.answer(call, answer);
       this.#over(underWay, answer);
+      this.#listener.answer(call, answer);
       return;
     }
-    let fd: number | undefined;
     try {
-      fd = this.#listener.answerFd(call, answer.fd, answer.cloexec);
+      this.#giveFd(underWay, answer);
     } finally {
       close(answer.fd);
     }
-    this.#over(underWay, fd ?? 0);
+  }
+
+  #giveFd(underWay: UnderWay, { fd, cloexec }: GivenFd): void {
+    const { call, notes } = underWay;
+    if (!notes) {
+      this.#listener.answerFd(call, fd, cloexec);
+      return;
+    }
+    const given = this.#listener.addFd(call, fd, cloexec);
+    if (given === undefined) return; // it has been killed
+    this.#over(underWay, given);
+    this.#listener.answer(call, given);
   }
 
   #refuse(underWay: UnderWay, code: string): void {
-    this.#listener.refuse(underWay.call, errnoNumber(code));
     this.#over(underWay, -errnoNumber(code));
+    this.#listener.refuse(underWay.call, errnoNumber(code));
   }
 
   #over({ call, notes, startMs }: UnderWay, result: number): void {

@@ -42,14 +42,22 @@ export interface OverCall {
 
 /** Undefined for a call that was none of VFIO's. */
 export function traceLine(name: CallName, { tid, result, microseconds, notes }: OverCall): string | undefined {
-  const { path, asked } = notes;
-  const last = asked.at(-1);
-  if (path === undefined && (last === undefined || last.reply.foreign)) return undefined;
-  const said = path === undefined ? requestText(name, asked) : { text: `${name}("${path}")` };
-  return `${tid} ${said.text} = ${resultText(result, last?.reply, said.operation)} <${microseconds.toFixed(0)} us>`;
+  if (!isVfioCall({ notes })) return undefined;
+  const said = saidOf(name, notes);
+  return `${tid} ${said.text} = ${resultText(result, notes, said)} <${microseconds.toFixed(0)} us>`;
 }
 
-interface Said {
+/** A call on a file or a path of the emulated kernel. */
+export function isVfioCall({ notes: { path, asked } }: Pick<OverCall, 'notes'>): boolean {
+  const last = asked.at(-1);
+  return path !== undefined || (last !== undefined && !last.reply.foreign);
+}
+
+/** A call as text, without its result. */
+export const saidOf = (name: CallName, { path, asked }: Notes): Said =>
+  path === undefined ? requestText(name, asked) : { text: `${name}("${path}")` };
+
+export interface Said {
   readonly text: string;
   /** For rulesOf(). */
   readonly operation?: string;
@@ -66,6 +74,8 @@ function requestText(name: CallName, asked: Notes['asked']): Said {
         text: `${name}(${request.fd}, ${piecesText(asked)}, ${placeText(request.offset)})`,
         operation: request.op,
       };
+    case 'mmap':
+      return { text: `mmap(${request.length}, ${request.fd}, ${placeText(request.offset)})`, operation: 'bar' };
     default:
       return { text: `${name}()` };
   }
@@ -110,10 +120,23 @@ function bytesText(bytes: Uint8Array = new Uint8Array(0)): string {
 }
 
 /** `-1 EINVAL (MAP-1…4: iova 0x1 is not page aligned)`: the rules that give this errno, and why. */
-function resultText(result: number, reply: Reply | undefined, operation: string | undefined): string {
+function resultText(result: number, notes: Notes, said: Said): string {
   if (result >= 0) return `${result}`;
-  const code = errnoName(-result);
-  const rules = operation === undefined ? undefined : rulesOf({ op: operation, expected: `-${code}` });
-  const why = [rules, reply && reply.ret < 0 ? reply.message : undefined].filter((text) => text !== undefined);
-  return `-1 ${code}${why.length > 0 ? ` (${why.join(': ')})` : ''}`;
+  const { rules, message } = reasonsOf(result, notes, said);
+  const why = [rules, message].filter((text) => text !== undefined);
+  return `-1 ${errnoName(-result)}${why.length > 0 ? ` (${why.join(': ')})` : ''}`;
+}
+
+export interface Reasons {
+  readonly rules: string | undefined;
+  readonly message: string | undefined;
+}
+
+/** Why a call has failed. */
+export function reasonsOf(result: number, { asked }: Notes, { operation }: Said): Reasons {
+  const reply = asked.at(-1)?.reply;
+  return {
+    rules: operation === undefined ? undefined : rulesOf({ op: operation, expected: `-${errnoName(-result)}` }),
+    message: reply && reply.ret < 0 ? reply.message : undefined,
+  };
 }

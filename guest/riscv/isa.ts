@@ -82,12 +82,15 @@ export const ISA_EXTENSIONS: readonly string[] = [
   ...['zicntr', 'zicsr', 'zifencei', 'zba', 'zbb', 'zbs', 'smaia', 'ssaia', 'sstc', 'svadu'],
 ];
 const LETTERS = ISA_EXTENSIONS.filter((name) => name.length === 1);
+const AIA_EXTENSIONS = ['smaia', 'ssaia'];
+
+/** The extensions of a hart that has an interrupt file, or has none. */
+export const isaExtensions = (aia: boolean): readonly string[] =>
+  ISA_EXTENSIONS.filter((name) => aia || !AIA_EXTENSIONS.includes(name));
+
 /** The same as one string: rv64imafdc_zicntr_… */
-export const ISA = [
-  'rv64',
-  ...LETTERS,
-  ...ISA_EXTENSIONS.filter((name) => name.length > 1).map((name) => `_${name}`),
-].join('');
+export const isaString = (aia: boolean): string =>
+  ['rv64', ...LETTERS, ...isaExtensions(aia).flatMap((name) => (name.length > 1 ? [`_${name}`] : []))].join('');
 
 /**
  * misa: MXL = 2 (64 bits), the letters of the extensions, B for Zba, Zbb, Zbs, S and U (priv-isa

@@ -9,6 +9,7 @@ import { type Board, type BoardOptions, startHost } from '../../devices/board/ho
 import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { execve } from '../../platform/libc/this-process.ts';
+import { asTwoDashes } from '../../platform/one-dash.ts';
 import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../cli/command.ts';
 import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
@@ -19,11 +20,16 @@ import { defaultQmpSocket } from '../launch/sockets.ts';
 import { type VmmPlan, vmmArgv } from '../launch/vmm.ts';
 import { DEFAULT_PROFILE } from './host.ts';
 
-const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel ELF [--device DEVICE]... [--qmp PATH]
+const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel FILE [--device DEVICE]... [--qmp PATH]
 
-Runs a guest. Its console is this terminal; its exit status is this command's.
+Runs a guest. Its console is this terminal; its exit status is this command's. Long options may have one dash, as in QEMU.
 
-  --kernel ELF                  the guest: an ELF64 RISC-V executable, see guest/programs
+  --kernel FILE                 the guest: an ELF64 RISC-V executable, see guest/programs, or Linux's Image, also in gzip
+  --initrd FILE                 initial RAM disk
+  --append TEXT                 the kernel's command line
+  --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic or fw_jump); default: our own
+                                SBI; without this option: none for an ELF that begins where RAM does, else default
+  --machine virt[,aia=KIND]     interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none with firmware
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
   --accel golden|jit            what executes the guest: the interpreter (default), or translations of hot code to WebAssembly
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
@@ -37,6 +43,17 @@ Without --host this process becomes a private host that ends with the guest, and
   --iommu NAME[,key=value]...   an IOMMU of the private board, as in 'livevmm host --help'
   --vfio-profile VERSION        which kernel's VFIO it answers as
 `;
+
+/** Options that go to the VMM as they are. */
+const GUEST_OPTIONS = {
+  accel: { type: 'string' },
+  machine: { type: 'string', short: 'M' },
+  bios: { type: 'string' },
+  initrd: { type: 'string' },
+  append: { type: 'string' },
+} as const;
+const GUEST_OPTION_NAMES = Object.keys(GUEST_OPTIONS) as (keyof typeof GUEST_OPTIONS)[];
+const LONG = [...GUEST_OPTION_NAMES, 'host', 'kernel', 'device', 'iommu', 'qmp'];
 
 /** Turns this process into the VMM. Its own fds close (FD_CLOEXEC); the terminal stays open. */
 function becomeVmm(argv: readonly string[]): never {
@@ -79,22 +96,24 @@ export const run: Command = {
   summary: 'run a guest, on a host or with a private one',
   help: HELP,
   async run(words) {
-    const options = parseOptions(words, {
+    const options = parseOptions(asTwoDashes(words, LONG), {
       host: { type: 'string' },
       memory: { type: 'string', short: 'm', default: '128M' },
       kernel: { type: 'string' },
-      accel: { type: 'string' },
+      ...GUEST_OPTIONS,
       device: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
     });
-    if (options.kernel === undefined) throw new UsageError('run: give --kernel ELF');
+    if (options.kernel === undefined) throw new UsageError('run: give --kernel FILE');
     if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
     const devices = options.device.map(parseDeviceOption);
     const qmp = options.qmp ?? defaultQmpSocket();
-    const accel = options.accel === undefined ? {} : { accel: options.accel };
-    const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, ...accel, qmp };
+    const guest = GUEST_OPTION_NAMES.flatMap((name) =>
+      options[name] === undefined ? [] : [`--${name}=${options[name]}`],
+    );
+    const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, options: guest, qmp };
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');

@@ -8,18 +8,17 @@ export interface VmmPlan {
   readonly bdfs?: readonly string[];
   /** As -m takes it. */
   readonly memory: string;
-  /** The guest's ELF. */
+  /** The guest's kernel. */
   readonly kernel: string;
-  /** golden or jit; the VMM's default if absent. */
-  readonly accel?: string;
+  /** Further options of the VMM, as it takes them. */
+  readonly options?: readonly string[];
   /** Path of the monitor's socket. */
   readonly qmp: string;
 }
 
 /** Node, the program and its options. */
-export function vmmArgv({ host, bdfs = [], memory, kernel, accel, qmp }: VmmPlan): string[] {
+export function vmmArgv({ host, bdfs = [], memory, kernel, options = [], qmp }: VmmPlan): string[] {
   const board = host === undefined ? [] : ['--host', host];
   const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
-  const engine = accel === undefined ? [] : ['--accel', accel];
-  return programArgv('vmm', ...board, '-m', memory, '--kernel', kernel, ...engine, ...devices, '--qmp', qmp);
+  return programArgv('vmm', ...board, '-m', memory, '--kernel', kernel, ...options, ...devices, '--qmp', qmp);
 }

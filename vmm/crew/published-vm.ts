@@ -11,6 +11,8 @@ import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { IMSIC_SECTION, type ImsicState } from '../machine/hart-local/imsic.ts';
 import type { MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
+import { PLIC_SECTION } from '../machine/shared/plic.ts';
+import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { PCI_SECTION } from '../machine/shared/shared-machine.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
 
@@ -35,11 +37,14 @@ const section =
 
 const shape: Shape<PublishedVm> = object({
   reset: flag,
-  machine: object({
-    harts: list(object({ vcpu: section(VCPU_SECTION), hart: section(HART_SECTION), clint: section(CLINT_SECTION) })),
-    uart: section(UART_SECTION),
-    pci: section(PCI_SECTION),
-  }),
+  machine: object(
+    {
+      harts: list(object({ vcpu: section(VCPU_SECTION), hart: section(HART_SECTION), clint: section(CLINT_SECTION) })),
+      uart: section(UART_SECTION),
+      pci: section(PCI_SECTION),
+    },
+    { plic: section(PLIC_SECTION), rtc: section(RTC_SECTION) },
+  ),
   interruptFiles: list(section(IMSIC_SECTION)),
   inputTaken: integer,
   outputSent: integer,

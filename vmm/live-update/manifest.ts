@@ -14,7 +14,7 @@ import { writeAll } from '../../platform/whole-file.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { Form } from './releases.ts';
 import { STATE_FORM } from './state-file.ts';
-import { SURVIVORS, versionIn } from './survivors.ts';
+import { survivorsOf, versionIn } from './survivors.ts';
 
 /** The body of a section. The successor's section checks it, not this file. */
 const body: Shape<Versioned> = (value, at) => {
@@ -50,7 +50,7 @@ export interface Offer {
 
 /** All sections of a running VM, in the form of the successor. */
 export const offerSections = (vm: Vm, form: Form): readonly Offer[] =>
-  SURVIVORS.map(({ section, saveSteady }) => offer(section, form, saveSteady?.(vm) ?? null));
+  survivorsOf(vm.parts.options).map(({ section, saveSteady }) => offer(section, form, saveSteady?.(vm) ?? null));
 
 function offer(section: Section<Versioned>, form: Form, state: Versioned | null): Offer {
   const { name } = section;

@@ -18,7 +18,7 @@ import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import { STATE_FORM } from './state-file.ts';
-import { SURVIVORS } from './survivors.ts';
+import { optionsIn, SURVIVORS, type Survivor, survivorsOf } from './survivors.ts';
 import { limitTime } from './time-limit.ts';
 
 /** Fds beside the inherited ones: those of the state, the snapshot, Node itself, two threads. */
@@ -61,7 +61,7 @@ export async function answerPreflight(fd: number, firstLineNs: number): Promise<
 
 function judge({ sections }: Manifest): SectionVerdict[] {
   const saved = new Map(sections.map((section) => [section.name, section]));
-  const known = SURVIVORS.map(({ section }): SectionVerdict => {
+  const known = expected(sections).map(({ section }): SectionVerdict => {
     const { name, version } = section;
     const entry = saved.get(name);
     if (!entry) return { name, verdict: 'refused', reason: `section ${name}: missing` };
@@ -82,6 +82,15 @@ function judge({ sections }: Manifest): SectionVerdict[] {
       ({ name }): SectionVerdict => ({ name, verdict: 'lost', reason: `section ${name}: this build does not know it` }),
     ),
   ];
+}
+
+/** The survivors of the VM that offers these sections; all, if it cannot be read what VM it is. */
+function expected(sections: Manifest['sections']): readonly Survivor[] {
+  try {
+    return survivorsOf(optionsIn(new Map(sections.map(({ name, body }) => [name, body]))));
+  } catch {
+    return SURVIVORS; // the verdict about section vm says why
+  }
 }
 
 async function check(what: string, work: () => void | Promise<void>): Promise<Check> {

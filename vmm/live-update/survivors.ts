@@ -14,6 +14,8 @@ import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
+import { PLIC_SECTION } from '../machine/shared/plic.ts';
+import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
@@ -21,7 +23,7 @@ import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passth
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import type { Vm } from '../vm/vm.ts';
-import { VM_SECTION } from '../vm/vm-state.ts';
+import { VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
 import type { Form } from './releases.ts';
 import type { StateFile } from './state-file.ts';
@@ -47,6 +49,8 @@ type Saving<S> = { save(vm: Vm): S } | { saveAtRest(rest: AtRest): S } | { saveF
 
 type Owner<S> = Saving<S> & {
   readonly phase: Phase;
+  /** Whether a VM with these options has it; every VM does if absent. */
+  partOf?(options: VmOptions): boolean;
   /**
    * Builds what needs only facts that do not change while the guest runs. A standby does this
    * before the guest stops. An image that was exec'd does it just before `restore`.
@@ -60,6 +64,7 @@ type Owner<S> = Saving<S> & {
 export interface Survivor {
   readonly section: Section<Versioned>;
   readonly phase: Phase;
+  partOf(options: VmOptions): boolean;
   /** Saves the survivor while the guest runs, if that is possible; an update rehearses it. */
   readonly saveSteady: ((vm: Vm) => Versioned) | undefined;
   /** Saves the survivor of a VM at rest, if it does not belong to an update. */
@@ -75,6 +80,7 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
   return {
     section,
     phase: owner.phase,
+    partOf: (options) => owner.partOf?.(options) ?? true,
     ...savingBy(owner),
     prepare: (image, state) => owner.prepare?.(image, state as S),
     restore: (image, state) => owner.restore(image, state as S),
@@ -120,23 +126,32 @@ function ofHart(hart: number): readonly Survivor[] {
  * A survivor that all harts share. The vCPU thread saves it, and main hands it to the next vCPU as
  * it is. The survivors of a hart go the same way.
  */
-function ofMachine<N extends keyof SharedState>(name: N, section: Section<SharedState[N]>): Survivor {
-  return survivor(section, {
+function ofMachine<N extends keyof SharedState>(
+  name: N,
+  section: Section<NonNullable<SharedState[N]>>,
+  partOf: (options: VmOptions) => boolean = () => true,
+): Survivor {
+  type State = NonNullable<SharedState[N]>;
+  return survivor<State>(section, {
     phase: 'load',
-    saveAtRest: ({ machine }) => machine[name],
+    partOf,
+    saveAtRest: ({ machine }) => machine[name] as State,
     restore(image, state) {
       image.shared[name] = state;
     },
-    recover: ({ machine }) => machine[name],
+    recover: ({ machine }) => machine[name] as State,
   });
 }
+
+const isWired = ({ aia }: VmOptions): boolean => aia === 'none';
 
 export const SURVIVORS: readonly Survivor[] = [
   survivor(VM_SECTION, {
     phase: 'map',
     save({ parts, runState }) {
-      const { options, entry, generation } = parts;
-      return VM_SECTION.of({ options, entry, generation, paused: runState === 'paused' });
+      const { options, entry, next, generation } = parts;
+      const paused = runState === 'paused';
+      return VM_SECTION.of({ options, entry, generation, paused, ...(next === undefined ? {} : { next }) });
     },
     prepare: (image, state) => image.take(state),
     restore: (image, state) => image.take(state),
@@ -195,6 +210,8 @@ export const SURVIVORS: readonly Survivor[] = [
   ...hartNumbers(HARTS).flatMap(ofHart),
   ofMachine('uart', UART_SECTION),
   ofMachine('pci', PCI_SECTION),
+  ofMachine('plic', PLIC_SECTION, isWired),
+  ofMachine('rtc', RTC_SECTION, isWired),
   survivor(MONITOR_SECTION, {
     phase: 'load',
     saveForUpdate: ({ monitor }) => monitor,
@@ -209,20 +226,28 @@ export const SURVIVORS: readonly Survivor[] = [
   }),
 ];
 
+/** The survivors of a VM with these options. */
+export const survivorsOf = (options: VmOptions): readonly Survivor[] =>
+  SURVIVORS.filter(({ partOf }) => partOf(options));
+
 /** Sections by name: all sections of a VM at rest. */
 export const saveAll = (old: OldImage): Record<string, Versioned> =>
-  Object.fromEntries(SURVIVORS.map(({ section, save }) => [section.name, save(old)]));
+  Object.fromEntries(survivorsOf(old.vm.parts.options).map(({ section, save }) => [section.name, save(old)]));
 
 /** Sections by name: those that describe the guest and its machine, and no update. */
 export const saveAtRest = (rest: AtRest): Readonly<Record<string, Versioned>> =>
   Object.fromEntries(
-    SURVIVORS.flatMap(({ section, saveAtRest }) => (saveAtRest ? [[section.name, saveAtRest(rest)]] : [])),
+    survivorsOf(rest.vm.parts.options).flatMap(({ section, saveAtRest }) =>
+      saveAtRest ? [[section.name, saveAtRest(rest)]] : [],
+    ),
   );
 
 /** Sections by name: the sections that can be saved while the guest runs. */
 export const saveSteady = (vm: Vm): Record<string, Versioned> =>
   Object.fromEntries(
-    SURVIVORS.flatMap(({ section, saveSteady }) => (saveSteady ? [[section.name, saveSteady(vm)]] : [])),
+    survivorsOf(vm.parts.options).flatMap(({ section, saveSteady }) =>
+      saveSteady ? [[section.name, saveSteady(vm)]] : [],
+    ),
   );
 
 /**
@@ -270,7 +295,7 @@ export const withRecovered = (
   new Map([
     ...sections,
     ...SURVIVORS.flatMap(({ section: { name }, recover }) =>
-      recover ? [[name, recover(recovered, sections.get(name))] as const] : [],
+      recover && sections.has(name) ? [[name, recover(recovered, sections.get(name))] as const] : [],
     ),
   ]);
 
@@ -280,16 +305,29 @@ export interface Restorable {
   readonly state: Versioned;
 }
 
+/** The options of the VM that the sections are of. EINVAL: section vm is missing or wrong. */
+export function optionsIn(sections: ReadonlyMap<string, Versioned | null>): VmOptions {
+  const vm = sections.get(VM_SECTION.name);
+  if (!vm) throw einval(`section ${VM_SECTION.name}: missing`);
+  return visitingFds(
+    (fd) => fd,
+    () => VM_SECTION.decode(vm).options,
+  ); // whoever takes it sees its fds
+}
+
 /**
  * Decodes and checks all sections of a state. EINVAL: a section is missing, is unknown, has a
  * version that this build does not know, or has another shape.
  */
 export function decodeAll({ sections }: StateFile): readonly Restorable[] {
   const known = new Set(SURVIVORS.map(({ section }) => section.name));
+  const survivors = survivorsOf(optionsIn(sections));
+  const wanted = new Set(survivors.map(({ section }) => section.name));
   for (const name of sections.keys()) {
     if (!known.has(name)) throw einval(`section ${name}: this build does not know it`);
+    if (!wanted.has(name)) throw einval(`section ${name}: the machine of section vm has none`);
   }
-  return SURVIVORS.map((survivor) => {
+  return survivors.map((survivor) => {
     const body = sections.get(survivor.section.name);
     if (!body) throw einval(`section ${survivor.section.name}: missing`);
     return { survivor, state: survivor.section.decode(body) };

@@ -1,8 +1,8 @@
 /**
- * The device tree of this machine. It is QEMU's for `virt,aia=aplic-imsic`, with the devices that
- * exist here.
+ * The device tree of this machine. It is QEMU's for `virt` with the same `aia=`, with the devices
+ * that exist here.
  */
-import { ISA, ISA_EXTENSIONS } from '../../guest/riscv/isa.ts';
+import { isaExtensions, isaString } from '../../guest/riscv/isa.ts';
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
 import { cpuNode, HARTS, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
@@ -14,36 +14,63 @@ import {
   PCIE_ECAM,
   PCIE_MMIO32,
   PCIE_MMIO64,
+  PCIE_PIO,
+  PLIC,
+  pciIrq,
   RAM_BASE,
+  RTC,
+  RTC_IRQ,
   TEST_FINISHER,
   TIMEBASE_HZ,
   UART,
   UART_CLOCK_HZ,
+  UART_IRQ,
 } from './shared/memory-map.ts';
+import { PLIC_SOURCES } from './shared/plic.ts';
+import type { Aia } from './shared/wired-devices.ts';
 
-const PHANDLE_IMSIC = 2;
+/** The interrupt controller of all devices: IMSIC or PLIC. */
+const PHANDLE_IRQCHIP = 2;
 const PHANDLE_TEST = 3;
 /** The phandle of a hart's interrupt controller. */
 const intcPhandle = (hart: number): number => (hart === 0 ? 1 : 3 + hart);
 const IRQ_M_SOFT = 3;
 const IRQ_M_TIMER = 7;
 const IRQ_M_EXT = 11;
+const IRQ_S_EXT = 9;
 // PCI bus binding (IEEE 1275): phys.hi space codes.
+const PCI_IO = 0x0100_0000;
 const PCI_MEM32 = 0x0200_0000;
 const PCI_MEM64 = 0x0300_0000;
 
 const reg = ({ base, size }: MapEntry): number[] => cells64(base, size);
 const unit = (name: string, { base }: MapEntry): string => `${name}@${base.toString(16)}`;
 
-const cpu = (hart: number): FdtNode => ({
+/** What the tree says beside the devices that every machine has. */
+export interface TreeOptions {
+  readonly ramSize: number;
+  readonly harts?: number;
+  /** aplic-imsic if absent. */
+  readonly aia?: Aia;
+  /** The kernel's command line. */
+  readonly bootargs?: string | undefined;
+  /** [start, end) of the initial RAM disk. */
+  readonly initrd?: { readonly start: number; readonly end: number } | undefined;
+  /** RAM that firmware keeps for itself. */
+  readonly firmware?: MapEntry | undefined;
+  /** Words for the kernel's random generator. */
+  readonly rngSeed?: readonly number[];
+}
+
+const cpu = (hart: number, aia: boolean): FdtNode => ({
   device_type: 'cpu',
   reg: hart,
   status: 'okay',
   compatible: 'riscv',
   'mmu-type': 'riscv,sv48',
-  'riscv,isa': ISA,
+  'riscv,isa': isaString(aia),
   'riscv,isa-base': 'rv64i',
-  'riscv,isa-extensions': ISA_EXTENSIONS,
+  'riscv,isa-extensions': isaExtensions(aia),
   'interrupt-controller': {
     '#interrupt-cells': 1,
     'interrupt-controller': true,
@@ -52,22 +79,30 @@ const cpu = (hart: number): FdtNode => ({
   },
 });
 
-export function deviceTree(ramSize: number, harts: number = HARTS): Uint8Array {
+/** The blob. */
+export function deviceTree(options: TreeOptions): Uint8Array {
+  const { ramSize, harts = HARTS, aia = 'aplic-imsic', firmware } = options;
+  const wired = aia === 'none';
   const syscon = (value: number): FdtNode => ({ value, offset: 0, regmap: PHANDLE_TEST });
+  const interrupt = (irq: number): FdtNode => (wired ? { interrupts: irq, 'interrupt-parent': PHANDLE_IRQCHIP } : {});
+  const ofHarts = (...lines: readonly number[]): number[] =>
+    hartNumbers(harts).flatMap((hart) => lines.flatMap((line) => [intcPhandle(hart), line]));
   return writeFdt({
     '#address-cells': 2,
     '#size-cells': 2,
     compatible: 'riscv-virtio',
     model: 'livevmm',
-    chosen: { 'stdout-path': `/soc/${unit('serial', UART)}` },
+    aliases: { serial0: `/soc/${unit('serial', UART)}` },
+    chosen: chosen(options),
     poweroff: { ...syscon(0x5555), compatible: 'syscon-poweroff' },
     reboot: { ...syscon(0x7777), compatible: 'syscon-reboot' },
     [`memory@${RAM_BASE.toString(16)}`]: { device_type: 'memory', reg: cells64(RAM_BASE, ramSize) },
+    ...(firmware ? { 'reserved-memory': reserved(firmware) } : {}),
     cpus: {
       '#address-cells': 1,
       '#size-cells': 0,
       'timebase-frequency': TIMEBASE_HZ,
-      ...Object.fromEntries(hartNumbers(harts).map((hart) => [cpuNode(hart), cpu(hart)])),
+      ...Object.fromEntries(hartNumbers(harts).map((hart) => [cpuNode(hart), cpu(hart, !wired)])),
     },
     soc: {
       '#address-cells': 2,
@@ -79,42 +114,91 @@ export function deviceTree(ramSize: number, harts: number = HARTS): Uint8Array {
         reg: reg(TEST_FINISHER),
         compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
       },
-      [unit('serial', UART)]: { 'clock-frequency': UART_CLOCK_HZ, reg: reg(UART), compatible: 'ns16550a' },
+      [unit('serial', UART)]: {
+        ...interrupt(UART_IRQ),
+        'clock-frequency': UART_CLOCK_HZ,
+        reg: reg(UART),
+        compatible: 'ns16550a',
+      },
+      ...(wired
+        ? { [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' } }
+        : {}),
       [unit('clint', CLINT)]: {
-        'interrupts-extended': hartNumbers(harts).flatMap((hart) => [
-          ...[intcPhandle(hart), IRQ_M_SOFT],
-          ...[intcPhandle(hart), IRQ_M_TIMER],
-        ]),
+        'interrupts-extended': ofHarts(IRQ_M_SOFT, IRQ_M_TIMER),
         reg: reg(CLINT),
         compatible: ['sifive,clint0', 'riscv,clint0'],
       },
-      [unit('imsics', IMSIC_M)]: {
-        phandle: PHANDLE_IMSIC,
-        'riscv,num-ids': IMSIC_IDENTITIES,
-        reg: reg(imsicPages(harts)),
-        'interrupts-extended': hartNumbers(harts).flatMap((hart) => [intcPhandle(hart), IRQ_M_EXT]),
-        'msi-controller': true,
-        '#msi-cells': 0,
-        'interrupt-controller': true,
-        '#interrupt-cells': 0,
-        compatible: ['qemu,imsics', 'riscv,imsics'],
-      },
-      [unit('pci', PCIE_ECAM)]: {
-        ranges: [
-          ...[PCI_MEM32, ...cells64(PCIE_MMIO32.base, PCIE_MMIO32.base, PCIE_MMIO32.size)],
-          ...[PCI_MEM64, ...cells64(PCIE_MMIO64.base, PCIE_MMIO64.base, PCIE_MMIO64.size)],
-        ],
-        reg: reg(PCIE_ECAM),
-        'msi-parent': PHANDLE_IMSIC,
-        'dma-coherent': true,
-        'bus-range': [0, 0],
-        'linux,pci-domain': 0,
-        device_type: 'pci',
-        compatible: 'pci-host-ecam-generic',
-        '#size-cells': 2,
-        '#interrupt-cells': 1,
-        '#address-cells': 3,
-      },
+      ...(wired ? plic(ofHarts(IRQ_M_EXT, IRQ_S_EXT)) : imsics(harts, ofHarts(IRQ_M_EXT))),
+      [unit('pci', PCIE_ECAM)]: pci(wired),
     },
   });
 }
+
+const chosen = ({ bootargs, initrd, rngSeed }: TreeOptions): FdtNode => ({
+  'stdout-path': `/soc/${unit('serial', UART)}`,
+  ...(bootargs === undefined ? {} : { bootargs }),
+  ...(initrd ? { 'linux,initrd-start': cells64(initrd.start), 'linux,initrd-end': cells64(initrd.end) } : {}),
+  ...(rngSeed ? { 'rng-seed': rngSeed } : {}),
+});
+
+const reserved = (firmware: MapEntry): FdtNode => ({
+  '#address-cells': 2,
+  '#size-cells': 2,
+  ranges: true,
+  [unit('mmode_resv0', firmware)]: { reg: reg(firmware), 'no-map': true },
+});
+
+const plic = (lines: readonly number[]): FdtNode => ({
+  [unit('interrupt-controller', PLIC)]: {
+    phandle: PHANDLE_IRQCHIP,
+    'riscv,ndev': PLIC_SOURCES - 1,
+    reg: reg(PLIC),
+    'interrupts-extended': lines,
+    'interrupt-controller': true,
+    compatible: ['sifive,plic-1.0.0', 'riscv,plic0'],
+    '#address-cells': 0,
+    '#interrupt-cells': 1,
+  },
+});
+
+const imsics = (harts: number, lines: readonly number[]): FdtNode => ({
+  [unit('imsics', IMSIC_M)]: {
+    phandle: PHANDLE_IRQCHIP,
+    'riscv,num-ids': IMSIC_IDENTITIES,
+    reg: reg(imsicPages(harts)),
+    'interrupts-extended': lines,
+    'msi-controller': true,
+    '#msi-cells': 0,
+    'interrupt-controller': true,
+    '#interrupt-cells': 0,
+    compatible: ['qemu,imsics', 'riscv,imsics'],
+  },
+});
+
+/** Slots 0 to 3 stand for all: only the low two bits of a slot count. */
+const INTX_SLOTS = [0, 1, 2, 3];
+const INTX_PINS = [0, 1, 2, 3];
+const intxMap = (): number[] =>
+  INTX_SLOTS.flatMap((slot) =>
+    INTX_PINS.flatMap((pin) => [slot << 11, 0, 0, pin + 1, PHANDLE_IRQCHIP, pciIrq(slot, pin)]),
+  );
+
+const pci = (wired: boolean): FdtNode => ({
+  ...(wired
+    ? { 'interrupt-map-mask': [0x1800, 0, 0, 7], 'interrupt-map': intxMap() }
+    : { 'msi-parent': PHANDLE_IRQCHIP }),
+  ranges: [
+    ...(wired ? [PCI_IO, ...cells64(0, PCIE_PIO.base, PCIE_PIO.size)] : []),
+    ...[PCI_MEM32, ...cells64(PCIE_MMIO32.base, PCIE_MMIO32.base, PCIE_MMIO32.size)],
+    ...[PCI_MEM64, ...cells64(PCIE_MMIO64.base, PCIE_MMIO64.base, PCIE_MMIO64.size)],
+  ],
+  reg: reg(PCIE_ECAM),
+  'dma-coherent': true,
+  'bus-range': [0, 0],
+  'linux,pci-domain': 0,
+  device_type: 'pci',
+  compatible: 'pci-host-ecam-generic',
+  '#size-cells': 2,
+  '#interrupt-cells': 1,
+  '#address-cells': 3,
+});

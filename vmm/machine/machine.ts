@@ -37,7 +37,7 @@ export class Machine {
 
   /** A machine that waits for its first reset, or for the state of another. */
   constructor(options: MachineOptions) {
-    const { ram, accel, control, imsic } = options;
+    const { ram, accel, control, imsic, aia } = options;
     const shared = new SharedMachine({ ...options, ramSize: ram.size });
     const mtime = (): bigint => shared.clock.now();
     this.shared = shared;
@@ -48,6 +48,7 @@ export class Machine {
         ...(accel ? { accel } : {}),
         control,
         imsic,
+        aia: aia !== 'none',
         surroundings: shared.bus,
         mtime,
       });
@@ -71,12 +72,12 @@ export class Machine {
   }
 
   /** Restores all but the PCI functions: they were made with their state. */
-  restore({ harts, uart }: Omit<MachineState, 'pci'>): void {
+  restore({ harts, ...shared }: Omit<MachineState, 'pci'>): void {
     for (const hart of this.harts) {
       const sections = harts[hart.number]!;
       hart.restore(sections);
       this.#clint.restore(hart.number, sections.clint);
     }
-    this.shared.restore({ uart });
+    this.shared.restore(shared);
   }
 }

@@ -25,13 +25,14 @@ export interface Assembled {
 }
 
 export function assemble({ state, ram, host, vitals: vitalsFd }: Assembled): Vm {
-  const { options, entry, generation, paused } = state;
+  const { options, entry, next, generation, paused } = state;
   const vitals = vitalsFd === undefined ? Vitals.create(HARTS) : openVitals(vitalsFd);
   const { shared } = vitals;
   const vcpu = new VcpuThread(shared, OWNER_HART);
   return new Vm({
     options,
     entry,
+    next,
     generation,
     runState: paused ? 'paused' : 'running',
     vitals,

@@ -3,7 +3,9 @@ import { parseArgs } from 'node:util';
 
 import { einval } from '../../platform/errno.ts';
 import { MAX_MAPPING } from '../../platform/memory.ts';
+import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
+import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
 import type { VmOptions } from './vm-state.ts';
 
 const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
@@ -14,7 +16,7 @@ const MEMORY_STEP = 2 ** 16;
 /** Parses the command line. EINVAL with one line for the user. */
 export function parseOptions(args: readonly string[]): VmOptions {
   const { values } = parse(args);
-  if (values.kernel === undefined) throw einval('give --kernel ELF');
+  if (values.kernel === undefined) throw einval('give --kernel FILE');
   const devices = values.device.map(passthroughBdf);
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
@@ -26,6 +28,10 @@ export function parseOptions(args: readonly string[]): VmOptions {
     kernel: values.kernel,
     devices,
     ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory) }),
+    ...aiaOf(values.machine),
+    ...(values.bios === undefined ? {} : { bios: values.bios }),
+    ...(values.initrd === undefined ? {} : { initrd: values.initrd }),
+    ...(values.append === undefined ? {} : { append: values.append }),
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.qmp === undefined ? {} : { qmp: values.qmp }),
     ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
@@ -33,15 +39,36 @@ export function parseOptions(args: readonly string[]): VmOptions {
   };
 }
 
+/** QEMU's users write its long options with one dash. */
+const QEMU_LONG = ['machine', 'bios', 'kernel', 'initrd', 'append', 'device', 'qmp'];
+
+/** `virt,aia=none` and the like. */
+function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
+  if (machine === undefined) return {};
+  const [type, ...properties] = machine.split(',');
+  if (type !== 'virt') throw einval(`-machine ${machine}: the machine is 'virt'`);
+  let chosen: Pick<VmOptions, 'aia'> = {};
+  for (const property of properties) {
+    const aia = AIA_KINDS.find((kind) => property === `aia=${kind}`);
+    if (!aia) throw einval(`-machine ${machine}: '${property}' is not known; there is aia=${AIA_KINDS.join('|')}`);
+    chosen = { aia };
+  }
+  return chosen;
+}
+
 function parse(args: readonly string[]) {
   try {
     return parseArgs({
-      args: [...args],
+      args: asTwoDashes(args, QEMU_LONG),
       options: {
         host: { type: 'string' },
         memory: { type: 'string', short: 'm', default: '128M' },
+        machine: { type: 'string', short: 'M' },
+        bios: { type: 'string' },
         kernel: { type: 'string' },
         accel: { type: 'string' },
+        initrd: { type: 'string' },
+        append: { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         lifeline: { type: 'string' },

@@ -8,18 +8,20 @@ import { RAM_BASE } from '../machine/shared/memory-map.ts';
 import { type PassthroughState, probeFunction } from '../machine/shared/passthrough.ts';
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { assemble } from './assemble.ts';
-import { readImage } from './guest-image.ts';
+import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
 import type { Vm } from './vm.ts';
 import type { VmOptions } from './vm-state.ts';
 
 /** A VM that is about to be powered on: vm.powerOn() starts the guest. */
-export function buildVm(options: VmOptions): Vm {
-  const { entry } = readImage(options.kernel, options.memory);
+export function buildVm(wanted: VmOptions): Vm {
+  const { entry, next, aia } = readGuest(wanted);
+  const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
   const fd = createMemory('guest-ram', options.memory);
   const mapping = mapRam(fd, options.memory);
   const host = openHost(options, mapping);
-  const vm = assemble({ state: { options, entry, generation: 0, paused: false }, ram: { fd, mapping }, host });
+  const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
+  const vm = assemble({ state, ram: { fd, mapping }, host });
   const { vcpu, interrupts } = vm.parts;
   const functions = host ? probeDevices(host, vm.routes) : [];
   startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath).socket);

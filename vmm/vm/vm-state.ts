@@ -3,13 +3,14 @@ import { fd } from '../../platform/fd-shape.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { flag, integer, list, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 import { ACCELS } from '../machine/hart-local/hart-local.ts';
+import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
 
 /** The command line. */
 const VM_OPTIONS = object(
   {
     /** Bytes of guest RAM. */
     memory: integer,
-    /** Path of the guest's ELF. */
+    /** Path of the guest's kernel: ELF, or Image of Linux. */
     kernel: text,
     /** Passed-through devices, in the order of their slots. */
     devices: list(text),
@@ -17,6 +18,14 @@ const VM_OPTIONS = object(
   {
     /** What executes the guest; absent: this build's default. */
     accel: oneOf(...ACCELS),
+    /** Firmware: a path, `default` or `none`; guest-image.ts says what an absent one means. */
+    bios: text,
+    /** Path of the initial RAM disk. */
+    initrd: text,
+    /** The kernel's command line. */
+    append: text,
+    /** Which interrupt controllers the machine has. Power-on writes down what it has chosen. */
+    aia: oneOf(...AIA_KINDS),
     /** UNIX socket of the host; absent without devices. */
     host: text,
     /** Path of the monitor's socket. */
@@ -33,13 +42,21 @@ const VM_OPTIONS = object(
 
 export type VmOptions = Shaped<typeof VM_OPTIONS>;
 
-export const VM_SECTION = defineSection('vm', 1, {
-  options: VM_OPTIONS,
-  /** The address that the boot ROM jumps to. */
-  entry: integer,
-  /** Number of images that ran this guest before. */
-  generation: integer,
-  paused: flag,
-});
+export const VM_SECTION = defineSection(
+  'vm',
+  1,
+  {
+    options: VM_OPTIONS,
+    /** The address that the boot ROM jumps to. */
+    entry: integer,
+    /** Number of images that ran this guest before. */
+    generation: integer,
+    paused: flag,
+  },
+  {
+    /** The address that firmware goes on at; absent without firmware. */
+    next: integer,
+  },
+);
 
 export type VmState = StateOf<typeof VM_SECTION>;

@@ -17,7 +17,7 @@ import { Imsic } from '../machine/hart-local/imsic.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
-import { fillRam, readImage } from './guest-image.ts';
+import { fillRam, readGuest } from './guest-image.ts';
 import { ramPart } from './guest-ram.ts';
 import type { VmOptions } from './vm-state.ts';
 
@@ -43,6 +43,8 @@ export interface VmParts {
   readonly generation: number;
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
+  /** The address that firmware goes on at; undefined without firmware. */
+  readonly next: number | undefined;
   readonly runState: RunState;
 }
 
@@ -91,10 +93,18 @@ export class Vm {
 
   /** The parts of the machine that a vCPU is built for. */
   get machineParts(): MachineParts {
-    const { ram, entry, host, options } = this.parts;
+    const { ram, entry, next, host, options } = this.parts;
     const devices = host?.devices.map(({ description }) => description) ?? [];
     const accel = options.accel ? { accel: options.accel } : {};
-    return { ram: ramPart(ram), entry, devices, ...accel, ...(host ? { peerBars: host.peerBars } : {}) };
+    return {
+      ram: ramPart(ram),
+      entry,
+      next,
+      aia: options.aia,
+      devices,
+      ...accel,
+      ...(host ? { peerBars: host.peerBars } : {}),
+    };
   }
 
   /** Takes the run state of an earlier image. To be called before anything runs. */
@@ -275,7 +285,7 @@ export class Vm {
   #fillRam(): void {
     const { options, ram } = this.parts;
     try {
-      fillRam(readImage(options.kernel, ram.length), new Uint8Array(ram.buffer, 0, ram.length));
+      fillRam(readGuest(options), new Uint8Array(ram.buffer, 0, ram.length));
     } catch (error) {
       this.#fail(error as Error);
     }

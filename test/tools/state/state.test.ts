@@ -37,9 +37,9 @@ describe('a state that is shown', () => {
 
   it('has sections that this build does not know or refuses, as far as they can be shown', () => {
     const text = describeState(
-      changed({ plic: { version: 3, on: true }, uart: { version: 9 }, clint: { mtime: 'now' } }),
+      changed({ gpio: { version: 3, on: true }, uart: { version: 9 }, clint: { mtime: 'now' } }),
     );
-    expect(text).toContain('section plic: version 3, 16 bytes, checksum ok, this build does not know it\n  on  true\n');
+    expect(text).toContain('section gpio: version 3, 16 bytes, checksum ok, this build does not know it\n  on  true\n');
     expect(text).toMatch(/^section uart: version 9, .*refuses it \(section uart: version 9, this build knows 1\)$/m);
     expect(text).toMatch(/^section clint: .*refuses it \(section clint: clint\.mtime: no bigint\)\n {2}mtime +"now"$/m);
   });
@@ -85,7 +85,7 @@ describe('the difference of two states', () => {
 
   it('names sections that were added, removed or got another version, and each field that changed', () => {
     const after = changed({
-      plic: { version: 3, on: true },
+      gpio: { version: 3, on: true },
       imsic: null,
       clint: { mtimecmp: 0x1cb_b361n },
       vm: {
@@ -101,12 +101,12 @@ section clint: version 1
   mtimecmp: 0x1ca9417 → 0x1cbb361
 section uart: version 1 → 2
 - section imsic: version 1
-+ section plic: version 3
++ section gpio: version 3
 `);
     expect(diffJson(changes)).toMatchObject({
       same: false,
       sections: expect.arrayContaining([
-        { name: 'plic', change: 'added', after: 3, fields: [] },
+        { name: 'gpio', change: 'added', after: 3, fields: [] },
         { name: 'imsic', change: 'removed', before: 1, fields: [] },
         {
           name: 'clint',

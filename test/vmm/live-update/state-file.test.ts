@@ -47,8 +47,12 @@ describe('state file', () => {
     const all = decodeState(frozen).sections;
     const without = new Map([...all].filter(([name]) => name !== 'clint'));
     expect(() => decodeAll({ completeNs: 0, sections: without })).toThrow('section clint: missing');
-    const more = new Map([...all, ['plic', { version: 1 }]]);
-    expect(() => decodeAll({ completeNs: 0, sections: more })).toThrow('section plic: this build does not know it');
+    const more = new Map([...all, ['gpio', { version: 1 }]]);
+    expect(() => decodeAll({ completeNs: 0, sections: more })).toThrow('section gpio: this build does not know it');
+    const other = new Map([...all, ['plic', { version: 1 }]]);
+    expect(() => decodeAll({ completeNs: 0, sections: other })).toThrow(
+      'section plic: the machine of section vm has none',
+    );
     const newer = new Map([...all, ['uart', { version: 2 }]]);
     expect(() => decodeAll({ completeNs: 0, sections: newer })).toThrow('section uart: version 2, this build knows 1');
   });

@@ -35,7 +35,7 @@ describe('device tree', () => {
   });
 
   it.runIf(hasDtc())('describes this machine with the nodes of QEMU virt', () => {
-    const dts = decompile(deviceTree(64 * 2 ** 20));
+    const dts = decompile(deviceTree({ ramSize: 64 * 2 ** 20 }));
     expect(dts).toContain('reg = <0x00 0x80000000 0x00 0x4000000>');
     expect(dts).toContain('timebase-frequency = <0x989680>');
     expect(dts).toContain('compatible = "sifive,test1\\0sifive,test0\\0syscon"');
@@ -46,8 +46,8 @@ describe('device tree', () => {
   });
 
   it('has a node for each hart, and a page for its interrupt file', () => {
-    const one = Buffer.from(deviceTree(64 * 2 ** 20));
-    const two = Buffer.from(deviceTree(64 * 2 ** 20, 2));
+    const one = Buffer.from(deviceTree({ ramSize: 64 * 2 ** 20 }));
+    const two = Buffer.from(deviceTree({ ramSize: 64 * 2 ** 20, harts: 2 }));
     expect([one.includes('cpu@0\0'), one.includes('cpu@1\0')]).toEqual([true, false]);
     expect([two.includes('cpu@0\0'), two.includes('cpu@1\0')]).toEqual([true, true]);
     expect(two.includes(cells(0, 0x2400_0000, 0, 0x2000))).toBe(true);
@@ -58,7 +58,7 @@ describe('device tree', () => {
   it.runIf(hasDtc())('gives dtc nothing to warn of', () => {
     const { stderr } = {
       stderr: execFileSync('dtc', ['-I', 'dtb', '-O', 'dtb', '-o', '/dev/null'], {
-        input: deviceTree(2 ** 27),
+        input: deviceTree({ ramSize: 2 ** 27 }),
         stdio: ['pipe', 'pipe', 'pipe'],
       }).toString(),
     };
@@ -77,7 +77,7 @@ describe('device tree', () => {
 });
 
 describe('boot ROM', () => {
-  const rom = bootRom(0x8000_0000, 0x87e0_0000);
+  const rom = bootRom({ entry: 0x8000_0000, deviceTree: 0x87e0_0000 });
   const words = Array.from({ length: 6 }, (_, i) => Number(rom.load(4 * i, 4)));
 
   it('has the recorded instructions, start address and device tree address', () => {

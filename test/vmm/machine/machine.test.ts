@@ -38,6 +38,7 @@ function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {})
   const machine = new Machine({
     ram: wholeOf(ram),
     entry: 0x8000_0000,
+    aia: 'aplic-imsic',
     control,
     imsic: newPart(imsicBytes(harts)),
     input: new ConsoleInput(newPart(CONSOLE_INPUT_BYTES)),

@@ -2,14 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 import { parseElf } from '../../../guest/elf.ts';
-import { newPart, wholeOf } from '../../../platform/shared.ts';
-import { controlBytes } from '../../../vmm/machine/control/control-block.ts';
-import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
-import { Machine } from '../../../vmm/machine/machine.ts';
-import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
-import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
-import { fillRam } from '../../../vmm/vm/guest-image.ts';
 import { encode, loadImmediate } from '../../guest/riscv/encode.ts';
+import { BareMachine } from './bare-machine.ts';
 
 /**
  * Debian's package `opensbi`; LIVEVMM_OPENSBI names another place. It jumps to PAYLOAD in S mode.
@@ -36,57 +30,25 @@ const shutdown = [
   encode('ecall'),
 ];
 
-function boot(program: readonly number[]): { printed: string; machine: Machine } {
-  let printed = '';
-  const ram = new SharedArrayBuffer(RAM_BYTES);
-  fillRam(parseElf(readFileSync(FIRMWARE)), new Uint8Array(ram));
-  new Int32Array(ram, PAYLOAD).set(program);
-  const machine = new Machine({
-    ram: wholeOf(ram),
-    entry: 0x8000_0000,
-    control: newPart(controlBytes(1)),
-    imsic: newPart(imsicBytes(1)),
-    input: new ConsoleInput(newPart(CONSOLE_INPUT_BYTES)),
-    output: new ConsoleOutput(newPart(CONSOLE_OUTPUT_BYTES), (bytes) => {
-      printed += Buffer.from(bytes).toString();
-      return bytes.length;
-    }),
-    functions: [],
-  });
-  machine.reset();
-  machine.shared.clock.start();
-  return { machine, printed: run(machine, () => printed) };
-}
-
-/** Runs until the guest powers off; what it has printed. */
-function run({ harts, shared }: Machine, printed: () => string): string {
-  const { engine, timer } = harts[0]!;
-  for (let done = 0; done < MOST_INSTRUCTIONS; done += 10_000) {
-    timer.update();
-    engine.run(10_000);
-    shared.output.flush();
-    const finish = shared.finisher.take();
-    if (finish) return `${printed()}\n${finish.kind}`;
-  }
-  return `${printed()}\nno end`;
-}
-
 describe.runIf(existsSync(FIRMWARE))('OpenSBI', () => {
-  let printed: string;
-  let machine: Machine;
+  let bare: BareMachine;
+  let end: string | undefined;
   beforeAll(() => {
-    ({ printed, machine } = boot([...['S', ' ', 'm', 'o', 'd', 'e'].flatMap(putchar), ...shutdown]));
+    const image = { ...parseElf(readFileSync(FIRMWARE)), next: undefined, tree: { ramSize: RAM_BYTES } };
+    bare = new BareMachine({ ramBytes: RAM_BYTES, image });
+    new Int32Array(bare.ram, PAYLOAD).set([...['S', ' ', 'm', 'o', 'd', 'e'].flatMap(putchar), ...shutdown]);
+    end = bare.run(MOST_INSTRUCTIONS);
   });
 
   it('finds the CPU that the device tree and the CSRs tell of', () => {
-    expect(printed).toMatch(/Boot HART Base ISA +: rv64imafdcb?/);
-    expect(printed).toMatch(/Boot HART PMP Count +: 16/);
-    expect(printed).toMatch(/Boot HART MIDELEG +: 0x0000000000000222/);
+    expect(bare.printed).toMatch(/Boot HART Base ISA +: rv64imafdcb?/);
+    expect(bare.printed).toMatch(/Boot HART PMP Count +: 16/);
+    expect(bare.printed).toMatch(/Boot HART MIDELEG +: 0x0000000000000222/);
   });
 
   it('hands over to S mode, answers its calls and powers the machine off', () => {
-    expect(printed.split('\n').slice(-2)).toEqual(['S mode', 'poweroff']);
-    const { pmp, privileged } = machine.save().harts[0]!.hart;
+    expect([bare.printed.split('\n').at(-1), end]).toEqual(['S mode', 'poweroff']);
+    const { pmp, privileged } = bare.machine.save().harts[0]!.hart;
     expect([pmp?.config.some((entry) => entry !== 0), privileged?.mode]).toEqual([true, 3]);
   });
 });

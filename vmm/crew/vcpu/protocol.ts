@@ -6,6 +6,7 @@
 import type { DeviceDescription } from '../../client/device.ts';
 import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
+import type { Aia } from '../../machine/shared/wired-devices.ts';
 import type { PeerBarParts } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 
@@ -15,6 +16,10 @@ export interface MachineParts {
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
   readonly accel?: Accel;
+  /** The address that firmware goes on at; absent without firmware. */
+  readonly next?: number | undefined;
+  /** Which interrupt controllers the machine has; aplic-imsic if absent. */
+  readonly aia?: Aia | undefined;
   readonly devices: readonly DeviceDescription[];
   /** Present with devices. */
   readonly peerBars?: PeerBarParts;

@@ -35,6 +35,8 @@ export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOpti
     ram: parts.ram,
     ...(parts.accel ? { accel: parts.accel } : {}),
     entry: parts.entry,
+    next: parts.next,
+    aia: parts.aia ?? 'aplic-imsic',
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),

@@ -129,6 +129,7 @@ export class Vcpu {
     const { clock, output, input, finisher } = this.#machine.shared;
     if (!this.#running) clock.start();
     timer.update();
+    this.#machine.shared.update();
     this.#publisher.beforeSlice(!this.#running);
     const start = monotonicNs();
     const reason = engine.run(this.#budget);
@@ -156,7 +157,8 @@ export class Vcpu {
     } else if (reason === 'wfi') {
       const limit = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
       const left = timer.ticksLeft(engine.deadline());
-      return { kind: 'wfi', seen, ms: left === undefined ? limit : Math.min(msOf(left), limit) };
+      const due = Math.min(this.#machine.shared.dueMs() ?? limit, limit);
+      return { kind: 'wfi', seen, ms: left === undefined ? due : Math.min(msOf(left), due) };
     } else if (!accessed) {
       this.#adaptBudget(end - start);
     }

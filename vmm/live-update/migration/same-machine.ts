@@ -7,11 +7,12 @@ import type { VmOptions } from '../../vm/vm-state.ts';
 /** Options of a process and not of the machine: a fd that it was given, a defect put into it. */
 const OWN = ['lifeline', 'inject'];
 /** Options that are paths. */
-const PATHS: readonly string[] = ['kernel', 'host', 'qmp'];
+const PATHS: readonly string[] = ['kernel', 'initrd', 'host', 'qmp'];
 
 /** EINVAL names the first option that differs. `other` names options that may differ, too. */
 export function checkSameMachine(wanted: VmOptions, is: VmOptions, other: readonly string[] = []): void {
-  const ignored = [...OWN, ...other];
+  // who does not say which interrupt controllers leaves it to what power-on has chosen
+  const ignored = [...OWN, ...other, ...(wanted.aia === undefined ? ['aia'] : [])];
   const [theirs, ours] = [comparable(wanted, ignored), comparable(is, ignored)];
   for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
     if (ours.get(name) === theirs.get(name)) continue;

@@ -55,6 +55,8 @@ export interface HartLocalOptions {
   /** MachineBlock and HartBlocks; the interrupt files. */
   readonly control: SharedPart;
   readonly imsic: SharedPart;
+  /** Whether the hart takes its external interrupts from its interrupt file (AIA). */
+  readonly aia: boolean;
   readonly surroundings: Surroundings;
   mtime(): bigint;
 }
@@ -68,7 +70,7 @@ export class HartLocal {
   #exits = 0;
   #journal: Journal | undefined;
 
-  constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, surroundings, mtime }: HartLocalOptions) {
+  constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, aia, surroundings, mtime }: HartLocalOptions) {
     const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
@@ -91,7 +93,7 @@ export class HartLocal {
           return surroundings.store(gpa, size, value, number);
         },
       },
-      interruptFile: this.interruptFile,
+      ...(aia ? { interruptFile: this.interruptFile } : {}),
       lines,
       lineIndex: hartWords(number).lines,
       time: mtime,

@@ -25,13 +25,21 @@ const CODE = [
 export const deviceTreeGpa = (ramSize: number): number =>
   Math.floor((RAM_BASE + ramSize) / TWO_MIB) * TWO_MIB - TWO_MIB;
 
-/** The ROM's contents for a guest that starts at `entry`; a store to it is ignored. */
-export function bootRom(entry: number, deviceTree: number): MmioDevice {
+/** Where a hart goes on after the ROM. */
+export interface BootTarget {
+  readonly entry: number;
+  readonly deviceTree: number;
+  /** Where firmware at `entry` goes on, in S mode; 0: this machine does not say. */
+  readonly next?: number | undefined;
+}
+
+/** The ROM's contents; a store to it is ignored. */
+export function bootRom({ entry, deviceTree, next = 0 }: BootTarget): MmioDevice {
   const view = new DataView(new ArrayBuffer(MROM.size));
   for (const [i, word] of CODE.entries()) view.setUint32(4 * i, word, true);
   view.setBigUint64(0x18, BigInt(entry), true);
   view.setBigUint64(0x20, BigInt(deviceTree), true);
-  const info = [FW_DYNAMIC_MAGIC, FW_DYNAMIC_VERSION, 0, FW_DYNAMIC_NEXT_MODE_S, 0, 0];
+  const info = [FW_DYNAMIC_MAGIC, FW_DYNAMIC_VERSION, next, FW_DYNAMIC_NEXT_MODE_S, 0, 0];
   for (const [i, word] of info.entries()) view.setBigUint64(0x28 + 8 * i, BigInt(word), true);
   return {
     maxAccess: 8,

@@ -51,6 +51,11 @@ export class ConsoleInput {
     return Atomics.load(this.#words, ConsoleRing.word.head) !== this.#taken;
   }
 
+  /** vCPU: bytes that can be taken. */
+  get waiting(): number {
+    return (Atomics.load(this.#words, ConsoleRing.word.head) - this.#taken) | 0;
+  }
+
   /** vCPU: the next byte; undefined if there is none. */
   take(): number | undefined {
     if (!this.ready()) return undefined;

@@ -10,8 +10,10 @@ export interface MapEntry {
 
 export const MROM: MapEntry = { base: 0x1000, size: 0xf000 };
 export const TEST_FINISHER: MapEntry = { base: 0x10_0000, size: 0x1000 };
+export const RTC: MapEntry = { base: 0x10_1000, size: 0x1000 };
 export const CLINT: MapEntry = { base: 0x200_0000, size: 0x1_0000 };
 export const PCIE_PIO: MapEntry = { base: 0x300_0000, size: 0x1_0000 };
+export const PLIC: MapEntry = { base: 0xc00_0000, size: 0x60_0000 };
 export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
 /** The machine-level interrupt file of hart 0; the pages of the other harts follow. */
 export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
@@ -28,3 +30,9 @@ export const PCIE_MMIO64: MapEntry = { base: 0x4_0000_0000, size: 0x4_0000_0000 
 
 export const TIMEBASE_HZ = 10_000_000;
 export const UART_CLOCK_HZ = 3_686_400;
+
+/** Wired interrupts: sources of the PLIC. */
+export const UART_IRQ = 10;
+export const RTC_IRQ = 11;
+/** INTx of pin A to D of a slot. */
+export const pciIrq = (slot: number, pin: number): number => 32 + ((slot + pin) % 4);

@@ -4,10 +4,12 @@
  * plain fields. Only the CLINT and the interrupt files have registers in shared words, and the
  * thread of any hart may reach them.
  */
+
+import { einval } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { list } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
-import { wakeHart } from '../control/control-block.ts';
+import { hartCount, hartWords, OWNER_HART, wakeHart } from '../control/control-block.ts';
 import type { Imsic } from '../hart-local/imsic.ts';
 import type { Timer } from '../hart-local/timer.ts';
 import { bootRom, deviceTreeGpa } from './boot-rom.ts';
@@ -17,16 +19,21 @@ import { Clock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
 import { ImsicPage } from './imsic-page.ts';
-import { CLINT, imsicPage, MROM, TEST_FINISHER, UART } from './memory-map.ts';
+import { CLINT, imsicPage, MROM, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import { PASSTHROUGH_STATE, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { TestFinisher } from './test-finisher.ts';
 import { Uart, type UartState } from './uart.ts';
+import { type Aia, WiredDevices, type WiredState } from './wired-devices.ts';
+
+const MIP_SEIP = 1 << 9;
+const MIP_MEIP = 1 << 11;
 
 /** The functions on the PCI bus by slot, from 1. */
 export const PCI_SECTION = defineSection('pci', 1, { functions: list(PASSTHROUGH_STATE) });
 
-export interface SharedState {
+/** The sections of what is wired are there in a machine that has it. */
+export interface SharedState extends Partial<WiredState> {
   readonly uart: UartState;
   readonly pci: StateOf<typeof PCI_SECTION>;
 }
@@ -35,6 +42,9 @@ export interface SharedMachineOptions {
   readonly ramSize: number;
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
+  /** The address that firmware goes on at; absent without firmware. */
+  readonly next?: number | undefined;
+  readonly aia: Aia;
   /** MachineBlock and HartBlocks. */
   readonly control: SharedPart;
   readonly input: ConsoleInput;
@@ -61,26 +71,51 @@ export class SharedMachine {
   readonly #control: Int32Array;
   readonly #pci = new PciHost();
   readonly #functions: readonly PassthroughFunction[];
+  readonly #wired: WiredDevices | undefined;
 
-  constructor({ ramSize, entry, control, input, output, functions, monotonicNs }: SharedMachineOptions) {
+  constructor(options: SharedMachineOptions) {
+    const { ramSize, entry, next, aia, control, input, output, functions, monotonicNs } = options;
     this.#control = int32s(control);
+    if (aia === 'none') this.#wired = new WiredDevices({ harts: hartCount(control), drive: this.#driveContext });
     this.clock = new Clock(control, monotonicNs);
     this.input = input;
     this.output = output;
-    this.uart = new Uart(input, output);
+    this.uart = new Uart(input, output, this.#wired?.line(UART_IRQ));
     this.#functions = functions;
     for (const fn of functions) this.#pci.add(fn);
-    this.bus.map(MROM, bootRom(entry, deviceTreeGpa(ramSize)));
+    this.bus.map(MROM, bootRom({ entry, next, deviceTree: deviceTreeGpa(ramSize) }));
     this.bus.map(TEST_FINISHER, this.finisher);
     this.bus.map(UART, this.uart);
     this.#pci.mapInto(this.bus);
+    this.#wired?.mapInto(this.bus);
   }
 
-  /** Puts the registers of the harts on the bus. */
+  /** Lets devices see what has happened outside of the machine: input, time. */
+  update(): void {
+    this.uart.update();
+    this.#wired?.update();
+  }
+
+  /** Milliseconds until a device wants `update`; undefined if none does. */
+  dueMs(): number | undefined {
+    return this.#wired?.dueMs();
+  }
+
+  /** Context 2h of the PLIC is MEIP of hart h, 2h + 1 its SEIP. */
+  #driveContext = (context: number, up: boolean): void => {
+    const hart = context >> 1;
+    const { lines } = hartWords(hart);
+    const bit = context & 1 ? MIP_SEIP : MIP_MEIP;
+    const before = up ? Atomics.or(this.#control, lines, bit) : Atomics.and(this.#control, lines, ~bit);
+    if (up && (before & bit) === 0 && hart !== OWNER_HART) wakeHart(this.#control, hart);
+  };
+
+  /** Puts the registers of the harts on the bus: the CLINT, and with AIA the interrupt files. */
   connect(harts: readonly OnTheBus[]): Clint {
     const wake = (hart: number): void => wakeHart(this.#control, hart);
     const clint = new Clint({ clock: this.clock, timers: harts.map(({ timer }) => timer), wake });
     this.bus.map(CLINT, clint);
+    if (this.#wired) return clint;
     harts.forEach(({ interruptFile }, hart) => {
       const page = new ImsicPage(interruptFile, (by) => {
         if (by !== hart) wake(hart);
@@ -94,14 +129,23 @@ export class SharedMachine {
   reset(): void {
     this.#pci.reset();
     this.uart.reset();
+    this.#wired?.reset();
   }
 
   save(): SharedState {
-    return { uart: this.uart.save(), pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }) };
+    return {
+      uart: this.uart.save(),
+      pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }),
+      ...this.#wired?.save(),
+    };
   }
 
   /** Restores all but the PCI functions: they were made with their state. */
-  restore({ uart }: Pick<SharedState, 'uart'>): void {
+  restore({ uart, plic, rtc }: Omit<SharedState, 'pci'>): void {
+    if (this.#wired) {
+      if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
+      this.#wired.restore({ plic, rtc });
+    }
     this.uart.restore(uart);
   }
 }

@@ -1,7 +1,8 @@
 /**
  * UART 16550A (National Semiconductor PC16550D), with reset values and THR-empty behaviour as
- * QEMU's `serial` (docs/machine.md, "UART"). NOT MODELLED: its interrupt (the machine has no PLIC;
- * IIR says what it would be), baud rate, breaks and errors, loopback data.
+ * QEMU's `serial` (docs/machine.md, "UART"). Its receive FIFO is the console's ring: the sender has
+ * flow control and overruns nothing. DEVIATION: resetting that FIFO drops no byte. NOT MODELLED:
+ * baud rate, breaks and errors, loopback data.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -15,8 +16,11 @@ const IER_THRI = 2;
 const IIR_NO_INT = 1;
 const IIR_THRI = 2;
 const IIR_RDI = 4;
+const IIR_TIMEOUT = 0x0c;
 const IIR_FIFO = 0xc0;
 const FCR_ENABLE = 1;
+/** Bytes that raise "received data", by FCR bits 7:6. Fewer are told as a time-out. */
+const TRIGGER = [1, 4, 8, 14] as const;
 const LCR_DLAB = 0x80;
 const MCR_LOOP = 0x10;
 const LSR_DR = 1;
@@ -49,10 +53,22 @@ export class Uart implements MmioDevice {
   #scr = 0;
   /** The transmitter ran empty, and IIR has not told the guest yet. */
   #thrEmptyPending = false;
+  readonly #line: (up: boolean) => void;
+  #up = false;
 
-  constructor(input: ConsoleInput, output: ConsoleOutput) {
+  /** `line` is the interrupt's wire; nobody listens by default. */
+  constructor(input: ConsoleInput, output: ConsoleOutput, line: (up: boolean) => void = () => {}) {
     this.#input = input;
     this.#output = output;
+    this.#line = line;
+  }
+
+  /** Drives the interrupt. To be called when the console's ends may have changed, too. */
+  update(): void {
+    const up = this.#interruptId() !== IIR_NO_INT;
+    if (up === this.#up) return;
+    this.#up = up;
+    this.#line(up);
   }
 
   reset(): void {
@@ -63,6 +79,7 @@ export class Uart implements MmioDevice {
     this.#mcr = 0x08;
     this.#scr = 0;
     this.#thrEmptyPending = false;
+    this.update();
   }
 
   save(): UartState {
@@ -88,14 +105,18 @@ export class Uart implements MmioDevice {
     this.#scr = state.scr;
     this.#thrEmptyPending = state.thrEmptyPending;
     this.#output.restore(state.unsent);
+    this.update();
   }
 
   load(offset: number, _size: AccessSize): bigint | undefined {
-    return BigInt(this.#read(offset));
+    const value = this.#read(offset);
+    this.update();
+    return BigInt(value);
   }
 
   store(offset: number, _size: AccessSize, value: bigint): boolean {
     this.#write(offset, Number(value));
+    this.update();
     return true;
   }
 
@@ -158,8 +179,13 @@ export class Uart implements MmioDevice {
   }
 
   #interruptId(): number {
-    if (this.#ier & IER_RDI && this.#input.ready()) return IIR_RDI;
-    return this.#ier & IER_THRI && this.#thrEmptyPending ? IIR_THRI : IIR_NO_INT;
+    if (this.#ier & IER_RDI && this.#input.ready()) {
+      const enough = TRIGGER[this.#fcr >> 6]!;
+      return this.#fcr & FCR_ENABLE && this.#input.waiting < enough ? IIR_TIMEOUT : IIR_RDI;
+    }
+    // a line that nobody empties keeps the transmitter busy
+    const empty = this.#thrEmptyPending && this.#output.ready;
+    return this.#ier & IER_THRI && empty ? IIR_THRI : IIR_NO_INT;
   }
 
   #dlab(): boolean {

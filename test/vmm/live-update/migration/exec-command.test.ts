@@ -52,7 +52,7 @@ describe('cpr-exec-command', () => {
     { command: ['no-such-program', ENTRY], error: 'no-such-program: not in PATH' },
     { command: [NODE, '--jitless', ENTRY], error: "options for node (--jitless) must be those of this VMM's node" },
     { command: [NODE, ENTRY, '--nonsense'], error: "Unknown option '--nonsense'" },
-    { command: [NODE, ENTRY, '-m', '64M'], error: 'give --kernel ELF' },
+    { command: [NODE, ENTRY, '-m', '64M'], error: 'give --kernel FILE' },
     {
       command: [NODE, ENTRY, ...MACHINE.with(1, '128M'), ...DEVICE],
       error: 'memory 134217728, but this VMM has 67108864: an update does not change the machine',

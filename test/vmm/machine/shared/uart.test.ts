@@ -160,3 +160,59 @@ function takeAll(count: number): number[] {
   input.release();
   return bytes;
 }
+
+/** docs/machine.md, "UART". */
+describe("the UART's interrupt", () => {
+  let levels: boolean[];
+  beforeEach(() => {
+    levels = [];
+    uart = new Uart(input, output, (up) => levels.push(up));
+  });
+
+  it('follows IIR: transmitter empty, then nothing', () => {
+    write(1, 2);
+    expect([levels, read(2), levels]).toEqual([[true, false], 2, [true, false]]);
+  });
+
+  it('is up from the update after a byte came until all are read', () => {
+    write(1, 1);
+    input.push(Buffer.from('ab'));
+    uart.update();
+    expect(levels).toEqual([true]);
+    read(0);
+    expect(levels).toEqual([true]);
+    read(0);
+    expect(levels).toEqual([true, false]);
+  });
+
+  it('says time-out for fewer bytes than the trigger level, with the FIFO on', () => {
+    write(1, 1);
+    write(2, 0x81);
+    input.push(Buffer.from('1234567'));
+    expect(read(2)).toBe(0xcc);
+    input.push(Buffer.from('8'));
+    expect(read(2)).toBe(0xc4);
+  });
+
+  it('waits with transmitter empty until stdout takes bytes again', () => {
+    write(1, 2);
+    read(2);
+    blocked = true;
+    print('x'.repeat(4096));
+    expect([levels.at(-1), read(2)]).toEqual([false, 1]);
+    blocked = false;
+    output.flush();
+    uart.update();
+    expect([levels.at(-1), read(2)]).toEqual([true, 2]);
+  });
+
+  it('comes up again in the machine that goes on from a saved state', () => {
+    write(1, 1);
+    input.push(Buffer.from('a'));
+    const state = structuredClone(uart.save());
+    levels = [];
+    uart = new Uart(input, output, (up) => levels.push(up));
+    uart.restore(state);
+    expect(levels).toEqual([true]);
+  });
+});

@@ -1,0 +1,63 @@
+/**
+ * What a machine with wired interrupts has (`aia=none`, as in QEMU): the PLIC, and the devices
+ * whose interrupts go there. A machine with message-signalled interrupts has none of them.
+ */
+
+import type { MmioDevice } from './bus.ts';
+import { type MapEntry, PLIC, RTC, RTC_IRQ } from './memory-map.ts';
+import { Plic, type PlicOptions, type PlicState } from './plic.ts';
+import { Rtc, type RtcState } from './rtc.ts';
+
+/** Which interrupt controllers a machine has: `-machine virt,aia=`. */
+export const AIA_KINDS = ['none', 'aplic-imsic'] as const;
+export type Aia = (typeof AIA_KINDS)[number];
+
+/** Their sections. */
+export interface WiredState {
+  readonly plic: PlicState;
+  readonly rtc: RtcState;
+}
+
+export class WiredDevices {
+  readonly plic: Plic;
+  readonly #rtc: Rtc;
+
+  constructor(options: PlicOptions) {
+    this.plic = new Plic(options);
+    this.#rtc = new Rtc(this.line(RTC_IRQ));
+  }
+
+  /** The wire of a source. */
+  line(source: number): (up: boolean) => void {
+    return (up) => this.plic.setLevel(source, up);
+  }
+
+  mapInto(bus: { map(at: MapEntry, device: MmioDevice): void }): void {
+    bus.map(PLIC, this.plic);
+    bus.map(RTC, this.#rtc);
+  }
+
+  /** Lets time-driven devices look at the time. */
+  update(): void {
+    this.#rtc.update();
+  }
+
+  /** Milliseconds until `update` would raise a line; undefined if nothing is due. */
+  dueMs(): number | undefined {
+    return this.#rtc.dueMs();
+  }
+
+  reset(): void {
+    this.#rtc.reset();
+    this.plic.reset(); // after the devices: their lines are down
+  }
+
+  save(): WiredState {
+    return { plic: this.plic.save(), rtc: this.#rtc.save() };
+  }
+
+  restore({ plic, rtc }: WiredState): void {
+    this.plic.restore(plic);
+    this.#rtc.restore(rtc);
+  }
+}

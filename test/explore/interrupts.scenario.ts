@@ -88,6 +88,59 @@ export const msiHandOver = defineScenario({
   },
 });
 
+/** A function whose MSI is enabled, with data 0. */
+const sendingFunction = {
+  readConfig: (at: number) => (at === 0x42 ? 1 : 0),
+  writeConfig: () => undefined,
+} as unknown as PciAccess;
+
+/** The kernel ends while the device sends MSIs, and the next one takes the device over. */
+export const msiOverKexec = defineScenario({
+  file: import.meta.url,
+  name: 'msi-over-kexec',
+  memory: () => ({ ...boardMemory(1), fds: new SharedArrayBuffer(128) }),
+  libc,
+  names: boardNames,
+  actors: {
+    device: (memory) => {
+      const dma = port(memory, 0);
+      for (let i = 0; i < 3; i++) dma.write32(MSI_VPN, 0, 0);
+      dma.idle();
+    },
+    kernel: (memory) => {
+      const { commands } = kernel(memory);
+      const sources = eventfdSources(memory.doorbells);
+      const msi = (): Msi =>
+        new Msi(
+          sendingFunction,
+          { at: 0x40, is64: false, maxVectors: 1 },
+          {
+            doorbells: new DoorbellTable(memory.doorbells),
+            vectors: new VectorAllocator(8),
+            doorbell: { acquire: () => MSI_VPN * 4096, release: () => undefined },
+            fence: () => commands.fence(),
+            holds: () => true,
+          },
+        );
+      const before = msi();
+      before.keep(); // as an earlier kernel has left it
+      before.enable(1);
+      before.setBlock(0, 1, () => new EventTrigger(sources, A));
+      before.leave();
+      const next = msi();
+      next.keep();
+      next.enable(1);
+      next.setBlock(0, 1, () => new EventTrigger(sources, B));
+    },
+  },
+  check: ({ fds, doorbells }) => {
+    const table = new DoorbellTable(doorbells);
+    // what came before the first kernel had the vector was nobody's
+    assert.equal(signals(fds, A) + signals(fds, B) + table.dropped(0), 3, 'each MSI has reached one eventfd');
+    assert.equal(table.pending(0), 0, 'no MSI pends any more');
+  },
+});
+
 const intxMemory = () => ({
   intx: createIntxLine(),
   sources: new SharedArrayBuffer(SOURCES_BYTES),

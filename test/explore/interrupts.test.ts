@@ -1,7 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { intxHandOver, intxLevel, intxOnce, msiHandOver } from './interrupts.scenario.ts';
+import { intxHandOver, intxLevel, intxOnce, msiHandOver, msiOverKexec } from './interrupts.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -12,15 +12,39 @@ const mutants = {
   closedBeforeTheFence: {
     name: 'closed-before-the-fence',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    if (!old) return;\n    this.#fabric.fence();\n    old.close();\n',
-    replace: '    if (!old) return;\n    old.close();\n    this.#fabric.fence();\n',
+    find: '    if (!old && !held) return;\n    this.#fabric.fence();\n',
+    replace: '    if (!old && !held) return;\n    old?.close();\n    this.#fabric.fence();\n',
   },
   fenceBeforeTheRoute: {
     name: 'fence-before-the-route',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? -1);\n    if (!old) return;\n    this.#fabric.fence();\n',
+    find: '    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? (held ? HELD : -1));\n    if (!old && !held) return;\n    this.#fabric.fence();\n',
     replace:
-      '    if (old) this.#fabric.fence();\n    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? -1);\n    if (!old) return;\n',
+      '    if (old || held) this.#fabric.fence();\n    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? (held ? HELD : -1));\n    if (!old && !held) return;\n',
+  },
+  deliveredBeforeTheFence: {
+    name: 'delivered-before-the-fence',
+    file: 'iommu/kernel/vfio/pci/msi.ts',
+    find: '    this.#fabric.fence();\n    this.#fabric.doorbells.deliverPending(this.#base + i);\n',
+    replace: '    this.#fabric.doorbells.deliverPending(this.#base + i);\n    this.#fabric.fence();\n',
+  },
+  nothingHeldAtTheEnd: {
+    name: 'nothing-held-at-the-end',
+    file: 'iommu/kernel/vfio/pci/msi.ts',
+    find: 'this.#allocated; i++) this.#fabric.doorbells.setSource(this.#base + i, HELD);',
+    replace: 'this.#allocated; i++) this.#fabric.doorbells.setSource(this.#base + i, 7);',
+  },
+  heldAndClosedAtOnce: {
+    name: 'held-and-closed-at-once',
+    file: 'iommu/kernel/vfio/pci/msi.ts',
+    find: '    this.#fabric.fence();\n    for (const trigger of this.#triggers) trigger?.close();\n',
+    replace: '    for (const trigger of this.#triggers) trigger?.close();\n    this.#fabric.fence();\n',
+  },
+  pendingReadAndCleared: {
+    name: 'pending-read-and-cleared',
+    file,
+    find: 'Atomics.exchange(this.#words, Doorbell.word.pending + vector, 0)',
+    replace: 'Atomics.load(this.#words, Doorbell.word.pending + vector)',
   },
   signallingNotSaid: {
     name: 'signalling-not-said',
@@ -50,6 +74,7 @@ const mutants = {
 
 describe('interrupts', () => {
   it('never write an eventfd of an MSI that was closed, and lose no MSI (RACE-18)', () => holds(msiHandOver));
+  it('outlive a kernel: each reaches an eventfd of the one or of the next (PKF-6)', () => holds(msiOverKexec));
   it('never write an eventfd of INTx that was closed (RACE-18)', () => holds(intxHandOver, { preemptions: 3 }));
   it('tell of a level that is up and unmasked, once per mask', () => holds(intxLevel, { preemptions: 3 }));
   it('are signalled once when two threads find the level', () => holds(intxOnce, { preemptions: 4 }));
@@ -58,6 +83,10 @@ describe('interrupts', () => {
 describe('seeded bugs of interrupts', () => {
   it.each([
     { mutant: mutants.closedBeforeTheFence, scenario: msiHandOver, kind: 'threw' },
+    { mutant: mutants.deliveredBeforeTheFence, scenario: msiOverKexec, kind: 'check' },
+    { mutant: mutants.nothingHeldAtTheEnd, scenario: msiOverKexec, kind: 'threw' },
+    { mutant: mutants.heldAndClosedAtOnce, scenario: msiOverKexec, kind: 'threw' },
+    { mutant: mutants.pendingReadAndCleared, scenario: msiOverKexec, kind: 'check' },
     { mutant: mutants.fenceBeforeTheRoute, scenario: msiHandOver, kind: 'threw' },
     { mutant: mutants.signallingNotSaid, scenario: intxHandOver, kind: 'threw' },
     { mutant: mutants.noWakeUpWhenSignalled, scenario: intxHandOver, kind: 'deadlock' },

@@ -27,6 +27,7 @@ const ROOMS = [
     'mdev',
     'migration',
     'monitor',
+    'pkernfs',
   ],
   ...['platform', 'stress', 'type1', 'vfio', 'vmm', 'with'],
 ];

@@ -52,11 +52,19 @@ function unchanged(path, contents) {
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 /**
- * What runs between execve and the guest's next instruction is CommonJS: Node 20 starts such a file
- * 5 ms (a worker 7 ms) sooner than an ES module, and loads a module that is imported dynamically,
- * koffi with it, when it is asked for. The rest is ESM.
+ * What somebody waits for is CommonJS: the command line, and all between execve and the guest's
+ * next instruction. Node 20 starts such a file 5 ms (a worker 7 ms) sooner than an ES module, and
+ * loads a module that is imported dynamically, koffi with it, when it is asked for. The rest is
+ * ESM.
  */
-const RESUME_PATH = ['vmm', 'vmm-snapshot', 'vmm-build-snapshot', 'vmm-crew-vcpu-worker', 'vmm-crew-interrupts-worker'];
+const SOON = [
+  'livevmm',
+  'vmm',
+  'vmm-snapshot',
+  'vmm-build-snapshot',
+  'vmm-crew-vcpu-worker',
+  'vmm-crew-interrupts-worker',
+];
 
 const shared = {
   absWorkingDir: root,
@@ -76,7 +84,7 @@ const SHEBANG = '#!/usr/bin/env node';
 const entries = Object.entries(entryPoints());
 const asEsm = build({
   ...shared,
-  entryPoints: Object.fromEntries(entries.filter(([name]) => !RESUME_PATH.includes(name))),
+  entryPoints: Object.fromEntries(entries.filter(([name]) => !SOON.includes(name))),
   outExtension: { '.js': '.mjs' },
   format: 'esm',
   define,
@@ -84,7 +92,7 @@ const asEsm = build({
 });
 const asCommonJs = build({
   ...shared,
-  entryPoints: Object.fromEntries(entries.filter(([name]) => RESUME_PATH.includes(name))),
+  entryPoints: Object.fromEntries(entries.filter(([name]) => SOON.includes(name))),
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
   supported: { 'dynamic-import': false },

@@ -6,20 +6,55 @@ import { SysError } from '../platform/errno.ts';
 import { VERSION } from '../platform/version.ts';
 import { type Command, CommandError, UsageError } from './cli/command.ts';
 import { checkFdLimit } from './cli/fd-limit.ts';
-import { bench } from './commands/bench.ts';
-import { conform } from './commands/conform.ts';
-import { demo } from './commands/demo.ts';
-import { host } from './commands/host.ts';
-import { info } from './commands/info.ts';
-import { run } from './commands/run.ts';
-import { state } from './commands/state.ts';
-import { stress } from './commands/stress.ts';
-import { update } from './commands/update.ts';
-import { with_ } from './commands/with.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = {
-  ...{ demo, host, run, update, state, info, stress, bench, conform },
-  with: with_,
+interface Listed {
+  /** One line for `livevmm --help`. */
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
+/** Only the command that is asked for is loaded. */
+const COMMANDS: Readonly<Record<string, Listed>> = {
+  demo: {
+    summary: 'replace a busy VMM several times and prove that nothing stopped or was lost',
+    load: async () => (await import('./commands/demo.ts')).demo,
+  },
+  host: {
+    summary: 'run a board with devices, and the kernel that offers them by VFIO',
+    load: async () => (await import('./commands/host.ts')).host,
+  },
+  run: {
+    summary: 'run a guest, on a host or with a private one',
+    load: async () => (await import('./commands/run.ts')).run,
+  },
+  update: {
+    summary: 'replace a running VMM by a new image of itself, or of another version or Node',
+    load: async () => (await import('./commands/update.ts')).update,
+  },
+  state: {
+    summary: "show a guest's saved state, or compare two",
+    load: async () => (await import('./commands/state.ts')).state,
+  },
+  info: {
+    summary: 'show devices, groups, mappings and counters of a running host',
+    load: async () => (await import('./commands/info.ts')).info,
+  },
+  stress: {
+    summary: 'break it, if you can: random work, execs and kills under DMA, with every invariant checked',
+    load: async () => (await import('./commands/stress.ts')).stress,
+  },
+  bench: {
+    summary: 'measure DMA, MAP_DMA and update pauses, as ratios in one run',
+    load: async () => (await import('./commands/bench.ts')).bench,
+  },
+  conform: {
+    summary: 'compare this kernel with what real ones answered',
+    load: async () => (await import('./commands/conform.ts')).conform,
+  },
+  with: {
+    summary: 'run any program that uses VFIO on the emulated kernel',
+    load: async () => (await import('./commands/with.ts')).with_,
+  },
 };
 
 function overview(): string {
@@ -54,8 +89,8 @@ async function main(words: readonly string[]): Promise<number> {
     (name === undefined ? process.stderr : process.stdout).write(overview());
     return name === undefined ? 2 : 0;
   }
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name]! : undefined;
-  if (!command) throw new UsageError(`no command '${name}'; see livevmm --help`);
+  if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`no command '${name}'; see livevmm --help`);
+  const command = await COMMANDS[name]!.load();
   if (wantsHelp(rest)) {
     process.stdout.write(command.help);
     return 0;
@@ -83,4 +118,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
-process.exitCode = await main(process.argv.slice(2)).catch(explain);
+void main(process.argv.slice(2))
+  .catch(explain)
+  .then((status) => {
+    process.exitCode = status;
+  });

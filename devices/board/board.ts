@@ -41,6 +41,8 @@ export interface BoardOptions {
    * all DMA.
    */
   readonly socketPath?: string;
+  /** A socket that listens there already: clients may have connected. */
+  readonly listener?: number;
   readonly profile?: ProfileName;
   /** What becomes of mappings of a BAR when its device goes, in place of the profile's answer. */
   readonly peerMappings?: PeerMappings | undefined;
@@ -67,6 +69,12 @@ export interface BoardOptions {
   readonly report?: (line: string) => void;
 }
 
+/** What every kernel of a board is told. */
+type KernelBoot = Omit<
+  KernelWorkerData,
+  'listener' | 'life' | 'physical' | 'physicalPort' | 'mediated' | 'board' | 'boardReply'
+>;
+
 const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 
 export class Board {
@@ -79,7 +87,7 @@ export class Board {
   readonly #hashes = new HashQueue<RamHashReply>();
   #kernel: KernelThread | undefined;
   /** How a kernel is started. */
-  #boot: Omit<KernelWorkerData, 'life' | 'physical' | 'physicalPort' | 'mediated' | 'board' | 'boardReply'> | undefined;
+  #boot: KernelBoot | undefined;
   /** The kernel that the present one makes room for. */
   #next: NextKernel | undefined;
   #life: KernelWorkerData['life'] = { kexecs: 0, downNs: null };
@@ -107,9 +115,7 @@ export class Board {
    * that cannot be built; nothing is left of it then.
    */
   static async start(options: BoardOptions): Promise<Board> {
-    const { devices, units = DEFAULT_UNITS, firstGroup = 0 } = options;
-    const plannedUnits = planUnits(units);
-    const plan = planDevices({ devices, units: units.map(({ name }) => name), firstGroup });
+    const { plan, units } = planBoard(options);
     const software = {
       profile: options.profile ?? '5.12',
       peerMappings: options.peerMappings,
@@ -117,16 +123,19 @@ export class Board {
       kvemuGroups: kvemuGroups(options, plan),
       tablesMode: options.tablesMode,
     };
-    const board = new Board(options, plan, plannedUnits);
+    const board = new Board(options, plan, units);
     try {
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
       const doorbell = board.#memory.addDoorbell(board.#interrupts);
       const reserved = reserve(board.#memory, options.pkernfsBytes);
       board.#installDevices(plan);
-      await Promise.all(board.#installed.map(({ thread }) => thread.started()));
-      if (options.socketPath !== undefined) {
-        await board.#powerOnKernel(options.socketPath, software, { kernelRam, doorbell, reserved });
+      const { socketPath, listener } = options;
+      if (socketPath !== undefined) {
+        board.#setBoot({ ...software, socketPath }, { kernelRam, doorbell, reserved });
+        board.#loadKernel(nextKernel(undefined), listener); // while the devices start
       }
+      await Promise.all(board.#installed.map(({ thread }) => thread.started()));
+      await board.#kernel?.begin();
     } catch (error) {
       await board.stop();
       throw error;
@@ -211,19 +220,13 @@ export class Board {
     };
   }
 
-  async #powerOnKernel(
-    socketPath: string,
-    software: Pick<KernelWorkerData, 'profile' | 'peerMappings' | 'memlock' | 'kvemuGroups' | 'tablesMode'>,
-    {
-      kernelRam,
-      doorbell,
-      reserved,
-    }: { readonly kernelRam: Span; readonly doorbell: Span } & Pick<KernelWorkerData, 'reserved'>,
-  ): Promise<void> {
+  #setBoot(
+    software: Omit<KernelBoot, 'kernelRam' | 'doorbell' | 'reserved' | 'interrupts' | 'units' | 'functions'>,
+    { kernelRam, doorbell, reserved }: Pick<KernelBoot, 'kernelRam' | 'doorbell' | 'reserved'>,
+  ): void {
     const span = ({ start, size }: Span): Span => ({ start, size });
     this.#boot = {
       ...software,
-      socketPath,
       reserved,
       kernelRam: span(kernelRam),
       doorbell: span(doorbell),
@@ -231,10 +234,10 @@ export class Board {
       units: this.#units,
       functions: this.#installed.map((installed) => installed.function),
     };
-    await this.#startKernel(nextKernel(undefined));
   }
 
-  async #startKernel({ build, knowsPkernfs }: NextKernel): Promise<void> {
+  /** Loads a kernel. It begins when it is told to. */
+  #loadKernel({ build, knowsPkernfs }: NextKernel, listener?: number): KernelThread {
     const { port: physicalPort, ranges } = this.#memory.subscribe();
     const { port1: here, port2: board } = new MessageChannel();
     const boardReply = createBoardReply();
@@ -250,6 +253,7 @@ export class Board {
     const kernel = new KernelThread(
       {
         ...boot,
+        listener,
         reserved: knowsPkernfs ? boot.reserved : undefined,
         life: this.#life,
         physical: ranges,
@@ -261,11 +265,11 @@ export class Board {
       build,
     );
     this.#kernel = kernel;
-    await kernel.ready;
     void kernel.failed.then(this.#fail);
     void kernel.down
       .then((mediated) => this.#kexec(mediated, physicalPort))
       .catch((error: Error) => this.#fail(error.message));
+    return kernel;
   }
 
   /** EBUSY: a kexec is under way; ENOENT, ENOEXEC: no kernel in the folder can come next. */
@@ -285,7 +289,7 @@ export class Board {
     this.#mediated = [...mediated];
     const next = this.#next ?? nextKernel(undefined);
     this.#next = undefined;
-    if (!this.#stopped) await this.#startKernel(next);
+    if (!this.#stopped) await this.#loadKernel(next).begin();
   }
 
   /** Ends all threads, the kernel first, and lets all memory go. */
@@ -332,6 +336,22 @@ export class Board {
     }));
   }
 }
+
+interface BoardPlan {
+  readonly plan: readonly PlannedDevice[];
+  readonly units: readonly PlannedUnit[];
+}
+
+function planBoard({ devices, units = DEFAULT_UNITS, firstGroup = 0 }: BoardOptions): BoardPlan {
+  const planned = planUnits(units);
+  return { units: planned, plan: planDevices({ devices, units: units.map(({ name }) => name), firstGroup }) };
+}
+
+/**
+ * The PCI addresses of a board's devices, in their order. EINVAL for a board that cannot be built.
+ */
+export const plannedAddresses = (options: BoardOptions): string[] =>
+  planBoard(options).plan.map(({ bdf }) => formatBdf(bdf));
 
 /** EINVAL for a group that has a device already. */
 function kvemuGroups({ kvemuGroups: groups = [] }: BoardOptions, plan: readonly PlannedDevice[]): readonly number[] {

@@ -1,5 +1,5 @@
 /** The host process: it has a board on its main thread, which stays free to answer. */
-import { Board, type BoardOptions } from './board.ts';
+import { Board, type BoardOptions, plannedAddresses } from './board.ts';
 
 export type { BoardDeviceInfo, BoardInfo, BoardOptions, DeviceOptions, IommuOptions } from './board.ts';
 export {
@@ -10,7 +10,7 @@ export {
   type PropertyHelp,
   type RegisterHelp,
 } from './device-help.ts';
-export type { Board };
+export { type Board, plannedAddresses };
 
 /** Starts a board and its kernel. EINVAL in one line for an unknown device type or property. */
 export function startHost(options: BoardOptions & { readonly socketPath: string }): Promise<Board> {

@@ -1,8 +1,8 @@
 /**
- * The kernel worker as the board sees it. The board starts it with its view of the machine, stops
- * it, and watches it.
+ * The kernel worker as the board sees it. The board starts it with its view of the machine, lets it
+ * begin when the devices answer, stops it, and watches it.
  */
-import type { KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
+import type { KernelBegin, KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
 import { SysError } from '../../platform/errno.ts';
 import { OwnedThread } from '../../platform/owned-thread.ts';
 import { startWorker } from '../../platform/thread.ts';
@@ -14,10 +14,10 @@ export class KernelThread {
   readonly #thread: OwnedThread;
   /** Resolves with the reason when the kernel ends without a request. */
   readonly failed: Promise<string>;
-  /** Resolves when the kernel listens. */
-  readonly ready: Promise<void>;
   /** Resolves when the kernel has ended to make room for the next one, with what that one gets. */
   readonly down: Promise<KernelWorkerData['mediated']>;
+  readonly #listening: Promise<void>;
+  #refused: SysError | undefined;
 
   constructor(data: KernelWorkerData, build?: string) {
     const worker = startWorker('iommu/kernel/worker', data, {
@@ -27,15 +27,14 @@ export class KernelThread {
     });
     this.#thread = new OwnedThread(worker);
     let fatal: string | undefined;
-    let refused: SysError | undefined;
     let left: KernelWorkerData['mediated'] | undefined;
-    const listening = new Promise<void>((resolve) => {
+    this.#listening = new Promise<void>((resolve) => {
       worker.on('message', (message: KernelMessage) => {
         if ('ready' in message) resolve();
         else if ('down' in message) left = message.mediated;
         else {
           fatal = message.fatal;
-          if (message.code !== undefined) refused = new SysError(message.code, message.fatal);
+          if (message.code !== undefined) this.#refused = new SysError(message.code, message.fatal);
         }
       });
     });
@@ -52,18 +51,19 @@ export class KernelThread {
         if (!left && !this.#thread.stopping) resolve(fatal ?? 'the kernel worker has ended');
       });
     });
-    this.ready = this.#untilReady(listening, () => refused);
   }
 
   /**
-   * Rejects with the reason why the kernel could not start: a refusal (e.g. of the path of its
-   * socket), or a bug.
+   * Resolves when the kernel listens. Rejects with the reason why it could not start: a refusal
+   * (e.g. of the path of its socket), or a bug.
    */
-  async #untilReady(listening: Promise<void>, refused: () => SysError | undefined): Promise<void> {
+  async begin(): Promise<void> {
+    const begin: KernelBegin = { begin: true };
+    this.#thread.worker.postMessage(begin);
     const { promise: late, cancel } = timeout(START_MS, 'the kernel worker does not start');
     try {
-      const reason = await Promise.race([listening, this.failed, late]);
-      if (reason !== undefined) throw refused() ?? new Error(reason);
+      const reason = await Promise.race([this.#listening, this.failed, late]);
+      if (reason !== undefined) throw this.#refused ?? new Error(reason);
     } finally {
       cancel();
     }

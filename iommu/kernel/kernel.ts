@@ -60,6 +60,7 @@ interface Ground {
 
 export class Kernel {
   readonly #server: Server;
+  readonly #listener: number | undefined;
   readonly #board: BoardClient;
   readonly #sources: EventfdSources;
   readonly #functions: readonly BoundFunction[];
@@ -94,14 +95,15 @@ export class Kernel {
     this.#sources = ground.sources;
     this.#functions = functions;
     this.#vfio = vfio;
-    const { socketPath, memlock } = data;
+    const { socketPath, memlock, listener } = data;
+    this.#listener = listener;
     const openPath = nodes(vfio, host, reserved);
     this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds: fds.connections });
   }
 
   /** From here on the kernel answers clients. */
   listen(): Promise<void> {
-    return this.#server.listen();
+    return this.#server.listen(this.#listener);
   }
 
   /**

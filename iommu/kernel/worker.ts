@@ -1,11 +1,12 @@
 /**
- * Thread entry: the host kernel. The socket keeps the event loop alive; the board's `stop` ends it.
+ * Thread entry: the host kernel. It is loaded while the devices start. The socket keeps the event
+ * loop alive; the board's `stop` ends it.
  */
 import { parentPort } from 'node:worker_threads';
 
 import { SysError } from '../../platform/errno.ts';
 import { workerInput } from '../../platform/thread.ts';
-import type { KernelMessage, KernelStop, KernelWorkerData } from './board/protocol.ts';
+import type { KernelBegin, KernelMessage, KernelStop, KernelWorkerData } from './board/protocol.ts';
 import { reportBug } from './core/bug.ts';
 import { Kernel } from './kernel.ts';
 
@@ -16,26 +17,33 @@ const send = (message: KernelMessage): void => port.postMessage(message);
 process.on('uncaughtException', reportBug);
 process.on('unhandledRejection', reportBug);
 
-try {
-  const data = workerInput<KernelWorkerData>();
-  const kernel: Kernel = new Kernel(data, async (keeps) => {
-    await kernel.leave(keeps);
-    const { mediated } = data;
-    const down: KernelMessage = { down: true, mediated };
-    port.postMessage(
-      down,
-      mediated.map((device) => device.port),
-    );
-    port.close();
-  });
-  port.on('message', async (_: KernelStop) => {
-    await kernel.stop();
-    port.close();
-  });
-  await kernel.listen();
-  send({ ready: true });
-} catch (error) {
-  const { message } = error as Error;
-  send(error instanceof SysError ? { fatal: message, code: error.code } : { fatal: message });
-  process.exit(1);
+let kernel: Kernel | undefined;
+port.on('message', async (message: KernelBegin | KernelStop) => {
+  if ('begin' in message) return begin(workerInput<KernelWorkerData>());
+  await kernel?.stop();
+  port.close();
+});
+
+async function begin(data: KernelWorkerData): Promise<void> {
+  try {
+    const beginning = new Kernel(data, (keeps) => leave(beginning, keeps, data));
+    kernel = beginning;
+    await beginning.listen();
+    send({ ready: true });
+  } catch (error) {
+    const { message } = error as Error;
+    send(error instanceof SysError ? { fatal: message, code: error.code } : { fatal: message });
+    process.exit(1);
+  }
+}
+
+/** kexec: the next kernel gets the ports of the mediated devices. */
+async function leave(leaving: Kernel, keeps: boolean, { mediated }: KernelWorkerData): Promise<void> {
+  await leaving.leave(keeps);
+  const down: KernelMessage = { down: true, mediated };
+  port.postMessage(
+    down,
+    mediated.map((device) => device.port),
+  );
+  port.close();
 }

@@ -14,8 +14,6 @@ export class UsageError extends Error {}
 export class CommandError extends Error {}
 
 export interface Command {
-  /** One line for `livevmm --help`. */
-  readonly summary: string;
   /** The whole text of `livevmm <command> --help`. */
   readonly help: string;
   /** Runs the command. Resolves to the exit status. */

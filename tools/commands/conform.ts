@@ -71,7 +71,6 @@ function matcher(glob: string): (name: string) => boolean {
 }
 
 export const conform: Command = {
-  summary: 'compare this kernel with what real ones answered',
   help: HELP,
   async run(words) {
     const { options, positionals } = parseWords(words, {

@@ -1,8 +1,8 @@
 /** `livevmm demo`: the main job, end to end, with a verdict. */
+
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-
-import { PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
+import { DEFAULT_PROFILE, PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
 import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { demoGuest } from '../demo/guests.ts';
 import { DEFECTS, vmmOptionsFor } from '../demo/injection.ts';
@@ -14,7 +14,6 @@ import { guestPath } from '../launch/programs.ts';
 import { runBadSuccessors } from './demo-bad-successors.ts';
 import { peers } from './demo-p2p.ts';
 import { type Mode, runUpdates } from './demo-updates.ts';
-import { DEFAULT_PROFILE } from './host.ts';
 
 const MODES = ['updates', 'bad-successors', 'p2p'] as const;
 
@@ -57,7 +56,6 @@ To show that the demo can fail, it does one thing wrong during the first update:
 `;
 
 export const demo: Command = {
-  summary: 'replace a busy VMM several times and prove that nothing stopped or was lost',
   help: HELP,
   async run(words) {
     const options = parseOptions(words, {

@@ -1,6 +1,7 @@
 /** `livevmm host`: the board and its kernel in the foreground. */
+
 import { type Board, startHost } from '../../devices/board/host.ts';
-import { PEER_MAPPINGS, PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile.ts';
+import { DEFAULT_PROFILE, PEER_MAPPINGS, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { ownerEnded } from '../../platform/lifeline.ts';
 import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { helpRequest, parseDeviceOption } from '../cli/device-option.ts';
@@ -13,7 +14,6 @@ import { defaultHostSocket } from '../launch/sockets.ts';
 import { answerHelp, deviceList } from './device-help.ts';
 
 /** The kernel version of the patches that this project retells: an invalid vaddr blocks. */
-export const DEFAULT_PROFILE: ProfileName = '5.12';
 const MAX_GROUP = 999_999_999;
 const MAX_FD = 9_999_999;
 
@@ -47,7 +47,6 @@ function describe(socket: string, devices: ReturnType<Board['info']>['devices'])
 }
 
 export const host: Command = {
-  summary: 'run a board with devices, and the kernel that offers them by VFIO',
   help: HELP,
   async run(words) {
     const options = parseOptions(words, {

@@ -79,7 +79,6 @@ function describe({ profile, memlock, pid, pinnedPages, devices, containers, uni
 }
 
 export const info: Command = {
-  summary: 'show devices, groups, mappings and counters of a running host',
   help: HELP,
   async run(words) {
     const options = parseOptions(words, { host: { type: 'string' }, json: { type: 'boolean', default: false } });

@@ -1,15 +1,16 @@
 /**
  * `livevmm run`: a VMM on the board of a running host, or, without --host, on a private one. With
- * --host this process *becomes* the VMM (execve); without, it is the host and the VMM its child.
+ * --host this process *becomes* the VMM (execve); without, the VMM is its child, and this process
+ * is the host if the guest has devices.
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-
-import { type Board, type BoardOptions, startHost } from '../../devices/board/host.ts';
-import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
+import type { BoardOptions } from '../../devices/board/host.ts';
+import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { execve } from '../../platform/libc/this-process.ts';
 import { asTwoDashes } from '../../platform/one-dash.ts';
+import { listenUnix } from '../../platform/unix-listener.ts';
 import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../cli/command.ts';
 import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
@@ -18,7 +19,6 @@ import { Child } from '../launch/child.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { defaultQmpSocket } from '../launch/sockets.ts';
 import { type VmmPlan, vmmArgv } from '../launch/vmm.ts';
-import { DEFAULT_PROFILE } from './host.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel FILE [--device DEVICE]... [--qmp PATH]
 
@@ -61,9 +61,13 @@ function becomeVmm(argv: readonly string[]): never {
   return execve(argv[0]!, argv, process.env);
 }
 
-async function runChild(argv: readonly string[]): Promise<number> {
-  const terminal = { stdio: ['inherit', 'inherit', 'inherit'], detached: false } as const;
-  const child = new Child({ name: 'the VMM', argv, ...terminal, lifeline: true });
+const TERMINAL = { stdio: ['inherit', 'inherit', 'inherit'], detached: false } as const;
+
+const startChild = (argv: readonly string[]): Child =>
+  new Child({ name: 'the VMM', argv, ...TERMINAL, lifeline: true });
+
+/** Resolves with the VMM's exit status. */
+async function follow(child: Child): Promise<number> {
   // A terminal sends its SIGINT to the child as well as to us. A signal from elsewhere reaches us
   // only.
   const stop = onEndingSignal((signal) => {
@@ -79,21 +83,31 @@ async function runOnPrivateHost(
   machine: Pick<BoardOptions, 'devices' | 'units' | 'profile'>,
   options: VmmPlan,
 ): Promise<number> {
+  const { plannedAddresses, startHost } = await import('../../devices/board/host.ts');
+  const bdfs = plannedAddresses(machine);
   const folder = new PrivateFolder();
-  const socketPath = join(folder.path, 'host.sock');
-  let board: Board | undefined;
   try {
-    board = await startHost({ ...machine, socketPath, memlock: 'unlimited' });
-    const bdfs = board.info().devices.map(({ bdf }) => bdf);
-    return await runChild(vmmArgv({ ...options, host: socketPath, bdfs }));
+    const socketPath = join(folder.path, 'host.sock');
+    // The VMM starts while the host does. It can connect, and waits for the kernel's first answer.
+    const listener = listenUnix(socketPath);
+    const child = startChild(vmmArgv({ ...options, host: socketPath, bdfs }));
+    const ended = follow(child);
+    const board = await startHost({ ...machine, socketPath, listener, memlock: 'unlimited' }).catch(async (error) => {
+      child.kill('SIGKILL'); // before it tells that its host is gone
+      await child.closed;
+      throw error;
+    });
+    try {
+      return await ended;
+    } finally {
+      await board.stop();
+    }
   } finally {
-    await board?.stop();
     await folder.remove();
   }
 }
 
 export const run: Command = {
-  summary: 'run a guest, on a host or with a private one',
   help: HELP,
   async run(words) {
     const options = parseOptions(asTwoDashes(words, LONG), {
@@ -118,6 +132,7 @@ export const run: Command = {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');
       const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
+      if (devices.length === 0 && options.iommu.length === 0) return follow(startChild(vmmArgv(vmm)));
       return runOnPrivateHost({ devices, profile, ...unitsOf(options.iommu) }, vmm);
     }
     if (options.iommu.length > 0) throw new UsageError('run: --iommu is for the private board');

@@ -75,7 +75,6 @@ function diff(paths: readonly string[], json: boolean | undefined): number {
 }
 
 export const state: Command = {
-  summary: "show a guest's saved state, or compare two",
   help: HELP,
   async run(words) {
     const { options, positionals } = parseWords(words, {

@@ -2,10 +2,10 @@
  * `livevmm stress`: random work of many clients under DMA, execs and kills, with the invariants
  * checked all the time.
  */
+
 import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-
-import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
+import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { VERSION } from '../../platform/version.ts';
 import { type Command, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal } from '../cli/signals.ts';
@@ -14,7 +14,6 @@ import { DEFECT_NAMES } from '../stress/defects.ts';
 import type { Totals } from '../stress/outcome.ts';
 import { formatDocument, makeDocument } from '../stress/report.ts';
 import { type RunPlan, runStress } from '../stress/run.ts';
-import { DEFAULT_PROFILE } from './host.ts';
 
 const HELP = `Usage: livevmm stress [--seconds S] [--seed N] [--workers W] [--profile VERSION] [--json]
 
@@ -39,7 +38,6 @@ const MAX_SECONDS = 7 * 86_400;
 const MAX_SEED = 2 ** 32 - 1;
 
 export const stress: Command = {
-  summary: 'break it, if you can: random work, execs and kills under DMA, with every invariant checked',
   help: HELP,
   async run(words) {
     const options = parseOptions(words, {

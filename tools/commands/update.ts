@@ -64,7 +64,6 @@ function describeDryRun({ version, node, sections, checks, cost }: DryRun): stri
 }
 
 export const update: Command = {
-  summary: 'replace a running VMM by a new image of itself, or of another version or Node',
   help: HELP,
   async run(words) {
     const options = parseOptions(words, {

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { basename, join } from 'node:path';
 
 import { startHost } from '../../devices/board/host.ts';
-import { PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
+import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { getRlimit, RLIMIT_CORE, setRlimit } from '../../platform/libc/other-process.ts';
 import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../cli/command.ts';
 import { parseDeviceOption } from '../cli/device-option.ts';
@@ -17,7 +17,6 @@ import { thisArchitecture } from '../with/filter/call-numbers.ts';
 import { type RecordedHost, recordingHeader } from '../with/record/header.ts';
 import { type ProgramEnding, runProgram } from '../with/session.ts';
 import type { TraceOutput } from '../with/supervisor/protocol.ts';
-import { DEFAULT_PROFILE } from './host.ts';
 
 const DEFAULT_DEVICE = 'edu';
 const DEFAULT_MEMLOCK = 'as-process';
@@ -47,7 +46,6 @@ ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plai
 const HOST_OPTIONS = ['device', 'iommu', 'profile', 'memlock'] as const;
 
 export const with_: Command = {
-  summary: 'run any program that uses VFIO on the emulated kernel',
   help: HELP,
   async run(words) {
     const end = words.indexOf('--');

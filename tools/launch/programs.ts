@@ -12,7 +12,7 @@ export type ProgramName = 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client' | '
  */
 export const programPath = (name: ProgramName): string =>
   // why .cjs: see build.mjs
-  fileURLToPath(new URL(name === 'vmm' ? 'vmm.cjs' : `${name}.mjs`, dist));
+  fileURLToPath(new URL(`${name}.${name === 'vmm' || name === 'livevmm' ? 'cjs' : 'mjs'}`, dist));
 
 /** The command line of a built program, node first. */
 export const programArgv = (name: ProgramName, ...words: readonly string[]): string[] => [

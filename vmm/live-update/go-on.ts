@@ -1,12 +1,13 @@
 /**
  * The guest goes on in this process: each owner takes its section, then main runs the guest, then
  * its threads take over. An image that was exec'd, a standby, and an image that takes its guest
- * back all do this.
+ * back all do this, and so does one that powers its guest on.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { MainSlices } from '../crew/main-slices.ts';
+import type { InitialState } from '../crew/vcpu/protocol.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { HandOver } from './hand-over.ts';
 import type { NewImage } from './new-image.ts';
@@ -72,6 +73,15 @@ export async function goOn({ vm, machine, state }: NewImage, { reset = false } =
   slices.turn();
   const running = (await Promise.race([unquiesced, vm.ended.then(() => undefined)])) ?? loaded;
   return { vm, slices, loaded, running };
+}
+
+/** Powers the guest on. It runs, by main's hand, when this resolves. */
+export async function powerOn(vm: Vm, state: InitialState): Promise<Pick<Going, 'vm' | 'slices'>> {
+  const slices = new MainSlices(vm, state);
+  const done = vm.powerOn();
+  slices.turn();
+  await done;
+  return { vm, slices };
 }
 
 /** Starts the guest's threads, and resolves when they have taken over. */

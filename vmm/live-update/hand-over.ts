@@ -1,7 +1,7 @@
 /**
- * The hand-over is the end of an exec update. Main runs the guest (main-slices.ts) while its
- * threads start. When they are ready, they take over at a slice boundary. The state goes over in
- * sections, as in an update: no device knows that another thread is its vCPU now.
+ * The hand-over is the end of an update, and of a power-on. Main runs the guest (main-slices.ts)
+ * while its threads start. When they are ready, they take over at a slice boundary. The state goes
+ * over in sections, as in an update: no device knows that another thread is its vCPU now.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
 import { connectTask } from '../client/kernel-client.ts';

@@ -1,6 +1,7 @@
 /** The process of a VM beside its threads: console, signals, monitor, and how it ends. */
 import { SysError } from '../../platform/errno.ts';
 import { ownerEnded, type ToOwner, tellOwner } from '../../platform/lifeline.ts';
+import { powerOn, settle } from '../live-update/go-on.ts';
 import { type DmaOfDevice, dmaAround } from '../live-update/migration/dma.ts';
 import { Migration } from '../live-update/migration/migration.ts';
 import type { Resumed } from '../live-update/resume.ts';
@@ -8,6 +9,7 @@ import type { Protector } from '../live-update/standby/commitment.ts';
 import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
+import type { Built } from '../vm/power-on.ts';
 import type { Vm } from '../vm/vm.ts';
 import { commandsOf } from './commands/commands.ts';
 
@@ -15,11 +17,12 @@ import { commandsOf } from './commands/commands.ts';
  * Powers a VM on and serves it until it ends, or until `signalled` resolves. Returns the exit
  * status of the process.
  */
-export function servePowerOn(vm: Vm, signalled: Promise<number>): Promise<number> {
+export function servePowerOn({ vm, state }: Built, signalled: Promise<number>): Promise<number> {
   const migration = new Migration();
   return serve({ vm, migration, signalled }, async (execute) => {
     const monitor = await listen(vm, execute);
-    return { monitor, begin: () => vm.powerOn() };
+    const begin = async (): Promise<void> => void (await settle(await powerOn(vm, state)));
+    return { monitor, begin };
   });
 }
 

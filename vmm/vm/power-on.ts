@@ -1,8 +1,7 @@
 /** Builds a VM from its command line. The user's errors are SysErrors with one line. */
 import { createMemory, type Mapping } from '../../platform/memory.ts';
 import { VfioDevice } from '../client/device.ts';
-import { connectTask } from '../client/kernel-client.ts';
-import { startInterruptThread, startVcpuThread } from '../crew/threads.ts';
+import type { InitialState } from '../crew/vcpu/protocol.ts';
 import type { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 import { type PassthroughState, probeFunction } from '../machine/shared/passthrough.ts';
@@ -13,8 +12,13 @@ import { mapRam } from './guest-ram.ts';
 import type { Vm } from './vm.ts';
 import type { VmOptions } from './vm-state.ts';
 
-/** A VM that is about to be powered on: vm.powerOn() starts the guest. */
-export function buildVm(wanted: VmOptions): Vm {
+/** A VM that is about to be powered on. No thread is there to run it. */
+export interface Built {
+  readonly vm: Vm;
+  readonly state: InitialState;
+}
+
+export function buildVm(wanted: VmOptions): Built {
   const { entry, next, aia } = readGuest(wanted);
   const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
   const fd = createMemory('guest-ram', options.memory);
@@ -22,15 +26,7 @@ export function buildVm(wanted: VmOptions): Vm {
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
   const vm = assemble({ state, ram: { fd, mapping }, host });
-  const { vcpu, interrupts } = vm.parts;
-  const functions = host ? probeDevices(host, vm.routes) : [];
-  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath).socket);
-  vcpu.begin({ pci: { version: 1, functions } });
-  if (interrupts) {
-    startInterruptThread(interrupts);
-    interrupts.begin();
-  }
-  return vm;
+  return { vm, state: { pci: { version: 1, functions: host ? probeDevices(host, vm.routes) : [] } } };
 }
 
 function openHost({ host, devices, memory }: VmOptions, ram: Mapping): PassthroughHost | undefined {

@@ -12,6 +12,8 @@ import type { PeerMappings, ProfileName } from '../core/profile.ts';
 export interface KernelWorkerData {
   /** UNIX socket to listen on, made with mode 0600; must not exist. */
   readonly socketPath: string;
+  /** A socket that listens there already, and is the kernel's from here on. */
+  readonly listener?: number | undefined;
   readonly profile: ProfileName;
   /**
    * The kernels before this one since power-on, and when the last of them went down
@@ -67,6 +69,11 @@ export type KernelMessage =
   | { readonly down: true; readonly mediated: KernelWorkerData['mediated'] }
   /** `code` is the errno's name, for a failure that is no bug. */
   | { readonly fatal: string; readonly code?: string };
+
+/** A message to the worker's parentPort: all devices answer, so the kernel can find them. */
+export interface KernelBegin {
+  readonly begin: true;
+}
 
 /** A message to the worker's parentPort: close everything, unlink the socket and exit. */
 export interface KernelStop {

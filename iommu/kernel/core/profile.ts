@@ -245,6 +245,8 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
 };
 
 export const PROFILE_NAMES = Object.keys(PROFILES) as readonly ProfileName[];
+/** Unless the user names another. */
+export const DEFAULT_PROFILE: ProfileName = '5.12';
 
 /** The profile of that name. EINVAL for an unknown name; the message lists the names there are. */
 export function profileOf(name: string): Profile {

@@ -67,11 +67,10 @@ export class Server {
   }
 
   /**
-   * Starts to listen. Only the socket's owner (and root) can connect. Errors are those of
-   * listenUnix.
+   * Starts to listen, or to answer those who have connected to a socket that listens already. Only
+   * the socket's owner (and root) can connect. Errors are those of listenUnix.
    */
-  async listen(): Promise<void> {
-    const fd = listenUnix(this.#socketPath);
+  async listen(fd = listenUnix(this.#socketPath)): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#net.once('error', reject);
       this.#net.listen({ fd }, resolve);

@@ -1,10 +1,13 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { type Board, startHost } from '../../../devices/board/host.ts';
+import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
+import { gettid } from '../../../platform/libc/this-process.ts';
+import { listenUnix } from '../../../platform/unix-listener.ts';
 
 const DEVICES = [{ type: 'capture', properties: {} }];
 
@@ -35,6 +38,19 @@ describe('host', () => {
 
     expect(mode).toBe(0o600);
     expect(existsSync(socketPath)).toBe(false);
+  });
+
+  it('answers who has connected to its listener before it was there', async () => {
+    const socketPath = join(dir, 'host.sock');
+    const listener = listenUnix(socketPath);
+    const early = createConnection(socketPath);
+    early.write(encodeFrame({ task: gettid() }));
+    const answer = new Promise<Uint8Array>((resolve) => early.once('data', resolve));
+
+    board = await startHost({ devices: DEVICES, socketPath, listener, kernelRamBytes: 16 << 20 });
+
+    expect(new FrameReader().push(await answer)).toEqual([expect.objectContaining({ ret: 0 })]);
+    early.destroy();
   });
 
   it('leaves no thread and no fd', async () => {

@@ -48,7 +48,7 @@ describe('cpr-exec-command', () => {
       error: 'no livevmm: give a node, then the vmm.cjs of a',
     },
     { command: [NODE], error: 'no livevmm: give a node, then the vmm.cjs of a built version' },
-    { command: [NODE, '/opt/livevmm/dist/livevmm.mjs', 'run'], error: 'no livevmm: give a node, then the vmm.cjs' },
+    { command: [NODE, '/opt/livevmm/dist/livevmm.cjs', 'run'], error: 'no livevmm: give a node, then the vmm.cjs' },
     { command: ['no-such-program', ENTRY], error: 'no-such-program: not in PATH' },
     { command: [NODE, '--jitless', ENTRY], error: "options for node (--jitless) must be those of this VMM's node" },
     { command: [NODE, ENTRY, '--nonsense'], error: "Unknown option '--nonsense'" },

@@ -1,0 +1,56 @@
+/**
+ * Bench of starts: from the command to its first output. The floor is a node that prints a line.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+import { PrivateFolder } from '../launch/private-folder.ts';
+import { guestPath, programArgv } from '../launch/programs.ts';
+import { type Figure, median, type Progress } from './result.ts';
+
+const ROUNDS = 9;
+
+/** From the spawn of a command until its first output. The command has ended when this resolves. */
+async function firstOutputMs(argv: readonly string[]): Promise<number> {
+  const start = performance.now();
+  const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', 'pipe', 'ignore'] });
+  const ended = once(child, 'close');
+  await once(child.stdout, 'data');
+  const ms = performance.now() - start;
+  child.kill('SIGTERM');
+  await ended;
+  return ms;
+}
+
+export async function benchStart(progress: Progress): Promise<Figure[]> {
+  const folder = new PrivateFolder();
+  try {
+    // it tells of its devices at once, and runs on
+    const run = programArgv('livevmm', 'run', '--kernel', guestPath('demo'), '--qmp', join(folder.path, 'qmp.sock'));
+    const commands = {
+      node: [process.execPath, '--print', '0'],
+      version: programArgv('livevmm', '--version'),
+      plain: run,
+      device: [...run, '--device', 'edu'],
+    };
+    const times: Record<keyof typeof commands, number[]> = { node: [], version: [], plain: [], device: [] };
+    for (let round = 0; round < ROUNDS; round++) {
+      await progress(`round ${round + 1} of ${ROUNDS}`);
+      for (const [name, argv] of Object.entries(commands)) {
+        times[name as keyof typeof commands].push(await firstOutputMs(argv));
+      }
+    }
+    const ms = (name: keyof typeof commands): number => median(times[name]);
+    return [
+      { what: 'bare node to its first output', value: ms('node'), unit: 'ms' },
+      { what: 'livevmm --version / bare node', value: ms('version') / ms('node'), unit: '×' },
+      { what: 'livevmm run, to the first byte of the guest', value: ms('plain'), unit: 'ms' },
+      { what: 'the same with a device', value: ms('device'), unit: 'ms' },
+      { what: 'livevmm run / bare node', value: ms('plain') / ms('node'), unit: '×' },
+      { what: 'livevmm run with a device / bare node', value: ms('device') / ms('node'), unit: '×' },
+    ];
+  } finally {
+    await folder.remove();
+  }
+}

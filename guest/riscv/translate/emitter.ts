@@ -1,5 +1,6 @@
 /** What the emitters of all kinds of instructions use: registers, and the ways out of a region. */
 import type { Decoded } from './fields.ts';
+import { registersOf } from './registers.ts';
 import { Code, F64, I32, I64, op, type ValueType } from './wasm.ts';
 import { F, JUMP_ENTRIES, X } from './workspace.ts';
 
@@ -46,34 +47,6 @@ export const D0 = 9; // f64
 export const D1 = 10; // f64
 const FIRST_REGISTER = 11;
 
-/** x registers that instructions of these formats read and write, beside a fixed meaning. */
-export function registersOf({ instruction, rd, rs1, rs2 }: Decoded): { reads: readonly number[]; writes?: number } {
-  const float = instruction.extension === 'F' || instruction.extension === 'D';
-  switch (instruction.format) {
-    case 'U':
-    case 'J':
-      return { reads: [], writes: rd };
-    case 'I':
-      return float ? { reads: [rs1] } : { reads: [rs1], writes: rd };
-    case 'shift':
-    case 'shiftw':
-    case 'lr':
-      return { reads: [rs1], writes: rd };
-    case 'unary':
-    case 'unaryrm':
-      return { reads: [rs1], writes: rd }; // of FP, one of both is an f register: harmless
-    case 'R':
-    case 'amo':
-      return float ? { reads: [], writes: rd } : { reads: [rs1, rs2], writes: rd };
-    case 'S':
-      return float ? { reads: [rs1] } : { reads: [rs1, rs2] };
-    case 'B':
-      return { reads: [rs1, rs2] };
-    default:
-      return { reads: [] };
-  }
-}
-
 export class Emitter {
   readonly code = new Code();
   readonly context: Context;
@@ -95,8 +68,8 @@ export class Emitter {
     const written = new Set<number>();
     for (const each of instructions) {
       const { reads, writes } = registersOf(each);
-      for (const register of reads) used.add(register);
-      if (writes !== undefined) written.add(writes).size && used.add(writes);
+      for (const register of [...reads, ...writes]) used.add(register);
+      for (const register of writes) written.add(register);
     }
     used.delete(0);
     written.delete(0);

@@ -5,6 +5,7 @@
  */
 import type { Core } from '../core.ts';
 import { execute } from '../execute.ts';
+import { executeFloat } from '../execute-float.ts';
 import type { Executor } from '../hart.ts';
 import * as isa from '../isa.ts';
 import { isExact } from '../memory.ts';
@@ -76,7 +77,7 @@ export class Translator implements Executor {
       e: {
         memory: room.memory,
         fill: (vaddr: number, kind: Access, size: number) => this.#fill(vaddr, kind, size),
-        float: () => 0,
+        float: (word: number) => this.#float(word),
       },
     };
     this.#dispatch = dispatcher(this.#workspace, this.#table);
@@ -233,6 +234,14 @@ export class Translator implements Executor {
     i32[word + JUMP_SLOT / 4] = region.slot;
     i32[word + JUMP_ENTRY / 4] = index | (region.least << LEAST_SHIFT);
     this.#dirty[id] = true;
+  }
+
+  /** Called by translations: an instruction of F or D on registers in memory. 0 if it is illegal. */
+  #float(word: number): number {
+    const core = this.#core!;
+    const legal = executeFloat(core, word);
+    core.x[0] = 0n;
+    return legal ? 1 : 0;
   }
 
   /**

@@ -236,7 +236,9 @@ export class Translator implements Executor {
     this.#dirty[id] = true;
   }
 
-  /** Called by translations: an instruction of F or D on registers in memory. 0 if it is illegal. */
+  /**
+   * Called by translations: an instruction of F or D on registers in memory. 0 if it is illegal.
+   */
   #float(word: number): number {
     const core = this.#core!;
     const legal = executeFloat(core, word);

@@ -82,6 +82,7 @@ describe('livevmm with', () => {
     [['/no/such/program'], { status: 127, stderr: 'livevmm: /no/such/program: not found\n' }],
     [['/etc/passwd'], { status: 126, stderr: 'livevmm: /etc/passwd: EACCES\n' }],
     [['sh', '-c', 'ls /dev/vfio; cat /sys/bus/pci/devices/0000:00:02.0/device'], { stdout: '0\nvfio\n0x11e8\n' }],
+    [['sh', '-c', 'ls -ld /dev/vfio /dev/vfio/vfio | cut -c 1-10'], { stdout: 'drwxr-xr-x\ncrw-------\n', stderr: '' }],
     [['sh', '-c', 'cd /sys/bus && cat pci/devices/*/vendor'], { stdout: '0x1234\n' }],
   ])('ends as its program does: %j', async (program, ended) => {
     expect(await sandbox.run('with', '--', ...program)).toMatchObject(ended);

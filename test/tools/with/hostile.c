@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -20,7 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MARK (0x4c56ull << 48)
+/* Where regions of devices lie (iommu/abi/device-object.ts): two units of 2^44 bytes. */
+#define PLACES 0x1a0ull
 
 static uint64_t state;
 static char *page; /* readable and writable; behind it nothing is mapped */
@@ -75,9 +77,9 @@ static void scribble(void)
 static void call(void)
 {
 	static const long numbers[] = { SYS_openat, SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_readlinkat, SYS_openat2, SYS_execve };
-	uint64_t offset = MARK | rnd() % 9 << 40 | (rnd() % 2 ? rnd() % 512 : rnd() % (1ull << 40));
+	uint64_t offset = (PLACES + rnd() % 2) << 44 | rnd() % 9 << 40 | (rnd() % 2 ? rnd() % 512 : rnd() % (1ull << 40));
 	scribble();
-	switch (rnd() % 8) {
+	switch (rnd() % 10) {
 	case 0:
 	case 1:
 	case 2:
@@ -91,6 +93,21 @@ static void call(void)
 		break;
 	case 5:
 		syscall(rnd() % 2 ? SYS_preadv : SYS_pwritev2, fd(), pointer(), size(), offset, 0, rnd() % 4);
+		break;
+	case 6: {
+		uint64_t length = size();
+		void *mapped = (void *)syscall(SYS_mmap, NULL, length, rnd() % 8, rnd() % 4, fd(), rnd() % 4 ? offset & ~4095ull : offset);
+		if (mapped != MAP_FAILED && rnd() % 2)
+			munmap(mapped, length);
+		break;
+	}
+	case 7:
+		if (rnd() % 2)
+			flock(fd(), LOCK_SH << rnd() % 4 | LOCK_NB);
+		else if (rnd() % 4)
+			ftruncate(fd(), offset);
+		else
+			close(dup(fd()));
 		break;
 	default: {
 		int got = syscall(numbers[rnd() % 8], rnd() % 2 ? AT_FDCWD : fd(), pointer(), pointer(), pointer(), rnd(), rnd());

@@ -40,6 +40,7 @@ describe('a path', () => {
     ['/dev/vfio/vfio', '/dev/vfio/vfio'],
     ['/dev//vfio/./0', '/dev/vfio/0'],
     ['/dev/vfio/', '/dev/vfio'],
+    ['/dev/iommu', '/dev/iommu'],
     ['/dev/../dev/vfio/0', '/dev/vfio/0'],
     [`${DEVICE}/vendor`, `${DEVICE}/vendor`],
   ])('%s is ours', (path, ours) => expect(meant(path)).toBe(ours));
@@ -77,6 +78,8 @@ describe('a file of the tree', () => {
   it.each([
     ['EACCES', `${DEVICE}/vendor`, 1],
     ['EACCES', `${DEVICE}/new`, 0o100],
+    ['ENOENT', '/dev/iommu', 2],
+    ['ENOENT', '/dev/vfio/devices/vfio0', 2],
     ['ENOENT', `${DEVICE}/nothing`, 0],
     ['ENOENT', `${DEVICE}/outside`, 0],
   ])('is %s: %s with flags %i', (code, path, flags) => {

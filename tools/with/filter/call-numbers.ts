@@ -17,6 +17,10 @@ export type CallName =
   | 'faccessat'
   | 'faccessat2'
   | 'readlinkat'
+  | 'getxattr'
+  | 'lgetxattr'
+  | 'listxattr'
+  | 'llistxattr'
   | 'ioctl'
   | 'mmap'
   | 'pread64'
@@ -45,6 +49,7 @@ export const X64: Architecture = {
     ...{ open: 2, stat: 4, lstat: 6, access: 21, readlink: 89 },
     ...{ openat: 257, newfstatat: 262, statx: 332, faccessat: 269, readlinkat: 267 },
     ...{ ioctl: 16, pread64: 17, pwrite64: 18, preadv: 295, pwritev: 296, preadv2: 327, pwritev2: 328 },
+    ...{ getxattr: 191, lgetxattr: 192, listxattr: 194, llistxattr: 195 },
     ...{ mmap: 9, execve: 59, execveat: 322 },
   },
 };
@@ -55,6 +60,7 @@ export const ARM64: Architecture = {
     ...SHARED,
     ...{ openat: 56, newfstatat: 79, statx: 291, faccessat: 48, readlinkat: 78 },
     ...{ ioctl: 29, pread64: 67, pwrite64: 68, preadv: 69, pwritev: 70, preadv2: 286, pwritev2: 287 },
+    ...{ getxattr: 8, lgetxattr: 9, listxattr: 11, llistxattr: 12 },
     ...{ mmap: 222, execve: 221, execveat: 281 },
   },
 };

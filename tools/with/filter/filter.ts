@@ -26,6 +26,7 @@ import { type Architecture, type CallName, X64 } from './call-numbers.ts';
 const PATH_CALLS = [
   ...(['open', 'openat', 'openat2', 'stat', 'lstat', 'newfstatat', 'statx'] as const),
   ...(['access', 'faccessat', 'faccessat2', 'readlink', 'readlinkat', 'execve', 'execveat'] as const),
+  ...(['getxattr', 'lgetxattr', 'listxattr', 'llistxattr'] as const),
 ];
 /** Their fourth argument is a file offset; all 64 bits of it on 64-bit Linux. */
 const OFFSET_CALLS = ['pread64', 'pwrite64', 'preadv', 'pwritev', 'preadv2', 'pwritev2'] as const;

@@ -10,6 +10,7 @@ import {
   access,
   isNode,
   mustBeNode,
+  noXattr,
   openInTree,
   ourPath,
   readlink,
@@ -83,6 +84,10 @@ function handlersOf(socketPath: string, tree: Tree): Partial<Record<CallName, Ha
     readlinkat: on(there, 1, (path, call) =>
       readlink(tree, call, path, { vaddr: call.args[2]!, size: intArg(call, 3) }),
     ),
+    getxattr: on(here, 0, (path) => noXattr(tree, path)),
+    lgetxattr: on(here, 0, (path) => noXattr(tree, path)),
+    listxattr: on(here, 0, (path) => noXattr(tree, path)),
+    llistxattr: on(here, 0, (path) => noXattr(tree, path)),
     ioctl: (call, threads) => ioctl(socketPath, call, () => threads.enter(call.tid).pid),
     pread64: pread,
     pwrite64: pwrite,

@@ -5,7 +5,7 @@
 import { readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
-import { eacces, enoent } from '../../../platform/errno.ts';
+import { eacces, enoent, eopnotsupp } from '../../../platform/errno.ts';
 import { close, O_CLOEXEC, O_PATH } from '../../../platform/libc/fd.ts';
 import { linkTarget, openInRoot, statBytes, statxBytes } from '../../../platform/libc/in-root.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
@@ -79,7 +79,10 @@ function withFile<T>(tree: Tree, path: string, flags: number, use: (fd: number) 
 
 /** open(2) of a file of the tree, which nobody may write. */
 export function openInTree(tree: Tree, path: string, flags: number): Answer {
-  if ((flags & (O_ACCMODE | O_CREAT)) !== 0) throw eacces(`${path} cannot be written`);
+  if ((flags & (O_ACCMODE | O_CREAT)) !== 0) {
+    if ((flags & O_CREAT) === 0) withFile(tree, path, 0, () => undefined); // ENOENT
+    throw eacces(`${path} cannot be written`);
+  }
   return { fd: openInRoot(tree.fd, path, flags), cloexec: (flags & O_CLOEXEC) !== 0 };
 }
 
@@ -109,6 +112,12 @@ export function readlink(
   const target = withFile(tree, path, O_NOFOLLOW, linkTarget).subarray(0, size);
   call.memory.write(vaddr, target);
   return target.length;
+}
+
+/** getxattr(2), listxattr(2): no file of the tree has extended attributes, nor room for any. */
+export function noXattr(tree: Tree, path: string): Answer {
+  withFile(tree, path, O_NOFOLLOW, () => undefined);
+  throw eopnotsupp(path);
 }
 
 /** access(2): nodes can be read and written, other files of the tree read. */

@@ -19,6 +19,7 @@ import { benchRollback } from '../bench/rollback.ts';
 import { benchStart } from '../bench/start.ts';
 import { benchUpdate } from '../bench/update.ts';
 import { benchVaddr } from '../bench/vaddr.ts';
+import { benchWith } from '../bench/with.ts';
 import { type Command, CommandError, oneOf, parseOptions } from '../cli/command.ts';
 import { type EndingSignal, onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
@@ -38,6 +39,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   preflight: benchPreflight,
   rollback: benchRollback,
   start: benchStart,
+  with: benchWith,
 };
 
 const PART_NAMES = Object.keys(PARTS);
@@ -46,8 +48,9 @@ const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, and to other devices; calls into the kernel; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
 devices through a real socket; MSIs against write(2); the pause of live updates against a bare execve of the same node, and of
-eight VMMs at once against each alone; what a preflight costs the guest; the way back from a new image that dies; and starts.
-Read ratios, not absolute figures. Takes some six minutes on a machine that has nothing else to do.
+eight VMMs at once against each alone; what a preflight costs the guest; the way back from a new image that dies; starts; and
+system calls under livevmm with. Read ratios, not absolute figures. Takes some six minutes on a machine that has nothing else
+to do.
 
   --only PART   ${PART_NAMES.join(', ')}; may be repeated
   --json        print one JSON document

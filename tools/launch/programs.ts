@@ -24,5 +24,8 @@ export const programArgv = (name: ProgramName, ...words: readonly string[]): str
 /** A built task file of a thread pool, by its path with dashes. */
 export const taskUrl = (name: string): URL => new URL(`${name}.task.mjs`, dist);
 
+/** A file of examples/. */
+export const examplePath = (name: string): string => fileURLToPath(new URL(`../examples/${name}`, dist));
+
 /** A toy guest's ELF. */
 export const guestPath = (name: string): string => fileURLToPath(new URL(`../guest/programs/${name}.elf`, dist));

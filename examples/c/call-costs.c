@@ -1,0 +1,113 @@
+/*
+ * What system calls cost this program, in microseconds (medians). "ordinary": calls on a file and
+ * the cheapest call there is; otherwise VFIO's, with a device that `livevmm with` shows.
+ *
+ *     cc -O2 -o call-costs call-costs.c && ./call-costs ordinary && npx livevmm with -- ./call-costs
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ROUNDS = 2001, PIECE = 1 << 18 };
+
+static int file, container, device;
+static uint64_t config;
+static char bytes[PIECE];
+
+static double now_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double difference = *(const double *)a - *(const double *)b;
+	return (difference > 0) - (difference < 0);
+}
+
+static void measure(const char *name, void (*work)(void))
+{
+	static double took[ROUNDS];
+	for (int i = 0; i < ROUNDS / 4; i++)
+		work();
+	for (int i = 0; i < ROUNDS; i++) {
+		double from = now_us();
+		work();
+		took[i] = now_us() - from;
+	}
+	qsort(took, ROUNDS, sizeof(double), compare);
+	printf("%s %.3f\n", name, took[ROUNDS / 2]);
+}
+
+static void calls(void)
+{
+	for (int i = 0; i < 100; i++)
+		syscall(SYS_getppid);
+}
+
+static void reads(void)
+{
+	pread(file, bytes, PIECE, 0);
+}
+
+static void writes(void)
+{
+	pwrite(file, bytes, PIECE, 0);
+}
+
+static void maps(void)
+{
+	char *mapped = mmap(NULL, PIECE, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
+	munmap(mapped, PIECE);
+}
+
+static void ioctls(void)
+{
+	ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
+}
+
+static void config_reads(void)
+{
+	uint32_t ids;
+	pread(device, &ids, 4, config);
+}
+
+static int ordinary(void)
+{
+	file = memfd_create("file", 0);
+	pwrite(file, bytes, PIECE, 0);
+	measure("calls", calls);
+	measure("read", reads);
+	measure("write", writes);
+	measure("mmap", maps);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = VFIO_PCI_CONFIG_REGION_INDEX };
+	if (argc > 1 && !strcmp(argv[1], "ordinary"))
+		return ordinary();
+	container = open("/dev/vfio/vfio", O_RDWR);
+	int group = open("/dev/vfio/0", O_RDWR);
+	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) || ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		return 1;
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:00:02.0");
+	if (device < 0 || ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return 1;
+	config = info.offset;
+	measure("ioctl", ioctls);
+	measure("pread", config_reads);
+	return 0;
+}

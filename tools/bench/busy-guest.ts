@@ -1,6 +1,8 @@
-/** A guest that says one line, and then counts for ever: it never sleeps. */
+/** A guest that says one line, and then counts for ever: it never sleeps. And how fast it is. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+
+import type { QmpClient } from '../clients/qmp-client.ts';
 
 const RAM = 0x8000_0000n;
 const EHDR_SIZE = 64;
@@ -13,13 +15,25 @@ const PROGRAM = [
   0x00628023, // sb   t1, 0(t0)
   0x00a00313, // li   t1, '\n'
   0x00628023, // sb   t1, 0(t0)
+  0x00001e17, // auipc t3, 1
+];
+const COUNTING = [
   0x00138393, // addi t2, t2, 1
   0xffdff06f, // j    -4
 ];
+const STORING = [
+  0x00138393, // addi t2, t2, 1
+  0x007e3023, // sd   t2, 0(t3)
+  0xff9ff06f, // j    -8
+];
 
-/** Writes its ELF into `folder`; returns the path (System V gABI 4.1, chapters 4 and 5). */
-export function busyGuest(folder: string): string {
-  const code = Uint8Array.from(new Uint8Array(Uint32Array.from(PROGRAM).buffer));
+/**
+ * Writes its ELF into `folder`; returns the path (System V gABI 4.1, chapters 4 and 5). `stores`:
+ * every third instruction stores to RAM.
+ */
+export function busyGuest(folder: string, { stores = false } = {}): string {
+  const words = Uint32Array.from([...PROGRAM, ...(stores ? STORING : COUNTING)]);
+  const code = Uint8Array.from(new Uint8Array(words.buffer));
   const header = new DataView(new ArrayBuffer(EHDR_SIZE + PHDR_SIZE));
   header.setUint32(0, 0x7f454c46); // "\x7fELF"
   header.setUint32(4, 0x02010100); // ELFCLASS64, ELFDATA2LSB, EV_CURRENT
@@ -36,7 +50,25 @@ export function busyGuest(folder: string): string {
   header.setBigUint64(EHDR_SIZE + 8, BigInt(EHDR_SIZE + PHDR_SIZE), true); // p_offset
   for (const at of [16, 24]) header.setBigUint64(EHDR_SIZE + at, RAM, true); // p_vaddr, p_paddr
   for (const at of [32, 40]) header.setBigUint64(EHDR_SIZE + at, BigInt(code.length), true); // p_filesz, p_memsz
-  const path = join(folder, 'busy.elf');
+  const path = join(folder, stores ? 'storing.elf' : 'counting.elf');
   writeFileSync(path, Buffer.concat([Buffer.from(header.buffer), code]));
   return path;
+}
+
+async function instructions(qmp: QmpClient): Promise<number> {
+  const { vcpus } = (await qmp.execute('x-stats')) as { vcpus: readonly { instructions: number }[] };
+  return vcpus[0]!.instructions;
+}
+
+export interface Rate {
+  readonly perMs: number;
+  readonly tookMs: number;
+}
+
+/** Guest instructions per ms while `work` goes on. */
+export async function rateDuring(qmp: QmpClient, work: () => Promise<unknown>): Promise<Rate> {
+  const [begin, before] = [performance.now(), await instructions(qmp)];
+  await work();
+  const tookMs = performance.now() - begin;
+  return { perMs: ((await instructions(qmp)) - before) / tookMs, tookMs };
 }

@@ -28,6 +28,8 @@ export interface UpdateReport {
   /** CLOCK_MONOTONIC. */
   readonly pauseStartNs: number;
   readonly pauseEndNs: number;
+  /** What the user should know of it, in sentences. */
+  readonly doubts?: readonly string[];
 }
 
 export interface PreparedReport {
@@ -106,13 +108,16 @@ export async function liveUpdate(
   target: UpdateTarget = {},
   { onStarted = (): void => {}, timeoutMs = UPDATE_TIMEOUT_MS }: UpdateOptions = {},
 ): Promise<UpdateReport> {
+  const doubts: string[] = [];
   const stop = qmp.listen((event) => {
-    if (isUpdateEvent(event) && event.data.status === 'started') onStarted();
+    if (!isUpdateEvent(event)) return;
+    if (Array.isArray(event.data.doubts)) doubts.push(...event.data.doubts.map(String));
+    else if (event.data.status === 'started') onStarted();
   });
   try {
     const ended = qmp.nextEvent((event) => isUpdateEvent(event) && event.data.status !== 'started', timeoutMs);
     const [event] = await Promise.all([ended, qmp.execute('live-update', argumentsOf(target), timeoutMs)]);
-    return parseReport(event);
+    return { ...parseReport(event), ...(doubts.length > 0 ? { doubts } : {}) };
   } finally {
     stop();
   }
@@ -155,6 +160,8 @@ export interface DryRun {
   readonly checks: readonly { readonly what: string; readonly ok: boolean; readonly reason?: string }[];
   /** Why the update would be refused; none if it would be done. */
   readonly refusals: readonly string[];
+  /** What the user should know before, in sentences. */
+  readonly doubts?: readonly string[];
   /** Builds before 0.2.0 do not send this. */
   readonly cost?: UpdateCost;
 }

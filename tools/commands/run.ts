@@ -33,6 +33,8 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
   --accel golden|jit            what executes the guest: the interpreter (default), or translations of hot code to WebAssembly
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
+  --guardian always|update      when a second process stands by that takes the guest over if this one dies: while an update is under
+                                way (default), or always. That makes the guest slower: its state is published all the time
 
 On the board of a running host:
   --host SOCKET                 where 'livevmm host' listens
@@ -51,6 +53,7 @@ const GUEST_OPTIONS = {
   bios: { type: 'string' },
   initrd: { type: 'string' },
   append: { type: 'string' },
+  guardian: { type: 'string' },
 } as const;
 const GUEST_OPTION_NAMES = Object.keys(GUEST_OPTIONS) as (keyof typeof GUEST_OPTIONS)[];
 const LONG = [...GUEST_OPTION_NAMES, 'host', 'kernel', 'device', 'iommu', 'qmp'];

@@ -44,8 +44,11 @@ function describe(report: UpdateReport): string {
   const { takeback, handover } = report;
   return `pid ${report.pid} is now generation ${report.generation}; guest RAM moved from ${report.vaddrOld} to ${report.vaddrNew}
 ${takeback ? describeTakeback(takeback) : ''}pause ${report.pauseMs.toFixed(1)} ms: ${phases.join(', ')}
-${handover ? describeHandover(handover) : ''}`;
+${handover ? describeHandover(handover) : ''}${describeDoubts(report)}`;
 }
+
+const describeDoubts = ({ doubts = [] }: { readonly doubts?: readonly string[] }): string =>
+  doubts.map((doubt) => `note: ${doubt}\n`).join('');
 
 const describeTakeback = ({ beforeMs, gapMs, longestGapMs }: TakebackReport): string =>
   `taken back from its threads ${beforeMs.toFixed(1)} ms before, within ${gapMs.toFixed(1)} ms; longest gap after ${longestGapMs.toFixed(1)} ms
@@ -55,12 +58,12 @@ const describeHandover = ({ afterMs, gapMs, longestGapMs }: HandoverReport): str
   `its threads took over ${afterMs.toFixed(1)} ms later, within ${gapMs.toFixed(1)} ms; longest gap before ${longestGapMs.toFixed(1)} ms
 `;
 
-function describeDryRun({ version, node, sections, checks, cost }: DryRun): string {
+function describeDryRun({ version, node, sections, checks, doubts = [], cost }: DryRun): string {
   const rows = [
     ...sections.map(({ name, verdict, reason = '' }) => [`section ${name}`, verdict, reason]),
     ...checks.map(({ what, ok, reason = '' }) => [what, ok ? 'ok' : 'not ok', reason]),
   ];
-  return `the new image would be livevmm ${version} on node ${node}\n${formatTable(['what', 'answer', 'why'], rows)}${cost ? `\n${describeCost(cost)}` : ''}`;
+  return `the new image would be livevmm ${version} on node ${node}\n${formatTable(['what', 'answer', 'why'], rows)}${describeDoubts({ doubts })}${cost ? `\n${describeCost(cost)}` : ''}`;
 }
 
 export const update: Command = {

@@ -15,6 +15,7 @@ import type { Vm } from '../vm/vm.ts';
 import type { Migration } from './migration/migration.ts';
 import type { PhaseStamps } from './phases.ts';
 import type { Form } from './releases.ts';
+import type { StandingGuardian } from './standby/standing-guardian.ts';
 import { encodeState } from './state-file.ts';
 import { inForm, saveAll } from './survivors.ts';
 import { UPDATE_SECTION, type UpdateState } from './update-state.ts';
@@ -39,6 +40,8 @@ export interface Updating {
   readonly migration: Migration;
   /** Aborted by a client that cancels the update. */
   readonly signal: AbortSignal;
+  /** With `--guardian always`. */
+  readonly standing: StandingGuardian | undefined;
   /** Is told which other process runs the guest now; undefined: this one again. */
   left(pid: number | undefined): void;
 }

@@ -52,11 +52,13 @@ export interface UpdateCost {
 }
 
 /**
- * The answer to `query-live-update`: the report, why the update would be refused, and what it would
- * cost.
+ * The answer to `query-live-update`: the report, why the update would be refused, what is doubtful,
+ * and what it would cost.
  */
 export type UpdateForecast = Omit<PreflightReport, 'firstLineNs'> & {
   readonly refusals: readonly string[];
+  /** What the user should know before: sentences for people. */
+  readonly doubts: readonly string[];
   readonly cost: UpdateCost;
 };
 

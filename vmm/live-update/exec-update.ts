@@ -23,7 +23,7 @@ import { handOver } from './hand-over.ts';
 import { fromSnapshot, nodeOptions } from './node-options.ts';
 import type { PhaseStamps } from './phases.ts';
 import { type Preparation, timesOf } from './preparation.ts';
-import { type Guarded, Guardian } from './standby/guardian.ts';
+import type { Guardian } from './standby/guardian.ts';
 import { newStateFile } from './state-file.ts';
 import { successorEnv } from './successor-env.ts';
 import { fdsOf } from './survivors.ts';
@@ -33,7 +33,7 @@ import { withFds } from './update-state.ts';
 export interface ExecPlan extends CheckedPlan {
   readonly prepared: Preparation;
   /** Who takes the guest back if the new image does not commit; undefined: nobody. */
-  readonly guarded: Guarded | undefined;
+  readonly guardian: Guardian | undefined;
 }
 
 /**
@@ -42,35 +42,24 @@ export interface ExecPlan extends CheckedPlan {
  */
 export async function execUpdate(what: Updating, plan: ExecPlan): Promise<never> {
   const { vm, monitor } = what;
-  const guardian = plan.guarded && (await Guardian.start(vm, plan.guarded));
+  vm.parts.ram.dropPages(); // otherwise execve drops each page that the guest has ever touched
+  const taken = await takeBack(vm);
   try {
-    vm.parts.ram.dropPages(); // otherwise execve drops each page that the guest has ever touched
-    const taken = await takeBack(vm);
-    try {
-      await monitor?.quiet(REPLACED);
-      return await vm.change(() => replace(what, { plan, guardian, taken }));
-    } catch (error) {
-      monitor?.release();
-      await handOver(vm, taken.slices);
-      throw error;
-    }
-  } finally {
-    await guardian?.dismiss();
+    await monitor?.quiet(REPLACED);
+    return await vm.change(() => replace(what, plan, taken));
+  } catch (error) {
+    monitor?.release();
+    await handOver(vm, taken.slices);
+    throw error;
   }
 }
 
-interface Replacing {
-  readonly plan: ExecPlan;
-  readonly guardian: Guardian | undefined;
-  readonly taken: TakenBack;
-}
-
-async function replace(what: Updating, replacing: Replacing): Promise<never> {
+async function replace(what: Updating, plan: ExecPlan, taken: TakenBack): Promise<never> {
   const rest = await stopGuest(what);
   try {
     const stamps = cutOff(what, rest);
     try {
-      return execSuccessor(what, rest, stamps, replacing);
+      return execSuccessor(what, { rest, stamps, taken }, plan);
     } catch (error) {
       reconnect(what);
       throw error;
@@ -81,24 +70,30 @@ async function replace(what: Updating, replacing: Replacing): Promise<never> {
   }
 }
 
+interface CutOff {
+  readonly rest: AtRest;
+  readonly stamps: PhaseStamps;
+  readonly taken: TakenBack;
+}
+
 /** Throws after it has put everything back. */
 function execSuccessor(
   what: Updating,
-  rest: AtRest,
-  stamps: PhaseStamps,
-  { plan, guardian, taken: { slices, atNs, gapNs } }: Replacing,
+  { rest, stamps, taken: { slices, atNs, gapNs } }: CutOff,
+  plan: ExecPlan,
 ): never {
-  const { node, entry, prepared } = plan;
+  const { node, entry, prepared, probationMs, guardian } = plan;
   const { snapshotFd, turnFd } = prepared;
   const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
-  const update = { takeback, prepared: timesOf(prepared), guardian: guardian?.state ?? null };
+  const guarding = guardian?.state(probationMs) ?? null;
+  const update = { takeback, prepared: timesOf(prepared), guardian: guarding };
   const saved = saveGuest(what, rest, stamps, { withMonitor: true, update });
   const fds = fdsOf(saved);
   const all = {
     ...fds,
     ...(snapshotFd === undefined ? {} : { snapshot: snapshotFd }),
     ...(turnFd === undefined ? {} : { turn: turnFd }),
-    ...(guardian ? { guardian: guardian.messagesFd, vitals: guardian.vitalsFd } : {}),
+    ...(guardian && guarding ? { guardian: guarding.messages, vitals: guardian.vitalsFd } : {}),
   };
   const stateFd = guardian?.stateFd ?? newStateFile();
   const inherited = [0, 1, 2, stateFd, ...Object.values(all)];

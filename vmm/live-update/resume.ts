@@ -27,10 +27,14 @@ export interface Resumed {
   /** null: an earlier build began the update. */
   readonly migration: MigrationState | null;
   /**
-   * The content of the LIVE_UPDATE event. It resolves when the guest's threads have taken over and
+   * The content of the event `told`. It resolves when the guest's threads have taken over and
    * this image has committed.
    */
   readonly report: Promise<JsonObject>;
+  /** LIVE_UPDATE if absent. */
+  readonly told?: 'TAKEOVER';
+  /** When standing guardians have taken this guest over: the latest times, CLOCK_MONOTONIC ns. */
+  readonly takeovers?: readonly number[];
   /** Whoever stands by until this image has committed. */
   readonly protector?: Protector | undefined;
 }

@@ -294,8 +294,8 @@ export const withRecovered = (
 ): ReadonlyMap<string, Versioned> =>
   new Map([
     ...sections,
-    ...SURVIVORS.flatMap(({ section: { name }, recover }) =>
-      recover && sections.has(name) ? [[name, recover(recovered, sections.get(name))] as const] : [],
+    ...survivorsOf(optionsIn(sections)).flatMap(({ section: { name }, recover }) =>
+      recover ? [[name, recover(recovered, sections.get(name))] as const] : [],
     ),
   ]);
 

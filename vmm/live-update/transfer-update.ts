@@ -55,7 +55,14 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
   try {
     vitals = watchedVitals();
     successor = successorOf(plan);
-    await successor.equip(what.vm, { role: 'successor', state: stateFd, vitals: vitals.fd, probationMs });
+    await successor.equip(what.vm, {
+      role: 'successor',
+      state: stateFd,
+      vitals: vitals.fd,
+      probationMs,
+      now: null,
+      takeovers: [],
+    });
     what.signal.throwIfAborted();
     if (channels) what.migration.active();
     await new Transfer(what, plan, { successor, stateFd, vitals }).run();
@@ -142,6 +149,7 @@ class Transfer {
     const sections = channels ? withoutOwner(saved) : saved;
     writeState(stateFd, sections, this.#plan);
     successor.passMore(Object.values(fdsOf(sections)));
+    void this.#what.standing?.dismiss(); // from here on this process is the guardian
     successor.sendNow({ kind: 'go' });
     return { completeNs: 0, sections: new Map(Object.entries(saved)) };
   }

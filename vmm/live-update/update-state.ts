@@ -47,6 +47,16 @@ export const UPDATE_SECTION = defineSection('update', 2, {
   write: ({ stamps, fds }) => ({ stamps, fds }),
 });
 
+/** Of a guest that goes on without an update. */
+export const NO_UPDATE = {
+  stamps: { begin: 0, stop: 0, invalidate: 0 },
+  fds: {},
+  takeback: null,
+  migration: null,
+  prepared: null,
+  guardian: null,
+};
+
 /** The sections, which tell the new image that it gets these fds. */
 export function withFds(
   sections: Readonly<Record<string, Versioned>>,

@@ -13,14 +13,15 @@ import type { Monitor } from '../monitor/monitor.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { Updating } from './at-rest.ts';
 import { type UpdateForecast, updateCost } from './cost.ts';
-import { execUpdate } from './exec-update.ts';
+import { type ExecPlan, execUpdate } from './exec-update.ts';
 import type { Channels } from './migration/channels.ts';
 import type { Migration } from './migration/migration.ts';
-import { refusals } from './preflight-report.ts';
-import { type Preparation, prepare, release } from './preparation.ts';
+import { type PreflightReport, refusals } from './preflight-report.ts';
+import { prepare, release } from './preparation.ts';
 import { type Form, formOf } from './releases.ts';
-import type { Guarded } from './standby/guardian.ts';
+import { Guardian } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
+import type { StandingGuardian } from './standby/standing-guardian.ts';
 import { encodeState } from './state-file.ts';
 import { fdsOf, inForm, saveSteady, versionIn } from './survivors.ts';
 import { transferUpdate } from './transfer-update.ts';
@@ -70,6 +71,8 @@ export interface LiveUpdateOptions {
   begun(): Promise<void> | undefined;
   /** Is told of the course of every update. */
   readonly migration: Migration;
+  /** With `--guardian always`. */
+  readonly standing: StandingGuardian | undefined;
   /** Called when another process has the guest: this one is to end. */
   moved(): void;
 }
@@ -80,13 +83,15 @@ export class LiveUpdate {
   readonly #begun: () => Promise<void> | undefined;
   readonly #migration: Migration;
   readonly #moved: () => void;
+  readonly #standing: StandingGuardian | undefined;
   #running = false;
   #successor: number | undefined;
   #movedTo: number | undefined;
   /** Of the update that is under way. */
   #cancelled = new AbortController();
 
-  constructor({ vm, monitor, begun, migration, moved }: LiveUpdateOptions) {
+  constructor({ vm, monitor, begun, migration, standing, moved }: LiveUpdateOptions) {
+    this.#standing = standing;
     this.#moved = moved;
     this.#migration = migration;
     this.#vm = vm;
@@ -132,7 +137,7 @@ export class LiveUpdate {
       try {
         const { firstLineNs: _, ...report } = prepared.report;
         const cost = updateCost(this.#vm, prepared, this.#migration.cameBy);
-        return { ...report, refusals: refusals(report, plan.allowLoss), cost };
+        return { ...report, refusals: refusals(report, plan.allowLoss), doubts: doubtsOf(plan, report), cost };
       } finally {
         release(prepared);
       }
@@ -179,6 +184,7 @@ export class LiveUpdate {
       const { aborted, reason } = this.#cancelled.signal;
       const { message } = (aborted ? reason : error) as Error;
       this.#running = false;
+      this.#standing?.renew();
       this.#migration.failed(message);
       monitor?.emit('LIVE_UPDATE', { status: 'failed', error: message });
     }
@@ -194,6 +200,8 @@ export class LiveUpdate {
       const { report } = prepared;
       const reasons = refusals(report, plan.allowLoss);
       if (reasons.length > 0) throw einval(`the successor cannot take the guest over: ${reasons.join('; ')}`);
+      const doubts = doubtsOf(plan, report);
+      if (doubts.length > 0) monitor?.emit('LIVE_UPDATE', { status: 'started', doubts: [...doubts] });
       const knowsTransfer = report.standby === STANDBY_PROTOCOL;
       if (plan.mode === 'transfer' && !knowsTransfer) throw einval('the successor knows no update by transfer');
       this.#migration.active();
@@ -201,7 +209,7 @@ export class LiveUpdate {
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
       const updating = this.#updating(monitor);
       const planned = { ...plan, prepared, lost };
-      if (plan.mode === 'exec') await execUpdate(updating, { ...planned, guarded: this.#guarded(plan, prepared) });
+      if (plan.mode === 'exec') await this.#exec(updating, planned);
       await transferUpdate(updating, planned);
       this.#moved();
     } finally {
@@ -227,18 +235,25 @@ export class LiveUpdate {
     const left = (pid: number | undefined): void => {
       this.#successor = pid;
     };
-    return { vm: this.#vm, monitor, migration: this.#migration, signal: this.#cancelled.signal, left };
+    const { signal } = this.#cancelled;
+    return { vm: this.#vm, monitor, migration: this.#migration, signal, standing: this.#standing, left };
   }
 
-  /**
-   * How the update is guarded. A successor cannot commit if it does not know the words, or if its
-   * form of the state does not name the guardian.
-   */
-  #guarded({ node, entry, form, probationMs }: UpdatePlan, { report, snapshotFd }: Preparation): Guarded | undefined {
-    if (report.standby !== STANDBY_PROTOCOL) return undefined;
-    if (versionIn(form, UPDATE_SECTION) !== UPDATE_SECTION.version) return undefined;
+  /** A guardian that stands by already becomes the update's. */
+  async #exec(updating: Updating, plan: UpdatePlan & Omit<ExecPlan, 'guardian'>): Promise<never> {
+    const { node, entry, prepared } = plan;
+    const isGuarded = unguarded(plan, prepared.report) === undefined;
     const isOwn = node === process.execPath && entry === process.argv[1];
-    return { snapshotFd: isOwn ? snapshotFd : undefined, probationMs };
+    const { snapshotFd } = isOwn ? prepared : {};
+    if (!isGuarded) await this.#standing?.dismiss(); // it would take the guest from an image that does not know it
+    const guardian = isGuarded
+      ? (this.#standing?.take() ?? (await Guardian.start(this.#vm, { snapshotFd })))
+      : undefined;
+    try {
+      return await execUpdate(updating, { ...plan, guardian });
+    } finally {
+      await guardian?.dismiss();
+    }
   }
 
   /**
@@ -254,4 +269,21 @@ export class LiveUpdate {
     }
     close(fd);
   }
+}
+
+/** What the user should know before an update that would be done. Sentences for people. */
+function doubtsOf(plan: Pick<UpdatePlan, 'form' | 'mode'>, report: PreflightReport): readonly string[] {
+  const reason = plan.mode === 'exec' ? unguarded(plan, report) : undefined;
+  return reason === undefined ? [] : [`nobody could take the guest back if the new image failed: ${reason}`];
+}
+
+/**
+ * Why nobody takes the guest back if an exec update fails after the execve; undefined: a guardian
+ * does. A successor cannot commit if it does not know the words, or if its form of the state does
+ * not name the guardian.
+ */
+function unguarded({ form }: Pick<UpdatePlan, 'form'>, { standby }: PreflightReport): string | undefined {
+  if (standby !== STANDBY_PROTOCOL) return 'the successor does not know guardians as this build does';
+  if (versionIn(form, UPDATE_SECTION) === UPDATE_SECTION.version) return undefined;
+  return 'the state is written in a form that does not name a guardian';
 }

@@ -31,6 +31,8 @@ export interface ConnectionOptions {
   readonly greeting: JsonObject;
   /** Executes a command of a client that has negotiated. */
   execute(command: Command): Promise<Json>;
+  /** Is told when the client has negotiated, before its answer. */
+  negotiated(): void;
 }
 
 /** A command that has no answer yet. */
@@ -111,6 +113,11 @@ export class Connection {
     this.#run();
   }
 
+  /** As save, without the input that was received. */
+  present(): Omit<ConnectionState, 'fd'> {
+    return { negotiated: this.#negotiated, pending: new Uint8Array() };
+  }
+
   /** To be called only while the client is held. */
   save(): Omit<ConnectionState, 'fd'> {
     // what the stream has buffered goes to our 'data' listener, once
@@ -171,6 +178,7 @@ export class Connection {
     const { enable = [] } = readArguments(NEGOTIATION.args, command.arguments);
     for (const capability of enable) throw new QmpError(`Capability ${capability} not available`);
     this.#negotiated = true;
+    this.#options.negotiated();
     return {};
   }
 

@@ -11,7 +11,7 @@ import { listenUnix } from '../../platform/unix-listener.ts';
 import { VERSION } from '../../platform/version.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
 import type { Command, Json, JsonObject } from './qmp.ts';
-import { type MonitorState, NO_MONITOR } from './state.ts';
+import { type ConnectionState, type MonitorState, NO_MONITOR } from './state.ts';
 
 /**
  * The most clients. When one more connects, the client that has been idle longest is cut off, so
@@ -32,11 +32,14 @@ export class Monitor {
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
   #left = false;
+  #changes = 0;
+  #changed: () => void = () => {};
   readonly #options: ConnectionOptions;
 
   private constructor(path: string, execute: (command: Command) => Promise<Json>) {
     this.#path = path;
-    this.#options = { execute, greeting: { QMP: { version: versionInfo(), capabilities: [] } } };
+    const greeting = { QMP: { version: versionInfo(), capabilities: [] } };
+    this.#options = { execute, greeting, negotiated: () => this.#change() };
     this.#server = createServer((socket) => {
       if (this.#connections.size >= MAX_CLIENTS) this.#dropIdlest();
       this.#add(new Connection(socket, this.#options));
@@ -112,13 +115,37 @@ export class Monitor {
 
   /** To be called only while held. */
   save(): MonitorState {
+    return this.#stateOf((connection) => connection.save());
+  }
+
+  /** As save, at any time, without the input that was received. */
+  present(): MonitorState {
+    return this.#stateOf((connection) => connection.present());
+  }
+
+  /** Grows whenever a client comes, has negotiated or goes. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** Calls `changed` at each such change. */
+  onChange(changed: () => void): void {
+    this.#changed = changed;
+  }
+
+  #stateOf(saved: (connection: Connection) => Omit<ConnectionState, 'fd'>): MonitorState {
     const fd = handleFd(this.#server);
     if (fd === undefined) return NO_MONITOR;
     const connections = [...this.#connections].flatMap((connection) => {
       const clientFd = handleFd(connection.socket);
-      return clientFd === undefined ? [] : [{ fd: clientFd, ...connection.save() }];
+      return clientFd === undefined ? [] : [{ fd: clientFd, ...saved(connection) }];
     });
     return { version: 1, socket: { path: this.#path, fd }, connections };
+  }
+
+  #change(): void {
+    this.#changes++;
+    this.#changed();
   }
 
   /** Closes all sockets, and removes ours if it is to be `removed`. */
@@ -130,7 +157,11 @@ export class Monitor {
 
   #add(connection: Connection): void {
     this.#connections.add(connection);
-    connection.socket.once('close', () => this.#connections.delete(connection));
+    connection.socket.once('close', () => {
+      this.#connections.delete(connection);
+      this.#change();
+    });
+    this.#change();
   }
 
   /** Takes a listening socket. */

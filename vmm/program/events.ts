@@ -37,12 +37,21 @@ export const UPDATE_REPORT = {
 /**
  * With the report when the update has completed, and with `error` when it has failed. `rollbackMs`
  * is there when a guardian has taken the guest back. `doubts` are sentences for people: what could
- * not be kept.
+ * not be kept; or, with a second `started`, what the successor lacks.
  */
 const LIVE_UPDATE = object(
   { status: enumOf('started', 'completed', 'failed') },
   { error: str, rollbackMs: number, doubts: arrayOf(str), ...UPDATE_REPORT },
 );
+
+/** A guardian has taken the guest over: another process ran it, and died. */
+const TAKEOVER = object(
+  { pid: int, generation: int, reason: str, takeoverMs: number, runningNs: number },
+  { doubts: arrayOf(str) },
+);
+
+/** With `--guardian always`: who stands by now, or why nobody does. */
+const GUARDIAN = object({ status: enumOf('standing', 'gone') }, { pid: int, error: str });
 
 export const MIGRATION_STATUS = enumOf(...STATUSES);
 
@@ -53,5 +62,7 @@ export const EVENTS = {
   RESET: ENDING,
   SHUTDOWN: ENDING,
   LIVE_UPDATE,
+  TAKEOVER,
+  GUARDIAN,
   MIGRATION: object({ status: MIGRATION_STATUS }),
 };

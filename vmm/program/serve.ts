@@ -6,6 +6,7 @@ import { type DmaOfDevice, dmaAround } from '../live-update/migration/dma.ts';
 import { Migration } from '../live-update/migration/migration.ts';
 import type { Resumed } from '../live-update/resume.ts';
 import type { Protector } from '../live-update/standby/commitment.ts';
+import { StandingGuardian } from '../live-update/standby/standing-guardian.ts';
 import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
@@ -19,7 +20,7 @@ import { commandsOf } from './commands/commands.ts';
  */
 export function servePowerOn({ vm, state }: Built, signalled: Promise<number>): Promise<number> {
   const migration = new Migration();
-  return serve({ vm, migration, signalled }, async (execute) => {
+  return serve({ vm, migration, signalled, takeovers: [] }, async (execute) => {
     const monitor = await listen(vm, execute);
     const begin = async (): Promise<void> => void (await settle(await powerOn(vm, state)));
     return { monitor, begin };
@@ -28,17 +29,17 @@ export function servePowerOn({ vm, state }: Built, signalled: Promise<number>): 
 
 /** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
 export function serveResumed(resumed: Resumed, signalled: Promise<number>): Promise<number> {
-  const { vm, monitor: state, migration: before, report, protector } = resumed;
+  const { vm, monitor: state, migration: before, report, told, protector, takeovers = [] } = resumed;
   const migration = new Migration(before);
-  return serve({ vm, migration, signalled, protector }, async (execute) => {
+  return serve({ vm, migration, signalled, protector, takeovers }, async (execute) => {
     const monitor = (await Monitor.resume(state, execute)) ?? (await listen(vm, execute));
     if (vm.runState === 'running') monitor?.emit('RESUME');
     return {
       monitor,
       async begin() {
         const data = await report;
-        migration.reported(data, dmaOf(vm, data));
-        monitor?.emit('LIVE_UPDATE', data);
+        if (!told) migration.reported(data, dmaOf(vm, data));
+        monitor?.emit(told ?? 'LIVE_UPDATE', data);
       },
     };
   });
@@ -77,6 +78,8 @@ interface Serving {
   readonly migration: Migration;
   readonly signalled: Promise<number>;
   readonly protector?: Protector | undefined;
+  /** As of Resumed. */
+  readonly takeovers: readonly number[];
 }
 
 /**
@@ -101,7 +104,7 @@ async function serve(serving: Serving, open: (execute: Execute) => Promise<Serve
 }
 
 async function serveUntilEnd(
-  { vm, migration, signalled, protector }: Serving,
+  { vm, migration, signalled, protector, takeovers }: Serving,
   open: (execute: Execute) => Promise<Served>,
 ): Promise<number | 'moved'> {
   let inOrder = false;
@@ -113,12 +116,15 @@ async function serveUntilEnd(
   const moved = new Promise<'moved'>((resolve) => {
     leave = resolve;
   });
+  const { guardian, lifeline } = vm.parts.options;
+  const parts = { vm, migration, monitor: () => monitor };
+  const standing = guardian === 'always' ? new StandingGuardian({ ...parts, takeovers }) : undefined;
   const update = new LiveUpdate({
-    ...{ vm, migration, monitor: () => monitor, begun: () => begun },
+    ...{ ...parts, standing, begun: () => begun },
     moved: () => leave('moved'),
   });
   migration.listen((status) => emit('MIGRATION', { status }));
-  const commands = commandsOf({ vm, update, migration }, emit);
+  const commands = commandsOf({ vm, update, migration, standing }, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
   const end = (status: number): void => {
     if (update.successor === undefined) vm.shutdown(status, 'host-signal');
@@ -126,20 +132,22 @@ async function serveUntilEnd(
   };
   void signalled.then(end);
   try {
-    const { lifeline } = vm.parts.options;
     if (lifeline !== undefined) void ownerEnded(lifeline).then(() => end(HUNG_UP));
-    const served = await open((command) => commands.execute(command));
+    const served = await open((command) => commands.execute(command).finally(() => standing?.refresh()));
     monitor = served.monitor;
     vm.parts.console.open();
     begun = served.begin();
+    standing?.begin(protector);
     const status = await Promise.race([begun.then(() => vm.ended), vm.ended, moved]);
     hasMoved = status === 'moved';
     inOrder = true;
     return status;
   } finally {
+    const dismissed = standing?.end();
     const guarded = protector?.standing === true;
     if (inOrder && guarded) protector.over();
     monitor?.close({ removed: !hasMoved && (inOrder || !guarded) }); // whoever takes the guest back needs the socket
     vm.release();
+    await dismissed;
   }
 }

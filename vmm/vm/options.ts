@@ -23,6 +23,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
   const memory = memorySize(values.memory);
   if (values.inject !== undefined && values.inject !== 'wrong-memfd')
     throw einval(`--inject ${values.inject}: unknown`);
+  const { guardian } = values;
+  if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
   return {
     memory,
     kernel: values.kernel,
@@ -35,6 +37,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.qmp === undefined ? {} : { qmp: values.qmp }),
     ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
+    ...(guardian === 'always' ? { guardian } : {}),
     ...(values.inject === undefined ? {} : { inject: values.inject }),
   };
 }
@@ -72,6 +75,7 @@ function parse(args: readonly string[]) {
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         lifeline: { type: 'string' },
+        guardian: { type: 'string', default: 'update' },
         inject: { type: 'string' },
       },
     });

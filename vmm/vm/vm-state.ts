@@ -32,6 +32,8 @@ const VM_OPTIONS = object(
     qmp: text,
     /** A fd that ends with the process that started the VMM. The VMM ends with it. */
     lifeline: fd,
+    /** A guardian stands by all the time; absent: only while an update is under way. */
+    guardian: oneOf('always'),
     /**
      * A defect to show that a check finds it. After an update the guest gets fresh memory instead
      * of its own.

@@ -65,9 +65,15 @@ describe('a guest', () => {
 
     const written = { name: 'update', verdict: 'converted', reason: 'is written as version 1' };
     expect(await verdicts({ to: older, as: '0.1.0' })).toEqual([written, vfio]);
+    const { doubts } = (await qmp.execute('query-live-update', { to: older, as: '0.1.0' })) as UpdateForecast;
+    expect(doubts).toEqual([
+      expect.stringMatching(/^nobody could take the guest back if the new image failed: the succ/),
+    ]);
+    const told = qmp.nextEvent(({ data }) => Array.isArray(data?.doubts), TIMEOUT_MS);
     const before = await vmm.stats();
     expect(await update({ to: older, as: '0.1.0' })).toMatchObject({ status: 'completed', generation: 1 });
 
+    expect((await told).data).toEqual({ status: 'started', doubts });
     const to = join(programPath('vmm'), '..');
     const read = { name: 'update', verdict: 'converted', reason: 'version 1 becomes version 2' };
     expect(await verdicts({ to })).toEqual([read]);

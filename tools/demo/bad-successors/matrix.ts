@@ -68,7 +68,7 @@ export class Matrix {
   async #tryAll(): Promise<void> {
     for (const trial of this.#options.trials) {
       if (!trial.own) this.#common ??= await this.#start();
-      await this.#try(trial, trial.own ? await this.#start(trial.own.devices) : this.#common!);
+      await this.#try(trial, trial.own ? await this.#start(trial.own) : this.#common!);
     }
     if (this.#common) await this.#count(this.#common);
   }
@@ -93,11 +93,11 @@ export class Matrix {
     if ((over || isSpent) && stage === this.#common) this.#common = undefined;
   }
 
-  async #start(devices?: readonly string[]): Promise<Stage> {
+  async #start(own: Trial['own'] = {}): Promise<Stage> {
     const { machine: options, signal } = this.#options;
     // the user's own cache of snapshots is not for builds that are bad
     const env = { ...process.env, LIVEVMM_CACHE: join(this.#folder.path, 'cache') };
-    const machine = await Machine.start({ ...options, env, ...(devices ? { devices } : {}) });
+    const machine = await Machine.start({ ...options, env, ...own });
     this.#machines.add(machine);
     if (signal.aborted) await machine.stop(); // it was not there when the others were stopped
     return { machine, trials: [] };

@@ -11,6 +11,7 @@ const SHORT_STAND_MS = 2000;
 const LONG_STAND_MS = 6500;
 const IDLE_MS = 10_000;
 const STILL_MS = 3;
+const TAKEOVER_MS = 10_000;
 /** Less than a state needs. */
 const QUOTA_BYTES = 4096n;
 
@@ -86,6 +87,12 @@ export const SITUATIONS: readonly Trial[] = [
     before: async ({ qmp }) => void (await qmp.execute('system_reset')),
   },
   {
+    name: 'the VMM is killed after the update; --guardian always',
+    expected: ['completed'],
+    own: { vmmOptions: ['--guardian', 'always'] },
+    after: killGuarded,
+  },
+  {
     name: 'the host is killed in the pause',
     expected: ['ended'],
     says: /./,
@@ -93,6 +100,17 @@ export const SITUATIONS: readonly Trial[] = [
     stopped: ({ hostProcess }) => hostProcess.kill('SIGKILL'),
   },
 ];
+
+/** Kills the VMM as soon as a guardian stands by; resolves when that one runs the guest. */
+async function killGuarded({ qmp, vmm }: Machine): Promise<void> {
+  const { pid } = (await qmp.execute('x-guardian')) as { pid?: number };
+  if (pid === undefined) {
+    await qmp.nextEvent(({ event, data }) => event === 'GUARDIAN' && data.status === 'standing', TAKEOVER_MS);
+  }
+  const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', TAKEOVER_MS);
+  process.kill(vmm.pid, 'SIGKILL');
+  await taken;
+}
 
 /** The builds of this project that other nodes can run; the user names them. */
 export const onNode = (path: string): Trial => ({

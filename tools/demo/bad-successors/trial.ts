@@ -1,6 +1,6 @@
 /** One row of the matrix: an update to a successor that may be bad, and what then was seen. */
 import type { UpdateTarget } from '../../clients/live-update.ts';
-import type { Machine } from '../../launch/machine.ts';
+import type { Machine, MachineOptions } from '../../launch/machine.ts';
 
 /** What became of an update. */
 export type Outcome =
@@ -25,9 +25,9 @@ export interface Trial {
   readonly target?: (folder: string) => UpdateTarget;
   /**
    * The trial needs a machine of its own, which is stopped afterwards: it ends the host or resets
-   * the guest. Its devices, if they are not the usual ones.
+   * the guest. What it has that the usual one has not.
    */
-  readonly own?: { readonly devices?: readonly string[] };
+  readonly own?: Pick<Partial<MachineOptions>, 'devices' | 'vmmOptions'>;
   /** Whether the guest begins anew during the trial, and counts from 0. */
   readonly resets?: boolean;
   /** Done right before the update is asked for. */

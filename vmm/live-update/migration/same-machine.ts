@@ -4,8 +4,8 @@ import { resolve } from 'node:path';
 import { einval } from '../../../platform/errno.ts';
 import type { VmOptions } from '../../vm/vm-state.ts';
 
-/** Options of a process and not of the machine: a fd that it was given, a defect put into it. */
-const OWN = ['lifeline', 'inject'];
+/** Options of a process and not of the machine: a fd, who guards it, a defect put into it. */
+const OWN = ['lifeline', 'guardian', 'inject'];
 /** Options that are paths. */
 const PATHS: readonly string[] = ['kernel', 'initrd', 'host', 'qmp'];
 

@@ -32,8 +32,14 @@ export async function acceptGuest(
     const [messagesFd, fdsSocket] = fds as [number, number];
     return await standByFor({ messagesFd, fdsSocket, vmm: peerCredentials(messagesFd).pid }, (guests) => {
       checkSameMachine(options, guests, ['qmp']);
-      const { qmp, lifeline } = options;
-      return { ...guests, ...(qmp === undefined ? {} : { qmp }), ...(lifeline === undefined ? {} : { lifeline }) };
+      const { guardian: _, ...machine } = guests;
+      const { qmp, lifeline, guardian } = options;
+      return {
+        ...machine,
+        ...(qmp === undefined ? {} : { qmp }),
+        ...(lifeline === undefined ? {} : { lifeline }),
+        ...(guardian === undefined ? {} : { guardian }),
+      };
     });
   } finally {
     for (const door of doors) door.close();

@@ -10,6 +10,8 @@ import { publishIn } from './watched-vitals.ts';
 
 /** Whoever stands by to take the guest back. */
 export interface Protector {
+  /** Whoever stands by from the moment on in which the protector is let go. */
+  relief?: Relief;
   /** False once it has been let go. */
   readonly standing: boolean;
   /** The guest runs. Returns when the protector knows. */
@@ -20,14 +22,22 @@ export interface Protector {
   over(): void;
 }
 
+export interface Relief {
+  /** Resolves when it could stand by, or takes too long. */
+  readonly ready: Promise<unknown>;
+  /** It stands by from now on. */
+  stand(): void;
+}
+
 /**
  * Resolves when this image has committed. A protector that does not see the guest's vital signs
  * could not take the guest back, and the image commits at once.
  */
 export async function commit({ vm, isWatched }: NewImage, protector: Protector, probationMs: number): Promise<void> {
   if (isWatched) await prove(vm, probationMs);
+  await protector.relief?.ready;
   await protector.committed();
-  publishIn(vm.parts.vitals, false);
+  if (vm.parts.options.guardian !== 'always') publishIn(vm.parts.vitals, false);
 }
 
 /**

@@ -8,7 +8,7 @@ import { close } from '../../../platform/libc/fd.ts';
 import { pidfdOpen, waitForChild } from '../../../platform/libc/other-process.ts';
 import { sendAll } from '../../../platform/libc/unix-socket.ts';
 import { SETTLE_WITHIN_MS } from './bounds.ts';
-import type { Protector } from './commitment.ts';
+import type { Protector, Relief } from './commitment.ts';
 import { endProcess } from './end-process.ts';
 import type { ToStandby } from './protocol.ts';
 
@@ -25,6 +25,7 @@ export interface GuardianState {
 export class GuardianLink implements Protector {
   readonly #state: GuardianState;
   standing = true;
+  relief?: Relief;
 
   constructor(state: GuardianState) {
     this.#state = state;
@@ -52,6 +53,7 @@ export class GuardianLink implements Protector {
   over(): void {
     this.#tell({ kind: 'over' });
     this.standing = false;
+    this.relief?.stand();
   }
 
   #tell(message: ToStandby): void {

@@ -1,4 +1,7 @@
-/** The guardian of an exec update, as the old image starts it. */
+/**
+ * A guardian as the image sees it that starts it: for one update, or standing by all the time and
+ * for the next update, too.
+ */
 import { einval } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import type { Vitals } from '../../crew/vitals.ts';
@@ -10,24 +13,25 @@ import { isProgramOnDisk, PROGRAM } from './own-program.ts';
 import { StandbyProcess } from './standby-process.ts';
 import { watchedVitals } from './watched-vitals.ts';
 
-/** How an update is guarded. */
-export interface Guarded {
+/** A guardian ends at once when it is dismissed. */
+const ENDING_MS = 5000;
+
+export interface GuardianWish {
   /** A snapshot of this image's own program, if there is one. */
-  readonly snapshotFd: number | undefined;
-  readonly probationMs: number;
+  readonly snapshotFd?: number | undefined;
+  /** It can be told to stand by. Such guardians have taken the guest over at these times. */
+  readonly standing?: { readonly takeovers: readonly number[] };
 }
 
 export class Guardian {
   /** The file that the state will lie in. */
   readonly stateFd: number;
   readonly #vitals: Vitals;
-  readonly #probationMs: number;
   readonly #standby: StandbyProcess;
 
-  private constructor({ stateFd, vitals }: Files, probationMs: number, standby: StandbyProcess) {
+  private constructor({ stateFd, vitals }: Files, standby: StandbyProcess) {
     this.stateFd = stateFd;
     this.#vitals = vitals;
-    this.#probationMs = probationMs;
     this.#standby = standby;
   }
 
@@ -35,7 +39,7 @@ export class Guardian {
    * Starts it, and waits until it is ready. EINVAL: the program of this image is not on disk any
    * more. EPROTO: it does not become ready. EMFILE.
    */
-  static async start(vm: Vm, { snapshotFd, probationMs }: Guarded): Promise<Guardian> {
+  static async start(vm: Vm, { snapshotFd, standing }: GuardianWish): Promise<Guardian> {
     if (!isProgramOnDisk()) {
       throw einval(`${PROGRAM} is not the program that runs any more: nothing could take the guest back`);
     }
@@ -43,9 +47,15 @@ export class Guardian {
     let standby: StandbyProcess | undefined;
     try {
       standby = StandbyProcess.start({ node: process.execPath, entry: PROGRAM, snapshotFd });
-      const { stateFd: state, vitals } = files;
-      await standby.equip(vm, { role: 'guardian', state, vitals: vitals.fd, probationMs });
-      return new Guardian(files, probationMs, standby);
+      await standby.equip(vm, {
+        role: 'guardian',
+        state: files.stateFd,
+        vitals: files.vitals.fd,
+        probationMs: 0, // the new image's matter
+        now: standing ? vm.parts.vitals.fd : null,
+        takeovers: [...(standing?.takeovers ?? [])],
+      });
+      return new Guardian(files, standby);
     } catch (error) {
       await standby?.dismiss();
       releaseFiles(files);
@@ -53,20 +63,36 @@ export class Guardian {
     }
   }
 
+  get pid(): number {
+    return this.#standby.pid;
+  }
+
+  /** Resolves when its process has ended. */
+  get ended(): Promise<unknown> {
+    return this.#standby.ended;
+  }
+
   /** The vital signs that the new image is to use. */
   get vitalsFd(): number {
     return this.#vitals.fd;
   }
 
-  get messagesFd(): number {
-    return this.state.messages;
-  }
-
-  /** The part that the new image needs to know. */
-  get state(): GuardianState {
+  /** What the new image needs to know of it. EINVAL: it has died. */
+  state(probationMs: number): GuardianState {
     const messages = this.#standby.messagesFd;
     if (messages === undefined) throw einval('the guardian has died');
-    return { messages, pid: this.#standby.pid, probationMs: this.#probationMs };
+    return { messages, pid: this.pid, probationMs };
+  }
+
+  /** It goes by these sections and fds from now on. EPIPE, EAGAIN, EPROTO: it does not listen. */
+  learn(sections: Uint8Array, fds: readonly number[]): void {
+    this.#standby.passMore(fds);
+    this.#standby.sendNow({ kind: 'news', sections });
+  }
+
+  /** From now on it takes the guest over whenever this process dies. Errors as `learn`. */
+  stand(): void {
+    this.#standby.sendNow({ kind: 'stand' });
   }
 
   /** The state lies in its file and names these fds: from now on the guardian watches. */
@@ -75,9 +101,9 @@ export class Guardian {
     this.#standby.sendNow({ kind: 'watch', withinMs: RUN_WITHIN_MS });
   }
 
-  /** The update has failed before the execve. Resolves when the guardian is gone. */
+  /** It is not needed: it does nothing from now on, and ends. Resolves when it is gone. */
   async dismiss(): Promise<void> {
-    await this.#standby.dismiss();
+    await this.#standby.dismiss(ENDING_MS);
     releaseFiles({ stateFd: this.stateFd, vitals: this.#vitals });
   }
 }

@@ -1,15 +1,27 @@
 /**
  * The words between a VMM and its standby. A standby is a second process of the VMM's program that
  * is complete and runs no guest. As a *successor* it takes the guest over when it is told to
- * (update by transfer). As a *guardian* it does so when the VMM dies or hangs during an update.
+ * (update by transfer). As a *guardian* it does so when the VMM dies or hangs during an update, or
+ * whenever it dies.
  *
  * The words are frames on one UNIX socket (platform/frames.ts). Fds go beside them on a second one,
  * because Node's streams drop the fds that come with data.
  */
-import { bytes, integer, list, object, oneOf, type Shape, type Shaped, text } from '../../../platform/shape.ts';
+import {
+  bytes,
+  integer,
+  list,
+  nullable,
+  number,
+  object,
+  oneOf,
+  type Shape,
+  type Shaped,
+  text,
+} from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 2;
+export const STANDBY_PROTOCOL = 3;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -25,6 +37,13 @@ const EQUIP = object({
   vitals: integer,
   /** How long the guest must run in a successor before that commits. */
   probationMs: integer,
+  /**
+   * Among the fds: the vital signs of the guest as it runs now. For a guardian that may be told to
+   * stand by without an update; null: it is there for one update.
+   */
+  now: nullable(integer),
+  /** When such guardians took the guest over, CLOCK_MONOTONIC ns: the latest times. */
+  takeovers: list(number),
 });
 
 const TO_STANDBY = {
@@ -33,6 +52,13 @@ const TO_STANDBY = {
   more: object({ kind: oneOf('more'), fds: list(integer) }),
   /** To a successor: the state is complete, take the guest over. */
   go: object({ kind: oneOf('go') }),
+  /**
+   * To a guardian that has `now`: the sections that another process could not recover, in place of
+   * the earlier ones. The fds that have come since the last such word go with them.
+   */
+  news: object({ kind: oneOf('news'), sections: bytes }),
+  /** To such a guardian: from now on it takes the guest over whenever the VMM dies. */
+  stand: object({ kind: oneOf('stand') }),
   /**
    * To a guardian: the state is complete, and the VMM is about to become the new image. The guest
    * must run within this time.

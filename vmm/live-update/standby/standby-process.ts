@@ -23,6 +23,9 @@ const READY_MS = 20_000;
 /** The numbers of its fds: the words, the passed fds, the snapshot. */
 const [MESSAGES, FDS, SNAPSHOT] = [3, 4, 5];
 
+/** What the VMM adds to that. */
+export type Equipment = Omit<Equip, 'kind' | 'pid' | 'fds' | 'steady'>;
+
 export interface StandbyProgram {
   readonly node: string;
   readonly entry: string;
@@ -91,10 +94,17 @@ export class StandbyProcess {
    * Gives the standby all that does not change while the guest runs, and waits until it is ready.
    * EPROTO says why it is not.
    */
-  async equip(vm: Vm, what: Pick<Equip, 'role' | 'state' | 'vitals' | 'probationMs'>): Promise<void> {
+  async equip(vm: Vm, what: Equipment): Promise<void> {
     const all = saveSteady(vm);
     const sections = this.#hasOwner ? withoutOwner(all) : all;
-    const fds = [...new Set([...Object.values(fdsOf(sections)), what.state, what.vitals])];
+    const fds = [
+      ...new Set([
+        ...Object.values(fdsOf(sections)),
+        what.state,
+        what.vitals,
+        ...(what.now === null ? [] : [what.now]),
+      ]),
+    ];
     this.#link.send({ kind: 'equip', ...what, pid: process.pid, fds, steady: encodeState(sections) });
     this.#pass(fds);
     try {
@@ -122,10 +132,15 @@ export class StandbyProcess {
     return this.#link.next(ms);
   }
 
-  /** Dismisses it; resolves when it is gone. */
-  async dismiss(): Promise<void> {
+  /** Resolves when it has ended. */
+  get ended(): Promise<unknown> {
+    return this.#process.ended;
+  }
+
+  /** Dismisses it; resolves when it is gone. It is killed when it takes longer than this. */
+  async dismiss(withinMs = READY_MS): Promise<void> {
     this.#link.send({ kind: 'over' });
-    const late = setTimeout(() => this.#process.kill(), READY_MS);
+    const late = setTimeout(() => this.#process.kill(), withinMs);
     await this.#gone();
     clearTimeout(late);
   }

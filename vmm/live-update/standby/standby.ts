@@ -1,6 +1,7 @@
 /** A standby that has got all that it needs to take the guest over. */
 import { einval } from '../../../platform/errno.ts';
 import { visitingFds } from '../../../platform/fd-shape.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { recvFds } from '../../../platform/libc/pass-fd.ts';
 import { readWhole } from '../../../platform/whole-file.ts';
@@ -28,25 +29,36 @@ export class Standby {
   readonly role: Equip['role'];
   readonly probationMs: number;
   /** The VMM. */
+  readonly vmm: number;
   readonly pidfd: number;
   readonly image: NewImage;
   readonly #fdsSocket: number;
   readonly #stateFd: number;
   readonly vitalsFd: number;
+  /** The vital signs of the guest as it runs, for a guardian that stands by all the time. */
+  readonly nowFd: number | undefined;
+  readonly takeovers: readonly number[];
+  #news: StateFile | undefined;
+  /** Our fds that came for the news, and those that came since. */
+  #newsFds: readonly number[] = [];
+  #later: number[] = [];
   /** Our fd for each fd of the VMM's. */
   readonly #fds = new Map<number, number>();
 
   private constructor(link: StandbyLink, fdsSocket: number, equip: Equip, { vmm, adapt }: Expected) {
-    const { role, pid, fds, steady, state, vitals, probationMs } = equip;
+    const { role, pid, fds, steady, state, vitals, probationMs, now, takeovers } = equip;
     this.link = link;
     this.role = role;
     this.probationMs = probationMs;
     this.#fdsSocket = fdsSocket;
-    this.take(fds);
+    this.#receive(fds);
+    this.takeovers = takeovers;
     if (pid !== vmm) throw einval(`process ${pid} is not the one at the other end`);
+    this.vmm = pid;
     this.pidfd = pidfdOpen(pid);
     this.#stateFd = this.#fds.get(state)!;
     this.vitalsFd = this.#fds.get(vitals)!;
+    this.nowFd = now === null ? undefined : this.#fds.get(now);
     this.image = new NewImage({ rollback: role === 'guardian', adapt });
     if (role === 'successor') this.image.vitals = this.vitalsFd;
     this.#prepare(steady);
@@ -58,10 +70,28 @@ export class Standby {
 
   /** Receives these fds of the VMM's. A number that it uses anew is another file's now. */
   take(numbers: readonly number[]): void {
+    this.#later.push(...this.#receive(numbers));
+  }
+
+  /** Takes what changes while the guest runs. EINVAL: it is no state. */
+  learn(sections: Uint8Array): void {
+    this.#news = decodeState(sections);
+    for (const fd of this.#newsFds) close(fd); // a client that the VMM has hung up must see it
+    this.#newsFds = this.#later;
+    this.#later = [];
+  }
+
+  /** The latest news; undefined: there was none. */
+  get news(): StateFile | undefined {
+    return this.#news;
+  }
+
+  #receive(numbers: readonly number[]): number[] {
     const ours = recvFds(this.#fdsSocket, numbers.length);
     numbers.forEach((number, i) => {
       this.#fds.set(number, ours[i]!);
     });
+    return ours;
   }
 
   /** The state that the VMM has written. EINVAL: it is none. */

@@ -4,7 +4,7 @@ import { goOn, restoreAll, settle } from '../go-on.ts';
 import { transferPhasesMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import { handOverMs, pauseReport } from '../update-report.ts';
-import { commit, type Protector } from './commitment.ts';
+import { commit, type Protector, type Relief } from './commitment.ts';
 import type { Standby, StandbyLink } from './standby.ts';
 
 /** The old image ends within this time; nobody waits longer for it. */
@@ -24,6 +24,7 @@ export async function succeed(standby: Standby): Promise<Resumed | undefined> {
 class OldImage implements Protector {
   readonly #link: StandbyLink;
   standing = true;
+  relief?: Relief;
 
   constructor(link: StandbyLink) {
     this.#link = link;
@@ -42,6 +43,7 @@ class OldImage implements Protector {
   over(): void {
     this.standing = false;
     this.#link.sendNow({ kind: 'committed' });
+    this.relief?.stand();
   }
 }
 

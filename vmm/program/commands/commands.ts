@@ -4,6 +4,7 @@
  */
 import { ebusy } from '../../../platform/errno.ts';
 import type { Migration } from '../../live-update/migration/migration.ts';
+import type { StandingGuardian } from '../../live-update/standby/standing-guardian.ts';
 import type { LiveUpdate } from '../../live-update/update.ts';
 import { action, CommandSet, type CommandSpec, command } from '../../monitor/command.ts';
 import { versionInfo } from '../../monitor/monitor.ts';
@@ -22,10 +23,12 @@ export interface CommandParts {
   readonly vm: Vm;
   readonly update: LiveUpdate;
   readonly migration: Migration;
+  /** With `--guardian always`. */
+  readonly standing: StandingGuardian | undefined;
 }
 
 export function commandsOf(parts: CommandParts, emit: (event: string) => void): CommandSet {
-  const { vm, update } = parts;
+  const { vm, update, standing } = parts;
   return new CommandSet(
     whileGuestIsHere(update, {
       qmp_capabilities: { ...action(() => {}), ...NEGOTIATION }, // the connection answers it
@@ -33,7 +36,7 @@ export function commandsOf(parts: CommandParts, emit: (event: string) => void): 
       ...runStateCommands(parts, emit),
       ...liveUpdateCommands(update),
       ...migrationCommands(parts),
-      ...factCommands(vm),
+      ...factCommands(vm, standing),
     }),
     EVENTS,
   );

@@ -50,6 +50,7 @@ const FORECAST = object(
     sections: arrayOf(object({ name: str, verdict: enumOf('same', 'converted', 'lost', 'refused') }, { reason: str })),
     checks: arrayOf(object({ what: str, ok: bool }, { reason: str })),
     refusals: arrayOf(str),
+    doubts: arrayOf(str),
     cost: COST,
   },
   { standby: int },

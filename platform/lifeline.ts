@@ -16,7 +16,10 @@ import { setCloexec } from './libc/fd.ts';
  * Resolves when the far end of `fd` is closed. This module owns the fd from now on, and makes it
  * close-on-exec. EINVAL: neither pipe nor socket.
  */
-export function ownerEnded(fd: number): Promise<void> {
+export const ownerEnded = (fd: number): Promise<void> => farEnd(fd).closed;
+
+/** The far end of `fd`, as ownerEnded: when it is closed, and how to stop looking. */
+export function farEnd(fd: number): { readonly closed: Promise<void>; forget(): void } {
   let socket: Socket;
   try {
     setCloexec(fd, true);
@@ -24,11 +27,12 @@ export function ownerEnded(fd: number): Promise<void> {
   } catch {
     throw einval(`--lifeline ${fd}: give the read end of a pipe`);
   }
-  return new Promise((resolve) => {
+  const closed = new Promise<void>((resolve) => {
     socket.on('error', () => {}); // 'close' follows
     socket.once('close', () => resolve());
     socket.resume().unref();
   });
+  return { closed, forget: () => void socket.destroy() };
 }
 
 /** What a process tells its owner: a JSON document in a line. */

@@ -31,6 +31,10 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
     summary: 'replace a running VMM by a new image of itself, or of another version or Node',
     load: async () => (await import('./commands/update.ts')).update,
   },
+  kexec: {
+    summary: 'replace the kernel of a host while its devices go on',
+    load: async () => (await import('./commands/kexec.ts')).kexec,
+  },
   state: {
     summary: "show a guest's saved state, or compare two",
     load: async () => (await import('./commands/state.ts')).state,

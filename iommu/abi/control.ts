@@ -71,6 +71,11 @@ export interface KexecRequest {
   readonly target?: string;
 }
 
+/** SHA-256 of all page tables that outlive the kernel, their files by name. → TablesHashReply */
+export interface TablesHashRequest {
+  readonly op: 'tables-hash';
+}
+
 export type ControlRequest =
   | InfoRequest
   | FunctionsRequest
@@ -79,6 +84,7 @@ export type ControlRequest =
   | StopDeviceRequest
   | InjectRequest
   | KexecRequest
+  | TablesHashRequest
   | SetParameterRequest;
 
 /** Bytes or nanoseconds. */
@@ -97,6 +103,7 @@ const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & 
   'ram-hash': object({ op: oneOf('ram-hash'), sliceBytes: amount }),
   'stop-device': object({ op: oneOf('stop-device'), bdf: text }),
   inject: object({ op: oneOf('inject'), defect: oneOf(...DEFECTS) }, { bdf: text }),
+  'tables-hash': object({ op: oneOf('tables-hash') }),
   kexec: object({ op: oneOf('kexec') }, { target: text }),
   'set-parameter': object({ op: oneOf('set-parameter'), name: text, value: text }),
 };
@@ -119,6 +126,7 @@ export interface ControlReplies {
   readonly 'stop-device': Record<string, never>;
   readonly inject: Record<string, never>;
   readonly kexec: Record<string, never>;
+  readonly 'tables-hash': TablesHashReply;
   readonly 'set-parameter': Record<string, never>;
 }
 
@@ -283,6 +291,11 @@ export interface TimelineReply {
   readonly bytes: number;
   /** Largest gap between two DMA transactions in the window, its ends included. */
   readonly maxGapUs: number;
+}
+
+/** Hex; null: the host has no such memory, or no such file. */
+export interface TablesHashReply {
+  readonly sha256: string | null;
 }
 
 export interface RamHashReply {

@@ -50,6 +50,8 @@ export interface ControlledHost {
   readonly pinner: Pick<HostInfo, 'pinnedPages'>;
   /** The kernel is to make room for the next one, which finds what outlives it or does not. */
   readonly kexec: (keeps: boolean) => void;
+  /** Of the page tables that outlive the kernel; null: there are none. */
+  readonly tablesHash: () => string | null;
   readonly pkernfs: () => HostInfo['pkernfs'];
   readonly clients: () => HostInfo['clients'];
   readonly board: Pick<BoardClient, 'send'>;
@@ -87,6 +89,8 @@ export class ControlFile implements FileOperations {
         return board.send({ op: 'stop-device', bdf: this.#device(request.bdf).bdf });
       case 'inject':
         return this.#inject(request);
+      case 'tables-hash':
+        return { sha256: this.#host.tablesHash() };
       case 'kexec':
         if (!this.#privileged) throw eacces('a kexec is for root and the user of the host');
         return this.#kexec(request.target);

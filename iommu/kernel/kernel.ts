@@ -89,6 +89,7 @@ export class Kernel {
       ...{ vfio, type1, pinner, board },
       kexec,
       pkernfs: () => pkernfsState(ground.reserved),
+      tablesHash: () => reserved?.tablesHash() ?? null,
       clients: () => clientInfo(channels, files),
     };
     this.#board = board;

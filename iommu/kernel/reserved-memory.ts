@@ -2,6 +2,8 @@
  * The memory that outlives this kernel, as the other parts of the kernel see it: pkernfs is mounted
  * there, its users' files are places for pins, its other files are blocks for page tables.
  */
+import { createHash } from 'node:crypto';
+
 import { codeOf, enodev } from '../../platform/errno.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { fdObjectKey, vmaObjectKey } from '../../platform/process.ts';
@@ -11,7 +13,7 @@ import type { RamRange } from '../bus/range.ts';
 import type { BoardClient } from './board/board-client.ts';
 import type { KernelWorkerData } from './board/protocol.ts';
 import type { PlacedObject } from './mm/pin-objects.ts';
-import { BLOCK_BYTES, BLOCK_PAGES, KIND } from './pkernfs/layout.ts';
+import { BLOCK_BYTES, BLOCK_PAGES, BLOCK_WORDS, KIND } from './pkernfs/layout.ts';
 import type { PkernfsMount } from './pkernfs/open-files.ts';
 import { type Extents, type File, Pkernfs } from './pkernfs/pkernfs.ts';
 
@@ -100,6 +102,18 @@ export class ReservedMemory implements PkernfsMount {
       if (codeOf(error) !== 'ENOENT') throw error;
       return this.fs.create(name, KIND.root);
     }
+  }
+
+  /** SHA-256 of all page tables, in the order of their files' names; null: there are none. */
+  tablesHash(): string | null {
+    const files = [...this.fs.files()].filter(({ kind }) => kind === KIND.domain);
+    if (files.length === 0) return null;
+    const hash = createHash('sha256');
+    for (const { inode } of files.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      const first = inode.firstBlock * BLOCK_WORDS;
+      hash.update(new Uint8Array(this.fs.words.slice(first, first + BLOCK_WORDS).buffer));
+    }
+    return hash.digest('hex');
   }
 
   /** The blocks of the files for page tables. */

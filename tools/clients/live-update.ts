@@ -5,6 +5,18 @@
 import { CommandError } from '../cli/command.ts';
 import type { QmpClient, QmpEvent } from './qmp-client.ts';
 
+/** Times are in ms. */
+export interface KexecReport {
+  /** Without a kernel. */
+  readonly kernelMs: number;
+  /** From the end of the old kernel to the VMM's first call to the new one. */
+  readonly firstCallMs: number;
+  /** MAP_DMA of all of RAM. */
+  readonly mapMs: number;
+  /** Page-table words that the new kernel has written by then. */
+  readonly pteWrites: number;
+}
+
 export interface UpdateReport {
   readonly generation: number;
   readonly pid: number;
@@ -12,6 +24,8 @@ export interface UpdateReport {
   readonly vaddrNew: string;
   /** Time from the last guest instruction before the pause to the first one after it. */
   readonly pauseMs: number;
+  /** After a kexec of the host's kernel. */
+  readonly kexec?: KexecReport;
   readonly phasesMs: Readonly<Record<string, number>>;
   /** What came before all that. 0.1.0 does not send this. */
   readonly prepared?: PreparedReport;
@@ -117,13 +131,14 @@ export async function liveUpdate(
   try {
     const ended = qmp.nextEvent((event) => isUpdateEvent(event) && event.data.status !== 'started', timeoutMs);
     const [event] = await Promise.all([ended, qmp.execute('live-update', argumentsOf(target), timeoutMs)]);
-    return { ...parseReport(event), ...(doubts.length > 0 ? { doubts } : {}) };
+    return { ...parseReport(event.data), ...(doubts.length > 0 ? { doubts } : {}) };
   } finally {
     stop();
   }
 }
 
-function parseReport({ data }: QmpEvent): UpdateReport {
+/** The data of a LIVE_UPDATE event. CommandError: the update has failed. */
+export function parseReport(data: QmpEvent['data']): UpdateReport {
   if (data.status === 'failed')
     throw new CommandError(`the update failed, the old image runs on: ${data.error ?? 'no reason given'}`);
   const numbers = ['generation', 'pid', 'pauseMs', 'pauseStartNs', 'pauseEndNs'];
@@ -142,11 +157,13 @@ function parseReport({ data }: QmpEvent): UpdateReport {
     handover,
     takeback,
     prepared,
+    kexec,
   } = data as unknown as UpdateReport;
   const pause = { generation, pid, vaddrOld, vaddrNew, pauseMs, phasesMs, pauseStartNs, pauseEndNs };
   return {
     ...pause,
     ...(prepared ? { prepared } : {}),
+    ...(kexec ? { kexec } : {}),
     ...(takeback ? { takeback } : {}),
     ...(handover ? { handover } : {}),
   };

@@ -119,6 +119,11 @@ export class QmpClient {
     }
   }
 
+  /** Resolves when the VMM has closed the connection, or has ended. */
+  async untilClosed(timeoutMs: number): Promise<void> {
+    await inTime(this.#lost.catch(() => undefined), timeoutMs);
+  }
+
   close(): void {
     this.#socket.destroy();
   }

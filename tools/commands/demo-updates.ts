@@ -10,7 +10,7 @@ import type { Defect } from '../demo/injection.ts';
 import { Observer } from '../demo/observer.ts';
 import { LiveProgress } from '../demo/progress.ts';
 import { renderReport, type Tile } from '../demo/report.ts';
-import { Session } from '../demo/session.ts';
+import { Session, type UpdateKind } from '../demo/session.ts';
 import type { FrameFacts } from '../launch/guest-console.ts';
 import type { Machine } from '../launch/machine.ts';
 
@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly updates: number;
   readonly seconds: number;
   readonly inject: Defect | undefined;
+  /** What each update replaces; default: the VMM's image. */
+  readonly kinds?: readonly UpdateKind[];
   readonly json: boolean;
   readonly report: string | undefined;
   /** Leaves everything running until Ctrl-C. */

@@ -7,15 +7,17 @@ import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '..
 import { demoGuest } from '../demo/guests.ts';
 import { DEFECTS, vmmOptionsFor } from '../demo/injection.ts';
 import { describeDocument, guestTiles } from '../demo/progress.ts';
+import type { UpdateKind } from '../demo/session.ts';
 import { findFailures } from '../demo/verdict.ts';
 import type { GuestFacts } from '../launch/guest-console.ts';
 import { Machine, type MachineOptions } from '../launch/machine.ts';
+import { pkernfsBytesFor } from '../launch/persistent-memory.ts';
 import { guestPath } from '../launch/programs.ts';
 import { runBadSuccessors } from './demo-bad-successors.ts';
 import { peers } from './demo-p2p.ts';
 import { type Mode, runUpdates } from './demo-updates.ts';
 
-const MODES = ['updates', 'bad-successors', 'p2p'] as const;
+const MODES = ['updates', 'bad-successors', 'p2p', 'kexec', 'mixed'] as const;
 
 /**
  * A kernel on which another process can take over and be updated again. Before 6.0 it cannot
@@ -25,6 +27,7 @@ const ROLLBACK_PROFILE: ProfileName = '6.12';
 
 const HELP = `Usage: livevmm demo [--updates N] [--seconds S] [--devices N] [--json] [--report FILE.html] [--keep]
        livevmm demo --mode p2p [--updates N] [--seconds S] [--json] [--report FILE.html] [--keep]
+       livevmm demo --mode kexec|mixed [--updates N] [--seconds S] [--without-live-update-flag] [--json] [--report FILE.html] [--keep]
        livevmm demo --mode bad-successors [--moments N] [--only TEXT]… [--node PATH]… [--json] [--report FILE.html]
 
 Starts a host process with an edu and N capture devices behind an IOMMU and mscribe, a copy engine without one, and a VMM process with
@@ -43,6 +46,13 @@ Exit status 0: pass, 1: fail. Kernels from 6.3 on refuse updates beside a device
 
 --mode p2p: a capture device writes its frames straight into the memory of an ivshmem device (peer-to-peer DMA), while the VMM that has
 both is replaced; a guest in a second VMM reads and checks them there, in its own ivshmem device, which has the same memory.
+
+--mode kexec: each update replaces the host's kernel, and the VMM begins anew with the next one. The devices go on through the same page
+tables, which are hashed before and after: MAP_DMA with VFIO_DMA_MAP_FLAG_LIVE_UPDATE writes none. --mode mixed: such updates and
+those by execve in random order.
+
+  --without-live-update-flag  the VMM maps its memory without the flag, on a kernel that allows that: the verdict shows page-table
+                       writes, and the faults of devices that meet an entry while it is not there
 
 --mode bad-successors: updates to some fifty new images that are broken, crash, hang or are killed, one after the other, and to good
 ones at bad moments. After each the same guest must go on, in the new image or in the old one, with nothing lost. Takes minutes.
@@ -72,6 +82,7 @@ export const demo: Command = {
       report: { type: 'string' },
       keep: { type: 'boolean', default: false },
       inject: { type: 'string' },
+      'without-live-update-flag': { type: 'boolean', default: false },
     });
     const updates = wholeNumber('updates', options.updates, 1, 1000);
     const seconds = wholeNumber('seconds', options.seconds, 1, 86_400);
@@ -99,10 +110,39 @@ export const demo: Command = {
     const run = { updates, seconds, inject, json, report, keep };
     const hostOptions = ['--vfio-profile', profile];
     if (mode === 'p2p') return runUpdates(peers({ memory, hostOptions, vmmOptions: vmmOptionsFor(inject) }), run);
+    if (mode === 'kexec' || mode === 'mixed') {
+      const withoutFlag = options['without-live-update-flag'];
+      const machine = persistentMachine(captureDevices(captures), { memory, hostOptions, withoutFlag });
+      return runUpdates(busyDevices(machine), { ...run, kinds: kindsOf(mode, updates) });
+    }
     const machine = { devices: devicesFor(profile, captures), memory, kernel: guestPath('demo') };
     return runUpdates(busyDevices({ ...machine, vmmOptions: vmmOptionsFor(inject), hostOptions }), run);
   },
 };
+
+/** A machine whose guest outlives the host's kernel. */
+function persistentMachine(
+  devices: readonly string[],
+  options: { readonly memory: string; readonly hostOptions: readonly string[]; readonly withoutFlag: boolean },
+): MachineOptions {
+  const { memory, hostOptions, withoutFlag } = options;
+  const bytes = String(pkernfsBytesFor(memory));
+  return {
+    ...{ devices, memory, kernel: guestPath('demo') },
+    hostOptions: [...hostOptions, '--pkernfs', bytes, ...(withoutFlag ? ['--persistent-tables', 'rfc'] : [])],
+    vmmOptions: ['--pkernfs', 'guest', ...(withoutFlag ? ['--inject', 'without-live-update-flag'] : [])],
+  };
+}
+
+/** mixed: some of each, in random order; the first and the second update differ. */
+function kindsOf(mode: 'kexec' | 'mixed', updates: number): UpdateKind[] {
+  const first: UpdateKind = Math.random() < 0.5 ? 'exec' : 'kexec';
+  return Array.from({ length: updates }, (_, i) => {
+    if (mode === 'kexec') return 'kexec';
+    if (i < 2) return i === 0 ? first : first === 'exec' ? 'kexec' : 'exec';
+    return Math.random() < 0.5 ? 'exec' : 'kexec';
+  });
+}
 
 const busyDevices = (options: MachineOptions): Mode<GuestFacts, GuestFacts> => ({
   async start(machines) {

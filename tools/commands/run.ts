@@ -16,6 +16,7 @@ import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
 import { exitStatus, onEndingSignal } from '../cli/signals.ts';
 import { Child } from '../launch/child.ts';
+import { pkernfsBytesFor } from '../launch/persistent-memory.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { defaultQmpSocket } from '../launch/sockets.ts';
 import { type VmmPlan, vmmArgv } from '../launch/vmm.ts';
@@ -32,6 +33,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --machine virt[,aia=KIND]     interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none with firmware
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
   --accel golden|jit            what executes the guest: the interpreter (default), or translations of hot code to WebAssembly
+  --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
   --guardian always|update      when a second process stands by that takes the guest over if this one dies: while an update is under
                                 way (default), or always. That makes the guest slower: its state is published all the time
@@ -54,6 +56,7 @@ const GUEST_OPTIONS = {
   initrd: { type: 'string' },
   append: { type: 'string' },
   guardian: { type: 'string' },
+  pkernfs: { type: 'string' },
 } as const;
 const GUEST_OPTION_NAMES = Object.keys(GUEST_OPTIONS) as (keyof typeof GUEST_OPTIONS)[];
 const LONG = [...GUEST_OPTION_NAMES, 'host', 'kernel', 'device', 'iommu', 'qmp'];
@@ -83,7 +86,7 @@ async function follow(child: Child): Promise<number> {
 }
 
 async function runOnPrivateHost(
-  machine: Pick<BoardOptions, 'devices' | 'units' | 'profile'>,
+  machine: Pick<BoardOptions, 'devices' | 'units' | 'profile' | 'pkernfsBytes'>,
   options: VmmPlan,
 ): Promise<number> {
   const { plannedAddresses, startHost } = await import('../../devices/board/host.ts');
@@ -135,8 +138,9 @@ export const run: Command = {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');
       const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
+      const pkernfsBytes = options.pkernfs === undefined ? undefined : pkernfsBytesFor(options.memory);
       if (devices.length === 0 && options.iommu.length === 0) return follow(startChild(vmmArgv(vmm)));
-      return runOnPrivateHost({ devices, profile, ...unitsOf(options.iommu) }, vmm);
+      return runOnPrivateHost({ devices, profile, pkernfsBytes, ...unitsOf(options.iommu) }, vmm);
     }
     if (options.iommu.length > 0) throw new UsageError('run: --iommu is for the private board');
     const other = devices.find(({ type }) => type !== 'vfio-pci');

@@ -3,6 +3,7 @@
  * verdict.ts.
  */
 
+import type { KexecReport } from '../clients/live-update.ts';
 import type { GuestFacts } from '../launch/guest-console.ts';
 
 /**
@@ -30,6 +31,10 @@ export interface DeviceFacts {
 }
 
 export interface UpdateFacts {
+  /** The host's kernel was replaced, too. */
+  readonly kexec?: KexecReport;
+  /** SHA-256 of all persistent page tables around the update; absent where there are none. */
+  readonly tables?: { readonly before: string; readonly after: string };
   readonly generation: number;
   readonly pid: number;
   readonly vaddrOld: string;

@@ -34,6 +34,9 @@ export class Observer {
     this.#seenNs = floorToBucket(monotonicNs());
   }
 
+  /** While the host has no kernel, nobody answers. */
+  away = false;
+
   /** The series gathered so far. */
   get series(): readonly DeviceSeries[] {
     return this.#series;
@@ -42,7 +45,7 @@ export class Observer {
   /** Fetches what the devices did since the last call. */
   gather(): void {
     const toNs = floorToBucket(monotonicNs() - SETTLED_NS);
-    if (toNs <= this.#seenNs) return;
+    if (this.away || toNs <= this.#seenNs) return;
     for (const { bdf, buckets } of this.#series) {
       buckets.push(...this.#machine.host.ask({ op: 'timeline', bdf, fromNs: this.#seenNs, toNs }).buckets);
     }
@@ -60,6 +63,11 @@ export class Observer {
       faults: new Map(devices.map(({ bdf, faults, unsupported }) => [bdf, faults + unsupported])),
       blocks: new Map(devices.flatMap(({ bdf, blocks }) => (blocks ? [[bdf, blocks] as const] : []))),
     };
+  }
+
+  /** SHA-256 of the page tables that outlive the kernel; undefined on a host without such. */
+  tablesHash(): string | undefined {
+    return this.#machine.host.ask({ op: 'tables-hash' }).sha256 ?? undefined;
   }
 
   /** MSIs that the devices of this machine meant to send, by their own count. */

@@ -5,7 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { liveUpdate } from '../clients/live-update.ts';
+import { kexecUnder } from '../clients/kexec.ts';
+import { liveUpdate, type UpdateReport } from '../clients/live-update.ts';
 import type { FrameFacts } from '../launch/guest-console.ts';
 import type { Machine } from '../launch/machine.ts';
 import type { RunFacts, UpdateFacts } from './facts.ts';
@@ -15,10 +16,15 @@ import { countInterrupts } from './interrupt-count.ts';
 import type { Observer } from './observer.ts';
 import { ramHashMatches } from './ram-hash.ts';
 
+/** The VMM's image, or the host's kernel and the VMM with it. */
+export type UpdateKind = 'exec' | 'kexec';
+
 export interface SessionOptions {
   readonly updates: number;
   readonly seconds: number;
   readonly inject?: Defect | undefined;
+  /** What each update replaces; default: the VMM's image. */
+  readonly kinds?: readonly UpdateKind[];
   /** Ends the run early. */
   readonly signal: AbortSignal;
 }
@@ -125,30 +131,31 @@ export class Session<F extends FrameFacts, G> {
       this.#events.step('guest runs');
       await this.#pause(Math.max(LEAST_INTERVAL_MS, (due - monotonicNs()) / 1e6));
       this.#events.step(`update ${index + 1}`);
-      const facts = await this.#updateOnce(index === 0 ? this.#options.inject : undefined);
+      const kind = this.#options.kinds?.[index] ?? 'exec';
+      const facts = await this.#updateOnce(kind, index === 0 ? this.#options.inject : undefined);
       this.#updates.push(facts);
       this.#events.updated(facts);
     }
   }
 
-  async #updateOnce(defect: Defect | undefined): Promise<UpdateFacts> {
+  async #updateOnce(kind: UpdateKind, defect: Defect | undefined): Promise<UpdateFacts> {
     const observer = this.#observer;
     const heartbeatsBefore = await this.#guests.heartbeats();
     const before = observer.counters();
-    const report = await liveUpdate(
-      this.#machine.qmp,
-      {},
-      {
-        onStarted: () => {
-          if (defect) injectIntoHost(defect, this.#machine);
-        },
-      },
-    );
+    const tablesBefore = observer.tablesHash();
+    const onStarted = (): void => {
+      if (defect) injectIntoHost(defect, this.#machine);
+    };
+    const report =
+      kind === 'kexec' ? await this.#kexec(onStarted) : await liveUpdate(this.#machine.qmp, {}, { onStarted });
     const { generation, pid, vaddrOld, vaddrNew, pauseMs, pauseStartNs, pauseEndNs, phasesMs } = report;
     await this.#pause(pauseMs + AFTERMATH_MS);
     const heartbeatsAfter = await this.#guests.heartbeats();
     const after = observer.counters();
+    const tablesAfter = observer.tablesHash();
     return {
+      ...(report.kexec ? { kexec: report.kexec } : {}),
+      ...(tablesBefore && tablesAfter ? { tables: { before: tablesBefore, after: tablesAfter } } : {}),
       generation,
       pid,
       vaddrOld,
@@ -157,11 +164,23 @@ export class Session<F extends FrameFacts, G> {
       pauseStartNs,
       pauseEndNs,
       phasesMs,
-      pteWrites: after.pteWrites - before.pteWrites,
+      // a new kernel's count begins at 0
+      pteWrites: after.pteWrites - (report.kexec ? 0 : before.pteWrites),
       heartbeatsBefore,
       heartbeatsAfter,
       devices: observer.deviceFacts(pauseStartNs, pauseEndNs, before, after),
     };
+  }
+
+  async #kexec(onStarted: () => void): Promise<UpdateReport> {
+    const machine = this.#machine;
+    onStarted();
+    this.#observer.away = true; // for good, if it fails
+    const vmm = { qmpPath: machine.qmpSocket, qmp: machine.qmp };
+    const [after] = await kexecUnder(machine.hostSocket, [vmm]);
+    machine.reconnect(after!.qmp);
+    this.#observer.away = false;
+    return after!.report;
   }
 
   #finalCount(): Promise<G> {

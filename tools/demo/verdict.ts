@@ -39,6 +39,7 @@ function updateFailures(update: UpdateFacts, index: number, pid: number): string
     ...unless(update.pid === pid, `${what}: pid changed from ${pid} to ${update.pid}`),
     ...unless(update.vaddrOld !== update.vaddrNew, `${what}: RAM is at the same vaddr ${update.vaddrNew} again`),
     ...unless(update.pauseEndNs > update.pauseStartNs, `${what}: no pause was measured`),
+    ...unless(update.tables?.before === update.tables?.after, `${what}: the page tables have changed`),
     ...unless(update.heartbeatsAfter > update.heartbeatsBefore, `${what}: the guest's heart stopped`),
     ...update.devices.flatMap((device) => deviceFailures(device, what)),
     ...unless(update.devices.some(isCapture), `${what}: no capture device was observed`),

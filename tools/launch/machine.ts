@@ -34,8 +34,8 @@ export class Machine<F extends FrameFacts = GuestFacts> {
   readonly devices: HostReady['devices'];
   readonly vmm: Child;
   readonly console: GuestConsole<F>;
-  readonly host: HostClient;
-  readonly qmp: QmpClient;
+  #host: HostClient;
+  #qmp: QmpClient;
   readonly #hostProcess: HostProcess;
   /** Whether another machine's stop() ends the host. */
   readonly #isGuestOfHost: boolean;
@@ -46,10 +46,25 @@ export class Machine<F extends FrameFacts = GuestFacts> {
     this.hostSocket = hostProcess.socket;
     this.qmpSocket = vmm.qmpSocket;
     this.devices = devices;
-    this.host = new HostClient(hostProcess.socket);
+    this.#host = new HostClient(hostProcess.socket);
     this.vmm = vmm.child;
     this.console = vmm.console;
-    this.qmp = vmm.qmp;
+    this.#qmp = vmm.qmp;
+  }
+
+  get host(): HostClient {
+    return this.#host;
+  }
+
+  get qmp(): QmpClient {
+    return this.#qmp;
+  }
+
+  /** The host has another kernel, and the VMM another monitor: what there was is of no use. */
+  reconnect(qmp: QmpClient): void {
+    this.#qmp.close();
+    this.#qmp = qmp;
+    this.#host = new HostClient(this.hostSocket);
   }
 
   /** Starts both; on failure nothing is left. */

@@ -15,6 +15,8 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 export type Adapt = (options: VmOptions) => VmOptions;
 
 interface NewImageOptions {
+  /** MAP_DMA flags with which RAM is mapped in a container that is new, too: after a kexec. */
+  readonly mapFlags?: number | undefined;
   readonly vm?: Vm;
   readonly rollback?: boolean;
   readonly adapt?: Adapt | undefined;
@@ -41,13 +43,15 @@ export class NewImage {
   readonly doubts: string[] = [];
   #vm: Vm | undefined;
 
+  readonly mapFlags: number | undefined;
   readonly #adapt: Adapt;
 
   /**
    * `vm`: this process has run the guest before, and takes it back. `adapt`: this process has
    * options of its own.
    */
-  constructor({ vm, rollback = false, adapt = (options) => options }: NewImageOptions = {}) {
+  constructor({ vm, rollback = false, adapt = (options) => options, mapFlags }: NewImageOptions = {}) {
+    this.mapFlags = mapFlags;
     this.rollback = rollback;
     this.#adapt = adapt;
     if (!vm) return;

@@ -184,8 +184,9 @@ export const SURVIVORS: readonly Survivor[] = [
       if (host === undefined) throw einval('section vfio: a container, but section vm names no host');
       image.host = PassthroughHost.resume(host, container, devices);
     },
-    restore({ host, ram, rollback, doubts }) {
-      if (!rollback) host?.container.updateVaddrs(ram.mapping.vaddr);
+    restore({ host, ram, rollback, doubts, mapFlags }) {
+      if (mapFlags !== undefined) host?.container.mapAll(ram.mapping.vaddr, mapFlags);
+      else if (!rollback) host?.container.updateVaddrs(ram.mapping.vaddr);
       else if (host && host.container.retakeVaddrs(ram.mapping.vaddr).length > 0) {
         doubts.push('the kernel keeps the vaddrs of the dead process (UNM-9): it can pin no new page');
       }

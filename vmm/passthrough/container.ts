@@ -17,6 +17,7 @@ import { checkExtension, getType1Info, joinContainer, openEmptyContainer, setIom
 import type { DeviceDescription } from '../client/device.ts';
 import { type DmaMapping, donateMsiWindow, invalidateVaddrs, mapDma, mapDmas, unmapDma } from '../client/dma.ts';
 import type { KernelClient } from '../client/kernel-client.ts';
+import { openPersistent, setPersistentTables } from '../client/pkernfs.ts';
 import { PEER_BARS, type PeerBarState, PeerBars } from './peer-bars.ts';
 
 /** Iovas for MSIs, where the host wants them from us. The guest's machine has nothing there. */
@@ -46,10 +47,18 @@ export class PassthroughContainer {
   readonly #ranges: DmaRange[];
   #peerBars: PeerBars | undefined;
 
-  /** A container of `state`, whose fds this process inherited, or a fresh one without groups. */
-  constructor(client: KernelClient, state?: ContainerState) {
+  /**
+   * A container of `state`, whose fds this process inherited, or a fresh one without groups. The
+   * page tables of a fresh one lie in the file `tables` of pkernfs, if it is given.
+   */
+  constructor(client: KernelClient, state?: ContainerState, tables?: string) {
     this.#client = client;
     this.fd = state?.fd ?? openEmptyContainer(client);
+    if (tables !== undefined) {
+      const file = openPersistent(client, tables);
+      setPersistentTables(client, this.fd, file);
+      client.close(file);
+    }
     this.#groups = [...(state?.groups ?? [])];
     this.#ranges = [...(state?.ranges ?? [])];
   }
@@ -83,9 +92,10 @@ export class PassthroughContainer {
 
   /**
    * Lets the container's devices read and write `range`, which is RAM that begins at `ramVaddr`.
+   * `flags`: of MAP_DMA; READ and WRITE by default.
    */
-  map(range: DmaRange, ramVaddr: number): void {
-    mapDma(this.#client, this.fd, mappingOf(range, ramVaddr));
+  map(range: DmaRange, ramVaddr: number, flags?: number): void {
+    mapDma(this.#client, this.fd, { ...mappingOf(range, ramVaddr), ...(flags === undefined ? {} : { flags }) });
     this.#ranges.push(range);
   }
 
@@ -126,6 +136,14 @@ export class PassthroughContainer {
     const flags = VFIO_DMA_MAP_FLAG_VADDR;
     const mappings = this.#ranges.map(({ iova, offset, size }) => ({ iova, size, vaddr: ramVaddr + offset, flags }));
     mapDmas(this.#client, this.fd, [...mappings, ...(this.#peerBars?.mappings() ?? [])]);
+  }
+
+  /**
+   * Maps every range anew, in a container that is; `flags` of MAP_DMA. With LIVE_UPDATE the
+   * translations are there already.
+   */
+  mapAll(ramVaddr: number, flags: number): void {
+    for (const range of this.#ranges) mapDma(this.#client, this.fd, { ...mappingOf(range, ramVaddr), flags });
   }
 
   /**

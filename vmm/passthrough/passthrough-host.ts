@@ -26,6 +26,7 @@ import {
   PassthroughContainer,
 } from './container.ts';
 import { type PeerBarParts, type PeerBarState, unplaced } from './peer-bars.ts';
+import { persistentFiles } from './persistent-files.ts';
 
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(fd) });
 
@@ -81,26 +82,17 @@ export class PassthroughHost {
   }
 
   /**
-   * Opens the devices `bdfs` and lets them reach guest RAM. ENODEV: the host has no such device.
+   * Opens the devices `bdfs` and lets them reach guest RAM. `pkernfs`: the guest's name in memory
+   * that outlives the host's kernel. ENODEV: the host has no such device.
    */
   static open(
     socketPath: string,
     bdfs: readonly string[],
     ram: DmaRange & { readonly vaddr: number },
+    pkernfs?: string,
   ): PassthroughHost {
     const client = new KernelClient(socketPath);
-    const groups = groupsByBdf(client);
-    const container = new PassthroughContainer(client);
-    const groupFds = new Map<number, number>();
-    const devices = bdfs.map((bdf) => {
-      const group = groups.get(bdf);
-      if (group === undefined) throw enodev(`the host has no device ${bdf}`);
-      const groupFd = groupFds.get(group) ?? container.addGroup(group);
-      groupFds.set(group, groupFd);
-      const description = describeDevice(client, openDevice(client, groupFd, bdf), bdf);
-      const msiEventfds = Array.from({ length: description.msiVectors }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-      return { description, msiEventfds };
-    });
+    const { container, devices } = openDevices(client, bdfs, pkernfs);
     const { vaddr, iova, offset, size } = ram;
     mapRam(container, { iova, offset, size }, vaddr);
     const peerBars = unplaced(
@@ -116,9 +108,41 @@ export class PassthroughHost {
     return new PassthroughHost(client, new PassthroughContainer(client, container), devices, container.peerBars);
   }
 
+  /**
+   * The same devices under a new kernel of the host. They have never stopped, and their container's
+   * page tables are there already; nothing is mapped yet. Returns the state with the new fds.
+   */
+  static reopen(client: KernelClient, before: VfioState, pkernfs: string): VfioState {
+    const bdfs = before.devices.map(({ description: { bdf } }) => bdf);
+    const { container, devices } = openDevices(client, bdfs, pkernfs);
+    const { ranges, peerBars } = before.container!;
+    return { version: 2, container: { ...container.save(), ranges, peerBars }, devices };
+  }
+
   save(): VfioState {
     return { version: 2, container: this.container.save(), devices: this.devices };
   }
+}
+
+function openDevices(
+  client: KernelClient,
+  bdfs: readonly string[],
+  pkernfs: string | undefined,
+): { readonly container: PassthroughContainer; readonly devices: readonly PassedDevice[] } {
+  const groups = groupsByBdf(client);
+  const tables = pkernfs === undefined ? undefined : persistentFiles(pkernfs).tables;
+  const container = new PassthroughContainer(client, undefined, tables);
+  const groupFds = new Map<number, number>();
+  const devices = bdfs.map((bdf) => {
+    const group = groups.get(bdf);
+    if (group === undefined) throw enodev(`the host has no device ${bdf}`);
+    const groupFd = groupFds.get(group) ?? container.addGroup(group);
+    groupFds.set(group, groupFd);
+    const description = describeDevice(client, openDevice(client, groupFd, bdf), bdf);
+    const msiEventfds = Array.from({ length: description.msiVectors }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return { description, msiEventfds };
+  });
+  return { container, devices };
 }
 
 /** The IOMMU group of each device. On Linux one reads it in sysfs. */

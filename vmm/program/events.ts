@@ -14,13 +14,14 @@ const CAUSE = enumOf(
 const ENDING = object({ guest: bool, reason: CAUSE });
 
 const PHASES = object(
-  { stop: number, invalidate: number, save: number, map: number, remap: number, load: number, resume: number },
-  { exec: number, boot: number, transfer: number },
+  { save: number, map: number, remap: number, load: number, resume: number },
+  /** `kernel`, `open`: of a kexec. */
+  { stop: number, invalidate: number, exec: number, boot: number, transfer: number, kernel: number, open: number },
 );
 
 /** What an update has cost. */
 export const UPDATE_REPORT = {
-  mode: enumOf('exec', 'transfer'),
+  mode: enumOf('exec', 'transfer', 'kexec'),
   generation: int,
   pid: int,
   vaddrOld: str,
@@ -31,6 +32,8 @@ export const UPDATE_REPORT = {
   pauseEndNs: number,
   prepared: object({ snapshot: enumOf('kept', 'made', 'none'), turnMs: number, preflightMs: number }),
   takeback: object({ beforeMs: number, gapMs: number, longestGapMs: number }),
+  /** Of a kexec: without a kernel; from its end to the VMM's first call; MAP_DMA; PTEs written. */
+  kexec: object({ kernelMs: number, firstCallMs: number, mapMs: number, pteWrites: int }),
   handover: object({ afterMs: number, gapMs: number, longestGapMs: number }),
 };
 

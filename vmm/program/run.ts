@@ -3,6 +3,7 @@
  * loaded when they are needed.
  */
 import { SysError } from '../../platform/errno.ts';
+import { parseRestoring, RESTORE } from '../live-update/kexec/restore-option.ts';
 import type { Incoming } from '../live-update/migration/incoming.ts';
 import { PREFLIGHT } from '../live-update/preflight-option.ts';
 import { STANDBY } from '../live-update/standby/standby-option.ts';
@@ -17,6 +18,7 @@ export async function runVmm(args: readonly string[], firstLine: number): Promis
     if (option === '--resume') status = await resume(Number(stateFd), firstLine, signalled);
     else if (option === STANDBY) status = await standBy([stateFd, ...more].map(Number), signalled);
     else if (option === PREFLIGHT) status = await preflight(Number(stateFd), firstLine);
+    else if (args.includes(RESTORE)) status = await restore(args, signalled);
     else status = await powerOn(args, signalled);
   } catch (error) {
     const { message, stack } = error as Error;
@@ -30,6 +32,14 @@ async function resume(stateFd: number, firstLine: number, signalled: Promise<num
   const resumed = await takeOver(stateFd, firstLine).catch((error: Error) => {
     throw new SysError('EINVAL', `cannot take the guest over: ${error.message}`);
   });
+  const { serveResumed } = await import('./serve.ts');
+  return serveResumed(resumed, signalled);
+}
+
+/** Goes on with a guest that has outlived its host's kernel. */
+async function restore(args: readonly string[], signalled: Promise<number>): Promise<number> {
+  const { restoreGuest } = await import('../live-update/kexec/restore.ts');
+  const resumed = await restoreGuest(parseRestoring(args)!);
   const { serveResumed } = await import('./serve.ts');
   return serveResumed(resumed, signalled);
 }

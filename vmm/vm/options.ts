@@ -21,8 +21,11 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
   const memory = memorySize(values.memory);
-  if (values.inject !== undefined && values.inject !== 'wrong-memfd')
-    throw einval(`--inject ${values.inject}: unknown`);
+  const inject = INJECTIONS.find((known) => known === values.inject);
+  if (values.inject !== inject) throw einval(`--inject ${values.inject}: unknown`);
+  const { pkernfs } = values;
+  if (pkernfs !== undefined && !/^[\w.-]{1,32}$/.test(pkernfs)) throw einval(`--pkernfs ${pkernfs}: no name of a file`);
+  if (pkernfs !== undefined && devices.length === 0) throw einval('--pkernfs: only for a guest with vfio-pci devices');
   const { guardian } = values;
   if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
   return {
@@ -38,9 +41,12 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(values.qmp === undefined ? {} : { qmp: values.qmp }),
     ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
     ...(guardian === 'always' ? { guardian } : {}),
-    ...(values.inject === undefined ? {} : { inject: values.inject }),
+    ...(pkernfs === undefined ? {} : { pkernfs }),
+    ...(inject === undefined ? {} : { inject }),
   };
 }
+
+const INJECTIONS = ['wrong-memfd', 'without-live-update-flag'] as const;
 
 /** QEMU's users write its long options with one dash. */
 const QEMU_LONG = ['machine', 'bios', 'kernel', 'initrd', 'append', 'device', 'qmp'];
@@ -74,6 +80,7 @@ function parse(args: readonly string[]) {
         append: { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
+        pkernfs: { type: 'string' },
         lifeline: { type: 'string' },
         guardian: { type: 'string', default: 'update' },
         inject: { type: 'string' },

@@ -1,11 +1,14 @@
 /** Builds a VM from its command line. The user's errors are SysErrors with one line. */
 import { createMemory, type Mapping } from '../../platform/memory.ts';
 import { VfioDevice } from '../client/device.ts';
+import { KernelClient } from '../client/kernel-client.ts';
+import { createPersistent } from '../client/pkernfs.ts';
 import type { InitialState } from '../crew/vcpu/protocol.ts';
 import type { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 import { type PassthroughState, probeFunction } from '../machine/shared/passthrough.ts';
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { persistentFiles } from '../passthrough/persistent-files.ts';
 import { assemble } from './assemble.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
@@ -21,7 +24,7 @@ export interface Built {
 export function buildVm(wanted: VmOptions): Built {
   const { entry, next, aia } = readGuest(wanted);
   const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
-  const fd = createMemory('guest-ram', options.memory);
+  const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory);
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
@@ -29,9 +32,21 @@ export function buildVm(wanted: VmOptions): Built {
   return { vm, state: { pci: { version: 1, functions: host ? probeDevices(host, vm.routes) : [] } } };
 }
 
-function openHost({ host, devices, memory }: VmOptions, ram: Mapping): PassthroughHost | undefined {
+/** Memory for a guest that is powered on; a file of pkernfs outlives the host's kernel. */
+function ramOf({ host, memory, pkernfs }: VmOptions): number {
+  if (host === undefined || pkernfs === undefined) return createMemory('guest-ram', memory);
+  const client = new KernelClient(host);
+  try {
+    return createPersistent(client, persistentFiles(pkernfs).ram, memory);
+  } finally {
+    client.disconnect();
+  }
+}
+
+function openHost({ host, devices, memory, pkernfs }: VmOptions, ram: Mapping): PassthroughHost | undefined {
   if (host === undefined || devices.length === 0) return undefined;
-  return PassthroughHost.open(host, devices, { iova: RAM_BASE, offset: 0, size: memory, vaddr: ram.vaddr });
+  const range = { iova: RAM_BASE, offset: 0, size: memory, vaddr: ram.vaddr };
+  return PassthroughHost.open(host, devices, range, pkernfs);
 }
 
 /**

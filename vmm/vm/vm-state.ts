@@ -28,6 +28,11 @@ const VM_OPTIONS = object(
     aia: oneOf(...AIA_KINDS),
     /** UNIX socket of the host; absent without devices. */
     host: text,
+    /**
+     * The guest's name in memory that outlives the host's kernel (pkernfs): its RAM and the page
+     * tables of its devices are there.
+     */
+    pkernfs: text,
     /** Path of the monitor's socket. */
     qmp: text,
     /** A fd that ends with the process that started the VMM. The VMM ends with it. */
@@ -36,9 +41,9 @@ const VM_OPTIONS = object(
     guardian: oneOf('always'),
     /**
      * A defect to show that a check finds it. After an update the guest gets fresh memory instead
-     * of its own.
+     * of its own; after a kexec its memory is mapped without VFIO_DMA_MAP_FLAG_LIVE_UPDATE.
      */
-    inject: oneOf('wrong-memfd'),
+    inject: oneOf('wrong-memfd', 'without-live-update-flag'),
   },
 );
 

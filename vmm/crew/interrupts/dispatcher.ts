@@ -103,14 +103,19 @@ export class InterruptDispatcher {
    */
   #deliver(route: number, reached: Set<number>): void {
     this.#routes.pickUp(route);
-    const count = eventfdRead(this.#routes.eventfd(route));
-    if (count > 0) {
-      this.#routes.countDelivered(route, count);
-      const target = this.#routes.identity(route);
-      // A dropped interrupt is identity 0, which is ignored there.
-      this.#files[targetHart(target)]?.setPending(targetIdentity(target));
-      reached.add(targetHart(target));
-    }
+    const hart = takeInterrupts(this.#routes, route, this.#files);
+    if (hart !== undefined) reached.add(hart);
     this.#routes.layDown();
   }
+}
+
+/** Makes pending what a route's eventfd has counted. Returns the hart that it reaches. */
+export function takeInterrupts(routes: InterruptRoutes, route: number, files: readonly Imsic[]): number | undefined {
+  const count = eventfdRead(routes.eventfd(route));
+  if (count === 0) return undefined;
+  routes.countDelivered(route, count);
+  const target = routes.identity(route);
+  // A dropped interrupt is identity 0, which is ignored there.
+  files[targetHart(target)]?.setPending(targetIdentity(target));
+  return targetHart(target);
 }

@@ -13,6 +13,7 @@ import { int, NOTHING, object, str } from '../../monitor/qapi.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { EVENTS } from '../events.ts';
 import { factCommands } from './facts.ts';
+import { kexecCommands } from './kexec.ts';
 import { liveUpdateCommands } from './live-update.ts';
 import { migrationCommands } from './migration.ts';
 import { runStateCommands } from './run-state.ts';
@@ -37,6 +38,7 @@ export function commandsOf(parts: CommandParts, emit: (event: string) => void): 
       ...liveUpdateCommands(update),
       ...migrationCommands(parts),
       ...factCommands(vm, standing),
+      ...kexecCommands(parts),
     }),
     EVENTS,
   );

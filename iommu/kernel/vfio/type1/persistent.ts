@@ -43,9 +43,17 @@ export function checkLiveUpdate(iommu: VfioIommu): void {
   }
 }
 
-/** MAP_DMA without LIVE_UPDATE. EEXIST over a persistent translation that nobody has claimed. */
+/**
+ * MAP_DMA without LIVE_UPDATE. EEXIST over a persistent translation that nobody has claimed. In
+ * `rfc` the tables are written anew there: until that is done, DMA faults (PKF-4).
+ */
 export function checkUnclaimed({ persistence, persistentDomain }: VfioIommu, vpn: number, nrPages: number): void {
-  if (persistence !== 'strict' || !persistentDomain?.mapsAny(vpn, nrPages)) return;
+  if (!persistentDomain?.mapsAny(vpn, nrPages)) return;
+  if (persistence === 'rfc') {
+    persistentDomain.unmap(vpn, nrPages);
+    persistentDomain.flush();
+    return;
+  }
   throw eexist(
     `iova page ${hex(vpn)}+${hex(nrPages)}: the persistent tables have a translation there: LIVE_UPDATE takes it`,
   );

@@ -1,0 +1,69 @@
+/**
+ * A kexec of a host's kernel under running VMMs: each VMM saves its guest into pkernfs, the kernel
+ * is replaced, and each VMM begins anew with the next kernel.
+ */
+import { untilListening } from '../../platform/unix-listener.ts';
+import { KernelClient } from '../../vmm/client/kernel-client.ts';
+import { kexec } from '../../vmm/client/kexec.ts';
+import { CommandError } from '../cli/command.ts';
+import { parseReport, UPDATE_TIMEOUT_MS, type UpdateReport } from './live-update.ts';
+import { QmpClient } from './qmp-client.ts';
+
+export interface KexecOptions {
+  /** Folder of another built version, whose kernel and VMM come next. */
+  readonly to?: string | undefined;
+  readonly timeoutMs?: number;
+}
+
+/** A VMM before the kexec. */
+export interface VmmBefore {
+  readonly qmpPath: string;
+  readonly qmp: QmpClient;
+}
+
+export interface VmmAfter {
+  /** The former client is of no use any more. */
+  readonly qmp: QmpClient;
+  readonly report: UpdateReport;
+}
+
+/**
+ * `hostSocket`: by default, of the host that the VMMs are on. Rejects when the kernel or a VMM
+ * refuses; the guests then run on as before.
+ */
+export async function kexecUnder(
+  hostSocket: string | undefined,
+  vmms: readonly VmmBefore[],
+  { to, timeoutMs = UPDATE_TIMEOUT_MS }: KexecOptions = {},
+): Promise<VmmAfter[]> {
+  const saved: VmmBefore[] = [];
+  let socketPath = hostSocket;
+  try {
+    for (const vmm of vmms) {
+      const answer = await vmm.qmp.execute('x-kexec-save', to === undefined ? {} : { to }, timeoutMs);
+      saved.push(vmm);
+      const { host } = answer as { readonly host: string };
+      socketPath ??= host;
+      if (host !== socketPath) throw new CommandError(`the VMM at ${vmm.qmpPath} is on another host: ${host}`);
+    }
+    if (socketPath === undefined) throw new CommandError('kexec of which host? Give --host or --qmp');
+    const client = new KernelClient(socketPath);
+    await kexec(client, to);
+    client.disconnect();
+  } catch (error) {
+    for (const { qmp } of saved) await qmp.execute('x-kexec-cancel', {}, timeoutMs).catch(() => undefined);
+    throw error;
+  }
+  return Promise.all(vmms.map((vmm) => reconnected(vmm, timeoutMs)));
+}
+
+async function reconnected({ qmpPath, qmp: before }: VmmBefore, timeoutMs: number): Promise<VmmAfter> {
+  await before.untilClosed(timeoutMs);
+  await untilListening(qmpPath, timeoutMs);
+  const qmp = await QmpClient.connect(qmpPath);
+  const told = qmp.nextEvent(({ event }) => event === 'LIVE_UPDATE', timeoutMs);
+  told.catch(() => undefined); // it may have been told before
+  const { report } = (await qmp.execute('x-query-kexec', {}, timeoutMs)) as { readonly report?: object };
+  const data = (report ?? (await told).data) as Record<string, unknown>;
+  return { qmp, report: parseReport(data) };
+}

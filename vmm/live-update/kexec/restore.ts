@@ -1,0 +1,147 @@
+/**
+ * A VMM over a kexec of its host's kernel, the half after: a process that has nothing finds the
+ * guest in pkernfs. RAM is where it was, and devices have filled it all the time. Container, groups
+ * and devices are opened anew; MAP_DMA with LIVE_UPDATE takes the translations over that are there.
+ */
+import { readSync } from 'node:fs';
+
+import { monotonicNs } from '../../../platform/clock.ts';
+import { einval, enoent } from '../../../platform/errno.ts';
+import { visitingFds } from '../../../platform/fd-shape.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { askHost } from '../../client/control.ts';
+import { READ_WRITE } from '../../client/dma.ts';
+import { KernelClient } from '../../client/kernel-client.ts';
+import { findPersistent, LIVE_UPDATE, listPersistent, removePersistent } from '../../client/pkernfs.ts';
+import type { JsonObject } from '../../monitor/qmp.ts';
+import { MONITOR_SECTION, NO_MONITOR } from '../../monitor/state.ts';
+import { PassthroughHost, VFIO_SECTION, type VfioState } from '../../passthrough/passthrough-host.ts';
+import { persistentFiles } from '../../passthrough/persistent-files.ts';
+import { RAM_SECTION } from '../../vm/guest-ram.ts';
+import { VM_SECTION, type VmOptions } from '../../vm/vm-state.ts';
+import { goOn, restoreAll, settle } from '../go-on.ts';
+import { NewImage } from '../new-image.ts';
+import { roundedMs } from '../phases.ts';
+import type { Resumed } from '../resume.ts';
+import { decodeState, type StateFile } from '../state-file.ts';
+import { decodeAll } from '../survivors.ts';
+import { handOverMs, pauseReport } from '../update-report.ts';
+import { UPDATE_SECTION } from '../update-state.ts';
+import type { Restoring } from './restore-option.ts';
+import { armInterrupts } from './save.ts';
+
+/**
+ * Takes the guest over from pkernfs. It runs when this returns. EINVAL names the section that
+ * cannot be loaded; ENOENT: no such guest; errors of MAP_DMA with LIVE_UPDATE.
+ */
+export async function restoreGuest(restoring: Restoring): Promise<Resumed> {
+  const startNs = monotonicNs();
+  const { name, host } = restoring;
+  const files = persistentFiles(name);
+  const client = new KernelClient(host);
+  const saved = readState(client, files.state);
+  const vm = VM_SECTION.decode(sectionOf(saved, VM_SECTION.name));
+  const ramBefore = RAM_SECTION.decode(sectionOf(saved, RAM_SECTION.name));
+  const before = VFIO_SECTION.decode(sectionOf(saved, VFIO_SECTION.name));
+  const ram = findPersistent(client, files.ram, ramBefore.size);
+  const now = PassthroughHost.reopen(client, before, name);
+  const openedNs = monotonicNs();
+  const fds = new Map([[ramBefore.fd, ram], ...newFds(before, now)]);
+  const { lifeline } = vm.options;
+  if (lifeline !== undefined) fds.set(lifeline, restoring.lifeline ?? -1);
+
+  const adapt = (options: VmOptions): VmOptions => adaptOptions(options, restoring);
+  const withFlag = vm.options.inject !== 'without-live-update-flag';
+  const image = new NewImage({ adapt, mapFlags: withFlag ? LIVE_UPDATE : READ_WRITE });
+  const restorables = visitingFds(
+    (fd) => fds.get(fd) ?? fd,
+    () => decodeAll(completed(saved)),
+  );
+  const { map: mapped, remap: remapped } = restoreAll(image, restorables, { prepared: false });
+  armInterrupts(image.host!, image.shared.pci.functions);
+  removePersistent(client, files.state);
+  const going = await goOn(image);
+  const { kernel, units } = askHost(client, { op: 'info' });
+  client.disconnect();
+  const { loaded, running } = going;
+  const { times: { pausedNs, downNs } = { pausedNs: startNs, downNs: startNs } } = restoring;
+  image.update = { ...image.update, stamps: { begin: pausedNs, stop: pausedNs, invalidate: pausedNs } };
+  const stamps = { save: downNs, kernel: kernel.upNs, boot: startNs, open: openedNs, map: mapped, remap: remapped };
+  const phases = phasesMs(pausedNs, { ...stamps, load: loaded, resume: running });
+  const pause: JsonObject = {
+    ...pauseReport(image, running, phases),
+    mode: 'kexec',
+    kexec: {
+      kernelMs: roundedMs(kernel.upNs - (kernel.downNs ?? kernel.upNs)),
+      firstCallMs: roundedMs(startNs - downNs),
+      mapMs: roundedMs(remapped - mapped),
+      pteWrites: units.reduce((sum, { pteWrites }) => sum + pteWrites, 0),
+    },
+  };
+  const report = settle(going).then((handOver) => ({ ...pause, handover: handOverMs(handOver, running) }));
+  return { vm: going.vm, monitor: NO_MONITOR, migration: null, report };
+}
+
+/** How long each phase took, from when each ended. */
+function phasesMs(beginNs: number, ends: Readonly<Record<string, number>>): Record<string, number> {
+  const phases: Record<string, number> = {};
+  let from = beginNs;
+  for (const [phase, end] of Object.entries(ends)) {
+    phases[phase] = roundedMs(Math.max(0, end - from));
+    from = Math.max(from, end);
+  }
+  return phases;
+}
+
+/** The options of the process, in place of those that it had before. */
+function adaptOptions({ qmp: _, lifeline: __, ...options }: VmOptions, { host, qmp, lifeline }: Restoring): VmOptions {
+  return {
+    ...options,
+    host,
+    ...(qmp === undefined ? {} : { qmp }),
+    ...(lifeline === undefined ? {} : { lifeline }),
+  };
+}
+
+/** The state with the sections that it does not have, because no image has begun an update. */
+function completed({ sections, ...file }: StateFile): StateFile {
+  const update = UPDATE_SECTION.of({
+    stamps: { begin: 0, stop: 0, invalidate: 0 },
+    ...{ fds: {}, takeback: null, migration: null, prepared: null, guardian: null },
+  });
+  return {
+    ...file,
+    sections: new Map([...sections, [UPDATE_SECTION.name, update], [MONITOR_SECTION.name, NO_MONITOR]]),
+  };
+}
+
+function sectionOf({ sections }: StateFile, name: string) {
+  const body = sections.get(name);
+  if (!body) throw einval(`section ${name}: missing`);
+  return body;
+}
+
+/** The number of each fd before the kexec, and now. */
+function newFds(before: VfioState, now: VfioState): [number, number][] {
+  return [
+    [before.container!.fd, now.container!.fd],
+    ...before.container!.groups.map(({ fd }, i): [number, number] => [fd, now.container!.groups[i]!.fd]),
+    ...before.devices.flatMap(({ description, msiEventfds }, i): [number, number][] => [
+      [description.fd, now.devices[i]!.description.fd],
+      ...msiEventfds.map((fd, vector): [number, number] => [fd, now.devices[i]!.msiEventfds[vector]!]),
+    ]),
+  ];
+}
+
+function readState(client: KernelClient, file: string): StateFile {
+  const entry = listPersistent(client).find(({ name }) => name === file);
+  if (!entry) throw enoent(`there is no guest in ${file}`);
+  const memory = findPersistent(client, file, entry.size);
+  try {
+    const bytes = Buffer.alloc(entry.size);
+    readSync(memory, bytes, 0, bytes.length, 0);
+    return decodeState(bytes);
+  } finally {
+    close(memory);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * A VMM over a kexec of its host's kernel, the half before: the guest stops, its state goes into
+ * pkernfs, and the VMM waits for the kernel's end, which is the end of everything that it has open
+ * there. Devices go on: their DMA reaches guest RAM all the time, and their interrupts pend.
+ */
+import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+import { ebusy, einval, eopnotsupp } from '../../../platform/errno.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { farEnd } from '../../../platform/lifeline.ts';
+import { PAGE_SIZE, wholePages } from '../../../platform/page.ts';
+import { writeAll } from '../../../platform/whole-file.ts';
+import { VfioDevice } from '../../client/device.ts';
+import { createPersistent } from '../../client/pkernfs.ts';
+import { takeInterrupts } from '../../crew/interrupts/dispatcher.ts';
+import { MsiCapability } from '../../machine/shared/msi-capability.ts';
+import type { PassthroughState } from '../../machine/shared/passthrough.ts';
+import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
+import { persistentFiles } from '../../passthrough/persistent-files.ts';
+import type { Vm } from '../../vm/vm.ts';
+import { encodeState } from '../state-file.ts';
+import { saveAtRest } from '../survivors.ts';
+import { beBornAgain } from './rebirth.ts';
+
+/** A guest that waits for the next kernel. */
+export interface Saved {
+  /** The host's socket. */
+  readonly host: string;
+  readonly stateBytes: number;
+  /** CLOCK_MONOTONIC: the guest's last instruction. */
+  readonly pausedNs: number;
+}
+
+export class KexecSave {
+  readonly #vm: Vm;
+  /** Ends the wait for the kernel: the guest runs on here. */
+  #cancel: (() => void) | undefined;
+
+  constructor(vm: Vm) {
+    this.#vm = vm;
+  }
+
+  /**
+   * Stops the guest and saves it. From then on the VMM waits for its kernel's end, or for cancel().
+   * `to`: folder of the built version that goes on. EOPNOTSUPP: the guest is not in memory that
+   * outlives the kernel. EBUSY: it waits already, or the VM is ending.
+   */
+  save(to: string | undefined): Promise<Saved> {
+    const { host, options } = this.#vm.parts;
+    const { pkernfs } = options;
+    if (!host || pkernfs === undefined)
+      throw eopnotsupp('the guest is not in memory that outlives the kernel: --pkernfs');
+    if (host.container.save().peerBars.some(({ iova }) => iova !== null)) {
+      throw eopnotsupp('a BAR is mapped for the DMA of another device: that mapping does not outlive the kernel');
+    }
+    if (options.guardian === 'always') throw eopnotsupp('a guardian has the devices, too: --guardian update');
+    if (this.#cancel) throw ebusy('the guest waits for the next kernel already');
+    return new Promise((resolve, reject) => {
+      this.#vm.change(() => this.#wait(host, pkernfs, to, resolve)).catch(reject);
+    });
+  }
+
+  /** The kexec does not take place: the guest runs on. EINVAL: the guest does not wait. */
+  cancel(): void {
+    if (!this.#cancel) throw einval('the guest does not wait for a kernel');
+    this.#cancel();
+  }
+
+  async #wait(
+    host: PassthroughHost,
+    name: string,
+    to: string | undefined,
+    saved: (saved: Saved) => void,
+  ): Promise<void> {
+    const vm = this.#vm;
+    if (vm.runState === 'shutdown') throw ebusy('the VM is ending');
+    const { console, ram } = vm.parts;
+    const stopped = await vm.quiesce();
+    const functions = stopped.state.pci.functions;
+    const kernel = farEnd(host.client.open(CONTROL_PATH));
+    try {
+      console.pause();
+      holdInterrupts(host, functions);
+      for (let route = 0; route < vm.routes.count; route++) takeInterrupts(vm.routes, route, vm.interruptFiles);
+      const stateBytes = writeState(host, name, encodeState(saveAtRest({ vm, machine: stopped.state })));
+      const cancelled = new Promise<'cancelled'>((resolve) => {
+        this.#cancel = () => resolve('cancelled');
+      });
+      saved({ host: host.client.socketPath, stateBytes, pausedNs: stopped.atNs });
+      const how = await Promise.race([kernel.closed, cancelled]);
+      if (how !== 'cancelled') {
+        ram.dropPages();
+        await beBornAgain(vm.parts.options, { pausedNs: stopped.atNs, downNs: monotonicNs() }, to);
+      }
+    } finally {
+      this.#cancel = undefined;
+      kernel.forget();
+    }
+    armInterrupts(host, functions);
+    console.refill();
+    await vm.unquiesce();
+  }
+}
+
+/** How many vectors of each device the guest has enabled. */
+const vectorsOf = ({ armed, msi }: PassthroughState): number => (armed && msi ? new MsiCapability(msi).vectors : 0);
+
+/** Whatever devices send from here on pends in the host: no eventfd is there to count it. */
+function holdInterrupts({ client, devices }: PassthroughHost, functions: readonly PassthroughState[]): void {
+  for (const [i, { description }] of devices.entries()) {
+    const vectors = vectorsOf(functions[i]!);
+    if (vectors > 0) new VfioDevice(description, client).armMsi(Array<number>(vectors).fill(-1));
+  }
+}
+
+/** The eventfds take the interrupts again, also those that pend. */
+export function armInterrupts({ client, devices }: PassthroughHost, functions: readonly PassthroughState[]): void {
+  for (const [i, { description, msiEventfds }] of devices.entries()) {
+    const vectors = vectorsOf(functions[i]!);
+    if (vectors > 0) new VfioDevice(description, client).armMsi(msiEventfds.slice(0, vectors));
+  }
+}
+
+function writeState({ client }: PassthroughHost, name: string, state: Uint8Array): number {
+  const memory = createPersistent(client, persistentFiles(name).state, Math.max(PAGE_SIZE, wholePages(state.length)));
+  try {
+    writeAll(memory, state);
+    return state.length;
+  } finally {
+    close(memory);
+  }
+}

@@ -121,7 +121,10 @@ export class QmpClient {
 
   /** Resolves when the VMM has closed the connection, or has ended. */
   async untilClosed(timeoutMs: number): Promise<void> {
-    await inTime(this.#lost.catch(() => undefined), timeoutMs);
+    await inTime(
+      this.#lost.catch(() => undefined),
+      timeoutMs,
+    );
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 /** The host's kernel is replaced by the next one. */
 import { CONTROL_PATH } from '../../iommu/abi/wire.ts';
+import { farEnd } from '../../platform/lifeline.ts';
 import { untilListening } from '../../platform/unix-listener.ts';
 import type { KernelClient } from './kernel-client.ts';
 
@@ -17,6 +18,10 @@ export async function kexec(client: KernelClient, target?: string): Promise<void
   client.control(control, { op: 'kexec', ...(target === undefined ? {} : { target }) });
   await nextKernel(client);
 }
+
+/** Tells when the kernel ends, without blocking; and how to stop looking. */
+export const kernelEnd = (client: KernelClient): { readonly closed: Promise<void>; forget(): void } =>
+  farEnd(client.open(CONTROL_PATH));
 
 /** Resolves when the kernel has ended and the next one listens. */
 export async function nextKernel(client: KernelClient): Promise<void> {

@@ -3,14 +3,13 @@
  * pkernfs, and the VMM waits for the kernel's end, which is the end of everything that it has open
  * there. Devices go on: their DMA reaches guest RAM all the time, and their interrupts pend.
  */
-import { CONTROL_PATH } from '../../../iommu/abi/wire.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { ebusy, einval, eopnotsupp } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
-import { farEnd } from '../../../platform/lifeline.ts';
 import { PAGE_SIZE, wholePages } from '../../../platform/page.ts';
 import { writeAll } from '../../../platform/whole-file.ts';
 import { VfioDevice } from '../../client/device.ts';
+import { kernelEnd } from '../../client/kexec.ts';
 import { createPersistent } from '../../client/pkernfs.ts';
 import { takeInterrupts } from '../../crew/interrupts/dispatcher.ts';
 import { MsiCapability } from '../../machine/shared/msi-capability.ts';
@@ -77,7 +76,7 @@ export class KexecSave {
     const { console, ram } = vm.parts;
     const stopped = await vm.quiesce();
     const functions = stopped.state.pci.functions;
-    const kernel = farEnd(host.client.open(CONTROL_PATH));
+    const kernel = kernelEnd(host.client);
     try {
       console.pause();
       holdInterrupts(host, functions);

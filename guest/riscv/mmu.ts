@@ -19,8 +19,17 @@ const PTE_X = 8;
 const PTE_U = 16;
 const PTE_A = 64;
 const PTE_D = 128;
-/** Reserved, and PBMT and N, which need extensions that this hart does not have. */
-const PTE_RESERVED = 0x3ffn << 54n;
+/**
+ * In the upper half: reserved, and PBMT and N, which need extensions that this hart does not have.
+ */
+const PTE_RESERVED = 0x3ff << 22;
+/** In the upper half: the high bits of the page number; its 22 low bits are in the lower half. */
+const PTE_PPN_HIGH = 0x3f_ffff;
+
+const PAGE = 4096;
+/** An entry, and its halves. */
+const pte = new BigInt64Array(1);
+const pteHalves = new Int32Array(pte.buffer);
 
 /** Entries of a TLB for one kind of access, a power of two. */
 const TLB_ENTRIES = 256;
@@ -52,7 +61,7 @@ export class Tlb {
 /** What is asked of a walk. */
 interface Walk {
   readonly memory: Memory;
-  readonly vaddr: bigint;
+  readonly vaddr: number;
   readonly levels: number;
   readonly access: Access;
   readonly mode: number;
@@ -117,47 +126,53 @@ export class Mmu {
     const half = 2 ** (12 + 9 * levels - 1);
     // all higher bits must be as the highest that is translated (§10.4.1)
     if (!(vaddr >= -half && vaddr < half)) return -PAGE_FAULT[access];
-    return this.#walk({ memory, vaddr: BigInt(vaddr), levels, access, mode });
+    return this.#walk({ memory, vaddr, levels, access, mode });
   }
 
-  /** Virtual Address Translation Process (§10.3.2); the numbers are those of its steps. */
+  /**
+   * Virtual Address Translation Process (§10.3.2); the numbers are those of its steps. HOT: a
+   * bigint is made for bits A and D only.
+   */
   #walk(request: Walk): number {
     const { memory, vaddr, levels, access, mode } = request;
     const csr = this.#csr;
     // 1.
-    let table = (csr.satp & isa.PPN_MASK) << 12n;
+    let table = Number(csr.satp & isa.PPN_MASK) * PAGE;
     for (let level = levels - 1; level >= 0; level--) {
       // 2.
-      const shift = BigInt(12 + 9 * level);
-      const at = Number(table + 8n * ((vaddr >> shift) & 511n));
-      const readable = isExact(at) && memory.isRam(at, 8) && csr.pmp.allows(Math.floor(at / 4096), LOAD, isa.MODE_S);
+      const size = PAGE * 512 ** level;
+      const vpn = Math.floor(vaddr / size);
+      const at = table + 8 * (vpn - 512 * Math.floor(vpn / 512));
+      const readable = isExact(at) && memory.isRam(at, 8) && csr.pmp.allows(Math.floor(at / PAGE), LOAD, isa.MODE_S);
       if (!readable) return -ACCESS_FAULT[access];
-      const pte = memory.load(at, 8)!;
+      pte[0] = memory.i64[(at - memory.base) / 8]!; // one access: nobody tears it
+      const [low, high] = [pteHalves[0]!, pteHalves[1]!];
       // 3.
-      const flags = Number(pte & 0xffn);
-      if (!(flags & PTE_V) || (flags & (PTE_R | PTE_W)) === PTE_W || pte & PTE_RESERVED) return -PAGE_FAULT[access];
-      const base = ((pte >> 10n) & isa.PPN_MASK) << 12n;
+      const flags = low & 0xff;
+      const reserved = (high & PTE_RESERVED) !== 0;
+      if (!(flags & PTE_V) || (flags & (PTE_R | PTE_W)) === PTE_W || reserved) return -PAGE_FAULT[access];
+      const ppn = (high & PTE_PPN_HIGH) * 2 ** 22 + (low >>> 10);
       // 4.
       if ((flags & (PTE_R | PTE_X)) === 0) {
         if (flags & (PTE_A | PTE_D | PTE_U)) return -PAGE_FAULT[access]; // reserved in a pointer
-        table = base;
+        table = ppn * PAGE;
         continue;
       }
       // 5., 6.
-      const offset = (1n << shift) - 1n;
-      if (!isPermitted(csr.mstatus, flags, access, mode) || base & offset) return -PAGE_FAULT[access];
+      const aligned = ppn % 512 ** level === 0;
+      if (!isPermitted(csr.mstatus, flags, access, mode) || !aligned) return -PAGE_FAULT[access];
       // 7.
       const wanted = PTE_A | (access === STORE ? PTE_D : 0);
       if ((flags & wanted) !== wanted) {
         if (!(csr.menvcfg & isa.ENVCFG_ADUE)) return -PAGE_FAULT[access];
-        if (!csr.pmp.allows(Math.floor(at / 4096), STORE, isa.MODE_S)) return -ACCESS_FAULT[access];
+        if (!csr.pmp.allows(Math.floor(at / PAGE), STORE, isa.MODE_S)) return -ACCESS_FAULT[access];
         // another hart has changed it: begin again
-        const before = BigInt.asIntN(64, pte);
+        const before = pte[0]!;
         const found = memory.compareExchange(at - memory.base, 8, before, before | BigInt(wanted));
         if (found !== before) return this.#walk(request);
       }
       // 8.
-      const gpa = Number(base | (vaddr & offset));
+      const gpa = ppn * PAGE + (vaddr - vpn * size);
       return isExact(gpa) ? gpa : -ACCESS_FAULT[access];
     }
     return -PAGE_FAULT[access];

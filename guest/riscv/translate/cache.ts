@@ -16,8 +16,8 @@ interface TranslatedRegion {
   readonly slot: number;
   /** What must be left of the budget when it is entered. */
   readonly least: number;
-  /** Bytes [start, end) of RAM and what they were. */
-  readonly code: readonly { readonly start: number; readonly bytes: Uint8Array }[];
+  /** Runs of RAM by their offset, and what they were. */
+  readonly code: readonly { readonly start: number; readonly parcels: Uint16Array }[];
   /** The number of FENCE.Is after which its code was last compared. */
   fences: number;
   valid: boolean;
@@ -88,7 +88,10 @@ export class TranslationCache {
 
   add(added: Added, memory: Memory): void {
     const { slot, least, blocks, entries, delta, context, fences } = added;
-    const code = blocks.map(({ pc, end }) => ({ start: pc - delta, bytes: memory.u8.slice(pc - delta, end - delta) }));
+    const code = blocks.map(({ pc, end }) => {
+      const start = pc - delta;
+      return { start, parcels: memory.u16.slice(start / 2, (end - delta) / 2) };
+    });
     const region: TranslatedRegion = { slot, least, code, fences, valid: true };
     for (const { pc, index } of entries) {
       const offset = pc - delta;
@@ -125,8 +128,10 @@ function live(entry: Entry | undefined): Entry | undefined {
   return next === entry.next ? entry : { ...entry, next };
 }
 
-const isUnchanged = ({ code }: TranslatedRegion, { u8 }: Memory): boolean =>
-  code.every(({ start, bytes }) => {
-    for (let i = 0; i < bytes.length; i++) if (bytes[i] !== u8[start + i]) return false;
-    return true;
-  });
+/** HOT after a FENCE.I. */
+function isUnchanged({ code }: TranslatedRegion, { u16 }: Memory): boolean {
+  for (const { start, parcels } of code) {
+    for (let i = 0, at = start / 2; i < parcels.length; i++, at++) if (parcels[i] !== u16[at]) return false;
+  }
+  return true;
+}

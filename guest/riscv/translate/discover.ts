@@ -16,6 +16,14 @@ export interface Block {
 /** The 16 bits at `pc`; undefined where the translation must not look. */
 export type Fetch = (pc: number) => number | undefined;
 
+/** What `discover` asks about. */
+export interface Surroundings {
+  /** Whether the emitter knows an instruction. */
+  translates(decoded: Decoded): boolean;
+  /** Whether another region can be entered there. */
+  isKnown(pc: number): boolean;
+}
+
 /** Larger regions take V8 too long to compile. */
 const MAX_INSTRUCTIONS = 400;
 const MAX_BLOCKS = 96;
@@ -44,17 +52,17 @@ function decodeAt(fetch: Fetch, pc: number): Decoded | undefined {
  * The blocks that `entry` leads to, in the order of addresses; none if nothing there can be
  * translated.
  */
-export function discover(fetch: Fetch, entry: number, translates: (decoded: Decoded) => boolean): readonly Block[] {
+export function discover(fetch: Fetch, entry: number, { translates, isKnown }: Surroundings): readonly Block[] {
   const leaders = new Set<number>();
   const decoded = new Map<number, Decoded>();
   const work = [entry];
   const want = (pc: number): void => {
-    if (!leaders.has(pc)) work.push(pc);
+    if (!leaders.has(pc) && !isKnown(pc)) work.push(pc);
   };
   while (work.length > 0 && leaders.size < MAX_BLOCKS && decoded.size < MAX_INSTRUCTIONS) {
     const start = work.shift()!; // breadth first: what is near comes in before what is far
     leaders.add(start);
-    for (let pc = start; !decoded.has(pc) && decoded.size < MAX_INSTRUCTIONS; ) {
+    for (let pc = start; !decoded.has(pc) && (pc === start || !isKnown(pc)) && decoded.size < MAX_INSTRUCTIONS; ) {
       const at = decodeAt(fetch, pc);
       if (!at) break;
       decoded.set(pc, at);

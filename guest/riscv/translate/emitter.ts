@@ -43,9 +43,16 @@ export const U = 5; // i64
 export const V = 6; // i64
 export const E = 7; // i32
 export const WHY = 8; // i32
-export const D0 = 9; // f64
-export const D1 = 10; // f64
-const FIRST_REGISTER = 11;
+/**
+ * i32: where a block stops for the interpreter, as bytes from the block's beginning <<
+ * OFFSET_SHIFT | instructions of the block that it does not execute.
+ */
+const STOP = 9;
+const OFFSET_SHIFT = 12;
+const REST_MASK = (1 << OFFSET_SHIFT) - 1;
+export const D0 = 10; // f64
+export const D1 = 11; // f64
+const FIRST_REGISTER = 12;
 
 export class Emitter {
   readonly code = new Code();
@@ -55,11 +62,10 @@ export class Emitter {
   readonly #written: readonly number[];
   /** Labels that are open. */
   #depth = 0;
-  /** The label behind which the region returns. */
-  #leave = 0;
-  /** The instruction being emitted: its pc, and the instructions of its block from it on. */
-  #pc = 0;
-  #rest = 0;
+  /** The label behind which the present block leaves for the interpreter. */
+  #step = 0;
+  /** The present instruction, as STOP says it. */
+  #stop = 0;
 
   constructor(context: Context, places: Places, instructions: readonly Decoded[]) {
     this.context = context;
@@ -83,7 +89,7 @@ export class Emitter {
   get locals(): readonly (readonly [number, ValueType])[] {
     return [
       [5, I64],
-      [2, I32],
+      [3, I32],
       [2, F64],
       [this.#local.size, I64],
     ];
@@ -104,11 +110,13 @@ export class Emitter {
     }
   }
 
-  /** What comes next is the code of this instruction. */
-  at(pc: number, rest: number, leave: number): void {
-    this.#pc = pc;
-    this.#rest = rest;
-    this.#leave = leave;
+  /**
+   * What comes next is the code of an instruction: bytes from the block's beginning to it, the
+   * instructions of the block from it on, the label behind which `leaveForStep` is.
+   */
+  at(offset: number, rest: number, step: number): void {
+    this.#stop = (offset << OFFSET_SHIFT) | rest;
+    this.#step = step;
   }
 
   /** x[register] onto the stack. */
@@ -165,19 +173,24 @@ export class Emitter {
     return this.code.branch(opcode, this.depthOf(label));
   }
 
-  /** Leaves the region before the present instruction. */
-  leaveHere(why: number): void {
-    const { code } = this;
-    if (this.#rest > 0) code.get(LEFT_LOCAL).i32(this.#rest).byte(op.i32Add).set(LEFT_LOCAL);
-    code.i64(this.#pc).set(TARGET).i32(why).set(WHY);
-    this.branch(op.br, this.#leave);
-  }
-
   /** If the top of the stack is not 0, the interpreter executes the present instruction. */
   stepIf(): void {
-    this.open(op.if);
-    this.leaveHere(STEP);
-    this.close();
+    this.code.i32(this.#stop).set(STOP);
+    this.branch(op.brIf, this.#step);
+  }
+
+  /** The interpreter executes the present instruction. */
+  step(): void {
+    this.code.i32(this.#stop).set(STOP);
+    this.branch(op.br, this.#step);
+  }
+
+  /** The end of a block: TARGET and LEFT for the interpreter's instruction that STOP says. */
+  leaveForStep(pc: number): void {
+    const { code } = this;
+    code.get(STOP).i32(REST_MASK).byte(op.i32And).get(LEFT_LOCAL).byte(op.i32Add).set(LEFT_LOCAL);
+    code.get(STOP).i32(OFFSET_SHIFT).ops(op.i32ShrU, op.i64ExtendI32U).i64(pc).byte(op.i64Add).set(TARGET);
+    code.i32(STEP).set(WHY);
   }
 
   #address(offset: number): number {

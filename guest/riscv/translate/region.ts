@@ -25,7 +25,6 @@ import {
   LEFT_LOCAL,
   LOOKUP,
   type Places,
-  STEP,
   TARGET,
   WHY,
 } from './emitter.ts';
@@ -188,16 +187,21 @@ export class Region {
     const executes = translates(last, e.context);
     const count = executes ? instructions.length : instructions.length - 1;
     if (count > 0) e.code.get(LEFT_LOCAL).i32(count).byte(op.i32Sub).set(LEFT_LOCAL);
+    const step = e.open(op.block);
+    let jumps = false;
     for (const [i, each] of instructions.slice(0, count).entries()) {
-      e.at(each.pc, count - i, this.#leave);
-      if (each === last && this.#jumps(block, each)) return;
-      this.#instruction(each);
+      e.at(each.pc - block.pc, count - i, step);
+      jumps = each === last && this.#jumps(block, each);
+      if (!jumps) this.#instruction(each);
     }
-    if (executes) this.#goTo(block, block.end);
-    else {
-      e.at(last.pc, 0, this.#leave);
-      e.leaveHere(STEP);
+    if (executes && !jumps) this.#goTo(block, block.end);
+    else if (!executes) {
+      e.at(last.pc - block.pc, 0, step);
+      e.step();
     }
+    e.close();
+    e.leaveForStep(block.pc);
+    e.branch(op.br, this.#leave);
   }
 
   #instruction(d: Decoded): void {

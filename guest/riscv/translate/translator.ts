@@ -201,7 +201,10 @@ export class Translator implements Executor {
     const end = core.codePaged ? start + PAGE : memory.base + memory.size;
     const fetch = (at: number): number | undefined =>
       at >= start && at + 2 <= end ? memory.u16[(at - delta) / 2] : undefined;
-    const blocks = discover(fetch, pc, (decoded) => translates(decoded, context));
+    const blocks = discover(fetch, pc, {
+      translates: (decoded) => translates(decoded, context),
+      isKnown: (at) => this.#cache.find(at - delta, at, context.id, memory, this.#fences) !== undefined,
+    });
     const first = blocks.find((block) => block.pc === pc);
     if (!first || !translates(first.instructions[0]!, context)) return undefined;
     if (this.#cache.full) this.#dropAll();

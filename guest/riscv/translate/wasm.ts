@@ -265,6 +265,10 @@ export class Code {
     return this.byte(ATOMIC).byte(opcode).byte(align).unsigned(offset);
   }
 
+  memoryFill(): this {
+    return this.append([0xfc, 0x0b, 0]);
+  }
+
   fence(): this {
     return this.byte(ATOMIC).byte(atomic.fence).byte(0);
   }

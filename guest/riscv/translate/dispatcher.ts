@@ -55,12 +55,16 @@ export function dispatcher({ at, memory }: Workspace, table: WebAssembly.Table):
     types: [REGION, { parameters: [I32, I32, I32, I32], results: [I32] }],
     functions: [],
     type: 1,
-    locals: [
-      [2, I32],
-      [1, I64],
+    bodies: [
+      {
+        locals: [
+          [2, I32],
+          [1, I64],
+        ],
+        code,
+      },
     ],
-    code,
     table: true,
   });
-  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { memory, table } }).exports.run as Dispatch;
+  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { memory, table } }).exports[0] as Dispatch;
 }

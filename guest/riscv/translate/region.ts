@@ -34,7 +34,7 @@ import { inOrder } from './flow.ts';
 import { CONDITION, INTEGER } from './integer.ts';
 import { type Loops, loopsOf } from './loops.ts';
 import { MEMORY, MEMORY_FLOAT } from './memory.ts';
-import { F64, type FunctionType, I32, I64, moduleOf, op } from './wasm.ts';
+import { type Body, F64, type FunctionType, I32, I64, moduleOf, op } from './wasm.ts';
 import { ENTRY_MASK, JUMP_ENTRY, JUMP_SLOT } from './workspace.ts';
 
 const isFloat = ({ instruction }: Decoded): boolean => instruction.extension === 'F' || instruction.extension === 'D';
@@ -48,6 +48,18 @@ export function translates(decoded: Decoded, context: Context): boolean {
 
 /** The type of a region's function: see the head of this file. */
 export const REGION: FunctionType = { parameters: [I32, I32], results: [I32, I64] };
+
+/** The module of some regions. */
+export const moduleOfRegions = (regions: readonly Region[]): Uint8Array =>
+  moduleOf({
+    types: [REGION, { parameters: [F64, I32, I32], results: [I32] }, { parameters: [I32], results: [I32] }],
+    functions: [
+      { name: 'fill', type: 1 },
+      { name: 'float', type: 2 },
+    ],
+    type: 0,
+    bodies: regions.map((region) => region.body()),
+  });
 
 /** Blocks [first, end) that a jump forwards can reach as one: a block, or a loop. */
 interface Item {
@@ -63,7 +75,7 @@ export class Region {
   readonly #blocks: readonly Block[];
   readonly #byPc: ReadonlyMap<number, Block>;
   readonly #emitter: Emitter;
-  readonly #slot: number;
+  readonly slot: number;
   readonly #loops: Loops;
   /** By block: the label before it, or before the loop around it that is not yet entered. */
   readonly #before: number[] = [];
@@ -82,7 +94,7 @@ export class Region {
     const instructions = blocks.flatMap((block) => block.instructions);
     this.#emitter = new Emitter(context, places, instructions);
     this.least = instructions.length;
-    this.#slot = slot;
+    this.slot = slot;
     this.#loops = loopsOf(this.#blocks, entry, knows);
   }
 
@@ -91,19 +103,11 @@ export class Region {
     return this.#blocks.filter(({ index }) => this.#loops.entries.has(index));
   }
 
-  module(): Uint8Array {
+  /** Its function. To be called once. */
+  body(): Body {
     this.#emit();
     const { code, locals } = this.#emitter;
-    return moduleOf({
-      types: [REGION, { parameters: [F64, I32, I32], results: [I32] }, { parameters: [I32], results: [I32] }],
-      functions: [
-        { name: 'fill', type: 1 },
-        { name: 'float', type: 2 },
-      ],
-      type: 0,
-      locals,
-      code,
-    });
+    return { code, locals };
   }
 
   #emit(): void {
@@ -303,7 +307,7 @@ export class Region {
     code
       .get(E)
       .memory(op.i32Load, jumps + JUMP_SLOT)
-      .i32(this.#slot)
+      .i32(this.slot)
       .ops(op.i32Eq, op.i32And);
     e.open(op.if);
     this.#leaveIfShort();

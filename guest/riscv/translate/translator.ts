@@ -11,11 +11,11 @@ import * as isa from '../isa.ts';
 import { isExact } from '../memory.ts';
 import { type Access, FETCH } from '../pmp.ts';
 import { jump } from '../trap.ts';
-import { type Entry, TranslationCache } from './cache.ts';
+import { type Entry, LINE, TranslationCache } from './cache.ts';
 import { discover } from './discover.ts';
 import { type Dispatch, dispatcher } from './dispatcher.ts';
 import { BUDGET, type Context, LOOKUP, type Places } from './emitter.ts';
-import { Region, translates } from './region.ts';
+import { moduleOfRegions, Region, translates } from './region.ts';
 import {
   CONTEXTS,
   JUMP_ENTRIES,
@@ -35,11 +35,25 @@ import {
 /** Instructions that the interpreter executes until hot code is looked for again. */
 const INTERPRET = 64;
 const HOT = 2048;
+/**
+ * So many regions come into one module, because a module takes 130 µs beside its code; unless one
+ * of them is so many times as hot as hot.
+ */
+const BATCH = 8;
+const URGENT = 4;
 /** Each takes 20 KB of this process' memory (Node 20), whatever its size. */
 const REGIONS = 2048;
 /** What a journal may get until it is asked whether it closes. */
 const JOURNALED = 512;
 const PAGE = 4096;
+
+interface Wanted {
+  readonly pc: number;
+  /** pc less this is the offset in RAM. */
+  readonly delta: number;
+  readonly context: Context;
+  readonly paged: boolean;
+}
 
 export interface TranslatorOptions {
   /** So many interpreted instructions in a cache line of code make it hot. */
@@ -57,6 +71,8 @@ export class Translator implements Executor {
   readonly #hot: number;
   readonly #dispatch: Dispatch;
   readonly #cache: TranslationCache;
+  /** Hot code that is to be translated, by its cache line. */
+  readonly #wanted = new Map<number, Wanted>();
   /** By id, which indexes the workspace's. */
   #contexts: Context[] = [];
   #dirty: boolean[] = [];
@@ -163,6 +179,7 @@ export class Translator implements Executor {
   #dropAll(): void {
     for (let slot = 0; slot < this.#cache.size; slot++) this.#table.set(slot, null);
     this.#cache.clear();
+    this.#wanted.clear();
     this.#forgetContexts();
   }
 
@@ -184,38 +201,51 @@ export class Translator implements Executor {
     return gpa >= 0 && memory.isRam(gpa, 8) ? gpa - memory.base : -1;
   }
 
-  /** The translation of hot code at core.pc. */
+  /** The translation of the code at core.pc; perhaps later if it is hot and has none yet. */
   #translation(core: Core, offset: number, context: Context): Entry | undefined {
     const { pc, memory } = core;
     const found = this.#cache.find(offset, pc, context.id, memory, this.#fences);
-    if (found || this.#cache.heat(offset, 0) < this.#hot) return found;
-    this.#cache.cool(offset);
-    return this.#translate(core, offset, context);
+    if (found) return found;
+    const heat = this.#cache.heat(offset, 0);
+    if (heat < this.#hot) return undefined;
+    const line = Math.floor(offset / LINE);
+    if (!this.#wanted.has(line)) this.#wanted.set(line, { pc, delta: pc - offset, context, paged: core.codePaged });
+    if (this.#wanted.size < BATCH && heat < URGENT * this.#hot) return undefined;
+    this.#translateWanted(core);
+    return this.#cache.find(offset, pc, context.id, memory, this.#fences);
   }
 
-  #translate(core: Core, offset: number, context: Context): Entry | undefined {
-    const { pc, memory } = core;
-    const delta = pc - offset;
+  #translateWanted(core: Core): void {
+    const wanted = [...this.#wanted.values()];
+    this.#wanted.clear();
+    if (!this.#cache.hasRoom(wanted.length)) this.#dropAll();
+    const regions = wanted.flatMap((each) => this.#region(core, each) ?? []);
+    if (regions.length === 0) return;
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(moduleOfRegions(regions)), this.#imports);
+    for (const [i, { slot }] of regions.entries()) this.#table.set(slot, exports[i]);
+    this.translated += regions.length;
+  }
+
+  /** A region for hot code, already in the cache. */
+  #region(core: Core, { pc, delta, context, paged }: Wanted): Region | undefined {
+    const { memory } = core;
+    this.#cache.cool(pc - delta);
+    const isKnown = (at: number): boolean =>
+      this.#cache.find(at - delta, at, context.id, memory, this.#fences) !== undefined;
+    if (isKnown(pc)) return undefined;
     // where code is paged, the next page may be anywhere
-    const start = core.codePaged ? pc - (offset % PAGE) : memory.base;
-    const end = core.codePaged ? start + PAGE : memory.base + memory.size;
+    const start = paged ? pc - ((pc - delta) % PAGE) : memory.base;
+    const end = paged ? start + PAGE : memory.base + memory.size;
     const fetch = (at: number): number | undefined =>
       at >= start && at + 2 <= end ? memory.u16[(at - delta) / 2] : undefined;
-    const blocks = discover(fetch, pc, {
-      translates: (decoded) => translates(decoded, context),
-      isKnown: (at) => this.#cache.find(at - delta, at, context.id, memory, this.#fences) !== undefined,
-    });
+    const blocks = discover(fetch, pc, { translates: (decoded) => translates(decoded, context), isKnown });
     const first = blocks.find((block) => block.pc === pc);
     if (!first || !translates(first.instructions[0]!, context)) return undefined;
-    if (this.#cache.full) this.#dropAll();
     const slot = this.#cache.nextSlot();
     const region = new Region(blocks, pc, context, this.#places(core, context), slot);
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(region.module()), this.#imports);
-    this.#table.set(slot, exports.run);
-    this.translated++;
     const { least, entries } = region;
     this.#cache.add({ slot, least, blocks, entries, delta, context: context.id, fences: this.#fences }, memory);
-    return this.#cache.find(offset, pc, context.id, memory, this.#fences);
+    return region;
   }
 
   #places({ memory }: Core, { id }: Context): Places {

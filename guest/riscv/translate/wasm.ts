@@ -289,15 +289,21 @@ export interface FunctionType {
   readonly results: readonly ValueType[];
 }
 
+/** Of a function. */
+export interface Body {
+  /** Beyond the parameters, as runs. */
+  readonly locals: readonly (readonly [count: number, type: ValueType])[];
+  readonly code: Code;
+}
+
 export interface ModuleParts {
   /** Types by number. */
   readonly types: readonly FunctionType[];
   /** Imported as e.<name>, with the number of their type; they are functions 0… */
   readonly functions: readonly { readonly name: string; readonly type: number }[];
-  /** The one function: its type, and locals beyond its parameters, as runs. */
+  /** The functions of the module are of this type. They are exported as 0, 1, … */
   readonly type: number;
-  readonly locals: readonly (readonly [count: number, type: ValueType])[];
-  readonly code: Code;
+  readonly bodies: readonly Body[];
   /**
    * Imports e.table. Node 20 keeps a copy of the table for each instance that does: costs of all in
    * time and memory grow with their square.
@@ -305,7 +311,7 @@ export interface ModuleParts {
   readonly table?: true;
 }
 
-/** A module with one function, which it exports as `run`. It imports e.memory. */
+/** A module. It imports e.memory. */
 export function moduleOf(parts: ModuleParts): Uint8Array {
   const module = new Code().append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
   const section = (id: number, count: number, body: Code): void => {
@@ -327,13 +333,22 @@ export function moduleOf(parts: ModuleParts): Uint8Array {
   for (const each of parts.functions) name(name(imports, 'e'), each.name).byte(0).unsigned(each.type);
   section(2, 1 + (parts.table ? 1 : 0) + parts.functions.length, imports);
 
-  section(3, 1, new Code().unsigned(parts.type));
-  const index = parts.functions.length;
-  section(7, 1, name(new Code(), 'run').byte(0).unsigned(index));
-
-  const body = new Code().unsigned(parts.locals.length);
-  for (const [count, type] of parts.locals) body.unsigned(count).byte(type);
-  body.append(parts.code.bytes);
-  section(10, 1, new Code().unsigned(body.length).append(body.bytes));
+  const { bodies } = parts;
+  const functions = new Code();
+  const exported = new Code();
+  const codes = new Code();
+  for (const [i, { locals, code }] of bodies.entries()) {
+    functions.unsigned(parts.type);
+    name(exported, `${i}`)
+      .byte(0)
+      .unsigned(parts.functions.length + i);
+    const body = new Code().unsigned(locals.length);
+    for (const [count, type] of locals) body.unsigned(count).byte(type);
+    body.append(code.bytes);
+    codes.unsigned(body.length).append(body.bytes);
+  }
+  section(3, bodies.length, functions);
+  section(7, bodies.length, exported);
+  section(10, bodies.length, codes);
   return module.bytes;
 }

@@ -109,8 +109,8 @@ export class Workspace {
 function filler(memory: WebAssembly.Memory): (at: number, bytes: number) => void {
   const code = new Code().get(0).i32(0xff).get(1).memoryFill().byte(op.end);
   const types: readonly FunctionType[] = [{ parameters: [I32, I32], results: [] }];
-  const bytes = moduleOf({ types, functions: [], type: 0, locals: [], code });
-  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { memory } }).exports.run as ReturnType<
+  const bytes = moduleOf({ types, functions: [], type: 0, bodies: [{ locals: [], code }] });
+  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { memory } }).exports[0] as ReturnType<
     typeof filler
   >;
 }

@@ -12,6 +12,7 @@ import { renderPage } from '../demo/bad-successors/page.ts';
 import { REFUSED } from '../demo/bad-successors/refused.ts';
 import { onNode, SITUATIONS } from '../demo/bad-successors/situations.ts';
 import { describeDocument, describeTrial } from '../demo/bad-successors/text.ts';
+import { TRANSFERS } from '../demo/bad-successors/transfers.ts';
 import type { Trial } from '../demo/bad-successors/trial.ts';
 import type { MachineOptions } from '../launch/machine.ts';
 
@@ -44,6 +45,7 @@ export async function runBadSuccessors({
       ...FAILING,
       ...KILLED_AT_A_PLACE,
       ...killedAtRandom(moments, Math.random),
+      ...TRANSFERS,
       ...nodes.map(onNode),
       ...SITUATIONS,
     ],

@@ -19,7 +19,7 @@ export async function attempt(machine: Machine, trial: Trial, folder: string): P
   const guestBefore = health(await machine.console.stats(ANSWER_MS));
   await trial.before?.(machine);
   const began = performance.now();
-  const course = await follow(machine, target, trial);
+  const course = await follow(machine, target, trial, before);
   const tookMs = performance.now() - began;
   const than = trial.resets ? 0 : guestBefore.heartbeats;
   const seen = course.outcome === 'ended' ? NOBODY : await lookAfter(machine, trial, than);

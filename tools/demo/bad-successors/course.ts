@@ -3,7 +3,7 @@ import { argumentsOf, type UpdateTarget } from '../../clients/live-update.ts';
 import type { QmpEvent } from '../../clients/qmp-client.ts';
 import { describeEnding } from '../../launch/child.ts';
 import type { Machine } from '../../launch/machine.ts';
-import type { Outcome, Trial } from './trial.ts';
+import type { Outcome, Runner, Trial } from './trial.ts';
 
 /** A successor may be asked three times, for 10 s each, and then hang. */
 const UPDATE_MS = 90_000;
@@ -23,7 +23,7 @@ const isEnd = ({ event, data }: QmpEvent): boolean => event === 'LIVE_UPDATE' &&
 const numberOr = (value: unknown): number | null => (typeof value === 'number' ? value : null);
 
 /** Asks for the update, and follows it to its end. Never rejects. */
-export async function follow(machine: Machine, target: UpdateTarget, trial: Trial): Promise<Course> {
+export async function follow(machine: Machine, target: UpdateTarget, trial: Trial, before: Runner): Promise<Course> {
   const { qmp } = machine;
   let stoppedAt: number | undefined;
   let resumedAt: number | undefined;
@@ -32,7 +32,10 @@ export async function follow(machine: Machine, target: UpdateTarget, trial: Tria
       stoppedAt = performance.now();
       trial.stopped?.(machine);
     }
-    if (event === 'RESUME') resumedAt = performance.now();
+    if (event === 'RESUME') {
+      if (resumedAt === undefined) trial.resumed?.(machine, before);
+      resumedAt = performance.now();
+    }
   });
   const stood = (): number | null =>
     stoppedAt === undefined || resumedAt === undefined ? null : resumedAt - stoppedAt;

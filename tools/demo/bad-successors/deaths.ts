@@ -10,7 +10,7 @@ import type { Trial } from './trial.ts';
 
 const DIED = /died before/;
 /** Long enough for any death that is planned here, on any machine. */
-const LONG_PROBATION_MS = 10_000;
+export const LONG_PROBATION_MS = 10_000;
 
 const onResume =
   (does: string, probationMs = LONG_PROBATION_MS) =>
@@ -41,31 +41,59 @@ export const FAILING: readonly Trial[] = [
   rolledBack('is stopped (SIGSTOP) after the check', /did not run the guest within/, onResume('kill -STOP $$')),
 ];
 
-const KILL = 'process.kill(process.pid, "SIGKILL");';
-const restoring = (phase: string): [string, RegExp, string] => [
-  `is killed before the phase "${phase}"`,
-  /(function restorePhase\(image, restorables, phase, \{ prepared \}\) \{)/,
-  `$1 if (!prepared && phase === "${phase}") ${KILL}`,
-];
+export const KILL = 'process.kill(process.pid, "SIGKILL");';
 
-/** Builds that die at a place of their own program. */
-const PLACES: readonly [string, RegExp, string][] = [
-  [
-    'is killed before the phase "boot" is over',
-    /(async function runVmm\(args, firstLine\d*\) \{)/,
-    `$1 if (args[0] === "--resume") ${KILL}`,
-  ],
+/** A build that dies at a place of its own program. */
+interface Place {
+  readonly name: string;
+  /** What it is about to do. */
+  readonly phase: 'start' | 'restore' | 'resume' | 'running';
+  readonly from: RegExp;
+  readonly to: string;
+}
+
+const restoring = (phase: string): Place => ({
+  name: `is killed before the phase "${phase}"`,
+  phase: 'restore',
+  from: /(function restorePhase\(image, restorables, phase, \{ prepared \}\) \{)/,
+  to: `$1 if (!prepared && phase === "${phase}") ${KILL}`,
+});
+
+const SETTLE = /(async function settle\(.*\) \{)/;
+
+export const PLACES: readonly Place[] = [
+  {
+    name: 'is killed before the phase "boot" is over',
+    phase: 'start',
+    from: /(async function runVmm\(args, firstLine\d*\) \{)/,
+    to: `$1 if (args[0] === "--resume") ${KILL}`,
+  },
   restoring('map'),
   restoring('remap'),
   restoring('load'),
-  ['is killed before the phase "resume"', /(async function goOn\(.*\) \{)/, `$1 ${KILL}`],
-  ['is killed when the guest runs', /(async function settle\(.*\) \{)/, `$1 ${KILL}`],
-  ['dies 50 ms after it has taken over', /(async function settle\(.*\) \{)/, `$1 setTimeout(() => { ${KILL} }, 50);`],
-  ['is killed when its threads have taken over', /(async function prove\(.*\) \{)/, `$1 ${KILL}`],
+  {
+    name: 'is killed before the phase "resume"',
+    phase: 'resume',
+    from: /(async function goOn\(.*\) \{)/,
+    to: `$1 ${KILL}`,
+  },
+  { name: 'is killed when the guest runs', phase: 'running', from: SETTLE, to: `$1 ${KILL}` },
+  {
+    name: 'dies 50 ms after it has taken over',
+    phase: 'running',
+    from: SETTLE,
+    to: `$1 setTimeout(() => { ${KILL} }, 50);`,
+  },
+  {
+    name: 'is killed when its threads have taken over',
+    phase: 'running',
+    from: /(async function prove\(.*\) \{)/,
+    to: `$1 ${KILL}`,
+  },
 ];
 
 /** Killed at each boundary of the phases. */
-export const KILLED_AT_A_PLACE: readonly Trial[] = PLACES.map(([name, from, to]) =>
+export const KILLED_AT_A_PLACE: readonly Trial[] = PLACES.map(({ name, from, to }) =>
   rolledBack(name, DIED, (folder) => {
     const dist = buildIn(folder);
     patch(dist, PROGRAMS, from, to);

@@ -34,6 +34,8 @@ export interface Trial {
   readonly before?: (machine: Machine) => Promise<void>;
   /** Done when the VMM has stopped the guest; the rejection of a second update is given back. */
   readonly stopped?: (machine: Machine) => void;
+  /** Done when the guest runs again; `before` ran it before the update. */
+  readonly resumed?: (machine: Machine, before: Runner) => void;
   /** Done right after the update has been asked for; returns a line that the verdict looks at. */
   readonly meanwhile?: (machine: Machine) => Promise<string>;
   readonly meanwhileSays?: RegExp;

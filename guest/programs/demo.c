@@ -29,7 +29,7 @@ static u32 nr_edus, nr_captures, nr_mscribes;
 
 struct totals {
 	u64 factorials_ok, factorials_bad, dma_ok, dma_bad, interrupts_lost;
-	u64 frames_checked, frames_lost, frames_corrupt;
+	u64 frames_checked, frames_lost, frames_corrupt, frames_pending;
 	u64 mscribe_ok, mscribe_bad;
 };
 
@@ -48,6 +48,7 @@ static struct totals sum(void)
 		t.frames_checked += captures[i].checked;
 		t.frames_lost += captures[i].lost;
 		t.frames_corrupt += captures[i].corrupt;
+		t.frames_pending += capture_pending(&captures[i]);
 	}
 	for (u32 i = 0; i < nr_mscribes; i++) {
 		t.mscribe_ok += mscribes[i].ok;
@@ -63,10 +64,10 @@ static void report(const char *name)
 
 	print("@%s {\"heartbeats\":%lu,\"factorialsOk\":%lu,\"factorialsBad\":%lu,\"dmaRoundTripsOk\":%lu,"
 	      "\"dmaRoundTripsBad\":%lu,\"framesChecked\":%lu,\"framesLost\":%lu,\"framesCorrupt\":%lu,"
-	      "\"mscribeOk\":%lu,\"mscribeBad\":%lu,\"interrupts\":%lu,\"spurious\":%lu,\"interruptsLost\":%lu,"
+	      "\"framesPending\":%lu,\"mscribeOk\":%lu,\"mscribeBad\":%lu,\"interrupts\":%lu,\"spurious\":%lu,\"interruptsLost\":%lu,"
 	      "\"captures\":%u,\"edus\":%u,\"mscribes\":%u}\n",
 	      name, clint_ticks(), t.factorials_ok, t.factorials_bad, t.dma_ok, t.dma_bad, t.frames_checked,
-	      t.frames_lost, t.frames_corrupt, t.mscribe_ok, t.mscribe_bad, imsic_taken(), imsic_spurious(), t.interrupts_lost,
+	      t.frames_lost, t.frames_corrupt, t.frames_pending, t.mscribe_ok, t.mscribe_bad, imsic_taken(), imsic_spurious(), t.interrupts_lost,
 	      nr_captures, nr_edus, nr_mscribes);
 }
 

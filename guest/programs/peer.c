@@ -19,8 +19,8 @@
  */
 
 #define FRAMES 4096u
-#define FRAME_SIZE 128u
-#define RATE 250u
+#define FRAME_SIZE 64u
+#define RATE 150u
 #define IRQ_EVERY 16u
 /* Frames checked before the console gets a turn. */
 #define BATCH 16u

@@ -54,7 +54,7 @@ those by execve in random order.
   --without-live-update-flag  the VMM maps its memory without the flag, on a kernel that allows that: the verdict shows page-table
                        writes, and the faults of devices that meet an entry while it is not there
 
---mode bad-successors: updates to some fifty new images that are broken, crash, hang or are killed, one after the other, and to good
+--mode bad-successors: updates to some seventy new images that are broken, crash, hang or are killed, one after the other, and to good
 ones at bad moments. After each the same guest must go on, in the new image or in the old one, with nothing lost. Takes minutes.
 
   --moments N          new images that are killed at random moments (default 8)

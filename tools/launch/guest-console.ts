@@ -24,6 +24,8 @@ export interface GuestFacts extends FrameFacts {
   readonly factorialsBad: number;
   readonly dmaRoundTripsOk: number;
   readonly dmaRoundTripsBad: number;
+  /** Frames that have been written and not yet checked. */
+  readonly framesPending: number;
   /** Copy engines, and jobs of theirs that ended right and wrong. */
   readonly mscribes: number;
   readonly mscribeOk: number;

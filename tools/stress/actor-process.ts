@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { close } from '../../platform/libc/fd.ts';
+import { socketPair } from '../../platform/libc/unix-socket.ts';
 import { createMemory, Mapping } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { Child, describeEnding } from '../launch/child.ts';
@@ -68,18 +69,24 @@ export class ActorProcess {
     this.incarnations++;
     this.#endIsWanted = false;
     for (const { log } of this.members) log.restart();
-    const stdio = ['pipe', 'pipe', 'pipe', ...this.members.flatMap(({ fds }) => fds)] as const;
-    // The partner is in the same process group. Nothing is ever written to stdin: the end of the
-    // pipe tells the client that the shard is dead.
+    // The partner is in the same process group. Nothing is ever written to stdin: its end tells the
+    // client that the shard is dead. Node would end a pipe of its own with the first process.
+    const [ours, theirs] = socketPair();
+    const stdio = [theirs, 'pipe', 'pipe', ...this.members.flatMap(({ fds }) => fds)] as const;
     const child = new Child({ name: this.name, argv: programArgv('stress-client', JSON.stringify(assignment)), stdio });
+    close(theirs);
     this.#child = child;
     child.onLine('stdout', (line) => this.#handlers.complained(JSON.parse(line) as Complaint));
     child.onLine('stderr', (line) => this.#handlers.spoke(this.name, line));
+    const [main] = this.members as [Member];
     void child.exited.then((ending) => {
-      if (ending.status !== STATUS_COMPLAINED) this.#check(this.members[0]!, describeEnding(ending));
+      const goesOn = main.log.phase() === PHASE.guarded || isGuardian(main, child);
+      if (ending.status !== STATUS_COMPLAINED && !goesOn) this.#check(main, describeEnding(ending));
     });
     this.closed = child.closed.then(() => {
       this.#child = undefined;
+      close(ours);
+      if (main.log.phase() === PHASE.guarded || isGuardian(main, child)) this.#check(main, 'an unknown status');
       for (const partner of this.members.slice(1)) this.#check(partner, 'an unknown status');
     });
   }
@@ -101,8 +108,8 @@ export class ActorProcess {
   async kill(first: Member | undefined, gapMs: number): Promise<void> {
     this.#endIsWanted = true;
     this.#inOrder = false;
-    if (first === this.members[0]) this.#child?.kill('SIGKILL');
-    else if (first && first.log.pid() > 0) signal(first.log.pid(), 'SIGKILL');
+    if (first && first.log.pid() > 0) signal(first.log.pid(), 'SIGKILL');
+    else if (first === this.members[0]) this.#child?.kill('SIGKILL');
     if (gapMs > 0) await sleep(gapMs);
     this.killAll();
     await this.closed;
@@ -129,6 +136,11 @@ export class ActorProcess {
   close(): void {
     for (const member of this.members) member.close();
   }
+}
+
+/** Whether the guardian of an exec goes on as this member. */
+function isGuardian({ log }: Member, { pid }: Child): boolean {
+  return log.pid() !== 0 && log.pid() !== pid;
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

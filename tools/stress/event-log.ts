@@ -26,6 +26,7 @@ const Counters = defineShared('actor counters', {
   vaddrUpdates: word64,
   execs: word64,
   failedExecs: word64,
+  takeovers: word64, // by a guardian, from a successor that was no good
   refusals: word64, // errnos that were expected
   pagesChecked: word64,
   countsChecked: word64,
@@ -50,7 +51,8 @@ export type Counter = keyof typeof Counters.word64;
 export type Counts = Readonly<Record<Counter, number>>;
 export const COUNTERS = Object.keys(Counters.word64) as readonly Counter[];
 
-export const PHASE = { starting: 0, running: 1, executing: 2, ended: 3 } as const;
+/** `guarded`: executing, and a guardian goes on if the new image does not. */
+export const PHASE = { starting: 0, running: 1, executing: 2, ended: 3, guarded: 4 } as const;
 export type Phase = (typeof PHASE)[keyof typeof PHASE];
 
 const counterIndex = (counter: Counter): number => Header.size / 8 + Counters.word64[counter];

@@ -32,6 +32,8 @@ const KILL_HOST_MS = 1000;
 const EVENTS_OF_EACH = 24;
 const MOST_NOTES = 20;
 
+const isExec = (phase: number): boolean => phase === PHASE.executing || phase === PHASE.guarded;
+
 export interface ShardOptions {
   /** Ends the shard early. */
   readonly signal: AbortSignal;
@@ -169,7 +171,7 @@ export class Shard {
         const silentMs = (nowNs - log.beatNs()) / 1e6;
         if (silentMs < PATIENCE_MS || phase === PHASE.ended) continue;
         const text = `no sign of life for ${Math.round(silentMs / 1000)} s`;
-        if (phase === PHASE.executing) this.#fail('5', name, `${text} since its exec`);
+        if (isExec(phase)) this.#fail('5', name, `${text} since its exec`);
         else this.#fail('6', name, `${text}: ${log.events(1)[0]?.text ?? 'it has not started'}`);
       }
     }
@@ -211,7 +213,7 @@ export class Shard {
   }
 
   #endedUnasked(member: Member, how: string): void {
-    if (member.log.phase() === PHASE.executing) {
+    if (isExec(member.log.phase())) {
       this.#fail('5', member.name, `ended with ${how} in the middle of an exec`);
     } else {
       this.#fail('client', member.name, `ended with ${how}`);

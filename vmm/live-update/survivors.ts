@@ -206,7 +206,11 @@ export const SURVIVORS: readonly Survivor[] = [
     restore({ vm }, { routes }) {
       vm.routes.restore(routes);
     },
-    recover: ({ routes }) => ROUTES_SECTION.of({ routes }),
+    // the dead process may have had the eventfds under other numbers
+    recover: ({ routes }, saved) =>
+      ROUTES_SECTION.of({
+        routes: routes.map((route, i) => ({ ...route, eventfd: saved?.routes[i]?.eventfd ?? route.eventfd })),
+      }),
   }),
   ...hartNumbers(HARTS).flatMap(ofHart),
   ofMachine('uart', UART_SECTION),

@@ -83,6 +83,8 @@ static u32 frames_written(const struct capture *capture)
 	return written;
 }
 
+u32 capture_pending(const struct capture *capture) { return frames_written(capture) - (u32)capture->next; }
+
 /*
  * The slot of frame `next` is being overwritten, or will be, once the device has written `next + frames`. Then go on with one
  * that it reaches only later; what is skipped is lost.

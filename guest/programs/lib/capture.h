@@ -46,6 +46,9 @@ void capture_acknowledge(struct capture *capture);
 /* Checks at most `max` frames that have arrived, and gives their slots back. True if there was something to do. */
 bool capture_service(struct capture *capture, u32 max);
 
+/* Frames written and not checked yet. */
+u32 capture_pending(const struct capture *capture);
+
 /* Stops it. What it has written can still be checked. */
 void capture_stop(struct capture *capture);
 

@@ -40,6 +40,21 @@ describe('livevmm demo --mode bad-successors', { timeout: TIMEOUT_MS }, () => {
     expect(sandbox.leftovers()).toEqual([]);
   });
 
+  it('takes a guest back from other processes, twice, and leaves it to one whose old process was killed', async () => {
+    const rows = only(
+      'transfer: is killed when its threads',
+      'transfer: dies 50',
+      'transfer: the old process is killed',
+    );
+    const ended = await sandbox.run('demo', '--mode', 'bad-successors', '--json', ...rows);
+    const document = JSON.parse(ended.stdout) as MatrixDocument;
+    expect(document.failures).toEqual([]);
+    expect(document.trials.map(({ outcome }) => outcome)).toEqual(['rolled back', 'rolled back', 'completed']);
+    const pids = document.trials.map(({ after }) => after!.pid);
+    expect([pids[1], pids[2]]).toEqual([pids[0], expect.not.toSatisfy((pid) => pid === pids[0])]);
+    expect(sandbox.leftovers()).toEqual([]);
+  });
+
   it('takes another machine after a rollback, where the kernel lets no second process update', async () => {
     const rows = only('the phase "load"', 'a second update while');
     const words = ['--mode', 'bad-successors', '--json', '--vfio-profile', '5.12', ...rows];

@@ -44,6 +44,7 @@ const guest: GuestFacts = {
   framesChecked: 4000,
   framesLost: 0,
   framesCorrupt: 0,
+  framesPending: 0,
   mscribes: 1,
   mscribeOk: 900,
   mscribeBad: 0,

@@ -56,6 +56,16 @@ describe('Accounting', () => {
     expect(accounting.lockedPages).toBe(-5);
   });
 
+  it('uncharges nothing for a task that has ended, before 6.3 (ACC-5)', () => {
+    const accounting = new Accounting('6.2', 3, 3);
+    accounting.updated(entry(0, 5, 1));
+    accounting.unmapped(entry(0, 5, 1));
+    accounting.mapped(entry(8, 2, 3));
+    expect(accounting.lockedPages).toBe(2);
+    accounting.unmapped(entry(8, 2, 3));
+    expect(accounting.lockedPages).toBe(0);
+  });
+
   it('moves the charge with the vaddr from 6.3 on (ACC-6)', () => {
     const accounting = new Accounting('6.12', 1);
     const moved = entry(0, 5, 0);

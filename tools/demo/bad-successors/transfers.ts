@@ -50,14 +50,12 @@ export const TRANSFERS: readonly Trial[] = [
   standby('is killed when it is to stand by', /not ready: it has ended/, 'kill -KILL $$'),
   standby('hangs when it is to stand by', /not ready: it says nothing/, 'exec sleep 300'),
   transferTo('is killed when it gets the guest', DIED, [TOLD, `$1 ${KILL}`]),
-  ...['map', 'remap', 'load'].map((phase) =>
-    transferTo(`is killed before the phase "${phase}"`, DIED, beforePhase(phase, KILL)),
-  ),
+  ...['map', 'remap', 'load'].map((phase) => transferTo(`is killed before "${phase}"`, DIED, beforePhase(phase, KILL))),
   ...PLACES.filter(({ phase }) => phase === 'resume' || phase === 'running').map(({ name, from, to }) =>
-    transferTo(name, DIED, [from, to]),
+    transferTo(name.replace('the phase ', ''), DIED, [from, to]),
   ),
-  transferTo('hangs before the phase "remap"', HUNG, beforePhase('remap', HANG)),
-  transferTo('is stopped (SIGSTOP) before the phase "load"', HUNG, beforePhase('load', STOP)),
+  transferTo('hangs before "remap"', HUNG, beforePhase('remap', HANG)),
+  transferTo('is stopped (SIGSTOP) before "load"', HUNG, beforePhase('load', STOP)),
   transferTo('says that it has committed, and runs nothing', /says committed/, [TOLD, lie('committed')]),
   transferTo('says what nobody understands, and runs nothing', DIED, [TOLD, lie('nonsense')]),
   { name: 'transfer: the same build', expected: ['completed'], target: () => ({ mode: 'transfer' }) },

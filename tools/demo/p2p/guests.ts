@@ -7,6 +7,9 @@ import type { FrameFacts } from '../../launch/guest-console.ts';
 import type { Machine } from '../../launch/machine.ts';
 import { ANSWER_MS, type Guests } from '../guests.ts';
 
+/** Each load from the shared memory is a call: on a busy machine the reader is behind. */
+const READ_MS = 60_000;
+
 export interface PeerFacts {
   readonly writer: FrameFacts;
   readonly reader: FrameFacts;
@@ -43,7 +46,8 @@ export class PeerGuests implements Guests<PeerFacts> {
   /** The writer first: the reader then knows how many frames there are. */
   async final(timeoutMs: number): Promise<PeerFacts> {
     const writer = await this.#writer.console.final(timeoutMs);
-    const reader = await this.#reader.whileAlive(this.#reader.console.final(timeoutMs));
+    const patience = Math.max(timeoutMs, READ_MS);
+    const reader = await this.#reader.whileAlive(this.#reader.console.final(patience));
     const read = Array.from({ length: Math.floor(this.#counts.length / 2) }, (_, i) => {
       return { before: this.#counts[2 * i]!, after: this.#counts[2 * i + 1]! };
     });

@@ -1,6 +1,7 @@
 /**
  * Model of the locked pages that the emulated kernel counts for this process' mappings (ACC-3…6).
- * The count is per image, because an exec brings a new address space.
+ * The count is per image, because an exec brings a new address space. Images before `taskImage`
+ * were another task, which has ended: nothing is uncharged for it (ACC-5).
  */
 import { type ProfileName, profileOf } from '../../../iommu/kernel/core/profile.ts';
 import { hasIpcLock } from '../../../platform/process.ts';
@@ -10,6 +11,7 @@ import type { Entry } from './mapping-table.ts';
 export class Accounting {
   readonly #movesWithVaddr: boolean;
   readonly #image: number;
+  readonly #taskImage: number;
   readonly #capable = hasIpcLock(process.pid);
   /**
    * Pages charged to this image. The count is below 0 when the kernel has subtracted pages that
@@ -17,7 +19,8 @@ export class Accounting {
    */
   lockedPages = 0;
 
-  constructor(profile: ProfileName, image: number) {
+  constructor(profile: ProfileName, image: number, taskImage = 0) {
+    this.#taskImage = taskImage;
     this.#movesWithVaddr = profileOf(profile).mapVaddrMovesCharge;
     this.#image = image;
   }
@@ -50,6 +53,7 @@ export class Accounting {
   }
 
   unmapped({ image, nrPages }: Entry): void {
-    if (!this.#movesWithVaddr || image === this.#image) this.lockedPages -= nrPages;
+    const isCharged = this.#movesWithVaddr ? image === this.#image : image >= this.#taskImage;
+    if (isCharged) this.lockedPages -= nrPages;
   }
 }

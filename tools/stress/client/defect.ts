@@ -11,9 +11,10 @@ import {
 import { monotonicNs } from '../../../platform/clock.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { Defect } from '../defects.ts';
+import { execBadly } from './bad-successor.ts';
 import { checkCounts, settleInterrupts } from './checks.ts';
 import { checkRing } from './dma-actions.ts';
-import { execImage } from './exec.ts';
+import { execImage } from './exec-image.ts';
 import { unmapEntries } from './mapping-actions.ts';
 import type { Entry } from './mapping-table.ts';
 import type { Session } from './session.ts';
@@ -72,6 +73,7 @@ const DOINGS: Readonly<Record<Exclude<Defect, 'kill-host'>, (session: Session, e
     untilFrames(session, NR_PAGES);
     settleInterrupts(session);
   },
+  'deaf-guardian': (session) => execBadly(session, { deaf: true }),
   'bad-image': (session) => execImage(session, { program: process.execPath, words: ['-e', '', '--'] }),
 };
 

@@ -1,5 +1,6 @@
 /**
- * A client's watch for the shard's death. The client's stdin is a pipe that the shard holds open.
+ * A client's watch for the shard's death. The client's stdin is a socket whose other end the shard
+ * holds open.
  */
 import { constants } from 'node:os';
 

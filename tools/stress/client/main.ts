@@ -10,11 +10,30 @@ import { EventLog, LOG_BYTES, PHASE } from '../event-log.ts';
 import { type Invariant, Violation } from '../invariants.ts';
 import { type Assignment, type Complaint, LOG_FD, STATUS_COMPLAINED } from './assignment.ts';
 import { Auditor } from './auditor.ts';
-import { RESUME_FLAG, resume, takeHandover } from './exec.ts';
+import { awaitEnd, dieHalfWay, GUARD_FLAG, HALF_FLAG, stateOfGuardian, takeBack } from './bad-successor.ts';
+import { resume } from './exec.ts';
+import { RESUME_FLAG, takeHandover } from './exec-image.ts';
 import { Fuzzer } from './fuzzer.ts';
 import { shardIsGone, thawWhenOrphaned } from './lifeline.ts';
 import { runMapper, startPartner } from './mapper.ts';
 import { Session } from './session.ts';
+
+/** The guardian of an exec goes on, when the new image has ended. */
+function runTakenBack(log: EventLog, fd: number): void {
+  const { assignment, state } = takeHandover(fd);
+  name = assignment.name;
+  const own = stateOfGuardian(state);
+  const session = new Session(assignment, log, own);
+  takeBack(session, own);
+  log.enter(PHASE.running);
+  runMapper(session);
+}
+
+function runHalf(log: EventLog, fd: number): never {
+  const { assignment, state } = takeHandover(fd);
+  name = assignment.name;
+  return dieHalfWay(new Session(assignment, log, state));
+}
 
 function runResumed(log: EventLog, fd: number): void {
   const { assignment, state } = takeHandover(fd);
@@ -49,10 +68,16 @@ function invariantOf(error: unknown): Invariant | undefined {
 
 let name = '';
 thawWhenOrphaned();
+const [word, value, guarded, deaf] = process.argv.slice(2);
+if (word === GUARD_FLAG) {
+  awaitEnd(Number(guarded), shardIsGone);
+  if (deaf !== undefined) process.exit(0);
+}
 const log = new EventLog(new Mapping(LOG_FD, LOG_BYTES).buffer);
-const [word, value] = process.argv.slice(2);
 try {
   if (word === RESUME_FLAG) runResumed(log, Number(value));
+  else if (word === GUARD_FLAG) runTakenBack(log, Number(value));
+  else if (word === HALF_FLAG) runHalf(log, Number(value));
   else run(log, JSON.parse(word!) as Assignment);
   log.event('ends');
   log.enter(PHASE.ended);

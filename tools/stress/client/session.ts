@@ -29,6 +29,8 @@ const NR_VIEWS = 2;
 /** The state that is passed to the next image. */
 export interface SessionState {
   readonly image: number;
+  /** The first image of this task. A guardian that goes on is another task. */
+  readonly taskImage: number;
   readonly random: RandomState;
   readonly v2: boolean;
   readonly files: OpenFiles;
@@ -53,6 +55,7 @@ export class Session {
   readonly profile: Profile;
   readonly random: Random;
   readonly image: number;
+  readonly taskImage: number;
   readonly memory: GuardedMemory;
   readonly table: MappingTable;
   readonly accounting: Accounting;
@@ -80,13 +83,14 @@ export class Session {
     this.profile = profileOf(assignment.profile);
     this.random = state ? new Random(state.random) : Random.of(...assignment.seed);
     this.image = state?.image ?? 0;
+    this.taskImage = state?.taskImage ?? 0;
     this.v2 = state?.v2 ?? true;
     this.files = state?.files ?? this.#openFiles();
     // the groups are ours by now, so no device of a former owner writes to the memory
     this.memory = new GuardedMemory(MEMORY_FD, NR_GUARDED_PAGES, state?.guard);
     this.views = Array.from({ length: NR_VIEWS }, () => mapView(MEMORY_FD, NR_GUARDED_PAGES, true));
     this.table = new MappingTable(state?.entries);
-    this.accounting = new Accounting(assignment.profile, this.image);
+    this.accounting = new Accounting(assignment.profile, this.image, this.taskImage);
     this.container = new ContainerCalls(this.caller, this.files.container);
     this.validIova = state?.validIova ?? this.container.facts().validIova;
     this.dirtyTracking = state?.dirtyTracking ?? false;
@@ -202,6 +206,7 @@ export class Session {
   save(job?: PendingJob): SessionState {
     return {
       image: this.image + 1,
+      taskImage: this.taskImage,
       random: this.random.save(),
       v2: this.v2,
       files: this.files,

@@ -9,6 +9,7 @@ import {
 } from '../../../iommu/abi/vfio.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { NR_GUARDED_PAGES } from './assignment.ts';
+import type { Answer } from './caller.ts';
 import { type Entry, pagesOf } from './mapping-table.ts';
 import type { Session } from './session.ts';
 import { mapView, unmapView } from './views.ts';
@@ -67,18 +68,40 @@ export function revalidateAll(session: Session): void {
   for (const entry of session.table.entries) if (entry.invalid) revalidate(session, entry);
 }
 
-export function revalidate({ random, views, container, accounting, log }: Session, entry: Entry): void {
+/** Returns the answer, which may be one of `others`, too. */
+export function revalidate(
+  { random, views, container, accounting, log }: Session,
+  entry: Entry,
+  others: readonly Answer[] = [],
+): Answer {
   const { page, nrPages } = entry;
   const view =
     page === undefined ? mapView(undefined, nrPages, true) : random.pick(views.filter((one) => one.writable))!;
   const vaddr = view.vaddr + (page ?? 0) * PAGE_SIZE;
   const expected = accounting.answerToUpdate(entry);
-  const answer = container.map({ ...entry, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR }, [expected]);
-  if (answer !== 0) return;
+  const answer = container.map({ ...entry, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR }, [expected, ...others]);
+  if (answer !== 0) return answer;
   entry.invalid = false;
   entry.vaddr = vaddr;
   accounting.updated(entry);
   log.count('vaddrUpdates');
+  return 0;
+}
+
+/**
+ * As revalidateAll, where a process that is dead now may have made some of the vaddrs valid. A
+ * kernel of 5.12–5.19 lets only the mapper's process invalidate them (UNM-9): there they stay.
+ */
+export function retakeAll(session: Session): void {
+  const { table, container, profile } = session;
+  for (const entry of table.entries) {
+    if (!entry.invalid || revalidate(session, entry, ['EINVAL']) !== 'EINVAL') continue;
+    const { vpn, nrPages } = entry;
+    const unmapped = profile.unmapOfOtherMm === 'stops' ? 0 : nrPages;
+    container.unmap({ vpn, nrPages, flags: VFIO_DMA_UNMAP_FLAG_VADDR }, [unmapped]);
+    if (unmapped === 0) entry.invalid = false;
+    else revalidate(session, entry);
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 /** A successor's wait: it takes the guest over when the VMM that runs it says so. */
 import { monotonicNs } from '../../../platform/clock.ts';
+import { codeOf } from '../../../platform/errno.ts';
 import { goOn, restoreAll, settle } from '../go-on.ts';
 import { transferPhasesMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
@@ -9,6 +10,8 @@ import type { Standby, StandbyLink } from './standby.ts';
 
 /** The old image ends within this time; nobody waits longer for it. */
 const ENDING_MS = 5000;
+/** How a word to a process that has died fails. */
+const DEAD: readonly string[] = ['EPROTO', 'EPIPE', 'ECONNRESET'];
 
 /** Waits until it is told to take the guest over, or is dismissed (undefined). */
 export async function succeed(standby: Standby): Promise<Resumed | undefined> {
@@ -42,7 +45,12 @@ class OldImage implements Protector {
 
   over(): void {
     this.standing = false;
-    this.#link.sendNow({ kind: 'committed' });
+    try {
+      this.#link.sendNow({ kind: 'committed' });
+    } catch (error) {
+      // it has died, and will not take the guest back
+      if (!DEAD.includes(codeOf(error) ?? '')) throw error;
+    }
     this.relief?.stand();
   }
 }

@@ -79,7 +79,7 @@ export function unlock(fd: number): void {
 }
 
 /** ioctl(2) with a number as argument. */
-export function ioctlNumber(fd: number, request: number, arg: number): number {
+export function ioctlNumber(fd: number, request: number, arg: number | bigint): number {
   return check(c.ioctl_number(fd, request, arg), `ioctl ${request.toString(16)}`);
 }
 

@@ -8,10 +8,12 @@ import { type Command, CommandError, oneOf, parseWords, UsageError, wholeNumber 
 import { onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
 import { formatRun, passed, type Run, runDocument } from '../conform/report.ts';
-import { runVectors } from '../conform/runner.ts';
+import { type RunOptions, runVectors } from '../conform/runner.ts';
 import { readVectorFile, VectorError, type VectorFile } from '../conform/vector-file.ts';
+import { thisArchitecture } from '../with/filter/call-numbers.ts';
 
-const HELP = `Usage: livevmm conform [--profile VERSION] [--jobs N] [--filter GLOB] [--json] FILE.vec[.gz]|DIR...
+const HELP = `Usage: livevmm conform [--profile VERSION] [--jobs N] [--filter GLOB] [--through-syscalls] [--json]
+       FILE.vec[.gz]|DIR...
 
 Plays what was recorded on real kernels against this one: a host with the recorded machine, a fresh client process for each case,
 and every answer compared. Prints cases and steps that passed by group, and the first difference of each case that has one.
@@ -20,6 +22,8 @@ and every answer compared. Prints cases and steps that passed by group, and the 
   --profile VERSION    which kernel's VFIO to answer as: ${PROFILE_NAMES.join(', ')} (default: that of each recording)
   --jobs N             hosts at a time (default: one for each CPU)
   --filter GLOB        only cases whose GROUP/NAME matches; * and ? as in a shell
+  --through-syscalls   the clients make real system calls, as any program under livevmm with; cases that map registers are
+                       skipped
   --json               print one JSON document
 
 Exit status: 0 no difference but those that docs/vfio.md explains, 1 otherwise, 2 for a file that is no recording.
@@ -77,6 +81,7 @@ export const conform: Command = {
       profile: { type: 'string' },
       jobs: { type: 'string', default: String(Math.min(availableParallelism(), MAX_JOBS)) },
       filter: { type: 'string', default: '*' },
+      'through-syscalls': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     });
     if (positionals.length === 0) throw new UsageError('conform: name a recording (FILE.vec[.gz]) or a folder of them');
@@ -84,18 +89,17 @@ export const conform: Command = {
     const chosen = options.profile === undefined ? undefined : oneOf('profile', options.profile, PROFILE_NAMES);
     const files = readVectors(positionals);
     const profiles = new Map(files.map((file) => [file, chosen ?? recordedProfile(file)]));
-    const run = await play(files, (file) => profiles.get(file)!, jobs, matcher(options.filter));
+    const throughSyscalls = options['through-syscalls'];
+    if (throughSyscalls && !thisArchitecture) throw new CommandError(`there is no supervisor for ${process.arch}`);
+    const profileOf = (file: VectorFile): ProfileName => profiles.get(file)!;
+    const run = await play({ files, profileOf, jobs, wanted: matcher(options.filter), throughSyscalls });
     process.stdout.write(options.json ? `${JSON.stringify(runDocument(run), undefined, 2)}\n` : formatRun(run));
     return passed(run) ? 0 : 1;
   },
 };
 
-async function play(
-  files: readonly VectorFile[],
-  profileOf: Run['profileOf'],
-  jobs: number,
-  wanted: (name: string) => boolean,
-): Promise<Run> {
+async function play(options: Omit<RunOptions, 'onOutcome' | 'signal'>): Promise<Run> {
+  const { files, profileOf, wanted } = options;
   const startNs = process.hrtime.bigint();
   const status = new StatusLine();
   const asked = new AbortController();
@@ -108,7 +112,7 @@ async function play(
       done++;
       status.show(`${done} of ${total} cases  ${file.group}/${name}`);
     };
-    const outcomes = await runVectors({ files, profileOf, jobs, wanted, onOutcome, signal: asked.signal });
+    const outcomes = await runVectors({ ...options, onOutcome, signal: asked.signal });
     return { outcomes, profileOf, seconds: Number(process.hrtime.bigint() - startNs) / 1e9 };
   } finally {
     status.clear();

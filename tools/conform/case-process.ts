@@ -18,8 +18,8 @@ export interface Played {
 export class CaseProcess {
   readonly #child: Child;
 
-  constructor(program: string) {
-    this.#child = new Child({ name: 'the client', argv: [process.execPath, program] });
+  constructor(argv: readonly string[]) {
+    this.#child = new Child({ name: 'the client', argv });
     void this.#child.exited.then(() => this.#killAll()); // nobody needs what it leaves behind
   }
 

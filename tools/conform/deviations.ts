@@ -35,6 +35,31 @@ export const DEVIATIONS: readonly Deviation[] = [
   },
 ];
 
+/** VFIO_REGION_INFO_FLAG_MMAP in the fifth byte of a struct vfio_region_info, as hex. */
+const OUT = /^(0 out=.{8})(.)(.)(.*)$/;
+const MMAP = 4;
+
+/**
+ * Under a supervisor (`--through-syscalls`) registers have no mmap flag. Undefined for any other
+ * difference.
+ */
+export function supervisedDeviation({ op, expected }: VectorStep, got: string): Deviation | undefined {
+  const without = expected.replace(OUT, (whole, start: string, high: string, low: string, rest: string) => {
+    const flags = Number.parseInt(low, 16);
+    return (flags & MMAP) === 0 ? whole : `${start}${high}${flags - MMAP}${rest}`;
+  });
+  return op === 'region_info' && got === without ? SUPERVISED : undefined;
+}
+
+const SUPERVISED: Deviation = {
+  group: 'device-info',
+  case: /./,
+  step: /^region_info /,
+  got: /^0 out=/,
+  rule: 'PCI-1',
+  reason: 'a supervisor maps no registers',
+};
+
 export function acceptedDeviation(
   { group }: VectorFile,
   { name }: VectorCase,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Board, startHost } from '../../devices/board/host.ts';
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
-import { programPath } from '../launch/programs.ts';
+import { programArgv, programPath } from '../launch/programs.ts';
 import { CaseProcess, type Played } from './case-process.ts';
 import type { Assignment } from './client/protocol.ts';
 import { openProgram } from './open-program.ts';
@@ -21,11 +21,12 @@ const ANYBODY_MAY_CONNECT = 0o666;
 
 interface LaneParts {
   readonly folder: PrivateFolder;
-  /** Path of the client's program. */
-  readonly program: string;
+  /** The command line of a client. */
+  readonly client: readonly string[];
   readonly board: Board;
   readonly socketPath: string;
   readonly devices: Assignment['devices'];
+  readonly throughSyscalls: boolean;
 }
 
 export class Lane {
@@ -33,20 +34,23 @@ export class Lane {
   readonly #board: Board;
   readonly #socketPath: string;
   readonly #devices: Assignment['devices'];
-  readonly #program: string;
+  readonly #client: readonly string[];
+  readonly #throughSyscalls: boolean;
   #next: CaseProcess;
   #playing: CaseProcess | undefined;
 
-  private constructor({ folder, program, board, socketPath, devices }: LaneParts) {
+  private constructor({ folder, client, board, socketPath, devices, throughSyscalls }: LaneParts) {
     this.#folder = folder;
     this.#board = board;
     this.#socketPath = socketPath;
     this.#devices = devices;
-    this.#program = program;
-    this.#next = new CaseProcess(program);
+    this.#client = client;
+    this.#throughSyscalls = throughSyscalls;
+    this.#next = new CaseProcess(client);
   }
 
-  static async start(profile: ProfileName, machine: RecordedMachine): Promise<Lane> {
+  /** With `throughSyscalls` each client is under a supervisor of its own. */
+  static async start(profile: ProfileName, machine: RecordedMachine, throughSyscalls: boolean): Promise<Lane> {
     const folder = new PrivateFolder();
     const { path: dir } = folder;
     try {
@@ -56,7 +60,9 @@ export class Lane {
       const socketPath = join(dir, 'host.sock');
       const board = await startHost({ ...machine.options, socketPath, profile });
       if (isRoot) chmodSync(socketPath, ANYBODY_MAY_CONNECT);
-      return new Lane({ folder, program, board, socketPath, devices: machine.devices });
+      const supervisor = throughSyscalls ? programArgv('livevmm', 'with', '--host', socketPath, '--') : [];
+      const client = [...supervisor, process.execPath, program];
+      return new Lane({ folder, client, board, socketPath, devices: machine.devices, throughSyscalls });
     } catch (error) {
       await folder.remove();
       throw error;
@@ -66,8 +72,11 @@ export class Lane {
   async play({ steps }: VectorCase): Promise<Played> {
     const client = this.#next;
     this.#playing = client;
-    this.#next = new CaseProcess(this.#program);
-    return client.play({ socketPath: this.#socketPath, devices: this.#devices, steps });
+    this.#next = new CaseProcess(this.#client);
+    return client.play({
+      ...{ socketPath: this.#socketPath, devices: this.#devices, steps },
+      throughSyscalls: this.#throughSyscalls,
+    });
   }
 
   /** Rejects when the host's kernel has ended by itself. */

@@ -1,6 +1,6 @@
 /** The outcome of a case: its answers compared with the recorded ones. */
 import type { Played } from './case-process.ts';
-import { acceptedDeviation, type Deviation } from './deviations.ts';
+import { acceptedDeviation, type Deviation, supervisedDeviation } from './deviations.ts';
 import type { VectorCase, VectorFile, VectorStep } from './vector-file.ts';
 
 export interface Difference {
@@ -25,12 +25,19 @@ export interface CaseOutcome {
   readonly skipped?: string;
 }
 
-export function compare(file: VectorFile, vectorCase: VectorCase, played: Played): CaseOutcome {
+export interface ComparedCase {
+  readonly file: VectorFile;
+  readonly case: VectorCase;
+  readonly throughSyscalls: boolean;
+}
+
+export function compare({ file, case: vectorCase, throughSyscalls }: ComparedCase, played: Played): CaseOutcome {
   const differences: Difference[] = [];
   for (const [index, got] of played.answers.entries()) {
     const step = vectorCase.steps[index]!;
     if (got === step.expected) continue;
-    const accepted = acceptedDeviation(file, vectorCase, step, got);
+    const accepted =
+      acceptedDeviation(file, vectorCase, step, got) ?? (throughSyscalls ? supervisedDeviation(step, got) : undefined);
     differences.push({ step, index, got, ...(accepted ? { accepted } : {}) });
   }
   const { notes, failure } = played;

@@ -12,6 +12,8 @@ import type { VectorCase, VectorFile } from './vector-file.ts';
 export interface RunOptions {
   readonly files: readonly VectorFile[];
   readonly profileOf: (file: VectorFile) => ProfileName;
+  /** The clients make real system calls, and a supervisor (`livevmm with`) answers them. */
+  readonly throughSyscalls: boolean;
   /** Number of hosts at a time. */
   readonly jobs: number;
   /** Ends the run. The promise rejects with the signal's reason. */
@@ -62,23 +64,28 @@ function byMachine({ files, profileOf }: RunOptions): Iterable<MachineFiles> {
 async function runOn(
   { profile, recorded }: Machine,
   units: readonly (readonly Task[])[],
-  { jobs, onOutcome, signal }: RunOptions,
+  { jobs, onOutcome, signal, throughSyscalls }: RunOptions,
 ): Promise<void> {
   const queue = units.values();
   const stopped = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
   stopped.catch(() => {}); // the race below handles this, if a case is being played
   const work = async (): Promise<void> => {
-    const lane = await Lane.start(profile, recorded);
+    const lane = await Lane.start(profile, recorded, throughSyscalls);
     const failed = lane.failed();
     failed.catch(() => {}); // likewise
     try {
       for (const unit of queue) {
         for (const { file, case: vectorCase, wanted } of unit) {
           signal.throwIfAborted();
-          const reason = whySkipped(vectorCase, recorded);
+          const reason = whySkipped(vectorCase, recorded) ?? (throughSyscalls ? whyUnsupported(vectorCase) : undefined);
           const played =
             reason === undefined ? await Promise.race([lane.play(vectorCase), failed, stopped]) : undefined;
-          if (wanted) onOutcome(played ? compare(file, vectorCase, played) : skipped(file, vectorCase, reason!));
+          if (wanted)
+            onOutcome(
+              played
+                ? compare({ file, case: vectorCase, throughSyscalls }, played)
+                : skipped(file, vectorCase, reason!),
+            );
         }
       }
     } finally {
@@ -86,6 +93,13 @@ async function runOn(
     }
   };
   await Promise.all(Array.from({ length: Math.min(jobs, units.length) }, work));
+}
+
+/** What `livevmm with` does not show to a program. */
+function whyUnsupported({ steps }: VectorCase): string | undefined {
+  if (steps.some(({ op }) => op.startsWith('emu_'))) return 'the calls of kvemu are none of VFIO’s';
+  const mapsRegisters = steps.some(({ op, args }) => op === 'bar' && !args[1]!.startsWith('ivshmem'));
+  return mapsRegisters ? 'a supervisor maps no registers' : undefined;
 }
 
 /**

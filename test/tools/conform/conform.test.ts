@@ -84,6 +84,13 @@ describe('livevmm conform', () => {
     expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('no unexplained difference') });
   });
 
+  it('gets the same answers through real system calls, but for what a supervisor does not show', async () => {
+    const { status, stdout } = await sandbox.run('conform', '--through-syscalls', '--json', OPERATIONS, PROCESSES);
+    const { differences, failures, skipped } = JSON.parse(stdout);
+    expect({ status, differences, failures }).toEqual({ status: 0, differences: [], failures: [] });
+    expect(skipped).toEqual({ 'a supervisor maps no registers': 1, 'the calls of kvemu are none of VFIO’s': 1 });
+  });
+
   it('shows a difference as a decoded call with its rules, and goes on with the next case', async () => {
     const path = vectorFile(
       `${HEADER}case wrong\n! container c1\n< 0\n> map c1 flags=0x3 iova=0x1000 size=0x1000 vaddr=0\n< -EEXIST\nend\n` +

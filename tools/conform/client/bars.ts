@@ -5,7 +5,7 @@
 import { SysError } from '../../../platform/errno.ts';
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, munmap } from '../../../platform/libc/mmap.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
-import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
+import type { ClientKernel } from './client-kernel.ts';
 import { type Fault, load, ownVmas, parseProt, reserve, store } from './memory.ts';
 import type { StepContext } from './step-context.ts';
 
@@ -34,7 +34,7 @@ export function mapBar({ kernel, words, step: { args }, state }: StepContext): P
 }
 
 /** Loads bytes as the CPU would. Returns the signal that would kill the process, if any. */
-export function cpuLoad(kernel: KernelClient, vaddr: number, into: Uint8Array): Fault | undefined {
+export function cpuLoad(kernel: ClientKernel, vaddr: number, into: Uint8Array): Fault | undefined {
   const bar = kernel.mappedBar(vaddr);
   if (!bar?.registers) return load(vaddr, into);
   return access(vaddr, into.length, 'readable', (at, end) =>
@@ -43,7 +43,7 @@ export function cpuLoad(kernel: KernelClient, vaddr: number, into: Uint8Array): 
 }
 
 /** Stores bytes as the CPU would. Returns the signal that would kill the process, if any. */
-export function cpuStore(kernel: KernelClient, vaddr: number, bytes: Uint8Array): Fault | undefined {
+export function cpuStore(kernel: ClientKernel, vaddr: number, bytes: Uint8Array): Fault | undefined {
   const bar = kernel.mappedBar(vaddr);
   if (!bar?.registers) return store(vaddr, bytes);
   return access(vaddr, bytes.length, 'writable', (at, end) =>

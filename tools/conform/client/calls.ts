@@ -8,9 +8,9 @@ import { dup, getCloexec, open, setCloexec } from '../../../platform/libc/fd.ts'
 import { read, write } from '../../../platform/libc/file-bytes.ts';
 import { munmap, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
 import { wholePages } from '../../../platform/page.ts';
-import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { SystemCalls } from '../steps/call-context.ts';
 import type { State } from '../steps/state.ts';
+import type { ClientKernel } from './client-kernel.ts';
 import { load, mapObject, store } from './memory.ts';
 
 const lasting = (fd: number): number => {
@@ -18,7 +18,7 @@ const lasting = (fd: number): number => {
   return fd;
 };
 
-export function callsOf(kernel: KernelClient, state: State): SystemCalls {
+export function callsOf(kernel: ClientKernel, state: State): SystemCalls {
   return {
     open: (path) => lasting(path.startsWith(VFIO_GROUP_DIR) ? kernel.open(path) : open(path)),
     ioctl: (fd, nr, arg) => kernel.ioctl(fd, nr, arg),

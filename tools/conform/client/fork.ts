@@ -24,10 +24,10 @@ import { objectId } from '../../../platform/memory.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { AddressSpace } from '../../../platform/process.ts';
 import type { Vma } from '../../../platform/vma.ts';
-import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { programPath } from '../../launch/programs.ts';
 import { END_VADDR, FIRST_VADDR, State } from '../steps/state.ts';
 import type { ActorLink } from './actor.ts';
+import type { ClientKernel } from './client-kernel.ts';
 import { LineReader, writeLine } from './lines.ts';
 import { vmasOf } from './memory.ts';
 import type { ActorMessage, ActorReply, ActorRequest, ForkData, ThreadData } from './protocol.ts';
@@ -59,7 +59,7 @@ export class ForkLink implements ActorLink {
   }
 
   /** Resolves when the child is a copy of this process and waits for its first step. */
-  static start({ socketPath, devices }: ThreadData, state: State): Promise<ForkLink> {
+  static start(here: ThreadData, state: State): Promise<ForkLink> {
     const stdio: ('pipe' | 'inherit' | 'ignore' | number)[] = ['pipe', 'pipe', 'inherit'];
     for (const [, fd] of state.fds()) {
       while (stdio.length <= fd) stdio.push('ignore');
@@ -67,7 +67,7 @@ export class ForkLink implements ActorLink {
     }
     const child = spawn(process.execPath, [programPath('conform-client'), FORK_FLAG], { stdio });
     const cloexec = [...state.fds()].map(([, fd]) => fd).filter(getCloexec);
-    const data: ForkData = { socketPath, devices, parentPid: process.pid, state: state.save(), cloexec };
+    const data: ForkData = { ...here, parentPid: process.pid, state: state.save(), cloexec };
     const link = new ForkLink(child, state.signals);
     child.stdin!.on('error', () => {}); // the child was killed; `exit` tells
     link.#send(data);
@@ -146,7 +146,7 @@ async function serve(actor: RemoteActor, input: LineReader): Promise<void> {
  * Copies the parent's script memory to the same vaddrs, mapping by mapping. The parent waits
  * meanwhile.
  */
-function copyMemory(parentPid: number, state: State, kernel: KernelClient): void {
+function copyMemory(parentPid: number, state: State, kernel: ClientKernel): void {
   const space = new AddressSpace(parentPid);
   try {
     for (const vma of vmasOf(parentPid)) {
@@ -165,7 +165,7 @@ const protOf = ({ readable, writable }: Vma): number => (readable ? PROT_READ : 
  * Maps the same object, by its fd. A BAR has no object: the device is asked for another mapping,
  * which holds the device's file as well.
  */
-function copyShared(vma: Vma, state: State, kernel: KernelClient): void {
+function copyShared(vma: Vma, state: State, kernel: ClientKernel): void {
   const { start: vaddr, end, offset, inode } = vma;
   const [length, prot, flags] = [end - vaddr, protOf(vma), MAP_SHARED | MAP_FIXED];
   const bar = state.barAt(vaddr);

@@ -2,13 +2,14 @@
  * Carries out the steps of one actor. The actor is a thread of the client with its own way into the
  * kernel.
  */
-import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { StepTable } from '../steps/call-context.ts';
 import type { State } from '../steps/state.ts';
 import { CALL_STEPS } from '../steps/table.ts';
 import { type Answer, Words } from '../steps/words.ts';
 import type { Step } from '../vector-file.ts';
 import { callsOf } from './calls.ts';
+import type { ClientKernel } from './client-kernel.ts';
+import { enterKernel, type KernelWay } from './kernel-way.ts';
 import type { Note } from './memory.ts';
 import { PROCESS_STEPS } from './process-steps.ts';
 import type { Assignment } from './protocol.ts';
@@ -16,19 +17,18 @@ import type { StepContext } from './step-context.ts';
 
 const STEPS: StepTable<StepContext> = { ...CALL_STEPS, ...PROCESS_STEPS };
 
-export interface InterpreterOptions {
-  readonly socketPath: string;
+export interface InterpreterOptions extends KernelWay {
   readonly devices: Assignment['devices'];
   readonly note: Note;
 }
 
 export class Interpreter {
-  readonly kernel: KernelClient;
+  readonly kernel: ClientKernel;
   readonly #devices: Assignment['devices'];
   readonly #note: Note;
 
-  constructor({ socketPath, devices, note }: InterpreterOptions) {
-    this.kernel = new KernelClient(socketPath);
+  constructor({ devices, note, ...way }: InterpreterOptions) {
+    this.kernel = enterKernel(way);
     this.#devices = devices;
     this.#note = note;
   }

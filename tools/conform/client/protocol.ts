@@ -5,10 +5,10 @@
 
 import type { Change, SavedState } from '../steps/state.ts';
 import type { Step } from '../vector-file.ts';
+import type { KernelWay } from './kernel-way.ts';
 
 /** Runner → client, one line on stdin: the case to play. */
-export interface Assignment {
-  readonly socketPath: string;
+export interface Assignment extends KernelWay {
   /**
    * Name of a device in the vectors → the number of its group, and its name for
    * VFIO_GROUP_GET_DEVICE_FD.
@@ -49,8 +49,7 @@ export interface ActorReply {
 }
 
 /** The data that a thread of the client starts with. */
-export interface ThreadData {
-  readonly socketPath: string;
+export interface ThreadData extends KernelWay {
   readonly devices: Assignment['devices'];
 }
 

@@ -13,7 +13,7 @@ import { prepareExec } from './exec.ts';
 import { ForkLink } from './fork.ts';
 import { askHost } from './host-info.ts';
 import { Interpreter } from './interpreter.ts';
-import type { Assignment, ExecArguments, Report } from './protocol.ts';
+import type { Assignment, ExecArguments, Report, ThreadData } from './protocol.ts';
 import { handleSignal } from './signals.ts';
 import { ThreadLink } from './thread.ts';
 
@@ -34,8 +34,12 @@ export class Script {
     this.#state = state;
     this.#words = new Words(state);
     this.#report = report;
-    const { socketPath, devices } = assignment;
-    this.#interpreter = new Interpreter({ socketPath, devices, note: (note) => report({ note }) });
+    this.#interpreter = new Interpreter({ ...this.#threadData, note: (note) => report({ note }) });
+  }
+
+  get #threadData(): ThreadData {
+    const { steps: _, ...data } = this.#assignment;
+    return data;
   }
 
   get interpreter(): Interpreter {
@@ -52,17 +56,16 @@ export class Script {
 
   async #answer(step: Step, number: number): Promise<string> {
     if (step.actor !== null) return this.#byActor(step, number);
-    const { socketPath, devices } = this.#assignment;
     const [name = '', value = '0'] = step.args;
     switch (step.op) {
       case 'sleep':
         await delay(this.#words.count(name));
         return '0';
       case 'thread':
-        this.#actors.set(name, new Actor(await ThreadLink.start(name, { socketPath, devices }), this.#ofThreads));
+        this.#actors.set(name, new Actor(await ThreadLink.start(name, this.#threadData), this.#ofThreads));
         return '0';
       case 'fork': {
-        const fork = await ForkLink.start({ socketPath, devices }, this.#state);
+        const fork = await ForkLink.start(this.#threadData, this.#state);
         this.#forks.set(name, fork);
         this.#actors.set(name, new Actor(fork, undefined));
         return '0';

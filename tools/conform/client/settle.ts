@@ -3,7 +3,7 @@
  * their defaults.
  */
 import type { HostInfo } from '../../../iommu/abi/control.ts';
-import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
+import type { ClientKernel } from './client-kernel.ts';
 import { askHost, setParameters } from './host-info.ts';
 
 /** How long the host may take to notice that the last client is dead. */
@@ -11,7 +11,7 @@ const SETTLE_MS = 20_000;
 const PAUSE_MS = 1;
 const DEFAULTS = { dma_entry_limit: '65535', allow_unsafe_interrupts: 'N', disable_hugepages: 'N' };
 
-export function settle(kernel: KernelClient): void {
+export function settle(kernel: ClientKernel): void {
   const deadline = Date.now() + SETTLE_MS;
   while (!isIdle(askHost(kernel))) {
     if (Date.now() > deadline) throw new Error('the host has not let go of the last case');

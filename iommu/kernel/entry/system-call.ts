@@ -172,8 +172,15 @@ function mmap(operations: FileOperations, { offset, length, flags, check }: Mmap
   if (!operations.mmap) throw enodev(`${operations.name} cannot be mapped`);
   const request = { offset: Number(at), length: mapped, shared: (flags & MAP_SHARED) !== 0 };
   const { operations: mapping, objectOffset, registers } = operations.mmap(request, caller);
-  if (check) mapping.release();
-  else caller.install(mapping);
+  if (check) {
+    mapping.release();
+    // A client that maps the file's own object finds no bytes there that lie in another one.
+    return {
+      ret: 0,
+      mapping: { offset: objectOffset, registers: registers || mapping.passesFd !== operations.object },
+    };
+  }
+  caller.install(mapping);
   return { ret: 0, mapping: { offset: objectOffset, registers } };
 }
 

@@ -40,6 +40,11 @@ describe.skipIf(!hasCompiler)('a program that maps BARs', () => {
     ]);
   });
 
+  it('is not told to map memory that several devices share', async () => {
+    const shared = await sandbox.run('with', '--device', 'ivshmem-plain,memdev=one', '--', program, 'checks');
+    expect(shared.stdout.split('\n').slice(0, 2)).toEqual(['mmap flag: 0 0 0', 'whole: EINVAL, page: EINVAL']);
+  });
+
   it('sees the bytes of the region, and can give them to DMA', async () => {
     expect(await lines('bytes')).toEqual(['stored, written', 'for DMA: ok']);
   });

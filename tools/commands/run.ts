@@ -31,6 +31,9 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic or fw_jump); default: our own
                                 SBI; without this option: none for an ELF that begins where RAM does, else default
   --machine virt[,aia=KIND]     interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none with firmware
+  --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=) or rng, TRANSPORT pci or device (MMIO)
+  --drive file=PATH[,key=value]...   a raw disk: if=virtio (default; a PCI device of its own) or none, id=, cache=writeback|writethrough|
+                                none|directsync|unsafe, readonly=on|off
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
   --accel golden|jit            what executes the guest: the interpreter (default), or translations of hot code to WebAssembly
   --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
@@ -59,7 +62,7 @@ const GUEST_OPTIONS = {
   pkernfs: { type: 'string' },
 } as const;
 const GUEST_OPTION_NAMES = Object.keys(GUEST_OPTIONS) as (keyof typeof GUEST_OPTIONS)[];
-const LONG = [...GUEST_OPTION_NAMES, 'host', 'kernel', 'device', 'iommu', 'qmp'];
+const LONG = [...GUEST_OPTION_NAMES, 'drive', 'host', 'kernel', 'device', 'iommu', 'qmp'];
 
 /** Turns this process into the VMM. Its own fds close (FD_CLOEXEC); the terminal stays open. */
 function becomeVmm(argv: readonly string[]): never {
@@ -121,6 +124,7 @@ export const run: Command = {
       memory: { type: 'string', short: 'm', default: '128M' },
       kernel: { type: 'string' },
       ...GUEST_OPTIONS,
+      drive: { type: 'string', multiple: true, default: [] },
       device: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
@@ -128,11 +132,13 @@ export const run: Command = {
     });
     if (options.kernel === undefined) throw new UsageError('run: give --kernel FILE');
     if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
-    const devices = options.device.map(parseDeviceOption);
+    const virtio = options.device.filter((device) => device.startsWith('virtio-'));
+    const devices = options.device.filter((device) => !virtio.includes(device)).map(parseDeviceOption);
     const qmp = options.qmp ?? defaultQmpSocket();
     const guest = GUEST_OPTION_NAMES.flatMap((name) =>
       options[name] === undefined ? [] : [`--${name}=${options[name]}`],
     );
+    guest.push(...virtio.map((device) => `--device=${device}`), ...options.drive.map((drive) => `--drive=${drive}`));
     const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, options: guest, qmp };
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))

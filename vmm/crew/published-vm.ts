@@ -15,6 +15,7 @@ import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { PCI_SECTION } from '../machine/shared/shared-machine.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
+import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
 
 export interface PublishedVm {
   /** The machine was about to be reset: whoever goes on resets it and fills RAM. */
@@ -43,7 +44,7 @@ const shape: Shape<PublishedVm> = object({
       uart: section(UART_SECTION),
       pci: section(PCI_SECTION),
     },
-    { plic: section(PLIC_SECTION), rtc: section(RTC_SECTION) },
+    { plic: section(PLIC_SECTION), rtc: section(RTC_SECTION), virtio: section(VIRTIO_SECTION) },
   ),
   interruptFiles: list(section(IMSIC_SECTION)),
   inputTaken: integer,

@@ -1,5 +1,6 @@
 /** The image that is being resumed. */
 import type { HartSections, MachineState } from '../machine/machine.ts';
+import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import type { SharedState } from '../machine/shared/shared-machine.ts';
 import type { MonitorState } from '../monitor/state.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
@@ -32,6 +33,7 @@ export class NewImage {
   vaddrOld!: number;
   ram!: GuestRam;
   host: PassthroughHost | undefined;
+  disks: readonly DiskDescription[] = [];
   /** The vital signs to use, if somebody has made them. */
   vitals: number | undefined;
   readonly harts: Writable<HartSections>[] = [];
@@ -55,10 +57,11 @@ export class NewImage {
     this.rollback = rollback;
     this.#adapt = adapt;
     if (!vm) return;
-    const { ram, ramFd, host } = vm.parts;
+    const { ram, ramFd, host, disks } = vm.parts;
     this.#vm = vm;
     this.ram = { fd: ramFd, mapping: ram };
     this.host = host;
+    this.disks = disks;
   }
 
   take(state: VmState): void {
@@ -68,7 +71,13 @@ export class NewImage {
 
   /** The VM, put together when it is first asked for: `state`, `ram` and `host` are there then. */
   get vm(): Vm {
-    this.#vm ??= assemble({ state: this.state, ram: this.ram, host: this.host, vitals: this.vitals });
+    this.#vm ??= assemble({
+      state: this.state,
+      ram: this.ram,
+      disks: this.disks,
+      host: this.host,
+      vitals: this.vitals,
+    });
     return this.#vm;
   }
 

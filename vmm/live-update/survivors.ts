@@ -18,9 +18,11 @@ import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
+import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
 import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
+import { DISKS_SECTION, hasVirtio } from '../vm/disks.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import type { Vm } from '../vm/vm.ts';
 import { VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
@@ -175,6 +177,15 @@ export const SURVIVORS: readonly Survivor[] = [
       image.vaddrOld = vaddrOld;
     },
   }),
+  survivor(DISKS_SECTION, {
+    phase: 'map',
+    partOf: ({ drives }) => drives !== undefined,
+    save: ({ parts }) => DISKS_SECTION.of({ disks: parts.disks }),
+    prepare(image, { disks }) {
+      image.disks = disks;
+    },
+    restore() {},
+  }),
   survivor(VFIO_SECTION, {
     phase: 'remap',
     save: ({ parts }) => parts.host?.save() ?? NO_DEVICES,
@@ -217,6 +228,7 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('pci', PCI_SECTION),
   ofMachine('plic', PLIC_SECTION, isWired),
   ofMachine('rtc', RTC_SECTION, isWired),
+  ofMachine('virtio', VIRTIO_SECTION, hasVirtio),
   survivor(MONITOR_SECTION, {
     phase: 'load',
     saveForUpdate: ({ monitor }) => monitor,

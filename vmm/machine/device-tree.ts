@@ -25,6 +25,9 @@ import {
   UART,
   UART_CLOCK_HZ,
   UART_IRQ,
+  VIRTIO_MMIO_SLOTS,
+  virtioMmioIrq,
+  virtioMmioSlot,
 } from './shared/memory-map.ts';
 import { PLIC_SOURCES } from './shared/plic.ts';
 import type { Aia } from './shared/wired-devices.ts';
@@ -120,9 +123,7 @@ export function deviceTree(options: TreeOptions): Uint8Array {
         reg: reg(UART),
         compatible: 'ns16550a',
       },
-      ...(wired
-        ? { [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' } }
-        : {}),
+      ...(wired ? wiredDevices(interrupt) : {}),
       [unit('clint', CLINT)]: {
         'interrupts-extended': ofHarts(IRQ_M_SOFT, IRQ_M_TIMER),
         reg: reg(CLINT),
@@ -133,6 +134,16 @@ export function deviceTree(options: TreeOptions): Uint8Array {
     },
   });
 }
+
+const wiredDevices = (interrupt: (irq: number) => FdtNode): FdtNode => ({
+  [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' },
+  ...Object.fromEntries(
+    Array.from({ length: VIRTIO_MMIO_SLOTS }, (_, slot) => [
+      unit('virtio_mmio', virtioMmioSlot(slot)),
+      { ...interrupt(virtioMmioIrq(slot)), reg: reg(virtioMmioSlot(slot)), compatible: 'virtio,mmio' },
+    ]),
+  ),
+});
 
 const chosen = ({ bootargs, initrd, rngSeed }: TreeOptions): FdtNode => ({
   'stdout-path': `/soc/${unit('serial', UART)}`,

@@ -12,7 +12,7 @@ import { RAM_BASE } from './shared/memory-map.ts';
 import { SharedMachine, type SharedMachineOptions, type SharedState } from './shared/shared-machine.ts';
 
 /** `control` is a buffer for as many harts as the machine shall have. */
-export interface MachineOptions extends Omit<SharedMachineOptions, 'ramSize'> {
+export interface MachineOptions extends SharedMachineOptions {
   readonly ram: RamPart;
   readonly accel?: Accel;
   /** The interrupt files of the harts. */
@@ -38,7 +38,7 @@ export class Machine {
   /** A machine that waits for its first reset, or for the state of another. */
   constructor(options: MachineOptions) {
     const { ram, accel, control, imsic, aia } = options;
-    const shared = new SharedMachine({ ...options, ramSize: ram.size });
+    const shared = new SharedMachine(options);
     const mtime = (): bigint => shared.clock.now();
     this.shared = shared;
     this.harts = hartNumbers(hartCount(control)).map((number) => {

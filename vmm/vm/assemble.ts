@@ -9,6 +9,7 @@ import { VcpuThread } from '../crew/vcpu/thread.ts';
 import { Vitals } from '../crew/vitals.ts';
 import { OWNER_HART } from '../machine/control/control-block.ts';
 import { HARTS } from '../machine/hart-local/hart-number.ts';
+import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { Console } from './console.ts';
 import type { GuestRam } from './guest-ram.ts';
@@ -18,13 +19,14 @@ import type { VmState } from './vm-state.ts';
 export interface Assembled {
   readonly state: Omit<VmState, 'version'>;
   readonly ram: GuestRam;
+  readonly disks: readonly DiskDescription[];
   /** Present with devices. */
   readonly host?: PassthroughHost | undefined;
   /** A fd of the vital signs to use; fresh ones if absent. */
   readonly vitals?: number | undefined;
 }
 
-export function assemble({ state, ram, host, vitals: vitalsFd }: Assembled): Vm {
+export function assemble({ state, ram, disks, host, vitals: vitalsFd }: Assembled): Vm {
   const { options, entry, next, generation, paused } = state;
   const vitals = vitalsFd === undefined ? Vitals.create(HARTS) : openVitals(vitalsFd);
   const { shared } = vitals;
@@ -39,6 +41,7 @@ export function assemble({ state, ram, host, vitals: vitalsFd }: Assembled): Vm 
     vcpu,
     ramFd: ram.fd,
     ram: ram.mapping,
+    disks,
     console: new Console(shared),
     ...(host ? { host, interrupts: new InterruptThread(shared, host.container.fd) } : {}),
   });

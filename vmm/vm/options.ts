@@ -6,6 +6,7 @@ import { MAX_MAPPING } from '../../platform/memory.ts';
 import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
+import { isVirtio, planVirtio } from './virtio-options.ts';
 import type { VmOptions } from './vm-state.ts';
 
 const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
@@ -17,7 +18,9 @@ const MEMORY_STEP = 2 ** 16;
 export function parseOptions(args: readonly string[]): VmOptions {
   const { values } = parse(args);
   if (values.kernel === undefined) throw einval('give --kernel FILE');
-  const devices = values.device.map(passthroughBdf);
+  const virtio = values.device.filter(isVirtio);
+  const devices = values.device.filter((device) => !isVirtio(device)).map(passthroughBdf);
+  planVirtio(virtio, values.drive);
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
   const memory = memorySize(values.memory);
@@ -34,6 +37,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
     devices,
     ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory) }),
     ...aiaOf(values.machine),
+    ...(virtio.length > 0 ? { virtio } : {}),
+    ...(values.drive.length > 0 ? { drives: values.drive } : {}),
     ...(values.bios === undefined ? {} : { bios: values.bios }),
     ...(values.initrd === undefined ? {} : { initrd: values.initrd }),
     ...(values.append === undefined ? {} : { append: values.append }),
@@ -49,7 +54,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
 const INJECTIONS = ['wrong-memfd', 'without-live-update-flag'] as const;
 
 /** QEMU's users write its long options with one dash. */
-const QEMU_LONG = ['machine', 'bios', 'kernel', 'initrd', 'append', 'device', 'qmp'];
+const QEMU_LONG = ['machine', 'bios', 'kernel', 'initrd', 'append', 'drive', 'device', 'qmp'];
 
 /** `virt,aia=none` and the like. */
 function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
@@ -78,6 +83,7 @@ function parse(args: readonly string[]) {
         accel: { type: 'string' },
         initrd: { type: 'string' },
         append: { type: 'string' },
+        drive: { type: 'string', multiple: true, default: [] },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         pkernfs: { type: 'string' },

@@ -1,4 +1,5 @@
 /** Builds a VM from its command line. The user's errors are SysErrors with one line. */
+import { einval } from '../../platform/errno.ts';
 import { createMemory, type Mapping } from '../../platform/memory.ts';
 import { VfioDevice } from '../client/device.ts';
 import { KernelClient } from '../client/kernel-client.ts';
@@ -10,6 +11,7 @@ import { type PassthroughState, probeFunction } from '../machine/shared/passthro
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../passthrough/persistent-files.ts';
 import { assemble } from './assemble.ts';
+import { hasVirtio, openDisks } from './disks.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
 import type { Vm } from './vm.ts';
@@ -24,11 +26,15 @@ export interface Built {
 export function buildVm(wanted: VmOptions): Built {
   const { entry, next, aia } = readGuest(wanted);
   const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
+  if (hasVirtio(options) && aia !== 'none') {
+    throw einval('virtio devices interrupt by wire: give -machine virt,aia=none');
+  }
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory);
+  const disks = openDisks(options);
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
-  const vm = assemble({ state, ram: { fd, mapping }, host });
+  const vm = assemble({ state, ram: { fd, mapping }, disks, host });
   return { vm, state: { pci: { version: 1, functions: host ? probeDevices(host, vm.routes) : [] } } };
 }
 

@@ -26,6 +26,9 @@ const VM_OPTIONS = object(
     append: text,
     /** Which interrupt controllers the machine has. Power-on writes down what it has chosen. */
     aia: oneOf(...AIA_KINDS),
+    /** Devices inside the VMM, and files for them: values of -device virtio-… and -drive. */
+    virtio: list(text),
+    drives: list(text),
     /** UNIX socket of the host; absent without devices. */
     host: text,
     /**

@@ -14,9 +14,11 @@ import type { Vitals } from '../crew/vitals.ts';
 import { hartCount, hartWords64, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../machine/control/control-block.ts';
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
+import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
+import { virtioParts } from './disks.ts';
 import { fillRam, readGuest } from './guest-image.ts';
 import { ramPart } from './guest-ram.ts';
 import type { VmOptions } from './vm-state.ts';
@@ -39,6 +41,8 @@ export interface VmParts {
   readonly host?: PassthroughHost;
   readonly interrupts?: InterruptThread;
   readonly console: Console;
+  /** In the order of the block devices. */
+  readonly disks: readonly DiskDescription[];
   /** Number of images that ran this guest before this one. */
   readonly generation: number;
   /** The address that the boot ROM jumps to. */
@@ -93,7 +97,7 @@ export class Vm {
 
   /** The parts of the machine that a vCPU is built for. */
   get machineParts(): MachineParts {
-    const { ram, entry, next, host, options } = this.parts;
+    const { ram, entry, next, host, options, disks } = this.parts;
     const devices = host?.devices.map(({ description }) => description) ?? [];
     const accel = options.accel ? { accel: options.accel } : {};
     return {
@@ -101,6 +105,7 @@ export class Vm {
       entry,
       next,
       aia: options.aia,
+      virtio: virtioParts(options, disks),
       devices,
       ...accel,
       ...(host ? { peerBars: host.peerBars } : {}),

@@ -6,9 +6,16 @@
 import type { DeviceDescription } from '../../client/device.ts';
 import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
+import type { DiskDescription } from '../../machine/shared/disk-file.ts';
+import type { VirtioTransport } from '../../machine/shared/virtio-devices.ts';
 import type { Aia } from '../../machine/shared/wired-devices.ts';
 import type { PeerBarParts } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
+
+/** A virtio device inside the VMM. */
+export type VirtioPart =
+  | { readonly kind: 'rng'; readonly transport: VirtioTransport }
+  | { readonly kind: 'blk'; readonly transport: VirtioTransport; readonly disk: DiskDescription };
 
 /** All that a machine is built from, except its state. */
 export interface MachineParts {
@@ -20,6 +27,7 @@ export interface MachineParts {
   readonly next?: number | undefined;
   /** Which interrupt controllers the machine has; aplic-imsic if absent. */
   readonly aia?: Aia | undefined;
+  readonly virtio?: readonly VirtioPart[];
   readonly devices: readonly DeviceDescription[];
   /** Present with devices. */
   readonly peerBars?: PeerBarParts;

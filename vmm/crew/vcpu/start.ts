@@ -1,16 +1,20 @@
 /** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
+import { block } from '../../../devices/virtio/blk.ts';
+import { entropy } from '../../../devices/virtio/rng.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { type PlacedBar, VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput } from '../../machine/shared/console-output.ts';
+import { DiskFile } from '../../machine/shared/disk-file.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
+import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import { placeBars } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { runVcpu } from './loop.ts';
-import type { InitialState, MachineParts, VcpuInput, VcpuMessage } from './protocol.ts';
+import type { InitialState, MachineParts, VcpuInput, VcpuMessage, VirtioPart } from './protocol.ts';
 import { Vcpu } from './vcpu.ts';
 
 export interface VcpuOptions {
@@ -37,6 +41,7 @@ export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOpti
     entry: parts.entry,
     next: parts.next,
     aia: parts.aia ?? 'aplic-imsic',
+    virtio: parts.virtio?.map(unitOf),
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),
@@ -46,6 +51,11 @@ export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOpti
   if ('harts' in state) machine.restore(state);
   return new Vcpu(machine, hart, { shared, tell });
 }
+
+const unitOf = (part: VirtioPart): VirtioUnit => ({
+  transport: part.transport,
+  kind: part.kind === 'rng' ? entropy() : block(new DiskFile(part.disk)),
+});
 
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {

@@ -15,6 +15,12 @@ export const CLINT: MapEntry = { base: 0x200_0000, size: 0x1_0000 };
 export const PCIE_PIO: MapEntry = { base: 0x300_0000, size: 0x1_0000 };
 export const PLIC: MapEntry = { base: 0xc00_0000, size: 0x60_0000 };
 export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
+const VIRTIO_MMIO: MapEntry = { base: 0x1000_1000, size: 0x1000 };
+export const VIRTIO_MMIO_SLOTS = 8;
+export const virtioMmioSlot = (slot: number): MapEntry => ({
+  ...VIRTIO_MMIO,
+  base: VIRTIO_MMIO.base + slot * VIRTIO_MMIO.size,
+});
 /** The machine-level interrupt file of hart 0; the pages of the other harts follow. */
 export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
 export const imsicPage = (hart: number): MapEntry => ({ ...IMSIC_M, base: IMSIC_M.base + hart * IMSIC_M.size });
@@ -32,6 +38,7 @@ export const TIMEBASE_HZ = 10_000_000;
 export const UART_CLOCK_HZ = 3_686_400;
 
 /** Wired interrupts: sources of the PLIC. */
+export const virtioMmioIrq = (slot: number): number => 1 + slot;
 export const UART_IRQ = 10;
 export const RTC_IRQ = 11;
 /** INTx of pin A to D of a slot. */

@@ -35,10 +35,15 @@ export const extract = (dword: number, at: number, size: ConfigSize): number =>
 export class PciHost {
   readonly #slots: (PciFunction | undefined)[] = [hostBridge];
 
-  /** Puts a function into the next free slot. */
-  add(fn: PciFunction): void {
+  /** Puts a function into the next free slot; returns the slot. ENOSPC. */
+  add(fn: PciFunction): number {
     if (this.#slots.length === SLOTS) throw enospc('PCI bus 0 is full');
-    this.#slots.push(fn);
+    return this.#slots.push(fn) - 1;
+  }
+
+  /** The slot that the next function gets. */
+  get nextSlot(): number {
+    return this.#slots.length;
   }
 
   mapInto(bus: SystemBus): void {

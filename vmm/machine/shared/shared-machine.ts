@@ -19,11 +19,13 @@ import { Clock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
 import { ImsicPage } from './imsic-page.ts';
-import { CLINT, imsicPage, MROM, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
+import { CLINT, imsicPage, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import { PASSTHROUGH_STATE, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
+import { RamMemory } from './ram-memory.ts';
 import { TestFinisher } from './test-finisher.ts';
 import { Uart, type UartState } from './uart.ts';
+import { VirtioDevices, type VirtioDevicesState, type VirtioUnit } from './virtio-devices.ts';
 import { type Aia, WiredDevices, type WiredState } from './wired-devices.ts';
 
 const MIP_SEIP = 1 << 9;
@@ -34,12 +36,14 @@ export const PCI_SECTION = defineSection('pci', 1, { functions: list(PASSTHROUGH
 
 /** The sections of what is wired are there in a machine that has it. */
 export interface SharedState extends Partial<WiredState> {
+  /** There in a machine that has such devices. */
+  readonly virtio?: VirtioDevicesState;
   readonly uart: UartState;
   readonly pci: StateOf<typeof PCI_SECTION>;
 }
 
 export interface SharedMachineOptions {
-  readonly ramSize: number;
+  readonly ram: SharedPart;
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
   /** The address that firmware goes on at; absent without firmware. */
@@ -51,6 +55,8 @@ export interface SharedMachineOptions {
   readonly output: ConsoleOutput;
   /** The passed-through devices, for slots 1… of the PCI bus. */
   readonly functions: readonly PassthroughFunction[];
+  /** Devices in the VMM, for the slots after those; only with wired interrupts. */
+  readonly virtio?: readonly VirtioUnit[] | undefined;
   /** The clock to use: CLOCK_MONOTONIC in ns by default. */
   readonly monotonicNs?: () => number;
 }
@@ -72,9 +78,10 @@ export class SharedMachine {
   readonly #pci = new PciHost();
   readonly #functions: readonly PassthroughFunction[];
   readonly #wired: WiredDevices | undefined;
+  readonly #virtio: VirtioDevices | undefined;
 
   constructor(options: SharedMachineOptions) {
-    const { ramSize, entry, next, aia, control, input, output, functions, monotonicNs } = options;
+    const { ram, entry, next, aia, control, input, output, functions, virtio = [], monotonicNs } = options;
     this.#control = int32s(control);
     if (aia === 'none') this.#wired = new WiredDevices({ harts: hartCount(control), drive: this.#driveContext });
     this.clock = new Clock(control, monotonicNs);
@@ -83,22 +90,37 @@ export class SharedMachine {
     this.uart = new Uart(input, output, this.#wired?.line(UART_IRQ));
     this.#functions = functions;
     for (const fn of functions) this.#pci.add(fn);
-    this.bus.map(MROM, bootRom({ entry, next, deviceTree: deviceTreeGpa(ramSize) }));
+    if (this.#wired) this.#virtio = this.#virtioDevices(this.#wired, virtio, ram);
+    this.bus.map(MROM, bootRom({ entry, next, deviceTree: deviceTreeGpa(ram.size) }));
     this.bus.map(TEST_FINISHER, this.finisher);
     this.bus.map(UART, this.uart);
     this.#pci.mapInto(this.bus);
     this.#wired?.mapInto(this.bus);
+    this.#virtio?.mapInto(this.bus);
+  }
+
+  #virtioDevices(wired: WiredDevices, units: readonly VirtioUnit[], ram: SharedPart): VirtioDevices {
+    return new VirtioDevices(units, {
+      memory: new RamMemory(ram),
+      line: (source) => wired.line(source),
+      addFunction: (make) => this.#pci.add(make(wired.sharedLine(pciIrq(this.#pci.nextSlot, 0)))),
+    });
   }
 
   /** Lets devices see what has happened outside of the machine: input, time. */
   update(): void {
     this.uart.update();
     this.#wired?.update();
+    this.#virtio?.update();
   }
 
   /** Milliseconds until a device wants `update`; undefined if none does. */
   dueMs(): number | undefined {
     return this.#wired?.dueMs();
+  }
+
+  get #hasVirtio(): boolean {
+    return (this.#virtio?.count ?? 0) > 0;
   }
 
   /** Context 2h of the PLIC is MEIP of hart h, 2h + 1 its SEIP. */
@@ -129,6 +151,7 @@ export class SharedMachine {
   reset(): void {
     this.#pci.reset();
     this.uart.reset();
+    this.#virtio?.reset();
     this.#wired?.reset();
   }
 
@@ -137,15 +160,17 @@ export class SharedMachine {
       uart: this.uart.save(),
       pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }),
       ...this.#wired?.save(),
+      ...(this.#hasVirtio ? { virtio: this.#virtio!.save() } : {}),
     };
   }
 
   /** Restores all but the PCI functions: they were made with their state. */
-  restore({ uart, plic, rtc }: Omit<SharedState, 'pci'>): void {
+  restore({ uart, plic, rtc, virtio }: Omit<SharedState, 'pci'>): void {
     if (this.#wired) {
       if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
       this.#wired.restore({ plic, rtc });
     }
+    if (virtio) this.#virtio?.restore(virtio);
     this.uart.restore(uart);
   }
 }

@@ -21,6 +21,8 @@ export interface WiredState {
 export class WiredDevices {
   readonly plic: Plic;
   readonly #rtc: Rtc;
+  /** By source: the users of a wire that several share, who hold it up. */
+  readonly #holders = new Map<number, Set<object>>();
 
   constructor(options: PlicOptions) {
     this.plic = new Plic(options);
@@ -30,6 +32,18 @@ export class WiredDevices {
   /** The wire of a source. */
   line(source: number): (up: boolean) => void {
     return (up) => this.plic.setLevel(source, up);
+  }
+
+  /** One end of a wire that several devices share: it is up while one of them holds it up. */
+  sharedLine(source: number): (up: boolean) => void {
+    const holders = this.#holders.get(source) ?? new Set();
+    this.#holders.set(source, holders);
+    const me = {};
+    return (up) => {
+      if (up) holders.add(me);
+      else holders.delete(me);
+      this.plic.setLevel(source, holders.size > 0);
+    };
   }
 
   mapInto(bus: { map(at: MapEntry, device: MmioDevice): void }): void {

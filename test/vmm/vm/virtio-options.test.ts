@@ -1,0 +1,88 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { DiskFile } from '../../../vmm/machine/shared/disk-file.ts';
+import { openDisks } from '../../../vmm/vm/disks.ts';
+import { planVirtio } from '../../../vmm/vm/virtio-options.ts';
+import type { VmOptions } from '../../../vmm/vm/vm-state.ts';
+
+describe('-drive and -device virtio-…', () => {
+  it('give the devices in the order of the command line, drives of their own last', () => {
+    const plan = planVirtio(
+      ['virtio-rng-pci', 'virtio-blk-device,drive=hd0,serial=abc'],
+      ['file=/a,,b,if=none,id=hd0,cache=none,readonly=on', 'file=/c'],
+    );
+    expect(plan).toEqual([
+      { kind: 'rng', transport: 'pci' },
+      {
+        kind: 'blk',
+        transport: 'mmio',
+        drive: { id: 'hd0', file: '/a,b', cache: 'none', readOnly: true, serial: 'abc' },
+      },
+      {
+        kind: 'blk',
+        transport: 'pci',
+        drive: { id: 'virtio1', file: '/c', cache: 'writeback', readOnly: false, serial: '' },
+      },
+    ]);
+  });
+
+  it.each([
+    [[], ['id=a'], '-drive id=a: give file=PATH'],
+    [[], ['file=/a,format=qcow2'], '-drive file=/a,format=qcow2: format=qcow2 is not known; there is raw'],
+    [
+      [],
+      ['file=/a,cache=fast'],
+      'cache=fast is not known; there are writeback, writethrough, none, directsync, unsafe',
+    ],
+    [[], ['file=/a,if=ide'], 'if=ide is not known; there are virtio, none'],
+    [[], ['file=/a,if=none,id=x'], "-drive: no device uses 'x'; give -device virtio-blk-pci,drive=x"],
+    [[], ['file=/a,snapshot=on'], "'snapshot' is not known"],
+    [['virtio-blk-pci,drive=y'], [], '-device virtio-blk-pci,drive=y: there is no -drive with id=y'],
+    [['virtio-blk-pci'], [], '-device virtio-blk-pci: give drive=ID'],
+    [['virtio-gpu-pci'], [], '-device virtio-gpu-pci: there are virtio-blk-pci'],
+    [['virtio-rng-pci,max-bytes=1'], [], "'max-bytes' is not known"],
+    [['virtio-blk-pci,drive=a', 'virtio-blk-pci,drive=a'], ['file=/a,id=a,if=none'], 'the drive has a device already'],
+  ])('are refused in one line: %j %j', (devices, drives, error) => {
+    expect(() => planVirtio(devices, drives)).toThrow(error);
+  });
+});
+
+describe('a disk that is a file', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'livevmm-disk-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const options = (drive: string): VmOptions => ({ memory: 0, kernel: '', devices: [], drives: [drive] });
+
+  it.each(['writeback', 'writethrough', 'unsafe'])('keeps what is written with cache=%s', (cache) => {
+    const path = join(folder, cache);
+    writeFileSync(path, new Uint8Array(4096 + 100));
+    const disk = new DiskFile(openDisks(options(`file=${path},cache=${cache}`))[0]!);
+    expect([disk.size, disk.writeback]).toEqual([4096, cache !== 'writethrough']);
+    disk.buffer.fill(7, 0, 512);
+    disk.write(1024, disk.buffer.subarray(0, 512));
+    disk.flush();
+    const content = readFileSync(path);
+    expect([content[1023], content[1024], content[1535], content[1536]]).toEqual([0, 7, 7, 0]);
+    disk.read(1024, disk.buffer.subarray(512, 1024));
+    expect(disk.buffer.slice(512, 1024).every((byte) => byte === 7)).toBe(true);
+  });
+
+  it('says IOERR where the file has become shorter', () => {
+    const path = join(folder, 'short');
+    writeFileSync(path, new Uint8Array(1024));
+    const disk = new DiskFile(openDisks(options(`file=${path}`))[0]!);
+    writeFileSync(path, new Uint8Array(512));
+    expect(() => disk.read(512, disk.buffer.subarray(0, 512))).toThrow('shorter');
+  });
+
+  it('is refused by name if it cannot be opened', () => {
+    expect(() => openDisks(options('file=/nowhere/disk'))).toThrow(/^-drive: \/nowhere\/disk: .*/);
+    expect(() => openDisks(options(`file=${folder},readonly=on`))).toThrow('not a regular file');
+  });
+});

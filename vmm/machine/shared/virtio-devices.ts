@@ -1,0 +1,122 @@
+/**
+ * The virtio devices inside the VMM: in slots of virtio-mmio, or functions of the PCI bus. They
+ * work on the thread that owns the shared devices, within the access by which the driver notifies
+ * them.
+ */
+import { VIRTIO_STATE, VirtioDevice, type VirtioKind } from '../../../devices/virtio/device.ts';
+import { readMmio, VIRTIO_MMIO_CONFIG, writeMmio } from '../../../devices/virtio/mmio.ts';
+import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
+import { defineSection, type StateOf } from '../../../platform/section.ts';
+import { bytes, list, nullable, object } from '../../../platform/shape.ts';
+import type { MmioDevice } from './bus.ts';
+import { type MapEntry, VIRTIO_MMIO_SLOTS, virtioMmioIrq, virtioMmioSlot } from './memory-map.ts';
+import { VirtioPciFunction } from './virtio-pci.ts';
+
+export const VIRTIO_SECTION = defineSection('virtio', 1, {
+  /** In the order of the command line; `config` is the configuration space of a PCI function. */
+  devices: list(object({ config: nullable(bytes), device: VIRTIO_STATE })),
+});
+
+export type VirtioDevicesState = StateOf<typeof VIRTIO_SECTION>;
+
+export type VirtioTransport = 'pci' | 'mmio';
+
+/** A device to have. */
+export interface VirtioUnit {
+  readonly transport: VirtioTransport;
+  readonly kind: VirtioKind;
+}
+
+export interface VirtioWiring {
+  readonly memory: VirtioMemory;
+  /** Wire of an interrupt source of the PLIC. */
+  line(source: number): (up: boolean) => void;
+  /** Puts the function that `make` returns onto the PCI bus; `line` is its INTA. */
+  addFunction(make: (line: (up: boolean) => void) => VirtioPciFunction): void;
+}
+
+export class VirtioDevices {
+  readonly #devices: readonly VirtioDevice[];
+  readonly #functions = new Map<VirtioDevice, VirtioPciFunction>();
+  /** By slot. */
+  readonly #slots: readonly (VirtioDevice | undefined)[];
+
+  constructor(units: readonly VirtioUnit[], { memory, line, addFunction }: VirtioWiring) {
+    const inSlots: VirtioDevice[] = [];
+    this.#devices = units.map(({ transport, kind }) => {
+      if (transport === 'mmio') {
+        const device = new VirtioDevice(kind, memory, line(virtioMmioIrq(inSlots.length)));
+        inSlots.push(device);
+        return device;
+      }
+      const device: VirtioDevice = new VirtioDevice(kind, memory, () => this.#functions.get(device)?.drive());
+      addFunction((inta) => {
+        const fn = new VirtioPciFunction(device, inta);
+        this.#functions.set(device, fn);
+        return fn;
+      });
+      return device;
+    });
+    this.#slots = Array.from({ length: VIRTIO_MMIO_SLOTS }, (_, slot) => inSlots[slot]);
+  }
+
+  get count(): number {
+    return this.#devices.length;
+  }
+
+  mapInto(bus: { map(at: MapEntry, device: MmioDevice): void }): void {
+    this.#slots.forEach((device, slot) => {
+      bus.map(virtioMmioSlot(slot), new MmioSlot(device));
+    });
+  }
+
+  /** There may be input from outside. */
+  update(): void {
+    for (const device of this.#devices) device.update();
+  }
+
+  /** Resets the slots; the PCI host resets its functions. */
+  reset(): void {
+    for (const device of this.#slots) device?.reset();
+  }
+
+  save(): VirtioDevicesState {
+    return VIRTIO_SECTION.of({
+      devices: this.#devices.map((device) => ({
+        config: this.#functions.get(device)?.saveConfig() ?? null,
+        device: device.save(),
+      })),
+    });
+  }
+
+  restore({ devices }: VirtioDevicesState): void {
+    for (const [i, device] of this.#devices.entries()) {
+      const saved = devices[i];
+      if (!saved) continue;
+      if (saved.config) this.#functions.get(device)?.restoreConfig(saved.config);
+      device.restore(saved.device);
+    }
+  }
+}
+
+/** Registers take 4 bytes; the configuration is accessed as wide as its fields are. */
+class MmioSlot implements MmioDevice {
+  readonly maxAccess = 4;
+  readonly #device: VirtioDevice | undefined;
+
+  constructor(device: VirtioDevice | undefined) {
+    this.#device = device;
+  }
+
+  load(offset: number, size: 1 | 2 | 4 | 8): bigint | undefined {
+    if (offset >= VIRTIO_MMIO_CONFIG) return this.#device?.readConfig(offset - VIRTIO_MMIO_CONFIG, size) ?? 0n;
+    return size === 4 ? BigInt(readMmio(this.#device, offset) >>> 0) : undefined;
+  }
+
+  store(offset: number, size: 1 | 2 | 4 | 8, value: bigint): boolean {
+    if (offset >= VIRTIO_MMIO_CONFIG) return true; // nothing in it can be written
+    if (size !== 4) return false;
+    writeMmio(this.#device, offset, Number(value));
+    return true;
+  }
+}

@@ -29,6 +29,7 @@ export const STARTERS = [
   'iommu/kernel/vfio/virqfd/virqfd.ts',
   'tools/launch/child.ts',
   'tools/launch/host.ts',
+  'tools/launch/machine.ts',
   'vmm/crew/threads.ts',
 ];
 

@@ -86,6 +86,8 @@ export class Board {
   readonly #report: (line: string) => void;
   readonly #hashes = new HashQueue<RamHashReply>();
   #kernel: KernelThread | undefined;
+  /** The kernel that has begun: its end is a failure. */
+  #runs: KernelThread | undefined;
   /** How a kernel is started. */
   #boot: KernelBoot | undefined;
   /** The kernel that the present one makes room for. */
@@ -135,7 +137,7 @@ export class Board {
         board.#loadKernel(nextKernel(undefined), listener); // while the devices start
       }
       await Promise.all(board.#installed.map(({ thread }) => thread.started()));
-      await board.#kernel?.begin();
+      if (board.#kernel) await board.#begin(board.#kernel);
     } catch (error) {
       await board.stop();
       throw error;
@@ -265,7 +267,9 @@ export class Board {
       build,
     );
     this.#kernel = kernel;
-    void kernel.failed.then(this.#fail);
+    void kernel.failed.then((reason) => {
+      if (this.#runs === kernel) this.#fail(reason);
+    });
     void kernel.down
       .then((mediated) => this.#kexec(mediated, physicalPort))
       .catch((error: Error) => this.#fail(error.message));
@@ -289,7 +293,20 @@ export class Board {
     this.#mediated = [...mediated];
     const next = this.#next ?? nextKernel(undefined);
     this.#next = undefined;
-    if (!this.#stopped) await this.#loadKernel(next).begin();
+    if (this.#stopped) return;
+    try {
+      await this.#begin(this.#loadKernel(next));
+    } catch (error) {
+      if (next.build === undefined) throw error;
+      this.#report(`kexec: the kernel of ${next.build} does not start, ours does: ${(error as Error).message}`);
+      this.#requests!.close();
+      await this.#begin(this.#loadKernel(nextKernel(undefined)));
+    }
+  }
+
+  async #begin(kernel: KernelThread): Promise<void> {
+    await kernel.begin();
+    this.#runs = kernel;
   }
 
   /** Ends all threads, the kernel first, and lets all memory go. */

@@ -1,4 +1,6 @@
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -216,5 +218,28 @@ describe('kexec', () => {
     const { user } = begin();
     await expect(kexec(user.client, '/nowhere')).rejects.toMatchObject({ code: 'ENOENT' });
     expect(askHost(user.client, { op: 'info' }).kernel.kexecs).toBe(0);
+  });
+});
+
+describe('kexec into a kernel that does not start', () => {
+  it('starts this version’s own kernel, and devices have gone on', async () => {
+    host = await HostProcess.start(['capture'], ['--pkernfs', '64M'], (line) => void said.push(line));
+    const folder = mkdtempSync(join(tmpdir(), 'livevmm-kernel-'));
+    try {
+      writeFileSync(join(folder, 'build.json'), '{"board":1,"pkernfs":1}');
+      writeFileSync(join(folder, 'iommu-kernel-worker.mjs'), 'throw new Error("no");');
+      const { user, ram } = begin();
+      const before = newest(ram);
+      await kexec(user.client, folder);
+      const next = new User(host.socket, host.devices[0]!);
+      next.map(ramOf(next.client, false), LIVE_UPDATE);
+      await expect.poll(() => newest(ram)).toBeGreaterThan(before);
+      const { kernel, units } = askHost(next.client, { op: 'info' });
+      expect([kernel.kexecs, units[0]!.pteWrites, next.capture.faults()]).toEqual([1, 0, 0]);
+      expect(said.join('\n')).toMatch(/does not start, ours does: no/);
+    } finally {
+      await host.stop();
+      rmSync(folder, { recursive: true });
+    }
   });
 });

@@ -44,33 +44,52 @@ export class PageArena {
     this.#start = vaddrOf(new Uint8Array(buffer));
   }
 
+  /** Maps the first page of an object. The caller may close its fd. ENOMEM without room. */
+  map(fd: number): SharedPage {
+    return this.#place((index) => this.#map(index, fd));
+  }
+
   /**
    * Makes an object of one zero page and maps it here. Its size is sealed, so a touch of the page
    * is never a SIGBUS, whatever the other process does. `pass` gets the object's fd, to hand it to
    * the other process; the fd is closed when it returns. ENOMEM without room; EMFILE, ENFILE.
    */
-  make(name: string, pass: (fd: number) => void): SharedPage {
+  make(name: string, pass: (fd: number, part: SharedPart) => void): SharedPage {
+    return this.#place((index) => {
+      const fd = createMemory(name, PAGE_SIZE);
+      try {
+        addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+        this.#map(index, fd);
+        pass(fd, this.#part(index));
+      } finally {
+        close(fd);
+      }
+    });
+  }
+
+  #map(index: number, fd: number): void {
+    // SAFETY: the page is one of the Reservation's, and this object's until release().
+    mmap(this.#vaddr(index), PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+  }
+
+  /** Takes a place and fills it. */
+  #place(fill: (index: number) => void): SharedPage {
     const index = this.#free.pop() ?? this.#used++;
     if (index >= this.#nrPages) {
       this.#used--;
       throw enomem(`${this.#nrPages} pages are shared`);
     }
     try {
-      const fd = createMemory(name, PAGE_SIZE);
-      try {
-        addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-        // SAFETY: the page is one of the Reservation's, and this object's until release().
-        mmap(this.#vaddr(index), PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
-        pass(fd);
-      } finally {
-        close(fd);
-      }
+      fill(index);
     } catch (error) {
       this.#release(index);
       throw error;
     }
-    const part = { buffer: this.#buffer, offset: index * PAGE_SIZE, size: PAGE_SIZE };
-    return { part, release: () => this.#release(index) };
+    return { part: this.#part(index), release: () => this.#release(index) };
+  }
+
+  #part(index: number): SharedPart {
+    return { buffer: this.#buffer, offset: index * PAGE_SIZE, size: PAGE_SIZE };
   }
 
   #vaddr(index: number): number {

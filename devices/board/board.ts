@@ -12,6 +12,7 @@ import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
 import { formatBdf, objectSize, type PciFunction, type RamBar } from '../../iommu/bus/pci-function.ts';
 import { createPeerBox, NR_PEERS } from '../../iommu/bus/peer-cycles.ts';
+import { createRegisterPages } from '../../iommu/bus/register-pages.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
 import type { KernelWorkerData, KexecPermission } from '../../iommu/kernel/board/protocol.ts';
@@ -19,6 +20,9 @@ import type { PeerMappings, ProfileName } from '../../iommu/kernel/core/profile.
 import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy, einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
+import { Reservation } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
+import { createSpinners } from '../../platform/spinners.ts';
 import type { Defect } from '../kit/control.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
@@ -75,6 +79,8 @@ type KernelBoot = Omit<
   'listener' | 'life' | 'physical' | 'physicalPort' | 'mediated' | 'board' | 'boardReply'
 >;
 
+/** One for each task channel that can be, and some for each device. */
+const NR_PAGES = 4608;
 const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 
 export class Board {
@@ -83,6 +89,9 @@ export class Board {
   #mediated: KernelWorkerData['mediated'][number][] = [];
   readonly #units: readonly BoardUnit[];
   readonly #interrupts = createDoorbellTable();
+  /** Room for the pages that clients share with kernel and devices (platform/page-arena.ts). */
+  readonly #pages = new Reservation(NR_PAGES * PAGE_SIZE).buffer;
+  readonly #spinners = createSpinners();
   readonly #report: (line: string) => void;
   readonly #hashes = new HashQueue<RamHashReply>();
   #kernel: KernelThread | undefined;
@@ -162,6 +171,8 @@ export class Board {
           barAddresses,
           interruptLine,
           interrupts: this.#interrupts,
+          pages: this.#pages,
+          spinners: this.#spinners,
           bells,
           ...this.#busOf(device, agents),
           physical: ranges,
@@ -211,6 +222,7 @@ export class Board {
       name: model.type.name,
       mailbox,
       peerBox,
+      registerPages: createRegisterPages(),
       intx: createIntxLine(),
       counters: createPortCounters(),
       timeline: createTimeline(),
@@ -223,7 +235,7 @@ export class Board {
   }
 
   #setBoot(
-    software: Omit<KernelBoot, 'kernelRam' | 'doorbell' | 'reserved' | 'interrupts' | 'units' | 'functions'>,
+    software: Omit<KernelBoot, 'kernelRam' | 'doorbell' | 'reserved' | 'interrupts' | 'pages' | 'units' | 'functions'>,
     { kernelRam, doorbell, reserved }: Pick<KernelBoot, 'kernelRam' | 'doorbell' | 'reserved'>,
   ): void {
     const span = ({ start, size }: Span): Span => ({ start, size });
@@ -233,6 +245,7 @@ export class Board {
       kernelRam: span(kernelRam),
       doorbell: span(doorbell),
       interrupts: this.#interrupts,
+      pages: this.#pages,
       units: this.#units,
       functions: this.#installed.map((installed) => installed.function),
     };

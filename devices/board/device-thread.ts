@@ -22,7 +22,16 @@ export interface DevicePlan {
   /** The data that only this worker gets; the thread adds the rest. */
   readonly data: Omit<
     DeviceWorkerData,
-    'bdf' | 'control' | 'mailbox' | 'intx' | 'counters' | 'timeline' | 'barGate' | 'peerBox' | 'physicalPort'
+    | 'bdf'
+    | 'control'
+    | 'mailbox'
+    | 'intx'
+    | 'counters'
+    | 'timeline'
+    | 'barGate'
+    | 'peerBox'
+    | 'registerPages'
+    | 'physicalPort'
   >;
   readonly physicalPort: MessagePort;
   /** Called when the worker has ended without a request. */
@@ -40,9 +49,9 @@ export class DeviceThread {
     this.#plan = plan;
     const control = new SharedArrayBuffer(CONTROL_BYTES);
     this.control = new DeviceControl(control);
-    const { bdf, name, mailbox, intx, counters, timeline, barGate, peerBox } = plan.function;
+    const { bdf, name, mailbox, intx, counters, timeline, barGate, peerBox, registerPages } = plan.function;
     const { physicalPort } = plan;
-    const shared = { mailbox, intx, counters, timeline, barGate, peerBox, control };
+    const shared = { mailbox, intx, counters, timeline, barGate, peerBox, registerPages, control };
     const data: DeviceWorkerData = { ...plan.data, ...shared, bdf, physicalPort };
     const transferList = [physicalPort, ...(data.mediated ? [data.mediated.port] : [])];
     const worker = startWorker('devices/kit/worker', data, { name: `${name} ${bdf.toString(16)}`, transferList });

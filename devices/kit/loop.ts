@@ -4,7 +4,10 @@
  * thread and waits on nothing else.
  */
 import type { PeerServer } from '../../iommu/bus/peer-cycles.ts';
-import { MailboxServer } from '../../platform/mailbox.ts';
+import type { RegisterPageServer } from '../../iommu/bus/register-pages.ts';
+import { type MailboxHandler, MailboxServer } from '../../platform/mailbox.ts';
+import type { Spinners } from '../../platform/spinners.ts';
+import { Attention } from './attention.ts';
 import { type DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from './control.ts';
 import { type Clock, NEVER } from './device.ts';
 import type { Dma } from './dma.ts';
@@ -14,6 +17,8 @@ import type { Endpoint } from './endpoint.ts';
 const MAX_SLEEP_MS = 1000;
 
 export interface LoopParts {
+  readonly pages: RegisterPageServer;
+  readonly spinners: Spinners;
   readonly endpoint: Endpoint;
   readonly mailbox: SharedArrayBuffer;
   /** Accesses by other functions; they ring the mailbox's bell, too. */
@@ -31,12 +36,32 @@ export interface LoopParts {
 export class DeviceLoop {
   readonly #parts: LoopParts;
   readonly #server: MailboxServer;
+  readonly #attention: Attention;
+  /** Accesses by the mailbox: they come after the stores that were posted before them. */
+  readonly #ordered: MailboxHandler;
   #seen: number;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
+    const { pages, endpoint, spinners } = parts;
     this.#server = new MailboxServer(parts.mailbox);
     this.#seen = this.#server.bell() - 1;
+    this.#ordered = {
+      read: (region, offset, size) => {
+        pages.makeStores(endpoint);
+        return endpoint.read(region, offset, size);
+      },
+      write: (region, offset, size, lo, hi) => {
+        pages.makeStores(endpoint);
+        endpoint.write(region, offset, size, lo, hi);
+      },
+    };
+    this.#attention = new Attention({
+      pages,
+      spinners,
+      serve: () => pages.serve(endpoint),
+      rung: () => this.#server.bell() !== this.#seen,
+    });
   }
 
   /**
@@ -50,11 +75,13 @@ export class DeviceLoop {
         const deadline = this.turn();
         if (control.stopping()) return;
         const sleepMs = (deadline - clock()) / 1e6;
+        if (sleepMs > 0 && this.#attention.look(sleepMs)) continue;
         // Woken by a register access, by a change of the memory map, and by stop, halt and resume:
         // all of them ring.
         if (sleepMs > 0) this.#server.wait(this.#seen, Math.min(sleepMs, MAX_SLEEP_MS));
       }
     } finally {
+      this.#attention.end();
       dma.idle();
       this.#enter(STOPPED);
     }
@@ -69,19 +96,22 @@ export class DeviceLoop {
    * registers may be read and written while its run() is under way.
    */
   serve(): void {
-    const { endpoint, peers } = this.#parts;
-    this.#server.serve(endpoint);
+    const { endpoint, peers, pages } = this.#parts;
+    pages.serve(endpoint);
+    if (this.#server.serve(this.#ordered)) this.#attention.accessed();
     peers.serve(endpoint);
   }
 
   /** Makes one turn without sleeping. Returns the time of the next deadline. */
   turn(): number {
-    const { endpoint, control, dma, pollMemory } = this.#parts;
+    const { endpoint, control, dma, pages, pollMemory } = this.#parts;
     const rung = this.#server.bell(); // before looking at what it may stand for
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
       this.serve();
+    } else {
+      pages.serve(endpoint);
     }
     if (control.halting()) {
       dma.idle();

@@ -20,6 +20,11 @@ export interface DeviceWorkerData {
   readonly peerBox: SharedArrayBuffer;
   /** The mailboxes of all functions of the bus, by PCI slot. */
   readonly bells: readonly (SharedArrayBuffer | undefined)[];
+  /** Its register pages (iommu/bus/register-pages.ts), and the board's arena of pages. */
+  readonly registerPages: SharedArrayBuffer;
+  readonly pages: SharedArrayBuffer;
+  /** The board's spinning threads (platform/spinners.ts). */
+  readonly spinners: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
   readonly intx: SharedArrayBuffer;
   /** The board's doorbell table, with the sources that `intx` signals. */

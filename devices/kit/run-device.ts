@@ -6,9 +6,11 @@ import { BarGate } from '../../iommu/bus/bar-gate.ts';
 import { eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
 import { PeerRequester, PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
+import { RegisterPageServer } from '../../iommu/bus/register-pages.ts';
 import { Timeline } from '../../iommu/bus/timeline.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
 import { monotonicNs } from '../../platform/clock.ts';
+import { Spinners } from '../../platform/spinners.ts';
 import { DeviceControl } from './control.ts';
 import type { DeviceType } from './device.ts';
 import { Endpoint } from './endpoint.ts';
@@ -47,6 +49,8 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     endpoint,
     mailbox: data.mailbox,
     peers: new PeerServer(data.peerBox, data.bells),
+    pages: new RegisterPageServer(data.registerPages, data.pages),
+    spinners: new Spinners(data.spinners),
     control,
     dma,
     clock: monotonicNs,

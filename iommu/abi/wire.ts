@@ -180,6 +180,16 @@ export interface PageRequest {
   readonly op: 'page';
 }
 
+/**
+ * Asks for a register page of a device (register-page.ts): the object comes with the answer, by
+ * SCM_RIGHTS. It is taken away when the channel ends, and with the last close of the device.
+ * ENODEV: the device has no registers that a page can show; ENOSPC: it has no more pages.
+ */
+export interface RegistersRequest {
+  readonly op: 'registers';
+  readonly fd: number;
+}
+
 /** A typed request on an fd of CONTROL_PATH; the answer is in `reply`. */
 export interface ControlCall {
   readonly op: 'control';
@@ -202,7 +212,9 @@ export type FileRequest =
   | ControlCall;
 /** The system calls. */
 export type CallRequest = TaskRequest | FileRequest;
-export type Request = CallRequest | PageRequest;
+/** Requests that are answered with a page of shared memory. */
+export type SharingRequest = PageRequest | RegistersRequest;
+export type Request = CallRequest | SharingRequest;
 
 export interface Reply {
   /** What the system call returns: ≥ 0, or −errno. */
@@ -316,6 +328,8 @@ export function parseRequest(value: unknown): Request {
       return { op: 'unlinkat', fd, name: request.name };
     case 'getdents':
       return { op: 'getdents', fd };
+    case 'registers':
+      return { op: 'registers', fd };
     case 'control':
       return { op: 'control', fd, request: fieldsOf(request.request) };
   }

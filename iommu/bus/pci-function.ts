@@ -26,6 +26,8 @@ export interface PciFunction {
   readonly mailbox: SharedArrayBuffer;
   /** Accesses of other functions to its register BARs (peer-cycles.ts). */
   readonly peerBox: SharedArrayBuffer;
+  /** Pages by which clients reach its register BARs (register-pages.ts). */
+  readonly registerPages: SharedArrayBuffer;
   /** The INTA wire (interrupts.ts: IntxLine). */
   readonly intx: SharedArrayBuffer;
   /** Counters of its DMA port (counters.ts). */

@@ -96,10 +96,11 @@ export class Kernel {
     this.#sources = ground.sources;
     this.#functions = functions;
     this.#vfio = vfio;
-    const { socketPath, memlock, listener } = data;
+    const { socketPath, memlock, listener, pages } = data;
     this.#listener = listener;
     const openPath = nodes(vfio, host, reserved);
-    this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds: fds.connections });
+    const connectionFds = fds.connections;
+    this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds, pages });
   }
 
   /** From here on the kernel answers clients. */

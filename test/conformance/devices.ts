@@ -10,6 +10,7 @@ import { BarGate, createBarGate } from '../../iommu/bus/bar-gate.ts';
 import { createPortCounters } from '../../iommu/bus/counters.ts';
 import { createIntxLine, DoorbellTable, eventfdSources, IntxLine, NR_VECTORS } from '../../iommu/bus/interrupts.ts';
 import { objectSize, type PciFunction } from '../../iommu/bus/pci-function.ts';
+import { createRegisterPages } from '../../iommu/bus/register-pages.ts';
 import { createTimeline, Timeline } from '../../iommu/bus/timeline.ts';
 import type { Profile } from '../../iommu/kernel/core/profile.ts';
 import { Kvemu } from '../../iommu/kernel/mdev/kvemu.ts';
@@ -138,6 +139,7 @@ export class ReplayDevices {
       object,
       ramBars,
       barGate: createBarGate(),
+      registerPages: createRegisterPages(),
     };
   }
 

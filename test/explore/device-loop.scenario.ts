@@ -9,7 +9,9 @@ import type { Dma } from '../../devices/kit/dma.ts';
 import type { Endpoint } from '../../devices/kit/endpoint.ts';
 import { DeviceLoop } from '../../devices/kit/loop.ts';
 import { createPeerBox, PeerServer } from '../../iommu/bus/peer-cycles.ts';
+import { createRegisterPages, RegisterPageServer } from '../../iommu/bus/register-pages.ts';
 import { MAILBOX_BYTES, MailboxClient } from '../../platform/mailbox.ts';
+import { createSpinners, Spinners } from '../../platform/spinners.ts';
 import { defineScenario } from './scenario.ts';
 
 const memory = () => ({
@@ -88,6 +90,8 @@ export const haltAndStop = defineScenario({
           side[BUSY] = 0;
         });
       new DeviceLoop({
+        pages: new RegisterPageServer(createRegisterPages(), new SharedArrayBuffer(0)),
+        spinners: new Spinners(createSpinners()),
         endpoint: endpoint as unknown as Endpoint,
         mailbox: words.mailbox,
         peers: new PeerServer(createPeerBox(), []),

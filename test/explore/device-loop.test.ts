@@ -27,6 +27,8 @@ const mutants = {
       this.#seen = rung;
       pollMemory();
       this.serve();
+    } else {
+      pages.serve(endpoint);
     }
     if (control.halting()) {
 `,
@@ -36,6 +38,8 @@ const mutants = {
       this.#seen = rung;
       pollMemory();
       this.serve();
+    } else {
+      pages.serve(endpoint);
     }
     if (halting) {
 `,

@@ -10,6 +10,7 @@ import {
   eventfdSources,
   IntxLine,
 } from '../../iommu/bus/interrupts.ts';
+import { createRegisterPages } from '../../iommu/bus/register-pages.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { Caller, ClientEventfd, FileOperations } from '../../iommu/kernel/core/open-file.ts';
 import { type Profile, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
@@ -94,6 +95,7 @@ export class FakeVfioDevice {
       object: -1,
       ramBars: [],
       barGate: createBarGate(),
+      registerPages: createRegisterPages(),
       peerBox,
       ...shared,
     };

@@ -10,6 +10,8 @@ import { onBenchHost } from './bench-host.ts';
 import { type EchoInput, EchoWords, MOST_SPINS } from './echo/protocol.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
+/** The register of edu that gives back the complement of what was written. */
+const LIVENESS = 4;
 const WARM_UP = 3000;
 const ROUNDS = 3001;
 
@@ -66,11 +68,15 @@ export async function benchCalls(progress: Progress): Promise<Figure[]> {
     });
     const device = host.openDevice();
     const register = new Uint8Array(4);
+    const kernels = times(() => client.pread(device.description.fd, 0, register));
     const read = times(() => device.readBar(0, 0, register));
+    const write = times(() => device.writeBar(0, LIVENESS, register));
     return [
       ...figures('a call that does nothing', nothing, 5),
       ...figures('MAP_DMA and UNMAP_DMA of a page, two calls', pairs),
-      ...figures('pread of a register', read),
+      ...figures('pread of a register, by the kernel', kernels),
+      ...figures('read of a register, by its page', read, 2),
+      ...figures('write of a register, by its page', write, 2),
     ];
   });
   return [

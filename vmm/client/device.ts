@@ -15,8 +15,10 @@ import {
 import { enodev } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { flag, integer, list, object, type Shaped, text } from '../../platform/shape.ts';
+import type { SharedPart } from '../../platform/shared.ts';
 import { viewOf } from '../../platform/struct.ts';
 import { armIrqs, disarmIrqs, getIrqInfo } from './irqs.ts';
+import { RegisterAccess } from './register-access.ts';
 import type { FileCalls } from './task-channel.ts';
 
 /** [offset, offset+size) of the device fd; size 0 for a region the device does not have. */
@@ -94,33 +96,44 @@ export interface PlacedBar {
   readonly base: number;
 }
 
+export interface DeviceExtras {
+  /** Lets other devices reach the BARs there and nowhere else. */
+  readonly placeBars?: (bars: readonly PlacedBar[]) => void;
+  /** The thread's register page of the device. Default: it is asked for when there is work. */
+  readonly page?: SharedPart;
+}
+
 /** A device as one thread uses it. */
 export class VfioDevice {
   readonly description: DeviceDescription;
   readonly #calls: FileCalls;
+  readonly #registers: RegisterAccess;
   /** Lets other devices reach the BARs there and nowhere else. */
   readonly placeBars: (bars: readonly PlacedBar[]) => void;
 
-  constructor(description: DeviceDescription, calls: FileCalls, placeBars: VfioDevice['placeBars'] = () => {}) {
+  constructor(description: DeviceDescription, calls: FileCalls, { placeBars = () => {}, page }: DeviceExtras = {}) {
     this.description = description;
     this.#calls = calls;
     this.placeBars = placeBars;
+    this.#registers = new RegisterAccess(calls, description.fd, page);
   }
 
   readConfig(offset: number, into: Uint8Array): void {
-    this.#read(this.description.config, offset, into);
+    const { config, fd } = this.description;
+    this.#fill(into, this.#calls.pread(fd, config.offset + offset, into));
   }
 
   writeConfig(offset: number, bytes: Uint8Array): void {
-    this.#write(this.description.config, offset, bytes);
+    const { config, fd } = this.description;
+    this.#calls.pwrite(fd, config.offset + offset, bytes);
   }
 
   readBar(bar: number, offset: number, into: Uint8Array): void {
-    this.#read(this.description.bars[bar]!, offset, into);
+    this.#fill(into, this.#registers.read(bar, offset, into));
   }
 
   writeBar(bar: number, offset: number, bytes: Uint8Array): void {
-    this.#write(this.description.bars[bar]!, offset, bytes);
+    this.#registers.write(bar, offset, bytes);
   }
 
   /** MSI vectors 0… signal these eventfds from now on (PCI-4). */
@@ -138,12 +151,8 @@ export class VfioDevice {
     if (this.description.resettable) resetDevice(this.#calls, this.description.fd);
   }
 
-  #read(region: Region, offset: number, into: Uint8Array): void {
-    const count = this.#calls.pread(this.description.fd, region.offset + offset, into);
-    into.fill(0xff, count); // beyond the region: nobody answers
-  }
-
-  #write(region: Region, offset: number, bytes: Uint8Array): void {
-    this.#calls.pwrite(this.description.fd, region.offset + offset, bytes);
+  /** Beyond the region nobody answers. */
+  #fill(into: Uint8Array, count: number): void {
+    if (count < into.length) into.fill(0xff, count);
   }
 }

@@ -13,11 +13,9 @@ import { MAP_SHARED } from '../../platform/libc/mmap.ts';
 import { POLLIN, poll } from '../../platform/libc/poll.ts';
 import { allowPtraceBy, execve, gettid } from '../../platform/libc/this-process.ts';
 import { connectUnix, peerCredentials } from '../../platform/libc/unix-socket.ts';
-import { Mapping } from '../../platform/memory.ts';
-import { PAGE_SIZE } from '../../platform/page.ts';
-import { type SharedPart, wholeOf, within } from '../../platform/shared.ts';
+import type { SharedPart } from '../../platform/shared.ts';
 import { BarMappings, type MappedBar, type MmapOptions, takeObject } from './bar-mapping.ts';
-import { askForObject } from './passed-object.ts';
+import { ClientPages } from './client-pages.ts';
 import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
 
 /**
@@ -32,26 +30,20 @@ export class KernelClient implements FileCalls {
   readonly #socket: number;
   readonly #channel: TaskChannel;
   readonly #bars = new BarMappings();
-  #page: Mapping | undefined;
+  /** Absent with a host that gives none. */
+  readonly #pages: ClientPages | undefined;
 
   /** Connects this thread's task channel. ENOENT, ECONNREFUSED: no host listens there. */
   constructor(socketPath: string) {
     this.socketPath = socketPath;
     const { socket, hasPages } = connectTask(socketPath);
     this.#socket = socket;
-    this.#channel = new TaskChannel(socket, hasPages ? () => this.#getCallPage() : undefined);
+    this.#pages = hasPages ? new ClientPages(socket) : undefined;
+    this.#channel = new TaskChannel(socket, () => this.#pages?.calls());
   }
 
-  /** A call page for this channel; undefined where the kernel gives none. */
-  #getCallPage(): SharedPart | undefined {
-    const { object } = askForObject(this.#socket, { op: 'page' }); // none where the kernel has no room
-    if (object === undefined) return undefined;
-    try {
-      this.#page = new Mapping(object, PAGE_SIZE);
-      return within(wholeOf(this.#page.buffer), 0, PAGE_SIZE);
-    } finally {
-      closeFd(object);
-    }
+  registerPage(device: number): SharedPart | undefined {
+    return this.#pages?.registers(device);
   }
 
   /** open(2) of a path the host emulates; the fd is close-on-exec. `flags`: O_CREAT, O_EXCL. */
@@ -121,6 +113,7 @@ export class KernelClient implements FileCalls {
   /** close(2). When it returns, the kernel has released every object without another reference. */
   close(fd: number): void {
     closeFd(fd);
+    this.#pages?.forget(fd);
     this.#channel.request({ op: 'sync' }, 'close');
   }
 
@@ -167,7 +160,6 @@ export class KernelClient implements FileCalls {
   /** Closes the task channel. Open files stay. */
   disconnect(): void {
     closeFd(this.#socket);
-    this.#page?.release();
   }
 }
 

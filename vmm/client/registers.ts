@@ -1,7 +1,9 @@
 /** Registers of 32 bits in a region of a device fd, as a driver reads and writes them. */
+import { VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
 import { eio } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
 import { viewOf } from '../../platform/struct.ts';
+import { RegisterAccess } from './register-access.ts';
 import type { FileCalls } from './task-channel.ts';
 
 /** The interface that the drivers of drivers/ use. Offsets are in bytes, values are unsigned. */
@@ -11,32 +13,32 @@ export interface Registers {
 }
 
 /**
- * Registers by pread and pwrite. Each access is a system call, and has reached the device when it
- * returns.
+ * Registers in a region of a device fd. A read has reached the device when it returns, and all
+ * writes before it have; a write may still be on its way (register-access.ts).
  */
 export class RegionRegisters implements Registers {
-  readonly #calls: FileCalls;
-  readonly #device: number;
+  readonly #access: RegisterAccess;
+  readonly #region: number;
   readonly #start: number;
   readonly #word = new Uint8Array(4);
   readonly #view = viewOf(this.#word);
 
   /** `start`: the region's offset in the device fd. */
   constructor(calls: FileCalls, device: number, start: number) {
-    this.#calls = calls;
-    this.#device = device;
-    this.#start = start;
+    this.#access = new RegisterAccess(calls, device);
+    this.#region = Math.floor(start / 2 ** VFIO_PCI_OFFSET_SHIFT);
+    this.#start = start % 2 ** VFIO_PCI_OFFSET_SHIFT;
   }
 
   /** EIO: the region ends before `offset`, or the device's memory decoding is off. */
   read(offset: number): number {
-    const count = this.#calls.pread(this.#device, this.#start + offset, this.#word);
+    const count = this.#access.read(this.#region, this.#start + offset, this.#word);
     if (count !== 4) throw eio(`register ${hex(offset)}: ${count} bytes`);
     return this.#view.getUint32(0, true);
   }
 
   write(offset: number, value: number): void {
     this.#view.setUint32(0, value >>> 0, true);
-    this.#calls.pwrite(this.#device, this.#start + offset, this.#word);
+    this.#access.write(this.#region, this.#start + offset, this.#word);
   }
 }

@@ -116,6 +116,8 @@ export interface FileCalls {
   pread(fd: number, offset: number | bigint, into: Uint8Array): number;
   /** pwrite(2); bytes written. */
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): number;
+  /** This thread's register page of a device; undefined where the kernel gives none. */
+  registerPage?(device: number): SharedPart | undefined;
 }
 
 /** A channel with so many calls behind it asks for a call page. */

@@ -9,22 +9,22 @@ import { startWorker } from '../../platform/thread.ts';
 import { threadName } from '../machine/hart-local/hart-number.ts';
 import type { InterruptInput } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
-import type { MachineParts, VcpuInput } from './vcpu/protocol.ts';
+import type { MachineParts, VcpuChannel, VcpuInput } from './vcpu/protocol.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 
 /**
  * `channel` is the thread's own task channel; absent without devices. The thread says `ready`, and
  * then waits for begin().
  */
-export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: number): Worker {
+export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: VcpuChannel): Worker {
   const input: VcpuInput = {
     shared: vcpu.shared,
     hart: vcpu.hart,
     parts,
-    ...(channel === undefined ? {} : { channel }),
+    ...(channel ? { channel } : {}),
   };
   const worker = startWorker('vmm/crew/vcpu/worker', input, { name: threadName(vcpu.hart) });
-  if (channel !== undefined) worker.once('exit', () => close(channel));
+  if (channel) worker.once('exit', () => close(channel.socket));
   vcpu.attach(worker);
   return worker;
 }

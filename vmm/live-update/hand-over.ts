@@ -4,11 +4,11 @@
  * over in sections, as in an update: no device knows that another thread is its vCPU now.
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
-import { connectTask } from '../client/kernel-client.ts';
 import type { MainSlices } from '../crew/main-slices.ts';
 import { startInterruptThread, startVcpuThread } from '../crew/threads.ts';
 import type { VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
+import { connectThread } from '../passthrough/thread-channel.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /** The cost of the hand-over for the guest, after the pause. */
@@ -30,7 +30,7 @@ export interface HandOver {
 export async function handOver(vm: Vm, slices: MainSlices): Promise<HandOver> {
   const { vcpu, interrupts, host } = vm.parts;
   const ready = [whenReady(vcpu)];
-  startVcpuThread(vcpu, vm.machineParts, host && connectTask(host.client.socketPath).socket);
+  startVcpuThread(vcpu, vm.machineParts, host && connectThread(host));
   await nextSlice();
   if (interrupts) {
     ready.push(whenReady(interrupts));

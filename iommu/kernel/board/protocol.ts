@@ -37,6 +37,8 @@ export interface KernelWorkerData {
   readonly reserved?: { readonly start: number; readonly size: number; readonly kernelSize: number } | undefined;
   /** The DoorbellTable, with the eventfd sources. The kernel owns the sources. */
   readonly interrupts: SharedArrayBuffer;
+  /** Room for the pages that clients share with kernel and devices (platform/page-arena.ts). */
+  readonly pages: SharedArrayBuffer;
   readonly units: readonly BoardUnit[];
   readonly functions: readonly PciFunction[];
   /**

@@ -1,5 +1,6 @@
 /** Open files, and what a system call sees of its caller. */
 
+import type { PageArena } from '../../../platform/page-arena.ts';
 import type { ControlRequest } from '../../abi/control.ts';
 import type { PkernfsEntry } from '../../abi/wire.ts';
 import { reportBug } from './bug.ts';
@@ -27,6 +28,11 @@ export interface FileOperations {
   /** unlinkat(2) of a name in this directory. Absent: ENOTDIR; so is getdents. */
   unlinkat?(name: string): void;
   getdents?(): readonly PkernfsEntry[];
+  /**
+   * Makes a page by which the caller reaches the file's registers (wire.ts: RegistersRequest);
+   * `pass` gets its object. Returns the function that takes the page away. Absent: ENODEV.
+   */
+  registerPage?(arena: PageArena, pass: (fd: number) => void): () => void;
   /** Answers a request on the control device. Absent: ENOTTY. */
   control?(request: ControlRequest): unknown;
   /** A fd that a client gets together with this file. */

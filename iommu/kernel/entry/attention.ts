@@ -4,7 +4,7 @@
  * looks for some microseconds after each call, and lets the event loop go round in between. So an
  * idle client costs nothing, and other clients wait no longer than for a turn.
  */
-import { availableParallelism } from 'node:os';
+import { mostSpinners } from '../../../platform/spinners.ts';
 
 /** A channel with a call page. */
 export interface Door {
@@ -28,13 +28,13 @@ const BURST_MS = 0.1;
 const PATIENCE_MS = 0.05;
 /** The longest look before the event loop serves everybody else. */
 const ROUND_MS = 0.3;
-const MOST_SKIPPED = 64;
+const MOST_SKIPPED = 15;
 /** Looks between two looks at the clock. */
 const LOOKS = 16;
 
 export class Attention {
   /** Each door that is looked at needs a client that runs on another CPU. */
-  readonly #most = Math.max(0, Math.min(4, availableParallelism() - 1));
+  readonly #most = mostSpinners();
   readonly #known = new WeakMap<Door, Attended>();
   #now: readonly Attended[] = [];
   #roundComes = false;

@@ -6,7 +6,6 @@ import type { Door } from './attention.ts';
 import type { Channel } from './channel.ts';
 
 export class CallDoor implements Door {
-  readonly #page: SharedPage;
   readonly #server: CallPageServer;
   readonly #channel: Channel;
   readonly #guarded: (work: () => void) => void;
@@ -15,9 +14,8 @@ export class CallDoor implements Door {
   #served = false;
 
   /** `guarded` runs work and ends the connection if it throws. */
-  constructor(page: SharedPage, channel: Channel, guarded: (work: () => void) => void) {
-    this.#page = page;
-    this.#server = new CallPageServer(page.part);
+  constructor({ part }: SharedPage, channel: Channel, guarded: (work: () => void) => void) {
+    this.#server = new CallPageServer(part);
     this.#channel = channel;
     this.#guarded = guarded;
   }
@@ -51,10 +49,5 @@ export class CallDoor implements Door {
 
   setAttentive(on: boolean): void {
     this.#server.setAttentive(on);
-  }
-
-  /** The connection is gone. */
-  close(): void {
-    this.#page.release();
   }
 }

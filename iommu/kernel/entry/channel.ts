@@ -2,7 +2,8 @@
  * A task channel is one thread of a client, strictly request → reply. Nothing that the client sends
  * is trusted.
  */
-import { eproto } from '../../../platform/errno.ts';
+import { enodev, eproto } from '../../../platform/errno.ts';
+import type { PageArena } from '../../../platform/page-arena.ts';
 import { type CallRequest, parseRequest, type Reply, type Request } from '../../abi/wire.ts';
 import { reportBug } from '../core/bug.ts';
 import type { OpenFile } from '../core/open-file.ts';
@@ -35,7 +36,7 @@ export class Channel {
   #ended = false;
   #pending: Pending | undefined;
   /** The process tells of changes of its fds (wire.ts: PageRequest). */
-  #tellsOfFds = false;
+  tellsOfFds = false;
 
   constructor({ task, files, send }: ChannelOptions) {
     this.task = task;
@@ -59,17 +60,26 @@ export class Channel {
     this.#busy = true;
   }
 
-  /** The accepted request was one for the page, and is answered. */
-  pageGiven(): void {
+  /** The accepted request was one for a page, and is answered. */
+  shared(): void {
     this.#busy = false;
-    this.#tellsOfFds = true;
+  }
+
+  /**
+   * Makes a register page of the file behind a fd, as FileOperations.registerPage. EBADF; ENODEV
+   * for a file without registers.
+   */
+  shareRegisters(fd: number, arena: PageArena, pass: (object: number) => void): () => void {
+    const file = new SystemCall(this.task, this.#files, this.tellsOfFds).file(fd);
+    if (!file?.operations.registerPage) throw enodev(`fd ${fd} has no registers`);
+    return file.operations.registerPage(arena, pass);
   }
 
   /** Carries out the accepted request. The answer is sent when there is one. */
   serve(request: CallRequest): void {
     if (this.#ended) return;
     this.#dropPending();
-    const call = new SystemCall(this.task, this.#files, this.#tellsOfFds);
+    const call = new SystemCall(this.task, this.#files, this.tellsOfFds);
     const finish = (reply: Reply): void => this.#finish(call, reply);
     const fail = (error: unknown): void => this.#finish(call, replyOf(error));
     try {

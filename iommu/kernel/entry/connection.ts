@@ -19,6 +19,7 @@ import {
   parseHello,
   type Reply,
   type Request,
+  type SharingRequest,
   type TaskHello,
 } from '../../abi/wire.ts';
 import { type FileOperations, OpenFile } from '../core/open-file.ts';
@@ -64,6 +65,8 @@ interface ChannelRole {
   readonly killed: AbortController;
   /** Present once the client has asked for a call page. */
   door?: CallDoor;
+  /** They take the channel's pages away. */
+  readonly closers: (() => void)[];
 }
 
 /** The role of a connection. */
@@ -137,8 +140,8 @@ export class Connection {
         return;
       case 'channel': {
         const request = role.channel.accept(frame);
-        if (request.op === 'page') {
-          this.#givePage(role);
+        if (request.op === 'page' || request.op === 'registers') {
+          this.#share(role, request);
           return;
         }
         if (role.door) this.#hall.attention.called(role.door);
@@ -188,27 +191,39 @@ export class Connection {
     if (tid === undefined) throw esrch(`process ${caller.pid} has no thread ${name}`);
     const task = new ChannelTask(tid, caller, { killed: killed.signal, memlock });
     const channel = new Channel({ task, files, send: (reply) => this.#answer(reply, role.door) });
-    const role: ChannelRole = { kind: 'channel', channel, killed };
+    const role: ChannelRole = { kind: 'channel', channel, killed, closers: [] };
     channels.add(role.channel);
     files.forget(caller.pid); // it may have exec'ed
     this.#send({ ret: 0, pid: process.pid, pages: true });
     return role;
   }
 
-  /** Answers with a call page of the channel's own. Throws when the client does not read. */
-  #givePage(role: ChannelRole): void {
+  /** Answers with a page of shared memory. */
+  #share(role: ChannelRole, request: SharingRequest): void {
     const { channel } = role;
     try {
-      if (role.door) throw ebusy('the channel has a page');
       if (this.#socket.writableLength > 0) throw eproto('request before the answer to the last one was read');
       const frame = encodeFrame({ ret: 0 });
-      const page = this.#hall.pages.make('call page', (fd) => sendWithFd(fdOf(this.#socket), frame, fd));
-      role.door = new CallDoor(page, channel, (work) => this.#guarded(work));
+      const pass = (fd: number): void => sendWithFd(fdOf(this.#socket), frame, fd);
+      if (request.op === 'page') this.#giveCallPage(role, pass);
+      else role.closers.push(channel.shareRegisters(request.fd, this.#hall.pages, pass));
     } catch (error) {
       channel.refuse(error);
       return;
     }
-    channel.pageGiven();
+    channel.shared();
+  }
+
+  #giveCallPage(role: ChannelRole, pass: (fd: number) => void): void {
+    if (role.door) throw ebusy('the channel has a page');
+    const page = this.#hall.pages.make('call page', pass);
+    const door = new CallDoor(page, role.channel, (work) => this.#guarded(work));
+    role.door = door;
+    role.channel.tellsOfFds = true;
+    role.closers.push(() => {
+      this.#hall.attention.dismiss(door);
+      page.release();
+    });
   }
 
   #openFile(hello: OpenHello): Role {
@@ -309,10 +324,7 @@ export class Connection {
     if (role.kind !== 'channel') return;
     channels.delete(role.channel);
     files.forget(role.channel.task.pid);
-    if (role.door) {
-      this.#hall.attention.dismiss(role.door);
-      role.door.close();
-    }
+    for (const close of role.closers) close();
     role.killed.abort();
     role.channel.end();
     processes.reap();

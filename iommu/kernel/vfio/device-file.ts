@@ -16,6 +16,7 @@ export class DeviceFile implements FileOperations {
   readonly object?: number;
   readonly pread?: NonNullable<FileOperations['pread']>;
   readonly pwrite?: NonNullable<FileOperations['pwrite']>;
+  readonly registerPage?: NonNullable<FileOperations['registerPage']>;
   readonly #ops: DeviceOps;
   readonly #profile: Profile;
 
@@ -26,6 +27,7 @@ export class DeviceFile implements FileOperations {
     if (ops.object !== undefined) this.object = ops.object;
     if (ops.pread) this.pread = ops.pread.bind(ops);
     if (ops.pwrite) this.pwrite = ops.pwrite.bind(ops);
+    if (ops.registerPage) this.registerPage = ops.registerPage.bind(ops);
   }
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {

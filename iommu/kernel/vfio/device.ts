@@ -26,7 +26,8 @@ export interface FeatureRequest {
  * One file of a device: the part that the driver serves behind the core (device-file.ts). A call
  * that the driver leaves out is EINVAL.
  */
-export interface DeviceOps extends Pick<FileOperations, 'name' | 'pread' | 'pwrite' | 'mmap' | 'object' | 'release'> {
+export interface DeviceOps
+  extends Pick<FileOperations, 'name' | 'pread' | 'pwrite' | 'mmap' | 'object' | 'registerPage' | 'release'> {
   /** All ioctls but VFIO_DEVICE_FEATURE. */
   ioctl?: FileOperations['ioctl'];
   /**

@@ -9,6 +9,7 @@ import { createBarGate } from '../../../iommu/bus/bar-gate.ts';
 import { createPortCounters, readPortCounters } from '../../../iommu/bus/counters.ts';
 import { createDoorbellTable, createIntxLine, DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { createPeerBox } from '../../../iommu/bus/peer-cycles.ts';
+import { createRegisterPages } from '../../../iommu/bus/register-pages.ts';
 import { createTimeline, summarize, Timeline } from '../../../iommu/bus/timeline.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { EFD_CLOEXEC, eventfd, eventfdRead } from '../../../platform/libc/eventfd.ts';
@@ -16,6 +17,7 @@ import { close } from '../../../platform/libc/fd.ts';
 import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { MAILBOX_BYTES, MailboxClient, REGION_CONFIG } from '../../../platform/mailbox.ts';
 import { createMemory, Mapping } from '../../../platform/memory.ts';
+import { createSpinners } from '../../../platform/spinners.ts';
 import { sourceOf } from '../../iommu/bus/eventfd-source.ts';
 import { checkFrame } from '../capture/frame-check.ts';
 
@@ -59,6 +61,7 @@ describe('device worker', () => {
         object: -1,
         ramBars: [],
         barGate: createBarGate(),
+        registerPages: createRegisterPages(),
       },
       data: {
         folder: name,
@@ -68,6 +71,8 @@ describe('device worker', () => {
         agent: 0,
         interrupts,
         bells: [],
+        pages: new SharedArrayBuffer(0),
+        spinners: createSpinners(),
         physical: ranges,
       },
       physicalPort: port,

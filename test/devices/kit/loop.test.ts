@@ -12,7 +12,9 @@ import { type Bus, type DeviceType, NEVER } from '../../../devices/kit/device.ts
 import { Endpoint } from '../../../devices/kit/endpoint.ts';
 import { DeviceLoop } from '../../../devices/kit/loop.ts';
 import { createPeerBox, PeerServer } from '../../../iommu/bus/peer-cycles.ts';
+import { createRegisterPages, RegisterPageServer } from '../../../iommu/bus/register-pages.ts';
 import { MAILBOX_BYTES, ringBell } from '../../../platform/mailbox.ts';
+import { createSpinners, Spinners } from '../../../platform/spinners.ts';
 import { BenchLine, BenchMemory, BenchRecord } from '../bench.ts';
 
 /** A loop around a device whose slices the test writes; everything on this thread. */
@@ -52,6 +54,8 @@ function plug(run: (bus: Bus) => number) {
     memoryBars: { setDecoding: () => {} },
   };
   const loop = new DeviceLoop({
+    pages: new RegisterPageServer(createRegisterPages(), new SharedArrayBuffer(0)),
+    spinners: new Spinners(createSpinners()),
     endpoint: new Endpoint(type, slot, {}),
     mailbox,
     peers: new PeerServer(createPeerBox(), []),

@@ -3,6 +3,7 @@
  * machine/control/control-block.ts instead.
  */
 
+import type { SharedPart } from '../../../platform/shared.ts';
 import type { DeviceDescription } from '../../client/device.ts';
 import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
@@ -40,7 +41,14 @@ export interface VcpuInput {
   readonly hart: number;
   readonly parts: MachineParts;
   /** The thread's own task channel, which main has connected; absent without devices. */
-  readonly channel?: number;
+  readonly channel?: VcpuChannel;
+}
+
+/** The thread's own way to the devices. */
+export interface VcpuChannel {
+  readonly socket: number;
+  /** Its register pages, by device. Undefined: it asks the kernel for each access. */
+  readonly registerPages: readonly (SharedPart | undefined)[];
 }
 
 /**

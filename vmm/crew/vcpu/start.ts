@@ -14,7 +14,7 @@ import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import { placeBars } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { runVcpu } from './loop.ts';
-import type { InitialState, MachineParts, VcpuInput, VcpuMessage, VirtioPart } from './protocol.ts';
+import type { InitialState, MachineParts, VcpuChannel, VcpuInput, VcpuMessage, VirtioPart } from './protocol.ts';
 import { Vcpu } from './vcpu.ts';
 
 export interface VcpuOptions {
@@ -24,16 +24,22 @@ export interface VcpuOptions {
   readonly parts: MachineParts;
   /** The running thread's way into the kernel. */
   readonly kernel: FileCalls;
+  readonly registerPages?: VcpuChannel['registerPages'];
   readonly state: InitialState;
   tell(message: VcpuMessage): void;
 }
 
-export function buildVcpu({ shared, hart, parts, kernel, state, tell }: VcpuOptions): Vcpu {
+export function buildVcpu(options: VcpuOptions): Vcpu {
+  const { shared, hart, parts, kernel, registerPages, state, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
     const { peerBars } = parts;
-    const place = peerBars && ((at: readonly PlacedBar[]): void => placeBars(peerBars, i, kernel, at));
-    return new PassthroughFunction(new VfioDevice(description, kernel, place), routes, state.pci.functions[i]!);
+    const page = registerPages?.[i];
+    const extras = {
+      ...(peerBars ? { placeBars: (at: readonly PlacedBar[]) => placeBars(peerBars, i, kernel, at) } : {}),
+      ...(page ? { page } : {}),
+    };
+    return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, state.pci.functions[i]!);
   });
   const machine = new Machine({
     ram: parts.ram,
@@ -60,12 +66,10 @@ const unitOf = (part: VirtioPart): VirtioUnit => ({
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
   const { shared, hart, parts, channel } = input;
+  const { socket, registerPages } = channel ?? { socket: -1, registerPages: [] };
   try {
-    runVcpu(
-      buildVcpu({ shared, hart, parts, kernel: new TaskChannel(channel ?? -1), state, tell }),
-      shared.control,
-      hart,
-    );
+    const kernel = new TaskChannel(socket);
+    runVcpu(buildVcpu({ shared, hart, parts, kernel, registerPages, state, tell }), shared.control, hart);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

@@ -6,6 +6,7 @@
 import { einval, SysError } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
 import { hex } from '../../../../platform/hex.ts';
+import type { PageArena } from '../../../../platform/page-arena.ts';
 import type { DeviceInfo, FunctionFacts, TimelineReply } from '../../../abi/control.ts';
 import {
   PCI_COMMAND,
@@ -48,6 +49,7 @@ import { Irqs } from './irqs.ts';
 import { Msi, type MsiFabric } from './msi.ts';
 import { PeerReturn } from './peer-return.ts';
 import { RamBars } from './ram-bars.ts';
+import { RegisterPages } from './register-pages.ts';
 import { findResources, type PciResources } from './resources.ts';
 import { parseSetIrqs } from './set-irqs.ts';
 import { VirtualConfig } from './virtual-config.ts';
@@ -87,6 +89,7 @@ export class PciDevice implements VfioDevice {
   readonly #irqs: Irqs;
   readonly #virqfds: Virqfds;
   readonly #ramBars: RamBars;
+  readonly #registerPages: RegisterPages;
   readonly #peerReturn: PeerReturn;
   readonly #deviceMemory: DeviceMemoryTable;
   readonly #sources: EventfdSources;
@@ -103,6 +106,13 @@ export class PciDevice implements VfioDevice {
     this.#pci = pci;
     this.resources = findResources(this.#pci);
     this.#ramBars = new RamBars(fn, fenceAll);
+    this.#registerPages = new RegisterPages({
+      table: fn.registerPages,
+      pci,
+      resources: this.resources,
+      widest: profile.barAccess,
+      isRam: (bar) => this.#ramBars.has(bar),
+    });
     this.#peerReturn = new PeerReturn(fn.barGate, fenceAll);
     this.#deviceMemory = deviceMemory;
     const { resources } = this;
@@ -183,16 +193,16 @@ export class PciDevice implements VfioDevice {
       msiQueueSize: () => this.#msi?.queueSize ?? 0,
       memoryGoes: () => disabled(),
       memoryComes: () => {
-        if (memoryEnabled()) ramBars.restore();
+        if (memoryEnabled()) this.#showBars();
       },
     });
     const lowPower = new LowPower((engaged) => {
       if (engaged) disabled();
-      else if (memoryEnabled()) ramBars.restore();
+      else if (memoryEnabled()) this.#showBars();
     });
     const disabled = (): void => {
       if (this.#profile.peerMappings === 'revoked') this.#peerReturn.takeBack(barMmap.memories);
-      ramBars.withdraw();
+      this.#hideBars();
     };
     const memoryEnabled = (): boolean => config.memoryEnabled() && !lowPower.engaged;
     const { resources, name: deviceName } = this;
@@ -201,7 +211,18 @@ export class PciDevice implements VfioDevice {
     const { object } = this.#fn;
     const barMmap = new BarMmap({ deviceName, object, resources, ramBars, deviceMemory, memoryEnabled, barIo });
     const ioeventfds = new Ioeventfds({ resources, profile: this.#profile, barIo, virqfds: this.#virqfds });
+    if (memoryEnabled()) this.#registerPages.restore();
     return { saved, config, barIo, barMmap, ioeventfds, lowPower, memoryEnabled };
+  }
+
+  #hideBars(): void {
+    this.#registerPages.withdraw();
+    this.#ramBars.withdraw();
+  }
+
+  #showBars(): void {
+    this.#ramBars.restore();
+    this.#registerPages.restore();
   }
 
   /**
@@ -210,6 +231,7 @@ export class PciDevice implements VfioDevice {
    */
   #disable(): void {
     const enabled = this.#enabled!;
+    this.#registerPages.closeAll();
     if (this.#leaving) {
       this.#leave(enabled);
       return;
@@ -242,9 +264,9 @@ export class PciDevice implements VfioDevice {
    */
   #reset(memoryEnabled: () => boolean): number {
     if (this.resources.af === undefined) throw einval(`${this.name} has no working reset`);
-    this.#ramBars.withdraw();
+    this.#hideBars();
     resetFunction(this.#pci, this.resources);
-    if (memoryEnabled()) this.#ramBars.restore();
+    if (memoryEnabled()) this.#showBars();
     return 0;
   }
 
@@ -307,6 +329,11 @@ export class PciDevice implements VfioDevice {
   /** vfio_pci_core_mmap; `release` is called when the mapping is gone. */
   mmap(index: number, request: MmapRequest, release: () => void): MappedFile {
     return this.#enabled!.barMmap.mmap(index, request, release);
+  }
+
+  /** As RegisterPages.open. */
+  registerPage(arena: PageArena, pass: (fd: number) => void): () => void {
+    return this.#registerPages.open(arena, pass);
   }
 
   get bdf(): number {
@@ -377,6 +404,10 @@ class PciDeviceFile implements DeviceOps {
     const mapped = this.#device.mmap(index, { ...request, offset: at }, () => file.put());
     file.get();
     return mapped;
+  }
+
+  registerPage(arena: PageArena, pass: (fd: number) => void): () => void {
+    return this.#device.registerPage(arena, pass);
   }
 
   release(): void {

@@ -40,6 +40,7 @@ describe('RAM BARs of a function', () => {
       object: fd,
       ramBars: [{ bar: 2, at: 0, size: SIZE }],
       barGate,
+      registerPages: new SharedArrayBuffer(0),
     };
     bars = new RamBars(fn, () => fences.push([gate.open(), fileSize(fd)]));
   });

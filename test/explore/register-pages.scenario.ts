@@ -1,0 +1,155 @@
+/**
+ * iommu/abi/register-page.ts and iommu/bus/register-pages.ts: a client reaches registers by its
+ * page, or by the kernel, as it comes; and the kernel takes the page away.
+ */
+import assert from 'node:assert/strict';
+import { RegisterPageClient } from '../../iommu/abi/register-page.ts';
+import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../../iommu/bus/register-pages.ts';
+import {
+  MAILBOX_BYTES,
+  MailboxClient,
+  type MailboxHandler,
+  MailboxServer,
+  REGION_CONFIG,
+} from '../../platform/mailbox.ts';
+import { wholeOf } from '../../platform/shared.ts';
+import { type ActorContext, defineScenario } from './scenario.ts';
+
+/**
+ * Words of `device`: its one register, the stores to it, 1 when the page is taken away, 1 when the
+ * worker looks at the page, the loads.
+ */
+const REGISTER = 0;
+const STORES = 1;
+const GONE = 2;
+const READY = 3;
+const LOADS = 4;
+
+const VALUE = 0x55;
+const PATIENCE = { takeMs: 0.04, doneMs: 0.04, looks: 1 };
+
+function memory() {
+  const table = createRegisterPages(1);
+  const page = new SharedArrayBuffer(4096);
+  const kernel = new RegisterPageTable(table);
+  kernel.open(kernel.take(wholeOf(page), { sizes: [16, 0, 0, 0, 0, 0], widest: 4 })!);
+  return { table, page, mailbox: new SharedArrayBuffer(MAILBOX_BYTES), device: new SharedArrayBuffer(64) };
+}
+type Words = ReturnType<typeof memory>;
+
+const names = (buffer: string, word: number): string | undefined => {
+  if (buffer === 'device') return ['register', 'stores', 'gone', 'ready', 'loads'][word];
+  if (buffer === 'page') return { 0: 'state', 16: 'attentive', 17: 'consumed', 34: 'produced' }[word];
+  if (buffer === 'table') return { 0: 'used', 16: 'entry0.state' }[word];
+  return word === 0 ? 'bell' : undefined;
+};
+
+/** A client's store and load of the register: by the page, else by the kernel. */
+function client({ page, mailbox, device }: Words): void {
+  Atomics.wait(new Int32Array(device), READY, 0);
+  const kernel = new MailboxClient(mailbox);
+  const registers = new RegisterPageClient(wholeOf(page), () => void kernel.read(REGION_CONFIG, 0, 4), PATIENCE);
+  if (!registers.store(0, 4, 4, VALUE, 0)) kernel.write(0, 4, 4, VALUE);
+  const value = registers.load(0, 4, 4) ? registers.lo : kernel.read(0, 4, 4).lo;
+  assert.equal(value, VALUE, 'the load comes after the store');
+}
+
+/** A store alone. While the page is taken away it may be dropped: the BARs do not answer then. */
+function storer({ page, mailbox, device }: Words, _: ActorContext, byPageOnly = false): void {
+  Atomics.wait(new Int32Array(device), READY, 0);
+  const kernel = new MailboxClient(mailbox);
+  const registers = new RegisterPageClient(wholeOf(page), () => void kernel.read(REGION_CONFIG, 0, 4), PATIENCE);
+  const posted = registers.store(0, 4, 4, VALUE, 0);
+  if (!posted && !byPageOnly) kernel.write(0, 4, 4, VALUE);
+}
+
+/** The device worker, as devices/kit/loop.ts: it looks at the pages, and then sleeps. */
+function worker({ table, page, mailbox, device }: Words, context: ActorContext): void {
+  const pages = new RegisterPageServer(table, page);
+  const server = new MailboxServer(mailbox);
+  const words = new Int32Array(device);
+  const accesses = (byPage: boolean): MailboxHandler => ({
+    read: (region) =>
+      context.effect('load', () => {
+        allowed(byPage);
+        if (region !== REGION_CONFIG) words[LOADS]!++;
+        return { lo: words[REGISTER]!, hi: 0 };
+      }),
+    write: (_region, _at, _size, lo) =>
+      context.effect('store', () => {
+        allowed(byPage);
+        words[REGISTER] = lo;
+        words[STORES]!++;
+      }),
+  });
+  const allowed = (byPage: boolean): void => {
+    assert.ok(!byPage || words[GONE] === 0, 'an access by a page that was taken away');
+  };
+  const fromPage = accesses(true);
+  const fromKernel = accesses(false);
+  const ordered: MailboxHandler = {
+    read(region, at, size) {
+      pages.makeStores(fromPage);
+      return fromKernel.read(region, at, size);
+    },
+    write(region, at, size, lo, hi) {
+      pages.makeStores(fromPage);
+      fromKernel.write(region, at, size, lo, hi);
+    },
+  };
+  pages.serve(fromPage);
+  pages.setAttentive(true);
+  Atomics.store(words, READY, 1);
+  Atomics.notify(words, READY);
+  let attentive = true;
+  for (;;) {
+    const seen = server.bell();
+    pages.serve(fromPage);
+    server.serve(ordered);
+    if (attentive) {
+      attentive = false;
+      pages.setAttentive(false);
+      pages.serve(fromPage);
+    }
+    server.wait(seen, 1000);
+  }
+}
+
+/** The kernel takes the page away, as iommu/kernel/vfio/pci/register-pages.ts. */
+function revoker({ table, mailbox, device }: Words, context: ActorContext): void {
+  const pages = new RegisterPageTable(table);
+  Atomics.wait(new Int32Array(device), READY, 0);
+  pages.beginClose(0);
+  new MailboxClient(mailbox).read(REGION_CONFIG, 0, 2);
+  pages.endClose(0);
+  context.effect('the page is taken away', () => {
+    new Int32Array(device)[GONE] = 1;
+  });
+}
+
+const parts = { file: import.meta.url, memory, names, daemons: ['worker'] };
+
+export const accesses = defineScenario({
+  ...parts,
+  name: 'accesses',
+  actors: { client, worker },
+  check: ({ device }) => {
+    const words = new Int32Array(device);
+    assert.deepEqual([words[STORES], words[LOADS]], [1, 1], 'each access is made once');
+  },
+});
+
+/** A store alone is made, although nothing comes after it. */
+export const loneStore = defineScenario({
+  ...parts,
+  name: 'lone-store',
+  actors: { storer, worker },
+  check: ({ device }) => assert.equal(new Int32Array(device)[STORES], 1, 'the store is made once'),
+});
+
+/** Once the page is taken away, nothing passes by it. */
+export const takenAway = defineScenario({
+  ...parts,
+  name: 'taken-away',
+  actors: { storer: (words, context) => storer(words, context, true), revoker, worker },
+});

@@ -1,0 +1,89 @@
+import { afterAll, describe, it } from 'vitest';
+import { stopActors } from './actors.ts';
+import { findsMutant, holds } from './expectations.ts';
+import { accesses, loneStore, takenAway } from './register-pages.scenario.ts';
+import type { Mutant } from './scenario.ts';
+
+afterAll(stopActors);
+
+const client = 'iommu/abi/register-page.ts';
+const server = 'iommu/bus/register-pages.ts';
+
+const mutants = {
+  noLookAfterTheStore: {
+    name: 'no-look-after-the-store',
+    file: client,
+    find: '    if (Atomics.load(words, attentive) === 0) this.#pass();\n',
+    replace: '',
+  },
+  storePublishedTooEarly: {
+    name: 'store-published-too-early',
+    file: client,
+    find: `    words[base] = whatOf(bar, size);
+    words[base + 1] = at;
+    words[base + 2] = lo;
+    words[base + 3] = hi;
+    this.#produced = (number + 1) >>> 0;
+    Atomics.store(words, produced, this.#produced); // pairs with the load in RegisterPageServer
+`,
+    replace: `    this.#produced = (number + 1) >>> 0;
+    Atomics.store(words, produced, this.#produced);
+    words[base] = whatOf(bar, size);
+    words[base + 1] = at;
+    words[base + 2] = lo;
+    words[base + 3] = hi;
+`,
+  },
+  withdrawalIsNoExchange: {
+    name: 'withdrawal-is-no-exchange',
+    file: client,
+    find: 'Atomics.compareExchange(words, state, POSTED, FREE) === POSTED) return false;',
+    replace: 'Atomics.exchange(words, state, FREE) !== FREE) return false;',
+  },
+  valueAfterDone: {
+    name: 'value-after-done',
+    file: server,
+    find: `    words[base + RegisterPage.word.lo] = value ? value.lo : -1;
+    words[base + RegisterPage.word.hi] = value ? value.hi : -1;
+    Atomics.store(words, state, DONE); // pairs with the load in RegisterPageClient.load
+`,
+    replace: `    Atomics.store(words, state, DONE);
+    words[base + RegisterPage.word.lo] = value ? value.lo : -1;
+    words[base + RegisterPage.word.hi] = value ? value.hi : -1;
+`,
+  },
+  loadBeforeStores: {
+    name: 'load-before-stores',
+    file: server,
+    find: '    this.makeStores(handler); // those that came before the load\n',
+    replace: '',
+  },
+  closedPageStaysKnown: {
+    name: 'closed-page-stays-known',
+    file: server,
+    find: '      if (!isOpen) this.#bases[entry] = -1;\n',
+    replace: '',
+  },
+} as const satisfies Record<string, Mutant>;
+
+/** One preemption for each exchange of an access. */
+const BOUND = { preemptions: 3 };
+
+describe('registers by a page of shared memory', () => {
+  it('are reached once for each access and in its order, by the page or by the kernel', () => holds(accesses, BOUND));
+  it('get a store that nothing follows', () => holds(loneStore, BOUND));
+  it('are not reached any more when the page is taken away', () => holds(takenAway));
+});
+
+describe('seeded bugs of register pages', () => {
+  it.each([
+    { mutant: mutants.noLookAfterTheStore, scenario: loneStore, kind: 'check' },
+    { mutant: mutants.storePublishedTooEarly, scenario: accesses, kind: 'threw' },
+    { mutant: mutants.withdrawalIsNoExchange, scenario: accesses, kind: 'check' },
+    { mutant: mutants.valueAfterDone, scenario: accesses, kind: 'threw' },
+    { mutant: mutants.loadBeforeStores, scenario: accesses, kind: 'threw' },
+    { mutant: mutants.closedPageStaysKnown, scenario: takenAway, kind: 'threw' },
+  ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, kind }) =>
+    findsMutant(scenario, mutant, kind, BOUND),
+  );
+});

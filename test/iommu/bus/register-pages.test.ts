@@ -1,0 +1,199 @@
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import { QUEUE, RegisterPageClient } from '../../../iommu/abi/register-page.ts';
+import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../../../iommu/bus/register-pages.ts';
+import type { MailboxHandler } from '../../../platform/mailbox.ts';
+import { newPart, within } from '../../../platform/shared.ts';
+
+const PATIENCE = { takeMs: 0, doneMs: 0, looks: 1 };
+/** BAR 0 has 16 bytes, BAR 2 has 4 KiB; no other is reached. */
+const SIZES = [16, 0, 4096, 0, 0, 0];
+
+const arena = newPart(4 * 4096);
+const part = within(arena, 4096, 4096);
+
+let table: SharedArrayBuffer;
+let kernel: RegisterPageTable;
+let worker: RegisterPageServer;
+let client: RegisterPageClient;
+/** `r4 0:8`, `w2 0:4=1234`: the accesses of the device. */
+let accesses: string[];
+let passes: number;
+
+const device: MailboxHandler = {
+  read(bar, at, size) {
+    accesses.push(`r${size} ${bar}:${at.toString(16)}`);
+    return { lo: at + 1, hi: size === 8 ? 7 : 0 };
+  },
+  write(bar, at, size, lo, hi) {
+    accesses.push(`w${size} ${bar}:${at.toString(16)}=${(hi * 2 ** 32 + lo).toString(16)}`);
+  },
+};
+
+beforeEach(() => {
+  new Uint8Array(arena.buffer).fill(0);
+  table = createRegisterPages();
+  kernel = new RegisterPageTable(table);
+  worker = new RegisterPageServer(table, arena.buffer);
+  accesses = [];
+  passes = 0;
+  kernel.open(kernel.take(part, { sizes: SIZES, widest: 8 })!);
+  worker.serve(device);
+  worker.setAttentive(true);
+  client = new RegisterPageClient(
+    part,
+    () => {
+      passes++;
+      worker.serve(device);
+    },
+    PATIENCE,
+  );
+});
+
+/** A load during which the worker looks at the page. */
+function load(bar: number, at: number, size: number): number | undefined {
+  const { now } = performance;
+  performance.now = () => {
+    worker.serve(device);
+    return now.call(performance);
+  };
+  try {
+    return client.load(bar, at, size) ? client.hi * 2 ** 32 + client.lo : undefined;
+  } finally {
+    performance.now = now;
+  }
+}
+
+describe('a register page', () => {
+  it('carries stores and loads to the device, in their order', () => {
+    expect(client.store(0, 4, 4, 0x1234, 0)).toBe(true);
+    expect(client.store(2, 8, 8, 1, 2)).toBe(true);
+    expect(accesses).toEqual([]);
+
+    expect(load(0, 8, 4)).toBe(9);
+
+    expect(accesses).toEqual(['w4 0:4=1234', 'w8 2:8=200000001', 'r4 0:8']);
+  });
+
+  it.each([
+    ['a BAR that it does not reach', 1, 0, 4],
+    ['no BAR', 7, 0, 4],
+    ['more than the BAR', 0, 12, 8],
+    ['an offset that is no multiple of the size', 0, 2, 4],
+    ['three bytes', 0, 0, 3],
+    ['sixteen bytes', 2, 0, 16],
+  ])('is not for %s', (_, bar, at, size) => {
+    expect(client.allows(bar, at, size)).toBe(false);
+  });
+
+  it('takes no access while the worker does not look', () => {
+    worker.setAttentive(false);
+
+    expect([client.load(0, 0, 4), client.store(0, 0, 4, 1, 0)]).toEqual([false, false]);
+
+    worker.serve(device);
+    expect(accesses).toEqual([]);
+  });
+
+  it('gives a load back that the worker does not take', () => {
+    expect(client.load(0, 0, 4)).toBe(false);
+
+    worker.serve(device);
+    expect(accesses).toEqual([]);
+  });
+
+  it('takes no store when the queue is full, and goes on when it is empty', () => {
+    const taken = Array.from({ length: QUEUE + 1 }, (_, i) => client.store(2, 4 * i, 4, i, 0));
+    worker.serve(device);
+
+    expect(taken.indexOf(false)).toBe(QUEUE);
+    expect(accesses).toHaveLength(QUEUE);
+    expect(client.store(2, 0, 4, 0, 0)).toBe(true);
+  });
+
+  it('has a store made by the kernel’s way when the worker may have looked for the last time', () => {
+    const { store } = Atomics;
+    Atomics.store = ((...args: Parameters<typeof store>) => {
+      const result = store(...args);
+      if (Number(result) === 1) {
+        Atomics.store = store;
+        worker.setAttentive(false); // right after the store was published
+      }
+      return result;
+    }) as typeof store;
+    try {
+      expect(client.store(0, 0, 4, 9, 0)).toBe(true);
+    } finally {
+      Atomics.store = store;
+    }
+
+    expect([passes, accesses]).toEqual([1, ['w4 0:0=9']]);
+  });
+
+  it('carries what was posted when it is taken away, and nothing after', () => {
+    client.store(0, 0, 4, 1, 0);
+    kernel.beginClose(0);
+    worker.serve(device);
+    kernel.endClose(0);
+
+    expect(accesses).toEqual(['w4 0:0=1']);
+    expect([client.store(0, 0, 4, 2, 0), client.load(0, 0, 4)]).toEqual([false, false]);
+    worker.serve(device);
+    expect(accesses).toHaveLength(1);
+  });
+
+  it('drops what was posted while it was taken away, and works again', () => {
+    kernel.beginClose(0);
+    worker.serve(device);
+    kernel.endClose(0);
+    const words = new Int32Array(part.buffer, part.offset);
+    words[16] = 1; // as a client that has not seen that the worker looks no more
+    client.store(0, 0, 4, 1, 0);
+    kernel.open(0);
+
+    expect(load(0, 4, 4)).toBe(5);
+
+    expect(accesses).toEqual(['r4 0:4']);
+  });
+
+  it('is one of eight', () => {
+    const entries = Array.from({ length: 8 }, () => kernel.take(part, { sizes: SIZES, widest: 4 }));
+    kernel.free(3);
+
+    expect(entries).toEqual([1, 2, 3, 4, 5, 6, 7, undefined]);
+    expect(kernel.take(part, { sizes: SIZES, widest: 4 })).toBe(3);
+  });
+
+  it('may be served again in the middle of an access, which is made once', () => {
+    const nested: MailboxHandler = {
+      ...device,
+      write(...access) {
+        device.write(...access);
+        worker.serve(nested);
+      },
+    };
+    for (const value of [1, 2, 3]) client.store(0, 0, 4, value, 0);
+
+    worker.serve(nested);
+
+    expect(accesses).toEqual(['w4 0:0=1', 'w4 0:0=2', 'w4 0:0=3']);
+  });
+});
+
+it('a client that scribbles on its page makes no access that the kernel does not allow, and an end is reached', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(1023), fc.integer()), { maxLength: 40 }), fc.integer(), (scribbles, state) => {
+      accesses = [];
+      const words = new Int32Array(part.buffer, part.offset, 1024);
+      for (const [word, value] of scribbles) words[word] = value;
+      words[0] = state % 2;
+      worker.serve(device);
+      for (const access of accesses) expect(access).toMatch(/^[rw][1248] [02]:/);
+      expect(accesses.length).toBeLessThanOrEqual(2 * QUEUE + 1);
+      const others = new Uint8Array(arena.buffer);
+      expect(others.subarray(0, 4096).every((byte) => byte === 0)).toBe(true);
+      expect(others.subarray(8192).every((byte) => byte === 0)).toBe(true);
+    }),
+  );
+});

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { DirtyBitmap, DmaUnmap, VFIO_IOMMU_DIRTY_PAGES, VFIO_IOMMU_UNMAP_DMA } from '../../../../../iommu/abi/vfio.ts';
 import type { ProfileName } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
-import type { DeviceMemoryTable } from '../../../../../iommu/kernel/mm/device-memory.ts';
+import type { DeviceMemory, DeviceMemoryTable } from '../../../../../iommu/kernel/mm/device-memory.ts';
 import { SysError } from '../../../../../platform/errno.ts';
 import { FakeProcess } from '../../../../fakes/fake-machine.ts';
 import { ALL, errnoOf, READ, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
@@ -345,7 +345,7 @@ describe('pins', () => {
    */
   function startWithBar(profile: ProfileName): number {
     let ino = 0;
-    const bar = { startPfn: 0xfea00, nrPages: 4, answers: () => true, users: new Set() };
+    const bar: DeviceMemory = { objectOffset: 0, startPfn: 0xfea00, nrPages: 4, answers: () => true, users: new Set() };
     const bars = { find: (vma: { readonly inode: number }) => (vma.inode === ino ? bar : undefined) };
     startMediated({ profile, machine: { bars: bars as unknown as DeviceMemoryTable } });
     const object = container.machine.object(4 * PAGE);

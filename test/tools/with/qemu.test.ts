@@ -5,16 +5,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { HostProcess } from '../../../tools/launch/host.ts';
 import { guestPath } from '../../../tools/launch/programs.ts';
 import { hasCprExec, pollingGuest, QemuMachine, qemuVersion } from './qemu.ts';
 
 const UPDATES = 20;
-const TRANSFERS = 5;
+const TRANSFERS = 20;
 /** Up to 5.19 only the process that has mapped memory can make its vaddr invalid (UNM-9). */
-const ANY_MAPPER = ['--vfio-profile', '6.12'];
+const ANY_MAPPER = ['6.12', '7.2'];
+const onProfile = (profile: string): string[] => ['--vfio-profile', profile];
 let host: HostProcess | undefined;
 let qemu: QemuMachine | undefined;
 let folder: string | undefined;
@@ -58,33 +59,56 @@ describe.skipIf(qemuVersion === undefined)('a guest of QEMU (qemu-system-riscv64
 const CAPTURES = ['capture,flr=on,intx=off', 'capture,flr=on,intx=off'];
 
 describe.skipIf(!hasCprExec)('QEMU updates itself (qemu-system-riscv64 of 10.2 or later)', () => {
-  it(`by cpr-exec: in ${UPDATES} no frame is lost, devices DMA in each, and no page table is written`, async () => {
+  it.each(['5.12', '6.12', '7.2'])(
+    `by cpr-exec on %s: in ${UPDATES} no frame is lost, devices DMA in each, and no page table is written`,
+    async (profile) => {
+      const machine = await start(CAPTURES, pollingGuest, onProfile(profile));
+      const before = await machine.console.stats(60_000);
+      const updates = [];
+      for (let i = 0; i < UPDATES; i++) updates.push(await machine.update());
+      await seconds(1);
+      const after = await machine.console.final(60_000);
+
+      expect(after).toMatchObject({ framesLost: 0, framesCorrupt: 0, captures: 2 });
+      expect(after.framesChecked).toBeGreaterThan(before.framesChecked);
+      expect(updates.map(({ pteWrites }) => pteWrites)).toEqual(updates.map(() => 0));
+      const dma = updates.flatMap(({ execNs: fromNs, monitorNs: toNs }) =>
+        host!.devices.map(({ bdf }) => machine.host.ask({ op: 'timeline', bdf, fromNs, toNs }).transactions),
+      );
+      expect(dma.every((transactions) => transactions > 0)).toBe(true);
+    },
+  );
+
+  it.each(ANY_MAPPER)(
+    `by cpr-transfer on %s: in ${TRANSFERS} to a process under another supervisor no frame is lost`,
+    async (profile) => {
+      const machine = await start(CAPTURES, pollingGuest, onProfile(profile));
+      const before = await machine.console.stats(60_000);
+      const pteWrites = [];
+      for (let i = 0; i < TRANSFERS; i++) pteWrites.push(await machine.transfer());
+      await seconds(1);
+      const after = await machine.console.final(60_000);
+
+      expect(after).toMatchObject({ framesLost: 0, framesCorrupt: 0, captures: 2 });
+      expect(after.framesChecked).toBeGreaterThan(before.framesChecked);
+      expect(pteWrites).toEqual(pteWrites.map(() => 0));
+    },
+    120_000,
+  );
+
+  it.each([
+    ['is not there', 'goes on', ['/no/such/program']],
+    ['ends at once', 'is lost', ['/bin/false']],
+    ['crashes', 'is lost', ['/bin/sh', '-c', 'kill -SEGV $$']],
+  ])('its successor %s: the guest %s, and the host is clean afterwards', async (_, guest, command) => {
     const machine = await start(CAPTURES, pollingGuest);
-    const before = await machine.console.stats(60_000);
-    const updates = [];
-    for (let i = 0; i < UPDATES; i++) updates.push(await machine.update());
-    await seconds(1);
-    const after = await machine.console.final(60_000);
-
-    expect(after).toMatchObject({ framesLost: 0, framesCorrupt: 0, captures: 2 });
-    expect(after.framesChecked).toBeGreaterThan(before.framesChecked);
-    expect(updates.map(({ pteWrites }) => pteWrites)).toEqual(updates.map(() => 0));
-    const dma = updates.flatMap(({ execNs: fromNs, monitorNs: toNs }) =>
-      host!.devices.map(({ bdf }) => machine.host.ask({ op: 'timeline', bdf, fromNs, toNs }).transactions),
-    );
-    expect(dma.every((transactions) => transactions > 0)).toBe(true);
-  });
-
-  it(`by cpr-transfer: in ${TRANSFERS} to a process under another supervisor no frame is lost`, async () => {
-    const machine = await start(CAPTURES, pollingGuest, ANY_MAPPER);
-    const before = await machine.console.stats(60_000);
-    const pteWrites = [];
-    for (let i = 0; i < TRANSFERS; i++) pteWrites.push(await machine.transfer());
-    await seconds(1);
-    const after = await machine.console.final(60_000);
-
-    expect(after).toMatchObject({ framesLost: 0, framesCorrupt: 0, captures: 2 });
-    expect(after.framesChecked).toBeGreaterThan(before.framesChecked);
-    expect(pteWrites).toEqual(pteWrites.map(() => 0));
+    await machine.console.stats(60_000);
+    expect(await machine.attempt(command)).toBe(guest);
+    await machine.stop();
+    qemu = undefined;
+    await vi.waitFor(() => {
+      const { containers, groups } = machine.hostInfo();
+      expect({ containers, open: groups.map(({ open }) => open) }).toEqual({ containers: [], open: [false, false] });
+    });
   });
 });

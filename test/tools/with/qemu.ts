@@ -4,6 +4,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { vi } from 'vitest';
+import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { HostClient } from '../../../tools/clients/host-client.ts';
 import { QmpClient } from '../../../tools/clients/qmp-client.ts';
@@ -147,6 +148,36 @@ export class QemuMachine {
     return { execNs, monitorNs, pteWrites: this.#pteWrites() - before };
   }
 
+  /** A cpr-exec to another program than QEMU. `goes on`: QEMU still answers, and its guest runs. */
+  async attempt(command: readonly string[]): Promise<'goes on' | 'is lost'> {
+    const monitor = this.#monitor;
+    const state = `file:${this.#path('state')}`;
+    await monitor.execute('migrate-set-parameters', { mode: 'cpr-exec', 'cpr-exec-command': command });
+    const gone = monitor
+      .nextEvent(() => false, LIMIT.timeout)
+      .then(
+        () => 'goes on' as const,
+        () => 'is lost' as const,
+      );
+    await monitor.execute('migrate', { uri: state });
+    const failed = this.#untilStatus('query-migrate', 'failed').then(
+      () => 'goes on' as const,
+      () => gone,
+    );
+    const outcome = await Promise.race([gone, failed]);
+    if (outcome === 'goes on') await this.#untilStatus('query-status', 'running');
+    return outcome;
+  }
+
+  hostInfo(): HostInfo {
+    const host = new HostClient(this.#plan.host);
+    try {
+      return host.ask({ op: 'info' });
+    } finally {
+      host.close();
+    }
+  }
+
   /**
    * Another QEMU takes the guest, with VFIO's fds (migration mode cpr-transfer); this one ends.
    * Returns how many page-table words were written.
@@ -160,7 +191,8 @@ export class QemuMachine {
     this.#console = new GuestConsole(this.#child.stdout, this.#child.stdin);
     await this.#child.whileAlive(vi.waitFor(() => statSync(this.#path('cpr')), LIMIT));
     await old.monitor.execute('migrate-set-parameters', { mode: 'cpr-transfer' });
-    await old.monitor.execute('migrate', { channels });
+    // The socket is there a moment before QEMU listens: connection refused.
+    await vi.waitFor(() => old.monitor.execute('migrate', { channels }), LIMIT);
     await this.#untilStatus('query-migrate', 'completed');
     await old.monitor.execute('quit').catch(() => undefined); // it may end before it answers
     const { status } = await old.child.closed;

@@ -57,10 +57,25 @@ export async function kexecUnder(
   return Promise.all(vmms.map((vmm) => reconnected(vmm, timeoutMs)));
 }
 
+/**
+ * An execve closes one fd after the other: a client whose connection has ended may still reach the
+ * old socket, which then ends, too.
+ */
+async function connectToNext(qmpPath: string, timeoutMs: number): Promise<QmpClient> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    await untilListening(qmpPath, Math.max(1, deadline - performance.now()));
+    try {
+      return await QmpClient.connect(qmpPath);
+    } catch (error) {
+      if (!(error instanceof CommandError) || performance.now() > deadline) throw error;
+    }
+  }
+}
+
 async function reconnected({ qmpPath, qmp: before }: VmmBefore, timeoutMs: number): Promise<VmmAfter> {
   await before.untilClosed(timeoutMs);
-  await untilListening(qmpPath, timeoutMs);
-  const qmp = await QmpClient.connect(qmpPath);
+  const qmp = await connectToNext(qmpPath, timeoutMs);
   const told = qmp.nextEvent(({ event }) => event === 'LIVE_UPDATE', timeoutMs);
   told.catch(() => undefined); // it may have been told before
   const { report } = (await qmp.execute('x-query-kexec', {}, timeoutMs)) as { readonly report?: object };

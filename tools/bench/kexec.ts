@@ -1,0 +1,151 @@
+/**
+ * Bench of kexec: the pause of a guest and its part without a kernel, the gaps in the devices' DMA,
+ * and MAP_DMA with LIVE_UPDATE against MAP_DMA that writes page tables.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { close } from '../../platform/libc/fd.ts';
+import { Mapping } from '../../platform/memory.ts';
+import { joinContainer, openEmptyContainer, setIommu } from '../../vmm/client/container.ts';
+import { mapDma, READ_WRITE } from '../../vmm/client/dma.ts';
+import { KernelClient } from '../../vmm/client/kernel-client.ts';
+import { kexec } from '../../vmm/client/kexec.ts';
+import {
+  createPersistent,
+  findPersistent,
+  LIVE_UPDATE,
+  openPersistent,
+  setPersistentTables,
+} from '../../vmm/client/pkernfs.ts';
+import { kexecUnder } from '../clients/kexec.ts';
+import type { UpdateReport } from '../clients/live-update.ts';
+import type { DeviceFacts } from '../demo/facts.ts';
+import { Observer } from '../demo/observer.ts';
+import { HostProcess } from '../launch/host.ts';
+import { Machine } from '../launch/machine.ts';
+import { guestPath } from '../launch/programs.ts';
+import { elapsed, type Figure, median, type Progress } from './result.ts';
+
+const MIB = 2 ** 20;
+const KEXECS = 7;
+/** Time between two kexecs, so that there is a window of DMA without one. */
+const BETWEEN_MS = 1500;
+const MAPS = 5;
+const TYPE1V2 = 3;
+
+export async function benchKexec(progress: Progress): Promise<Figure[]> {
+  const { reports, devices } = await kexecs(progress);
+  const of = (value: (report: UpdateReport) => number): number => median(reports.map(value));
+  const before = median(devices.map(({ maxGapUsBefore }) => maxGapUsBefore));
+  const during = median(devices.map(({ maxGapUsDuringPause }) => maxGapUsDuringPause));
+  const large = await maps(progress, 1024, '1G');
+  const small = await maps(progress, 512, '4K'); // more does not fit into a file of 2 MiB
+  return [
+    { what: 'kexec pause, 1 capture device, 64 MiB', value: of(({ pauseMs }) => pauseMs), unit: 'ms' },
+    { what: 'without a kernel', value: of(({ kexec: facts }) => facts!.kernelMs), unit: 'ms' },
+    { what: 'end of the kernel to the first call to the next', value: of((one) => one.kexec!.firstCallMs), unit: 'ms' },
+    { what: 'MAP_DMA of RAM in the pause', value: of(({ kexec: facts }) => facts!.mapMs), unit: 'ms' },
+    { what: 'largest DMA gap, equal window before', value: before, unit: 'µs' },
+    { what: 'largest DMA gap in the pause', value: during, unit: 'µs' },
+    { what: 'largest DMA gap, pause / before', value: during / before, unit: '×', atMost: 2 },
+    { what: 'MAP_DMA of 1 GiB, large pages', value: large.mapMs, unit: 'ms' },
+    { what: 'MAP_DMA with LIVE_UPDATE of 1 GiB, large pages', value: large.claimMs, unit: 'ms' },
+    { what: 'MAP_DMA per GiB, 4 KiB pages', value: 2 * small.mapMs, unit: 'ms' },
+    { what: 'MAP_DMA with LIVE_UPDATE per GiB, 4 KiB pages', value: 2 * small.claimMs, unit: 'ms' },
+    {
+      what: 'MAP_DMA with LIVE_UPDATE / without, 4 KiB pages',
+      value: small.claimMs / small.mapMs,
+      unit: '×',
+      atMost: 1,
+    },
+  ];
+}
+
+async function kexecs(
+  progress: Progress,
+): Promise<{ readonly reports: readonly UpdateReport[]; readonly devices: readonly DeviceFacts[] }> {
+  const machine = await Machine.start({
+    devices: ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', 'capture'],
+    memory: '64M',
+    kernel: guestPath('demo'),
+    hostOptions: ['--pkernfs', '128M'],
+    vmmOptions: ['--pkernfs', 'guest'],
+  });
+  try {
+    const observer = new Observer(machine);
+    const reports: UpdateReport[] = [];
+    const devices: DeviceFacts[] = [];
+    while (reports.length < KEXECS) {
+      await progress(`kexec ${reports.length + 1} of ${KEXECS}`);
+      await sleep(BETWEEN_MS);
+      const counters = observer.counters();
+      const [after] = await kexecUnder(machine.hostSocket, [{ qmpPath: machine.qmpSocket, qmp: machine.qmp }]);
+      machine.reconnect(after!.qmp);
+      const { pauseStartNs, pauseEndNs, pauseMs } = after!.report;
+      await sleep(pauseMs);
+      reports.push(after!.report);
+      const facts = observer.deviceFacts(pauseStartNs, pauseEndNs, counters, counters);
+      devices.push(facts.find(({ name }) => name === 'capture')!);
+    }
+    return { reports, devices };
+  } finally {
+    await machine.stop();
+  }
+}
+
+/** Medians of MAP_DMA of `mib` MiB in one container, and of its claim after a kexec. */
+async function maps(
+  progress: Progress,
+  mib: number,
+  maxPage: string,
+): Promise<{ readonly mapMs: number; readonly claimMs: number }> {
+  await progress(`MAP_DMA of ${mib} MiB, pages up to ${maxPage}`);
+  const size = mib * MIB;
+  const options = ['--pkernfs', `${mib + 64}M`, '--iommu', `iommu0,max-pgsize=${maxPage}`];
+  const host = await HostProcess.start(['edu'], options);
+  try {
+    const first = new KernelClient(host.socket);
+    const ram = new Mapping(createPersistent(first, 'ram', size), size);
+    const map = (client: KernelClient, container: PersistentContainer, vaddr: number, flags: number): number =>
+      elapsed(() => mapDma(client, container.fd, { iova: 0, size, vaddr, flags }));
+    const times: number[] = [];
+    let client = first;
+    let container = openPersistentContainer(client, host);
+    for (let i = 0; i < MAPS; i++) {
+      times.push(map(client, container, ram.vaddr, READ_WRITE));
+      if (i < MAPS - 1) {
+        client.close(container.fd);
+        client.close(container.group);
+        container = openPersistentContainer(client, host);
+      }
+    }
+    const claims: number[] = [];
+    for (let i = 0; i < MAPS; i++) {
+      await kexec(client);
+      client = new KernelClient(host.socket);
+      container = openPersistentContainer(client, host);
+      const fd = findPersistent(client, 'ram', size);
+      claims.push(map(client, container, ram.vaddr, LIVE_UPDATE));
+      close(fd);
+    }
+    ram.release();
+    return { mapMs: median(times), claimMs: median(claims) };
+  } finally {
+    await host.stop();
+  }
+}
+
+interface PersistentContainer {
+  readonly fd: number;
+  readonly group: number;
+}
+
+function openPersistentContainer(client: KernelClient, { devices }: HostProcess): PersistentContainer {
+  const fd = openEmptyContainer(client);
+  const tables = openPersistent(client, 'iommu/bench');
+  setPersistentTables(client, fd, tables);
+  client.close(tables);
+  const group = joinContainer(client, devices[0]!.group, fd);
+  setIommu(client, fd, TYPE1V2);
+  return { fd, group };
+}

@@ -203,6 +203,8 @@ export interface ContainerInfo {
   readonly groups: readonly number[];
   readonly mappings: number;
   readonly mappedBytes: number;
+  /** Of these: memory of devices, and windows for MSIs, where nothing is pinned. Absent if 0. */
+  readonly unpinnedBytes?: number;
   readonly invalidVaddrs: number;
 }
 

@@ -1,5 +1,5 @@
 /** The cast of a shard: the devices of its host, and the client that gets each of them. */
-import { type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
+import { PEER_MAPPINGS, type PeerMappings, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
 import type { HostReady } from '../launch/host.ts';
 import type { Assignment } from './client/assignment.ts';
 import type { ShardPlan } from './outcome.ts';
@@ -8,14 +8,21 @@ const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';
 const CAPTURE = 'capture';
 
 const MSCRIBE = 'mscribe';
+/** The IOMMU unit whose users donate windows for MSIs, and the options that make both units. */
+const DONATED = 'donated';
+const UNITS = ['--iommu', 'iommu0', '--iommu', `${DONATED},msi=donated`];
 
 /**
  * --device options. SHARED: the two clients that share a container; FUZZED: the fuzzer; OWN: the
- * mapper.
+ * mapper; PEERS: the peers.
  */
 const SHARED = [EDU, CAPTURE, EDU, CAPTURE];
 const FUZZED = [EDU];
 const OWN = [EDU, CAPTURE];
+/** Of the peers, the first half for one container and the other half for another one. */
+const PEERS = [EDU, 'ivshmem-plain,size=64K', EDU, 'ivshmem-plain,size=64K', `${CAPTURE},flr=on`].map(
+  (device) => `${device},iommu=${DONATED}`,
+);
 
 /**
  * --device options of the host. Since 6.3 no vaddr can become invalid with a mediated device in the
@@ -24,9 +31,18 @@ const OWN = [EDU, CAPTURE];
 export const devicesOf = (profile: ProfileName): readonly string[] => [
   ...SHARED,
   ...FUZZED,
+  ...PEERS,
   ...OWN,
   ...(profileOf(profile).invalidVaddr === 'sleeps' ? [MSCRIBE] : []),
 ];
+
+/** Further options of the host. The seed decides what becomes of mappings of a BAR (P2P-10). */
+export const hostOptionsOf = ({ seed, profile }: Pick<ShardPlan, 'seed' | 'profile'>): readonly string[] => [
+  ...['--vfio-profile', profile, '--peer-mappings', peerMappingsOf(seed)],
+  ...UNITS,
+];
+
+const peerMappingsOf = (seed: number): PeerMappings => PEER_MAPPINGS[seed % PEER_MAPPINGS.length]!;
 
 /** Limit of entries per container. It is low, so that mappers reach it. */
 const ENTRY_LIMIT = 48;
@@ -41,13 +57,14 @@ const WINDOWS = {
   second: { firstVpn: 0x4000, endVpn: 0x5000 },
 };
 
-export const ACTORS = ['mapper', 'first', 'fuzzer'] as const;
+export const ACTORS = ['mapper', 'first', 'fuzzer', 'peers'] as const;
 export type ActorName = (typeof ACTORS)[number];
 /** Actor → the partner that shares its container. */
 export const PARTNERS: Readonly<Record<ActorName, string | undefined>> = {
   mapper: undefined,
   first: 'second',
   fuzzer: undefined,
+  peers: undefined,
 };
 export const AUDITOR = 'auditor';
 
@@ -61,7 +78,8 @@ export function assign(
   const common = { socketPath, profile, entryLimit: ENTRY_LIMIT };
   const seedOf = (actor: string): Assignment['seed'] => [seed, actor, incarnation];
   const fuzzed = SHARED.length;
-  const own = fuzzed + FUZZED.length;
+  const peers = fuzzed + FUZZED.length;
+  const own = peers + PEERS.length;
   const mapper = (actor: keyof typeof WINDOWS, first: number, end: number): Assignment => ({
     ...common,
     kind: 'mapper',
@@ -76,9 +94,11 @@ export function assign(
     case 'first':
       return { ...mapper('first', 0, 2), partner: { ...mapper('second', 2, fuzzed), inherits: true } };
     case 'fuzzer':
+    case 'peers':
     case 'auditor': {
-      const its = name === 'fuzzer' ? devices.slice(fuzzed, own) : [];
-      return { ...common, kind: name, name, seed: seedOf(name), devices: its, window: WINDOWS.mapper };
+      const its = { fuzzer: devices.slice(fuzzed, peers), peers: devices.slice(peers, own), auditor: [] };
+      const rest = { seed: seedOf(name), devices: its[name], window: WINDOWS.mapper, inject };
+      return { ...common, ...rest, kind: name, name, peerMappings: peerMappingsOf(seed) };
     }
   }
 }

@@ -8,6 +8,7 @@ export const DEFECTS = {
   'forget-invalid': '3', // a client makes a vaddr invalid and does not note it
   'drop-interrupt': '4', // a device loses one interrupt
   'bad-image': '5', // a client execs a program that ends at once
+  'hidden-peer-unmap': '2', // a client unmaps a device's memory and does not note it
   'deaf-guardian': '5', // nobody goes on after a successor that was no good
   'kill-host': '6',
 } as const satisfies Readonly<Record<string, Invariant>>;

@@ -9,7 +9,7 @@ import { monotonicNs } from '../../platform/clock.ts';
 import { describeEnding } from '../launch/child.ts';
 import { HostProcess } from '../launch/host.ts';
 import { ActorProcess, type Member } from './actor-process.ts';
-import { ACTORS, type ActorName, AUDITOR, assign, devicesOf, PARTNERS } from './cast.ts';
+import { ACTORS, type ActorName, AUDITOR, assign, devicesOf, hostOptionsOf, PARTNERS } from './cast.ts';
 import { PHASE } from './event-log.ts';
 import type { Invariant } from './invariants.ts';
 import { addUp, type Failure, NOTHING_DONE, type ShardOutcome, type ShardPlan, type Totals } from './outcome.ts';
@@ -77,7 +77,7 @@ export class Shard {
     try {
       this.#over.signal.throwIfAborted();
       const { profile } = this.#plan;
-      this.#host = await HostProcess.start(devicesOf(profile), ['--vfio-profile', profile], (line) =>
+      this.#host = await HostProcess.start(devicesOf(profile), hostOptionsOf(this.#plan), (line) =>
         this.#fail('6', 'host', `the host says: ${line}`),
       );
       void this.#host.child.closed.then((ending) => {

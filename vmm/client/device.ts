@@ -85,6 +85,12 @@ export function enableDevice(calls: FileCalls, device: number): void {
   calls.pwrite(device, offset + PCI_COMMAND, command);
 }
 
+/** Writes COMMAND (PCI_COMMAND_*). */
+export function setCommand(calls: FileCalls, device: number, command: number): void {
+  const { offset } = getRegion(calls, device, VFIO_PCI_CONFIG_REGION_INDEX);
+  calls.pwrite(device, offset + PCI_COMMAND, Uint8Array.of(command & 0xff, command >> 8));
+}
+
 /** VFIO_DEVICE_RESET. EINVAL: the device cannot be reset. */
 export function resetDevice(calls: FileCalls, device: number): void {
   calls.ioctl(device, VFIO_DEVICE_RESET, 0);

@@ -106,6 +106,7 @@ export interface ContainerIommu {
 export interface ContainerIommuStats {
   readonly mappings: number;
   readonly mappedBytes: number;
+  readonly unpinnedBytes?: number;
   readonly invalidVaddrs: number;
 }
 

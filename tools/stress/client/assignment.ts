@@ -1,5 +1,5 @@
 /** The task of a client process, as the shard passes it: one JSON argument, and fds by number. */
-import type { ProfileName } from '../../../iommu/kernel/core/profile.ts';
+import type { PeerMappings, ProfileName } from '../../../iommu/kernel/core/profile.ts';
 import type { Defect } from '../defects.ts';
 import type { Invariant } from '../invariants.ts';
 
@@ -25,7 +25,7 @@ export interface AssignedDevice {
 }
 
 export interface Assignment {
-  readonly kind: 'mapper' | 'fuzzer' | 'auditor';
+  readonly kind: 'mapper' | 'fuzzer' | 'peers' | 'auditor';
   readonly name: string;
   readonly socketPath: string;
   /** Words that make up the seed (random.ts). */
@@ -40,6 +40,8 @@ export interface Assignment {
    */
   readonly window: { readonly firstVpn: number; readonly endVpn: number };
   readonly inject?: Defect | undefined;
+  /** What becomes of mappings of a BAR (P2P-10). */
+  readonly peerMappings?: PeerMappings;
   /** The process that shares the container. It inherits the fds. */
   readonly partner?: Assignment;
   /** True for a partner: its container and devices are open already. */

@@ -70,7 +70,7 @@ export class Auditor {
 function mappedPages({ containers, devices }: HostInfo): number {
   const real = new Set(devices.filter(({ name }) => name !== 'mscribe').map(({ group }) => group));
   const pinning = containers.filter(({ groups }) => groups.some((group) => real.has(group)));
-  return pinning.reduce((sum, { mappedBytes }) => sum + mappedBytes / 4096, 0);
+  return pinning.reduce((sum, { mappedBytes, unpinnedBytes = 0 }) => sum + (mappedBytes - unpinnedBytes) / 4096, 0);
 }
 
 /**

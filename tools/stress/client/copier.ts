@@ -42,8 +42,20 @@ export class Copier {
     this.#edu.acknowledge();
   }
 
+  /** Does `work` while the first half of the copy is under way. */
+  during({ source, destination, length, interrupts }: Copy, work: () => void): void {
+    this.#edu.start({ direction: 'from-bus', iova: source, length, interrupt: interrupts });
+    work();
+    this.#untilDone();
+    this.#transfer({ direction: 'to-bus', iova: destination, length, interrupt: interrupts });
+  }
+
   #transfer(transfer: EduTransfer): void {
     this.#edu.start(transfer);
+    this.#untilDone();
+  }
+
+  #untilDone(): void {
     const deadline = monotonicNs() + PATIENCE_NS;
     while (this.#edu.isTransferring()) {
       if (this.#log.beat() > deadline) throw new Violation('6', `${this.file.name}: a transfer does not end`);

@@ -51,7 +51,12 @@ function watch({ log }: Session, look: () => void): void {
   while (log.beat() < deadline) look();
 }
 
-const DOINGS: Readonly<Record<Exclude<Defect, 'kill-host'>, (session: Session, entry: Entry) => void>> = {
+/** The shard does the one, the peers do the other. */
+type OfMapper = Exclude<Defect, 'kill-host' | 'hidden-peer-unmap'>;
+
+const isOfMapper = (defect: Defect): defect is OfMapper => Object.hasOwn(DOINGS, defect);
+
+const DOINGS: Readonly<Record<OfMapper, (session: Session, entry: Entry) => void>> = {
   'keep-mapping': (session, entry) => {
     const { table, accounting, memory, log } = session;
     log.event('unmaps nothing, and says it did');
@@ -79,6 +84,6 @@ const DOINGS: Readonly<Record<Exclude<Defect, 'kill-host'>, (session: Session, e
 
 /** Commits the defect. Returns only when no check has noticed it. */
 export function commit(session: Session, defect: Defect): void {
-  if (defect === 'kill-host') return; // the shard does this one
+  if (!isOfMapper(defect)) return;
   DOINGS[defect](session, makeBusyRing(session));
 }

@@ -16,6 +16,7 @@ import { RESUME_FLAG, takeHandover } from './exec-image.ts';
 import { Fuzzer } from './fuzzer.ts';
 import { shardIsGone, thawWhenOrphaned } from './lifeline.ts';
 import { runMapper, startPartner } from './mapper.ts';
+import { PEERS_FLAG, Peers, type PeersState } from './peers.ts';
 import { Session } from './session.ts';
 
 /** The guardian of an exec goes on, when the new image has ended. */
@@ -44,6 +45,25 @@ function runResumed(log: EventLog, fd: number): void {
   runMapper(session);
 }
 
+/** How many steps there are between two execs of the peers, about. */
+const STEPS = 100;
+
+function runPeers(log: EventLog, peers: Peers): void {
+  log.enter(PHASE.running);
+  for (let steps = 1; !log.stopRequested() && !shardIsGone(); steps++) {
+    if (steps % STEPS === 0) peers.exec();
+    peers.step();
+  }
+}
+
+function runNextPeers(log: EventLog, fd: number): void {
+  const { assignment, state } = takeHandover<PeersState>(fd);
+  name = assignment.name;
+  const peers = new Peers(assignment, log, state);
+  peers.arrive();
+  runPeers(log, peers);
+}
+
 function run(log: EventLog, assignment: Assignment): void {
   name = assignment.name;
   if (assignment.kind === 'mapper') {
@@ -51,6 +71,10 @@ function run(log: EventLog, assignment: Assignment): void {
     if (assignment.partner) startPartner(session, assignment.partner);
     log.enter(PHASE.running);
     runMapper(session);
+    return;
+  }
+  if (assignment.kind === 'peers') {
+    runPeers(log, new Peers(assignment, log));
     return;
   }
   const actor = assignment.kind === 'fuzzer' ? new Fuzzer(assignment, log) : new Auditor(assignment, log);
@@ -78,6 +102,7 @@ try {
   if (word === RESUME_FLAG) runResumed(log, Number(value));
   else if (word === GUARD_FLAG) runTakenBack(log, Number(value));
   else if (word === HALF_FLAG) runHalf(log, Number(value));
+  else if (word === PEERS_FLAG) runNextPeers(log, Number(value));
   else run(log, JSON.parse(word!) as Assignment);
   log.event('ends');
   log.enter(PHASE.ended);

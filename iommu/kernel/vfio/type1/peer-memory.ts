@@ -17,6 +17,11 @@ export class PeerMemory {
     memory.users.add(this.#user);
   }
 
+  /** Whether the container has never mapped any. */
+  get isEmpty(): boolean {
+    return this.#memories.size === 0;
+  }
+
   /** The container has let everything go. */
   clear(): void {
     for (const memory of this.#memories) memory.users.delete(this.#user);

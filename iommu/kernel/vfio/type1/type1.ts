@@ -183,7 +183,12 @@ export class Type1 implements ContainerIommu {
   }
 
   get stats(): ContainerIommuStats {
-    const { nrEntries, mappedPages, vaddrInvalidCount } = this.#iommu;
-    return { mappings: nrEntries, mappedBytes: mappedPages * 4096, invalidVaddrs: vaddrInvalidCount };
+    const { nrEntries, mappedPages, unpinnedPages, vaddrInvalidCount } = this.#iommu;
+    return {
+      mappings: nrEntries,
+      mappedBytes: mappedPages * 4096,
+      ...(unpinnedPages === 0 ? {} : { unpinnedBytes: unpinnedPages * 4096 }),
+      invalidVaddrs: vaddrInvalidCount,
+    };
   }
 }

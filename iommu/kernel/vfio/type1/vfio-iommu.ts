@@ -88,6 +88,7 @@ export class VfioIommu {
   dmaAvail: number;
   /** The sum over all entries. */
   mappedPages = 0;
+  #hasMsiWindow = false;
   pgsizeBitmap = ALL_PAGE_SIZES;
   dirtyPageTracking = false;
   /** False from the close of the container's fd on (CORE-11). */
@@ -129,6 +130,17 @@ export class VfioIommu {
     return Number(this.pgsize >> BigInt(PAGE_SHIFT));
   }
 
+  /** Pages of entries that pin nothing there: windows for MSIs, and memory of devices (ACC-4). */
+  get unpinnedPages(): number {
+    if (!this.#hasMsiWindow && this.peers.isEmpty) return 0;
+    let sum = 0;
+    for (const { type, nrPages, runs } of this.entries()) {
+      if (type === 'msi') sum += nrPages;
+      for (const run of runs) if (run.device) sum += run.nrPages;
+    }
+    return sum;
+  }
+
   get nrEntries(): number {
     return this.#entries.size;
   }
@@ -163,6 +175,7 @@ export class VfioIommu {
 
   link(entry: DmaEntry): void {
     this.mappedPages += entry.nrPages;
+    this.#hasMsiWindow ||= entry.type === 'msi';
     this.#entries.insert(entry);
   }
 

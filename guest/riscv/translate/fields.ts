@@ -18,11 +18,10 @@ export interface Decoded {
 }
 
 export function fieldsOf(pc: number, length: number, word: number, instruction: Instruction): Decoded {
-  return {
-    ...{ pc, length, instruction, word },
-    ...{ rd: (word >>> 7) & 31, rs1: (word >>> 15) & 31, rs2: (word >>> 20) & 31 },
-    imm: immediate(instruction.format, word),
-  };
+  const rd = (word >>> 7) & 31;
+  const rs1 = (word >>> 15) & 31;
+  const rs2 = (word >>> 20) & 31;
+  return { pc, length, instruction, word, rd, rs1, rs2, imm: immediate(instruction.format, word) };
 }
 
 function immediate(format: Format, word: number): number {

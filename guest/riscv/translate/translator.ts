@@ -34,7 +34,7 @@ import {
 
 /** Instructions that the interpreter executes until hot code is looked for again. */
 const INTERPRET = 64;
-const HOT = 2048;
+const HOT = 8192;
 /**
  * So many regions come into one module, because a module takes 130 µs beside its code; unless one
  * of them is so many times as hot as hot.

@@ -18,6 +18,8 @@ export interface RegisterFile {
   readonly f: BigInt64Array;
   /** fflags, frm */
   readonly fcsr: Int32Array;
+  /** The reservation of LR: gpa, −1 for none; the value it saw; bytes. */
+  readonly reserved: BigInt64Array;
 }
 
 /** All zero, in memory of their own. */
@@ -25,6 +27,7 @@ export const newRegisters = (): RegisterFile => ({
   x: new BigInt64Array(32),
   f: new BigInt64Array(32),
   fcsr: new Int32Array(2),
+  reserved: new BigInt64Array(3),
 });
 
 /**
@@ -44,7 +47,6 @@ export class Core {
    * raises its fetch access fault at once, so the pc never gets such a value.
    */
   pc = 0;
-  reservation: Reservation | undefined;
   /** True from a WFI until something ends the wait. */
   waiting = false;
   readonly csr: ControlStatus;
@@ -61,10 +63,13 @@ export class Core {
   codePaged = false;
   /** FENCE.I instructions executed: a translator looks at code anew. */
   codeFences = 0;
+  readonly #reserved: BigInt64Array;
   /** Why an access of access.ts failed. */
   readonly fault = { cause: 0, offset: 0 };
 
-  constructor(csr: ControlStatus, memory: Memory, { x, f, fcsr }: RegisterFile = newRegisters()) {
+  constructor(csr: ControlStatus, memory: Memory, { x, f, fcsr, reserved }: RegisterFile = newRegisters()) {
+    this.#reserved = reserved;
+    this.reservation = undefined;
     this.x = x;
     this.halves = new Int32Array(x.buffer, x.byteOffset, 64);
     this.float = new FloatRegisters(f, fcsr);
@@ -73,6 +78,19 @@ export class Core {
     this.memory = memory;
     this.mmu = new Mmu(csr);
   }
+
+  get reservation(): Reservation | undefined {
+    const [gpa, value, size] = this.#reserved;
+    return gpa! < 0n ? undefined : { gpa: Number(gpa), value: value!, size: Number(size) as 4 | 8 };
+  }
+
+  set reservation(made: Reservation | undefined) {
+    this.#reserved[0] = made ? BigInt(made.gpa) : -1n;
+    if (!made) return;
+    this.#reserved[1] = made.value;
+    this.#reserved[2] = BigInt(made.size);
+  }
+
   /**
    * To be called before the first instruction after a change of mode or of a CSR. M mode sees
    * memory as it is, unless a PMP entry is locked (priv-isa §3.7.1.2).

@@ -10,6 +10,7 @@ import { benchCalls } from '../bench/calls.ts';
 import { benchDirty } from '../bench/dirty.ts';
 import { benchDma } from '../bench/dma.ts';
 import { benchGuardian } from '../bench/guardian.ts';
+import { benchGuest } from '../bench/guest.ts';
 import { benchKexec } from '../bench/kexec.ts';
 import { benchMap } from '../bench/map.ts';
 import { benchMediated } from '../bench/mediated.ts';
@@ -36,6 +37,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   dirty: benchDirty,
   mediated: benchMediated,
   msi: benchMsi,
+  guest: benchGuest,
   update: benchUpdate,
   kexec: benchKexec,
   'at-once': benchAtOnce,
@@ -51,7 +53,7 @@ const PART_NAMES = Object.keys(PARTS);
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, and to other devices; calls into the kernel; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
-devices through a real socket; MSIs against write(2); the pause of live updates against a bare execve of the same node, and of
+devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's; the pause of live updates against a bare execve of the same node, and of
 eight VMMs at once against each alone; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
 from a new image that dies, and from a VMM that is killed; starts; and system calls under livevmm with. Read ratios, not absolute
 figures. Takes some seven minutes on a machine that has nothing else to do.

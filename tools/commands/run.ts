@@ -35,7 +35,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --drive file=PATH[,key=value]...   a raw disk: if=virtio (default; a PCI device of its own) or none, id=, cache=writeback|writethrough|
                                 none|directsync|unsafe, readonly=on|off
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
-  --accel golden|jit            what executes the guest: the interpreter (default), or translations of hot code to WebAssembly
+  --accel golden|jit            what executes the guest: the interpreter, or translations of hot code to WebAssembly (default)
   --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
   --guardian always|update      when a second process stands by that takes the guest over if this one dies: while an update is under

@@ -14,6 +14,7 @@
  * from there to the next such place is no longer than the region. So no more instructions are
  * executed than are allowed, and no loop runs for long.
  */
+import { ATOMIC } from './atomic.ts';
 import type { Block } from './discover.ts';
 import {
   BUDGET,
@@ -43,7 +44,7 @@ const isFloat = ({ instruction }: Decoded): boolean => instruction.extension ===
 export function translates(decoded: Decoded, context: Context): boolean {
   const { id, name } = decoded.instruction;
   if (isFloat(decoded)) return context.float && (MEMORY_FLOAT[id] ?? FLOAT_ARITHMETIC[id]) !== undefined;
-  return name === 'jal' || name === 'jalr' || (INTEGER[id] ?? CONDITION[id] ?? MEMORY[id]) !== undefined;
+  return name === 'jal' || name === 'jalr' || (INTEGER[id] ?? CONDITION[id] ?? MEMORY[id] ?? ATOMIC[id]) !== undefined;
 }
 
 /** The type of a region's function: see the head of this file. */
@@ -216,7 +217,7 @@ export class Region {
       if (d.rd === 0) return;
       integer(e, d);
       e.set(d.rd);
-    } else (MEMORY[id] ?? MEMORY_FLOAT[id] ?? FLOAT_ARITHMETIC[id])!(e, d);
+    } else (MEMORY[id] ?? ATOMIC[id] ?? MEMORY_FLOAT[id] ?? FLOAT_ARITHMETIC[id])!(e, d);
   }
 
   /** The code of the last instruction of a block; false if it is none that jumps. */

@@ -17,7 +17,7 @@ export const FRM = 516;
 export const PC = 520;
 export const PC_BITS = 528;
 export const LEFT = 536;
-/** LR's reservation: gpa (int64, −1 none), the value it saw, its size. */
+/** The reservation of LR, as RegisterFile has it. */
 export const RESERVED = 544;
 export const RESERVED_VALUE = 552;
 export const RESERVED_SIZE = 560;
@@ -76,6 +76,7 @@ export class Workspace {
       x: new BigInt64Array(buffer, at + X, 32),
       f: new BigInt64Array(buffer, at + F, 32),
       fcsr: new Int32Array(buffer, at + FFLAGS, 2),
+      reserved: new BigInt64Array(buffer, at + RESERVED, 3),
     };
   }
 

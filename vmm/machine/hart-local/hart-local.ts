@@ -43,7 +43,7 @@ export interface RamPart extends SharedPart {
 /** What executes the guest: the interpreter, or the translator to wasm beside it. */
 export const ACCELS = ['golden', 'jit'] as const;
 export type Accel = (typeof ACCELS)[number];
-export const DEFAULT_ACCEL: Accel = 'golden';
+export const DEFAULT_ACCEL: Accel = 'jit';
 
 /** Whether a Memory made for so much RAM has room for translators. */
 export const canTranslate = (ramSize: number): boolean => ramSize + HARTS * WORKSPACE_BYTES <= MAX_MAPPING;
@@ -122,7 +122,9 @@ export class HartLocal {
   }
 }
 
-/** Each hart's translator has its own room behind RAM. */
+/**
+ * Each hart's translator has its own room behind RAM; undefined where there is none: 4 GiB of RAM.
+ */
 function translatorOf(hart: number, { memory, size }: RamPart): Translator | undefined {
   return memory && canTranslate(size) ? new Translator({ memory, at: size + hart * WORKSPACE_BYTES }) : undefined;
 }

@@ -68,12 +68,25 @@ const registersAt = ({ box, mailbox }: PeerMemory, start: number): PaRange => {
   return { kind: 'registers', start, size: PAGE, bar: 0, box, mailbox, gate };
 };
 
-const ranges = ({ kernelRam, kernelRam1, guest, doorbells, decoy }: BoardMemory, peer?: PeerMemory): PaRange[] => [
+/** A BAR of memory that lies behind the mapping, in place of `guest`. */
+export interface BarMemory {
+  readonly gate: SharedArrayBuffer;
+  /** Of the object with its bytes, which the scenario's libc models. */
+  readonly fd: number;
+}
+
+const rangeOf = (peer: PeerMemory | BarMemory, start: number): PaRange =>
+  'box' in peer ? registersAt(peer, start) : { kind: 'bar', start, size: PAGE, at: 0, ...peer };
+
+const ranges = (
+  { kernelRam, kernelRam1, guest, doorbells, decoy }: BoardMemory,
+  peer?: PeerMemory | BarMemory,
+): PaRange[] => [
   { kind: 'ram', start: DECOY_PA, size: decoy.byteLength, buffer: decoy },
   { kind: 'doorbell', start: DOORBELL_PA, size: PAGE, interrupts: doorbells },
   { kind: 'ram', start: KERNEL_PA, size: kernelRam.byteLength, buffer: kernelRam },
   { kind: 'ram', start: KERNEL1_PA, size: kernelRam1.byteLength, buffer: kernelRam1 },
-  peer ? registersAt(peer, GUEST_PA) : { kind: 'ram', start: GUEST_PA, size: guest.byteLength, buffer: guest },
+  peer ? rangeOf(peer, GUEST_PA) : { kind: 'ram', start: GUEST_PA, size: guest.byteLength, buffer: guest },
 ];
 
 const noWire = (): void => undefined;
@@ -125,10 +138,11 @@ export function boardMemory(agents: 1 | 2, units: 1 | 2 = 1): BoardMemory {
 
 const agentsOf = (unit: SharedArrayBuffer): number => new Int32Array(unit)[Unit.word.nrAgents]!;
 
-/** How a port reaches registers. */
+/** How a port reaches another device. */
 interface PeerAccess {
-  readonly peer: PeerMemory;
-  readonly requester: PeerRequester;
+  readonly peer: PeerMemory | BarMemory;
+  /** For registers. */
+  readonly requester?: PeerRequester;
 }
 
 /** A device worker's port. */

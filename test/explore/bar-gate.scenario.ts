@@ -1,6 +1,6 @@
 /**
- * iommu/bus/bar-gate.ts and those who take a BAR back from other devices: when that has returned, no
- * device reaches the BAR (P2P-4, P2P-7, P2P-10).
+ * iommu/bus/bar-gate.ts and those who take a BAR back from other devices: when that has returned,
+ * no device reaches the BAR (P2P-4, P2P-7, P2P-10).
  */
 import assert from 'node:assert/strict';
 import { BarGate, createBarGate } from '../../iommu/bus/bar-gate.ts';

@@ -52,6 +52,13 @@ export class QmpClient {
       });
     });
     socket.on('error', () => socket.destroy()); // 'close' follows and tells everybody who waits
+    return QmpClient.on(socket);
+  }
+
+  /**
+   * The same over a connection that the monitor has made. The caller handles the socket's errors.
+   */
+  static async on(socket: Socket): Promise<QmpClient> {
     const client = new QmpClient(socket);
     try {
       await client.execute('qmp_capabilities', undefined, ANSWER_MS);

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { DEFAULT_PROFILE, PROFILE_NAMES, type ProfileName, profileOf } from '../../iommu/kernel/core/profile.ts';
-import { type Command, CommandError, oneOf, parseOptions, wholeNumber } from '../cli/command.ts';
+import { type Command, CommandError, oneOf, parseOptions, UsageError, wholeNumber } from '../cli/command.ts';
 import { demoGuest } from '../demo/guests.ts';
 import { DEFECTS, vmmOptionsFor } from '../demo/injection.ts';
 import { describeDocument, guestTiles } from '../demo/progress.ts';
@@ -15,8 +15,10 @@ import { pkernfsBytesFor } from '../launch/persistent-memory.ts';
 import { guestPath } from '../launch/programs.ts';
 import { runBadSuccessors } from './demo-bad-successors.ts';
 import { peers } from './demo-p2p.ts';
+import { runQemuDemo } from './demo-qemu.ts';
 import { type Mode, runUpdates } from './demo-updates.ts';
 
+const VMMS = ['livevmm', 'qemu'] as const;
 const MODES = ['updates', 'bad-successors', 'p2p', 'kexec', 'mixed'] as const;
 
 /**
@@ -28,6 +30,7 @@ const ROLLBACK_PROFILE: ProfileName = '6.12';
 const HELP = `Usage: livevmm demo [--updates N] [--seconds S] [--devices N] [--json] [--report FILE.html] [--keep]
        livevmm demo --mode p2p [--updates N] [--seconds S] [--json] [--report FILE.html] [--keep]
        livevmm demo --mode kexec|mixed [--updates N] [--seconds S] [--without-live-update-flag] [--json] [--report FILE.html] [--keep]
+       livevmm demo --vmm qemu [--updates N] [--devices N] [--vfio-profile V] [--json] [--report FILE.html]
        livevmm demo --mode bad-successors [--moments N] [--only TEXT]… [--node PATH]… [--json] [--report FILE.html]
 
 Starts a host process with an edu and N capture devices behind an IOMMU and mscribe, a copy engine without one, and a VMM process with
@@ -43,6 +46,9 @@ Exit status 0: pass, 1: fail. Kernels from 6.3 on refuse updates beside a device
   --json               print exactly one JSON document
   --report FILE.html   also write a report with a timeline picture
   --keep               leave host and VMM running until Ctrl-C, and say how to reach them
+
+--vmm qemu: the VMM is qemu-system-riscv64, unmodified, under livevmm with; it replaces itself by cpr-exec (docs/with.md). The pause is
+the time in which no QEMU was there.
 
 --mode p2p: a capture device writes its frames straight into the memory of an ivshmem device (peer-to-peer DMA), while the VMM that has
 both is replaced; a guest in a second VMM reads and checks them there, in its own ivshmem device, which has the same memory.
@@ -70,6 +76,7 @@ export const demo: Command = {
   async run(words) {
     const options = parseOptions(words, {
       mode: { type: 'string', default: 'updates' },
+      vmm: { type: 'string', default: 'livevmm' },
       moments: { type: 'string', default: '8' },
       only: { type: 'string', multiple: true, default: [] },
       node: { type: 'string', multiple: true, default: [] },
@@ -91,6 +98,12 @@ export const demo: Command = {
     if (options.report !== undefined) claimFile(options.report);
 
     const mode = oneOf('mode', options.mode, MODES);
+    if (oneOf('vmm', options.vmm, VMMS) === 'qemu') {
+      if (mode !== 'updates' || inject !== undefined) throw new UsageError('--vmm qemu has no --mode and no --inject');
+      const profile = oneOf('vfio-profile', options['vfio-profile'] ?? DEFAULT_PROFILE, PROFILE_NAMES);
+      const { json, report } = options;
+      return runQemuDemo({ updates, captures, hostOptions: ['--vfio-profile', profile], json, report });
+    }
     if (mode === 'bad-successors') {
       const { memory, only, node: nodes, json, report, 'vfio-profile': kernelsVfio = ROLLBACK_PROFILE } = options;
       const profile = oneOf('vfio-profile', kernelsVfio, PROFILE_NAMES);

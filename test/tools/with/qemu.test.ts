@@ -2,14 +2,16 @@
  * QEMU, unmodified, with vfio-pci on the emulated kernel. Where there is no QEMU, or one that is
  * too old, the tests are skipped, and their names say which is needed.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-
+import { hasCprExec, qemuVersion } from '../../../tools/demo/qemu/command.ts';
+import { pollingGuest } from '../../../tools/demo/qemu/polling-guest.ts';
 import { HostProcess } from '../../../tools/launch/host.ts';
 import { guestPath } from '../../../tools/launch/programs.ts';
-import { hasCprExec, pollingGuest, QemuMachine, qemuVersion } from './qemu.ts';
+import { Sandbox } from '../livevmm-process.ts';
+import { QemuMachine } from './qemu.ts';
 
 const UPDATES = 20;
 const TRANSFERS = 20;
@@ -41,7 +43,9 @@ async function start(
 
 const seconds = (n: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1000 * n));
 
-describe.skipIf(qemuVersion === undefined)('a guest of QEMU (qemu-system-riscv64, any version)', () => {
+const version = qemuVersion();
+
+describe.skipIf(version === undefined)('a guest of QEMU (qemu-system-riscv64, any version)', () => {
   it('drives edu, capture and ivshmem, and gets each MSI', async () => {
     const edu = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';
     const { console } = await start([edu, 'capture', 'ivshmem-plain'], () => guestPath('demo'));
@@ -58,7 +62,7 @@ describe.skipIf(qemuVersion === undefined)('a guest of QEMU (qemu-system-riscv64
 
 const CAPTURES = ['capture,flr=on,intx=off', 'capture,flr=on,intx=off'];
 
-describe.skipIf(!hasCprExec)('QEMU updates itself (qemu-system-riscv64 of 10.2 or later)', () => {
+describe.skipIf(!hasCprExec(version))('QEMU updates itself (qemu-system-riscv64 of 10.2 or later)', () => {
   it.each(['5.12', '6.12', '7.2'])(
     `by cpr-exec on %s: in ${UPDATES} no frame is lost, devices DMA in each, and no page table is written`,
     async (profile) => {
@@ -95,6 +99,23 @@ describe.skipIf(!hasCprExec)('QEMU updates itself (qemu-system-riscv64 of 10.2 o
     },
     120_000,
   );
+
+  it('as a demo, with a verdict and a report', async () => {
+    const sandbox = new Sandbox();
+    const report = join(sandbox.dir, 'report.html');
+    try {
+      const { status, stdout, stderr } = await sandbox.run(
+        ...['demo', '--vmm', 'qemu', '--updates', '3', '--json', '--report', report],
+      );
+      const { verdict, failures, updates } = JSON.parse(stdout);
+      expect({ status, stderr, verdict, failures }).toEqual({ status: 0, stderr: '', verdict: 'pass', failures: [] });
+      expect(updates).toHaveLength(3);
+      expect(readFileSync(report, 'utf8').match(/<h3>Update/g)).toHaveLength(3);
+      expect(sandbox.leftovers()).toEqual([]);
+    } finally {
+      sandbox.remove();
+    }
+  }, 60_000);
 
   it.each([
     ['is not there', 'goes on', ['/no/such/program']],

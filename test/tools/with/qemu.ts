@@ -1,6 +1,5 @@
 /** QEMU's riscv `virt` machine under `livevmm with`, with devices of a host passed through. */
-import { spawnSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { vi } from 'vitest';
@@ -8,51 +7,10 @@ import type { HostInfo } from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { HostClient } from '../../../tools/clients/host-client.ts';
 import { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { hasCprExec, qemuArgv, qemuVersion } from '../../../tools/demo/qemu/command.ts';
 import { Child } from '../../../tools/launch/child.ts';
 import { GuestConsole } from '../../../tools/launch/guest-console.ts';
-import { guestPath, programArgv } from '../../../tools/launch/programs.ts';
-
-/** The command of QEMU, in words; another one than that on the PATH by LIVEVMM_QEMU_RISCV64. */
-export const QEMU = (process.env.LIVEVMM_QEMU_RISCV64 ?? 'qemu-system-riscv64').split(' ');
-
-/** `11.1.3`; undefined where there is no QEMU. */
-export const qemuVersion: string | undefined = / version ([\d.]+)/.exec(
-  spawnSync(QEMU[0]!, [...QEMU.slice(1), '--version'], { encoding: 'utf8' }).stdout ?? '',
-)?.[1];
-
-/** cpr-exec came with 10.2. */
-export const hasCprExec = qemuVersion !== undefined && Number.parseFloat(qemuVersion) >= 10.2;
-
-const SHT_SYMTAB = 2;
-/** `c.li a0, 1` and `c.ret` */
-const RETURN_TRUE = Uint8Array.of(0x05, 0x45, 0x82, 0x80);
-
-/**
- * The demo guest without interrupts: its function that enables MSI only says that it has. It then
- * looks for frames with each tick of its timer. A QEMU without KVM cannot hand MSI on.
- */
-export function pollingGuest(folder: string): string {
-  const elf = readFileSync(guestPath('demo'));
-  elf.set(RETURN_TRUE, fileOffsetOf(elf, 'pcie_enable_msi'));
-  const path = join(folder, 'polling.elf');
-  writeFileSync(path, elf);
-  return path;
-}
-
-/** Where the first byte of a function lies in a 64-bit ELF. */
-function fileOffsetOf(elf: Buffer, name: string): number {
-  const u64 = (at: number): number => Number(elf.readBigUInt64LE(at));
-  const headers = Array.from({ length: elf.readUInt16LE(60) }, (_, i) => u64(40) + i * elf.readUInt16LE(58));
-  const symbols = headers.find((at) => elf.readUInt32LE(at + 4) === SHT_SYMTAB)!;
-  const names = u64(headers[elf.readUInt32LE(symbols + 40)]! + 24);
-  for (let at = u64(symbols + 24); at < u64(symbols + 24) + u64(symbols + 32); at += 24) {
-    const start = names + elf.readUInt32LE(at);
-    if (elf.toString('latin1', start, elf.indexOf(0, start)) !== name) continue;
-    const section = headers[elf.readUInt16LE(at + 6)]!;
-    return u64(at + 8) - u64(section + 16) + u64(section + 24);
-  }
-  throw new Error(`no symbol ${name}`);
-}
+import { programArgv } from '../../../tools/launch/programs.ts';
 
 /** One update as seen from outside. Times are CLOCK_MONOTONIC. */
 export interface QemuUpdate {
@@ -117,14 +75,12 @@ export class QemuMachine {
 
   #argv(): string[] {
     const { bdfs, elf } = this.#plan;
-    return [
-      ...QEMU,
-      ...['-machine', 'virt,aia=aplic-imsic,memory-backend=ram0', '-m', '64M', '-bios', 'none', '-kernel', elf],
-      ...['-object', 'memory-backend-memfd,id=ram0,size=64M,share=on', '-display', 'none', '-nodefaults'],
-      ...(hasCprExec ? ['-machine', 'aux-ram-share=on'] : []),
-      ...['-serial', 'stdio', '-qmp', `unix:${this.#path('qmp')},server=on,wait=off`],
-      ...bdfs.flatMap((bdf, i) => ['-device', `vfio-pci,host=${bdf},addr=${i + 1}`]),
-    ];
+    return qemuArgv({
+      bdfs,
+      elf,
+      monitor: `unix:${this.#path('qmp')},server=on,wait=off`,
+      updatable: hasCprExec(qemuVersion()),
+    });
   }
 
   /** A QEMU under a supervisor of its own. */

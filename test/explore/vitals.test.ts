@@ -14,15 +14,14 @@ const mutants: readonly Mutant[] = [
   {
     name: 'in-hand-after-the-read',
     file: dispatcher,
-    find: '    this.#routes.pickUp(route);\n    const count = eventfdRead(this.#routes.eventfd(route));\n',
-    replace: '    const count = eventfdRead(this.#routes.eventfd(route));\n    this.#routes.pickUp(route);\n',
+    find: '    this.#routes.pickUp(route);\n    const hart = takeInterrupts(this.#routes, route, this.#files);\n',
+    replace: '    const hart = takeInterrupts(this.#routes, route, this.#files);\n    this.#routes.pickUp(route);\n',
   },
   {
     name: 'laid-down-before-it-pends',
     file: dispatcher,
-    find: '      this.#files[targetHart(target)]?.setPending(targetIdentity(target));\n      reached',
-    replace:
-      '      this.#routes.layDown();\n      this.#files[targetHart(target)]?.setPending(targetIdentity(target));\n      reached',
+    find: '  files[targetHart(target)]?.setPending(targetIdentity(target));\n',
+    replace: '  routes.layDown();\n  files[targetHart(target)]?.setPending(targetIdentity(target));\n',
   },
   {
     name: 'claimed-before-its-entry',

@@ -63,6 +63,9 @@ const SIGNATURES = {
     'intptr_t process_vm_readv(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
   process_vm_writev:
     'intptr_t process_vm_writev(int pid, void *l, unsigned long ln, void *r, unsigned long rn, unsigned long f)',
+  tcgetattr: 'int tcgetattr(int fd, void *mode)',
+  tcsetattr: 'int tcsetattr(int fd, int when, void *mode)',
+  _exit: 'void _exit(int status)',
   execve: 'int execve(const char *path, const char **argv, const char **envp)',
   waitpid: 'int waitpid(int pid, void *status, int options)',
   capget: 'int capget(void *header, void *data)',

@@ -55,7 +55,7 @@ describe('what starts a process or a thread', () => {
 });
 
 /** Folders of test/ that are named for a subject and not for a room. */
-const SUBJECTS = ['conformance', 'examples', 'explore', 'live-update', 'mutants', 'structure'];
+const SUBJECTS = ['conformance', 'examples', 'explore', 'linux', 'live-update', 'mutants', 'structure'];
 
 it('a test file lies where its source does, or in a folder of a subject', () => {
   const folders = [...new Set(testFiles.map((path) => dirname(path).replace(/^test\//, '')))];

@@ -205,11 +205,11 @@ export const SURVIVORS: readonly Survivor[] = [
   }),
   survivor(CONSOLE_SECTION, {
     phase: 'load',
-    saveAtRest: ({ vm: { parts } }) => CONSOLE_SECTION.of({ input: parts.console.save() }),
-    restore({ vm }, { input }) {
-      vm.parts.console.restore(input);
+    saveAtRest: ({ vm: { parts } }) => CONSOLE_SECTION.of(parts.console.save()),
+    restore({ vm }, state) {
+      vm.parts.console.restore(state);
     },
-    recover: ({ input }) => CONSOLE_SECTION.of({ input }),
+    recover: ({ input }, saved) => CONSOLE_SECTION.of({ ...saved, input }),
   }),
   survivor(ROUTES_SECTION, {
     phase: 'load',

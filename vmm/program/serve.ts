@@ -126,20 +126,21 @@ async function serveUntilEnd(
   migration.listen((status) => emit('MIGRATION', { status }));
   const commands = commandsOf({ vm, update, migration, standing }, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
-  const end = (status: number): void => {
-    if (update.successor === undefined) vm.shutdown(status, 'host-signal');
+  const end = (status: number, reason = 'host-signal'): void => {
+    if (update.successor === undefined) vm.shutdown(status, reason);
     else process.kill(update.successor, 'SIGTERM'); // it has the guest
   };
-  void signalled.then(end);
+  void signalled.then((status) => end(status));
   try {
     if (lifeline !== undefined) void ownerEnded(lifeline).then(() => end(HUNG_UP));
     const served = await open((command) => commands.execute(command).finally(() => standing?.refresh()));
     monitor = served.monitor;
-    vm.parts.console.open();
+    vm.parts.console.open(() => end(0, 'host-ui'));
     begun = served.begin();
     standing?.begin(protector);
     const status = await Promise.race([begun.then(() => vm.ended), vm.ended, moved]);
     hasMoved = status === 'moved';
+    if (hasMoved) vm.parts.console.leave();
     inOrder = true;
     return status;
   } finally {

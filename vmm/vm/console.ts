@@ -3,21 +3,35 @@
  * fit waits here, and stdin is paused.
  */
 import { fstatSync, readSync } from 'node:fs';
+import { exitNow, rawMode, setTerminalMode, terminalMode } from '../../platform/libc/termios.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
-import { bytes } from '../../platform/shape.ts';
+import { bytes, flag, object } from '../../platform/shape.ts';
 import { int32s } from '../../platform/shared.ts';
 import type { VmShared } from '../crew/vm-shared.ts';
 import { OWNER_HART, wakeHart } from '../machine/control/control-block.ts';
 import { ConsoleInput } from '../machine/shared/console-input.ts';
+import { Escape } from './escape.ts';
 
-/** Input that was typed and that the guest has not read. */
-export const CONSOLE_SECTION = defineSection('console', 1, { input: bytes });
+export const CONSOLE_SECTION = defineSection(
+  'console',
+  1,
+  {
+    /** Input that was typed and that the guest has not read. */
+    input: bytes,
+  },
+  {
+    /** Of a terminal: its mode before we changed it, and whether Ctrl-a was typed last. */
+    terminal: object({ mode: bytes, escape: flag }),
+  },
+);
 
 export type ConsoleState = StateOf<typeof CONSOLE_SECTION>;
 
 const STDIN = 0;
 /** Bytes that are read of a file at a time. */
 const CHUNK = 4096;
+
+const HELP = '\nC-a h    print this help\nC-a x    end the VM\nC-a C-a  send C-a\n';
 
 export class Console {
   readonly #ring: ConsoleInput;
@@ -28,6 +42,12 @@ export class Console {
    * of Node's would read ahead in another thread, and an execve would lose those bytes.
    */
   #isFile = false;
+  /** The mode that a terminal had before we changed it. */
+  #mode: Uint8Array | undefined;
+  readonly #escape = new Escape();
+  /** Another process has the terminal now. */
+  #moved = false;
+  #quit: () => void = () => {};
 
   constructor(shared: VmShared) {
     this.#ring = new ConsoleInput(shared.input);
@@ -35,20 +55,26 @@ export class Console {
   }
 
   /** Takes input that was typed before this image had the console. To be called before `open`. */
-  restore(unread: Uint8Array): void {
-    this.#overflow = unread;
+  restore({ input, terminal }: Omit<ConsoleState, 'version'>): void {
+    this.#overflow = input;
+    if (!terminal) return;
+    this.#mode = terminal.mode;
+    this.#escape.pending = terminal.escape;
   }
 
   /**
    * Starts reading stdin. Touching process.stdout makes a pipe or socket there non-blocking, so
    * that a reader that stopped reading does not stop the vCPU (machine/shared/console-output.ts
-   * copes with EAGAIN). libuv opens a terminal anew.
+   * copes with EAGAIN). libuv opens a terminal anew. A terminal becomes raw until the process ends;
+   * `quit` is called when the user wants to end the VM by it.
    */
-  open(): void {
+  open(quit: () => void = () => {}): void {
+    this.#quit = quit;
     process.stdout.on('error', () => {}); // nothing is written through the stream
     this.#isFile = fstatSync(STDIN).isFile();
+    if (process.stdin.isTTY) this.#makeRaw();
     if (!this.#isFile) {
-      process.stdin.on('data', (chunk: Buffer) => this.#take(chunk));
+      process.stdin.on('data', (chunk: Buffer) => this.#hear(chunk));
       process.stdin.on('error', () => {}); // EIO: the terminal is gone, there will be no more input
     }
     this.refill();
@@ -73,6 +99,11 @@ export class Console {
     }
   }
 
+  /** Another process serves the terminal from now on: its mode stays when this one ends. */
+  leave(): void {
+    this.#moved = true;
+  }
+
   /** Stops reading, for good or until `refill`. */
   pause(): void {
     if (!this.#isFile) process.stdin.pause();
@@ -82,10 +113,41 @@ export class Console {
    * All input that was typed and that the guest has not read. To be called only while the vCPU is
    * stopped and stdin paused.
    */
-  save(): Uint8Array {
+  save(): Omit<ConsoleState, 'version'> {
     // what the stream has buffered goes to our 'data' listener, once
     if (!this.#isFile) while (process.stdin.read() !== null);
-    return Buffer.concat([this.#ring.peek(), this.#overflow]);
+    const input = Buffer.concat([this.#ring.peek(), this.#overflow]);
+    return { input, ...(this.#mode ? { terminal: { mode: this.#mode, escape: this.#escape.pending } } : {}) };
+  }
+
+  /**
+   * Node puts a terminal back, at the very end of a process, to what it was when that process
+   * began. After an update that is raw. So the process ends in its own last exit handler.
+   */
+  #makeRaw(): void {
+    const before = this.#mode ?? terminalMode(STDIN);
+    this.#mode = before;
+    setTerminalMode(STDIN, rawMode(before));
+    process.on('exit', (status) => {
+      try {
+        if (!this.#moved) setTerminalMode(STDIN, before);
+      } catch {
+        return; // the terminal is gone
+      }
+      exitNow(status);
+    });
+  }
+
+  /** What was typed: on a raw terminal some of it is for us. */
+  #hear(input: Uint8Array): void {
+    if (!this.#mode) {
+      this.#take(input);
+      return;
+    }
+    const { guest, keys } = this.#escape.take(input);
+    if (guest.length > 0) this.#take(guest);
+    if (keys.includes('help')) process.stderr.write(HELP);
+    if (keys.includes('quit')) this.#quit();
   }
 
   #take(input: Uint8Array): void {

@@ -141,7 +141,7 @@ describe('what does not fit', () => {
     [
       'where the device tree lies',
       RAM_BASE + 2 ** 32 - 0x20_0000,
-      'an ELF segment lies where the device tree does, at 0x17fe00000: more RAM (-m) moves it up',
+      'it lies where the device tree does, at 0x17fe00000: more RAM (-m) moves it up',
     ],
   ])('a segment %s is refused in one line', async (_, paddr, line) => {
     expect(await refused(imageAt(paddr), '-m', '4G')).toBe(`vmm: guest.elf: ${line}\n`);

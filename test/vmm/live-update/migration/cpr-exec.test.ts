@@ -167,13 +167,9 @@ describe('a migration that cannot be', () => {
     expect(await qmp.cmd('query-migrate')).toEqual({ status: 'setup' });
     await qmp.cmd('migrate_cancel');
     expect(await qmp.migrationEnds()).toEqual({ status: 'cancelled' });
-    expect(qmp.events).toEqual([
-      'MIGRATION setup',
-      'LIVE_UPDATE started',
-      'MIGRATION cancelling',
-      'MIGRATION cancelled',
-      'LIVE_UPDATE failed',
-    ]);
+    const of = (name: string): string[] => qmp.events.filter((event) => event.startsWith(name));
+    expect(of('MIGRATION')).toEqual(['MIGRATION setup', 'MIGRATION cancelling', 'MIGRATION cancelled']);
+    expect(of('LIVE_UPDATE')).toEqual(['LIVE_UPDATE started', 'LIVE_UPDATE failed']);
     await useExec();
     await qmp.cmd('migrate', { uri });
     expect(await qmp.migrationEnds()).toMatchObject({ status: 'completed' });

@@ -21,8 +21,8 @@ it.runIf(hasScript)(
         const before = printed;
         printed += chunk;
         const comes = (what: RegExp): boolean => what.test(printed) && !what.test(before);
-        if (comes(/^demo:.*\n/m)) child.stdin.write('s');
-        if (comes(/^@stats .*\n/m)) child.stdin.write('\x01x');
+        if (comes(/^demo:.*\r/m)) child.stdin.write('s');
+        if (comes(/^@stats .*\r/m)) child.stdin.write('\x01x');
       });
       await new Promise((resolve) => child.once('close', resolve));
       expect(printed).toMatch(/^ended 0\r$/m);

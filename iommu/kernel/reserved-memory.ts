@@ -12,7 +12,7 @@ import type { PhysicalMemory } from '../bus/physical.ts';
 import type { RamRange } from '../bus/range.ts';
 import type { BoardClient } from './board/board-client.ts';
 import type { KernelWorkerData } from './board/protocol.ts';
-import type { PlacedObject } from './mm/pin-objects.ts';
+import type { Backing, PlacedObject } from './mm/pin-objects.ts';
 import { BLOCK_BYTES, BLOCK_PAGES, BLOCK_WORDS, KIND } from './pkernfs/layout.ts';
 import type { PkernfsMount } from './pkernfs/open-files.ts';
 import { type Extents, type File, Pkernfs } from './pkernfs/pkernfs.ts';
@@ -55,6 +55,11 @@ export class ReservedMemory implements PkernfsMount {
     return this.#startPfn + block * BLOCK_PAGES;
   }
 
+  /** The words of a block of the kernel's. */
+  wordsOf(block: number): Int32Array {
+    return this.fs.words.subarray(block * BLOCK_WORDS, (block + 1) * BLOCK_WORDS);
+  }
+
   objectOf(firstBlock: number): number {
     const range = this.#physical.find(this.pfnOf(firstBlock))?.range as RamRange | undefined;
     if (range?.fd === undefined) throw enodev(`pkernfs: block ${firstBlock} is no memory`);
@@ -67,15 +72,23 @@ export class ReservedMemory implements PkernfsMount {
     const key = vmaObjectKey(vma);
     const found = this.#byObject.get(key) ?? this.#look(key);
     if (!found) return undefined;
-    const { file, startPfn } = found;
-    const backing = {
-      startPfn,
-      persistent: true,
-      get: () => void file.uses++,
-      put: () => void file.uses--,
-    };
-    backing.get();
-    return { backing, nrPages: file.inode.sizePages };
+    return { backing: this.#hold(found.file), nrPages: found.file.inode.sizePages };
+  }
+
+  /** Pins: the file that has these pages, with one more use of it. */
+  findPages(pfn: number, nrPages: number): Backing | undefined {
+    for (const file of this.fs.files()) {
+      const first = this.pfnOf(file.inode.firstBlock);
+      if (file.kind !== KIND.data || pfn < first || pfn + nrPages > first + file.inode.sizePages) continue;
+      return this.#hold(file);
+    }
+    return undefined;
+  }
+
+  #hold(file: File): Backing {
+    const startPfn = this.pfnOf(file.inode.firstBlock);
+    file.uses++;
+    return { startPfn, persistent: true, get: () => void file.uses++, put: () => void file.uses-- };
   }
 
   /** Files get their objects at other times than the kernel looks for them. */

@@ -16,7 +16,7 @@ import { RiscvIommu, type RiscvIommuOptions } from '../../iommu/kernel/driver/ri
 import type { BoardShares } from '../../iommu/kernel/mm/board-shares.ts';
 import type { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
 import { Pinner } from '../../iommu/kernel/mm/pin.ts';
-import type { BoardMemory, PlacedObject } from '../../iommu/kernel/mm/pin-objects.ts';
+import type { Backing, BoardMemory, PlacedObject } from '../../iommu/kernel/mm/pin-objects.ts';
 import { efault, esrch } from '../../platform/errno.ts';
 import { dup } from '../../platform/libc/fd.ts';
 import { createMemory } from '../../platform/memory.ts';
@@ -356,7 +356,10 @@ export class FakeMachine {
   readonly #agents = new Map<number, DmaPort>();
 
   constructor({ driver = {}, unit = {}, kernelRamBytes = 16 * 2 ** 20, bars, shares, ...rest }: MachineOptions = {}) {
-    const reserved = { find: (vma: Vma) => this.#findPersistent(vma) };
+    const reserved = {
+      find: (vma: Vma) => this.#findPersistent(vma),
+      findPages: (pfn: number) => this.#findPages(pfn),
+    };
     this.#pinnerOptions = { deviceMemory: bars, reserved, ...(shares ? { shares } : {}) };
     this.pinner = new Pinner(this.board, this.#pinnerOptions);
     const { physical } = this.board;
@@ -393,6 +396,13 @@ export class FakeMachine {
     this.persistent.set(object.ino, { startPfn, nrPages: size / PAGE, pins: 0 });
     this.board.physical.attach({ kind: 'ram', start: startPfn * PAGE, size, buffer: object.buffer });
     return object;
+  }
+
+  #findPages(pfn: number): Backing | undefined {
+    for (const [inode, { startPfn, nrPages }] of this.persistent) {
+      if (pfn >= startPfn && pfn < startPfn + nrPages) return this.#findPersistent({ inode } as Vma)?.backing;
+    }
+    return undefined;
   }
 
   #findPersistent({ inode }: Vma): PlacedObject | undefined {

@@ -57,6 +57,7 @@ both is replaced; a guest in a second VMM reads and checks them there, in its ow
 tables, which are hashed before and after: MAP_DMA with VFIO_DMA_MAP_FLAG_LIVE_UPDATE writes none. --mode mixed: such updates and
 those by execve in random order.
 
+  --persist container  the container's mappings outlive the kernel, too, and no MAP_DMA is made again (default: tables)
   --without-live-update-flag  the VMM maps its memory without the flag, on a kernel that allows that: the verdict shows page-table
                        writes, and the faults of devices that meet an entry while it is not there
 
@@ -90,6 +91,7 @@ export const demo: Command = {
       keep: { type: 'boolean', default: false },
       inject: { type: 'string' },
       'without-live-update-flag': { type: 'boolean', default: false },
+      persist: { type: 'string', default: 'tables' },
     });
     const updates = wholeNumber('updates', options.updates, 1, 1000);
     const seconds = wholeNumber('seconds', options.seconds, 1, 86_400);
@@ -125,7 +127,8 @@ export const demo: Command = {
     if (mode === 'p2p') return runUpdates(peers({ memory, hostOptions, vmmOptions: vmmOptionsFor(inject) }), run);
     if (mode === 'kexec' || mode === 'mixed') {
       const withoutFlag = options['without-live-update-flag'];
-      const machine = persistentMachine(captureDevices(captures), { memory, hostOptions, withoutFlag });
+      const persist = oneOf('persist', options.persist, ['tables', 'container'] as const);
+      const machine = persistentMachine(captureDevices(captures), { memory, hostOptions, withoutFlag, persist });
       return runUpdates(busyDevices(machine), { ...run, kinds: kindsOf(mode, updates) });
     }
     const machine = { devices: devicesFor(profile, captures), memory, kernel: guestPath('demo') };
@@ -136,14 +139,25 @@ export const demo: Command = {
 /** A machine whose guest outlives the host's kernel. */
 function persistentMachine(
   devices: readonly string[],
-  options: { readonly memory: string; readonly hostOptions: readonly string[]; readonly withoutFlag: boolean },
+  options: {
+    readonly memory: string;
+    readonly hostOptions: readonly string[];
+    readonly withoutFlag: boolean;
+    readonly persist: string;
+  },
 ): MachineOptions {
-  const { memory, hostOptions, withoutFlag } = options;
+  const { memory, hostOptions, withoutFlag, persist } = options;
   const bytes = String(pkernfsBytesFor(memory));
   return {
     ...{ devices, memory, kernel: guestPath('demo') },
     hostOptions: [...hostOptions, '--pkernfs', bytes, ...(withoutFlag ? ['--persistent-tables', 'rfc'] : [])],
-    vmmOptions: ['--pkernfs', 'guest', ...(withoutFlag ? ['--inject', 'without-live-update-flag'] : [])],
+    vmmOptions: [
+      '--pkernfs',
+      'guest',
+      '--persist',
+      persist,
+      ...(withoutFlag ? ['--inject', 'without-live-update-flag'] : []),
+    ],
   };
 }
 

@@ -6,6 +6,7 @@ import { constants } from 'node:fs';
 
 import {
   SetPersistentPgtables,
+  VFIO_CONTAINER_SET_PERSISTENT_ENTRIES,
   VFIO_CONTAINER_SET_PERSISTENT_PGTABLES,
   VFIO_DMA_MAP_FLAG_LIVE_UPDATE,
 } from '../../iommu/abi/persistent-tables.ts';
@@ -66,6 +67,15 @@ export function removePersistent(client: KernelClient, name: string): void {
   } finally {
     client.close(directory);
   }
+}
+
+/**
+ * VFIO_CONTAINER_SET_PERSISTENT_ENTRIES: `file` is an open file below vfio/. The mappings outlive
+ * the kernel, too: none has to be made again. Errors as setPersistentTables, which comes first.
+ */
+export function setPersistentEntries(calls: FileCalls, container: number, file: number): void {
+  const arg = SetPersistentPgtables.bytes({ persistent_pgtables_fd: file });
+  calls.ioctl(container, VFIO_CONTAINER_SET_PERSISTENT_ENTRIES, arg);
 }
 
 /**

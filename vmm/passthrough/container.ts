@@ -17,8 +17,9 @@ import { checkExtension, getType1Info, joinContainer, openEmptyContainer, setIom
 import type { DeviceDescription } from '../client/device.ts';
 import { type DmaMapping, donateMsiWindow, invalidateVaddrs, mapDma, mapDmas, unmapDma } from '../client/dma.ts';
 import type { KernelClient } from '../client/kernel-client.ts';
-import { openPersistent, setPersistentTables } from '../client/pkernfs.ts';
+import { openPersistent, setPersistentEntries, setPersistentTables } from '../client/pkernfs.ts';
 import { PEER_BARS, type PeerBarState, PeerBars } from './peer-bars.ts';
+import { type PersistentGuest, persistentFiles } from './persistent-files.ts';
 
 /** Iovas for MSIs, where the host wants them from us. The guest's machine has nothing there. */
 const MSI_IOVAS = { iova: 0x0800_0000, size: 0x10_0000 } as const;
@@ -49,16 +50,12 @@ export class PassthroughContainer {
 
   /**
    * A container of `state`, whose fds this process inherited, or a fresh one without groups. The
-   * page tables of a fresh one lie in the file `tables` of pkernfs, if it is given.
+   * page tables of a fresh one lie in pkernfs, for a guest that is there.
    */
-  constructor(client: KernelClient, state?: ContainerState, tables?: string) {
+  constructor(client: KernelClient, state?: ContainerState, guest?: PersistentGuest) {
     this.#client = client;
     this.fd = state?.fd ?? openEmptyContainer(client);
-    if (tables !== undefined) {
-      const file = openPersistent(client, tables);
-      setPersistentTables(client, this.fd, file);
-      client.close(file);
-    }
+    if (guest) persist(client, this.fd, guest);
     this.#groups = [...(state?.groups ?? [])];
     this.#ranges = [...(state?.ranges ?? [])];
   }
@@ -169,6 +166,17 @@ export class PassthroughContainer {
     mapDma(this.#client, this.fd, mapping);
     return true;
   }
+}
+
+function persist(client: KernelClient, container: number, { name, withEntries }: PersistentGuest): void {
+  const { tables, entries } = persistentFiles(name);
+  const tablesFile = openPersistent(client, tables);
+  setPersistentTables(client, container, tablesFile);
+  client.close(tablesFile);
+  if (!withEntries) return;
+  const entriesFile = openPersistent(client, entries);
+  setPersistentEntries(client, container, entriesFile);
+  client.close(entriesFile);
 }
 
 const mappingOf = ({ iova, offset, size }: DmaRange, ramVaddr: number): DmaMapping => {

@@ -26,7 +26,7 @@ import {
   PassthroughContainer,
 } from './container.ts';
 import { type PeerBarParts, type PeerBarState, unplaced } from './peer-bars.ts';
-import { persistentFiles } from './persistent-files.ts';
+import type { PersistentGuest } from './persistent-files.ts';
 
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(fd) });
 
@@ -82,17 +82,17 @@ export class PassthroughHost {
   }
 
   /**
-   * Opens the devices `bdfs` and lets them reach guest RAM. `pkernfs`: the guest's name in memory
-   * that outlives the host's kernel. ENODEV: the host has no such device.
+   * Opens the devices `bdfs` and lets them reach guest RAM. `guest`: if it is in memory that
+   * outlives the host's kernel. ENODEV: the host has no such device.
    */
   static open(
     socketPath: string,
     bdfs: readonly string[],
     ram: DmaRange & { readonly vaddr: number },
-    pkernfs?: string,
+    guest?: PersistentGuest,
   ): PassthroughHost {
     const client = new KernelClient(socketPath);
-    const { container, devices } = openDevices(client, bdfs, pkernfs);
+    const { container, devices } = openDevices(client, bdfs, guest);
     const { vaddr, iova, offset, size } = ram;
     mapRam(container, { iova, offset, size }, vaddr);
     const peerBars = unplaced(
@@ -112,9 +112,9 @@ export class PassthroughHost {
    * The same devices under a new kernel of the host. They have never stopped, and their container's
    * page tables are there already; nothing is mapped yet. Returns the state with the new fds.
    */
-  static reopen(client: KernelClient, before: VfioState, pkernfs: string): VfioState {
+  static reopen(client: KernelClient, before: VfioState, guest: PersistentGuest): VfioState {
     const bdfs = before.devices.map(({ description: { bdf } }) => bdf);
-    const { container, devices } = openDevices(client, bdfs, pkernfs);
+    const { container, devices } = openDevices(client, bdfs, guest);
     const { ranges, peerBars } = before.container!;
     return { version: 2, container: { ...container.save(), ranges, peerBars }, devices };
   }
@@ -127,11 +127,10 @@ export class PassthroughHost {
 function openDevices(
   client: KernelClient,
   bdfs: readonly string[],
-  pkernfs: string | undefined,
+  guest: PersistentGuest | undefined,
 ): { readonly container: PassthroughContainer; readonly devices: readonly PassedDevice[] } {
   const groups = groupsByBdf(client);
-  const tables = pkernfs === undefined ? undefined : persistentFiles(pkernfs).tables;
-  const container = new PassthroughContainer(client, undefined, tables);
+  const container = new PassthroughContainer(client, undefined, guest);
   const groupFds = new Map<number, number>();
   const devices = bdfs.map((bdf) => {
     const group = groups.get(bdf);

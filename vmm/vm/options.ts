@@ -28,6 +28,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (values.inject !== inject) throw einval(`--inject ${values.inject}: unknown`);
   const { pkernfs } = values;
   if (pkernfs !== undefined && !/^[\w.-]{1,32}$/.test(pkernfs)) throw einval(`--pkernfs ${pkernfs}: no name of a file`);
+  const { persist } = values;
+  if (persist !== 'tables' && persist !== 'container') throw einval(`--persist ${persist}: give tables or container`);
   if (pkernfs !== undefined && devices.length === 0) throw einval('--pkernfs: only for a guest with vfio-pci devices');
   const { guardian } = values;
   if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
@@ -47,6 +49,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
     ...(guardian === 'always' ? { guardian } : {}),
     ...(pkernfs === undefined ? {} : { pkernfs }),
+    ...(persist === 'container' ? { persist } : {}),
     ...(inject === undefined ? {} : { inject }),
   };
 }
@@ -87,6 +90,7 @@ function parse(args: readonly string[]) {
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         pkernfs: { type: 'string' },
+        persist: { type: 'string', default: 'tables' },
         lifeline: { type: 'string' },
         guardian: { type: 'string', default: 'update' },
         inject: { type: 'string' },

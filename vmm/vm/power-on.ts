@@ -49,10 +49,11 @@ function ramOf({ host, memory, pkernfs }: VmOptions): number {
   }
 }
 
-function openHost({ host, devices, memory, pkernfs }: VmOptions, ram: Mapping): PassthroughHost | undefined {
+function openHost({ host, devices, memory, pkernfs, persist }: VmOptions, ram: Mapping): PassthroughHost | undefined {
   if (host === undefined || devices.length === 0) return undefined;
   const range = { iova: RAM_BASE, offset: 0, size: memory, vaddr: ram.vaddr };
-  return PassthroughHost.open(host, devices, range, pkernfs);
+  const guest = pkernfs === undefined ? undefined : { name: pkernfs, withEntries: persist === 'container' };
+  return PassthroughHost.open(host, devices, range, guest);
 }
 
 /**

@@ -36,6 +36,8 @@ const VM_OPTIONS = object(
      * tables of its devices are there.
      */
     pkernfs: text,
+    /** Its container's mappings are there, too: nothing is mapped again after a kexec. */
+    persist: oneOf('container'),
     /** Path of the monitor's socket. */
     qmp: text,
     /** A fd that ends with the process that started the VMM. The VMM ends with it. */

@@ -41,6 +41,8 @@ export interface PinnedRun {
 export interface ReservedObjects {
   /** The object that a mapping shows, with one more reference to it. */
   find(vma: Vma): PlacedObject | undefined;
+  /** The object that has all pages of [pfn, pfn + nrPages), with one more reference to it. */
+  findPages(pfn: number, nrPages: number): Backing | undefined;
 }
 
 export interface PinnerOptions {
@@ -117,6 +119,14 @@ export class Pinner {
     const looks = !write && !this.#zeroPageCharged;
     const same = looks ? mm.space.privateRun(vaddrPage * PAGE_SIZE, nrPages) : { nrPages, zeroPage: false };
     return { ...this.#windows.place(mm, vaddrPage, same.nrPages), reserved: same.zeroPage };
+  }
+
+  /** Pins pages of a file of pkernfs by their place. Undefined where there is no such file. */
+  pinReserved(pfn: number, nrPages: number): PinnedRun | undefined {
+    const backing = this.#reserved?.findPages(pfn, nrPages);
+    if (!backing) return undefined;
+    this.pinnedPages += nrPages;
+    return { pfn, nrPages, reserved: false, backing };
   }
 
   /** Splits a pinned run into runs of one page each, which are unpinned one by one. */

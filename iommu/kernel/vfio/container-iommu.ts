@@ -7,6 +7,12 @@ import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
 import type { IommuDevice, TableFile } from '../driver/domain.ts';
 
+/** A file for a container's mappings, which outlives the kernel. */
+export interface EntryFile {
+  readonly name: string;
+  readonly words: Int32Array;
+}
+
 /** The unit of isolation: its devices always share one address space. */
 export interface IommuGroup {
   readonly id: number;
@@ -117,6 +123,9 @@ export interface ContainerIommuStats {
 export interface VfioIommuDriver {
   /** CHECK_EXTENSION without a container (CORE-2). */
   checkExtension(extension: number): number;
-  /** EINVAL for a type it does not serve. `tables`: where its domain's page tables lie (PKF-2). */
-  open(iommuType: number, tables?: TableFile): ContainerIommu;
+  /**
+   * EINVAL for a type it does not serve. `tables`: where its domain's page tables lie (PKF-2);
+   * `entries`: where its mappings are recorded.
+   */
+  open(iommuType: number, tables?: TableFile, entries?: EntryFile): ContainerIommu;
 }

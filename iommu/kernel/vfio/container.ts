@@ -4,7 +4,11 @@
  */
 import { ebadf, ebusy, eexist, einval, enodev } from '../../../platform/errno.ts';
 import type { ContainerInfo } from '../../abi/control.ts';
-import { SetPersistentPgtables, VFIO_CONTAINER_SET_PERSISTENT_PGTABLES } from '../../abi/persistent-tables.ts';
+import {
+  SetPersistentPgtables,
+  VFIO_CONTAINER_SET_PERSISTENT_ENTRIES,
+  VFIO_CONTAINER_SET_PERSISTENT_PGTABLES,
+} from '../../abi/persistent-tables.ts';
 import {
   CONTAINER_IOCTLS,
   VFIO_API_VERSION,
@@ -18,10 +22,10 @@ import { SleepingLock } from '../core/sleeping-lock.ts';
 import type { Task } from '../core/task.ts';
 import type { UserArg } from '../core/user-arg.ts';
 import type { TableFile } from '../driver/domain.ts';
-import { KIND } from '../pkernfs/layout.ts';
+import { KIND, type Kind } from '../pkernfs/layout.ts';
 import { PkernfsFile } from '../pkernfs/open-files.ts';
 import type { File } from '../pkernfs/pkernfs.ts';
-import type { ContainerIommu, IommuGroup, VfioIommuDriver } from './container-iommu.ts';
+import type { ContainerIommu, EntryFile, IommuGroup, VfioIommuDriver } from './container-iommu.ts';
 
 let lastId = 0;
 
@@ -29,6 +33,7 @@ let lastId = 0;
 export interface Persistence {
   /** First page of a file of pkernfs. */
   pfnOf(firstBlock: number): number;
+  wordsOf(firstBlock: number): Int32Array;
 }
 
 export class Container implements FileOperations {
@@ -50,6 +55,8 @@ export class Container implements FileOperations {
   readonly #persistence: Persistence | undefined;
   /** The file that SET_PERSISTENT_PGTABLES has named. It is in use until the container is gone. */
   #tables: File | undefined;
+  /** The file of its mappings; likewise. */
+  #entries: File | undefined;
   #open = true;
 
   /** `onEmpty` is called when neither a fd nor a group refers to the container any more. */
@@ -74,6 +81,9 @@ export class Container implements FileOperations {
         return this.#groupLock.run(() => this.#setIommu(arg.number, task));
       case VFIO_CONTAINER_SET_PERSISTENT_PGTABLES:
         if (this.#persistence) return this.#groupLock.run(() => this.#setPersistentTables(arg, caller));
+        break;
+      case VFIO_CONTAINER_SET_PERSISTENT_ENTRIES:
+        if (this.#persistence) return this.#groupLock.run(() => this.#setPersistentEntries(arg, caller));
     }
     // CORE-1
     if (!this.#iommu) throw einval('the container has no IOMMU driver: SET_IOMMU comes first');
@@ -85,19 +95,39 @@ export class Container implements FileOperations {
    * EINVAL: after SET_IOMMU; EEXIST: the container has a file; EBUSY: another container has it.
    */
   #setPersistentTables(arg: UserArg, caller: Caller): number {
-    const view = arg.copyIn(SetPersistentPgtables.size);
-    const fd = SetPersistentPgtables.read(view).persistent_pgtables_fd | 0;
-    const operations = caller.file(fd)?.operations;
-    if (!(operations instanceof PkernfsFile) || operations.file.kind !== KIND.domain || operations.file.gone) {
-      throw ebadf(`fd ${fd} is no file for page tables`);
-    }
-    const { file } = operations;
-    if (this.#iommu) throw einval('SET_PERSISTENT_PGTABLES comes before SET_IOMMU');
+    const file = this.#persistentFile(arg, caller, KIND.domain);
     if (this.#tables) throw eexist(`the container has its page tables in ${this.#tables.name}`);
     if (file.uses > 0) throw ebusy(`another container has its page tables in ${file.name}`);
     file.uses++;
     this.#tables = file;
     return 0;
+  }
+
+  /** Errors as #setPersistentTables; EINVAL also before SET_PERSISTENT_PGTABLES. */
+  #setPersistentEntries(arg: UserArg, caller: Caller): number {
+    const file = this.#persistentFile(arg, caller, KIND.container);
+    if (!this.#tables) throw einval('SET_PERSISTENT_ENTRIES comes after SET_PERSISTENT_PGTABLES');
+    if (this.#entries) throw eexist(`the container has its mappings in ${this.#entries.name}`);
+    if (file.uses > 0) throw ebusy(`another container has its mappings in ${file.name}`);
+    file.uses++;
+    this.#entries = file;
+    return 0;
+  }
+
+  #persistentFile(arg: UserArg, caller: Caller, kind: Kind): File {
+    const view = arg.copyIn(SetPersistentPgtables.size);
+    const fd = SetPersistentPgtables.read(view).persistent_pgtables_fd | 0;
+    const operations = caller.file(fd)?.operations;
+    if (!(operations instanceof PkernfsFile) || operations.file.kind !== kind || operations.file.gone) {
+      throw ebadf(`fd ${fd} is no file for that`);
+    }
+    if (this.#iommu) throw einval('persistent files come before SET_IOMMU');
+    return operations.file;
+  }
+
+  #entryFile(): EntryFile | undefined {
+    const file = this.#entries;
+    return file && { name: file.name, words: this.#persistence!.wordsOf(file.inode.firstBlock) };
   }
 
   #tableFile(): TableFile | undefined {
@@ -120,7 +150,7 @@ export class Container implements FileOperations {
     if (this.#groups.length === 0) throw einval('SET_IOMMU of a container without groups');
     if (this.#iommu) throw einval('SET_IOMMU of a container that has a driver');
     if (this.#driver.checkExtension(iommuType) <= 0) throw enodev(`no IOMMU driver serves type ${iommuType}`);
-    const iommu = this.#driver.open(iommuType, this.#tableFile());
+    const iommu = this.#driver.open(iommuType, this.#tableFile(), this.#entryFile());
     try {
       await attachAll(iommu, this.#groups, task);
     } catch (error) {
@@ -176,7 +206,9 @@ export class Container implements FileOperations {
   #forgetIfUnused(): void {
     if (this.#open || this.#groups.length > 0) return;
     if (this.#tables) this.#tables.uses--;
+    if (this.#entries) this.#entries.uses--;
     this.#tables = undefined;
+    this.#entries = undefined;
     this.#onEmpty(this);
   }
 

@@ -43,8 +43,9 @@ export async function restoreGuest(restoring: Restoring): Promise<Resumed> {
   const vm = VM_SECTION.decode(sectionOf(saved, VM_SECTION.name));
   const ramBefore = RAM_SECTION.decode(sectionOf(saved, RAM_SECTION.name));
   const before = VFIO_SECTION.decode(sectionOf(saved, VFIO_SECTION.name));
+  const withEntries = vm.options.persist === 'container';
   const ram = findPersistent(client, files.ram, ramBefore.size);
-  const now = PassthroughHost.reopen(client, before, name);
+  const now = PassthroughHost.reopen(client, before, { name, withEntries });
   const openedNs = monotonicNs();
   const fds = new Map([[ramBefore.fd, ram], ...newFds(before, now)]);
   const { lifeline } = vm.options;
@@ -52,7 +53,9 @@ export async function restoreGuest(restoring: Restoring): Promise<Resumed> {
 
   const adapt = (options: VmOptions): VmOptions => adaptOptions(options, restoring);
   const withFlag = vm.options.inject !== 'without-live-update-flag';
-  const image = new NewImage({ adapt, mapFlags: withFlag ? LIVE_UPDATE : READ_WRITE });
+  // Mappings that are there only need their new vaddrs, as after an execve.
+  const mapFlags = withEntries ? undefined : withFlag ? LIVE_UPDATE : READ_WRITE;
+  const image = new NewImage({ adapt, mapFlags });
   const restorables = visitingFds(
     (fd) => fds.get(fd) ?? fd,
     () => decodeAll(completed(saved)),

@@ -6,6 +6,7 @@ import type { IommuDomain } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
 import { leave } from './detach.ts';
 import { enterPersistent, persistentDomainFor } from './persistent.ts';
+import { restoreEntries } from './persistent-entries.ts';
 import { replay } from './replay.ts';
 import { refuseInvalid, whenValid } from './vaddr.ts';
 import { apertureConflicts, narrowed, reservedBy, reservedConflicts } from './valid-iova.ts';
@@ -16,7 +17,7 @@ import type { AttachedGroup, IovaSpan, VfioIommu } from './vfio-iommu.ts';
  * (VAD-8). On an error the group is not attached.
  */
 export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): void | Promise<void> {
-  refuseInvalid(iommu);
+  if (!iommu.tables) refuseInvalid(iommu); // nothing is replayed where tables are persistent
   if (iommu.findGroup(group)) throw einval(`group ${group.id} is attached`);
   if (!group.iommuDevice) {
     attachEmulated(iommu, group);
@@ -25,8 +26,7 @@ export function attachGroup(iommu: VfioIommu, group: IommuGroup, task: Task): vo
   // iommu_enable_nesting: not with this IOMMU, as not with VT-d (CORE-3).
   if (iommu.nesting) throw einval(`group ${group.id}: its IOMMU does not nest`);
   if (iommu.tables) {
-    attachPersistent(iommu, group);
-    return;
+    return iommu.lock.run(attachPersistent(iommu, group, task), task);
   }
   const domain = group.iommuDevice.allocDomain();
   let validIova: readonly IovaSpan[];
@@ -77,12 +77,13 @@ function attachEmulated(iommu: VfioIommu, group: IommuGroup): void {
  * PKF-3, PKF-6: what can be refused is tested before the group's devices enter the domain, because
  * they may be in it already and DMA. On an error the file is as it was.
  */
-function attachPersistent(iommu: VfioIommu, group: IommuGroup): void {
+function* attachPersistent(iommu: VfioIommu, group: IommuGroup, task: Task): Sliced<void> {
   const domain = persistentDomainFor(iommu, group);
   const attached = { group, pinnedPageDirtyScope: false };
   try {
     const validIova = checkConflicts(iommu, group, domain);
     mapMsiWindow(group, domain);
+    if (iommu.persistentDomain !== domain) yield* restoreEntries(iommu, domain, task);
     enterPersistent(group, domain);
     accept(iommu, validIova);
   } catch (error) {

@@ -53,6 +53,8 @@ export class DmaEntry extends DmaRange<DmaEntry> {
   lockCap: boolean;
   /** Pages charged for this entry (6.3+). */
   lockedPages = 0;
+  /** Its record in the container's file of mappings. */
+  slot: number | undefined;
   /** Its end leaves the translations in the tables: it has not made them, and has failed. */
   leavesTables = false;
   /** The runs of pages that are pinned for the IOMMU domains, in order. */

@@ -13,6 +13,7 @@ import { allocateBitmap } from './dirty.ts';
 import { DmaEntry } from './dma-entry.ts';
 import { donateMsiWindow, windowsOf } from './msi-window.ts';
 import { checkLiveUpdate, checkUnclaimed, pinAndClaim } from './persistent.ts';
+import { recordEntry } from './persistent-entries.ts';
 import { DeferredUnpin, pinAndMap, removeEntry } from './pin-map.ts';
 import { updateVaddr } from './vaddr.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
@@ -129,6 +130,7 @@ function* addEntry(iommu: VfioIommu, entry: DmaEntry, live: boolean, task: Task)
   iommu.link(entry);
   try {
     if (iommu.dirtyPageTracking) allocateBitmap(iommu, entry); // MAP-14
+    recordEntry(iommu, entry);
     entry.leavesTables = false; // from here on UNMAP_DMA removes its translations as any other's
     return 0;
   } catch (error) {

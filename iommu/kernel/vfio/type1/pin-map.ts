@@ -9,6 +9,7 @@ import { IOMMU_WRITE, type IommuDomain } from '../../driver/domain.ts';
 import type { PinnedRun } from '../../mm/pin.ts';
 import { charge, testMemlock, uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
+import { forgetEntry } from './persistent-entries.ts';
 import { checkPersistent } from './persistent-memory.ts';
 import type { AttachedDomain, VfioIommu } from './vfio-iommu.ts';
 
@@ -178,6 +179,7 @@ export function* removeEntry(
   unpin: DeferredUnpin,
   caller: Task | undefined,
 ): Sliced<void> {
+  forgetEntry(iommu, entry);
   uncharge(iommu, entry, yield* unmapEntry(iommu, entry, unpin), caller);
   // pins of a driver that is gone
   for (const { run } of entry.externalPins?.values() ?? []) iommu.pinner.unpin(run);

@@ -22,6 +22,7 @@ import type {
   ContainerIommu,
   ContainerIommuStats,
   DmaUnmapListener,
+  EntryFile,
   IommuGroup,
   PinRequest,
   RwRequest,
@@ -36,6 +37,7 @@ import type { HeldLocks } from './iommu-lock.ts';
 import { mapDma } from './map.ts';
 import { moduleParameter } from './module-parameters.ts';
 import { deviceMemoryGoes } from './peer-mappings.ts';
+import { PersistentEntries } from './persistent-entries.ts';
 import { pinPages, unpinPages } from './pinned-pages.ts';
 import { unmapDma } from './unmap.ts';
 import {
@@ -87,11 +89,12 @@ export class Type1Driver implements VfioIommuDriver {
   }
 
   /** ST-3 */
-  open(iommuType: number, tables?: TableFile): Type1 {
+  open(iommuType: number, tables?: TableFile, entries?: EntryFile): Type1 {
+    const entriesFile = entries && new PersistentEntries(entries);
     const nesting = iommuType === VFIO_TYPE1_NESTING_IOMMU;
     const v2 = iommuType === VFIO_TYPE1v2_IOMMU || nesting;
     if (!v2 && iommuType !== VFIO_TYPE1_IOMMU) throw einval(`type1 does not serve IOMMU type ${iommuType}`);
-    return new Type1(new VfioIommu({ ...this.#options, v2, nesting, tables }));
+    return new Type1(new VfioIommu({ ...this.#options, v2, nesting, tables, entriesFile }));
   }
 }
 

@@ -13,6 +13,7 @@ import type { DmaEntry } from './dma-entry.ts';
 import { DmaTree } from './dma-tree.ts';
 import { type HeldLocks, IommuLock } from './iommu-lock.ts';
 import { PeerMemory } from './peer-memory.ts';
+import type { PersistentEntries } from './persistent-entries.ts';
 import { VaddrWaiters } from './vaddr-waiters.ts';
 
 /** The present module parameters of vfio_iommu_type1. */
@@ -42,6 +43,7 @@ export interface VfioIommuOptions {
   readonly persistence?: TablesMode | undefined;
   /** The file of this container's page tables. */
   readonly tables?: TableFile | undefined;
+  readonly entriesFile?: PersistentEntries | undefined;
 }
 
 /** How MAP_DMA with LIVE_UPDATE treats persistent page tables (persistent.ts). */
@@ -98,6 +100,8 @@ export class VfioIommu {
   nrNonPinnedGroups = 0;
   readonly persistence: TablesMode | undefined;
   readonly tables: TableFile | undefined;
+  /** Where the entries are recorded for the next kernel. */
+  readonly entriesFile: PersistentEntries | undefined;
   /** The only domain of a container with `tables`, from its first group on. */
   persistentDomain: PersistentDomain | undefined;
   /** The kernel ends: the tables and their devices are left to the next one. */
@@ -117,6 +121,7 @@ export class VfioIommu {
     this.parameters = parameters;
     this.persistence = options.persistence;
     this.tables = options.tables;
+    this.entriesFile = options.entriesFile;
     this.dmaAvail = parameters.dmaEntryLimit;
   }
 

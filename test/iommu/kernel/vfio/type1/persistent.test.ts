@@ -25,10 +25,13 @@ let type1: Type1;
 let user: FakeProcess;
 let vaddr: number;
 
+/** The file of the container's mappings: the third block. */
+const ENTRIES = () => ({ name: 'vfio/guest', words: new Int32Array(machine.reserved, 2 * BLOCK, BLOCK / 4) });
+
 /** A kernel's container with the file, and the device's group in it. */
-function start(mode: TablesMode = 'strict', tables: typeof FILE | null = FILE): void {
+function start(mode: TablesMode = 'strict', tables: typeof FILE | null = FILE, entries = false): void {
   const driver = new Type1Driver({ profile: profileOf('6.12'), pinner: machine.pinner, persistence: mode });
-  type1 = driver.open(TYPE1V2, tables ?? undefined);
+  type1 = driver.open(TYPE1V2, tables ?? undefined, entries ? ENTRIES() : undefined);
   user = new FakeProcess(100);
   vaddr = user.space.map(ram);
   type1.attachGroup(group(DID), user.task());
@@ -185,6 +188,71 @@ describe('MAP with LIVE_UPDATE compares the request with the tables (PKF-5)', ()
 });
 
 const ordinary = (): number => user.space.map(machine.object(BLOCK));
+
+describe('a container whose mappings outlive the kernel, too (PKF-7)', () => {
+  const next = (): void => {
+    type1.leaveToNextKernel();
+    type1.release();
+    machine.kexec();
+    start('strict', FILE, true);
+  };
+  beforeEach(() => {
+    type1.release();
+    start('strict', FILE, true);
+    map(IOVA, BLOCK);
+    map(IOVA + BLOCK, PAGE, vaddr + BLOCK, READ);
+    map(IOVA + 2 * BLOCK, BLOCK, vaddr + 2 * BLOCK);
+    unmap(IOVA + 2 * BLOCK, BLOCK);
+  });
+
+  it('is there after SET_IOMMU, pinned and charged, without a MAP and without a page table write', () => {
+    const bytes = tables();
+    next();
+    expect(type1.stats).toEqual({ mappings: 2, mappedBytes: BLOCK + PAGE, invalidVaddrs: 2 });
+    expect([machine.pinner.pinnedPages, user.mm.lockedVm]).toEqual([513, 513]);
+    expect([machine.driver.pteWrites, tables().equals(bytes), reaches(IOVA)]).toEqual([0, true, true]);
+    expect(errnoOf(() => map(IOVA, BLOCK, vaddr, RW))).toBe('EEXIST');
+  });
+
+  it('takes new vaddrs by MAP with VADDR, and is unmapped as any other', () => {
+    next();
+    map(IOVA, BLOCK, vaddr, VADDR);
+    unmap(IOVA, BLOCK);
+    expect([type1.stats.mappings, reaches(IOVA)]).toEqual([1, false]);
+    next();
+    expect(type1.stats).toEqual({ mappings: 1, mappedBytes: PAGE, invalidVaddrs: 1 });
+  });
+
+  it('is refused whole when a mapping is not in the tables', () => {
+    type1.leaveToNextKernel();
+    type1.release();
+    machine.kexec();
+    start('strict', FILE); // without the file of mappings
+    map(IOVA, BLOCK, vaddr, RW | LIVE);
+    unmap(IOVA, BLOCK);
+    type1.leaveToNextKernel();
+    type1.release();
+    machine.kexec();
+    expect(errnoOf(() => start('strict', FILE, true))).toBe('ENOENT');
+    expect([machine.pinner.pinnedPages, user.mm.lockedVm, reaches(IOVA + BLOCK)]).toEqual([0, 0, false]);
+    start('strict', FILE);
+  });
+
+  it('is refused when a record is damaged', () => {
+    type1.leaveToNextKernel();
+    type1.release();
+    machine.kexec();
+    ENTRIES().words[0]! ^= 1;
+    expect(errnoOf(() => start('strict', FILE, true))).toBe('EIO');
+    start('strict', FILE);
+  });
+
+  it('ends with its container', () => {
+    type1.release();
+    start('strict', FILE, true);
+    expect(type1.stats.mappings).toBe(0);
+  });
+});
 
 describe('MAP with LIVE_UPDATE elsewhere (PKF-5)', () => {
   it('is a flag that a container without such tables refuses', () => {

@@ -9,7 +9,13 @@ import { joinContainer, openEmptyContainer, setIommu } from '../../vmm/client/co
 import { mapDma, READ_WRITE } from '../../vmm/client/dma.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
 import { kexec } from '../../vmm/client/kexec.ts';
-import { createPersistent, LIVE_UPDATE, openPersistent, setPersistentTables } from '../../vmm/client/pkernfs.ts';
+import {
+  createPersistent,
+  LIVE_UPDATE,
+  openPersistent,
+  setPersistentEntries,
+  setPersistentTables,
+} from '../../vmm/client/pkernfs.ts';
 import { kexecUnder } from '../clients/kexec.ts';
 import type { UpdateReport } from '../clients/live-update.ts';
 import type { DeviceFacts } from '../demo/facts.ts';
@@ -43,6 +49,8 @@ export async function benchKexec(progress: Progress): Promise<Figure[]> {
     { what: 'largest DMA gap, pause / before', value: during / before, unit: '×', atMost: 2 },
     { what: 'MAP_DMA of 1 GiB, large pages', value: large.mapMs, unit: 'ms' },
     { what: 'MAP_DMA with LIVE_UPDATE of 1 GiB, large pages', value: large.claimMs, unit: 'ms' },
+    { what: 'open container + MAP_DMA with LIVE_UPDATE, 1 GiB', value: large.reopenMs, unit: 'ms' },
+    { what: 'open container with its mappings, 1 GiB', value: large.pickUpMs, unit: 'ms' },
     { what: 'MAP_DMA per GiB, 4 KiB pages', value: 2 * small.mapMs, unit: 'ms' },
     { what: 'MAP_DMA with LIVE_UPDATE per GiB, 4 KiB pages', value: 2 * small.claimMs, unit: 'ms' },
     {
@@ -86,44 +94,49 @@ async function kexecs(
   }
 }
 
-/** Medians of MAP_DMA of `mib` MiB in one container, and of its claim after a kexec. */
-async function maps(
-  progress: Progress,
-  mib: number,
-  maxPage: string,
-): Promise<{ readonly mapMs: number; readonly claimMs: number }> {
+interface Maps {
+  readonly mapMs: number;
+  /** MAP_DMA with LIVE_UPDATE, and with the opening of its container. */
+  readonly claimMs: number;
+  readonly reopenMs: number;
+  /** The opening of a container whose mappings outlive the kernel, too. */
+  readonly pickUpMs: number;
+}
+
+/** Medians of MAP_DMA of `mib` MiB in one container, and of what comes after a kexec. */
+async function maps(progress: Progress, mib: number, maxPage: string): Promise<Maps> {
   await progress(`MAP_DMA of ${mib} MiB, pages up to ${maxPage}`);
   const size = mib * MIB;
   const options = ['--pkernfs', `${mib + 64}M`, '--iommu', `iommu0,max-pgsize=${maxPage}`];
   const host = await HostProcess.start(['edu'], options);
   try {
-    const first = new KernelClient(host.socket);
-    const ram = new Mapping(createPersistent(first, 'ram', size), size);
-    const map = (client: KernelClient, container: PersistentContainer, vaddr: number, flags: number): number =>
-      elapsed(() => mapDma(client, container.fd, { iova: 0, size, vaddr, flags }));
-    const times: number[] = [];
-    const claims: number[] = [];
+    let client = new KernelClient(host.socket);
+    const ram = new Mapping(createPersistent(client, 'ram', size), size);
     // Each in a kernel that has done nothing before: code that runs for the first time is slow.
-    let client = first;
+    const inNextKernel = async (): Promise<KernelClient> => {
+      await kexec(client);
+      client = new KernelClient(host.socket);
+      return client;
+    };
+    const map = ({ fd }: PersistentContainer, flags: number): number =>
+      elapsed(() => mapDma(client, fd, { iova: 0, size, vaddr: ram.vaddr, flags }));
+    const [times, claims, reopens, pickUps]: [number[], number[], number[], number[]] = [[], [], [], []];
     for (let i = 0; i < MAPS; i++) {
-      client = await inNextKernel(client, host);
-      times.push(map(client, openPersistentContainer(client, host), ram.vaddr, READ_WRITE));
-      client = await inNextKernel(client, host);
-      const container = openPersistentContainer(client, host);
-      claims.push(map(client, container, ram.vaddr, LIVE_UPDATE));
-      client.close(container.fd);
-      client.close(container.group); // and the tables are empty
+      times.push(map(openPersistentContainer(await inNextKernel(), host), READ_WRITE));
+      const { container, ms } = timedOpen(await inNextKernel(), host, false);
+      claims.push(map(container, LIVE_UPDATE));
+      reopens.push(ms + claims.at(-1)!);
+      end(client, container); // and the tables are empty
+      map(openPersistentContainer(await inNextKernel(), host, true), READ_WRITE);
+      const picked = timedOpen(await inNextKernel(), host, true);
+      pickUps.push(picked.ms);
+      end(client, picked.container);
     }
     ram.release();
-    return { mapMs: median(times), claimMs: median(claims) };
+    return { mapMs: median(times), claimMs: median(claims), reopenMs: median(reopens), pickUpMs: median(pickUps) };
   } finally {
     await host.stop();
   }
-}
-
-async function inNextKernel(client: KernelClient, { socket }: HostProcess): Promise<KernelClient> {
-  await kexec(client);
-  return new KernelClient(socket);
 }
 
 interface PersistentContainer {
@@ -131,12 +144,36 @@ interface PersistentContainer {
   readonly group: number;
 }
 
-function openPersistentContainer(client: KernelClient, { devices }: HostProcess): PersistentContainer {
+function timedOpen(
+  client: KernelClient,
+  host: HostProcess,
+  withEntries: boolean,
+): { readonly container: PersistentContainer; readonly ms: number } {
+  const start = performance.now();
+  const container = openPersistentContainer(client, host, withEntries);
+  return { container, ms: performance.now() - start };
+}
+
+function openPersistentContainer(
+  client: KernelClient,
+  { devices }: HostProcess,
+  withEntries = false,
+): PersistentContainer {
   const fd = openEmptyContainer(client);
   const tables = openPersistent(client, 'iommu/bench');
   setPersistentTables(client, fd, tables);
   client.close(tables);
+  if (withEntries) {
+    const entries = openPersistent(client, 'vfio/bench');
+    setPersistentEntries(client, fd, entries);
+    client.close(entries);
+  }
   const group = joinContainer(client, devices[0]!.group, fd);
   setIommu(client, fd, TYPE1V2);
   return { fd, group };
+}
+
+function end(client: KernelClient, { fd, group }: PersistentContainer): void {
+  client.close(fd);
+  client.close(group);
 }

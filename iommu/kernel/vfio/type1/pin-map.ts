@@ -9,7 +9,7 @@ import { IOMMU_WRITE, type IommuDomain } from '../../driver/domain.ts';
 import type { PinnedRun } from '../../mm/pin.ts';
 import { charge, testMemlock, uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import { forgetEntry } from './persistent-entries.ts';
+import { forgetEntry } from './entry-records.ts';
 import { checkPersistent } from './persistent-memory.ts';
 import type { AttachedDomain, VfioIommu } from './vfio-iommu.ts';
 

@@ -22,7 +22,8 @@ import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts
 import { ebadf, einval, enospc, SysError } from '../../platform/errno.ts';
 import type { EventfdSources } from '../../platform/eventfd-source.ts';
 import { eventfdId } from '../../platform/eventfd-watch.ts';
-import { dupCloexec } from '../../platform/libc/fd.ts';
+import { close, dupCloexec } from '../../platform/libc/fd.ts';
+import { createMemory } from '../../platform/memory.ts';
 import { viewOf } from '../../platform/struct.ts';
 import type { FakeFunction } from './fake-function.ts';
 
@@ -76,6 +77,7 @@ export class FakeVfioDevice {
   /** What a test looks at while a fence is under way. */
   onFence: () => void = () => {};
   file: FileOperations;
+  readonly #object = createMemory('fake function', 0);
 
   constructor(pci: FakeFunction, profile: ProfileName = '6.12') {
     this.#profile = profileOf(profile);
@@ -92,7 +94,7 @@ export class FakeVfioDevice {
       intx,
       unit: 0,
       group: 0,
-      object: -1,
+      object: this.#object,
       ramBars: [],
       barGate: createBarGate(),
       registerPages: createRegisterPages(),
@@ -134,6 +136,7 @@ export class FakeVfioDevice {
   close(): void {
     this.file.release();
     this.sources.dispose();
+    close(this.#object);
   }
 
   reopen(): void {

@@ -246,6 +246,7 @@ export class PciDevice implements VfioDevice {
     startReset(this.#pci, this.resources);
     enabled.saved.restore(); // memory decoding on
     this.#ramBars.restore();
+    this.#ramBars.tidy();
     this.#enabled = undefined;
   }
 

@@ -7,12 +7,17 @@
  * of a CPU or a device that is under way at the truncation may get lost. A real BAR would either
  * take the store or fault.
  */
+import { fstatSync } from 'node:fs';
+
 import { dataExtent, ftruncate, pread, pwrite } from '../../../../platform/libc/file-bytes.ts';
+import { wholePages } from '../../../../platform/page.ts';
 import { BarGate } from '../../../bus/bar-gate.ts';
 import { readFileMemory, writeFileMemory } from '../../../bus/file-memory.ts';
 import { objectSize, type PciFunction, type RamBar } from '../../../bus/pci-function.ts';
 
 const CHUNK = 2 ** 20;
+/** The unit of st_blocks. */
+const BLOCK_BYTES = 512;
 
 /** Bytes of a withdrawn BAR, and their place in the object. Bytes that no chunk covers are 0. */
 interface Chunk {
@@ -82,6 +87,20 @@ export class RamBars {
     if (this.#stashes && this.#own.length > 0) ftruncate(this.#object, objectSize(this.#own));
     this.#stashes = undefined;
     this.#gate.setWithdrawn(false);
+  }
+
+  /**
+   * Nobody has the object any more, except by a mapping that has outlived its device. Its size is
+   * what it was, and what clients have written beside the BARs is dropped, if it is more than the
+   * BARs are large.
+   */
+  tidy(): void {
+    const { size, blocks } = fstatSync(this.#object);
+    const room = this.#own.reduce((sum, bar) => sum + wholePages(bar.size), 0);
+    if (size === objectSize(this.#own) && blocks * BLOCK_BYTES <= room) return;
+    this.withdraw();
+    ftruncate(this.#object, 0);
+    this.restore();
   }
 }
 

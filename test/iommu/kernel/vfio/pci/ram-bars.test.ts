@@ -113,6 +113,24 @@ describe('RAM BARs of a function', () => {
     expect([bytes(0, 3), fileSize(fd)]).toEqual([[1, 2, 0], SIZE]);
   });
 
+  it('tidied: as long as it was, and without what a client has put beside the BAR', () => {
+    const beside = new RamBars({ ...fn, ramBars: [{ bar: 2, at: SIZE, size: SIZE }] }, () => undefined);
+    ftruncate(fd, 2 * SIZE);
+    pwrite(fd, new Uint8Array(SIZE).fill(1), 0);
+    pwrite(fd, Uint8Array.of(7), SIZE);
+    pwrite(fd, Uint8Array.of(8), 2 * SIZE + 5);
+
+    beside.tidy();
+
+    expect([bytes(0), bytes(SIZE), fileSize(fd)]).toEqual([[0, 0], [7, 0], 2 * SIZE]);
+  });
+
+  it('tidied: a client that has truncated it does no harm to the next one', () => {
+    ftruncate(fd, 0);
+    bars.tidy();
+    expect(fileSize(fd)).toBe(SIZE);
+  });
+
   it('an empty one comes back whole', () => {
     bars.withdraw();
     bars.restore();

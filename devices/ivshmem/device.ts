@@ -4,11 +4,13 @@
  * variant (BAR 1, MSI-X, ivshmem server).
  */
 import { type Device, type DeviceType, NEVER } from '../kit/device.ts';
+import { FUNCTION_PROPERTIES } from '../kit/function-properties.ts';
 import { barSize, name, type PropertyTable } from '../kit/properties.ts';
 import { RegisterFile } from '../kit/register-file.ts';
 import { MEMORY_BAR, REGISTER_BYTES, REGISTERS } from './regs.ts';
 
 const PROPERTIES = {
+  flr: FUNCTION_PROPERTIES.flr,
   size: barSize(1 << 20, 'no zero', 'size of the memory'),
   memdev: name('devices with the same name show the same memory'),
 } as const satisfies PropertyTable;

@@ -59,6 +59,19 @@ describe('a BAR that is mapped for another device', () => {
     expect(board.info().devices[0]).toMatchObject(refused);
   });
 
+  it.each([
+    ['kept', true],
+    ['closed', true],
+    ['revoked', false],
+  ] as const)('is %s: DMA lands after a reset of its device: %s (P2P-9)', async (peerMappings, after) => {
+    const devices = [DEVICES[0]!, { type: 'ivshmem-plain', properties: { addr: '7', size: '1M', flr: 'on' } }];
+    const socketPath = join(dir, 'host');
+    board = await startHost({ devices, socketPath, firstGroup: 1, kernelRamBytes: 16 << 20, peerMappings });
+    client = new ClientProcess('bars', socketPath, 'peer-reset');
+
+    expect(await client.says()).toEqual({ before: true, after, again: true });
+  });
+
   it('has the memory of another device, which reaches it while its own decoding is on', async () => {
     const shared = (addr: string) => ({ type: 'ivshmem-plain', properties: { addr, memdev: 'shared' } });
     const devices = [DEVICES[0]!, shared('7'), shared('9')];

@@ -379,6 +379,31 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     return { ...seen, closed, reopened };
   },
 
+  /** A device is reset while its memory is mapped for another one: whether DMA lands afterwards. */
+  'peer-reset'() {
+    const { device: engine, registers, container } = openDeviceOf(1, EDU);
+    const shared = openDeviceOf(2, IVSHMEM);
+    setCommand(engine, 6);
+    const dma = new Edu(registers);
+    const span = { iova: 0x10_0000, size: 0x4000 };
+    const vaddr = mapBar(shared, 2, 0, span.size);
+    mapDma(kernel, container, { ...span, vaddr });
+    const lands = (value: number): boolean => {
+      write(shared, 2, 0x100, value);
+      write(shared, 2, 0, 0);
+      dma.readBus(span.iova + 0x100, 1);
+      dma.writeBus(span.iova, 1);
+      return read(shared, 2, 0, 1)[0] === value;
+    };
+
+    const before = lands(1);
+    shared.device.reset();
+    const after = lands(2);
+    unmapDma(kernel, container, span);
+    mapDma(kernel, container, { ...span, vaddr });
+    return { before, after, again: lands(3) };
+  },
+
   /** Two ivshmem devices with one memory: what is written in one of them, the other one shows. */
   'shared-memory'() {
     const { device: engine, registers, container } = openDeviceOf(1, EDU);

@@ -260,6 +260,10 @@ export class Peers {
         this.#caller.must('reset capture', (client) => resetDevice(client, grabber));
       }
     });
+    if (this.#assignment.peerMappings === 'revoked') {
+      side.container.unmap({ vpn: GRABBER_VPN, nrPages: 1, flags: 0 }, [1]);
+      this.#mapGrabber();
+    }
     side.edu.copy({ source, destination, length: 4, interrupts: false });
     const { bytes } = this.#ramOf(side);
     const id = new DataView(bytes.buffer, bytes.byteOffset).getUint32(PAGE_SIZE, true);

@@ -260,11 +260,14 @@ export class PciDevice implements VfioDevice {
   }
 
   /**
-   * vfio_pci_ioctl_reset (PCI-6): no mapping of a BAR is there during the reset (PCI-8). EINVAL for
-   * a device that cannot be reset.
+   * vfio_pci_ioctl_reset (PCI-6): no mapping of a BAR is there during the reset (PCI-8), and other
+   * devices may lose theirs (P2P-9). EINVAL for a device that cannot be reset.
    */
   #reset(memoryEnabled: () => boolean): number {
     if (this.resources.af === undefined) throw einval(`${this.name} has no working reset`);
+    if (this.#enabled && this.#profile.peerMappings === 'revoked') {
+      this.#peerReturn.takeBack(this.#enabled.barMmap.memories);
+    }
     this.#hideBars();
     resetFunction(this.#pci, this.resources);
     if (memoryEnabled()) this.#showBars();

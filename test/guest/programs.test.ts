@@ -32,7 +32,7 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
   });
   afterAll(() => rmSync(out, { recursive: true }));
 
-  it.each(['hello', 'edu', 'capture', 'demo', 'speed', 'peer'])(
+  it.each(['hello', 'edu', 'capture', 'demo', 'latency', 'speed', 'peer'])(
     '%s.elf is the committed file, byte for byte',
     (name) => {
       expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
@@ -44,6 +44,19 @@ describe('hello', () => {
   it('prints a line and powers off with status 0', () => {
     const machine = new FakeVirtMachine(elf('hello'), [], 1 << 20).runFor(100);
     expect([machine.output, machine.status]).toEqual(['hello from RV64\n', 0]);
+  });
+});
+
+describe('latency', () => {
+  it('measures a device by interrupts, and ends with status 0', () => {
+    const machine = new FakeVirtMachine(elf('latency'), [EDU]).runFor(20_000);
+
+    expect(machine.status).toBe(0);
+    expect(machine.output).toMatch(/^(@latency (clock|read|write|msi-running|msi-sleeping|dma) \d+ \d+\n){6}$/);
+  });
+
+  it('ends with status 2 without its device', () => {
+    expect(new FakeVirtMachine(elf('latency'), [CAPTURE]).runFor(100).status).toBe(2);
   });
 });
 

@@ -10,6 +10,7 @@ import { benchCalls } from '../bench/calls.ts';
 import { benchDirty } from '../bench/dirty.ts';
 import { benchDma } from '../bench/dma.ts';
 import { benchGuardian } from '../bench/guardian.ts';
+import { benchDriver } from '../bench/driver.ts';
 import { benchGuest } from '../bench/guest.ts';
 import { benchKexec } from '../bench/kexec.ts';
 import { benchMap } from '../bench/map.ts';
@@ -32,6 +33,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   dma: benchDma,
   p2p: benchP2p,
   calls: benchCalls,
+  driver: benchDriver,
   map: benchMap,
   vaddr: benchVaddr,
   dirty: benchDirty,
@@ -52,7 +54,7 @@ const PART_NAMES = Object.keys(PARTS);
 
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
-Measures translated DMA against plain copies, and to other devices; calls into the kernel; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
+Measures translated DMA against plain copies, and to other devices; calls into the kernel; what a guest's driver waits for; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
 devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's; the pause of live updates against a bare execve of the same node, and of
 eight VMMs at once against each alone; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
 from a new image that dies, and from a VMM that is killed; starts; and system calls under livevmm with. Read ratios, not absolute

@@ -1,0 +1,155 @@
+#include "lib/console.h"
+#include "lib/csr.h"
+#include "lib/imsic.h"
+#include "lib/mmio.h"
+#include "lib/pcie.h"
+#include "lib/trap.h"
+
+/*
+ * What a driver waits for, measured by the guest's own clock on the first edu device: a register read, a posted write, an
+ * interrupt while the hart runs and while it sleeps, and a DMA of 4 KiB with its interrupt. Prints microseconds in tenths.
+ */
+
+#define EDU_VENDOR 0x1234
+#define EDU_DEVICE 0x11e8
+#define EDU_ID 0x00
+#define EDU_LIVENESS 0x04
+#define EDU_IRQ_RAISE 0x60
+#define EDU_IRQ_ACK 0x64
+#define EDU_DMA_SOURCE 0x80
+#define EDU_DMA_DESTINATION 0x88
+#define EDU_DMA_COUNT 0x90
+#define EDU_DMA_COMMAND 0x98
+#define DMA_RUN 0x1
+#define DMA_IRQ 0x4
+#define DEVICE_BUFFER 0x40000ul
+
+#define MTIME (*(volatile u64 *)0x200bff8ul) /* 10 MHz */
+#define ROUNDS 2001
+#define WARM_UP 500
+
+static u64 regs;
+static volatile u64 interrupted_at;
+static u32 times[ROUNDS];
+static u64 buffer[512] __attribute__((section(".bss.rings"), aligned(4096)));
+
+static void interrupt(void *context)
+{
+	(void)context;
+	interrupted_at = MTIME;
+	write32(regs + EDU_IRQ_ACK, 0xffffffff);
+}
+
+static void sort(u32 *values, u32 n)
+{
+	for (u32 gap = n / 2; gap > 0; gap /= 2)
+		for (u32 i = gap; i < n; i++)
+			for (u32 j = i; j >= gap && values[j - gap] > values[j]; j -= gap) {
+				u32 value = values[j];
+
+				values[j] = values[j - gap];
+				values[j - gap] = value;
+			}
+}
+
+static void measure(const char *what, u32 (*round)(u32 number))
+{
+	for (u32 i = 0; i < WARM_UP; i++)
+		round(i);
+	for (u32 i = 0; i < ROUNDS; i++)
+		times[i] = round(i);
+	sort(times, ROUNDS);
+	print("@latency %s %u %u\n", what, times[ROUNDS / 2], times[ROUNDS / 100 * 99]);
+}
+
+static u32 clock_round(u32 number)
+{
+	u64 start = MTIME;
+
+	(void)number;
+	return (u32)(MTIME - start);
+}
+
+static u32 read_round(u32 number)
+{
+	u64 start = MTIME;
+
+	(void)number;
+	read32(regs + EDU_ID);
+	return (u32)(MTIME - start);
+}
+
+static u32 write_round(u32 number)
+{
+	u64 start = MTIME;
+
+	write32(regs + EDU_LIVENESS, number);
+	return (u32)(MTIME - start);
+}
+
+/* From the store that starts it to the first line of the handler. */
+static u32 until_interrupt(bool sleeps, u64 start)
+{
+	while (interrupted_at == 0) {
+		if (!sleeps)
+			continue;
+		interrupts_off();
+		if (interrupted_at == 0)
+			wait_for_interrupt();
+		interrupts_on();
+	}
+	return (u32)(interrupted_at - start);
+}
+
+static u32 running_round(u32 number)
+{
+	(void)number;
+	interrupted_at = 0;
+	u64 start = MTIME;
+
+	write32(regs + EDU_IRQ_RAISE, 1);
+	return until_interrupt(false, start);
+}
+
+static u32 sleeping_round(u32 number)
+{
+	(void)number;
+	interrupted_at = 0;
+	u64 start = MTIME;
+
+	write32(regs + EDU_IRQ_RAISE, 1);
+	return until_interrupt(true, start);
+}
+
+static u32 dma_round(u32 number)
+{
+	(void)number;
+	interrupted_at = 0;
+	u64 start = MTIME;
+
+	write64(regs + EDU_DMA_SOURCE, (u64)buffer);
+	write64(regs + EDU_DMA_DESTINATION, DEVICE_BUFFER);
+	write64(regs + EDU_DMA_COUNT, 4088); /* QEMU 7.2 aborts when a transfer ends with the buffer */
+	write64(regs + EDU_DMA_COMMAND, DMA_RUN | DMA_IRQ);
+	return until_interrupt(true, start);
+}
+
+int main(void)
+{
+	struct pci_device edu;
+
+	imsic_start();
+	if (pcie_find(EDU_VENDOR, EDU_DEVICE, &edu, 1) == 0 || !pcie_enable_msi(&edu, imsic_allocate(interrupt, NULL))) {
+		print("latency: no device 1234:11e8 found\n");
+		return 2;
+	}
+	regs = edu.bar0;
+	interrupts_on();
+	measure("clock", clock_round);
+	measure("read", read_round);
+	measure("write", write_round);
+	measure("msi-running", running_round);
+	measure("msi-sleeping", sleeping_round);
+	measure("dma", dma_round);
+	return 0;
+}

@@ -1,0 +1,66 @@
+/**
+ * Bench of what a guest's driver waits for on a passed-through device, by the guest's own clock
+ * (guest/programs/latency.c): registers, interrupts, DMA.
+ */
+import { join } from 'node:path';
+import { CommandError } from '../cli/command.ts';
+import { Child } from '../launch/child.ts';
+import { HostProcess } from '../launch/host.ts';
+import { guestPath } from '../launch/programs.ts';
+import { vmmArgv } from '../launch/vmm.ts';
+import type { Figure, Progress } from './result.ts';
+
+const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffff';
+const LINE = /^@latency (\S+) (\d+) (\d+)$/;
+
+/** What the guest measures, in its words and ours, with the promise for the median in µs. */
+const ROWS: readonly { readonly name: string; readonly what: string; readonly atMost?: number }[] = [
+  { name: 'clock', what: "floor: a look at the guest's clock" },
+  { name: 'read', what: 'guest reads a register', atMost: 2 },
+  { name: 'write', what: 'guest writes a register', atMost: 2 },
+  { name: 'msi-running', what: "register write to the MSI's handler, guest runs" },
+  { name: 'msi-sleeping', what: "register write to the MSI's handler, guest in WFI" },
+  { name: 'dma', what: 'DMA of 4 KiB, from the registers to the handler' },
+];
+
+interface Latency {
+  readonly medianUs: number;
+  readonly worstUs: number;
+}
+
+/** Runs the guest to its end; its figures by name. */
+async function measure(host: HostProcess): Promise<ReadonlyMap<string, Latency>> {
+  const bdfs = host.devices.map(({ bdf }) => bdf);
+  const plan = { host: host.socket, bdfs, memory: '64M', kernel: guestPath('latency'), qmp: join(host.dir, 'qmp.sock') };
+  const vmm = new Child({ name: 'the VMM', argv: vmmArgv(plan), lifeline: true });
+  const measured = new Map<string, Latency>();
+  vmm.onLine('stdout', (line) => {
+    const [, name, median, worst] = LINE.exec(line) ?? [];
+    if (name !== undefined) measured.set(name, { medianUs: Number(median) / 10, worstUs: Number(worst) / 10 });
+  });
+  try {
+    const { status } = await vmm.closed;
+    if (status !== 0) throw new CommandError(`the guest of the bench failed: ${vmm.errors}`);
+    return measured;
+  } finally {
+    await vmm.stop();
+  }
+}
+
+export async function benchDriver(progress: Progress): Promise<Figure[]> {
+  await progress('a guest measures');
+  const host = await HostProcess.start([EDU]);
+  try {
+    const measured = await measure(host);
+    return ROWS.flatMap(({ name, what, atMost }) => {
+      const { medianUs, worstUs } = measured.get(name)!;
+      const promise = atMost === undefined ? {} : { atMost };
+      return [
+        { what: `${what}, median`, value: medianUs, unit: 'µs', ...promise },
+        { what: `${what}, 99 %`, value: worstUs, unit: 'µs' },
+      ];
+    });
+  } finally {
+    await host.stop();
+  }
+}

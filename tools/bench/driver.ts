@@ -3,7 +3,6 @@
  * (guest/programs/latency.c): registers, interrupts, DMA.
  */
 import { join } from 'node:path';
-import { CommandError } from '../cli/command.ts';
 import { Child } from '../launch/child.ts';
 import { HostProcess } from '../launch/host.ts';
 import { guestPath } from '../launch/programs.ts';
@@ -31,7 +30,13 @@ interface Latency {
 /** Runs the guest to its end; its figures by name. */
 async function measure(host: HostProcess): Promise<ReadonlyMap<string, Latency>> {
   const bdfs = host.devices.map(({ bdf }) => bdf);
-  const plan = { host: host.socket, bdfs, memory: '64M', kernel: guestPath('latency'), qmp: join(host.dir, 'qmp.sock') };
+  const plan = {
+    host: host.socket,
+    bdfs,
+    memory: '64M',
+    kernel: guestPath('latency'),
+    qmp: join(host.dir, 'qmp.sock'),
+  };
   const vmm = new Child({ name: 'the VMM', argv: vmmArgv(plan), lifeline: true });
   const measured = new Map<string, Latency>();
   vmm.onLine('stdout', (line) => {
@@ -40,7 +45,7 @@ async function measure(host: HostProcess): Promise<ReadonlyMap<string, Latency>>
   });
   try {
     const { status } = await vmm.closed;
-    if (status !== 0) throw new CommandError(`the guest of the bench failed: ${vmm.errors}`);
+    if (status !== 0) throw new Error(`the guest of the bench failed: ${vmm.errors}`);
     return measured;
   } finally {
     await vmm.stop();

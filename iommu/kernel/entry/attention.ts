@@ -5,11 +5,18 @@
  * idle client costs nothing, and other clients wait no longer than for a turn.
  */
 import { mostSpinners } from '../../../platform/spinners.ts';
+import { wakes } from '../core/wakes.ts';
+
+/**
+ * Whether there was a call, and whether it has ended. A call that goes on may end as soon as the
+ * thread's microtasks run; one that still goes on at the next look is answered by the socket.
+ */
+export type Served = 'nothing' | 'done' | 'goes-on';
 
 /** A channel with a call page. */
 export interface Door {
-  /** Serves the call that waits in the page. False: there is none. */
-  serve(): boolean;
+  /** Serves the call that waits in the page. */
+  serve(): Served;
   setAttentive(on: boolean): void;
 }
 
@@ -82,21 +89,28 @@ export class Attention {
 
   readonly #round = (): void => {
     const end = performance.now() + ROUND_MS;
-    for (let now = 0; now < end && this.#now.length > 0; now = performance.now()) {
-      for (let look = 0; look < LOOKS; look++) this.#lookOnce();
+    const woken = wakes();
+    let others = false;
+    for (let now = 0; now < end && !others && this.#now.length > 0; now = performance.now()) {
+      for (let look = 0; look < LOOKS && !others; look++) others = this.#lookOnce() || wakes() !== woken;
       this.#dismissIdle();
     }
     this.#roundComes = this.#now.length > 0;
     if (this.#roundComes) setImmediate(this.#round);
   };
 
+  /** True when calls that go on need the thread. */
   // HOT: one load for each door
-  #lookOnce(): void {
+  #lookOnce(): boolean {
+    let goesOn = false;
     for (const attended of this.#now) {
-      if (!attended.door.serve()) continue;
+      const served = attended.door.serve();
+      if (served === 'nothing') continue;
       attended.lastCallMs = performance.now();
       attended.missed = 0;
+      if (served === 'goes-on') goesOn = true;
     }
+    return goesOn;
   }
 
   #dismissIdle(): void {

@@ -2,7 +2,7 @@
 import type { SharedPage } from '../../../platform/page-arena.ts';
 import { CallPageServer } from '../../abi/call-page.ts';
 import type { Reply } from '../../abi/wire.ts';
-import type { Door } from './attention.ts';
+import type { Door, Served } from './attention.ts';
 import type { Channel } from './channel.ts';
 
 export class CallDoor implements Door {
@@ -20,11 +20,14 @@ export class CallDoor implements Door {
     this.#guarded = guarded;
   }
 
-  serve(): boolean {
-    if (this.#channel.busy) return false;
+  serve(): Served {
+    if (this.#channel.busy) {
+      this.#leave();
+      return 'nothing';
+    }
     this.#served = false;
     this.#guarded(this.#serveOne);
-    return this.#served;
+    return this.#inPage ? 'goes-on' : this.#served ? 'done' : 'nothing';
   }
 
   // HOT: made once, and not a closure for each look
@@ -35,10 +38,14 @@ export class CallDoor implements Door {
     this.#inPage = true;
     this.#channel.begin();
     this.#channel.serve(request);
+  };
+
+  /** The call that has not ended since the last look sleeps. */
+  #leave(): void {
     if (!this.#inPage) return;
     this.#inPage = false;
-    this.#server.leave(); // it sleeps
-  };
+    this.#server.leave();
+  }
 
   /** Answers the call under way, if that is possible here. False: the answer goes by the socket. */
   answer(reply: Reply): boolean {
@@ -48,6 +55,7 @@ export class CallDoor implements Door {
   }
 
   setAttentive(on: boolean): void {
+    if (!on) this.#leave();
     this.#server.setAttentive(on);
   }
 }

@@ -1,5 +1,6 @@
 /** The wait queue of tasks that need a valid vaddr (VAD-1…14; kernels 5.12–6.2). */
 import { efault } from '../../../../platform/errno.ts';
+import { countWake } from '../../core/wakes.ts';
 
 export class VaddrWaiters {
   #sleepers = new Set<() => void>();
@@ -11,6 +12,7 @@ export class VaddrWaiters {
   wakeAll(): void {
     const sleepers = this.#sleepers;
     this.#sleepers = new Set();
+    if (sleepers.size > 0) countWake();
     for (const wake of sleepers) wake();
   }
 

@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Attention, type Door } from '../../../../iommu/kernel/entry/attention.ts';
+import { countWake } from '../../../../iommu/kernel/core/wakes.ts';
+import { Attention, type Door, type Served } from '../../../../iommu/kernel/entry/attention.ts';
 
 vi.mock('node:os', () => ({ availableParallelism: vi.fn(() => 2) }));
 
@@ -11,11 +12,14 @@ class TestDoor implements Door {
   looks = 0;
   attentive = false;
 
-  serve(): boolean {
+  /** Called at each call. */
+  serves: () => Served = () => 'done';
+
+  serve(): Served {
     this.looks++;
-    if (this.calls === 0) return false;
+    if (this.calls === 0) return 'nothing';
     this.calls--;
-    return true;
+    return this.serves();
   }
 
   setAttentive(on: boolean): void {
@@ -93,6 +97,30 @@ describe('attention', () => {
     const { looks } = door;
     await nextRound();
     expect([door.attentive, door.looks]).toEqual([false, looks]);
+  });
+
+  it.each<[string, () => Served]>([
+    ['of which one goes on', () => 'goes-on'],
+    [
+      'of which one wakes another',
+      () => {
+        countWake();
+        return 'done';
+      },
+    ],
+  ])('lets others run between two calls %s', async (_, serves) => {
+    const order: string[] = [];
+    door.serves = () => {
+      order.push('call');
+      queueMicrotask(() => order.push('others'));
+      return serves();
+    };
+    callBySocket();
+    door.calls = 3;
+    callBySocket();
+    await untilUnattended();
+
+    expect(order).toEqual(['call', 'others', 'call', 'others', 'call', 'others']);
   });
 
   it('ends when a call comes by the socket all the same, and the next bursts get none', () => {

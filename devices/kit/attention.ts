@@ -65,16 +65,17 @@ export class Attention {
     return this.#stop();
   }
 
-  /** The worker ends. */
+  /** Looks no more. The caller serves once more, unless the worker ends. */
   end(): void {
-    if (this.#on) this.#parts.spinners.leave();
+    if (!this.#on) return;
     this.#on = false;
+    this.#parts.pages.setAttentive(false);
+    this.#parts.spinners.leave();
   }
 
   #stop(): boolean {
     if (!this.#on) return false;
-    const { pages, serve, rung } = this.#parts;
-    pages.setAttentive(false);
+    const { serve, rung } = this.#parts;
     this.end();
     // the last look; pairs with the second load in RegisterPageClient.store
     return serve() || rung();

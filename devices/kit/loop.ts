@@ -93,9 +93,15 @@ export class DeviceLoop {
 
   /**
    * Serves register accesses in the middle of a turn, for a DMA that takes long. So the device's
-   * registers may be read and written while its run() is under way.
+   * registers may be read and written while its run() is under way. The caller may sleep on the
+   * bell afterwards, where no page wakes it: accesses then come by the mailbox.
    */
   serve(): void {
+    this.#attention.end();
+    this.#serve();
+  }
+
+  #serve(): void {
     const { endpoint, peers, pages } = this.#parts;
     pages.serve(endpoint);
     if (this.#server.serve(this.#ordered)) this.#attention.accessed();
@@ -109,7 +115,7 @@ export class DeviceLoop {
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
-      this.serve();
+      this.#serve();
     } else {
       pages.serve(endpoint);
     }

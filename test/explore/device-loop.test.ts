@@ -26,7 +26,7 @@ const mutants = {
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
-      this.serve();
+      this.#serve();
     } else {
       pages.serve(endpoint);
     }
@@ -37,7 +37,7 @@ const mutants = {
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
-      this.serve();
+      this.#serve();
     } else {
       pages.serve(endpoint);
     }

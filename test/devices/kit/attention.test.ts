@@ -116,8 +116,10 @@ describe('a worker’s attention to register pages', () => {
     waiting = 1;
     attention.look(1000);
     expect(new Spinners(spinners, 1).enter()).toBe(false);
+    expect(attentive).toBe(true);
     attention.end();
 
+    expect(attentive).toBe(false);
     expect(new Spinners(spinners, 1).enter()).toBe(true);
   });
 });

@@ -1,2 +1,2 @@
 /** Successors that are no good, for tests of the VMM. */
-export { buildIn, nodeThat, patch, turncoat } from '../../tools/demo/bad-successors/successors.ts';
+export { buildIn, nodeThat, PROGRAMS, patch, turncoat } from '../../tools/demo/bad-successors/successors.ts';

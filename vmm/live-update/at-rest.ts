@@ -114,13 +114,28 @@ export function saveGuest(
   });
 }
 
-/** Writes what the successor knows of these sections, and seals the file. EFBIG, ENOSPC. */
+type Sections = Readonly<Record<string, Versioned>>;
+
+/**
+ * Writes what the successor knows of these sections, and seals the file. Returns the others. EFBIG,
+ * ENOSPC.
+ */
 export function writeState(
   fd: number,
-  sections: Readonly<Record<string, Versioned>>,
+  sections: Sections,
   { lost, form }: Pick<CheckedPlan, 'lost' | 'form'>,
-): void {
-  const known = Object.fromEntries(Object.entries(sections).filter(([name]) => !lost.includes(name)));
-  writeAll(fd, encodeState(inForm(known, form)));
+): Sections {
+  const those = (are: (name: string) => boolean): Sections =>
+    Object.fromEntries(Object.entries(sections).filter(([name]) => are(name)));
+  writeAll(
+    fd,
+    encodeState(
+      inForm(
+        those((name) => !lost.includes(name)),
+        form,
+      ),
+    ),
+  );
   sealWhole(fd);
+  return those((name) => lost.includes(name));
 }

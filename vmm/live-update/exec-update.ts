@@ -102,8 +102,8 @@ function execSuccessor(
     const start = snapshotFd === undefined ? [] : fromSnapshot(snapshotFd);
     const argv = [node, ...nodeOptions(), ...start, entry, '--resume', String(stateFd)];
     for (const fd of closing) setCloexec(fd, false);
-    writeState(stateFd, withFds(saved, all), plan);
-    guardian?.watch(Object.values(fds));
+    const kept = writeState(stateFd, withFds(saved, all), plan);
+    guardian?.watch(Object.values(fds), kept);
     return execve(node, argv, successorEnv());
   } catch (error) {
     for (const fd of closing) setCloexec(fd, true);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { DemoVmm } from '../demo-vmm.ts';
-import { nodeThat } from '../successors.ts';
+import { buildIn, nodeThat, PROGRAMS, patch } from '../successors.ts';
 
 /**
  * A successor that passes the preflight and fails afterwards: the guest goes back to the old image.
@@ -37,6 +37,16 @@ describe('the guest goes back to the old image, if the new one', () => {
     expect(await demo.qmp.execute('x-stats')).toMatchObject({ generation: 0, pid: demo.vmm.pid });
     expect(await demo.update({})).toMatchObject({ status: 'completed', generation: 1, pid: demo.vmm.pid });
   });
+});
+
+it('the guest goes back with a section that the new image did not know, and that it might lose', async () => {
+  const to = buildIn(demo.folder);
+  patch(to, PROGRAMS, /survivor\(IMSIC_SECTION\.numbered\(hart\), \{[\s\S]*?\}\),/, '');
+  patch(to, PROGRAMS, /(async function goOn\(.*\) \{)/, '$1 process.kill(process.pid, "SIGKILL");');
+  const ended = await demo.update({ to, 'allow-loss': ['imsic'] });
+  expect(ended).toMatchObject({ status: 'failed', generation: 0, pid: demo.vmm.pid });
+  await demo.vmm.stats();
+  expect(await demo.update({})).toMatchObject({ status: 'completed', generation: 1 });
 });
 
 describe('a new image that has run the guest', () => {

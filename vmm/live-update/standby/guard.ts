@@ -79,6 +79,7 @@ class Watch {
       else if (message.kind === 'stand') this.#stage = 'standing';
       else if (message.kind === 'watch' || message.kind === 'running') {
         this.#stage = message.kind === 'watch' ? 'booting' : 'running';
+        if (message.kind === 'watch') this.#standby.keep(message.kept);
         this.#within(message.withinMs);
       }
     }

@@ -4,9 +4,10 @@
  */
 import { einval } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
+import type { Versioned } from '../../../platform/section.ts';
 import type { Vitals } from '../../crew/vitals.ts';
 import type { Vm } from '../../vm/vm.ts';
-import { newStateFile } from '../state-file.ts';
+import { encodeState, newStateFile } from '../state-file.ts';
 import { RUN_WITHIN_MS } from './bounds.ts';
 import type { GuardianState } from './guardian-link.ts';
 import { isProgramOnDisk, PROGRAM } from './own-program.ts';
@@ -95,10 +96,13 @@ export class Guardian {
     this.#standby.sendNow({ kind: 'stand' });
   }
 
-  /** The state lies in its file and names these fds: from now on the guardian watches. */
-  watch(fds: readonly number[]): void {
+  /**
+   * The state lies in its file and names these fds: from now on the guardian watches. `kept` are
+   * the sections that are not in the file.
+   */
+  watch(fds: readonly number[], kept: Readonly<Record<string, Versioned>>): void {
     this.#standby.passMore(fds);
-    this.#standby.sendNow({ kind: 'watch', withinMs: RUN_WITHIN_MS });
+    this.#standby.sendNow({ kind: 'watch', withinMs: RUN_WITHIN_MS, kept: encodeState(kept) });
   }
 
   /** It is not needed: it does nothing from now on, and ends. Resolves when it is gone. */

@@ -21,7 +21,7 @@ import {
 } from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 3;
+export const STANDBY_PROTOCOL = 4;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -61,9 +61,10 @@ const TO_STANDBY = {
   stand: object({ kind: oneOf('stand') }),
   /**
    * To a guardian: the state is complete, and the VMM is about to become the new image. The guest
-   * must run within this time.
+   * must run within this time. `kept` are the sections that the state lacks, because the new image
+   * does not know them.
    */
-  watch: object({ kind: oneOf('watch'), withinMs: integer }),
+  watch: object({ kind: oneOf('watch'), withinMs: integer, kept: bytes }),
   /** To a guardian, from the new image: the guest runs. The new image will commit in this time. */
   running: object({ kind: oneOf('running'), withinMs: integer }),
   /** The standby is not needed any more. */

@@ -39,6 +39,7 @@ export class Standby {
   readonly nowFd: number | undefined;
   readonly takeovers: readonly number[];
   #news: StateFile | undefined;
+  #kept: StateFile['sections'] = new Map();
   /** Our fds that came for the news, and those that came since. */
   #newsFds: readonly number[] = [];
   #later: number[] = [];
@@ -94,9 +95,15 @@ export class Standby {
     return ours;
   }
 
-  /** The state that the VMM has written. EINVAL: it is none. */
+  /** The state that the VMM has written, whole. EINVAL: it is none. */
   saved(): StateFile {
-    return decodeState(readWhole(this.#stateFd));
+    const { completeNs, sections } = decodeState(readWhole(this.#stateFd));
+    return { completeNs, sections: new Map([...sections, ...this.#kept]) };
+  }
+
+  /** Takes the sections that are not in that file. EINVAL: it is no state. */
+  keep(sections: Uint8Array): void {
+    this.#kept = decodeState(sections).sections;
   }
 
   /** A whole state, under our own numbers. EINVAL names the section and what is wrong in it. */

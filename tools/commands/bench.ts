@@ -21,6 +21,7 @@ import { benchPreflight } from '../bench/preflight.ts';
 import { type Benchmark, type Figure, holds } from '../bench/result.ts';
 import { benchRollback } from '../bench/rollback.ts';
 import { benchStart } from '../bench/start.ts';
+import { benchTransfer } from '../bench/transfer.ts';
 import { benchUpdate } from '../bench/update.ts';
 import { benchVaddr } from '../bench/vaddr.ts';
 import { benchWith } from '../bench/with.ts';
@@ -41,6 +42,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   msi: benchMsi,
   guest: benchGuest,
   update: benchUpdate,
+  transfer: benchTransfer,
   kexec: benchKexec,
   'at-once': benchAtOnce,
   preflight: benchPreflight,

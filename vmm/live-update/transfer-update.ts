@@ -107,6 +107,7 @@ class Transfer {
     const { channels } = this.#plan;
     try {
       await monitor?.quiet(REPLACED);
+      vm.parts.host?.container.checkUpdatable(); // the kernel's thread wakes up now, and not in the pause
       await vm.change(() => this.#move());
       if (channels) monitor?.release();
     } catch (error) {

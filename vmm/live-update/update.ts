@@ -18,12 +18,12 @@ import type { Channels } from './migration/channels.ts';
 import type { Migration } from './migration/migration.ts';
 import { type PreflightReport, refusals } from './preflight-report.ts';
 import { prepare, release } from './preparation.ts';
+import { rehearseSaving } from './rehearsal.ts';
 import { type Form, formOf } from './releases.ts';
 import { Guardian } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import type { StandingGuardian } from './standby/standing-guardian.ts';
-import { encodeState } from './state-file.ts';
-import { fdsOf, inForm, saveSteady, versionIn } from './survivors.ts';
+import { versionIn } from './survivors.ts';
 import { transferUpdate } from './transfer-update.ts';
 import { UPDATE_SECTION } from './update-state.ts';
 
@@ -58,9 +58,6 @@ export interface UpdatePlan {
   readonly mode: UpdateMode;
   readonly channels?: Channels;
 }
-
-/** 20 dry runs (5 ms) make V8 compile the save path: that saves 2 ms of the pause. */
-const REHEARSALS = 20;
 
 export interface LiveUpdateOptions {
   readonly vm: Vm;
@@ -256,17 +253,10 @@ export class LiveUpdate {
     }
   }
 
-  /**
-   * Saves what can be saved while the guest runs, and drops the result: code that runs for the
-   * first time is slow.
-   */
+  /** Saves a machine without a guest, and drops the result: code that runs for the first time is slow. */
   #rehearse({ form }: UpdatePlan): void {
     const fd = memfdCreate('livevmm-rehearsal');
-    for (let times = 0; times < REHEARSALS; times++) {
-      const sections = saveSteady(this.#vm);
-      fdsOf(sections);
-      writeAll(fd, encodeState(inForm(sections, form)));
-    }
+    rehearseSaving(this.#vm, form, (file) => writeAll(fd, file));
     close(fd);
   }
 }

@@ -6,6 +6,7 @@ import { pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { recvFds } from '../../../platform/libc/pass-fd.ts';
 import { readWhole } from '../../../platform/whole-file.ts';
 import { type Adapt, NewImage } from '../new-image.ts';
+import { rehearseLoading } from '../rehearsal.ts';
 import { decodeState, type StateFile } from '../state-file.ts';
 import { decodeAll, type Restorable, SURVIVORS } from '../survivors.ts';
 import type { Link } from './link.ts';
@@ -13,8 +14,6 @@ import type { Equip, FromStandby, ToStandby } from './protocol.ts';
 
 /** The VMM that started us equips us at once. */
 const EQUIP_MS = 20_000;
-/** 20 dry runs make V8 compile the code that decodes. */
-const REHEARSALS = 20;
 
 export type StandbyLink = Link<ToStandby, FromStandby>;
 
@@ -113,8 +112,8 @@ export class Standby {
 
   #prepare(steady: Uint8Array): void {
     for (const { survivor, state } of this.#decode(steady)) survivor.prepare(this.image, state);
-    void this.image.vm; // puts it together
-    for (let times = 0; times < REHEARSALS; times++) this.#decode(steady);
+    const { vm } = this.image; // puts it together
+    rehearseLoading(vm, (file) => this.restorables(decodeState(file)));
   }
 
   #decode(file: Uint8Array): readonly Restorable[] {

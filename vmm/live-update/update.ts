@@ -253,7 +253,7 @@ export class LiveUpdate {
     }
   }
 
-  /** Saves a machine without a guest, and drops the result: code that runs for the first time is slow. */
+  /** Saves a machine without a guest for nothing: code that runs for the first time is slow. */
   #rehearse({ form }: UpdatePlan): void {
     const fd = memfdCreate('livevmm-rehearsal');
     rehearseSaving(this.#vm, form, (file) => writeAll(fd, file));

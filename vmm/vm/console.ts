@@ -48,6 +48,8 @@ export class Console {
   /** Another process has the terminal now. */
   #moved = false;
   #quit: () => void = () => {};
+  /** Whether stdin is ours: a process that only stands by must not even touch the stream. */
+  #isOpen = false;
 
   constructor(shared: VmShared) {
     this.#ring = new ConsoleInput(shared.input);
@@ -72,6 +74,7 @@ export class Console {
     this.#quit = quit;
     process.stdout.on('error', () => {}); // nothing is written through the stream
     this.#isFile = fstatSync(STDIN).isFile();
+    this.#isOpen = true;
     if (process.stdin.isTTY) this.#makeRaw();
     if (!this.#isFile) {
       process.stdin.on('data', (chunk: Buffer) => this.#hear(chunk));
@@ -115,7 +118,7 @@ export class Console {
    */
   save(): Omit<ConsoleState, 'version'> {
     // what the stream has buffered goes to our 'data' listener, once
-    if (!this.#isFile) while (process.stdin.read() !== null);
+    if (this.#isOpen && !this.#isFile) while (process.stdin.read() !== null);
     const input = Buffer.concat([this.#ring.peek(), this.#overflow]);
     return { input, ...(this.#mode ? { terminal: { mode: this.#mode, escape: this.#escape.pending } } : {}) };
   }

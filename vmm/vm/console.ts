@@ -119,8 +119,13 @@ export class Console {
   save(): Omit<ConsoleState, 'version'> {
     // what the stream has buffered goes to our 'data' listener, once
     if (this.#isOpen && !this.#isFile) while (process.stdin.read() !== null);
-    const input = Buffer.concat([this.#ring.peek(), this.#overflow]);
-    return { input, ...(this.#mode ? { terminal: { mode: this.#mode, escape: this.#escape.pending } } : {}) };
+    return { ...this.present(), input: Buffer.concat([this.#ring.peek(), this.#overflow]) };
+  }
+
+  /** As save, at any time, without the input. */
+  present(): Omit<ConsoleState, 'version'> {
+    const terminal = this.#mode && { mode: this.#mode, escape: this.#escape.pending };
+    return { input: new Uint8Array(), ...(terminal ? { terminal } : {}) };
   }
 
   /**

@@ -6,7 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Monitor } from '../../monitor/monitor.ts';
 import type { JsonObject } from '../../monitor/qmp.ts';
-import { NO_MONITOR } from '../../monitor/state.ts';
+import { MONITOR_SECTION, NO_MONITOR } from '../../monitor/state.ts';
+import { CONSOLE_SECTION } from '../../vm/console.ts';
 import type { Vm } from '../../vm/vm.ts';
 import type { Migration } from '../migration/migration.ts';
 import { encodeState } from '../state-file.ts';
@@ -94,7 +95,8 @@ export class StandingGuardian {
     const sections = {
       ...saveSteady(vm),
       [UPDATE_SECTION.name]: UPDATE_SECTION.of({ ...NO_UPDATE, migration: migration.save() }),
-      monitor: monitor()?.present() ?? NO_MONITOR,
+      [MONITOR_SECTION.name]: monitor()?.present() ?? NO_MONITOR,
+      [CONSOLE_SECTION.name]: CONSOLE_SECTION.of(vm.parts.console.present()),
     };
     this.#tell(() => guardian.learn(encodeState(sections), Object.values(fdsOf(sections))));
   }

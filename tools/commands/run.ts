@@ -28,7 +28,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --kernel FILE                 the guest: an ELF64 RISC-V executable, see guest/programs, or Linux's Image, also in gzip
   --initrd FILE                 initial RAM disk
   --append TEXT                 the kernel's command line
-  --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic or fw_jump); default: our own
+  --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic); default: our own
                                 SBI; without this option: none for an ELF that begins where RAM does, else default
   --machine virt[,aia=KIND]     interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none with firmware
   --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=) or rng, TRANSPORT pci or device (MMIO)

@@ -1,0 +1,43 @@
+/** An initial RAM disk: a cpio archive of the "newc" kind (Linux, initramfs-buffer-format). */
+
+const DIRECTORY = 0o40755;
+const PROGRAM = 0o100755;
+const FILE = 0o100644;
+const CHARACTER_DEVICE = 0o20600;
+
+interface Entry {
+  readonly name: string;
+  readonly mode: number;
+  readonly content?: Uint8Array;
+  /** Major and minor number of a device. */
+  readonly device?: readonly [number, number];
+}
+
+export interface Contents {
+  readonly busybox: Uint8Array;
+  /** The text of /init. */
+  readonly init: string;
+  /** Files of /lib. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+}
+
+export function initramfs({ busybox, init, files }: Contents): Uint8Array {
+  const entries: readonly Entry[] = [
+    ...['bin', 'dev', 'lib', 'proc', 'sys'].map((name) => ({ name, mode: DIRECTORY })),
+    { name: 'dev/console', mode: CHARACTER_DEVICE, device: [5, 1] },
+    { name: 'bin/busybox', mode: PROGRAM, content: busybox },
+    { name: 'init', mode: PROGRAM, content: Buffer.from(init) },
+    ...[...files].map(([name, content]) => ({ name: `lib/${name}`, mode: FILE, content })),
+    { name: 'TRAILER!!!', mode: 0 },
+  ];
+  return Buffer.concat(entries.map(archived));
+}
+
+function archived({ name, mode, content = new Uint8Array(), device = [0, 0] }: Entry, index: number): Uint8Array {
+  const [inode, links, nameSize] = [index + 1, 1, name.length + 1];
+  const fields = [inode, mode, 0, 0, links, 0, content.length, 0, 0, ...device, nameSize, 0];
+  const head = `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}\0`;
+  return Buffer.concat([padded(Buffer.from(head)), padded(content)]);
+}
+
+const padded = (bytes: Uint8Array): Uint8Array => Buffer.concat([bytes, new Uint8Array(-bytes.length & 3)]);

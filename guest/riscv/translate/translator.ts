@@ -68,7 +68,7 @@ export class Translator implements Executor {
   readonly #workspace: Workspace;
   readonly #table: WebAssembly.Table;
   readonly #imports: WebAssembly.Imports;
-  readonly #hot: number;
+  #hot: number;
   readonly #dispatch: Dispatch;
   readonly #cache: TranslationCache;
   /** Hot code that is to be translated, by its cache line. */
@@ -221,9 +221,22 @@ export class Translator implements Executor {
     if (!this.#cache.hasRoom(wanted.length)) this.#dropAll();
     const regions = wanted.flatMap((each) => this.#region(core, each) ?? []);
     if (regions.length === 0) return;
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(moduleOfRegions(regions)), this.#imports);
+    const exports = this.#compile(moduleOfRegions(regions));
+    if (!exports) return;
     for (const [i, { slot }] of regions.entries()) this.#table.set(slot, exports[i]);
     this.translated += regions.length;
+  }
+
+  /** Without memory for code the interpreter goes on alone. */
+  #compile(bytes: Uint8Array): WebAssembly.Instance['exports'] | undefined {
+    try {
+      return new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports).exports;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#hot = Number.POSITIVE_INFINITY;
+      this.#dropAll();
+      return undefined;
+    }
   }
 
   /** A region for hot code, already in the cache. */

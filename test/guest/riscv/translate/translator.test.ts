@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { encode } from '../encode.ts';
 import { RAM_BASE } from '../fixture.ts';
@@ -106,6 +106,23 @@ describe('pages that change', () => {
     const pair = paged({ 0: first, 4096: second }, registers({ 12: 0x20_8000n, 13: b, 14: a }));
     for (let i = 0; i < 20; i++) pair.run(37).compare();
     expect(pair.translated.register(10)).toBeGreaterThan(100n);
+  });
+});
+
+class NoMemory {
+  constructor() {
+    throw new RangeError('WebAssembly.Module(): Out of memory');
+  }
+}
+
+describe('without memory for code', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it('goes on with the interpreter', () => {
+    const pair = new Pair({ words: { 0: [addi(1), jump(-1)] } });
+    vi.spyOn(WebAssembly, 'Module').mockImplementation(NoMemory as never);
+    for (let i = 0; i < 3; i++) pair.run(100).compare();
+    expect(pair.translator.translated).toBe(0);
   });
 });
 

@@ -7,6 +7,8 @@ import type { PassthroughHost } from './passthrough-host.ts';
 export interface ThreadChannel {
   /** The fd, which the thread's owner closes. */
   readonly socket: number;
+  /** Absent where the host gives none. */
+  readonly callPage?: SharedPart;
   /** By device; undefined where the host gives no page. */
   readonly registerPages: readonly (SharedPart | undefined)[];
 }
@@ -15,5 +17,10 @@ export interface ThreadChannel {
 export function connectThread({ client, devices }: PassthroughHost): ThreadChannel {
   const { socket, hasPages } = connectTask(client.socketPath);
   const pages = hasPages ? new ClientPages(socket) : undefined;
-  return { socket, registerPages: devices.map(({ description }) => pages?.registers(description.fd)) };
+  const callPage = pages?.calls();
+  return {
+    socket,
+    ...(callPage ? { callPage } : {}),
+    registerPages: devices.map(({ description }) => pages?.registers(description.fd)),
+  };
 }

@@ -66,9 +66,9 @@ const unitOf = (part: VirtioPart): VirtioUnit => ({
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
   const { shared, hart, parts, channel } = input;
-  const { socket, registerPages } = channel ?? { socket: -1, registerPages: [] };
+  const { socket, callPage, registerPages }: VcpuChannel = channel ?? { socket: -1, registerPages: [] };
   try {
-    const kernel = new TaskChannel(socket);
+    const kernel = new TaskChannel(socket, () => callPage);
     runVcpu(buildVcpu({ shared, hart, parts, kernel, registerPages, state, tell }), shared.control, hart);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;

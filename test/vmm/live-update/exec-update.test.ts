@@ -99,6 +99,7 @@ function openFiles(): string[] {
 
 /** As openFiles, when the guest runs by its own threads: nothing is being loaded any more. */
 async function filesAtRest(): Promise<string[]> {
+  await demo.qmp.execute('query-live-update'); // waits until the threads have taken over
   let files = openFiles();
   await vi.waitFor(async () => {
     const seen = files;

@@ -11,7 +11,7 @@ import { integer, nullable, number, object, oneOf, record } from '../../platform
 import { MIGRATION_STATE } from './migration/state.ts';
 
 /** The same in all versions: PhaseStamps, and the fds by what they are for. */
-const COMMON = {
+const FIELDS_OF_VERSION_1 = {
   stamps: object({ begin: number, stop: number, invalidate: number }),
   fds: record(fd),
 };
@@ -26,7 +26,7 @@ const TAKEBACK = object({ atNs: number, gapNs: number, longestGapNs: number });
 const PREPARED = object({ snapshot: oneOf('kept', 'made', 'none'), turnMs: number, preflightMs: number });
 
 export const UPDATE_SECTION = defineSection('update', 2, {
-  ...COMMON,
+  ...FIELDS_OF_VERSION_1,
   /** null: an earlier build began the update, and did not take the guest back from its threads. */
   takeback: nullable(TAKEBACK),
   /** null: an earlier build, which knew no migration. */
@@ -38,7 +38,7 @@ export const UPDATE_SECTION = defineSection('update', 2, {
    * is none.
    */
   guardian: nullable(object({ messages: integer, pid: integer, probationMs: integer })),
-}).earlier(1, COMMON, {
+}).earlier(1, FIELDS_OF_VERSION_1, {
   // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
   optional: { takeback: TAKEBACK },
   read: ({ stamps, fds, takeback = null }) => {

@@ -88,7 +88,7 @@ describe('livevmm conform', () => {
     const { status, stdout } = await sandbox.run('conform', '--through-syscalls', '--json', OPERATIONS, PROCESSES);
     const { differences, failures, skipped } = JSON.parse(stdout);
     expect({ status, differences, failures }).toEqual({ status: 0, differences: [], failures: [] });
-    expect(skipped).toEqual({ 'a supervisor maps no registers': 1, 'the calls of kvemu are none of VFIO’s': 1 });
+    expect(skipped).toMatchObject({ 'a supervisor maps no registers': 1, 'the calls of kvemu are none of VFIO’s': 1 });
   });
 
   it('shows a difference as a decoded call with its rules, and goes on with the next case', async () => {

@@ -2,7 +2,7 @@
  * The folder tree that stands for /dev/vfio and parts of sysfs. It is made once, from what the host
  * says of its functions and groups. DEVIATION: files do not change when the device does.
  */
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
 import type { FunctionFacts, HostInfo } from '../../../iommu/abi/control.ts';
@@ -25,8 +25,7 @@ export interface Machine {
 /** Makes the tree in the folder `root`. */
 export function buildTree(root: string, { functions, info }: Machine): void {
   const folder = (path: string): void => void mkdirSync(join(root, path), { recursive: true });
-  const file = (path: string, content: string | Uint8Array): void =>
-    writeFileSync(join(root, path), content, { mode: 0o444 });
+  const file = (path: string, content: string | Uint8Array): void => writeFileSync(join(root, path), content);
   const link = (path: string, target: string): void => symlinkSync(relative(dirname(path), target), join(root, path));
 
   for (const path of [`${BUS}/devices`, DRIVER, ROOT_BUS, GROUPS, ...MODULES, VFIO_GROUP_DIR]) folder(path);
@@ -51,5 +50,16 @@ export function buildTree(root: string, { functions, info }: Machine): void {
     link(`${BUS}/devices/${bdf}`, device);
     link(`${DRIVER}/${bdf}`, device);
     link(`${GROUPS}/${group}/devices/${bdf}`, device);
+  }
+  openToAll(root);
+}
+
+/** Folders and files have the modes that Linux shows, whatever the user's umask is. */
+function openToAll(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isSymbolicLink()) continue;
+    chmodSync(path, entry.isDirectory() ? 0o755 : 0o444);
+    if (entry.isDirectory()) openToAll(path);
   }
 }

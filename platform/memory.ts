@@ -99,6 +99,7 @@ export function isSealedAgainstWriting(fd: number): boolean {
  * (mapping-pool.ts).
  */
 export class Reservation {
+  /** @internal */
   readonly memory: WebAssembly.Memory;
   readonly vaddr: number;
 
@@ -141,7 +142,11 @@ export class Mapping {
   readonly length: number;
   readonly #reservation: Reservation;
 
-  /** The Memory of `buffer`: wasm code may use it, and messages between threads may carry it. */
+  /**
+   * The Memory of `buffer`: wasm code may use it, and messages between threads may carry it.
+   *
+   * @internal
+   */
   get memory(): WebAssembly.Memory {
     return this.#reservation.memory;
   }

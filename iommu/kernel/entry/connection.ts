@@ -102,8 +102,12 @@ export class Connection {
     this.#hall = hall;
     socket.on('data', (chunk) => this.#guarded(() => this.#received(chunk)));
     socket.on('drain', () => this.#guarded(() => this.#settle()));
+    socket.on('end', () => this.#closeFile());
     // ECONNRESET, EPIPE: the client is gone; 'close' follows
-    socket.on('error', () => socket.destroy());
+    socket.on('error', () => {
+      this.#closeFile();
+      socket.destroy();
+    });
     socket.on('close', () => this.#closed());
   }
 
@@ -314,13 +318,21 @@ export class Connection {
     this.#held = now;
   }
 
+  /**
+   * The last close(2) of the file, if this is one. It comes before 'close': until that, the socket
+   * may be closed already, and FileTable.closeHungUp does not see it any more.
+   */
+  #closeFile(): void {
+    if (this.#role.kind === 'file') this.#hall.files.close(this.#role.held);
+  }
+
   #closed(): void {
     const { clients, files, channels, processes } = this.#hall;
     this.#settle();
     for (; this.#processes > 0; this.#processes--) clients.leaveProcess(this.#client);
     clients.leave(this.#client);
+    this.#closeFile();
     const role = this.#role;
-    if (role.kind === 'file') files.close(role.held);
     if (role.kind !== 'channel') return;
     channels.delete(role.channel);
     files.forget(role.channel.task.pid);

@@ -39,7 +39,7 @@ describe('calls by a page that client and host share', () => {
     expect(said).toEqual([
       { answers: [1], answered: 10, second: 'EBUSY' },
       { closed: 'EBADF', identification: 0x010000ed },
-      'EBADF',
+      ['EBADF'],
     ]);
   });
 

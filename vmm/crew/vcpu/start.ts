@@ -24,20 +24,18 @@ export interface VcpuOptions {
   readonly parts: MachineParts;
   /** The running thread's way into the kernel. */
   readonly kernel: FileCalls;
-  readonly registerPages?: VcpuChannel['registerPages'];
   readonly state: InitialState;
   tell(message: VcpuMessage): void;
 }
 
 export function buildVcpu(options: VcpuOptions): Vcpu {
-  const { shared, hart, parts, kernel, registerPages, state, tell } = options;
+  const { shared, hart, parts, kernel, state, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
     const { peerBars } = parts;
-    const page = registerPages?.[i];
     const extras = {
       ...(peerBars ? { placeBars: (at: readonly PlacedBar[]) => placeBars(peerBars, i, kernel, at) } : {}),
-      ...(page ? { page } : {}),
+      wantsPage: false, // NOT MODELLED: see connectThread
     };
     return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, state.pci.functions[i]!);
   });
@@ -66,10 +64,10 @@ const unitOf = (part: VirtioPart): VirtioUnit => ({
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
   const { shared, hart, parts, channel } = input;
-  const { socket, callPage, registerPages }: VcpuChannel = channel ?? { socket: -1, registerPages: [] };
+  const { socket, callPage }: VcpuChannel = channel ?? { socket: -1 };
   try {
     const kernel = new TaskChannel(socket, () => callPage);
-    runVcpu(buildVcpu({ shared, hart, parts, kernel, registerPages, state, tell }), shared.control, hart);
+    runVcpu(buildVcpu({ shared, hart, parts, kernel, state, tell }), shared.control, hart);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

@@ -11,9 +11,8 @@ import type { Sliced } from '../../../../platform/slices.ts';
 import type { Task } from '../../core/task.ts';
 import type { IommuDomain, PersistentDomain } from '../../driver/domain.ts';
 import type { IommuGroup } from '../container-iommu.ts';
-import { uncharge } from './accounting.ts';
 import type { DmaEntry } from './dma-entry.ts';
-import { DeferredUnpin, pinCharged, unmapEntry } from './pin-map.ts';
+import { pinEach } from './pin-map.ts';
 import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
@@ -64,22 +63,11 @@ export function checkUnclaimed({ persistence, persistentDomain }: VfioIommu, vpn
  * as PersistentDomain.checkMapped; on an error nothing is pinned, and the tables are as they were.
  * In `rfc` nothing is compared, and an error of the pinning removes the translations.
  */
-export function* pinAndClaim(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
+export function pinAndClaim(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
   const strict = iommu.persistence === 'strict';
   entry.leavesTables = strict;
-  try {
-    for (let done = 0; done < entry.nrPages; ) {
-      const run = yield* pinCharged(iommu, entry, done, task);
-      entry.runs.push(run);
-      if (strict) iommu.persistentDomain!.checkMapped(entry.vpn + done, run, entry.prot, entry);
-      done += run.nrPages;
-      yield;
-    }
-  } catch (error) {
-    const unpin = new DeferredUnpin(iommu);
-    uncharge(iommu, entry, yield* unmapEntry(iommu, entry, unpin), task);
-    yield* unpin.flush();
-    throw error;
-  }
-  entry.iommuMapped = true;
+  return pinEach(iommu, entry, task, (vpn, run) => {
+    if (strict) iommu.persistentDomain!.checkMapped(vpn, run, entry.prot, entry);
+    return undefined;
+  });
 }

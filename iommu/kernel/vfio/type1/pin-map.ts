@@ -49,17 +49,28 @@ export class DeferredUnpin {
   }
 }
 
+/** MAP-13: pins an entry run by run and maps each run in every domain. Errors as of pinEach. */
+export function pinAndMap(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
+  return pinEach(iommu, entry, task, (vpn, run) => mapRun(iommu.domains, vpn, run, entry.prot));
+}
+
 /**
- * MAP-13: pins an entry run by run and maps each run in every domain. On an error nothing of it
- * stays.
+ * Pins an entry run by run, and does the rest for each run, from iova page `vpn` on. On an error
+ * nothing of the entry stays.
  */
-export function* pinAndMap(iommu: VfioIommu, entry: DmaEntry, task: Task): Sliced<void> {
+export function* pinEach(
+  iommu: VfioIommu,
+  entry: DmaEntry,
+  task: Task,
+  rest: (vpn: number, run: PinnedRun) => Sliced<void> | undefined,
+): Sliced<void> {
   let done = 0;
   try {
     while (done < entry.nrPages) {
       const run = yield* pinCharged(iommu, entry, done, task);
       entry.runs.push(run);
-      yield* mapRun(iommu.domains, entry.vpn + done, run, entry.prot);
+      const more = rest(entry.vpn + done, run);
+      if (more) yield* more;
       done += run.nrPages;
       yield;
     }

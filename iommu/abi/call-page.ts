@@ -118,6 +118,12 @@ export class CallPageClient {
     if (length > 0) into.set(this.#data.subarray(0, length));
   }
 
+  /** After 'answered': a copy of the result, if there is one. */
+  get out(): Uint8Array | undefined {
+    const length = this.#words[Page.word.out]!;
+    return length < 0 ? undefined : this.#data.slice(0, length);
+  }
+
   /** After 'answered' or 'by-socket', when the answer has been read: the page is free again. */
   free(): void {
     Atomics.store(this.#words, Page.word.state, FREE);

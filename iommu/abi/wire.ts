@@ -174,7 +174,8 @@ export interface ExecRequest {
 /**
  * Asks for a call page (call-page.ts): the object comes with the answer, by SCM_RIGHTS. From here
  * on the client sends a `sync` after each close(2), dup2(2) or dup3(2) by any of its threads: what
- * its fds mean is remembered until then. EBUSY: the channel has a page.
+ * its fds mean is remembered until then. A supervisor promises nothing for another process, whose
+ * fds are looked up at each call. EBUSY: the channel has a page.
  */
 export interface PageRequest {
   readonly op: 'page';

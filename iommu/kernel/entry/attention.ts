@@ -13,8 +13,22 @@ import { wakes } from '../core/wakes.ts';
  */
 export type Served = 'nothing' | 'done' | 'goes-on';
 
+/** How fast the calls of a channel follow each other when they are a burst. */
+export interface Pace {
+  /** Calls that follow each other within this time are a burst. */
+  readonly burstMs: number;
+  /** The kernel looks at the page for so long after the last call. */
+  readonly patienceMs: number;
+}
+
+/** A thread that makes its calls itself. */
+export const OWN_CALLS: Pace = { burstMs: 0.1, patienceMs: 0.05 };
+/** A supervisor's: between two calls, the first one's answer and the second go through Linux. */
+export const TRAPPED_CALLS: Pace = { burstMs: 0.5, patienceMs: 0.15 };
+
 /** A channel with a call page. */
 export interface Door {
+  readonly pace: Pace;
   /** Serves the call that waits in the page. */
   serve(): Served;
   setAttentive(on: boolean): void;
@@ -23,16 +37,14 @@ export interface Door {
 interface Attended {
   readonly door: Door;
   lastCallMs: number;
-  /** Calls in a row that came by the socket although the kernel looked at the page. */
+  /** How often in a row the kernel has looked at the page and no call came there. */
   missed: number;
+  /** A call has come by the page since the kernel began to look. */
+  hasServed: boolean;
   /** So many bursts get no attention. */
   skip: number;
 }
 
-/** Calls that follow each other within this time are a burst. */
-const BURST_MS = 0.1;
-/** The kernel looks at a page for so long after its last call. */
-const PATIENCE_MS = 0.05;
 /** The longest look before the event loop serves everybody else. */
 const ROUND_MS = 0.3;
 const MOST_SKIPPED = 15;
@@ -49,14 +61,12 @@ export class Attention {
   /** A call of this door came by the socket. To be told before it is served. */
   called(door: Door): void {
     const now = performance.now();
-    const known = this.#known.get(door) ?? { door, lastCallMs: Number.NEGATIVE_INFINITY, missed: 0, skip: 0 };
+    const known = this.#known.get(door) ?? newcomer(door);
     this.#known.set(door, known);
-    const isBurst = now - known.lastCallMs < BURST_MS;
+    const isBurst = now - known.lastCallMs < door.pace.burstMs;
     known.lastCallMs = now;
     if (this.#now.includes(known)) {
-      // The client does not run when we look, or does not want the page.
-      known.missed = Math.min(2 * known.missed + 1, MOST_SKIPPED);
-      known.skip = known.missed;
+      miss(known); // the client does not run when we look, or does not want the page
       this.dismiss(door);
     } else if (isBurst && --known.skip < 0) {
       known.skip = 0;
@@ -80,6 +90,7 @@ export class Attention {
 
   #attend(known: Attended): void {
     if (this.#now.length >= this.#most) return;
+    known.hasServed = false;
     this.#now = [...this.#now, known];
     known.door.setAttentive(true);
     if (this.#roundComes) return;
@@ -108,6 +119,7 @@ export class Attention {
       if (served === 'nothing') continue;
       attended.lastCallMs = performance.now();
       attended.missed = 0;
+      attended.hasServed = true;
       if (served === 'goes-on') goesOn = true;
     }
     return goesOn;
@@ -115,6 +127,20 @@ export class Attention {
 
   #dismissIdle(): void {
     const now = performance.now();
-    for (const { door, lastCallMs } of this.#now) if (now - lastCallMs > PATIENCE_MS) this.dismiss(door);
+    for (const attended of this.#now) {
+      if (now - attended.lastCallMs <= attended.door.pace.patienceMs) continue;
+      if (!attended.hasServed) miss(attended);
+      this.dismiss(attended.door);
+    }
   }
+}
+
+const newcomer = (door: Door): Attended => ({
+  ...{ door, lastCallMs: Number.NEGATIVE_INFINITY },
+  ...{ missed: 0, hasServed: false, skip: 0 },
+});
+
+function miss(attended: Attended): void {
+  attended.missed = Math.min(2 * attended.missed + 1, MOST_SKIPPED);
+  attended.skip = attended.missed;
 }

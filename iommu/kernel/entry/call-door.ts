@@ -2,10 +2,11 @@
 import type { SharedPage } from '../../../platform/page-arena.ts';
 import { CallPageServer } from '../../abi/call-page.ts';
 import type { Reply } from '../../abi/wire.ts';
-import type { Door, Served } from './attention.ts';
+import type { Door, Pace, Served } from './attention.ts';
 import type { Channel } from './channel.ts';
 
 export class CallDoor implements Door {
+  readonly pace: Pace;
   readonly #server: CallPageServer;
   readonly #channel: Channel;
   readonly #guarded: (work: () => void) => void;
@@ -14,7 +15,8 @@ export class CallDoor implements Door {
   #served = false;
 
   /** `guarded` runs work and ends the connection if it throws. */
-  constructor({ part }: SharedPage, channel: Channel, guarded: (work: () => void) => void) {
+  constructor({ part }: SharedPage, channel: Channel, pace: Pace, guarded: (work: () => void) => void) {
+    this.pace = pace;
     this.#server = new CallPageServer(part);
     this.#channel = channel;
     this.#guarded = guarded;

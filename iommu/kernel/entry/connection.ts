@@ -24,7 +24,7 @@ import {
 } from '../../abi/wire.ts';
 import { type FileOperations, OpenFile } from '../core/open-file.ts';
 import { ChannelTask, type ProcessTable } from '../core/task.ts';
-import type { Attention } from './attention.ts';
+import { type Attention, OWN_CALLS, TRAPPED_CALLS } from './attention.ts';
 import { callerOf, openerOf, type Peer } from './behalf.ts';
 import { CallDoor } from './call-door.ts';
 import { Channel, replyOf } from './channel.ts';
@@ -221,9 +221,11 @@ export class Connection {
   #giveCallPage(role: ChannelRole, pass: (fd: number) => void): void {
     if (role.door) throw ebusy('the channel has a page');
     const page = this.#hall.pages.make('call page', pass);
-    const door = new CallDoor(page, role.channel, (work) => this.#guarded(work));
+    const isOwn = role.channel.task.pid === this.#peer.pid;
+    const door = new CallDoor(page, role.channel, isOwn ? OWN_CALLS : TRAPPED_CALLS, (work) => this.#guarded(work));
     role.door = door;
-    role.channel.tellsOfFds = true;
+    // A supervisor cannot promise it for the program that it stands for.
+    role.channel.tellsOfFds = isOwn;
     role.closers.push(() => {
       this.#hall.attention.dismiss(door);
       page.release();

@@ -292,6 +292,34 @@ static void vectors(void)
 	printf("argument read-only: %s\n", result(ioctl(device, VFIO_DEVICE_GET_INFO, page)));
 }
 
+/* Calls of a busy thread pass by a page of memory; what its fds are is looked up all the same. */
+static void *many_calls(void *sum)
+{
+	for (int i = 0; i < 500; i++)
+		*(int *)sum += ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) + (config_id() == 0x11e81234);
+	return NULL;
+}
+
+static void busy(void)
+{
+	pthread_t thread;
+	int here = 0, there = 0;
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	open_all();
+	pthread_create(&thread, NULL, many_calls, &there);
+	many_calls(&here);
+	pthread_join(thread, NULL);
+	printf("right: %d, %d\n", here, there);
+	int kept = dup(container);
+	dup2(1, container);
+	printf("stdout in its place: %s\n", result(ioctl(container, VFIO_GET_API_VERSION)));
+	dup2(group, container);
+	CHECK(ioctl(container, VFIO_GROUP_GET_STATUS, &status));
+	printf("the group in its place: flags %x\n", status.flags);
+	dup2(kept, container);
+	printf("itself again: %s\n", result(ioctl(container, VFIO_GET_API_VERSION)));
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -314,6 +342,8 @@ int main(int argc, char **argv)
 		killed();
 	else if (!strcmp(what, "vectors"))
 		vectors();
+	else if (!strcmp(what, "busy"))
+		busy();
 	else
 		return 2;
 	return 0;

@@ -63,6 +63,15 @@ describe.skipIf(!hasCompiler)('a program under a supervisor', () => {
     expect(await lines('killed')).toEqual(['ended by KILL', 'then: ok']);
   });
 
+  it('may make many calls in a row: each is about the file that its fd is then', async () => {
+    expect(await lines('busy')).toEqual([
+      'right: 1000, 1000',
+      'stdout in its place: ENOTTY',
+      'the group in its place: flags 3',
+      'itself again: ok',
+    ]);
+  });
+
   it('is recorded, and the recording holds on every profile that answers alike', async () => {
     const file = join(folder, 'execing.vec');
     await lines('execing', '--profile', '6.12', `--trace=${file}`);

@@ -155,15 +155,22 @@ export class Supervisor {
   }
 
   /** Goes on with a call up to its next request or its answer. */
-  #advance(underWay: UnderWay, steps: Steps, reply: Reply): void {
-    const { done, value } = steps.next(reply);
-    if (done) {
-      this.#answer(underWay, value);
-      return;
+  #advance(underWay: UnderWay, steps: Steps, first: Reply): void {
+    for (let reply = first; ; ) {
+      const { done, value } = steps.next(reply);
+      if (done) {
+        this.#answer(underWay, value);
+        return;
+      }
+      const thread = this.#threads.enter(underWay.call.tid);
+      const atOnce = thread.send(value);
+      if (!atOnce) {
+        this.#waiting.set(thread, { underWay, steps, request: value });
+        return;
+      }
+      reply = atOnce;
+      if (underWay.notes) noteRequest(underWay.notes, value, reply);
     }
-    const thread = this.#threads.enter(underWay.call.tid);
-    thread.send(value);
-    this.#waiting.set(thread, { underWay, steps, request: value });
   }
 
   /** Does `work` for a call. What it throws is the call's errno; a bug of ours is EIO, and told. */

@@ -10,6 +10,7 @@ import { pidfdOpen, pidfdOpenThread } from '../../../platform/libc/other-process
 import { connectUnix, recv, sendAll } from '../../../platform/libc/unix-socket.ts';
 import { processOf } from '../../../platform/process-status.ts';
 import { Conversation } from '../../../vmm/client/task-channel.ts';
+import { ThreadPage, ThreadPages } from './thread-page.ts';
 
 const RECEIVE_BYTES = 65536;
 const received = new Uint8Array(RECEIVE_BYTES);
@@ -23,9 +24,10 @@ export class ProgramThread {
   /** The channel; readable when the reply comes. */
   readonly socket: number;
   readonly #frames = new FrameReader();
+  readonly #page: ThreadPage | undefined;
 
   /** ESRCH: the thread is gone. Other errors are the host's, or say that there is none. */
-  constructor(socketPath: string, tid: number, pid: number) {
+  constructor(socketPath: string, tid: number, pid: number, pages: ThreadPages) {
     this.tid = tid;
     this.pid = pid;
     this.pidfd = pidfdOf(tid, pid);
@@ -36,15 +38,19 @@ export class ProgramThread {
       throw error;
     }
     try {
-      new Conversation(this.socket).ask({ task: tid, pid }, `thread ${tid}`);
+      const { pages: hasPages } = new Conversation(this.socket).ask({ task: tid, pid }, `thread ${tid}`);
+      if (hasPages) this.#page = new ThreadPage(this.socket, pages);
     } catch (error) {
       this.close();
       throw error;
     }
   }
 
-  send(request: Request): void {
-    sendAll(this.socket, encodeFrame(request));
+  /** Makes a request. Returns the reply if there is one at once; else it comes by receive(). */
+  send(request: Request): Reply | undefined {
+    const passed = this.#page?.pass(request) ?? 'refused';
+    if (passed === 'refused') sendAll(this.socket, encodeFrame(request));
+    return typeof passed === 'object' ? passed : undefined;
   }
 
   /**
@@ -60,13 +66,16 @@ export class ProgramThread {
     }
     if (count === 0) throw new SysError('EPIPE', 'the host is gone');
     // a copy: what is decoded lies in it
-    return this.#frames.push(received.slice(0, count))[0] as Reply | undefined;
+    const reply = this.#frames.push(received.slice(0, count))[0] as Reply | undefined;
+    if (reply) this.#page?.answeredBySocket();
+    return reply;
   }
 
   /** The kernel sees that the thread is dead: a call that sleeps ends. */
   close(): void {
     close(this.pidfd);
     close(this.socket);
+    this.#page?.release();
   }
 }
 
@@ -85,6 +94,7 @@ export class ProgramThreads {
   readonly #byTid = new Map<number, ProgramThread>();
   /** Processes with a thread in execve(2). */
   readonly #execing = new Set<number>();
+  readonly #pages = new ThreadPages();
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath;
@@ -104,7 +114,7 @@ export class ProgramThreads {
     if (known) return known;
     const pid = processOf(tid);
     if (pid === undefined) throw new SysError('ESRCH', `no thread ${tid}`);
-    const thread = new ProgramThread(this.#socketPath, tid, pid);
+    const thread = new ProgramThread(this.#socketPath, tid, pid, this.#pages);
     this.#byTid.set(tid, thread);
     return thread;
   }

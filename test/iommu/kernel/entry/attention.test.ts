@@ -2,12 +2,19 @@ import { availableParallelism } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { countWake } from '../../../../iommu/kernel/core/wakes.ts';
-import { Attention, type Door, type Served } from '../../../../iommu/kernel/entry/attention.ts';
+import {
+  Attention,
+  type Door,
+  OWN_CALLS,
+  type Served,
+  TRAPPED_CALLS,
+} from '../../../../iommu/kernel/entry/attention.ts';
 
 vi.mock('node:os', () => ({ availableParallelism: vi.fn(() => 2) }));
 
 /** A door at which so many calls come, one a look. */
 class TestDoor implements Door {
+  pace = OWN_CALLS;
   calls = 0;
   looks = 0;
   attentive = false;
@@ -71,6 +78,33 @@ describe('attention', () => {
     callBySocket();
 
     expect(door.attentive).toBe(false);
+  });
+
+  it.each([
+    [0.4, true],
+    [0.6, false],
+  ])("for a supervisor's calls that are %f ms apart: %s", (distance, comes) => {
+    door.pace = TRAPPED_CALLS;
+    callBySocket();
+    clock += distance;
+    callBySocket();
+
+    expect(door.attentive).toBe(comes);
+  });
+
+  it('skips bursts after it has seen no call', async () => {
+    callBySocket();
+    const attended: boolean[] = [];
+    for (let burst = 0; burst < 6; burst++) {
+      callBySocket();
+      attended.push(door.attentive);
+      const then = clock;
+      await untilUnattended();
+      clock = then; // the next call comes soon after the last
+    }
+
+    // one burst is skipped after the first look in vain, three after the second
+    expect(attended.map(Number).join('')).toBe('101000');
   });
 
   it('goes on while calls come, and ends after the last', async () => {

@@ -12,6 +12,7 @@ import { createDoorbellTable, createIntxLine } from '../../iommu/bus/interrupts.
 import { createMediatedChannel } from '../../iommu/bus/mediated-channel.ts';
 import { formatBdf, objectSize, type PciFunction, type RamBar } from '../../iommu/bus/pci-function.ts';
 import { createPeerBox, NR_PEERS } from '../../iommu/bus/peer-cycles.ts';
+import { createPteLog } from '../../iommu/bus/pte-log.ts';
 import { createRegisterPages } from '../../iommu/bus/register-pages.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
@@ -89,6 +90,7 @@ export class Board {
   #mediated: KernelWorkerData['mediated'][number][] = [];
   readonly #units: readonly BoardUnit[];
   readonly #interrupts = createDoorbellTable();
+  readonly #pteLog = createPteLog();
   /** Room for the pages that clients share with kernel and devices (platform/page-arena.ts). */
   readonly #pages = new Reservation(NR_PAGES * PAGE_SIZE).buffer;
   readonly #spinners = createSpinners();
@@ -235,7 +237,10 @@ export class Board {
   }
 
   #setBoot(
-    software: Omit<KernelBoot, 'kernelRam' | 'doorbell' | 'reserved' | 'interrupts' | 'pages' | 'units' | 'functions'>,
+    software: Omit<
+      KernelBoot,
+      'kernelRam' | 'doorbell' | 'reserved' | 'interrupts' | 'pages' | 'pteLog' | 'units' | 'functions'
+    >,
     { kernelRam, doorbell, reserved }: Pick<KernelBoot, 'kernelRam' | 'doorbell' | 'reserved'>,
   ): void {
     const span = ({ start, size }: Span): Span => ({ start, size });
@@ -246,6 +251,7 @@ export class Board {
       doorbell: span(doorbell),
       interrupts: this.#interrupts,
       pages: this.#pages,
+      pteLog: this.#pteLog,
       units: this.#units,
       functions: this.#installed.map((installed) => installed.function),
     };

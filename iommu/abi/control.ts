@@ -76,6 +76,12 @@ export interface TablesHashRequest {
   readonly op: 'tables-hash';
 }
 
+/** The writes to IOMMU page tables since `fromNs` of CLOCK_MONOTONIC. → PteWritesReply */
+export interface PteWritesRequest {
+  readonly op: 'pte-writes';
+  readonly fromNs: number;
+}
+
 export type ControlRequest =
   | InfoRequest
   | FunctionsRequest
@@ -85,6 +91,7 @@ export type ControlRequest =
   | InjectRequest
   | KexecRequest
   | TablesHashRequest
+  | PteWritesRequest
   | SetParameterRequest;
 
 /** Bytes or nanoseconds. */
@@ -104,6 +111,7 @@ const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & 
   'stop-device': object({ op: oneOf('stop-device'), bdf: text }),
   inject: object({ op: oneOf('inject'), defect: oneOf(...DEFECTS) }, { bdf: text }),
   'tables-hash': object({ op: oneOf('tables-hash') }),
+  'pte-writes': object({ op: oneOf('pte-writes'), fromNs: amount }),
   kexec: object({ op: oneOf('kexec') }, { target: text }),
   'set-parameter': object({ op: oneOf('set-parameter'), name: text, value: text }),
 };
@@ -127,6 +135,7 @@ export interface ControlReplies {
   readonly inject: Record<string, never>;
   readonly kexec: Record<string, never>;
   readonly 'tables-hash': TablesHashReply;
+  readonly 'pte-writes': PteWritesReply;
   readonly 'set-parameter': Record<string, never>;
 }
 
@@ -298,6 +307,33 @@ export interface TimelineReply {
 /** Hex; null: the host has no such memory, or no such file. */
 export interface TablesHashReply {
   readonly sha256: string | null;
+}
+
+/** Entries of a page table that were written in one go, one behind the other in one table. */
+export interface PteWrite {
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: number;
+  /** Index in HostInfo.units. */
+  readonly unit: number;
+  /** First iova of the first entry, hex. */
+  readonly iova: string;
+  /** 0: entries of 4 KiB; 1: of 2 MiB, or tables of those; and so on. */
+  readonly level: number;
+  readonly count: number;
+  /** The first entry, as 64-bit words in hex. */
+  readonly before: string;
+  readonly after: string;
+  /** The process in whose call it was; null: the kernel's own doing. */
+  readonly pid: number | null;
+  /** How many kernels there were on the board before the one that wrote. */
+  readonly kernel: number;
+}
+
+export interface PteWritesReply {
+  /** The oldest first. */
+  readonly writes: readonly PteWrite[];
+  /** False: the host keeps so many, and older ones of the time are forgotten. */
+  readonly whole: boolean;
 }
 
 export interface RamHashReply {

@@ -5,6 +5,7 @@
 import { monotonicNs } from '../../platform/clock.ts';
 import { eacces, einval, enodev, enotty } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import type {
   ControlReplies,
   ControlRequest,
@@ -12,11 +13,13 @@ import type {
   FunctionFacts,
   HostInfo,
   InjectRequest,
+  PteWritesReply,
   SetParameterRequest,
   TimelineReply,
   UnitInfo,
 } from '../abi/control.ts';
 import { CONTROL_PATH } from '../abi/wire.ts';
+import type { PteLog } from '../bus/pte-log.ts';
 import type { BoardClient } from './board/board-client.ts';
 import type { KexecPermission, SentMessages } from './board/protocol.ts';
 import type { FileOperations } from './core/open-file.ts';
@@ -52,6 +55,7 @@ export interface ControlledHost {
   readonly kexec: (keeps: boolean) => void;
   /** Of the page tables that outlive the kernel; null: there are none. */
   readonly tablesHash: () => string | null;
+  readonly pteLog: Pick<PteLog, 'since'>;
   readonly pkernfs: () => HostInfo['pkernfs'];
   readonly clients: () => HostInfo['clients'];
   readonly board: Pick<BoardClient, 'send'>;
@@ -91,6 +95,8 @@ export class ControlFile implements FileOperations {
         return this.#inject(request);
       case 'tables-hash':
         return { sha256: this.#host.tablesHash() };
+      case 'pte-writes':
+        return pteWrites(this.#host.pteLog, request.fromNs);
       case 'kexec':
         if (!this.#privileged) throw eacces('a kexec is for root and the user of the host');
         return this.#kexec(request.target);
@@ -144,4 +150,19 @@ export class ControlFile implements FileOperations {
       clients: clients(),
     };
   }
+}
+
+function pteWrites(log: Pick<PteLog, 'since'>, fromNs: number): PteWritesReply {
+  const { runs, whole } = log.since(fromNs);
+  const word = (hi: number, lo: number): string => hex((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0));
+  return {
+    whole,
+    writes: runs.map(({ vpn, oldHi, oldLo, newHi, newLo, pid, ...run }) => ({
+      ...{ timeNs: run.timeNs, unit: run.unit, level: run.level, count: run.count, kernel: run.kernel },
+      iova: hex(vpn * PAGE_SIZE),
+      before: word(oldHi, oldLo),
+      after: word(newHi, newLo),
+      pid: pid === 0 ? null : pid,
+    })),
+  };
 }

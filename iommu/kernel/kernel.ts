@@ -15,11 +15,13 @@ import { MSI_WINDOW_START } from '../abi/msi-window.ts';
 import { CONTROL_PATH, PKERNFS_PATH } from '../abi/wire.ts';
 import { DoorbellTable, eventfdSources, NR_VECTORS } from '../bus/interrupts.ts';
 import { PhysicalMemory } from '../bus/physical.ts';
+import { createPteLog, PteLog, type PteRun } from '../bus/pte-log.ts';
 import { IommuUnit } from '../hardware/unit.ts';
 import { BoardClient } from './board/board-client.ts';
 import type { KernelWorkerData } from './board/protocol.ts';
 import { ControlFile, type ControlledHost } from './control-device.ts';
 import { type Profile, profileOf } from './core/profile.ts';
+import { currentPid } from './core/task.ts';
 import { type PaSpan, RiscvIommu } from './driver/riscv-iommu.ts';
 import { RiscvOps } from './driver/riscv-ops.ts';
 import type { Channel } from './entry/channel.ts';
@@ -54,6 +56,7 @@ interface Ground {
   readonly doorbells: DoorbellTable;
   readonly sources: EventfdSources;
   readonly fds: FdShares;
+  readonly pteLog: PteLog;
   /** pkernfs; or why this kernel cannot use what there is; undefined: there is no such memory. */
   readonly reserved: ReservedMemory | string | undefined;
 }
@@ -90,6 +93,7 @@ export class Kernel {
       kexec,
       pkernfs: () => pkernfsState(ground.reserved),
       tablesHash: () => reserved?.tablesHash() ?? null,
+      pteLog: ground.pteLog,
       clients: () => clientInfo(channels, files),
     };
     this.#board = board;
@@ -142,6 +146,7 @@ function layGround(data: KernelWorkerData): Ground {
     reserved: mountReserved(data, physical, board),
     doorbells: new DoorbellTable(data.interrupts),
     sources: eventfdSources(data.interrupts),
+    pteLog: new PteLog(data.pteLog ?? createPteLog()),
     fds: shareFds(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft), data.functions.length),
   };
 }
@@ -179,8 +184,11 @@ function reachedBy(iommus: readonly RiscvIommu[], reserved: ReservedMemory): Rea
 }
 
 /** Starts the IOMMUs. Each gets an equal share of the kernel's RAM. */
-function startIommus({ data, physical, profile }: Ground, reserved: ReservedMemory | undefined): readonly RiscvIommu[] {
-  const { units, kernelRam, doorbell } = data;
+function startIommus(
+  { data, physical, profile, pteLog }: Ground,
+  reserved: ReservedMemory | undefined,
+): readonly RiscvIommu[] {
+  const { units, kernelRam, doorbell, life } = data;
   const size = Math.floor(kernelRam.size / units.length / PAGE_SIZE) * PAGE_SIZE;
   const ops = new RiscvOps();
   const { replayOutsideAperture: outsideAperture, writeOnlyIsReadable } = profile;
@@ -189,8 +197,14 @@ function startIommus({ data, physical, profile }: Ground, reserved: ReservedMemo
     const unit = new IommuUnit(memory, physical, () => undefined);
     const ram: PaSpan = { start: kernelRam.start + i * size, size };
     const answers = { outsideAperture, writeOnlyIsReadable };
+    const logPtes = (run: PteRun): void => {
+      pteLog.append(run, { unit: i, kernel: life.kexecs, pid: currentPid(), timeNs: monotonicNs() });
+    };
     const persistent = reserved && { directoryPfn: reserved.directoryPfn(i), domainPfns: reserved.domainPfns };
-    return new RiscvIommu({ ...description, ...answers, persistent, unit, physical, kernelRam: ram, doorbell, ops });
+    return new RiscvIommu({
+      ...{ ...description, ...answers, persistent, unit, physical, doorbell, ops, logPtes },
+      kernelRam: ram,
+    });
   });
 }
 

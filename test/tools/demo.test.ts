@@ -16,6 +16,9 @@ afterEach(() => sandbox.remove());
 
 const isPositive = (value: number): boolean => value > 0;
 const SHORT = ['demo', '--updates', '1', '--seconds', '3', '--devices', '1'];
+const KEXEC = ['--updates', '2', '--seconds', '6', '--devices', '1', '--json'];
+/** A pause of seconds, on a machine that has much else to do, overruns the guest's ring. */
+const OVERRUN = /frames were lost$/;
 const phases = ['stop', 'invalidate', 'save', 'exec', 'boot', 'map', 'remap', 'load', 'resume'];
 
 describe('livevmm demo', () => {
@@ -82,6 +85,39 @@ describe('livevmm demo', () => {
     );
     const { failures } = JSON.parse(ended.stdout) as RunDocument<PeerFacts>;
     expect(failures).toEqual(['1 frames were corrupt']);
+    expect(ended.status).toBe(1);
+  });
+
+  it.each([
+    ['kexec', 'tables'],
+    ['kexec', 'container'],
+    ['mixed', 'tables'],
+  ])(
+    '--mode %s --persist %s: the kernel is replaced under DMA, and no page table is written',
+    async (mode, persist) => {
+      const ended = await sandbox.run('demo', '--mode', mode, '--persist', persist, ...KEXEC);
+      const document = JSON.parse(ended.stdout) as DemoDocument;
+      expect(document.failures.filter((line) => !OVERRUN.test(line))).toEqual([]);
+      const kexecs = document.updates.filter(({ kexec }) => kexec).length;
+      expect([document.updates.length, kexecs]).toEqual([2, mode === 'kexec' ? 2 : 1]);
+      expect(document.updates.map(({ tableWrites }) => tableWrites)).toEqual(
+        Array(2).fill({ writes: [], whole: true }),
+      );
+      expect(document.updates.map(({ tables }) => tables!.after)).toEqual(
+        document.updates.map(() => expect.any(String)),
+      );
+      expect(sandbox.leftovers()).toEqual([]);
+    },
+  );
+
+  it('--without-live-update-flag: fails, and the log shows which entries were written anew', async () => {
+    const ended = await sandbox.run('demo', '--mode', 'kexec', ...KEXEC, '--without-live-update-flag');
+    const { failures, updates } = JSON.parse(ended.stdout) as DemoDocument;
+    expect(failures).toContainEqual(expect.stringMatching(/^\d+ page-table words were written/));
+    const { writes } = updates[0]!.tableWrites;
+    const [removed, written] = writes.filter(({ count, level }) => level === 1 && count > 1);
+    expect(removed).toMatchObject({ iova: '0x80000000', count: 64, pid: updates[0]!.pid, kernel: 1 });
+    expect(written).toMatchObject({ before: removed!.after, after: removed!.before });
     expect(ended.status).toBe(1);
   });
 

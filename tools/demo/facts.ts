@@ -3,6 +3,7 @@
  * verdict.ts.
  */
 
+import type { PteWritesReply } from '../../iommu/abi/control.ts';
 import type { KexecReport } from '../clients/live-update.ts';
 import type { GuestFacts } from '../launch/guest-console.ts';
 
@@ -51,6 +52,8 @@ export interface UpdateFacts {
    * own counter.
    */
   readonly pteWrites: number;
+  /** The writer's log of them. After a kexec it has those of the kernel before, too. */
+  readonly tableWrites: PteWritesReply;
   /** The guest's heartbeat before and some time after the update. */
   readonly heartbeatsBefore: number;
   readonly heartbeatsAfter: number;

@@ -2,7 +2,7 @@
  * Observes a host from outside: the devices' own timelines, the page-table writer's counter, fault
  * counters.
  */
-import type { BlockInfo, HostInfo } from '../../iommu/abi/control.ts';
+import type { BlockInfo, HostInfo, PteWritesReply } from '../../iommu/abi/control.ts';
 import { monotonicNs } from '../../platform/clock.ts';
 import type { Machine } from '../launch/machine.ts';
 import type { DeviceFacts, InterruptFacts } from './facts.ts';
@@ -10,6 +10,8 @@ import { BUCKET_NS, type Bucket, type DeviceSeries } from './throughput.ts';
 
 /** A snapshot of counters that only grow. */
 export interface Counters {
+  /** CLOCK_MONOTONIC of the snapshot. */
+  readonly atNs: number;
   readonly pteWrites: number;
   /** DMA accesses that failed, by bdf: the IOMMU refused them, or nothing answered. */
   readonly faults: ReadonlyMap<string, number>;
@@ -57,12 +59,18 @@ export class Observer {
   }
 
   counters(): Counters {
-    const { units, devices } = this.#info();
+    const { units, devices, nowNs } = this.#info();
     return {
+      atNs: nowNs,
       pteWrites: units.reduce((sum, unit) => sum + unit.pteWrites, 0),
       faults: new Map(devices.map(({ bdf, faults, unsupported }) => [bdf, faults + unsupported])),
       blocks: new Map(devices.flatMap(({ bdf, blocks }) => (blocks ? [[bdf, blocks] as const] : []))),
     };
+  }
+
+  /** The log of writes to page tables since a snapshot, also those of the kernel before. */
+  tableWrites({ atNs }: Counters): PteWritesReply {
+    return this.#machine.host.ask({ op: 'pte-writes', fromNs: atNs });
   }
 
   /** SHA-256 of the page tables that outlive the kernel; undefined on a host without such. */

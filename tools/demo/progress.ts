@@ -12,6 +12,7 @@ import type { DeviceFacts, UpdateFacts } from './facts.ts';
 import type { Observer } from './observer.ts';
 import type { Tile } from './report.ts';
 import type { SessionEvents } from './session.ts';
+import { describeWrites } from './table-writes.ts';
 import { formatRate, rates } from './throughput.ts';
 
 /** Window over which the rates of the status line are averaged. */
@@ -129,7 +130,7 @@ export function describeDocument(document: DemoDocument): string {
     const { raised, delivered, lost } = interrupts;
     lines.push(`interrupts: ${raised} raised, ${delivered} delivered, ${lost} lost`);
   }
-  lines.push(`page-table words written during updates: ${pteWritesDuringUpdates}`);
+  lines.push(`page-table words written during updates: ${pteWritesDuringUpdates}`, ...describeWrites(updates));
   if (ramHashMatches !== null)
     lines.push(`guest RAM, VMM's mapping and board's: ${ramHashMatches ? 'same' : 'DIFFERENT'}`);
   lines.push(...failures.map((failure) => `- ${failure}`));

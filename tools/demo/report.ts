@@ -5,6 +5,7 @@
 import type { RunDocument } from './document.ts';
 import type { UpdateFacts } from './facts.ts';
 import { REPORT_STYLE } from './report-style.ts';
+import { allWrites } from './table-writes.ts';
 import { BUCKET_NS, bucketsWithin, type DeviceSeries, formatRate, rates } from './throughput.ts';
 
 const WIDTH = 1120;
@@ -145,6 +146,19 @@ function gapTable(updates: readonly UpdateFacts[]): string {
 <th>longest gap before, µs</th><th>in the pause, µs</th><th>faults</th><th>longest block, µs</th></tr>${rows.join('')}</table>`;
 }
 
+/** The log of page-table writes during the updates. */
+function writeTable(updates: readonly UpdateFacts[]): string {
+  const writes = allWrites(updates);
+  if (writes.length === 0) return '<p>Empty: no entry was written.</p>';
+  const rows = writes.map(({ update, write: { timeNs, iova, level, count, before, after, pid, kernel } }) => {
+    const ms = (timeNs - updates[update - 1]!.pauseStartNs) / 1e6;
+    const cells = [fixed(ms), iova, level, count, before, after, pid ?? 'none', kernel];
+    return `<tr><th>${update}</th>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`;
+  });
+  return `<table><tr><th>update</th><th>ms since the pause began</th><th>iova</th><th>level</th><th>entries</th><th>first one before</th>
+<th>after</th><th>in a call of process</th><th>kernel</th></tr>${rows.join('')}</table>`;
+}
+
 /** A number on the page, and what it is; undefined: unknown. */
 export type Tile = readonly [string, string | number | undefined];
 
@@ -183,6 +197,8 @@ ${updates.map((update, index) => closeUp(update, index, devices)).join('\n')}
 <h2>DMA around the pauses</h2>
 <p>"Before" and "after" are windows as long as the pause. A block is an access of a device without IOMMU that sleeps until its memory is mapped again.</p>
 ${gapTable(updates)}
+<h2>Log of page-table writes during the updates</h2>
+${writeTable(updates)}
 <script type="application/json" id="facts">${json}</script>
 </body></html>
 `;

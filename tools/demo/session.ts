@@ -166,6 +166,7 @@ export class Session<F extends FrameFacts, G> {
       phasesMs,
       // a new kernel's count begins at 0
       pteWrites: after.pteWrites - (report.kexec ? 0 : before.pteWrites),
+      tableWrites: observer.tableWrites(before),
       heartbeatsBefore,
       heartbeatsAfter,
       devices: observer.deviceFacts(pauseStartNs, pauseEndNs, before, after),

@@ -40,9 +40,25 @@ function updateFailures(update: UpdateFacts, index: number, pid: number): string
     ...unless(update.vaddrOld !== update.vaddrNew, `${what}: RAM is at the same vaddr ${update.vaddrNew} again`),
     ...unless(update.pauseEndNs > update.pauseStartNs, `${what}: no pause was measured`),
     ...unless(update.tables?.before === update.tables?.after, `${what}: the page tables have changed`),
+    ...logFailures(update, what),
     ...unless(update.heartbeatsAfter > update.heartbeatsBefore, `${what}: the guest's heart stopped`),
     ...update.devices.flatMap((device) => deviceFailures(device, what)),
     ...unless(update.devices.some(isCapture), `${what}: no capture device was observed`),
+  ];
+}
+
+/**
+ * The log of page-table writes. It has at least what the counter has: after a kexec the counter is
+ * that of the new kernel alone.
+ */
+function logFailures({ tableWrites: { writes, whole }, pteWrites }: UpdateFacts, what: string): string[] {
+  const logged = writes.reduce((sum, { count }) => sum + count, 0);
+  return [
+    ...unless(logged === 0, `${what}: the log of page-table writes has ${logged} words`),
+    ...unless(
+      logged >= pteWrites || !whole,
+      `${what}: the log of page-table writes has ${logged} of ${pteWrites} words`,
+    ),
   ];
 }
 

@@ -39,6 +39,8 @@ export interface KernelWorkerData {
   readonly interrupts: SharedArrayBuffer;
   /** Room for the pages that clients share with kernel and devices (platform/page-arena.ts). */
   readonly pages: SharedArrayBuffer;
+  /** The PteLog; a board of an earlier version has none. */
+  readonly pteLog?: SharedArrayBuffer;
   readonly units: readonly BoardUnit[];
   readonly functions: readonly PciFunction[];
   /**

@@ -168,6 +168,11 @@ function spaceOf(pid: number): AddressSpace | undefined {
   }
 }
 
+/** The process in whose system call this thread is; 0: in none, or it went on after a sleep. */
+let current = 0;
+
+export const currentPid = (): number => current;
+
 /** The caller of a system call, as `current` is for the kernel. */
 export interface Task {
   readonly pid: number;
@@ -229,12 +234,14 @@ export class ChannelTask implements Task {
    * the caller is asked for once, however many mappings the call is about.
    */
   readonly enter = (): void => {
+    current = this.pid;
     this.#ipcLock = {};
     this.#memlockPages = {};
     this.mm.enter();
   };
 
   readonly leave = (): void => {
+    current = 0;
     this.#ipcLock = undefined;
     this.#memlockPages = undefined;
     this.mm.leave();

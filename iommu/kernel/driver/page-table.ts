@@ -9,6 +9,7 @@
  */
 import { eacces, einval, eio, enoent, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
+import type { PteRun } from '../../bus/pte-log.ts';
 import {
   clearEntry,
   ENTRIES,
@@ -55,7 +56,8 @@ export class PageTable {
   /** Valid entries in each page of the memory that is a table of this or another PageTable. */
   readonly #used: Uint16Array;
   readonly #shape: PageTableShape;
-  readonly #countWrites: (writes: number) => void;
+  readonly #tell: (written: PteRun) => void;
+  readonly #written = { vpn: 0, count: 0, level: 0, oldLo: 0, oldHi: 0, newLo: 0, newHi: 0 };
   readonly #entry = new EntryReader();
   /** Tables from the root to the one last descended to; [level] is a table at that level. */
   readonly #path: number[];
@@ -64,21 +66,22 @@ export class PageTable {
   removedLeaves = 0;
 
   /**
-   * `used` counts entries per page of `ram`, one array for all tables in it. Each entry written is
-   * reported to countWrites. Without a `root` the tables are empty.
+   * `used` counts entries per page of `ram`, one array for all tables in it. `tell` hears of each
+   * run of entries that is written (the same object each time). Without a `root` the tables are
+   * empty.
    */
   constructor(
     ram: TableMemory,
     used: Uint16Array,
     shape: PageTableShape,
-    countWrites: (writes: number) => void,
+    tell: (written: PteRun) => void,
     root = ram.allocateRoot(),
   ) {
     this.#ram = ram;
     this.#words = ram.words;
     this.#used = used;
     this.#shape = shape;
-    this.#countWrites = countWrites;
+    this.#tell = tell;
     this.root = root;
     this.#path = new Array<number>(shape.levels).fill(this.root);
   }
@@ -123,19 +126,34 @@ export class PageTable {
     const first = this.#slot(vpn, level);
     const limit = Math.min(Math.floor(nrPages / span), this.#entries(level) - first);
     let at = this.#ram.wordOf(table) + first * ENTRY_WORDS;
+    this.#before(at);
     let count = 0;
     for (; count < limit && (words[at]! & PTE_V) === 0; count++, at += ENTRY_WORDS) {
       const page = pfn + count * span;
       publishEntry(words, at, entryLo(page, flags), entryHi(page));
     }
     if (count === 0) throw inUse(vpn);
-    this.#added(table, count);
+    this.#used[this.#ram.indexOf(table)]! += count;
+    this.#wrote(level, vpn, count, this.#ram.wordOf(table) + first * ENTRY_WORDS);
     return count * span;
   }
 
-  #added(table: number, count: number): void {
-    this.#used[this.#ram.indexOf(table)]! += count;
-    this.#countWrites(count);
+  /** The entry at the word `at`, the first one of some, is about to be written. */
+  #before(at: number): void {
+    this.#written.oldLo = this.#words[at]!;
+    this.#written.oldHi = this.#words[at + 1]!;
+  }
+
+  /** `count` entries of a level have been written, from the one for vpn on, which is at `at`. */
+  #wrote(level: number, vpn: number, count: number, at: number): void {
+    const written = this.#written;
+    const span = SPAN[level]!;
+    written.vpn = Math.floor(vpn / span) * span;
+    written.count = count;
+    written.level = level;
+    written.newLo = this.#words[at]!;
+    written.newHi = this.#words[at + 1]!;
+    this.#tell(written);
   }
 
   #leafLevel(vpn: number, pfn: number, nrPages: number): number {
@@ -164,7 +182,9 @@ export class PageTable {
       const table = this.#path[level]!;
       const first = this.#slot(at, level);
       const limit = Math.min(this.#entries(level), first + Math.ceil((end - leafVpn) / span));
+      this.#before(this.#ram.wordOf(table) + first * ENTRY_WORDS);
       const cleared = this.#clearLeaves(table, level, first, limit);
+      this.#wrote(level, at, cleared, this.#ram.wordOf(table) + first * ENTRY_WORDS);
       removed += cleared * span;
       at = leafVpn + cleared * span;
       this.#prune(leafVpn, level);
@@ -185,7 +205,6 @@ export class PageTable {
     const cleared = slot - first;
     this.removedLeaves += cleared;
     this.#used[this.#ram.indexOf(table)]! -= cleared;
-    this.#countWrites(cleared);
     return cleared;
   }
 
@@ -195,9 +214,11 @@ export class PageTable {
       const table = this.#path[level]!;
       if (this.#used[this.#ram.indexOf(table)] !== 0) return;
       const parent = this.#path[level + 1]!;
-      clearEntry(this.#words, this.#ram.wordOf(parent) + this.#slot(vpn, level + 1) * ENTRY_WORDS);
+      const at = this.#ram.wordOf(parent) + this.#slot(vpn, level + 1) * ENTRY_WORDS;
+      this.#before(at);
+      clearEntry(this.#words, at);
       this.#used[this.#ram.indexOf(parent)]! -= 1;
-      this.#countWrites(1);
+      this.#wrote(level + 1, vpn, 1, at);
       this.#unlinked.push(table);
     }
   }
@@ -321,17 +342,20 @@ export class PageTable {
   /** Rewrites the lowest leaf with the value it has; false when there is none. */
   touchFirstLeaf(): boolean {
     let table = this.root;
+    let vpn = 0;
     for (let level = this.#shape.levels - 1; this.#used[this.#ram.indexOf(table)] !== 0; level--) {
       let at = this.#ram.wordOf(table);
-      while ((this.#words[at]! & PTE_V) === 0) at += ENTRY_WORDS; // ends: the table is not empty
+      // ends: the table is not empty
+      for (; (this.#words[at]! & PTE_V) === 0; at += ENTRY_WORDS) vpn += SPAN[level]!;
       this.#entry.read(this.#words, at);
       const { lo, hi } = this.#entry;
       if (level > 0 && (lo & LEAF) === 0) {
         table = this.#entry.pfn();
         continue;
       }
+      this.#before(at);
       publishEntry(this.#words, at, lo, hi);
-      this.#countWrites(1);
+      this.#wrote(level, vpn, 1, at);
       return true;
     }
     return false;
@@ -375,8 +399,10 @@ export class PageTable {
       }
       const fresh = this.#ram.allocate();
       this.#used[this.#ram.indexOf(fresh)] = 0;
+      this.#before(at);
       publishEntry(this.#words, at, entryLo(fresh, PTE_V), entryHi(fresh));
-      this.#added(table, 1);
+      this.#used[this.#ram.indexOf(table)]! += 1;
+      this.#wrote(level, vpn, 1, at);
       table = fresh;
     }
     return table;

@@ -9,6 +9,7 @@ import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { UnitInfo } from '../../abi/control.ts';
 import { MSI_WINDOW } from '../../abi/msi-window.ts';
 import type { PhysicalMemory } from '../../bus/physical.ts';
+import type { PteRun } from '../../bus/pte-log.ts';
 import { MSI_PTE_BYTES, msiEntryHi, msiEntryLo } from '../../hardware/msi.ts';
 import { CAP_HI_WRITE_ONLY, CAP_MSI_FLAT, CAP_SV39X4, CAP_SV48X4, REG } from '../../hardware/regs.ts';
 import type { IommuUnit } from '../../hardware/unit.ts';
@@ -68,6 +69,8 @@ export interface RiscvIommuOptions {
    * of all files for domains (PKF-1). Without it the directory is this kernel's alone.
    */
   readonly persistent?: { readonly directoryPfn: number; readonly domainPfns: readonly number[] } | undefined;
+  /** Hears of all writes to page tables. */
+  readonly logPtes?: ((written: PteRun) => void) | undefined;
   /**
    * The ops shared with the drivers of other units. This unit's devices may then join their
    * domains. The default is its own ops.
@@ -100,6 +103,7 @@ export class RiscvIommu implements IommuDevice, UnitOfOps {
   readonly #physical: PhysicalMemory;
   readonly #ram: KernelRam;
   readonly #used: Uint16Array;
+  readonly #logPtes: RiscvIommuOptions['logPtes'];
   readonly #tables: PageTableShape;
   readonly #commands: CommandQueue;
   readonly #directory: DeviceDirectory;
@@ -123,6 +127,7 @@ export class RiscvIommu implements IommuDevice, UnitOfOps {
     this.ops = options.ops ?? new RiscvOps();
     this.ops.units.push(this);
     this.#physical = options.physical;
+    this.#logPtes = options.logPtes;
     this.isolatedMsi = options.isolatedMsi ?? true;
     this.#ram = new KernelRam(options.physical, options.kernelRam);
     this.#used = new Uint16Array(this.#ram.nrPages);
@@ -199,8 +204,9 @@ export class RiscvIommu implements IommuDevice, UnitOfOps {
     return new RiscvDomain(this.ops, this.shape, new PageTable(this.#ram, this.#used, this.#tables, this.#count));
   }
 
-  readonly #count = (writes: number): void => {
-    this.pteWrites += writes;
+  readonly #count = (written: PteRun): void => {
+    this.pteWrites += written.count;
+    this.#logPtes?.(written);
   };
 
   allocPersistentDomain(file: TableFile): PersistentRiscvDomain {

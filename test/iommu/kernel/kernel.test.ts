@@ -263,13 +263,36 @@ describe('/dev/livevmm', () => {
     const writes = async (): Promise<number> =>
       (await user.client.control(control, { op: 'info' })).units[0]!.pteWrites;
     const before = await writes();
+    const fromNs = monotonicNs();
 
     await user.client.control(control, { op: 'inject', defect: 'touch-pte' });
 
     expect(await writes()).toBe(before + 1);
+    const { writes: logged } = await user.client.control(control, { op: 'pte-writes', fromNs });
+    expect(logged).toEqual([expect.objectContaining({ iova: '0x0', count: 1, kernel: 0 })]);
+    expect(logged[0]!.after).toBe(logged[0]!.before);
     await dma(user, 'from-bus', 0, 16);
     await dma(user, 'to-bus', 0x1000, 16);
     expect(memory.bytes[0x1000]).toBe(0x11);
+  });
+
+  it('tells which entries were written, from what to what, and in whose call', async () => {
+    const user = await useGroupOf(0);
+    const control = await user.client.open('/dev/livevmm');
+    const fromNs = monotonicNs();
+
+    await map(user, memory.mapping.vaddr, 0x10_0000, SIZE);
+    await user.client.ioctl(user.container, VFIO_IOMMU_UNMAP_DMA, dmaUnmapArg({ iova: 0x10_0000, size: SIZE }));
+
+    const { writes, whole } = await user.client.control(control, { op: 'pte-writes', fromNs });
+    const half = { level: 0, count: SIZE / 2 / 4096, pid: process.pid, kernel: 0, unit: 0 };
+    const leaves = (valid: 'before' | 'after') =>
+      ['0x100000', '0x200000'].map((iova) =>
+        expect.objectContaining({ ...half, iova, [valid]: expect.stringMatching(/[13579bdf]$/) }),
+      );
+    expect(whole).toBe(true);
+    expect(writes.filter(({ level }) => level === 0)).toEqual([...leaves('after'), ...leaves('before')]);
+    expect(writes.filter(({ level }) => level > 0)).toHaveLength(6); // three tables, linked and unlinked
   });
 
   it.each([

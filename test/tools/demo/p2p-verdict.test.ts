@@ -8,6 +8,7 @@ const update: UpdateFacts = {
   ...{ generation: 1, pid: 4711, vaddrOld: '0x1000', vaddrNew: '0x2000', pteWrites: 0 },
   ...{ pauseMs: 40, pauseStartNs: 1e6, pauseEndNs: 41e6, phasesMs: { stop: 1 } },
   ...{ heartbeatsBefore: 100, heartbeatsAfter: 130 },
+  tableWrites: { writes: [], whole: true },
   devices: [
     {
       ...{ bdf: '0000:00:02.0', name: 'capture', dmaBefore: 20, dmaDuringPause: 19, dmaAfter: 20 },

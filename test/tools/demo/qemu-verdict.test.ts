@@ -11,6 +11,7 @@ const device: DeviceFacts = {
 const update: UpdateFacts = {
   ...{ generation: 1, pid: 7, vaddrOld: '', vaddrNew: '', phasesMs: {} },
   ...{ pauseMs: 1, pauseStartNs: 0, pauseEndNs: 1e6, pteWrites: 0, heartbeatsBefore: 1, heartbeatsAfter: 2 },
+  tableWrites: { writes: [], whole: true },
   devices: [device],
 };
 const guest = { framesChecked: 5, framesLost: 0, framesCorrupt: 0 } as GuestFacts;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import type { PteWrite } from '../../../iommu/abi/control.ts';
 import { makeDocument } from '../../../tools/demo/document.ts';
 import type { DemoFacts, DeviceFacts, UpdateFacts } from '../../../tools/demo/facts.ts';
 import { findFailures } from '../../../tools/demo/verdict.ts';
@@ -30,6 +31,7 @@ const update: UpdateFacts = {
   pauseEndNs: 121_000_000,
   phasesMs: { stop: 1, exec: 90 },
   pteWrites: 0,
+  tableWrites: { writes: [], whole: true },
   heartbeatsBefore: 100,
   heartbeatsAfter: 130,
   devices: [edu, capture, mscribe],
@@ -68,6 +70,10 @@ const withUpdate = (change: Partial<UpdateFacts>): DemoFacts => ({
   ...good,
   updates: [{ ...update, ...change }, good.updates[1]!],
 });
+const write: PteWrite = {
+  ...{ timeNs: 2_000_000, unit: 0, iova: '0x80000000', level: 1, count: 4, pid: 4711, kernel: 1 },
+  ...{ before: '0x0', after: '0x200000df' },
+};
 const withDevice = (change: Partial<DeviceFacts>): DemoFacts =>
   withUpdate({ devices: [edu, { ...capture, ...change }] });
 const withMscribe = (change: Partial<DeviceFacts>): DemoFacts =>
@@ -105,6 +111,9 @@ describe('the verdict', () => {
     ['a mediated device fell silent', withMscribes({ dmaAfter: 0 }), /mscribe .* no DMA after/],
     ['an access of one was refused', withMscribe({ faults: 1 }), /mscribe .* 1 DMA faults/],
     ['a PTE was written', { ...good, pteWritesDuringUpdates: 1 }, /1 page-table words/],
+    ['a PTE write was logged', withUpdate({ tableWrites: { writes: [write], whole: true } }), /log .* has 4 words/],
+    ['the log lacks a write', withUpdate({ pteWrites: 1 }), /log .* 0 of 1 words/],
+    ['the tables have changed', withUpdate({ tables: { before: 'a', after: 'b' } }), /tables have changed/],
     ['the guest gave no count', { ...good, guest: null }, /final count/],
     ['the guest has no heartbeat', withGuest({ heartbeats: 0 }), /no heartbeat/],
     ['no factorial was computed', withGuest({ factorialsOk: 0 }), /no factorial/],

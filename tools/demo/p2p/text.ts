@@ -1,6 +1,7 @@
 /** A peer-to-peer run for human eyes. */
 import type { RunDocument } from '../document.ts';
 import type { Tile } from '../report.ts';
+import { describeWrites } from '../table-writes.ts';
 import type { PeerFacts } from './guests.ts';
 
 export const peerTiles = ({ guest }: RunDocument<PeerFacts>): Tile[] => [
@@ -27,7 +28,7 @@ export function describePeers({
     );
   }
   if (interrupts) lines.push(`interrupts: ${interrupts.raised} raised, ${interrupts.delivered} delivered`);
-  lines.push(`page-table words written during updates: ${rest.pteWritesDuringUpdates}`);
+  lines.push(`page-table words written during updates: ${rest.pteWritesDuringUpdates}`, ...describeWrites(updates));
   lines.push(...failures.map((failure) => `- ${failure}`));
   lines.push(`${verdict}: ${updates.length} ${updates.length === 1 ? 'update' : 'updates'}`);
   return `${lines.join('\n')}\n`;

@@ -37,6 +37,7 @@ export async function runQemu(
         ...{ generation: index + 1, pid, vaddrOld: UNKNOWN, vaddrNew: UNKNOWN, phasesMs: {} },
         ...{ pauseMs: (backNs - goneNs) / 1e6, pauseStartNs: goneNs, pauseEndNs: backNs },
         pteWrites: after.pteWrites - before.pteWrites,
+        tableWrites: observer.tableWrites(before),
         ...{ heartbeatsBefore: heartbeats, heartbeatsAfter: now.heartbeats },
         devices: observer.deviceFacts(goneNs, backNs, before, after),
       };

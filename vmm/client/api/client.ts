@@ -22,5 +22,7 @@ export * from '../drivers/mscribe.ts';
 export * from '../group.ts';
 export * from '../irqs.ts';
 export { KernelClient } from '../kernel-client.ts';
+export * from '../kexec.ts';
+export * from '../pkernfs.ts';
 export * from '../registers.ts';
 export type { FileCalls } from '../task-channel.ts';

@@ -14,7 +14,7 @@ function setUp(shape: PageTableShape = { levels: 3, leafLevels: 2 }, nrPages = 1
   const physical = new PhysicalMemory([{ kind: 'ram', start: 0, size: nrPages * 4096, buffer }]);
   const ram = new KernelRam(physical, { start: 0, size: nrPages * 4096 });
   let writes = 0;
-  const table = new PageTable(ram, new Uint16Array(ram.nrPages), shape, (count) => {
+  const table = new PageTable(ram, new Uint16Array(ram.nrPages), shape, ({ count }) => {
     writes += count;
   });
   return { ram, table, writes: () => writes };

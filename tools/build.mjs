@@ -104,7 +104,7 @@ const outputFiles = (await Promise.all([asEsm, asCommonJs])).flatMap((result) =>
 mkdirSync(dist, { recursive: true });
 // What a host asks before a kexec (devices/board/next-kernel.ts): whether the kernel can run on its
 // board, and whether it knows the memory that outlives kernels.
-const facts = Buffer.from(`${JSON.stringify({ version, board: 1, pkernfs: 1 })}\n`);
+const facts = Buffer.from(`${JSON.stringify({ version, board: 2, pkernfs: 1 })}\n`);
 outputFiles.push({ path: join(dist, 'build.json'), contents: facts });
 const built = new Set(outputFiles.map((file) => basename(file.path)));
 for (const name of readdirSync(dist)) if (/\.[cm]js$/.test(name) && !built.has(name)) rmSync(join(dist, name));

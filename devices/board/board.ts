@@ -74,6 +74,11 @@ export interface BoardOptions {
   readonly report?: (line: string) => void;
 }
 
+/** A kernel that is loaded, and can begin when the present one has gone down. */
+interface LoadedKernel extends NextKernel {
+  readonly thread: KernelThread;
+}
+
 /** What every kernel of a board is told. */
 type KernelBoot = Omit<
   KernelWorkerData,
@@ -101,8 +106,10 @@ export class Board {
   #runs: KernelThread | undefined;
   /** How a kernel is started. */
   #boot: KernelBoot | undefined;
-  /** The kernel that the present one makes room for. */
-  #next: NextKernel | undefined;
+  /** The kernel that comes next, if there is a kexec. */
+  #next: LoadedKernel | undefined;
+  /** A kernel is being loaded; or the present one is on its way down. */
+  #changing: 'loading' | 'leaving' | undefined;
   #life: KernelWorkerData['life'] = { kexecs: 0, downNs: null };
   #requests: KernelRequests | undefined;
   #stopped: Promise<void> | undefined;
@@ -145,10 +152,10 @@ export class Board {
       const { socketPath, listener } = options;
       if (socketPath !== undefined) {
         board.#setBoot({ ...software, socketPath }, { kernelRam, doorbell, reserved });
-        board.#loadKernel(nextKernel(undefined), listener); // while the devices start
+        board.#kernel = new KernelThread(); // it is loaded while the devices start
       }
       await Promise.all(board.#installed.map(({ thread }) => thread.started()));
-      if (board.#kernel) await board.#begin(board.#kernel);
+      if (board.#kernel) await board.#begin({ ...nextKernel(undefined), thread: board.#kernel }, listener);
     } catch (error) {
       await board.stop();
       throw error;
@@ -257,75 +264,95 @@ export class Board {
     };
   }
 
-  /** Loads a kernel. It begins when it is told to. */
-  #loadKernel({ build, knowsPkernfs }: NextKernel, listener?: number): KernelThread {
+  /** A loaded kernel takes the machine over, as it is. */
+  async #begin({ thread, knowsPkernfs }: LoadedKernel, listener?: number): Promise<void> {
     const { port: physicalPort, ranges } = this.#memory.subscribe();
     const { port1: here, port2: board } = new MessageChannel();
     const boardReply = createBoardReply();
+    this.#kernel = thread;
     this.#requests = new KernelRequests(here, boardReply, this.#memory, {
       ramHash: (sliceBytes) => this.ramHash(sliceBytes),
       sentMessages: () =>
         new Map(this.#installed.map(({ function: { bdf }, thread }) => [bdf, thread.control.interrupts()])),
       halt: (bdf, on) => this.#at(bdf).thread.halt(on),
       inject: (bdf, defect) => this.#inject(this.#at(bdf), defect),
+      loadKernel: (target) => this.#loadNext(target),
+      unloadKernel: () => this.#unloadNext(),
       kexec: (target) => this.#prepareKexec(target),
     });
     const boot = this.#boot!;
-    const kernel = new KernelThread(
-      {
-        ...boot,
-        listener,
-        reserved: knowsPkernfs ? boot.reserved : undefined,
-        life: this.#life,
-        physical: ranges,
-        physicalPort,
-        mediated: this.#mediated,
-        board,
-        boardReply,
-      },
-      build,
-    );
-    this.#kernel = kernel;
-    void kernel.failed.then((reason) => {
-      if (this.#runs === kernel) this.#fail(reason);
+    void thread.failed.then((reason) => {
+      if (this.#runs === thread) this.#fail(reason);
     });
-    void kernel.down
+    void thread.down
       .then((mediated) => this.#kexec(mediated, physicalPort))
       .catch((error: Error) => this.#fail(error.message));
-    return kernel;
+    const reserved = knowsPkernfs ? boot.reserved : undefined;
+    const [life, mediated] = [this.#life, this.#mediated];
+    await thread.begin(
+      { ...boot, listener, reserved, life, physical: ranges, physicalPort, mediated, board, boardReply },
+      [physicalPort, board, ...mediated.map(({ port }) => port)],
+    );
+    this.#runs = thread;
   }
 
-  /** EBUSY: a kexec is under way; ENOENT, ENOEXEC: no kernel in the folder can come next. */
-  #prepareKexec(target: string | undefined): KexecPermission {
-    if (this.#next || this.#stopped) throw ebusy('a kexec is under way, or the host ends');
-    this.#next = nextKernel(target);
-    const keeps = this.#next.knowsPkernfs && this.#boot!.reserved !== undefined;
+  /**
+   * Loads the kernel that comes next, while the present one runs. EBUSY: another is being loaded,
+   * or a kexec is under way; ENOENT, ENOEXEC: no kernel in the folder can come next.
+   */
+  async #loadNext(target: string | undefined): Promise<void> {
+    if (this.#changing || this.#stopped) throw ebusy('a kexec is under way, or the host ends');
+    this.#changing = 'loading';
+    try {
+      const next = nextKernel(target);
+      const thread = new KernelThread(next.build);
+      await thread.loaded().catch(async (error: Error) => {
+        await thread.stop();
+        throw error;
+      });
+      await this.#next?.thread.stop();
+      this.#next = { ...next, thread };
+    } finally {
+      this.#changing = undefined;
+    }
+    if (this.#stopped) await this.#next.thread.stop();
+  }
+
+  async #unloadNext(): Promise<void> {
+    if (this.#changing) throw ebusy('a kexec is under way');
+    const next = this.#next;
+    this.#next = undefined;
+    await next?.thread.stop();
+  }
+
+  /** The kernel may go down. Errors as #loadNext. */
+  async #prepareKexec(target: string | undefined): Promise<KexecPermission> {
+    const isThere = this.#next !== undefined && this.#next.build === target;
+    if (this.#changing || this.#stopped || !isThere) await this.#loadNext(target);
+    this.#changing = 'leaving';
+    const keeps = this.#next!.knowsPkernfs && this.#boot!.reserved !== undefined;
     if (!keeps) this.#report('kexec: the next kernel does not know pkernfs: devices are stopped');
     return { keeps };
   }
 
-  /** The kernel has gone down: the next one takes the machine over, as it is. */
+  /** The kernel has gone down. */
   async #kexec(mediated: KernelWorkerData['mediated'], physicalPort: MessagePort): Promise<void> {
     this.#life = { kexecs: this.#life.kexecs + 1, downNs: monotonicNs() };
     this.#requests!.close();
     this.#memory.unsubscribe(physicalPort);
     this.#mediated = [...mediated];
-    const next = this.#next ?? nextKernel(undefined);
+    const next = this.#next!;
     this.#next = undefined;
-    if (this.#stopped) return;
+    this.#changing = undefined;
+    if (this.#stopped) return next.thread.stop();
     try {
-      await this.#begin(this.#loadKernel(next));
+      await this.#begin(next);
     } catch (error) {
       if (next.build === undefined) throw error;
       this.#report(`kexec: the kernel of ${next.build} does not start, ours does: ${(error as Error).message}`);
       this.#requests!.close();
-      await this.#begin(this.#loadKernel(nextKernel(undefined)));
+      await this.#begin({ ...nextKernel(undefined), thread: new KernelThread() });
     }
-  }
-
-  async #begin(kernel: KernelThread): Promise<void> {
-    await kernel.begin();
-    this.#runs = kernel;
   }
 
   /** Ends all threads, the kernel first, and lets all memory go. */
@@ -335,7 +362,7 @@ export class Board {
   }
 
   async #powerOff(): Promise<void> {
-    await this.#kernel?.stop();
+    await Promise.all([this.#kernel?.stop(), this.#next?.thread.stop()]);
     this.#requests?.close();
     await Promise.all(this.#installed.map(({ thread }) => thread.stop()));
     this.#memory.close();

@@ -24,8 +24,11 @@ export interface Errands {
   sentMessages(): SentMessages;
   halt(bdf: number, on: boolean): Promise<void>;
   inject(bdf: number, defect: Defect): void;
-  /** The kernel that asks is about to go down; ENOENT, ENOEXEC, EBUSY: it must not. */
-  kexec(target: string | undefined): KexecPermission;
+  /** ENOENT, ENOEXEC: there is no kernel that can come next; EBUSY: a kexec is under way. */
+  loadKernel(target: string | undefined): Promise<void>;
+  unloadKernel(): Promise<void>;
+  /** The kernel that asks is about to go down; errors as loadKernel: it must not. */
+  kexec(target: string | undefined): Promise<KexecPermission>;
 }
 
 const EIO = errnoNumber('EIO');
@@ -92,6 +95,12 @@ export class KernelRequests {
         return this.#errands.sentMessages();
       case 'stop-device':
         await this.#errands.halt(errand.bdf, true);
+        return {};
+      case 'load-kernel':
+        await this.#errands.loadKernel(errand.target);
+        return {};
+      case 'unload-kernel':
+        await this.#errands.unloadKernel();
         return {};
       case 'kexec':
         return this.#errands.kexec(errand.target);

@@ -1,9 +1,11 @@
 /**
- * The kernel worker as the board sees it. The board starts it with its view of the machine, lets it
- * begin when the devices answer, stops it, and watches it.
+ * The kernel worker as the board sees it. The board loads it, lets it begin with its view of the
+ * machine, stops it, and watches it. A kernel that is loaded and does not begin touches nothing.
  */
+import type { MessagePort } from 'node:worker_threads';
+
 import type { KernelBegin, KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
-import { SysError } from '../../platform/errno.ts';
+import { enoexec, SysError } from '../../platform/errno.ts';
 import { OwnedThread } from '../../platform/owned-thread.ts';
 import { startWorker } from '../../platform/thread.ts';
 
@@ -16,28 +18,30 @@ export class KernelThread {
   readonly failed: Promise<string>;
   /** Resolves when the kernel has ended to make room for the next one, with what that one gets. */
   readonly down: Promise<KernelWorkerData['mediated']>;
+  readonly #loaded: Promise<void>;
   readonly #listening: Promise<void>;
   #refused: SysError | undefined;
 
-  constructor(data: KernelWorkerData, build?: string) {
-    const worker = startWorker('iommu/kernel/worker', data, {
-      name: 'kernel',
-      build,
-      transferList: [data.physicalPort, data.board, ...data.mediated.map(({ port }) => port)],
-    });
+  /** `build`: folder of another built version, whose kernel it is. */
+  constructor(build?: string) {
+    const worker = startWorker('iommu/kernel/worker', undefined, { name: 'kernel', build });
     this.#thread = new OwnedThread(worker);
     let fatal: string | undefined;
     let left: KernelWorkerData['mediated'] | undefined;
-    this.#listening = new Promise<void>((resolve) => {
-      worker.on('message', (message: KernelMessage) => {
-        if ('ready' in message) resolve();
-        else if ('down' in message) left = message.mediated;
-        else {
-          fatal = message.fatal;
-          if (message.code !== undefined) this.#refused = new SysError(message.code, message.fatal);
-        }
-      });
+    worker.on('message', (message: KernelMessage) => {
+      if ('down' in message) left = message.mediated;
+      if (!('fatal' in message)) return;
+      fatal = message.fatal;
+      if (message.code !== undefined) this.#refused = new SysError(message.code, message.fatal);
     });
+    const told = (what: 'loaded' | 'ready'): Promise<void> =>
+      new Promise((resolve) => {
+        worker.on('message', (message: KernelMessage) => {
+          if (what in message) resolve();
+        });
+      });
+    this.#loaded = told('loaded');
+    this.#listening = told('ready');
     worker.on('error', (error) => {
       fatal ??= error instanceof Error ? error.message : String(error);
     });
@@ -53,17 +57,28 @@ export class KernelThread {
     });
   }
 
+  /** Resolves when the kernel's code is there. ENOEXEC: it cannot be loaded. */
+  async loaded(): Promise<void> {
+    const reason = await this.#within(this.#loaded, 'the kernel worker does not load');
+    if (reason !== undefined) throw enoexec(reason);
+  }
+
   /**
    * Resolves when the kernel listens. Rejects with the reason why it could not start: a refusal
    * (e.g. of the path of its socket), or a bug.
    */
-  async begin(): Promise<void> {
-    const begin: KernelBegin = { begin: true };
-    this.#thread.worker.postMessage(begin);
-    const { promise: late, cancel } = timeout(START_MS, 'the kernel worker does not start');
+  async begin(data: KernelWorkerData, ports: readonly MessagePort[]): Promise<void> {
+    const begin: KernelBegin = { begin: data };
+    this.#thread.worker.postMessage(begin, ports);
+    const reason = await this.#within(this.#listening, 'the kernel worker does not start');
+    if (reason !== undefined) throw this.#refused ?? new Error(reason);
+  }
+
+  /** Undefined when `done` resolves; otherwise the reason why it will not. */
+  async #within(done: Promise<void>, tooLate: string): Promise<string | undefined> {
+    const { promise: late, cancel } = timeout(START_MS, tooLate);
     try {
-      const reason = await Promise.race([this.#listening, this.failed, late]);
-      if (reason !== undefined) throw this.#refused ?? new Error(reason);
+      return (await Promise.race([done, this.failed, late])) ?? undefined;
     } finally {
       cancel();
     }

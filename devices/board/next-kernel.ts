@@ -13,8 +13,8 @@ export interface NextKernel {
   readonly knowsPkernfs: boolean;
 }
 
-/** The layout of the words that board and kernel share. */
-const BOARD = 1;
+/** The messages between board and kernel, and the layout of the words that they share. */
+const BOARD = 2;
 
 /** ENOENT: there is no kernel in the folder; ENOEXEC: one that cannot run on this board. */
 export function nextKernel(build: string | undefined): NextKernel {

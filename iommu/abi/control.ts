@@ -62,8 +62,24 @@ export interface SetParameterRequest {
 }
 
 /**
- * Replaces the kernel by a fresh one, or by that of another built version. All clients lose their
- * connections. Only for root and the host's user. → {}, when it begins
+ * Loads the kernel that the next kexec brings: a fresh one, or that of another built version. The
+ * present one runs on. It takes the place of one that was loaded before. Only for root and the
+ * host's user. → {}, when it is there
+ */
+export interface KexecLoadRequest {
+  readonly op: 'kexec-load';
+  /** Folder of the other version. */
+  readonly target?: string;
+}
+
+/** There will be no kexec. No effect if no kernel is loaded. → {} */
+export interface KexecUnloadRequest {
+  readonly op: 'kexec-unload';
+}
+
+/**
+ * Replaces the kernel by the one that is loaded; it is loaded now if it is not. All clients lose
+ * their connections. Only for root and the host's user. → {}, when it begins
  */
 export interface KexecRequest {
   readonly op: 'kexec';
@@ -89,6 +105,8 @@ export type ControlRequest =
   | RamHashRequest
   | StopDeviceRequest
   | InjectRequest
+  | KexecLoadRequest
+  | KexecUnloadRequest
   | KexecRequest
   | TablesHashRequest
   | PteWritesRequest
@@ -112,6 +130,8 @@ const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & 
   inject: object({ op: oneOf('inject'), defect: oneOf(...DEFECTS) }, { bdf: text }),
   'tables-hash': object({ op: oneOf('tables-hash') }),
   'pte-writes': object({ op: oneOf('pte-writes'), fromNs: amount }),
+  'kexec-load': object({ op: oneOf('kexec-load') }, { target: text }),
+  'kexec-unload': object({ op: oneOf('kexec-unload') }),
   kexec: object({ op: oneOf('kexec') }, { target: text }),
   'set-parameter': object({ op: oneOf('set-parameter'), name: text, value: text }),
 };
@@ -133,6 +153,8 @@ export interface ControlReplies {
   readonly 'ram-hash': RamHashReply;
   readonly 'stop-device': Record<string, never>;
   readonly inject: Record<string, never>;
+  readonly 'kexec-load': Record<string, never>;
+  readonly 'kexec-unload': Record<string, never>;
   readonly kexec: Record<string, never>;
   readonly 'tables-hash': TablesHashReply;
   readonly 'pte-writes': PteWritesReply;

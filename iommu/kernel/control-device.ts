@@ -97,8 +97,14 @@ export class ControlFile implements FileOperations {
         return { sha256: this.#host.tablesHash() };
       case 'pte-writes':
         return pteWrites(this.#host.pteLog, request.fromNs);
+      case 'kexec-load':
+        this.#mayKexec();
+        return board.send({ op: 'load-kernel', target: request.target });
+      case 'kexec-unload':
+        this.#mayKexec();
+        return board.send({ op: 'unload-kernel' });
       case 'kexec':
-        if (!this.#privileged) throw eacces('a kexec is for root and the user of the host');
+        this.#mayKexec();
         return this.#kexec(request.target);
       case 'set-parameter':
         return this.#setParameter(request);
@@ -117,6 +123,10 @@ export class ControlFile implements FileOperations {
     if (defect !== 'touch-pte') return this.#host.board.send({ op: 'inject', bdf: this.#device(bdf).bdf, defect });
     if (!this.#host.units.some((unit) => unit.touchPte())) throw einval('no page is mapped');
     return {};
+  }
+
+  #mayKexec(): void {
+    if (!this.#privileged) throw eacces('a kexec is for root and the user of the host');
   }
 
   /** EBUSY: one is under way; ENOENT, ENOEXEC: no kernel in the folder `target` can come next. */

@@ -1,11 +1,11 @@
 /**
- * Thread entry: the host kernel. It is loaded while the devices start. The socket keeps the event
- * loop alive; the board's `stop` ends it.
+ * Thread entry: the host kernel. It is loaded while the devices start, or while the kernel before
+ * it runs, and waits for the board's word to begin. The socket keeps the event loop alive; the
+ * board's `stop` ends it.
  */
 import { parentPort } from 'node:worker_threads';
 
 import { SysError } from '../../platform/errno.ts';
-import { workerInput } from '../../platform/thread.ts';
 import type { KernelBegin, KernelMessage, KernelStop, KernelWorkerData } from './board/protocol.ts';
 import { reportBug } from './core/bug.ts';
 import { Kernel } from './kernel.ts';
@@ -19,10 +19,11 @@ process.on('unhandledRejection', reportBug);
 
 let kernel: Kernel | undefined;
 port.on('message', async (message: KernelBegin | KernelStop) => {
-  if ('begin' in message) return begin(workerInput<KernelWorkerData>());
+  if ('begin' in message) return begin(message.begin);
   await kernel?.stop();
   port.close();
 });
+send({ loaded: true });
 
 async function begin(data: KernelWorkerData): Promise<void> {
   try {

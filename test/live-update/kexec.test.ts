@@ -77,7 +77,7 @@ describe('a guest over a kexec of its host’s kernel (PKF-3, PKF-6)', () => {
   it('ends in one line under a kernel that does not know pkernfs, which finds all devices stopped', async () => {
     const old = join(folder, 'old');
     cpSync(DIST, old, { recursive: true });
-    writeFileSync(join(old, 'build.json'), '{"board":1}\n');
+    writeFileSync(join(old, 'build.json'), '{"board":2}\n');
     kexec(old).catch(() => undefined); // nobody comes back
     await machine.vmm.exited;
     expect(machine.vmm.errors).toMatch(/^vmm: .*\/dev\/pkernfs.*$/m);

@@ -1,10 +1,11 @@
 /**
- * A kexec of a host's kernel under running VMMs: each VMM saves its guest into pkernfs, the kernel
- * is replaced, and each VMM begins anew with the next kernel.
+ * A kexec of a host's kernel under running VMMs: the next kernel is loaded, each VMM saves its
+ * guest into pkernfs, the kernel is replaced, and each VMM begins anew with the next one.
  */
+import { codeOf } from '../../platform/errno.ts';
 import { untilListening } from '../../platform/unix-listener.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
-import { kexec } from '../../vmm/client/kexec.ts';
+import { kexec, loadKernel, unloadKernel } from '../../vmm/client/kexec.ts';
 import { CommandError } from '../cli/command.ts';
 import { parseReport, UPDATE_TIMEOUT_MS, type UpdateReport } from './live-update.ts';
 import { QmpClient } from './qmp-client.ts';
@@ -37,24 +38,43 @@ export async function kexecUnder(
   { to, timeoutMs = UPDATE_TIMEOUT_MS }: KexecOptions = {},
 ): Promise<VmmAfter[]> {
   const saved: VmmBefore[] = [];
-  let socketPath = hostSocket;
+  let client: KernelClient | undefined;
   try {
+    const socketPath = hostSocket ?? (await hostOf(vmms[0], timeoutMs));
+    client = new KernelClient(socketPath);
+    loadKernel(client, to); // while the guests run
     for (const vmm of vmms) {
       const answer = await vmm.qmp.execute('x-kexec-save', to === undefined ? {} : { to }, timeoutMs);
       saved.push(vmm);
       const { host } = answer as { readonly host: string };
-      socketPath ??= host;
       if (host !== socketPath) throw new CommandError(`the VMM at ${vmm.qmpPath} is on another host: ${host}`);
     }
-    if (socketPath === undefined) throw new CommandError('kexec of which host? Give --host or --qmp');
-    const client = new KernelClient(socketPath);
     await kexec(client, to);
     client.disconnect();
   } catch (error) {
+    if (client) forgetKernel(client);
     for (const { qmp } of saved) await qmp.execute('x-kexec-cancel', {}, timeoutMs).catch(() => undefined);
     throw error;
   }
   return Promise.all(vmms.map((vmm) => reconnected(vmm, timeoutMs)));
+}
+
+/** The host that a VMM is on. */
+async function hostOf(vmm: VmmBefore | undefined, timeoutMs: number): Promise<string> {
+  if (!vmm) throw new CommandError('kexec of which host? Give --host or --qmp');
+  const { host } = (await vmm.qmp.execute('x-query-kexec', {}, timeoutMs)) as { readonly host?: string };
+  if (host === undefined) throw new CommandError(`the VMM at ${vmm.qmpPath} has no host`);
+  return host;
+}
+
+/** The kexec does not take place. A host whose kernel has ended already has forgotten by itself. */
+function forgetKernel(client: KernelClient): void {
+  try {
+    unloadKernel(client);
+    client.disconnect();
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error;
+  }
 }
 
 /**

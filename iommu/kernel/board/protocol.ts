@@ -1,6 +1,6 @@
 /**
- * The messages between the board (the host's main thread) and the kernel worker: the data that the
- * worker is started with, and the messages both ways.
+ * The messages between the board (the host's main thread) and the kernel worker: the data that a
+ * kernel begins with, and the messages both ways.
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { Memlock, RamHashReply } from '../../abi/control.ts';
@@ -9,6 +9,7 @@ import type { PaRange } from '../../bus/range.ts';
 import type { BoardUnit } from '../../hardware/unit-description.ts';
 import type { PeerMappings, ProfileName } from '../core/profile.ts';
 
+/** What a kernel begins with. */
 export interface KernelWorkerData {
   /** UNIX socket to listen on, made with mode 0600; must not exist. */
   readonly socketPath: string;
@@ -45,7 +46,7 @@ export interface KernelWorkerData {
   readonly functions: readonly PciFunction[];
   /**
    * The functions without an IOMMU: their channels (iommu/bus/mediated-channel.ts), and the ports
-   * that tell of requests. The ports are in the transferList.
+   * that tell of requests. The ports are transferred.
    */
   readonly mediated: readonly {
     readonly bdf: number;
@@ -57,26 +58,30 @@ export interface KernelWorkerData {
    * devices of its own that are on no bus (mdev/kvemu.ts).
    */
   readonly kvemuGroups: readonly number[];
-  /** Requests to the board's main thread. In the worker's transferList. */
+  /** Requests to the board's main thread. It is transferred, as physicalPort is. */
   readonly board: MessagePort;
   /** The answers to BoardCalls (iommu/bus/board-reply.ts). */
   readonly boardReply: SharedArrayBuffer;
 }
 
 /**
- * A message on the worker's parentPort, once each: listening, or the reason why not (then the
- * worker exits).
+ * A message on the worker's parentPort, once each: the code is there; the kernel listens, or the
+ * reason why not (then the worker exits).
  */
 export type KernelMessage =
+  | { readonly loaded: true }
   | { readonly ready: true }
   /** The kernel has ended for the next one, which gets the ports of mediated devices. */
   | { readonly down: true; readonly mediated: KernelWorkerData['mediated'] }
   /** `code` is the errno's name, for a failure that is no bug. */
   | { readonly fatal: string; readonly code?: string };
 
-/** A message to the worker's parentPort: all devices answer, so the kernel can find them. */
+/**
+ * A message to the worker's parentPort: all devices answer, so the kernel can find them; and there
+ * is no other kernel.
+ */
 export interface KernelBegin {
-  readonly begin: true;
+  readonly begin: KernelWorkerData;
 }
 
 /** A message to the worker's parentPort: close everything, unlink the socket and exit. */
@@ -134,7 +139,10 @@ export type BoardErrand =
   | { readonly op: 'sent-messages'; readonly id: number }
   | { readonly op: 'ram-hash'; readonly id: number; readonly sliceBytes: number }
   | { readonly op: 'stop-device'; readonly id: number; readonly bdf: number }
-  /** Answered when the next kernel is known to be there: this one may go `down`. */
+  /** Answered when a kernel is loaded that can come next. */
+  | { readonly op: 'load-kernel'; readonly id: number; readonly target: string | undefined }
+  | { readonly op: 'unload-kernel'; readonly id: number }
+  /** As load-kernel, and this kernel may go `down`. */
   | { readonly op: 'kexec'; readonly id: number; readonly target: string | undefined }
   | {
       readonly op: 'inject';

@@ -13,7 +13,9 @@ describe('requests of the kernel', () => {
   const calls: string[] = [];
   const errands: Errands = {
     ramHash: async (sliceBytes) => ({ objects: [{ dev: 1, ino: 2, size: sliceBytes, slices: ['ab'] }] }),
-    kexec: () => ({ keeps: true }),
+    loadKernel: async (target) => void calls.push(`load ${target}`),
+    unloadKernel: async () => void calls.push('unload'),
+    kexec: async () => ({ keeps: true }),
     sentMessages: () => new Map([[0x10, 3]]),
     halt: async (bdf, on) => void calls.push(`halt ${bdf} ${on}`),
     inject: (bdf, defect) => {
@@ -83,10 +85,19 @@ describe('requests of the kernel', () => {
     const stop = await answerTo({ op: 'stop-device', id: 6, bdf: 0x10 });
     const inject = await answerTo({ op: 'inject', id: 7, bdf: 0x18, defect: 'drop-interrupt' });
 
+    const load = await answerTo({ op: 'load-kernel', id: 9, target: '/other' });
+    const unload = await answerTo({ op: 'unload-kernel', id: 10 });
+    const kexec = await answerTo({ op: 'kexec', id: 11, target: undefined });
+
     expect(hash).toEqual({ id: 5, reply: { objects: [{ dev: 1, ino: 2, size: 4096, slices: ['ab'] }] } });
     expect(sent).toEqual({ id: 8, reply: new Map([[0x10, 3]]) });
     expect(stop).toEqual({ id: 6, reply: {} });
     expect(inject).toEqual({ id: 7, errno: 16, message: 'not now' });
-    expect(calls).toEqual(['halt 16 true', 'inject 24 drop-interrupt']);
+    expect([load, unload, kexec]).toEqual([
+      { id: 9, reply: {} },
+      { id: 10, reply: {} },
+      { id: 11, reply: { keeps: true } },
+    ]);
+    expect(calls).toEqual(['halt 16 true', 'inject 24 drop-interrupt', 'load /other', 'unload']);
   });
 });

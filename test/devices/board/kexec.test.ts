@@ -19,7 +19,7 @@ import { Capture, readFrame } from '../../../vmm/client/drivers/capture.ts';
 import { openDevice } from '../../../vmm/client/group.ts';
 import { armIrqs } from '../../../vmm/client/irqs.ts';
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';
-import { kexec } from '../../../vmm/client/kexec.ts';
+import { kexec, loadKernel, unloadKernel } from '../../../vmm/client/kexec.ts';
 import {
   createPersistent,
   findPersistent,
@@ -221,25 +221,71 @@ describe('kexec', () => {
   });
 });
 
-describe('kexec into a kernel that does not start', () => {
-  it('starts this version’s own kernel, and devices have gone on', async () => {
+describe('kexec into the kernel of another build', () => {
+  let folder: string;
+
+  beforeEach(async () => {
+    said.length = 0;
     host = await HostProcess.start(['capture'], ['--pkernfs', '64M'], (line) => void said.push(line));
-    const folder = mkdtempSync(join(tmpdir(), 'livevmm-kernel-'));
-    try {
-      writeFileSync(join(folder, 'build.json'), '{"board":1,"pkernfs":1}');
-      writeFileSync(join(folder, 'iommu-kernel-worker.mjs'), 'throw new Error("no");');
-      const { user, ram } = begin();
-      const before = newest(ram);
-      await kexec(user.client, folder);
-      const next = new User(host.socket, host.devices[0]!);
-      next.map(ramOf(next.client, false), LIVE_UPDATE);
-      await expect.poll(() => newest(ram)).toBeGreaterThan(before);
-      const { kernel, units } = askHost(next.client, { op: 'info' });
-      expect([kernel.kexecs, units[0]!.pteWrites, next.capture.faults()]).toEqual([1, 0, 0]);
-      expect(said.join('\n')).toMatch(/does not start, ours does: no/);
-    } finally {
-      await host.stop();
-      rmSync(folder, { recursive: true });
-    }
+    folder = mkdtempSync(join(tmpdir(), 'livevmm-kernel-'));
+    writeFileSync(join(folder, 'build.json'), '{"board":2,"pkernfs":1}');
+  });
+  afterEach(async () => {
+    await host.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  const writeKernel = (source: string): void => writeFileSync(join(folder, 'iommu-kernel-worker.mjs'), source);
+
+  it('that does not load is refused before anything ends', async () => {
+    writeKernel('throw new Error("no");');
+    const { user, ram } = begin();
+    expect(() => loadKernel(user.client, folder)).toThrow(
+      expect.objectContaining({ code: 'ENOEXEC', message: 'kexec-load: no' }),
+    );
+    await expect(kexec(user.client, folder)).rejects.toMatchObject({ code: 'ENOEXEC' });
+    const before = newest(ram);
+    await expect.poll(() => newest(ram)).toBeGreaterThan(before);
+    expect(askHost(user.client, { op: 'info' }).kernel.kexecs).toBe(0);
+  });
+
+  it('that runs on another board is refused', () => {
+    writeFileSync(join(folder, 'build.json'), '{"board":1,"pkernfs":1}');
+    writeKernel('');
+    const client = new KernelClient(host.socket);
+    expect(outcome(() => loadKernel(client, folder))).toBe('ENOEXEC');
+  });
+
+  it('that loads and does not start: this version’s own kernel starts, and devices have gone on', async () => {
+    writeKernel(`import { parentPort } from 'node:worker_threads';
+parentPort.postMessage({ loaded: true });
+parentPort.on('message', () => { throw new Error('no'); });`);
+    const { user, ram } = begin();
+    const before = newest(ram);
+    await kexec(user.client, folder);
+    const next = new User(host.socket, host.devices[0]!);
+    next.map(ramOf(next.client, false), LIVE_UPDATE);
+    await expect.poll(() => newest(ram)).toBeGreaterThan(before);
+    const { kernel, units } = askHost(next.client, { op: 'info' });
+    expect([kernel.kexecs, units[0]!.pteWrites, next.capture.faults()]).toEqual([1, 0, 0]);
+    expect(said.join('\n')).toMatch(/does not start, ours does: no/);
+  });
+
+  it('is loaded beside the present one, in place of one before, and can be let go', async () => {
+    const threads = (): number => readdirSync(`/proc/${host.child.pid}/task`).length;
+    const client = new KernelClient(host.socket);
+    askHost(client, { op: 'info' });
+    const before = threads();
+    loadKernel(client);
+    loadKernel(client);
+    expect(threads()).toBe(before + 1);
+    expect(askHost(client, { op: 'info' }).kernel.kexecs).toBe(0);
+    unloadKernel(client);
+    unloadKernel(client); // no effect
+    await expect.poll(threads).toBe(before);
+    loadKernel(client);
+    await kexec(client);
+    expect(askHost(new KernelClient(host.socket), { op: 'info' }).kernel.kexecs).toBe(1);
+    await expect.poll(threads).toBe(before);
   });
 });

@@ -9,6 +9,7 @@ import { monotonicNs } from '../../../platform/clock.ts';
 import { einval, enoent } from '../../../platform/errno.ts';
 import { visitingFds } from '../../../platform/fd-shape.ts';
 import { close } from '../../../platform/libc/fd.ts';
+import { untilListening } from '../../../platform/unix-listener.ts';
 import { askHost } from '../../client/control.ts';
 import { READ_WRITE } from '../../client/dma.ts';
 import { KernelClient } from '../../client/kernel-client.ts';
@@ -30,13 +31,19 @@ import { UPDATE_SECTION } from '../update-state.ts';
 import type { Restoring } from './restore-option.ts';
 import { armInterrupts } from './save.ts';
 
+/** The next kernel is up in some hundred ms, on a machine that has time. */
+const KERNEL_MS = 60_000;
+
 /**
  * Takes the guest over from pkernfs. It runs when this returns. EINVAL names the section that
- * cannot be loaded; ENOENT: no such guest; errors of MAP_DMA with LIVE_UPDATE.
+ * cannot be loaded; ENOENT: no such guest; ETIMEDOUT: no kernel comes; errors of MAP_DMA with
+ * LIVE_UPDATE.
  */
 export async function restoreGuest(restoring: Restoring): Promise<Resumed> {
   const startNs = monotonicNs();
   const { name, host } = restoring;
+  if (restoring.times) await untilListening(host, KERNEL_MS); // the next kernel begins meanwhile
+  const listeningNs = monotonicNs();
   const files = persistentFiles(name);
   const client = new KernelClient(host);
   const saved = readState(client, files.state);
@@ -69,14 +76,14 @@ export async function restoreGuest(restoring: Restoring): Promise<Resumed> {
   const { loaded, running } = going;
   const { times: { pausedNs, downNs } = { pausedNs: startNs, downNs: startNs } } = restoring;
   image.update = { ...image.update, stamps: { begin: pausedNs, stop: pausedNs, invalidate: pausedNs } };
-  const stamps = { save: downNs, kernel: kernel.upNs, boot: startNs, open: openedNs, map: mapped, remap: remapped };
+  const stamps = { save: downNs, boot: startNs, kernel: listeningNs, open: openedNs, map: mapped, remap: remapped };
   const phases = phasesMs(pausedNs, { ...stamps, load: loaded, resume: running });
   const pause: JsonObject = {
     ...pauseReport(image, running, phases),
     mode: 'kexec',
     kexec: {
       kernelMs: roundedMs(kernel.upNs - (kernel.downNs ?? kernel.upNs)),
-      firstCallMs: roundedMs(startNs - downNs),
+      firstCallMs: roundedMs(listeningNs - downNs),
       mapMs: roundedMs(remapped - mapped),
       pteWrites: units.reduce((sum, { pteWrites }) => sum + pteWrites, 0),
     },

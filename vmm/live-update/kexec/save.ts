@@ -89,7 +89,7 @@ export class KexecSave {
       const how = await Promise.race([kernel.closed, cancelled]);
       if (how !== 'cancelled') {
         ram.dropPages();
-        await beBornAgain(vm.parts.options, { pausedNs: stopped.atNs, downNs: monotonicNs() }, to);
+        beBornAgain(vm.parts.options, { pausedNs: stopped.atNs, downNs: monotonicNs() }, to);
       }
     } finally {
       this.#cancel = undefined;

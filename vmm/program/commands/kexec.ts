@@ -23,11 +23,14 @@ export function kexecCommands({ vm, migration }: KexecParts): Readonly<Record<st
     }),
     /** There is no kexec: the guest runs on. */
     'x-kexec-cancel': action(() => saving.cancel()),
-    /** The report about the kexec that brought this image; no member if there was none. */
+    /** The host's socket, if there is one; the report about the kexec that brought the image. */
     'x-query-kexec': command({
       args: NOTHING,
-      returns: object({}, { report: any }),
-      run: () => (migration.cameBy?.mode === 'kexec' ? { report: migration.cameBy } : {}),
+      returns: object({}, { host: str, report: any }),
+      run: () => ({
+        ...(vm.parts.host ? { host: vm.parts.host.client.socketPath } : {}),
+        ...(migration.cameBy?.mode === 'kexec' ? { report: migration.cameBy } : {}),
+      }),
     }),
   };
 }

@@ -64,6 +64,11 @@ export interface HartOptions {
    */
   readonly lines: Int32Array;
   readonly lineIndex: number;
+  /**
+   * A bit of the lines that is no interrupt: while it is set, a run ends at the next look at the
+   * lines. Without it nothing ends a run so.
+   */
+  readonly attention?: number;
   /** mtime, for the `time` CSR. */
   time(): bigint;
 }

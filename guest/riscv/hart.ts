@@ -72,8 +72,14 @@ export class Hart implements Engine {
       left -= executor.execute(core, Math.min(left, executor.pollEvery));
       if ((executor.interpreted ?? 0) - interpreted > INTERPRET_MOST) break;
       if (this.#journal?.closing) break;
+      if (this.#isCalled()) break;
     }
     return 'budget';
+  }
+
+  #isCalled(): boolean {
+    const { lines, lineIndex, attention = 0 } = this.#options;
+    return (Atomics.load(lines, lineIndex) & attention) !== 0; // pairs with whoever sets the bit
   }
 
   deadline(): bigint | undefined {

@@ -15,8 +15,8 @@ import {
   OWNER_HART,
   REQUEST_RUN,
   REQUEST_STOP,
-  relieveCrew,
 } from '../../vmm/machine/control/control-block.ts';
+import { relieveCrew } from '../../vmm/machine/control/lease.ts';
 import { imsicBytes } from '../../vmm/machine/hart-local/imsic.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../../vmm/machine/shared/interrupt-routes.ts';
 import { defineScenario, type LibcModel } from './scenario.ts';

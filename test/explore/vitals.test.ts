@@ -26,9 +26,9 @@ const mutants: readonly Mutant[] = [
   {
     name: 'claimed-before-its-entry',
     file: imsic,
-    find: '      this.#journal?.claim(identity); // before the bit is cleared\n      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n',
+    find: '      this.#journal?.claim(this.#hart, identity); // before the bit is cleared\n      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n',
     replace:
-      '      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n      this.#journal?.claim(identity);\n',
+      '      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n      this.#journal?.claim(this.#hart, identity);\n',
   },
   {
     name: 'number-before-the-state',

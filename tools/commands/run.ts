@@ -35,6 +35,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --drive file=PATH[,key=value]...   a raw disk: if=virtio (default; a PCI device of its own) or none, id=, cache=writeback|writethrough|
                                 none|directsync|unsafe, readonly=on|off
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
+  --smp [cpus=]N                number of harts, 1 to 8 (default 1)
   --accel golden|jit            what executes the guest: the interpreter, or translations of hot code to WebAssembly (default)
   --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
   --persist tables|container    with --pkernfs: what outlives the kernel; container: no MAP_DMA is made again (default tables)
@@ -56,6 +57,7 @@ Without --host this process becomes a private host that ends with the guest, and
 const GUEST_OPTIONS = {
   accel: { type: 'string' },
   machine: { type: 'string', short: 'M' },
+  smp: { type: 'string' },
   bios: { type: 'string' },
   initrd: { type: 'string' },
   append: { type: 'string' },

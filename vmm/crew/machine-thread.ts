@@ -49,6 +49,13 @@ export abstract class MachineThread<Message extends Said> {
     worker.on('error', (error) => this.tell({ kind: 'failed', reason: error.stack ?? error.message }));
   }
 
+  /** `worker` works for the thread: the thread is gone when both are, and fails when it crashes. */
+  attachHelper(worker: Worker): void {
+    const gone = new Promise((resolve) => worker.once('exit', resolve));
+    this.#gone = Promise.all([this.#gone, gone]);
+    worker.on('error', (error) => this.tell({ kind: 'failed', reason: error.stack ?? error.message }));
+  }
+
   /** Resolves when the thread has ended, or when there is none. */
   get gone(): Promise<unknown> {
     return this.#gone;

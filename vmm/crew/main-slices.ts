@@ -14,7 +14,7 @@ import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
 import { int32s } from '../../platform/shared.ts';
 import { type FileCalls, TaskChannel } from '../client/task-channel.ts';
-import { hartWords } from '../machine/control/control-block.ts';
+import { hartWords, OWNER_HART } from '../machine/control/control-block.ts';
 import { InterruptDispatcher } from './interrupts/dispatcher.ts';
 import type { InterruptMessage } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
@@ -39,7 +39,6 @@ export interface MainSlicesOptions {
 
 export class MainSlices {
   readonly #control: Int32Array;
-  readonly #hart: number;
   readonly #vcpu: Vcpu;
   readonly #dispatcher: InterruptDispatcher | undefined;
   readonly #pass: (message: VcpuMessage) => void;
@@ -53,12 +52,11 @@ export class MainSlices {
   /** `of` is the VM, at rest, in the given state. */
   constructor(of: MainSlicesOptions, state: InitialState) {
     const { vcpu, interrupts, host } = of.parts;
-    const { shared, hart } = vcpu;
+    const { shared } = vcpu;
     const kernel = host?.client ?? new TaskChannel(-1);
     const tell = (message: VcpuMessage): number => this.#said.push(message);
     this.#control = int32s(shared.control);
-    this.#hart = hart;
-    this.#vcpu = buildVcpu({ shared, hart, parts: of.machineParts, kernel, state, tell });
+    this.#vcpu = buildVcpu({ shared, parts: of.machineParts, kernel, state, tell });
     this.#pass = (message) => vcpu.tell(message);
     if (interrupts) {
       const tell = (message: InterruptMessage): void => interrupts.tell(message);
@@ -103,7 +101,7 @@ export class MainSlices {
   }
 
   #schedule(rest: Rest): void {
-    const { wake, request } = hartWords(this.#hart);
+    const { wake, request } = hartWords(OWNER_HART);
     switch (rest.kind) {
       case 'run':
         setImmediate(this.turn);

@@ -1,7 +1,8 @@
 /**
  * The vCPU's part in publishing: while somebody wants it, the machine's state is published at the
  * end of each slice, and a journal keeps what the guest does in between. So another process can go
- * on from there whenever this one dies (recovery.ts).
+ * on from there whenever this one dies (recovery.ts). All harts are at home meanwhile: one thread
+ * runs them in turn, and a slice is one hart's.
  *
  * The order of a slice: the guest runs, each entry of the journal before what it tells → its state
  * is published, which makes the entries void → output is written, console input gives up its room.
@@ -9,7 +10,6 @@
  * came between it and its publication.
  */
 import { SysError } from '../../platform/errno.ts';
-import type { HartLocal } from '../machine/hart-local/hart-local.ts';
 import { Journal } from '../machine/hart-local/journal.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Publication } from './publication.ts';
@@ -18,7 +18,6 @@ import type { VmShared } from './vm-shared.ts';
 
 export class Publisher {
   readonly #machine: Machine;
-  readonly #hart: HartLocal;
   readonly #publication: Publication;
   readonly #journal: Journal;
   readonly #refused: (reason: string) => void;
@@ -27,20 +26,19 @@ export class Publisher {
   #kept = false;
 
   /** `refused` hears why the state cannot be published; the guest runs on without. */
-  constructor(machine: Machine, hart: HartLocal, shared: VmShared, refused: (reason: string) => void) {
+  constructor(machine: Machine, shared: VmShared, refused: (reason: string) => void) {
     this.#machine = machine;
-    this.#hart = hart;
     this.#publication = new Publication(shared.publication);
     this.#journal = new Journal(shared.journal);
     this.#refused = refused;
   }
 
-  /** Whether states are being published. */
-  get on(): boolean {
-    return this.#on;
+  /** Whether states are being published, or are to be from the next slice on. */
+  get wanted(): boolean {
+    return this.#on || this.#publication.wanted;
   }
 
-  /** Whether the hart has just made an access outside RAM, which ended its slice. */
+  /** Whether a hart has just made an access outside RAM, which ended its slice. */
   get accessed(): boolean {
     return this.#journal.accessed;
   }
@@ -99,7 +97,7 @@ export class Publisher {
   #begin(): void {
     this.#on = true;
     this.#journal.follow(this.#publication.published);
-    this.#hart.journalTo(this.#journal);
+    for (const hart of this.#machine.harts) hart.journalTo(this.#journal);
     this.#machine.shared.output.hold(true);
     this.#publish(false);
   }
@@ -108,7 +106,7 @@ export class Publisher {
   end(): void {
     this.#on = false;
     this.#publication.withdraw();
-    this.#hart.journalTo(undefined);
+    for (const hart of this.#machine.harts) hart.journalTo(undefined);
     this.#machine.shared.output.hold(false);
   }
 }

@@ -82,7 +82,7 @@ export function pendingInterrupts(
     const word = identity >>> 5;
     if (identity > 0 && words && word < words.length) words[word] = (words[word]! | (1 << (identity & 31))) >>> 0;
   };
-  for (const identity of claims) set(0, identity);
+  for (const { hart, identity } of claims) set(hart, identity);
   const routes = new InterruptRoutes(shared.routes);
   if (routes.inHand !== undefined) {
     const target = routes.identity(routes.inHand);

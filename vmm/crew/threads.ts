@@ -6,7 +6,8 @@ import type { Worker } from 'node:worker_threads';
 
 import { close } from '../../platform/libc/fd.ts';
 import { startWorker } from '../../platform/thread.ts';
-import { threadName } from '../machine/hart-local/hart-number.ts';
+import { hartCount, OWNER_HART } from '../machine/control/control-block.ts';
+import { hartNumbers, threadName } from '../machine/hart-local/hart-number.ts';
 import type { InterruptInput } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
 import type { MachineParts, VcpuChannel, VcpuInput } from './vcpu/protocol.ts';
@@ -19,14 +20,24 @@ import type { VcpuThread } from './vcpu/thread.ts';
 export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: VcpuChannel): Worker {
   const input: VcpuInput = {
     shared: vcpu.shared,
-    hart: vcpu.hart,
+    hart: OWNER_HART,
     parts,
     ...(channel ? { channel } : {}),
   };
-  const worker = startWorker('vmm/crew/vcpu/worker', input, { name: threadName(vcpu.hart) });
+  const worker = startWorker('vmm/crew/vcpu/worker', input, { name: threadName(OWNER_HART) });
   if (channel) worker.once('exit', () => close(channel.socket));
   vcpu.attach(worker);
   return worker;
+}
+
+/** Starts the threads of the other harts. The vCPU lends each its hart when it has come. */
+export function startHartThreads(vcpu: VcpuThread, parts: MachineParts): void {
+  const { shared } = vcpu;
+  for (const hart of hartNumbers(hartCount(shared.control))) {
+    if (hart === OWNER_HART) continue;
+    const input: VcpuInput = { shared, hart, parts };
+    vcpu.attachHelper(startWorker('vmm/crew/vcpu/worker', input, { name: threadName(hart) }));
+  }
 }
 
 /** The thread says `ready`, and then waits for begin(). */

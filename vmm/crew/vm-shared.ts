@@ -10,8 +10,10 @@ import { imsicBytes } from '../machine/hart-local/imsic.ts';
 import { JOURNAL_BYTES } from '../machine/hart-local/journal.ts';
 import { CONSOLE_INPUT_BYTES } from '../machine/shared/console-input.ts';
 import { CONSOLE_OUTPUT_BYTES } from '../machine/shared/console-output.ts';
+import { farAccessBytes } from '../machine/shared/far-access.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../machine/shared/interrupt-routes.ts';
 import { PUBLICATION_BYTES } from './publication.ts';
+import { loanBytes } from './vcpu/loan.ts';
 
 export interface VmShared {
   /** MachineBlock and HartBlocks */
@@ -26,8 +28,12 @@ export interface VmShared {
   readonly output: SharedPart;
   /** Publication */
   readonly publication: SharedPart;
-  /** Journal of the hart whose state is published. NOT MODELLED: more than one hart. */
+  /** Journal of the harts, which one thread runs while their state is published. */
   readonly journal: SharedPart;
+  /** One Loan per hart */
+  readonly loans: SharedPart;
+  /** FarAccess slots */
+  readonly far: SharedPart;
 }
 
 /** The sizes of the parts, in their order. */
@@ -39,6 +45,8 @@ const partBytes = (harts: number): Readonly<Record<keyof VmShared, number>> => (
   output: CONSOLE_OUTPUT_BYTES,
   publication: PUBLICATION_BYTES,
   journal: JOURNAL_BYTES,
+  loans: loanBytes(harts),
+  far: farAccessBytes(harts),
 });
 
 const pages = (size: number): number => Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;

@@ -5,7 +5,7 @@
  */
 import { setImmediate as nextSlice } from 'node:timers/promises';
 import type { MainSlices } from '../crew/main-slices.ts';
-import { startInterruptThread, startVcpuThread } from '../crew/threads.ts';
+import { startHartThreads, startInterruptThread, startVcpuThread } from '../crew/threads.ts';
 import type { VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
 import { connectThread } from '../passthrough/thread-channel.ts';
@@ -43,6 +43,7 @@ export async function handOver(vm: Vm, slices: MainSlices): Promise<HandOver> {
   vcpu.begin(state);
   interrupts?.begin(); // interrupts that came meanwhile wait in the eventfds
   const word = await first;
+  startHartThreads(vcpu, vm.machineParts);
   return { lastNs, firstNs: word.kind === 'running' ? word.atNs : lastNs, longestGapNs: slices.longestGapNs };
 }
 

@@ -11,8 +11,6 @@ import { gettid } from '../../platform/libc/this-process.ts';
 import { createMemory } from '../../platform/memory.ts';
 import { VERSION } from '../../platform/version.ts';
 import { readWhole } from '../../platform/whole-file.ts';
-import { OWNER_HART } from '../machine/control/control-block.ts';
-import { HARTS } from '../machine/hart-local/hart-number.ts';
 import { mapRam, ramPart } from '../vm/guest-ram.ts';
 import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
@@ -112,9 +110,9 @@ async function tryThread(memory: number): Promise<void> {
   const { startVcpuThread } = await import('../crew/threads.ts');
   const { createVmShared } = await import('../crew/vm-shared.ts');
   const fd = createMemory('preflight-ram', memory);
-  const ram = mapRam(fd, memory);
+  const ram = mapRam(fd, memory, 1);
   close(fd);
-  const vcpu = new VcpuThread(createVmShared(HARTS), OWNER_HART);
+  const vcpu = new VcpuThread(createVmShared(1));
   const ready = new Promise<void>((resolve, reject) => {
     const late = (): void => reject(new Error(`no thread within ${THREAD.ownMs / 1000} s`));
     const inTime = limitTime(process.pid, THREAD, late);

@@ -12,11 +12,11 @@ import { buildVcpu } from '../crew/vcpu/start.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
 import type { Vcpu } from '../crew/vcpu/vcpu.ts';
 import { createVmShared, type VmShared } from '../crew/vm-shared.ts';
-import { OWNER_HART, REQUEST_RUN } from '../machine/control/control-block.ts';
-import { HARTS } from '../machine/hart-local/hart-number.ts';
+import { REQUEST_RUN } from '../machine/control/control-block.ts';
 import type { MachineState } from '../machine/machine.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
+import { hartsOf } from '../vm/vm-state.ts';
 import type { Form } from './releases.ts';
 import { encodeState } from './state-file.ts';
 import { fdsOf, inForm, saveAll } from './survivors.ts';
@@ -30,13 +30,14 @@ const NO_FUNCTIONS: InitialState = { pci: { version: 1, functions: [] } };
 
 class Rehearsal {
   readonly #vm: Vm;
-  readonly #shared: VmShared = createVmShared(HARTS);
+  readonly #shared: VmShared;
   readonly #ram = wholeOf(new SharedArrayBuffer(RAM_BYTES));
 
   constructor(vm: Vm) {
     this.#vm = vm;
+    this.#shared = createVmShared(hartsOf(vm.parts.options));
     new Publication(this.#shared.publication).wanted = true;
-    new VcpuThread(this.#shared, OWNER_HART).request(REQUEST_RUN);
+    new VcpuThread(this.#shared).request(REQUEST_RUN);
   }
 
   /** The state of a machine like the guest's after its first slice, which began from `state`. */
@@ -57,7 +58,7 @@ class Rehearsal {
   #vcpu(state: InitialState): Vcpu {
     const { accel: _, peerBars: __, ...parts } = this.#vm.machineParts;
     return buildVcpu({
-      ...{ shared: this.#shared, hart: OWNER_HART, kernel: new TaskChannel(-1), state, tell: () => {} },
+      ...{ shared: this.#shared, kernel: new TaskChannel(-1), state, tell: () => {} },
       parts: { ...parts, ram: this.#ram, devices: [] },
     });
   }

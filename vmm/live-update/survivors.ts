@@ -9,7 +9,7 @@ import { visitingFds } from '../../platform/fd-shape.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
 import type { Recovered } from '../crew/recovery.ts';
 import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
-import { HARTS, hartNumbers } from '../machine/hart-local/hart-number.ts';
+import { hartNumbers, MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
@@ -25,7 +25,7 @@ import { CONSOLE_SECTION } from '../vm/console.ts';
 import { DISKS_SECTION, hasVirtio } from '../vm/disks.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import type { Vm } from '../vm/vm.ts';
-import { VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
+import { hartsOf, VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
 import type { Form } from './releases.ts';
 import type { StateFile } from './state-file.ts';
@@ -101,9 +101,11 @@ function savingBy<S extends Versioned>(owner: Saving<S>): Pick<Survivor, 'saveSt
 
 /** The survivors that belong to one hart. */
 function ofHart(hart: number): readonly Survivor[] {
+  const partOf = (options: VmOptions): boolean => hart < hartsOf(options);
   const saved = <N extends keyof HartSections>(name: N, section: Section<HartSections[N]>): Survivor =>
     survivor(section.numbered(hart), {
       phase: 'load',
+      partOf,
       saveAtRest: ({ machine }) => machine.harts[hart]![name],
       restore({ harts }, state) {
         harts[hart] ??= {} as NewImage['harts'][number];
@@ -114,6 +116,7 @@ function ofHart(hart: number): readonly Survivor[] {
   return [
     survivor(IMSIC_SECTION.numbered(hart), {
       phase: 'load',
+      partOf,
       save: (vm) => vm.interruptFiles[hart]!.save(),
       restore: ({ vm }, state) => vm.interruptFiles[hart]!.restore(state),
       recover: ({ interruptFiles }) => interruptFiles[hart]!,
@@ -171,7 +174,8 @@ export const SURVIVORS: readonly Survivor[] = [
     phase: 'map',
     save: ({ parts }) => RAM_SECTION.of({ fd: parts.ramFd, size: parts.ram.length, vaddrOld: parts.ram.vaddr }),
     prepare(image, state) {
-      image.ram = remapRam(state, image.state.options.inject === 'wrong-memfd');
+      const { options } = image.state;
+      image.ram = remapRam(state, hartsOf(options), options.inject === 'wrong-memfd');
     },
     restore(image, { vaddrOld }) {
       image.vaddrOld = vaddrOld;
@@ -223,7 +227,7 @@ export const SURVIVORS: readonly Survivor[] = [
         routes: routes.map((route, i) => ({ ...route, eventfd: saved?.routes[i]?.eventfd ?? route.eventfd })),
       }),
   }),
-  ...hartNumbers(HARTS).flatMap(ofHart),
+  ...hartNumbers(MAX_HARTS).flatMap(ofHart),
   ofMachine('uart', UART_SECTION),
   ofMachine('pci', PCI_SECTION),
   ofMachine('plic', PLIC_SECTION, isWired),

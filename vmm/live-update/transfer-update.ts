@@ -8,6 +8,7 @@ import { eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { tellOwner } from '../../platform/lifeline.ts';
 import type { Vitals } from '../crew/vitals.ts';
+import { hartsOf } from '../vm/vm-state.ts';
 import {
   type AtRest,
   type CheckedPlan,
@@ -53,7 +54,7 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
   let vitals: Vitals | undefined;
   let successor: StandbyProcess | undefined;
   try {
-    vitals = watchedVitals();
+    vitals = watchedVitals(hartsOf(what.vm.parts.options));
     successor = successorOf(plan);
     await successor.equip(what.vm, {
       role: 'successor',

@@ -4,7 +4,7 @@
  */
 import { isaExtensions, isaString } from '../../guest/riscv/isa.ts';
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
-import { cpuNode, HARTS, hartNumbers } from './hart-local/hart-number.ts';
+import { cpuNode, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
 import {
   CLINT,
@@ -84,7 +84,7 @@ const cpu = (hart: number, aia: boolean): FdtNode => ({
 
 /** The blob. */
 export function deviceTree(options: TreeOptions): Uint8Array {
-  const { ramSize, harts = HARTS, aia = 'aplic-imsic', firmware } = options;
+  const { ramSize, harts = 1, aia = 'aplic-imsic', firmware } = options;
   const wired = aia === 'none';
   const syscon = (value: number): FdtNode => ({ value, offset: 0, regmap: PHANDLE_TEST });
   const interrupt = (irq: number): FdtNode => (wired ? { interrupts: irq, 'interrupt-parent': PHANDLE_IRQCHIP } : {});

@@ -8,6 +8,7 @@ import { type Accel, HartLocal, type HartLocalState, type RamPart } from './hart
 import { hartNumbers } from './hart-local/hart-number.ts';
 import { RESET_PC } from './shared/boot-rom.ts';
 import type { Clint, ClintState } from './shared/clint.ts';
+import { mapHartRegisters } from './shared/hart-registers.ts';
 import { RAM_BASE } from './shared/memory-map.ts';
 import { SharedMachine, type SharedMachineOptions, type SharedState } from './shared/shared-machine.ts';
 
@@ -53,7 +54,8 @@ export class Machine {
         mtime,
       });
     });
-    this.#clint = shared.connect(this.harts);
+    const registers = { control, clock: shared.clock, harts: this.harts, aia: aia !== 'none' };
+    this.#clint = mapHartRegisters(shared.bus, registers);
   }
 
   /** Takes the state that a power-on leaves. Main fills RAM. */

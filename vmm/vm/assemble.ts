@@ -7,14 +7,12 @@ import { close } from '../../platform/libc/fd.ts';
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
 import { Vitals } from '../crew/vitals.ts';
-import { OWNER_HART } from '../machine/control/control-block.ts';
-import { HARTS } from '../machine/hart-local/hart-number.ts';
 import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { Console } from './console.ts';
 import type { GuestRam } from './guest-ram.ts';
 import { Vm } from './vm.ts';
-import type { VmState } from './vm-state.ts';
+import { hartsOf, type VmState } from './vm-state.ts';
 
 export interface Assembled {
   readonly state: Omit<VmState, 'version'>;
@@ -28,9 +26,10 @@ export interface Assembled {
 
 export function assemble({ state, ram, disks, host, vitals: vitalsFd }: Assembled): Vm {
   const { options, entry, next, generation, paused } = state;
-  const vitals = vitalsFd === undefined ? Vitals.create(HARTS) : openVitals(vitalsFd);
+  const harts = hartsOf(options);
+  const vitals = vitalsFd === undefined ? Vitals.create(harts) : openVitals(vitalsFd, harts);
   const { shared } = vitals;
-  const vcpu = new VcpuThread(shared, OWNER_HART);
+  const vcpu = new VcpuThread(shared);
   return new Vm({
     options,
     entry,
@@ -48,12 +47,12 @@ export function assemble({ state, ram, disks, host, vitals: vitalsFd }: Assemble
 }
 
 /** Those of another layout are of no use: whoever made them sees that nobody publishes there. */
-function openVitals(fd: number): Vitals {
+function openVitals(fd: number, harts: number): Vitals {
   try {
     return Vitals.open(fd);
   } catch (error) {
     if (codeOf(error) !== 'EINVAL') throw error;
     close(fd);
-    return Vitals.create(HARTS);
+    return Vitals.create(harts);
   }
 }

@@ -8,7 +8,8 @@ import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes, flag, object } from '../../platform/shape.ts';
 import { int32s } from '../../platform/shared.ts';
 import type { VmShared } from '../crew/vm-shared.ts';
-import { OWNER_HART, wakeHart } from '../machine/control/control-block.ts';
+import { OWNER_HART } from '../machine/control/control-block.ts';
+import { wakeHart } from '../machine/control/lease.ts';
 import { ConsoleInput } from '../machine/shared/console-input.ts';
 import { Escape } from './escape.ts';
 

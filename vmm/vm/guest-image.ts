@@ -10,12 +10,11 @@ import { checkElf, type ElfImage, type ElfSegment, loadElf } from '../../guest/e
 import { enoexec } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
 import { deviceTree, type TreeOptions } from '../machine/device-tree.ts';
-import { HARTS } from '../machine/hart-local/hart-number.ts';
 import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 import type { Aia } from '../machine/shared/wired-devices.ts';
 import { naming, readFirmware, readKernel } from './kernel-file.ts';
-import type { VmOptions } from './vm-state.ts';
+import { hartsOf, type VmOptions } from './vm-state.ts';
 
 const TWO_MIB = 0x20_0000;
 const RNG_SEED_WORDS = 8;
@@ -49,7 +48,7 @@ export function readGuest(options: VmOptions): GuestImage {
   const initrd = options.initrd === undefined ? undefined : readInitrd(options.initrd, kernel);
   const tree: TreeOptions = {
     ramSize: options.memory,
-    harts: HARTS,
+    harts: hartsOf(options),
     aia,
     bootargs: options.append,
     initrd: initrd && { start: initrd.gpa, end: initrd.gpa + initrd.memorySize },

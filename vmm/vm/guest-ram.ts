@@ -1,14 +1,12 @@
 /** Guest RAM: a memory object that survives, and its mapping at a vaddr that does not. */
 import { fstatSync } from 'node:fs';
-import { WORKSPACE_BYTES } from '../../guest/riscv/translate/workspace.ts';
 
 import { einval } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { createMemory, MAX_MAPPING, Mapping, Reservation } from '../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer } from '../../platform/shape.ts';
-import type { RamPart } from '../machine/hart-local/hart-local.ts';
-import { HARTS } from '../machine/hart-local/hart-number.ts';
+import { type RamPart, withWorkspaces } from '../machine/hart-local/hart-local.ts';
 
 /** `vaddrOld` is the vaddr in the image that is gone. It must not be used again. */
 export const RAM_SECTION = defineSection('ram', 1, { fd, size: integer, vaddrOld: integer });
@@ -24,8 +22,8 @@ export interface GuestRam {
  * Maps guest RAM. Behind it, in the same Memory, is room for the translators of the harts; with 4
  * GiB of RAM there is none.
  */
-export function mapRam(fd: number, size: number): Mapping {
-  const most = Math.min(size + HARTS * WORKSPACE_BYTES, MAX_MAPPING);
+export function mapRam(fd: number, size: number, harts: number): Mapping {
+  const most = Math.min(withWorkspaces(size, harts), MAX_MAPPING);
   return new Mapping(fd, size, 0, new Reservation(most));
 }
 
@@ -37,12 +35,12 @@ export const ramPart = ({ memory, buffer, length }: Mapping): RamPart => ({ memo
  * same one. `wrong` is the injected defect: memory that is not the guest's. EINVAL: the object has
  * another size.
  */
-export function remapRam({ fd, size, vaddrOld }: RamState, wrong: boolean): GuestRam {
+export function remapRam({ fd, size, vaddrOld }: RamState, harts: number, wrong: boolean): GuestRam {
   const object = wrong ? createMemory('wrong-memfd', size) : fd;
   if (fstatSync(object).size !== size) throw einval(`section ram: the memory object is not ${size} bytes long`);
-  const mapping = mapRam(object, size);
+  const mapping = mapRam(object, size, harts);
   if (mapping.vaddr !== vaddrOld) return { fd: object, mapping };
-  const elsewhere = mapRam(object, size);
+  const elsewhere = mapRam(object, size, harts);
   mapping.release();
   return { fd: object, mapping: elsewhere };
 }

@@ -5,6 +5,7 @@ import { einval } from '../../platform/errno.ts';
 import { MAX_MAPPING } from '../../platform/memory.ts';
 import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
+import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
 import { isVirtio, planVirtio } from './virtio-options.ts';
 import type { VmOptions } from './vm-state.ts';
@@ -24,6 +25,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
   const memory = memorySize(values.memory);
+  const harts = hartsIn(values.smp);
   const inject = INJECTIONS.find((known) => known === values.inject);
   if (values.inject !== inject) throw einval(`--inject ${values.inject}: unknown`);
   const { pkernfs } = values;
@@ -37,7 +39,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
     memory,
     kernel: values.kernel,
     devices,
-    ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory) }),
+    ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory, harts) }),
+    ...(harts === 1 ? {} : { harts }),
     ...aiaOf(values.machine),
     ...(virtio.length > 0 ? { virtio } : {}),
     ...(values.drive.length > 0 ? { drives: values.drive } : {}),
@@ -57,7 +60,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
 const INJECTIONS = ['wrong-memfd', 'without-live-update-flag'] as const;
 
 /** QEMU's users write its long options with one dash. */
-const QEMU_LONG = ['machine', 'bios', 'kernel', 'initrd', 'append', 'drive', 'device', 'qmp'];
+const QEMU_LONG = ['machine', 'smp', 'bios', 'kernel', 'initrd', 'append', 'drive', 'device', 'qmp'];
 
 /** `virt,aia=none` and the like. */
 function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
@@ -81,6 +84,7 @@ function parse(args: readonly string[]) {
         host: { type: 'string' },
         memory: { type: 'string', short: 'm', default: '128M' },
         machine: { type: 'string', short: 'M' },
+        smp: { type: 'string', default: '1' },
         bios: { type: 'string' },
         kernel: { type: 'string' },
         accel: { type: 'string' },
@@ -110,10 +114,18 @@ function memorySize(text: string): number {
   return size;
 }
 
-function accelOf(text: string, memory: number): Accel {
+/** `N` or `cpus=N`; there are no sockets and threads to divide them into. */
+function hartsIn(text: string): number {
+  const match = /^(?:cpus=)?(\d{1,3})$/.exec(text);
+  const harts = match ? Number(match[1]) : 0;
+  if (harts < 1 || harts > MAX_HARTS) throw einval(`-smp ${text}: give the number of harts, 1 to ${MAX_HARTS}`);
+  return harts;
+}
+
+function accelOf(text: string, memory: number, harts: number): Accel {
   const accel = ACCELS.find((each) => each === text);
   if (!accel) throw einval(`--accel ${text}: give ${ACCELS.join(' or ')}`);
-  if (accel === 'jit' && !canTranslate(memory)) throw einval('--accel jit: guest RAM must be less than 4G');
+  if (accel === 'jit' && !canTranslate(memory, harts)) throw einval('--accel jit: guest RAM must be less than 4G');
   return accel;
 }
 

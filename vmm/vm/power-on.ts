@@ -15,7 +15,7 @@ import { hasVirtio, openDisks } from './disks.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
 import type { Vm } from './vm.ts';
-import type { VmOptions } from './vm-state.ts';
+import { hartsOf, type VmOptions } from './vm-state.ts';
 
 /** A VM that is about to be powered on. No thread is there to run it. */
 export interface Built {
@@ -30,7 +30,7 @@ export function buildVm(wanted: VmOptions): Built {
     throw einval('virtio devices interrupt by wire: give -machine virt,aia=none');
   }
   const fd = ramOf(options);
-  const mapping = mapRam(fd, options.memory);
+  const mapping = mapRam(fd, options.memory, hartsOf(options));
   const disks = openDisks(options);
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };

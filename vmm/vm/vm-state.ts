@@ -24,6 +24,8 @@ const VM_OPTIONS = object(
     initrd: text,
     /** The kernel's command line. */
     append: text,
+    /** Number of harts; absent: one. */
+    harts: integer,
     /** Which interrupt controllers the machine has. Power-on writes down what it has chosen. */
     aia: oneOf(...AIA_KINDS),
     /** Devices inside the VMM, and files for them: values of -device virtio-… and -drive. */
@@ -53,6 +55,8 @@ const VM_OPTIONS = object(
 );
 
 export type VmOptions = Shaped<typeof VM_OPTIONS>;
+
+export const hartsOf = ({ harts = 1 }: VmOptions): number => harts;
 
 export const VM_SECTION = defineSection(
   'vm',

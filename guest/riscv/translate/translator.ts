@@ -107,6 +107,8 @@ export class Translator implements Executor {
   begin(core: Core): void {
     this.#core = core;
     this.#dropAll();
+    // another translator may have used the workspace meanwhile
+    this.#contexts = [];
   }
 
   execute(core: Core, budget: number): number {

@@ -88,7 +88,7 @@ async function killed(child: ChildProcess): Promise<void> {
 function firstState(): Begin {
   const signs = Vitals.create(1);
   const { state } = buildVcpu({
-    ...{ shared: signs.shared, hart: 0, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'], tell: () => {} },
+    ...{ shared: signs.shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'], tell: () => {} },
     parts: { ram: wholeOf(ram.buffer), entry: RAM_BASE, devices: [] },
     state: { pci: { version: 1, functions: [] } },
   }).suspend();

@@ -31,7 +31,7 @@ let device: number;
 let hostFile: number;
 
 beforeEach(() => {
-  vcpu = new VcpuThread(createVmShared(1), 0);
+  vcpu = new VcpuThread(createVmShared(1));
   said = [];
   vcpu.listen((message) => said.push(message));
   hostFile = eventfd();

@@ -36,7 +36,7 @@ beforeEach(() => {
 
 function use(memory: VmShared): void {
   shared = memory;
-  main = new VcpuThread(shared, 0);
+  main = new VcpuThread(shared);
   publication = new Publication(shared.publication);
 }
 
@@ -46,7 +46,7 @@ const BOOT_TURNS = 20;
 /** A vCPU after a reset, whose guest is about to run. */
 function vcpuWith(guest: readonly number[]): Vcpu {
   const vcpu = buildVcpu({
-    ...{ shared, hart: 0, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
+    ...{ shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
     parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
     state: { pci: { version: 1, functions: [] } },
     tell: (message) => said.push(message),
@@ -108,7 +108,7 @@ describe('a vCPU', () => {
     const { number } = publication.take()!;
     const { state } = vcpu.suspend();
     const next = buildVcpu({
-      ...{ shared, hart: 0, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
+      ...{ shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
       ...{ parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] }, state, tell: () => {} },
     });
     next.turn();
@@ -212,14 +212,14 @@ describe('a journal', () => {
 
   it('keeps stores and claims in order, 64-bit values whole', () => {
     journal.store(AT, 8, -1, 2, 0, -0x8000_0000);
-    journal.claim(255);
+    journal.claim(1, 255);
     journal.store(0xffff_fff0, 1, 7, 0, 255, 0);
     expect(readJournal(part, NUMBER)).toEqual({
       stores: [
         { at: AT, size: 8, old: 0x2_ffff_ffffn, new: 0x8000_0000_0000_0000n },
         { at: 0xffff_fff0, size: 1, old: 7n, new: 255n },
       ],
-      claims: [255],
+      claims: [{ hart: 1, identity: 255 }],
       access: undefined,
     });
     expect(readJournal(part, NUMBER + 1)).toMatchObject({ stores: [], claims: [] });

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { int32s, type SharedPart, uint8s, wholeOf, within } from '../../../platform/shared.ts';
 import { Publication } from '../../../vmm/crew/publication.ts';
 import { type Recovered, recover } from '../../../vmm/crew/recovery.ts';
+import { loanBytes } from '../../../vmm/crew/vcpu/loan.ts';
 import { buildVcpu } from '../../../vmm/crew/vcpu/start.ts';
 import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
 import type { VmShared } from '../../../vmm/crew/vm-shared.ts';
@@ -14,6 +15,7 @@ import { Imsic, type ImsicState, imsicBytes } from '../../../vmm/machine/hart-lo
 import type { MachineState } from '../../../vmm/machine/machine.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
 import { CONSOLE_OUTPUT_BYTES } from '../../../vmm/machine/shared/console-output.ts';
+import { farAccessBytes } from '../../../vmm/machine/shared/far-access.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../../../vmm/machine/shared/interrupt-routes.ts';
 import { RAM_BASE, TEST_FINISHER, UART } from '../../../vmm/machine/shared/memory-map.ts';
 import { bundle } from '../../explore/bundle.ts';
@@ -39,6 +41,8 @@ const partBytes: Readonly<Record<keyof VmShared, number>> = {
   output: CONSOLE_OUTPUT_BYTES,
   publication: 4 * PAGE,
   journal: 8 * PAGE,
+  loans: loanBytes(1),
+  far: farAccessBytes(1),
 };
 const VM_BYTES = Object.values(partBytes).reduce((sum, size) => sum + size, 0);
 
@@ -89,7 +93,7 @@ function prepare(memory: SharedArrayBuffer, publishing: boolean): VmShared {
   const shared = sharedIn(wholeOf(memory));
   new Imsic(shared.imsic, int32s(shared.control), 0).restore(INTERRUPTS);
   new ConsoleInput(shared.input).push(Buffer.from('what was typed before the guest read anything'));
-  new VcpuThread(shared, 0).request(REQUEST_RUN);
+  new VcpuThread(shared).request(REQUEST_RUN);
   new Publication(shared.publication).wanted = publishing;
   return shared;
 }
@@ -108,7 +112,7 @@ beforeAll(async () => {
   const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
   const kernel = {} as Parameters<typeof buildVcpu>[0]['kernel'];
   const state = { pci: { version: 1, functions: [] } } as const;
-  const vcpu = buildVcpu({ shared, hart: 0, parts, kernel, state, tell: () => {} });
+  const vcpu = buildVcpu({ shared, parts, kernel, state, tell: () => {} });
   const { state: fresh } = vcpu.suspend();
   const [hart] = fresh.harts;
   const x = hart!.hart.x.map((_, i) => BigInt(i) * 0x1234_5678_9abcn);
@@ -251,7 +255,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'claim-without-an-entry',
     file: 'vmm/machine/hart-local/imsic.ts',
-    find: '      this.#journal?.claim(identity); // before the bit is cleared\n',
+    find: '      this.#journal?.claim(this.#hart, identity); // before the bit is cleared\n',
     replace: '',
   },
   {

@@ -18,9 +18,9 @@ import {
   obeyed,
   REQUEST_EXIT,
   REQUEST_STOP,
-  wakeHart,
   whatOf,
 } from '../../machine/control/control-block.ts';
+import { wakeHart } from '../../machine/control/lease.ts';
 import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { Imsic } from '../../machine/hart-local/imsic.ts';
 import { InterruptRoutes, targetHart, targetIdentity } from '../../machine/shared/interrupt-routes.ts';

@@ -5,14 +5,14 @@
  * bounded.
  */
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
-import { hartWords } from '../../machine/control/control-block.ts';
+import { hartWords, OWNER_HART } from '../../machine/control/control-block.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const LONGEST_STOP_MS = 1000;
 
 /** Returns when main requests EXIT. */
-export function runVcpu(vcpu: Vcpu, control: SharedPart, hart: number): void {
-  const { wake, request } = hartWords(hart);
+export function runVcpu(vcpu: Vcpu, control: SharedPart): void {
+  const { wake, request } = hartWords(OWNER_HART);
   const words = int32s(control);
   for (;;) {
     const rest = vcpu.turn();

@@ -37,7 +37,10 @@ export interface MachineParts {
 /** The worker's data. */
 export interface VcpuInput {
   readonly shared: VmShared;
-  /** The hart that the thread runs. */
+  /**
+   * The hart of the thread. That of OWNER_HART is the vCPU; another one runs its hart when the vCPU
+   * lends it, and neither gets nor sends messages.
+   */
   readonly hart: number;
   readonly parts: MachineParts;
   /** The thread's own task channel, which main has connected; absent without devices. */

@@ -19,17 +19,17 @@ import { Vcpu } from './vcpu.ts';
 
 export interface VcpuOptions {
   readonly shared: VmShared;
-  /** The hart that the thread runs. */
-  readonly hart: number;
   readonly parts: MachineParts;
   /** The running thread's way into the kernel. */
   readonly kernel: FileCalls;
   readonly state: InitialState;
+  /** Whether it lends harts to their threads, and blocks until they are back. */
+  readonly lends?: boolean;
   tell(message: VcpuMessage): void;
 }
 
 export function buildVcpu(options: VcpuOptions): Vcpu {
-  const { shared, hart, parts, kernel, state, tell } = options;
+  const { shared, parts, kernel, state, lends = false, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
     const { peerBars } = parts;
@@ -53,7 +53,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     functions,
   });
   if ('harts' in state) machine.restore(state);
-  return new Vcpu(machine, hart, { shared, tell });
+  return new Vcpu(machine, { shared, lends, tell });
 }
 
 const unitOf = (part: VirtioPart): VirtioUnit => ({
@@ -63,11 +63,11 @@ const unitOf = (part: VirtioPart): VirtioUnit => ({
 
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
-  const { shared, hart, parts, channel } = input;
+  const { shared, parts, channel } = input;
   const { socket, callPage }: VcpuChannel = channel ?? { socket: -1 };
   try {
     const kernel = new TaskChannel(socket, () => callPage);
-    runVcpu(buildVcpu({ shared, hart, parts, kernel, state, tell }), shared.control, hart);
+    runVcpu(buildVcpu({ shared, parts, kernel, state, lends: true, tell }), shared.control);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

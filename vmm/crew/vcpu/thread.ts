@@ -7,26 +7,23 @@
 import { int32s } from '../../../platform/shared.ts';
 import {
   hartWords,
+  OWNER_HART,
   REQUEST_RESET,
   REQUEST_RUN,
   REQUEST_STOP,
-  relieveCrew,
-  wakeHart,
 } from '../../machine/control/control-block.ts';
+import { relieveCrew, wakeHart } from '../../machine/control/lease.ts';
 import { MachineThread } from '../machine-thread.ts';
 import type { VmShared } from '../vm-shared.ts';
 import type { InitialState, Running, Stopped, Suspended, VcpuMessage } from './protocol.ts';
 
 export class VcpuThread extends MachineThread<VcpuMessage> {
   readonly shared: VmShared;
-  /** The hart that the vCPU runs. */
-  readonly hart: number;
   readonly #control: Int32Array;
 
-  constructor(shared: VmShared, hart: number) {
+  constructor(shared: VmShared) {
     super('vCPU');
     this.shared = shared;
-    this.hart = hart;
     this.#control = int32s(shared.control);
   }
 
@@ -63,8 +60,8 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
   }
 
   override request(what: number): number {
-    const number = this.put(this.#control, hartWords(this.hart).request, what);
-    wakeHart(this.#control, this.hart); // also a vCPU in WFI looks at its request
+    const number = this.put(this.#control, hartWords(OWNER_HART).request, what);
+    wakeHart(this.#control, OWNER_HART); // also a vCPU in WFI looks at its request
     return number;
   }
 }

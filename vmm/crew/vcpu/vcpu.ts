@@ -1,7 +1,9 @@
 /**
- * A vCPU obeys main's request word and runs its hart in slices. It is also the only owner of what
- * all harts share. It never waits itself; it returns what it would wait for. The vCPU thread then
- * blocks (loop.ts); main, which runs the first slices in a new image, returns to its event loop.
+ * A vCPU obeys main's request word and runs harts in slices. It is the only owner of what all harts
+ * share. Each hart but the first one it lends to a thread of its own, if there is one; harts that
+ * are at home it runs in turn. It does not wait for the guest itself; it returns what it would wait
+ * for. The vCPU thread then blocks (loop.ts); main, which runs the first slices in a new image,
+ * returns to its event loop.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { float64s, int32s } from '../../../platform/shared.ts';
@@ -10,6 +12,7 @@ import {
   hartWords,
   hartWords64,
   numberOf,
+  OWNER_HART,
   obeyed,
   REQUEST_RESET,
   REQUEST_RUN,
@@ -17,25 +20,20 @@ import {
   requestWord,
   whatOf,
 } from '../../machine/control/control-block.ts';
+import { takeAttention } from '../../machine/control/lease.ts';
 import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
 import type { Machine } from '../../machine/machine.ts';
 import { msOf } from '../../machine/shared/clock.ts';
 import { Publisher } from '../publisher.ts';
 import type { VmShared } from '../vm-shared.ts';
+import { Budget, COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
+import { Lending } from './lending.ts';
 import type { Suspended, VcpuMessage } from './protocol.ts';
 
-/** A slice should take about this long. It bounds how late a stop request or the timer can be. */
-const SLICE_NS = 1e6;
-const MIN_BUDGET = 512;
-/** What translated code can do in about that time; the hart ends a slice of slower code itself. */
-const MAX_BUDGET = 1 << 22;
-/** A vCPU in WFI looks around by itself after this time, for what happens seldom. */
-const LONGEST_WFI_MS = 1000;
 /** While the guest waits, a full stdout is tried again after this time. */
 const OUTPUT_RETRY_MS = 5;
 /** The last output of a guest waits this long for a reader. */
 const DRAIN_MS = 2000;
-const COUNT_EVERY_NS = 100e6;
 
 /** The next step after a turn. */
 export type Rest =
@@ -55,14 +53,16 @@ const RUN: Rest = { kind: 'run' };
 
 export interface VcpuSurroundings {
   readonly shared: VmShared;
+  /** Whether the thread may block until a hart that it has lent is back. */
+  readonly lends: boolean;
   tell(message: VcpuMessage): void;
 }
 
 export class Vcpu {
   readonly #machine: Machine;
-  readonly #hart: HartLocal;
-  readonly #words: ReturnType<typeof hartWords>;
-  readonly #words64: ReturnType<typeof hartWords64>;
+  readonly #lending: Lending;
+  readonly #lends: boolean;
+  readonly #words = hartWords(OWNER_HART);
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
   readonly #tell: (message: VcpuMessage) => void;
@@ -71,19 +71,26 @@ export class Vcpu {
   #running = false;
   /** The last request that main has an answer to: the guest runs under it, or has stopped. */
   #reported = -1;
-  #budget = MIN_BUDGET; // until code is compiled, an instruction takes microseconds
+  /** By hart. */
+  readonly #budgets: readonly Budget[];
+  /** Of the harts at home, the one that runs next. */
+  #next = 0;
+  /**
+   * How many harts at home have begun to wait one after the other, and `wake` before the first.
+   */
+  #waiting = 0;
+  #seen = 0;
   #counted = 0;
 
-  /** Runs this hart of the machine. */
-  constructor(machine: Machine, hart: number, { shared, tell }: VcpuSurroundings) {
+  constructor(machine: Machine, { shared, tell, lends }: VcpuSurroundings) {
     this.#machine = machine;
-    this.#hart = machine.harts[hart]!;
-    this.#words = hartWords(hart);
-    this.#words64 = hartWords64(hart);
+    this.#lending = new Lending(machine, shared);
+    this.#lends = lends;
+    this.#budgets = machine.harts.map(() => new Budget());
     this.#control = int32s(shared.control);
     this.#counters = float64s(shared.control);
     this.#tell = tell;
-    this.#publisher = new Publisher(machine, this.#hart, shared, (reason) => tell({ kind: 'unpublished', reason }));
+    this.#publisher = new Publisher(machine, shared, (reason) => tell({ kind: 'unpublished', reason }));
     this.#crew = crewOnDuty(this.#control);
   }
 
@@ -95,6 +102,8 @@ export class Vcpu {
     // The load comes before anything is looked at, so that the vCPU sleeps through no news; pairs
     // with the add in wakeHart.
     const seen = Atomics.load(this.#control, this.#words.wake);
+    takeAttention(this.#control, OWNER_HART); // before the look at accesses: a later one calls again
+    this.#lending.serve();
     const request = obeyed(this.#control, this.#words.request, this.#crew);
     switch (whatOf(request)) {
       case REQUEST_RUN:
@@ -107,13 +116,19 @@ export class Vcpu {
         if (this.#reported !== request) this.#stop(request);
         return { kind: 'stopped', request };
       default: // REQUEST_EXIT
+        this.#lending.end();
         return { kind: 'exit' };
     }
   }
 
-  /** Stops the machine's clock. Another vCPU can go on from the state that is returned. */
+  /**
+   * Brings all harts home and stops the machine's clock. Another vCPU can go on from the state that
+   * is returned.
+   */
   suspend(): Suspended {
     this.#running = false;
+    this.#waiting = 0;
+    this.#lending.recall();
     const { clock, output, input } = this.#machine.shared;
     clock.stop();
     const atNs = monotonicNs();
@@ -124,15 +139,18 @@ export class Vcpu {
     return { atNs, state: this.#machine.save() };
   }
 
+  /** Runs a slice of one hart. */
   #slice(request: number, seen: number): Rest {
-    const { engine, timer } = this.#hart;
+    const hart = this.#nextHart();
+    const { engine, timer } = hart;
+    const budget = this.#budgets[hart.number]!;
     const { clock, output, input, finisher } = this.#machine.shared;
     if (!this.#running) clock.start();
     timer.update();
     this.#machine.shared.update();
     this.#publisher.beforeSlice(!this.#running);
     const start = monotonicNs();
-    const reason = engine.run(this.#budget);
+    const reason = engine.run(budget.instructions);
     const end = monotonicNs();
     this.#running = true;
     const { accessed } = this.#publisher;
@@ -155,23 +173,46 @@ export class Vcpu {
       this.#stopItself(request);
       this.#tell(finish);
     } else if (reason === 'wfi') {
-      const limit = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
-      const left = timer.ticksLeft(engine.deadline());
-      const due = Math.min(this.#machine.shared.dueMs() ?? limit, limit);
-      return { kind: 'wfi', seen, ms: left === undefined ? due : Math.min(msOf(left), due) };
+      return this.#wait(seen);
     } else if (!accessed) {
-      this.#adaptBudget(end - start);
+      budget.adapt(end - start);
     }
+    this.#waiting = 0;
     return RUN;
   }
 
-  /** A slice full of device accesses takes far longer than one of plain instructions. */
-  #adaptBudget(tookNs: number): void {
-    if (tookNs > 2 * SLICE_NS) this.#budget = Math.max(MIN_BUDGET, this.#budget >> 1);
-    else if (tookNs < SLICE_NS / 2) this.#budget = Math.min(MAX_BUDGET, this.#budget << 1);
+  /** Lends and recalls as is wanted now; the next one of the harts at home. */
+  #nextHart(): HartLocal {
+    const { harts } = this.#machine;
+    if (harts.length === 1) return harts[0]!;
+    if (this.#publisher.wanted) this.#lending.recall();
+    else if (this.#lends && this.#lending.lend()) this.#waiting = 0;
+    const { home } = this.#lending;
+    this.#next = (this.#next + 1) % home.length;
+    const hart = home[this.#next]!;
+    if (hart.number !== OWNER_HART) takeAttention(this.#control, hart.number); // it has been home since
+    return hart;
+  }
+
+  /** The hart that has just run waits. All of them must, before the thread does. */
+  #wait(seen: number): Rest {
+    const { home } = this.#lending;
+    if (this.#waiting === 0) this.#seen = seen;
+    if (++this.#waiting < home.length) return RUN;
+    this.#waiting = 0;
+    const { output } = this.#machine.shared;
+    let ms = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
+    ms = Math.min(ms, this.#machine.shared.dueMs() ?? ms);
+    for (const { timer, engine } of home) {
+      const left = timer.ticksLeft(engine.deadline());
+      if (left !== undefined) ms = Math.min(ms, msOf(left));
+    }
+    return { kind: 'wfi', seen: this.#seen, ms };
   }
 
   #reset(request: number): void {
+    this.#waiting = 0;
+    this.#lending.recall();
     this.#machine.shared.clock.stop();
     this.#publisher.machineIsReset();
     this.#machine.reset();
@@ -191,7 +232,10 @@ export class Vcpu {
 
   #count(now: number): void {
     this.#counted = now;
-    this.#counters[this.#words64.instructions] = Number(this.#hart.engine.save().minstret);
-    this.#counters[this.#words64.exits] = this.#hart.exits;
+    for (const { number, engine, exits } of this.#lending.home) {
+      const words = hartWords64(number);
+      this.#counters[words.instructions] = Number(engine.save().minstret);
+      this.#counters[words.exits] = exits;
+    }
   }
 }

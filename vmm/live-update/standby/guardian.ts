@@ -7,6 +7,7 @@ import { close } from '../../../platform/libc/fd.ts';
 import type { Versioned } from '../../../platform/section.ts';
 import type { Vitals } from '../../crew/vitals.ts';
 import type { Vm } from '../../vm/vm.ts';
+import { hartsOf } from '../../vm/vm-state.ts';
 import { encodeState, newStateFile } from '../state-file.ts';
 import { RUN_WITHIN_MS } from './bounds.ts';
 import type { GuardianState } from './guardian-link.ts';
@@ -44,7 +45,7 @@ export class Guardian {
     if (!isProgramOnDisk()) {
       throw einval(`${PROGRAM} is not the program that runs any more: nothing could take the guest back`);
     }
-    const files = newFiles();
+    const files = newFiles(hartsOf(vm.parts.options));
     let standby: StandbyProcess | undefined;
     try {
       standby = StandbyProcess.start({ node: process.execPath, entry: PROGRAM, snapshotFd });
@@ -118,10 +119,10 @@ interface Files {
   readonly vitals: Vitals;
 }
 
-function newFiles(): Files {
+function newFiles(harts: number): Files {
   const stateFd = newStateFile();
   try {
-    return { stateFd, vitals: watchedVitals() };
+    return { stateFd, vitals: watchedVitals(harts) };
   } catch (error) {
     close(stateFd);
     throw error;

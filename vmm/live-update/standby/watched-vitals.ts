@@ -1,11 +1,10 @@
 /** The vital signs of an image that somebody stands by for. */
 import { Publication } from '../../crew/publication.ts';
 import { Vitals } from '../../crew/vitals.ts';
-import { HARTS } from '../../machine/hart-local/hart-number.ts';
 
-/** Fresh vital signs, in which a vCPU publishes its state. ENOMEM, EMFILE. */
-export function watchedVitals(): Vitals {
-  const vitals = Vitals.create(HARTS);
+/** Fresh vital signs of so many harts, in which a vCPU publishes its state. ENOMEM, EMFILE. */
+export function watchedVitals(harts: number): Vitals {
+  const vitals = Vitals.create(harts);
   publishIn(vitals, true);
   return vitals;
 }

@@ -46,7 +46,8 @@ export const HartBlock = defineShared('hart control block', {
   /**
    * mip. MSIP: any thread that stores to msip. MTIP: the vCPU, and any thread that stores to
    * mtimecmp or mtime. MEIP: any thread that changes the interrupt file
-   * (machine/hart-local/imsic.ts).
+   * (machine/hart-local/imsic.ts). And ATTENTION, no bit of mip: any thread that wants the hart's
+   * thread to leave its slice; that thread takes it down.
    */
   lines: atomic32,
   pad2: bytes(60),
@@ -57,7 +58,13 @@ export const HartBlock = defineShared('hart control block', {
   /** Any hart: mtimecmp of the CLINT, bigint. The vCPU looks at it before each slice. */
   mtimecmp: word64,
   pad4: bytes(56),
+  /** Which thread has the hart: see lease.ts, which says who writes when. */
+  lease: atomic32,
+  pad5: bytes(60),
 });
+
+/** In `lines`: the hart's run ends soon, although no interrupt is there for it. */
+export const ATTENTION = 1 << 30;
 
 /**
  * The hart whose vCPU owns what all harts share. Only that vCPU touches the devices of
@@ -74,10 +81,10 @@ export const hartCount = (control: SharedPart): number => (control.size - Machin
 const offsetOf = (hart: number): number => MachineBlock.size + hart * HartBlock.size;
 
 /** Where the words of a hart are, in an Int32Array over the whole buffer. */
-export function hartWords(hart: number): Readonly<Record<'request' | 'wake' | 'lines', number>> {
+export function hartWords(hart: number): Readonly<Record<'request' | 'wake' | 'lines' | 'lease', number>> {
   const at = offsetOf(hart) / 4;
-  const { request, wake, lines } = HartBlock.word;
-  return { request: at + request, wake: at + wake, lines: at + lines };
+  const { request, wake, lines, lease } = HartBlock.word;
+  return { request: at + request, wake: at + wake, lines: at + lines, lease: at + lease };
 }
 
 /**
@@ -117,22 +124,4 @@ export const crewOnDuty = (control: Int32Array): number => Atomics.load(control,
 export function obeyed(control: Int32Array, word: number, crew: number): number {
   const request = Atomics.load(control, word); // pairs with the store in MachineThread.ask
   return crewOnDuty(control) === crew ? request : EXIT; // pairs with the add in relieveCrew
-}
-
-/**
- * Relieves the crew, which is at rest: its threads are to exit. The next request wakes them, and is
- * for the next crew.
- */
-export function relieveCrew(control: Int32Array): void {
-  Atomics.add(control, MachineBlock.word.crew, 1); // pairs with the load in obeyed
-}
-
-/**
- * Wakes the vCPU of a hart that waits in WFI. The vCPU looks again at its lines, at its request
- * and, if it owns the console, at that.
- */
-export function wakeHart(control: Int32Array, hart: number): void {
-  const { wake } = hartWords(hart);
-  Atomics.add(control, wake, 1); // pairs with the load in vcpu/vcpu.ts
-  Atomics.notify(control, wake);
 }

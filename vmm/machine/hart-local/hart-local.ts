@@ -14,8 +14,7 @@ import { MAX_MAPPING } from '../../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { number } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
-import { hartWords } from '../control/control-block.ts';
-import { HARTS } from './hart-number.ts';
+import { ATTENTION, hartWords } from '../control/control-block.ts';
 import { Imsic } from './imsic.ts';
 import type { Journal } from './journal.ts';
 import { Timer } from './timer.ts';
@@ -45,8 +44,11 @@ export const ACCELS = ['golden', 'jit'] as const;
 export type Accel = (typeof ACCELS)[number];
 export const DEFAULT_ACCEL: Accel = 'jit';
 
-/** Whether a Memory made for so much RAM has room for translators. */
-export const canTranslate = (ramSize: number): boolean => ramSize + HARTS * WORKSPACE_BYTES <= MAX_MAPPING;
+/** What a Memory has to hold beside so much RAM: a translator's room for each hart. */
+export const withWorkspaces = (ramSize: number, harts: number): number => ramSize + harts * WORKSPACE_BYTES;
+
+/** Whether a Memory with so much RAM has room for the translators. */
+export const canTranslate = (ramSize: number, harts: number): boolean => withWorkspaces(ramSize, harts) <= MAX_MAPPING;
 
 export interface HartLocalOptions {
   readonly number: number;
@@ -96,6 +98,7 @@ export class HartLocal {
       ...(aia ? { interruptFile: this.interruptFile } : {}),
       lines,
       lineIndex: hartWords(number).lines,
+      attention: ATTENTION,
       time: mtime,
     };
     this.engine = new Hart(options, accel === 'jit' ? translatorOf(number, ram) : undefined);
@@ -126,5 +129,6 @@ export class HartLocal {
  * Each hart's translator has its own room behind RAM; undefined where there is none: 4 GiB of RAM.
  */
 function translatorOf(hart: number, { memory, size }: RamPart): Translator | undefined {
-  return memory && canTranslate(size) ? new Translator({ memory, at: size + hart * WORKSPACE_BYTES }) : undefined;
+  if (!memory || withWorkspaces(size, hart + 1) > memory.buffer.byteLength) return undefined;
+  return new Translator({ memory, at: withWorkspaces(size, hart) });
 }

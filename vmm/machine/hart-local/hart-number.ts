@@ -4,11 +4,8 @@
  * platform/section.ts).
  */
 
-/**
- * Number of harts of a VM. NOT MODELLED: more than one. The machine could have more; vCPU threads
- * run hart 0 only.
- */
-export const HARTS = 1;
+/** The most harts of a VM: our firmware has stacks for so many (guest/firmware/layout.h). */
+export const MAX_HARTS = 8;
 
 /** The numbers of this many harts. */
 export const hartNumbers = (harts: number): readonly number[] => Array.from({ length: harts }, (_, hart) => hart);

@@ -50,6 +50,7 @@ export type ImsicState = StateOf<typeof IMSIC_SECTION>;
 export class Imsic implements InterruptFile {
   readonly #file: Int32Array;
   readonly #lines: Int32Array;
+  readonly #hart: number;
   readonly #line: number;
   #journal: Journal | undefined;
 
@@ -60,6 +61,7 @@ export class Imsic implements InterruptFile {
   constructor(shared: SharedPart, control: Int32Array, hart: number) {
     this.#file = int32s(within(shared, hart * ImsicFile.size, ImsicFile.size));
     this.#lines = control;
+    this.#hart = hart;
     this.#line = hartWords(hart).lines;
   }
 
@@ -83,7 +85,7 @@ export class Imsic implements InterruptFile {
   claim(): number {
     const identity = this.#topIdentity();
     if (identity !== 0) {
-      this.#journal?.claim(identity); // before the bit is cleared
+      this.#journal?.claim(this.#hart, identity); // before the bit is cleared
       Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));
     }
     this.#driveLine();
@@ -120,7 +122,7 @@ export class Imsic implements InterruptFile {
       const old = Atomics.load(this.#file, at);
       if (this.#journal && first < 32 * WORDS) {
         for (let away = old & ~value; away !== 0; away &= away - 1) {
-          this.#journal.claim(first + 31 - Math.clz32(away & -away));
+          this.#journal.claim(this.#hart, first + 31 - Math.clz32(away & -away));
         }
       }
       if (Atomics.compareExchange(this.#file, at, old, value) === old) return;

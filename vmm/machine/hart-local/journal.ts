@@ -1,7 +1,8 @@
 /**
- * The journal of a hart, in shared memory: what it has done since its state was last published
- * (vmm/crew/publication.ts). After the death of the process the successor takes this back, and the
- * guest does it again from that state.
+ * The journal of the harts, in shared memory: what they have done since their state was last
+ * published (vmm/crew/publication.ts). After the death of the process the successor takes this
+ * back, and the guest does it again from that state. One thread runs all harts meanwhile, so there
+ * is one order of all that they do.
  *
  * An entry is a store to RAM, or an interrupt that was claimed. It comes before what it tells. It
  * counts while the state is the published one whose number is in `head`. So the publication of the
@@ -28,7 +29,7 @@ const HartJournal = defineShared('hart journal', {
 
 /**
  * Words of an entry: offset in RAM, size, old value, new value (low halves first). A claim has size
- * 0, and its identity as offset.
+ * 0 and, as offset, hart << 16 | identity.
  */
 const [AT, SIZE, OLD, NEW, ENTRY_WORDS] = [0, 1, 2, 4, 6];
 const CLAIM = 0;
@@ -96,9 +97,9 @@ export class Journal implements StoreJournal {
     Atomics.store(this.#words, HartJournal.word.head, this.#tag | --this.#count);
   }
 
-  /** The pending bit of `identity` is about to be cleared. */
-  claim(identity: number): void {
-    this.#begin(identity, CLAIM);
+  /** The pending bit of `identity` in the hart's interrupt file is about to be cleared. */
+  claim(hart: number, identity: number): void {
+    this.#begin((hart << 16) | identity, CLAIM);
     this.#commit();
   }
 
@@ -140,8 +141,8 @@ export interface StoreEntry {
 export interface JournalContent {
   /** In the order in which they were made. */
   readonly stores: readonly StoreEntry[];
-  /** Identities in the hart's interrupt file. */
-  readonly claims: readonly number[];
+  /** Identities in the interrupt file of a hart. */
+  readonly claims: readonly { readonly hart: number; readonly identity: number }[];
   /** The access that had perhaps begun. */
   readonly access: { readonly kind: AccessKind; readonly gpa: number } | undefined;
 }
@@ -151,12 +152,12 @@ export function readJournal(part: SharedPart, number: number): JournalContent {
   const words = int32s(part);
   const head = words[HartJournal.word.head]!;
   const stores: StoreEntry[] = [];
-  const claims: number[] = [];
+  const claims: { hart: number; identity: number }[] = [];
   for (let i = 0; head >>> 16 === tagOf(number) && i < (head & 0xffff); i++) {
     const entry = HartJournal.size / 4 + i * ENTRY_WORDS;
     const at = words[entry + AT]! >>> 0;
     const size = words[entry + SIZE]!;
-    if (size === CLAIM) claims.push(at);
+    if (size === CLAIM) claims.push({ hart: at >>> 16, identity: at & 0xffff });
     else stores.push({ at, size, old: valueAt(words, entry + OLD), new: valueAt(words, entry + NEW) });
   }
   const { accessAfter, accessKind, gpaLow, gpaHigh } = HartJournal.word;

@@ -31,6 +31,11 @@ export class SystemBus {
     this.#devices.push({ base, size, device });
   }
 
+  /** Whether a device is there for the whole access. */
+  covers(gpa: number, size: AccessSize): boolean {
+    return this.#find(gpa, size) !== undefined;
+  }
+
   load(gpa: number, size: AccessSize): bigint | undefined {
     const target = this.#find(gpa, size);
     if (!target) return undefined;

@@ -9,17 +9,14 @@ import { einval } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { list } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
-import { hartCount, hartWords, OWNER_HART, wakeHart } from '../control/control-block.ts';
-import type { Imsic } from '../hart-local/imsic.ts';
-import type { Timer } from '../hart-local/timer.ts';
+import { hartCount, hartWords, OWNER_HART } from '../control/control-block.ts';
+import { wakeHart } from '../control/lease.ts';
 import { bootRom, deviceTreeGpa } from './boot-rom.ts';
 import { SystemBus } from './bus.ts';
-import { Clint } from './clint.ts';
 import { Clock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
-import { ImsicPage } from './imsic-page.ts';
-import { CLINT, imsicPage, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
+import { MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import { PASSTHROUGH_STATE, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
@@ -59,12 +56,6 @@ export interface SharedMachineOptions {
   readonly virtio?: readonly VirtioUnit[] | undefined;
   /** The clock to use: CLOCK_MONOTONIC in ns by default. */
   readonly monotonicNs?: () => number;
-}
-
-/** The parts of a hart that its registers on the bus show. */
-export interface OnTheBus {
-  readonly timer: Timer;
-  readonly interruptFile: Imsic;
 }
 
 export class SharedMachine {
@@ -131,21 +122,6 @@ export class SharedMachine {
     const before = up ? Atomics.or(this.#control, lines, bit) : Atomics.and(this.#control, lines, ~bit);
     if (up && (before & bit) === 0 && hart !== OWNER_HART) wakeHart(this.#control, hart);
   };
-
-  /** Puts the registers of the harts on the bus: the CLINT, and with AIA the interrupt files. */
-  connect(harts: readonly OnTheBus[]): Clint {
-    const wake = (hart: number): void => wakeHart(this.#control, hart);
-    const clint = new Clint({ clock: this.clock, timers: harts.map(({ timer }) => timer), wake });
-    this.bus.map(CLINT, clint);
-    if (this.#wired) return clint;
-    harts.forEach(({ interruptFile }, hart) => {
-      const page = new ImsicPage(interruptFile, (by) => {
-        if (by !== hart) wake(hart);
-      });
-      this.bus.map(imsicPage(hart), page);
-    });
-    return clint;
-  }
 
   /** Takes the state that a power-on leaves. */
   reset(): void {

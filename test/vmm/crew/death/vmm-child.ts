@@ -24,7 +24,7 @@ export interface Begin {
 
 const ram = new Mapping(RAM_FD, fstatSync(RAM_FD).size);
 const { shared } = Vitals.open(VITALS_FD);
-const vcpu = new VcpuThread(shared, 0);
+const vcpu = new VcpuThread(shared);
 vcpu.listen((message) => process.send?.(message.kind));
 process.once('message', ({ machine, interruptFile }: Begin) => {
   new Imsic(shared.imsic, int32s(shared.control), 0).restore(interruptFile);

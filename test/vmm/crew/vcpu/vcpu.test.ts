@@ -34,7 +34,7 @@ let said: VcpuMessage[];
 let react: (message: VcpuMessage) => void;
 
 beforeEach(() => {
-  main = new VcpuThread(createVmShared(1), 0);
+  main = new VcpuThread(createVmShared(1));
   said = [];
   react = () => {};
 });
@@ -43,7 +43,6 @@ function vcpuWith(guest: readonly number[]): Vcpu {
   const ram = new SharedArrayBuffer(4 << 20);
   const vcpu = buildVcpu({
     shared: main.shared,
-    hart: main.hart,
     parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
     kernel: new TaskChannel(-1),
     state: { pci: { version: 1, functions: [] } },

@@ -1,0 +1,111 @@
+/**
+ * The life of a thread that runs one hart when the owner lends it (machine/control/lease.ts). While
+ * it has none it sleeps on the lease; while the hart is in WFI, on the hart's `wake`. Both sleeps
+ * are bounded.
+ */
+import { monotonicNs } from '../../../platform/clock.ts';
+import { float64s, int32s } from '../../../platform/shared.ts';
+import { hartWords, hartWords64 } from '../../machine/control/control-block.ts';
+import { Borrower, takeAttention } from '../../machine/control/lease.ts';
+import { farHart } from '../../machine/far-hart.ts';
+import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
+import { msOf } from '../../machine/shared/clock.ts';
+import { FarSurroundings } from '../../machine/shared/far-access.ts';
+import type { VmShared } from '../vm-shared.ts';
+import { Budget, COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
+import { Loan } from './loan.ts';
+import type { MachineParts } from './protocol.ts';
+
+const LONGEST_WAIT_MS = 1000;
+
+/** Returns when the hart is nobody's any more, or the next crew's. */
+export function runLentHart(shared: VmShared, number: number, parts: MachineParts): void {
+  const control = int32s(shared.control);
+  const borrower = new Borrower(control, number);
+  const loan = new Loan(shared.loans, number);
+  const mustEnd = (): boolean => borrower.look() === 'end';
+  let hart: HartLocal | undefined;
+  let slices: Slices | undefined;
+  let loaded = false;
+  borrower.arrive();
+  for (;;) {
+    // Both before the look, so that the thread sleeps through no recall: pairs with callAttention.
+    const seen = Atomics.load(control, hartWords(number).wake);
+    takeAttention(control, number);
+    switch (borrower.look()) {
+      case 'wait':
+        borrower.sleep(LONGEST_WAIT_MS);
+        break;
+      case 'run':
+        // not earlier: its registers may lie where the owner has them, too
+        hart ??= newHart(shared, number, parts, mustEnd);
+        slices ??= new Slices(hart, shared);
+        if (!loaded) hart.restore(loan.take());
+        loaded = true;
+        slices.run(seen);
+        break;
+      case 'give back':
+        if (loaded) {
+          loan.put(hart!.save()); // else the owner finds what it has written itself
+          slices!.count();
+        }
+        loaded = false;
+        borrower.giveBack();
+        break;
+      case 'end':
+        return;
+    }
+  }
+}
+
+function newHart(shared: VmShared, number: number, { ram, accel, aia }: MachineParts, mustEnd: () => boolean) {
+  const { control, imsic, far } = shared;
+  return farHart({
+    ...{ number, ram, control, imsic },
+    ...(accel ? { accel } : {}),
+    aia: (aia ?? 'aplic-imsic') !== 'none',
+    far: new FarSurroundings(far, control, number, mustEnd),
+  });
+}
+
+class Slices {
+  readonly #hart: HartLocal;
+  readonly #control: Int32Array;
+  readonly #counters: Float64Array;
+  readonly #wake: number;
+  readonly #words64: ReturnType<typeof hartWords64>;
+  readonly #budget = new Budget();
+  #counted = 0;
+
+  constructor(hart: HartLocal, shared: VmShared) {
+    this.#hart = hart;
+    this.#control = int32s(shared.control);
+    this.#counters = float64s(shared.control);
+    this.#wake = hartWords(hart.number).wake;
+    this.#words64 = hartWords64(hart.number);
+  }
+
+  /** Runs one slice; while the guest waits, sleeps after it until `wake` is not `seen` any more. */
+  run(seen: number): void {
+    const { engine, timer } = this.#hart;
+    timer.update();
+    const start = monotonicNs();
+    const reason = engine.run(this.#budget.instructions);
+    const end = monotonicNs();
+    if (end - this.#counted > COUNT_EVERY_NS) this.count(end);
+    if (reason === 'budget') {
+      this.#budget.adapt(end - start);
+      return;
+    }
+    const left = timer.ticksLeft(engine.deadline());
+    const ms = left === undefined ? LONGEST_WFI_MS : Math.min(msOf(left), LONGEST_WFI_MS);
+    Atomics.wait(this.#control, this.#wake, seen, ms); // wakeHart wakes it, for a recall, too
+  }
+
+  /** Tells main how far the hart is. */
+  count(now = monotonicNs()): void {
+    this.#counted = now;
+    this.#counters[this.#words64.instructions] = Number(this.#hart.engine.save().minstret);
+    this.#counters[this.#words64.exits] = this.#hart.exits;
+  }
+}

@@ -2,25 +2,18 @@
  * Listens at a path. A process that is killed leaves its socket behind, and no process listens on
  * it; the next process takes the path over. Two processes that start at once must not both find the
  * old socket dead: one would remove the socket that the other has just made. So looking, removing
- * and binding are done under a lock of the folder. The lock ends with its holder and leaves no
- * file.
+ * and binding are done under a lock of the folder (socket-folder.ts).
  */
-import { closeSync, constants, linkSync, lstatSync, openSync, rmSync, unlinkSync, watch } from 'node:fs';
+import { closeSync, linkSync, lstatSync, rmSync, unlinkSync, watch } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { codeOf, eaddrinuse, ebusy, eexist, enametoolong, etimedout, SysError } from './errno.ts';
-import { close, lockNow } from './libc/fd.ts';
+import { codeOf, etimedout, SysError } from './errno.ts';
+import { close } from './libc/fd.ts';
 import { bindUnix, connectUnixNow, MAX_SOCKET_PATH } from './libc/unix-socket.ts';
+import { checkLength, explained, explanation, lockFolder, removeDead, taken } from './socket-folder.ts';
 
 /** Only the owner may connect. */
 const MODE = 0o600;
-/**
- * How long to wait for the lock. It is held for a fraction of a millisecond, unless its holder is
- * stopped or is another program.
- */
-const LOCK_MS = 2000;
-const LOCK_RETRY_MS = 2;
-
 /**
  * A close-on-exec socket that listens at `path`, mode 0600; the caller removes the path before it
  * closes the socket. Each error is one line about the path: EADDRINUSE when somebody listens there,
@@ -30,16 +23,11 @@ export function listenUnix(path: string): number {
   checkLength(path);
   const folder = lockFolder(path);
   try {
-    removeDead(path);
+    removeDead(path, isAlive);
     return appear(path);
   } finally {
     closeSync(folder); // and with it the lock
   }
-}
-
-function checkLength(path: string): void {
-  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return;
-  throw enametoolong(`${path}: a socket path has at most ${MAX_SOCKET_PATH} bytes`);
 }
 
 /**
@@ -56,27 +44,13 @@ export function removeDeadSocket(path: string): void {
   }
 }
 
-/** An open folder that is locked. EBUSY when it cannot be had in time. */
-function lockFolder(path: string): number {
-  const fd = explained(path, () => openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY));
-  const wait = new Int32Array(new SharedArrayBuffer(4));
-  for (let waitedMs = 0; ; waitedMs += LOCK_RETRY_MS) {
-    if (lockNow(fd)) return fd;
-    if (waitedMs >= LOCK_MS) break;
-    // nobody can wake it: flock(2) has no time-out, and a signal must get through
-    Atomics.wait(wait, 0, 0, LOCK_RETRY_MS);
-  }
-  closeSync(fd);
-  throw ebusy(`${path}: somebody holds the lock of its folder`);
-}
-
 /**
  * Binds and listens under another name first, so that a process that sees the socket can connect at
  * once.
  */
 function appear(path: string): number {
   const unready = nameBefore(path);
-  removeDead(unready);
+  removeDead(unready, isAlive);
   const fd = explained(path, () => bindUnix(unready, MODE));
   try {
     linkSync(unready, path);
@@ -94,16 +68,6 @@ function appear(path: string): number {
 /** The first name of a socket: in the same folder, and not longer than a socket path may be. */
 const nameBefore = (path: string): string =>
   Buffer.byteLength(path) < MAX_SOCKET_PATH ? `${path}~` : join(dirname(path), '~');
-
-const taken = (path: string): SysError => eaddrinuse(`${path}: somebody is listening there already`);
-
-function removeDead(path: string): void {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (!stat) return;
-  if (!stat.isSocket()) throw eexist(`${path} exists and is not a socket`);
-  if (isAlive(path)) throw taken(path);
-  explained(path, () => unlinkSync(path));
-}
 
 /**
  * Resolves when somebody listens at `path`: at once, or when the folder changes so. ETIMEDOUT after
@@ -136,25 +100,6 @@ export function isAlive(path: string): boolean {
     const code = codeOf(error);
     if (code === 'EAGAIN') return true; // its queue is full
     if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
-    if (code === undefined) throw error;
-    throw new SysError(code, `${path}: ${REASONS[code] ?? code}`);
+    throw explanation(path, error);
   }
 }
-
-/** The result of a system call. Its error says only what is wrong with the path. */
-function explained<T>(path: string, call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === undefined) throw error;
-    throw new SysError(code, `${path}: ${REASONS[code] ?? code}`);
-  }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such folder',
-  ENOTDIR: 'there is no such folder',
-  EACCES: 'permission denied (EACCES)',
-  EPERM: 'permission denied (EPERM)',
-};

@@ -15,6 +15,7 @@ export const ISR_CONFIG = 2;
 const F_INDIRECT_DESC = 1n << 28n;
 const F_EVENT_IDX = 1n << 29n;
 const F_VERSION_1 = 1n << 32n;
+const NO_QUEUES: readonly number[] = [];
 const EVERY_DEVICE = F_INDIRECT_DESC | F_EVENT_IDX | F_VERSION_1;
 
 /** A kind of device (virtio 1.3 §5). It keeps nothing between two calls that a save would miss. */
@@ -31,8 +32,10 @@ export interface VirtioKind {
   readonly config: Uint8Array;
   /** Does what waits in the queue: takes chains and gives them back. */
   work(queue: Virtqueue, index: number, memory: VirtioMemory): void;
-  /** The queue for input from outside, if any: it is worked on whenever there may be some. */
-  readonly inputQueue?: number;
+  /** Queues that may have work though the driver does not notify: for news from outside. */
+  pending?(): readonly number[];
+  /** Milliseconds until `pending` is to be asked again; undefined: whoever has news says so. */
+  dueMs?(): number | undefined;
 }
 
 const QUEUE_STATE = object({
@@ -147,10 +150,15 @@ export class VirtioDevice {
     }
   }
 
-  /** There may be input from outside. */
+  /** There may be news from outside. */
   update(): void {
-    const { inputQueue } = this.kind;
-    if (inputQueue !== undefined) this.notify(inputQueue);
+    for (const queue of this.kind.pending?.() ?? NO_QUEUES) this.notify(queue);
+  }
+
+  /** Milliseconds until it wants `update` though there is no news; undefined: it does not. */
+  dueMs(): number | undefined {
+    const works = (this.#status & (STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) === STATUS_DRIVER_OK;
+    return works ? this.kind.dueMs?.() : undefined;
   }
 
   reset(): void {
@@ -186,7 +194,9 @@ export class VirtioDevice {
     this.queueSelect = state.queueSelect;
     for (const [i, queue] of this.queues.entries()) {
       const saved = state.queues[i];
-      if (saved) queue.restore(saved);
+      if (!saved) continue;
+      queue.restore(saved);
+      queue.showGiven();
     }
     this.#applyFeatures();
     this.#line(this.#isr !== 0);

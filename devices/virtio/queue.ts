@@ -92,15 +92,22 @@ export class Virtqueue {
     this.#told = told;
   }
 
-  /**
-   * The next chain, in the driver's order; undefined: there is none. The driver then notifies when
-   * it adds one.
-   */
+  /** Whether there is a chain to take. If not, the driver notifies when it adds one. */
+  hasChain(): boolean {
+    return this.#hasNext() || this.#askForNotice();
+  }
+
+  /** The next chain, in the driver's order; undefined: there is none (hasChain). */
   take(): Chain | undefined {
-    if (!this.#hasNext() && !this.#askForNotice()) return undefined;
+    if (!this.hasChain()) return undefined;
     const head = this.#u16(this.driver + RING + 2 * (this.#taken % this.size));
     this.#taken = (this.#taken + 1) & 0xffff;
     return this.#chain(head);
+  }
+
+  /** The chain that was taken last is the next one again; nothing was done with it. */
+  putBack(): void {
+    this.#taken = (this.#taken - 1) & 0xffff;
   }
 
   /** Gives a chain back, of whose writable buffers `written` bytes were written. */
@@ -111,6 +118,16 @@ export class Virtqueue {
     this.#write(at, this.#eight);
     this.#given = (this.#given + 1) & 0xffff;
     this.#putU16(this.device + 2, this.#given); // after the element (§2.7.8)
+  }
+
+  /**
+   * The driver shall see what this queue's state has given back, and nothing more. After a recovery
+   * the memory may be ahead of the state: the driver would see chains that the device takes again.
+   */
+  showGiven(): void {
+    if (!this.ready) return;
+    this.#view.setUint16(0, this.#given, true);
+    this.#memory.write(this.device + 2, this.#two); // a driver that named no memory loses nothing
   }
 
   /** Whether the driver wants an interrupt for what was given back since it had the last one. */

@@ -1,5 +1,5 @@
 /** epoll(7), and the set of fds that may hang up. */
-import { fromErrno } from '../errno.ts';
+import { codeOf, fromErrno } from '../errno.ts';
 import { check, EINTR } from './check.ts';
 import { close } from './fd.ts';
 import { c, lastErrno } from './ffi.ts';
@@ -38,6 +38,16 @@ function epollControl(epoll: number, op: number, fd: number, events: number): vo
  */
 export function epollAdd(epoll: number, fd: number, events: number): void {
   epollControl(epoll, EPOLL_CTL_ADD, fd, events);
+}
+
+/** As epollAdd; an entry that is there already tells once more what is ready. */
+export function epollArm(epoll: number, fd: number, events: number): void {
+  try {
+    epollAdd(epoll, fd, events);
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error;
+    epollModify(epoll, fd, events);
+  }
 }
 
 export function epollModify(epoll: number, fd: number, events: number): void {

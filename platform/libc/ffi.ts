@@ -36,6 +36,7 @@ const SIGNATURES = {
   chmod: 'int chmod(const char *path, unsigned int mode)',
   flock: 'int flock(int fd, int op)',
   send: 'intptr_t send(int fd, void *buf, size_t n, int flags)',
+  sendto: 'intptr_t sendto(int fd, void *buf, size_t n, int flags, void *to, unsigned int length)',
   recv: 'intptr_t recv(int fd, void *buf, size_t n, int flags)',
   sendmsg: 'intptr_t sendmsg(int fd, void *msg, int flags)',
   recvmsg: 'intptr_t recvmsg(int fd, void *msg, int flags)',

@@ -3,10 +3,10 @@ import { SysError } from '../errno.ts';
 import { check, retry } from './check.ts';
 import { c } from './ffi.ts';
 
-const AF_UNIX = 1;
+export const AF_UNIX = 1;
 const SOCK_STREAM = 1;
-const SOCK_CLOEXEC = 0o2000000;
-const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
 const BACKLOG = 511; // Node's
 export const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -16,7 +16,7 @@ export const MSG_NOSIGNAL = 0x4000;
 export const MAX_SOCKET_PATH = 107;
 
 /** A struct sockaddr_un. ENAMETOOLONG for a path over 107 bytes. */
-function unixAddress(path: string): Buffer {
+export function unixAddress(path: string): Buffer {
   const name = Buffer.from(path);
   if (name.length > MAX_SOCKET_PATH) {
     throw new SysError('ENAMETOOLONG', `${path}: a socket path has at most ${MAX_SOCKET_PATH} bytes`);

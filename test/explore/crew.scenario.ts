@@ -68,7 +68,7 @@ function worker(memory: VmMemory): void {
 const main =
   (...next: readonly number[]) =>
   (memory: VmMemory): void => {
-    const thread = new InterruptThread(sharedIn(memory), HOST_FILE);
+    const thread = new InterruptThread(sharedIn(memory), { hostFile: HOST_FILE });
     const parked = new Int32Array(memory.parked);
     while (Atomics.load(parked, 0) === 0) Atomics.wait(parked, 0, 0);
     relieveCrew(new Int32Array(memory.control));

@@ -65,7 +65,7 @@ function memory(): VmMemory {
 }
 
 const libc = ({ eventfd }: VmMemory): LibcModel => ({
-  poll: () => [0, 0, new Int32Array(eventfd)[0]! > 0 ? 1 : 0],
+  poll: () => [0, 0, 0, new Int32Array(eventfd)[0]! > 0 ? 1 : 0],
   eventfdRead: () => {
     const word = new Int32Array(eventfd);
     const count = word[0]!;

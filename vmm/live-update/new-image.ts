@@ -1,11 +1,11 @@
 /** The image that is being resumed. */
 import type { HartSections, MachineState } from '../machine/machine.ts';
-import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import type { SharedState } from '../machine/shared/shared-machine.ts';
 import type { MonitorState } from '../monitor/state.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { assemble } from '../vm/assemble.ts';
 import type { GuestRam } from '../vm/guest-ram.ts';
+import type { Backends } from '../vm/virtio-parts.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { VmOptions, VmState } from '../vm/vm-state.ts';
 import type { UpdateState } from './update-state.ts';
@@ -33,7 +33,7 @@ export class NewImage {
   vaddrOld!: number;
   ram!: GuestRam;
   host: PassthroughHost | undefined;
-  disks: readonly DiskDescription[] = [];
+  backends: Backends = { disks: [], netdevs: [] };
   /** The vital signs to use, if somebody has made them. */
   vitals: number | undefined;
   readonly harts: Writable<HartSections>[] = [];
@@ -57,11 +57,11 @@ export class NewImage {
     this.rollback = rollback;
     this.#adapt = adapt;
     if (!vm) return;
-    const { ram, ramFd, host, disks } = vm.parts;
+    const { ram, ramFd, host, backends } = vm.parts;
     this.#vm = vm;
     this.ram = { fd: ramFd, mapping: ram };
     this.host = host;
-    this.disks = disks;
+    this.backends = backends;
   }
 
   take(state: VmState): void {
@@ -74,7 +74,7 @@ export class NewImage {
     this.#vm ??= assemble({
       state: this.state,
       ram: this.ram,
-      disks: this.disks,
+      backends: this.backends,
       host: this.host,
       vitals: this.vitals,
     });

@@ -22,8 +22,10 @@ import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
 import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
-import { DISKS_SECTION, hasVirtio } from '../vm/disks.ts';
+import { DISKS_SECTION } from '../vm/disks.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
+import { NETDEVS_SECTION } from '../vm/netdevs.ts';
+import { hasVirtio } from '../vm/virtio-options.ts';
 import type { Vm } from '../vm/vm.ts';
 import { hartsOf, VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
@@ -184,9 +186,18 @@ export const SURVIVORS: readonly Survivor[] = [
   survivor(DISKS_SECTION, {
     phase: 'map',
     partOf: ({ drives }) => drives !== undefined,
-    save: ({ parts }) => DISKS_SECTION.of({ disks: parts.disks }),
+    save: ({ parts }) => DISKS_SECTION.of({ disks: parts.backends.disks }),
     prepare(image, { disks }) {
-      image.disks = disks;
+      image.backends = { ...image.backends, disks };
+    },
+    restore() {},
+  }),
+  survivor(NETDEVS_SECTION, {
+    phase: 'map',
+    partOf: ({ netdevs }) => netdevs !== undefined,
+    save: ({ parts }) => NETDEVS_SECTION.of({ sockets: parts.backends.netdevs }),
+    prepare(image, { sockets }) {
+      image.backends = { ...image.backends, netdevs: sockets };
     },
     restore() {},
   }),

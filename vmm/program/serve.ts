@@ -10,6 +10,7 @@ import { StandingGuardian } from '../live-update/standby/standing-guardian.ts';
 import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
+import { removeNetdevs } from '../vm/netdevs.ts';
 import type { Built } from '../vm/power-on.ts';
 import type { Vm } from '../vm/vm.ts';
 import { commandsOf } from './commands/commands.ts';
@@ -147,7 +148,9 @@ async function serveUntilEnd(
     const dismissed = standing?.end();
     const guarded = protector?.standing === true;
     if (inOrder && guarded) protector.over();
-    monitor?.close({ removed: !hasMoved && (inOrder || !guarded) }); // whoever takes the guest back needs the socket
+    const removed = !hasMoved && (inOrder || !guarded); // whoever takes the guest back needs the sockets
+    monitor?.close({ removed });
+    if (removed) removeNetdevs(vm.parts.backends.netdevs);
     vm.release();
     await dismissed;
   }

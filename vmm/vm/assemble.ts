@@ -3,33 +3,39 @@
  * starts it.
  */
 import { codeOf } from '../../platform/errno.ts';
+import { epollCreate } from '../../platform/libc/epoll.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
 import { Vitals } from '../crew/vitals.ts';
-import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { Console } from './console.ts';
 import type { GuestRam } from './guest-ram.ts';
+import type { Backends } from './virtio-parts.ts';
 import { Vm } from './vm.ts';
 import { hartsOf, type VmState } from './vm-state.ts';
 
 export interface Assembled {
   readonly state: Omit<VmState, 'version'>;
   readonly ram: GuestRam;
-  readonly disks: readonly DiskDescription[];
+  readonly backends: Backends;
   /** Present with devices. */
   readonly host?: PassthroughHost | undefined;
   /** A fd of the vital signs to use; fresh ones if absent. */
   readonly vitals?: number | undefined;
 }
 
-export function assemble({ state, ram, disks, host, vitals: vitalsFd }: Assembled): Vm {
+export function assemble({ state, ram, backends, host, vitals: vitalsFd }: Assembled): Vm {
   const { options, entry, next, generation, paused } = state;
   const harts = hartsOf(options);
   const vitals = vitalsFd === undefined ? Vitals.create(harts) : openVitals(vitalsFd, harts);
   const { shared } = vitals;
   const vcpu = new VcpuThread(shared);
+  const hasSockets = backends.netdevs.length > 0;
+  const waiting = {
+    ...(host ? { hostFile: host.container.fd } : {}),
+    ...(hasSockets ? { news: epollCreate() } : {}),
+  };
   return new Vm({
     options,
     entry,
@@ -40,9 +46,10 @@ export function assemble({ state, ram, disks, host, vitals: vitalsFd }: Assemble
     vcpu,
     ramFd: ram.fd,
     ram: ram.mapping,
-    disks,
+    backends,
     console: new Console(shared),
-    ...(host ? { host, interrupts: new InterruptThread(shared, host.container.fd) } : {}),
+    ...(host ? { host } : {}),
+    ...(host || hasSockets ? { interrupts: new InterruptThread(shared, waiting) } : {}),
   });
 }
 

@@ -5,7 +5,6 @@ import { einval, SysError } from '../../platform/errno.ts';
 import { open } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
-import type { VirtioPart } from '../crew/vcpu/protocol.ts';
 import { DISK_DESCRIPTION, type DiskDescription, openFlags } from '../machine/shared/disk-file.ts';
 import { type DriveOption, planVirtio } from './virtio-options.ts';
 import type { VmOptions } from './vm-state.ts';
@@ -29,20 +28,6 @@ function openDisk({ file, cache, readOnly, serial }: DriveOption): DiskDescripti
   }
 }
 
-const planOf = ({ virtio = [], drives = [] }: VmOptions) => planVirtio(virtio, drives);
-
 /** Opens the disks that the options name. Errors name the file in one line. */
 export const openDisks = (options: VmOptions): readonly DiskDescription[] =>
-  planOf(options).flatMap((device) => (device.kind === 'blk' ? [openDisk(device.drive)] : []));
-
-/** The devices of the options, with the disks that were opened for them. */
-export function virtioParts(options: VmOptions, disks: readonly DiskDescription[]): readonly VirtioPart[] {
-  const left = [...disks];
-  return planOf(options).map((device): VirtioPart => {
-    const { kind, transport } = device;
-    return kind === 'rng' ? { kind, transport } : { kind, transport, disk: left.shift()! };
-  });
-}
-
-/** Whether a VM with these options has devices of virtio, or disks. */
-export const hasVirtio = ({ virtio, drives }: VmOptions): boolean => virtio !== undefined || drives !== undefined;
+  planVirtio(options).flatMap((device) => (device.kind === 'blk' ? [openDisk(device.drive)] : []));

@@ -21,7 +21,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (values.kernel === undefined) throw einval('give --kernel FILE');
   const virtio = values.device.filter(isVirtio);
   const devices = values.device.filter((device) => !isVirtio(device)).map(passthroughBdf);
-  planVirtio(virtio, values.drive);
+  const { drive: drives, netdev: netdevs } = values;
+  planVirtio({ virtio, drives, netdevs });
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
   const memory = memorySize(values.memory);
@@ -33,6 +34,9 @@ export function parseOptions(args: readonly string[]): VmOptions {
   const { persist } = values;
   if (persist !== 'tables' && persist !== 'container') throw einval(`--persist ${persist}: give tables or container`);
   if (pkernfs !== undefined && devices.length === 0) throw einval('--pkernfs: only for a guest with vfio-pci devices');
+  if (pkernfs !== undefined && drives.length + netdevs.length > 0) {
+    throw einval('--pkernfs: what -drive and -netdev have open does not outlive the kernel');
+  }
   const { guardian } = values;
   if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
   return {
@@ -43,7 +47,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(harts === 1 ? {} : { harts }),
     ...aiaOf(values.machine),
     ...(virtio.length > 0 ? { virtio } : {}),
-    ...(values.drive.length > 0 ? { drives: values.drive } : {}),
+    ...(drives.length > 0 ? { drives } : {}),
+    ...(netdevs.length > 0 ? { netdevs } : {}),
     ...(values.bios === undefined ? {} : { bios: values.bios }),
     ...(values.initrd === undefined ? {} : { initrd: values.initrd }),
     ...(values.append === undefined ? {} : { append: values.append }),
@@ -60,7 +65,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
 const INJECTIONS = ['wrong-memfd', 'without-live-update-flag'] as const;
 
 /** QEMU's users write its long options with one dash. */
-const QEMU_LONG = ['machine', 'smp', 'bios', 'kernel', 'initrd', 'append', 'drive', 'device', 'qmp'];
+const QEMU_LONG = ['machine', 'smp', 'bios', 'kernel', 'initrd', 'append', 'drive', 'netdev', 'device', 'qmp'];
 
 /** `virt,aia=none` and the like. */
 function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
@@ -91,6 +96,7 @@ function parse(args: readonly string[]) {
         initrd: { type: 'string' },
         append: { type: 'string' },
         drive: { type: 'string', multiple: true, default: [] },
+        netdev: { type: 'string', multiple: true, default: [] },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         pkernfs: { type: 'string' },

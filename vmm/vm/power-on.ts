@@ -11,9 +11,11 @@ import { type PassthroughState, probeFunction } from '../machine/shared/passthro
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../passthrough/persistent-files.ts';
 import { assemble } from './assemble.ts';
-import { hasVirtio, openDisks } from './disks.ts';
+import { openDisks } from './disks.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
+import { openNetdevs } from './netdevs.ts';
+import { hasVirtio } from './virtio-options.ts';
 import type { Vm } from './vm.ts';
 import { hartsOf, type VmOptions } from './vm-state.ts';
 
@@ -31,10 +33,10 @@ export function buildVm(wanted: VmOptions): Built {
   }
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory, hartsOf(options));
-  const disks = openDisks(options);
+  const backends = { disks: openDisks(options), netdevs: openNetdevs(options) };
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
-  const vm = assemble({ state, ram: { fd, mapping }, disks, host });
+  const vm = assemble({ state, ram: { fd, mapping }, backends, host });
   return { vm, state: { pci: { version: 1, functions: host ? probeDevices(host, vm.routes) : [] } } };
 }
 

@@ -1,10 +1,13 @@
 /**
- * `-drive` and `-device virtio-…`, as QEMU spells them (qemu-options.hx). Errors are EINVAL with
- * one line for the user.
+ * `-drive`, `-netdev` and `-device virtio-…`, as QEMU spells them (qemu-options.hx). Errors are
+ * EINVAL with one line for the user.
  */
 import { einval } from '../../platform/errno.ts';
 import { CACHE_MODES, type CacheMode } from '../machine/shared/disk-file.ts';
 import type { VirtioTransport } from '../machine/shared/virtio-devices.ts';
+import { defaultMac, macBytes, parseNetdev } from './netdev-option.ts';
+import { Properties } from './properties.ts';
+import type { VmOptions } from './vm-state.ts';
 
 export interface DriveOption {
   readonly id: string;
@@ -15,89 +18,131 @@ export interface DriveOption {
 }
 
 /** A device, in the order of the command line. */
-export type VirtioPlan =
-  | { readonly kind: 'rng'; readonly transport: VirtioTransport }
-  | { readonly kind: 'blk'; readonly transport: VirtioTransport; readonly drive: DriveOption };
+export type VirtioPlan = { readonly transport: VirtioTransport } & (
+  | { readonly kind: 'rng' }
+  | { readonly kind: 'blk'; readonly drive: DriveOption }
+  /** `netdev` counts the backends, `mac` has 6 bytes. */
+  | { readonly kind: 'net'; readonly netdev: number; readonly mac: Uint8Array }
+);
+
+/** The options that virtio devices come from. */
+export type VirtioOptions = Pick<VmOptions, 'virtio' | 'drives' | 'netdevs'>;
 
 /** What the words of `-device` begin with that are for this file. */
 export const isVirtio = (device: string): boolean => device.startsWith('virtio-');
 
-/** The devices that all `-device virtio-…` and `-drive` options ask for. */
-export function planVirtio(devices: readonly string[], drives: readonly string[]): readonly VirtioPlan[] {
+/** Whether a VM with these options has virtio devices, or something behind them. */
+export const hasVirtio = ({ virtio, drives, netdevs }: VirtioOptions): boolean =>
+  virtio !== undefined || drives !== undefined || netdevs !== undefined;
+
+/** The devices that all these options ask for. */
+export function planVirtio({ virtio = [], drives = [], netdevs = [] }: VirtioOptions): readonly VirtioPlan[] {
   const parsed = drives.map((text, i) => parseDrive(text, i));
-  const byId = new Map(parsed.map((each) => [each.drive.id, each.drive]));
-  if (byId.size < parsed.length) throw einval('-drive: an id is given twice');
-  const unused = new Set(parsed.filter(({ isPlugged }) => !isPlugged).map(({ drive }) => drive.id));
-  const plan = devices.map((text) => parseDevice(text, byId, unused));
-  for (const id of unused) throw einval(`-drive: no device uses '${id}'; give -device virtio-blk-pci,drive=${id}`);
-  const plugged = parsed.filter(({ isPlugged }) => isPlugged);
-  return [...plan, ...plugged.map(({ drive }) => ({ kind: 'blk', transport: 'pci', drive }) as const)];
+  const behind: Behind = {
+    drives: new Backends(
+      'drive',
+      parsed.map(({ drive }) => drive),
+    ),
+    netdevs: new Backends('netdev', netdevs.map(parseNetdev)),
+    macs: 0,
+  };
+  const plugged = parsed.filter(({ isPlugged }) => isPlugged).map(({ drive }) => behind.drives.take(drive.id)!);
+  const plan = virtio.map((text) => parseDevice(text, behind));
+  behind.drives.end('virtio-blk-pci');
+  behind.netdevs.end('virtio-net-pci');
+  return [...plan, ...plugged.map((drive) => ({ kind: 'blk', transport: 'pci', drive }) as const)];
+}
+
+/** What devices have behind them, by id; each is there for one device. */
+class Backends<T extends { readonly id: string }> {
+  readonly all: readonly T[];
+  readonly #option: string;
+  readonly #free: Map<string, T>;
+
+  constructor(option: string, all: readonly T[]) {
+    this.#option = option;
+    this.all = all;
+    this.#free = new Map(all.map((each) => [each.id, each]));
+    if (this.#free.size < all.length) throw einval(`-${option}: an id is given twice`);
+  }
+
+  take(id: string): T | undefined {
+    const found = this.#free.get(id);
+    this.#free.delete(id);
+    return found;
+  }
+
+  /** Takes the one that a device's properties name. */
+  takeFor(values: Properties): T {
+    const option = this.#option;
+    const id = values.need(option, 'ID');
+    const found = this.take(id);
+    if (found) return found;
+    const there = this.all.some((each) => each.id === id);
+    throw values.error(there ? `the ${option} has a device already` : `there is no -${option} with id=${id}`);
+  }
+
+  /** All must have been taken. */
+  end(device: string): void {
+    const option = this.#option;
+    for (const id of this.#free.keys()) {
+      throw einval(`-${option}: no device uses '${id}'; give -device ${device},${option}=${id}`);
+    }
+  }
+}
+
+interface Behind {
+  readonly drives: Backends<DriveOption>;
+  readonly netdevs: Backends<ReturnType<typeof parseNetdev>>;
+  /** Network devices without an address of their own. */
+  macs: number;
 }
 
 function parseDrive(text: string, index: number): { readonly drive: DriveOption; readonly isPlugged: boolean } {
-  const values = properties('-drive', text);
-  const take = (name: string): string | undefined => {
-    const value = values.get(name);
-    values.delete(name);
-    return value;
-  };
-  const file = take('file');
-  if (!file) throw einval(`-drive ${text}: give file=PATH`);
-  const format = take('format') ?? 'raw';
-  if (format !== 'raw') throw einval(`-drive ${text}: format=${format} is not known; there is raw`);
-  const plug = take('if') ?? 'virtio';
-  if (plug !== 'virtio' && plug !== 'none')
-    throw einval(`-drive ${text}: if=${plug} is not known; there are virtio, none`);
-  const id = take('id') ?? `virtio${index}`;
-  const cache = oneOf(`-drive ${text}: cache`, take('cache') ?? 'writeback', CACHE_MODES);
-  const readOnly = onOff(`-drive ${text}: readonly`, take('readonly') ?? 'off');
-  refuseRest('-drive', text, values);
-  return { drive: { id, file, cache, readOnly, serial: '' }, isPlugged: plug === 'virtio' };
+  const values = new Properties('-drive', text, { typed: false });
+  const file = values.need('file', 'PATH');
+  values.oneOf('format', ['raw'], 'raw');
+  const isPlugged = values.oneOf('if', ['virtio', 'none'], 'virtio') === 'virtio';
+  const id = values.take('id') ?? `virtio${index}`;
+  const cache = values.oneOf('cache', CACHE_MODES, 'writeback');
+  const readOnly = values.isOn('readonly', false);
+  values.end();
+  return { drive: { id, file, cache, readOnly, serial: '' }, isPlugged };
 }
 
-function parseDevice(text: string, drives: ReadonlyMap<string, DriveOption>, unused: Set<string>): VirtioPlan {
-  const [type = '', ...rest] = text.split(',');
-  const match = /^virtio-(blk|rng)(?:-(pci|device))?$/.exec(type);
-  if (!match)
-    throw einval(`-device ${text}: there are virtio-blk-pci, virtio-blk-device, virtio-rng-pci, virtio-rng-device`);
-  const transport = match[2] === 'device' ? 'mmio' : 'pci';
-  const values = properties('-device', rest.join(','));
-  if (match[1] === 'rng') {
-    refuseRest('-device', text, values);
-    return { kind: 'rng', transport };
+const KINDS = ['blk', 'net', 'rng'] as const;
+const DEVICES = KINDS.flatMap((kind) => [`virtio-${kind}-pci`, `virtio-${kind}-device`]).join(', ');
+
+function parseDevice(text: string, behind: Behind): VirtioPlan {
+  const values = new Properties('-device', text, { typed: true });
+  const [, name, suffix] = /^virtio-([a-z]+)(?:-(pci|device))?$/.exec(values.type) ?? [];
+  const kind = KINDS.find((each) => each === name);
+  if (!kind) throw values.error(`there are ${DEVICES}`);
+  const transport = suffix === 'device' ? 'mmio' : 'pci';
+  const plan = { transport, ...deviceOf(kind, values, behind) } as const;
+  values.end();
+  return plan;
+}
+
+function deviceOf(kind: (typeof KINDS)[number], values: Properties, behind: Behind) {
+  switch (kind) {
+    case 'rng':
+      return { kind };
+    case 'blk': {
+      const drive = behind.drives.takeFor(values);
+      return { kind, drive: { ...drive, serial: values.take('serial') ?? '' } };
+    }
+    case 'net': {
+      const netdev = behind.netdevs.all.indexOf(behind.netdevs.takeFor(values));
+      return { kind, netdev, mac: macOf(values, behind) };
+    }
   }
-  const id = values.get('drive');
-  const drive = drives.get(id ?? '');
-  if (!drive)
-    throw einval(`-device ${text}: ${id === undefined ? 'give drive=ID' : `there is no -drive with id=${id}`}`);
-  if (!unused.delete(drive.id)) throw einval(`-device ${text}: the drive has a device already`);
-  const serial = values.get('serial') ?? '';
-  values.delete('drive');
-  values.delete('serial');
-  refuseRest('-device', text, values);
-  return { kind: 'blk', transport, drive: { ...drive, serial } };
 }
 
-/** `a=b,c=d`. A comma in a value is doubled, as in QEMU. */
-function properties(option: string, text: string): Map<string, string> {
-  const values = new Map<string, string>();
-  for (const part of text.split(/,(?!,)(?<!,,)/)) {
-    if (part === '') continue;
-    const at = part.indexOf('=');
-    if (at < 0) throw einval(`${option} ${text}: '${part}' has no value`);
-    values.set(part.slice(0, at), part.slice(at + 1).replaceAll(',,', ','));
-  }
-  return values;
+function macOf(values: Properties, behind: Behind): Uint8Array {
+  const text = values.take('mac');
+  if (text === undefined) return defaultMac(behind.macs++);
+  const mac = macBytes(text);
+  if (!mac) throw values.error(`mac=${text} is no address of a station, e.g. 52:54:00:12:34:56`);
+  return mac;
 }
-
-function refuseRest(option: string, text: string, values: ReadonlyMap<string, string>): void {
-  for (const name of values.keys()) throw einval(`${option} ${text}: '${name}' is not known`);
-}
-
-function oneOf<T extends string>(what: string, text: string, choices: readonly T[]): T {
-  const choice = choices.find((each) => each === text);
-  if (choice === undefined) throw einval(`${what}=${text} is not known; there are ${choices.join(', ')}`);
-  return choice;
-}
-
-const onOff = (what: string, text: string): boolean => oneOf(what, text, ['on', 'off'] as const) === 'on';

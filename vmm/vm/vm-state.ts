@@ -31,6 +31,8 @@ const VM_OPTIONS = object(
     /** Devices inside the VMM, and files for them: values of -device virtio-… and -drive. */
     virtio: list(text),
     drives: list(text),
+    /** Values of -netdev. */
+    netdevs: list(text),
     /** UNIX socket of the host; absent without devices. */
     host: text,
     /**

@@ -14,13 +14,12 @@ import type { Vitals } from '../crew/vitals.ts';
 import { hartCount, hartWords64, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../machine/control/control-block.ts';
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
-import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
-import { virtioParts } from './disks.ts';
 import { fillRam, readGuest } from './guest-image.ts';
 import { ramPart } from './guest-ram.ts';
+import { type Backends, virtioParts } from './virtio-parts.ts';
 import type { VmOptions } from './vm-state.ts';
 
 export type RunState = 'running' | 'paused' | 'shutdown';
@@ -37,12 +36,12 @@ export interface VmParts {
   readonly vcpu: VcpuThread;
   readonly ramFd: number;
   readonly ram: Mapping;
-  /** Present with devices: their host, and the interrupt thread that delivers their interrupts. */
+  /** Present with devices. */
   readonly host?: PassthroughHost;
+  /** Present with devices, whose interrupts it delivers, or with sockets, whose news it tells. */
   readonly interrupts?: InterruptThread;
   readonly console: Console;
-  /** In the order of the block devices. */
-  readonly disks: readonly DiskDescription[];
+  readonly backends: Backends;
   /** Number of images that ran this guest before this one. */
   readonly generation: number;
   /** The address that the boot ROM jumps to. */
@@ -97,7 +96,7 @@ export class Vm {
 
   /** The parts of the machine that a vCPU is built for. */
   get machineParts(): MachineParts {
-    const { ram, entry, next, host, options, disks } = this.parts;
+    const { ram, entry, next, host, options, backends, interrupts } = this.parts;
     const devices = host?.devices.map(({ description }) => description) ?? [];
     const accel = options.accel ? { accel: options.accel } : {};
     return {
@@ -105,9 +104,10 @@ export class Vm {
       entry,
       next,
       aia: options.aia,
-      virtio: virtioParts(options, disks),
+      virtio: virtioParts(options, backends),
       devices,
       ...accel,
+      ...(interrupts?.input.news === undefined ? {} : { news: interrupts.input.news }),
       ...(host ? { peerBars: host.peerBars } : {}),
     };
   }

@@ -6,7 +6,9 @@
 
 #define UART 0x10000000ul
 #define UART_DATA (UART + 0)
+#define UART_IER (UART + 1)
 #define UART_LSR (UART + 5)
+#define IER_RECEIVED 0x01
 #define LSR_DATA_READY 0x01
 #define LSR_THR_EMPTY 0x20
 
@@ -14,6 +16,8 @@ int console_getc(void)
 {
 	return read8(UART_LSR) & LSR_DATA_READY ? read8(UART_DATA) : -1;
 }
+
+void console_interrupts(void) { write8(UART_IER, IER_RECEIVED); }
 
 void console_putc(char c)
 {

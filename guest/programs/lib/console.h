@@ -7,6 +7,8 @@
 
 /* The next character received, or -1. */
 int console_getc(void);
+/* Input interrupts from now on. */
+void console_interrupts(void);
 void console_putc(char c);
 
 /* Just what the guests print: %s, %u (u32), %lu (u64), %x (u32, hexadecimal), %lx, %c and %%. */

@@ -5,14 +5,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { EPOLLET, epollArm, epollCreate } from '../../../platform/libc/epoll.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead, eventfdSignal } from '../../../platform/libc/eventfd.ts';
 import { close } from '../../../platform/libc/fd.ts';
-import { connectUnix } from '../../../platform/libc/unix-socket.ts';
+import { POLLIN } from '../../../platform/libc/poll.ts';
+import { connectUnix, sendAll, socketPair } from '../../../platform/libc/unix-socket.ts';
 import { int32s } from '../../../platform/shared.ts';
 import { InterruptThread } from '../../../vmm/crew/interrupts/thread.ts';
 import { startInterruptThread } from '../../../vmm/crew/threads.ts';
 import { createVmShared, type VmShared } from '../../../vmm/crew/vm-shared.ts';
-import { hartWords, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control/control-block.ts';
+import {
+  hartWords,
+  OWNER_HART,
+  REQUEST_EXIT,
+  REQUEST_RUN,
+  REQUEST_STOP,
+} from '../../../vmm/machine/control/control-block.ts';
 import { Imsic } from '../../../vmm/machine/hart-local/imsic.ts';
 import { InterruptRoutes, routeTarget } from '../../../vmm/machine/shared/interrupt-routes.ts';
 
@@ -26,6 +34,8 @@ let dir: string;
 let host: Server;
 let accepted: Promise<Socket[]>;
 let hostFile: number;
+let news: number;
+let sockets: readonly [number, number];
 let thread: InterruptThread;
 let ended: Promise<unknown>;
 let messages: { next(kind: string): Promise<void> };
@@ -42,7 +52,10 @@ beforeEach(async () => {
   host = createServer().listen(join(dir, 'host.sock'));
   accepted = once(host, 'connection') as Promise<Socket[]>;
   hostFile = connectUnix(join(dir, 'host.sock'));
-  thread = new InterruptThread(shared, hostFile);
+  news = epollCreate();
+  sockets = socketPair();
+  epollArm(news, sockets[0], POLLIN | EPOLLET);
+  thread = new InterruptThread(shared, { hostFile, news });
   messages = collect(thread);
   ended = once(startInterruptThread(thread), 'exit');
   thread.begin();
@@ -53,7 +66,7 @@ afterEach(async () => {
   thread.request(REQUEST_EXIT);
   await ended;
   host.close();
-  close(hostFile);
+  for (const open of [hostFile, news, ...sockets]) close(open);
   close(fd);
   rmSync(dir, { recursive: true });
 });
@@ -84,6 +97,20 @@ function delivered(count: number, hart = 0): void {
 }
 
 describe('the interrupt thread', () => {
+  it('wakes the owner of the sockets whenever one has news, and not for what it has told', () => {
+    thread.request(REQUEST_RUN);
+    const { wake: word } = hartWords(OWNER_HART);
+    let seen = Atomics.load(wake, word);
+    for (const _ of [1, 2, 3]) {
+      sendAll(sockets[1], new Uint8Array(1)); // nobody reads it
+      expect(Atomics.wait(wake, word, seen, 5000)).not.toBe('timed-out');
+      seen = Atomics.load(wake, word);
+    }
+    eventfdSignal(fd);
+    delivered(1);
+    expect(Atomics.load(wake, word)).toBe(seen + 1); // that interrupt's
+  });
+
   it('makes the identity of a route pending and counts every interrupt', () => {
     thread.request(REQUEST_RUN);
     eventfdSignal(fd);

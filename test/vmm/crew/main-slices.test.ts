@@ -35,7 +35,7 @@ beforeEach(() => {
   said = [];
   vcpu.listen((message) => said.push(message));
   hostFile = eventfd();
-  interrupts = new InterruptThread(vcpu.shared, hostFile);
+  interrupts = new InterruptThread(vcpu.shared, { hostFile });
   ram = new SharedArrayBuffer(4 << 20);
   new Uint32Array(ram).set(GUEST);
   device = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -8,12 +8,16 @@ import { openDisks } from '../../../vmm/vm/disks.ts';
 import { planVirtio } from '../../../vmm/vm/virtio-options.ts';
 import type { VmOptions } from '../../../vmm/vm/vm-state.ts';
 
-describe('-drive and -device virtio-…', () => {
+const dgram = (id: string): string => `dgram,id=${id},local.type=unix,local.path=/l,remote.type=unix,remote.path=/r`;
+const NETS = ['virtio-net-device,netdev=n0,mac=02:00:00:00:00:09', 'virtio-net-device,netdev=n2'];
+
+describe('-drive, -netdev and -device virtio-…', () => {
   it('give the devices in the order of the command line, drives of their own last', () => {
-    const plan = planVirtio(
-      ['virtio-rng-pci', 'virtio-blk-device,drive=hd0,serial=abc'],
-      ['file=/a,,b,if=none,id=hd0,cache=none,readonly=on', 'file=/c'],
-    );
+    const plan = planVirtio({
+      virtio: ['virtio-rng-pci', 'virtio-blk-device,drive=hd0,serial=abc', 'virtio-net-pci,netdev=n1', ...NETS],
+      drives: ['file=/a,,b,if=none,id=hd0,cache=none,readonly=on', 'file=/c'],
+      netdevs: [dgram('n0'), dgram('n1'), dgram('n2')],
+    });
     expect(plan).toEqual([
       { kind: 'rng', transport: 'pci' },
       {
@@ -21,6 +25,9 @@ describe('-drive and -device virtio-…', () => {
         transport: 'mmio',
         drive: { id: 'hd0', file: '/a,b', cache: 'none', readOnly: true, serial: 'abc' },
       },
+      { kind: 'net', transport: 'pci', netdev: 1, mac: Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56) },
+      { kind: 'net', transport: 'mmio', netdev: 0, mac: Uint8Array.of(2, 0, 0, 0, 0, 9) },
+      { kind: 'net', transport: 'mmio', netdev: 2, mac: Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x57) },
       {
         kind: 'blk',
         transport: 'pci',
@@ -45,8 +52,21 @@ describe('-drive and -device virtio-…', () => {
     [['virtio-gpu-pci'], [], '-device virtio-gpu-pci: there are virtio-blk-pci'],
     [['virtio-rng-pci,max-bytes=1'], [], "'max-bytes' is not known"],
     [['virtio-blk-pci,drive=a', 'virtio-blk-pci,drive=a'], ['file=/a,id=a,if=none'], 'the drive has a device already'],
-  ])('are refused in one line: %j %j', (devices, drives, error) => {
-    expect(() => planVirtio(devices, drives)).toThrow(error);
+  ])('are refused in one line: %j %j', (virtio, drives, error) => {
+    expect(() => planVirtio({ virtio, drives })).toThrow(error);
+  });
+
+  it.each([
+    [[], dgram('n'), "-netdev: no device uses 'n'; give -device virtio-net-pci,netdev=n"],
+    [['virtio-net-pci'], dgram('n'), '-device virtio-net-pci: give netdev=ID'],
+    [['virtio-net-pci,netdev=m'], dgram('n'), 'there is no -netdev with id=m'],
+    [['virtio-net-pci,netdev=n,mac=1'], dgram('n'), 'mac=1 is no address of a station'],
+    [['virtio-net-pci,netdev=n,mac=01:00:00:00:00:00'], dgram('n'), 'is no address of a station'],
+    [['virtio-net-pci,netdev=n'], 'user,id=n', "-netdev user,id=n: 'user' is not known; there is dgram"],
+    [['virtio-net-pci,netdev=n'], 'dgram,id=n,local.type=inet', 'local.type=inet is not known; there is unix'],
+    [['virtio-net-pci,netdev=n'], 'dgram,id=n,local.path=/l', 'give remote.path=PATH'],
+  ])('with a network are refused in one line: %j %s', (virtio, netdev, error) => {
+    expect(() => planVirtio({ virtio, netdevs: [netdev] })).toThrow(error);
   });
 });
 

@@ -1,12 +1,13 @@
 /**
  * The dispatcher takes interrupts from eventfds, makes the identities pending that the routes name,
  * and wakes the harts. An eventfd that nobody reads keeps its count: that is how interrupts survive
- * an exec.
+ * an exec. It also wakes the owner of the shared devices when one of their sockets has news.
  *
  * The interrupt thread sleeps in poll(2). A device's interrupt wakes it, or main through `kick`, or
  * the time-out of a second. A parked worker sleeps on the `dispatch` word instead. Around an exec,
  * while there is no worker, main delivers without sleeping.
  */
+import { epollWait } from '../../../platform/libc/epoll.ts';
 import { eventfdRead } from '../../../platform/libc/eventfd.ts';
 import { POLLIN, POLLRDHUP, poll } from '../../../platform/libc/poll.ts';
 import { int32s } from '../../../platform/shared.ts';
@@ -15,6 +16,7 @@ import {
   hartCount,
   MachineBlock,
   numberOf,
+  OWNER_HART,
   obeyed,
   REQUEST_EXIT,
   REQUEST_STOP,
@@ -27,6 +29,7 @@ import { InterruptRoutes, targetHart, targetIdentity } from '../../machine/share
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
 const LONGEST_WAIT_MS = 1000;
+const NO_FILE = -1; // poll(2) passes it over
 
 export class InterruptDispatcher {
   readonly #control: Int32Array;
@@ -35,17 +38,22 @@ export class InterruptDispatcher {
   readonly #routes: InterruptRoutes;
   readonly #kick: number;
   readonly #hostFile: number;
+  readonly #news: number;
   readonly #tell: (message: InterruptMessage) => void;
   readonly #crew: number;
   /** The last request that the dispatcher obeyed. */
   #request = -1;
 
-  constructor({ shared, kick, hostFile }: InterruptInput, tell: (message: InterruptMessage) => void) {
+  constructor(
+    { shared, kick, hostFile = NO_FILE, news = NO_FILE }: InterruptInput,
+    tell: (message: InterruptMessage) => void,
+  ) {
     this.#control = int32s(shared.control);
     this.#files = hartNumbers(hartCount(shared.control)).map((hart) => new Imsic(shared.imsic, this.#control, hart));
     this.#routes = new InterruptRoutes(shared.routes);
     this.#kick = kick;
     this.#hostFile = hostFile;
+    this.#news = news;
     this.#tell = tell;
     this.#crew = crewOnDuty(this.#control);
   }
@@ -83,12 +91,17 @@ export class InterruptDispatcher {
     const fds = [
       { fd: this.#kick, events: POLLIN },
       { fd: this.#hostFile, events: POLLRDHUP },
+      { fd: this.#news, events: POLLIN },
     ];
     for (let route = 0; route < this.#routes.count; route++) {
       fds.push({ fd: this.#routes.eventfd(route), events: POLLIN });
     }
-    const [kicked, hungUp, ...ready] = poll(fds, timeoutMs) ?? [];
+    const [kicked, hungUp, news, ...ready] = poll(fds, timeoutMs) ?? [];
     if (kicked) eventfdRead(this.#kick);
+    if (news) {
+      epollWait(this.#news, 0); // takes the edges: the next news are news again
+      wakeHart(this.#control, OWNER_HART); // pairs with the load in vcpu/vcpu.ts, before the owner looks
+    }
     const reached = new Set<number>();
     ready.forEach((revents, route) => {
       if (revents) this.#deliver(route, reached);

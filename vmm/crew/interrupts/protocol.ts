@@ -11,8 +11,13 @@ export interface InterruptInput {
   readonly shared: InterruptShared;
   /** An eventfd. Main signals it after it changed the `dispatch` word. */
   readonly kick: number;
-  /** An open file of the host, on which nothing is ever sent: it hangs up when the host ends. */
-  readonly hostFile: number;
+  /**
+   * An open file of the host, on which nothing is ever sent: it hangs up when the host ends. Absent
+   * without devices.
+   */
+  readonly hostFile?: number;
+  /** An epoll instance: on news of its edge-triggered sockets, their owner is woken. */
+  readonly news?: number;
 }
 
 export type InterruptMessage =

@@ -13,10 +13,9 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
   readonly input: InterruptInput;
   readonly #control: Int32Array;
 
-  /** `hostFile` is an open file of the host. */
-  constructor(shared: InterruptShared, hostFile: number) {
+  constructor(shared: InterruptShared, waiting: Pick<InterruptInput, 'hostFile' | 'news'>) {
     super('interrupt thread');
-    this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), hostFile };
+    this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ...waiting };
     this.#control = int32s(shared.control);
   }
 

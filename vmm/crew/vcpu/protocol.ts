@@ -7,6 +7,7 @@ import type { SharedPart } from '../../../platform/shared.ts';
 import type { DeviceDescription } from '../../client/device.ts';
 import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
+import type { DatagramDescription } from '../../machine/shared/datagram-port.ts';
 import type { DiskDescription } from '../../machine/shared/disk-file.ts';
 import type { VirtioTransport } from '../../machine/shared/virtio-devices.ts';
 import type { Aia } from '../../machine/shared/wired-devices.ts';
@@ -16,7 +17,14 @@ import type { VmShared } from '../vm-shared.ts';
 /** A virtio device inside the VMM. */
 export type VirtioPart =
   | { readonly kind: 'rng'; readonly transport: VirtioTransport }
-  | { readonly kind: 'blk'; readonly transport: VirtioTransport; readonly disk: DiskDescription };
+  | { readonly kind: 'blk'; readonly transport: VirtioTransport; readonly disk: DiskDescription }
+  | {
+      readonly kind: 'net';
+      readonly transport: VirtioTransport;
+      /** 6 bytes. */
+      readonly mac: Uint8Array;
+      readonly socket: DatagramDescription;
+    };
 
 /** All that a machine is built from, except its state. */
 export interface MachineParts {
@@ -29,6 +37,8 @@ export interface MachineParts {
   /** Which interrupt controllers the machine has; aplic-imsic if absent. */
   readonly aia?: Aia | undefined;
   readonly virtio?: readonly VirtioPart[];
+  /** An epoll instance: the vCPU adds its sockets, the interrupt thread hears their news. */
+  readonly news?: number;
   readonly devices: readonly DeviceDescription[];
   /** Present with devices. */
   readonly peerBars?: PeerBarParts;

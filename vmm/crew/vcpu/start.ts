@@ -1,12 +1,17 @@
 /** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
 import { block } from '../../../devices/virtio/blk.ts';
+import type { VirtioKind } from '../../../devices/virtio/device.ts';
+import { network } from '../../../devices/virtio/net.ts';
 import { entropy } from '../../../devices/virtio/rng.ts';
 import { SysError } from '../../../platform/errno.ts';
+import { EPOLLET, epollArm } from '../../../platform/libc/epoll.ts';
+import { POLLIN } from '../../../platform/libc/poll.ts';
 import { type PlacedBar, VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput } from '../../machine/shared/console-output.ts';
+import { DatagramPort } from '../../machine/shared/datagram-port.ts';
 import { DiskFile } from '../../machine/shared/disk-file.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
@@ -45,7 +50,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     entry: parts.entry,
     next: parts.next,
     aia: parts.aia ?? 'aplic-imsic',
-    virtio: parts.virtio?.map(unitOf),
+    virtio: parts.virtio?.map((part) => unitOf(part, parts.news)),
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),
@@ -56,10 +61,22 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
   return new Vcpu(machine, { shared, lends, tell });
 }
 
-const unitOf = (part: VirtioPart): VirtioUnit => ({
+const unitOf = (part: VirtioPart, news: number | undefined): VirtioUnit => ({
   transport: part.transport,
-  kind: part.kind === 'rng' ? entropy() : block(new DiskFile(part.disk)),
+  kind: kindOf(part, news),
 });
+
+function kindOf(part: VirtioPart, news: number | undefined): VirtioKind {
+  switch (part.kind) {
+    case 'rng':
+      return entropy();
+    case 'blk':
+      return block(new DiskFile(part.disk));
+    case 'net':
+      epollArm(news!, part.socket.fd, POLLIN | EPOLLET);
+      return network(new DatagramPort(part.socket), part.mac);
+  }
+}
 
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {

@@ -107,7 +107,8 @@ export class SharedMachine {
 
   /** Milliseconds until a device wants `update`; undefined if none does. */
   dueMs(): number | undefined {
-    return this.#wired?.dueMs();
+    const [wired, virtio] = [this.#wired?.dueMs(), this.#virtio?.dueMs()];
+    return wired === undefined || virtio === undefined ? (wired ?? virtio) : Math.min(wired, virtio);
   }
 
   get #hasVirtio(): boolean {

@@ -70,9 +70,19 @@ export class VirtioDevices {
     });
   }
 
-  /** There may be input from outside. */
+  /** There may be news from outside. */
   update(): void {
     for (const device of this.#devices) device.update();
+  }
+
+  /** Milliseconds until a device wants `update` though there is no news; undefined: none does. */
+  dueMs(): number | undefined {
+    let least: number | undefined;
+    for (const device of this.#devices) {
+      const due = device.dueMs();
+      if (due !== undefined && (least === undefined || due < least)) least = due;
+    }
+    return least;
   }
 
   /** Resets the slots; the PCI host resets its functions. */

@@ -1,0 +1,32 @@
+/** The network backends of a VM: sockets that survive an update. */
+import { rmSync } from 'node:fs';
+
+import { SysError } from '../../platform/errno.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { list } from '../../platform/shape.ts';
+import { openDatagram } from '../../platform/unix-datagram.ts';
+import { DATAGRAM_DESCRIPTION, type DatagramDescription } from '../machine/shared/datagram-port.ts';
+import { parseNetdev } from './netdev-option.ts';
+import type { VmOptions } from './vm-state.ts';
+
+/** In the order of the options. */
+export const NETDEVS_SECTION = defineSection('netdevs', 1, { sockets: list(DATAGRAM_DESCRIPTION) });
+
+export type NetdevsState = StateOf<typeof NETDEVS_SECTION>;
+
+/** Opens the sockets that the options name. Errors name the path in one line. */
+export const openNetdevs = ({ netdevs = [] }: VmOptions): readonly DatagramDescription[] =>
+  netdevs.map((text) => {
+    const { local, remote } = parseNetdev(text);
+    try {
+      return { fd: openDatagram(local), local, remote };
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      throw new SysError(error.code, `-netdev: ${error.message}`);
+    }
+  });
+
+/** The VM has ended: nobody finds its sockets any more. */
+export function removeNetdevs(netdevs: readonly DatagramDescription[]): void {
+  for (const { local } of netdevs) rmSync(local, { force: true });
+}

@@ -4,6 +4,7 @@
 import type { AccessRules } from '../kit/bar-access.ts';
 import type { Defect } from '../kit/control.ts';
 import type { Bar } from '../kit/device.ts';
+import { barsOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import { type Access, countOf, type Register, type RegisterMap, widthOf } from '../kit/registers.ts';
 import { MODELS, modelOf } from './device-types.ts';
@@ -75,7 +76,7 @@ export function describeDeviceType(name: string, properties: Readonly<Record<str
     properties: Object.entries(type.properties).map(([property, { defaultText, expected, what }]) => {
       return { name: property, default: defaultText, expected, what };
     }),
-    bars: type.bars(parseProperties(name, type.properties, properties)).map(describeBar),
+    bars: barsOf(type, parseProperties(name, type.properties, properties)).map(describeBar),
     defects: type.defects,
   };
 }

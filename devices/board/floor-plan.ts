@@ -4,7 +4,7 @@
  */
 import { einval } from '../../platform/errno.ts';
 import type { Bar } from '../kit/device.ts';
-import { identityOf } from '../kit/function-properties.ts';
+import { barsOf, identityOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import { type Model, modelOf } from './device-types.ts';
 import { assignBars, interruptLine } from './firmware.ts';
@@ -52,7 +52,7 @@ export function planDevices({ devices, units, firstGroup }: PlanOptions): Planne
     const unit = unitOf(model, iommu, units);
     const values = parseProperties(type, model.type.properties, properties);
     const { interruptPin } = identityOf(model.type.identity, values);
-    return { ...device, model, unit, bars: model.type.bars(values), interruptPin };
+    return { ...device, model, unit, bars: barsOf(model.type, values), interruptPin };
   });
   const addresses = assignBars(parsed.map(({ bars }) => bars));
   return parsed.map(({ model, properties, bdf, unit, bars, interruptPin }, i) => ({

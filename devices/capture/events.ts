@@ -1,6 +1,6 @@
 /**
- * The interrupts and faults of capture. Each event is a bit of IRQ_STATUS. An MSI tells each event;
- * without MSI, the level does.
+ * The interrupts and faults of capture. Each event is a bit of IRQ_STATUS. A message tells each
+ * event, with MSI-X that of the bit's number; without messages, the level does.
  */
 import type { Interrupts } from '../kit/interrupts.ts';
 import { CTRL_IRQ_ENABLE, IRQ_FAULT, type Values } from './regs.ts';
@@ -20,9 +20,9 @@ export class Events {
   tell(bit: number): void {
     this.#reg.IRQ_STATUS |= bit;
     if (!this.#enabled()) return;
-    if (!this.#interrupts.msiEnabled()) {
+    if (!this.#interrupts.messagesEnabled()) {
       this.driveLevel();
-    } else if (!this.#interrupts.message()) {
+    } else if (!this.#interrupts.message(31 - Math.clz32(bit))) {
       this.#reg.FAULTS++; // no event for this: its MSI would be refused, too
       this.#reg.IRQ_STATUS |= IRQ_FAULT;
       this.fault = true;

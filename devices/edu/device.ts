@@ -86,11 +86,14 @@ class Edu implements Device {
     if (this.#reg.IRQ_STATUS === 0) this.#bus.interrupts.setLevel(false);
   }
 
-  /** Raises `bits` and tells of all pending bits, even if none of them is new. */
+  /**
+   * Raises `bits` and tells of all pending bits, even if none of them is new. With MSI-X the vector is
+   * the number of the lowest bit of `bits`.
+   */
   #raise(bits: number): void {
     this.#reg.IRQ_STATUS |= bits;
     if (this.#reg.IRQ_STATUS === 0) return;
-    if (this.#bus.interrupts.msiEnabled()) this.#bus.interrupts.message();
+    if (this.#bus.interrupts.messagesEnabled()) this.#bus.interrupts.message(31 - Math.clz32(bits & -bits));
     else this.#bus.interrupts.setLevel(true);
   }
 

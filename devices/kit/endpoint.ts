@@ -12,16 +12,17 @@ import {
 } from '../../iommu/abi/pci-regs.ts';
 import type { PeerHandler } from '../../iommu/bus/peer-cycles.ts';
 import { type Halves, type MailboxHandler, REGION_CONFIG } from '../../platform/mailbox.ts';
-import { ONES, readRegisters, writeRegisters } from './bar-access.ts';
+import { ONES, type Registers, readRegisters, writeRegisters } from './bar-access.ts';
 import { BusMaster } from './bus-master.ts';
 import { ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
 import type { Bar, Clock, Device, DeviceType, DmaRecord, RegisterBar } from './device.ts';
 import type { Dma } from './dma.ts';
 import { FlrCapability } from './flr.ts';
-import { hasFlr, identityOf } from './function-properties.ts';
+import { barsOf, hasFlr, identityOf, msixVectorsOf } from './function-properties.ts';
 import { Interrupts, type LevelLine } from './interrupts.ts';
 import { MsiCapability } from './msi.ts';
+import { MsixCapability } from './msix.ts';
 import { type PropertyTable, type PropertyValues, parseProperties } from './properties.ts';
 
 /** Lets the BARs answer other devices while the function decodes memory (iommu/bus/bar-gate.ts). */
@@ -51,17 +52,21 @@ export class Endpoint implements MailboxHandler, PeerHandler {
   readonly #control: DeviceControl;
   readonly #memoryBars: BarDecoder;
   readonly #flr: FlrCapability | undefined;
+  readonly #msix: MsixCapability | undefined;
   readonly #begin: () => Life;
   #life: Life;
 
   /** Plugs an instance of `type` into a slot. EINVAL for bad properties. */
   constructor(type: DeviceType, slot: Slot, properties: Readonly<Record<string, string>>) {
     const values: PropertyValues<PropertyTable> = parseProperties(type.name, type.properties, properties);
-    const bars = type.bars(values);
+    const bars = barsOf(type, values);
     const config = new ConfigSpace(identityOf(type.identity, values), bars);
     this.config = config;
     for (const bar of bars) this.#bars.set(bar.index, bar);
     const msi = type.msi ? new MsiCapability(config) : undefined;
+    const vectors = msixVectorsOf(values);
+    const msix = vectors > 0 ? new MsixCapability(config, vectors) : undefined;
+    this.#msix = msix;
     this.#flr = hasFlr(values) ? new FlrCapability(config) : undefined;
     config.complete();
     this.#control = slot.control;
@@ -69,7 +74,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     const { line, clock, timeline, control } = slot;
     this.#begin = () => {
       const dma = new BusMaster(config, slot.dma);
-      const interrupts = new Interrupts({ config, msi, dma, line, control });
+      const interrupts = new Interrupts({ config, msi, msix, dma, line, control });
       return { device: type.create({ dma, interrupts, clock, timeline, control }, values), dma, interrupts };
     };
     this.#life = this.#begin();
@@ -99,7 +104,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     this.#control.countAccess();
     if (region === REGION_CONFIG) return this.config.read(offset, size);
     const bar = this.#decode(region, offset, size);
-    return bar ? readRegisters(this.#life.device.bars[region]!, bar.access, offset, size) : ONES;
+    return bar ? readRegisters(this.#registersOf(region), bar.access, offset, size) : ONES;
   }
 
   write(region: number, offset: number, size: number, lo: number, hi: number): void {
@@ -113,12 +118,16 @@ export class Endpoint implements MailboxHandler, PeerHandler {
       return;
     }
     const bar = this.#decode(region, offset, size);
-    if (bar) writeRegisters(this.#life.device.bars[region]!, bar.access, offset, size, { lo, hi });
+    if (bar) writeRegisters(this.#registersOf(region), bar.access, offset, size, { lo, hi });
   }
 
   /** Whether an access of another function would be answered now (PCIe 6.0 §2.3.1). */
   answers(bar: number, at: number, size: number): boolean {
     return this.#decode(bar, at, size)?.space === 'memory';
+  }
+
+  #registersOf(bar: number): Registers {
+    return this.#msix?.bar === bar ? this.#msix : this.#life.device.bars[bar]!;
   }
 
   #decode(region: number, offset: number, size: number): RegisterBar | undefined {
@@ -135,6 +144,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     this.#life.dma.retire();
     this.#life.interrupts.retire();
     this.config.reset();
+    this.#msix?.reset();
     this.#life = this.#begin();
   }
 

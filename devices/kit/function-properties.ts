@@ -1,11 +1,14 @@
 /** Properties of a PCI function that have nothing to do with what is behind it. */
 import type { Identity } from './config-space.ts';
-import { onOff } from './properties.ts';
+import type { Bar, DeviceType } from './device.ts';
+import { MAX_MSIX_VECTORS, MSIX_REGISTER_BAR } from './msix.ts';
+import { integer, onOff, type PropertyTable, type PropertyValues } from './properties.ts';
 
 /** For the property table of a device type. */
 export const FUNCTION_PROPERTIES = {
   flr: onOff(false, 'it can be reset by itself (function-level reset, Advanced Features capability)'),
   intx: onOff(true, 'it has an INTx pin; off: as a virtual function'),
+  msix: integer(0, { from: 0, to: MAX_MSIX_VECTORS }, 'MSI-X vectors, their table in BAR 1; 0: it has no MSI-X'),
 };
 
 /** Values of the properties of any device type. */
@@ -16,3 +19,10 @@ export const identityOf = (identity: Identity, { intx }: Values): Identity =>
   intx === false ? { ...identity, interruptPin: 0 } : identity;
 
 export const hasFlr = ({ flr }: Values): boolean => flr === true;
+
+/** 0 for a function without MSI-X. */
+export const msixVectorsOf = ({ msix }: Values): number => (typeof msix === 'number' ? msix : 0);
+
+/** The BARs of a function with these properties: those of its device, and the one of MSI-X. */
+export const barsOf = (type: DeviceType, values: PropertyValues<PropertyTable>): readonly Bar[] =>
+  msixVectorsOf(values) === 0 ? type.bars(values) : [...type.bars(values), MSIX_REGISTER_BAR];

@@ -9,6 +9,7 @@ import {
   PCI_MSI_FLAGS_ENABLE,
 } from '../../iommu/abi/pci-regs.ts';
 import type { ConfigSpace } from './config-space.ts';
+import type { Message } from './msix.ts';
 
 const LENGTH = 0x0e;
 
@@ -31,19 +32,11 @@ export class MsiCapability {
     return (this.#config.get(this.#at + PCI_MSI_FLAGS, 2) & PCI_MSI_FLAGS_ENABLE) !== 0;
   }
 
-  /** Page number of the message address. */
-  vpn(): number {
-    const hi = this.#config.get(this.#at + PCI_MSI_ADDRESS_HI, 4);
-    return hi * 2 ** 20 + (this.#config.get(this.#at + PCI_MSI_ADDRESS_LO, 4) >>> 12);
-  }
-
-  /** Offset of the message address in its page. */
-  offset(): number {
-    return this.#config.get(this.#at + PCI_MSI_ADDRESS_LO, 4) & 0xffc;
-  }
-
-  /** The 16-bit data; the upper half of the stored word is 0. */
-  data(): number {
-    return this.#config.get(this.#at + PCI_MSI_DATA_64, 2);
+  /** Data has 16 bits; the upper half of the stored word is 0. */
+  message(): Message {
+    const low = this.#config.get(this.#at + PCI_MSI_ADDRESS_LO, 4);
+    const high = this.#config.get(this.#at + PCI_MSI_ADDRESS_HI, 4);
+    const data = this.#config.get(this.#at + PCI_MSI_DATA_64, 2);
+    return { vpn: high * 2 ** 20 + (low >>> 12), offset: low & 0xffc, data };
   }
 }

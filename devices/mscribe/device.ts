@@ -162,7 +162,7 @@ class Mscribe implements Device {
 
   #raise(cause: number): void {
     this.#reg.CAUSE |= cause;
-    if (this.#bus.interrupts.msiEnabled()) this.#bus.interrupts.message();
+    if (this.#bus.interrupts.messagesEnabled()) this.#bus.interrupts.message();
     else this.#bus.interrupts.setLevel(true);
   }
 }

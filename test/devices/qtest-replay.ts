@@ -4,6 +4,7 @@
  */
 
 import type { Bar, DeviceType } from '../../devices/kit/device.ts';
+import { barsOf } from '../../devices/kit/function-properties.ts';
 import { parseProperties } from '../../devices/kit/properties.ts';
 import { PCI_BASE_ADDRESS_0, PCI_COMMAND, PCI_COMMAND_IO, PCI_COMMAND_MEMORY } from '../../iommu/abi/pci-regs.ts';
 import { Bench } from './bench.ts';
@@ -111,7 +112,7 @@ class ReplayBoard {
     this.#machine = machine;
     const { type, properties } = machine;
     this.bench = new Bench(type, properties);
-    this.#bars = type.bars(parseProperties(type.name, type.properties, properties));
+    this.#bars = barsOf(type, parseProperties(type.name, type.properties, properties));
     for (const { kind, index, size } of this.#bars) if (kind === 'ram') this.#ram.set(index, new Uint8Array(size));
   }
 

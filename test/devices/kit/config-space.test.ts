@@ -98,7 +98,7 @@ describe('capability chain (docs/machine.md, "Configuration space")', () => {
     expect(config.read(0x40, 4).lo).toBe(0x00810005);
     expect(config.read(0x44, 4).lo).toBe(0xfffffffc);
     expect(config.read(0x4c, 2).lo).toBe(0xffff);
-    expect({ vpn: msi.vpn(), offset: msi.offset(), data: msi.data() }).toEqual({
+    expect(msi.message()).toEqual({
       vpn: 2 ** 52 - 1,
       offset: 0xffc,
       data: 0xffff,

@@ -87,8 +87,8 @@ class Edu implements Device {
   }
 
   /**
-   * Raises `bits` and tells of all pending bits, even if none of them is new. With MSI-X the vector is
-   * the number of the lowest bit of `bits`.
+   * Raises `bits` and tells of all pending bits, even if none of them is new. With MSI-X the vector
+   * is the number of the lowest bit of `bits`.
    */
   #raise(bits: number): void {
     this.#reg.IRQ_STATUS |= bits;

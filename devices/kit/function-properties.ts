@@ -1,7 +1,7 @@
 /** Properties of a PCI function that have nothing to do with what is behind it. */
 import type { Identity } from './config-space.ts';
-import type { Bar, DeviceType } from './device.ts';
-import { MAX_MSIX_VECTORS, MSIX_REGISTER_BAR } from './msix.ts';
+import type { Bar, DeviceType, RegisterBar } from './device.ts';
+import { MAX_MSIX_VECTORS, MSIX_BAR, MSIX_BAR_BYTES } from './msix.ts';
 import { integer, onOff, type PropertyTable, type PropertyValues } from './properties.ts';
 
 /** For the property table of a device type. */
@@ -20,9 +20,19 @@ export const identityOf = (identity: Identity, { intx }: Values): Identity =>
 
 export const hasFlr = ({ flr }: Values): boolean => flr === true;
 
+const MSIX_REGISTERS: RegisterBar = {
+  kind: 'registers',
+  index: MSIX_BAR,
+  space: 'memory',
+  size: MSIX_BAR_BYTES,
+  width: 32,
+  prefetchable: false,
+  access: { min: 4, max: 4, odd: 'split', small: 'refuse' },
+};
+
 /** 0 for a function without MSI-X. */
 export const msixVectorsOf = ({ msix }: Values): number => (typeof msix === 'number' ? msix : 0);
 
 /** The BARs of a function with these properties: those of its device, and the one of MSI-X. */
 export const barsOf = (type: DeviceType, values: PropertyValues<PropertyTable>): readonly Bar[] =>
-  msixVectorsOf(values) === 0 ? type.bars(values) : [...type.bars(values), MSIX_REGISTER_BAR];
+  msixVectorsOf(values) === 0 ? type.bars(values) : [...type.bars(values), MSIX_REGISTERS];

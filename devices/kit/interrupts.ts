@@ -1,13 +1,13 @@
 /**
- * A function's interrupts. A message (MSI or MSI-X) is a 32-bit store through its DMA port, and INTx
- * is a level on its line (PCI 3.0 §6.8, §2.2.6).
+ * A function's interrupts. A message (MSI or MSI-X) is a 32-bit store through its DMA port, and
+ * INTx is a level on its line (PCI 3.0 §6.8, §2.2.6).
  */
 import { PCI_COMMAND_INTX_DISABLE } from '../../iommu/abi/pci-regs.ts';
 import type { ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
-import type { MsiCapability } from './msi.ts';
-import type { Message, MsixCapability } from './msix.ts';
+import type { Message, MsiCapability } from './msi.ts';
+import type { MsixCapability } from './msix.ts';
 
 /** The INTx wire of one function (iommu/bus/interrupts.ts: IntxLine). */
 export interface LevelLine {
@@ -73,8 +73,8 @@ export class Interrupts {
   }
 
   /**
-   * Raises or lowers the INTx level. It has no effect while messages are enabled, because the pin is
-   * not used then.
+   * Raises or lowers the INTx level. It has no effect while messages are enabled, because the pin
+   * is not used then.
    */
   setLevel(level: boolean): void {
     if (this.#retired) return;
@@ -83,8 +83,8 @@ export class Interrupts {
   }
 
   /**
-   * Called when COMMAND or the control of MSI or MSI-X may have changed. Enabling messages drops the
-   * level for good; the device must raise it anew.
+   * Called when COMMAND or the control of MSI or MSI-X may have changed. Enabling messages drops
+   * the level for good; the device must raise it anew.
    */
   configChanged(): void {
     this.setLevel(this.#level);

@@ -9,9 +9,16 @@ import {
   PCI_MSI_FLAGS_ENABLE,
 } from '../../iommu/abi/pci-regs.ts';
 import type { ConfigSpace } from './config-space.ts';
-import type { Message } from './msix.ts';
 
 const LENGTH = 0x0e;
+
+/** The address and the data of one message. */
+export interface Message {
+  /** Page number of the address, and the offset in that page. */
+  readonly vpn: number;
+  readonly offset: number;
+  readonly data: number;
+}
 
 export class MsiCapability {
   readonly #config: ConfigSpace;

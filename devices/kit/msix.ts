@@ -1,7 +1,7 @@
 /**
- * MSI-X (PCI 3.0 §6.8.2, §6.8.3): each vector has an address, data and a mask of its own, in a table
- * that lies in a BAR. A message of a masked vector pends: its bit in the Pending Bit Array is set,
- * and it is sent when the mask is lifted. Table and array have a BAR to themselves, as most of
+ * MSI-X (PCI 3.0 §6.8.2, §6.8.3): each vector has an address, data and a mask of its own, in a
+ * table that lies in a BAR. A message of a masked vector pends: its bit in the Pending Bit Array is
+ * set, and it is sent when the mask is lifted. Table and array have a BAR to themselves, as most of
  * QEMU's devices have it (msix_init_exclusive_bar).
  */
 import {
@@ -22,32 +22,15 @@ import {
 import type { Halves } from '../../platform/mailbox.ts';
 import { type Registers, word } from './bar-access.ts';
 import type { ConfigSpace } from './config-space.ts';
-import type { RegisterBar } from './device.ts';
+import type { Message } from './msi.ts';
 
 /** As many as fit into half of the BAR. */
 export const MAX_MSIX_VECTORS = 128;
 
-const MSIX_BAR = 1;
-const PBA_START = 0x800;
-
 /** The BAR of table and Pending Bit Array. No device that can have it has a BAR of that index. */
-export const MSIX_REGISTER_BAR: RegisterBar = {
-  kind: 'registers',
-  index: MSIX_BAR,
-  space: 'memory',
-  size: 4096,
-  width: 32,
-  prefetchable: false,
-  access: { min: 4, max: 4, odd: 'split', small: 'refuse' },
-};
-
-/** The address and the data of one message. */
-export interface Message {
-  /** Page number of the address, and the offset in that page. */
-  readonly vpn: number;
-  readonly offset: number;
-  readonly data: number;
-}
+export const MSIX_BAR = 1;
+export const MSIX_BAR_BYTES = 4096;
+const PBA_START = 0x800;
 
 export class MsixCapability implements Registers {
   readonly bar = MSIX_BAR;

@@ -8,6 +8,7 @@ import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
 import { EventTrigger } from '../../iommu/kernel/vfio/pci/event-trigger.ts';
 import { Intx } from '../../iommu/kernel/vfio/pci/intx.ts';
 import { Msi } from '../../iommu/kernel/vfio/pci/msi.ts';
+import { MsiHardware } from '../../iommu/kernel/vfio/pci/msi-hardware.ts';
 import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts';
 import { eperm } from '../../platform/errno.ts';
 import { EventfdSources, NO_RING, SOURCES_BYTES, Sources } from '../../platform/eventfd-source.ts';
@@ -47,6 +48,7 @@ function libc({ fds }: { readonly fds: SharedArrayBuffer }): LibcModel {
 
 const signals = (fds: SharedArrayBuffer, fd: number): number => new Int32Array(fds)[SIGNALS + fd]!;
 
+const CAPABILITY = { at: 0x40, is64: false, maxVectors: 1 };
 const noConfigSpace = { readConfig: () => 0, writeConfig: () => undefined } as unknown as PciAccess;
 
 /** SET_IRQS of one MSI while the device sends it: to another eventfd, then to none. */
@@ -66,18 +68,18 @@ export const msiHandOver = defineScenario({
       const { commands } = kernel(memory);
       const sources = eventfdSources(memory.doorbells);
       const msi = new Msi(
-        noConfigSpace,
-        { at: 0x40, is64: false, maxVectors: 1 },
+        new MsiHardware(noConfigSpace, CAPABILITY),
         {
           doorbells: new DoorbellTable(memory.doorbells),
           vectors: new VectorAllocator(8),
           doorbell: { acquire: () => MSI_VPN * 4096, release: () => undefined },
           fence: () => commands.fence(),
         },
+        false,
       );
       msi.enable(1);
-      msi.setBlock(0, 1, () => new EventTrigger(sources, A));
-      msi.setBlock(0, 1, () => new EventTrigger(sources, B));
+      msi.setBlock(0, [A], (fd) => new EventTrigger(sources, fd));
+      msi.setBlock(0, [B], (fd) => new EventTrigger(sources, fd));
       msi.disable();
     },
   },
@@ -112,8 +114,7 @@ export const msiOverKexec = defineScenario({
       const sources = eventfdSources(memory.doorbells);
       const msi = (): Msi =>
         new Msi(
-          sendingFunction,
-          { at: 0x40, is64: false, maxVectors: 1 },
+          new MsiHardware(sendingFunction, CAPABILITY),
           {
             doorbells: new DoorbellTable(memory.doorbells),
             vectors: new VectorAllocator(8),
@@ -121,16 +122,17 @@ export const msiOverKexec = defineScenario({
             fence: () => commands.fence(),
             holds: () => true,
           },
+          false,
         );
       const before = msi();
       before.keep(); // as an earlier kernel has left it
       before.enable(1);
-      before.setBlock(0, 1, () => new EventTrigger(sources, A));
+      before.setBlock(0, [A], (fd) => new EventTrigger(sources, fd));
       before.leave();
       const next = msi();
       next.keep();
       next.enable(1);
-      next.setBlock(0, 1, () => new EventTrigger(sources, B));
+      next.setBlock(0, [B], (fd) => new EventTrigger(sources, fd));
     },
   },
   check: ({ fds, doorbells }) => {

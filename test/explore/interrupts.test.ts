@@ -12,33 +12,33 @@ const mutants = {
   closedBeforeTheFence: {
     name: 'closed-before-the-fence',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    if (!old && !held) return;\n    this.#fabric.fence();\n',
-    replace: '    if (!old && !held) return;\n    old?.close();\n    this.#fabric.fence();\n',
+    find: '    if (old || held) {\n      this.#fabric.fence();\n',
+    replace: '    if (old || held) {\n      old?.close();\n      this.#fabric.fence();\n',
   },
   fenceBeforeTheRoute: {
     name: 'fence-before-the-route',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? (held ? HELD : -1));\n    if (!old && !held) return;\n    this.#fabric.fence();\n',
+    find: '    this.#fabric.doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));\n    if (old || held) {\n      this.#fabric.fence();\n',
     replace:
-      '    if (old || held) this.#fabric.fence();\n    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? (held ? HELD : -1));\n    if (!old && !held) return;\n',
+      '    if (old || held) this.#fabric.fence();\n    this.#fabric.doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));\n    if (old || held) {\n',
   },
   deliveredBeforeTheFence: {
     name: 'delivered-before-the-fence',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    this.#fabric.fence();\n    this.#fabric.doorbells.deliverPending(this.#base + i);\n',
-    replace: '    this.#fabric.doorbells.deliverPending(this.#base + i);\n    this.#fabric.fence();\n',
+    find: '      this.#fabric.fence();\n      this.#fabric.doorbells.deliverPending(number);\n',
+    replace: '      this.#fabric.doorbells.deliverPending(number);\n      this.#fabric.fence();\n',
   },
   nothingHeldAtTheEnd: {
     name: 'nothing-held-at-the-end',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: 'this.#allocated; i++) this.#fabric.doorbells.setSource(this.#base + i, HELD);',
-    replace: 'this.#allocated; i++) this.#fabric.doorbells.setSource(this.#base + i, 7);',
+    find: 'for (const number of this.#numbers()) this.#fabric.doorbells.setSource(number, HELD);',
+    replace: 'for (const number of this.#numbers()) this.#fabric.doorbells.setSource(number, 7);',
   },
   heldAndClosedAtOnce: {
     name: 'held-and-closed-at-once',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    this.#fabric.fence();\n    for (const trigger of this.#triggers) trigger?.close();\n',
-    replace: '    for (const trigger of this.#triggers) trigger?.close();\n    this.#fabric.fence();\n',
+    find: '    this.#fabric.fence();\n    for (const vector of this.#vectors) vector?.trigger?.close();\n',
+    replace: '    for (const vector of this.#vectors) vector?.trigger?.close();\n    this.#fabric.fence();\n',
   },
   pendingReadAndCleared: {
     name: 'pending-read-and-cleared',

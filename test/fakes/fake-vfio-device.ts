@@ -1,4 +1,4 @@
-/** A vfio-pci device over a FakeFunction, and a caller in the test's own process. */
+/** A vfio-pci device over a function that a test makes, and a caller in the test's own process. */
 
 import { IrqSet, VFIO_DEVICE_SET_IRQS } from '../../iommu/abi/vfio.ts';
 import { createBarGate } from '../../iommu/bus/bar-gate.ts';
@@ -17,6 +17,7 @@ import { type Profile, type ProfileName, profileOf } from '../../iommu/kernel/co
 import { UserArg } from '../../iommu/kernel/core/user-arg.ts';
 import { DeviceMemoryTable } from '../../iommu/kernel/mm/device-memory.ts';
 import { DeviceFile } from '../../iommu/kernel/vfio/device-file.ts';
+import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
 import { PciDevice } from '../../iommu/kernel/vfio/pci/device.ts';
 import { VectorAllocator } from '../../iommu/kernel/vfio/pci/vector-allocator.ts';
 import { ebadf, einval, enospc, SysError } from '../../platform/errno.ts';
@@ -25,7 +26,6 @@ import { eventfdId } from '../../platform/eventfd-watch.ts';
 import { close, dupCloexec } from '../../platform/libc/fd.ts';
 import { createMemory } from '../../platform/memory.ts';
 import { viewOf } from '../../platform/struct.ts';
-import type { FakeFunction } from './fake-function.ts';
 
 /** Any number that stands for a fd of another kind. */
 export const NOT_AN_EVENTFD = 0;
@@ -79,7 +79,7 @@ export class FakeVfioDevice {
   file: FileOperations;
   readonly #object = createMemory('fake function', 0);
 
-  constructor(pci: FakeFunction, profile: ProfileName = '6.12') {
+  constructor(pci: PciAccess, profile: ProfileName = '6.12') {
     this.#profile = profileOf(profile);
     const interrupts = createDoorbellTable();
     const intx = createIntxLine();

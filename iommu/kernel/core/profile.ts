@@ -105,6 +105,11 @@ export interface Profile {
   readonly deviceInfoBytes: 20 | 24;
   /** PCI-7: the widest piece into which a read or write of a BAR is cut. */
   readonly barAccess: 4 | 8;
+  /**
+   * PCI-12: SET_IRQS on a vector beyond those that are enabled is EINVAL, or MSI-X gets the vector
+   * (6.5; NORESIZE is not set then).
+   */
+  readonly messageVectors: 'fixed' | 'added';
   /** PCI-3: SET_IRQS ERR/REQ with an eventfd of −2 or less: as −1, or EINVAL. */
   readonly reqFdBelowMinusOne: 'as-minus-one' | 'EINVAL';
   /** PCI-10: PCI_HOT_RESET tests its count before it looks for a slot or bus reset. */
@@ -147,6 +152,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     notAContainer: 'EINVAL',
     deviceInfoBytes: 20,
     barAccess: 4,
+    messageVectors: 'fixed',
     reqFdBelowMinusOne: 'as-minus-one',
     hotResetCountFirst: false,
     ioeventfd8: 'allowed',
@@ -177,6 +183,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     notAContainer: 'EBADFD',
     deviceInfoBytes: 20,
     barAccess: 4,
+    messageVectors: 'fixed',
     reqFdBelowMinusOne: 'as-minus-one',
     hotResetCountFirst: false,
     ioeventfd8: 'allowed',
@@ -207,6 +214,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,
     barAccess: 8,
+    messageVectors: 'added',
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
     ioeventfd8: 'allowed',
@@ -237,6 +245,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     notAContainer: 'EBADFD',
     deviceInfoBytes: 24,
     barAccess: 8,
+    messageVectors: 'added',
     reqFdBelowMinusOne: 'EINVAL',
     hotResetCountFirst: true,
     ioeventfd8: 'refused',

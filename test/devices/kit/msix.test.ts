@@ -1,4 +1,4 @@
-/** MSI-X of a function (PCI 3.0 §6.8.2, §6.8.3; docs/machine.md, "MSI-X"). */
+/** MSI-X of a function (PCI 3.0 §6.8.2, §6.8.3; docs/machine.md, "Configuration space"). */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 

@@ -3,10 +3,8 @@
  * enables the function and makes a fresh view of its configuration space. The last close disables
  * it and restores the configuration that firmware had left.
  */
-import { einval, SysError } from '../../../../platform/errno.ts';
+import { einval } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
-import { hex } from '../../../../platform/hex.ts';
-import type { PageArena } from '../../../../platform/page-arena.ts';
 import type { DeviceInfo, FunctionFacts, TimelineReply } from '../../../abi/control.ts';
 import {
   PCI_COMMAND,
@@ -14,44 +12,30 @@ import {
   PCI_COMMAND_MASTER,
   PCI_COMMAND_MEMORY,
 } from '../../../abi/pci-regs.ts';
-import {
-  VFIO_DEVICE_GET_INFO,
-  VFIO_DEVICE_GET_IRQ_INFO,
-  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
-  VFIO_DEVICE_GET_REGION_INFO,
-  VFIO_DEVICE_IOEVENTFD,
-  VFIO_DEVICE_PCI_HOT_RESET,
-  VFIO_DEVICE_RESET,
-  VFIO_DEVICE_SET_IRQS,
-  VFIO_PCI_CONFIG_REGION_INDEX,
-  VFIO_PCI_OFFSET_SHIFT,
-} from '../../../abi/vfio.ts';
 import { IntxLine } from '../../../bus/interrupts.ts';
 import { formatBdf, type PciFunction } from '../../../bus/pci-function.ts';
-import type { Caller, MappedFile, MmapRequest } from '../../core/open-file.ts';
 import type { Profile } from '../../core/profile.ts';
-import type { UserArg } from '../../core/user-arg.ts';
 import type { DeviceMemoryTable } from '../../mm/device-memory.ts';
-import type { DeviceOps, FeatureRequest, VfioDevice } from '../device.ts';
+import type { DeviceOps, VfioDevice } from '../device.ts';
 import { Virqfds } from '../virqfd/virqfd.ts';
 import type { PciAccess } from './access.ts';
 import { BarIo } from './bar-io.ts';
 import { BarMmap } from './bar-mmap.ts';
 import { ConfigState } from './config-state.ts';
-import { LowPower, pciFeature } from './feature.ts';
+import { LowPower } from './feature.ts';
 import { functionFacts, functionInfo, functionTimeline } from './function-info.ts';
 import { resetFunction, startReset } from './function-reset.ts';
-import { getHotResetInfo, hotReset } from './hot-reset.ts';
-import { getInfo, getIrqInfo, getRegionInfo } from './info.ts';
 import { Intx } from './intx.ts';
 import { Ioeventfds } from './ioeventfd.ts';
 import { Irqs } from './irqs.ts';
 import { Msi, type MsiFabric } from './msi.ts';
+import { MsiHardware, queueSize } from './msi-hardware.ts';
+import { MsixHardware } from './msix-hardware.ts';
+import { type OpenFunction, PciDeviceFile } from './pci-device-file.ts';
 import { PeerReturn } from './peer-return.ts';
 import { RamBars } from './ram-bars.ts';
 import { RegisterPages } from './register-pages.ts';
 import { findResources, type PciResources } from './resources.ts';
-import { parseSetIrqs } from './set-irqs.ts';
 import { VirtualConfig } from './virtual-config.ts';
 
 export interface PciDeviceOptions {
@@ -68,13 +52,8 @@ export interface PciDeviceOptions {
 }
 
 /** The state that lasts from the first open to the last close. */
-interface Enabled {
+interface Enabled extends OpenFunction {
   readonly saved: ConfigState;
-  readonly config: VirtualConfig;
-  readonly barIo: BarIo;
-  readonly barMmap: BarMmap;
-  readonly ioeventfds: Ioeventfds;
-  readonly lowPower: LowPower;
   readonly memoryEnabled: () => boolean;
 }
 
@@ -86,6 +65,7 @@ export class PciDevice implements VfioDevice {
   readonly #pci: PciAccess;
   readonly #intx: Intx;
   readonly #msi: Msi | undefined;
+  readonly #msix: Msi | undefined;
   readonly #irqs: Irqs;
   readonly #virqfds: Virqfds;
   readonly #ramBars: RamBars;
@@ -118,9 +98,13 @@ export class PciDevice implements VfioDevice {
     const { resources } = this;
     this.#sources = sources;
     this.#intx = new Intx(new IntxLine(fn.intx, sources));
-    this.#msi = resources.msi ? new Msi(this.#pci, resources.msi, fabric) : undefined;
+    const grows = profile.messageVectors === 'added';
+    const { msi, msix } = resources;
+    this.#msi = msi && new Msi(new MsiHardware(pci, msi), fabric, grows);
+    this.#msix = msix && new Msi(new MsixHardware(pci, msix), fabric, grows);
     this.#virqfds = new Virqfds(this.name, maxWatches);
-    this.#irqs = new Irqs({ resources, profile, intx: this.#intx, msi: this.#msi, virqfds: this.#virqfds, sources });
+    const interrupts = { intx: this.#intx, msi: this.#msi, msix: this.#msix, virqfds: this.#virqfds };
+    this.#irqs = new Irqs({ resources, profile, sources, ...interrupts });
   }
 
   /**
@@ -139,11 +123,15 @@ export class PciDevice implements VfioDevice {
   open(released: () => void): DeviceOps {
     this.#enabled ??= this.#enable();
     this.openCount++;
-    return new PciDeviceFile(this, released);
+    return new PciDeviceFile(this.#enabled, () => {
+      if (--this.openCount === 0) this.#disable();
+      released();
+    });
   }
 
-  closed(): void {
-    if (--this.openCount === 0) this.#disable();
+  /** MSI and MSI-X, whichever the function has. */
+  get #messages(): Msi[] {
+    return [this.#msi, this.#msix].filter((messages) => messages !== undefined);
   }
 
   /**
@@ -152,7 +140,7 @@ export class PciDevice implements VfioDevice {
    */
   keep(): void {
     this.#kept = true;
-    this.#msi?.keep();
+    for (const messages of this.#messages) messages.keep();
   }
 
   /**
@@ -190,7 +178,7 @@ export class PciDevice implements VfioDevice {
       functionReset: () => void this.#reset(memoryEnabled),
       intxDisabled: (on) => this.#intx.disabledByConfig(on),
       msiEnabled: () => this.#msi?.enabled ?? false,
-      msiQueueSize: () => this.#msi?.queueSize ?? 0,
+      msiQueueSize: () => queueSize(Math.max(this.#msi?.lastEnabled ?? 1, 1)),
       memoryGoes: () => disabled(),
       memoryComes: () => {
         if (memoryEnabled()) this.#showBars();
@@ -212,7 +200,11 @@ export class PciDevice implements VfioDevice {
     const barMmap = new BarMmap({ deviceName, object, resources, ramBars, deviceMemory, memoryEnabled, barIo });
     const ioeventfds = new Ioeventfds({ resources, profile: this.#profile, barIo, virqfds: this.#virqfds });
     if (memoryEnabled()) this.#registerPages.restore();
-    return { saved, config, barIo, barMmap, ioeventfds, lowPower, memoryEnabled };
+    return {
+      ...{ name: deviceName, object, resources, profile: this.#profile, irqs: this.#irqs, sources: this.#sources },
+      ...{ saved, config, barIo, barMmap, ioeventfds, lowPower, memoryEnabled, registerPages: this.#registerPages },
+      reset: () => this.#reset(memoryEnabled),
+    };
   }
 
   #hideBars(): void {
@@ -239,7 +231,7 @@ export class PciDevice implements VfioDevice {
     if (this.#profile.peerMappings !== 'kept') this.#peerReturn.takeBack(enabled.barMmap.memories);
     this.#clearCommand(PCI_COMMAND_MASTER);
     this.#irqs.disableAll();
-    this.#msi?.dropKept();
+    for (const messages of this.#messages) messages.dropKept();
     enabled.ioeventfds.closeAll();
     enabled.lowPower.exit();
     enabled.barMmap.close();
@@ -252,7 +244,7 @@ export class PciDevice implements VfioDevice {
 
   /** The function goes on as it is; what belongs to this kernel ends. */
   #leave(enabled: Enabled): void {
-    this.#msi?.leave();
+    for (const messages of this.#messages) messages.leave();
     this.#irqs.disableAll();
     enabled.ioeventfds.closeAll();
     enabled.barMmap.close();
@@ -270,6 +262,7 @@ export class PciDevice implements VfioDevice {
     }
     this.#hideBars();
     resetFunction(this.#pci, this.resources);
+    this.#msix?.restore();
     if (memoryEnabled()) this.#showBars();
     return 0;
   }
@@ -278,84 +271,19 @@ export class PciDevice implements VfioDevice {
     this.#pci.writeConfig(PCI_COMMAND, 2, this.#pci.readConfig(PCI_COMMAND, 2) & ~bits);
   }
 
-  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
-    const { ioeventfds } = this.#enabled!;
-    switch (nr) {
-      case VFIO_DEVICE_GET_INFO:
-        return getInfo(arg, this.#profile, this.resources);
-      case VFIO_DEVICE_GET_REGION_INFO:
-        return getRegionInfo(arg, this.resources);
-      case VFIO_DEVICE_GET_IRQ_INFO:
-        return getIrqInfo(arg, this.resources, (index) => this.#irqs.count(index));
-      case VFIO_DEVICE_SET_IRQS:
-        return this.#setIrqs(arg, caller);
-      case VFIO_DEVICE_RESET:
-        return this.#reset(this.#enabled!.memoryEnabled);
-      case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
-        return getHotResetInfo(arg);
-      case VFIO_DEVICE_PCI_HOT_RESET:
-        return hotReset(arg, this.#profile);
-      case VFIO_DEVICE_IOEVENTFD:
-        return ioeventfds.ioctl(arg, caller);
-    }
-    throw new SysError('ENOTTY', `ioctl ${hex(nr)} on a PCI device`);
-  }
-
-  feature(request: FeatureRequest, arg: UserArg, caller: Caller): number {
-    const { lowPower } = this.#enabled!;
-    const { bars } = this.resources;
-    return pciFeature(request, arg, { caller, profile: this.#profile, lowPower, bars, sources: this.#sources });
-  }
-
-  #setIrqs(arg: UserArg, caller: Caller): number | Promise<number> {
-    const change = parseSetIrqs(arg, (index) => this.#irqs.count(index));
-    const arming = this.#irqs.apply(change, caller);
-    return arming ? arming.then(() => 0) : 0;
-  }
-
-  /** vfio_pci_rw. EINVAL for a region that does not exist; there is no ROM and no VGA. */
-  read(index: number, offset: number, length: number): Uint8Array {
-    const { config, barIo } = this.#enabled!;
-    if (index === VFIO_PCI_CONFIG_REGION_INDEX) return config.read(offset, length);
-    const bar = this.resources.bars[index];
-    if (!bar) throw einval(`no region ${index}`);
-    return barIo.read(bar, offset, length, this.resources.msix);
-  }
-
-  write(index: number, offset: number, data: Uint8Array): number {
-    const { config, barIo } = this.#enabled!;
-    if (index === VFIO_PCI_CONFIG_REGION_INDEX) return config.write(offset, data);
-    const bar = this.resources.bars[index];
-    if (!bar) throw einval(`no region ${index}`);
-    return barIo.write(bar, offset, data, this.resources.msix);
-  }
-
-  /** vfio_pci_core_mmap; `release` is called when the mapping is gone. */
-  mmap(index: number, request: MmapRequest, release: () => void): MappedFile {
-    return this.#enabled!.barMmap.mmap(index, request, release);
-  }
-
-  /** As RegisterPages.open. */
-  registerPage(arena: PageArena, pass: (fd: number) => void): () => void {
-    return this.#registerPages.open(arena, pass);
-  }
-
   get bdf(): number {
     return this.#fn.bdf;
-  }
-
-  get object(): number {
-    return this.#fn.object;
   }
 
   /**
    * For /dev/livevmm. `interruptsSent` is how many MSIs the device tried to send, by its own count.
    */
   info(interruptsSent: number): DeviceInfo {
+    const messages = this.#messages;
     return functionInfo(this.#fn, {
       interruptsSent,
-      interruptsRaised: this.#intx.raised() + (this.#msi?.raised() ?? 0),
-      interruptsDropped: this.#msi?.dropped() ?? 0,
+      interruptsRaised: messages.reduce((sum, one) => sum + one.raised(), this.#intx.raised()),
+      interruptsDropped: messages.reduce((sum, one) => sum + one.dropped(), 0),
       opens: this.openCount,
     });
   }
@@ -368,60 +296,4 @@ export class PciDevice implements VfioDevice {
   timeline(fromNs: number, toNs: number): TimelineReply {
     return functionTimeline(this.#fn, fromNs, toNs);
   }
-}
-
-class PciDeviceFile implements DeviceOps {
-  readonly name: string;
-  readonly object: number;
-  readonly #device: PciDevice;
-  readonly #released: () => void;
-
-  constructor(device: PciDevice, released: () => void) {
-    this.name = device.name;
-    this.object = device.object;
-    this.#device = device;
-    this.#released = released;
-  }
-
-  ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
-    return this.#device.ioctl(nr, arg, caller);
-  }
-
-  feature(request: FeatureRequest, arg: UserArg, caller: Caller): number {
-    return this.#device.feature(request, arg, caller);
-  }
-
-  pread(offset: bigint, length: number): Uint8Array {
-    const { index, at } = regionOf(offset);
-    return this.#device.read(index, at, length);
-  }
-
-  pwrite(offset: bigint, data: Uint8Array): number {
-    const { index, at } = regionOf(offset);
-    return this.#device.write(index, at, data);
-  }
-
-  /** The mapping holds this file (CORE-9). */
-  mmap(request: MmapRequest, caller: Caller): MappedFile {
-    const { index, at } = regionOf(BigInt(request.offset));
-    const file = caller.thisFile;
-    const mapped = this.#device.mmap(index, { ...request, offset: at }, () => file.put());
-    file.get();
-    return mapped;
-  }
-
-  registerPage(arena: PageArena, pass: (fd: number) => void): () => void {
-    return this.#device.registerPage(arena, pass);
-  }
-
-  release(): void {
-    this.#device.closed();
-    this.#released();
-  }
-}
-
-/** NUM-5: splits a file offset into the region's index and the offset in the region. */
-function regionOf(offset: bigint): { readonly index: number; readonly at: number } {
-  const shift = BigInt(VFIO_PCI_OFFSET_SHIFT);
-  return { index: Number(offset >> shift), at: Number(BigInt.asUintN(VFIO_PCI_OFFSET_SHIFT, offset)) };
 }

@@ -6,6 +6,7 @@ import { einval } from '../../../../platform/errno.ts';
 import { PAGE_SIZE } from '../../../../platform/page.ts';
 import {
   DeviceInfo,
+  InfoCapHeader,
   IrqInfo,
   RegionInfo,
   VFIO_DEVICE_FLAGS_PCI,
@@ -17,10 +18,13 @@ import {
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_ERR_IRQ_INDEX,
   VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_NUM_IRQS,
   VFIO_PCI_NUM_REGIONS,
   VFIO_PCI_OFFSET_SHIFT,
   VFIO_PCI_VGA_REGION_INDEX,
+  VFIO_REGION_INFO_CAP_MSIX_MAPPABLE,
+  VFIO_REGION_INFO_FLAG_CAPS,
   VFIO_REGION_INFO_FLAG_MMAP,
   VFIO_REGION_INFO_FLAG_READ,
   VFIO_REGION_INFO_FLAG_WRITE,
@@ -56,13 +60,26 @@ function padded(view: DataView): DataView {
   return new DataView(whole.buffer);
 }
 
-/** PCI-1. cap_offset stays the caller's: there are no capabilities. */
+/**
+ * PCI-1. cap_offset stays the caller's where there is no capability. The only one says that the BAR
+ * with the MSI-X table can be mapped all the same; where argsz has no room for it, argsz says how
+ * much it needs.
+ */
 export function getRegionInfo(arg: UserArg, resources: PciResources): number {
-  const info = RegionInfo.read(arg.copyIn(RegionInfo.size));
-  if (info.argsz < RegionInfo.size) throw einval(`region info: argsz ${info.argsz}`);
-  const { size, flags } = region(info.index, resources);
-  const offset = BigInt(info.index) << BigInt(VFIO_PCI_OFFSET_SHIFT);
-  arg.copyOut(0, RegionInfo.bytes({ ...info, flags, size: BigInt(size), offset }));
+  const asked = RegionInfo.read(arg.copyIn(RegionInfo.size));
+  if (asked.argsz < RegionInfo.size) throw einval(`region info: argsz ${asked.argsz}`);
+  const { size, flags } = region(asked.index, resources);
+  const offset = BigInt(asked.index) << BigInt(VFIO_PCI_OFFSET_SHIFT);
+  const info = { ...asked, flags, size: BigInt(size), offset };
+  if ((flags & VFIO_REGION_INFO_FLAG_MMAP) !== 0 && resources.msix?.bar === asked.index) {
+    info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+    const hasRoom = asked.argsz >= RegionInfo.size + InfoCapHeader.size;
+    if (hasRoom)
+      arg.copyOut(RegionInfo.size, InfoCapHeader.bytes({ id: VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, version: 1 }));
+    else info.argsz = RegionInfo.size + InfoCapHeader.size;
+    info.cap_offset = hasRoom ? RegionInfo.size : 0;
+  }
+  arg.copyOut(0, RegionInfo.bytes(info));
   return 0;
 }
 
@@ -83,13 +100,21 @@ function region(index: number, { bars, configSize }: PciResources): { readonly s
 export const isMappable = ({ space, size }: Bar): boolean =>
   space === 'memory' && (size < PAGE_SIZE || size % PAGE_SIZE === 0);
 
-/** PCI-2 */
-export function getIrqInfo(arg: UserArg, resources: PciResources, countOf: (index: number) => number): number {
+/** PCI-2. `countOf(index)` returns how many interrupts the index has. */
+export function getIrqInfo(
+  arg: UserArg,
+  resources: PciResources,
+  { messageVectors }: Profile,
+  countOf: (index: number) => number,
+): number {
   const { argsz, index } = IrqInfo.read(arg.copyIn(IrqInfo.size));
   if (argsz < IrqInfo.size || index >= VFIO_PCI_NUM_IRQS) throw einval(`IRQ info: argsz ${argsz}, index ${index}`);
   if (index === VFIO_PCI_ERR_IRQ_INDEX && !resources.isPcie) throw einval('no error interrupt without PCIe');
-  const kind =
-    index === VFIO_PCI_INTX_IRQ_INDEX ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED : VFIO_IRQ_INFO_NORESIZE;
-  arg.copyOut(0, IrqInfo.bytes({ argsz, flags: VFIO_IRQ_INFO_EVENTFD | kind, index, count: countOf(index) }));
+  let flags = VFIO_IRQ_INFO_EVENTFD;
+  if (index === VFIO_PCI_INTX_IRQ_INDEX) flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
+  else if (!(index === VFIO_PCI_MSIX_IRQ_INDEX && resources.msix && messageVectors === 'added')) {
+    flags |= VFIO_IRQ_INFO_NORESIZE;
+  }
+  arg.copyOut(0, IrqInfo.bytes({ argsz, flags, index, count: countOf(index) }));
   return 0;
 }

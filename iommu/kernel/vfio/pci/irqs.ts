@@ -40,6 +40,7 @@ export interface IrqsOptions {
   readonly intx: Intx;
   /** Undefined without the capability. */
   readonly msi: Msi | undefined;
+  readonly msix: Msi | undefined;
   readonly virqfds: Virqfds;
   readonly sources: EventfdSources;
 }
@@ -77,21 +78,26 @@ export class Irqs {
 
   /**
    * vfio_pci_set_irqs_ioctl. ENOTTY for an action that the index does not support (PCI-3). Returns
-   * a promise when a thread may start. No device has MSI-X; its place is here.
+   * a promise when a thread may start.
    */
   apply(change: IrqChange, caller: Caller): void | Promise<void> {
     const { index, action } = change;
-    const { msi } = this.#options;
     const trigger = action === VFIO_IRQ_SET_ACTION_TRIGGER;
     if (index === VFIO_PCI_INTX_IRQ_INDEX) {
       if (action === VFIO_IRQ_SET_ACTION_UNMASK) return this.#unmaskIntx(change, caller);
       if (action === VFIO_IRQ_SET_ACTION_MASK) return this.#maskIntx(change);
       if (trigger) return this.#triggerIntx(change, caller);
     }
-    if (index === VFIO_PCI_MSI_IRQ_INDEX && trigger && msi) return this.#triggerMsi(msi, change, caller);
+    const messages = this.#messagesOf(index);
+    if (messages && trigger) return this.#triggerMsi(messages, change, caller);
     if ((index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX) && trigger)
       return this.#store(change, caller);
     throw new SysError('ENOTTY', `interrupt index ${index}: action ${hex(action)} is not supported`);
+  }
+
+  #messagesOf(index: number): Msi | undefined {
+    if (index === VFIO_PCI_MSI_IRQ_INDEX) return this.#options.msi;
+    return index === VFIO_PCI_MSIX_IRQ_INDEX ? this.#options.msix : undefined;
   }
 
   /** vfio_pci_set_intx_mask */
@@ -130,7 +136,9 @@ export class Irqs {
       this.#disableIntx();
       return;
     }
-    if (this.#msiEnabled() || start !== 0 || count !== 1) throw einval('MSI is enabled, or not the one INTx interrupt');
+    if (this.#messagesEnabled() || start !== 0 || count !== 1) {
+      throw einval('messages are enabled, or not the one INTx interrupt');
+    }
     if (data.type === 'eventfd') {
       const trigger = this.#triggerOf(data.fds[0]!, caller);
       if (intx.enabled) intx.setTrigger(trigger);
@@ -151,8 +159,9 @@ export class Irqs {
     this.#options.intx.disable();
   }
 
-  #msiEnabled(): boolean {
-    return this.#options.msi?.enabled ?? false;
+  #messagesEnabled(): boolean {
+    const { msi, msix } = this.#options;
+    return (msi?.enabled ?? false) || (msix?.enabled ?? false);
   }
 
   /** vfio_pci_set_msi_trigger */
@@ -161,23 +170,26 @@ export class Irqs {
       msi.disable();
       return;
     }
-    if (this.#options.intx.enabled) throw einval('INTx is enabled');
+    if (!msi.enabled && (this.#options.intx.enabled || this.#messagesEnabled())) {
+      throw einval('interrupts of another kind are enabled');
+    }
     if (data.type === 'eventfd') {
-      this.#setMsiTriggers(msi, start, count, (i) => this.#triggerOf(data.fds[i]!, caller));
+      this.#setMsiTriggers(msi, start, data.fds, (fd) => new EventTrigger(this.#options.sources, caller.eventfd(fd)));
       return;
     }
-    if (!msi.enabled || start + count > msi.nrEnabled) throw einval(`MSI ${start}+${count} is not enabled`);
+    if (!msi.enabled) throw einval('no vector is enabled');
+    msi.checkRange(start, count);
     for (let i = 0; i < count; i++) if (data.type === 'none' || data.values[i]) msi.raise(start + i);
   }
 
-  #setMsiTriggers(msi: Msi, start: number, count: number, take: (i: number) => EventTrigger | undefined): void {
+  #setMsiTriggers(msi: Msi, start: number, fds: readonly number[], open: (fd: number) => EventTrigger): void {
     if (msi.enabled) {
-      msi.setBlock(start, count, take);
+      msi.setBlock(start, fds, open);
       return;
     }
-    msi.enable(start + count);
+    msi.enable(start + fds.length);
     try {
-      msi.setBlock(start, count, take);
+      msi.setBlock(start, fds, open);
     } catch (error) {
       msi.disable();
       throw error;
@@ -218,12 +230,12 @@ export class Irqs {
   /** The last close of the device: every eventfd is released (PCI-9). */
   disableAll(): void {
     if (this.#options.intx.enabled) this.#disableIntx();
-    if (this.#options.msi?.enabled) this.#options.msi.disable();
+    for (const messages of [this.#options.msi, this.#options.msix]) if (messages?.enabled) messages.disable();
     this.#options.intx.disabledByConfig(false);
     for (const index of [...this.#stored.keys()]) this.#forget(index);
   }
 
-  /** Any negative fd means "none" for INTx and MSI (PCI-3). */
+  /** Any negative fd means "none" (PCI-3). */
   #triggerOf(fd: number, caller: Caller): EventTrigger | undefined {
     return fd < 0 ? undefined : new EventTrigger(this.#options.sources, caller.eventfd(fd));
   }

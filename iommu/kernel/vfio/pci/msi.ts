@@ -1,29 +1,20 @@
 /**
- * MSI of one function (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4). The capability is programmed
- * with the doorbell's address and data, and each vector is routed to an eventfd.
+ * The messages of one function, MSI or MSI-X (vfio_pci_intrs.c, vfio_msi_*; PCI-3, PCI-4, PCI-12).
+ * The function stores a number at the doorbell for each vector, and the number is routed to an
+ * eventfd.
  */
 import { einval, erange } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
-import {
-  PCI_MSI_ADDRESS_HI,
-  PCI_MSI_ADDRESS_LO,
-  PCI_MSI_DATA_32,
-  PCI_MSI_DATA_64,
-  PCI_MSI_FLAGS,
-  PCI_MSI_FLAGS_ENABLE,
-  PCI_MSI_FLAGS_QSIZE,
-} from '../../../abi/pci-regs.ts';
 import { type DoorbellTable, HELD } from '../../../bus/interrupts.ts';
-import type { PciAccess } from './access.ts';
 import type { EventTrigger } from './event-trigger.ts';
-import type { PciResources } from './resources.ts';
+import type { MessageHardware } from './message-hardware.ts';
 import type { VectorAllocator } from './vector-allocator.ts';
 
-/** The parts of the host through which a device's MSIs go. */
+/** The parts of the host through which a device's messages go. */
 export interface MsiFabric {
   readonly doorbells: DoorbellTable;
   readonly vectors: VectorAllocator;
-  /** Where the function stores its MSIs. acquire() may throw. */
+  /** Where the function stores its messages. acquire() may throw. */
   readonly doorbell: { acquire(): number; release(): void };
   /**
    * Returns when every transaction that began before the call has ended. No device worker is then
@@ -34,45 +25,52 @@ export interface MsiFabric {
   holds?(): boolean;
 }
 
+/** What one vector has. */
+interface Vector {
+  /** Its number at the doorbell. */
+  readonly number: number;
+  /** What was counted there for the users before. */
+  readonly before: { readonly raised: number; readonly dropped: number };
+  trigger: EventTrigger | undefined;
+}
+
 export class Msi {
-  readonly #pci: PciAccess;
-  readonly #capability: NonNullable<PciResources['msi']>;
+  readonly #hardware: MessageHardware;
   readonly #fabric: MsiFabric;
-  /** The first vector number, and how many vectors are allocated, while MSI is enabled. */
-  #base = 0;
-  #allocated = 0;
-  /** The triggers by MSI number, [0, nrEnabled). */
-  #triggers: (EventTrigger | undefined)[] = [];
+  readonly #grows: boolean;
+  /** While enabled, by vector; undefined: not added yet. */
+  #vectors: (Vector | undefined)[] = [];
+  /** The rest of the block that they are in. */
+  #spare: readonly Vector[] = [];
+  #iova = 0;
   #enabled = false;
-  #queueSize = 0;
-  /**
-   * The counts of vectors that this function no longer has. The counts of its present vectors
-   * started from #countedBefore.
-   */
+  /** The most vectors that SET_IRQS has enabled at once, the last time. */
+  #lastEnabled = 0;
+  /** The counts of vectors that this function no longer has. */
   #raised = 0;
   #dropped = 0;
-  /** What the device sends since before this kernel, [base, base + count): not enabled yet. */
-  #kept: { readonly base: number; readonly count: number } | undefined;
-  #countedBefore: readonly { readonly raised: number; readonly dropped: number }[] = [];
+  /** The numbers that the device sends since before this kernel: not enabled yet. */
+  #kept: readonly (number | undefined)[] | undefined;
 
-  constructor(pci: PciAccess, capability: NonNullable<PciResources['msi']>, fabric: MsiFabric) {
-    this.#pci = pci;
-    this.#capability = capability;
+  /** `grows`: SET_IRQS may add vectors while it is enabled (PCI-12). */
+  constructor(hardware: MessageHardware, fabric: MsiFabric, grows: boolean) {
+    this.#hardware = hardware;
     this.#fabric = fabric;
+    this.#grows = grows;
   }
 
   get enabled(): boolean {
     return this.#enabled;
   }
 
-  /** How many MSIs SET_IRQS has enabled. */
+  /** Beyond this there is no vector. */
   get nrEnabled(): number {
-    return this.#triggers.length;
+    return this.#vectors.length;
   }
 
-  /** msi_qmax: log2 of the number of vectors last enabled. */
-  get queueSize(): number {
-    return this.#queueSize;
+  /** How many vectors were enabled last; 0: never. */
+  get lastEnabled(): number {
+    return this.#lastEnabled;
   }
 
   /**
@@ -80,68 +78,104 @@ export class Msi {
    * when the doorbell has no place in a donated window (RSV-8).
    */
   enable(nrVectors: number): void {
-    if (nrVectors < 1) throw erange('MSI with no vector');
-    const queueSize = Math.ceil(Math.log2(nrVectors));
-    const count = 1 << queueSize;
-    if (this.#kept?.count === count) {
-      this.#goOn(this.#kept.base, nrVectors);
+    if (nrVectors < 1) throw erange('no vector');
+    const kept = this.#takeKept(nrVectors);
+    if (kept) {
+      this.#iova = this.#fabric.doorbell.acquire();
+      this.#begin(kept, nrVectors);
       return;
     }
     this.dropKept();
-    const base = this.#fabric.vectors.allocate(count);
-    let iova: number;
+    const numbers = this.#allocate(nrVectors);
     try {
-      iova = this.#acquire();
+      this.#iova = this.#acquire();
     } catch (error) {
-      this.#fabric.vectors.free(base, count);
+      this.#free(numbers);
       throw error;
     }
-    this.#allocated = count;
-    this.#base = base;
-    this.#countedBefore = this.#counts();
-    this.#triggers = Array.from({ length: nrVectors }, () => undefined);
-    this.#queueSize = queueSize;
-    this.#program(iova);
+    this.#begin(numbers, nrVectors);
+    this.#hardware.enable(this.#iova, numbers);
+  }
+
+  #begin(numbers: readonly number[], nrVectors: number): void {
+    const all = numbers.map((number) => this.#vectorOf(number));
+    this.#vectors = all.slice(0, nrVectors);
+    this.#spare = all.slice(nrVectors);
+    this.#lastEnabled = nrVectors;
     this.#enabled = true;
+  }
+
+  #vectorOf(number: number): Vector {
+    const { doorbells } = this.#fabric;
+    const before = { raised: doorbells.raised(number), dropped: doorbells.dropped(number) };
+    return { number, before, trigger: undefined };
+  }
+
+  #allocate(nrVectors: number): number[] {
+    const { vectors } = this.#fabric;
+    const block = this.#hardware.blockFor(nrVectors);
+    if (block !== undefined) {
+      const base = vectors.allocate(block);
+      return Array.from({ length: block }, (_, i) => base + i);
+    }
+    const numbers: number[] = [];
+    try {
+      for (let i = 0; i < nrVectors; i++) numbers.push(vectors.allocate(1));
+    } catch (error) {
+      this.#free(numbers);
+      throw error;
+    }
+    return numbers;
+  }
+
+  #free(numbers: readonly number[]): void {
+    for (const number of numbers) this.#fabric.vectors.free(number, 1);
+  }
+
+  #acquire(): number {
+    const { doorbell } = this.#fabric;
+    const iova = doorbell.acquire();
+    if (this.#hardware.reaches(iova)) return iova;
+    doorbell.release();
+    throw einval(`the function cannot send MSIs to ${hex(iova)}`);
   }
 
   /**
-   * PKF-6: the function has sent MSIs since before this kernel. Its vectors stay its own; whatever
-   * it sends pends, and the capability is not touched.
+   * PKF-6: the function has sent messages since before this kernel. Its numbers stay its own;
+   * whatever it sends pends, and the capability is not touched.
    */
   keep(): void {
-    const { at, is64 } = this.#capability;
-    const flags = this.#pci.readConfig(at + PCI_MSI_FLAGS, 2);
-    if ((flags & PCI_MSI_FLAGS_ENABLE) === 0) return;
-    const count = 1 << ((flags & PCI_MSI_FLAGS_QSIZE) >> 4);
-    const base = this.#pci.readConfig(at + (is64 ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), 2);
-    this.#kept = { base, count };
-    this.#fabric.vectors.reserve(base, count);
-    for (let i = 0; i < count; i++) this.#fabric.doorbells.setSource(base + i, HELD);
+    this.#kept = this.#hardware.sends();
+    for (const number of this.#keptNumbers()) {
+      this.#fabric.vectors.reserve(number, 1);
+      this.#fabric.doorbells.setSource(number, HELD);
+    }
   }
 
-  /** A user enables what the function does already. */
-  #goOn(base: number, nrVectors: number): void {
-    this.#fabric.doorbell.acquire();
+  #keptNumbers(): number[] {
+    return this.#kept?.filter((number) => number !== undefined) ?? [];
+  }
+
+  /** The numbers that the function sends already, if a user enables just these. */
+  #takeKept(nrVectors: number): number[] | undefined {
+    const numbers = this.#keptNumbers();
+    if (numbers.length !== this.#kept?.length) return undefined; // one between them is not in use
+    if (numbers.length !== (this.#hardware.blockFor(nrVectors) ?? nrVectors)) return undefined;
     this.#kept = undefined;
-    this.#base = base;
-    this.#allocated = 1 << Math.ceil(Math.log2(nrVectors));
-    this.#countedBefore = this.#counts();
-    this.#triggers = Array.from({ length: nrVectors }, () => undefined);
-    this.#queueSize = Math.log2(this.#allocated);
-    this.#enabled = true;
+    return numbers;
   }
 
-  /** The vectors from before this kernel go: nobody wants them as they are. */
+  /** The numbers from before this kernel go: nobody wants them as they are. */
   dropKept(): void {
     if (!this.#kept) return;
-    const { base, count } = this.#kept;
+    const { doorbells, fence } = this.#fabric;
+    const numbers = this.#keptNumbers();
     this.#kept = undefined;
-    this.#disableCapability();
-    for (let i = 0; i < count; i++) this.#fabric.doorbells.setSource(base + i, -1);
-    this.#fabric.fence();
-    for (let i = 0; i < count; i++) this.#fabric.doorbells.dropPending(base + i);
-    this.#fabric.vectors.free(base, count);
+    this.#hardware.disable();
+    for (const number of numbers) doorbells.setSource(number, -1);
+    fence();
+    for (const number of numbers) doorbells.dropPending(number);
+    this.#free(numbers);
   }
 
   /**
@@ -150,137 +184,146 @@ export class Msi {
    */
   leave(): void {
     if (!this.#enabled) return;
-    for (let i = 0; i < this.#allocated; i++) this.#fabric.doorbells.setSource(this.#base + i, HELD);
+    for (const number of this.#numbers()) this.#fabric.doorbells.setSource(number, HELD);
     this.#fabric.fence();
-    for (const trigger of this.#triggers) trigger?.close();
-    this.#triggers = [];
+    for (const vector of this.#vectors) vector?.trigger?.close();
+    this.#vectors = [];
+    this.#spare = [];
     this.#enabled = false;
   }
 
-  #acquire(): number {
-    const { doorbell } = this.#fabric;
-    const iova = doorbell.acquire();
-    if (iova < 2 ** 32 || this.#capability.is64) return iova;
-    doorbell.release();
-    throw einval(`the function cannot send MSIs to ${hex(iova)}`);
+  #all(): Vector[] {
+    return [...this.#vectors.filter((vector) => vector !== undefined), ...this.#spare];
   }
 
-  /** Writes the message first and then the enable bit (PCI 3.0 §6.8.3.1). */
-  #program(iova: number): void {
-    const { at, is64 } = this.#capability;
-    const flags = this.#pci.readConfig(at + PCI_MSI_FLAGS, 2) & ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
-    this.#pci.writeConfig(at + PCI_MSI_FLAGS, 2, flags);
-    this.#pci.writeConfig(at + PCI_MSI_ADDRESS_LO, 4, iova % 2 ** 32);
-    if (is64) this.#pci.writeConfig(at + PCI_MSI_ADDRESS_HI, 4, Math.floor(iova / 2 ** 32));
-    this.#pci.writeConfig(at + (is64 ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), 2, this.#base);
-    this.#pci.writeConfig(at + PCI_MSI_FLAGS, 2, flags | (this.#queueSize << 4) | PCI_MSI_FLAGS_ENABLE);
+  #numbers(): number[] {
+    return this.#all().map(({ number }) => number);
   }
 
   /** vfio_msi_disable. */
   disable(): void {
-    this.#disableCapability();
-    this.#unroute(this.#triggers.keys());
-    this.#forgetPending();
-    this.#raised += this.#raisedNow();
-    this.#dropped += this.#droppedNow();
-    this.#fabric.vectors.free(this.#base, this.#allocated);
+    const numbers = this.#numbers();
+    this.#hardware.disable();
+    this.#unroute(this.#vectors.keys());
+    for (const number of numbers) {
+      this.#fabric.doorbells.setSource(number, -1); // one without a trigger may have been HELD
+      this.#fabric.doorbells.dropPending(number);
+    }
+    this.#raised += this.#countNow('raised');
+    this.#dropped += this.#countNow('dropped');
+    this.#free(numbers);
     this.#fabric.doorbell.release();
-    this.#allocated = 0;
-    this.#countedBefore = [];
-    this.#triggers = [];
+    this.#vectors = [];
+    this.#spare = [];
     this.#enabled = false;
   }
 
-  #disableCapability(): void {
-    const flags = this.#pci.readConfig(this.#capability.at + PCI_MSI_FLAGS, 2);
-    this.#pci.writeConfig(this.#capability.at + PCI_MSI_FLAGS, 2, flags & ~PCI_MSI_FLAGS_ENABLE);
-  }
-
-  /** Vectors without a trigger may have been HELD. */
-  #forgetPending(): void {
-    for (let i = 0; i < this.#allocated; i++) {
-      this.#fabric.doorbells.setSource(this.#base + i, -1);
-      this.#fabric.doorbells.dropPending(this.#base + i);
-    }
+  /** The function was reset: what it has forgotten is programmed again (pci_restore_msi_state). */
+  restore(): void {
+    if (!this.#enabled) return;
+    this.#hardware.restore(
+      this.#iova,
+      this.#vectors.map((vector) => vector?.number),
+    );
+    for (const [i, vector] of this.#vectors.entries()) if (vector?.trigger) this.#hardware.unmask(i);
   }
 
   /**
-   * vfio_msi_set_block. `take(i)` returns the new trigger of MSI start+i, undefined for none, and
-   * throws for a bad one. After a throw that MSI and those before it are left without trigger.
+   * vfio_msi_set_block: vector start + i gets `open(fds[i])`, none for a negative fd; open throws
+   * for a bad one. After a throw that vector and those before it are left without trigger. EINVAL:
+   * the vector is not enabled.
    */
-  setBlock(start: number, count: number, take: (i: number) => EventTrigger | undefined): void {
-    if (start + count > this.#triggers.length)
-      throw einval(`MSI ${start}+${count}: ${this.#triggers.length} are enabled`);
-    for (let i = 0; i < count; i++) {
-      let trigger: EventTrigger | undefined;
+  setBlock(start: number, fds: readonly number[], open: (fd: number) => EventTrigger): void {
+    this.checkRange(start, Math.max(fds.length, 1));
+    for (const [i, fd] of fds.entries()) {
       try {
-        trigger = take(i);
+        if (fd < 0) this.#route(start + i, undefined);
+        else this.#arm(start + i, () => open(fd));
       } catch (error) {
-        this.#unroute(range(start, start + i + 1));
+        const failed = [...range(start, start + i + 1)].filter((one) => this.#vectors[one]);
+        for (const one of failed) this.#hardware.mask(one);
+        this.#unroute(failed);
         throw error;
       }
-      this.#route(start + i, trigger);
     }
   }
 
-  /** Loop-back: signals the eventfd of MSI `i` as if the device had sent the MSI. */
-  raise(i: number): void {
-    if (this.#triggers[i]) this.#fabric.doorbells.ring(this.#base + i);
+  /** EINVAL beyond what is enabled, on kernels where that is fixed (PCI-12). */
+  checkRange(start: number, count: number): void {
+    if (this.#grows || start + count <= this.#vectors.length) return;
+    throw einval(`vectors ${start}+${count}: ${this.#vectors.length} are enabled`);
+  }
+
+  /** The vector is there before its eventfd is looked at (vfio_msi_set_vector_signal). */
+  #arm(i: number, open: () => EventTrigger): void {
+    if (!this.#vectors[i]) this.#add(i);
+    this.#route(i, open());
   }
 
   /**
-   * Routes an MSI to a new trigger. The order is route, fence, close: the old trigger is closed
-   * when no device worker can be using it.
+   * vfio_msi_alloc_irq with pci_msix_alloc_irq_at. EINVAL: MSI has as many as it was enabled with.
+   */
+  #add(i: number): void {
+    if (this.#hardware.blockFor(1) !== undefined) throw einval(`vector ${i}: ${this.#vectors.length} are enabled`);
+    const number = this.#fabric.vectors.allocate(1);
+    this.#hardware.add(i, this.#iova, number);
+    while (this.#vectors.length < i) this.#vectors.push(undefined);
+    this.#vectors[i] = this.#vectorOf(number);
+  }
+
+  /** Loop-back: signals the eventfd of vector `i` as if the device had sent its message. */
+  raise(i: number): void {
+    const vector = this.#vectors[i];
+    if (vector?.trigger) this.#fabric.doorbells.ring(vector.number);
+  }
+
+  /**
+   * Routes a vector to a new trigger. The order is mask, route, fence, close: the old trigger is
+   * closed when no device worker can be using it. Only then the mask is lifted.
    */
   #route(i: number, trigger: EventTrigger | undefined): void {
-    const old = this.#triggers[i];
-    this.#triggers[i] = trigger;
+    const vector = this.#vectors[i];
+    if (!vector) return;
+    const { trigger: old, number } = vector;
+    if (old) this.#hardware.mask(i);
+    vector.trigger = trigger;
     const held = this.#fabric.holds?.() ?? false;
-    this.#fabric.doorbells.setSource(this.#base + i, trigger?.source ?? (held ? HELD : -1));
-    if (!old && !held) return;
-    this.#fabric.fence();
-    this.#fabric.doorbells.deliverPending(this.#base + i);
-    old?.close();
+    this.#fabric.doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));
+    if (old || held) {
+      this.#fabric.fence();
+      this.#fabric.doorbells.deliverPending(number);
+      old?.close();
+    }
+    if (trigger) this.#hardware.unmask(i);
   }
 
   #unroute(which: Iterable<number>): void {
     const old: EventTrigger[] = [];
     for (const i of which) {
-      const trigger = this.#triggers[i];
-      if (!trigger) continue;
-      old.push(trigger);
-      this.#triggers[i] = undefined;
-      this.#fabric.doorbells.setSource(this.#base + i, -1);
+      const vector = this.#vectors[i];
+      if (!vector?.trigger) continue;
+      old.push(vector.trigger);
+      vector.trigger = undefined;
+      this.#fabric.doorbells.setSource(vector.number, -1);
     }
     if (old.length === 0) return;
     this.#fabric.fence();
     for (const trigger of old) trigger.close();
   }
 
-  /** How many MSIs of this function have reached an eventfd since power-on. */
+  /** How many messages of this function have reached an eventfd since power-on. */
   raised(): number {
-    return this.#raised + this.#raisedNow();
+    return this.#raised + this.#countNow('raised');
   }
 
-  /** How many MSIs of this function have found no eventfd. */
+  /** How many messages of this function have found no eventfd. */
   dropped(): number {
-    return this.#dropped + this.#droppedNow();
+    return this.#dropped + this.#countNow('dropped');
   }
 
-  #raisedNow(): number {
-    return this.#counts().reduce((sum, { raised }, i) => sum + raised - (this.#countedBefore[i]?.raised ?? 0), 0);
-  }
-
-  #droppedNow(): number {
-    return this.#counts().reduce((sum, { dropped }, i) => sum + dropped - (this.#countedBefore[i]?.dropped ?? 0), 0);
-  }
-
-  #counts(): readonly { readonly raised: number; readonly dropped: number }[] {
+  #countNow(what: 'raised' | 'dropped'): number {
     const { doorbells } = this.#fabric;
-    return Array.from({ length: this.#allocated }, (_, i) => ({
-      raised: doorbells.raised(this.#base + i),
-      dropped: doorbells.dropped(this.#base + i),
-    }));
+    return this.#all().reduce((sum, { number, before }) => sum + doorbells[what](number) - before[what], 0);
   }
 }
 

@@ -44,10 +44,11 @@ export class RegisterPages {
     const { resources, widest, isRam } = this.#options;
     const sizes: number[] = Array(NR_BARS).fill(0);
     for (const bar of resources.bars) {
-      if (bar && isMappable(bar) && !isRam(bar.index)) sizes[bar.index] = Math.min(bar.size, 2 ** 32 - 1);
+      // PCI-11: the MSI-X table is hidden from accesses, and no page can hide it.
+      if (bar && bar.index !== resources.msix?.bar && isMappable(bar) && !isRam(bar.index))
+        sizes[bar.index] = Math.min(bar.size, 2 ** 32 - 1);
     }
-    // PCI-11: the MSI-X table is hidden from accesses, and no page can hide it.
-    if (resources.msix || sizes.every((size) => size === 0)) throw enodev('no register BAR can be reached by a page');
+    if (sizes.every((size) => size === 0)) throw enodev('no register BAR can be reached by a page');
     let entry: number | undefined;
     const page = arena.make('register page', (fd, part) => {
       entry = this.#table.take(part, { sizes, widest });

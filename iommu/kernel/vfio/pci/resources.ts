@@ -52,6 +52,8 @@ export interface Capability {
 }
 
 export interface MsixTable {
+  /** Offset of the capability. */
+  readonly at: number;
   readonly bar: number;
   /** [offset, offset + size) in that BAR. */
   readonly offset: number;
@@ -166,5 +168,5 @@ function msixOf(pci: PciAccess, at: number): MsixTable {
   const nrVectors = (pci.readConfig(at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE) + 1;
   const table = pci.readConfig(at + PCI_MSIX_TABLE, 4);
   const offset = (table & ~PCI_MSIX_TABLE_BIR) >>> 0;
-  return { bar: table & PCI_MSIX_TABLE_BIR, offset, size: nrVectors * PCI_MSIX_ENTRY_SIZE, nrVectors };
+  return { at, bar: table & PCI_MSIX_TABLE_BIR, offset, size: nrVectors * PCI_MSIX_ENTRY_SIZE, nrVectors };
 }

@@ -1,0 +1,60 @@
+/**
+ * A device of the kit behind vfio-pci, in process: what it stores at the doorbell's page rings
+ * there.
+ */
+import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
+import type { DeviceType } from '../../devices/kit/device.ts';
+import { Endpoint } from '../../devices/kit/endpoint.ts';
+import type { PciAccess } from '../../iommu/kernel/vfio/pci/access.ts';
+import { type Halves, REGION_CONFIG } from '../../platform/mailbox.ts';
+
+export class EndpointFunction implements PciAccess {
+  /** The numbers of the messages go here. */
+  ring: (number: number) => void = () => undefined;
+  /** Page numbers of the messages' addresses. */
+  readonly pages = new Set<number>();
+  readonly #endpoint: Endpoint;
+
+  constructor(type: DeviceType, properties: Readonly<Record<string, string>>) {
+    const dma = {
+      read: () => 0,
+      write: () => 0,
+      write32: (vpn: number, _offset: number, value: number) => {
+        this.pages.add(vpn);
+        this.ring(value);
+        return true;
+      },
+      idle: () => undefined,
+    };
+    this.#endpoint = new Endpoint(
+      type,
+      {
+        dma,
+        line: { assert: () => undefined, deassert: () => undefined },
+        clock: () => 0,
+        timeline: { record: () => undefined },
+        control: new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES)),
+        memoryBars: { setDecoding: () => undefined },
+      },
+      properties,
+    );
+    this.#endpoint.boot({ 0: 0xc000_0000, 1: 0xc010_0000 }, 10);
+  }
+
+  readConfig(offset: number, size: number): number {
+    const { lo } = this.#endpoint.read(REGION_CONFIG, offset, size);
+    return size === 4 ? lo : lo & (2 ** (8 * size) - 1);
+  }
+
+  writeConfig(offset: number, size: number, value: number): void {
+    this.#endpoint.write(REGION_CONFIG, offset, size, value >>> 0, 0);
+  }
+
+  readBar(bar: number, offset: number, size: number): Halves {
+    return this.#endpoint.read(bar, offset, size);
+  }
+
+  writeBar(bar: number, offset: number, size: number, { lo, hi }: Halves): void {
+    this.#endpoint.write(bar, offset, size, lo, hi);
+  }
+}

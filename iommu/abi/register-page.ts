@@ -5,7 +5,8 @@
  * be made by pread and pwrite of the device instead.
  *
  * A load: `state` goes FREE → POSTED (client) → SERVING (worker) → DONE (worker) → FREE (client).
- * POSTED → FREE takes it back, when nobody has taken it.
+ * POSTED → FREE takes it back, when nobody has taken it. SERVING → ABANDONED (client) gives it up,
+ * when the worker does not answer even the kernel; then the worker alone makes the page FREE.
  *
  * A store is posted, as on a bus: it lies in a queue, `produced` publishes it, and `consumed` says
  * how many the worker has made. The worker makes all stores of all pages that are published before
@@ -47,6 +48,7 @@ export const FREE = 0;
 export const POSTED = 1;
 export const SERVING = 2;
 export const DONE = 3;
+export const ABANDONED = 4;
 
 /** BAR and size of an access in one word. */
 export const whatOf = (bar: number, size: number): number => bar | (size << 8);
@@ -77,8 +79,8 @@ export class RegisterPageClient {
   hi = 0;
 
   /**
-   * `pass` makes any access of the device by the kernel. When it returns, the worker has made what
-   * was in the page before, if it answers at all.
+   * `pass` makes an access by the kernel that reaches the device. When it returns, the worker has
+   * made what was in the page before, if it answers at all.
    */
   constructor(page: SharedPart, pass: () => void, patience = PATIENCE) {
     this.#words = int32s(page);
@@ -102,6 +104,7 @@ export class RegisterPageClient {
     const words = this.#words;
     const { state } = RegisterPage.word;
     if (Atomics.load(words, RegisterPage.word.attentive) === 0) return false;
+    if (Atomics.load(words, state) !== FREE) return false; // the worker has not come back to an earlier load
     words[RegisterPage.word.what] = whatOf(bar, size);
     words[RegisterPage.word.at] = at;
     Atomics.store(words, state, POSTED); // pairs with the exchange in RegisterPageServer
@@ -109,10 +112,11 @@ export class RegisterPageClient {
     if (this.#lasts(POSTED, takeMs) && Atomics.compareExchange(words, state, POSTED, FREE) === POSTED) return false;
     // The worker is in the middle of it, and may have lost its CPU.
     if (this.#lasts(SERVING, doneMs)) this.#pass();
-    const done = Atomics.load(words, state) === DONE; // pairs with the store in RegisterPageServer
+    // pairs with the exchanges in RegisterPageServer
+    const done = Atomics.compareExchange(words, state, SERVING, ABANDONED) === DONE;
     this.lo = done ? words[RegisterPage.word.lo]! >>> 0 : 0xffffffff; // ones: it does not answer any more
     this.hi = done ? words[RegisterPage.word.hi]! >>> 0 : 0xffffffff;
-    Atomics.store(words, state, FREE);
+    if (done) Atomics.store(words, state, FREE);
     return true;
   }
 

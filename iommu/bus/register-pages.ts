@@ -9,8 +9,10 @@ import type { MailboxHandler } from '../../platform/mailbox.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, bytes, defineShared, type SharedPart } from '../../platform/shared.ts';
 import {
+  ABANDONED,
   barOf,
   DONE,
+  FREE,
   NR_BARS,
   POSTED,
   QUEUE,
@@ -177,7 +179,8 @@ export class RegisterPageServer {
 
   /**
    * Takes in what the kernel says of an entry; whether it is open. The first look at an opened page
-   * drops what was posted while it was closed: the BARs did not answer then.
+   * drops what was posted while it was closed: the BARs did not answer then. A load that was under
+   * way when it closed is over, too.
    */
   #look(entry: number): boolean {
     const words = this.#table;
@@ -189,6 +192,8 @@ export class RegisterPageServer {
     const base = ((words[at + Entry.word.page]! - 1) * PAGE_SIZE) / 4;
     const { consumed, produced } = RegisterPage.word;
     Atomics.store(this.#pages, base + consumed, Atomics.load(this.#pages, base + produced));
+    this.#exchange(base, SERVING, FREE); // first: the client makes ABANDONED of it
+    this.#exchange(base, ABANDONED, FREE);
     this.#lives[entry] = life;
     this.#bases[entry] = base;
     this.#setAttentive(entry, this.#attentive);
@@ -220,20 +225,32 @@ export class RegisterPageServer {
     const base = this.#bases[entry]!;
     if (base < 0) return false;
     const words = this.#pages;
-    const state = base + RegisterPage.word.state;
-    if (Atomics.load(words, state) !== POSTED) return false;
-    // pairs with the store and the exchange in RegisterPageClient.load
-    if (Atomics.compareExchange(words, state, POSTED, SERVING) !== POSTED) return false;
-    const what = words[base + RegisterPage.word.what]!;
-    const at = words[base + RegisterPage.word.at]! >>> 0;
+    if (Atomics.load(words, base + RegisterPage.word.state) !== POSTED) return false;
+    // pairs with the store and the first exchange in RegisterPageClient.load
+    if (!this.#exchange(base, POSTED, SERVING)) return false;
+    const life = this.#lives[entry]!;
+    // A client that gives up leaves both words alone until the page is FREE (RegisterPageClient.load).
+    const what = Atomics.load(words, base + RegisterPage.word.what);
+    const at = Atomics.load(words, base + RegisterPage.word.at) >>> 0;
     this.makeStores(handler); // those that came before the load
-    const allowed = this.#bases[entry] === base && this.#allows(entry, what, at);
+    const allowed = this.#isThere(entry, base, life) && this.#allows(entry, what, at);
     const value = allowed ? handler.read(barOf(what), at, sizeOf(what)) : undefined;
-    if (this.#bases[entry] !== base) return true; // the page has gone meanwhile
+    if (!this.#isThere(entry, base, life)) return true; // the page has gone meanwhile
     words[base + RegisterPage.word.lo] = value ? value.lo : -1;
     words[base + RegisterPage.word.hi] = value ? value.hi : -1;
-    Atomics.store(words, state, DONE); // pairs with the load in RegisterPageClient.load
+    // pairs with the second exchange in RegisterPageClient.load
+    if (!this.#exchange(base, SERVING, DONE)) this.#exchange(base, ABANDONED, FREE);
     return true;
+  }
+
+  /** Whether it is the page of that life. An access may have taken it away, and given it back. */
+  #isThere(entry: number, base: number, life: number): boolean {
+    return this.#bases[entry] === base && this.#lives[entry] === life;
+  }
+
+  /** Makes `to` of the state if it is `from`. */
+  #exchange(base: number, from: number, to: number): boolean {
+    return Atomics.compareExchange(this.#pages, base + RegisterPage.word.state, from, to) === from;
   }
 
   /** Whether the kernel lets this access pass by the page. */

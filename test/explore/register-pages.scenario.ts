@@ -3,7 +3,7 @@
  * page, or by the kernel, as it comes; and the kernel takes the page away.
  */
 import assert from 'node:assert/strict';
-import { RegisterPageClient } from '../../iommu/abi/register-page.ts';
+import { DONE, RegisterPage, RegisterPageClient } from '../../iommu/abi/register-page.ts';
 import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../../iommu/bus/register-pages.ts';
 import {
   MAILBOX_BYTES,
@@ -23,9 +23,10 @@ const REGISTER = 0;
 const STORES = 1;
 const GONE = 2;
 const READY = 3;
-const LOADS = 4;
+const LOADS = 5;
 
 const VALUE = 0x55;
+const ONES = 0xffffffff;
 const PATIENCE = { takeMs: 0.04, doneMs: 0.04, looks: 1 };
 
 function memory() {
@@ -38,7 +39,8 @@ function memory() {
 type Words = ReturnType<typeof memory>;
 
 const names = (buffer: string, word: number): string | undefined => {
-  if (buffer === 'device') return ['register', 'stores', 'gone', 'ready', 'loads'][word];
+  if (buffer === 'device')
+    return { 0: 'register', 1: 'stores', 2: 'gone', 3: 'ready', 4: 'loads at 4', 5: 'loads', 8: 'loads at 8' }[word];
   if (buffer === 'page') return { 0: 'state', 16: 'attentive', 17: 'consumed', 34: 'produced' }[word];
   if (buffer === 'table') return { 0: 'used', 16: 'entry0.state' }[word];
   return word === 0 ? 'bell' : undefined;
@@ -127,6 +129,38 @@ function revoker({ table, mailbox, device }: Words, context: ActorContext): void
   });
 }
 
+/** Two loads that nobody waits for by the kernel: it has given the worker up, which comes late. */
+function hastyLoader({ page, device }: Words): void {
+  Atomics.wait(new Int32Array(device), READY, 0);
+  const registers = new RegisterPageClient(wholeOf(page), () => {}, { ...PATIENCE, doneMs: 0 });
+  for (const at of [4, 8]) {
+    const value = registers.load(0, at, 4) ? registers.lo : ONES;
+    assert.ok(value === at || value === ONES, 'the value of another load');
+  }
+}
+
+/**
+ * A worker that only looks at the page. Each register has its own offset as its value, and its
+ * loads are counted in that word of `device`.
+ */
+function lateWorker({ table, page, device }: Words, context: ActorContext): void {
+  const pages = new RegisterPageServer(table, page);
+  const words = new Int32Array(device);
+  const registers: MailboxHandler = {
+    read: (_region, at) =>
+      context.effect('load', () => {
+        words[at]!++;
+        return { lo: at, hi: 0 };
+      }),
+    write: () => {},
+  };
+  pages.serve(registers);
+  pages.setAttentive(true);
+  Atomics.store(words, READY, 1);
+  Atomics.notify(words, READY);
+  for (let look = 0; look < 4; look++) pages.serve(registers);
+}
+
 const parts = { file: import.meta.url, memory, names, daemons: ['worker'] };
 
 export const accesses = defineScenario({
@@ -152,4 +186,18 @@ export const takenAway = defineScenario({
   ...parts,
   name: 'taken-away',
   actors: { storer: (words, context) => storer(words, context, true), revoker, worker },
+});
+
+/** A worker that comes late to a load does not answer the next one with its value. */
+export const lateAnswer = defineScenario({
+  file: import.meta.url,
+  memory,
+  names,
+  name: 'late-answer',
+  actors: { hastyLoader, lateWorker },
+  check: ({ device, page }) => {
+    const words = new Int32Array(device);
+    assert.ok(words[4]! <= 1 && words[8]! <= 1, 'no load is made twice');
+    assert.notEqual(new Int32Array(page)[RegisterPage.word.state], DONE, 'the next load can be made');
+  },
 });

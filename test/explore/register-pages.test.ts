@@ -1,7 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { accesses, loneStore, takenAway } from './register-pages.scenario.ts';
+import { accesses, lateAnswer, loneStore, takenAway } from './register-pages.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -45,9 +45,10 @@ const mutants = {
     file: server,
     find: `    words[base + RegisterPage.word.lo] = value ? value.lo : -1;
     words[base + RegisterPage.word.hi] = value ? value.hi : -1;
-    Atomics.store(words, state, DONE); // pairs with the load in RegisterPageClient.load
+    // pairs with the second exchange in RegisterPageClient.load
+    if (!this.#exchange(base, SERVING, DONE)) this.#exchange(base, ABANDONED, FREE);
 `,
-    replace: `    Atomics.store(words, state, DONE);
+    replace: `    if (!this.#exchange(base, SERVING, DONE)) this.#exchange(base, ABANDONED, FREE);
     words[base + RegisterPage.word.lo] = value ? value.lo : -1;
     words[base + RegisterPage.word.hi] = value ? value.hi : -1;
 `,
@@ -64,15 +65,38 @@ const mutants = {
     find: '      if (!isOpen) this.#bases[entry] = -1;\n',
     replace: '',
   },
+  givesUpWithoutAWord: {
+    name: 'gives-up-without-a-word',
+    file: client,
+    find: `    const done = Atomics.compareExchange(words, state, SERVING, ABANDONED) === DONE;
+`,
+    replace: `    const done = Atomics.exchange(words, state, FREE) === DONE;
+`,
+  },
+  nextLoadDoesNotWait: {
+    name: 'next-load-does-not-wait',
+    file: client,
+    find: `    if (Atomics.load(words, state) !== FREE) return false; // the worker has not come back to an earlier load
+`,
+    replace: '',
+  },
+  doneAfterAll: {
+    name: 'done-after-all',
+    file: server,
+    find: 'if (!this.#exchange(base, SERVING, DONE)) this.#exchange(base, ABANDONED, FREE);',
+    replace: 'Atomics.store(words, base + RegisterPage.word.state, DONE);',
+  },
 } as const satisfies Record<string, Mutant>;
 
-/** One preemption for each exchange of an access. */
+/** One preemption for each exchange of an access, and one for a worker that comes late. */
 const BOUND = { preemptions: 3 };
+const LATE = { preemptions: 4 };
 
 describe('registers by a page of shared memory', () => {
   it('are reached once for each access and in its order, by the page or by the kernel', () => holds(accesses, BOUND));
   it('get a store that nothing follows', () => holds(loneStore, BOUND));
   it('are not reached any more when the page is taken away', () => holds(takenAway));
+  it('answer no load with the value of an earlier one', () => holds(lateAnswer, LATE));
 });
 
 describe('seeded bugs of register pages', () => {
@@ -83,7 +107,10 @@ describe('seeded bugs of register pages', () => {
     { mutant: mutants.valueAfterDone, scenario: accesses, kind: 'threw' },
     { mutant: mutants.loadBeforeStores, scenario: accesses, kind: 'threw' },
     { mutant: mutants.closedPageStaysKnown, scenario: takenAway, kind: 'threw' },
+    { mutant: mutants.givesUpWithoutAWord, scenario: lateAnswer, kind: 'check' },
+    { mutant: mutants.nextLoadDoesNotWait, scenario: lateAnswer, kind: 'check' },
+    { mutant: mutants.doneAfterAll, scenario: lateAnswer, kind: 'check' },
   ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, kind }) =>
-    findsMutant(scenario, mutant, kind, BOUND),
+    findsMutant(scenario, mutant, kind, scenario === lateAnswer ? LATE : BOUND),
   );
 });

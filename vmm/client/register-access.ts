@@ -2,7 +2,7 @@
  * Accesses to the register BARs of a device by one thread: by its register page while the device
  * looks at it, else by pread and pwrite. The bytes and errors are the same both ways.
  */
-
+import { PCI_COMMAND } from '../../iommu/abi/pci-regs.ts';
 import { RegisterPageClient } from '../../iommu/abi/register-page.ts';
 import { VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
 import type { SharedPart } from '../../platform/shared.ts';
@@ -12,7 +12,8 @@ import type { FileCalls } from './task-channel.ts';
 /** A device with so many accesses behind it asks for a register page. */
 const BUSY_ACCESSES = 32;
 const REGION_BYTES = 2 ** VFIO_PCI_OFFSET_SHIFT;
-const CONFIG = VFIO_PCI_CONFIG_REGION_INDEX * REGION_BYTES;
+/** PCI-9: COMMAND is read from the device; the ids would be answered from the kernel's copy. */
+const COMMAND = VFIO_PCI_CONFIG_REGION_INDEX * REGION_BYTES + PCI_COMMAND;
 
 export class RegisterAccess {
   readonly #calls: FileCalls;
@@ -29,9 +30,8 @@ export class RegisterAccess {
   }
 
   #use(page: SharedPart): void {
-    const word = new Uint8Array(4);
-    // an access that the kernel makes
-    this.#page = new RegisterPageClient(page, () => void this.#calls.pread(this.#device, CONFIG, word));
+    const command = new Uint8Array(2);
+    this.#page = new RegisterPageClient(page, () => void this.#calls.pread(this.#device, COMMAND, command));
   }
 
   /** pread(2) of a BAR: `at` is the offset in the BAR. */

@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { QUEUE, RegisterPageClient } from '../../../iommu/abi/register-page.ts';
+import {
+  ABANDONED,
+  FREE,
+  POSTED,
+  QUEUE,
+  RegisterPage,
+  RegisterPageClient,
+  SERVING,
+} from '../../../iommu/abi/register-page.ts';
 import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../../../iommu/bus/register-pages.ts';
 import type { MailboxHandler } from '../../../platform/mailbox.ts';
 import { newPart, within } from '../../../platform/shared.ts';
@@ -12,6 +20,8 @@ const SIZES = [16, 0, 4096, 0, 0, 0];
 
 const arena = newPart(4 * 4096);
 const part = within(arena, 4096, 4096);
+const words = new Int32Array(part.buffer, part.offset, 1024);
+const { state } = RegisterPage.word;
 
 let table: SharedArrayBuffer;
 let kernel: RegisterPageTable;
@@ -51,11 +61,16 @@ beforeEach(() => {
   );
 });
 
-/** A load during which the worker looks at the page. */
-function load(bar: number, at: number, size: number): number | undefined {
+/** A load during which the worker looks at the page, or does what else is `meanwhile`. */
+function load(
+  bar: number,
+  at: number,
+  size: number,
+  meanwhile: () => void = () => worker.serve(device),
+): number | undefined {
   const { now } = performance;
   performance.now = () => {
-    worker.serve(device);
+    meanwhile();
     return now.call(performance);
   };
   try {
@@ -147,14 +162,74 @@ describe('a register page', () => {
     kernel.beginClose(0);
     worker.serve(device);
     kernel.endClose(0);
-    const words = new Int32Array(part.buffer, part.offset);
-    words[16] = 1; // as a client that has not seen that the worker looks no more
+    words[RegisterPage.word.attentive] = 1; // as a client that has not seen that the worker looks no more
     client.store(0, 0, 4, 1, 0);
     kernel.open(0);
 
     expect(load(0, 4, 4)).toBe(5);
 
     expect(accesses).toEqual(['r4 0:4']);
+  });
+
+  it('gives up a load that the worker has taken and does not make, with ones, and takes no other', () => {
+    client = new RegisterPageClient(part, () => {}, PATIENCE); // the kernel gets no answer either
+    const taken = (): void => {
+      words[state] = SERVING; // as a worker that has lost its CPU
+    };
+    expect(load(0, 4, 4, taken)).toBe(0xffff_ffff + 0xffff_ffff * 2 ** 32);
+
+    expect(words[state]).toBe(ABANDONED);
+    expect([client.load(0, 8, 4), client.store(0, 0, 4, 1, 0)]).toEqual([false, true]);
+  });
+
+  it('is free when the worker comes back to a load that was given up', () => {
+    const slow: MailboxHandler = {
+      ...device,
+      read(...access) {
+        words[state] = ABANDONED;
+        return device.read(...access);
+      },
+    };
+    words[state] = POSTED;
+    words[RegisterPage.word.what] = 4 << 8;
+
+    worker.serve(slow);
+
+    expect(words[state]).toBe(FREE);
+    expect(load(0, 4, 4)).toBe(5);
+  });
+
+  it('is free when it comes again after a load that was under way when it was taken away', () => {
+    kernel.beginClose(0);
+    worker.serve(device);
+    kernel.endClose(0);
+    words[state] = ABANDONED;
+    kernel.open(0);
+
+    worker.serve(device);
+
+    expect(words[state]).toBe(FREE);
+  });
+
+  it('is not touched by a load in whose middle it was taken away and given to somebody else', () => {
+    const revoking: MailboxHandler = {
+      ...device,
+      read(...access) {
+        kernel.beginClose(0);
+        worker.serve(device);
+        kernel.endClose(0);
+        kernel.open(0);
+        worker.serve(device);
+        words[state] = SERVING;
+        return device.read(...access);
+      },
+    };
+    words[state] = POSTED;
+    words[RegisterPage.word.what] = 4 << 8;
+
+    worker.serve(revoking);
+
+    expect(words[state]).toBe(SERVING);
   });
 
   it('is one of eight', () => {
@@ -185,7 +260,6 @@ it('a client that scribbles on its page makes no access that the kernel does not
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(1023), fc.integer()), { maxLength: 40 }), fc.integer(), (scribbles, state) => {
       accesses = [];
-      const words = new Int32Array(part.buffer, part.offset, 1024);
       for (const [word, value] of scribbles) words[word] = value;
       words[0] = state % 2;
       worker.serve(device);

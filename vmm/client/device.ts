@@ -15,6 +15,7 @@ import {
 import { enodev } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { flag, integer, list, object, type Shaped, text } from '../../platform/shape.ts';
+import type { SharedPart } from '../../platform/shared.ts';
 import { viewOf } from '../../platform/struct.ts';
 import { armIrqs, disarmIrqs, getIrqInfo } from './irqs.ts';
 import { RegisterAccess } from './register-access.ts';
@@ -104,8 +105,8 @@ export interface PlacedBar {
 export interface DeviceExtras {
   /** Lets other devices reach the BARs there and nowhere else. */
   readonly placeBars?: (bars: readonly PlacedBar[]) => void;
-  /** Whether a register page is asked for when there is work. Default: yes. */
-  readonly wantsPage?: boolean;
+  /** The thread's register page of the device. Default: it is asked for when there is work. */
+  readonly page?: SharedPart;
 }
 
 /** A device as one thread uses it. */
@@ -116,15 +117,11 @@ export class VfioDevice {
   /** Lets other devices reach the BARs there and nowhere else. */
   readonly placeBars: (bars: readonly PlacedBar[]) => void;
 
-  constructor(
-    description: DeviceDescription,
-    calls: FileCalls,
-    { placeBars = () => {}, wantsPage = true }: DeviceExtras = {},
-  ) {
+  constructor(description: DeviceDescription, calls: FileCalls, { placeBars = () => {}, page }: DeviceExtras = {}) {
     this.description = description;
     this.#calls = calls;
     this.placeBars = placeBars;
-    this.#registers = new RegisterAccess(calls, description.fd, wantsPage);
+    this.#registers = new RegisterAccess(calls, description.fd, page);
   }
 
   readConfig(offset: number, into: Uint8Array): void {

@@ -18,15 +18,14 @@ const COMMAND = VFIO_PCI_CONFIG_REGION_INDEX * REGION_BYTES + PCI_COMMAND;
 export class RegisterAccess {
   readonly #calls: FileCalls;
   readonly #device: number;
-  readonly #wantsPage: boolean;
   #page: RegisterPageClient | undefined;
   #accesses = 0;
 
-  /** `device` is its fd. `wantsPage`: a page is asked for when there is work. */
-  constructor(calls: FileCalls, device: number, wantsPage = true) {
+  /** `device` is its fd. `page` is this thread's; by default it is asked for when there is work. */
+  constructor(calls: FileCalls, device: number, page?: SharedPart) {
     this.#calls = calls;
     this.#device = device;
-    this.#wantsPage = wantsPage;
+    if (page) this.#use(page);
   }
 
   #use(page: SharedPart): void {
@@ -56,7 +55,7 @@ export class RegisterAccess {
 
   /** The page, if the kernel would make this access in one piece and the page can. */
   #pageFor(bar: number, at: number, length: number): RegisterPageClient | undefined {
-    if (this.#wantsPage && !this.#page && this.#accesses++ === BUSY_ACCESSES) {
+    if (!this.#page && this.#accesses++ === BUSY_ACCESSES) {
       const page = this.#calls.registerPage?.(this.#device);
       if (page) this.#use(page);
     }

@@ -1,4 +1,4 @@
-/** A thread's own way to the devices of a VMM: its task channel, with a call page. */
+/** A thread's own way to the devices of a VMM: its task channel, and pages of their registers. */
 import type { SharedPart } from '../../platform/shared.ts';
 import { ClientPages } from '../client/client-pages.ts';
 import { connectTask } from '../client/kernel-client.ts';
@@ -9,17 +9,18 @@ export interface ThreadChannel {
   readonly socket: number;
   /** Absent where the host gives none. */
   readonly callPage?: SharedPart;
+  /** By device; undefined where the host gives no page. */
+  readonly registerPages: readonly (SharedPart | undefined)[];
 }
 
-/**
- * Connects a channel for a thread that uses no foreign functions.
- *
- * NOT MODELLED: the thread has no register pages. With them a guest has once read a wrong result
- * of edu, for a reason that is not known.
- */
-export function connectThread({ client }: PassthroughHost): ThreadChannel {
+/** Connects a channel for a thread that uses no foreign functions. */
+export function connectThread({ client, devices }: PassthroughHost): ThreadChannel {
   const { socket, hasPages } = connectTask(client.socketPath);
   const pages = hasPages ? new ClientPages(socket) : undefined;
   const callPage = pages?.calls();
-  return { socket, ...(callPage ? { callPage } : {}) };
+  return {
+    socket,
+    ...(callPage ? { callPage } : {}),
+    registerPages: devices.map(({ description }) => pages?.registers(description.fd)),
+  };
 }

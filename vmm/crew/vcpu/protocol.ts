@@ -62,6 +62,8 @@ export interface VcpuChannel {
   readonly socket: number;
   /** Its call page (iommu/abi/call-page.ts). */
   readonly callPage?: SharedPart;
+  /** Its register pages, by device. Undefined: it asks the kernel for each access. */
+  readonly registerPages: readonly (SharedPart | undefined)[];
 }
 
 /**

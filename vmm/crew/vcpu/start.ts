@@ -27,6 +27,7 @@ export interface VcpuOptions {
   readonly parts: MachineParts;
   /** The running thread's way into the kernel. */
   readonly kernel: FileCalls;
+  readonly registerPages?: VcpuChannel['registerPages'];
   readonly state: InitialState;
   /** Whether it lends harts to their threads, and blocks until they are back. */
   readonly lends?: boolean;
@@ -34,13 +35,14 @@ export interface VcpuOptions {
 }
 
 export function buildVcpu(options: VcpuOptions): Vcpu {
-  const { shared, parts, kernel, state, lends = false, tell } = options;
+  const { shared, parts, kernel, registerPages, state, lends = false, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
     const { peerBars } = parts;
+    const page = registerPages?.[i];
     const extras = {
       ...(peerBars ? { placeBars: (at: readonly PlacedBar[]) => placeBars(peerBars, i, kernel, at) } : {}),
-      wantsPage: false, // NOT MODELLED: see connectThread
+      ...(page ? { page } : {}),
     };
     return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, state.pci.functions[i]!);
   });
@@ -81,10 +83,10 @@ function kindOf(part: VirtioPart, news: number | undefined): VirtioKind {
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
   const { shared, parts, channel } = input;
-  const { socket, callPage }: VcpuChannel = channel ?? { socket: -1 };
+  const { socket, callPage, registerPages }: VcpuChannel = channel ?? { socket: -1, registerPages: [] };
   try {
     const kernel = new TaskChannel(socket, () => callPage);
-    runVcpu(buildVcpu({ shared, parts, kernel, state, lends: true, tell }), shared.control);
+    runVcpu(buildVcpu({ shared, parts, kernel, registerPages, state, lends: true, tell }), shared.control);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

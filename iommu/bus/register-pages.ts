@@ -229,7 +229,7 @@ export class RegisterPageServer {
     // pairs with the store and the first exchange in RegisterPageClient.load
     if (!this.#exchange(base, POSTED, SERVING)) return false;
     const life = this.#lives[entry]!;
-    // A client that gives up leaves both words alone until the page is FREE (RegisterPageClient.load).
+    // A client that gives up leaves both words alone until the page is FREE.
     const what = Atomics.load(words, base + RegisterPage.word.what);
     const at = Atomics.load(words, base + RegisterPage.word.at) >>> 0;
     this.makeStores(handler); // those that came before the load

@@ -31,6 +31,7 @@ function entryPoints() {
     'conform-client': 'tools/conform/client/main.ts',
     'stress-client': 'tools/stress/client/main.ts',
     'with-launcher': 'tools/with/launcher/main.ts',
+    'with-fault-handler': 'tools/with/faults/main.ts',
   };
   for (const layer of LAYERS) {
     for (const name of readdirSync(join(root, layer), { recursive: true })) {

@@ -1,6 +1,7 @@
 /*
  * What system calls cost this program, in microseconds (medians). "ordinary": calls on a file and
- * the cheapest call there is; otherwise VFIO's, with a device that `livevmm with` shows.
+ * the cheapest call there is; "registers": loads of a mapped BAR; otherwise VFIO's calls, with a
+ * device that `livevmm with` shows.
  *
  *     cc -O2 -o call-costs call-costs.c && ./call-costs ordinary && npx livevmm with -- ./call-costs
  */
@@ -21,6 +22,7 @@ enum { ROUNDS = 2001, PIECE = 1 << 18 };
 
 static int file, container, device;
 static uint64_t config;
+static volatile uint32_t *bar;
 static char bytes[PIECE];
 
 static double now_us(void)
@@ -83,6 +85,11 @@ static void config_reads(void)
 	pread(device, &ids, 4, config);
 }
 
+static void loads(void)
+{
+	(void)bar[0];
+}
+
 static int ordinary(void)
 {
 	file = memfd_create("file", 0);
@@ -96,7 +103,9 @@ static int ordinary(void)
 
 int main(int argc, char **argv)
 {
-	struct vfio_region_info info = { .argsz = sizeof(info), .index = VFIO_PCI_CONFIG_REGION_INDEX };
+	int registers = argc > 1 && !strcmp(argv[1], "registers");
+	int index = registers ? VFIO_PCI_BAR0_REGION_INDEX : VFIO_PCI_CONFIG_REGION_INDEX;
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = index };
 	if (argc > 1 && !strcmp(argv[1], "ordinary"))
 		return ordinary();
 	container = open("/dev/vfio/vfio", O_RDWR);
@@ -106,6 +115,11 @@ int main(int argc, char **argv)
 	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:00:02.0");
 	if (device < 0 || ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info))
 		return 1;
+	if (registers) {
+		bar = mmap(NULL, info.size, PROT_READ, MAP_SHARED, device, info.offset);
+		measure("load", loads);
+		return 0;
+	}
 	config = info.offset;
 	measure("ioctl", ioctls);
 	measure("pread", config_reads);

@@ -199,8 +199,28 @@ export interface ControlCall {
   readonly request: object;
 }
 
+/**
+ * A load of the CPU at a vaddr of the caller where a device's object is mapped and has no bytes:
+ * the answer's `out`. EFAULT: no such mapping; EIO: a bus error.
+ */
+export interface LoadRequest {
+  readonly op: 'load';
+  readonly vaddr: number;
+  readonly length: number;
+}
+
+/** A store; as LoadRequest. */
+export interface StoreRequest {
+  readonly op: 'store';
+  readonly vaddr: number;
+  readonly data: Uint8Array;
+}
+
+/** An access to mapped registers. */
+export type AccessRequest = LoadRequest | StoreRequest;
+
 /** Requests that are on no file. */
-export type TaskRequest = SyncRequest | ExecRequest;
+export type TaskRequest = SyncRequest | ExecRequest | AccessRequest;
 export type FileRequest =
   | IoctlRequest
   | IoctlsRequest
@@ -299,10 +319,24 @@ const isIoctls = (fields: Fields): fields is Fields & Omit<IoctlsRequest, 'op' |
   fields.args.length % fields.size === 0 &&
   fields.args.length / fields.size <= MAX_BATCH;
 
+/** What an instruction loads or stores at once. */
+const MAX_ACCESS = 64;
+
+function parseAccess({ op, vaddr, length, data }: Fields): AccessRequest {
+  if (isCount(vaddr)) {
+    if (op === 'load' && isCount(length) && length > 0 && length <= MAX_ACCESS) return { op, vaddr, length };
+    if (op === 'store' && data instanceof Uint8Array && data.length > 0 && data.length <= MAX_ACCESS) {
+      return { op, vaddr, data };
+    }
+  }
+  throw eproto(`malformed ${String(op)}`);
+}
+
 /** A request on a task channel. EPROTO for anything else. */
 export function parseRequest(value: unknown): Request {
   const request = fieldsOf(value);
   if (request.op === 'sync' || request.op === 'exec' || request.op === 'page') return { op: request.op };
+  if (request.op === 'load' || request.op === 'store') return parseAccess(request);
   if (!isFd(request.fd)) throw eproto('request without a fd');
   const { fd, offset, length, data, flags } = request;
   switch (request.op) {

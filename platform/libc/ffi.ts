@@ -69,6 +69,8 @@ const SIGNATURES = {
   _exit: 'void _exit(int status)',
   execve: 'int execve(const char *path, const char **argv, const char **envp)',
   waitpid: 'int waitpid(int pid, void *status, int options)',
+  ptrace: 'long ptrace(int request, int pid, uintptr_t addr, void *data)',
+  ptrace_number: 'long ptrace(int request, int pid, uintptr_t addr, uintptr_t data)',
   capget: 'int capget(void *header, void *data)',
   signal: 'void *signal(int signum, void *handler)',
   prctl: 'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',

@@ -29,6 +29,9 @@ async function costs(argv: readonly string[]): Promise<Costs> {
 const supervised = (program: string, ...words: readonly string[]): string[] =>
   programArgv('livevmm', 'with', '--device', 'edu', '--', program, ...words);
 
+const mapping = (program: string): string[] =>
+  programArgv('livevmm', 'with', '--map-registers', '--device', 'edu', '--', program, 'registers');
+
 /** Nothing without a C compiler. */
 export async function benchWith(progress: Progress): Promise<Figure[]> {
   if (spawnSync('cc', ['--version']).status !== 0) {
@@ -60,7 +63,13 @@ async function trapped(floorProgram: string, calls: string): Promise<Figure[]> {
     { what: 'CHECK_EXTENSION / go on', value: ioctl / floor, unit: '×' },
     { what: 'pread of configuration space under livevmm with', value: pread, unit: 'µs' },
     { what: 'pread of configuration space / go on', value: pread / floor, unit: '×' },
+    ...(process.arch === 'x64' ? [await mappedLoad(calls)] : []),
   ];
+}
+
+async function mappedLoad(calls: string): Promise<Figure> {
+  const { load } = (await costs(mapping(calls))) as { load: number };
+  return { what: 'load of a mapped register under livevmm with --map-registers', value: load, unit: 'µs' };
 }
 
 async function ordinary(calls: string, progress: Progress): Promise<Figure[]> {

@@ -26,7 +26,7 @@ const STDERR = '-';
 const SIGNAL_MS = 1000;
 
 const HELP = `Usage: livevmm with [--host SOCKET | [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
-       [--profile VERSION] [--memlock LIMIT]] [--trace[=FILE] [--json]] -- PROGRAM [ARGUMENT]...
+       [--profile VERSION] [--memlock LIMIT]] [--map-registers] [--trace[=FILE] [--json]] -- PROGRAM [ARGUMENT]...
 
 Runs a program that was written for Linux's VFIO on the emulated kernel: its /dev/vfio and the PCI devices in its /sys are
 those of a livevmm host. The program and all that it starts need no change and no privilege. Static programs are welcome.
@@ -36,6 +36,8 @@ Exit status and signals are the program's own. It runs with no_new_privs: progra
   --device TYPE[,...]    a device of the private host, as livevmm host takes it; may be repeated (default ${DEFAULT_DEVICE})
 ${IOMMU_HELP}  --profile VERSION      which kernel's VFIO the private host answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
+  --map-registers        BARs of registers can be mapped: each access to such a mapping stops its thread, and is made by the
+                         device (x86-64; the program is traced by ptrace, so that no debugger can)
   --trace[=FILE]         a line for each VFIO call of the program, on stderr or in FILE: arguments, result, and for an error
                          the kernel's reason and the rules of docs/rules/vfio.md that say so
   --trace=FILE.vec       a recording of these calls and their answers, for livevmm conform
@@ -61,6 +63,7 @@ export const with_: Command = {
         memlock: { type: 'string' },
         trace: { type: 'string' },
         json: { type: 'boolean', default: false },
+        'map-registers': { type: 'boolean', default: false },
       },
     );
     if (program.length === 0) throw new UsageError('with: name a program after --');
@@ -69,13 +72,15 @@ export const with_: Command = {
     if (options.host !== undefined && ofHost !== undefined) {
       throw new UsageError(`--${ofHost} is for a private host, and --host names one that is running`);
     }
-    const { host } = options;
+    const { host, 'map-registers': mapRegisters } = options;
+    if (mapRegisters && process.arch !== 'x64') throw new CommandError('with: --map-registers is for x86-64');
     const trace = openTrace(options, program);
     const folder = new PrivateFolder();
     try {
       const tree = join(folder.path, 'tree');
       mkdirSync(tree);
-      const run = (socketPath: string): Promise<ProgramEnding> => runProgram(socketPath, tree, program, trace);
+      const run = (socketPath: string): Promise<ProgramEnding> =>
+        runProgram(program, { socketPath, tree, trace, mapRegisters });
       const ending = host === undefined ? onPrivateHost(join(folder.path, 'host.sock'), options, run) : run(host);
       return await endAs(await ending);
     } finally {

@@ -4,7 +4,14 @@ import { fileURLToPath } from 'node:url';
 const fromSource = import.meta.url.endsWith('.ts');
 const dist = new URL(fromSource ? '../../dist/' : './', import.meta.url);
 
-export type ProgramName = 'livevmm' | 'vmm' | 'bare-exec' | 'conform-client' | 'stress-client' | 'with-launcher';
+export type ProgramName =
+  | 'livevmm'
+  | 'vmm'
+  | 'bare-exec'
+  | 'conform-client'
+  | 'stress-client'
+  | 'with-launcher'
+  | 'with-fault-handler';
 
 /**
  * A built program: what runs as a process of its own always runs from dist (tsx would cost every

@@ -9,6 +9,7 @@ import { close } from '../../platform/libc/fd.ts';
 import { OwnedThread } from '../../platform/owned-thread.ts';
 import { startWorker } from '../../platform/thread.ts';
 import { CommandError } from '../cli/command.ts';
+import { FaultHandlerProcess } from './faults/start.ts';
 import { launch } from './launcher/launch.ts';
 import type { SupervisorData, TraceOutput } from './supervisor/protocol.ts';
 
@@ -23,18 +24,36 @@ export interface ProgramEnding {
   readonly signal: NodeJS.Signals | null;
 }
 
+export interface ProgramOptions {
+  /** Where the host listens. */
+  readonly socketPath: string;
+  /** An empty folder for the files that it shall see. */
+  readonly tree: string;
+  /** Where its VFIO calls are told. */
+  readonly trace: TraceOutput | null;
+  /** It has a fault handler, and can map registers. */
+  readonly mapRegisters: boolean;
+}
+
 /**
- * Runs a program on the host at `socketPath` and waits until it and its descendants have ended.
- * `tree` is an empty folder for the files that it shall see; its VFIO calls are told to `trace`.
- * CommandError: the supervisor fails.
+ * Runs a program on a host and waits until it and its descendants have ended. CommandError: the
+ * supervisor or the fault handler fails.
  */
-export async function runProgram(
-  socketPath: string,
-  tree: string,
+export async function runProgram(words: readonly string[], options: ProgramOptions): Promise<ProgramEnding> {
+  const faultHandler = options.mapRegisters ? new FaultHandlerProcess(options.socketPath) : undefined;
+  try {
+    return await runTraced(words, options, faultHandler);
+  } finally {
+    await faultHandler?.stop();
+  }
+}
+
+async function runTraced(
   words: readonly string[],
-  trace: TraceOutput | null,
+  { socketPath, tree, trace, mapRegisters }: ProgramOptions,
+  faultHandler: FaultHandlerProcess | undefined,
 ): Promise<ProgramEnding> {
-  const { child, exited, listener, begin } = await launch(words);
+  const { child, exited, listener, begin } = await launch(words, faultHandler?.pid);
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
   const ignore = (): void => undefined;
   for (const signal of FROM_TERMINAL) process.on(signal, ignore);
@@ -44,18 +63,20 @@ export async function runProgram(
     const stop = eventfd();
     const worker: Worker = startWorker<SupervisorData>(
       'tools/with/supervisor/worker',
-      { listener, stop, socketPath, tree, trace },
+      { listener, stop, socketPath, tree, trace, mapRegisters },
       { name: 'supervisor' },
     );
     const thread = new OwnedThread(worker);
     const failed = new Promise<never>((_, reject) => worker.once('error', reject));
     const over = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     try {
+      await faultHandler?.trace(child.pid!);
       begin();
-      await Promise.race([over, failed]);
+      await Promise.race([over, failed, ...(faultHandler ? [faultHandler.failed] : [])]);
       return await exited;
     } catch (error) {
       child.kill('SIGKILL');
+      if (error instanceof CommandError) throw error;
       throw new CommandError(`the supervisor has failed: ${(error as Error).message}`);
     } finally {
       await thread.stop(() => eventfdSignal(stop), STOP_MS);

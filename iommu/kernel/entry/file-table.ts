@@ -75,6 +75,11 @@ export class FileTable {
     return this.#objects.find(pid, fd);
   }
 
+  /** The file whose object has this key (vmaObjectKey). */
+  findMapped(key: string): OpenFile | undefined {
+    return this.#objects.withKey(key);
+  }
+
   list(): Iterable<OpenedFile> {
     return [...this.#byInode.values(), ...this.#objects.list()];
   }

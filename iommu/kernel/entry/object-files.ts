@@ -67,7 +67,12 @@ export class ObjectFiles {
   find(pid: number, fd: number): OpenFile | undefined {
     if (this.#byKey.size === 0) return undefined;
     const key = objectKeyOf(pid, fd);
-    return key === undefined ? undefined : this.#byKey.get(key)?.files[0]?.file;
+    return key === undefined ? undefined : this.withKey(key);
+  }
+
+  /** The open file whose object has this key (fdObjectKey), also when only mappings of it are left. */
+  withKey(key: string): OpenFile | undefined {
+    return this.#byKey.get(key)?.files[0]?.file;
   }
 
   list(): readonly OpenedFile[] {

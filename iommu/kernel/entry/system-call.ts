@@ -17,6 +17,7 @@ import type { Task } from '../core/task.ts';
 import { U64_END } from '../core/user-arg.ts';
 import type { FileTable } from './file-table.ts';
 import { errorReply, ioctl, ioctls } from './ioctl-call.ts';
+import { access, registersAt } from './mapped-access.ts';
 import { readFile, writeFile } from './transfer.ts';
 
 /** A system call's caller while the call lasts. */
@@ -87,13 +88,22 @@ export class SystemCall implements Caller {
     if (request.op === 'exec') return { ret: 0 };
     if (request.op === 'sync') this.#files.forget(this.task.pid);
     if (request.op === 'sync') return this.#files.releasing(this.task.pid)?.then(() => ({ ret: 0 })) ?? { ret: 0 };
+    if (request.op === 'load' || request.op === 'store') {
+      const { file, at } = registersAt(request, this.#files, this.task);
+      return this.#on(file, () => access(request, file.operations, at, this));
+    }
     const file = this.file(request.fd);
     if (!file) return { ...errorReply(einval(`fd ${request.fd} is no file of this host`)), foreign: true };
+    return this.#on(file, () => perform(request, file.operations, this));
+  }
+
+  /** The file stays open during `work`: a close(2) by another thread takes effect afterwards. */
+  #on(file: OpenFile, work: () => Reply | Promise<Reply>): Reply | Promise<Reply> {
     this.#thisFile = file;
-    file.get(); // a close(2) by another thread takes effect when this call is over
+    file.get();
     let reply: Reply | Promise<Reply>;
     try {
-      reply = perform(request, file.operations, this);
+      reply = work();
     } catch (error) {
       file.put();
       throw error;

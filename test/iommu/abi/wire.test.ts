@@ -20,6 +20,8 @@ describe('wire', () => {
     [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(0) }],
     [{ op: 'ioctls', fd: 3, nr: 1, size: 4, args: new Uint8Array(4096) }],
     [{ op: 'sync' }],
+    [{ op: 'load', vaddr: 2 ** 46, length: 8 }],
+    [{ op: 'store', vaddr: 0, data: new Uint8Array(64) }],
     [{ op: 'control', fd: 3, request: { op: 'info' } }],
   ])('takes %o as a request', (request) => {
     expect(parseRequest(request)).toEqual(request);
@@ -50,6 +52,11 @@ describe('wire', () => {
     [{ op: 'pread', fd: 3, offset: Number.NaN, length: 1 }],
     [{ op: 'pwrite', fd: 3, offset: 0, data: [1, 2] }],
     [{ op: 'control', fd: 3, request: 'info' }],
+    [{ op: 'load', vaddr: -1, length: 4 }],
+    [{ op: 'load', vaddr: 0, length: 0 }],
+    [{ op: 'load', vaddr: 0, length: 65 }],
+    [{ op: 'store', vaddr: 0, data: new Uint8Array(0) }],
+    [{ op: 'store', vaddr: 2n ** 46n, data: new Uint8Array(4) }],
   ])('refuses %o with EPROTO', (frame) => {
     expect(() => parseRequest(frame)).toThrow(expect.objectContaining({ code: 'EPROTO' }));
   });

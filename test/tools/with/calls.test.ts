@@ -19,7 +19,7 @@ const CONFIG = 7n << 40n;
 const BAR2 = 2n << 40n;
 const pid = (): number => 1;
 const ioctlOf = (memory: FakeMemory, nr: number, arg: bigint) =>
-  ioctl('/nowhere', callOf(memory, 3n, BigInt(nr), arg), pid);
+  ioctl({ socketPath: '/nowhere', mapRegisters: false }, callOf(memory, 3n, BigInt(nr), arg), pid);
 const EINVAL = -22;
 
 describe('ioctl', () => {
@@ -89,8 +89,8 @@ describe('ioctl', () => {
 });
 
 describe('mmap', () => {
-  const mmapOf = (length: bigint) =>
-    mmap(callOf(new FakeMemory(0), 0n, length, 3n, 1n, 3n, offsetInObject(BAR2 + 4096n, true)));
+  const mmapOf = (length: bigint, mapRegisters = false) =>
+    mmap(callOf(new FakeMemory(0), 0n, length, 3n, 1n, 3n, offsetInObject(BAR2 + 4096n, true)), mapRegisters);
 
   it('is checked by the kernel and made by Linux', () => {
     const { requests, answer } = run(mmapOf(4096n), { ret: 0, mapping: { offset: 0, registers: false } });
@@ -111,6 +111,11 @@ describe('mmap', () => {
     ['has registers', { ret: 0, mapping: { offset: 0, registers: true } }],
   ])('of what %s is EINVAL', (_, reply) => {
     expect(() => run(mmapOf(4096n), reply)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+  });
+
+  it('of registers goes on where the program has a fault handler', () => {
+    const reply = { ret: 0, mapping: { offset: 0, registers: true } };
+    expect(run(mmapOf(4096n, true), reply).answer).toBe('go on');
   });
 });
 

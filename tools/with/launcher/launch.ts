@@ -18,9 +18,9 @@ export interface LaunchedProgram {
   readonly begin: () => void;
 }
 
-/** The program shares our terminal and our stdio. */
-export async function launch(words: readonly string[]): Promise<LaunchedProgram> {
-  const [node, ...argv] = programArgv('with-launcher', softFdLimit(), ...words);
+/** The program shares our terminal and our stdio. Process `faultHandler` may trace it. */
+export async function launch(words: readonly string[], faultHandler?: number): Promise<LaunchedProgram> {
+  const [node, ...argv] = programArgv('with-launcher', softFdLimit(), String(faultHandler ?? '-'), ...words);
   const child = spawn(node!, argv, { stdio: ['inherit', 'inherit', 'inherit', 'pipe'] });
   const exited = new Promise<Awaited<LaunchedProgram['exited']>>((resolve, reject) => {
     child.once('exit', (status, signal) => resolve({ status, signal }));

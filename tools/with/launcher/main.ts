@@ -1,14 +1,14 @@
 /**
  * The program `with-launcher`: puts the filter on itself, lets the supervisor take the fd at which
  * the calls arrive, and becomes the user's program. Its words: the soft limit of open files that
- * the program shall have (or -), the program, and its arguments. Fd 3 leads to the supervisor.
+ * the program shall have (or -), the pid of its fault handler (or -), the program, and its arguments. Fd 3 leads to the supervisor.
  */
 import { readSync, writeSync } from 'node:fs';
 import { codeOf, SysError } from '../../../platform/errno.ts';
 import { close, setCloexec } from '../../../platform/libc/fd.ts';
 import { getRlimit, RLIMIT_NOFILE, setRlimit } from '../../../platform/libc/other-process.ts';
 import { installFilter } from '../../../platform/libc/seccomp.ts';
-import { defaultSignal, execve, setParentDeathSignal } from '../../../platform/libc/this-process.ts';
+import { allowPtraceBy, defaultSignal, execve, setParentDeathSignal } from '../../../platform/libc/this-process.ts';
 import { thisArchitecture } from '../filter/call-numbers.ts';
 import { filterFor } from '../filter/filter.ts';
 import { LAUNCHER_FD, NOT_EXECUTABLE, NOT_FOUND } from './handshake.ts';
@@ -61,9 +61,10 @@ function installedFilter(): number {
   }
 }
 
-const [nofile = '-', program = '', ...words] = process.argv.slice(2);
+const [nofile = '-', faultHandler = '-', program = '', ...words] = process.argv.slice(2);
 setParentDeathSignal(SIGKILL);
 undoNode(nofile);
+if (faultHandler !== '-') allowPtraceBy(Number(faultHandler));
 const listener = installedFilter();
 // From here to the answer, this thread must make no call that the filter traps.
 writeSync(LAUNCHER_FD, `${listener}\n`);

@@ -3,7 +3,7 @@
 import { O_CLOEXEC } from '../../../platform/libc/fd.ts';
 import type { Architecture, CallName } from '../filter/call-numbers.ts';
 import { openNode } from './files.ts';
-import { ioctl } from './ioctl-call.ts';
+import { type IoctlOptions, ioctl } from './ioctl-call.ts';
 import {
   AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
@@ -25,16 +25,20 @@ import type { ProgramThreads } from './threads.ts';
 
 type Handler = (call: Call, threads: ProgramThreads) => Carried;
 
-export function carryOut(architecture: Architecture, socketPath: string, tree: Tree): Carry {
+export interface CallOptions extends IoctlOptions {
+  readonly tree: Tree;
+}
+
+export function carryOut(architecture: Architecture, options: CallOptions): Carry {
   const handlers = new Map<number, Handler>();
-  for (const [name, handler] of Object.entries(handlersOf(socketPath, tree)) as [CallName, Handler][]) {
+  for (const [name, handler] of Object.entries(handlersOf(options)) as [CallName, Handler][]) {
     const nr = architecture.numbers[name];
     if (nr !== undefined) handlers.set(nr, handler);
   }
   return (nr, call, threads) => handlers.get(nr)?.(call, threads) ?? 'go on';
 }
 
-function handlersOf(socketPath: string, tree: Tree): Partial<Record<CallName, Handler>> {
+function handlersOf({ socketPath, tree, mapRegisters }: CallOptions): Partial<Record<CallName, Handler>> {
   /** Steps for a path of ours. */
   const on =
     (
@@ -88,14 +92,14 @@ function handlersOf(socketPath: string, tree: Tree): Partial<Record<CallName, Ha
     lgetxattr: on(here, 0, (path) => noXattr(tree, path)),
     listxattr: on(here, 0, (path) => noXattr(tree, path)),
     llistxattr: on(here, 0, (path) => noXattr(tree, path)),
-    ioctl: (call, threads) => ioctl(socketPath, call, () => threads.enter(call.tid).pid),
+    ioctl: (call, threads) => ioctl({ socketPath, mapRegisters }, call, () => threads.enter(call.tid).pid),
     pread64: pread,
     pwrite64: pwrite,
     preadv: (call) => readvRegion(call, false),
     preadv2: (call) => readvRegion(call, true),
     pwritev: (call) => writevRegion(call, false),
     pwritev2: (call) => writevRegion(call, true),
-    mmap,
+    mmap: (call) => mmap(call, mapRegisters),
     execve: exec,
     execveat: exec,
   };

@@ -31,7 +31,14 @@ const NAME_BYTES = 256;
 /** All structs without what follows them. */
 const STRUCT_BYTES = 256;
 
-export function* ioctl(socketPath: string, call: Call, pid: () => number): Steps {
+export interface IoctlOptions {
+  /** Where the host listens. */
+  readonly socketPath: string;
+  /** BARs without bytes can be mapped, too. */
+  readonly mapRegisters: boolean;
+}
+
+export function* ioctl({ socketPath, mapRegisters }: IoctlOptions, call: Call, pid: () => number): Steps {
   const fd = intArg(call, 0);
   const nr = Number(BigInt.asUintN(32, call.args[1]!));
   const vaddr = call.args[2]!;
@@ -42,7 +49,7 @@ export function* ioctl(socketPath: string, call: Call, pid: () => number): Steps
   if (reply.token !== undefined) return { fd: claimDevice(socketPath, reply.token, pid()), cloexec: true };
   if (reply.out) {
     const isRegion = nr === VFIO_DEVICE_GET_REGION_INFO && reply.ret >= 0 && reply.out.length >= RegionInfo.size;
-    call.memory.write(vaddr, isRegion ? yield* placed(fd, reply.out) : reply.out);
+    call.memory.write(vaddr, isRegion ? yield* placed(fd, reply.out, mapRegisters) : reply.out);
   }
   return resultOf(reply);
 }
@@ -69,15 +76,16 @@ function sizeOf(nr: number): number {
 
 /**
  * A struct vfio_region_info as the program gets it: the offset is the region's place in the
- * device's object. DEVIATION: a BAR of registers has no mmap flag; programs read and write it.
+ * device's object. DEVIATION: without --map-registers a BAR of registers has no mmap flag; programs
+ * read and write it.
  */
-function* placed(fd: number, info: Uint8Array): Generator<Request, Uint8Array, Reply> {
+function* placed(fd: number, info: Uint8Array, mapRegisters: boolean): Generator<Request, Uint8Array, Reply> {
   const bytes = info.slice();
   const view = viewOf(bytes);
   const { offset, flags } = RegionInfo.read(view);
   const isMappable = (flags & VFIO_REGION_INFO_FLAG_MMAP) !== 0;
   const isRam = isMappable && (yield* hasBytes(fd, offset));
-  const kept = isRam ? flags : flags & ~VFIO_REGION_INFO_FLAG_MMAP;
+  const kept = isRam || mapRegisters ? flags : flags & ~VFIO_REGION_INFO_FLAG_MMAP;
   RegionInfo.write(view, { offset: offsetInObject(offset, isRam), flags: kept });
   return bytes;
 }

@@ -19,4 +19,6 @@ export interface SupervisorData {
   /** The folder that stands for /dev/vfio and parts of sysfs. */
   readonly tree: string;
   readonly trace: TraceOutput | null;
+  /** BARs without bytes can be mapped: the program has a fault handler. */
+  readonly mapRegisters: boolean;
 }

@@ -93,9 +93,10 @@ function piecesOf({ memory }: Call, iov: bigint, count: bigint): Piece[] {
 
 /**
  * mmap(2) of a region. The kernel checks it. The fd is the device's object, and the offset is the
- * region's place in it, so Linux makes the mapping itself. DEVIATION: EINVAL for registers.
+ * region's place in it, so Linux makes the mapping itself. DEVIATION: EINVAL for registers, unless
+ * the program has a fault handler.
  */
-export function* mmap(call: Call): Steps {
+export function* mmap(call: Call, mapRegisters: boolean): Steps {
   const [, length, , flags, , offset] = call.args as readonly bigint[] as [
     bigint,
     bigint,
@@ -111,6 +112,6 @@ export function* mmap(call: Call): Steps {
   };
   if (reply.foreign) return 'go on';
   resultOf(reply);
-  if (reply.mapping?.registers) throw einval('registers cannot be mapped');
+  if (reply.mapping?.registers && !mapRegisters) throw einval('registers cannot be mapped');
   return 'go on';
 }

@@ -14,13 +14,13 @@ import type { SupervisorData } from './protocol.ts';
 import { Supervisor } from './supervisor.ts';
 import { tracerTo } from './tracer.ts';
 
-const { listener, stop, socketPath, tree, trace: output } = workerInput<SupervisorData>();
+const { listener, stop, socketPath, tree, trace: output, mapRegisters } = workerInput<SupervisorData>();
 const host = new HostClient(socketPath);
 const info = host.ask({ op: 'info' });
 // Its bytes last until the next request.
 buildTree(tree, { info, functions: host.ask({ op: 'functions' }) });
 host.close();
-const carry = carryOut(thisArchitecture!, socketPath, { path: tree, fd: open(tree, O_PATH) });
+const carry = carryOut(thisArchitecture!, { socketPath, mapRegisters, tree: { path: tree, fd: open(tree, O_PATH) } });
 const say = (line: string): void => void writeSync(2, `livevmm: ${line}\n`);
 const tracer = output === null ? undefined : tracerTo(output, say);
 new Supervisor({

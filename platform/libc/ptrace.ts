@@ -38,8 +38,8 @@ const requestNumber = (what: number, tid: number, data: number): void => {
 };
 
 /**
- * Traces a thread from here on, and all threads and processes that it starts. It does not stop. EPERM:
- * somebody else traces it, or we may not.
+ * Traces a thread from here on, and all threads and processes that it starts. It does not stop.
+ * EPERM: somebody else traces it, or we may not.
  */
 export const seize = (tid: number): void =>
   requestNumber(PTRACE_SEIZE, tid, PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC);

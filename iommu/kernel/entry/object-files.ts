@@ -70,7 +70,7 @@ export class ObjectFiles {
     return key === undefined ? undefined : this.withKey(key);
   }
 
-  /** The open file whose object has this key (fdObjectKey), also when only mappings of it are left. */
+  /** The open file whose object has this key (fdObjectKey), also when only mappings are left. */
   withKey(key: string): OpenFile | undefined {
     return this.#byKey.get(key)?.files[0]?.file;
   }

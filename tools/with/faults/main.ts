@@ -1,6 +1,6 @@
 /**
- * The program `with-fault-handler`: traces the process whose pid comes on stdin, says so on stdout, and ends
- * with the last process that this one has started. Its word: where the host listens.
+ * The program `with-fault-handler`: traces the process whose pid comes on stdin, says so on stdout,
+ * and ends with the last process that this one has started. Its word: where the host listens.
  */
 import { readSync, writeSync } from 'node:fs';
 import { codeOf } from '../../../platform/errno.ts';

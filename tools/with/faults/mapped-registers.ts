@@ -7,7 +7,7 @@ import { connectUnix } from '../../../platform/libc/unix-socket.ts';
 import { AddressSpace } from '../../../platform/process.ts';
 import { processOf } from '../../../platform/process-status.ts';
 import { Conversation } from '../../../vmm/client/task-channel.ts';
-import type { Bus } from './x64/execute.ts';
+import type { Bus } from './x64/bus.ts';
 
 /** A thread that has run into registers. */
 interface Entered {

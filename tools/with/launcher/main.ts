@@ -1,7 +1,8 @@
 /**
  * The program `with-launcher`: puts the filter on itself, lets the supervisor take the fd at which
  * the calls arrive, and becomes the user's program. Its words: the soft limit of open files that
- * the program shall have (or -), the pid of its fault handler (or -), the program, and its arguments. Fd 3 leads to the supervisor.
+ * the program shall have (or -), the pid of its fault handler (or -), the program, and its
+ * arguments. Fd 3 leads to the supervisor.
  */
 import { readSync, writeSync } from 'node:fs';
 import { codeOf, SysError } from '../../../platform/errno.ts';

@@ -3,15 +3,10 @@
  * make of volatile accesses, memcpy and memset. NOT MODELLED: AVX, the x87, bit tests, and cmpxchg.
  */
 import { compute, OPERATIONS, step } from './arithmetic.ts';
+import type { Bus } from './bus.ts';
 import { type Cpu, maskOf, RCX, RDI, RSI, type Width } from './cpu.ts';
 import { decode, type Instruction, immediateAt, type ModRm, modRm, widthOf } from './instruction.ts';
 import { moveVector, vectorMove } from './vector-moves.ts';
-
-/** Memory as the thread sees it. Errors of an access are thrown. */
-export interface Bus {
-  load(vaddr: bigint, width: number): Uint8Array;
-  store(vaddr: bigint, bytes: Uint8Array): void;
-}
 
 /** Moves of a repeated instruction at once; then the thread runs into it again. */
 const MOST_REPEATS = 1024;

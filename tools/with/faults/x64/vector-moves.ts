@@ -1,6 +1,7 @@
 /** Moves between memory and the xmm registers. */
+
+import type { Bus } from './bus.ts';
 import type { Cpu } from './cpu.ts';
-import type { Bus } from './execute.ts';
 import type { Instruction, ModRm } from './instruction.ts';
 
 export interface VectorMove {

@@ -59,6 +59,8 @@ describe('livevmm stress', () => {
       totals.pagesChecked,
       totals.countsChecked,
       totals.rounds,
+      totals.kernels,
+      totals.kexecs,
     );
     expect(least).toBeGreaterThan(0);
     expect(sandbox.leftovers()).toEqual([]);

@@ -18,7 +18,7 @@ import { type RunPlan, runStress } from '../stress/run.ts';
 const HELP = `Usage: livevmm stress [--seconds S] [--seed N] [--workers W] [--profile VERSION] [--json]
 
 Hosts with busy devices, and on each several client processes that map, unmap, update vaddrs, copy by DMA, exec themselves and are
-killed, all at random; one of them sends garbage. After every step each knows what must hold: guarded memory that no device
+killed, all at random; one of them sends garbage. The host's kernel is replaced under them, too. After every step each knows what must hold: guarded memory that no device
 may change, translations that never fault, counts, interrupts, answers. The first thing that is wrong ends the run.
 
   --seconds S         about how long it takes (default 60)

@@ -97,6 +97,17 @@ export class ActorProcess {
     this.#handlers.ended(member, how);
   }
 
+  /** Asks the first member to wait for the kernel's end. */
+  requestPark(): void {
+    this.members[0]!.log.requestPark();
+  }
+
+  /** The kernel goes down, and this client with it: its end is no failure. */
+  expectKernelEnd(): void {
+    this.#endIsWanted = true;
+    this.#inOrder = false;
+  }
+
   /** Asks all members to end in good order. */
   requestStop(): void {
     this.#endIsWanted = true;

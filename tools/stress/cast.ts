@@ -24,6 +24,10 @@ const PEERS = [EDU, 'ivshmem-plain,size=64K', EDU, 'ivshmem-plain,size=64K', `${
   (device) => `${device},iommu=${DONATED}`,
 );
 
+/** Of the keeper, whose memory and page tables outlive the kernel. */
+const KEPT = [EDU, CAPTURE];
+const PKERNFS = ['--pkernfs', '48M'];
+
 /**
  * --device options of the host. Since 6.3 no vaddr can become invalid with a mediated device in the
  * container (UNM-3).
@@ -32,6 +36,7 @@ export const devicesOf = (profile: ProfileName): readonly string[] => [
   ...SHARED,
   ...FUZZED,
   ...PEERS,
+  ...KEPT,
   ...OWN,
   ...(profileOf(profile).invalidVaddr === 'sleeps' ? [MSCRIBE] : []),
 ];
@@ -40,6 +45,7 @@ export const devicesOf = (profile: ProfileName): readonly string[] => [
 export const hostOptionsOf = ({ seed, profile }: Pick<ShardPlan, 'seed' | 'profile'>): readonly string[] => [
   ...['--vfio-profile', profile, '--peer-mappings', peerMappingsOf(seed)],
   ...UNITS,
+  ...PKERNFS,
 ];
 
 const peerMappingsOf = (seed: number): PeerMappings => PEER_MAPPINGS[seed % PEER_MAPPINGS.length]!;
@@ -57,7 +63,7 @@ const WINDOWS = {
   second: { firstVpn: 0x4000, endVpn: 0x5000 },
 };
 
-export const ACTORS = ['mapper', 'first', 'fuzzer', 'peers'] as const;
+export const ACTORS = ['mapper', 'first', 'fuzzer', 'peers', 'keeper'] as const;
 export type ActorName = (typeof ACTORS)[number];
 /** Actor → the partner that shares its container. */
 export const PARTNERS: Readonly<Record<ActorName, string | undefined>> = {
@@ -65,6 +71,7 @@ export const PARTNERS: Readonly<Record<ActorName, string | undefined>> = {
   first: 'second',
   fuzzer: undefined,
   peers: undefined,
+  keeper: undefined,
 };
 export const AUDITOR = 'auditor';
 
@@ -79,7 +86,8 @@ export function assign(
   const seedOf = (actor: string): Assignment['seed'] => [seed, actor, incarnation];
   const fuzzed = SHARED.length;
   const peers = fuzzed + FUZZED.length;
-  const own = peers + PEERS.length;
+  const kept = peers + PEERS.length;
+  const own = kept + KEPT.length;
   const mapper = (actor: keyof typeof WINDOWS, first: number, end: number): Assignment => ({
     ...common,
     kind: 'mapper',
@@ -95,8 +103,14 @@ export function assign(
       return { ...mapper('first', 0, 2), partner: { ...mapper('second', 2, fuzzed), inherits: true } };
     case 'fuzzer':
     case 'peers':
+    case 'keeper':
     case 'auditor': {
-      const its = { fuzzer: devices.slice(fuzzed, peers), peers: devices.slice(peers, own), auditor: [] };
+      const its = {
+        fuzzer: devices.slice(fuzzed, peers),
+        peers: devices.slice(peers, kept),
+        keeper: devices.slice(kept, own),
+        auditor: [],
+      };
       const rest = { seed: seedOf(name), devices: its[name], window: WINDOWS.mapper, inject };
       return { ...common, ...rest, kind: name, name, peerMappings: peerMappingsOf(seed) };
     }

@@ -15,7 +15,7 @@ const Header = defineShared('actor log', {
   pad0: bytes(4),
   beatNs: word64, // actor: CLOCK_MONOTONIC of its last sign of life
   pad1: bytes(40),
-  stop: atomic32, // shard: 1 = end in order
+  stop: atomic32, // shard: 1 = end in order; 2 = wait for the kernel's end
   pad2: bytes(60),
 });
 
@@ -34,6 +34,8 @@ const Counters = defineShared('actor counters', {
   sleeps: word64, // of mscribe on an invalid vaddr
   frames: word64, // of capture, checked byte by byte
   interrupts: word64, // taken from eventfds and found right
+  kexecs: word64, // over which a client has found all that it had
+  claims: word64, // MAP_DMA of what an earlier kernel has left
   garbage: word64, // connections and calls that make no sense
   dmaBytes: word64, // of all devices since power-on
   slowestUs: word64, // longest time for one question to the host
@@ -51,8 +53,14 @@ export type Counter = keyof typeof Counters.word64;
 export type Counts = Readonly<Record<Counter, number>>;
 export const COUNTERS = Object.keys(Counters.word64) as readonly Counter[];
 
-/** `guarded`: executing, and a guardian goes on if the new image does not. */
-export const PHASE = { starting: 0, running: 1, executing: 2, ended: 3, guarded: 4 } as const;
+/**
+ * `guarded`: executing, and a guardian goes on if the new image does not. `parked`: waiting for the
+ * kernel's end.
+ */
+export const PHASE = { starting: 0, running: 1, executing: 2, ended: 3, guarded: 4, parked: 5 } as const;
+
+const STOP = 1;
+const PARK = 2;
 export type Phase = (typeof PHASE)[keyof typeof PHASE];
 
 const counterIndex = (counter: Counter): number => Header.size / 8 + Counters.word64[counter];
@@ -129,7 +137,12 @@ export class EventLog {
 
   stopRequested(): boolean {
     // pairs with the store in LogReader.requestStop
-    return Atomics.load(this.#words, Header.word.stop) !== 0;
+    return Atomics.load(this.#words, Header.word.stop) === STOP;
+  }
+
+  parkRequested(): boolean {
+    // pairs with the store in LogReader.requestPark
+    return Atomics.load(this.#words, Header.word.stop) === PARK;
   }
 }
 
@@ -155,7 +168,12 @@ export class LogReader {
 
   requestStop(): void {
     // pairs with the load in EventLog.stopRequested
-    Atomics.store(this.#words, Header.word.stop, 1);
+    Atomics.store(this.#words, Header.word.stop, STOP);
+  }
+
+  requestPark(): void {
+    // pairs with the load in EventLog.parkRequested
+    Atomics.store(this.#words, Header.word.stop, PARK);
   }
 
   phase(): number {

@@ -19,6 +19,8 @@ export interface Totals extends Counts {
   readonly rounds: number;
   readonly kills: number;
   readonly freezes: number;
+  /** Kernels of the host that were replaced. */
+  readonly kernels: number;
 }
 
 export interface FailureEvent {
@@ -51,7 +53,7 @@ export interface ShardProgress {
 }
 
 const NO_COUNTS = Object.fromEntries(COUNTERS.map((counter) => [counter, 0])) as unknown as Counts;
-export const NOTHING_DONE: Totals = { ...NO_COUNTS, rounds: 0, kills: 0, freezes: 0 };
+export const NOTHING_DONE: Totals = { ...NO_COUNTS, rounds: 0, kills: 0, freezes: 0, kernels: 0 };
 
 /** The sum of each count; of the slowest answer, the maximum. */
 export function addUp(all: readonly Totals[]): Totals {

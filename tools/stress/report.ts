@@ -66,11 +66,12 @@ const GIB = 2 ** 30;
 
 function formatTotals(totals: Totals): string {
   const { operations, maps, unmaps, vaddrUpdates, refusals, garbage } = totals;
-  const { execs, failedExecs, takeovers, kills, freezes } = totals;
+  const { execs, failedExecs, takeovers, kills, freezes, kernels, kexecs, claims } = totals;
   const { pagesChecked, countsChecked, transfers, sleeps, frames, interrupts, dmaBytes, slowestUs, rounds } = totals;
   return [
     `${operations} calls: ${maps} maps, ${unmaps} unmaps, ${vaddrUpdates} vaddr updates, ${refusals} refused as they must be, ${garbage} senseless`,
     `${execs} execs, ${failedExecs} failed ones, ${takeovers} to bad successors, ${kills} kills, ${freezes} freezes, ${rounds} rounds`,
+    `${kernels} kernels replaced; ${kexecs} times a client found what it had, by ${claims} claims`,
     `${(dmaBytes / GIB).toFixed(2)} GiB of DMA; checked: ${pagesChecked} guarded pages, ${transfers} copies (${sleeps} slept on an invalid vaddr), ${frames} frames, ${interrupts} interrupts, ${countsChecked} counts`,
     `slowest answer of the host: ${(slowestUs / 1000).toFixed(1)} ms`,
   ].join('\n');

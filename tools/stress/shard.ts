@@ -6,10 +6,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
-import { describeEnding } from '../launch/child.ts';
+import { Child, describeEnding } from '../launch/child.ts';
 import { HostProcess } from '../launch/host.ts';
+import { programArgv } from '../launch/programs.ts';
 import { ActorProcess, type Member } from './actor-process.ts';
 import { ACTORS, type ActorName, AUDITOR, assign, devicesOf, hostOptionsOf, PARTNERS } from './cast.ts';
+import { KEXEC_DEFECTS } from './defects.ts';
 import { PHASE } from './event-log.ts';
 import type { Invariant } from './invariants.ts';
 import { addUp, type Failure, NOTHING_DONE, type ShardOutcome, type ShardPlan, type Totals } from './outcome.ts';
@@ -32,6 +34,9 @@ const KILL_HOST_MS = 1000;
 const EVENTS_OF_EACH = 24;
 const MOST_NOTES = 20;
 
+/** What a client says whose kernel has gone down. */
+const KERNEL_IS_AWAY = /the host is gone|hung up|EPIPE|ECONNREFUSED|ECONNRESET|ENOENT/;
+
 const isExec = (phase: number): boolean => phase === PHASE.executing || phase === PHASE.guarded;
 
 export interface ShardOptions {
@@ -53,9 +58,12 @@ export class Shard {
   /** Whether the host may end. */
   #isStopping = false;
   #failure: Failure | undefined;
+  /** The kernel goes down: clients may complain that it is away. */
+  #kernelEnds = false;
   #rounds = 0;
   #kills = 0;
   #freezes = 0;
+  #kernels = 0;
   #final: Totals = NOTHING_DONE;
 
   constructor(plan: ShardPlan, options: ShardOptions) {
@@ -63,8 +71,9 @@ export class Shard {
     this.#options = options;
     this.#killer = Random.of(plan.seed, 'killer');
     const handlers = {
-      complained: ({ invariant, actor, message }: { invariant: Invariant; actor: string; message: string }) =>
-        this.#fail(invariant, actor, message),
+      complained: ({ invariant, actor, message }: { invariant: Invariant; actor: string; message: string }) => {
+        if (!this.#kernelEnds || !KERNEL_IS_AWAY.test(message)) this.#fail(invariant, actor, message);
+      },
       spoke: (actor: string, line: string) => this.#heard(actor, line),
       ended: (member: Member, how: string) => this.#endedUnasked(member, how),
     };
@@ -182,9 +191,12 @@ export class Shard {
     while (actors.some(({ running }) => running)) await this.#tick();
   }
 
-  /** Freezes or kills one of the actors. */
+  /** Freezes or kills one of the actors, or replaces the kernel under all of them. */
   async #interfere(): Promise<void> {
     const random = this.#killer;
+    const { inject } = this.#plan;
+    const kexecs = inject === undefined ? this.#kernels === 0 || random.chance(0.25) : KEXEC_DEFECTS.includes(inject);
+    if (kexecs) return this.#kexec();
     const [name, actor] = random.pick([...this.#actors])!;
     if (random.chance(0.3)) {
       this.#freezes++;
@@ -200,6 +212,39 @@ export class Shard {
     this.#over.signal.throwIfAborted();
     this.#start(name, actor);
     await this.#untilStarted([actor]);
+  }
+
+  /**
+   * Replaces the host's kernel while clients are at work. It is the end of all of them, as of all
+   * processes on Linux. The next keeper finds what the one before had.
+   */
+  async #kexec(): Promise<void> {
+    const keeper = this.#actors.get('keeper')!;
+    if (this.#plan.inject !== undefined || this.#killer.chance(0.5)) {
+      keeper.requestPark();
+      while (keeper.members[0]!.log.phase() !== PHASE.parked) await this.#tick();
+    }
+    const all = this.#everybody();
+    this.#kernelEnds = true;
+    try {
+      for (const actor of all) actor.expectKernelEnd();
+      await this.#nextKernel();
+      for (const actor of all) actor.killAll();
+      await Promise.all(all.map(({ closed }) => closed));
+    } finally {
+      this.#kernelEnds = false;
+    }
+    this.#over.signal.throwIfAborted();
+    await this.#enterStage();
+  }
+
+  async #nextKernel(): Promise<void> {
+    const argv = programArgv('livevmm', 'kexec', '--host', this.#host!.socket);
+    const child = new Child({ name: 'kexec', argv, stdio: ['ignore', 'ignore', 'pipe'] });
+    child.onLine('stderr', (line) => this.#fail('6', 'kexec', line));
+    const ending = await child.closed;
+    this.#kernels++;
+    if (ending.status !== 0) this.#fail('6', 'kexec', `ended with ${describeEnding(ending)}`);
   }
 
   #kill(actor: ActorProcess): Promise<void> {
@@ -233,7 +278,13 @@ export class Shard {
   }
 
   #totals(): Totals {
-    const own = { ...NOTHING_DONE, rounds: this.#rounds, kills: this.#kills, freezes: this.#freezes };
+    const own = {
+      ...NOTHING_DONE,
+      rounds: this.#rounds,
+      kills: this.#kills,
+      freezes: this.#freezes,
+      kernels: this.#kernels,
+    };
     return addUp([own, ...this.#members().map(({ log }) => ({ ...NOTHING_DONE, ...log.counts() }))]);
   }
 }

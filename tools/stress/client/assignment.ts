@@ -25,14 +25,14 @@ export interface AssignedDevice {
 }
 
 export interface Assignment {
-  readonly kind: 'mapper' | 'fuzzer' | 'peers' | 'auditor';
+  readonly kind: 'mapper' | 'fuzzer' | 'peers' | 'keeper' | 'auditor';
   readonly name: string;
   readonly socketPath: string;
   /** Words that make up the seed (random.ts). */
   readonly seed: readonly (number | string)[];
   readonly profile: ProfileName;
   readonly entryLimit: number;
-  /** A mapper has an edu, a capture, and perhaps an mscribe; a fuzzer has an edu. */
+  /** A mapper and a keeper have edu and capture, a mapper perhaps mscribe; a fuzzer has edu. */
   readonly devices: readonly AssignedDevice[];
   /**
    * A mapper may map in [firstVpn, endVpn). It may map elsewhere, too, when the container is its

@@ -51,8 +51,8 @@ function watch({ log }: Session, look: () => void): void {
   while (log.beat() < deadline) look();
 }
 
-/** The shard does the one, the peers do the other. */
-type OfMapper = Exclude<Defect, 'kill-host' | 'hidden-peer-unmap'>;
+/** The shard, the peers and the keeper do the others. */
+type OfMapper = Exclude<Defect, 'kill-host' | 'hidden-peer-unmap' | 'hidden-keeper-unmap' | 'drop-held-interrupt'>;
 
 const isOfMapper = (defect: Defect): defect is OfMapper => Object.hasOwn(DOINGS, defect);
 

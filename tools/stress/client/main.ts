@@ -14,6 +14,7 @@ import { awaitEnd, dieHalfWay, GUARD_FLAG, HALF_FLAG, stateOfGuardian, takeBack 
 import { resume } from './exec.ts';
 import { RESUME_FLAG, takeHandover } from './exec-image.ts';
 import { Fuzzer } from './fuzzer.ts';
+import { Keeper } from './keeper.ts';
 import { shardIsGone, thawWhenOrphaned } from './lifeline.ts';
 import { runMapper, startPartner } from './mapper.ts';
 import { PEERS_FLAG, Peers, type PeersState } from './peers.ts';
@@ -64,6 +65,14 @@ function runNextPeers(log: EventLog, fd: number): void {
   runPeers(log, peers);
 }
 
+function runKeeper(log: EventLog, keeper: Keeper): void {
+  log.enter(PHASE.running);
+  while (!log.stopRequested() && !shardIsGone()) {
+    if (log.parkRequested()) keeper.park();
+    keeper.step();
+  }
+}
+
 function run(log: EventLog, assignment: Assignment): void {
   name = assignment.name;
   if (assignment.kind === 'mapper') {
@@ -75,6 +84,10 @@ function run(log: EventLog, assignment: Assignment): void {
   }
   if (assignment.kind === 'peers') {
     runPeers(log, new Peers(assignment, log));
+    return;
+  }
+  if (assignment.kind === 'keeper') {
+    runKeeper(log, new Keeper(assignment, log));
     return;
   }
   const actor = assignment.kind === 'fuzzer' ? new Fuzzer(assignment, log) : new Auditor(assignment, log);

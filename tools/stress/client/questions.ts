@@ -1,5 +1,11 @@
 /** An actor's questions to the control device. */
-import type { ControlReplies, ControlRequest, DeviceInfo, HostInfo } from '../../../iommu/abi/control.ts';
+import type {
+  ControlReplies,
+  ControlRequest,
+  DeviceInfo,
+  HostInfo,
+  PteWritesReply,
+} from '../../../iommu/abi/control.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { ControlFile } from '../../../vmm/client/control.ts';
@@ -27,6 +33,11 @@ export class Questions {
 
   device(bdf: string): DeviceInfo {
     return this.info().devices.find((device) => device.bdf === bdf)!;
+  }
+
+  /** The log of page-table writes, from a time on. */
+  ptesSince(fromNs: number): PteWritesReply {
+    return this.#ask('page-table writes', { op: 'pte-writes', fromNs });
   }
 
   setParameter(name: string, value: string): void {

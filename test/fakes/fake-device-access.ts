@@ -50,6 +50,14 @@ export class FakeDeviceAccess implements DeviceAccess {
     this.calls.push('disarm');
   }
 
+  armMsix(start: number, eventfds: readonly number[]): void {
+    this.calls.push(`arm-x ${start}: ${eventfds.join(',')}`);
+  }
+
+  disarmMsix(): void {
+    this.calls.push('disarm-x');
+  }
+
   reset(): void {
     this.calls.push('reset');
   }

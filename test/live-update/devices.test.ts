@@ -109,7 +109,7 @@ describe('an exec update with passed-through devices', () => {
   let qmp: QmpClient;
 
   beforeEach(async () => {
-    await startHost(EDU, 'capture');
+    await startHost(EDU, 'capture,msix=3');
     vmm = await startVmm([0, 1]);
     qmp = await vmm.monitor();
   });

@@ -39,7 +39,7 @@ describe('a guest over a kexec of its host’s kernel (PKF-3, PKF-6)', () => {
     folder = mkdtempSync(join(tmpdir(), 'livevmm-kexec-'));
     symlinkSync(join(DIST, '../node_modules'), join(folder, 'node_modules')); // for builds that are copied there
     machine = await Machine.start({
-      devices: ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', 'capture'],
+      devices: ['edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff', 'capture,msix=3'],
       memory: '32M',
       kernel: guestPath('demo'),
       hostOptions: ['--pkernfs', '96M'],

@@ -11,13 +11,14 @@ import {
   VFIO_PCI_BAR5_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
 } from '../../iommu/abi/vfio.ts';
 import { enodev } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { flag, integer, list, object, type Shaped, text } from '../../platform/shape.ts';
 import type { SharedPart } from '../../platform/shared.ts';
 import { viewOf } from '../../platform/struct.ts';
-import { armIrqs, disarmIrqs, getIrqInfo } from './irqs.ts';
+import { armIrqs, disarmIrqs, getIrqInfo, setIrqs } from './irqs.ts';
 import { RegisterAccess } from './register-access.ts';
 import type { FileCalls } from './task-channel.ts';
 
@@ -27,7 +28,7 @@ const REGION = object({ offset: integer, size: integer });
 export type Region = Shaped<typeof REGION>;
 
 /** The facts that the kernel is asked for once, when the device is opened. They survive updates. */
-export const DEVICE_DESCRIPTION = object({
+const FACTS = {
   bdf: text,
   fd,
   resettable: flag,
@@ -35,7 +36,12 @@ export const DEVICE_DESCRIPTION = object({
   bars: list(REGION, 6),
   config: REGION,
   msiVectors: integer,
-});
+};
+
+/** Without MSI-X (0.1.0). */
+export const DEVICE_DESCRIPTION_1 = object(FACTS);
+
+export const DEVICE_DESCRIPTION = object({ ...FACTS, msixVectors: integer });
 
 export type DeviceDescription = Shaped<typeof DEVICE_DESCRIPTION>;
 
@@ -52,6 +58,7 @@ export function describeDevice(calls: FileCalls, fd: number, bdf: string): Devic
     bars,
     config: getRegion(calls, fd, VFIO_PCI_CONFIG_REGION_INDEX),
     msiVectors: getIrqInfo(calls, fd, VFIO_PCI_MSI_IRQ_INDEX).count,
+    msixVectors: getIrqInfo(calls, fd, VFIO_PCI_MSIX_IRQ_INDEX).count,
   };
 }
 
@@ -150,6 +157,15 @@ export class VfioDevice {
   /** Takes the device out of MSI mode (PCI-4: count 0, DATA_NONE). */
   disarmMsi(): void {
     disarmIrqs(this.#calls, this.description.fd, VFIO_PCI_MSI_IRQ_INDEX);
+  }
+
+  /** MSI-X vectors start… signal these eventfds from now on; −1: the vector is masked (PCI-12). */
+  armMsix(start: number, eventfds: readonly number[]): void {
+    setIrqs(this.#calls, this.description.fd, { index: VFIO_PCI_MSIX_IRQ_INDEX, start, eventfds });
+  }
+
+  disarmMsix(): void {
+    disarmIrqs(this.#calls, this.description.fd, VFIO_PCI_MSIX_IRQ_INDEX);
   }
 
   /** Resets the device if it can be reset (PCI-6). */

@@ -26,7 +26,7 @@ import { NO_UPDATE, UPDATE_SECTION } from './update-state.ts';
 const TIMES = 20;
 /** Nobody executes anything there but the first instructions, which trap. */
 const RAM_BYTES = 1 << 20;
-const NO_FUNCTIONS: InitialState = { pci: { version: 1, functions: [] } };
+const NO_FUNCTIONS: InitialState = { pci: { version: 2, functions: [] } };
 
 class Rehearsal {
   readonly #vm: Vm;

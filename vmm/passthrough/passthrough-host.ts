@@ -15,7 +15,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc/eventfd.
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list, nullable, object, type Shaped } from '../../platform/shape.ts';
 import { askHost } from '../client/control.ts';
-import { DEVICE_DESCRIPTION, type DeviceDescription, describeDevice } from '../client/device.ts';
+import { DEVICE_DESCRIPTION, DEVICE_DESCRIPTION_1, type DeviceDescription, describeDevice } from '../client/device.ts';
 import { openDevice } from '../client/group.ts';
 import { KernelClient } from '../client/kernel-client.ts';
 import {
@@ -28,37 +28,64 @@ import {
 import { type PeerBarParts, type PeerBarState, unplaced } from './peer-bars.ts';
 import type { PersistentGuest } from './persistent-files.ts';
 
+/** The eventfds are of MSI or MSI-X, whichever the guest uses. */
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(fd) });
+
+/** Without MSI-X. */
+const PASSED_DEVICE_1 = object({ description: DEVICE_DESCRIPTION_1, msiEventfds: list(fd) });
 
 export type PassedDevice = Shaped<typeof PASSED_DEVICE>;
 
 /** The state that survives: open fds, and the kernel's state under them. */
-export const VFIO_SECTION = defineSection('vfio', 2, {
+export const VFIO_SECTION = defineSection('vfio', 3, {
   /** null: no devices. */
   container: nullable(CONTAINER_STATE),
   devices: list(PASSED_DEVICE),
-}).earlier(
-  1,
-  { container: nullable(CONTAINER_STATE_1), devices: list(PASSED_DEVICE) },
-  {
-    // its BARs are no targets until the next power-on
-    read: ({ container, devices }) => ({ container: container && { ...container, peerBars: [] }, devices }),
-    write({ container, devices }) {
-      if (container?.peerBars.some(({ iova }) => iova !== null)) {
-        throw einval('a BAR is mapped for the DMA of another device');
-      }
-      return { container: container && withoutPeerBars(container), devices };
+})
+  .earlier(
+    2,
+    { container: nullable(CONTAINER_STATE), devices: list(PASSED_DEVICE_1) },
+    {
+      read: ({ container, devices }) => ({ container, devices: devices.map(withMsix) }),
+      write: ({ container, devices }) => ({ container, devices: devices.map(withoutMsix) }),
     },
-  },
-);
+  )
+  .earlier(
+    1,
+    { container: nullable(CONTAINER_STATE_1), devices: list(PASSED_DEVICE_1) },
+    {
+      // its BARs are no targets until the next power-on
+      read: ({ container, devices }) => ({
+        container: container && { ...container, peerBars: [] },
+        devices: devices.map(withMsix),
+      }),
+      write({ container, devices }) {
+        if (container?.peerBars.some(({ iova }) => iova !== null)) {
+          throw einval('a BAR is mapped for the DMA of another device');
+        }
+        return { container: container && withoutPeerBars(container), devices: devices.map(withoutMsix) };
+      },
+    },
+  );
 
 function withoutPeerBars({ fd, groups, ranges }: ContainerState): Shaped<typeof CONTAINER_STATE_1> {
   return { fd, groups, ranges };
 }
 
+/** A guest that has not been shown MSI-X does without it until the next power-on. */
+function withMsix({ description, msiEventfds }: Shaped<typeof PASSED_DEVICE_1>): PassedDevice {
+  return { description: { ...description, msixVectors: 0 }, msiEventfds };
+}
+
+function withoutMsix({ description, msiEventfds }: PassedDevice): Shaped<typeof PASSED_DEVICE_1> {
+  const { msixVectors, ...known } = description;
+  if (msixVectors > 0) throw einval(`${description.bdf} has MSI-X`);
+  return { description: known, msiEventfds };
+}
+
 export type VfioState = StateOf<typeof VFIO_SECTION>;
 
-export const NO_DEVICES: VfioState = { version: 2, container: null, devices: [] };
+export const NO_DEVICES: VfioState = { version: 3, container: null, devices: [] };
 
 export class PassthroughHost {
   readonly client: KernelClient;
@@ -116,11 +143,11 @@ export class PassthroughHost {
     const bdfs = before.devices.map(({ description: { bdf } }) => bdf);
     const { container, devices } = openDevices(client, bdfs, guest);
     const { ranges, peerBars } = before.container!;
-    return { version: 2, container: { ...container.save(), ranges, peerBars }, devices };
+    return { version: 3, container: { ...container.save(), ranges, peerBars }, devices };
   }
 
   save(): VfioState {
-    return { version: 2, container: this.container.save(), devices: this.devices };
+    return { version: 3, container: this.container.save(), devices: this.devices };
   }
 }
 
@@ -138,7 +165,8 @@ function openDevices(
     const groupFd = groupFds.get(group) ?? container.addGroup(group);
     groupFds.set(group, groupFd);
     const description = describeDevice(client, openDevice(client, groupFd, bdf), bdf);
-    const msiEventfds = Array.from({ length: description.msiVectors }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    const vectors = Math.max(description.msiVectors, description.msixVectors);
+    const msiEventfds = Array.from({ length: vectors }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     return { description, msiEventfds };
   });
   return { container, devices };

@@ -37,7 +37,7 @@ export function buildVm(wanted: VmOptions): Built {
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
   const vm = assemble({ state, ram: { fd, mapping }, backends, host });
-  return { vm, state: { pci: { version: 1, functions: host ? probeDevices(host, vm.routes) : [] } } };
+  return { vm, state: { pci: { version: 2, functions: host ? probeDevices(host, vm.routes) : [] } } };
 }
 
 /** Memory for a guest that is powered on; a file of pkernfs outlives the host's kernel. */

@@ -24,6 +24,11 @@
 #define MSI_CONTROL_ENABLE 0x0001
 #define MSI_CONTROL_64 0x0080
 
+#define CAP_ID_MSIX 0x11
+#define MSIX_CONTROL_LAST 0x07ff
+#define MSIX_CONTROL_MASK_ALL 0x4000
+#define MSIX_CONTROL_ENABLE 0x8000
+
 static u64 next_bar = WINDOW_START;
 
 static u16 config_read16(u64 gpa) { return *(volatile u16 *)gpa; }
@@ -92,24 +97,55 @@ u32 pcie_find(u16 vendor, u16 id, struct pci_device *found, u32 max)
 }
 
 /* PCI 3.0 §6.8.1 */
+static void enable_msi(u64 capability, struct msi msi)
+{
+	u16 control = config_read16(capability + 2);
+	bool wide = control & MSI_CONTROL_64;
+
+	write32(capability + 4, (u32)msi.gpa);
+	if (wide)
+		write32(capability + 8, (u32)(msi.gpa >> 32));
+	config_write16(capability + (wide ? 12 : 8), (u16)msi.data);
+	config_write16(capability + 2, (control & ~0x0070) | MSI_CONTROL_ENABLE); /* one message */
+}
+
+/* PCI 3.0 §6.8.2: the table lies in a BAR below 4 GiB, where place_bars() puts all. */
+static void enable_msix(u64 config, u64 capability, struct msi msi)
+{
+	u16 control = config_read16(capability + 2);
+	u32 place = read32(capability + 4);
+	u64 table = (read32(config + PCI_BAR0 + 4 * (place & 7)) & ~0xfu) + (place & ~7u);
+
+	config_write16(capability + 2, control | MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK_ALL);
+	for (u32 vector = 0; vector <= (control & MSIX_CONTROL_LAST); vector++) {
+		u64 entry = table + 16 * vector;
+
+		write32(entry, (u32)msi.gpa);
+		write32(entry + 4, (u32)(msi.gpa >> 32));
+		write32(entry + 8, msi.data);
+		write32(entry + 12, 0); /* not masked */
+	}
+	config_write16(capability + 2, (control & ~MSIX_CONTROL_MASK_ALL) | MSIX_CONTROL_ENABLE);
+}
+
+static u64 find_capability(u64 config, u8 id)
+{
+	if (!(config_read16(config + PCI_COMMAND + 2) & STATUS_CAP_LIST))
+		return 0;
+	for (u8 at = read8(config + PCI_CAPABILITIES) & 0xfc; at != 0; at = read8(config + at + 1) & 0xfc)
+		if (read8(config + at) == id)
+			return config + at;
+	return 0;
+}
+
 bool pcie_enable_msi(const struct pci_device *device, struct msi msi)
 {
-	u64 config = device->config;
+	u64 msix = find_capability(device->config, CAP_ID_MSIX);
+	u64 single = find_capability(device->config, CAP_ID_MSI);
 
-	if (!(config_read16(config + PCI_COMMAND + 2) & STATUS_CAP_LIST))
-		return false;
-	for (u8 at = read8(config + PCI_CAPABILITIES) & 0xfc; at != 0; at = read8(config + at + 1) & 0xfc) {
-		if (read8(config + at) != CAP_ID_MSI)
-			continue;
-		u16 control = config_read16(config + at + 2);
-		bool wide = control & MSI_CONTROL_64;
-
-		write32(config + at + 4, (u32)msi.gpa);
-		if (wide)
-			write32(config + at + 8, (u32)(msi.gpa >> 32));
-		config_write16(config + at + (wide ? 12 : 8), (u16)msi.data);
-		config_write16(config + at + 2, (control & ~0x0070) | MSI_CONTROL_ENABLE); /* one message */
-		return true;
-	}
-	return false;
+	if (msix != 0)
+		enable_msix(device->config, msix, msi);
+	else if (single != 0)
+		enable_msi(single, msi);
+	return msix != 0 || single != 0;
 }

@@ -15,7 +15,7 @@ struct pci_device {
 /* Finds every vendor:device, up to max, places its BARs and switches memory decoding and bus mastering on. */
 u32 pcie_find(u16 vendor, u16 device, struct pci_device *found, u32 max);
 
-/* Programs the MSI capability with one message and switches it on; false if the function has none. */
+/* Gives the function one message, for all vectors if it has MSI-X, and switches it on; false if it has neither. */
 bool pcie_enable_msi(const struct pci_device *device, struct msi msi);
 
 #endif

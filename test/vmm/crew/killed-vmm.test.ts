@@ -90,7 +90,7 @@ function firstState(): Begin {
   const { state } = buildVcpu({
     ...{ shared: signs.shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'], tell: () => {} },
     parts: { ram: wholeOf(ram.buffer), entry: RAM_BASE, devices: [] },
-    state: { pci: { version: 1, functions: [] } },
+    state: { pci: { version: 2, functions: [] } },
   }).suspend();
   signs.release();
   const [hart] = state.harts;

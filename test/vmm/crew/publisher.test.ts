@@ -48,7 +48,7 @@ function vcpuWith(guest: readonly number[]): Vcpu {
   const vcpu = buildVcpu({
     ...{ shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
     parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
-    state: { pci: { version: 1, functions: [] } },
+    state: { pci: { version: 2, functions: [] } },
     tell: (message) => said.push(message),
   });
   main.request(REQUEST_RESET);

@@ -15,7 +15,13 @@ const NONE = { offset: 0, size: 0 };
 
 /** A device whose BAR 2 is memory. */
 const device = (fd: number): DeviceDescription => ({
-  ...{ bdf: `0000:00:0${fd}.0`, fd, resettable: false, config: { offset: 7 * 2 ** 40, size: 256 }, msiVectors: 0 },
+  ...{
+    bdf: `0000:00:0${fd}.0`,
+    fd,
+    resettable: false,
+    config: { offset: 7 * 2 ** 40, size: 256 },
+    ...{ msiVectors: 0, msixVectors: 0 },
+  },
   bars: [{ offset: 0, size: 4096 }, NONE, { offset: 2 * 2 ** 40, size: SIZE }, NONE, NONE, NONE],
 });
 const DEVICES = [device(4), device(5)];
@@ -114,8 +120,21 @@ describe('the section vfio', () => {
   it('of 0.1.0 has no BARs, and is written while none is mapped', () => {
     const state = VFIO_SECTION.of({ container: { ...container, peerBars }, devices: [] });
 
-    expect(VFIO_SECTION.decode(before)).toEqual({ ...before, version: 2, container: { ...container, peerBars: [] } });
+    expect(VFIO_SECTION.decode(before)).toEqual({ ...before, version: 3, container: { ...container, peerBars: [] } });
     expect(VFIO_SECTION.encode(state, 1)).toEqual(before);
+  });
+
+  it('of version 2 knows no MSI-X, and cannot say that a device has it', () => {
+    const fields = { bdf: '0000:00:02.0', fd: 4, resettable: true, bars: Array(6).fill({ offset: 0, size: 0 }) };
+    const description = { ...fields, config: { offset: 7 * 2 ** 40, size: 256 }, msiVectors: 1 };
+    const old = { version: 2, container: null, devices: [{ description, msiEventfds: [5] }] };
+
+    const state = VFIO_SECTION.decode(old);
+    expect(state.devices).toEqual([{ description: { ...description, msixVectors: 0 }, msiEventfds: [5] }]);
+    expect(VFIO_SECTION.encode(state, 2)).toEqual(old);
+    const [device] = state.devices;
+    const withMsix = { ...device!, description: { ...device!.description, msixVectors: 3 } };
+    expect(() => VFIO_SECTION.encode({ ...state, devices: [withMsix] }, 2)).toThrow('has MSI-X');
   });
 
   it('cannot be written in the form of 0.1.0 while a BAR is mapped', () => {

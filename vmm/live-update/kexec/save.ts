@@ -13,6 +13,7 @@ import { kernelEnd } from '../../client/kexec.ts';
 import { createPersistent } from '../../client/pkernfs.ts';
 import { takeInterrupts } from '../../crew/interrupts/dispatcher.ts';
 import { MsiCapability } from '../../machine/shared/msi-capability.ts';
+import { MsixCapability } from '../../machine/shared/msix-capability.ts';
 import type { PassthroughState } from '../../machine/shared/passthrough.ts';
 import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../../passthrough/persistent-files.ts';
@@ -101,22 +102,35 @@ export class KexecSave {
   }
 }
 
-/** How many vectors of each device the guest has enabled. */
-const vectorsOf = ({ armed, msi }: PassthroughState): number => (armed && msi ? new MsiCapability(msi).vectors : 0);
-
 /** Whatever devices send from here on pends in the host: no eventfd is there to count it. */
-function holdInterrupts({ client, devices }: PassthroughHost, functions: readonly PassthroughState[]): void {
-  for (const [i, { description }] of devices.entries()) {
-    const vectors = vectorsOf(functions[i]!);
-    if (vectors > 0) new VfioDevice(description, client).armMsi(Array<number>(vectors).fill(-1));
-  }
+function holdInterrupts(host: PassthroughHost, functions: readonly PassthroughState[]): void {
+  setInterrupts(host, functions, () => -1);
 }
 
 /** The eventfds take the interrupts again, also those that pend. */
-export function armInterrupts({ client, devices }: PassthroughHost, functions: readonly PassthroughState[]): void {
+export function armInterrupts(host: PassthroughHost, functions: readonly PassthroughState[]): void {
+  setInterrupts(host, functions, (eventfd) => eventfd);
+}
+
+/** Gives each vector that the guest lets send what `of` says of its eventfd. */
+function setInterrupts(
+  { client, devices }: PassthroughHost,
+  functions: readonly PassthroughState[],
+  of: (eventfd: number) => number,
+): void {
   for (const [i, { description, msiEventfds }] of devices.entries()) {
-    const vectors = vectorsOf(functions[i]!);
-    if (vectors > 0) new VfioDevice(description, client).armMsi(msiEventfds.slice(0, vectors));
+    const { armed, msi, msix } = functions[i]!;
+    if (!armed) continue;
+    const device = new VfioDevice(description, client);
+    const capability = msix && new MsixCapability(msix);
+    if (capability?.enabled) {
+      device.armMsix(
+        0,
+        capability.unmasked().map((maySend, vector) => (maySend ? of(msiEventfds[vector]!) : -1)),
+      );
+    } else if (msi) {
+      device.armMsi(msiEventfds.slice(0, new MsiCapability(msi).vectors).map(of));
+    }
   }
 }
 

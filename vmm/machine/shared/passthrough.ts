@@ -1,8 +1,8 @@
 /**
  * A PCI function with a passed-through device behind it. Its config space is the device's own,
  * except for two things that belong to this machine: where the BARs lie in guest memory, and where
- * MSIs go. COMMAND goes through as the guest writes it. NOT MODELLED: MSI-X, expansion ROMs (read
- * 0), I/O BARs (have their size, decode nothing).
+ * messages go. COMMAND goes through as the guest writes it. NOT MODELLED: expansion ROMs (read 0),
+ * I/O BARs (have their size, decode nothing).
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { SysError } from '../../../platform/errno.ts';
@@ -10,6 +10,7 @@ import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from 
 import { routeTarget } from './interrupt-routes.ts';
 import { IMSIC_M, IMSIC_PAGES } from './memory-map.ts';
 import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
+import { MSIX_STATE, MsixCapability, type MsixState } from './msix-capability.ts';
 import type { BarWindow, ConfigSize, DeviceAccess, MsiRouter, PciFunction } from './pci-function.ts';
 import { extract } from './pci-host.ts';
 
@@ -24,6 +25,7 @@ const COMMAND_MEMORY = 1 << 1;
 const BAR_IO = 1;
 const BAR_MEM64 = 4;
 const CAP_ID_MSI = 5;
+const CAP_ID_MSIX = 0x11;
 
 /**
  * A BAR as hardware made it. `flags` are its read-only low bits. Size 0: the BAR does not exist, or
@@ -33,8 +35,7 @@ const BAR_LAYOUT = object({ size: integer, flags: integer });
 
 export type BarLayout = Shaped<typeof BAR_LAYOUT>;
 
-export const PASSTHROUGH_STATE = object({
-  version: oneOf(1),
+const FIELDS = {
   bdf: text,
   configSize: integer,
   layout: list(BAR_LAYOUT),
@@ -45,7 +46,12 @@ export const PASSTHROUGH_STATE = object({
   armed: flag,
   /** The function's routes, by vector. */
   routes: list(integer),
-});
+};
+
+/** Without MSI-X (0.1.0). */
+export const PASSTHROUGH_STATE_1 = object({ version: oneOf(1), ...FIELDS });
+
+export const PASSTHROUGH_STATE = object({ version: oneOf(2), ...FIELDS, msix: nullable(MSIX_STATE) });
 
 export type PassthroughState = Shaped<typeof PASSTHROUGH_STATE>;
 
@@ -65,15 +71,19 @@ export function probeFunction(
   };
   const layout = barSizes.map((size, bar) => ({ size, flags: size === 0 ? 0 : dword(BAR0 + 4 * bar) & 0xf }));
   let msi: MsiState | null = null;
+  let msix: MsixState | null = null;
   if ((dword(COMMAND) >>> 16) & STATUS_CAPABILITIES) {
     let at = dword(CAPABILITIES) & 0xfc;
     for (let hops = 0; at >= 0x40 && hops < 48; hops++) {
       const header = dword(at);
       if ((header & 0xff) === CAP_ID_MSI) msi = MsiCapability.fromDevice(at, header).save();
+      if ((header & 0xff) === CAP_ID_MSIX) {
+        msix = MsixCapability.fromDevice(at, [header, dword(at + 4), dword(at + 8)]).save();
+      }
       at = (header >>> 8) & 0xfc;
     }
   }
-  return { version: 1, bdf, configSize, layout, command: 0, bars: [], msi, armed: false, routes };
+  return { version: 2, bdf, configSize, layout, command: 0, bars: [], msi, msix, armed: false, routes };
 }
 
 export class PassthroughFunction implements PciFunction {
@@ -83,9 +93,10 @@ export class PassthroughFunction implements PciFunction {
   readonly #router: MsiRouter;
   readonly #layout: readonly BarLayout[];
   readonly #msi: MsiCapability | undefined;
+  readonly #msix: MsixCapability | undefined;
   readonly #bars: number[];
   #command: number;
-  #armed: boolean;
+  #armed: Armed;
   readonly #routes: readonly number[];
   #windows: readonly BarWindow[] = [];
 
@@ -98,21 +109,23 @@ export class PassthroughFunction implements PciFunction {
     this.#msi = state.msi ? new MsiCapability(state.msi) : undefined;
     this.#command = state.command;
     this.#bars = state.layout.map(({ flags }, bar) => state.bars[bar] ?? flags);
-    this.#armed = state.armed;
+    this.#msix = state.msix ? new MsixCapability(state.msix) : undefined;
+    this.#armed = armedOf(state);
     this.#routes = state.routes;
     this.#decode();
   }
 
   save(): PassthroughState {
     return {
-      version: 1,
+      version: 2,
       bdf: this.#bdf,
       configSize: this.configSize,
       layout: this.#layout,
       command: this.#command,
       bars: [...this.#bars],
       msi: this.#msi?.save() ?? null,
-      armed: this.#armed,
+      msix: this.#msix?.save() ?? null,
+      armed: this.#armed.kind !== 'none',
       routes: this.#routes,
     };
   }
@@ -123,7 +136,8 @@ export class PassthroughFunction implements PciFunction {
    */
   reset(): void {
     this.#msi?.reset();
-    this.#updateMsi();
+    this.#msix?.reset();
+    this.#updateMessages();
     this.#layout.forEach(({ flags }, bar) => {
       this.#bars[bar] = flags;
     });
@@ -141,7 +155,8 @@ export class PassthroughFunction implements PciFunction {
     const register = offset & ~3;
     if (isBar(register)) return extract(this.#bars[(register - BAR0) / 4]!, offset & 3, size);
     if (register === EXPANSION_ROM) return 0;
-    if (this.#msi?.covers(register)) return extract(this.#msi.readDword(register), offset & 3, size);
+    const messages = this.#capabilityAt(register);
+    if (messages) return extract(messages.readDword(register), offset & 3, size);
     const bytes = new Uint8Array(size).fill(0xff);
     attempt(() => this.#device.readConfig(offset, bytes));
     return Number(littleEndian(bytes));
@@ -153,9 +168,12 @@ export class PassthroughFunction implements PciFunction {
       const bar = (register - BAR0) / 4;
       this.#bars[bar] = this.#maskBar(bar, insert(this.#bars[bar]!, offset & 3, size, value));
       this.#decode();
-    } else if (this.#msi?.covers(register)) {
-      this.#msi.writeDword(register, insert(this.#msi.readDword(register), offset & 3, size, value));
-      this.#updateMsi();
+      return;
+    }
+    const messages = this.#capabilityAt(register);
+    if (messages) {
+      messages.writeDword(register, insert(messages.readDword(register), offset & 3, size, value));
+      this.#updateMessages();
     } else if (register !== EXPANSION_ROM) {
       attempt(() => this.#device.writeConfig(offset, toBytes(BigInt(value), size)));
       if (register === COMMAND && offset < COMMAND + 2) {
@@ -165,13 +183,23 @@ export class PassthroughFunction implements PciFunction {
     }
   }
 
+  #capabilityAt(register: number): MsiCapability | MsixCapability | undefined {
+    return [this.#msi, this.#msix].find((capability) => capability?.covers(register));
+  }
+
   loadBar(bar: number, offset: number, size: AccessSize): bigint {
+    if (this.#msix?.coversTable(bar, offset, size)) return this.#msix.loadTable(offset, size);
     const bytes = new Uint8Array(size).fill(0xff);
     attempt(() => this.#device.readBar(bar, offset, bytes));
     return littleEndian(bytes);
   }
 
   storeBar(bar: number, offset: number, size: AccessSize, value: bigint): void {
+    if (this.#msix?.coversTable(bar, offset, size)) {
+      this.#msix.storeTable(offset, size, value);
+      this.#updateMessages();
+      return;
+    }
     attempt(() => this.#device.writeBar(bar, offset, toBytes(value, size)));
   }
 
@@ -201,20 +229,44 @@ export class PassthroughFunction implements PciFunction {
     attempt(() => this.#device.placeBars(windows));
   }
 
-  /** Makes the MSI settings of the kernel and of the routes agree with the guest's. */
-  #updateMsi(): void {
-    const msi = this.#msi;
-    const vectors = msi?.enabled ? msi.vectors : 0;
+  /**
+   * Makes the interrupts of the kernel and of the routes agree with the guest's. With both kinds
+   * enabled MSI-X is used. The kernel has one kind at a time, so the other one goes first.
+   */
+  #updateMessages(): void {
+    const msix = this.#msix?.enabled ? this.#msix : undefined;
+    const msi = !msix && this.#msi?.enabled ? this.#msi : undefined;
+    const vectors = (msix ?? msi)?.vectors ?? 0;
     this.#routes.forEach((route, vector) => {
-      this.#router.setIdentity(route, vector < vectors ? identityOf(msi!.message(vector)) : 0);
+      this.#router.setIdentity(route, vector < vectors ? identityOf((msix ?? msi)!.message(vector)) : 0);
     });
-    if (vectors > 0 && !this.#armed) {
+    if (this.#armed.kind === 'msi' && !msi) this.#device.disarmMsi();
+    if (this.#armed.kind === 'msix' && !msix) this.#device.disarmMsix();
+    if (msi && this.#armed.kind !== 'msi') {
       this.#device.armMsi(this.#routes.slice(0, vectors).map((route) => this.#router.eventfd(route)));
-    } else if (vectors === 0 && this.#armed) {
-      this.#device.disarmMsi();
     }
-    this.#armed = vectors > 0;
+    if (msix) this.#armMsix(msix.unmasked());
+    this.#armed = msix ? { kind: 'msix', vectors: msix.unmasked() } : { kind: msi ? 'msi' : 'none' };
   }
+
+  /** A vector that is masked has no eventfd. Only what differs is told, but the first time all. */
+  #armMsix(wanted: readonly boolean[]): void {
+    const now = this.#armed.kind === 'msix' ? this.#armed.vectors : undefined;
+    const differs = (isWanted: boolean, vector: number): boolean => isWanted !== now?.[vector];
+    const first = wanted.findIndex(differs);
+    if (first < 0) return;
+    const eventfds = this.#routes.map((route, vector) => (wanted[vector] ? this.#router.eventfd(route) : -1));
+    this.#device.armMsix(first, eventfds.slice(first, wanted.findLastIndex(differs) + 1));
+  }
+}
+
+/** Whose eventfds the kernel signals, and for MSI-X of which vectors. */
+type Armed = { readonly kind: 'none' | 'msi' } | { readonly kind: 'msix'; readonly vectors: readonly boolean[] };
+
+function armedOf({ armed, msix }: PassthroughState): Armed {
+  if (!armed) return { kind: 'none' };
+  const capability = msix && new MsixCapability(msix);
+  return capability?.enabled ? { kind: 'msix', vectors: capability.unmasked() } : { kind: 'msi' };
 }
 
 /**

@@ -44,6 +44,9 @@ export interface DeviceAccess {
   /** MSI vectors 0… signal these eventfds from now on. */
   armMsi(eventfds: readonly number[]): void;
   disarmMsi(): void;
+  /** MSI-X vectors start… signal these eventfds from now on; −1: the vector is masked. */
+  armMsix(start: number, eventfds: readonly number[]): void;
+  disarmMsix(): void;
   /** Resets the device if it can be reset alone. */
   reset(): void;
 }

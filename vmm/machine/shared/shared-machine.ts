@@ -17,7 +17,7 @@ import { Clock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
 import { MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
-import { PASSTHROUGH_STATE, type PassthroughFunction } from './passthrough.ts';
+import { PASSTHROUGH_STATE, PASSTHROUGH_STATE_1, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
 import { TestFinisher } from './test-finisher.ts';
@@ -29,7 +29,19 @@ const MIP_SEIP = 1 << 9;
 const MIP_MEIP = 1 << 11;
 
 /** The functions on the PCI bus by slot, from 1. */
-export const PCI_SECTION = defineSection('pci', 1, { functions: list(PASSTHROUGH_STATE) });
+export const PCI_SECTION = defineSection('pci', 2, { functions: list(PASSTHROUGH_STATE) }).earlier(
+  1,
+  { functions: list(PASSTHROUGH_STATE_1) },
+  {
+    read: ({ functions }) => ({ functions: functions.map((fn) => ({ ...fn, version: 2, msix: null })) }),
+    write: ({ functions }) => ({
+      functions: functions.map(({ msix, ...fn }) => {
+        if (msix) throw einval(`${fn.bdf} has MSI-X`);
+        return { ...fn, version: 1 as const };
+      }),
+    }),
+  },
+);
 
 /** The sections of what is wired are there in a machine that has it. */
 export interface SharedState extends Partial<WiredState> {

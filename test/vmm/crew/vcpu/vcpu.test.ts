@@ -45,7 +45,7 @@ function vcpuWith(guest: readonly number[]): Vcpu {
     shared: main.shared,
     parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
     kernel: new TaskChannel(-1),
-    state: { pci: { version: 1, functions: [] } },
+    state: { pci: { version: 2, functions: [] } },
     tell: (message) => {
       said.push(message);
       react(message);

@@ -62,10 +62,12 @@ export interface Signals {
 export class EventfdSources implements Signals {
   readonly #words: Int32Array;
   /**
-   * The words of each source's ring, once this thread has signalled that source. A ring stays with
-   * its source until dispose().
+   * The words of each source's ring, and the ring's vaddr, once this thread has signalled that
+   * source. An owner's rings stay with their sources until its dispose(); those of the next owner
+   * (a kexec) lie elsewhere, and the old ones are unmapped.
    */
   readonly #rings: (Int32Array | undefined)[] = [];
+  readonly #vaddrs: number[] = [];
   /** Used by the owner only: closed sources, and the first number that was never used. */
   readonly #free: number[] = [];
   #next = 0;
@@ -142,11 +144,14 @@ export class EventfdSources implements Signals {
   signal(source: number): void {
     const words = this.#words;
     const fd = words[Sources.word.fd + source]!;
-    if (words[Sources.word.vaddrHi + source] === NO_RING) {
+    const vaddrHi = words[Sources.word.vaddrHi + source]!;
+    if (vaddrHi === NO_RING) {
       aioSignal(fd);
       return;
     }
-    const ring = this.#rings[source] ?? this.#ringOf(source);
+    const vaddr = vaddrHi * 2 ** 32 + (words[Sources.word.vaddrLo + source]! >>> 0);
+    const known = this.#vaddrs[source] === vaddr ? this.#rings[source] : undefined;
+    const ring = known ?? this.#ringOf(source, vaddr);
     const cqHead = words[Sources.word.cqHead]!;
     // Take all completions: a ring without room signals nothing. Other threads do the same, so the
     // head moves only if it is still where it was. If another thread moved it instead, at most two
@@ -161,11 +166,10 @@ export class EventfdSources implements Signals {
     ioUringSubmit(fd);
   }
 
-  #ringOf(source: number): Int32Array {
-    const words = this.#words;
-    const vaddr = words[Sources.word.vaddrHi + source]! * 2 ** 32 + (words[Sources.word.vaddrLo + source]! >>> 0);
+  #ringOf(source: number, vaddr: number): Int32Array {
     const ring = ringWords(vaddr);
     this.#rings[source] = ring;
+    this.#vaddrs[source] = vaddr;
     return ring;
   }
 

@@ -49,6 +49,26 @@ describe('EventfdSources', () => {
     sources.close(source);
   });
 
+  it.runIf(canRing)('signal through the rings of the next owner, when an earlier one has given its rings back', () => {
+    const first = new EventfdSources(memory);
+    const source = first.open(dup(fd));
+    sources.signal(source);
+    first.close(source);
+    first.dispose();
+    const others = new EventfdSources(createEventfdSources());
+    const other = others.open(eventfd(0, EFD_CLOEXEC)); // its ring takes the place of the one that is gone
+    const next = new EventfdSources(memory);
+    expect(next.open(dup(fd))).toBe(source);
+
+    sources.signal(source);
+
+    expect(eventfdRead(fd)).toBe(2);
+    next.close(source);
+    next.dispose();
+    others.close(other);
+    others.dispose();
+  });
+
   it('lose no signal of many threads that signal one at once', async () => {
     const [threads, times] = [4, 20_000];
     const source = sources.open(dup(fd));

@@ -26,6 +26,7 @@ const INIT = `#!/bin/busybox sh
 export PATH=/bin
 insmod /lib/virtio_blk.ko
 cat /sys/bus/pci/devices/*/device
+echo "processors $(grep -c ^processor /proc/cpuinfo)"
 echo "md5 $(md5sum /dev/vda)"
 echo "${WRITTEN.trimEnd()}" | dd of=/dev/vda bs=512 seek=${AT_SECTOR} conv=notrunc,sync,fsync
 echo ready
@@ -75,12 +76,12 @@ describe.runIf(process.env.LIVEVMM_TEST_LINUX)('Debian on the virt machine', () 
   }
 
   it(
-    'boots on our firmware, reads and writes its disk, hears a line and powers off, updated again and again',
+    'boots on our firmware on two harts, reads and writes its disk, hears a line and powers off, updated again and again',
     async ({ skip }) => {
       if (typeof debian === 'string') return skip();
       const { words, disk, content } = prepare(debian);
       const qmp = join(sandbox.runtimeDir, 'q');
-      const child = sandbox.start(...words, '--qmp', qmp);
+      const child = sandbox.start(...words, '-smp', '2', '--qmp', qmp);
       const ended = session(child);
       let updates = 0;
       let isOver = false;
@@ -94,6 +95,7 @@ describe.runIf(process.env.LIVEVMM_TEST_LINUX)('Debian on the virt machine', () 
       const { printed, status } = await ended;
       expect(status).toBe(0);
       expect(printed).toContain(`md5 ${md5(content)}`);
+      expect(printed).toContain('processors 2');
       expect(printed).toContain('typed hello');
       expect(printed).toContain('0x1042');
       expect(

@@ -1,8 +1,9 @@
 /**
  * Bench of the guest's CPU: the kernels of guest/programs/speed.c, translated, against QEMU's TCG
- * with the same ELF and against the interpreter.
+ * with the same ELF and against the interpreter; and two harts against one.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 
 import { guestPath, programArgv } from '../launch/programs.ts';
 import { type Figure, median, type Progress } from './result.ts';
@@ -56,6 +57,20 @@ const geometricMean = (values: readonly number[]): number =>
 const plain = (by: ReadonlyMap<string, number>): number[] =>
   [...by].filter(([name]) => !LEAVING.includes(name)).map(([, value]) => value);
 
+const HARTS = 2;
+
+/** How many times the work of one hart two do in the same time; the program prints both times. */
+function scaling(): number {
+  const [command, ...args] = programArgv('vmm', '-m', '64M', '--kernel', guestPath('smp'), '--smp', `${HARTS}`);
+  const text = execFileSync(command!, [...args, '--append', 'bench'], {
+    encoding: 'utf8',
+    timeout: MOST_MS,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [, alone, together] = /^@smp alone (\d+) together (\d+)$/m.exec(text)!;
+  return (HARTS * Number(alone)) / Number(together);
+}
+
 export async function benchGuest(progress: Progress): Promise<Figure[]> {
   const hasQemu = spawnSync(QEMU, ['--version']).status === 0;
   const jit: Speeds[] = [];
@@ -67,6 +82,11 @@ export async function benchGuest(progress: Progress): Promise<Figure[]> {
   }
   await progress("the guest's CPU: interpreted");
   const interpreted = ratios([ours('golden')], [jit.at(-1)!]);
+  const scalings: number[] = [];
+  for (let round = 1; round <= ROUNDS; round++) {
+    await progress(`the guest on two harts: round ${round} of ${ROUNDS}`);
+    scalings.push(scaling());
+  }
   const figures: Figure[] = [
     {
       what: 'guest: interpreted / translated time, geometric mean',
@@ -74,6 +94,9 @@ export async function benchGuest(progress: Progress): Promise<Figure[]> {
       unit: '',
       atLeast: 8,
     },
+    ...(availableParallelism() < HARTS
+      ? []
+      : [{ what: 'guest: work of two harts / of one', value: median(scalings), unit: '', atLeast: 1.7 }]),
   ];
   if (!hasQemu) return figures;
   const toQemu = ratios(jit, qemu);

@@ -223,13 +223,14 @@ export class Vm {
   }
 
   /**
-   * Instructions retired and accesses outside RAM by all harts. The numbers are up to 100 ms old
-   * while the guest runs.
+   * By hart: instructions retired and accesses outside RAM. The numbers are up to 100 ms old while
+   * the guest runs.
    */
-  counters(): { readonly instructions: number; readonly exits: number } {
-    const sum = (word: 'instructions' | 'exits'): number =>
-      this.#harts.reduce((all, hart) => all + this.#counters[hartWords64(hart)[word]]!, 0);
-    return { instructions: sum('instructions'), exits: sum('exits') };
+  counters(): readonly { readonly instructions: number; readonly exits: number }[] {
+    return this.#harts.map((hart) => {
+      const { instructions, exits } = hartWords64(hart);
+      return { instructions: this.#counters[instructions]!, exits: this.#counters[exits]! };
+    });
   }
 
   #run(): Promise<number> {

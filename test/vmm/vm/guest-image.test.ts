@@ -63,6 +63,14 @@ describe('the files of a guest', () => {
     expect([raw.tree.firmware, raw.segments[0]!.bytes.length]).toEqual([undefined, 3]);
   });
 
+  it.each([
+    [[], 1],
+    [['-smp', '2'], 2],
+    [['--smp', 'cpus=8'], 8],
+  ])('run on so many harts as %j says', (words, harts) => {
+    expect(guest('-kernel', HELLO, ...words).tree.harts).toBe(harts);
+  });
+
   it('run with the interrupt controllers that are asked for', () => {
     expect(guest('-kernel', HELLO, '-machine', 'virt,aia=none').aia).toBe('none');
   });
@@ -90,6 +98,9 @@ describe('the files of a guest', () => {
   it.each([
     [['-machine', 'q35'], "-machine q35: the machine is 'virt'"],
     [['-M', 'virt,aia=aplic'], "-machine virt,aia=aplic: 'aia=aplic' is not known; there is aia=none|aplic-imsic"],
+    [['-smp', '0'], '-smp 0: give the number of harts, 1 to 8'],
+    [['-smp', 'cpus=9'], '-smp cpus=9: give the number of harts, 1 to 8'],
+    [['-smp', '2,sockets=2'], '-smp 2,sockets=2: give the number of harts, 1 to 8'],
     [['-append'], "Option '--append <value>' argument missing"],
   ])('are not looked for with %j', (words, error) => {
     expect(() => parseOptions(['-kernel', HELLO, ...words])).toThrow(error);

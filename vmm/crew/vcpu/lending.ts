@@ -2,47 +2,51 @@
  * The harts of the machine as their owner has them: those at home, which it runs itself in turn,
  * and those that it has lent to threads of their own.
  */
-import { int32s } from '../../../platform/shared.ts';
 import { hartWords, OWNER_HART } from '../../machine/control/control-block.ts';
 import { Lender } from '../../machine/control/lease.ts';
-import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
-import type { Machine } from '../../machine/machine.ts';
-import { FarServer } from '../../machine/shared/far-access.ts';
-import type { VmShared } from '../vm-shared.ts';
-import { Loan } from './loan.ts';
 
 /** A hart comes back within a slice; this only bounds a sleep that nobody ends. */
 const LOOK_AGAIN_MS = 1000;
 
-export class Lending {
-  readonly #harts: readonly HartLocal[];
-  readonly #control: Int32Array;
+/** A hart that goes over by its state. */
+interface Lendable<State> {
+  readonly number: number;
+  save(): State;
+  restore(state: State): void;
+}
+
+interface LendingOptions<State> {
+  readonly control: Int32Array;
+  /** Makes the accesses of lent harts. */
+  readonly server: { serve(): void; release(): void };
+  /** By hart: where its state goes over. */
+  readonly loans: readonly { put(state: State): void; take(): State }[];
+}
+
+export class Lending<State, H extends Lendable<State>> {
+  readonly #harts: readonly H[];
+  readonly #options: LendingOptions<State>;
   readonly #wake: number;
   readonly #lender: Lender;
-  readonly #server: FarServer;
-  /** By hart. */
-  readonly #loans: readonly Loan[];
-  readonly #away = new Set<HartLocal>();
-  #home: readonly HartLocal[];
+  readonly #away = new Set<H>();
+  #home: readonly H[];
 
-  constructor({ harts, shared: { bus } }: Machine, { control, loans, far }: VmShared) {
+  constructor(harts: readonly H[], options: LendingOptions<State>) {
     this.#harts = harts;
     this.#home = harts;
-    this.#control = int32s(control);
+    this.#options = options;
     this.#wake = hartWords(OWNER_HART).wake;
-    this.#lender = new Lender(this.#control);
-    this.#server = new FarServer(far, control, bus);
-    this.#loans = harts.map(({ number }) => new Loan(loans, number));
+    this.#lender = new Lender(options.control);
   }
 
   /** The harts that the owner runs. */
-  get home(): readonly HartLocal[] {
+  get home(): readonly H[] {
     return this.#home;
   }
 
   /** Makes the accesses that lent harts have posted. */
   serve(): void {
-    if (this.#away.size > 0) this.#server.serve();
+    if (this.#away.size > 0) this.#options.server.serve();
   }
 
   /** Lends each hart that a thread waits for. Whether one went. */
@@ -51,7 +55,7 @@ export class Lending {
     for (const hart of this.#home) {
       const { number } = hart;
       if (number === OWNER_HART || !this.#lender.canLend(number)) continue;
-      this.#loans[number]!.put(hart.save());
+      this.#options.loans[number]!.put(hart.save());
       this.#lender.lend(number);
       this.#away.add(hart);
     }
@@ -66,14 +70,15 @@ export class Lending {
    */
   recall(): void {
     if (this.#away.size === 0) return;
+    const { control, server, loans } = this.#options;
     for (const { number } of this.#away) this.#lender.recall(number);
     for (;;) {
-      const seen = Atomics.load(this.#control, this.#wake); // before the looks; pairs with wakeHart
-      this.#server.serve();
+      const seen = Atomics.load(control, this.#wake); // before the looks; pairs with wakeHart
+      server.serve();
       if ([...this.#away].every(({ number }) => this.#lender.isHome(number))) break;
-      Atomics.wait(this.#control, this.#wake, seen, LOOK_AGAIN_MS); // Borrower and #access wake it
+      Atomics.wait(control, this.#wake, seen, LOOK_AGAIN_MS); // Borrower and FarSurroundings wake it
     }
-    for (const hart of this.#away) hart.restore(this.#loans[hart.number]!.take());
+    for (const hart of this.#away) hart.restore(loans[hart.number]!.take());
     this.#away.clear();
     this.#look();
   }
@@ -81,7 +86,7 @@ export class Lending {
   /** The process ends: the threads of the other harts leave. */
   end(): void {
     this.#lender.end();
-    this.#server.release();
+    this.#options.server.release();
   }
 
   #look(): void {

@@ -23,33 +23,52 @@ export function runLentHart(shared: VmShared, number: number, parts: MachinePart
   const control = int32s(shared.control);
   const borrower = new Borrower(control, number);
   const loan = new Loan(shared.loans, number);
-  const mustEnd = (): boolean => borrower.look() === 'end';
-  let hart: HartLocal | undefined;
   let slices: Slices | undefined;
-  let loaded = false;
+  borrow(control, number, borrower, {
+    take() {
+      // not earlier: its registers may lie where the owner has them, too
+      slices ??= new Slices(newHart(shared, number, parts, borrower), shared);
+      slices.hart.restore(loan.take());
+    },
+    run: (seen) => slices!.run(seen),
+    giveBack() {
+      loan.put(slices!.hart.save());
+      slices!.count();
+    },
+  });
+}
+
+/** What a thread does with its hart. */
+export interface Borrowed {
+  /** Takes the hart's state over. */
+  take(): void;
+  /** Runs a slice; if the guest waits, sleeps after it until `wake` is not `seen` any more. */
+  run(seen: number): void;
+  /** Writes the hart's state for the owner. */
+  giveBack(): void;
+}
+
+/** Obeys the lease of a hart until the thread must end. */
+export function borrow(control: Int32Array, hart: number, borrower: Borrower, borrowed: Borrowed): void {
+  const { wake } = hartWords(hart);
+  let has = false;
   borrower.arrive();
   for (;;) {
     // Both before the look, so that the thread sleeps through no recall: pairs with callAttention.
-    const seen = Atomics.load(control, hartWords(number).wake);
-    takeAttention(control, number);
+    const seen = Atomics.load(control, wake);
+    takeAttention(control, hart);
     switch (borrower.look()) {
       case 'wait':
         borrower.sleep(LONGEST_WAIT_MS);
         break;
       case 'run':
-        // not earlier: its registers may lie where the owner has them, too
-        hart ??= newHart(shared, number, parts, mustEnd);
-        slices ??= new Slices(hart, shared);
-        if (!loaded) hart.restore(loan.take());
-        loaded = true;
-        slices.run(seen);
+        if (!has) borrowed.take();
+        has = true;
+        borrowed.run(seen);
         break;
       case 'give back':
-        if (loaded) {
-          loan.put(hart!.save()); // else the owner finds what it has written itself
-          slices!.count();
-        }
-        loaded = false;
+        if (has) borrowed.giveBack(); // else the owner finds what it has written itself
+        has = false;
         borrower.giveBack();
         break;
       case 'end':
@@ -58,18 +77,18 @@ export function runLentHart(shared: VmShared, number: number, parts: MachinePart
   }
 }
 
-function newHart(shared: VmShared, number: number, { ram, accel, aia }: MachineParts, mustEnd: () => boolean) {
+function newHart(shared: VmShared, number: number, { ram, accel, aia }: MachineParts, borrower: Borrower): HartLocal {
   const { control, imsic, far } = shared;
   return farHart({
     ...{ number, ram, control, imsic },
     ...(accel ? { accel } : {}),
     aia: (aia ?? 'aplic-imsic') !== 'none',
-    far: new FarSurroundings(far, control, number, mustEnd),
+    far: new FarSurroundings(far, control, number, () => borrower.look() === 'end'),
   });
 }
 
 class Slices {
-  readonly #hart: HartLocal;
+  readonly hart: HartLocal;
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
   readonly #wake: number;
@@ -78,16 +97,15 @@ class Slices {
   #counted = 0;
 
   constructor(hart: HartLocal, shared: VmShared) {
-    this.#hart = hart;
+    this.hart = hart;
     this.#control = int32s(shared.control);
     this.#counters = float64s(shared.control);
     this.#wake = hartWords(hart.number).wake;
     this.#words64 = hartWords64(hart.number);
   }
 
-  /** Runs one slice; while the guest waits, sleeps after it until `wake` is not `seen` any more. */
   run(seen: number): void {
-    const { engine, timer } = this.#hart;
+    const { engine, timer } = this.hart;
     timer.update();
     const start = monotonicNs();
     const reason = engine.run(this.#budget.instructions);
@@ -105,7 +123,7 @@ class Slices {
   /** Tells main how far the hart is. */
   count(now = monotonicNs()): void {
     this.#counted = now;
-    this.#counters[this.#words64.instructions] = Number(this.#hart.engine.save().minstret);
-    this.#counters[this.#words64.exits] = this.#hart.exits;
+    this.#counters[this.#words64.instructions] = Number(this.hart.engine.save().minstret);
+    this.#counters[this.#words64.exits] = this.hart.exits;
   }
 }

@@ -21,13 +21,15 @@ import {
   whatOf,
 } from '../../machine/control/control-block.ts';
 import { takeAttention } from '../../machine/control/lease.ts';
-import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
+import type { HartLocal, HartLocalState } from '../../machine/hart-local/hart-local.ts';
 import type { Machine } from '../../machine/machine.ts';
 import { msOf } from '../../machine/shared/clock.ts';
+import { FarServer } from '../../machine/shared/far-access.ts';
 import { Publisher } from '../publisher.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { Budget, COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
 import { Lending } from './lending.ts';
+import { Loan } from './loan.ts';
 import type { Suspended, VcpuMessage } from './protocol.ts';
 
 /** While the guest waits, a full stdout is tried again after this time. */
@@ -60,7 +62,7 @@ export interface VcpuSurroundings {
 
 export class Vcpu {
   readonly #machine: Machine;
-  readonly #lending: Lending;
+  readonly #lending: Lending<HartLocalState, HartLocal>;
   readonly #lends: boolean;
   readonly #words = hartWords(OWNER_HART);
   readonly #control: Int32Array;
@@ -84,7 +86,11 @@ export class Vcpu {
 
   constructor(machine: Machine, { shared, tell, lends }: VcpuSurroundings) {
     this.#machine = machine;
-    this.#lending = new Lending(machine, shared);
+    this.#lending = new Lending(machine.harts, {
+      control: int32s(shared.control),
+      server: new FarServer(shared.far, shared.control, machine.shared.bus),
+      loans: machine.harts.map(({ number }) => new Loan(shared.loans, number)),
+    });
     this.#lends = lends;
     this.#budgets = machine.harts.map(() => new Budget());
     this.#control = int32s(shared.control);

@@ -65,6 +65,5 @@ function interrupts(vm: Vm): Qapi<typeof INTERRUPTS> {
 
 function stats(vm: Vm): Qapi<typeof STATS> {
   const { generation, ram } = vm.parts;
-  const { instructions, exits } = vm.counters();
-  return { generation, pid: process.pid, vaddr: hex(ram.vaddr), vcpus: [{ instructions, exits }] };
+  return { generation, pid: process.pid, vaddr: hex(ram.vaddr), vcpus: [...vm.counters()] };
 }

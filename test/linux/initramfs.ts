@@ -19,14 +19,17 @@ export interface Contents {
   readonly init: string;
   /** Files of /lib. */
   readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Programs of /bin. */
+  readonly programs?: ReadonlyMap<string, Uint8Array>;
 }
 
-export function initramfs({ busybox, init, files }: Contents): Uint8Array {
+export function initramfs({ busybox, init, files, programs = new Map() }: Contents): Uint8Array {
   const entries: readonly Entry[] = [
     ...['bin', 'dev', 'lib', 'proc', 'sys'].map((name) => ({ name, mode: DIRECTORY })),
     { name: 'dev/console', mode: CHARACTER_DEVICE, device: [5, 1] },
     { name: 'bin/busybox', mode: PROGRAM, content: busybox },
     { name: 'init', mode: PROGRAM, content: Buffer.from(init) },
+    ...[...programs].map(([name, content]) => ({ name: `bin/${name}`, mode: PROGRAM, content })),
     ...[...files].map(([name, content]) => ({ name: `lib/${name}`, mode: FILE, content })),
     { name: 'TRAILER!!!', mode: 0 },
   ];

@@ -11,6 +11,7 @@ const PTRACE_GETREGS = 12;
 const PTRACE_SETREGS = 13;
 const PTRACE_GETFPREGS = 14;
 const PTRACE_SETFPREGS = 15;
+const PTRACE_DETACH = 17;
 const PTRACE_GETSIGINFO = 0x4202;
 const PTRACE_SEIZE = 0x4206;
 const PTRACE_LISTEN = 0x4208;
@@ -18,8 +19,10 @@ const PTRACE_O_TRACEFORK = 1 << 1;
 const PTRACE_O_TRACEVFORK = 1 << 2;
 const PTRACE_O_TRACECLONE = 1 << 3;
 const PTRACE_O_TRACEEXEC = 1 << 4;
+const PTRACE_O_TRACEEXIT = 1 << 6;
 
 export const PTRACE_EVENT_EXEC = 4;
+export const PTRACE_EVENT_EXIT = 6;
 export const PTRACE_EVENT_STOP = 128;
 const WALL = 0x4000_0000;
 const STOPPED = 0x7f;
@@ -42,10 +45,17 @@ const requestNumber = (what: number, tid: number, data: number): void => {
  * EPERM: somebody else traces it, or we may not.
  */
 export const seize = (tid: number): void =>
-  requestNumber(PTRACE_SEIZE, tid, PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC);
+  requestNumber(
+    PTRACE_SEIZE,
+    tid,
+    PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT,
+  );
 
 /** A stopped thread goes on, with signal `signal` if that is not 0. ESRCH: it has been killed. */
 export const goOn = (tid: number, signal: number): void => requestNumber(PTRACE_CONT, tid, signal);
+
+/** A stopped thread goes on, and is traced no more. */
+export const detach = (tid: number): void => requestNumber(PTRACE_DETACH, tid, 0);
 
 /** A thread that was stopped by SIGSTOP or the like stays so, until SIGCONT. */
 export const stayStopped = (tid: number): void => requestNumber(PTRACE_LISTEN, tid, 0);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,6 +144,16 @@ static void processes(void)
 	waitpid(child, &status, 0);
 	printf("child ended by %s\n", sigabbrev_np(WTERMSIG(status)));
 	fflush(stdout);
+	int reaped = 0;
+	for (int i = 0; i < 50; i++) {
+		if ((child = fork()) == 0)
+			_exit(0);
+		struct pollfd ended = { .fd = syscall(SYS_pidfd_open, child, 0), .events = POLLIN };
+		poll(&ended, 1, -1);
+		close(ended.fd);
+		reaped += waitpid(child, NULL, WNOHANG) == child;
+	}
+	printf("%d of 50 are waited for as soon as they have ended\n", reaped);
 	execl("/proc/self/exe", "registers", "using", NULL);
 }
 

@@ -47,7 +47,10 @@ describe.skipIf(!isPossible)('a program that maps registers', () => {
   it('has threads, children that are stopped and killed, and other images', async () => {
     expect(await run('registers', 'edu', 'processes')).toEqual({
       status: 0,
-      lines: ['two threads: 50, 50', 'child stopped by STOP', `child: ${ID}`, 'child ended by KILL', ...USED],
+      lines: [
+        ...['two threads: 50, 50', 'child stopped by STOP', `child: ${ID}`, 'child ended by KILL'],
+        ...['50 of 50 are waited for as soon as they have ended', ...USED],
+      ],
       stderr: '',
     });
     expect(sandbox.leftovers()).toEqual([]);

@@ -7,10 +7,12 @@
 import { codeOf, SysError } from '../../../platform/errno.ts';
 import { processVmRead } from '../../../platform/libc/other-process.ts';
 import {
+  detach,
   faultOf,
   goOn,
   nextStop,
   PTRACE_EVENT_EXEC,
+  PTRACE_EVENT_EXIT,
   PTRACE_EVENT_STOP,
   setUserFpregs,
   setUserRegs,
@@ -58,7 +60,10 @@ export class FaultHandler {
   #stopped({ tid, signal, event }: TraceStop): void {
     if (signal === undefined) this.#registers.forget(tid);
     else if (event === PTRACE_EVENT_STOP && signal !== SIGTRAP) stayStopped(tid);
-    else if (event !== 0) {
+    else if (event === PTRACE_EVENT_EXIT) {
+      this.#registers.forget(tid);
+      detach(tid); // else its parent could wait for it only after us
+    } else if (event !== 0) {
       if (event === PTRACE_EVENT_EXEC) this.#registers.execs(tid);
       goOn(tid, 0);
     } else goOn(tid, signal === SIGBUS && this.#isAccess(tid) ? 0 : signal);

@@ -88,6 +88,16 @@ describe('livevmm with', () => {
     expect(await sandbox.run('with', '--', ...program)).toMatchObject(ended);
   });
 
+  it.skipIf(spawnSync('lspci', ['--version']).status !== 0)('shows its machine to lspci', async () => {
+    const { stdout } = await sandbox.run('with', '--device', 'edu', '--device', 'capture', '--', 'lspci', '-n', '-k');
+    expect(stdout.split('\n').filter((line) => /^0|driver/.test(line))).toEqual([
+      '00:02.0 00ff: 1234:11e8 (rev 10)',
+      '\tKernel driver in use: vfio-pci',
+      '00:03.0 0480: 1234:ca97 (rev 01)',
+      '\tKernel driver in use: vfio-pci',
+    ]);
+  });
+
   it.each([
     [['with'], 'livevmm: with: name a program after --\n'],
     [['with', '--host', '/x', '--device', 'edu', '--', 'true'], 'livevmm: --device is for a private host, and --host'],

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -162,6 +163,48 @@ static void passing(void)
 	printf("closed: %s\n", group_again());
 }
 
+static struct sockaddr_un at(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+	return address;
+}
+
+/* Gives the device's fd to whoever listens at `path`, and ends. */
+static void sending(const char *path)
+{
+	struct sockaddr_un address = at(path);
+	char control[CMSG_SPACE(sizeof(int))] = "", byte = 'x';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	int out = CHECK(socket(AF_UNIX, SOCK_STREAM, 0));
+	open_all();
+	CHECK(connect(out, (struct sockaddr *)&address, sizeof(address)));
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	*header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(header), &device, sizeof(int));
+	CHECK(sendmsg(out, &message, 0));
+}
+
+/* Gets a device's fd, and keeps it until stdin ends. */
+static void receiving(const char *path)
+{
+	struct sockaddr_un address = at(path);
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	char control[CMSG_SPACE(sizeof(int))], byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	int in = CHECK(socket(AF_UNIX, SOCK_STREAM, 0));
+	CHECK(bind(in, (struct sockaddr *)&address, sizeof(address)));
+	CHECK(listen(in, 1));
+	printf("listens\n");
+	CHECK(recvmsg(CHECK(accept(in, NULL, NULL)), &message, 0));
+	memcpy(&device, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	printf("received: %s\n", result(ioctl(device, VFIO_DEVICE_GET_INFO, &info)));
+	while (read(0, &byte, 1) > 0)
+		;
+}
+
 static int keep(int fd)
 {
 	fcntl(fd, F_SETFD, 0);
@@ -292,6 +335,23 @@ static void vectors(void)
 	printf("argument read-only: %s\n", result(ioctl(device, VFIO_DEVICE_GET_INFO, page)));
 }
 
+/* A call by the way of 32-bit programs: it is made by this machine's own Linux, which has no such file. */
+static void narrow(void)
+{
+	open_all();
+	fflush(stdout);
+	int status = 0;
+#ifdef __x86_64__
+	if (fork() == 0) {
+		long ret = 54; /* ioctl; a kernel without IA32 emulation kills us */
+		asm volatile("int $0x80" : "+a"(ret) : "b"(device), "c"(VFIO_DEVICE_RESET), "d"(0) : "memory");
+		_exit(ret == -ENOTTY ? 0 : 1);
+	}
+	wait(&status);
+#endif
+	printf("32 bits: %s\n", WIFEXITED(status) && WEXITSTATUS(status) ? "another answer" : "no device");
+}
+
 /* Calls of a busy thread pass by a page of memory; what its fds are is looked up all the same. */
 static void *many_calls(void *sum)
 {
@@ -344,6 +404,14 @@ int main(int argc, char **argv)
 		vectors();
 	else if (!strcmp(what, "busy"))
 		busy();
+	else if (!strcmp(what, "narrow"))
+		narrow();
+	else if (!strcmp(what, "again"))
+		printf("%s\n", group_again());
+	else if (!strcmp(what, "sending"))
+		sending(argv[2]);
+	else if (!strcmp(what, "receiving"))
+		receiving(argv[2]);
 	else
 		return 2;
 	return 0;

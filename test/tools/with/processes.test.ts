@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Sandbox } from '../livevmm-process.ts';
+import { Child } from '../../../tools/launch/child.ts';
+import { firstLine, Sandbox } from '../livevmm-process.ts';
 
 const SOURCE = fileURLToPath(new URL('./processes.c', import.meta.url));
 const hasCompiler = spawnSync('cc', ['--version']).status === 0;
@@ -39,6 +40,32 @@ describe.skipIf(!hasCompiler)('a program under a supervisor', () => {
 
   it('passes a file on to a process that outlives it', async () => {
     expect(await lines('passing')).toEqual(['received: id 11e81234', 'held: EBUSY', 'closed: ok']);
+  });
+
+  it.each([
+    ['no supervisor', false, 'ENOTTY'],
+    ['another supervisor', true, 'ok'],
+  ])('passes a file on to a program under %s, which holds it', async (_, isSupervised, answer) => {
+    const socket = join(sandbox.runtimeDir, `${answer}.sock`);
+    const host = sandbox.start('host', '--socket', socket, '--json', '--device', 'edu');
+    await host.firstDocument();
+    const under = ['with', '--host', socket, '--', program];
+    const path = join(folder, answer);
+    const receiver = isSupervised
+      ? sandbox.start(...under, 'receiving', path)
+      : new Child({ name: 'receiver', argv: [program, 'receiving', path] });
+    expect(await firstLine(receiver)).toBe('listens');
+    expect((await sandbox.run(...under, 'sending', path)).status).toBe(0);
+    expect(await firstLine(receiver)).toBe(`received: ${answer}`);
+    expect((await sandbox.run(...under, 'again')).stdout).toBe('EBUSY\n');
+    receiver.stdin.end();
+    await receiver.closed;
+    expect((await sandbox.run(...under, 'again')).stdout).toBe('ok\n');
+    await host.stop();
+  });
+
+  it('sees no device by the system calls of 32-bit programs', async () => {
+    expect(await lines('narrow')).toEqual(['32 bits: no device']);
   });
 
   it('keeps its files over execve, and gives its mappings their new vaddr', async () => {

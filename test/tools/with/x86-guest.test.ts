@@ -1,6 +1,7 @@
 /**
- * A stock Linux for x86-64 in QEMU sees and uses a device that is passed to it. It fetches packages,
- * so it runs only if LIVEVMM_QEMU_X86_64 names a QEMU, in words, or LIVEVMM_TEST_LINUX is set.
+ * A stock Linux for x86-64 in QEMU sees and uses a device that is passed to it. It fetches
+ * packages, so it runs only if LIVEVMM_QEMU_X86_64 names a QEMU, in words, or LIVEVMM_TEST_LINUX is
+ * set.
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';

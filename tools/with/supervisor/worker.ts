@@ -18,7 +18,7 @@ const { listener, stop, socketPath, tree, trace: output, mapRegisters } = worker
 const host = new HostClient(socketPath);
 const info = host.ask({ op: 'info' });
 // Its bytes last until the next request.
-buildTree(tree, { info, functions: host.ask({ op: 'functions' }) });
+buildTree(tree, { info, functions: host.ask({ op: 'functions' }) }, process.geteuid?.() === 0);
 host.close();
 const carry = carryOut(thisArchitecture!, { socketPath, mapRegisters, tree: { path: tree, fd: open(tree, O_PATH) } });
 const say = (line: string): void => void writeSync(2, `livevmm: ${line}\n`);

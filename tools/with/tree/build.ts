@@ -13,17 +13,24 @@ const BUS = '/sys/bus/pci';
 const DRIVER = `${BUS}/drivers/vfio-pci`;
 const ROOT_BUS = '/sys/devices/pci0000:00';
 const GROUPS = '/sys/kernel/iommu_groups';
+const VFIO_CLASS = '/sys/class/vfio-dev';
 const MODULES = ['vfio', 'vfio_pci', 'vfio_iommu_type1'].map((name) => `/sys/module/${name}`);
 /** The window that every IOMMU with flat MSIs reserves. */
 const MSI_WINDOW = '0x00000000fee00000 0x00000000feefffff msi\n';
 
+/** What anybody may read of a function's configuration space (pci_read_config). */
+const PLAIN_CONFIG = 64;
+
 export interface Machine {
   readonly functions: readonly FunctionFacts[];
-  readonly info: Pick<HostInfo, 'groups' | 'devices' | 'units'>;
+  readonly info: Pick<HostInfo, 'profile' | 'groups' | 'devices' | 'units'>;
 }
 
-/** Makes the tree in the folder `root`. */
-export function buildTree(root: string, { functions, info }: Machine): void {
+/** From Linux 6.1 on, each device of VFIO has a folder of its class (vfio_main.c). */
+const hasVfioClass = (profile: string): boolean => Number.parseInt(profile, 10) >= 6;
+
+/** Makes the tree in the folder `root`. `isRoot`: its reader has CAP_SYS_ADMIN. */
+export function buildTree(root: string, { functions, info }: Machine, isRoot: boolean): void {
   const folder = (path: string): void => void mkdirSync(join(root, path), { recursive: true });
   const file = (path: string, content: string | Uint8Array): void => writeFileSync(join(root, path), content);
   const link = (path: string, target: string): void => symlinkSync(relative(dirname(path), target), join(root, path));
@@ -39,11 +46,20 @@ export function buildTree(root: string, { functions, info }: Machine): void {
     const hasWindow = unit !== undefined && info.units[unit]?.msi === 'flat';
     file(`${GROUPS}/${group}/reserved_regions`, hasWindow ? MSI_WINDOW : '');
   }
-  for (const one of functions) {
-    const { bdf, group } = one;
+  for (const [index, facts] of functions.entries()) {
+    const { bdf, group } = facts;
     const device = `${ROOT_BUS}/${bdf}`;
+    const readable = { ...facts, config: isRoot ? facts.config : facts.config.subarray(0, PLAIN_CONFIG) };
     folder(device);
-    for (const [name, content] of Object.entries(pciFiles(one))) file(`${device}/${name}`, content);
+    for (const [name, content] of Object.entries(pciFiles(readable))) file(`${device}/${name}`, content);
+    if (hasVfioClass(info.profile)) {
+      const vfio = `${device}/vfio-dev/vfio${index}`;
+      for (const path of [VFIO_CLASS, vfio]) folder(path);
+      file(`${vfio}/uevent`, ''); // without CONFIG_VFIO_DEVICE_CDEV it has no node
+      link(`${vfio}/device`, device);
+      link(`${vfio}/subsystem`, VFIO_CLASS);
+      link(`${VFIO_CLASS}/vfio${index}`, vfio);
+    }
     link(`${device}/subsystem`, BUS);
     link(`${device}/driver`, DRIVER);
     link(`${device}/iommu_group`, `${GROUPS}/${group}`);

@@ -6,6 +6,7 @@ export const TREE_FOLDERS = [
   '/dev/vfio',
   '/sys/bus/pci',
   '/sys/devices/pci0000:00',
+  '/sys/class/vfio-dev',
   '/sys/kernel/iommu_groups',
   '/sys/module/vfio',
   '/sys/module/vfio_pci',

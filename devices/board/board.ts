@@ -25,6 +25,8 @@ import { Reservation } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { createSpinners } from '../../platform/spinners.ts';
 import type { Defect } from '../kit/control.ts';
+import { defectsOf } from '../kit/function-properties.ts';
+import { parseProperties } from '../kit/properties.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
 import { DeviceThread } from './device-thread.ts';
@@ -383,8 +385,9 @@ export class Board {
 
   /** EINVAL for a defect that the device does not know. */
   #inject({ plan, thread }: Installed, defect: Defect): void {
-    const { name, defects } = plan.model.type;
-    if (!defects.includes(defect)) throw einval(`${name}: no defect '${defect}'`);
+    const { type } = plan.model;
+    const known = defectsOf(type, parseProperties(type.name, type.properties, plan.properties));
+    if (!known.includes(defect)) throw einval(`${type.name}: no defect '${defect}'`);
     thread.control.inject(defect);
   }
 

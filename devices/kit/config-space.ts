@@ -1,8 +1,8 @@
 /**
  * The configuration space of one PCI function: type 0 header and a capability chain in 256 bytes
- * (PCI 3.0 §6.1, §6.2; the devices here are conventional functions of the root bus, so there is no
- * extended space). A mask per byte says which bits a write may change. Bytes that are neither
- * header nor capability are scratch memory, as QEMU's are. Ranges are [start, end).
+ * (PCI 3.0 §6.1, §6.2), and for a PCI Express function extended capabilities in 4096 (PCIe 6.0
+ * §7.6). A mask per byte says which bits a write may change. Bytes of the first 256 that are
+ * neither header nor capability are scratch memory, as QEMU's are. Ranges are [start, end).
  */
 import {
   PCI_BASE_ADDRESS_0,
@@ -59,17 +59,25 @@ export interface BarShape {
 }
 
 export class ConfigSpace {
-  readonly #bytes = new Uint8Array(PCI_CFG_SPACE_SIZE);
-  readonly #view = new DataView(this.#bytes.buffer);
-  readonly #atPowerOn = new Uint8Array(PCI_CFG_SPACE_SIZE);
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #atPowerOn: Uint8Array;
   /** Bits that software may change. */
-  readonly #writable = new Uint8Array(PCI_CFG_SPACE_SIZE);
+  readonly #writable: Uint8Array;
   /** Bits that a written 1 clears. */
-  readonly #clearable = new Uint8Array(PCI_CFG_SPACE_SIZE);
+  readonly #clearable: Uint8Array;
   #nextCapability = PCI_STD_HEADER_SIZEOF;
   #lastPointer = PCI_CAPABILITY_LIST;
+  #nextExtended = PCI_CFG_SPACE_SIZE;
+  #lastExtended: number | undefined;
 
-  constructor(identity: Identity, bars: readonly BarShape[]) {
+  /** `size`: 256, or 4096 with extended capabilities. */
+  constructor(identity: Identity, bars: readonly BarShape[], size = PCI_CFG_SPACE_SIZE) {
+    this.#bytes = new Uint8Array(size);
+    this.#view = new DataView(this.#bytes.buffer);
+    this.#atPowerOn = new Uint8Array(size);
+    this.#writable = new Uint8Array(size);
+    this.#clearable = new Uint8Array(size);
     this.set(PCI_VENDOR_ID, 2, identity.vendor);
     this.set(PCI_DEVICE_ID, 2, identity.device);
     this.set(PCI_REVISION_ID, 1, identity.revision);
@@ -86,7 +94,7 @@ export class ConfigSpace {
     );
     this.allow(PCI_CACHE_LINE_SIZE, 1, 0xff);
     this.allow(PCI_INTERRUPT_LINE, 1, 0xff);
-    this.#writable.fill(0xff, PCI_STD_HEADER_SIZEOF);
+    this.#writable.fill(0xff, PCI_STD_HEADER_SIZEOF, PCI_CFG_SPACE_SIZE);
     this.#clearable[PCI_STATUS + 1] = STATUS_ERRORS >>> 8;
     for (const bar of bars) this.#addBar(bar);
   }
@@ -119,6 +127,17 @@ export class ConfigSpace {
     return at;
   }
 
+  /** As addCapability, in the extended space; the header is its first four bytes. */
+  addExtended(id: number, version: number, length: number): number {
+    const at = this.#nextExtended;
+    this.set(at, 4, id | (version << 16));
+    if (this.#lastExtended !== undefined)
+      this.set(this.#lastExtended + 2, 2, (at << 4) | this.get(this.#lastExtended + 2, 2));
+    this.#lastExtended = at;
+    this.#nextExtended = Math.ceil((at + length) / 4) * 4;
+    return at;
+  }
+
   /** What the function is at power-on: reset() comes back to it. Call it when all is added. */
   complete(): void {
     this.#atPowerOn.set(this.#bytes);
@@ -132,6 +151,11 @@ export class ConfigSpace {
   /** Lets software write the bits of `mask`. */
   allow(offset: number, size: number, mask: number): void {
     for (let i = 0; i < size; i++) this.#writable[offset + i] = (mask >>> (8 * i)) & 0xff;
+  }
+
+  /** Lets software clear the bits of `mask` by writing 1. */
+  allowClear(offset: number, size: number, mask: number): void {
+    for (let i = 0; i < size; i++) this.#clearable[offset + i] = (mask >>> (8 * i)) & 0xff;
   }
 
   /** The device's own view: `size` (1, 2 or 4) bytes at `offset`. */
@@ -149,13 +173,13 @@ export class ConfigSpace {
    * A configuration read by software: 1, 2 or 4 bytes inside the space; anything else reads ones.
    */
   read(offset: number, size: number): Halves {
-    if (!isConfigAccess(offset, size)) return { lo: 0xffffffff, hi: 0xffffffff };
+    if (!this.#takes(offset, size)) return { lo: 0xffffffff, hi: 0xffffffff };
     return { lo: this.get(offset, size), hi: 0 };
   }
 
   /** A configuration write by software; as read. */
   write(offset: number, size: number, value: number): void {
-    if (!isConfigAccess(offset, size)) return;
+    if (!this.#takes(offset, size)) return;
     for (let i = 0; i < size; i++) {
       const at = offset + i;
       const byte = (value >>> (8 * i)) & 0xff;
@@ -177,8 +201,8 @@ export class ConfigSpace {
     const status = this.get(PCI_STATUS, 2);
     this.set(PCI_STATUS, 2, on ? status | PCI_STATUS_INTERRUPT : status & ~PCI_STATUS_INTERRUPT);
   }
-}
 
-function isConfigAccess(offset: number, size: number): boolean {
-  return (size === 1 || size === 2 || size === 4) && offset % size === 0 && offset + size <= PCI_CFG_SPACE_SIZE;
+  #takes(offset: number, size: number): boolean {
+    return (size === 1 || size === 2 || size === 4) && offset % size === 0 && offset + size <= this.#bytes.length;
+  }
 }

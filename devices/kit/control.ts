@@ -11,7 +11,8 @@ const Control = defineShared('device control', {
   halt: atomic32, // board: 1 = do no work of your own; registers go on answering
   corruptFrame: atomic32, // board adds 1, device takes 1 for each frame it corrupts
   dropInterrupt: atomic32, // board adds 1, device takes 1 for each interrupt it keeps to itself
-  pad: bytes(48),
+  uncorrectableError: atomic32, // board adds 1, device takes 1 for each error it records
+  pad: bytes(44),
   state: atomic32, // device worker: one of the states below
   accesses: atomic32, // device worker: register accesses served, mod 2^32
   interrupts: atomic32, // device worker: MSIs the device meant to send, mod 2^32, dropped ones included
@@ -29,13 +30,14 @@ export type DeviceState = typeof STARTING | typeof RUNNING | typeof HALTED | typ
 
 /**
  * corrupt-frame: the next frame of a capture device arrives with a wrong bit. drop-interrupt: the
- * next MSI is not sent.
+ * next MSI is not sent. uncorrectable-error: a PCI Express function records one.
  */
-export type Defect = 'corrupt-frame' | 'drop-interrupt';
+export type Defect = 'corrupt-frame' | 'drop-interrupt' | 'uncorrectable-error';
 
 const DEFECT_WORD: Readonly<Record<Defect, number>> = {
   'corrupt-frame': Control.word.corruptFrame,
   'drop-interrupt': Control.word.dropInterrupt,
+  'uncorrectable-error': Control.word.uncorrectableError,
 };
 
 /** One control page, for both sides. */

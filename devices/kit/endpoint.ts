@@ -4,6 +4,8 @@
  */
 import {
   PCI_BASE_ADDRESS_0,
+  PCI_CFG_SPACE_EXP_SIZE,
+  PCI_CFG_SPACE_SIZE,
   PCI_COMMAND,
   PCI_COMMAND_IO,
   PCI_COMMAND_MEMORY,
@@ -18,8 +20,9 @@ import { ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
 import type { Bar, Clock, Device, DeviceType, DmaRecord, RegisterBar } from './device.ts';
 import type { Dma } from './dma.ts';
+import { ExpressCapability } from './express.ts';
 import { FlrCapability } from './flr.ts';
-import { barsOf, hasFlr, identityOf, msixVectorsOf } from './function-properties.ts';
+import { barsOf, hasFlr, identityOf, isPcie, msixVectorsOf } from './function-properties.ts';
 import { Interrupts, type LevelLine } from './interrupts.ts';
 import { MsiCapability } from './msi.ts';
 import { MsixCapability } from './msix.ts';
@@ -37,6 +40,13 @@ export interface Slot {
   readonly timeline: DmaRecord;
   readonly control: DeviceControl;
   readonly memoryBars: BarDecoder;
+  /** The low half of the serial number that a PCI Express function has. Default: 0. */
+  readonly serial?: number;
+}
+
+interface ResetCapability {
+  /** Whether a configuration write starts a function-level reset. */
+  startsReset(offset: number, size: number, value: number): boolean;
 }
 
 /** A device from its power-on, or a reset, to the next reset. */
@@ -51,7 +61,9 @@ export class Endpoint implements MailboxHandler, PeerHandler {
   readonly #bars = new Map<number, Bar>();
   readonly #control: DeviceControl;
   readonly #memoryBars: BarDecoder;
-  readonly #flr: FlrCapability | undefined;
+  readonly #express: ExpressCapability | undefined;
+  /** What starts a function-level reset. */
+  readonly #reset: ResetCapability | undefined;
   readonly #msix: MsixCapability | undefined;
   readonly #begin: () => Life;
   #life: Life;
@@ -60,14 +72,17 @@ export class Endpoint implements MailboxHandler, PeerHandler {
   constructor(type: DeviceType, slot: Slot, properties: Readonly<Record<string, string>>) {
     const values: PropertyValues<PropertyTable> = parseProperties(type.name, type.properties, properties);
     const bars = barsOf(type, values);
-    const config = new ConfigSpace(identityOf(type.identity, values), bars);
+    const configSize = isPcie(values) ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE;
+    const config = new ConfigSpace(identityOf(type.identity, values), bars, configSize);
     this.config = config;
     for (const bar of bars) this.#bars.set(bar.index, bar);
     const msi = type.msi ? new MsiCapability(config) : undefined;
     const vectors = msixVectorsOf(values);
     const msix = vectors > 0 ? new MsixCapability(config, vectors) : undefined;
     this.#msix = msix;
-    this.#flr = hasFlr(values) ? new FlrCapability(config) : undefined;
+    const flr = hasFlr(values);
+    this.#express = isPcie(values) ? new ExpressCapability(config, flr, slot.serial ?? 0) : undefined;
+    this.#reset = this.#express ?? (flr ? new FlrCapability(config) : undefined);
     config.complete();
     this.#control = slot.control;
     this.#memoryBars = slot.memoryBars;
@@ -102,7 +117,11 @@ export class Endpoint implements MailboxHandler, PeerHandler {
    */
   read(region: number, offset: number, size: number): Halves {
     this.#control.countAccess();
-    if (region === REGION_CONFIG) return this.config.read(offset, size);
+    if (region === REGION_CONFIG) {
+      // whoever is told of an error reads of it
+      if (this.#express && this.#control.take('uncorrectable-error')) this.#express.recordError();
+      return this.config.read(offset, size);
+    }
     const bar = this.#decode(region, offset, size);
     return bar ? readRegisters(this.#registersOf(region), bar.access, offset, size) : ONES;
   }
@@ -111,7 +130,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     this.#control.countAccess();
     if (region === REGION_CONFIG) {
       this.config.write(offset, size, lo);
-      if (this.#flr?.isStarted(offset, size, lo)) this.#reset();
+      if (this.#reset?.startsReset(offset, size, lo)) this.#resetFunction();
       this.#memoryBars.setDecoding(this.config.command(PCI_COMMAND_MEMORY));
       this.#life.interrupts.configChanged();
       this.#life.device.configChanged?.();
@@ -140,7 +159,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
    * Function-level reset. It may come in the middle of the device's run(), whose DMA and interrupts
    * reach nobody from here on.
    */
-  #reset(): void {
+  #resetFunction(): void {
     this.#life.dma.retire();
     this.#life.interrupts.retire();
     this.config.reset();

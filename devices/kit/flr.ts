@@ -25,7 +25,7 @@ export class FlrCapability {
   }
 
   /** Whether a configuration write starts the reset. */
-  isStarted(offset: number, size: number, value: number): boolean {
+  startsReset(offset: number, size: number, value: number): boolean {
     const byte = this.#at + PCI_AF_CTRL - offset;
     return byte >= 0 && byte < size && ((value >>> (8 * byte)) & PCI_AF_CTRL_FLR) !== 0;
   }

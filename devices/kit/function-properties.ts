@@ -1,5 +1,6 @@
 /** Properties of a PCI function that have nothing to do with what is behind it. */
 import type { Identity } from './config-space.ts';
+import type { Defect } from './control.ts';
 import type { Bar, DeviceType, RegisterBar } from './device.ts';
 import { MAX_MSIX_VECTORS, MSIX_BAR, MSIX_BAR_BYTES } from './msix.ts';
 import { integer, onOff, type PropertyTable, type PropertyValues } from './properties.ts';
@@ -8,6 +9,7 @@ import { integer, onOff, type PropertyTable, type PropertyValues } from './prope
 export const FUNCTION_PROPERTIES = {
   flr: onOff(false, 'it can be reset by itself (function-level reset, Advanced Features capability)'),
   intx: onOff(true, 'it has an INTx pin; off: as a virtual function'),
+  pcie: onOff(false, 'it is a PCI Express function: extended configuration space, error reporting'),
   msix: integer(0, { from: 0, to: MAX_MSIX_VECTORS }, 'MSI-X vectors, their table in BAR 1; 0: it has no MSI-X'),
 };
 
@@ -17,6 +19,12 @@ type Values = Readonly<Record<string, unknown>>;
 /** The identity of a function with these properties. */
 export const identityOf = (identity: Identity, { intx }: Values): Identity =>
   intx === false ? { ...identity, interruptPin: 0 } : identity;
+
+export const isPcie = ({ pcie }: Values): boolean => pcie === true;
+
+/** The defects that a device with these properties can be asked for. */
+export const defectsOf = ({ defects }: DeviceType, values: Values): readonly Defect[] =>
+  isPcie(values) ? [...defects, 'uncorrectable-error'] : defects;
 
 export const hasFlr = ({ flr }: Values): boolean => flr === true;
 

@@ -42,6 +42,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     timeline: new Timeline(data.timeline),
     control,
     memoryBars: new BarGate(data.barGate),
+    serial: data.bdf,
   };
   const endpoint = new Endpoint(type, slot, data.properties);
   endpoint.boot(data.barAddresses, data.interruptLine);

@@ -43,7 +43,7 @@ export interface InjectRequest {
   readonly op: 'inject';
   /**
    * touch-pte rewrites one live leaf PTE with the same value. The other defects go to the device
-   * `bdf`.
+   * `bdf`; an uncorrectable-error goes to a PCI Express function, and its user is told (ERR).
    */
   readonly defect: (typeof DEFECTS)[number];
   readonly bdf?: string;
@@ -119,7 +119,7 @@ const amount: Shape<number> = (value, at) => {
   return checked;
 };
 
-const DEFECTS = ['touch-pte', 'corrupt-frame', 'drop-interrupt'] as const;
+const DEFECTS = ['touch-pte', 'corrupt-frame', 'drop-interrupt', 'uncorrectable-error'] as const;
 
 const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & { readonly op: Op }> } = {
   info: object({ op: oneOf('info') }),

@@ -4,6 +4,7 @@
  */
 
 export const PCI_CFG_SPACE_SIZE = 256;
+export const PCI_CFG_SPACE_EXP_SIZE = 4096;
 export const PCI_STD_HEADER_SIZEOF = 64;
 
 export const PCI_VENDOR_ID = 0x00;
@@ -35,6 +36,7 @@ export const PCI_INTERRUPT_LINE = 0x3c;
 export const PCI_INTERRUPT_PIN = 0x3d;
 
 export const PCI_CAP_LIST_NEXT = 1;
+export const PCI_CAP_SIZEOF = 4;
 
 export const PCI_CAP_ID_PM = 0x01;
 export const PCI_CAP_ID_VPD = 0x03;
@@ -43,6 +45,55 @@ export const PCI_CAP_ID_VNDR = 0x09;
 export const PCI_CAP_ID_EXP = 0x10;
 export const PCI_CAP_ID_MSIX = 0x11;
 export const PCI_CAP_ID_AF = 0x13;
+
+export const PCI_EXP_FLAGS = 0x02;
+export const PCI_EXP_FLAGS_VERS = 0x000f;
+export const PCI_EXP_FLAGS_TYPE = 0x00f0;
+export const PCI_EXP_TYPE_RC_END = 9; // an endpoint in the root complex: no link
+export const PCI_EXP_DEVCAP = 0x04;
+export const PCI_EXP_DEVCAP_RBER = 1 << 15; // role-based error reporting
+export const PCI_EXP_DEVCAP_FLR = 1 << 28;
+export const PCI_EXP_DEVCTL = 0x08;
+export const PCI_EXP_DEVCTL_RELAX_EN = 1 << 4;
+export const PCI_EXP_DEVCTL_PAYLOAD = 0x00e0;
+export const PCI_EXP_DEVCTL_PHANTOM = 1 << 9;
+export const PCI_EXP_DEVCTL_NOSNOOP_EN = 1 << 11;
+export const PCI_EXP_DEVCTL_READRQ = 0x7000;
+export const PCI_EXP_DEVCTL_READRQ_512B = 0x2000;
+export const PCI_EXP_DEVCTL_BCR_FLR = 1 << 15; // starts the reset, reads 0
+export const PCI_EXP_DEVCTL2 = 0x28;
+export const PCI_EXP_DEVCTL2_COMP_TIMEOUT = 0x000f;
+export const PCI_EXP_DEVCTL2_ARI = 1 << 5;
+export const PCI_CAP_EXP_ENDPOINT_SIZEOF_V1 = 20;
+export const PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V1 = 12;
+export const PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V2 = 44;
+export const PCI_CAP_EXP_ENDPOINT_SIZEOF_V2 = 60;
+
+/** Extended capabilities, from 256 on: id 15:0, version 19:16, next 31:20. */
+export const PCI_EXT_CAP_ID_ERR = 0x01;
+export const PCI_EXT_CAP_ID_DSN = 0x03;
+export const PCI_EXT_CAP_ID_PWR = 0x04;
+export const PCI_EXT_CAP_ID_VNDR = 0x0b;
+export const PCI_EXT_CAP_ID_ARI = 0x0e;
+export const PCI_EXT_CAP_ID_ATS = 0x0f;
+export const PCI_EXT_CAP_ID_SRIOV = 0x10;
+export const PCI_EXT_CAP_ID_PRI = 0x13;
+export const PCI_EXT_CAP_ID_LTR = 0x18;
+export const PCI_EXT_CAP_DSN_SIZEOF = 12;
+
+export const PCI_ERR_UNCOR_STATUS = 0x04;
+export const PCI_ERR_UNCOR_MASK = 0x08;
+export const PCI_ERR_UNCOR_SEVER = 0x0c;
+export const PCI_ERR_COR_STATUS = 0x10;
+export const PCI_ERR_COR_MASK = 0x14;
+export const PCI_ERR_CAP = 0x18;
+export const PCI_ERR_UNC_INTN = 1 << 22; // an uncorrectable error inside the device
+/** All bits of uncorrectable and of correctable errors that PCI Express names. */
+export const PCI_ERR_UNC_ALL = 0x03ff_f031;
+export const PCI_ERR_COR_ALL = 0x0000_f1c1;
+export const PCI_ERR_CAP_ECRC_GENE = 1 << 6;
+export const PCI_ERR_CAP_ECRC_CHKE = 1 << 8;
+export const PCI_ERR_ROOT_COMMAND = 0x2c; // of root ports; an endpoint's capability ends there
 
 /** Advanced Features: a conventional function that can be reset by itself. */
 export const PCI_AF_LENGTH = 0x02;

@@ -31,6 +31,8 @@ export interface ControlledDevice {
   info(interruptsSent: number): DeviceInfo;
   facts(): FunctionFacts;
   timeline(fromNs: number, toNs: number): TimelineReply;
+  /** Its port has been told of an error. */
+  errorDetected(): void;
 }
 
 /** An IOMMU unit. */
@@ -119,8 +121,13 @@ export class ControlFile implements FileOperations {
     return device;
   }
 
-  #inject({ defect, bdf }: InjectRequest): ControlReplies['inject'] | Promise<unknown> {
-    if (defect !== 'touch-pte') return this.#host.board.send({ op: 'inject', bdf: this.#device(bdf).bdf, defect });
+  async #inject({ defect, bdf }: InjectRequest): Promise<ControlReplies['inject']> {
+    if (defect !== 'touch-pte') {
+      const device = this.#device(bdf);
+      await this.#host.board.send({ op: 'inject', bdf: device.bdf, defect });
+      if (defect === 'uncorrectable-error') device.errorDetected();
+      return {};
+    }
     if (!this.#host.units.some((unit) => unit.touchPte())) throw einval('no page is mapped');
     return {};
   }

@@ -13,6 +13,9 @@ export class EndpointFunction implements PciAccess {
   ring: (number: number) => void = () => undefined;
   /** Page numbers of the messages' addresses. */
   readonly pages = new Set<number>();
+  /** Dwords of configuration space that read otherwise. */
+  readonly override = new Map<number, number>();
+  readonly control = new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES));
   readonly #endpoint: Endpoint;
 
   constructor(type: DeviceType, properties: Readonly<Record<string, string>>) {
@@ -33,7 +36,7 @@ export class EndpointFunction implements PciAccess {
         line: { assert: () => undefined, deassert: () => undefined },
         clock: () => 0,
         timeline: { record: () => undefined },
-        control: new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES)),
+        control: this.control,
         memoryBars: { setDecoding: () => undefined },
       },
       properties,
@@ -42,6 +45,8 @@ export class EndpointFunction implements PciAccess {
   }
 
   readConfig(offset: number, size: number): number {
+    const other = this.override.get(offset & ~3);
+    if (other !== undefined) return (other >>> (8 * (offset & 3))) & (size === 4 ? -1 : 2 ** (8 * size) - 1);
     const { lo } = this.#endpoint.read(REGION_CONFIG, offset, size);
     return size === 4 ? lo : lo & (2 ** (8 * size) - 1);
   }

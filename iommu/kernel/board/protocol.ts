@@ -148,7 +148,7 @@ export type BoardErrand =
       readonly op: 'inject';
       readonly id: number;
       readonly bdf: number;
-      readonly defect: 'corrupt-frame' | 'drop-interrupt';
+      readonly defect: 'corrupt-frame' | 'drop-interrupt' | 'uncorrectable-error';
     };
 
 /** kernel → board, on the board port. */

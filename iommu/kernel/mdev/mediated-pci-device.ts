@@ -50,6 +50,10 @@ export class MediatedPciDevice implements VfioDevice {
     return { ...this.#pci.info(interruptsSent), blocks: this.#accesses.blocks };
   }
 
+  errorDetected(): void {
+    this.#pci.errorDetected();
+  }
+
   timeline(fromNs: number, toNs: number): TimelineReply {
     return this.#pci.timeline(fromNs, toNs);
   }

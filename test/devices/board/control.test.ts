@@ -19,7 +19,10 @@ describe('the devices of a host, asked by its control device', () => {
 
   beforeEach(async () => {
     dir = mkdtempSync(join(tmpdir(), 'livevmm-control-'));
-    const devices = ['edu', 'capture'].map((type) => ({ type, properties: {} }));
+    const devices = [
+      { type: 'edu', properties: { pcie: 'on' } },
+      { type: 'capture', properties: {} },
+    ];
     board = await startHost({ devices, socketPath: join(dir, 'host'), kernelRamBytes: 16 << 20 });
   });
   afterEach(async () => {
@@ -46,12 +49,16 @@ describe('the devices of a host, asked by its control device', () => {
       { op: 'inject', defect: 'corrupt-frame', bdf: EDU },
       { op: 'inject', defect: 'drop-interrupt', bdf: EDU },
       { op: 'inject', defect: 'drop-interrupt', bdf: NOBODY },
+      { op: 'inject', defect: 'uncorrectable-error', bdf: EDU },
+      { op: 'inject', defect: 'uncorrectable-error', bdf: CAPTURE },
     );
     expect(answers).toEqual([
       {},
       { code: 'EINVAL', message: expect.stringContaining("edu: no defect 'corrupt-frame'") },
       {},
       { code: 'ENODEV', message: expect.stringContaining(`no device ${NOBODY}`) },
+      {},
+      { code: 'EINVAL', message: expect.stringContaining("capture: no defect 'uncorrectable-error'") },
     ]);
   });
 

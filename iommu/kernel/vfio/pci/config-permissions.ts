@@ -10,11 +10,30 @@ import {
   PCI_BIST,
   PCI_CACHE_LINE_SIZE,
   PCI_CAP_AF_SIZEOF,
+  PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V2,
   PCI_CAP_LIST_NEXT,
   PCI_CAPABILITY_LIST,
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
   PCI_DEVICE_ID,
+  PCI_ERR_CAP,
+  PCI_ERR_CAP_ECRC_CHKE,
+  PCI_ERR_CAP_ECRC_GENE,
+  PCI_ERR_COR_ALL,
+  PCI_ERR_COR_MASK,
+  PCI_ERR_COR_STATUS,
+  PCI_ERR_ROOT_COMMAND,
+  PCI_ERR_UNC_ALL,
+  PCI_ERR_UNCOR_MASK,
+  PCI_ERR_UNCOR_SEVER,
+  PCI_ERR_UNCOR_STATUS,
+  PCI_EXP_DEVCTL,
+  PCI_EXP_DEVCTL_BCR_FLR,
+  PCI_EXP_DEVCTL_PAYLOAD,
+  PCI_EXP_DEVCTL_PHANTOM,
+  PCI_EXP_DEVCTL_READRQ,
+  PCI_EXP_DEVCTL2,
+  PCI_EXP_DEVCTL2_ARI,
   PCI_INTERRUPT_LINE,
   PCI_INTERRUPT_PIN,
   PCI_LATENCY_TIMER,
@@ -110,6 +129,31 @@ export function msiPermissions(flags: number): Permissions {
     msi.set(is64 ? PCI_MSI_PENDING_64 : PCI_MSI_PENDING_32, 4, NONE, ALL);
   }
   return msi;
+}
+
+/**
+ * init_pci_cap_exp_perm. Control fields reach the hardware but for phantom functions and ARI. The
+ * user's reset bit and payload sizes are virtual.
+ */
+export function expressPermissions(length: number): Permissions {
+  const express = new Permissions(Math.max(length, PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V2));
+  express.set(PCI_CAP_LIST_NEXT, 1, ALL, NONE);
+  const virtual = PCI_EXP_DEVCTL_BCR_FLR | PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_READRQ;
+  express.set(PCI_EXP_DEVCTL, 2, virtual, ~PCI_EXP_DEVCTL_PHANTOM);
+  express.set(PCI_EXP_DEVCTL2, 2, NONE, ~PCI_EXP_DEVCTL2_ARI);
+  return express;
+}
+
+/** init_pci_ext_cap_err_perm: all but the header and the log. */
+export function errorPermissions(): Permissions {
+  const errors = new Permissions(PCI_ERR_ROOT_COMMAND);
+  errors.set(0, 4, ALL, NONE);
+  for (const at of [PCI_ERR_UNCOR_STATUS, PCI_ERR_UNCOR_MASK, PCI_ERR_UNCOR_SEVER]) {
+    errors.set(at, 4, NONE, PCI_ERR_UNC_ALL);
+  }
+  for (const at of [PCI_ERR_COR_STATUS, PCI_ERR_COR_MASK]) errors.set(at, 4, NONE, PCI_ERR_COR_ALL);
+  errors.set(PCI_ERR_CAP, 4, NONE, PCI_ERR_CAP_ECRC_GENE | PCI_ERR_CAP_ECRC_CHKE);
+  return errors;
 }
 
 /**

@@ -11,7 +11,10 @@ import {
   PCI_COMMAND_INTX_DISABLE,
   PCI_COMMAND_MASTER,
   PCI_COMMAND_MEMORY,
+  PCI_ERR_UNCOR_MASK,
+  PCI_ERR_UNCOR_STATUS,
 } from '../../../abi/pci-regs.ts';
+import { VFIO_PCI_ERR_IRQ_INDEX } from '../../../abi/vfio.ts';
 import { IntxLine } from '../../../bus/interrupts.ts';
 import { formatBdf, type PciFunction } from '../../../bus/pci-function.ts';
 import type { Profile } from '../../core/profile.ts';
@@ -256,7 +259,7 @@ export class PciDevice implements VfioDevice {
    * devices may lose theirs (P2P-9). EINVAL for a device that cannot be reset.
    */
   #reset(memoryEnabled: () => boolean): number {
-    if (this.resources.af === undefined) throw einval(`${this.name} has no working reset`);
+    if (this.resources.flr === undefined) throw einval(`${this.name} has no working reset`);
     if (this.#enabled && this.#profile.peerMappings === 'revoked') {
       this.#peerReturn.takeBack(this.#enabled.barMmap.memories);
     }
@@ -265,6 +268,20 @@ export class PciDevice implements VfioDevice {
     this.#msix?.restore();
     if (memoryEnabled()) this.#showBars();
     return 0;
+  }
+
+  /**
+   * The function may have recorded an uncorrectable error. The port's driver (AER) looks, clears
+   * what it finds and tells vfio-pci (vfio_pci_core_aer_err_detected; PCI-13).
+   */
+  errorDetected(): void {
+    const { errors } = this.resources;
+    if (errors === undefined) return;
+    const status = this.#pci.readConfig(errors + PCI_ERR_UNCOR_STATUS, 4);
+    const reported = status & ~this.#pci.readConfig(errors + PCI_ERR_UNCOR_MASK, 4);
+    if (reported === 0) return;
+    this.#pci.writeConfig(errors + PCI_ERR_UNCOR_STATUS, 4, status);
+    this.#irqs.tell(VFIO_PCI_ERR_IRQ_INDEX);
   }
 
   #clearCommand(bits: number): void {

@@ -2,7 +2,7 @@
  * pci_try_reset_function and __pci_reset_function_locked for the one reset that functions here have
  * (drivers/pci/pci.c; PCI-6).
  */
-import { PCI_AF_CTRL, PCI_AF_CTRL_FLR, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE } from '../../../abi/pci-regs.ts';
+import { PCI_COMMAND, PCI_COMMAND_INTX_DISABLE } from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
 import { ConfigState } from './config-state.ts';
 import type { PciResources } from './resources.ts';
@@ -12,7 +12,7 @@ import type { PciResources } from './resources.ts';
  * as it was.
  */
 export function resetFunction(pci: PciAccess, resources: PciResources): boolean {
-  if (resources.af === undefined) return false;
+  if (resources.flr === undefined) return false;
   const saved = new ConfigState(pci, resources);
   pci.writeConfig(PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE); // pci_dev_save_and_disable
   startReset(pci, resources);
@@ -21,7 +21,7 @@ export function resetFunction(pci: PciAccess, resources: PciResources): boolean 
 }
 
 /** Resets a function that can be reset. Its configuration space is then as at power-on. */
-export function startReset(pci: PciAccess, { af }: PciResources): void {
+export function startReset(pci: PciAccess, { flr }: PciResources): void {
   // A device here has no transaction pending when a cycle reaches it, and needs no time to reset.
-  if (af !== undefined) pci.writeConfig(af + PCI_AF_CTRL, 1, PCI_AF_CTRL_FLR);
+  if (flr) pci.writeConfig(flr.at, flr.size, flr.value);
 }

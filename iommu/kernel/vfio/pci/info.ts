@@ -40,12 +40,12 @@ const LEAST_DEVICE_INFO = 16;
  * 5.12 writes 16 or 20 bytes; later kernels write as many as argsz has room for (NUM-8). There are
  * no capabilities.
  */
-export function getInfo(arg: UserArg, { deviceInfoBytes }: Profile, { af }: PciResources): number {
+export function getInfo(arg: UserArg, { deviceInfoBytes }: Profile, { flr }: PciResources): number {
   const { argsz } = DeviceInfo.read(padded(arg.copyIn(LEAST_DEVICE_INFO)));
   if (argsz < LEAST_DEVICE_INFO) throw einval(`device info: argsz ${argsz}`);
   const info = DeviceInfo.bytes({
     argsz,
-    flags: VFIO_DEVICE_FLAGS_PCI | (af === undefined ? 0 : VFIO_DEVICE_FLAGS_RESET), // PCI-6
+    flags: VFIO_DEVICE_FLAGS_PCI | (flr === undefined ? 0 : VFIO_DEVICE_FLAGS_RESET), // PCI-6
     num_regions: VFIO_PCI_NUM_REGIONS,
     num_irqs: VFIO_PCI_NUM_IRQS,
   });

@@ -47,9 +47,7 @@ export interface IrqsOptions {
 
 export class Irqs {
   readonly #options: IrqsOptions;
-  /**
-   * The eventfds of ERR and REQ. They are only stored; nothing here raises them except loop-back.
-   */
+  /** The eventfds of ERR and REQ. They are only stored; tell() and the loop-back signal them. */
   readonly #stored = new Map<number, EventTrigger>();
   /** The eventfd that unmasks INTx. */
   #unmaskWatch: VirqfdWatch | undefined;
@@ -220,6 +218,13 @@ export class Irqs {
     } else if (fd === -1) {
       this.#forget(index);
     }
+  }
+
+  /** Signals the eventfd of ERR or REQ, if there is one. */
+  tell(index: number): boolean {
+    const trigger = this.#stored.get(index);
+    trigger?.signal();
+    return trigger !== undefined;
   }
 
   #forget(index: number): void {

@@ -1,12 +1,14 @@
 /**
  * The resources of a function: BARs, capabilities, interrupts. The PCI core finds them once, when
- * the kernel starts. NOT MODELLED: expansion ROMs, the extended configuration space of PCIe.
+ * the kernel starts. NOT MODELLED: expansion ROMs.
  */
 
 import {
   PCI_AF_CAP,
   PCI_AF_CAP_FLR,
   PCI_AF_CAP_TP,
+  PCI_AF_CTRL,
+  PCI_AF_CTRL_FLR,
   PCI_BASE_ADDRESS_0,
   PCI_BASE_ADDRESS_MEM_PREFETCH,
   PCI_BASE_ADDRESS_MEM_TYPE_64,
@@ -16,10 +18,16 @@ import {
   PCI_CAP_ID_MSI,
   PCI_CAP_ID_MSIX,
   PCI_CAPABILITY_LIST,
+  PCI_CFG_SPACE_EXP_SIZE,
   PCI_CFG_SPACE_SIZE,
   PCI_COMMAND,
   PCI_COMMAND_IO,
   PCI_COMMAND_MEMORY,
+  PCI_EXP_DEVCAP,
+  PCI_EXP_DEVCAP_FLR,
+  PCI_EXP_DEVCTL,
+  PCI_EXP_DEVCTL_BCR_FLR,
+  PCI_EXT_CAP_ID_ERR,
   PCI_INTERRUPT_PIN,
   PCI_MSI_FLAGS,
   PCI_MSI_FLAGS_64BIT,
@@ -62,6 +70,7 @@ export interface MsixTable {
 }
 
 export interface PciResources {
+  /** 256, or 4096 for a PCI Express function. */
   readonly configSize: number;
   /**
    * The BARs by index. Undefined for a BAR that does not exist, and for the upper half of a 64-bit
@@ -69,12 +78,23 @@ export interface PciResources {
    */
   readonly bars: readonly (Bar | undefined)[];
   readonly capabilities: readonly Capability[];
+  /** Those of the extended configuration space, in the order of their chain. */
+  readonly extended: readonly Capability[];
   readonly hasIntx: boolean;
   readonly msi: { readonly at: number; readonly is64: boolean; readonly maxVectors: number } | undefined;
   readonly msix: MsixTable | undefined;
   readonly isPcie: boolean;
-  /** Offset of an Advanced Features capability by which the function can be reset. */
-  readonly af: number | undefined;
+  /** Offset of Advanced Error Reporting. */
+  readonly errors: number | undefined;
+  /** How the function can be reset by itself; undefined: it cannot. */
+  readonly flr: FunctionReset | undefined;
+}
+
+/** Writing `value` at `at` of configuration space resets the function. */
+export interface FunctionReset {
+  readonly at: number;
+  readonly size: 1 | 2;
+  readonly value: number;
 }
 
 /** Type bits of a BAR register. */
@@ -87,15 +107,20 @@ export function findResources(pci: PciAccess): PciResources {
   const at = (id: number): number | undefined => capabilities.find((one) => one.id === id)?.at;
   const msi = at(PCI_CAP_ID_MSI);
   const msix = at(PCI_CAP_ID_MSIX);
+  const express = at(PCI_CAP_ID_EXP);
+  const configSize = express === undefined ? PCI_CFG_SPACE_SIZE : sizeOfConfig(pci);
+  const extended = findExtended(pci, configSize);
   return {
-    configSize: PCI_CFG_SPACE_SIZE,
+    configSize,
     bars: sizeBars(pci),
     capabilities,
+    extended,
+    errors: extended.find(({ id }) => id === PCI_EXT_CAP_ID_ERR)?.at,
     hasIntx: pci.readConfig(PCI_INTERRUPT_PIN, 1) !== 0,
     msi: msi === undefined ? undefined : msiOf(pci, msi),
     msix: msix === undefined ? undefined : msixOf(pci, msix),
-    isPcie: at(PCI_CAP_ID_EXP) !== undefined,
-    af: resettableBy(pci, at(PCI_CAP_ID_AF)),
+    isPcie: express !== undefined,
+    flr: expressReset(pci, express) ?? conventionalReset(pci, at(PCI_CAP_ID_AF)),
   };
 }
 
@@ -152,10 +177,33 @@ function findCapabilities(pci: PciAccess): Capability[] {
   return found;
 }
 
+/** pci_cfg_space_size_ext: the space is there if something answers behind the first 256 bytes. */
+const sizeOfConfig = (pci: PciAccess): number =>
+  pci.readConfig(PCI_CFG_SPACE_SIZE, 4) === 0xffff_ffff ? PCI_CFG_SPACE_SIZE : PCI_CFG_SPACE_EXP_SIZE;
+
+/** The chain from 0x100: id 15:0, next 31:20. A header of zero says that there is none. */
+function findExtended(pci: PciAccess, configSize: number): Capability[] {
+  const found: Capability[] = [];
+  for (let at = PCI_CFG_SPACE_SIZE; at >= PCI_CFG_SPACE_SIZE && at < configSize; ) {
+    const header = pci.readConfig(at, 4);
+    if (header === 0 || found.some((one) => one.at === at)) break;
+    found.push({ id: header & 0xffff, at });
+    at = (header >>> 20) & ~3;
+  }
+  return found;
+}
+
+/** pcie_reset_flr */
+function expressReset(pci: PciAccess, at: number | undefined): FunctionReset | undefined {
+  if (at === undefined || (pci.readConfig(at + PCI_EXP_DEVCAP, 4) & PCI_EXP_DEVCAP_FLR) === 0) return undefined;
+  return { at: at + PCI_EXP_DEVCTL, size: 2, value: PCI_EXP_DEVCTL_BCR_FLR };
+}
+
 /** pci_af_flr: the reset must be there, and the bit that tells of pending transactions. */
-function resettableBy(pci: PciAccess, at: number | undefined): number | undefined {
+function conventionalReset(pci: PciAccess, at: number | undefined): FunctionReset | undefined {
   const needed = PCI_AF_CAP_TP | PCI_AF_CAP_FLR;
-  return at !== undefined && (pci.readConfig(at + PCI_AF_CAP, 1) & needed) === needed ? at : undefined;
+  if (at === undefined || (pci.readConfig(at + PCI_AF_CAP, 1) & needed) !== needed) return undefined;
+  return { at: at + PCI_AF_CTRL, size: 1, value: PCI_AF_CTRL_FLR };
 }
 
 function msiOf(pci: PciAccess, at: number): NonNullable<PciResources['msi']> {

@@ -12,16 +12,17 @@ import {
   PCI_CAP_ID_AF,
   PCI_CAP_ID_EXP,
   PCI_CAP_ID_MSI,
-  PCI_CAP_ID_MSIX,
-  PCI_CAP_ID_PM,
-  PCI_CAP_ID_VNDR,
-  PCI_CAP_ID_VPD,
   PCI_CAP_LIST_NEXT,
+  PCI_CAP_SIZEOF,
   PCI_CAPABILITY_LIST,
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
   PCI_COMMAND_IO,
   PCI_COMMAND_MEMORY,
+  PCI_EXP_DEVCTL,
+  PCI_EXP_DEVCTL_BCR_FLR,
+  PCI_EXP_DEVCTL_READRQ,
+  PCI_EXT_CAP_ID_ERR,
   PCI_MSI_FLAGS,
   PCI_MSI_FLAGS_ENABLE,
   PCI_MSI_FLAGS_QSIZE,
@@ -30,7 +31,15 @@ import {
   PCI_STD_NUM_BARS,
 } from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
-import { afPermissions, headerPermissions, msiLength, msiPermissions, type Permissions } from './config-permissions.ts';
+import { capabilityLength, extendedLength } from './capability-length.ts';
+import {
+  afPermissions,
+  errorPermissions,
+  expressPermissions,
+  headerPermissions,
+  msiPermissions,
+  type Permissions,
+} from './config-permissions.ts';
 import { littleEndian } from './little-endian.ts';
 import type { PciResources } from './resources.ts';
 
@@ -56,14 +65,18 @@ export interface ConfigHooks {
   msiQueueSize(): number;
 }
 
+/** The next pointer in the header of an extended capability. */
+const NEXT_EXTENDED = 0xffc << 20;
+
 /** One stretch of configuration space with its own rules. */
 interface Area {
-  readonly kind: 'header' | 'msi' | 'af' | 'capability';
+  readonly kind: 'header' | 'msi' | 'af' | 'express' | 'capability' | 'extended';
   readonly start: number;
   readonly length: number;
   /**
-   * Absent for a capability that is read only: reads are the hardware's except for the next
-   * pointer, and writes are dropped (vfio_direct_config_read).
+   * Absent for a capability that is read only: reads are the hardware's except for the header (of
+   * one in the first 256 bytes, the next pointer), and writes are dropped
+   * (vfio_direct_config_read).
    */
   readonly permissions?: Permissions;
 }
@@ -89,6 +102,7 @@ export class VirtualConfig {
     const permissions = headerPermissions();
     this.#claim({ kind: 'header', start: 0, length: PCI_STD_HEADER_SIZEOF, permissions });
     this.#claimCapabilities();
+    this.#claimExtended();
   }
 
   #claim(area: Area): void {
@@ -108,10 +122,32 @@ export class VirtualConfig {
       this.#bytes[previous] = at;
       if (id === PCI_CAP_ID_MSI) this.#claim({ kind: 'msi', start: at, length, permissions: msiPermissions(flags) });
       else if (id === PCI_CAP_ID_AF) this.#claim({ kind: 'af', start: at, length, permissions: afPermissions() });
-      else this.#claim({ kind: 'capability', start: at, length });
+      else if (id === PCI_CAP_ID_EXP) {
+        this.#claim({ kind: 'express', start: at, length, permissions: expressPermissions(length) });
+      } else this.#claim({ kind: 'capability', start: at, length });
       previous = at + PCI_CAP_LIST_NEXT;
     }
     this.#bytes[previous] = 0;
+  }
+
+  /**
+   * vfio_ecap_init: removes capabilities of unknown length from the chain. The first one stays
+   * there with an empty header, because the chain begins at a fixed place.
+   */
+  #claimExtended(): void {
+    let previous: number | undefined;
+    for (const { id, at } of this.#resources.extended) {
+      const length = extendedLength(id, this.#pci.readConfig(at + 4, 4));
+      const next = this.#pci.readConfig(at, 4) & NEXT_EXTENDED;
+      if (length === 0 && previous !== undefined) {
+        this.#view.setUint32(previous, ((this.#view.getUint32(previous, true) & ~NEXT_EXTENDED) | next) >>> 0, true);
+        continue;
+      }
+      const permissions = id === PCI_EXT_CAP_ID_ERR ? { permissions: errorPermissions() } : {};
+      this.#claim({ kind: 'extended', start: at, length: Math.max(length, PCI_CAP_SIZEOF), ...permissions });
+      if (length === 0) this.#view.setUint32(at, next >>> 0, true);
+      previous = at;
+    }
   }
 
   /** __vfio_pci_memory_enabled: tests the user's COMMAND (PCI-7). */
@@ -181,7 +217,8 @@ export class VirtualConfig {
   }
 
   /** vfio_direct_config_read */
-  #readCapability({ start }: Area, at: number, size: number): number {
+  #readCapability({ kind, start }: Area, at: number, size: number): number {
+    if (kind === 'extended' && at < start + 4) return this.#shadow(at, size);
     const value = this.#pci.readConfig(at, size);
     const next = start + PCI_CAP_LIST_NEXT;
     if (next < at || next >= at + size) return value;
@@ -204,15 +241,29 @@ export class VirtualConfig {
     if (isCommand && decodes) this.#hooks.memoryComes();
     if (area.kind === 'msi' && at <= area.start + PCI_MSI_FLAGS && at + size > area.start + PCI_MSI_FLAGS)
       this.#msiFlagsWritten(area.start + PCI_MSI_FLAGS);
-    if (area.kind === 'af') this.#afWritten(area.start + PCI_AF_CTRL);
+    if (area.kind === 'af') this.#resetIfAsked(area.start + PCI_AF_CTRL, PCI_AF_CTRL_FLR);
+    if (area.kind === 'express') this.#expressWritten(area.start + PCI_EXP_DEVCTL);
   }
 
-  /** vfio_af_config_write */
-  #afWritten(control: number): void {
-    const byte = this.#bytes[control]!;
-    if ((byte & PCI_AF_CTRL_FLR) === 0) return;
-    this.#bytes[control] = byte & ~PCI_AF_CTRL_FLR;
+  /** vfio_af_config_write: a virtual bit that starts a reset and reads 0. */
+  #resetIfAsked(at: number, bit: number): void {
+    const byte = this.#bytes[at]!;
+    if ((byte & bit) === 0) return;
+    this.#bytes[at] = byte & ~bit;
     this.#hooks.functionReset();
+  }
+
+  /**
+   * vfio_exp_config_write. The size of read requests reaches the hardware, too; that of payloads
+   * does not. NOT MODELLED: the floor of that size, which is the payload size: 128 bytes, the
+   * least.
+   */
+  #expressWritten(control: number): void {
+    this.#resetIfAsked(control + 1, PCI_EXP_DEVCTL_BCR_FLR >>> 8);
+    const wanted = this.#view.getUint16(control, true) & PCI_EXP_DEVCTL_READRQ;
+    const now = this.#pci.readConfig(control, 2);
+    if ((now & PCI_EXP_DEVCTL_READRQ) === wanted) return;
+    this.#pci.writeConfig(control, 2, (now & ~PCI_EXP_DEVCTL_READRQ) | wanted);
   }
 
   /** vfio_default_config_write */
@@ -294,26 +345,3 @@ const allBits = (size: number): number => (size === 4 ? 0xffff_ffff : 2 ** (8 * 
 const isBar = (at: number): boolean =>
   (at >= PCI_BASE_ADDRESS_0 && at < PCI_BASE_ADDRESS_0 + 4 * PCI_STD_NUM_BARS) ||
   (at >= PCI_ROM_ADDRESS && at < PCI_ROM_ADDRESS + 4);
-
-/**
- * pci_cap_length, vfio_cap_len. Length 0 hides the capability. `flags` are the two bytes after the
- * capability's header.
- */
-function capabilityLength(id: number, flags: number): number {
-  switch (id) {
-    case PCI_CAP_ID_PM:
-    case PCI_CAP_ID_VPD:
-      return 8;
-    case PCI_CAP_ID_MSI:
-      return msiLength(flags);
-    case PCI_CAP_ID_VNDR:
-      return flags & 0xff;
-    case PCI_CAP_ID_EXP:
-      return (flags & 0xf) >= 2 ? 0x3c : 0x14;
-    case PCI_CAP_ID_MSIX:
-      return 12;
-    case PCI_CAP_ID_AF:
-      return 6;
-  }
-  return 0;
-}

@@ -57,6 +57,12 @@ export function setBlocking(fd: number): void {
   check(c.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK), `fcntl ${fd}`);
 }
 
+/** Calls on this fd, and on its duplicates, wait no more. */
+export function setNonBlocking(fd: number): void {
+  const flags = check(c.fcntl(fd, F_GETFL, 0), `fcntl ${fd}`);
+  check(c.fcntl(fd, F_SETFL, flags | O_NONBLOCK), `fcntl ${fd}`);
+}
+
 /** flock(2), exclusive; false while another open file has it. */
 export function lockNow(fd: number): boolean {
   try {

@@ -33,6 +33,7 @@ const SIGNATURES = {
   connect: 'int connect(int fd, void *addr, unsigned int len)',
   bind: 'int bind(int fd, void *addr, unsigned int len)',
   listen: 'int listen(int fd, int backlog)',
+  accept4: 'int accept4(int fd, void *address, void *length, int flags)',
   chmod: 'int chmod(const char *path, unsigned int mode)',
   flock: 'int flock(int fd, int op)',
   send: 'intptr_t send(int fd, void *buf, size_t n, int flags)',

@@ -6,10 +6,9 @@ import { fromErrno, type SysError } from '../errno.ts';
 import { check, EAGAIN, EINTR } from './check.ts';
 import { close } from './fd.ts';
 import { c, lastErrno } from './ffi.ts';
-import { AF_UNIX, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, unixAddress } from './unix-socket.ts';
+import { AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, unixAddress } from './unix-socket.ts';
 
 const SOCK_DGRAM = 2;
-const MSG_DONTWAIT = 0x40;
 
 const datagramSocket = (): number => check(c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), 'socket');
 

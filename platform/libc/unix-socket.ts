@@ -1,7 +1,7 @@
 /** UNIX stream sockets (unix(7)). */
 import { SysError } from '../errno.ts';
-import { check, retry } from './check.ts';
-import { c } from './ffi.ts';
+import { check, EAGAIN, EINTR, retry } from './check.ts';
+import { c, lastErrno } from './ffi.ts';
 
 export const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -11,6 +11,7 @@ const BACKLOG = 511; // Node's
 export const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 export const MSG_NOSIGNAL = 0x4000;
+export const MSG_DONTWAIT = 0x40;
 
 /** sun_path holds 108 bytes with its NUL (unix(7)). */
 export const MAX_SOCKET_PATH = 107;
@@ -91,6 +92,32 @@ export function sendAll(fd: number, buf: Uint8Array): void {
 /** recv(2); number of bytes, 0 when the peer has closed. */
 export function recv(fd: number, buf: Uint8Array): number {
   return retry(() => Number(c.recv(fd, buf, buf.length, 0)), 'recv');
+}
+
+/** accept4(2): a close-on-exec socket that never waits; undefined: nobody wants to connect. */
+export function acceptNow(listener: number): number | undefined {
+  const fd = c.accept4(listener, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  return fd < 0 ? undefined : fd; // also for want of fds: the client waits in the queue
+}
+
+/** recv(2) without waiting: the number of bytes, 0 for none now, or that the peer has closed. */
+export function receiveNow(fd: number, into: Uint8Array): number | 'closed' {
+  for (;;) {
+    const count = Number(c.recv(fd, into, into.length, MSG_DONTWAIT));
+    if (count > 0) return count;
+    const errno = count === 0 ? 0 : lastErrno();
+    if (errno !== EINTR) return errno === EAGAIN ? 0 : 'closed';
+  }
+}
+
+/** send(2) without waiting: how many bytes it took, or that the peer has closed. */
+export function sendNow(fd: number, bytes: Uint8Array): number | 'closed' {
+  for (;;) {
+    const count = Number(c.send(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL));
+    if (count >= 0) return count;
+    const errno = lastErrno();
+    if (errno !== EINTR) return errno === EAGAIN ? 0 : 'closed';
+  }
 }
 
 export interface PeerCredentials {

@@ -7,13 +7,20 @@ import { join } from 'node:path';
 
 import { dependencyOf, ownApt, unpack } from './own-apt.ts';
 
-const MODULES = ['drivers/block/virtio_blk.ko.xz'];
+/** In the order in which they can be loaded. */
+const MODULES = [
+  'drivers/block/virtio_blk.ko.xz',
+  'drivers/char/hw_random/virtio-rng.ko.xz',
+  'net/core/failover.ko.xz',
+  'drivers/net/net_failover.ko.xz',
+  'drivers/net/virtio_net.ko.xz',
+];
 
 export interface Debian {
   /** Path of Linux's Image. */
   readonly kernel: string;
   readonly busybox: Uint8Array;
-  /** Modules by file name, unpacked. */
+  /** Modules by file name, unpacked, in the order in which they can be loaded. */
   readonly modules: ReadonlyMap<string, Uint8Array>;
 }
 

@@ -31,12 +31,15 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic); default: our own
                                 SBI; without this option: none for an ELF that begins where RAM does, else default
   --machine virt[,aia=KIND]     interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none with firmware
-  --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=), net (netdev=ID, mac=)
-                                or rng, TRANSPORT pci or device (MMIO)
+  --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=), net (netdev=ID, mac=),
+                                rng or serial, TRANSPORT pci or device (MMIO)
+  --device virtconsole,chardev=ID   the console of a virtio-serial device
   --drive file=PATH[,key=value]...   a raw disk: if=virtio (default; a PCI device of its own) or none, id=, cache=writeback|writethrough|
                                 none|directsync|unsafe, readonly=on|off
   --netdev dgram,id=ID,local.type=unix,local.path=PATH,remote.type=unix,remote.path=PATH   a wire to another VMM or QEMU:
                                 each frame is a datagram between these sockets
+  --chardev socket,id=ID,path=PATH,server=on,wait=off   a line to whoever connects to this UNIX socket
+  --serial stdio|null|unix:PATH,server=on,wait=off|chardev:ID   where the UART's line leads (default: this terminal)
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
   --smp [cpus=]N                number of harts, 1 to 8 (default 1)
   --accel golden|jit            what executes the guest: the interpreter, or translations of hot code to WebAssembly (default)
@@ -64,12 +67,13 @@ const GUEST_OPTIONS = {
   bios: { type: 'string' },
   initrd: { type: 'string' },
   append: { type: 'string' },
+  serial: { type: 'string' },
   guardian: { type: 'string' },
   pkernfs: { type: 'string' },
   persist: { type: 'string' },
 } as const;
 const GUEST_OPTION_NAMES = Object.keys(GUEST_OPTIONS) as (keyof typeof GUEST_OPTIONS)[];
-const LONG = [...GUEST_OPTION_NAMES, 'drive', 'netdev', 'host', 'kernel', 'device', 'iommu', 'qmp'];
+const LONG = [...GUEST_OPTION_NAMES, 'drive', 'netdev', 'chardev', 'host', 'kernel', 'device', 'iommu', 'qmp'];
 
 /** Turns this process into the VMM. Its own fds close (FD_CLOEXEC); the terminal stays open. */
 function becomeVmm(argv: readonly string[]): never {
@@ -133,6 +137,7 @@ export const run: Command = {
       ...GUEST_OPTIONS,
       drive: { type: 'string', multiple: true, default: [] },
       netdev: { type: 'string', multiple: true, default: [] },
+      chardev: { type: 'string', multiple: true, default: [] },
       device: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
@@ -140,7 +145,7 @@ export const run: Command = {
     });
     if (options.kernel === undefined) throw new UsageError('run: give --kernel FILE');
     if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
-    const virtio = options.device.filter((device) => device.startsWith('virtio-'));
+    const virtio = options.device.filter((device) => /^virt(io-|console)/.test(device));
     const devices = options.device.filter((device) => !virtio.includes(device)).map(parseDeviceOption);
     const qmp = options.qmp ?? defaultQmpSocket();
     const guest = GUEST_OPTION_NAMES.flatMap((name) =>
@@ -150,6 +155,7 @@ export const run: Command = {
       ...virtio.map((device) => `--device=${device}`),
       ...options.drive.map((drive) => `--drive=${drive}`),
       ...options.netdev.map((netdev) => `--netdev=${netdev}`),
+      ...options.chardev.map((chardev) => `--chardev=${chardev}`),
     );
     const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, options: guest, qmp };
     if (options.host === undefined) {

@@ -14,6 +14,7 @@ import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { PCI_SECTION } from '../machine/shared/shared-machine.ts';
+import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
 import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
 
@@ -44,7 +45,12 @@ const shape: Shape<PublishedVm> = object({
       uart: section(UART_SECTION),
       pci: section(PCI_SECTION),
     },
-    { plic: section(PLIC_SECTION), rtc: section(RTC_SECTION), virtio: section(VIRTIO_SECTION) },
+    {
+      plic: section(PLIC_SECTION),
+      rtc: section(RTC_SECTION),
+      virtio: section(VIRTIO_SECTION),
+      streams: section(STREAMS_SECTION),
+    },
   ),
   interruptFiles: list(section(IMSIC_SECTION)),
   inputTaken: integer,

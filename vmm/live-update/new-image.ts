@@ -33,7 +33,7 @@ export class NewImage {
   vaddrOld!: number;
   ram!: GuestRam;
   host: PassthroughHost | undefined;
-  backends: Backends = { disks: [], netdevs: [] };
+  backends: Backends = { disks: [], netdevs: [], listeners: [] };
   /** The vital signs to use, if somebody has made them. */
   vitals: number | undefined;
   readonly harts: Writable<HartSections>[] = [];

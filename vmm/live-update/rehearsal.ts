@@ -26,6 +26,8 @@ import { NO_UPDATE, UPDATE_SECTION } from './update-state.ts';
 const TIMES = 20;
 /** Nobody executes anything there but the first instructions, which trap. */
 const RAM_BYTES = 1 << 20;
+/** The guest's clients are not for this machine. */
+const DEAF = { fd: -1, path: '' };
 const NO_FUNCTIONS: InitialState = { pci: { version: 2, functions: [] } };
 
 class Rehearsal {
@@ -56,10 +58,10 @@ class Rehearsal {
   }
 
   #vcpu(state: InitialState): Vcpu {
-    const { accel: _, peerBars: __, ...parts } = this.#vm.machineParts;
+    const { accel: _, peerBars: __, news: ___, listeners = [], ...parts } = this.#vm.machineParts;
     return buildVcpu({
       ...{ shared: this.#shared, kernel: new TaskChannel(-1), state, tell: () => {} },
-      parts: { ...parts, ram: this.#ram, devices: [] },
+      parts: { ...parts, ram: this.#ram, devices: [], listeners: listeners.map(() => DEAF) },
     });
   }
 }

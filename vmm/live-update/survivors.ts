@@ -17,6 +17,7 @@ import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.ts';
+import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
 import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
@@ -24,6 +25,7 @@ import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passth
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { DISKS_SECTION } from '../vm/disks.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
+import { hasListeners, LISTENERS_SECTION } from '../vm/listeners.ts';
 import { NETDEVS_SECTION } from '../vm/netdevs.ts';
 import { hasVirtio } from '../vm/virtio-options.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -201,6 +203,15 @@ export const SURVIVORS: readonly Survivor[] = [
     },
     restore() {},
   }),
+  survivor(LISTENERS_SECTION, {
+    phase: 'map',
+    partOf: hasListeners,
+    save: ({ parts }) => LISTENERS_SECTION.of({ listeners: parts.backends.listeners }),
+    prepare(image, { listeners }) {
+      image.backends = { ...image.backends, listeners };
+    },
+    restore() {},
+  }),
   survivor(VFIO_SECTION, {
     phase: 'remap',
     save: ({ parts }) => parts.host?.save() ?? NO_DEVICES,
@@ -244,6 +255,19 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('plic', PLIC_SECTION, isWired),
   ofMachine('rtc', RTC_SECTION, isWired),
   ofMachine('virtio', VIRTIO_SECTION, hasVirtio),
+  survivor(STREAMS_SECTION, {
+    phase: 'load',
+    partOf: hasListeners,
+    saveAtRest: ({ machine }) => machine.streams!,
+    restore(image, state) {
+      image.shared.streams = state;
+    },
+    // the connections were the dead process' own: their clients have seen its end
+    recover: ({ machine }) =>
+      STREAMS_SECTION.of({
+        streams: machine.streams!.streams.map(() => ({ connection: null, unsent: new Uint8Array() })),
+      }),
+  }),
   survivor(MONITOR_SECTION, {
     phase: 'load',
     saveForUpdate: ({ monitor }) => monitor,

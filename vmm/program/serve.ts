@@ -10,8 +10,8 @@ import { StandingGuardian } from '../live-update/standby/standing-guardian.ts';
 import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
-import { removeNetdevs } from '../vm/netdevs.ts';
 import type { Built } from '../vm/power-on.ts';
+import { removeSockets } from '../vm/virtio-parts.ts';
 import type { Vm } from '../vm/vm.ts';
 import { commandsOf } from './commands/commands.ts';
 
@@ -150,7 +150,7 @@ async function serveUntilEnd(
     if (inOrder && guarded) protector.over();
     const removed = !hasMoved && (inOrder || !guarded); // whoever takes the guest back needs the sockets
     monitor?.close({ removed });
-    if (removed) removeNetdevs(vm.parts.backends.netdevs);
+    if (removed) removeSockets(vm.parts.backends);
     vm.release();
     await dismissed;
   }

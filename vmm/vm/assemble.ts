@@ -11,6 +11,7 @@ import { Vitals } from '../crew/vitals.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { Console } from './console.ts';
 import type { GuestRam } from './guest-ram.ts';
+import { planSerial } from './serial-option.ts';
 import type { Backends } from './virtio-parts.ts';
 import { Vm } from './vm.ts';
 import { hartsOf, type VmState } from './vm-state.ts';
@@ -31,7 +32,7 @@ export function assemble({ state, ram, backends, host, vitals: vitalsFd }: Assem
   const vitals = vitalsFd === undefined ? Vitals.create(harts) : openVitals(vitalsFd, harts);
   const { shared } = vitals;
   const vcpu = new VcpuThread(shared);
-  const hasSockets = backends.netdevs.length > 0;
+  const hasSockets = backends.netdevs.length + backends.listeners.length > 0;
   const waiting = {
     ...(host ? { hostFile: host.container.fd } : {}),
     ...(hasSockets ? { news: epollCreate() } : {}),
@@ -47,7 +48,7 @@ export function assemble({ state, ram, backends, host, vitals: vitalsFd }: Assem
     ramFd: ram.fd,
     ram: ram.mapping,
     backends,
-    console: new Console(shared),
+    console: new Console(shared, { ofTerminal: planSerial(options).serial === 'stdio' }),
     ...(host ? { host } : {}),
     ...(host || hasSockets ? { interrupts: new InterruptThread(shared, waiting) } : {}),
   });

@@ -49,17 +49,21 @@ export class Console {
   /** Another process has the terminal now. */
   #moved = false;
   #quit: () => void = () => {};
+  readonly #ofTerminal: boolean;
   /** Whether stdin is ours: a process that only stands by must not even touch the stream. */
   #isOpen = false;
 
-  constructor(shared: VmShared) {
+  /** `ofTerminal`: the line leads here, and not to a socket, whose input the vCPU takes itself. */
+  constructor(shared: VmShared, { ofTerminal }: { readonly ofTerminal: boolean }) {
+    this.#ofTerminal = ofTerminal;
     this.#ring = new ConsoleInput(shared.input);
     this.#control = int32s(shared.control);
   }
 
   /** Takes input that was typed before this image had the console. To be called before `open`. */
   restore({ input, terminal }: Omit<ConsoleState, 'version'>): void {
-    this.#overflow = input;
+    if (this.#ofTerminal) this.#overflow = input;
+    else this.#ring.push(input); // before the vCPU pushes what came later
     if (!terminal) return;
     this.#mode = terminal.mode;
     this.#escape.pending = terminal.escape;
@@ -73,6 +77,7 @@ export class Console {
    */
   open(quit: () => void = () => {}): void {
     this.#quit = quit;
+    if (!this.#ofTerminal) return;
     process.stdout.on('error', () => {}); // nothing is written through the stream
     this.#isFile = fstatSync(STDIN).isFile();
     this.#isOpen = true;
@@ -86,6 +91,7 @@ export class Console {
 
   /** Goes on reading: the ring has room again. */
   refill(): void {
+    if (!this.#ofTerminal) return;
     const rest = this.#overflow;
     this.#overflow = new Uint8Array();
     if (rest.length > 0) this.#take(rest);
@@ -110,7 +116,7 @@ export class Console {
 
   /** Stops reading, for good or until `refill`. */
   pause(): void {
-    if (!this.#isFile) process.stdin.pause();
+    if (this.#ofTerminal && !this.#isFile) process.stdin.pause();
   }
 
   /**

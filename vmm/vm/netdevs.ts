@@ -1,6 +1,4 @@
 /** The network backends of a VM: sockets that survive an update. */
-import { rmSync } from 'node:fs';
-
 import { SysError } from '../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
@@ -25,8 +23,3 @@ export const openNetdevs = ({ netdevs = [] }: VmOptions): readonly DatagramDescr
       throw new SysError(error.code, `-netdev: ${error.message}`);
     }
   });
-
-/** The VM has ended: nobody finds its sockets any more. */
-export function removeNetdevs(netdevs: readonly DatagramDescription[]): void {
-  for (const { local } of netdevs) rmSync(local, { force: true });
-}

@@ -7,6 +7,7 @@ import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
+import { planSerial } from './serial-option.ts';
 import { isVirtio, planVirtio } from './virtio-options.ts';
 import type { VmOptions } from './vm-state.ts';
 
@@ -21,8 +22,9 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (values.kernel === undefined) throw einval('give --kernel FILE');
   const virtio = values.device.filter(isVirtio);
   const devices = values.device.filter((device) => !isVirtio(device)).map(passthroughBdf);
-  const { drive: drives, netdev: netdevs } = values;
-  planVirtio({ virtio, drives, netdevs });
+  const { drive: drives, netdev: netdevs, chardev: chardevs } = values;
+  const serial = values.serial === undefined ? {} : { serial: values.serial };
+  planVirtio({ virtio, drives, netdevs, chardevs, ...serial });
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
   const memory = memorySize(values.memory);
@@ -34,8 +36,11 @@ export function parseOptions(args: readonly string[]): VmOptions {
   const { persist } = values;
   if (persist !== 'tables' && persist !== 'container') throw einval(`--persist ${persist}: give tables or container`);
   if (pkernfs !== undefined && devices.length === 0) throw einval('--pkernfs: only for a guest with vfio-pci devices');
-  if (pkernfs !== undefined && drives.length + netdevs.length > 0) {
-    throw einval('--pkernfs: what -drive and -netdev have open does not outlive the kernel');
+  if (
+    pkernfs !== undefined &&
+    drives.length + netdevs.length + planSerial({ chardevs, ...serial }).chardevs.length > 0
+  ) {
+    throw einval('--pkernfs: what -drive, -netdev, -chardev and -serial have open does not outlive the kernel');
   }
   const { guardian } = values;
   if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
@@ -49,6 +54,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(virtio.length > 0 ? { virtio } : {}),
     ...(drives.length > 0 ? { drives } : {}),
     ...(netdevs.length > 0 ? { netdevs } : {}),
+    ...(chardevs.length > 0 ? { chardevs } : {}),
+    ...serial,
     ...(values.bios === undefined ? {} : { bios: values.bios }),
     ...(values.initrd === undefined ? {} : { initrd: values.initrd }),
     ...(values.append === undefined ? {} : { append: values.append }),
@@ -65,7 +72,20 @@ export function parseOptions(args: readonly string[]): VmOptions {
 const INJECTIONS = ['wrong-memfd', 'without-live-update-flag'] as const;
 
 /** QEMU's users write its long options with one dash. */
-const QEMU_LONG = ['machine', 'smp', 'bios', 'kernel', 'initrd', 'append', 'drive', 'netdev', 'device', 'qmp'];
+const QEMU_LONG = [
+  'machine',
+  'smp',
+  'bios',
+  'kernel',
+  'initrd',
+  'append',
+  'drive',
+  'netdev',
+  'chardev',
+  'serial',
+  'device',
+  'qmp',
+];
 
 /** `virt,aia=none` and the like. */
 function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
@@ -97,6 +117,8 @@ function parse(args: readonly string[]) {
         append: { type: 'string' },
         drive: { type: 'string', multiple: true, default: [] },
         netdev: { type: 'string', multiple: true, default: [] },
+        chardev: { type: 'string', multiple: true, default: [] },
+        serial: { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         pkernfs: { type: 'string' },

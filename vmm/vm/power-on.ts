@@ -14,6 +14,7 @@ import { assemble } from './assemble.ts';
 import { openDisks } from './disks.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
+import { openListeners } from './listeners.ts';
 import { openNetdevs } from './netdevs.ts';
 import { hasVirtio } from './virtio-options.ts';
 import type { Vm } from './vm.ts';
@@ -33,7 +34,7 @@ export function buildVm(wanted: VmOptions): Built {
   }
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory, hartsOf(options));
-  const backends = { disks: openDisks(options), netdevs: openNetdevs(options) };
+  const backends = { disks: openDisks(options), netdevs: openNetdevs(options), listeners: openListeners(options) };
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
   const vm = assemble({ state, ram: { fd, mapping }, backends, host });

@@ -5,8 +5,9 @@
 import { einval } from '../../platform/errno.ts';
 import { CACHE_MODES, type CacheMode } from '../machine/shared/disk-file.ts';
 import type { VirtioTransport } from '../machine/shared/virtio-devices.ts';
-import { defaultMac, macBytes, parseNetdev } from './netdev-option.ts';
+import { defaultMac, macBytes, type NetdevOption, parseNetdev } from './netdev-option.ts';
 import { Properties } from './properties.ts';
+import { type ChardevOption, planSerial } from './serial-option.ts';
 import type { VmOptions } from './vm-state.ts';
 
 export interface DriveOption {
@@ -22,21 +23,25 @@ export type VirtioPlan = { readonly transport: VirtioTransport } & (
   | { readonly kind: 'rng' }
   | { readonly kind: 'blk'; readonly drive: DriveOption }
   /** `netdev` counts the backends, `mac` has 6 bytes. */
+  /** `chardev` counts those of planSerial. */
+  | { readonly kind: 'serial'; readonly chardev: number }
   | { readonly kind: 'net'; readonly netdev: number; readonly mac: Uint8Array }
 );
 
 /** The options that virtio devices come from. */
-export type VirtioOptions = Pick<VmOptions, 'virtio' | 'drives' | 'netdevs'>;
+export type VirtioOptions = Pick<VmOptions, 'virtio' | 'drives' | 'netdevs' | 'serial' | 'chardevs'>;
 
 /** What the words of `-device` begin with that are for this file. */
-export const isVirtio = (device: string): boolean => device.startsWith('virtio-');
+export const isVirtio = (device: string): boolean => device.startsWith('virtio-') || isConsole(device);
 
 /** Whether a VM with these options has virtio devices, or something behind them. */
 export const hasVirtio = ({ virtio, drives, netdevs }: VirtioOptions): boolean =>
   virtio !== undefined || drives !== undefined || netdevs !== undefined;
 
 /** The devices that all these options ask for. */
-export function planVirtio({ virtio = [], drives = [], netdevs = [] }: VirtioOptions): readonly VirtioPlan[] {
+export function planVirtio(options: VirtioOptions): readonly VirtioPlan[] {
+  const { virtio = [], drives = [], netdevs = [] } = options;
+  const { serial, chardevs } = planSerial(options);
   const parsed = drives.map((text, i) => parseDrive(text, i));
   const behind: Behind = {
     drives: new Backends(
@@ -44,12 +49,17 @@ export function planVirtio({ virtio = [], drives = [], netdevs = [] }: VirtioOpt
       parsed.map(({ drive }) => drive),
     ),
     netdevs: new Backends('netdev', netdevs.map(parseNetdev)),
+    chardevs: new Backends('chardev', chardevs),
     macs: 0,
   };
+  if (typeof serial === 'number') behind.chardevs.take(chardevs[serial]!.id);
   const plugged = parsed.filter(({ isPlugged }) => isPlugged).map(({ drive }) => behind.drives.take(drive.id)!);
-  const plan = virtio.map((text) => parseDevice(text, behind));
+  const consoles = virtio.filter(isConsole);
+  const plan = virtio.filter((text) => !isConsole(text)).map((text) => parseDevice(text, consoles, behind));
+  for (const text of consoles) throw einval(`-device ${text}: give -device virtio-serial-pci, one for each`);
   behind.drives.end('virtio-blk-pci');
   behind.netdevs.end('virtio-net-pci');
+  behind.chardevs.end('virtconsole');
   return [...plan, ...plugged.map((drive) => ({ kind: 'blk', transport: 'pci', drive }) as const)];
 }
 
@@ -93,7 +103,8 @@ class Backends<T extends { readonly id: string }> {
 
 interface Behind {
   readonly drives: Backends<DriveOption>;
-  readonly netdevs: Backends<ReturnType<typeof parseNetdev>>;
+  readonly netdevs: Backends<NetdevOption>;
+  readonly chardevs: Backends<ChardevOption>;
   /** Network devices without an address of their own. */
   macs: number;
 }
@@ -110,21 +121,27 @@ function parseDrive(text: string, index: number): { readonly drive: DriveOption;
   return { drive: { id, file, cache, readOnly, serial: '' }, isPlugged };
 }
 
-const KINDS = ['blk', 'net', 'rng'] as const;
+const KINDS = ['blk', 'net', 'rng', 'serial'] as const;
+/** What is plugged into a serial device. */
+const isConsole = (device: string): boolean => /^virtconsole(,|$)/.test(device);
 const DEVICES = KINDS.flatMap((kind) => [`virtio-${kind}-pci`, `virtio-${kind}-device`]).join(', ');
 
-function parseDevice(text: string, behind: Behind): VirtioPlan {
+/** A serial device takes the first of the consoles that are left. */
+function parseDevice(text: string, consoles: string[], behind: Behind): VirtioPlan {
   const values = new Properties('-device', text, { typed: true });
   const [, name, suffix] = /^virtio-([a-z]+)(?:-(pci|device))?$/.exec(values.type) ?? [];
   const kind = KINDS.find((each) => each === name);
   if (!kind) throw values.error(`there are ${DEVICES}`);
   const transport = suffix === 'device' ? 'mmio' : 'pci';
-  const plan = { transport, ...deviceOf(kind, values, behind) } as const;
+  const plan = {
+    transport,
+    ...(kind === 'serial' ? consoleOf(values, consoles, behind) : deviceOf(kind, values, behind)),
+  } as const;
   values.end();
   return plan;
 }
 
-function deviceOf(kind: (typeof KINDS)[number], values: Properties, behind: Behind) {
+function deviceOf(kind: 'blk' | 'net' | 'rng', values: Properties, behind: Behind) {
   switch (kind) {
     case 'rng':
       return { kind };
@@ -137,6 +154,15 @@ function deviceOf(kind: (typeof KINDS)[number], values: Properties, behind: Behi
       return { kind, netdev, mac: macOf(values, behind) };
     }
   }
+}
+
+function consoleOf(serial: Properties, consoles: string[], { chardevs }: Behind) {
+  const text = consoles.shift();
+  if (text === undefined) throw serial.error('give -device virtconsole,chardev=ID');
+  const values = new Properties('-device', text, { typed: true });
+  const chardev = chardevs.all.indexOf(chardevs.takeFor(values));
+  values.end();
+  return { kind: 'serial', chardev } as const;
 }
 
 function macOf(values: Properties, behind: Behind): Uint8Array {

@@ -31,6 +31,9 @@ const VM_OPTIONS = object(
     /** Devices inside the VMM, and files for them: values of -device virtio-… and -drive. */
     virtio: list(text),
     drives: list(text),
+    /** Value of -serial, and values of -chardev. */
+    serial: text,
+    chardevs: list(text),
     /** Values of -netdev. */
     netdevs: list(text),
     /** UNIX socket of the host; absent without devices. */

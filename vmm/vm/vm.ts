@@ -19,6 +19,7 @@ import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
 import { fillRam, readGuest } from './guest-image.ts';
 import { ramPart } from './guest-ram.ts';
+import { planSerial } from './serial-option.ts';
 import { type Backends, virtioParts } from './virtio-parts.ts';
 import type { VmOptions } from './vm-state.ts';
 
@@ -97,6 +98,7 @@ export class Vm {
   /** The parts of the machine that a vCPU is built for. */
   get machineParts(): MachineParts {
     const { ram, entry, next, host, options, backends, interrupts } = this.parts;
+    const { serial } = planSerial(options);
     const devices = host?.devices.map(({ description }) => description) ?? [];
     const accel = options.accel ? { accel: options.accel } : {};
     return {
@@ -105,6 +107,8 @@ export class Vm {
       next,
       aia: options.aia,
       virtio: virtioParts(options, backends),
+      ...(serial === 'stdio' ? {} : { serial }),
+      listeners: backends.listeners,
       devices,
       ...accel,
       ...(interrupts?.input.news === undefined ? {} : { news: interrupts.input.news }),

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { DiskFile } from '../../../vmm/machine/shared/disk-file.ts';
 import { openDisks } from '../../../vmm/vm/disks.ts';
+import { planSerial } from '../../../vmm/vm/serial-option.ts';
 import { planVirtio } from '../../../vmm/vm/virtio-options.ts';
 import type { VmOptions } from '../../../vmm/vm/vm-state.ts';
 
@@ -67,6 +68,41 @@ describe('-drive, -netdev and -device virtio-…', () => {
     [['virtio-net-pci,netdev=n'], 'dgram,id=n,local.path=/l', 'give remote.path=PATH'],
   ])('with a network are refused in one line: %j %s', (virtio, netdev, error) => {
     expect(() => planVirtio({ virtio, netdevs: [netdev] })).toThrow(error);
+  });
+});
+
+describe('-serial and -chardev', () => {
+  const C = 'socket,id=c,path=/c,server=on,wait=off';
+  it('give a console to each virtio-serial device, and a line to the UART', () => {
+    const options = {
+      virtio: ['virtio-serial-pci', 'virtio-serial-device', 'virtconsole,chardev=d', 'virtconsole,chardev=c'],
+      chardevs: [C, C.replaceAll('c,', 'd,')],
+      serial: 'unix:/s,server=on,wait=off',
+    };
+    expect(planVirtio(options)).toEqual([
+      { kind: 'serial', transport: 'pci', chardev: 1 },
+      { kind: 'serial', transport: 'mmio', chardev: 0 },
+    ]);
+    const { serial, chardevs } = planSerial(options);
+    expect([serial, chardevs.map(({ path }) => path)]).toEqual([2, ['/c', '/d', '/s']]);
+    expect(planSerial({}).serial).toBe('stdio');
+    expect(planSerial({ chardevs: [C], serial: 'chardev:c' }).serial).toBe(0);
+  });
+
+  it.each([
+    [{ chardevs: [C] }, "-chardev: no device uses 'c'; give -device virtconsole,chardev=c"],
+    [{ chardevs: [C, C] }, '-chardev: an id is given twice'],
+    [{ chardevs: [C], serial: 'chardev:c', virtio: ['virtio-serial-pci', 'virtconsole,chardev=c'] }, 'device already'],
+    [{ virtio: ['virtio-serial-pci'] }, 'give -device virtconsole,chardev=ID'],
+    [{ chardevs: [C], virtio: ['virtconsole,chardev=c'] }, 'give -device virtio-serial-pci, one for each'],
+    [{ chardevs: ['pty,id=c'] }, "-chardev pty,id=c: 'pty' is not known; there is socket"],
+    [{ chardevs: ['socket,id=c,path=/c'] }, 'give server=on'],
+    [{ chardevs: ['socket,id=c,path=/c,server=on'] }, 'give wait=off'],
+    [{ serial: 'unix:,server=on,wait=off' }, 'give a path'],
+    [{ serial: 'pty' }, '-serial pty: there are stdio, null, unix:PATH,server=on,wait=off, chardev:ID'],
+    [{ serial: 'chardev:c' }, 'there is no -chardev with id=c'],
+  ])('are refused in one line: %j', (options, error) => {
+    expect(() => planVirtio(options)).toThrow(error);
   });
 });
 

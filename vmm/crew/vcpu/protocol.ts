@@ -9,6 +9,7 @@ import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
 import type { DatagramDescription } from '../../machine/shared/datagram-port.ts';
 import type { DiskDescription } from '../../machine/shared/disk-file.ts';
+import type { ListenerDescription } from '../../machine/shared/socket-stream.ts';
 import type { VirtioTransport } from '../../machine/shared/virtio-devices.ts';
 import type { Aia } from '../../machine/shared/wired-devices.ts';
 import type { PeerBarParts } from '../../passthrough/peer-bars.ts';
@@ -24,7 +25,9 @@ export type VirtioPart =
       /** 6 bytes. */
       readonly mac: Uint8Array;
       readonly socket: DatagramDescription;
-    };
+    }
+  /** `listener` counts those of the machine. */
+  | { readonly kind: 'serial'; readonly transport: VirtioTransport; readonly listener: number };
 
 /** All that a machine is built from, except its state. */
 export interface MachineParts {
@@ -37,6 +40,10 @@ export interface MachineParts {
   /** Which interrupt controllers the machine has; aplic-imsic if absent. */
   readonly aia?: Aia | undefined;
   readonly virtio?: readonly VirtioPart[];
+  /** Where lines listen. */
+  readonly listeners?: readonly ListenerDescription[];
+  /** What the UART's line leads to: a listener, or nothing; main's terminal if absent. */
+  readonly serial?: number | 'null';
   /** An epoll instance: the vCPU adds its sockets, the interrupt thread hears their news. */
   readonly news?: number;
   readonly devices: readonly DeviceDescription[];

@@ -1,5 +1,6 @@
 /** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
 import { block } from '../../../devices/virtio/blk.ts';
+import { serialConsole } from '../../../devices/virtio/console.ts';
 import type { VirtioKind } from '../../../devices/virtio/device.ts';
 import { network } from '../../../devices/virtio/net.ts';
 import { entropy } from '../../../devices/virtio/rng.ts';
@@ -10,11 +11,13 @@ import { type PlacedBar, VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
-import { ConsoleOutput } from '../../machine/shared/console-output.ts';
+import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
 import { DatagramPort } from '../../machine/shared/datagram-port.ts';
 import { DiskFile } from '../../machine/shared/disk-file.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
+import { toStream } from '../../machine/shared/serial-line.ts';
+import { SocketStream } from '../../machine/shared/socket-stream.ts';
 import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import { placeBars } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
@@ -46,37 +49,50 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     };
     return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, state.pci.functions[i]!);
   });
+  const streams = (parts.listeners ?? []).map(({ fd }) => new SocketStream(fd, parts.news));
+  const serial = typeof parts.serial === 'number' ? streams[parts.serial] : undefined;
   const machine = new Machine({
     ram: parts.ram,
     ...(parts.accel ? { accel: parts.accel } : {}),
     entry: parts.entry,
     next: parts.next,
     aia: parts.aia ?? 'aplic-imsic',
-    virtio: parts.virtio?.map((part) => unitOf(part, parts.news)),
+    virtio: parts.virtio?.map((part) => unitOf(part, { streams, news: parts.news })),
+    streams,
+    serial,
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),
-    output: new ConsoleOutput(shared.output),
+    output: new ConsoleOutput(shared.output, parts.serial === 'null' ? toNobody : serial && toStream(serial)),
     functions,
   });
   if ('harts' in state) machine.restore(state);
   return new Vcpu(machine, { shared, lends, tell });
 }
 
-const unitOf = (part: VirtioPart, news: number | undefined): VirtioUnit => ({
+const toNobody: WriteBytes = ({ length }) => length;
+
+interface Surroundings {
+  readonly streams: readonly SocketStream[];
+  readonly news: number | undefined;
+}
+
+const unitOf = (part: VirtioPart, around: Surroundings): VirtioUnit => ({
   transport: part.transport,
-  kind: kindOf(part, news),
+  kind: kindOf(part, around),
 });
 
-function kindOf(part: VirtioPart, news: number | undefined): VirtioKind {
+function kindOf(part: VirtioPart, { streams, news }: Surroundings): VirtioKind {
   switch (part.kind) {
     case 'rng':
       return entropy();
     case 'blk':
       return block(new DiskFile(part.disk));
     case 'net':
-      epollArm(news!, part.socket.fd, POLLIN | EPOLLET);
+      if (news !== undefined) epollArm(news, part.socket.fd, POLLIN | EPOLLET);
       return network(new DatagramPort(part.socket), part.mac);
+    case 'serial':
+      return serialConsole(streams[part.listener]!);
   }
 }
 

@@ -1,7 +1,8 @@
 /**
- * Console input that the guest has not read yet: a byte ring in shared memory. Main fills it, the
- * vCPU's UART empties it. Bytes that were taken keep their place until `release`: after a death
- * within the slice the guest must read them again.
+ * Console input that the guest has not read yet: a byte ring in shared memory. Main fills it, or
+ * the vCPU where the line leads to a socket (serial-line.ts); the vCPU's UART empties it. Bytes
+ * that were taken keep their place until `release`: after a death within the slice the guest must
+ * read them again.
  */
 import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s, within } from '../../../platform/shared.ts';
 
@@ -44,6 +45,11 @@ export class ConsoleInput {
     // pairs with the load in ready
     Atomics.store(this.#words, ConsoleRing.word.head, (head + count) | 0);
     return count;
+  }
+
+  /** Whoever pushes: how many bytes fit now. */
+  get room(): number {
+    return CAPACITY - this.#used();
   }
 
   /** vCPU: whether there is a byte to take. */

@@ -20,6 +20,8 @@ import { MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import { PASSTHROUGH_STATE, PASSTHROUGH_STATE_1, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
+import { SerialLine } from './serial-line.ts';
+import { type SocketStream, STREAMS_SECTION, type StreamsState } from './socket-stream.ts';
 import { TestFinisher } from './test-finisher.ts';
 import { Uart, type UartState } from './uart.ts';
 import { VirtioDevices, type VirtioDevicesState, type VirtioUnit } from './virtio-devices.ts';
@@ -47,6 +49,8 @@ export const PCI_SECTION = defineSection('pci', 2, { functions: list(PASSTHROUGH
 export interface SharedState extends Partial<WiredState> {
   /** There in a machine that has such devices. */
   readonly virtio?: VirtioDevicesState;
+  /** There where lines lead to sockets. */
+  readonly streams?: StreamsState;
   readonly uart: UartState;
   readonly pci: StateOf<typeof PCI_SECTION>;
 }
@@ -66,6 +70,9 @@ export interface SharedMachineOptions {
   readonly functions: readonly PassthroughFunction[];
   /** Devices in the VMM, for the slots after those; only with wired interrupts. */
   readonly virtio?: readonly VirtioUnit[] | undefined;
+  /** Sockets that lines lead to, and the one of them that the UART's does. */
+  readonly streams?: readonly SocketStream[];
+  readonly serial?: SocketStream | undefined;
   /** The clock to use: CLOCK_MONOTONIC in ns by default. */
   readonly monotonicNs?: () => number;
 }
@@ -82,6 +89,8 @@ export class SharedMachine {
   readonly #functions: readonly PassthroughFunction[];
   readonly #wired: WiredDevices | undefined;
   readonly #virtio: VirtioDevices | undefined;
+  readonly #streams: readonly SocketStream[];
+  readonly #serial: SerialLine | undefined;
 
   constructor(options: SharedMachineOptions) {
     const { ram, entry, next, aia, control, input, output, functions, virtio = [], monotonicNs } = options;
@@ -90,6 +99,8 @@ export class SharedMachine {
     this.clock = new Clock(control, monotonicNs);
     this.input = input;
     this.output = output;
+    this.#streams = options.streams ?? [];
+    this.#serial = options.serial && new SerialLine(options.serial, input);
     this.uart = new Uart(input, output, this.#wired?.line(UART_IRQ));
     this.#functions = functions;
     for (const fn of functions) this.#pci.add(fn);
@@ -112,6 +123,8 @@ export class SharedMachine {
 
   /** Lets devices see what has happened outside of the machine: input, time. */
   update(): void {
+    for (const stream of this.#streams) stream.update();
+    this.#serial?.update();
     this.uart.update();
     this.#wired?.update();
     this.#virtio?.update();
@@ -119,8 +132,7 @@ export class SharedMachine {
 
   /** Milliseconds until a device wants `update`; undefined if none does. */
   dueMs(): number | undefined {
-    const [wired, virtio] = [this.#wired?.dueMs(), this.#virtio?.dueMs()];
-    return wired === undefined || virtio === undefined ? (wired ?? virtio) : Math.min(wired, virtio);
+    return sooner(sooner(this.#wired?.dueMs(), this.#virtio?.dueMs()), this.#serial?.dueMs());
   }
 
   get #hasVirtio(): boolean {
@@ -150,16 +162,25 @@ export class SharedMachine {
       pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }),
       ...this.#wired?.save(),
       ...(this.#hasVirtio ? { virtio: this.#virtio!.save() } : {}),
+      ...(this.#streams.length > 0
+        ? { streams: STREAMS_SECTION.of({ streams: this.#streams.map((each) => each.save()) }) }
+        : {}),
     };
   }
 
   /** Restores all but the PCI functions: they were made with their state. */
-  restore({ uart, plic, rtc, virtio }: Omit<SharedState, 'pci'>): void {
+  restore({ uart, plic, rtc, virtio, streams }: Omit<SharedState, 'pci'>): void {
     if (this.#wired) {
       if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
       this.#wired.restore({ plic, rtc });
     }
     if (virtio) this.#virtio?.restore(virtio);
+    streams?.streams.forEach((state, i) => {
+      this.#streams[i]?.restore(state);
+    });
     this.uart.restore(uart);
   }
 }
+
+const sooner = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);

@@ -1,0 +1,147 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { epollCreate, epollWait } from '../../../../platform/libc/epoll.ts';
+import { close, setNonBlocking } from '../../../../platform/libc/fd.ts';
+import { connectUnixNow, receiveNow, sendAll, sendNow } from '../../../../platform/libc/unix-socket.ts';
+import { wholeOf } from '../../../../platform/shared.ts';
+import { listenUnix } from '../../../../platform/unix-listener.ts';
+import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
+import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../../vmm/machine/shared/console-output.ts';
+import { SerialLine, toStream } from '../../../../vmm/machine/shared/serial-line.ts';
+import { SocketStream } from '../../../../vmm/machine/shared/socket-stream.ts';
+
+let folder: string;
+let path: string;
+let listener: number;
+let news: number;
+let stream: SocketStream;
+const clients: number[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'livevmm-stream-'));
+  path = join(folder, 'line');
+  listener = listenUnix(path);
+  setNonBlocking(listener);
+  news = epollCreate();
+  stream = new SocketStream(listener, news);
+});
+afterEach(() => {
+  const { connection } = stream.save();
+  for (const fd of [listener, news, ...clients.splice(0), ...(connection === null ? [] : [connection])]) close(fd);
+  rmSync(folder, { recursive: true });
+});
+
+function connect(): number {
+  const fd = connectUnixNow(path);
+  clients.push(fd);
+  return fd;
+}
+
+function hangUp(client: number): void {
+  clients.splice(clients.indexOf(client), 1);
+  close(client);
+}
+
+function read(from: SocketStream): string {
+  const into = new Uint8Array(100);
+  return Buffer.from(into.subarray(0, from.read(into))).toString();
+}
+
+/** All that the client can have now. */
+function heard(client: number): number {
+  const into = new Uint8Array(1 << 16);
+  let sum = 0;
+  for (let count = receiveNow(client, into); typeof count === 'number' && count > 0; ) {
+    sum += count;
+    count = receiveNow(client, into);
+  }
+  return sum;
+}
+
+describe('a stream to whoever connects to a socket', () => {
+  it('carries bytes both ways, and tells the epoll instance of news', () => {
+    expect(epollWait(news, 0)).toEqual([]);
+    const client = connect();
+    expect(epollWait(news, 0)).toEqual([listener]);
+    stream.update();
+    epollWait(news, 0);
+    sendAll(client, Buffer.from('hello'));
+    expect(epollWait(news, 0)).toEqual([stream.save().connection]);
+    expect([read(stream), read(stream)]).toEqual(['hello', '']);
+    expect(stream.write(Buffer.from('yes'))).toBe(true);
+    expect(heard(client)).toBe(3);
+  });
+
+  it('loses what is written while nobody is connected, and reads nothing', () => {
+    expect([stream.write(Buffer.from('x')), read(stream)]).toEqual([true, '']);
+    const client = connect();
+    stream.update();
+    expect(heard(client)).toBe(0);
+  });
+
+  it('has no room while its client reads nothing, and loses nothing of what it took, also after a save', () => {
+    const client = connect();
+    stream.update();
+    const piece = new Uint8Array(10_000);
+    let taken = 0;
+    while (stream.write(piece)) taken += piece.length;
+    expect(stream.send(piece)).toBe(0);
+    const next = new SocketStream(listener, news);
+    next.restore(stream.save());
+    let got = 0;
+    for (let more = heard(client); more > 0; more = heard(client)) {
+      got += more;
+      next.update();
+    }
+    expect([got, next.write(piece)]).toEqual([taken, true]);
+  });
+
+  it('goes on with the next client when one has hung up', () => {
+    const [first, second] = [connect(), connect()];
+    stream.update();
+    sendAll(second, Buffer.from('second'));
+    expect(read(stream)).toBe('');
+    hangUp(first);
+    expect(read(stream)).toBe('');
+    stream.update();
+    expect(read(stream)).toBe('second');
+    hangUp(second);
+    stream.write(Buffer.from('x'));
+    expect(stream.save()).toEqual({ connection: null, unsent: new Uint8Array() });
+  });
+});
+
+describe("the UART's line to a socket", () => {
+  it('takes as much input as there is room for, and then wants another look', () => {
+    const input = new ConsoleInput(wholeOf(new SharedArrayBuffer(CONSOLE_INPUT_BYTES)));
+    const line = new SerialLine(stream, input);
+    const client = connect();
+    stream.update();
+    sendAll(client, new Uint8Array(input.room).fill(7));
+    sendAll(client, Buffer.from('end'));
+    line.update();
+    expect([input.room, line.dueMs()]).toEqual([0, undefined]);
+    line.update();
+    while (input.ready()) input.take();
+    input.release();
+    expect(line.dueMs()).toBe(0);
+    line.update();
+    expect([input.waiting, line.dueMs()]).toEqual([3, undefined]);
+  });
+
+  it('keeps output while the socket is full', () => {
+    const output = new ConsoleOutput(wholeOf(new SharedArrayBuffer(CONSOLE_OUTPUT_BYTES)), toStream(stream));
+    const client = connect();
+    stream.update();
+    const { connection } = stream.save();
+    while (sendNow(connection!, new Uint8Array(4096)) !== 0);
+    output.put(0x0a);
+    expect(output.pending).toBe(true);
+    heard(client);
+    output.flush();
+    expect([output.pending, heard(client)]).toEqual([false, 1]);
+  });
+});

@@ -47,6 +47,11 @@ echo "typed $line"
 poweroff -f
 `;
 
+const FIRMWARES = [
+  { name: 'our firmware on two harts', bios: 'default', harts: 2, banner: /^/ },
+  { name: 'OpenSBI', bios: OPENSBI, harts: 1, banner: /^OpenSBI v/m },
+];
+
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 
 describe.runIf(process.env.LIVEVMM_TEST_LINUX)('Debian on the virt machine', () => {
@@ -111,13 +116,11 @@ describe.runIf(process.env.LIVEVMM_TEST_LINUX)('Debian on the virt machine', () 
     return updates;
   }
 
-  it.each([
-    ['our firmware on two harts', 'default', 2, /^/],
-    ['OpenSBI', OPENSBI, 1, /^OpenSBI v/m],
-  ])(
-    'boots on %s and does its work, replaced every second',
-    async (_, bios, harts, banner) => {
-      if (typeof debian === 'string' || (bios !== 'default' && !existsSync(bios))) return;
+  it.for(FIRMWARES)(
+    'boots on $name and does its work, replaced every second',
+    { timeout: LIMIT_MS },
+    async ({ bios, harts, banner }, { skip }) => {
+      if (typeof debian === 'string' || (bios !== 'default' && !existsSync(bios))) return skip();
       writeFileSync(at('disk'), readFileSync(at('archive')));
       truncateSync(at('disk'), DISK_BYTES);
       const machine = ['--machine', 'virt,aia=none'];
@@ -159,6 +162,5 @@ describe.runIf(process.env.LIVEVMM_TEST_LINUX)('Debian on the virt machine', () 
       peer.child.stdin.write('x');
       await peer.exited;
     },
-    LIMIT_MS,
   );
 });

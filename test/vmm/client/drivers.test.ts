@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { device as capture } from '../../../devices/capture/device.ts';
+import { REG } from '../../../devices/capture/regs.ts';
 import { device as edu } from '../../../devices/edu/device.ts';
 import type { DeviceType } from '../../../devices/kit/device.ts';
 import { device as mscribe } from '../../../devices/mscribe/device.ts';
@@ -86,6 +87,23 @@ describe('Edu', () => {
     const stuck: Registers = { read: () => 0xffff_ffff, write: () => {} };
     expect(() => new Edu(stuck).factorial(3)).toThrow(expect.objectContaining({ code: 'ETIMEDOUT' }));
     vi.restoreAllMocks();
+  });
+});
+
+describe('Capture on a bus that posts its writes', () => {
+  it('has stopped the device when stop() returns', () => {
+    const { registers } = onBench(capture);
+    const posted: [number, number][] = [];
+    const arrived: [number, number][] = [];
+    const driver = new Capture({
+      read(offset) {
+        arrived.push(...posted.splice(0));
+        return registers.read(offset);
+      },
+      write: (offset, value) => void posted.push([offset, value]),
+    });
+    driver.stop();
+    expect([posted, arrived]).toEqual([[], [[REG.CTRL, 0]]]);
   });
 });
 

@@ -45,6 +45,7 @@ export class Capture {
   /** Stops the device. When this returns, the device writes nothing and sends nothing any more. */
   stop(): void {
     this.#registers.write(REG.CTRL, 0);
+    this.#registers.read(REG.STATUS); // writes are posted: behind a read they have arrived
   }
 
   /** Frames that the device has written since it was started, mod 2^32. */

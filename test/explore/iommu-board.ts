@@ -9,13 +9,13 @@ import type { PeerRequester } from '../../iommu/bus/peer-cycles.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
 import type { PaRange } from '../../iommu/bus/range.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
-import { clearEntry } from '../../iommu/hardware/pte.ts';
+import { clearEntry, entryHi, entryLo, publishEntry } from '../../iommu/hardware/pte.ts';
 import { IommuUnit } from '../../iommu/hardware/unit.ts';
 import { Agent, agentBase, createUnit, Unit } from '../../iommu/hardware/unit-memory.ts';
 import { CommandQueue } from '../../iommu/kernel/driver/command-queue.ts';
 import type { KernelRam } from '../../iommu/kernel/driver/kernel-ram.ts';
 import type { PageTable } from '../../iommu/kernel/driver/page-table.ts';
-import { RiscvDomain } from '../../iommu/kernel/driver/riscv-domain.ts';
+import { type DomainShape, RiscvDomain } from '../../iommu/kernel/driver/riscv-domain.ts';
 import { RiscvIommu } from '../../iommu/kernel/driver/riscv-iommu.ts';
 import { RiscvOps } from '../../iommu/kernel/driver/riscv-ops.ts';
 
@@ -24,6 +24,7 @@ const DRIVER_PAGES = 22;
 /** The command queue of the actor that plays the kernel: a page the driver does not know. */
 const QUEUE_PAGE = DRIVER_PAGES;
 const DOORBELL_PA = 0x1000_0000;
+export const DOORBELL_PFN = DOORBELL_PA / PAGE;
 const KERNEL_PA = 0x4000_0000;
 /** The share of the second unit's driver. */
 const KERNEL1_PA = 0x5000_0000;
@@ -163,6 +164,45 @@ export function kernel(memory: BoardMemory): { commands: CommandQueue; words: In
   return commandQueue(memory, { unit: memory.unit, kernelRam: memory.kernelRam, pa: KERNEL_PA });
 }
 
+const SHAPE: Omit<DomainShape, 'msi'> = {
+  ...{ levels: 3, apertureEndVpn: 2 ** 27, pgsizes: 0x1000n, coherent: false },
+  ...{ doorbellPfn: DOORBELL_PFN, outsideAperture: 'EFAULT' },
+};
+
+/** Lets VPN's leaf lead to the doorbell page; see domainWithWindow. */
+export function leadToDoorbell(memory: BoardMemory): void {
+  const { at } = leafOf(memory);
+  const flags = leafOf(memory).lo & 0x3ff;
+  publishEntry(new Int32Array(memory.kernelRam), at, entryLo(DOORBELL_PFN, flags), entryHi(DOORBELL_PFN));
+}
+
+/**
+ * Its domain with a donated window for MSIs, whose one page is VPN. The window and flush() are the
+ * product's.
+ */
+export function domainWithWindow(memory: BoardMemory): RiscvDomain {
+  const { commands } = kernel(memory);
+  const table = {
+    root: 0,
+    hasUnlinked: false,
+    removedLeaves: 0,
+    map(): { done: number } {
+      leadToDoorbell(memory);
+      return { done: 1 };
+    },
+    unmap(): number {
+      clearLeaf(memory);
+      this.removedLeaves++;
+      return 1;
+    },
+    reclaim: () => undefined,
+  };
+  const domain = new RiscvDomain(new RiscvOps(), { ...SHAPE, msi: 'donated' }, table as unknown as PageTable);
+  domain.join(commands);
+  domain.donatedWindow!.set(VPN, 1);
+  return domain;
+}
+
 /** Its domain on both units of the board, as far as unmapping goes: flush() is the product's. */
 export function domainOfTwoUnits(memory: BoardMemory): RiscvDomain {
   const first = kernel(memory);
@@ -178,9 +218,8 @@ export function domainOfTwoUnits(memory: BoardMemory): RiscvDomain {
     },
     reclaim: () => undefined,
   };
-  const shape = { levels: 3, apertureEndVpn: 2 ** 27, pgsizes: 0x1000n, coherent: false } as const;
-  const msi = { msi: 'flat', doorbellPfn: DOORBELL_PA / PAGE, outsideAperture: 'EFAULT' } as const;
-  const domain = new RiscvDomain(new RiscvOps(), { ...shape, ...msi }, table as unknown as PageTable);
+  const shape = { ...SHAPE, msi: 'flat' } as const;
+  const domain = new RiscvDomain(new RiscvOps(), shape, table as unknown as PageTable);
   domain.join(first.commands);
   domain.join(second.commands);
   return domain;

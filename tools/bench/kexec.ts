@@ -5,8 +5,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Mapping } from '../../platform/memory.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
 import { joinContainer, openEmptyContainer, setIommu } from '../../vmm/client/container.ts';
-import { mapDma, READ_WRITE } from '../../vmm/client/dma.ts';
+import { type DmaMapping, mapDmas, READ_WRITE } from '../../vmm/client/dma.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
 import { kexec } from '../../vmm/client/kexec.ts';
 import {
@@ -30,6 +31,8 @@ const KEXECS = 7;
 /** Time between two kexecs, so that there is a window of DMA without one. */
 const BETWEEN_MS = 1500;
 const MAPS = 5;
+/** Numbers of mappings. */
+const MANY = [1000, 10_000];
 const TYPE1V2 = 3;
 
 export async function benchKexec(progress: Progress): Promise<Figure[]> {
@@ -37,8 +40,10 @@ export async function benchKexec(progress: Progress): Promise<Figure[]> {
   const of = (value: (report: UpdateReport) => number): number => median(reports.map(value));
   const before = median(devices.map(({ maxGapUsBefore }) => maxGapUsBefore));
   const during = median(devices.map(({ maxGapUsDuringPause }) => maxGapUsDuringPause));
-  const large = await maps(progress, 1024, '1G');
-  const small = await maps(progress, 512, '4K'); // more does not fit into a file of 2 MiB
+  const large = await maps(progress, { mib: 1024, maxPage: '1G', pieces: 1 });
+  const small = await maps(progress, { mib: 512, maxPage: '4K', pieces: 1 }); // more does not fit into a file of 2 MiB
+  const many = [];
+  for (const pieces of MANY) many.push({ pieces, ...(await maps(progress, { mib: 64, maxPage: '4K', pieces })) });
   return [
     { what: 'kexec pause, 1 capture device, 64 MiB', value: of(({ pauseMs }) => pauseMs), unit: 'ms' },
     { what: 'without a kernel', value: of(({ kexec: facts }) => facts!.kernelMs), unit: 'ms' },
@@ -51,6 +56,10 @@ export async function benchKexec(progress: Progress): Promise<Figure[]> {
     { what: 'MAP_DMA with LIVE_UPDATE of 1 GiB, large pages', value: large.claimMs, unit: 'ms' },
     { what: 'open container + MAP_DMA with LIVE_UPDATE, 1 GiB', value: large.reopenMs, unit: 'ms' },
     { what: 'open container with its mappings, 1 GiB', value: large.pickUpMs, unit: 'ms' },
+    ...many.flatMap(({ pieces, reopenMs, pickUpMs }) => [
+      { what: `open container + MAP_DMA with LIVE_UPDATE, ${pieces} mappings`, value: reopenMs, unit: 'ms' },
+      { what: `open container with its mappings, ${pieces} of them`, value: pickUpMs, unit: 'ms' },
+    ]),
     { what: 'MAP_DMA per GiB, 4 KiB pages', value: 2 * small.mapMs, unit: 'ms' },
     { what: 'MAP_DMA with LIVE_UPDATE per GiB, 4 KiB pages', value: 2 * small.claimMs, unit: 'ms' },
     {
@@ -103,10 +112,18 @@ interface Maps {
   readonly pickUpMs: number;
 }
 
+interface MapsPlan {
+  readonly mib: number;
+  readonly maxPage: string;
+  /** Mappings, of one page each if there are several. */
+  readonly pieces: number;
+}
+
 /** Medians of MAP_DMA of `mib` MiB in one container, and of what comes after a kexec. */
-async function maps(progress: Progress, mib: number, maxPage: string): Promise<Maps> {
-  await progress(`MAP_DMA of ${mib} MiB, pages up to ${maxPage}`);
+async function maps(progress: Progress, { mib, maxPage, pieces }: MapsPlan): Promise<Maps> {
+  await progress(`MAP_DMA of ${mib} MiB, pages up to ${maxPage}, in ${pieces}`);
   const size = mib * MIB;
+  const pieceBytes = pieces === 1 ? size : PAGE_SIZE;
   const options = ['--pkernfs', `${mib + 64}M`, '--iommu', `iommu0,max-pgsize=${maxPage}`];
   const host = await HostProcess.start(['edu'], options);
   try {
@@ -119,7 +136,17 @@ async function maps(progress: Progress, mib: number, maxPage: string): Promise<M
       return client;
     };
     const map = ({ fd }: PersistentContainer, flags: number): number =>
-      elapsed(() => mapDma(client, fd, { iova: 0, size, vaddr: ram.vaddr, flags }));
+      elapsed(() => {
+        const at = (i: number): DmaMapping => ({
+          ...{ iova: i * pieceBytes, size: pieceBytes },
+          ...{ vaddr: ram.vaddr + i * pieceBytes, flags },
+        });
+        mapDmas(
+          client,
+          fd,
+          Array.from({ length: pieces }, (_, i) => at(i)),
+        );
+      });
     const [times, claims, reopens, pickUps]: [number[], number[], number[], number[]] = [[], [], [], []];
     for (let i = 0; i < MAPS; i++) {
       times.push(map(openPersistentContainer(await inNextKernel(), host), READ_WRITE));

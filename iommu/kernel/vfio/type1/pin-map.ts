@@ -191,7 +191,8 @@ export function* removeEntry(
   caller: Task | undefined,
 ): Sliced<void> {
   forgetEntry(iommu, entry);
-  uncharge(iommu, entry, yield* unmapEntry(iommu, entry, unpin), caller);
+  const nrPages = yield* unmapEntry(iommu, entry, unpin);
+  if (!iommu.leaving) uncharge(iommu, entry, nrPages, caller); // else this kernel's charges end with it
   // pins of a driver that is gone
   for (const { run } of entry.externalPins?.values() ?? []) iommu.pinner.unpin(run);
   iommu.unlink(entry);

@@ -12,6 +12,12 @@ export function processOf(tid: number): number | undefined {
   return tgid === undefined ? undefined : Number(tgid);
 }
 
+/** The parent of process `pid`; undefined when there is no such process. */
+export function parentOf(pid: number): number | undefined {
+  const parent = statusOf(pid, 'PPid');
+  return parent === undefined ? undefined : Number(parent);
+}
+
 function statusOf(pid: number, field: string): string | undefined {
   try {
     return new RegExp(`^${field}:\\s*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];

@@ -1,6 +1,6 @@
 /** processes.c under `livevmm with`: processes, threads, fds and signals are Linux's. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -111,6 +111,19 @@ describe.skipIf(!hasCompiler)('a program under a supervisor', () => {
       status: 0,
       failed: 0,
     });
+  });
+
+  it('is recorded with the processes that it forks, and other processes after it', async () => {
+    const file = join(folder, 'several.vec');
+    const twice = ['sh', '-c', '"$0" forking && "$0" forking', program];
+    await sandbox.run('with', ...MACHINE, `--trace=${file}`, '--', ...twice);
+    const recording = readFileSync(file, 'utf8');
+    expect(recording.match(/^case .*|^! fork .*|^! kill .*/gm)).toEqual([
+      ...['case sh', '! fork P1', '! kill P1 9', '! fork P2'],
+      ...['case sh-2', '! fork P1', '! kill P1 9', '! fork P2'],
+    ]);
+    const { status, stdout } = await sandbox.run('conform', '--json', file);
+    expect({ status, ...JSON.parse(stdout) }).toMatchObject({ status: 0, differences: [] });
   });
 
   it('gets Linux’s errnos for memory and files that are not there', async () => {

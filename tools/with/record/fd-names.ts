@@ -28,12 +28,24 @@ export class FdNames {
   readonly #pid: number;
   readonly #write: Write;
   readonly #identity: FileIdentity;
-  readonly #known = new Map<number, string>();
+  readonly #known: Map<number, string>;
 
-  constructor(pid: number, write: Write, identity: FileIdentity = identityOf) {
+  constructor(pid: number, write: Write, identity: FileIdentity = identityOf, known?: ReadonlyMap<number, string>) {
     this.#pid = pid;
     this.#write = write;
     this.#identity = identity;
+    this.#known = new Map(known);
+  }
+
+  /** Those of a process that has the same fds: a fork of this one. */
+  copyFor(pid: number, write: Write): FdNames {
+    return new FdNames(pid, write, this.#identity, this.#known);
+  }
+
+  /** Writes the closes of a process that has ended. */
+  ends(): void {
+    for (const fd of this.#known.keys()) this.#write(`close ${fdName(fd)}`, '0');
+    this.#known.clear();
   }
 
   /** A call that is over has returned `fd`. */

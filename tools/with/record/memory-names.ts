@@ -43,6 +43,15 @@ export class MemoryNames {
     this.#write = write;
   }
 
+  /** Those of a process that has the same memory: a fork of this one. */
+  copyFor(source: MemorySource, write: Write): MemoryNames {
+    const copy = new MemoryNames(source, write);
+    copy.#named = this.#named;
+    for (const [object, named] of this.#objects) copy.#objects.set(object, named);
+    copy.#count = this.#count;
+    return copy;
+  }
+
   /** The program has become another image: objects keep their names, and addresses do not. */
   execs(): void {
     this.#named = [];

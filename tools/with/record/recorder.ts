@@ -1,35 +1,33 @@
 /**
- * Writes what a program's VFIO calls did as a case of a recording (docs/recordings.md, "Format"),
- * for `livevmm conform`. NOT MODELLED: calls of other processes than the first that enters the
- * kernel, two calls at the same time, and what the program does with its memory and its eventfds.
+ * Writes what a program's VFIO calls did as cases of a recording (docs/recordings.md, "Format"), for
+ * `livevmm conform`: one for each process, with the processes that it forks. NOT MODELLED: two calls
+ * at the same time, forks of forks, fds that another process has passed, and what the program does
+ * with its memory and its eventfds.
  */
-import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
-import { codeOf, errnoName } from '../../../platform/errno.ts';
-import { AddressSpace, vmaObjectKey } from '../../../platform/process.ts';
-import { processOf } from '../../../platform/process-status.ts';
-import type { Notes } from '../trace/notes.ts';
-import { argumentText } from '../trace/structs.ts';
-import { FdNames, fdName } from './fd-names.ts';
-import { MemoryNames } from './memory-names.ts';
-import { type Names, recordedStep } from './step.ts';
+import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
+import { parentOf, processOf } from '../../../platform/process-status.ts';
+import { type RecordedCall, RecordedProcess } from './recorded-process.ts';
 
-/** A call that is over, or just about to be. */
-export interface RecordedCall {
-  readonly tid: number;
-  /** What the program gets: a result ≥ 0, or −errno. */
-  readonly result: number;
-  readonly notes: Notes;
+/** A process that nobody in the recording has forked, and its forks. */
+interface Case {
+  readonly main: RecordedProcess;
+  readonly forks: RecordedProcess[];
+  readonly line: (text: string) => void;
 }
 
 export class Recorder {
+  readonly #name: string;
   readonly #line: (text: string) => void;
-  #process: RecordedProcess | undefined;
-  #others = 0;
+  readonly #cases: Case[] = [];
+  /** The lines of all cases but the first, which is written at once. */
+  readonly #later: string[][] = [];
+  #missing = 0;
 
   /** `line` gets the lines. `name` is the program's. */
   constructor(name: string, line: (text: string) => void) {
+    this.#name = name.replace(/[^\w.-]/g, '_') || 'program';
     this.#line = line;
-    line(`case ${name.replace(/[^\w.-]/g, '_') || 'program'}`);
+    line(`case ${this.#name}`);
   }
 
   over(call: RecordedCall): void {
@@ -37,100 +35,53 @@ export class Recorder {
     if (path !== undefined ? !path.startsWith(VFIO_GROUP_DIR) : asked.every(({ reply }) => reply.foreign)) return;
     const pid = processOf(call.tid);
     if (pid === undefined) return;
-    this.#process ??= new RecordedProcess(pid, this.#line);
-    if (pid === this.#process.pid) this.#process.over(call);
-    else this.#others++;
+    const known = this.#cases.find(({ main, forks }) => [main, ...forks].some((one) => one.pid === pid && one.lives()));
+    const its = known ?? this.#enter(pid);
+    if (!its) {
+      this.#missing++;
+      return;
+    }
+    tellEnds(its);
+    [its.main, ...its.forks].find((one) => one.pid === pid)!.over(call);
+  }
+
+  /** The case of a process that makes its first call. Undefined for a fork of a fork. */
+  #enter(pid: number): Case | undefined {
+    const parent = parentOf(pid);
+    const ofFork = this.#cases.some(({ forks }) => forks.some((one) => one.pid === parent));
+    if (ofFork) return undefined;
+    const ofParent = this.#cases.find(({ main }) => main.pid === parent && main.lives());
+    if (ofParent) {
+      tellEnds(ofParent);
+      ofParent.forks.push(ofParent.main.fork(pid, `P${ofParent.forks.length + 1}`));
+      return ofParent;
+    }
+    const line = this.#cases.length === 0 ? this.#line : this.#newCase();
+    if (this.#cases.some(({ main }) => main.lives())) line('# a process of a case before this one was still there');
+    const its = { main: new RecordedProcess(pid, line), forks: [], line };
+    this.#cases.push(its);
+    return its;
+  }
+
+  #newCase(): (text: string) => void {
+    const lines: string[] = [];
+    this.#later.push(lines);
+    lines.push(`case ${this.#name}-${this.#later.length + 1}`);
+    return (text) => void lines.push(text);
   }
 
   end(): void {
-    if (this.#others > 0) this.#line(`# ${this.#others} calls of other processes are not recorded`);
+    if (this.#missing > 0) this.#line(`# ${this.#missing} calls of forks of forks are not recorded`);
     this.#line('end');
-    this.#process?.close();
+    for (const lines of this.#later) {
+      for (const line of lines) this.#line(line);
+      this.#line('end');
+    }
+    for (const { main, forks } of this.#cases) for (const one of [main, ...forks]) one.close();
   }
 }
 
-class RecordedProcess {
-  readonly pid: number;
-  readonly #line: (text: string) => void;
-  readonly #fds: FdNames;
-  readonly #memory: MemoryNames;
-  readonly #names: Names;
-  #space: AddressSpace;
-
-  constructor(pid: number, line: (text: string) => void) {
-    this.pid = pid;
-    this.#line = line;
-    this.#space = new AddressSpace(pid);
-    const write = (step: string, answer: string): void => this.#write('!', step, answer);
-    this.#fds = new FdNames(pid, write);
-    const deviceFd = (key: string): string | undefined => {
-      const fd = this.#fds.ofObject(key);
-      return fd === undefined ? undefined : fdName(fd);
-    };
-    this.#memory = new MemoryNames(
-      { vmaAt: (vaddr) => this.#space.vmaAt(vaddr), deviceFd: (vma) => deviceFd(vmaObjectKey(vma)) },
-      write,
-    );
-    this.#names = {
-      fd: (fd) => this.#fds.word(fd),
-      memory: (vaddr, length) => this.#memory.word(vaddr, length),
-      read: (vaddr, length) => {
-        const bytes = new Uint8Array(length);
-        this.#space.read(vaddr, bytes);
-        return bytes;
-      },
-    };
-  }
-
-  #write(mark: '!' | '>', step: string, answer: string): void {
-    this.#line(`${mark} ${step}`);
-    this.#line(`< ${answer}`);
-  }
-
-  over({ result, notes: { path, asked } }: RecordedCall): void {
-    if (!this.#space.alive() && !this.#execs()) return;
-    this.#fds.closes();
-    if (path !== undefined) {
-      this.#opens(path, result);
-      return;
-    }
-    for (const { request, reply } of asked) {
-      if (reply.foreign) continue;
-      const newFd = reply.token !== undefined && result >= 0 ? result : undefined;
-      if (newFd !== undefined) this.#fds.opened(newFd);
-      const recorded = recordedStep(request, reply, this.#names, newFd);
-      if (request.op === 'ioctl') this.#line(`# ${reply.call ?? 'ioctl'} ${argumentText(reply.call, request.arg)}`);
-      if (recorded) this.#write('>', recorded.step, recorded.answer);
-      else this.#line(`# ${request.op}: not recorded`);
-    }
-  }
-
-  #opens(path: string, result: number): void {
-    const name = result < 0 ? 'none' : fdName(result);
-    if (result >= 0) this.#fds.opened(result);
-    const group = path.slice(VFIO_GROUP_DIR.length);
-    const step = path === VFIO_CONTAINER_PATH ? `container ${name}` : `group ${name} ${group}`;
-    this.#write('>', step, result < 0 ? `-${errnoName(-result)}` : '0');
-  }
-
-  /** The process has another address space. False: it has ended. */
-  #execs(): boolean {
-    let space: AddressSpace;
-    try {
-      space = new AddressSpace(this.pid);
-    } catch (error) {
-      if (codeOf(error) === 'ESRCH') return false;
-      throw error;
-    }
-    this.#space.close();
-    this.#space = space;
-    this.#fds.execs();
-    this.#memory.execs();
-    this.#write('!', 'exec', '0');
-    return true;
-  }
-
-  close(): void {
-    this.#space.close();
-  }
+/** Processes of the case that have ended hold nothing any more. */
+function tellEnds({ main, forks }: Case): void {
+  for (const one of [...forks, main]) one.endsIfGone();
 }

@@ -1,8 +1,8 @@
 /**
- * Writes what a program's VFIO calls did as cases of a recording (docs/recordings.md, "Format"), for
- * `livevmm conform`: one for each process, with the processes that it forks. NOT MODELLED: two calls
- * at the same time, forks of forks, fds that another process has passed, and what the program does
- * with its memory and its eventfds.
+ * Writes what a program's VFIO calls did as cases of a recording (docs/recordings.md, "Format"),
+ * for `livevmm conform`: one for each process, with the processes that it forks. NOT MODELLED: two
+ * calls at the same time, forks of forks, fds that another process has passed, and what the program
+ * does with its memory and its eventfds.
  */
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { parentOf, processOf } from '../../../platform/process-status.ts';

@@ -39,6 +39,10 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
     summary: "show a guest's saved state, or compare two",
     load: async () => (await import('./commands/state.ts')).state,
   },
+  unplug: {
+    summary: 'take a device out of a running host, when its user has closed it',
+    load: async () => (await import('./commands/unplug.ts')).unplug,
+  },
   info: {
     summary: 'show devices, groups, mappings and counters of a running host',
     load: async () => (await import('./commands/info.ts')).info,

@@ -87,6 +87,15 @@ export interface KexecRequest {
   readonly target?: string;
 }
 
+/**
+ * Takes a device from its driver and out of the host, when nobody has it open; whoever has is asked
+ * to close it (PCI-14). Only for root and the host's user. → {}, when it is gone
+ */
+export interface UnplugRequest {
+  readonly op: 'unplug';
+  readonly bdf: string;
+}
+
 /** SHA-256 of all page tables that outlive the kernel, their files by name. → TablesHashReply */
 export interface TablesHashRequest {
   readonly op: 'tables-hash';
@@ -108,6 +117,7 @@ export type ControlRequest =
   | KexecLoadRequest
   | KexecUnloadRequest
   | KexecRequest
+  | UnplugRequest
   | TablesHashRequest
   | PteWritesRequest
   | SetParameterRequest;
@@ -128,6 +138,7 @@ const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & 
   'ram-hash': object({ op: oneOf('ram-hash'), sliceBytes: amount }),
   'stop-device': object({ op: oneOf('stop-device'), bdf: text }),
   inject: object({ op: oneOf('inject'), defect: oneOf(...DEFECTS) }, { bdf: text }),
+  unplug: object({ op: oneOf('unplug'), bdf: text }),
   'tables-hash': object({ op: oneOf('tables-hash') }),
   'pte-writes': object({ op: oneOf('pte-writes'), fromNs: amount }),
   'kexec-load': object({ op: oneOf('kexec-load') }, { target: text }),
@@ -156,6 +167,7 @@ export interface ControlReplies {
   readonly 'kexec-load': Record<string, never>;
   readonly 'kexec-unload': Record<string, never>;
   readonly kexec: Record<string, never>;
+  readonly unplug: Record<string, never>;
   readonly 'tables-hash': TablesHashReply;
   readonly 'pte-writes': PteWritesReply;
   readonly 'set-parameter': Record<string, never>;

@@ -31,6 +31,10 @@ export interface ControlledDevice {
   info(interruptsSent: number): DeviceInfo;
   facts(): FunctionFacts;
   timeline(fromNs: number, toNs: number): TimelineReply;
+  /** It has no driver any more. */
+  readonly gone: boolean;
+  /** As Unbinding.begin. */
+  unbind(): Promise<void>;
   /** Its port has been told of an error. */
   errorDetected(): void;
 }
@@ -86,7 +90,7 @@ export class ControlFile implements FileOperations {
       case 'info':
         return this.#info();
       case 'functions':
-        return this.#host.devices.map((device) => device.facts());
+        return this.#devices.map((device) => device.facts());
       case 'timeline':
         return this.#device(request.bdf).timeline(request.fromNs, request.toNs);
       case 'ram-hash':
@@ -108,6 +112,11 @@ export class ControlFile implements FileOperations {
       case 'kexec':
         this.#mayKexec();
         return this.#kexec(request.target);
+      case 'unplug':
+        if (!this.#privileged) throw eacces('devices are unplugged by root and the user of the host');
+        return this.#device(request.bdf)
+          .unbind()
+          .then(() => ({}));
       case 'set-parameter':
         return this.#setParameter(request);
     }
@@ -115,8 +124,13 @@ export class ControlFile implements FileOperations {
 
   release(): void {}
 
+  /** Those that are plugged in. */
+  get #devices(): readonly ControlledDevice[] {
+    return this.#host.devices.filter(({ gone }) => !gone);
+  }
+
   #device(bdf: string | undefined): ControlledDevice {
-    const device = this.#host.devices.find(({ name }) => name === bdf);
+    const device = this.#devices.find(({ name }) => name === bdf);
     if (!device) throw enodev(`no device ${bdf}`);
     return device;
   }
@@ -152,7 +166,7 @@ export class ControlFile implements FileOperations {
   }
 
   async #info(): Promise<HostInfo> {
-    const { facts, devices, units, vfio, type1, pinner, clients, board, pkernfs } = this.#host;
+    const { facts, units, vfio, type1, pinner, clients, board, pkernfs } = this.#host;
     const sent = (await board.send({ op: 'sent-messages' })) as SentMessages;
     return {
       ...facts,
@@ -160,7 +174,7 @@ export class ControlFile implements FileOperations {
       nowNs: monotonicNs(),
       pinnedPages: pinner.pinnedPages,
       busyContainers: type1.busyContainers,
-      devices: devices.map((device) => device.info(sent.get(device.bdf) ?? 0)),
+      devices: this.#devices.map((device) => device.info(sent.get(device.bdf) ?? 0)),
       ...vfio.info(),
       units: units.map((unit, number) => unit.info(number)),
       pkernfs: pkernfs(),

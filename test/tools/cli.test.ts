@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 afterEach(() => sandbox.remove());
 
-const COMMANDS = ['demo', 'host', 'run', 'update', 'info', 'stress', 'bench', 'conform'];
+const COMMANDS = ['demo', 'host', 'run', 'update', 'unplug', 'info', 'stress', 'bench', 'conform'];
 
 /** `vmm` is the program that `livevmm run` becomes. */
 const ONE_LINE = /^(livevmm|vmm): [^\n]+\n$/;
@@ -51,6 +51,7 @@ describe('livevmm', () => {
     [['demo', '--inject', 'gamma-ray'], 2, '--inject: one of corrupt-frame'],
     [['demo', '--report', '/nowhere/report.html'], 1, '--report /nowhere/report.html: ENOENT'],
     [['demo', 'now'], 2, "Unexpected argument 'now'"],
+    [['unplug'], 2, 'which device?'],
     [['demo', '-m', '0'], 1, '-m 0: give a size'],
     [['host', '--device', 'edu,'], 2, 'is not key=value'],
     [['host', '--device', 'warp-drive'], 1, 'warp-drive'],

@@ -50,6 +50,18 @@ export class MediatedPciDevice implements VfioDevice {
     return { ...this.#pci.info(interruptsSent), blocks: this.#accesses.blocks };
   }
 
+  get leaving(): boolean {
+    return this.#pci.leaving;
+  }
+
+  get gone(): boolean {
+    return this.#pci.gone;
+  }
+
+  unbind(): Promise<void> {
+    return this.#pci.unbind();
+  }
+
   errorDetected(): void {
     this.#pci.errorDetected();
   }

@@ -46,6 +46,9 @@ export interface VfioDevice {
    * Absent: only `name` itself is accepted.
    */
   matches?(name: string): boolean;
+  /** The device cannot be opened any more, or has no driver any more (PCI-14). */
+  readonly leaving?: boolean;
+  readonly gone?: boolean;
   /** How many files of the device are open. */
   readonly openCount: number;
   /**

@@ -158,6 +158,7 @@ class GroupFile implements FileOperations {
     const device = group.devices.find((one) => (one.matches ? one.matches(name) : one.name === name));
     if (!device) throw enodev(`group ${group.id} has no device ${name}`);
     return group.lock.run(() => {
+      if (device.leaving) throw enodev(`${device.name} is taken from its driver`);
       if (!group.container?.hasIommu()) throw einval(`group ${group.id} has no IOMMU`);
       const groupFile = caller.thisFile.get();
       try {

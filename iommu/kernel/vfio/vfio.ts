@@ -52,7 +52,8 @@ export class Vfio {
     if (path === VFIO_CONTAINER_PATH) return this.#openContainer();
     const number = path.startsWith(VFIO_GROUP_DIR) ? path.slice(VFIO_GROUP_DIR.length) : '';
     const group = this.groups.find(({ id }) => String(id) === number);
-    if (!group) throw enoent(`no such file: ${path}`);
+    // a group without devices is no group (PCI-14)
+    if (!group || group.devices.every(({ gone }) => gone)) throw enoent(`no such file: ${path}`);
     if (!mayOpenGroups) throw eacces(`${path} belongs to the user of the host`);
     return group.open();
   }

@@ -14,12 +14,13 @@ import {
   PCI_ERR_UNCOR_MASK,
   PCI_ERR_UNCOR_STATUS,
 } from '../../../abi/pci-regs.ts';
-import { VFIO_PCI_ERR_IRQ_INDEX } from '../../../abi/vfio.ts';
+import { VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from '../../../abi/vfio.ts';
 import { IntxLine } from '../../../bus/interrupts.ts';
 import { formatBdf, type PciFunction } from '../../../bus/pci-function.ts';
 import type { Profile } from '../../core/profile.ts';
 import type { DeviceMemoryTable } from '../../mm/device-memory.ts';
 import type { DeviceOps, VfioDevice } from '../device.ts';
+import { Unbinding } from '../unbinding.ts';
 import { Virqfds } from '../virqfd/virqfd.ts';
 import type { PciAccess } from './access.ts';
 import { BarIo } from './bar-io.ts';
@@ -80,6 +81,10 @@ export class PciDevice implements VfioDevice {
   /** The function has gone on since before this kernel, and nobody has opened it yet (PKF-6). */
   #kept = false;
   #leaving = false;
+  readonly #unbinding = new Unbinding(
+    () => this.openCount > 0,
+    () => void this.#irqs.tell(VFIO_PCI_REQ_IRQ_INDEX),
+  );
   openCount = 0;
 
   constructor({ fn, pci, fabric, sources, maxWatches, profile, deviceMemory, fenceAll }: PciDeviceOptions) {
@@ -127,9 +132,24 @@ export class PciDevice implements VfioDevice {
     this.#enabled ??= this.#enable();
     this.openCount++;
     return new PciDeviceFile(this.#enabled, () => {
-      if (--this.openCount === 0) this.#disable();
+      const wasLast = --this.openCount === 0;
+      if (wasLast) this.#disable();
       released();
+      if (wasLast) this.#unbinding.closed();
     });
+  }
+
+  get leaving(): boolean {
+    return this.#unbinding.begun;
+  }
+
+  get gone(): boolean {
+    return this.#unbinding.gone;
+  }
+
+  /** vfio_pci_core_request: REQ asks the user to close the device. */
+  unbind(): Promise<void> {
+    return this.#unbinding.begin();
   }
 
   /** MSI and MSI-X, whichever the function has. */

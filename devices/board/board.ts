@@ -148,7 +148,7 @@ export class Board {
     const board = new Board(options, plan, units);
     try {
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
-      const doorbell = board.#memory.addDoorbell(board.#interrupts);
+      const doorbell = board.#memory.addDoorbell(board.#interrupts, board.#pages);
       const reserved = reserve(board.#memory, options.pkernfsBytes);
       board.#installDevices(plan);
       const { socketPath, listener } = options;

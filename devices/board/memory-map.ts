@@ -166,8 +166,10 @@ export class MemoryMap {
     }
   }
 
-  addDoorbell(interrupts: SharedArrayBuffer): PaRange {
-    const range = { kind: 'doorbell', start: DOORBELL_START, size: PAGE_SIZE, interrupts } as const;
+  /** `pages`: where interrupt pages are. */
+  addDoorbell(interrupts: SharedArrayBuffer, pages?: SharedArrayBuffer): PaRange {
+    const place = { start: DOORBELL_START, size: PAGE_SIZE };
+    const range = { kind: 'doorbell', ...place, interrupts, ...(pages ? { pages } : {}) } as const;
     this.#add({ range, release: () => {} });
     return range;
   }

@@ -6,8 +6,10 @@
 import type { RegisterPageServer } from '../../iommu/bus/register-pages.ts';
 import type { Spinners } from '../../platform/spinners.ts';
 
-/** The worker looks for so long after the last access. */
+/** The worker looks for so long after the last access by a page. */
 const PATIENCE_MS = 0.05;
+/** After an access by the kernel, its answer must first wake the kernel and then the client. */
+const FIRST_PATIENCE_MS = 0.25;
 /** After looks in vain, so many accesses are followed by none. */
 const MOST_SKIPPED = 7;
 /** Looks between two looks at the clock. */
@@ -48,17 +50,18 @@ export class Attention {
     const { pages, spinners } = this.#parts;
     if (!this.#wanted || !pages.any()) return this.#stop();
     this.#wanted = false;
+    const patience = this.#on ? PATIENCE_MS : FIRST_PATIENCE_MS;
     if (!this.#on) {
       if (--this.#skip >= 0 || !spinners.enter()) return false;
       this.#skip = 0;
       this.#on = true;
       pages.setAttentive(true);
     }
-    if (this.#spin(Math.min(ms, PATIENCE_MS))) {
+    if (this.#spin(Math.min(ms, patience))) {
       this.#wanted = true;
       return true;
     }
-    if (ms >= PATIENCE_MS) {
+    if (ms >= patience) {
       this.#vain = Math.min(2 * this.#vain + 1, MOST_SKIPPED);
       this.#skip = this.#vain;
     }

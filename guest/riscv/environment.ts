@@ -69,6 +69,8 @@ export interface HartOptions {
    * lines. Without it nothing ends a run so.
    */
   readonly attention?: number;
+  /** Called before each look at the lines: it may change them. */
+  readonly poll?: () => void;
   /** mtime, for the `time` CSR. */
   time(): bigint;
 }

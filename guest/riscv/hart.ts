@@ -66,7 +66,9 @@ export class Hart implements Engine {
     const core = this.#core;
     const executor = this.#executor;
     const interpreted = executor.interpreted ?? 0;
+    const { poll } = this.#options;
     for (let left = maxInstructions; left > 0; ) {
+      poll?.();
       takeInterrupt(core);
       if (core.waiting) return 'wfi';
       left -= executor.execute(core, Math.min(left, executor.pollEvery));

@@ -191,6 +191,17 @@ export interface RegistersRequest {
   readonly fd: number;
 }
 
+/**
+ * Asks for an interrupt page of a device (interrupt-page.ts): the object comes with the answer, by
+ * SCM_RIGHTS. From here on the device's MSIs that have an eventfd are posted there while the page
+ * says `awake`. A device has one page: an earlier one, of whichever channel, gets nothing more. It
+ * is taken away when the channel ends, and with the last close of the device. ENODEV: no MSIs.
+ */
+export interface InterruptsRequest {
+  readonly op: 'interrupts';
+  readonly fd: number;
+}
+
 /** A typed request on an fd of CONTROL_PATH; the answer is in `reply`. */
 export interface ControlCall {
   readonly op: 'control';
@@ -234,7 +245,7 @@ export type FileRequest =
 /** The system calls. */
 export type CallRequest = TaskRequest | FileRequest;
 /** Requests that are answered with a page of shared memory. */
-export type SharingRequest = PageRequest | RegistersRequest;
+export type SharingRequest = PageRequest | RegistersRequest | InterruptsRequest;
 export type Request = CallRequest | SharingRequest;
 
 export interface Reply {
@@ -364,7 +375,8 @@ export function parseRequest(value: unknown): Request {
     case 'getdents':
       return { op: 'getdents', fd };
     case 'registers':
-      return { op: 'registers', fd };
+    case 'interrupts':
+      return { op: request.op, fd };
     case 'control':
       return { op: 'control', fd, request: fieldsOf(request.request) };
   }

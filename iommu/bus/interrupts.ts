@@ -4,7 +4,10 @@
  * source of platform/eventfd-source.ts. So no client can make the signalling thread wait.
  */
 import { EventfdSources, type Signals, SOURCES_BYTES } from '../../platform/eventfd-source.ts';
-import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
+import { PAGE_SIZE } from '../../platform/page.ts';
+import { atomic32, atomic32s, bytes, defineShared, type SharedPart } from '../../platform/shared.ts';
+import { PAGE_VECTORS } from '../abi/interrupt-page.ts';
+import { postInterrupt } from './posted-interrupts.ts';
 
 /** Vectors of the doorbell page: the data of an MSI store selects one. */
 export const NR_VECTORS = 2048;
@@ -16,9 +19,14 @@ const Doorbell = defineShared('doorbell table', {
   stray: atomic32, // added to by the device workers: data out of range
   // added to by the device workers while HELD is in force, taken by the kernel: it outlives kernels
   pending: atomic32s(NR_VECTORS),
+  page: atomic32s(NR_VECTORS), // written by the kernel: where the vector is posted (pageWord), or 0
 });
 
 const NONE = -1;
+
+/** A vector of an interrupt page, in one word. `part` is a page of the board's arena. */
+const pageWord = ({ offset }: SharedPart, vector: number): number => (offset / PAGE_SIZE + 1) * PAGE_VECTORS + vector;
+const baseOf = (page: number): number => ((Math.floor(page / PAGE_VECTORS) - 1) * PAGE_SIZE) / 4;
 /** No eventfd now, and its interrupts pend until there is one. */
 export const HELD = -2;
 
@@ -42,10 +50,22 @@ export function eventfdSources(interrupts: SharedArrayBuffer): EventfdSources {
 export class DoorbellTable {
   readonly #words: Int32Array;
   readonly #sources: Signals;
+  readonly #pages: Int32Array | undefined;
 
-  constructor(interrupts: SharedArrayBuffer) {
+  /** `arena`: where the interrupt pages are. A thread without it signals eventfds only. */
+  constructor(interrupts: SharedArrayBuffer, arena?: SharedArrayBuffer) {
     this.#words = new Int32Array(interrupts);
     this.#sources = eventfdSources(interrupts);
+    this.#pages = arena && new Int32Array(arena);
+  }
+
+  /**
+   * Kernel: posts `vector` as number `n` of an interrupt page while a client's thread looks at it.
+   * Undefined: no more. After that comes a fence, and then whatever lies in the page is signalled.
+   */
+  setPage(vector: number, page: SharedPart | undefined, n: number): void {
+    // pairs with the load in ring
+    Atomics.store(this.#words, Doorbell.word.page + vector, page ? pageWord(page, n) : 0);
   }
 
   /**
@@ -64,18 +84,35 @@ export class DoorbellTable {
       Atomics.add(this.#words, Doorbell.word.stray, 1);
       return;
     }
+    const signals = this.#post(data);
     // pairs with the store in setSource
     const source = Atomics.load(this.#words, Doorbell.word.source + data);
-    if (source === HELD) {
+    if (signals > 0 && source === HELD) {
       Atomics.add(this.#words, Doorbell.word.pending + data, 1); // pairs with the exchange in deliverPending
       return;
     }
-    if (source === NONE) {
+    if (signals > 0 && source === NONE) {
       Atomics.add(this.#words, Doorbell.word.dropped + data, 1);
       return;
     }
-    this.#sources.signal(source);
+    for (let i = 0; i < signals; i++) this.#sources.signal(source);
     Atomics.add(this.#words, Doorbell.word.raised + data, 1);
+  }
+
+  /** Posts an interrupt. Returns how often the source must be signalled instead. */
+  #post(vector: number): number {
+    const page = Atomics.load(this.#words, Doorbell.word.page + vector); // pairs with the store in setPage
+    if (page === 0 || !this.#pages) return 1;
+    return postInterrupt(this.#pages, baseOf(page), page % PAGE_VECTORS);
+  }
+
+  /**
+   * Kernel: `count` interrupts were posted, and nobody will take them: they pend, as those that
+   * come while the vector is HELD.
+   */
+  hold(vector: number, count: number): void {
+    Atomics.add(this.#words, Doorbell.word.pending + vector, count);
+    Atomics.sub(this.#words, Doorbell.word.raised + vector, count); // they are raised when they are delivered
   }
 
   /**

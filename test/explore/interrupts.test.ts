@@ -18,27 +18,35 @@ const mutants = {
   fenceBeforeTheRoute: {
     name: 'fence-before-the-route',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    this.#fabric.doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));\n    if (old || held) {\n      this.#fabric.fence();\n',
-    replace:
-      '    if (old || held) this.#fabric.fence();\n    this.#fabric.doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));\n    if (old || held) {\n',
+    find: `    doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));
+    doorbells.setPage(number, trigger && this.#page, i);
+    if (old || held) {
+      this.#fabric.fence();
+`,
+    replace: `    if (old || held) this.#fabric.fence();
+    doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));
+    doorbells.setPage(number, trigger && this.#page, i);
+    if (old || held) {
+`,
   },
   deliveredBeforeTheFence: {
     name: 'delivered-before-the-fence',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '      this.#fabric.fence();\n      this.#fabric.doorbells.deliverPending(number);\n',
-    replace: '      this.#fabric.doorbells.deliverPending(number);\n      this.#fabric.fence();\n',
+    find: '      this.#fabric.fence();\n      doorbells.deliverPending(number);\n',
+    replace: '      doorbells.deliverPending(number);\n      this.#fabric.fence();\n',
   },
   nothingHeldAtTheEnd: {
     name: 'nothing-held-at-the-end',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: 'for (const number of this.#numbers()) this.#fabric.doorbells.setSource(number, HELD);',
-    replace: 'for (const number of this.#numbers()) this.#fabric.doorbells.setSource(number, 7);',
+    find: '      doorbells.setPage(number, undefined, 0);\n      doorbells.setSource(number, HELD);\n',
+    replace: '      doorbells.setPage(number, undefined, 0);\n      doorbells.setSource(number, 7);\n',
   },
   heldAndClosedAtOnce: {
     name: 'held-and-closed-at-once',
     file: 'iommu/kernel/vfio/pci/msi.ts',
-    find: '    this.#fabric.fence();\n    for (const vector of this.#vectors) vector?.trigger?.close();\n',
-    replace: '    for (const vector of this.#vectors) vector?.trigger?.close();\n    this.#fabric.fence();\n',
+    find: '    this.#fabric.fence();\n    for (const [i, vector] of this.#vectors.entries()) {\n      if (!vector?.trigger) continue;\n',
+    replace:
+      '    for (const vector of this.#vectors) vector?.trigger?.close();\n    this.#fabric.fence();\n    for (const [i, vector] of this.#vectors.entries()) {\n      if (!vector?.trigger) continue;\n',
   },
   pendingReadAndCleared: {
     name: 'pending-read-and-cleared',

@@ -54,6 +54,8 @@ const caller = {
 
 export class FakeVfioDevice {
   readonly device: PciDevice;
+  /** The doorbell's table, for the side of a device worker. */
+  readonly interrupts: SharedArrayBuffer;
   readonly doorbells: DoorbellTable;
   readonly vectors = new VectorAllocator(64);
   readonly line: IntxLine;
@@ -83,6 +85,7 @@ export class FakeVfioDevice {
     this.#profile = profileOf(profile);
     const interrupts = createDoorbellTable();
     const intx = createIntxLine();
+    this.interrupts = interrupts;
     this.doorbells = new DoorbellTable(interrupts);
     this.sources = eventfdSources(interrupts);
     this.line = new IntxLine(intx, this.sources);

@@ -1,6 +1,6 @@
 /**
- * The pages of shared memory of one task channel: its call page, and its register page of each
- * device.
+ * The pages of shared memory of one task channel: its call page, and of each device its register
+ * page and its interrupt page.
  */
 import type { Request } from '../../iommu/abi/wire.ts';
 import { close } from '../../platform/libc/fd.ts';
@@ -10,8 +10,9 @@ import { PageArena, type SharedPage } from '../../platform/page-arena.ts';
 import type { SharedPart } from '../../platform/shared.ts';
 import { askForObject } from './passed-object.ts';
 
-/** The most devices that have a page, and the call page. */
-const MOST_PAGES = 64;
+/** The most devices that have pages; and room for these and the call page. */
+const MOST_DEVICES = 63;
+const MOST_PAGES = 2 * MOST_DEVICES + 1;
 
 export class ClientPages {
   readonly #socket: number;
@@ -31,10 +32,18 @@ export class ClientPages {
 
   /** The register page of a device; undefined where the kernel gives none. */
   registers(device: number): SharedPart | undefined {
-    if (!this.#registers.has(device) && this.#registers.size < MOST_PAGES - 1) {
+    if (!this.#registers.has(device) && this.#registers.size < MOST_DEVICES) {
       this.#registers.set(device, this.#ask({ op: 'registers', fd: device }));
     }
     return this.#registers.get(device)?.part;
+  }
+
+  /**
+   * An interrupt page of a device, in place of one before, of whichever channel; undefined where
+   * the kernel gives none. To be asked for once.
+   */
+  interrupts(device: number): SharedPart | undefined {
+    return this.#ask({ op: 'interrupts', fd: device })?.part;
   }
 
   /** The fd is closed. The page stays mapped: somebody may use it, and finds nobody there. */

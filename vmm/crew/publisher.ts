@@ -45,13 +45,14 @@ export class Publisher {
 
   /**
    * Comes before each slice: begins or ends as is wanted. `fresh`: the machine did not run before
-   * this slice, and its state is not the published one.
+   * this slice, and its state is not the published one. `mayBegin`: `wanted` was true before, and
+   * the caller knows.
    */
-  beforeSlice(fresh: boolean): void {
+  beforeSlice(fresh: boolean, mayBegin = true): void {
     const wanted = this.#publication.wanted;
     this.#kept &&= !fresh;
     if (!wanted && (this.#on || this.#publication.published !== 0)) this.end();
-    else if (wanted && !this.#on) this.#begin();
+    else if (wanted && !this.#on && mayBegin) this.#begin();
     else if (wanted && fresh) this.publish();
   }
 

@@ -18,6 +18,8 @@ export interface MachineOptions extends SharedMachineOptions {
   readonly accel?: Accel;
   /** The interrupt files of the harts. */
   readonly imsic: SharedPart;
+  /** Called whenever a hart looks at its interrupt lines. */
+  readonly poll?: () => void;
 }
 
 /** The sections of one hart, by name. */
@@ -38,7 +40,7 @@ export class Machine {
 
   /** A machine that waits for its first reset, or for the state of another. */
   constructor(options: MachineOptions) {
-    const { ram, accel, control, imsic, aia } = options;
+    const { ram, accel, control, imsic, aia, poll } = options;
     const shared = new SharedMachine(options);
     const mtime = (): bigint => shared.clock.now();
     this.shared = shared;
@@ -52,6 +54,7 @@ export class Machine {
         aia: aia !== 'none',
         surroundings: shared.bus,
         mtime,
+        ...(poll ? { poll } : {}),
       });
     });
     const registers = { control, clock: shared.clock, harts: this.harts, aia: aia !== 'none' };

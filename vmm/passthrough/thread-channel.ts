@@ -1,4 +1,4 @@
-/** A thread's own way to the devices of a VMM: its task channel, and pages of their registers. */
+/** A thread's own way to the devices of a VMM: its task channel, and pages shared with them. */
 import type { SharedPart } from '../../platform/shared.ts';
 import { ClientPages } from '../client/client-pages.ts';
 import { connectTask } from '../client/kernel-client.ts';
@@ -11,6 +11,7 @@ export interface ThreadChannel {
   readonly callPage?: SharedPart;
   /** By device; undefined where the host gives no page. */
   readonly registerPages: readonly (SharedPart | undefined)[];
+  readonly interruptPages: readonly (SharedPart | undefined)[];
 }
 
 /** Connects a channel for a thread that uses no foreign functions. */
@@ -22,5 +23,6 @@ export function connectThread({ client, devices }: PassthroughHost): ThreadChann
     socket,
     ...(callPage ? { callPage } : {}),
     registerPages: devices.map(({ description }) => pages?.registers(description.fd)),
+    interruptPages: devices.map(({ description }) => pages?.interrupts(description.fd)),
   };
 }

@@ -7,6 +7,8 @@ export interface DoorbellRange {
   readonly start: number;
   readonly size: number;
   readonly interrupts: SharedArrayBuffer;
+  /** Where interrupt pages are. */
+  readonly pages?: SharedArrayBuffer;
 }
 
 /**
@@ -16,8 +18,8 @@ export interface DoorbellRange {
 export class DoorbellTarget implements Target {
   readonly #table: DoorbellTable;
 
-  constructor({ interrupts }: DoorbellRange) {
-    this.#table = new DoorbellTable(interrupts);
+  constructor({ interrupts, pages }: DoorbellRange) {
+    this.#table = new DoorbellTable(interrupts, pages);
   }
 
   read(_at: number, dst: Uint8Array): boolean {

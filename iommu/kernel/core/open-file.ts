@@ -33,6 +33,10 @@ export interface FileOperations {
    * `pass` gets its object. Returns the function that takes the page away. Absent: ENODEV.
    */
   registerPage?(arena: PageArena, pass: (fd: number) => void): () => void;
+  /**
+   * Makes a page in which the file's MSIs are posted (wire.ts: InterruptsRequest), as registerPage.
+   */
+  interruptPage?(arena: PageArena, pass: (fd: number) => void): () => void;
   /** Answers a request on the control device. Absent: ENOTTY. */
   control?(request: ControlRequest): unknown;
   /** A fd that a client gets together with this file. */

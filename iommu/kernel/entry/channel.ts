@@ -75,6 +75,16 @@ export class Channel {
     return file.operations.registerPage(arena, pass);
   }
 
+  /**
+   * Makes an interrupt page of the file behind a fd, as FileOperations.interruptPage. EBADF; ENODEV
+   * for a file without MSIs.
+   */
+  shareInterrupts(fd: number, arena: PageArena, pass: (object: number) => void): () => void {
+    const file = new SystemCall(this.task, this.#files, this.tellsOfFds).file(fd);
+    if (!file?.operations.interruptPage) throw enodev(`fd ${fd} has no MSIs`);
+    return file.operations.interruptPage(arena, pass);
+  }
+
   /** Carries out the accepted request. The answer is sent when there is one. */
   serve(request: CallRequest): void {
     if (this.#ended) return;

@@ -144,7 +144,7 @@ export class Connection {
         return;
       case 'channel': {
         const request = role.channel.accept(frame);
-        if (request.op === 'page' || request.op === 'registers') {
+        if (request.op === 'page' || request.op === 'registers' || request.op === 'interrupts') {
           this.#share(role, request);
           return;
         }
@@ -210,7 +210,9 @@ export class Connection {
       const frame = encodeFrame({ ret: 0 });
       const pass = (fd: number): void => sendWithFd(fdOf(this.#socket), frame, fd);
       if (request.op === 'page') this.#giveCallPage(role, pass);
-      else role.closers.push(channel.shareRegisters(request.fd, this.#hall.pages, pass));
+      else if (request.op === 'registers')
+        role.closers.push(channel.shareRegisters(request.fd, this.#hall.pages, pass));
+      else role.closers.push(channel.shareInterrupts(request.fd, this.#hall.pages, pass));
     } catch (error) {
       channel.refuse(error);
       return;

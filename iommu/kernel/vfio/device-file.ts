@@ -17,6 +17,7 @@ export class DeviceFile implements FileOperations {
   readonly pread?: NonNullable<FileOperations['pread']>;
   readonly pwrite?: NonNullable<FileOperations['pwrite']>;
   readonly registerPage?: NonNullable<FileOperations['registerPage']>;
+  readonly interruptPage?: NonNullable<FileOperations['interruptPage']>;
   readonly #ops: DeviceOps;
   readonly #profile: Profile;
 
@@ -28,6 +29,7 @@ export class DeviceFile implements FileOperations {
     if (ops.pread) this.pread = ops.pread.bind(ops);
     if (ops.pwrite) this.pwrite = ops.pwrite.bind(ops);
     if (ops.registerPage) this.registerPage = ops.registerPage.bind(ops);
+    if (ops.interruptPage) this.interruptPage = ops.interruptPage.bind(ops);
   }
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {

@@ -27,7 +27,10 @@ export interface FeatureRequest {
  * that the driver leaves out is EINVAL.
  */
 export interface DeviceOps
-  extends Pick<FileOperations, 'name' | 'pread' | 'pwrite' | 'mmap' | 'object' | 'registerPage' | 'release'> {
+  extends Pick<
+    FileOperations,
+    'name' | 'pread' | 'pwrite' | 'mmap' | 'object' | 'registerPage' | 'interruptPage' | 'release'
+  > {
   /** All ioctls but VFIO_DEVICE_FEATURE. */
   ioctl?: FileOperations['ioctl'];
   /**

@@ -71,6 +71,8 @@ export interface VcpuChannel {
   readonly callPage?: SharedPart;
   /** Its register pages, by device. Undefined: it asks the kernel for each access. */
   readonly registerPages: readonly (SharedPart | undefined)[];
+  /** The pages where their MSIs are posted, by device. */
+  readonly interruptPages: readonly (SharedPart | undefined)[];
 }
 
 /**

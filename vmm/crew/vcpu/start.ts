@@ -7,8 +7,10 @@ import { entropy } from '../../../devices/virtio/rng.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { EPOLLET, epollArm } from '../../../platform/libc/epoll.ts';
 import { POLLIN } from '../../../platform/libc/poll.ts';
+import { int32s } from '../../../platform/shared.ts';
 import { type PlacedBar, VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
+import { hartCount } from '../../machine/control/control-block.ts';
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
@@ -22,6 +24,7 @@ import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import { placeBars } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { runVcpu } from './loop.ts';
+import { PostedInterrupts } from './posted-interrupts.ts';
 import type { InitialState, MachineParts, VcpuChannel, VcpuInput, VcpuMessage, VirtioPart } from './protocol.ts';
 import { Vcpu } from './vcpu.ts';
 
@@ -31,6 +34,7 @@ export interface VcpuOptions {
   /** The running thread's way into the kernel. */
   readonly kernel: FileCalls;
   readonly registerPages?: VcpuChannel['registerPages'];
+  readonly interruptPages?: VcpuChannel['interruptPages'];
   readonly state: InitialState;
   /** Whether it lends harts to their threads, and blocks until they are back. */
   readonly lends?: boolean;
@@ -38,7 +42,7 @@ export interface VcpuOptions {
 }
 
 export function buildVcpu(options: VcpuOptions): Vcpu {
-  const { shared, parts, kernel, registerPages, state, lends = false, tell } = options;
+  const { shared, parts, kernel, registerPages, interruptPages, state, lends = false, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
     const { peerBars } = parts;
@@ -51,6 +55,13 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
   });
   const streams = (parts.listeners ?? []).map(({ fd }) => new SocketStream(fd, parts.news));
   const serial = typeof parts.serial === 'number' ? streams[parts.serial] : undefined;
+  const posted = new PostedInterrupts({
+    devices: state.pci.functions.map(({ routes: own }, i) => ({ page: interruptPages?.[i], routes: own })),
+    routes,
+    control: int32s(shared.control),
+    imsic: shared.imsic,
+    harts: hartCount(shared.control),
+  });
   const machine = new Machine({
     ram: parts.ram,
     ...(parts.accel ? { accel: parts.accel } : {}),
@@ -65,9 +76,10 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     input: new ConsoleInput(shared.input),
     output: new ConsoleOutput(shared.output, parts.serial === 'null' ? toNobody : serial && toStream(serial)),
     functions,
+    poll: () => posted.poll(),
   });
   if ('harts' in state) machine.restore(state);
-  return new Vcpu(machine, { shared, lends, tell });
+  return new Vcpu(machine, { shared, lends, posted, tell });
 }
 
 const toNobody: WriteBytes = ({ length }) => length;
@@ -96,13 +108,18 @@ function kindOf(part: VirtioPart, { streams, news }: Surroundings): VirtioKind {
   }
 }
 
+const NO_CHANNEL: VcpuChannel = { socket: -1, registerPages: [], interruptPages: [] };
+
 /** The thread's life. It throws errors that no guest can cause. */
 export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
   const { shared, parts, channel } = input;
-  const { socket, callPage, registerPages }: VcpuChannel = channel ?? { socket: -1, registerPages: [] };
+  const { socket, callPage, registerPages, interruptPages } = channel ?? NO_CHANNEL;
   try {
     const kernel = new TaskChannel(socket, () => callPage);
-    runVcpu(buildVcpu({ shared, parts, kernel, registerPages, state, lends: true, tell }), shared.control);
+    runVcpu(
+      buildVcpu({ shared, parts, kernel, registerPages, interruptPages, state, lends: true, tell }),
+      shared.control,
+    );
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

@@ -30,6 +30,7 @@ import type { VmShared } from '../vm-shared.ts';
 import { Budget, COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
 import { Lending } from './lending.ts';
 import { Loan } from './loan.ts';
+import type { PostedInterrupts } from './posted-interrupts.ts';
 import type { Suspended, VcpuMessage } from './protocol.ts';
 
 /** While the guest waits, a full stdout is tried again after this time. */
@@ -57,6 +58,7 @@ export interface VcpuSurroundings {
   readonly shared: VmShared;
   /** Whether the thread may block until a hart that it has lent is back. */
   readonly lends: boolean;
+  readonly posted: PostedInterrupts;
   tell(message: VcpuMessage): void;
 }
 
@@ -70,6 +72,7 @@ export class Vcpu {
   readonly #tell: (message: VcpuMessage) => void;
   readonly #crew: number;
   readonly #publisher: Publisher;
+  readonly #posted: PostedInterrupts;
   #running = false;
   /** The last request that main has an answer to: the guest runs under it, or has stopped. */
   #reported = -1;
@@ -84,7 +87,8 @@ export class Vcpu {
   #seen = 0;
   #counted = 0;
 
-  constructor(machine: Machine, { shared, tell, lends }: VcpuSurroundings) {
+  constructor(machine: Machine, { shared, tell, lends, posted }: VcpuSurroundings) {
+    this.#posted = posted;
     this.#machine = machine;
     this.#lending = new Lending(machine.harts, {
       control: int32s(shared.control),
@@ -135,6 +139,7 @@ export class Vcpu {
     this.#running = false;
     this.#waiting = 0;
     this.#lending.recall();
+    this.#posted.rest();
     const { clock, output, input } = this.#machine.shared;
     clock.stop();
     const atNs = monotonicNs();
@@ -154,7 +159,10 @@ export class Vcpu {
     if (!this.#running) clock.start();
     timer.update();
     this.#machine.shared.update();
-    this.#publisher.beforeSlice(!this.#running);
+    const mayPublish = this.#publisher.wanted;
+    if (mayPublish) this.#posted.rest();
+    else this.#posted.begin();
+    this.#publisher.beforeSlice(!this.#running, mayPublish);
     const start = monotonicNs();
     const reason = engine.run(budget.instructions);
     const end = monotonicNs();
@@ -206,6 +214,7 @@ export class Vcpu {
     if (this.#waiting === 0) this.#seen = seen;
     if (++this.#waiting < home.length) return RUN;
     this.#waiting = 0;
+    if (this.#posted.rest()) return RUN;
     const { output } = this.#machine.shared;
     let ms = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
     ms = Math.min(ms, this.#machine.shared.dueMs() ?? ms);
@@ -219,6 +228,7 @@ export class Vcpu {
   #reset(request: number): void {
     this.#waiting = 0;
     this.#lending.recall();
+    this.#posted.rest();
     this.#machine.shared.clock.stop();
     this.#publisher.machineIsReset();
     this.#machine.reset();

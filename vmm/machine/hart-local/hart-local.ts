@@ -60,6 +60,8 @@ export interface HartLocalOptions {
   /** Whether the hart takes its external interrupts from its interrupt file (AIA). */
   readonly aia: boolean;
   readonly surroundings: Surroundings;
+  /** Called whenever the hart looks at its interrupt lines. */
+  readonly poll?: () => void;
   mtime(): bigint;
 }
 
@@ -72,7 +74,8 @@ export class HartLocal {
   #exits = 0;
   #journal: Journal | undefined;
 
-  constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, aia, surroundings, mtime }: HartLocalOptions) {
+  constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, aia, ...machine }: HartLocalOptions) {
+    const { surroundings, mtime, poll } = machine;
     const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
@@ -99,6 +102,7 @@ export class HartLocal {
       lines,
       lineIndex: hartWords(number).lines,
       attention: ATTENTION,
+      ...(poll ? { poll } : {}),
       time: mtime,
     };
     this.engine = new Hart(options, accel === 'jit' ? translatorOf(number, ram) : undefined);

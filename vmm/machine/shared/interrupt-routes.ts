@@ -26,7 +26,8 @@ const Route = defineShared('interrupt route', {
   identity: atomic32, // vCPU: whose interrupt file and what in it, a routeTarget; 0 = dropped
   pad0: atomic32,
   delivered: word64, // interrupt thread, float64: eventfd counts taken
-  pad1: bytes(40),
+  posted: word64, // vCPU, float64: interrupts taken from the device's interrupt page
+  pad1: bytes(32),
 });
 
 export const INTERRUPT_ROUTES_BYTES = Header.size + MAX_ROUTES * Route.size;
@@ -66,7 +67,8 @@ export class InterruptRoutes {
     this.#words[word(route, Route.word.eventfd)] = eventfd;
     this.#words[word(route, Route.word.slot)] = slot;
     this.#words[word(route, Route.word.identity)] = identity;
-    this.#counts[long(route)] = delivered;
+    this.#counts[long(route, Route.word64.delivered)] = delivered;
+    this.#counts[long(route, Route.word64.posted)] = 0;
     this.#words[Header.word.count] = route + 1;
     return route;
   }
@@ -115,7 +117,12 @@ export class InterruptRoutes {
 
   /** Interrupt worker: `count` more interrupts were taken. */
   countDelivered(route: number, count: number): void {
-    this.#counts[long(route)]! += count;
+    this.#counts[long(route, Route.word64.delivered)]! += count;
+  }
+
+  /** vCPU: `count` more interrupts were posted. */
+  countPosted(route: number, count: number): void {
+    this.#counts[long(route, Route.word64.posted)]! += count;
   }
 
   /** Saves the routes. They are complete and steady only while the interrupt thread is parked. */
@@ -124,10 +131,10 @@ export class InterruptRoutes {
       eventfd: this.eventfd(route),
       slot: this.#words[word(route, Route.word.slot)]!,
       identity: this.identity(route),
-      delivered: this.#counts[long(route)]!,
+      delivered: this.#counts[long(route, Route.word64.delivered)]! + this.#counts[long(route, Route.word64.posted)]!,
     }));
   }
 }
 
 const word = (route: number, field: number): number => (Header.size + route * Route.size) / 4 + field;
-const long = (route: number): number => (Header.size + route * Route.size) / 8 + Route.word64.delivered;
+const long = (route: number, field: number): number => (Header.size + route * Route.size) / 8 + field;

@@ -37,6 +37,7 @@ import { MsiHardware, queueSize } from './msi-hardware.ts';
 import { MsixHardware } from './msix-hardware.ts';
 import { type OpenFunction, PciDeviceFile } from './pci-device-file.ts';
 import { PeerReturn } from './peer-return.ts';
+import { Posting } from './posting.ts';
 import { RamBars } from './ram-bars.ts';
 import { RegisterPages } from './register-pages.ts';
 import { findResources, type PciResources } from './resources.ts';
@@ -74,6 +75,7 @@ export class PciDevice implements VfioDevice {
   readonly #virqfds: Virqfds;
   readonly #ramBars: RamBars;
   readonly #registerPages: RegisterPages;
+  readonly #posting: Posting;
   readonly #peerReturn: PeerReturn;
   readonly #deviceMemory: DeviceMemoryTable;
   readonly #sources: EventfdSources;
@@ -110,6 +112,7 @@ export class PciDevice implements VfioDevice {
     const { msi, msix } = resources;
     this.#msi = msi && new Msi(new MsiHardware(pci, msi), fabric, grows);
     this.#msix = msix && new Msi(new MsixHardware(pci, msix), fabric, grows);
+    this.#posting = new Posting(this.#msi);
     this.#virqfds = new Virqfds(this.name, maxWatches);
     const interrupts = { intx: this.#intx, msi: this.#msi, msix: this.#msix, virqfds: this.#virqfds };
     this.#irqs = new Irqs({ resources, profile, sources, ...interrupts });
@@ -225,7 +228,17 @@ export class PciDevice implements VfioDevice {
     if (memoryEnabled()) this.#registerPages.restore();
     return {
       ...{ name: deviceName, object, resources, profile: this.#profile, irqs: this.#irqs, sources: this.#sources },
-      ...{ saved, config, barIo, barMmap, ioeventfds, lowPower, memoryEnabled, registerPages: this.#registerPages },
+      ...{
+        saved,
+        config,
+        barIo,
+        barMmap,
+        ioeventfds,
+        lowPower,
+        memoryEnabled,
+        registerPages: this.#registerPages,
+        posting: this.#posting,
+      },
       reset: () => this.#reset(memoryEnabled),
     };
   }
@@ -253,6 +266,7 @@ export class PciDevice implements VfioDevice {
     }
     if (this.#profile.peerMappings !== 'kept') this.#peerReturn.takeBack(enabled.barMmap.memories);
     this.#clearCommand(PCI_COMMAND_MASTER);
+    this.#posting.close();
     this.#irqs.disableAll();
     for (const messages of this.#messages) messages.dropKept();
     enabled.ioeventfds.closeAll();
@@ -268,6 +282,7 @@ export class PciDevice implements VfioDevice {
   /** The function goes on as it is; what belongs to this kernel ends. */
   #leave(enabled: Enabled): void {
     for (const messages of this.#messages) messages.leave();
+    this.#posting.close();
     this.#irqs.disableAll();
     enabled.ioeventfds.closeAll();
     enabled.barMmap.close();

@@ -5,7 +5,9 @@
  */
 import { einval, erange } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
+import { int32s, type SharedPart } from '../../../../platform/shared.ts';
 import { type DoorbellTable, HELD } from '../../../bus/interrupts.ts';
+import { takePosted } from '../../../bus/posted-interrupts.ts';
 import type { EventTrigger } from './event-trigger.ts';
 import type { MessageHardware } from './message-hardware.ts';
 import type { VectorAllocator } from './vector-allocator.ts';
@@ -49,6 +51,8 @@ export class Msi {
   /** The counts of vectors that this function no longer has. */
   #raised = 0;
   #dropped = 0;
+  /** Where messages are posted while a thread of the user looks there (posting.ts). */
+  #page: SharedPart | undefined;
   /** The numbers that the device sends since before this kernel: not enabled yet. */
   #kept: readonly (number | undefined)[] | undefined;
 
@@ -184,9 +188,17 @@ export class Msi {
    */
   leave(): void {
     if (!this.#enabled) return;
-    for (const number of this.#numbers()) this.#fabric.doorbells.setSource(number, HELD);
+    const { doorbells } = this.#fabric;
+    for (const number of this.#numbers()) {
+      doorbells.setPage(number, undefined, 0);
+      doorbells.setSource(number, HELD);
+    }
     this.#fabric.fence();
-    for (const vector of this.#vectors) vector?.trigger?.close();
+    for (const [i, vector] of this.#vectors.entries()) {
+      if (!vector?.trigger) continue;
+      doorbells.hold(vector.number, this.#takePosted(i));
+      vector.trigger.close();
+    }
     this.#vectors = [];
     this.#spare = [];
     this.#enabled = false;
@@ -278,6 +290,31 @@ export class Msi {
   }
 
   /**
+   * Posts the messages of vectors with a trigger in this page from here on. Undefined: no more, and
+   * what nobody has taken there signals the triggers.
+   */
+  post(page: SharedPart | undefined): void {
+    const { doorbells } = this.#fabric;
+    const armed = [...this.#vectors.entries()].filter(([, vector]) => vector?.trigger) as [number, Vector][];
+    if (this.#page && armed.length > 0) {
+      for (const [, { number }] of armed) doorbells.setPage(number, undefined, 0);
+      this.#fabric.fence();
+      for (const [i, { trigger }] of armed) this.#signalPosted(i, trigger!);
+    }
+    this.#page = page;
+    if (page) for (const [i, { number }] of armed) doorbells.setPage(number, page, i);
+  }
+
+  /** What was posted before vector `i` lost its trigger, or its page, signals the trigger. */
+  #signalPosted(i: number, trigger: EventTrigger): void {
+    for (let left = this.#takePosted(i); left > 0; left--) trigger.signal();
+  }
+
+  #takePosted(i: number): number {
+    return this.#page ? takePosted(int32s(this.#page), 0, i) : 0;
+  }
+
+  /**
    * Routes a vector to a new trigger. The order is mask, route, fence, close: the old trigger is
    * closed when no device worker can be using it. Only then the mask is lifted.
    */
@@ -288,27 +325,35 @@ export class Msi {
     if (old) this.#hardware.mask(i);
     vector.trigger = trigger;
     const held = this.#fabric.holds?.() ?? false;
-    this.#fabric.doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));
+    const { doorbells } = this.#fabric;
+    doorbells.setSource(number, trigger?.source ?? (held ? HELD : -1));
+    doorbells.setPage(number, trigger && this.#page, i);
     if (old || held) {
       this.#fabric.fence();
-      this.#fabric.doorbells.deliverPending(number);
+      doorbells.deliverPending(number);
+      if (old && !trigger) this.#signalPosted(i, old);
       old?.close();
     }
     if (trigger) this.#hardware.unmask(i);
   }
 
   #unroute(which: Iterable<number>): void {
-    const old: EventTrigger[] = [];
+    const { doorbells } = this.#fabric;
+    const old = new Map<number, EventTrigger>();
     for (const i of which) {
       const vector = this.#vectors[i];
       if (!vector?.trigger) continue;
-      old.push(vector.trigger);
+      old.set(i, vector.trigger);
       vector.trigger = undefined;
-      this.#fabric.doorbells.setSource(vector.number, -1);
+      doorbells.setPage(vector.number, undefined, 0);
+      doorbells.setSource(vector.number, -1);
     }
-    if (old.length === 0) return;
+    if (old.size === 0) return;
     this.#fabric.fence();
-    for (const trigger of old) trigger.close();
+    for (const [i, trigger] of old) {
+      this.#signalPosted(i, trigger);
+      trigger.close();
+    }
   }
 
   /** How many messages of this function have reached an eventfd since power-on. */

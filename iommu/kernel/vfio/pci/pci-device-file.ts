@@ -29,6 +29,7 @@ import { getHotResetInfo, hotReset } from './hot-reset.ts';
 import { getInfo, getIrqInfo, getRegionInfo } from './info.ts';
 import type { Ioeventfds } from './ioeventfd.ts';
 import type { Irqs } from './irqs.ts';
+import type { Posting } from './posting.ts';
 import type { RegisterPages } from './register-pages.ts';
 import type { PciResources } from './resources.ts';
 import { parseSetIrqs } from './set-irqs.ts';
@@ -49,6 +50,7 @@ export interface OpenFunction {
   readonly ioeventfds: Ioeventfds;
   readonly lowPower: LowPower;
   readonly registerPages: RegisterPages;
+  readonly posting: Posting;
   /** EINVAL for a device that cannot be reset. */
   reset(): number;
 }
@@ -132,6 +134,11 @@ export class PciDeviceFile implements DeviceOps {
   /** As RegisterPages.open. */
   registerPage(arena: PageArena, pass: (fd: number) => void): () => void {
     return this.#fn.registerPages.open(arena, pass);
+  }
+
+  /** As Posting.open. */
+  interruptPage(arena: PageArena, pass: (fd: number) => void): () => void {
+    return this.#fn.posting.open(arena, pass);
   }
 
   release(): void {

@@ -1,0 +1,59 @@
+/**
+ * The interrupt page: one page of shared memory between a thread of a client and the worker of a
+ * device, as the posted-interrupt descriptor is on a machine with hardware. While the thread runs,
+ * the worker posts the device's MSIs here, and the thread takes them without a system call. While
+ * it does not, each MSI signals its eventfd (SET_IRQS), as without a page.
+ *
+ * No interrupt is lost or comes twice between the two ways. The worker looks at `awake` again after
+ * it has posted: if the thread has gone to rest meanwhile, the worker takes the interrupt back and
+ * signals the eventfd, unless the thread has taken it. When the page goes (the client's exec or
+ * death, SET_IRQS), the kernel signals what lies there (iommu/kernel/vfio/pci/msi.ts).
+ */
+import { PAGE_SIZE } from '../../platform/page.ts';
+import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart } from '../../platform/shared.ts';
+
+/** MSI has no more vectors. */
+export const PAGE_VECTORS = 32;
+
+export const InterruptPage = defineShared('interrupt page', {
+  awake: atomic32, // client: 1 = its thread runs and will look at `posted`, once more after it put 0
+  pad0: bytes(60),
+  posted: atomic32, // worker sets bit n for vector n; client, worker and kernel clear it
+  pad1: bytes(60),
+  counts: atomic32s(PAGE_VECTORS), // worker adds; client, worker and kernel take. Before the bit in `posted`
+  pad2: bytes(PAGE_SIZE - 128 - 4 * PAGE_VECTORS),
+});
+
+/** The client's side: one thread of it. */
+export class InterruptPageClient {
+  readonly #words: Int32Array;
+
+  constructor(page: SharedPart) {
+    this.#words = int32s(page);
+  }
+
+  /** Interrupts may be posted from here on: the thread looks at them now and then. */
+  begin(): void {
+    Atomics.store(this.#words, InterruptPage.word.awake, 1);
+  }
+
+  /** Interrupts signal eventfds from here on. The next take() gets the last that were posted. */
+  end(): void {
+    Atomics.store(this.#words, InterruptPage.word.awake, 0); // pairs with the second load in postInterrupt
+  }
+
+  /** Takes what is posted: `deliver` gets each vector, and how often. False: there was nothing. */
+  // HOT: one load where nothing is posted
+  take(deliver: (vector: number, count: number) => void): boolean {
+    const words = this.#words;
+    const { posted, counts } = InterruptPage.word;
+    if (Atomics.load(words, posted) === 0) return false;
+    // pairs with the `or` in postInterrupt
+    for (let bits = Atomics.exchange(words, posted, 0); bits !== 0; bits &= bits - 1) {
+      const vector = 31 - Math.clz32(bits & -bits);
+      const count = Atomics.exchange(words, counts + vector, 0);
+      if (count !== 0) deliver(vector, count);
+    }
+    return true;
+  }
+}

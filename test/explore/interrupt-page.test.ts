@@ -1,0 +1,61 @@
+import { afterAll, describe, it } from 'vitest';
+import { stopActors } from './actors.ts';
+import { findsMutant, holds } from './expectations.ts';
+import { death, rest, revoked } from './interrupt-page.scenario.ts';
+import type { Mutant } from './scenario.ts';
+
+afterAll(stopActors);
+
+const client = 'iommu/abi/interrupt-page.ts';
+const worker = 'iommu/bus/posted-interrupts.ts';
+
+const mutants = {
+  noLookAfterPosting: {
+    name: 'no-look-after-posting',
+    file: worker,
+    find: '  if (Atomics.load(words, base + awake) !== 0) return 0;\n  if ((Atomics',
+    replace: '  return 0;\n  if ((Atomics',
+  },
+  signalsWhatIsTaken: {
+    name: 'signals-what-is-taken',
+    file: worker,
+    find: '  if ((Atomics.and(words, base + posted, ~bit) & bit) === 0) return 0; // it has looked after that\n  return takePosted(words, base, vector);\n',
+    replace: '  takePosted(words, base, vector);\n  return 1;\n',
+  },
+  countAfterTheBit: {
+    name: 'count-after-the-bit',
+    file: worker,
+    find: `  Atomics.add(words, base + counts + vector, 1);
+  Atomics.or(words, base + posted, bit); // pairs with the exchange in InterruptPageClient.take
+`,
+    replace: `  Atomics.or(words, base + posted, bit);
+  Atomics.add(words, base + counts + vector, 1);
+`,
+  },
+  countIsNoExchange: {
+    name: 'count-is-no-exchange',
+    file: client,
+    find: '      const count = Atomics.exchange(words, counts + vector, 0);\n',
+    replace:
+      '      const count = Atomics.load(words, counts + vector);\n      Atomics.store(words, counts + vector, 0);\n',
+  },
+} as const satisfies Record<string, Mutant>;
+
+const BOUND = { preemptions: 3 };
+
+describe('interrupts by a page of shared memory', () => {
+  it('arrive once each, by the page or by the eventfd, when the thread goes to rest', () => holds(rest, BOUND));
+  it('arrive once each when the page is taken away', () => holds(revoked, BOUND));
+  it('signal the eventfd when the thread has died', () => holds(death, BOUND));
+});
+
+describe('seeded bugs of interrupt pages', () => {
+  it.each([
+    { mutant: mutants.noLookAfterPosting, scenario: rest },
+    { mutant: mutants.signalsWhatIsTaken, scenario: rest },
+    { mutant: mutants.countAfterTheBit, scenario: rest },
+    { mutant: mutants.countIsNoExchange, scenario: rest },
+  ] as const)('$mutant.name is found and replayed', ({ mutant, scenario }) =>
+    findsMutant(scenario, mutant, 'check', BOUND),
+  );
+});

@@ -1,0 +1,93 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import { postInterrupt } from '../../../../iommu/bus/posted-interrupts.ts';
+import { int32s, newPart, type SharedPart } from '../../../../platform/shared.ts';
+import { PostedInterrupts } from '../../../../vmm/crew/vcpu/posted-interrupts.ts';
+import { controlBytes, hartWords } from '../../../../vmm/machine/control/control-block.ts';
+import { Imsic, imsicBytes } from '../../../../vmm/machine/hart-local/imsic.ts';
+import {
+  INTERRUPT_ROUTES_BYTES,
+  InterruptRoutes,
+  routeTarget,
+} from '../../../../vmm/machine/shared/interrupt-routes.ts';
+
+const HARTS = 2;
+
+let control: SharedPart;
+let imsic: SharedPart;
+let routes: InterruptRoutes;
+let pages: SharedPart[];
+let posted: PostedInterrupts;
+
+/** Two devices with a vector each; the second one’s goes to hart 1. */
+beforeEach(() => {
+  control = newPart(controlBytes(HARTS));
+  imsic = newPart(imsicBytes(HARTS));
+  routes = new InterruptRoutes(newPart(INTERRUPT_ROUTES_BYTES));
+  routes.add({ eventfd: 10, slot: 0, identity: routeTarget(0, 5), delivered: 100 });
+  routes.add({ eventfd: 11, slot: 1, identity: routeTarget(1, 40), delivered: 0 });
+  pages = [newPart(4096), newPart(4096)];
+  posted = new PostedInterrupts({
+    devices: [
+      { page: pages[0], routes: [0] },
+      { page: undefined, routes: [] },
+      { page: pages[1], routes: [1] },
+    ],
+    routes,
+    control: int32s(control),
+    imsic,
+    harts: HARTS,
+  });
+});
+
+/** Signals of the eventfd that are due. */
+const post = (page: number, vector = 0): number => postInterrupt(int32s(pages[page]!), 0, vector);
+const pending = (hart: number): readonly number[] => new Imsic(imsic, int32s(control), hart).save().pending;
+const wakes = (hart: number): number => int32s(control)[hartWords(hart).wake]!;
+
+describe('interrupts that are posted', () => {
+  it('signal eventfds until the vCPU runs, and when it rests', () => {
+    const before = post(0);
+    posted.begin();
+    const meanwhile = post(0);
+    posted.rest();
+
+    expect([before, meanwhile, post(0)]).toEqual([1, 0, 1]);
+  });
+
+  it('are pending in the interrupt file of the route’s hart, which is woken, when the vCPU looks', () => {
+    posted.begin();
+    post(0);
+    post(1);
+    posted.poll();
+
+    expect([pending(0)[0], pending(1)[1]]).toEqual([1 << 5, 1 << 8]);
+    expect([wakes(1) > 0, routes.save().map(({ delivered }) => delivered)]).toEqual([true, [101, 1]]);
+  });
+
+  it('keep a vCPU from its sleep that come just before', () => {
+    posted.begin();
+    post(0);
+
+    expect([posted.rest(), posted.rest(), pending(0)[0]]).toEqual([true, false, 1 << 5]);
+  });
+
+  it('are left to the worker by a vCPU that rests', () => {
+    posted.begin();
+    posted.rest();
+    const words = int32s(pages[0]!);
+    words[32] = 1; // counts[0]
+    words[16] = 1; // posted: a worker that will take it back
+    posted.poll();
+
+    expect(pending(0)[0]).toBe(0);
+  });
+
+  it('of a vector without route are dropped', () => {
+    posted.begin();
+    post(0, 7);
+    posted.poll();
+
+    expect(pending(0).every((word) => word === 0)).toBe(true);
+  });
+});

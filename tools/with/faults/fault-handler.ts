@@ -69,13 +69,19 @@ export class FaultHandler {
     } else goOn(tid, signal === SIGBUS && this.#isAccess(tid) ? 0 : signal);
   }
 
-  /** The thread has run into a mapped register, and the access is made. */
+  /** The thread has run into a mapped register, and the access is made. False: it gets its SIGBUS. */
   #isAccess(tid: number): boolean {
     const { code, vaddr } = faultOf(tid);
-    return code > 0 && this.#registers.areAt(tid, vaddr) && this.#access(tid);
+    if (code <= 0) return false;
+    try {
+      return this.#registers.areAt(tid, vaddr) && this.#access(tid);
+    } catch (error) {
+      // A bus error, as the hardware would say it; or the host has no room for another thread.
+      if (!(error instanceof SysError) || error.code === 'ESRCH') throw error;
+      return false;
+    }
   }
 
-  /** False: the thread gets its SIGBUS. */
   #access(tid: number): boolean {
     const regs = userRegs(tid);
     let floats: Uint8Array | undefined;
@@ -84,16 +90,12 @@ export class FaultHandler {
       return floats;
     };
     const cpu = new Cpu(regs, { read, write: (changed) => setUserFpregs(tid, changed) });
+    if (!cpu.is64Bit) return false;
     const code = new Uint8Array(MAX_LENGTH);
-    try {
-      const bytes = code.subarray(0, processVmRead(tid, Number(cpu.rip), code));
-      if (!execute(bytes, cpu, this.#registers.busOf(tid))) {
-        this.#say(`thread ${tid}: --map-registers does not know the instruction ${Buffer.from(bytes).toString('hex')}`);
-        return false;
-      }
-    } catch (error) {
-      if (!(error instanceof SysError) || error.code === 'ESRCH') throw error;
-      return false; // as the hardware would say it: a bus error
+    const bytes = code.subarray(0, processVmRead(tid, Number(cpu.rip), code));
+    if (!execute(bytes, cpu, this.#registers.busOf(tid))) {
+      this.#say(`thread ${tid}: --map-registers does not know the instruction ${Buffer.from(bytes).toString('hex')}`);
+      return false;
     }
     setUserRegs(tid, regs);
     return true;

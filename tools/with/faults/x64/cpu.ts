@@ -3,9 +3,12 @@
 /** Places of rax … r15, in the order of their numbers. */
 const GENERAL = [10, 11, 12, 5, 19, 4, 13, 14, 9, 8, 7, 6, 3, 2, 1, 0] as const;
 const RIP = 16;
+const CS = 17;
 const EFLAGS = 18;
 const FS_BASE = 21;
 const GS_BASE = 22;
+/** Linux's selector of 64-bit code (__USER_CS). */
+const USER_CS = 0x33n;
 /** Place of xmm0 in struct user_fpregs_struct. */
 const XMM = 160;
 const XMM_BYTES = 16;
@@ -39,6 +42,11 @@ export class Cpu {
 
   set rip(value: bigint) {
     this.regs[RIP] = value;
+  }
+
+  /** Its instructions mean what they mean in 64-bit mode. */
+  get is64Bit(): boolean {
+    return this.regs[CS] === USER_CS;
   }
 
   get flags(): bigint {

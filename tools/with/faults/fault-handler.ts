@@ -69,7 +69,7 @@ export class FaultHandler {
     } else goOn(tid, signal === SIGBUS && this.#isAccess(tid) ? 0 : signal);
   }
 
-  /** The thread has run into a mapped register, and the access is made. False: it gets its SIGBUS. */
+  /** The thread has run into a mapped register, and the access is made. False: it gets SIGBUS. */
   #isAccess(tid: number): boolean {
     const { code, vaddr } = faultOf(tid);
     if (code <= 0) return false;

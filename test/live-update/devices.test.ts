@@ -225,6 +225,41 @@ describe('a VMM with passed-through devices', () => {
   });
 });
 
+describe('registers as targets of other devices', () => {
+  it('are mapped where the guest has placed them, if that is asked for, and stay so over an update', async () => {
+    await startHost(EDU, 'capture', EDU);
+    const vmm = await startVmm([0, 1, 2], '--peer-bars', 'all');
+    const qmp = await vmm.monitor();
+    const bars = board.ask({ op: 'functions' }).flatMap((one) => one.bars.filter((bar) => bar !== null));
+    const unpinnedBytes = bars.reduce((sum, { size }) => sum + Math.max(size, 4096), 0);
+    const mapped = [{ mappings: 1 + bars.length, unpinnedBytes, invalidVaddrs: 0 }];
+    expect(info().containers).toMatchObject(mapped);
+    const writes = pteWrites();
+    expect(await update(qmp)).toMatchObject({ status: 'completed' });
+    expect(info().containers).toMatchObject(mapped);
+    expect([pteWrites(), faults()]).toEqual([writes, 0]);
+    expect(await vmm.stats()).toMatchObject({ dmaRoundTripsBad: 0, framesCorrupt: 0 });
+    await qmp.execute('system_reset'); // BARs decode no more, until the guest places them again
+    await expect.poll(() => pteWrites(), { timeout: 30_000 }).toBeGreaterThanOrEqual(writes + 2 * bars.length);
+    await expect.poll(() => info().containers[0]!.mappings, { timeout: 30_000 }).toBe(1 + bars.length);
+    qmp.close();
+  });
+
+  it('are not mapped unless that is asked for', async () => {
+    await startHost(EDU, 'capture');
+    await startVmm([0, 1]);
+    const [container] = info().containers;
+    expect([container!.mappings, container!.unpinnedBytes]).toEqual([1, undefined]);
+  });
+
+  it('are memory or all', async () => {
+    const vmm = new VmmProcess('hello', '--peer-bars', 'some');
+    expect(await vmm.exited).toEqual([1, null]);
+    expect(vmm.errors).toBe('vmm: --peer-bars some: give memory or all\n');
+    expect(await vmm.end()).toEqual([]);
+  });
+});
+
 describe('a VMM that maps the wrong memory after an update', () => {
   it('is found out: the guest does not survive it', async () => {
     await startHost('capture');

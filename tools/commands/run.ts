@@ -45,6 +45,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --accel golden|jit            what executes the guest: the interpreter, or translations of hot code to WebAssembly (default)
   --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
   --persist tables|container    with --pkernfs: what outlives the kernel; container: no MAP_DMA is made again (default tables)
+  --peer-bars memory|all        which BARs of each other passed-through devices reach by DMA: of memory (default), or of registers, too
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
   --guardian always|update      when a second process stands by that takes the guest over if this one dies: while an update is under
                                 way (default), or always. That makes the guest slower: its state is published all the time
@@ -71,6 +72,7 @@ const GUEST_OPTIONS = {
   guardian: { type: 'string' },
   pkernfs: { type: 'string' },
   persist: { type: 'string' },
+  'peer-bars': { type: 'string' },
 } as const;
 const GUEST_OPTION_NAMES = Object.keys(GUEST_OPTIONS) as (keyof typeof GUEST_OPTIONS)[];
 const LONG = [...GUEST_OPTION_NAMES, 'drive', 'netdev', 'chardev', 'host', 'kernel', 'device', 'iommu', 'qmp'];

@@ -80,6 +80,13 @@ export function getRegion(calls: FileCalls, device: number, index: number): Regi
   return { offset: Number(offset), size: Number(size) };
 }
 
+/** VFIO_DEVICE_GET_REGION_INFO: VFIO_REGION_INFO_FLAG_*. EINVAL as getRegion. */
+export function getRegionFlags(calls: FileCalls, device: number, index: number): number {
+  const info = RegionInfo.bytes({ argsz: RegionInfo.size, index });
+  calls.ioctl(device, VFIO_DEVICE_GET_REGION_INFO, info);
+  return RegionInfo.read(viewOf(info)).flags;
+}
+
 /**
  * Sets COMMAND.MEMORY and COMMAND.MASTER. From now on the device's BARs answer, and the device may
  * do DMA and send MSIs.

@@ -8,6 +8,7 @@ import {
   PCI_BASE_ADDRESS_MEM_PREFETCH,
   PCI_BASE_ADDRESS_SPACE_IO,
 } from '../../iommu/abi/pci-regs.ts';
+import { VFIO_REGION_INFO_FLAG_MMAP } from '../../iommu/abi/vfio.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { hex } from '../../platform/hex.ts';
@@ -15,7 +16,13 @@ import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc/eventfd.
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list, nullable, object, type Shaped } from '../../platform/shape.ts';
 import { askHost } from '../client/control.ts';
-import { DEVICE_DESCRIPTION, DEVICE_DESCRIPTION_1, type DeviceDescription, describeDevice } from '../client/device.ts';
+import {
+  DEVICE_DESCRIPTION,
+  DEVICE_DESCRIPTION_1,
+  type DeviceDescription,
+  describeDevice,
+  getRegionFlags,
+} from '../client/device.ts';
 import { openDevice } from '../client/group.ts';
 import { KernelClient } from '../client/kernel-client.ts';
 import {
@@ -87,6 +94,12 @@ export type VfioState = StateOf<typeof VFIO_SECTION>;
 
 export const NO_DEVICES: VfioState = { version: 3, container: null, devices: [] };
 
+interface OpenOptions {
+  readonly guest?: PersistentGuest | undefined;
+  /** Memory alone, or registers, too. */
+  readonly peerBars: 'memory' | 'all';
+}
+
 export class PassthroughHost {
   readonly client: KernelClient;
   readonly container: PassthroughContainer;
@@ -110,13 +123,14 @@ export class PassthroughHost {
 
   /**
    * Opens the devices `bdfs` and lets them reach guest RAM. `guest`: if it is in memory that
-   * outlives the host's kernel. ENODEV: the host has no such device.
+   * outlives the host's kernel. `peerBars`: which BARs of each other they reach. ENODEV: the host
+   * has no such device.
    */
   static open(
     socketPath: string,
     bdfs: readonly string[],
     ram: DmaRange & { readonly vaddr: number },
-    guest?: PersistentGuest,
+    { guest, peerBars: reached }: OpenOptions,
   ): PassthroughHost {
     const client = new KernelClient(socketPath);
     const { container, devices } = openDevices(client, bdfs, guest);
@@ -124,7 +138,7 @@ export class PassthroughHost {
     mapRam(container, { iova, offset, size }, vaddr);
     const peerBars = unplaced(
       devices.map(({ description }) => description),
-      (device, bar) => isMemory(client, device, bar),
+      (device, bar) => (reached === 'all' ? canBeMapped(client, device, bar) : isMemory(client, device, bar)),
     );
     return new PassthroughHost(client, container, devices, peerBars);
   }
@@ -201,3 +215,7 @@ function isMemory(client: KernelClient, device: DeviceDescription, bar: number):
   client.pread(device.fd, device.config.offset + PCI_BASE_ADDRESS_0 + 4 * bar, flags);
   return (flags[0]! & (PCI_BASE_ADDRESS_SPACE_IO | PCI_BASE_ADDRESS_MEM_PREFETCH)) === PCI_BASE_ADDRESS_MEM_PREFETCH;
 }
+
+/** Memory or registers that the kernel gives to users (PCI-1): not what has an MSI-X table. */
+const canBeMapped = (client: KernelClient, { fd }: DeviceDescription, bar: number): boolean =>
+  (getRegionFlags(client, fd, bar) & VFIO_REGION_INFO_FLAG_MMAP) !== 0;

@@ -1,12 +1,13 @@
 /**
- * The devices' BARs that are memory, as targets of each other's DMA. Where the guest lets such a
- * BAR decode, its container maps it at iova = gpa, as it does with RAM. The thread that runs the
- * guest maps and unmaps, because the guest's next instruction may start a DMA. Main knows at rest
- * where the BARs are, and gives the mappings their vaddrs in the next image.
+ * The devices' BARs that are memory (with --peer-bars all, those of registers, too), as targets of
+ * each other's DMA. Where the guest lets such a BAR decode, its container maps it at iova = gpa, as
+ * it does with RAM. The thread that runs the guest maps and unmaps, because the guest's next
+ * instruction may start a DMA. Main knows at rest where the BARs are, and gives the mappings their
+ * vaddrs in the next image.
  *
  * A BAR stays mapped into this process as long as its image lives: a mediated device reaches it by
- * the vaddr. NOT MODELLED: BARs of registers as targets. The guest moves a BAR in the probation of
- * an update and the new image then dies: the BAR keeps the vaddr of the dead process.
+ * the vaddr. NOT MODELLED: the guest moves a BAR in the probation of an update and the new image
+ * then dies: the BAR keeps the vaddr of the dead process.
  */
 import { VFIO_DMA_MAP_FLAG_VADDR } from '../../iommu/abi/vfio.ts';
 import { SysError } from '../../platform/errno.ts';
@@ -49,14 +50,14 @@ export interface PeerBarParts {
 const placeAt = (places: SharedPart, index: number): Float64Array =>
   float64s(within(places, index * Place.size, Place.size));
 
-/** The BARs of which `of` says that they are memory, before the guest has placed them. */
+/** The BARs that are targets, before the guest has placed them. */
 export function unplaced(
   devices: readonly DeviceDescription[],
-  isMemory: (device: DeviceDescription, bar: number) => boolean,
+  isTarget: (device: DeviceDescription, bar: number) => boolean,
 ): PeerBarState[] {
   return devices.flatMap((description, device) =>
     description.bars.flatMap(({ size }, bar) =>
-      size > 0 && isMemory(description, bar) ? [{ device, bar, size, iova: null }] : [],
+      size > 0 && isTarget(description, bar) ? [{ device, bar, size, iova: null }] : [],
     ),
   );
 }

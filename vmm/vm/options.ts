@@ -35,6 +35,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (pkernfs !== undefined && !/^[\w.-]{1,32}$/.test(pkernfs)) throw einval(`--pkernfs ${pkernfs}: no name of a file`);
   const { persist } = values;
   if (persist !== 'tables' && persist !== 'container') throw einval(`--persist ${persist}: give tables or container`);
+  const peerBars = values['peer-bars'];
+  if (peerBars !== 'memory' && peerBars !== 'all') throw einval(`--peer-bars ${peerBars}: give memory or all`);
   if (pkernfs !== undefined && devices.length === 0) throw einval('--pkernfs: only for a guest with vfio-pci devices');
   if (
     pkernfs !== undefined &&
@@ -65,6 +67,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(guardian === 'always' ? { guardian } : {}),
     ...(pkernfs === undefined ? {} : { pkernfs }),
     ...(persist === 'container' ? { persist } : {}),
+    ...(peerBars === 'all' ? { peerBars } : {}),
     ...(inject === undefined ? {} : { inject }),
   };
 }
@@ -123,6 +126,7 @@ function parse(args: readonly string[]) {
         qmp: { type: 'string' },
         pkernfs: { type: 'string' },
         persist: { type: 'string', default: 'tables' },
+        'peer-bars': { type: 'string', default: 'memory' },
         lifeline: { type: 'string' },
         guardian: { type: 'string', default: 'update' },
         inject: { type: 'string' },

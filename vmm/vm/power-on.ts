@@ -52,11 +52,14 @@ function ramOf({ host, memory, pkernfs }: VmOptions): number {
   }
 }
 
-function openHost({ host, devices, memory, pkernfs, persist }: VmOptions, ram: Mapping): PassthroughHost | undefined {
+function openHost(
+  { host, devices, memory, pkernfs, persist, peerBars }: VmOptions,
+  ram: Mapping,
+): PassthroughHost | undefined {
   if (host === undefined || devices.length === 0) return undefined;
   const range = { iova: RAM_BASE, offset: 0, size: memory, vaddr: ram.vaddr };
   const guest = pkernfs === undefined ? undefined : { name: pkernfs, withEntries: persist === 'container' };
-  return PassthroughHost.open(host, devices, range, guest);
+  return PassthroughHost.open(host, devices, range, { guest, peerBars: peerBars ?? 'memory' });
 }
 
 /**

@@ -45,6 +45,8 @@ const VM_OPTIONS = object(
     pkernfs: text,
     /** Its container's mappings are there, too: nothing is mapped again after a kexec. */
     persist: oneOf('container'),
+    /** Devices reach the registers of each other by DMA, too; absent: memory only. */
+    peerBars: oneOf('all'),
     /** Path of the monitor's socket. */
     qmp: text,
     /** A fd that ends with the process that started the VMM. The VMM ends with it. */

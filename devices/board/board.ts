@@ -171,7 +171,7 @@ export class Board {
     const bells: (SharedArrayBuffer | undefined)[] = Array(NR_PEERS).fill(undefined);
     for (const { bdf, mailbox } of functions) bells[slotOf(bdf)] = mailbox;
     for (const [i, device] of plan.entries()) {
-      const { model, bdf, properties, barAddresses, interruptLine } = device;
+      const { model, bdf, properties, barAddresses, interruptLine, rom } = device;
       const pciFunction = functions[i]!;
       const { port, ranges } = this.#memory.subscribe();
       const thread = new DeviceThread({
@@ -181,6 +181,7 @@ export class Board {
           properties,
           barAddresses,
           interruptLine,
+          rom,
           interrupts: this.#interrupts,
           pages: this.#pages,
           spinners: this.#spinners,

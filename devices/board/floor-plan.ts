@@ -4,8 +4,9 @@
  */
 import { einval } from '../../platform/errno.ts';
 import type { Bar } from '../kit/device.ts';
-import { barsOf, identityOf } from '../kit/function-properties.ts';
+import { barsOf, identityOf, romOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
+import { romShape } from '../kit/rom.ts';
 import { type Model, modelOf } from './device-types.ts';
 import { assignBars, interruptLine } from './firmware.ts';
 import { PciBus, slotOf } from './pci-bus.ts';
@@ -30,6 +31,8 @@ export interface PlannedDevice {
   /** IOMMU group. The device is alone in it. */
   readonly group: number;
   readonly bars: readonly Bar[];
+  /** The bytes of its expansion ROM; undefined for a function without. */
+  readonly rom: Uint8Array | undefined;
   /** The addresses that firmware has written: BAR index → pa or first port. */
   readonly barAddresses: Readonly<Record<number, number>>;
   readonly interruptLine: number;
@@ -52,16 +55,17 @@ export function planDevices({ devices, units, firstGroup }: PlanOptions): Planne
     const unit = unitOf(model, iommu, units);
     const values = parseProperties(type, model.type.properties, properties);
     const { interruptPin } = identityOf(model.type.identity, values);
-    return { ...device, model, unit, bars: barsOf(model.type, values), interruptPin };
+    return { ...device, model, unit, bars: barsOf(model.type, values), rom: romOf(values), interruptPin };
   });
-  const addresses = assignBars(parsed.map(({ bars }) => bars));
-  return parsed.map(({ model, properties, bdf, unit, bars, interruptPin }, i) => ({
+  const addresses = assignBars(parsed.map(({ bars, rom }) => (rom ? [...bars, romShape(rom)] : bars)));
+  return parsed.map(({ model, properties, bdf, unit, bars, rom, interruptPin }, i) => ({
     model,
     properties,
     bdf,
     unit,
     group: firstGroup + i,
     bars,
+    rom,
     barAddresses: addresses[i]!,
     interruptLine: interruptLine(slotOf(bdf), interruptPin),
   }));

@@ -11,6 +11,7 @@ import {
   PCI_COMMAND_MEMORY,
   PCI_COMMAND_SERR,
   PCI_INTERRUPT_LINE,
+  PCI_ROM_ADDRESS,
 } from '../../iommu/abi/pci-regs.ts';
 import type { PeerHandler } from '../../iommu/bus/peer-cycles.ts';
 import { type Halves, type MailboxHandler, REGION_CONFIG } from '../../platform/mailbox.ts';
@@ -27,6 +28,7 @@ import { Interrupts, type LevelLine } from './interrupts.ts';
 import { MsiCapability } from './msi.ts';
 import { MsixCapability } from './msix.ts';
 import { type PropertyTable, type PropertyValues, parseProperties } from './properties.ts';
+import { ExpansionRom, ROM_REGION } from './rom.ts';
 
 /** Lets the BARs answer other devices while the function decodes memory (iommu/bus/bar-gate.ts). */
 export interface BarDecoder {
@@ -40,6 +42,8 @@ export interface Slot {
   readonly timeline: DmaRecord;
   readonly control: DeviceControl;
   readonly memoryBars: BarDecoder;
+  /** The bytes of its expansion ROM. Absent: it has none. */
+  readonly rom?: Uint8Array | undefined;
   /** The low half of the serial number that a PCI Express function has. Default: 0. */
   readonly serial?: number;
 }
@@ -61,6 +65,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
   readonly #bars = new Map<number, Bar>();
   readonly #control: DeviceControl;
   readonly #memoryBars: BarDecoder;
+  readonly #rom: ExpansionRom | undefined;
   readonly #express: ExpressCapability | undefined;
   /** What starts a function-level reset. */
   readonly #reset: ResetCapability | undefined;
@@ -80,6 +85,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     const vectors = msixVectorsOf(values);
     const msix = vectors > 0 ? new MsixCapability(config, vectors) : undefined;
     this.#msix = msix;
+    this.#rom = slot.rom && new ExpansionRom(config, slot.rom);
     const flr = hasFlr(values);
     this.#express = isPcie(values) ? new ExpressCapability(config, flr, slot.serial ?? 0) : undefined;
     this.#reset = this.#express ?? (flr ? new FlrCapability(config) : undefined);
@@ -102,7 +108,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
    */
   boot(addresses: Readonly<Record<number, number>>, interruptLine: number): void {
     for (const [index, start] of Object.entries(addresses)) {
-      const at = PCI_BASE_ADDRESS_0 + Number(index) * 4;
+      const at = Number(index) === ROM_REGION ? PCI_ROM_ADDRESS : PCI_BASE_ADDRESS_0 + Number(index) * 4;
       this.config.write(at, 4, start % 2 ** 32);
       if (this.#bars.get(Number(index))?.width === 64) this.config.write(at + 4, 4, Math.floor(start / 2 ** 32));
     }
@@ -122,8 +128,13 @@ export class Endpoint implements MailboxHandler, PeerHandler {
       if (this.#express && this.#control.take('uncorrectable-error')) this.#express.recordError();
       return this.config.read(offset, size);
     }
+    if (region === ROM_REGION) return this.#readRom(offset, size) ?? ONES;
     const bar = this.#decode(region, offset, size);
     return bar ? readRegisters(this.#registersOf(region), bar.access, offset, size) : ONES;
+  }
+
+  #readRom(offset: number, size: number): Halves | undefined {
+    return this.config.command(PCI_COMMAND_MEMORY) ? this.#rom?.read(offset, size) : undefined;
   }
 
   write(region: number, offset: number, size: number, lo: number, hi: number): void {

@@ -3,13 +3,15 @@ import type { Identity } from './config-space.ts';
 import type { Defect } from './control.ts';
 import type { Bar, DeviceType, RegisterBar } from './device.ts';
 import { MAX_MSIX_VECTORS, MSIX_BAR, MSIX_BAR_BYTES } from './msix.ts';
-import { integer, onOff, type PropertyTable, type PropertyValues } from './properties.ts';
+import { integer, onOff, type PropertyTable, type PropertyValues, path } from './properties.ts';
+import { readRom } from './rom.ts';
 
 /** For the property table of a device type. */
 export const FUNCTION_PROPERTIES = {
   flr: onOff(false, 'it can be reset by itself (function-level reset, Advanced Features capability)'),
   intx: onOff(true, 'it has an INTx pin; off: as a virtual function'),
   pcie: onOff(false, 'it is a PCI Express function: extended configuration space, error reporting'),
+  romfile: path('a file with the expansion ROM of the function'),
   msix: integer(0, { from: 0, to: MAX_MSIX_VECTORS }, 'MSI-X vectors, their table in BAR 1; 0: it has no MSI-X'),
 };
 
@@ -37,6 +39,10 @@ const MSIX_REGISTERS: RegisterBar = {
   prefetchable: false,
   access: { min: 4, max: 4, odd: 'split', small: 'refuse' },
 };
+
+/** The bytes of its expansion ROM; undefined for a function without. EINVAL: it cannot be read. */
+export const romOf = ({ romfile }: Values): Uint8Array | undefined =>
+  typeof romfile === 'string' ? readRom(romfile) : undefined;
 
 /** 0 for a function without MSI-X. */
 export const msixVectorsOf = ({ msix }: Values): number => (typeof msix === 'number' ? msix : 0);

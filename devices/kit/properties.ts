@@ -111,6 +111,17 @@ export function name(what: string): Property<string | undefined> {
   };
 }
 
+/** The path of a file; undefined if the user gives none. */
+export function path(what: string): Property<string | undefined> {
+  return {
+    default: undefined,
+    defaultText: 'none',
+    what,
+    expected: 'the path of a file',
+    parse: (text) => (text === '' || text.includes('\0') ? undefined : text),
+  };
+}
+
 /** One of some words. */
 export function choice(byDefault: string, words: readonly string[], what: string): Property<string> {
   return {

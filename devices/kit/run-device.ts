@@ -43,6 +43,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     control,
     memoryBars: new BarGate(data.barGate),
     serial: data.bdf,
+    rom: data.rom,
   };
   const endpoint = new Endpoint(type, slot, data.properties);
   endpoint.boot(data.barAddresses, data.interruptLine);

@@ -18,7 +18,7 @@ export class EndpointFunction implements PciAccess {
   readonly control = new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES));
   readonly #endpoint: Endpoint;
 
-  constructor(type: DeviceType, properties: Readonly<Record<string, string>>) {
+  constructor(type: DeviceType, properties: Readonly<Record<string, string>>, rom?: Uint8Array) {
     const dma = {
       read: () => 0,
       write: () => 0,
@@ -38,10 +38,11 @@ export class EndpointFunction implements PciAccess {
         timeline: { record: () => undefined },
         control: this.control,
         memoryBars: { setDecoding: () => undefined },
+        rom,
       },
       properties,
     );
-    this.#endpoint.boot({ 0: 0xc000_0000, 1: 0xc010_0000 }, 10);
+    this.#endpoint.boot({ 0: 0xc000_0000, 1: 0xc010_0000, ...(rom ? { 6: 0xc020_0000 } : {}) }, 10);
   }
 
   readConfig(offset: number, size: number): number {

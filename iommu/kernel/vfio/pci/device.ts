@@ -41,6 +41,7 @@ import { Posting } from './posting.ts';
 import { RamBars } from './ram-bars.ts';
 import { RegisterPages } from './register-pages.ts';
 import { findResources, type PciResources } from './resources.ts';
+import { Rom } from './rom.ts';
 import { VirtualConfig } from './virtual-config.ts';
 
 export interface PciDeviceOptions {
@@ -59,7 +60,6 @@ export interface PciDeviceOptions {
 /** The state that lasts from the first open to the last close. */
 interface Enabled extends OpenFunction {
   readonly saved: ConfigState;
-  readonly memoryEnabled: () => boolean;
 }
 
 export class PciDevice implements VfioDevice {
@@ -228,6 +228,7 @@ export class PciDevice implements VfioDevice {
     if (memoryEnabled()) this.#registerPages.restore();
     return {
       ...{ name: deviceName, object, resources, profile: this.#profile, irqs: this.#irqs, sources: this.#sources },
+      rom: resources.romSize > 0 ? new Rom(pci, resources.romSize) : undefined,
       ...{
         saved,
         config,

@@ -22,6 +22,7 @@ import {
   VFIO_PCI_NUM_IRQS,
   VFIO_PCI_NUM_REGIONS,
   VFIO_PCI_OFFSET_SHIFT,
+  VFIO_PCI_ROM_REGION_INDEX,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_REGION_INFO_CAP_MSIX_MAPPABLE,
   VFIO_REGION_INFO_FLAG_CAPS,
@@ -32,6 +33,7 @@ import {
 import type { Profile } from '../../core/profile.ts';
 import type { UserArg } from '../../core/user-arg.ts';
 import type { Bar, PciResources } from './resources.ts';
+import type { Rom } from './rom.ts';
 
 /** The struct up to num_irqs; later fields came with later kernels. */
 const LEAST_DEVICE_INFO = 16;
@@ -65,10 +67,10 @@ function padded(view: DataView): DataView {
  * with the MSI-X table can be mapped all the same; where argsz has no room for it, argsz says how
  * much it needs.
  */
-export function getRegionInfo(arg: UserArg, resources: PciResources): number {
+export function getRegionInfo(arg: UserArg, resources: PciResources, rom: Rom | undefined): number {
   const asked = RegionInfo.read(arg.copyIn(RegionInfo.size));
   if (asked.argsz < RegionInfo.size) throw einval(`region info: argsz ${asked.argsz}`);
-  const { size, flags } = region(asked.index, resources);
+  const { size, flags } = region(asked.index, resources, rom);
   const offset = BigInt(asked.index) << BigInt(VFIO_PCI_OFFSET_SHIFT);
   const info = { ...asked, flags, size: BigInt(size), offset };
   if ((flags & VFIO_REGION_INFO_FLAG_MMAP) !== 0 && resources.msix?.bar === asked.index) {
@@ -83,11 +85,18 @@ export function getRegionInfo(arg: UserArg, resources: PciResources): number {
   return 0;
 }
 
-/** NOT MODELLED: ROM (size 0), VGA. */
-function region(index: number, { bars, configSize }: PciResources): { readonly size: number; readonly flags: number } {
+/** NOT MODELLED: VGA. */
+function region(
+  index: number,
+  { bars, configSize }: PciResources,
+  rom: Rom | undefined,
+): { readonly size: number; readonly flags: number } {
   if (index >= VFIO_PCI_VGA_REGION_INDEX) throw einval(`no region ${index}`);
   const readWrite = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
   if (index === VFIO_PCI_CONFIG_REGION_INDEX) return { size: configSize, flags: readWrite };
+  if (index === VFIO_PCI_ROM_REGION_INDEX && rom?.hasImage()) {
+    return { size: rom.size, flags: VFIO_REGION_INFO_FLAG_READ };
+  }
   const bar = bars[index];
   if (!bar) return { size: 0, flags: 0 };
   return { size: bar.size, flags: readWrite | (isMappable(bar) ? VFIO_REGION_INFO_FLAG_MMAP : 0) };

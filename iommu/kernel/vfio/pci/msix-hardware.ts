@@ -4,8 +4,6 @@
  * the user's COMMAND says (vfio_pci_memory_lock_and_enable).
  */
 import {
-  PCI_COMMAND,
-  PCI_COMMAND_MEMORY,
   PCI_MSIX_ENTRY_CTRL_MASKBIT,
   PCI_MSIX_ENTRY_DATA,
   PCI_MSIX_ENTRY_LOWER_ADDR,
@@ -17,6 +15,7 @@ import {
   PCI_MSIX_FLAGS_MASKALL,
 } from '../../../abi/pci-regs.ts';
 import type { PciAccess } from './access.ts';
+import { withMemory } from './memory-decoding.ts';
 import type { MessageHardware } from './message-hardware.ts';
 import type { MsixTable } from './resources.ts';
 
@@ -128,10 +127,6 @@ export class MsixHardware implements MessageHardware {
   }
 
   #withMemory(access: () => void): void {
-    const command = this.#pci.readConfig(PCI_COMMAND, 2);
-    const decodes = (command & PCI_COMMAND_MEMORY) !== 0;
-    if (!decodes) this.#pci.writeConfig(PCI_COMMAND, 2, command | PCI_COMMAND_MEMORY);
-    access();
-    if (!decodes) this.#pci.writeConfig(PCI_COMMAND, 2, command);
+    withMemory(this.#pci, access);
   }
 }

@@ -17,6 +17,7 @@ import {
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_OFFSET_SHIFT,
+  VFIO_PCI_ROM_REGION_INDEX,
 } from '../../../abi/vfio.ts';
 import type { Caller, MappedFile, MmapRequest } from '../../core/open-file.ts';
 import type { Profile } from '../../core/profile.ts';
@@ -32,6 +33,7 @@ import type { Irqs } from './irqs.ts';
 import type { Posting } from './posting.ts';
 import type { RegisterPages } from './register-pages.ts';
 import type { PciResources } from './resources.ts';
+import type { Rom } from './rom.ts';
 import { parseSetIrqs } from './set-irqs.ts';
 import type { VirtualConfig } from './virtual-config.ts';
 
@@ -41,6 +43,9 @@ export interface OpenFunction {
   /** The fd of the function's object. */
   readonly object: number;
   readonly resources: PciResources;
+  /** Undefined for a function without expansion ROM. */
+  readonly rom: Rom | undefined;
+  readonly memoryEnabled: () => boolean;
   readonly profile: Profile;
   readonly sources: EventfdSources;
   readonly irqs: Irqs;
@@ -69,12 +74,12 @@ export class PciDeviceFile implements DeviceOps {
   }
 
   ioctl(nr: number, arg: UserArg, caller: Caller): number | Promise<number> {
-    const { profile, resources, irqs, ioeventfds } = this.#fn;
+    const { profile, resources, rom, irqs, ioeventfds } = this.#fn;
     switch (nr) {
       case VFIO_DEVICE_GET_INFO:
         return getInfo(arg, profile, resources);
       case VFIO_DEVICE_GET_REGION_INFO:
-        return getRegionInfo(arg, resources);
+        return getRegionInfo(arg, resources, rom);
       case VFIO_DEVICE_GET_IRQ_INFO:
         return getIrqInfo(arg, resources, profile, (index) => irqs.count(index));
       case VFIO_DEVICE_SET_IRQS:
@@ -103,11 +108,12 @@ export class PciDeviceFile implements DeviceOps {
     return arming ? arming.then(() => 0) : 0;
   }
 
-  /** EINVAL for a region that does not exist; there is no ROM and no VGA. */
+  /** EINVAL for a region that does not exist; there is no VGA. */
   pread(offset: bigint, length: number): Uint8Array {
     const { index, at } = regionOf(offset);
-    const { config, barIo, resources } = this.#fn;
+    const { config, barIo, resources, rom, memoryEnabled } = this.#fn;
     if (index === VFIO_PCI_CONFIG_REGION_INDEX) return config.read(at, length);
+    if (index === VFIO_PCI_ROM_REGION_INDEX && rom) return rom.read(at, length, memoryEnabled);
     const bar = resources.bars[index];
     if (!bar) throw einval(`no region ${index}`);
     return barIo.read(bar, at, length, resources.msix);

@@ -1,6 +1,6 @@
 /**
  * The resources of a function: BARs, capabilities, interrupts. The PCI core finds them once, when
- * the kernel starts. NOT MODELLED: expansion ROMs.
+ * the kernel starts.
  */
 
 import {
@@ -37,6 +37,8 @@ import {
   PCI_MSIX_FLAGS_QSIZE,
   PCI_MSIX_TABLE,
   PCI_MSIX_TABLE_BIR,
+  PCI_ROM_ADDRESS,
+  PCI_ROM_ADDRESS_MASK,
   PCI_STATUS,
   PCI_STATUS_CAP_LIST,
   PCI_STD_HEADER_SIZEOF,
@@ -77,6 +79,8 @@ export interface PciResources {
    * BAR.
    */
   readonly bars: readonly (Bar | undefined)[];
+  /** Bytes of the expansion ROM; 0 without one. */
+  readonly romSize: number;
   readonly capabilities: readonly Capability[];
   /** Those of the extended configuration space, in the order of their chain. */
   readonly extended: readonly Capability[];
@@ -113,6 +117,7 @@ export function findResources(pci: PciAccess): PciResources {
   return {
     configSize,
     bars: sizeBars(pci),
+    romSize: sizeRom(pci),
     capabilities,
     extended,
     errors: extended.find(({ id }) => id === PCI_EXT_CAP_ID_ERR)?.at,
@@ -151,6 +156,15 @@ function sizeBars(pci: PciAccess): (Bar | undefined)[] {
   }
   pci.writeConfig(PCI_COMMAND, 2, command);
   return bars;
+}
+
+/** As sizeBars; the ROM does not decode meanwhile. */
+function sizeRom(pci: PciAccess): number {
+  const was = pci.readConfig(PCI_ROM_ADDRESS, 4);
+  pci.writeConfig(PCI_ROM_ADDRESS, 4, PCI_ROM_ADDRESS_MASK);
+  const mask = pci.readConfig(PCI_ROM_ADDRESS, 4) & PCI_ROM_ADDRESS_MASK;
+  pci.writeConfig(PCI_ROM_ADDRESS, 4, was);
+  return -mask >>> 0;
 }
 
 function stickyBits(pci: PciAccess, index: number): { readonly mask: number; readonly was: number } {

@@ -27,6 +27,8 @@ import {
   PCI_MSI_FLAGS_ENABLE,
   PCI_MSI_FLAGS_QSIZE,
   PCI_ROM_ADDRESS,
+  PCI_ROM_ADDRESS_ENABLE,
+  PCI_ROM_ADDRESS_MASK,
   PCI_STD_HEADER_SIZEOF,
   PCI_STD_NUM_BARS,
 } from '../../../abi/pci-regs.ts';
@@ -325,7 +327,9 @@ export class VirtualConfig {
       index++;
       this.#view.setUint32(at + 4, (this.#view.getUint32(at + 4, true) & Number(mask >> 32n)) >>> 0, true);
     }
-    this.#view.setUint32(PCI_ROM_ADDRESS, 0, true);
+    const { romSize } = this.#resources;
+    const romBits = romSize === 0 ? 0 : (-romSize & PCI_ROM_ADDRESS_MASK) | PCI_ROM_ADDRESS_ENABLE;
+    this.#view.setUint32(PCI_ROM_ADDRESS, (this.#view.getUint32(PCI_ROM_ADDRESS, true) & romBits) >>> 0, true);
   }
 
   #shadow(at: number, size: number): number {

@@ -6,10 +6,12 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { untilListening } from '../../platform/unix-listener.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
@@ -41,6 +43,10 @@ tar cf - . | dd of=/dev/vda bs=64k seek=${SECOND_HALF / 65536} conv=notrunc,fsyn
 ip addr add 10.0.2.1/24 dev eth0 && ip link set eth0 up
 ping -q -c ${PINGS} -i 0.2 -s 1000 10.0.2.2
 dd if=/dev/hwrng of=/dev/null bs=64 count=16 2>/dev/null && echo "random bytes"
+exec 3<>/dev/hvc0
+echo question >&3
+read answer <&3
+echo "heard $answer"
 echo ready
 read line
 echo "typed $line"
@@ -128,31 +134,28 @@ describe.runIf(process.env.LIVEVMM_TEST_LINUX)('Debian on the virt machine', () 
       const peer = start('net', ...machine, '--netdev', wire('2', '1'), ...other);
       const vmm = start(
         debian.kernel,
-        ...[
-          '-m',
-          '512M',
-          '--smp',
-          `${harts}`,
-          '--bios',
-          bios,
-          '--initrd',
-          at('initrd'),
-          '--append',
-          'console=ttyS0 quiet',
-        ],
+        ...['-m', '512M', '--smp', `${harts}`, '--bios', bios],
+        ...['--initrd', at('initrd'), '--append', 'console=ttyS0 quiet'],
         ...['--drive', `file=${at('disk')}`, '--device', 'virtio-rng-pci'],
+        ...['--chardev', `socket,id=c,path=${at('line')},server=on,wait=off`],
+        ...['--device', 'virtio-serial-pci', '--device', 'virtconsole,chardev=c'],
         ...['--netdev', wire('1', '2'), '--device', 'virtio-net-pci,netdev=n,mac=52:54:00:00:00:01'],
       );
       const updates = keepUpdating(vmm);
+      await untilListening(at('line'), UPDATE_MS);
+      const client = connect(at('line'));
+      client.on('error', () => {}); // the VM ends
+      client.once('data', () => client.write('answer\n'));
       await vmm.prints(/^ready/m);
       vmm.child.stdin.write('hello\n');
       expect(await vmm.exited).toEqual([0, null]);
       expect(vmm.output).toMatch(banner);
       expect(vmm.output).toContain(`processors ${harts}`);
-      expect(vmm.output).toMatch(/^pci 0x0008 (?=.*0x1041 )(?=.*0x1042 )(?=.*0x1044 )/m);
+      expect(vmm.output).toMatch(/^pci 0x0008 (?=.*0x1041 )(?=.*0x1042 )(?=.*0x1043 )(?=.*0x1044 )/m);
       expect(vmm.output).toContain(`files ${FILES} of ${FILES}`);
       expect(vmm.output).toContain(`${PINGS} packets transmitted, ${PINGS} packets received, 0% packet loss`);
       expect(vmm.output).toContain('random bytes');
+      expect(vmm.output).toContain('heard answer');
       expect(vmm.output).toContain('typed hello');
       writeFileSync(at('written'), readFileSync(at('disk')).subarray(SECOND_HALF));
       const written = execFileSync('tar', ['xOf', at('written'), './sums']);

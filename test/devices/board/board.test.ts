@@ -61,7 +61,7 @@ describe('board', () => {
     [
       'a property there is not',
       { devices: [{ type: 'capture', properties: { rate: '1' } }] },
-      "capture: unknown property 'rate' (known: flr, intx)",
+      "capture: unknown property 'rate' (known: flr, intx, pcie, msix)",
     ],
     [
       'a unit there is not',

@@ -66,10 +66,10 @@ export class Lending<State, H extends Lendable<State>> {
 
   /**
    * Brings all harts home, and blocks until they are there. A hart that waits for a device gets its
-   * answer first.
+   * answer first. Whether one was away.
    */
-  recall(): void {
-    if (this.#away.size === 0) return;
+  recall(): boolean {
+    if (this.#away.size === 0) return false;
     const { control, server, loans } = this.#options;
     for (const { number } of this.#away) this.#lender.recall(number);
     for (;;) {
@@ -81,6 +81,7 @@ export class Lending<State, H extends Lendable<State>> {
     for (const hart of this.#away) hart.restore(loans[hart.number]!.take());
     this.#away.clear();
     this.#look();
+    return true;
   }
 
   /** The process ends: the threads of the other harts leave. */

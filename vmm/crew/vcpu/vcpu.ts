@@ -199,8 +199,9 @@ export class Vcpu {
   #nextHart(): HartLocal {
     const { harts } = this.#machine;
     if (harts.length === 1) return harts[0]!;
-    if (this.#publisher.wanted) this.#lending.recall();
-    else if (this.#lends && this.#lending.lend()) this.#waiting = 0;
+    const { wanted } = this.#publisher;
+    // who has come home has not been looked at
+    if (wanted ? this.#lending.recall() : this.#lends && this.#lending.lend()) this.#waiting = 0;
     const { home } = this.#lending;
     this.#next = (this.#next + 1) % home.length;
     const hart = home[this.#next]!;

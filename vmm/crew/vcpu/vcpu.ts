@@ -152,14 +152,15 @@ export class Vcpu {
 
   /** Runs a slice of one hart. */
   #slice(request: number, seen: number): Rest {
-    const hart = this.#nextHart();
+    // asked once: no state is published while a hart is away
+    const mayPublish = this.#publisher.wanted;
+    const hart = this.#nextHart(mayPublish);
     const { engine, timer } = hart;
     const budget = this.#budgets[hart.number]!;
     const { clock, output, input, finisher } = this.#machine.shared;
     if (!this.#running) clock.start();
     timer.update();
     this.#machine.shared.update();
-    const mayPublish = this.#publisher.wanted;
     if (mayPublish) this.#posted.rest();
     else this.#posted.begin();
     this.#publisher.beforeSlice(!this.#running, mayPublish);
@@ -196,12 +197,11 @@ export class Vcpu {
   }
 
   /** Lends and recalls as is wanted now; the next one of the harts at home. */
-  #nextHart(): HartLocal {
+  #nextHart(mayPublish: boolean): HartLocal {
     const { harts } = this.#machine;
     if (harts.length === 1) return harts[0]!;
-    const { wanted } = this.#publisher;
     // who has come home has not been looked at
-    if (wanted ? this.#lending.recall() : this.#lends && this.#lending.lend()) this.#waiting = 0;
+    if (mayPublish ? this.#lending.recall() : this.#lends && this.#lending.lend()) this.#waiting = 0;
     const { home } = this.#lending;
     this.#next = (this.#next + 1) % home.length;
     const hart = home[this.#next]!;

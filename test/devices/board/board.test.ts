@@ -61,7 +61,7 @@ describe('board', () => {
     [
       'a property there is not',
       { devices: [{ type: 'capture', properties: { rate: '1' } }] },
-      "capture: unknown property 'rate' (known: flr, intx, pcie, msix)",
+      expect.stringMatching(/^capture: unknown property 'rate' \(known: flr, [a-z, ]+\)$/),
     ],
     [
       'a unit there is not',

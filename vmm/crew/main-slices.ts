@@ -49,19 +49,25 @@ export class MainSlices {
   #leftNs: number | undefined;
   #longestGapNs = 0;
 
-  /** `of` is the VM, at rest, in the given state. */
-  constructor(of: MainSlicesOptions, state: InitialState) {
+  /** `of` is the VM. Nothing runs before `begin`. */
+  constructor(of: MainSlicesOptions) {
     const { vcpu, interrupts, host } = of.parts;
     const { shared } = vcpu;
     const kernel = host?.client ?? new TaskChannel(-1);
     const tell = (message: VcpuMessage): number => this.#said.push(message);
     this.#control = int32s(shared.control);
-    this.#vcpu = buildVcpu({ shared, parts: of.machineParts, kernel, state, tell });
+    this.#vcpu = buildVcpu({ shared, parts: of.machineParts, kernel, tell });
     this.#pass = (message) => vcpu.tell(message);
     if (interrupts) {
       const tell = (message: InterruptMessage): void => interrupts.tell(message);
       this.#dispatcher = new InterruptDispatcher(interrupts.input, tell);
     }
+  }
+
+  /** The machine takes its first state; it is at rest. */
+  begin(state: InitialState): this {
+    this.#vcpu.begin(state);
+    return this;
   }
 
   /** The longest time in which main did something else while the guest wanted to run. */

@@ -58,9 +58,10 @@ export interface Going {
  * Lets the guest go on from a restored image. It runs when this returns. `reset`: its machine is
  * reset first, because it was being reset when the process died that ran it.
  */
-export async function goOn({ vm, machine, state }: NewImage, { reset = false } = {}): Promise<Going> {
+export async function goOn(image: NewImage, { reset = false } = {}): Promise<Going> {
+  const { vm, slices, machine, state } = image;
   vm.restore({ paused: state.paused || reset });
-  const slices = new MainSlices(vm, machine);
+  slices.begin(machine);
   const loaded = monotonicNs();
   if (reset) {
     vm.restore(state);
@@ -77,7 +78,7 @@ export async function goOn({ vm, machine, state }: NewImage, { reset = false } =
 
 /** Powers the guest on. It runs, by main's hand, when this resolves. */
 export async function powerOn(vm: Vm, state: InitialState): Promise<Pick<Going, 'vm' | 'slices'>> {
-  const slices = new MainSlices(vm, state);
+  const slices = new MainSlices(vm).begin(state);
   const done = vm.powerOn();
   slices.turn();
   await done;

@@ -1,4 +1,5 @@
 /** The image that is being resumed. */
+import { MainSlices } from '../crew/main-slices.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import type { SharedState } from '../machine/shared/shared-machine.ts';
 import type { MonitorState } from '../monitor/state.ts';
@@ -44,6 +45,7 @@ export class NewImage {
   /** What could not be kept, in sentences for people. */
   readonly doubts: string[] = [];
   #vm: Vm | undefined;
+  #slices: MainSlices | undefined;
 
   readonly mapFlags: number | undefined;
   readonly #adapt: Adapt;
@@ -79,6 +81,12 @@ export class NewImage {
       vitals: this.vitals,
     });
     return this.#vm;
+  }
+
+  /** Main in the place of the VM's threads, put together when it is first asked for. */
+  get slices(): MainSlices {
+    this.#slices ??= new MainSlices(this.vm);
+    return this.#slices;
   }
 
   /** Whether the guest's vital signs are those that somebody has made to watch them. */

@@ -44,7 +44,7 @@ class Rehearsal {
 
   /** The state of a machine like the guest's after its first slice, which began from `state`. */
   run(state: InitialState = NO_FUNCTIONS): MachineState {
-    const vcpu = this.#vcpu(state);
+    const vcpu = this.#vcpu().begin(state);
     vcpu.turn();
     return vcpu.suspend().state;
   }
@@ -57,10 +57,10 @@ class Rehearsal {
     return encodeState(inForm(sections, form));
   }
 
-  #vcpu(state: InitialState): Vcpu {
+  #vcpu(): Vcpu {
     const { accel: _, peerBars: __, news: ___, listeners = [], ...parts } = this.#vm.machineParts;
     return buildVcpu({
-      ...{ shared: this.#shared, kernel: new TaskChannel(-1), state, tell: () => {} },
+      ...{ shared: this.#shared, kernel: new TaskChannel(-1), tell: () => {} },
       parts: { ...parts, ram: this.#ram, devices: [], listeners: listeners.map(() => DEAF) },
     });
   }

@@ -31,7 +31,7 @@ export async function takeBack(vm: Vm): Promise<TakenBack> {
   const taken = await vm.change(async () => {
     const { atNs: lastNs, state } = await vm.quiesce();
     vm.relieve();
-    const slices = new MainSlices(vm, state);
+    const slices = new MainSlices(vm).begin(state);
     const running = vm.unquiesce();
     slices.turn();
     const firstNs = (await running) ?? lastNs;

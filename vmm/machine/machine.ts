@@ -76,8 +76,7 @@ export class Machine {
     return { harts, ...this.shared.save() };
   }
 
-  /** Restores all but the PCI functions: they were made with their state. */
-  restore({ harts, ...shared }: Omit<MachineState, 'pci'>): void {
+  restore({ harts, ...shared }: MachineState): void {
     for (const hart of this.harts) {
       const sections = harts[hart.number]!;
       hart.restore(sections);

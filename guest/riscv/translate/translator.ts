@@ -43,6 +43,10 @@ const BATCH = 8;
 const URGENT = 4;
 /** Each takes 20 KB of this process' memory (Node 20), whatever its size. */
 const REGIONS = 2048;
+/** The jump cache and TLBs of a context: their memory holds anything, nothing, or entries. */
+const UNKNOWN = 0;
+const EMPTY = 1;
+const USED = 2;
 /** What a journal may get until it is asked whether it closes. */
 const JOURNALED = 512;
 const PAGE = 4096;
@@ -53,6 +57,12 @@ interface Wanted {
   readonly delta: number;
   readonly context: Context;
   readonly paged: boolean;
+}
+
+/** The code beside the translations. */
+interface Machinery {
+  readonly table: WebAssembly.Table;
+  readonly dispatch: Dispatch;
 }
 
 export interface TranslatorOptions {
@@ -66,16 +76,17 @@ export class Translator implements Executor {
   /** About 50 µs. */
   readonly pollEvery = 1 << 16;
   readonly #workspace: Workspace;
-  readonly #table: WebAssembly.Table;
+  readonly #regions: number;
   readonly #imports: WebAssembly.Imports;
   #hot: number;
-  readonly #dispatch: Dispatch;
+  /** Made with the first translation: a new image's first instruction must not wait for it. */
+  #machinery: Machinery | undefined;
   readonly #cache: TranslationCache;
   /** Hot code that is to be translated, by its cache line. */
   readonly #wanted = new Map<number, Wanted>();
   /** By id, which indexes the workspace's. */
   #contexts: Context[] = [];
-  #dirty: boolean[] = [];
+  #caches: (typeof UNKNOWN | typeof EMPTY | typeof USED)[] = [];
   #core: Core | undefined;
   #context: Context | undefined;
   #flushes = 0;
@@ -87,7 +98,7 @@ export class Translator implements Executor {
   constructor(room: Room, { hot = HOT, regions = REGIONS }: TranslatorOptions = {}) {
     this.#hot = hot;
     this.#cache = new TranslationCache(regions);
-    this.#table = new WebAssembly.Table({ initial: regions, element: 'anyfunc' });
+    this.#regions = regions;
     this.#workspace = new Workspace(room);
     this.#imports = {
       e: {
@@ -96,7 +107,6 @@ export class Translator implements Executor {
         float: (word: number) => this.#float(word),
       },
     };
-    this.#dispatch = dispatcher(this.#workspace, this.#table);
   }
 
   get registers(): Workspace['registers'] {
@@ -133,7 +143,7 @@ export class Translator implements Executor {
         return begun;
       }
       this.#remember(context, entry);
-      const why = this.#dispatch(entry.index, left, entry.region.slot, this.#workspace.jumps(context.id));
+      const why = this.#machinery!.dispatch(entry.index, left, entry.region.slot, this.#workspace.jumps(context.id));
       const rest = this.#workspace.i32[LEFT / 4]!;
       core.csr.begun += left - rest;
       left = rest;
@@ -174,12 +184,12 @@ export class Translator implements Executor {
     }
     const context: Context = { id: this.#contexts.length, mode, paged, data, float };
     this.#contexts.push(context);
-    this.#workspace.forget(context.id);
+    this.#caches[context.id] = UNKNOWN;
     return context;
   }
 
   #dropAll(): void {
-    for (let slot = 0; slot < this.#cache.size; slot++) this.#table.set(slot, null);
+    for (let slot = 0; slot < this.#cache.size; slot++) this.#machinery?.table.set(slot, null);
     this.#cache.clear();
     this.#wanted.clear();
     this.#forgetContexts();
@@ -188,9 +198,13 @@ export class Translator implements Executor {
   /** Empties jump caches and TLBs. */
   #forgetContexts(): void {
     for (const { id } of this.#contexts) {
-      if (this.#dirty[id]) this.#workspace.forget(id);
-      this.#dirty[id] = false;
+      if (this.#caches[id] === USED) this.#empty(id);
     }
+  }
+
+  #empty(context: number): void {
+    this.#workspace.forget(context);
+    this.#caches[context] = EMPTY;
   }
 
   /** The offset in RAM of code; negative where there is none that could be translated. */
@@ -225,13 +239,14 @@ export class Translator implements Executor {
     if (regions.length === 0) return;
     const exports = this.#compile(moduleOfRegions(regions));
     if (!exports) return;
-    for (const [i, { slot }] of regions.entries()) this.#table.set(slot, exports[i]);
+    for (const [i, { slot }] of regions.entries()) this.#machinery!.table.set(slot, exports[i]);
     this.translated += regions.length;
   }
 
   /** Without memory for code the interpreter goes on alone. */
   #compile(bytes: Uint8Array): WebAssembly.Instance['exports'] | undefined {
     try {
+      this.#machinery ??= this.#newMachinery();
       return new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports).exports;
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
@@ -239,6 +254,12 @@ export class Translator implements Executor {
       this.#dropAll();
       return undefined;
     }
+  }
+
+  #newMachinery(): Machinery {
+    this.#workspace.open();
+    const table = new WebAssembly.Table({ initial: this.#regions, element: 'anyfunc' });
+    return { table, dispatch: dispatcher(this.#workspace, table) };
   }
 
   /** A region for hot code, already in the cache. */
@@ -275,13 +296,14 @@ export class Translator implements Executor {
 
   /** Lets translations find this one by themselves from now on. */
   #remember({ id }: Context, { pc, region, index }: Entry): void {
+    if (this.#caches[id] === UNKNOWN) this.#empty(id);
     const { i32, at } = this.#workspace;
     const word = (this.#workspace.jumps(id) - at) / 4 + ((pc << 1) & (4 * (JUMP_ENTRIES - 1)));
     i32[word] = pc;
     i32[word + 1] = Math.floor(pc / 2 ** 32);
     i32[word + JUMP_SLOT / 4] = region.slot;
     i32[word + JUMP_ENTRY / 4] = index | (region.least << LEAST_SHIFT);
-    this.#dirty[id] = true;
+    this.#caches[id] = USED;
   }
 
   /**
@@ -312,7 +334,7 @@ export class Translator implements Executor {
     i32[word] = page;
     i32[word + 1] = Math.floor(page / 2 ** 32);
     i32[word + TLB_ADDEND / 4] = gpa - within - memory.base + memory.offset - page;
-    this.#dirty[id] = true;
+    this.#caches[id] = USED;
     return 1;
   }
 }

@@ -62,7 +62,7 @@ export class Workspace {
   readonly f64: Float64Array;
   readonly i64: BigInt64Array;
   readonly registers: RegisterFile;
-  readonly #fill: (at: number, bytes: number) => void;
+  #fill: ((at: number, bytes: number) => void) | undefined;
 
   constructor({ memory, at }: Room) {
     const buffer = memory.buffer;
@@ -71,7 +71,6 @@ export class Workspace {
     this.i32 = new Int32Array(buffer, at, WORKSPACE_BYTES / 4);
     this.i64 = new BigInt64Array(buffer, at, WORKSPACE_BYTES / 8);
     this.f64 = new Float64Array(buffer, at, WORKSPACE_BYTES / 8);
-    this.#fill = filler(memory);
     this.registers = {
       x: new BigInt64Array(buffer, at + X, 32),
       f: new BigInt64Array(buffer, at + F, 32),
@@ -94,12 +93,17 @@ export class Workspace {
     return this.jumps(context) + JUMP_BYTES;
   }
 
+  /** Comes before the first `forget`. RangeError: there is no memory for code. */
+  open(): void {
+    this.#fill = filler(this.memory);
+  }
+
   /**
    * Nothing of a context is known any more. All bits set is no pc, which is even, and no page's
    * address.
    */
   forget(context: number): void {
-    this.#fill(this.jumps(context), CONTEXT_BYTES);
+    this.#fill!(this.jumps(context), CONTEXT_BYTES);
   }
 }
 

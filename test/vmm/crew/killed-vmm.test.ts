@@ -90,8 +90,9 @@ function firstState(): Begin {
   const { state } = buildVcpu({
     ...{ shared: signs.shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'], tell: () => {} },
     parts: { ram: wholeOf(ram.buffer), entry: RAM_BASE, devices: [] },
-    state: { pci: { version: 2, functions: [] } },
-  }).suspend();
+  })
+    .begin({ pci: { version: 2, functions: [] } })
+    .suspend();
   signs.release();
   const [hart] = state.harts;
   const registers: Readonly<Record<number, number>> = {

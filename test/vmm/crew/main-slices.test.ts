@@ -51,7 +51,7 @@ afterEach(() => {
 
 function newSlices(state: InitialState = POWER_ON): MainSlices {
   const machineParts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
-  const slices = new MainSlices({ parts: { vcpu, interrupts }, machineParts }, state);
+  const slices = new MainSlices({ parts: { vcpu, interrupts }, machineParts }).begin(state);
   running.push(slices);
   return slices;
 }

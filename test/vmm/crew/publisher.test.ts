@@ -48,7 +48,6 @@ function vcpuWith(guest: readonly number[]): Vcpu {
   const vcpu = buildVcpu({
     ...{ shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
     parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
-    state: { pci: { version: 2, functions: [] } },
     tell: (message) => said.push(message),
   });
   main.request(REQUEST_RESET);
@@ -109,8 +108,8 @@ describe('a vCPU', () => {
     const { state } = vcpu.suspend();
     const next = buildVcpu({
       ...{ shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
-      ...{ parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] }, state, tell: () => {} },
-    });
+      ...{ parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] }, tell: () => {} },
+    }).begin(state);
     next.turn();
     expect(publication.published).toBeGreaterThan(number + 1);
     expect(countOf(found())!).toBeGreaterThan(state.harts[0]!.hart.x[A1]!);

@@ -112,7 +112,7 @@ beforeAll(async () => {
   const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
   const kernel = {} as Parameters<typeof buildVcpu>[0]['kernel'];
   const state = { pci: { version: 2, functions: [] } } as const;
-  const vcpu = buildVcpu({ shared, parts, kernel, state, tell: () => {} });
+  const vcpu = buildVcpu({ shared, parts, kernel, tell: () => {} }).begin(state);
   const { state: fresh } = vcpu.suspend();
   const [hart] = fresh.harts;
   const x = hart!.hart.x.map((_, i) => BigInt(i) * 0x1234_5678_9abcn);

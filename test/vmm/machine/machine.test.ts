@@ -10,18 +10,19 @@ import { Machine, type MachineState } from '../../../vmm/machine/machine.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
 import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
 import { imsicPage } from '../../../vmm/machine/shared/memory-map.ts';
-import { PassthroughFunction, type PassthroughState } from '../../../vmm/machine/shared/passthrough.ts';
+import { PassthroughFunction } from '../../../vmm/machine/shared/passthrough.ts';
 import { FakeDeviceAccess } from '../../fakes/fake-device-access.ts';
 
 const RAM_BYTES = 2 ** 22;
 
 interface NewMachine {
-  readonly functions?: readonly PassthroughState[];
+  /** Passed-through devices. */
+  readonly nrFunctions?: number;
   readonly harts?: number;
   readonly monotonicNs?: () => number;
 }
 
-function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {}): {
+function newMachine({ nrFunctions = 0, harts = 1, monotonicNs }: NewMachine = {}): {
   machine: Machine;
   ram: Uint32Array;
   control: Int32Array;
@@ -43,7 +44,7 @@ function newMachine({ functions = [], harts = 1, monotonicNs }: NewMachine = {})
     imsic: newPart(imsicBytes(harts)),
     input: new ConsoleInput(newPart(CONSOLE_INPUT_BYTES)),
     output,
-    functions: functions.map((state) => new PassthroughFunction(new FakeDeviceAccess(), router, state)),
+    functions: Array.from({ length: nrFunctions }, () => new PassthroughFunction(new FakeDeviceAccess(), router)),
     ...(monotonicNs ? { monotonicNs } : {}),
   });
   return { machine, ram: new Uint32Array(ram), control: int32s(control), printed: () => text };
@@ -142,7 +143,7 @@ describe('the machine', () => {
       if (ofMachine.includes(survivor.section.name)) survivor.restore(image, body);
     }
     const frozen = image.machine;
-    const { machine } = newMachine({ functions: frozen.pci.functions });
+    const { machine } = newMachine({ nrFunctions: frozen.pci.functions.length });
     machine.restore(frozen);
     const { harts, uart, pci } = frozen;
     const saved: MachineState = machine.save();

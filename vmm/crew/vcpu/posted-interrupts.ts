@@ -47,8 +47,9 @@ export class PostedInterrupts {
     this.#routes = routes;
     this.#control = control;
     this.#files = hartNumbers(harts).map((hart) => new Imsic(imsic, control, hart));
-    this.#sources = devices.flatMap(({ page, routes: own }) => {
-      const deliver = (vector: number, count: number): void => this.#deliver(own[vector], count);
+    this.#sources = devices.flatMap((device) => {
+      const { page } = device;
+      const deliver = (vector: number, count: number): void => this.#deliver(device.routes[vector], count);
       return page ? [{ page: new InterruptPageClient(page), deliver }] : [];
     });
   }

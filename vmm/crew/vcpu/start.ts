@@ -35,14 +35,14 @@ export interface VcpuOptions {
   readonly kernel: FileCalls;
   readonly registerPages?: VcpuChannel['registerPages'];
   readonly interruptPages?: VcpuChannel['interruptPages'];
-  readonly state: InitialState;
   /** Whether it lends harts to their threads, and blocks until they are back. */
   readonly lends?: boolean;
   tell(message: VcpuMessage): void;
 }
 
+/** A vCPU that waits for the state of its machine. */
 export function buildVcpu(options: VcpuOptions): Vcpu {
-  const { shared, parts, kernel, registerPages, interruptPages, state, lends = false, tell } = options;
+  const { shared, parts, kernel, registerPages, interruptPages, lends = false, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
   const functions = parts.devices.map((description, i) => {
     const { peerBars } = parts;
@@ -51,12 +51,17 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
       ...(peerBars ? { placeBars: (at: readonly PlacedBar[]) => placeBars(peerBars, i, kernel, at) } : {}),
       ...(page ? { page } : {}),
     };
-    return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, state.pci.functions[i]!);
+    return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes);
   });
   const streams = (parts.listeners ?? []).map(({ fd }) => new SocketStream(fd, parts.news));
   const serial = typeof parts.serial === 'number' ? streams[parts.serial] : undefined;
   const posted = new PostedInterrupts({
-    devices: state.pci.functions.map(({ routes: own }, i) => ({ page: interruptPages?.[i], routes: own })),
+    devices: functions.map((fn, i) => ({
+      page: interruptPages?.[i],
+      get routes() {
+        return fn.routes; // it gets them with its state
+      },
+    })),
     routes,
     control: int32s(shared.control),
     imsic: shared.imsic,
@@ -78,7 +83,6 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     functions,
     poll: () => posted.poll(),
   });
-  if ('harts' in state) machine.restore(state);
   return new Vcpu(machine, { shared, lends, posted, tell });
 }
 
@@ -116,10 +120,8 @@ export function startVcpu(input: VcpuInput, state: InitialState, tell: (message:
   const { socket, callPage, registerPages, interruptPages } = channel ?? NO_CHANNEL;
   try {
     const kernel = new TaskChannel(socket, () => callPage);
-    runVcpu(
-      buildVcpu({ shared, parts, kernel, registerPages, interruptPages, state, lends: true, tell }),
-      shared.control,
-    );
+    const vcpu = buildVcpu({ shared, parts, kernel, registerPages, interruptPages, lends: true, tell });
+    runVcpu(vcpu.begin(state), shared.control);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

@@ -31,7 +31,7 @@ import { Budget, COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
 import { Lending } from './lending.ts';
 import { Loan } from './loan.ts';
 import type { PostedInterrupts } from './posted-interrupts.ts';
-import type { Suspended, VcpuMessage } from './protocol.ts';
+import type { InitialState, Suspended, VcpuMessage } from './protocol.ts';
 
 /** While the guest waits, a full stdout is tried again after this time. */
 const OUTPUT_RETRY_MS = 5;
@@ -102,6 +102,13 @@ export class Vcpu {
     this.#tell = tell;
     this.#publisher = new Publisher(machine, shared, (reason) => tell({ kind: 'unpublished', reason }));
     this.#crew = crewOnDuty(this.#control);
+  }
+
+  /** The machine takes its first state. To be called once, before the first turn. */
+  begin(state: InitialState): this {
+    if ('harts' in state) this.#machine.restore(state);
+    else this.#machine.shared.restoreFunctions(state.pci);
+    return this;
   }
 
   /**

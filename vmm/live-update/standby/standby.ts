@@ -112,7 +112,7 @@ export class Standby {
 
   #prepare(steady: Uint8Array): void {
     for (const { survivor, state } of this.#decode(steady)) survivor.prepare(this.image, state);
-    const { vm } = this.image; // puts it together
+    const { vm, slices: _ } = this.image; // puts them together
     rehearseLoading(vm, (file) => this.restorables(decodeState(file)));
   }
 

@@ -87,24 +87,37 @@ export function probeFunction(
 }
 
 export class PassthroughFunction implements PciFunction {
-  readonly configSize: number;
-  readonly #bdf: string;
   readonly #device: DeviceAccess;
   readonly #router: MsiRouter;
-  readonly #layout: readonly BarLayout[];
-  readonly #msi: MsiCapability | undefined;
-  readonly #msix: MsixCapability | undefined;
-  readonly #bars: number[];
-  #command: number;
-  #armed: Armed;
-  readonly #routes: readonly number[];
+  #configSize = 0;
+  #bdf = '';
+  #layout: readonly BarLayout[] = [];
+  #msi: MsiCapability | undefined;
+  #msix: MsixCapability | undefined;
+  #bars: number[] = [];
+  #command = 0;
+  #armed: Armed = { kind: 'none' };
+  #routes: readonly number[] = [];
   #windows: readonly BarWindow[] = [];
 
-  constructor(device: DeviceAccess, router: MsiRouter, state: PassthroughState) {
-    this.configSize = state.configSize;
-    this.#bdf = state.bdf;
+  /** A function that is not there for the guest until it gets its state. */
+  constructor(device: DeviceAccess, router: MsiRouter) {
     this.#device = device;
     this.#router = router;
+  }
+
+  get configSize(): number {
+    return this.#configSize;
+  }
+
+  /** The function's routes, by vector. */
+  get routes(): readonly number[] {
+    return this.#routes;
+  }
+
+  restore(state: PassthroughState): void {
+    this.#configSize = state.configSize;
+    this.#bdf = state.bdf;
     this.#layout = state.layout;
     this.#msi = state.msi ? new MsiCapability(state.msi) : undefined;
     this.#command = state.command;
@@ -119,7 +132,7 @@ export class PassthroughFunction implements PciFunction {
     return {
       version: 2,
       bdf: this.#bdf,
-      configSize: this.configSize,
+      configSize: this.#configSize,
       layout: this.#layout,
       command: this.#command,
       bars: [...this.#bars],

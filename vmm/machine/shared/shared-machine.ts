@@ -66,7 +66,7 @@ export interface SharedMachineOptions {
   readonly control: SharedPart;
   readonly input: ConsoleInput;
   readonly output: ConsoleOutput;
-  /** The passed-through devices, for slots 1… of the PCI bus. */
+  /** The passed-through devices, for slots 1… of the PCI bus. Their state comes later. */
   readonly functions: readonly PassthroughFunction[];
   /** Devices in the VMM, for the slots after those; only with wired interrupts. */
   readonly virtio?: readonly VirtioUnit[] | undefined;
@@ -168,8 +168,15 @@ export class SharedMachine {
     };
   }
 
-  /** Restores all but the PCI functions: they were made with their state. */
-  restore({ uart, plic, rtc, virtio, streams }: Omit<SharedState, 'pci'>): void {
+  /** The passed-through functions come into being. */
+  restoreFunctions({ functions }: SharedState['pci']): void {
+    this.#functions.forEach((fn, i) => {
+      fn.restore(functions[i]!);
+    });
+  }
+
+  restore({ uart, pci, plic, rtc, virtio, streams }: SharedState): void {
+    this.restoreFunctions(pci);
     if (this.#wired) {
       if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
       this.#wired.restore({ plic, rtc });

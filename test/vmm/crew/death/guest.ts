@@ -18,7 +18,7 @@ export function runToEnd(shared: VmShared, ram: SharedArrayBuffer, state: Machin
     if (message.kind === 'failed' || message.kind === 'unpublished') throw new Error(message.reason);
   };
   const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
-  const vcpu = buildVcpu({ shared, parts, kernel: noKernel, state, tell });
+  const vcpu = buildVcpu({ shared, parts, kernel: noKernel, tell }).begin(state);
   for (let turns = 0; turns < 200 && !(off && end); turns++) vcpu.turn();
   return end;
 }

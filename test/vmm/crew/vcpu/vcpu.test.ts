@@ -63,12 +63,11 @@ function vcpuWith(guest: readonly number[], device?: Pick<VcpuOptions, 'interrup
     shared: main.shared,
     parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: device ? [DESCRIPTION] : [] },
     kernel: device ? SILENT : new TaskChannel(-1),
-    state: { pci: { version: 2, functions: device ? [FUNCTION] : [] } },
     tell: (message) => {
       said.push(message);
       react(message);
     },
-  });
+  }).begin({ pci: { version: 2, functions: device ? [FUNCTION] : [] } });
   main.request(REQUEST_RESET);
   vcpu.turn();
   new Uint32Array(ram).set(guest);

@@ -46,7 +46,8 @@ beforeEach(() => {
 });
 
 function plugIn(state: PassthroughState): void {
-  fn = new PassthroughFunction(device, router, state);
+  fn = new PassthroughFunction(device, router);
+  fn.restore(state);
 }
 
 const control = (value: number): void => fn.writeConfig(CAP + 2, 2, value);

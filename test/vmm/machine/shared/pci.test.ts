@@ -28,7 +28,8 @@ const router = {
 };
 
 function plugIn(state: PassthroughState): void {
-  fn = new PassthroughFunction(device, router, state);
+  fn = new PassthroughFunction(device, router);
+  fn.restore(state);
   const host = new PciHost();
   host.add(fn);
   bus = new SystemBus();

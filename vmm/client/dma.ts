@@ -23,10 +23,12 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
 } from '../../iommu/abi/vfio.ts';
+import { MAX_BATCH } from '../../iommu/abi/wire.ts';
 import { vaddrOf } from '../../platform/libc/mmap.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { viewOf } from '../../platform/struct.ts';
-import type { FileCalls } from './task-channel.ts';
+import type { KernelClient } from './kernel-client.ts';
+import type { FileCalls, Posted } from './task-channel.ts';
 
 export const READ_WRITE = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 
@@ -85,10 +87,27 @@ export function mapDma(calls: FileCalls, container: number, mapping: DmaMapping)
  * fails; the mappings before it stay mapped.
  */
 export function mapDmas(calls: FileCalls, container: number, mappings: readonly DmaMapping[]): void {
+  calls.ioctls(container, VFIO_IOMMU_MAP_DMA, dmaMapArgs(mappings), DmaMap.size);
+}
+
+/** As mapDmas, while the caller does something else; the last mappings where they are very many. */
+export function beginMapDmas(
+  calls: Pick<KernelClient, 'ioctls' | 'postAll'>,
+  container: number,
+  mappings: readonly DmaMapping[],
+): Posted {
+  const args = dmaMapArgs(mappings);
+  const before = args.length - (mappings.length % MAX_BATCH) * DmaMap.size;
+  if (before > 0) calls.ioctls(container, VFIO_IOMMU_MAP_DMA, args.subarray(0, before), DmaMap.size);
+  if (before === args.length) return () => 0;
+  return calls.postAll(container, VFIO_IOMMU_MAP_DMA, args.subarray(before), DmaMap.size);
+}
+
+function dmaMapArgs(mappings: readonly DmaMapping[]): Uint8Array {
   const args = new Uint8Array(mappings.length * DmaMap.size);
   const view = viewOf(args);
   for (let i = 0; i < mappings.length; i++) DmaMap.write(view, dmaMapFields(mappings[i]!), i * DmaMap.size);
-  calls.ioctls(container, VFIO_IOMMU_MAP_DMA, args, DmaMap.size);
+  return args;
 }
 
 /**
@@ -130,6 +149,16 @@ export function unmapAllDma(calls: FileCalls, container: number): number {
  */
 export function invalidateVaddrs(calls: FileCalls, container: number): number {
   return unmapDma(calls, container, { iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL);
+}
+
+/** As invalidateVaddrs, while the caller does something else. */
+export function beginInvalidateVaddrs(calls: Pick<KernelClient, 'post'>, container: number): Posted {
+  const arg = dmaUnmapArg({ iova: 0, size: 0 }, VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL);
+  const ended = calls.post(container, VFIO_IOMMU_UNMAP_DMA, arg);
+  return () => {
+    ended();
+    return unmappedBytes(arg);
+  };
 }
 
 const unmappedBytes = (arg: Uint8Array): number => Number(DmaUnmap.read(viewOf(arg)).size);

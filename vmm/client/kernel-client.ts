@@ -16,7 +16,7 @@ import { connectUnix, peerCredentials } from '../../platform/libc/unix-socket.ts
 import type { SharedPart } from '../../platform/shared.ts';
 import { BarMappings, type MappedBar, type MmapOptions, takeObject } from './bar-mapping.ts';
 import { ClientPages } from './client-pages.ts';
-import { Conversation, type FileCalls, TaskChannel } from './task-channel.ts';
+import { Conversation, type FileCalls, type Posted, TaskChannel } from './task-channel.ts';
 
 /**
  * The ioctls of asm-generic/ioctls.h that Linux answers for any file before it asks the file
@@ -87,6 +87,16 @@ export class KernelClient implements FileCalls {
     if (nr === FIOCLEX || nr === FIONCLEX) return setFlag(fd, nr === FIOCLEX);
     const { ret, token } = this.#channel.ioctlReply(fd, nr, arg);
     return token === undefined ? ret : openFile(this.socketPath, { open: DEVICE_FD_PATH, token });
+  }
+
+  /** As TaskChannel.post. */
+  post(fd: number, nr: number, arg: Uint8Array): Posted {
+    return this.#channel.post(fd, nr, arg);
+  }
+
+  /** As TaskChannel.postAll. */
+  postAll(fd: number, nr: number, args: Uint8Array, size: number): Posted {
+    return this.#channel.postAll(fd, nr, args, size);
   }
 
   ioctls(fd: number, nr: number, args: Uint8Array, size: number): void {

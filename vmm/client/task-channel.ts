@@ -34,14 +34,16 @@ export class Conversation {
 
   /** Returns the answer, also when it is a refusal. */
   exchange(message: Hello | Request): Reply {
-    return this.#exchange(encodeFrame(message));
+    this.send(message);
+    return this.receive();
   }
 
-  #exchange(frame: Uint8Array): Reply {
+  /** One frame; `receive` gets its answer. */
+  send(message: Hello | Request): void {
+    const frame = encodeFrame(message);
     untilHungUp(() => {
       for (let sent = 0; sent < frame.length; ) sent += writeSync(this.#socket, frame, sent);
     });
-    return this.receive();
   }
 
   /**
@@ -120,6 +122,9 @@ export interface FileCalls {
   registerPage?(device: number): SharedPart | undefined;
 }
 
+/** Waits for the end of a call, and returns what that returns; throws the errno of a refusal. */
+export type Posted = () => number;
+
 /** A channel with so many calls behind it asks for a call page. */
 const BUSY_CALLS = 64;
 
@@ -129,6 +134,8 @@ export class TaskChannel implements FileCalls {
   readonly #getPage: (() => SharedPart | undefined) | undefined;
   #page: CallPageClient | undefined;
   #calls = 0;
+  /** Takes the answer to the call that was posted; undefined: there is none under way. */
+  #settle: (() => void) | undefined;
 
   /** `getPage` asks the kernel for a call page; it is called once, when the channel is busy. */
   constructor(socket: number, getPage?: () => SharedPart | undefined) {
@@ -140,8 +147,45 @@ export class TaskChannel implements FileCalls {
     return this.ioctlReply(fd, nr, arg).ret;
   }
 
+  /**
+   * ioctl(2) in two steps: the kernel makes the call while this thread does something else. The
+   * next call of this thread waits for its end.
+   */
+  post(fd: number, nr: number, arg: Uint8Array): Posted {
+    this.#settle?.();
+    this.#conversation.send({ op: 'ioctl', fd, nr, arg });
+    return this.#posted((reply) => {
+      if (reply.out) arg.set(reply.out);
+      return succeeded(reply, callName(reply, nr)).ret;
+    });
+  }
+
+  /** As `ioctls`, in two steps; MAX_BATCH structs at most. */
+  postAll(fd: number, nr: number, args: Uint8Array, size: number): Posted {
+    this.#settle?.();
+    this.#conversation.send({ op: 'ioctls', fd, nr, size, args });
+    return this.#posted((reply) => {
+      if (reply.out) args.set(reply.out);
+      return succeeded(reply, `${callName(reply, nr)}, ${(reply.done ?? 0) + 1} of ${args.length / size}`).ret;
+    });
+  }
+
+  #posted(take: (reply: Reply) => number): Posted {
+    let answer: Reply | undefined;
+    const settle = (): void => {
+      this.#settle = undefined;
+      answer = this.#conversation.receive();
+    };
+    this.#settle = settle;
+    return () => {
+      if (!answer) settle();
+      return take(answer!);
+    };
+  }
+
   /** ioctl(2); returns the kernel's whole answer. */
   ioctlReply(fd: number, nr: number, arg: number | bigint | Uint8Array): Reply {
+    this.#settle?.();
     const reply =
       this.#byPage(this.#busyPage()?.ioctl(fd, nr, arg), arg instanceof Uint8Array ? arg : undefined) ??
       this.#conversation.exchange({ op: 'ioctl', fd, nr, arg });
@@ -150,6 +194,7 @@ export class TaskChannel implements FileCalls {
   }
 
   ioctls(fd: number, nr: number, args: Uint8Array, size: number): void {
+    this.#settle?.();
     const total = args.length / size;
     for (let first = 0; first < total; first += MAX_BATCH) {
       const some = args.subarray(first * size, (first + MAX_BATCH) * size);
@@ -160,6 +205,7 @@ export class TaskChannel implements FileCalls {
   }
 
   pread(fd: number, offset: number | bigint, into: Uint8Array): number {
+    this.#settle?.();
     const length = Math.min(into.length, MAX_TRANSFER);
     const reply = this.#byPage(this.#busyPage()?.pread(fd, offset, length), into);
     const { ret, out } = reply ? succeeded(reply, 'pread') : this.request({ op: 'pread', fd, offset, length }, 'pread');
@@ -168,6 +214,7 @@ export class TaskChannel implements FileCalls {
   }
 
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): number {
+    this.#settle?.();
     const reply = this.#byPage(this.#busyPage()?.pwrite(fd, offset, data), undefined);
     if (reply) return succeeded(reply, 'pwrite').ret;
     return this.request({ op: 'pwrite', fd, offset, data: data.subarray(0, MAX_TRANSFER) }, 'pwrite').ret;
@@ -200,6 +247,7 @@ export class TaskChannel implements FileCalls {
 
   /** Makes any request; `what` names it in the message of a refusal. */
   request(request: Request, what: string): Reply {
+    this.#settle?.();
     return this.#conversation.ask(request, what);
   }
 }

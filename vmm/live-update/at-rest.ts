@@ -72,24 +72,31 @@ export async function restartGuest({ vm, monitor }: Updating, { wasRunning }: At
   await vm.unquiesce();
 }
 
+/** A guest that is being cut off. */
+export interface CutOff {
+  readonly stamps: PhaseStamps;
+  /** Waits until no vaddr of this image is valid. Errors of UNMAP_DMA. */
+  done(): void;
+}
+
 /**
- * Cuts the guest off: from the console, from its clients, and from this image's vaddrs. Nothing
- * waits from here on. Throws the signal's reason when the update was cancelled, and errors of
- * UNMAP_DMA.
+ * Cuts the guest off: from the console, from its clients, and from this image's vaddrs. Its state
+ * can be saved meanwhile. Throws the signal's reason when the update was cancelled; the guest is
+ * then as it was.
  */
-export function cutOff({ vm, monitor, migration, signal }: Updating, { begin }: AtRest): PhaseStamps {
+export function cutOff({ vm, monitor, migration, signal }: Updating, { begin }: AtRest): CutOff {
   signal.throwIfAborted();
   migration.device();
   vm.parts.console.pause();
   monitor?.hold();
   const stop = monotonicNs();
-  vm.parts.host?.container.invalidateVaddrs();
-  return { begin, stop, invalidate: monotonicNs() };
+  const done = vm.parts.host?.container.invalidateVaddrs() ?? (() => {});
+  return { stamps: { begin, stop, invalidate: monotonicNs() }, done };
 }
 
 /** Makes this image's vaddrs valid again. */
 export function reconnect({ vm }: Updating): void {
-  vm.parts.host?.container.updateVaddrs(vm.parts.ram.vaddr);
+  vm.parts.host?.container.restoreVaddrs(vm.parts.ram.vaddr);
 }
 
 /** What only one kind of update has to say. */

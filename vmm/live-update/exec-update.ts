@@ -10,6 +10,7 @@ import { execve } from '../../platform/libc/this-process.ts';
 import {
   type AtRest,
   type CheckedPlan,
+  type CutOff,
   cutOff,
   REPLACED,
   reconnect,
@@ -21,7 +22,6 @@ import {
 } from './at-rest.ts';
 import { handOver } from './hand-over.ts';
 import { fromSnapshot, nodeOptions } from './node-options.ts';
-import type { PhaseStamps } from './phases.ts';
 import { type Preparation, timesOf } from './preparation.ts';
 import type { Guardian } from './standby/guardian.ts';
 import { newStateFile } from './state-file.ts';
@@ -57,9 +57,9 @@ export async function execUpdate(what: Updating, plan: ExecPlan): Promise<never>
 async function replace(what: Updating, plan: ExecPlan, taken: TakenBack): Promise<never> {
   const rest = await stopGuest(what);
   try {
-    const stamps = cutOff(what, rest);
+    const cut = cutOff(what, rest);
     try {
-      return execSuccessor(what, { rest, stamps, taken }, plan);
+      return execSuccessor(what, { ...cut, rest, taken }, plan);
     } catch (error) {
       reconnect(what);
       throw error;
@@ -70,16 +70,15 @@ async function replace(what: Updating, plan: ExecPlan, taken: TakenBack): Promis
   }
 }
 
-interface CutOff {
+interface Leaving extends CutOff {
   readonly rest: AtRest;
-  readonly stamps: PhaseStamps;
   readonly taken: TakenBack;
 }
 
 /** Throws after it has put everything back. */
 function execSuccessor(
   what: Updating,
-  { rest, stamps, taken: { slices, atNs, gapNs } }: CutOff,
+  { rest, stamps, done, taken: { slices, atNs, gapNs } }: Leaving,
   plan: ExecPlan,
 ): never {
   const { node, entry, prepared, probationMs, guardian } = plan;
@@ -103,6 +102,7 @@ function execSuccessor(
     const argv = [node, ...nodeOptions(), ...start, entry, '--resume', String(stateFd)];
     for (const fd of closing) setCloexec(fd, false);
     const kept = writeState(stateFd, withFds(saved, all), plan);
+    done();
     guardian?.watch(Object.values(fds), kept);
     return execve(node, argv, successorEnv());
   } catch (error) {

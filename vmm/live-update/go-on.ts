@@ -62,6 +62,7 @@ export async function goOn(image: NewImage, { reset = false } = {}): Promise<Goi
   const { vm, slices, machine, state } = image;
   vm.restore({ paused: state.paused || reset });
   slices.begin(machine);
+  image.remapped?.();
   const loaded = monotonicNs();
   if (reset) {
     vm.restore(state);

@@ -35,6 +35,8 @@ export class NewImage {
   ram!: GuestRam;
   host: PassthroughHost | undefined;
   backends: Backends = { disks: [], netdevs: [], listeners: [] };
+  /** Waits until the kernel has the new vaddrs; undefined: it has. */
+  remapped: (() => void) | undefined;
   /** The vital signs to use, if somebody has made them. */
   vitals: number | undefined;
   readonly harts: Writable<HartSections>[] = [];

@@ -221,9 +221,10 @@ export const SURVIVORS: readonly Survivor[] = [
       if (host === undefined) throw einval('section vfio: a container, but section vm names no host');
       image.host = PassthroughHost.resume(host, container, devices);
     },
-    restore({ host, ram, rollback, doubts, mapFlags }) {
+    restore(image) {
+      const { host, ram, rollback, doubts, mapFlags } = image;
       if (mapFlags !== undefined) host?.container.mapAll(ram.mapping.vaddr, mapFlags);
-      else if (!rollback) host?.container.updateVaddrs(ram.mapping.vaddr);
+      else if (!rollback) image.remapped = host?.container.updateVaddrs(ram.mapping.vaddr);
       else if (host && host.container.retakeVaddrs(ram.mapping.vaddr).length > 0) {
         doubts.push('the kernel keeps the vaddrs of the dead process (UNM-9): it can pin no new page');
       }

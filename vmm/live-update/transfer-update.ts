@@ -8,10 +8,12 @@ import { eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { tellOwner } from '../../platform/lifeline.ts';
 import type { Vitals } from '../crew/vitals.ts';
+import { MONITOR_SECTION } from '../monitor/state.ts';
 import { hartsOf } from '../vm/vm-state.ts';
 import {
   type AtRest,
   type CheckedPlan,
+  type CutOff,
   cutOff,
   REPLACED,
   reconnect,
@@ -24,7 +26,6 @@ import {
 import { settle } from './go-on.ts';
 import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
-import type { PhaseStamps } from './phases.ts';
 import { type Preparation, timesOf } from './preparation.ts';
 import { RUN_WITHIN_MS, SETTLE_WITHIN_MS } from './standby/bounds.ts';
 import { rollBack } from './standby/roll-back.ts';
@@ -96,6 +97,8 @@ class Transfer {
   readonly #to: Destination;
   /** Whether the guest has run in the new process. */
   #hasRun = false;
+  /** The monitor's count of changes when its sockets went ahead. */
+  #changes: number | undefined;
 
   constructor(what: Updating, plan: TransferPlan, to: Destination) {
     this.#what = what;
@@ -108,6 +111,7 @@ class Transfer {
     const { channels } = this.#plan;
     try {
       await monitor?.quiet(REPLACED);
+      if (!channels) this.#passClients();
       vm.parts.host?.container.checkUpdatable(); // the kernel's thread wakes up now, and not in the pause
       await vm.change(() => this.#move());
       if (channels) monitor?.release();
@@ -119,12 +123,13 @@ class Transfer {
 
   /** Resolves when the new process has committed. */
   async #move(): Promise<void> {
+    this.#to.successor.sendNow({ kind: 'soon' });
     const rest = await stopGuest(this.#what);
     let saved: StateFile;
     try {
-      const stamps = cutOff(this.#what, rest);
+      const cut = cutOff(this.#what, rest);
       try {
-        saved = this.#handOver(rest, stamps);
+        saved = this.#handOver(rest, cut);
       } catch (error) {
         await this.#to.successor.kill(); // it may have been told
         reconnect(this.#what);
@@ -142,15 +147,25 @@ class Transfer {
     }
   }
 
-  /** Gives the state away. Nothing waits here. */
-  #handOver(rest: AtRest, stamps: PhaseStamps): StateFile {
+  /** The monitor's sockets go ahead. */
+  #passClients(): void {
+    const { monitor } = this.#what;
+    if (!monitor) return;
+    this.#changes = monitor.changes;
+    this.#to.successor.passAhead(Object.values(fdsOf({ [MONITOR_SECTION.name]: monitor.present() })));
+  }
+
+  /** Gives the state away. */
+  #handOver(rest: AtRest, { stamps, done }: CutOff): StateFile {
     const { successor, stateFd } = this.#to;
     const { prepared, channels } = this.#plan;
+    const { monitor } = this.#what;
     const update = { takeback: null, prepared: prepared ? timesOf(prepared) : null, guardian: null };
     const saved = saveGuest(this.#what, rest, stamps, { withMonitor: !channels, update });
     const sections = channels ? withoutOwner(saved) : saved;
     writeState(stateFd, sections, this.#plan);
-    successor.passMore(Object.values(fdsOf(sections)));
+    done(); // the new process makes the vaddrs valid again
+    successor.passMore(Object.values(fdsOf(sections)), { aheadHolds: monitor?.changes === this.#changes });
     void this.#what.standing?.dismiss(); // from here on this process is the guardian
     successor.sendNow({ kind: 'go' });
     return { completeNs: 0, sections: new Map(Object.entries(saved)) };

@@ -15,7 +15,14 @@ import { fd } from '../../platform/fd-shape.ts';
 import { integer, list, object, type Shaped } from '../../platform/shape.ts';
 import { checkExtension, getType1Info, joinContainer, openEmptyContainer, setIommu } from '../client/container.ts';
 import type { DeviceDescription } from '../client/device.ts';
-import { type DmaMapping, donateMsiWindow, invalidateVaddrs, mapDma, mapDmas, unmapDma } from '../client/dma.ts';
+import {
+  beginInvalidateVaddrs,
+  beginMapDmas,
+  type DmaMapping,
+  donateMsiWindow,
+  mapDma,
+  unmapDma,
+} from '../client/dma.ts';
 import type { KernelClient } from '../client/kernel-client.ts';
 import { openPersistent, setPersistentEntries, setPersistentTables } from '../client/pkernfs.ts';
 import { PEER_BARS, type PeerBarState, PeerBars } from './peer-bars.ts';
@@ -116,23 +123,37 @@ export class PassthroughContainer {
   }
 
   /**
-   * All vaddrs become invalid; translations stay as they are (UNM-10). EOPNOTSUPP: another process
-   * has mapped them, and the kernel lets only that one invalidate them (UNM-9).
+   * All vaddrs become invalid; translations stay as they are (UNM-10). The kernel does that while
+   * the caller does something else; the function that is returned waits for it. That one throws
+   * EOPNOTSUPP: another process has mapped them, and the kernel lets only that one invalidate them
+   * (UNM-9).
    */
-  invalidateVaddrs(): void {
+  invalidateVaddrs(): () => void {
     const bytes = this.#ranges.reduce((sum, { size }) => sum + size, 0);
-    if (invalidateVaddrs(this.#client, this.fd) >= bytes) return;
-    throw eopnotsupp('the kernel keeps the vaddrs that another process has mapped (UNM-9)');
+    const ended = beginInvalidateVaddrs(this.#client, this.fd);
+    return () => {
+      if (ended() < bytes) throw eopnotsupp('the kernel keeps the vaddrs that another process has mapped (UNM-9)');
+    };
   }
 
   /**
    * Gives every range its vaddr in RAM, which now begins at `ramVaddr` (MAP-6), and every BAR its
-   * vaddr in this process.
+   * vaddr in this process. The kernel does that while the caller does something else; the function
+   * that is returned waits for it.
    */
-  updateVaddrs(ramVaddr: number): void {
+  updateVaddrs(ramVaddr: number): () => void {
+    return beginMapDmas(this.#client, this.fd, this.#vaddrs(ramVaddr));
+  }
+
+  #vaddrs(ramVaddr: number): DmaMapping[] {
     const flags = VFIO_DMA_MAP_FLAG_VADDR;
-    const mappings = this.#ranges.map(({ iova, offset, size }) => ({ iova, size, vaddr: ramVaddr + offset, flags }));
-    mapDmas(this.#client, this.fd, [...mappings, ...(this.#peerBars?.mappings() ?? [])]);
+    const mappings = this.#ranges.map((range) => ({ ...mappingOf(range, ramVaddr), flags }));
+    return [...mappings, ...(this.#peerBars?.mappings() ?? [])];
+  }
+
+  /** Makes those vaddrs valid that are not. */
+  restoreVaddrs(ramVaddr: number): void {
+    for (const mapping of this.#vaddrs(ramVaddr)) this.#setVaddr(mapping);
   }
 
   /**
@@ -156,15 +177,21 @@ export class PassthroughContainer {
 
   #retake(range: DmaMapping): boolean {
     const mapping = { ...range, flags: VFIO_DMA_MAP_FLAG_VADDR };
+    if (this.#setVaddr(mapping)) return true;
+    if (unmapDma(this.#client, this.fd, range, VFIO_DMA_UNMAP_FLAG_VADDR) === 0) return false;
+    mapDma(this.#client, this.fd, mapping);
+    return true;
+  }
+
+  /** False: the mapping has a valid vaddr already. */
+  #setVaddr(mapping: DmaMapping): boolean {
     try {
       mapDma(this.#client, this.fd, mapping);
       return true;
     } catch (error) {
-      if (codeOf(error) !== 'EINVAL') throw error; // it is valid
+      if (codeOf(error) !== 'EINVAL') throw error;
+      return false;
     }
-    if (unmapDma(this.#client, this.fd, range, VFIO_DMA_UNMAP_FLAG_VADDR) === 0) return false;
-    mapDma(this.#client, this.fd, mapping);
-    return true;
   }
 }
 

@@ -88,7 +88,7 @@ export class Guardian {
 
   /** It goes by these sections and fds from now on. EPIPE, EAGAIN, EPROTO: it does not listen. */
   learn(sections: Uint8Array, fds: readonly number[]): void {
-    this.#standby.passMore(fds);
+    this.#standby.passMore(fds, { aheadHolds: false });
     this.#standby.sendNow({ kind: 'news', sections });
   }
 
@@ -102,7 +102,7 @@ export class Guardian {
    * the sections that are not in the file.
    */
   watch(fds: readonly number[], kept: Readonly<Record<string, Versioned>>): void {
-    this.#standby.passMore(fds);
+    this.#standby.passMore(fds, { aheadHolds: false });
     this.#standby.sendNow({ kind: 'watch', withinMs: RUN_WITHIN_MS, kept: encodeState(kept) });
   }
 

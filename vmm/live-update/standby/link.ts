@@ -1,14 +1,19 @@
 /** One end of the socket between a VMM and its standby. */
 import { Socket } from 'node:net';
 
-import { eproto } from '../../../platform/errno.ts';
+import { codeOf, eproto } from '../../../platform/errno.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { handleFd } from '../../../platform/handle-fd.ts';
-import { sendAll } from '../../../platform/libc/unix-socket.ts';
+import { POLLIN, poll } from '../../../platform/libc/poll.ts';
+import { recv, sendAll } from '../../../platform/libc/unix-socket.ts';
+
+/** Bytes that are received at a time. */
+const CHUNK = 4096;
 
 /** Hears messages one after the other, and waits for the next one. */
 export class Link<In, Out> {
   readonly #socket: Socket;
+  readonly #read: (value: unknown) => In;
   readonly #frames = new FrameReader();
   readonly #heard: In[] = [];
   #closed = false;
@@ -17,14 +22,8 @@ export class Link<In, Out> {
   /** The fd belongs to the link. `read` throws for what the other side must not say. */
   constructor(fd: number, read: (value: unknown) => In) {
     this.#socket = new Socket({ fd, readable: true, writable: true });
-    this.#socket.on('data', (chunk) => {
-      try {
-        for (const value of this.#frames.push(chunk)) this.#heard.push(read(value));
-      } catch {
-        this.#socket.destroy(); // it is none of ours: as if it had ended
-      }
-      this.#wake();
-    });
+    this.#read = read;
+    this.#socket.on('data', (chunk) => this.#hear(chunk));
     this.#socket.on('error', () => {}); // 'close' follows
     this.#socket.once('close', () => {
       this.#closed = true;
@@ -65,6 +64,25 @@ export class Link<In, Out> {
   }
 
   /**
+   * The next message, for which this thread waits without its event loop, whose way from a word to
+   * its listener takes as long as all the rest. undefined: none came within `ms`, or the other side
+   * has ended, which `next` tells.
+   */
+  nextNow(ms: number): In | undefined {
+    const fd = handleFd(this.#socket);
+    const deadline = performance.now() + ms;
+    const chunk = new Uint8Array(CHUNK);
+    while (this.#heard.length === 0 && fd !== undefined) {
+      if (!poll([{ fd, events: POLLIN }], Math.max(0, deadline - performance.now()))) return undefined;
+      const count = received(fd, chunk);
+      if (count === 0) break;
+      this.#hear(chunk.subarray(0, count));
+      if (this.#socket.destroyed) break;
+    }
+    return this.#heard.shift();
+  }
+
+  /**
    * As `next`, for a message of this kind. EPROTO: the other side has ended, says nothing or
    * another thing.
    */
@@ -87,6 +105,15 @@ export class Link<In, Out> {
     this.#socket.destroy();
   }
 
+  #hear(chunk: Uint8Array): void {
+    try {
+      for (const value of this.#frames.push(chunk)) this.#heard.push(this.#read(value));
+    } catch {
+      this.#socket.destroy(); // it is none of ours: as if it had ended
+    }
+    this.#wake();
+  }
+
   #news(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const late = Number.isFinite(ms) ? setTimeout(resolve, ms) : undefined;
@@ -95,5 +122,15 @@ export class Link<In, Out> {
         resolve();
       };
     });
+  }
+}
+
+/** Bytes received; 0 when the other side has ended, in whatever way. */
+function received(fd: number, into: Uint8Array): number {
+  try {
+    return recv(fd, into);
+  } catch (error) {
+    if (codeOf(error) !== 'ECONNRESET') throw error;
+    return 0;
   }
 }

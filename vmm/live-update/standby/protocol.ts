@@ -21,7 +21,7 @@ import {
 } from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 4;
+export const STANDBY_PROTOCOL = 5;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -50,6 +50,8 @@ const TO_STANDBY = {
   equip: EQUIP,
   /** More fds come, because the state names them. */
   more: object({ kind: oneOf('more'), fds: list(integer) }),
+  /** To a successor: the guest is being stopped, and `go` comes at once. */
+  soon: object({ kind: oneOf('soon') }),
   /** To a successor: the state is complete, take the guest over. */
   go: object({ kind: oneOf('go') }),
   /**

@@ -37,6 +37,8 @@ export class StandbyProcess {
   readonly #link: Link<FromStandby, ToStandby>;
   readonly #fdsSocket: number;
   readonly #passed = new Set<number>();
+  /** Those that went ahead, and that `passMore` need not pass if they are still the same files. */
+  #ahead: readonly number[] = [];
   readonly #hasOwner: boolean;
   #released = false;
 
@@ -114,10 +116,20 @@ export class StandbyProcess {
     }
   }
 
-  /** Passes the fds that a state names and that the standby does not have. */
-  passMore(fds: readonly number[]): void {
+  /** Passes fds that the state will name, before the guest is stopped. */
+  passAhead(fds: readonly number[]): void {
+    this.passMore(fds, { aheadHolds: false });
+    this.#ahead = fds;
+  }
+
+  /**
+   * Passes the fds that a state names and that the standby does not have. `aheadHolds`: the numbers
+   * that went ahead are still those files'. EPIPE, EAGAIN, EPROTO.
+   */
+  passMore(fds: readonly number[], { aheadHolds }: { readonly aheadHolds: boolean }): void {
     // all that came later is sent anew: a number may be another file's now
-    const more = [...new Set(fds)].filter((fd) => !this.#passed.has(fd));
+    const known = new Set([...this.#passed, ...(aheadHolds ? this.#ahead : [])]);
+    const more = [...new Set(fds)].filter((fd) => !known.has(fd));
     if (more.length === 0) return;
     this.#link.sendNow({ kind: 'more', fds: more });
     sendFds(this.#fdsSocket, more);

@@ -6,18 +6,24 @@ import { transferPhasesMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import { handOverMs, pauseReport } from '../update-report.ts';
 import { commit, type Protector, type Relief } from './commitment.ts';
+import type { ToStandby } from './protocol.ts';
 import type { Standby, StandbyLink } from './standby.ts';
 
 /** The old image ends within this time; nobody waits longer for it. */
 const ENDING_MS = 5000;
+/** From `soon` to `go` it takes some ms; after this time the event loop waits for it. */
+const SOON_MS = 50;
 /** How a word to a process that has died fails. */
 const DEAD: readonly string[] = ['EPROTO', 'EPIPE', 'ECONNRESET'];
 
 /** Waits until it is told to take the guest over, or is dismissed (undefined). */
 export async function succeed(standby: Standby): Promise<Resumed | undefined> {
+  let soon = false;
   for (;;) {
-    const message = await standby.link.next();
+    const now = soon ? standby.link.nextNow(SOON_MS) : undefined;
+    const message: ToStandby | 'closed' | 'late' = now ?? (await standby.link.next());
     if (message === 'closed' || message === 'late' || message.kind === 'over') return undefined;
+    soon = message.kind === 'soon' || (soon && message.kind === 'more');
     if (message.kind === 'more') standby.take(message.fds);
     if (message.kind === 'go') return takeOver(standby);
   }

@@ -23,7 +23,7 @@ import { fdsOf, inForm, saveAll } from './survivors.ts';
 import { NO_UPDATE, UPDATE_SECTION } from './update-state.ts';
 
 /** V8 has compiled after so many times what is run so often. Each takes some 0.5 ms. */
-const TIMES = 20;
+const TIMES = 50;
 /** Nobody executes anything there but the first instructions, which trap. */
 const RAM_BYTES = 1 << 20;
 /** The guest's clients are not for this machine. */

@@ -343,6 +343,15 @@ export function fdsOf(sections: Readonly<Record<string, Versioned>>): Record<str
 }
 
 /**
+ * Those fds that may have changed while the guest ran. Whoever has the sections that `saveSteady`
+ * gave has all others.
+ */
+export const unsteadyFdsOf = (sections: Readonly<Record<string, Versioned>>): Record<string, number> =>
+  fdsOf(Object.fromEntries(Object.entries(sections).filter(([name]) => !STEADY.has(name))));
+
+const STEADY = new Set(SURVIVORS.filter(({ saveSteady }) => saveSteady).map(({ section }) => section.name));
+
+/**
  * The sections of a state, with those that another process could recover in place of older ones.
  */
 export const withRecovered = (

@@ -33,7 +33,7 @@ import { StandbyProcess } from './standby/standby-process.ts';
 import { watchedVitals } from './standby/watched-vitals.ts';
 import { withoutOwner } from './standby/without-owner.ts';
 import { newStateFile, type StateFile } from './state-file.ts';
-import { decodeAll, fdsOf } from './survivors.ts';
+import { decodeAll, fdsOf, unsteadyFdsOf } from './survivors.ts';
 
 export interface TransferPlan extends CheckedPlan {
   /** Absent with `channels`: nobody but its user can start that successor. */
@@ -165,7 +165,7 @@ class Transfer {
     const sections = channels ? withoutOwner(saved) : saved;
     writeState(stateFd, sections, this.#plan);
     done(); // the new process makes the vaddrs valid again
-    successor.passMore(Object.values(fdsOf(sections)), { aheadHolds: monitor?.changes === this.#changes });
+    successor.passMore(Object.values(unsteadyFdsOf(sections)), { aheadHolds: monitor?.changes === this.#changes });
     void this.#what.standing?.dismiss(); // from here on this process is the guardian
     successor.sendNow({ kind: 'go' });
     return { completeNs: 0, sections: new Map(Object.entries(saved)) };

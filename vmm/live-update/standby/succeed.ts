@@ -20,7 +20,7 @@ const DEAD: readonly string[] = ['EPROTO', 'EPIPE', 'ECONNRESET'];
 export async function succeed(standby: Standby): Promise<Resumed | undefined> {
   let soon = false;
   for (;;) {
-    const now = soon ? standby.link.nextNow(SOON_MS) : undefined;
+    const now: ToStandby | undefined = soon ? standby.link.nextNow(SOON_MS) : undefined;
     const message: ToStandby | 'closed' | 'late' = now ?? (await standby.link.next());
     if (message === 'closed' || message === 'late' || message.kind === 'over') return undefined;
     soon = message.kind === 'soon' || (soon && message.kind === 'more');

@@ -13,6 +13,7 @@ export const RLIMIT_FSIZE = 1;
 export const RLIMIT_CORE = 4;
 export const RLIMIT_NOFILE = 7;
 export const RLIMIT_MEMLOCK = 8;
+export const RLIMIT_AS = 9;
 
 /** A fd that refers to process `pid`; close it. ESRCH when there is none. */
 export function pidfdOpen(pid: number): number {

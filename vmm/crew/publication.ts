@@ -14,6 +14,8 @@ const Block = defineShared('publication', {
   pad0: bytes(60),
   /** The vCPU: number of the state that holds, 0 if none does. Publishes the state's slot. */
   published: atomic32,
+  /** The vCPU: 1 from its first slice on. Whoever finds 0 knows that the guest has not run here. */
+  begun: atomic32,
 });
 
 const Slot = defineShared('published state', {
@@ -60,6 +62,19 @@ export class Publication {
   /** The number of the state that holds; 0: none does. */
   get published(): number {
     return Atomics.load(this.#words, Block.word.published);
+  }
+
+  /** Whether the guest has run. */
+  get begun(): boolean {
+    return Atomics.load(this.#words, Block.word.begun) === 1;
+  }
+
+  /**
+   * vCPU: the guest is about to run. After the first state holds: there is no moment in which it
+   * has run and no state tells how far.
+   */
+  begin(): void {
+    Atomics.store(this.#words, Block.word.begun, 1);
   }
 
   /** The number that the next state will have. */

@@ -54,6 +54,7 @@ export class Publisher {
     if (!wanted && (this.#on || this.#publication.published !== 0)) this.end();
     else if (wanted && !this.#on && mayBegin) this.#begin();
     else if (wanted && fresh) this.publish();
+    if (fresh) this.#publication.begin();
   }
 
   /** Publishes the state of the machine between two slices. */

@@ -16,6 +16,7 @@ import type { MigrationState } from './migration/state.ts';
 import { NewImage } from './new-image.ts';
 import { phasesMs } from './phases.ts';
 import { commit, type Protector } from './standby/commitment.ts';
+import type { Guardian } from './standby/guardian.ts';
 import { decodeState, type StateFile } from './state-file.ts';
 import { decodeAll } from './survivors.ts';
 import { handOverMs, pauseReport, takebackMs } from './update-report.ts';
@@ -35,6 +36,8 @@ export interface Resumed {
   readonly told?: 'TAKEOVER';
   /** When standing guardians have taken this guest over: the latest times, CLOCK_MONOTONIC ns. */
   readonly takeovers?: readonly number[];
+  /** Who stands by from the beginning. */
+  readonly behind?: Guardian | undefined;
   /** Whoever stands by until this image has committed. */
   readonly protector?: Protector | undefined;
 }
@@ -56,7 +59,7 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
   const fresh = { complete, nodeStart: nodeStartNs(), firstLine, mapped, remapped, loaded, running };
   const pause = pauseReport(image, running, phasesMs(stamps, fresh));
   const protector = await protectorOf(update);
-  protector?.running();
+  protector?.running(image);
   const { snapshot, turn } = fds;
   if (snapshot !== undefined) close(snapshot);
   const report = settle(going).then(async (handOver) => {

@@ -371,6 +371,9 @@ export interface Restorable {
   readonly state: Versioned;
 }
 
+export const sectionsOf = (restorables: readonly Restorable[]): Readonly<Record<string, Versioned>> =>
+  Object.fromEntries(restorables.map(({ survivor, state }) => [survivor.section.name, state]));
+
 /** The options of the VM that the sections are of. EINVAL: section vm is missing or wrong. */
 export function optionsIn(sections: ReadonlyMap<string, Versioned | null>): VmOptions {
   const vm = sections.get(VM_SECTION.name);

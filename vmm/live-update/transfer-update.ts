@@ -7,6 +7,7 @@
 import { eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { tellOwner } from '../../platform/lifeline.ts';
+import { Publication } from '../crew/publication.ts';
 import type { Vitals } from '../crew/vitals.ts';
 import { MONITOR_SECTION } from '../monitor/state.ts';
 import { hartsOf } from '../vm/vm-state.ts';
@@ -28,12 +29,13 @@ import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
 import { type Preparation, timesOf } from './preparation.ts';
 import { RUN_WITHIN_MS, SETTLE_WITHIN_MS } from './standby/bounds.ts';
+import type { FromStandby } from './standby/protocol.ts';
 import { rollBack } from './standby/roll-back.ts';
 import { StandbyProcess } from './standby/standby-process.ts';
 import { watchedVitals } from './standby/watched-vitals.ts';
 import { withoutOwner } from './standby/without-owner.ts';
 import { newStateFile, type StateFile } from './state-file.ts';
-import { decodeAll, fdsOf, unsteadyFdsOf } from './survivors.ts';
+import { decodeAll, fdsOf, saveSteady, unsteadyFdsOf } from './survivors.ts';
 
 export interface TransferPlan extends CheckedPlan {
   /** Absent with `channels`: nobody but its user can start that successor. */
@@ -57,13 +59,12 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
   try {
     vitals = watchedVitals(hartsOf(what.vm.parts.options));
     successor = successorOf(plan);
-    await successor.equip(what.vm, {
+    await successor.equip(saveSteady(what.vm), {
       role: 'successor',
       state: stateFd,
       vitals: vitals.fd,
       probationMs,
       now: null,
-      takeovers: [],
     });
     what.signal.throwIfAborted();
     if (channels) what.migration.active();
@@ -97,6 +98,8 @@ class Transfer {
   readonly #to: Destination;
   /** Whether the guest has run in the new process. */
   #hasRun = false;
+  /** Whether it has run there by vital signs that nobody here sees. */
+  #ranUnseen = false;
   /** The monitor's count of changes when its sockets went ahead. */
   #changes: number | undefined;
 
@@ -140,7 +143,7 @@ class Transfer {
       throw error;
     }
     try {
-      await this.#untilCommitted();
+      await this.#untilCommitted(rest);
     } catch (error) {
       await this.#rollBack(saved, rest);
       throw error;
@@ -171,23 +174,31 @@ class Transfer {
     return { completeNs: 0, sections: new Map(Object.entries(saved)) };
   }
 
-  async #untilCommitted(): Promise<void> {
+  async #untilCommitted({ wasRunning }: AtRest): Promise<void> {
     const { monitor, left } = this.#what;
     const { probationMs, channels } = this.#plan;
-    await this.#expect('running', RUN_WITHIN_MS, 'did not run the guest');
+    const { watched } = await this.#expect('running', RUN_WITHIN_MS, 'did not run the guest');
+    const { begun } = new Publication(this.#to.vitals.shared.publication);
+    if (watched && wasRunning && !begun) throw eio('the new process says that the guest runs, and it does not');
     this.#hasRun = true;
+    this.#ranUnseen = !watched;
     left(this.#to.successor.pid);
     if (!channels) monitor?.leave();
     await this.#expect('committed', probationMs + SETTLE_WITHIN_MS, 'did not commit');
   }
 
   /** EIO says what the successor did instead. */
-  async #expect(kind: 'running' | 'committed', ms: number, failing: string): Promise<void> {
+  async #expect<K extends 'running' | 'committed'>(
+    kind: K,
+    ms: number,
+    failing: string,
+  ): Promise<Extract<FromStandby, { readonly kind: K }>> {
     const word = await this.#to.successor.next(ms);
     if (word === 'closed') throw eio('the new process died');
     if (word === 'late') throw eio(`the new process ${failing} within ${ms / 1000} s`);
     if (word.kind === 'failed') throw eio(word.reason);
     if (word.kind !== kind) throw eio(`the new process says ${word.kind}`);
+    return word as Extract<FromStandby, { readonly kind: K }>;
   }
 
   async #rollBack(saved: StateFile, { wasRunning }: AtRest): Promise<void> {
@@ -198,7 +209,7 @@ class Transfer {
     await this.#to.successor.kill(); // two must never run one guest
     vm.relieve(); // the threads know only their own last state
     const image = new NewImage({ vm, rollback: true });
-    const remains = { saved, vitals: this.#to.vitals, hasRun: this.#hasRun };
+    const remains = { saved, vitals: this.#to.vitals, ranUnseen: this.#ranUnseen };
     const going = await rollBack(image, remains, decodeAll);
     for (const line of image.doubts) process.stderr.write(`vmm: ${line}\n`);
     console.refill();

@@ -23,7 +23,7 @@ import { type Form, formOf } from './releases.ts';
 import { Guardian } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import type { StandingGuardian } from './standby/standing-guardian.ts';
-import { versionIn } from './survivors.ts';
+import { saveSteady, versionIn } from './survivors.ts';
 import { transferUpdate } from './transfer-update.ts';
 import { UPDATE_SECTION } from './update-state.ts';
 
@@ -244,7 +244,7 @@ export class LiveUpdate {
     const { snapshotFd } = isOwn ? prepared : {};
     if (!isGuarded) await this.#standing?.dismiss(); // it would take the guest from an image that does not know it
     const guardian = isGuarded
-      ? (this.#standing?.take() ?? (await Guardian.start(this.#vm, { snapshotFd })))
+      ? (this.#standing?.take() ?? (await Guardian.start({ steady: saveSteady(this.#vm), nowFd: null }, snapshotFd)))
       : undefined;
     try {
       return await execUpdate(updating, { ...plan, guardian });

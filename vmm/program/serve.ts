@@ -6,6 +6,7 @@ import { type DmaOfDevice, dmaAround } from '../live-update/migration/dma.ts';
 import { Migration } from '../live-update/migration/migration.ts';
 import type { Resumed } from '../live-update/resume.ts';
 import type { Protector } from '../live-update/standby/commitment.ts';
+import type { Guardian } from '../live-update/standby/guardian.ts';
 import { StandingGuardian } from '../live-update/standby/standing-guardian.ts';
 import { LiveUpdate } from '../live-update/update.ts';
 import { Monitor } from '../monitor/monitor.ts';
@@ -30,9 +31,9 @@ export function servePowerOn({ vm, state }: Built, signalled: Promise<number>): 
 
 /** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
 export function serveResumed(resumed: Resumed, signalled: Promise<number>): Promise<number> {
-  const { vm, monitor: state, migration: before, report, told, protector, takeovers = [] } = resumed;
+  const { vm, monitor: state, migration: before, report, told, protector, takeovers = [], behind } = resumed;
   const migration = new Migration(before);
-  return serve({ vm, migration, signalled, protector, takeovers }, async (execute) => {
+  return serve({ vm, migration, signalled, protector, takeovers, behind }, async (execute) => {
     const monitor = (await Monitor.resume(state, execute)) ?? (await listen(vm, execute));
     if (vm.runState === 'running') monitor?.emit('RESUME');
     return {
@@ -81,6 +82,7 @@ interface Serving {
   readonly protector?: Protector | undefined;
   /** As of Resumed. */
   readonly takeovers: readonly number[];
+  readonly behind?: Guardian | undefined;
 }
 
 /**
@@ -105,7 +107,7 @@ async function serve(serving: Serving, open: (execute: Execute) => Promise<Serve
 }
 
 async function serveUntilEnd(
-  { vm, migration, signalled, protector, takeovers }: Serving,
+  { vm, migration, signalled, protector, takeovers, behind }: Serving,
   open: (execute: Execute) => Promise<Served>,
 ): Promise<number | 'moved'> {
   let inOrder = false;
@@ -119,7 +121,7 @@ async function serveUntilEnd(
   });
   const { guardian, lifeline } = vm.parts.options;
   const parts = { vm, migration, monitor: () => monitor };
-  const standing = guardian === 'always' ? new StandingGuardian({ ...parts, takeovers }) : undefined;
+  const standing = guardian === 'always' ? new StandingGuardian({ ...parts, takeovers, behind }) : undefined;
   const update = new LiveUpdate({
     ...{ ...parts, standing, begun: () => begun },
     moved: () => leave('moved'),

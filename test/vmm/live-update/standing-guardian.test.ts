@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 
+import { exhaust } from '../../../tools/demo/bad-successors/out-of-memory.ts';
 import { DemoVmm } from '../demo-vmm.ts';
 import { nodeThat, turncoat } from '../successors.ts';
 
@@ -21,6 +22,17 @@ async function standing(): Promise<number> {
   told.catch(() => {}); // one may stand by already
   return (await guardian()) ?? Number((await told).data.pid);
 }
+
+/** The guardian and the one behind it, as soon as both are there. */
+const backed = (): Promise<{ pid: number; second: number }> =>
+  vi.waitFor(
+    async () => {
+      const both = (await demo.qmp.execute('x-guardian')) as { pid?: number; second?: number };
+      expect(both).toMatchObject({ pid: expect.any(Number), second: expect.any(Number) });
+      return both as { pid: number; second: number };
+    },
+    { timeout: TIMEOUT_MS, interval: 50 },
+  );
 
 const event = async (name: string): Promise<Data> =>
   (await demo.qmp.nextEvent(({ event }) => event === name, TIMEOUT_MS)).data;
@@ -94,6 +106,34 @@ describe('a VMM with a guardian that always stands by', () => {
     expect(await standing()).not.toBe(pid);
     await killed('SIGKILL');
     await demo.vmm.stats();
+  });
+
+  it('is taken over when it runs out of memory', async () => {
+    const [next, before] = [await standing(), await demo.vmm.stats()];
+    const taken = event('TAKEOVER');
+    exhaust(demo.vmm.pid, demo.vmm.qmpPath);
+    const data = await taken;
+    expect(data).toMatchObject({ pid: next, generation: 0 });
+    expect(data).not.toHaveProperty('doubts');
+    expect((await demo.vmm.stats()).heartbeats).toBeGreaterThanOrEqual(before.heartbeats!);
+    expect(demo.vmm.errors).toMatch(/memory/i);
+  });
+
+  it.each([
+    ['at once', 0],
+    ['some ms', 2 + Math.random() * 8],
+    ['some more ms', 10 + Math.random() * 20],
+    ['up to 0.1 s', 30 + Math.random() * 70],
+  ])('is taken over by the guardian of its guardian, which dies after it: %s', async (_, distanceMs) => {
+    const { pid, second } = await backed();
+    const before = await demo.vmm.stats();
+    const taken = demo.qmp.nextEvent(({ event, data }) => event === 'TAKEOVER' && data.pid === second, TIMEOUT_MS);
+    process.kill(demo.vmm.pid, 'SIGKILL');
+    await sleep(distanceMs);
+    process.kill(pid, 'SIGKILL');
+    expect((await taken).data).toMatchObject({ pid: second, generation: 0 });
+    expect(await demo.qmp.execute('query-status')).toEqual(running);
+    expect((await demo.vmm.stats()).heartbeats).toBeGreaterThanOrEqual(before.heartbeats!);
   });
 
   it('is given up when it dies again and again', async () => {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { getRlimit, RLIMIT_FSIZE, setRlimit } from '../../../platform/libc/other-process.ts';
 import type { Machine } from '../../launch/machine.ts';
+import { exhaust } from './out-of-memory.ts';
 import { buildIn } from './successors.ts';
 import type { Trial } from './trial.ts';
 
@@ -93,6 +94,18 @@ export const SITUATIONS: readonly Trial[] = [
     after: killGuarded,
   },
   {
+    name: 'the VMM runs out of memory after the update; --guardian always',
+    expected: ['completed'],
+    own: { vmmOptions: ['--guardian', 'always'] },
+    after: exhaustGuarded,
+  },
+  {
+    name: 'the VMM and its guardian are killed after the update; --guardian always',
+    expected: ['completed'],
+    own: { vmmOptions: ['--guardian', 'always'] },
+    after: killBoth,
+  },
+  {
     name: 'the host is killed in the pause',
     expected: ['ended'],
     says: /./,
@@ -101,14 +114,45 @@ export const SITUATIONS: readonly Trial[] = [
   },
 ];
 
-/** Kills the VMM as soon as a guardian stands by; resolves when that one runs the guest. */
-async function killGuarded({ qmp, vmm }: Machine): Promise<void> {
-  const { pid } = (await qmp.execute('x-guardian')) as { pid?: number };
-  if (pid === undefined) {
-    await qmp.nextEvent(({ event, data }) => event === 'GUARDIAN' && data.status === 'standing', TAKEOVER_MS);
+interface Guardians {
+  readonly pid: number;
+  readonly second: number;
+}
+
+/** The guardian that stands by, and the one behind it, as soon as both are there. */
+async function guardiansOf({ qmp }: Machine): Promise<Guardians> {
+  const deadline = performance.now() + TAKEOVER_MS;
+  for (;;) {
+    const { pid, second } = (await qmp.execute('x-guardian')) as Partial<Guardians>;
+    if (pid !== undefined && second !== undefined) return { pid, second };
+    if (performance.now() > deadline) throw new Error(`no two guardians within ${TAKEOVER_MS} ms`);
+    await sleep(50); // they are being started
   }
-  const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', TAKEOVER_MS);
-  process.kill(vmm.pid, 'SIGKILL');
+}
+
+/** Resolves when this process has taken the guest over. */
+const takenBy = ({ qmp }: Machine, pid: number): Promise<unknown> =>
+  qmp.nextEvent(({ event, data }) => event === 'TAKEOVER' && data.pid === pid, TAKEOVER_MS);
+
+async function killGuarded(machine: Machine): Promise<void> {
+  const { pid } = await guardiansOf(machine);
+  const taken = takenBy(machine, pid);
+  process.kill(machine.vmm.pid, 'SIGKILL');
+  await taken;
+}
+
+async function exhaustGuarded(machine: Machine): Promise<void> {
+  const { pid } = await guardiansOf(machine);
+  const taken = takenBy(machine, pid);
+  exhaust(machine.vmm.pid, machine.qmpSocket);
+  await taken;
+}
+
+async function killBoth(machine: Machine): Promise<void> {
+  const { pid, second } = await guardiansOf(machine);
+  const taken = takenBy(machine, second);
+  process.kill(machine.vmm.pid, 'SIGKILL');
+  process.kill(pid, 'SIGKILL');
   await taken;
 }
 

@@ -43,7 +43,7 @@ const standby = (name: string, says: RegExp, does: string): Trial => ({
   }),
 });
 
-const lie = (kind: string): string => `$1 standby.link.send({ kind: "${kind}" }); await new Promise(() => {});`;
+const lie = (word: string): string => `$1 standby.link.send({ ${word} }); await new Promise(() => {});`;
 
 export const TRANSFERS: readonly Trial[] = [
   standby('exits when it is to stand by', /not ready: it has ended/, 'exit 3'),
@@ -56,8 +56,12 @@ export const TRANSFERS: readonly Trial[] = [
   ),
   transferTo('hangs before "remap"', HUNG, beforePhase('remap', HANG)),
   transferTo('is stopped (SIGSTOP) before "load"', HUNG, beforePhase('load', STOP)),
-  transferTo('says that it has committed, and runs nothing', /says committed/, [TOLD, lie('committed')]),
-  transferTo('says what nobody understands, and runs nothing', DIED, [TOLD, lie('nonsense')]),
+  transferTo('says that it has committed, and runs nothing', /says committed/, [TOLD, lie('kind: "committed"')]),
+  transferTo('says that the guest runs, and runs nothing', /says that the guest runs, and it does not/, [
+    TOLD,
+    lie('kind: "running", watched: true'),
+  ]),
+  transferTo('says what nobody understands, and runs nothing', DIED, [TOLD, lie('kind: "nonsense"')]),
   { name: 'transfer: the same build', expected: ['completed'], target: () => ({ mode: 'transfer' }) },
   {
     name: 'transfer: the old process is killed as soon as the guest runs in the new one',

@@ -14,8 +14,8 @@ export interface Protector {
   relief?: Relief;
   /** False once it has been let go. */
   readonly standing: boolean;
-  /** The guest runs. Returns when the protector knows. */
-  running(): void;
+  /** The guest runs in this image. Returns when the protector knows. */
+  running(image: NewImage): void;
   /** The guest is safe here: the protector may go. Resolves when it has gone. */
   committed(): Promise<void>;
   /** The guest ends in good order. Returns when the protector knows. */

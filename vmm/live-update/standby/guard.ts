@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 
 import { monotonicNs } from '../../../platform/clock.ts';
 import { codeOf, eio } from '../../../platform/errno.ts';
+import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { Vitals } from '../../crew/vitals.ts';
 import { MONITOR_SECTION } from '../../monitor/state.ts';
 import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
@@ -13,8 +14,12 @@ import { settle } from '../go-on.ts';
 import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import type { StateFile } from '../state-file.ts';
+import { type Restorable, sectionsOf } from '../survivors.ts';
 import { endProcess } from './end-process.ts';
+import type { Guardian } from './guardian.ts';
+import type { ToStandby } from './protocol.ts';
 import { type Remains, rollBack } from './roll-back.ts';
+import { Spare } from './spare.ts';
 import type { Standby } from './standby.ts';
 
 /** If the host takes longer than this to answer, it stood, and the new image could not go on. */
@@ -23,6 +28,11 @@ const HOST_STOOD_MS = 500;
  * A guest that kills each VMM that runs it is taken over so often within so much time, and no more.
  */
 const TAKEOVERS = { most: 5, withinNs: 60e9 };
+
+/** Two that are killed together die within this time. */
+const BOTH_WITHIN_MS = 100;
+
+type Behind = Extract<ToStandby, { readonly kind: 'behind' }>;
 
 /** How far the VMM is. */
 type Stage =
@@ -41,6 +51,8 @@ interface Cause {
   readonly stage: Stage;
   /** CLOCK_MONOTONIC ns. */
   readonly seenNs: number;
+  /** Of a takeover: the vital signs of the process that has died. */
+  readonly vitalsFd?: number | undefined;
 }
 
 /**
@@ -48,20 +60,32 @@ interface Cause {
  * often.
  */
 export async function guard(standby: Standby): Promise<Resumed | undefined> {
-  const cause = await new Watch(standby).cause();
-  if (!cause) return undefined;
+  const watch = new Watch(standby);
+  const cause = await watch.cause();
+  if (!cause) {
+    await watch.spare.dismiss();
+    return undefined;
+  }
   endProcess(standby.pidfd);
-  return cause.stage === 'standing' ? takeOver(standby, cause) : takeBack(standby, cause);
+  return cause.stage === 'standing' ? takeOver(standby, watch, cause) : takeBack(standby, watch, cause);
 }
 
 class Watch {
   readonly #standby: Standby;
+  readonly spare: Spare;
+  /** When guardians have taken the guest over: the latest times, CLOCK_MONOTONIC ns. */
+  takeovers: readonly number[] = [];
+  /** Whether the new image runs the guest by other vital signs. */
+  ranUnseen = false;
+  /** The VMM that the sender of our words guards. */
+  #behind: Behind['vmm'] = null;
   #stage: Stage = 'before';
   #withinMs = Number.POSITIVE_INFINITY;
   #deadline = Number.POSITIVE_INFINITY;
 
   constructor(standby: Standby) {
     this.#standby = standby;
+    this.spare = new Spare(standby);
   }
 
   async cause(): Promise<Cause | undefined> {
@@ -69,17 +93,26 @@ class Watch {
       const left = this.#deadline - performance.now();
       const message = await this.#standby.link.next(Number.isFinite(left) ? Math.max(0, left) : undefined);
       const [stage, seenNs] = [this.#stage, monotonicNs()];
-      if (message === 'closed') return stage === 'before' ? undefined : { reason: this.#death(), stage, seenNs };
+      if (message === 'closed') return this.#ended(seenNs);
       if (message === 'late') {
         if (!hostStood(this.#standby.image.host)) return { reason: this.#hang(), stage, seenNs };
         this.#within(this.#withinMs);
       } else if (message.kind === 'over') return undefined;
       else if (message.kind === 'more') this.#take(message.fds);
-      else if (message.kind === 'news') this.#standby.learn(message.sections);
-      else if (message.kind === 'stand') this.#stage = 'standing';
+      else if (message.kind === 'news') {
+        this.#standby.learn(message.sections);
+        this.spare.refresh();
+      } else if (message.kind === 'stand') {
+        this.#stage = 'standing';
+        this.takeovers = message.takeovers;
+        this.spare.begin();
+      } else if (message.kind === 'behind') this.#behind = message.vmm;
       else if (message.kind === 'watch' || message.kind === 'running') {
         this.#stage = message.kind === 'watch' ? 'booting' : 'running';
-        if (message.kind === 'watch') this.#standby.keep(message.kept);
+        if (message.kind === 'watch') {
+          this.#standby.keep(message.kept);
+          this.spare.leaveVmm();
+        } else this.ranUnseen = !message.watched;
         this.#within(message.withinMs);
       }
     }
@@ -96,6 +129,19 @@ class Watch {
   #within(ms: number): void {
     this.#withinMs = ms;
     this.#deadline = performance.now() + ms;
+  }
+
+  /** The sender has died. */
+  #ended(seenNs: number): Cause | undefined {
+    const { vmm, nowFd } = this.#standby;
+    if (this.#stage !== 'before') return { reason: this.#death(), stage: this.#stage, seenNs, vitalsFd: nowFd };
+    const [pidfd, vitalsFd] = [this.#ownFd('pidfd'), this.#ownFd('vitals')];
+    if (pidfd === undefined || !poll([{ fd: pidfd, events: POLLIN }], BOTH_WITHIN_MS)) return undefined;
+    return { reason: `the VMM and its guardian, process ${vmm}, died`, stage: 'standing', seenNs, vitalsFd };
+  }
+
+  #ownFd(what: 'vitals' | 'pidfd'): number | undefined {
+    return this.#behind ? this.#standby.ownFd(this.#behind[what]) : undefined;
   }
 
   /** A VMM that ends in good order says so first. */
@@ -127,13 +173,14 @@ function hostStood(host: PassthroughHost | undefined): boolean {
 }
 
 /** The guest goes back to the image before the update. */
-async function takeBack(standby: Standby, cause: Cause): Promise<Resumed> {
-  const hasRun = cause.stage === 'running';
-  const { resumed, running, report } = await goOnHere(standby, standby.vitalsFd, { saved: standby.saved(), hasRun });
+async function takeBack(standby: Standby, watch: Watch, cause: Cause): Promise<Resumed> {
+  const remains = { saved: standby.saved(), ranUnseen: watch.ranUnseen };
+  const { resumed, running, report } = await goOnHere(standby, standby.vitalsFd, remains, watch);
   const error = `${cause.reason}; process ${process.pid} runs the guest on in the old image`;
   say(standby, error);
   return {
     ...resumed,
+    takeovers: watch.takeovers,
     report: report.then((facts) => {
       return { status: 'failed', error, ...facts, rollbackMs: roundedMs(running - cause.seenNs) };
     }),
@@ -141,16 +188,20 @@ async function takeBack(standby: Standby, cause: Cause): Promise<Resumed> {
 }
 
 /** The guest goes on from what the dead VMM has published. */
-async function takeOver(standby: Standby, cause: Cause): Promise<Resumed> {
-  const { news: saved, nowFd } = standby;
-  if (!saved || nowFd === undefined) throw eio(`${cause.reason}, and had not said yet what the guest needs`);
-  const takeovers = [...standby.takeovers, cause.seenNs].slice(-TAKEOVERS.most);
+async function takeOver(standby: Standby, watch: Watch, cause: Cause): Promise<Resumed> {
+  const { news: saved } = standby;
+  const { vitalsFd } = cause;
+  if (!saved || vitalsFd === undefined) throw eio(`${cause.reason}, and had not said yet what the guest needs`);
+  const takeovers = [...watch.takeovers, cause.seenNs].slice(-TAKEOVERS.most);
   if (takeovers.length === TAKEOVERS.most && cause.seenNs - takeovers[0]! < TAKEOVERS.withinNs) {
     removeSocket(saved);
+    await watch.spare.dismiss();
     const seconds = TAKEOVERS.withinNs / 1e9;
     throw eio(`${cause.reason}: the ${TAKEOVERS.most}th death within ${seconds} s. Nobody runs the guest on`);
   }
-  const { resumed, running, report } = await goOnHere(standby, nowFd, { saved, hasRun: true });
+  watch.takeovers = takeovers;
+  const remains = { saved, ranUnseen: false };
+  const { resumed, running, report } = await goOnHere(standby, vitalsFd, remains, watch);
   const reason = `${cause.reason}; process ${process.pid} runs the guest on`;
   say(standby, reason);
   const { seenNs } = cause;
@@ -170,6 +221,8 @@ function removeSocket({ sections }: StateFile): void {
   if (socket) rmSync(socket.path, { force: true });
 }
 
+type Last = Omit<Remains, 'vitals'>;
+
 interface GoingOn {
   readonly resumed: Omit<Resumed, 'report'>;
   /** The guest's next instruction, CLOCK_MONOTONIC ns. */
@@ -178,16 +231,21 @@ interface GoingOn {
   readonly report: Promise<{ pid: number; generation: number; doubts?: string[] }>;
 }
 
-async function goOnHere(standby: Standby, vitalsFd: number, last: Omit<Remains, 'vitals'>): Promise<GoingOn> {
+/** From here on the spare guardian guards this process. */
+async function goOnHere(standby: Standby, vitalsFd: number, last: Last, watch: Watch): Promise<GoingOn> {
   const { image } = standby;
   const vitals = Vitals.open(vitalsFd);
-  const going = await rollBack(image, { ...last, vitals }, (state) => standby.restorables(state));
+  let behind: Guardian | undefined;
+  const decode = (state: StateFile): readonly Restorable[] => standby.restorables(state);
+  const going = await rollBack(image, { ...last, vitals }, decode, (state) => {
+    behind = watch.spare.stand(sectionsOf(state), watch.takeovers);
+  });
   vitals.release();
   const { vm, monitor, doubts, update } = image;
   const { generation } = vm.parts;
   const facts = { pid: process.pid, generation, ...(doubts.length > 0 ? { doubts } : {}) };
   const report = settle(going).then(() => facts);
-  return { resumed: { vm, monitor, migration: update.migration }, running: going.running, report };
+  return { resumed: { vm, monitor, migration: update.migration, behind }, running: going.running, report };
 }
 
 function say({ image: { doubts } }: Standby, what: string): void {

@@ -7,6 +7,7 @@ import { encodeFrame } from '../../../platform/frames.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import { pidfdOpen, waitForChild } from '../../../platform/libc/other-process.ts';
 import { sendAll } from '../../../platform/libc/unix-socket.ts';
+import type { NewImage } from '../new-image.ts';
 import { SETTLE_WITHIN_MS } from './bounds.ts';
 import type { Protector, Relief } from './commitment.ts';
 import { endProcess } from './end-process.ts';
@@ -31,8 +32,9 @@ export class GuardianLink implements Protector {
     this.#state = state;
   }
 
-  running(): void {
-    this.#tell({ kind: 'running', withinMs: this.#state.probationMs + SETTLE_WITHIN_MS });
+  running({ isWatched }: NewImage): void {
+    const withinMs = this.#state.probationMs + SETTLE_WITHIN_MS;
+    this.#tell({ kind: 'running', withinMs, watched: isWatched });
   }
 
   async committed(): Promise<void> {

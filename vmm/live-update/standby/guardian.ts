@@ -6,9 +6,9 @@ import { einval } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import type { Versioned } from '../../../platform/section.ts';
 import type { Vitals } from '../../crew/vitals.ts';
-import type { Vm } from '../../vm/vm.ts';
 import { hartsOf } from '../../vm/vm-state.ts';
 import { encodeState, newStateFile } from '../state-file.ts';
+import { optionsIn } from '../survivors.ts';
 import { RUN_WITHIN_MS } from './bounds.ts';
 import type { GuardianState } from './guardian-link.ts';
 import { isProgramOnDisk, PROGRAM } from './own-program.ts';
@@ -18,11 +18,12 @@ import { watchedVitals } from './watched-vitals.ts';
 /** A guardian ends at once when it is dismissed. */
 const ENDING_MS = 5000;
 
-export interface GuardianWish {
-  /** A snapshot of this image's own program, if there is one. */
-  readonly snapshotFd?: number | undefined;
-  /** It can be told to stand by. Such guardians have taken the guest over at these times. */
-  readonly standing?: { readonly takeovers: readonly number[] };
+/** A guest that runs here, or would run here if somebody else died. */
+export interface Guarded {
+  /** Its sections that do not change while it runs. */
+  readonly steady: Readonly<Record<string, Versioned>>;
+  /** Its vital signs here, for a guardian that can be told to stand by; null: for one update. */
+  readonly nowFd: number | null;
 }
 
 export class Guardian {
@@ -30,32 +31,34 @@ export class Guardian {
   readonly stateFd: number;
   readonly #vitals: Vitals;
   readonly #standby: StandbyProcess;
+  #second: number | undefined;
 
   private constructor({ stateFd, vitals }: Files, standby: StandbyProcess) {
     this.stateFd = stateFd;
     this.#vitals = vitals;
     this.#standby = standby;
+    void this.#hear();
   }
 
   /**
-   * Starts it, and waits until it is ready. EINVAL: the program of this image is not on disk any
+   * Starts it, and waits until it is ready; `snapshotFd` is a snapshot of this image's own program,
+   * if there is one. EINVAL: the program of this image is not on disk any
    * more. EPROTO: it does not become ready. EMFILE.
    */
-  static async start(vm: Vm, { snapshotFd, standing }: GuardianWish): Promise<Guardian> {
+  static async start({ steady, nowFd }: Guarded, snapshotFd?: number): Promise<Guardian> {
     if (!isProgramOnDisk()) {
       throw einval(`${PROGRAM} is not the program that runs any more: nothing could take the guest back`);
     }
-    const files = newFiles(hartsOf(vm.parts.options));
+    const files = newFiles(hartsOf(optionsIn(new Map(Object.entries(steady)))));
     let standby: StandbyProcess | undefined;
     try {
       standby = StandbyProcess.start({ node: process.execPath, entry: PROGRAM, snapshotFd });
-      await standby.equip(vm, {
+      await standby.equip(steady, {
         role: 'guardian',
         state: files.stateFd,
         vitals: files.vitals.fd,
         probationMs: 0, // the new image's matter
-        now: standing ? vm.parts.vitals.fd : null,
-        takeovers: [...(standing?.takeovers ?? [])],
+        now: nowFd,
       });
       return new Guardian(files, standby);
     } catch (error) {
@@ -67,6 +70,19 @@ export class Guardian {
 
   get pid(): number {
     return this.#standby.pid;
+  }
+
+  /** The process that guards it in turn, if one is ready. */
+  get second(): number | undefined {
+    return this.#second;
+  }
+
+  async #hear(): Promise<void> {
+    for (;;) {
+      const word = await this.#standby.next();
+      if (word === 'closed') return;
+      if (word !== 'late' && word.kind === 'second') this.#second = word.pid ?? undefined;
+    }
   }
 
   /** Resolves when its process has ended. */
@@ -92,9 +108,18 @@ export class Guardian {
     this.#standby.sendNow({ kind: 'news', sections });
   }
 
-  /** From now on it takes the guest over whenever this process dies. Errors as `learn`. */
-  stand(): void {
-    this.#standby.sendNow({ kind: 'stand' });
+  /**
+   * From now on it takes the guest over whenever this process dies. Guardians took it over at these
+   * times. Errors as `learn`.
+   */
+  stand(takeovers: readonly number[]): void {
+    this.#standby.sendNow({ kind: 'stand', takeovers: [...takeovers] });
+  }
+
+  /** It takes the guest over if this process and that VMM are both dead. Errors as `learn`. */
+  behind(vmm: { readonly vitals: number; readonly pidfd: number } | null): void {
+    if (vmm) this.#standby.passMore(Object.values(vmm), { aheadHolds: false });
+    this.#standby.sendNow({ kind: 'behind', vmm });
   }
 
   /**

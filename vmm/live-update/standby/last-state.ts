@@ -1,5 +1,6 @@
 /** The state from which the guest goes on when the process that ran it has died. */
 import { eio } from '../../../platform/errno.ts';
+import { Publication } from '../../crew/publication.ts';
 import { pendingInterrupts, recover } from '../../crew/recovery.ts';
 import type { Vitals } from '../../crew/vitals.ts';
 import { IMSIC_SECTION } from '../../machine/hart-local/imsic.ts';
@@ -16,16 +17,18 @@ export interface LastState {
 
 /**
  * `saved` is the state that the dead process began with, and `vitals` are its vital signs. To be
- * called once, after the process has died: the guest's RAM is brought back to the state. `hasRun`:
- * the guest has run there. EIO: it has, and did not publish its state.
+ * called after the process has died: the guest's RAM is brought back to the state. `ranUnseen`: the
+ * guest has run there by other vital signs. EIO: it has run, and no state of it was published.
  */
-export function lastState(saved: StateFile, vitals: Vitals, ram: SharedArrayBuffer, hasRun: boolean): LastState {
+export function lastState(saved: StateFile, vitals: Vitals, ram: SharedArrayBuffer, ranUnseen: boolean): LastState {
   const recovered = recover(vitals.shared, vitals.harts, ram);
   if (recovered) {
     const { reset, doubts } = recovered;
     return { state: { ...saved, sections: withRecovered(saved.sections, recovered) }, reset, doubts };
   }
-  if (hasRun) throw eio('the new image had not published the state of the guest, which is lost');
+  if (ranUnseen || new Publication(vitals.shared.publication).begun) {
+    throw eio('the process that ran the guest had not published its state, which is lost');
+  }
   return { state: { ...saved, sections: withInterrupts(saved, vitals) }, reset: false, doubts: [] };
 }
 

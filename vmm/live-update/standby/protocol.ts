@@ -9,6 +9,7 @@
  */
 import {
   bytes,
+  flag,
   integer,
   list,
   nullable,
@@ -42,8 +43,6 @@ const EQUIP = object({
    * stand by without an update; null: it is there for one update.
    */
   now: nullable(integer),
-  /** When such guardians took the guest over, CLOCK_MONOTONIC ns: the latest times. */
-  takeovers: list(number),
 });
 
 const TO_STANDBY = {
@@ -59,16 +58,27 @@ const TO_STANDBY = {
    * the earlier ones. The fds that have come since the last such word go with them.
    */
   news: object({ kind: oneOf('news'), sections: bytes }),
-  /** To such a guardian: from now on it takes the guest over whenever the VMM dies. */
-  stand: object({ kind: oneOf('stand') }),
+  /**
+   * To such a guardian: from now on it takes the guest over whenever the sender dies. Guardians
+   * took it over at these times, CLOCK_MONOTONIC ns: the latest ones.
+   */
+  stand: object({ kind: oneOf('stand'), takeovers: list(number) }),
+  /**
+   * To the guardian of a guardian: it takes the guest over if the sender and this VMM are both
+   * dead. Among the fds: the VMM's vital signs and its pidfd. null: not any more.
+   */
+  behind: object({ kind: oneOf('behind'), vmm: nullable(object({ vitals: integer, pidfd: integer })) }),
   /**
    * To a guardian: the state is complete, and the VMM is about to become the new image. The guest
    * must run within this time. `kept` are the sections that the state lacks, because the new image
    * does not know them.
    */
   watch: object({ kind: oneOf('watch'), withinMs: integer, kept: bytes }),
-  /** To a guardian, from the new image: the guest runs. The new image will commit in this time. */
-  running: object({ kind: oneOf('running'), withinMs: integer }),
+  /**
+   * To a guardian, from the new image: the guest runs. The new image will commit in this time.
+   * `watched`: by the vital signs that the guardian sees.
+   */
+  running: object({ kind: oneOf('running'), withinMs: integer, watched: flag }),
   /** The standby is not needed any more. */
   over: object({ kind: oneOf('over') }),
 };
@@ -76,8 +86,10 @@ const TO_STANDBY = {
 const FROM_STANDBY = {
   ready: object({ kind: oneOf('ready') }),
   failed: object({ kind: oneOf('failed'), reason: text }),
-  /** From a successor: the guest runs. */
-  running: object({ kind: oneOf('running') }),
+  /** From a successor: the guest runs, `watched` by the vital signs that the VMM has made. */
+  running: object({ kind: oneOf('running'), watched: flag }),
+  /** From a guardian that stands by: this process is ready to guard it in turn; null: none is. */
+  second: object({ kind: oneOf('second'), pid: nullable(integer) }),
   /** From a successor: it has committed. */
   committed: object({ kind: oneOf('committed') }),
 };

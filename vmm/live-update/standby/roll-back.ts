@@ -11,22 +11,25 @@ export interface Remains {
   /** The state that it began with. */
   readonly saved: StateFile;
   readonly vitals: Vitals;
-  /** Whether the guest has run there. */
-  readonly hasRun: boolean;
+  /** Whether the guest has run there by other vital signs. */
+  readonly ranUnseen: boolean;
 }
 
 /**
  * Lets the guest run on in `image`, whose prepared part stands; `decode` reads a state for this
- * process. To be called once, after the other process has died. It runs when this returns. EIO: the
- * last state of the guest is not known.
+ * process. To be called once, after the other process has died. It runs when this returns. `told`
+ * gets the whole state just before. EIO: the last state of the guest is not known.
  */
 export async function rollBack(
   image: NewImage,
-  { saved, vitals, hasRun }: Remains,
+  { saved, vitals, ranUnseen }: Remains,
   decode: (state: StateFile) => readonly Restorable[],
+  told: (state: readonly Restorable[]) => void = () => {},
 ): Promise<Going> {
-  const { state, reset, doubts } = lastState(saved, vitals, image.ram.mapping.buffer, hasRun);
+  const { state, reset, doubts } = lastState(saved, vitals, image.ram.mapping.buffer, ranUnseen);
   image.doubts.push(...doubts);
-  restoreAll(image, decode(state), { prepared: true });
+  const restorables = decode(state);
+  told(restorables);
+  restoreAll(image, restorables, { prepared: true });
   return goOn(image, { reset });
 }

@@ -6,12 +6,12 @@ import { eproto, errnoNumber, SysError } from '../../../platform/errno.ts';
 import { close, setBlocking } from '../../../platform/libc/fd.ts';
 import { sendFds } from '../../../platform/libc/pass-fd.ts';
 import { connectUnixNow, socketPair } from '../../../platform/libc/unix-socket.ts';
-import type { Vm } from '../../vm/vm.ts';
+import type { Versioned } from '../../../platform/section.ts';
 import type { Channels } from '../migration/channels.ts';
 import { fromSnapshot, nodeOptions } from '../node-options.ts';
 import { encodeState } from '../state-file.ts';
 import { successorEnv } from '../successor-env.ts';
-import { fdsOf, saveSteady } from '../survivors.ts';
+import { fdsOf } from '../survivors.ts';
 import { Link } from './link.ts';
 import { connectedBy, type OtherProcess, startedBy } from './other-process.ts';
 import { type Equip, type FromStandby, readFromStandby, type ToStandby } from './protocol.ts';
@@ -93,11 +93,11 @@ export class StandbyProcess {
   }
 
   /**
-   * Gives the standby all that does not change while the guest runs, and waits until it is ready.
+   * Gives the standby all that does not change while the guest runs (saveSteady), and waits until
+   * it is ready.
    * EPROTO says why it is not.
    */
-  async equip(vm: Vm, what: Equipment): Promise<void> {
-    const all = saveSteady(vm);
+  async equip(all: Readonly<Record<string, Versioned>>, what: Equipment): Promise<void> {
     const sections = this.#hasOwner ? withoutOwner(all) : all;
     const fds = [
       ...new Set([

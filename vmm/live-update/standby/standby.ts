@@ -4,11 +4,12 @@ import { visitingFds } from '../../../platform/fd-shape.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import { pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { recvFds } from '../../../platform/libc/pass-fd.ts';
+import type { Versioned } from '../../../platform/section.ts';
 import { readWhole } from '../../../platform/whole-file.ts';
 import { type Adapt, NewImage } from '../new-image.ts';
 import { rehearseLoading } from '../rehearsal.ts';
 import { decodeState, type StateFile } from '../state-file.ts';
-import { decodeAll, type Restorable, SURVIVORS } from '../survivors.ts';
+import { decodeAll, type Restorable, SURVIVORS, sectionsOf } from '../survivors.ts';
 import type { Link } from './link.ts';
 import type { Equip, FromStandby, ToStandby } from './protocol.ts';
 
@@ -36,7 +37,8 @@ export class Standby {
   readonly vitalsFd: number;
   /** The vital signs of the guest as it runs, for a guardian that stands by all the time. */
   readonly nowFd: number | undefined;
-  readonly takeovers: readonly number[];
+  /** The sections of `equip`, with our own numbers for fds. */
+  readonly steady: Readonly<Record<string, Versioned>>;
   #news: StateFile | undefined;
   #kept: StateFile['sections'] = new Map();
   /** Our fds that came for the news, and those that came since. */
@@ -46,13 +48,12 @@ export class Standby {
   readonly #fds = new Map<number, number>();
 
   private constructor(link: StandbyLink, fdsSocket: number, equip: Equip, { vmm, adapt }: Expected) {
-    const { role, pid, fds, steady, state, vitals, probationMs, now, takeovers } = equip;
+    const { role, pid, fds, steady, state, vitals, probationMs, now } = equip;
     this.link = link;
     this.role = role;
     this.probationMs = probationMs;
     this.#fdsSocket = fdsSocket;
     this.#receive(fds);
-    this.takeovers = takeovers;
     if (pid !== vmm) throw einval(`process ${pid} is not the one at the other end`);
     this.vmm = pid;
     this.pidfd = pidfdOpen(pid);
@@ -61,7 +62,8 @@ export class Standby {
     this.nowFd = now === null ? undefined : this.#fds.get(now);
     this.image = new NewImage({ rollback: role === 'guardian', adapt });
     if (role === 'successor') this.image.vitals = this.vitalsFd;
-    this.#prepare(steady);
+    this.steady = this.ownNumbers(decodeState(steady));
+    this.#prepare();
   }
 
   static async equipped(link: StandbyLink, fdsSocket: number, expected: Expected): Promise<Standby> {
@@ -75,7 +77,8 @@ export class Standby {
 
   /** Takes what changes while the guest runs. EINVAL: it is no state. */
   learn(sections: Uint8Array): void {
-    this.#news = decodeState(sections);
+    const { completeNs, sections: news } = decodeState(sections);
+    this.#news = { completeNs, sections: new Map([...(this.#news?.sections ?? []), ...news]) };
     for (const fd of this.#newsFds) close(fd); // a client that the VMM has hung up must see it
     this.#newsFds = this.#later;
     this.#later = [];
@@ -110,14 +113,31 @@ export class Standby {
     return this.#translated(() => decodeAll(state));
   }
 
-  #prepare(steady: Uint8Array): void {
-    for (const { survivor, state } of this.#decode(steady)) survivor.prepare(this.image, state);
+  /** The sections of a state, with our own numbers for fds. EINVAL names the section. */
+  ownNumbers(state: StateFile): Readonly<Record<string, Versioned>> {
+    return sectionsOf(this.#decode(state));
+  }
+
+  /** Our fd for a fd of the VMM's. */
+  ownFd(fd: number): number | undefined {
+    return this.#fds.get(fd);
+  }
+
+  /** The VMM, for somebody who looks after it when we are dead. */
+  get vmmFds(): { readonly vitals: number; readonly pidfd: number } | null {
+    return this.nowFd === undefined ? null : { vitals: this.nowFd, pidfd: this.pidfd };
+  }
+
+  #prepare(): void {
+    for (const survivor of SURVIVORS) {
+      const state = this.steady[survivor.section.name];
+      if (state) survivor.prepare(this.image, state);
+    }
     const { vm, slices: _ } = this.image; // puts them together
     rehearseLoading(vm, (file) => this.restorables(decodeState(file)));
   }
 
-  #decode(file: Uint8Array): readonly Restorable[] {
-    const { sections } = decodeState(file);
+  #decode({ sections }: StateFile): readonly Restorable[] {
     return this.#translated(() =>
       SURVIVORS.flatMap((survivor) => {
         const body = sections.get(survivor.section.name);

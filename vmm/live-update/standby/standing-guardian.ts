@@ -17,7 +17,10 @@ import type { Protector } from './commitment.ts';
 import { Guardian } from './guardian.ts';
 import { publishIn } from './watched-vitals.ts';
 
-/** After a guardian that could not be started, or has ended by itself, another one is tried. */
+/**
+ * After a guardian that could not be started, or has ended by itself, another one is tried: so long
+ * after the last one was.
+ */
 const AGAIN_MS = 2000;
 /** An image that is to commit waits no longer than this for its guardian. */
 const READY_WITHIN_MS = 3000;
@@ -28,6 +31,8 @@ export interface Guarding {
   monitor(): Monitor | undefined;
   /** When guardians have taken this guest over: the latest times, CLOCK_MONOTONIC ns. */
   readonly takeovers: readonly number[];
+  /** Who stands by already, because this process was a guardian. */
+  readonly behind?: Guardian | undefined;
 }
 
 export class StandingGuardian {
@@ -39,6 +44,8 @@ export class StandingGuardian {
   /** What the guardian knows. */
   #known = '';
   #ending: Promise<void> = Promise.resolve();
+  /** When one was started last. */
+  #startedMs = Number.NEGATIVE_INFINITY;
 
   constructor(of: Guarding) {
     this.#of = of;
@@ -47,6 +54,11 @@ export class StandingGuardian {
   /** The process that stands by; undefined: there is none. */
   get pid(): number | undefined {
     return this.#alone ? this.#guardian?.pid : undefined;
+  }
+
+  /** The process that guards that one, and takes over if both die. */
+  get second(): number | undefined {
+    return this.#alone ? this.#guardian?.second : undefined;
   }
 
   /** The process that is ready, and stands by when this image has committed. */
@@ -63,7 +75,9 @@ export class StandingGuardian {
     publishIn(vm.parts.vitals, true);
     monitor()?.onChange(() => this.refresh());
     vm.listen(() => this.refresh());
-    const started = this.#start();
+    const { behind } = this.#of;
+    if (behind) this.#adopt(behind);
+    const started = behind ? Promise.resolve() : this.#start();
     if (protector?.standing !== true) {
       this.#stand();
       return;
@@ -116,25 +130,30 @@ export class StandingGuardian {
 
   /** Never rejects. */
   async #start(): Promise<void> {
-    const { vm, takeovers } = this.#of;
+    const { vm } = this.#of;
+    this.#startedMs = performance.now();
     try {
-      const guardian = await Guardian.start(vm, { standing: { takeovers } });
+      const guardian = await Guardian.start({ steady: saveSteady(vm), nowFd: vm.parts.vitals.fd });
       if (this.#over || this.#guardian) return await guardian.dismiss();
-      this.#guardian = guardian;
-      this.#known = '';
-      void guardian.ended.then(() => this.#lost(guardian));
-      this.refresh();
+      this.#adopt(guardian);
       if (this.#alone) this.#stand();
     } catch (error) {
       this.#without((error as Error).message);
     }
   }
 
+  #adopt(guardian: Guardian): void {
+    this.#guardian = guardian;
+    this.#known = '';
+    void guardian.ended.then(() => this.#lost(guardian));
+    this.refresh();
+  }
+
   #stand(): void {
     this.#alone = true;
     const guardian = this.#guardian;
     if (!guardian || this.#over) return;
-    this.#tell(() => guardian.stand());
+    this.#tell(() => guardian.stand(this.#of.takeovers));
     this.#emit({ status: 'standing', pid: guardian.pid });
   }
 
@@ -157,7 +176,8 @@ export class StandingGuardian {
     if (this.#over) return;
     process.stderr.write(`vmm: no guardian stands by: ${reason}\n`);
     this.#emit({ status: 'gone', error: reason });
-    setTimeout(() => this.renew(), AGAIN_MS).unref();
+    const waitMs = Math.max(0, this.#startedMs + AGAIN_MS - performance.now());
+    setTimeout(() => this.renew(), waitMs).unref();
   }
 
   #emit(data: JsonObject): void {

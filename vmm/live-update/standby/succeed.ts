@@ -2,6 +2,7 @@
 import { monotonicNs } from '../../../platform/clock.ts';
 import { codeOf } from '../../../platform/errno.ts';
 import { goOn, restoreAll, settle } from '../go-on.ts';
+import type { NewImage } from '../new-image.ts';
 import { transferPhasesMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import { handOverMs, pauseReport } from '../update-report.ts';
@@ -39,8 +40,8 @@ class OldImage implements Protector {
     this.#link = link;
   }
 
-  running(): void {
-    this.#link.send({ kind: 'running' });
+  running({ isWatched }: NewImage): void {
+    this.#link.send({ kind: 'running', watched: isWatched });
   }
 
   async committed(): Promise<void> {
@@ -72,7 +73,7 @@ async function takeOver(standby: Standby): Promise<Resumed> {
   const fresh = { complete: state.completeNs, received, mapped, remapped, loaded, running };
   const pause = pauseReport(image, running, transferPhasesMs(update.stamps, fresh));
   const protector = new OldImage(link);
-  protector.running();
+  protector.running(image);
   const report = settle(going).then(async (handOver) => {
     await commit(image, protector, standby.probationMs);
     return { ...pause, mode: 'transfer', handover: handOverMs(handOver, running) };

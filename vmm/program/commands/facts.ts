@@ -15,7 +15,7 @@ const STATE = object({ state: str });
  * Of whoever takes the guest over when this process dies; no `pid`: nobody does now. `waiting` is
  * ready to do so when this image has committed.
  */
-const GUARDIAN = object({ mode: enumOf('always', 'update') }, { pid: int, waiting: int });
+const GUARDIAN = object({ mode: enumOf('always', 'update') }, { pid: int, second: int, waiting: int });
 const STATS = object({
   generation: int,
   pid: int,
@@ -35,10 +35,11 @@ export function factCommands(vm: Vm, standing: StandingGuardian | undefined): Re
 
 function guardian(standing: StandingGuardian | undefined): Qapi<typeof GUARDIAN> {
   if (!standing) return { mode: 'update' };
-  const { pid, waiting } = standing;
+  const { pid, second, waiting } = standing;
   return {
     mode: 'always',
     ...(pid === undefined ? {} : { pid }),
+    ...(second === undefined ? {} : { second }),
     ...(waiting === undefined ? {} : { waiting }),
   };
 }

@@ -1,4 +1,7 @@
-/** A guest that says one line, and then counts for ever: it never sleeps. And how fast it is. */
+/**
+ * A guest that says one line, and then counts, stores or speaks for ever: it never sleeps. And how
+ * fast it is.
+ */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -27,12 +30,28 @@ const STORING = [
   0xff9ff06f, // j    -8
 ];
 
+/** A line each 1000 ticks: 0.1 ms. */
+const SPEAKING = [
+  0xc0102373, // csrr t1, time
+  0xc01023f3, // csrr t2, time
+  0x406383b3, // sub  t2, t2, t1
+  0x3e83b393, // sltiu t2, t2, 1000
+  0xfe039ae3, // bnez t2, -12
+  0x02e00313, // li   t1, '.'
+  0x00628023, // sb   t1, 0(t0)
+  0x00a00313, // li   t1, '\n'
+  0x00628023, // sb   t1, 0(t0)
+  0xfddff06f, // j    -36
+];
+
+const WORK = { counting: COUNTING, storing: STORING, speaking: SPEAKING } as const;
+
 /**
- * Writes its ELF into `folder`; returns the path (System V gABI 4.1, chapters 4 and 5). `stores`:
+ * Writes its ELF into `folder`; returns the path (System V gABI 4.1, chapters 4 and 5). `storing`:
  * every third instruction stores to RAM.
  */
-export function busyGuest(folder: string, { stores = false } = {}): string {
-  const words = Uint32Array.from([...PROGRAM, ...(stores ? STORING : COUNTING)]);
+export function busyGuest(folder: string, does: keyof typeof WORK = 'counting'): string {
+  const words = Uint32Array.from([...PROGRAM, ...WORK[does]]);
   const code = Uint8Array.from(new Uint8Array(words.buffer));
   const header = new DataView(new ArrayBuffer(EHDR_SIZE + PHDR_SIZE));
   header.setUint32(0, 0x7f454c46); // "\x7fELF"
@@ -50,7 +69,7 @@ export function busyGuest(folder: string, { stores = false } = {}): string {
   header.setBigUint64(EHDR_SIZE + 8, BigInt(EHDR_SIZE + PHDR_SIZE), true); // p_offset
   for (const at of [16, 24]) header.setBigUint64(EHDR_SIZE + at, RAM, true); // p_vaddr, p_paddr
   for (const at of [32, 40]) header.setBigUint64(EHDR_SIZE + at, BigInt(code.length), true); // p_filesz, p_memsz
-  const path = join(folder, stores ? 'storing.elf' : 'counting.elf');
+  const path = join(folder, `${does}.elf`);
   writeFileSync(path, Buffer.concat([Buffer.from(header.buffer), code]));
   return path;
 }

@@ -82,7 +82,7 @@ export async function benchGuardian(progress: Progress): Promise<Figure[]> {
   const folder = new PrivateFolder();
   try {
     const counting = await speed(busyGuest(folder.path), progress);
-    const storing = await speed(busyGuest(folder.path, { stores: true }), progress);
+    const storing = await speed(busyGuest(folder.path, 'storing'), progress);
     const taken = median(await takeoversMs(progress));
     return [
       { what: 'from the kill of a VMM to the next guest instruction', value: taken, unit: 'ms', atMost: 200 },

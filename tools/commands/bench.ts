@@ -7,6 +7,7 @@ import { setImmediate as nextRound } from 'node:timers/promises';
 import { VERSION } from '../../platform/version.ts';
 import { benchAtOnce } from '../bench/at-once.ts';
 import { benchCalls } from '../bench/calls.ts';
+import { benchCpr } from '../bench/cpr.ts';
 import { benchDirty } from '../bench/dirty.ts';
 import { benchDma } from '../bench/dma.ts';
 import { benchDriver } from '../bench/driver.ts';
@@ -43,6 +44,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   guest: benchGuest,
   update: benchUpdate,
   transfer: benchTransfer,
+  cpr: benchCpr,
   kexec: benchKexec,
   'at-once': benchAtOnce,
   preflight: benchPreflight,
@@ -58,7 +60,7 @@ const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, and to other devices; calls into the kernel; what a guest's driver waits for; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
 devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's; the pause of live updates against a bare execve of the same node, and of
-eight VMMs at once against each alone; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
+eight VMMs at once against each alone; and against QEMU's cpr-exec and cpr-transfer; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
 from a new image that dies, and from a VMM that is killed; starts; and system calls under livevmm with. Read ratios, not absolute
 figures. Takes some seven minutes on a machine that has nothing else to do.
 

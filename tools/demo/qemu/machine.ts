@@ -1,20 +1,17 @@
 /** A QEMU under `livevmm with` that replaces itself by execve (migration mode cpr-exec). */
-import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 
 import { monotonicNs } from '../../../platform/clock.ts';
 import { CommandError } from '../../cli/command.ts';
 import { HostClient } from '../../clients/host-client.ts';
-import { QmpClient } from '../../clients/qmp-client.ts';
+import type { QmpClient } from '../../clients/qmp-client.ts';
 import { Child } from '../../launch/child.ts';
 import { GuestConsole } from '../../launch/guest-console.ts';
 import { HostProcess, type HostReady } from '../../launch/host.ts';
 import { programArgv } from '../../launch/programs.ts';
 import { qemuArgv } from './command.ts';
+import { Monitors, PATIENCE_MS, untilRunning } from './monitors.ts';
 import { pollingGuest } from './polling-guest.ts';
-
-/** Any step of QEMU's: its start, an update. */
-const PATIENCE_MS = 60_000;
 
 /** [goneNs, backNs), CLOCK_MONOTONIC: no process of this guest was there. */
 export interface Replacement {
@@ -97,15 +94,8 @@ export class QemuMachine {
     });
     this.#qmp = await next;
     const backNs = monotonicNs();
-    await this.#untilRunning();
+    await untilRunning(this.#qmp);
     return { goneNs, backNs };
-  }
-
-  async #untilRunning(): Promise<void> {
-    const resumed = this.#qmp.nextEvent(({ event }) => event === 'RESUME', PATIENCE_MS);
-    resumed.catch(() => {}); // nobody waits for it where the guest runs already
-    const { running } = (await this.#qmp.execute('query-status')) as { readonly running: boolean };
-    if (!running) await resumed;
   }
 
   async stop(): Promise<void> {
@@ -123,48 +113,4 @@ interface Parts {
   readonly monitors: Monitors;
   readonly argv: readonly string[];
   readonly qmp: QmpClient;
-}
-
-/** Where QEMU connects its monitor, in each image anew. */
-class Monitors {
-  readonly #server: Server;
-  readonly #arrived: Socket[] = [];
-  #waiting: ((socket: Socket) => void) | undefined;
-
-  private constructor(server: Server) {
-    this.#server = server;
-    server.on('connection', (socket) => {
-      socket.on('error', () => socket.destroy()); // 'close' follows
-      if (this.#waiting) this.#waiting(socket);
-      else this.#arrived.push(socket);
-      this.#waiting = undefined;
-    });
-  }
-
-  static listen(path: string): Promise<Monitors> {
-    const server = createServer();
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(path, () => resolve(new Monitors(server)));
-    });
-  }
-
-  /** The next connection, ready for commands. */
-  async next(): Promise<QmpClient> {
-    const socket =
-      this.#arrived.shift() ??
-      (await new Promise<Socket>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new CommandError('QEMU has not opened its monitor')), PATIENCE_MS);
-        this.#waiting = (arrived) => {
-          clearTimeout(timer);
-          resolve(arrived);
-        };
-      }));
-    return QmpClient.on(socket);
-  }
-
-  close(): void {
-    this.#server.close();
-    for (const socket of this.#arrived) socket.destroy();
-  }
 }

@@ -126,6 +126,7 @@ describe('a VMM with a guardian that always stands by', () => {
     ['up to 0.1 s', 30 + Math.random() * 70],
   ])('is taken over by the guardian of its guardian, which dies after it: %s', async (_, distanceMs) => {
     const { pid, second } = await backed();
+    for (const _ of [1, 2, 3]) (await demo.vmm.monitor()).close(); // news for both
     const before = await demo.vmm.stats();
     const taken = demo.qmp.nextEvent(({ event, data }) => event === 'TAKEOVER' && data.pid === second, TIMEOUT_MS);
     process.kill(demo.vmm.pid, 'SIGKILL');

@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 
 import { monotonicNs } from '../../../platform/clock.ts';
 import { codeOf, eio } from '../../../platform/errno.ts';
+import { close } from '../../../platform/libc/fd.ts';
 import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { Vitals } from '../../crew/vitals.ts';
 import { MONITOR_SECTION } from '../../monitor/state.ts';
@@ -77,8 +78,8 @@ class Watch {
   takeovers: readonly number[] = [];
   /** Whether the new image runs the guest by other vital signs. */
   ranUnseen = false;
-  /** The VMM that the sender of our words guards. */
-  #behind: Behind['vmm'] = null;
+  /** Of the VMM that the sender of our words guards. */
+  #behind: { readonly pidfd?: number | undefined; readonly vitals?: number | undefined } = {};
   #stage: Stage = 'before';
   #withinMs = Number.POSITIVE_INFINITY;
   #deadline = Number.POSITIVE_INFINITY;
@@ -106,7 +107,7 @@ class Watch {
         this.#stage = 'standing';
         this.takeovers = message.takeovers;
         this.spare.begin();
-      } else if (message.kind === 'behind') this.#behind = message.vmm;
+      } else if (message.kind === 'behind') this.#stepBehind(message.vmm);
       else if (message.kind === 'watch' || message.kind === 'running') {
         this.#stage = message.kind === 'watch' ? 'booting' : 'running';
         if (message.kind === 'watch') {
@@ -135,13 +136,15 @@ class Watch {
   #ended(seenNs: number): Cause | undefined {
     const { vmm, nowFd } = this.#standby;
     if (this.#stage !== 'before') return { reason: this.#death(), stage: this.#stage, seenNs, vitalsFd: nowFd };
-    const [pidfd, vitalsFd] = [this.#ownFd('pidfd'), this.#ownFd('vitals')];
+    const { pidfd, vitals: vitalsFd } = this.#behind;
     if (pidfd === undefined || !poll([{ fd: pidfd, events: POLLIN }], BOTH_WITHIN_MS)) return undefined;
     return { reason: `the VMM and its guardian, process ${vmm}, died`, stage: 'standing', seenNs, vitalsFd };
   }
 
-  #ownFd(what: 'vitals' | 'pidfd'): number | undefined {
-    return this.#behind ? this.#standby.ownFd(this.#behind[what]) : undefined;
+  #stepBehind(vmm: Behind['vmm']): void {
+    for (const fd of Object.values(this.#behind)) if (fd !== undefined) close(fd);
+    const keep = (fd: number): number | undefined => this.#standby.keepFd(fd);
+    this.#behind = vmm ? { pidfd: keep(vmm.pidfd), vitals: keep(vmm.vitals) } : {};
   }
 
   /** A VMM that ends in good order says so first. */

@@ -118,9 +118,11 @@ export class Standby {
     return sectionsOf(this.#decode(state));
   }
 
-  /** Our fd for a fd of the VMM's. */
-  ownFd(fd: number): number | undefined {
-    return this.#fds.get(fd);
+  /** Our fd for a fd that has come since the last news; it is the caller's now. */
+  keepFd(fd: number): number | undefined {
+    const ours = this.#fds.get(fd);
+    this.#later = this.#later.filter((each) => each !== ours);
+    return ours;
   }
 
   /** The VMM, for somebody who looks after it when we are dead. */

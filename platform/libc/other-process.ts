@@ -1,6 +1,8 @@
 /**
  * Other processes: their fds, memory, capabilities and resource limits. A process may name itself.
  */
+import { readFileSync } from 'node:fs';
+
 import { check, retry } from './check.ts';
 import { c } from './ffi.ts';
 import { vaddrOf } from './mmap.ts';
@@ -96,4 +98,26 @@ export function getRlimit(pid: number, resource: number): Rlimit {
 /** prlimit(2): sets a resource limit of process `pid`. */
 export function setRlimit(pid: number, resource: number, limit: Rlimit): void {
   check(c.prlimit(pid, resource, new BigUint64Array([limit.soft, limit.hard]), null), `prlimit ${pid}`);
+}
+
+const SIGKILL_PENDING = 1n << 8n;
+/** A process that is in exit(2) (linux/sched.h). */
+const PF_EXITING = 4;
+
+/**
+ * Whether the process is dead, or nothing can keep it from dying: SIGKILL is on its way, or it is
+ * in exit(2). The end of a large process takes a while.
+ */
+export function isEnding(pidfd: number): boolean {
+  const pid = Number(/^Pid:\s*(-?\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'latin1'))?.[1]);
+  if (!(pid > 0)) return true; // somebody has waited for it
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    const pending = [...status.matchAll(/^(?:Sig|Shd)Pnd:\s*([0-9a-f]+)/gm)];
+    if (/^State:\s*[ZX]/m.test(status) || pending.some(([, set]) => BigInt(`0x${set}`) & SIGKILL_PENDING)) return true;
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
+    return (Number(fields[6]) & PF_EXITING) !== 0; // proc(5): flags
+  } catch {
+    return true; // it has gone meanwhile
+  }
 }

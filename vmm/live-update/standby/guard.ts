@@ -7,7 +7,7 @@ import { rmSync } from 'node:fs';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { codeOf, eio } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
-import { POLLIN, poll } from '../../../platform/libc/poll.ts';
+import { isEnding } from '../../../platform/libc/other-process.ts';
 import { Vitals } from '../../crew/vitals.ts';
 import { MONITOR_SECTION } from '../../monitor/state.ts';
 import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
@@ -29,9 +29,6 @@ const HOST_STOOD_MS = 500;
  * A guest that kills each VMM that runs it is taken over so often within so much time, and no more.
  */
 const TAKEOVERS = { most: 5, withinNs: 60e9 };
-
-/** Two that are killed together die within this time. */
-const BOTH_WITHIN_MS = 100;
 
 type Behind = Extract<ToStandby, { readonly kind: 'behind' }>;
 
@@ -137,7 +134,8 @@ class Watch {
     const { vmm, nowFd } = this.#standby;
     if (this.#stage !== 'before') return { reason: this.#death(), stage: this.#stage, seenNs, vitalsFd: nowFd };
     const { pidfd, vitals: vitalsFd } = this.#behind;
-    if (pidfd === undefined || !poll([{ fd: pidfd, events: POLLIN }], BOTH_WITHIN_MS)) return undefined;
+    if (pidfd === undefined || !isEnding(pidfd)) return undefined;
+    endProcess(pidfd);
     return { reason: `the VMM and its guardian, process ${vmm}, died`, stage: 'standing', seenNs, vitalsFd };
   }
 

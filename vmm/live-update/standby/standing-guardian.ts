@@ -22,6 +22,8 @@ import { publishIn } from './watched-vitals.ts';
  * after the last one was.
  */
 const AGAIN_MS = 2000;
+/** The guardian of a guardian that has died looks within this time whether the VMM is dead, too. */
+const BEHIND_MS = 1000;
 /** An image that is to commit waits no longer than this for its guardian. */
 const READY_WITHIN_MS = 3000;
 
@@ -176,7 +178,8 @@ export class StandingGuardian {
     if (this.#over) return;
     process.stderr.write(`vmm: no guardian stands by: ${reason}\n`);
     this.#emit({ status: 'gone', error: reason });
-    const waitMs = Math.max(0, this.#startedMs + AGAIN_MS - performance.now());
+    // the one behind the guardian has looked after us by then, and ended
+    const waitMs = Math.max(BEHIND_MS, this.#startedMs + AGAIN_MS - performance.now());
     setTimeout(() => this.renew(), waitMs).unref();
   }
 

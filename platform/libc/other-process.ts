@@ -115,7 +115,9 @@ export function isEnding(pidfd: number): boolean {
     const status = readFileSync(`/proc/${pid}/status`, 'latin1');
     const pending = [...status.matchAll(/^(?:Sig|Shd)Pnd:\s*([0-9a-f]+)/gm)];
     if (/^State:\s*[ZX]/m.test(status) || pending.some(([, set]) => BigInt(`0x${set}`) & SIGKILL_PENDING)) return true;
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     return (Number(fields[6]) & PF_EXITING) !== 0; // proc(5): flags
   } catch {
     return true; // it has gone meanwhile

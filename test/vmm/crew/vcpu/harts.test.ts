@@ -31,7 +31,6 @@ beforeEach(() => {
     shared: main.shared,
     parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
     kernel: new TaskChannel(-1),
-    state: { pci: { version: 2, functions: [] } },
     tell: () => {},
   });
   main.request(REQUEST_RESET);

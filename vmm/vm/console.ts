@@ -60,10 +60,13 @@ export class Console {
     this.#control = int32s(shared.control);
   }
 
-  /** Takes input that was typed before this image had the console. To be called before `open`. */
+  /**
+   * Takes input that was typed before this image had the console. To be called before `open`. The
+   * guest runs before `open`, too, and may have seen already that there is a byte: so it is in the
+   * ring at once, and also before the vCPU pushes what a socket sends later.
+   */
   restore({ input, terminal }: Omit<ConsoleState, 'version'>): void {
-    if (this.#ofTerminal) this.#overflow = input;
-    else this.#ring.push(input); // before the vCPU pushes what came later
+    this.#overflow = input.slice(this.#ring.push(input));
     if (!terminal) return;
     this.#mode = terminal.mode;
     this.#escape.pending = terminal.escape;
@@ -91,7 +94,7 @@ export class Console {
 
   /** Goes on reading: the ring has room again. */
   refill(): void {
-    if (!this.#ofTerminal) return;
+    if (!this.#isOpen) return; // open() does it
     const rest = this.#overflow;
     this.#overflow = new Uint8Array();
     if (rest.length > 0) this.#take(rest);

@@ -19,7 +19,7 @@ import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
 import type { KernelWorkerData, KexecPermission } from '../../iommu/kernel/board/protocol.ts';
 import type { PeerMappings, ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { monotonicNs } from '../../platform/clock.ts';
-import { ebusy, einval, enodev } from '../../platform/errno.ts';
+import { einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
 import { Reservation } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
@@ -34,10 +34,12 @@ import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-pla
 import { buildUnit, DEFAULT_UNITS, type IommuOptions, type PlannedUnit, planUnits } from './iommu-units.ts';
 import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
+import { KexecImage, type LoadedKernel } from './kexec-image.ts';
 import { HashQueue, hashObjects } from './memory-hash.ts';
 import { MemoryMap } from './memory-map.ts';
-import { type NextKernel, nextKernel } from './next-kernel.ts';
+import { nextKernel } from './next-kernel.ts';
 import { slotOf } from './pci-bus.ts';
+import { reserve } from './reserved-memory.ts';
 
 export type { BoardDeviceInfo, BoardInfo, DeviceOptions, IommuOptions };
 
@@ -76,11 +78,6 @@ export interface BoardOptions {
   readonly report?: (line: string) => void;
 }
 
-/** A kernel that is loaded, and can begin when the present one has gone down. */
-interface LoadedKernel extends NextKernel {
-  readonly thread: KernelThread;
-}
-
 /** What every kernel of a board is told. */
 type KernelBoot = Omit<
   KernelWorkerData,
@@ -108,10 +105,7 @@ export class Board {
   #runs: KernelThread | undefined;
   /** How a kernel is started. */
   #boot: KernelBoot | undefined;
-  /** The kernel that comes next, if there is a kexec. */
-  #next: LoadedKernel | undefined;
-  /** A kernel is being loaded; or the present one is on its way down. */
-  #changing: 'loading' | 'leaving' | undefined;
+  readonly #kexecImage = new KexecImage();
   #life: KernelWorkerData['life'] = { kexecs: 0, downNs: null };
   #requests: KernelRequests | undefined;
   #stopped: Promise<void> | undefined;
@@ -279,8 +273,8 @@ export class Board {
         new Map(this.#installed.map(({ function: { bdf }, thread }) => [bdf, thread.control.interrupts()])),
       halt: (bdf, on) => this.#at(bdf).thread.halt(on),
       inject: (bdf, defect) => this.#inject(this.#at(bdf), defect),
-      loadKernel: (target) => this.#loadNext(target),
-      unloadKernel: () => this.#unloadNext(),
+      loadKernel: async (target) => void (await this.#kexecImage.load(target)),
+      unloadKernel: () => this.#kexecImage.unload(),
       kexec: (target) => this.#prepareKexec(target),
     });
     const boot = this.#boot!;
@@ -299,41 +293,10 @@ export class Board {
     this.#runs = thread;
   }
 
-  /**
-   * Loads the kernel that comes next, while the present one runs. EBUSY: another is being loaded,
-   * or a kexec is under way; ENOENT, ENOEXEC: no kernel in the folder can come next.
-   */
-  async #loadNext(target: string | undefined): Promise<void> {
-    if (this.#changing || this.#stopped) throw ebusy('a kexec is under way, or the host ends');
-    this.#changing = 'loading';
-    try {
-      const next = nextKernel(target);
-      const thread = new KernelThread(next.build);
-      await thread.loaded().catch(async (error: Error) => {
-        await thread.stop();
-        throw error;
-      });
-      await this.#next?.thread.stop();
-      this.#next = { ...next, thread };
-    } finally {
-      this.#changing = undefined;
-    }
-    if (this.#stopped) await this.#next.thread.stop();
-  }
-
-  async #unloadNext(): Promise<void> {
-    if (this.#changing) throw ebusy('a kexec is under way');
-    const next = this.#next;
-    this.#next = undefined;
-    await next?.thread.stop();
-  }
-
-  /** The kernel may go down. Errors as #loadNext. */
+  /** The kernel may go down. Errors as KexecImage.load. */
   async #prepareKexec(target: string | undefined): Promise<KexecPermission> {
-    const isThere = this.#next !== undefined && this.#next.build === target;
-    if (this.#changing || this.#stopped || !isThere) await this.#loadNext(target);
-    this.#changing = 'leaving';
-    const keeps = this.#next!.knowsPkernfs && this.#boot!.reserved !== undefined;
+    const { knowsPkernfs } = await this.#kexecImage.prepare(target);
+    const keeps = knowsPkernfs && this.#boot!.reserved !== undefined;
     if (!keeps) this.#report('kexec: the next kernel does not know pkernfs: devices are stopped');
     return { keeps };
   }
@@ -344,9 +307,7 @@ export class Board {
     this.#requests!.close();
     this.#memory.unsubscribe(physicalPort);
     this.#mediated = [...mediated];
-    const next = this.#next!;
-    this.#next = undefined;
-    this.#changing = undefined;
+    const next = this.#kexecImage.take();
     if (this.#stopped) return next.thread.stop();
     try {
       await this.#begin(next);
@@ -365,7 +326,7 @@ export class Board {
   }
 
   async #powerOff(): Promise<void> {
-    await Promise.all([this.#kernel?.stop(), this.#next?.thread.stop()]);
+    await Promise.all([this.#kernel?.stop(), this.#kexecImage.stop()]);
     this.#requests?.close();
     await Promise.all(this.#installed.map(({ thread }) => thread.stop()));
     this.#memory.close();
@@ -428,20 +389,6 @@ function kvemuGroups({ kvemuGroups: groups = [] }: BoardOptions, plan: readonly 
     taken.add(group);
   }
   return groups;
-}
-
-/** A page table file has a block of 2 MiB; all together may have these. */
-const PKERNFS_KERNEL_BYTES = 32 * 2 ** 20;
-const PKERNFS_BLOCK_BYTES = 2 * 2 ** 20;
-const MAX_PKERNFS_BYTES = 8 * 2 ** 30;
-
-/** EINVAL: too little or too much. */
-function reserve(memory: MemoryMap, bytes = 0): KernelWorkerData['reserved'] {
-  if (bytes === 0) return undefined;
-  if (bytes <= PKERNFS_KERNEL_BYTES || bytes > MAX_PKERNFS_BYTES || bytes % PKERNFS_BLOCK_BYTES !== 0) {
-    throw einval('pkernfs: give more than 32M and at most 8G, in steps of 2M');
-  }
-  return memory.addReserved(bytes, PKERNFS_KERNEL_BYTES);
 }
 
 interface Span {

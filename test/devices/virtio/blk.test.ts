@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import { block, type Disk, SECTOR } from '../../../devices/virtio/blk.ts';
 import { ISR_CONFIG, ISR_QUEUE, VirtioDevice } from '../../../devices/virtio/device.ts';
-import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
+import { bringUp, DRIVER_OK, DriverQueue, FEATURES_OK, PlainMemory } from './driver.ts';
 
 const SECTORS = 1024;
 const SIZE = 16;
@@ -10,8 +10,6 @@ const HEADER = 0x4000;
 const STATUS = 0x4100;
 const DATA = 0x8000;
 const [T_IN, T_OUT, T_FLUSH, T_GET_ID, T_DISCARD] = [0, 1, 4, 8, 11];
-const FEATURES_OK = 0xb;
-const DRIVER_OK = 0xf;
 
 class MemoryDisk implements Disk {
   readonly bytes = new Uint8Array(SECTORS * SECTOR);
@@ -49,21 +47,9 @@ const newDevice = (): VirtioDevice =>
     up = level;
   });
 
-/** virtio 1.3 §3.1.1 */
-function bringUp(): void {
+function start(): void {
   driver = new DriverQueue(memory, 0x1000, SIZE);
-  device.status = 1;
-  device.status = 3;
-  device.driverSelect = 1;
-  device.accept(1); // VERSION_1
-  device.status = FEATURES_OK;
-  const queue = device.queues[0]!;
-  queue.size = SIZE;
-  queue.desc = MEMORY_BASE + driver.desc;
-  queue.driver = MEMORY_BASE + driver.avail;
-  queue.device = MEMORY_BASE + driver.used;
-  queue.ready = true;
-  device.status = DRIVER_OK;
+  bringUp(device, [driver]);
 }
 
 beforeEach(() => {
@@ -72,7 +58,7 @@ beforeEach(() => {
   memory = new PlainMemory(0x20000);
   up = false;
   device = newDevice();
-  bringUp();
+  start();
 });
 
 function header(type: number, sector: number): { at: number; length: number } {
@@ -126,7 +112,7 @@ describe('virtio-blk', () => {
     expect(request(T_DISCARD, 0)).toEqual([1, 2]);
     disk.readOnly = true;
     device = newDevice();
-    bringUp();
+    start();
     device.deviceSelect = 0;
     expect(device.offeredHalf() & (1 << 5)).toBe(1 << 5);
     expect(request(T_OUT, 0, [SECTOR])).toEqual([1, 1]);
@@ -143,7 +129,7 @@ describe('virtio-blk', () => {
     device.status = 0;
     expect([device.status, device.isr, up]).toEqual([0, 0, false]);
     memory.bytes.fill(0, 0x1000, 0x2000);
-    bringUp();
+    start();
     expect(request(T_FLUSH, 0)).toEqual([1, 0]);
   });
 

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import { type ByteStream, serialConsole } from '../../../devices/virtio/console.ts';
 import { VirtioDevice } from '../../../devices/virtio/device.ts';
-import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
+import { bringUp, DriverQueue, PlainMemory } from './driver.ts';
 
 const SIZE = 8;
 const [RECEIVE, TRANSMIT] = [0, 1];
@@ -37,18 +37,7 @@ beforeEach(() => {
   memory = new PlainMemory(0x10000);
   queues = [new DriverQueue(memory, 0x1000, SIZE), new DriverQueue(memory, 0x2000, SIZE)];
   device = newDevice();
-  device.status = 3;
-  device.driverSelect = 1;
-  device.accept(1); // VERSION_1
-  device.status = 0xb;
-  device.queues.forEach((queue, i) => {
-    queue.size = SIZE;
-    queue.desc = MEMORY_BASE + queues[i]!.desc;
-    queue.driver = MEMORY_BASE + queues[i]!.avail;
-    queue.device = MEMORY_BASE + queues[i]!.used;
-    queue.ready = true;
-  });
-  device.status = 0xf;
+  bringUp(device, queues);
 });
 
 const textAt = (at: number, length: number): string => Buffer.from(memory.bytes.subarray(at, at + length)).toString();

@@ -1,4 +1,5 @@
 /** A driver of virtio for tests: it lays rings out in plain memory and speaks split virtqueues. */
+import type { VirtioDevice } from '../../../devices/virtio/device.ts';
 import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
 
 export const MEMORY_BASE = 0x8000_0000;
@@ -113,4 +114,25 @@ export class DriverQueue {
     view.setUint16(at + 12, flags, true);
     view.setUint16(at + 14, next, true);
   }
+}
+
+export const FEATURES_OK = 0xb;
+export const DRIVER_OK = 0xf;
+
+/** Brings a device up with these queues and VERSION_1 (virtio 1.3 §3.1.1). */
+export function bringUp(device: VirtioDevice, queues: readonly DriverQueue[]): void {
+  device.status = 1;
+  device.status = 3;
+  device.driverSelect = 1;
+  device.accept(1); // VERSION_1
+  device.status = FEATURES_OK;
+  for (const [i, { size, desc, avail, used }] of queues.entries()) {
+    const queue = device.queues[i]!;
+    queue.size = size;
+    queue.desc = MEMORY_BASE + desc;
+    queue.driver = MEMORY_BASE + avail;
+    queue.device = MEMORY_BASE + used;
+    queue.ready = true;
+  }
+  device.status = DRIVER_OK;
 }

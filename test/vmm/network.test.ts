@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { standingGuardian } from '../../tools/clients/guardians.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { Child } from '../../tools/launch/child.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
@@ -96,9 +97,7 @@ describe('two guests on a network', () => {
   it('go on when one of the VMMs is killed and its guardian runs the guest', async () => {
     const [one, two] = [await station(1, 'device', '--guardian', 'always'), await station(2, 'device')];
     const monitor = await monitorOf(one);
-    const standing = monitor.nextEvent(({ event }) => event === 'GUARDIAN', TIMEOUT_MS);
-    standing.catch(() => {}); // one may stand by already
-    if (((await monitor.execute('x-guardian')) as { pid?: number }).pid === undefined) await standing;
+    await standingGuardian(monitor, TIMEOUT_MS);
     one.child.stdin.write('p');
     await answers(one, 10);
     const taken = monitor.nextEvent(({ event }) => event === 'TAKEOVER', TIMEOUT_MS);

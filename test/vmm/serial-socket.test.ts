@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { standingGuardian } from '../../tools/clients/guardians.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from './vmm-process.ts';
 
@@ -101,9 +102,7 @@ describe('a guest whose line leads to a socket', () => {
 
   it('takes a new client when its VMM was killed and the guardian runs it', async () => {
     await start('--guardian', 'always', '--serial', `unix:${path},server=on,wait=off`);
-    const standing = qmp.nextEvent(({ event }) => event === 'GUARDIAN', TIMEOUT_MS);
-    standing.catch(() => {}); // one may stand by already
-    if (((await qmp.execute('x-guardian')) as { pid?: number }).pid === undefined) await standing;
+    await standingGuardian(qmp, TIMEOUT_MS);
     const beats = await new Client().heartbeats();
     const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', TIMEOUT_MS);
     process.kill(vmm.pid, 'SIGKILL');

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
+import { standingGuardian } from '../clients/guardians.ts';
 import { Machine } from '../launch/machine.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { guestPath } from '../launch/programs.ts';
@@ -17,13 +18,6 @@ const KILLS = 4; // a fifth one within a minute would be the last
 const TIMEOUT_MS = 30_000;
 const GUARDED = ['--guardian', 'always'];
 
-/** Resolves when a guardian stands by that was not there before. */
-async function stands({ qmp }: Machine): Promise<void> {
-  const { pid } = (await qmp.execute('x-guardian')) as { pid?: number };
-  if (pid !== undefined) return;
-  await qmp.nextEvent(({ event, data }) => event === 'GUARDIAN' && data.status === 'standing', TIMEOUT_MS);
-}
-
 /** The speed of a guest with a guardian / without, of the same moment. */
 async function speed(kernel: string, progress: Progress): Promise<number> {
   const machines: Machine[] = [];
@@ -32,7 +26,7 @@ async function speed(kernel: string, progress: Progress): Promise<number> {
       machines.push(await Machine.start({ devices: [], memory: '64M', kernel, vmmOptions }));
     }
     const [guarded, alone] = machines as [Machine, Machine];
-    await stands(guarded);
+    await standingGuardian(guarded.qmp, TIMEOUT_MS);
     const ratios: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       await progress(`a busy guest with and without a guardian, ${round + 1} of ${ROUNDS}`);
@@ -64,7 +58,7 @@ async function takeoversMs(progress: Progress): Promise<number[]> {
     const times: number[] = [];
     for (let kill = 0; kill < KILLS; kill++) {
       await progress(`kill ${kill + 1} of ${KILLS}`);
-      await stands(machine);
+      await standingGuardian(machine.qmp, TIMEOUT_MS);
       await sleep(WINDOW_MS);
       const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', TIMEOUT_MS);
       const killedNs = monotonicNs();

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { standingGuardian } from '../../../tools/clients/guardians.ts';
 import type { QmpClient, QmpEvent } from '../../../tools/clients/qmp-client.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
@@ -90,9 +91,7 @@ describe('a guest on two harts whose VMM is killed', () => {
   beforeEach(() => start('-smp', '2', '--guardian', 'always'));
 
   it('is taken over with both as they were at one moment', async () => {
-    const standing = qmp.nextEvent(({ event, data }) => event === 'GUARDIAN' && data.status === 'standing', TIMEOUT_MS);
-    standing.catch(() => {}); // it may stand by already
-    if (((await qmp.execute('x-guardian')) as { pid?: number }).pid === undefined) await standing;
+    await standingGuardian(qmp, TIMEOUT_MS);
     await goesOn();
     const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', TIMEOUT_MS);
     process.kill(vmm.pid, 'SIGKILL');

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 
+import { bothGuardians, standingGuardian } from '../../../tools/clients/guardians.ts';
 import { exhaust } from '../../../tools/demo/bad-successors/out-of-memory.ts';
 import { DemoVmm } from '../demo-vmm.ts';
 import { nodeThat, turncoat } from '../successors.ts';
@@ -13,26 +14,7 @@ const TIMEOUT_MS = 30_000;
 
 type Data = Readonly<Record<string, unknown>>;
 
-const guardian = async (): Promise<number | undefined> =>
-  ((await demo.qmp.execute('x-guardian')) as { pid?: number }).pid;
-
-/** The process that stands by, as soon as one does. */
-async function standing(): Promise<number> {
-  const told = demo.qmp.nextEvent(({ event, data }) => event === 'GUARDIAN' && data.status === 'standing', TIMEOUT_MS);
-  told.catch(() => {}); // one may stand by already
-  return (await guardian()) ?? Number((await told).data.pid);
-}
-
-/** The guardian and the one behind it, as soon as both are there. */
-const backed = (): Promise<{ pid: number; second: number }> =>
-  vi.waitFor(
-    async () => {
-      const both = (await demo.qmp.execute('x-guardian')) as { pid?: number; second?: number };
-      expect(both).toMatchObject({ pid: expect.any(Number), second: expect.any(Number) });
-      return both as { pid: number; second: number };
-    },
-    { timeout: TIMEOUT_MS, interval: 50 },
-  );
+const standing = (): Promise<number> => standingGuardian(demo.qmp, TIMEOUT_MS);
 
 const event = async (name: string): Promise<Data> =>
   (await demo.qmp.nextEvent(({ event }) => event === name, TIMEOUT_MS)).data;
@@ -125,7 +107,7 @@ describe('a VMM with a guardian that always stands by', () => {
     ['some more ms', 10 + Math.random() * 20],
     ['up to 0.1 s', 30 + Math.random() * 70],
   ])('is taken over by the guardian of its guardian, which dies after it: %s', async (_, distanceMs) => {
-    const { pid, second } = await backed();
+    const { pid, second } = await bothGuardians(demo.qmp, TIMEOUT_MS);
     for (const _ of [1, 2, 3]) (await demo.vmm.monitor()).close(); // news for both
     const before = await demo.vmm.stats();
     const taken = demo.qmp.nextEvent(({ event, data }) => event === 'TAKEOVER' && data.pid === second, TIMEOUT_MS);

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { getRlimit, RLIMIT_FSIZE, setRlimit } from '../../../platform/libc/other-process.ts';
+import { bothGuardians } from '../../clients/guardians.ts';
 import type { Machine } from '../../launch/machine.ts';
 import { exhaust } from './out-of-memory.ts';
 import { buildIn } from './successors.ts';
@@ -117,42 +118,26 @@ export const SITUATIONS: readonly Trial[] = [
   },
 ];
 
-interface Guardians {
-  readonly pid: number;
-  readonly second: number;
-}
-
-/** The guardian that stands by, and the one behind it, as soon as both are there. */
-async function guardiansOf({ qmp }: Machine): Promise<Guardians> {
-  const deadline = performance.now() + TAKEOVER_MS;
-  for (;;) {
-    const { pid, second } = (await qmp.execute('x-guardian')) as Partial<Guardians>;
-    if (pid !== undefined && second !== undefined) return { pid, second };
-    if (performance.now() > deadline) throw new Error(`no two guardians within ${TAKEOVER_MS} ms`);
-    await sleep(50); // they are being started
-  }
-}
-
 /** Resolves when this process has taken the guest over. */
 const takenBy = ({ qmp }: Machine, pid: number): Promise<unknown> =>
   qmp.nextEvent(({ event, data }) => event === 'TAKEOVER' && data.pid === pid, TAKEOVER_MS);
 
 async function killGuarded(machine: Machine): Promise<void> {
-  const { pid } = await guardiansOf(machine);
+  const { pid } = await bothGuardians(machine.qmp, TAKEOVER_MS);
   const taken = takenBy(machine, pid);
   process.kill(machine.vmm.pid, 'SIGKILL');
   await taken;
 }
 
 async function exhaustGuarded(machine: Machine): Promise<void> {
-  const { pid } = await guardiansOf(machine);
+  const { pid } = await bothGuardians(machine.qmp, TAKEOVER_MS);
   const taken = takenBy(machine, pid);
   exhaust(machine.vmm.pid, machine.qmpSocket);
   await taken;
 }
 
 async function killBoth(machine: Machine): Promise<void> {
-  const { pid, second } = await guardiansOf(machine);
+  const { pid, second } = await bothGuardians(machine.qmp, TAKEOVER_MS);
   const taken = takenBy(machine, second);
   process.kill(machine.vmm.pid, 'SIGKILL');
   process.kill(pid, 'SIGKILL');

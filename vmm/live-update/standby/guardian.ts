@@ -32,6 +32,8 @@ export class Guardian {
   readonly #vitals: Vitals;
   readonly #standby: StandbyProcess;
   #second: number | undefined;
+  /** Called when `second` has changed. */
+  onSecond: () => void = () => {};
 
   private constructor({ stateFd, vitals }: Files, standby: StandbyProcess) {
     this.stateFd = stateFd;
@@ -81,7 +83,9 @@ export class Guardian {
     for (;;) {
       const word = await this.#standby.next();
       if (word === 'closed') return;
-      if (word !== 'late' && word.kind === 'second') this.#second = word.pid ?? undefined;
+      if (word === 'late' || word.kind !== 'second') continue;
+      this.#second = word.pid ?? undefined;
+      this.onSecond();
     }
   }
 

@@ -148,6 +148,7 @@ export class StandingGuardian {
     this.#guardian = guardian;
     this.#known = '';
     void guardian.ended.then(() => this.#lost(guardian));
+    guardian.onSecond = () => this.#tellStanding(guardian);
     this.refresh();
   }
 
@@ -156,7 +157,13 @@ export class StandingGuardian {
     const guardian = this.#guardian;
     if (!guardian || this.#over) return;
     this.#tell(() => guardian.stand(this.#of.takeovers));
-    this.#emit({ status: 'standing', pid: guardian.pid });
+    this.#tellStanding(guardian);
+  }
+
+  #tellStanding(guardian: Guardian): void {
+    if (this.#guardian !== guardian || !this.#alone) return;
+    const { pid, second } = guardian;
+    this.#emit({ status: 'standing', pid, ...(second === undefined ? {} : { second }) });
   }
 
   /** A guardian that does not listen is no guardian. */

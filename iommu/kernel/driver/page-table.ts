@@ -28,11 +28,10 @@ import {
 } from '../../hardware/pte.ts';
 import { IOMMU_READ, IOMMU_WRITE } from './domain.ts';
 import type { TableMemory } from './table-memory.ts';
+import { SPAN, WrittenEntries } from './written-entries.ts';
 
 const LEAF = PTE_R | PTE_W | PTE_X;
 const ALL_FLAGS = 0x3ff;
-/** Pages that one entry of a level covers; level 0 is the last one. */
-const SPAN = [1, 512, 512 ** 2, 512 ** 3] as const;
 
 /** Pages [vpn, vpn + nrPages). */
 export interface PageSpan {
@@ -56,8 +55,7 @@ export class PageTable {
   /** Valid entries in each page of the memory that is a table of this or another PageTable. */
   readonly #used: Uint16Array;
   readonly #shape: PageTableShape;
-  readonly #tell: (written: PteRun) => void;
-  readonly #written = { vpn: 0, count: 0, level: 0, oldLo: 0, oldHi: 0, newLo: 0, newHi: 0 };
+  readonly #written: WrittenEntries;
   readonly #entry = new EntryReader();
   /** Tables from the root to the one last descended to; [level] is a table at that level. */
   readonly #path: number[];
@@ -81,7 +79,7 @@ export class PageTable {
     this.#words = ram.words;
     this.#used = used;
     this.#shape = shape;
-    this.#tell = tell;
+    this.#written = new WrittenEntries(ram.words, tell);
     this.root = root;
     this.#path = new Array<number>(shape.levels).fill(this.root);
   }
@@ -126,7 +124,7 @@ export class PageTable {
     const first = this.#slot(vpn, level);
     const limit = Math.min(Math.floor(nrPages / span), this.#entries(level) - first);
     let at = this.#ram.wordOf(table) + first * ENTRY_WORDS;
-    this.#before(at);
+    this.#written.before(at);
     let count = 0;
     for (; count < limit && (words[at]! & PTE_V) === 0; count++, at += ENTRY_WORDS) {
       const page = pfn + count * span;
@@ -134,26 +132,8 @@ export class PageTable {
     }
     if (count === 0) throw inUse(vpn);
     this.#used[this.#ram.indexOf(table)]! += count;
-    this.#wrote(level, vpn, count, this.#ram.wordOf(table) + first * ENTRY_WORDS);
+    this.#written.after(level, vpn, count, this.#ram.wordOf(table) + first * ENTRY_WORDS);
     return count * span;
-  }
-
-  /** The entry at the word `at`, the first one of some, is about to be written. */
-  #before(at: number): void {
-    this.#written.oldLo = this.#words[at]!;
-    this.#written.oldHi = this.#words[at + 1]!;
-  }
-
-  /** `count` entries of a level have been written, from the one for vpn on, which is at `at`. */
-  #wrote(level: number, vpn: number, count: number, at: number): void {
-    const written = this.#written;
-    const span = SPAN[level]!;
-    written.vpn = Math.floor(vpn / span) * span;
-    written.count = count;
-    written.level = level;
-    written.newLo = this.#words[at]!;
-    written.newHi = this.#words[at + 1]!;
-    this.#tell(written);
   }
 
   #leafLevel(vpn: number, pfn: number, nrPages: number): number {
@@ -182,9 +162,9 @@ export class PageTable {
       const table = this.#path[level]!;
       const first = this.#slot(at, level);
       const limit = Math.min(this.#entries(level), first + Math.ceil((end - leafVpn) / span));
-      this.#before(this.#ram.wordOf(table) + first * ENTRY_WORDS);
+      this.#written.before(this.#ram.wordOf(table) + first * ENTRY_WORDS);
       const cleared = this.#clearLeaves(table, level, first, limit);
-      this.#wrote(level, at, cleared, this.#ram.wordOf(table) + first * ENTRY_WORDS);
+      this.#written.after(level, at, cleared, this.#ram.wordOf(table) + first * ENTRY_WORDS);
       removed += cleared * span;
       at = leafVpn + cleared * span;
       this.#prune(leafVpn, level);
@@ -215,10 +195,10 @@ export class PageTable {
       if (this.#used[this.#ram.indexOf(table)] !== 0) return;
       const parent = this.#path[level + 1]!;
       const at = this.#ram.wordOf(parent) + this.#slot(vpn, level + 1) * ENTRY_WORDS;
-      this.#before(at);
+      this.#written.before(at);
       clearEntry(this.#words, at);
       this.#used[this.#ram.indexOf(parent)]! -= 1;
-      this.#wrote(level + 1, vpn, 1, at);
+      this.#written.after(level + 1, vpn, 1, at);
       this.#unlinked.push(table);
     }
   }
@@ -353,9 +333,9 @@ export class PageTable {
         table = this.#entry.pfn();
         continue;
       }
-      this.#before(at);
+      this.#written.before(at);
       publishEntry(this.#words, at, lo, hi);
-      this.#wrote(level, vpn, 1, at);
+      this.#written.after(level, vpn, 1, at);
       return true;
     }
     return false;
@@ -399,10 +379,10 @@ export class PageTable {
       }
       const fresh = this.#ram.allocate();
       this.#used[this.#ram.indexOf(fresh)] = 0;
-      this.#before(at);
+      this.#written.before(at);
       publishEntry(this.#words, at, entryLo(fresh, PTE_V), entryHi(fresh));
       this.#used[this.#ram.indexOf(table)]! += 1;
-      this.#wrote(level, vpn, 1, at);
+      this.#written.after(level, vpn, 1, at);
       table = fresh;
     }
     return table;

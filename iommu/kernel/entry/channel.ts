@@ -121,7 +121,7 @@ export class Channel {
     this.#busy = false;
     const file = call.takeInstalled();
     if (this.#ended) {
-      file?.put();
+      if (file) this.#drop(file);
       return;
     }
     if (!file) {
@@ -149,8 +149,12 @@ export class Channel {
   }
 
   #dropPending(): void {
-    this.#pending?.file.put();
+    if (this.#pending) this.#drop(this.#pending.file);
     this.#pending = undefined;
+  }
+
+  #drop(file: OpenFile): void {
+    this.#files.drop({ file, pid: this.task.pid });
   }
 
   /**

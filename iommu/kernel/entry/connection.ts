@@ -260,7 +260,7 @@ export class Connection {
     try {
       fd = this.#hall.files.giveObject(opened, object);
     } catch (error) {
-      opened.file.put();
+      this.#hall.files.drop(opened);
       throw error;
     }
     try {

@@ -24,6 +24,8 @@ export class FileTable {
   readonly #byFd = new Map<number, Map<number, HeldFile>>();
   /** Releases that are under way, by the process that had the file. */
   readonly #releasing = new Map<number, Promise<unknown>>();
+  /** Calls that have not ended when they returned. Each keeps its file open. */
+  readonly #calls = new Set<Promise<unknown>>();
   readonly #objects = new ObjectFiles(() => this.#dropGone());
   #hangUps: HangUpSet | undefined;
 
@@ -97,19 +99,27 @@ export class FileTable {
       this.#hangUps?.remove(held.socketFd);
     }
     held.disconnect();
-    this.#drop(held);
+    this.drop(held);
   }
 
-  #drop({ file, pid }: OpenedFile): void {
+  /** A call that goes on keeps its file open: `released` waits for it. */
+  goesOn(call: Promise<unknown>): void {
+    const over = (): boolean => this.#calls.delete(call);
+    this.#calls.add(call);
+    call.then(over, over);
+  }
+
+  /** Drops a reference that `pid` had. `released` waits for the releases that this begins. */
+  drop({ file, pid }: OpenedFile): void {
     const rest = dropped(() => file.put());
-    if (rest) this.#goesOn(pid, rest);
+    if (rest) this.#releaseGoesOn(pid, rest);
   }
 
   #dropGone(): void {
-    for (const opened of this.#objects.gone()) this.#drop(opened);
+    for (const opened of this.#objects.gone()) this.drop(opened);
   }
 
-  #goesOn(pid: number, rest: Promise<unknown>): void {
+  #releaseGoesOn(pid: number, rest: Promise<unknown>): void {
     const all = Promise.all([this.#releasing.get(pid), rest])
       .catch(reportBug)
       .then(() => {
@@ -145,14 +155,19 @@ export class FileTable {
 
   closeAll(): void {
     for (const held of [...this.#byInode.values()]) this.close(held);
-    for (const opened of this.#objects.takeAll()) this.#drop(opened);
+    for (const opened of this.#objects.takeAll()) this.drop(opened);
     this.#hangUps?.close();
     this.#hangUps = undefined;
   }
 
-  /** After closeAll(): resolves when no release is under way any more. */
+  /**
+   * After closeAll(), with all channels ended: resolves when no call and no release is under way.
+   * The end of a call may be a release's begin.
+   */
   async released(): Promise<void> {
-    while (this.#releasing.size > 0) await Promise.all(this.#releasing.values());
+    while (this.#calls.size > 0 || this.#releasing.size > 0) {
+      await Promise.allSettled([...this.#calls, ...this.#releasing.values()]);
+    }
     await this.#objects.close();
   }
 }

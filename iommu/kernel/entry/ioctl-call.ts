@@ -5,7 +5,7 @@
 import { eintr, einval, SysError } from '../../../platform/errno.ts';
 import { othersServed, SLICE_MS } from '../../../platform/slices.ts';
 import type { IoctlCall, IoctlRequest, IoctlsRequest, Reply } from '../../abi/wire.ts';
-import type { Caller, FileOperations, OpenFile } from '../core/open-file.ts';
+import type { Caller, FileOperations } from '../core/open-file.ts';
 import { UserArg } from '../core/user-arg.ts';
 
 /**
@@ -36,9 +36,10 @@ function withOutput(reply: Reply, arg: UserArg): Reply {
   return out ? { ...reply, out } : reply;
 }
 
-/** A caller that can be asked about its new fds. */
+/** A caller that can be kept from a new fd. */
 export interface LoopCaller extends Caller {
-  takeInstalled(): OpenFile | undefined;
+  /** Drops the file that install() left. Whether there was one. */
+  dropInstalled(): boolean;
 }
 
 /**
@@ -55,10 +56,9 @@ export function ioctls(
   let failure: Reply | undefined;
   /** Whether to go on. */
   const take = (reply: Reply): boolean => {
-    const file = caller.takeInstalled();
-    file?.put();
+    const gaveFd = caller.dropInstalled();
     if (reply.out) wrote = true; // into its place in `args`
-    if (file) failure = errorReply(einval('a fd cannot be given to one of several ioctls'));
+    if (gaveFd) failure = errorReply(einval('a fd cannot be given to one of several ioctls'));
     else if (reply.ret < 0) failure = reply;
     else done++;
     return failure === undefined;

@@ -82,6 +82,12 @@ export class SystemCall implements Caller {
     return file;
   }
 
+  dropInstalled(): boolean {
+    const file = this.takeInstalled();
+    if (file) this.#files.drop({ file, pid: this.task.pid });
+    return file !== undefined;
+  }
+
   /** Carries out `request`. An error of the call rejects the promise or is thrown here. */
   run(request: CallRequest): Reply | Promise<Reply> {
     this.task.process.entered(this.task.tid, request.op === 'exec');
@@ -112,7 +118,10 @@ export class SystemCall implements Caller {
       file.put();
       return reply;
     }
-    return reply.finally(() => file.put());
+    const { pid } = this.task;
+    const call = reply.finally(() => this.#files.drop({ file, pid }));
+    this.#files.goesOn(call);
+    return call;
   }
 }
 

@@ -175,6 +175,27 @@ describe('the socket', () => {
     expect(events).toEqual(['released', 'closed']);
     await server.listen();
   });
+
+  it('is closed only when the calls under way are over, and the releases that their ends begin', async () => {
+    const events: string[] = [];
+    let finish = (): void => {};
+    const { client, fd } = await openTest();
+    file().rest = new Promise((resolve) => {
+      finish = resolve;
+    });
+    const call = client.ioctl(fd, SLEEP, 0).catch(() => {}); // it gets no answer
+    await vi.waitUntil(() => file().sleeping === 1);
+
+    const closed = server.close().then(() => events.push('closed'));
+    await vi.waitUntil(() => file().released === 1);
+    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
+    events.push('released');
+    finish();
+    await Promise.all([closed, call]);
+
+    expect(events).toEqual(['released', 'closed']);
+    await server.listen();
+  });
 });
 
 describe('a system call', () => {

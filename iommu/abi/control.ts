@@ -16,6 +16,16 @@ export interface FunctionsRequest {
   readonly op: 'functions';
 }
 
+/**
+ * The images in a function's expansion ROM, from `offset` on: ROM_PIECE bytes at most, none behind
+ * their end. → RomReply
+ */
+export interface RomRequest {
+  readonly op: 'rom';
+  readonly bdf: string;
+  readonly offset: number;
+}
+
 /** The work of a device in [fromNs, toNs) of CLOCK_MONOTONIC. → TimelineReply */
 export interface TimelineRequest {
   readonly op: 'timeline';
@@ -110,6 +120,7 @@ export interface PteWritesRequest {
 export type ControlRequest =
   | InfoRequest
   | FunctionsRequest
+  | RomRequest
   | TimelineRequest
   | RamHashRequest
   | StopDeviceRequest
@@ -134,6 +145,7 @@ const DEFECTS = ['touch-pte', 'corrupt-frame', 'drop-interrupt', 'uncorrectable-
 const REQUESTS: { readonly [Op in ControlRequest['op']]: Shape<ControlRequest & { readonly op: Op }> } = {
   info: object({ op: oneOf('info') }),
   functions: object({ op: oneOf('functions') }),
+  rom: object({ op: oneOf('rom'), bdf: text, offset: amount }),
   timeline: object({ op: oneOf('timeline'), bdf: text, fromNs: amount, toNs: amount }),
   'ram-hash': object({ op: oneOf('ram-hash'), sliceBytes: amount }),
   'stop-device': object({ op: oneOf('stop-device'), bdf: text }),
@@ -160,6 +172,7 @@ export function parseControlRequest(request: object): ControlRequest {
 export interface ControlReplies {
   readonly info: HostInfo;
   readonly functions: readonly FunctionFacts[];
+  readonly rom: RomReply;
   readonly timeline: TimelineReply;
   readonly 'ram-hash': RamHashReply;
   readonly 'stop-device': Record<string, never>;
@@ -181,6 +194,15 @@ export interface FunctionFacts {
   readonly config: Uint8Array;
   /** BAR 0–5; null for one that does not exist, and for the upper half of a 64-bit BAR. */
   readonly bars: readonly (BarFacts | null)[];
+  /** Where firmware has put the expansion ROM, and its size; null: there is none. */
+  readonly rom: Pick<BarFacts, 'start' | 'size'> | null;
+}
+
+/** Bytes of a RomReply: the kernel reads a ROM by 4 bytes, each from the device. */
+export const ROM_PIECE = 4096;
+
+export interface RomReply {
+  readonly bytes: Uint8Array;
 }
 
 export interface BarFacts {

@@ -30,6 +30,8 @@ export interface ControlledDevice {
   readonly bdf: number;
   info(interruptsSent: number): DeviceInfo;
   facts(): FunctionFacts;
+  /** As RomRequest. */
+  romImages(offset: number): Uint8Array;
   timeline(fromNs: number, toNs: number): TimelineReply;
   /** It has no driver any more. */
   readonly gone: boolean;
@@ -91,6 +93,8 @@ export class ControlFile implements FileOperations {
         return this.#info();
       case 'functions':
         return this.#devices.map((device) => device.facts());
+      case 'rom':
+        return { bytes: this.#device(request.bdf).romImages(request.offset) };
       case 'timeline':
         return this.#device(request.bdf).timeline(request.fromNs, request.toNs);
       case 'ram-hash':

@@ -4,6 +4,7 @@ import { check } from './check.ts';
 import { c } from './ffi.ts';
 
 export const O_RDWR = 2;
+export const O_APPEND = 0o2000;
 export const O_NOCTTY = 0o400;
 export const O_NONBLOCK = 0o4000;
 export const O_PATH = 0o10000000;

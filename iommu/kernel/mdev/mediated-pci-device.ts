@@ -46,6 +46,10 @@ export class MediatedPciDevice implements VfioDevice {
     return this.#pci.facts();
   }
 
+  romImages(offset: number): Uint8Array {
+    return this.#pci.romImages(offset);
+  }
+
   info(interruptsSent: number): DeviceInfo {
     return { ...this.#pci.info(interruptsSent), blocks: this.#accesses.blocks };
   }

@@ -1,6 +1,6 @@
 /** examples/c/: a program for Linux's VFIO, as its author builds it, under `livevmm with`. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -96,6 +96,30 @@ describe('livevmm with', () => {
       '00:03.0 0480: 1234:ca97 (rev 01)',
       '\tKernel driver in use: vfio-pci',
     ]);
+  });
+
+  it.skipIf(!isRoot)('shows an expansion ROM, and what is in it', async () => {
+    const file = join(sandbox.dir, 'rom');
+    const image = new Uint8Array(8192 + 1024).fill(7);
+    image.set([0x55, 0xaa]);
+    image.set([0x40, 0], 24);
+    image.set(Buffer.from('PCIR'), 0x40);
+    image.set([image.length / 512, 0], 0x50);
+    image.set([0x80], 0x55);
+    writeFileSync(file, image);
+    const reading = 'cd /sys/bus/pci/devices/0000:00:02.0; sed -n 7p resource; echo 1 >rom; cmp rom "$0" && wc -c <rom';
+    const { stdout, stderr } = await sandbox.run(
+      'with',
+      '--device',
+      `edu,romfile=${file}`,
+      '--',
+      'sh',
+      '-c',
+      reading,
+      file,
+    );
+    const line = expect.stringMatching(/^0x[0-9a-f]{12}0000 0x[0-9a-f]{12}3fff 0x0000000000046200\n9216\n$/);
+    expect({ stdout, stderr }).toEqual({ stdout: line, stderr: '' });
   });
 
   it.each([

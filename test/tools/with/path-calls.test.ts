@@ -1,16 +1,19 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { close, O_PATH, open } from '../../../platform/libc/fd.ts';
+import { close, O_PATH, O_RDWR, open } from '../../../platform/libc/fd.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import { access, openInTree, ourPath, readlink, stat, type Tree } from '../../../tools/with/supervisor/path-calls.ts';
+import { RomFiles } from '../../../tools/with/supervisor/rom-files.ts';
 import type { GivenFd } from '../../../tools/with/supervisor/steps.ts';
 import { BASE, callOf, FakeMemory } from './fake-call.ts';
 
 const AT_FDCWD = -100;
 const DEVICE = '/sys/bus/pci/devices/0000:00:02.0';
+const ROM_DEVICE = '/sys/devices/pci0000:00/0000:00:03.0';
+const ROM = '/sys/bus/pci/devices/rom/rom';
 let tree: Tree;
 
 beforeAll(() => {
@@ -19,9 +22,12 @@ beforeAll(() => {
   writeFileSync(`${path}/dev/vfio/vfio`, '');
   mkdirSync(`${path}${DEVICE}`, { recursive: true });
   writeFileSync(`${path}${DEVICE}/vendor`, '0x1234\n');
+  mkdirSync(`${path}${ROM_DEVICE}`, { recursive: true });
+  writeFileSync(`${path}${ROM_DEVICE}/rom`, '');
+  symlinkSync(ROM_DEVICE, `${path}/sys/bus/pci/devices/rom`);
   symlinkSync('/sys/bus/pci/drivers', `${path}${DEVICE}/driver`);
   symlinkSync('../../../../../../../../../../../etc/hostname', `${path}${DEVICE}/outside`);
-  tree = { path, fd: open(path, O_PATH) };
+  tree = { path, fd: open(path, O_PATH), roms: new RomFiles((bdf) => Buffer.from(`ROM of ${bdf}`), true) };
 });
 afterAll(() => {
   close(tree.fd);
@@ -113,5 +119,26 @@ describe('a file of the tree', () => {
     expect(access(tree, `${DEVICE}/vendor`, 4)).toBe(0);
     expect(() => access(tree, `${DEVICE}/vendor`, 2)).toThrow(expect.objectContaining({ code: 'EACCES' }));
     expect(() => access(tree, '/dev/vfio/7', 4)).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  });
+});
+
+describe('the ROM of a function', () => {
+  it('is read by root, also after what turns it on and off', () => {
+    const fd = (openInTree(tree, ROM, O_RDWR) as GivenFd).fd;
+    const images = Buffer.alloc(64);
+    writeSync(fd, '1');
+    const length = readSync(fd, images, 0, 19, 0);
+    close(fd);
+    expect(images.toString('latin1', 0, length)).toBe('ROM of 0000:00:03.0');
+    expect(access(tree, ROM, 6)).toBe(0);
+    expect(() => access(tree, ROM, 1)).toThrow(expect.objectContaining({ code: 'EACCES' }));
+  });
+
+  it('is EACCES for anybody else, who only sees that it is there', () => {
+    const plain = { ...tree, roms: new RomFiles(() => expect.unreachable(), false) };
+    for (const use of [() => openInTree(plain, ROM, 0), () => access(plain, ROM, 4)]) {
+      expect(use).toThrow(expect.objectContaining({ code: 'EACCES' }));
+    }
+    expect(access(plain, ROM, 0)).toBe(0);
   });
 });

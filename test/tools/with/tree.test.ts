@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -13,8 +13,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
-function build(profile: string, isRoot = true): void {
-  const functions = [{ bdf: BDF, group: 0, config: new Uint8Array(256), bars: [] }];
+function build(profile: string, isRoot = true, rom: { start: number; size: number } | null = null): void {
+  const functions = [{ bdf: BDF, group: 0, config: new Uint8Array(256), bars: [], rom }];
   const info = { profile, groups: [{ group: 0 }], devices: [], units: [] };
   buildTree(root, { functions, info } as unknown as Machine, isRoot);
 }
@@ -45,6 +45,21 @@ describe('the folder tree of a program', () => {
   it('has no such class before', () => {
     build('5.12');
     expect([existsSync(join(root, DEVICE, 'vfio-dev')), existsSync(join(root, '/sys/class'))]).toEqual([false, false]);
+  });
+
+  it('tells of an expansion ROM, which is for root only', () => {
+    build('7.2', true, { start: 0xfb00_0000, size: 0x8_0000 });
+    const lines = readFileSync(join(root, DEVICE, 'resource'), 'latin1').split('\n');
+    expect(lines[6]).toBe('0x00000000fb000000 0x00000000fb07ffff 0x0000000000046200');
+    const { size, mode } = statSync(join(root, DEVICE, 'rom'));
+    expect([size, mode & 0o777]).toEqual([0x8_0000, 0o600]);
+  });
+
+  it('has no file for a ROM that there is not', () => {
+    build('7.2');
+    const lines = readFileSync(join(root, DEVICE, 'resource'), 'latin1').split('\n');
+    expect(lines[6]).toBe(lines[7]);
+    expect(existsSync(join(root, DEVICE, 'rom'))).toBe(false);
   });
 
   it.each([

@@ -11,6 +11,7 @@ import { linkTarget, openInRoot, statBytes, statxBytes } from '../../../platform
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { TREE_FOLDERS } from '../tree/folders.ts';
 import { asNode, asNodeX } from '../tree/node-stat.ts';
+import type { RomFiles } from './rom-files.ts';
 import { type Answer, type Call, intArg } from './steps.ts';
 
 export const AT_FDCWD = -100;
@@ -26,6 +27,8 @@ const X_OK = 1;
 export interface Tree {
   readonly path: string;
   readonly fd: number;
+  /** Of functions that have a ROM. */
+  readonly roms: RomFiles;
 }
 
 const inside = (path: string, folder: string): boolean => path === folder || path.startsWith(`${folder}/`);
@@ -77,8 +80,14 @@ function withFile<T>(tree: Tree, path: string, flags: number, use: (fd: number) 
   }
 }
 
-/** open(2) of a file of the tree, which nobody may write. */
+/** The function whose ROM is at `path`. */
+const romAt = (tree: Tree, path: string): string | undefined =>
+  path.endsWith('/rom') ? withFile(tree, path, 0, (fd) => tree.roms.functionOf(fd)) : undefined;
+
+/** open(2) of a file of the tree, which nobody may write but for a ROM's. */
 export function openInTree(tree: Tree, path: string, flags: number): Answer {
+  const rom = (flags & O_PATH) === 0 ? romAt(tree, path) : undefined;
+  if (rom !== undefined) return { fd: tree.roms.open(rom, flags), cloexec: (flags & O_CLOEXEC) !== 0 };
   if ((flags & (O_ACCMODE | O_CREAT)) !== 0) {
     if ((flags & O_CREAT) === 0) withFile(tree, path, 0, () => undefined); // ENOENT
     throw eacces(`${path} cannot be written`);
@@ -120,10 +129,12 @@ export function noXattr(tree: Tree, path: string): Answer {
   throw eopnotsupp(path);
 }
 
-/** access(2): nodes can be read and written, other files of the tree read. */
+/** access(2): nodes, and ROMs by root, can be read and written, other files of the tree read. */
 export function access(tree: Tree, path: string, mode: number): Answer {
   withFile(tree, path, 0, () => undefined);
-  if (isNode(path) ? (mode & X_OK) !== 0 : (mode & W_OK) !== 0) throw eacces(path);
+  const rom = romAt(tree, path);
+  if (rom !== undefined && mode !== 0) tree.roms.mayOpen(rom);
+  if (isNode(path) || rom !== undefined ? (mode & X_OK) !== 0 : (mode & W_OK) !== 0) throw eacces(path);
   return 0;
 }
 

@@ -11,6 +11,7 @@ import { thisArchitecture } from '../filter/call-numbers.ts';
 import { buildTree } from '../tree/build.ts';
 import { carryOut } from './dispatch.ts';
 import type { SupervisorData } from './protocol.ts';
+import { imagesOfHost, RomFiles } from './rom-files.ts';
 import { Supervisor } from './supervisor.ts';
 import { tracerTo } from './tracer.ts';
 
@@ -18,9 +19,12 @@ const { listener, stop, socketPath, tree, trace: output, mapRegisters } = worker
 const host = new HostClient(socketPath);
 const info = host.ask({ op: 'info' });
 // Its bytes last until the next request.
-buildTree(tree, { info, functions: host.ask({ op: 'functions' }) }, process.geteuid?.() === 0);
+const isRoot = process.geteuid?.() === 0;
+buildTree(tree, { info, functions: host.ask({ op: 'functions' }) }, isRoot);
 host.close();
-const carry = carryOut(thisArchitecture!, { socketPath, mapRegisters, tree: { path: tree, fd: open(tree, O_PATH) } });
+const roms = new RomFiles(imagesOfHost(socketPath), isRoot);
+const files = { path: tree, fd: open(tree, O_PATH), roms };
+const carry = carryOut(thisArchitecture!, { socketPath, mapRegisters, tree: files });
 const say = (line: string): void => void writeSync(2, `livevmm: ${line}\n`);
 const tracer = output === null ? undefined : tracerTo(output, say);
 new Supervisor({

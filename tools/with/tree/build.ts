@@ -2,7 +2,7 @@
  * The folder tree that stands for /dev/vfio and parts of sysfs. It is made once, from what the host
  * says of its functions and groups. DEVIATION: files do not change when the device does.
  */
-import { chmodSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
 import type { FunctionFacts, HostInfo } from '../../../iommu/abi/control.ts';
@@ -14,6 +14,7 @@ const DRIVER = `${BUS}/drivers/vfio-pci`;
 const ROOT_BUS = '/sys/devices/pci0000:00';
 const GROUPS = '/sys/kernel/iommu_groups';
 const VFIO_CLASS = '/sys/class/vfio-dev';
+const ROM = 'rom';
 const MODULES = ['vfio', 'vfio_pci', 'vfio_iommu_type1'].map((name) => `/sys/module/${name}`);
 /** The window that every IOMMU with flat MSIs reserves. */
 const MSI_WINDOW = '0x00000000fee00000 0x00000000feefffff msi\n';
@@ -52,6 +53,10 @@ export function buildTree(root: string, { functions, info }: Machine, isRoot: bo
     const readable = { ...facts, config: isRoot ? facts.config : facts.config.subarray(0, PLAIN_CONFIG) };
     folder(device);
     for (const [name, content] of Object.entries(pciFiles(readable))) file(`${device}/${name}`, content);
+    if (facts.rom) {
+      file(`${device}/${ROM}`, ''); // what open(2) gives of it is another file (supervisor/rom-files.ts)
+      truncateSync(join(root, device, ROM), facts.rom.size);
+    }
     if (hasVfioClass(info.profile)) {
       const vfio = `${device}/vfio-dev/vfio${index}`;
       for (const path of [VFIO_CLASS, vfio]) folder(path);
@@ -75,7 +80,7 @@ function openToAll(folder: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isSymbolicLink()) continue;
-    chmodSync(path, entry.isDirectory() ? 0o755 : 0o444);
+    chmodSync(path, entry.isDirectory() ? 0o755 : entry.name === ROM ? 0o600 : 0o444);
     if (entry.isDirectory()) openToAll(path);
   }
 }

@@ -11,17 +11,21 @@ const SUBSYSTEM_DEVICE = 0x2e;
 const IORESOURCE_IO = 0x100;
 const IORESOURCE_MEM = 0x200;
 const IORESOURCE_PREFETCH = 0x2000;
+const IORESOURCE_READONLY = 0x4000;
 const IORESOURCE_SIZEALIGN = 0x4_0000;
 const IORESOURCE_MEM_64 = 0x10_0000;
 const BAR_IS_64 = 4;
 const BAR_PREFETCH = 8;
 /** BARs, ROM, and the six of virtual functions. */
 const RESOURCES = 13;
+const ROM_RESOURCE = 6;
+/** pci_read_bases() of drivers/pci/probe.c. */
+const ROM_FLAGS = IORESOURCE_MEM | IORESOURCE_PREFETCH | IORESOURCE_READONLY | IORESOURCE_SIZEALIGN;
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
 const upper = (value: number, digits: number): string => hex(value, digits).toUpperCase();
 
-export function pciFiles({ bdf, config, bars }: FunctionFacts): Readonly<Record<string, string | Uint8Array>> {
+export function pciFiles({ bdf, config, bars, rom }: FunctionFacts): Readonly<Record<string, string | Uint8Array>> {
   const view = new DataView(config.buffer, config.byteOffset, config.length);
   const word = (at: number): number => view.getUint16(at, true);
   const pciClass = view.getUint32(REVISION, true) >>> 8;
@@ -39,7 +43,7 @@ export function pciFiles({ bdf, config, bars }: FunctionFacts): Readonly<Record<
     class: `0x${hex(pciClass, 6)}\n`,
     revision: `0x${hex(view.getUint8(REVISION), 2)}\n`,
     modalias: `${modalias}\n`,
-    resource: resources(bars),
+    resource: resources(bars, rom),
     config,
     irq: '0\n',
     enable: '1\n',
@@ -52,10 +56,12 @@ export function pciFiles({ bdf, config, bars }: FunctionFacts): Readonly<Record<
 }
 
 /** A line for each resource: first byte, last byte, flags. */
-function resources(bars: FunctionFacts['bars']): string {
+function resources(bars: FunctionFacts['bars'], rom: FunctionFacts['rom']): string {
   const lines = Array.from({ length: RESOURCES }, (_, i) => {
     const bar = bars[i];
-    const values = bar ? [bar.start, bar.start + bar.size - 1, resourceFlags(bar)] : [0, 0, 0];
+    const flags = bar ? resourceFlags(bar) : ROM_FLAGS;
+    const place = i === ROM_RESOURCE ? rom : bar;
+    const values = place ? [place.start, place.start + place.size - 1, flags] : [0, 0, 0];
     return `${values.map((value) => `0x${hex(value, 16)}`).join(' ')}\n`;
   });
   return lines.join('');

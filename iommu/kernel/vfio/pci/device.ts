@@ -3,9 +3,9 @@
  * enables the function and makes a fresh view of its configuration space. The last close disables
  * it and restores the configuration that firmware had left.
  */
-import { einval } from '../../../../platform/errno.ts';
+import { einval, enodev } from '../../../../platform/errno.ts';
 import type { EventfdSources } from '../../../../platform/eventfd-source.ts';
-import type { DeviceInfo, FunctionFacts, TimelineReply } from '../../../abi/control.ts';
+import { type DeviceInfo, type FunctionFacts, ROM_PIECE, type TimelineReply } from '../../../abi/control.ts';
 import {
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
@@ -66,6 +66,7 @@ export class PciDevice implements VfioDevice {
   readonly name: string;
   readonly #fn: PciFunction;
   readonly resources: PciResources;
+  readonly #rom: Rom | undefined;
   readonly #profile: Profile;
   readonly #pci: PciAccess;
   readonly #intx: Intx;
@@ -106,6 +107,7 @@ export class PciDevice implements VfioDevice {
     this.#peerReturn = new PeerReturn(fn.barGate, fenceAll);
     this.#deviceMemory = deviceMemory;
     const { resources } = this;
+    this.#rom = resources.romSize > 0 ? new Rom(pci, resources.romSize) : undefined;
     this.#sources = sources;
     this.#intx = new Intx(new IntxLine(fn.intx, sources));
     const grows = profile.messageVectors === 'added';
@@ -228,7 +230,7 @@ export class PciDevice implements VfioDevice {
     if (memoryEnabled()) this.#registerPages.restore();
     return {
       ...{ name: deviceName, object, resources, profile: this.#profile, irqs: this.#irqs, sources: this.#sources },
-      rom: resources.romSize > 0 ? new Rom(pci, resources.romSize) : undefined,
+      rom: this.#rom,
       ...{
         saved,
         config,
@@ -344,6 +346,12 @@ export class PciDevice implements VfioDevice {
   /** For sysfs: what enumeration has found, and the configuration space of now. */
   facts(): FunctionFacts {
     return functionFacts(this.#fn, this.resources, this.#pci);
+  }
+
+  /** For sysfs: what is in the ROM at `offset`, a piece of it. ENODEV: there is no ROM. */
+  romImages(offset: number): Uint8Array {
+    if (!this.#rom) throw enodev(`${this.name} has no ROM`);
+    return this.#rom.images(offset, ROM_PIECE);
   }
 
   timeline(fromNs: number, toNs: number): TimelineReply {

@@ -1,5 +1,6 @@
 /** The counters and the timeline of a PCI function, for /dev/livevmm. */
 import type { DeviceInfo, FunctionFacts, TimelineReply } from '../../../abi/control.ts';
+import { PCI_ROM_ADDRESS, PCI_ROM_ADDRESS_MASK } from '../../../abi/pci-regs.ts';
 import { readPortCounters } from '../../../bus/counters.ts';
 import { formatBdf, type PciFunction } from '../../../bus/pci-function.ts';
 import { BUCKET_NS, summarize, Timeline } from '../../../bus/timeline.ts';
@@ -25,10 +26,16 @@ export function functionTimeline(fn: PciFunction, fromNs: number, toNs: number):
 }
 
 /** The function as enumeration finds it. */
-export function functionFacts(fn: PciFunction, { bars, configSize }: PciResources, pci: PciAccess): FunctionFacts {
+export function functionFacts(
+  fn: PciFunction,
+  { bars, configSize, romSize }: PciResources,
+  pci: PciAccess,
+): FunctionFacts {
   const config = new Uint8Array(configSize);
   const view = new DataView(config.buffer);
   for (let at = 0; at < configSize; at += 4) view.setUint32(at, pci.readConfig(at, 4), true);
   const barFacts = bars.map((bar) => bar && { space: bar.space, start: bar.start, size: bar.size, flags: bar.flags });
-  return { bdf: formatBdf(fn.bdf), group: fn.group, config, bars: barFacts.map((bar) => bar ?? null) };
+  const romStart = (pci.readConfig(PCI_ROM_ADDRESS, 4) & PCI_ROM_ADDRESS_MASK) >>> 0;
+  const rom = romSize === 0 ? null : { start: romStart, size: romSize };
+  return { bdf: formatBdf(fn.bdf), group: fn.group, config, bars: barFacts.map((bar) => bar ?? null), rom };
 }

@@ -50,6 +50,20 @@ export class Rom {
     return data;
   }
 
+  /**
+   * The images from `offset` on, `length` bytes at most, whatever COMMAND says (pci_read_rom of
+   * pci-sysfs.c).
+   */
+  images(offset: number, length: number): Uint8Array {
+    return withMemory(this.#pci, () =>
+      this.#whileEnabled(() => {
+        const data = new Uint8Array(Math.min(length, Math.max(0, this.#sizeOfImages() - offset)));
+        this.#copy(offset, data);
+        return data;
+      }),
+    );
+  }
+
   #whileEnabled<T>(access: () => T): T {
     const register = this.#pci.readConfig(PCI_ROM_ADDRESS, 4);
     this.#pci.writeConfig(PCI_ROM_ADDRESS, 4, (register | PCI_ROM_ADDRESS_ENABLE) >>> 0);

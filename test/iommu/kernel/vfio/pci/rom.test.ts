@@ -98,6 +98,25 @@ describe('PCI-11: reading', () => {
   });
 });
 
+describe('what sysfs shows of it', () => {
+  it('is its images alone, whatever COMMAND says, a piece at a time', () => {
+    const hex = (offset: number): string => Buffer.from(fake.device.romImages(offset)).toString('hex');
+    fake.write(CONFIG, COMMAND, '0000');
+    expect(hex(0)).toBe(Buffer.concat([image(1, false), image(2, true)]).toString('hex'));
+    expect([hex(0x5fe), hex(0x600), hex(SIZE)]).toEqual(['feff', '', '']);
+    expect(pci.readConfig(COMMAND, 2) & 2).toBe(0);
+    build(romOf(new Uint8Array(0)));
+    expect(hex(0)).toBe('');
+  });
+
+  it('is where firmware has put it; ENODEV without ROM', () => {
+    expect(fake.device.facts().rom).toEqual({ start: 0xc020_0000, size: SIZE });
+    build(undefined);
+    expect(fake.device.facts().rom).toBeNull();
+    expect(() => fake.device.romImages(0)).toThrow(expect.objectContaining({ code: 'ENODEV' }));
+  });
+});
+
 describe('PCI-9: its address register', () => {
   it('is the user’s own: sized by ones, with its enable bit', () => {
     fake.write(CONFIG, ADDRESS, 'ffffffff');

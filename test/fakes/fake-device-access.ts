@@ -1,4 +1,5 @@
 import { SysError } from '../../platform/errno.ts';
+import type { Halves } from '../../platform/mailbox.ts';
 import type { BarWindow, DeviceAccess } from '../../vmm/machine/shared/pci-function.ts';
 
 /**
@@ -29,13 +30,16 @@ export class FakeDeviceAccess implements DeviceAccess {
   }
 
   /** As vfio-pci: EIO while memory decoding is off (PCI-7). */
-  readBar(_bar: number, offset: number, into: Uint8Array): void {
+  readBar(_bar: number, offset: number, size: number): Halves {
     if ((this.config[4]! & 2) === 0) throw new SysError('EIO', 'memory decoding is off');
-    into.set(this.bar.subarray(offset, offset + into.length));
+    const bytes = new Uint8Array(8);
+    bytes.set(this.bar.subarray(offset, offset + size));
+    const [lo, hi] = new Uint32Array(bytes.buffer) as unknown as [number, number];
+    return { lo, hi };
   }
 
-  writeBar(_bar: number, offset: number, bytes: Uint8Array): void {
-    this.bar.set(bytes, offset);
+  writeBar(_bar: number, offset: number, size: number, { lo, hi }: Halves): void {
+    this.bar.set(new Uint8Array(Uint32Array.of(lo, hi).buffer, 0, size), offset);
   }
 
   placeBars(windows: readonly BarWindow[]): void {

@@ -69,8 +69,8 @@ export async function benchCalls(progress: Progress): Promise<Figure[]> {
     const device = host.openDevice();
     const register = new Uint8Array(4);
     const kernels = times(() => client.pread(device.description.fd, 0, register));
-    const read = times(() => device.readBar(0, 0, register));
-    const write = times(() => device.writeBar(0, LIVENESS, register));
+    const read = times(() => device.readBar(0, 0, 4));
+    const write = times(() => device.writeBar(0, LIVENESS, 4, { lo: 1, hi: 0 }));
     return [
       ...figures('a call that does nothing', nothing, 5),
       ...figures('MAP_DMA and UNMAP_DMA of a page, two calls', pairs),

@@ -15,11 +15,12 @@ import {
 } from '../../iommu/abi/vfio.ts';
 import { enodev } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
+import type { Halves } from '../../platform/mailbox.ts';
 import { flag, integer, list, object, type Shaped, text } from '../../platform/shape.ts';
 import type { SharedPart } from '../../platform/shared.ts';
 import { viewOf } from '../../platform/struct.ts';
 import { armIrqs, disarmIrqs, getIrqInfo, setIrqs } from './irqs.ts';
-import { RegisterAccess } from './register-access.ts';
+import { type AccessSize, RegisterAccess } from './register-access.ts';
 import type { FileCalls } from './task-channel.ts';
 
 /** [offset, offset+size) of the device fd; size 0 for a region the device does not have. */
@@ -148,12 +149,15 @@ export class VfioDevice {
     this.#calls.pwrite(fd, config.offset + offset, bytes);
   }
 
-  readBar(bar: number, offset: number, into: Uint8Array): void {
-    this.#fill(into, this.#registers.read(bar, offset, into));
+  /** A load from a BAR; beyond its end nobody answers. The value is good until the next access. */
+  readBar(bar: number, offset: number, size: AccessSize): Halves {
+    this.#registers.load(bar, offset, size);
+    return this.#registers;
   }
 
-  writeBar(bar: number, offset: number, bytes: Uint8Array): void {
-    this.#registers.write(bar, offset, bytes);
+  /** A store to a BAR, of `lo` and, if there are 8 bytes, `hi`. */
+  writeBar(bar: number, offset: number, size: AccessSize, { lo, hi }: Halves): void {
+    this.#registers.store(bar, offset, size, lo, hi);
   }
 
   /** MSI vectors 0… signal these eventfds from now on (PCI-4). */

@@ -2,7 +2,6 @@
 import { VFIO_PCI_OFFSET_SHIFT } from '../../iommu/abi/vfio.ts';
 import { eio } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
-import { viewOf } from '../../platform/struct.ts';
 import { RegisterAccess } from './register-access.ts';
 import type { FileCalls } from './task-channel.ts';
 
@@ -20,8 +19,6 @@ export class RegionRegisters implements Registers {
   readonly #access: RegisterAccess;
   readonly #region: number;
   readonly #start: number;
-  readonly #word = new Uint8Array(4);
-  readonly #view = viewOf(this.#word);
 
   /** `start`: the region's offset in the device fd. */
   constructor(calls: FileCalls, device: number, start: number) {
@@ -32,13 +29,12 @@ export class RegionRegisters implements Registers {
 
   /** EIO: the region ends before `offset`, or the device's memory decoding is off. */
   read(offset: number): number {
-    const count = this.#access.read(this.#region, this.#start + offset, this.#word);
+    const count = this.#access.load(this.#region, this.#start + offset, 4);
     if (count !== 4) throw eio(`register ${hex(offset)}: ${count} bytes`);
-    return this.#view.getUint32(0, true);
+    return this.#access.lo;
   }
 
   write(offset: number, value: number): void {
-    this.#view.setUint32(0, value >>> 0, true);
-    this.#access.write(this.#region, this.#start + offset, this.#word);
+    this.#access.store(this.#region, this.#start + offset, 4, value >>> 0, 0);
   }
 }

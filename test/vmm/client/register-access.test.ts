@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from 'vitest';
 
-import { DONE, RegisterPage, SERVING } from '../../../iommu/abi/register-page.ts';
+import { DONE, POSTED, RegisterPage, SERVING, whatOf } from '../../../iommu/abi/register-page.ts';
 import { newPart } from '../../../platform/shared.ts';
 import { RegisterAccess } from '../../../vmm/client/register-access.ts';
 import type { FileCalls } from '../../../vmm/client/task-channel.ts';
@@ -47,7 +47,7 @@ function busyUser(finish: (page: Int32Array) => void) {
   } as unknown as FileCalls;
   const registers = new RegisterAccess(calls, 3);
   for (let i = 0; i < BUSY; i++) registers.read(0, 0, new Uint8Array(4));
-  return { registers, words };
+  return { registers, words, memory: pci.memory.get(0)! };
 }
 
 it('a load that the worker has begun has its value, however long the worker is without a CPU', () => {
@@ -80,4 +80,40 @@ it('a store that is posted when the worker looks no more is made before write() 
 
   expect(words[word.produced]).toBe(1);
   expect(words[word.consumed]).toBe(1);
+});
+
+it('a store of 8 bytes passes by the page in the two pieces that the kernel would make of it', () => {
+  const { registers, words } = busyUser(() => {});
+
+  const count = registers.write(0, 8, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+
+  expect([count, words[word.produced]]).toEqual([8, 2]);
+  expect([...words.subarray(word.queue, word.queue + 8)]).toEqual([
+    whatOf(0, 4),
+    8,
+    0x0403_0201,
+    0,
+    whatOf(0, 4),
+    12,
+    0x0807_0605,
+    0,
+  ]);
+});
+
+it('a load of 8 bytes has both pieces, whichever way each of them goes', () => {
+  const { registers, words, memory } = busyUser(() => {});
+  memory[12] = 0x9a;
+  performance.now = () => {
+    if (words[word.state] === POSTED) {
+      words[word.lo] = 0x1234_5678;
+      words[word.state] = DONE;
+      words[word.attentive] = 0; // the second piece goes by the kernel
+    }
+    return now.call(performance);
+  };
+  const bytes = new Uint8Array(8);
+
+  registers.read(0, 8, bytes);
+
+  expect([...bytes]).toEqual([0x78, 0x56, 0x34, 0x12, 0x9a, 0, 0, 0]);
 });

@@ -12,7 +12,7 @@ import { IMSIC_M, IMSIC_PAGES } from './memory-map.ts';
 import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
 import { MSIX_STATE, MsixCapability, type MsixState } from './msix-capability.ts';
 import type { BarWindow, ConfigSize, DeviceAccess, MsiRouter, PciFunction } from './pci-function.ts';
-import { extract } from './pci-host.ts';
+import { allOnes, extract } from './pci-host.ts';
 
 // PCI 3.0 §6.1
 const COMMAND = 0x04;
@@ -172,7 +172,7 @@ export class PassthroughFunction implements PciFunction {
     if (messages) return extract(messages.readDword(register), offset & 3, size);
     const bytes = new Uint8Array(size).fill(0xff);
     attempt(() => this.#device.readConfig(offset, bytes));
-    return Number(littleEndian(bytes));
+    return littleEndian(bytes);
   }
 
   writeConfig(offset: number, size: ConfigSize, value: number): void {
@@ -188,7 +188,7 @@ export class PassthroughFunction implements PciFunction {
       messages.writeDword(register, insert(messages.readDword(register), offset & 3, size, value));
       this.#updateMessages();
     } else if (register !== EXPANSION_ROM) {
-      attempt(() => this.#device.writeConfig(offset, toBytes(BigInt(value), size)));
+      attempt(() => this.#device.writeConfig(offset, toBytes(value, size)));
       if (register === COMMAND && offset < COMMAND + 2) {
         this.#command = insert(this.#command, offset & 3, size, value) & 0xffff;
         this.#decode();
@@ -202,9 +202,9 @@ export class PassthroughFunction implements PciFunction {
 
   loadBar(bar: number, offset: number, size: AccessSize): bigint {
     if (this.#msix?.coversTable(bar, offset, size)) return this.#msix.loadTable(offset, size);
-    const bytes = new Uint8Array(size).fill(0xff);
-    attempt(() => this.#device.readBar(bar, offset, bytes));
-    return littleEndian(bytes);
+    const value = attempt(() => this.#device.readBar(bar, offset, size));
+    if (!value) return allOnes(size);
+    return size === 8 ? (BigInt(value.hi) << 32n) | BigInt(value.lo) : BigInt(value.lo);
   }
 
   storeBar(bar: number, offset: number, size: AccessSize, value: bigint): void {
@@ -213,7 +213,9 @@ export class PassthroughFunction implements PciFunction {
       this.#updateMessages();
       return;
     }
-    attempt(() => this.#device.writeBar(bar, offset, toBytes(value, size)));
+    const lo = Number(BigInt.asUintN(32, value));
+    const hi = size === 8 ? Number(value >> 32n) : 0;
+    attempt(() => this.#device.writeBar(bar, offset, size, { lo, hi }));
   }
 
   /** A BAR keeps the bits above its size; its type cannot be written (PCI 3.0 §6.2.5.1). */
@@ -295,14 +297,15 @@ const isBar = (register: number): boolean => register >= BAR0 && register < BARS
 
 /**
  * Makes an access. A device that refuses it (memory decoding off: EIO, PCI-7) counts as a device
- * that does not answer: reads give ones, writes are dropped. EPIPE means that the host has ended;
- * it is thrown.
+ * that does not answer: undefined; a write is dropped. EPIPE means that the host has ended; it is
+ * thrown.
  */
-function attempt(access: () => void): void {
+function attempt<T>(access: () => T): T | undefined {
   try {
-    access();
+    return access();
   } catch (error) {
     if (!(error instanceof SysError) || error.code === 'EPIPE') throw error;
+    return undefined;
   }
 }
 
@@ -313,12 +316,7 @@ function insert(dword: number, at: number, size: ConfigSize, value: number): num
   return ((dword & ~mask) | ((value << (8 * at)) & mask)) >>> 0;
 }
 
-function littleEndian(bytes: Uint8Array): bigint {
-  let value = 0n;
-  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
-  return value;
-}
+const littleEndian = (bytes: Uint8Array): number => bytes.reduceRight((value, byte) => value * 256 + byte, 0);
 
-function toBytes(value: bigint, size: number): Uint8Array {
-  return Uint8Array.from({ length: size }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn));
-}
+const toBytes = (value: number, size: number): Uint8Array =>
+  Uint8Array.from({ length: size }, (_, i) => value >>> (8 * i));

@@ -3,6 +3,7 @@
  * function sees of the device behind it.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
+import type { Halves } from '../../../platform/mailbox.ts';
 
 /** Size of a config access: naturally aligned, within one dword. */
 export type ConfigSize = 1 | 2 | 4;
@@ -34,8 +35,9 @@ export interface PciFunction {
 export interface DeviceAccess {
   readConfig(offset: number, into: Uint8Array): void;
   writeConfig(offset: number, bytes: Uint8Array): void;
-  readBar(bar: number, offset: number, into: Uint8Array): void;
-  writeBar(bar: number, offset: number, bytes: Uint8Array): void;
+  /** The value is good until the next access. */
+  readBar(bar: number, offset: number, size: AccessSize): Halves;
+  writeBar(bar: number, offset: number, size: AccessSize, value: Halves): void;
   /**
    * The BARs that the guest lets decode, and where. From now on other devices reach them there and
    * nowhere else.

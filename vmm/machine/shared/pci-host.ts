@@ -12,7 +12,8 @@ import type { BarWindow, ConfigSize, PciFunction } from './pci-function.ts';
 
 const SLOTS = 32;
 
-const allOnes = (size: AccessSize): bigint => (1n << BigInt(8 * size)) - 1n;
+/** The value of `size` bytes where nobody answers. */
+export const allOnes = (size: AccessSize): bigint => (1n << BigInt(8 * size)) - 1n;
 
 /** 1b36:0008, class 060000: QEMU's "gpex-root". Nothing in it can be written. */
 const hostBridge: PciFunction = {
@@ -31,6 +32,11 @@ const hostBridge: PciFunction = {
 /** The `size` bytes at byte `at` of a dword. */
 export const extract = (dword: number, at: number, size: ConfigSize): number =>
   size === 4 ? dword >>> 0 : (dword >>> (8 * at)) & (size === 2 ? 0xffff : 0xff);
+
+interface Target {
+  readonly fn: PciFunction;
+  readonly window: BarWindow;
+}
 
 export class PciHost {
   readonly #slots: (PciFunction | undefined)[] = [hostBridge];
@@ -81,20 +87,21 @@ export class PciHost {
       maxAccess: 8,
       load: (offset, size) => {
         const target = this.#decode(windowBase + offset, size);
-        return target ? target.fn.loadBar(target.bar, windowBase + offset - target.base, size) : allOnes(size);
+        if (!target) return allOnes(size);
+        return target.fn.loadBar(target.window.bar, windowBase + offset - target.window.base, size);
       },
       store: (offset, size, value) => {
         const target = this.#decode(windowBase + offset, size);
-        target?.fn.storeBar(target.bar, windowBase + offset - target.base, size, value);
+        target?.fn.storeBar(target.window.bar, windowBase + offset - target.window.base, size, value);
         return true;
       },
     };
   }
 
-  #decode(at: number, size: number): (BarWindow & { readonly fn: PciFunction }) | undefined {
+  #decode(at: number, size: number): Target | undefined {
     for (const fn of this.#slots) {
       for (const window of fn?.windows() ?? []) {
-        if (at >= window.base && at + size <= window.base + window.size) return { ...window, fn: fn! };
+        if (at >= window.base && at + size <= window.base + window.size) return { window, fn: fn! };
       }
     }
     return undefined;

@@ -86,7 +86,7 @@ export class FaultQueue {
   constructor(words: Int32Array, physical: PhysicalMemory, wire: Wire) {
     this.#words = words;
     this.#physical = physical;
-    this.interrupts = new PendingInterrupts(words, physical, wire, this.#messageFault);
+    this.interrupts = new PendingInterrupts(words, physical, wire, this.messageFault);
   }
 
   /** Records a fault, or counts it as discarded. */
@@ -156,8 +156,8 @@ export class FaultQueue {
     record[7] = fault.iotval2Hi;
   }
 
-  /** §5.29: TTYP 0, DID 0, iotval the message's address. */
-  readonly #messageFault: MsiFault = (lo, hi) => {
+  /** A message of the unit itself. §5.29: TTYP 0, DID 0, iotval the message's address. */
+  readonly messageFault: MsiFault = (lo, hi) => {
     const fault = emptyFault();
     fault.cause = CAUSE_MSI_WRITE_ACCESS;
     fault.ttyp = TTYP_NONE;

@@ -7,6 +7,7 @@ import { PAGE_SIZE } from '../../platform/page.ts';
 import { PortCounters } from '../bus/counters.ts';
 import type { Dma } from '../bus/dma.ts';
 import type { Iotlb } from './iotlb.ts';
+import { TO_INTERRUPT_FILE } from './msi.ts';
 import { Translator, type TranslatorOptions } from './translator.ts';
 
 const PAGES_52 = 2 ** 52;
@@ -46,7 +47,7 @@ export class DmaPort implements Dma {
     let entry = this.#iotlb.lookupRead(vpn);
     if (entry < 0) {
       entry = this.#translator.miss(vpn, offset, false);
-      if (entry < 0) return 0;
+      if (entry < 0) return entry === TO_INTERRUPT_FILE ? this.#readFile(offset, dst) : 0;
     }
     const range = this.#iotlb.range(entry);
     const page = this.#iotlb.page(entry, vpn);
@@ -69,7 +70,7 @@ export class DmaPort implements Dma {
     let entry = this.#iotlb.lookupWrite(vpn);
     if (entry < 0) {
       entry = this.#translator.miss(vpn, offset, true);
-      if (entry < 0) return 0;
+      if (entry < 0) return entry === TO_INTERRUPT_FILE ? this.#writeFile(vpn, offset, src) : 0;
     }
     const range = this.#iotlb.range(entry);
     const page = this.#iotlb.page(entry, vpn);
@@ -86,7 +87,7 @@ export class DmaPort implements Dma {
   write32(vpn: number, offset: number, value: number): boolean {
     if (offset % 4 !== 0) throw new RangeError('write32 at an offset that is no multiple of 4');
     const entry = this.#beginWrite(vpn, offset);
-    if (entry < 0) return false;
+    if (entry < 0) return entry === TO_INTERRUPT_FILE && this.#storeMessage(vpn, offset, value);
     const at = this.#iotlb.page(entry, vpn) * PAGE_SIZE + offset;
     if (!this.#iotlb.range(entry).write32(at, value)) {
       this.#unanswered(0);
@@ -124,8 +125,31 @@ export class DmaPort implements Dma {
   }
 
   /**
-   * Begins a transaction. Returns the IOTLB entry of its first page, or a negative number when it
-   * is refused.
+   * Accesses to the page of an interrupt file in memory (AIA §8.5.2): aligned ones of 32 bits, a
+   * read gives 0. All others are Unsupported Requests.
+   */
+  #readFile(offset: number, dst: Uint8Array): number {
+    if (dst.length !== 4 || offset % 4 !== 0) return this.#unanswered(0);
+    dst.fill(0);
+    this.#counters[BYTES_READ]! += 4;
+    return 4;
+  }
+
+  #writeFile(vpn: number, offset: number, src: Uint8Array): number {
+    if (src.length !== 4 || offset % 4 !== 0) return this.#unanswered(0);
+    const value = src[0]! | (src[1]! << 8) | (src[2]! << 16) | (src[3]! << 24);
+    return this.#storeMessage(vpn, offset, value) ? 4 : 0;
+  }
+
+  #storeMessage(vpn: number, offset: number, value: number): boolean {
+    if (!this.#translator.storeMessage(vpn, offset, value)) return false;
+    this.#counters[BYTES_WRITTEN]! += 4;
+    return true;
+  }
+
+  /**
+   * Begins a transaction. Returns the IOTLB entry of its first page, or a negative number when
+   * there is none: it is refused, or TO_INTERRUPT_FILE.
    */
   // HOT
   #beginRead(vpn: number, offset: number): number {
@@ -151,7 +175,7 @@ export class DmaPort implements Dma {
     let done = 0;
     while (done < length) {
       const entry = this.#beginRead(page, at);
-      if (entry < 0) return done;
+      if (entry < 0) return entry === TO_INTERRUPT_FILE ? this.#unanswered(done) : done;
       const bytes = this.#chunk(entry, page, at, length - done, false);
       const from = this.#iotlb.page(entry, page) * PAGE_SIZE + at;
       const part = bytes === length ? dst : dst.subarray(done, done + bytes);
@@ -172,7 +196,7 @@ export class DmaPort implements Dma {
     let done = 0;
     while (done < length) {
       const entry = this.#beginWrite(page, at);
-      if (entry < 0) return done;
+      if (entry < 0) return entry === TO_INTERRUPT_FILE ? this.#unanswered(done) : done;
       const bytes = this.#chunk(entry, page, at, length - done, true);
       const to = this.#iotlb.page(entry, page) * PAGE_SIZE + at;
       const part = bytes === length ? src : src.subarray(done, done + bytes);

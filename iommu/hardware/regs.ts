@@ -35,7 +35,9 @@ export const CAP_SV39 = 1 << 9;
 export const CAP_SV48 = 1 << 10;
 export const CAP_SV39X4 = 1 << 17;
 export const CAP_SV48X4 = 1 << 18;
+export const CAP_AMO_MRIF = 1 << 21;
 export const CAP_MSI_FLAT = 1 << 22;
+export const CAP_MSI_MRIF = 1 << 23;
 export const CAP_IGS_BOTH = 2 << 28;
 export const CAP_DBG = 1 << 31;
 // capabilities, high word
@@ -109,6 +111,7 @@ export const CAUSE_TYPE_DISALLOWED = 260;
 export const CAUSE_MSI_LOAD_ACCESS = 261;
 export const CAUSE_MSI_NOT_VALID = 262;
 export const CAUSE_MSI_MISCONFIGURED = 263;
+export const CAUSE_MRIF_ACCESS = 264;
 export const CAUSE_MSI_WRITE_ACCESS = 273;
 
 export const TTYP_NONE = 0;

@@ -24,8 +24,10 @@ import {
 } from './invalidation.ts';
 import { BLOCK_PAGES, Iotlb } from './iotlb.ts';
 import type { Wire } from './ipsr.ts';
+import { InterruptFiles } from './mrif.ts';
+import { TO_INTERRUPT_FILE } from './msi.ts';
 import { DDTP_BARE, REG, reportedWithDtf, TTYP_READ, TTYP_WRITE } from './regs.ts';
-import { createUnit, hasWriteOnlyLeaves, registerWord } from './unit-memory.ts';
+import { createUnit, registerWord, walkAbilities } from './unit-memory.ts';
 import { Walker } from './walk.ts';
 
 const FAULTS = PortCounters.word64.faults;
@@ -64,6 +66,7 @@ export class Translator implements InvalidationTarget {
   readonly #directory: Directory;
   readonly #walker: Walker;
   readonly #faults: FaultQueue;
+  readonly #files: InterruptFiles;
   readonly #fault = emptyFault();
   /**
    * The device context, cached until an IODIR. All entries of the IOTLB are of this context;
@@ -80,8 +83,9 @@ export class Translator implements InvalidationTarget {
     this.#log = new InvalidationReader(words, this);
     this.#epoch = new AgentEpoch(words, options.unit ? options.agent : 0);
     this.#directory = new Directory(words, options.physical);
-    this.#walker = new Walker(options.physical, hasWriteOnlyLeaves(words));
+    this.#walker = new Walker(options.physical, walkAbilities(words));
     this.#faults = new FaultQueue(words, options.physical, options.wire);
+    this.#files = new InterruptFiles(options.physical, this.#faults.messageFault);
     options.physical.onDetach(() => this.iotlb.clear(false)); // an entry must not outlive its range
   }
 
@@ -104,7 +108,8 @@ export class Translator implements InvalidationTarget {
 
   /**
    * Fills the IOTLB for page `vpn`. Returns its entry, or −1 when the access is refused; the
-   * refusal is counted and reported (`offset` is for the report).
+   * refusal is counted and reported (`offset` is for the report). TO_INTERRUPT_FILE: nothing is
+   * cached, and a message goes by storeMessage().
    */
   miss(vpn: number, offset: number, write: boolean): number {
     this.#counters[MISSES]! += 1;
@@ -113,9 +118,16 @@ export class Translator implements InvalidationTarget {
     this.#context = context;
     const cause = this.#walker.translate(context, vpn, write);
     if (cause === 0) return this.#fill(vpn);
-    if (!context.dtf || reportedWithDtf(cause)) return this.#refuse(cause, vpn, offset, write);
-    this.#counters[FAULTS]! += 1;
-    return -1;
+    return cause === TO_INTERRUPT_FILE ? cause : this.#refuse(cause, vpn, offset, write);
+  }
+
+  /**
+   * After TO_INTERRUPT_FILE, in the same transaction: a store of 32 bits to the file's page. False
+   * when it is refused.
+   */
+  storeMessage(vpn: number, offset: number, value: number): boolean {
+    const cause = this.#files.store(this.#walker.interruptFile, offset, value);
+    return cause === 0 || this.#refuse(cause, vpn, offset, true) >= 0;
   }
 
   #catchUp(): void {
@@ -142,6 +154,7 @@ export class Translator implements InvalidationTarget {
 
   #refuse(cause: number, vpn: number, offset: number, write: boolean): number {
     this.#counters[FAULTS]! += 1;
+    if (this.#context?.dtf && !reportedWithDtf(cause)) return -1;
     const fault = this.#fault;
     fault.cause = cause;
     fault.ttyp = write ? TTYP_WRITE : TTYP_READ;

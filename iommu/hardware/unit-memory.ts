@@ -5,10 +5,12 @@
  */
 import { atomic32, atomic32s, bytes, defineShared } from '../../platform/shared.ts';
 import {
+  CAP_AMO_MRIF,
   CAP_DBG,
   CAP_HI_WRITE_ONLY,
   CAP_IGS_BOTH,
   CAP_MSI_FLAT,
+  CAP_MSI_MRIF,
   CAP_SV39,
   CAP_SV39X4,
   CAP_SV48,
@@ -54,15 +56,26 @@ export const agentBase = (agent: number): number => AGENTS_BASE + agent * AGENT_
 /** Index of the (low) word of the register at byte `offset`. */
 export const registerWord = (offset: number): number => Unit.word.registers + offset / 4;
 
-/** Whether leaves with W and without R mean something (CAP_HI_WRITE_ONLY). */
-export const hasWriteOnlyLeaves = (words: Int32Array): boolean =>
-  (words[registerWord(REG.capabilities) + 1]! & CAP_HI_WRITE_ONLY) !== 0;
+/** What a unit may do beyond the least, as far as its walks depend on it. */
+export interface WalkAbilities {
+  /** Leaves with W and without R mean something (CAP_HI_WRITE_ONLY). */
+  readonly writeOnlyLeaves: boolean;
+  /** MSI page tables lead to memory-resident interrupt files, too (CAP_MSI_MRIF). */
+  readonly interruptFiles: boolean;
+}
+
+export const walkAbilities = (words: Int32Array): WalkAbilities => ({
+  writeOnlyLeaves: (words[registerWord(REG.capabilities) + 1]! & CAP_HI_WRITE_ONLY) !== 0,
+  interruptFiles: (words[registerWord(REG.capabilities)]! & CAP_MSI_MRIF) !== 0,
+});
 
 export interface UnitOptions {
   /** Most device workers behind the unit. */
   readonly agents: number;
   /** MSI page tables, and with them 64-byte device contexts; default true. */
   readonly msiFlat?: boolean;
+  /** Memory-resident interrupt files behind MSI page tables; default: with these. */
+  readonly interruptFiles?: boolean;
   /** Sv48 and Sv48x4 beside Sv39 and Sv39x4; default true. */
   readonly sv48?: boolean;
   /**
@@ -79,6 +92,7 @@ const PAS = 52;
 
 /** A unit as it is after power-on: ddtp OFF, queues off. */
 export function createUnit(options: UnitOptions): SharedArrayBuffer {
+  const { msiFlat = true, interruptFiles = msiFlat } = options;
   const unit = new SharedArrayBuffer(Unit.size + options.agents * Agent.size);
   const words = new Int32Array(unit);
   words[Unit.word.nrAgents] = options.agents;
@@ -88,7 +102,8 @@ export function createUnit(options: UnitOptions): SharedArrayBuffer {
     CAP_SV39 |
     CAP_SV39X4 |
     (options.sv48 === false ? 0 : CAP_SV48 | CAP_SV48X4) |
-    (options.msiFlat === false ? 0 : CAP_MSI_FLAT) |
+    (msiFlat ? CAP_MSI_FLAT : 0) |
+    (interruptFiles ? CAP_MSI_MRIF | CAP_AMO_MRIF : 0) |
     CAP_IGS_BOTH |
     CAP_DBG;
   words[registerWord(REG.capabilities) + 1] = PAS | (options.writeOnlyLeaves ? CAP_HI_WRITE_ONLY : 0);

@@ -9,8 +9,10 @@ import { CommandQueue } from './command-queue.ts';
 import { Directory } from './directory.ts';
 import { emptyFault, FaultQueue, setAddresses } from './fault-queue.ts';
 import { visibleVectorControl, type Wire } from './ipsr.ts';
+import { TO_INTERRUPT_FILE } from './msi.ts';
 import { EntryReader, entryHi, entryLo } from './pte.ts';
 import {
+  CAUSE_TYPE_DISALLOWED,
   CQCSR_CQON,
   DDTP_3LVL,
   DDTP_BARE,
@@ -26,7 +28,7 @@ import {
   TTYP_READ,
   TTYP_WRITE,
 } from './regs.ts';
-import { hasWriteOnlyLeaves, registerWord, Unit } from './unit-memory.ts';
+import { registerWord, Unit, walkAbilities } from './unit-memory.ts';
 import { Walker } from './walk.ts';
 
 /** PPN 53:10 and LOG2SZ−1 4:0 of a queue base. */
@@ -212,8 +214,10 @@ export class IommuUnit {
     const did = this.read32(REG.trReqCtl + 4) >>> 8;
     const write = (this.read32(REG.trReqCtl) & TR_NW) === 0;
     const context = this.#directory.locate(did);
-    const walker = new Walker(this.#physical, hasWriteOnlyLeaves(this.#words));
-    const cause = typeof context === 'number' ? context : walker.translate(context, vpn, write);
+    const walker = new Walker(this.#physical, walkAbilities(this.#words));
+    const found = typeof context === 'number' ? context : walker.translate(context, vpn, write);
+    // §4.2: a page of a file in memory has no translation
+    const cause = found === TO_INTERRUPT_FILE ? CAUSE_TYPE_DISALLOWED : found;
     if (cause === 0) {
       this.#respond(walker);
       return;

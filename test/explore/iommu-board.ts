@@ -8,6 +8,7 @@ import { createDoorbellTable } from '../../iommu/bus/interrupts.ts';
 import type { PeerRequester } from '../../iommu/bus/peer-cycles.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
 import type { PaRange } from '../../iommu/bus/range.ts';
+import { msiEntryLo } from '../../iommu/hardware/msi.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
 import { clearEntry, entryHi, entryLo, publishEntry } from '../../iommu/hardware/pte.ts';
 import { IommuUnit } from '../../iommu/hardware/unit.ts';
@@ -53,7 +54,10 @@ export interface BoardMemory extends Record<string, SharedArrayBuffer> {
   readonly counters1: SharedArrayBuffer;
   /** Where nobody may write. */
   readonly decoy: SharedArrayBuffer;
-  /** Plain: index in kernelRam of the low word of VPN's leaf, and its two words. */
+  /**
+   * Plain: index in kernelRam of the low word of VPN's leaf, and its two words; index of the MSI
+   * page table.
+   */
   readonly setup: SharedArrayBuffer;
 }
 
@@ -133,7 +137,8 @@ export function boardMemory(agents: 1 | 2, units: 1 | 2 = 1): BoardMemory {
   // before.
   const leaf = words.findLastIndex((word, i) => word !== before[i]);
   words.set(before);
-  new Int32Array(memory.setup).set([leaf, words[leaf]!, words[leaf + 1]!]);
+  const msiTable = words.indexOf(msiEntryLo(DOORBELL_PFN));
+  new Int32Array(memory.setup).set([leaf, words[leaf]!, words[leaf + 1]!, msiTable]);
   return memory;
 }
 
@@ -244,6 +249,9 @@ export function leafOf({ setup }: BoardMemory): { readonly at: number; readonly 
   const [at, lo, hi] = new Int32Array(setup);
   return { at: at!, lo: lo!, hi: hi! };
 }
+
+/** Index in kernel RAM of the MSI page table's first entry, which is MSI_VPN's. */
+export const msiEntryOf = ({ setup }: BoardMemory): number => new Int32Array(setup)[3]!;
 
 /** What an unmap of VPN does first. */
 export function clearLeaf(memory: BoardMemory): void {

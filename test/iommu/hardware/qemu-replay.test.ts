@@ -77,8 +77,9 @@ interface Deviation {
  */
 const DEVIATIONS: readonly Deviation[] = [
   {
-    reason: 'capabilities: no Sv32, Sv57, MRIF, AMO_HWAD, ATS, T2GPA, END, HPM, process ids here; PAS is 52',
-    matches: (m) => m.command === 'readq 0x3010000' && m.ours === '0x00000034a0460610',
+    reason:
+      'capabilities: AMO_MRIF is ours alone; no Sv32, Sv57, AMO_HWAD, ATS, T2GPA, END, HPM, process ids here; PAS is 52',
+    matches: (m) => m.command === 'readq 0x3010000' && m.ours === '0x00000034a0e60610',
   },
   {
     reason:

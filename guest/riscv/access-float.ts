@@ -1,9 +1,10 @@
 import { load, store } from './access.ts';
+import { bitsOf } from './address.ts';
 import type { Core } from './core.ts';
 import { DOUBLE, SINGLE } from './float/format.ts';
 import * as isa from './isa.ts';
 import { LOAD, STORE } from './pmp.ts';
-import { pcValue, raise } from './trap.ts';
+import { raise } from './trap.ts';
 
 /** What `execute` does after the access. */
 export const NEXT = 0;
@@ -53,6 +54,6 @@ export function accessFloat(core: Core, insn: number): typeof NEXT | typeof TRAP
 
 function fault(core: Core, rs1: number, imm: number): typeof TRAPPED {
   const vaddr = BigInt.asUintN(64, core.x[rs1]! + BigInt(imm + core.fault.offset));
-  raise(core, core.fault.cause, vaddr, pcValue(core.pc));
+  raise(core, core.fault.cause, vaddr, bitsOf(core.pc));
   return TRAPPED;
 }

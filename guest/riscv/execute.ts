@@ -1,5 +1,6 @@
 import { fetchParcel, load, store } from './access.ts';
 import { accessFloat, LOOK, TRAPPED } from './access-float.ts';
+import { bitsOf } from './address.ts';
 import { executeAtomic, ILLEGAL_ATOMIC } from './atomic.ts';
 import { expand } from './compressed.ts';
 import type { Core } from './core.ts';
@@ -9,7 +10,7 @@ import * as isa from './isa.ts';
 import { type AccessSize, isExact } from './memory.ts';
 import { FETCH, LOAD, STORE } from './pmp.ts';
 import { executeSystem } from './system.ts';
-import { jump, pcValue, raise } from './trap.ts';
+import { jump, raise } from './trap.ts';
 
 /**
  * Expansions of the 16-bit instructions met so far, indexed by their bits; 0 = not met. (To expand
@@ -101,7 +102,7 @@ export function execute(core: Core, budget: number): number {
       const upper = parcel !== undefined && (parcel & 3) === 3 ? fetchParcel(core, pc + 2) : 0;
       if (parcel === undefined || upper === undefined) {
         begun++;
-        raise(core, core.fault.cause, pcValue(parcel === undefined ? pc : pc + 2), pcValue(pc));
+        raise(core, core.fault.cause, bitsOf(parcel === undefined ? pc : pc + 2), bitsOf(pc));
         pc = core.pc;
         limit = begun;
         continue;
@@ -177,7 +178,7 @@ export function execute(core: Core, budget: number): number {
         }
         const value = load(core, vaddr, (1 << (funct3 & 3)) as AccessSize);
         if (value === undefined) {
-          raise(core, core.fault.cause, u64(x[rs1]! + BigInt((insn >> 20) + core.fault.offset)), pcValue(pc));
+          raise(core, core.fault.cause, u64(x[rs1]! + BigInt((insn >> 20) + core.fault.offset)), bitsOf(pc));
           pc = core.pc;
           limit = begun;
           continue;
@@ -259,7 +260,7 @@ export function execute(core: Core, budget: number): number {
         }
         // misaligned accesses, devices, pages that are not in the TLB
         if (!store(core, vaddr, size, x[rs2]!)) {
-          raise(core, core.fault.cause, u64(x[rs1]! + BigInt(imm + core.fault.offset)), pcValue(pc));
+          raise(core, core.fault.cause, u64(x[rs1]! + BigInt(imm + core.fault.offset)), bitsOf(pc));
           pc = core.pc;
           limit = begun;
           continue;
@@ -353,7 +354,7 @@ export function execute(core: Core, budget: number): number {
           break;
         }
         if (cause !== 0) {
-          raise(core, cause, u64(x[rs1]!), pcValue(pc));
+          raise(core, cause, u64(x[rs1]!), bitsOf(pc));
           pc = core.pc;
           limit = begun;
           continue;
@@ -392,7 +393,7 @@ export function execute(core: Core, budget: number): number {
       continue;
     }
     // mtval holds the instruction as it was fetched (priv-isa §3.1.16)
-    raise(core, isa.CAUSE_ILLEGAL_INSTRUCTION, fetched(core, pc, next - pc), pcValue(pc));
+    raise(core, isa.CAUSE_ILLEGAL_INSTRUCTION, fetched(core, pc, next - pc), bitsOf(pc));
     pc = core.pc;
     limit = begun;
   }

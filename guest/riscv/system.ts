@@ -1,7 +1,8 @@
+import { bitsOf } from './address.ts';
 import type { Core } from './core.ts';
 import { decode } from './decode.ts';
 import * as isa from './isa.ts';
-import { pcValue, raise, returnFromMachine, returnFromSupervisor } from './trap.ts';
+import { raise, returnFromMachine, returnFromSupervisor } from './trap.ts';
 import { executeCsr } from './zicsr.ts';
 
 /**
@@ -10,7 +11,7 @@ import { executeCsr } from './zicsr.ts';
  */
 export function executeSystem(core: Core, insn: number, next: number): void {
   const { csr } = core;
-  const epc = pcValue(core.pc);
+  const epc = bitsOf(core.pc);
   const { mode, mstatus } = csr;
   const inSupervisor = mode === isa.MODE_S;
   let legal: boolean;

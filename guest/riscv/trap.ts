@@ -1,12 +1,10 @@
+import { addressOf, bitsOf } from './address.ts';
 import type { Core } from './core.ts';
 import type { ControlStatus } from './csr.ts';
 import * as isa from './isa.ts';
 import { isExact } from './memory.ts';
 
 const INTERRUPT = 1n << 63n;
-
-/** The pc as the 64-bit value that software sees. */
-export const pcValue = (pc: number): bigint => BigInt.asUintN(64, BigInt(pc));
 
 /** Of a trap: what the handler finds in xcause, xtval and xepc. */
 interface Trap {
@@ -51,8 +49,9 @@ function enter(core: Core, trap: Trap): void {
 
 /** A vectored xtvec sends interrupts to base + 4 × cause. */
 function vector(xtvec: bigint, { cause, interrupt }: Trap): number {
-  const base = Number(BigInt.asIntN(64, xtvec & ~3n));
-  return (xtvec & 1n) === 1n && interrupt ? base + 4 * cause : base;
+  const base = addressOf(xtvec); // its mode, in bit 0, is 0 or 1 (csr-table.ts)
+  const mode = base & 1;
+  return mode === 1 && interrupt ? base - mode + 4 * cause : base - mode;
 }
 
 /** A synchronous exception of the instruction at `epc`, which does not retire. */
@@ -66,7 +65,7 @@ export function raise(core: Core, cause: number, tval: bigint, epc: bigint): voi
  * raised here.
  */
 export function jump(core: Core, target: bigint): void {
-  const pc = Number(BigInt.asIntN(64, target));
+  const pc = addressOf(target);
   if (isExact(pc)) {
     core.pc = pc;
     return;
@@ -117,5 +116,5 @@ export function takeInterrupt(core: Core): void {
   const taken = toMachine || toSupervisor; // those for M mode first
   if (taken === 0) return;
   const irq = isa.IRQ_PRIORITY.find((candidate) => taken & (1 << candidate))!;
-  enter(core, { cause: irq, interrupt: true, tval: 0n, epc: pcValue(core.pc) });
+  enter(core, { cause: irq, interrupt: true, tval: 0n, epc: bitsOf(core.pc) });
 }

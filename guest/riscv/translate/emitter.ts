@@ -32,6 +32,7 @@ export const STEP = 2; // the instruction at pc is for the interpreter
 /** Imported functions, by their number. */
 export const FILL = 0;
 export const FLOAT = 1;
+export const CSR = 2;
 
 /** Locals: the parameters, temporaries of one instruction, then registers. */
 export const ENTRY = 0;

@@ -15,6 +15,7 @@
  * executed than are allowed, and no loop runs for long.
  */
 import { ATOMIC } from './atomic.ts';
+import { CSRS, isQuiet } from './csr.ts';
 import type { Block } from './discover.ts';
 import {
   BUDGET,
@@ -44,6 +45,7 @@ const isFloat = ({ instruction }: Decoded): boolean => instruction.extension ===
 export function translates(decoded: Decoded, context: Context): boolean {
   const { id, name } = decoded.instruction;
   if (isFloat(decoded)) return context.float && (MEMORY_FLOAT[id] ?? FLOAT_ARITHMETIC[id]) !== undefined;
+  if (CSRS[id]) return isQuiet(decoded);
   return name === 'jal' || name === 'jalr' || (INTEGER[id] ?? CONDITION[id] ?? MEMORY[id] ?? ATOMIC[id]) !== undefined;
 }
 
@@ -57,6 +59,7 @@ export const moduleOfRegions = (regions: readonly Region[]): Uint8Array =>
     functions: [
       { name: 'fill', type: 1 },
       { name: 'float', type: 2 },
+      { name: 'csr', type: 2 },
     ],
     type: 0,
     bodies: regions.map((region) => region.body()),
@@ -217,7 +220,7 @@ export class Region {
       if (d.rd === 0) return;
       integer(e, d);
       e.set(d.rd);
-    } else (MEMORY[id] ?? ATOMIC[id] ?? MEMORY_FLOAT[id] ?? FLOAT_ARITHMETIC[id])!(e, d);
+    } else (MEMORY[id] ?? ATOMIC[id] ?? CSRS[id] ?? MEMORY_FLOAT[id] ?? FLOAT_ARITHMETIC[id])!(e, d);
   }
 
   /** The code of the last instruction of a block; false if it is none that jumps. */

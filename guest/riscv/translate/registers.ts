@@ -7,12 +7,15 @@ const WRITES_X = /^(f(eq|lt|le|class)\.[sd]|fcvt\.[wl]u?\.[sd]|fmv\.x\.[wd])$/;
 export const floatReadsX = (name: string): boolean => READS_X.test(name);
 export const floatWritesX = (name: string): boolean => WRITES_X.test(name);
 
+/** Of a CSR instruction: rs1 is a value, not a register. */
+const IMMEDIATE = 0x4000;
+
 export interface Registers {
   readonly reads: readonly number[];
   readonly writes: readonly number[];
 }
 
-export function registersOf({ instruction, rd, rs1, rs2 }: Decoded): Registers {
+export function registersOf({ instruction, word, rd, rs1, rs2 }: Decoded): Registers {
   const { name, format, extension } = instruction;
   if (extension === 'F' || extension === 'D') {
     return { reads: floatReadsX(name) ? [rs1] : [], writes: floatWritesX(name) ? [rd] : [] };
@@ -27,6 +30,8 @@ export function registersOf({ instruction, rd, rs1, rs2 }: Decoded): Registers {
     case 'unary':
     case 'lr':
       return { reads: [rs1], writes: [rd] };
+    case 'csr':
+      return { reads: word & IMMEDIATE ? [] : [rs1], writes: [rd] };
     case 'R':
     case 'amo':
       return { reads: [rs1, rs2], writes: [rd] };

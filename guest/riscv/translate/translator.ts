@@ -10,7 +10,9 @@ import type { Executor } from '../hart.ts';
 import * as isa from '../isa.ts';
 import { isExact } from '../memory.ts';
 import { type Access, FETCH } from '../pmp.ts';
+import { executeSystem } from '../system.ts';
 import { jump } from '../trap.ts';
+import { executeCsr } from '../zicsr.ts';
 import { type Entry, LINE, TranslationCache } from './cache.ts';
 import { discover } from './discover.ts';
 import { type Dispatch, dispatcher } from './dispatcher.ts';
@@ -18,9 +20,7 @@ import { BUDGET, type Context, LOOKUP, type Places } from './emitter.ts';
 import { moduleOfRegions, Region, translates } from './region.ts';
 import {
   CONTEXTS,
-  JUMP_ENTRIES,
-  JUMP_ENTRY,
-  JUMP_SLOT,
+  ENTRY_MASK,
   LEAST_SHIFT,
   LEFT,
   PC,
@@ -47,9 +47,14 @@ const REGIONS = 2048;
 const UNKNOWN = 0;
 const EMPTY = 1;
 const USED = 2;
+/** CSR instructions that regions may execute until interrupts are looked at: some 50 µs. */
+const CSR_MOST = 512;
 /** What a journal may get until it is asked whether it closes. */
 const JOURNALED = 512;
 const PAGE = 4096;
+/** Of an instruction's word: the opcode of CSR instructions, traps and xRET. */
+const OPCODE = 0x7f;
+const SYSTEM = 0x73;
 
 interface Wanted {
   readonly pc: number;
@@ -86,9 +91,12 @@ export class Translator implements Executor {
   readonly #wanted = new Map<number, Wanted>();
   /** By id, which indexes the workspace's. */
   #contexts: Context[] = [];
+  /** The same by what is true in them. */
+  #contextBy: (Context | undefined)[] = [];
   #caches: (typeof UNKNOWN | typeof EMPTY | typeof USED)[] = [];
   #core: Core | undefined;
   #context: Context | undefined;
+  #csrs = 0;
   #flushes = 0;
   #fences = 0;
   /** Instructions interpreted, and regions translated so far. */
@@ -105,6 +113,7 @@ export class Translator implements Executor {
         memory: room.memory,
         fill: (vaddr: number, kind: Access, size: number) => this.#fill(vaddr, kind, size),
         float: (word: number) => this.#float(word),
+        csr: (word: number) => this.#csr(word),
       },
     };
   }
@@ -118,7 +127,7 @@ export class Translator implements Executor {
     this.#core = core;
     this.#dropAll();
     // another translator may have used the workspace meanwhile
-    this.#contexts = [];
+    this.#forgetMeanings();
   }
 
   execute(core: Core, budget: number): number {
@@ -131,19 +140,30 @@ export class Translator implements Executor {
     this.#follow(core);
     const context = this.#contextOf(core);
     this.#context = context;
+    this.#csrs = 0;
     let left = budget;
     for (;;) {
-      const offset = this.#codeOffset(core, core.pc);
-      const entry = offset < 0 ? undefined : this.#translation(core, offset, context);
-      if (!entry || entry.region.least > left) {
+      if (this.#caches[context.id] !== USED || !this.#workspace.knowsJump(context.id, core.pc)) {
+        const offset = this.#codeOffset(core, core.pc);
+        const entry = offset < 0 ? undefined : this.#translation(core, offset, context);
+        if (!entry) {
+          if (left < budget) return budget - left;
+          const begun = execute(core, Math.min(left, INTERPRET));
+          if (offset >= 0) this.#cache.heat(offset, begun);
+          this.interpreted += begun;
+          return begun;
+        }
+        this.#remember(context, entry);
+      }
+      const entry = this.#workspace.jumpEntry(context.id, core.pc);
+      if (entry >>> LEAST_SHIFT > left) {
         if (left < budget) return budget - left;
-        const begun = execute(core, entry ? left : Math.min(left, INTERPRET));
-        if (!entry && offset >= 0) this.#cache.heat(offset, begun);
+        const begun = execute(core, left);
         this.interpreted += begun;
         return begun;
       }
-      this.#remember(context, entry);
-      const why = this.#machinery!.dispatch(entry.index, left, entry.region.slot, this.#workspace.jumps(context.id));
+      const slot = this.#workspace.jumpSlot(context.id, core.pc);
+      const why = this.#machinery!.dispatch(entry & ENTRY_MASK, left, slot, this.#workspace.jumps(context.id));
       const rest = this.#workspace.i32[LEFT / 4]!;
       core.csr.begun += left - rest;
       left = rest;
@@ -156,8 +176,21 @@ export class Translator implements Executor {
       if (why === LOOKUP) continue;
       if (why === BUDGET) return budget - left;
       this.interpreted++;
-      return budget - left + execute(core, 1);
+      return budget - left + (this.#executesSystem(core) ? 1 : execute(core, 1));
     }
+  }
+
+  /** HOT. The instruction at core.pc, if it is one of SYSTEM in one piece of RAM. */
+  #executesSystem(core: Core): boolean {
+    const { pc, memory, csr } = core;
+    const offset = this.#codeOffset(core, pc);
+    if (offset < 0 || offset % PAGE > PAGE - 4) return false;
+    const word = memory.u16[offset / 2]! | (memory.u16[offset / 2 + 1]! << 16);
+    if ((word & OPCODE) !== SYSTEM) return false;
+    executeSystem(core, word, pc + 4); // csr.begun: the instructions before this one
+    core.x[0] = 0n;
+    csr.begun++;
+    return true;
   }
 
   /** Drops what a flush of the TLBs or a FENCE.I has made doubtful. */
@@ -176,16 +209,23 @@ export class Translator implements Executor {
     const data = paged
       ? (dataMode << 2) | (mstatus & isa.MSTATUS_SUM ? 2 : 0) | (mstatus & isa.MSTATUS_MXR ? 1 : 0)
       : -1;
-    const known = this.#contexts.find((each) => each.mode === mode && each.data === data && each.float === float);
+    const meaning = ((data + 1) << 3) | (float ? 4 : 0) | mode;
+    const known = this.#contextBy[meaning];
     if (known) return known;
     if (this.#contexts.length === CONTEXTS) {
       this.#dropAll(); // contexts of other meanings get their numbers
-      this.#contexts = [];
+      this.#forgetMeanings();
     }
     const context: Context = { id: this.#contexts.length, mode, paged, data, float };
     this.#contexts.push(context);
+    this.#contextBy[meaning] = context;
     this.#caches[context.id] = UNKNOWN;
     return context;
+  }
+
+  #forgetMeanings(): void {
+    this.#contexts = [];
+    this.#contextBy = [];
   }
 
   #dropAll(): void {
@@ -297,12 +337,7 @@ export class Translator implements Executor {
   /** Lets translations find this one by themselves from now on. */
   #remember({ id }: Context, { pc, region, index }: Entry): void {
     if (this.#caches[id] === UNKNOWN) this.#empty(id);
-    const { i32, at } = this.#workspace;
-    const word = (this.#workspace.jumps(id) - at) / 4 + ((pc << 1) & (4 * (JUMP_ENTRIES - 1)));
-    i32[word] = pc;
-    i32[word + 1] = Math.floor(pc / 2 ** 32);
-    i32[word + JUMP_SLOT / 4] = region.slot;
-    i32[word + JUMP_ENTRY / 4] = index | (region.least << LEAST_SHIFT);
+    this.#workspace.setJump(id, pc, region.slot, index | (region.least << LEAST_SHIFT));
     this.#caches[id] = USED;
   }
 
@@ -314,6 +349,17 @@ export class Translator implements Executor {
     const legal = executeFloat(core, word);
     core.x[0] = 0n;
     return legal ? 1 : 0;
+  }
+
+  /**
+   * Called by translations: a CSR instruction on registers in memory. 0: the interpreter executes
+   * it, because it is illegal, or because interrupts are to be looked at.
+   */
+  #csr(word: number): number {
+    const core = this.#core!;
+    if (++this.#csrs > CSR_MOST || !executeCsr(core, word)) return 0;
+    core.x[0] = 0n;
+    return 1;
   }
 
   /**

@@ -93,6 +93,33 @@ export class Workspace {
     return this.jumps(context) + JUMP_BYTES;
   }
 
+  /** HOT. Whether the jump cache of a context, which has been forgotten once, has `pc`. */
+  knowsJump(context: number, pc: number): boolean {
+    const word = this.#jumpWord(context, pc);
+    return this.i32[word] === (pc | 0) && this.i32[word + 1] === Math.floor(pc / 2 ** 32);
+  }
+
+  /** Entry and least of the region that has `pc`, as JUMP_ENTRY has them. */
+  jumpEntry(context: number, pc: number): number {
+    return this.i32[this.#jumpWord(context, pc) + JUMP_ENTRY / 4]!;
+  }
+
+  jumpSlot(context: number, pc: number): number {
+    return this.i32[this.#jumpWord(context, pc) + JUMP_SLOT / 4]!;
+  }
+
+  setJump(context: number, pc: number, slot: number, entry: number): void {
+    const word = this.#jumpWord(context, pc);
+    this.i32[word] = pc;
+    this.i32[word + 1] = Math.floor(pc / 2 ** 32);
+    this.i32[word + JUMP_SLOT / 4] = slot;
+    this.i32[word + JUMP_ENTRY / 4] = entry;
+  }
+
+  #jumpWord(context: number, pc: number): number {
+    return (this.jumps(context) - this.at) / 4 + ((pc << 1) & (4 * (JUMP_ENTRIES - 1)));
+  }
+
   /** Comes before the first `forget`. RangeError: there is no memory for code. */
   open(): void {
     this.#fill = filler(this.memory);

@@ -13,6 +13,7 @@ export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>
   readonly words: Readonly<Record<number, readonly number[]>>;
   readonly privileged?: Partial<NonNullable<HartState['privileged']>>;
   readonly bus?: () => HartOptions['bus'];
+  readonly time?: HartOptions['time'];
 }
 
 export class Pair {
@@ -20,8 +21,13 @@ export class Pair {
   readonly translated: Hart;
   readonly translator: Translator;
   readonly rams: readonly [Uint8Array, Uint8Array];
+  /** mip of both, as the machine drives it. */
+  readonly lines = new Int32Array(new SharedArrayBuffer(8));
 
-  constructor({ words, privileged = {}, bus = () => emptyBus, ...state }: Given, options: TranslatorOptions = {}) {
+  constructor(
+    { words, privileged = {}, bus = () => emptyBus, time = () => 0n, ...state }: Given,
+    options: TranslatorOptions = {},
+  ) {
     const memory = new WebAssembly.Memory({ initial: pages(), maximum: pages(), shared: true });
     const plain = new SharedArrayBuffer(RAM_SIZE);
     this.translator = new Translator({ memory, at: RAM_SIZE }, { hot: 0, ...options });
@@ -30,12 +36,12 @@ export class Pair {
       for (let i = 0; i < RAM_SIZE; i++) ram[i] = (i * 7) & 0xff;
       for (const [at, list] of Object.entries(words)) new Uint32Array(ram.buffer, Number(at)).set(list);
     }
-    const hartOptions = (ram: SharedArrayBuffer): HartOptions => ({
-      ...{ hartId: 0, ram, ramBase: RAM_BASE, ramSize: RAM_SIZE, bus: bus(), time: () => 0n },
-      ...{ lines: new Int32Array(new SharedArrayBuffer(4)), lineIndex: 0 },
+    const hartOptions = (ram: SharedArrayBuffer, lineIndex: number): HartOptions => ({
+      ...{ hartId: 0, ram, ramBase: RAM_BASE, ramSize: RAM_SIZE, bus: bus(), time },
+      ...{ lines: this.lines, lineIndex },
     });
-    this.interpreted = new Hart(hartOptions(plain));
-    this.translated = new Hart(hartOptions(memory.buffer as SharedArrayBuffer), this.translator);
+    this.interpreted = new Hart(hartOptions(plain, 0));
+    this.translated = new Hart(hartOptions(memory.buffer as SharedArrayBuffer, 1), this.translator);
     for (const hart of [this.interpreted, this.translated]) {
       hart.restore({ ...hart.save(), pc: RAM_BASE, ...state, privileged: { ...PRIVILEGED, ...privileged } });
     }

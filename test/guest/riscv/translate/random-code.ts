@@ -5,6 +5,7 @@
  */
 import * as fc from 'fast-check';
 
+import * as csrs from '../../../../guest/riscv/csr-numbers.ts';
 import { INSTRUCTIONS } from '../../../../guest/riscv/instructions.ts';
 import { encode } from '../encode.ts';
 import { instruction } from '../random-words.ts';
@@ -102,6 +103,24 @@ const system = fc
         word,
   );
 
+/** Some that a region executes itself, and some that end it; not all are there in every mode. */
+const control = fc
+  .tuple(
+    fc.constantFrom('csrrw', 'csrrs', 'csrrc', 'csrrwi', 'csrrsi', 'csrrci'),
+    fc.constantFrom(0, ...WORK),
+    register,
+    fc.constantFrom(
+      ...[csrs.CSR_MSCRATCH, csrs.CSR_MEPC, csrs.CSR_MCAUSE, csrs.CSR_MTVAL, csrs.CSR_MCYCLE, csrs.CSR_MIE],
+      ...[csrs.CSR_SSCRATCH, csrs.CSR_SEPC, csrs.CSR_SCAUSE, csrs.CSR_STVAL, csrs.CSR_STVEC, csrs.CSR_SIE],
+      ...[csrs.CSR_FFLAGS, csrs.CSR_FRM, csrs.CSR_FCSR, csrs.CSR_CYCLE, csrs.CSR_TIME, csrs.CSR_INSTRET],
+    ),
+  )
+  .map(
+    ([name, rd, rs1, csr]): Slot =>
+      () =>
+        encode(name, { rd, rs1, csr }),
+  );
+
 const slot = fc.oneof(
   {
     weight: 30,
@@ -118,6 +137,7 @@ const slot = fc.oneof(
   { weight: 4, arbitrary: wild },
   { weight: 4, arbitrary: pair },
   { weight: 2, arbitrary: system },
+  { weight: 6, arbitrary: control },
 );
 
 /** Ends with a jump to its beginning. */

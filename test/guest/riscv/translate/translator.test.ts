@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import * as csrs from '../../../../guest/riscv/csr-numbers.ts';
+import { IRQ_M_SOFT, MSTATUS_FS, MSTATUS_MIE } from '../../../../guest/riscv/isa.ts';
 import { encode } from '../encode.ts';
 import { RAM_BASE } from '../fixture.ts';
 import { ALL, MODE, PTE, registers } from '../supervisor.ts';
@@ -106,6 +108,44 @@ describe('pages that change', () => {
     const pair = paged({ 0: first, 4096: second }, registers({ 12: 0x20_8000n, 13: b, 14: a }));
     for (let i = 0; i < 20; i++) pair.run(37).compare();
     expect(pair.translated.register(10)).toBeGreaterThan(100n);
+  });
+});
+
+describe('CSR instructions', () => {
+  const { CSR_MSCRATCH, CSR_FFLAGS, CSR_TIME, CSR_MIE } = csrs;
+
+  it.each([
+    ['a read', encode('csrrs', { rd: 5, csr: CSR_TIME }), 0],
+    ['a write that nothing looks at', encode('csrrw', { rd: 5, rs1: 10, csr: CSR_MSCRATCH }), 0],
+    ['flags of floating point', encode('csrrci', { rd: 5, rs1: 1, csr: CSR_FFLAGS }), MSTATUS_FS],
+  ])('do not end a translation: %s', (_, word, mstatus) => {
+    const pair = new Pair({ words: { 0: [addi(1), word, jump(-2)] }, mstatus });
+    for (let i = 0; i < 3; i++) pair.run(1000).compare();
+    expect(pair.translator.interpreted).toBeLessThan(300);
+  });
+
+  it('end it if an interrupt may be taken now', () => {
+    const words = {
+      0: [addi(1), encode('csrrsi', { rs1: 1 << IRQ_M_SOFT, csr: CSR_MIE }), addi(1), jump(-3)],
+      256: [jump(0)],
+    };
+    const pair = new Pair({ words, mstatus: MSTATUS_MIE, mtvec: BigInt(RAM_BASE + 0x100) });
+    pair.lines.fill(1 << IRQ_M_SOFT);
+    pair.run(100).compare();
+    expect(pair.translated.register(10)).toBe(1n);
+  });
+
+  it('do not keep an interrupt waiting', () => {
+    let reads = 0;
+    const time = (): bigint => {
+      if (++reads === 1000) Atomics.or(pair.lines, 1, 1 << IRQ_M_SOFT);
+      return 0n;
+    };
+    const words = { 0: [encode('csrrs', { rd: 5, csr: CSR_TIME }), jump(-1)], 256: [jump(0)] };
+    const pair = new Pair({ words, time, mie: 1 << IRQ_M_SOFT, mstatus: MSTATUS_MIE, mtvec: BigInt(RAM_BASE + 0x100) });
+    pair.translated.run(60_000);
+    expect(reads).toBeLessThan(1600);
+    expect(pair.translated.pc).toBe(RAM_BASE + 0x100);
   });
 });
 

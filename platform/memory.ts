@@ -83,9 +83,15 @@ export function sealAgainstShrinking(fd: number): boolean {
  * Whether no new mapping and no write(2) can change the object; mappings from before
  * F_SEAL_FUTURE_WRITE can.
  */
-export function isSealedAgainstWriting(fd: number): boolean {
+export const isSealedAgainstWriting = (fd: number): boolean => hasSeal(fd, F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
+
+/** Whether the object can never get shorter. A seal is never taken off. */
+export const isSealedAgainstShrinking = (fd: number): boolean => hasSeal(fd, F_SEAL_SHRINK);
+
+/** Whether the object has one of `seals`. */
+function hasSeal(fd: number, seals: number): boolean {
   try {
-    return (getSeals(fd) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0;
+    return (getSeals(fd) & seals) !== 0;
   } catch (error) {
     if (codeOf(error) === 'EINVAL') return false; // a file
     throw error;

@@ -18,39 +18,14 @@ import {
 } from 'node:fs';
 import { codeOf, eacces, esrch, SysError } from './errno.ts';
 import { type FileSystemKind, fileSystemKind, majorOf, minorOf } from './file-systems.ts';
-import { ioctl } from './libc/fd.ts';
 import { pread, pwrite } from './libc/file-bytes.ts';
 import { effectiveCapabilities, getRlimit, RLIMIT_MEMLOCK } from './libc/other-process.ts';
 import { MapsText } from './maps-text.ts';
 import { ObjectFinder } from './object-finder.ts';
 import { PAGE_SIZE } from './page.ts';
+import { queryMapping } from './procmap-query.ts';
 import type { Sliced } from './slices.ts';
-import { defineStruct, u32, u64, viewOf } from './struct.ts';
 import type { Vma } from './vma.ts';
-
-/** linux/fs.h, v6.11: struct procmap_query. */
-const ProcmapQuery = defineStruct('procmap_query', {
-  size: u64,
-  query_flags: u64,
-  query_addr: u64,
-  vma_start: u64,
-  vma_end: u64,
-  vma_flags: u64,
-  vma_page_size: u64,
-  vma_offset: u64,
-  inode: u64,
-  dev_major: u32,
-  dev_minor: u32,
-  vma_name_size: u32,
-  build_id_size: u32,
-  vma_name_addr: u64,
-  build_id_addr: u64,
-});
-const PROCMAP_QUERY = 0xc0686611; // _IOWR(PROCFS_IOCTL_MAGIC 'f', 17, struct procmap_query)
-
-const VMA_READABLE = 1;
-const VMA_WRITABLE = 2;
-const VMA_SHARED = 8;
 
 const KIB_PER_PAGE = 4;
 
@@ -85,7 +60,6 @@ export class AddressSpace {
   readonly #maps: number;
   readonly #mem: number;
   readonly #objects: ObjectFinder;
-  readonly #query = new Uint8Array(ProcmapQuery.size);
   #canQuery: boolean;
   #text: MapsText | undefined;
   #remembers = false;
@@ -163,31 +137,13 @@ export class AddressSpace {
   }
 
   #queryVma(vaddr: number): Vma | undefined {
-    const view = viewOf(this.#query);
-    this.#query.fill(0);
-    ProcmapQuery.write(view, { size: BigInt(ProcmapQuery.size), query_addr: BigInt(vaddr) });
     try {
-      ioctl(this.#maps, PROCMAP_QUERY, this.#query);
+      return queryMapping(this.#maps, vaddr);
     } catch (error) {
-      const code = codeOf(error);
-      if (code === 'ENOENT') return undefined;
-      if (code !== 'ENOTTY') throw error;
+      if (codeOf(error) !== 'ENOTTY') throw error;
       this.#canQuery = false; // Linux before 6.11
       return this.#readVma(vaddr);
     }
-    const q = ProcmapQuery.read(view);
-    const flags = Number(q.vma_flags);
-    return {
-      start: Number(q.vma_start),
-      end: Number(q.vma_end),
-      readable: (flags & VMA_READABLE) !== 0,
-      writable: (flags & VMA_WRITABLE) !== 0,
-      shared: (flags & VMA_SHARED) !== 0,
-      offset: Number(q.vma_offset),
-      major: q.dev_major,
-      minor: q.dev_minor,
-      inode: Number(q.inode),
-    };
   }
 
   /** The same answer by reading the text form (Linux before 6.11). */
@@ -339,16 +295,30 @@ function idsOf(statusPath: string): readonly number[] {
 const CAP_IPC_LOCK = 14;
 
 /**
- * Whether process `pid` has CAP_IPC_LOCK in its effective set, as capable() would see it: a
- * capability in a user namespace below ours does not count.
+ * Whether thread `tid` of process `pid` has CAP_IPC_LOCK in its effective set, as capable() would
+ * see it: a capability in a user namespace below ours does not count. False where the process has
+ * no such thread.
  */
-export function hasIpcLock(pid: number): boolean {
-  return ((effectiveCapabilities(pid) >>> CAP_IPC_LOCK) & 1) === 1 && isInOurUserNamespace(pid);
+export function hasIpcLock(pid: number, tid = pid): boolean {
+  return ((capabilitiesOf(tid) >>> CAP_IPC_LOCK) & 1) === 1 && isInOurUserNamespace(pid, tid);
 }
 
-function isInOurUserNamespace(pid: number): boolean {
+function capabilitiesOf(tid: number): number {
   try {
-    return readlinkSync(`/proc/${pid}/ns/user`) === readlinkSync('/proc/self/ns/user');
+    return effectiveCapabilities(tid);
+  } catch (error) {
+    if (codeOf(error) === 'ESRCH') return 0;
+    throw error;
+  }
+}
+
+/** The name of our user namespace. A process of several threads, as ours, cannot leave it. */
+let ourUserNamespace: string | undefined;
+
+function isInOurUserNamespace(pid: number, tid: number): boolean {
+  try {
+    ourUserNamespace ??= readlinkSync('/proc/self/ns/user');
+    return readlinkSync(`/proc/${pid}/task/${tid}/ns/user`) === ourUserNamespace;
   } catch {
     return false; // it is gone, or may not be looked at
   }

@@ -92,5 +92,6 @@ export function ioctlNumber(fd: number, request: number, arg: number | bigint): 
 
 /** ioctl(2) with a struct argument. */
 export function ioctl(fd: number, request: number, arg: Uint8Array | BigUint64Array): number {
-  return check(c.ioctl(fd, request, arg), `ioctl ${request.toString(16)}`);
+  const result: number = c.ioctl(fd, request, arg);
+  return result >= 0 ? result : check(result, `ioctl ${request.toString(16)}`);
 }

@@ -248,7 +248,7 @@ export class ChannelTask implements Task {
   };
 
   capIpcLock(): boolean {
-    return asked(this.#ipcLock, () => existsSync(`/proc/${this.pid}/task/${this.tid}`) && hasIpcLock(this.tid));
+    return asked(this.#ipcLock, () => hasIpcLock(this.pid, this.tid));
   }
 
   memlockLimitPages(): number {

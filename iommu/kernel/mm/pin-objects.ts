@@ -5,7 +5,7 @@
 import { fstatSync } from 'node:fs';
 import { efault, withoutFds } from '../../../platform/errno.ts';
 import { close, dupCloexec } from '../../../platform/libc/fd.ts';
-import { isSealedAgainstWriting, type ObjectId } from '../../../platform/memory.ts';
+import { isSealedAgainstShrinking, isSealedAgainstWriting, type ObjectId } from '../../../platform/memory.ts';
 import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import type { Sliced } from '../../../platform/slices.ts';
 import type { Vma } from '../../../platform/vma.ts';
@@ -58,13 +58,15 @@ class ObjectBacking implements Backing {
    * a mapping from before the seal, and write (MAP-13).
    */
   readonly writable: boolean;
+  /** It cannot shrink, so all its pages are there for ever. */
+  readonly stays: boolean;
   /** Gives back the cost of the object. */
   readonly giveBack: () => void;
   pins = 0;
   readonly #onUnpinned: (backing: ObjectBacking) => void;
 
   constructor(
-    place: Pick<ObjectBacking, 'key' | 'startPfn' | 'nrPages' | 'fd' | 'writable' | 'giveBack'>,
+    place: Pick<ObjectBacking, 'key' | 'startPfn' | 'nrPages' | 'fd' | 'writable' | 'stays' | 'giveBack'>,
     onUnpinned: (backing: ObjectBacking) => void,
   ) {
     this.key = place.key;
@@ -72,6 +74,7 @@ class ObjectBacking implements Backing {
     this.nrPages = place.nrPages;
     this.fd = place.fd;
     this.writable = place.writable;
+    this.stays = place.stays;
     this.giveBack = place.giveBack;
     this.#onUnpinned = onUnpinned;
   }
@@ -108,14 +111,16 @@ export class BoardObjects {
   }
 
   /**
-   * Attaches the object behind `vma`, or finds it attached, and takes one reference. Undefined for
-   * an object that cannot be opened (ObjectFinder), or that must be written and cannot be. Such
-   * memory is reached through the process. ENOMEM: the share of the process is used up.
+   * Attaches the object behind `vma`, or finds it attached, and takes one reference. The caller
+   * wants no page of the object from `end` on. Undefined for an object that cannot be opened
+   * (ObjectFinder), or that must be written and cannot be. Such memory is reached through the
+   * process. ENOMEM: the share of the process is used up.
    */
-  *place(mm: Mm, vma: Vma, write: boolean): Sliced<PlacedObject | undefined> {
+  *place(mm: Mm, vma: Vma, end: number, write: boolean): Sliced<PlacedObject | undefined> {
     const key = `${vma.major}:${vma.minor}:${vma.inode}`;
     const known = this.#objects.get(key);
     if (known) {
+      if (known.stays && end <= known.nrPages) return this.#taken(known, known.nrPages, write);
       const nrPages = nrPagesNow(known.fd);
       if (nrPages <= known.nrPages) return this.#taken(known, nrPages, write);
     }
@@ -152,9 +157,10 @@ export class BoardObjects {
       if (nrPages === 0) throw efault('memory object is empty');
       giveBack = this.#shares.takeObject(mm.space.pid, nrPages * PAGE_SIZE);
       const startPfn = this.#board.attachObject(dupCloexec(fd), nrPages * PAGE_SIZE, { dev, ino });
-      // The seal is read after the board has mapped the object, or has failed to.
+      // The seals are read after the board has sealed and mapped the object, or has failed to.
       const writable = !isSealedAgainstWriting(fd);
-      const place = { key, startPfn, nrPages, fd, writable, giveBack };
+      const stays = isSealedAgainstShrinking(fd) && nrPagesNow(fd) >= nrPages;
+      const place = { key, startPfn, nrPages, fd, writable, stays, giveBack };
       return new ObjectBacking(place, (backing) => this.#unpinned(backing));
     } catch (error) {
       giveBack?.();

@@ -103,7 +103,9 @@ export class Pinner {
       throw efault(`vaddr ${hex(vaddr)} is of a file that is written back: not to be pinned for writing`);
     }
     const reserved = this.#reserved?.find(vma);
-    const object = reserved ?? (vma.inode !== 0 && vma.shared ? yield* this.#objects.place(mm, vma, write) : undefined);
+    const first = (vma.offset + vaddr - vma.start) / PAGE_SIZE;
+    const isObject = vma.inode !== 0 && vma.shared;
+    const object = reserved ?? (isObject ? yield* this.#objects.place(mm, vma, first + inVma, write) : undefined);
     const run = object ? pinObject(object, vma, vaddr, inVma) : this.#pinPrivate(mm, vaddrPage, inVma, write);
     if (!run.reserved) this.pinnedPages += run.nrPages;
     return run;

@@ -35,7 +35,7 @@ export function charge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, calle
   const { mapper } = entry;
   const mm = mmOf(iommu, entry, caller);
   if (!mm) throw esrch(`address space of process ${mapper.pid} is gone`);
-  if (!entry.lockCap && exceeds(mm.lockedTotal() + nrPages, mapper.memlockLimitPages())) throw memlockExceeded(mapper);
+  if (!entry.lockCap && exceeds(mm, nrPages, mapper.memlockLimitPages())) throw memlockExceeded(mapper);
   mm.lockedVm += nrPages;
   entry.lockedPages += nrPages;
 }
@@ -55,9 +55,9 @@ export function uncharge(iommu: VfioIommu, entry: DmaEntry, nrPages: number, cal
  */
 export function testMemlock(entry: DmaEntry, nrPages: number, caller: Task): void {
   if (entry.lockCap || nrPages === 0) return;
-  const lockedVm = caller.mm.lockedTotal();
+  const { mm } = caller;
   const limit = caller.memlockLimitPages();
-  if (exceeds(lockedVm + 1, limit) || exceeds(lockedVm + nrPages, limit)) throw memlockExceeded(caller);
+  if (exceeds(mm, 1, limit) || exceeds(mm, nrPages, limit)) throw memlockExceeded(caller);
 }
 
 /**
@@ -69,7 +69,7 @@ export function moveCharge(entry: DmaEntry, caller: Task): void {
   if (mm === entry.mm) return;
   const lockCap = caller.capIpcLock();
   const { lockedPages } = entry;
-  if (!lockCap && lockedPages > 0 && exceeds(mm.lockedTotal() + lockedPages, caller.memlockLimitPages())) {
+  if (!lockCap && lockedPages > 0 && exceeds(mm, lockedPages, caller.memlockLimitPages())) {
     throw memlockExceeded(caller);
   }
   mm.lockedVm += lockedPages;
@@ -81,9 +81,15 @@ export function moveCharge(entry: DmaEntry, caller: Task): void {
 }
 
 /**
- * locked_vm is an unsigned long: a value below 0 is close to 2^64 and exceeds every limit (ACC-5).
+ * Whether `more` locked pages of an mm would be beyond a limit of pages. locked_vm is an unsigned
+ * long: a value below 0 is close to 2^64 and exceeds every limit (ACC-5).
  */
-const exceeds = (lockedVm: number, limit: number): boolean => lockedVm < 0 || lockedVm > limit;
+function exceeds(mm: Mm, more: number, limit: number): boolean {
+  // Without a limit it makes no difference what mlock(2) has locked besides: to ask costs 25 µs.
+  if (limit === Number.POSITIVE_INFINITY && mm.lockedVm + more >= 0) return false;
+  const lockedVm = mm.lockedTotal() + more;
+  return lockedVm < 0 || lockedVm > limit;
+}
 
 /**
  * The error is worded for the user: a plain user's limit is 8 MiB, and a guest is larger than that.

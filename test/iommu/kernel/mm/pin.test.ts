@@ -8,7 +8,7 @@ import { Mm } from '../../../../iommu/kernel/core/task.ts';
 import { BoardShares, type Capacity } from '../../../../iommu/kernel/mm/board-shares.ts';
 import { type PinnedRun, Pinner } from '../../../../iommu/kernel/mm/pin.ts';
 import type { BoardMemory } from '../../../../iommu/kernel/mm/pin-objects.ts';
-import { addSeals, F_SEAL_FUTURE_WRITE } from '../../../../platform/libc/memfd.ts';
+import { addSeals, F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK } from '../../../../platform/libc/memfd.ts';
 import {
   MAP_ANONYMOUS,
   MAP_PRIVATE,
@@ -113,6 +113,21 @@ describe('memory object', () => {
     machine.pinner.unpin(before);
     expect(machine.board.attached.size).toBe(1);
     machine.pinner.unpin(after);
+  });
+
+  it('that is sealed against shrinking and has grown gets another place only for what is new', () => {
+    const object = machine.object(8 * PAGE);
+    object.truncate(4 * PAGE);
+    addSeals(object.fd, F_SEAL_SHRINK);
+    const vaddr = process.space.map(object);
+    const before = pin(vaddr, 4);
+    object.truncate(8 * PAGE);
+    const same = pin(vaddr + PAGE, 3);
+    expect(same.pfn).toBe(before.pfn + 1);
+    expect(machine.board.attached.size).toBe(1);
+    const after = pin(vaddr + 3 * PAGE, 5);
+    expect([after.nrPages, machine.board.attached.size]).toEqual([5, 2]);
+    for (const run of [before, same, after]) machine.pinner.unpin(run);
   });
 });
 

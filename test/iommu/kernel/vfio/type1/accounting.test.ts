@@ -269,6 +269,16 @@ describe.each(['5.12', '6.2'] as const)('exec update, %s (ACC-5)', (profile) => 
     container.process.ipcLock = true;
     expect(errnoOf(() => container.map(0, PAGE, fresh))).toBe('ok');
   });
+
+  it('RACE-4: nor without a limit, until what mlock(2) has locked makes up for it', () => {
+    container.map(0, 16 * PAGE, vaddr);
+    const fresh = exec();
+    container.unmapAll();
+    limit(Number.POSITIVE_INFINITY);
+    expect(errnoOf(() => container.map(0, PAGE, fresh))).toBe('ENOMEM');
+    container.process.space.mlocked = 15;
+    expect(errnoOf(() => container.map(0, PAGE, fresh))).toBe('ok');
+  });
 });
 
 it('the mapper has exited: unmap by another process succeeds and charges nobody (UNM-9, ACC-8)', () => {

@@ -5,6 +5,7 @@
 import { viewOf } from '../struct.ts';
 import { check, retry } from './check.ts';
 import { c } from './ffi.ts';
+import { vaddrOf } from './mmap.ts';
 
 const PTRACE_CONT = 7;
 const PTRACE_GETREGS = 12;
@@ -12,6 +13,11 @@ const PTRACE_SETREGS = 13;
 const PTRACE_GETFPREGS = 14;
 const PTRACE_SETFPREGS = 15;
 const PTRACE_DETACH = 17;
+const PTRACE_GETREGSET = 0x4204;
+const PTRACE_SETREGSET = 0x4205;
+const NT_X86_XSTATE = 0x202;
+/** An XSAVE area of the standard form has less, with AVX-512 too. */
+const MOST_XSTATE_BYTES = 16_384;
 const PTRACE_GETSIGINFO = 0x4202;
 const PTRACE_SEIZE = 0x4206;
 const PTRACE_LISTEN = 0x4208;
@@ -77,6 +83,22 @@ export function userFpregs(tid: number): Uint8Array {
 }
 
 export const setUserFpregs = (tid: number, regs: Uint8Array): void => request(PTRACE_SETFPREGS, tid, regs);
+
+/** The thread's XSAVE area in the standard form. ENODEV: the CPU has none. */
+export function userXstate(tid: number): Uint8Array {
+  const area = new Uint8Array(MOST_XSTATE_BYTES);
+  return area.subarray(0, requestSet(PTRACE_GETREGSET, tid, area));
+}
+
+export const setUserXstate = (tid: number, area: Uint8Array): void => void requestSet(PTRACE_SETREGSET, tid, area);
+
+/** Returns how many bytes Linux has moved. */
+function requestSet(what: number, tid: number, bytes: Uint8Array): number {
+  // SAFETY: the iovec and `bytes` outlive the call, and Linux keeps neither.
+  const iov = new BigUint64Array([BigInt(vaddrOf(bytes)), BigInt(bytes.length)]);
+  check(Number(c.ptrace(what, tid, NT_X86_XSTATE, iov)), `ptrace ${what} of ${tid}`);
+  return Number(iov[1]!);
+}
 
 /** siginfo_t of a fault. */
 export interface Fault {

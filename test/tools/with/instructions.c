@@ -15,7 +15,7 @@ enum { SIZE = 4096, AT = 1024, FLAGS = 0x8d5 };
 
 struct state {
 	uint64_t rax, rbx, rcx, rdx, rsi, rdi, flags;
-	uint8_t xmm[16];
+	uint8_t vector[32];
 	uint64_t r9;
 };
 
@@ -44,23 +44,49 @@ struct state {
 	X("movd %xmm0,(%rdi)") X("movq (%rdi),%xmm0") X("movq %xmm0,(%rdi)") X("movntdq %xmm0,(%rdi)") \
 	X("movntps %xmm0,(%rdi)") X("movsb") X("movsl") X("rep movsb") X("rep movsw") X("rep movsq") X("stosb") \
 	X("rep stosb") X("rep stosl") X("std; rep movsw; cld") X("std; stosq; cld") \
-	X("xchg %rsi,%rdi; rep movsb; xchg %rsi,%rdi") X("xchg %rsi,%rdi; movsq; xchg %rsi,%rdi")
+	X("xchg %rsi,%rdi; rep movsb; xchg %rsi,%rdi") X("xchg %rsi,%rdi; movsq; xchg %rsi,%rdi") \
+	X("btl $3,(%rdi)") X("btsw $17,(%rdi)") X("lock btrq $63,(%rdi)") X("btcl $31,4(%rdi)") X("btl %ecx,(%rdi)") \
+	X("btsq %rdx,(%rdi)") X("btrw %cx,(%rdi)") X("not %rcx; lock btcl %ecx,(%rdi); not %rcx") \
+	X("shl $5,%rcx; btsl %ecx,-16(%rdi); shr $5,%rcx") X("not %rcx; btsq %rcx,(%rdi); not %rcx") \
+	X("lock cmpxchgl %ebx,(%rdi)") X("movq (%rdi),%rax; lock cmpxchgq %rbx,(%rdi)") X("cmpxchgb %cl,1(%rdi)") \
+	X("movb (%rdi),%al; cmpxchgb %r9b,(%rdi)") X("movw (%rdi),%ax; cmpxchgw %bx,(%rdi)") X("lock xaddl %eax,(%rdi)") \
+	X("xaddq %r9,8(%rdi)") X("xaddb %bh,(%rdi)") X("lock cmpxchg8b (%rdi)") X("lock cmpxchg16b (%rdi)") \
+	X("movl (%rdi),%eax; movl 4(%rdi),%edx; cmpxchg8b (%rdi); movl $3,%edx") \
+	X("movq (%rdi),%rax; movq 8(%rdi),%rdx; cmpxchg16b (%rdi); movl $3,%edx") X("sete (%rdi)") X("setg 1(%rdi)") \
+	X("setbe (%rdi)") X("setnp (%rdi)") X("cmovel (%rdi),%eax") X("cmovlq (%rdi),%rax") X("cmovaw (%rdi),%bx") \
+	X("cmovnsl (%rdi),%ebx") X("cmovnoq (%rdi),%r9") X("movlps (%rdi),%xmm0") X("movhpd 8(%rdi),%xmm0") \
+	X("movlpd %xmm0,(%rdi)") X("movhps %xmm0,8(%rdi)") X("lddqu 1(%rdi),%xmm0")
+
+#define AVX_INSTRUCTIONS(X) \
+	X("vmovdqu (%rdi),%ymm0") X("vmovdqu %ymm0,(%rdi)") X("vmovdqa (%rdi),%xmm0") X("vmovdqa %xmm0,(%rdi)") \
+	X("vmovups 1(%rdi),%ymm0") X("vmovups %ymm0,-31(%rdi)") X("vmovupd (%rdi),%xmm0") X("vmovaps %xmm0,16(%rdi)") \
+	X("vmovss (%rdi),%xmm0") X("vmovss %xmm0,(%rdi)") X("vmovsd (%rdi),%xmm0") X("vmovsd %xmm0,8(%rdi)") \
+	X("vmovd (%rdi),%xmm0") X("vmovd %xmm0,(%rdi)") X("vmovq (%rdi),%xmm0") X("vmovq %xmm0,(%rdi)") \
+	X("vmovntdq %ymm0,(%rdi)") X("vmovntdqa (%rdi),%xmm0") X("vlddqu (%rdi),%ymm0") X("vmovntps %ymm0,(%rdi)") \
+	X("vmovdqu (%rdi),%ymm9; vmovdqa %ymm9,%ymm0") X("vmovdqa %ymm0,%ymm9; vmovdqu %ymm9,(%rdi)") \
+	X("xchg %rdi,%r9; vmovdqu (%r9),%ymm0; xchg %rdi,%r9") X("vmovdqu (%rdi,%rdx,8),%xmm0") \
+	X("vmovhps (%rdi),%xmm0,%xmm0") X("vmovdqa %ymm0,%ymm1; vmovlpd (%rdi),%xmm1,%xmm0") \
+	X("vmovhpd %xmm0,(%rdi)") X("vmovlps %xmm0,(%rdi)") X("movups (%rdi),%xmm0") X("movbel (%rdi),%eax") \
+	X("movbeq %rax,(%rdi)") X("movbew (%rdi),%bx") X("movntdqa (%rdi),%xmm0")
 
 /* A routine for each, and a table of them. */
-#define ROUTINE(text) ".quad 1f\n.pushsection .text\n1: " LOAD text "\n" SAVE "ret\n.popsection\n"
-#define LOAD \
+#define ROUTINE(text) BETWEEN(text, "movdqu 56(%r15),%xmm0", "movdqu %xmm0,56(%r15)")
+#define AVX_ROUTINE(text) BETWEEN(text, "vmovdqu 56(%r15),%ymm0", "vmovdqu %ymm0,56(%r15); vzeroupper")
+#define BETWEEN(text, load, save) \
+	".quad 1f\n.pushsection .text\n1: " LOAD(load) text "\n" SAVE(save) "ret\n.popsection\n"
+#define LOAD(VLOAD) \
 	"mov 0(%r15),%rax; mov 8(%r15),%rbx; mov 16(%r15),%rcx; mov 24(%r15),%rdx; mov 32(%r15),%rsi;" \
-	"mov 40(%r15),%rdi; movdqu 56(%r15),%xmm0; mov 72(%r15),%r9; pushq 48(%r15); popfq;"
-#define SAVE \
+	"mov 40(%r15),%rdi; " VLOAD "; mov 88(%r15),%r9; pushq 48(%r15); popfq;"
+#define SAVE(VSAVE) \
 	"pushfq; popq 48(%r15); mov %rax,0(%r15); mov %rbx,8(%r15); mov %rcx,16(%r15); mov %rdx,24(%r15);" \
-	"mov %rsi,32(%r15); mov %rdi,40(%r15); movdqu %xmm0,56(%r15); mov %r9,72(%r15);"
+	"mov %rsi,32(%r15); mov %rdi,40(%r15); " VSAVE "; mov %r9,88(%r15);"
 
-asm(".pushsection .data\nroutines:\n" INSTRUCTIONS(ROUTINE) ".popsection\n");
-extern void *routines[];
+asm(".pushsection .data\nroutines:\n" INSTRUCTIONS(ROUTINE) "avx_routines:\n" AVX_INSTRUCTIONS(AVX_ROUTINE) ".popsection\n");
+extern void *routines[], *avx_routines[];
 
 #define NAME(text) text,
-static const char *const names[] = { INSTRUCTIONS(NAME) };
-enum { COUNT = sizeof(names) / sizeof(names[0]) };
+static const char *const names[] = { INSTRUCTIONS(NAME) }, *const avx_names[] = { AVX_INSTRUCTIONS(NAME) };
+#define COUNT(names) (int)(sizeof(names) / sizeof((names)[0]))
 
 static void run(void *routine, struct state *state)
 {
@@ -68,7 +94,7 @@ static void run(void *routine, struct state *state)
 	asm volatile("sub $256,%%rsp; call *%1; add $256,%%rsp"
 		     : "+r"(at)
 		     : "r"(routine)
-		     : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r9", "xmm0", "memory", "cc");
+		     : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r9", "xmm0", "xmm1", "xmm9", "memory", "cc");
 }
 
 static uint64_t seed = 88172645463325252ull;
@@ -101,19 +127,16 @@ static struct state given(int round, char *memory, char *other)
 	state.rax = round % 2 ? random64() : 0x7fffffff7fff7f80;
 	state.rbx = random64();
 	state.r9 = random64();
-	for (int i = 0; i < 16; i++)
-		state.xmm[i] = random64();
+	for (int i = 0; i < 32; i++)
+		state.vector[i] = random64();
 	return state;
 }
 
-int main(void)
+static void compare(char *bar, void *const *routines, const char *const *names, int count)
 {
 	static char plain[SIZE] __attribute__((aligned(4096))), others[2][SIZE], after[SIZE];
-	char *bar = map_bar();
 	int alike = 0;
-	if (bar == MAP_FAILED)
-		return 3;
-	for (int n = 0; n < COUNT; n++) {
+	for (int n = 0; n < count; n++) {
 		int same = 1;
 		for (int round = 0; round < 4; round++) {
 			for (int i = AT - 32; i < AT + 40; i++)
@@ -142,6 +165,16 @@ int main(void)
 		if (!same)
 			printf("%s: not alike\n", names[n]);
 	}
-	printf("%d of %d alike\n", alike, COUNT);
+	printf("%d of %d alike\n", alike, count);
+}
+
+int main(void)
+{
+	char *bar = map_bar();
+	if (bar == MAP_FAILED)
+		return 3;
+	compare(bar, routines, names, COUNT(names));
+	if (__builtin_cpu_supports("avx2"))
+		compare(bar, avx_routines, avx_names, COUNT(avx_names));
 	return 0;
 }

@@ -164,9 +164,9 @@ static void unknown(void)
 	struct sigaction action = { .sa_handler = jump };
 	sigaction(SIGBUS, &action, NULL);
 	if (sigsetjmp(back, 1) == 0)
-		asm volatile("btl $3, (%0)" : : "r"(edu) : "cc");
+		asm volatile("flds (%0)" : : "a"(edu));
 	else
-		printf("bt: SIGBUS\n");
+		printf("x87: SIGBUS\n");
 	int file = memfd_create("file", 0);
 	volatile char *hole = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
 	if (sigsetjmp(back, 1) == 0)

@@ -16,10 +16,12 @@ import {
   PTRACE_EVENT_STOP,
   setUserFpregs,
   setUserRegs,
+  setUserXstate,
   stayStopped,
   type TraceStop,
   userFpregs,
   userRegs,
+  userXstate,
 } from '../../../platform/libc/ptrace.ts';
 import { MappedRegisters } from './mapped-registers.ts';
 import { Cpu } from './x64/cpu.ts';
@@ -89,7 +91,12 @@ export class FaultHandler {
       floats ??= userFpregs(tid);
       return floats;
     };
-    const cpu = new Cpu(regs, { read, write: (changed) => setUserFpregs(tid, changed) });
+    const cpu = new Cpu(regs, {
+      read,
+      write: (changed) => setUserFpregs(tid, changed),
+      readWhole: () => userXstate(tid),
+      writeWhole: (area) => setUserXstate(tid, area),
+    });
     if (!cpu.is64Bit) return false;
     const code = new Uint8Array(MAX_LENGTH);
     const bytes = code.subarray(0, processVmRead(tid, Number(cpu.rip), code));

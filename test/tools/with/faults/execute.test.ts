@@ -12,6 +12,7 @@ import { Cpu, RCX, RDI } from '../../../../tools/with/faults/x64/cpu.ts';
 import { execute } from '../../../../tools/with/faults/x64/execute.ts';
 
 const MOST_ACCESSES = 2048;
+const XSAVE_BYTES = 832;
 
 function machine(values: readonly bigint[] = []) {
   const accesses: string[] = [];
@@ -22,7 +23,12 @@ function machine(values: readonly bigint[] = []) {
     },
     store: (vaddr, bytes) => void accesses.push(`store ${vaddr} ${bytes.length}`),
   };
-  const floats = { read: () => new Uint8Array(USER_FPREGS_BYTES), write: () => undefined };
+  const floats = {
+    read: () => new Uint8Array(USER_FPREGS_BYTES),
+    write: () => undefined,
+    readWhole: () => new Uint8Array(XSAVE_BYTES),
+    writeWhole: () => undefined,
+  };
   const regs = new BigUint64Array(NR_USER_REGS);
   values.forEach((value, i) => {
     regs[i] = value;
@@ -33,7 +39,7 @@ function machine(values: readonly bigint[] = []) {
 it('executes any bytes or says that it cannot, and has changed nothing then', () => {
   const bytes = fc.uint8Array({ maxLength: 15 });
   const likely = fc
-    .tuple(fc.constantFrom(0x66, 0xf2, 0xf3, 0x48, 0x4f, 0x0f), bytes)
+    .tuple(fc.constantFrom(0x66, 0xf2, 0xf3, 0x48, 0x4f, 0x0f, 0xc4, 0xc5), bytes)
     .map(([first, rest]) => Uint8Array.of(first, ...rest));
   const regs = fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { maxLength: NR_USER_REGS });
   fc.assert(

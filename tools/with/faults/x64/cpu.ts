@@ -12,19 +12,33 @@ const USER_CS = 0x33n;
 /** Place of xmm0 in struct user_fpregs_struct. */
 const XMM = 160;
 const XMM_BYTES = 16;
+/**
+ * Places in an XSAVE area of the standard form (Intel SDM vol. 1, 13.4): which components are in
+ * use, and the upper halves of the ymm registers.
+ */
+const XSTATE_BV = 512;
+const XSTATE_SSE_AVX = 6;
+const YMM_HIGH = 576;
 
 export type Width = 1 | 2 | 4 | 8;
 
+export const RAX = 0;
 export const RCX = 1;
+export const RDX = 2;
+export const RBX = 3;
 export const RSI = 6;
 export const RDI = 7;
 
 export const maskOf = (width: number): bigint => (1n << BigInt(8 * width)) - 1n;
 
-/** struct user_fpregs_struct, which is fetched when it is needed. */
+/** Vector registers of the thread, which are fetched when they are needed. */
 export interface FloatRegisters {
+  /** struct user_fpregs_struct. */
   read(): Uint8Array;
   write(regs: Uint8Array): void;
+  /** An XSAVE area, which begins with the same; a CPU with AVX has it. */
+  readWhole(): Uint8Array;
+  writeWhole(area: Uint8Array): void;
 }
 
 export class Cpu {
@@ -100,5 +114,27 @@ export class Cpu {
     regs.fill(0, XMM + XMM_BYTES * number, XMM + XMM_BYTES * (number + 1));
     regs.set(bytes, XMM + XMM_BYTES * number);
     this.#floats.write(regs);
+  }
+
+  /** 32 bytes. */
+  ymm(number: number): Uint8Array {
+    const area = this.#floats.readWhole();
+    const bytes = new Uint8Array(2 * XMM_BYTES);
+    bytes.set(area.subarray(XMM + XMM_BYTES * number, XMM + XMM_BYTES * (number + 1)));
+    bytes.set(area.subarray(YMM_HIGH + XMM_BYTES * number, YMM_HIGH + XMM_BYTES * (number + 1)), XMM_BYTES);
+    return bytes;
+  }
+
+  /**
+   * `bytes` are its lower ones; the others become 0. NOT MODELLED: those above 32 become 0, too.
+   */
+  setYmm(number: number, bytes: Uint8Array): void {
+    const area = this.#floats.readWhole();
+    const whole = new Uint8Array(2 * XMM_BYTES);
+    whole.set(bytes);
+    area.set(whole.subarray(0, XMM_BYTES), XMM + XMM_BYTES * number);
+    area.set(whole.subarray(XMM_BYTES), YMM_HIGH + XMM_BYTES * number);
+    area[XSTATE_BV]! |= XSTATE_SSE_AVX;
+    this.#floats.writeWhole(area);
   }
 }

@@ -1,23 +1,21 @@
 /**
  * Carries out an instruction whose memory operand is a device's register: what compilers and libc
- * make of volatile accesses, memcpy and memset. NOT MODELLED: AVX, the x87, bit tests, and cmpxchg.
+ * make of volatile and atomic accesses, memcpy and memset. NOT MODELLED: AVX-512, the x87, vectors
+ * that are computed with, multiplications and shifts.
  */
 import { compute, OPERATIONS, step } from './arithmetic.ts';
+import { bitTest } from './bit-tests.ts';
 import type { Bus } from './bus.ts';
+import { byCondition } from './conditions.ts';
 import { type Cpu, maskOf, RCX, RDI, RSI, type Width } from './cpu.ts';
-import { decode, type Instruction, immediateAt, type ModRm, modRm, widthOf } from './instruction.ts';
+import { exchange } from './exchanges.ts';
+import { decode, widthOf } from './instruction.ts';
+import { load, type Run, register, setRegister, store, withImmediate, withOperand } from './operands.ts';
 import { moveVector, vectorMove } from './vector-moves.ts';
 
 /** Moves of a repeated instruction at once; then the thread runs into it again. */
 const MOST_REPEATS = 1024;
 const DF = 1n << 10n;
-
-/** One instruction under way. */
-interface Run {
-  readonly instruction: Instruction;
-  readonly cpu: Cpu;
-  readonly bus: Bus;
-}
 
 /**
  * Executes the instruction at the start of `code`. False, and nothing has changed: it is none that
@@ -39,7 +37,8 @@ export function execute(code: Uint8Array, cpu: Cpu, bus: Bus): boolean {
 function oneAccess(run: Run): number | undefined {
   const { opcode } = run.instruction;
   const vector = vectorMove(run.instruction);
-  if (vector) return withOperand(run, (operand) => moveVector(vector, operand, run.cpu, run.bus));
+  if (vector) return withOperand(run, (operand) => moveVector(vector, operand, run));
+  if (run.instruction.vex) return undefined;
   if (opcode < 0x40 && (opcode & 7) < 4) return arithmetic(run);
   const width = (opcode & 1) === 0 ? 1 : widthOf(run.instruction);
   switch (opcode) {
@@ -54,13 +53,6 @@ function oneAccess(run: Run): number | undefined {
     case 0x8a:
     case 0x8b:
       return withOperand(run, ({ reg, vaddr }) => setRegister(run, reg, width, load(run, vaddr, width)));
-    case 0x86:
-    case 0x87:
-      return withOperand(run, ({ reg, vaddr }) => {
-        const before = load(run, vaddr, width);
-        store(run, vaddr, width, register(run, reg, width));
-        setRegister(run, reg, width, before);
-      });
     case 0x84:
     case 0x85:
       return withOperand(run, ({ reg, vaddr }) => test(run, load(run, vaddr, width), register(run, reg, width), width));
@@ -93,56 +85,15 @@ function oneAccess(run: Run): number | undefined {
       return extended(run, 2);
     case 0x63:
       return extended(run, 4);
+    case 0x0f38f0:
+    case 0x0f38f1:
+      return swapped(run);
   }
-  return undefined;
+  return exchange(run) ?? bitTest(run) ?? byCondition(run);
 }
-
-function load({ bus }: Run, vaddr: bigint, width: Width): bigint {
-  const bytes = bus.load(vaddr, width);
-  let value = 0n;
-  for (let i = width - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
-  return value;
-}
-
-function store({ bus }: Run, vaddr: bigint, width: Width, value: bigint): void {
-  bus.store(
-    vaddr,
-    Uint8Array.from({ length: width }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn)),
-  );
-}
-
-const register = ({ cpu, instruction }: Run, number: number, width: Width): bigint =>
-  cpu.read(number, width, instruction.hasRex);
-
-const setRegister = ({ cpu, instruction }: Run, number: number, width: Width, value: bigint): void =>
-  cpu.write(number, width, value, instruction.hasRex);
 
 function test({ cpu }: Run, a: bigint, b: bigint, width: Width): void {
   cpu.flags = compute('and', a, b, width, cpu.flags).flags;
-}
-
-/** Does `work` with the memory operand. */
-function withOperand({ instruction, cpu }: Run, work: (operand: ModRm) => void): number | undefined {
-  const operand = modRm(instruction, cpu);
-  if (operand) work(operand);
-  return operand?.end;
-}
-
-/**
- * The same with an immediate of `size` bytes, at most 4, which its sign extends to `width` bytes.
- * `work` returns false, and has done nothing, for an instruction that there is not.
- */
-function withImmediate(
-  { instruction, cpu }: Run,
-  size: Width,
-  width: Width,
-  work: (operand: ModRm, value: bigint) => boolean,
-): number | undefined {
-  const length = Math.min(size, 4);
-  const operand = modRm(instruction, cpu, length);
-  const value = operand && immediateAt(instruction.code, operand.end, size);
-  if (!operand || value === undefined || !work(operand, value & maskOf(width))) return undefined;
-  return operand.end + length;
 }
 
 /** movsx, movsxd */
@@ -152,6 +103,23 @@ function extended(run: Run, from: 1 | 2 | 4): number | undefined {
     const value = BigInt.asIntN(8 * from, load(run, vaddr, from));
     setRegister(run, reg, width, value & maskOf(width));
   });
+}
+
+/** movbe; behind f2 this is crc32. */
+function swapped(run: Run): number | undefined {
+  const { opcode, repeat } = run.instruction;
+  if (repeat !== 0) return undefined;
+  const width = widthOf(run.instruction);
+  return withOperand(run, ({ reg, vaddr }) => {
+    if (opcode === 0x0f38f1) store(run, vaddr, width, byteSwapped(register(run, reg, width), width));
+    else setRegister(run, reg, width, byteSwapped(load(run, vaddr, width), width));
+  });
+}
+
+function byteSwapped(value: bigint, width: Width): bigint {
+  let swappedValue = 0n;
+  for (let i = 0; i < width; i++) swappedValue = (swappedValue << 8n) | ((value >> BigInt(8 * i)) & 0xffn);
+  return swappedValue;
 }
 
 /** add … cmp between a register and memory. */

@@ -1,4 +1,5 @@
 import type { ControlStatus } from './csr.ts';
+import type { Semihosting } from './environment.ts';
 import { FloatRegisters } from './float/registers.ts';
 import { MODE_M } from './isa.ts';
 import type { Memory } from './memory.ts';
@@ -54,6 +55,8 @@ export class Core {
   /** Another one after a change of the journal only. */
   memory: Memory;
   readonly mmu: Mmu;
+  /** Who answers semihosting calls; undefined: an EBREAK is a breakpoint. */
+  semihosting: Semihosting | undefined;
   /**
    * How memory is reached now, as `look` has found it: the mode of loads and stores, and whether
    * they and fetches go through the MMU. Else addresses are physical ones, without any check.

@@ -46,6 +46,16 @@ export interface InterruptFile {
   claim(): number;
 }
 
+/** Who answers semihosting calls (semihosting.ts). */
+export interface Semihosting {
+  /** Whether programs in U mode may call, too. */
+  readonly userspace: boolean;
+  /** Bytes that go with a call: names, what is written, what was read. */
+  readonly data: Uint8Array;
+  /** An operation on numbers and the first bytes of `data`; −1 has failed. */
+  call(operation: number, a: number, b: number): number;
+}
+
 export interface HartOptions {
   readonly hartId: number;
   /** Guest RAM; its first byte is at gpa `ramBase`. */
@@ -71,6 +81,8 @@ export interface HartOptions {
   readonly attention?: number;
   /** Called before each look at the lines: it may change them. */
   readonly poll?: () => void;
+  /** Who answers semihosting calls; without it there are none. */
+  readonly semihosting?: Semihosting | undefined;
   /** mtime, for the `time` CSR. */
   time(): bigint;
 }

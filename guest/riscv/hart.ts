@@ -111,6 +111,7 @@ export class Hart implements Engine {
     registers.f.fill(0n);
     registers.fcsr.fill(0);
     const core = new Core(new ControlStatus(this.#options), newMemory(this.#options, this.#journal), registers);
+    core.semihosting = this.#options.semihosting;
     this.#executor.begin(core);
     return core;
   }

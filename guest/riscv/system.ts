@@ -2,6 +2,7 @@ import { bitsOf } from './address.ts';
 import type { Core } from './core.ts';
 import { decode } from './decode.ts';
 import * as isa from './isa.ts';
+import { isSemihostingCall, semihost } from './semihosting.ts';
 import { raise, returnFromMachine, returnFromSupervisor } from './trap.ts';
 import { executeCsr } from './zicsr.ts';
 
@@ -21,6 +22,10 @@ export function executeSystem(core: Core, insn: number, next: number): void {
       return;
     // tval is the address of the instruction, as QEMU has it (priv-isa §3.1.16 allows it or 0)
     case 'ebreak':
+      if (next - core.pc === 4 && core.semihosting && isSemihostingCall(core.semihosting, core)) {
+        if (semihost(core.semihosting, core)) core.pc = next;
+        return;
+      }
       raise(core, isa.CAUSE_BREAKPOINT, epc, epc);
       return;
     case 'mret': // §3.3.2

@@ -28,6 +28,11 @@ export function open(path: string, flags = O_RDWR): number {
   return check(c.open(path, flags | O_CLOEXEC), `open ${path}`);
 }
 
+/** open(2) with flags that may create the file, which gets this mode less the umask. */
+export function openCreating(path: string, flags: number, mode: number): number {
+  return check(c.open_creating(path, flags | O_CLOEXEC, mode), `open ${path}`);
+}
+
 /** dup(2): processes that are started from now on inherit the copy. */
 export function dup(fd: number): number {
   return check(c.dup(fd), `dup ${fd}`);

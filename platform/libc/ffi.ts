@@ -44,6 +44,7 @@ const SIGNATURES = {
   getsockopt: 'int getsockopt(int fd, int level, int name, void *val, void *len)',
   fcntl: 'int fcntl(int fd, int cmd, int arg)',
   open: 'int open(const char *path, int flags)',
+  open_creating: 'int open(const char *path, int flags, unsigned int mode)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
   dup: 'int dup(int fd)',
   close: 'int close(int fd)',

@@ -15,6 +15,8 @@ import { type ActorContext, defineScenario } from './scenario.ts';
 
 const HART = 1;
 const HARTS = 2;
+/** The data of a semihosting call. */
+const [ASKED, ANSWERED] = [7, 9];
 const ADDRESS = 0x1_0000_2000;
 /**
  * Words of `notes`: the device's register; loans that a thread took; that the line was seen; what a
@@ -68,7 +70,16 @@ function lendingIn(words: Words, context: ActorContext): Lending<number, Countin
     },
     store: () => assert.fail('nobody stores'),
   };
-  const server = new FarServer(wholeOf(words.far), wholeOf(words.control), bus);
+  const host = {
+    userspace: false,
+    data: new Uint8Array(1), // each byte is a step of the exploration
+    call(operation: number, a: number, b: number) {
+      assert.deepEqual([operation, a, b, this.data[0]], [5, -1, 2, ASKED], 'the call');
+      this.data[0] = ANSWERED;
+      return context.effect('the host is called', () => -2 - notes[REGISTER]!++);
+    },
+  };
+  const server = new FarServer(wholeOf(words.far), wholeOf(words.control), bus, host);
   const loans = [loanIn(words), loanIn(words)];
   const harts = [new CountingHart(OWNER_HART), new CountingHart(HART)];
   return new Lending(harts, { control: new Int32Array(words.control), server, loans });
@@ -163,6 +174,27 @@ export const farAccess = defineScenario<Words>({
       thread(words, 2, (far) => {
         const answer = far.load(ADDRESS, 4);
         assert(answer === 0n || answer === 1n, `the answer ${answer}`);
+      }),
+  },
+});
+
+/** A semihosting call goes over with its data, and comes back with the host's. */
+export const farCall = defineScenario<Words>({
+  ...scenario,
+  name: 'far-call',
+  actors: {
+    owner(words, context) {
+      const lending = lendingIn(words, context);
+      lendWhenPossible(words, lending);
+      lending.recall();
+      assert.equal(lentHart(lending).value, new Int32Array(words.notes)[REGISTER]!, 'calls that the hart has made');
+      lending.end();
+    },
+    thread: (words) =>
+      thread(words, 1, (far) => {
+        const host = far.semihosting(false);
+        host.data[0] = ASKED;
+        assert.deepEqual([host.call(5, -1, 2), host.data[0]], [-2, ANSWERED], 'the answer');
       }),
   },
 });

@@ -1,7 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { accessWakesOwner, farAccess, lendAndRecall, nextCrew, wakeFindsTheHart } from './lease.scenario.ts';
+import { accessWakesOwner, farAccess, farCall, lendAndRecall, nextCrew, wakeFindsTheHart } from './lease.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -113,6 +113,12 @@ const mutants = {
     find: 'const leaseWord = (crew: number, state: number): number => (crew << 3) | state;',
     replace: 'const leaseWord = (_crew: number, state: number): number => state;',
   },
+  calledBeforeTheData: {
+    name: 'called-before-the-data',
+    file: FAR,
+    find: '    host?.data.set(data);\n',
+    replace: '',
+  },
   endsTheNextCrew: {
     name: 'ends-the-next-crew',
     file: LEASE,
@@ -124,6 +130,7 @@ const mutants = {
 describe('a hart that is lent', () => {
   it('comes back with all that it has done, whenever it is recalled', () => holds(lendAndRecall));
   it('gets the answer to each access, and gets it before it goes home', () => holds(farAccess));
+  it('calls the host by the owner', () => holds(farCall));
   it('wakes the owner for an access', () => holds(accessWakesOwner));
   // three actors each: all schedules with two preemptions would take a minute
   it.each([{ preemptions: 1 }, { seed: 1, executions: 2000 }])('is woken wherever it is: %j', (options) =>
@@ -143,6 +150,7 @@ describe('seeded bugs of lending', () => {
     { mutant: mutants.recallCallsNobody, scenario: lendAndRecall, kind: 'deadlock' },
     { mutant: mutants.backWithoutWakeUp, scenario: lendAndRecall, kind: 'deadlock' },
     { mutant: mutants.recallServesNobody, scenario: farAccess, kind: 'deadlock' },
+    { mutant: mutants.calledBeforeTheData, scenario: farCall, kind: 'threw' },
     { mutant: mutants.answeredBeforeTheAnswer, scenario: accessWakesOwner, kind: 'threw' },
     { mutant: mutants.answerWithoutWakeUp, scenario: accessWakesOwner, kind: 'deadlock' },
     { mutant: mutants.calledBeforePosted, scenario: accessWakesOwner, kind: 'deadlock' },

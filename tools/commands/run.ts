@@ -40,6 +40,8 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
                                 each frame is a datagram between these sockets
   --chardev socket,id=ID,path=PATH,server=on,wait=off   a line to whoever connects to this UNIX socket
   --serial stdio|null|unix:PATH,server=on,wait=off|chardev:ID   where the UART's line leads (default: this terminal)
+  --semihosting                 the guest may open files of yours, print and end by semihosting calls; it has your rights
+  --semihosting-config [enable=on|off][,target=native|auto][,userspace=on|off][,arg=WORD]...   the same with more say
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
   --smp [cpus=]N                number of harts, 1 to 8 (default 1)
   --accel golden|jit            what executes the guest: the interpreter, or translations of hot code to WebAssembly (default)
@@ -69,6 +71,7 @@ const GUEST_OPTIONS = {
   initrd: { type: 'string' },
   append: { type: 'string' },
   serial: { type: 'string' },
+  'semihosting-config': { type: 'string' },
   guardian: { type: 'string' },
   pkernfs: { type: 'string' },
   persist: { type: 'string' },
@@ -132,7 +135,7 @@ async function runOnPrivateHost(
 export const run: Command = {
   help: HELP,
   async run(words) {
-    const options = parseOptions(asTwoDashes(words, LONG), {
+    const options = parseOptions(asTwoDashes(words, LONG, ['semihosting']), {
       host: { type: 'string' },
       memory: { type: 'string', short: 'm', default: '128M' },
       kernel: { type: 'string' },
@@ -140,6 +143,7 @@ export const run: Command = {
       drive: { type: 'string', multiple: true, default: [] },
       netdev: { type: 'string', multiple: true, default: [] },
       chardev: { type: 'string', multiple: true, default: [] },
+      semihosting: { type: 'boolean', default: false },
       device: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
@@ -154,6 +158,7 @@ export const run: Command = {
       options[name] === undefined ? [] : [`--${name}=${options[name]}`],
     );
     guest.push(
+      ...(options.semihosting ? ['--semihosting'] : []),
       ...virtio.map((device) => `--device=${device}`),
       ...options.drive.map((drive) => `--drive=${drive}`),
       ...options.netdev.map((netdev) => `--netdev=${netdev}`),

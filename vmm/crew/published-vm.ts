@@ -13,6 +13,7 @@ import type { MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
+import { SEMIHOSTING_SECTION } from '../machine/shared/semihosting.ts';
 import { PCI_SECTION } from '../machine/shared/shared-machine.ts';
 import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
@@ -49,6 +50,7 @@ const shape: Shape<PublishedVm> = object({
       plic: section(PLIC_SECTION),
       rtc: section(RTC_SECTION),
       virtio: section(VIRTIO_SECTION),
+      semihosting: section(SEMIHOSTING_SECTION),
       streams: section(STREAMS_SECTION),
     },
   ),

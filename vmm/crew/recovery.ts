@@ -6,6 +6,7 @@
  * effect outside the process and the note of it one step.
  */
 import { int32s } from '../../platform/shared.ts';
+import { SEMIHOSTING_CALL } from '../machine/hart-local/hart-local.ts';
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic, type ImsicState } from '../machine/hart-local/imsic.ts';
 import { type JournalContent, readJournal } from '../machine/hart-local/journal.ts';
@@ -95,6 +96,7 @@ export function pendingInterrupts(
 function doubtsOfAccess({ access }: JournalContent): readonly string[] {
   if (!access) return [];
   const { kind, gpa } = access;
+  if (kind === 'store' && gpa === SEMIHOSTING_CALL) return ['a semihosting call may be made twice'];
   const within = ({ base, size }: { base: number; size: number }): boolean => gpa >= base && gpa < base + size;
   if (kind !== 'interrupt file' && [PCIE_ECAM, PCIE_MMIO32, PCIE_MMIO64].some(within)) {
     return [`a ${kind} at 0x${gpa.toString(16)}, a device's register, may be made twice`];

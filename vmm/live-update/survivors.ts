@@ -16,6 +16,7 @@ import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
+import { SEMIHOSTING_SECTION, withoutFiles } from '../machine/shared/semihosting.ts';
 import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.ts';
 import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
@@ -256,6 +257,16 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('plic', PLIC_SECTION, isWired),
   ofMachine('rtc', RTC_SECTION, isWired),
   ofMachine('virtio', VIRTIO_SECTION, hasVirtio),
+  survivor(SEMIHOSTING_SECTION, {
+    phase: 'load',
+    partOf: ({ semihosting }) => semihosting !== undefined,
+    saveAtRest: ({ machine }) => machine.semihosting!,
+    restore(image, state) {
+      image.shared.semihosting = state;
+    },
+    // the dead process' files are opened again
+    recover: ({ machine }) => withoutFiles(machine.semihosting!),
+  }),
   survivor(STREAMS_SECTION, {
     phase: 'load',
     partOf: hasListeners,

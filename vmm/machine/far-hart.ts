@@ -14,7 +14,7 @@ import { Clock } from './shared/clock.ts';
 import { mapHartRegisters } from './shared/hart-registers.ts';
 import { RAM_BASE } from './shared/memory-map.ts';
 
-export interface FarHartOptions extends Pick<HartLocalOptions, 'number' | 'accel' | 'aia'> {
+export interface FarHartOptions extends Pick<HartLocalOptions, 'number' | 'accel' | 'aia' | 'semihosting'> {
   readonly ram: Omit<HartLocalOptions['ram'], 'base'>;
   readonly control: SharedPart;
   readonly imsic: SharedPart;
@@ -22,7 +22,7 @@ export interface FarHartOptions extends Pick<HartLocalOptions, 'number' | 'accel
   readonly far: Surroundings;
 }
 
-export function farHart({ number, ram, accel, control, imsic, aia, far }: FarHartOptions): HartLocal {
+export function farHart({ number, ram, accel, control, imsic, aia, far, semihosting }: FarHartOptions): HartLocal {
   const clock = new Clock(control);
   const mtime = (): bigint => clock.now();
   const lines = int32s(control);
@@ -43,6 +43,7 @@ export function farHart({ number, ram, accel, control, imsic, aia, far }: FarHar
       load: (gpa, size) => (bus.covers(gpa, size) ? bus : far).load(gpa, size),
       store: (gpa, size, value, by) => (bus.covers(gpa, size) ? bus : far).store(gpa, size, value, by),
     },
+    semihosting,
     mtime,
   });
 }

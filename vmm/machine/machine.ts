@@ -53,6 +53,7 @@ export class Machine {
         imsic,
         aia: aia !== 'none',
         surroundings: shared.bus,
+        semihosting: shared.semihosting,
         mtime,
         ...(poll ? { poll } : {}),
       });

@@ -7,6 +7,7 @@ import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
+import { planSemihosting, SEMIHOSTING_ON } from './semihosting-option.ts';
 import { planSerial } from './serial-option.ts';
 import { isVirtio, planVirtio } from './virtio-options.ts';
 import type { VmOptions } from './vm-state.ts';
@@ -44,11 +45,20 @@ export function parseOptions(args: readonly string[]): VmOptions {
   ) {
     throw einval('--pkernfs: what -drive, -netdev, -chardev and -serial have open does not outlive the kernel');
   }
+  const { kernel, append } = values;
+  const semihosting = values['semihosting-config'] ?? (values.semihosting ? SEMIHOSTING_ON : undefined);
+  const calls = planSemihosting({
+    kernel,
+    ...(append === undefined ? {} : { append }),
+    ...(semihosting === undefined ? {} : { semihosting }),
+  });
+  if (pkernfs !== undefined && calls)
+    throw einval('--pkernfs: files that semihosting has open do not outlive the kernel');
   const { guardian } = values;
   if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
   return {
     memory,
-    kernel: values.kernel,
+    kernel,
     devices,
     ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory, harts) }),
     ...(harts === 1 ? {} : { harts }),
@@ -58,9 +68,10 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(netdevs.length > 0 ? { netdevs } : {}),
     ...(chardevs.length > 0 ? { chardevs } : {}),
     ...serial,
+    ...(calls && semihosting !== undefined ? { semihosting } : {}),
     ...(values.bios === undefined ? {} : { bios: values.bios }),
     ...(values.initrd === undefined ? {} : { initrd: values.initrd }),
-    ...(values.append === undefined ? {} : { append: values.append }),
+    ...(append === undefined ? {} : { append }),
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.qmp === undefined ? {} : { qmp: values.qmp }),
     ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
@@ -86,9 +97,13 @@ const QEMU_LONG = [
   'netdev',
   'chardev',
   'serial',
+  'semihosting-config',
   'device',
   'qmp',
 ];
+
+/** Those without a value. */
+const QEMU_FLAGS = ['semihosting'];
 
 /** `virt,aia=none` and the like. */
 function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
@@ -107,7 +122,7 @@ function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
 function parse(args: readonly string[]) {
   try {
     return parseArgs({
-      args: asTwoDashes(args, QEMU_LONG),
+      args: asTwoDashes(args, QEMU_LONG, QEMU_FLAGS),
       options: {
         host: { type: 'string' },
         memory: { type: 'string', short: 'm', default: '128M' },
@@ -122,6 +137,8 @@ function parse(args: readonly string[]) {
         netdev: { type: 'string', multiple: true, default: [] },
         chardev: { type: 'string', multiple: true, default: [] },
         serial: { type: 'string' },
+        semihosting: { type: 'boolean', default: false },
+        'semihosting-config': { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },
         pkernfs: { type: 'string' },

@@ -8,7 +8,7 @@ export class Properties {
   readonly type: string;
   readonly #option: string;
   readonly #text: string;
-  readonly #values = new Map<string, string>();
+  readonly #values = new Map<string, string[]>();
 
   /** `option` with the value `text`; `typed`: it begins with a word of its own. */
   constructor(option: string, text: string, { typed }: { readonly typed: boolean }) {
@@ -20,7 +20,9 @@ export class Properties {
       if (part === '') continue;
       const at = part.indexOf('=');
       if (at < 0) throw this.error(`'${part}' has no value`);
-      this.#values.set(part.slice(0, at), part.slice(at + 1).replaceAll(',,', ','));
+      const value = part.slice(at + 1).replaceAll(',,', ',');
+      const name = part.slice(0, at);
+      this.#values.set(name, [...(this.#values.get(name) ?? []), value]);
     }
   }
 
@@ -28,11 +30,16 @@ export class Properties {
     return einval(`${this.#option} ${this.#text}: ${reason}`);
   }
 
-  /** The value, which nobody takes again. */
+  /** The value, which nobody takes again; of several the last one, as in QEMU. */
   take(name: string): string | undefined {
-    const value = this.#values.get(name);
+    return this.takeAll(name).at(-1);
+  }
+
+  /** All values of a name that may be there several times. */
+  takeAll(name: string): readonly string[] {
+    const values = this.#values.get(name) ?? [];
     this.#values.delete(name);
-    return value;
+    return values;
   }
 
   /** As take; `example` says what to give. */

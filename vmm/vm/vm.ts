@@ -19,6 +19,7 @@ import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
 import { fillRam, readGuest } from './guest-image.ts';
 import { ramPart } from './guest-ram.ts';
+import { planSemihosting } from './semihosting-option.ts';
 import { planSerial } from './serial-option.ts';
 import { type Backends, virtioParts } from './virtio-parts.ts';
 import type { VmOptions } from './vm-state.ts';
@@ -109,6 +110,7 @@ export class Vm {
       virtio: virtioParts(options, backends),
       ...(serial === 'stdio' ? {} : { serial }),
       listeners: backends.listeners,
+      semihosting: planSemihosting(options),
       devices,
       ...accel,
       ...(interrupts?.input.news === undefined ? {} : { news: interrupts.input.news }),

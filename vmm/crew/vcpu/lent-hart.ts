@@ -77,13 +77,20 @@ export function borrow(control: Int32Array, hart: number, borrower: Borrower, bo
   }
 }
 
-function newHart(shared: VmShared, number: number, { ram, accel, aia }: MachineParts, borrower: Borrower): HartLocal {
-  const { control, imsic, far } = shared;
+function newHart(
+  shared: VmShared,
+  number: number,
+  { ram, accel, aia, semihosting }: MachineParts,
+  borrower: Borrower,
+): HartLocal {
+  const { control, imsic } = shared;
+  const far = new FarSurroundings(shared.far, control, number, () => borrower.look() === 'end');
   return farHart({
     ...{ number, ram, control, imsic },
     ...(accel ? { accel } : {}),
     aia: (aia ?? 'aplic-imsic') !== 'none',
-    far: new FarSurroundings(far, control, number, () => borrower.look() === 'end'),
+    far,
+    semihosting: semihosting && far.semihosting(semihosting.userspace),
   });
 }
 

@@ -76,6 +76,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     virtio: parts.virtio?.map((part) => unitOf(part, { streams, news: parts.news })),
     streams,
     serial,
+    semihosting: parts.semihosting,
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),

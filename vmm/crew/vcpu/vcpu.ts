@@ -92,7 +92,7 @@ export class Vcpu {
     this.#machine = machine;
     this.#lending = new Lending(machine.harts, {
       control: int32s(shared.control),
-      server: new FarServer(shared.far, shared.control, machine.shared.bus),
+      server: new FarServer(shared.far, shared.control, machine.shared.bus, machine.shared.semihosting),
       loans: machine.harts.map(({ number }) => new Loan(shared.loans, number)),
     });
     this.#lends = lends;

@@ -4,7 +4,7 @@
  * lies in shared words (control/control-block.ts, imsic.ts).
  */
 import type { Engine } from '../../../guest/riscv/engine.ts';
-import type { HartOptions } from '../../../guest/riscv/environment.ts';
+import type { HartOptions, Semihosting } from '../../../guest/riscv/environment.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { HartState } from '../../../guest/riscv/state.ts';
@@ -39,6 +39,9 @@ export interface RamPart extends SharedPart {
   readonly memory?: WebAssembly.Memory;
 }
 
+/** What the journal has as the address of a semihosting call: nothing lies there. */
+export const SEMIHOSTING_CALL = 0;
+
 /** What executes the guest: the interpreter, or the translator to wasm beside it. */
 export const ACCELS = ['golden', 'jit'] as const;
 export type Accel = (typeof ACCELS)[number];
@@ -60,6 +63,8 @@ export interface HartLocalOptions {
   /** Whether the hart takes its external interrupts from its interrupt file (AIA). */
   readonly aia: boolean;
   readonly surroundings: Surroundings;
+  /** Who answers semihosting calls; without it there are none. */
+  readonly semihosting?: Semihosting | undefined;
   /** Called whenever the hart looks at its interrupt lines. */
   readonly poll?: () => void;
   mtime(): bigint;
@@ -75,7 +80,7 @@ export class HartLocal {
   #journal: Journal | undefined;
 
   constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, aia, ...machine }: HartLocalOptions) {
-    const { surroundings, mtime, poll } = machine;
+    const { surroundings, semihosting, mtime, poll } = machine;
     const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
@@ -98,6 +103,7 @@ export class HartLocal {
           return surroundings.store(gpa, size, value, number);
         },
       },
+      semihosting: semihosting && this.#counted(semihosting),
       ...(aia ? { interruptFile: this.interruptFile } : {}),
       lines,
       lineIndex: hartWords(number).lines,
@@ -106,6 +112,19 @@ export class HartLocal {
       time: mtime,
     };
     this.engine = new Hart(options, accel === 'jit' ? translatorOf(number, ram) : undefined);
+  }
+
+  /** A semihosting call is an exit, too. */
+  #counted(host: Semihosting): Semihosting {
+    return {
+      userspace: host.userspace,
+      data: host.data,
+      call: (operation, a, b) => {
+        this.#exits++;
+        this.#journal?.access('store', SEMIHOSTING_CALL);
+        return host.call(operation, a, b);
+      },
+    };
   }
 
   get exits(): number {

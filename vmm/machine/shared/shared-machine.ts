@@ -20,6 +20,7 @@ import { MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import { PASSTHROUGH_STATE, PASSTHROUGH_STATE_1, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
+import { SemihostingHost, type SemihostingPlan, type SemihostingState } from './semihosting.ts';
 import { SerialLine } from './serial-line.ts';
 import { type SocketStream, STREAMS_SECTION, type StreamsState } from './socket-stream.ts';
 import { TestFinisher } from './test-finisher.ts';
@@ -49,6 +50,8 @@ export const PCI_SECTION = defineSection('pci', 2, { functions: list(PASSTHROUGH
 export interface SharedState extends Partial<WiredState> {
   /** There in a machine that has such devices. */
   readonly virtio?: VirtioDevicesState;
+  /** There where the guest may call the host. */
+  readonly semihosting?: SemihostingState;
   /** There where lines lead to sockets. */
   readonly streams?: StreamsState;
   readonly uart: UartState;
@@ -73,6 +76,8 @@ export interface SharedMachineOptions {
   /** Sockets that lines lead to, and the one of them that the UART's does. */
   readonly streams?: readonly SocketStream[];
   readonly serial?: SocketStream | undefined;
+  /** Whether the guest may call the host, and how. */
+  readonly semihosting?: SemihostingPlan | undefined;
   /** The clock to use: CLOCK_MONOTONIC in ns by default. */
   readonly monotonicNs?: () => number;
 }
@@ -84,6 +89,7 @@ export class SharedMachine {
   readonly finisher = new TestFinisher();
   readonly input: ConsoleInput;
   readonly output: ConsoleOutput;
+  readonly semihosting: SemihostingHost | undefined;
   readonly #control: Int32Array;
   readonly #pci = new PciHost();
   readonly #functions: readonly PassthroughFunction[];
@@ -99,6 +105,7 @@ export class SharedMachine {
     this.clock = new Clock(control, monotonicNs);
     this.input = input;
     this.output = output;
+    this.semihosting = options.semihosting && this.#semihosting(options.semihosting);
     this.#streams = options.streams ?? [];
     this.#serial = options.serial && new SerialLine(options.serial, input);
     this.uart = new Uart(input, output, this.#wired?.line(UART_IRQ));
@@ -111,6 +118,15 @@ export class SharedMachine {
     this.#pci.mapInto(this.bus);
     this.#wired?.mapInto(this.bus);
     this.#virtio?.mapInto(this.bus);
+  }
+
+  #semihosting(plan: SemihostingPlan): SemihostingHost {
+    return new SemihostingHost({
+      ...plan,
+      output: this.output,
+      mtime: () => this.clock.now(),
+      end: (status) => this.finisher.powerOff(status),
+    });
   }
 
   #virtioDevices(wired: WiredDevices, units: readonly VirtioUnit[], ram: SharedPart): VirtioDevices {
@@ -154,6 +170,7 @@ export class SharedMachine {
     this.uart.reset();
     this.#virtio?.reset();
     this.#wired?.reset();
+    this.semihosting?.reset();
   }
 
   save(): SharedState {
@@ -162,6 +179,7 @@ export class SharedMachine {
       pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }),
       ...this.#wired?.save(),
       ...(this.#hasVirtio ? { virtio: this.#virtio!.save() } : {}),
+      ...(this.semihosting ? { semihosting: this.semihosting.save() } : {}),
       ...(this.#streams.length > 0
         ? { streams: STREAMS_SECTION.of({ streams: this.#streams.map((each) => each.save()) }) }
         : {}),
@@ -175,13 +193,14 @@ export class SharedMachine {
     });
   }
 
-  restore({ uart, pci, plic, rtc, virtio, streams }: SharedState): void {
+  restore({ uart, pci, plic, rtc, virtio, streams, semihosting }: SharedState): void {
     this.restoreFunctions(pci);
     if (this.#wired) {
       if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
       this.#wired.restore({ plic, rtc });
     }
     if (virtio) this.#virtio?.restore(virtio);
+    if (semihosting) this.semihosting?.restore(semihosting);
     streams?.streams.forEach((state, i) => {
       this.#streams[i]?.restore(state);
     });

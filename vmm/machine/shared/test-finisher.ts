@@ -17,6 +17,11 @@ export class TestFinisher implements MmioDevice {
   /** The guest's request that has not been taken yet. */
   #finish: Finish | undefined;
 
+  /** The machine ends with this status. */
+  powerOff(status: number): void {
+    this.#finish = { kind: 'poweroff', status };
+  }
+
   /** Returns the request, once. */
   take(): Finish | undefined {
     const finish = this.#finish;
@@ -32,8 +37,8 @@ export class TestFinisher implements MmioDevice {
     if (size === 1) return false;
     if (offset !== 0) return true;
     const status = Number(value & 0xffffn);
-    if (status === FINISHER_PASS) this.#finish = { kind: 'poweroff', status: 0 };
-    else if (status === FINISHER_FAIL) this.#finish = { kind: 'poweroff', status: Number(value >> 16n) & 0xff };
+    if (status === FINISHER_PASS) this.powerOff(0);
+    else if (status === FINISHER_FAIL) this.powerOff(Number(value >> 16n) & 0xff);
     else if (status === FINISHER_RESET) this.#finish = { kind: 'reset' };
     return true;
   }

@@ -14,6 +14,7 @@ export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>
   readonly privileged?: Partial<NonNullable<HartState['privileged']>>;
   readonly bus?: () => HartOptions['bus'];
   readonly time?: HartOptions['time'];
+  readonly semihosting?: () => HartOptions['semihosting'];
 }
 
 export class Pair {
@@ -25,7 +26,7 @@ export class Pair {
   readonly lines = new Int32Array(new SharedArrayBuffer(8));
 
   constructor(
-    { words, privileged = {}, bus = () => emptyBus, time = () => 0n, ...state }: Given,
+    { words, privileged = {}, bus = () => emptyBus, time = () => 0n, semihosting, ...state }: Given,
     options: TranslatorOptions = {},
   ) {
     const memory = new WebAssembly.Memory({ initial: pages(), maximum: pages(), shared: true });
@@ -38,6 +39,7 @@ export class Pair {
     }
     const hartOptions = (ram: SharedArrayBuffer, lineIndex: number): HartOptions => ({
       ...{ hartId: 0, ram, ramBase: RAM_BASE, ramSize: RAM_SIZE, bus: bus(), time },
+      semihosting: semihosting?.(),
       ...{ lines: this.lines, lineIndex },
     });
     this.interpreted = new Hart(hartOptions(plain, 0));

@@ -1,8 +1,9 @@
 /**
  * The interrupt page: one page of shared memory between a thread of a client and the worker of a
- * device, as the posted-interrupt descriptor is on a machine with hardware. While the thread runs,
- * the worker posts the device's MSIs here, and the thread takes them without a system call. While
- * it does not, each MSI signals its eventfd (SET_IRQS), as without a page.
+ * device, as the posted-interrupt descriptor is on a machine with hardware. While the thread
+ * runs, the worker posts the device's messages here (MSI or MSI-X), and the thread takes them
+ * without a system call. While it does not, each MSI signals its eventfd (SET_IRQS), as without a
+ * page.
  *
  * No interrupt is lost or comes twice between the two ways. The worker looks at `awake` again after
  * it has posted: if the thread has gone to rest meanwhile, the worker takes the interrupt back and
@@ -12,14 +13,15 @@
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart } from '../../platform/shared.ts';
 
-/** MSI has no more vectors. */
-export const PAGE_VECTORS = 32;
+/** As many as a device's MSI-X has (devices/kit/msix.ts). Later vectors are never posted. */
+export const PAGE_VECTORS = 128;
+const POSTED_WORDS = PAGE_VECTORS / 32;
 
 export const InterruptPage = defineShared('interrupt page', {
   awake: atomic32, // client: 1 = its thread runs and will look at `posted`, once more after it put 0
   pad0: bytes(60),
-  posted: atomic32, // worker sets bit n for vector n; client, worker and kernel clear it
-  pad1: bytes(60),
+  posted: atomic32s(POSTED_WORDS), // a bit for each vector: worker sets it; client and worker clear it
+  pad1: bytes(64 - 4 * POSTED_WORDS),
   counts: atomic32s(PAGE_VECTORS), // worker adds; client, worker and kernel take. Before the bit in `posted`
   pad2: bytes(PAGE_SIZE - 128 - 4 * PAGE_VECTORS),
 });
@@ -43,17 +45,25 @@ export class InterruptPageClient {
   }
 
   /** Takes what is posted: `deliver` gets each vector, and how often. False: there was nothing. */
-  // HOT: one load where nothing is posted
+  // HOT: a load for each 32 vectors where nothing is posted
   take(deliver: (vector: number, count: number) => void): boolean {
+    let taken = false;
+    for (let word = 0; word < POSTED_WORDS; word++) {
+      if (Atomics.load(this.#words, InterruptPage.word.posted + word) === 0) continue;
+      taken = true;
+      this.#takeWord(word, deliver);
+    }
+    return taken;
+  }
+
+  #takeWord(word: number, deliver: (vector: number, count: number) => void): void {
     const words = this.#words;
     const { posted, counts } = InterruptPage.word;
-    if (Atomics.load(words, posted) === 0) return false;
     // pairs with the `or` in postInterrupt
-    for (let bits = Atomics.exchange(words, posted, 0); bits !== 0; bits &= bits - 1) {
-      const vector = 31 - Math.clz32(bits & -bits);
+    for (let bits = Atomics.exchange(words, posted + word, 0); bits !== 0; bits &= bits - 1) {
+      const vector = 32 * word + 31 - Math.clz32(bits & -bits);
       const count = Atomics.exchange(words, counts + vector, 0);
       if (count !== 0) deliver(vector, count);
     }
-    return true;
   }
 }

@@ -62,10 +62,11 @@ export class DoorbellTable {
   /**
    * Kernel: posts `vector` as number `n` of an interrupt page while a client's thread looks at it.
    * Undefined: no more. After that comes a fence, and then whatever lies in the page is signalled.
+   * A number that the page does not have signals as ever.
    */
   setPage(vector: number, page: SharedPart | undefined, n: number): void {
     // pairs with the load in ring
-    Atomics.store(this.#words, Doorbell.word.page + vector, page ? pageWord(page, n) : 0);
+    Atomics.store(this.#words, Doorbell.word.page + vector, page && n < PAGE_VECTORS ? pageWord(page, n) : 0);
   }
 
   /**

@@ -15,12 +15,13 @@ const { awake, posted, counts } = InterruptPage.word;
  */
 export function postInterrupt(words: Int32Array, base: number, vector: number): number {
   if (Atomics.load(words, base + awake) === 0) return 1;
-  const bit = 1 << vector;
+  const word = base + posted + (vector >>> 5);
+  const bit = 1 << (vector & 31);
   Atomics.add(words, base + counts + vector, 1);
-  Atomics.or(words, base + posted, bit); // pairs with the exchange in InterruptPageClient.take
+  Atomics.or(words, word, bit); // pairs with the exchange in InterruptPageClient.take
   // The thread may have looked for the last time before that: it puts 0 first, and then looks.
   if (Atomics.load(words, base + awake) !== 0) return 0;
-  if ((Atomics.and(words, base + posted, ~bit) & bit) === 0) return 0; // it has looked after that
+  if ((Atomics.and(words, word, ~bit) & bit) === 0) return 0; // it has looked after that
   return takePosted(words, base, vector);
 }
 

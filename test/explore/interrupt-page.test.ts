@@ -19,16 +19,16 @@ const mutants = {
   signalsWhatIsTaken: {
     name: 'signals-what-is-taken',
     file: worker,
-    find: '  if ((Atomics.and(words, base + posted, ~bit) & bit) === 0) return 0; // it has looked after that\n  return takePosted(words, base, vector);\n',
+    find: '  if ((Atomics.and(words, word, ~bit) & bit) === 0) return 0; // it has looked after that\n  return takePosted(words, base, vector);\n',
     replace: '  takePosted(words, base, vector);\n  return 1;\n',
   },
   countAfterTheBit: {
     name: 'count-after-the-bit',
     file: worker,
     find: `  Atomics.add(words, base + counts + vector, 1);
-  Atomics.or(words, base + posted, bit); // pairs with the exchange in InterruptPageClient.take
+  Atomics.or(words, word, bit); // pairs with the exchange in InterruptPageClient.take
 `,
-    replace: `  Atomics.or(words, base + posted, bit);
+    replace: `  Atomics.or(words, word, bit);
   Atomics.add(words, base + counts + vector, 1);
 `,
   },

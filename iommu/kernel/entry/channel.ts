@@ -77,11 +77,11 @@ export class Channel {
 
   /**
    * Makes an interrupt page of the file behind a fd, as FileOperations.interruptPage. EBADF; ENODEV
-   * for a file without MSIs.
+   * for a file without messages (MSI, MSI-X).
    */
   shareInterrupts(fd: number, arena: PageArena, pass: (object: number) => void): () => void {
     const file = new SystemCall(this.task, this.#files, this.tellsOfFds).file(fd);
-    if (!file?.operations.interruptPage) throw enodev(`fd ${fd} has no MSIs`);
+    if (!file?.operations.interruptPage) throw enodev(`fd ${fd} sends no messages`);
     return file.operations.interruptPage(arena, pass);
   }
 

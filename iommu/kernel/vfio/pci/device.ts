@@ -114,7 +114,7 @@ export class PciDevice implements VfioDevice {
     const { msi, msix } = resources;
     this.#msi = msi && new Msi(new MsiHardware(pci, msi), fabric, grows);
     this.#msix = msix && new Msi(new MsixHardware(pci, msix), fabric, grows);
-    this.#posting = new Posting(this.#msi);
+    this.#posting = new Posting([this.#msi, this.#msix].filter((kind) => kind !== undefined));
     this.#virqfds = new Virqfds(this.name, maxWatches);
     const interrupts = { intx: this.#intx, msi: this.#msi, msix: this.#msix, virqfds: this.#virqfds };
     this.#irqs = new Irqs({ resources, profile, sources, ...interrupts });

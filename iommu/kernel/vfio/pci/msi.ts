@@ -6,6 +6,7 @@
 import { einval, erange } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import { int32s, type SharedPart } from '../../../../platform/shared.ts';
+import { PAGE_VECTORS } from '../../../abi/interrupt-page.ts';
 import { type DoorbellTable, HELD } from '../../../bus/interrupts.ts';
 import { takePosted } from '../../../bus/posted-interrupts.ts';
 import type { EventTrigger } from './event-trigger.ts';
@@ -311,7 +312,7 @@ export class Msi {
   }
 
   #takePosted(i: number): number {
-    return this.#page ? takePosted(int32s(this.#page), 0, i) : 0;
+    return this.#page && i < PAGE_VECTORS ? takePosted(int32s(this.#page), 0, i) : 0;
   }
 
   /**

@@ -1,30 +1,31 @@
 /**
- * The interrupt page of a function (iommu/abi/interrupt-page.ts): its MSIs are posted there while a
- * thread of the user looks at it. A function has one page at a time.
+ * The interrupt page of a function (iommu/abi/interrupt-page.ts): its messages are posted there
+ * while a thread of the user looks at it. A function has one page at a time.
  */
 import { enodev } from '../../../../platform/errno.ts';
 import type { PageArena, SharedPage } from '../../../../platform/page-arena.ts';
+import type { SharedPart } from '../../../../platform/shared.ts';
 import type { Msi } from './msi.ts';
 
 export class Posting {
-  readonly #msi: Msi | undefined;
+  readonly #kinds: readonly Msi[];
   #page: SharedPage | undefined;
 
-  /** `msi`: undefined without the capability. NOT MODELLED: messages of MSI-X are never posted. */
-  constructor(msi: Msi | undefined) {
-    this.#msi = msi;
+  /** `kinds`: MSI and MSI-X, as far as the function has them. At most one of them is enabled. */
+  constructor(kinds: readonly Msi[]) {
+    this.#kinds = kinds;
   }
 
   /**
    * Makes a page in `arena`, in place of one before; `pass` gets its object. Returns the function
-   * that closes it. ENODEV: the function has no MSIs.
+   * that closes it. ENODEV: the function sends no messages.
    */
   open(arena: PageArena, pass: (fd: number) => void): () => void {
-    if (!this.#msi) throw enodev('the function has no MSIs');
+    if (this.#kinds.length === 0) throw enodev('the function sends no messages');
     const page = arena.make('interrupt page', pass);
     this.close();
     this.#page = page;
-    this.#msi.post(page.part);
+    this.#post(page.part);
     return () => {
       if (this.#page === page) this.close();
     };
@@ -32,8 +33,12 @@ export class Posting {
 
   /** Nothing is posted any more; what nobody has taken signals its eventfd, if there is one. */
   close(): void {
-    this.#msi?.post(undefined);
+    this.#post(undefined);
     this.#page?.release();
     this.#page = undefined;
+  }
+
+  #post(page: SharedPart | undefined): void {
+    for (const kind of this.#kinds) kind.post(page);
   }
 }

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
-import { dependencyOf, ownApt, unpack } from './own-apt.ts';
+import { dependencyOf, ownApt, unpack } from '../../tools/debian/own-apt.ts';
 
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
 const LOADER = 'ld-linux-x86-64.so.2';

@@ -7,9 +7,8 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
+import { initramfs } from '../../../tools/debian/initramfs.ts';
 import { type DebianX86, fetchDebianX86 } from '../../linux/debian-x86.ts';
-import { initramfs } from '../../linux/initramfs.ts';
 import { Sandbox } from '../livevmm-process.ts';
 
 const LIMIT_MS = 900_000;

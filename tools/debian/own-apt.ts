@@ -1,5 +1,5 @@
-/** Debian's packages in a folder of the test's own, whatever this system is. */
-import { execFileSync } from 'node:child_process';
+/** Debian's packages in a folder of the caller's, whatever release of Debian this system is. */
+import { type SpawnSyncOptions, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -7,19 +7,27 @@ const SUITE = 'trixie';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const LIMIT_MS = 300_000;
 
-/** Runs a command in the folder, and returns what it prints. */
+/**
+ * Runs a command in the folder, and returns what it prints. Throws an Error of one line when it
+ * fails.
+ */
 export type Run = (command: string, ...args: readonly string[]) => string;
 
 /** An apt for `architecture` with no list and no state of this system's. It has been updated. */
 export function ownApt(folder: string, architecture: 'amd64' | 'riscv64'): Run {
   const env = { ...process.env, APT_CONFIG: aptConfig(folder, architecture) };
-  const run: Run = (command, ...args) =>
-    execFileSync(command, args, {
-      ...{ cwd: folder, env, encoding: 'utf8', timeout: LIMIT_MS, maxBuffer: 1 << 28 },
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+  const run: Run = (command, ...args) => output(command, args, { cwd: folder, env });
   run('apt-get', 'update', '-qq');
   return run;
+}
+
+function output(command: string, args: readonly string[], options: SpawnSyncOptions = {}): string {
+  const { status, error, stdout, stderr } = spawnSync(command, args, {
+    ...options,
+    ...{ encoding: 'utf8', timeout: LIMIT_MS, maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] },
+  });
+  if (status === 0) return stdout;
+  throw new Error(`${command} ${args[0]}: ${error?.message ?? stderr.trimEnd().split('\n')[0]}`);
 }
 
 /** The package that the package `name` depends on first: the kernel of linux-image-riscv64. */
@@ -41,8 +49,9 @@ export function unpack(folder: string, run: Run): string {
 /** Where this system has its own packages of Debian from. */
 function archiveUri(): string {
   const argv = ['indextargets', '--format', '$(REPO_URI)', 'Created-By: Packages'];
-  const uris = execFileSync('apt-get', argv, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n');
-  const archive = uris.find((uri) => uri.endsWith('/debian/'));
+  const archive = output('apt-get', argv)
+    .split('\n')
+    .find((uri) => uri.endsWith('/debian/'));
   if (archive === undefined) throw new Error('this system has no packages of Debian');
   return archive;
 }
@@ -66,6 +75,10 @@ function aptConfig(folder: string, architecture: string): string {
       'Dir::Etc::sourceparts "/dev/null";',
       'Acquire::Languages "none";',
       'APT::Sandbox::User "root";',
+      'APT::Update::Error-Mode "any";',
+      'Acquire::Retries "1";',
+      'Acquire::http::Timeout "20";',
+      'Acquire::https::Timeout "20";',
       '',
     ].join('\n'),
   );

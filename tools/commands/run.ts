@@ -40,6 +40,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
                                 each frame is a datagram between these sockets
   --chardev socket,id=ID,path=PATH,server=on,wait=off   a line to whoever connects to this UNIX socket
   --serial stdio|null|unix:PATH,server=on,wait=off|chardev:ID   where the UART's line leads (default: this terminal)
+  --fw_cfg [name=]NAME,file=PATH|string=TEXT   a file for the guest's firmware, opt/NAME by custom
   --semihosting                 the guest may open files of yours, print and end by semihosting calls; it has your rights
   --semihosting-config [enable=on|off][,target=native|auto][,userspace=on|off][,arg=WORD]...   the same with more say
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
@@ -78,7 +79,18 @@ const GUEST_OPTIONS = {
   'peer-bars': { type: 'string' },
 } as const;
 const GUEST_OPTION_NAMES = Object.keys(GUEST_OPTIONS) as (keyof typeof GUEST_OPTIONS)[];
-const LONG = [...GUEST_OPTION_NAMES, 'drive', 'netdev', 'chardev', 'host', 'kernel', 'device', 'iommu', 'qmp'];
+const LONG = [
+  ...GUEST_OPTION_NAMES,
+  'fw_cfg',
+  'drive',
+  'netdev',
+  'chardev',
+  'host',
+  'kernel',
+  'device',
+  'iommu',
+  'qmp',
+];
 
 /** Turns this process into the VMM. Its own fds close (FD_CLOEXEC); the terminal stays open. */
 function becomeVmm(argv: readonly string[]): never {
@@ -143,6 +155,7 @@ export const run: Command = {
       drive: { type: 'string', multiple: true, default: [] },
       netdev: { type: 'string', multiple: true, default: [] },
       chardev: { type: 'string', multiple: true, default: [] },
+      fw_cfg: { type: 'string', multiple: true, default: [] },
       semihosting: { type: 'boolean', default: false },
       device: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
@@ -162,6 +175,7 @@ export const run: Command = {
       ...virtio.map((device) => `--device=${device}`),
       ...options.drive.map((drive) => `--drive=${drive}`),
       ...options.netdev.map((netdev) => `--netdev=${netdev}`),
+      ...options.fw_cfg.map((file) => `--fw_cfg=${file}`),
       ...options.chardev.map((chardev) => `--chardev=${chardev}`),
     );
     const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, options: guest, qmp };

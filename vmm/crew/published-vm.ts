@@ -11,6 +11,7 @@ import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { IMSIC_SECTION, type ImsicState } from '../machine/hart-local/imsic.ts';
 import type { MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
+import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { SEMIHOSTING_SECTION } from '../machine/shared/semihosting.ts';
@@ -50,6 +51,7 @@ const shape: Shape<PublishedVm> = object({
       plic: section(PLIC_SECTION),
       rtc: section(RTC_SECTION),
       virtio: section(VIRTIO_SECTION),
+      fwCfg: section(FW_CFG_SECTION),
       semihosting: section(SEMIHOSTING_SECTION),
       streams: section(STREAMS_SECTION),
     },

@@ -13,6 +13,7 @@ import { hartNumbers, MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
+import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
@@ -256,6 +257,7 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('pci', PCI_SECTION),
   ofMachine('plic', PLIC_SECTION, isWired),
   ofMachine('rtc', RTC_SECTION, isWired),
+  ofMachine('fwCfg', FW_CFG_SECTION, isWired),
   ofMachine('virtio', VIRTIO_SECTION, hasVirtio),
   survivor(SEMIHOSTING_SECTION, {
     phase: 'load',

@@ -8,6 +8,7 @@ import { cpuNode, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
 import {
   CLINT,
+  FW_CFG,
   IMSIC_M,
   imsicPages,
   type MapEntry,
@@ -137,6 +138,7 @@ export function deviceTree(options: TreeOptions): Uint8Array {
 
 const wiredDevices = (interrupt: (irq: number) => FdtNode): FdtNode => ({
   [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' },
+  [unit('fw-cfg', FW_CFG)]: { 'dma-coherent': true, reg: reg(FW_CFG), compatible: 'qemu,fw-cfg-mmio' },
   ...Object.fromEntries(
     Array.from({ length: VIRTIO_MMIO_SLOTS }, (_, slot) => [
       unit('virtio_mmio', virtioMmioSlot(slot)),

@@ -7,6 +7,7 @@ import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
+import { parseFwCfg } from './fw-cfg-option.ts';
 import { planSemihosting, SEMIHOSTING_ON } from './semihosting-option.ts';
 import { planSerial } from './serial-option.ts';
 import { isVirtio, planVirtio } from './virtio-options.ts';
@@ -54,6 +55,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
   });
   if (pkernfs !== undefined && calls)
     throw einval('--pkernfs: files that semihosting has open do not outlive the kernel');
+  const { fw_cfg: fwCfg } = values;
+  parseFwCfg(fwCfg);
   const { guardian } = values;
   if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
   return {
@@ -69,6 +72,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(chardevs.length > 0 ? { chardevs } : {}),
     ...serial,
     ...(calls && semihosting !== undefined ? { semihosting } : {}),
+    ...(fwCfg.length > 0 ? { fwCfg } : {}),
     ...(values.bios === undefined ? {} : { bios: values.bios }),
     ...(values.initrd === undefined ? {} : { initrd: values.initrd }),
     ...(append === undefined ? {} : { append }),
@@ -98,6 +102,7 @@ const QEMU_LONG = [
   'chardev',
   'serial',
   'semihosting-config',
+  'fw_cfg',
   'device',
   'qmp',
 ];
@@ -137,6 +142,7 @@ function parse(args: readonly string[]) {
         netdev: { type: 'string', multiple: true, default: [] },
         chardev: { type: 'string', multiple: true, default: [] },
         serial: { type: 'string' },
+        fw_cfg: { type: 'string', multiple: true, default: [] },
         semihosting: { type: 'boolean', default: false },
         'semihosting-config': { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },

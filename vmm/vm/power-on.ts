@@ -12,6 +12,7 @@ import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../passthrough/persistent-files.ts';
 import { assemble } from './assemble.ts';
 import { openDisks } from './disks.ts';
+import { checkFwCfg } from './fw-cfg-option.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
 import { openListeners } from './listeners.ts';
@@ -32,6 +33,8 @@ export function buildVm(wanted: VmOptions): Built {
   if (hasVirtio(options) && aia !== 'none') {
     throw einval('virtio devices interrupt by wire: give -machine virt,aia=none');
   }
+  if (options.fwCfg && aia !== 'none') throw einval('-fw_cfg: give -machine virt,aia=none');
+  checkFwCfg(options);
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory, hartsOf(options));
   const backends = { disks: openDisks(options), netdevs: openNetdevs(options), listeners: openListeners(options) };

@@ -36,6 +36,8 @@ const VM_OPTIONS = object(
     chardevs: list(text),
     /** Values of -netdev. */
     netdevs: list(text),
+    /** Values of -fw_cfg. */
+    fwCfg: list(text),
     /** Value of -semihosting-config; absent: the guest may not call the host. */
     semihosting: text,
     /** UNIX socket of the host; absent without devices. */

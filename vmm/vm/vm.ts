@@ -17,6 +17,7 @@ import { Imsic } from '../machine/hart-local/imsic.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
+import { planFwCfg } from './fw-cfg-option.ts';
 import { fillRam, readGuest } from './guest-image.ts';
 import { ramPart } from './guest-ram.ts';
 import { planSemihosting } from './semihosting-option.ts';
@@ -110,6 +111,7 @@ export class Vm {
       virtio: virtioParts(options, backends),
       ...(serial === 'stdio' ? {} : { serial }),
       listeners: backends.listeners,
+      fwCfg: planFwCfg(options, next !== undefined),
       semihosting: planSemihosting(options),
       devices,
       ...accel,

@@ -55,6 +55,13 @@ describe('device tree', () => {
     expect(two.includes(cells(1, 11, 4, 11))).toBe(true); // those of the IMSIC
   });
 
+  it('has fw_cfg where interrupts are wired', () => {
+    const [wired, messages] = (['none', 'aplic-imsic'] as const).map((aia) =>
+      Buffer.from(deviceTree({ ramSize: 2 ** 26, aia })),
+    );
+    expect([wired!.includes('fw-cfg@10100000\0'), messages!.includes('fw-cfg')]).toEqual([true, false]);
+  });
+
   it.runIf(hasDtc())('gives dtc nothing to warn of', () => {
     const { stderr } = {
       stderr: execFileSync('dtc', ['-I', 'dtb', '-O', 'dtb', '-o', '/dev/null'], {

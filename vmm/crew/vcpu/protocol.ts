@@ -9,6 +9,7 @@ import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
 import type { DatagramDescription } from '../../machine/shared/datagram-port.ts';
 import type { DiskDescription } from '../../machine/shared/disk-file.ts';
+import type { FwCfgPlan } from '../../machine/shared/fw-cfg-contents.ts';
 import type { SemihostingPlan } from '../../machine/shared/semihosting.ts';
 import type { ListenerDescription } from '../../machine/shared/socket-stream.ts';
 import type { VirtioTransport } from '../../machine/shared/virtio-devices.ts';
@@ -43,6 +44,8 @@ export interface MachineParts {
   readonly virtio?: readonly VirtioPart[];
   /** Where lines listen. */
   readonly listeners?: readonly ListenerDescription[];
+  /** What fw_cfg has. */
+  readonly fwCfg?: FwCfgPlan;
   /** Whether the guest may call the host, and how. */
   readonly semihosting?: SemihostingPlan | undefined;
   /** What the UART's line leads to: a listener, or nothing; main's terminal if absent. */

@@ -77,6 +77,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     streams,
     serial,
     semihosting: parts.semihosting,
+    fwCfg: parts.fwCfg,
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input),

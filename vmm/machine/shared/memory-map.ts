@@ -21,6 +21,7 @@ export const virtioMmioSlot = (slot: number): MapEntry => ({
   ...VIRTIO_MMIO,
   base: VIRTIO_MMIO.base + slot * VIRTIO_MMIO.size,
 });
+export const FW_CFG: MapEntry = { base: 0x1010_0000, size: 0x18 };
 /** The machine-level interrupt file of hart 0; the pages of the other harts follow. */
 export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
 export const imsicPage = (hart: number): MapEntry => ({ ...IMSIC_M, base: IMSIC_M.base + hart * IMSIC_M.size });

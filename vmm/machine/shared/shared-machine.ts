@@ -16,7 +16,9 @@ import { SystemBus } from './bus.ts';
 import { Clock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
-import { MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
+import { FwCfg, type FwCfgState } from './fw-cfg.ts';
+import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
+import { FW_CFG, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import { PASSTHROUGH_STATE, PASSTHROUGH_STATE_1, type PassthroughFunction } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
@@ -50,6 +52,8 @@ export const PCI_SECTION = defineSection('pci', 2, { functions: list(PASSTHROUGH
 export interface SharedState extends Partial<WiredState> {
   /** There in a machine that has such devices. */
   readonly virtio?: VirtioDevicesState;
+  /** There in a machine with wired interrupts. */
+  readonly fwCfg?: FwCfgState;
   /** There where the guest may call the host. */
   readonly semihosting?: SemihostingState;
   /** There where lines lead to sockets. */
@@ -76,6 +80,8 @@ export interface SharedMachineOptions {
   /** Sockets that lines lead to, and the one of them that the UART's does. */
   readonly streams?: readonly SocketStream[];
   readonly serial?: SocketStream | undefined;
+  /** What fw_cfg has; only with wired interrupts. */
+  readonly fwCfg?: FwCfgPlan | undefined;
   /** Whether the guest may call the host, and how. */
   readonly semihosting?: SemihostingPlan | undefined;
   /** The clock to use: CLOCK_MONOTONIC in ns by default. */
@@ -95,6 +101,7 @@ export class SharedMachine {
   readonly #functions: readonly PassthroughFunction[];
   readonly #wired: WiredDevices | undefined;
   readonly #virtio: VirtioDevices | undefined;
+  readonly #fwCfg: FwCfg | undefined;
   readonly #streams: readonly SocketStream[];
   readonly #serial: SerialLine | undefined;
 
@@ -111,7 +118,12 @@ export class SharedMachine {
     this.uart = new Uart(input, output, this.#wired?.line(UART_IRQ));
     this.#functions = functions;
     for (const fn of functions) this.#pci.add(fn);
-    if (this.#wired) this.#virtio = this.#virtioDevices(this.#wired, virtio, ram);
+    if (this.#wired) {
+      this.#virtio = this.#virtioDevices(this.#wired, virtio, ram);
+      const plan = options.fwCfg ?? { harts: hartCount(control), files: [] };
+      this.#fwCfg = new FwCfg(new RamMemory(ram), fwCfgContents(plan));
+      this.bus.map(FW_CFG, this.#fwCfg);
+    }
     this.bus.map(MROM, bootRom({ entry, next, deviceTree: deviceTreeGpa(ram.size) }));
     this.bus.map(TEST_FINISHER, this.finisher);
     this.bus.map(UART, this.uart);
@@ -170,6 +182,7 @@ export class SharedMachine {
     this.uart.reset();
     this.#virtio?.reset();
     this.#wired?.reset();
+    this.#fwCfg?.reset();
     this.semihosting?.reset();
   }
 
@@ -179,6 +192,7 @@ export class SharedMachine {
       pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }),
       ...this.#wired?.save(),
       ...(this.#hasVirtio ? { virtio: this.#virtio!.save() } : {}),
+      ...(this.#fwCfg ? { fwCfg: this.#fwCfg.save() } : {}),
       ...(this.semihosting ? { semihosting: this.semihosting.save() } : {}),
       ...(this.#streams.length > 0
         ? { streams: STREAMS_SECTION.of({ streams: this.#streams.map((each) => each.save()) }) }
@@ -193,13 +207,14 @@ export class SharedMachine {
     });
   }
 
-  restore({ uart, pci, plic, rtc, virtio, streams, semihosting }: SharedState): void {
+  restore({ uart, pci, plic, rtc, virtio, streams, fwCfg, semihosting }: SharedState): void {
     this.restoreFunctions(pci);
     if (this.#wired) {
       if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
       this.#wired.restore({ plic, rtc });
     }
     if (virtio) this.#virtio?.restore(virtio);
+    if (fwCfg) this.#fwCfg?.restore(fwCfg);
     if (semihosting) this.semihosting?.restore(semihosting);
     streams?.streams.forEach((state, i) => {
       this.#streams[i]?.restore(state);

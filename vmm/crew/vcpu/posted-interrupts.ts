@@ -20,7 +20,19 @@ export interface PostingDevice {
   readonly page: SharedPart | undefined;
   /** Its routes, by vector. */
   readonly routes: readonly number[];
+  /** How many accesses the guest has made to its registers. */
+  readonly accesses: number;
 }
+
+/**
+ * After an access to a device the vCPU looks so long for its interrupt before it sleeps. It takes
+ * two threads to wake it then.
+ */
+const PATIENCE_MS = 0.1;
+/** After looks in vain, so many sleeps begin without one. */
+const MOST_SKIPPED = 15;
+/** Looks between two looks at the clock. */
+const LOOKS = 16;
 
 export interface PostedInterruptsOptions {
   readonly devices: readonly PostingDevice[];
@@ -28,6 +40,8 @@ export interface PostedInterruptsOptions {
   readonly control: Int32Array;
   readonly imsic: SharedPart;
   readonly harts: number;
+  /** CPUs of this machine: with one, a device makes nothing while the vCPU looks. */
+  readonly cpus: number;
 }
 
 interface Source {
@@ -42,8 +56,18 @@ export class PostedInterrupts {
   /** By hart. */
   readonly #files: readonly Imsic[];
   #awake = false;
+  readonly #devices: readonly PostingDevice[];
+  readonly #cpus: number;
+  /** Accesses of the guest when the vCPU last looked, and whether it then saw an interrupt. */
+  #accesses = 0;
+  #caught = false;
+  /** Looks in vain: 0, 1, 3, 7, … and how many are still to be skipped. */
+  #vain = 0;
+  #skip = 0;
 
-  constructor({ devices, routes, control, imsic, harts }: PostedInterruptsOptions) {
+  constructor({ devices, routes, control, imsic, harts, cpus }: PostedInterruptsOptions) {
+    this.#devices = devices.filter(({ page }) => page);
+    this.#cpus = cpus;
     this.#routes = routes;
     this.#control = control;
     this.#files = hartNumbers(harts).map((hart) => new Imsic(imsic, control, hart));
@@ -59,6 +83,37 @@ export class PostedInterrupts {
     if (this.#awake) return;
     this.#awake = true;
     for (const { page } of this.#sources) page.begin();
+  }
+
+  /**
+   * The hart waits, and the vCPU has nothing to do for `ms`. If the guest has asked a device for
+   * something, looks for its interrupt for a while, until `woken`. True: one has come.
+   */
+  linger(ms: number, woken: () => boolean): boolean {
+    if (!this.#awake || this.#cpus < 2 || this.#sources.length === 0) return false;
+    let accesses = 0;
+    for (const device of this.#devices) accesses += device.accesses;
+    const busy = accesses !== this.#accesses || this.#caught;
+    this.#accesses = accesses;
+    this.#caught = false;
+    if (!busy || --this.#skip >= 0) return false;
+    this.#skip = 0;
+    const patience = Math.min(ms, PATIENCE_MS);
+    this.#caught = this.#lookFor(patience, woken);
+    if (this.#caught) this.#vain = 0;
+    else if (patience === PATIENCE_MS) {
+      this.#vain = Math.min(2 * this.#vain + 1, MOST_SKIPPED);
+      this.#skip = this.#vain;
+    }
+    return this.#caught;
+  }
+
+  #lookFor(ms: number, woken: () => boolean): boolean {
+    const end = performance.now() + ms;
+    do {
+      for (let look = 0; look < LOOKS; look++) if (this.#take()) return true;
+    } while (!woken() && performance.now() < end);
+    return false;
   }
 
   /** The vCPU may sleep or stop after this. True if an interrupt has come before. */

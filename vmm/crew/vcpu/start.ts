@@ -1,4 +1,6 @@
 /** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
+import { availableParallelism } from 'node:os';
+
 import { block } from '../../../devices/virtio/blk.ts';
 import { serialConsole } from '../../../devices/virtio/console.ts';
 import type { VirtioKind } from '../../../devices/virtio/device.ts';
@@ -61,11 +63,15 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
       get routes() {
         return fn.routes; // it gets them with its state
       },
+      get accesses() {
+        return fn.accesses;
+      },
     })),
     routes,
     control: int32s(shared.control),
     imsic: shared.imsic,
     harts: hartCount(shared.control),
+    cpus: availableParallelism(),
   });
   const machine = new Machine({
     ram: parts.ram,

@@ -222,15 +222,21 @@ export class Vcpu {
     if (this.#waiting === 0) this.#seen = seen;
     if (++this.#waiting < home.length) return RUN;
     this.#waiting = 0;
-    if (this.#posted.rest()) return RUN;
+    const woken = (): boolean => Atomics.load(this.#control, this.#words.wake) !== this.#seen;
+    if (this.#posted.linger(this.#waitMs(), woken) || this.#posted.rest()) return RUN;
+    return { kind: 'wfi', seen: this.#seen, ms: this.#waitMs() };
+  }
+
+  /** How long the harts at home have nothing to do, unless something wakes them. */
+  #waitMs(): number {
     const { output } = this.#machine.shared;
     let ms = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
     ms = Math.min(ms, this.#machine.shared.dueMs() ?? ms);
-    for (const { timer, engine } of home) {
+    for (const { timer, engine } of this.#lending.home) {
       const left = timer.ticksLeft(engine.deadline());
       if (left !== undefined) ms = Math.min(ms, msOf(left));
     }
-    return { kind: 'wfi', seen: this.#seen, ms };
+    return ms;
   }
 
   #reset(request: number): void {

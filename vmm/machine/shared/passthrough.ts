@@ -99,6 +99,8 @@ export class PassthroughFunction implements PciFunction {
   #armed: Armed = { kind: 'none' };
   #routes: readonly number[] = [];
   #windows: readonly BarWindow[] = [];
+  /** Accesses that the guest has made to its BARs. */
+  accesses = 0;
 
   /** A function that is not there for the guest until it gets its state. */
   constructor(device: DeviceAccess, router: MsiRouter) {
@@ -202,6 +204,7 @@ export class PassthroughFunction implements PciFunction {
 
   loadBar(bar: number, offset: number, size: AccessSize): bigint {
     if (this.#msix?.coversTable(bar, offset, size)) return this.#msix.loadTable(offset, size);
+    this.accesses++;
     const value = attempt(() => this.#device.readBar(bar, offset, size));
     if (!value) return allOnes(size);
     return size === 8 ? (BigInt(value.hi) << 32n) | BigInt(value.lo) : BigInt(value.lo);
@@ -213,6 +216,7 @@ export class PassthroughFunction implements PciFunction {
       this.#updateMessages();
       return;
     }
+    this.accesses++;
     const lo = Number(BigInt.asUintN(32, value));
     const hi = size === 8 ? Number(value >> 32n) : 0;
     attempt(() => this.#device.writeBar(bar, offset, size, { lo, hi }));

@@ -18,27 +18,41 @@ let imsic: SharedPart;
 let routes: InterruptRoutes;
 let pages: SharedPart[];
 let posted: PostedInterrupts;
+/** Of the guest to the first device. */
+let accesses: number;
 
 /** Two devices with a vector each; the second one’s goes to hart 1. */
 beforeEach(() => {
+  accesses = 0;
   control = newPart(controlBytes(HARTS));
   imsic = newPart(imsicBytes(HARTS));
   routes = new InterruptRoutes(newPart(INTERRUPT_ROUTES_BYTES));
   routes.add({ eventfd: 10, slot: 0, identity: routeTarget(0, 5), delivered: 100 });
   routes.add({ eventfd: 11, slot: 1, identity: routeTarget(1, 40), delivered: 0 });
   pages = [newPart(4096), newPart(4096)];
-  posted = new PostedInterrupts({
+  posted = build(2);
+});
+
+function build(cpus: number): PostedInterrupts {
+  return new PostedInterrupts({
     devices: [
-      { page: pages[0], routes: [0] },
-      { page: undefined, routes: [] },
-      { page: pages[1], routes: [1] },
+      {
+        page: pages[0],
+        routes: [0],
+        get accesses() {
+          return accesses;
+        },
+      },
+      { page: undefined, routes: [], accesses: 0 },
+      { page: pages[1], routes: [1], accesses: 0 },
     ],
     routes,
     control: int32s(control),
     imsic,
     harts: HARTS,
+    cpus,
   });
-});
+}
 
 /** Signals of the eventfd that are due. */
 const post = (page: number, vector = 0): number => postInterrupt(int32s(pages[page]!), 0, vector);
@@ -89,5 +103,57 @@ describe('interrupts that are posted', () => {
     posted.poll();
 
     expect(pending(0).every((word) => word === 0)).toBe(true);
+  });
+});
+
+describe('a vCPU that would sleep', () => {
+  const never = (): boolean => false;
+
+  it('looks for the interrupt of a device that the guest has just accessed', () => {
+    posted.begin();
+    accesses++;
+    const { now } = performance;
+    performance.now = () => {
+      post(0);
+      return now.call(performance);
+    };
+    const caught = posted.linger(1000, never);
+    performance.now = now;
+
+    expect([caught, pending(0)[0], posted.rest()]).toEqual([true, 1 << 5, false]);
+  });
+
+  it('does not look when the guest has accessed nothing, or is wanted elsewhere', () => {
+    posted.begin();
+    const idle = posted.linger(1000, () => {
+      throw new Error('it looks');
+    });
+    accesses++;
+
+    expect([idle, posted.linger(1000, () => true)]).toEqual([false, false]);
+  });
+
+  it('looks less and less often where no interrupt comes', () => {
+    posted.begin();
+    const looked = Array.from({ length: 12 }, () => {
+      let looks = 0;
+      accesses++;
+      posted.linger(1000, () => {
+        looks++;
+        return false;
+      });
+      return looks > 0;
+    });
+
+    expect(looked.map(Number).join('')).toBe('101000100000');
+  });
+
+  it('does not look on a machine with one CPU, and takes nothing when it rests', () => {
+    posted = build(1);
+    posted.begin();
+    accesses++;
+    post(0);
+
+    expect([posted.linger(1000, never), posted.rest(), posted.linger(1000, never)]).toEqual([false, true, false]);
   });
 });

@@ -10,6 +10,7 @@ import { RegisterPageServer } from '../../iommu/bus/register-pages.ts';
 import { Timeline } from '../../iommu/bus/timeline.ts';
 import { DmaPort } from '../../iommu/hardware/port.ts';
 import { monotonicNs } from '../../platform/clock.ts';
+import { setTimerSlack } from '../../platform/libc/this-process.ts';
 import { Spinners } from '../../platform/spinners.ts';
 import { DeviceControl } from './control.ts';
 import type { DeviceType } from './device.ts';
@@ -59,6 +60,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     pollMemory: () => physical.poll(),
     announce: (state) => say({ state }),
   });
+  setTimerSlack(1); // a device's deadlines are as exact as its clock
   loop.run();
 }
 

@@ -7,6 +7,7 @@ const SYS_GETTID = { x64: 186, arm64: 178 }[process.arch as 'x64' | 'arm64'] ?? 
 const PR_SET_DUMPABLE = 4;
 const PR_SET_PTRACER = 0x59616d61;
 const PR_SET_PDEATHSIG = 1;
+const PR_SET_TIMERSLACK = 29;
 
 export function gettid(): number {
   return Number(c.syscall(SYS_GETTID, 0, 0, 0, null, 0, 0));
@@ -54,4 +55,12 @@ export function defaultSignal(signal: number): void {
  */
 export function setParentDeathSignal(signal: number): void {
   check(c.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), 'prctl PR_SET_PDEATHSIG');
+}
+
+/**
+ * Lets Linux end this thread's sleeps no later than `ns` after their time. The default, 50 µs,
+ * saves it some wake-ups.
+ */
+export function setTimerSlack(ns: number): void {
+  c.prctl(PR_SET_TIMERSLACK, ns, 0, 0, 0);
 }

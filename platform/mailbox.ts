@@ -8,13 +8,15 @@
  * word counts posts, and the server sleeps on it. Threads that have other work for the server ring
  * it, too.
  */
+import { type FutexWord, futexWaitAny, futexWake, type WaitedWord } from './libc/futex.ts';
 import { atomic32, bytes, defineShared } from './shared.ts';
 
 const SLOTS = 8;
 
 const Header = defineShared('mailbox', {
   bell: atomic32, // any thread adds 1 and notifies; the server waits for it to change
-  pad0: bytes(60),
+  inLinux: atomic32, // server: 1 = it sleeps in futex(2), where Atomics.notify does not reach it
+  pad0: bytes(56),
   freed: atomic32, // requesters add 1 and notify when a slot becomes free
   pad1: bytes(60),
 });
@@ -48,10 +50,17 @@ const slotBase = (slot: number): number => (Header.size + slot * Slot.size) / 4;
 
 /** Rings the server's bell without posting a request: "look at your other words". */
 export function ringBell(mailbox: SharedArrayBuffer): void {
-  const words = new Int32Array(mailbox);
+  ring(new Int32Array(mailbox));
+}
+
+function ring(words: Int32Array): void {
   Atomics.add(words, Header.word.bell, 1); // pairs with the load in MailboxServer.bell
   Atomics.notify(words, Header.word.bell);
+  // after the add; pairs with the store in MailboxServer.waitWith
+  if (Atomics.load(words, Header.word.inLinux) !== 0) futexWake(bellOf(words));
 }
+
+const bellOf = (words: Int32Array): FutexWord => ({ words, index: Header.word.bell, shared: false });
 
 /** A 64-bit value as its two 32-bit halves, both unsigned. */
 export interface Halves {
@@ -116,8 +125,7 @@ export class MailboxClient {
     words[base + Slot.word.lo] = lo;
     words[base + Slot.word.hi] = hi;
     Atomics.store(words, state, POSTED); // pairs with the load in MailboxServer.serve
-    Atomics.add(words, Header.word.bell, 1);
-    Atomics.notify(words, Header.word.bell);
+    ring(words);
     for (;;) {
       const left = deadline - performance.now();
       Atomics.wait(words, state, POSTED, Math.max(0, left)); // woken by MailboxServer.serve
@@ -165,6 +173,21 @@ export class MailboxServer {
    */
   wait(seen: number, timeoutMs: number): void {
     Atomics.wait(this.#words, Header.word.bell, seen, timeoutMs);
+  }
+
+  /**
+   * As wait(), but a change of one of the `others` ends the sleep, too. They may be shared with
+   * other processes.
+   */
+  waitWith(seen: number, others: readonly WaitedWord[], timeoutMs: number): void {
+    const words = this.#words;
+    // before Linux compares the bell; pairs with the load in ring
+    Atomics.store(words, Header.word.inLinux, 1);
+    try {
+      futexWaitAny([{ ...bellOf(words), seen }, ...others], timeoutMs);
+    } finally {
+      Atomics.store(words, Header.word.inLinux, 0);
+    }
   }
 
   /** Serves all posted requests; true if there was one. */

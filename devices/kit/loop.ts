@@ -3,8 +3,10 @@
  * until the next deadline or the next ring of the bell. The loop owns its thread. It starts no
  * thread and waits on nothing else.
  */
+import { AWAKE, AWAY } from '../../iommu/abi/register-page.ts';
 import type { PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import type { RegisterPageServer } from '../../iommu/bus/register-pages.ts';
+import { hasFutexWaitAny } from '../../platform/libc/futex.ts';
 import { type MailboxHandler, MailboxServer } from '../../platform/mailbox.ts';
 import type { Spinners } from '../../platform/spinners.ts';
 import { Attention } from './attention.ts';
@@ -40,6 +42,7 @@ export class DeviceLoop {
   /** Accesses by the mailbox: they come after the stores that were posted before them. */
   readonly #ordered: MailboxHandler;
   #seen: number;
+  #canWait: boolean | undefined;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
@@ -57,7 +60,7 @@ export class DeviceLoop {
       },
     };
     this.#attention = new Attention({
-      pages,
+      wanted: () => pages.any(),
       spinners,
       serve: () => pages.serve(endpoint),
       rung: () => this.#server.bell() !== this.#seen,
@@ -69,22 +72,41 @@ export class DeviceLoop {
    * waits for this worker.
    */
   run(): void {
-    const { control, dma, clock } = this.#parts;
+    const { control, dma, clock, pages } = this.#parts;
     try {
       for (;;) {
         const deadline = this.turn();
         if (control.stopping()) return;
         const sleepMs = (deadline - clock()) / 1e6;
         if (sleepMs > 0 && this.#attention.look(sleepMs)) continue;
-        // Woken by a register access, by a change of the memory map, and by stop, halt and resume:
-        // all of them ring.
-        if (sleepMs > 0) this.#server.wait(this.#seen, Math.min(sleepMs, MAX_SLEEP_MS));
+        if (sleepMs > 0) this.#sleep(Math.min(sleepMs, MAX_SLEEP_MS));
       }
     } finally {
       this.#attention.end();
+      pages.setAttentive(AWAY);
       dma.idle();
       this.#enter(STOPPED);
     }
+  }
+
+  /**
+   * Woken by a register access, by a change of the memory map, and by stop, halt and resume: all of
+   * them ring the mailbox's bell, or a client that of its register page.
+   */
+  #sleep(ms: number): void {
+    const { pages, endpoint } = this.#parts;
+    const bells = this.#wakeable() ? pages.fallAsleep() : [];
+    if (bells.length === 0) pages.setAttentive(AWAY);
+    if (pages.serve(endpoint)) return; // the last look; pairs with the loads after a post in RegisterPageClient
+    if (bells.length === 0) this.#server.wait(this.#seen, ms);
+    else this.#server.waitWith(this.#seen, bells, ms);
+  }
+
+  /** Whether clients can wake this thread. Asked for when there is a page. */
+  #wakeable(): boolean {
+    if (!this.#parts.pages.any()) return false;
+    this.#canWait ??= hasFutexWaitAny();
+    return this.#canWait;
   }
 
   #enter(state: DeviceState): void {
@@ -98,12 +120,13 @@ export class DeviceLoop {
    */
   serve(): void {
     this.#attention.end();
+    this.#parts.pages.setAttentive(AWAY);
     this.#serve();
   }
 
   #serve(): void {
     const { endpoint, peers, pages } = this.#parts;
-    pages.serve(endpoint);
+    if (pages.serve(endpoint)) this.#attention.accessed();
     if (this.#server.serve(this.#ordered)) this.#attention.accessed();
     peers.serve(endpoint);
   }
@@ -111,13 +134,14 @@ export class DeviceLoop {
   /** Makes one turn without sleeping. Returns the time of the next deadline. */
   turn(): number {
     const { endpoint, control, dma, pages, pollMemory } = this.#parts;
+    pages.setAttentive(AWAKE);
     const rung = this.#server.bell(); // before looking at what it may stand for
     if (rung !== this.#seen) {
       this.#seen = rung;
       pollMemory();
       this.#serve();
-    } else {
-      pages.serve(endpoint);
+    } else if (pages.serve(endpoint)) {
+      this.#attention.accessed();
     }
     if (control.halting()) {
       dma.idle();

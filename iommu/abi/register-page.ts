@@ -16,6 +16,7 @@
  * The worker trusts nothing here: it reads each word once, and what it reads is an access that is
  * checked against what the kernel allows (iommu/bus/register-pages.ts).
  */
+import { futexWake } from '../../platform/libc/futex.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart } from '../../platform/shared.ts';
 
@@ -28,7 +29,7 @@ export const STORE_WORDS = 4;
 export const RegisterPage = defineShared('register page', {
   state: atomic32, // publishes the fields of a load in both directions
   pad0: bytes(60),
-  attentive: atomic32, // worker: 1 = it looks at the page, and will once more after it put 0
+  attentive: atomic32, // worker: AWAY, AWAKE or ASLEEP; client: AWAKE of ASLEEP, when it rings
   consumed: atomic32, // worker: stores that it has made or dropped, modulo 2^32
   widest: atomic32, // kernel, once: the widest access, 4 or 8 bytes
   sizes: atomic32s(6), // kernel, once: bytes of BAR n that can be reached; 0: none
@@ -36,13 +37,22 @@ export const RegisterPage = defineShared('register page', {
   what: atomic32, // client: BAR and size of the load (whatOf)
   at: atomic32, // client: offset in the BAR
   produced: atomic32, // client: stores in the queue, modulo 2^32; publishes them
-  pad2: bytes(52),
+  bell: atomic32, // client adds 1 and wakes; the worker sleeps on it while it is ASLEEP
+  pad2: bytes(48),
   lo: atomic32, // worker: the value
   hi: atomic32,
   pad3: bytes(56),
   queue: atomic32s(QUEUE * STORE_WORDS), // client
   pad4: bytes(PAGE_SIZE - 256 - QUEUE * STORE_WORDS * 4),
 });
+
+/** The worker does not look at the page. */
+export const AWAY = 0;
+/** It looks at the page, and will once more after it put another value here. */
+export const AWAKE = 1;
+/** It sleeps, and the bell wakes it. */
+export const ASLEEP = 2;
+export type Attentive = typeof AWAY | typeof AWAKE | typeof ASLEEP;
 
 export const FREE = 0;
 export const POSTED = 1;
@@ -58,12 +68,14 @@ export const sizeOf = (what: number): number => what >>> 8;
 /** How long a client looks for the worker to take a load, and then for the value. */
 export interface Patience {
   readonly takeMs: number;
+  /** As takeMs, for a worker that must be woken first. */
+  readonly wakeMs: number;
   readonly doneMs: number;
   /** Looks at the word between two looks at the clock. */
   readonly looks: number;
 }
 
-const PATIENCE: Patience = { takeMs: 0.06, doneMs: 0.2, looks: 32 };
+const PATIENCE: Patience = { takeMs: 0.06, wakeMs: 0.2, doneMs: 0.2, looks: 32 };
 
 /**
  * The client's side: one thread of it. // HOT: 0.4 µs a load, 0.1 µs a store
@@ -103,13 +115,14 @@ export class RegisterPageClient {
   load(bar: number, at: number, size: number): boolean {
     const words = this.#words;
     const { state } = RegisterPage.word;
-    if (Atomics.load(words, RegisterPage.word.attentive) === 0) return false;
+    if (Atomics.load(words, RegisterPage.word.attentive) === AWAY) return false;
     if (Atomics.load(words, state) !== FREE) return false; // the worker has not come back to an earlier load
     words[RegisterPage.word.what] = whatOf(bar, size);
     words[RegisterPage.word.at] = at;
     Atomics.store(words, state, POSTED); // pairs with the exchange in RegisterPageServer
-    const { takeMs, doneMs } = this.#patience;
-    if (this.#lasts(POSTED, takeMs) && Atomics.compareExchange(words, state, POSTED, FREE) === POSTED) return false;
+    const { takeMs, wakeMs, doneMs } = this.#patience;
+    const patience = this.#ring() === ASLEEP ? wakeMs : takeMs;
+    if (this.#lasts(POSTED, patience) && Atomics.compareExchange(words, state, POSTED, FREE) === POSTED) return false;
     // The worker is in the middle of it, and may have lost its CPU.
     if (this.#lasts(SERVING, doneMs)) this.#pass();
     // pairs with the exchanges in RegisterPageServer
@@ -124,7 +137,7 @@ export class RegisterPageClient {
   store(bar: number, at: number, size: number, lo: number, hi: number): boolean {
     const words = this.#words;
     const { attentive, consumed, produced } = RegisterPage.word;
-    if (Atomics.load(words, attentive) === 0) return false;
+    if (Atomics.load(words, attentive) === AWAY) return false;
     const number = this.#produced;
     if ((number - Atomics.load(words, consumed)) >>> 0 >= QUEUE) return false; // the kernel's way empties it
     const base = RegisterPage.word.queue + (number % QUEUE) * STORE_WORDS;
@@ -134,9 +147,25 @@ export class RegisterPageClient {
     words[base + 3] = hi;
     this.#produced = (number + 1) >>> 0;
     Atomics.store(words, produced, this.#produced); // pairs with the load in RegisterPageServer
-    // The worker may have looked for the last time before that: it puts 0 first, and then looks.
-    if (Atomics.load(words, attentive) === 0) this.#pass();
+    // The worker may have looked for the last time before that: it first says so, and then looks.
+    if (this.#ring() === AWAY) this.#pass();
     return true;
+  }
+
+  /**
+   * Wakes the worker if it sleeps. To be called when the access is published. Returns what the
+   * worker said.
+   */
+  #ring(): number {
+    const words = this.#words;
+    const { attentive, bell } = RegisterPage.word;
+    const said = Atomics.load(words, attentive);
+    // the next access finds it awake, and makes no system call
+    if (said === ASLEEP && Atomics.compareExchange(words, attentive, ASLEEP, AWAKE) === ASLEEP) {
+      Atomics.add(words, bell, 1); // pairs with the load in RegisterPageServer.fallAsleep
+      futexWake({ words, index: bell, shared: true });
+    }
+    return said;
   }
 
   /** Looks until the state is another one. True when it has not changed for so long. */

@@ -5,11 +5,16 @@
  * access of the function. When that has returned, the worker has made what was posted, and touches
  * the page no more.
  */
+
+import type { WaitedWord } from '../../platform/libc/futex.ts';
 import type { MailboxHandler } from '../../platform/mailbox.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, bytes, defineShared, type SharedPart } from '../../platform/shared.ts';
 import {
   ABANDONED,
+  ASLEEP,
+  type Attentive,
+  AWAY,
   barOf,
   DONE,
   FREE,
@@ -123,7 +128,7 @@ export class RegisterPageServer {
   readonly #bases: Int32Array;
   /** The life of each entry that is in #bases. */
   readonly #lives: Int32Array;
-  #attentive = 0;
+  #attentive: Attentive = AWAY;
 
   /** `arena`: where the pages are. */
   constructor(table: SharedArrayBuffer, arena: SharedArrayBuffer) {
@@ -155,7 +160,7 @@ export class RegisterPageServer {
     let made = false;
     for (let entry = 0; entry < this.#bases.length; entry++) {
       const isOpen = this.#look(entry);
-      if (!isOpen) this.#setAttentive(entry, 0);
+      if (!isOpen) this.#setAttentive(entry, AWAY);
       if (this.#makeStores(entry, handler)) made = true;
       if (!isOpen) this.#bases[entry] = -1;
     }
@@ -163,17 +168,36 @@ export class RegisterPageServer {
   }
 
   /**
-   * Says in all pages whether the worker looks at them. After a `false` it must serve once more: a
-   * store may have been posted before the client could see that.
+   * Says in all pages how the worker looks at them. After AWAY it must serve once more: a store may
+   * have been posted before the client could see that.
    */
-  setAttentive(on: boolean): void {
-    this.#attentive = on ? 1 : 0;
-    for (let entry = 0; entry < this.#bases.length; entry++) this.#setAttentive(entry, this.#attentive);
+  setAttentive(value: Attentive): void {
+    if (value === this.#attentive) return;
+    this.#attentive = value;
+    for (let entry = 0; entry < this.#bases.length; entry++) this.#setAttentive(entry, value);
   }
 
-  #setAttentive(entry: number, value: number): void {
+  /**
+   * Says in all pages that the worker sleeps. It must serve once more, and then sleep until one of
+   * the bells changes; they are returned.
+   */
+  fallAsleep(): readonly WaitedWord[] {
+    const bells: WaitedWord[] = [];
+    const words = this.#pages;
+    for (const base of this.#bases) {
+      if (base < 0) continue;
+      const index = base + RegisterPage.word.bell;
+      // before the last look; pairs with the add in RegisterPageClient
+      bells.push({ words, index, shared: true, seen: Atomics.load(words, index) });
+    }
+    this.#attentive = AWAY; // a client that rings changes the word, so it is stored each time
+    this.setAttentive(ASLEEP);
+    return bells;
+  }
+
+  #setAttentive(entry: number, value: Attentive): void {
     const base = this.#bases[entry]!;
-    // pairs with the second load in RegisterPageClient.store
+    // pairs with the loads in RegisterPageClient
     if (base >= 0) Atomics.store(this.#pages, base + RegisterPage.word.attentive, value);
   }
 

@@ -55,6 +55,7 @@ const SIGNATURES = {
   fstatat: 'int fstatat(int dirfd, const char *path, void *buf, int flags)',
   seccomp: 'long syscall(long n, unsigned int op, unsigned int flags, void *arg)',
   syscall: 'long syscall(long n, uintptr_t a, uintptr_t b, uintptr_t c, void *d, uintptr_t e, uintptr_t f)',
+  futex_waitv: 'long syscall(long n, void *words, unsigned int count, unsigned int flags, void *until, int clock)',
   io_uring_setup: 'long syscall(long n, unsigned int entries, void *params)',
   io_uring_register: 'long syscall(long n, int fd, unsigned int op, void *arg, unsigned int count)',
   io_uring_enter:

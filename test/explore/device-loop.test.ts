@@ -27,8 +27,8 @@ const mutants = {
       this.#seen = rung;
       pollMemory();
       this.#serve();
-    } else {
-      pages.serve(endpoint);
+    } else if (pages.serve(endpoint)) {
+      this.#attention.accessed();
     }
     if (control.halting()) {
 `,
@@ -38,8 +38,8 @@ const mutants = {
       this.#seen = rung;
       pollMemory();
       this.#serve();
-    } else {
-      pages.serve(endpoint);
+    } else if (pages.serve(endpoint)) {
+      this.#attention.accessed();
     }
     if (halting) {
 `,

@@ -25,11 +25,9 @@ const mutants = {
     name: 'ring-before-posted',
     file,
     find: `    Atomics.store(words, state, POSTED); // pairs with the load in MailboxServer.serve
-    Atomics.add(words, Header.word.bell, 1);
-    Atomics.notify(words, Header.word.bell);
+    ring(words);
 `,
-    replace: `    Atomics.add(words, Header.word.bell, 1);
-    Atomics.notify(words, Header.word.bell);
+    replace: `    ring(words);
     Atomics.store(words, state, POSTED);
 `,
   },

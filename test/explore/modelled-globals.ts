@@ -53,6 +53,7 @@ export function modelledLibc(memory: ModelledMemory, model: () => LibcModel): ob
         return (...args: unknown[]) => {
           const run = model()[name];
           if (!run) throw new Error(`libc ${name} is not modelled by this scenario`);
+          if ('inSteps' in run) return run(...(args as never[]));
           const text = args.map((arg) => (typeof arg === 'object' ? JSON.stringify(arg) : String(arg))).join(', ');
           return memory.effect(`${name}(${text})`, () => run(...(args as never[])));
         };

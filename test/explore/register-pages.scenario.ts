@@ -3,7 +3,13 @@
  * page, or by the kernel, as it comes; and the kernel takes the page away.
  */
 import assert from 'node:assert/strict';
-import { DONE, RegisterPage, RegisterPageClient } from '../../iommu/abi/register-page.ts';
+import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
+import { NEVER } from '../../devices/kit/device.ts';
+import type { Dma } from '../../devices/kit/dma.ts';
+import type { Endpoint } from '../../devices/kit/endpoint.ts';
+import { DeviceLoop } from '../../devices/kit/loop.ts';
+import { AWAKE, AWAY, DONE, RegisterPage, RegisterPageClient } from '../../iommu/abi/register-page.ts';
+import { createPeerBox, PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../../iommu/bus/register-pages.ts';
 import {
   MAILBOX_BYTES,
@@ -13,6 +19,8 @@ import {
   REGION_CONFIG,
 } from '../../platform/mailbox.ts';
 import { wholeOf } from '../../platform/shared.ts';
+import { createSpinners, Spinners } from '../../platform/spinners.ts';
+import { futexModel } from './futex-model.ts';
 import { type ActorContext, defineScenario } from './scenario.ts';
 
 /**
@@ -27,7 +35,7 @@ const LOADS = 5;
 
 const VALUE = 0x55;
 const ONES = 0xffffffff;
-const PATIENCE = { takeMs: 0.04, doneMs: 0.04, looks: 1 };
+const PATIENCE = { takeMs: 0.04, wakeMs: 0.04, doneMs: 0.04, looks: 1 };
 
 function memory() {
   const table = createRegisterPages(1);
@@ -65,7 +73,7 @@ function storer({ page, mailbox, device }: Words, _: ActorContext, byPageOnly = 
   if (!posted && !byPageOnly) kernel.write(0, 4, 4, VALUE);
 }
 
-/** The device worker, as devices/kit/loop.ts: it looks at the pages, and then sleeps. */
+/** A device worker that only its mailbox wakes: it looks at the pages, and then sleeps. */
 function worker({ table, page, mailbox, device }: Words, context: ActorContext): void {
   const pages = new RegisterPageServer(table, page);
   const server = new MailboxServer(mailbox);
@@ -100,7 +108,7 @@ function worker({ table, page, mailbox, device }: Words, context: ActorContext):
     },
   };
   pages.serve(fromPage);
-  pages.setAttentive(true);
+  pages.setAttentive(AWAKE);
   Atomics.store(words, READY, 1);
   Atomics.notify(words, READY);
   let attentive = true;
@@ -110,7 +118,7 @@ function worker({ table, page, mailbox, device }: Words, context: ActorContext):
     server.serve(ordered);
     if (attentive) {
       attentive = false;
-      pages.setAttentive(false);
+      pages.setAttentive(AWAY);
       pages.serve(fromPage);
     }
     server.wait(seen, 1000);
@@ -155,7 +163,7 @@ function lateWorker({ table, page, device }: Words, context: ActorContext): void
     write: () => {},
   };
   pages.serve(registers);
-  pages.setAttentive(true);
+  pages.setAttentive(AWAKE);
   Atomics.store(words, READY, 1);
   Atomics.notify(words, READY);
   for (let look = 0; look < 4; look++) pages.serve(registers);
@@ -200,4 +208,92 @@ export const lateAnswer = defineScenario({
     assert.ok(words[4]! <= 1 && words[8]! <= 1, 'no load is made twice');
     assert.notEqual(new Int32Array(page)[RegisterPage.word.state], DONE, 'the next load can be made');
   },
+});
+
+/** The device worker with its own loop, which sleeps where the client's bell wakes it. */
+function sleeper({ table, page, mailbox, device, control }: BellWords, context: ActorContext): void {
+  const words = new Int32Array(device);
+  const endpoint = {
+    read: (region: number) =>
+      context.effect('load', () => {
+        if (region !== REGION_CONFIG) words[LOADS]!++;
+        return { lo: words[REGISTER]!, hi: 0 };
+      }),
+    write: (_region: number, _at: number, _size: number, lo: number) =>
+      context.effect('store', () => {
+        assert.equal(words[GONE], 0, 'an access by a page that was taken away');
+        words[REGISTER] = lo;
+        words[STORES]!++;
+      }),
+    run: () => NEVER,
+  };
+  new DeviceLoop({
+    pages: new RegisterPageServer(table, page),
+    spinners: new Spinners(createSpinners(), 0),
+    endpoint: endpoint as unknown as Endpoint,
+    mailbox,
+    peers: new PeerServer(createPeerBox(), []),
+    control: new DeviceControl(control),
+    dma: { idle: () => {} } as unknown as Dma,
+    clock: () => 0,
+    pollMemory: () => {},
+    announce: () => {
+      Atomics.store(words, READY, 1);
+      Atomics.notify(words, READY);
+    },
+  }).run();
+}
+
+/** The board wakes the worker for something else, by its mailbox alone. */
+function kernelReader({ mailbox, device }: BellWords): void {
+  Atomics.wait(new Int32Array(device), READY, 0);
+  assert.equal(new MailboxClient(mailbox).read(REGION_CONFIG, 0, 4).lo, 0);
+}
+
+const bellMemory = () => ({
+  ...memory(),
+  control: new SharedArrayBuffer(CONTROL_BYTES),
+  kick: new SharedArrayBuffer(4),
+});
+type BellWords = ReturnType<typeof bellMemory>;
+
+const bellParts = {
+  file: import.meta.url,
+  memory: bellMemory,
+  names: (buffer: string, word: number) => (buffer === 'page' && word === 35 ? 'bell' : names(buffer, word)),
+  daemons: ['sleeper'],
+  libc: ({ kick }: Record<string, SharedArrayBuffer>) => futexModel(kick!),
+};
+
+/** A store alone wakes a worker that sleeps. */
+export const bellOfAStore = defineScenario({
+  ...bellParts,
+  name: 'bell-of-a-store',
+  actors: { storer: (words: BellWords, context: ActorContext) => storer(words, context, true), sleeper },
+  check: ({ device }) => assert.equal(new Int32Array(device!)[STORES], 1, 'the store is made once'),
+});
+
+/** A store and a load, each of which may find the worker asleep. */
+export const bellOfALoad = defineScenario({
+  ...bellParts,
+  name: 'bell-of-a-load',
+  actors: { client, sleeper },
+  check: ({ device }) => {
+    const words = new Int32Array(device!);
+    assert.deepEqual([words[STORES], words[LOADS]], [1, 1], 'each access is made once');
+  },
+});
+
+/** A worker that sleeps on pages hears its mailbox, too. */
+export const bellOfTheMailbox = defineScenario({
+  ...bellParts,
+  name: 'bell-of-the-mailbox',
+  actors: { kernelReader, sleeper },
+});
+
+/** A page goes while its worker sleeps on it. */
+export const bellTakenAway = defineScenario({
+  ...bellParts,
+  name: 'bell-taken-away',
+  actors: { storer: (words: BellWords, context: ActorContext) => storer(words, context, true), revoker, sleeper },
 });

@@ -1,20 +1,30 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { accesses, lateAnswer, loneStore, takenAway } from './register-pages.scenario.ts';
+import {
+  accesses,
+  bellOfALoad,
+  bellOfAStore,
+  bellOfTheMailbox,
+  bellTakenAway,
+  lateAnswer,
+  loneStore,
+  takenAway,
+} from './register-pages.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
 
 const client = 'iommu/abi/register-page.ts';
 const server = 'iommu/bus/register-pages.ts';
+const loop = 'devices/kit/loop.ts';
 
 const mutants = {
   noLookAfterTheStore: {
     name: 'no-look-after-the-store',
     file: client,
-    find: '    if (Atomics.load(words, attentive) === 0) this.#pass();\n',
-    replace: '',
+    find: 'if (this.#ring() === AWAY) this.#pass();',
+    replace: 'this.#ring();',
   },
   storePublishedTooEarly: {
     name: 'store-published-too-early',
@@ -86,6 +96,50 @@ const mutants = {
     find: 'if (!this.#exchange(base, SERVING, DONE)) this.#exchange(base, ABANDONED, FREE);',
     replace: 'Atomics.store(words, base + RegisterPage.word.state, DONE);',
   },
+  bellThatWakesNobody: {
+    name: 'bell-that-wakes-nobody',
+    file: client,
+    find: '      futexWake({ words, index: bell, shared: true });\n',
+    replace: '',
+  },
+  ringBeforeTheStore: {
+    name: 'ring-before-the-store',
+    file: client,
+    find: `    Atomics.store(words, produced, this.#produced); // pairs with the load in RegisterPageServer
+`,
+    replace: `    this.#ring();
+    Atomics.store(words, produced, this.#produced);
+    if (Atomics.load(words, attentive) !== AWAY) return true;
+`,
+  },
+  lastLookBeforeTheWord: {
+    name: 'last-look-before-the-word',
+    file: loop,
+    find: `    const bells = this.#wakeable() ? pages.fallAsleep() : [];
+    if (bells.length === 0) pages.setAttentive(AWAY);
+    if (pages.serve(endpoint)) return;`,
+    replace: `    if (pages.serve(endpoint)) return;
+    const bells = this.#wakeable() ? pages.fallAsleep() : [];
+    if (bells.length === 0) pages.setAttentive(AWAY);`,
+  },
+  bellHeardAfterTheLook: {
+    name: 'bell-heard-after-the-look',
+    file: loop,
+    find: 'else this.#server.waitWith(this.#seen, bells, ms);',
+    replace: 'else this.#server.waitWith(this.#seen, pages.fallAsleep(), ms);',
+  },
+  mailboxDoesNotWakeIt: {
+    name: 'mailbox-does-not-wake-it',
+    file: 'platform/mailbox.ts',
+    find: '  if (Atomics.load(words, Header.word.inLinux) !== 0) futexWake(bellOf(words));\n',
+    replace: '',
+  },
+  sleepsOnThePagesAlone: {
+    name: 'sleeps-on-the-pages-alone',
+    file: 'platform/mailbox.ts',
+    find: 'futexWaitAny([{ ...bellOf(words), seen }, ...others], timeoutMs);',
+    replace: 'futexWaitAny(others, timeoutMs);',
+  },
 } as const satisfies Record<string, Mutant>;
 
 /** One preemption for each exchange of an access, and one for a worker that comes late. */
@@ -99,6 +153,13 @@ describe('registers by a page of shared memory', () => {
   it('answer no load with the value of an earlier one', () => holds(lateAnswer, LATE));
 });
 
+describe('a worker that sleeps on the bells of its pages', () => {
+  it('is woken by a store that nothing follows', () => holds(bellOfAStore, BOUND));
+  it('is woken by a load', () => holds(bellOfALoad, { preemptions: 2 }));
+  it('is woken by its mailbox', () => holds(bellOfTheMailbox, BOUND));
+  it('lets a page go on which it sleeps', () => holds(bellTakenAway, { preemptions: 2 }));
+});
+
 describe('seeded bugs of register pages', () => {
   it.each([
     { mutant: mutants.noLookAfterTheStore, scenario: loneStore, kind: 'check' },
@@ -109,6 +170,12 @@ describe('seeded bugs of register pages', () => {
     { mutant: mutants.closedPageStaysKnown, scenario: takenAway, kind: 'threw' },
     { mutant: mutants.givesUpWithoutAWord, scenario: lateAnswer, kind: 'check' },
     { mutant: mutants.nextLoadDoesNotWait, scenario: lateAnswer, kind: 'check' },
+    { mutant: mutants.bellThatWakesNobody, scenario: bellOfAStore, kind: 'check' },
+    { mutant: mutants.ringBeforeTheStore, scenario: bellOfAStore, kind: 'check' },
+    { mutant: mutants.lastLookBeforeTheWord, scenario: bellOfAStore, kind: 'check' },
+    { mutant: mutants.bellHeardAfterTheLook, scenario: bellOfAStore, kind: 'check' },
+    { mutant: mutants.mailboxDoesNotWakeIt, scenario: bellOfTheMailbox, kind: 'deadlock' },
+    { mutant: mutants.sleepsOnThePagesAlone, scenario: bellOfTheMailbox, kind: 'deadlock' },
     { mutant: mutants.doneAfterAll, scenario: lateAnswer, kind: 'check' },
   ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, kind }) =>
     findsMutant(scenario, mutant, kind, scenario === lateAnswer ? LATE : BOUND),

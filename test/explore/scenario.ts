@@ -28,6 +28,9 @@ export interface ActorContext {
  */
 export type LibcModel = Readonly<Record<string, (...args: never[]) => unknown>>;
 
+/** A function of a LibcModel that is no step of its own: its accesses to the buffers are steps. */
+export const inSteps = <F extends (...args: never[]) => unknown>(run: F): F => Object.assign(run, { inSteps: true });
+
 /**
  * When a bounded Atomics.wait may time out. `never`: a lost wake-up is a deadlock. `idle`: when no
  * actor can run otherwise, as if time-outs were far away. `any`: at every scheduling point, each

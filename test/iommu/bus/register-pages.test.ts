@@ -3,6 +3,9 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import {
   ABANDONED,
+  ASLEEP,
+  AWAKE,
+  AWAY,
   FREE,
   POSTED,
   QUEUE,
@@ -14,7 +17,7 @@ import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../.
 import type { MailboxHandler } from '../../../platform/mailbox.ts';
 import { newPart, within } from '../../../platform/shared.ts';
 
-const PATIENCE = { takeMs: 0, doneMs: 0, looks: 1 };
+const PATIENCE = { takeMs: 0, wakeMs: 0, doneMs: 0, looks: 1 };
 /** BAR 0 has 16 bytes, BAR 2 has 4 KiB; no other is reached. */
 const SIZES = [16, 0, 4096, 0, 0, 0];
 
@@ -50,7 +53,7 @@ beforeEach(() => {
   passes = 0;
   kernel.open(kernel.take(part, { sizes: SIZES, widest: 8 })!);
   worker.serve(device);
-  worker.setAttentive(true);
+  worker.setAttentive(AWAKE);
   client = new RegisterPageClient(
     part,
     () => {
@@ -103,7 +106,7 @@ describe('a register page', () => {
   });
 
   it('takes no access while the worker does not look', () => {
-    worker.setAttentive(false);
+    worker.setAttentive(AWAY);
 
     expect([client.load(0, 0, 4), client.store(0, 0, 4, 1, 0)]).toEqual([false, false]);
 
@@ -133,7 +136,7 @@ describe('a register page', () => {
       const result = store(...args);
       if (Number(result) === 1) {
         Atomics.store = store;
-        worker.setAttentive(false); // right after the store was published
+        worker.setAttentive(AWAY); // right after the store was published
       }
       return result;
     }) as typeof store;
@@ -144,6 +147,35 @@ describe('a register page', () => {
     }
 
     expect([passes, accesses]).toEqual([1, ['w4 0:0=9']]);
+  });
+
+  it('rings a worker that sleeps, once for all that is posted until it looks', () => {
+    const [bell] = worker.fallAsleep();
+    const states = [0, 4, 8].map((at) => {
+      const before = words[RegisterPage.word.attentive];
+      client.store(0, at, 4, 9, 0);
+      return before;
+    });
+
+    expect(states).toEqual([ASLEEP, AWAKE, AWAKE]);
+    expect(bell!.words[bell!.index]).toBe(bell!.seen + 1);
+    expect(passes).toBe(0);
+    worker.fallAsleep();
+    expect(words[RegisterPage.word.attentive]).toBe(ASLEEP);
+  });
+
+  it('rings for a load, too', () => {
+    const [bell] = worker.fallAsleep();
+
+    expect(load(0, 8, 4)).toBe(9);
+    expect(bell!.words[bell!.index]).toBe(bell!.seen + 1);
+  });
+
+  it('has no bell when it is taken away', () => {
+    kernel.beginClose(0);
+    worker.serve(device);
+
+    expect(worker.fallAsleep()).toEqual([]);
   });
 
   it('carries what was posted when it is taken away, and nothing after', () => {

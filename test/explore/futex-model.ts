@@ -1,0 +1,21 @@
+/** platform/libc/futex.ts as scenarios model it: all sleepers sleep on the one word of `kick`. */
+import type { WaitedWord } from '../../platform/libc/futex.ts';
+import { inSteps, type LibcModel } from './scenario.ts';
+
+export function futexModel(kick: SharedArrayBuffer): LibcModel {
+  const kicks = new Int32Array(kick);
+  return {
+    hasFutexWaitAny: () => true,
+    futexWake: inSteps(() => {
+      Atomics.add(kicks, 0, 1);
+      Atomics.notify(kicks, 0);
+    }),
+    futexWaitAny: inSteps((list: readonly WaitedWord[], timeoutMs: number) => {
+      for (;;) {
+        const seen = Atomics.load(kicks, 0); // before the words: Linux compares and sleeps in one step
+        if (list.some((word) => Atomics.load(word.words, word.index) !== word.seen)) return;
+        if (Atomics.wait(kicks, 0, seen, timeoutMs) === 'timed-out') return;
+      }
+    }),
+  };
+}

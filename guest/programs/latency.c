@@ -27,7 +27,7 @@
 #define MTIME (*(volatile u64 *)0x200bff8ul) /* 10 MHz */
 #define SETTLE 10000000ul /* a second */
 #define ROUNDS 2001
-#define WARM_UP 500
+#define WARM_UP 2500 /* until the code that makes an access is compiled */
 
 static u64 regs;
 static volatile u64 interrupted_at;

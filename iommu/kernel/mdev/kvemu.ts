@@ -108,7 +108,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
     return this.#unpinAll([{ vpn, nrPages }])?.then(() => 0) ?? 0;
   }
 
-  async #rw(arg: UserArg, { task }: Caller): Promise<number> {
+  #rw(arg: UserArg, { task }: Caller): number | Promise<number> {
     const { argsz, flags, iova, size } = KvemuRw.read(arg.copyIn(KvemuRw.size));
     if (size > MAX_RW) throw e2big(`KVEMU_RW: ${size} bytes`);
     const length = Number(size);
@@ -117,9 +117,12 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
     }
     const write = (flags & KVEMU_RW_FLAG_WRITE) !== 0;
     const data = write ? bytesOf(arg.copyIn(length, KvemuRw.size)) : new Uint8Array(length);
-    await this.#service.dmaRw({ ...splitIova(iova), data, write, caller: task });
-    if (!write) arg.copyOut(KvemuRw.size, data);
-    return 0;
+    const copied = (): number => {
+      if (!write) arg.copyOut(KvemuRw.size, data);
+      return 0;
+    };
+    const sleeping = this.#service.dmaRw({ ...splitIova(iova), data, write, caller: task });
+    return sleeping instanceof Promise ? sleeping.then(copied) : copied();
   }
 
   #takeLog(arg: UserArg): number {

@@ -53,8 +53,8 @@ export class MediatedService {
     return iommu.unpinPages(vpn, nrPages);
   }
 
-  /** vfio_dma_rw. Returns whether it had to sleep until a vaddr was valid. */
-  async dmaRw(request: RwRequest): Promise<boolean> {
+  /** vfio_dma_rw: ContainerIommu.dmaRw. */
+  dmaRw(request: RwRequest): boolean | Promise<boolean> {
     const iommu = this.#container(this.#openGroup());
     if (!iommu.dmaRw) throw notSupported('dma_rw');
     return iommu.dmaRw(request);

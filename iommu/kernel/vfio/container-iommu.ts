@@ -104,8 +104,8 @@ export interface ContainerIommu {
    * Returns how many pages were in a mapping (MDV-4). A promise when it has to wait for the lock.
    */
   unpinPages?(vpn: number, nrPages: number): number | Promise<number>;
-  /** Returns whether it had to sleep until a vaddr was valid. */
-  dmaRw?(request: RwRequest): Promise<boolean>;
+  /** Returns whether it had to sleep until a vaddr was valid. A promise only when it waits. */
+  dmaRw?(request: RwRequest): boolean | Promise<boolean>;
 }
 
 /** For /dev/livevmm. */

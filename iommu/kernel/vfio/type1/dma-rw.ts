@@ -17,32 +17,44 @@ import type { VfioIommu } from './vfio-iommu.ts';
 
 /**
  * Copies entry by entry. Bytes copied before an error stay copied. Sleeps while the entry's vaddr
- * is invalid, and returns whether it slept.
+ * is invalid, and returns whether it slept; a promise only if it sleeps, or waits for the lock.
  */
-export async function dmaRw(iommu: VfioIommu, request: RwRequest): Promise<boolean> {
+// HOT: (`npm run bench`, mediated)
+export function dmaRw(iommu: VfioIommu, request: RwRequest): boolean | Promise<boolean> {
   if (request.data.length === 0) throw einval('dma_rw: no bytes');
-  while (iommu.lock.held) await iommu.lock.held;
-  refuseInvalid(iommu);
+  return iommu.lock.enter(() => {
+    refuseInvalid(iommu);
+    return copyFrom(iommu, request, { done: 0, vpn: request.vpn, offset: request.offset, slept: false });
+  });
+}
+
+/** How far an access has come. */
+interface Progress {
+  done: number;
+  vpn: number;
+  offset: number;
+  slept: boolean;
+}
+
+function copyFrom(iommu: VfioIommu, request: RwRequest, progress: Progress): boolean | Promise<boolean> {
   const { data, caller, killed = caller?.killed } = request;
-  let { vpn, offset } = request;
-  let slept = false;
-  for (let done = 0; done < data.length; ) {
+  while (progress.done < data.length) {
+    const { done, vpn, offset } = progress;
     const entry = iommu.findUser(vpn);
     if (entry?.vaddrInvalid) {
-      await sleepOnVaddr(iommu, killed);
-      slept = true;
-      while (iommu.lock.held) await iommu.lock.held;
-      continue; // VAD-2: from scratch
+      progress.slept = true;
+      // VAD-2: from scratch
+      return sleepOnVaddr(iommu, killed).then(() => iommu.lock.enter(() => copyFrom(iommu, request, progress)));
     }
     if (!entry) throw einval(`dma_rw: no mapping at iova page ${hex(vpn)}`);
     const inEntry = (entry.end - vpn) * PAGE_SIZE - offset;
     const part = data.subarray(done, done + inEntry);
     copyChunk(iommu, entry, { ...request, vpn, offset, data: part });
-    done += part.length;
-    vpn = entry.end % IOVA_END;
-    offset = 0;
+    progress.done += part.length;
+    progress.vpn = entry.end % IOVA_END;
+    progress.offset = 0;
   }
-  return slept;
+  return progress.slept;
 }
 
 function copyChunk(iommu: VfioIommu, entry: DmaEntry, { vpn, offset, data, write, caller }: RwRequest): void {

@@ -176,7 +176,7 @@ export class Type1 implements ContainerIommu {
     return this.#iommu.lock.enter(() => unpinPages(this.#iommu, vpn, nrPages));
   }
 
-  dmaRw(request: RwRequest): Promise<boolean> {
+  dmaRw(request: RwRequest): boolean | Promise<boolean> {
     return dmaRw(this.#iommu, request);
   }
 

@@ -12,7 +12,7 @@ import {
 import { type PeerMappings, type ProfileName, profileOf } from '../../../../../iommu/kernel/core/profile.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import type { RiscvIommu } from '../../../../../iommu/kernel/driver/riscv-iommu.ts';
-import type { IommuGroup } from '../../../../../iommu/kernel/vfio/container-iommu.ts';
+import type { IommuGroup, RwRequest } from '../../../../../iommu/kernel/vfio/container-iommu.ts';
 import { type Type1, Type1Driver } from '../../../../../iommu/kernel/vfio/type1/type1.ts';
 import type { Type1Parameters } from '../../../../../iommu/kernel/vfio/type1/vfio-iommu.ts';
 import { SysError } from '../../../../../platform/errno.ts';
@@ -95,6 +95,11 @@ export class TestContainer {
 
   unmapAll(): bigint {
     return this.unmap(0, 0, ALL);
+  }
+
+  /** dma_rw, also where it need not wait. */
+  async access(request: RwRequest): Promise<boolean> {
+    return this.type1.dmaRw(request);
   }
 
   /** IOMMU_GET_INFO: the caller's bytes afterwards, 0xee where nothing was written. */

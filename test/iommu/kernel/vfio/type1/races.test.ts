@@ -88,7 +88,7 @@ describe('who sleeps on an invalid vaddr (5.12)', () => {
     invalidate(16);
     const data = new Uint8Array(1);
     const caller = container.process.task();
-    const reading = container.type1.dmaRw({ vpn: 16, offset: 0, data, write: false, caller, killed: caller.killed });
+    const reading = container.access({ vpn: 16, offset: 0, data, write: false, caller, killed: caller.killed });
     const pinning = pin(16, 1);
     expect([await settle(reading), await settle(pinning)]).toEqual(['asleep', 'asleep']);
     container.unmap(16 * PAGE, 4 * PAGE);
@@ -103,7 +103,7 @@ describe('who sleeps on an invalid vaddr (5.12)', () => {
     startMediated();
     invalidate(16);
     const stop = new AbortController();
-    const access = container.type1.dmaRw({
+    const access = container.access({
       vpn: 16,
       offset: 0,
       data: new Uint8Array(8),
@@ -131,7 +131,7 @@ describe('who sleeps on an invalid vaddr (5.12)', () => {
   it('RACE-9, CORE-11: the close of the container ends pin_pages and dma_rw, and leaves the entries', async () => {
     startMediated();
     invalidate(16);
-    const access = container.type1.dmaRw({ vpn: 16, offset: 0, data: new Uint8Array(8), write: false });
+    const access = container.access({ vpn: 16, offset: 0, data: new Uint8Array(8), write: false });
     const pinning = pin(16, 1);
     expect([await settle(access), await settle(pinning)]).toEqual(['asleep', 'asleep']);
     container.type1.containerClosed();
@@ -216,7 +216,7 @@ describe('an exec update', () => {
     invalidate(16);
     expect(errnoOf(() => container.type1.attachGroup(container.emulatedGroup, container.process.task()))).toBe('EBUSY');
     expect(await settle(pin(20, 1))).toBe('EBUSY');
-    const access = container.type1.dmaRw({ vpn: 20, offset: 0, data: new Uint8Array(1), write: false });
+    const access = container.access({ vpn: 20, offset: 0, data: new Uint8Array(1), write: false });
     expect(await settle(access)).toBe('EBUSY');
   });
 

@@ -3,6 +3,7 @@
  * lives until power-off (docs/DESIGN.md, "Three lifetimes").
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { CALL_PAGES } from '../../iommu/abi/call-page.ts';
 import type { Memlock, RamHashReply } from '../../iommu/abi/control.ts';
 import { placeInObject } from '../../iommu/abi/device-object.ts';
 import { createBarGate } from '../../iommu/bus/bar-gate.ts';
@@ -84,8 +85,8 @@ type KernelBoot = Omit<
   'listener' | 'life' | 'physical' | 'physicalPort' | 'mediated' | 'board' | 'boardReply'
 >;
 
-/** One for each task channel that can be, and some for each device. */
-const NR_PAGES = 4608;
+/** Room for a call page of each task channel that can be, and for some pages of each device. */
+const NR_PAGES = 4608 * CALL_PAGES;
 const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 
 export class Board {

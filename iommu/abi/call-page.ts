@@ -1,7 +1,8 @@
 /**
- * The call page: one page of shared memory beside a task channel, through which the thread's short
- * calls pass while the kernel looks at it. It only makes calls faster. Every call can go by the
- * socket, and the answer to a call of the page may come there.
+ * The call page: shared memory beside a task channel, through which the thread's short calls pass
+ * while the kernel looks at it. It only makes calls faster. Every call can go by the socket, and
+ * the answer to a call of the page may come there. It has two pages, so a call can move a page of
+ * data. Earlier builds know the first one only: either side takes it as it finds it.
  *
  * `state` goes FREE → POSTED (client) → SERVING (kernel) → DONE (kernel) → FREE (client). Three
  * exchanges leave this way. POSTED → FREE: nobody has taken the call, and the client makes it by
@@ -18,8 +19,9 @@ import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s } from '
 import type { FileRequest, Reply } from './wire.ts';
 
 const HEADER_BYTES = 256;
+export const CALL_PAGES = 2;
 /** The most bytes of an argument or a result. */
-export const CALL_PAGE_DATA = PAGE_SIZE - HEADER_BYTES;
+export const CALL_PAGE_DATA = CALL_PAGES * PAGE_SIZE - HEADER_BYTES;
 
 const Page = defineShared('call page', {
   state: atomic32, // publishes all other fields in both directions
@@ -89,19 +91,19 @@ export class CallPageClient {
       this.#setLong(arg);
       return this.#pass(OP_IOCTL_NUMBER, fd, 0);
     }
-    if (arg.length > CALL_PAGE_DATA) return 'refused';
+    if (arg.length > this.#data.length) return 'refused';
     this.#data.set(arg);
     return this.#pass(OP_IOCTL_BYTES, fd, arg.length);
   }
 
   pread(fd: number, offset: number | bigint, length: number): Passed {
-    if (typeof offset === 'bigint' || length > CALL_PAGE_DATA || !this.#open()) return 'refused';
+    if (typeof offset === 'bigint' || length > this.#data.length || !this.#open()) return 'refused';
     this.#setLong(offset);
     return this.#pass(OP_PREAD, fd, length);
   }
 
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): Passed {
-    if (typeof offset === 'bigint' || data.length > CALL_PAGE_DATA || !this.#open()) return 'refused';
+    if (typeof offset === 'bigint' || data.length > this.#data.length || !this.#open()) return 'refused';
     this.#setLong(offset);
     this.#data.set(data);
     return this.#pass(OP_PWRITE, fd, data.length);
@@ -196,7 +198,7 @@ export class CallPageServer {
     const nr = words[Page.word.nr]! >>> 0;
     const long = words[Page.word.hi]! * TWO_32 + (words[Page.word.lo]! >>> 0);
     const length = words[Page.word.length]! >>> 0;
-    if (length > CALL_PAGE_DATA || !Number.isSafeInteger(long)) throw eproto('malformed call in a page');
+    if (length > this.#data.length || !Number.isSafeInteger(long)) throw eproto('malformed call in a page');
     switch (op) {
       case OP_IOCTL_NUMBER:
         return { op: 'ioctl', fd, nr, arg: long };
@@ -215,7 +217,7 @@ export class CallPageServer {
     const words = this.#words;
     const { ret, out } = reply;
     if (Object.keys(reply).length > (out ? 2 : 1)) return this.#toSocket(); // it says more
-    if (out && out.length > CALL_PAGE_DATA) return this.#toSocket();
+    if (out && out.length > this.#data.length) return this.#toSocket();
     words[Page.word.ret] = ret;
     words[Page.word.out] = out ? out.length : -1;
     if (out) this.#data.set(out);

@@ -2,6 +2,7 @@
  * The pages of shared memory of one task channel: its call page, and of each device its register
  * page and its interrupt page.
  */
+import { CALL_PAGES } from '../../iommu/abi/call-page.ts';
 import type { Request } from '../../iommu/abi/wire.ts';
 import { close } from '../../platform/libc/fd.ts';
 import { Reservation } from '../../platform/memory.ts';
@@ -55,7 +56,7 @@ export class ClientPages {
     const { object } = askForObject(this.#socket, request);
     if (object === undefined) return undefined;
     try {
-      this.#arena ??= new PageArena(new Reservation(MOST_PAGES * PAGE_SIZE).buffer);
+      this.#arena ??= new PageArena(new Reservation(MOST_PAGES * CALL_PAGES * PAGE_SIZE).buffer, CALL_PAGES);
       return this.#arena.map(object);
     } finally {
       close(object);

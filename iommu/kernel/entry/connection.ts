@@ -10,6 +10,7 @@ import { close } from '../../../platform/libc/fd.ts';
 import { sendWithFd } from '../../../platform/libc/pass-fd.ts';
 import type { PageArena } from '../../../platform/page-arena.ts';
 import { socketInode, threadOf } from '../../../platform/process.ts';
+import { CALL_PAGES } from '../../abi/call-page.ts';
 import type { Memlock } from '../../abi/control.ts';
 import {
   DEVICE_FD_PATH,
@@ -222,7 +223,7 @@ export class Connection {
 
   #giveCallPage(role: ChannelRole, pass: (fd: number) => void): void {
     if (role.door) throw ebusy('the channel has a page');
-    const page = this.#hall.pages.make('call page', pass);
+    const page = this.#hall.pages.make('call page', pass, CALL_PAGES);
     const isOwn = role.channel.task.pid === this.#peer.pid;
     const door = new CallDoor(page, role.channel, isOwn ? OWN_CALLS : TRAPPED_CALLS, (work) => this.#guarded(work));
     role.door = door;

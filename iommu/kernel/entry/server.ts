@@ -11,6 +11,7 @@ import { Reservation } from '../../../platform/memory.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { PageArena } from '../../../platform/page-arena.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
+import { CALL_PAGES } from '../../abi/call-page.ts';
 import type { Memlock } from '../../abi/control.ts';
 import { ProcessTable } from '../core/task.ts';
 import { Attention } from './attention.ts';
@@ -23,7 +24,7 @@ import { Turns } from './turns.ts';
 /** A connection without a hello by then is dropped. */
 const HELLO_TIMEOUT_MS = 10_000;
 
-const OWN_PAGES = 1024;
+const OWN_PAGES = 1024 * CALL_PAGES;
 
 /**
  * SO_PEERCRED has no pid for a process in a PID namespace that is not below ours. Such a process
@@ -61,7 +62,7 @@ export class Server {
       processes: new ProcessTable(),
       turns: new Turns(),
       attention: new Attention(),
-      pages: new PageArena(options.pages ?? new Reservation(OWN_PAGES * PAGE_SIZE).buffer),
+      pages: new PageArena(options.pages ?? new Reservation(OWN_PAGES * PAGE_SIZE).buffer, CALL_PAGES),
     };
     this.#net = createServer((socket) => this.#connected(socket));
   }

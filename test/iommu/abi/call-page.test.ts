@@ -1,10 +1,17 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { CALL_PAGE_DATA, CallPageClient, CallPageServer, type Passed } from '../../../iommu/abi/call-page.ts';
+import {
+  CALL_PAGE_DATA,
+  CALL_PAGES,
+  CallPageClient,
+  CallPageServer,
+  type Passed,
+} from '../../../iommu/abi/call-page.ts';
 import type { FileRequest, Reply } from '../../../iommu/abi/wire.ts';
 import { SysError } from '../../../platform/errno.ts';
-import { newPart, type SharedPart } from '../../../platform/shared.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
+import { newPart, type SharedPart, within } from '../../../platform/shared.ts';
 
 /** A clock that the client looks at: at each look, the kernel may do something. */
 const PATIENCE = { takeMs: 50, answerMs: 50, looks: 1 };
@@ -14,7 +21,7 @@ let server: CallPageServer;
 let client: CallPageClient;
 
 beforeEach(() => {
-  page = newPart(4096);
+  page = newPart(CALL_PAGES * PAGE_SIZE);
   server = new CallPageServer(page);
   client = new CallPageClient(page, PATIENCE);
   server.setAttentive(true);
@@ -95,6 +102,39 @@ describe('a call by the page', () => {
   ])('is not for %s', (_, make) => {
     expect(make()).toBe('refused');
     expect(server.take()).toBeUndefined();
+  });
+
+  it('moves a page of data, there and back', () => {
+    const struct = new Uint8Array(40 + PAGE_SIZE).fill(7);
+    let seen: FileRequest | undefined;
+    const passed = call(
+      () => client.ioctl(3, 1, struct),
+      () => {
+        seen = server.take();
+        server.answer({ ret: 0, out: new Uint8Array(struct.length).fill(9) });
+      },
+    );
+    client.takeOut(struct);
+
+    expect([passed, seen]).toEqual([
+      'answered',
+      { op: 'ioctl', fd: 3, nr: 1, arg: new Uint8Array(40 + PAGE_SIZE).fill(7) },
+    ]);
+    expect(struct).toEqual(new Uint8Array(40 + PAGE_SIZE).fill(9));
+  });
+
+  it('of a client or host that knows one page only is short enough for that one', () => {
+    const one = within(page, 0, PAGE_SIZE);
+    const before = new CallPageClient(one, PATIENCE);
+    expect(before.ioctl(3, 1, new Uint8Array(PAGE_SIZE))).toBe('refused');
+    expect(before.pread(3, 0, PAGE_SIZE)).toBe('refused');
+    expect(before.pwrite(3, 0, new Uint8Array(PAGE_SIZE))).toBe('refused');
+
+    const earlier = new CallPageServer(one);
+    call(
+      () => client.pread(3, 0, PAGE_SIZE),
+      () => expect(() => earlier.take()).toThrow(expect.objectContaining({ code: 'EPROTO' })),
+    );
   });
 
   it('is not made while the kernel does not look', () => {

@@ -2,7 +2,7 @@
  * The call page of a program's thread (iommu/abi/call-page.ts): while the thread makes one call
  * after the other, short calls pass there, without waking the kernel's thread.
  */
-import { CallPageClient } from '../../../iommu/abi/call-page.ts';
+import { CALL_PAGES, CallPageClient } from '../../../iommu/abi/call-page.ts';
 import type { Reply, Request } from '../../../iommu/abi/wire.ts';
 import { codeOf } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
@@ -25,7 +25,7 @@ export class ThreadPages {
     const { object } = askForObject(socket, { op: 'page' });
     if (object === undefined) return undefined;
     try {
-      this.#arena ??= new PageArena(new Reservation(MOST_PAGES * PAGE_SIZE).buffer);
+      this.#arena ??= new PageArena(new Reservation(MOST_PAGES * CALL_PAGES * PAGE_SIZE).buffer, CALL_PAGES);
       return this.#arena.map(object);
     } catch (error) {
       if (codeOf(error) !== 'ENOMEM') throw error;

@@ -73,7 +73,7 @@ export async function benchCalls(progress: Progress): Promise<Figure[]> {
     const write = times(() => device.writeBar(0, LIVENESS, 4, { lo: 1, hi: 0 }));
     return [
       ...figures('a call that does nothing', nothing, 5),
-      ...figures('MAP_DMA and UNMAP_DMA of a page, two calls', pairs),
+      ...figures('MAP_DMA and UNMAP_DMA of a page, two calls', pairs, 20),
       ...figures('pread of a register, by the kernel', kernels),
       ...figures('read of a register, by its page', read, 2),
       ...figures('write of a register, by its page', write, 2),

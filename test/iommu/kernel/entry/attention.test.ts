@@ -72,19 +72,13 @@ describe('attention', () => {
     expect(door.attentive).toBe(true);
   });
 
-  it('does not come where calls have a distance', () => {
-    callBySocket();
-    clock += 0.2;
-    callBySocket();
-
-    expect(door.attentive).toBe(false);
-  });
-
   it.each([
-    [0.4, true],
-    [0.6, false],
-  ])("for a supervisor's calls that are %f ms apart: %s", (distance, comes) => {
-    door.pace = TRAPPED_CALLS;
+    ["a thread's own", 0.2, true, OWN_CALLS],
+    ["a thread's own", 0.3, false, OWN_CALLS],
+    ["a supervisor's", 0.4, true, TRAPPED_CALLS],
+    ["a supervisor's", 0.6, false, TRAPPED_CALLS],
+  ] as const)('for %s calls that are %f ms apart: %s', (_, distance, comes, pace) => {
+    door.pace = pace;
     callBySocket();
     clock += distance;
     callBySocket();

@@ -10,6 +10,7 @@ import {
   lateAnswer,
   loneStore,
   takenAway,
+  withoutBells,
 } from './register-pages.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
@@ -122,6 +123,12 @@ const mutants = {
     const bells = this.#wakeable() ? pages.fallAsleep() : [];
     if (bells.length === 0) pages.setAttentive(AWAY);`,
   },
+  asleepWithoutABell: {
+    name: 'asleep-without-a-bell',
+    file: loop,
+    find: '    if (bells.length === 0) pages.setAttentive(AWAY);\n',
+    replace: '',
+  },
   bellHeardAfterTheLook: {
     name: 'bell-heard-after-the-look',
     file: loop,
@@ -155,6 +162,7 @@ describe('registers by a page of shared memory', () => {
 
 describe('a worker that sleeps on the bells of its pages', () => {
   it('is woken by a store that nothing follows', () => holds(bellOfAStore, BOUND));
+  it('sleeps on its mailbox alone where Linux cannot wake it otherwise', () => holds(withoutBells, BOUND));
   it('is woken by a load', () => holds(bellOfALoad, { preemptions: 2 }));
   it('is woken by its mailbox', () => holds(bellOfTheMailbox, BOUND));
   it('lets a page go on which it sleeps', () => holds(bellTakenAway, { preemptions: 2 }));
@@ -173,6 +181,7 @@ describe('seeded bugs of register pages', () => {
     { mutant: mutants.bellThatWakesNobody, scenario: bellOfAStore, kind: 'check' },
     { mutant: mutants.ringBeforeTheStore, scenario: bellOfAStore, kind: 'check' },
     { mutant: mutants.lastLookBeforeTheWord, scenario: bellOfAStore, kind: 'check' },
+    { mutant: mutants.asleepWithoutABell, scenario: withoutBells, kind: 'check' },
     { mutant: mutants.bellHeardAfterTheLook, scenario: bellOfAStore, kind: 'check' },
     { mutant: mutants.mailboxDoesNotWakeIt, scenario: bellOfTheMailbox, kind: 'deadlock' },
     { mutant: mutants.sleepsOnThePagesAlone, scenario: bellOfTheMailbox, kind: 'deadlock' },

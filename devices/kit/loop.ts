@@ -1,7 +1,7 @@
 /**
  * The loop of a device worker. It serves register accesses, runs the device, goes idle, and sleeps
- * until the next deadline or the next ring of the bell. The loop owns its thread. It starts no
- * thread and waits on nothing else.
+ * until the next deadline or the next ring of a bell: its mailbox's, or a register page's. The loop
+ * owns its thread. It starts no thread and waits on nothing else.
  */
 import { AWAKE, AWAY } from '../../iommu/abi/register-page.ts';
 import type { PeerServer } from '../../iommu/bus/peer-cycles.ts';

@@ -1,8 +1,8 @@
 /**
  * The register page: one page of shared memory between a thread of a client and the worker of a
  * device, as a mapping of register BARs is on a machine with hardware. Loads and stores pass there
- * while the worker looks at the page, without the kernel. It only makes accesses faster: each can
- * be made by pread and pwrite of the device instead.
+ * without the kernel, while the worker looks at the page or can be rung. It only makes accesses
+ * faster: each can be made by pread and pwrite of the device instead.
  *
  * A load: `state` goes FREE → POSTED (client) → SERVING (worker) → DONE (worker) → FREE (client).
  * POSTED → FREE takes it back, when nobody has taken it. SERVING → ABANDONED (client) gives it up,
@@ -159,6 +159,7 @@ export class RegisterPageClient {
   #ring(): number {
     const words = this.#words;
     const { attentive, bell } = RegisterPage.word;
+    // after the access is published; pairs with the store in RegisterPageServer.#setAttentive
     const said = Atomics.load(words, attentive);
     // the next access finds it awake, and makes no system call
     if (said === ASLEEP && Atomics.compareExchange(words, attentive, ASLEEP, AWAKE) === ASLEEP) {

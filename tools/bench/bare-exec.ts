@@ -5,11 +5,11 @@
  */
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { execve } from '../../platform/libc/this-process.ts';
-import { successorEnv } from '../../vmm/live-update/successor-env.ts';
+import { nodeEnv } from '../../platform/node-env.ts';
 
 const FIRST_LINE = 'const now = process.hrtime.bigint(); process.stdout.write(String(now - BigInt(process.argv[1])))';
 
 setCloexec(1, false);
 setCloexec(2, false);
 const start = String(process.hrtime.bigint());
-execve(process.execPath, [process.execPath, '--eval', FIRST_LINE, start], successorEnv());
+execve(process.execPath, [process.execPath, '--eval', FIRST_LINE, start], nodeEnv());

@@ -3,6 +3,7 @@
  * (guest/programs/latency.c): registers, interrupts, DMA.
  */
 import { join } from 'node:path';
+import { nodeEnv } from '../../platform/node-env.ts';
 import { Child } from '../launch/child.ts';
 import { HostProcess } from '../launch/host.ts';
 import { guestPath } from '../launch/programs.ts';
@@ -37,7 +38,7 @@ async function measure(host: HostProcess): Promise<ReadonlyMap<string, Latency>>
     kernel: guestPath('latency'),
     qmp: join(host.dir, 'qmp.sock'),
   };
-  const vmm = new Child({ name: 'the VMM', argv: vmmArgv(plan), lifeline: true });
+  const vmm = new Child({ name: 'the VMM', argv: vmmArgv(plan), lifeline: true, env: nodeEnv() });
   const measured = new Map<string, Latency>();
   vmm.onLine('stdout', (line) => {
     const [, name, median, worst] = LINE.exec(line) ?? [];

@@ -9,6 +9,7 @@ import type { BoardOptions } from '../../devices/board/host.ts';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { execve } from '../../platform/libc/this-process.ts';
+import { nodeEnv } from '../../platform/node-env.ts';
 import { asTwoDashes } from '../../platform/one-dash.ts';
 import { listenUnix } from '../../platform/unix-listener.ts';
 import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../cli/command.ts';
@@ -95,13 +96,13 @@ const LONG = [
 /** Turns this process into the VMM. Its own fds close (FD_CLOEXEC); the terminal stays open. */
 function becomeVmm(argv: readonly string[]): never {
   for (const fd of [0, 1, 2]) setCloexec(fd, false);
-  return execve(argv[0]!, argv, process.env);
+  return execve(argv[0]!, argv, nodeEnv());
 }
 
 const TERMINAL = { stdio: ['inherit', 'inherit', 'inherit'], detached: false } as const;
 
 const startChild = (argv: readonly string[]): Child =>
-  new Child({ name: 'the VMM', argv, ...TERMINAL, lifeline: true });
+  new Child({ name: 'the VMM', argv, ...TERMINAL, lifeline: true, env: nodeEnv() });
 
 /** Resolves with the VMM's exit status. */
 async function follow(child: Child): Promise<number> {

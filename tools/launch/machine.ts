@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path';
 
+import { nodeEnv } from '../../platform/node-env.ts';
 import { HostClient } from '../clients/host-client.ts';
 import { QmpClient } from '../clients/qmp-client.ts';
 import { Child } from './child.ts';
@@ -127,7 +128,7 @@ async function startVmm<F extends FrameFacts>(
   const qmpSocket = join(dir, qmpName);
   const bdfs = devices.map(({ bdf }) => bdf);
   const argv = [...vmmArgv({ host, bdfs, memory, kernel, qmp: qmpSocket }), ...vmmOptions];
-  const child = new Child({ name: 'the VMM', argv, lifeline: true, ...(env ? { env } : {}) });
+  const child = new Child({ name: 'the VMM', argv, lifeline: true, env: nodeEnv(env) });
   try {
     const console = new GuestConsole<F>(child.stdout, child.stdin);
     await child.whileAlive(console.greeting); // the monitor listens before the guest runs

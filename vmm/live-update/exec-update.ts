@@ -7,6 +7,7 @@
  */
 import { close, getCloexec, setCloexec } from '../../platform/libc/fd.ts';
 import { execve } from '../../platform/libc/this-process.ts';
+import { nodeEnv } from '../../platform/node-env.ts';
 import {
   type AtRest,
   type CheckedPlan,
@@ -25,7 +26,6 @@ import { fromSnapshot, nodeOptions } from './node-options.ts';
 import { type Preparation, timesOf } from './preparation.ts';
 import type { Guardian } from './standby/guardian.ts';
 import { newStateFile } from './state-file.ts';
-import { successorEnv } from './successor-env.ts';
 import { fdsOf } from './survivors.ts';
 import { type TakenBack, takeBack } from './take-back.ts';
 import { withFds } from './update-state.ts';
@@ -104,7 +104,7 @@ function execSuccessor(
     const kept = writeState(stateFd, withFds(saved, all), plan);
     done();
     guardian?.watch(Object.values(fds), kept);
-    return execve(node, argv, successorEnv());
+    return execve(node, argv, nodeEnv());
   } catch (error) {
     for (const fd of closing) setCloexec(fd, true);
     if (!guardian) close(stateFd);

@@ -5,8 +5,8 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 
 import { koffiAddon } from '../../platform/libc/koffi.ts';
+import { nodeEnv } from '../../platform/node-env.ts';
 import { nodeOptions } from './node-options.ts';
-import { successorEnv } from './successor-env.ts';
 
 /** The program that makes a snapshot, and the bundle that the snapshot holds. */
 export const BUILDER = 'vmm-build-snapshot.cjs';
@@ -30,7 +30,7 @@ export function snapshotKey(node: string, entry: string): string {
   const facts = {
     node: [dev, ino, size, mtimeNs, ctimeNs].map(String),
     options: nodeOptions(),
-    env: Object.entries(successorEnv()).filter(([name]) => name.startsWith('NODE_')),
+    env: Object.entries(nodeEnv()).filter(([name]) => name.startsWith('NODE_')),
     folder,
     addon: addonOf(entry),
   };

@@ -7,7 +7,7 @@ import { getPriority, setPriority } from 'node:os';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { codeOf } from '../../platform/errno.ts';
-import { successorEnv } from './successor-env.ts';
+import { nodeEnv } from '../../platform/node-env.ts';
 import { limitTime } from './time-limit.ts';
 
 /** A run takes some 0.5 s of its own. On a busy machine most of its time is waiting for a CPU. */
@@ -41,7 +41,7 @@ export async function runSuccessor(
 ): Promise<SuccessorRun> {
   const startNs = monotonicNs();
   if (signal?.aborted) return { startNs, succeeded: false, end: 'was cancelled', output: '', errors: '' };
-  const child = spawn(node, words, { stdio, env: successorEnv() });
+  const child = spawn(node, words, { stdio, env: nodeEnv() });
   let reason: string | undefined;
   const kill = (why: string): void => {
     reason ??= why;

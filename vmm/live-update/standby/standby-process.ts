@@ -6,11 +6,11 @@ import { eproto, errnoNumber, SysError } from '../../../platform/errno.ts';
 import { close, setBlocking } from '../../../platform/libc/fd.ts';
 import { sendFds } from '../../../platform/libc/pass-fd.ts';
 import { connectUnixNow, socketPair } from '../../../platform/libc/unix-socket.ts';
+import { nodeEnv } from '../../../platform/node-env.ts';
 import type { Versioned } from '../../../platform/section.ts';
 import type { Channels } from '../migration/channels.ts';
 import { fromSnapshot, nodeOptions } from '../node-options.ts';
 import { encodeState } from '../state-file.ts';
-import { successorEnv } from '../successor-env.ts';
 import { fdsOf } from '../survivors.ts';
 import { Link } from './link.ts';
 import { connectedBy, type OtherProcess, startedBy } from './other-process.ts';
@@ -59,7 +59,7 @@ export class StandbyProcess {
     const numbers = [MESSAGES, FDS, ...snapshot.map(() => SNAPSHOT)].map(String);
     const child = spawn(node, [...nodeOptions(), ...start, entry, STANDBY, ...numbers], {
       stdio: ['inherit', 'inherit', 'inherit', theirMessages, theirFds, ...snapshot],
-      env: successorEnv(),
+      env: nodeEnv(),
     });
     close(theirMessages);
     close(theirFds);

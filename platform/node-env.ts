@@ -1,4 +1,4 @@
-/** The environment of the new image. */
+/** The environment of a node that is to start soon: a VMM, and each image that replaces it. */
 
 const TUNABLES = 'GLIBC_TUNABLES';
 /**
@@ -14,7 +14,7 @@ const HUGE_PAGES = [
   'glibc.malloc.trim_threshold=268435456',
   'glibc.malloc.arena_max=1',
 ].join(':');
-/** Says that GLIBC_TUNABLES is an earlier image's, so a later build may set it otherwise. */
+/** Says that we have set GLIBC_TUNABLES, so a later build may set it otherwise. */
 const OURS = 'LIVEVMM_TUNABLES';
 
 /**
@@ -24,7 +24,7 @@ const OURS = 'LIVEVMM_TUNABLES';
  *   system before it runs its first line (65 ms measured), and a VMM speaks no TLS.
  * - It has GLIBC_TUNABLES, unless the user has set that.
  */
-export function successorEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+export function nodeEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   const { NODE_EXTRA_CA_CERTS: _, ...rest } = env;
   const users = rest[TUNABLES] !== undefined && rest[TUNABLES] !== rest[OURS];
   return users ? rest : { ...rest, [TUNABLES]: HUGE_PAGES, [OURS]: HUGE_PAGES };

@@ -1,6 +1,5 @@
 /** The entropy device (virtio 1.3 §5.4): it fills whatever buffers the driver gives. */
-import { randomFillSync } from 'node:crypto';
-
+import { fillRandom } from '../../platform/random.ts';
 import type { VirtioKind } from './device.ts';
 import { lengthOf, scatter } from './queue.ts';
 
@@ -16,7 +15,7 @@ export const entropy = (): VirtioKind => ({
   config: new Uint8Array(),
   work(queue, _index, memory) {
     for (let chain = queue.take(); chain; chain = queue.take()) {
-      const bytes = randomFillSync(new Uint8Array(Math.min(lengthOf(chain.writable), MOST)));
+      const bytes = fillRandom(new Uint8Array(Math.min(lengthOf(chain.writable), MOST)));
       queue.give(chain.head, scatter(memory, chain.writable, bytes));
     }
   },

@@ -2,13 +2,13 @@
  * The content of RAM when a guest starts: firmware, kernel, initial RAM disk and device tree, where
  * QEMU's `virt` puts them (docs/machine.md, "Boot").
  */
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 import { checkElf, type ElfImage, type ElfSegment, loadElf } from '../../guest/elf.ts';
 import { enoexec } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
+import { fillRandom } from '../../platform/random.ts';
 import { deviceTree, type TreeOptions } from '../machine/device-tree.ts';
 import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
@@ -53,7 +53,7 @@ export function readGuest(options: VmOptions): GuestImage {
     bootargs: options.append,
     initrd: initrd && { start: initrd.gpa, end: initrd.gpa + initrd.memorySize },
     firmware: bios === 'default' ? SBI_MEMORY : undefined,
-    ...(firmware ? { rngSeed: Array.from({ length: RNG_SEED_WORDS }, () => randomBytes(4).readUInt32BE()) } : {}),
+    ...(firmware ? { rngSeed: Array.from(fillRandom(new Uint32Array(RNG_SEED_WORDS))) } : {}),
   };
   const parts = [
     ...(firmware ? [{ path: bios, segments: firmware.segments }] : []),

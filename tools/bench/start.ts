@@ -1,27 +1,14 @@
 /**
  * Bench of starts: from the command to its first output. The floor is a node that prints a line.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { guestPath, programArgv } from '../launch/programs.ts';
+import { firstOutputMs } from './first-output.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const ROUNDS = 9;
-
-/** From the spawn of a command until its first output. The command has ended when this resolves. */
-async function firstOutputMs(argv: readonly string[]): Promise<number> {
-  const start = performance.now();
-  const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', 'pipe', 'ignore'] });
-  const ended = once(child, 'close');
-  await once(child.stdout, 'data');
-  const ms = performance.now() - start;
-  child.kill('SIGTERM');
-  await ended;
-  return ms;
-}
 
 export async function benchStart(progress: Progress): Promise<Figure[]> {
   const folder = new PrivateFolder();

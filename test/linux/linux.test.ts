@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { untilListening } from '../../platform/unix-listener.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
-import { initramfs } from '../../tools/debian/initramfs.ts';
+import { initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
 import type { DebianLinux } from '../../tools/debian/linux.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
@@ -151,7 +151,7 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
       const vmm = start(
         debian.kernel,
         ...['-m', '512M', '--smp', `${harts}`, '--bios', bios],
-        ...['--initrd', at('initrd'), '--append', 'console=ttyS0 quiet'],
+        ...['--initrd', at('initrd'), '--append', QUIET_CONSOLE],
         ...['--drive', `file=${at('disk')}`, '--device', 'virtio-rng-pci'],
         ...['--chardev', `socket,id=c,path=${at('line')},server=on,wait=off`],
         ...['--device', 'virtio-serial-pci', '--device', 'virtconsole,chardev=c'],

@@ -5,6 +5,12 @@ const PROGRAM = 0o100755;
 const FILE = 0o100644;
 const CHARACTER_DEVICE = 0o20600;
 
+/**
+ * A command line with which Linux leaves the console to its programs: else its watchdog speaks up
+ * when this machine is so busy that the guest stands for seconds.
+ */
+export const QUIET_CONSOLE = 'console=ttyS0 quiet loglevel=1 nowatchdog';
+
 interface Entry {
   readonly name: string;
   readonly mode: number;

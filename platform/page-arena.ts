@@ -31,6 +31,12 @@ export interface SharedPage {
   release(): void;
 }
 
+/** A place that is a private zero page until an object is there. */
+export interface ReservedPage extends SharedPage {
+  /** Maps the first page of an object. The caller may close its fd. Once. EINVAL: it has none. */
+  fill(fd: number): void;
+}
+
 export class PageArena {
   readonly #buffer: SharedArrayBuffer;
   readonly #start: number;
@@ -58,6 +64,22 @@ export class PageArena {
     const nrPages = Math.min(this.#most, Math.floor(fstatSync(fd).size / PAGE_SIZE));
     if (nrPages === 0) throw einval('a shared object without a page');
     return this.#place(nrPages, (index) => this.#map(index, nrPages, fd));
+  }
+
+  /**
+   * Takes a place of one page for an object that comes later: threads that have its part need not
+   * be told. ENOMEM without room.
+   */
+  reserve(): ReservedPage {
+    let taken = 0;
+    const page = this.#place(1, (index) => {
+      taken = index;
+    });
+    const fill = (fd: number): void => {
+      if (fstatSync(fd).size < PAGE_SIZE) throw einval('a shared object without a page');
+      this.#map(taken, 1, fd);
+    };
+    return { ...page, fill };
   }
 
   /**

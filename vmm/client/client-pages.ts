@@ -47,19 +47,39 @@ export class ClientPages {
     return this.#ask({ op: 'interrupts', fd: device })?.part;
   }
 
+  /**
+   * As `interrupts`, for a thread that waits while another process' thread has the page: the part
+   * is there at once, and `ask` asks the kernel for the page. Until then, and if the kernel gives
+   * none, nothing is posted there.
+   */
+  interruptsLater(device: number): { readonly part: SharedPart; ask(): void } {
+    const page = this.#places().reserve();
+    const ask = (): void => this.#take({ op: 'interrupts', fd: device }, (object) => page.fill(object));
+    return { part: page.part, ask };
+  }
+
   /** The fd is closed. The page stays mapped: somebody may use it, and finds nobody there. */
   forget(device: number): void {
     this.#registers.delete(device);
   }
 
   #ask(request: Request): SharedPage | undefined {
+    return this.#take(request, (object) => this.#places().map(object));
+  }
+
+  /** Asks for an object, and closes its fd; undefined where the kernel gives none. */
+  #take<T>(request: Request, use: (object: number) => T): T | undefined {
     const { object } = askForObject(this.#socket, request);
     if (object === undefined) return undefined;
     try {
-      this.#arena ??= new PageArena(new Reservation(MOST_PAGES * CALL_PAGES * PAGE_SIZE).buffer, CALL_PAGES);
-      return this.#arena.map(object);
+      return use(object);
     } finally {
       close(object);
     }
+  }
+
+  #places(): PageArena {
+    this.#arena ??= new PageArena(new Reservation(MOST_PAGES * CALL_PAGES * PAGE_SIZE).buffer, CALL_PAGES);
+    return this.#arena;
   }
 }

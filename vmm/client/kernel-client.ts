@@ -46,6 +46,11 @@ export class KernelClient implements FileCalls {
     return this.#pages?.registers(device);
   }
 
+  /** As ClientPages.interruptsLater; undefined with a host that gives no pages. */
+  interruptPageLater(device: number): ReturnType<ClientPages['interruptsLater']> | undefined {
+    return this.#pages?.interruptsLater(device);
+  }
+
   /** open(2) of a path the host emulates; the fd is close-on-exec. `flags`: O_CREAT, O_EXCL. */
   open(path: string, flags = 0): number {
     return openFile(this.socketPath, { open: path, ...(flags === 0 ? {} : { flags }) });

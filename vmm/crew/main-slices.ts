@@ -78,8 +78,9 @@ export class MainSlices {
   /** Takes one turn now; the event loop takes the others until `end`. */
   turn = (): void => {
     if (this.#ended) return;
+    const rest = this.#vcpuTurn(); // first: nothing comes before the guest's first instruction
     this.#dispatcher?.turn(0);
-    this.#schedule(this.#vcpuTurn());
+    this.#schedule(rest);
     for (const message of this.#said.splice(0)) this.#pass(message);
   };
 

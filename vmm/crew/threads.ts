@@ -13,22 +13,32 @@ import type { InterruptThread } from './interrupts/thread.ts';
 import type { MachineParts, VcpuChannel, VcpuInput } from './vcpu/protocol.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 
-/**
- * `channel` is the thread's own task channel; absent without devices. The thread says `ready`, and
- * then waits for begin().
- */
-export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, channel?: VcpuChannel): Worker {
+export interface VcpuStart {
+  /** The thread's own task channel; absent without devices. */
+  readonly channel?: VcpuChannel | undefined;
+  /** As in VcpuInput. */
+  readonly ahead?: boolean;
+}
+
+/** The thread says `ready`, and then waits for begin(). */
+export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, { channel, ahead }: VcpuStart = {}): Worker {
   const input: VcpuInput = {
     shared: vcpu.shared,
     hart: OWNER_HART,
     parts,
-    ...(channel ? { channel } : {}),
+    ...(ahead ? { ahead } : {}),
+    ...(channel ? { channel: transferable(channel) } : {}),
   };
   const worker = startWorker('vmm/crew/vcpu/worker', input, { name: threadName(OWNER_HART) });
   if (channel) worker.once('exit', () => close(channel.socket));
   vcpu.attach(worker);
   return worker;
 }
+
+const transferable = ({ socket, callPage, registerPages, interruptPages }: VcpuChannel): VcpuChannel => ({
+  ...{ socket, registerPages, interruptPages },
+  ...(callPage ? { callPage } : {}),
+});
 
 /** Starts the threads of the other harts. The vCPU lends each its hart when it has come. */
 export function startHartThreads(vcpu: VcpuThread, parts: MachineParts): void {

@@ -1,7 +1,7 @@
 /**
  * The guest at rest in the old image: what an exec update and an update by transfer do alike. They
  * stop the guest → cut it off → save it → hand the state over. Until the state has been handed
- * over, `reconnect` and `restartGuest` undo all of that.
+ * over, all of that is undone if something fails.
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { ebusy } from '../../platform/errno.ts';
@@ -53,23 +53,15 @@ export interface AtRest {
   readonly wasRunning: boolean;
   /** The begin of the pause, CLOCK_MONOTONIC ns. */
   readonly begin: number;
+  /** Whether the monitor's clients know that it has stopped. */
+  isTold: boolean;
 }
 
-/** Within a change: stops the guest. EBUSY: the VM is ending. ETIMEDOUT: it runs on. */
-export async function stopGuest({ vm, monitor }: Updating): Promise<AtRest> {
-  if (vm.runState === 'shutdown') throw ebusy('the VM is ending');
-  const wasRunning = vm.runState === 'running';
-  const begin = monotonicNs();
-  const stopped = await vm.quiesce();
-  if (wasRunning) monitor?.emit('STOP');
-  return { stopped, wasRunning, begin: wasRunning ? stopped.atNs : begin };
-}
-
-/** Within a change: the guest is as it was before stopGuest, console and clients included. */
-export async function restartGuest({ vm, monitor }: Updating, { wasRunning }: AtRest): Promise<void> {
-  vm.parts.console.refill();
-  if (wasRunning) monitor?.emit('RESUME');
-  await vm.unquiesce();
+/** Tells the clients that the guest has stopped, if it ran before, and that its state goes over. */
+export function tellStop({ monitor, migration }: Updating, rest: AtRest): void {
+  if (rest.wasRunning) monitor?.emit('STOP');
+  rest.isTold = true;
+  migration.device();
 }
 
 /** A guest that is being cut off. */
@@ -80,22 +72,67 @@ export interface CutOff {
 }
 
 /**
- * Cuts the guest off: from the console, from its clients, and from this image's vaddrs. Its state
- * can be saved meanwhile. Throws the signal's reason when the update was cancelled; the guest is
- * then as it was.
+ * Within a change: stops the guest, cuts it off from its surroundings, and lets `give` give its
+ * state away. If anything fails the guest is as it was before, console and clients included, once
+ * `undo` has ended whoever may have got the state. EBUSY: the VM is ending. ETIMEDOUT: the guest
+ * does not stop. Errors of cutOff.
  */
-export function cutOff({ vm, monitor, migration, signal }: Updating, { begin }: AtRest): CutOff {
-  signal.throwIfAborted();
-  migration.device();
+export async function giveAway<T>(
+  what: Updating,
+  give: (rest: AtRest, cut: CutOff) => T,
+  undo?: () => Promise<void>,
+): Promise<{ readonly rest: AtRest; readonly given: T }> {
+  const rest = await stopGuest(what);
+  try {
+    const cut = cutOff(what, rest);
+    try {
+      return { rest, given: give(rest, cut) };
+    } catch (error) {
+      await undo?.();
+      reconnect(what);
+      throw error;
+    }
+  } catch (error) {
+    await restartGuest(what, rest);
+    throw error;
+  }
+}
+
+/** What takes time and can come before the pause does. */
+async function stopGuest({ vm, monitor }: Updating): Promise<AtRest> {
+  if (vm.runState === 'shutdown') throw ebusy('the VM is ending');
+  const wasRunning = vm.runState === 'running';
   vm.parts.console.pause();
   monitor?.hold();
+  const begin = monotonicNs();
+  const stopped = await vm.quiesce().catch((error: unknown) => {
+    vm.parts.console.refill();
+    throw error;
+  });
+  return { stopped, wasRunning, begin: wasRunning ? stopped.atNs : begin, isTold: false };
+}
+
+/** The guest is as it was before stopGuest. */
+async function restartGuest({ vm, monitor }: Updating, { wasRunning, isTold }: AtRest): Promise<void> {
+  if (wasRunning && !isTold) monitor?.emit('STOP'); // it has stopped, if only for this moment
+  vm.parts.console.refill();
+  if (wasRunning) monitor?.emit('RESUME');
+  await vm.unquiesce();
+}
+
+/**
+ * Cuts the guest off from this image's vaddrs. Its state can be saved meanwhile. Throws the
+ * signal's reason when the update was cancelled; the guest is then as it was.
+ */
+function cutOff({ vm, signal }: Updating, { begin }: AtRest): CutOff {
+  signal.throwIfAborted();
   const stop = monotonicNs();
   const done = vm.parts.host?.container.invalidateVaddrs() ?? (() => {});
   return { stamps: { begin, stop, invalidate: monotonicNs() }, done };
 }
 
 /** Makes this image's vaddrs valid again. */
-export function reconnect({ vm }: Updating): void {
+function reconnect({ vm }: Updating): void {
   vm.parts.host?.container.restoreVaddrs(vm.parts.ram.vaddr);
 }
 

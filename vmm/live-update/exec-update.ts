@@ -12,12 +12,10 @@ import {
   type AtRest,
   type CheckedPlan,
   type CutOff,
-  cutOff,
+  giveAway,
   REPLACED,
-  reconnect,
-  restartGuest,
   saveGuest,
-  stopGuest,
+  tellStop,
   type Updating,
   writeState,
 } from './at-rest.ts';
@@ -55,19 +53,11 @@ export async function execUpdate(what: Updating, plan: ExecPlan): Promise<never>
 }
 
 async function replace(what: Updating, plan: ExecPlan, taken: TakenBack): Promise<never> {
-  const rest = await stopGuest(what);
-  try {
-    const cut = cutOff(what, rest);
-    try {
-      return execSuccessor(what, { ...cut, rest, taken }, plan);
-    } catch (error) {
-      reconnect(what);
-      throw error;
-    }
-  } catch (error) {
-    await restartGuest(what, rest);
-    throw error;
-  }
+  await giveAway(what, (rest, cut) => {
+    tellStop(what, rest);
+    execSuccessor(what, { ...cut, rest, taken }, plan);
+  });
+  throw new Error('execve has returned');
 }
 
 interface Leaving extends CutOff {

@@ -12,6 +12,7 @@ import type { Vm } from '../vm/vm.ts';
 import type { HandOver } from './hand-over.ts';
 import type { NewImage } from './new-image.ts';
 import type { Phase, Restorable } from './survivors.ts';
+import type { WaitingCrew } from './waiting-crew.ts';
 
 const PHASES: readonly Phase[] = ['map', 'remap', 'load'];
 
@@ -62,9 +63,9 @@ export async function goOn(image: NewImage, { reset = false } = {}): Promise<Goi
   const { vm, slices, machine, state } = image;
   vm.restore({ paused: state.paused || reset });
   slices.begin(machine);
-  image.remapped?.();
   const loaded = monotonicNs();
   if (reset) {
+    image.remapped?.();
     vm.restore(state);
     const done = vm.systemReset();
     slices.turn();
@@ -73,6 +74,7 @@ export async function goOn(image: NewImage, { reset = false } = {}): Promise<Goi
   }
   const unquiesced = vm.unquiesce();
   slices.turn();
+  image.remapped?.(); // DMA needs no vaddr, and a device that does has waited
   const running = (await Promise.race([unquiesced, vm.ended.then(() => undefined)])) ?? loaded;
   return { vm, slices, loaded, running };
 }
@@ -86,9 +88,11 @@ export async function powerOn(vm: Vm, state: InitialState): Promise<Pick<Going, 
   return { vm, slices };
 }
 
-/** Starts the guest's threads, and resolves when they have taken over. */
-export async function settle({ vm, slices }: Pick<Going, 'vm' | 'slices'>): Promise<HandOver> {
+/**
+ * Resolves when the guest's threads have taken over. It starts them, unless they wait already.
+ */
+export async function settle({ vm, slices }: Pick<Going, 'vm' | 'slices'>, waiting?: WaitingCrew): Promise<HandOver> {
   await nextSlice();
   const { handOver } = await import('./hand-over.ts');
-  return handOver(vm, slices);
+  return handOver(vm, slices, waiting);
 }

@@ -3,13 +3,14 @@
  * while its threads start. When they are ready, they take over at a slice boundary. The state goes
  * over in sections, as in an update: no device knows that another thread is its vCPU now.
  */
-import { setImmediate as nextSlice } from 'node:timers/promises';
 import type { MainSlices } from '../crew/main-slices.ts';
-import { startHartThreads, startInterruptThread, startVcpuThread } from '../crew/threads.ts';
+import { startHartThreads } from '../crew/threads.ts';
 import type { VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
 import { connectThread } from '../passthrough/thread-channel.ts';
 import type { Vm } from '../vm/vm.ts';
+import { startThreads } from './start-threads.ts';
+import type { WaitingCrew } from './waiting-crew.ts';
 
 /** The cost of the hand-over for the guest, after the pause. */
 export interface HandOver {
@@ -26,17 +27,11 @@ export interface HandOver {
   readonly longestGapNs: number;
 }
 
-/** Resolves when the threads have taken over. */
-export async function handOver(vm: Vm, slices: MainSlices): Promise<HandOver> {
+/** Resolves when the threads have taken over. `waiting`: they have been started already. */
+export async function handOver(vm: Vm, slices: MainSlices, waiting?: WaitingCrew): Promise<HandOver> {
   const { vcpu, interrupts, host } = vm.parts;
-  const ready = [whenReady(vcpu)];
-  startVcpuThread(vcpu, vm.machineParts, host && connectThread(host));
-  await nextSlice();
-  if (interrupts) {
-    ready.push(whenReady(interrupts));
-    startInterruptThread(interrupts);
-  }
-  await Promise.all(ready);
+  if (waiting) waiting.come();
+  else await startThreads(vm, { channel: host && connectThread(host) });
 
   const { atNs: lastNs, state } = slices.end();
   const first = firstWord(vcpu);
@@ -45,21 +40,6 @@ export async function handOver(vm: Vm, slices: MainSlices): Promise<HandOver> {
   const word = await first;
   startHartThreads(vcpu, vm.machineParts);
   return { lastNs, firstNs: word.kind === 'running' ? word.atNs : lastNs, longestGapNs: slices.longestGapNs };
-}
-
-/** A thread that starts; a listener hears its `ready`. */
-interface Starting {
-  listen(listener: (message: { readonly kind: string }) => void): () => void;
-}
-
-function whenReady(thread: Starting): Promise<void> {
-  return new Promise((resolve) => {
-    const stop = thread.listen(({ kind }) => {
-      if (kind !== 'ready') return;
-      stop();
-      resolve();
-    });
-  });
 }
 
 function firstWord(vcpu: VcpuThread): Promise<VcpuMessage> {

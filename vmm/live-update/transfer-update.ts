@@ -15,12 +15,10 @@ import {
   type AtRest,
   type CheckedPlan,
   type CutOff,
-  cutOff,
+  giveAway,
   REPLACED,
-  reconnect,
-  restartGuest,
   saveGuest,
-  stopGuest,
+  tellStop,
   type Updating,
   writeState,
 } from './at-rest.ts';
@@ -126,26 +124,17 @@ class Transfer {
 
   /** Resolves when the new process has committed. */
   async #move(): Promise<void> {
-    this.#to.successor.sendNow({ kind: 'soon' });
-    const rest = await stopGuest(this.#what);
-    let saved: StateFile;
-    try {
-      const cut = cutOff(this.#what, rest);
-      try {
-        saved = this.#handOver(rest, cut);
-      } catch (error) {
-        await this.#to.successor.kill(); // it may have been told
-        reconnect(this.#what);
-        throw error;
-      }
-    } catch (error) {
-      await restartGuest(this.#what, rest);
-      throw error;
-    }
+    const { successor } = this.#to;
+    successor.sendNow({ kind: 'soon' });
+    const { rest, given } = await giveAway(
+      this.#what,
+      (rest, cut) => this.#handOver(rest, cut),
+      () => successor.kill(), // it may have been told
+    );
     try {
       await this.#untilCommitted(rest);
     } catch (error) {
-      await this.#rollBack(saved, rest);
+      await this.#rollBack(given, rest);
       throw error;
     }
   }
@@ -167,19 +156,22 @@ class Transfer {
     const saved = saveGuest(this.#what, rest, stamps, { withMonitor: !channels, update });
     const sections = channels ? withoutOwner(saved) : saved;
     writeState(stateFd, sections, this.#plan);
-    done(); // the new process makes the vaddrs valid again
     successor.passMore(Object.values(unsteadyFdsOf(sections)), { aheadHolds: monitor?.changes === this.#changes });
+    done(); // the new process makes the vaddrs valid again
     void this.#what.standing?.dismiss(); // from here on this process is the guardian
     successor.sendNow({ kind: 'go' });
     return { completeNs: 0, sections: new Map(Object.entries(saved)) };
   }
 
-  async #untilCommitted({ wasRunning }: AtRest): Promise<void> {
+  /** The guest may run in the new process from here on. */
+  async #untilCommitted(rest: AtRest): Promise<void> {
     const { monitor, left } = this.#what;
     const { probationMs, channels } = this.#plan;
+    tellStop(this.#what, rest);
+    this.#to.successor.sendNow({ kind: 'left' });
     const { watched } = await this.#expect('running', RUN_WITHIN_MS, 'did not run the guest');
     const { begun } = new Publication(this.#to.vitals.shared.publication);
-    if (watched && wasRunning && !begun) throw eio('the new process says that the guest runs, and it does not');
+    if (watched && rest.wasRunning && !begun) throw eio('the new process says that the guest runs, and it does not');
     this.#hasRun = true;
     this.#ranUnseen = !watched;
     left(this.#to.successor.pid);

@@ -22,6 +22,7 @@ import { rehearseSaving } from './rehearsal.ts';
 import { type Form, formOf } from './releases.ts';
 import { Guardian } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
+import { rehearseWords } from './standby/rehearsed-words.ts';
 import type { StandingGuardian } from './standby/standing-guardian.ts';
 import { saveSteady, versionIn } from './survivors.ts';
 import { transferUpdate } from './transfer-update.ts';
@@ -254,7 +255,8 @@ export class LiveUpdate {
   }
 
   /** Saves a machine without a guest for nothing: code that runs for the first time is slow. */
-  #rehearse({ form }: UpdatePlan): void {
+  #rehearse({ form, mode }: UpdatePlan): void {
+    if (mode === 'transfer') rehearseWords();
     const fd = memfdCreate('livevmm-rehearsal');
     rehearseSaving(this.#vm, form, (file) => writeAll(fd, file));
     close(fd);

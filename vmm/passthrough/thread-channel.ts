@@ -15,7 +15,35 @@ export interface ThreadChannel {
 }
 
 /** Connects a channel for a thread that uses no foreign functions. */
-export function connectThread({ client, devices }: PassthroughHost): ThreadChannel {
+export function connectThread(host: PassthroughHost): ThreadChannel {
+  return connect(host, (device, pages) => pages.interrupts(device));
+}
+
+/** The channel of a thread that waits while another process' thread runs the guest. */
+export interface WaitingChannel extends ThreadChannel {
+  /** From here on the devices post their interrupts to this thread. They did to the other one. */
+  postInterrupts(): void;
+}
+
+/** As connectThread. The devices' interrupts stay where they are until `postInterrupts`. */
+export function connectWaitingThread(host: PassthroughHost): WaitingChannel {
+  const asks: (() => void)[] = [];
+  const channel = connect(host, (device) => {
+    // asked for by main's channel: that of the thread is busy by then
+    const later = host.client.interruptPageLater(device);
+    if (later) asks.push(later.ask);
+    return later?.part;
+  });
+  const postInterrupts = (): void => {
+    for (const ask of asks.splice(0)) ask();
+  };
+  return { ...channel, postInterrupts };
+}
+
+function connect(
+  { client, devices }: PassthroughHost,
+  interruptPage: (device: number, pages: ClientPages) => SharedPart | undefined,
+): ThreadChannel {
   const { socket, hasPages } = connectTask(client.socketPath);
   const pages = hasPages ? new ClientPages(socket) : undefined;
   const callPage = pages?.calls();
@@ -23,6 +51,6 @@ export function connectThread({ client, devices }: PassthroughHost): ThreadChann
     socket,
     ...(callPage ? { callPage } : {}),
     registerPages: devices.map(({ description }) => pages?.registers(description.fd)),
-    interruptPages: devices.map(({ description }) => pages?.interrupts(description.fd)),
+    interruptPages: devices.map(({ description }) => pages && interruptPage(description.fd, pages)),
   };
 }

@@ -66,6 +66,11 @@ export interface VcpuInput {
    */
   readonly hart: number;
   readonly parts: MachineParts;
+  /**
+   * Nobody else runs the machine in this process: the thread builds its vCPU, and rehearses with
+   * another machine, before it says `ready`. So it loses no time when its state comes.
+   */
+  readonly ahead?: boolean;
   /** The thread's own task channel, which main has connected; absent without devices. */
   readonly channel?: VcpuChannel;
 }

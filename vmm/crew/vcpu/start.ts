@@ -27,7 +27,7 @@ import { placeBars } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { runVcpu } from './loop.ts';
 import { PostedInterrupts } from './posted-interrupts.ts';
-import type { InitialState, MachineParts, VcpuChannel, VcpuInput, VcpuMessage, VirtioPart } from './protocol.ts';
+import type { MachineParts, VcpuChannel, VcpuInput, VcpuMessage, VirtioPart } from './protocol.ts';
 import { Vcpu } from './vcpu.ts';
 
 export interface VcpuOptions {
@@ -122,14 +122,18 @@ function kindOf(part: VirtioPart, { streams, news }: Surroundings): VirtioKind {
 
 const NO_CHANNEL: VcpuChannel = { socket: -1, registerPages: [], interruptPages: [] };
 
-/** The thread's life. It throws errors that no guest can cause. */
-export function startVcpu(input: VcpuInput, state: InitialState, tell: (message: VcpuMessage) => void): void {
+/** The thread's vCPU, which waits for the state of its machine. */
+export function vcpuOfThread(input: VcpuInput, tell: (message: VcpuMessage) => void): Vcpu {
   const { shared, parts, channel } = input;
   const { socket, callPage, registerPages, interruptPages } = channel ?? NO_CHANNEL;
+  const kernel = new TaskChannel(socket, () => callPage);
+  return buildVcpu({ shared, parts, kernel, registerPages, interruptPages, lends: true, tell });
+}
+
+/** The thread's life: `begin` gives its vCPU. It throws errors that no guest can cause. */
+export function startVcpu({ shared }: VcpuInput, begin: () => Vcpu, tell: (message: VcpuMessage) => void): void {
   try {
-    const kernel = new TaskChannel(socket, () => callPage);
-    const vcpu = buildVcpu({ shared, parts, kernel, registerPages, interruptPages, lends: true, tell });
-    runVcpu(vcpu.begin(state), shared.control);
+    runVcpu(begin(), shared.control);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     tell({ kind: 'failed', reason: error.message });

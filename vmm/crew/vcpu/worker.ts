@@ -1,15 +1,24 @@
 import { parentPort } from 'node:worker_threads';
 
 import { workerInput } from '../../../platform/thread.ts';
-import { OWNER_HART } from '../../machine/control/control-block.ts';
+import { hartCount, OWNER_HART } from '../../machine/control/control-block.ts';
 import { runLentHart } from './lent-hart.ts';
 import type { InitialState, VcpuInput, VcpuMessage } from './protocol.ts';
-import { startVcpu } from './start.ts';
+import { rehearse } from './rehearsal.ts';
+import { startVcpu, vcpuOfThread } from './start.ts';
+import type { Vcpu } from './vcpu.ts';
 
 const input = workerInput<VcpuInput>();
 const port = parentPort!;
 const tell = (message: VcpuMessage): void => port.postMessage(message);
 if (input.hart === OWNER_HART) {
-  port.once('message', (state: InitialState) => startVcpu(input, state, tell));
+  const build = (): Vcpu => vcpuOfThread(input, tell);
+  const built = input.ahead ? buildAhead(build) : undefined;
+  port.once('message', (state: InitialState) => startVcpu(input, () => (built ?? build()).begin(state), tell));
   tell({ kind: 'ready' });
 } else runLentHart(input.shared, input.hart, input.parts);
+
+function buildAhead(build: () => Vcpu): Vcpu {
+  rehearse(input.parts, hartCount(input.shared.control));
+  return build();
+}

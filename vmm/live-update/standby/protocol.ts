@@ -22,7 +22,7 @@ import {
 } from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 5;
+export const STANDBY_PROTOCOL = 6;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -53,6 +53,11 @@ const TO_STANDBY = {
   soon: object({ kind: oneOf('soon') }),
   /** To a successor: the state is complete, take the guest over. */
   go: object({ kind: oneOf('go') }),
+  /**
+   * To a successor, after `go`: this process has told the monitor's clients that the guest has
+   * stopped. So they may be told that it runs again.
+   */
+  left: object({ kind: oneOf('left') }),
   /**
    * To a guardian that has `now`: the sections that another process could not recover, in place of
    * the earlier ones. The fds that have come since the last such word go with them.

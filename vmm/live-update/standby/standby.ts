@@ -10,8 +10,10 @@ import { type Adapt, NewImage } from '../new-image.ts';
 import { rehearseLoading } from '../rehearsal.ts';
 import { decodeState, type StateFile } from '../state-file.ts';
 import { decodeAll, type Restorable, SURVIVORS, sectionsOf } from '../survivors.ts';
+import { WaitingCrew } from '../waiting-crew.ts';
 import type { Link } from './link.ts';
 import type { Equip, FromStandby, ToStandby } from './protocol.ts';
+import { rehearseWords } from './rehearsed-words.ts';
 
 /** The VMM that started us equips us at once. */
 const EQUIP_MS = 20_000;
@@ -39,6 +41,7 @@ export class Standby {
   readonly nowFd: number | undefined;
   /** The sections of `equip`, with our own numbers for fds. */
   readonly steady: Readonly<Record<string, Versioned>>;
+  #crew: WaitingCrew | undefined;
   #news: StateFile | undefined;
   #kept: StateFile['sections'] = new Map();
   /** Our fds that came for the news, and those that came since. */
@@ -67,7 +70,14 @@ export class Standby {
   }
 
   static async equipped(link: StandbyLink, fdsSocket: number, expected: Expected): Promise<Standby> {
-    return new Standby(link, fdsSocket, await link.expect('equip', EQUIP_MS), expected);
+    const standby = new Standby(link, fdsSocket, await link.expect('equip', EQUIP_MS), expected);
+    if (standby.role === 'successor') standby.#crew = await WaitingCrew.start(standby.image.vm);
+    return standby;
+  }
+
+  /** The threads that wait for the guest; undefined in a guardian, which hardly ever needs them. */
+  get crew(): WaitingCrew | undefined {
+    return this.#crew;
   }
 
   /** Receives these fds of the VMM's. A number that it uses anew is another file's now. */
@@ -136,6 +146,7 @@ export class Standby {
       if (state) survivor.prepare(this.image, state);
     }
     const { vm, slices: _ } = this.image; // puts them together
+    rehearseWords();
     rehearseLoading(vm, (file) => this.restorables(decodeState(file)));
   }
 

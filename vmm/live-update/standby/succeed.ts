@@ -12,6 +12,8 @@ import type { Standby, StandbyLink } from './standby.ts';
 
 /** The old image ends within this time; nobody waits longer for it. */
 const ENDING_MS = 5000;
+/** The old image has told its clients long before this time. */
+const LEFT_MS = 1000;
 /** From `soon` to `go` it takes some ms; after this time the event loop waits for it. */
 const SOON_MS = 50;
 /** How a word to a process that has died fails. */
@@ -63,7 +65,7 @@ class OldImage implements Protector {
 }
 
 async function takeOver(standby: Standby): Promise<Resumed> {
-  const { image, link } = standby;
+  const { image, link, crew } = standby;
   const received = monotonicNs();
   const state = standby.saved();
   const { map: mapped, remap: remapped } = restoreAll(image, standby.restorables(state), { prepared: true });
@@ -74,9 +76,10 @@ async function takeOver(standby: Standby): Promise<Resumed> {
   const pause = pauseReport(image, running, transferPhasesMs(update.stamps, fresh));
   const protector = new OldImage(link);
   protector.running(image);
-  const report = settle(going).then(async (handOver) => {
+  const report = settle(going, crew).then(async (handOver) => {
     await commit(image, protector, standby.probationMs);
     return { ...pause, mode: 'transfer', handover: handOverMs(handOver, running) };
   });
+  await link.next(LEFT_MS); // `left`, or the old image is dead
   return { vm, monitor, migration: update.migration, report, protector };
 }

@@ -122,6 +122,21 @@ describe('an interrupt page', () => {
     expect([taken, counts()]).toEqual([['later 1×1'], [2, 0]]);
   });
 
+  it('may come to a place where a thread looks already, which uses it from its next sleep on', () => {
+    const place = new PageArena(new Reservation(PAGE_SIZE).buffer).reserve();
+    const waiting = new InterruptPageClient(place.part);
+    waiting.begin();
+    message(0);
+    fake.file.interruptPage!(arena, (fd) => place.fill(fd));
+    message(0);
+    waiting.end();
+    waiting.begin();
+    message(1);
+    waiting.take((vector, count) => taken.push(`${vector}×${count}`));
+
+    expect([taken, counts()]).toEqual([['1×1'], [2, 0]]);
+  });
+
   it('signals the old eventfd with what was posted before a vector lost it, and gets no more of that vector', async () => {
     client.begin();
     message(0);

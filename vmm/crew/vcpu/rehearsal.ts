@@ -1,0 +1,87 @@
+/**
+ * A machine like the guest's, without a guest: a vCPU goes through a life there. Code that runs for
+ * the first time is slow, and a vCPU that goes on after an update would run all of it in the pause.
+ */
+import { wholeOf } from '../../../platform/shared.ts';
+import type { FileCalls } from '../../client/task-channel.ts';
+import { REQUEST_RUN } from '../../machine/control/control-block.ts';
+import type { MachineState } from '../../machine/machine.ts';
+import { MsiCapability } from '../../machine/shared/msi-capability.ts';
+import type { PassthroughState } from '../../machine/shared/passthrough.ts';
+import { PCI_SECTION } from '../../machine/shared/shared-machine.ts';
+import { Publication } from '../publication.ts';
+import { createVmShared, type VmShared } from '../vm-shared.ts';
+import type { InitialState, MachineParts } from './protocol.ts';
+import { buildVcpu } from './start.ts';
+import { VcpuThread } from './thread.ts';
+import type { Vcpu } from './vcpu.ts';
+
+/** V8 has compiled after so many times what is run so often. Each takes some 0.5 ms. */
+const TIMES = 50;
+/** Nobody executes anything there but the first instructions, which trap. */
+const RAM_BYTES = 1 << 20;
+/** The guest's clients are not for this machine. */
+const DEAF = { fd: -1, path: '' };
+/** No device is behind its functions. */
+const NOBODY: FileCalls = {
+  ioctl: () => 0,
+  ioctls() {},
+  pread: (_, __, into) => into.length,
+  pwrite: (_, __, data) => data.length,
+};
+const COMMAND_MEMORY = 1 << 1; // PCI 3.0 §6.2.2
+const MSI_OFFSET = 0x40;
+const CAP_ID_MSI = 5;
+
+class RehearsedMachine {
+  readonly #parts: MachineParts;
+  readonly #shared: VmShared;
+  readonly #ram = wholeOf(new SharedArrayBuffer(RAM_BYTES));
+
+  /** `parts` are those of the guest's machine. */
+  constructor(parts: MachineParts, harts: number) {
+    this.#parts = parts;
+    this.#shared = createVmShared(harts);
+    new Publication(this.#shared.publication).wanted = true;
+    new VcpuThread(this.#shared).request(REQUEST_RUN);
+  }
+
+  /** The state after the machine's first slice, which began from `state`. */
+  run(state: InitialState = this.#programmed()): MachineState {
+    const vcpu = this.#vcpu().begin(state);
+    vcpu.turn();
+    return vcpu.suspend().state;
+  }
+
+  #vcpu(): Vcpu {
+    const { accel: _, peerBars: __, news: ___, listeners = [], ...parts } = this.#parts;
+    return buildVcpu({
+      ...{ shared: this.#shared, kernel: NOBODY, tell: () => {} },
+      parts: { ...parts, ram: this.#ram, listeners: listeners.map(() => DEAF) },
+    });
+  }
+
+  /** Functions as a guest's driver leaves them. */
+  #programmed(): InitialState {
+    const functions = this.#parts.devices.map(({ bdf, config, bars }): PassthroughState => {
+      const layout = bars.map(({ size }) => ({ size, flags: 0 }));
+      const msi = MsiCapability.fromDevice(MSI_OFFSET, CAP_ID_MSI).save();
+      const facts = { bdf, configSize: config.size, layout, msi, msix: null, routes: [] };
+      return { version: 2, ...facts, command: COMMAND_MEMORY, bars: bars.map(() => 0), armed: false };
+    });
+    return { pci: PCI_SECTION.of({ functions }) };
+  }
+}
+
+/**
+ * Goes through all that a vCPU does, so often that V8 has compiled it. `live` gets each state; the
+ * machine goes on from it.
+ */
+export function rehearse(parts: MachineParts, harts: number, live: (machine: MachineState) => void = () => {}): void {
+  const rehearsed = new RehearsedMachine(parts, harts);
+  let machine = rehearsed.run();
+  for (let times = 0; times < TIMES; times++) {
+    live(machine);
+    machine = rehearsed.run(machine);
+  }
+}

@@ -32,12 +32,22 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
   });
   afterAll(() => rmSync(out, { recursive: true }));
 
-  it.each(['hello', 'edu', 'capture', 'demo', 'latency', 'net', 'speed', 'peer', 'smp', 'semihosting', 'fwcfg'])(
-    '%s.elf is the committed file, byte for byte',
-    (name) => {
-      expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
-    },
-  );
+  it.each([
+    'hello',
+    'edu',
+    'capture',
+    'demo',
+    'latency',
+    'net',
+    'speed',
+    'peer',
+    'smp',
+    'semihosting',
+    'fwcfg',
+    'linux-frames',
+  ])('%s.elf is the committed file, byte for byte', (name) => {
+    expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
+  });
 });
 
 describe('hello', () => {

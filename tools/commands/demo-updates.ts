@@ -33,6 +33,8 @@ export interface Mode<F extends FrameFacts, G> {
   findFailures(facts: RunFacts<G>): readonly string[];
   describe(document: RunDocument<G>): string;
   tiles(document: RunDocument<G>): readonly Tile[];
+  /** When all machines have stopped. */
+  end?(): Promise<void>;
 }
 
 /** How often the devices' timelines are fetched. */
@@ -74,6 +76,7 @@ export async function runUpdates<F extends FrameFacts, G>(mode: Mode<F, G>, opti
     clearInterval(gathering);
     progress.done();
     for (const machine of machines.reverse()) await machine.stop();
+    await mode.end?.();
   }
 }
 

@@ -14,11 +14,16 @@ import { Machine, type MachineOptions } from '../launch/machine.ts';
 import { pkernfsBytesFor } from '../launch/persistent-memory.ts';
 import { guestPath } from '../launch/programs.ts';
 import { runBadSuccessors } from './demo-bad-successors.ts';
+import { linuxMode } from './demo-linux.ts';
 import { peers } from './demo-p2p.ts';
 import { runQemuDemo } from './demo-qemu.ts';
 import { type Mode, runUpdates } from './demo-updates.ts';
 
 const VMMS = ['livevmm', 'qemu'] as const;
+const GUESTS = ['toy', 'linux'] as const;
+/** What a run has where the user does not say it. */
+const TOY = { updates: '5', seconds: '20', memory: '128M' };
+const LINUX = { updates: '10', seconds: '60', memory: '256M' };
 const MODES = ['updates', 'bad-successors', 'p2p', 'kexec', 'mixed'] as const;
 
 /**
@@ -28,6 +33,7 @@ const MODES = ['updates', 'bad-successors', 'p2p', 'kexec', 'mixed'] as const;
 const ROLLBACK_PROFILE: ProfileName = '6.12';
 
 const HELP = `Usage: livevmm demo [--updates N] [--seconds S] [--devices N] [--json] [--report FILE.html] [--keep]
+       livevmm demo --guest linux [--kernel FILE --initrd FILE | --debian FOLDER] [--updates N] [--seconds S] [--json] [--report FILE.html]
        livevmm demo --mode p2p [--updates N] [--seconds S] [--json] [--report FILE.html] [--keep]
        livevmm demo --mode kexec|mixed [--updates N] [--seconds S] [--without-live-update-flag] [--json] [--report FILE.html] [--keep]
        livevmm demo --vmm qemu [--updates N] [--devices N] [--vfio-profile V] [--json] [--report FILE.html]
@@ -46,6 +52,13 @@ Exit status 0: pass, 1: fail. Kernels from 6.3 on refuse updates beside a device
   --json               print exactly one JSON document
   --report FILE.html   also write a report with a timeline picture
   --keep               leave host and VMM running until Ctrl-C, and say how to reach them
+
+--guest linux: the guest is a stock Linux under load. It checks files on virtio-blk, pings over virtio-net, and a driver in user space
+takes the frames of one capture device, while its VMM is replaced 10 times (in 60 s, with 256M). Kernel and busybox are Debian's
+packages, some 110 MB, fetched by apt into a folder that is removed at the end.
+
+  --debian FOLDER      keep the packages in this folder, or use those that are there
+  --kernel FILE --initrd FILE   another kernel, and an initial RAM disk with /bin/busybox and modules virtio_blk and virtio_net for it
 
 --vmm qemu: the VMM is qemu-system-riscv64, unmodified, under livevmm with; it replaces itself by cpr-exec (docs/with.md). The pause is
 the time in which no QEMU was there.
@@ -81,10 +94,14 @@ export const demo: Command = {
       moments: { type: 'string', default: '8' },
       only: { type: 'string', multiple: true, default: [] },
       node: { type: 'string', multiple: true, default: [] },
-      updates: { type: 'string', default: '5' },
-      seconds: { type: 'string', default: '20' },
+      guest: { type: 'string', default: 'toy' },
+      kernel: { type: 'string' },
+      initrd: { type: 'string' },
+      debian: { type: 'string' },
+      updates: { type: 'string' },
+      seconds: { type: 'string' },
       devices: { type: 'string', default: '2' },
-      memory: { type: 'string', short: 'm', default: '128M' },
+      memory: { type: 'string', short: 'm' },
       'vfio-profile': { type: 'string' },
       json: { type: 'boolean', default: false },
       report: { type: 'string' },
@@ -93,13 +110,18 @@ export const demo: Command = {
       'without-live-update-flag': { type: 'boolean', default: false },
       persist: { type: 'string', default: 'tables' },
     });
-    const updates = wholeNumber('updates', options.updates, 1, 1000);
-    const seconds = wholeNumber('seconds', options.seconds, 1, 86_400);
+    const isLinux = oneOf('guest', options.guest, GUESTS) === 'linux';
+    const usual = isLinux ? LINUX : TOY;
+    const updates = wholeNumber('updates', options.updates ?? usual.updates, 1, 1000);
+    const seconds = wholeNumber('seconds', options.seconds ?? usual.seconds, 1, 86_400);
+    const memory = options.memory ?? usual.memory;
     const captures = wholeNumber('devices', options.devices, 1, 14);
     const inject = options.inject === undefined ? undefined : oneOf('inject', options.inject, DEFECTS);
     if (options.report !== undefined) claimFile(options.report);
 
     const mode = oneOf('mode', options.mode, MODES);
+    if (isLinux && (mode !== 'updates' || options.vmm !== 'livevmm'))
+      throw new UsageError('--guest linux has no --mode and no --vmm');
     if (oneOf('vmm', options.vmm, VMMS) === 'qemu') {
       if (mode !== 'updates' || inject !== undefined) throw new UsageError('--vmm qemu has no --mode and no --inject');
       const profile = oneOf('vfio-profile', options['vfio-profile'] ?? DEFAULT_PROFILE, PROFILE_NAMES);
@@ -107,7 +129,7 @@ export const demo: Command = {
       return runQemuDemo({ updates, captures, hostOptions: ['--vfio-profile', profile], json, report });
     }
     if (mode === 'bad-successors') {
-      const { memory, only, node: nodes, json, report, 'vfio-profile': kernelsVfio = ROLLBACK_PROFILE } = options;
+      const { only, node: nodes, json, report, 'vfio-profile': kernelsVfio = ROLLBACK_PROFILE } = options;
       const profile = oneOf('vfio-profile', kernelsVfio, PROFILE_NAMES);
       const hostOptions = ['--vfio-profile', profile];
       return runBadSuccessors({
@@ -121,9 +143,13 @@ export const demo: Command = {
       });
     }
     const profile = oneOf('vfio-profile', options['vfio-profile'] ?? DEFAULT_PROFILE, PROFILE_NAMES);
-    const { memory, json, report, keep } = options;
+    const { json, report, keep } = options;
     const run = { updates, seconds, inject, json, report, keep };
     const hostOptions = ['--vfio-profile', profile];
+    if (isLinux) {
+      const machine = { from: linuxFrom(options), memory, hostOptions, vmmOptions: vmmOptionsFor(inject) };
+      return runUpdates(linuxMode(machine), run);
+    }
     if (mode === 'p2p') return runUpdates(peers({ memory, hostOptions, vmmOptions: vmmOptionsFor(inject) }), run);
     if (mode === 'kexec' || mode === 'mixed') {
       const withoutFlag = options['without-live-update-flag'];
@@ -135,6 +161,14 @@ export const demo: Command = {
     return runUpdates(busyDevices({ ...machine, vmmOptions: vmmOptionsFor(inject), hostOptions }), run);
   },
 };
+
+/** Where the user has a Linux, or wants one. */
+function linuxFrom(options: { readonly kernel?: string; readonly initrd?: string; readonly debian?: string }) {
+  const { kernel, initrd, debian } = options;
+  if ((kernel === undefined) !== (initrd === undefined)) throw new UsageError('--kernel and --initrd belong together');
+  if (kernel === undefined || initrd === undefined) return debian === undefined ? undefined : resolve(debian);
+  return { kernel: resolve(kernel), initrd: resolve(initrd) };
+}
 
 /** A machine whose guest outlives the host's kernel. */
 function persistentMachine(

@@ -1,8 +1,9 @@
-/** An initial RAM disk: a cpio archive of the "newc" kind (Linux, initramfs-buffer-format). */
+/** Initial RAM disks: cpio archives of the "newc" kind (Linux, initramfs-buffer-format). */
 
 const DIRECTORY = 0o40755;
 const PROGRAM = 0o100755;
 const FILE = 0o100644;
+const END: Entry = { name: 'TRAILER!!!', mode: 0 };
 const CHARACTER_DEVICE = 0o20600;
 
 /**
@@ -20,27 +21,33 @@ interface Entry {
 }
 
 export interface Contents {
-  readonly busybox: Uint8Array;
+  /** Not in an archive that only adds to another one: Linux unpacks one after the other. */
+  readonly busybox?: Uint8Array;
   /** The text of /init. */
   readonly init: string;
   /** Files of /lib. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly files?: ReadonlyMap<string, Uint8Array>;
   /** Programs of /bin. */
   readonly programs?: ReadonlyMap<string, Uint8Array>;
 }
 
-export function initramfs({ busybox, init, files, programs = new Map() }: Contents): Uint8Array {
+export function initramfs({ busybox, init, files = new Map(), programs = new Map() }: Contents): Uint8Array {
   const entries: readonly Entry[] = [
     ...['bin', 'dev', 'lib', 'proc', 'sys'].map((name) => ({ name, mode: DIRECTORY })),
     { name: 'dev/console', mode: CHARACTER_DEVICE, device: [5, 1] },
-    { name: 'bin/busybox', mode: PROGRAM, content: busybox },
+    ...(busybox ? [{ name: 'bin/busybox', mode: PROGRAM, content: busybox }] : []),
     { name: 'init', mode: PROGRAM, content: Buffer.from(init) },
     ...[...programs].map(([name, content]) => ({ name: `bin/${name}`, mode: PROGRAM, content })),
     ...[...files].map(([name, content]) => ({ name: `lib/${name}`, mode: FILE, content })),
-    { name: 'TRAILER!!!', mode: 0 },
   ];
-  return Buffer.concat(entries.map(archived));
+  return archive(entries);
 }
+
+/** An archive of files alone, by name. */
+export const fileArchive = (files: ReadonlyMap<string, Uint8Array>): Uint8Array =>
+  archive([...files].map(([name, content]) => ({ name, mode: FILE, content })));
+
+const archive = (entries: readonly Entry[]): Uint8Array => Buffer.concat([...entries, END].map(archived));
 
 function archived({ name, mode, content = new Uint8Array(), device = [0, 0] }: Entry, index: number): Uint8Array {
   const [inode, links, nameSize] = [index + 1, 1, name.length + 1];

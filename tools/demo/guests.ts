@@ -3,6 +3,8 @@ import type { GuestFacts } from '../launch/guest-console.ts';
 import type { Machine } from '../launch/machine.ts';
 
 export interface Guests<G> {
+  /** How long they may take until they are at work; default: 30 s. */
+  readonly readyMs?: number;
   /** Whether each kind of work has been done once. */
   atWork(): Promise<boolean>;
   /** Of the guest whose VMM is updated. */

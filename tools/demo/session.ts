@@ -114,10 +114,11 @@ export class Session<F extends FrameFacts, G> {
   /** Waits until the guest has done each kind of work. */
   async #untilBusy(): Promise<void> {
     this.#events.step('guest boots');
-    const deadline = monotonicNs() + READY_MS * 1e6;
+    const readyMs = this.#guests.readyMs ?? READY_MS;
+    const deadline = monotonicNs() + readyMs * 1e6;
     for (;;) {
       if (await this.#guests.atWork()) return;
-      if (monotonicNs() > deadline) throw new Error(`the guest was not at work within ${READY_MS} ms`);
+      if (monotonicNs() > deadline) throw new Error(`the guest was not at work within ${readyMs} ms`);
       await this.#pause(50);
     }
   }

@@ -1,12 +1,13 @@
 /** The verdict of a peer-to-peer run: a pure function of its facts. */
 import type { RunFacts } from '../facts.ts';
-import { runFailures, unless } from '../verdict.ts';
+import { interruptFailures, runFailures, unless } from '../verdict.ts';
 import type { PeerFacts } from './guests.ts';
 
 /** One line for each fact that is not as it should be. No line means "pass". */
 export function findFailures(facts: RunFacts<PeerFacts>): string[] {
   return [
     ...runFailures(facts),
+    ...interruptFailures(facts.interrupts),
     ...(facts.guest ? guestFailures(facts.guest) : ['the guests never gave their counts']),
   ];
 }

@@ -7,7 +7,9 @@
 
 /*
  * What a driver waits for, measured by the guest's own clock on the first edu device: a register read, a posted write, an
- * interrupt while the hart runs and while it sleeps, and a DMA of 4 KiB with its interrupt. Prints microseconds in tenths.
+ * interrupt while the hart runs and while it sleeps, and a DMA of 4 KiB with its interrupt. If there is a second edu
+ * device, its DMA latency must be 1 ms: how much later its interrupt comes, to a hart that has run so long and to one that has slept.
+ * Prints microseconds in tenths.
  */
 
 #define EDU_VENDOR 0x1234
@@ -28,17 +30,20 @@
 #define SETTLE 10000000ul /* a second */
 #define ROUNDS 2001
 #define WARM_UP 2500 /* until the code that makes an access is compiled */
+#define LATE_ROUNDS 401
+#define LATE_WARM_UP 50
+#define MILLISECOND 10000ul
 
 static u64 regs;
+static u64 late_regs;
 static volatile u64 interrupted_at;
 static u32 times[ROUNDS];
 static u64 buffer[512] __attribute__((section(".bss.rings"), aligned(4096)));
 
 static void interrupt(void *context)
 {
-	(void)context;
 	interrupted_at = MTIME;
-	write32(regs + EDU_IRQ_ACK, 0xffffffff);
+	write32(*(u64 *)context + EDU_IRQ_ACK, 0xffffffff);
 }
 
 static void sort(u32 *values, u32 n)
@@ -53,14 +58,19 @@ static void sort(u32 *values, u32 n)
 			}
 }
 
+static void measure_rounds(const char *what, u32 (*round)(u32 number), u32 warm_up, u32 rounds)
+{
+	for (u32 i = 0; i < warm_up; i++)
+		round(i);
+	for (u32 i = 0; i < rounds; i++)
+		times[i] = round(i);
+	sort(times, rounds);
+	print("@latency %s %u %u\n", what, times[rounds / 2], times[rounds / 100 * 99]);
+}
+
 static void measure(const char *what, u32 (*round)(u32 number))
 {
-	for (u32 i = 0; i < WARM_UP; i++)
-		round(i);
-	for (u32 i = 0; i < ROUNDS; i++)
-		times[i] = round(i);
-	sort(times, ROUNDS);
-	print("@latency %s %u %u\n", what, times[ROUNDS / 2], times[ROUNDS / 100 * 99]);
+	measure_rounds(what, round, WARM_UP, ROUNDS);
 }
 
 static u32 clock_round(u32 number)
@@ -122,29 +132,52 @@ static u32 sleeping_round(u32 number)
 	return until_interrupt(true, start);
 }
 
-static u32 dma_round(u32 number)
+static u32 dma(u64 device, bool sleeps)
 {
-	(void)number;
 	interrupted_at = 0;
 	u64 start = MTIME;
 
-	write64(regs + EDU_DMA_SOURCE, (u64)buffer);
-	write64(regs + EDU_DMA_DESTINATION, DEVICE_BUFFER);
-	write64(regs + EDU_DMA_COUNT, 4088); /* QEMU 7.2 aborts when a transfer ends with the buffer */
-	write64(regs + EDU_DMA_COMMAND, DMA_RUN | DMA_IRQ);
-	return until_interrupt(true, start);
+	write64(device + EDU_DMA_SOURCE, (u64)buffer);
+	write64(device + EDU_DMA_DESTINATION, DEVICE_BUFFER);
+	write64(device + EDU_DMA_COUNT, 4088); /* QEMU 7.2 aborts when a transfer ends with the buffer */
+	write64(device + EDU_DMA_COMMAND, DMA_RUN | DMA_IRQ);
+	return until_interrupt(sleeps, start);
+}
+
+static u32 dma_round(u32 number)
+{
+	(void)number;
+	return dma(regs, true);
+}
+
+static u32 late_running_round(u32 number)
+{
+	(void)number;
+	return dma(late_regs, false) - MILLISECOND;
+}
+
+static u32 late_sleeping_round(u32 number)
+{
+	(void)number;
+	return dma(late_regs, true) - MILLISECOND;
+}
+
+static bool open(struct pci_device *edu, u64 *bar)
+{
+	*bar = edu->bar0;
+	return pcie_enable_msi(edu, imsic_allocate(interrupt, bar));
 }
 
 int main(void)
 {
-	struct pci_device edu;
+	struct pci_device edu[2];
 
 	imsic_start();
-	if (pcie_find(EDU_VENDOR, EDU_DEVICE, &edu, 1) == 0 || !pcie_enable_msi(&edu, imsic_allocate(interrupt, NULL))) {
+	u32 found = pcie_find(EDU_VENDOR, EDU_DEVICE, edu, 2);
+	if (found == 0 || !open(&edu[0], &regs) || (found > 1 && !open(&edu[1], &late_regs))) {
 		print("latency: no device 1234:11e8 found\n");
 		return 2;
 	}
-	regs = edu.bar0;
 	interrupts_on();
 	for (u64 end = MTIME + SETTLE; MTIME < end;) /* the VMM starts its threads meanwhile */
 		;
@@ -154,5 +187,9 @@ int main(void)
 	measure("msi-running", running_round);
 	measure("msi-sleeping", sleeping_round);
 	measure("dma", dma_round);
+	if (found < 2)
+		return 0;
+	measure_rounds("late-running", late_running_round, LATE_WARM_UP, LATE_ROUNDS);
+	measure_rounds("late-sleeping", late_sleeping_round, LATE_WARM_UP, LATE_ROUNDS);
 	return 0;
 }

@@ -1,14 +1,15 @@
 /**
  * The interrupt page: one page of shared memory between a thread of a client and the worker of a
- * device, as the posted-interrupt descriptor is on a machine with hardware. While the thread
- * runs, the worker posts the device's messages here (MSI or MSI-X), and the thread takes them
- * without a system call. While it does not, each MSI signals its eventfd (SET_IRQS), as without a
- * page.
+ * device, as the posted-interrupt descriptor is on a machine with hardware. While the thread runs,
+ * the worker posts the device's messages here (MSI or MSI-X), and the thread takes them without a
+ * system call. If the thread sleeps on the page, the worker posts and wakes it. Else each message
+ * signals its eventfd (SET_IRQS), as without a page.
  *
- * No interrupt is lost or comes twice between the two ways. The worker looks at `awake` again after
- * it has posted: if the thread has gone to rest meanwhile, the worker takes the interrupt back and
- * signals the eventfd, unless the thread has taken it. When the page goes (the client's exec or
- * death, SET_IRQS), the kernel signals what lies there (iommu/kernel/vfio/pci/msi.ts).
+ * No interrupt is lost or comes twice between these ways. The worker looks at `thread` again after
+ * it has posted: if the thread has fallen asleep meanwhile, the worker wakes it; if it has gone
+ * away, the worker takes the interrupt back and signals the eventfd, unless the thread has taken
+ * it. When the page goes (the client's exec or death, SET_IRQS), the kernel signals what lies there
+ * (iommu/kernel/vfio/pci/msi.ts).
  */
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart } from '../../platform/shared.ts';
@@ -18,13 +19,24 @@ export const PAGE_VECTORS = 128;
 const POSTED_WORDS = PAGE_VECTORS / 32;
 
 export const InterruptPage = defineShared('interrupt page', {
-  awake: atomic32, // client: 1 = its thread runs and will look at `posted`, once more after it put 0
+  /**
+   * What the client's thread does. It writes the word and looks at `posted` once more. The worker
+   * turns SLEEPS into RUNS, and wakes the thread.
+   */
+  thread: atomic32,
   pad0: bytes(60),
   posted: atomic32s(POSTED_WORDS), // a bit for each vector: worker sets it; client and worker clear it
   pad1: bytes(64 - 4 * POSTED_WORDS),
   counts: atomic32s(PAGE_VECTORS), // worker adds; client, worker and kernel take. Before the bit in `posted`
   pad2: bytes(PAGE_SIZE - 128 - 4 * PAGE_VECTORS),
 });
+
+/** In `thread`: it looks at no page. */
+export const AWAY = 0;
+/** It will look at `posted` soon. */
+export const RUNS = 1;
+/** It sleeps on `thread` by futex(2), or is about to. */
+export const SLEEPS = 2;
 
 /** The client's side: one thread of it. */
 export class InterruptPageClient {
@@ -36,12 +48,20 @@ export class InterruptPageClient {
 
   /** Interrupts may be posted from here on: the thread looks at them now and then. */
   begin(): void {
-    Atomics.store(this.#words, InterruptPage.word.awake, 1);
+    Atomics.store(this.#words, InterruptPage.word.thread, RUNS);
+  }
+
+  /**
+   * Interrupts wake the thread from here on. If the next take() gets none, the thread may sleep
+   * until `thread` is not SLEEPS any more.
+   */
+  sleep(): void {
+    Atomics.store(this.#words, InterruptPage.word.thread, SLEEPS); // pairs with the second look in postInterrupt
   }
 
   /** Interrupts signal eventfds from here on. The next take() gets the last that were posted. */
   end(): void {
-    Atomics.store(this.#words, InterruptPage.word.awake, 0); // pairs with the second load in postInterrupt
+    Atomics.store(this.#words, InterruptPage.word.thread, AWAY); // pairs with the second look in postInterrupt
   }
 
   /** Takes what is posted: `deliver` gets each vector, and how often. False: there was nothing. */

@@ -194,9 +194,9 @@ export interface RegistersRequest {
 /**
  * Asks for an interrupt page of a device (interrupt-page.ts): the object comes with the answer, by
  * SCM_RIGHTS. From here on the device's messages (MSI, MSI-X) that have an eventfd are posted there
- * while the page says `awake`. A device has one page: an earlier one, of whichever channel, gets
- * nothing more. It is taken away when the channel ends, and with the last close of the device.
- * ENODEV: no messages.
+ * while the page says that a thread takes them. A device has one page: an earlier one, of whichever
+ * channel, gets nothing more. It is taken away when the channel ends, and with the last close of
+ * the device. ENODEV: no messages.
  */
 export interface InterruptsRequest {
   readonly op: 'interrupts';

@@ -4,10 +4,11 @@
  * source of platform/eventfd-source.ts. So no client can make the signalling thread wait.
  */
 import { EventfdSources, type Signals, SOURCES_BYTES } from '../../platform/eventfd-source.ts';
+import { futexWake } from '../../platform/libc/futex.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, atomic32s, bytes, defineShared, type SharedPart } from '../../platform/shared.ts';
 import { PAGE_VECTORS } from '../abi/interrupt-page.ts';
-import { postInterrupt } from './posted-interrupts.ts';
+import { postInterrupt, type WakeWord } from './posted-interrupts.ts';
 
 /** Vectors of the doorbell page: the data of an MSI store selects one. */
 export const NR_VECTORS = 2048;
@@ -51,12 +52,15 @@ export class DoorbellTable {
   readonly #words: Int32Array;
   readonly #sources: Signals;
   readonly #pages: Int32Array | undefined;
+  readonly #wake: WakeWord;
 
   /** `arena`: where the interrupt pages are. A thread without it signals eventfds only. */
   constructor(interrupts: SharedArrayBuffer, arena?: SharedArrayBuffer) {
     this.#words = new Int32Array(interrupts);
     this.#sources = eventfdSources(interrupts);
-    this.#pages = arena && new Int32Array(arena);
+    const words = arena && new Int32Array(arena);
+    this.#pages = words;
+    this.#wake = (index) => futexWake({ words: words!, index, shared: true });
   }
 
   /**
@@ -104,7 +108,7 @@ export class DoorbellTable {
   #post(vector: number): number {
     const page = Atomics.load(this.#words, Doorbell.word.page + vector); // pairs with the store in setPage
     if (page === 0 || !this.#pages) return 1;
-    return postInterrupt(this.#pages, baseOf(page), page % PAGE_VECTORS);
+    return postInterrupt(this.#pages, baseOf(page), page % PAGE_VECTORS, this.#wake);
   }
 
   /**

@@ -4,9 +4,14 @@
  * the page away.
  */
 import assert from 'node:assert/strict';
-import { InterruptPage, InterruptPageClient } from '../../iommu/abi/interrupt-page.ts';
+import { InterruptPage, InterruptPageClient, SLEEPS } from '../../iommu/abi/interrupt-page.ts';
 import { postInterrupt, takePosted } from '../../iommu/bus/posted-interrupts.ts';
+import { futexWake } from '../../platform/libc/futex.ts';
 import { wholeOf } from '../../platform/shared.ts';
+import { Sleeper } from '../../vmm/crew/vcpu/sleeper.ts';
+import { controlBytes, hartWords, OWNER_HART } from '../../vmm/machine/control/control-block.ts';
+import { wakeHart } from '../../vmm/machine/control/lease.ts';
+import { futexModel } from './futex-model.ts';
 import { defineScenario } from './scenario.ts';
 
 /**
@@ -31,18 +36,19 @@ type Words = ReturnType<typeof memory>;
 
 const names = (buffer: string, word: number): string | undefined => {
   if (buffer === 'board') return ['eventfd', 'taken', 'page', 'busy', 'ended'][word];
-  if (word === InterruptPage.word.awake) return 'awake';
+  if (word === InterruptPage.word.thread) return 'thread';
   if (word === InterruptPage.word.posted) return 'posted';
   return word === InterruptPage.word.counts + VECTOR ? 'count' : undefined;
 };
 
-/** As DoorbellTable.ring, within a transaction. */
+/** As DoorbellTable.ring, within a transaction. In place of a futex there is a wait of Atomics. */
 function worker({ page, board }: Words): void {
   const words = new Int32Array(board);
+  const pages = new Int32Array(page);
   for (let i = 0; i < INTERRUPTS; i++) {
     Atomics.store(words, BUSY, 1);
     const isPosted = Atomics.load(words, PAGE) === 1;
-    const signals = isPosted ? postInterrupt(new Int32Array(page), 0, VECTOR) : 1;
+    const signals = isPosted ? postInterrupt(pages, 0, VECTOR, (word) => void Atomics.notify(pages, word)) : 1;
     if (signals > 0) Atomics.add(words, EVENTFD, signals);
     Atomics.store(words, BUSY, 0);
     Atomics.notify(words, BUSY);
@@ -62,6 +68,20 @@ function client({ page, board }: Words): void {
   interrupts.take(deliver);
   interrupts.end();
   interrupts.take(deliver);
+}
+
+/** As a vCPU that waits in WFI until it has each interrupt. */
+function sleeper({ page, board }: Words): void {
+  const words = new Int32Array(board);
+  const pages = new Int32Array(page);
+  const interrupts = new InterruptPageClient(wholeOf(page));
+  const deliver = (_vector: number, count: number): void => void Atomics.add(words, TAKEN, count);
+  while (Atomics.load(words, TAKEN) < INTERRUPTS) {
+    interrupts.sleep();
+    if (!interrupts.take(deliver)) Atomics.wait(pages, InterruptPage.word.thread, SLEEPS);
+    interrupts.begin();
+    interrupts.take(deliver);
+  }
 }
 
 /** As Msi.post(undefined): no more is posted; a fence; what lies there signals the eventfd. */
@@ -85,6 +105,60 @@ const arrived = ({ board }: Words): void => {
 const parts = { file: import.meta.url, memory, names };
 
 export const rest = defineScenario({ ...parts, name: 'rest', actors: { client, worker }, check: arrived });
+
+/** The thread is never away, so no interrupt signals the eventfd. */
+function neverAway() {
+  const words = memory();
+  new InterruptPageClient(wholeOf(words.page)).begin();
+  return words;
+}
+
+export const asleep = defineScenario({
+  ...parts,
+  name: 'asleep',
+  memory: neverAway,
+  actors: { sleeper, worker },
+  check: ({ board }) => assert.equal(new Int32Array(board)[TAKEN], INTERRUPTS, 'each interrupt arrives once'),
+});
+
+const NEWS = 5;
+
+/** A vCPU's sleep in WFI: a device wakes it, and so does a thread of the VMM that has news. */
+export const wakened = defineScenario({
+  ...parts,
+  name: 'wakened',
+  memory: () => ({
+    ...neverAway(),
+    control: new SharedArrayBuffer(controlBytes(1)),
+    kick: new SharedArrayBuffer(64),
+  }),
+  libc: ({ kick }) => futexModel(kick!),
+  actors: {
+    vcpu: ({ page, board, control }) => {
+      const words = new Int32Array(board);
+      const lines = new Int32Array(control);
+      const interrupts = new InterruptPageClient(wholeOf(page));
+      const sleeper = new Sleeper(lines, [wholeOf(page)]);
+      const deliver = (_vector: number, count: number): void => void Atomics.add(words, TAKEN, count);
+      for (;;) {
+        const seen = Atomics.load(lines, hartWords(OWNER_HART).wake);
+        interrupts.begin();
+        interrupts.take(deliver);
+        if (Atomics.load(words, NEWS) === 1 && Atomics.load(words, TAKEN) === 1) return;
+        interrupts.sleep();
+        if (!interrupts.take(deliver)) sleeper.sleep(seen, Number.POSITIVE_INFINITY);
+      }
+    },
+    device: ({ page }) => {
+      const words = new Int32Array(page);
+      postInterrupt(words, 0, VECTOR, (index) => futexWake({ words, index, shared: true }));
+    },
+    main: ({ board, control }) => {
+      Atomics.store(new Int32Array(board), NEWS, 1);
+      wakeHart(new Int32Array(control), OWNER_HART);
+    },
+  },
+});
 
 export const revoked = defineScenario({
   ...parts,

@@ -1,7 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { death, rest, revoked } from './interrupt-page.scenario.ts';
+import { asleep, death, rest, revoked, wakened } from './interrupt-page.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -13,14 +13,41 @@ const mutants = {
   noLookAfterPosting: {
     name: 'no-look-after-posting',
     file: worker,
-    find: '  if (Atomics.load(words, base + awake) !== 0) return 0;\n  if ((Atomics',
-    replace: '  return 0;\n  if ((Atomics',
+    find: '  switch (Atomics.compareExchange(words, base + thread, SLEEPS, RUNS)) {\n',
+    replace: '  switch (RUNS as number) {\n',
+  },
+  nobodyIsWoken: {
+    name: 'nobody-is-woken',
+    file: worker,
+    find: '      wake(base + thread); // the word is another one: whoever is about to sleep does not\n',
+    replace: '',
+  },
+  looksBeforeItSleeps: {
+    name: 'thread-looks-before-it-says-so',
+    file: 'test/explore/interrupt-page.scenario.ts',
+    find: `    interrupts.sleep();
+    if (!interrupts.take(deliver)) Atomics.wait`,
+    replace: `    const taken = interrupts.take(deliver);
+    interrupts.sleep();
+    if (!taken) Atomics.wait`,
+  },
+  newsWithoutFutex: {
+    name: 'news-without-futex',
+    file: 'vmm/machine/control/lease.ts',
+    find: '  if (Atomics.load(control, outside) !== 0) futexWake({ words: control, index: wake, shared: false });\n',
+    replace: '',
+  },
+  outsideUnsaid: {
+    name: 'sleeper-does-not-say-so',
+    file: 'vmm/crew/vcpu/sleeper.ts',
+    find: '    Atomics.store(this.#control, outside, 1); // before it looks at `wake`; pairs with the load in wakeHart\n',
+    replace: '',
   },
   signalsWhatIsTaken: {
     name: 'signals-what-is-taken',
     file: worker,
-    find: '  if ((Atomics.and(words, word, ~bit) & bit) === 0) return 0; // it has looked after that\n  return takePosted(words, base, vector);\n',
-    replace: '  takePosted(words, base, vector);\n  return 1;\n',
+    find: '      if ((Atomics.and(words, word, ~bit) & bit) === 0) return 0; // it has looked after that\n      return takePosted(words, base, vector);\n',
+    replace: '      takePosted(words, base, vector);\n      return 1;\n',
   },
   countAfterTheBit: {
     name: 'count-after-the-bit',
@@ -45,6 +72,8 @@ const BOUND = { preemptions: 3 };
 
 describe('interrupts by a page of shared memory', () => {
   it('arrive once each, by the page or by the eventfd, when the thread goes to rest', () => holds(rest, BOUND));
+  it('wake a thread that sleeps on the page', () => holds(asleep, BOUND));
+  it('wake a vCPU in WFI, as news do', () => holds(wakened, BOUND));
   it('arrive once each when the page is taken away', () => holds(revoked, BOUND));
   it('signal the eventfd when the thread has died', () => holds(death, BOUND));
 });
@@ -52,10 +81,15 @@ describe('interrupts by a page of shared memory', () => {
 describe('seeded bugs of interrupt pages', () => {
   it.each([
     { mutant: mutants.noLookAfterPosting, scenario: rest },
+    { mutant: mutants.noLookAfterPosting, scenario: asleep, kind: 'deadlock' },
+    { mutant: mutants.nobodyIsWoken, scenario: asleep, kind: 'deadlock' },
+    { mutant: mutants.looksBeforeItSleeps, scenario: asleep, kind: 'deadlock' },
+    { mutant: mutants.newsWithoutFutex, scenario: wakened, kind: 'deadlock' },
+    { mutant: mutants.outsideUnsaid, scenario: wakened, kind: 'deadlock' },
     { mutant: mutants.signalsWhatIsTaken, scenario: rest },
     { mutant: mutants.countAfterTheBit, scenario: rest },
     { mutant: mutants.countIsNoExchange, scenario: rest },
-  ] as const)('$mutant.name is found and replayed', ({ mutant, scenario }) =>
-    findsMutant(scenario, mutant, 'check', BOUND),
+  ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, ...expected }) =>
+    findsMutant(scenario, mutant, 'kind' in expected ? expected.kind : 'check', BOUND),
   );
 });

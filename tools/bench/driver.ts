@@ -11,6 +11,8 @@ import { vmmArgv } from '../launch/vmm.ts';
 import type { Figure, Progress } from './result.ts';
 
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffff';
+/** Its interrupt comes when the guest has slept for long. */
+const LATE_EDU = 'edu,dma-latency-ms=1,dma-mask=0xffffffff';
 const LINE = /^@latency (\S+) (\d+) (\d+)$/;
 
 /** What the guest measures, in its words and ours, with the promise for the median in µs. */
@@ -21,6 +23,8 @@ const ROWS: readonly { readonly name: string; readonly what: string; readonly at
   { name: 'msi-running', what: "register write to the MSI's handler, guest runs" },
   { name: 'msi-sleeping', what: "register write to the MSI's handler, guest in WFI" },
   { name: 'dma', what: 'DMA of 4 KiB, from the registers to the handler', atMost: 50 },
+  { name: 'late-running', what: 'DMA due in 1 ms: so much later the handler, guest runs' },
+  { name: 'late-sleeping', what: 'DMA due in 1 ms: so much later the handler, guest in WFI' },
 ];
 
 interface Latency {
@@ -55,7 +59,7 @@ async function measure(host: HostProcess): Promise<ReadonlyMap<string, Latency>>
 
 export async function benchDriver(progress: Progress): Promise<Figure[]> {
   await progress('a guest measures');
-  const host = await HostProcess.start([EDU]);
+  const host = await HostProcess.start([EDU, LATE_EDU]);
   try {
     const measured = await measure(host);
     return ROWS.flatMap(({ name, what, atMost }) => {

@@ -1,19 +1,21 @@
 /**
  * Interrupts that devices post in pages of shared memory (iommu/abi/interrupt-page.ts) while the
- * vCPU runs. It takes them itself whenever its hart looks at the interrupt lines. Before it sleeps
- * or stops it goes to rest: from then on each interrupt signals its eventfd, and the interrupt
- * thread delivers it.
+ * vCPU runs or is in WFI. It takes them itself whenever its hart looks at the interrupt lines; from
+ * WFI the device wakes it. Before it stops it goes to rest: from then on each interrupt signals its
+ * eventfd, and the interrupt thread delivers it. So it does before WFI where it cannot be woken by
+ * another process: on an older Linux, and where main runs the guest.
  *
  * An interrupt that was taken and is not pending yet would be lost with the process. So nothing is
  * posted while states are published (crew/publisher.ts).
  */
-import { InterruptPageClient } from '../../../iommu/abi/interrupt-page.ts';
+import { AWAY, InterruptPageClient, RUNS, SLEEPS } from '../../../iommu/abi/interrupt-page.ts';
 import type { SharedPart } from '../../../platform/shared.ts';
-import { OWNER_HART } from '../../machine/control/control-block.ts';
+import { hartWords, OWNER_HART } from '../../machine/control/control-block.ts';
 import { wakeHart } from '../../machine/control/lease.ts';
 import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { Imsic } from '../../machine/hart-local/imsic.ts';
 import { type InterruptRoutes, targetHart, targetIdentity } from '../../machine/shared/interrupt-routes.ts';
+import { Sleeper } from './sleeper.ts';
 
 export interface PostingDevice {
   /** Undefined: the device's interrupts signal eventfds only. */
@@ -25,8 +27,8 @@ export interface PostingDevice {
 }
 
 /**
- * After an access to a device the vCPU looks so long for its interrupt before it sleeps. It takes
- * two threads to wake it then.
+ * After an access to a device the vCPU looks so long for its interrupt before it sleeps. To wake a
+ * thread takes longer than most devices.
  */
 const PATIENCE_MS = 0.1;
 /** After looks in vain, so many sleeps begin without one. */
@@ -42,6 +44,8 @@ export interface PostedInterruptsOptions {
   readonly harts: number;
   /** CPUs of this machine: with one, a device makes nothing while the vCPU looks. */
   readonly cpus: number;
+  /** Whether the thread sleeps here, by wait(). */
+  readonly sleeps: boolean;
 }
 
 interface Source {
@@ -55,7 +59,6 @@ export class PostedInterrupts {
   readonly #control: Int32Array;
   /** By hart. */
   readonly #files: readonly Imsic[];
-  #awake = false;
   readonly #devices: readonly PostingDevice[];
   readonly #cpus: number;
   /** Accesses of the guest when the vCPU last looked, and whether it then saw an interrupt. */
@@ -65,7 +68,10 @@ export class PostedInterrupts {
   #vain = 0;
   #skip = 0;
 
-  constructor({ devices, routes, control, imsic, harts, cpus }: PostedInterruptsOptions) {
+  readonly #sleeper: Sleeper | undefined;
+  #state: typeof AWAY | typeof RUNS | typeof SLEEPS = AWAY;
+
+  constructor({ devices, routes, control, imsic, harts, cpus, sleeps }: PostedInterruptsOptions) {
     this.#devices = devices.filter(({ page }) => page);
     this.#cpus = cpus;
     this.#routes = routes;
@@ -76,12 +82,17 @@ export class PostedInterrupts {
       const deliver = (vector: number, count: number): void => this.#deliver(device.routes[vector], count);
       return page ? [{ page: new InterruptPageClient(page), deliver }] : [];
     });
+    if (sleeps)
+      this.#sleeper = new Sleeper(
+        control,
+        devices.flatMap(({ page }) => page ?? []),
+      );
   }
 
   /** The vCPU runs: interrupts may be posted from here on. */
   begin(): void {
-    if (this.#awake) return;
-    this.#awake = true;
+    if (this.#state === RUNS) return;
+    this.#state = RUNS;
     for (const { page } of this.#sources) page.begin();
   }
 
@@ -90,7 +101,7 @@ export class PostedInterrupts {
    * something, looks for its interrupt for a while, until `woken`. True: one has come.
    */
   linger(ms: number, woken: () => boolean): boolean {
-    if (!this.#awake || this.#cpus < 2 || this.#sources.length === 0) return false;
+    if (this.#state !== RUNS || this.#cpus < 2 || this.#sources.length === 0) return false;
     let accesses = 0;
     for (const device of this.#devices) accesses += device.accesses;
     const busy = accesses !== this.#accesses || this.#caught;
@@ -116,18 +127,35 @@ export class PostedInterrupts {
     return false;
   }
 
-  /** The vCPU may sleep or stop after this. True if an interrupt has come before. */
+  /** The vCPU may stop after this. True if an interrupt has come before. */
   rest(): boolean {
-    if (!this.#awake) return false;
-    this.#awake = false;
+    if (this.#state === AWAY) return false;
+    this.#state = AWAY;
     for (const { page } of this.#sources) page.end();
     return this.#take();
   }
 
+  /** The vCPU may wait after this, for the guest in WFI. True if an interrupt has come before. */
+  sleep(): boolean {
+    if (this.#state === AWAY || !this.#sleeper?.usable()) return this.rest();
+    this.#state = SLEEPS;
+    for (const { page } of this.#sources) page.sleep();
+    return this.#take();
+  }
+
+  /**
+   * Waits, after sleep(), until an interrupt comes or the `wake` word of the owner's hart is not
+   * `seen` any more, at most `ms`.
+   */
+  wait(seen: number, ms: number): void {
+    if (this.#state === SLEEPS) this.#sleeper!.sleep(seen, ms);
+    else Atomics.wait(this.#control, hartWords(OWNER_HART).wake, seen, ms); // wakeHart notifies
+  }
+
   /** The hart looks at its lines: makes pending what is posted. */
-  // HOT: one load for each device where nothing is posted
+  // HOT: a few loads for each device where nothing is posted
   poll(): void {
-    if (this.#awake) this.#take();
+    if (this.#state === RUNS) this.#take();
   }
 
   /** True if there was something. */

@@ -72,6 +72,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     imsic: shared.imsic,
     harts: hartCount(shared.control),
     cpus: availableParallelism(),
+    sleeps: lends,
   });
   const machine = new Machine({
     ram: parts.ram,

@@ -157,6 +157,11 @@ export class Vcpu {
     return { atNs, state: this.#machine.save() };
   }
 
+  /** Waits as a turn has said: `wfi`. Only for a thread that may block. */
+  wait(seen: number, ms: number): void {
+    this.#posted.wait(seen, ms);
+  }
+
   /** Runs a slice of one hart. */
   #slice(request: number, seen: number): Rest {
     // asked once: no state is published while a hart is away
@@ -223,7 +228,7 @@ export class Vcpu {
     if (++this.#waiting < home.length) return RUN;
     this.#waiting = 0;
     const woken = (): boolean => Atomics.load(this.#control, this.#words.wake) !== this.#seen;
-    if (this.#posted.linger(this.#waitMs(), woken) || this.#posted.rest()) return RUN;
+    if (this.#posted.linger(this.#waitMs(), woken) || this.#posted.sleep()) return RUN;
     return { kind: 'wfi', seen: this.#seen, ms: this.#waitMs() };
   }
 

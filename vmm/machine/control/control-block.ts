@@ -42,7 +42,9 @@ export const HartBlock = defineShared('hart control block', {
   pad0: bytes(60),
   /** Any thread with news for a vCPU in WFI adds 1 and notifies; the vCPU sleeps on it. */
   wake: atomic32,
-  pad1: bytes(60),
+  /** The vCPU: 1 while it sleeps on `wake` by futex(2), where Atomics.notify reaches it not. */
+  outside: atomic32,
+  pad1: bytes(56),
   /**
    * mip. MSIP: any thread that stores to msip. MTIP: the vCPU, and any thread that stores to
    * mtimecmp or mtime. MEIP: any thread that changes the interrupt file
@@ -81,10 +83,10 @@ export const hartCount = (control: SharedPart): number => (control.size - Machin
 const offsetOf = (hart: number): number => MachineBlock.size + hart * HartBlock.size;
 
 /** Where the words of a hart are, in an Int32Array over the whole buffer. */
-export function hartWords(hart: number): Readonly<Record<'request' | 'wake' | 'lines' | 'lease', number>> {
+export function hartWords(hart: number): Readonly<Record<'request' | 'wake' | 'outside' | 'lines' | 'lease', number>> {
   const at = offsetOf(hart) / 4;
-  const { request, wake, lines, lease } = HartBlock.word;
-  return { request: at + request, wake: at + wake, lines: at + lines, lease: at + lease };
+  const { request, wake, outside, lines, lease } = HartBlock.word;
+  return { request: at + request, wake: at + wake, outside: at + outside, lines: at + lines, lease: at + lease };
 }
 
 /**

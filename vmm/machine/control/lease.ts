@@ -10,6 +10,7 @@
  * one. Whoever writes the word wakes the other side: the thread sleeps on the lease, or in WFI on
  * the hart's `wake`; the owner sleeps on its own `wake`.
  */
+import { futexWake } from '../../../platform/libc/futex.ts';
 import { ATTENTION, crewOnDuty, HartBlock, hartWords, MachineBlock, OWNER_HART } from './control-block.ts';
 
 /** No thread has come for the hart. */
@@ -41,9 +42,11 @@ const isAway = (lease: number): boolean => stateOf(lease) === LENT || stateOf(le
  * least once before it sleeps, and sees that.
  */
 export function wakeHart(control: Int32Array, hart: number): void {
-  const { wake, lease } = hartWords(hart);
+  const { wake, outside, lease } = hartWords(hart);
   Atomics.add(control, wake, 1); // pairs with the loads in vcpu.ts and lent-hart.ts
   Atomics.notify(control, wake);
+  // after the add; pairs with the store in crew/vcpu/sleeper.ts
+  if (Atomics.load(control, outside) !== 0) futexWake({ words: control, index: wake, shared: false });
   if (hart !== OWNER_HART && !isAway(Atomics.load(control, lease))) wakeHart(control, OWNER_HART);
 }
 

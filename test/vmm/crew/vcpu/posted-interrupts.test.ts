@@ -51,11 +51,12 @@ function build(cpus: number): PostedInterrupts {
     imsic,
     harts: HARTS,
     cpus,
+    sleeps: false,
   });
 }
 
 /** Signals of the eventfd that are due. */
-const post = (page: number, vector = 0): number => postInterrupt(int32s(pages[page]!), 0, vector);
+const post = (page: number, vector = 0): number => postInterrupt(int32s(pages[page]!), 0, vector, () => {});
 const pending = (hart: number): readonly number[] => new Imsic(imsic, int32s(control), hart).save().pending;
 const wakes = (hart: number): number => int32s(control)[hartWords(hart).wake]!;
 
@@ -84,6 +85,13 @@ describe('interrupts that are posted', () => {
     post(0);
 
     expect([posted.rest(), posted.rest(), pending(0)[0]]).toEqual([true, false, 1 << 5]);
+  });
+
+  it('signal eventfds in the sleep of a vCPU that no other process can wake', () => {
+    posted.begin();
+    const sleep = posted.sleep();
+
+    expect([sleep, post(0)]).toEqual([false, 1]);
   });
 
   it('are left to the worker by a vCPU that rests', () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { InterruptPage } from '../../../../iommu/abi/interrupt-page.ts';
+import { InterruptPage, RUNS } from '../../../../iommu/abi/interrupt-page.ts';
 import { postInterrupt } from '../../../../iommu/bus/posted-interrupts.ts';
 import { int32s, newPart, wholeOf } from '../../../../platform/shared.ts';
 import { type FileCalls, TaskChannel } from '../../../../vmm/client/task-channel.ts';
@@ -128,7 +128,7 @@ describe('a vCPU with a device that posts interrupts', () => {
   const SLEEPS = [0x10500073, 0xffdff06f]; // wfi; j -4
   const page = newPart(4096);
   const words = int32s(page);
-  const takesPosted = (): boolean => words[InterruptPage.word.awake] === 1;
+  const takesPosted = (): boolean => words[InterruptPage.word.thread] === RUNS;
   beforeEach(() => {
     words.fill(0);
     main = new VcpuThread(createVmShared(1));
@@ -155,7 +155,7 @@ describe('a vCPU with a device that posts interrupts', () => {
   it('does not sleep when one has come just before', () => {
     const vcpu = vcpuWith(SLEEPS, { interruptPages: [page] });
     react = ({ kind }) => {
-      if (kind === 'running') postInterrupt(words, 0, 0); // after the hart has begun to wait
+      if (kind === 'running') postInterrupt(words, 0, 0, () => {}); // after the hart has begun to wait
     };
     main.request(REQUEST_RUN);
 

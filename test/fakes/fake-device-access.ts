@@ -62,6 +62,18 @@ export class FakeDeviceAccess implements DeviceAccess {
     this.calls.push('disarm-x');
   }
 
+  armIntx(eventfd: number): void {
+    this.calls.push(`arm-intx ${eventfd}`);
+  }
+
+  disarmIntx(): void {
+    this.calls.push('disarm-intx');
+  }
+
+  unmaskIntx(): void {
+    this.calls.push('unmask-intx');
+  }
+
   reset(): void {
     this.calls.push('reset');
   }

@@ -45,6 +45,7 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
     'semihosting',
     'fwcfg',
     'linux-frames',
+    'intx',
   ])('%s.elf is the committed file, byte for byte', (name) => {
     expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
   });

@@ -8,8 +8,10 @@ import {
   VFIO_DEVICE_GET_INFO,
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_DEVICE_RESET,
+  VFIO_IRQ_SET_ACTION_UNMASK,
   VFIO_PCI_BAR5_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
 } from '../../iommu/abi/vfio.ts';
@@ -168,6 +170,21 @@ export class VfioDevice {
   /** Takes the device out of MSI mode (PCI-4: count 0, DATA_NONE). */
   disarmMsi(): void {
     disarmIrqs(this.#calls, this.description.fd, VFIO_PCI_MSI_IRQ_INDEX);
+  }
+
+  /** The INTx line signals this eventfd from now on, and masks itself whenever it does (PCI-9). */
+  armIntx(eventfd: number): void {
+    armIrqs(this.#calls, this.description.fd, VFIO_PCI_INTX_IRQ_INDEX, [eventfd]);
+  }
+
+  disarmIntx(): void {
+    disarmIrqs(this.#calls, this.description.fd, VFIO_PCI_INTX_IRQ_INDEX);
+  }
+
+  /** The line may interrupt again; it does at once if it is up. */
+  unmaskIntx(): void {
+    const action = VFIO_IRQ_SET_ACTION_UNMASK;
+    setIrqs(this.#calls, this.description.fd, { index: VFIO_PCI_INTX_IRQ_INDEX, action });
   }
 
   /** MSI-X vectors start… signal these eventfds from now on; −1: the vector is masked (PCI-12). */

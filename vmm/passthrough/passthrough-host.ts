@@ -8,7 +8,7 @@ import {
   PCI_BASE_ADDRESS_MEM_PREFETCH,
   PCI_BASE_ADDRESS_SPACE_IO,
 } from '../../iommu/abi/pci-regs.ts';
-import { VFIO_REGION_INFO_FLAG_MMAP } from '../../iommu/abi/vfio.ts';
+import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_REGION_INFO_FLAG_MMAP } from '../../iommu/abi/vfio.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { hex } from '../../platform/hex.ts';
@@ -24,6 +24,7 @@ import {
   getRegionFlags,
 } from '../client/device.ts';
 import { openDevice } from '../client/group.ts';
+import { getIrqInfo } from '../client/irqs.ts';
 import { KernelClient } from '../client/kernel-client.ts';
 import {
   CONTAINER_STATE,
@@ -35,7 +36,10 @@ import {
 import { type PeerBarParts, type PeerBarState, unplaced } from './peer-bars.ts';
 import type { PersistentGuest } from './persistent-files.ts';
 
-/** The eventfds are of MSI or MSI-X, whichever the guest uses. */
+/**
+ * The eventfds are of MSI or MSI-X, whichever the guest uses; behind them lies that of INTx, if the
+ * guest's machine has wires.
+ */
 const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(fd) });
 
 /** Without MSI-X. */
@@ -90,6 +94,15 @@ function withoutMsix({ description, msiEventfds }: PassedDevice): Shaped<typeof 
   return { description: known, msiEventfds };
 }
 
+const nrVectors = ({ msiVectors, msixVectors }: DeviceDescription): number => Math.max(msiVectors, msixVectors);
+
+/** The eventfds of the vectors. */
+export const vectorEventfds = ({ description, msiEventfds }: PassedDevice): readonly number[] =>
+  msiEventfds.slice(0, nrVectors(description));
+
+export const intxEventfd = ({ description, msiEventfds }: PassedDevice): number | undefined =>
+  msiEventfds[nrVectors(description)];
+
 export type VfioState = StateOf<typeof VFIO_SECTION>;
 
 export const NO_DEVICES: VfioState = { version: 3, container: null, devices: [] };
@@ -98,6 +111,8 @@ interface OpenOptions {
   readonly guest?: PersistentGuest | undefined;
   /** Memory alone, or registers, too. */
   readonly peerBars: 'memory' | 'all';
+  /** Whether the guest's machine has wires for INTx. */
+  readonly wired: boolean;
 }
 
 export class PassthroughHost {
@@ -130,10 +145,10 @@ export class PassthroughHost {
     socketPath: string,
     bdfs: readonly string[],
     ram: DmaRange & { readonly vaddr: number },
-    { guest, peerBars: reached }: OpenOptions,
+    { guest, peerBars: reached, wired }: OpenOptions,
   ): PassthroughHost {
     const client = new KernelClient(socketPath);
-    const { container, devices } = openDevices(client, bdfs, guest);
+    const { container, devices } = openDevices(client, bdfs, { guest, wired });
     const { vaddr, iova, offset, size } = ram;
     mapRam(container, { iova, offset, size }, vaddr);
     const peerBars = unplaced(
@@ -155,7 +170,10 @@ export class PassthroughHost {
    */
   static reopen(client: KernelClient, before: VfioState, guest: PersistentGuest): VfioState {
     const bdfs = before.devices.map(({ description: { bdf } }) => bdf);
-    const { container, devices } = openDevices(client, bdfs, guest);
+    const { container, devices } = openDevices(client, bdfs, {
+      guest,
+      wired: before.devices.some((device) => intxEventfd(device) !== undefined),
+    });
     const { ranges, peerBars } = before.container!;
     return { version: 3, container: { ...container.save(), ranges, peerBars }, devices };
   }
@@ -168,7 +186,7 @@ export class PassthroughHost {
 function openDevices(
   client: KernelClient,
   bdfs: readonly string[],
-  guest: PersistentGuest | undefined,
+  { guest, wired }: { readonly guest: PersistentGuest | undefined; readonly wired: boolean },
 ): { readonly container: PassthroughContainer; readonly devices: readonly PassedDevice[] } {
   const groups = groupsByBdf(client);
   const container = new PassthroughContainer(client, undefined, guest);
@@ -179,8 +197,9 @@ function openDevices(
     const groupFd = groupFds.get(group) ?? container.addGroup(group);
     groupFds.set(group, groupFd);
     const description = describeDevice(client, openDevice(client, groupFd, bdf), bdf);
-    const vectors = Math.max(description.msiVectors, description.msixVectors);
-    const msiEventfds = Array.from({ length: vectors }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    const hasIntx = wired && getIrqInfo(client, description.fd, VFIO_PCI_INTX_IRQ_INDEX).count > 0;
+    const length = nrVectors(description) + (hasIntx ? 1 : 0);
+    const msiEventfds = Array.from({ length }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     return { description, msiEventfds };
   });
   return { container, devices };

@@ -8,7 +8,7 @@ import type { InitialState } from '../crew/vcpu/protocol.ts';
 import type { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 import { type PassthroughState, probeFunction } from '../machine/shared/passthrough.ts';
-import { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { PassthroughHost, vectorEventfds } from '../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../passthrough/persistent-files.ts';
 import { assemble } from './assemble.ts';
 import { openDisks } from './disks.ts';
@@ -56,13 +56,13 @@ function ramOf({ host, memory, pkernfs }: VmOptions): number {
 }
 
 function openHost(
-  { host, devices, memory, pkernfs, persist, peerBars }: VmOptions,
+  { host, devices, memory, pkernfs, persist, peerBars, aia }: VmOptions,
   ram: Mapping,
 ): PassthroughHost | undefined {
   if (host === undefined || devices.length === 0) return undefined;
   const range = { iova: RAM_BASE, offset: 0, size: memory, vaddr: ram.vaddr };
   const guest = pkernfs === undefined ? undefined : { name: pkernfs, withEntries: persist === 'container' };
-  return PassthroughHost.open(host, devices, range, { guest, peerBars: peerBars ?? 'memory' });
+  return PassthroughHost.open(host, devices, range, { guest, peerBars: peerBars ?? 'memory', wired: aia === 'none' });
 }
 
 /**
@@ -70,12 +70,12 @@ function openHost(
  * send.
  */
 function probeDevices({ client, devices }: PassthroughHost, routes: InterruptRoutes): PassthroughState[] {
-  return devices.map(({ description, msiEventfds }, i) =>
-    probeFunction(new VfioDevice(description, client), {
-      bdf: description.bdf,
-      configSize: description.config.size,
-      barSizes: description.bars.map(({ size }) => size),
-      routes: msiEventfds.map((eventfd) => routes.add({ eventfd, slot: i + 1, identity: 0, delivered: 0 })),
+  return devices.map((device, i) =>
+    probeFunction(new VfioDevice(device.description, client), {
+      bdf: device.description.bdf,
+      configSize: device.description.config.size,
+      barSizes: device.description.bars.map(({ size }) => size),
+      routes: vectorEventfds(device).map((eventfd) => routes.add({ eventfd, slot: i + 1, identity: 0, delivered: 0 })),
     }),
   );
 }

@@ -15,7 +15,7 @@ import { hartCount, hartWords64, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from 
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
-import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { intxEventfd, type PassthroughHost } from '../passthrough/passthrough-host.ts';
 import type { Console } from './console.ts';
 import { planFwCfg } from './fw-cfg-option.ts';
 import { fillRam, readGuest } from './guest-image.ts';
@@ -114,6 +114,7 @@ export class Vm {
       fwCfg: planFwCfg(options, next !== undefined),
       semihosting: planSemihosting(options),
       devices,
+      intx: host?.devices.map(intxEventfd) ?? [],
       ...accel,
       ...(interrupts?.input.news === undefined ? {} : { news: interrupts.input.news }),
       ...(host ? { peerBars: host.peerBars } : {}),

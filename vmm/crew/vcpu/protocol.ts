@@ -53,6 +53,8 @@ export interface MachineParts {
   /** An epoll instance: the vCPU adds its sockets, the interrupt thread hears their news. */
   readonly news?: number;
   readonly devices: readonly DeviceDescription[];
+  /** By device: the eventfd of its INTx, where the machine has wires. */
+  readonly intx?: readonly (number | undefined)[];
   /** Present with devices. */
   readonly peerBars?: PeerBarParts;
 }

@@ -53,7 +53,9 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
       ...(peerBars ? { placeBars: (at: readonly PlacedBar[]) => placeBars(peerBars, i, kernel, at) } : {}),
       ...(page ? { page } : {}),
     };
-    return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes);
+    const intx = parts.intx?.[i];
+    if (intx !== undefined && parts.news !== undefined) epollArm(parts.news, intx, POLLIN | EPOLLET);
+    return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, intx);
   });
   const streams = (parts.listeners ?? []).map(({ fd }) => new SocketStream(fd, parts.news));
   const serial = typeof parts.serial === 'number' ? streams[parts.serial] : undefined;

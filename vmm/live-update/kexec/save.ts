@@ -15,7 +15,7 @@ import { takeInterrupts } from '../../crew/interrupts/dispatcher.ts';
 import { MsiCapability } from '../../machine/shared/msi-capability.ts';
 import { MsixCapability } from '../../machine/shared/msix-capability.ts';
 import type { PassthroughState } from '../../machine/shared/passthrough.ts';
-import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
+import { intxEventfd, type PassthroughHost } from '../../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../../passthrough/persistent-files.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { encodeState } from '../state-file.ts';
@@ -118,10 +118,14 @@ function setInterrupts(
   functions: readonly PassthroughState[],
   of: (eventfd: number) => number,
 ): void {
-  for (const [i, { description, msiEventfds }] of devices.entries()) {
+  for (const [i, passed] of devices.entries()) {
+    const { description, msiEventfds } = passed;
     const { armed, msi, msix } = functions[i]!;
-    if (!armed) continue;
     const device = new VfioDevice(description, client);
+    const intx = intxEventfd(passed);
+    // a line that is up tells so again
+    if (!armed && intx !== undefined && of(intx) >= 0) device.armIntx(intx);
+    if (!armed) continue;
     const capability = msix && new MsixCapability(msix);
     if (capability?.enabled) {
       device.armMsix(

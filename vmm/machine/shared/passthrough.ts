@@ -8,6 +8,7 @@ import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from '../../../platform/shape.ts';
 import { routeTarget } from './interrupt-routes.ts';
+import { Intx } from './intx.ts';
 import { IMSIC_M, IMSIC_PAGES } from './memory-map.ts';
 import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
 import { MSIX_STATE, MsixCapability, type MsixState } from './msix-capability.ts';
@@ -101,11 +102,36 @@ export class PassthroughFunction implements PciFunction {
   #windows: readonly BarWindow[] = [];
   /** Accesses that the guest has made to its BARs. */
   accesses = 0;
+  readonly #intx: Intx | undefined;
 
-  /** A function that is not there for the guest until it gets its state. */
-  constructor(device: DeviceAccess, router: MsiRouter) {
+  /**
+   * A function that is not there for the guest until it gets its state. `intxEventfd`: for its
+   * INTx; without one that leads nowhere.
+   */
+  constructor(device: DeviceAccess, router: MsiRouter, intxEventfd?: number) {
     this.#device = device;
     this.#router = router;
+    if (intxEventfd !== undefined) this.#intx = new Intx(intxEventfd, device);
+  }
+
+  /** The function's INTA drives this line of the guest. */
+  connectIntx(drive: (up: boolean) => void): void {
+    this.#intx?.connect(drive);
+  }
+
+  /** To be called when the guest's interrupt controller has its state. */
+  settleIntx(): void {
+    this.#intx?.settle();
+  }
+
+  /** Looks whether the device has interrupted by INTx. */
+  update(): void {
+    this.#intx?.update();
+  }
+
+  /** The guest has completed an interrupt of that line. */
+  intxCompleted(): void {
+    this.#intx?.completed();
   }
 
   get configSize(): number {
@@ -126,6 +152,7 @@ export class PassthroughFunction implements PciFunction {
     this.#bars = state.layout.map(({ flags }, bar) => state.bars[bar] ?? flags);
     this.#msix = state.msix ? new MsixCapability(state.msix) : undefined;
     this.#armed = armedOf(state);
+    this.#intx?.resume(!state.armed);
     this.#routes = state.routes;
     this.#decode();
   }
@@ -159,6 +186,7 @@ export class PassthroughFunction implements PciFunction {
     this.#command = 0;
     attempt(() => this.#device.writeConfig(COMMAND, new Uint8Array(2)));
     attempt(() => this.#device.reset());
+    this.#intx?.arm(true);
     this.#decode();
   }
 
@@ -249,8 +277,9 @@ export class PassthroughFunction implements PciFunction {
   }
 
   /**
-   * Makes the interrupts of the kernel and of the routes agree with the guest's. With both kinds
-   * enabled MSI-X is used. The kernel has one kind at a time, so the other one goes first.
+   * Makes the interrupts of the kernel and of the routes agree with the guest's. With both kinds of
+   * messages enabled MSI-X is used, with none INTx. The kernel has one kind at a time, so the other
+   * one goes first.
    */
   #updateMessages(): void {
     const msix = this.#msix?.enabled ? this.#msix : undefined;
@@ -259,12 +288,14 @@ export class PassthroughFunction implements PciFunction {
     this.#routes.forEach((route, vector) => {
       this.#router.setIdentity(route, vector < vectors ? identityOf((msix ?? msi)!.message(vector)) : 0);
     });
+    if (msix || msi) this.#intx?.disarm();
     if (this.#armed.kind === 'msi' && !msi) this.#device.disarmMsi();
     if (this.#armed.kind === 'msix' && !msix) this.#device.disarmMsix();
     if (msi && this.#armed.kind !== 'msi') {
       this.#device.armMsi(this.#routes.slice(0, vectors).map((route) => this.#router.eventfd(route)));
     }
     if (msix) this.#armMsix(msix.unmasked());
+    if (!msix && !msi) this.#intx?.arm();
     this.#armed = msix ? { kind: 'msix', vectors: msix.unmasked() } : { kind: msi ? 'msi' : 'none' };
   }
 

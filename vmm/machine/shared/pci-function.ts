@@ -4,6 +4,7 @@
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { Halves } from '../../../platform/mailbox.ts';
+import type { IntxAccess } from './intx.ts';
 
 /** Size of a config access: naturally aligned, within one dword. */
 export type ConfigSize = 1 | 2 | 4;
@@ -32,7 +33,7 @@ export interface PciFunction {
  * A device that is passed through. vmm/client/device.ts implements it; tests bring their own.
  * Errors are SysErrors.
  */
-export interface DeviceAccess {
+export interface DeviceAccess extends IntxAccess {
   readConfig(offset: number, into: Uint8Array): void;
   writeConfig(offset: number, bytes: Uint8Array): void;
   /** The value is good until the next access. */

@@ -2,7 +2,7 @@
  * The PCIe host: ECAM and the memory windows of `virt` (docs/machine.md, "PCI host"), bus 0 only.
  * Slot 0 holds the host bridge. A read that no function answers gives all ones, a write is dropped
  * (PCIe 6.0 §2.3.2: Unsupported Request). NOT MODELLED: I/O space (the PIO window answers like one
- * without functions), bridges, INTx (the machine has no PLIC).
+ * without functions), bridges.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { enospc } from '../../../platform/errno.ts';

@@ -117,7 +117,12 @@ export class SharedMachine {
     this.#serial = options.serial && new SerialLine(options.serial, input);
     this.uart = new Uart(input, output, this.#wired?.line(UART_IRQ));
     this.#functions = functions;
-    for (const fn of functions) this.#pci.add(fn);
+    for (const fn of functions) {
+      const source = pciIrq(this.#pci.add(fn), 0); // all are functions with pin A
+      if (!this.#wired) continue;
+      fn.connectIntx(this.#wired.sharedLine(source));
+      this.#wired.onCompletion(source, () => fn.intxCompleted());
+    }
     if (this.#wired) {
       this.#virtio = this.#virtioDevices(this.#wired, virtio, ram);
       const plan = options.fwCfg ?? { harts: hartCount(control), files: [] };
@@ -154,6 +159,7 @@ export class SharedMachine {
     for (const stream of this.#streams) stream.update();
     this.#serial?.update();
     this.uart.update();
+    if (this.#wired) for (const fn of this.#functions) fn.update();
     this.#wired?.update();
     this.#virtio?.update();
   }
@@ -212,6 +218,7 @@ export class SharedMachine {
     if (this.#wired) {
       if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
       this.#wired.restore({ plic, rtc });
+      for (const fn of this.#functions) fn.settleIntx();
     }
     if (virtio) this.#virtio?.restore(virtio);
     if (fwCfg) this.#fwCfg?.restore(fwCfg);

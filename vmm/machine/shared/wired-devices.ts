@@ -24,8 +24,11 @@ export class WiredDevices {
   /** By source: the users of a wire that several share, who hold it up. */
   readonly #holders = new Map<number, Set<object>>();
 
-  constructor(options: PlicOptions) {
-    this.plic = new Plic(options);
+  /** By source: who wants to hear of completions. */
+  readonly #hearers = new Map<number, (() => void)[]>();
+
+  constructor(options: Omit<PlicOptions, 'completed'>) {
+    this.plic = new Plic({ ...options, completed: (source) => this.#completed(source) });
     this.#rtc = new Rtc(this.line(RTC_IRQ));
   }
 
@@ -44,6 +47,15 @@ export class WiredDevices {
       else holders.delete(me);
       this.plic.setLevel(source, holders.size > 0);
     };
+  }
+
+  /** `hear` is called when an interrupt of that source is completed, before its level counts. */
+  onCompletion(source: number, hear: () => void): void {
+    this.#hearers.set(source, [...(this.#hearers.get(source) ?? []), hear]);
+  }
+
+  #completed(source: number): void {
+    for (const hear of this.#hearers.get(source) ?? []) hear();
   }
 
   mapInto(bus: { map(at: MapEntry, device: MmioDevice): void }): void {

@@ -1,0 +1,51 @@
+/** A guest whose devices interrupt by wire, through updates of its VMM and of the host's kernel. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+
+import type { QmpClient } from '../../tools/clients/qmp-client.ts';
+import { HostProcess } from '../../tools/launch/host.ts';
+import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
+
+const TIMEOUT_MS = 60_000;
+
+let host: HostProcess;
+let vmm: VmmProcess;
+let qmp: QmpClient;
+
+beforeAll(async () => {
+  host = await HostProcess.start(['edu', 'edu', 'edu', 'edu', 'edu']);
+});
+afterAll(() => host.stop());
+afterEach(async () => {
+  qmp.close();
+  expect(await vmm.end()).toEqual([]);
+});
+
+async function goesOn(): Promise<Record<string, number>> {
+  const from = (await vmm.stats()).taken!;
+  for (;;) {
+    const stats = await vmm.stats();
+    if (stats.taken! > from + 50) return stats;
+  }
+}
+
+describe('a guest with INTx', () => {
+  it('loses no interrupt while its VMM is replaced', async () => {
+    const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
+    vmm = new VmmProcess('intx', '-machine', 'virt,aia=none', '--host', host.socket, ...passed);
+    qmp = await vmm.monitor();
+    await vmm.prints(/intx: 5 devices/);
+    for (const mode of ['exec', 'transfer']) {
+      await goesOn();
+      const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
+      await qmp.execute('live-update', { mode, probation: 0 });
+      expect((await ended).data).toMatchObject({ status: 'completed' });
+    }
+    await qmp.execute('stop');
+    await qmp.execute('cont');
+    const { lost, twice, taken } = await goesOn();
+    expect(lost).toBe(0);
+    expect(twice).toBeGreaterThanOrEqual(taken! / 2 - 5);
+    vmm.child.stdin.write('x');
+    expect(await vmm.exited).toEqual([0, null]);
+  });
+});

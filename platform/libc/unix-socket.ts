@@ -12,6 +12,7 @@ export const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_DONTWAIT = 0x40;
+const MSG_PEEK = 0x02;
 
 /** sun_path holds 108 bytes with its NUL (unix(7)). */
 export const MAX_SOCKET_PATH = 107;
@@ -104,6 +105,16 @@ export function acceptNow(listener: number): number | undefined {
 export function receiveNow(fd: number, into: Uint8Array): number | 'closed' {
   for (;;) {
     const count = Number(c.recv(fd, into, into.length, MSG_DONTWAIT));
+    if (count > 0) return count;
+    const errno = count === 0 ? 0 : lastErrno();
+    if (errno !== EINTR) return errno === EAGAIN ? 0 : 'closed';
+  }
+}
+
+/** As receiveNow, but the bytes stay in the socket. */
+export function peekNow(fd: number, into: Uint8Array): number | 'closed' {
+  for (;;) {
+    const count = Number(c.recv(fd, into, into.length, MSG_DONTWAIT | MSG_PEEK));
     if (count > 0) return count;
     const errno = count === 0 ? 0 : lastErrno();
     if (errno !== EINTR) return errno === EAGAIN ? 0 : 'closed';

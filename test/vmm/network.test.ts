@@ -39,8 +39,18 @@ const socket = (name: string): string => join(folder, name);
 /** The station 10.0.2.N of the guest `net`; its socket is named N. */
 async function station(n: 1 | 2, transport: 'device' | 'pci', ...options: readonly string[]): Promise<VmmProcess> {
   const paths = `local.type=unix,local.path=${socket(`${n}`)},remote.type=unix,remote.path=${socket(`${n ^ 3}`)}`;
+  return on(n, transport, `dgram,id=n,${paths}`, ...options);
+}
+
+/** The same on any wire. */
+async function on(
+  n: 1 | 2,
+  transport: 'device' | 'pci',
+  netdev: string,
+  ...options: readonly string[]
+): Promise<VmmProcess> {
   const device = `virtio-net-${transport},netdev=n,mac=${MAC}${n}`;
-  const words = ['--machine', 'virt,aia=none', '--netdev', `dgram,id=n,${paths}`, '--device', device];
+  const words = ['--machine', 'virt,aia=none', '--netdev', netdev, '--device', device];
   const vmm = new VmmProcess('net', ...words, ...options);
   stations.push(vmm);
   await vmm.prints(/station .*\n/);
@@ -92,6 +102,23 @@ describe('two guests on a network', () => {
       [0, null],
     ]);
     expect([existsSync(socket('1')), existsSync(socket('2'))]).toEqual([false, false]);
+  });
+
+  it('lose no frame on a stream, either, whose client waits for its server', async () => {
+    const wire = `stream,id=n,addr.type=unix,addr.path=${socket('wire')}`;
+    const two = await on(2, 'device', `${wire},server=off,reconnect-ms=100`);
+    const one = await on(1, 'device', `${wire},server=on`);
+    const monitor = await monitorOf(one);
+    const other = await monitorOf(two);
+    one.child.stdin.write('p');
+    await answers(one, 10);
+    await Promise.all([update(monitor, 'exec'), update(other, 'exec')]);
+    const { lost, bad } = await answers(one, 10);
+    expect(bad).toBe(0);
+    expect(lost).toBeLessThanOrEqual(1); // the first ping, while there is no connection
+    for (const vmm of [one, two]) vmm.child.stdin.write('x');
+    expect([await one.exited, await two.exited].map(([status]) => status)).toEqual([lost === 0 ? 0 : 1, 0]);
+    expect(existsSync(socket('wire'))).toBe(false);
   });
 
   it('go on when one of the VMMs is killed and its guardian runs the guest', async () => {

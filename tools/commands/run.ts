@@ -39,7 +39,9 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
                                 none|directsync|unsafe, readonly=on|off
   --netdev dgram,id=ID,local.type=unix,local.path=PATH,remote.type=unix,remote.path=PATH   a wire to another VMM or QEMU:
                                 each frame is a datagram between these sockets
+  --netdev stream,id=ID,addr.type=unix,addr.path=PATH[,server=on][,reconnect=SECONDS]   the same by a connection
   --chardev socket,id=ID,path=PATH,server=on,wait=off   a line to whoever connects to this UNIX socket
+  --chardev socket,id=ID,path=PATH[,reconnect=SECONDS]   a line to the server there; it is connected to once, or again and again
   --serial stdio|null|unix:PATH,server=on,wait=off|chardev:ID   where the UART's line leads (default: this terminal)
   --fw_cfg [name=]NAME,file=PATH|string=TEXT   a file for the guest's firmware, opt/NAME by custom
   --semihosting                 the guest may open files of yours, print and end by semihosting calls; it has your rights

@@ -1,24 +1,38 @@
 /** `-netdev`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line for the user. */
 import { Properties } from './properties.ts';
+import { type SocketEnd, socketEnd } from './serial-option.ts';
 
-/** Each Ethernet frame is a datagram from the socket at `local` to the one at `remote`. */
-export interface NetdevOption {
-  readonly id: string;
-  readonly local: string;
-  readonly remote: string;
-}
+/**
+ * dgram: each Ethernet frame is a datagram from the socket at `local` to the one at `remote`.
+ * stream: frames go through a connection, each behind its length.
+ */
+export type NetdevOption = { readonly id: string } & (
+  | { readonly type: 'dgram'; readonly local: string; readonly remote: string }
+  | ({ readonly type: 'stream' } & SocketEnd)
+);
 
-/** Parses `dgram,id=ID,local.type=unix,local.path=PATH,remote.type=unix,remote.path=PATH`. */
+/**
+ * Parses `dgram,id=ID,local.type=unix,local.path=PATH,remote.type=unix,remote.path=PATH`, and
+ * `stream,id=ID,addr.type=unix,addr.path=PATH,server=on|off,reconnect=SECONDS`.
+ */
 export function parseNetdev(text: string): NetdevOption {
   const values = new Properties('-netdev', text, { typed: true });
-  if (values.type !== 'dgram') throw values.error(`'${values.type}' is not known; there is dgram`);
+  const { type } = values;
+  if (type !== 'dgram' && type !== 'stream') throw values.error(`'${type}' is not known; there are dgram, stream`);
   const id = values.need('id', 'ID');
+  if (type === 'stream') {
+    values.oneOf('addr.type', ['unix'], 'unix');
+    const path = values.need('addr.path', 'PATH');
+    const end = socketEnd(values, path, 'off');
+    values.end();
+    return { id, type, ...end };
+  }
   const [local = '', remote = ''] = ['local', 'remote'].map((end) => {
     values.oneOf(`${end}.type`, ['unix'], 'unix');
     return values.need(`${end}.path`, 'PATH');
   });
   values.end();
-  return { id, local, remote };
+  return { id, type, local, remote };
 }
 
 /** The network of QEMU's addresses; the last byte counts devices. */

@@ -7,15 +7,16 @@ import { DATAGRAM_DESCRIPTION, type DatagramDescription } from '../machine/share
 import { parseNetdev } from './netdev-option.ts';
 import type { VmOptions } from './vm-state.ts';
 
-/** In the order of the options. */
+/** In the order of the options, of those that are datagram sockets. */
 export const NETDEVS_SECTION = defineSection('netdevs', 1, { sockets: list(DATAGRAM_DESCRIPTION) });
 
 export type NetdevsState = StateOf<typeof NETDEVS_SECTION>;
 
 /** Opens the sockets that the options name. Errors name the path in one line. */
 export const openNetdevs = ({ netdevs = [] }: VmOptions): readonly DatagramDescription[] =>
-  netdevs.map((text) => {
-    const { local, remote } = parseNetdev(text);
+  netdevs.map(parseNetdev).flatMap((netdev) => {
+    if (netdev.type !== 'dgram') return [];
+    const { local, remote } = netdev;
     try {
       return { fd: openDatagram(local), local, remote };
     } catch (error) {

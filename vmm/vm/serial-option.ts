@@ -6,10 +6,16 @@ import { einval } from '../../platform/errno.ts';
 import { Properties } from './properties.ts';
 import type { VmOptions } from './vm-state.ts';
 
-/** A socket that listens at `path`. */
-export interface ChardevOption {
-  readonly id: string;
+/** A UNIX socket: ours that listens at `path`, or another's there that we connect to. */
+export interface SocketEnd {
   readonly path: string;
+  readonly server: boolean;
+  /** Of a client: 0 tries once. */
+  readonly reconnectMs: number;
+}
+
+export interface ChardevOption extends SocketEnd {
+  readonly id: string;
 }
 
 /** What the UART's line leads to: this terminal, nothing, or a chardev by its number. */
@@ -31,31 +37,40 @@ export function planSerial({
   if (serial === 'stdio' || serial === 'null') return { serial, chardevs };
   const [, kind, value = ''] = /^(unix|chardev):(.*)$/.exec(serial) ?? [];
   if (kind === undefined)
-    throw einval(`-serial ${serial}: there are stdio, null, unix:PATH,server=on,wait=off, chardev:ID`);
+    throw einval(`-serial ${serial}: there are stdio, null, unix:PATH[,server=on,wait=off], chardev:ID`);
   if (kind === 'chardev') {
     const index = chardevs.findIndex(({ id }) => id === value);
     if (index < 0) throw einval(`-serial ${serial}: there is no -chardev with id=${value}`);
     return { serial: index, chardevs };
   }
   const values = new Properties('-serial', serial, { typed: true });
-  const own = { id: '', path: values.type.slice('unix:'.length) };
-  if (own.path === '') throw values.error('give a path');
-  listens(values);
+  const path = values.type.slice('unix:'.length);
+  if (path === '') throw values.error('give a path');
+  const own = { id: '', ...socketEnd(values, path) };
+  values.end();
   return { serial: chardevs.length, chardevs: [...chardevs, own] };
 }
 
-/** Parses `socket,id=ID,path=PATH,server=on,wait=off`. */
+/** Parses `socket,id=ID,path=PATH,server=on,wait=off` and `…,server=off,reconnect=SECONDS`. */
 function parseChardev(text: string): ChardevOption {
   const values = new Properties('-chardev', text, { typed: true });
   if (values.type !== 'socket') throw values.error(`'${values.type}' is not known; there is socket`);
-  const chardev = { id: values.need('id', 'ID'), path: values.need('path', 'PATH') };
-  listens(values);
+  const chardev = { id: values.need('id', 'ID'), ...socketEnd(values, values.need('path', 'PATH')) };
+  values.end();
   return chardev;
 }
 
-/** Only sockets that listen, and for which the guest does not wait, are there. */
-function listens(values: Properties): void {
-  if (!values.isOn('server', false)) throw values.error('give server=on');
-  if (values.isOn('wait', true)) throw values.error('give wait=off');
-  values.end();
+/**
+ * Takes `server`, `wait`, and when a client that has no connection tries again: `reconnect` in s,
+ * `reconnect-ms`. The guest waits for no client: `wait=off`; `wait` is what holds without it.
+ */
+export function socketEnd(values: Properties, path: string, wait: 'on' | 'off' = 'on'): SocketEnd {
+  const server = values.isOn('server', false);
+  if (server && values.isOn('wait', wait === 'on')) throw values.error('give wait=off');
+  const [seconds, ms] = [values.take('reconnect'), values.take('reconnect-ms')];
+  if (server && (seconds ?? ms) !== undefined) throw values.error('only a client connects again: give server=off');
+  const text = ms ?? seconds ?? '0';
+  if (!/^\d{1,7}$/.test(text)) throw values.error(`reconnect=${text}: give a number`);
+  const reconnectMs = Number(text) * (ms === undefined ? 1000 : 1);
+  return { path, server, reconnectMs };
 }

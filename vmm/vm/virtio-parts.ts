@@ -5,39 +5,49 @@ import type { VirtioPart } from '../crew/vcpu/protocol.ts';
 import type { DatagramDescription } from '../machine/shared/datagram-port.ts';
 import type { DiskDescription } from '../machine/shared/disk-file.ts';
 import type { ListenerDescription } from '../machine/shared/socket-stream.ts';
-import { planVirtio, type VirtioOptions, type VirtioPlan } from './virtio-options.ts';
+import { backendOf } from './stream-plan.ts';
+import { planVirtio, type VirtioPlan } from './virtio-options.ts';
+import type { VmOptions } from './vm-state.ts';
 
 /** What was opened for the devices of a VM. */
 export interface Backends {
   /** In the order of the block devices. */
   readonly disks: readonly DiskDescription[];
-  /** In the order of the options. */
+  /** In the order of the options, of those that are datagram sockets. */
   readonly netdevs: readonly DatagramDescription[];
-  /** In the order of planSerial's chardevs. */
+  /** In the order of planStreams. */
   readonly listeners: readonly ListenerDescription[];
 }
 
 /** The VM has ended: nobody finds its sockets any more. */
 export function removeSockets({ netdevs, listeners }: Backends): void {
-  for (const path of [...netdevs.map(({ local }) => local), ...listeners.map(({ path }) => path)]) {
+  const ours = listeners.filter(({ fd }) => fd !== null);
+  for (const path of [...netdevs.map(({ local }) => local), ...ours.map(({ path }) => path)]) {
     rmSync(path, { force: true });
   }
 }
 
-export function virtioParts(options: VirtioOptions, { disks, netdevs }: Backends): readonly VirtioPart[] {
+export function virtioParts(options: VmOptions, { disks, netdevs }: Backends): readonly VirtioPart[] {
   const left = [...disks];
-  return planVirtio(options).map((device) => partOf(device, left, netdevs));
+  return planVirtio(options).map((device) => partOf(options, device, left, netdevs));
 }
 
-function partOf(device: VirtioPlan, disks: DiskDescription[], netdevs: Backends['netdevs']): VirtioPart {
+function partOf(
+  options: VmOptions,
+  device: VirtioPlan,
+  disks: DiskDescription[],
+  netdevs: Backends['netdevs'],
+): VirtioPart {
   const { kind, transport } = device;
   switch (kind) {
     case 'rng':
       return { kind, transport };
     case 'blk':
       return { kind, transport, disk: disks.shift()! };
-    case 'net':
-      return { kind, transport, mac: device.mac, socket: netdevs[device.netdev]! };
+    case 'net': {
+      const { type, at } = backendOf(options, device.netdev);
+      return { kind, transport, mac: device.mac, wire: type === 'stream' ? at : netdevs[at]! };
+    }
     case 'serial':
       return { kind, transport, listener: device.chardev };
   }

@@ -63,7 +63,8 @@ describe('-drive, -netdev and -device virtio-…', () => {
     [['virtio-net-pci,netdev=m'], dgram('n'), 'there is no -netdev with id=m'],
     [['virtio-net-pci,netdev=n,mac=1'], dgram('n'), 'mac=1 is no address of a station'],
     [['virtio-net-pci,netdev=n,mac=01:00:00:00:00:00'], dgram('n'), 'is no address of a station'],
-    [['virtio-net-pci,netdev=n'], 'user,id=n', "-netdev user,id=n: 'user' is not known; there is dgram"],
+    [['virtio-net-pci,netdev=n'], 'user,id=n', "-netdev user,id=n: 'user' is not known; there are dgram, stream"],
+    [['virtio-net-pci,netdev=n'], 'stream,id=n', 'give addr.path=PATH'],
     [['virtio-net-pci,netdev=n'], 'dgram,id=n,local.type=inet', 'local.type=inet is not known; there is unix'],
     [['virtio-net-pci,netdev=n'], 'dgram,id=n,local.path=/l', 'give remote.path=PATH'],
   ])('with a network are refused in one line: %j %s', (virtio, netdev, error) => {
@@ -96,10 +97,11 @@ describe('-serial and -chardev', () => {
     [{ virtio: ['virtio-serial-pci'] }, 'give -device virtconsole,chardev=ID'],
     [{ chardevs: [C], virtio: ['virtconsole,chardev=c'] }, 'give -device virtio-serial-pci, one for each'],
     [{ chardevs: ['pty,id=c'] }, "-chardev pty,id=c: 'pty' is not known; there is socket"],
-    [{ chardevs: ['socket,id=c,path=/c'] }, 'give server=on'],
+    [{ chardevs: ['socket,id=c,path=/c,reconnect=x'] }, 'reconnect=x: give a number'],
+    [{ chardevs: [`${C},reconnect=1`] }, 'only a client connects again'],
     [{ chardevs: ['socket,id=c,path=/c,server=on'] }, 'give wait=off'],
     [{ serial: 'unix:,server=on,wait=off' }, 'give a path'],
-    [{ serial: 'pty' }, '-serial pty: there are stdio, null, unix:PATH,server=on,wait=off, chardev:ID'],
+    [{ serial: 'pty' }, '-serial pty: there are stdio, null, unix:PATH[,server=on,wait=off], chardev:ID'],
     [{ serial: 'chardev:c' }, 'there is no -chardev with id=c'],
   ])('are refused in one line: %j', (options, error) => {
     expect(() => planVirtio(options)).toThrow(error);

@@ -26,7 +26,8 @@ export type VirtioPart =
       readonly transport: VirtioTransport;
       /** 6 bytes. */
       readonly mac: Uint8Array;
-      readonly socket: DatagramDescription;
+      /** A datagram socket, or one of the machine's streams. */
+      readonly wire: DatagramDescription | number;
     }
   /** `listener` counts those of the machine. */
   | { readonly kind: 'serial'; readonly transport: VirtioTransport; readonly listener: number };

@@ -20,8 +20,8 @@ import type { Vcpu } from './vcpu.ts';
 const TIMES = 50;
 /** Nobody executes anything there but the first instructions, which trap. */
 const RAM_BYTES = 1 << 20;
-/** The guest's clients are not for this machine. */
-const DEAF = { fd: -1, path: '' };
+/** The guest's clients, and its interrupts, are not for this machine. */
+const DEAF = { fd: -1, path: '', reconnectMs: 0 };
 /** No device is behind its functions. */
 const NOBODY: FileCalls = {
   ioctl: () => 0,
@@ -54,7 +54,7 @@ class RehearsedMachine {
   }
 
   #vcpu(): Vcpu {
-    const { accel: _, peerBars: __, news: ___, listeners = [], ...parts } = this.#parts;
+    const { accel: _, peerBars: __, news: ___, intx: ____, listeners = [], ...parts } = this.#parts;
     return buildVcpu({
       ...{ shared: this.#shared, kernel: NOBODY, tell: () => {} },
       parts: { ...parts, ram: this.#ram, listeners: listeners.map(() => DEAF) },

@@ -18,6 +18,7 @@ import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
 import { DatagramPort } from '../../machine/shared/datagram-port.ts';
 import { DiskFile } from '../../machine/shared/disk-file.ts';
+import { FramePort } from '../../machine/shared/frame-port.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
 import { toStream } from '../../machine/shared/serial-line.ts';
@@ -57,7 +58,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     if (intx !== undefined && parts.news !== undefined) epollArm(parts.news, intx, POLLIN | EPOLLET);
     return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, intx);
   });
-  const streams = (parts.listeners ?? []).map(({ fd }) => new SocketStream(fd, parts.news));
+  const streams = (parts.listeners ?? []).map((end) => new SocketStream(end, parts.news));
   const serial = typeof parts.serial === 'number' ? streams[parts.serial] : undefined;
   const posted = new PostedInterrupts({
     devices: functions.map((fn, i) => ({
@@ -116,8 +117,9 @@ function kindOf(part: VirtioPart, { streams, news }: Surroundings): VirtioKind {
     case 'blk':
       return block(new DiskFile(part.disk));
     case 'net':
-      if (news !== undefined) epollArm(news, part.socket.fd, POLLIN | EPOLLET);
-      return network(new DatagramPort(part.socket), part.mac);
+      if (typeof part.wire === 'number') return network(new FramePort(streams[part.wire]!), part.mac);
+      if (news !== undefined) epollArm(news, part.wire.fd, POLLIN | EPOLLET);
+      return network(new DatagramPort(part.wire), part.mac);
     case 'serial':
       return serialConsole(streams[part.listener]!);
   }

@@ -166,7 +166,9 @@ export class SharedMachine {
 
   /** Milliseconds until a device wants `update`; undefined if none does. */
   dueMs(): number | undefined {
-    return sooner(sooner(this.#wired?.dueMs(), this.#virtio?.dueMs()), this.#serial?.dueMs());
+    let due = sooner(sooner(this.#wired?.dueMs(), this.#virtio?.dueMs()), this.#serial?.dueMs());
+    for (const stream of this.#streams) due = sooner(due, stream.dueMs());
+    return due;
   }
 
   get #hasVirtio(): boolean {

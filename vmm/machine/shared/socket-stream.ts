@@ -1,20 +1,31 @@
 /**
- * A byte stream to whoever is connected to a UNIX socket, one client at a time, as QEMU's
- * `-chardev socket,server=on,wait=off`. The owner of the shared devices accepts, reads and writes,
- * and never waits. Nothing is read before somebody wants it. While nobody is connected, what is
- * written is lost, as on a line without a listener.
+ * A byte stream by a UNIX socket, as QEMU's `-chardev socket`: to whoever connects, one client at a
+ * time (`server=on,wait=off`), or to the one server that we connect to (`server=off`). The owner of
+ * the shared devices accepts or connects, reads and writes, and never waits. Nothing is read before
+ * somebody wants it. While there is no connection, what is written is lost, as on a line without a
+ * listener.
  */
 import type { ByteStream } from '../../../devices/virtio/console.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+import { SysError } from '../../../platform/errno.ts';
 import { fd } from '../../../platform/fd-shape.ts';
 import { EPOLLET, epollArm } from '../../../platform/libc/epoll.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import { POLLIN, POLLOUT } from '../../../platform/libc/poll.ts';
-import { acceptNow, receiveNow, sendNow } from '../../../platform/libc/unix-socket.ts';
+import { acceptNow, connectUnixNow, peekNow, receiveNow, sendNow } from '../../../platform/libc/unix-socket.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
-import { bytes, list, nullable, object, type Shaped, text } from '../../../platform/shape.ts';
+import { bytes, integer, list, nullable, object, type Shaped, text } from '../../../platform/shape.ts';
 
-/** A socket that listens at `path`. It survives an update. */
-export const LISTENER_DESCRIPTION = object({ fd, path: text });
+/** A socket that listens at `path`; it survives an update. */
+export const LISTENER_DESCRIPTION_1 = object({ fd, path: text });
+
+export const LISTENER_DESCRIPTION = object({
+  /** null: another process listens at `path`. */
+  fd: nullable(fd),
+  path: text,
+  /** With no fd: so long after a connection was lost, or refused, the next is tried. 0: never. */
+  reconnectMs: integer,
+});
 
 export type ListenerDescription = Shaped<typeof LISTENER_DESCRIPTION>;
 
@@ -34,29 +45,62 @@ export type StreamState = StreamsState['streams'][number];
 const HIGH_WATER = 65_536;
 const NOTHING = new Uint8Array();
 
+const nowMs = (): number => monotonicNs() / 1e6;
+
 export class SocketStream implements ByteStream {
-  readonly #listener: number;
+  readonly #end: ListenerDescription;
   readonly #news: number | undefined;
   #connection: number | undefined;
   #unsent: Uint8Array = NOTHING;
+  /** When to connect: CLOCK_MONOTONIC, ms. */
+  #dueAt = 0;
 
   /** `news`: an epoll instance that is to hear of this socket and its connections. */
-  constructor(listener: number, news: number | undefined) {
-    this.#listener = listener;
+  constructor(end: ListenerDescription, news: number | undefined) {
+    this.#end = end;
     this.#news = news;
-    this.#watch(listener, POLLIN);
+    if (end.fd !== null) this.#watch(end.fd, POLLIN);
   }
 
-  /** Takes a client, if one waits, and sends what waits. */
+  /** Takes a client, if one waits, or connects, and sends what waits. */
   update(): void {
-    if (this.#connection === undefined) this.#use(acceptNow(this.#listener));
+    const { fd } = this.#end;
+    if (this.#connection === undefined) this.#use(fd === null ? this.#connect() : acceptNow(fd));
     this.#flush();
+  }
+
+  /** Milliseconds until it wants to connect again; undefined: it does not. */
+  dueMs(): number | undefined {
+    const { fd, reconnectMs } = this.#end;
+    if (fd !== null || this.#connection !== undefined) return undefined;
+    if (this.#dueAt === 0) return 0; // the first attempt
+    return reconnectMs === 0 ? undefined : Math.max(0, this.#dueAt - nowMs());
+  }
+
+  /** Nobody there is no error: the next attempt comes when it is due. */
+  #connect(): number | undefined {
+    if (this.dueMs() !== 0) return undefined;
+    this.#dueAt = nowMs() + this.#end.reconnectMs;
+    try {
+      return connectUnixNow(this.#end.path);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      return undefined;
+    }
+  }
+
+  /** The next bytes, which stay there; 0: there are not so many now. */
+  peek(into: Uint8Array): number {
+    if (this.#connection === undefined) return 0;
+    const count = peekNow(this.#connection, into);
+    if (count === 'closed') this.hangUp();
+    return count === into.length ? count : 0;
   }
 
   read(into: Uint8Array): number {
     if (this.#connection === undefined) return 0;
     const count = receiveNow(this.#connection, into);
-    if (count === 'closed') this.#hangUp();
+    if (count === 'closed') this.hangUp();
     return typeof count === 'number' ? count : 0;
   }
 
@@ -74,7 +118,7 @@ export class SocketStream implements ByteStream {
     if (this.#unsent.length > 0) return 0;
     const count = sendNow(this.#connection, bytes);
     if (count !== 'closed') return count;
-    this.#hangUp();
+    this.hangUp();
     return bytes.length;
   }
 
@@ -99,13 +143,15 @@ export class SocketStream implements ByteStream {
   #flush(): void {
     if (this.#connection === undefined || this.#unsent.length === 0) return;
     const count = sendNow(this.#connection, this.#unsent);
-    if (count === 'closed') this.#hangUp();
+    if (count === 'closed') this.hangUp();
     else this.#unsent = this.#unsent.subarray(count);
   }
 
-  #hangUp(): void {
+  /** Ends the connection, if there is one. */
+  hangUp(): void {
     if (this.#connection !== undefined) close(this.#connection);
     this.#connection = undefined;
     this.#unsent = NOTHING;
+    this.#dueAt = nowMs() + this.#end.reconnectMs;
   }
 }

@@ -26,7 +26,7 @@ beforeEach(() => {
   listener = listenUnix(path);
   setNonBlocking(listener);
   news = epollCreate();
-  stream = new SocketStream(listener, news);
+  stream = new SocketStream({ fd: listener, path, reconnectMs: 0 }, news);
 });
 afterEach(() => {
   const { connection } = stream.save();
@@ -89,7 +89,7 @@ describe('a stream to whoever connects to a socket', () => {
     let taken = 0;
     while (stream.write(piece)) taken += piece.length;
     expect(stream.send(piece)).toBe(0);
-    const next = new SocketStream(listener, news);
+    const next = new SocketStream({ fd: listener, path, reconnectMs: 0 }, news);
     next.restore(stream.save());
     let got = 0;
     for (let more = heard(client); more > 0; more = heard(client)) {
@@ -143,5 +143,52 @@ describe("the UART's line to a socket", () => {
     heard(client);
     output.flush();
     expect([output.pending, heard(client)]).toEqual([false, 1]);
+  });
+});
+
+describe('a stream to a server', () => {
+  const client = (reconnectMs: number): SocketStream => new SocketStream({ fd: null, path, reconnectMs }, news);
+
+  /** Our end is a client of the stream of the fixture, which serves. */
+  function talk(end: SocketStream): string {
+    end.update();
+    stream.update();
+    end.write(Buffer.from('hi'));
+    return read(stream);
+  }
+  const drop = (end: SocketStream): void => end.hangUp();
+
+  it('connects, and carries bytes', () => {
+    const end = client(0);
+    expect([end.dueMs(), talk(end), end.dueMs()]).toEqual([0, 'hi', undefined]);
+    drop(end);
+  });
+
+  it('tries once without reconnect, and again when it is due with it', () => {
+    rmSync(path);
+    const [once, again] = [client(0), client(1_000_000)];
+    for (const end of [once, again]) end.update();
+    expect(once.dueMs()).toBeUndefined();
+    expect(again.dueMs()).toBeGreaterThan(500_000);
+  });
+
+  it('is connected again in time when the server has ended', async () => {
+    const end = client(1);
+    talk(end);
+    stream.hangUp();
+    read(end);
+    expect(end.save().connection).toBeNull();
+    await expect.poll(() => talk(end)).toBe('hi');
+    drop(end);
+  });
+
+  it('keeps its connection in the next image', () => {
+    const before = client(0);
+    talk(before);
+    const end = client(0);
+    end.restore(before.save());
+    end.write(Buffer.from('again'));
+    expect(read(stream)).toBe('again');
+    drop(end);
   });
 });

@@ -63,6 +63,15 @@ export class Publisher {
   }
 
   /**
+   * As publish, of a machine at rest. Publishing begins if it is wanted: a guest that is paused
+   * since it came here has not run, and nobody else knows its state.
+   */
+  publishAtRest(): void {
+    if (!this.#on && this.#publication.wanted) this.#begin();
+    else this.publish();
+  }
+
+  /**
    * The guest has ended its machine. A state after that would not end it again, so the one before
    * stays.
    */

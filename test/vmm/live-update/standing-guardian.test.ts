@@ -64,6 +64,18 @@ describe('a VMM with a guardian that always stands by', () => {
     third.close();
   });
 
+  it('keeps a guest paused over a second death, too', async () => {
+    const before = await demo.vmm.stats();
+    await demo.qmp.execute('stop');
+    for (const death of [1, 2]) {
+      const pid = await standing();
+      expect(await killed('SIGKILL'), `death ${death}`).toMatchObject({ pid, generation: 0 });
+      expect(await demo.qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    }
+    await demo.qmp.execute('cont');
+    expect((await demo.vmm.stats()).heartbeats).toBeGreaterThanOrEqual(before.heartbeats!);
+  });
+
   it('is not taken over when it ends in good order', async () => {
     const pid = await standing();
     await demo.qmp.execute('quit');

@@ -150,7 +150,7 @@ export class Vcpu {
     const { clock, output, input } = this.#machine.shared;
     clock.stop();
     const atNs = monotonicNs();
-    this.#publisher.publish();
+    this.#publisher.publishAtRest();
     output.flush();
     input.release();
     this.#count(atNs);

@@ -40,6 +40,11 @@ export class MediatedDma implements Dma {
   readonly #requester: ChannelRequester;
   readonly #server: MailboxServer;
   readonly #counters: Float64Array;
+  /**
+   * Interrupts of this turn. One may be due to a register access (MSI-X: a vector's mask is
+   * lifted), and the kernel, which makes that access, could not answer then.
+   */
+  readonly #messages: Parameters<ChannelRequester['post']>[0][] = [];
 
   constructor(options: MediatedDmaOptions) {
     this.#options = options;
@@ -73,15 +78,18 @@ export class MediatedDma implements Dma {
 
   write32(vpn: number, offset: number, value: number): boolean {
     if (vpn >= MSI_WINDOW.vpn && vpn < END_MSI_PAGE) {
-      return this.#request({ op: OP_MESSAGE, vpn, offset, length: 0, message: value });
+      this.#messages.push({ op: OP_MESSAGE, vpn, offset, length: 0, message: value });
+      return true;
     }
     const word = new Uint8Array(4);
     new DataView(word.buffer).setUint32(0, value, true);
     return this.write(vpn, offset, word) === 4;
   }
 
-  /** Nothing is ever under way between two accesses. */
-  idle(): void {}
+  /** The end of a turn. Nothing but messages is ever under way between two accesses. */
+  idle(): void {
+    for (let next = this.#messages.shift(); next; next = this.#messages.shift()) this.#request(next);
+  }
 
   #inParts(
     vpn: number,

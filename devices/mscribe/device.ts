@@ -4,6 +4,7 @@
  */
 import { type Bus, type Device, type DeviceType, NEVER } from '../kit/device.ts';
 import { splitIova } from '../kit/dma.ts';
+import { FUNCTION_PROPERTIES } from '../kit/function-properties.ts';
 import { milliseconds, type PropertyValues } from '../kit/properties.ts';
 import { RegisterFile } from '../kit/register-file.ts';
 import { carryOut, decodeJob, encodeResult, type JobResult, RESULT } from './job.ts';
@@ -22,6 +23,7 @@ import {
 } from './regs.ts';
 
 const PROPERTIES = {
+  ...FUNCTION_PROPERTIES,
   'job-ms': milliseconds(0, 'least time from the start of a job to the start of the next one'),
 };
 

@@ -29,6 +29,7 @@ class Pair {
   /** Called in place of the kernel's answer. */
   silent: (() => void) | undefined;
   served = 0;
+  onServe: () => void = () => {};
 
   constructor(size = 0x40_000) {
     this.memory = new Uint8Array(size);
@@ -39,7 +40,10 @@ class Pair {
       mailbox: this.mailbox,
       control: this.control,
       counters: this.counters,
-      serve: () => this.served++,
+      serve: () => {
+        this.served++;
+        this.onServe();
+      },
       tell: () => {
         const request = server.take()!;
         if (this.silent) this.silent();
@@ -92,6 +96,8 @@ describe('DMA through the kernel', () => {
     const pair = new Pair();
     expect([pair.dma.write32(2, 8, 0x1122_3344), pair.dma.write32(0xfee00, 0, 0x41)]).toEqual([true, true]);
     expect([...pair.memory.subarray(0x2008, 0x200c)]).toEqual([0x44, 0x33, 0x22, 0x11]);
+    expect(pair.requests).toEqual(['write 0x2008 4']);
+    pair.dma.idle();
     expect(pair.requests).toEqual(['write 0x2008 4', 'message 0xfee00000 65']);
     expect(pair.dma.write32(0xfef00, 0, 1)).toBe(false);
   });
@@ -102,8 +108,18 @@ describe('DMA through the kernel', () => {
     expect(pair.dma.read(0, 0, new Uint8Array(8))).toBe(0);
     pair.silent = () => expect.unreachable();
     expect(pair.dma.write(0, 0, new Uint8Array(8))).toBe(0);
-    expect(pair.dma.write32(0xfee00, 0, 1)).toBe(false);
+    pair.dma.write32(0xfee00, 0, 1);
+    pair.dma.idle();
     expect(readPortCounters(pair.counters).faults).toBe(0);
+  });
+
+  it('sends an interrupt that a register access in the middle of an access has raised after it', () => {
+    const pair = new Pair();
+    pair.onServe = () => pair.dma.write32(0xfee00, 0, 7);
+    pair.dma.write(2, 0, new Uint8Array(4));
+    pair.onServe = () => {};
+    pair.dma.idle();
+    expect(pair.requests).toEqual(['write 0x2000 4', 'message 0xfee00000 7']);
   });
 
   it('looks for register accesses before it sleeps', () => {

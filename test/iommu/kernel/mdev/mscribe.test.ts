@@ -11,7 +11,12 @@ import {
   STATUS_DESTINATION_REFUSED,
   STATUS_DONE,
 } from '../../../../devices/mscribe/regs.ts';
-import { VFIO_DEVICE_SET_IRQS, VFIO_PCI_MSI_IRQ_INDEX } from '../../../../iommu/abi/vfio.ts';
+import {
+  VFIO_DEVICE_RESET,
+  VFIO_DEVICE_SET_IRQS,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
+} from '../../../../iommu/abi/vfio.ts';
 import { monotonicNs } from '../../../../platform/clock.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdRead } from '../../../../platform/libc/eventfd.ts';
 import { close } from '../../../../platform/libc/fd.ts';
@@ -35,7 +40,7 @@ const TARGET = 0x20000;
 const WAIT_MS = 30_000;
 /** Time for the device's thread, on a busy machine too, to make the access that sleeps. */
 const ASLEEP_MS = 100;
-const MSCRIBE = { type: 'mscribe', properties: {} };
+const MSCRIBE = { type: 'mscribe', properties: { msix: '2' } };
 
 let memory: Memory;
 let interrupt: number;
@@ -166,8 +171,8 @@ describe('a copy engine without IOMMU', () => {
   });
 
   /** A job that sleeps: its ring lies in memory whose vaddr is invalid. */
-  async function asleep(): Promise<Scribe> {
-    const scribe = await Scribe.open();
+  async function asleep(path?: string): Promise<Scribe> {
+    const scribe = await Scribe.open(path);
     await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
     await scribe.submit(copy(IOVA + SOURCE, IOVA + TARGET, 16, true));
     await sleep(ASLEEP_MS);
@@ -237,6 +242,44 @@ describe('a copy engine without IOMMU', () => {
     expect(await interrupted()).toBe(1);
     expect([await scribe.read(REG.HEAD), memory.bytes[TARGET]]).toEqual([1, 0x55]);
     expect(memory.bytes[SOURCE]).toBe(0);
+  });
+
+  it('PCI-6: is reset while it sleeps: the job is dropped, and the next one is done', async () => {
+    const path = host.path('resettable');
+    const devices = [{ type: 'mscribe', properties: { flr: 'on' } }];
+    const other = await Board.start({ devices, socketPath: path, profile: '5.12' });
+    const scribe = await asleep(path);
+    expect(await scribe.user.client.ioctl(scribe.user.device, VFIO_DEVICE_RESET, 0)).toBe(0);
+    expect([await scribe.read(REG.STATUS), await scribe.read(REG.TAIL)]).toEqual([0, 0]);
+    await scribe.user.map(memory.vaddr, IOVA, RAM_BYTES, VADDR);
+    await scribe.start();
+    await scribe.submit(fill(0x66, IOVA + TARGET, 8, true));
+    await interrupted();
+    expect([await scribe.read(REG.HEAD), memory.bytes[TARGET], scribe.result(0)[0]]).toEqual([1, 0x66, STATUS_DONE]);
+    await other.stop();
+  });
+
+  it('PCI-12: interrupts by MSI-X; a vector without eventfd keeps its message, also while an access sleeps', async () => {
+    const scribe = await Scribe.open();
+    const { client, device } = scribe.user;
+    const setIrqs = (action: Parameters<typeof irqSetArg>[0]) =>
+      client.ioctl(device, VFIO_DEVICE_SET_IRQS, irqSetArg(action));
+    const arm = (...eventfds: readonly number[]) => setIrqs({ index: VFIO_PCI_MSIX_IRQ_INDEX, eventfds });
+    expect([await setIrqs({ index: VFIO_PCI_MSI_IRQ_INDEX, count: 0 }), await arm(interrupt, -1)]).toEqual([0, 0]);
+    await scribe.submit(fill(1, IOVA + TARGET, 8, true));
+    expect(await interrupted()).toBe(1);
+
+    await arm(-1);
+    await scribe.submit(fill(2, IOVA + TARGET, 8, true));
+    while ((await scribe.read(REG.HEAD)) < 2) await sleep(1);
+    expect(eventfdRead(interrupt)).toBe(0);
+    await scribe.user.unmap(0, 0, UNMAP_ALL | VADDR);
+    await scribe.submit(fill(3, IOVA + TARGET, 8));
+    await sleep(ASLEEP_MS);
+    expect(await arm(interrupt)).toBe(0);
+    expect([eventfdRead(interrupt), await scribe.read(REG.HEAD)]).toEqual([0, 2]);
+    await scribe.user.map(memory.vaddr, IOVA, RAM_BYTES, VADDR);
+    expect(await interrupted()).toBe(1);
   });
 
   it('does not reach what the client has mapped read-only, or not at all (MDV-5)', async () => {

@@ -86,9 +86,11 @@ export class Server {
     // The path is this server's own while it listens.
     if (this.#net.listening) rmSync(this.#socketPath, { force: true });
     const closed = new Promise<void>((resolve) => this.#net.close(() => resolve()));
+    // net's own close comes before those of its sockets, which end channels and drop their files.
+    const ends = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
     for (const socket of this.#sockets) socket.destroy();
     this.#hall.files.closeAll();
-    await closed;
+    await Promise.all([closed, ...ends]);
     await this.#hall.files.released();
     this.#hall.processes.close();
   }

@@ -196,6 +196,27 @@ describe('the socket', () => {
     expect(events).toEqual(['released', 'closed']);
     await server.listen();
   });
+
+  it('is closed only when a file is released that its client has not taken', async () => {
+    const events: string[] = [];
+    let finish = (): void => {};
+    const { client, fd } = await openTest();
+    await client.request({ op: 'ioctl', fd, nr: INSTALL, arg: 0 });
+    const installed = file().installed!;
+    installed.rest = new Promise((resolve) => {
+      finish = resolve;
+    });
+
+    const closed = server.close().then(() => events.push('closed'));
+    await vi.waitUntil(() => installed.released === 1);
+    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
+    events.push('released');
+    finish();
+    await closed;
+
+    expect(events).toEqual(['released', 'closed']);
+    await server.listen();
+  });
 });
 
 describe('a system call', () => {

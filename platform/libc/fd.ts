@@ -38,6 +38,11 @@ export function dup(fd: number): number {
   return check(c.dup(fd), `dup ${fd}`);
 }
 
+/** dup3(2): `to` becomes a copy of `fd` that no other process inherits. */
+export function dupTo(fd: number, to: number): void {
+  check(c.dup3(fd, to, O_CLOEXEC), `dup3 ${fd} to ${to}`);
+}
+
 /** A copy that no other process inherits. */
 export function dupCloexec(fd: number): number {
   return check(c.fcntl(fd, F_DUPFD_CLOEXEC, 0), `dup ${fd}`);

@@ -47,6 +47,7 @@ const SIGNATURES = {
   open_creating: 'int open(const char *path, int flags, unsigned int mode)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
   dup: 'int dup(int fd)',
+  dup3: 'int dup3(int fd, int to, int flags)',
   close: 'int close(int fd)',
   ioctl: 'int ioctl(int fd, unsigned long req, void *arg)',
   ioctl_number: 'int ioctl(int fd, unsigned long req, unsigned long arg)',

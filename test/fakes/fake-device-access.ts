@@ -9,6 +9,8 @@ import type { BarWindow, DeviceAccess } from '../../vmm/machine/shared/pci-funct
 export class FakeDeviceAccess implements DeviceAccess {
   readonly config = new Uint8Array(256);
   readonly bar = new Uint8Array(4096);
+  readonly rom = Uint8Array.from({ length: 8192 }, (_, i) => i ^ (i >> 8));
+  gone = false;
   readonly calls: string[] = [];
   placed: readonly BarWindow[] = [];
 
@@ -40,6 +42,15 @@ export class FakeDeviceAccess implements DeviceAccess {
 
   writeBar(_bar: number, offset: number, size: number, { lo, hi }: Halves): void {
     this.bar.set(new Uint8Array(Uint32Array.of(lo, hi).buffer, 0, size), offset);
+  }
+
+  readRom(offset: number, into: Uint8Array): void {
+    this.calls.push(`rom ${offset.toString(16)}`);
+    into.set(this.rom.subarray(offset, offset + into.length));
+  }
+
+  isGone(): boolean {
+    return this.gone;
   }
 
   placeBars(windows: readonly BarWindow[]): void {

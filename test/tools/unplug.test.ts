@@ -42,7 +42,7 @@ afterAll(async () => {
   sandbox.remove();
 });
 
-it('is at once where nobody has the device open, and once', async () => {
+it('PCI-14: is at once where nobody has the device open, and once', async () => {
   expect(await outcome(unplug(1))).toEqual({ status: 0, stdout: '0000:00:03.0 is unplugged\n', stderr: '' });
   expect(await outcome(unplug(1))).toEqual({
     status: 1,

@@ -14,6 +14,7 @@ import {
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
+  VFIO_PCI_ROM_REGION_INDEX,
 } from '../../iommu/abi/vfio.ts';
 import { enodev } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
@@ -44,7 +45,10 @@ const FACTS = {
 /** Without MSI-X (0.1.0). */
 export const DEVICE_DESCRIPTION_1 = object(FACTS);
 
-export const DEVICE_DESCRIPTION = object({ ...FACTS, msixVectors: integer });
+/** Without expansion ROM. */
+export const DEVICE_DESCRIPTION_2 = object({ ...FACTS, msixVectors: integer });
+
+export const DEVICE_DESCRIPTION = object({ ...FACTS, msixVectors: integer, rom: REGION });
 
 export type DeviceDescription = Shaped<typeof DEVICE_DESCRIPTION>;
 
@@ -60,6 +64,7 @@ export function describeDevice(calls: FileCalls, fd: number, bdf: string): Devic
     resettable: (flags & VFIO_DEVICE_FLAGS_RESET) !== 0,
     bars,
     config: getRegion(calls, fd, VFIO_PCI_CONFIG_REGION_INDEX),
+    rom: getRegion(calls, fd, VFIO_PCI_ROM_REGION_INDEX),
     msiVectors: getIrqInfo(calls, fd, VFIO_PCI_MSI_IRQ_INDEX).count,
     msixVectors: getIrqInfo(calls, fd, VFIO_PCI_MSIX_IRQ_INDEX).count,
   };
@@ -122,6 +127,8 @@ export interface PlacedBar {
 export interface DeviceExtras {
   /** Lets other devices reach the BARs there and nowhere else. */
   readonly placeBars?: (bars: readonly PlacedBar[]) => void;
+  /** Whether the device has been given back. It is asked for nothing then. */
+  readonly isGone?: () => boolean;
   /** The thread's register page of the device. Default: it is asked for when there is work. */
   readonly page?: SharedPart;
 }
@@ -133,11 +140,14 @@ export class VfioDevice {
   readonly #registers: RegisterAccess;
   /** Lets other devices reach the BARs there and nowhere else. */
   readonly placeBars: (bars: readonly PlacedBar[]) => void;
+  readonly isGone: () => boolean;
 
-  constructor(description: DeviceDescription, calls: FileCalls, { placeBars = () => {}, page }: DeviceExtras = {}) {
+  constructor(description: DeviceDescription, calls: FileCalls, extras: DeviceExtras = {}) {
+    const { placeBars = () => {}, isGone = () => false, page } = extras;
     this.description = description;
     this.#calls = calls;
     this.placeBars = placeBars;
+    this.isGone = isGone;
     this.#registers = new RegisterAccess(calls, description.fd, page);
   }
 
@@ -160,6 +170,11 @@ export class VfioDevice {
   /** A store to a BAR, of `lo` and, if there are 8 bytes, `hi`. */
   writeBar(bar: number, offset: number, size: AccessSize, { lo, hi }: Halves): void {
     this.#registers.store(bar, offset, size, lo, hi);
+  }
+
+  readRom(offset: number, into: Uint8Array): void {
+    const { rom, fd } = this.description;
+    this.#fill(into, this.#calls.pread(fd, rom.offset + offset, into));
   }
 
   /** MSI vectors 0… signal these eventfds from now on (PCI-4). */

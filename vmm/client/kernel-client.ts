@@ -8,7 +8,7 @@
 import type { ControlReplies, ControlRequest } from '../../iommu/abi/control.ts';
 import { DEVICE_FD_PATH, type OpenHello, type PkernfsEntry, type TaskHello } from '../../iommu/abi/wire.ts';
 import { eproto, etimedout } from '../../platform/errno.ts';
-import { close as closeFd, setCloexec } from '../../platform/libc/fd.ts';
+import { close as closeFd, dupTo, setCloexec } from '../../platform/libc/fd.ts';
 import { MAP_SHARED } from '../../platform/libc/mmap.ts';
 import { POLLIN, poll } from '../../platform/libc/poll.ts';
 import { allowPtraceBy, execve, gettid } from '../../platform/libc/this-process.ts';
@@ -128,6 +128,15 @@ export class KernelClient implements FileCalls {
   /** close(2). When it returns, the kernel has released every object without another reference. */
   close(fd: number): void {
     closeFd(fd);
+    this.#pages?.forget(fd);
+    this.#channel.request({ op: 'sync' }, 'close');
+  }
+
+  /** As close(), but the number stays: from here on it is a copy of what `by` opens (dup3(2)). */
+  replace(fd: number, by: () => number): void {
+    const other = by();
+    dupTo(other, fd);
+    closeFd(other);
     this.#pages?.forget(fd);
     this.#channel.request({ op: 'sync' }, 'close');
   }

@@ -23,7 +23,8 @@ import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
 import { UART_SECTION } from '../machine/shared/uart.ts';
 import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
-import { NO_DEVICES, PassthroughHost, VFIO_SECTION } from '../passthrough/passthrough-host.ts';
+import { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { NO_DEVICES, VFIO_SECTION } from '../passthrough/vfio-section.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { DISKS_SECTION } from '../vm/disks.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
@@ -161,7 +162,7 @@ export const SURVIVORS: readonly Survivor[] = [
     phase: 'map',
     save({ parts, runState }) {
       const { options, entry, next, generation } = parts;
-      const paused = runState === 'paused';
+      const paused = runState === 'paused' || runState === 'internal-error'; // restore() tells them apart
       return VM_SECTION.of({ options, entry, generation, paused, ...(next === undefined ? {} : { next }) });
     },
     prepare: (image, state) => image.take(state),

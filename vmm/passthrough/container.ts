@@ -84,6 +84,17 @@ export class PassthroughContainer {
     return fd;
   }
 
+  /**
+   * Takes a group out whose devices are closed. Without groups the kernel's side has no mappings
+   * any more (CORE-10).
+   */
+  removeGroup(group: number): void {
+    const index = this.#groups.findIndex((one) => one.group === group);
+    const [removed] = this.#groups.splice(index, 1);
+    this.#client.close(removed!.fd);
+    if (this.#groups.length === 0) this.#ranges.length = 0;
+  }
+
   /** Gives the container its MSI window as soon as it needs one, and once (RSV-4). */
   #donateMsiWindow(): void {
     if (!getType1Info(this.#client, this.fd).msiWindow) return;
@@ -114,6 +125,7 @@ export class PassthroughContainer {
    * one that does not.
    */
   checkUpdatable(): void {
+    if (this.#groups.length === 0) return;
     const needed = { UPDATE_VADDR: VFIO_UPDATE_VADDR, UNMAP_ALL: VFIO_UNMAP_ALL };
     for (const [name, extension] of Object.entries(needed)) {
       if (checkExtension(this.#client, this.fd, extension) !== 1) {
@@ -129,6 +141,7 @@ export class PassthroughContainer {
    * (UNM-9).
    */
   invalidateVaddrs(): () => void {
+    if (this.#groups.length === 0) return () => {};
     const bytes = this.#ranges.reduce((sum, { size }) => sum + size, 0);
     const ended = beginInvalidateVaddrs(this.#client, this.fd);
     return () => {
@@ -142,6 +155,7 @@ export class PassthroughContainer {
    * that is returned waits for it.
    */
   updateVaddrs(ramVaddr: number): () => void {
+    if (this.#groups.length === 0) return () => {};
     return beginMapDmas(this.#client, this.fd, this.#vaddrs(ramVaddr));
   }
 

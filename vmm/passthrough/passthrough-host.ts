@@ -10,102 +10,18 @@ import {
 } from '../../iommu/abi/pci-regs.ts';
 import { VFIO_PCI_INTX_IRQ_INDEX, VFIO_REGION_INFO_FLAG_MMAP } from '../../iommu/abi/vfio.ts';
 import { einval, enodev, SysError } from '../../platform/errno.ts';
-import { fd } from '../../platform/fd-shape.ts';
 import { hex } from '../../platform/hex.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd } from '../../platform/libc/eventfd.ts';
-import { defineSection, type StateOf } from '../../platform/section.ts';
-import { list, nullable, object, type Shaped } from '../../platform/shape.ts';
 import { askHost } from '../client/control.ts';
-import {
-  DEVICE_DESCRIPTION,
-  DEVICE_DESCRIPTION_1,
-  type DeviceDescription,
-  describeDevice,
-  getRegionFlags,
-} from '../client/device.ts';
+import { type DeviceDescription, describeDevice, getRegionFlags } from '../client/device.ts';
 import { openDevice } from '../client/group.ts';
 import { getIrqInfo } from '../client/irqs.ts';
 import { KernelClient } from '../client/kernel-client.ts';
-import {
-  CONTAINER_STATE,
-  CONTAINER_STATE_1,
-  type ContainerState,
-  type DmaRange,
-  PassthroughContainer,
-} from './container.ts';
-import { type PeerBarParts, type PeerBarState, unplaced } from './peer-bars.ts';
+import { type ContainerState, type DmaRange, PassthroughContainer } from './container.ts';
+import { failed, isAsked, opened, reopened, standIn, takeFailure } from './device-notices.ts';
+import { type PeerBarParts, type PeerBarState, type PeerBars, unplaced } from './peer-bars.ts';
 import type { PersistentGuest } from './persistent-files.ts';
-
-/**
- * The eventfds are of MSI or MSI-X, whichever the guest uses; behind them lies that of INTx, if the
- * guest's machine has wires.
- */
-const PASSED_DEVICE = object({ description: DEVICE_DESCRIPTION, msiEventfds: list(fd) });
-
-/** Without MSI-X. */
-const PASSED_DEVICE_1 = object({ description: DEVICE_DESCRIPTION_1, msiEventfds: list(fd) });
-
-export type PassedDevice = Shaped<typeof PASSED_DEVICE>;
-
-/** The state that survives: open fds, and the kernel's state under them. */
-export const VFIO_SECTION = defineSection('vfio', 3, {
-  /** null: no devices. */
-  container: nullable(CONTAINER_STATE),
-  devices: list(PASSED_DEVICE),
-})
-  .earlier(
-    2,
-    { container: nullable(CONTAINER_STATE), devices: list(PASSED_DEVICE_1) },
-    {
-      read: ({ container, devices }) => ({ container, devices: devices.map(withMsix) }),
-      write: ({ container, devices }) => ({ container, devices: devices.map(withoutMsix) }),
-    },
-  )
-  .earlier(
-    1,
-    { container: nullable(CONTAINER_STATE_1), devices: list(PASSED_DEVICE_1) },
-    {
-      // its BARs are no targets until the next power-on
-      read: ({ container, devices }) => ({
-        container: container && { ...container, peerBars: [] },
-        devices: devices.map(withMsix),
-      }),
-      write({ container, devices }) {
-        if (container?.peerBars.some(({ iova }) => iova !== null)) {
-          throw einval('a BAR is mapped for the DMA of another device');
-        }
-        return { container: container && withoutPeerBars(container), devices: devices.map(withoutMsix) };
-      },
-    },
-  );
-
-function withoutPeerBars({ fd, groups, ranges }: ContainerState): Shaped<typeof CONTAINER_STATE_1> {
-  return { fd, groups, ranges };
-}
-
-/** A guest that has not been shown MSI-X does without it until the next power-on. */
-function withMsix({ description, msiEventfds }: Shaped<typeof PASSED_DEVICE_1>): PassedDevice {
-  return { description: { ...description, msixVectors: 0 }, msiEventfds };
-}
-
-function withoutMsix({ description, msiEventfds }: PassedDevice): Shaped<typeof PASSED_DEVICE_1> {
-  const { msixVectors, ...known } = description;
-  if (msixVectors > 0) throw einval(`${description.bdf} has MSI-X`);
-  return { description: known, msiEventfds };
-}
-
-const nrVectors = ({ msiVectors, msixVectors }: DeviceDescription): number => Math.max(msiVectors, msixVectors);
-
-/** The eventfds of the vectors. */
-export const vectorEventfds = ({ description, msiEventfds }: PassedDevice): readonly number[] =>
-  msiEventfds.slice(0, nrVectors(description));
-
-export const intxEventfd = ({ description, msiEventfds }: PassedDevice): number | undefined =>
-  msiEventfds[nrVectors(description)];
-
-export type VfioState = StateOf<typeof VFIO_SECTION>;
-
-export const NO_DEVICES: VfioState = { version: 3, container: null, devices: [] };
+import { intxEventfd, nrVectors, type PassedDevice, type VfioState } from './vfio-section.ts';
 
 interface OpenOptions {
   readonly guest?: PersistentGuest | undefined;
@@ -118,8 +34,8 @@ interface OpenOptions {
 export class PassthroughHost {
   readonly client: KernelClient;
   readonly container: PassthroughContainer;
-  readonly devices: readonly PassedDevice[];
-  readonly peerBars: PeerBarParts;
+  readonly #devices: PassedDevice[];
+  readonly #peers: PeerBars;
 
   private constructor(
     client: KernelClient,
@@ -129,11 +45,55 @@ export class PassthroughHost {
   ) {
     this.client = client;
     this.container = container;
-    this.devices = devices;
-    this.peerBars = container.mapPeers(
+    this.#devices = [...devices];
+    this.#peers = container.mapPeers(
       devices.map(({ description }) => description),
       peerBars,
-    ).parts;
+    );
+  }
+
+  get devices(): readonly PassedDevice[] {
+    return this.#devices;
+  }
+
+  get peerBars(): PeerBarParts {
+    return this.#peers.parts;
+  }
+
+  /** By device, the eventfds by which the host asks for it and tells of its errors; −1: none. */
+  notices(): number[] {
+    return this.#devices.flatMap(({ request, error, gone }) => (gone ? [-1, -1] : [request ?? -1, error ?? -1]));
+  }
+
+  /** Whether the host has asked for the device since the last call (PCI-14). */
+  isAsked(device: number): boolean {
+    return isAsked(this.#devices[device]!);
+  }
+
+  /** The first device that has told of an error, which nobody has taken (PCI-13). */
+  failure(): PassedDevice | undefined {
+    return this.#devices.find(failed);
+  }
+
+  /** The devices' errors are over: the machine is reset. */
+  takeFailures(): void {
+    for (const device of this.#devices) takeFailure(device);
+  }
+
+  /**
+   * Gives a device back to the host, for good. The guest is at rest, and no thread asks the device
+   * for anything any more. Its fds keep their numbers, which other threads have, and are open on
+   * nothing.
+   */
+  release(index: number): void {
+    const device = this.#devices[index]!;
+    const groups = groupsByBdf(this.client);
+    const groupOf = ({ description: { bdf } }: PassedDevice): number | undefined => groups.get(bdf);
+    this.#peers.forget(this.client, index);
+    this.#devices[index] = { ...device, gone: true };
+    this.client.replace(device.description.fd, standIn);
+    const isLast = !this.#devices.some((one) => !one.gone && groupOf(one) === groupOf(device));
+    if (isLast) this.container.removeGroup(groupOf(device)!);
   }
 
   /**
@@ -161,7 +121,8 @@ export class PassthroughHost {
   /** The same devices in a new image, which has inherited their fds. */
   static resume(socketPath: string, container: ContainerState, devices: readonly PassedDevice[]): PassthroughHost {
     const client = new KernelClient(socketPath);
-    return new PassthroughHost(client, new PassthroughContainer(client, container), devices, container.peerBars);
+    const armed = devices.map((device) => opened(client, device));
+    return new PassthroughHost(client, new PassthroughContainer(client, container), armed, container.peerBars);
   }
 
   /**
@@ -169,17 +130,18 @@ export class PassthroughHost {
    * page tables are there already; nothing is mapped yet. Returns the state with the new fds.
    */
   static reopen(client: KernelClient, before: VfioState, guest: PersistentGuest): VfioState {
-    const bdfs = before.devices.map(({ description: { bdf } }) => bdf);
+    const bdfs = before.devices.filter(({ gone }) => !gone).map(({ description: { bdf } }) => bdf);
     const { container, devices } = openDevices(client, bdfs, {
       guest,
       wired: before.devices.some((device) => intxEventfd(device) !== undefined),
     });
     const { ranges, peerBars } = before.container!;
-    return { version: 3, container: { ...container.save(), ranges, peerBars }, devices };
+    const all = before.devices.map((device) => (device.gone ? reopened(device) : devices.shift()!));
+    return { version: 4, container: { ...container.save(), ranges, peerBars }, devices: all };
   }
 
   save(): VfioState {
-    return { version: 3, container: this.container.save(), devices: this.devices };
+    return { version: 4, container: this.container.save(), devices: this.devices };
   }
 }
 
@@ -187,7 +149,7 @@ function openDevices(
   client: KernelClient,
   bdfs: readonly string[],
   { guest, wired }: { readonly guest: PersistentGuest | undefined; readonly wired: boolean },
-): { readonly container: PassthroughContainer; readonly devices: readonly PassedDevice[] } {
+): { readonly container: PassthroughContainer; readonly devices: PassedDevice[] } {
   const groups = groupsByBdf(client);
   const container = new PassthroughContainer(client, undefined, guest);
   const groupFds = new Map<number, number>();
@@ -200,7 +162,7 @@ function openDevices(
     const hasIntx = wired && getIrqInfo(client, description.fd, VFIO_PCI_INTX_IRQ_INDEX).count > 0;
     const length = nrVectors(description) + (hasIntx ? 1 : 0);
     const msiEventfds = Array.from({ length }, () => eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    return { description, msiEventfds };
+    return opened(client, { description, msiEventfds, request: null, error: null, gone: false });
   });
   return { container, devices };
 }

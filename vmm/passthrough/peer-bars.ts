@@ -65,6 +65,7 @@ export function unplaced(
 /** Main's side. */
 export class PeerBars {
   readonly parts: PeerBarParts;
+  readonly #forgotten = new Set<number>();
 
   /** Maps the BARs into this process. Throws as mmap of a device fd. */
   constructor(
@@ -88,20 +89,32 @@ export class PeerBars {
 
   /** The guest is at rest. */
   save(): PeerBarState[] {
+    return this.#kept().map(({ bar, iova }) => ({ ...bar, iova: iova === NOWHERE ? null : iova }));
+  }
+
+  #kept(): { readonly bar: Omit<PeerBarState, 'iova'>; readonly iova: number; readonly vaddr: number }[] {
     const { bars, places } = this.parts;
-    return bars.map((bar, i) => {
-      const iova = placeAt(places, i)[Place.word64.iova]!;
-      return { ...bar, iova: iova === NOWHERE ? null : iova };
+    return bars.flatMap((bar, i) => {
+      const words = placeAt(places, i);
+      if (this.#forgotten.has(bar.device)) return [];
+      return [{ bar, iova: words[Place.word64.iova]!, vaddr: words[Place.word64.vaddr]! }];
     });
+  }
+
+  /** The device goes: nobody reaches its BARs, and this process does not map them any more. */
+  forget(client: Pick<KernelClient, 'munmap' | 'ioctl' | 'ioctls' | 'pread' | 'pwrite'>, device: number): void {
+    for (const { bar, iova, vaddr } of this.#kept()) {
+      if (bar.device !== device) continue;
+      if (iova !== NOWHERE) unmapDma(client, this.parts.container, { iova, size: bar.size });
+      client.munmap(vaddr, bar.size);
+    }
+    this.#forgotten.add(device);
   }
 
   /** The mappings for DMA, with the vaddrs of this process. The guest is at rest. */
   mappings(): DmaMapping[] {
-    const { places } = this.parts;
-    return this.save().flatMap(({ size, iova }, i) =>
-      iova === null
-        ? []
-        : [{ iova, size, vaddr: placeAt(places, i)[Place.word64.vaddr]!, flags: VFIO_DMA_MAP_FLAG_VADDR }],
+    return this.#kept().flatMap(({ bar: { size }, iova, vaddr }) =>
+      iova === NOWHERE ? [] : [{ iova, size, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR }],
     );
   }
 }

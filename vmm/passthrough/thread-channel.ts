@@ -50,7 +50,9 @@ function connect(
   return {
     socket,
     ...(callPage ? { callPage } : {}),
-    registerPages: devices.map(({ description }) => pages?.registers(description.fd)),
-    interruptPages: devices.map(({ description }) => pages && interruptPage(description.fd, pages)),
+    registerPages: devices.map(({ description, gone }) => (gone ? undefined : pages?.registers(description.fd))),
+    interruptPages: devices.map(({ description, gone }) =>
+      gone || !pages ? undefined : interruptPage(description.fd, pages),
+    ),
   };
 }

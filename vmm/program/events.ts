@@ -64,6 +64,8 @@ export const EVENTS = {
   POWERDOWN: NOTHING,
   RESET: ENDING,
   SHUTDOWN: ENDING,
+  /** The host has taken a passed-through device back; `host` is its address there. */
+  DEVICE_DELETED: object({ path: str, host: str }),
   LIVE_UPDATE,
   TAKEOVER,
   GUARDIAN,

@@ -129,6 +129,8 @@ async function serveUntilEnd(
   migration.listen((status) => emit('MIGRATION', { status }));
   const commands = commandsOf({ vm, update, migration, standing }, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
+  // a guardian has the device's fds, too: the next one has them no more
+  vm.listen(({ event }) => event === 'DEVICE_DELETED' && void standing?.dismiss().then(() => standing.renew()));
   const end = (status: number, reason = 'host-signal'): void => {
     if (update.successor === undefined) vm.shutdown(status, reason);
     else process.kill(update.successor, 'SIGTERM'); // it has the guest

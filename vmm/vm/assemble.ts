@@ -8,7 +8,8 @@ import { close } from '../../platform/libc/fd.ts';
 import { InterruptThread } from '../crew/interrupts/thread.ts';
 import { VcpuThread } from '../crew/vcpu/thread.ts';
 import { Vitals } from '../crew/vitals.ts';
-import { intxEventfd, type PassthroughHost } from '../passthrough/passthrough-host.ts';
+import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { intxEventfd } from '../passthrough/vfio-section.ts';
 import { Console } from './console.ts';
 import type { GuestRam } from './guest-ram.ts';
 import { planSerial } from './serial-option.ts';
@@ -35,7 +36,7 @@ export function assemble({ state, ram, backends, host, vitals: vitalsFd }: Assem
   const hasSockets = backends.netdevs.length + backends.listeners.length > 0;
   const hasWires = host?.devices.some((device) => intxEventfd(device) !== undefined) ?? false;
   const waiting = {
-    ...(host ? { hostFile: host.container.fd } : {}),
+    ...(host ? { hostFile: host.container.fd, notices: host.notices() } : {}),
     ...(hasSockets || hasWires ? { news: epollCreate() } : {}),
   };
   return new Vm({

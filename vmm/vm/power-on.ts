@@ -8,8 +8,9 @@ import type { InitialState } from '../crew/vcpu/protocol.ts';
 import type { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 import { type PassthroughState, probeFunction } from '../machine/shared/passthrough.ts';
-import { PassthroughHost, vectorEventfds } from '../passthrough/passthrough-host.ts';
+import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../passthrough/persistent-files.ts';
+import { vectorEventfds } from '../passthrough/vfio-section.ts';
 import { assemble } from './assemble.ts';
 import { openDisks } from './disks.ts';
 import { checkFwCfg } from './fw-cfg-option.ts';
@@ -41,7 +42,7 @@ export function buildVm(wanted: VmOptions): Built {
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
   const vm = assemble({ state, ram: { fd, mapping }, backends, host });
-  return { vm, state: { pci: { version: 2, functions: host ? probeDevices(host, vm.routes) : [] } } };
+  return { vm, state: { pci: { version: 3, functions: host ? probeDevices(host, vm.routes) : [] } } };
 }
 
 /** Memory for a guest that is powered on; a file of pkernfs outlives the host's kernel. */
@@ -75,6 +76,7 @@ function probeDevices({ client, devices }: PassthroughHost, routes: InterruptRou
       bdf: device.description.bdf,
       configSize: device.description.config.size,
       barSizes: device.description.bars.map(({ size }) => size),
+      romSize: device.description.rom.size,
       routes: vectorEventfds(device).map((eventfd) => routes.add({ eventfd, slot: i + 1, identity: 0, delivered: 0 })),
     }),
   );

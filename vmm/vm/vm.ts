@@ -3,7 +3,7 @@
  * state. Main never waits on a word. Threads answer by message, and a caller waits for a promise
  * with a time-out.
  */
-import { eio } from '../../platform/errno.ts';
+import { einval, eio } from '../../platform/errno.ts';
 import type { Mapping } from '../../platform/memory.ts';
 import { float64s, int32s } from '../../platform/shared.ts';
 import type { InterruptMessage } from '../crew/interrupts/protocol.ts';
@@ -11,11 +11,19 @@ import type { InterruptThread } from '../crew/interrupts/thread.ts';
 import type { MachineParts, Suspended, VcpuMessage } from '../crew/vcpu/protocol.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
 import type { Vitals } from '../crew/vitals.ts';
-import { hartCount, hartWords64, REQUEST_EXIT, REQUEST_RUN, REQUEST_STOP } from '../machine/control/control-block.ts';
+import {
+  hartCount,
+  hartWords64,
+  MachineBlock,
+  REQUEST_EXIT,
+  REQUEST_RUN,
+  REQUEST_STOP,
+} from '../machine/control/control-block.ts';
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
-import { intxEventfd, type PassthroughHost } from '../passthrough/passthrough-host.ts';
+import type { PassthroughHost } from '../passthrough/passthrough-host.ts';
+import { intxEventfd } from '../passthrough/vfio-section.ts';
 import type { Console } from './console.ts';
 import { planFwCfg } from './fw-cfg-option.ts';
 import { fillRam, readGuest } from './guest-image.ts';
@@ -25,11 +33,13 @@ import { planSerial } from './serial-option.ts';
 import { type Backends, virtioParts } from './virtio-parts.ts';
 import type { VmOptions } from './vm-state.ts';
 
-export type RunState = 'running' | 'paused' | 'shutdown';
+/** internal-error: a device has failed, and the guest must not run before a reset. */
+export type RunState = 'running' | 'paused' | 'internal-error' | 'shutdown';
 
 /** An event of a VM, in QMP's words. */
 export type VmEvent =
   | { readonly event: 'STOP' | 'RESUME' }
+  | { readonly event: 'DEVICE_DELETED'; readonly data: { readonly path: string; readonly host: string } }
   | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } };
 
 export interface VmParts {
@@ -61,6 +71,7 @@ export class Vm {
   readonly interruptFiles: readonly Imsic[];
   readonly #harts: readonly number[];
   readonly #counters: Float64Array;
+  readonly #control: Int32Array;
   #runState: RunState;
   /** The state of the machine at rest: only devices change anything. */
   #stopped: Suspended | undefined;
@@ -80,6 +91,10 @@ export class Vm {
     this.#runState = parts.runState;
     this.routes = new InterruptRoutes(shared.routes);
     const control = int32s(shared.control);
+    this.#control = control;
+    parts.host?.devices.forEach(({ gone }, device) => {
+      if (gone) this.#lose(device);
+    });
     this.#harts = hartNumbers(hartCount(shared.control));
     this.interruptFiles = this.#harts.map((hart) => new Imsic(shared.imsic, control, hart));
     this.#counters = float64s(shared.control);
@@ -123,7 +138,8 @@ export class Vm {
 
   /** Takes the run state of an earlier image. To be called before anything runs. */
   restore({ paused }: { readonly paused: boolean }): void {
-    this.#runState = paused ? 'paused' : 'running';
+    const stopped = this.parts.host?.failure() ? 'internal-error' : 'paused';
+    this.#runState = paused ? stopped : 'running';
   }
 
   listen(listener: (event: VmEvent) => void): void {
@@ -149,9 +165,10 @@ export class Vm {
     });
   }
 
-  /** QMP cont. */
+  /** QMP cont. EINVAL: a device has failed. */
   resume(): Promise<void> {
     return this.change(async () => {
+      if (this.#runState === 'internal-error') throw einval('Resetting the Virtual Machine is required');
       if (this.#runState !== 'paused') return;
       this.#runState = 'running';
       this.#emit({ event: 'RESUME' });
@@ -163,6 +180,8 @@ export class Vm {
   systemReset(): Promise<void> {
     return this.change(async () => {
       this.#emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } });
+      this.parts.host?.takeFailures();
+      if (this.#runState === 'internal-error') this.#runState = 'paused';
       await this.#reset();
       if (this.#runState === 'running') await this.#run();
     });
@@ -275,6 +294,11 @@ export class Vm {
 
   #takeInterrupts(message: InterruptMessage): void {
     switch (message.kind) {
+      case 'notice':
+        // as PassthroughHost.notices: two for each device
+        if (message.notice % 2 === 0) this.#giveBack(message.notice / 2);
+        else this.#deviceHasFailed();
+        break;
       case 'host-gone':
         this.#fail(eio(`the host at ${this.parts.host?.client.socketPath} is gone`));
         break;
@@ -282,6 +306,45 @@ export class Vm {
         this.#fail(eio(message.reason));
         break;
     }
+  }
+
+  /** Nobody asks the device for anything any more. Pairs with the load in crew/vcpu/start.ts. */
+  #lose(device: number): void {
+    Atomics.or(this.#control, MachineBlock.word.gone, 1 << device);
+  }
+
+  /** The host wants a device back. The guest sees it disappear, as by surprise removal. */
+  #giveBack(device: number): void {
+    const host = this.parts.host!;
+    const { bdf } = host.devices[device]!.description;
+    this.change(async () => {
+      if (this.#runState === 'shutdown' || !host.isAsked(device)) return;
+      await this.quiesce();
+      try {
+        this.#lose(device);
+        host.release(device);
+      } finally {
+        await this.unquiesce();
+      }
+      process.stderr.write(`vmm: ${bdf}: the host has taken it back\n`);
+      this.#emit({ event: 'DEVICE_DELETED', data: { path: `/machine/peripheral-anon/device[${device}]`, host: bdf } });
+    }).catch((error: Error) => {
+      process.stderr.write(`vmm: ${bdf}: the host wants it back: ${error.message}\n`); // and asks again
+    });
+  }
+
+  /** As QEMU (vfio_err_notifier_handler): the guest stops, and can only be reset. */
+  #deviceHasFailed(): void {
+    const host = this.parts.host!;
+    this.change(async () => {
+      const failed = host.failure();
+      if (!failed || this.#runState === 'shutdown' || this.#runState === 'internal-error') return;
+      process.stderr.write(`vmm: ${failed.description.bdf}: uncorrectable error: the guest is stopped\n`);
+      const ran = this.#runState === 'running';
+      if (ran) await this.quiesce();
+      this.#runState = 'internal-error';
+      if (ran) this.#emit({ event: 'STOP' });
+    }).catch(this.#fail);
   }
 
   /**

@@ -38,8 +38,9 @@ let news: number;
 let sockets: readonly [number, number];
 let thread: InterruptThread;
 let ended: Promise<unknown>;
-let messages: { next(kind: string): Promise<void> };
+let messages: Messages;
 let fd: number;
+let notice: number;
 
 beforeEach(async () => {
   shared = createVmShared(2);
@@ -55,7 +56,8 @@ beforeEach(async () => {
   news = epollCreate();
   sockets = socketPair();
   epollArm(news, sockets[0], POLLIN | EPOLLET);
-  thread = new InterruptThread(shared, { hostFile, news });
+  notice = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  thread = new InterruptThread(shared, { hostFile, news, notices: [-1, notice] });
   messages = collect(thread);
   ended = once(startInterruptThread(thread), 'exit');
   thread.begin();
@@ -68,10 +70,17 @@ afterEach(async () => {
   host.close();
   for (const open of [hostFile, news, ...sockets]) close(open);
   close(fd);
+  close(notice);
   rmSync(dir, { recursive: true });
 });
 
-function collect(from: InterruptThread): { next(kind: string): Promise<void> } {
+interface Messages {
+  /** Kinds that nobody has waited for. */
+  readonly arrived: readonly string[];
+  next(kind: string): Promise<void>;
+}
+
+function collect(from: InterruptThread): Messages {
   const waiting: (() => void)[] = [];
   const arrived: string[] = [];
   from.listen(({ kind }) => {
@@ -79,6 +88,7 @@ function collect(from: InterruptThread): { next(kind: string): Promise<void> } {
     for (const look of waiting.splice(0)) look();
   });
   return {
+    arrived,
     async next(kind) {
       while (!arrived.includes(kind)) await new Promise<void>((resolve) => waiting.push(resolve));
       arrived.splice(arrived.indexOf(kind), 1);
@@ -119,6 +129,21 @@ describe('the interrupt thread', () => {
     eventfdSignal(fd);
     eventfdSignal(fd);
     delivered(3);
+  });
+
+  it('tells of a notice, and leaves its count; again only when it has been at rest', async () => {
+    thread.request(REQUEST_RUN);
+    eventfdSignal(notice);
+    await messages.next('notice');
+    eventfdSignal(notice);
+    eventfdSignal(fd);
+    delivered(1);
+    thread.request(REQUEST_STOP);
+    await messages.next('parked');
+    expect(messages.arrived).not.toContain('notice');
+    thread.request(REQUEST_RUN);
+    await messages.next('notice');
+    expect(eventfdRead(notice)).toBe(2);
   });
 
   it('takes nothing while it is parked, and what came meanwhile afterwards', async () => {

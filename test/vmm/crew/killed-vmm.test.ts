@@ -91,7 +91,7 @@ function firstState(): Begin {
     ...{ shared: signs.shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'], tell: () => {} },
     parts: { ram: wholeOf(ram.buffer), entry: RAM_BASE, devices: [] },
   })
-    .begin({ pci: { version: 2, functions: [] } })
+    .begin({ pci: { version: 3, functions: [] } })
     .suspend();
   signs.release();
   const [hart] = state.harts;

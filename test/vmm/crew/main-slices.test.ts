@@ -17,7 +17,7 @@ import { RAM_BASE } from '../../../vmm/machine/shared/memory-map.ts';
  */
 
 const GUEST = [0x00150513, 0x10500073, 0xff9ff06f];
-const POWER_ON: InitialState = { pci: { version: 2, functions: [] } };
+const POWER_ON: InitialState = { pci: { version: 3, functions: [] } };
 const IDENTITY = 5;
 /** x10, of x1–x31. */
 const A0 = 9;

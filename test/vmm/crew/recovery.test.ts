@@ -111,7 +111,7 @@ beforeAll(async () => {
   const shared = prepare(vm, false);
   const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
   const kernel = {} as Parameters<typeof buildVcpu>[0]['kernel'];
-  const state = { pci: { version: 2, functions: [] } } as const;
+  const state = { pci: { version: 3, functions: [] } } as const;
   const vcpu = buildVcpu({ shared, parts, kernel, tell: () => {} }).begin(state);
   const { state: fresh } = vcpu.suspend();
   const [hart] = fresh.harts;

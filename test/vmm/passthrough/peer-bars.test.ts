@@ -5,8 +5,8 @@ import { SysError } from '../../../platform/errno.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import type { DeviceDescription } from '../../../vmm/client/device.ts';
 import type { FileCalls } from '../../../vmm/client/task-channel.ts';
-import { VFIO_SECTION } from '../../../vmm/passthrough/passthrough-host.ts';
 import { type PeerBarState, PeerBars, placeBars, unplaced } from '../../../vmm/passthrough/peer-bars.ts';
+import { VFIO_SECTION } from '../../../vmm/passthrough/vfio-section.ts';
 
 const CONTAINER = 9;
 const SIZE = 0x10_0000;
@@ -20,7 +20,7 @@ const device = (fd: number): DeviceDescription => ({
     fd,
     resettable: false,
     config: { offset: 7 * 2 ** 40, size: 256 },
-    ...{ msiVectors: 0, msixVectors: 0 },
+    ...{ msiVectors: 0, msixVectors: 0, rom: { offset: 0, size: 0 } },
   },
   bars: [{ offset: 0, size: 4096 }, NONE, { offset: 2 * 2 ** 40, size: SIZE }, NONE, NONE, NONE],
 });
@@ -95,6 +95,18 @@ describe('BARs of memory that devices reach by DMA', () => {
     expect(bars.mappings()).toEqual([]);
   });
 
+  it('of a device that goes are unmapped, and survive no update', () => {
+    place(bars, 0, GPA);
+    place(bars, 1, GPA + SIZE);
+    made = [];
+    const munmap = (vaddr: number, size: number): void => void made.push(`munmap ${vaddr} ${size}`);
+    bars.forget({ ...calls, munmap }, 0);
+
+    expect(made).toEqual(['9: unmap 40000000+100000', `munmap 4096 ${SIZE}`]);
+    expect(bars.save()).toEqual([{ device: 1, bar: 2, size: SIZE, iova: GPA + SIZE }]);
+    expect(bars.mappings()).toMatchObject([{ iova: GPA + SIZE, vaddr: 8192 }]);
+  });
+
   it('say that the host is gone', () => {
     refusal = 'EPIPE';
 
@@ -120,7 +132,7 @@ describe('the section vfio', () => {
   it('of 0.1.0 has no BARs, and is written while none is mapped', () => {
     const state = VFIO_SECTION.of({ container: { ...container, peerBars }, devices: [] });
 
-    expect(VFIO_SECTION.decode(before)).toEqual({ ...before, version: 3, container: { ...container, peerBars: [] } });
+    expect(VFIO_SECTION.decode(before)).toEqual({ ...before, version: 4, container: { ...container, peerBars: [] } });
     expect(VFIO_SECTION.encode(state, 1)).toEqual(before);
   });
 
@@ -130,11 +142,25 @@ describe('the section vfio', () => {
     const old = { version: 2, container: null, devices: [{ description, msiEventfds: [5] }] };
 
     const state = VFIO_SECTION.decode(old);
-    expect(state.devices).toEqual([{ description: { ...description, msixVectors: 0 }, msiEventfds: [5] }]);
+    const notices = { request: null, error: null, gone: false };
+    const now = { ...description, msixVectors: 0, rom: { offset: 0, size: 0 } };
+    expect(state.devices).toEqual([{ description: now, msiEventfds: [5], ...notices }]);
     expect(VFIO_SECTION.encode(state, 2)).toEqual(old);
     const [device] = state.devices;
     const withMsix = { ...device!, description: { ...device!.description, msixVectors: 3 } };
     expect(() => VFIO_SECTION.encode({ ...state, devices: [withMsix] }, 2)).toThrow('has MSI-X');
+  });
+
+  it('of version 3 knows neither ROM nor REQ, and cannot say that a device is gone', () => {
+    const fields = { bdf: '0000:00:02.0', fd: 4, resettable: true, bars: Array(6).fill({ offset: 0, size: 0 }) };
+    const description = { ...fields, config: { offset: 7 * 2 ** 40, size: 256 }, msiVectors: 1, msixVectors: 3 };
+    const old = { version: 3, container: null, devices: [{ description, msiEventfds: [5] }] };
+
+    const state = VFIO_SECTION.decode(old);
+    const [device] = state.devices;
+    expect(device).toMatchObject({ request: null, error: null, gone: false });
+    expect(VFIO_SECTION.encode({ ...state, devices: [{ ...device!, request: 8, error: 9 }] }, 3)).toEqual(old);
+    expect(() => VFIO_SECTION.encode({ ...state, devices: [{ ...device!, gone: true }] }, 3)).toThrow('is unplugged');
   });
 
   it('cannot be written in the form of 0.1.0 while a BAR is mapped', () => {

@@ -39,13 +39,16 @@ export class InterruptDispatcher {
   readonly #kick: number;
   readonly #hostFile: number;
   readonly #news: number;
+  readonly #notices: readonly number[];
+  /** Main has been told of them. */
+  readonly #told = new Set<number>();
   readonly #tell: (message: InterruptMessage) => void;
   readonly #crew: number;
   /** The last request that the dispatcher obeyed. */
   #request = -1;
 
   constructor(
-    { shared, kick, hostFile = NO_FILE, news = NO_FILE }: InterruptInput,
+    { shared, kick, hostFile = NO_FILE, news = NO_FILE, notices = [] }: InterruptInput,
     tell: (message: InterruptMessage) => void,
   ) {
     this.#control = int32s(shared.control);
@@ -54,6 +57,7 @@ export class InterruptDispatcher {
     this.#kick = kick;
     this.#hostFile = hostFile;
     this.#news = news;
+    this.#notices = notices;
     this.#tell = tell;
     this.#crew = crewOnDuty(this.#control);
   }
@@ -76,6 +80,7 @@ export class InterruptDispatcher {
     const request = obeyed(this.#control, MachineBlock.word.dispatch, this.#crew);
     const news = request !== this.#request;
     this.#request = request;
+    if (news) this.#told.clear();
     if (whatOf(request) === REQUEST_EXIT) return 'ended';
     if (whatOf(request) === REQUEST_STOP) {
       if (news) this.#tell({ kind: 'parked', request: numberOf(request) });
@@ -93,15 +98,24 @@ export class InterruptDispatcher {
       { fd: this.#hostFile, events: POLLRDHUP },
       { fd: this.#news, events: POLLIN },
     ];
+    this.#notices.forEach((fd, notice) => {
+      fds.push({ fd: this.#told.has(notice) ? NO_FILE : fd, events: POLLIN });
+    });
     for (let route = 0; route < this.#routes.count; route++) {
       fds.push({ fd: this.#routes.eventfd(route), events: POLLIN });
     }
-    const [kicked, hungUp, news, ...ready] = poll(fds, timeoutMs) ?? [];
+    const [kicked, hungUp, news, ...others] = poll(fds, timeoutMs) ?? [];
+    const ready = others.splice(this.#notices.length);
     if (kicked) eventfdRead(this.#kick);
     if (news) {
       epollWait(this.#news, 0); // takes the edges: the next news are news again
       wakeHart(this.#control, OWNER_HART); // pairs with the load in vcpu/vcpu.ts, before the owner looks
     }
+    others.forEach((revents, notice) => {
+      if (!revents) return;
+      this.#told.add(notice);
+      this.#tell({ kind: 'notice', notice });
+    });
     const reached = new Set<number>();
     ready.forEach((revents, route) => {
       if (revents) this.#deliver(route, reached);

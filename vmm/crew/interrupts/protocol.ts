@@ -16,6 +16,11 @@ export interface InterruptInput {
    * without devices.
    */
   readonly hostFile?: number;
+  /**
+   * Eventfds that main reads when it is told of them. It is told again only after the thread has
+   * been at rest. −1: none.
+   */
+  readonly notices?: readonly number[];
   /** An epoll instance: on news of its edge-triggered sockets, their owner is woken. */
   readonly news?: number;
 }
@@ -28,6 +33,8 @@ export type InterruptMessage =
    * the interrupt file, and it takes no more until it runs again.
    */
   | { readonly kind: 'parked'; readonly request: number }
+  /** `notice` of the notices has a count. */
+  | { readonly kind: 'notice'; readonly notice: number }
   /** The host has ended, and every device with it. */
   | { readonly kind: 'host-gone' }
   /** The worker has crashed. */

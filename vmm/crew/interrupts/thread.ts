@@ -13,7 +13,7 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
   readonly input: InterruptInput;
   readonly #control: Int32Array;
 
-  constructor(shared: InterruptShared, waiting: Pick<InterruptInput, 'hostFile' | 'news'>) {
+  constructor(shared: InterruptShared, waiting: Pick<InterruptInput, 'hostFile' | 'news' | 'notices'>) {
     super('interrupt thread');
     this.input = { shared, kick: eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ...waiting };
     this.#control = int32s(shared.control);

@@ -66,8 +66,8 @@ class RehearsedMachine {
     const functions = this.#parts.devices.map(({ bdf, config, bars }): PassthroughState => {
       const layout = bars.map(({ size }) => ({ size, flags: 0 }));
       const msi = MsiCapability.fromDevice(MSI_OFFSET, CAP_ID_MSI).save();
-      const facts = { bdf, configSize: config.size, layout, msi, msix: null, routes: [] };
-      return { version: 2, ...facts, command: COMMAND_MEMORY, bars: bars.map(() => 0), armed: false };
+      const facts = { bdf, configSize: config.size, layout, msi, msix: null, rom: null, routes: [] };
+      return { version: 3, ...facts, command: COMMAND_MEMORY, bars: bars.map(() => 0), armed: false };
     });
     return { pci: PCI_SECTION.of({ functions }) };
   }

@@ -12,7 +12,7 @@ import { POLLIN } from '../../../platform/libc/poll.ts';
 import { int32s } from '../../../platform/shared.ts';
 import { type PlacedBar, VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
-import { hartCount } from '../../machine/control/control-block.ts';
+import { hartCount, MachineBlock } from '../../machine/control/control-block.ts';
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
@@ -47,10 +47,13 @@ export interface VcpuOptions {
 export function buildVcpu(options: VcpuOptions): Vcpu {
   const { shared, parts, kernel, registerPages, interruptPages, lends = false, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
+  const control = int32s(shared.control);
   const functions = parts.devices.map((description, i) => {
     const { peerBars } = parts;
     const page = registerPages?.[i];
     const extras = {
+      // pairs with the store in Vm.#lose; the request to run lies between
+      isGone: () => (Atomics.load(control, MachineBlock.word.gone) & (1 << i)) !== 0,
       ...(peerBars ? { placeBars: (at: readonly PlacedBar[]) => placeBars(peerBars, i, kernel, at) } : {}),
       ...(page ? { page } : {}),
     };
@@ -71,7 +74,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
       },
     })),
     routes,
-    control: int32s(shared.control),
+    control,
     imsic: shared.imsic,
     harts: hartCount(shared.control),
     cpus: availableParallelism(),

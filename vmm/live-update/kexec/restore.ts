@@ -16,8 +16,9 @@ import { KernelClient } from '../../client/kernel-client.ts';
 import { findPersistent, LIVE_UPDATE, listPersistent, removePersistent } from '../../client/pkernfs.ts';
 import type { JsonObject } from '../../monitor/qmp.ts';
 import { MONITOR_SECTION, NO_MONITOR } from '../../monitor/state.ts';
-import { PassthroughHost, VFIO_SECTION, type VfioState } from '../../passthrough/passthrough-host.ts';
+import { PassthroughHost } from '../../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../../passthrough/persistent-files.ts';
+import { VFIO_SECTION, type VfioState } from '../../passthrough/vfio-section.ts';
 import { RAM_SECTION } from '../../vm/guest-ram.ts';
 import { VM_SECTION, type VmOptions } from '../../vm/vm-state.ts';
 import { goOn, restoreAll, settle } from '../go-on.ts';
@@ -136,10 +137,15 @@ function newFds(before: VfioState, now: VfioState): [number, number][] {
   return [
     [before.container!.fd, now.container!.fd],
     ...before.container!.groups.map(({ fd }, i): [number, number] => [fd, now.container!.groups[i]!.fd]),
-    ...before.devices.flatMap(({ description, msiEventfds }, i): [number, number][] => [
-      [description.fd, now.devices[i]!.description.fd],
-      ...msiEventfds.map((fd, vector): [number, number] => [fd, now.devices[i]!.msiEventfds[vector]!]),
-    ]),
+    ...before.devices.flatMap(({ description, msiEventfds, request, error }, i): [number, number][] => {
+      const then = now.devices[i]!;
+      return [
+        [description.fd, then.description.fd],
+        ...msiEventfds.map((fd, vector): [number, number] => [fd, then.msiEventfds[vector]!]),
+        ...(request === null || then.request === null ? [] : [[request, then.request] as [number, number]]),
+        ...(error === null || then.error === null ? [] : [[error, then.error] as [number, number]]),
+      ];
+    }),
   ];
 }
 

@@ -15,8 +15,9 @@ import { takeInterrupts } from '../../crew/interrupts/dispatcher.ts';
 import { MsiCapability } from '../../machine/shared/msi-capability.ts';
 import { MsixCapability } from '../../machine/shared/msix-capability.ts';
 import type { PassthroughState } from '../../machine/shared/passthrough.ts';
-import { intxEventfd, type PassthroughHost } from '../../passthrough/passthrough-host.ts';
+import type { PassthroughHost } from '../../passthrough/passthrough-host.ts';
 import { persistentFiles } from '../../passthrough/persistent-files.ts';
+import { intxEventfd } from '../../passthrough/vfio-section.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { encodeState } from '../state-file.ts';
 import { saveAtRest } from '../survivors.ts';
@@ -119,8 +120,9 @@ function setInterrupts(
   of: (eventfd: number) => number,
 ): void {
   for (const [i, passed] of devices.entries()) {
-    const { description, msiEventfds } = passed;
+    const { description, msiEventfds, gone } = passed;
     const { armed, msi, msix } = functions[i]!;
+    if (gone) continue;
     const device = new VfioDevice(description, client);
     const intx = intxEventfd(passed);
     // a line that is up tells so again

@@ -20,6 +20,12 @@ export const MachineBlock = defineShared('machine control block', {
   crew: atomic32,
   pad1: bytes(60),
   /**
+   * Main, while all threads are at rest: the passed-through devices that are gone, a bit for each.
+   * The owner of what is shared reads it.
+   */
+  gone: atomic32,
+  padGone: bytes(60),
+  /**
    * Any hart: the machine's clock, bigint. It is what mtime was, or would have been, when the clock
    * was started.
    */

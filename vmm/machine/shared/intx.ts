@@ -55,6 +55,13 @@ export class Intx {
     this.#down();
   }
 
+  /** The device has been given back: its line is down for good. */
+  remove(): void {
+    if (!this.#armed) return;
+    this.#armed = false;
+    this.#down();
+  }
+
   /** The guest's line is as another image has left it: it gets its level from the eventfd. */
   settle(): void {
     this.#up = false;

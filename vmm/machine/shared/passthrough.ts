@@ -1,18 +1,26 @@
 /**
  * A PCI function with a passed-through device behind it. Its config space is the device's own,
- * except for two things that belong to this machine: where the BARs lie in guest memory, and where
- * messages go. COMMAND goes through as the guest writes it. NOT MODELLED: expansion ROMs (read 0),
- * I/O BARs (have their size, decode nothing).
+ * except for two things that belong to this machine: where BARs and ROM lie in guest memory, and
+ * where messages go. COMMAND goes through as the guest writes it. NOT MODELLED: I/O BARs (have
+ * their size, decode nothing).
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from '../../../platform/shape.ts';
+import { ExpansionRom, ROM_STATE } from './expansion-rom.ts';
 import { routeTarget } from './interrupt-routes.ts';
 import { Intx } from './intx.ts';
 import { IMSIC_M, IMSIC_PAGES } from './memory-map.ts';
 import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
 import { MSIX_STATE, MsixCapability, type MsixState } from './msix-capability.ts';
-import type { BarWindow, ConfigSize, DeviceAccess, MsiRouter, PciFunction } from './pci-function.ts';
+import {
+  type BarWindow,
+  type ConfigSize,
+  type DeviceAccess,
+  type MsiRouter,
+  type PciFunction,
+  ROM_WINDOW,
+} from './pci-function.ts';
 import { allOnes, extract } from './pci-host.ts';
 
 // PCI 3.0 §6.1
@@ -52,7 +60,15 @@ const FIELDS = {
 /** Without MSI-X (0.1.0). */
 export const PASSTHROUGH_STATE_1 = object({ version: oneOf(1), ...FIELDS });
 
-export const PASSTHROUGH_STATE = object({ version: oneOf(2), ...FIELDS, msix: nullable(MSIX_STATE) });
+/** Without expansion ROM. */
+export const PASSTHROUGH_STATE_2 = object({ version: oneOf(2), ...FIELDS, msix: nullable(MSIX_STATE) });
+
+export const PASSTHROUGH_STATE = object({
+  version: oneOf(3),
+  ...FIELDS,
+  msix: nullable(MSIX_STATE),
+  rom: nullable(ROM_STATE),
+});
 
 export type PassthroughState = Shaped<typeof PASSTHROUGH_STATE>;
 
@@ -62,9 +78,9 @@ export type PassthroughState = Shaped<typeof PASSTHROUGH_STATE>;
  */
 export function probeFunction(
   device: DeviceAccess,
-  facts: { bdf: string; configSize: number; barSizes: readonly number[]; routes: readonly number[] },
+  facts: { bdf: string; configSize: number; barSizes: readonly number[]; romSize: number; routes: readonly number[] },
 ): PassthroughState {
-  const { bdf, configSize, barSizes, routes } = facts;
+  const { bdf, configSize, barSizes, romSize, routes } = facts;
   const dword = (offset: number): number => {
     const bytes = new Uint8Array(4);
     device.readConfig(offset, bytes);
@@ -84,7 +100,8 @@ export function probeFunction(
       at = (header >>> 8) & 0xfc;
     }
   }
-  return { version: 2, bdf, configSize, layout, command: 0, bars: [], msi, msix, armed: false, routes };
+  const rom = romSize === 0 ? null : { size: romSize, address: 0 };
+  return { version: 3, bdf, configSize, layout, command: 0, bars: [], msi, msix, rom, armed: false, routes };
 }
 
 export class PassthroughFunction implements PciFunction {
@@ -95,6 +112,7 @@ export class PassthroughFunction implements PciFunction {
   #layout: readonly BarLayout[] = [];
   #msi: MsiCapability | undefined;
   #msix: MsixCapability | undefined;
+  #rom: ExpansionRom | undefined;
   #bars: number[] = [];
   #command = 0;
   #armed: Armed = { kind: 'none' };
@@ -126,12 +144,13 @@ export class PassthroughFunction implements PciFunction {
 
   /** Looks whether the device has interrupted by INTx. */
   update(): void {
-    this.#intx?.update();
+    if (this.#device.isGone()) this.#intx?.remove();
+    else this.#intx?.update();
   }
 
   /** The guest has completed an interrupt of that line. */
   intxCompleted(): void {
-    this.#intx?.completed();
+    if (!this.#device.isGone()) this.#intx?.completed();
   }
 
   get configSize(): number {
@@ -151,15 +170,16 @@ export class PassthroughFunction implements PciFunction {
     this.#command = state.command;
     this.#bars = state.layout.map(({ flags }, bar) => state.bars[bar] ?? flags);
     this.#msix = state.msix ? new MsixCapability(state.msix) : undefined;
+    this.#rom = state.rom ? new ExpansionRom(this.#device, state.rom) : undefined;
     this.#armed = armedOf(state);
-    this.#intx?.resume(!state.armed);
+    this.#intx?.resume(!state.armed && !this.#device.isGone());
     this.#routes = state.routes;
     this.#decode();
   }
 
   save(): PassthroughState {
     return {
-      version: 2,
+      version: 3,
       bdf: this.#bdf,
       configSize: this.#configSize,
       layout: this.#layout,
@@ -167,6 +187,7 @@ export class PassthroughFunction implements PciFunction {
       bars: [...this.#bars],
       msi: this.#msi?.save() ?? null,
       msix: this.#msix?.save() ?? null,
+      rom: this.#rom?.save() ?? null,
       armed: this.#armed.kind !== 'none',
       routes: this.#routes,
     };
@@ -177,8 +198,10 @@ export class PassthroughFunction implements PciFunction {
    * device is reset if it can be.
    */
   reset(): void {
+    if (this.#device.isGone()) return;
     this.#msi?.reset();
     this.#msix?.reset();
+    this.#rom?.reset();
     this.#updateMessages();
     this.#layout.forEach(({ flags }, bar) => {
       this.#bars[bar] = flags;
@@ -191,13 +214,14 @@ export class PassthroughFunction implements PciFunction {
   }
 
   windows(): readonly BarWindow[] {
-    return this.#windows;
+    return this.#device.isGone() ? [] : this.#windows;
   }
 
   readConfig(offset: number, size: ConfigSize): number {
+    if (this.#device.isGone()) return extract(0xffff_ffff, 0, size);
     const register = offset & ~3;
     if (isBar(register)) return extract(this.#bars[(register - BAR0) / 4]!, offset & 3, size);
-    if (register === EXPANSION_ROM) return 0;
+    if (register === EXPANSION_ROM) return extract(this.#rom?.register ?? 0, offset & 3, size);
     const messages = this.#capabilityAt(register);
     if (messages) return extract(messages.readDword(register), offset & 3, size);
     const bytes = new Uint8Array(size).fill(0xff);
@@ -206,6 +230,7 @@ export class PassthroughFunction implements PciFunction {
   }
 
   writeConfig(offset: number, size: ConfigSize, value: number): void {
+    if (this.#device.isGone()) return;
     const register = offset & ~3;
     if (isBar(register)) {
       const bar = (register - BAR0) / 4;
@@ -213,11 +238,16 @@ export class PassthroughFunction implements PciFunction {
       this.#decode();
       return;
     }
+    if (register === EXPANSION_ROM) {
+      if (this.#rom) this.#rom.register = insert(this.#rom.register, offset & 3, size, value);
+      this.#decode();
+      return;
+    }
     const messages = this.#capabilityAt(register);
     if (messages) {
       messages.writeDword(register, insert(messages.readDword(register), offset & 3, size, value));
       this.#updateMessages();
-    } else if (register !== EXPANSION_ROM) {
+    } else {
       attempt(() => this.#device.writeConfig(offset, toBytes(value, size)));
       if (register === COMMAND && offset < COMMAND + 2) {
         this.#command = insert(this.#command, offset & 3, size, value) & 0xffff;
@@ -232,6 +262,7 @@ export class PassthroughFunction implements PciFunction {
 
   loadBar(bar: number, offset: number, size: AccessSize): bigint {
     if (this.#msix?.coversTable(bar, offset, size)) return this.#msix.loadTable(offset, size);
+    if (bar === ROM_WINDOW) return attempt(() => this.#rom!.load(offset, size)) ?? allOnes(size);
     this.accesses++;
     const value = attempt(() => this.#device.readBar(bar, offset, size));
     if (!value) return allOnes(size);
@@ -244,6 +275,7 @@ export class PassthroughFunction implements PciFunction {
       this.#updateMessages();
       return;
     }
+    if (bar === ROM_WINDOW) return;
     this.accesses++;
     const lo = Number(BigInt.asUintN(32, value));
     const hi = size === 8 ? Number(value >> 32n) : 0;
@@ -264,6 +296,7 @@ export class PassthroughFunction implements PciFunction {
   }
 
   #decode(): void {
+    if (this.#device.isGone()) return;
     const windows: BarWindow[] = [];
     if (this.#command & COMMAND_MEMORY) {
       this.#layout.forEach(({ size, flags }, bar) => {
@@ -271,6 +304,8 @@ export class PassthroughFunction implements PciFunction {
         const high = flags & BAR_MEM64 ? this.#bars[bar + 1]! : 0;
         windows.push({ bar, base: high * 2 ** 32 + ((this.#bars[bar]! & ~0xf) >>> 0), size });
       });
+      const rom = this.#rom?.window();
+      if (rom) windows.push(rom);
     }
     this.#windows = windows;
     attempt(() => this.#device.placeBars(windows));

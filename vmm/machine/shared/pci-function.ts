@@ -9,8 +9,12 @@ import type { IntxAccess } from './intx.ts';
 /** Size of a config access: naturally aligned, within one dword. */
 export type ConfigSize = 1 | 2 | 4;
 
+/** The number of the expansion ROM among the windows. */
+export const ROM_WINDOW = 6;
+
 /** [base, base+size) of PCI memory space that a function decodes. */
 export interface BarWindow {
+  /** 0 to 5, or ROM_WINDOW. */
   readonly bar: number;
   readonly base: number;
   readonly size: number;
@@ -39,6 +43,9 @@ export interface DeviceAccess extends IntxAccess {
   /** The value is good until the next access. */
   readBar(bar: number, offset: number, size: AccessSize): Halves;
   writeBar(bar: number, offset: number, size: AccessSize, value: Halves): void;
+  readRom(offset: number, into: Uint8Array): void;
+  /** It has been taken from this machine, as by surprise removal: nothing answers any more. */
+  isGone(): boolean;
   /**
    * The BARs that the guest lets decode, and where. From now on other devices reach them there and
    * nowhere else.

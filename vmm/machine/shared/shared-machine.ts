@@ -7,7 +7,7 @@
 
 import { einval } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
-import { list } from '../../../platform/shape.ts';
+import { list, type Shaped } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartCount, hartWords, OWNER_HART } from '../control/control-block.ts';
 import { wakeHart } from '../control/lease.ts';
@@ -19,7 +19,13 @@ import type { ConsoleOutput } from './console-output.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
 import { FW_CFG, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
-import { PASSTHROUGH_STATE, PASSTHROUGH_STATE_1, type PassthroughFunction } from './passthrough.ts';
+import {
+  PASSTHROUGH_STATE,
+  PASSTHROUGH_STATE_1,
+  PASSTHROUGH_STATE_2,
+  type PassthroughFunction,
+  type PassthroughState,
+} from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
 import { SemihostingHost, type SemihostingPlan, type SemihostingState } from './semihosting.ts';
@@ -34,19 +40,33 @@ const MIP_SEIP = 1 << 9;
 const MIP_MEIP = 1 << 11;
 
 /** The functions on the PCI bus by slot, from 1. */
-export const PCI_SECTION = defineSection('pci', 2, { functions: list(PASSTHROUGH_STATE) }).earlier(
-  1,
-  { functions: list(PASSTHROUGH_STATE_1) },
-  {
-    read: ({ functions }) => ({ functions: functions.map((fn) => ({ ...fn, version: 2, msix: null })) }),
-    write: ({ functions }) => ({
-      functions: functions.map(({ msix, ...fn }) => {
-        if (msix) throw einval(`${fn.bdf} has MSI-X`);
-        return { ...fn, version: 1 as const };
+export const PCI_SECTION = defineSection('pci', 3, { functions: list(PASSTHROUGH_STATE) })
+  .earlier(
+    2,
+    { functions: list(PASSTHROUGH_STATE_2) },
+    {
+      read: ({ functions }) => ({ functions: functions.map((fn) => ({ ...fn, version: 3, rom: null })) }),
+      write: ({ functions }) => ({ functions: functions.map(withoutRom) }),
+    },
+  )
+  .earlier(
+    1,
+    { functions: list(PASSTHROUGH_STATE_1) },
+    {
+      read: ({ functions }) => ({ functions: functions.map((fn) => ({ ...fn, version: 3, msix: null, rom: null })) }),
+      write: ({ functions }) => ({
+        functions: functions.map(withoutRom).map(({ msix, ...fn }) => {
+          if (msix) throw einval(`${fn.bdf} has MSI-X`);
+          return { ...fn, version: 1 as const };
+        }),
       }),
-    }),
-  },
-);
+    },
+  );
+
+function withoutRom({ rom, ...fn }: PassthroughState): Shaped<typeof PASSTHROUGH_STATE_2> {
+  if (rom) throw einval(`${fn.bdf} has a ROM`);
+  return { ...fn, version: 2 };
+}
 
 /** The sections of what is wired are there in a machine that has it. */
 export interface SharedState extends Partial<WiredState> {

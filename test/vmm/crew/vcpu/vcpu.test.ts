@@ -35,11 +35,11 @@ const RESET = 0x7777;
 
 const DESCRIPTION = {
   ...{ bdf: '0000:00:01.0', fd: 5, resettable: false, bars: [], config: { offset: 0, size: 256 } },
-  ...{ msiVectors: 1, msixVectors: 0 },
+  ...{ msiVectors: 1, msixVectors: 0, rom: { offset: 0, size: 0 } },
 };
 const FUNCTION: PassthroughState = {
   ...{ bdf: '0000:00:01.0', configSize: 256, layout: [], command: 0, bars: [], msi: null },
-  ...{ version: 2, msix: null, armed: false, routes: [0] },
+  ...{ version: 3, msix: null, rom: null, armed: false, routes: [0] },
 };
 /** A kernel whose devices do nothing. */
 const SILENT: FileCalls = { ioctl: () => 0, ioctls: () => {}, pread: () => 0, pwrite: () => 0 };
@@ -67,7 +67,7 @@ function vcpuWith(guest: readonly number[], device?: Pick<VcpuOptions, 'interrup
       said.push(message);
       react(message);
     },
-  }).begin({ pci: { version: 2, functions: device ? [FUNCTION] : [] } });
+  }).begin({ pci: { version: 3, functions: device ? [FUNCTION] : [] } });
   main.request(REQUEST_RESET);
   vcpu.turn();
   new Uint32Array(ram).set(guest);

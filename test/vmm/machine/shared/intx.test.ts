@@ -95,6 +95,17 @@ describe('INTx of a passed-through device', () => {
     expect(levels.at(-1)).toBe(true); // the device asserts it still
   });
 
+  it('is down for good when the device has been given back', () => {
+    device.raise();
+    intx.update();
+    device.calls = [];
+    intx.remove();
+    intx.completed();
+    eventfdSignal(fd);
+    intx.update();
+    expect([device.calls, levels]).toEqual([[], [true, false]]);
+  });
+
   it('goes on in another image, whether it was up, had come, or comes', () => {
     device.raise();
     intx.update();

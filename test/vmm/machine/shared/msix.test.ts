@@ -40,7 +40,7 @@ beforeEach(() => {
   view.setUint32(CAP + 8, PBA | TABLE_BAR, true);
   identities = [];
   const barSizes = [4096, 4096, 0, 0, 0, 0];
-  plugIn(probeFunction(device, { bdf: '0000:00:02.0', configSize: 256, barSizes, routes: [10, 11, 12] }));
+  plugIn(probeFunction(device, { bdf: '0000:00:02.0', configSize: 256, barSizes, romSize: 0, routes: [10, 11, 12] }));
   fn.writeConfig(4, 2, 6);
   device.calls.length = 0;
 });
@@ -178,11 +178,11 @@ describe('state', () => {
   });
 
   it('of version 1 has no MSI-X, and one with it cannot be written so', () => {
-    const { msix, ...state } = fn.save();
+    const { msix, rom, ...state } = fn.save();
     const old = { version: 1, functions: [{ ...state, version: 1 }] };
     const read = PCI_SECTION.decode(old);
-    expect(read.functions).toEqual([{ ...state, msix: null }]);
+    expect(read.functions).toEqual([{ ...state, msix: null, rom }]);
     expect(PCI_SECTION.encode(read, 1)).toEqual(old);
-    expect(() => PCI_SECTION.encode(PCI_SECTION.of({ functions: [{ ...state, msix }] }), 1)).toThrow('has MSI-X');
+    expect(() => PCI_SECTION.encode(PCI_SECTION.of({ functions: [{ ...state, msix, rom }] }), 1)).toThrow('has MSI-X');
   });
 });

@@ -8,12 +8,14 @@ import {
   probeFunction,
 } from '../../../../vmm/machine/shared/passthrough.ts';
 import { PciHost } from '../../../../vmm/machine/shared/pci-host.ts';
+import { PCI_SECTION } from '../../../../vmm/machine/shared/shared-machine.ts';
 import { FakeDeviceAccess } from '../../../fakes/fake-device-access.ts';
 
 const ECAM = 0x3000_0000;
 const SLOT1 = ECAM + (1 << 15);
 const SETEIPNUM = 0x2400_0000;
 const EVENTFD = 77;
+const ROM_BYTES = 8192;
 
 let device: FakeDeviceAccess;
 let identities: number[];
@@ -40,7 +42,7 @@ beforeEach(() => {
   device = new FakeDeviceAccess();
   identities = [];
   const barSizes = [4096, 0, 0, 0, 0, 0];
-  plugIn(probeFunction(device, { bdf: '0000:00:02.0', configSize: 256, barSizes, routes: [0] }));
+  plugIn(probeFunction(device, { bdf: '0000:00:02.0', configSize: 256, barSizes, romSize: ROM_BYTES, routes: [0] }));
 });
 
 const read = (gpa: number, size: 1 | 2 | 4 = 4): number => Number(bus.load(gpa, size));
@@ -107,6 +109,74 @@ describe('BARs', () => {
     enable();
     device.config[4] = 0; // a device reset behind our back
     expect(read(0x4000_0010)).toBe(0xffff_ffff);
+  });
+});
+
+/** PCI 3.0 §6.2.5.2 */
+describe('the expansion ROM', () => {
+  const ROM = 0x4010_0000;
+  const place = (): void => {
+    write(SLOT1 + 0x30, ROM | 1);
+    enable();
+    device.calls.length = 0;
+  };
+
+  it('is sized by writing ones, and keeps its address and its enable bit', () => {
+    write(SLOT1 + 0x30, 0xffff_ffff);
+    expect(read(SLOT1 + 0x30)).toBe(0xffff_e001);
+    write(SLOT1 + 0x32, 0x4010, 2);
+    expect(read(SLOT1 + 0x30)).toBe(0x4010_e001);
+    expect(device.calls).toEqual([]);
+  });
+
+  it('reads as the device says, each page of it asked for once; a store is dropped', () => {
+    place();
+    write(ROM + 8, 0);
+    expect([read(ROM + 8), read(ROM + 0xffe, 2), read(ROM + 0x1003, 1)]).toEqual([0x0b0a_0908, 0xf0f1, 0x13]);
+    expect(bus.load(ROM, 8)).toBe(0x0706_0504_0302_0100n);
+    expect(device.calls).toEqual(['rom 0', 'rom 1000']);
+  });
+
+  it('answers while it is enabled and memory decoding is on', () => {
+    place();
+    write(SLOT1 + 4, 0, 2);
+    expect(read(ROM)).toBe(0xffff_ffff);
+    enable();
+    write(SLOT1 + 0x30, ROM);
+    expect(read(ROM)).toBe(0xffff_ffff);
+  });
+
+  it('is where it was after an update, and nowhere after a reset', () => {
+    place();
+    plugIn(fn.save());
+    expect(read(ROM + 4)).toBe(0x0706_0504);
+    fn.reset();
+    expect([read(SLOT1 + 0x30), read(ROM + 4)]).toEqual([0, 0xffff_ffff]);
+  });
+
+  it('is not known to version 2, and a state with one cannot be written so', () => {
+    const { rom, ...state } = fn.save();
+    const old = { version: 2, functions: [{ ...state, version: 2 }] };
+    const now = PCI_SECTION.decode(old);
+    expect(now.functions).toEqual([{ ...state, rom: null }]);
+    expect(PCI_SECTION.encode(now, 2)).toEqual(old);
+    expect(() => PCI_SECTION.encode(PCI_SECTION.of({ functions: [{ ...state, rom }] }), 2)).toThrow('has a ROM');
+  });
+});
+
+describe('a device that is gone', () => {
+  it('answers nowhere, and is asked for nothing', () => {
+    enable();
+    programMsi(9);
+    device.calls.length = 0;
+    device.gone = true;
+    write(SLOT1 + 4, 0, 2);
+    write(0x4000_0010, 1);
+    fn.reset();
+    expect([read(SLOT1), read(SLOT1 + 0x10), read(SLOT1 + 0x42, 2), read(0x4000_0010)]).toEqual([
+      ...[0xffff_ffff, 0xffff_ffff, 0xffff, 0xffff_ffff],
+    ]);
+    expect(device.calls).toEqual([]);
   });
 });
 

@@ -60,9 +60,6 @@ export class InterruptDispatcher {
     this.#notices = notices;
     this.#tell = tell;
     this.#crew = crewOnDuty(this.#control);
-    // koffi finds a function at its first call. The first kick may be that of the process' end, and
-    // then it aborts the process. A kick that is taken here is no loss: the requests are read next.
-    eventfdRead(kick);
   }
 
   /**

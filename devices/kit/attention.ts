@@ -4,6 +4,7 @@
  * access alone, and a wake-up costs more than that. Where nothing comes, it looks less and less
  * often.
  */
+import { Backoff } from '../../platform/backoff.ts';
 import type { Spinners } from '../../platform/spinners.ts';
 
 /** The worker looks for so long after the last access. */
@@ -28,9 +29,7 @@ export class Attention {
   /** The worker is one of the spinners. */
   #on = false;
   #accessed = false;
-  /** Looks in vain: 0, 1, 3, 7, … and how many are still to be skipped. */
-  #vain = 0;
-  #skip = 0;
+  readonly #backoff = new Backoff(MOST_SKIPPED);
 
   constructor(parts: AttentionParts) {
     this.#parts = parts;
@@ -53,18 +52,14 @@ export class Attention {
     }
     this.#accessed = false;
     if (!this.#on) {
-      if (--this.#skip >= 0 || !spinners.enter()) return false;
-      this.#skip = 0;
+      if (this.#backoff.skips() || !spinners.enter()) return false;
       this.#on = true;
     }
     if (this.#spin(Math.min(ms, PATIENCE_MS))) {
       this.#accessed = true;
       return true;
     }
-    if (ms >= PATIENCE_MS) {
-      this.#vain = Math.min(2 * this.#vain + 1, MOST_SKIPPED);
-      this.#skip = this.#vain;
-    }
+    if (ms >= PATIENCE_MS) this.#backoff.missed();
     this.end();
     return false;
   }
@@ -82,7 +77,7 @@ export class Attention {
     for (;;) {
       for (let look = 0; look < LOOKS; look++) {
         if (serve()) {
-          this.#vain = 0;
+          this.#backoff.found();
           return true;
         }
         if (rung()) return true;

@@ -29,7 +29,7 @@ export const STORE_WORDS = 4;
 export const RegisterPage = defineShared('register page', {
   state: atomic32, // publishes the fields of a load in both directions
   pad0: bytes(60),
-  attentive: atomic32, // worker: AWAY, AWAKE or ASLEEP; client: AWAKE of ASLEEP, when it rings
+  attentive: atomic32, // worker: AWAY, AWAKE or ASLEEP; a client that rings turns ASLEEP into AWAKE
   consumed: atomic32, // worker: stores that it has made or dropped, modulo 2^32
   widest: atomic32, // kernel, once: the widest access, 4 or 8 bytes
   sizes: atomic32s(6), // kernel, once: bytes of BAR n that can be reached; 0: none

@@ -5,7 +5,6 @@
  * access of the function. When that has returned, the worker has made what was posted, and touches
  * the page no more.
  */
-
 import type { WaitedWord } from '../../platform/libc/futex.ts';
 import type { MailboxHandler } from '../../platform/mailbox.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';

@@ -4,10 +4,11 @@
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { HostClient } from '../../tools/clients/host-client.ts';
+import type { HostClient } from '../../tools/clients/host-client.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
-import { HostProcess } from '../../tools/launch/host.ts';
-import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
+import type { HostProcess } from '../../tools/launch/host.ts';
+import { updateEnded, type VmmProcess } from '../vmm/vmm-process.ts';
+import { endPassedDemo, startPassedDemo } from './passed-demo.ts';
 
 const TIMEOUT_MS = 90_000;
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff,pcie=on';
@@ -17,22 +18,11 @@ let board: HostClient;
 let vmm: VmmProcess;
 let qmp: QmpClient;
 
-async function start(...args: string[]): Promise<void> {
-  host = await HostProcess.start([EDU, 'capture', 'ivshmem-plain']);
-  board = new HostClient(host.socket);
-  const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
-  vmm = new VmmProcess('demo', '--host', host.socket, ...passed, ...args);
-  await vmm.prints(/demo: .*\n/);
-  qmp = await vmm.monitor();
+async function start(...vmmOptions: string[]): Promise<void> {
+  ({ host, board, vmm, qmp } = await startPassedDemo([EDU, 'capture', 'ivshmem-plain'], { vmmOptions }));
 }
 
-afterEach(async () => {
-  qmp.close();
-  const left = await vmm.end();
-  board.close();
-  await host.stop();
-  expect(left).toEqual([]);
-});
+afterEach(() => endPassedDemo({ host, board, vmm, qmp }));
 
 const bdfOf = (index: number): string => host.devices[index]!.bdf;
 const status = async (): Promise<unknown> => qmp.execute('query-status');

@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
 import type { BlockInfo } from '../../iommu/abi/control.ts';
-import { HostClient } from '../../tools/clients/host-client.ts';
+import type { HostClient } from '../../tools/clients/host-client.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
-import { HostProcess } from '../../tools/launch/host.ts';
-import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
+import type { HostProcess } from '../../tools/launch/host.ts';
+import { updateEnded, type VmmProcess } from '../vmm/vmm-process.ts';
+import { endPassedDemo, startPassedDemo } from './passed-demo.ts';
 
 /**
  * Exec updates with a device without IOMMU, whose accesses go through the VMM's own addresses: real
@@ -21,21 +22,11 @@ let vmm: VmmProcess;
 let qmp: QmpClient;
 
 async function start(...hostOptions: string[]): Promise<void> {
-  host = await HostProcess.start([MSCRIBE, 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff'], hostOptions);
-  board = new HostClient(host.socket);
-  const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
-  vmm = new VmmProcess('demo', '--host', host.socket, ...passed);
-  await vmm.prints(/demo: .*\n/);
-  qmp = await vmm.monitor();
+  const devices = [MSCRIBE, 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff'];
+  ({ host, board, vmm, qmp } = await startPassedDemo(devices, { hostOptions }));
 }
 
-afterEach(async () => {
-  qmp.close();
-  const left = await vmm.end();
-  board.close();
-  await host.stop();
-  expect(left).toEqual([]);
-});
+afterEach(() => endPassedDemo({ host, board, vmm, qmp }));
 
 async function update(): Promise<Record<string, unknown>> {
   const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);

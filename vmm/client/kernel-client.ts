@@ -128,8 +128,7 @@ export class KernelClient implements FileCalls {
   /** close(2). When it returns, the kernel has released every object without another reference. */
   close(fd: number): void {
     closeFd(fd);
-    this.#pages?.forget(fd);
-    this.#channel.request({ op: 'sync' }, 'close');
+    this.#closed(fd);
   }
 
   /** As close(), but the number stays: from here on it is a copy of what `by` opens (dup3(2)). */
@@ -137,6 +136,10 @@ export class KernelClient implements FileCalls {
     const other = by();
     dupTo(other, fd);
     closeFd(other);
+    this.#closed(fd);
+  }
+
+  #closed(fd: number): void {
     this.#pages?.forget(fd);
     this.#channel.request({ op: 'sync' }, 'close');
   }

@@ -35,6 +35,7 @@ export function startVcpuThread(vcpu: VcpuThread, parts: MachineParts, { channel
   return worker;
 }
 
+/** Without what only main needs of it, which cannot be cloned. */
 const transferable = ({ socket, callPage, registerPages, interruptPages }: VcpuChannel): VcpuChannel => ({
   ...{ socket, registerPages, interruptPages },
   ...(callPage ? { callPage } : {}),

@@ -7,6 +7,7 @@ import { gunzipSync } from 'node:zlib';
 
 import { type ElfImage, parseElf } from '../../guest/elf.ts';
 import { enoexec, SysError } from '../../platform/errno.ts';
+import { isGzip } from '../../platform/gzip.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 
 // Linux, Documentation/arch/riscv/boot-image-header.rst
@@ -16,7 +17,6 @@ const IMAGE_SIZE = 16;
 const IMAGE_MAGIC2_AT = 56;
 const IMAGE_HEADER = 64;
 
-const isGzip = (file: Uint8Array): boolean => file[0] === 0x1f && file[1] === 0x8b;
 const isElf = (file: Uint8Array): boolean => file[0] === 0x7f && file[1] === 0x45;
 
 /** Linux's Image: it is loaded as it is, at the offset in RAM that its header says. */

@@ -15,6 +15,7 @@ import { wakeHart } from '../../machine/control/lease.ts';
 import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { Imsic } from '../../machine/hart-local/imsic.ts';
 import { type InterruptRoutes, targetHart, targetIdentity } from '../../machine/shared/interrupt-routes.ts';
+import { Linger } from './linger.ts';
 import { Sleeper } from './sleeper.ts';
 
 export interface PostingDevice {
@@ -26,23 +27,13 @@ export interface PostingDevice {
   readonly accesses: number;
 }
 
-/**
- * After an access to a device the vCPU looks so long for its interrupt before it sleeps. To wake a
- * thread takes longer than most devices.
- */
-const PATIENCE_MS = 0.1;
-/** After looks in vain, so many sleeps begin without one. */
-const MOST_SKIPPED = 15;
-/** Looks between two looks at the clock. */
-const LOOKS = 16;
-
 export interface PostedInterruptsOptions {
   readonly devices: readonly PostingDevice[];
   readonly routes: InterruptRoutes;
   readonly control: Int32Array;
   readonly imsic: SharedPart;
   readonly harts: number;
-  /** CPUs of this machine: with one, a device makes nothing while the vCPU looks. */
+  /** As LingerParts. */
   readonly cpus: number;
   /** Whether the thread sleeps here, by wait(). */
   readonly sleeps: boolean;
@@ -59,21 +50,11 @@ export class PostedInterrupts {
   readonly #control: Int32Array;
   /** By hart. */
   readonly #files: readonly Imsic[];
-  readonly #devices: readonly PostingDevice[];
-  readonly #cpus: number;
-  /** Accesses of the guest when the vCPU last looked, and whether it then saw an interrupt. */
-  #accesses = 0;
-  #caught = false;
-  /** Looks in vain: 0, 1, 3, 7, … and how many are still to be skipped. */
-  #vain = 0;
-  #skip = 0;
-
+  readonly #linger: Linger;
   readonly #sleeper: Sleeper | undefined;
   #state: typeof AWAY | typeof RUNS | typeof SLEEPS = AWAY;
 
   constructor({ devices, routes, control, imsic, harts, cpus, sleeps }: PostedInterruptsOptions) {
-    this.#devices = devices.filter(({ page }) => page);
-    this.#cpus = cpus;
     this.#routes = routes;
     this.#control = control;
     this.#files = hartNumbers(harts).map((hart) => new Imsic(imsic, control, hart));
@@ -82,6 +63,7 @@ export class PostedInterrupts {
       const deliver = (vector: number, count: number): void => this.#deliver(device.routes[vector], count);
       return page ? [{ page: new InterruptPageClient(page), deliver }] : [];
     });
+    this.#linger = new Linger({ devices: devices.filter(({ page }) => page), cpus, take: () => this.#take() });
     if (sleeps)
       this.#sleeper = new Sleeper(
         control,
@@ -97,34 +79,11 @@ export class PostedInterrupts {
   }
 
   /**
-   * The hart waits, and the vCPU has nothing to do for `ms`. If the guest has asked a device for
-   * something, looks for its interrupt for a while, until `woken`. True: one has come.
+   * The hart waits, and the vCPU has nothing to do for `ms`: Linger.look. True: an interrupt has
+   * come.
    */
   linger(ms: number, woken: () => boolean): boolean {
-    if (this.#state !== RUNS || this.#cpus < 2 || this.#sources.length === 0) return false;
-    let accesses = 0;
-    for (const device of this.#devices) accesses += device.accesses;
-    const busy = accesses !== this.#accesses || this.#caught;
-    this.#accesses = accesses;
-    this.#caught = false;
-    if (!busy || --this.#skip >= 0) return false;
-    this.#skip = 0;
-    const patience = Math.min(ms, PATIENCE_MS);
-    this.#caught = this.#lookFor(patience, woken);
-    if (this.#caught) this.#vain = 0;
-    else if (patience === PATIENCE_MS) {
-      this.#vain = Math.min(2 * this.#vain + 1, MOST_SKIPPED);
-      this.#skip = this.#vain;
-    }
-    return this.#caught;
-  }
-
-  #lookFor(ms: number, woken: () => boolean): boolean {
-    const end = performance.now() + ms;
-    do {
-      for (let look = 0; look < LOOKS; look++) if (this.#take()) return true;
-    } while (!woken() && performance.now() < end);
-    return false;
+    return this.#state === RUNS && this.#linger.look(ms, woken);
   }
 
   /** The vCPU may stop after this. True if an interrupt has come before. */

@@ -1,8 +1,8 @@
 /** What a machine's fw_cfg device has: numbers of the machine, the guest's files, the user's. */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-
 import { codeOf } from '../../../platform/errno.ts';
+import { isGzip } from '../../../platform/gzip.ts';
 import { type Content, type FwCfgContents, ITEM, u16, u32 } from './fw-cfg.ts';
 
 /** A file for the guest: a path of the host, or the bytes themselves. */
@@ -16,8 +16,6 @@ export interface FwCfgPlan {
     | undefined;
   readonly files: readonly FwCfgFile[];
 }
-
-const isGzip = (file: Uint8Array): boolean => file[0] === 0x1f && file[1] === 0x8b;
 
 /** A file that has gone is empty. */
 function read(path: string): Uint8Array {

@@ -206,5 +206,5 @@ const bigEndian = (value: number): Uint8Array => {
 };
 
 /** An item that is a number. */
-export const u32 = (value: number): Uint8Array => Uint8Array.from(new Uint8Array(Uint32Array.of(value).buffer));
-export const u16 = (value: number): Uint8Array => Uint8Array.from(new Uint8Array(Uint16Array.of(value).buffer));
+export const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+export const u16 = (value: number): Uint8Array => new Uint8Array(Uint16Array.of(value).buffer);

@@ -144,13 +144,17 @@ export class PassthroughFunction implements PciFunction {
 
   /** Looks whether the device has interrupted by INTx. */
   update(): void {
-    if (this.#device.isGone()) this.#intx?.remove();
+    if (this.isGone) this.#intx?.remove();
     else this.#intx?.update();
   }
 
   /** The guest has completed an interrupt of that line. */
   intxCompleted(): void {
-    if (!this.#device.isGone()) this.#intx?.completed();
+    if (!this.isGone) this.#intx?.completed();
+  }
+
+  get isGone(): boolean {
+    return this.#device.isGone();
   }
 
   get configSize(): number {
@@ -172,7 +176,7 @@ export class PassthroughFunction implements PciFunction {
     this.#msix = state.msix ? new MsixCapability(state.msix) : undefined;
     this.#rom = state.rom ? new ExpansionRom(this.#device, state.rom) : undefined;
     this.#armed = armedOf(state);
-    this.#intx?.resume(!state.armed && !this.#device.isGone());
+    this.#intx?.resume(!state.armed && !this.isGone);
     this.#routes = state.routes;
     this.#decode();
   }
@@ -198,7 +202,6 @@ export class PassthroughFunction implements PciFunction {
    * device is reset if it can be.
    */
   reset(): void {
-    if (this.#device.isGone()) return;
     this.#msi?.reset();
     this.#msix?.reset();
     this.#rom?.reset();
@@ -214,11 +217,10 @@ export class PassthroughFunction implements PciFunction {
   }
 
   windows(): readonly BarWindow[] {
-    return this.#device.isGone() ? [] : this.#windows;
+    return this.#windows;
   }
 
   readConfig(offset: number, size: ConfigSize): number {
-    if (this.#device.isGone()) return extract(0xffff_ffff, 0, size);
     const register = offset & ~3;
     if (isBar(register)) return extract(this.#bars[(register - BAR0) / 4]!, offset & 3, size);
     if (register === EXPANSION_ROM) return extract(this.#rom?.register ?? 0, offset & 3, size);
@@ -230,7 +232,6 @@ export class PassthroughFunction implements PciFunction {
   }
 
   writeConfig(offset: number, size: ConfigSize, value: number): void {
-    if (this.#device.isGone()) return;
     const register = offset & ~3;
     if (isBar(register)) {
       const bar = (register - BAR0) / 4;
@@ -296,7 +297,7 @@ export class PassthroughFunction implements PciFunction {
   }
 
   #decode(): void {
-    if (this.#device.isGone()) return;
+    if (this.isGone) return;
     const windows: BarWindow[] = [];
     if (this.#command & COMMAND_MEMORY) {
       this.#layout.forEach(({ size, flags }, bar) => {

@@ -22,6 +22,8 @@ export interface BarWindow {
 
 /** One function on the guest's bus 0. Values are unsigned. */
 export interface PciFunction {
+  /** Its slot is empty for the guest: nothing reaches the function. */
+  readonly isGone?: boolean;
   /** 256 or 4096. */
   readonly configSize: number;
   readConfig(offset: number, size: ConfigSize): number;

@@ -60,14 +60,14 @@ export class PciHost {
   }
 
   reset(): void {
-    for (const fn of this.#slots) fn?.reset();
+    for (const fn of this.#slots) if (fn && !fn.isGone) fn.reset();
   }
 
   /** The ECAM window. PCIe 6.0 §7.2.2: bus << 20 | device << 15 | function << 12 | register. */
   #ecam(): MmioDevice {
     const find = (offset: number): PciFunction | undefined => {
       const fn = offset >>> 20 === 0 && ((offset >>> 12) & 7) === 0 ? this.#slots[(offset >>> 15) & 31] : undefined;
-      return fn && (offset & 0xfff) < fn.configSize ? fn : undefined;
+      return fn && !fn.isGone && (offset & 0xfff) < fn.configSize ? fn : undefined;
     };
     return {
       maxAccess: 4,
@@ -100,8 +100,9 @@ export class PciHost {
 
   #decode(at: number, size: number): Target | undefined {
     for (const fn of this.#slots) {
-      for (const window of fn?.windows() ?? []) {
-        if (at >= window.base && at + size <= window.base + window.size) return { window, fn: fn! };
+      if (!fn || fn.isGone) continue;
+      for (const window of fn.windows()) {
+        if (at >= window.base && at + size <= window.base + window.size) return { window, fn };
       }
     }
     return undefined;

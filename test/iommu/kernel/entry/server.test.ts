@@ -156,66 +156,40 @@ describe('the socket', () => {
     await server.listen();
   });
 
-  it('is closed only when the releases that take longer are over', async () => {
+  /** Closes the server while the release of `released` goes on; what ended, in order. */
+  async function ends(released: TestFile): Promise<string[]> {
     const events: string[] = [];
     let finish = (): void => {};
-    const { client } = await openTest();
-    file().rest = new Promise((resolve) => {
+    released.rest = new Promise((resolve) => {
       finish = resolve;
     });
-
     const closed = server.close().then(() => events.push('closed'));
-    await client.channel.closed;
-    await vi.waitUntil(() => file().released === 1);
-    await new Promise((resolve) => setImmediate(resolve));
+    await vi.waitUntil(() => released.released === 1);
+    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
     events.push('released');
     finish();
     await closed;
-
-    expect(events).toEqual(['released', 'closed']);
     await server.listen();
+    return events;
+  }
+
+  it('is closed only when the releases that take longer are over', async () => {
+    await openTest();
+    expect(await ends(file())).toEqual(['released', 'closed']);
   });
 
   it('is closed only when the calls under way are over, and the releases that their ends begin', async () => {
-    const events: string[] = [];
-    let finish = (): void => {};
     const { client, fd } = await openTest();
-    file().rest = new Promise((resolve) => {
-      finish = resolve;
-    });
     const call = client.ioctl(fd, SLEEP, 0).catch(() => {}); // it gets no answer
     await vi.waitUntil(() => file().sleeping === 1);
-
-    const closed = server.close().then(() => events.push('closed'));
-    await vi.waitUntil(() => file().released === 1);
-    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
-    events.push('released');
-    finish();
-    await Promise.all([closed, call]);
-
-    expect(events).toEqual(['released', 'closed']);
-    await server.listen();
+    expect(await ends(file())).toEqual(['released', 'closed']);
+    await call;
   });
 
   it('is closed only when a file is released that its client has not taken', async () => {
-    const events: string[] = [];
-    let finish = (): void => {};
     const { client, fd } = await openTest();
     await client.request({ op: 'ioctl', fd, nr: INSTALL, arg: 0 });
-    const installed = file().installed!;
-    installed.rest = new Promise((resolve) => {
-      finish = resolve;
-    });
-
-    const closed = server.close().then(() => events.push('closed'));
-    await vi.waitUntil(() => installed.released === 1);
-    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
-    events.push('released');
-    finish();
-    await closed;
-
-    expect(events).toEqual(['released', 'closed']);
-    await server.listen();
+    expect(await ends(file().installed!)).toEqual(['released', 'closed']);
   });
 });
 

@@ -21,6 +21,7 @@ let device: FakeDeviceAccess;
 let identities: number[];
 let bus: SystemBus;
 let fn: PassthroughFunction;
+let host: PciHost;
 
 const router = {
   eventfd: () => EVENTFD,
@@ -32,7 +33,7 @@ const router = {
 function plugIn(state: PassthroughState): void {
   fn = new PassthroughFunction(device, router);
   fn.restore(state);
-  const host = new PciHost();
+  host = new PciHost();
   host.add(fn);
   bus = new SystemBus();
   host.mapInto(bus);
@@ -172,7 +173,7 @@ describe('a device that is gone', () => {
     device.gone = true;
     write(SLOT1 + 4, 0, 2);
     write(0x4000_0010, 1);
-    fn.reset();
+    host.reset();
     expect([read(SLOT1), read(SLOT1 + 0x10), read(SLOT1 + 0x42, 2), read(0x4000_0010)]).toEqual([
       ...[0xffff_ffff, 0xffff_ffff, 0xffff, 0xffff_ffff],
     ]);

@@ -3,7 +3,7 @@
  */
 import { readFileSync } from 'node:fs';
 
-import { fromErrno } from '../errno.ts';
+import { codeOf, fromErrno } from '../errno.ts';
 import { check, retry } from './check.ts';
 import { c, lastErrno } from './ffi.ts';
 import { vaddrOf } from './mmap.ts';
@@ -125,7 +125,8 @@ export function isEnding(pidfd: number): boolean {
       .replace(/^.*\) /s, '')
       .split(' ');
     return (Number(fields[6]) & PF_EXITING) !== 0; // proc(5): flags
-  } catch {
-    return true; // it has gone meanwhile
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return true; // it has gone meanwhile
+    throw error;
   }
 }

@@ -10,7 +10,7 @@ import { makeDocument } from '../demo/bad-successors/document.ts';
 import { Matrix } from '../demo/bad-successors/matrix.ts';
 import { renderPage } from '../demo/bad-successors/page.ts';
 import { REFUSED } from '../demo/bad-successors/refused.ts';
-import { onNode, SITUATIONS } from '../demo/bad-successors/situations.ts';
+import { onNode, situations } from '../demo/bad-successors/situations.ts';
 import { describeDocument, describeTrial } from '../demo/bad-successors/text.ts';
 import { TRANSFERS } from '../demo/bad-successors/transfers.ts';
 import type { Trial } from '../demo/bad-successors/trial.ts';
@@ -47,7 +47,7 @@ export async function runBadSuccessors({
       ...killedAtRandom(moments, Math.random),
       ...TRANSFERS,
       ...nodes.map(onNode),
-      ...SITUATIONS,
+      ...situations(),
     ],
     only,
   );

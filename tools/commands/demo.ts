@@ -45,7 +45,7 @@ Exit status 0: pass, 1: fail. Kernels from 6.3 on refuse updates beside a device
 
   --updates N          live updates (default 5)
   --seconds S          about how long it takes (default 20)
-  --devices N          capture devices, 1 to 14 (default 2)
+  --devices N          capture devices, 1 to 14 (default 2; bad-successors: 1)
   -m SIZE              guest memory (default 128M)
   --vfio-profile V     which kernel's VFIO the host answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE}; bad-successors:
                        ${ROLLBACK_PROFILE}; before 6.0 each rollback takes another machine)
@@ -74,10 +74,10 @@ those by execve in random order.
   --without-live-update-flag  the VMM maps its memory without the flag, on a kernel that allows that: the verdict shows page-table
                        writes, and the faults of devices that meet an entry while it is not there
 
---mode bad-successors: updates to some seventy new images that are broken, crash, hang or are killed, one after the other, and to good
+--mode bad-successors: updates to some 120 new images that are broken, crash, hang or are killed, one after the other, and to good
 ones at bad moments. After each the same guest must go on, in the new image or in the old one, with nothing lost. Takes minutes.
 
-  --moments N          new images that are killed at random moments (default 8)
+  --moments N          new images that are killed at random moments (default 50)
   --only TEXT          only the rows whose names contain TEXT
   --node PATH          another node binary, to which an update must complete
 
@@ -91,7 +91,7 @@ export const demo: Command = {
     const options = parseOptions(words, {
       mode: { type: 'string', default: 'updates' },
       vmm: { type: 'string', default: 'livevmm' },
-      moments: { type: 'string', default: '8' },
+      moments: { type: 'string', default: '50' },
       only: { type: 'string', multiple: true, default: [] },
       node: { type: 'string', multiple: true, default: [] },
       guest: { type: 'string', default: 'toy' },
@@ -100,7 +100,7 @@ export const demo: Command = {
       debian: { type: 'string' },
       updates: { type: 'string' },
       seconds: { type: 'string' },
-      devices: { type: 'string', default: '2' },
+      devices: { type: 'string' },
       memory: { type: 'string', short: 'm' },
       'vfio-profile': { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -115,11 +115,11 @@ export const demo: Command = {
     const updates = wholeNumber('updates', options.updates ?? usual.updates, 1, 1000);
     const seconds = wholeNumber('seconds', options.seconds ?? usual.seconds, 1, 86_400);
     const memory = options.memory ?? usual.memory;
-    const captures = wholeNumber('devices', options.devices, 1, 14);
+    const mode = oneOf('mode', options.mode, MODES);
+    const captures = wholeNumber('devices', options.devices ?? (mode === 'bad-successors' ? '1' : '2'), 1, 14);
     const inject = options.inject === undefined ? undefined : oneOf('inject', options.inject, DEFECTS);
     if (options.report !== undefined) claimFile(options.report);
 
-    const mode = oneOf('mode', options.mode, MODES);
     if (isLinux && (mode !== 'updates' || options.vmm !== 'livevmm'))
       throw new UsageError('--guest linux has no --mode and no --vmm');
     if (oneOf('vmm', options.vmm, VMMS) === 'qemu') {

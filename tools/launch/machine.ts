@@ -18,6 +18,8 @@ export interface VmmOptions {
   readonly vmmOptions?: readonly string[];
   /** The VMM's environment; ours by default. */
   readonly env?: NodeJS.ProcessEnv;
+  /** A program that becomes the VMM, with its words. */
+  readonly under?: readonly string[];
 }
 
 export interface MachineOptions extends VmmOptions {
@@ -123,11 +125,11 @@ async function startVmm<F extends FrameFacts>(
   { socket: host, dir }: HostProcess,
   devices: HostReady['devices'],
   qmpName: string,
-  { memory, kernel, vmmOptions = [], env }: VmmOptions,
+  { memory, kernel, vmmOptions = [], env, under = [] }: VmmOptions,
 ): Promise<StartedVmm<F>> {
   const qmpSocket = join(dir, qmpName);
   const bdfs = devices.map(({ bdf }) => bdf);
-  const argv = [...vmmArgv({ host, bdfs, memory, kernel, qmp: qmpSocket }), ...vmmOptions];
+  const argv = [...under, ...vmmArgv({ host, bdfs, memory, kernel, qmp: qmpSocket }), ...vmmOptions];
   const child = new Child({ name: 'the VMM', argv, lifeline: true, env: nodeEnv(env) });
   try {
     const console = new GuestConsole<F>(child.stdout, child.stdin);

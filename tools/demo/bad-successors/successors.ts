@@ -31,11 +31,12 @@ export const nodeThatOnResume = (path: string, does: string): string =>
  */
 export function turncoat(path: string, content: string, mode: number): string {
   fileWith(`${path}.then`, content, mode);
-  return nodeThat(
-    path,
-    `case "$*" in *" --preflight "*) ${process.execPath} "$@"; status=$?; mv "$0.then" "$0"; exit $status ;; esac`,
-  );
+  return nodeAfterCheck(path, 'mv "$0.then" "$0"');
 }
+
+/** A node at `path` that answers the preflight and then does something more. */
+export const nodeAfterCheck = (path: string, does: string): string =>
+  nodeThat(path, `case "$*" in *" --preflight "*) ${process.execPath} "$@"; status=$?; ${does}; exit $status ;; esac`);
 
 /** The built program, copied into `folder`; the dist folder of the copy. */
 export function buildIn(folder: string): string {

@@ -27,7 +27,7 @@ export interface Trial {
    * The trial needs a machine of its own, which is stopped afterwards: it ends the host or resets
    * the guest. What it has that the usual one has not.
    */
-  readonly own?: Pick<Partial<MachineOptions>, 'devices' | 'vmmOptions'>;
+  readonly own?: Pick<Partial<MachineOptions>, 'devices' | 'vmmOptions' | 'under'>;
   /** Whether the guest begins anew during the trial, and counts from 0. */
   readonly resets?: boolean;
   /** Done right before the update is asked for. */

@@ -12,14 +12,17 @@ import type { Channels } from '../migration/channels.ts';
 import { fromSnapshot, nodeOptions } from '../node-options.ts';
 import { encodeState } from '../state-file.ts';
 import { fdsOf } from '../survivors.ts';
+import { limitTime } from '../time-limit.ts';
 import { Link } from './link.ts';
 import { connectedBy, type OtherProcess, startedBy } from './other-process.ts';
 import { type Equip, type FromStandby, readFromStandby, type ToStandby } from './protocol.ts';
 import { STANDBY } from './standby-option.ts';
 import { withoutOwner } from './without-owner.ts';
 
-/** A standby is ready in 0.3 s. It takes several seconds on a busy machine. */
-const READY_MS = 20_000;
+/** A standby is ready in 0.3 s. On a busy machine it may wait long for a CPU. */
+const READY = { ownMs: 20_000, allMs: 60_000 };
+/** A standby ends at once when it is dismissed. */
+const ENDING_MS = 20_000;
 /** The numbers of its fds: the words, the passed fds, the snapshot. */
 const [MESSAGES, FDS, SNAPSHOT] = [3, 4, 5];
 
@@ -110,9 +113,23 @@ export class StandbyProcess {
     this.#link.send({ kind: 'equip', ...what, pid: process.pid, fds, steady: encodeState(sections) });
     this.#pass(fds);
     try {
-      await this.#link.expect('ready', READY_MS);
+      await this.#ready();
     } catch (error) {
       throw eproto(`the ${what.role} is not ready: ${(error as SysError).message}`);
+    }
+  }
+
+  /** EPROTO: it has ended, says something else, or has had its time. */
+  async #ready(): Promise<void> {
+    let over: (() => void) | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const seconds = READY.ownMs / 1000;
+      over = limitTime(this.pid, READY, () => reject(eproto(`it says nothing for ${seconds} s`)));
+    });
+    try {
+      await Promise.race([this.#link.expect('ready', READY.allMs), late]);
+    } finally {
+      over?.();
     }
   }
 
@@ -150,7 +167,7 @@ export class StandbyProcess {
   }
 
   /** Dismisses it; resolves when it is gone. It is killed when it takes longer than this. */
-  async dismiss(withinMs = READY_MS): Promise<void> {
+  async dismiss(withinMs = ENDING_MS): Promise<void> {
     this.#link.send({ kind: 'over' });
     const late = setTimeout(() => this.#process.kill(), withinMs);
     await this.#gone();

@@ -3,6 +3,7 @@
  * says stop.
  */
 import { BarGate } from '../../iommu/bus/bar-gate.ts';
+import { changesFrom } from '../../iommu/bus/change-port.ts';
 import { eventfdSources, IntxLine } from '../../iommu/bus/interrupts.ts';
 import { PeerRequester, PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import { PhysicalMemory } from '../../iommu/bus/physical.ts';
@@ -33,7 +34,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     serve: () => port.inside(() => loop.serve()),
     stopping: () => control.stopping(),
   });
-  const physical = new PhysicalMemory(data.physical, data.physicalPort, requester);
+  const physical = new PhysicalMemory(data.physical, changesFrom(data.physicalPort), requester);
   const port = dmaPort(data, physical);
   const dma = data.mediated ? mediatedDma(data, data.mediated, { control, serve: () => loop.serve() }) : port;
   const slot = {

@@ -15,6 +15,7 @@ export const ISR_CONFIG = 2;
 const F_INDIRECT_DESC = 1n << 28n;
 const F_EVENT_IDX = 1n << 29n;
 const F_VERSION_1 = 1n << 32n;
+const F_ACCESS_PLATFORM = 1n << 33n;
 const NO_QUEUES: readonly number[] = [];
 const EVERY_DEVICE = F_INDIRECT_DESC | F_EVENT_IDX | F_VERSION_1;
 
@@ -73,9 +74,14 @@ export class VirtioDevice {
   #accepted = [0, 0];
   readonly #memory: VirtioMemory;
   readonly #line: (up: boolean) => void;
+  readonly #everyDevice: bigint;
 
-  constructor(kind: VirtioKind, memory: VirtioMemory, line: (up: boolean) => void) {
+  /**
+   * `accessPlatform`: the driver must use the addresses of the platform, those of an IOMMU (§6.1).
+   */
+  constructor(kind: VirtioKind, memory: VirtioMemory, line: (up: boolean) => void, accessPlatform = false) {
     this.kind = kind;
+    this.#everyDevice = accessPlatform ? EVERY_DEVICE | F_ACCESS_PLATFORM : EVERY_DEVICE;
     this.#memory = memory;
     this.#line = line;
     this.queues = kind.queueSizes.map((size) => new Virtqueue(memory, size));
@@ -85,14 +91,18 @@ export class VirtioDevice {
     return this.#status;
   }
 
-  /** §3.1: 0 resets; FEATURES_OK sticks only if what was accepted was offered. */
+  /**
+   * §3.1: 0 resets; FEATURES_OK sticks only if what was accepted was offered, and if the driver
+   * knows what it must know.
+   */
   set status(value: number) {
     if (value === 0) {
       this.reset();
       return;
     }
     const accepted = this.#acceptedBits();
-    const bad = (accepted & ~this.#offered()) !== 0n || (accepted & F_VERSION_1) === 0n;
+    const must = this.#offered() & (F_VERSION_1 | F_ACCESS_PLATFORM);
+    const bad = (accepted & ~this.#offered()) !== 0n || (accepted & must) !== must;
     const kept = value & STATUS_FEATURES_OK && bad ? value & ~STATUS_FEATURES_OK : value;
     this.#status = kept | (this.#status & STATUS_NEEDS_RESET);
     this.#applyFeatures();
@@ -147,6 +157,8 @@ export class VirtioDevice {
       if (!(error instanceof BadQueue)) throw error;
       this.#status |= STATUS_NEEDS_RESET;
       this.#interrupt(ISR_CONFIG);
+    } finally {
+      this.#memory.idle();
     }
   }
 
@@ -198,6 +210,7 @@ export class VirtioDevice {
       queue.restore(saved);
       queue.showGiven();
     }
+    this.#memory.idle();
     this.#applyFeatures();
     this.#line(this.#isr !== 0);
   }
@@ -213,7 +226,7 @@ export class VirtioDevice {
   }
 
   #offered(): bigint {
-    return this.kind.features | EVERY_DEVICE;
+    return this.kind.features | this.#everyDevice;
   }
 
   #acceptedBits(): bigint {

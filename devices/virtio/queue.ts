@@ -10,6 +10,8 @@ export interface VirtioMemory {
   read(at: number, into: Uint8Array): boolean;
   /** false: not all of it could be written. */
   write(at: number, bytes: Uint8Array): boolean;
+  /** No access is under way: the device has done what it had to do for now. */
+  idle(): void;
 }
 
 /** The driver has broken the rules of the queue. */

@@ -1,11 +1,11 @@
 /**
  * Physical address space of the board, as one thread sees it. A pa is a number below 2^52; inside,
  * the code uses page numbers (pfn). Ranges are [start, end). The board owns the authoritative map
- * and tells each thread of changes by a message port. It posts a change *before* any page table
- * entry or directory can lead to it. So a thread that has read such an entry finds the message when
- * it drains the port (`resolve`), even if the pa was used for something else before.
+ * and tells each thread of changes by a message port (change-port.ts). It posts a change *before*
+ * any page table entry or directory can lead to it. So a thread that has read such an entry finds
+ * the message when it drains the port (`resolve`), even if the pa was used for something else
+ * before.
  */
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { hex } from '../../platform/hex.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import type { PeerRequester } from './peer-cycles.ts';
@@ -16,16 +16,19 @@ export type PhysicalChange = { readonly attach: PaRange } | { readonly detach: n
 
 /** One thread's view of the physical address space. */
 export class PhysicalMemory {
-  readonly #port: MessagePort | undefined;
+  readonly #nextChange: (() => PhysicalChange | undefined) | undefined;
   readonly #requester: PeerRequester | undefined;
   /** Sorted by startPfn; they do not overlap. */
   readonly #ranges: AttachedRange[] = [];
   #last: AttachedRange | undefined;
   readonly #detachListeners: (() => void)[] = [];
 
-  /** `requester`: the function of the bus whose thread this is; it reaches registers of others. */
-  constructor(ranges: readonly PaRange[], port?: MessagePort, requester?: PeerRequester) {
-    this.#port = port;
+  /**
+   * `nextChange` gives the oldest change that was posted and not yet given. `requester`: the
+   * function of the bus whose thread this is; it reaches registers of others.
+   */
+  constructor(ranges: readonly PaRange[], nextChange?: () => PhysicalChange | undefined, requester?: PeerRequester) {
+    this.#nextChange = nextChange;
     this.#requester = requester;
     for (const range of ranges) this.attach(range);
   }
@@ -54,13 +57,10 @@ export class PhysicalMemory {
 
   /** Applies all changes that were posted so far. */
   poll(): void {
-    if (!this.#port) return;
-    for (;;) {
-      const received = receiveMessageOnPort(this.#port) as { message: PhysicalChange } | undefined;
-      if (!received) return;
-      const { message } = received;
-      if ('attach' in message) this.attach(message.attach);
-      else this.detach(message.detach);
+    if (!this.#nextChange) return;
+    for (let change = this.#nextChange(); change; change = this.#nextChange()) {
+      if ('attach' in change) this.attach(change.attach);
+      else this.detach(change.detach);
     }
   }
 

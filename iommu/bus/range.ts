@@ -22,10 +22,20 @@ export interface RamRange {
   readonly fd?: number;
 }
 
+/**
+ * A range that the thread itself answers for. It is no message: another thread has no such range.
+ */
+export interface LocalRange {
+  readonly kind: 'local';
+  readonly start: number;
+  readonly size: number;
+  readonly target: Target;
+}
+
 /** The most bytes that one transaction moves. */
 const MAX_TRANSACTION = 65536;
 
-export type PaRange = RamRange | BarRange | RegistersRange | ProcessRange | DoorbellRange;
+export type PaRange = RamRange | BarRange | RegistersRange | ProcessRange | DoorbellRange | LocalRange;
 
 function targetOf(range: Exclude<PaRange, RamRange>, requester: PeerRequester | undefined): Target {
   switch (range.kind) {
@@ -37,6 +47,8 @@ function targetOf(range: Exclude<PaRange, RamRange>, requester: PeerRequester | 
       return new ProcessTarget(range);
     case 'doorbell':
       return new DoorbellTarget(range);
+    case 'local':
+      return range.target;
   }
 }
 

@@ -118,6 +118,14 @@ export class CommandQueue {
     this.#signal();
   }
 
+  /** Ports forget what they have cached before their next transaction. */
+  forgetCached(): void {
+    withLock(this.#words, Unit.word.commandLock, () => {
+      this.#append(invalidation(KIND_DDT));
+      this.#publish();
+    });
+  }
+
   /** Changes registers and runs the queue under the command lock, then signals. */
   #locked(change: () => void): void {
     withLock(this.#words, Unit.word.commandLock, () => {

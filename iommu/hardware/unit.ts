@@ -46,6 +46,9 @@ const TR_CTL_HI = 0xffffff00 | 0;
  */
 const TR_CAUSE_SHIFT = 10;
 
+const REGISTER_WORDS = REG.end / 4;
+const FIRST_AFTER_CAPABILITIES = REG.fctl / 4;
+
 export interface UnitCounts {
   readonly faultsRecorded: number;
   readonly faultsDiscarded: number;
@@ -73,6 +76,30 @@ export class IommuUnit {
       faultsRecorded: Atomics.load(this.#words, at.recorded) >>> 0,
       faultsDiscarded: Atomics.load(this.#words, at.discarded) >>> 0,
     };
+  }
+
+  /** As after power-on. To be called while no port is in a transaction, as `restore`. */
+  reset(): void {
+    this.restore([]);
+  }
+
+  /**
+   * The registers, by word. Nothing else of the unit has to be kept, because a cache may forget
+   * what it has. To be called while no port is in a transaction.
+   */
+  save(): number[] {
+    return Array.from({ length: REGISTER_WORDS }, (_, word) => Atomics.load(this.#words, registerWord(4 * word)));
+  }
+
+  /**
+   * Takes the registers of an earlier unit with the same capabilities; ports forget what they have
+   * cached. Words that are missing become 0.
+   */
+  restore(registers: readonly number[]): void {
+    for (let word = FIRST_AFTER_CAPABILITIES; word < REGISTER_WORDS; word++) {
+      Atomics.store(this.#words, registerWord(4 * word), registers[word] ?? 0);
+    }
+    this.#commands.forgetCached();
   }
 
   /** An aligned access of 4 or 8 bytes. Reserved offsets read as 0. */

@@ -13,6 +13,7 @@ import { SLICE_MS } from '../../platform/slices.ts';
 import type { PkernfsState } from '../abi/control.ts';
 import { MSI_WINDOW_START } from '../abi/msi-window.ts';
 import { CONTROL_PATH, PKERNFS_PATH } from '../abi/wire.ts';
+import { changesFrom } from '../bus/change-port.ts';
 import { DoorbellTable, eventfdSources, NR_VECTORS } from '../bus/interrupts.ts';
 import { PhysicalMemory } from '../bus/physical.ts';
 import { createPteLog, PteLog, type PteRun } from '../bus/pte-log.ts';
@@ -136,7 +137,7 @@ export class Kernel {
 }
 
 function layGround(data: KernelWorkerData): Ground {
-  const physical = new PhysicalMemory(data.physical, data.physicalPort);
+  const physical = new PhysicalMemory(data.physical, changesFrom(data.physicalPort));
   const board = new BoardClient(data.board, data.boardReply, physical);
   return {
     data,

@@ -46,6 +46,7 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
     'fwcfg',
     'linux-frames',
     'intx',
+    'guest-iommu',
   ])('%s.elf is the committed file, byte for byte', (name) => {
     expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
   });

@@ -31,9 +31,10 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --append TEXT                 the kernel's command line
   --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic); default: our own
                                 SBI; without this option: none for an ELF that begins where RAM does, else default
-  --machine virt[,aia=KIND]     interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none with firmware
+  --machine virt[,aia=KIND][,iommu-sys=on]   interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none
+                                with firmware. iommu-sys=on: a RISC-V IOMMU of the guest's own
   --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=), net (netdev=ID, mac=),
-                                rng or serial, TRANSPORT pci or device (MMIO)
+                                rng or serial, TRANSPORT pci or device (MMIO); iommu_platform=on: behind the guest's IOMMU
   --device virtconsole,chardev=ID   the console of a virtio-serial device
   --drive file=PATH[,key=value]...   a raw disk: if=virtio (default; a PCI device of its own) or none, id=, cache=writeback|writethrough|
                                 none|directsync|unsafe, readonly=on|off

@@ -12,6 +12,7 @@ import { IMSIC_SECTION, type ImsicState } from '../machine/hart-local/imsic.ts';
 import type { MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
+import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { SEMIHOSTING_SECTION } from '../machine/shared/semihosting.ts';
@@ -51,6 +52,7 @@ const shape: Shape<PublishedVm> = object({
       plic: section(PLIC_SECTION),
       rtc: section(RTC_SECTION),
       virtio: section(VIRTIO_SECTION),
+      iommu: section(IOMMU_SECTION),
       fwCfg: section(FW_CFG_SECTION),
       semihosting: section(SEMIHOSTING_SECTION),
       streams: section(STREAMS_SECTION),

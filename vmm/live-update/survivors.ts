@@ -14,6 +14,7 @@ import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
+import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
@@ -259,6 +260,7 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('plic', PLIC_SECTION, isWired),
   ofMachine('rtc', RTC_SECTION, isWired),
   ofMachine('fwCfg', FW_CFG_SECTION, isWired),
+  ofMachine('iommu', IOMMU_SECTION, ({ iommuSys }) => iommuSys === 'on'),
   ofMachine('virtio', VIRTIO_SECTION, hasVirtio),
   survivor(SEMIHOSTING_SECTION, {
     phase: 'load',

@@ -10,6 +10,8 @@ import {
   CLINT,
   FW_CFG,
   IMSIC_M,
+  IOMMU,
+  IOMMU_IRQ,
   imsicPages,
   type MapEntry,
   PCIE_ECAM,
@@ -36,6 +38,8 @@ import type { Aia } from './shared/wired-devices.ts';
 /** The interrupt controller of all devices: IMSIC or PLIC. */
 const PHANDLE_IRQCHIP = 2;
 const PHANDLE_TEST = 3;
+/** Behind those of the harts. */
+const PHANDLE_IOMMU = 32;
 /** The phandle of a hart's interrupt controller. */
 const intcPhandle = (hart: number): number => (hart === 0 ? 1 : 3 + hart);
 const IRQ_M_SOFT = 3;
@@ -56,6 +60,8 @@ export interface TreeOptions {
   readonly harts?: number;
   /** aplic-imsic if absent. */
   readonly aia?: Aia;
+  /** Whether there is an IOMMU in front of the PCI bus. */
+  readonly iommu?: boolean | undefined;
   /** The kernel's command line. */
   readonly bootargs?: string | undefined;
   /** [start, end) of the initial RAM disk. */
@@ -85,7 +91,7 @@ const cpu = (hart: number, aia: boolean): FdtNode => ({
 
 /** The blob. */
 export function deviceTree(options: TreeOptions): Uint8Array {
-  const { ramSize, harts = 1, aia = 'aplic-imsic', firmware } = options;
+  const { ramSize, harts = 1, aia = 'aplic-imsic', iommu = false, firmware } = options;
   const wired = aia === 'none';
   const syscon = (value: number): FdtNode => ({ value, offset: 0, regmap: PHANDLE_TEST });
   const interrupt = (irq: number): FdtNode => (wired ? { interrupts: irq, 'interrupt-parent': PHANDLE_IRQCHIP } : {});
@@ -131,10 +137,24 @@ export function deviceTree(options: TreeOptions): Uint8Array {
         compatible: ['sifive,clint0', 'riscv,clint0'],
       },
       ...(wired ? plic(ofHarts(IRQ_M_EXT, IRQ_S_EXT)) : imsics(harts, ofHarts(IRQ_M_EXT))),
-      [unit('pci', PCIE_ECAM)]: pci(wired),
+      ...(iommu ? iommuNode(wired) : {}),
+      [unit('pci', PCIE_ECAM)]: { ...pci(wired), ...(iommu ? { 'iommu-map': [0, PHANDLE_IOMMU, 0, 0x10000] } : {}) },
     },
   });
 }
+
+/** Its interrupts go by the wires of the unit, or as messages where nothing is wired. */
+const iommuNode = (wired: boolean): FdtNode => ({
+  [unit('iommu', IOMMU)]: {
+    ...(wired
+      ? { interrupts: [0, 1, 2, 3].map((wire) => IOMMU_IRQ + wire), 'interrupt-parent': PHANDLE_IRQCHIP }
+      : { 'msi-parent': PHANDLE_IRQCHIP }),
+    reg: reg(IOMMU),
+    phandle: PHANDLE_IOMMU,
+    '#iommu-cells': 1,
+    compatible: 'riscv,iommu',
+  },
+});
 
 const wiredDevices = (interrupt: (irq: number) => FdtNode): FdtNode => ({
   [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' },

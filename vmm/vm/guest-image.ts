@@ -50,6 +50,7 @@ export function readGuest(options: VmOptions): GuestImage {
     ramSize: options.memory,
     harts: hartsOf(options),
     aia,
+    iommu: options.iommuSys === 'on',
     bootargs: options.append,
     initrd: initrd && { start: initrd.gpa, end: initrd.gpa + initrd.memorySize },
     firmware: bios === 'default' ? SBI_MEMORY : undefined,

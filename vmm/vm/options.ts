@@ -6,8 +6,8 @@ import { MAX_MAPPING } from '../../platform/memory.ts';
 import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
-import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
 import { parseFwCfg } from './fw-cfg-option.ts';
+import { parseMachine } from './machine-option.ts';
 import { planSemihosting, SEMIHOSTING_ON } from './semihosting-option.ts';
 import { planSerial } from './serial-option.ts';
 import { isVirtio, planVirtio } from './virtio-options.ts';
@@ -30,6 +30,10 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
   const memory = memorySize(values.memory);
+  const machine = parseMachine(values.machine);
+  if (machine.iommuSys && devices.length > 0) {
+    throw einval("iommu-sys=on: passed-through devices cannot be behind the guest's own IOMMU");
+  }
   const harts = hartsIn(values.smp);
   const inject = INJECTIONS.find((known) => known === values.inject);
   if (values.inject !== inject) throw einval(`--inject ${values.inject}: unknown`);
@@ -65,7 +69,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     devices,
     ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory, harts) }),
     ...(harts === 1 ? {} : { harts }),
-    ...aiaOf(values.machine),
+    ...machine,
     ...(virtio.length > 0 ? { virtio } : {}),
     ...(drives.length > 0 ? { drives } : {}),
     ...(netdevs.length > 0 ? { netdevs } : {}),
@@ -109,20 +113,6 @@ const QEMU_LONG = [
 
 /** Those without a value. */
 const QEMU_FLAGS = ['semihosting'];
-
-/** `virt,aia=none` and the like. */
-function aiaOf(machine: string | undefined): Pick<VmOptions, 'aia'> {
-  if (machine === undefined) return {};
-  const [type, ...properties] = machine.split(',');
-  if (type !== 'virt') throw einval(`-machine ${machine}: the machine is 'virt'`);
-  let chosen: Pick<VmOptions, 'aia'> = {};
-  for (const property of properties) {
-    const aia = AIA_KINDS.find((kind) => property === `aia=${kind}`);
-    if (!aia) throw einval(`-machine ${machine}: '${property}' is not known; there is aia=${AIA_KINDS.join('|')}`);
-    chosen = { aia };
-  }
-  return chosen;
-}
 
 function parse(args: readonly string[]) {
   try {

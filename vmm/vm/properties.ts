@@ -50,7 +50,13 @@ export class Properties {
   }
 
   oneOf<T extends string>(name: string, choices: readonly T[], otherwise: T): T {
-    const text = this.take(name) ?? otherwise;
+    return this.choice(name, choices) ?? otherwise;
+  }
+
+  /** Undefined: it is not given. */
+  choice<T extends string>(name: string, choices: readonly T[]): T | undefined {
+    const text = this.take(name);
+    if (text === undefined) return undefined;
     const choice = choices.find((each) => each === text);
     if (choice === undefined)
       throw this.error(

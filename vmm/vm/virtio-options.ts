@@ -4,7 +4,7 @@
  */
 import { einval } from '../../platform/errno.ts';
 import { CACHE_MODES, type CacheMode } from '../machine/shared/disk-file.ts';
-import type { VirtioTransport } from '../machine/shared/virtio-devices.ts';
+import type { VirtioUnit } from '../machine/shared/virtio-devices.ts';
 import { defaultMac, macBytes, type NetdevOption, parseNetdev } from './netdev-option.ts';
 import { Properties } from './properties.ts';
 import { type ChardevOption, planSerial } from './serial-option.ts';
@@ -19,14 +19,15 @@ export interface DriveOption {
 }
 
 /** A device, in the order of the command line. */
-export type VirtioPlan = { readonly transport: VirtioTransport } & (
-  | { readonly kind: 'rng' }
-  | { readonly kind: 'blk'; readonly drive: DriveOption }
-  /** `netdev` counts the backends, `mac` has 6 bytes. */
-  /** `chardev` counts those of planSerial. */
-  | { readonly kind: 'serial'; readonly chardev: number }
-  | { readonly kind: 'net'; readonly netdev: number; readonly mac: Uint8Array }
-);
+export type VirtioPlan = Omit<VirtioUnit, 'kind'> &
+  (
+    | { readonly kind: 'rng' }
+    | { readonly kind: 'blk'; readonly drive: DriveOption }
+    /** `netdev` counts the backends, `mac` has 6 bytes. */
+    /** `chardev` counts those of planSerial. */
+    | { readonly kind: 'serial'; readonly chardev: number }
+    | { readonly kind: 'net'; readonly netdev: number; readonly mac: Uint8Array }
+  );
 
 /** The options that virtio devices come from. */
 export type VirtioOptions = Pick<VmOptions, 'virtio' | 'drives' | 'netdevs' | 'serial' | 'chardevs'>;
@@ -133,8 +134,11 @@ function parseDevice(text: string, consoles: string[], behind: Behind): VirtioPl
   const kind = KINDS.find((each) => each === name);
   if (!kind) throw values.error(`there are ${DEVICES}`);
   const transport = suffix === 'device' ? 'mmio' : 'pci';
+  const iommuPlatform = values.isOn('iommu_platform', false);
+  if (transport === 'pci') values.oneOf('disable-legacy', ['on'], 'on'); // there is the modern interface only
   const plan = {
     transport,
+    ...(iommuPlatform ? { iommuPlatform } : {}),
     ...(kind === 'serial' ? consoleOf(values, consoles, behind) : deviceOf(kind, values, behind)),
   } as const;
   values.end();

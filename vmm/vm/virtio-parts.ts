@@ -38,17 +38,18 @@ function partOf(
   disks: DiskDescription[],
   netdevs: Backends['netdevs'],
 ): VirtioPart {
-  const { kind, transport } = device;
+  const { kind, transport, iommuPlatform } = device;
+  const unit = { transport, ...(iommuPlatform ? { iommuPlatform } : {}) };
   switch (kind) {
     case 'rng':
-      return { kind, transport };
+      return { kind, ...unit };
     case 'blk':
-      return { kind, transport, disk: disks.shift()! };
+      return { kind, ...unit, disk: disks.shift()! };
     case 'net': {
       const { type, at } = backendOf(options, device.netdev);
-      return { kind, transport, mac: device.mac, wire: type === 'stream' ? at : netdevs[at]! };
+      return { kind, ...unit, mac: device.mac, wire: type === 'stream' ? at : netdevs[at]! };
     }
     case 'serial':
-      return { kind, transport, listener: device.chardev };
+      return { kind, ...unit, listener: device.chardev };
   }
 }

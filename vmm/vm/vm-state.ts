@@ -28,6 +28,8 @@ const VM_OPTIONS = object(
     harts: integer,
     /** Which interrupt controllers the machine has. Power-on writes down what it has chosen. */
     aia: oneOf(...AIA_KINDS),
+    /** The guest has an IOMMU of its own. */
+    iommuSys: oneOf('on'),
     /** Devices inside the VMM, and files for them: values of -device virtio-… and -drive. */
     virtio: list(text),
     drives: list(text),

@@ -123,6 +123,7 @@ export class Vm {
       entry,
       next,
       aia: options.aia,
+      iommu: options.iommuSys === 'on',
       virtio: virtioParts(options, backends),
       ...(serial === 'stdio' ? {} : { serial }),
       listeners: backends.listeners,

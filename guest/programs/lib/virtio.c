@@ -67,6 +67,7 @@ void virtio_add_queue(const struct virtio_device *device, u32 number, struct vir
 
 	queue->device = regs;
 	queue->number = number;
+	queue->size = VIRTQ_SIZE;
 	write32(regs + QUEUE_SEL, number);
 	write32(regs + QUEUE_NUM, VIRTQ_SIZE);
 	write_gpa(regs + QUEUE_DESC, &queue->desc);
@@ -92,7 +93,7 @@ void virtq_give(struct virtqueue *queue, u16 buffer, void *data, u32 length, boo
 	queue->desc[buffer].gpa = (u64)data;
 	queue->desc[buffer].length = length;
 	queue->desc[buffer].flags = device_writes ? DESC_F_WRITE : 0;
-	queue->avail.ring[queue->avail.index % VIRTQ_SIZE] = buffer;
+	queue->avail.ring[queue->avail.index % queue->size] = buffer;
 	fence_io(); /* the device sees the buffer before the index */
 	*(volatile u16 *)&queue->avail.index = queue->avail.index + 1;
 }
@@ -104,8 +105,8 @@ bool virtq_take(struct virtqueue *queue, u16 *buffer, u32 *written)
 	if (*(volatile u16 *)&queue->used.index == queue->seen)
 		return false;
 	fence_read();
-	*buffer = (u16)queue->used.ring[queue->seen % VIRTQ_SIZE].id;
-	*written = queue->used.ring[queue->seen % VIRTQ_SIZE].length;
+	*buffer = (u16)queue->used.ring[queue->seen % queue->size].id;
+	*written = queue->used.ring[queue->seen % queue->size].length;
 	queue->seen++;
 	return true;
 }

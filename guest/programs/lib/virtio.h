@@ -7,7 +7,7 @@
 
 #define VIRTQ_SIZE 64
 
-/* A queue whose chains are single buffers: descriptor n is buffer n. */
+/* Room for the largest queue. A queue whose chains are single buffers: descriptor n is buffer n. */
 struct virtqueue {
 	struct {
 		u64 gpa;
@@ -26,7 +26,7 @@ struct virtqueue {
 	} used __attribute__((aligned(4)));
 	u64 device;
 	u32 number;
-	u16 seen;
+	u16 size, seen;
 } __attribute__((aligned(16)));
 
 struct virtio_device {

@@ -27,6 +27,8 @@ export class PlainMemory implements VirtioMemory {
     this.bytes.set(bytes, to);
     return true;
   }
+
+  idle(): void {}
 }
 
 export interface Buffer {

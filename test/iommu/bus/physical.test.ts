@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { MessageChannel } from 'node:worker_threads';
 
 import { describe, expect, it } from 'vitest';
-
+import { changesFrom } from '../../../iommu/bus/change-port.ts';
 import { createPortCounters } from '../../../iommu/bus/counters.ts';
 import { createDoorbellTable, DoorbellTable } from '../../../iommu/bus/interrupts.ts';
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
@@ -69,7 +69,7 @@ describe('PhysicalMemory', () => {
 
   it('learns of a new range on a miss, and of all changes when a page number comes out of an entry', () => {
     const { port1, port2 } = new MessageChannel();
-    const physical = new PhysicalMemory([], port2);
+    const physical = new PhysicalMemory([], changesFrom(port2));
     const first = ram(0x4000_0000, 1);
     const second = ram(0x4000_0000, 1);
     port1.postMessage({ attach: first });

@@ -5,6 +5,7 @@ import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { Machine } from '../../../vmm/machine/machine.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
 import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
+import type { VirtioUnit } from '../../../vmm/machine/shared/virtio-devices.ts';
 import type { Aia } from '../../../vmm/machine/shared/wired-devices.ts';
 import { fillRam, type GuestImage } from '../../../vmm/vm/guest-image.ts';
 
@@ -16,6 +17,8 @@ export interface BareOptions {
   readonly ramBytes: number;
   readonly aia?: Aia;
   readonly harts?: number;
+  readonly iommu?: boolean;
+  readonly virtio?: readonly VirtioUnit[];
   readonly image?: Pick<GuestImage, 'entry' | 'next' | 'segments' | 'tree'>;
 }
 
@@ -25,7 +28,7 @@ export class BareMachine {
   readonly input: ConsoleInput;
   #printed = '';
 
-  constructor({ ramBytes, aia = 'aplic-imsic', harts = 1, image }: BareOptions) {
+  constructor({ ramBytes, aia = 'aplic-imsic', harts = 1, iommu, virtio, image }: BareOptions) {
     this.ram = new SharedArrayBuffer(ramBytes);
     if (image) fillRam(image, new Uint8Array(this.ram));
     this.input = new ConsoleInput(newPart(CONSOLE_INPUT_BYTES));
@@ -33,7 +36,7 @@ export class BareMachine {
       ram: wholeOf(this.ram),
       entry: image?.entry ?? 0x8000_0000,
       next: image?.next,
-      aia,
+      ...{ aia, iommu, virtio },
       control: newPart(controlBytes(harts)),
       imsic: newPart(imsicBytes(harts)),
       input: this.input,

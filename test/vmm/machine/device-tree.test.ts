@@ -62,6 +62,13 @@ describe('device tree', () => {
     expect([wired!.includes('fw-cfg@10100000\0'), messages!.includes('fw-cfg')]).toEqual([true, false]);
   });
 
+  it.runIf(hasDtc())('has an IOMMU in front of the PCI bus where that is asked for', () => {
+    const dts = decompile(deviceTree({ ramSize: 2 ** 26, aia: 'none', iommu: true }));
+    expect(dts).toMatch(/iommu@3010000 \{[^}]*interrupts = <0x24 0x25 0x26 0x27>[^}]*compatible = "riscv,iommu"/);
+    expect(dts).toContain('iommu-map = <0x00 0x20 0x00 0x10000>');
+    expect(decompile(deviceTree({ ramSize: 2 ** 26, aia: 'none' }))).not.toContain('iommu');
+  });
+
   it.runIf(hasDtc())('gives dtc nothing to warn of', () => {
     const { stderr } = {
       stderr: execFileSync('dtc', ['-I', 'dtb', '-O', 'dtb', '-o', '/dev/null'], {

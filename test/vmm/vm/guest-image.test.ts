@@ -76,6 +76,15 @@ describe('the files of a guest', () => {
   });
 
   it.each([
+    ['virt', undefined],
+    ['virt,iommu-sys=on', 'on'],
+    ['virt,iommu=on', 'on'],
+    ['virt,iommu=on,iommu-sys=off', undefined],
+  ])('have an IOMMU of their own if -machine %s says so', (machine, iommuSys) => {
+    expect(parseOptions(['-kernel', HELLO, '-machine', machine]).iommuSys).toBe(iommuSys);
+  });
+
+  it.each([
     ['neither', Buffer.from('text'.repeat(100)), 'neither: not an ELF64 little-endian RISC-V executable, and no Image'],
     ['broken.gz', Buffer.from([0x1f, 0x8b, 8, 0, 0]), 'broken.gz: not to be unpacked'],
     ['large', image(200 << 20), 'large: ELF segment 0x80200000+0xc800000 is outside of RAM'],
@@ -97,7 +106,12 @@ describe('the files of a guest', () => {
 
   it.each([
     [['-machine', 'q35'], "-machine q35: the machine is 'virt'"],
-    [['-M', 'virt,aia=aplic'], "-machine virt,aia=aplic: 'aia=aplic' is not known; there is aia=none|aplic-imsic"],
+    [['-M', 'virt,aia=aplic'], '-machine virt,aia=aplic: aia=aplic is not known; there are none, aplic-imsic'],
+    [['-M', 'virt,iommu-sys=yes'], '-machine virt,iommu-sys=yes: iommu-sys=yes is not known; there are on, off'],
+    [
+      ['-M', 'virt,iommu=on', '--host', 'h', '--device', 'vfio-pci,host=0000:00:02.0'],
+      "iommu-sys=on: passed-through devices cannot be behind the guest's own IOMMU",
+    ],
     [['-smp', '0'], '-smp 0: give the number of harts, 1 to 8'],
     [['-smp', 'cpus=9'], '-smp cpus=9: give the number of harts, 1 to 8'],
     [['-smp', '2,sockets=2'], '-smp 2,sockets=2: give the number of harts, 1 to 8'],

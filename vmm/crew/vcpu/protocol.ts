@@ -12,25 +12,26 @@ import type { DiskDescription } from '../../machine/shared/disk-file.ts';
 import type { FwCfgPlan } from '../../machine/shared/fw-cfg-contents.ts';
 import type { SemihostingPlan } from '../../machine/shared/semihosting.ts';
 import type { ListenerDescription } from '../../machine/shared/socket-stream.ts';
-import type { VirtioTransport } from '../../machine/shared/virtio-devices.ts';
+import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import type { Aia } from '../../machine/shared/wired-devices.ts';
 import type { PeerBarParts } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
 
 /** A virtio device inside the VMM. */
-export type VirtioPart =
-  | { readonly kind: 'rng'; readonly transport: VirtioTransport }
-  | { readonly kind: 'blk'; readonly transport: VirtioTransport; readonly disk: DiskDescription }
+export type VirtioPart = Omit<VirtioUnit, 'kind'> & VirtioBackend;
+
+type VirtioBackend =
+  | { readonly kind: 'rng' }
+  | { readonly kind: 'blk'; readonly disk: DiskDescription }
   | {
       readonly kind: 'net';
-      readonly transport: VirtioTransport;
       /** 6 bytes. */
       readonly mac: Uint8Array;
       /** A datagram socket, or one of the machine's streams. */
       readonly wire: DatagramDescription | number;
     }
   /** `listener` counts those of the machine. */
-  | { readonly kind: 'serial'; readonly transport: VirtioTransport; readonly listener: number };
+  | { readonly kind: 'serial'; readonly listener: number };
 
 /** All that a machine is built from, except its state. */
 export interface MachineParts {
@@ -42,6 +43,8 @@ export interface MachineParts {
   readonly next?: number | undefined;
   /** Which interrupt controllers the machine has; aplic-imsic if absent. */
   readonly aia?: Aia | undefined;
+  /** Whether the guest has an IOMMU of its own. */
+  readonly iommu?: boolean;
   readonly virtio?: readonly VirtioPart[];
   /** Where lines listen. */
   readonly listeners?: readonly ListenerDescription[];

@@ -86,6 +86,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     entry: parts.entry,
     next: parts.next,
     aia: parts.aia ?? 'aplic-imsic',
+    iommu: parts.iommu,
     virtio: parts.virtio?.map((part) => unitOf(part, { streams, news: parts.news })),
     streams,
     serial,
@@ -110,6 +111,7 @@ interface Surroundings {
 
 const unitOf = (part: VirtioPart, around: Surroundings): VirtioUnit => ({
   transport: part.transport,
+  iommuPlatform: part.iommuPlatform,
   kind: kindOf(part, around),
 });
 

@@ -13,6 +13,9 @@ export const TEST_FINISHER: MapEntry = { base: 0x10_0000, size: 0x1000 };
 export const RTC: MapEntry = { base: 0x10_1000, size: 0x1000 };
 export const CLINT: MapEntry = { base: 0x200_0000, size: 0x1_0000 };
 export const PCIE_PIO: MapEntry = { base: 0x300_0000, size: 0x1_0000 };
+/** The guest's IOMMU; four wires, of the command queue, faults, counters and page requests. */
+export const IOMMU: MapEntry = { base: 0x301_0000, size: 0x1000 };
+export const IOMMU_IRQ = 36;
 export const PLIC: MapEntry = { base: 0xc00_0000, size: 0x60_0000 };
 export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
 const VIRTIO_MMIO: MapEntry = { base: 0x1000_1000, size: 0x1000 };

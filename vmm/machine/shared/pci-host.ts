@@ -12,6 +12,12 @@ import type { BarWindow, ConfigSize, PciFunction } from './pci-function.ts';
 
 const SLOTS = 32;
 
+/**
+ * The id by which an IOMMU knows function 0 of a slot of bus 0: its requester id (PCIe 6.0
+ * §2.2.4.2).
+ */
+export const deviceId = (slot: number): number => slot << 3;
+
 /** The value of `size` bytes where nobody answers. */
 export const allOnes = (size: AccessSize): bigint => (1n << BigInt(8 * size)) - 1n;
 

@@ -1,4 +1,4 @@
-/** Guest RAM as the devices in the VMM reach it: no IOMMU is in front of them. */
+/** Guest RAM as devices in the VMM reach it that no IOMMU is in front of. */
 import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
 import { type SharedPart, uint8s } from '../../../platform/shared.ts';
 import { RAM_BASE } from './memory-map.ts';
@@ -23,4 +23,6 @@ export class RamMemory implements VirtioMemory {
     this.#ram.set(bytes, to);
     return true;
   }
+
+  idle(): void {} // no IOMMU waits for the end of an access
 }

@@ -5,6 +5,7 @@
  * thread of any hart may reach them.
  */
 
+import type { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { einval } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { list, type Shaped } from '../../../platform/shape.ts';
@@ -16,9 +17,11 @@ import { SystemBus } from './bus.ts';
 import { Clock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
+import { directPort, dmaSpace } from './dma-space.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
-import { FW_CFG, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
+import { GuestIommu, type IommuState } from './guest-iommu.ts';
+import { FW_CFG, IOMMU, imsicPages, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import {
   PASSTHROUGH_STATE,
   PASSTHROUGH_STATE_1,
@@ -72,6 +75,8 @@ function withoutRom({ rom, ...fn }: PassthroughState): Shaped<typeof PASSTHROUGH
 export interface SharedState extends Partial<WiredState> {
   /** There in a machine that has such devices. */
   readonly virtio?: VirtioDevicesState;
+  /** There in a machine with an IOMMU of the guest's own. */
+  readonly iommu?: IommuState;
   /** There in a machine with wired interrupts. */
   readonly fwCfg?: FwCfgState;
   /** There where the guest may call the host. */
@@ -89,6 +94,8 @@ export interface SharedMachineOptions {
   /** The address that firmware goes on at; absent without firmware. */
   readonly next?: number | undefined;
   readonly aia: Aia;
+  /** Whether there is an IOMMU of the guest's own, in front of the virtio devices on PCI. */
+  readonly iommu?: boolean | undefined;
   /** MachineBlock and HartBlocks. */
   readonly control: SharedPart;
   readonly input: ConsoleInput;
@@ -120,6 +127,7 @@ export class SharedMachine {
   readonly #pci = new PciHost();
   readonly #functions: readonly PassthroughFunction[];
   readonly #wired: WiredDevices | undefined;
+  readonly #iommu: GuestIommu | undefined;
   readonly #virtio: VirtioDevices | undefined;
   readonly #fwCfg: FwCfg | undefined;
   readonly #streams: readonly SocketStream[];
@@ -143,8 +151,16 @@ export class SharedMachine {
       fn.connectIntx(this.#wired.sharedLine(source));
       this.#wired.onCompletion(source, () => fn.intxCompleted());
     }
+    const messages = aia === 'none' ? [] : [imsicPages(hartCount(control))];
+    const physical = dmaSpace(ram, this.bus, messages);
+    if (options.iommu) {
+      const ports = virtio.filter(({ transport }) => transport === 'pci').length;
+      const plic = this.#wired?.plic;
+      this.#iommu = new GuestIommu({ physical, ports, drive: plic && ((source, up) => plic.setLevel(source, up)) });
+      this.bus.map(IOMMU, this.#iommu);
+    }
     if (this.#wired) {
-      this.#virtio = this.#virtioDevices(this.#wired, virtio, ram);
+      this.#virtio = this.#virtioDevices(this.#wired, virtio, { ram, physical });
       const plan = options.fwCfg ?? { harts: hartCount(control), files: [] };
       this.#fwCfg = new FwCfg(new RamMemory(ram), fwCfgContents(plan));
       this.bus.map(FW_CFG, this.#fwCfg);
@@ -166,9 +182,14 @@ export class SharedMachine {
     });
   }
 
-  #virtioDevices(wired: WiredDevices, units: readonly VirtioUnit[], ram: SharedPart): VirtioDevices {
+  #virtioDevices(
+    wired: WiredDevices,
+    units: readonly VirtioUnit[],
+    { ram, physical }: { readonly ram: SharedPart; readonly physical: PhysicalMemory },
+  ): VirtioDevices {
     return new VirtioDevices(units, {
       memory: new RamMemory(ram),
+      nextPort: () => this.#iommu?.port(this.#pci.nextSlot) ?? directPort(physical, this.#pci.nextSlot),
       line: (source) => wired.line(source),
       addFunction: (make) => this.#pci.add(make(wired.sharedLine(pciIrq(this.#pci.nextSlot, 0)))),
     });
@@ -209,6 +230,7 @@ export class SharedMachine {
     this.#pci.reset();
     this.uart.reset();
     this.#virtio?.reset();
+    this.#iommu?.reset();
     this.#wired?.reset();
     this.#fwCfg?.reset();
     this.semihosting?.reset();
@@ -220,6 +242,7 @@ export class SharedMachine {
       pci: PCI_SECTION.of({ functions: this.#functions.map((fn) => fn.save()) }),
       ...this.#wired?.save(),
       ...(this.#hasVirtio ? { virtio: this.#virtio!.save() } : {}),
+      ...(this.#iommu ? { iommu: this.#iommu.save() } : {}),
       ...(this.#fwCfg ? { fwCfg: this.#fwCfg.save() } : {}),
       ...(this.semihosting ? { semihosting: this.semihosting.save() } : {}),
       ...(this.#streams.length > 0
@@ -235,14 +258,18 @@ export class SharedMachine {
     });
   }
 
-  restore({ uart, pci, plic, rtc, virtio, streams, fwCfg, semihosting }: SharedState): void {
+  restore({ uart, pci, plic, rtc, virtio, iommu, streams, fwCfg, semihosting }: SharedState): void {
     this.restoreFunctions(pci);
     if (this.#wired) {
       if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
       this.#wired.restore({ plic, rtc });
       for (const fn of this.#functions) fn.settleIntx();
     }
-    if (virtio) this.#virtio?.restore(virtio);
+    const restoreVirtio = (): void => {
+      if (virtio) this.#virtio?.restore(virtio);
+    };
+    if (this.#iommu && iommu) this.#iommu.restore(iommu, restoreVirtio);
+    else restoreVirtio();
     if (fwCfg) this.#fwCfg?.restore(fwCfg);
     if (semihosting) this.semihosting?.restore(semihosting);
     streams?.streams.forEach((state, i) => {

@@ -6,9 +6,11 @@
 import { VIRTIO_STATE, VirtioDevice, type VirtioKind } from '../../../devices/virtio/device.ts';
 import { readMmio, VIRTIO_MMIO_CONFIG, writeMmio } from '../../../devices/virtio/mmio.ts';
 import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
+import type { Dma } from '../../../iommu/bus/dma.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { bytes, list, nullable, object } from '../../../platform/shape.ts';
 import type { MmioDevice } from './bus.ts';
+import { DmaMemory } from './dma-space.ts';
 import { type MapEntry, VIRTIO_MMIO_SLOTS, virtioMmioIrq, virtioMmioSlot } from './memory-map.ts';
 import { VirtioPciFunction } from './virtio-pci.ts';
 
@@ -25,10 +27,15 @@ export type VirtioTransport = 'pci' | 'mmio';
 export interface VirtioUnit {
   readonly transport: VirtioTransport;
   readonly kind: VirtioKind;
+  /** Its driver must use the addresses of the IOMMU, or of the bus where there is none. */
+  readonly iommuPlatform?: boolean | undefined;
 }
 
 export interface VirtioWiring {
+  /** RAM. */
   readonly memory: VirtioMemory;
+  /** The DMA port of the function that is added next. */
+  nextPort(): Dma;
   /** Wire of an interrupt source of the PLIC. */
   line(source: number): (up: boolean) => void;
   /** Puts the function that `make` returns onto the PCI bus; `line` is its INTA. */
@@ -41,15 +48,18 @@ export class VirtioDevices {
   /** By slot. */
   readonly #slots: readonly (VirtioDevice | undefined)[];
 
-  constructor(units: readonly VirtioUnit[], { memory, line, addFunction }: VirtioWiring) {
+  constructor(units: readonly VirtioUnit[], { memory, nextPort, line, addFunction }: VirtioWiring) {
     const inSlots: VirtioDevice[] = [];
-    this.#devices = units.map(({ transport, kind }) => {
+    this.#devices = units.map(({ transport, kind, iommuPlatform }) => {
       if (transport === 'mmio') {
-        const device = new VirtioDevice(kind, memory, line(virtioMmioIrq(inSlots.length)));
+        const device = new VirtioDevice(kind, memory, line(virtioMmioIrq(inSlots.length)), iommuPlatform);
         inSlots.push(device);
         return device;
       }
-      const device: VirtioDevice = new VirtioDevice(kind, memory, () => this.#functions.get(device)?.drive());
+      const port = nextPort();
+      const its = (): VirtioPciFunction | undefined => this.#functions.get(device);
+      const reached = iommuPlatform ? new DmaMemory(port, () => its()?.isMaster ?? false) : memory;
+      const device: VirtioDevice = new VirtioDevice(kind, reached, () => its()?.drive(), iommuPlatform);
       addFunction((inta) => {
         const fn = new VirtioPciFunction(device, inta);
         this.#functions.set(device, fn);

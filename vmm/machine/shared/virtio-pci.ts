@@ -7,6 +7,7 @@ import type { BarWindow, ConfigSize, PciFunction } from './pci-function.ts';
 // PCI 3.0 §6.2
 const COMMAND = 0x04;
 const COMMAND_MEMORY = 1 << 1;
+const COMMAND_MASTER = 1 << 2;
 const COMMAND_INTX_DISABLE = 1 << 10;
 const BAR = 0x10 + 4 * VIRTIO_BAR;
 const CONFIG_SIZE = 256;
@@ -22,6 +23,11 @@ export class VirtioPciFunction implements PciFunction {
     this.device = device;
     this.#registers = new VirtioPci(device);
     this.#line = line;
+  }
+
+  /** Whether it may make accesses to memory. */
+  get isMaster(): boolean {
+    return this.#command(COMMAND_MASTER);
   }
 
   /** To be called when the device's interrupt status may have changed. */

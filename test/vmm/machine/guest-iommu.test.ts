@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs';
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import { entropy } from '../../../devices/virtio/rng.ts';
+import { parseElf } from '../../../guest/elf.ts';
+import { REG } from '../../../iommu/hardware/regs.ts';
+import { guestPath } from '../../../tools/launch/programs.ts';
+import { IOMMU, IOMMU_IRQ, PLIC } from '../../../vmm/machine/shared/memory-map.ts';
+import { BareMachine } from './bare-machine.ts';
+
+/** docs/machine.md, "The guest's own IOMMU". */
+
+const RAM_BYTES = 4 << 20;
+const image = { ...parseElf(readFileSync(guestPath('guest-iommu'))), next: undefined, tree: { ramSize: RAM_BYTES } };
+const rng = { transport: 'pci', kind: entropy(), iommuPlatform: true } as const;
+const newMachine = (withGuest: boolean): BareMachine =>
+  new BareMachine({
+    ...{ ramBytes: RAM_BYTES, aia: 'none', iommu: true, virtio: [rng] },
+    ...(withGuest ? { image } : {}),
+  });
+
+/** The same machine, in another image of the VMM. */
+function successorOf(old: BareMachine): BareMachine {
+  const next = newMachine(false);
+  new Uint8Array(next.ram).set(new Uint8Array(old.ram));
+  next.machine.restore(old.machine.save());
+  return next;
+}
+
+describe('a guest that drives its own IOMMU', () => {
+  it('sees what QEMU shows it, and goes on over updates in the middle of anything', () => {
+    let bare = newMachine(true);
+    let printed = '';
+    for (let updates = 0; updates < 25; updates++) {
+      bare.run(30_000 + 1_700 * updates);
+      printed += bare.printed;
+      bare = successorOf(bare);
+    }
+    bare.input.push(Buffer.from('sx'));
+    expect(bare.run(2_000_000)).toBe('poweroff');
+    const lines = (printed + bare.printed).split('\n').filter((line) => line !== '');
+    expect(lines.slice(0, -1)).toEqual([
+      'iommu: version 1.0',
+      'a page leads where its entry says: as it should be',
+      'after IOTINVAL it leads elsewhere: as it should be',
+      'a page without W is not written: as it should be',
+      'a page without an entry is not written: as it should be',
+      'the device works again: as it should be',
+      'iommu: ready',
+    ]);
+    expect(lines.at(-1)).toMatch(/^@stats \{"rounds":\d+,"faults":\d+,"bad":0,"lost":0\}$/);
+  });
+});
+
+describe("the unit's registers in the memory map", () => {
+  const QUEUE = 0x8000_1000;
+  const FAULTS = IOMMU_IRQ + 1;
+  let bare: BareMachine;
+  const write = (offset: number, value: bigint, size: 4 | 8 = 4) =>
+    bare.machine.shared.bus.store(IOMMU.base + offset, size, value, 0);
+  const read = (offset: number, size: 4 | 8 = 4) => bare.machine.shared.bus.load(IOMMU.base + offset, size);
+  const isPending = (source: number) => {
+    const word = bare.machine.shared.bus.load(PLIC.base + 0x1000 + 4 * (source >> 5), 4)!;
+    return (word & (1n << BigInt(source & 31))) !== 0n;
+  };
+  /** Its fault goes to the queue: the directory is off (cause 256). */
+  const translate = () => write(REG.trReqCtl, 1n, 8);
+
+  beforeEach(() => {
+    bare = newMachine(false);
+    write(REG.fctl, 2n); // WSI
+    write(REG.icvec, 0x3210n, 8);
+    write(REG.fqb, BigInt((QUEUE >>> 12) * 1024 + 1), 8); // 4 entries
+    write(REG.fqcsr, 3n);
+  });
+
+  it('take accesses of 4 and 8 bytes', () => {
+    expect([read(REG.capabilities)! & 0xffn, read(REG.icvec, 8), read(0xff8, 8)]).toEqual([0x10n, 0x3210n, 0n]);
+    expect(bare.machine.shared.bus.load(IOMMU.base, 2)).toBe(undefined);
+    expect(bare.machine.shared.bus.store(IOMMU.base + REG.fqh, 1, 1n, 0)).toBe(false);
+  });
+
+  it('keep the wire of a cause up until software clears its bit', () => {
+    translate();
+    expect([isPending(FAULTS), isPending(IOMMU_IRQ), read(REG.fqt), read(REG.ipsr)]).toEqual([true, false, 1n, 2n]);
+    const claimed = claim(FAULTS);
+    translate(); // no new edge of ipsr: it is still set
+    complete(claimed);
+    expect(isPending(FAULTS)).toBe(true);
+    write(REG.ipsr, 2n);
+    complete(claim(FAULTS));
+    expect(isPending(FAULTS)).toBe(false);
+  });
+
+  it('go to the next image with a fault that nobody has taken', () => {
+    translate();
+    const registers = Array.from({ length: REG.end / 4 }, (_, word) => read(4 * word));
+    bare = successorOf(bare);
+    expect(Array.from({ length: REG.end / 4 }, (_, word) => read(4 * word))).toEqual(registers);
+    expect([isPending(FAULTS), new Int32Array(bare.ram)[(QUEUE - 0x8000_0000) / 4]]).toEqual([true, 256]);
+    translate();
+    expect(read(REG.fqt)).toBe(2n);
+  });
+
+  it('are as at power-on after a reset', () => {
+    translate();
+    bare.machine.reset();
+    expect([REG.fctl, REG.fqb, REG.fqt, REG.fqcsr, REG.ipsr].map((offset) => read(offset))).toEqual([
+      0n,
+      0n,
+      0n,
+      0n,
+      0n,
+    ]);
+    expect([read(REG.capabilities)! & 0xffn, isPending(FAULTS)]).toEqual([0x10n, false]);
+  });
+
+  it('refuse the state of a unit that can do other things', () => {
+    const state = bare.machine.save();
+    const registers = state.iommu!.registers.map((word, at) => (at === 0 ? word ^ 0x200 : word));
+    expect(() => bare.machine.restore({ ...state, iommu: { ...state.iommu!, registers } })).toThrow(/capabilities/);
+  });
+
+  function claim(source: number): bigint {
+    const { bus } = bare.machine.shared;
+    bus.store(PLIC.base + 4 * source, 4, 1n, 0);
+    bus.store(PLIC.base + 0x2000 + 4 * (source >> 5), 4, 1n << BigInt(source & 31), 0);
+    return bus.load(PLIC.base + 0x20_0004, 4)!;
+  }
+
+  function complete(source: bigint): void {
+    expect(source).toBe(BigInt(FAULTS));
+    bare.machine.shared.bus.store(PLIC.base + 0x20_0004, 4, source, 0);
+  }
+});

@@ -1,0 +1,84 @@
+/**
+ * The physical address space as functions inside the VMM reach it by DMA: RAM, and the pages of
+ * the interrupt files, where their messages go. Only the thread that owns the shared devices has
+ * one. NOT MODELLED: DMA to BARs.
+ */
+import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
+import { createPortCounters } from '../../../iommu/bus/counters.ts';
+import type { Dma } from '../../../iommu/bus/dma.ts';
+import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import { ByteTarget } from '../../../iommu/bus/targets/target.ts';
+import { DmaPort } from '../../../iommu/hardware/port.ts';
+import { PAGE_SIZE } from '../../../platform/page.ts';
+import type { SharedPart } from '../../../platform/shared.ts';
+import { OWNER_HART } from '../control/control-block.ts';
+import type { SystemBus } from './bus.ts';
+import { type MapEntry, RAM_BASE } from './memory-map.ts';
+import { deviceId } from './pci-host.ts';
+
+/** `ram` begins where its buffer does. `messages`: pages that the bus answers for. */
+export function dmaSpace(ram: SharedPart, bus: SystemBus, messages: readonly MapEntry[]): PhysicalMemory {
+  if (ram.offset !== 0) throw new RangeError('guest RAM does not begin where its buffer does');
+  return new PhysicalMemory([
+    { kind: 'ram', start: RAM_BASE, size: ram.size, buffer: ram.buffer },
+    ...messages.map(({ base, size }) => {
+      return { kind: 'local', start: base, size, target: new MessagePages(bus, base) } as const;
+    }),
+  ]);
+}
+
+/** The DMA port of a function that no IOMMU is in front of. */
+export const directPort = (physical: PhysicalMemory, slot: number): Dma =>
+  new DmaPort({ agent: 0, did: deviceId(slot), physical, wire: () => {}, counters: createPortCounters() });
+
+/** They take accesses of 32 bits, as messages are. */
+class MessagePages extends ByteTarget {
+  readonly #bus: SystemBus;
+  readonly #base: number;
+
+  constructor(bus: SystemBus, base: number) {
+    super();
+    this.#bus = bus;
+    this.#base = base;
+  }
+
+  read(at: number, dst: Uint8Array): boolean {
+    if (dst.length !== 4) return false;
+    const value = this.#bus.load(this.#base + at, 4);
+    if (value === undefined) return false;
+    new DataView(dst.buffer, dst.byteOffset).setUint32(0, Number(value), true);
+    return true;
+  }
+
+  write(at: number, src: Uint8Array): boolean {
+    if (src.length !== 4) return false;
+    const value = new DataView(src.buffer, src.byteOffset).getUint32(0, true);
+    return this.#bus.store(this.#base + at, 4, BigInt(value), OWNER_HART);
+  }
+}
+
+/** Memory as a virtio device reaches it through the DMA port of its function. */
+export class DmaMemory implements VirtioMemory {
+  readonly #port: Dma;
+  readonly #isMaster: () => boolean;
+
+  /** `isMaster`: whether the function may make accesses (COMMAND.Bus Master Enable). */
+  constructor(port: Dma, isMaster: () => boolean) {
+    this.#port = port;
+    this.#isMaster = isMaster;
+  }
+
+  read(at: number, into: Uint8Array): boolean {
+    if (!this.#isMaster()) return false;
+    return this.#port.read(Math.floor(at / PAGE_SIZE), at % PAGE_SIZE, into) === into.length;
+  }
+
+  write(at: number, bytes: Uint8Array): boolean {
+    if (!this.#isMaster()) return false;
+    return this.#port.write(Math.floor(at / PAGE_SIZE), at % PAGE_SIZE, bytes) === bytes.length;
+  }
+
+  idle(): void {
+    this.#port.idle();
+  }
+}

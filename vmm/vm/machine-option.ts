@@ -1,0 +1,16 @@
+/** `-machine virt,aia=none,iommu-sys=on` and the like, as QEMU spells it. */
+import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
+import { Properties } from './properties.ts';
+import type { VmOptions } from './vm-state.ts';
+
+/** EINVAL with one line for the user. `iommu` is another word for `iommu-sys`. */
+export function parseMachine(text: string | undefined): Pick<VmOptions, 'aia' | 'iommuSys'> {
+  if (text === undefined) return {};
+  const values = new Properties('-machine', text, { typed: true });
+  if (values.type !== 'virt') throw values.error("the machine is 'virt'");
+  const aia = values.choice('aia', AIA_KINDS);
+  const isOn = values.isOn('iommu', false);
+  const iommu = values.isOn('iommu-sys', isOn);
+  values.end();
+  return { ...(aia ? { aia } : {}), ...(iommu ? { iommuSys: 'on' } : {}) };
+}

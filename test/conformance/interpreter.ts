@@ -101,7 +101,8 @@ export class InProcessCase {
     this.#actors.set(name, actorOf(process));
   }
 
-  fork(name: string, parent: ReplayProcess): void {
+  /** A process: a fork of `parent`, or without it one that has nothing. */
+  start(name: string, parent?: ReplayProcess): void {
     this.thread(name, this.#newProcess(parent));
   }
 
@@ -196,8 +197,20 @@ const PROCESS_STEPS: StepTable<ReplayContext> = {
     return '0';
   },
   fork({ run, process, step: { args } }) {
-    run.fork(args[0]!, process);
+    run.start(args[0]!, process);
     return '0';
+  },
+  process({ run, step: { args } }) {
+    run.start(args[0]!);
+    return '0';
+  },
+  pass({ run, process, words, step: { args } }) {
+    const [fd, receiver, name] = args as [string, string, string];
+    const { process: to } = run.actor(receiver === 'main' ? null : receiver);
+    return words.status(() => {
+      process.pass(words.fd(fd), to, name);
+      return 0;
+    });
   },
   /** Whatever can go on does so within two turns of the event loop. */
   async wait({ run, step: { args } }) {

@@ -172,6 +172,11 @@ export class ReplayProcess implements SystemCalls {
     return this.#add(another(this.descriptor(fd).behind));
   }
 
+  /** SCM_RIGHTS: process `to` gets the open file under a name. EBADF. */
+  pass(fd: number, to: ReplayProcess, name: string): void {
+    to.state.change({ fd: name, number: to.#add(another(this.descriptor(fd).behind)) });
+  }
+
   async close(fd: number): Promise<void> {
     const { behind } = this.descriptor(fd);
     this.#fds.delete(fd);

@@ -52,6 +52,8 @@ const SYNTAX: Readonly<Record<string, Syntax>> = {
   exec: { args: [] },
   thread: { args: ['word'] },
   fork: { args: ['word'] },
+  process: { args: ['word'] },
+  pass: { args: ['fd', 'word', 'word'] },
   wait: { args: ['word', 'number'] },
   kill: { args: ['word', 'number'] },
   signal: { args: ['number'] },

@@ -138,26 +138,78 @@ static void forking(void)
 	printf("vfork: status %d\n", WEXITSTATUS(status));
 }
 
+/* SCM_RIGHTS by socket `on`. */
+static void send_fd(int on, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = "", byte = 'x';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	*header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(header), &fd, sizeof(int));
+	CHECK(sendmsg(on, &message, 0));
+}
+
+static int receive_fd(int on)
+{
+	int fd;
+	char control[CMSG_SPACE(sizeof(int))], byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	CHECK(recvmsg(on, &message, 0));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	return fd;
+}
+
 static void passing(void)
 {
 	int pair[2];
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-	char control[CMSG_SPACE(sizeof(int))] = "", byte = 'x';
-	struct iovec iov = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
 	fflush(stdout);
 	if (fork() == 0) {
 		open_all();
-		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-		*header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
-		memcpy(CMSG_DATA(header), &device, sizeof(int));
-		CHECK(sendmsg(pair[0], &message, 0));
+		send_fd(pair[0], device);
 		exit(0);
 	}
-	CHECK(recvmsg(pair[1], &message, 0));
-	memcpy(&device, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	device = receive_fd(pair[1]);
 	wait(NULL);
 	printf("received: id %08x\n", config_id());
+	printf("held: %s\n", group_again());
+	close(device);
+	printf("closed: %s\n", group_again());
+}
+
+/* Files outlive the process that has opened them: in its child, in the child's, and then here. */
+static void handing_on(void)
+{
+	int pair[2], begin[2];
+	char byte = 'x';
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	CHECK(pipe(begin));
+	printf("first: version %d\n", ioctl(CHECK(open("/dev/vfio/vfio", O_RDWR)), VFIO_GET_API_VERSION));
+	if (fork() == 0) {
+		close(pair[0]);
+		open_all();
+		if (fork() == 0) {
+			CHECK(read(begin[0], &byte, 1));
+			printf("child's child: id %08x\n", config_id());
+			if (fork() == 0) {
+				printf("its child: id %08x\n", config_id());
+				exit(0);
+			}
+			wait(NULL);
+			send_fd(pair[1], device);
+			send_fd(pair[1], container);
+		}
+		exit(0);
+	}
+	close(pair[1]);
+	wait(NULL);
+	CHECK(write(begin[1], &byte, 1));
+	device = receive_fd(pair[0]);
+	container = receive_fd(pair[0]);
+	CHECK(read(pair[0], &byte, 1)); /* the end of that process */
+	printf("received: id %08x, version %d\n", config_id(), ioctl(container, VFIO_GET_API_VERSION));
 	printf("held: %s\n", group_again());
 	close(device);
 	printf("closed: %s\n", group_again());
@@ -174,16 +226,10 @@ static struct sockaddr_un at(const char *path)
 static void sending(const char *path)
 {
 	struct sockaddr_un address = at(path);
-	char control[CMSG_SPACE(sizeof(int))] = "", byte = 'x';
-	struct iovec iov = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
 	int out = CHECK(socket(AF_UNIX, SOCK_STREAM, 0));
 	open_all();
 	CHECK(connect(out, (struct sockaddr *)&address, sizeof(address)));
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	*header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(header), &device, sizeof(int));
-	CHECK(sendmsg(out, &message, 0));
+	send_fd(out, device);
 }
 
 /* Gets a device's fd, and keeps it until stdin ends. */
@@ -191,15 +237,12 @@ static void receiving(const char *path)
 {
 	struct sockaddr_un address = at(path);
 	struct vfio_device_info info = { .argsz = sizeof(info) };
-	char control[CMSG_SPACE(sizeof(int))], byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	char byte;
 	int in = CHECK(socket(AF_UNIX, SOCK_STREAM, 0));
 	CHECK(bind(in, (struct sockaddr *)&address, sizeof(address)));
 	CHECK(listen(in, 1));
 	printf("listens\n");
-	CHECK(recvmsg(CHECK(accept(in, NULL, NULL)), &message, 0));
-	memcpy(&device, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	device = receive_fd(CHECK(accept(in, NULL, NULL)));
 	printf("received: %s\n", result(ioctl(device, VFIO_DEVICE_GET_INFO, &info)));
 	while (read(0, &byte, 1) > 0)
 		;
@@ -390,6 +433,8 @@ int main(int argc, char **argv)
 		forking();
 	else if (!strcmp(what, "passing"))
 		passing();
+	else if (!strcmp(what, "handing-on"))
+		handing_on();
 	else if (!strcmp(what, "execing"))
 		execing(0);
 	else if (!strcmp(what, "execing-in-thread"))

@@ -11,6 +11,9 @@ import { firstLine, Sandbox } from '../livevmm-process.ts';
 
 const SOURCE = fileURLToPath(new URL('./processes.c', import.meta.url));
 const hasCompiler = spawnSync('cc', ['--version']).status === 0;
+/** Steps of a recording: `count` files go from one process to another. */
+const passed = (from: string, to: string, count: number): unknown[] =>
+  Array.from({ length: count }, () => expect.stringMatching(new RegExp(`^! @${from} pass f\\d+ ${to} f\\d+$`)));
 /** Two units that are not alike: a group of the second one gets a domain of its own. */
 const MACHINE = ['--iommu', 'plain', '--iommu', 'other,coherent=on', '--device', 'edu', '--device', 'edu,iommu=other'];
 
@@ -113,14 +116,19 @@ describe.skipIf(!hasCompiler)('a program under a supervisor', () => {
     });
   });
 
-  it('is recorded with the processes that it forks, and other processes after it', async () => {
+  it('is recorded with all processes that it starts, and the files that these pass on', async () => {
     const file = join(folder, 'several.vec');
-    const twice = ['sh', '-c', '"$0" forking && "$0" forking', program];
-    await sandbox.run('with', ...MACHINE, `--trace=${file}`, '--', ...twice);
+    const both = ['sh', '-c', '"$0" forking && "$0" handing-on', program];
+    const { stdout: said } = await sandbox.run('with', ...MACHINE, `--trace=${file}`, '--', ...both);
+    expect(said.trimEnd().split('\n').slice(-6)).toEqual([
+      ...['first: version 0', "child's child: id 11e81234", 'its child: id 11e81234'],
+      ...['received: id 11e81234, version 0', 'held: EBUSY', 'closed: ok'],
+    ]);
     const recording = readFileSync(file, 'utf8');
-    expect(recording.match(/^case .*|^! fork .*|^! kill .*/gm)).toEqual([
-      ...['case sh', '! fork P1', '! kill P1 9', '! fork P2'],
-      ...['case sh-2', '! fork P1', '! kill P1 9', '! fork P2'],
+    expect(recording.match(/^case .*|^! .*(fork|process|pass|kill) .*/gm)).toEqual([
+      ...['case sh', '! fork P1', '! kill P1 9', '! fork P2', '! kill P2 9'],
+      ...['! process P3', '! @P3 fork P4', '! process P5', ...passed('P4', 'P5', 3), '! kill P4 9'],
+      ...['! @P5 fork P6', '! kill P5 9', ...passed('P6', 'P3', 2), '! kill P6 9'],
     ]);
     const { status, stdout } = await sandbox.run('conform', '--json', file);
     expect({ status, ...JSON.parse(stdout) }).toMatchObject({ status: 0, differences: [] });

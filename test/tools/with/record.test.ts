@@ -21,16 +21,20 @@ import { recordingHeader } from '../../../tools/with/record/header.ts';
 import { MemoryNames } from '../../../tools/with/record/memory-names.ts';
 import { type Names, recordedStep } from '../../../tools/with/record/step.ts';
 
+/** What another process of the recording has, too. */
+const PASSED = 'passed';
+
 describe('fds', () => {
   function start(open: Map<number, string>) {
     const written: string[] = [];
     return {
       written,
-      fds: new FdNames(
-        1,
-        (step) => written.push(step),
-        (_, fd) => open.get(fd),
-      ),
+      fds: new FdNames({
+        pid: 1,
+        write: (step) => written.push(step),
+        identity: (_, fd) => open.get(fd),
+        receives: (fd, identity) => identity === PASSED && written.push(`@P1 pass f1 main f${fd}`) > 0,
+      }),
     };
   }
 
@@ -48,17 +52,19 @@ describe('fds', () => {
     expect(written).toEqual(['close f3', 'close f4']);
   });
 
-  it('that have no name are a copy, an eventfd, or a file that VFIO does not know', () => {
+  it('that have no name are a copy, an eventfd, a file of another process, or one that VFIO does not know', () => {
     const open = new Map([
       [3, 'a'],
       [7, 'a'],
       [8, 'eventfd 1'],
       [9, 'y'],
+      [10, PASSED],
     ] as const) as Map<number, string>;
     const { written, fds } = start(open);
     fds.opened(3);
-    expect([3, 7, 8, 9, 7, 99, -1].map((fd) => fds.word(fd))).toEqual(['f3', 'f7', 'f8', 'f9', 'f7', 'f99', '-1']);
-    expect(written).toEqual(['dup f3 f7', 'eventfd f8', 'open f9 /dev/null']);
+    const words = [3, 7, 8, 9, 10, 7, 10, 99, -1].map((fd) => fds.word(fd));
+    expect(words).toEqual(['f3', 'f7', 'f8', 'f9', 'f10', 'f7', 'f10', 'f99', '-1']);
+    expect(written).toEqual(['dup f3 f7', 'eventfd f8', 'open f9 /dev/null', '@P1 pass f1 main f10']);
   });
 
   it('stay over execve, or were close-on-exec', () => {

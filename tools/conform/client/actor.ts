@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { State } from '../steps/state.ts';
-import type { ActorReply, ActorRequest } from './protocol.ts';
+import type { ActorReply, ActorRequest, Holdings } from './protocol.ts';
 
 /** The channel to an actor that runs in another thread or process. */
 export interface ActorLink {
@@ -28,7 +28,7 @@ export class Actor {
    * Receives the changes of a thread: the main thread's own state. Undefined for another process.
    */
   readonly #shared: Pick<State, 'apply'> | undefined;
-  #running: Promise<string> | undefined;
+  #running: Promise<ActorReply> | undefined;
   #settle: (reply: ActorReply) => void = () => {};
 
   constructor(link: ActorLink, shared: Pick<State, 'apply'> | undefined) {
@@ -44,7 +44,7 @@ export class Actor {
   async start(request: ActorRequest): Promise<void> {
     await this.#running;
     this.#running = new Promise((resolve, reject) => {
-      this.#settle = ({ answer, failure }) => (failure === undefined ? resolve(answer) : reject(new Error(failure)));
+      this.#settle = (reply) => (reply.failure === undefined ? resolve(reply) : reject(new Error(reply.failure)));
     });
     this.#running.catch(() => {}); // answer() reports the error
     this.#link.send(request);
@@ -59,23 +59,32 @@ export class Actor {
     if (!this.#running) return 'idle';
     const giveUp = Date.now() + timeoutMs + GRACE_MS;
     for (let patienceMs = timeoutMs; ; patienceMs = LOOK_AGAIN_MS) {
-      const answer = await this.#within(this.#running, patienceMs);
-      if (answer !== undefined) {
+      const reply = await this.#within(this.#running, patienceMs);
+      if (reply) {
         this.#running = undefined;
-        return answer;
+        return reply.answer;
       }
       if (sleeps(this.#link.tid)) return 'blocked';
       if (Date.now() > giveUp) return 'no answer, and not asleep in the kernel';
     }
   }
 
-  /** The answer, or undefined when it takes longer than `timeoutMs`. */
-  async #within(running: Promise<string>, timeoutMs: number): Promise<string | undefined> {
+  /** What the actor holds, after its last step. That step must not sleep. */
+  async holdings(): Promise<Holdings> {
+    await this.start({ tell: true });
+    const reply = await this.#within(this.#running!, GRACE_MS);
+    this.#running = undefined;
+    if (!reply?.holdings) throw new Error('an actor does not tell what it holds');
+    return reply.holdings;
+  }
+
+  /** The reply, or undefined when it takes longer than `timeoutMs`. */
+  async #within(running: Promise<ActorReply>, timeoutMs: number): Promise<ActorReply | undefined> {
     const timer = new AbortController();
     const late = delay(timeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
-    const answer = await Promise.race([running, late]);
+    const reply = await Promise.race([running, late]);
     timer.abort();
-    return answer;
+    return reply;
   }
 
   /** Takes note that the actor has ended and will not answer. */

@@ -1,14 +1,16 @@
 /**
- * A forked process of the client. DEVIATION: Node cannot fork(2): V8's own threads would be missing
- * in the child. So the client starts a new process instead. It has the same fds under the same
- * numbers, the same objects mapped at the same vaddrs, and a copy of the private memory. VFIO sees
- * no difference: another mm, another task, and shared open files.
+ * A process that a script starts besides the client: by fork, or with nothing open and mapped.
+ * DEVIATION: Node cannot fork(2): V8's own threads would be missing in the child. So the client
+ * starts a new process instead, also for a fork of a fork. It takes the same fds under the same
+ * numbers, the limit and the user of the process that forks, maps the same objects at the same
+ * vaddrs, and has a copy of the private memory. VFIO sees no difference: another mm, another task,
+ * and shared open files.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { hex } from '../../../platform/hex.ts';
-import { getCloexec, setCloexec } from '../../../platform/libc/fd.ts';
+import { close, dupTo, setCloexec } from '../../../platform/libc/fd.ts';
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -19,10 +21,12 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from '../../../platform/libc/mmap.ts';
+import { getRlimit, RLIMIT_MEMLOCK, setRlimit } from '../../../platform/libc/other-process.ts';
 import { gettid } from '../../../platform/libc/this-process.ts';
 import { objectId } from '../../../platform/memory.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
-import { AddressSpace } from '../../../platform/process.ts';
+import { AddressSpace, memlockLimit } from '../../../platform/process.ts';
+import { uidsOf } from '../../../platform/process-status.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import { programPath } from '../../launch/programs.ts';
 import { END_VADDR, FIRST_VADDR, State } from '../steps/state.ts';
@@ -30,9 +34,11 @@ import type { ActorLink } from './actor.ts';
 import type { ClientKernel } from './client-kernel.ts';
 import { LineReader, writeLine } from './lines.ts';
 import { vmasOf } from './memory.ts';
-import type { ActorMessage, ActorReply, ActorRequest, ForkData, ThreadData } from './protocol.ts';
+import { takeFd } from './pass.ts';
+import type { ActorMessage, ActorReply, ActorRequest, ForkData, Holdings, ThreadData } from './protocol.ts';
 import { RemoteActor } from './remote-actor.ts';
 import { handleSignal, isDeadly, restoreDefaults } from './signals.ts';
+import { becomeUser } from './user.ts';
 
 export const FORK_FLAG = '--fork';
 
@@ -58,17 +64,16 @@ export class ForkLink implements ActorLink {
     });
   }
 
-  /** Resolves when the child is a copy of this process and waits for its first step. */
-  static start(here: ThreadData, state: State): Promise<ForkLink> {
-    const stdio: ('pipe' | 'inherit' | 'ignore' | number)[] = ['pipe', 'pipe', 'inherit'];
-    for (const [, fd] of state.fds()) {
+  /** Resolves when the child has all that `data` tells and waits for its first step. */
+  static start(data: ForkData): Promise<ForkLink> {
+    const { fds, signals } = data.holdings.state;
+    const stdio: ('pipe' | 'ignore' | number)[] = ['pipe', 'pipe', 2];
+    for (const fd of Object.values(fds)) {
       while (stdio.length <= fd) stdio.push('ignore');
-      stdio[fd] = fd;
+      stdio[fd] = 2; // so that Node opens nothing there
     }
     const child = spawn(process.execPath, [programPath('conform-client'), FORK_FLAG], { stdio });
-    const cloexec = [...state.fds()].map(([, fd]) => fd).filter(getCloexec);
-    const data: ForkData = { ...here, parentPid: process.pid, state: state.save(), cloexec };
-    const link = new ForkLink(child, state.signals);
+    const link = new ForkLink(child, new Set(signals));
     child.stdin!.on('error', () => {}); // the child was killed; `exit` tells
     link.#send(data);
     return new Promise((resolve, reject) => {
@@ -115,11 +120,15 @@ export async function runFork(): Promise<void> {
   const input = new LineReader(0);
   const data = input.next() as ForkData;
   restoreDefaults('SIGPIPE', 'SIGUSR1');
-  const state = new State(data.state);
-  for (const fd of data.cloexec) setCloexec(fd, true);
+  const { parentPid, fresh, holdings } = data;
+  const state = new State(holdings.state);
+  takeFds(parentPid, holdings);
   for (const signal of state.signals) handleSignal(signal);
   const actor = new RemoteActor(data, state);
-  copyMemory(data.parentPid, state, actor.interpreter.kernel);
+  if (!fresh) {
+    copyMemory(parentPid, state, actor.interpreter.kernel);
+    becomeAs(parentPid);
+  }
   say({ tid: gettid() });
   await serve(actor, input);
 }
@@ -130,6 +139,24 @@ export async function resumeFork(data: ThreadData, state: State): Promise<void> 
   const actor = new RemoteActor(data, state);
   say({ answer: '0', changes: [] });
   await serve(actor, new LineReader(0));
+}
+
+function takeFds(parentPid: number, { state: { fds }, cloexec }: Holdings): void {
+  for (const fd of new Set(Object.values(fds))) {
+    const taken = takeFd(parentPid, fd);
+    dupTo(taken, fd);
+    close(taken);
+    setCloexec(fd, cloexec.includes(fd));
+  }
+}
+
+/** With the limit and the user of process `pid`. */
+function becomeAs(pid: number): void {
+  const limit = memlockLimit(pid);
+  const { hard } = getRlimit(0, RLIMIT_MEMLOCK);
+  setRlimit(0, RLIMIT_MEMLOCK, { soft: Number.isFinite(limit) ? BigInt(limit) : hard, hard });
+  const uid = uidsOf(pid)?.[0];
+  if (uid !== undefined && uid !== process.getuid!()) becomeUser(uid);
 }
 
 const say = (message: ActorMessage): void => writeLine(1, message);

@@ -5,17 +5,16 @@ import { enomem, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import { mlock, mprotect } from '../../../platform/libc/mmap.ts';
 import { getRlimit, RLIMIT_MEMLOCK, setRlimit } from '../../../platform/libc/other-process.ts';
-import { setDumpable } from '../../../platform/libc/this-process.ts';
 import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
 import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
 import { formatBytes } from '../notation.ts';
 import type { StepTable } from '../steps/call-context.ts';
 import { cpuLoad, cpuStore, mapBar } from './bars.ts';
-import { endWithParent } from './end-with-parent.ts';
 import { lockedPages, setParameters } from './host-info.ts';
 import { createMemory, mapObject, parseProt } from './memory.ts';
 import { handleSignal } from './signals.ts';
 import type { StepContext } from './step-context.ts';
+import { becomeUser } from './user.ts';
 
 const RLIM_INFINITY = 2n ** 64n - 1n;
 const U64 = 64;
@@ -71,10 +70,7 @@ export const PROCESS_STEPS: StepTable<StepContext> = {
   },
   rlimit: limitMemlock,
   setuid({ step: { args }, words }) {
-    // glibc tells all threads; root loses all its capabilities in the kernel
-    process.setuid!(words.count(args[0]!));
-    setDumpable(); // else a forked process could not read this one's memory to copy it
-    endWithParent();
+    becomeUser(words.count(args[0]!));
     return '0';
   },
   param({ kernel, step: { args }, words }) {

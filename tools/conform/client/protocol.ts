@@ -33,6 +33,9 @@ export type Report =
  */
 export type ActorRequest =
   | { readonly step: Step; readonly state?: SavedState }
+  /** The reply has what the actor holds. */
+  | { readonly tell: true }
+  | { readonly take: PassedFd }
   /** execve of the main actor's interpreter, made by the thread that gets this request. */
   | { readonly exec: ExecArguments };
 
@@ -41,9 +44,24 @@ export interface ExecArguments {
   readonly argv: readonly string[];
 }
 
+/** The open file behind a fd of another process, and the receiver's name for it. */
+export interface PassedFd {
+  readonly pid: number;
+  readonly fd: number;
+  readonly name: string;
+}
+
+/** What a process inherits that is forked. */
+export interface Holdings {
+  readonly state: SavedState;
+  /** Fds that are close-on-exec. */
+  readonly cloexec: readonly number[];
+}
+
 export interface ActorReply {
   readonly answer: string;
   readonly changes: readonly Change[];
+  readonly holdings?: Holdings;
   /** Why the step makes no sense. */
   readonly failure?: string;
 }
@@ -58,12 +76,12 @@ export interface ThreadData extends KernelWay {
  */
 export type ActorMessage = { readonly tid: number } | ActorReply;
 
-/** The first line on the stdin of a forked process. */
+/** The first line on the stdin of a process that a script starts. */
 export interface ForkData extends ThreadData {
+  /** Whose fds it gets; whose memory, limit and user, too, unless it is `fresh`. */
   readonly parentPid: number;
-  readonly state: SavedState;
-  /** Fds that are close-on-exec in the parent. */
-  readonly cloexec: readonly number[];
+  readonly fresh: boolean;
+  readonly holdings: Holdings;
 }
 
 /** The data for the next image after an exec, in a memfd. */

@@ -5,20 +5,24 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { errnoName, SysError } from '../../../platform/errno.ts';
-import type { State } from '../steps/state.ts';
+import { State } from '../steps/state.ts';
 import { Words } from '../steps/words.ts';
 import type { Step } from '../vector-file.ts';
 import { Actor } from './actor.ts';
 import { prepareExec } from './exec.ts';
 import { ForkLink } from './fork.ts';
+import { holdingsOf, withoutHoldings } from './holdings.ts';
 import { askHost } from './host-info.ts';
 import { Interpreter } from './interpreter.ts';
-import type { Assignment, ExecArguments, Report, ThreadData } from './protocol.ts';
+import { take } from './pass.ts';
+import type { Assignment, ExecArguments, ForkData, Report, ThreadData } from './protocol.ts';
 import { handleSignal } from './signals.ts';
 import { ThreadLink } from './thread.ts';
 
 /** The longest that a step in the foreground may take. */
 const STEP_MS = 30_000;
+/** The main actor, where a step names a process. */
+const MAIN = 'main';
 
 export class Script {
   readonly #assignment: Assignment;
@@ -64,12 +68,12 @@ export class Script {
       case 'thread':
         this.#actors.set(name, new Actor(await ThreadLink.start(name, this.#threadData), this.#ofThreads));
         return '0';
-      case 'fork': {
-        const fork = await ForkLink.start(this.#threadData, this.#state);
-        this.#forks.set(name, fork);
-        this.#actors.set(name, new Actor(fork, undefined));
-        return '0';
-      }
+      case 'fork':
+        return this.#start(name, { parentPid: process.pid, fresh: false, holdings: holdingsOf(this.#state) });
+      case 'process':
+        return this.#start(name, { parentPid: process.pid, fresh: true, holdings: withoutHoldings(this.#state) });
+      case 'pass':
+        return this.#pass(step, process.pid, this.#state);
       case 'wait':
         return this.#actor(name).answer(this.#words.count(value), this.#sleeps);
       case 'kill':
@@ -82,10 +86,34 @@ export class Script {
 
   async #byActor(step: Step, number: number): Promise<string> {
     const actor = this.#actor(step.actor!);
-    if (this.#forks.has(step.actor!)) await actor.start({ step });
+    const fork = this.#forks.get(step.actor!);
+    if (fork && (step.op === 'fork' || step.op === 'pass')) {
+      const holdings = await actor.holdings();
+      if (step.op === 'pass') return this.#pass(step, fork.tid, new State(holdings.state));
+      return this.#start(step.args[0]!, { parentPid: fork.tid, fresh: false, holdings });
+    }
+    if (fork) await actor.start({ step });
     else if (step.op === 'exec') await actor.start({ exec: this.#prepareExec(number) });
     else await actor.start({ step, state: this.#state.save() });
     return step.inBackground ? 'started' : actor.answer(STEP_MS, this.#sleeps);
+  }
+
+  /** Starts a process that carries out steps by the name `name`. */
+  async #start(name: string, data: Omit<ForkData, keyof ThreadData>): Promise<string> {
+    const fork = await ForkLink.start({ ...this.#threadData, ...data });
+    this.#forks.set(name, fork);
+    this.#actors.set(name, new Actor(fork, undefined));
+    return '0';
+  }
+
+  /** `pass FD ACTOR NAME`, by process `pid` with `state`. ACTOR is a process, or `main`. */
+  async #pass({ args }: Step, pid: number, state: State): Promise<string> {
+    const [fd, receiver, name] = args as [string, string, string];
+    const passed = { pid, fd: state.fd(fd), name };
+    if (receiver === MAIN) return take(passed, this.#state);
+    const actor = this.#actor(receiver);
+    await actor.start({ take: passed });
+    return actor.answer(STEP_MS, this.#sleeps);
   }
 
   /**

@@ -7,7 +7,7 @@ import { openSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 
 import { setCloexec } from '../../../platform/libc/fd.ts';
-import type { State } from '../steps/state.ts';
+import type { Change, State } from '../steps/state.ts';
 import type { Assignment } from './protocol.ts';
 
 /** Name of the fd in the state. No word of a script can equal it. */
@@ -23,3 +23,6 @@ export function throughFolder(assignment: Assignment, state: State): Assignment 
   state.change({ fd: NAME, number: folder });
   return { ...assignment, socketPath: `/proc/self/fd/${folder}/${basename(socketPath)}` };
 }
+
+/** What a process of its own needs of `state` to reach the host as well, by the same fd. */
+export const folderOf = (state: State): Change => ({ fd: NAME, number: state.fd(NAME) });

@@ -4,7 +4,7 @@ import { codeOf, errnoName } from '../../../platform/errno.ts';
 import { AddressSpace, vmaObjectKey } from '../../../platform/process.ts';
 import type { Notes } from '../trace/notes.ts';
 import { argumentText } from '../trace/structs.ts';
-import { FdNames, fdName, type Write } from './fd-names.ts';
+import { FdNames, type FdSource, fdName, identityOf, type Write } from './fd-names.ts';
 import { MemoryNames, type MemorySource } from './memory-names.ts';
 import { type Names, recordedStep } from './step.ts';
 
@@ -16,10 +16,21 @@ export interface RecordedCall {
   readonly notes: Notes;
 }
 
-/** A process that has forked another one, and what the recording calls that. */
-interface Origin {
-  readonly parent: RecordedProcess;
-  readonly actor: string;
+/** A fd of another process, for the same file. */
+export interface Given {
+  readonly from: RecordedProcess;
+  readonly its: number;
+}
+
+export interface ProcessOptions {
+  /** Gets the lines of the recording. */
+  readonly line: (text: string) => void;
+  /** What the recording calls it; absent for the main actor. */
+  readonly actor?: string;
+  /** The process that has forked it; absent where that is none of the recording's. */
+  readonly parent?: RecordedProcess;
+  /** Another process that has a file open. */
+  readonly giverOf: (identity: string, receiver: RecordedProcess) => Given | undefined;
 }
 
 export class RecordedProcess {
@@ -32,13 +43,25 @@ export class RecordedProcess {
   #space: AddressSpace;
   #isOver = false;
 
-  constructor(pid: number, line: (text: string) => void, origin?: Origin) {
+  /** Writes its beginning. ESRCH: it is gone. EACCES: we may not look at it. */
+  constructor(pid: number, { line, actor, parent, giverOf }: ProcessOptions) {
     this.pid = pid;
     this.#line = line;
-    this.#actor = origin?.actor;
+    this.#actor = actor;
     this.#space = new AddressSpace(pid);
+    if (parent) parent.#write('!', `fork ${actor}`, '0');
+    else if (actor !== undefined) {
+      line(`! process ${actor}`);
+      line('< 0');
+    }
     const write: Write = (step, answer) => this.#write('!', step, answer);
-    this.#fds = origin ? origin.parent.#fds.copyFor(pid, write) : new FdNames(pid, write);
+    const receives = (fd: number, identity: string): boolean => {
+      const given = giverOf(identity, this);
+      if (given) given.from.#pass(given.its, this, fd);
+      return given !== undefined;
+    };
+    const fdSource: FdSource = { pid, write, identity: identityOf, receives };
+    this.#fds = parent ? parent.#fds.copyFor(fdSource) : new FdNames(fdSource);
     const deviceFd = (key: string): string | undefined => {
       const fd = this.#fds.ofObject(key);
       return fd === undefined ? undefined : fdName(fd);
@@ -47,7 +70,7 @@ export class RecordedProcess {
       vmaAt: (vaddr) => this.#space.vmaAt(vaddr),
       deviceFd: (vma) => deviceFd(vmaObjectKey(vma)),
     };
-    this.#memory = origin ? origin.parent.#memory.copyFor(source, write) : new MemoryNames(source, write);
+    this.#memory = parent ? parent.#memory.copyFor(source, write) : new MemoryNames(source, write);
     this.#names = {
       fd: (fd) => this.#fds.word(fd),
       memory: (vaddr, length) => this.#memory.word(vaddr, length),
@@ -59,22 +82,41 @@ export class RecordedProcess {
     };
   }
 
-  /** The process that it has forked, with its fds and its memory of this moment. */
-  fork(pid: number, actor: string): RecordedProcess {
-    this.#fds.closes();
-    this.#write('!', `fork ${actor}`, '0');
-    return new RecordedProcess(pid, this.#line, { parent: this, actor });
+  /** Its end is written. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
-  /** It has not ended; it may have become another image. */
-  lives(): boolean {
-    return !this.#isOver && (this.#space.alive() || this.#execs());
+  /** A fd of it for this file, as far as the recording knows. */
+  fdOf(identity: string): number | undefined {
+    return this.#fds.ofObject(identity);
   }
 
-  /** Writes its end, once. */
-  endsIfGone(): void {
-    if (this.#isOver || this.lives()) return;
+  /** Fds that are no longer what they were in the recording, with what that was. */
+  lost(): [fd: number, identity: string][] {
+    return this.#fds.lost();
+  }
+
+  /** Its fd `fd` has the same file as a fd of another process has or had, and gets a name. */
+  receive(fd: number, { from, its }: Given): void {
+    if (this.#fds.has(fd)) return;
+    from.#pass(its, this, fd);
+    this.#fds.opened(fd);
+  }
+
+  #pass(fd: number, to: RecordedProcess, its: number): void {
+    this.#write('!', `pass ${fdName(fd)} ${to.#actor ?? 'main'} ${fdName(its)}`, '0');
+  }
+
+  /** Writes what it has closed, that it has become another image, or its end. */
+  closes(): void {
+    if (this.#isOver) return;
+    if (this.#space.alive() || this.#execs()) {
+      this.#fds.closes();
+      return;
+    }
     this.#isOver = true;
+    this.#space.close();
     if (this.#actor === undefined) {
       this.#fds.ends();
       return;
@@ -89,8 +131,8 @@ export class RecordedProcess {
   }
 
   over({ result, notes: { path, asked } }: RecordedCall): void {
-    if (!this.lives()) return;
-    this.#fds.closes();
+    this.closes(); // a fork may have closed what its parent still has
+    if (this.#isOver) return;
     if (path !== undefined) {
       this.#opens(path, result);
       return;
@@ -136,6 +178,6 @@ export class RecordedProcess {
   }
 
   close(): void {
-    this.#space.close();
+    if (!this.#isOver) this.#space.close();
   }
 }

@@ -1,33 +1,28 @@
 /**
- * Writes what a program's VFIO calls did as cases of a recording (docs/recordings.md, "Format"),
- * for `livevmm conform`: one for each process, with the processes that it forks. NOT MODELLED: two
- * calls at the same time, forks of forks, fds that another process has passed, and what the program
- * does with its memory and its eventfds.
+ * Writes what a program's VFIO calls did as a case of a recording (docs/recordings.md, "Format"),
+ * for `livevmm conform`. The first process that makes one is the main actor. Each other one is an
+ * actor from its first call on: a fork of the nearest process above it that is recorded, or one
+ * that has nothing. Nobody tells of close(2), of the end of a process, and of fds that are passed
+ * on. So before each call all processes are compared with what they were. NOT MODELLED: two calls
+ * at the same time, a file that only the queue of a socket holds, and what the program does with
+ * its memory and its eventfds.
  */
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
+import { codeOf } from '../../../platform/errno.ts';
 import { parentOf, processOf } from '../../../platform/process-status.ts';
+import { holdersOf } from './holders.ts';
 import { type RecordedCall, RecordedProcess } from './recorded-process.ts';
 
-/** A process that nobody in the recording has forked, and its forks. */
-interface Case {
-  readonly main: RecordedProcess;
-  readonly forks: RecordedProcess[];
-  readonly line: (text: string) => void;
-}
-
 export class Recorder {
-  readonly #name: string;
   readonly #line: (text: string) => void;
-  readonly #cases: Case[] = [];
-  /** The lines of all cases but the first, which is written at once. */
-  readonly #later: string[][] = [];
-  #missing = 0;
+  /** Those that have not ended. */
+  #processes: RecordedProcess[] = [];
+  #count = 0;
 
   /** `line` gets the lines. `name` is the program's. */
   constructor(name: string, line: (text: string) => void) {
-    this.#name = name.replace(/[^\w.-]/g, '_') || 'program';
     this.#line = line;
-    line(`case ${this.#name}`);
+    line(`case ${name.replace(/[^\w.-]/g, '_') || 'program'}`);
   }
 
   over(call: RecordedCall): void {
@@ -35,53 +30,83 @@ export class Recorder {
     if (path !== undefined ? !path.startsWith(VFIO_GROUP_DIR) : asked.every(({ reply }) => reply.foreign)) return;
     const pid = processOf(call.tid);
     if (pid === undefined) return;
-    const known = this.#cases.find(({ main, forks }) => [main, ...forks].some((one) => one.pid === pid && one.lives()));
-    const its = known ?? this.#enter(pid);
-    if (!its) {
-      this.#missing++;
-      return;
-    }
-    tellEnds(its);
-    [its.main, ...its.forks].find((one) => one.pid === pid)!.over(call);
+    for (const one of this.#processes) this.#catchUp(one);
+    this.#processes = this.#processes.filter((one) => !one.isOver);
+    (this.#known(pid) ?? this.#enter(pid)).over(call);
   }
 
-  /** The case of a process that makes its first call. Undefined for a fork of a fork. */
-  #enter(pid: number): Case | undefined {
-    const parent = parentOf(pid);
-    const ofFork = this.#cases.some(({ forks }) => forks.some((one) => one.pid === parent));
-    if (ofFork) return undefined;
-    const ofParent = this.#cases.find(({ main }) => main.pid === parent && main.lives());
-    if (ofParent) {
-      tellEnds(ofParent);
-      ofParent.forks.push(ofParent.main.fork(pid, `P${ofParent.forks.length + 1}`));
-      return ofParent;
-    }
-    const line = this.#cases.length === 0 ? this.#line : this.#newCase();
-    if (this.#cases.some(({ main }) => main.lives())) line('# a process of a case before this one was still there');
-    const its = { main: new RecordedProcess(pid, line), forks: [], line };
-    this.#cases.push(its);
-    return its;
+  /** Writes what a process has closed since the last call, and its end. */
+  #catchUp(its: RecordedProcess): void {
+    const lost = its.lost().filter(([, identity]) => !this.#namedElsewhere(identity, its));
+    if (lost.length > 0) this.#passOn(its, new Map(lost.map(([fd, identity]) => [identity, fd])));
+    its.closes();
   }
 
-  #newCase(): (text: string) => void {
-    const lines: string[] = [];
-    this.#later.push(lines);
-    lines.push(`case ${this.#name}-${this.#later.length + 1}`);
-    return (text) => void lines.push(text);
+  #namedElsewhere(identity: string, its: RecordedProcess): boolean {
+    return this.#processes.some((one) => one !== its && !one.isOver && one.fdOf(identity) !== undefined);
   }
+
+  /** A process has closed these files (identity → fd). Who has them open has got them from it. */
+  #passOn(its: RecordedProcess, lost: ReadonlyMap<string, number>): void {
+    for (const { pid, fd, identity } of holdersOf(new Set(lost.keys()))) {
+      const receiver = this.#known(pid) ?? this.#enterIfThere(pid);
+      if (receiver && receiver !== its) receiver.receive(fd, { from: its, its: lost.get(identity)! });
+    }
+  }
+
+  #known(pid: number): RecordedProcess | undefined {
+    return this.#processes.find((one) => one.pid === pid && !one.isOver);
+  }
+
+  /** Undefined for a process that is gone, or that we may not look at. */
+  #enterIfThere(pid: number): RecordedProcess | undefined {
+    try {
+      return this.#enter(pid);
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error;
+      return undefined;
+    }
+  }
+
+  /** A process that is not recorded yet. ESRCH, EACCES. */
+  #enter(pid: number): RecordedProcess {
+    const entered = this.#newProcess(pid);
+    this.#processes.push(entered);
+    return entered;
+  }
+
+  #newProcess(pid: number): RecordedProcess {
+    const others = { line: this.#line, giverOf: this.#giverOf };
+    if (this.#count === 0) {
+      this.#count = 1;
+      return new RecordedProcess(pid, others);
+    }
+    const actor = `P${this.#count}`;
+    const parent = this.#recordedAbove(pid);
+    const entered = new RecordedProcess(pid, { ...others, actor, ...(parent ? { parent } : {}) });
+    this.#count++;
+    return entered;
+  }
+
+  #recordedAbove(pid: number): RecordedProcess | undefined {
+    for (let above = parentOf(pid); above !== undefined && above > 1; above = parentOf(above)) {
+      const known = this.#known(above);
+      if (known) return known;
+    }
+    return undefined;
+  }
+
+  /** Another process that has this file open. */
+  readonly #giverOf = (identity: string, receiver: RecordedProcess) => {
+    for (const one of this.#processes) {
+      const fd = one === receiver || one.isOver ? undefined : one.fdOf(identity);
+      if (fd !== undefined) return { from: one, its: fd };
+    }
+    return undefined;
+  };
 
   end(): void {
-    if (this.#missing > 0) this.#line(`# ${this.#missing} calls of forks of forks are not recorded`);
     this.#line('end');
-    for (const lines of this.#later) {
-      for (const line of lines) this.#line(line);
-      this.#line('end');
-    }
-    for (const { main, forks } of this.#cases) for (const one of [main, ...forks]) one.close();
+    for (const one of this.#processes) one.close();
   }
-}
-
-/** Processes of the case that have ended hold nothing any more. */
-function tellEnds({ main, forks }: Case): void {
-  for (const one of [...forks, main]) one.endsIfGone();
 }

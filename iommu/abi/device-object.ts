@@ -22,6 +22,12 @@ export const REGION_OFFSETS = {
 } as const;
 
 /**
+ * The same for offsets as vfio-pci itself gives them, which some programs do not ask for: those of
+ * all regions but the first one. No bit is set of `none`, and one of `any`.
+ */
+export const PLAIN_OFFSETS = { none: 0xffff_f000, any: 0xf00 } as const;
+
+/**
  * The start of region `index` in the object. The object ends with the last RAM BAR: it has no bytes
  * for other regions, so an access to a mapping of them is SIGBUS.
  */

@@ -62,6 +62,8 @@ it.each([
   ['ioctl', [3n, BigInt(VFIO_GET_API_VERSION)]],
   ['ioctl', [3n, 0xffffffff00003b64n]], // Linux looks at 32 bits of it
   ['pread64', [3n, 0n, 4n, offsetInObject(7n << 40n, false)]],
+  ['pread64', [3n, 0n, 4n, 7n << 40n]], // as DPDK 22.11 reads configuration space
+  ['pwrite64', [3n, 0n, 4n, (9n << 40n) - 1n]],
   ['pwritev2', [3n, 0n, 1n, offsetInObject(0n, true), 0n, 0n]],
   ['mmap', [0n, 4096n, 3n, 1n, 3n, offsetInObject(2n << 40n, true)]],
 ] as [CallName, bigint[]][])('traps %s(%s) on both architectures', (name, args) => {
@@ -70,7 +72,9 @@ it.each([
 
 it.each([
   ['ioctl', [0n, 0x5413n]], // TIOCGWINSZ
-  ['pread64', [3n, 0n, 4096n, 1n << 40n]],
+  ['pread64', [3n, 0n, 4096n, (1n << 40n) - 1n]],
+  ['pread64', [3n, 0n, 4096n, 1n << 44n]],
+  ['mmap', [0n, 4096n, 3n, 1n, 3n, 7n << 40n]],
   ['pread64', [3n, 0n, 4096n, 0x19f_ffff_ffff_f000n << 4n]],
   ['pread64', [3n, 0n, 4096n, 0x1a2n << 44n]],
   ['mmap', [0n, 4096n, 3n, 0x22n, -1n, 0n]],

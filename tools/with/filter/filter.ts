@@ -5,7 +5,7 @@
  * architecture (32 bits, x32) see no device: all that they ask for goes on as without a supervisor,
  * x32 calls are ENOSYS.
  */
-import { REGION_OFFSETS } from '../../../iommu/abi/device-object.ts';
+import { PLAIN_OFFSETS, REGION_OFFSETS } from '../../../iommu/abi/device-object.ts';
 import { errnoNumber } from '../../../platform/errno.ts';
 import {
   allow,
@@ -62,6 +62,10 @@ export function filterFor(architecture: Architecture): Uint8Array {
     ifEqual(VFIO_TYPE, 'notify', 'allow too'),
     label('offset'),
     loadArg(OFFSET_ARG, 'high'),
+    ifAnyBit(PLAIN_OFFSETS.none, 'far'),
+    ifAnyBit(PLAIN_OFFSETS.any, 'notify'),
+    allow,
+    label('far'),
     ...isPlace,
     label('mmap'),
     loadArg(MMAP_OFFSET_ARG, 'high'),

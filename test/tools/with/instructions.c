@@ -55,7 +55,24 @@ struct state {
 	X("movq (%rdi),%rax; movq 8(%rdi),%rdx; cmpxchg16b (%rdi); movl $3,%edx") X("sete (%rdi)") X("setg 1(%rdi)") \
 	X("setbe (%rdi)") X("setnp (%rdi)") X("cmovel (%rdi),%eax") X("cmovlq (%rdi),%rax") X("cmovaw (%rdi),%bx") \
 	X("cmovnsl (%rdi),%ebx") X("cmovnoq (%rdi),%r9") X("movlps (%rdi),%xmm0") X("movhpd 8(%rdi),%xmm0") \
-	X("movlpd %xmm0,(%rdi)") X("movhps %xmm0,8(%rdi)") X("lddqu 1(%rdi),%xmm0")
+	X("movlpd %xmm0,(%rdi)") X("movhps %xmm0,8(%rdi)") X("lddqu 1(%rdi),%xmm0") \
+	X("shll (%rdi)" SHIFTED) X("shrb 1(%rdi)" SHIFTED) X("sarq (%rdi)" SHIFTED) X("rolw (%rdi)") X("rorl 3(%rdi)") \
+	X("rclb (%rdi)") X("rcrq (%rdi)") X("shlq $37,(%rdi)" FAR) X("shrw $3,(%rdi)" FAR) X("sarl $31,1(%rdi)" FAR) \
+	X("rolb $11,(%rdi)" CARRY) X("rorq $63,(%rdi)" CARRY) X("rclw $21,(%rdi)" CARRY) X("rcrb $12,(%rdi)" CARRY) \
+	X("shlb %cl,(%rdi)" FAR) X("sarw %cl,(%rdi)" FAR) X("shrq %cl,-8(%rdi)" FAR) X("rcll %cl,(%rdi)" CARRY) \
+	X("xor %ecx,%ecx; movb $64,%cl; shrq %cl,(%rdi); mov $5,%ecx") X("rorb $8,(%rdi)" CARRY) \
+	X("imull (%rdi),%eax" PRODUCT) X("imulq 1(%rdi),%r9" PRODUCT) X("imulw (%rdi),%bx" PRODUCT) \
+	X("imull $-7,(%rdi),%ebx" PRODUCT) X("imulq $0x12345678,(%rdi),%rax" PRODUCT) X("imulw $0x1234,(%rdi),%ax" PRODUCT) \
+	X("mulb (%rdi)" PRODUCT) X("mulw (%rdi)" PRODUCT DX) X("mull (%rdi)" PRODUCT DX) X("mulq 1(%rdi)" PRODUCT DX) \
+	X("imulb (%rdi)" PRODUCT) X("imull (%rdi)" PRODUCT DX) X("imulq (%rdi)" PRODUCT DX)
+
+/* Only flags that are defined, and a result in rdx is looked at in rbx. */
+#define DEFINED(flags) "; pushfq; andq $" flags ",(%rsp); popfq"
+#define SHIFTED DEFINED("0xac5")
+#define FAR DEFINED("0x2c5")
+#define CARRY DEFINED("0x2d5")
+#define PRODUCT DEFINED("0xa01")
+#define DX "; mov %rdx,%rbx; mov $3,%edx"
 
 #define AVX_INSTRUCTIONS(X) \
 	X("vmovdqu (%rdi),%ymm0") X("vmovdqu %ymm0,(%rdi)") X("vmovdqa (%rdi),%xmm0") X("vmovdqa %xmm0,(%rdi)") \

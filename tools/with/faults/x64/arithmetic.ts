@@ -53,7 +53,7 @@ function wholeOf(operation: Operation, a: bigint, b: bigint, carry: bigint): big
 }
 
 /** PF: an even number of ones in the lowest byte. */
-function isEven(value: bigint): boolean {
+export function isEven(value: bigint): boolean {
   let byte = Number(value & 0xffn);
   byte ^= byte >> 4;
   byte ^= byte >> 2;

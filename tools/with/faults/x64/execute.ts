@@ -1,7 +1,7 @@
 /**
  * Carries out an instruction whose memory operand is a device's register: what compilers and libc
  * make of volatile and atomic accesses, memcpy and memset. NOT MODELLED: AVX-512, the x87, vectors
- * that are computed with, multiplications and shifts.
+ * that are computed with, and divisions.
  */
 import { compute, OPERATIONS, step } from './arithmetic.ts';
 import { bitTest } from './bit-tests.ts';
@@ -11,6 +11,8 @@ import { type Cpu, maskOf, RCX, RDI, RSI, type Width } from './cpu.ts';
 import { exchange } from './exchanges.ts';
 import { decode, widthOf } from './instruction.ts';
 import { load, type Run, register, setRegister, store, withImmediate, withOperand } from './operands.ts';
+import { product, wideProduct } from './products.ts';
+import { shift } from './shifts.ts';
 import { moveVector, vectorMove } from './vector-moves.ts';
 
 /** Moves of a repeated instruction at once; then the thread runs into it again. */
@@ -89,7 +91,7 @@ function oneAccess(run: Run): number | undefined {
     case 0x0f38f1:
       return swapped(run);
   }
-  return exchange(run) ?? bitTest(run) ?? byCondition(run);
+  return exchange(run) ?? bitTest(run) ?? byCondition(run) ?? shift(run) ?? product(run);
 }
 
 function test({ cpu }: Run, a: bigint, b: bigint, width: Width): void {
@@ -154,7 +156,7 @@ function toMemory(run: Run, number: number, { vaddr, width, value: other }: Chan
   return true;
 }
 
-/** test with an immediate, not, neg; inc, dec. */
+/** test with an immediate, not, neg, mul, imul; inc, dec. */
 function ofOneOperand(run: Run, width: Width): number | undefined {
   const { code, at, opcode } = run.instruction;
   const extension = ((code[at] ?? 0) >> 3) & 7;
@@ -165,7 +167,8 @@ function ofOneOperand(run: Run, width: Width): number | undefined {
       return true;
     });
   }
-  if (extension > (isStep ? 1 : 3)) return undefined; // mul, div; call, jmp, push
+  if (!isStep && (extension === 4 || extension === 5)) return wideProduct(run, width, extension === 5);
+  if (extension > (isStep ? 1 : 3)) return undefined; // div; call, jmp, push
   return withOperand(run, ({ vaddr }) => {
     const before = load(run, vaddr, width);
     const { flags } = run.cpu;

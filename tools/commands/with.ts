@@ -73,7 +73,9 @@ export const with_: Command = {
       throw new UsageError(`--${ofHost} is for a private host, and --host names one that is running`);
     }
     const { host, 'map-registers': mapRegisters } = options;
-    if (mapRegisters && process.arch !== 'x64') throw new CommandError('with: --map-registers is for x86-64');
+    if (mapRegisters && process.arch !== 'x64') {
+      throw new CommandError(`with: --map-registers is for x86-64, and this is ${process.arch}`);
+    }
     const trace = openTrace(options, program);
     const folder = new PrivateFolder();
     try {

@@ -2,7 +2,7 @@
  * System calls on paths. Those of VFIO's device nodes and of the folders of sysfs that tell of PCI
  * devices are answered from a folder tree of ours (tools/with/tree); all others go on.
  */
-import { readlinkSync } from 'node:fs';
+import { constants, readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
 import { VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { eacces, enoent, eopnotsupp } from '../../../platform/errno.ts';
@@ -19,7 +19,7 @@ export const AT_SYMLINK_NOFOLLOW = 0x100;
 const PATH_MAX = 4096;
 const O_ACCMODE = 3;
 const O_CREAT = 0o100;
-const O_NOFOLLOW = 0o400000;
+const { O_NOFOLLOW } = constants; // another number on arm64
 const W_OK = 2;
 const X_OK = 1;
 

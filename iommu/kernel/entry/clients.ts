@@ -9,8 +9,8 @@
  */
 import { SysError } from '../../../platform/errno.ts';
 
-/** Three more fds look into each process: maps, mem, and a pidfd. */
-const FDS_OF_PROCESS = 3;
+/** Four more fds look into each process: maps, mem, status, and a pidfd. */
+const FDS_OF_PROCESS = 4;
 /**
  * The most bytes of one process: requests that have not come whole, requests under way, and answers
  * that were not read.

@@ -85,7 +85,7 @@ export function moveCharge(entry: DmaEntry, caller: Task): void {
  * long: a value below 0 is close to 2^64 and exceeds every limit (ACC-5).
  */
 function exceeds(mm: Mm, more: number, limit: number): boolean {
-  // Without a limit it makes no difference what mlock(2) has locked besides: to ask costs 25 µs.
+  // Without a limit it makes no difference what mlock(2) has locked besides: to ask costs 12 µs.
   if (limit === Number.POSITIVE_INFINITY && mm.lockedVm + more >= 0) return false;
   const lockedVm = mm.lockedTotal() + more;
   return lockedVm < 0 || lockedVm > limit;

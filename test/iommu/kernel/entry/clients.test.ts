@@ -12,6 +12,9 @@ const errnoOf = (work: () => unknown): string | undefined => {
   return undefined;
 };
 
+/** maps, mem, status, and a pidfd */
+const FDS_OF_PROCESS = 4;
+
 /** Connections of process `pid` until it is refused; the errno. */
 function takeAll(clients: Clients, pid: number): { readonly taken: number; readonly code: string | undefined } {
   for (let taken = 0; ; taken++) {
@@ -22,21 +25,21 @@ function takeAll(clients: Clients, pid: number): { readonly taken: number; reado
 
 describe('connections', () => {
   it('are refused with EMFILE to a process that has as many as are left for the others', () => {
-    // a process takes three fds more;
-    expect(takeAll(new Clients(100), 1)).toEqual({ taken: 47, code: 'EMFILE' });
+    // a process takes four fds more
+    expect(takeAll(new Clients(100), 1)).toEqual({ taken: 46, code: 'EMFILE' });
   });
 
   it('remain for the next process, however many processes take all they get', () => {
     const clients = new Clients(100);
 
-    const fds = [1, 2, 3, 4].map((pid) => takeAll(clients, pid).taken + 3);
+    const fds = [1, 2, 3, 4].map((pid) => takeAll(clients, pid).taken + FDS_OF_PROCESS);
 
     expect(fds).toEqual([50, 25, 13, 6]);
     expect(errnoOf(() => clients.enter(5))).toBeUndefined();
   });
 
   it('are refused with ENFILE when there are none for anybody', () => {
-    const clients = new Clients(16);
+    const clients = new Clients(20);
     for (const pid of [1, 2, 3, 4]) clients.enter(pid);
 
     expect(errnoOf(() => clients.enter(5))).toBe('ENFILE');
@@ -44,7 +47,7 @@ describe('connections', () => {
   });
 
   it('are free again when they are closed', () => {
-    const clients = new Clients(10);
+    const clients = new Clients(12);
     const first = clients.enter(1);
     clients.enter(1);
     expect(errnoOf(() => clients.enter(1))).toBe('EMFILE');
@@ -62,9 +65,12 @@ describe('connections', () => {
         const open = new Map<number, ReturnType<Clients['enter']>[]>([1, 2, 3, 4].map((pid) => [pid, []]));
         for (const { pid, enter } of all) {
           const own = open.get(pid)!;
-          const left = [...open.values()].reduce((sum, { length }) => sum - (length > 0 ? length + 3 : 0), 26);
-          const has = own.length > 0 ? own.length + 3 : 0;
-          const wanted = own.length > 0 ? 1 : 4;
+          const left = [...open.values()].reduce(
+            (sum, { length }) => sum - (length > 0 ? length + FDS_OF_PROCESS : 0),
+            26,
+          );
+          const has = own.length > 0 ? own.length + FDS_OF_PROCESS : 0;
+          const wanted = own.length > 0 ? 1 : FDS_OF_PROCESS + 1;
           const refusal = wanted > left ? 'ENFILE' : has + wanted > left ? 'EMFILE' : undefined;
           const expected = enter ? refusal : undefined;
           const refused = errnoOf(() => {

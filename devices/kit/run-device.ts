@@ -36,7 +36,8 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
   });
   const physical = new PhysicalMemory(data.physical, changesFrom(data.physicalPort), requester);
   const port = dmaPort(data, physical);
-  const dma = data.mediated ? mediatedDma(data, data.mediated, { control, serve: () => loop.serve() }) : port;
+  const spinners = new Spinners(data.spinners);
+  const dma = data.mediated ? mediatedDma(data, data.mediated, { control, spinners, serve: () => loop.serve() }) : port;
   const slot = {
     dma,
     line: new IntxLine(data.intx, eventfdSources(data.interrupts)),
@@ -54,7 +55,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     mailbox: data.mailbox,
     peers: new PeerServer(data.peerBox, data.bells),
     pages: new RegisterPageServer(data.registerPages, data.pages),
-    spinners: new Spinners(data.spinners),
+    spinners,
     control,
     dma,
     clock: monotonicNs,
@@ -79,7 +80,7 @@ function dmaPort(data: DeviceWorkerData, physical: PhysicalMemory): DmaPort {
 function mediatedDma(
   { mailbox, counters }: DeviceWorkerData,
   { channel, port }: NonNullable<DeviceWorkerData['mediated']>,
-  rest: Pick<MediatedDmaOptions, 'control' | 'serve'>,
+  rest: Pick<MediatedDmaOptions, 'control' | 'spinners' | 'serve'>,
 ): MediatedDma {
   return new MediatedDma({ channel, mailbox, counters, tell: () => port.postMessage(undefined), ...rest });
 }

@@ -1,9 +1,10 @@
 /**
  * The channel between the kernel and a device worker without an IOMMU in front (a mediated device).
  * The kernel makes the device's memory accesses for it. There is one request at a time, in shared
- * words. A message tells the kernel of a request, because the kernel has an event loop. The worker
- * sleeps on the bell of its mailbox, so that other requests, such as a register access, reach it
- * meanwhile.
+ * words. While requests follow each other the kernel looks at them
+ * (iommu/kernel/core/attention.ts). Otherwise a message tells it of one, because the kernel has an
+ * event loop. The worker looks for the answer where the kernel looks, and else sleeps on the bell
+ * of its mailbox, so that other requests, such as a register access, reach it meanwhile.
  */
 import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
@@ -22,6 +23,8 @@ const Channel = defineShared('mediated channel', {
   length: atomic32, // device worker: bytes, at most CHANNEL_DATA_BYTES
   message: atomic32, // device worker: data of an MSI
   pad0: bytes(36),
+  attentive: atomic32, // kernel: 1 = it looks at `posted`, and once more after this is 0 again
+  pad2: bytes(60),
   // kernel: number of the last request carried out, stored last; publishes refused, and the data of
   // a read
   done: atomic32,
@@ -68,9 +71,10 @@ export class ChannelRequester {
   }
 
   /**
-   * Publishes a request. The one before must have been answered. The caller must tell the kernel.
+   * Publishes a request. The one before must have been answered. True: the kernel looks, and will
+   * find it. False: the caller must tell the kernel.
    */
-  post({ op, vpn, offset, length, message }: ChannelRequest): void {
+  post({ op, vpn, offset, length, message }: ChannelRequest): boolean {
     const words = this.#words;
     words[Channel.word.op] = op;
     words[Channel.word.vpnLo] = vpn >>> 0;
@@ -81,6 +85,8 @@ export class ChannelRequester {
     this.#number = (this.#number + 1) | 0;
     // pairs with the load in ChannelServer.take
     Atomics.store(words, Channel.word.posted, this.#number);
+    // after the store; pairs with the store in ChannelServer.setAttentive
+    return Atomics.load(words, Channel.word.attentive) === 1;
   }
 
   answered(): boolean {
@@ -109,6 +115,12 @@ export class ChannelServer {
 
   get data(): Uint8Array {
     return this.#bytes;
+  }
+
+  /** Says whether the kernel looks. After false it must look once more: nobody tells it of that. */
+  setAttentive(on: boolean): void {
+    // before the last look; pairs with the load in ChannelRequester.post
+    Atomics.store(this.#words, Channel.word.attentive, on ? 1 : 0);
   }
 
   /** The request that waits for an answer. */

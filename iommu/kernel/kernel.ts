@@ -21,6 +21,7 @@ import { IommuUnit } from '../hardware/unit.ts';
 import { BoardClient } from './board/board-client.ts';
 import type { KernelWorkerData } from './board/protocol.ts';
 import { ControlFile, type ControlledHost } from './control-device.ts';
+import { Attention } from './core/attention.ts';
 import { type Profile, profileOf } from './core/profile.ts';
 import { currentPid } from './core/task.ts';
 import { type PaSpan, RiscvIommu } from './driver/riscv-iommu.ts';
@@ -58,6 +59,7 @@ interface Ground {
   readonly sources: EventfdSources;
   readonly fds: FdShares;
   readonly pteLog: PteLog;
+  readonly attention: Attention;
   /** pkernfs; or why this kernel cannot use what there is; undefined: there is no such memory. */
   readonly reserved: ReservedMemory | string | undefined;
 }
@@ -73,7 +75,7 @@ export class Kernel {
   /** `kexec` is called when this kernel is to make room for the next one; it then calls leave(). */
   constructor(data: KernelWorkerData, kexec: (keeps: boolean) => void = () => {}) {
     const ground = layGround(data);
-    const { profile, board, fds } = ground;
+    const { profile, board, fds, attention } = ground;
     const reserved = typeof ground.reserved === 'string' ? undefined : ground.reserved;
     const iommus = startIommus(ground, reserved);
     if (reserved) reserved.fs.reaches = reachedBy(iommus, reserved);
@@ -105,7 +107,7 @@ export class Kernel {
     this.#listener = listener;
     const openPath = nodes(vfio, host, reserved);
     const connectionFds = fds.connections;
-    this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds, pages });
+    this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds, pages, attention });
   }
 
   /** From here on the kernel answers clients. */
@@ -148,6 +150,7 @@ function layGround(data: KernelWorkerData): Ground {
     doorbells: new DoorbellTable(data.interrupts),
     sources: eventfdSources(data.interrupts),
     pteLog: new PteLog(data.pteLog ?? createPteLog()),
+    attention: new Attention(),
     fds: shareFds(Number(getRlimit(process.pid, RLIMIT_NOFILE).soft), data.functions.length),
   };
 }
@@ -217,7 +220,7 @@ interface BoundFunction {
 
 /** Binds all functions of the board to vfio-pci. */
 function bindFunctions(
-  { data, profile, doorbells, sources, fds }: Ground,
+  { data, profile, doorbells, sources, fds, attention }: Ground,
   iommus: readonly RiscvIommu[],
   deviceMemory: DeviceMemoryTable,
 ): readonly BoundFunction[] {
@@ -237,7 +240,7 @@ function bindFunctions(
     else device.quiet();
     if (iommuDevice) return { device, iommuGroup: { id: fn.group, iommuDevice, dids: [fn.bdf] } };
     const mediated = data.mediated.find(({ bdf }) => bdf === fn.bdf)!;
-    const accesses = new DeviceAccesses({ ...mediated, mailbox: fn.mailbox, doorbells });
+    const accesses = new DeviceAccesses({ ...mediated, mailbox: fn.mailbox, doorbells, attention });
     return { device: new MediatedPciDevice(device, accesses), iommuGroup: { id: fn.group, dids: [] } };
   });
 }

@@ -55,7 +55,7 @@ function client({ page, socket }: Words): void {
   }
 }
 
-/** Looks at the page as iommu/kernel/entry/attention.ts does, and then at the socket. */
+/** Looks at the page as iommu/kernel/core/attention.ts does, and then at the socket. */
 function kernel({ page, socket }: Words, context: ActorContext, sleeps: boolean): void {
   const server = new CallPageServer(wholeOf(page));
   const words = new Int32Array(socket);

@@ -3,11 +3,20 @@
  * for its memory accesses.
  */
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import type { MessagePort } from 'node:worker_threads';
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
 import { MediatedDma } from '../../devices/kit/mediated-dma.ts';
 import { createPortCounters } from '../../iommu/bus/counters.ts';
+import type { DoorbellTable } from '../../iommu/bus/interrupts.ts';
 import { ChannelServer, createMediatedChannel, OP_READ } from '../../iommu/bus/mediated-channel.ts';
+import type { Attention } from '../../iommu/kernel/core/attention.ts';
+import { DeviceAccesses } from '../../iommu/kernel/mdev/device-accesses.ts';
+import type { RwRequest } from '../../iommu/kernel/vfio/container-iommu.ts';
+import type { DeviceGroup } from '../../iommu/kernel/vfio/device.ts';
+import { efault } from '../../platform/errno.ts';
 import { MAILBOX_BYTES, MailboxClient, MailboxServer } from '../../platform/mailbox.ts';
+import { createSpinners, Spinners } from '../../platform/spinners.ts';
 import { defineScenario } from './scenario.ts';
 
 const EFAULT = 14;
@@ -32,9 +41,15 @@ const VALID = 1;
 const RAM = 2;
 
 const CHANNEL_WORDS = ['posted', 'op', 'vpnLo', 'vpnHi', 'offset', 'length', 'message'];
+const OTHER_CHANNEL_WORDS: Readonly<Record<number, string>> = {
+  16: 'attentive',
+  32: 'done',
+  33: 'refused',
+  48: 'data',
+};
 
 function names(buffer: string, word: number): string | undefined {
-  if (buffer === 'channel') return { 16: 'done', 17: 'refused', 32: 'data' }[word] ?? CHANNEL_WORDS[word];
+  if (buffer === 'channel') return OTHER_CHANNEL_WORDS[word] ?? CHANNEL_WORDS[word];
   if (buffer === 'side') return ['told', 'valid', 'ram'][word];
   if (buffer === 'control') return { 0: 'stop' }[word];
   return word === 0 ? 'bell' : undefined;
@@ -51,6 +66,8 @@ function dmaOf({ channel, mailbox, control, side }: Words): MediatedDma {
     channel,
     mailbox,
     control: new DeviceControl(control),
+    spinners: new Spinners(createSpinners(), 1),
+    patience: { ms: 0.04, looks: 1 },
     counters: createPortCounters(),
     serve: () => void server.serve({ read: (_region, offset) => ({ lo: offset + 1, hi: 0 }), write: () => undefined }),
     tell: () => raise(new Int32Array(side), TOLD),
@@ -58,7 +75,7 @@ function dmaOf({ channel, mailbox, control, side }: Words): MediatedDma {
 }
 
 /**
- * The loop of iommu/kernel/mdev/device-accesses.ts. `sleep`: what dma_rw does before it touches
+ * A kernel to which each request comes by a message. `sleep`: what dma_rw does before it touches
  * memory.
  */
 function kernel({ channel, mailbox, side }: Words, sleep: () => void): void {
@@ -68,17 +85,45 @@ function kernel({ channel, mailbox, side }: Words, sleep: () => void): void {
     const told = Atomics.load(words, TOLD);
     for (let request = server.take(); request; request = server.take()) {
       const { op, vpn, length } = request;
-      if (vpn === HOLE) {
-        server.answer(EFAULT);
-        continue;
-      }
-      sleep();
-      const at = server.data.subarray(0, length);
-      if (op === OP_READ) at[0] = Atomics.load(words, RAM);
-      else Atomics.store(words, RAM, at[0]!);
-      server.answer(0);
+      if (vpn !== HOLE) sleep();
+      server.answer(access(words, vpn, server.data.subarray(0, length), op !== OP_READ) ? 0 : EFAULT);
     }
     Atomics.wait(words, TOLD, told);
+  }
+}
+
+/** Reads or writes the client's memory, of one byte. False: nothing is there. */
+function access(words: Int32Array, vpn: number, data: Uint8Array, write: boolean): boolean {
+  if (vpn === HOLE) return false;
+  if (write) Atomics.store(words, RAM, data[0]!);
+  else data[0] = Atomics.load(words, RAM);
+  return true;
+}
+
+/** The kernel's real half; after each message it looks at the channel before it sleeps again. */
+function lookingKernel({ channel, mailbox, side }: Words): void {
+  const words = new Int32Array(side);
+  const port = new EventEmitter();
+  const accesses = new DeviceAccesses({
+    ...{ channel, mailbox },
+    port: port as unknown as MessagePort,
+    doorbells: {} as DoorbellTable,
+    attention: { called: () => {}, answered: () => {}, dismiss: () => {} } as unknown as Attention,
+  });
+  const iommu = {
+    dmaRw({ vpn, data, write }: RwRequest): boolean {
+      if (!access(words, vpn, data, write)) throw efault('nothing is mapped');
+      return false;
+    },
+  };
+  accesses.opened({ nrDevices: 1, container: { iommu } } as unknown as DeviceGroup);
+  for (;;) {
+    const told = Atomics.load(words, TOLD);
+    port.emit('message');
+    accesses.setAttentive(true);
+    accesses.serve();
+    accesses.setAttentive(false);
+    Atomics.wait(words, TOLD, told); // woken by the device's next message
   }
 }
 
@@ -91,18 +136,27 @@ export const accesses = defineScenario({
   memory,
   names,
   daemons: ['kernel'],
-  actors: {
-    device: (words) => {
-      const dma = dmaOf(words);
-      assert.equal(dma.write(HOLE, 0, Uint8Array.of(7)), 0, 'a write that is refused');
-      assert.equal(dma.write(1, 0, Uint8Array.of(9)), 1, 'a write');
-      const byte = new Uint8Array(1);
-      assert.equal(dma.read(1, 0, byte), 1, 'a read');
-      assert.equal(byte[0], 9, 'what was read');
-    },
-    kernel: (words) => kernel(words, () => undefined),
-  },
+  actors: { device: threeAccesses, kernel: (words) => kernel(words, () => undefined) },
 });
+
+/** The same with a kernel that begins to look, looks, and ceases to look, at any moment. */
+export const accessesWhileItLooks = defineScenario({
+  file: import.meta.url,
+  name: 'accesses-while-it-looks',
+  memory,
+  names,
+  daemons: ['kernel'],
+  actors: { device: threeAccesses, kernel: lookingKernel },
+});
+
+function threeAccesses(words: Words): void {
+  const dma = dmaOf(words);
+  assert.equal(dma.write(HOLE, 0, Uint8Array.of(7)), 0, 'a write that is refused');
+  assert.equal(dma.write(1, 0, Uint8Array.of(9)), 1, 'a write');
+  const byte = new Uint8Array(1);
+  assert.equal(dma.read(1, 0, byte), 1, 'a read');
+  assert.equal(byte[0], 9, 'what was read');
+}
 
 /**
  * The vaddr becomes valid only after a register has answered: the device must serve it while its

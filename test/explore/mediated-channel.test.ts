@@ -1,7 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { accesses, registersWhileAsleep, stopWhileAsleep } from './mediated-channel.scenario.ts';
+import { accesses, accessesWhileItLooks, registersWhileAsleep, stopWhileAsleep } from './mediated-channel.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -51,11 +51,11 @@ const mutants = {
   toldBeforePosted: {
     name: 'told-before-posted',
     file: dma,
-    find: `    this.#requester.post(request);
-    tell();
+    find: `    const kernelLooks = this.#requester.post(request);
+    if (!kernelLooks) tell();
 `,
     replace: `    tell();
-    this.#requester.post(request);
+    const kernelLooks = this.#requester.post(request);
 `,
   },
   bellAfterTheLook: {
@@ -76,6 +76,35 @@ const mutants = {
     find: '      if (this.#requester.answered()) break;\n',
     replace: '      if (this.#requester.answered() || true) break;\n',
   },
+  attentionSeenBeforePosted: {
+    name: 'attention-seen-before-the-request-is-posted',
+    file: channel,
+    find: `    Atomics.store(words, Channel.word.posted, this.#number);
+    // after the store; pairs with the store in ChannelServer.setAttentive
+    return Atomics.load(words, Channel.word.attentive) === 1;
+`,
+    replace: `    const looks = Atomics.load(words, Channel.word.attentive) === 1;
+    Atomics.store(words, Channel.word.posted, this.#number);
+    return looks;
+`,
+  },
+  noLastLook: {
+    name: 'no-look-after-the-attention',
+    file: 'iommu/kernel/mdev/device-accesses.ts',
+    find: `    if (!on) this.serve(); // the last look: nobody tells of what was posted before
+`,
+    replace: '',
+  },
+  lastLookTooEarly: {
+    name: 'last-look-while-attentive',
+    file: 'iommu/kernel/mdev/device-accesses.ts',
+    find: `    this.#channel.setAttentive(on);
+    if (!on) this.serve(); // the last look: nobody tells of what was posted before
+`,
+    replace: `    if (!on) this.serve();
+    this.#channel.setAttentive(on);
+`,
+  },
   stopUnheard: {
     name: 'stop-unheard',
     file: dma,
@@ -87,6 +116,7 @@ const mutants = {
 
 describe('the channel of a mediated device', () => {
   it('gives every access its own answer and bytes', () => holds(accesses));
+  it('loses no request when the kernel looks, and when it ceases to look', () => holds(accessesWhileItLooks));
   it('has registers answer while an access sleeps', () => holds(registersWhileAsleep));
   it('lets a device stop in an access that never ends', () => holds(stopWhileAsleep));
   it('does so in random schedules', () => holds(registersWhileAsleep, { seed: 1, executions: 500 }));
@@ -102,6 +132,9 @@ describe('seeded bugs of the channel', () => {
     { mutant: mutants.bellAfterTheLook, scenario: accesses, kind: 'deadlock' },
     { mutant: mutants.registersDoNotAnswer, scenario: registersWhileAsleep, kind: 'deadlock' },
     { mutant: mutants.dataBeforeTheAnswer, scenario: accesses, kind: 'threw' },
+    { mutant: mutants.attentionSeenBeforePosted, scenario: accessesWhileItLooks, kind: 'deadlock' },
+    { mutant: mutants.noLastLook, scenario: accessesWhileItLooks, kind: 'deadlock' },
+    { mutant: mutants.lastLookTooEarly, scenario: accessesWhileItLooks, kind: 'deadlock' },
     { mutant: mutants.stopUnheard, scenario: stopWhileAsleep, kind: 'deadlock' },
   ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, kind }) =>
     findsMutant(scenario, mutant, kind),

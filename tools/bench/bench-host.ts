@@ -56,14 +56,15 @@ export class BenchHost {
 }
 
 /**
- * Does `work` with `ramBytes` of RAM on a host with an edu behind its IOMMU, and ends that host.
- * `options` are those of `livevmm host`.
+ * Does `work` with `ramBytes` of RAM on a host with one device, an edu behind its IOMMU by default,
+ * and ends that host. `options` are those of `livevmm host`.
  */
 export async function onBenchHost<T>(
-  { ramBytes, options = [] }: { readonly ramBytes: number; readonly options?: readonly string[] },
+  setUp: { readonly ramBytes: number; readonly device?: string; readonly options?: readonly string[] },
   work: (host: BenchHost) => T | Promise<T>,
 ): Promise<T> {
-  const host = await HostProcess.start(['edu'], options);
+  const { ramBytes, device = 'edu', options = [] } = setUp;
+  const host = await HostProcess.start([device], options);
   const fd = createMemory('bench', ramBytes);
   const ram = new Mapping(fd, ramBytes);
   try {

@@ -13,9 +13,12 @@ import { startWorker } from '../../platform/thread.ts';
 import { getApiVersion, openContainer } from '../../vmm/client/container.ts';
 import { type DmaMapping, invalidateVaddrs, mapDma } from '../../vmm/client/dma.ts';
 import { kvemuPin, kvemuRead, kvemuUnpin } from '../../vmm/client/drivers/kvemu.ts';
+import { DESCRIPTOR_BYTES, encodeJob, Mscribe, readResult, STATUS_DONE } from '../../vmm/client/drivers/mscribe.ts';
 import { openDevice } from '../../vmm/client/group.ts';
 import { KernelClient } from '../../vmm/client/kernel-client.ts';
+import { CommandError } from '../cli/command.ts';
 import { HostProcess } from '../launch/host.ts';
+import { onBenchHost } from './bench-host.ts';
 import { type Figure, median, type Progress } from './result.ts';
 import type { SleeperAnswer, SleeperInput, SleeperRequest } from './sleeper/protocol.ts';
 
@@ -25,6 +28,12 @@ const WARM_UP = 2000;
 const WAKES = 31;
 /** Time after which a thread that was told to read is asleep in the kernel. */
 const ASLEEP_MS = 10;
+/** Copies that mscribe makes one after the other, and the times that it does. */
+const JOBS = 2048;
+const BATCHES = 9;
+/** Reads the descriptor and the source, writes the destination and the result. */
+const ACCESSES_OF_JOB = 4;
+const JOBS_PATIENCE_MS = 30_000;
 
 const nowMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
@@ -75,7 +84,40 @@ async function afterSleepUs(call: () => void): Promise<number> {
   return median(latencies);
 }
 
+/**
+ * Median microseconds of an access of mscribe, whose worker asks the kernel for each: copies of a
+ * page, one after the other. Nobody looks at the device meanwhile.
+ */
+function mscribeUs(): Promise<number> {
+  return onBenchHost({ ramBytes: SIZE, device: 'mscribe' }, async (host) => {
+    host.map({ iova: 0, offset: 0, size: SIZE });
+    const device = host.openDevice();
+    const scribe = new Mscribe({
+      read: (offset) => device.readBar(0, offset, 4).lo,
+      write: (offset, value) => device.writeBar(0, offset, 4, { lo: value, hi: 0 }),
+    });
+    const [source, destination] = [SIZE / 2, SIZE / 2 + PAGE_SIZE];
+    const job = encodeJob({ operation: 'copy', source, destination, length: PAGE_SIZE });
+    const times: number[] = [];
+    for (let batch = 0; batch < BATCHES; batch++) {
+      const ring = new Uint8Array(host.ram.buffer, 0, JOBS * DESCRIPTOR_BYTES);
+      for (let slot = 0; slot < JOBS; slot++) ring.set(job, slot * DESCRIPTOR_BYTES);
+      scribe.start(0, JOBS);
+      const start = nowMs();
+      scribe.submit(JOBS);
+      const last = ring.subarray((JOBS - 1) * DESCRIPTOR_BYTES);
+      for (; readResult(last).status !== STATUS_DONE; await sleep(1)) {
+        if (scribe.hasFailed() || nowMs() > start + JOBS_PATIENCE_MS) throw new CommandError('mscribe does not copy');
+      }
+      times.push(((nowMs() - start) * 1000) / (JOBS * ACCESSES_OF_JOB));
+    }
+    return median(times);
+  });
+}
+
 export async function benchMediated(progress: Progress): Promise<Figure[]> {
+  await progress('mscribe copies');
+  const access = await mscribeUs();
   await progress('host starts');
   const host = await HostProcess.start(['kvemu'], ['--vfio-profile', '5.12']);
   const fd = createMemory('bench', SIZE);
@@ -106,6 +148,7 @@ export async function benchMediated(progress: Progress): Promise<Figure[]> {
     );
     const floor = await afterSleepUs(() => getApiVersion(client, container));
     return [
+      { what: 'an access of mscribe, in copies of 4 KiB', value: access, unit: 'µs', atMost: 15 },
       { what: 'dma_rw of 4 KiB', value: rw, unit: 'µs', atMost: 15 },
       { what: 'pin + unpin of 1 page, two calls', value: pinOne, unit: 'µs' },
       { what: 'pin + unpin of 512 pages, two calls', value: pinMany, unit: 'µs' },

@@ -2,7 +2,7 @@
 import type { SharedPage } from '../../../platform/page-arena.ts';
 import { CallPageServer } from '../../abi/call-page.ts';
 import type { Reply } from '../../abi/wire.ts';
-import type { Door, Pace, Served } from './attention.ts';
+import type { Door, Pace, Served } from '../core/attention.ts';
 import type { Channel } from './channel.ts';
 
 export class CallDoor implements Door {

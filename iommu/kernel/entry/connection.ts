@@ -23,9 +23,9 @@ import {
   type SharingRequest,
   type TaskHello,
 } from '../../abi/wire.ts';
+import { type Attention, OWN_CALLS, TRAPPED_CALLS } from '../core/attention.ts';
 import { type FileOperations, OpenFile } from '../core/open-file.ts';
 import { ChannelTask, type ProcessTable } from '../core/task.ts';
-import { type Attention, OWN_CALLS, TRAPPED_CALLS } from './attention.ts';
 import { callerOf, openerOf, type Peer } from './behalf.ts';
 import { CallDoor } from './call-door.ts';
 import { Channel, replyOf } from './channel.ts';

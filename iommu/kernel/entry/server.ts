@@ -13,8 +13,8 @@ import { PageArena } from '../../../platform/page-arena.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
 import { CALL_PAGES } from '../../abi/call-page.ts';
 import type { Memlock } from '../../abi/control.ts';
+import { Attention } from '../core/attention.ts';
 import { ProcessTable } from '../core/task.ts';
-import { Attention } from './attention.ts';
 import type { Channel } from './channel.ts';
 import { Clients } from './clients.ts';
 import { Connection, fdOf, type Hall, type OpenPath, refuse } from './connection.ts';
@@ -42,6 +42,8 @@ export interface ServerOptions {
   readonly openPath: OpenPath;
   /** Room for call pages: the buffer of a Reservation. Default: one of its own. */
   readonly pages?: SharedArrayBuffer;
+  /** What the kernel's thread looks at. Default: one of its own. */
+  readonly attention?: Attention;
   /** Fds for all connections together (Clients). Default: any number. */
   readonly connectionFds?: number;
 }
@@ -61,7 +63,7 @@ export class Server {
       clients: new Clients(connectionFds),
       processes: new ProcessTable(),
       turns: new Turns(),
-      attention: new Attention(),
+      attention: options.attention ?? new Attention(),
       pages: new PageArena(options.pages ?? new Reservation(OWN_PAGES * PAGE_SIZE).buffer, CALL_PAGES),
     };
     this.#net = createServer((socket) => this.#connected(socket));

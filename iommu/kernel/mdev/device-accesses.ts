@@ -1,7 +1,9 @@
 /**
  * The kernel's half of a device worker that has no IOMMU (iommu/bus/mediated-channel.ts). It does
  * what the driver of a mediated device does in a kernel thread. Each access is a vfio_dma_rw, which
- * sleeps while the vaddr is invalid. The kernel signals the device's MSIs from here.
+ * sleeps while the vaddr is invalid. The kernel signals the device's MSIs from here. While requests
+ * follow each other the kernel's thread looks at the channel, as it does at the call pages of
+ * clients; otherwise a message tells it of each.
  */
 import type { MessagePort } from 'node:worker_threads';
 
@@ -10,6 +12,7 @@ import { errnoNumber, SysError } from '../../../platform/errno.ts';
 import type { BlockInfo } from '../../abi/control.ts';
 import type { DoorbellTable } from '../../bus/interrupts.ts';
 import { type ChannelRequest, ChannelServer, OP_MESSAGE, OP_WRITE } from '../../bus/mediated-channel.ts';
+import { type Attention, DEVICE_ACCESSES, type Door, type Served } from '../core/attention.ts';
 import { reportBug } from '../core/bug.ts';
 import type { DeviceGroup } from '../vfio/device.ts';
 import { MediatedService } from './service.ts';
@@ -25,25 +28,34 @@ export interface DeviceAccessesOptions {
   /** A message on this port says that there is a request. */
   readonly port: MessagePort;
   readonly doorbells: DoorbellTable;
+  /** The kernel's. */
+  readonly attention: Attention;
 }
 
-export class DeviceAccesses {
+export class DeviceAccesses implements Door {
+  readonly pace = DEVICE_ACCESSES;
   readonly #channel: ChannelServer;
   readonly #port: MessagePort;
   readonly #doorbells: DoorbellTable;
+  readonly #attention: Attention;
   readonly #service = new MediatedService();
   /** kthread_stop: ends a sleep. */
   #stop = new AbortController();
+  /** An access sleeps. */
   #busy = false;
   #blocks: BlockInfo = { count: 0, longestNs: 0, recent: [] };
 
-  constructor({ channel, mailbox, port, doorbells }: DeviceAccessesOptions) {
+  constructor({ channel, mailbox, port, doorbells, attention }: DeviceAccessesOptions) {
     this.#channel = new ChannelServer(channel, mailbox);
     this.#port = port;
     this.#doorbells = doorbells;
-    const serve = (): void => void this.#serve().catch(reportBug);
-    port.on('message', serve);
-    serve(); // what was asked of an earlier kernel
+    this.#attention = attention;
+    port.on('message', () => {
+      attention.called(this);
+      this.serve();
+      attention.answered(this);
+    });
+    this.setAttentive(false); // and serves what was asked of an earlier kernel
   }
 
   get blocks(): BlockInfo {
@@ -65,43 +77,59 @@ export class DeviceAccesses {
   /** The kernel ends. `left`: the next one gets the port. */
   close(left: boolean): void {
     this.#stop.abort();
+    this.#attention.dismiss(this);
     if (left) this.#port.removeAllListeners('message');
     else this.#port.close();
   }
 
-  async #serve(): Promise<void> {
-    if (this.#busy) return; // one request at a time; the loop below finds the next
+  setAttentive(on: boolean): void {
+    this.#channel.setAttentive(on);
+    if (!on) this.serve(); // the last look: nobody tells of what was posted before
+  }
+
+  serve(): Served {
+    if (this.#busy) return 'nothing'; // the device waits for the answer, and posts nothing
+    const request = this.#channel.take();
+    if (!request) return 'nothing';
+    const refused = this.#carryOut(request);
+    if (typeof refused === 'number') {
+      this.#channel.answer(refused);
+      return 'done';
+    }
     this.#busy = true;
-    try {
-      for (let request = this.#channel.take(); request; request = this.#channel.take()) {
-        this.#channel.answer(await this.#carryOut(request));
-      }
-    } finally {
+    void refused.then((errno) => {
       this.#busy = false;
-    }
+      this.#channel.answer(errno);
+      this.#attention.answered(this);
+    });
+    return 'goes-on';
   }
 
-  /** Returns 0, or the errno with which the request is refused. */
-  async #carryOut(request: ChannelRequest): Promise<number> {
-    if (request.op === OP_MESSAGE) {
-      this.#doorbells.ring(request.message); // the routing thread itself rings: no fence is needed
-      return 0;
-    }
+  /** 0, or the errno with which the request is refused; a promise if the access sleeps. */
+  #carryOut(request: ChannelRequest): number | Promise<number> {
     try {
-      await this.#access(request);
-      return 0;
+      if (request.op === OP_MESSAGE) {
+        this.#doorbells.ring(request.message); // the routing thread itself rings: no fence is needed
+        return 0;
+      }
+      const access = this.#access(request);
+      return access instanceof Promise ? access.then(() => 0, refusal) : 0;
     } catch (error) {
-      if (error instanceof SysError) return error.errno;
-      reportBug(error);
-      return EIO;
+      return refusal(error);
     }
   }
 
-  async #access({ op, vpn, offset, length }: ChannelRequest): Promise<void> {
+  #access({ op, vpn, offset, length }: ChannelRequest): void | Promise<void> {
     const data = this.#channel.data.subarray(0, length);
     const startNs = monotonicNs();
-    const slept = await this.#service.dmaRw({ vpn, offset, data, write: op === OP_WRITE, killed: this.#stop.signal });
-    if (!slept) return;
+    const access = this.#service.dmaRw({ vpn, offset, data, write: op === OP_WRITE, killed: this.#stop.signal });
+    if (!(access instanceof Promise)) return;
+    return access.then((slept) => {
+      if (slept) this.#countBlock(startNs);
+    });
+  }
+
+  #countBlock(startNs: number): void {
     const endNs = monotonicNs();
     const { count, longestNs, recent } = this.#blocks;
     this.#blocks = {
@@ -110,4 +138,11 @@ export class DeviceAccesses {
       recent: [...recent.slice(1 - RECENT), { startNs, endNs }],
     };
   }
+}
+
+/** The errno of an access that was refused; EIO for a bug, which is reported. */
+function refusal(error: unknown): number {
+  if (error instanceof SysError) return error.errno;
+  reportBug(error);
+  return EIO;
 }

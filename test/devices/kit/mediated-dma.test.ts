@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { CONTROL_BYTES, DeviceControl } from '../../../devices/kit/control.ts';
 import { MediatedDma } from '../../../devices/kit/mediated-dma.ts';
@@ -12,6 +12,7 @@ import {
   OP_WRITE,
 } from '../../../iommu/bus/mediated-channel.ts';
 import { MAILBOX_BYTES } from '../../../platform/mailbox.ts';
+import { createSpinners, Spinners } from '../../../platform/spinners.ts';
 
 const EFAULT = 14;
 
@@ -26,6 +27,10 @@ class Pair {
   readonly memory: Uint8Array;
   readonly requests: string[] = [];
   readonly dma: MediatedDma;
+  readonly spinners = createSpinners();
+  readonly server: ChannelServer;
+  /** Messages to the kernel. */
+  told = 0;
   /** Called in place of the kernel's answer. */
   silent: (() => void) | undefined;
   served = 0;
@@ -35,21 +40,27 @@ class Pair {
     this.memory = new Uint8Array(size);
     const channel = createMediatedChannel();
     const server = new ChannelServer(channel, this.mailbox);
+    this.server = server;
     this.dma = new MediatedDma({
       channel,
       mailbox: this.mailbox,
       control: this.control,
       counters: this.counters,
+      spinners: new Spinners(this.spinners, 1),
       serve: () => {
         this.served++;
         this.onServe();
       },
       tell: () => {
-        const request = server.take()!;
+        this.told++;
         if (this.silent) this.silent();
-        else server.answer(this.#carryOut(request, server.data));
+        else this.answer();
       },
     });
+  }
+
+  answer(): void {
+    this.server.answer(this.#carryOut(this.server.take()!, this.server.data));
   }
 
   #carryOut({ op, vpn, offset, length, message }: ChannelRequest, data: Uint8Array): number {
@@ -61,6 +72,8 @@ class Pair {
     return 0;
   }
 }
+
+afterEach(() => void vi.restoreAllMocks());
 
 describe('DMA through the kernel', () => {
   it('reads and writes, as large as the channel at a time, from any offset', () => {
@@ -120,6 +133,31 @@ describe('DMA through the kernel', () => {
     pair.onServe = () => {};
     pair.dma.idle();
     expect(pair.requests).toEqual(['write 0x2000 4', 'message 0xfee00000 7']);
+  });
+
+  it('sends no message to a kernel that looks', () => {
+    const pair = new Pair();
+    pair.server.setAttentive(true);
+    pair.onServe = () => pair.answer();
+    expect(pair.dma.write(1, 0, Uint8Array.of(5))).toBe(1);
+    expect(pair.told).toBe(0);
+    pair.server.setAttentive(false);
+    pair.onServe = () => {};
+    expect(pair.dma.write(1, 0, Uint8Array.of(6))).toBe(1);
+    expect(pair.told).toBe(1);
+  });
+
+  it('looks for the answer of a kernel that looks, and then makes room for other threads', () => {
+    const pair = new Pair();
+    pair.server.setAttentive(true);
+    const clock = vi.spyOn(performance, 'now').mockImplementationOnce(() => {
+      expect(new Spinners(pair.spinners, 1).enter()).toBe(false);
+      pair.answer();
+      return 0;
+    });
+    expect(pair.dma.write(1, 0, Uint8Array.of(5))).toBe(1);
+    expect(clock).toHaveBeenCalledOnce();
+    expect(new Spinners(pair.spinners, 1).enter()).toBe(true);
   });
 
   it('looks for register accesses before it sleeps', () => {

@@ -1,11 +1,13 @@
 /**
- * The kernel's attention to call pages (iommu/abi/call-page.ts). While a client makes one call
- * after the other, the kernel's thread looks at its page instead of waiting for its socket. It
- * looks for some microseconds after each call, and lets the event loop go round in between. So an
- * idle client costs nothing, and other clients wait no longer than for a turn.
+ * The kernel's attention to words that others write: call pages of clients
+ * (iommu/abi/call-page.ts), and channels of mediated devices (iommu/bus/mediated-channel.ts). While
+ * one of them makes one call after the other, the kernel's thread looks at its words instead of
+ * waiting for its socket or its message. It looks for some microseconds after each call, and lets
+ * the event loop go round in between. So who is idle costs nothing, and others wait no longer than
+ * for a turn.
  */
 import { mostSpinners } from '../../../platform/spinners.ts';
-import { wakes } from '../core/wakes.ts';
+import { wakes } from './wakes.ts';
 
 /**
  * Whether there was a call, and whether it has ended. A call that goes on may end as soon as the
@@ -19,17 +21,25 @@ export interface Pace {
   readonly burstMs: number;
   /** The kernel looks at the page for so long after the last call. */
   readonly patienceMs: number;
+  /** With fewer calls a look was in vain. */
+  readonly leastServed: number;
 }
 
 /**
  * A thread that makes its calls itself. By the socket two wake-ups and the copies of a page lie
  * between an answer and the next call: on a busy machine more than 100 µs.
  */
-export const OWN_CALLS: Pace = { burstMs: 0.25, patienceMs: 0.05 };
+export const OWN_CALLS: Pace = { burstMs: 0.25, patienceMs: 0.05, leastServed: 1 };
 /** A supervisor's: between two calls, the first one's answer and the second go through Linux. */
-export const TRAPPED_CALLS: Pace = { burstMs: 0.5, patienceMs: 0.15 };
+export const TRAPPED_CALLS: Pace = { burstMs: 0.5, patienceMs: 0.15, leastServed: 1 };
 
-/** A channel with a call page. */
+/**
+ * The accesses of a mediated device. Where its worker and the kernel's thread share a CPU that
+ * others want, a look holds the worker up, and few accesses come before the next sleep.
+ */
+export const DEVICE_ACCESSES: Pace = { burstMs: 0.25, patienceMs: 0.05, leastServed: 16 };
+
+/** A channel with a call page, or a mediated device. */
 export interface Door {
   readonly pace: Pace;
   /** Serves the call that waits in the page. */
@@ -40,10 +50,10 @@ export interface Door {
 interface Attended {
   readonly door: Door;
   lastCallMs: number;
-  /** How often in a row the kernel has looked at the page and no call came there. */
+  /** Grows with each look in vain. */
   missed: number;
-  /** A call has come by the page since the kernel began to look. */
-  hasServed: boolean;
+  /** Calls that have come there since the kernel began to look. */
+  served: number;
   /** So many bursts get no attention. */
   skip: number;
 }
@@ -93,7 +103,7 @@ export class Attention {
 
   #attend(known: Attended): void {
     if (this.#now.length >= this.#most) return;
-    known.hasServed = false;
+    known.served = 0;
     this.#now = [...this.#now, known];
     known.door.setAttentive(true);
     if (this.#roundComes) return;
@@ -121,8 +131,7 @@ export class Attention {
       const served = attended.door.serve();
       if (served === 'nothing') continue;
       attended.lastCallMs = performance.now();
-      attended.missed = 0;
-      attended.hasServed = true;
+      if (++attended.served >= attended.door.pace.leastServed) attended.missed = 0;
       if (served === 'goes-on') goesOn = true;
     }
     return goesOn;
@@ -132,7 +141,7 @@ export class Attention {
     const now = performance.now();
     for (const attended of this.#now) {
       if (now - attended.lastCallMs <= attended.door.pace.patienceMs) continue;
-      if (!attended.hasServed) miss(attended);
+      if (attended.served < attended.door.pace.leastServed) miss(attended);
       this.dismiss(attended.door);
     }
   }
@@ -140,7 +149,7 @@ export class Attention {
 
 const newcomer = (door: Door): Attended => ({
   ...{ door, lastCallMs: Number.NEGATIVE_INFINITY },
-  ...{ missed: 0, hasServed: false, skip: 0 },
+  ...{ missed: 0, served: 0, skip: 0 },
 });
 
 function miss(attended: Attended): void {

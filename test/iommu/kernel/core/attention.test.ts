@@ -1,14 +1,15 @@
 import { availableParallelism } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { countWake } from '../../../../iommu/kernel/core/wakes.ts';
 import {
   Attention,
+  DEVICE_ACCESSES,
   type Door,
   OWN_CALLS,
   type Served,
   TRAPPED_CALLS,
-} from '../../../../iommu/kernel/entry/attention.ts';
+} from '../../../../iommu/kernel/core/attention.ts';
+import { countWake } from '../../../../iommu/kernel/core/wakes.ts';
 
 vi.mock('node:os', () => ({ availableParallelism: vi.fn(() => 2) }));
 
@@ -99,6 +100,25 @@ describe('attention', () => {
 
     // one burst is skipped after the first look in vain, three after the second
     expect(attended.map(Number).join('')).toBe('101000');
+  });
+
+  it.each([
+    [15, '10'],
+    [16, '11'],
+  ])('has looked in vain at a mediated device if %i accesses came', async (accesses, attended) => {
+    door.pace = DEVICE_ACCESSES;
+    callBySocket();
+    let seen = '';
+    for (let burst = 0; burst < 2; burst++) {
+      door.calls = accesses;
+      callBySocket();
+      seen += Number(door.attentive);
+      const then = clock;
+      await untilUnattended();
+      clock = then;
+    }
+
+    expect(seen).toBe(attended);
   });
 
   it('goes on while calls come, and ends after the last', async () => {

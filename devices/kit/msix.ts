@@ -20,6 +20,7 @@ import {
   PCI_MSIX_TABLE,
 } from '../../iommu/abi/pci-regs.ts';
 import type { Halves } from '../../platform/mailbox.ts';
+import { bytes, integer, list, object, type Shaped } from '../../platform/shape.ts';
 import { type Registers, word } from './bar-access.ts';
 import type { ConfigSpace } from './config-space.ts';
 import type { Message } from './msi.ts';
@@ -31,6 +32,11 @@ export const MAX_MSIX_VECTORS = 128;
 export const MSIX_BAR = 1;
 export const MSIX_BAR_BYTES = 4096;
 const PBA_START = 0x800;
+
+/** What a save keeps; the control register is in configuration space. */
+export const MSIX_STATE = object({ entries: bytes, pending: list(integer) });
+
+export type MsixState = Shaped<typeof MSIX_STATE>;
 
 export class MsixCapability implements Registers {
   readonly bar = MSIX_BAR;
@@ -63,6 +69,17 @@ export class MsixCapability implements Registers {
       this.#set(vector, PCI_MSIX_ENTRY_VECTOR_CTRL, PCI_MSIX_ENTRY_CTRL_MASKBIT);
     }
     this.#pending.fill(0);
+  }
+
+  save(): MsixState {
+    const { buffer, byteLength } = this.#entries;
+    return { entries: new Uint8Array(buffer.slice(0, byteLength)), pending: [...this.#pending] };
+  }
+
+  /** Takes the table of an earlier one with as many vectors; sends nothing. */
+  restore({ entries, pending }: MsixState): void {
+    new Uint8Array(this.#entries.buffer).set(entries.subarray(0, this.#entries.byteLength));
+    this.#pending.set(pending.slice(0, this.#pending.length));
   }
 
   /** Messages go there from now on. */

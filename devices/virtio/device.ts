@@ -50,6 +50,13 @@ const QUEUE_STATE = object({
   told: integer,
 });
 
+export interface VirtioOptions {
+  /** The driver must use the addresses of the platform, those of an IOMMU (§6.1). */
+  readonly accessPlatform?: boolean | undefined;
+  /** Hears of each interrupt beside its level: of which queue, or of the device (undefined). */
+  readonly signal?: ((queue: number | undefined) => void) | undefined;
+}
+
 export const VIRTIO_STATE = object({
   status: integer,
   isr: integer,
@@ -75,13 +82,13 @@ export class VirtioDevice {
   readonly #memory: VirtioMemory;
   readonly #line: (up: boolean) => void;
   readonly #everyDevice: bigint;
+  readonly #signal: VirtioOptions['signal'];
 
-  /**
-   * `accessPlatform`: the driver must use the addresses of the platform, those of an IOMMU (§6.1).
-   */
-  constructor(kind: VirtioKind, memory: VirtioMemory, line: (up: boolean) => void, accessPlatform = false) {
+  /** `line` gets the level of the interrupt status. */
+  constructor(kind: VirtioKind, memory: VirtioMemory, line: (up: boolean) => void, options: VirtioOptions = {}) {
     this.kind = kind;
-    this.#everyDevice = accessPlatform ? EVERY_DEVICE | F_ACCESS_PLATFORM : EVERY_DEVICE;
+    this.#everyDevice = options.accessPlatform ? EVERY_DEVICE | F_ACCESS_PLATFORM : EVERY_DEVICE;
+    this.#signal = options.signal;
     this.#memory = memory;
     this.#line = line;
     this.queues = kind.queueSizes.map((size) => new Virtqueue(memory, size));
@@ -152,7 +159,7 @@ export class VirtioDevice {
     if (!queue?.ready || (this.#status & STATUS_DRIVER_OK) === 0 || this.#status & STATUS_NEEDS_RESET) return;
     try {
       this.kind.work(queue, index, this.#memory);
-      if (queue.wantsInterrupt()) this.#interrupt(ISR_QUEUE);
+      if (queue.wantsInterrupt()) this.#interrupt(ISR_QUEUE, index);
     } catch (error) {
       if (!(error instanceof BadQueue)) throw error;
       this.#status |= STATUS_NEEDS_RESET;
@@ -215,9 +222,10 @@ export class VirtioDevice {
     this.#line(this.#isr !== 0);
   }
 
-  #interrupt(bit: number): void {
+  #interrupt(bit: number, queue?: number): void {
     this.#isr |= bit;
     this.#line(true);
+    this.#signal?.(queue);
   }
 
   #applyFeatures(): void {

@@ -1,10 +1,13 @@
 /**
  * A virtio device as a PCI function (virtio 1.3 §4.1), the modern interface: structures in BAR 4,
- * found by capabilities, laid out as QEMU does. Its interrupt is INTx. NOT MODELLED: MSI-X.
+ * found by capabilities, laid out as QEMU does. It interrupts by INTx, or by MSI-X, which has a
+ * vector for each queue and one for the device.
  */
+import { integer, list, nullable, object, type Shaped } from '../../platform/shape.ts';
 import type { Identity } from '../kit/config-space.ts';
 import { ConfigSpace } from '../kit/config-space.ts';
-import type { VirtioDevice } from './device.ts';
+import { MSIX_BAR, MSIX_BAR_BYTES, MSIX_STATE, MsixCapability } from '../kit/msix.ts';
+import type { VirtioDevice, VirtioKind } from './device.ts';
 import { isQueueSize, withHalf } from './mmio.ts';
 
 export const VIRTIO_BAR = 4;
@@ -19,6 +22,19 @@ const NOTIFY = { type: 2, offset: 0x3000, length: 0x1000 };
 const PCI_CFG = 5;
 const NOTIFY_MULTIPLIER = 4;
 const NO_VECTOR = 0xffff;
+
+/** What a save keeps beside the configuration space. */
+export const VIRTIO_MESSAGES = object({
+  /** Vectors of the device and of its queues, 0xffff for none (§4.1.5.1.2). */
+  device: integer,
+  queues: list(integer),
+  table: nullable(MSIX_STATE),
+});
+
+export type VirtioMessages = Shaped<typeof VIRTIO_MESSAGES>;
+
+/** As many as QEMU gives a device: one for each queue and one for the device itself. */
+export const defaultVectors = ({ queueSizes }: VirtioKind): number => queueSizes.length + 1;
 
 const identity = ({ id, classCode }: VirtioDevice['kind']): Identity => ({
   vendor: 0x1af4,
@@ -36,10 +52,18 @@ export class VirtioPci {
   /** Where the capability is by which BARs can be reached through configuration space. */
   readonly #window: number;
 
-  constructor(device: VirtioDevice) {
+  /** Undefined: the function has INTx only. */
+  readonly msix: MsixCapability | undefined;
+  #deviceVector = NO_VECTOR;
+  readonly #queueVectors: number[];
+
+  /** `vectors`: those of MSI-X; 0: it has none. */
+  constructor(device: VirtioDevice, vectors: number) {
     this.#device = device;
+    this.#queueVectors = device.queues.map(() => NO_VECTOR);
+    const table = { index: MSIX_BAR, space: 'memory', size: MSIX_BAR_BYTES, width: 32, prefetchable: false } as const;
     const bar = { index: VIRTIO_BAR, space: 'memory', size: VIRTIO_BAR_SIZE, width: 64, prefetchable: true } as const;
-    this.config = new ConfigSpace(identity(device.kind), [bar]);
+    this.config = new ConfigSpace(identity(device.kind), vectors > 0 ? [table, bar] : [bar]);
     for (const structure of [COMMON, ISR, DEVICE]) this.#addCapability(structure, CAPABILITY);
     const notify = this.#addCapability(NOTIFY, CAPABILITY + 4);
     this.config.set(notify + CAPABILITY, 4, NOTIFY_MULTIPLIER);
@@ -49,7 +73,30 @@ export class VirtioPci {
     this.config.allow(this.#window + 8, 4, 0xffff_ffff);
     this.config.allow(this.#window + 12, 4, 0xffff_ffff);
     this.config.allow(this.#window + 16, 4, 0xffff_ffff);
+    if (vectors > 0) this.msix = new MsixCapability(this.config, vectors);
     this.config.complete();
+  }
+
+  /** The vector of a queue, or of the device (undefined); undefined if there is none. */
+  vectorOf(queue: number | undefined): number | undefined {
+    const vector = queue === undefined ? this.#deviceVector : this.#queueVectors[queue]!;
+    return vector === NO_VECTOR ? undefined : vector;
+  }
+
+  /** The device has been reset: its vectors lead nowhere (§4.1.5.1.2). */
+  forgetVectors(): void {
+    this.#deviceVector = NO_VECTOR;
+    this.#queueVectors.fill(NO_VECTOR);
+  }
+
+  saveMessages(): VirtioMessages {
+    return { device: this.#deviceVector, queues: [...this.#queueVectors], table: this.msix?.save() ?? null };
+  }
+
+  restoreMessages({ device, queues, table }: VirtioMessages): void {
+    this.#deviceVector = device;
+    for (const queue of this.#queueVectors.keys()) this.#queueVectors[queue] = queues[queue] ?? NO_VECTOR;
+    if (table) this.msix?.restore(table);
   }
 
   /** A configuration read; ones where nothing answers. */
@@ -82,6 +129,11 @@ export class VirtioPci {
       this.#writeCommon(offset, Number(value & 0xffff_ffffn));
       this.#writeCommon(offset + 4, Number(value >> 32n));
     } else this.#writeCommon(offset, Number(value));
+  }
+
+  /** A vector that the function does not have reads back as none. */
+  #known(vector: number): number {
+    return vector < (this.msix?.nrVectors ?? 0) ? vector : NO_VECTOR;
   }
 
   #addCapability({ type, offset, length }: { type: number; offset: number; length: number }, size: number): number {
@@ -127,8 +179,9 @@ export class VirtioPci {
       case 0x0c:
         return device.acceptedHalf();
       case 0x10:
+        return this.#deviceVector;
       case 0x1a:
-        return NO_VECTOR;
+        return this.#queueVectors[device.queueSelect] ?? NO_VECTOR;
       case 0x12:
         return device.queues.length;
       case 0x14:
@@ -168,8 +221,12 @@ export class VirtioPci {
       case 0x0c:
         device.accept(value);
         return;
+      case 0x10:
+        this.#deviceVector = this.#known(value);
+        return;
       case 0x14:
         device.status = value & 0xff;
+        if (device.status === 0) this.forgetVectors();
         return;
       case 0x16:
         device.queueSelect = value & 0xffff;
@@ -179,6 +236,9 @@ export class VirtioPci {
     switch (offset) {
       case 0x18:
         if (isQueueSize(value, queue.maxSize)) queue.size = value;
+        return;
+      case 0x1a:
+        this.#queueVectors[device.queueSelect] = this.#known(value);
         return;
       case 0x1c:
         if (value === 1) queue.ready = true; // only a reset takes it back (§4.1.4.3.2)

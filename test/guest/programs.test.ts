@@ -47,6 +47,7 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
     'linux-frames',
     'intx',
     'guest-iommu',
+    'messages',
   ])('%s.elf is the committed file, byte for byte', (name) => {
     expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
   });

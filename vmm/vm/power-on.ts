@@ -18,7 +18,7 @@ import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
 import { openListeners } from './listeners.ts';
 import { openNetdevs } from './netdevs.ts';
-import { hasVirtio } from './virtio-options.ts';
+import { planVirtio } from './virtio-options.ts';
 import type { Vm } from './vm.ts';
 import { hartsOf, type VmOptions } from './vm-state.ts';
 
@@ -31,8 +31,8 @@ export interface Built {
 export function buildVm(wanted: VmOptions): Built {
   const { entry, next, aia } = readGuest(wanted);
   const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
-  if (hasVirtio(options) && aia !== 'none') {
-    throw einval('virtio devices interrupt by wire: give -machine virt,aia=none');
+  if (aia !== 'none' && planVirtio(options).some(({ transport }) => transport === 'mmio')) {
+    throw einval('virtio devices on MMIO interrupt by wire: give -machine virt,aia=none');
   }
   if (options.fwCfg && aia !== 'none') throw einval('-fw_cfg: give -machine virt,aia=none');
   checkFwCfg(options);

@@ -2,6 +2,7 @@
  * `-drive`, `-netdev` and `-device virtio-…`, as QEMU spells them (qemu-options.hx). Errors are
  * EINVAL with one line for the user.
  */
+import { MAX_MSIX_VECTORS } from '../../devices/kit/msix.ts';
 import { einval } from '../../platform/errno.ts';
 import { CACHE_MODES, type CacheMode } from '../machine/shared/disk-file.ts';
 import type { VirtioUnit } from '../machine/shared/virtio-devices.ts';
@@ -136,13 +137,24 @@ function parseDevice(text: string, consoles: string[], behind: Behind): VirtioPl
   const transport = suffix === 'device' ? 'mmio' : 'pci';
   const iommuPlatform = values.isOn('iommu_platform', false);
   if (transport === 'pci') values.oneOf('disable-legacy', ['on'], 'on'); // there is the modern interface only
+  const vectors = transport === 'pci' ? vectorsOf(values) : undefined;
   const plan = {
     transport,
     ...(iommuPlatform ? { iommuPlatform } : {}),
+    ...(vectors === undefined ? {} : { vectors }),
     ...(kind === 'serial' ? consoleOf(values, consoles, behind) : deviceOf(kind, values, behind)),
   } as const;
   values.end();
   return plan;
+}
+
+function vectorsOf(values: Properties): number | undefined {
+  const text = values.take('vectors');
+  if (text === undefined) return undefined;
+  if (!/^\d{1,3}$/.test(text) || Number(text) > MAX_MSIX_VECTORS) {
+    throw values.error(`vectors=${text}: give the number of vectors, 0 to ${MAX_MSIX_VECTORS}`);
+  }
+  return Number(text);
 }
 
 function deviceOf(kind: 'blk' | 'net' | 'rng', values: Properties, behind: Behind) {

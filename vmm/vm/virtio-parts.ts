@@ -38,8 +38,8 @@ function partOf(
   disks: DiskDescription[],
   netdevs: Backends['netdevs'],
 ): VirtioPart {
-  const { kind, transport, iommuPlatform } = device;
-  const unit = { transport, ...(iommuPlatform ? { iommuPlatform } : {}) };
+  const { kind, transport, iommuPlatform, vectors } = device;
+  const unit = { transport, iommuPlatform, vectors };
   switch (kind) {
     case 'rng':
       return { kind, ...unit };

@@ -110,11 +110,17 @@ static void enable_msi(u64 capability, struct msi msi)
 }
 
 /* PCI 3.0 §6.8.2: the table lies in a BAR below 4 GiB, where place_bars() puts all. */
+static u64 msix_table(u64 config, u64 capability)
+{
+	u32 place = read32(capability + 4);
+
+	return (read32(config + PCI_BAR0 + 4 * (place & 7)) & ~0xfu) + (place & ~7u);
+}
+
 static void enable_msix(u64 config, u64 capability, struct msi msi)
 {
 	u16 control = config_read16(capability + 2);
-	u32 place = read32(capability + 4);
-	u64 table = (read32(config + PCI_BAR0 + 4 * (place & 7)) & ~0xfu) + (place & ~7u);
+	u64 table = msix_table(config, capability);
 
 	config_write16(capability + 2, control | MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK_ALL);
 	for (u32 vector = 0; vector <= (control & MSIX_CONTROL_LAST); vector++) {
@@ -148,4 +154,11 @@ bool pcie_enable_msi(const struct pci_device *device, struct msi msi)
 	else if (single != 0)
 		enable_msi(single, msi);
 	return msix != 0 || single != 0;
+}
+
+void pcie_mask_msix(const struct pci_device *device, u32 vector, bool masked)
+{
+	u64 table = msix_table(device->config, find_capability(device->config, CAP_ID_MSIX));
+
+	write32(table + 16 * vector + 12, masked);
 }

@@ -18,4 +18,7 @@ u32 pcie_find(u16 vendor, u16 device, struct pci_device *found, u32 max);
 /* Gives the function one message, for all vectors if it has MSI-X, and switches it on; false if it has neither. */
 bool pcie_enable_msi(const struct pci_device *device, struct msi msi);
 
+/* Masks one vector of a function with MSI-X, or lifts its mask. */
+void pcie_mask_msix(const struct pci_device *device, u32 vector, bool masked);
+
 #endif

@@ -14,6 +14,8 @@
 #define DRIVER_FEATURE_SELECT 0x08
 #define DRIVER_FEATURE 0x0c
 #define DEVICE_STATUS 0x14
+#define DEVICE_VECTOR 0x10
+#define QUEUE_VECTOR 0x1a
 #define QUEUE_SELECT 0x16
 #define QUEUE_SIZE 0x18
 #define QUEUE_ENABLE 0x1c
@@ -105,3 +107,10 @@ bool virtio_pci_start(const struct virtio_function *function, struct virtqueue *
 void virtio_pci_notify(const struct virtio_function *function) { write16(function->notify, 0); }
 
 u8 virtio_pci_take_interrupts(const struct virtio_function *function) { return read8(function->isr); }
+
+bool virtio_pci_set_vector(const struct virtio_function *function, u16 vector)
+{
+	write16(function->common + DEVICE_VECTOR, vector);
+	write16(function->common + QUEUE_VECTOR, vector);
+	return *(volatile u16 *)(function->common + QUEUE_VECTOR) == vector;
+}

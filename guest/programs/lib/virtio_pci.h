@@ -4,7 +4,7 @@
 #include "pcie.h"
 #include "virtio.h"
 
-/* Virtio devices as PCI functions, the modern interface (virtio 1.3 §4.1), behind an IOMMU. */
+/* Virtio devices as PCI functions, the modern interface (virtio 1.3 §4.1). They use the platform's addresses. */
 
 struct virtio_function {
 	struct pci_device pci;
@@ -22,5 +22,8 @@ void virtio_pci_notify(const struct virtio_function *function);
 
 /* Which interrupts there were, bit 0 of a queue; drops them. */
 u8 virtio_pci_take_interrupts(const struct virtio_function *function);
+
+/* Messages of the queue and of the device use this vector; false: there is none. */
+bool virtio_pci_set_vector(const struct virtio_function *function, u16 vector);
 
 #endif

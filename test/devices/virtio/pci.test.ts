@@ -20,7 +20,7 @@ beforeEach(() => {
   memory = new PlainMemory(0x10000);
   driver = new DriverQueue(memory, 0x1000, SIZE);
   device = new VirtioDevice(entropy(), memory, () => {});
-  pci = new VirtioPci(device);
+  pci = new VirtioPci(device, 2);
 });
 
 /** docs/machine.md, "virtio". */
@@ -40,6 +40,7 @@ describe('a virtio device on PCI', () => {
       [9, 4, 4, 0x2000],
       [9, 2, 4, 0x3000],
       [9, 5, 0, 0],
+      [0x11, 0, 1, 0x800 | 1],
     ]);
   });
 

@@ -37,6 +37,16 @@ describe('-drive, -netdev and -device virtio-…', () => {
     ]);
   });
 
+  it('have MSI-X and an IOMMU in front as they say', () => {
+    expect(planVirtio({ virtio: ['virtio-rng-pci,vectors=0,iommu_platform=on,disable-legacy=on'] })).toEqual([
+      { kind: 'rng', transport: 'pci', iommuPlatform: true, vectors: 0 },
+    ]);
+    const refused = (word: string) => () => planVirtio({ virtio: [`virtio-rng-${word}`] });
+    expect(refused('pci,vectors=129')).toThrow('vectors=129: give the number of vectors, 0 to 128');
+    expect(refused('pci,disable-legacy=off')).toThrow('disable-legacy=off is not known; there is on');
+    expect(refused('device,vectors=1')).toThrow("'vectors' is not known");
+  });
+
   it.each([
     [[], ['id=a'], '-drive id=a: give file=PATH'],
     [[], ['file=/a,format=qcow2'], '-drive file=/a,format=qcow2: format=qcow2 is not known; there is raw'],

@@ -112,6 +112,7 @@ interface Surroundings {
 const unitOf = (part: VirtioPart, around: Surroundings): VirtioUnit => ({
   transport: part.transport,
   iommuPlatform: part.iommuPlatform,
+  vectors: part.vectors,
   kind: kindOf(part, around),
 });
 

@@ -4,17 +4,14 @@
  * one. NOT MODELLED: DMA to BARs.
  */
 import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
-import { createPortCounters } from '../../../iommu/bus/counters.ts';
 import type { Dma } from '../../../iommu/bus/dma.ts';
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { ByteTarget } from '../../../iommu/bus/targets/target.ts';
-import { DmaPort } from '../../../iommu/hardware/port.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import type { SharedPart } from '../../../platform/shared.ts';
 import { OWNER_HART } from '../control/control-block.ts';
 import type { SystemBus } from './bus.ts';
 import { type MapEntry, RAM_BASE } from './memory-map.ts';
-import { deviceId } from './pci-host.ts';
 
 /** `ram` begins where its buffer does. `messages`: pages that the bus answers for. */
 export function dmaSpace(ram: SharedPart, bus: SystemBus, messages: readonly MapEntry[]): PhysicalMemory {
@@ -28,8 +25,28 @@ export function dmaSpace(ram: SharedPart, bus: SystemBus, messages: readonly Map
 }
 
 /** The DMA port of a function that no IOMMU is in front of. */
-export const directPort = (physical: PhysicalMemory, slot: number): Dma =>
-  new DmaPort({ agent: 0, did: deviceId(slot), physical, wire: () => {}, counters: createPortCounters() });
+export class DirectPort implements Dma {
+  readonly #physical: PhysicalMemory;
+
+  constructor(physical: PhysicalMemory) {
+    this.#physical = physical;
+  }
+
+  /** All or nothing, as `write`. */
+  read(vpn: number, offset: number, dst: Uint8Array): number {
+    return this.#physical.read(vpn * PAGE_SIZE + offset, dst) ? dst.length : 0;
+  }
+
+  write(vpn: number, offset: number, src: Uint8Array): number {
+    return this.#physical.write(vpn * PAGE_SIZE + offset, src) ? src.length : 0;
+  }
+
+  write32(vpn: number, offset: number, value: number): boolean {
+    return this.#physical.write32(vpn * PAGE_SIZE + offset, value);
+  }
+
+  idle(): void {} // nothing is cached that a fence could want back
+}
 
 /** They take accesses of 32 bits, as messages are. */
 class MessagePages extends ByteTarget {

@@ -17,7 +17,7 @@ import { SystemBus } from './bus.ts';
 import { Clock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
-import { directPort, dmaSpace } from './dma-space.ts';
+import { DirectPort, dmaSpace } from './dma-space.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
 import { GuestIommu, type IommuState } from './guest-iommu.ts';
@@ -102,7 +102,7 @@ export interface SharedMachineOptions {
   readonly output: ConsoleOutput;
   /** The passed-through devices, for slots 1… of the PCI bus. Their state comes later. */
   readonly functions: readonly PassthroughFunction[];
-  /** Devices in the VMM, for the slots after those; only with wired interrupts. */
+  /** Devices in the VMM, for the slots after those; over MMIO only with wired interrupts. */
   readonly virtio?: readonly VirtioUnit[] | undefined;
   /** Sockets that lines lead to, and the one of them that the UART's does. */
   readonly streams?: readonly SocketStream[];
@@ -159,8 +159,8 @@ export class SharedMachine {
       this.#iommu = new GuestIommu({ physical, ports, drive: plic && ((source, up) => plic.setLevel(source, up)) });
       this.bus.map(IOMMU, this.#iommu);
     }
+    if (virtio.length > 0 || this.#wired) this.#virtio = this.#virtioDevices(virtio, { ram, physical });
     if (this.#wired) {
-      this.#virtio = this.#virtioDevices(this.#wired, virtio, { ram, physical });
       const plan = options.fwCfg ?? { harts: hartCount(control), files: [] };
       this.#fwCfg = new FwCfg(new RamMemory(ram), fwCfgContents(plan));
       this.bus.map(FW_CFG, this.#fwCfg);
@@ -170,7 +170,7 @@ export class SharedMachine {
     this.bus.map(UART, this.uart);
     this.#pci.mapInto(this.bus);
     this.#wired?.mapInto(this.bus);
-    this.#virtio?.mapInto(this.bus);
+    if (this.#wired) this.#virtio?.mapInto(this.bus);
   }
 
   #semihosting(plan: SemihostingPlan): SemihostingHost {
@@ -182,16 +182,18 @@ export class SharedMachine {
     });
   }
 
+  /** Where nothing is wired their lines lead nowhere, and there are no slots. */
   #virtioDevices(
-    wired: WiredDevices,
     units: readonly VirtioUnit[],
     { ram, physical }: { readonly ram: SharedPart; readonly physical: PhysicalMemory },
   ): VirtioDevices {
+    const wired = this.#wired;
+    const pci = this.#pci;
     return new VirtioDevices(units, {
       memory: new RamMemory(ram),
-      nextPort: () => this.#iommu?.port(this.#pci.nextSlot) ?? directPort(physical, this.#pci.nextSlot),
-      line: (source) => wired.line(source),
-      addFunction: (make) => this.#pci.add(make(wired.sharedLine(pciIrq(this.#pci.nextSlot, 0)))),
+      nextPort: () => this.#iommu?.port(pci.nextSlot) ?? new DirectPort(physical),
+      line: (source) => wired?.line(source) ?? nowhere,
+      addFunction: (make) => pci.add(make(wired?.sharedLine(pciIrq(pci.nextSlot, 0)) ?? nowhere)),
     });
   }
 
@@ -278,6 +280,8 @@ export class SharedMachine {
     this.uart.restore(uart);
   }
 }
+
+const nowhere = (): void => {};
 
 const sooner = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);

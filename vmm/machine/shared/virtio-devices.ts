@@ -5,6 +5,7 @@
  */
 import { VIRTIO_STATE, VirtioDevice, type VirtioKind } from '../../../devices/virtio/device.ts';
 import { readMmio, VIRTIO_MMIO_CONFIG, writeMmio } from '../../../devices/virtio/mmio.ts';
+import { defaultVectors, VIRTIO_MESSAGES } from '../../../devices/virtio/pci.ts';
 import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
 import type { Dma } from '../../../iommu/bus/dma.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -14,10 +15,15 @@ import { DmaMemory } from './dma-space.ts';
 import { type MapEntry, VIRTIO_MMIO_SLOTS, virtioMmioIrq, virtioMmioSlot } from './memory-map.ts';
 import { VirtioPciFunction } from './virtio-pci.ts';
 
-export const VIRTIO_SECTION = defineSection('virtio', 1, {
-  /** In the order of the command line; `config` is the configuration space of a PCI function. */
-  devices: list(object({ config: nullable(bytes), device: VIRTIO_STATE })),
-});
+/** In the order of the command line; a PCI function has its configuration space and messages. */
+export const VIRTIO_SECTION = defineSection('virtio', 2, {
+  devices: list(object({ config: nullable(bytes), messages: nullable(VIRTIO_MESSAGES), device: VIRTIO_STATE })),
+}).earlier(
+  1,
+  { devices: list(object({ config: nullable(bytes), device: VIRTIO_STATE })) },
+  // The guest of such a build sees no MSI-X: its configuration space has no such capability.
+  { read: ({ devices }) => ({ devices: devices.map((saved) => ({ ...saved, messages: null })) }) },
+);
 
 export type VirtioDevicesState = StateOf<typeof VIRTIO_SECTION>;
 
@@ -29,6 +35,8 @@ export interface VirtioUnit {
   readonly kind: VirtioKind;
   /** Its driver must use the addresses of the IOMMU, or of the bus where there is none. */
   readonly iommuPlatform?: boolean | undefined;
+  /** Vectors of MSI-X on PCI; absent: as many as QEMU gives it; 0: none. */
+  readonly vectors?: number | undefined;
 }
 
 export interface VirtioWiring {
@@ -50,18 +58,20 @@ export class VirtioDevices {
 
   constructor(units: readonly VirtioUnit[], { memory, nextPort, line, addFunction }: VirtioWiring) {
     const inSlots: VirtioDevice[] = [];
-    this.#devices = units.map(({ transport, kind, iommuPlatform }) => {
+    this.#devices = units.map(({ transport, kind, iommuPlatform, vectors = defaultVectors(kind) }) => {
+      const accessPlatform = iommuPlatform;
       if (transport === 'mmio') {
-        const device = new VirtioDevice(kind, memory, line(virtioMmioIrq(inSlots.length)), iommuPlatform);
+        const device = new VirtioDevice(kind, memory, line(virtioMmioIrq(inSlots.length)), { accessPlatform });
         inSlots.push(device);
         return device;
       }
       const port = nextPort();
       const its = (): VirtioPciFunction | undefined => this.#functions.get(device);
       const reached = iommuPlatform ? new DmaMemory(port, () => its()?.isMaster ?? false) : memory;
-      const device: VirtioDevice = new VirtioDevice(kind, reached, () => its()?.drive(), iommuPlatform);
+      const signal = (queue: number | undefined): void => its()?.signal(queue);
+      const device: VirtioDevice = new VirtioDevice(kind, reached, () => its()?.drive(), { accessPlatform, signal });
       addFunction((inta) => {
-        const fn = new VirtioPciFunction(device, inta);
+        const fn = new VirtioPciFunction(device, { line: inta, port, vectors });
         this.#functions.set(device, fn);
         return fn;
       });
@@ -104,6 +114,7 @@ export class VirtioDevices {
     return VIRTIO_SECTION.of({
       devices: this.#devices.map((device) => ({
         config: this.#functions.get(device)?.saveConfig() ?? null,
+        messages: this.#functions.get(device)?.saveMessages() ?? null,
         device: device.save(),
       })),
     });
@@ -114,6 +125,7 @@ export class VirtioDevices {
       const saved = devices[i];
       if (!saved) continue;
       if (saved.config) this.#functions.get(device)?.restoreConfig(saved.config);
+      if (saved.messages) this.#functions.get(device)?.restoreMessages(saved.messages);
       device.restore(saved.device);
     }
   }

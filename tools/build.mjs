@@ -5,7 +5,7 @@
  * which runs from dist meanwhile never reads half of one.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
@@ -39,8 +39,29 @@ function entryPoints() {
       if (basename(path) === 'worker.ts' || path.endsWith('.task.ts')) entries[flat(path)] = path;
     }
   }
+  for (const name of commands()) entries[bundleOf(name)] = `tools/commands/${name}.ts`;
   return entries;
 }
+
+/** The commands that tools/livevmm.ts loads. */
+function commands() {
+  const program = readFileSync(join(root, 'tools/livevmm.ts'), 'utf8');
+  return [...program.matchAll(/import\('\.\/commands\/(.+)\.ts'\)/g)].map(([, name]) => name);
+}
+
+const bundleOf = (command) => `livevmm-${command}`;
+
+/** In the bundle of tools/livevmm.ts a command is a file of its own: others need not be read. */
+const commandsApart = {
+  name: 'commands apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/commands\// }, ({ path, importer }) =>
+      relative(root, importer) === 'tools/livevmm.ts'
+        ? { path: `./${bundleOf(basename(path, '.ts'))}.cjs`, external: true }
+        : undefined,
+    );
+  },
+};
 
 function unchanged(path, contents) {
   try {
@@ -60,6 +81,7 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
  */
 const SOON = [
   'livevmm',
+  ...commands().map(bundleOf),
   'vmm',
   'vmm-snapshot',
   'vmm-build-snapshot',
@@ -97,6 +119,7 @@ const asCommonJs = build({
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
   supported: { 'dynamic-import': false },
+  plugins: [commandsApart],
   define: { ...define, 'import.meta.url': 'importMetaUrl' },
   banner: { js: `${SHEBANG}\nconst importMetaUrl = require('node:url').pathToFileURL(__filename).href;` },
 });

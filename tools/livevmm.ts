@@ -2,9 +2,8 @@
  * The program: `livevmm <command> [options]`. A mistake is shown as one line on stderr. A user
  * never sees a stack trace.
  */
-import { SysError } from '../platform/errno.ts';
 import { VERSION } from '../platform/version.ts';
-import { type Command, CommandError, UsageError } from './cli/command.ts';
+import { type Command, UsageError } from './cli/command.ts';
 import { checkFdLimit } from './cli/fd-limit.ts';
 
 interface Listed {
@@ -13,7 +12,7 @@ interface Listed {
   load(): Promise<Command>;
 }
 
-/** Only the command that is asked for is loaded. */
+/** Only the command that is asked for is loaded, from a bundle of its own (build.mjs). */
 const COMMANDS: Readonly<Record<string, Listed>> = {
   demo: {
     summary: 'replace a busy VMM several times and prove that nothing stopped or was lost',
@@ -107,17 +106,19 @@ async function main(words: readonly string[]): Promise<number> {
   return command.run(rest);
 }
 
+/**
+ * An error that is no bug is known by what it has: UsageError and CommandError an exit status,
+ * SysError an errno, a refused system call of Node's own its name. A command's bundle has classes
+ * of its own.
+ */
 function explain(error: unknown): number {
   const { message } = error as Error;
-  const expected =
-    error instanceof UsageError ||
-    error instanceof CommandError ||
-    error instanceof SysError ||
-    (error instanceof Error && 'syscall' in error); // a system call of Node's own refused
+  const told = error instanceof Error ? error : {};
+  const expected = 'exitStatus' in told || 'errno' in told || 'syscall' in told;
   const line = String(message ?? error).split('\n', 1)[0];
   process.stderr.write(`livevmm: ${expected ? '' : 'internal error: '}${line}\n`);
   if (!expected && process.env.LIVEVMM_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
-  return error instanceof UsageError ? 2 : 1;
+  return 'exitStatus' in told ? Number(told.exitStatus) : 1;
 }
 
 // A reader that goes away (`livevmm info | head -1`) ends us quietly, as SIGPIPE would.

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { guestPath } from '../../tools/launch/programs.ts';
+import { guestPath, programPath } from '../../tools/launch/programs.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 
 let sandbox: Sandbox;
@@ -22,6 +22,10 @@ describe('livevmm', () => {
       status: 0,
       stdout: expect.stringMatching(/^livevmm \d+\.\d+\.\d+\n$/),
     });
+  });
+
+  it('reads the code of no command before one is asked for', () => {
+    expect(statSync(programPath('livevmm')).size).toBeLessThan(20_000);
   });
 
   it('lists its commands on --help', async () => {

@@ -4,14 +4,17 @@
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 
-/** The user asked for something that makes no sense. Shown as one line on stderr; exit status 2. */
-export class UsageError extends Error {}
+/** The user asked for something that makes no sense. Shown as one line on stderr. */
+export class UsageError extends Error {
+  readonly exitStatus = 2;
+}
 
 /**
- * Something went wrong while the program did what was asked. Shown as one line on stderr; exit
- * status 1.
+ * Something went wrong while the program did what was asked. Shown as one line on stderr.
  */
-export class CommandError extends Error {}
+export class CommandError extends Error {
+  readonly exitStatus = 1;
+}
 
 export interface Command {
   /** The whole text of `livevmm <command> --help`. */

@@ -69,6 +69,20 @@ describe('a vCPU', () => {
     expect(found()).toBeUndefined();
   });
 
+  it('publishes a machine that has come here paused, and has not run', () => {
+    const { harts, ...rest } = vcpuWith(COUNTS).suspend().state;
+    use(createVmShared(1));
+    publication.wanted = true;
+    const paused = buildVcpu({
+      ...{ shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
+      parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
+      tell: (message) => said.push(message),
+    });
+    main.request(REQUEST_STOP);
+    paused.begin({ harts, ...rest }).turn();
+    expect(found()?.machine.harts[0]?.hart).toEqual(harts[0]!.hart);
+  });
+
   it('has published when its turn ends: the count goes on from there', () => {
     publication.wanted = true;
     const vcpu = vcpuWith(COUNTS);

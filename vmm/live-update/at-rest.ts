@@ -64,35 +64,44 @@ export function tellStop({ monitor, migration }: Updating, rest: AtRest): void {
   migration.device();
 }
 
-/** A guest that is being cut off. */
+/** A guest that is cut off from this image. */
 export interface CutOff {
-  readonly stamps: PhaseStamps;
-  /** Waits until no vaddr of this image is valid. Errors of UNMAP_DMA. */
-  done(): void;
+  /** The guest has stopped, CLOCK_MONOTONIC ns. */
+  readonly stop: number;
+  /** As PassthroughContainer.invalidateVaddrs. The guest's state can be saved meanwhile. */
+  invalidate(): () => void;
+}
+
+interface Giving<T> {
+  /** The vaddrs become invalid while the guest is being stopped, and not when it has stopped. */
+  readonly cutsFirst?: boolean;
+  give(rest: AtRest, cut: CutOff): T;
+  /** Ends whoever may have got the state. */
+  undo?(): Promise<void>;
 }
 
 /**
  * Within a change: stops the guest, cuts it off from its surroundings, and lets `give` give its
- * state away. If anything fails the guest is as it was before, console and clients included, once
- * `undo` has ended whoever may have got the state. EBUSY: the VM is ending. ETIMEDOUT: the guest
- * does not stop. Errors of cutOff.
+ * state away. If anything fails the guest is as it was before, console and clients included, after
+ * `undo`. EBUSY: the VM is ending. ETIMEDOUT: the guest does not stop. Errors of UNMAP_DMA; the
+ * signal's reason when the update was cancelled.
  */
 export async function giveAway<T>(
   what: Updating,
-  give: (rest: AtRest, cut: CutOff) => T,
-  undo?: () => Promise<void>,
+  { cutsFirst = false, give, undo }: Giving<T>,
 ): Promise<{ readonly rest: AtRest; readonly given: T }> {
-  const rest = await stopGuest(what);
+  const invalidate = (): (() => void) => what.vm.parts.host?.container.invalidateVaddrs() ?? (() => {});
+  const invalid = cutsFirst ? invalidate() : undefined;
+  const rest = await stopGuest(what).catch((error: unknown) => {
+    if (invalid) reconnect(what);
+    throw error;
+  });
   try {
-    const cut = cutOff(what, rest);
-    try {
-      return { rest, given: give(rest, cut) };
-    } catch (error) {
-      await undo?.();
-      reconnect(what);
-      throw error;
-    }
+    what.signal.throwIfAborted();
+    return { rest, given: give(rest, { stop: monotonicNs(), invalidate: () => invalid ?? invalidate() }) };
   } catch (error) {
+    await undo?.();
+    reconnect(what);
     await restartGuest(what, rest);
     throw error;
   }
@@ -118,17 +127,6 @@ async function restartGuest({ vm, monitor }: Updating, { wasRunning, isTold }: A
   vm.parts.console.refill();
   if (wasRunning) monitor?.emit('RESUME');
   await vm.unquiesce();
-}
-
-/**
- * Cuts the guest off from this image's vaddrs. Its state can be saved meanwhile. Throws the
- * signal's reason when the update was cancelled; the guest is then as it was.
- */
-function cutOff({ vm, signal }: Updating, { begin }: AtRest): CutOff {
-  signal.throwIfAborted();
-  const stop = monotonicNs();
-  const done = vm.parts.host?.container.invalidateVaddrs() ?? (() => {});
-  return { stamps: { begin, stop, invalidate: monotonicNs() }, done };
 }
 
 /** Makes this image's vaddrs valid again. */

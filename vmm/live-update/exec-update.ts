@@ -5,6 +5,7 @@
  * threads run the guest on. From the execve to the commit of the new image, a guardian does that
  * (standby/guard.ts).
  */
+import { monotonicNs } from '../../platform/clock.ts';
 import { close, getCloexec, setCloexec } from '../../platform/libc/fd.ts';
 import { execve } from '../../platform/libc/this-process.ts';
 import { nodeEnv } from '../../platform/node-env.ts';
@@ -53,9 +54,11 @@ export async function execUpdate(what: Updating, plan: ExecPlan): Promise<never>
 }
 
 async function replace(what: Updating, plan: ExecPlan, taken: TakenBack): Promise<never> {
-  await giveAway(what, (rest, cut) => {
-    tellStop(what, rest);
-    execSuccessor(what, { ...cut, rest, taken }, plan);
+  await giveAway(what, {
+    give(rest, cut) {
+      tellStop(what, rest);
+      execSuccessor(what, { ...cut, rest, taken }, plan);
+    },
   });
   throw new Error('execve has returned');
 }
@@ -68,11 +71,13 @@ interface Leaving extends CutOff {
 /** Throws after it has put everything back. */
 function execSuccessor(
   what: Updating,
-  { rest, stamps, done, taken: { slices, atNs, gapNs } }: Leaving,
+  { rest, stop, invalidate, taken: { slices, atNs, gapNs } }: Leaving,
   plan: ExecPlan,
 ): never {
   const { node, entry, prepared, probationMs, guardian } = plan;
   const { snapshotFd, turnFd } = prepared;
+  const done = invalidate(); // the kernel does it while the state is saved
+  const stamps = { begin: rest.begin, stop, invalidate: monotonicNs() };
   const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
   const guarding = guardian?.state(probationMs) ?? null;
   const update = { takeback, prepared: timesOf(prepared), guardian: guarding };

@@ -53,6 +53,8 @@ export interface Going {
   /** CLOCK_MONOTONIC ns: everything was loaded; the first instruction, if the guest is to run. */
   readonly loaded: number;
   readonly running: number;
+  /** Waits until the kernel has the new vaddrs, if that is still under way. */
+  readonly remapped?: (() => void) | undefined;
 }
 
 /**
@@ -75,8 +77,9 @@ export async function goOn(image: NewImage, { reset = false } = {}): Promise<Goi
   const unquiesced = vm.unquiesce();
   slices.turn();
   image.remapped?.(); // DMA needs no vaddr, and a device that does has waited
+  const remapped = image.remapLater?.();
   const running = (await Promise.race([unquiesced, vm.ended.then(() => undefined)])) ?? loaded;
-  return { vm, slices, loaded, running };
+  return { vm, slices, loaded, running, remapped };
 }
 
 /** Powers the guest on. It runs, by main's hand, when this resolves. */
@@ -91,8 +94,12 @@ export async function powerOn(vm: Vm, state: InitialState): Promise<Pick<Going, 
 /**
  * Resolves when the guest's threads have taken over. It starts them, unless they wait already.
  */
-export async function settle({ vm, slices }: Pick<Going, 'vm' | 'slices'>, waiting?: WaitingCrew): Promise<HandOver> {
+export async function settle(
+  { vm, slices, remapped }: Pick<Going, 'vm' | 'slices' | 'remapped'>,
+  waiting?: WaitingCrew,
+): Promise<HandOver> {
   await nextSlice();
+  remapped?.();
   const { handOver } = await import('./hand-over.ts');
   return handOver(vm, slices, waiting);
 }

@@ -21,6 +21,8 @@ interface NewImageOptions {
   readonly mapFlags?: number | undefined;
   readonly vm?: Vm;
   readonly rollback?: boolean;
+  /** The kernel gets the new vaddrs only when the guest runs. */
+  readonly remapsLate?: boolean;
   readonly adapt?: Adapt | undefined;
 }
 
@@ -35,8 +37,10 @@ export class NewImage {
   ram!: GuestRam;
   host: PassthroughHost | undefined;
   backends: Backends = { disks: [], netdevs: [], listeners: [] };
-  /** Waits until the kernel has the new vaddrs; undefined: it has. */
+  /** Waits until the kernel has the new vaddrs; undefined: it has, or `remapLater`. */
   remapped: (() => void) | undefined;
+  /** Begins to give the kernel the new vaddrs, when the guest runs, and returns how to wait. */
+  remapLater: (() => (() => void) | undefined) | undefined;
   /** The vital signs to use, if somebody has made them. */
   vitals: number | undefined;
   readonly harts: Writable<HartSections>[] = [];
@@ -46,6 +50,7 @@ export class NewImage {
   readonly rollback: boolean;
   /** What could not be kept, in sentences for people. */
   readonly doubts: string[] = [];
+  readonly #remapsLate: boolean;
   #vm: Vm | undefined;
   #slices: MainSlices | undefined;
 
@@ -56,9 +61,16 @@ export class NewImage {
    * `vm`: this process has run the guest before, and takes it back. `adapt`: this process has
    * options of its own.
    */
-  constructor({ vm, rollback = false, adapt = (options) => options, mapFlags }: NewImageOptions = {}) {
+  constructor({
+    vm,
+    rollback = false,
+    remapsLate = false,
+    adapt = (options) => options,
+    mapFlags,
+  }: NewImageOptions = {}) {
     this.mapFlags = mapFlags;
     this.rollback = rollback;
+    this.#remapsLate = remapsLate;
     this.#adapt = adapt;
     if (!vm) return;
     const { ram, ramFd, host, backends } = vm.parts;
@@ -71,6 +83,12 @@ export class NewImage {
   take(state: VmState): void {
     const generation = this.rollback ? state.generation : state.generation + 1;
     this.state = { ...state, generation, options: this.#adapt(state.options) };
+  }
+
+  /** `begin` lets the kernel take the new vaddrs; the function that it returns waits for the end. */
+  updateVaddrs(begin: () => (() => void) | undefined): void {
+    if (this.#remapsLate) this.remapLater = begin;
+    else this.remapped = begin();
   }
 
   /** The VM, put together when it is first asked for: `state`, `ram` and `host` are there then. */

@@ -33,7 +33,7 @@ export interface ExecStamps extends RestoreStamps {
   readonly firstLine: number;
 }
 
-export interface TransferStamps extends RestoreStamps {
+export interface TransferStamps extends Pick<RestoreStamps, 'loaded' | 'running'> {
   /** The sections are complete. */
   readonly complete: number;
   /** The new process was told to go on. */
@@ -55,12 +55,19 @@ export const phasesMs = (old: PhaseStamps, fresh: ExecStamps): Ms<Saving | 'exec
   ...restoringMs(fresh.firstLine, fresh),
 });
 
-/** As phasesMs, of an update by transfer. `transfer` is the way of the word to the new process. */
-export const transferPhasesMs = (old: PhaseStamps, fresh: TransferStamps): Ms<Saving | 'transfer' | Restoring> => ({
-  ...savingMs(old, fresh.complete),
-  transfer: between(fresh.complete, fresh.received),
-  ...restoringMs(fresh.received, fresh),
-});
+/**
+ * As phasesMs, of an update by transfer. In `transfer` the state goes to the new process, which
+ * reads it while the kernel makes the vaddrs invalid, and then the word to go on. The new vaddrs
+ * come when the guest runs.
+ */
+export function transferPhasesMs(
+  old: PhaseStamps,
+  { complete, received, loaded, running }: TransferStamps,
+): Ms<'stop' | 'save' | 'transfer' | 'load' | 'resume'> {
+  const { stop, save } = savingMs(old, complete);
+  const transfer = between(complete, received);
+  return { stop, save, transfer, load: between(received, loaded), resume: between(loaded, running) };
+}
 
 const savingMs = ({ begin, stop, invalidate }: PhaseStamps, complete: number): Ms<Saving> => ({
   stop: between(begin, stop),

@@ -228,7 +228,7 @@ export const SURVIVORS: readonly Survivor[] = [
     restore(image) {
       const { host, ram, rollback, doubts, mapFlags } = image;
       if (mapFlags !== undefined) host?.container.mapAll(ram.mapping.vaddr, mapFlags);
-      else if (!rollback) image.remapped = host?.container.updateVaddrs(ram.mapping.vaddr);
+      else if (!rollback) image.updateVaddrs(() => host?.container.updateVaddrs(ram.mapping.vaddr));
       else if (host && host.container.retakeVaddrs(ram.mapping.vaddr).length > 0) {
         doubts.push('the kernel keeps the vaddrs of the dead process (UNM-9): it can pin no new page');
       }

@@ -1,8 +1,9 @@
 /**
  * An update by transfer: the new image is another process. It starts and builds everything while
- * the guest runs here (standby/). The pause is then only stop → invalidate vaddrs → save → go, and
- * the new process' own remap and load. Until it has committed, this one stays and takes the guest
- * back if the new one dies or hangs.
+ * the guest runs here (standby/). The pause is then only stop → save → go, and the new process' own
+ * load. The kernel takes the vaddrs away while the guest is being stopped, and gets the new ones
+ * when it runs. Until the new process has committed, this one stays and takes the guest back if the
+ * new one dies or hangs.
  */
 import { eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
@@ -126,11 +127,11 @@ class Transfer {
   async #move(): Promise<void> {
     const { successor } = this.#to;
     successor.sendNow({ kind: 'soon' });
-    const { rest, given } = await giveAway(
-      this.#what,
-      (rest, cut) => this.#handOver(rest, cut),
-      () => successor.kill(), // it may have been told
-    );
+    const { rest, given } = await giveAway(this.#what, {
+      cutsFirst: true, // it takes the kernel as long as all the rest
+      give: (rest, cut) => this.#handOver(rest, cut),
+      undo: () => successor.kill(), // it may have been told
+    });
     try {
       await this.#untilCommitted(rest);
     } catch (error) {
@@ -148,16 +149,18 @@ class Transfer {
   }
 
   /** Gives the state away. */
-  #handOver(rest: AtRest, { stamps, done }: CutOff): StateFile {
+  #handOver(rest: AtRest, { stop, invalidate }: CutOff): StateFile {
     const { successor, stateFd } = this.#to;
     const { prepared, channels } = this.#plan;
     const { monitor } = this.#what;
     const update = { takeback: null, prepared: prepared ? timesOf(prepared) : null, guardian: null };
+    const stamps = { begin: rest.begin, stop, invalidate: stop };
     const saved = saveGuest(this.#what, rest, stamps, { withMonitor: !channels, update });
     const sections = channels ? withoutOwner(saved) : saved;
     writeState(stateFd, sections, this.#plan);
     successor.passMore(Object.values(unsteadyFdsOf(sections)), { aheadHolds: monitor?.changes === this.#changes });
-    done(); // the new process makes the vaddrs valid again
+    successor.sendNow({ kind: 'state' }); // it reads the state while the kernel works
+    invalidate()(); // the new process makes the vaddrs valid again
     void this.#what.standing?.dismiss(); // from here on this process is the guardian
     successor.sendNow({ kind: 'go' });
     return { completeNs: 0, sections: new Map(Object.entries(saved)) };

@@ -22,7 +22,7 @@ import {
 } from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 6;
+export const STANDBY_PROTOCOL = 7;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -51,7 +51,9 @@ const TO_STANDBY = {
   more: object({ kind: oneOf('more'), fds: list(integer) }),
   /** To a successor: the guest is being stopped, and `go` comes at once. */
   soon: object({ kind: oneOf('soon') }),
-  /** To a successor: the state is complete, take the guest over. */
+  /** To a successor: the state is complete, and can be read. The kernel still cuts the guest off. */
+  state: object({ kind: oneOf('state') }),
+  /** To a successor, after `state`: take the guest over. */
   go: object({ kind: oneOf('go') }),
   /**
    * To a successor, after `go`: this process has told the monitor's clients that the guest has

@@ -63,7 +63,7 @@ export class Standby {
     this.#stateFd = this.#fds.get(state)!;
     this.vitalsFd = this.#fds.get(vitals)!;
     this.nowFd = now === null ? undefined : this.#fds.get(now);
-    this.image = new NewImage({ rollback: role === 'guardian', adapt });
+    this.image = new NewImage({ rollback: role === 'guardian', remapsLate: role === 'successor', adapt });
     if (role === 'successor') this.image.vitals = this.vitalsFd;
     this.steady = this.ownNumbers(decodeState(steady));
     this.#prepare();

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { HostClient } from '../../../../tools/clients/host-client.ts';
 import { HostProcess } from '../../../../tools/launch/host.ts';
 import { QmpScript } from '../../qmp-script.ts';
 import { VmmProcess } from '../../vmm-process.ts';
@@ -135,6 +136,10 @@ describe('cpr-transfer with a passed-through device', () => {
     monitor.close();
     expect(info['x-live-update'].dma.map(({ during }) => during.transactions > 0)).toEqual([true]);
     expect((await destination.stats()).framesChecked).toBeGreaterThanOrEqual(stats.framesChecked!);
+    const kernel = new HostClient(host.socket);
+    const { containers } = kernel.ask({ op: 'info' });
+    kernel.close();
+    expect(containers).toMatchObject([{ mappings: 1, invalidVaddrs: 0 }]);
   });
 });
 

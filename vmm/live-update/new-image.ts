@@ -85,7 +85,7 @@ export class NewImage {
     this.state = { ...state, generation, options: this.#adapt(state.options) };
   }
 
-  /** `begin` lets the kernel take the new vaddrs; the function that it returns waits for the end. */
+  /** `begin` gives the kernel the new vaddrs; the function that it returns waits for the end. */
   updateVaddrs(begin: () => (() => void) | undefined): void {
     if (this.#remapsLate) this.remapLater = begin;
     else this.remapped = begin();

@@ -51,7 +51,7 @@ const TO_STANDBY = {
   more: object({ kind: oneOf('more'), fds: list(integer) }),
   /** To a successor: the guest is being stopped, and `go` comes at once. */
   soon: object({ kind: oneOf('soon') }),
-  /** To a successor: the state is complete, and can be read. The kernel still cuts the guest off. */
+  /** To a successor: the state is complete, and can be read. The kernel is still at work. */
   state: object({ kind: oneOf('state') }),
   /** To a successor, after `state`: take the guest over. */
   go: object({ kind: oneOf('go') }),

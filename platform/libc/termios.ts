@@ -32,7 +32,7 @@ export function setTerminalMode(fd: number, mode: Uint8Array): void {
  * processed as before, so a newline goes to the beginning of the line.
  */
 export function rawMode(mode: Uint8Array): Uint8Array {
-  const raw = mode.slice();
+  const raw = Uint8Array.from(mode); // Buffer.slice would share the bytes
   const view = new DataView(raw.buffer);
   const change = (at: number, off: number, on = 0): void => {
     view.setUint32(at, (view.getUint32(at, true) & ~off) | on, true);

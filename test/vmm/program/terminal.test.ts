@@ -1,5 +1,5 @@
 /** A terminal in front of a VMM; script(1) makes one. */
-import { spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { guestPath, programPath } from '../../../tools/launch/programs.ts';
 const hasScript = spawnSync('script', ['--version']).status === 0;
 
 it.runIf(hasScript)(
-  'gives the guest each key without an echo, ends it with Ctrl-a x, and is as before then',
+  'gives the guest each key without an echo, also after an update, ends it with Ctrl-a x, and is as before then',
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'livevmm-terminal-'));
     const vmm = `${process.execPath} ${programPath('vmm')} -m 64M --kernel ${guestPath('demo')} --qmp ${folder}/q`;
@@ -21,7 +21,10 @@ it.runIf(hasScript)(
         const before = printed;
         printed += chunk;
         const comes = (what: RegExp): boolean => what.test(printed) && !what.test(before);
-        if (comes(/^demo:.*\r/m)) child.stdin.write('s');
+        if (comes(/^demo:.*\r/m)) {
+          const update = [programPath('livevmm'), 'update', '--qmp', `${folder}/q`];
+          execFile(process.execPath, update, () => child.stdin.write('s'));
+        }
         if (comes(/^@stats .*\r/m)) child.stdin.write('\x01x');
       });
       await new Promise((resolve) => child.once('close', resolve));

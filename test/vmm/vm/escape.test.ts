@@ -36,4 +36,12 @@ describe('a raw terminal', () => {
     expect([0, 4, 8, 12].map((at) => raw.getUint32(at, true))).toEqual([0o40000, 0o5, 0o277, 0o5060]);
     expect([raw.getUint8(17 + 6), raw.getUint8(17 + 5)]).toEqual([1, 0]);
   });
+
+  it('is made of a mode that came over an update, in a Buffer, and leaves that as it was', () => {
+    const message = Buffer.alloc(100, 0xff);
+    const cooked = message.subarray(20, 80);
+    const raw = rawMode(cooked);
+    expect(raw).toEqual(rawMode(new Uint8Array(60).fill(0xff)));
+    expect(message).toEqual(Buffer.alloc(100, 0xff));
+  });
 });

@@ -68,7 +68,7 @@ function readImages(socketPath: string, bdf: string): Uint8Array {
   try {
     const pieces: Uint8Array[] = [];
     for (let offset = 0; ; offset += ROM_PIECE) {
-      const bytes = host.ask({ op: 'rom', bdf, offset }).bytes.slice(); // they last until the next request
+      const bytes = Uint8Array.from(host.ask({ op: 'rom', bdf, offset }).bytes); // they last until the next request
       pieces.push(bytes);
       if (bytes.length < ROM_PIECE) return Buffer.concat(pieces);
     }

@@ -107,7 +107,7 @@ export class SocketStream implements ByteStream {
   write(bytes: Uint8Array): boolean {
     if (this.#connection === undefined) return true;
     if (this.#unsent.length >= HIGH_WATER) return false;
-    this.#unsent = this.#unsent.length === 0 ? bytes.slice() : Buffer.concat([this.#unsent, bytes]);
+    this.#unsent = this.#unsent.length === 0 ? Uint8Array.from(bytes) : Buffer.concat([this.#unsent, bytes]);
     this.#flush();
     return true;
   }

@@ -22,7 +22,7 @@ export interface StoreJournal {
   /** The store that came last is not made: another thread has changed the memory. */
   withdraw(): void;
   /**
-   * Whether `run` must return, so that the journal can be emptied. Asked every 512 instructions.
+   * Whether `run` must return, so that the journal can be emptied. Asked every 2048 instructions.
    */
   readonly closing: boolean;
 }

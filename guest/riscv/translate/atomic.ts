@@ -1,7 +1,8 @@
 /**
  * The A extension (unpriv-isa §14) in RAM. Every operation is one sequentially consistent wasm
  * atomic, as in the interpreter (atomic.ts there). What is misaligned, or is not RAM at hand, is
- * for the interpreter, and so are minimum and maximum, of which wasm has none.
+ * for the interpreter, and so are minimum and maximum, of which wasm has none. With a journal every
+ * operation that stores is: its entry comes before it, and may have to be withdrawn.
  */
 import { byInstruction } from '../decode.ts';
 import { LOAD, STORE } from '../pmp.ts';
@@ -30,6 +31,7 @@ function alignedPlace(e: Emitter, { rs1 }: Decoded, size: Size, kind: typeof LOA
 const amo =
   (opcode: number, size: Size): Emit =>
   (e, d) => {
+    if (e.context.journaled) return e.step();
     alignedPlace(e, d, size, STORE);
     e.get(d.rs2).atomic(opcode, alignOf(size), placeOffset(e));
     if (size === 4) e.code.byte(op.i64Extend32S);
@@ -67,6 +69,7 @@ const storeConditional =
   (opcode: number, size: Size): Emit =>
   (e, d) => {
     const { code } = e;
+    if (e.context.journaled) return e.step();
     alignedPlace(e, d, size, STORE);
     code.tee(E);
     toGpa(e);

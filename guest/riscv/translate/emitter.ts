@@ -14,6 +14,8 @@ export interface Context {
   readonly data: number;
   /** mstatus.FS is Dirty: FP instructions may execute, and have no status to keep. */
   readonly float: boolean;
+  /** A journal hears of each store to RAM before it is made. */
+  readonly journaled: boolean;
 }
 
 /** Where things lie in the Memory. */
@@ -33,6 +35,7 @@ export const STEP = 2; // the instruction at pc is for the interpreter
 export const FILL = 0;
 export const FLOAT = 1;
 export const CSR = 2;
+export const JOURNAL = 3;
 
 /** Locals: the parameters, temporaries of one instruction, then registers. */
 export const ENTRY = 0;

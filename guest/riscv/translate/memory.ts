@@ -8,9 +8,9 @@
  */
 import { byInstruction } from '../decode.ts';
 import { LOAD, STORE } from '../pmp.ts';
-import { A, E, type Emitter, FILL } from './emitter.ts';
+import { A, E, type Emitter, FILL, JOURNAL, T } from './emitter.ts';
 import type { Decoded } from './fields.ts';
-import { op } from './wasm.ts';
+import { type Code, op } from './wasm.ts';
 import { F, TLB_ADDEND, TLB_BYTES, TLB_ENTRIES } from './workspace.ts';
 
 type Emit = (e: Emitter, d: Decoded) => void;
@@ -74,11 +74,39 @@ const load =
     e.set(d.rd);
   };
 
+const HALF = 32n;
+/** By size: an unsigned load of it. */
+const LOADS = { 1: op.i64Load8U, 2: op.i64Load16U, 4: op.i64Load32U, 8: op.i64Load };
+type Size = keyof typeof LOADS;
+
+/** The halves of T onto the stack, low half first. */
+const halvesOfT = (code: Code): Code =>
+  code.get(T).byte(op.i32WrapI64).get(T).i64Bits(HALF).ops(op.i64ShrU, op.i32WrapI64);
+
+/**
+ * A store of `size` bytes by `opcode` to the place on the stack; `value` puts 64 bits onto it. The
+ * journal's entry comes before the store; the call keeps V8 from turning them round.
+ */
+function storeTo(e: Emitter, opcode: number, size: Size, value: () => Code): void {
+  const { code } = e;
+  if (e.context.journaled) {
+    code.tee(E).get(E); // the place stays below what the call takes
+    if (e.context.paged) code.i32(e.places.ram.offset).byte(op.i32Sub); // now an offset in RAM
+    // one load of the old value: no device tears it
+    code.i32(size).get(E).memory(LOADS[size], placeOffset(e)).set(T);
+    halvesOfT(code);
+    value();
+    if (size < 8) code.i64Bits((1n << BigInt(8 * size)) - 1n).byte(op.i64And);
+    halvesOfT(code.set(T)).byte(op.call).unsigned(JOURNAL);
+  }
+  value().memory(opcode, placeOffset(e));
+}
+
 const store =
-  (opcode: number, size: number): Emit =>
+  (opcode: number, size: Size): Emit =>
   (e, d) => {
     place(e, d, size, STORE);
-    e.get(d.rs2).memory(opcode, placeOffset(e));
+    storeTo(e, opcode, size, () => e.get(d.rs2));
   };
 
 export const MEMORY = byInstruction<Emit>({
@@ -115,10 +143,10 @@ export const MEMORY_FLOAT = byInstruction<Emit>({
   },
   fsd: (e, d) => {
     place(e, d, 8, STORE);
-    e.getFloat(d.rs2).memory(op.i64Store, placeOffset(e));
+    storeTo(e, op.i64Store, 8, () => e.getFloat(d.rs2));
   },
   fsw: (e, d) => {
     place(e, d, 4, STORE);
-    e.getFloat(d.rs2).memory(op.i64Store32, placeOffset(e));
+    storeTo(e, op.i64Store32, 4, () => e.getFloat(d.rs2));
   },
 });

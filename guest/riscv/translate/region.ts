@@ -55,11 +55,17 @@ export const REGION: FunctionType = { parameters: [I32, I32], results: [I32, I64
 /** The module of some regions. */
 export const moduleOfRegions = (regions: readonly Region[]): Uint8Array =>
   moduleOf({
-    types: [REGION, { parameters: [F64, I32, I32], results: [I32] }, { parameters: [I32], results: [I32] }],
+    types: [
+      REGION,
+      { parameters: [F64, I32, I32], results: [I32] },
+      { parameters: [I32], results: [I32] },
+      { parameters: [I32, I32, I32, I32, I32, I32], results: [] },
+    ],
     functions: [
       { name: 'fill', type: 1 },
       { name: 'float', type: 2 },
       { name: 'csr', type: 2 },
+      { name: 'journal', type: 3 },
     ],
     type: 0,
     bodies: regions.map((region) => region.body()),

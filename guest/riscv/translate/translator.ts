@@ -4,6 +4,7 @@
  * instructions of either, the state of the hart is where the interpreter keeps it.
  */
 import type { Core } from '../core.ts';
+import type { StoreJournal } from '../environment.ts';
 import { execute } from '../execute.ts';
 import { executeFloat } from '../execute-float.ts';
 import type { Executor } from '../hart.ts';
@@ -49,8 +50,8 @@ const EMPTY = 1;
 const USED = 2;
 /** CSR instructions that regions may execute until interrupts are looked at: some 50 µs. */
 const CSR_MOST = 512;
-/** What a journal may get until it is asked whether it closes. */
-const JOURNALED = 512;
+/** Instructions until a journal is asked whether it closes. */
+const JOURNALED = 2048;
 const PAGE = 4096;
 /** Of an instruction's word: the opcode of CSR instructions, traps and xRET. */
 const OPCODE = 0x7f;
@@ -95,6 +96,7 @@ export class Translator implements Executor {
   #contextBy: (Context | undefined)[] = [];
   #caches: (typeof UNKNOWN | typeof EMPTY | typeof USED)[] = [];
   #core: Core | undefined;
+  #journal: StoreJournal | undefined;
   #context: Context | undefined;
   #csrs = 0;
   #flushes = 0;
@@ -114,6 +116,7 @@ export class Translator implements Executor {
         fill: (vaddr: number, kind: Access, size: number) => this.#fill(vaddr, kind, size),
         float: (word: number) => this.#float(word),
         csr: (word: number) => this.#csr(word),
+        journal: (...entry: Parameters<StoreJournal['store']>) => this.#journal!.store(...entry),
       },
     };
   }
@@ -131,11 +134,12 @@ export class Translator implements Executor {
   }
 
   execute(core: Core, budget: number): number {
-    if (core.memory.journal) {
-      const begun = execute(core, Math.min(budget, JOURNALED));
-      this.interpreted += begun;
-      return begun;
-    }
+    const { journal } = core.memory;
+    this.#journalTo(journal);
+    return this.#execute(core, journal ? Math.min(budget, JOURNALED) : budget);
+  }
+
+  #execute(core: Core, budget: number): number {
     core.look();
     this.#follow(core);
     const context = this.#contextOf(core);
@@ -180,6 +184,15 @@ export class Translator implements Executor {
     }
   }
 
+  /** Translations that tell a journal of their stores are others than those that tell nobody. */
+  #journalTo(journal: StoreJournal | undefined): void {
+    const isOther = (journal === undefined) !== (this.#journal === undefined);
+    this.#journal = journal;
+    if (!isOther) return;
+    this.#dropAll();
+    this.#forgetMeanings();
+  }
+
   /** HOT. The instruction at core.pc, if it is one of SYSTEM in one piece of RAM. */
   #executesSystem(core: Core): boolean {
     const { pc, memory, csr } = core;
@@ -216,7 +229,8 @@ export class Translator implements Executor {
       this.#dropAll(); // contexts of other meanings get their numbers
       this.#forgetMeanings();
     }
-    const context: Context = { id: this.#contexts.length, mode, paged, data, float };
+    const journaled = this.#journal !== undefined;
+    const context: Context = { id: this.#contexts.length, mode, paged, data, float, journaled };
     this.#contexts.push(context);
     this.#contextBy[meaning] = context;
     this.#caches[context.id] = UNKNOWN;

@@ -1,48 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import type { StoreJournal } from '../../../guest/riscv/environment.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';
 import { MSTATUS_FS } from '../../../guest/riscv/isa.ts';
 import { createHart, emptyBus, RAM_BASE, RAM_SIZE } from './fixture.ts';
+import { bytesOf, type Entry, ListJournal } from './list-journal.ts';
 import { instruction } from './random-words.ts';
-
-interface Entry {
-  readonly at: number;
-  readonly size: number;
-  readonly old: readonly [number, number];
-  readonly new: readonly [number, number];
-}
-
-/** Keeps what it hears; `looks` is called before each store. */
-class ListJournal implements StoreJournal {
-  readonly entries: Entry[] = [];
-  withdrawn = 0;
-  closing = false;
-  readonly #looks: (entry: Entry) => void;
-
-  constructor(looks: (entry: Entry) => void = () => {}) {
-    this.#looks = looks;
-  }
-
-  store(at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, newLow: number, newHigh: number): void {
-    const entry = { at, size, old: [oldLow, oldHigh], new: [newLow, newHigh] } as const;
-    this.entries.push(entry);
-    this.#looks(entry);
-  }
-
-  withdraw(): void {
-    this.withdrawn++;
-    this.entries.pop();
-  }
-
-  /** The old bytes, the last ones first, into the RAM. */
-  undo(ram: Uint8Array): void {
-    for (const { at, size, old } of this.entries.toReversed()) ram.set(bytesOf(old).subarray(0, size), at);
-  }
-}
-
-const bytesOf = (halves: readonly [number, number]): Uint8Array => new Uint8Array(Int32Array.from(halves).buffer);
 
 /** Vitest compares element by element, in milliseconds. */
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;

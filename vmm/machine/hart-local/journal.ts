@@ -36,10 +36,10 @@ const CLAIM = 0;
 
 const ENTRIES = 32768;
 /**
- * A hart looks at `closing` every 512 instructions, and none makes more than four entries; a write
+ * A hart looks at `closing` every 2048 instructions, and none makes more than four entries; a write
  * of eip makes up to 64, and ends the slice.
  */
-const MARGIN = 4 * 512;
+const MARGIN = 4 * 2048;
 
 /** Size of the journal of one hart. */
 export const JOURNAL_BYTES = HartJournal.size + ENTRIES * ENTRY_WORDS * 4;

@@ -47,12 +47,13 @@ const runs = { numRuns: 60 };
 
 describe('the translator does what the interpreter does', () => {
   it.each([
-    ['without floating point', 0],
-    ['with it', MSTATUS_FS],
-  ])('in M mode, %s', (_, mstatus) => {
+    ['without floating point', 0, false],
+    ['with it', MSTATUS_FS, false],
+    ['with it and a journal', MSTATUS_FS, true],
+  ])('in M mode, %s', (_, mstatus, journaled) => {
     fc.assert(
       fc.property(randomCode(50), values, budgets, (words, xs, chunks) => {
-        const pair = new Pair({ ...given(words, xs, BigInt(RAM_BASE + DATA)), mstatus });
+        const pair = new Pair({ ...given(words, xs, BigInt(RAM_BASE + DATA)), mstatus, journaled });
         for (const chunk of chunks) pair.run(chunk).compare();
         expect(pair.translator.translated).toBeGreaterThan(0);
       }),
@@ -61,10 +62,11 @@ describe('the translator does what the interpreter does', () => {
   });
 
   it.each([
-    ['S', MODE.S, 0],
-    ['S with SUM', MODE.S, MSTATUS_SUM],
-    ['U', MODE.U, 0],
-  ])('in %s mode with pages of all kinds', (_, mode, sum) => {
+    ['S', MODE.S, 0, false],
+    ['S with SUM', MODE.S, MSTATUS_SUM, false],
+    ['U', MODE.U, 0, false],
+    ['U, with a journal,', MODE.U, 0, true],
+  ])('in %s mode with pages of all kinds', (_, mode, sum, journaled) => {
     const { V, R, W, X, U, A, D } = PTE;
     const entry = (offset: number, flags: number): bigint =>
       (BigInt((RAM_BASE + offset) / 4096) << 10n) | BigInt(flags);
@@ -80,6 +82,7 @@ describe('the translator does what the interpreter does', () => {
             ...given(words, xs, 0x3f_ef80n),
             pc: 0x3f_d000,
             mstatus: MSTATUS_FS | sum,
+            journaled,
             privileged: { mode, satp: (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096) },
           });
           const own = mode === MODE.U ? U : 0;

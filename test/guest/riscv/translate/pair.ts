@@ -7,6 +7,7 @@ import { type HartState, PRIVILEGED } from '../../../../guest/riscv/state.ts';
 import { Translator, type TranslatorOptions } from '../../../../guest/riscv/translate/translator.ts';
 import { WORKSPACE_BYTES } from '../../../../guest/riscv/translate/workspace.ts';
 import { emptyBus, RAM_BASE, RAM_SIZE } from '../fixture.ts';
+import { ListJournal } from '../list-journal.ts';
 
 export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>> {
   /** Words by their offset in RAM. */
@@ -15,6 +16,8 @@ export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>
   readonly bus?: () => HartOptions['bus'];
   readonly time?: HartOptions['time'];
   readonly semihosting?: () => HartOptions['semihosting'];
+  /** Both have a journal. */
+  readonly journaled?: boolean;
 }
 
 export class Pair {
@@ -24,9 +27,11 @@ export class Pair {
   readonly rams: readonly [Uint8Array, Uint8Array];
   /** mip of both, as the machine drives it. */
   readonly lines = new Int32Array(new SharedArrayBuffer(8));
+  /** What has been stored since the last comparison: interpreted, translated. */
+  readonly journals = [new ListJournal(), new ListJournal()] as const;
 
   constructor(
-    { words, privileged = {}, bus = () => emptyBus, time = () => 0n, semihosting, ...state }: Given,
+    { words, privileged = {}, bus = () => emptyBus, time = () => 0n, semihosting, journaled, ...state }: Given,
     options: TranslatorOptions = {},
   ) {
     const memory = new WebAssembly.Memory({ initial: pages(), maximum: pages(), shared: true });
@@ -47,6 +52,13 @@ export class Pair {
     for (const hart of [this.interpreted, this.translated]) {
       hart.restore({ ...hart.save(), pc: RAM_BASE, ...state, privileged: { ...PRIVILEGED, ...privileged } });
     }
+    if (journaled) this.journal(true);
+  }
+
+  /** Journals hear of all stores from now on, or no more. */
+  journal(on: boolean): void {
+    for (const [i, hart] of [this.interpreted, this.translated].entries())
+      hart.journalTo(on ? this.journals[i as 0 | 1] : undefined);
   }
 
   /** Both execute so many instructions. */
@@ -56,12 +68,14 @@ export class Pair {
     return this;
   }
 
-  /** Both are in the same state, registers and memory. */
+  /** Both are in the same state, registers and memory, and have told their journals the same. */
   compare(): this {
     expect(this.translated.save()).toEqual(this.interpreted.save());
     const [interpreted, translated] = this.rams;
     for (let i = 0; i < RAM_SIZE; i++)
       if (interpreted[i] !== translated[i]) expect([i, translated[i]]).toEqual([i, interpreted[i]]);
+    const [told, alsoTold] = this.journals.map(({ entries }) => entries.splice(0));
+    expect(alsoTold).toEqual(told);
     return this;
   }
 }

@@ -62,6 +62,32 @@ describe('code that changes', () => {
   });
 });
 
+describe('a journal', () => {
+  const LOOP = [encode('sd', { rs1: 11, rs2: 10 }), addi(1), jump(-2)];
+  const x = registers({ 11: BigInt(RAM_BASE + DATA) });
+
+  it('hears of each store of translated code, from when it is given until it is taken away', () => {
+    const pair = new Pair({ words: { 0: LOOP }, x });
+    pair.run(300).compare();
+    pair.journal(true);
+    pair.run(300);
+    expect(pair.journals[1].entries).toHaveLength(100);
+    expect(pair.journals[1].entries.at(-1)).toEqual({ at: DATA, size: 8, old: [198, 0], new: [199, 0] });
+    pair.compare();
+    pair.journal(false);
+    pair.run(300).compare();
+    expect(pair.translated.register(10)).toBe(300n);
+    expect(pair.translator.translated).toBe(3); // once each time
+  });
+
+  it('ends a run within 2048 instructions when it closes', () => {
+    const pair = new Pair({ words: { 0: LOOP }, x, journaled: true });
+    pair.journals[1].closing = true;
+    pair.translated.run(100_000);
+    expect(pair.translated.register(10)).toBeLessThan(2048n);
+  });
+});
+
 describe('pages that change', () => {
   const ROOT = 0xc000;
   const LEAVES = 0xd000;

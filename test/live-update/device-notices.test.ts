@@ -2,9 +2,10 @@
  * What a host tells a VMM of its devices (PCI-13, PCI-14): it wants one back, or one has had an
  * uncorrectable error. A host process, VMM processes, the demo guest.
  */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import type { HostClient } from '../../tools/clients/host-client.ts';
+import { HostClient } from '../../tools/clients/host-client.ts';
+import { kexecUnder } from '../../tools/clients/kexec.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import type { HostProcess } from '../../tools/launch/host.ts';
 import { updateEnded, type VmmProcess } from '../vmm/vmm-process.ts';
@@ -18,8 +19,8 @@ let board: HostClient;
 let vmm: VmmProcess;
 let qmp: QmpClient;
 
-async function start(...vmmOptions: string[]): Promise<void> {
-  ({ host, board, vmm, qmp } = await startPassedDemo([EDU, 'capture', 'ivshmem-plain'], { vmmOptions }));
+async function start(vmmOptions: readonly string[] = [], hostOptions: readonly string[] = []): Promise<void> {
+  ({ host, board, vmm, qmp } = await startPassedDemo([EDU, 'capture', 'ivshmem-plain'], { vmmOptions, hostOptions }));
 }
 
 afterEach(() => endPassedDemo({ host, board, vmm, qmp }));
@@ -47,21 +48,32 @@ async function update(args?: Record<string, string>): Promise<unknown> {
   return (await ended).data.status;
 }
 
-describe('PCI-14: a host that wants a device back', () => {
-  beforeEach(() => start());
+/** The host's kernel is replaced, and the VMM with it. Only its device that is gone opens nothing. */
+async function kexec(): Promise<unknown> {
+  const [after] = await kexecUnder(host.socket, [{ qmpPath: vmm.qmpPath, qmp }]);
+  qmp = after!.qmp;
+  board = new HostClient(host.socket);
+  return after!.report.generation;
+}
 
-  it('gets it; the guest runs on with the others, over updates, too', async () => {
+describe('PCI-14: a host that wants a device back', () => {
+  it('gets it; the guest runs on with the others, over updates and a kexec, too', async () => {
+    await start(['--pkernfs', 'guest'], ['--pkernfs', '128M']);
     expect(await unplug(2)).toEqual({ path: '/machine/peripheral-anon/device[2]', host: bdfOf(2) });
     expect(inUse()).toEqual({ groups: [0, 1], devices: 2 });
     expect(await status()).toEqual({ status: 'running', running: true });
 
     expect([await update(), await update({ mode: 'transfer' })]).toEqual(['completed', 'completed']);
+    expect(await kexec()).toBe(3);
+    expect(inUse()).toEqual({ groups: [0, 1], devices: 3 }); // the new kernel has found it again
     const before = (await vmm.stats()).framesChecked!;
     await vi.waitFor(async () => expect((await vmm.stats()).framesChecked).toBeGreaterThan(before));
     expect(await vmm.stats()).toMatchObject({ dmaRoundTripsBad: 0, framesCorrupt: 0 });
+    expect(await unplug(0)).toMatchObject({ host: bdfOf(0) });
   });
 
   it('gets them all, and the VMM can still be replaced', async () => {
+    await start();
     for (const index of [2, 1, 0]) await unplug(index);
     expect(inUse()).toEqual({ groups: [], devices: 0 });
     expect(board.ask({ op: 'info' }).pinnedPages).toBe(0);
@@ -71,7 +83,7 @@ describe('PCI-14: a host that wants a device back', () => {
 });
 
 it('PCI-14: a host that wants a device back gets it from the guardians, too', async () => {
-  await start('--guardian', 'always');
+  await start(['--guardian', 'always']);
   await qmp.nextEvent(({ event, data }) => event === 'GUARDIAN' && 'second' in data, TIMEOUT_MS);
   expect(await unplug(1)).toMatchObject({ host: bdfOf(1) });
   expect(await status()).toEqual({ status: 'running', running: true });

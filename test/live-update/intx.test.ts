@@ -1,6 +1,7 @@
 /** A guest whose devices interrupt by wire, through updates of its VMM and of the host's kernel. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
+import { kexecUnder } from '../../tools/clients/kexec.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { HostProcess } from '../../tools/launch/host.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
@@ -12,7 +13,7 @@ let vmm: VmmProcess;
 let qmp: QmpClient;
 
 beforeAll(async () => {
-  host = await HostProcess.start(['edu', 'edu', 'edu', 'edu', 'edu']);
+  host = await HostProcess.start(['edu', 'edu', 'edu', 'edu', 'edu'], ['--pkernfs', '128M']);
 });
 afterAll(() => host.stop());
 afterEach(async () => {
@@ -29,9 +30,10 @@ async function goesOn(): Promise<Record<string, number>> {
 }
 
 describe('a guest with INTx', () => {
-  it('loses no interrupt while its VMM is replaced', async () => {
+  it('loses no interrupt while its VMM is replaced, and the kernel of its host', async () => {
     const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
-    vmm = new VmmProcess('intx', '-machine', 'virt,aia=none', '--host', host.socket, ...passed);
+    const persistent = ['--host', host.socket, '--pkernfs', 'guest'];
+    vmm = new VmmProcess('intx', '-machine', 'virt,aia=none', ...persistent, ...passed);
     qmp = await vmm.monitor();
     await vmm.prints(/intx: 5 devices/);
     for (const mode of ['exec', 'transfer']) {
@@ -40,6 +42,10 @@ describe('a guest with INTx', () => {
       await qmp.execute('live-update', { mode, probation: 0 });
       expect((await ended).data).toMatchObject({ status: 'completed' });
     }
+    await goesOn();
+    // lines are up all the time: five devices interrupt as soon as the guest has served them
+    const [after] = await kexecUnder(host.socket, [{ qmpPath: vmm.qmpPath, qmp }]);
+    qmp = after!.qmp;
     await qmp.execute('stop');
     await qmp.execute('cont');
     const { lost, twice, taken } = await goesOn();

@@ -29,8 +29,8 @@ const newMachine = (more: Partial<BareOptions> = {}): BareMachine => {
 function successorOf(old: BareMachine, more: Partial<BareOptions> = {}): BareMachine {
   const next = newMachine(more);
   new Uint8Array(next.ram).set(new Uint8Array(old.ram));
-  next.machine.restore(old.machine.save());
   next.machine.harts[0]!.interruptFile.restore(old.machine.harts[0]!.interruptFile.save());
+  next.machine.restore(old.machine.save());
   return next;
 }
 
@@ -144,30 +144,49 @@ describe('MSI-X of a virtio function', () => {
   });
 });
 
-it('a message goes where the IOMMU lets it, and nowhere else', () => {
+describe('behind an IOMMU', () => {
   const DIRECTORY = 0x8003_0000;
+  const FAULTS = 0x8007_0000;
   const TABLES = [0x8004_0000, 0x8005_0000, 0x8006_0000] as const;
-  bare = newMachine({ iommu: true });
-  const ram = new DataView(bare.ram);
-  const entry = (at: number, pa: number, bits: number) =>
-    ram.setBigUint64(at - 0x8000_0000, (BigInt(pa / 4096) << 10n) | BigInt(bits), true);
   const LEAF = 0xd7; // V, R, W, U, A, D
   const did = 1 << 3;
-  ram.setBigUint64(DIRECTORY - 0x8000_0000 + 64 * did, 1n, true);
-  ram.setBigUint64(DIRECTORY - 0x8000_0000 + 64 * did + 24, (8n << 60n) | BigInt(TABLES[0] / 4096), true);
-  entry(TABLES[0] + 8, TABLES[1], 1); // iovas from 4000_0000 on
-  entry(TABLES[1], TABLES[2], 1);
-  entry(TABLES[2], IMSIC_M.base, LEAF);
-  entry(TABLES[0] + 16, 0x8000_0000, LEAF); // 1 GiB at 8000_0000
-  store(IOMMU.base + REG.ddtp, 8, BigInt(DIRECTORY / 4096) * 1024n + 2n);
-  bringUp();
-  programVectors(0x4000_0000n);
-  interrupt('works');
-  expect(pending()).toBe(1 << 5);
-  bare.machine.harts[0]!.interruptFile.reset();
-  programVectors(BigInt(IMSIC_M.base)); // no iova
-  interrupt('works');
-  expect(pending()).toBe(0);
+
+  beforeEach(() => {
+    bare = newMachine({ iommu: true });
+    const ram = new DataView(bare.ram);
+    const entry = (at: number, pa: number, bits: number) =>
+      ram.setBigUint64(at - 0x8000_0000, (BigInt(pa / 4096) << 10n) | BigInt(bits), true);
+    ram.setBigUint64(DIRECTORY - 0x8000_0000 + 64 * did, 1n, true);
+    ram.setBigUint64(DIRECTORY - 0x8000_0000 + 64 * did + 24, (8n << 60n) | BigInt(TABLES[0] / 4096), true);
+    entry(TABLES[0] + 8, TABLES[1], 1); // iovas from 4000_0000 on
+    entry(TABLES[1], TABLES[2], 1);
+    entry(TABLES[2], IMSIC_M.base, LEAF);
+    entry(TABLES[0] + 16, 0x8000_0000, LEAF); // 1 GiB at 8000_0000
+    store(IOMMU.base + REG.fqb, 8, BigInt(FAULTS / 4096) * 1024n + 3n);
+    store(IOMMU.base + REG.msiCfgTbl, 8, BigInt(IMSIC_M.base)); // faults are identity 9
+    store(IOMMU.base + REG.msiCfgTbl + 8, 4, 9n);
+    store(IOMMU.base + REG.fqcsr, 4, 3n);
+    store(IOMMU.base + REG.ddtp, 8, BigInt(DIRECTORY / 4096) * 1024n + 2n);
+    bringUp();
+  });
+
+  it('a message goes where the unit lets it, and nowhere else', () => {
+    programVectors(0x4000_0000n);
+    interrupt('works');
+    expect([pending(), load(IOMMU.base + REG.fqt, 4)]).toEqual([1 << 5, 0n]);
+    bare.machine.harts[0]!.interruptFile.reset();
+    programVectors(BigInt(IMSIC_M.base)); // no iova
+    interrupt('works');
+    expect([pending(), load(IOMMU.base + REG.fqt, 4)]).toEqual([1 << 9, 1n]);
+  });
+
+  it('a device that is restored tells the guest of no fault', () => {
+    store(IOMMU.base + REG.ddtp, 8, 0n); // what it looks at first, its ring, cannot be reached
+    bare = successorOf(bare, { iommu: true });
+    expect([pending(), load(IOMMU.base + REG.fqt, 4), load(IOMMU.base + REG.fqcsr, 4)]).toEqual([0, 0n, 0x1_0003n]);
+    store(NOTIFY, 2, 0n);
+    expect([pending(), load(IOMMU.base + REG.fqt, 4)]).toEqual([1 << 9, 1n]);
+  });
 });
 
 it('the guest `messages` takes each message once, over updates in the middle of anything', () => {

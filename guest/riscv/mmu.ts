@@ -5,7 +5,8 @@ import { type Access, FETCH, LOAD, STORE } from './pmp.ts';
 
 /**
  * Address translation and protection: Bare, Sv39 and Sv48 (priv-isa §10.3–§10.5) with Svadu, and
- * PMP (pmp.ts). ASIDs have 0 bits: SFENCE.VMA and a write to satp empty all TLBs.
+ * PMP (pmp.ts). ASIDs have 0 bits: an SFENCE.VMA counts for all address spaces, and a write to satp
+ * empties all TLBs.
  */
 
 const PAGE_FAULT = [isa.CAUSE_LOAD_PAGE, isa.CAUSE_STORE_PAGE, isa.CAUSE_FETCH_PAGE] as const;
@@ -56,6 +57,21 @@ export class Tlb {
   flush(): void {
     this.tags.fill(NOTHING);
   }
+
+  /** Forgets one page, for all kinds of access. */
+  flushPage(page: number): void {
+    const first = (page / PAGE) & (TLB_ENTRIES - 1);
+    for (let slot = first; slot < 3 * TLB_ENTRIES; slot += TLB_ENTRIES) {
+      if (this.tags[slot] === page) this.tags[slot] = NOTHING;
+    }
+  }
+}
+
+/** Who keeps more of what the TLBs have, and forgets it with them. */
+export interface TranslationKeeper {
+  forgetPages(): void;
+  /** `page` is the vaddr of a page of 4096 bytes. */
+  forgetPage(page: number): void;
 }
 
 /** What is asked of a walk. */
@@ -72,8 +88,12 @@ export class Mmu {
   /** One TLB for each mode, SUM and MXR, made when it is needed. */
   readonly #tlbs: (Tlb | undefined)[] = [];
 
-  /** How often that has happened: others may keep translations, too. */
-  flushes = 0;
+  /**
+   * By level from 1: the numbers of the large pages, in their own size, that have been found since
+   * the last flush. The TLBs may have parts of them.
+   */
+  readonly #large: readonly Set<number>[] = [new Set(), new Set(), new Set(), new Set()];
+  keeper: TranslationKeeper | undefined;
 
   constructor(csr: ControlStatus) {
     this.#csr = csr;
@@ -92,8 +112,25 @@ export class Mmu {
 
   /** Forgets all translations: SFENCE.VMA, or a change of what they were made from. */
   flush(): void {
-    this.flushes++;
+    for (const large of this.#large) large.clear();
     for (const tlb of this.#tlbs) tlb?.flush();
+    this.keeper?.forgetPages();
+  }
+
+  /**
+   * SFENCE.VMA with an address (priv-isa §10.2.1): forgets the leaf entry that translates it. All
+   * parts of a large page come from one entry, so they are forgotten with all else.
+   */
+  flushAddress(vaddr: number): void {
+    if (!isExact(vaddr)) return; // nothing is translated there
+    const isLarge = this.#large.some((pages, level) => pages.has(Math.floor(vaddr / (PAGE * 512 ** level))));
+    if (isLarge) {
+      this.flush();
+      return;
+    }
+    const page = Math.floor(vaddr / PAGE) * PAGE;
+    for (const tlb of this.#tlbs) tlb?.flushPage(page);
+    this.keeper?.forgetPage(page);
   }
 
   /**
@@ -171,6 +208,7 @@ export class Mmu {
         const found = memory.compareExchange(at - memory.base, 8, before, before | BigInt(wanted));
         if (found !== before) return this.#walk(request);
       }
+      if (level > 0) this.#large[level]!.add(vpn);
       // 8.
       const gpa = ppn * PAGE + (vaddr - vpn * size);
       return isExact(gpa) ? gpa : -ACCESS_FAULT[access];

@@ -1,10 +1,13 @@
-import { bitsOf } from './address.ts';
+import { addressOf, bitsOf } from './address.ts';
 import type { Core } from './core.ts';
 import { decode } from './decode.ts';
 import * as isa from './isa.ts';
 import { isSemihostingCall, semihost } from './semihosting.ts';
 import { raise, returnFromMachine, returnFromSupervisor } from './trap.ts';
 import { executeCsr } from './zicsr.ts';
+
+/** Of SFENCE.VMA: it names an address. */
+const RS1 = 31 << 15;
 
 /**
  * Executes the SYSTEM instruction `insn` at core.pc. Afterwards core.pc is at the instruction to
@@ -46,7 +49,9 @@ export function executeSystem(core: Core, insn: number, next: number): void {
       break;
     case 'sfence.vma': // §10.2.1, and TVM (§3.1.6.5)
       legal = mode === isa.MODE_M || (inSupervisor && !(mstatus & isa.MSTATUS_TVM));
-      if (legal) csr.stale = true;
+      if (!legal) break;
+      if (insn & RS1) core.mmu.flushAddress(addressOf(core.x[(insn >>> 15) & 31]!));
+      else csr.stale = true;
       break;
     default:
       legal = (insn & 0x3000) !== 0 && executeCsr(core, insn);

@@ -3,35 +3,24 @@
  * rest: cold code, and single instructions that a translation leaves to it. Between two
  * instructions of either, the state of the hart is where the interpreter keeps it.
  */
+import { optimizeLate } from '../../../platform/wasm-tiers.ts';
 import type { Core } from '../core.ts';
 import type { StoreJournal } from '../environment.ts';
 import { execute } from '../execute.ts';
 import { executeFloat } from '../execute-float.ts';
 import type { Executor } from '../hart.ts';
-import * as isa from '../isa.ts';
 import { isExact } from '../memory.ts';
 import { type Access, FETCH } from '../pmp.ts';
 import { executeSystem } from '../system.ts';
 import { jump } from '../trap.ts';
 import { executeCsr } from '../zicsr.ts';
 import { type Entry, LINE, TranslationCache } from './cache.ts';
+import { Contexts } from './contexts.ts';
 import { discover } from './discover.ts';
 import { type Dispatch, dispatcher } from './dispatcher.ts';
 import { BUDGET, type Context, LOOKUP, type Places } from './emitter.ts';
 import { moduleOfRegions, Region, translates } from './region.ts';
-import {
-  CONTEXTS,
-  ENTRY_MASK,
-  LEAST_SHIFT,
-  LEFT,
-  PC,
-  PC_BITS,
-  type Room,
-  TLB_ADDEND,
-  TLB_BYTES,
-  TLB_ENTRIES,
-  Workspace,
-} from './workspace.ts';
+import { ENTRY_MASK, LEAST_SHIFT, LEFT, PC, PC_BITS, type Room, Workspace } from './workspace.ts';
 
 /** Instructions that the interpreter executes until hot code is looked for again. */
 const INTERPRET = 64;
@@ -42,12 +31,11 @@ const HOT = 8192;
  */
 const BATCH = 8;
 const URGENT = 4;
-/** Each takes 20 KB of this process' memory (Node 20), whatever its size. */
-const REGIONS = 2048;
-/** The jump cache and TLBs of a context: their memory holds anything, nothing, or entries. */
-const UNKNOWN = 0;
-const EMPTY = 1;
-const USED = 2;
+/**
+ * Each takes 20 KB of this process' memory (Node 20), whatever its size. A Linux that boots has
+ * 3600.
+ */
+const REGIONS = 4096;
 /** CSR instructions that regions may execute until interrupts are looked at: some 50 µs. */
 const CSR_MOST = 512;
 /** Instructions until a journal is asked whether it closes. */
@@ -90,16 +78,11 @@ export class Translator implements Executor {
   readonly #cache: TranslationCache;
   /** Hot code that is to be translated, by its cache line. */
   readonly #wanted = new Map<number, Wanted>();
-  /** By id, which indexes the workspace's. */
-  #contexts: Context[] = [];
-  /** The same by what is true in them. */
-  #contextBy: (Context | undefined)[] = [];
-  #caches: (typeof UNKNOWN | typeof EMPTY | typeof USED)[] = [];
+  readonly #contexts: Contexts;
   #core: Core | undefined;
   #journal: StoreJournal | undefined;
   #context: Context | undefined;
   #csrs = 0;
-  #flushes = 0;
   #fences = 0;
   /** Instructions interpreted, and regions translated so far. */
   interpreted = 0;
@@ -110,6 +93,7 @@ export class Translator implements Executor {
     this.#cache = new TranslationCache(regions);
     this.#regions = regions;
     this.#workspace = new Workspace(room);
+    this.#contexts = new Contexts(this.#workspace);
     this.#imports = {
       e: {
         memory: room.memory,
@@ -128,9 +112,10 @@ export class Translator implements Executor {
   /** A core that has executed nothing: RAM may hold anything. */
   begin(core: Core): void {
     this.#core = core;
+    core.mmu.keeper = this.#contexts;
     this.#dropAll();
     // another translator may have used the workspace meanwhile
-    this.#forgetMeanings();
+    this.#contexts.clear();
   }
 
   execute(core: Core, budget: number): number {
@@ -147,7 +132,7 @@ export class Translator implements Executor {
     this.#csrs = 0;
     let left = budget;
     for (;;) {
-      if (this.#caches[context.id] !== USED || !this.#workspace.knowsJump(context.id, core.pc)) {
+      if (!this.#contexts.knowsJump(context, core.pc)) {
         const offset = this.#codeOffset(core, core.pc);
         const entry = offset < 0 ? undefined : this.#translation(core, offset, context);
         if (!entry) {
@@ -157,7 +142,8 @@ export class Translator implements Executor {
           this.interpreted += begun;
           return begun;
         }
-        this.#remember(context, entry);
+        const { region, index } = entry;
+        this.#contexts.addJump(context, core.pc, region.slot, index | (region.least << LEAST_SHIFT));
       }
       const entry = this.#workspace.jumpEntry(context.id, core.pc);
       if (entry >>> LEAST_SHIFT > left) {
@@ -190,7 +176,7 @@ export class Translator implements Executor {
     this.#journal = journal;
     if (!isOther) return;
     this.#dropAll();
-    this.#forgetMeanings();
+    this.#contexts.clear();
   }
 
   /** HOT. The instruction at core.pc, if it is one of SYSTEM in one piece of RAM. */
@@ -206,59 +192,27 @@ export class Translator implements Executor {
     return true;
   }
 
-  /** Drops what a flush of the TLBs or a FENCE.I has made doubtful. */
+  /** Drops what a FENCE.I has made doubtful. */
   #follow(core: Core): void {
-    if (this.#flushes === core.mmu.flushes && this.#fences === core.codeFences) return;
-    this.#flushes = core.mmu.flushes;
+    if (this.#fences === core.codeFences) return;
     this.#fences = core.codeFences;
-    this.#forgetContexts();
+    this.#contexts.forgetJumps();
   }
 
   /** The context that `core` is in now; one of few. */
   #contextOf(core: Core): Context {
-    const { csr, paged, dataMode } = core;
-    const { mode, mstatus } = csr;
-    const float = (mstatus & isa.MSTATUS_FS) === isa.MSTATUS_FS;
-    const data = paged
-      ? (dataMode << 2) | (mstatus & isa.MSTATUS_SUM ? 2 : 0) | (mstatus & isa.MSTATUS_MXR ? 1 : 0)
-      : -1;
-    const meaning = ((data + 1) << 3) | (float ? 4 : 0) | mode;
-    const known = this.#contextBy[meaning];
-    if (known) return known;
-    if (this.#contexts.length === CONTEXTS) {
-      this.#dropAll(); // contexts of other meanings get their numbers
-      this.#forgetMeanings();
-    }
-    const journaled = this.#journal !== undefined;
-    const context: Context = { id: this.#contexts.length, mode, paged, data, float, journaled };
-    this.#contexts.push(context);
-    this.#contextBy[meaning] = context;
-    this.#caches[context.id] = UNKNOWN;
-    return context;
-  }
-
-  #forgetMeanings(): void {
-    this.#contexts = [];
-    this.#contextBy = [];
+    const context = this.#contexts.of(core);
+    if (context) return context;
+    this.#dropAll(); // contexts of other meanings get their numbers
+    this.#contexts.clear();
+    return this.#contexts.of(core)!;
   }
 
   #dropAll(): void {
     for (let slot = 0; slot < this.#cache.size; slot++) this.#machinery?.table.set(slot, null);
     this.#cache.clear();
     this.#wanted.clear();
-    this.#forgetContexts();
-  }
-
-  /** Empties jump caches and TLBs. */
-  #forgetContexts(): void {
-    for (const { id } of this.#contexts) {
-      if (this.#caches[id] === USED) this.#empty(id);
-    }
-  }
-
-  #empty(context: number): void {
-    this.#workspace.forget(context);
-    this.#caches[context] = EMPTY;
+    this.#contexts.forgetJumps();
   }
 
   /** The offset in RAM of code; negative where there is none that could be translated. */
@@ -311,6 +265,7 @@ export class Translator implements Executor {
   }
 
   #newMachinery(): Machinery {
+    optimizeLate();
     this.#workspace.open();
     const table = new WebAssembly.Table({ initial: this.#regions, element: 'anyfunc' });
     return { table, dispatch: dispatcher(this.#workspace, table) };
@@ -348,13 +303,6 @@ export class Translator implements Executor {
     };
   }
 
-  /** Lets translations find this one by themselves from now on. */
-  #remember({ id }: Context, { pc, region, index }: Entry): void {
-    if (this.#caches[id] === UNKNOWN) this.#empty(id);
-    this.#workspace.setJump(id, pc, region.slot, index | (region.least << LEAST_SHIFT));
-    this.#caches[id] = USED;
-  }
-
   /**
    * Called by translations: an instruction of F or D on registers in memory. 0 if it is illegal.
    */
@@ -387,14 +335,8 @@ export class Translator implements Executor {
     if (within + size > PAGE || !isExact(vaddr)) return 0;
     const gpa = core.mmu.translate(memory, vaddr, kind, core.dataMode);
     if (gpa < 0 || !memory.isRam(gpa - within, PAGE)) return 0;
-    const { id } = this.#context!;
     const page = vaddr - within;
-    const { i32, at } = this.#workspace;
-    const word = (this.#workspace.tlbs(id) - at + kind * TLB_BYTES) / 4 + 4 * ((page / PAGE) & (TLB_ENTRIES - 1));
-    i32[word] = page;
-    i32[word + 1] = Math.floor(page / 2 ** 32);
-    i32[word + TLB_ADDEND / 4] = gpa - within - memory.base + memory.offset - page;
-    this.#caches[id] = USED;
+    this.#contexts.addPage(this.#context!, kind, page, gpa - within - memory.base + memory.offset - page);
     return 1;
   }
 }

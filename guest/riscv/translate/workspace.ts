@@ -6,6 +6,7 @@
  *     registers │ words │ contexts: jump cache, TLB of loads, TLB of stores │ …
  */
 import type { RegisterFile } from '../core.ts';
+import { type Access, LOAD, STORE } from '../pmp.ts';
 import { Code, type FunctionType, I32, moduleOf, op } from './wasm.ts';
 
 /** Bytes from the workspace's start. */
@@ -22,8 +23,9 @@ export const RESERVED = 544;
 export const RESERVED_VALUE = 552;
 export const RESERVED_SIZE = 560;
 
+const PAGE = 4096;
 const CONTEXTS_AT = 4096;
-export const CONTEXTS = 9;
+export const CONTEXTS = 10;
 
 /**
  * A jump cache tells a translation where another one lies: direct-mapped by bits of the target pc,
@@ -120,17 +122,37 @@ export class Workspace {
     return (this.jumps(context) - this.at) / 4 + ((pc << 1) & (4 * (JUMP_ENTRIES - 1)));
   }
 
-  /** Comes before the first `forget`. RangeError: there is no memory for code. */
+  /** Comes before anything is forgotten. RangeError: there is no memory for code. */
   open(): void {
     this.#fill = filler(this.memory);
   }
 
   /**
-   * Nothing of a context is known any more. All bits set is no pc, which is even, and no page's
+   * No jump of a context is known any more. All bits set is no pc, which is even, and no page's
    * address.
    */
-  forget(context: number): void {
-    this.#fill!(this.jumps(context), CONTEXT_BYTES);
+  forgetJumps(context: number): void {
+    this.#fill!(this.jumps(context), JUMP_BYTES);
+  }
+
+  /** No page of a context is known any more. */
+  forgetTlbs(context: number): void {
+    this.#fill!(this.tlbs(context), 2 * TLB_BYTES);
+  }
+
+  /** The entry of a TLB, as a word of i32, where the page at the vaddr `page` has its place. */
+  tlbWord(context: number, kind: Access, page: number): number {
+    return (this.tlbs(context) - this.at + kind * TLB_BYTES) / 4 + 4 * ((page / PAGE) & (TLB_ENTRIES - 1));
+  }
+
+  /** The page at the vaddr `page` is not known to the TLBs of a context any more. */
+  forgetPage(context: number, page: number): void {
+    for (const kind of [LOAD, STORE] as const) {
+      const word = this.tlbWord(context, kind, page);
+      if (this.i32[word] !== (page | 0) || this.i32[word + 1] !== Math.floor(page / 2 ** 32)) continue;
+      this.i32[word] = -1;
+      this.i32[word + 1] = -1;
+    }
   }
 }
 

@@ -109,29 +109,38 @@ describe('pages that change', () => {
     return pair;
   }
 
-  it('are new after an SFENCE.VMA: data', () => {
+  const ofAddress = encode('sfence.vma', { rs1: 15 });
+  it.each([
+    ['of all', SFENCE_VMA],
+    ['of their address', ofAddress],
+  ])('are new after an SFENCE.VMA %s: data', (_, fence) => {
     // the two pages of data take turns behind one vaddr
+    const use = [
+      encode('ld', { rd: 5, rs1: 11 }),
+      encode('add', { rd: 10, rs1: 10, rs2: 5 }),
+      encode('addi', { rd: 10, rs1: 10, imm: 1 }),
+      encode('sd', { rs1: 11, rs2: 10 }),
+    ];
     const words = [
-      ...[
-        encode('sd', { rs1: 12, rs2: 13, imm: 8 }),
-        SFENCE_VMA,
-        encode('ld', { rd: 5, rs1: 11 }),
-        encode('add', { rd: 10, rs1: 10, rs2: 5 }),
-      ],
-      ...[encode('sd', { rs1: 12, rs2: 14, imm: 8 }), SFENCE_VMA, encode('sd', { rs1: 11, rs2: 10 }), jump(-7)],
+      ...[encode('sd', { rs1: 12, rs2: 13, imm: 8 }), fence, ...use],
+      ...[encode('sd', { rs1: 12, rs2: 14, imm: 8 }), fence, ...use],
+      jump(-2 * (2 + use.length)),
     ];
     const [a, b] = [entry(DATA, V | R | W | A | D), entry(DATA + 0x1000, V | R | W | A | D)];
-    const pair = paged({ 0: words }, registers({ 11: 0x20_1000n, 12: 0x20_8000n, 13: a, 14: b }));
+    const pair = paged({ 0: words }, registers({ 11: 0x20_1000n, 12: 0x20_8000n, 13: a, 14: b, 15: 0x20_1fffn }));
     for (let i = 0; i < 20; i++) pair.run(37).compare();
     expect(pair.translator.translated).toBeGreaterThan(0);
   });
 
-  it('are new after an SFENCE.VMA: code', () => {
+  it.each([
+    ['of all', SFENCE_VMA],
+    ['of their address', ofAddress],
+  ])('are new after an SFENCE.VMA %s: code', (_, fence) => {
     // the page of code becomes another one, which goes on at the same place
-    const first = [encode('sd', { rs1: 12, rs2: 13 }), SFENCE_VMA, addi(1), jump(-3)];
-    const second = [encode('sd', { rs1: 12, rs2: 14 }), SFENCE_VMA, addi(100), jump(-3)];
+    const first = [encode('sd', { rs1: 12, rs2: 13 }), fence, addi(1), jump(-3)];
+    const second = [encode('sd', { rs1: 12, rs2: 14 }), fence, addi(100), jump(-3)];
     const [a, b] = [entry(0, V | R | X | A), entry(0x1000, V | R | X | A)];
-    const pair = paged({ 0: first, 4096: second }, registers({ 12: 0x20_8000n, 13: b, 14: a }));
+    const pair = paged({ 0: first, 4096: second }, registers({ 12: 0x20_8000n, 13: b, 14: a, 15: 0x20_0ffcn }));
     for (let i = 0; i < 20; i++) pair.run(37).compare();
     expect(pair.translated.register(10)).toBeGreaterThan(100n);
   });

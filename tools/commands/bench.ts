@@ -15,6 +15,7 @@ import { benchFloor } from '../bench/floor.ts';
 import { benchGuardian } from '../bench/guardian.ts';
 import { benchGuest } from '../bench/guest.ts';
 import { benchKexec } from '../bench/kexec.ts';
+import { benchLinux } from '../bench/linux.ts';
 import { benchMap } from '../bench/map.ts';
 import { benchMediated } from '../bench/mediated.ts';
 import { benchMsi } from '../bench/msi.ts';
@@ -43,6 +44,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   mediated: benchMediated,
   msi: benchMsi,
   guest: benchGuest,
+  linux: benchLinux,
   floor: benchFloor,
   update: benchUpdate,
   transfer: benchTransfer,
@@ -61,7 +63,7 @@ const PART_NAMES = Object.keys(PARTS);
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, and to other devices; calls into the kernel; what a guest's driver waits for; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
-devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's; each step of the way to a new image; the pause of live updates against a bare execve of the same node, and of
+devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's, and a Linux (LIVEVMM_DEBIAN) from its start to its shell; each step of the way to a new image; the pause of live updates against a bare execve of the same node, and of
 eight VMMs at once against each alone; and against QEMU's cpr-exec and cpr-transfer; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
 from a new image that dies, and from a VMM that is killed; starts; and system calls under livevmm with. Read ratios, not absolute
 figures. Takes some eleven minutes on a machine that has nothing else to do.

@@ -48,7 +48,9 @@ async function update(args?: Record<string, string>): Promise<unknown> {
   return (await ended).data.status;
 }
 
-/** The host's kernel is replaced, and the VMM with it. Only its device that is gone opens nothing. */
+/**
+ * The host's kernel is replaced, and the VMM with it. Only its device that is gone opens nothing.
+ */
 async function kexec(): Promise<unknown> {
   const [after] = await kexecUnder(host.socket, [{ qmpPath: vmm.qmpPath, qmp }]);
   qmp = after!.qmp;

@@ -14,7 +14,7 @@ const HUNG = /did not run the guest within/;
 const HANG = 'for (;;);';
 const STOP = 'process.kill(process.pid, "SIGSTOP");';
 /** Where a standby is told to take the guest over. */
-const TOLD = /(async function takeOver\d*\(standby\d*\) \{)/;
+const TOLD = /(async function takeOver\d*\(standby\d*, read\d*\) \{)/;
 const beforePhase = (phase: string, does: string): [RegExp, string] => [
   /(function restorePhase\(image, restorables, phase, \{ prepared \}\) \{)/,
   `$1 if (prepared && phase === "${phase}") ${does}`,

@@ -167,6 +167,48 @@ export const revoked = defineScenario({
   check: arrived,
 });
 
+/** Whether the kernel's page is mapped where the thread looks. */
+const MAPPED = 6;
+
+/**
+ * As a vCPU that goes to rest. It looks at a place where the kernel's page is mapped meanwhile
+ * (ClientPages.interruptsLater): before that it speaks to itself.
+ */
+function early({ page, place, board }: Words & { readonly place: SharedArrayBuffer }): void {
+  const words = new Int32Array(board);
+  const there = (): InterruptPageClient =>
+    new InterruptPageClient(wholeOf(Atomics.load(words, MAPPED) === 1 ? page : place));
+  const deliver = (_vector: number, count: number): void => void Atomics.add(words, TAKEN, count);
+  there().begin();
+  there().take(deliver);
+  there().sleep();
+  there().take(deliver);
+  there().begin();
+  there().take(deliver);
+  there().end();
+  there().take(deliver);
+}
+
+/** The device posts as soon as the kernel has made the page, and the client maps it after that. */
+export const late = defineScenario({
+  ...parts,
+  name: 'late',
+  memory: () => ({
+    page: new SharedArrayBuffer(4096),
+    place: new SharedArrayBuffer(4096),
+    board: new SharedArrayBuffer(64),
+  }),
+  actors: {
+    early,
+    worker,
+    main: ({ board }) => {
+      Atomics.store(new Int32Array(board), PAGE, 1);
+      Atomics.store(new Int32Array(board), MAPPED, 1);
+    },
+  },
+  check: arrived,
+});
+
 /** The kernel hears of a death when the client makes no more steps. */
 export const death = defineScenario({
   ...parts,

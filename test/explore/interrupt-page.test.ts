@@ -1,7 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { asleep, death, rest, revoked, wakened } from './interrupt-page.scenario.ts';
+import { asleep, death, late, rest, revoked, wakened } from './interrupt-page.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -49,6 +49,12 @@ const mutants = {
     find: '      if ((Atomics.and(words, word, ~bit) & bit) === 0) return 0; // it has looked after that\n      return takePosted(words, base, vector);\n',
     replace: '      takePosted(words, base, vector);\n      return 1;\n',
   },
+  awayIsTaken: {
+    name: 'away-is-not-signalled',
+    file: worker,
+    find: '    case AWAY:\n',
+    replace: '    case -1:\n',
+  },
   countAfterTheBit: {
     name: 'count-after-the-bit',
     file: worker,
@@ -75,6 +81,7 @@ describe('interrupts by a page of shared memory', () => {
   it('wake a thread that sleeps on the page', () => holds(asleep, BOUND));
   it('wake a vCPU in WFI, as news do', () => holds(wakened, BOUND));
   it('arrive once each when the page is taken away', () => holds(revoked, BOUND));
+  it('arrive once each when the page comes to a thread that looks already', () => holds(late, BOUND));
   it('signal the eventfd when the thread has died', () => holds(death, BOUND));
 });
 
@@ -87,6 +94,7 @@ describe('seeded bugs of interrupt pages', () => {
     { mutant: mutants.newsWithoutFutex, scenario: wakened, kind: 'deadlock' },
     { mutant: mutants.outsideUnsaid, scenario: wakened, kind: 'deadlock' },
     { mutant: mutants.signalsWhatIsTaken, scenario: rest },
+    { mutant: mutants.awayIsTaken, scenario: late },
     { mutant: mutants.countAfterTheBit, scenario: rest },
     { mutant: mutants.countIsNoExchange, scenario: rest },
   ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, ...expected }) =>

@@ -1,6 +1,8 @@
 /** One process of a recording: its steps, with names for its fds and its memory. */
 import { VFIO_CONTAINER_PATH, VFIO_GROUP_DIR } from '../../../iommu/abi/wire.ts';
 import { codeOf, errnoName } from '../../../platform/errno.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { isEnding, pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { AddressSpace, vmaObjectKey } from '../../../platform/process.ts';
 import type { Notes } from '../trace/notes.ts';
 import { argumentText } from '../trace/structs.ts';
@@ -162,7 +164,7 @@ export class RecordedProcess {
     try {
       space = new AddressSpace(this.pid);
     } catch (error) {
-      if (codeOf(error) === 'ESRCH') return false;
+      if (isGone(this.pid, error)) return false;
       throw error;
     }
     if (!space.alive()) {
@@ -179,5 +181,25 @@ export class RecordedProcess {
 
   close(): void {
     if (!this.#isOver) this.#space.close();
+  }
+}
+
+/**
+ * Whether the process has ended, if that is why its memory could not be opened: that of a process
+ * which nobody has waited for yet is EACCES for who is not root.
+ */
+function isGone(pid: number, error: unknown): boolean {
+  if (codeOf(error) === 'ESRCH') return true;
+  if (codeOf(error) !== 'EACCES') return false;
+  let pidfd: number;
+  try {
+    pidfd = pidfdOpen(pid);
+  } catch (none) {
+    return codeOf(none) === 'ESRCH';
+  }
+  try {
+    return isEnding(pidfd);
+  } finally {
+    close(pidfd);
   }
 }

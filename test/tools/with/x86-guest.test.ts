@@ -45,38 +45,35 @@ describe.runIf(hasQemu)('Debian in QEMU', () => {
   }, LIMIT_MS);
   afterAll(() => sandbox.remove());
 
-  it(
-    'sees edu by lspci -vv, and its registers answer',
-    async ({ skip }) => {
-      if (typeof debian === 'string') return skip();
-      const { kernel, busybox, programs, libraries: files } = debian;
-      const initrd = join(sandbox.dir, 'initrd');
-      writeFileSync(initrd, initramfs({ busybox, init: INIT, files, programs }));
-      const machine = [
-        '-machine',
-        'q35',
-        '-m',
-        '512M',
-        '-display',
-        'none',
-        '-nodefaults',
-        '-serial',
-        'stdio',
-        '-no-reboot',
-      ];
-      const guest = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet'];
-      const { status, stdout } = await sandbox.run(
-        ...['with', '--memlock', 'unlimited', '--device', 'edu,flr=on', '--', ...QEMU, ...machine, ...guest],
-        ...['-device', 'vfio-pci,host=0000:00:02.0,addr=5'],
-      );
-      expect(status).toBe(0);
-      expect(stdout).toMatch(/^00:05\.0 00ff: 1234:11e8 \(rev 10\)/m);
-      expect(stdout).toMatch(/^\s+Region 0: Memory at [0-9a-f]+ \(32-bit, non-prefetchable\) \[size=1M\]/m);
-      expect(stdout).toMatch(/^\s+Capabilities: .* MSI: Enable- Count=1\/1 Maskable- 64bit\+/m);
-      expect(stdout).not.toContain('Kernel driver in use');
-      expect(stdout).toMatch(/^edu 0x010000ED\r?$/m);
-      expect(stdout).toMatch(/^inverted 0xFFFFEDCB\r?$/m);
-    },
-    LIMIT_MS,
-  );
+  it('sees edu by lspci -vv, and its registers answer', // on a busy machine QEMU's serial line drops bytes that its reader takes late
+  { timeout: LIMIT_MS, retry: 1 }, async ({ skip }) => {
+    if (typeof debian === 'string') return skip();
+    const { kernel, busybox, programs, libraries: files } = debian;
+    const initrd = join(sandbox.dir, 'initrd');
+    writeFileSync(initrd, initramfs({ busybox, init: INIT, files, programs }));
+    const machine = [
+      '-machine',
+      'q35',
+      '-m',
+      '512M',
+      '-display',
+      'none',
+      '-nodefaults',
+      '-serial',
+      'stdio',
+      '-no-reboot',
+    ];
+    const guest = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet'];
+    const { status, stdout } = await sandbox.run(
+      ...['with', '--memlock', 'unlimited', '--device', 'edu,flr=on', '--', ...QEMU, ...machine, ...guest],
+      ...['-device', 'vfio-pci,host=0000:00:02.0,addr=5'],
+    );
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^00:05\.0 00ff: 1234:11e8 \(rev 10\)/m);
+    expect(stdout).toMatch(/^\s+Region 0: Memory at [0-9a-f]+ \(32-bit, non-prefetchable\) \[size=1M\]/m);
+    expect(stdout).toMatch(/^\s+Capabilities: .* MSI: Enable- Count=1\/1 Maskable- 64bit\+/m);
+    expect(stdout).not.toContain('Kernel driver in use');
+    expect(stdout).toMatch(/^edu 0x010000ED\r?$/m);
+    expect(stdout).toMatch(/^inverted 0xFFFFEDCB\r?$/m);
+  });
 });

@@ -106,15 +106,17 @@ export class AddressSpace {
 
   /**
    * Pages that the process has locked by mlock(2) (VmLck); 0 for a dead address space. The first
-   * call opens a file more. // HOT: 12 µs; reading the file as a text takes 37
+   * call opens a file more.
    */
+  // HOT: once for each MAP_DMA under a limit, 12 µs
   mlockedPages(): number {
     const length = this.#alive(() => {
       this.#status ??= openProc(this.pid, 'status', 'r');
       return pread(this.#status, statusText, 0);
     });
-    if (length === undefined) return 0;
-    const value = statusText.indexOf(LOCKED) + LOCKED.length;
+    const line = statusText.indexOf(LOCKED);
+    if (length === undefined || line < 0 || line >= length) return 0; // behind `length` is another read
+    const value = line + LOCKED.length;
     return Number.parseInt(statusText.toString('latin1', value, value + 20), 10) / KIB_PER_PAGE;
   }
 

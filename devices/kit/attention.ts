@@ -5,14 +5,13 @@
  * often.
  */
 import { Backoff } from '../../platform/backoff.ts';
+import { lookFor } from '../../platform/look-for.ts';
 import type { Spinners } from '../../platform/spinners.ts';
 
 /** The worker looks for so long after the last access. */
 const PATIENCE_MS = 0.05;
 /** After looks in vain, so many accesses are followed by none. */
 const MOST_SKIPPED = 7;
-/** Looks between two looks at the clock. */
-const LOOKS = 16;
 
 export interface AttentionParts {
   /** Whether there is a page to look at. */
@@ -73,18 +72,12 @@ export class Attention {
 
   #spin(ms: number): boolean {
     const { serve, rung } = this.#parts;
-    let end = 0;
-    for (;;) {
-      for (let look = 0; look < LOOKS; look++) {
-        if (serve()) {
-          this.#backoff.found();
-          return true;
-        }
-        if (rung()) return true;
-      }
-      const now = performance.now();
-      if (end === 0) end = now + ms;
-      else if (now >= end) return false;
-    }
+    let served = false;
+    const found = lookFor(ms, () => {
+      served = serve();
+      return served || rung();
+    });
+    if (served) this.#backoff.found();
+    return found;
   }
 }

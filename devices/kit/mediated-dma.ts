@@ -16,6 +16,7 @@ import {
   OP_WRITE,
 } from '../../iommu/bus/mediated-channel.ts';
 import { Backoff } from '../../platform/backoff.ts';
+import { lookFor } from '../../platform/look-for.ts';
 import { MailboxServer } from '../../platform/mailbox.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import type { Spinners } from '../../platform/spinners.ts';
@@ -28,14 +29,8 @@ const MAX_SLEEP_MS = 1000;
 /** After looks in vain, so many accesses are followed by none. */
 const MOST_SKIPPED = 15;
 
-/** How long the worker looks for an answer. */
-interface Patience {
-  readonly ms: number;
-  /** Looks at the word between two looks at the clock. */
-  readonly looks: number;
-}
-
-const PATIENCE: Patience = { ms: 0.06, looks: 16 };
+/** The worker looks for an answer for so long. */
+const PATIENCE_MS = 0.06;
 
 export interface MediatedDmaOptions {
   readonly channel: SharedArrayBuffer;
@@ -44,7 +39,8 @@ export interface MediatedDmaOptions {
   readonly mailbox: SharedArrayBuffer;
   readonly control: DeviceControl;
   readonly spinners: Spinners;
-  readonly patience?: Patience;
+  /** Looks at the bell between two looks at the clock; lookFor's number by default. */
+  readonly looks?: number;
   /** Layout PortCounters. */
   readonly counters: SharedArrayBuffer;
   /** Serves the register accesses that wait in the mailbox. */
@@ -159,25 +155,13 @@ export class MediatedDma implements Dma {
   /** Looks for a ring of the bell. False: none came, or this thread has no room to look. */
   // HOT: one load a look
   #look(seen: number): boolean {
-    const { spinners, patience = PATIENCE } = this.#options;
+    const { spinners, looks } = this.#options;
     if (this.#backoff.skips() || !spinners.enter()) return false;
-    try {
-      let end = 0;
-      for (;;) {
-        for (let look = 0; look < patience.looks; look++) {
-          if (this.#server.bell() === seen) continue;
-          this.#backoff.found();
-          return true;
-        }
-        const now = performance.now();
-        if (end === 0) end = now + patience.ms;
-        else if (now >= end) break;
-      }
-    } finally {
-      spinners.leave();
-    }
-    this.#backoff.missed();
-    return false;
+    const rung = lookFor(PATIENCE_MS, () => this.#server.bell() !== seen, looks);
+    spinners.leave();
+    if (rung) this.#backoff.found();
+    else this.#backoff.missed();
+    return rung;
   }
 
   #count(counter: 'transactions' | 'bytesRead' | 'bytesWritten' | 'faults', by: number): void {

@@ -22,8 +22,9 @@ export const REGION_OFFSETS = {
 } as const;
 
 /**
- * The same for offsets as vfio-pci itself gives them, which some programs do not ask for: those of
- * all regions but the first one. No bit is set of `none`, and one of `any`.
+ * The same for offsets that vfio-pci itself gives, region number << 40, which some programs use
+ * without asking. The upper 32 bits of such an offset have some bit of `any` and no bit of `none`.
+ * Region 0 is not among them: its offsets are those of any file.
  */
 export const PLAIN_OFFSETS = { none: 0xffff_f000, any: 0xf00 } as const;
 

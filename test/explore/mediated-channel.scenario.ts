@@ -67,7 +67,7 @@ function dmaOf({ channel, mailbox, control, side }: Words): MediatedDma {
     mailbox,
     control: new DeviceControl(control),
     spinners: new Spinners(createSpinners(), 1),
-    patience: { ms: 0.04, looks: 1 },
+    looks: 1,
     counters: createPortCounters(),
     serve: () => void server.serve({ read: (_region, offset) => ({ lo: offset + 1, hi: 0 }), write: () => undefined }),
     tell: () => raise(new Int32Array(side), TOLD),

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { untilListening } from '../../platform/unix-listener.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
-import { initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
+import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
 import type { DebianLinux } from '../../tools/debian/linux.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
@@ -31,12 +31,7 @@ const DISK_BYTES = 32 << 20;
 const SECOND_HALF = DISK_BYTES / 2;
 const PINGS = 20;
 
-const INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox --install -s /bin
-export PATH=/bin
+const INIT = `${INIT_BEGINS}
 for module in $(cat /lib/order); do insmod /lib/$module; done
 echo "processors $(grep -c ^processor /proc/cpuinfo)"
 echo "pci $(cat /sys/bus/pci/devices/*/device | tr '\\n' ' ')"

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 
-import { initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
+import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
 import { programArgv } from '../../tools/launch/programs.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { isWantedWhole, linuxFor } from './debian.ts';
@@ -25,12 +25,8 @@ const CTRL_D = '\x04';
 /** The shell asks the terminal where the cursor is, and gets no answer. */
 const ASKS = '\x1b[6n';
 
-const INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox --install -s /bin
-export PATH=/bin PS1='shell> '
+const INIT = `${INIT_BEGINS}
+export PS1='shell> '
 setsid cttyhack sh -i
 poweroff -f
 `;
@@ -46,7 +42,7 @@ it.runIf(isWantedWhole && hasScript)(
     const debian = linuxFor(sandbox.dir);
     if (!debian) return skip();
     const [initrd, qmp] = [join(sandbox.dir, 'initrd'), join(sandbox.dir, 'q')];
-    writeFileSync(initrd, initramfs({ busybox: debian.busybox, init: INIT, files: new Map() }));
+    writeFileSync(initrd, initramfs({ busybox: debian.busybox, init: INIT }));
     const run = [...programArgv('livevmm', 'run'), '-m', '256M', '-kernel', debian.kernel, '-initrd', initrd];
     const command = `${run.join(' ')} -append "${QUIET_CONSOLE}" -qmp ${qmp}`;
     const terminal = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });

@@ -1,7 +1,7 @@
 /**
- * Bench of a stock Linux: from the command to its shell, and QEMU's TCG with the same kernel
- * and initial RAM disk; each has its own firmware. LIVEVMM_DEBIAN names the
- * folder of Debian's packages.
+ * Bench of a stock Linux: from the command to its shell, and QEMU's TCG with the same kernel and
+ * initial RAM disk; each has its own firmware. LIVEVMM_DEBIAN names the folder of Debian's
+ * packages.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { CommandError } from '../cli/command.ts';
-import { initramfs, QUIET_CONSOLE } from '../debian/initramfs.ts';
+import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../debian/initramfs.ts';
 import { debianLinux } from '../debian/linux.ts';
 import { QEMU } from '../demo/qemu/command.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
@@ -20,11 +20,7 @@ import { type Figure, median, type Progress } from './result.ts';
 const ROUNDS = 3;
 const MOST_MS = 300_000;
 const MARK = 'the shell is there';
-const INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox --install -s /bin
+const INIT = `${INIT_BEGINS}
 exec /bin/busybox sh -c 'echo "${MARK}"; exec sh'
 `;
 

@@ -12,6 +12,14 @@ const CHARACTER_DEVICE = 0o20600;
  */
 export const QUIET_CONSOLE = 'console=ttyS0 quiet loglevel=1 nowatchdog';
 
+/** The first lines of a busybox's /init: mounts what /dev, /proc and /sys are, and fills /bin. */
+export const INIT_BEGINS = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox --install -s /bin
+export PATH=/bin`;
+
 interface Entry {
   readonly name: string;
   readonly mode: number;

@@ -74,14 +74,12 @@ const load =
     e.set(d.rd);
   };
 
-const HALF = 32n;
 /** By size: an unsigned load of it. */
 const LOADS = { 1: op.i64Load8U, 2: op.i64Load16U, 4: op.i64Load32U, 8: op.i64Load };
 type Size = keyof typeof LOADS;
 
 /** The halves of T onto the stack, low half first. */
-const halvesOfT = (code: Code): Code =>
-  code.get(T).byte(op.i32WrapI64).get(T).i64Bits(HALF).ops(op.i64ShrU, op.i32WrapI64);
+const halvesOfT = (code: Code): Code => code.get(T).byte(op.i32WrapI64).get(T).i64(32).ops(op.i64ShrU, op.i32WrapI64);
 
 /**
  * A store of `size` bytes by `opcode` to the place on the stack; `value` puts 64 bits onto it. The

@@ -100,7 +100,8 @@ export class Translator implements Executor {
         fill: (vaddr: number, kind: Access, size: number) => this.#fill(vaddr, kind, size),
         float: (word: number) => this.#float(word),
         csr: (word: number) => this.#csr(word),
-        journal: (...entry: Parameters<StoreJournal['store']>) => this.#journal!.store(...entry),
+        journal: (at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, low: number, high: number) =>
+          this.#journal!.store(at >>> 0, size, oldLow, oldHigh, low, high),
       },
     };
   }

@@ -6,6 +6,7 @@
  * the event loop go round in between. So who is idle costs nothing, and others wait no longer than
  * for a turn.
  */
+import { Backoff } from '../../../platform/backoff.ts';
 import { mostSpinners } from '../../../platform/spinners.ts';
 import { wakes } from './wakes.ts';
 
@@ -50,16 +51,15 @@ export interface Door {
 interface Attended {
   readonly door: Door;
   lastCallMs: number;
-  /** Grows with each look in vain. */
-  missed: number;
   /** Calls that have come there since the kernel began to look. */
   served: number;
-  /** So many bursts get no attention. */
-  skip: number;
+  /** Of bursts: those that get no attention are skipped. */
+  readonly backoff: Backoff;
 }
 
 /** The longest look before the event loop serves everybody else. */
 const ROUND_MS = 0.3;
+/** After looks in vain, so many bursts are followed by none. */
 const MOST_SKIPPED = 15;
 /** Looks between two looks at the clock. */
 const LOOKS = 16;
@@ -79,12 +79,9 @@ export class Attention {
     const isBurst = now - known.lastCallMs < door.pace.burstMs;
     known.lastCallMs = now;
     if (this.#now.includes(known)) {
-      miss(known); // the client does not run when we look, or does not want the page
+      known.backoff.missed(); // the client does not run when we look, or does not want the page
       this.dismiss(door);
-    } else if (isBurst && --known.skip < 0) {
-      known.skip = 0;
-      this.#attend(known);
-    }
+    } else if (isBurst && !known.backoff.skips()) this.#attend(known);
   }
 
   /** The answer to a call of this door is given. */
@@ -131,7 +128,7 @@ export class Attention {
       const served = attended.door.serve();
       if (served === 'nothing') continue;
       attended.lastCallMs = performance.now();
-      if (++attended.served >= attended.door.pace.leastServed) attended.missed = 0;
+      if (++attended.served >= attended.door.pace.leastServed) attended.backoff.found();
       if (served === 'goes-on') goesOn = true;
     }
     return goesOn;
@@ -141,7 +138,7 @@ export class Attention {
     const now = performance.now();
     for (const attended of this.#now) {
       if (now - attended.lastCallMs <= attended.door.pace.patienceMs) continue;
-      if (attended.served < attended.door.pace.leastServed) miss(attended);
+      if (attended.served < attended.door.pace.leastServed) attended.backoff.missed();
       this.dismiss(attended.door);
     }
   }
@@ -149,10 +146,5 @@ export class Attention {
 
 const newcomer = (door: Door): Attended => ({
   ...{ door, lastCallMs: Number.NEGATIVE_INFINITY },
-  ...{ missed: 0, served: 0, skip: 0 },
+  ...{ served: 0, backoff: new Backoff(MOST_SKIPPED) },
 });
-
-function miss(attended: Attended): void {
-  attended.missed = Math.min(2 * attended.missed + 1, MOST_SKIPPED);
-  attended.skip = attended.missed;
-}

@@ -97,11 +97,13 @@ export class DeviceAccesses implements Door {
       return 'done';
     }
     this.#busy = true;
-    void refused.then((errno) => {
-      this.#busy = false;
-      this.#channel.answer(errno);
-      this.#attention.answered(this);
-    });
+    void refused
+      .then((errno) => {
+        this.#busy = false;
+        this.#channel.answer(errno);
+        this.#attention.answered(this);
+      })
+      .catch(reportBug);
     return 'goes-on';
   }
 

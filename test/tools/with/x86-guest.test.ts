@@ -45,8 +45,10 @@ describe.runIf(hasQemu)('Debian in QEMU', () => {
   }, LIMIT_MS);
   afterAll(() => sandbox.remove());
 
-  it('sees edu by lspci -vv, and its registers answer', // on a busy machine QEMU's serial line drops bytes that its reader takes late
-  { timeout: LIMIT_MS, retry: 1 }, async ({ skip }) => {
+  it('sees edu by lspci -vv, and its registers answer', { // on a busy machine QEMU's serial line drops bytes that its reader takes late
+    timeout: LIMIT_MS,
+    retry: 1,
+  }, async ({ skip }) => {
     if (typeof debian === 'string') return skip();
     const { kernel, busybox, programs, libraries: files } = debian;
     const initrd = join(sandbox.dir, 'initrd');

@@ -7,6 +7,7 @@ import { REG } from '../../../iommu/hardware/regs.ts';
 import { guestPath } from '../../../tools/launch/programs.ts';
 import { IOMMU, IOMMU_IRQ, PLIC } from '../../../vmm/machine/shared/memory-map.ts';
 import { BareMachine } from './bare-machine.ts';
+import { GUEST_IOMMU_SHOWS } from './guest-iommu-shows.ts';
 
 /** docs/machine.md, "The guest's own IOMMU". */
 
@@ -38,17 +39,9 @@ describe('a guest that drives its own IOMMU', () => {
     }
     bare.input.push(Buffer.from('sx'));
     expect(bare.run(2_000_000)).toBe('poweroff');
-    const lines = (printed + bare.printed).split('\n').filter((line) => line !== '');
-    expect(lines.slice(0, -1)).toEqual([
-      'iommu: version 1.0',
-      'a page leads where its entry says: as it should be',
-      'after IOTINVAL it leads elsewhere: as it should be',
-      'a page without W is not written: as it should be',
-      'a page without an entry is not written: as it should be',
-      'the device works again: as it should be',
-      'iommu: ready',
-    ]);
-    expect(lines.at(-1)).toMatch(/^@stats \{"rounds":\d+,"faults":\d+,"bad":0,"lost":0\}$/);
+    const shown = printed + bare.printed;
+    expect(shown.slice(0, GUEST_IOMMU_SHOWS.length)).toBe(GUEST_IOMMU_SHOWS);
+    expect(shown.slice(GUEST_IOMMU_SHOWS.length)).toMatch(/^@stats \{"rounds":\d+,"faults":\d+,"bad":0,"lost":0\}\n*$/);
   });
 });
 

@@ -17,17 +17,22 @@ it.runIf(hasScript)(
     const child = spawn('script', ['-qec', `stty -a; ${vmm}; echo ended $?; stty -a`, '/dev/null']);
     try {
       let printed = '';
+      let wrong = 'no update has ended';
       child.stdout.on('data', (chunk) => {
         const before = printed;
         printed += chunk;
         const comes = (what: RegExp): boolean => what.test(printed) && !what.test(before);
         if (comes(/^demo:.*\r/m)) {
           const update = [programPath('livevmm'), 'update', '--qmp', `${folder}/q`];
-          execFile(process.execPath, update, () => child.stdin.write('s'));
+          execFile(process.execPath, update, (_, __, errors) => {
+            wrong = errors;
+            child.stdin.write('s');
+          });
         }
         if (comes(/^@stats .*\r/m)) child.stdin.write('\x01x');
       });
       await new Promise((resolve) => child.once('close', resolve));
+      expect(wrong).toBe('');
       expect(printed).toMatch(/^ended 0\r$/m);
       expect(printed).not.toContain('s@stats');
       const [before, after] = [...printed.matchAll(/^speed [\s\S]*?-extproc\r$/gm)].map(([mode]) => mode);

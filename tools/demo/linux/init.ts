@@ -1,4 +1,5 @@
 /** What a demo's Linux does: /init, a script of busybox. */
+import { INIT_BEGINS } from '../../debian/initramfs.ts';
 
 /** A tree of files on /dev/vda, with their sums in `sums`: so many are checked in each pass. */
 export interface Work {
@@ -15,12 +16,7 @@ export interface Work {
  * (guest/programs/linux) has the console, and tells the counts of all. Before it begins, a line is
  * printed: what is typed earlier may be lost.
  */
-export const linuxInit = ({ files, peer, own, capture: [vendor, device] }: Work): string => `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox --install -s /bin
-export PATH=/bin
+export const linuxInit = ({ files, peer, own, capture: [vendor, device] }: Work): string => `${INIT_BEGINS}
 if [ -e /lib/order ]; then
   for module in $(cat /lib/order); do insmod /lib/$module; done
 else

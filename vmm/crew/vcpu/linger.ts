@@ -3,12 +3,11 @@
  * looks for that device's interrupt for a while. To wake a thread takes longer than most devices.
  */
 import { Backoff } from '../../../platform/backoff.ts';
+import { lookFor } from '../../../platform/look-for.ts';
 
 const PATIENCE_MS = 0.1;
 /** After looks in vain, so many sleeps begin without one. */
 const MOST_SKIPPED = 15;
-/** Looks between two looks at the clock. */
-const LOOKS = 16;
 
 export interface LingerParts {
   /** How many accesses the guest has made to the registers of each device that can be looked at. */
@@ -48,10 +47,11 @@ export class Linger {
 
   #lookFor(ms: number, woken: () => boolean): boolean {
     const { take } = this.#parts;
-    const end = performance.now() + ms;
-    do {
-      for (let look = 0; look < LOOKS; look++) if (take()) return true;
-    } while (!woken() && performance.now() < end);
-    return false;
+    let taken = false;
+    lookFor(ms, () => {
+      taken = take();
+      return taken || woken();
+    });
+    return taken;
   }
 }

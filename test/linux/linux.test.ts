@@ -172,7 +172,7 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
       writeFileSync(at('written'), readFileSync(at('disk')).subarray(SECOND_HALF));
       const written = execFileSync('tar', ['xOf', at('written'), './sums']);
       expect(written.toString()).toBe(sums);
-      expect(await updates).toBeGreaterThan(5);
+      expect(await updates).toBeGreaterThan(2); // at least one in each half of its work
       peer.child.stdin.write('x');
       await peer.exited;
     },

@@ -130,6 +130,9 @@ mkdirSync(dist, { recursive: true });
 // board, and whether it knows the memory that outlives kernels.
 const facts = Buffer.from(`${JSON.stringify({ version, board: 2, pkernfs: 1 })}\n`);
 outputFiles.push({ path: join(dist, 'build.json'), contents: facts });
+// `livevmm conform --through-syscalls` builds it where it runs.
+const nativeClient = readFileSync(join(root, 'tools/conform/native/client.c'));
+outputFiles.push({ path: join(dist, 'conform-native-client.c'), contents: nativeClient });
 const built = new Set(outputFiles.map((file) => basename(file.path)));
 for (const name of readdirSync(dist)) if (/\.[cm]js$/.test(name) && !built.has(name)) rmSync(join(dist, name));
 for (const { path, contents } of outputFiles) {

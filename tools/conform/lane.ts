@@ -8,6 +8,8 @@ import { PrivateFolder } from '../launch/private-folder.ts';
 import { programArgv, programPath } from '../launch/programs.ts';
 import { CaseProcess, type Played } from './case-process.ts';
 import type { Assignment } from './client/protocol.ts';
+import { buildNativeClient, type Linkage } from './native/build.ts';
+import { NATIVE_FLAG } from './native/flag.ts';
 import { openProgram } from './open-program.ts';
 import type { RecordedMachine } from './recorded-machine.ts';
 import type { VectorCase } from './vector-file.ts';
@@ -21,12 +23,11 @@ const ANYBODY_MAY_CONNECT = 0o666;
 
 interface LaneParts {
   readonly folder: PrivateFolder;
-  /** The command line of a client. */
-  readonly client: readonly string[];
+  /** The command line of client number `n`. */
+  readonly client: (n: number) => readonly string[];
   readonly board: Board;
   readonly socketPath: string;
   readonly devices: Assignment['devices'];
-  readonly throughSyscalls: boolean;
 }
 
 export class Lane {
@@ -34,35 +35,39 @@ export class Lane {
   readonly #board: Board;
   readonly #socketPath: string;
   readonly #devices: Assignment['devices'];
-  readonly #client: readonly string[];
-  readonly #throughSyscalls: boolean;
+  readonly #client: LaneParts['client'];
+  #clients = 0;
   #next: CaseProcess;
   #playing: CaseProcess | undefined;
 
-  private constructor({ folder, client, board, socketPath, devices, throughSyscalls }: LaneParts) {
+  private constructor({ folder, client, board, socketPath, devices }: LaneParts) {
     this.#folder = folder;
     this.#board = board;
     this.#socketPath = socketPath;
     this.#devices = devices;
     this.#client = client;
-    this.#throughSyscalls = throughSyscalls;
-    this.#next = new CaseProcess(client);
+    this.#next = this.#newClient();
   }
 
-  /** With `throughSyscalls` each client is under a supervisor of its own. */
-  static async start(profile: ProfileName, machine: RecordedMachine, throughSyscalls: boolean): Promise<Lane> {
+  #newClient(): CaseProcess {
+    return new CaseProcess(this.#client(this.#clients++));
+  }
+
+  /**
+   * With `throughSyscalls` each client lets a native one make the calls, under a supervisor of its
+   * own.
+   */
+  static async start(profile: ProfileName, machine: RecordedMachine, throughSyscalls: Linkage | null): Promise<Lane> {
     const folder = new PrivateFolder();
     const { path: dir } = folder;
     try {
       const isRoot = process.getuid!() === 0;
       if (isRoot) chmodSync(dir, ANYBODY_MAY_PASS);
-      const program = isRoot ? openProgram(dir) : programPath('conform-client');
       const socketPath = join(dir, 'host.sock');
+      const client = throughSyscalls ? clientWithNative(dir, socketPath, throughSyscalls) : clientFor(dir, isRoot);
       const board = await startHost({ ...machine.options, socketPath, profile });
       if (isRoot) chmodSync(socketPath, ANYBODY_MAY_CONNECT);
-      const supervisor = throughSyscalls ? programArgv('livevmm', 'with', '--host', socketPath, '--') : [];
-      const client = [...supervisor, process.execPath, program];
-      return new Lane({ folder, client, board, socketPath, devices: machine.devices, throughSyscalls });
+      return new Lane({ folder, client, board, socketPath, devices: machine.devices });
     } catch (error) {
       await folder.remove();
       throw error;
@@ -72,11 +77,8 @@ export class Lane {
   async play({ steps }: VectorCase): Promise<Played> {
     const client = this.#next;
     this.#playing = client;
-    this.#next = new CaseProcess(this.#client);
-    return client.play({
-      ...{ socketPath: this.#socketPath, devices: this.#devices, steps },
-      throughSyscalls: this.#throughSyscalls,
-    });
+    this.#next = this.#newClient();
+    return client.play({ socketPath: this.#socketPath, devices: this.#devices, steps });
   }
 
   /** Rejects when the host's kernel has ended by itself. */
@@ -89,4 +91,16 @@ export class Lane {
     await this.#board.stop();
     await this.#folder.remove();
   }
+}
+
+/** The command line of a client that every user may run when it has root's rights to become one. */
+function clientFor(dir: string, isRoot: boolean): LaneParts['client'] {
+  const program = isRoot ? openProgram(dir) : programPath('conform-client');
+  return () => [process.execPath, program];
+}
+
+/** Command lines of clients whose native ones connect to them in `dir`. */
+function clientWithNative(dir: string, host: string, linkage: Linkage): LaneParts['client'] {
+  const native = buildNativeClient(dir, linkage);
+  return (n) => programArgv('conform-client', NATIVE_FLAG, native, host, join(dir, `client-${n}.sock`));
 }

@@ -4,6 +4,7 @@
  */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { Lane } from './lane.ts';
+import type { Linkage } from './native/build.ts';
 import { type CaseOutcome, compare, skipped } from './outcome.ts';
 import { type RecordedMachine, recordedMachine } from './recorded-machine.ts';
 import { schedule, type Task } from './schedule.ts';
@@ -12,8 +13,8 @@ import type { VectorCase, VectorFile } from './vector-file.ts';
 export interface RunOptions {
   readonly files: readonly VectorFile[];
   readonly profileOf: (file: VectorFile) => ProfileName;
-  /** The clients make real system calls, and a supervisor (`livevmm with`) answers them. */
-  readonly throughSyscalls: boolean;
+  /** How a client is linked that makes real system calls; a supervisor (`livevmm with`) answers them. */
+  readonly throughSyscalls: Linkage | null;
   /** Number of hosts at a time. */
   readonly jobs: number;
   /** Ends the run. The promise rejects with the signal's reason. */
@@ -83,7 +84,7 @@ async function runOn(
           if (wanted)
             onOutcome(
               played
-                ? compare({ file, case: vectorCase, throughSyscalls }, played)
+                ? compare({ file, case: vectorCase, throughSyscalls: throughSyscalls !== null }, played)
                 : skipped(file, vectorCase, reason!),
             );
         }

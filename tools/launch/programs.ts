@@ -28,6 +28,9 @@ export const programArgv = (name: ProgramName, ...words: readonly string[]): str
   ...words,
 ];
 
+/** The source of the client that makes real system calls for `livevmm conform`. */
+export const nativeClientSource = (): string => fileURLToPath(new URL('conform-native-client.c', dist));
+
 /** A built task file of a thread pool, by its path with dashes. */
 export const taskUrl = (name: string): URL => new URL(`${name}.task.mjs`, dist);
 

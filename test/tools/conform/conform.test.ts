@@ -3,10 +3,13 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { PROFILE_NAMES } from '../../../iommu/kernel/core/profile.ts';
-import { Sandbox } from '../livevmm-process.ts';
+import { hasCompiler } from '../../../tools/conform/native/build.ts';
+import { Child } from '../../../tools/launch/child.ts';
+import { programArgv } from '../../../tools/launch/programs.ts';
+import { outcome, Sandbox } from '../livevmm-process.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../../conformance/vectors/', import.meta.url));
 const PROCESSES = fileURLToPath(new URL('./processes.vec', import.meta.url));
@@ -84,11 +87,30 @@ describe('livevmm conform', () => {
     expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('no unexplained difference') });
   });
 
-  it('gets the same answers through real system calls, but for what a supervisor does not show', async () => {
-    const { status, stdout } = await sandbox.run('conform', '--through-syscalls', '--json', OPERATIONS, PROCESSES);
+  const NO_KVEMU = { 'the calls of kvemu are none of VFIO’s': 1 };
+  it.skipIf(!hasCompiler()).each([
+    ['dynamic', [], OPERATIONS, { ...NO_KVEMU, 'a supervisor maps no registers': 1 }],
+    ['static', ['--static'], PROCESSES, {}],
+  ])('a %s native client gets the same answers through real system calls (cc)', async (_, options, file, left) => {
+    const { status, stdout } = await sandbox.run('conform', '--through-syscalls', ...options, '--json', file);
     const { differences, failures, skipped } = JSON.parse(stdout);
-    expect({ status, differences, failures }).toEqual({ status: 0, differences: [], failures: [] });
-    expect(skipped).toMatchObject({ 'a supervisor maps no registers': 1, 'the calls of kvemu are none of VFIO’s': 1 });
+    expect({ status, differences, failures, skipped }).toEqual({
+      status: 0,
+      differences: [],
+      failures: [],
+      skipped: left,
+    });
+    await vi.waitFor(() => expect(sandbox.leftovers()).toEqual([]));
+  });
+
+  it('says that real system calls need a C compiler, where there is none', async () => {
+    const PATH = sandbox.dir;
+    const argv = programArgv('livevmm', 'conform', '--through-syscalls', OPERATIONS);
+    const { status, stderr } = await outcome(new Child({ name: 'livevmm', argv, env: { ...process.env, PATH } }));
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: 'livevmm: --through-syscalls needs a C compiler (cc), and there is none\n',
+    });
   });
 
   it('shows a difference as a decoded call with its rules, and goes on with the next case', async () => {

@@ -28,10 +28,10 @@ import { PAGE_SIZE } from '../../../platform/page.ts';
 import { AddressSpace, memlockLimit } from '../../../platform/process.ts';
 import { uidsOf } from '../../../platform/process-status.ts';
 import type { Vma } from '../../../platform/vma.ts';
+import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import { programPath } from '../../launch/programs.ts';
 import { END_VADDR, FIRST_VADDR, State } from '../steps/state.ts';
 import type { ActorLink } from './actor.ts';
-import type { ClientKernel } from './client-kernel.ts';
 import { LineReader, writeLine } from './lines.ts';
 import { vmasOf } from './memory.ts';
 import { takeFd } from './pass.ts';
@@ -173,7 +173,7 @@ async function serve(actor: RemoteActor, input: LineReader): Promise<void> {
  * Copies the parent's script memory to the same vaddrs, mapping by mapping. The parent waits
  * meanwhile.
  */
-function copyMemory(parentPid: number, state: State, kernel: ClientKernel): void {
+function copyMemory(parentPid: number, state: State, kernel: KernelClient): void {
   const space = new AddressSpace(parentPid);
   try {
     for (const vma of vmasOf(parentPid)) {
@@ -192,7 +192,7 @@ const protOf = ({ readable, writable }: Vma): number => (readable ? PROT_READ : 
  * Maps the same object, by its fd. A BAR has no object: the device is asked for another mapping,
  * which holds the device's file as well.
  */
-function copyShared(vma: Vma, state: State, kernel: ClientKernel): void {
+function copyShared(vma: Vma, state: State, kernel: KernelClient): void {
   const { start: vaddr, end, offset, inode } = vma;
   const [length, prot, flags] = [end - vaddr, protOf(vma), MAP_SHARED | MAP_FIXED];
   const bar = state.barAt(vaddr);

@@ -2,33 +2,30 @@
  * Carries out the steps of one actor. The actor is a thread of the client with its own way into the
  * kernel.
  */
+import { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { StepTable } from '../steps/call-context.ts';
+import type { Note, ProcessContext } from '../steps/process-calls.ts';
+import { PROCESS_STEPS } from '../steps/process-steps.ts';
 import type { State } from '../steps/state.ts';
 import { CALL_STEPS } from '../steps/table.ts';
 import { type Answer, Words } from '../steps/words.ts';
 import type { Step } from '../vector-file.ts';
 import { callsOf } from './calls.ts';
-import type { ClientKernel } from './client-kernel.ts';
-import { enterKernel, type KernelWay } from './kernel-way.ts';
-import type { Note } from './memory.ts';
-import { PROCESS_STEPS } from './process-steps.ts';
-import type { Assignment } from './protocol.ts';
-import type { StepContext } from './step-context.ts';
+import type { Assignment, ThreadData } from './protocol.ts';
 
-const STEPS: StepTable<StepContext> = { ...CALL_STEPS, ...PROCESS_STEPS };
+const STEPS: StepTable<ProcessContext> = { ...CALL_STEPS, ...PROCESS_STEPS };
 
-export interface InterpreterOptions extends KernelWay {
-  readonly devices: Assignment['devices'];
+export interface InterpreterOptions extends ThreadData {
   readonly note: Note;
 }
 
 export class Interpreter {
-  readonly kernel: ClientKernel;
+  readonly kernel: KernelClient;
   readonly #devices: Assignment['devices'];
   readonly #note: Note;
 
-  constructor({ devices, note, ...way }: InterpreterOptions) {
-    this.kernel = enterKernel(way);
+  constructor({ socketPath, devices, note }: InterpreterOptions) {
+    this.kernel = new KernelClient(socketPath);
     this.#devices = devices;
     this.#note = note;
   }
@@ -40,6 +37,6 @@ export class Interpreter {
     const words = new Words(state);
     const { kernel } = this;
     const calls = callsOf(kernel, state);
-    return perform({ step, state, words, calls, kernel, devices: this.#devices, note: this.#note });
+    return perform({ step, state, words, calls, host: kernel, devices: this.#devices, note: this.#note });
   }
 }

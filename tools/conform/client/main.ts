@@ -1,8 +1,13 @@
 /**
  * The client process of one vector case. It reads the case from stdin, plays it and reports on
- * stdout. The runner starts it ahead of time.
+ * stdout. The runner starts it ahead of time. With `--native CLIENT HOST SOCKET` it makes no call
+ * itself: it lets a native client do that, under a supervisor.
  */
 
+import { KernelClient } from '../../../vmm/client/kernel-client.ts';
+import { NATIVE_FLAG } from '../native/flag.ts';
+import { NativeScript } from '../native/script.ts';
+import { NativeClient } from '../native/start.ts';
 import { State } from '../steps/state.ts';
 import { endWithParent } from './end-with-parent.ts';
 import { RESUME_FLAG, takeHandover } from './exec.ts';
@@ -23,6 +28,24 @@ function start(): Promise<void> | undefined {
   const script = new Script(throughFolder(assignment, state), state, report);
   settle(script.interpreter.kernel);
   return finish(script, 0);
+}
+
+/** Plays the case with a native client, which is started before the case is there. */
+async function startNative([client = '', host = '', socketPath = '']: readonly string[]): Promise<void> {
+  const native = new NativeClient({ client, host, socketPath });
+  const assignment = new LineReader(0).next() as Assignment | undefined;
+  let script: NativeScript | undefined;
+  try {
+    const first = await native.first();
+    if (!assignment) return; // not needed
+    const kernel = new KernelClient(host);
+    settle(kernel);
+    script = new NativeScript({ assignment, threads: native.threads, first, host: kernel, report });
+    await native.whileAlive(script.play());
+    report({ done: true });
+  } finally {
+    await native.end(script?.pids() ?? []);
+  }
 }
 
 function resume(fd: number): Promise<void> | undefined {
@@ -49,12 +72,13 @@ async function finish(script: Script, first: number): Promise<void> {
 }
 
 endWithParent();
-const [flag, value] = process.argv.slice(2);
+const [flag, value, ...more] = process.argv.slice(2);
 if (flag === FORK_FLAG) await runFork();
 else {
   restoreDefaults('SIGUSR1'); // not SIGPIPE: a write to a dead forked process must not kill us
   try {
-    await (flag === RESUME_FLAG ? resume(Number(value)) : start());
+    if (flag === NATIVE_FLAG) await startNative([value!, ...more]);
+    else await (flag === RESUME_FLAG ? resume(Number(value)) : start());
   } catch (error) {
     report({ failure: (error as Error).message });
   }

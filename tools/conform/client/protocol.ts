@@ -5,10 +5,11 @@
 
 import type { Change, SavedState } from '../steps/state.ts';
 import type { Step } from '../vector-file.ts';
-import type { KernelWay } from './kernel-way.ts';
 
 /** Runner → client, one line on stdin: the case to play. */
-export interface Assignment extends KernelWay {
+export interface Assignment {
+  /** Where the host listens. */
+  readonly socketPath: string;
   /**
    * Name of a device in the vectors → the number of its group, and its name for
    * VFIO_GROUP_GET_DEVICE_FD.
@@ -67,9 +68,7 @@ export interface ActorReply {
 }
 
 /** The data that a thread of the client starts with. */
-export interface ThreadData extends KernelWay {
-  readonly devices: Assignment['devices'];
-}
+export type ThreadData = Pick<Assignment, 'socketPath' | 'devices'>;
 
 /**
  * Thread or forked process → main actor: first its tid, which says that it is ready, then replies.

@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { errnoName, SysError } from '../../../platform/errno.ts';
+import { askHost } from '../steps/host-info.ts';
 import { State } from '../steps/state.ts';
 import { Words } from '../steps/words.ts';
 import type { Step } from '../vector-file.ts';
@@ -12,7 +13,6 @@ import { Actor } from './actor.ts';
 import { prepareExec } from './exec.ts';
 import { ForkLink } from './fork.ts';
 import { holdingsOf, withoutHoldings } from './holdings.ts';
-import { askHost } from './host-info.ts';
 import { Interpreter } from './interpreter.ts';
 import { take } from './pass.ts';
 import type { Assignment, ExecArguments, ForkData, Report, ThreadData } from './protocol.ts';

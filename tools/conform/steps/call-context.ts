@@ -11,8 +11,8 @@ import type { Answer, Words } from './words.ts';
 export interface UserBuffer {
   readonly vaddr: number;
   /** The present content. */
-  bytes(): Uint8Array;
-  unmap(): void;
+  bytes(): Answer<Uint8Array>;
+  unmap(): Answer<void>;
 }
 
 /** The system calls of the process that plays the step. Every call throws its errno. */
@@ -25,17 +25,17 @@ export interface SystemCalls {
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): Answer<number>;
   /** close(2). Afterwards the kernel has released everything that had no other reference. */
   close(fd: number): Answer<void>;
-  dup(fd: number): number;
-  getCloexec(fd: number): boolean;
-  setCloexec(fd: number, on: boolean): void;
+  dup(fd: number): Answer<number>;
+  getCloexec(fd: number): Answer<boolean>;
+  setCloexec(fd: number, on: boolean): Answer<void>;
   /** eventfd(2) without O_CLOEXEC, nonblocking. */
-  eventfd(): number;
+  eventfd(): Answer<number>;
   /** Reads the count of an eventfd and sets it to 0. */
-  readEventfd(fd: number): bigint;
+  readEventfd(fd: number): Answer<bigint>;
   /** Adds to the count of an eventfd. */
-  writeEventfd(fd: number, count: bigint): void;
+  writeEventfd(fd: number, count: bigint): Answer<void>;
   /** Maps a buffer that holds `bytes`. */
-  buffer(bytes: Uint8Array): UserBuffer;
+  buffer(bytes: Uint8Array): Answer<UserBuffer>;
 }
 
 export interface CallContext {

@@ -7,8 +7,8 @@ export const FD_STEPS: StepTable = {
   eventfd: (context) => opened(context, () => context.calls.eventfd()),
   dup({ calls, step: { args }, state, words }) {
     const [fd, copy] = args as [string, string];
-    return words.status(() => {
-      state.change({ fd: copy, number: calls.dup(words.fd(fd)) });
+    return words.status(async () => {
+      state.change({ fd: copy, number: await calls.dup(words.fd(fd)) });
       return 0;
     });
   },
@@ -21,15 +21,16 @@ export const FD_STEPS: StepTable = {
     });
   },
   cloexec: ({ calls, step: { args }, words }) =>
-    words.status(() => {
-      calls.setCloexec(words.fd(args[0]!), words.number(args[1]!) !== 0n);
+    words.status(async () => {
+      await calls.setCloexec(words.fd(args[0]!), words.number(args[1]!) !== 0n);
       return 0;
     }),
-  getfd: ({ calls, step: { args }, words }) => words.status(() => Number(calls.getCloexec(words.fd(args[0]!)))),
+  getfd: ({ calls, step: { args }, words }) =>
+    words.status(async () => Number(await calls.getCloexec(words.fd(args[0]!)))),
   evread: ({ calls, step: { args }, words }) => words.status(() => calls.readEventfd(words.fd(args[0]!))),
   evwrite: ({ calls, step: { args }, words }) =>
-    words.status(() => {
-      calls.writeEventfd(words.fd(args[0]!), words.number(args[1]!));
+    words.status(async () => {
+      await calls.writeEventfd(words.fd(args[0]!), words.number(args[1]!));
       return 0;
     }),
 };

@@ -170,9 +170,9 @@ async function withBitmap(context: CallContext, layout: StructLayout): Promise<s
   const match = /^buf:(\d+)$/.exec(step.options.bitmap ?? '');
   if (!match) return structCall(context, layout);
   const bytes = new Uint8Array(Number(match[1])).fill(words.count(step.options.bmfill ?? '0'));
-  const buffer = calls.buffer(bytes);
+  const buffer = await calls.buffer(bytes);
   const status = await structCall(context, layout, { bitmap: BigInt(buffer.vaddr) });
-  const text = formatBytes(buffer.bytes());
-  buffer.unmap();
+  const text = formatBytes(await buffer.bytes());
+  await buffer.unmap();
   return `${status} bm=${text}`;
 }

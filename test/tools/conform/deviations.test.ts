@@ -13,7 +13,13 @@ describe('under a supervisor', () => {
     expect(supervisedDeviation(step, '0 out=2000000003000000eeee')).toMatchObject({ rule: 'PCI-1' });
   });
 
+  it('a number that is none of VFIO’s is an ioctl of what the fd is', () => {
+    expect(supervisedDeviation(stepWith('ioctl c1 0x541b 0', '-ENOTTY'), '-EFAULT')).toMatchObject({ rule: 'CORE-1' });
+  });
+
   it.each([
+    ['ioctl c1 0x3b99 0', '-ENOTTY', '-EFAULT'],
+    ['ioctl c1 0x5401 0', '-ENOTTY', '0'],
     [REGION, '0 out=2000000007000000eeee', '0 out=2000000003000000eeef'],
     [REGION, '0 out=2000000007000000eeee', '0 out=2000000001000000eeee'],
     [REGION, '0 out=2000000003000000eeee', '0 out=2000000007000000eeee'],

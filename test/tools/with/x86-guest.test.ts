@@ -45,9 +45,9 @@ describe.runIf(hasQemu)('Debian in QEMU', () => {
   }, LIMIT_MS);
   afterAll(() => sandbox.remove());
 
-  it('sees edu by lspci -vv, and its registers answer', { // on a busy machine QEMU's serial line drops bytes that its reader takes late
+  it('sees edu by lspci -vv, and its registers answer', {
     timeout: LIMIT_MS,
-    retry: 1,
+    retry: 1, // on a busy machine QEMU's serial line drops bytes that its reader takes late
   }, async ({ skip }) => {
     if (typeof debian === 'string') return skip();
     const { kernel, busybox, programs, libraries: files } = debian;

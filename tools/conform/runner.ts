@@ -13,7 +13,10 @@ import type { VectorCase, VectorFile } from './vector-file.ts';
 export interface RunOptions {
   readonly files: readonly VectorFile[];
   readonly profileOf: (file: VectorFile) => ProfileName;
-  /** How a client is linked that makes real system calls; a supervisor (`livevmm with`) answers them. */
+  /**
+   * How a native client is linked that makes real system calls, which a supervisor (`livevmm with`)
+   * answers.
+   */
   readonly throughSyscalls: Linkage | null;
   /** Number of hosts at a time. */
   readonly jobs: number;

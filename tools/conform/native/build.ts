@@ -12,7 +12,7 @@ export type Linkage = 'dynamic' | 'static';
 
 export const hasCompiler = (): boolean => spawnSync('cc', ['--version']).status === 0;
 
-/** Builds the client in `folder` and returns its path. CommandError with the compiler's first words. */
+/** Builds the client in `folder` and returns its path. CommandError: the compiler's first words. */
 export function buildNativeClient(folder: string, linkage: Linkage): string {
   const program = join(folder, `client-${linkage}`);
   const options = ['-O2', '-pthread', ...(linkage === 'static' ? ['-static'] : [])];

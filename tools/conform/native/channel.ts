@@ -6,7 +6,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 
 import { fromErrno } from '../../../platform/errno.ts';
 
-/** In bytes: `struct hello`, `struct reply`, and `struct request` with the name that it begins with. */
+/** In bytes: `struct hello`, `struct reply`, and the name with which `struct request` begins. */
 const HELLO = 24;
 const REPLY = 16;
 const OP = 16;
@@ -68,8 +68,8 @@ export class NativeThread {
   }
 
   /**
-   * The result of a call; its errno is thrown. A call that the thread does not come back from (exec)
-   * has no result.
+   * The result of a call; its errno is thrown. A call from which the thread does not come back
+   * (exec) has no result.
    */
   async call(op: string, args: readonly Argument[] = [], memory?: RequestMemory): Promise<number> {
     const ret = await this.request(op, args, memory);

@@ -30,7 +30,7 @@ interface NativeProcess {
   ending: string | undefined;
 }
 
-/** A thread of the client, and how it carries out steps. After an exec another thread stands for it. */
+/** A thread of the client that carries out steps. After an exec another thread stands for it. */
 class NativeActor implements ActorLink {
   readonly process: NativeProcess;
   readonly #perform: (step: Step, actor: NativeActor) => Promise<string>;

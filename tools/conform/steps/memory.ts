@@ -42,7 +42,7 @@ export async function reserve({ calls, state }: Owner, size: number): Promise<nu
   const length = roundUp(size) + GRANULE;
   state.change({ nextVaddr: vaddr + length });
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-  // SAFETY: the script's part of the vaddr space (state.ts); unmapped by the script, execve or exit.
+  // SAFETY: the script's part of the vaddr space (state.ts); the script, execve or exit unmap it.
   await calls.mmap({ vaddr, length, prot: PROT_NONE, flags, fd: -1, offset: 0 });
   return vaddr;
 }

@@ -1,4 +1,4 @@
-/** What a step of a real process gets: all system calls of the process, and a way to ask its host. */
+/** What a step of a real process gets: its system calls, and a way to ask its host. */
 import type { Rlimit } from '../../../platform/libc/other-process.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';
 import type { CallContext, SystemCalls } from './call-context.ts';

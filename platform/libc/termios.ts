@@ -45,8 +45,3 @@ export function rawMode(mode: Uint8Array): Uint8Array {
   raw[CC + VTIME] = 0;
   return raw;
 }
-
-/** _exit(2): ends the process without its exit handlers. */
-export const exitNow = (status: number): void => {
-  c._exit(status);
-};

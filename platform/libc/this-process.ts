@@ -1,6 +1,7 @@
-/** This process and its threads: execve(2), prctl(2), signal(2), gettid(2). */
+/** This process and its threads: execve(2), _exit(2), prctl(2), signal(2), gettid(2). */
 import { fromErrno } from '../errno.ts';
 import { check } from './check.ts';
+import { setBlocking } from './fd.ts';
 import { c, lastErrno } from './ffi.ts';
 
 const SYS_GETTID = { x64: 186, arm64: 178 }[process.arch as 'x64' | 'arm64'] ?? 186;
@@ -26,6 +27,27 @@ export function execve(
   const envp = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   c.execve(path, [...argv, null], [...envp, null]);
   throw fromErrno(lastErrno(), `execve ${path}`);
+}
+
+/** _exit(2): ends the process without its exit handlers. */
+export const exitNow = (status: number): void => {
+  c._exit(status);
+};
+
+/**
+ * Ends the process after its exit handlers. Node's own exit would stop the other threads first, and
+ * koffi aborts the process (SIGABRT) when a call of a stopped thread has an error to throw. Node
+ * makes pipes of standard input and output non-blocking; whoever shares them gets them blocking.
+ */
+export function endProcess(status: number): never {
+  process.on('exit', (last) => {
+    try {
+      for (const fd of [0, 1, 2]) setBlocking(fd);
+    } finally {
+      exitNow(last); // whatever is closed
+    }
+  });
+  process.exit(status);
 }
 
 /**

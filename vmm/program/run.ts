@@ -3,6 +3,7 @@
  * loaded when they are needed.
  */
 import { SysError } from '../../platform/errno.ts';
+import { endProcess } from '../../platform/libc/this-process.ts';
 import { parseRestoring, RESTORE } from '../live-update/kexec/restore-option.ts';
 import type { Incoming } from '../live-update/migration/incoming.ts';
 import { PREFLIGHT } from '../live-update/preflight-option.ts';
@@ -24,7 +25,7 @@ export async function runVmm(args: readonly string[], firstLine: number): Promis
     const { message, stack } = error as Error;
     process.stderr.write(`vmm: ${error instanceof SysError ? message : stack}\n`);
   }
-  process.exit(status);
+  endProcess(status);
 }
 
 async function resume(stateFd: number, firstLine: number, signalled: Promise<number>): Promise<number> {

@@ -3,7 +3,8 @@
  * fit waits here, and stdin is paused.
  */
 import { fstatSync, readSync } from 'node:fs';
-import { exitNow, rawMode, setTerminalMode, terminalMode } from '../../platform/libc/termios.ts';
+import { rawMode, setTerminalMode, terminalMode } from '../../platform/libc/termios.ts';
+import { exitNow } from '../../platform/libc/this-process.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes, flag, object } from '../../platform/shape.ts';
 import { int32s } from '../../platform/shared.ts';

@@ -317,7 +317,12 @@ const CAP_IPC_LOCK = 14;
  * no such thread.
  */
 export function hasIpcLock(pid: number, tid = pid): boolean {
-  return ((capabilitiesOf(tid) >>> CAP_IPC_LOCK) & 1) === 1 && isInOurUserNamespace(pid, tid);
+  return hasIpcLockWhereItIs(tid) && isInOurUserNamespace(pid, tid);
+}
+
+/** The same without a look at the user namespace: what the capability is worth depends on that. */
+export function hasIpcLockWhereItIs(tid: number): boolean {
+  return ((capabilitiesOf(tid) >>> CAP_IPC_LOCK) & 1) === 1;
 }
 
 function capabilitiesOf(tid: number): number {
@@ -332,7 +337,8 @@ function capabilitiesOf(tid: number): number {
 /** The name of our user namespace. A process of several threads, as ours, cannot leave it. */
 let ourUserNamespace: string | undefined;
 
-function isInOurUserNamespace(pid: number, tid: number): boolean {
+/** Whether thread `tid` of process `pid` is in our user namespace; false where there is none. */
+export function isInOurUserNamespace(pid: number, tid: number): boolean {
   try {
     ourUserNamespace ??= readlinkSync('/proc/self/ns/user');
     return readlinkSync(`/proc/${pid}/task/${tid}/ns/user`) === ourUserNamespace;

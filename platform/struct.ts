@@ -42,7 +42,7 @@ export const u64: FieldType<bigint> = {
   set: (v, o, x) => v.setBigUint64(o, x, true),
 };
 
-type Fields = Readonly<Record<string, FieldType<number> | FieldType<bigint>>>;
+export type Fields = Readonly<Record<string, FieldType<number> | FieldType<bigint>>>;
 type ValueOf<F> = F extends FieldType<infer T> ? T : never;
 export type StructValue<F extends Fields> = { [K in keyof F]: ValueOf<F[K]> };
 

@@ -169,10 +169,19 @@ export class CallPageClient {
   }
 }
 
+/** Whether an answer has more than a page can carry. */
+// HOT: a list of the keys costs 0.3 µs
+function saysMore(reply: Reply): boolean {
+  for (const key in reply) if (key !== 'ret' && key !== 'out') return true;
+  return false;
+}
+
 /** The kernel's side. */
 export class CallPageServer {
   readonly #words: Int32Array;
   readonly #data: Uint8Array;
+  /** The argument of the ioctl under way. There is one at a time. */
+  readonly #argument = new Uint8Array(CALL_PAGE_DATA);
 
   constructor(page: SharedPart) {
     this.#words = int32s(page);
@@ -184,7 +193,8 @@ export class CallPageServer {
   }
 
   /**
-   * The call that waits, if there is one. Then answer() or leave() must follow. EPROTO: what is
+   * The call that waits, if there is one. Then answer() or leave() must follow. The bytes of an
+   * ioctl's argument are the call's until it is answered, here or on the socket. EPROTO: what is
    * posted is no call.
    */
   take(): FileRequest | undefined {
@@ -203,7 +213,7 @@ export class CallPageServer {
       case OP_IOCTL_NUMBER:
         return { op: 'ioctl', fd, nr, arg: long };
       case OP_IOCTL_BYTES:
-        return { op: 'ioctl', fd, nr, arg: this.#data.slice(0, length) };
+        return { op: 'ioctl', fd, nr, arg: this.#takeArgument(length) };
       case OP_PREAD:
         return { op: 'pread', fd, offset: long, length };
       case OP_PWRITE:
@@ -212,11 +222,18 @@ export class CallPageServer {
     throw eproto('malformed call in a page');
   }
 
+  // HOT: a fresh buffer for 4 KiB costs 2.5 µs, and V8's time to free it
+  #takeArgument(length: number): Uint8Array {
+    const argument = this.#argument.subarray(0, length);
+    argument.set(this.#data.subarray(0, length));
+    return argument;
+  }
+
   /** Answers the call that was taken. False: the answer must go by the socket. */
   answer(reply: Reply): boolean {
     const words = this.#words;
     const { ret, out } = reply;
-    if (Object.keys(reply).length > (out ? 2 : 1)) return this.#toSocket(); // it says more
+    if (saysMore(reply)) return this.#toSocket();
     if (out && out.length > this.#data.length) return this.#toSocket();
     words[Page.word.ret] = ret;
     words[Page.word.out] = out ? out.length : -1;

@@ -174,8 +174,10 @@ export interface ExecRequest {
 /**
  * Asks for a call page (call-page.ts): the object comes with the answer, by SCM_RIGHTS. From here
  * on the client sends a `sync` after each close(2), dup2(2) or dup3(2) by any of its threads: what
- * its fds mean is remembered until then. A supervisor promises nothing for another process, whose
- * fds are looked up at each call. EBUSY: the channel has a page.
+ * its fds mean is remembered until then. Its process also stays in its user namespace, which Linux
+ * lets no process of several threads leave (user_namespaces(7)); Node always has several. A
+ * supervisor promises nothing for another process, which is looked at anew at each call. EBUSY: the
+ * channel has a page.
  */
 export interface PageRequest {
   readonly op: 'page';

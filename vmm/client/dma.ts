@@ -73,13 +73,22 @@ export function donateMsiWindow(calls: FileCalls, container: number, span: DmaSp
 }
 
 /** struct vfio_iommu_type1_dma_unmap, without a bitmap. */
-export function dmaUnmapArg({ iova, size }: DmaSpan, flags = 0): Uint8Array {
-  return DmaUnmap.bytes({ argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) });
+export function dmaUnmapArg(span: DmaSpan, flags = 0): Uint8Array {
+  return DmaUnmap.bytes(dmaUnmapFields(span, flags));
 }
+
+const dmaUnmapFields = ({ iova, size }: DmaSpan, flags: number): Parameters<typeof DmaUnmap.bytes>[0] => {
+  return { argsz: DmaUnmap.size, flags, iova: BigInt(iova), size: BigInt(size) };
+};
+
+/** The arguments of mapDma and unmapDma, one for the thread: a fresh one costs 0.7 to 1.3 µs. */
+const mapArg = new Uint8Array(DmaMap.size);
+const unmapArg = new Uint8Array(DmaUnmap.size);
 
 /** VFIO_IOMMU_MAP_DMA. EEXIST, EINVAL, EFAULT, ENOMEM, ENOSPC: docs/rules/vfio.md, MAP. */
 export function mapDma(calls: FileCalls, container: number, mapping: DmaMapping): void {
-  calls.ioctl(container, VFIO_IOMMU_MAP_DMA, dmaMapArg(mapping));
+  DmaMap.write(viewOf(mapArg), dmaMapFields(mapping));
+  calls.ioctl(container, VFIO_IOMMU_MAP_DMA, mapArg);
 }
 
 /**
@@ -115,9 +124,9 @@ function dmaMapArgs(mappings: readonly DmaMapping[]): Uint8Array {
  * EINVAL: the span would cut a mapping.
  */
 export function unmapDma(calls: FileCalls, container: number, span: DmaSpan, flags = 0): number {
-  const arg = dmaUnmapArg(span, flags);
-  calls.ioctl(container, VFIO_IOMMU_UNMAP_DMA, arg);
-  return unmappedBytes(arg);
+  DmaUnmap.write(viewOf(unmapArg), dmaUnmapFields(span, flags));
+  calls.ioctl(container, VFIO_IOMMU_UNMAP_DMA, unmapArg);
+  return unmappedBytes(unmapArg);
 }
 
 /**

@@ -3,7 +3,7 @@
  * the memory at the caller's pointer. A number is a value, or a pointer to nothing.
  */
 import { efault, einval } from '../../../platform/errno.ts';
-import { viewOf } from '../../../platform/struct.ts';
+import { type Fields, type Struct, type StructValue, viewOf } from '../../../platform/struct.ts';
 
 /** One more than the largest unsigned 64-bit number. */
 export const U64_END = 1n << 64n;
@@ -15,6 +15,7 @@ export class UserArg {
    * nothing else uses them. Undefined for a number.
    */
   readonly #bytes: Uint8Array | undefined;
+  #view: DataView | undefined;
   /** The argument by value: a full unsigned long (CORE-3). Undefined for a pointer to memory. */
   readonly value: bigint | undefined;
   /** Bytes written. [0, #written) is copied back to the caller; holes keep their old bytes. */
@@ -38,11 +39,28 @@ export class UserArg {
    * copy_from_user of `length` bytes at `offset`: a private copy. EFAULT if the caller gave fewer.
    */
   copyIn(length: number, offset = 0): DataView {
+    const { buffer, byteOffset } = this.#viewOf(offset, length);
+    return new DataView(buffer.slice(byteOffset + offset, byteOffset + offset + length));
+  }
+
+  /** copy_from_user of a struct at `offset`. EFAULT if the caller gave fewer bytes. */
+  // HOT: no copy; the contents are this kernel's own by now
+  read<F extends Fields>(struct: Struct<F>, offset = 0): StructValue<F> {
+    return struct.read(this.#viewOf(offset, struct.size), offset);
+  }
+
+  /** copy_to_user of a struct that was read at `offset`, with some fields changed. */
+  update<F extends Fields>(struct: Struct<F>, changed: Partial<StructValue<F>>, offset = 0): void {
+    struct.write(this.#viewOf(offset, struct.size), changed, offset);
+    this.wrote(offset, struct.size);
+  }
+
+  #viewOf(offset: number, length: number): DataView {
     const bytes = this.#bytes;
     if (!bytes || offset + length > bytes.length)
       throw efault(`cannot read ${length} bytes at ${offset} of the argument`);
-    // a Buffer's own slice would not copy
-    return viewOf(Uint8Array.prototype.slice.call(bytes, offset, offset + length));
+    this.#view ??= viewOf(bytes);
+    return this.#view;
   }
 
   /** copy_to_user at `offset`. The part that fits is written; EFAULT if that is not all. */
@@ -50,8 +68,22 @@ export class UserArg {
     const room = Math.max(0, (this.#bytes?.length ?? 0) - offset);
     const part = data.length <= room ? data : data.subarray(0, room);
     this.#bytes?.set(part, part.length === 0 ? 0 : offset);
-    if (part.length > 0) this.#written = Math.max(this.#written, offset + part.length);
+    this.wrote(offset, part.length);
     if (part.length < data.length) throw efault(`cannot write ${data.length} bytes at ${offset} of the argument`);
+  }
+
+  /**
+   * The place of copyOut's bytes, to be filled before wrote(offset, length): what the caller gets
+   * is not copied once more. Undefined where copyOut would not write them all.
+   */
+  room(offset: number, length: number): Uint8Array | undefined {
+    const bytes = this.#bytes;
+    return bytes && offset + length <= bytes.length ? bytes.subarray(offset, offset + length) : undefined;
+  }
+
+  /** Bytes of room() are filled, and go back to the caller. */
+  wrote(offset: number, length: number): void {
+    if (length > 0) this.#written = Math.max(this.#written, offset + length);
   }
 
   /**

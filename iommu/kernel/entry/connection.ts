@@ -227,8 +227,9 @@ export class Connection {
     const isOwn = role.channel.task.pid === this.#peer.pid;
     const door = new CallDoor(page, role.channel, isOwn ? OWN_CALLS : TRAPPED_CALLS, (work) => this.#guarded(work));
     role.door = door;
-    // A supervisor cannot promise it for the program that it stands for.
+    // A supervisor cannot promise these for the program that it stands for.
     role.channel.tellsOfFds = isOwn;
+    role.channel.task.staysInNamespace = isOwn;
     role.closers.push(() => {
       this.#hall.attention.dismiss(door);
       page.release();

@@ -90,7 +90,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
   }
 
   async #pin(arg: UserArg, { task }: Caller): Promise<number> {
-    const { argsz, flags, iova, npage: nrPages, prot } = KvemuPin.read(arg.copyIn(KvemuPin.size));
+    const { argsz, flags, iova, npage: nrPages, prot } = arg.read(KvemuPin);
     if (argsz < KvemuPin.size || flags !== 0) throw einval('KVEMU_PIN: bad argsz or flags');
     const { vpn } = splitIova(iova);
     const pfns = await this.#service.pinPages({ vpn, nrPages, prot, killed: task.killed });
@@ -99,7 +99,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
   }
 
   #unpin(arg: UserArg): number | Promise<number> {
-    const { argsz, flags, iova, npage: nrPages } = KvemuUnpin.read(arg.copyIn(KvemuUnpin.size));
+    const { argsz, flags, iova, npage: nrPages } = arg.read(KvemuUnpin);
     if (argsz < KvemuUnpin.size || flags !== 0) throw einval('KVEMU_UNPIN: bad argsz or flags');
     const { vpn } = splitIova(iova);
     const at = this.#pins.findIndex((pin) => pin.vpn === vpn && pin.nrPages === nrPages);
@@ -109,16 +109,18 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
   }
 
   #rw(arg: UserArg, { task }: Caller): number | Promise<number> {
-    const { argsz, flags, iova, size } = KvemuRw.read(arg.copyIn(KvemuRw.size));
+    const { argsz, flags, iova, size } = arg.read(KvemuRw);
     if (size > MAX_RW) throw e2big(`KVEMU_RW: ${size} bytes`);
     const length = Number(size);
     if (argsz < KvemuRw.size + length || (flags & ~KVEMU_RW_FLAG_WRITE) !== 0) {
       throw einval('KVEMU_RW: bad argsz or flags');
     }
     const write = (flags & KVEMU_RW_FLAG_WRITE) !== 0;
-    const data = write ? bytesOf(arg.copyIn(length, KvemuRw.size)) : new Uint8Array(length);
+    const room = write ? undefined : arg.room(KvemuRw.size, length);
+    const data = write ? bytesOf(arg.copyIn(length, KvemuRw.size)) : (room ?? new Uint8Array(length));
     const copied = (): number => {
-      if (!write) arg.copyOut(KvemuRw.size, data);
+      if (room) arg.wrote(KvemuRw.size, length);
+      else if (!write) arg.copyOut(KvemuRw.size, data);
       return 0;
     };
     const sleeping = this.#service.dmaRw({ ...splitIova(iova), data, write, caller: task });
@@ -126,7 +128,7 @@ export class Kvemu implements VfioDevice, DmaUnmapListener {
   }
 
   #takeLog(arg: UserArg): number {
-    const { argsz } = KvemuLog.read(arg.copyIn(KvemuLog.size));
+    const { argsz } = arg.read(KvemuLog);
     if (argsz < KvemuLog.size) throw einval('KVEMU_LOG: bad argsz');
     const text = Buffer.from(this.#log, 'latin1');
     const needed = KvemuLog.size + text.length;

@@ -32,7 +32,7 @@ export function deviceFeature(
   caller: Caller,
   { ops, profile }: { readonly ops: DeviceOps; readonly profile: Profile },
 ): number {
-  const { argsz, flags } = DeviceFeature.read(arg.copyIn(DeviceFeature.size));
+  const { argsz, flags } = arg.read(DeviceFeature);
   if (argsz < DeviceFeature.size || (flags & ~KNOWN_FLAGS) !== 0) {
     throw einval(`feature: argsz ${argsz}, flags ${hex(flags)}`);
   }

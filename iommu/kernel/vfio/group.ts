@@ -111,7 +111,7 @@ class GroupFile implements FileOperations {
 
   /** CORE-8. Every device here is bound to vfio, so a group is always viable. */
   #getStatus(arg: UserArg): number | Promise<number> {
-    const { argsz } = GroupStatus.read(arg.copyIn(GroupStatus.size));
+    const { argsz } = arg.read(GroupStatus);
     if (argsz < GroupStatus.size) throw einval(`group status: argsz ${argsz}`);
     return this.#group.lock.run(() => {
       const inContainer = this.#group.container !== undefined;

@@ -20,7 +20,7 @@ interface Range {
 
 /** Makes the kernel's checks in the kernel's order. EOPNOTSUPP after the last check. */
 export function getDmaBuf(arg: UserArg, bars: readonly (Bar | undefined)[]): never {
-  const request = DeviceFeatureDmaBuf.read(arg.copyIn(DeviceFeatureDmaBuf.size, DeviceFeature.size));
+  const request = arg.read(DeviceFeatureDmaBuf, DeviceFeature.size);
   const { region_index: region, flags, nr_ranges: nrRanges } = request;
   if (nrRanges === 0 || flags !== 0) throw einval(`dma-buf of ${nrRanges} ranges, flags ${hex(flags)}`);
   if (region >= VFIO_PCI_ROM_REGION_INDEX) throw enodev(`region ${region} is no BAR`);
@@ -36,9 +36,7 @@ export function getDmaBuf(arg: UserArg, bars: readonly (Bar | undefined)[]): nev
 function readRanges(arg: UserArg, nrRanges: number): readonly Range[] {
   const first = DeviceFeature.size + DeviceFeatureDmaBuf.size;
   arg.copyIn(nrRanges * RegionDmaRange.size, first);
-  return Array.from({ length: nrRanges }, (_, i) =>
-    RegionDmaRange.read(arg.copyIn(RegionDmaRange.size, first + i * RegionDmaRange.size)),
-  );
+  return Array.from({ length: nrRanges }, (_, i) => arg.read(RegionDmaRange, first + i * RegionDmaRange.size));
 }
 
 /** validate_dmabuf_input */

@@ -12,13 +12,13 @@ import type { UserArg } from '../../core/user-arg.ts';
 const NO_RESET = 'neither the slot nor the bus of the device can be reset';
 
 export function getHotResetInfo(arg: UserArg): number {
-  const { argsz } = PciHotResetInfo.read(arg.copyIn(PciHotResetInfo.size));
+  const { argsz } = arg.read(PciHotResetInfo);
   if (argsz < PciHotResetInfo.size) throw einval(`hot reset info: argsz ${argsz}`);
   throw enodev(NO_RESET);
 }
 
 export function hotReset(arg: UserArg, { hotResetCountFirst }: Profile): number {
-  const { argsz, flags, count } = PciHotReset.read(arg.copyIn(PciHotReset.size));
+  const { argsz, flags, count } = arg.read(PciHotReset);
   if (argsz < PciHotReset.size || flags !== 0) throw einval(`hot reset: argsz ${argsz}, flags ${hex(flags)}`);
   if (hotResetCountFirst && count === 0) throw einval('hot reset of no group');
   throw enodev(NO_RESET);

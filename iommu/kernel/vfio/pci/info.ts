@@ -68,7 +68,7 @@ function padded(view: DataView): DataView {
  * much it needs.
  */
 export function getRegionInfo(arg: UserArg, resources: PciResources, rom: Rom | undefined): number {
-  const asked = RegionInfo.read(arg.copyIn(RegionInfo.size));
+  const asked = arg.read(RegionInfo);
   if (asked.argsz < RegionInfo.size) throw einval(`region info: argsz ${asked.argsz}`);
   const { size, flags } = region(asked.index, resources, rom);
   const offset = BigInt(asked.index) << BigInt(VFIO_PCI_OFFSET_SHIFT);
@@ -116,7 +116,7 @@ export function getIrqInfo(
   { messageVectors }: Profile,
   countOf: (index: number) => number,
 ): number {
-  const { argsz, index } = IrqInfo.read(arg.copyIn(IrqInfo.size));
+  const { argsz, index } = arg.read(IrqInfo);
   if (argsz < IrqInfo.size || index >= VFIO_PCI_NUM_IRQS) throw einval(`IRQ info: argsz ${argsz}, index ${index}`);
   if (index === VFIO_PCI_ERR_IRQ_INDEX && !resources.isPcie) throw einval('no error interrupt without PCIe');
   let flags = VFIO_IRQ_INFO_EVENTFD;

@@ -21,7 +21,7 @@ const KNOWN_FLAGS = VFIO_IRQ_SET_ACTION_TYPE_MASK | VFIO_IRQ_SET_DATA_TYPE_MASK;
 
 /** `countOf(index)` returns how many interrupts the index has. */
 export function parseSetIrqs(arg: UserArg, countOf: (index: number) => number): IrqChange {
-  const { argsz, flags, index, start, count } = IrqSet.read(arg.copyIn(IrqSet.size));
+  const { argsz, flags, index, start, count } = arg.read(IrqSet);
   if (argsz < IrqSet.size || index >= VFIO_PCI_NUM_IRQS || count >= U32_MAX - start || (flags & ~KNOWN_FLAGS) !== 0) {
     throw einval(`SET_IRQS: argsz ${argsz}, index ${index}, flags ${hex(flags)}, ${start}+${count}`);
   }

@@ -38,7 +38,7 @@ export interface UserBitmap {
 export function dirtyPages(iommu: VfioIommu, arg: UserArg, task: Task): number | Promise<number> {
   // DRT-1
   if (!iommu.v2) throw eacces('DIRTY_PAGES: not for TYPE1 version 1');
-  const { argsz, flags } = DirtyBitmapArg.read(arg.copyIn(DirtyBitmapArg.size));
+  const { argsz, flags } = arg.read(DirtyBitmapArg);
   if (argsz < DirtyBitmapArg.size) throw einval('DIRTY_PAGES: bad argsz');
   switch (flags) {
     case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
@@ -110,7 +110,7 @@ export function* markAllDirty(iommu: VfioIommu): Sliced<void> {
 /** DRT-3. Returns the result of the ioctl. */
 function* getBitmap(iommu: VfioIommu, arg: UserArg, argsz: number, mm: Mm): Sliced<number> {
   if (argsz - DirtyBitmapArg.size < DirtyBitmapGet.size) throw einval('DIRTY_PAGES GET_BITMAP: bad argsz');
-  const range = DirtyBitmapGet.read(arg.copyIn(DirtyBitmapGet.size, DirtyBitmapArg.size));
+  const range = arg.read(DirtyBitmapGet, DirtyBitmapArg.size);
   const { iova, size } = range;
   const bitmap = { pgsize: range['bitmap.pgsize'], bytes: range['bitmap.size'], data: range['bitmap.data'] };
   const limit = iommu.profile.lastPage === 'broken' ? U64_END - 1n : U64_END;

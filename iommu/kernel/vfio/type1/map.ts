@@ -35,7 +35,7 @@ interface Request {
  */
 export function mapDma(iommu: VfioIommu, arg: UserArg, task: Task): number | Promise<number> {
   // MAP-1
-  const request = DmaMap.read(arg.copyIn(DmaMap.size));
+  const request = arg.read(DmaMap);
   if (isDonation(iommu, request)) {
     donateMsiWindow(iommu, request.iova, request.size, task);
     return 0;

@@ -44,21 +44,19 @@ interface Progress {
  * entries.
  */
 export function unmapDma(iommu: VfioIommu, arg: UserArg, task: Task): void | Promise<void> {
-  const view = arg.copyIn(DmaUnmap.size);
-  const request = checkRequest(iommu, arg, view);
+  const request = checkRequest(iommu, arg);
   const progress: Progress = { unmappedPages: 0, started: false };
   const finish = (): void => {
     // UNM-13
-    DmaUnmap.write(view, { size: BigInt.asUintN(64, BigInt(progress.unmappedPages) << 12n) });
-    arg.copyOut(0, new Uint8Array(view.buffer, 0, DmaUnmap.size));
+    arg.update(DmaUnmap, { size: BigInt.asUintN(64, BigInt(progress.unmappedPages) << 12n) });
   };
   const sleeping = untilUnpinned(iommu, () => walk(iommu, request, progress, task), task);
   return sleeping ? sleeping.then(finish) : finish();
 }
 
 /** UNM-1…5, in the kernel's order. */
-function checkRequest(iommu: VfioIommu, arg: UserArg, view: DataView): Request {
-  const { argsz, flags, iova, size } = DmaUnmap.read(view);
+function checkRequest(iommu: VfioIommu, arg: UserArg): Request {
+  const { argsz, flags, iova, size } = arg.read(DmaUnmap);
   const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
   const vaddr = (flags & VFIO_DMA_UNMAP_FLAG_VADDR) !== 0;
   const getDirty = (flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) !== 0;
@@ -89,7 +87,7 @@ function checkRequest(iommu: VfioIommu, arg: UserArg, view: DataView): Request {
 function readBitmap(arg: UserArg, argsz: number, size: bigint): UserBitmap {
   if (argsz < DmaUnmap.size + Bitmap.size)
     throw einval('UNMAP_DMA GET_DIRTY_BITMAP: argsz leaves no room for the bitmap');
-  const { pgsize, size: bytes, data } = Bitmap.read(arg.copyIn(Bitmap.size, DmaUnmap.size));
+  const { pgsize, size: bytes, data } = arg.read(Bitmap, DmaUnmap.size);
   const bitmap = { pgsize, bytes, data };
   checkBitmap(bitmap, size);
   return bitmap;

@@ -72,6 +72,8 @@ export interface IovaSpan {
 
 const ALL_PAGE_SIZES = 0xffff_ffff_ffff_f000n;
 
+const smallestOf = (bitmap: bigint): bigint => bitmap & -bitmap;
+
 export class VfioIommu {
   readonly v2: boolean;
   readonly nesting: boolean;
@@ -91,7 +93,9 @@ export class VfioIommu {
   /** The sum over all entries. */
   mappedPages = 0;
   #hasMsiWindow = false;
-  pgsizeBitmap = ALL_PAGE_SIZES;
+  #pgsizeBitmap = ALL_PAGE_SIZES;
+  /** The smallest page size of all domains (ST-1). iova, vaddr and size must be multiples of it. */
+  pgsize = smallestOf(ALL_PAGE_SIZES);
   dirtyPageTracking = false;
   /** False from the close of the container's fd on (CORE-11). */
   containerOpen = true;
@@ -125,9 +129,8 @@ export class VfioIommu {
     this.dmaAvail = parameters.dmaEntryLimit;
   }
 
-  /** The smallest page size of all domains (ST-1). iova, vaddr and size must be multiples of it. */
-  get pgsize(): bigint {
-    return this.pgsizeBitmap & -this.pgsizeBitmap;
+  get pgsizeBitmap(): bigint {
+    return this.#pgsizeBitmap;
   }
 
   /** How many pages of 4 KiB the smallest page has. */
@@ -205,7 +208,8 @@ export class VfioIommu {
     let bitmap = 0xffff_ffff_ffff_ffffn;
     for (const { domain } of this.domains) bitmap &= domain.pgsizes;
     if ((bitmap & ~ALL_PAGE_SIZES) !== 0n) bitmap = (bitmap & ALL_PAGE_SIZES) | (1n << BigInt(PAGE_SHIFT));
-    this.pgsizeBitmap = bitmap;
+    this.#pgsizeBitmap = bitmap;
+    this.pgsize = smallestOf(bitmap);
   }
 
   findGroup(group: IommuGroup): AttachedGroup | undefined {

@@ -5,6 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { ChannelTask, Process, ProcessTable } from '../../../../iommu/kernel/core/task.ts';
 import { getRlimit, RLIMIT_MEMLOCK } from '../../../../platform/libc/other-process.ts';
+import { hasIpcLock, hasIpcLockWhereItIs } from '../../../../platform/process.ts';
+import { whyNoNamespaces } from '../../../namespaces.ts';
 
 /** A process that execs when it is told to. */
 let child: ChildProcess;
@@ -132,5 +134,37 @@ describe('task', () => {
     expect(task.capIpcLock()).toBe(false);
     task.end();
     process.close();
+  });
+
+  it('of a process that stays in its user namespace loses its capabilities all the same', async () => {
+    const process = new Process(pid);
+    const task = new ChannelTask(pid, process, { killed: new AbortController().signal, memlock: 'as-process' });
+    task.staysInNamespace = true;
+    expect(task.capIpcLock()).toBe(hasIpcLock(pid));
+
+    await kill();
+
+    expect(task.capIpcLock()).toBe(false);
+    task.end();
+    process.close();
+  });
+
+  it.skipIf(whyNoNamespaces() !== undefined)('has no capability by a user namespace below ours', async () => {
+    const inner = spawn('unshare', ['--user', '--map-root-user', 'sh', '-c', 'echo; read line']);
+    await once(inner.stdout, 'data');
+    const process = new Process(inner.pid!);
+    const task = new ChannelTask(inner.pid!, process, {
+      killed: new AbortController().signal,
+      memlock: 'as-process',
+    });
+
+    const before = task.capIpcLock();
+    task.staysInNamespace = true;
+
+    expect([before, task.capIpcLock(), hasIpcLockWhereItIs(inner.pid!)]).toEqual([false, false, true]);
+    task.end();
+    process.close();
+    inner.kill('SIGKILL');
+    await once(inner, 'exit');
   });
 });

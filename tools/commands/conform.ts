@@ -7,14 +7,14 @@ import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile
 import { type Command, CommandError, oneOf, parseWords, UsageError, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
-import { hasCompiler, type Linkage } from '../conform/native/build.ts';
+import { hasCompiler, type NativeWay } from '../conform/native/build.ts';
 import { formatRun, passed, type Run, runDocument } from '../conform/report.ts';
 import { type RunOptions, runVectors } from '../conform/runner.ts';
 import { readVectorFile, VectorError, type VectorFile } from '../conform/vector-file.ts';
 import { thisArchitecture } from '../with/filter/call-numbers.ts';
 
-const HELP = `Usage: livevmm conform [--profile VERSION] [--jobs N] [--filter GLOB] [--through-syscalls [--static]]
-       [--json] FILE.vec[.gz]|DIR...
+const HELP = `Usage: livevmm conform [--profile VERSION] [--jobs N] [--filter GLOB] [--through-syscalls [--static]
+       [--map-registers]] [--json] FILE.vec[.gz]|DIR...
 
 Plays what was recorded on real kernels against this one: a host with the recorded machine, a fresh client process for each case,
 and every answer compared. Prints cases and steps that passed by group, and the first difference of each case that has one.
@@ -23,9 +23,9 @@ and every answer compared. Prints cases and steps that passed by group, and the 
   --profile VERSION    which kernel's VFIO to answer as: ${PROFILE_NAMES.join(', ')} (default: that of each recording)
   --jobs N             hosts at a time (default: one for each CPU)
   --filter GLOB        only cases whose GROUP/NAME matches; * and ? as in a shell
-  --through-syscalls   a native client makes real system calls, as any program under livevmm with; it is built by cc; cases
-                       that map registers are skipped
+  --through-syscalls   a native client makes real system calls, as any program under livevmm with; it is built by cc
   --static             that client is linked statically
+  --map-registers      its supervisor lets it map BARs of registers (x86-64); without it, cases that do are skipped
   --json               print one JSON document
 
 Exit status: 0 no difference but those that docs/vfio.md explains, 1 otherwise, 2 for a file that is no recording.
@@ -85,6 +85,7 @@ export const conform: Command = {
       filter: { type: 'string', default: '*' },
       'through-syscalls': { type: 'boolean', default: false },
       static: { type: 'boolean', default: false },
+      'map-registers': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     });
     if (positionals.length === 0) throw new UsageError('conform: name a recording (FILE.vec[.gz]) or a folder of them');
@@ -92,7 +93,9 @@ export const conform: Command = {
     const chosen = options.profile === undefined ? undefined : oneOf('profile', options.profile, PROFILE_NAMES);
     const files = readVectors(positionals);
     const profiles = new Map(files.map((file) => [file, chosen ?? recordedProfile(file)]));
-    const throughSyscalls = wantedLinkage(options['through-syscalls'], options.static);
+    const throughSyscalls = options['through-syscalls'] ? nativeWay(options) : null;
+    const alone = (['static', 'map-registers'] as const).find((name) => options[name]);
+    if (!throughSyscalls && alone) throw new UsageError(`--${alone} is for --through-syscalls`);
     const profileOf = (file: VectorFile): ProfileName => profiles.get(file)!;
     const run = await play({ files, profileOf, jobs, wanted: matcher(options.filter), throughSyscalls });
     process.stdout.write(options.json ? `${JSON.stringify(runDocument(run), undefined, 2)}\n` : formatRun(run));
@@ -100,12 +103,15 @@ export const conform: Command = {
   },
 };
 
-function wantedLinkage(throughSyscalls: boolean, isStatic: boolean): Linkage | null {
-  if (!throughSyscalls && isStatic) throw new UsageError('--static is for --through-syscalls');
-  if (!throughSyscalls) return null;
+/** CommandError where a native client cannot be built or run so. */
+function nativeWay(options: { readonly static: boolean; readonly 'map-registers': boolean }): NativeWay {
+  const mapRegisters = options['map-registers'];
   if (!thisArchitecture) throw new CommandError(`there is no supervisor for ${process.arch}`);
   if (!hasCompiler()) throw new CommandError('--through-syscalls needs a C compiler (cc), and there is none');
-  return isStatic ? 'static' : 'dynamic';
+  if (mapRegisters && process.arch !== 'x64') {
+    throw new CommandError(`--map-registers is for x86-64, and this is ${process.arch}`);
+  }
+  return { linkage: options.static ? 'static' : 'dynamic', mapRegisters };
 }
 
 async function play(options: Omit<RunOptions, 'onOutcome' | 'signal'>): Promise<Run> {

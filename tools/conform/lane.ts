@@ -8,7 +8,7 @@ import { PrivateFolder } from '../launch/private-folder.ts';
 import { programArgv, programPath } from '../launch/programs.ts';
 import { CaseProcess, type Played } from './case-process.ts';
 import type { Assignment } from './client/protocol.ts';
-import { buildNativeClient, type Linkage } from './native/build.ts';
+import { buildNativeClient, type NativeWay } from './native/build.ts';
 import { NATIVE_FLAG } from './native/flag.ts';
 import { openProgram } from './open-program.ts';
 import type { RecordedMachine } from './recorded-machine.ts';
@@ -57,7 +57,7 @@ export class Lane {
    * With `throughSyscalls` each client lets a native one make the calls, under a supervisor of its
    * own.
    */
-  static async start(profile: ProfileName, machine: RecordedMachine, throughSyscalls: Linkage | null): Promise<Lane> {
+  static async start(profile: ProfileName, machine: RecordedMachine, throughSyscalls: NativeWay | null): Promise<Lane> {
     const folder = new PrivateFolder();
     const { path: dir } = folder;
     try {
@@ -100,7 +100,8 @@ function clientFor(dir: string, isRoot: boolean): LaneParts['client'] {
 }
 
 /** Command lines of clients whose native ones connect to them in `dir`. */
-function clientWithNative(dir: string, host: string, linkage: Linkage): LaneParts['client'] {
+function clientWithNative(dir: string, host: string, { linkage, mapRegisters }: NativeWay): LaneParts['client'] {
   const native = buildNativeClient(dir, linkage);
-  return (n) => programArgv('conform-client', NATIVE_FLAG, native, host, join(dir, `client-${n}.sock`));
+  const options = mapRegisters ? ['--map-registers'] : [];
+  return (n) => programArgv('conform-client', NATIVE_FLAG, native, host, join(dir, `client-${n}.sock`), ...options);
 }

@@ -4,7 +4,7 @@
  */
 import type { ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { Lane } from './lane.ts';
-import type { Linkage } from './native/build.ts';
+import type { NativeWay } from './native/build.ts';
 import { type CaseOutcome, compare, skipped } from './outcome.ts';
 import { type RecordedMachine, recordedMachine } from './recorded-machine.ts';
 import { schedule, type Task } from './schedule.ts';
@@ -13,11 +13,8 @@ import type { VectorCase, VectorFile } from './vector-file.ts';
 export interface RunOptions {
   readonly files: readonly VectorFile[];
   readonly profileOf: (file: VectorFile) => ProfileName;
-  /**
-   * How a native client is linked that makes real system calls, which a supervisor (`livevmm with`)
-   * answers.
-   */
-  readonly throughSyscalls: Linkage | null;
+  /** The clients make real system calls, and a supervisor (`livevmm with`) answers them. */
+  readonly throughSyscalls: NativeWay | null;
   /** Number of hosts at a time. */
   readonly jobs: number;
   /** Ends the run. The promise rejects with the signal's reason. */
@@ -81,7 +78,9 @@ async function runOn(
       for (const unit of queue) {
         for (const { file, case: vectorCase, wanted } of unit) {
           signal.throwIfAborted();
-          const reason = whySkipped(vectorCase, recorded) ?? (throughSyscalls ? whyUnsupported(vectorCase) : undefined);
+          const reason =
+            whySkipped(vectorCase, recorded) ??
+            (throughSyscalls ? whyUnsupported(vectorCase, throughSyscalls) : undefined);
           const played =
             reason === undefined ? await Promise.race([lane.play(vectorCase), failed, stopped]) : undefined;
           if (wanted)
@@ -100,10 +99,18 @@ async function runOn(
 }
 
 /** What `livevmm with` does not show to a program. */
-function whyUnsupported({ steps }: VectorCase): string | undefined {
-  if (steps.some(({ op }) => op.startsWith('emu_'))) return 'the calls of kvemu are none of VFIO’s';
-  const mapsRegisters = steps.some(({ op, args }) => op === 'bar' && !args[1]!.startsWith('ivshmem'));
-  return mapsRegisters ? 'a supervisor maps no registers' : undefined;
+function whyUnsupported(vectorCase: VectorCase, { mapRegisters }: NativeWay): string | undefined {
+  if (vectorCase.steps.some(({ op }) => op.startsWith('emu_'))) return 'the calls of kvemu are none of VFIO’s';
+  if (mapRegisters || !mapsRegisters(vectorCase)) return undefined;
+  return 'a supervisor maps no registers without --map-registers';
+}
+
+/** Whether a BAR is mapped that is not memory, as BAR 2 of ivshmem is. */
+function mapsRegisters({ steps }: VectorCase): boolean {
+  const opened = (fd: string): string => steps.find(({ op, args }) => op === 'device' && args[0] === fd)?.args[2] ?? '';
+  return steps.some(
+    ({ op, args: [, fd, region] }) => op === 'bar' && !(opened(fd!).startsWith('ivshmem') && region!.startsWith('2:')),
+  );
 }
 
 /**

@@ -44,7 +44,8 @@ async function start(
   folder = mkdtempSync(join(tmpdir(), 'with-qemu-'));
   host = await HostProcess.start(devices, hostOptions);
   const bdfs = host.devices.map(({ bdf }) => bdf);
-  qemu = await QemuMachine.start({ folder, host: host.socket, bdfs, elf: guest(folder) });
+  qemu = new QemuMachine({ folder, host: host.socket, bdfs, elf: guest(folder) });
+  await qemu.begun();
   return qemu;
 }
 

@@ -40,24 +40,27 @@ const LIMIT = { timeout: 60_000, interval: 10 };
 export class QemuMachine {
   readonly host: HostClient;
   readonly #plan: QemuPlan;
+  /** All that it has started. */
+  readonly #children: Child[] = [];
+  #isStopped = false;
   #child: Child;
   #console: GuestConsole;
   #qmp: QmpClient | undefined;
   /** Processes so far: each has a monitor of its own. */
   #processes = 1;
 
-  private constructor(plan: QemuPlan) {
+  /** Launches QEMU. Whoever has the machine must stop it, whatever else happens. */
+  constructor(plan: QemuPlan) {
     this.#plan = plan;
     this.#child = this.#launch([]);
     this.#console = new GuestConsole(this.#child.stdout, this.#child.stdin);
     this.host = new HostClient(plan.host);
   }
 
-  static async start(plan: QemuPlan): Promise<QemuMachine> {
-    const machine = new QemuMachine(plan);
-    await machine.#child.whileAlive(machine.#console.greeting);
-    machine.#qmp = await QmpClient.connect(machine.#path('qmp'));
-    return machine;
+  /** Resolves when the guest has greeted. */
+  async begun(): Promise<void> {
+    await this.#child.whileAlive(this.#console.greeting);
+    this.#qmp = await QmpClient.connect(this.#path('qmp'));
   }
 
   get console(): GuestConsole {
@@ -85,8 +88,11 @@ export class QemuMachine {
 
   /** A QEMU under a supervisor of its own. */
   #launch(incoming: readonly string[]): Child {
+    if (this.#isStopped) throw new Error('the machine is stopped'); // a test that timed out goes on
     const argv = programArgv('livevmm', 'with', '--host', this.#plan.host, '--', ...this.#argv(), ...incoming);
-    return new Child({ name: 'QEMU', argv });
+    const child = new Child({ name: 'QEMU', argv });
+    this.#children.push(child);
+    return child;
   }
 
   /** QEMU replaces itself by execve (migration mode cpr-exec). */
@@ -173,9 +179,11 @@ export class QemuMachine {
     return this.host.ask({ op: 'info' }).units.reduce((sum, { pteWrites }) => sum + pteWrites, 0);
   }
 
+  /** Ends each QEMU, also in the middle of a transfer or before a guest has greeted. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     this.#qmp?.close();
     this.host.close();
-    await this.#child.stop();
+    await Promise.all(this.#children.map((child) => child.stop()));
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The client process of one vector case. It reads the case from stdin, plays it and reports on
- * stdout. The runner starts it ahead of time. With `--native CLIENT HOST SOCKET` it makes no call
+ * stdout. The runner starts it ahead of time. With `--native CLIENT HOST SOCKET OPTION…` it makes no call
  * itself: it lets a native client do that, under a supervisor.
  */
 
@@ -31,8 +31,8 @@ function start(): Promise<void> | undefined {
 }
 
 /** Plays the case with a native client, which is started before the case is there. */
-async function startNative([client = '', host = '', socketPath = '']: readonly string[]): Promise<void> {
-  const native = new NativeClient({ client, host, socketPath });
+async function startNative([client = '', host = '', socketPath = '', ...options]: readonly string[]): Promise<void> {
+  const native = new NativeClient({ client, host, socketPath, options });
   const assignment = new LineReader(0).next() as Assignment | undefined;
   let script: NativeScript | undefined;
   try {

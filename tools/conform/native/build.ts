@@ -10,6 +10,13 @@ const ANYBODY_MAY_RUN = 0o755;
 
 export type Linkage = 'dynamic' | 'static';
 
+/** How native clients are built and run. */
+export interface NativeWay {
+  readonly linkage: Linkage;
+  /** They can map BARs of registers (`livevmm with --map-registers`). */
+  readonly mapRegisters: boolean;
+}
+
 export const hasCompiler = (): boolean => spawnSync('cc', ['--version']).status === 0;
 
 /** Builds the client in `folder` and returns its path. CommandError: the compiler's first words. */

@@ -5,8 +5,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { offsetInObject, offsetOfPlace } from '../../../iommu/abi/device-object.ts';
-import { RegionInfo, VFIO_DEVICE_GET_REGION_INFO } from '../../../iommu/abi/vfio.ts';
-import { efault } from '../../../platform/errno.ts';
+import { RegionInfo, VFIO_DEVICE_GET_REGION_INFO, VFIO_PCI_OFFSET_SHIFT } from '../../../iommu/abi/vfio.ts';
+import { efault, SysError } from '../../../platform/errno.ts';
 import { EFD_NONBLOCK } from '../../../platform/libc/eventfd.ts';
 import { O_RDWR } from '../../../platform/libc/fd.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
@@ -21,6 +21,7 @@ import type { NativeThread } from './channel.ts';
 
 /** The longest argument. */
 const ARGUMENT_BYTES = 1 << 20;
+const REGION_BYTES = 2 ** VFIO_PCI_OFFSET_SHIFT;
 const AT_FDCWD = -100;
 /** fcntl(2). */
 const F_GETFD = 1;
@@ -77,12 +78,12 @@ export class NativeCalls implements ProcessCalls {
   }
 
   pread(fd: number, offset: number | bigint, into: Uint8Array): Promise<number> {
-    const place = placeOf(offset, false);
+    const place = placeOf(offset);
     return this.#withArgument(into, (vaddr) => ['pread64', fd, vaddr, into.length, place]);
   }
 
   pwrite(fd: number, offset: number | bigint, data: Uint8Array): Promise<number> {
-    const place = placeOf(offset, false);
+    const place = placeOf(offset);
     return this.#withArgument(data, (vaddr) => ['pwrite64', fd, vaddr, data.length, place]);
   }
 
@@ -125,8 +126,21 @@ export class NativeCalls implements ProcessCalls {
     return this.#thread.call('mmap', [vaddr, length, prot, flags, fd, offset]);
   }
 
-  mapDevice(placement: Placement): Promise<number> {
-    return this.mmap({ ...placement, offset: placeOf(placement.offset, true) });
+  async mapDevice(placement: Placement): Promise<number> {
+    return this.mmap({ ...placement, offset: await this.#placeToMap(placement) });
+  }
+
+  /** The offset to map, from what VFIO_DEVICE_GET_REGION_INFO tells of the region, as programs do. */
+  async #placeToMap({ fd, offset }: Placement): Promise<number> {
+    const index = Math.floor(offset / REGION_BYTES);
+    const info = RegionInfo.bytes({ argsz: RegionInfo.size, index });
+    try {
+      await this.#withArgument(info, (vaddr) => ['ioctl', fd, VFIO_DEVICE_GET_REGION_INFO, vaddr]);
+    } catch (error) {
+      if (error instanceof SysError) return placeOf(offset); // of no device, or of no region
+      throw error;
+    }
+    return Number(RegionInfo.read(viewOf(info)).offset) + (offset % REGION_BYTES);
   }
 
   async munmap(vaddr: number, length: number): Promise<void> {
@@ -190,9 +204,9 @@ export class NativeCalls implements ProcessCalls {
 }
 
 /** The offset that VFIO_DEVICE_GET_REGION_INFO would have told, for one of the recordings. */
-const placeOf = (offset: number | bigint, isRam: boolean): number => {
+const placeOf = (offset: number | bigint): number => {
   const at = BigInt.asIntN(64, BigInt(offset));
-  return Number(at < 0n ? at : offsetInObject(at, isRam));
+  return Number(at < 0n ? at : offsetInObject(at, false));
 };
 
 /** The recordings have the offsets of real kernels. */

@@ -18,6 +18,8 @@ export interface NativeProgram {
   readonly host: string;
   /** Where it shall connect to us. */
   readonly socketPath: string;
+  /** Further options of `livevmm with`. */
+  readonly options: readonly string[];
 }
 
 export class NativeClient {
@@ -25,12 +27,12 @@ export class NativeClient {
   readonly #supervisor: ChildProcess;
   readonly #ended: Promise<unknown>;
 
-  constructor({ client, host, socketPath }: NativeProgram) {
+  constructor({ client, host, socketPath, options }: NativeProgram) {
     this.threads = NativeThreads.listen(socketPath);
     if (process.getuid!() === 0) chmodSync(socketPath, ANYBODY_MAY_CONNECT);
     const [node, ...words] = programArgv(
-      ...(['livevmm', 'with', '--host', host, '--'] as const),
-      ...[client, socketPath, String(this.threads.newToken())],
+      ...(['livevmm', 'with', '--host', host] as const),
+      ...[...options, '--', client, socketPath, String(this.threads.newToken())],
     );
     this.#supervisor = spawn(node!, words, { stdio: ['ignore', 'ignore', 'inherit'] });
     this.#ended = once(this.#supervisor, 'exit');

@@ -1,7 +1,7 @@
 /**
  * The client process of one vector case. It reads the case from stdin, plays it and reports on
- * stdout. The runner starts it ahead of time. With `--native CLIENT HOST SOCKET OPTION…` it makes no call
- * itself: it lets a native client do that, under a supervisor.
+ * stdout. The runner starts it ahead of time. With `--native CLIENT HOST SOCKET OPTION…` it makes
+ * no call itself: it lets a native client do that, under a supervisor.
  */
 
 import { KernelClient } from '../../../vmm/client/kernel-client.ts';

@@ -130,7 +130,7 @@ export class NativeCalls implements ProcessCalls {
     return this.mmap({ ...placement, offset: await this.#placeToMap(placement) });
   }
 
-  /** The offset to map, from what VFIO_DEVICE_GET_REGION_INFO tells of the region, as programs do. */
+  /** The offset to map, from what VFIO_DEVICE_GET_REGION_INFO tells of the region. */
   async #placeToMap({ fd, offset }: Placement): Promise<number> {
     const index = Math.floor(offset / REGION_BYTES);
     const info = RegionInfo.bytes({ argsz: RegionInfo.size, index });

@@ -10,7 +10,7 @@
 #include "lib/trap.h"
 
 /*
- * Keeps every edu, capture and mscribe device busy and checks all they do, until told otherwise on the console:
+ * Gives every edu, capture and mscribe device work at all times and checks all they do, until told otherwise on the console:
  *   s  prints a line `@stats {json}`
  *   q  stops the devices, checks what is still in the rings, prints a line `@final {json}`
  *   x  powers off: status 0 if nothing was lost or wrong, else 1
@@ -19,8 +19,11 @@
 /* Frames of one device checked before the others get a turn. */
 #define BATCH 16
 
-/* 1 MiB for eight seconds of frames: a pause of seven seconds loses nothing. */
-static const struct capture_setup CAPTURE_SETUP = { .frames = 2048, .frame_size = 512, .rate = 250, .irq_every = 16 };
+/* 1 MiB for sixteen seconds of frames: a pause of fifteen seconds loses nothing. */
+static const struct capture_setup CAPTURE_SETUP = { .frames = 4096, .frame_size = 256, .rate = 250, .irq_every = 16 };
+
+/* An edu that has begun so many factorials and transfers in a tick rests until the next, so that the guest leaves the CPU to others, too. */
+#define EDU_STARTS_PER_TICK 16
 
 static struct edu edus[MAX_EDUS];
 static struct capture captures[MAX_CAPTURES];
@@ -99,6 +102,23 @@ static void require(const char *error)
 	power_off(2);
 }
 
+struct pace {
+	u64 tick;
+	u64 begun; /* before that tick */
+};
+
+static struct pace paces[MAX_EDUS];
+
+/* It has begun enough in this tick. */
+static bool edu_rests(const struct edu *edu, struct pace *pace)
+{
+	u64 begun = edu->factorials_ok + edu->factorials_bad + edu->round;
+
+	if (pace->tick != clint_ticks())
+		*pace = (struct pace){ .tick = clint_ticks(), .begun = begun };
+	return begun - pace->begun >= EDU_STARTS_PER_TICK;
+}
+
 static bool service_devices(bool stopping)
 {
 	bool worked = false;
@@ -106,7 +126,7 @@ static bool service_devices(bool stopping)
 	for (u32 i = 0; i < nr_captures; i++)
 		worked |= capture_service(&captures[i], BATCH);
 	for (u32 i = 0; i < nr_edus; i++)
-		worked |= edu_service(&edus[i], stopping);
+		worked |= edu_service(&edus[i], stopping || edu_rests(&edus[i], &paces[i]));
 	for (u32 i = 0; i < nr_mscribes; i++)
 		worked |= mscribe_service(&mscribes[i], stopping);
 	return worked;

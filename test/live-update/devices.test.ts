@@ -142,7 +142,7 @@ describe('an exec update with passed-through devices', () => {
       expect(data).toMatchObject({ status: 'completed', generation, pid: vmm.pid });
       const [fromNs, toNs] = [data.pauseStartNs as number, data.pauseEndNs as number];
       transactions += board.ask({ op: 'timeline', bdf: capture, fromNs, toNs }).transactions;
-      await caughtUp(vmm, capture); // its ring holds eight seconds
+      await caughtUp(vmm, capture); // its ring holds sixteen seconds
     }
     expect(transactions).toBeGreaterThan(0);
     expect(pteWrites()).toBe(writes);

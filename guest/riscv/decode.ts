@@ -1,19 +1,26 @@
 import { INSTRUCTIONS, type Instruction } from './instructions.ts';
 
 /**
- * The instructions that opcode, funct3 and funct7 of a word leave possible, by these 15 bits;
- * filled when a word is met.
+ * The instructions that opcode, funct3 and funct7 of a word leave possible: by opcode, then by the
+ * 10 other bits; filled when a word is met. Arrays of a given length: V8 makes a hash table of one
+ * that grows with gaps.
  */
-const cells: (readonly Instruction[] | undefined)[] = [];
+const cells: ((readonly Instruction[] | undefined)[] | undefined)[] = new Array(32);
 const CELL_BITS = 0xfe00_707f | 0;
 
 /** The instruction that the 32-bit `word` is; undefined if it is none. */
 export function decode(word: number): Instruction | undefined {
-  const cell = ((word >>> 25) << 8) | ((word >>> 7) & 0xe0) | ((word >>> 2) & 31);
-  let possible = cells[cell];
+  const opcode = (word >>> 2) & 31;
+  const cell = ((word >>> 25) << 3) | ((word >>> 12) & 7);
+  let ofOpcode = cells[opcode];
+  if (!ofOpcode) {
+    ofOpcode = new Array(1024);
+    cells[opcode] = ofOpcode;
+  }
+  let possible = ofOpcode[cell];
   if (!possible) {
     possible = candidates(word);
-    cells[cell] = possible;
+    ofOpcode[cell] = possible;
   }
   for (const instruction of possible) if ((word & instruction.mask) === instruction.match) return instruction;
   return undefined;

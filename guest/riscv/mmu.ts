@@ -28,6 +28,8 @@ const PTE_RESERVED = 0x3ff << 22;
 const PTE_PPN_HIGH = 0x3f_ffff;
 
 const PAGE = 4096;
+/** Bytes of a page, by its level. */
+const PAGE_BYTES = [PAGE, PAGE * 512, PAGE * 512 ** 2, PAGE * 512 ** 3] as const;
 /** An entry, and its halves. */
 const pte = new BigInt64Array(1);
 const pteHalves = new Int32Array(pte.buffer);
@@ -123,7 +125,7 @@ export class Mmu {
    */
   flushAddress(vaddr: number): void {
     if (!isExact(vaddr)) return; // nothing is translated there
-    const isLarge = this.#large.some((pages, level) => pages.has(Math.floor(vaddr / (PAGE * 512 ** level))));
+    const isLarge = this.#large.some((pages, level) => pages.has(Math.floor(vaddr / PAGE_BYTES[level]!)));
     if (isLarge) {
       this.flush();
       return;
@@ -160,7 +162,7 @@ export class Mmu {
       return vaddr >= 0 && isExact(vaddr) ? vaddr : -ACCESS_FAULT[access];
     }
     const levels = scheme === isa.SATP_SV39 ? 3 : 4;
-    const half = 2 ** (12 + 9 * levels - 1);
+    const half = PAGE_BYTES[levels - 1]! * 256;
     // all higher bits must be as the highest that is translated (§10.4.1)
     if (!(vaddr >= -half && vaddr < half)) return -PAGE_FAULT[access];
     return this.#walk({ memory, vaddr, levels, access, mode });
@@ -177,7 +179,7 @@ export class Mmu {
     let table = Number(csr.satp & isa.PPN_MASK) * PAGE;
     for (let level = levels - 1; level >= 0; level--) {
       // 2.
-      const size = PAGE * 512 ** level;
+      const size = PAGE_BYTES[level]!;
       const vpn = Math.floor(vaddr / size);
       const at = table + 8 * (vpn - 512 * Math.floor(vpn / 512));
       const readable = isExact(at) && memory.isRam(at, 8) && csr.pmp.allows(Math.floor(at / PAGE), LOAD, isa.MODE_S);
@@ -196,7 +198,7 @@ export class Mmu {
         continue;
       }
       // 5., 6.
-      const aligned = ppn % 512 ** level === 0;
+      const aligned = (ppn * PAGE) % size === 0;
       if (!isPermitted(csr.mstatus, flags, access, mode) || !aligned) return -PAGE_FAULT[access];
       // 7.
       const wanted = PTE_A | (access === STORE ? PTE_D : 0);

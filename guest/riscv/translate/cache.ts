@@ -4,15 +4,16 @@
  *
  * FENCE.I makes code that was written visible to fetches (unpriv-isa §6), whoever wrote it: this
  * hart, another one, a device by DMA. Until then a hart may go on with what it fetched before. So
- * nothing watches stores. After a FENCE.I each translation is compared with its code in RAM once,
- * when it is looked up.
+ * nothing watches stores. At a FENCE.I the few regions in use are compared with their code in RAM.
+ * If they are more, or one has changed, the jump caches are emptied, and each translation is
+ * compared once, when it is looked up. (A Linux that boots executes 43 000 FENCE.Is in one loop.)
  */
 import type { Memory } from '../memory.ts';
 import type { Block } from './discover.ts';
+import { COLD } from './workspace.ts';
 
-/** Bytes of code that get hot as one. */
-export const LINE = 64;
-const MAX_HEAT = 65536;
+/** Regions that are compared at a FENCE.I: some µs. */
+const MOST_COMPARED = 32;
 
 interface TranslatedRegion {
   readonly slot: number;
@@ -22,6 +23,8 @@ interface TranslatedRegion {
   readonly code: readonly { readonly start: number; readonly parcels: Uint16Array }[];
   /** The number of FENCE.Is after which its code was last compared. */
   fences: number;
+  /** The jump caches may have it. */
+  inUse: boolean;
   valid: boolean;
 }
 
@@ -51,18 +54,14 @@ export interface Added {
 export class TranslationCache {
   /** By offset in RAM. */
   readonly #entries = new Map<number, Entry>();
-  /** Interpreted instructions, by cache line of code. */
-  readonly #heat = new Map<number, number>();
   /** As many as the table has. When all are used, all translations are dropped. */
   readonly #most: number;
-  #slots = 0;
+  #slots = COLD + 1;
+  /** Those that jump caches may have, unless they are too many. */
+  readonly #inUse: TranslatedRegion[] = [];
 
   constructor(most: number) {
     this.#most = most;
-  }
-
-  get size(): number {
-    return this.#slots;
   }
 
   hasRoom(regions: number): boolean {
@@ -88,13 +87,32 @@ export class TranslationCache {
     return undefined;
   }
 
+  /** A jump cache has this region. */
+  use(region: TranslatedRegion): void {
+    if (region.inUse) return;
+    region.inUse = true;
+    this.#inUse.push(region);
+  }
+
+  /** HOT after a FENCE.I. False: the jump caches are to be emptied. */
+  isInUseUnchanged(memory: Memory, fences: number): boolean {
+    const inUse = this.#inUse;
+    if (inUse.length <= MOST_COMPARED && inUse.every((region) => isUnchanged(region, memory))) {
+      for (const region of inUse) region.fences = fences;
+      return true;
+    }
+    for (const region of inUse) region.inUse = false;
+    inUse.length = 0;
+    return false;
+  }
+
   add(added: Added, memory: Memory): void {
     const { slot, least, blocks, entries, delta, context, fences } = added;
     const code = blocks.map(({ pc, end }) => {
       const start = pc - delta;
       return { start, parcels: memory.u16.slice(start / 2, (end - delta) / 2) };
     });
-    const region: TranslatedRegion = { slot, least, code, fences, valid: true };
+    const region: TranslatedRegion = { slot, least, code, fences, inUse: false, valid: true };
     for (const { pc, index } of entries) {
       const offset = pc - delta;
       if (this.find(offset, pc, context, memory, fences)) continue;
@@ -102,23 +120,13 @@ export class TranslationCache {
     }
   }
 
-  /** Notes that so many instructions at `offset` were interpreted; all of them until now. */
-  heat(offset: number, instructions: number): number {
-    const line = Math.floor(offset / LINE);
-    const heat = (this.#heat.get(line) ?? 0) + instructions;
-    if (this.#heat.size >= MAX_HEAT) this.#heat.clear();
-    this.#heat.set(line, heat);
-    return heat;
-  }
-
-  cool(offset: number): void {
-    this.#heat.delete(Math.floor(offset / LINE));
-  }
-
-  clear(): void {
+  /** Returns the slots that are free now: from COLD + 1 to there. */
+  clear(): number {
+    const slots = this.#slots;
     this.#entries.clear();
-    this.#heat.clear();
-    this.#slots = 0;
+    this.#inUse.length = 0;
+    this.#slots = COLD + 1;
+    return slots;
   }
 }
 

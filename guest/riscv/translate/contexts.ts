@@ -69,6 +69,11 @@ export class Contexts implements TranslationKeeper {
     this.#codePages[id]!.add(Math.floor(pc / PAGE));
   }
 
+  /** `pc`, which the jump cache knows, is looked up anew. */
+  forgetJump({ id }: Context, pc: number): void {
+    this.#workspace.forgetJump(id, pc);
+  }
+
   /** HOT. Translations find the page at the vaddr `page` at its vaddr + `addend` in the Memory. */
   addPage({ id }: Context, kind: Access, page: number, addend: number): void {
     const { i32 } = this.#workspace;

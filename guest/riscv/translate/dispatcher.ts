@@ -2,16 +2,17 @@
  * The loop that goes from one region to the next, as one wasm function. It returns when the jump
  * cache does not know the next one, or when a region returned for another reason.
  */
-import { BUDGET, jumpEntry, LOOKUP, type STEP } from './emitter.ts';
+import { BUDGET, type HOT, jumpEntry, LOOKUP, type STEP } from './emitter.ts';
 import { REGION } from './region.ts';
 import { Code, I32, I64, moduleOf, op } from './wasm.ts';
 import { ENTRY_MASK, JUMP_ENTRY, JUMP_SLOT, LEAST_SHIFT, LEFT, PC, PC_BITS, type Workspace } from './workspace.ts';
 
-export type Why = typeof LOOKUP | typeof BUDGET | typeof STEP;
+export type Why = typeof LOOKUP | typeof BUDGET | typeof STEP | typeof HOT;
 
 /**
  * Enters the region in `slot` of the table at `entry`, with so many instructions to execute;
- * `jumps` is the address of the jump cache. The pc and what is left are in the workspace then.
+ * `jumps` is the address of the jump cache. The pc, for cold code, and what is left are in the
+ * workspace, before and then.
  */
 export type Dispatch = (entry: number, left: number, slot: number, jumps: number) => Why;
 
@@ -33,6 +34,10 @@ export function dispatcher({ at, memory }: Workspace, table: WebAssembly.Table):
   code.memory(op.i64Load, 0).get(TARGET).byte(op.i64Eq).open(op.if);
   code.get(E).memory(op.i32Load, JUMP_ENTRY).tee(ENTRY).i32(LEAST_SHIFT).byte(op.i32ShrU).get(REST).byte(op.i32GtU);
   code.open(op.if).i32(BUDGET).set(RESULT).branch(op.br, 2).byte(op.end);
+  code
+    .i32(0)
+    .get(TARGET)
+    .memory(op.i64Store, at + PC_BITS); // where cold code goes on
   code.get(ENTRY).i32(ENTRY_MASK).byte(op.i32And).set(ENTRY);
   code.get(E).memory(op.i32Load, JUMP_SLOT).set(SLOT);
   code.branch(op.br, 2);

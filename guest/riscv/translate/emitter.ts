@@ -30,12 +30,14 @@ export interface Places {
 export const LOOKUP = 0; // the translation at pc is not in the jump cache
 export const BUDGET = 1; // too little is left
 export const STEP = 2; // the instruction at pc is for the interpreter
+export const HOT = 3; // the code at pc is hot, and has no translation
 
 /** Imported functions, by their number. */
 export const FILL = 0;
 export const FLOAT = 1;
 export const CSR = 2;
 export const JOURNAL = 3;
+export const DECODE = 4;
 
 /** Locals: the parameters, temporaries of one instruction, then registers. */
 export const ENTRY = 0;
@@ -56,7 +58,7 @@ const OFFSET_SHIFT = 12;
 const REST_MASK = (1 << OFFSET_SHIFT) - 1;
 export const D0 = 10; // f64
 export const D1 = 11; // f64
-const FIRST_REGISTER = 12;
+export const FIRST_REGISTER = 12;
 
 export class Emitter {
   readonly code = new Code();
@@ -132,6 +134,26 @@ export class Emitter {
   /** The top of the stack into x[register]. */
   set(register: number): Code {
     return register === 0 ? this.code.byte(op.drop) : this.code.set(this.#local.get(register)!);
+  }
+
+  /** An instruction's immediate value, and what is added to it, as 64 bits onto the stack. */
+  immediate(value: number, plus = 0): Code {
+    return this.code.i64(value + plus);
+  }
+
+  /** The same of 32 bits. */
+  immediate32(value: number): Code {
+    return this.code.i32(value);
+  }
+
+  /** The pc of the present instruction, and what is added to it. */
+  fromPc(pc: number, value: number): Code {
+    return this.code.i64(pc + value);
+  }
+
+  /** What is on the stack is an offset in memory of the context that `places` say. */
+  inContext(): Code {
+    return this.code;
   }
 
   /** Loads a word of the workspace. */

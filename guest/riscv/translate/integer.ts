@@ -22,9 +22,8 @@ const registers =
 const immediate =
   (...opcodes: readonly number[]): Emit =>
   (e, { rs1, imm }) => {
-    e.get(rs1)
-      .i64(imm)
-      .ops(...opcodes);
+    e.get(rs1);
+    e.immediate(imm).ops(...opcodes);
   };
 
 /** Operands of 32 bits; the result is sign extended. */
@@ -38,7 +37,8 @@ const words =
 const wordImmediate =
   (opcode: number): Emit =>
   (e, { rs1, imm }) => {
-    e.get(rs1).byte(op.i32WrapI64).i32(imm).ops(opcode, op.i64ExtendI32S);
+    e.get(rs1).byte(op.i32WrapI64);
+    e.immediate32(imm).ops(opcode, op.i64ExtendI32S);
   };
 
 const unary =
@@ -79,7 +79,7 @@ const choice =
 const bit = (e: Emitter, { rs2, imm, instruction }: Decoded): void => {
   e.code.i64(1);
   if (instruction.format === 'R') e.get(rs2);
-  else e.code.i64(imm);
+  else e.immediate(imm);
   e.code.byte(op.i64Shl);
 };
 
@@ -94,7 +94,7 @@ const singleBit =
 const extractBit: Emit = (e, d) => {
   e.get(d.rs1);
   if (d.instruction.format === 'R') e.get(d.rs2);
-  else e.code.i64(d.imm);
+  else e.immediate(d.imm);
   e.code.byte(op.i64ShrU).i64(1).byte(op.i64And);
 };
 
@@ -189,8 +189,8 @@ const rev8: Emit = (e, { rs1 }) => {
 const TRUTH = op.i64ExtendI32U;
 
 export const INTEGER = byInstruction<Emit>({
-  lui: (e, { imm }) => e.code.i64(imm),
-  auipc: (e, { pc, imm }) => e.code.i64(pc + imm),
+  lui: (e, { imm }) => e.immediate(imm),
+  auipc: (e, { pc, imm }) => e.fromPc(pc, imm),
   addi: immediate(op.i64Add),
   slti: immediate(op.i64LtS, TRUTH),
   sltiu: immediate(op.i64LtU, TRUTH),
@@ -249,7 +249,10 @@ export const INTEGER = byInstruction<Emit>({
   'sh1add.uw': shiftAdd(1, true),
   'sh2add.uw': shiftAdd(2, true),
   'sh3add.uw': shiftAdd(3, true),
-  'slli.uw': (e, { rs1, imm }) => e.get(rs1).i64(LOW_WORD).byte(op.i64And).i64(imm).byte(op.i64Shl),
+  'slli.uw': (e, { rs1, imm }) => {
+    e.get(rs1).i64(LOW_WORD).byte(op.i64And);
+    e.immediate(imm).byte(op.i64Shl);
+  },
 
   andn: inverted(op.i64And),
   orn: inverted(op.i64Or),

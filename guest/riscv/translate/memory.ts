@@ -25,8 +25,8 @@ const PAGE = -4096;
 export function place(e: Emitter, { rs1, imm }: Pick<Decoded, 'rs1' | 'imm'>, size: number, kind: Kind): void {
   const { ram, tlbs } = e.places;
   if (!e.context.paged) {
-    e.get(rs1)
-      .i64(imm - ram.base)
+    e.get(rs1);
+    e.immediate(imm, -ram.base)
       .byte(op.i64Add)
       .tee(A)
       .i64(ram.size - size)
@@ -37,7 +37,7 @@ export function place(e: Emitter, { rs1, imm }: Pick<Decoded, 'rs1' | 'imm'>, si
   }
   const tlb = tlbs + (kind === STORE ? TLB_BYTES : 0);
   e.get(rs1);
-  if (imm !== 0) e.code.i64(imm).byte(op.i64Add);
+  if (imm !== 0) e.immediate(imm).byte(op.i64Add);
   // the slot: 16 bytes for each page number modulo TLB_ENTRIES
   e.code
     .tee(A)
@@ -45,8 +45,8 @@ export function place(e: Emitter, { rs1, imm }: Pick<Decoded, 'rs1' | 'imm'>, si
     .i32(8)
     .byte(op.i32ShrU)
     .i32(16 * (TLB_ENTRIES - 1))
-    .byte(op.i32And)
-    .tee(E);
+    .byte(op.i32And);
+  e.inContext().tee(E);
   // the page of the last byte, so that an access to two pages is not here
   e.code.memory(op.i64Load, tlb).get(A);
   if (size > 1) e.code.i64(size - 1).byte(op.i64Add);

@@ -52,23 +52,25 @@ export function translates(decoded: Decoded, context: Context): boolean {
 /** The type of a region's function: see the head of this file. */
 export const REGION: FunctionType = { parameters: [I32, I32], results: [I32, I64] };
 
-/** The module of some regions. */
-export const moduleOfRegions = (regions: readonly Region[]): Uint8Array =>
+/** The module of some regions, or of functions of their type. */
+export const moduleOfRegions = (bodies: readonly Body[]): Uint8Array =>
   moduleOf({
     types: [
       REGION,
       { parameters: [F64, I32, I32], results: [I32] },
       { parameters: [I32], results: [I32] },
       { parameters: [I32, I32, I32, I32, I32, I32], results: [] },
+      { parameters: [I32, I32], results: [] },
     ],
     functions: [
       { name: 'fill', type: 1 },
       { name: 'float', type: 2 },
       { name: 'csr', type: 2 },
       { name: 'journal', type: 3 },
+      { name: 'decode', type: 4 },
     ],
     type: 0,
-    bodies: regions.map((region) => region.body()),
+    bodies,
   });
 
 /** Blocks [first, end) that a jump forwards can reach as one: a block, or a loop. */
@@ -86,6 +88,7 @@ export class Region {
   readonly #byPc: ReadonlyMap<number, Block>;
   readonly #emitter: Emitter;
   readonly slot: number;
+  readonly context: Context;
   readonly #loops: Loops;
   /** By block: the label before it, or before the loop around it that is not yet entered. */
   readonly #before: number[] = [];
@@ -105,6 +108,7 @@ export class Region {
     this.#emitter = new Emitter(context, places, instructions);
     this.least = instructions.length;
     this.slot = slot;
+    this.context = context;
     this.#loops = loopsOf(this.#blocks, entry, knows);
   }
 

@@ -1,9 +1,9 @@
 /**
- * Runs a hart by translating hot code to WebAssembly; the interpreter (execute.ts) executes the
- * rest: cold code, and single instructions that a translation leaves to it. Between two
- * instructions of either, the state of the hart is where the interpreter keeps it.
+ * Runs a hart by translating hot code to WebAssembly. Code that is not hot is interpreted by a
+ * function of WebAssembly, too (cold.ts). The interpreter (execute.ts) executes the rest: the first
+ * instructions of all, and single ones that the others leave to it. Between two instructions the
+ * state of the hart is where the interpreter keeps it.
  */
-import { optimizeLate } from '../../../platform/wasm-tiers.ts';
 import type { Core } from '../core.ts';
 import type { StoreJournal } from '../environment.ts';
 import { execute } from '../execute.ts';
@@ -14,17 +14,24 @@ import { type Access, FETCH } from '../pmp.ts';
 import { executeSystem } from '../system.ts';
 import { jump } from '../trap.ts';
 import { executeCsr } from '../zicsr.ts';
-import { type Entry, LINE, TranslationCache } from './cache.ts';
+import { type Entry, TranslationCache } from './cache.ts';
+import { decodeInto } from './cold.ts';
 import { Contexts } from './contexts.ts';
 import { discover } from './discover.ts';
-import { type Dispatch, dispatcher } from './dispatcher.ts';
-import { BUDGET, type Context, LOOKUP, type Places } from './emitter.ts';
-import { moduleOfRegions, Region, translates } from './region.ts';
-import { ENTRY_MASK, LEAST_SHIFT, LEFT, PC, PC_BITS, type Room, Workspace } from './workspace.ts';
+import { BUDGET, type Context, HOT as IS_HOT, LOOKUP, type Places } from './emitter.ts';
+import { Machinery } from './machinery.ts';
+import { Region, translates } from './region.ts';
+import { COLD, ENTRY_MASK, JUMPS, LEAST_SHIFT, LEFT, PC, PC_BITS, type Room, Workspace } from './workspace.ts';
 
-/** Instructions that the interpreter executes until hot code is looked for again. */
-const INTERPRET = 64;
-const HOT = 8192;
+/**
+ * The interpreter executes so many instructions before there is code for the others: that takes
+ * some 15 ms, for which a new image's first instruction must not wait.
+ */
+const FIRST = 16_384;
+/** So many instructions it executes at a time. */
+const INTERPRET = 512;
+/** A region costs half a millisecond, and saves some 3 ns an instruction. */
+const HOT = 32_768;
 /**
  * So many regions come into one module, because a module takes 130 µs beside its code; unless one
  * of them is so many times as hot as hot.
@@ -36,6 +43,7 @@ const URGENT = 4;
  * 3600.
  */
 const REGIONS = 4096;
+const MOST_HEAT = 2 ** 31 - 1;
 /** CSR instructions that regions may execute until interrupts are looked at: some 50 µs. */
 const CSR_MOST = 512;
 /** Instructions until a journal is asked whether it closes. */
@@ -53,15 +61,11 @@ interface Wanted {
   readonly paged: boolean;
 }
 
-/** The code beside the translations. */
-interface Machinery {
-  readonly table: WebAssembly.Table;
-  readonly dispatch: Dispatch;
-}
-
 export interface TranslatorOptions {
   /** So many interpreted instructions in a cache line of code make it hot. */
   readonly hot?: number;
+  /** So many instructions the interpreter executes first. */
+  readonly first?: number;
   /** The most regions at a time. */
   readonly regions?: number;
 }
@@ -72,8 +76,9 @@ export class Translator implements Executor {
   readonly #workspace: Workspace;
   readonly #regions: number;
   readonly #imports: WebAssembly.Imports;
-  #hot: number;
-  /** Made with the first translation: a new image's first instruction must not wait for it. */
+  readonly #hot: number;
+  /** Instructions until it is tried to make the machinery. */
+  #first: number;
   #machinery: Machinery | undefined;
   readonly #cache: TranslationCache;
   /** Hot code that is to be translated, by its cache line. */
@@ -82,14 +87,17 @@ export class Translator implements Executor {
   #core: Core | undefined;
   #journal: StoreJournal | undefined;
   #context: Context | undefined;
+  /** Whether slot COLD has the function that it should have. */
+  #hasCold = false;
   #csrs = 0;
   #fences = 0;
   /** Instructions interpreted, and regions translated so far. */
   interpreted = 0;
   translated = 0;
 
-  constructor(room: Room, { hot = HOT, regions = REGIONS }: TranslatorOptions = {}) {
-    this.#hot = hot;
+  constructor(room: Room, { hot = HOT, regions = REGIONS, first = FIRST }: TranslatorOptions = {}) {
+    this.#hot = Math.min(hot, MOST_HEAT);
+    this.#first = first;
     this.#cache = new TranslationCache(regions);
     this.#regions = regions;
     this.#workspace = new Workspace(room);
@@ -102,6 +110,7 @@ export class Translator implements Executor {
         csr: (word: number) => this.#csr(word),
         journal: (at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, low: number, high: number) =>
           this.#journal!.store(at >>> 0, size, oldLow, oldHigh, low, high),
+        decode: (word: number, entryAt: number) => decodeInto(this.#workspace, word, entryAt),
       },
     };
   }
@@ -128,34 +137,31 @@ export class Translator implements Executor {
   #execute(core: Core, budget: number): number {
     core.look();
     this.#follow(core);
+    const machinery = this.#ready(core);
+    if (!machinery) return this.#interpret(core, budget);
     const context = this.#contextOf(core);
     this.#context = context;
     this.#csrs = 0;
+    const { i32 } = this.#workspace;
+    const jumps = this.#workspace.jumps(context.id);
+    i32[JUMPS / 4] = jumps;
     let left = budget;
     for (;;) {
-      if (!this.#contexts.knowsJump(context, core.pc)) {
-        const offset = this.#codeOffset(core, core.pc);
-        const entry = offset < 0 ? undefined : this.#translation(core, offset, context);
-        if (!entry) {
-          if (left < budget) return budget - left;
-          const begun = execute(core, Math.min(left, INTERPRET));
-          if (offset >= 0) this.#cache.heat(offset, begun);
-          this.interpreted += begun;
-          return begun;
-        }
-        const { region, index } = entry;
-        this.#contexts.addJump(context, core.pc, region.slot, index | (region.least << LEAST_SHIFT));
+      const { pc: at } = core;
+      if (!this.#contexts.knowsJump(context, at)) {
+        const offset = this.#codeOffset(core, at);
+        if (offset < 0) return left < budget ? budget - left : this.#interpret(core, budget);
+        this.#addJump(core, offset, context);
+        if (!this.#machinery) return budget - left; // no memory is left for code
       }
-      const entry = this.#workspace.jumpEntry(context.id, core.pc);
-      if (entry >>> LEAST_SHIFT > left) {
-        if (left < budget) return budget - left;
-        const begun = execute(core, left);
-        this.interpreted += begun;
-        return begun;
-      }
-      const slot = this.#workspace.jumpSlot(context.id, core.pc);
-      const why = this.#machinery!.dispatch(entry & ENTRY_MASK, left, slot, this.#workspace.jumps(context.id));
-      const rest = this.#workspace.i32[LEFT / 4]!;
+      const entry = this.#workspace.jumpEntry(context.id, at);
+      const isShort = entry >>> LEAST_SHIFT > left;
+      if (isShort && left < budget) return budget - left;
+      const slot = isShort ? COLD : this.#workspace.jumpSlot(context.id, at);
+      i32[PC_BITS / 4] = at;
+      i32[PC_BITS / 4 + 1] = Math.floor(at / 2 ** 32);
+      const why = machinery.dispatch(entry & ENTRY_MASK, left, slot, jumps);
+      const rest = i32[LEFT / 4]!;
       core.csr.begun += left - rest;
       left = rest;
       const pc = this.#workspace.f64[PC / 8]!;
@@ -165,10 +171,21 @@ export class Translator implements Executor {
       }
       core.pc = pc;
       if (why === LOOKUP) continue;
+      if (why === IS_HOT) {
+        this.#want(core, this.#codeOffset(core, pc), context);
+        if (!this.#machinery) return budget - left;
+        continue;
+      }
       if (why === BUDGET) return budget - left;
       this.interpreted++;
       return budget - left + (this.#executesSystem(core) ? 1 : execute(core, 1));
     }
+  }
+
+  #interpret(core: Core, most: number): number {
+    const begun = execute(core, Math.min(most, INTERPRET));
+    this.interpreted += begun;
+    return begun;
   }
 
   /** Translations that tell a journal of their stores are others than those that tell nobody. */
@@ -176,6 +193,7 @@ export class Translator implements Executor {
     const isOther = (journal === undefined) !== (this.#journal === undefined);
     this.#journal = journal;
     if (!isOther) return;
+    this.#hasCold = false;
     this.#dropAll();
     this.#contexts.clear();
   }
@@ -197,7 +215,7 @@ export class Translator implements Executor {
   #follow(core: Core): void {
     if (this.#fences === core.codeFences) return;
     this.#fences = core.codeFences;
-    this.#contexts.forgetJumps();
+    if (!this.#cache.isInUseUnchanged(core.memory, this.#fences)) this.#contexts.forgetJumps();
   }
 
   /** The context that `core` is in now; one of few. */
@@ -210,8 +228,8 @@ export class Translator implements Executor {
   }
 
   #dropAll(): void {
-    for (let slot = 0; slot < this.#cache.size; slot++) this.#machinery?.table.set(slot, null);
-    this.#cache.clear();
+    const end = this.#cache.clear();
+    this.#machinery?.forgetRegions(end);
     this.#wanted.clear();
     this.#contexts.forgetJumps();
   }
@@ -226,18 +244,31 @@ export class Translator implements Executor {
     return gpa >= 0 && memory.isRam(gpa, 8) ? gpa - memory.base : -1;
   }
 
-  /** The translation of the code at core.pc; perhaps later if it is hot and has none yet. */
-  #translation(core: Core, offset: number, context: Context): Entry | undefined {
+  /** The jump cache knows core.pc, at `offset` in RAM, afterwards: as a region's, or as cold. */
+  #addJump(core: Core, offset: number, context: Context): void {
     const { pc, memory } = core;
-    const found = this.#cache.find(offset, pc, context.id, memory, this.#fences);
-    if (found) return found;
-    const heat = this.#cache.heat(offset, 0);
-    if (heat < this.#hot) return undefined;
-    const line = Math.floor(offset / LINE);
-    if (!this.#wanted.has(line)) this.#wanted.set(line, { pc, delta: pc - offset, context, paged: core.codePaged });
-    if (this.#wanted.size < BATCH && heat < URGENT * this.#hot) return undefined;
-    this.#translateWanted(core);
-    return this.#cache.find(offset, pc, context.id, memory, this.#fences);
+    const find = (): Entry | undefined => this.#cache.find(offset, pc, context.id, memory, this.#fences);
+    let found = find();
+    if (!found && this.#workspace.i32[this.#workspace.heatWord(pc)]! >= this.#hot) {
+      this.#want(core, offset, context);
+      found = find();
+    }
+    if (found) this.#cache.use(found.region);
+    const { slot, least } = found?.region ?? { slot: COLD, least: 1 };
+    this.#contexts.addJump(context, pc, slot, (found?.index ?? 0) | (least << LEAST_SHIFT));
+  }
+
+  /** The code at core.pc is hot: it is translated, perhaps later. */
+  #want(core: Core, offset: number, context: Context): void {
+    const { pc } = core;
+    const { i32 } = this.#workspace;
+    const word = this.#workspace.heatWord(pc);
+    const isUrgent = this.#wanted.has(word);
+    if (!isUrgent) {
+      this.#wanted.set(word, { pc, delta: pc - offset, context, paged: core.codePaged });
+      i32[word]! -= (URGENT - 1) * this.#hot; // hot again when it is urgent
+    }
+    if (isUrgent || this.#wanted.size === BATCH || i32[word]! >= this.#hot) this.#translateWanted(core);
   }
 
   #translateWanted(core: Core): void {
@@ -246,36 +277,47 @@ export class Translator implements Executor {
     if (!this.#cache.hasRoom(wanted.length)) this.#dropAll();
     const regions = wanted.flatMap((each) => this.#region(core, each) ?? []);
     if (regions.length === 0) return;
-    const exports = this.#compile(moduleOfRegions(regions));
-    if (!exports) return;
-    for (const [i, { slot }] of regions.entries()) this.#machinery!.table.set(slot, exports[i]);
+    const slots = regions.map(({ slot }) => slot);
+    const bodies = regions.map((region) => region.body());
+    if (!this.#unlessFull(() => this.#machinery!.setRegions(slots, bodies))) return;
+    // what was cold is looked up anew
+    for (const { context, entries } of regions) {
+      for (const { pc } of entries) if (this.#contexts.knowsJump(context, pc)) this.#contexts.forgetJump(context, pc);
+    }
     this.translated += regions.length;
   }
 
-  /** Without memory for code the interpreter goes on alone. */
-  #compile(bytes: Uint8Array): WebAssembly.Instance['exports'] | undefined {
+  /** Without memory for code the interpreter goes on alone; false then. */
+  #unlessFull(make: () => void): boolean {
     try {
-      this.#machinery ??= this.#newMachinery();
-      return new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports).exports;
+      make();
+      return true;
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.#hot = Number.POSITIVE_INFINITY;
       this.#dropAll();
-      return undefined;
+      this.#machinery = undefined;
+      this.#first = Number.POSITIVE_INFINITY;
+      return false;
     }
   }
 
-  #newMachinery(): Machinery {
-    optimizeLate();
-    this.#workspace.open();
-    const table = new WebAssembly.Table({ initial: this.#regions, element: 'anyfunc' });
-    return { table, dispatch: dispatcher(this.#workspace, table) };
+  /** All that code needs, once enough has been interpreted. */
+  #ready(core: Core): Machinery | undefined {
+    if (this.#hasCold) return this.#machinery;
+    if (this.interpreted < this.#first) return undefined;
+    const { ram, workspace } = this.#places(core, 0);
+    const journaled = this.#journal !== undefined;
+    this.#hasCold = this.#unlessFull(() => {
+      this.#machinery ??= new Machinery(this.#workspace, this.#imports, this.#regions);
+      this.#machinery.setCold({ places: { ram, workspace }, journaled, hot: this.#hot });
+    });
+    return this.#machinery;
   }
 
   /** A region for hot code, already in the cache. */
   #region(core: Core, { pc, delta, context, paged }: Wanted): Region | undefined {
     const { memory } = core;
-    this.#cache.cool(pc - delta);
+    this.#workspace.i32[this.#workspace.heatWord(pc)] = 0;
     const isKnown = (at: number): boolean =>
       this.#cache.find(at - delta, at, context.id, memory, this.#fences) !== undefined;
     if (isKnown(pc)) return undefined;
@@ -288,13 +330,13 @@ export class Translator implements Executor {
     const first = blocks.find((block) => block.pc === pc);
     if (!first || !translates(first.instructions[0]!, context)) return undefined;
     const slot = this.#cache.nextSlot();
-    const region = new Region(blocks, pc, context, this.#places(core, context), slot);
+    const region = new Region(blocks, pc, context, this.#places(core, context.id), slot);
     const { least, entries } = region;
     this.#cache.add({ slot, least, blocks, entries, delta, context: context.id, fences: this.#fences }, memory);
     return region;
   }
 
-  #places({ memory }: Core, { id }: Context): Places {
+  #places({ memory }: Core, id: number): Places {
     const { base, size, offset } = memory;
     return {
       ram: { base, offset, size },
@@ -334,7 +376,7 @@ export class Translator implements Executor {
     const { memory } = core;
     const within = vaddr & (PAGE - 1);
     if (within + size > PAGE || !isExact(vaddr)) return 0;
-    const gpa = core.mmu.translate(memory, vaddr, kind, core.dataMode);
+    const gpa = core.mmu.translate(memory, vaddr, kind, kind === FETCH ? core.csr.mode : core.dataMode);
     if (gpa < 0 || !memory.isRam(gpa - within, PAGE)) return 0;
     const page = vaddr - within;
     this.#contexts.addPage(this.#context!, kind, page, gpa - within - memory.base + memory.offset - page);

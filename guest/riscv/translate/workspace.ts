@@ -3,10 +3,10 @@
  * RAM: a module has one memory on every Node (multi-memory is not in Node 20). All of it belongs to
  * the thread that runs the hart, so nothing here needs Atomics.
  *
- *     registers │ words │ contexts: jump cache, TLB of loads, TLB of stores │ …
+ *     registers │ words │ contexts: jump cache, TLBs of loads, stores, fetches │ decoded │ heat
  */
 import type { RegisterFile } from '../core.ts';
-import { type Access, LOAD, STORE } from '../pmp.ts';
+import { type Access, FETCH, LOAD, STORE } from '../pmp.ts';
 import { Code, type FunctionType, I32, moduleOf, op } from './wasm.ts';
 
 /** Bytes from the workspace's start. */
@@ -22,33 +22,49 @@ export const LEFT = 536;
 export const RESERVED = 544;
 export const RESERVED_VALUE = 552;
 export const RESERVED_SIZE = 560;
+/** What cold code writes to x0. */
+export const SINK = 568;
+/** Address of the jump cache of the present context (int32). */
+export const JUMPS = 576;
 
 const PAGE = 4096;
+const ALL_BITS = 0xff;
 const CONTEXTS_AT = 4096;
 export const CONTEXTS = 10;
 
 /**
  * A jump cache tells a translation where another one lies: direct-mapped by bits of the target pc,
  * 16 bytes each: pc (int64), slot in the table (int32), entry of that function and the least that
- * it must have left (int32).
+ * it must have left (int32). A pc with slot COLD has no translation.
  */
 export const JUMP_ENTRIES = 1024;
 export const JUMP_SLOT = 8;
 export const JUMP_ENTRY = 12;
+export const COLD = 0;
 export const ENTRY_MASK = 0xff;
 export const LEAST_SHIFT = 8;
 /**
  * A TLB: direct-mapped by bits of the page number, 16 bytes each: vaddr of the page (int64), what a
  * vaddr plus this gives: its place in the Memory (int32, modulo 2^32).
  */
-export const TLB_ENTRIES = 256;
+export const TLB_ENTRIES = 1024;
 export const TLB_ADDEND = 8;
-const JUMP_BYTES = 16 * JUMP_ENTRIES;
+export const JUMP_BYTES = 16 * JUMP_ENTRIES;
 export const TLB_BYTES = 16 * TLB_ENTRIES;
-const CONTEXT_BYTES = JUMP_BYTES + 2 * TLB_BYTES;
+const ALL_TLBS = 3 * TLB_BYTES;
+const CONTEXT_BYTES = JUMP_BYTES + ALL_TLBS;
+/** Instructions that cold code has met, 16 bytes each, by a hash of their bits: cold.ts. */
+export const DECODED = CONTEXTS_AT + CONTEXTS * CONTEXT_BYTES;
+export const DECODED_BITS = 14;
+const DECODED_BYTES = 16 << DECODED_BITS;
+/** Instructions that were executed cold, by the cache line of code: int32 each. */
+export const HEAT = DECODED + DECODED_BYTES;
+export const HEAT_LINES = 1 << 15;
+export const LINE_SHIFT = 6;
+const HEAT_BYTES = 4 * HEAT_LINES;
 
 /** Bytes that a translator needs. */
-export const WORKSPACE_BYTES = 4 * 65536;
+export const WORKSPACE_BYTES = 20 * 65536;
 
 /** Where the Memory has room for a translator, beside guest RAM. */
 export interface Room {
@@ -64,7 +80,7 @@ export class Workspace {
   readonly f64: Float64Array;
   readonly i64: BigInt64Array;
   readonly registers: RegisterFile;
-  #fill: ((at: number, bytes: number) => void) | undefined;
+  #fill: ((at: number, bytes: number, value: number) => void) | undefined;
 
   constructor({ memory, at }: Room) {
     const buffer = memory.buffer;
@@ -86,7 +102,7 @@ export class Workspace {
     return this.at + offset;
   }
 
-  /** Address of the jump cache of a context, and of its TLBs: loads, then stores. */
+  /** Address of the jump cache of a context, and of its TLBs: loads, stores, fetches. */
   jumps(context: number): number {
     return this.at + CONTEXTS_AT + context * CONTEXT_BYTES;
   }
@@ -118,6 +134,13 @@ export class Workspace {
     this.i32[word + JUMP_ENTRY / 4] = entry;
   }
 
+  /** `pc`, which the jump cache knows, is not known any more. */
+  forgetJump(context: number, pc: number): void {
+    const word = this.#jumpWord(context, pc);
+    this.i32[word] = -1;
+    this.i32[word + 1] = -1;
+  }
+
   #jumpWord(context: number, pc: number): number {
     return (this.jumps(context) - this.at) / 4 + ((pc << 1) & (4 * (JUMP_ENTRIES - 1)));
   }
@@ -125,6 +148,13 @@ export class Workspace {
   /** Comes before anything is forgotten. RangeError: there is no memory for code. */
   open(): void {
     this.#fill = filler(this.memory);
+    this.#fill(this.at + DECODED, DECODED_BYTES, ALL_BITS); // which is no instruction
+    this.#fill(this.at + HEAT, HEAT_BYTES, 0);
+  }
+
+  /** Where the heat of the code at `pc` is, as an index of i32. */
+  heatWord(pc: number): number {
+    return HEAT / 4 + (Math.floor(pc / 2 ** LINE_SHIFT) & (HEAT_LINES - 1));
   }
 
   /**
@@ -132,12 +162,12 @@ export class Workspace {
    * address.
    */
   forgetJumps(context: number): void {
-    this.#fill!(this.jumps(context), JUMP_BYTES);
+    this.#fill!(this.jumps(context), JUMP_BYTES, ALL_BITS);
   }
 
   /** No page of a context is known any more. */
   forgetTlbs(context: number): void {
-    this.#fill!(this.tlbs(context), 2 * TLB_BYTES);
+    this.#fill!(this.tlbs(context), ALL_TLBS, ALL_BITS);
   }
 
   /** The entry of a TLB, as a word of i32, where the page at the vaddr `page` has its place. */
@@ -147,7 +177,7 @@ export class Workspace {
 
   /** The page at the vaddr `page` is not known to the TLBs of a context any more. */
   forgetPage(context: number, page: number): void {
-    for (const kind of [LOAD, STORE] as const) {
+    for (const kind of [LOAD, STORE, FETCH] as const) {
       const word = this.tlbWord(context, kind, page);
       if (this.i32[word] !== (page | 0) || this.i32[word + 1] !== Math.floor(page / 2 ** 32)) continue;
       this.i32[word] = -1;
@@ -157,12 +187,12 @@ export class Workspace {
 }
 
 /**
- * Sets all bits of so many bytes of the Memory: 40 times as fast as TypedArray.fill on shared
+ * Sets so many bytes of the Memory to a value: 40 times as fast as TypedArray.fill on shared
  * memory.
  */
-function filler(memory: WebAssembly.Memory): (at: number, bytes: number) => void {
-  const code = new Code().get(0).i32(0xff).get(1).memoryFill().byte(op.end);
-  const types: readonly FunctionType[] = [{ parameters: [I32, I32], results: [] }];
+function filler(memory: WebAssembly.Memory): (at: number, bytes: number, value: number) => void {
+  const code = new Code().get(0).get(2).get(1).memoryFill().byte(op.end);
+  const types: readonly FunctionType[] = [{ parameters: [I32, I32, I32], results: [] }];
   const bytes = moduleOf({ types, functions: [], type: 0, bodies: [{ locals: [], code }] });
   return new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { memory } }).exports[0] as ReturnType<
     typeof filler

@@ -11,7 +11,8 @@ import type { HartInput, HartTask } from './harts.ts';
 const HOT = 200;
 
 const { memory, ramSize, workspace } = workerInput<HartInput>();
-const executor = workspace === undefined ? undefined : new Translator({ memory, at: workspace }, { hot: HOT });
+const executor =
+  workspace === undefined ? undefined : new Translator({ memory, at: workspace }, { hot: HOT, first: 0 });
 const hart = new Hart(
   {
     ...{ hartId: 0, ram: memory.buffer as unknown as SharedArrayBuffer, ramBase: RAM_BASE, ramSize, bus: emptyBus },

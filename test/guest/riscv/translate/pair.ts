@@ -36,7 +36,7 @@ export class Pair {
   ) {
     const memory = new WebAssembly.Memory({ initial: pages(), maximum: pages(), shared: true });
     const plain = new SharedArrayBuffer(RAM_SIZE);
-    this.translator = new Translator({ memory, at: RAM_SIZE }, { hot: 0, ...options });
+    this.translator = new Translator({ memory, at: RAM_SIZE }, { hot: 0, first: 0, ...options });
     this.rams = [new Uint8Array(plain), new Uint8Array(memory.buffer, 0, RAM_SIZE)];
     for (const ram of this.rams) {
       for (let i = 0; i < RAM_SIZE; i++) ram[i] = (i * 7) & 0xff;

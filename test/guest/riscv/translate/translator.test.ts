@@ -41,6 +41,21 @@ describe('code that changes', () => {
     expect(pair.translated.register(10)).toBe(BigInt(100 * 100));
   });
 
+  it('is new after a FENCE.I, wherever more regions are in use than are compared at once', () => {
+    // calls of 40 functions; the first one is changed
+    const call = (i: number) => jump(64 + 2 * i - i) | (1 << 7); // word i calls word 64 + 2 i
+    const functions = Array.from({ length: 40 }, () => [addi(1), encode('jalr', { rs1: 1 })]).flat();
+    const store = encode('sw', { rs1: 11, rs2: 12 });
+    const calls = Array.from({ length: 40 }, (_, i) => call(i + 1));
+    const words = { 0: [FENCE_I, ...calls, store, jump(-42)], 256: [0, 0, ...functions] };
+    const pair = new Pair({ words, x: x(66) });
+    pair
+      .run(1 + 3 * 40 + 2)
+      .run(1 + 3 * 40)
+      .compare();
+    expect(pair.translated.register(10)).toBe(40n + 39n + 100n);
+  });
+
   it('may be old before', () => {
     const pair = new Pair({ words: { 0: [addi(1), jump(-1)] } });
     pair.run(100);

@@ -4,8 +4,8 @@
  * the earlier one and says how to read it and, where that is possible, how to write it.
  */
 import { einval, SysError } from './errno.ts';
-import { visitingFds } from './fd-shape.ts';
-import { object, oneOf, type Shape, type Shaped } from './shape.ts';
+import { fd, visitingFds } from './fd-shape.ts';
+import { mayHold, object, oneOf, type Shape, type Shaped } from './shape.ts';
 
 /** Every section's body carries its version. */
 export interface Versioned {
@@ -31,6 +31,8 @@ export interface Section<S extends Versioned> {
   readonly name: string;
   /** The version that this build writes if nobody asks for an earlier one. */
   readonly version: number;
+  /** Whether a body of this version may name fds (fd-shape.ts). */
+  readonly namesFds: boolean;
   /** A body of this version. */
   of(fields: Content<S>): S;
   /**
@@ -95,11 +97,13 @@ interface Declaration<S> {
 class Declared<S extends Versioned> implements SectionDeclaration<S> {
   readonly name: string;
   readonly version: number;
+  readonly namesFds: boolean;
   readonly #is: Declaration<S>;
 
   constructor(declaration: Declaration<S>) {
     this.name = declaration.name;
     this.version = declaration.version;
+    this.namesFds = mayHold(declaration.shape, fd);
     this.#is = declaration;
   }
 

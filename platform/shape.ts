@@ -5,11 +5,21 @@
  */
 import { einval } from './errno.ts';
 
-/** Checks `value`. `at` says where the value lies, for the error. */
-export type Shape<T> = (value: unknown, at: string) => T;
+export interface Shape<T> {
+  /** Checks `value`. `at` says where the value lies, for the error. */
+  (value: unknown, at: string): T;
+  /** The shapes that it is made of; absent: none. */
+  readonly parts?: readonly Shape<unknown>[];
+}
 
 /** What a shape accepts. */
 export type Shaped<S> = S extends Shape<infer T> ? T : never;
+
+const made = <T>(parts: readonly Shape<unknown>[], shape: Shape<T>): Shape<T> => Object.assign(shape, { parts });
+
+/** Whether values of `shape` may have values of `part` in them. */
+export const mayHold = (shape: Shape<unknown>, part: Shape<unknown>): boolean =>
+  shape === part || (shape.parts?.some((each) => mayHold(each, part)) ?? false);
 
 const primitive =
   <T>(what: string, is: (value: unknown) => value is T): Shape<T> =>
@@ -46,21 +56,22 @@ export function oneOf<const T extends string | number>(...allowed: readonly T[])
 
 /** A list, of exactly `length` values where one is given. */
 export function list<T>(item: Shape<T>, length?: number): Shape<readonly T[]> {
-  return (value, at) => {
+  return made([item], (value, at) => {
     if (!Array.isArray(value)) throw einval(`${at}: no list`);
     if (length !== undefined && value.length !== length) throw einval(`${at}: ${value.length} values, not ${length}`);
     return value.map((each, i) => item(each, `${at}[${i}]`));
-  };
+  });
 }
 
 /** Any names, with values of one shape. */
 export function record<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
-  return (value, at) =>
-    Object.fromEntries(Object.entries(asObject(value, at)).map(([key, each]) => [key, item(each, `${at}.${key}`)]));
+  return made([item], (value, at) =>
+    Object.fromEntries(Object.entries(asObject(value, at)).map(([key, each]) => [key, item(each, `${at}.${key}`)])),
+  );
 }
 
 export function nullable<T>(shape: Shape<T>): Shape<T | null> {
-  return (value, at) => (value === null ? null : shape(value, at));
+  return made([shape], (value, at) => (value === null ? null : shape(value, at)));
 }
 
 type Fields = Readonly<Record<string, Shape<unknown>>>;
@@ -73,7 +84,7 @@ export function object<R extends Fields, const O extends Fields = Record<never, 
   optional?: O,
 ): Shape<Required<R> & Optional<O>> {
   const fields = new Map<string, Shape<unknown>>(Object.entries({ ...required, ...optional }));
-  return (value, at) => {
+  return made([...fields.values()], (value, at) => {
     const members = asObject(value, at);
     for (const key of Object.keys(members)) if (!fields.has(key)) throw einval(`${at}: ${key} is not known`);
     const checked: Record<string, unknown> = {};
@@ -82,7 +93,7 @@ export function object<R extends Fields, const O extends Fields = Record<never, 
       else if (key in required) throw einval(`${at}: ${key} is missing`);
     }
     return checked as Required<R> & Optional<O>;
-  };
+  });
 }
 
 function asObject(value: unknown, at: string): Readonly<Record<string, unknown>> {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { einval } from '../../platform/errno.ts';
 import { fd, visitingFds } from '../../platform/fd-shape.ts';
 import { defineSection } from '../../platform/section.ts';
-import { big, integer, text } from '../../platform/shape.ts';
+import { big, integer, list, nullable, object, record, text } from '../../platform/shape.ts';
 
 describe('the sections of several owners alike', () => {
   const section = defineSection('hart', 3, { pc: integer });
@@ -17,6 +17,15 @@ describe('the sections of several owners alike', () => {
     expect(second.decode(second.of({ pc: 4 }))).toEqual({ version: 3, pc: 4 });
     expect(() => second.decode({ version: 2 })).toThrow('section hart 1: version 2, this build knows 3');
     expect(() => second.decode({ version: 3 })).toThrow('section hart 1: hart 1: pc is missing');
+  });
+});
+
+describe('a section', () => {
+  it('knows whether its body may name fds, wherever in it', () => {
+    const nested = object({ ends: list(nullable(object({}, { socket: fd }))) });
+    expect(defineSection('deep', 1, { all: record(nested) }).namesFds).toBe(true);
+    expect(defineSection('absent', 1, { n: integer }, { file: fd }).numbered(1).namesFds).toBe(true);
+    expect(defineSection('none', 1, { n: integer, at: list(object({ name: text })) }).namesFds).toBe(false);
   });
 });
 

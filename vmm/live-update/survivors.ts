@@ -351,7 +351,7 @@ export function fdsOf(sections: Readonly<Record<string, Versioned>>): Record<str
   };
   visitingFds(note, () => {
     for (const { section } of SURVIVORS) {
-      const body = sections[section.name];
+      const body = section.namesFds ? sections[section.name] : undefined;
       if (body) section.decode(body);
     }
   });

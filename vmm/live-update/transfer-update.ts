@@ -27,8 +27,10 @@ import { settle } from './go-on.ts';
 import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
 import { type Preparation, timesOf } from './preparation.ts';
+import { StateRehearsal } from './rehearsal.ts';
 import { RUN_WITHIN_MS, SETTLE_WITHIN_MS } from './standby/bounds.ts';
 import type { FromStandby } from './standby/protocol.ts';
+import { rehearseWords } from './standby/rehearsed-words.ts';
 import { rollBack } from './standby/roll-back.ts';
 import { StandbyProcess } from './standby/standby-process.ts';
 import { watchedVitals } from './standby/watched-vitals.ts';
@@ -54,6 +56,8 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
   const { channels, probationMs } = plan;
   const stateFd = newStateFile();
   let vitals: Vitals | undefined;
+  rehearseWords();
+  const rehearsal = StateRehearsal.ofSaving(what.vm, plan.form);
   let successor: StandbyProcess | undefined;
   try {
     vitals = watchedVitals(hartsOf(what.vm.parts.options));
@@ -67,7 +71,7 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
     });
     what.signal.throwIfAborted();
     if (channels) what.migration.active();
-    await new Transfer(what, plan, { successor, stateFd, vitals }).run();
+    await new Transfer(what, plan, { successor, stateFd, vitals, rehearsal }).run();
     if (channels) successor.release(); // it need not wait for our end
   } catch (error) {
     if (channels)
@@ -76,6 +80,7 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
     throw error;
   } finally {
     vitals?.release();
+    rehearsal.end();
     close(stateFd);
   }
 }
@@ -89,6 +94,7 @@ interface Destination {
   readonly successor: StandbyProcess;
   readonly stateFd: number;
   readonly vitals: Vitals;
+  readonly rehearsal: StateRehearsal;
 }
 
 class Transfer {
@@ -111,9 +117,13 @@ class Transfer {
   async run(): Promise<void> {
     const { vm, monitor } = this.#what;
     const { channels } = this.#plan;
+    const { successor, rehearsal } = this.#to;
     try {
       await monitor?.quiet(REPLACED);
       if (!channels) this.#passClients();
+      successor.sendNow({ kind: 'soon' });
+      await this.#expect('warm', RUN_WITHIN_MS, 'was not ready');
+      rehearsal.onceMore(); // V8 has compiled by now what it wanted to
       vm.parts.host?.container.checkUpdatable(); // the kernel's thread wakes up now, and not in the pause
       await vm.change(() => this.#move());
       if (channels) monitor?.release();
@@ -126,7 +136,6 @@ class Transfer {
   /** Resolves when the new process has committed. */
   async #move(): Promise<void> {
     const { successor } = this.#to;
-    successor.sendNow({ kind: 'soon' });
     const { rest, given } = await giveAway(this.#what, {
       cutsFirst: true, // it takes the kernel as long as all the rest
       give: (rest, cut) => this.#handOver(rest, cut),
@@ -183,7 +192,7 @@ class Transfer {
   }
 
   /** EIO says what the successor did instead. */
-  async #expect<K extends 'running' | 'committed'>(
+  async #expect<K extends 'warm' | 'running' | 'committed'>(
     kind: K,
     ms: number,
     failing: string,

@@ -6,9 +6,6 @@ import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 
 import { ebusy, ecanceled, einval, enoent } from '../../platform/errno.ts';
-import { close } from '../../platform/libc/fd.ts';
-import { memfdCreate } from '../../platform/libc/memfd.ts';
-import { writeAll } from '../../platform/whole-file.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { Updating } from './at-rest.ts';
@@ -18,11 +15,10 @@ import type { Channels } from './migration/channels.ts';
 import type { Migration } from './migration/migration.ts';
 import { type PreflightReport, refusals } from './preflight-report.ts';
 import { prepare, release } from './preparation.ts';
-import { rehearseSaving } from './rehearsal.ts';
+import { StateRehearsal } from './rehearsal.ts';
 import { type Form, formOf } from './releases.ts';
 import { Guardian } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
-import { rehearseWords } from './standby/rehearsed-words.ts';
 import type { StandingGuardian } from './standby/standing-guardian.ts';
 import { saveSteady, versionIn } from './survivors.ts';
 import { transferUpdate } from './transfer-update.ts';
@@ -203,11 +199,13 @@ export class LiveUpdate {
       const knowsTransfer = report.standby === STANDBY_PROTOCOL;
       if (plan.mode === 'transfer' && !knowsTransfer) throw einval('the successor knows no update by transfer');
       this.#migration.active();
-      this.#rehearse(plan);
       const lost = report.sections.filter(({ verdict }) => verdict === 'lost').map(({ name }) => name);
       const updating = this.#updating(monitor);
       const planned = { ...plan, prepared, lost };
-      if (plan.mode === 'exec') await this.#exec(updating, planned);
+      if (plan.mode === 'exec') {
+        StateRehearsal.ofSaving(this.#vm, plan.form).end();
+        await this.#exec(updating, planned);
+      }
       await transferUpdate(updating, planned);
       this.#moved();
     } finally {
@@ -220,7 +218,6 @@ export class LiveUpdate {
    * whether it can take the guest over. This process stays, without the guest.
    */
   async #moveTo(plan: UpdatePlan, monitor: Monitor | undefined): Promise<void> {
-    this.#rehearse(plan);
     await transferUpdate(this.#updating(monitor), { ...plan, lost: [] });
     this.#movedTo = this.#successor;
     this.#successor = undefined;
@@ -252,14 +249,6 @@ export class LiveUpdate {
     } finally {
       await guardian?.dismiss();
     }
-  }
-
-  /** Saves a machine without a guest for nothing: code that runs for the first time is slow. */
-  #rehearse({ form, mode }: UpdatePlan): void {
-    if (mode === 'transfer') rehearseWords();
-    const fd = memfdCreate('livevmm-rehearsal');
-    rehearseSaving(this.#vm, form, (file) => writeAll(fd, file));
-    close(fd);
   }
 }
 

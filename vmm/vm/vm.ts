@@ -237,6 +237,14 @@ export class Vm {
     return this.#run();
   }
 
+  /**
+   * Makes the first request less slow, of a VM that has not run: this one changes nothing.
+   */
+  rehearseRequests(): void {
+    this.parts.interrupts?.request(REQUEST_STOP);
+    this.parts.vcpu.request(REQUEST_STOP);
+  }
+
   /** Ends the VM: the process must end with this status. */
   shutdown(status: number, reason: string, guest = false): void {
     if (this.#runState === 'shutdown') return;

@@ -43,6 +43,12 @@ describe('state file', () => {
     expect(() => decodeState(bytes.subarray(0, 30))).toThrow('state is cut short');
   });
 
+  it('has fds in these sections, which must go where it goes', () => {
+    const named = SURVIVORS.filter(({ section }) => section.namesFds).map(({ section }) => section.name);
+    const files = ['ram', 'disks', 'netdevs', 'listeners', 'vfio', 'routes', 'semihosting', 'streams', 'monitor'];
+    expect(named).toEqual(['vm', 'update', ...files]);
+  });
+
   it('names a section that is missing, unknown or of another version', () => {
     const all = decodeState(frozen).sections;
     const without = new Map([...all].filter(([name]) => name !== 'clint'));

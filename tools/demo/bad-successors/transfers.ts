@@ -20,6 +20,9 @@ const beforePhase = (phase: string, does: string): [RegExp, string] => [
   `$1 if (prepared && phase === "${phase}") ${does}`,
 ];
 
+/** Where a standby goes once more through what the pause will run; the guest still runs. */
+const WARM = /(standby\d*\.warm\(\);)/;
+
 /** A build whose program does something at a place. */
 const transferTo = (name: string, says: RegExp, [from, to]: readonly [RegExp, string]): Trial => ({
   name: `transfer: ${name}`,
@@ -30,6 +33,12 @@ const transferTo = (name: string, says: RegExp, [from, to]: readonly [RegExp, st
     patch(dist, PROGRAMS, from, to);
     return { to: dist, mode: 'transfer', probationMs: LONG_PROBATION_MS };
   },
+});
+
+/** As transferTo, at a place before the pause. */
+const beforePause = (name: string, says: RegExp, does: string): Trial => ({
+  ...transferTo(name, says, [WARM, `${does} $1`]),
+  expected: ['refused'],
 });
 
 /** A node that does something when it is to stand by. */
@@ -49,6 +58,8 @@ export const TRANSFERS: readonly Trial[] = [
   standby('exits when it is to stand by', /not ready: it has ended/, 'exit 3'),
   standby('is killed when it is to stand by', /not ready: it has ended/, 'kill -KILL $$'),
   standby('hangs when it is to stand by', /not ready: it says nothing/, 'exec sleep 300'),
+  beforePause('is killed just before the guest is stopped', DIED, KILL),
+  beforePause('hangs just before the guest is stopped', /was not ready within/, HANG),
   transferTo('is killed when it gets the guest', DIED, [TOLD, `$1 ${KILL}`]),
   ...['map', 'remap', 'load'].map((phase) => transferTo(`is killed before "${phase}"`, DIED, beforePhase(phase, KILL))),
   ...PLACES.filter(({ phase }) => phase === 'resume' || phase === 'running').map(({ name, from, to }) =>

@@ -73,15 +73,27 @@ class RehearsedMachine {
   }
 }
 
-/**
- * Goes through all that a vCPU does, so often that V8 has compiled it. `live` gets each state; the
- * machine goes on from it.
- */
-export function rehearse(parts: MachineParts, harts: number, live: (machine: MachineState) => void = () => {}): void {
-  const rehearsed = new RehearsedMachine(parts, harts);
-  let machine = rehearsed.run();
-  for (let times = 0; times < TIMES; times++) {
-    live(machine);
-    machine = rehearsed.run(machine);
+/** A machine that goes through all that a vCPU does, again and again. */
+export class Rehearsal {
+  readonly #machine: RehearsedMachine;
+  readonly #live: (machine: MachineState) => void;
+  #state: MachineState;
+
+  /**
+   * `parts` are those of the guest's machine. `live` gets each state; the machine goes on from it.
+   */
+  constructor(parts: MachineParts, harts: number, live: (machine: MachineState) => void = () => {}) {
+    this.#machine = new RehearsedMachine(parts, harts);
+    this.#live = live;
+    this.#state = this.#machine.run();
+  }
+
+  /** By default so often that V8 has compiled all of it. */
+  go(times = TIMES): this {
+    for (let done = 0; done < times; done++) {
+      this.#live(this.#state);
+      this.#state = this.#machine.run(this.#state);
+    }
+    return this;
   }
 }

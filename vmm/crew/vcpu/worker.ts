@@ -4,7 +4,7 @@ import { workerInput } from '../../../platform/thread.ts';
 import { hartCount, OWNER_HART } from '../../machine/control/control-block.ts';
 import { runLentHart } from './lent-hart.ts';
 import type { InitialState, VcpuInput, VcpuMessage } from './protocol.ts';
-import { rehearse } from './rehearsal.ts';
+import { Rehearsal } from './rehearsal.ts';
 import { startVcpu, vcpuOfThread } from './start.ts';
 import type { Vcpu } from './vcpu.ts';
 
@@ -19,6 +19,6 @@ if (input.hart === OWNER_HART) {
 } else runLentHart(input.shared, input.hart, input.parts);
 
 function buildAhead(build: () => Vcpu): Vcpu {
-  rehearse(input.parts, hartCount(input.shared.control));
+  new Rehearsal(input.parts, hartCount(input.shared.control)).go();
   return build();
 }

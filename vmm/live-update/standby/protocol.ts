@@ -22,7 +22,7 @@ import {
 } from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 7;
+export const STANDBY_PROTOCOL = 8;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -49,7 +49,7 @@ const TO_STANDBY = {
   equip: EQUIP,
   /** More fds come, because the state names them. */
   more: object({ kind: oneOf('more'), fds: list(integer) }),
-  /** To a successor: the guest is being stopped, and `go` comes at once. */
+  /** To a successor: `warm` is asked for. Then the guest is stopped, and `go` comes at once. */
   soon: object({ kind: oneOf('soon') }),
   /** To a successor: the state is complete, and can be read. The kernel is still at work. */
   state: object({ kind: oneOf('state') }),
@@ -93,6 +93,8 @@ const TO_STANDBY = {
 const FROM_STANDBY = {
   ready: object({ kind: oneOf('ready') }),
   failed: object({ kind: oneOf('failed'), reason: text }),
+  /** From a successor, the answer to `soon`: it has gone through all that the pause runs. */
+  warm: object({ kind: oneOf('warm') }),
   /** From a successor: the guest runs, `watched` by the vital signs that the VMM has made. */
   running: object({ kind: oneOf('running'), watched: flag }),
   /** From a guardian that stands by: this process is ready to guard it in turn; null: none is. */

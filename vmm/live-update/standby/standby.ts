@@ -7,7 +7,7 @@ import { recvFds } from '../../../platform/libc/pass-fd.ts';
 import type { Versioned } from '../../../platform/section.ts';
 import { readWhole } from '../../../platform/whole-file.ts';
 import { type Adapt, NewImage } from '../new-image.ts';
-import { rehearseLoading } from '../rehearsal.ts';
+import { StateRehearsal } from '../rehearsal.ts';
 import { decodeState, type StateFile } from '../state-file.ts';
 import { decodeAll, type Restorable, SURVIVORS, sectionsOf } from '../survivors.ts';
 import { WaitingCrew } from '../waiting-crew.ts';
@@ -42,6 +42,8 @@ export class Standby {
   /** The sections of `equip`, with our own numbers for fds. */
   readonly steady: Readonly<Record<string, Versioned>>;
   #crew: WaitingCrew | undefined;
+  /** Of a successor. */
+  #rehearsal: StateRehearsal | undefined;
   #news: StateFile | undefined;
   #kept: StateFile['sections'] = new Map();
   /** Our fds that came for the news, and those that came since. */
@@ -147,7 +149,23 @@ export class Standby {
     }
     const { vm, slices: _ } = this.image; // puts them together
     rehearseWords();
-    rehearseLoading(vm, (file) => this.restorables(decodeState(file)));
+    const rehearsal = StateRehearsal.ofLoading(vm, (fd) => this.#tryOut(fd));
+    if (this.role === 'successor') this.#rehearsal = rehearsal;
+    else rehearsal.end();
+  }
+
+  #tryOut(fd: number): void {
+    const restorables = this.restorables(decodeState(readWhole(fd)));
+    // a guardian's restoring has effects in the kernel
+    if (this.role === 'successor') for (const { survivor, state } of restorables) survivor.restore(this.image, state);
+  }
+
+  /** A successor's guest comes now: goes once more through what the pause will run. */
+  warm(): void {
+    this.#rehearsal?.onceMore();
+    this.#rehearsal?.end();
+    this.#rehearsal = undefined;
+    this.image.vm.rehearseRequests();
   }
 
   #decode({ sections }: StateFile): readonly Restorable[] {

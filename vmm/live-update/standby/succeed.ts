@@ -35,6 +35,10 @@ export async function succeed(standby: Standby): Promise<Resumed | undefined> {
     const message = await next(soon);
     if (message === 'closed' || message === 'late' || message.kind === 'over') return undefined;
     soon = message.kind === 'soon' || (soon && IN_THE_PAUSE.includes(message.kind));
+    if (message.kind === 'soon') {
+      standby.warm();
+      standby.link.sendNow({ kind: 'warm' });
+    }
     if (message.kind === 'more') standby.take(message.fds);
     if (message.kind === 'state') read = attempted(read);
     if (message.kind === 'go') return takeOver(standby, read);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { DemoVmm } from '../demo-vmm.ts';
 import { HalfCommand } from '../half-command.ts';
-import { nodeThat } from '../successors.ts';
+import { buildIn, nodeThat, PROGRAMS, patch } from '../successors.ts';
 
 /** Updates in which another process takes the guest over. */
 
@@ -48,6 +48,18 @@ describe('an update by transfer', () => {
     await demo.qmp.execute('cont');
     await demo.vmm.stats();
   });
+});
+
+/** The old process loses its CPU when it has given the guest away. */
+const LATE = '$1 for (const end = performance.now() + 200; performance.now() < end; );';
+
+it('tells that the guest has stopped before it tells that it runs, however late the old process is', async () => {
+  const late = buildIn(demo.folder);
+  patch(late, PROGRAMS, /(function tellStop\d*\(.*\) \{)/, LATE);
+  await demo.update({ to: late, probation: 0 });
+  demo.events.length = 0;
+  expect(await transfer({ probation: 0 })).toMatchObject({ status: 'completed', generation: 2 });
+  expect(demo.events).toEqual(['LIVE_UPDATE started', 'STOP', 'RESUME', 'LIVE_UPDATE completed']);
 });
 
 describe('the guest runs on in the old process, if the new one', () => {

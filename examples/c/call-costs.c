@@ -1,5 +1,5 @@
 /*
- * What system calls cost this program, in microseconds (medians). "ordinary": calls on a file and
+ * What system calls cost this program, in microseconds (medians). "ordinary": calls on files and
  * the cheapest call there is; "registers": loads of a mapped BAR; otherwise VFIO's calls, with a
  * device that `livevmm with` shows.
  *
@@ -18,12 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 2001, PIECE = 1 << 18 };
+enum { ROUNDS = 2001, PIECE = 1 << 18, FILES = 20 };
 
 static int file, container, device;
 static uint64_t config;
 static volatile uint32_t *bar;
-static char bytes[PIECE];
+static char *bytes;
 
 static double now_us(void)
 {
@@ -38,18 +38,23 @@ static int compare(const void *a, const void *b)
 	return (difference > 0) - (difference < 0);
 }
 
-static void measure(const char *name, void (*work)(void))
+static double median(int rounds, void (*work)(void))
 {
 	static double took[ROUNDS];
-	for (int i = 0; i < ROUNDS / 4; i++)
+	for (int i = 0; i < rounds / 4; i++)
 		work();
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < rounds; i++) {
 		double from = now_us();
 		work();
 		took[i] = now_us() - from;
 	}
-	qsort(took, ROUNDS, sizeof(double), compare);
-	printf("%s %.3f\n", name, took[ROUNDS / 2]);
+	qsort(took, rounds, sizeof(double), compare);
+	return took[rounds / 2];
+}
+
+static void measure(const char *name, void (*work)(void))
+{
+	printf("%s %.3f\n", name, median(ROUNDS, work));
 }
 
 static void calls(void)
@@ -90,14 +95,28 @@ static void loads(void)
 	(void)bar[0];
 }
 
+/*
+ * Where the pages of a file and of a buffer lie in the caches is luck, and makes more of a
+ * difference than a supervisor. So each cost is the least of many files with a buffer each.
+ */
 static int ordinary(void)
 {
-	file = memfd_create("file", 0);
-	pwrite(file, bytes, PIECE, 0);
-	measure("calls", calls);
-	measure("read", reads);
-	measure("write", writes);
-	measure("mmap", maps);
+	static const struct { const char *name; void (*work)(void); } kinds[] = {
+		{ "calls", calls }, { "read", reads }, { "write", writes }, { "mmap", maps },
+	};
+	double least[4] = { 1e9, 1e9, 1e9, 1e9 };
+	for (int i = 0; i < FILES; i++) {
+		file = memfd_create("file", 0);
+		bytes = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		pwrite(file, bytes, PIECE, 0);
+		for (int k = 0; k < 4; k++) {
+			double cost = median(ROUNDS / 8, kinds[k].work);
+			if (cost < least[k])
+				least[k] = cost;
+		}
+	}
+	for (int k = 0; k < 4; k++)
+		printf("%s %.3f\n", kinds[k].name, least[k]);
 	return 0;
 }
 

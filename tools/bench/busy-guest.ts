@@ -1,6 +1,6 @@
 /**
- * A guest that says one line, and then counts, stores or speaks for ever: it never sleeps. And how
- * fast it is.
+ * A guest that says one line, and then counts, stores, speaks or runs through much code for ever: it
+ * never sleeps. And how fast it is.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,11 +44,41 @@ const SPEAKING = [
   0xfddff06f, // j    -36
 ];
 
-const WORK = { counting: COUNTING, storing: STORING, speaking: SPEAKING } as const;
+/** One of many loops, which go round 64 times each. */
+const ONE_LOOP = [
+  0x04000313, // li   t1, 64
+  0x00138393, // addi t2, t2, 1
+  0x007e3023, // sd   t2, 0(t3)
+  0x000e3e83, // ld   t4, 0(t3)
+  0x007eceb3, // xor  t4, t4, t2
+  0x003e9f13, // slli t5, t4, 3
+  0x01de8f33, // add  t5, t4, t4
+  0x41df0f33, // sub  t5, t5, t4
+  0x01ef4fb3, // xor  t6, t5, t5
+  0x01cf6fb3, // or   t6, t5, t3
+  0x01df7fb3, // and  t6, t5, t4
+  0x003fdf93, // srli t6, t6, 3
+  0x01ff8fb3, // add  t6, t6, t6
+  0x007fcfb3, // xor  t6, t6, t2
+  0xfff30313, // addi t1, t1, -1
+  0xfc0314e3, // bnez t1, -56
+];
+const LOOPS = 256;
+/** 16 KiB of code. */
+const WIDE = [
+  0x00010e17, // auipc t3, 16: behind the code
+  ...Array.from({ length: LOOPS }, () => ONE_LOOP).flat(),
+  0x80000eb7, // lui  t4, 0x80000: RAM
+  0x020e9e93, // slli t4, t4, 32
+  0x020ede93, // srli t4, t4, 32
+  0x01ce8067, // jalr x0, 28(t4): the first loop
+];
+
+const WORK = { counting: COUNTING, storing: STORING, speaking: SPEAKING, wide: WIDE } as const;
 
 /**
  * Writes its ELF into `folder`; returns the path (System V gABI 4.1, chapters 4 and 5). `storing`:
- * every third instruction stores to RAM.
+ * every third instruction stores to RAM. `wide`: 256 loops, one after the other.
  */
 export function busyGuest(folder: string, does: keyof typeof WORK = 'counting'): string {
   const words = Uint32Array.from([...PROGRAM, ...WORK[does]]);
@@ -74,7 +104,7 @@ export function busyGuest(folder: string, does: keyof typeof WORK = 'counting'):
   return path;
 }
 
-async function instructions(qmp: QmpClient): Promise<number> {
+export async function instructions(qmp: QmpClient): Promise<number> {
   const { vcpus } = (await qmp.execute('x-stats')) as { vcpus: readonly { instructions: number }[] };
   return vcpus[0]!.instructions;
 }

@@ -27,6 +27,7 @@ import { benchStart } from '../bench/start.ts';
 import { benchTransfer } from '../bench/transfer.ts';
 import { benchUpdate } from '../bench/update.ts';
 import { benchVaddr } from '../bench/vaddr.ts';
+import { benchWarm } from '../bench/warm.ts';
 import { benchWith } from '../bench/with.ts';
 import { type Command, CommandError, oneOf, parseOptions } from '../cli/command.ts';
 import { type EndingSignal, onEndingSignal } from '../cli/signals.ts';
@@ -47,6 +48,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   linux: benchLinux,
   floor: benchFloor,
   update: benchUpdate,
+  warm: benchWarm,
   transfer: benchTransfer,
   cpr: benchCpr,
   kexec: benchKexec,
@@ -64,7 +66,7 @@ const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, and to other devices; calls into the kernel; what a guest's driver waits for; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
 devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's, and a Linux (LIVEVMM_DEBIAN) from its start to its shell; each step of the way to a new image; the pause of live updates against a bare execve of the same node, and of
-eight VMMs at once against each alone; and against QEMU's cpr-exec and cpr-transfer; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
+eight VMMs at once against each alone; how long a guest is slower after one; and against QEMU's cpr-exec and cpr-transfer; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
 from a new image that dies, and from a VMM that is killed; starts; and system calls under livevmm with. Read ratios, not absolute
 figures. Takes some eleven minutes on a machine that has nothing else to do.
 

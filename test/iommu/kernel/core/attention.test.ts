@@ -23,8 +23,10 @@ class TestDoor implements Door {
   /** Called at each call. */
   serves: () => Served = () => 'done';
 
+  onFirstLook = (): void => {};
+
   serve(): Served {
-    this.looks++;
+    if (this.looks++ === 0) this.onFirstLook();
     if (this.calls === 0) return 'nothing';
     this.calls--;
     return this.serves();
@@ -74,8 +76,9 @@ describe('attention', () => {
   });
 
   it.each([
-    ["a thread's own", 0.2, true, OWN_CALLS],
-    ["a thread's own", 0.3, false, OWN_CALLS],
+    ["a thread's own", 0.4, true, OWN_CALLS],
+    ["a thread's own", 0.6, false, OWN_CALLS],
+    ["a device's", 0.3, false, DEVICE_ACCESSES],
     ["a supervisor's", 0.4, true, TRAPPED_CALLS],
     ["a supervisor's", 0.6, false, TRAPPED_CALLS],
   ] as const)('for %s calls that are %f ms apart: %s', (_, distance, comes, pace) => {
@@ -119,6 +122,29 @@ describe('attention', () => {
     }
 
     expect(seen).toBe(attended);
+  });
+
+  it.each([
+    ['until its client is awake', 0, 200],
+    ['for the next one only as long as a client that runs needs', 1, 50],
+  ])('lasts %s, if %i calls came: %i µs', async (_, calls, us) => {
+    callBySocket();
+    door.calls = calls;
+    callBySocket();
+    const began = clock;
+    let ended = 0;
+    door.onFirstLook = () => {
+      clock = began; // others have looked at the clock meanwhile
+    };
+    door.setAttentive = (on) => {
+      door.attentive = on;
+      ended = clock;
+    };
+
+    await untilUnattended();
+
+    const lastedUs = (ended - began) * 1000;
+    expect([lastedUs > us, lastedUs < us + 40]).toEqual([true, true]);
   });
 
   it('goes on while calls come, and ends after the last', async () => {

@@ -5,6 +5,7 @@
 import { efault, einval, eperm } from '../../../../platform/errno.ts';
 import { hex } from '../../../../platform/hex.ts';
 import { PAGE_SIZE } from '../../../../platform/page.ts';
+import type { Mm, Task } from '../../core/task.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../../driver/domain.ts';
 import type { RwRequest } from '../container-iommu.ts';
 import { mmOf } from './accounting.ts';
@@ -57,21 +58,43 @@ function copyFrom(iommu: VfioIommu, request: RwRequest, progress: Progress): boo
   return progress.slept;
 }
 
-function copyChunk(iommu: VfioIommu, entry: DmaEntry, { vpn, offset, data, write, caller }: RwRequest): void {
+function copyChunk(iommu: VfioIommu, entry: DmaEntry, request: RwRequest): void {
+  const { vpn, offset, data, write, caller } = request;
   if ((entry.prot & IOMMU_READ) === 0 || (write && (entry.prot & IOMMU_WRITE) === 0)) {
     throw eperm(`dma_rw: iova page ${hex(vpn)} does not allow that`);
   }
-  const mm = mmOf(iommu, entry, caller);
-  if (!mm) throw eperm(`dma_rw: process ${entry.mapper.pid} has gone`);
-  if (caller && caller.mm !== mm) throw efault('dma_rw: not the address space of the mapping');
-  const vaddr = (entry.vaddrPage + vpn - entry.vpn) * PAGE_SIZE + offset;
-  if (!write) {
-    copyFromUser(mm, vaddr, data);
-    return;
-  }
-  copyToUser(mm, vaddr, data);
-  if (!entry.bitmap) return;
+  if (caller) copyIn(aliveMm(iommu, entry, caller), entry, request);
+  else copyByDevice(iommu, entry, request);
+  if (!write || !entry.bitmap) return;
   const first = bitOf(iommu, entry, vpn);
   const last = bitOf(iommu, entry, vpn + Math.floor((offset + data.length - 1) / PAGE_SIZE));
   entry.bitmap.set(first, last - first + 1);
+}
+
+/**
+ * Nobody has told that the address space is alive, and to ask costs as much as all the rest of an
+ * access. In a dead one the copy finds nothing: only then it is asked.
+ */
+function copyByDevice(iommu: VfioIommu, entry: DmaEntry, request: RwRequest): void {
+  const { mm } = entry;
+  try {
+    copyIn(mm, entry, request);
+  } catch (error) {
+    if (mm.alive()) throw error;
+    copyIn(aliveMm(iommu, entry, undefined), entry, request);
+  }
+}
+
+/** EPERM: it is gone. EFAULT: it is not the caller's. */
+function aliveMm(iommu: VfioIommu, entry: DmaEntry, caller: Task | undefined): Mm {
+  const mm = mmOf(iommu, entry, caller);
+  if (!mm) throw eperm(`dma_rw: process ${entry.mapper.pid} has gone`);
+  if (caller && caller.mm !== mm) throw efault('dma_rw: not the address space of the mapping');
+  return mm;
+}
+
+function copyIn(mm: Mm, entry: DmaEntry, { vpn, offset, data, write }: RwRequest): void {
+  const vaddr = (entry.vaddrPage + vpn - entry.vpn) * PAGE_SIZE + offset;
+  if (write) copyToUser(mm, vaddr, data);
+  else copyFromUser(mm, vaddr, data);
 }

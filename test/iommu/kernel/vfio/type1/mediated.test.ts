@@ -4,7 +4,7 @@ import { DmaUnmap, VFIO_IOMMU_UNMAP_DMA } from '../../../../../iommu/abi/vfio.ts
 import type { Task } from '../../../../../iommu/kernel/core/task.ts';
 import { UserArg } from '../../../../../iommu/kernel/core/user-arg.ts';
 import { SysError } from '../../../../../platform/errno.ts';
-import { FakeProcess } from '../../../../fakes/fake-machine.ts';
+import { FakeObject, FakeProcess } from '../../../../fakes/fake-machine.ts';
 import { READ, RW, TestContainer, UNMAP_VADDR, VADDR } from './container.ts';
 
 const PAGE = 4096;
@@ -268,6 +268,35 @@ describe('dma_rw (MDV-5)', () => {
     container.process.exit();
     const asThread = container.access({ vpn: 17, offset: 0, data: new Uint8Array(1), write: false });
     expect(await settle(asThread)).toBe('EPERM');
+  });
+});
+
+describe('dma_rw by a thread of the kernel, after an exec of the process', () => {
+  const access = (write: boolean): Promise<unknown> =>
+    container.access({ vpn: 16, offset: 0, data: Uint8Array.of(9), write });
+
+  it('ACC-5: reaches what the new image has at that vaddr (5.12)', async () => {
+    start({ profile: '5.12' });
+    container.process.exec();
+    const there = new FakeObject(PAGE);
+    container.process.space.map(there, {}, vaddr);
+
+    expect(await settle(access(true))).toBe('ok');
+    expect(there.bytes[0]).toBe(9);
+
+    container.process.space.unmap(vaddr, PAGE);
+    expect(await settle(access(false))).toBe('EFAULT');
+    there.close();
+  });
+
+  it('EPERM since 6.3: the address space of the mapping is gone', async () => {
+    start({ profile: '6.12' });
+    container.process.exec();
+    const there = new FakeObject(PAGE);
+    container.process.space.map(there, {}, vaddr);
+
+    expect(await settle(access(true))).toBe('EPERM');
+    there.close();
   });
 });
 

@@ -1,12 +1,14 @@
 #include "lib/console.h"
 #include "lib/csr.h"
 #include "lib/edu.h"
+#include "lib/imsic.h"
 #include "lib/mmio.h"
 #include "lib/pcie.h"
 #include "lib/plic.h"
 
 /*
- * Drives every edu device by its INTx wire to the PLIC: it raises an interrupt, waits for it, acknowledges, again and again.
+ * Drives every edu device by its INTx wire to the PLIC, or to the APLIC where there is one: it raises an interrupt,
+ * waits for it, acknowledges, again and again.
  * Every second interrupt is acknowledged only after its completion: the wire is still up then and interrupts once more.
  * Commands on the console: s prints the counts, x ends.
  */
@@ -26,6 +28,64 @@ struct station {
 	bool waiting, again;
 	u64 since;
 };
+
+/* APLIC, domain of M mode (AIA 1.0 chapter 4). A source's identity in the interrupt file is its number. */
+#define APLIC 0xc000000ul
+#define DOMAINCFG APLIC
+#define DOMAINCFG_FIXED 0x80000000u /* reads so; at a PLIC's place it is 0 */
+#define DOMAINCFG_IE 0x100u
+#define SOURCECFG(source) (APLIC + 4ul * (source))
+#define SOURCECFG_LEVEL_HIGH 6
+#define MMSIADDRCFG (APLIC + 0x1bc0)
+#define SETIPNUM (APLIC + 0x1cdc)
+#define SETIENUM (APLIC + 0x1edc)
+#define TARGET(source) (APLIC + 0x3000 + 4ul * (source))
+#define IMSIC_M 0x24000000ul
+#define EIE0 0xc0
+
+static bool has_aplic;
+
+static void enable(u32 source)
+{
+	if (!has_aplic) {
+		plic_enable(source);
+		return;
+	}
+	csr_write(CSR_MISELECT, EIE0);
+	csr_set(CSR_MIREG, 1ul << source);
+	write32(SOURCECFG(source), SOURCECFG_LEVEL_HIGH);
+	write32(TARGET(source), source); /* of hart 0 */
+	write32(SETIENUM, source);
+}
+
+static void start(void)
+{
+	has_aplic = read32(DOMAINCFG) & DOMAINCFG_FIXED;
+	if (!has_aplic)
+		return;
+	imsic_start();
+	write32(MMSIADDRCFG, IMSIC_M >> 12);
+	write32(DOMAINCFG, DOMAINCFG_IE);
+}
+
+static u32 claim(void)
+{
+	u64 top;
+
+	if (!has_aplic)
+		return plic_claim();
+	__asm__ volatile("csrrw %0, " CSR_NAME(CSR_MTOPEI) ", zero" : "=r"(top)::"memory");
+	return (u32)(top >> 16);
+}
+
+/* AIA 1.0 section 4.9.2: a level that is still up sends another message. */
+static void complete(u32 source)
+{
+	if (has_aplic)
+		write32(SETIPNUM, source);
+	else
+		plic_complete(source);
+}
 
 static struct station stations[MAX_EDUS];
 static u32 nr_stations;
@@ -64,7 +124,7 @@ static void interrupt(u32 source)
 			any |= take(&stations[i]);
 	if (!any)
 		spurious++;
-	plic_complete(source);
+	complete(source);
 }
 
 int main(void)
@@ -74,10 +134,11 @@ int main(void)
 	nr_stations = pcie_find(EDU_VENDOR, EDU_DEVICE, found, MAX_EDUS);
 	if (nr_stations == 0)
 		return 2;
+	start();
 	for (u32 i = 0; i < nr_stations; i++) {
 		stations[i].pci = found[i];
 		stations[i].source = 32 + found[i].slot % 4;
-		plic_enable(stations[i].source);
+		enable(stations[i].source);
 	}
 	csr_set(mie, 1ul << IRQ_M_TIMER);
 	print("intx: %u devices\n", nr_stations);
@@ -103,7 +164,7 @@ int main(void)
 		}
 		MTIMECMP = MTIME + TICK;
 		wait_for_interrupt();
-		while ((source = plic_claim()) != 0)
+		while ((source = claim()) != 0)
 			interrupt(source);
 	}
 }

@@ -32,7 +32,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic); default: our own
                                 SBI; without this option: none for an ELF that begins where RAM does, else default
   --machine virt[,aia=KIND][,iommu-sys=on]   interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none
-                                with firmware. iommu-sys=on: a RISC-V IOMMU of the guest's own
+                                with firmware, else an IMSIC without APLIC. iommu-sys=on: a RISC-V IOMMU of the guest's own
   --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=), net (netdev=ID, mac=),
                                 rng or serial, TRANSPORT pci or device (MMIO); iommu_platform=on: behind the guest's IOMMU;
                                 vectors=N: of MSI-X on PCI

@@ -10,6 +10,7 @@ import { flag, integer, list, object, type Shape } from '../../platform/shape.ts
 import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { IMSIC_SECTION, type ImsicState } from '../machine/hart-local/imsic.ts';
 import type { MachineState } from '../machine/machine.ts';
+import { APLIC_SECTION } from '../machine/shared/aplic.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
 import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
@@ -50,6 +51,7 @@ const shape: Shape<PublishedVm> = object({
     },
     {
       plic: section(PLIC_SECTION),
+      aplic: section(APLIC_SECTION),
       rtc: section(RTC_SECTION),
       virtio: section(VIRTIO_SECTION),
       iommu: section(IOMMU_SECTION),

@@ -12,6 +12,7 @@ import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { hartNumbers, MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
+import { APLIC_SECTION } from '../machine/shared/aplic.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
 import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
@@ -33,7 +34,7 @@ import { hasListeners, LISTENERS_SECTION } from '../vm/listeners.ts';
 import { NETDEVS_SECTION } from '../vm/netdevs.ts';
 import { hasVirtio } from '../vm/virtio-options.ts';
 import type { Vm } from '../vm/vm.ts';
-import { hartsOf, VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
+import { hartsOf, isWired, VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
 import type { Form } from './releases.ts';
 import type { StateFile } from './state-file.ts';
@@ -156,8 +157,6 @@ function ofMachine<N extends keyof SharedState>(
   });
 }
 
-const isWired = ({ aia }: VmOptions): boolean => aia === 'none';
-
 export const SURVIVORS: readonly Survivor[] = [
   survivor(VM_SECTION, {
     phase: 'map',
@@ -257,7 +256,8 @@ export const SURVIVORS: readonly Survivor[] = [
   ...hartNumbers(MAX_HARTS).flatMap(ofHart),
   ofMachine('uart', UART_SECTION),
   ofMachine('pci', PCI_SECTION),
-  ofMachine('plic', PLIC_SECTION, isWired),
+  ofMachine('plic', PLIC_SECTION, ({ aia }) => aia === 'none'),
+  ofMachine('aplic', APLIC_SECTION, ({ aplic }) => aplic === 'on'),
   ofMachine('rtc', RTC_SECTION, isWired),
   ofMachine('fwCfg', FW_CFG_SECTION, isWired),
   ofMachine('iommu', IOMMU_SECTION, ({ iommuSys }) => iommuSys === 'on'),

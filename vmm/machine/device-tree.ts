@@ -6,7 +6,9 @@ import { isaExtensions, isaString } from '../../guest/riscv/isa.ts';
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
 import { cpuNode, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
+import { APLIC_SOURCES } from './shared/aplic.ts';
 import {
+  APLIC_M,
   CLINT,
   FW_CFG,
   IMSIC_M,
@@ -35,11 +37,14 @@ import {
 import { PLIC_SOURCES } from './shared/plic.ts';
 import type { Aia } from './shared/wired-devices.ts';
 
-/** The interrupt controller of all devices: IMSIC or PLIC. */
+/** IMSIC or PLIC. */
 const PHANDLE_IRQCHIP = 2;
 const PHANDLE_TEST = 3;
 /** Behind those of the harts. */
 const PHANDLE_IOMMU = 32;
+const PHANDLE_APLIC = 33;
+/** How a source of the APLIC is wired (AIA §4.5.2, as in Linux's binding): level, high. */
+const LEVEL_HIGH = 4;
 /** The phandle of a hart's interrupt controller. */
 const intcPhandle = (hart: number): number => (hart === 0 ? 1 : 3 + hart);
 const IRQ_M_SOFT = 3;
@@ -60,6 +65,8 @@ export interface TreeOptions {
   readonly harts?: number;
   /** aplic-imsic if absent. */
   readonly aia?: Aia;
+  /** Whether there is an APLIC before the IMSIC. */
+  readonly aplic?: boolean | undefined;
   /** Whether there is an IOMMU in front of the PCI bus. */
   readonly iommu?: boolean | undefined;
   /** The kernel's command line. */
@@ -91,10 +98,12 @@ const cpu = (hart: number, aia: boolean): FdtNode => ({
 
 /** The blob. */
 export function deviceTree(options: TreeOptions): Uint8Array {
-  const { ramSize, harts = 1, aia = 'aplic-imsic', iommu = false, firmware } = options;
-  const wired = aia === 'none';
+  const { ramSize, harts = 1, aia = 'aplic-imsic', aplic: hasAplic = false, iommu = false, firmware } = options;
+  const hasPlic = aia === 'none';
+  const wires = hasPlic ? PLIC_WIRES : hasAplic ? APLIC_WIRES : undefined;
   const syscon = (value: number): FdtNode => ({ value, offset: 0, regmap: PHANDLE_TEST });
-  const interrupt = (irq: number): FdtNode => (wired ? { interrupts: irq, 'interrupt-parent': PHANDLE_IRQCHIP } : {});
+  const interrupt = (irq: number): FdtNode =>
+    wires ? { interrupts: wires.cells(irq), 'interrupt-parent': wires.parent } : {};
   const ofHarts = (...lines: readonly number[]): number[] =>
     hartNumbers(harts).flatMap((hart) => lines.flatMap((line) => [intcPhandle(hart), line]));
   return writeFdt({
@@ -112,7 +121,7 @@ export function deviceTree(options: TreeOptions): Uint8Array {
       '#address-cells': 1,
       '#size-cells': 0,
       'timebase-frequency': TIMEBASE_HZ,
-      ...Object.fromEntries(hartNumbers(harts).map((hart) => [cpuNode(hart), cpu(hart, !wired)])),
+      ...Object.fromEntries(hartNumbers(harts).map((hart) => [cpuNode(hart), cpu(hart, !hasPlic)])),
     },
     soc: {
       '#address-cells': 2,
@@ -130,23 +139,27 @@ export function deviceTree(options: TreeOptions): Uint8Array {
         reg: reg(UART),
         compatible: 'ns16550a',
       },
-      ...(wired ? wiredDevices(interrupt) : {}),
+      ...(wires ? wiredDevices(interrupt) : {}),
       [unit('clint', CLINT)]: {
         'interrupts-extended': ofHarts(IRQ_M_SOFT, IRQ_M_TIMER),
         reg: reg(CLINT),
         compatible: ['sifive,clint0', 'riscv,clint0'],
       },
-      ...(wired ? plic(ofHarts(IRQ_M_EXT, IRQ_S_EXT)) : imsics(harts, ofHarts(IRQ_M_EXT))),
-      ...(iommu ? iommuNode(wired) : {}),
-      [unit('pci', PCIE_ECAM)]: { ...pci(wired), ...(iommu ? { 'iommu-map': [0, PHANDLE_IOMMU, 0, 0x10000] } : {}) },
+      ...(hasPlic ? plic(ofHarts(IRQ_M_EXT, IRQ_S_EXT)) : imsics(harts, ofHarts(IRQ_M_EXT))),
+      ...(hasAplic ? aplic() : {}),
+      ...(iommu ? iommuNode(hasPlic) : {}),
+      [unit('pci', PCIE_ECAM)]: {
+        ...pci(wires, !hasPlic),
+        ...(iommu ? { 'iommu-map': [0, PHANDLE_IOMMU, 0, 0x10000] } : {}),
+      },
     },
   });
 }
 
-/** Its interrupts go by the wires of the unit, or as messages where nothing is wired. */
-const iommuNode = (wired: boolean): FdtNode => ({
+/** Its interrupts go by the wires of the unit to a PLIC, or else as messages. */
+const iommuNode = (hasPlic: boolean): FdtNode => ({
   [unit('iommu', IOMMU)]: {
-    ...(wired
+    ...(hasPlic
       ? { interrupts: [0, 1, 2, 3].map((wire) => IOMMU_IRQ + wire), 'interrupt-parent': PHANDLE_IRQCHIP }
       : { 'msi-parent': PHANDLE_IRQCHIP }),
     reg: reg(IOMMU),
@@ -155,6 +168,15 @@ const iommuNode = (wired: boolean): FdtNode => ({
     compatible: 'riscv,iommu',
   },
 });
+
+/** The controller of wired interrupts, and how its sources are named. */
+interface Wires {
+  readonly parent: number;
+  cells(source: number): number[];
+}
+
+const PLIC_WIRES: Wires = { parent: PHANDLE_IRQCHIP, cells: (source) => [source] };
+const APLIC_WIRES: Wires = { parent: PHANDLE_APLIC, cells: (source) => [source, LEVEL_HIGH] };
 
 const wiredDevices = (interrupt: (irq: number) => FdtNode): FdtNode => ({
   [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' },
@@ -194,6 +216,19 @@ const plic = (lines: readonly number[]): FdtNode => ({
   },
 });
 
+/** Its domain of M mode. That of S mode has no node: there are no interrupt files for it. */
+const aplic = (): FdtNode => ({
+  [unit('aplic', APLIC_M)]: {
+    phandle: PHANDLE_APLIC,
+    'riscv,num-sources': APLIC_SOURCES - 1,
+    reg: reg(APLIC_M),
+    'msi-parent': PHANDLE_IRQCHIP,
+    'interrupt-controller': true,
+    '#interrupt-cells': 2,
+    compatible: ['qemu,aplic', 'riscv,aplic'],
+  },
+});
+
 const imsics = (harts: number, lines: readonly number[]): FdtNode => ({
   [unit('imsics', IMSIC_M)]: {
     phandle: PHANDLE_IRQCHIP,
@@ -211,17 +246,16 @@ const imsics = (harts: number, lines: readonly number[]): FdtNode => ({
 /** Slots 0 to 3 stand for all: only the low two bits of a slot count. */
 const INTX_SLOTS = [0, 1, 2, 3];
 const INTX_PINS = [0, 1, 2, 3];
-const intxMap = (): number[] =>
+const intxMap = ({ parent, cells }: Wires): number[] =>
   INTX_SLOTS.flatMap((slot) =>
-    INTX_PINS.flatMap((pin) => [slot << 11, 0, 0, pin + 1, PHANDLE_IRQCHIP, pciIrq(slot, pin)]),
+    INTX_PINS.flatMap((pin) => [slot << 11, 0, 0, pin + 1, parent, ...cells(pciIrq(slot, pin))]),
   );
 
-const pci = (wired: boolean): FdtNode => ({
-  ...(wired
-    ? { 'interrupt-map-mask': [0x1800, 0, 0, 7], 'interrupt-map': intxMap() }
-    : { 'msi-parent': PHANDLE_IRQCHIP }),
+const pci = (wires: Wires | undefined, hasMessages: boolean): FdtNode => ({
+  ...(wires ? { 'interrupt-map-mask': [0x1800, 0, 0, 7], 'interrupt-map': intxMap(wires) } : {}),
+  ...(hasMessages ? { 'msi-parent': PHANDLE_IRQCHIP } : {}),
   ranges: [
-    ...(wired ? [PCI_IO, ...cells64(0, PCIE_PIO.base, PCIE_PIO.size)] : []),
+    ...(wires ? [PCI_IO, ...cells64(0, PCIE_PIO.base, PCIE_PIO.size)] : []),
     ...[PCI_MEM32, ...cells64(PCIE_MMIO32.base, PCIE_MMIO32.base, PCIE_MMIO32.size)],
     ...[PCI_MEM64, ...cells64(PCIE_MMIO64.base, PCIE_MMIO64.base, PCIE_MMIO64.size)],
   ],

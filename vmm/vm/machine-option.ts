@@ -4,7 +4,7 @@ import { Properties } from './properties.ts';
 import type { VmOptions } from './vm-state.ts';
 
 /** EINVAL with one line for the user. `iommu` is another word for `iommu-sys`. */
-export function parseMachine(text: string | undefined): Pick<VmOptions, 'aia' | 'iommuSys'> {
+export function parseMachine(text: string | undefined): Pick<VmOptions, 'aia' | 'aplic' | 'iommuSys'> {
   if (text === undefined) return {};
   const values = new Properties('-machine', text, { typed: true });
   if (values.type !== 'virt') throw values.error("the machine is 'virt'");
@@ -12,5 +12,6 @@ export function parseMachine(text: string | undefined): Pick<VmOptions, 'aia' | 
   const isOn = values.isOn('iommu', false);
   const iommu = values.isOn('iommu-sys', isOn);
   values.end();
-  return { ...(aia ? { aia } : {}), ...(iommu ? { iommuSys: 'on' } : {}) };
+  const aplic = aia === 'aplic-imsic';
+  return { ...(aia ? { aia } : {}), ...(aplic ? { aplic: 'on' } : {}), ...(iommu ? { iommuSys: 'on' } : {}) };
 }

@@ -20,7 +20,7 @@ import { openListeners } from './listeners.ts';
 import { openNetdevs } from './netdevs.ts';
 import { planVirtio } from './virtio-options.ts';
 import type { Vm } from './vm.ts';
-import { hartsOf, type VmOptions } from './vm-state.ts';
+import { hartsOf, isWired, type VmOptions } from './vm-state.ts';
 
 /** A VM that is about to be powered on. No thread is there to run it. */
 export interface Built {
@@ -31,10 +31,10 @@ export interface Built {
 export function buildVm(wanted: VmOptions): Built {
   const { entry, next, aia } = readGuest(wanted);
   const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
-  if (aia !== 'none' && planVirtio(options).some(({ transport }) => transport === 'mmio')) {
+  if (!isWired(options) && planVirtio(options).some(({ transport }) => transport === 'mmio')) {
     throw einval('virtio devices on MMIO interrupt by wire: give -machine virt,aia=none');
   }
-  if (options.fwCfg && aia !== 'none') throw einval('-fw_cfg: give -machine virt,aia=none');
+  if (options.fwCfg && !isWired(options)) throw einval('-fw_cfg: give -machine virt,aia=none');
   checkFwCfg(options);
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory, hartsOf(options));
@@ -56,14 +56,13 @@ function ramOf({ host, memory, pkernfs }: VmOptions): number {
   }
 }
 
-function openHost(
-  { host, devices, memory, pkernfs, persist, peerBars, aia }: VmOptions,
-  ram: Mapping,
-): PassthroughHost | undefined {
+function openHost(options: VmOptions, ram: Mapping): PassthroughHost | undefined {
+  const { host, devices, memory, pkernfs, persist, peerBars } = options;
   if (host === undefined || devices.length === 0) return undefined;
   const range = { iova: RAM_BASE, offset: 0, size: memory, vaddr: ram.vaddr };
   const guest = pkernfs === undefined ? undefined : { name: pkernfs, withEntries: persist === 'container' };
-  return PassthroughHost.open(host, devices, range, { guest, peerBars: peerBars ?? 'memory', wired: aia === 'none' });
+  const wired = isWired(options);
+  return PassthroughHost.open(host, devices, range, { guest, peerBars: peerBars ?? 'memory', wired });
 }
 
 /**

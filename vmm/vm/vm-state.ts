@@ -28,6 +28,11 @@ const VM_OPTIONS = object(
     harts: integer,
     /** Which interrupt controllers the machine has. Power-on writes down what it has chosen. */
     aia: oneOf(...AIA_KINDS),
+    /**
+     * There is an APLIC before the IMSIC: `aia=aplic-imsic` was asked for. Absent in states of
+     * builds that had none, and where aplic-imsic is only what power-on has chosen.
+     */
+    aplic: oneOf('on'),
     /** The guest has an IOMMU of its own. */
     iommuSys: oneOf('on'),
     /** Devices inside the VMM, and files for them: values of -device virtio-… and -drive. */
@@ -70,6 +75,9 @@ const VM_OPTIONS = object(
 export type VmOptions = Shaped<typeof VM_OPTIONS>;
 
 export const hartsOf = ({ harts = 1 }: VmOptions): number => harts;
+
+/** Whether devices have wires to an interrupt controller: a PLIC, or an APLIC. */
+export const isWired = ({ aia, aplic }: VmOptions): boolean => aia === 'none' || aplic === 'on';
 
 export const VM_SECTION = defineSection(
   'vm',

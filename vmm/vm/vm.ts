@@ -123,6 +123,7 @@ export class Vm {
       entry,
       next,
       aia: options.aia,
+      ...(options.aplic ? { aplic: true } : {}),
       iommu: options.iommuSys === 'on',
       virtio: virtioParts(options, backends),
       ...(serial === 'stdio' ? {} : { serial }),

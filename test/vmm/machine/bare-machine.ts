@@ -16,6 +16,7 @@ const SLICE_OF_SEVERAL = 50;
 export interface BareOptions {
   readonly ramBytes: number;
   readonly aia?: Aia;
+  readonly aplic?: boolean;
   readonly harts?: number;
   readonly iommu?: boolean;
   readonly virtio?: readonly VirtioUnit[];
@@ -28,7 +29,7 @@ export class BareMachine {
   readonly input: ConsoleInput;
   #printed = '';
 
-  constructor({ ramBytes, aia = 'aplic-imsic', harts = 1, iommu, virtio, image }: BareOptions) {
+  constructor({ ramBytes, aia = 'aplic-imsic', aplic, harts = 1, iommu, virtio, image }: BareOptions) {
     this.ram = new SharedArrayBuffer(ramBytes);
     if (image) fillRam(image, new Uint8Array(this.ram));
     this.input = new ConsoleInput(newPart(CONSOLE_INPUT_BYTES));
@@ -36,7 +37,7 @@ export class BareMachine {
       ram: wholeOf(this.ram),
       entry: image?.entry ?? 0x8000_0000,
       next: image?.next,
-      ...{ aia, iommu, virtio },
+      ...{ aia, aplic, iommu, virtio },
       control: newPart(controlBytes(harts)),
       imsic: newPart(imsicBytes(harts)),
       input: this.input,

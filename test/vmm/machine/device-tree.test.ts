@@ -62,6 +62,19 @@ describe('device tree', () => {
     expect([wired!.includes('fw-cfg@10100000\0'), messages!.includes('fw-cfg')]).toEqual([true, false]);
   });
 
+  it('leads wires to the APLIC where there is one, and its messages to the IMSIC', () => {
+    const tree = Buffer.from(deviceTree({ ramSize: 2 ** 26, aia: 'aplic-imsic', aplic: true }));
+    const none = Buffer.from(deviceTree({ ramSize: 2 ** 26, aia: 'aplic-imsic' }));
+    expect([tree.includes('aplic@c000000\0'), none.includes('aplic')]).toEqual([true, false]);
+    expect(tree.includes(cells(0, 0xc00_0000, 0, 0x8000))).toBe(true);
+    expect(tree.includes(cells(0x800, 0, 0, 1, 33, 33, 4))).toBe(true); // INTA of slot 1
+    expect(['rtc@101000\0', 'fw-cfg@10100000\0', 'virtio_mmio@10001000\0'].map((name) => tree.includes(name))).toEqual([
+      true,
+      true,
+      true,
+    ]);
+  });
+
   it.runIf(hasDtc())('has an IOMMU in front of the PCI bus where that is asked for', () => {
     const dts = decompile(deviceTree({ ramSize: 2 ** 26, aia: 'none', iommu: true }));
     expect(dts).toMatch(/iommu@3010000 \{[^}]*interrupts = <0x24 0x25 0x26 0x27>[^}]*compatible = "riscv,iommu"/);

@@ -75,6 +75,20 @@ describe('the files of a guest', () => {
     expect(guest('-kernel', HELLO, '-machine', 'virt,aia=none').aia).toBe('none');
   });
 
+  it('have an APLIC only if aplic-imsic is asked for: a state of 0.1.0 knows none', () => {
+    const aplic = (...words: string[]) => parseOptions(['-kernel', HELLO, ...words]).aplic;
+    const [absent, wired, asked] = [[], ['-machine', 'virt,aia=none'], ['-machine', 'virt,aia=aplic-imsic']];
+    expect([aplic(...absent), aplic(...wired), aplic(...asked)]).toEqual([undefined, undefined, 'on']);
+  });
+
+  it.each([
+    ['none', true],
+    ['default', false],
+  ])('with firmware %s: the tree has an APLIC, %j', (bios, aplic) => {
+    const words = ['-kernel', bios === 'none' ? HELLO : file('Image', image(1 << 20)), '-bios', bios];
+    expect(guest(...words, '-machine', 'virt,aia=aplic-imsic').tree.aplic).toBe(aplic);
+  });
+
   it.each([
     ['virt', undefined],
     ['virt,iommu-sys=on', 'on'],

@@ -43,6 +43,8 @@ export interface MachineParts {
   readonly next?: number | undefined;
   /** Which interrupt controllers the machine has; aplic-imsic if absent. */
   readonly aia?: Aia | undefined;
+  /** Whether there is an APLIC before the IMSIC. */
+  readonly aplic?: boolean;
   /** Whether the guest has an IOMMU of its own. */
   readonly iommu?: boolean;
   readonly virtio?: readonly VirtioPart[];

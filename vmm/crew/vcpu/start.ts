@@ -86,6 +86,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     entry: parts.entry,
     next: parts.next,
     aia: parts.aia ?? 'aplic-imsic',
+    aplic: parts.aplic,
     iommu: parts.iommu,
     virtio: parts.virtio?.map((part) => unitOf(part, { streams, news: parts.news })),
     streams,

@@ -6,13 +6,15 @@ import type { VmOptions } from '../../vm/vm-state.ts';
 
 /** Options of a process and not of the machine: a fd, who guards it, a defect put into it. */
 const OWN = ['lifeline', 'guardian', 'inject'];
+/** Follows from `aia`, but a machine of an older build has none. */
+const FOLLOWS = ['aplic'];
 /** Options that are paths. */
 const PATHS: readonly string[] = ['kernel', 'initrd', 'host', 'qmp'];
 
 /** EINVAL names the first option that differs. `other` names options that may differ, too. */
 export function checkSameMachine(wanted: VmOptions, is: VmOptions, other: readonly string[] = []): void {
   // who does not say which interrupt controllers leaves it to what power-on has chosen
-  const ignored = [...OWN, ...other, ...(wanted.aia === undefined ? ['aia'] : [])];
+  const ignored = [...OWN, ...FOLLOWS, ...other, ...(wanted.aia === undefined ? ['aia'] : [])];
   const [theirs, ours] = [comparable(wanted, ignored), comparable(is, ignored)];
   for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
     if (ours.get(name) === theirs.get(name)) continue;

@@ -17,6 +17,9 @@ export const PCIE_PIO: MapEntry = { base: 0x300_0000, size: 0x1_0000 };
 export const IOMMU: MapEntry = { base: 0x301_0000, size: 0x1000 };
 export const IOMMU_IRQ = 36;
 export const PLIC: MapEntry = { base: 0xc00_0000, size: 0x60_0000 };
+/** The APLIC's domains, of M mode (in the place of the PLIC) and of S mode. */
+export const APLIC_M: MapEntry = { base: 0xc00_0000, size: 0x8000 };
+export const APLIC_S: MapEntry = { base: 0xd00_0000, size: 0x8000 };
 export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
 const VIRTIO_MMIO: MapEntry = { base: 0x1000_1000, size: 0x1000 };
 export const VIRTIO_MMIO_SLOTS = 8;
@@ -41,7 +44,7 @@ export const PCIE_MMIO64: MapEntry = { base: 0x4_0000_0000, size: 0x4_0000_0000 
 export const TIMEBASE_HZ = 10_000_000;
 export const UART_CLOCK_HZ = 3_686_400;
 
-/** Wired interrupts: sources of the PLIC. */
+/** Wired interrupts: sources of the PLIC, or of the APLIC. */
 export const virtioMmioIrq = (slot: number): number => 1 + slot;
 export const UART_IRQ = 10;
 export const RTC_IRQ = 11;

@@ -12,6 +12,7 @@ import { list, type Shaped } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartCount, hartWords, OWNER_HART } from '../control/control-block.ts';
 import { wakeHart } from '../control/lease.ts';
+import type { SendMessage } from './aplic.ts';
 import { bootRom, deviceTreeGpa } from './boot-rom.ts';
 import { SystemBus } from './bus.ts';
 import { Clock } from './clock.ts';
@@ -21,7 +22,7 @@ import { DirectPort, dmaSpace } from './dma-space.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
 import { GuestIommu, type IommuState } from './guest-iommu.ts';
-import { FW_CFG, IOMMU, imsicPages, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
+import { FW_CFG, IOMMU, imsicPages, type MapEntry, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import {
   PASSTHROUGH_STATE,
   PASSTHROUGH_STATE_1,
@@ -94,6 +95,8 @@ export interface SharedMachineOptions {
   /** The address that firmware goes on at; absent without firmware. */
   readonly next?: number | undefined;
   readonly aia: Aia;
+  /** Whether there is an APLIC before the IMSIC: wires with `aplic-imsic`, too. */
+  readonly aplic?: boolean | undefined;
   /** Whether there is an IOMMU of the guest's own, in front of the virtio devices on PCI. */
   readonly iommu?: boolean | undefined;
   /** MachineBlock and HartBlocks. */
@@ -136,7 +139,12 @@ export class SharedMachine {
   constructor(options: SharedMachineOptions) {
     const { ram, entry, next, aia, control, input, output, functions, virtio = [], monotonicNs } = options;
     this.#control = int32s(control);
-    if (aia === 'none') this.#wired = new WiredDevices({ harts: hartCount(control), drive: this.#driveContext });
+    const harts = hartCount(control);
+    const messages = aia === 'none' ? [] : [imsicPages(harts)];
+    if (aia === 'none' || options.aplic) {
+      const send = options.aplic ? this.#sendTo(messages) : undefined;
+      this.#wired = new WiredDevices({ harts, drive: this.#driveContext, send });
+    }
     this.clock = new Clock(control, monotonicNs);
     this.input = input;
     this.output = output;
@@ -151,7 +159,6 @@ export class SharedMachine {
       fn.connectIntx(this.#wired.sharedLine(source));
       this.#wired.onCompletion(source, () => fn.intxCompleted());
     }
-    const messages = aia === 'none' ? [] : [imsicPages(hartCount(control))];
     const physical = dmaSpace(ram, this.bus, messages);
     if (options.iommu) {
       const ports = virtio.filter(({ transport }) => transport === 'pci').length;
@@ -161,7 +168,7 @@ export class SharedMachine {
     }
     if (virtio.length > 0 || this.#wired) this.#virtio = this.#virtioDevices(virtio, { ram, physical });
     if (this.#wired) {
-      const plan = options.fwCfg ?? { harts: hartCount(control), files: [] };
+      const plan = options.fwCfg ?? { harts, files: [] };
       this.#fwCfg = new FwCfg(new RamMemory(ram), fwCfgContents(plan));
       this.bus.map(FW_CFG, this.#fwCfg);
     }
@@ -227,6 +234,17 @@ export class SharedMachine {
     if (up && (before & bit) === 0 && hart !== OWNER_HART) wakeHart(this.#control, hart);
   };
 
+  /**
+   * Where messages of the APLIC go: to these pages. NOT MODELLED: messages to any other address, as
+   * of devices that are passed through.
+   */
+  #sendTo(pages: readonly MapEntry[]): SendMessage {
+    return (gpa, identity) => {
+      const isThere = pages.some(({ base, size }) => gpa >= base && gpa < base + size);
+      if (isThere) this.bus.store(gpa, 4, BigInt(identity), OWNER_HART);
+    };
+  }
+
   /** Takes the state that a power-on leaves. */
   reset(): void {
     this.#pci.reset();
@@ -260,11 +278,11 @@ export class SharedMachine {
     });
   }
 
-  restore({ uart, pci, plic, rtc, virtio, iommu, streams, fwCfg, semihosting }: SharedState): void {
+  restore(state: SharedState): void {
+    const { uart, pci, virtio, iommu, streams, fwCfg, semihosting } = state;
     this.restoreFunctions(pci);
     if (this.#wired) {
-      if (!plic || !rtc) throw einval('sections plic and rtc: missing, and this machine has both');
-      this.#wired.restore({ plic, rtc });
+      this.#wired.restore(state);
       for (const fn of this.#functions) fn.settleIntx();
     }
     const restoreVirtio = (): void => {
@@ -278,6 +296,7 @@ export class SharedMachine {
       this.#streams[i]?.restore(state);
     });
     this.uart.restore(uart);
+    this.#wired?.restoreMessages(state);
   }
 }
 

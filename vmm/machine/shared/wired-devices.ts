@@ -1,10 +1,13 @@
 /**
- * What a machine with wired interrupts has (`aia=none`, as in QEMU): the PLIC, and the devices
- * whose interrupts go there. A machine with message-signalled interrupts has none of them.
+ * What a machine with wired interrupts has: the PLIC (`aia=none`, as in QEMU) or the APLIC, which
+ * makes messages of them (`aia=aplic-imsic`), and the devices whose interrupts go there. A machine
+ * with an IMSIC only has none of them.
  */
 
+import { einval } from '../../../platform/errno.ts';
+import { Aplic, type AplicState, type SendMessage } from './aplic.ts';
 import type { MmioDevice } from './bus.ts';
-import { type MapEntry, PLIC, RTC, RTC_IRQ } from './memory-map.ts';
+import { APLIC_M, APLIC_S, type MapEntry, PLIC, RTC, RTC_IRQ } from './memory-map.ts';
 import { Plic, type PlicOptions, type PlicState } from './plic.ts';
 import { Rtc, type RtcState } from './rtc.ts';
 
@@ -14,12 +17,20 @@ export type Aia = (typeof AIA_KINDS)[number];
 
 /** Their sections. */
 export interface WiredState {
-  readonly plic: PlicState;
+  readonly plic?: PlicState;
+  readonly aplic?: AplicState;
   readonly rtc: RtcState;
 }
 
+export interface WiredOptions extends Omit<PlicOptions, 'completed'> {
+  /** There is an APLIC instead of the PLIC, and its messages go here. */
+  readonly send?: SendMessage | undefined;
+}
+
 export class WiredDevices {
-  readonly plic: Plic;
+  readonly plic: Plic | undefined;
+  readonly #aplic: Aplic | undefined;
+  readonly #controller: Plic | Aplic;
   readonly #rtc: Rtc;
   /** By source: the users of a wire that several share, who hold it up. */
   readonly #holders = new Map<number, Set<object>>();
@@ -27,14 +38,16 @@ export class WiredDevices {
   /** By source: who wants to hear of completions. */
   readonly #hearers = new Map<number, (() => void)[]>();
 
-  constructor(options: Omit<PlicOptions, 'completed'>) {
-    this.plic = new Plic({ ...options, completed: (source) => this.#completed(source) });
+  constructor({ send, ...lines }: WiredOptions) {
+    const completed = (source: number): void => this.#completed(source);
+    if (send) this.#controller = this.#aplic = new Aplic({ send, completed });
+    else this.#controller = this.plic = new Plic({ ...lines, completed });
     this.#rtc = new Rtc(this.line(RTC_IRQ));
   }
 
   /** The wire of a source. */
   line(source: number): (up: boolean) => void {
-    return (up) => this.plic.setLevel(source, up);
+    return (up) => this.#controller.setLevel(source, up);
   }
 
   /** One end of a wire that several devices share: it is up while one of them holds it up. */
@@ -45,7 +58,7 @@ export class WiredDevices {
     return (up) => {
       if (up) holders.add(me);
       else holders.delete(me);
-      this.plic.setLevel(source, holders.size > 0);
+      this.#controller.setLevel(source, holders.size > 0);
     };
   }
 
@@ -59,7 +72,11 @@ export class WiredDevices {
   }
 
   mapInto(bus: { map(at: MapEntry, device: MmioDevice): void }): void {
-    bus.map(PLIC, this.plic);
+    if (this.plic) bus.map(PLIC, this.plic);
+    if (this.#aplic) {
+      bus.map(APLIC_M, this.#aplic.registers('machine'));
+      bus.map(APLIC_S, this.#aplic.registers('supervisor'));
+    }
     bus.map(RTC, this.#rtc);
   }
 
@@ -75,15 +92,27 @@ export class WiredDevices {
 
   reset(): void {
     this.#rtc.reset();
-    this.plic.reset(); // after the devices: their lines are down
+    this.#controller.reset(); // after the devices: their lines are down
   }
 
   save(): WiredState {
-    return { plic: this.plic.save(), rtc: this.#rtc.save() };
+    return {
+      ...(this.plic ? { plic: this.plic.save() } : {}),
+      ...(this.#aplic ? { aplic: this.#aplic.save() } : {}),
+      rtc: this.#rtc.save(),
+    };
   }
 
-  restore({ plic, rtc }: WiredState): void {
-    this.plic.restore(plic);
+  /** EINVAL: sections are missing. */
+  restore({ plic, aplic, rtc }: Partial<WiredState>): void {
+    if (!rtc || !(this.plic ? plic : aplic))
+      throw einval('sections of what is wired: missing, and this machine has it');
+    if (plic) this.plic?.restore(plic);
     this.#rtc.restore(rtc);
+  }
+
+  /** To be called after `restore` of all devices that have a wire. */
+  restoreMessages({ aplic }: Partial<WiredState>): void {
+    if (aplic) this.#aplic?.restore(aplic);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Bench of the time after an update: the new image translates the guest's code anew. All is measured
- * in CPU time of the vCPU's thread, so that what else the host has to do does not count.
+ * Bench of the time after an update: the new image translates the guest's code anew. All is
+ * measured in CPU time of the vCPU's thread. What else the host has to do does not count.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -17,7 +17,7 @@ import { updateEnded, VmmProcess } from '../vmm-process.ts';
 const TIMEOUT_MS = 90_000;
 const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
 /** The declaration of section update, with its conversions. */
-const DECLARATION = /defineSection\("update", 2, \{[\s\S]*?\n *write: .*\n *\}\);/;
+const DECLARATION = /defineSection\("update", 2, \{[\s\S]*?write: .*\}\);/;
 /** Version 1 as 0.1.0 reads and writes it. */
 const OLDER = `Object.assign(defineSection("update", 1, FIELDS_OF_VERSION_1), {
   of: ({ stamps, fds }) => ({ version: 1, stamps, fds }),

@@ -91,11 +91,11 @@ export const conform: Command = {
     if (positionals.length === 0) throw new UsageError('conform: name a recording (FILE.vec[.gz]) or a folder of them');
     const jobs = wholeNumber('jobs', options.jobs, 1, MAX_JOBS);
     const chosen = options.profile === undefined ? undefined : oneOf('profile', options.profile, PROFILE_NAMES);
+    const alone = (['static', 'map-registers'] as const).find((name) => options[name]);
+    if (!options['through-syscalls'] && alone) throw new UsageError(`--${alone} is for --through-syscalls`);
     const files = readVectors(positionals);
     const profiles = new Map(files.map((file) => [file, chosen ?? recordedProfile(file)]));
     const throughSyscalls = options['through-syscalls'] ? nativeWay(options) : null;
-    const alone = (['static', 'map-registers'] as const).find((name) => options[name]);
-    if (!throughSyscalls && alone) throw new UsageError(`--${alone} is for --through-syscalls`);
     const profileOf = (file: VectorFile): ProfileName => profiles.get(file)!;
     const run = await play({ files, profileOf, jobs, wanted: matcher(options.filter), throughSyscalls });
     process.stdout.write(options.json ? `${JSON.stringify(runDocument(run), undefined, 2)}\n` : formatRun(run));

@@ -11,8 +11,8 @@ import { examplePath, programArgv } from '../launch/programs.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const run = promisify(execFile);
-/** Each time with and without, one after the other. */
-const TURNS = 5;
+/** Each time with and without, one after the other; one start differs from the next by 5 %. */
+const TURNS = 15;
 const ORDINARY = ['read', 'write', 'mmap'] as const;
 const MOST = 1.03;
 
@@ -76,9 +76,11 @@ async function ordinary(calls: string, progress: Progress): Promise<Figure[]> {
   const ratios = new Map<string, number[]>(ORDINARY.map((name) => [name, []]));
   for (let turn = 0; turn < TURNS; turn++) {
     await progress(`ordinary calls ${turn + 1} of ${TURNS}`);
-    const without = await costs([calls, 'ordinary']);
-    const under = await costs(supervised(calls, 'ordinary'));
-    for (const name of ORDINARY) ratios.get(name)!.push(under[name]! / without[name]!);
+    const ways = [[calls, 'ordinary'], supervised(calls, 'ordinary')];
+    if (turn % 2 === 1) ways.reverse(); // the machine's speed drifts
+    const took = [await costs(ways[0]!), await costs(ways[1]!)];
+    if (turn % 2 === 1) took.reverse();
+    for (const name of ORDINARY) ratios.get(name)!.push(took[1]![name]! / took[0]![name]!);
   }
   return ORDINARY.map((name) => ({
     what: `${name} of 256 KiB of a file, under livevmm with / without`,

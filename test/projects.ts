@@ -27,7 +27,7 @@ export const STARTERS = [
   'iommu/kernel/entry/object-files.ts', // a thread that waits for closes
   'iommu/kernel/vfio/pci/device.ts', // a thread for the eventfds that a client arms
   'iommu/kernel/vfio/virqfd/virqfd.ts',
-  'tools/conform/native/build.ts',
+  'tools/launch/compiler.ts',
   'tools/debian/linux.ts',
   'tools/debian/own-apt.ts',
   'tools/demo/qemu/command.ts',

@@ -1,7 +1,7 @@
 /** The identity of a file (statx(2)). */
 import { c } from './ffi.ts';
 
-const AT_FDCWD = -100;
+export const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_TYPE = 1;

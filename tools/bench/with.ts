@@ -2,10 +2,11 @@
  * Bench of `livevmm with`: trapped system calls beside a supervisor in C that only says "go on",
  * and ordinary ones beside the same program without a supervisor. The programs are in examples/c/.
  */
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
+import { hasCompiler } from '../launch/compiler.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { examplePath, programArgv } from '../launch/programs.ts';
 import { type Figure, median, type Progress } from './result.ts';
@@ -34,7 +35,7 @@ const mapping = (program: string): string[] =>
 
 /** Nothing without a C compiler. */
 export async function benchWith(progress: Progress): Promise<Figure[]> {
-  if (spawnSync('cc', ['--version']).status !== 0) {
+  if (!hasCompiler()) {
     process.stderr.write('livevmm: bench: with is left out: there is no C compiler (cc)\n');
     return [];
   }

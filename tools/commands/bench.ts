@@ -68,7 +68,7 @@ Measures translated DMA against plain copies, and to other devices; calls into t
 devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's, and a Linux (LIVEVMM_DEBIAN) from its start to its shell; each step of the way to a new image; the pause of live updates against a bare execve of the same node, and of
 eight VMMs at once against each alone; how long a guest is slower after one; and against QEMU's cpr-exec and cpr-transfer; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
 from a new image that dies, and from a VMM that is killed; starts; and system calls under livevmm with. Read ratios, not absolute
-figures. Takes some eleven minutes on a machine that has nothing else to do.
+figures. Takes some fifteen minutes on a machine that has nothing else to do.
 
   --only PART   ${PART_NAMES.join(', ')}; may be repeated
   --json        print one JSON document

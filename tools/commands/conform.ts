@@ -7,10 +7,11 @@ import { PROFILE_NAMES, type ProfileName } from '../../iommu/kernel/core/profile
 import { type Command, CommandError, oneOf, parseWords, UsageError, wholeNumber } from '../cli/command.ts';
 import { onEndingSignal } from '../cli/signals.ts';
 import { StatusLine } from '../cli/status-line.ts';
-import { hasCompiler, type NativeWay } from '../conform/native/build.ts';
+import type { NativeWay } from '../conform/native/build.ts';
 import { formatRun, passed, type Run, runDocument } from '../conform/report.ts';
 import { type RunOptions, runVectors } from '../conform/runner.ts';
 import { readVectorFile, VectorError, type VectorFile } from '../conform/vector-file.ts';
+import { hasCompiler } from '../launch/compiler.ts';
 import { thisArchitecture } from '../with/filter/call-numbers.ts';
 
 const HELP = `Usage: livevmm conform [--profile VERSION] [--jobs N] [--filter GLOB] [--through-syscalls [--static]

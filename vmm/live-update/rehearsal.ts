@@ -33,8 +33,13 @@ export class StateRehearsal {
   readonly #rehearsal: Rehearsal;
 
   private constructor(vm: Vm, live: (machine: MachineState, fd: number) => void) {
-    this.#rehearsal = new Rehearsal(vm.machineParts, hartsOf(vm.parts.options), (machine) => live(machine, this.#fd));
-    this.#rehearsal.go();
+    try {
+      this.#rehearsal = new Rehearsal(vm.machineParts, hartsOf(vm.parts.options), (machine) => live(machine, this.#fd));
+      this.#rehearsal.go();
+    } catch (error) {
+      this.end();
+      throw error;
+    }
   }
 
   /** The old image saves. */

@@ -56,10 +56,11 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
   const { channels, probationMs } = plan;
   const stateFd = newStateFile();
   let vitals: Vitals | undefined;
-  rehearseWords();
-  const rehearsal = StateRehearsal.ofSaving(what.vm, plan.form);
+  let rehearsal: StateRehearsal | undefined;
   let successor: StandbyProcess | undefined;
   try {
+    rehearseWords();
+    rehearsal = StateRehearsal.ofSaving(what.vm, plan.form);
     vitals = watchedVitals(hartsOf(what.vm.parts.options));
     successor = successorOf(plan);
     await successor.equip(saveSteady(what.vm), {
@@ -80,7 +81,7 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
     throw error;
   } finally {
     vitals?.release();
-    rehearsal.end();
+    rehearsal?.end();
     close(stateFd);
   }
 }

@@ -32,9 +32,9 @@ export function buildVm(wanted: VmOptions): Built {
   const { entry, next, aia } = readGuest(wanted);
   const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
   if (!isWired(options) && planVirtio(options).some(({ transport }) => transport === 'mmio')) {
-    throw einval('virtio devices on MMIO interrupt by wire: give -machine virt,aia=none');
+    throw einval('virtio devices on MMIO interrupt by wire: give -machine virt,aia=none, or aia=aplic-imsic');
   }
-  if (options.fwCfg && !isWired(options)) throw einval('-fw_cfg: give -machine virt,aia=none');
+  if (options.fwCfg && !isWired(options)) throw einval('-fw_cfg: give -machine virt,aia=none, or aia=aplic-imsic');
   checkFwCfg(options);
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory, hartsOf(options));

@@ -1,8 +1,8 @@
 /**
  * The interpreter of code that is not hot, as one wasm function of a region's type: it goes on at
- * the pc in the workspace. It is made of what the emitters of regions give for each instruction,
- * with registers and immediate values that are found when it runs. 4 ns an instruction; the
- * interpreter in execute.ts takes 20.
+ * the pc in the workspace. The emitters of regions make the code of each instruction. Here it finds
+ * its registers and its immediate value when it runs. An instruction takes 4 ns; in the interpreter
+ * of execute.ts it takes 20.
  *
  * An instruction is decoded by its bits alone, whatever its address. So what is decoded is never
  * out of date, and the code itself is read from RAM each time.
@@ -36,7 +36,7 @@ import {
 } from './emitter.ts';
 import { type Decoded, fieldsOf } from './fields.ts';
 import { CONDITION, INTEGER } from './integer.ts';
-import { MEMORY } from './memory.ts';
+import { MEMORY, tlbSlot } from './memory.ts';
 import { type Body, type Code, I32, I64, op, type ValueType } from './wasm.ts';
 import {
   COLD,
@@ -52,7 +52,6 @@ import {
   SINK,
   TLB_ADDEND,
   TLB_BYTES,
-  TLB_ENTRIES,
   type Workspace,
   X,
 } from './workspace.ts';
@@ -82,10 +81,10 @@ const ANY = { pc: 0, length: 4, word: 0, rd: 3, rs1: 1, rs2: 2, imm: 1 } as cons
 /** Spreads the bits of an instruction (the golden ratio, as an odd int32). */
 const SPREAD = 0x9e37_79b1 | 0;
 
-/** Instructions that jump, and what they are to do with a pc. */
+/** The instructions that always jump: all jumps leave cold code by one exit (jalr and jal). */
 const JUMPS_OF = byInstruction<'jal' | 'jalr'>({ jal: 'jal', jalr: 'jalr' });
 
-/** Case 0 is for all that the other interpreter executes. */
+/** Of instructions that the other interpreter executes. */
 const NO_CASE = 0;
 const CASES: readonly Instruction[] = INSTRUCTIONS.filter(
   ({ id }) => (INTEGER[id] ?? CONDITION[id] ?? MEMORY[id] ?? ATOMIC[id] ?? CSRS[id] ?? JUMPS_OF[id]) !== undefined,
@@ -132,8 +131,8 @@ class ColdEmitter extends Emitter {
     return this.decoded(op.i32Load16U, RD).get(VALUE).memory(op.i64Store, this.places.workspace);
   }
 
-  override immediate(_value: number, plus = 0): Code {
-    this.immediate32(_value).byte(op.i64ExtendI32S);
+  override immediate(value: number, plus = 0): Code {
+    this.immediate32(value).byte(op.i64ExtendI32S);
     return plus === 0 ? this.code : this.code.i64(plus).byte(op.i64Add);
   }
 
@@ -141,9 +140,9 @@ class ColdEmitter extends Emitter {
     return this.decoded(op.i32Load, IMMEDIATE);
   }
 
-  override fromPc(_pc: number, _value: number): Code {
+  override fromPc(_pc: number, value: number): Code {
     this.pc();
-    return this.immediate(_value).byte(op.i64Add);
+    return this.immediate(value).byte(op.i64Add);
   }
 
   override inContext(): Code {
@@ -252,14 +251,8 @@ export function coldBody({ places, journaled, hot }: ColdOptions): Body {
 function fetchPage(e: ColdEmitter, step: () => void): void {
   const { code } = e;
   const tlb = JUMP_BYTES + FETCH * TLB_BYTES;
-  code
-    .get(TARGET)
-    .byte(op.i32WrapI64)
-    .i32(8)
-    .byte(op.i32ShrU)
-    .i32(16 * (TLB_ENTRIES - 1))
-    .byte(op.i32And);
-  e.inContext().tee(E);
+  code.get(TARGET);
+  tlbSlot(e);
   code.memory(op.i64Load, tlb).get(TARGET).i64(-4096).ops(op.i64And, op.i64Ne);
   e.open(op.if);
   code.get(TARGET).byte(op.f64ConvertI64S).i32(FETCH).i32(2).byte(op.call).unsigned(FILL).byte(op.i32Eqz);

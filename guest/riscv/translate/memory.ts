@@ -19,6 +19,20 @@ type Kind = typeof LOAD | typeof STORE;
 const PAGE = -4096;
 
 /**
+ * Puts into E where the slot of the TLB lies for the vaddr on the stack: 16 bytes for each page
+ * number modulo TLB_ENTRIES.
+ */
+export function tlbSlot(e: Emitter): void {
+  e.code
+    .byte(op.i32WrapI64)
+    .i32(8)
+    .byte(op.i32ShrU)
+    .i32(16 * (TLB_ENTRIES - 1))
+    .byte(op.i32And);
+  e.inContext().tee(E);
+}
+
+/**
  * Where in the Memory `size` bytes at x[rs1] + imm lie, onto the stack; `offset` must be added.
  * The interpreter executes the instruction if that is not known.
  */
@@ -38,15 +52,8 @@ export function place(e: Emitter, { rs1, imm }: Pick<Decoded, 'rs1' | 'imm'>, si
   const tlb = tlbs + (kind === STORE ? TLB_BYTES : 0);
   e.get(rs1);
   if (imm !== 0) e.immediate(imm).byte(op.i64Add);
-  // the slot: 16 bytes for each page number modulo TLB_ENTRIES
-  e.code
-    .tee(A)
-    .byte(op.i32WrapI64)
-    .i32(8)
-    .byte(op.i32ShrU)
-    .i32(16 * (TLB_ENTRIES - 1))
-    .byte(op.i32And);
-  e.inContext().tee(E);
+  e.code.tee(A);
+  tlbSlot(e);
   // the page of the last byte, so that an access to two pages is not here
   e.code.memory(op.i64Load, tlb).get(A);
   if (size > 1) e.code.i64(size - 1).byte(op.i64Add);

@@ -30,8 +30,9 @@ export interface Pace {
 
 /**
  * A thread that makes its calls itself. By the socket two wake-ups and the copies of a page lie
- * between an answer and the next call: in a virtual machine 300 µs. Shorter times here would keep a
- * busy client on the socket because it is there.
+ * between an answer and the next call: 300 µs where Linux runs in a virtual machine. With shorter
+ * times a busy client whose calls come by the socket would seem idle, and they would go on to come
+ * there.
  */
 export const OWN_CALLS: Pace = { burstMs: 0.5, wakeMs: 0.2, patienceMs: 0.05, leastServed: 1 };
 /** A supervisor's: between two calls, the first one's answer and the second go through Linux. */

@@ -6,8 +6,8 @@ import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { PROFILE_NAMES } from '../../../iommu/kernel/core/profile.ts';
-import { hasCompiler } from '../../../tools/conform/native/build.ts';
 import { Child } from '../../../tools/launch/child.ts';
+import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { programArgv } from '../../../tools/launch/programs.ts';
 import { outcome, Sandbox } from '../livevmm-process.ts';
 

@@ -9,11 +9,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { Sandbox } from '../livevmm-process.ts';
 
 const sourceOf = (name: string): string => fileURLToPath(new URL(`./${name}.c`, import.meta.url));
 const flags = spawnSync('pkg-config', ['--cflags', '--libs', 'libdpdk'], { encoding: 'utf8' });
-const hasDpdk = flags.status === 0 && spawnSync('cc', ['--version']).status === 0;
+const hasDpdk = flags.status === 0 && hasCompiler();
 /** No pages of a hugetlbfs; iovas are vaddrs; files under a name that no other DPDK has. */
 const EAL = ['--no-huge', '--iova-mode=va', '-m', '64', '--no-telemetry', `--file-prefix=livevmm-${process.pid}`];
 /** A kernel that writes 8 bytes of a BAR at once: iovas are above 4 GiB. */

@@ -5,14 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-
 import { Child } from '../../../tools/launch/child.ts';
+import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { programArgv } from '../../../tools/launch/programs.ts';
 import { type Ended, firstLine, outcome, Sandbox } from '../livevmm-process.ts';
 import { descendantsOf, stillThere } from '../processes.ts';
 
 const SOURCE = fileURLToPath(new URL('../../../examples/c/edu-dma.c', import.meta.url));
-const hasCompiler = spawnSync('cc', ['--version']).status === 0;
 const isRoot = process.getuid!() === 0;
 const SAID = [
   '0000:00:02.0 in /dev/vfio/0 is 1234:11e8',
@@ -22,7 +21,7 @@ const SAID = [
 ];
 const EDU = ['--device', 'edu,dma-latency-ms=0'];
 
-describe.skipIf(!hasCompiler)('examples/c/edu-dma.c', () => {
+describe.skipIf(!hasCompiler())('examples/c/edu-dma.c', () => {
   const folder = mkdtempSync(join(tmpdir(), 'with-example-'));
   const sandbox = new Sandbox();
   beforeAll(() => {

@@ -1,17 +1,17 @@
 /** mappings.c under `livevmm with`: Linux itself maps RAM BARs, and a mapping holds its device. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { Sandbox } from '../livevmm-process.ts';
 
 const SOURCE = fileURLToPath(new URL('./mappings.c', import.meta.url));
-const hasCompiler = spawnSync('cc', ['--version']).status === 0;
 
-describe.skipIf(!hasCompiler)('a program that maps BARs', () => {
+describe.skipIf(!hasCompiler())('a program that maps BARs', () => {
   const sandbox = new Sandbox();
   const folder = mkdtempSync(join(tmpdir(), 'with-mappings-'));
   const program = join(folder, 'mappings');

@@ -1,23 +1,22 @@
 /** processes.c under `livevmm with`: processes, threads, fds and signals are Linux's. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
 import { Child } from '../../../tools/launch/child.ts';
+import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { firstLine, Sandbox } from '../livevmm-process.ts';
 
 const SOURCE = fileURLToPath(new URL('./processes.c', import.meta.url));
-const hasCompiler = spawnSync('cc', ['--version']).status === 0;
 /** Steps of a recording: `count` files go from one process to another. */
 const passed = (from: string, to: string, count: number): unknown[] =>
   Array.from({ length: count }, () => expect.stringMatching(new RegExp(`^! @${from} pass f\\d+ ${to} f\\d+$`)));
 /** Two units that are not alike: a group of the second one gets a domain of its own. */
 const MACHINE = ['--iommu', 'plain', '--iommu', 'other,coherent=on', '--device', 'edu', '--device', 'edu,iommu=other'];
 
-describe.skipIf(!hasCompiler)('a program under a supervisor', () => {
+describe.skipIf(!hasCompiler())('a program under a supervisor', () => {
   const sandbox = new Sandbox();
   const folder = mkdtempSync(join(tmpdir(), 'with-processes-'));
   const program = join(folder, 'processes');

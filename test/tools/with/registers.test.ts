@@ -1,15 +1,16 @@
 /** registers.c and instructions.c under `livevmm with --map-registers`. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { Sandbox } from '../livevmm-process.ts';
 
 const sourceOf = (name: string): string => fileURLToPath(new URL(`./${name}.c`, import.meta.url));
-const isPossible = process.arch === 'x64' && spawnSync('cc', ['--version']).status === 0;
+const isPossible = process.arch === 'x64' && hasCompiler();
 /** With it comes movbe. */
 const hasAvx2 = /^flags.*\bavx2\b/m.test(readFileSync('/proc/cpuinfo', 'latin1'));
 const ID = 'id 010000ed';

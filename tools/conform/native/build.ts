@@ -1,5 +1,5 @@
 /** The native client's program, built where a C compiler is. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -16,8 +16,6 @@ export interface NativeWay {
   /** They can map BARs of registers (`livevmm with --map-registers`). */
   readonly mapRegisters: boolean;
 }
-
-export const hasCompiler = (): boolean => spawnSync('cc', ['--version']).status === 0;
 
 /** Builds the client in `folder` and returns its path. CommandError: the compiler's first words. */
 export function buildNativeClient(folder: string, linkage: Linkage): string {

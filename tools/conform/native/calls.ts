@@ -2,15 +2,17 @@
  * The system calls of a native client's process, made by one of its threads. It knows nothing of
  * the recordings' offsets: those that VFIO_DEVICE_GET_REGION_INFO tells are translated here.
  */
+import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { offsetInObject, offsetOfPlace } from '../../../iommu/abi/device-object.ts';
 import { RegionInfo, VFIO_DEVICE_GET_REGION_INFO, VFIO_PCI_OFFSET_SHIFT } from '../../../iommu/abi/vfio.ts';
 import { efault, SysError } from '../../../platform/errno.ts';
 import { EFD_NONBLOCK } from '../../../platform/libc/eventfd.ts';
-import { O_RDWR } from '../../../platform/libc/fd.ts';
+import { F_GETFD, F_SETFD, O_RDWR } from '../../../platform/libc/fd.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../platform/libc/mmap.ts';
 import { RLIMIT_MEMLOCK, type Rlimit } from '../../../platform/libc/other-process.ts';
+import { AT_FDCWD } from '../../../platform/libc/statx.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { viewOf } from '../../../platform/struct.ts';
 import type { UserBuffer } from '../steps/call-context.ts';
@@ -22,12 +24,8 @@ import type { NativeThread } from './channel.ts';
 /** The longest argument. */
 const ARGUMENT_BYTES = 1 << 20;
 const REGION_BYTES = 2 ** VFIO_PCI_OFFSET_SHIFT;
-const AT_FDCWD = -100;
-/** fcntl(2). */
-const F_GETFD = 1;
-const F_SETFD = 2;
-/** Signals of the CPU's faults, in all of Linux's architectures that we know. */
-const FAULTS: Readonly<Record<number, Fault>> = { 7: 'SIGBUS', 11: 'SIGSEGV' };
+const { SIGBUS, SIGSEGV } = constants.signals;
+const FAULTS: Readonly<Record<number, Fault>> = { [SIGBUS]: 'SIGBUS', [SIGSEGV]: 'SIGSEGV' };
 
 export class NativeCalls implements ProcessCalls {
   readonly #thread: NativeThread;

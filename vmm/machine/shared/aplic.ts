@@ -218,17 +218,17 @@ export class Aplic {
   /** §4.9.1: the address of the hart's interrupt file, from its index and the address registers. */
   #message(domain: Domain, target: number): void {
     const hart = target >>> 18;
-    const [low, high, supervisorLow, supervisorHigh] = this.#addresses as unknown as readonly number[];
-    const lowBits = (high! >>> 12) & 0xf;
+    const [machineLow = 0, machineHigh = 0, supervisorLow = 0, supervisorHigh = 0] = this.#addresses;
     const isRoot = domain === this.#root;
-    const baseHigh = (isRoot ? high! : supervisorHigh!) & 0xfff;
-    const shift = ((isRoot ? high! : supervisorHigh!) >>> 20) & 7;
-    const group = (hart >>> lowBits) & ((1 << ((high! >>> 16) & 7)) - 1);
+    const [low, high] = isRoot ? [machineLow, machineHigh] : [supervisorLow, supervisorHigh];
+    // how a hart's index is cut into a group and a number stands in mmsiaddrcfgh for both domains
+    const lowBits = (machineHigh >>> 12) & 0xf;
+    const group = (hart >>> lowBits) & ((1 << ((machineHigh >>> 16) & 7)) - 1);
     const page =
-      baseHigh * 2 ** 32 +
-      ((isRoot ? low! : supervisorLow!) >>> 0) +
-      group * 2 ** (((high! >>> 24) & 0x1f) + 12) +
-      (hart & ((1 << lowBits) - 1)) * 2 ** shift;
+      (high & 0xfff) * 2 ** 32 +
+      (low >>> 0) +
+      group * 2 ** (((machineHigh >>> 24) & 0x1f) + 12) +
+      (hart & ((1 << lowBits) - 1)) * 2 ** ((high >>> 20) & 7);
     this.#options.send(page * 4096, target & 0x7ff);
   }
 

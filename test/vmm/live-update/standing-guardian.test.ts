@@ -25,6 +25,10 @@ async function killed(signal: NodeJS.Signals): Promise<Data> {
   return data;
 }
 
+/** The death may come between a write of the console's output and the note that it was made. */
+const IN_A_WRITE = /^\d+ bytes of console output may come twice$/;
+const doubtsOf = ({ doubts }: Data): readonly string[] => (doubts ?? []) as readonly string[];
+
 const running = { status: 'running', running: true };
 
 describe('a VMM with a guardian that always stands by', () => {
@@ -35,7 +39,7 @@ describe('a VMM with a guardian that always stands by', () => {
       const data = await killed(signal);
       expect(data).toMatchObject({ pid: next, generation: 0 });
       expect(data.reason).toBe(`the VMM, process ${pid}, died; process ${next} runs the guest on`);
-      expect(data).not.toHaveProperty('doubts');
+      expect(doubtsOf(data).filter((doubt) => !IN_A_WRITE.test(doubt))).toEqual([]);
       expect(demo.vmm.pid).toBe(next);
       expect(await demo.qmp.execute('query-status')).toEqual(running);
       expect((await demo.vmm.stats()).heartbeats).toBeGreaterThanOrEqual(before.heartbeats!);

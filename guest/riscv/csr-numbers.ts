@@ -15,6 +15,7 @@ export const CSR_SIP = 0x144;
 export const CSR_STIMECMP = 0x14d;
 export const CSR_SISELECT = 0x150;
 export const CSR_SIREG = 0x151;
+export const CSR_STOPEI = 0x15c;
 export const CSR_SATP = 0x180;
 export const CSR_MSTATUS = 0x300;
 export const CSR_MISA = 0x301;

@@ -295,7 +295,7 @@ for (let csr = at.CSR_PMPADDR0; csr <= at.CSR_PMPADDR63; csr++) {
   );
 }
 
-// AIA (§2.1, §2.2, §5.3): only with an interrupt file, which is one of M mode
+// AIA (§2.1, §2.2, §5.3): only with an interrupt file of M level
 const withFile =
   (read: (csr: ControlStatus) => bigint | undefined): CsrAccess['read'] =>
   (csr) =>
@@ -313,11 +313,8 @@ define(
   (csr) => readSelected(csr.file, csr.miselect),
   (csr, value) => writeSelected(csr.file, csr.miselect, value),
 );
-// a write claims, which zicsr.ts does
-define(
-  at.CSR_MTOPEI,
-  withFile((csr) => BigInt(csr.file?.top() ?? 0)),
-);
+// a write of mtopei or stopei claims, which zicsr.ts does
+define(at.CSR_MTOPEI, ({ file }) => file && BigInt(file.top()));
 define(
   at.CSR_MTOPI,
   withFile((csr) => topInterrupt(csr.pending(isa.MODE_M))),
@@ -331,8 +328,10 @@ define(
 );
 define(
   at.CSR_SIREG,
-  withFile((csr) => readSelected(undefined, csr.siselect)),
+  withFile((csr) => readSelected(csr.supervisorFile, csr.siselect)),
+  (csr, value) => writeSelected(csr.supervisorFile, csr.siselect, value),
 );
+define(at.CSR_STOPEI, ({ supervisorFile }) => supervisorFile && BigInt(supervisorFile.top()));
 define(
   at.CSR_STOPI,
   withFile((csr) => topInterrupt(csr.pending(isa.MODE_S))),

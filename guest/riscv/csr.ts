@@ -60,7 +60,9 @@ export class ControlStatus {
   float = new FloatRegisters();
   readonly pmp = new Pmp();
   readonly hartId: bigint;
+  /** The interrupt files of M and S level. */
   readonly file: InterruptFile | undefined;
+  readonly supervisorFile: InterruptFile | undefined;
   readonly time: () => bigint;
   readonly #lines: Int32Array;
   readonly #lineIndex: number;
@@ -68,6 +70,7 @@ export class ControlStatus {
   constructor(options: HartOptions) {
     this.hartId = BigInt(options.hartId);
     this.file = options.interruptFile;
+    this.supervisorFile = options.supervisorFile;
     this.time = () => options.time();
     this.#lines = options.lines;
     this.#lineIndex = options.lineIndex;

@@ -36,12 +36,13 @@ export interface InterruptFile {
   readRegister(select: number): bigint;
   writeRegister(select: number, value: bigint): void;
   /**
-   * mtopei: identity << 16 | identity; 0 if nothing is pending, enabled and above the threshold.
+   * mtopei, stopei: identity << 16 | identity; 0 if nothing is pending, enabled and below the
+   * threshold.
    */
   top(): number;
   /**
-   * A write to mtopei: clears the pending bit of the top identity, and returns the former value of
-   * `top`.
+   * A write to mtopei or stopei: clears the pending bit of the top identity, and returns the former
+   * value of `top`.
    */
   claim(): number;
 }
@@ -66,11 +67,13 @@ export interface HartOptions {
   /** Its bytes; if not given, it reaches to the end of the buffer. */
   readonly ramSize?: number;
   readonly bus: Bus;
-  /** The interrupt file. Without one the AIA CSRs do not exist. */
+  /** The interrupt file of M level. Without one the AIA CSRs do not exist. */
   readonly interruptFile?: InterruptFile;
+  /** That of S level. Without one stopei does not exist, and sireg has no register of it. */
+  readonly supervisorFile?: InterruptFile;
   /**
-   * Interrupt lines as mip bits (MSIP 1<<3, MTIP 1<<7, MEIP 1<<11): levels that other threads set
-   * with Atomics.or/and on lines[lineIndex].
+   * Interrupt lines as mip bits (MSIP 1<<3, MTIP 1<<7, SEIP 1<<9, MEIP 1<<11): levels that other
+   * threads set with Atomics.or/and on lines[lineIndex].
    */
   readonly lines: Int32Array;
   readonly lineIndex: number;

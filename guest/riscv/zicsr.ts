@@ -9,6 +9,7 @@ import {
   CSR_SATP,
   CSR_SIP,
   CSR_STIMECMP,
+  CSR_STOPEI,
 } from './csr-numbers.ts';
 import { csrAt } from './csr-table.ts';
 import { ENVCFG_STCE, MODE_M, MODE_S, MSTATUS_TVM } from './isa.ts';
@@ -23,16 +24,17 @@ export function executeCsr({ csr, x }: Core, insn: number): boolean {
   const funct3 = (insn >>> 12) & 7;
   const rd = (insn >>> 7) & 31;
   const operand = funct3 & 4 ? BigInt(source) : BigInt.asUintN(64, x[source]!);
-  // CSRRS and CSRRC with x0 or 0 do not write at all: read-only CSRs allow that, and mtopei claims
-  // nothing.
+  // CSRRS and CSRRC with x0 or 0 do not write at all: read-only CSRs allow that, and mtopei and
+  // stopei claim nothing.
   const writes = (funct3 & 3) === 1 || source !== 0;
   if (!isAllowed(csr, address, writes)) return false;
 
-  // Reading and claiming mtopei is one step: an interrupt that arrives between the two must not be
-  // claimed unseen.
-  if (address === CSR_MTOPEI && writes) {
-    if (!csr.file) return false;
-    x[rd] = BigInt(csr.file.claim());
+  // Reading and claiming mtopei or stopei is one step: an interrupt that arrives between the two
+  // must not be claimed unseen.
+  if (writes && (address === CSR_MTOPEI || address === CSR_STOPEI)) {
+    const file = address === CSR_MTOPEI ? csr.file : csr.supervisorFile;
+    if (!file) return false;
+    x[rd] = BigInt(file.claim());
     return true;
   }
   const access = csrAt(address);

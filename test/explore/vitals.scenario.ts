@@ -81,7 +81,7 @@ function interrupts({ vm }: VmMemory): void {
 /** Two slices, in the order of Publisher. */
 function hart({ vm }: VmMemory): void {
   const { control, imsic, publication, journal: part, ram } = partsOf(vm);
-  const file = new Imsic(imsic, int32s(control), 0);
+  const { machine: file } = new Imsic(imsic, int32s(control), 0);
   const states = new Publication(publication);
   const journal = new Journal(part);
   const counter = int32s(ram);
@@ -115,7 +115,7 @@ function death({ vm, eventfd }: VmMemory, { effect }: { effect<T>(label: string,
   undoStores(stores, ram);
   const [pending] = pendingInterrupts(parts, 1, { claims });
   const handled = state.bytes[0]!;
-  const waits = (pending![0]! & (1 << IDENTITY)) !== 0 || count > 0;
+  const waits = (pending!.machine[0]! & (1 << IDENTITY)) !== 0 || count > 0;
   assert.ok(handled === 1 || waits, 'the interrupt is lost');
   assert.equal(new Int32Array(ram)[0], handled, 'RAM is not that of the state');
 }

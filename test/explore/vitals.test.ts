@@ -8,27 +8,27 @@ import { diesWhileADeviceInterrupts } from './vitals.scenario.ts';
 afterAll(stopActors);
 
 const dispatcher = 'vmm/crew/interrupts/dispatcher.ts';
-const imsic = 'vmm/machine/hart-local/imsic.ts';
+const imsicFile = 'vmm/machine/hart-local/imsic-file.ts';
 
 const mutants: readonly Mutant[] = [
   {
     name: 'in-hand-after-the-read',
     file: dispatcher,
-    find: '    this.#routes.pickUp(route);\n    const hart = takeInterrupts(this.#routes, route, this.#files);\n',
-    replace: '    const hart = takeInterrupts(this.#routes, route, this.#files);\n    this.#routes.pickUp(route);\n',
+    find: '    this.#routes.pickUp(route);\n    const hart = takeInterrupts(this.#routes, route, this.#imsics);\n',
+    replace: '    const hart = takeInterrupts(this.#routes, route, this.#imsics);\n    this.#routes.pickUp(route);\n',
   },
   {
     name: 'laid-down-before-it-pends',
     file: dispatcher,
-    find: '  files[targetHart(target)]?.setPending(targetIdentity(target));\n',
-    replace: '  routes.layDown();\n  files[targetHart(target)]?.setPending(targetIdentity(target));\n',
+    find: '  imsics[targetHart(target)]?.receive(target);\n',
+    replace: '  routes.layDown();\n  imsics[targetHart(target)]?.receive(target);\n',
   },
   {
     name: 'claimed-before-its-entry',
-    file: imsic,
-    find: '      this.#journal?.claim(this.#hart, identity); // before the bit is cleared\n      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n',
+    file: imsicFile,
+    find: '      this.#journal?.claim(this.#target | identity); // before the bit is cleared\n      Atomics.and(this.#file, FileWords.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n',
     replace:
-      '      Atomics.and(this.#file, ImsicFile.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n      this.#journal?.claim(this.#hart, identity);\n',
+      '      Atomics.and(this.#file, FileWords.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n      this.#journal?.claim(this.#target | identity);\n',
   },
   {
     name: 'number-before-the-state',

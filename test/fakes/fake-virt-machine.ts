@@ -3,9 +3,10 @@ import type { DeviceType } from '../../devices/kit/device.ts';
 import type { Dma } from '../../devices/kit/dma.ts';
 import { Endpoint } from '../../devices/kit/endpoint.ts';
 import { loadElf, parseElf } from '../../guest/elf.ts';
-import type { Bus, InterruptFile } from '../../guest/riscv/environment.ts';
+import type { Bus } from '../../guest/riscv/environment.ts';
 import { Hart } from '../../guest/riscv/hart.ts';
 import { REGION_CONFIG } from '../../platform/mailbox.ts';
+import { FakeInterruptFile } from './fake-interrupt-file.ts';
 
 const RAM_BASE = 0x8000_0000;
 const FINISHER = 0x10_0000;
@@ -28,44 +29,6 @@ const NO_RAM_BARS = { setDecoding: () => undefined };
 export interface PluggedDevice {
   readonly type: DeviceType;
   readonly properties?: Readonly<Record<string, string>>;
-}
-
-/** A machine-level interrupt file with 63 identities. */
-class FakeInterruptFile implements InterruptFile {
-  readonly #registers = new Map<number, bigint>();
-  #pending = 0n;
-  readonly #drive: (meip: boolean) => void;
-
-  constructor(drive: (meip: boolean) => void) {
-    this.#drive = drive;
-  }
-
-  setPending(identity: number): void {
-    this.#pending |= 1n << BigInt(identity);
-    this.#drive(this.top() !== 0);
-  }
-
-  readRegister(select: number): bigint {
-    return select === 0x80 ? this.#pending : (this.#registers.get(select) ?? 0n);
-  }
-
-  writeRegister(select: number, value: bigint): void {
-    this.#registers.set(select, value);
-    this.#drive(this.top() !== 0);
-  }
-
-  top(): number {
-    const active = this.#registers.get(0x70) === 1n ? this.#pending & (this.#registers.get(0xc0) ?? 0n) : 0n;
-    const identity = active === 0n ? 0 : (active & -active).toString(2).length - 1;
-    return (identity << 16) | identity;
-  }
-
-  claim(): number {
-    const top = this.top();
-    if (top !== 0) this.#pending &= ~(1n << BigInt(top & 0xffff));
-    this.#drive(this.top() !== 0);
-    return top;
-  }
 }
 
 /**

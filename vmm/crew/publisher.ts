@@ -90,7 +90,7 @@ export class Publisher {
     const state = encodePublished({
       reset,
       machine: this.#machine.save(),
-      interruptFiles: harts.map(({ interruptFile }) => interruptFile.save()),
+      interruptFiles: harts.map(({ imsic }) => imsic.save()),
       inputTaken: shared.input.taken,
       outputSent: shared.output.sent,
     });

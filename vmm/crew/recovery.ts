@@ -8,13 +8,14 @@
 import { int32s } from '../../platform/shared.ts';
 import { SEMIHOSTING_CALL } from '../machine/hart-local/hart-local.ts';
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
-import { Imsic, type ImsicState } from '../machine/hart-local/imsic.ts';
+import { Imsic, type ImsicState, type PendingBits, pendingIn, withPending } from '../machine/hart-local/imsic.ts';
+import { targetHart, targetIdentity, targetLevel } from '../machine/hart-local/interrupt-target.ts';
 import { type JournalContent, readJournal } from '../machine/hart-local/journal.ts';
 import type { MachineState } from '../machine/machine.ts';
 import { ConsoleInput } from '../machine/shared/console-input.ts';
 import { outputProgress } from '../machine/shared/console-output.ts';
-import { InterruptRoutes, type RouteState, targetHart, targetIdentity } from '../machine/shared/interrupt-routes.ts';
-import { IMSIC_M, IMSIC_PAGES, PCIE_ECAM, PCIE_MMIO32, PCIE_MMIO64 } from '../machine/shared/memory-map.ts';
+import { InterruptRoutes, type RouteState } from '../machine/shared/interrupt-routes.ts';
+import { IMSIC, PCIE_ECAM, PCIE_MMIO32, PCIE_MMIO64 } from '../machine/shared/memory-map.ts';
 import { Publication } from './publication.ts';
 import { decodePublished } from './published-vm.ts';
 import { undoStores } from './undo.ts';
@@ -54,7 +55,7 @@ export function recover(shared: VmShared, harts: number, ram: SharedArrayBuffer)
   return {
     reset,
     machine: { ...machine, uart: { ...uart, unsent: uart.unsent.slice((output.sent - outputSent) | 0) } },
-    interruptFiles: interruptFiles.map((file, hart) => ({ ...file, pending: pending[hart]! })),
+    interruptFiles: interruptFiles.map((files, hart) => withPending(files, pending[hart]!)),
     routes: routes.save(),
     input: input.after(inputTaken),
     doubts: [
@@ -75,19 +76,19 @@ export function pendingInterrupts(
   shared: Pick<VmShared, 'control' | 'imsic' | 'routes'>,
   harts: number,
   { claims }: Pick<JournalContent, 'claims'>,
-): readonly number[][] {
+): readonly PendingBits[] {
   const control = int32s(shared.control);
-  const pending = hartNumbers(harts).map((hart) => [...new Imsic(shared.imsic, control, hart).save().pending]);
-  const set = (hart: number, identity: number): void => {
-    const words = pending[hart];
+  const pending = hartNumbers(harts).map((hart) => {
+    const { machine, supervisor } = pendingIn(new Imsic(shared.imsic, control, hart).save());
+    return { machine: [...machine], supervisor: [...supervisor] };
+  });
+  const routes = new InterruptRoutes(shared.routes);
+  const inHand = routes.inHand === undefined ? [] : [routes.identity(routes.inHand)];
+  for (const target of [...claims, ...inHand]) {
+    const words = pending[targetHart(target)]?.[targetLevel(target)];
+    const identity = targetIdentity(target);
     const word = identity >>> 5;
     if (identity > 0 && words && word < words.length) words[word] = (words[word]! | (1 << (identity & 31))) >>> 0;
-  };
-  for (const { hart, identity } of claims) set(hart, identity);
-  const routes = new InterruptRoutes(shared.routes);
-  if (routes.inHand !== undefined) {
-    const target = routes.identity(routes.inHand);
-    set(targetHart(target), targetIdentity(target));
   }
   return pending;
 }
@@ -101,7 +102,8 @@ function doubtsOfAccess({ access }: JournalContent): readonly string[] {
   if (kind !== 'interrupt file' && [PCIE_ECAM, PCIE_MMIO32, PCIE_MMIO64].some(within)) {
     return [`a ${kind} at 0x${gpa.toString(16)}, a device's register, may be made twice`];
   }
-  const files = { base: IMSIC_M.base, size: IMSIC_PAGES * IMSIC_M.size };
-  if (kind === 'interrupt file' || within(files)) return ['an interrupt that the guest gave itself may come twice'];
+  if (kind === 'interrupt file' || [IMSIC.machine, IMSIC.supervisor].some(within)) {
+    return ['an interrupt that the guest gave itself may come twice'];
+  }
   return [];
 }

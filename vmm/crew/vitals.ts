@@ -15,7 +15,7 @@ import { type VmShared, vmSharedBytes, vmSharedIn } from './vm-shared.ts';
 
 const MAGIC = 0x4c56_5453; // "STVL", little endian
 /** Counts up with every change of any layout in the object. */
-const LAYOUT = 3;
+const LAYOUT = 4;
 /** More harts than any machine has: no length is computed from a number that is garbage. */
 const MAX_HARTS = 4096;
 

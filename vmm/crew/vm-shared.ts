@@ -18,7 +18,7 @@ import { loanBytes } from './vcpu/loan.ts';
 export interface VmShared {
   /** MachineBlock and HartBlocks */
   readonly control: SharedPart;
-  /** One ImsicFile per hart */
+  /** Two ImsicFiles per hart */
   readonly imsic: SharedPart;
   /** InterruptRoutes */
   readonly routes: SharedPart;

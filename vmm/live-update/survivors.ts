@@ -126,8 +126,8 @@ function ofHart(hart: number): readonly Survivor[] {
     survivor(IMSIC_SECTION.numbered(hart), {
       phase: 'load',
       partOf,
-      save: (vm) => vm.interruptFiles[hart]!.save(),
-      restore: ({ vm }, state) => vm.interruptFiles[hart]!.restore(state),
+      save: (vm) => vm.imsics[hart]!.save(),
+      restore: ({ vm }, state) => vm.imsics[hart]!.restore(state),
       recover: ({ interruptFiles }) => interruptFiles[hart]!,
     }),
     saved('vcpu', VCPU_SECTION),

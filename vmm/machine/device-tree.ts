@@ -5,13 +5,13 @@
 import { isaExtensions, isaString } from '../../guest/riscv/isa.ts';
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
 import { cpuNode, hartNumbers } from './hart-local/hart-number.ts';
-import { IMSIC_IDENTITIES } from './hart-local/imsic.ts';
+import { IMSIC_IDENTITIES } from './hart-local/imsic-file.ts';
+import { LEVELS, type Level } from './hart-local/interrupt-target.ts';
 import { APLIC_SOURCES } from './shared/aplic.ts';
 import {
-  APLIC_M,
+  APLIC,
   CLINT,
   FW_CFG,
-  IMSIC_M,
   IOMMU,
   IOMMU_IRQ,
   imsicPages,
@@ -37,12 +37,12 @@ import {
 import { PLIC_SOURCES } from './shared/plic.ts';
 import type { Aia } from './shared/wired-devices.ts';
 
-/** IMSIC or PLIC. */
-const PHANDLE_IRQCHIP = 2;
+const PHANDLE_PLIC = 2;
 const PHANDLE_TEST = 3;
 /** Behind those of the harts. */
 const PHANDLE_IOMMU = 32;
-const PHANDLE_APLIC = 33;
+const PHANDLE_APLIC: Readonly<Record<Level, number>> = { machine: 33, supervisor: 35 };
+const PHANDLE_IMSIC: Readonly<Record<Level, number>> = { machine: 2, supervisor: 34 };
 /** How a source of the APLIC is wired (AIA §4.5.2, as in Linux's binding): level, high. */
 const LEVEL_HIGH = 4;
 /** The phandle of a hart's interrupt controller. */
@@ -51,6 +51,7 @@ const IRQ_M_SOFT = 3;
 const IRQ_M_TIMER = 7;
 const IRQ_M_EXT = 11;
 const IRQ_S_EXT = 9;
+const IRQ_EXT: Readonly<Record<Level, number>> = { machine: IRQ_M_EXT, supervisor: IRQ_S_EXT };
 // PCI bus binding (IEEE 1275): phys.hi space codes.
 const PCI_IO = 0x0100_0000;
 const PCI_MEM32 = 0x0200_0000;
@@ -73,7 +74,7 @@ export interface TreeOptions {
   readonly bootargs?: string | undefined;
   /** [start, end) of the initial RAM disk. */
   readonly initrd?: { readonly start: number; readonly end: number } | undefined;
-  /** RAM that firmware keeps for itself. */
+  /** RAM that our own firmware keeps for itself; it keeps what is there for M mode, too. */
   readonly firmware?: MapEntry | undefined;
   /** Words for the kernel's random generator. */
   readonly rngSeed?: readonly number[];
@@ -104,6 +105,16 @@ export function deviceTree(options: TreeOptions): Uint8Array {
   const syscon = (value: number): FdtNode => ({ value, offset: 0, regmap: PHANDLE_TEST });
   const interrupt = (irq: number): FdtNode =>
     wires ? { interrupts: wires.cells(irq), 'interrupt-parent': wires.parent } : {};
+  /** Firmware has what is for M mode: OpenSBI says so in the tree by itself. */
+  const levels = (isThere: boolean, nodeOf: (level: Level) => FdtNode): FdtNode =>
+    Object.fromEntries(
+      (isThere ? LEVELS : []).flatMap((level) =>
+        Object.entries(nodeOf(level)).map(([name, node]) => {
+          const isKept = level === 'machine' && firmware !== undefined;
+          return [name, { ...(node as FdtNode), ...(isKept ? { status: 'disabled' } : {}) }];
+        }),
+      ),
+    );
   const ofHarts = (...lines: readonly number[]): number[] =>
     hartNumbers(harts).flatMap((hart) => lines.flatMap((line) => [intcPhandle(hart), line]));
   return writeFdt({
@@ -145,8 +156,9 @@ export function deviceTree(options: TreeOptions): Uint8Array {
         reg: reg(CLINT),
         compatible: ['sifive,clint0', 'riscv,clint0'],
       },
-      ...(hasPlic ? plic(ofHarts(IRQ_M_EXT, IRQ_S_EXT)) : imsics(harts, ofHarts(IRQ_M_EXT))),
-      ...(hasAplic ? aplic() : {}),
+      ...(hasPlic ? plic(ofHarts(IRQ_M_EXT, IRQ_S_EXT)) : {}),
+      ...levels(hasAplic, aplic),
+      ...levels(!hasPlic, (level) => imsic(level, harts, ofHarts(IRQ_EXT[level]))),
       ...(iommu ? iommuNode(hasPlic) : {}),
       [unit('pci', PCIE_ECAM)]: {
         ...pci(wires, !hasPlic),
@@ -160,8 +172,8 @@ export function deviceTree(options: TreeOptions): Uint8Array {
 const iommuNode = (hasPlic: boolean): FdtNode => ({
   [unit('iommu', IOMMU)]: {
     ...(hasPlic
-      ? { interrupts: [0, 1, 2, 3].map((wire) => IOMMU_IRQ + wire), 'interrupt-parent': PHANDLE_IRQCHIP }
-      : { 'msi-parent': PHANDLE_IRQCHIP }),
+      ? { interrupts: [0, 1, 2, 3].map((wire) => IOMMU_IRQ + wire), 'interrupt-parent': PHANDLE_PLIC }
+      : { 'msi-parent': PHANDLE_IMSIC.supervisor }),
     reg: reg(IOMMU),
     phandle: PHANDLE_IOMMU,
     '#iommu-cells': 1,
@@ -175,8 +187,8 @@ interface Wires {
   cells(source: number): number[];
 }
 
-const PLIC_WIRES: Wires = { parent: PHANDLE_IRQCHIP, cells: (source) => [source] };
-const APLIC_WIRES: Wires = { parent: PHANDLE_APLIC, cells: (source) => [source, LEVEL_HIGH] };
+const PLIC_WIRES: Wires = { parent: PHANDLE_PLIC, cells: (source) => [source] };
+const APLIC_WIRES: Wires = { parent: PHANDLE_APLIC.supervisor, cells: (source) => [source, LEVEL_HIGH] };
 
 const wiredDevices = (interrupt: (irq: number) => FdtNode): FdtNode => ({
   [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' },
@@ -205,7 +217,7 @@ const reserved = (firmware: MapEntry): FdtNode => ({
 
 const plic = (lines: readonly number[]): FdtNode => ({
   [unit('interrupt-controller', PLIC)]: {
-    phandle: PHANDLE_IRQCHIP,
+    phandle: PHANDLE_PLIC,
     'riscv,ndev': PLIC_SOURCES - 1,
     reg: reg(PLIC),
     'interrupts-extended': lines,
@@ -216,24 +228,35 @@ const plic = (lines: readonly number[]): FdtNode => ({
   },
 });
 
-/** Its domain of M mode. That of S mode has no node: there are no interrupt files for it. */
-const aplic = (): FdtNode => ({
-  [unit('aplic', APLIC_M)]: {
-    phandle: PHANDLE_APLIC,
+/** All sources are for the child. OpenSBI up to 1.2 looks for the second name, as QEMU 9 had it. */
+const DELEGATED = [PHANDLE_APLIC.supervisor, 1, APLIC_SOURCES - 1];
+const DELEGATION: FdtNode = {
+  'riscv,children': PHANDLE_APLIC.supervisor,
+  'riscv,delegation': DELEGATED,
+  'riscv,delegate': DELEGATED,
+};
+
+/** A domain. */
+const aplic = (level: Level): FdtNode => ({
+  [unit('interrupt-controller', APLIC[level])]: {
+    phandle: PHANDLE_APLIC[level],
+    ...(level === 'machine' ? DELEGATION : {}),
     'riscv,num-sources': APLIC_SOURCES - 1,
-    reg: reg(APLIC_M),
-    'msi-parent': PHANDLE_IRQCHIP,
+    reg: reg(APLIC[level]),
+    'msi-parent': PHANDLE_IMSIC[level],
     'interrupt-controller': true,
     '#interrupt-cells': 2,
+    '#address-cells': 0,
     compatible: ['qemu,aplic', 'riscv,aplic'],
   },
 });
 
-const imsics = (harts: number, lines: readonly number[]): FdtNode => ({
-  [unit('imsics', IMSIC_M)]: {
-    phandle: PHANDLE_IRQCHIP,
+/** The interrupt files of a level. */
+const imsic = (level: Level, harts: number, lines: readonly number[]): FdtNode => ({
+  [unit('interrupt-controller', imsicPages(harts, level))]: {
+    phandle: PHANDLE_IMSIC[level],
     'riscv,num-ids': IMSIC_IDENTITIES,
-    reg: reg(imsicPages(harts)),
+    reg: reg(imsicPages(harts, level)),
     'interrupts-extended': lines,
     'msi-controller': true,
     '#msi-cells': 0,
@@ -253,7 +276,7 @@ const intxMap = ({ parent, cells }: Wires): number[] =>
 
 const pci = (wires: Wires | undefined, hasMessages: boolean): FdtNode => ({
   ...(wires ? { 'interrupt-map-mask': [0x1800, 0, 0, 7], 'interrupt-map': intxMap(wires) } : {}),
-  ...(hasMessages ? { 'msi-parent': PHANDLE_IRQCHIP } : {}),
+  ...(hasMessages ? { 'msi-parent': PHANDLE_IMSIC.supervisor } : {}),
   ranges: [
     ...(wires ? [PCI_IO, ...cells64(0, PCIE_PIO.base, PCIE_PIO.size)] : []),
     ...[PCI_MEM32, ...cells64(PCIE_MMIO32.base, PCIE_MMIO32.base, PCIE_MMIO32.size)],

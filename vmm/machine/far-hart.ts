@@ -29,7 +29,7 @@ export function farHart({ number, ram, accel, control, imsic, aia, far, semihost
   const bus = new SystemBus();
   const harts = hartNumbers(hartCount(control)).map((hart) => ({
     timer: new Timer(control, hart, mtime),
-    interruptFile: new Imsic(imsic, lines, hart),
+    imsic: new Imsic(imsic, lines, hart),
   }));
   mapHartRegisters(bus, { control, clock, harts, aia });
   return new HartLocal({

@@ -66,8 +66,8 @@ export class Machine {
   reset(): void {
     this.shared.reset();
     this.#clint.reset();
-    for (const { interruptFile, engine } of this.harts) {
-      interruptFile.reset();
+    for (const { imsic, engine } of this.harts) {
+      imsic.reset();
       engine.reset(RESET_PC, 0n, 0n);
     }
   }

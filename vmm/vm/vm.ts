@@ -67,8 +67,8 @@ export interface VmParts {
 export class Vm {
   readonly parts: VmParts;
   readonly routes: InterruptRoutes;
-  /** The interrupt files, by hart. */
-  readonly interruptFiles: readonly Imsic[];
+  /** By hart. */
+  readonly imsics: readonly Imsic[];
   readonly #harts: readonly number[];
   readonly #counters: Float64Array;
   readonly #control: Int32Array;
@@ -96,7 +96,7 @@ export class Vm {
       if (gone) this.#lose(device);
     });
     this.#harts = hartNumbers(hartCount(shared.control));
-    this.interruptFiles = this.#harts.map((hart) => new Imsic(shared.imsic, control, hart));
+    this.imsics = this.#harts.map((hart) => new Imsic(shared.imsic, control, hart));
     this.#counters = float64s(shared.control);
     let settle: { end: (status: number) => void; fail: (error: Error) => void } | undefined;
     this.ended = new Promise((end, fail) => {

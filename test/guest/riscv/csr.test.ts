@@ -133,6 +133,8 @@ describe('CSRs that do not exist are illegal instructions (priv-isa §2.1)', () 
     '35c02573  csrr a0, 0x35c',
     '35c01073  csrw 0x35c, zero',
     'fb002573  csrr a0, 0xfb0',
+    '15c02573  csrr a0, 0x15c',
+    '15c01073  csrw 0x15c, zero',
   ])('%s', (instruction) => {
     const { get, hart, ram } = execute(instruction, { a0: 9n });
     expect([hart.save().mcause, hart.save().mtval]).toEqual([ILLEGAL, BigInt(ram.getUint32(0, true))]);
@@ -248,6 +250,51 @@ describe('AIA with an interrupt file (AIA §2.1, §3.8, §3.9)', () => {
     const { file, log } = recordingFile();
     const { get } = execute('35c01573  csrrw a0, 0x35c, zero', {}, { interruptFile: file });
     expect([get('a0'), log]).toEqual([0x0003_0003n, ['claim']]);
+  });
+
+  it.each([
+    ['eidelivery', 0x70n, 0x70n],
+    ['eie62', 0xfen, 0xfen],
+    ['iprio2, read-only zero', 0x32n, 0n],
+  ])('reads %s of the S-level file through sireg', (_, select, expected) => {
+    const { file } = recordingFile();
+    const { get, hart } = createHart({
+      program: '15059073  csrw 0x150, a1\n15102573  csrr a0, 0x151',
+      registers: { a1: select, a0: 1n },
+      interruptFile: recordingFile().file,
+      supervisorFile: file,
+    });
+    hart.run(2);
+    expect([get('a0'), hart.save().mcause]).toEqual([expected, 0n]);
+  });
+
+  it('keeps the files of M and S level apart', () => {
+    const [machine, supervisor] = [recordingFile(), recordingFile()];
+    const { get, hart } = createHart({
+      program: `
+        35059073  csrw 0x350, a1
+        15069073  csrw 0x150, a3
+        15161073  csrw 0x151, a2
+        15c02573  csrr a0, 0x15c
+        15c016f3  csrrw a3, 0x15c, zero
+      `,
+      registers: { a1: 0x80n, a2: 9n, a3: 0xc0n },
+      interruptFile: machine.file,
+      supervisorFile: supervisor.file,
+    });
+    hart.run(5);
+    expect([machine.log, supervisor.log]).toEqual([[], ['write c0 = 9', 'claim']]);
+    expect([get('a0'), get('a3')]).toEqual([0x0005_0005n, 0x0003_0003n]);
+  });
+
+  it('has no register of an S-level file that is not there', () => {
+    const { hart } = createHart({
+      program: '15059073  csrw 0x150, a1\n15102573  csrr a0, 0x151',
+      registers: { a1: 0x70n },
+      interruptFile: recordingFile().file,
+    });
+    hart.run(2);
+    expect(hart.save().mcause).toBe(ILLEGAL);
   });
 
   it('reports the interrupt that would be taken in mtopi', () => {

@@ -43,6 +43,7 @@ export interface FixtureOptions {
   readonly registers?: Registers;
   readonly bus?: Bus;
   readonly interruptFile?: InterruptFile;
+  readonly supervisorFile?: InterruptFile;
   readonly time?: () => bigint;
   /** mip; made if not given. */
   readonly lines?: Int32Array;
@@ -52,7 +53,7 @@ export interface FixtureOptions {
 
 /** A hart at RAM_BASE with 64 KiB of RAM and `program` at its start. */
 export function createHart(given: FixtureOptions = {}): Fixture {
-  const { program = '', registers = {}, bus = emptyBus, interruptFile, time = () => 0n } = given;
+  const { program = '', registers = {}, bus = emptyBus, interruptFile, supervisorFile, time = () => 0n } = given;
   const buffer = given.ram ?? new SharedArrayBuffer(RAM_SIZE);
   new Uint8Array(buffer).set(listing(program));
   const lines = given.lines ?? new Int32Array(new SharedArrayBuffer(4));
@@ -65,6 +66,7 @@ export function createHart(given: FixtureOptions = {}): Fixture {
     lineIndex: 0,
     time,
     ...(interruptFile ? { interruptFile } : {}),
+    ...(supervisorFile ? { supervisorFile } : {}),
   };
   const hart = new Hart(options);
   hart.reset(RAM_BASE, 0n, 0n);

@@ -22,7 +22,8 @@ import {
   REQUEST_STOP,
 } from '../../../vmm/machine/control/control-block.ts';
 import { Imsic } from '../../../vmm/machine/hart-local/imsic.ts';
-import { InterruptRoutes, routeTarget } from '../../../vmm/machine/shared/interrupt-routes.ts';
+import { interruptTarget, LEVELS } from '../../../vmm/machine/hart-local/interrupt-target.ts';
+import { InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
 
 /** The interrupt thread as a real thread with real eventfds (docs/DESIGN.md, "Invariants", 4). */
 
@@ -125,7 +126,7 @@ describe('the interrupt thread', () => {
     thread.request(REQUEST_RUN);
     eventfdSignal(fd);
     delivered(1);
-    expect(imsic.readRegister(0x80)).toBe(1n << 5n);
+    expect(imsic.machine.readRegister(0x80)).toBe(1n << 5n);
     eventfdSignal(fd);
     eventfdSignal(fd);
     delivered(3);
@@ -149,10 +150,10 @@ describe('the interrupt thread', () => {
   it('takes nothing while it is parked, and what came meanwhile afterwards', async () => {
     eventfdSignal(fd);
     eventfdSignal(fd);
-    expect(imsic.readRegister(0x80)).toBe(0n);
+    expect(imsic.machine.readRegister(0x80)).toBe(0n);
     thread.request(REQUEST_RUN);
     delivered(2);
-    expect(imsic.readRegister(0x80)).toBe(1n << 5n);
+    expect(imsic.machine.readRegister(0x80)).toBe(1n << 5n);
     thread.request(REQUEST_STOP);
     await messages.next('parked');
     eventfdSignal(fd);
@@ -164,31 +165,34 @@ describe('the interrupt thread', () => {
     thread.request(REQUEST_RUN);
     eventfdSignal(fd);
     delivered(1);
-    expect(imsic.readRegister(0x80)).toBe(0n);
+    expect(imsic.machine.readRegister(0x80)).toBe(0n);
     routes.setIdentity(0, 7);
     eventfdSignal(fd);
     delivered(2);
-    expect(imsic.readRegister(0x80)).toBe(1n << 7n);
+    expect(imsic.machine.readRegister(0x80)).toBe(1n << 7n);
   });
 
-  it('reaches the interrupt file of the hart that a route names', () => {
-    routes.setIdentity(0, routeTarget(1, 9));
+  it.each(LEVELS)('reaches the interrupt file of the hart and the level that a route names: %s', (level) => {
+    routes.setIdentity(0, interruptTarget(1, 9, level));
     thread.request(REQUEST_RUN);
     eventfdSignal(fd);
     delivered(1, 1);
-    const second = new Imsic(shared.imsic, wake, 1);
-    expect([imsic.readRegister(0x80), second.readRegister(0x80)]).toEqual([0n, 1n << 9n]);
+    const files = [imsic, new Imsic(shared.imsic, wake, 1)].flatMap((each) => [each.machine, each.supervisor]);
+    expect(files.map((file) => file.readRegister(0x80))).toEqual([
+      ...[0n, 0n],
+      ...(level === 'machine' ? [1n << 9n, 0n] : [0n, 1n << 9n]),
+    ]);
   });
 
   it('drops what is for a hart that is not there, and goes on', async () => {
     const other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     routes.add({ eventfd: other, slot: 1, identity: 7, delivered: 0 });
-    routes.setIdentity(0, routeTarget(2, 9));
+    routes.setIdentity(0, interruptTarget(2, 9));
     eventfdSignal(fd);
     eventfdSignal(other);
     thread.request(REQUEST_RUN);
     delivered(1);
-    expect(imsic.readRegister(0x80)).toBe(1n << 7n);
+    expect(imsic.machine.readRegister(0x80)).toBe(1n << 7n);
     thread.request(REQUEST_STOP);
     await messages.next('parked');
     close(other);

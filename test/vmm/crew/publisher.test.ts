@@ -9,10 +9,11 @@ import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
 import type { Vcpu } from '../../../vmm/crew/vcpu/vcpu.ts';
 import { createVmShared, type VmShared } from '../../../vmm/crew/vm-shared.ts';
 import { REQUEST_RESET, REQUEST_RUN, REQUEST_STOP } from '../../../vmm/machine/control/control-block.ts';
+import { interruptTarget } from '../../../vmm/machine/hart-local/interrupt-target.ts';
 import { Journal, readJournal } from '../../../vmm/machine/hart-local/journal.ts';
 import { ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
 import { InterruptRoutes } from '../../../vmm/machine/shared/interrupt-routes.ts';
-import { CLINT, IMSIC_M, PCIE_ECAM, PCIE_MMIO32, RAM_BASE } from '../../../vmm/machine/shared/memory-map.ts';
+import { CLINT, IMSIC, PCIE_ECAM, PCIE_MMIO32, RAM_BASE } from '../../../vmm/machine/shared/memory-map.ts';
 
 /** lui a0, 0x2004 (mtimecmp) · ld a2, 0(a0) · addi a1, a1, 1 · j -8 */
 const LOADS_A_REGISTER = [0x02004537, 0x00053603, 0x00158593, 0xff9ff06f];
@@ -172,7 +173,7 @@ describe('a recovery', () => {
   it.each([
     ['load', PCIE_MMIO32.base + 8, "a load at 0x40000008, a device's register, may be made twice"],
     ['store', PCIE_ECAM.base + 4, "a store at 0x30000004, a device's register, may be made twice"],
-    ['store', IMSIC_M.base, 'an interrupt that the guest gave itself may come twice'],
+    ['store', IMSIC.machine.base, 'an interrupt that the guest gave itself may come twice'],
     ['interrupt file', 0x80, 'an interrupt that the guest gave itself may come twice'],
   ] as const)('tells of a %s at %i that was under way', (kind, gpa, doubt) => {
     within().access(kind, gpa);
@@ -225,14 +226,14 @@ describe('a journal', () => {
 
   it('keeps stores and claims in order, 64-bit values whole', () => {
     journal.store(AT, 8, -1, 2, 0, -0x8000_0000);
-    journal.claim(1, 255);
+    journal.claim(interruptTarget(1, 255, 'supervisor'));
     journal.store(0xffff_fff0, 1, 7, 0, 255, 0);
     expect(readJournal(part, NUMBER)).toEqual({
       stores: [
         { at: AT, size: 8, old: 0x2_ffff_ffffn, new: 0x8000_0000_0000_0000n },
         { at: 0xffff_fff0, size: 1, old: 7n, new: 255n },
       ],
-      claims: [{ hart: 1, identity: 255 }],
+      claims: [interruptTarget(1, 255, 'supervisor')],
       access: undefined,
     });
     expect(readJournal(part, NUMBER + 1)).toMatchObject({ stores: [], claims: [] });

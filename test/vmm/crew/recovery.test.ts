@@ -254,8 +254,8 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'claim-without-an-entry',
-    file: 'vmm/machine/hart-local/imsic.ts',
-    find: '      this.#journal?.claim(this.#hart, identity); // before the bit is cleared\n',
+    file: 'vmm/machine/hart-local/imsic-file.ts',
+    find: '      this.#journal?.claim(this.#target | identity); // before the bit is cleared\n',
     replace: '',
   },
   {

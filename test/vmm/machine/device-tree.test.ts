@@ -42,17 +42,17 @@ describe('device tree', () => {
     expect(dts).toContain('compatible = "pci-host-ecam-generic"');
     expect(dts).toContain('stdout-path = "/soc/serial@10000000"');
     expect(dts).toContain('interrupts-extended = <0x01 0x03 0x01 0x07>');
-    expect(dts).toMatch(/imsics@24000000 \{[^}]*riscv,num-ids = <0xff>/);
+    expect(dts).toMatch(/interrupt-controller@28000000 \{[^}]*riscv,num-ids = <0xff>/);
   });
 
-  it('has a node for each hart, and a page for its interrupt file', () => {
+  it('has a node for each hart, and pages for its interrupt files', () => {
     const one = Buffer.from(deviceTree({ ramSize: 64 * 2 ** 20 }));
     const two = Buffer.from(deviceTree({ ramSize: 64 * 2 ** 20, harts: 2 }));
     expect([one.includes('cpu@0\0'), one.includes('cpu@1\0')]).toEqual([true, false]);
     expect([two.includes('cpu@0\0'), two.includes('cpu@1\0')]).toEqual([true, true]);
-    expect(two.includes(cells(0, 0x2400_0000, 0, 0x2000))).toBe(true);
+    for (const file of [0x2400_0000, 0x2800_0000]) expect(two.includes(cells(0, file, 0, 0x2000))).toBe(true);
     expect(two.includes(cells(1, 3, 1, 7, 4, 3, 4, 7))).toBe(true); // the lines of the CLINT
-    expect(two.includes(cells(1, 11, 4, 11))).toBe(true); // those of the IMSIC
+    for (const line of [11, 9]) expect(two.includes(cells(1, line, 4, line))).toBe(true); // those of the IMSIC
   });
 
   it('has fw_cfg where interrupts are wired', () => {
@@ -62,17 +62,27 @@ describe('device tree', () => {
     expect([wired!.includes('fw-cfg@10100000\0'), messages!.includes('fw-cfg')]).toEqual([true, false]);
   });
 
-  it('leads wires to the APLIC where there is one, and its messages to the IMSIC', () => {
+  it('leads wires to the S domain of the APLIC where there is one, and messages to S-level files', () => {
     const tree = Buffer.from(deviceTree({ ramSize: 2 ** 26, aia: 'aplic-imsic', aplic: true }));
     const none = Buffer.from(deviceTree({ ramSize: 2 ** 26, aia: 'aplic-imsic' }));
-    expect([tree.includes('aplic@c000000\0'), none.includes('aplic')]).toEqual([true, false]);
-    expect(tree.includes(cells(0, 0xc00_0000, 0, 0x8000))).toBe(true);
-    expect(tree.includes(cells(0x800, 0, 0, 1, 33, 33, 4))).toBe(true); // INTA of slot 1
+    expect([tree, none].map((each) => each.includes('aplic'))).toEqual([true, false]);
+    for (const domain of [0xc00_0000, 0xd00_0000]) expect(tree.includes(cells(0, domain, 0, 0x8000))).toBe(true);
+    expect(tree.includes(cells(0x800, 0, 0, 1, 35, 33, 4))).toBe(true); // INTA of slot 1
+    expect(tree.includes(cells(35, 1, 96))).toBe(true); // what the root delegates
     expect(['rtc@101000\0', 'fw-cfg@10100000\0', 'virtio_mmio@10001000\0'].map((name) => tree.includes(name))).toEqual([
       true,
       true,
       true,
     ]);
+  });
+
+  it('keeps what is for M mode from S mode where our firmware runs', () => {
+    const firmware = { base: 0x8000_0000, size: 0x4_0000 };
+    const [bare, ours] = [{}, { firmware }].map((more) =>
+      Buffer.from(deviceTree({ ramSize: 2 ** 26, aia: 'aplic-imsic', aplic: true, ...more })),
+    );
+    const disabled = (tree: Buffer): number => tree.toString('latin1').split('disabled\0').length - 1;
+    expect([disabled(bare!), disabled(ours!)]).toEqual([0, 2]); // IMSIC and APLIC
   });
 
   it.runIf(hasDtc())('has an IOMMU in front of the PCI bus where that is asked for', () => {

@@ -200,8 +200,8 @@ describe('a machine of two harts', () => {
 
   it('makes an identity pending in the file whose page is stored to', () => {
     const { machine, control } = two();
-    machine.shared.bus.store(imsicPage(1).base, 4, 7n, 0);
-    expect(machine.harts.map(({ interruptFile }) => interruptFile.readRegister(EIP0))).toEqual([0n, 1n << 7n]);
+    machine.shared.bus.store(imsicPage(1, 'machine').base, 4, 7n, 0);
+    expect(machine.harts.map(({ imsic }) => imsic.machine.readRegister(EIP0))).toEqual([0n, 1n << 7n]);
     // the owner, too, which has hart 1 at home
     expect([control[hartWords(0).wake], control[hartWords(1).wake]]).toEqual([1, 1]);
   });

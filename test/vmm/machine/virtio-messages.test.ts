@@ -6,7 +6,7 @@ import { entropy } from '../../../devices/virtio/rng.ts';
 import { parseElf } from '../../../guest/elf.ts';
 import { REG } from '../../../iommu/hardware/regs.ts';
 import { guestPath } from '../../../tools/launch/programs.ts';
-import { IMSIC_M, IOMMU, PCIE_ECAM } from '../../../vmm/machine/shared/memory-map.ts';
+import { IMSIC, IOMMU, PCIE_ECAM } from '../../../vmm/machine/shared/memory-map.ts';
 import { VIRTIO_SECTION } from '../../../vmm/machine/shared/virtio-devices.ts';
 import { BareMachine, type BareOptions } from './bare-machine.ts';
 
@@ -29,7 +29,7 @@ const newMachine = (more: Partial<BareOptions> = {}): BareMachine => {
 function successorOf(old: BareMachine, more: Partial<BareOptions> = {}): BareMachine {
   const next = newMachine(more);
   new Uint8Array(next.ram).set(new Uint8Array(old.ram));
-  next.machine.harts[0]!.interruptFile.restore(old.machine.harts[0]!.interruptFile.save());
+  next.machine.harts[0]!.imsic.restore(old.machine.harts[0]!.imsic.save());
   next.machine.restore(old.machine.save());
   return next;
 }
@@ -37,7 +37,7 @@ function successorOf(old: BareMachine, more: Partial<BareOptions> = {}): BareMac
 const store = (gpa: number, size: 1 | 2 | 4 | 8, value: bigint) => bare.machine.shared.bus.store(gpa, size, value, 0);
 const load = (gpa: number, size: 1 | 2 | 4 | 8) => bare.machine.shared.bus.load(gpa, size);
 /** Bits of the identities 0 to 31. */
-const pending = () => bare.machine.harts[0]!.interruptFile.save().pending[0]!;
+const pending = () => bare.machine.harts[0]!.imsic.save().pending[0]!;
 
 /**
  * The device interrupts its queue, by vector 0, or by that of the device, 1, if its queue is
@@ -86,7 +86,7 @@ describe('MSI-X of a virtio function', () => {
   beforeEach(() => {
     bare = newMachine();
     bringUp();
-    programVectors(BigInt(IMSIC_M.base));
+    programVectors(BigInt(IMSIC.machine.base));
   });
 
   it('has a vector for the queue and one for the device', () => {
@@ -112,7 +112,7 @@ describe('MSI-X of a virtio function', () => {
 
   it('sends nothing again when an image takes over', () => {
     interrupt('works');
-    bare.machine.harts[0]!.interruptFile.reset();
+    bare.machine.harts[0]!.imsic.reset();
     bare = successorOf(bare);
     expect(pending()).toBe(0);
     interrupt('works');
@@ -160,10 +160,10 @@ describe('behind an IOMMU', () => {
     ram.setBigUint64(DIRECTORY - 0x8000_0000 + 64 * did + 24, (8n << 60n) | BigInt(TABLES[0] / 4096), true);
     entry(TABLES[0] + 8, TABLES[1], 1); // iovas from 4000_0000 on
     entry(TABLES[1], TABLES[2], 1);
-    entry(TABLES[2], IMSIC_M.base, LEAF);
+    entry(TABLES[2], IMSIC.machine.base, LEAF);
     entry(TABLES[0] + 16, 0x8000_0000, LEAF); // 1 GiB at 8000_0000
     store(IOMMU.base + REG.fqb, 8, BigInt(FAULTS / 4096) * 1024n + 3n);
-    store(IOMMU.base + REG.msiCfgTbl, 8, BigInt(IMSIC_M.base)); // faults are identity 9
+    store(IOMMU.base + REG.msiCfgTbl, 8, BigInt(IMSIC.machine.base)); // faults are identity 9
     store(IOMMU.base + REG.msiCfgTbl + 8, 4, 9n);
     store(IOMMU.base + REG.fqcsr, 4, 3n);
     store(IOMMU.base + REG.ddtp, 8, BigInt(DIRECTORY / 4096) * 1024n + 2n);
@@ -174,8 +174,8 @@ describe('behind an IOMMU', () => {
     programVectors(0x4000_0000n);
     interrupt('works');
     expect([pending(), load(IOMMU.base + REG.fqt, 4)]).toEqual([1 << 5, 0n]);
-    bare.machine.harts[0]!.interruptFile.reset();
-    programVectors(BigInt(IMSIC_M.base)); // no iova
+    bare.machine.harts[0]!.imsic.reset();
+    programVectors(BigInt(IMSIC.machine.base)); // no iova
     interrupt('works');
     expect([pending(), load(IOMMU.base + REG.fqt, 4)]).toEqual([1 << 9, 1n]);
   });

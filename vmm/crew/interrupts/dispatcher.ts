@@ -25,7 +25,8 @@ import {
 import { wakeHart } from '../../machine/control/lease.ts';
 import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { Imsic } from '../../machine/hart-local/imsic.ts';
-import { InterruptRoutes, targetHart, targetIdentity } from '../../machine/shared/interrupt-routes.ts';
+import { targetHart } from '../../machine/hart-local/interrupt-target.ts';
+import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import type { InterruptInput, InterruptMessage } from './protocol.ts';
 
 const LONGEST_WAIT_MS = 1000;
@@ -34,7 +35,7 @@ const NO_FILE = -1; // poll(2) passes it over
 export class InterruptDispatcher {
   readonly #control: Int32Array;
   /** By hart. */
-  readonly #files: readonly Imsic[];
+  readonly #imsics: readonly Imsic[];
   readonly #routes: InterruptRoutes;
   readonly #kick: number;
   readonly #hostFile: number;
@@ -52,7 +53,7 @@ export class InterruptDispatcher {
     tell: (message: InterruptMessage) => void,
   ) {
     this.#control = int32s(shared.control);
-    this.#files = hartNumbers(hartCount(shared.control)).map((hart) => new Imsic(shared.imsic, this.#control, hart));
+    this.#imsics = hartNumbers(hartCount(shared.control)).map((hart) => new Imsic(shared.imsic, this.#control, hart));
     this.#routes = new InterruptRoutes(shared.routes);
     this.#kick = kick;
     this.#hostFile = hostFile;
@@ -120,7 +121,7 @@ export class InterruptDispatcher {
     ready.forEach((revents, route) => {
       if (revents) this.#deliver(route, reached);
     });
-    for (const hart of reached) if (this.#files[hart]) wakeHart(this.#control, hart);
+    for (const hart of reached) if (this.#imsics[hart]) wakeHart(this.#control, hart);
     return !hungUp;
   }
 
@@ -130,19 +131,19 @@ export class InterruptDispatcher {
    */
   #deliver(route: number, reached: Set<number>): void {
     this.#routes.pickUp(route);
-    const hart = takeInterrupts(this.#routes, route, this.#files);
+    const hart = takeInterrupts(this.#routes, route, this.#imsics);
     if (hart !== undefined) reached.add(hart);
     this.#routes.layDown();
   }
 }
 
 /** Makes pending what a route's eventfd has counted. Returns the hart that it reaches. */
-export function takeInterrupts(routes: InterruptRoutes, route: number, files: readonly Imsic[]): number | undefined {
+export function takeInterrupts(routes: InterruptRoutes, route: number, imsics: readonly Imsic[]): number | undefined {
   const count = eventfdRead(routes.eventfd(route));
   if (count === 0) return undefined;
   routes.countDelivered(route, count);
   const target = routes.identity(route);
   // A dropped interrupt is identity 0, which is ignored there.
-  files[targetHart(target)]?.setPending(targetIdentity(target));
+  imsics[targetHart(target)]?.receive(target);
   return targetHart(target);
 }

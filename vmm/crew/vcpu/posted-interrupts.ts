@@ -14,7 +14,8 @@ import { hartWords, OWNER_HART } from '../../machine/control/control-block.ts';
 import { wakeHart } from '../../machine/control/lease.ts';
 import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { Imsic } from '../../machine/hart-local/imsic.ts';
-import { type InterruptRoutes, targetHart, targetIdentity } from '../../machine/shared/interrupt-routes.ts';
+import { targetHart } from '../../machine/hart-local/interrupt-target.ts';
+import type { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { Linger } from './linger.ts';
 import { Sleeper } from './sleeper.ts';
 
@@ -49,7 +50,7 @@ export class PostedInterrupts {
   readonly #routes: InterruptRoutes;
   readonly #control: Int32Array;
   /** By hart. */
-  readonly #files: readonly Imsic[];
+  readonly #imsics: readonly Imsic[];
   readonly #linger: Linger;
   readonly #sleeper: Sleeper | undefined;
   #state: typeof AWAY | typeof RUNS | typeof SLEEPS = AWAY;
@@ -57,7 +58,7 @@ export class PostedInterrupts {
   constructor({ devices, routes, control, imsic, harts, cpus, sleeps }: PostedInterruptsOptions) {
     this.#routes = routes;
     this.#control = control;
-    this.#files = hartNumbers(harts).map((hart) => new Imsic(imsic, control, hart));
+    this.#imsics = hartNumbers(harts).map((hart) => new Imsic(imsic, control, hart));
     this.#sources = devices.flatMap((device) => {
       const { page } = device;
       const deliver = (vector: number, count: number): void => this.#deliver(device.routes[vector], count);
@@ -133,7 +134,7 @@ export class PostedInterrupts {
     this.#routes.countPosted(route, count);
     const target = this.#routes.identity(route);
     const hart = targetHart(target);
-    this.#files[hart]?.setPending(targetIdentity(target)); // 0, which is ignored: dropped
-    if (hart !== OWNER_HART && this.#files[hart]) wakeHart(this.#control, hart);
+    this.#imsics[hart]?.receive(target); // 0, which is ignored: dropped
+    if (hart !== OWNER_HART && this.#imsics[hart]) wakeHart(this.#control, hart);
   }
 }

@@ -82,7 +82,7 @@ export class KexecSave {
     try {
       console.pause();
       holdInterrupts(host, functions);
-      for (let route = 0; route < vm.routes.count; route++) takeInterrupts(vm.routes, route, vm.interruptFiles);
+      for (let route = 0; route < vm.routes.count; route++) takeInterrupts(vm.routes, route, vm.imsics);
       const stateBytes = writeState(host, name, encodeState(saveAtRest({ vm, machine: stopped.state })));
       const cancelled = new Promise<'cancelled'>((resolve) => {
         this.#cancel = () => resolve('cancelled');

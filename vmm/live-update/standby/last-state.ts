@@ -3,7 +3,7 @@ import { eio } from '../../../platform/errno.ts';
 import { Publication } from '../../crew/publication.ts';
 import { pendingInterrupts, recover } from '../../crew/recovery.ts';
 import type { Vitals } from '../../crew/vitals.ts';
-import { IMSIC_SECTION } from '../../machine/hart-local/imsic.ts';
+import { IMSIC_SECTION, pendingIn, withPending } from '../../machine/hart-local/imsic.ts';
 import type { StateFile } from '../state-file.ts';
 import { withRecovered } from '../survivors.ts';
 
@@ -39,9 +39,13 @@ function withInterrupts({ sections }: StateFile, vitals: Vitals): StateFile['sec
     const section = IMSIC_SECTION.numbered(hart);
     const body = sections.get(section.name);
     if (!body) return;
-    const file = section.decode(body);
-    const pending = taken.map((bits, word) => (bits | (file.pending[word] ?? 0)) >>> 0);
-    merged.set(section.name, section.of({ ...file, pending }));
+    const files = section.decode(body);
+    const { machine, supervisor } = pendingIn(files);
+    const pending = { machine: either(taken.machine, machine), supervisor: either(taken.supervisor, supervisor) };
+    merged.set(section.name, withPending(files, pending));
   });
   return merged;
 }
+
+const either = (some: readonly number[], others: readonly number[]): readonly number[] =>
+  some.map((bits, word) => (bits | (others[word] ?? 0)) >>> 0);

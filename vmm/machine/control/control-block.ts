@@ -53,9 +53,10 @@ export const HartBlock = defineShared('hart control block', {
   pad1: bytes(56),
   /**
    * mip. MSIP: any thread that stores to msip. MTIP: the vCPU, and any thread that stores to
-   * mtimecmp or mtime. MEIP: any thread that changes the interrupt file
-   * (machine/hart-local/imsic.ts). And ATTENTION, no bit of mip: any thread that wants the hart's
-   * thread to leave its slice; that thread takes it down.
+   * mtimecmp or mtime. MEIP, SEIP: any thread that changes an interrupt file
+   * (machine/hart-local/imsic-file.ts), or the owner's, where there is a PLIC. And ATTENTION, no
+   * bit of mip: any thread that wants the hart's thread to leave its slice; that thread takes it
+   * down.
    */
   lines: atomic32,
   pad2: bytes(60),

@@ -1,7 +1,7 @@
 /**
- * All that belongs to one hart: its engine with the registers, its timer, its interrupt file, the
+ * All that belongs to one hart: its engine with the registers, its timer, its interrupt files, the
  * count of its exits. The thread that runs the hart owns it. State that other threads may touch
- * lies in shared words (control/control-block.ts, imsic.ts).
+ * lies in shared words (control/control-block.ts, imsic-file.ts).
  */
 import type { Engine } from '../../../guest/riscv/engine.ts';
 import type { HartOptions, Semihosting } from '../../../guest/riscv/environment.ts';
@@ -60,7 +60,7 @@ export interface HartLocalOptions {
   /** MachineBlock and HartBlocks; the interrupt files. */
   readonly control: SharedPart;
   readonly imsic: SharedPart;
-  /** Whether the hart takes its external interrupts from its interrupt file (AIA). */
+  /** Whether the hart takes its external interrupts from its interrupt files (AIA). */
   readonly aia: boolean;
   readonly surroundings: Surroundings;
   /** Who answers semihosting calls; without it there are none. */
@@ -74,7 +74,7 @@ export class HartLocal {
   readonly number: number;
   readonly engine: Engine;
   readonly timer: Timer;
-  readonly interruptFile: Imsic;
+  readonly imsic: Imsic;
   /** Accesses that left RAM: what a hypervisor would call MMIO exits. */
   #exits = 0;
   #journal: Journal | undefined;
@@ -84,7 +84,7 @@ export class HartLocal {
     const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
-    this.interruptFile = new Imsic(imsic, lines, number);
+    this.imsic = new Imsic(imsic, lines, number);
     const options: HartOptions = {
       hartId: number,
       ram: ram.buffer,
@@ -104,7 +104,7 @@ export class HartLocal {
         },
       },
       semihosting: semihosting && this.#counted(semihosting),
-      ...(aia ? { interruptFile: this.interruptFile } : {}),
+      ...(aia ? { interruptFile: this.imsic.machine, supervisorFile: this.imsic.supervisor } : {}),
       lines,
       lineIndex: hartWords(number).lines,
       attention: ATTENTION,
@@ -135,7 +135,7 @@ export class HartLocal {
   journalTo(journal: Journal | undefined): void {
     this.#journal = journal;
     this.engine.journalTo(journal);
-    this.interruptFile.journalTo(journal);
+    this.imsic.journalTo(journal);
   }
 
   save(): HartLocalState {

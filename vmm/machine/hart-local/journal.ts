@@ -29,7 +29,7 @@ const HartJournal = defineShared('hart journal', {
 
 /**
  * Words of an entry: offset in RAM, size, old value, new value (low halves first). A claim has size
- * 0 and, as offset, hart << 16 | identity.
+ * 0 and, as offset, its interruptTarget.
  */
 const [AT, SIZE, OLD, NEW, ENTRY_WORDS] = [0, 1, 2, 4, 6];
 const CLAIM = 0;
@@ -97,9 +97,9 @@ export class Journal implements StoreJournal {
     Atomics.store(this.#words, HartJournal.word.head, this.#tag | --this.#count);
   }
 
-  /** The pending bit of `identity` in the hart's interrupt file is about to be cleared. */
-  claim(hart: number, identity: number): void {
-    this.#begin((hart << 16) | identity, CLAIM);
+  /** The pending bit that this interruptTarget names is about to be cleared. */
+  claim(target: number): void {
+    this.#begin(target, CLAIM);
     this.#commit();
   }
 
@@ -141,8 +141,8 @@ export interface StoreEntry {
 export interface JournalContent {
   /** In the order in which they were made. */
   readonly stores: readonly StoreEntry[];
-  /** Identities in the interrupt file of a hart. */
-  readonly claims: readonly { readonly hart: number; readonly identity: number }[];
+  /** Each an interruptTarget. */
+  readonly claims: readonly number[];
   /** The access that had perhaps begun. */
   readonly access: { readonly kind: AccessKind; readonly gpa: number } | undefined;
 }
@@ -152,12 +152,12 @@ export function readJournal(part: SharedPart, number: number): JournalContent {
   const words = int32s(part);
   const head = words[HartJournal.word.head]!;
   const stores: StoreEntry[] = [];
-  const claims: { hart: number; identity: number }[] = [];
+  const claims: number[] = [];
   for (let i = 0; head >>> 16 === tagOf(number) && i < (head & 0xffff); i++) {
     const entry = HartJournal.size / 4 + i * ENTRY_WORDS;
     const at = words[entry + AT]! >>> 0;
     const size = words[entry + SIZE]!;
-    if (size === CLAIM) claims.push({ hart: at >>> 16, identity: at & 0xffff });
+    if (size === CLAIM) claims.push(at);
     else stores.push({ at, size, old: valueAt(words, entry + OLD), new: valueAt(words, entry + NEW) });
   }
   const { accessAfter, accessKind, gpaLow, gpaHigh } = HartJournal.word;

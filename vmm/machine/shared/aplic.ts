@@ -9,6 +9,7 @@
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { flag, integer, list, object } from '../../../platform/shape.ts';
+import type { Level } from '../hart-local/interrupt-target.ts';
 import type { MmioDevice } from './bus.ts';
 
 /** Sources 1 to 96, as in QEMU. Source 0 does not exist. */
@@ -107,7 +108,7 @@ export class Aplic {
   }
 
   /** The registers of a domain. Accesses of 4 bytes only. */
-  registers(level: 'machine' | 'supervisor'): MmioDevice {
+  registers(level: Level): MmioDevice {
     const domain = level === 'machine' ? this.#root : this.#child;
     return {
       maxAccess: 4,

@@ -6,6 +6,7 @@ import type { SharedPart } from '../../../platform/shared.ts';
 import { int32s } from '../../../platform/shared.ts';
 import { wakeHart } from '../control/lease.ts';
 import type { Imsic } from '../hart-local/imsic.ts';
+import { LEVELS } from '../hart-local/interrupt-target.ts';
 import type { Timer } from '../hart-local/timer.ts';
 import type { SystemBus } from './bus.ts';
 import { Clint } from './clint.ts';
@@ -16,7 +17,7 @@ import { CLINT, imsicPage } from './memory-map.ts';
 /** The parts of a hart that its registers on the bus show. */
 export interface OnTheBus {
   readonly timer: Timer;
-  readonly interruptFile: Imsic;
+  readonly imsic: Imsic;
 }
 
 export interface HartRegisters {
@@ -35,11 +36,11 @@ export function mapHartRegisters(bus: SystemBus, { control, clock, harts, aia }:
   const clint = new Clint({ clock, timers: harts.map(({ timer }) => timer), wake });
   bus.map(CLINT, clint);
   if (!aia) return clint;
-  harts.forEach(({ interruptFile }, hart) => {
-    const page = new ImsicPage(interruptFile, (by) => {
+  harts.forEach(({ imsic }, hart) => {
+    const stored = (by: number): void => {
       if (by !== hart) wake(hart);
-    });
-    bus.map(imsicPage(hart), page);
+    };
+    for (const level of LEVELS) bus.map(imsicPage(hart, level), new ImsicPage(imsic[level], stored));
   });
   return clint;
 }

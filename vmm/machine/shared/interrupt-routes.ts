@@ -23,7 +23,7 @@ const Header = defineShared('interrupt routes', {
 const Route = defineShared('interrupt route', {
   eventfd: atomic32, // main
   slot: atomic32, // main: the PCI function it belongs to
-  identity: atomic32, // vCPU: whose interrupt file and what in it, a routeTarget; 0 = dropped
+  identity: atomic32, // vCPU: whose interrupt file and what in it, an interruptTarget; 0 = dropped
   pad0: atomic32,
   delivered: word64, // interrupt thread, float64: eventfd counts taken
   posted: word64, // vCPU, float64: interrupts taken from the device's interrupt page
@@ -38,14 +38,6 @@ export const ROUTES_SECTION = defineSection('routes', 1, {
 
 export type RoutesState = StateOf<typeof ROUTES_SECTION>;
 export type RouteState = RoutesState['routes'][number];
-
-/**
- * The target of a route: this identity in the interrupt file of this hart. For hart 0 it equals the
- * identity.
- */
-export const routeTarget = (hart: number, identity: number): number => (hart << 16) | identity;
-export const targetHart = (target: number): number => target >>> 16;
-export const targetIdentity = (target: number): number => target & 0xffff;
 
 export class InterruptRoutes {
   readonly #words: Int32Array;
@@ -84,8 +76,8 @@ export class InterruptRoutes {
   }
 
   /**
-   * vCPU: makes the route's interrupts set `identity`, a routeTarget, pending from now on; 0 drops
-   * them.
+   * vCPU: makes the route's interrupts set `identity`, an interruptTarget, pending from now on; 0
+   * drops them.
    */
   setIdentity(route: number, identity: number): void {
     // pairs with the load in identity

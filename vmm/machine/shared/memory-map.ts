@@ -2,6 +2,7 @@
  * The memory map of QEMU's riscv `virt` machine, limited to the devices that this machine has
  * (docs/machine.md, "Memory map"). Ranges are [base, base+size).
  */
+import type { Level } from '../hart-local/interrupt-target.ts';
 
 export interface MapEntry {
   readonly base: number;
@@ -18,8 +19,10 @@ export const IOMMU: MapEntry = { base: 0x301_0000, size: 0x1000 };
 export const IOMMU_IRQ = 36;
 export const PLIC: MapEntry = { base: 0xc00_0000, size: 0x60_0000 };
 /** The APLIC's domains, of M mode (in the place of the PLIC) and of S mode. */
-export const APLIC_M: MapEntry = { base: 0xc00_0000, size: 0x8000 };
-export const APLIC_S: MapEntry = { base: 0xd00_0000, size: 0x8000 };
+export const APLIC: Readonly<Record<Level, MapEntry>> = {
+  machine: { base: 0xc00_0000, size: 0x8000 },
+  supervisor: { base: 0xd00_0000, size: 0x8000 },
+};
 export const UART: MapEntry = { base: 0x1000_0000, size: 0x100 };
 const VIRTIO_MMIO: MapEntry = { base: 0x1000_1000, size: 0x1000 };
 export const VIRTIO_MMIO_SLOTS = 8;
@@ -28,13 +31,21 @@ export const virtioMmioSlot = (slot: number): MapEntry => ({
   base: VIRTIO_MMIO.base + slot * VIRTIO_MMIO.size,
 });
 export const FW_CFG: MapEntry = { base: 0x1010_0000, size: 0x18 };
-/** The machine-level interrupt file of hart 0; the pages of the other harts follow. */
-export const IMSIC_M: MapEntry = { base: 0x2400_0000, size: 0x1000 };
-export const imsicPage = (hart: number): MapEntry => ({ ...IMSIC_M, base: IMSIC_M.base + hart * IMSIC_M.size });
-/** The number of pages that the memory map has room for. */
-export const IMSIC_PAGES = 0x4000;
-/** The interrupt files of this number of harts together. */
-export const imsicPages = (harts: number): MapEntry => ({ ...IMSIC_M, size: harts * IMSIC_M.size });
+/** Room for the interrupt files of M and of S level: a page for each hart, from hart 0 on. */
+export const IMSIC: Readonly<Record<Level, MapEntry>> = {
+  machine: { base: 0x2400_0000, size: 0x400_0000 },
+  supervisor: { base: 0x2800_0000, size: 0x400_0000 },
+};
+export const IMSIC_PAGE_SIZE = 0x1000;
+export const imsicPage = (hart: number, level: Level): MapEntry => ({
+  base: IMSIC[level].base + hart * IMSIC_PAGE_SIZE,
+  size: IMSIC_PAGE_SIZE,
+});
+/** The interrupt files of a level of this number of harts together. */
+export const imsicPages = (harts: number, level: Level): MapEntry => ({
+  base: IMSIC[level].base,
+  size: harts * IMSIC_PAGE_SIZE,
+});
 export const PCIE_ECAM: MapEntry = { base: 0x3000_0000, size: 0x1000_0000 };
 export const PCIE_MMIO32: MapEntry = { base: 0x4000_0000, size: 0x4000_0000 };
 export const RAM_BASE = 0x8000_0000;

@@ -8,9 +8,8 @@ import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { flag, integer, list, nullable, object, oneOf, type Shaped, text } from '../../../platform/shape.ts';
 import { ExpansionRom, ROM_STATE } from './expansion-rom.ts';
-import { routeTarget } from './interrupt-routes.ts';
+import { messageTarget } from './imsic-page.ts';
 import { Intx } from './intx.ts';
-import { IMSIC_M, IMSIC_PAGES } from './memory-map.ts';
 import { MSI_STATE, MsiCapability, type MsiState } from './msi-capability.ts';
 import { MSIX_STATE, MsixCapability, type MsixState } from './msix-capability.ts';
 import {
@@ -322,7 +321,8 @@ export class PassthroughFunction implements PciFunction {
     const msi = !msix && this.#msi?.enabled ? this.#msi : undefined;
     const vectors = (msix ?? msi)?.vectors ?? 0;
     this.#routes.forEach((route, vector) => {
-      this.#router.setIdentity(route, vector < vectors ? identityOf((msix ?? msi)!.message(vector)) : 0);
+      const { gpa, data } = vector < vectors ? (msix ?? msi)!.message(vector) : NOWHERE;
+      this.#router.setIdentity(route, messageTarget(gpa, data));
     });
     if (msix || msi) this.#intx?.disarm();
     if (this.#armed.kind === 'msi' && !msi) this.#device.disarmMsi();
@@ -355,14 +355,8 @@ function armedOf({ armed, msix }: PassthroughState): Armed {
   return capability?.enabled ? { kind: 'msix', vectors: capability.unmasked() } : { kind: 'msi' };
 }
 
-/**
- * The identity that a message names: it goes to seteipnum_le of a hart's IMSIC (AIA §3.5). NOT
- * MODELLED: messages to any other address.
- */
-function identityOf({ gpa, data }: { gpa: number; data: number }): number {
-  const hart = (gpa - IMSIC_M.base) / IMSIC_M.size;
-  return Number.isInteger(hart) && hart >= 0 && hart < IMSIC_PAGES ? routeTarget(hart, data) : 0;
-}
+/** NOT MODELLED: messages to another place than seteipnum_le of an interrupt file (AIA §3.5). */
+const NOWHERE = { gpa: 0, data: 0 };
 
 const isBar = (register: number): boolean => register >= BAR0 && register < BARS_END;
 

@@ -69,6 +69,6 @@ export interface DeviceAccess extends IntxAccess {
  */
 export interface MsiRouter {
   eventfd(route: number): number;
-  /** `identity` is a routeTarget (interrupt-routes.ts). 0: the route's interrupts are dropped. */
+  /** `identity` is an interruptTarget. 0: the route's interrupts are dropped. */
   setIdentity(route: number, identity: number): void;
 }

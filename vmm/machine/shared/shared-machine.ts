@@ -12,6 +12,7 @@ import { list, type Shaped } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartCount, hartWords, OWNER_HART } from '../control/control-block.ts';
 import { wakeHart } from '../control/lease.ts';
+import { LEVELS } from '../hart-local/interrupt-target.ts';
 import type { SendMessage } from './aplic.ts';
 import { bootRom, deviceTreeGpa } from './boot-rom.ts';
 import { SystemBus } from './bus.ts';
@@ -140,7 +141,7 @@ export class SharedMachine {
     const { ram, entry, next, aia, control, input, output, functions, virtio = [], monotonicNs } = options;
     this.#control = int32s(control);
     const harts = hartCount(control);
-    const messages = aia === 'none' ? [] : [imsicPages(harts)];
+    const messages = aia === 'none' ? [] : LEVELS.map((level) => imsicPages(harts, level));
     if (aia === 'none' || options.aplic) {
       const send = options.aplic ? this.#sendTo(messages) : undefined;
       this.#wired = new WiredDevices({ harts, drive: this.#driveContext, send });

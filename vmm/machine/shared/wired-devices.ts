@@ -5,9 +5,10 @@
  */
 
 import { einval } from '../../../platform/errno.ts';
+import { LEVELS } from '../hart-local/interrupt-target.ts';
 import { Aplic, type AplicState, type SendMessage } from './aplic.ts';
 import type { MmioDevice } from './bus.ts';
-import { APLIC_M, APLIC_S, type MapEntry, PLIC, RTC, RTC_IRQ } from './memory-map.ts';
+import { APLIC, type MapEntry, PLIC, RTC, RTC_IRQ } from './memory-map.ts';
 import { Plic, type PlicOptions, type PlicState } from './plic.ts';
 import { Rtc, type RtcState } from './rtc.ts';
 
@@ -74,8 +75,7 @@ export class WiredDevices {
   mapInto(bus: { map(at: MapEntry, device: MmioDevice): void }): void {
     if (this.plic) bus.map(PLIC, this.plic);
     if (this.#aplic) {
-      bus.map(APLIC_M, this.#aplic.registers('machine'));
-      bus.map(APLIC_S, this.#aplic.registers('supervisor'));
+      for (const level of LEVELS) bus.map(APLIC[level], this.#aplic.registers(level));
     }
     bus.map(RTC, this.#rtc);
   }

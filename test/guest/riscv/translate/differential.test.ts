@@ -32,9 +32,20 @@ const value = fc.oneof(
 const values = fc.array(value, { minLength: 8, maxLength: 8 });
 const budgets = fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 4, maxLength: 12 });
 
-function given(words: readonly number[], values: readonly bigint[], data: bigint): Given {
+/** What mireg and sireg are: eidelivery, eip0 and eie0 of an interrupt file. */
+const selects = fc.constantFrom(0x70, 0x80, 0xc0);
+
+interface Start {
+  readonly values: readonly bigint[];
+  readonly data: bigint;
+  readonly select: number;
+}
+
+function given(words: readonly number[], { values, data, select }: Start): Given {
   const x = Object.fromEntries(values.map((each, i) => [5 + i, each]));
   return {
+    miselect: select,
+    privileged: { siselect: select },
     words: { [CODE]: words, [HANDLER]: handler },
     x: registers({ 3: data, 4: data + 64n, ...x }),
     pc: RAM_BASE + CODE,
@@ -54,8 +65,9 @@ describe('the translator does what the interpreter does', () => {
     ['with it and a journal', MSTATUS_FS, true],
   ])('in M mode, %s', (_, mstatus, journaled) => {
     fc.assert(
-      fc.property(randomCode(50), values, budgets, heats, (words, xs, chunks, hot) => {
-        const pair = new Pair({ ...given(words, xs, BigInt(RAM_BASE + DATA)), mstatus, journaled }, { hot });
+      fc.property(randomCode(50), values, budgets, heats, selects, (words, values, chunks, hot, select) => {
+        const start = { values, data: BigInt(RAM_BASE + DATA), select };
+        const pair = new Pair({ ...given(words, start), mstatus, journaled }, { hot });
         for (const chunk of chunks) pair.run(chunk).compare();
         expect(pair.translator.translated > 0 || hot > 0).toBe(true);
       }),
@@ -80,13 +92,14 @@ describe('the translator does what the interpreter does', () => {
         budgets,
         fc.array(flags, { minLength: 4, maxLength: 4 }),
         heats,
-        (words, xs, chunks, kinds, hot) => {
+        selects,
+        (words, values, chunks, kinds, hot, select) => {
           const state = {
-            ...given(words, xs, 0x3f_ef80n),
+            ...given(words, { values, data: 0x3f_ef80n, select }),
             pc: 0x3f_d000,
             mstatus: MSTATUS_FS | sum,
             journaled,
-            privileged: { mode, satp: (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096) },
+            privileged: { mode, siselect: select, satp: (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096) },
           };
           const pair = new Pair(state, { hot });
           const own = mode === MODE.U ? U : 0;

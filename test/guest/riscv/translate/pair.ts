@@ -3,9 +3,11 @@ import { expect } from 'vitest';
 
 import type { HartOptions } from '../../../../guest/riscv/environment.ts';
 import { Hart } from '../../../../guest/riscv/hart.ts';
+import { IRQ_M_EXT, IRQ_S_EXT } from '../../../../guest/riscv/isa.ts';
 import { type HartState, PRIVILEGED } from '../../../../guest/riscv/state.ts';
 import { Translator, type TranslatorOptions } from '../../../../guest/riscv/translate/translator.ts';
 import { WORKSPACE_BYTES } from '../../../../guest/riscv/translate/workspace.ts';
+import { FakeInterruptFile } from '../../../fakes/fake-interrupt-file.ts';
 import { emptyBus, RAM_BASE, RAM_SIZE } from '../fixture.ts';
 import { ListJournal } from '../list-journal.ts';
 
@@ -20,6 +22,9 @@ export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>
   readonly journaled?: boolean;
 }
 
+/** Interrupts that wait in each interrupt file for being enabled. */
+const IDENTITIES = [3, 4, 40];
+
 export class Pair {
   readonly interpreted: Hart;
   readonly translated: Hart;
@@ -27,6 +32,8 @@ export class Pair {
   readonly rams: readonly [Uint8Array, Uint8Array];
   /** mip of both, as the machine drives it. */
   readonly lines = new Int32Array(new SharedArrayBuffer(8));
+  /** Interrupt files of M and S level: interpreted, translated. */
+  readonly #files: readonly (readonly [FakeInterruptFile, FakeInterruptFile])[];
   /** What has been stored since the last comparison: interpreted, translated. */
   readonly journals = [new ListJournal(), new ListJournal()] as const;
 
@@ -42,10 +49,21 @@ export class Pair {
       for (let i = 0; i < RAM_SIZE; i++) ram[i] = (i * 7) & 0xff;
       for (const [at, list] of Object.entries(words)) new Uint32Array(ram.buffer, Number(at)).set(list);
     }
-    const hartOptions = (ram: SharedArrayBuffer, lineIndex: number): HartOptions => ({
+    const file = (lineIndex: number, irq: number): FakeInterruptFile => {
+      const made = new FakeInterruptFile((up) => {
+        if (up) Atomics.or(this.lines, lineIndex, 1 << irq);
+        else Atomics.and(this.lines, lineIndex, ~(1 << irq));
+      });
+      for (const identity of IDENTITIES) made.setPending(identity);
+      return made;
+    };
+    this.#files = [0, 1].map((i) => [file(i, IRQ_M_EXT), file(i, IRQ_S_EXT)]);
+    const hartOptions = (ram: SharedArrayBuffer, lineIndex: 0 | 1): HartOptions => ({
       ...{ hartId: 0, ram, ramBase: RAM_BASE, ramSize: RAM_SIZE, bus: bus(), time },
       semihosting: semihosting?.(),
       ...{ lines: this.lines, lineIndex },
+      interruptFile: this.#files[lineIndex]![0],
+      supervisorFile: this.#files[lineIndex]![1],
     });
     this.interpreted = new Hart(hartOptions(plain, 0));
     this.translated = new Hart(hartOptions(memory.buffer as SharedArrayBuffer, 1), this.translator);
@@ -68,9 +86,14 @@ export class Pair {
     return this;
   }
 
-  /** Both are in the same state, registers and memory, and have told their journals the same. */
+  /**
+   * Both are in the same state, registers, interrupt files and memory, and have told their journals
+   * the same.
+   */
   compare(): this {
     expect(this.translated.save()).toEqual(this.interpreted.save());
+    const [left, right] = this.#files.map((files) => files.map((each) => each.save()));
+    expect(right).toEqual(left);
     const [interpreted, translated] = this.rams;
     for (let i = 0; i < RAM_SIZE; i++)
       if (interpreted[i] !== translated[i]) expect([i, translated[i]]).toEqual([i, interpreted[i]]);

@@ -113,6 +113,7 @@ const control = fc
       ...[csrs.CSR_MSCRATCH, csrs.CSR_MEPC, csrs.CSR_MCAUSE, csrs.CSR_MTVAL, csrs.CSR_MCYCLE, csrs.CSR_MIE],
       ...[csrs.CSR_SSCRATCH, csrs.CSR_SEPC, csrs.CSR_SCAUSE, csrs.CSR_STVAL, csrs.CSR_STVEC, csrs.CSR_SIE],
       ...[csrs.CSR_FFLAGS, csrs.CSR_FRM, csrs.CSR_FCSR, csrs.CSR_CYCLE, csrs.CSR_TIME, csrs.CSR_INSTRET],
+      ...[csrs.CSR_MIREG, csrs.CSR_MTOPEI, csrs.CSR_MTOPI, csrs.CSR_SIREG, csrs.CSR_STOPEI, csrs.CSR_STOPI],
     ),
   )
   .map(

@@ -5,11 +5,8 @@ import { int32s, newPart, type SharedPart } from '../../../../platform/shared.ts
 import { PostedInterrupts } from '../../../../vmm/crew/vcpu/posted-interrupts.ts';
 import { controlBytes, hartWords } from '../../../../vmm/machine/control/control-block.ts';
 import { Imsic, imsicBytes } from '../../../../vmm/machine/hart-local/imsic.ts';
-import {
-  INTERRUPT_ROUTES_BYTES,
-  InterruptRoutes,
-  routeTarget,
-} from '../../../../vmm/machine/shared/interrupt-routes.ts';
+import { interruptTarget } from '../../../../vmm/machine/hart-local/interrupt-target.ts';
+import { INTERRUPT_ROUTES_BYTES, InterruptRoutes } from '../../../../vmm/machine/shared/interrupt-routes.ts';
 
 const HARTS = 2;
 
@@ -27,8 +24,8 @@ beforeEach(() => {
   control = newPart(controlBytes(HARTS));
   imsic = newPart(imsicBytes(HARTS));
   routes = new InterruptRoutes(newPart(INTERRUPT_ROUTES_BYTES));
-  routes.add({ eventfd: 10, slot: 0, identity: routeTarget(0, 5), delivered: 100 });
-  routes.add({ eventfd: 11, slot: 1, identity: routeTarget(1, 40), delivered: 0 });
+  routes.add({ eventfd: 10, slot: 0, identity: interruptTarget(0, 5), delivered: 100 });
+  routes.add({ eventfd: 11, slot: 1, identity: interruptTarget(1, 40), delivered: 0 });
   pages = [newPart(4096), newPart(4096)];
   posted = build(2);
 });

@@ -1,7 +1,7 @@
 /** MSI-X of a passed-through function (PCI 3.0 §6.8.2; PCI-12: the real table is SET_IRQS's). */
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { routeTarget } from '../../../../vmm/machine/shared/interrupt-routes.ts';
+import { interruptTarget } from '../../../../vmm/machine/hart-local/interrupt-target.ts';
 import {
   PassthroughFunction,
   type PassthroughState,
@@ -149,7 +149,14 @@ describe('interrupts', () => {
     program(0);
     store(0, 0, SETEIPNUM + 0x3000);
     control(ENABLE);
-    expect(routes()).toEqual([routeTarget(3, 1), 0, 0]);
+    expect(routes()).toEqual([interruptTarget(3, 1), 0, 0]);
+  });
+
+  it('goes nowhere with data that no interrupt file has as identity', () => {
+    program(0);
+    store(0, 8, 0x1_0005);
+    control(ENABLE);
+    expect(routes()).toEqual([0, 0, 0]);
   });
 });
 

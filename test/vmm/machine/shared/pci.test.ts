@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-
+import { interruptTarget } from '../../../../vmm/machine/hart-local/interrupt-target.ts';
 import { SystemBus } from '../../../../vmm/machine/shared/bus.ts';
-import { routeTarget } from '../../../../vmm/machine/shared/interrupt-routes.ts';
 import {
   PassthroughFunction,
   type PassthroughState,
@@ -206,10 +205,13 @@ describe('MSI', () => {
     expect(device.calls).toEqual([`arm ${EVENTFD}`, 'disarm', `arm ${EVENTFD}`]);
   });
 
-  it('leads to the interrupt file of the hart whose page the message names', () => {
+  it.each([
+    ['machine', SETEIPNUM + 0x3000],
+    ['supervisor', 0x2800_3000],
+  ] as const)('leads to the interrupt file whose page the message names: of %s level', (level, gpa) => {
     programMsi(9);
-    write(SLOT1 + 0x44, SETEIPNUM + 0x3000);
-    expect(identities).toEqual([routeTarget(3, 9)]);
+    write(SLOT1 + 0x44, gpa);
+    expect(identities).toEqual([interruptTarget(3, 9, level)]);
   });
 
   it('goes nowhere when the message is not for an IMSIC', () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { APLIC_M, IMSIC_M, UART, UART_IRQ } from '../../../../vmm/machine/shared/memory-map.ts';
+import { APLIC, IMSIC, UART, UART_IRQ } from '../../../../vmm/machine/shared/memory-map.ts';
 import { BareMachine } from '../bare-machine.ts';
 
 /** docs/machine.md, "APLIC": wires of a machine whose interrupts are messages. */
@@ -15,19 +15,19 @@ const newMachine = () => new BareMachine({ ramBytes: 4 << 20, aia: 'aplic-imsic'
 
 const store = (gpa: number, size: 1 | 4, value: number) => bare.machine.shared.bus.store(gpa, size, BigInt(value), 0);
 const load = (gpa: number) => Number(bare.machine.shared.bus.load(gpa, 1));
-const files = () => bare.machine.harts.map(({ interruptFile }) => interruptFile.save().pending[0]!);
+const files = () => bare.machine.harts.map(({ imsic }) => imsic.save().pending[0]!);
 const clear = () => {
-  for (const { interruptFile } of bare.machine.harts) interruptFile.reset();
+  for (const { imsic } of bare.machine.harts) imsic.reset();
 };
 
 /** The UART's source sends messages to `hart`. */
 function wireUart(hart: number): void {
-  store(APLIC_M.base + MMSIADDRCFG, 4, IMSIC_M.base / 4096);
-  store(APLIC_M.base + MMSIADDRCFG + 4, 4, 1 << 12); // two harts
-  store(APLIC_M.base + SOURCECFG + 4 * UART_IRQ, 4, LEVEL_HIGH);
-  store(APLIC_M.base + TARGET + 4 * UART_IRQ, 4, (hart << 18) | IDENTITY);
-  store(APLIC_M.base + SETIENUM, 4, UART_IRQ);
-  store(APLIC_M.base + DOMAINCFG, 4, 0x100);
+  store(APLIC.machine.base + MMSIADDRCFG, 4, IMSIC.machine.base / 4096);
+  store(APLIC.machine.base + MMSIADDRCFG + 4, 4, 1 << 12); // two harts
+  store(APLIC.machine.base + SOURCECFG + 4 * UART_IRQ, 4, LEVEL_HIGH);
+  store(APLIC.machine.base + TARGET + 4 * UART_IRQ, 4, (hart << 18) | IDENTITY);
+  store(APLIC.machine.base + SETIENUM, 4, UART_IRQ);
+  store(APLIC.machine.base + DOMAINCFG, 4, 0x100);
   store(UART.base + 1, 1, RECEIVED_DATA);
 }
 
@@ -54,17 +54,17 @@ describe('a wire to the APLIC', () => {
     wireUart(0);
     type('a');
     clear();
-    store(APLIC_M.base + SETIPNUM, 4, UART_IRQ);
+    store(APLIC.machine.base + SETIPNUM, 4, UART_IRQ);
     expect(files()).toEqual([1 << IDENTITY, 0]);
     clear();
     load(UART.base);
-    store(APLIC_M.base + SETIPNUM, 4, UART_IRQ);
+    store(APLIC.machine.base + SETIPNUM, 4, UART_IRQ);
     expect(files()).toEqual([0, 0]);
   });
 
   it('sends nothing to where there is no interrupt file', () => {
     wireUart(0);
-    store(APLIC_M.base + MMSIADDRCFG, 4, APLIC_M.base / 4096);
+    store(APLIC.machine.base + MMSIADDRCFG, 4, APLIC.machine.base / 4096);
     expect(() => type('a')).not.toThrow();
     expect(files()).toEqual([0, 0]);
   });

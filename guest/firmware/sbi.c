@@ -62,6 +62,7 @@ void boot(u64 hart, u64 device_tree, const struct fw_dynamic_info *info)
 	u64 next = info && info->magic == FW_DYNAMIC_MAGIC && info->next_address ? info->next_address : NEXT_ADDRESS;
 
 	hart_is_first();
+	delegate_interrupts();
 	prepare_hart();
 	enter_supervisor(hart, device_tree, next);
 }

@@ -59,6 +59,9 @@ void hart_wait(void) __attribute__((noreturn));
 /* sbi.c: CSRs as S mode wants to find them. */
 void prepare_hart(void);
 
+/* aia.c: S mode gets the interrupts of devices. Comes before prepare_hart. */
+void delegate_interrupts(void);
+
 /* remote.c: what one hart asks of another. */
 void msip(u64 hart, u32 value);
 void take_requests(void);
@@ -68,6 +71,7 @@ void console_put(char c);
 int console_get(void);
 
 /* start.S */
+bool has_aia(void);
 void enter_supervisor(u64 hart, u64 opaque, u64 address) __attribute__((noreturn));
 void hart_restart(u64 hart) __attribute__((noreturn));
 

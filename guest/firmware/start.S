@@ -71,6 +71,18 @@ hart_restart:
     csrw mscratch, sp
     tail hart_wait
 
+# Whether the hart has AIA. Without it miselect is illegal: the trap goes to 1f.
+.globl has_aia
+has_aia:
+    la t0, 1f
+    csrrw t0, mtvec, t0
+    li a0, 0
+    csrr t1, 0x350
+    li a0, 1
+.balign 4
+1:  csrw mtvec, t0
+    ret
+
 # A trap. C keeps the registers that are not saved here. The frame is struct frame of sbi.h.
 .balign 4
 .globl trap_entry

@@ -50,8 +50,7 @@ export function readGuest(options: VmOptions): GuestImage {
     ramSize: options.memory,
     harts: hartsOf(options),
     aia,
-    // S mode, which comes after firmware, has no interrupt file that the APLIC could reach
-    aplic: options.aplic === 'on' && !firmware,
+    aplic: options.aplic === 'on',
     iommu: options.iommuSys === 'on',
     bootargs: options.append,
     initrd: initrd && { start: initrd.gpa, end: initrd.gpa + initrd.memorySize },

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { parseElf } from '../../../guest/elf.ts';
+import { APLIC, UART_IRQ } from '../../../vmm/machine/shared/memory-map.ts';
+import type { Aia } from '../../../vmm/machine/shared/wired-devices.ts';
 import { BareMachine } from '../../vmm/machine/bare-machine.ts';
 import { encode, loadImmediate } from '../riscv/encode.ts';
 
@@ -56,10 +58,10 @@ const argument = (rd: number, value: number): readonly number[] =>
 /** The results, after the program has powered the machine off. */
 function run(
   program: readonly number[],
-  { harts = 1, prepare }: { harts?: number; prepare?: (bare: BareMachine) => void } = {},
+  { aia = 'none', harts = 1, prepare }: { aia?: Aia; harts?: number; prepare?: (bare: BareMachine) => void } = {},
 ) {
   const image = { ...parseElf(ELF), next: 0x8000_0000 + PAYLOAD, tree: { ramSize: RAM_BYTES, harts } };
-  const bare = new BareMachine({ ramBytes: RAM_BYTES, aia: 'none', harts, image });
+  const bare = new BareMachine({ ramBytes: RAM_BYTES, aia, aplic: aia !== 'none', harts, image });
   const begin = encode('auipc', { rd: RESULT, imm: (RESULTS - PAYLOAD) >> 12 });
   new Int32Array(bare.ram, PAYLOAD).set([begin, ...program, ...call(SRST, 0, 0, 0)]);
   prepare?.(bare);
@@ -158,6 +160,35 @@ describe('the firmware', () => {
       [0n, (63n << 12n) | 0xc00n],
     ]);
     expect([result(2)[0], result(3), result(4)[0]]).toEqual([INVALID_PARAM, [0n, 2n], NOT_SUPPORTED]);
+  });
+
+  it('gives S mode the sources of an APLIC, and their messages', () => {
+    const [siselect, sireg, stopei] = [0x150, 0x151, 0x15c];
+    const [root, child] = [APLIC.machine.base, APLIC.supervisor.base];
+    const write = (csr: number, value: number) => [...loadImmediate(A0, value), encode('csrrw', { rs1: A0, csr })];
+    const store = (at: number, value: number) => [
+      ...loadImmediate(A6, at),
+      ...loadImmediate(A0, value),
+      encode('sw', { rs1: A6, rs2: A0 }),
+    ];
+    const { words } = run(
+      [
+        ...[write(siselect, 0x70), write(sireg, 1), write(siselect, 0xc0), write(sireg, -1)].flat(),
+        ...store(child + 4 * UART_IRQ, 4), // sourcecfg: an edge
+        ...store(child + 0x3000 + 4 * UART_IRQ, 7), // target: hart 0
+        ...store(child + 0x1edc, UART_IRQ), // setienum
+        ...store(child, 0x100), // domaincfg
+        ...store(child + 0x1cdc, UART_IRQ), // setipnum
+        encode('csrrw', { rd: A0, csr: stopei }),
+        encode('sd', { rs1: RESULT, rs2: A0 }),
+        ...loadImmediate(A6, root + 4 * UART_IRQ),
+        encode('lw', { rd: A0, rs1: A6 }),
+        encode('sd', { rs1: RESULT, rs2: A0, imm: 8 }),
+        encode('addi', { rd: RESULT, rs1: RESULT, imm: 16 }),
+      ],
+      { aia: 'aplic-imsic' },
+    );
+    expect([words[0], words[1]]).toEqual([(7n << 16n) | 7n, 0x400n]);
   });
 
   it('resets the machine, and ends it with a failure', () => {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 import { parseElf } from '../../../guest/elf.ts';
+import { APLIC, IMSIC, UART_IRQ } from '../../../vmm/machine/shared/memory-map.ts';
 import { encode, loadImmediate } from '../../guest/riscv/encode.ts';
 import { BareMachine } from './bare-machine.ts';
 
@@ -11,6 +12,7 @@ import { BareMachine } from './bare-machine.ts';
 const FIRMWARE = process.env.LIVEVMM_OPENSBI ?? '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.elf';
 const PAYLOAD = 0x20_0000;
 const RAM_BYTES = 64 << 20;
+const SMSIADDRCFG = 0x1bc8;
 const MOST_INSTRUCTIONS = 100_000_000;
 
 const A0 = 10;
@@ -34,8 +36,9 @@ describe.runIf(existsSync(FIRMWARE))('OpenSBI', () => {
   let bare: BareMachine;
   let end: string | undefined;
   beforeAll(() => {
-    const image = { ...parseElf(readFileSync(FIRMWARE)), next: undefined, tree: { ramSize: RAM_BYTES } };
-    bare = new BareMachine({ ramBytes: RAM_BYTES, image });
+    const tree = { ramSize: RAM_BYTES, aplic: true };
+    const image = { ...parseElf(readFileSync(FIRMWARE)), next: undefined, tree };
+    bare = new BareMachine({ ramBytes: RAM_BYTES, aplic: true, image });
     new Int32Array(bare.ram, PAYLOAD).set([...['S', ' ', 'm', 'o', 'd', 'e'].flatMap(putchar), ...shutdown]);
     end = bare.run(MOST_INSTRUCTIONS);
   });
@@ -44,6 +47,13 @@ describe.runIf(existsSync(FIRMWARE))('OpenSBI', () => {
     expect(bare.printed).toMatch(/Boot HART Base ISA +: rv64imafdcb?/);
     expect(bare.printed).toMatch(/Boot HART PMP Count +: 16/);
     expect(bare.printed).toMatch(/Boot HART MIDELEG +: 0x0000000000000222/);
+  });
+
+  it('delegates the sources of the APLIC to S mode, whose messages go to the S-level files', () => {
+    const { bus } = bare.machine.shared;
+    const root = APLIC.machine.base;
+    const sourcecfg = bus.load(root + 4 * UART_IRQ, 4);
+    expect([sourcecfg, bus.load(root + SMSIADDRCFG, 4)]).toEqual([0x400n, BigInt(IMSIC.supervisor.base / 4096)]);
   });
 
   it('hands over to S mode, answers its calls and powers the machine off', () => {

@@ -82,14 +82,6 @@ describe('the files of a guest', () => {
   });
 
   it.each([
-    ['none', true],
-    ['default', false],
-  ])('with firmware %s: the tree has an APLIC, %j', (bios, aplic) => {
-    const words = ['-kernel', bios === 'none' ? HELLO : file('Image', image(1 << 20)), '-bios', bios];
-    expect(guest(...words, '-machine', 'virt,aia=aplic-imsic').tree.aplic).toBe(aplic);
-  });
-
-  it.each([
     ['virt', undefined],
     ['virt,iommu-sys=on', 'on'],
     ['virt,iommu=on', 'on'],

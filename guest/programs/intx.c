@@ -29,21 +29,33 @@ struct station {
 	u64 since;
 };
 
-/* APLIC, domain of M mode (AIA 1.0 chapter 4). A source's identity in the interrupt file is its number. */
-#define APLIC 0xc000000ul
-#define DOMAINCFG APLIC
+/*
+ * APLIC (AIA 1.0 chapter 4): the domain of M mode, and that of S mode, which the sources with odd numbers are delegated to. A
+ * source's identity is its number, in the interrupt file of its domain's level. M mode takes from both files.
+ */
+#define APLIC_M 0xc000000ul
+#define APLIC_S 0xd000000ul
+#define DOMAINCFG(aplic) (aplic)
 #define DOMAINCFG_FIXED 0x80000000u /* reads so; at a PLIC's place it is 0 */
 #define DOMAINCFG_IE 0x100u
-#define SOURCECFG(source) (APLIC + 4ul * (source))
+#define SOURCECFG(aplic, source) ((aplic) + 4ul * (source))
 #define SOURCECFG_LEVEL_HIGH 6
-#define MMSIADDRCFG (APLIC + 0x1bc0)
-#define SETIPNUM (APLIC + 0x1cdc)
-#define SETIENUM (APLIC + 0x1edc)
-#define TARGET(source) (APLIC + 0x3000 + 4ul * (source))
+#define SOURCECFG_DELEGATED 0x400
+#define MMSIADDRCFG (APLIC_M + 0x1bc0)
+#define SMSIADDRCFG (APLIC_M + 0x1bc8)
+#define SETIPNUM(aplic) ((aplic) + 0x1cdc)
+#define SETIENUM(aplic) ((aplic) + 0x1edc)
+#define TARGET(aplic, source) ((aplic) + 0x3000 + 4ul * (source))
 #define IMSIC_M 0x24000000ul
+#define IMSIC_S 0x28000000ul
+#define EIDELIVERY 0x70
+#define EITHRESHOLD 0x72
 #define EIE0 0xc0
 
 static bool has_aplic;
+
+static bool is_supervisor(u32 source) { return source % 2 == 1; }
+static u64 aplic_of(u32 source) { return is_supervisor(source) ? APLIC_S : APLIC_M; }
 
 static void enable(u32 source)
 {
@@ -51,21 +63,36 @@ static void enable(u32 source)
 		plic_enable(source);
 		return;
 	}
-	csr_write(CSR_MISELECT, EIE0);
-	csr_set(CSR_MIREG, 1ul << source);
-	write32(SOURCECFG(source), SOURCECFG_LEVEL_HIGH);
-	write32(TARGET(source), source); /* of hart 0 */
-	write32(SETIENUM, source);
+	u64 aplic = aplic_of(source);
+
+	if (is_supervisor(source)) {
+		csr_write(CSR_SISELECT, EIE0);
+		csr_set(CSR_SIREG, 1ul << source);
+		write32(SOURCECFG(APLIC_M, source), SOURCECFG_DELEGATED);
+	} else {
+		csr_write(CSR_MISELECT, EIE0);
+		csr_set(CSR_MIREG, 1ul << source);
+	}
+	write32(SOURCECFG(aplic, source), SOURCECFG_LEVEL_HIGH);
+	write32(TARGET(aplic, source), source); /* of hart 0 */
+	write32(SETIENUM(aplic), source);
 }
 
 static void start(void)
 {
-	has_aplic = read32(DOMAINCFG) & DOMAINCFG_FIXED;
+	has_aplic = read32(DOMAINCFG(APLIC_M)) & DOMAINCFG_FIXED;
 	if (!has_aplic)
 		return;
 	imsic_start();
+	csr_write(CSR_SISELECT, EITHRESHOLD);
+	csr_write(CSR_SIREG, 0);
+	csr_write(CSR_SISELECT, EIDELIVERY);
+	csr_write(CSR_SIREG, 1);
+	csr_set(mie, 1ul << IRQ_S_EXT);
 	write32(MMSIADDRCFG, IMSIC_M >> 12);
-	write32(DOMAINCFG, DOMAINCFG_IE);
+	write32(SMSIADDRCFG, IMSIC_S >> 12);
+	write32(DOMAINCFG(APLIC_M), DOMAINCFG_IE);
+	write32(DOMAINCFG(APLIC_S), DOMAINCFG_IE);
 }
 
 static u32 claim(void)
@@ -75,6 +102,8 @@ static u32 claim(void)
 	if (!has_aplic)
 		return plic_claim();
 	__asm__ volatile("csrrw %0, " CSR_NAME(CSR_MTOPEI) ", zero" : "=r"(top)::"memory");
+	if (top == 0)
+		__asm__ volatile("csrrw %0, " CSR_NAME(CSR_STOPEI) ", zero" : "=r"(top)::"memory");
 	return (u32)(top >> 16);
 }
 
@@ -82,7 +111,7 @@ static u32 claim(void)
 static void complete(u32 source)
 {
 	if (has_aplic)
-		write32(SETIPNUM, source);
+		write32(SETIPNUM(aplic_of(source)), source);
 	else
 		plic_complete(source);
 }

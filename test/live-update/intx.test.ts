@@ -1,4 +1,7 @@
-/** A guest whose devices interrupt by wire, through updates of its VMM and of the host's kernel. */
+/**
+ * A guest whose devices interrupt by wire, through updates of its VMM and of the host's kernel. With
+ * an APLIC every other wire belongs to its S domain, and leads to the S-level interrupt file.
+ */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { kexecUnder } from '../../tools/clients/kexec.ts';

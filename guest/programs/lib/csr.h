@@ -4,12 +4,16 @@
 #include "types.h"
 
 /* By number where the assembler does not know the name (AIA). */
+#define CSR_SISELECT 0x150
+#define CSR_SIREG 0x151
+#define CSR_STOPEI 0x15c
 #define CSR_MISELECT 0x350
 #define CSR_MIREG 0x351
 #define CSR_MTOPEI 0x35c
 
 #define MSTATUS_MIE (1ul << 3)
 #define IRQ_M_TIMER 7
+#define IRQ_S_EXT 9
 #define IRQ_M_EXT 11
 
 #define STRINGIFY(x) #x

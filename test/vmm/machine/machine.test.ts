@@ -6,6 +6,7 @@ import { decodeState } from '../../../vmm/live-update/state-file.ts';
 import { decodeAll } from '../../../vmm/live-update/survivors.ts';
 import { controlBytes, hartWords } from '../../../vmm/machine/control/control-block.ts';
 import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
+import { LEVELS } from '../../../vmm/machine/hart-local/interrupt-target.ts';
 import { Machine, type MachineState } from '../../../vmm/machine/machine.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
 import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
@@ -198,10 +199,12 @@ describe('a machine of two harts', () => {
     expect(both.machine.harts.map(({ exits }) => exits > 0)).toEqual([false, true]);
   });
 
-  it('makes an identity pending in the file whose page is stored to', () => {
+  it.each(LEVELS)('makes an identity pending in the file whose page is stored to: %s', (level) => {
     const { machine, control } = two();
-    machine.shared.bus.store(imsicPage(1, 'machine').base, 4, 7n, 0);
-    expect(machine.harts.map(({ imsic }) => imsic.machine.readRegister(EIP0))).toEqual([0n, 1n << 7n]);
+    machine.shared.bus.store(imsicPage(1, level).base, 4, 7n, 0);
+    const pending = LEVELS.map((each) => machine.harts.map(({ imsic }) => imsic[each].readRegister(EIP0)));
+    const here = [0n, 1n << 7n];
+    expect(pending).toEqual(level === 'machine' ? [here, [0n, 0n]] : [[0n, 0n], here]);
     // the owner, too, which has hart 1 at home
     expect([control[hartWords(0).wake], control[hartWords(1).wake]]).toEqual([1, 1]);
   });

@@ -48,13 +48,22 @@ echo "heard $answer"
 echo ready
 read line
 echo "typed $line"
+grep -E 'ttyS0|virtio' /proc/interrupts
 poweroff -f
 `;
 
-const FIRMWARES = [
-  { name: 'our firmware on two harts', bios: 'default', harts: 2, banner: /^/ },
-  { name: 'OpenSBI', bios: OPENSBI, harts: 1, banner: /^OpenSBI v/m },
-];
+/** Who tells Linux of interrupts: of the UART, and of the disk. */
+const CONTROLLERS = {
+  none: [/ SiFive PLIC +10 Edge +ttyS0$/m, / SiFive PLIC +\d+ Edge +virtio\d/m],
+  'aplic-imsic': [/ APLIC-MSI-\S+ +10 Level .*ttyS0$/m, / PCI-MSIX-\S+ +1 Edge +virtio\d+-req/m],
+} as const;
+
+const WAYS = [
+  { name: 'our firmware on two harts', bios: 'default', harts: 2, aia: 'aplic-imsic', banner: /^/ },
+  { name: 'our firmware on two harts', bios: 'default', harts: 2, aia: 'none', banner: /^/ },
+  { name: 'OpenSBI', bios: OPENSBI, harts: 1, aia: 'aplic-imsic', banner: /^OpenSBI v/m },
+  { name: 'OpenSBI', bios: OPENSBI, harts: 1, aia: 'none', banner: /^OpenSBI v/m },
+] as const;
 
 /** One update, to its end. */
 async function updateOnce(qmp: QmpClient): Promise<unknown> {
@@ -133,10 +142,10 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
     return updates;
   }
 
-  it.for(isWantedWhole ? FIRMWARES : FIRMWARES.slice(0, 1))(
-    'boots on $name and does its work, replaced every second',
+  it.for(isWantedWhole ? WAYS : WAYS.slice(0, 1))(
+    'boots on $name with aia=$aia and does its work, replaced every second',
     { timeout: LIMIT_MS },
-    async ({ bios, harts, banner }, { skip }) => {
+    async ({ bios, harts, aia, banner }, { skip }) => {
       if (!debian || (bios !== 'default' && !existsSync(bios))) return skip();
       writeFileSync(at('disk'), readFileSync(at('archive')));
       truncateSync(at('disk'), DISK_BYTES);
@@ -145,7 +154,7 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
       const peer = start('net', ...machine, '--netdev', wire('2', '1'), ...other);
       const vmm = start(
         debian.kernel,
-        ...['-m', '512M', '--smp', `${harts}`, '--bios', bios],
+        ...['-m', '512M', '--smp', `${harts}`, '--bios', bios, '--machine', `virt,aia=${aia}`],
         ...['--initrd', at('initrd'), '--append', QUIET_CONSOLE],
         ...['--drive', `file=${at('disk')}`, '--device', 'virtio-rng-pci'],
         ...['--chardev', `socket,id=c,path=${at('line')},server=on,wait=off`],
@@ -169,6 +178,7 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
       expect(vmm.output).toContain('random bytes');
       expect(vmm.output).toContain('heard answer');
       expect(vmm.output).toContain('typed hello');
+      for (const controller of CONTROLLERS[aia]) expect(vmm.output).toMatch(controller);
       writeFileSync(at('written'), readFileSync(at('disk')).subarray(SECOND_HALF));
       const written = execFileSync('tar', ['xOf', at('written'), './sums']);
       expect(written.toString()).toBe(sums);

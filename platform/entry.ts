@@ -13,8 +13,8 @@ export const canStripTypes = 'typescript' in process.features && Boolean(process
 
 /**
  * The URL of an entry such as 'devices/kit/worker'. In a source tree that is the .ts file. In a
- * built one it is `dist/devices-kit-worker.mjs`, or .cjs where the build made it CommonJS. All
- * bundles lie flat in dist, beside the bundle that runs this code.
+ * built one it is `dist/devices-kit-worker.cjs`, or .mjs in an older build. All bundles lie flat in
+ * dist, beside the bundle that runs this code.
  */
 export function entryUrl(entry: string): URL {
   return fromSource ? new URL(`../${entry}.ts`, here) : bundleUrl(entry, here);

@@ -3,9 +3,10 @@
  * No other file calls `new Worker`.
  */
 import { existsSync } from 'node:fs';
-import { Worker, type WorkerOptions, workerData } from 'node:worker_threads';
+import { isMainThread, Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 
 import { builtUrl, canStripTypes, entryUrl, fromSource } from './entry.ts';
+import { KEEP_HASHES } from './v8-options.ts';
 
 interface Boot<T> {
   readonly entry: string;
@@ -34,10 +35,18 @@ export function startWorker<T>(entry: string, data: T, options: StartOptions): W
   return new Worker(start, {
     workerData: boot,
     name: options.name,
+    argv: v8Options(),
     execArgv: [],
     ...(options.transferList ? { transferList: options.transferList } : {}),
   });
 }
+
+/**
+ * The options of this process that the build makes code caches for (code-cache.ts). A worker is
+ * told them as its words.
+ */
+const v8Options = (): string[] =>
+  isMainThread ? process.execArgv.filter((word) => word === KEEP_HASHES) : process.argv.slice(2);
 
 /** What startWorker's caller passed as `data`. */
 export function workerInput<T>(): T {

@@ -4,6 +4,7 @@
  * and before the tests. A file is replaced atomically and only when it changed, so that a program
  * which runs from dist meanwhile never reads half of one.
  */
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, extname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +13,7 @@ import { build, transform } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
+const SHEBANG = '#!/usr/bin/env node';
 const LAYERS = ['platform', 'iommu', 'devices', 'guest', 'vmm', 'tools'];
 
 /**
@@ -32,6 +34,8 @@ function entryPoints() {
     'stress-client': 'tools/stress/client/main.ts',
     'with-launcher': 'tools/with/launcher/main.ts',
     'with-fault-handler': 'tools/with/faults/main.ts',
+    'code-cache': 'platform/code-cache.ts',
+    'write-code-cache': 'tools/write-code-cache.ts',
   };
   for (const layer of LAYERS) {
     for (const name of readdirSync(join(root, layer), { recursive: true })) {
@@ -89,20 +93,21 @@ function unchanged(path, contents) {
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 /**
- * What somebody waits for is CommonJS: the command line, and all between execve and the guest's
- * next instruction. Node 20 starts such a file 5 ms (a worker 7 ms) sooner than an ES module, and
- * loads a module that is imported dynamically, koffi with it, when it is asked for. The rest is
- * ESM.
+ * A program or thread is CommonJS. Node 20 starts such a file 5 ms (a worker 7 ms) sooner than an
+ * ES module, loads a module that is imported dynamically, koffi with it, when it is asked for, and
+ * can start it with what V8 has compiled of it (platform/code-cache.ts). A small one needs no
+ * cache.
  */
-const SOON = [
-  'livevmm',
-  ...commands().map(bundleOf),
-  'vmm',
-  'vmm-snapshot',
-  'vmm-build-snapshot',
-  'vmm-crew-vcpu-worker',
-  'vmm-crew-interrupts-worker',
-];
+const PLAIN = ['livevmm', 'code-cache', 'write-code-cache', 'vmm-snapshot', 'vmm-build-snapshot', 'bare-exec'];
+/** A package's user imports the client, and piscina imports a task. */
+const isEsm = (name) => name === 'client' || name.endsWith('.task');
+const isCached = (name) => !isEsm(name) && !PLAIN.includes(name);
+
+/** The file that starts a cached bundle. A worker is told V8's options (platform/thread.ts). */
+function starter(name) {
+  const options = isWorker(name) ? 'process.argv.slice(2)' : 'process.execArgv';
+  return `${SHEBANG}\nrequire('./code-cache.cjs').runBundle(require, module, ${options});\n`;
+}
 
 const shared = {
   absWorkingDir: root,
@@ -119,11 +124,17 @@ const shared = {
   logLevel: 'warning',
 };
 const define = { LIVEVMM_VERSION: JSON.stringify(version) };
-const SHEBANG = '#!/usr/bin/env node';
 const entries = Object.entries(entryPoints());
+const cached = entries.map(([name]) => name).filter(isCached);
+const isWorker = (name) => name.endsWith('-worker');
+/** V8's options of a process: none, and what a VMM's successor has (platform/v8-options.ts). */
+const caches = [
+  { names: cached, options: [] },
+  { names: cached.filter((name) => name.startsWith('vmm-') && isWorker(name)), options: ['--no-rehash-snapshot'] },
+];
 const asEsm = build({
   ...shared,
-  entryPoints: Object.fromEntries(entries.filter(([name]) => !SOON.includes(name))),
+  entryPoints: Object.fromEntries(entries.filter(([name]) => isEsm(name))),
   outExtension: { '.js': '.mjs' },
   format: 'esm',
   define,
@@ -131,7 +142,7 @@ const asEsm = build({
 });
 const asCommonJs = build({
   ...shared,
-  entryPoints: Object.fromEntries(entries.filter(([name]) => SOON.includes(name))),
+  entryPoints: Object.fromEntries(entries.filter(([name]) => !isEsm(name))),
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
   supported: { 'dynamic-import': false },
@@ -140,6 +151,10 @@ const asCommonJs = build({
   banner: { js: `${SHEBANG}\nconst importMetaUrl = require('node:url').pathToFileURL(__filename).href;` },
 });
 const outputFiles = (await Promise.all([asEsm, asCommonJs])).flatMap((result) => result.outputFiles);
+for (const file of outputFiles.filter(({ path }) => cached.includes(basename(path, '.cjs')))) {
+  outputFiles.push({ path: file.path, contents: Buffer.from(starter(basename(file.path, '.cjs'))) });
+  file.path = file.path.replace(/\.cjs$/, '.code.cjs');
+}
 
 mkdirSync(dist, { recursive: true });
 // What a host asks before a kexec (devices/board/next-kernel.ts): whether the kernel can run on its
@@ -150,11 +165,21 @@ outputFiles.push({ path: join(dist, 'build.json'), contents: facts });
 const nativeClient = readFileSync(join(root, 'tools/conform/native/client.c'));
 outputFiles.push({ path: join(dist, 'conform-native-client.c'), contents: nativeClient });
 const built = new Set(outputFiles.map((file) => basename(file.path)));
-for (const name of readdirSync(dist)) if (/\.[cm]js$/.test(name) && !built.has(name)) rmSync(join(dist, name));
+for (const { names, options } of caches) for (const name of names) built.add(`${name}${options.join('')}.cache`);
+for (const name of readdirSync(dist)) {
+  if (/\.([cm]js|cache)$/.test(name) && !built.has(name)) rmSync(join(dist, name));
+}
 for (const { path, contents } of outputFiles) {
   if (unchanged(path, Buffer.from(contents))) continue;
   const fresh = `${path}.${process.pid}`;
   writeFileSync(fresh, contents);
   chmodSync(fresh, 0o755);
   renameSync(fresh, path);
+}
+
+for (const { names, options } of caches) {
+  const files = names.map((name) => join(dist, `${name}.cjs`));
+  const words = [...options, join(dist, 'write-code-cache.cjs'), ...options, '--', ...files];
+  // a node that does not know the option starts these without
+  spawnSync(process.execPath, words, { stdio: 'ignore' });
 }

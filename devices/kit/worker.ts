@@ -12,5 +12,6 @@ import { runDevice } from './run-device.ts';
 const data = workerInput<DeviceWorkerData>();
 // The bundler finds all files of this pattern, so the built worker holds every device and reads no
 // second file.
-const { device } = (await import(`../${data.folder}/device.ts`)) as DeviceModule;
-runDevice(device, data, (message) => parentPort?.postMessage(message));
+void (import(`../${data.folder}/device.ts`) as Promise<DeviceModule>).then(({ device }) =>
+  runDevice(device, data, (message) => parentPort?.postMessage(message)),
+);

@@ -66,7 +66,7 @@ async function expectNothingLeft(): Promise<void> {
 const HOST = /livevmm\.cjs host /;
 const VMM = /vmm\.cjs /;
 const VMM_WITH_DEVICE = /vmm\.cjs .*vfio-pci/;
-const MAPPER = /stress-client\.mjs \{.*"mapper"/;
+const MAPPER = /stress-client\.cjs \{.*"mapper"/;
 const CLEANER = /^\/bin\/sh -c read/;
 
 describe('SIGKILL leaves nothing of', () => {
@@ -163,7 +163,7 @@ end
     async (signal) => {
       const recording = join(sandbox.dir, 'asleep.vec');
       writeFileSync(recording, ASLEEP);
-      await start(['conform', recording], [/conform-client\.mjs --fork/, CLEANER], async (command) => {
+      await start(['conform', recording], [/conform-client\.cjs --fork/, CLEANER], async (command) => {
         await vi.waitUntil(() => started.some(hasSentForkToSleep), { timeout: START_MS, interval: 50 });
         await setTimeout(FALL_ASLEEP_MS);
         command.kill(signal);

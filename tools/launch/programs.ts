@@ -17,9 +17,7 @@ export type ProgramName =
  * A built program: what runs as a process of its own always runs from dist (tsx would cost every
  * start 170 ms).
  */
-export const programPath = (name: ProgramName): string =>
-  // why .cjs: see build.mjs
-  fileURLToPath(new URL(`${name}.${name === 'vmm' || name === 'livevmm' ? 'cjs' : 'mjs'}`, dist));
+export const programPath = (name: ProgramName): string => fileURLToPath(new URL(`${name}.cjs`, dist));
 
 /** The command line of a built program, node first. */
 export const programArgv = (name: ProgramName, ...words: readonly string[]): string[] => [

@@ -1,13 +1,8 @@
 /** The options of node that an image starts with, and its successor too. */
 
+import { KEEP_HASHES } from '../../platform/v8-options.ts';
+
 const BLOB = '--snapshot-blob';
-/**
- * V8 keeps the snapshot's hash seed. Otherwise it would hash everything in the snapshot again with
- * a random seed: 8 ms of 31 (node 20.20). A random seed protects servers from strings that
- * strangers choose to collide; a VMM's strings come only from its own user. A node without this
- * option refuses it.
- */
-const KEEP_HASHES = '--no-rehash-snapshot';
 
 /** The options that make node start from the snapshot in `fd`. */
 export const fromSnapshot = (fd: number): string[] => [KEEP_HASHES, BLOB, `/proc/self/fd/${fd}`];

@@ -3,7 +3,6 @@
  * code, and what compiles regions. Whatever makes code throws a RangeError when there is no memory
  * for it.
  */
-import { optimizeLate } from '../../../platform/wasm-tiers.ts';
 import { type ColdOptions, coldBody } from './cold.ts';
 import { type Dispatch, dispatcher } from './dispatcher.ts';
 import { moduleOfRegions } from './region.ts';
@@ -21,7 +20,6 @@ export class Machinery {
 
   /** The table has slots [0, slots). */
   constructor(workspace: Workspace, imports: WebAssembly.Imports, slots: number) {
-    optimizeLate();
     workspace.open();
     this.#imports = imports;
     this.#table = new WebAssembly.Table({ initial: slots, element: 'anyfunc' });

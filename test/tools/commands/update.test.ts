@@ -112,7 +112,7 @@ describe('livevmm update', () => {
     expect(cost).toMatchObject({ measured: { dmaRanges: 1 }, estimate: { from: 'preflight' } });
     expect(sections).toContainEqual({ name: 'vfio', verdict: 'same' });
     const other = buildIn(sandbox.dir);
-    patch(other, ['vmm.cjs', 'vmm-snapshot.cjs'], /defineSection\("routes", 1/, 'defineSection("routes", 2');
+    patch(other, ['vmm.code.cjs', 'vmm-snapshot.cjs'], /defineSection\("routes", 1/, 'defineSection("routes", 2');
     const refused = await sandbox.run('update', '--dry-run', '--to', other);
     expect(refused).toMatchObject({ status: 1, stderr: '' });
     expect(refused.stdout).toMatch(/^section routes +refused +section routes: version 1, this build knows 2$/m);

@@ -11,7 +11,7 @@ import { buildIn, nodeThat, patch } from '../successors.ts';
  * reason.
  */
 
-const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
+const PROGRAMS = ['vmm.code.cjs', 'vmm-snapshot.cjs'];
 
 const demo = DemoVmm.forEachTest();
 

@@ -15,7 +15,7 @@ import { updateEnded, VmmProcess } from '../vmm-process.ts';
  */
 
 const TIMEOUT_MS = 90_000;
-const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'];
+const PROGRAMS = ['vmm.code.cjs', 'vmm-snapshot.cjs'];
 /** The declaration of section update, with its conversions. */
 const DECLARATION = /defineSection\("update", 2, \{[\s\S]*?write: .*\}\);/;
 /** Version 1 as 0.1.0 reads and writes it. */

@@ -71,10 +71,8 @@ async function finish(script: Script, first: number): Promise<void> {
   }
 }
 
-endWithParent();
-const [flag, value, ...more] = process.argv.slice(2);
-if (flag === FORK_FLAG) await runFork();
-else {
+async function main([flag, value, ...more]: readonly string[]): Promise<void> {
+  if (flag === FORK_FLAG) return runFork();
   restoreDefaults('SIGUSR1'); // not SIGPIPE: a write to a dead forked process must not kill us
   try {
     if (flag === NATIVE_FLAG) await startNative([value!, ...more]);
@@ -84,3 +82,6 @@ else {
   }
   process.kill(process.pid, 'SIGKILL'); // threads may sleep in the kernel; SIGKILL ends them too
 }
+
+endWithParent();
+void main(process.argv.slice(2));

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { programPath } from '../../launch/programs.ts';
 
 /** The two files in which a build has the VMM's program. */
-export const PROGRAMS = ['vmm.cjs', 'vmm-snapshot.cjs'] as const;
+export const PROGRAMS = ['vmm.code.cjs', 'vmm-snapshot.cjs'] as const;
 
 /** A file at `path` with this content and mode. */
 export function fileWith(path: string, content: string, mode = 0o755): string {

@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 
 import { workerInput } from '../../../platform/thread.ts';
+import { optimizeLate } from '../../../platform/wasm-tiers.ts';
 import { hartCount, OWNER_HART } from '../../machine/control/control-block.ts';
 import { runLentHart } from './lent-hart.ts';
 import type { InitialState, VcpuInput, VcpuMessage } from './protocol.ts';
@@ -14,7 +15,10 @@ const tell = (message: VcpuMessage): void => port.postMessage(message);
 if (input.hart === OWNER_HART) {
   const build = (): Vcpu => vcpuOfThread(input, tell);
   const built = input.ahead ? buildAhead(build) : undefined;
-  port.once('message', (state: InitialState) => startVcpu(input, () => (built ?? build()).begin(state), tell));
+  port.once('message', (state: InitialState) => {
+    optimizeLate(); // not before: the thread was loaded from its code cache under V8's usual options
+    startVcpu(input, () => (built ?? build()).begin(state), tell);
+  });
   tell({ kind: 'ready' });
 } else runLentHart(input.shared, input.hart, input.parts);
 

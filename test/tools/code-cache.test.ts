@@ -1,0 +1,38 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, it } from 'vitest';
+
+import { KEEP_HASHES } from '../../platform/v8-options.ts';
+import { programPath } from '../../tools/launch/programs.ts';
+
+/** The build keeps what V8 makes of programs and threads, and this node takes it. */
+
+const dist = dirname(programPath('vmm'));
+const ACCEPTED = `
+  const { Bundle } = require(process.argv[1]);
+  const [, , starter, ...options] = process.argv;
+  const bundle = new Bundle(starter, options);
+  console.log(bundle.script(bundle.kept()).cachedDataRejected === false);`;
+
+/** Whether a node under these options takes what is kept of the bundle for them. */
+function accepted(name: string, options: readonly string[]): unknown {
+  const words = ['--eval', ACCEPTED, '--', join(dist, 'code-cache.cjs'), join(dist, `${name}.cjs`), ...options];
+  return JSON.parse(execFileSync(process.execPath, [...options, ...words], { encoding: 'utf8' }));
+}
+
+it.each([
+  ['vmm', []],
+  ['vmm-crew-vcpu-worker', []],
+  ['vmm-crew-vcpu-worker', [KEEP_HASHES]], // in a VMM's successor
+  ['iommu-kernel-worker', []],
+])('%s starts from its code cache under %j', (name, options) => {
+  expect(accepted(name, options)).toBe(true);
+});
+
+it('every program and thread has one, but those that are small', () => {
+  const files = readdirSync(dist);
+  const starters = files.filter((name) => name.endsWith('.code.cjs')).map((name) => name.replace('.code.cjs', ''));
+  expect(starters.length).toBeGreaterThan(20);
+  expect(starters.filter((name) => !files.includes(`${name}.cache`))).toEqual([]);
+});

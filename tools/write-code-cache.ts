@@ -1,0 +1,34 @@
+/**
+ * `write-code-cache [OPTION]… -- STARTER…`: writes what V8 makes of these bundles under these
+ * options (platform/code-cache.ts). The build runs it under the same options.
+ */
+import { renameSync, writeFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+
+import { Bundle } from '../platform/code-cache.ts';
+
+/**
+ * V8 compiles every function, whether anything calls it at the start or not: reading them all takes
+ * less time than compiling the few.
+ */
+function compiled(bundle: Bundle): Buffer {
+  setFlagsFromString('--no-lazy');
+  const script = bundle.script();
+  setFlagsFromString('--lazy'); // V8 takes a cache only under the flags that it was made under
+  return script.createCachedData();
+}
+
+/** Somebody may start the bundle meanwhile, so the file is replaced atomically. */
+function write({ cachePath, code }: Bundle, made: Buffer): void {
+  const fresh = `${cachePath}.${process.pid}`;
+  writeFileSync(fresh, Buffer.concat([code, made]));
+  renameSync(fresh, cachePath);
+}
+
+const words = process.argv.slice(2);
+const end = words.indexOf('--');
+for (const starter of words.slice(end + 1)) {
+  const bundle = new Bundle(starter, words.slice(0, end));
+  const kept = bundle.kept();
+  if (!kept || bundle.script(kept).cachedDataRejected) write(bundle, compiled(bundle));
+}

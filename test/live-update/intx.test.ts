@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { standingGuardian } from '../../tools/clients/guardians.ts';
 import { kexecUnder } from '../../tools/clients/kexec.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { HostProcess } from '../../tools/launch/host.ts';
@@ -24,11 +25,20 @@ afterEach(async () => {
   await host.stop();
 });
 
-async function goesOn(): Promise<Record<string, number>> {
-  const from = (await vmm.stats()).taken!;
+/** A VMM with all devices of the host. */
+async function start(aia: string, ...options: readonly string[]): Promise<void> {
+  const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
+  vmm = new VmmProcess('intx', '-machine', `virt,aia=${aia}`, '--host', host.socket, ...options, ...passed);
+  qmp = await vmm.monitor();
+  await vmm.prints(/intx: 5 devices/);
+}
+
+/** The counts, after so many more interrupts of each device. */
+async function goesOn(more = 10): Promise<Record<string, number>> {
+  const from = (await vmm.stats()).least!;
   for (;;) {
     const stats = await vmm.stats();
-    if (stats.taken! > from + 50) return stats;
+    if (stats.least! > from + more) return stats;
   }
 }
 
@@ -36,11 +46,7 @@ describe('a guest with INTx', () => {
   it.each([['none'], ['aplic-imsic']])(
     'loses no interrupt while its VMM is replaced, and the kernel of its host: aia=%s',
     async (aia) => {
-      const passed = host.devices.flatMap(({ bdf }) => ['--device', `vfio-pci,host=${bdf}`]);
-      const persistent = ['--host', host.socket, '--pkernfs', 'guest'];
-      vmm = new VmmProcess('intx', '-machine', `virt,aia=${aia}`, ...persistent, ...passed);
-      qmp = await vmm.monitor();
-      await vmm.prints(/intx: 5 devices/);
+      await start(aia, '--pkernfs', 'guest');
       for (const mode of ['exec', 'transfer']) {
         await goesOn();
         const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
@@ -60,4 +66,17 @@ describe('a guest with INTx', () => {
       expect(await vmm.exited).toEqual([0, null]);
     },
   );
+
+  it('loses no message of the APLIC when its VMM dies', async () => {
+    await start('aplic-imsic', '--guardian', 'always');
+    const pid = await standingGuardian(qmp, TIMEOUT_MS);
+    await goesOn(2); // its state is published after each access to a device
+    const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', TIMEOUT_MS);
+    process.kill(vmm.pid, 'SIGKILL');
+    expect((await taken).data).toMatchObject({ pid });
+    const { lost } = await goesOn(2);
+    expect(lost).toBe(0);
+    vmm.child.stdin.write('x');
+    expect(await vmm.exited).toEqual([0, null]);
+  });
 });

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 
+import { CSR_MTOPEI, CSR_STOPEI } from '../../../guest/riscv/csr-numbers.ts';
 import { int32s, type SharedPart, uint8s, wholeOf, within } from '../../../platform/shared.ts';
 import { Publication } from '../../../vmm/crew/publication.ts';
 import { type Recovered, recover } from '../../../vmm/crew/recovery.ts';
@@ -11,7 +12,13 @@ import { buildVcpu } from '../../../vmm/crew/vcpu/start.ts';
 import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
 import type { VmShared } from '../../../vmm/crew/vm-shared.ts';
 import { controlBytes, REQUEST_RUN } from '../../../vmm/machine/control/control-block.ts';
-import { Imsic, type ImsicState, imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
+import {
+  Imsic,
+  type ImsicState,
+  imsicBytes,
+  type PendingBits,
+  pendingIn,
+} from '../../../vmm/machine/hart-local/imsic.ts';
 import type { MachineState } from '../../../vmm/machine/machine.ts';
 import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
 import { CONSOLE_OUTPUT_BYTES } from '../../../vmm/machine/shared/console-output.ts';
@@ -20,6 +27,7 @@ import { INTERRUPT_ROUTES_BYTES } from '../../../vmm/machine/shared/interrupt-ro
 import { RAM_BASE, TEST_FINISHER, UART } from '../../../vmm/machine/shared/memory-map.ts';
 import { bundle } from '../../explore/bundle.ts';
 import type { Mutant } from '../../explore/scenario.ts';
+import { encode } from '../../guest/riscv/encode.ts';
 import { instruction } from '../../guest/riscv/random-words.ts';
 import type * as Guest from './death/guest.ts';
 import { Life, Mortal } from './death/mortal.ts';
@@ -55,12 +63,14 @@ function sharedIn(memory: SharedPart): VmShared {
   return Object.fromEntries(parts) as VmShared;
 }
 
-// sb/lbu on the UART by a3, sw on the finisher by a5, claims by mtopei
+// sb/lbu on the UART by a3, sw on the finisher by a5, claims by mtopei and stopei
 const [A3, A5, A6, NEWLINE] = [13, 15, 16, 17] as const;
 const FINISHER_PASS = 0x5555;
 const print = fc.constantFrom(5, 6, 7, NEWLINE).map((reg) => ((reg << 20) | (A3 << 15) | 0x23) >>> 0);
 const type = fc.constantFrom(8, 9).map((reg) => ((A3 << 15) | (4 << 12) | (reg << 7) | 0x03) >>> 0);
-const claim = fc.constantFrom(10, 11, 12).map((reg) => ((0x35c << 20) | (1 << 12) | (reg << 7) | 0x73) >>> 0);
+const claim = fc
+  .tuple(fc.constantFrom(CSR_MTOPEI, CSR_STOPEI), fc.constantFrom(10, 11, 12))
+  .map(([csr, rd]) => encode('csrrw', { rd, csr }) >>> 0);
 /** After a nop, which a last branch may skip. */
 const POWEROFF = [0x13, ((A6 << 20) | (A5 << 15) | (2 << 12) | 0x23) >>> 0, 0x0000_006f];
 
@@ -77,6 +87,12 @@ const INTERRUPTS: ImsicState = {
   threshold: 0,
   pending: [0b1111_0110, 1 << 31, 0, 0, 0, 0, 0, 5],
   enabled: [0b0111_0010, -1, 0, 0, 0, 0, 0, -1],
+  supervisor: {
+    delivery: 1,
+    threshold: 0,
+    pending: [0b0000_1110, 0, 3, 0, 0, 0, 0, 0],
+    enabled: [0b0000_0110, 0, 2, 0, 0, 0, 0, 0],
+  },
 };
 
 const GUEST = fileURLToPath(new URL('./death/guest.ts', import.meta.url));
@@ -128,7 +144,7 @@ beforeAll(async () => {
 
 interface Outcome {
   readonly machine: unknown;
-  readonly pending: readonly number[];
+  readonly pending: PendingBits;
   readonly ram: Buffer;
   readonly input: string;
   readonly printed: string;
@@ -144,7 +160,7 @@ function outcome(shared: VmShared, end: MachineState, printed: string): Outcome 
   const machine = end.harts.map(({ hart, vcpu, clint: { mtimecmp, msip } }) => ({ hart, vcpu, mtimecmp, msip }));
   return {
     machine: { machine, uart: end.uart },
-    pending: new Imsic(shared.imsic, int32s(shared.control), 0).save().pending,
+    pending: pendingIn(new Imsic(shared.imsic, int32s(shared.control), 0).save()),
     ram: Buffer.from(new Uint8Array(ram).slice()),
     input: Buffer.from(new ConsoleInput(shared.input).peek()).toString(),
     printed,

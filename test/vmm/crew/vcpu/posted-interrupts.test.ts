@@ -18,14 +18,14 @@ let posted: PostedInterrupts;
 /** Of the guest to the first device. */
 let accesses: number;
 
-/** Two devices with a vector each; the second one’s goes to hart 1. */
+/** Two devices with a vector each; the second one’s goes to the S-level file of hart 1. */
 beforeEach(() => {
   accesses = 0;
   control = newPart(controlBytes(HARTS));
   imsic = newPart(imsicBytes(HARTS));
   routes = new InterruptRoutes(newPart(INTERRUPT_ROUTES_BYTES));
   routes.add({ eventfd: 10, slot: 0, identity: interruptTarget(0, 5), delivered: 100 });
-  routes.add({ eventfd: 11, slot: 1, identity: interruptTarget(1, 40), delivered: 0 });
+  routes.add({ eventfd: 11, slot: 1, identity: interruptTarget(1, 40, 'supervisor'), delivered: 0 });
   pages = [newPart(4096), newPart(4096)];
   posted = build(2);
 });
@@ -73,7 +73,8 @@ describe('interrupts that are posted', () => {
     post(1);
     posted.poll();
 
-    expect([pending(0)[0], pending(1)[1]]).toEqual([1 << 5, 1 << 8]);
+    const { supervisor } = new Imsic(imsic, int32s(control), 1);
+    expect([pending(0)[0], supervisor.save().pending[1]]).toEqual([1 << 5, 1 << 8]);
     expect([wakes(1) > 0, routes.save().map(({ delivered }) => delivered)]).toEqual([true, [101, 1]]);
   });
 

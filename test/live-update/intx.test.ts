@@ -1,6 +1,6 @@
 /**
- * A guest whose devices interrupt by wire, through updates of its VMM and of the host's kernel. With
- * an APLIC every other wire belongs to its S domain, and leads to the S-level interrupt file.
+ * A guest whose devices interrupt by wire, through updates of its VMM and of the host's kernel.
+ * With an APLIC every other wire belongs to its S domain, and leads to the S-level interrupt file.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 

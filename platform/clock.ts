@@ -6,3 +6,6 @@ export function monotonicNs(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1e9 + nanoseconds;
 }
+
+/** The host's time since 1970 in nanoseconds, exact to a millisecond. */
+export const realtimeNs = (): bigint => BigInt(Date.now()) * 1_000_000n;

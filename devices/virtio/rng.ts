@@ -7,7 +7,8 @@ const QUEUE_SIZE = 8;
 /** The device may fill less than it was given. */
 const MOST = 65_536;
 
-export const entropy = (): VirtioKind => ({
+/** `fill` fills bytes with random ones. */
+export const entropy = (fill: (bytes: Uint8Array) => Uint8Array = fillRandom): VirtioKind => ({
   id: 4,
   classCode: 0x00ff00,
   features: 0n,
@@ -15,7 +16,7 @@ export const entropy = (): VirtioKind => ({
   config: new Uint8Array(),
   work(queue, _index, memory) {
     for (let chain = queue.take(); chain; chain = queue.take()) {
-      const bytes = fillRandom(new Uint8Array(Math.min(lengthOf(chain.writable), MOST)));
+      const bytes = fill(new Uint8Array(Math.min(lengthOf(chain.writable), MOST)));
       queue.give(chain.head, scatter(memory, chain.writable, bytes));
     }
   },

@@ -49,7 +49,7 @@ export function accessFloat(core: Core, insn: number): typeof NEXT | typeof TRAP
   if (value === undefined) return fault(core, rs1, imm);
   float.write(double ? DOUBLE : SINGLE, rd, value);
   csr.mstatus |= isa.MSTATUS_FS;
-  return memory.journal && !inRam ? LOOK : NEXT; // the journal may close now
+  return (memory.journal || csr.counted) && !inRam ? LOOK : NEXT; // as in execute.ts
 }
 
 function fault(core: Core, rs1: number, imm: number): typeof TRAPPED {

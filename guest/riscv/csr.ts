@@ -64,6 +64,8 @@ export class ControlStatus {
   readonly file: InterruptFile | undefined;
   readonly supervisorFile: InterruptFile | undefined;
   readonly time: () => bigint;
+  /** Time is counted by instructions: `begun` must be exact wherever it can be seen. */
+  readonly counted: boolean;
   readonly #lines: Int32Array;
   readonly #lineIndex: number;
 
@@ -72,6 +74,7 @@ export class ControlStatus {
     this.file = options.interruptFile;
     this.supervisorFile = options.supervisorFile;
     this.time = () => options.time();
+    this.counted = options.horizon !== undefined;
     this.#lines = options.lines;
     this.#lineIndex = options.lineIndex;
   }

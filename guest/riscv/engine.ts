@@ -27,6 +27,11 @@ export interface Engine {
    * The machine runs the hart again then.
    */
   deadline(): bigint | undefined;
+  /**
+   * Instructions begun since the last reset or restore. While `run` is under way it is exact only
+   * for who is called by the hart, and only on a hart with a `horizon`.
+   */
+  readonly begun: number;
   save(): HartState;
   restore(state: HartState): void;
 }

@@ -84,6 +84,12 @@ export interface HartOptions {
   readonly attention?: number;
   /** Called before each look at the lines: it may change them. */
   readonly poll?: () => void;
+  /**
+   * There if time is counted by instructions (`Engine.begun`): how many may be executed until the
+   * next look at the lines; 0 ends the run. It is asked at each look. Whoever asks for the time
+   * during an instruction finds all instructions before it counted.
+   */
+  readonly horizon?: () => number;
   /** Who answers semihosting calls; without it there are none. */
   readonly semihosting?: Semihosting | undefined;
   /** mtime, for the `time` CSR. */

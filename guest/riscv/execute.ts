@@ -44,7 +44,9 @@ function fetched(core: Core, pc: number, length: number): bigint {
 /**
  * Executes at most `budget` instructions and returns how many were begun. It returns early after an
  * instruction that may change which interrupt is taken or how memory is reached: a trap, a CSR
- * access, xRET, SFENCE.VMA, WFI, or a store to a device.
+ * access, xRET, SFENCE.VMA, WFI, or a store to a device. Where time is counted by instructions, a
+ * load from a device is such an instruction, too, and a device that is accessed finds csr.begun
+ * exact.
  *
  * HOT, 16–24 ns an instruction once compiled (Node 20–26): one loop, one switch, no calls on the
  * common paths. Opcodes and functs are literals (V8 makes jump tables of those only), named as in
@@ -98,6 +100,7 @@ export function execute(core: Core, budget: number): number {
         continue;
       }
       if (memory.journal) limit = begun; // the journal may close after this instruction
+      csr.begun = start + begun;
       const parcel = fetchParcel(core, pc);
       const upper = parcel !== undefined && (parcel & 3) === 3 ? fetchParcel(core, pc + 2) : 0;
       if (parcel === undefined || upper === undefined) {
@@ -176,6 +179,7 @@ export function execute(core: Core, budget: number): number {
           legal = false;
           break;
         }
+        csr.begun = start + begun - 1;
         const value = load(core, vaddr, (1 << (funct3 & 3)) as AccessSize);
         if (value === undefined) {
           raise(core, core.fault.cause, u64(x[rs1]! + BigInt((insn >> 20) + core.fault.offset)), bitsOf(pc));
@@ -184,7 +188,8 @@ export function execute(core: Core, budget: number): number {
           continue;
         }
         x[rd] = funct3 & 4 ? value : BigInt.asIntN(8 << (funct3 & 3), value);
-        if (memory.journal && (at < 0 || at > fast)) limit = begun; // the journal may close now
+        // the journal may close now; a device may have dropped or raised a line, at an exact time
+        if ((memory.journal || csr.counted) && (at < 0 || at > fast)) limit = begun;
         break;
       }
 
@@ -259,6 +264,7 @@ export function execute(core: Core, budget: number): number {
           continue;
         }
         // misaligned accesses, devices, pages that are not in the TLB
+        csr.begun = start + begun - 1;
         if (!store(core, vaddr, size, x[rs2]!)) {
           raise(core, core.fault.cause, u64(x[rs1]! + BigInt(imm + core.fault.offset)), bitsOf(pc));
           pc = core.pc;
@@ -326,6 +332,7 @@ export function execute(core: Core, budget: number): number {
           break;
         }
         core.pc = pc;
+        csr.begun = start + begun - 1;
         switch (accessFloat(core, insn)) {
           case TRAPPED:
             pc = core.pc;

@@ -66,12 +66,14 @@ export class Hart implements Engine {
     const core = this.#core;
     const executor = this.#executor;
     const interpreted = executor.interpreted ?? 0;
-    const { poll } = this.#options;
+    const { poll, horizon } = this.#options;
     for (let left = maxInstructions; left > 0; ) {
       poll?.();
       takeInterrupt(core);
       if (core.waiting) return 'wfi';
-      left -= executor.execute(core, Math.min(left, executor.pollEvery));
+      const most = Math.min(left, executor.pollEvery, horizon ? horizon() : left);
+      if (most === 0) break;
+      left -= executor.execute(core, most);
       if ((executor.interpreted ?? 0) - interpreted > INTERPRET_MOST) break;
       if (this.#journal?.closing) break;
       if (this.#isCalled()) break;
@@ -82,6 +84,10 @@ export class Hart implements Engine {
   #isCalled(): boolean {
     const { lines, lineIndex, attention = 0 } = this.#options;
     return (Atomics.load(lines, lineIndex) & attention) !== 0; // pairs with whoever sets the bit
+  }
+
+  get begun(): number {
+    return this.#core.csr.begun;
   }
 
   deadline(): bigint | undefined {

@@ -1,13 +1,13 @@
 import { defineSection, type StateOf } from '../../platform/section.ts';
-import { big, flag, integer, list, object } from '../../platform/shape.ts';
+import { big, flag, integer, list, object, oneOf } from '../../platform/shape.ts';
 import type { Core } from './core.ts';
 import type { ControlStatus } from './csr.ts';
 import { ENVCFG_ADUE, MODE_M, MPP_SHIFT, MSTATUS_MPP } from './isa.ts';
 
 /**
  * The part of a hart that survives its process. 64-bit registers are bigints, the rest numbers. The
- * interrupt lines, mtime and the interrupt file belong to the machine. An LR reservation is not
- * saved: the SC fails and the guest tries again.
+ * interrupt lines, mtime and the interrupt file belong to the machine. An LR reservation is saved
+ * only where time is counted by instructions. Elsewhere the SC fails and the guest tries again.
  *
  * The optional fields hold what a hart of 0.1.0 did not have. Each is written only if it is not as
  * after a reset, so 0.1.0 can still take a guest that uses none of it.
@@ -56,6 +56,8 @@ export const HART_SECTION = defineSection(
       stimecmp: big,
     }),
     pmp: object({ config: list(integer, 16), address: list(big, 16) }),
+    /** That of LR, signed; only of a hart whose run must be the same with and without a save. */
+    reservation: object({ gpa: integer, size: oneOf(4, 8), value: big }),
   },
 );
 
@@ -82,6 +84,7 @@ export function saveHart(core: Core): HartState {
     ...saveFloat(core),
     ...savePrivileged(csr),
     ...savePmp(csr),
+    ...(csr.counted && core.reservation ? { reservation: core.reservation } : {}),
   };
 }
 
@@ -134,7 +137,7 @@ export function restoreHart(core: Core, state: HartState): void {
   core.pc = state.pc;
   core.x.set(state.x, 1);
   core.waiting = state.waiting;
-  core.reservation = undefined;
+  core.reservation = state.reservation;
   const { mpp, pending, ...privileged } = state.privileged ?? PRIVILEGED;
   Object.assign(csr, privileged);
   csr.softPending = pending;

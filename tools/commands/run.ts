@@ -51,6 +51,8 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   -m SIZE                       guest memory, e.g. 64M or 1G (default 128M)
   --smp [cpus=]N                number of harts, 1 to 8 (default 1)
   --accel golden|jit            what executes the guest: the interpreter, or translations of hot code to WebAssembly (default)
+  --icount shift=N[,sleep=on|off]   guest time counts instructions of 2^N ns each, so a run can be repeated exactly; sleep=off:
+                                while the guest waits, time jumps to its next timer; on (default): it passes as real time does
   --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
   --persist tables|container    with --pkernfs: what outlives the kernel; container: no MAP_DMA is made again (default tables)
   --peer-bars memory|all        which BARs of each other passed-through devices reach by DMA: of memory (default), or of registers, too
@@ -71,6 +73,7 @@ Without --host this process becomes a private host that ends with the guest, and
 /** Options that go to the VMM as they are. */
 const GUEST_OPTIONS = {
   accel: { type: 'string' },
+  icount: { type: 'string' },
   machine: { type: 'string', short: 'M' },
   smp: { type: 'string' },
   bios: { type: 'string' },

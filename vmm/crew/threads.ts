@@ -41,8 +41,12 @@ const transferable = ({ socket, callPage, registerPages, interruptPages }: VcpuC
   ...(callPage ? { callPage } : {}),
 });
 
-/** Starts the threads of the other harts. The vCPU lends each its hart when it has come. */
+/**
+ * Starts the threads of the other harts. The vCPU lends each its hart when it has come. Where time
+ * is counted by instructions the vCPU runs all harts, and there are no such threads.
+ */
 export function startHartThreads(vcpu: VcpuThread, parts: MachineParts): void {
+  if (parts.icount) return;
   const { shared } = vcpu;
   for (const hart of hartNumbers(hartCount(shared.control))) {
     if (hart === OWNER_HART) continue;

@@ -16,6 +16,7 @@ import { APLIC_SECTION } from '../machine/shared/aplic.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
 import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
+import { ICOUNT_SECTION } from '../machine/shared/icount.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
@@ -260,6 +261,7 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('aplic', APLIC_SECTION, ({ aplic }) => aplic === 'on'),
   ofMachine('rtc', RTC_SECTION, isWired),
   ofMachine('fwCfg', FW_CFG_SECTION, isWired),
+  ofMachine('icount', ICOUNT_SECTION, ({ icount }) => icount !== undefined),
   ofMachine('iommu', IOMMU_SECTION, ({ iommuSys }) => iommuSys === 'on'),
   ofMachine('virtio', VIRTIO_SECTION, hasVirtio),
   survivor(SEMIHOSTING_SECTION, {

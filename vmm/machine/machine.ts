@@ -56,6 +56,7 @@ export class Machine {
         semihosting: shared.semihosting,
         mtime,
         ...(poll ? { poll } : {}),
+        counted: shared.icount,
       });
     });
     const registers = { control, clock: shared.clock, harts: this.harts, aia: aia !== 'none' };

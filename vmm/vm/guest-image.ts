@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { checkElf, type ElfImage, type ElfSegment, loadElf } from '../../guest/elf.ts';
 import { enoexec } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
-import { fillRandom } from '../../platform/random.ts';
+import { derivedBytes, fillRandom } from '../../platform/random.ts';
 import { deviceTree, type TreeOptions } from '../machine/device-tree.ts';
 import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
@@ -55,7 +55,7 @@ export function readGuest(options: VmOptions): GuestImage {
     bootargs: options.append,
     initrd: initrd && { start: initrd.gpa, end: initrd.gpa + initrd.memorySize },
     firmware: bios === 'default' ? SBI_MEMORY : undefined,
-    ...(firmware ? { rngSeed: Array.from(fillRandom(new Uint32Array(RNG_SEED_WORDS))) } : {}),
+    ...(firmware ? { rngSeed: rngSeed(options) } : {}),
   };
   const parts = [
     ...(firmware ? [{ path: bios, segments: firmware.segments }] : []),
@@ -70,6 +70,14 @@ export function readGuest(options: VmOptions): GuestImage {
     segments: parts.flatMap(({ segments }) => segments),
     tree,
   };
+}
+
+/** Where time is counted by instructions, a run is to be the same again: the seed is fixed. */
+function rngSeed({ icount }: VmOptions): number[] {
+  const words = new Uint32Array(RNG_SEED_WORDS);
+  if (icount === undefined) return Array.from(fillRandom(words));
+  new Uint8Array(words.buffer).set(derivedBytes('rng-seed', words.byteLength));
+  return Array.from(words);
 }
 
 /** Puts everything into RAM; the rest of RAM stays as it is. */

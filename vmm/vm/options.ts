@@ -7,6 +7,7 @@ import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { parseFwCfg } from './fw-cfg-option.ts';
+import { planIcount } from './icount-option.ts';
 import { parseMachine } from './machine-option.ts';
 import { planSemihosting, SEMIHOSTING_ON } from './semihosting-option.ts';
 import { planSerial } from './serial-option.ts';
@@ -50,7 +51,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
   ) {
     throw einval('--pkernfs: what -drive, -netdev, -chardev and -serial have open does not outlive the kernel');
   }
-  const { kernel, append } = values;
+  const { kernel, append, icount } = values;
+  planIcount({ icount });
   const semihosting = values['semihosting-config'] ?? (values.semihosting ? SEMIHOSTING_ON : undefined);
   const calls = planSemihosting({
     kernel,
@@ -68,6 +70,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     kernel,
     devices,
     ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory, harts) }),
+    ...(icount === undefined ? {} : { icount }),
     ...(harts === 1 ? {} : { harts }),
     ...machine,
     ...(virtio.length > 0 ? { virtio } : {}),
@@ -97,6 +100,7 @@ const INJECTIONS = ['wrong-memfd', 'without-live-update-flag'] as const;
 const QEMU_LONG = [
   'machine',
   'smp',
+  'icount',
   'bios',
   'kernel',
   'initrd',
@@ -126,6 +130,7 @@ function parse(args: readonly string[]) {
         bios: { type: 'string' },
         kernel: { type: 'string' },
         accel: { type: 'string' },
+        icount: { type: 'string' },
         initrd: { type: 'string' },
         append: { type: 'string' },
         drive: { type: 'string', multiple: true, default: [] },

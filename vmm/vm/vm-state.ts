@@ -18,6 +18,8 @@ const VM_OPTIONS = object(
   {
     /** What executes the guest; absent: this build's default. */
     accel: oneOf(...ACCELS),
+    /** Value of -icount; absent: guest time follows real time. */
+    icount: text,
     /** Firmware: a path, `default` or `none`; guest-image.ts says what an absent one means. */
     bios: text,
     /** Path of the initial RAM disk. */

@@ -28,6 +28,7 @@ import type { Console } from './console.ts';
 import { planFwCfg } from './fw-cfg-option.ts';
 import { fillRam, readGuest } from './guest-image.ts';
 import { ramPart } from './guest-ram.ts';
+import { planIcount } from './icount-option.ts';
 import { planSemihosting } from './semihosting-option.ts';
 import { planSerial } from './serial-option.ts';
 import { type Backends, virtioParts } from './virtio-parts.ts';
@@ -133,6 +134,7 @@ export class Vm {
       devices,
       intx: host?.devices.map(intxEventfd) ?? [],
       ...accel,
+      icount: planIcount(options),
       ...(interrupts?.input.news === undefined ? {} : { news: interrupts.input.news }),
       ...(host ? { peerBars: host.peerBars } : {}),
     };

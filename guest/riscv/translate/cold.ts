@@ -91,8 +91,11 @@ const CASES: readonly Instruction[] = INSTRUCTIONS.filter(
 );
 const CASE_OF: readonly number[] = INSTRUCTIONS.map((instruction) => CASES.indexOf(instruction) + 1);
 
-/** Decodes an instruction into the workspace, for the cold code. `entryAt` is from DECODED. */
-export function decodeInto({ i32 }: Workspace, word: number, entryAt: number): void {
+/**
+ * Decodes an instruction into the workspace, for the cold code. `entryAt` is from DECODED;
+ * `counted` as in Context.
+ */
+export function decodeInto({ i32 }: Workspace, word: number, entryAt: number, counted: boolean): void {
   const compressed = (word & 3) !== 3;
   const whole = compressed ? expand(word) : word;
   const instruction = decode(whole);
@@ -100,7 +103,7 @@ export function decodeInto({ i32 }: Workspace, word: number, entryAt: number): v
   const at = (DECODED + entryAt) / 4;
   i32[at] = word;
   i32[at + CASE / 4] = NO_CASE;
-  if (!decoded || (CSRS[decoded.instruction.id] && !isQuiet(decoded))) return;
+  if (!decoded || (CSRS[decoded.instruction.id] && !isQuiet(decoded, counted))) return;
   const { rd, rs1, rs2, imm, length } = decoded;
   i32[at + IMMEDIATE / 4] = imm;
   const to = rd === 0 ? SINK : X + 8 * rd;
@@ -178,7 +181,7 @@ export interface ColdOptions {
 
 /** The function. All its data accesses go through the TLB, in each context. */
 export function coldBody({ places, journaled, hot }: ColdOptions): Body {
-  const context = { id: 0, mode: 0, paged: true, data: 0, float: false, journaled };
+  const context = { id: 0, mode: 0, paged: true, data: 0, float: false, journaled, counted: false };
   const e = new ColdEmitter(context, { ...places, jumps: 0, tlbs: JUMP_BYTES }, []);
   const { code } = e;
   const leave = (why: number, label: number): void => {

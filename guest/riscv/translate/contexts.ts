@@ -42,7 +42,8 @@ export class Contexts implements TranslationKeeper {
     const known = this.#byMeaning[meaning];
     if (known || this.#count === CONTEXTS) return known;
     const id = this.#count++;
-    const context: Context = { id, mode, paged, data, float, journaled: memory.journal !== undefined };
+    const journaled = memory.journal !== undefined;
+    const context: Context = { id, mode, paged, data, float, journaled, counted: csr.counted };
     this.#byMeaning[meaning] = context;
     this.#jumps[id] = UNKNOWN;
     this.#tlbs[id] = UNKNOWN;

@@ -29,15 +29,20 @@ const QUIET: ReadonlySet<number> = new Set([
 ]);
 /** The instructions of the region are counted when it is left. */
 const COUNTING: ReadonlySet<number> = new Set([at.CSR_MCYCLE, at.CSR_MINSTRET, at.CSR_CYCLE, at.CSR_INSTRET]);
+/** What these read depends on the time: STIP is up from stimecmp on. */
+const TIMED: ReadonlySet<number> = new Set([at.CSR_TIME, at.CSR_MIP, at.CSR_SIP, at.CSR_MTOPI, at.CSR_STOPI]);
 
 const IMMEDIATE = 4; // of funct3
 const funct3Of = (word: number): number => (word >>> 12) & 7;
 
-/** Whether the CSR instruction can be executed inside a region. */
-export function isQuiet({ word, rs1 }: Decoded): boolean {
+/**
+ * Whether the CSR instruction can be executed inside a region. `counted`: time is counted by
+ * instructions.
+ */
+export function isQuiet({ word, rs1 }: Decoded, counted: boolean): boolean {
   const csr = word >>> 20;
   const writes = (funct3Of(word) & 3) === 1 || rs1 !== 0; // as in zicsr.ts
-  return writes ? QUIET.has(csr) : !COUNTING.has(csr);
+  return writes ? QUIET.has(csr) : !COUNTING.has(csr) && !(counted && TIMED.has(csr));
 }
 
 const quiet = (e: Emitter, { word, rd, rs1 }: Decoded): void => {

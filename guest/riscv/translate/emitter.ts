@@ -16,6 +16,8 @@ export interface Context {
   readonly float: boolean;
   /** A journal hears of each store to RAM before it is made. */
   readonly journaled: boolean;
+  /** Time is counted by instructions. */
+  readonly counted: boolean;
 }
 
 /** Where things lie in the Memory. */

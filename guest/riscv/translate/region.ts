@@ -45,7 +45,7 @@ const isFloat = ({ instruction }: Decoded): boolean => instruction.extension ===
 export function translates(decoded: Decoded, context: Context): boolean {
   const { id, name } = decoded.instruction;
   if (isFloat(decoded)) return context.float && (MEMORY_FLOAT[id] ?? FLOAT_ARITHMETIC[id]) !== undefined;
-  if (CSRS[id]) return isQuiet(decoded);
+  if (CSRS[id]) return isQuiet(decoded, context.counted);
   return name === 'jal' || name === 'jalr' || (INTEGER[id] ?? CONDITION[id] ?? MEMORY[id] ?? ATOMIC[id]) !== undefined;
 }
 

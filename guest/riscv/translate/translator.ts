@@ -110,7 +110,7 @@ export class Translator implements Executor {
         csr: (word: number) => this.#csr(word),
         journal: (at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, low: number, high: number) =>
           this.#journal!.store(at >>> 0, size, oldLow, oldHigh, low, high),
-        decode: (word: number, entryAt: number) => decodeInto(this.#workspace, word, entryAt),
+        decode: (word: number, entryAt: number) => decodeInto(this.#workspace, word, entryAt, this.#core!.csr.counted),
       },
     };
   }

@@ -56,6 +56,20 @@ export function encode(name: string, operands: Operands = {}): number {
   }
 }
 
+/** A word of encode with another target: `offset` is from the instruction. */
+export const branchTo = (word: number, offset: number): number =>
+  word |
+  (((offset >> 12) & 1) << 31) |
+  (((offset >> 5) & 63) << 25) |
+  (((offset >> 1) & 15) << 8) |
+  (((offset >> 11) & 1) << 7);
+export const jumpTo = (word: number, offset: number): number =>
+  word |
+  (((offset >> 20) & 1) << 31) |
+  (((offset >> 1) & 1023) << 21) |
+  (((offset >> 11) & 1) << 20) |
+  (offset & 0xff000);
+
 /** x[rd] ← any 32-bit value that is sign extended. */
 export function loadImmediate(rd: number, value: number): readonly number[] {
   const upper = ((value + 0x800) >>> 12) & 0xf_ffff;

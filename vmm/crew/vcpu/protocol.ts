@@ -10,6 +10,7 @@ import type { MachineState } from '../../machine/machine.ts';
 import type { DatagramDescription } from '../../machine/shared/datagram-port.ts';
 import type { DiskDescription } from '../../machine/shared/disk-file.ts';
 import type { FwCfgPlan } from '../../machine/shared/fw-cfg-contents.ts';
+import type { IcountPlan } from '../../machine/shared/icount.ts';
 import type { SemihostingPlan } from '../../machine/shared/semihosting.ts';
 import type { ListenerDescription } from '../../machine/shared/socket-stream.ts';
 import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
@@ -39,6 +40,8 @@ export interface MachineParts {
   /** The address that the boot ROM jumps to. */
   readonly entry: number;
   readonly accel?: Accel;
+  /** Time is counted by instructions. */
+  readonly icount?: IcountPlan | undefined;
   /** The address that firmware goes on at; absent without firmware. */
   readonly next?: number | undefined;
   /** Which interrupt controllers the machine has; aplic-imsic if absent. */

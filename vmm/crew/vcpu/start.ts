@@ -9,6 +9,7 @@ import { entropy } from '../../../devices/virtio/rng.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { EPOLLET, epollArm } from '../../../platform/libc/epoll.ts';
 import { POLLIN } from '../../../platform/libc/poll.ts';
+import { derivedBytes } from '../../../platform/random.ts';
 import { int32s } from '../../../platform/shared.ts';
 import { type PlacedBar, VfioDevice } from '../../client/device.ts';
 import { type FileCalls, TaskChannel } from '../../client/task-channel.ts';
@@ -80,7 +81,10 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     cpus: availableParallelism(),
     sleeps: lends,
   });
-  const machine = new Machine({
+  const { icount } = parts;
+  const counted = icount !== undefined;
+  const random = counted ? { fill: derivedRandom(() => machine.shared.icount!.clock.ns) } : {};
+  const machine: Machine = new Machine({
     ram: parts.ram,
     ...(parts.accel ? { accel: parts.accel } : {}),
     entry: parts.entry,
@@ -88,15 +92,18 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     aia: parts.aia ?? 'aplic-imsic',
     aplic: parts.aplic,
     iommu: parts.iommu,
-    virtio: parts.virtio?.map((part) => unitOf(part, { streams, news: parts.news })),
+    virtio: parts.virtio?.map((part) => unitOf(part, { streams, news: parts.news, ...random })),
     streams,
     serial,
     semihosting: parts.semihosting,
     fwCfg: parts.fwCfg,
+    icount,
     control: shared.control,
     imsic: shared.imsic,
-    input: new ConsoleInput(shared.input),
-    output: new ConsoleOutput(shared.output, parts.serial === 'null' ? toNobody : serial && toStream(serial)),
+    input: new ConsoleInput(shared.input, { hears: counted }),
+    output: new ConsoleOutput(shared.output, parts.serial === 'null' ? toNobody : serial && toStream(serial), {
+      steady: counted,
+    }),
     functions,
     poll: () => posted.poll(),
   });
@@ -105,8 +112,26 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
 
 const toNobody: WriteBytes = ({ length }) => length;
 
+/**
+ * Where a run is to be the same again, random bytes follow from the moment at which the guest asks
+ * for them, and from how many times it has asked at that moment.
+ */
+function derivedRandom(ns: () => bigint): (bytes: Uint8Array) => Uint8Array {
+  let last = -1n;
+  let times = 0;
+  return (bytes) => {
+    const now = ns();
+    times = now === last ? times + 1 : 0;
+    last = now;
+    bytes.set(derivedBytes(`virtio-rng ${now} ${times}`, bytes.length));
+    return bytes;
+  };
+}
+
 interface Surroundings {
   readonly streams: readonly SocketStream[];
+  /** Fills bytes with random ones; absent: with the host's. */
+  readonly fill?: (bytes: Uint8Array) => Uint8Array;
   readonly news: number | undefined;
 }
 
@@ -117,10 +142,10 @@ const unitOf = (part: VirtioPart, around: Surroundings): VirtioUnit => ({
   kind: kindOf(part, around),
 });
 
-function kindOf(part: VirtioPart, { streams, news }: Surroundings): VirtioKind {
+function kindOf(part: VirtioPart, { streams, news, fill }: Surroundings): VirtioKind {
   switch (part.kind) {
     case 'rng':
-      return entropy();
+      return entropy(fill);
     case 'blk':
       return block(new DiskFile(part.disk));
     case 'net':

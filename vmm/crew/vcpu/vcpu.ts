@@ -1,9 +1,8 @@
 /**
- * A vCPU obeys main's request word and runs harts in slices. It is the only owner of what all harts
- * share. Each hart but the first one it lends to a thread of its own, if there is one; harts that
- * are at home it runs in turn. It does not wait for the guest itself; it returns what it would wait
- * for. The vCPU thread then blocks (loop.ts); main, which runs the first slices in a new image,
- * returns to its event loop.
+ * A vCPU obeys main's request word and runs harts in slices, in turn (turns.ts). It is the only
+ * owner of what all harts share. It does not wait for the guest itself; it returns what it would
+ * wait for. The vCPU thread then blocks (loop.ts); main, which runs the first slices in a new
+ * image, returns to its event loop.
  */
 import { monotonicNs } from '../../../platform/clock.ts';
 import { float64s, int32s } from '../../../platform/shared.ts';
@@ -23,15 +22,17 @@ import {
 import { takeAttention } from '../../machine/control/lease.ts';
 import type { HartLocal, HartLocalState } from '../../machine/hart-local/hart-local.ts';
 import type { Machine } from '../../machine/machine.ts';
-import { msOf } from '../../machine/shared/clock.ts';
 import { FarServer } from '../../machine/shared/far-access.ts';
 import { Publisher } from '../publisher.ts';
 import type { VmShared } from '../vm-shared.ts';
-import { Budget, COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
+import { COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
+import { CountedTurns } from './counted-turns.ts';
+import { FreeTurns } from './free-turns.ts';
 import { Lending } from './lending.ts';
 import { Loan } from './loan.ts';
 import type { PostedInterrupts } from './posted-interrupts.ts';
 import type { InitialState, Suspended, VcpuMessage } from './protocol.ts';
+import type { Turns } from './turns.ts';
 
 /** While the guest waits, a full stdout is tried again after this time. */
 const OUTPUT_RETRY_MS = 5;
@@ -65,7 +66,7 @@ export interface VcpuSurroundings {
 export class Vcpu {
   readonly #machine: Machine;
   readonly #lending: Lending<HartLocalState, HartLocal>;
-  readonly #lends: boolean;
+  readonly #turns: Turns;
   readonly #words = hartWords(OWNER_HART);
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
@@ -76,14 +77,7 @@ export class Vcpu {
   #running = false;
   /** The last request that main has an answer to: the guest runs under it, or has stopped. */
   #reported = -1;
-  /** By hart. */
-  readonly #budgets: readonly Budget[];
-  /** Of the harts at home, the one that runs next. */
-  #next = 0;
-  /**
-   * How many harts at home have begun to wait one after the other, and `wake` before the first.
-   */
-  #waiting = 0;
+  /** `wake` before the first of the harts that wait began to. */
   #seen = 0;
   #counted = 0;
 
@@ -95,9 +89,13 @@ export class Vcpu {
       server: new FarServer(shared.far, shared.control, machine.shared.bus, machine.shared.semihosting),
       loans: machine.harts.map(({ number }) => new Loan(shared.loans, number)),
     });
-    this.#lends = lends;
-    this.#budgets = machine.harts.map(() => new Budget());
-    this.#control = int32s(shared.control);
+    const control = int32s(shared.control);
+    const { harts } = machine;
+    const { icount } = machine.shared;
+    this.#control = control;
+    this.#turns = icount
+      ? new CountedTurns({ harts, icount, control })
+      : new FreeTurns({ harts, control, lending: this.#lending, lends });
     this.#counters = float64s(shared.control);
     this.#tell = tell;
     this.#publisher = new Publisher(machine, shared, (reason) => tell({ kind: 'unpublished', reason }));
@@ -144,7 +142,7 @@ export class Vcpu {
    */
   suspend(): Suspended {
     this.#running = false;
-    this.#waiting = 0;
+    this.#turns.rest();
     this.#lending.recall();
     this.#posted.rest();
     const { clock, output, input } = this.#machine.shared;
@@ -166,18 +164,17 @@ export class Vcpu {
   #slice(request: number, seen: number): Rest {
     // asked once: no state is published while a hart is away
     const mayPublish = this.#publisher.wanted;
-    const hart = this.#nextHart(mayPublish);
-    const { engine, timer } = hart;
-    const budget = this.#budgets[hart.number]!;
     const { clock, output, input, finisher } = this.#machine.shared;
+    const slice = this.#turns.next(mayPublish);
+    if (!this.#turns.someWait) this.#seen = seen;
     if (!this.#running) clock.start();
-    timer.update();
-    this.#machine.shared.update();
+    slice.hart.timer.update();
+    if (slice.looks) this.#machine.shared.update();
     if (mayPublish) this.#posted.rest();
     else this.#posted.begin();
     this.#publisher.beforeSlice(!this.#running, mayPublish);
     const start = monotonicNs();
-    const reason = engine.run(budget.instructions);
+    const reason = this.#turns.run(slice);
     const end = monotonicNs();
     this.#running = true;
     const { accessed } = this.#publisher;
@@ -199,35 +196,18 @@ export class Vcpu {
       output.drain(DRAIN_MS);
       this.#stopItself(request);
       this.#tell(finish);
-    } else if (reason === 'wfi') {
-      return this.#wait(seen);
-    } else if (!accessed) {
-      budget.adapt(end - start);
+    } else if (this.#turns.ended(reason, accessed ? undefined : end - start) && !this.#turns.jump()) {
+      return this.#wait();
+    } else if (output.blocks) {
+      return { kind: 'wfi', seen: this.#seen, ms: OUTPUT_RETRY_MS };
     }
-    this.#waiting = 0;
     return RUN;
   }
 
-  /** Lends and recalls as is wanted now; the next one of the harts at home. */
-  #nextHart(mayPublish: boolean): HartLocal {
-    const { harts } = this.#machine;
-    if (harts.length === 1) return harts[0]!;
-    // who has come home has not been looked at
-    if (mayPublish ? this.#lending.recall() : this.#lends && this.#lending.lend()) this.#waiting = 0;
-    const { home } = this.#lending;
-    this.#next = (this.#next + 1) % home.length;
-    const hart = home[this.#next]!;
-    if (hart.number !== OWNER_HART) takeAttention(this.#control, hart.number); // it has been home since
-    return hart;
-  }
-
-  /** The hart that has just run waits. All of them must, before the thread does. */
-  #wait(seen: number): Rest {
-    const { home } = this.#lending;
-    if (this.#waiting === 0) this.#seen = seen;
-    if (++this.#waiting < home.length) return RUN;
-    this.#waiting = 0;
+  /** All harts at home wait. */
+  #wait(): Rest {
     const woken = (): boolean => Atomics.load(this.#control, this.#words.wake) !== this.#seen;
+    this.#turns.waits();
     if (this.#posted.linger(this.#waitMs(), woken) || this.#posted.sleep()) return RUN;
     return { kind: 'wfi', seen: this.#seen, ms: this.#waitMs() };
   }
@@ -235,17 +215,12 @@ export class Vcpu {
   /** How long the harts at home have nothing to do, unless something wakes them. */
   #waitMs(): number {
     const { output } = this.#machine.shared;
-    let ms = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
-    ms = Math.min(ms, this.#machine.shared.dueMs() ?? ms);
-    for (const { timer, engine } of this.#lending.home) {
-      const left = timer.ticksLeft(engine.deadline());
-      if (left !== undefined) ms = Math.min(ms, msOf(left));
-    }
-    return ms;
+    const longest = output.pending ? OUTPUT_RETRY_MS : LONGEST_WFI_MS;
+    return Math.min(longest, this.#machine.shared.dueMs() ?? longest, this.#turns.dueMs() ?? longest);
   }
 
   #reset(request: number): void {
-    this.#waiting = 0;
+    this.#turns.rest();
     this.#lending.recall();
     this.#posted.rest();
     this.#machine.shared.clock.stop();

@@ -53,6 +53,17 @@ export const withWorkspaces = (ramSize: number, harts: number): number => ramSiz
 /** Whether a Memory with so much RAM has room for the translators. */
 export const canTranslate = (ramSize: number, harts: number): boolean => withWorkspaces(ramSize, harts) <= MAX_MAPPING;
 
+/** Time that is counted by instructions. */
+export interface CountedTime {
+  /** Devices that follow guest time see the present moment. */
+  update(): void;
+  /**
+   * How many instructions may be executed until mtime is `next`, or a device is due; 0: none may
+   * now.
+   */
+  instructionsUntil(next: bigint | undefined): number;
+}
+
 export interface HartLocalOptions {
   readonly number: number;
   readonly ram: RamPart & { readonly base: number };
@@ -67,6 +78,8 @@ export interface HartLocalOptions {
   readonly semihosting?: Semihosting | undefined;
   /** Called whenever the hart looks at its interrupt lines. */
   readonly poll?: () => void;
+  /** Present if instructions make the time: then `mtime` is exact whenever the hart asks. */
+  readonly counted?: CountedTime | undefined;
   mtime(): bigint;
 }
 
@@ -80,7 +93,7 @@ export class HartLocal {
   #journal: Journal | undefined;
 
   constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, aia, ...machine }: HartLocalOptions) {
-    const { surroundings, semihosting, mtime, poll } = machine;
+    const { surroundings, semihosting, mtime, counted, poll } = machine;
     const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
@@ -109,9 +122,27 @@ export class HartLocal {
       lineIndex: hartWords(number).lines,
       attention: ATTENTION,
       ...(poll ? { poll } : {}),
+      ...(counted ? this.#byCount(counted, poll) : {}),
       time: mtime,
     };
     this.engine = new Hart(options, accel === 'jit' ? translatorOf(number, ram) : undefined);
+  }
+
+  /** The hart looks at its lines just when a timer is due, and they are as they are then. */
+  #byCount(counted: CountedTime, poll = () => {}): Pick<HartOptions, 'poll' | 'horizon'> {
+    return {
+      poll: () => {
+        poll();
+        this.timer.update();
+        counted.update();
+      },
+      horizon: () => counted.instructionsUntil(this.next()),
+    };
+  }
+
+  /** The first mtime after the present one at which a timer of the hart is due. */
+  next(): bigint | undefined {
+    return this.timer.next(this.engine.deadline());
   }
 
   /** A semihosting call is an exit, too. */

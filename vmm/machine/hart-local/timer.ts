@@ -64,6 +64,18 @@ export class Timer {
     return left > 0n ? left : 0n;
   }
 
+  /**
+   * The first mtime after the present one at which MTIP rises, or that is `deadline`; undefined if
+   * there is none.
+   */
+  next(deadline: bigint | undefined): bigint | undefined {
+    const now = this.#mtime();
+    const compare = this.mtimecmp;
+    const due = deadline !== undefined && deadline > now ? deadline : undefined;
+    if (compare <= now) return due;
+    return due !== undefined && due < compare ? due : compare;
+  }
+
   #drive(bit: number, on: boolean): void {
     if (on) Atomics.or(this.#lines, this.#line, bit);
     else Atomics.and(this.#lines, this.#line, ~bit);

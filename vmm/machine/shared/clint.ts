@@ -8,7 +8,7 @@ import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { big, flag } from '../../../platform/shape.ts';
 import type { Timer } from '../hart-local/timer.ts';
 import type { MmioDevice } from './bus.ts';
-import type { Clock } from './clock.ts';
+import type { MachineClock } from './clock.ts';
 
 const MTIMECMP = 0x4000;
 const MTIME = 0xbff8;
@@ -22,7 +22,7 @@ export const CLINT_SECTION = defineSection('clint', 1, { mtime: big, mtimecmp: b
 export type ClintState = StateOf<typeof CLINT_SECTION>;
 
 export interface ClintOptions {
-  readonly clock: Clock;
+  readonly clock: MachineClock;
   /** By hart. */
   readonly timers: readonly Timer[];
   /** Makes a hart look at its timer again. */
@@ -31,7 +31,7 @@ export interface ClintOptions {
 
 export class Clint implements MmioDevice {
   readonly maxAccess = 8;
-  readonly #clock: Clock;
+  readonly #clock: MachineClock;
   readonly #timers: readonly Timer[];
   readonly #wake: (hart: number) => void;
 

@@ -8,12 +8,23 @@ import { bigUint64s, float64s, type SharedPart } from '../../../platform/shared.
 import { MachineBlock } from '../control/control-block.ts';
 import { TIMEBASE_HZ } from './memory-map.ts';
 
-const NS_PER_TICK = 1e9 / TIMEBASE_HZ;
+export const NS_PER_TICK = 1e9 / TIMEBASE_HZ;
 const { mtime, since } = MachineBlock.word64;
 
 export const msOf = (ticks: bigint): number => (Number(ticks) * NS_PER_TICK) / 1e6;
 
-export class Clock {
+/** mtime, whatever drives it. */
+export interface MachineClock {
+  /** mtime, unsigned. */
+  now(): bigint;
+  set(value: bigint): void;
+  /** Starts the clock: time goes on from where it stood. To be called only while no hart runs. */
+  start(): void;
+  /** Stops the clock. To be called only while no hart runs. */
+  stop(): void;
+}
+
+export class Clock implements MachineClock {
   readonly #longs: BigUint64Array;
   readonly #doubles: Float64Array;
   readonly #ns: () => number;
@@ -40,12 +51,10 @@ export class Clock {
     this.#longs[mtime] = BigInt.asUintN(64, value - ticks);
   }
 
-  /** Starts the clock: time goes on from where it stood. To be called only while no hart runs. */
   start(): void {
     if (this.#doubles[since] === 0) this.#doubles[since] = this.#ns();
   }
 
-  /** Stops the clock. To be called only while no hart runs. */
   stop(): void {
     const value = this.now();
     this.#doubles[since] = 0;

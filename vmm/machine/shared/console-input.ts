@@ -3,6 +3,9 @@
  * the vCPU where the line leads to a socket (serial-line.ts); the vCPU's UART empties it. Bytes
  * that were taken keep their place until `release`: after a death within the slice the guest must
  * read them again.
+ *
+ * Where time is counted by instructions, bytes come at certain moments only: the UART knows of
+ * those that were there at the last `hear`.
  */
 import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s, within } from '../../../platform/shared.ts';
 
@@ -22,13 +25,19 @@ export const CONSOLE_INPUT_BYTES = ConsoleRing.size;
 export class ConsoleInput {
   readonly #words: Int32Array;
   readonly #data: Uint8Array;
+  readonly #hears: boolean;
   /** vCPU: bytes taken out. */
   #taken: number;
+  /** vCPU: `head` at the last `hear`. */
+  #heard: number;
 
-  constructor(shared: SharedPart) {
+  /** `hears`: the vCPU calls `hear`. */
+  constructor(shared: SharedPart, { hears = false } = {}) {
     this.#words = int32s(shared);
     this.#data = uint8s(within(shared, ConsoleRing.offset.data, CAPACITY));
+    this.#hears = hears;
     this.#taken = Atomics.load(this.#words, ConsoleRing.word.tail);
+    this.#heard = this.#taken;
   }
 
   /**
@@ -42,7 +51,7 @@ export class ConsoleInput {
     for (let i = 0; i < count; i++) this.#data[(head + i) & (CAPACITY - 1)] = input[i]!;
     // pairs with the exchange in roomWanted
     if (count < input.length) Atomics.store(this.#words, ConsoleRing.word.starved, 1);
-    // pairs with the load in ready
+    // pairs with the loads in #last and hear
     Atomics.store(this.#words, ConsoleRing.word.head, (head + count) | 0);
     return count;
   }
@@ -54,12 +63,22 @@ export class ConsoleInput {
 
   /** vCPU: whether there is a byte to take. */
   ready(): boolean {
-    return Atomics.load(this.#words, ConsoleRing.word.head) !== this.#taken;
+    return this.#last() !== this.#taken;
   }
 
   /** vCPU: bytes that can be taken. */
   get waiting(): number {
-    return (Atomics.load(this.#words, ConsoleRing.word.head) - this.#taken) | 0;
+    return (this.#last() - this.#taken) | 0;
+  }
+
+  /** vCPU: what has come until now can be taken. */
+  hear(): void {
+    this.#heard = Atomics.load(this.#words, ConsoleRing.word.head); // pairs with the store in push
+  }
+
+  /** vCPU: so many bytes can be taken: those that another vCPU had heard. */
+  hearAgain(bytes: number): void {
+    this.#heard = (this.#taken + bytes) | 0;
   }
 
   /** vCPU: the next byte; undefined if there is none. */
@@ -101,6 +120,10 @@ export class ConsoleInput {
   /** Whether main has input that did not fit. */
   get starved(): boolean {
     return Atomics.load(this.#words, ConsoleRing.word.starved) === 1;
+  }
+
+  #last(): number {
+    return this.#hears ? this.#heard : Atomics.load(this.#words, ConsoleRing.word.head); // pairs with push
   }
 
   #used(): number {

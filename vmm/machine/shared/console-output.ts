@@ -5,6 +5,9 @@
  *
  * While `hold` is on, bytes are written only by `flush`, after the state that has them is
  * published. Shared words then tell a successor how many of them stdout has taken.
+ *
+ * Where time is counted by instructions, the guest must not see how fast stdout is. So the UART
+ * never says "not empty", and the guest stands still while too much waits (`blocks`).
  */
 import { writeSync } from 'node:fs';
 
@@ -40,15 +43,18 @@ const toStdout: WriteBytes = (bytes) => writeSync(1, bytes);
 
 export class ConsoleOutput {
   readonly #write: WriteBytes;
+  readonly #steady: boolean;
   readonly #words: Int32Array;
   readonly #buffer = new Uint8Array(CAPACITY);
   #length = 0;
   #held = false;
   #due = false;
 
-  constructor(shared: SharedPart, write: WriteBytes = toStdout) {
+  /** `steady`: the guest always finds room. */
+  constructor(shared: SharedPart, write: WriteBytes = toStdout, { steady = false } = {}) {
     this.#words = int32s(shared);
     this.#write = write;
+    this.#steady = steady;
   }
 
   /** Bytes that stdout has taken since the machine began, modulo 2^32. */
@@ -68,7 +74,12 @@ export class ConsoleOutput {
 
   /** Whether the transmitter may take another byte. */
   get ready(): boolean {
-    return this.#length < HIGH_WATER;
+    return this.#steady || this.#length < HIGH_WATER;
+  }
+
+  /** Whether the guest must wait until bytes have been written, without knowing it. */
+  get blocks(): boolean {
+    return this.#steady && this.#length >= HIGH_WATER;
   }
 
   /** Whether bytes wait to be written. */

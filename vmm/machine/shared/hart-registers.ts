@@ -10,7 +10,7 @@ import { LEVELS } from '../hart-local/interrupt-target.ts';
 import type { Timer } from '../hart-local/timer.ts';
 import type { SystemBus } from './bus.ts';
 import { Clint } from './clint.ts';
-import type { Clock } from './clock.ts';
+import type { MachineClock } from './clock.ts';
 import { ImsicPage } from './imsic-page.ts';
 import { CLINT, imsicPage } from './memory-map.ts';
 
@@ -22,7 +22,7 @@ export interface OnTheBus {
 
 export interface HartRegisters {
   readonly control: SharedPart;
-  readonly clock: Clock;
+  readonly clock: MachineClock;
   /** All harts of the machine. */
   readonly harts: readonly OnTheBus[];
   /** Whether there are interrupt files. */

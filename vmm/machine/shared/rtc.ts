@@ -1,8 +1,10 @@
 /**
  * The Goldfish real-time clock of the `virt` machine (docs/machine.md, "RTC"): nanoseconds since
- * 1970, and one alarm. It follows the host's clock also while the machine is stopped.
+ * 1970, and one alarm. It follows the host's clock also while the machine is stopped; with -icount
+ * it follows guest time, which begins in 1970.
  */
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
+import { realtimeNs } from '../../../platform/clock.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { big, flag } from '../../../platform/shape.ts';
 import type { MmioDevice } from './bus.ts';
@@ -17,7 +19,7 @@ const ALARM_STATUS = 0x18;
 const CLEAR_INTERRUPT = 0x1c;
 
 export const RTC_SECTION = defineSection('rtc', 1, {
-  /** The guest's time less the host's, ns. */
+  /** The guest's time less that of the source, ns. */
   offset: big,
   /** What TIME_HIGH reads: the upper half of the time when TIME_LOW was read. */
   latched: big,
@@ -46,13 +48,13 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 export class Rtc implements MmioDevice {
   readonly maxAccess = 4;
   readonly #line: (up: boolean) => void;
-  readonly #hostNs: () => bigint;
+  readonly #sourceNs: () => bigint;
   #is: Writable<RtcState> = { ...AFTER_RESET };
 
-  /** `hostNs` is the host's time since 1970. */
-  constructor(line: (up: boolean) => void, hostNs: () => bigint = () => BigInt(Date.now()) * 1_000_000n) {
+  /** `sourceNs` is the time that it follows, since 1970: the host's by default. */
+  constructor(line: (up: boolean) => void, sourceNs: () => bigint = realtimeNs) {
     this.#line = line;
-    this.#hostNs = hostNs;
+    this.#sourceNs = sourceNs;
   }
 
   reset(): void {
@@ -78,10 +80,10 @@ export class Rtc implements MmioDevice {
     this.#line(is.pending && is.enabled);
   }
 
-  /** Milliseconds until `update` would raise the line; undefined if it would not. */
-  dueMs(): number | undefined {
+  /** Nanoseconds until `update` would raise the line; undefined if it would not. */
+  dueNs(): number | undefined {
     const { armed, enabled, alarm } = this.#is;
-    return armed && enabled ? Math.max(0, Number(alarm - this.#now()) / 1e6) : undefined;
+    return armed && enabled ? Math.max(0, Number(alarm - this.#now())) : undefined;
   }
 
   load(offset: number, size: AccessSize): bigint | undefined {
@@ -141,7 +143,7 @@ export class Rtc implements MmioDevice {
   }
 
   #now(): bigint {
-    return u64(this.#hostNs() + this.#is.offset);
+    return u64(this.#sourceNs() + this.#is.offset);
   }
 }
 

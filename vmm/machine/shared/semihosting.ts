@@ -26,11 +26,14 @@ export interface SemihostingPlan {
 export const SEMIHOSTING_DATA_BYTES = 4096;
 const TICKS_PER_CENTISECOND = 100_000;
 const NS_PER_TICK = 100;
+const NS_PER_SECOND = 1_000_000_000n;
 
 export interface SemihostingParts extends SemihostingPlan {
   readonly output: ConsoleOutput;
   /** The machine's time, in its ticks. */
   mtime(): bigint;
+  /** The time since 1970. */
+  timeNs(): bigint;
   end(status: number): void;
 }
 
@@ -103,7 +106,7 @@ export class SemihostingHost implements Semihosting {
       case SYS.ELAPSED:
         return Number(this.#parts.mtime()) * NS_PER_TICK;
       case SYS.TIME:
-        return Math.floor(Date.now() / 1000);
+        return Number(this.#parts.timeNs() / NS_PER_SECOND);
       case SYS.ERRNO:
         return this.#errno;
       case SYS.GET_CMDLINE:

@@ -6,6 +6,7 @@
  */
 
 import type { PhysicalMemory } from '../../../iommu/bus/physical.ts';
+import { realtimeNs } from '../../../platform/clock.ts';
 import { einval } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { list, type Shaped } from '../../../platform/shape.ts';
@@ -16,13 +17,14 @@ import { LEVELS } from '../hart-local/interrupt-target.ts';
 import type { SendMessage } from './aplic.ts';
 import { bootRom, deviceTreeGpa } from './boot-rom.ts';
 import { SystemBus } from './bus.ts';
-import { Clock } from './clock.ts';
+import { Clock, type MachineClock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
 import { DirectPort, dmaSpace } from './dma-space.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
 import { GuestIommu, type IommuState } from './guest-iommu.ts';
+import { Icount, type IcountPlan, type IcountState } from './icount.ts';
 import { FW_CFG, IOMMU, imsicPages, type MapEntry, MROM, pciIrq, TEST_FINISHER, UART, UART_IRQ } from './memory-map.ts';
 import {
   PASSTHROUGH_STATE,
@@ -85,6 +87,8 @@ export interface SharedState extends Partial<WiredState> {
   readonly semihosting?: SemihostingState;
   /** There where lines lead to sockets. */
   readonly streams?: StreamsState;
+  /** There where time is counted by instructions. */
+  readonly icount?: IcountState;
   readonly uart: UartState;
   readonly pci: StateOf<typeof PCI_SECTION>;
 }
@@ -115,13 +119,17 @@ export interface SharedMachineOptions {
   readonly fwCfg?: FwCfgPlan | undefined;
   /** Whether the guest may call the host, and how. */
   readonly semihosting?: SemihostingPlan | undefined;
-  /** The clock to use: CLOCK_MONOTONIC in ns by default. */
+  /** Time is counted by instructions. */
+  readonly icount?: IcountPlan | undefined;
+  /** The clock to use without `icount`: CLOCK_MONOTONIC in ns by default. */
   readonly monotonicNs?: () => number;
 }
 
 export class SharedMachine {
   readonly bus = new SystemBus();
-  readonly clock: Clock;
+  readonly clock: MachineClock;
+  /** There where time is counted by instructions. */
+  readonly icount: Icount | undefined;
   readonly uart: Uart;
   readonly finisher = new TestFinisher();
   readonly input: ConsoleInput;
@@ -142,11 +150,18 @@ export class SharedMachine {
     this.#control = int32s(control);
     const harts = hartCount(control);
     const messages = aia === 'none' ? [] : LEVELS.map((level) => imsicPages(harts, level));
+    this.icount =
+      options.icount &&
+      new Icount(options.icount, harts, {
+        dueNs: () => this.#wired?.dueNs(),
+        update: () => this.#wired?.update(),
+        blocked: () => output.blocks,
+      });
     if (aia === 'none' || options.aplic) {
       const send = options.aplic ? this.#sendTo(messages) : undefined;
-      this.#wired = new WiredDevices({ harts, drive: this.#driveContext, send });
+      this.#wired = new WiredDevices({ harts, drive: this.#driveContext, send, timeNs: () => this.#timeNs() });
     }
-    this.clock = new Clock(control, monotonicNs);
+    this.clock = this.icount?.clock ?? new Clock(control, monotonicNs);
     this.input = input;
     this.output = output;
     this.semihosting = options.semihosting && this.#semihosting(options.semihosting);
@@ -181,11 +196,17 @@ export class SharedMachine {
     if (this.#wired) this.#virtio?.mapInto(this.bus);
   }
 
+  /** The time since 1970. */
+  #timeNs(): bigint {
+    return this.icount?.clock.ns ?? realtimeNs();
+  }
+
   #semihosting(plan: SemihostingPlan): SemihostingHost {
     return new SemihostingHost({
       ...plan,
       output: this.output,
       mtime: () => this.clock.now(),
+      timeNs: () => this.#timeNs(),
       end: (status) => this.finisher.powerOff(status),
     });
   }
@@ -209,15 +230,21 @@ export class SharedMachine {
   update(): void {
     for (const stream of this.#streams) stream.update();
     this.#serial?.update();
+    this.input.hear();
     this.uart.update();
     if (this.#wired) for (const fn of this.#functions) fn.update();
     this.#wired?.update();
     this.#virtio?.update();
   }
 
-  /** Milliseconds until a device wants `update`; undefined if none does. */
+  /**
+   * Milliseconds of real time until a device wants `update`; undefined if none does. Guest time
+   * that is counted has its own way (icount.ts).
+   */
   dueMs(): number | undefined {
-    let due = sooner(sooner(this.#wired?.dueMs(), this.#virtio?.dueMs()), this.#serial?.dueMs());
+    const wiredNs = this.icount ? undefined : this.#wired?.dueNs();
+    let due = wiredNs === undefined ? undefined : wiredNs / 1e6;
+    due = sooner(sooner(due, this.#virtio?.dueMs()), this.#serial?.dueMs());
     for (const stream of this.#streams) due = sooner(due, stream.dueMs());
     return due;
   }
@@ -255,6 +282,7 @@ export class SharedMachine {
     this.#wired?.reset();
     this.#fwCfg?.reset();
     this.semihosting?.reset();
+    this.icount?.goTo(OWNER_HART);
   }
 
   save(): SharedState {
@@ -269,6 +297,7 @@ export class SharedMachine {
       ...(this.#streams.length > 0
         ? { streams: STREAMS_SECTION.of({ streams: this.#streams.map((each) => each.save()) }) }
         : {}),
+      ...(this.icount ? { icount: this.icount.save(this.input.waiting) } : {}),
     };
   }
 
@@ -280,8 +309,12 @@ export class SharedMachine {
   }
 
   restore(state: SharedState): void {
-    const { uart, pci, virtio, iommu, streams, fwCfg, semihosting } = state;
+    const { uart, pci, virtio, iommu, streams, fwCfg, semihosting, icount } = state;
     this.restoreFunctions(pci);
+    if (icount) {
+      this.icount?.restore(icount); // before those that follow its time
+      this.input.hearAgain(icount.heard);
+    }
     if (this.#wired) {
       this.#wired.restore(state);
       for (const fn of this.#functions) fn.settleIntx();

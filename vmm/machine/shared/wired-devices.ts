@@ -26,6 +26,8 @@ export interface WiredState {
 export interface WiredOptions extends Omit<PlicOptions, 'completed'> {
   /** There is an APLIC instead of the PLIC, and its messages go here. */
   readonly send?: SendMessage | undefined;
+  /** What the RTC follows, ns since 1970; absent: the host's clock. */
+  readonly timeNs?: (() => bigint) | undefined;
 }
 
 export class WiredDevices {
@@ -39,11 +41,11 @@ export class WiredDevices {
   /** By source: who wants to hear of completions. */
   readonly #hearers = new Map<number, (() => void)[]>();
 
-  constructor({ send, ...lines }: WiredOptions) {
+  constructor({ send, timeNs, ...lines }: WiredOptions) {
     const completed = (source: number): void => this.#completed(source);
     if (send) this.#controller = this.#aplic = new Aplic({ send, completed });
     else this.#controller = this.plic = new Plic({ ...lines, completed });
-    this.#rtc = new Rtc(this.line(RTC_IRQ));
+    this.#rtc = new Rtc(this.line(RTC_IRQ), timeNs);
   }
 
   /** The wire of a source. */
@@ -85,9 +87,9 @@ export class WiredDevices {
     this.#rtc.update();
   }
 
-  /** Milliseconds until `update` would raise a line; undefined if nothing is due. */
-  dueMs(): number | undefined {
-    return this.#rtc.dueMs();
+  /** Nanoseconds until `update` would raise a line; undefined if nothing is due. */
+  dueNs(): number | undefined {
+    return this.#rtc.dueNs();
   }
 
   reset(): void {

@@ -20,6 +20,14 @@ export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>
   readonly semihosting?: () => HartOptions['semihosting'];
   /** Both have a journal. */
   readonly journaled?: boolean;
+  /** Time is counted by instructions: a device of the interpreted hart, one of the translated. */
+  readonly counted?: readonly [CountedDevice, CountedDevice];
+}
+
+/** What looks at how far its hart has come. */
+export interface CountedDevice {
+  /** `hart` is there when it runs; its lines are lines[index]. */
+  options(hart: () => Hart, lines: Int32Array, index: number): Pick<HartOptions, 'bus' | 'time' | 'poll' | 'horizon'>;
 }
 
 /** Interrupts that wait in each interrupt file for being enabled. */
@@ -38,7 +46,7 @@ export class Pair {
   readonly journals = [new ListJournal(), new ListJournal()] as const;
 
   constructor(
-    { words, privileged = {}, bus = () => emptyBus, time = () => 0n, semihosting, journaled, ...state }: Given,
+    { words, privileged = {}, bus = () => emptyBus, time = () => 0n, semihosting, journaled, counted, ...state }: Given,
     options: TranslatorOptions = {},
   ) {
     const memory = new WebAssembly.Memory({ initial: pages(), maximum: pages(), shared: true });
@@ -64,6 +72,7 @@ export class Pair {
       ...{ lines: this.lines, lineIndex },
       interruptFile: this.#files[lineIndex]![0],
       supervisorFile: this.#files[lineIndex]![1],
+      ...counted?.[lineIndex].options(() => [this.interpreted, this.translated][lineIndex]!, this.lines, lineIndex),
     });
     this.interpreted = new Hart(hartOptions(plain, 0));
     this.translated = new Hart(hartOptions(memory.buffer as SharedArrayBuffer, 1), this.translator);

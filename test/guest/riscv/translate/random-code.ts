@@ -7,7 +7,7 @@ import * as fc from 'fast-check';
 
 import * as csrs from '../../../../guest/riscv/csr-numbers.ts';
 import { INSTRUCTIONS } from '../../../../guest/riscv/instructions.ts';
-import { encode } from '../encode.ts';
+import { branchTo, encode, jumpTo } from '../encode.ts';
 import { instruction } from '../random-words.ts';
 
 /** A word by its place, in words from the program's start, and the program's length. */
@@ -16,19 +16,6 @@ type Slot = (at: number, length: number) => number;
 const WORK = [5, 6, 7, 8, 9, 10, 11, 12] as const;
 const register = fc.constantFrom(0, 3, ...WORK);
 const target = fc.nat();
-
-const branchTo = (word: number, offset: number): number =>
-  word |
-  (((offset >> 12) & 1) << 31) |
-  (((offset >> 5) & 63) << 25) |
-  (((offset >> 1) & 15) << 8) |
-  (((offset >> 11) & 1) << 7);
-const jumpTo = (word: number, offset: number): number =>
-  word |
-  (((offset >> 20) & 1) << 31) |
-  (((offset >> 1) & 1023) << 21) |
-  (((offset >> 11) & 1) << 20) |
-  (offset & 0xff000);
 
 const branch = fc.tuple(fc.constantFrom('beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu'), register, register, target).map(
   ([name, rs1, rs2, to]): Slot =>

@@ -50,10 +50,10 @@ describe('RTC', () => {
   it('raises its line when the alarm is due, and drops it when it is cleared', () => {
     write(IRQ_ENABLED, 1n);
     alarmAt(NOW + 2_000_000n);
-    expect([read(ALARM_STATUS), rtc.dueMs(), up]).toEqual([1n, 2, false]);
+    expect([read(ALARM_STATUS), rtc.dueNs(), up]).toEqual([1n, 2e6, false]);
     nowNs += 2_000_000n;
     rtc.update();
-    expect([read(ALARM_STATUS), rtc.dueMs(), up]).toEqual([0n, undefined, true]);
+    expect([read(ALARM_STATUS), rtc.dueNs(), up]).toEqual([0n, undefined, true]);
     write(CLEAR_INTERRUPT, 1n);
     expect(up).toBe(false);
   });

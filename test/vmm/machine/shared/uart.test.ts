@@ -12,12 +12,13 @@ let words: SharedPart;
 let output: ConsoleOutput;
 let uart: Uart;
 
-function newUart(): Uart {
-  output = new ConsoleOutput(words, (bytes) => {
+function newUart({ steady = false } = {}): Uart {
+  const write = (bytes: Uint8Array): number => {
     if (blocked) throw Object.assign(new Error('EAGAIN'), { code: 'EAGAIN' });
     written += Buffer.from(bytes).toString();
     return bytes.length;
-  });
+  };
+  output = new ConsoleOutput(words, write, { steady });
   return new Uart(input, output);
 }
 
@@ -111,6 +112,16 @@ describe('UART 16550', () => {
     expect(outputProgress(words)).toEqual({ sent: 6, writing: 0 });
   });
 
+  it('never shows a guest that runs in the same way each time how fast stdout is', () => {
+    uart = newUart({ steady: true });
+    blocked = true;
+    print(`${'x'.repeat(4096)}`);
+    expect([output.blocks, read(5) & 0x60]).toEqual([true, 0x60]);
+    blocked = false;
+    output.flush();
+    expect([output.blocks, written.length]).toEqual([false, 4096]);
+  });
+
   it('goes on from a saved state: registers, and the bytes nobody has taken', () => {
     write(1, 3);
     write(7, 0x77);
@@ -127,6 +138,21 @@ describe('UART 16550', () => {
 });
 
 describe('console input', () => {
+  it('can be heard at certain moments only', () => {
+    const ring = newPart(CONSOLE_INPUT_BYTES);
+    const heard = new ConsoleInput(ring, { hears: true });
+    new ConsoleInput(ring).push(Buffer.from('abc'));
+    const before = [heard.ready(), heard.take()];
+    heard.hear();
+    new ConsoleInput(ring).push(Buffer.from('d'));
+    heard.take();
+    expect([...before, heard.waiting]).toEqual([false, undefined, 2]);
+    heard.release();
+    const next = new ConsoleInput(ring, { hears: true });
+    next.hearAgain(2);
+    expect([next.take(), next.take(), next.take()]).toEqual([0x62, 0x63, undefined]);
+  });
+
   it('takes what fits, asks for more when half is read, keeps the order', () => {
     const text = Buffer.from(Array.from({ length: 6000 }, (_, i) => i & 0xff));
     expect(input.push(text)).toBe(4096);

@@ -1,0 +1,116 @@
+/**
+ * A guest whose time is counted by instructions prints the same with updates in the middle as
+ * without, whoever executes it.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+
+import { CSR_MCYCLE, CSR_MIE, CSR_TIME } from '../../../guest/riscv/csr-numbers.ts';
+import { elfFile } from '../../guest/elf-file.ts';
+import { branchTo, encode, jumpTo, loadImmediate } from '../../guest/riscv/encode.ts';
+import { updateEnded, VmmProcess } from '../vmm-process.ts';
+
+const START = 0x8000_0000;
+const LINES = 100;
+const COLUMNS = 32;
+const TICKS = 40_000;
+/** Iterations between two characters: some of them end in the middle of a turn. */
+const WORK = 8000;
+const MTIP = 1 << 7;
+const UPDATE_MS = 60_000;
+
+/**
+ * Each character shows how far mtime and mcycle are. Before it the guest works for a while, sets
+ * its timer, and waits for it.
+ */
+const PROGRAM: readonly number[] = [
+  ...loadImmediate(5, 0x1000_0000), // x5: the UART
+  ...loadImmediate(6, 0x200_4000), // x6: mtimecmp
+  encode('addi', { rd: 7, imm: LINES }),
+  encode('addi', { rd: 8, imm: MTIP }),
+  encode('csrrw', { rs1: 8, csr: CSR_MIE }),
+  // a line
+  encode('addi', { rd: 9, imm: COLUMNS }),
+  // a character
+  ...loadImmediate(10, WORK),
+  encode('addi', { rd: 10, rs1: 10, imm: -1 }),
+  branchTo(encode('bne', { rs1: 10 }), -4),
+  encode('csrrs', { rd: 11, csr: CSR_TIME }),
+  ...loadImmediate(12, TICKS),
+  encode('add', { rd: 12, rs1: 12, rs2: 11 }),
+  encode('sd', { rs1: 6, rs2: 12 }),
+  encode('wfi'),
+  encode('csrrs', { rd: 12, csr: CSR_MCYCLE }),
+  encode('csrrs', { rd: 13, csr: CSR_TIME }),
+  encode('add', { rd: 12, rs1: 12, rs2: 11 }),
+  encode('xor', { rd: 12, rs1: 12, rs2: 13 }),
+  encode('andi', { rd: 12, rs1: 12, imm: 63 }),
+  encode('addi', { rd: 12, rs1: 12, imm: 0x30 }),
+  encode('sb', { rs1: 5, rs2: 12 }),
+  encode('addi', { rd: 9, rs1: 9, imm: -1 }),
+  branchTo(encode('bne', { rs1: 9 }), -4 * 18),
+  encode('addi', { rd: 12, imm: 0x0a }),
+  encode('sb', { rs1: 5, rs2: 12 }),
+  encode('addi', { rd: 7, rs1: 7, imm: -1 }),
+  branchTo(encode('bne', { rs1: 7 }), -4 * 23),
+  // the end
+  ...loadImmediate(5, 0x10_0000),
+  ...loadImmediate(6, 0x5555),
+  encode('sw', { rs1: 5, rs2: 6 }),
+  jumpTo(encode('jal'), 0),
+];
+
+let folder: string;
+let guest: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'livevmm-icount-'));
+  guest = join(folder, 'guest.elf');
+  const bytes = new Uint8Array(Int32Array.from(PROGRAM).buffer);
+  writeFileSync(guest, elfFile({ entry: START, loads: [{ paddr: START, bytes }] }));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** The console of a whole run. */
+async function whole(...words: readonly string[]): Promise<string> {
+  const vmm = new VmmProcess(guest, '-icount', ...words);
+  try {
+    expect(await vmm.exited).toEqual([0, null]);
+    return vmm.output;
+  } finally {
+    await vmm.end();
+  }
+}
+
+/** The console until a while after these updates: its guest waits as long as real time takes. */
+async function updated(modes: readonly string[]): Promise<string> {
+  const vmm = new VmmProcess(guest, '-icount', 'shift=2,sleep=on');
+  try {
+    const qmp = await vmm.monitor();
+    for (const mode of modes) {
+      await vmm.printsBytes(vmm.output.length + 1);
+      const ended = qmp.nextEvent(updateEnded, UPDATE_MS);
+      await qmp.execute('live-update', { mode, probation: 0 });
+      expect((await ended).data).toMatchObject({ status: 'completed' });
+    }
+    await vmm.printsBytes(vmm.output.length + 2 * COLUMNS);
+    qmp.close();
+    return vmm.output;
+  } finally {
+    await vmm.end();
+  }
+}
+
+it('a run is the same whoever executes it, and with updates by exec and transfer in the middle', async () => {
+  const [jit, golden, begun] = await Promise.all([
+    whole('shift=2,sleep=off'),
+    whole('shift=2,sleep=off', '--accel', 'golden'),
+    updated(['exec', 'transfer']),
+  ]);
+  expect(jit).toMatch(/^([0-o]{32}\n){100}$/);
+  expect(golden).toBe(jit);
+  expect(begun.length).toBeGreaterThan(2 * COLUMNS);
+  expect(jit.slice(0, begun.length)).toBe(begun);
+});

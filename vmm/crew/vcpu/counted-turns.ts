@@ -1,0 +1,113 @@
+/**
+ * Turns where time is counted by instructions (`-icount`): the harts run one after the other, each
+ * for the same number of instructions or until it waits. Nothing here depends on real time except
+ * when the outside world is heard, at the beginning of a round. So a guest that hears nothing from
+ * there runs in the same way each time, whoever executes it, and however often it stops.
+ *
+ * While all harts wait, time jumps to what comes next, or real time passes. When real time has come
+ * that far, guest time is exactly what it would have jumped to.
+ */
+import type { StopReason } from '../../../guest/riscv/engine.ts';
+import { monotonicNs } from '../../../platform/clock.ts';
+import { takeAttention } from '../../machine/control/lease.ts';
+import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
+import type { Icount } from '../../machine/shared/icount.ts';
+import type { Slice, Turns } from './turns.ts';
+
+export interface CountedTurnsOptions {
+  readonly harts: readonly HartLocal[];
+  readonly icount: Icount;
+  readonly control: Int32Array;
+  /** Real time, ns. */
+  readonly now?: () => number;
+}
+
+export class CountedTurns implements Turns {
+  readonly #harts: readonly HartLocal[];
+  readonly #icount: Icount;
+  readonly #control: Int32Array;
+  readonly #now: () => number;
+  /** How many harts wait since one of them has executed anything last. */
+  #waiting = 0;
+  #executed = 0;
+  /** Since when real time passes, ns. */
+  #since: number | undefined;
+
+  constructor({ harts, icount, control, now = monotonicNs }: CountedTurnsOptions) {
+    this.#harts = harts;
+    this.#icount = icount;
+    this.#control = control;
+    this.#now = now;
+  }
+
+  get someWait(): boolean {
+    return this.#waiting > 0;
+  }
+
+  next(): Slice {
+    this.#pass();
+    const { hart, left, roundBegins } = this.#icount;
+    takeAttention(this.#control, hart); // that of the owner's hart has been taken
+    return { hart: this.#harts[hart]!, instructions: left, looks: roundBegins };
+  }
+
+  run({ hart: { engine }, instructions }: Slice): StopReason {
+    const { clock } = this.#icount;
+    clock.begin(engine);
+    const reason = engine.run(instructions);
+    this.#executed = clock.end();
+    this.#icount.left -= this.#executed;
+    return reason;
+  }
+
+  ended(reason: StopReason): boolean {
+    const icount = this.#icount;
+    // what it executed may have been for others that wait
+    if (reason !== 'wfi' || this.#executed > 0) this.#waiting = 0;
+    if (reason === 'wfi') this.#waiting++;
+    if (reason === 'wfi' || icount.left <= 0) icount.goTo((icount.hart + 1) % this.#harts.length);
+    if (this.#waiting < this.#harts.length) return false;
+    this.#waiting = 0;
+    icount.goTo(0);
+    return true;
+  }
+
+  jump(): boolean {
+    if (this.#icount.sleep) return false;
+    const ns = this.#nsLeft();
+    if (ns === undefined) return false;
+    this.#icount.clock.advance(ns);
+    return true;
+  }
+
+  waits(): void {
+    if (this.#icount.sleep) this.#since = this.#now();
+  }
+
+  dueMs(): number | undefined {
+    const ns = this.#icount.sleep ? this.#nsLeft() : undefined;
+    return ns === undefined ? undefined : ns / 1e6;
+  }
+
+  rest(): void {
+    this.#pass();
+    this.#waiting = 0;
+  }
+
+  /** Real time has passed, and guest time with it: as far as nothing has come. */
+  #pass(): void {
+    if (this.#since === undefined) return;
+    const passed = this.#now() - this.#since;
+    this.#since = undefined;
+    this.#icount.clock.advance(Math.min(passed, this.#nsLeft() ?? passed));
+  }
+
+  #nsLeft(): number | undefined {
+    let least = this.#icount.nsUntil(undefined);
+    for (const hart of this.#harts) {
+      const ns = this.#icount.nsUntil(hart.next());
+      if (ns !== undefined && (least === undefined || ns < least)) least = ns;
+    }
+    return least;
+  }
+}

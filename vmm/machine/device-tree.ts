@@ -134,6 +134,7 @@ export function deviceTree(options: TreeOptions): Uint8Array {
       'timebase-frequency': TIMEBASE_HZ,
       ...Object.fromEntries(hartNumbers(harts).map((hart) => [cpuNode(hart), cpu(hart, !hasPlic)])),
     },
+    ...(wires ? FW_CFG_NODE : {}),
     soc: {
       '#address-cells': 2,
       '#size-cells': 2,
@@ -190,9 +191,12 @@ interface Wires {
 const PLIC_WIRES: Wires = { parent: PHANDLE_PLIC, cells: (source) => [source] };
 const APLIC_WIRES: Wires = { parent: PHANDLE_APLIC.supervisor, cells: (source) => [source, LEVEL_HIGH] };
 
+const FW_CFG_NODE: FdtNode = {
+  [unit('fw-cfg', FW_CFG)]: { 'dma-coherent': true, reg: reg(FW_CFG), compatible: 'qemu,fw-cfg-mmio' },
+};
+
 const wiredDevices = (interrupt: (irq: number) => FdtNode): FdtNode => ({
   [unit('rtc', RTC)]: { ...interrupt(RTC_IRQ), reg: reg(RTC), compatible: 'google,goldfish-rtc' },
-  [unit('fw-cfg', FW_CFG)]: { 'dma-coherent': true, reg: reg(FW_CFG), compatible: 'qemu,fw-cfg-mmio' },
   ...Object.fromEntries(
     Array.from({ length: VIRTIO_MMIO_SLOTS }, (_, slot) => [
       unit('virtio_mmio', virtioMmioSlot(slot)),

@@ -195,8 +195,11 @@ export class ImsicFile implements InterruptFile {
     return Atomics.load(this.#file, at) >>> 0;
   }
 
+  // HOT while publishing: Array.from takes five times as long
   #words(at: number): number[] {
-    return Array.from({ length: WORDS }, (_, word) => this.#word(at + word));
+    const words: number[] = [];
+    for (let word = 0; word < WORDS; word++) words.push(this.#word(at + word));
+    return words;
   }
 }
 

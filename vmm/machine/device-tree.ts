@@ -160,7 +160,7 @@ export function deviceTree(options: TreeOptions): Uint8Array {
       ...(hasPlic ? plic(ofHarts(IRQ_M_EXT, IRQ_S_EXT)) : {}),
       ...levels(hasAplic, aplic),
       ...levels(!hasPlic, (level) => imsic(level, harts, ofHarts(IRQ_EXT[level]))),
-      ...(iommu ? iommuNode(hasPlic) : {}),
+      ...(iommu ? iommuNode(wires, !hasPlic) : {}),
       [unit('pci', PCIE_ECAM)]: {
         ...pci(wires, !hasPlic),
         ...(iommu ? { 'iommu-map': [0, PHANDLE_IOMMU, 0, 0x10000] } : {}),
@@ -169,12 +169,16 @@ export function deviceTree(options: TreeOptions): Uint8Array {
   });
 }
 
-/** Its interrupts go by the wires of the unit to a PLIC, or else as messages. */
-const iommuNode = (hasPlic: boolean): FdtNode => ({
+/** Its interrupts go by four wires, or as messages. */
+const iommuNode = (wires: Wires | undefined, hasMessages: boolean): FdtNode => ({
   [unit('iommu', IOMMU)]: {
-    ...(hasPlic
-      ? { interrupts: [0, 1, 2, 3].map((wire) => IOMMU_IRQ + wire), 'interrupt-parent': PHANDLE_PLIC }
-      : { 'msi-parent': PHANDLE_IMSIC.supervisor }),
+    ...(wires
+      ? {
+          interrupts: [0, 1, 2, 3].flatMap((wire) => wires.cells(IOMMU_IRQ + wire)),
+          'interrupt-parent': wires.parent,
+        }
+      : {}),
+    ...(hasMessages ? { 'msi-parent': PHANDLE_IMSIC.supervisor } : {}),
     reg: reg(IOMMU),
     phandle: PHANDLE_IOMMU,
     '#iommu-cells': 1,

@@ -5,7 +5,7 @@ import { entropy } from '../../../devices/virtio/rng.ts';
 import { parseElf } from '../../../guest/elf.ts';
 import { REG } from '../../../iommu/hardware/regs.ts';
 import { guestPath } from '../../../tools/launch/programs.ts';
-import { IOMMU, IOMMU_IRQ, PLIC } from '../../../vmm/machine/shared/memory-map.ts';
+import { APLIC, IMSIC, IOMMU, IOMMU_IRQ, PLIC } from '../../../vmm/machine/shared/memory-map.ts';
 import { BareMachine } from './bare-machine.ts';
 import { GUEST_IOMMU_SHOWS } from './guest-iommu-shows.ts';
 
@@ -59,12 +59,16 @@ describe("the unit's registers in the memory map", () => {
   /** Its fault goes to the queue: the directory is off (cause 256). */
   const translate = () => write(REG.trReqCtl, 1n, 8);
 
-  beforeEach(() => {
-    bare = newMachine(false);
+  function enableFaults(): void {
     write(REG.fctl, 2n); // WSI
     write(REG.icvec, 0x3210n, 8);
     write(REG.fqb, BigInt((QUEUE >>> 12) * 1024 + 1), 8); // 4 entries
     write(REG.fqcsr, 3n);
+  }
+
+  beforeEach(() => {
+    bare = newMachine(false);
+    enableFaults();
   });
 
   it('take accesses of 4 and 8 bytes', () => {
@@ -93,6 +97,21 @@ describe("the unit's registers in the memory map", () => {
     expect([isPending(FAULTS), new Int32Array(bare.ram)[(QUEUE - 0x8000_0000) / 4]]).toEqual([true, 256]);
     translate();
     expect(read(REG.fqt)).toBe(2n);
+  });
+
+  it('have wires to an APLIC, where there is one', () => {
+    const aplic = APLIC.machine.base;
+    const store = (at: number, value: number) => bare.machine.shared.bus.store(at, 4, BigInt(value), 0);
+    bare = new BareMachine({ ramBytes: RAM_BYTES, aia: 'aplic-imsic', aplic: true, iommu: true, virtio: [rng] });
+    store(aplic + 0x1bc0, IMSIC.machine.base / 4096);
+    store(aplic + 4 * FAULTS, 6); // sourcecfg: a level
+    store(aplic + 0x3000 + 4 * FAULTS, 11); // target: hart 0
+    store(aplic + 0x1edc, FAULTS); // setienum
+    store(aplic, 0x100); // domaincfg
+    enableFaults();
+    expect(bare.machine.harts[0]!.imsic.save().pending[0]).toBe(0);
+    translate();
+    expect(bare.machine.harts[0]!.imsic.save().pending[0]).toBe(1 << 11);
   });
 
   it('are as at power-on after a reset', () => {

@@ -178,8 +178,8 @@ export class SharedMachine {
     const physical = dmaSpace(ram, this.bus, messages);
     if (options.iommu) {
       const ports = virtio.filter(({ transport }) => transport === 'pci').length;
-      const plic = this.#wired?.plic;
-      this.#iommu = new GuestIommu({ physical, ports, drive: plic && ((source, up) => plic.setLevel(source, up)) });
+      const wired = this.#wired;
+      this.#iommu = new GuestIommu({ physical, ports, drive: wired && ((source, up) => wired.drive(source, up)) });
       this.bus.map(IOMMU, this.#iommu);
     }
     if (virtio.length > 0 || this.#wired) this.#virtio = this.#virtioDevices(virtio, { ram, physical });

@@ -31,7 +31,7 @@ export interface WiredOptions extends Omit<PlicOptions, 'completed'> {
 }
 
 export class WiredDevices {
-  readonly plic: Plic | undefined;
+  readonly #plic: Plic | undefined;
   readonly #aplic: Aplic | undefined;
   readonly #controller: Plic | Aplic;
   readonly #rtc: Rtc;
@@ -44,13 +44,18 @@ export class WiredDevices {
   constructor({ send, timeNs, ...lines }: WiredOptions) {
     const completed = (source: number): void => this.#completed(source);
     if (send) this.#controller = this.#aplic = new Aplic({ send, completed });
-    else this.#controller = this.plic = new Plic({ ...lines, completed });
+    else this.#controller = this.#plic = new Plic({ ...lines, completed });
     this.#rtc = new Rtc(this.line(RTC_IRQ), timeNs);
+  }
+
+  /** The wire of a source is up, or down. */
+  drive(source: number, up: boolean): void {
+    this.#controller.setLevel(source, up);
   }
 
   /** The wire of a source. */
   line(source: number): (up: boolean) => void {
-    return (up) => this.#controller.setLevel(source, up);
+    return (up) => this.drive(source, up);
   }
 
   /** One end of a wire that several devices share: it is up while one of them holds it up. */
@@ -75,7 +80,7 @@ export class WiredDevices {
   }
 
   mapInto(bus: { map(at: MapEntry, device: MmioDevice): void }): void {
-    if (this.plic) bus.map(PLIC, this.plic);
+    if (this.#plic) bus.map(PLIC, this.#plic);
     if (this.#aplic) {
       for (const level of LEVELS) bus.map(APLIC[level], this.#aplic.registers(level));
     }
@@ -99,7 +104,7 @@ export class WiredDevices {
 
   save(): WiredState {
     return {
-      ...(this.plic ? { plic: this.plic.save() } : {}),
+      ...(this.#plic ? { plic: this.#plic.save() } : {}),
       ...(this.#aplic ? { aplic: this.#aplic.save() } : {}),
       rtc: this.#rtc.save(),
     };
@@ -107,9 +112,9 @@ export class WiredDevices {
 
   /** EINVAL: sections are missing. */
   restore({ plic, aplic, rtc }: Partial<WiredState>): void {
-    if (!rtc || !(this.plic ? plic : aplic))
+    if (!rtc || !(this.#plic ? plic : aplic))
       throw einval('sections of what is wired: missing, and this machine has it');
-    if (plic) this.plic?.restore(plic);
+    if (plic) this.#plic?.restore(plic);
     this.#rtc.restore(rtc);
   }
 

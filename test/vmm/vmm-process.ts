@@ -12,8 +12,8 @@ import { guestPath } from '../../tools/launch/programs.ts';
 import { vmmArgv } from '../../tools/launch/vmm.ts';
 
 export interface VmmSetting {
-  /** Name of a toy guest, or path of an ELF. */
-  readonly guest: string;
+  /** Name of a toy guest, or path of an ELF; absent: firmware without a kernel. */
+  readonly guest?: string;
   /** A fd that stays the caller's; the console reads from it. */
   readonly stdin?: number;
   /** Variables of its environment, beside ours. */
@@ -32,7 +32,7 @@ export class VmmProcess {
 
   constructor(what: string | VmmSetting, ...args: readonly string[]) {
     const { guest, stdin = 'pipe', env, under = [] } = typeof what === 'string' ? { guest: what } : what;
-    const kernel = existsSync(guest) ? guest : guestPath(guest);
+    const kernel = guest === undefined || existsSync(guest) ? guest : guestPath(guest);
     const argv = [...under, ...vmmArgv({ memory: '64M', kernel, qmp: this.qmpPath }), ...args];
     const stdio = [stdin, 'pipe', 'pipe'] as const;
     const more = env ? { env: { ...process.env, ...env } } : {};

@@ -22,7 +22,7 @@ import { PrivateFolder } from '../launch/private-folder.ts';
 import { defaultQmpSocket } from '../launch/sockets.ts';
 import { type VmmPlan, vmmArgv } from '../launch/vmm.ts';
 
-const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel FILE [--device DEVICE]... [--qmp PATH]
+const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel FILE|--bios FILE [--device DEVICE]... [--qmp PATH]
 
 Runs a guest. Its console is this terminal; its exit status is this command's. Long options may have one dash, as in QEMU.
 
@@ -30,7 +30,8 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --initrd FILE                 initial RAM disk
   --append TEXT                 the kernel's command line
   --bios FILE|default|none      firmware: an ELF, or bytes for the beginning of RAM (OpenSBI's fw_dynamic); default: our own
-                                SBI; without this option: none for an ELF that begins where RAM does, else default
+                                SBI; without this option: none for an ELF that begins where RAM does, else default; a FILE
+                                needs no kernel
   --machine virt[,aia=KIND][,iommu-sys=on]   interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none
                                 with firmware, else an IMSIC without APLIC. iommu-sys=on: a RISC-V IOMMU of the guest's own
   --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=), net (netdev=ID, mac=),
@@ -170,8 +171,10 @@ export const run: Command = {
       qmp: { type: 'string' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
     });
-    if (options.kernel === undefined) throw new UsageError('run: give --kernel FILE');
-    if (!existsSync(options.kernel)) throw new CommandError(`${options.kernel}: no such file`);
+    const { kernel, bios = 'default' } = options;
+    if (kernel === undefined && ['default', 'none'].includes(bios))
+      throw new UsageError('run: give --kernel FILE, or --bios FILE');
+    if (kernel !== undefined && !existsSync(kernel)) throw new CommandError(`${kernel}: no such file`);
     const virtio = options.device.filter((device) => /^virt(io-|console)/.test(device));
     const devices = options.device.filter((device) => !virtio.includes(device)).map(parseDeviceOption);
     const qmp = options.qmp ?? defaultQmpSocket();
@@ -186,7 +189,7 @@ export const run: Command = {
       ...options.fw_cfg.map((file) => `--fw_cfg=${file}`),
       ...options.chardev.map((chardev) => `--chardev=${chardev}`),
     );
-    const vmm: VmmPlan = { memory: options.memory, kernel: options.kernel, options: guest, qmp };
+    const vmm: VmmPlan = { memory: options.memory, kernel, options: guest, qmp };
     if (options.host === undefined) {
       if (devices.some(({ type }) => type === 'vfio-pci'))
         throw new UsageError('run: vfio-pci devices need --host SOCKET');

@@ -8,8 +8,8 @@ export interface VmmPlan {
   readonly bdfs?: readonly string[];
   /** As -m takes it. */
   readonly memory: string;
-  /** The guest's kernel. */
-  readonly kernel: string;
+  /** The guest's kernel; without one the options name firmware. */
+  readonly kernel?: string | undefined;
   /** Further options of the VMM, as it takes them. */
   readonly options?: readonly string[];
   /** Path of the monitor's socket. */
@@ -20,5 +20,6 @@ export interface VmmPlan {
 export function vmmArgv({ host, bdfs = [], memory, kernel, options = [], qmp }: VmmPlan): string[] {
   const board = host === undefined ? [] : ['--host', host];
   const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
-  return programArgv('vmm', ...board, '-m', memory, '--kernel', kernel, ...options, ...devices, '--qmp', qmp);
+  const boots = kernel === undefined ? [] : ['--kernel', kernel];
+  return programArgv('vmm', ...board, '-m', memory, ...boots, ...options, ...devices, '--qmp', qmp);
 }

@@ -45,6 +45,6 @@ export function planFwCfg(options: VmOptions, firmware: boolean): FwCfgPlan {
   return {
     harts: hartsOf(options),
     files: parseFwCfg(fwCfg),
-    ...(firmware ? { boot: { kernel, initrd, append } } : {}),
+    ...(firmware && kernel !== undefined ? { boot: { kernel, initrd, append } } : {}),
   };
 }

@@ -40,8 +40,8 @@ export interface GuestImage {
  * device tree. ENOEXEC and errors of reading name the file.
  */
 export function readGuest(options: VmOptions): GuestImage {
-  const kernel = readKernel(options.kernel);
-  naming(options.kernel, () => checkElf(kernel, options.memory, RAM_BASE));
+  const kernel = options.kernel === undefined ? NOTHING : readKernel(options.kernel);
+  if (options.kernel !== undefined) naming(options.kernel, () => checkElf(kernel, options.memory, RAM_BASE));
   const bios = options.bios ?? (startOf(kernel) === RAM_BASE ? 'none' : 'default');
   const firmware = bios === 'none' ? undefined : readFirmware(bios === 'default' ? fileURLToPath(SBI) : bios);
   const aia = options.aia ?? (firmware ? 'none' : 'aplic-imsic');
@@ -59,7 +59,7 @@ export function readGuest(options: VmOptions): GuestImage {
   };
   const parts = [
     ...(firmware ? [{ path: bios, segments: firmware.segments }] : []),
-    { path: options.kernel, segments: kernel.segments },
+    { path: options.kernel ?? '', segments: kernel.segments },
     ...(initrd ? [{ path: options.initrd!, segments: [initrd] }] : []),
   ];
   checkApart(parts, options.memory, deviceTree(tree).length);
@@ -85,6 +85,9 @@ export function fillRam({ entry, segments, tree }: Pick<GuestImage, 'entry' | 's
   loadElf({ entry, segments }, ram, RAM_BASE);
   ram.set(deviceTree(tree), deviceTreeGpa(ram.length) - RAM_BASE);
 }
+
+/** No kernel: firmware that looks for one to go on at gets address 0, as from QEMU. */
+const NOTHING: ElfImage = { entry: 0, segments: [] };
 
 const startOf = ({ segments }: ElfImage): number => Math.min(...segments.map(({ gpa }) => gpa));
 const endOf = ({ segments }: ElfImage): number => Math.max(...segments.map(({ gpa, memorySize }) => gpa + memorySize));

@@ -22,7 +22,8 @@ const MEMORY_STEP = 2 ** 16;
 /** Parses the command line. EINVAL with one line for the user. */
 export function parseOptions(args: readonly string[]): VmOptions {
   const { values } = parse(args);
-  if (values.kernel === undefined) throw einval('give --kernel FILE');
+  if (values.kernel === undefined && !isFile(values.bios)) throw einval('give --kernel FILE, or --bios FILE');
+  if (values.kernel === undefined && values.initrd !== undefined) throw einval('--initrd goes with --kernel');
   const virtio = values.device.filter(isVirtio);
   const devices = values.device.filter((device) => !isVirtio(device)).map(passthroughBdf);
   const { drive: drives, netdev: netdevs, chardev: chardevs } = values;
@@ -55,7 +56,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
   planIcount({ icount });
   const semihosting = values['semihosting-config'] ?? (values.semihosting ? SEMIHOSTING_ON : undefined);
   const calls = planSemihosting({
-    kernel,
+    ...(kernel === undefined ? {} : { kernel }),
     ...(append === undefined ? {} : { append }),
     ...(semihosting === undefined ? {} : { semihosting }),
   });
@@ -67,7 +68,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (guardian !== 'always' && guardian !== 'update') throw einval(`--guardian ${guardian}: give always or update`);
   return {
     memory,
-    kernel,
+    ...(kernel === undefined ? {} : { kernel }),
     devices,
     ...(values.accel === undefined ? {} : { accel: accelOf(values.accel, memory, harts) }),
     ...(icount === undefined ? {} : { icount }),
@@ -95,6 +96,9 @@ export function parseOptions(args: readonly string[]): VmOptions {
 }
 
 const INJECTIONS = ['wrong-memfd', 'without-live-update-flag'] as const;
+
+/** Firmware that needs no kernel behind it. */
+const isFile = (bios: string | undefined): boolean => bios !== undefined && bios !== 'default' && bios !== 'none';
 
 /** QEMU's users write its long options with one dash. */
 const QEMU_LONG = [

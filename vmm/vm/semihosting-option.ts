@@ -24,6 +24,6 @@ export function planSemihosting({
   const words = values.takeAll('arg');
   values.end();
   if (!enabled) return undefined;
-  const given = words.length > 0 ? words : [kernel, ...(append === undefined ? [] : [append])];
+  const given = words.length > 0 ? words : [kernel ?? '', ...(append === undefined ? [] : [append])];
   return { userspace, commandLine: given.join(' ') };
 }

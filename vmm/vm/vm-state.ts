@@ -10,8 +10,6 @@ const VM_OPTIONS = object(
   {
     /** Bytes of guest RAM. */
     memory: integer,
-    /** Path of the guest's kernel: ELF, or Image of Linux. */
-    kernel: text,
     /** Passed-through devices, in the order of their slots. */
     devices: list(text),
   },
@@ -20,6 +18,8 @@ const VM_OPTIONS = object(
     accel: oneOf(...ACCELS),
     /** Value of -icount; absent: guest time follows real time. */
     icount: text,
+    /** Path of the guest's kernel: ELF, or Image of Linux. Absent: the firmware is the guest. */
+    kernel: text,
     /** Firmware: a path, `default` or `none`; guest-image.ts says what an absent one means. */
     bios: text,
     /** Path of the initial RAM disk. */

@@ -55,6 +55,12 @@ describe('the files of a guest', () => {
     expect(Buffer.from(ram.buffer).includes('-x console=ttyS0\0')).toBe(true);
   });
 
+  it('may be firmware alone, which is told of no kernel', () => {
+    const read = guest('-bios', HELLO, '-append', 'quiet');
+    expect(read).toMatchObject({ entry: 0x8000_0000, next: 0, aia: 'none', tree: { bootargs: 'quiet' } });
+    fillRam(read, new Uint8Array(128 << 20));
+  });
+
   it('may have other firmware, an ELF or bytes, and no memory is reserved for that here', () => {
     const kernel = file('Image', image(4096));
     expect(guest('-kernel', kernel, '-bios', HELLO)).toMatchObject({ entry: 0x8000_0000, next: 0x8020_0000 });

@@ -10,7 +10,7 @@ export type FwCfgFile = { readonly name: string } & ({ readonly path: string } |
 
 export interface FwCfgPlan {
   readonly harts: number;
-  /** Absent without firmware: then nobody asks. Paths, and the command line. */
+  /** Paths, and the command line. Absent without a kernel, or without firmware: nobody asks. */
   readonly boot?:
     | { readonly kernel: string; readonly initrd?: string | undefined; readonly append?: string | undefined }
     | undefined;

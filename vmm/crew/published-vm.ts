@@ -14,6 +14,7 @@ import { APLIC_SECTION } from '../machine/shared/aplic.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
 import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
 import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
+import { ICOUNT_SECTION } from '../machine/shared/icount.ts';
 import { PLIC_SECTION } from '../machine/shared/plic.ts';
 import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { SEMIHOSTING_SECTION } from '../machine/shared/semihosting.ts';
@@ -58,6 +59,7 @@ const shape: Shape<PublishedVm> = object({
       fwCfg: section(FW_CFG_SECTION),
       semihosting: section(SEMIHOSTING_SECTION),
       streams: section(STREAMS_SECTION),
+      icount: section(ICOUNT_SECTION),
     },
   ),
   interruptFiles: list(section(IMSIC_SECTION)),

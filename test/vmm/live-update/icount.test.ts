@@ -1,6 +1,6 @@
 /**
- * A guest whose time is counted by instructions prints the same with updates in the middle as
- * without, whoever executes it.
+ * A guest whose time is counted by instructions prints the same whatever happens to its VMM, and
+ * whoever executes it.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
 import { CSR_MCYCLE, CSR_MIE, CSR_TIME } from '../../../guest/riscv/csr-numbers.ts';
+import { standingGuardian } from '../../../tools/clients/guardians.ts';
+import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { elfFile } from '../../guest/elf-file.ts';
 import { branchTo, encode, jumpTo, loadImmediate } from '../../guest/riscv/encode.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
@@ -84,16 +86,32 @@ async function whole(...words: readonly string[]): Promise<string> {
   }
 }
 
-/** The console until a while after these updates: its guest waits as long as real time takes. */
-async function updated(modes: readonly string[]): Promise<string> {
-  const vmm = new VmmProcess(guest, '-icount', 'shift=2,sleep=on');
+/** What happens to a VMM while its guest runs. */
+type Blow = (qmp: QmpClient, vmm: VmmProcess) => Promise<unknown>;
+
+const update =
+  (mode: string): Blow =>
+  async (qmp) => {
+    const ended = qmp.nextEvent(updateEnded, UPDATE_MS);
+    await qmp.execute('live-update', { mode, probation: 0 });
+    expect((await ended).data).toMatchObject({ status: 'completed' });
+  };
+
+const death: Blow = async (qmp, vmm) => {
+  await standingGuardian(qmp, UPDATE_MS);
+  const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', UPDATE_MS);
+  process.kill(vmm.pid, 'SIGKILL');
+  await taken;
+};
+
+/** The console until a while after all of that: its guest waits as long as real time takes. */
+async function through(blows: readonly Blow[], ...words: readonly string[]): Promise<string> {
+  const vmm = new VmmProcess(guest, '-icount', 'shift=2,sleep=on', ...words);
   try {
     const qmp = await vmm.monitor();
-    for (const mode of modes) {
+    for (const blow of blows) {
       await vmm.printsBytes(vmm.output.length + 1);
-      const ended = qmp.nextEvent(updateEnded, UPDATE_MS);
-      await qmp.execute('live-update', { mode, probation: 0 });
-      expect((await ended).data).toMatchObject({ status: 'completed' });
+      await blow(qmp, vmm);
     }
     await vmm.printsBytes(vmm.output.length + 2 * COLUMNS);
     qmp.close();
@@ -103,14 +121,15 @@ async function updated(modes: readonly string[]): Promise<string> {
   }
 }
 
-it('a run is the same whoever executes it, and with updates by exec and transfer in the middle', async () => {
-  const [jit, golden, begun] = await Promise.all([
+it('a run is the same whoever executes it, through updates by exec and transfer, and a death', async () => {
+  const [jit, golden, ...begun] = await Promise.all([
     whole('shift=2,sleep=off'),
     whole('shift=2,sleep=off', '--accel', 'golden'),
-    updated(['exec', 'transfer']),
+    through([update('exec'), update('transfer')]),
+    through([death], '--guardian', 'always'),
   ]);
   expect(jit).toMatch(/^([0-o]{32}\n){100}$/);
   expect(golden).toBe(jit);
-  expect(begun.length).toBeGreaterThan(2 * COLUMNS);
-  expect(jit.slice(0, begun.length)).toBe(begun);
+  expect(Math.min(...begun.map(({ length }) => length))).toBeGreaterThan(2 * COLUMNS);
+  expect(begun).toEqual(begun.map(({ length }) => jit.slice(0, length)));
 });

@@ -51,14 +51,12 @@ interface VmMemory extends Readonly<Record<string, SharedArrayBuffer>> {
 
 function memory(): VmMemory {
   const vm = new SharedArrayBuffer(ALL_BYTES);
-  const { control, imsic, routes, publication, journal } = partsOf(vm);
+  const { control, imsic, routes, journal } = partsOf(vm);
   const words = int32s(control);
   words[MachineBlock.word.dispatch] = requestWord(1, REQUEST_RUN);
   new Imsic(imsic, words, 0).restore({ version: 1, delivery: 1, threshold: 0, pending: [], enabled: [1 << IDENTITY] });
   new InterruptRoutes(routes).add({ eventfd: DEVICE, slot: 1, identity: IDENTITY, delivered: 0 });
-  const states = new Publication(publication);
-  states.publish(Uint8Array.of(0));
-  new Journal(journal).follow(states.published);
+  new Journal(journal).follow(0);
   const eventfd = new SharedArrayBuffer(4);
   new Int32Array(eventfd)[0] = 1;
   return { vm, eventfd };
@@ -78,15 +76,17 @@ function interrupts({ vm }: VmMemory): void {
   new InterruptDispatcher({ shared: partsOf(vm), kick: KICK, hostFile: HOST_FILE }, () => undefined).turn(0);
 }
 
-/** Two slices, in the order of Publisher. */
+/** Two slices, in the order of Publisher, from a state that whoever watches has. */
 function hart({ vm }: VmMemory): void {
   const { control, imsic, publication, journal: part, ram } = partsOf(vm);
   const { machine: file } = new Imsic(imsic, int32s(control), 0);
   const states = new Publication(publication);
   const journal = new Journal(part);
   const counter = int32s(ram);
-  journal.follow(states.published);
   file.journalTo(journal);
+  states.give();
+  journal.follow(states.published);
+  states.begin();
   let handled = 0;
   for (let slice = 0; slice < 2; slice++) {
     if (file.claim() !== 0) {
@@ -108,13 +108,15 @@ function death({ vm, eventfd }: VmMemory, { effect }: { effect<T>(label: string,
   new Uint8Array(left).set(uint8s(wholeOf(vm)).slice());
 
   const parts = partsOf(left);
-  const state = new Publication(parts.publication).take()!;
-  const { stores, claims } = readJournal(parts.journal, state.number);
+  const states = new Publication(parts.publication);
+  const state = states.take();
+  assert.ok(state || !states.begun, 'it has run, and nobody knows from what state');
+  const { stores, claims } = state ? readJournal(parts.journal, state.number) : { stores: [], claims: [] };
   const ram = new SharedArrayBuffer(PART_BYTES.ram);
   new Uint8Array(ram).set(uint8s(parts.ram));
   undoStores(stores, ram);
   const [pending] = pendingInterrupts(parts, 1, { claims });
-  const handled = state.bytes[0]!;
+  const handled = state?.bytes?.[0] ?? 0; // 0 in the state that it was given
   const waits = (pending!.machine[0]! & (1 << IDENTITY)) !== 0 || count > 0;
   assert.ok(handled === 1 || waits, 'the interrupt is lost');
   assert.equal(new Int32Array(ram)[0], handled, 'RAM is not that of the state');

@@ -31,6 +31,18 @@ const mutants: readonly Mutant[] = [
       '      Atomics.and(this.#file, FileWords.word.pending + (identity >>> 5), ~(1 << (identity & 31)));\n      this.#journal?.claim(this.#target | identity);\n',
   },
   {
+    name: 'given-state-forgotten',
+    file: 'vmm/crew/publication.ts',
+    find: '    if (number === GIVEN) return { number, bytes: undefined };\n',
+    replace: '    if (number === GIVEN) return undefined;\n',
+  },
+  {
+    name: 'begun-with-the-given-state',
+    file: 'vmm/crew/publication.ts',
+    find: '    Atomics.store(this.#words, Block.word.published, GIVEN);\n',
+    replace: '    this.begin();\n    Atomics.store(this.#words, Block.word.published, GIVEN);\n',
+  },
+  {
     name: 'number-before-the-state',
     file: 'vmm/crew/publication.ts',
     find: '    data.set(state);\n',

@@ -1,6 +1,8 @@
 /** A saved state as this build sees it: what is in it, and whether this build could take it. */
+
+import type { ScannedSection } from '../../platform/packed-sections.ts';
 import type { Versioned } from '../../platform/section.ts';
-import { type ScannedSection, scanState } from '../../vmm/live-update/state-file.ts';
+import { scanState } from '../../vmm/live-update/state-file.ts';
 import { SURVIVORS } from '../../vmm/live-update/survivors.ts';
 import { fieldsOf, jsonOf, leafText } from './fields.ts';
 

@@ -79,6 +79,21 @@ export abstract class MachineThread<Message extends Said> {
     });
   }
 
+  /**
+   * Sleeps until the thread has answered the last request, at most so long; whoever asked has the
+   * answer then. The message comes later, as ever. Only for the pause of an update: the event loop
+   * stands meanwhile.
+   */
+  hearNow(withinMs: number): void {
+    const number = this.#requests;
+    if (!this.#waiting.has(number)) return;
+    const answer = this.answered(number, withinMs);
+    if (answer) this.#take(number)?.resolve(answer);
+  }
+
+  /** Sleeps until the shared words have the answer to this request, at most so long. */
+  protected abstract answered(request: number, withinMs: number): Message | undefined;
+
   protected post(message: unknown): void {
     this.#worker?.postMessage(message);
   }

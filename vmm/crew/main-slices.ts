@@ -18,8 +18,9 @@ import { hartWords, OWNER_HART } from '../machine/control/control-block.ts';
 import { InterruptDispatcher } from './interrupts/dispatcher.ts';
 import type { InterruptMessage } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
-import type { InitialState, MachineParts, Suspended, VcpuMessage } from './vcpu/protocol.ts';
+import type { InitialState, MachineParts, VcpuMessage } from './vcpu/protocol.ts';
 import { buildVcpu } from './vcpu/start.ts';
+import type { Suspended } from './vcpu/suspended.ts';
 import type { VcpuThread } from './vcpu/thread.ts';
 import type { Rest, Vcpu } from './vcpu/vcpu.ts';
 
@@ -64,9 +65,9 @@ export class MainSlices {
     }
   }
 
-  /** The machine takes its first state; it is at rest. */
-  begin(state: InitialState): this {
-    this.#vcpu.begin(state);
+  /** The machine takes its first state; it is at rest. `isGiven` as in Vcpu.begin. */
+  begin(state: InitialState, how: { readonly isGiven?: boolean } = {}): this {
+    this.#vcpu.begin(state, how);
     return this;
   }
 

@@ -29,12 +29,15 @@ const Slot = defineShared('published state', {
 const SLOT_BYTES = 256 << 10;
 /** Numbers go from 1 to this and begin anew. It is even, so the next number has the other slot. */
 const LAST_NUMBER = 0x3fff_fffe;
+/** In place of a number: the state that this image began with. Whoever watches the VMM has it. */
+const GIVEN = LAST_NUMBER + 1;
 
 export const PUBLICATION_BYTES = Block.size + 2 * SLOT_BYTES;
 
 export interface PublishedState {
   readonly number: number;
-  readonly bytes: Uint8Array;
+  /** undefined: the state is the one that the VMM began with. */
+  readonly bytes: Uint8Array | undefined;
 }
 
 export class Publication {
@@ -95,6 +98,14 @@ export class Publication {
     Atomics.store(this.#words, Block.word.published, number); // after the whole state
   }
 
+  /**
+   * vCPU: from here on the state holds that this image began with, and that whoever watches the VMM
+   * has. Nothing has been published here before.
+   */
+  give(): void {
+    Atomics.store(this.#words, Block.word.published, GIVEN);
+  }
+
   /** vCPU: no state holds from here on. */
   withdraw(): void {
     Atomics.store(this.#words, Block.word.published, 0);
@@ -104,6 +115,7 @@ export class Publication {
   take(): PublishedState | undefined {
     const number = this.published;
     if (number === 0) return undefined;
+    if (number === GIVEN) return { number, bytes: undefined };
     const { words, data } = this.#slots[number & 1]!;
     return { number, bytes: data.slice(0, words[Slot.word.length]!) };
   }

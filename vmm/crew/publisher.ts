@@ -24,6 +24,8 @@ export class Publisher {
   #on = false;
   /** The state that is published stays until the machine runs again. */
   #kept = false;
+  /** The machine is in the state that this image was given. */
+  #given = false;
 
   /** `refused` hears why the state cannot be published; the guest runs on without. */
   constructor(machine: Machine, shared: VmShared, refused: (reason: string) => void) {
@@ -31,6 +33,14 @@ export class Publisher {
     this.#publication = new Publication(shared.publication);
     this.#journal = new Journal(shared.journal);
     this.#refused = refused;
+  }
+
+  /**
+   * Whoever watches the VMM has the state that the machine has now: it need not be published before
+   * the first slice.
+   */
+  stateIsGiven(): void {
+    this.#given = true;
   }
 
   /** Whether states are being published, or are to be from the next slice on. */
@@ -67,6 +77,7 @@ export class Publisher {
    * since it came here has not run, and nobody else knows its state.
    */
   publishAtRest(): void {
+    this.#given = false;
     if (!this.#on && this.#publication.wanted) this.#begin();
     else this.publish();
   }
@@ -81,6 +92,7 @@ export class Publisher {
 
   /** The machine is about to be reset, and main then fills RAM. */
   machineIsReset(): void {
+    this.#given = false;
     if (this.#on) this.#publish(true);
     this.#kept = true;
   }
@@ -110,7 +122,13 @@ export class Publisher {
     this.#journal.follow(this.#publication.published);
     for (const hart of this.#machine.harts) hart.journalTo(this.#journal);
     this.#machine.shared.output.hold(true);
-    this.#publish(false);
+    if (this.#given) {
+      this.#publication.give();
+      this.#journal.follow(this.#publication.published);
+    } else {
+      this.#publish(false);
+    }
+    this.#given = false;
   }
 
   /** No state holds any more; this comes before the guest does anything without the journal. */

@@ -17,7 +17,7 @@ import { outputProgress } from '../machine/shared/console-output.ts';
 import { InterruptRoutes, type RouteState } from '../machine/shared/interrupt-routes.ts';
 import { IMSIC, PCIE_ECAM, PCIE_MMIO32, PCIE_MMIO64 } from '../machine/shared/memory-map.ts';
 import { Publication } from './publication.ts';
-import { decodePublished } from './published-vm.ts';
+import { decodePublished, type PublishedVm } from './published-vm.ts';
 import { undoStores } from './undo.ts';
 import type { VmShared } from './vm-shared.ts';
 
@@ -35,15 +35,28 @@ export interface Recovered {
   readonly doubts: readonly string[];
 }
 
+/** The state that a VMM has begun with. */
+export type Given = Pick<PublishedVm, 'machine' | 'interruptFiles'>;
+
+/** Nothing has been done then. */
+const AT_BEGIN = { reset: false, inputTaken: 0, outputSent: 0 };
+
 /**
  * Recovers the VM whose vital signs these are, and takes back in its RAM what came after the state.
- * To be called once, after all its threads have died. undefined: it did not publish its state.
- * EINVAL: another build published it, in a form that this one does not know.
+ * To be called once, after all its threads have died. `given` is what it began with. undefined: it
+ * did not publish its state. EINVAL: another build published it, in a form that this one does not
+ * know. Errors of `given`.
  */
-export function recover(shared: VmShared, harts: number, ram: SharedArrayBuffer): Recovered | undefined {
+export function recover(
+  shared: VmShared,
+  harts: number,
+  ram: SharedArrayBuffer,
+  given: () => Given,
+): Recovered | undefined {
   const state = new Publication(shared.publication).take();
   if (!state) return undefined;
-  const { reset, machine, interruptFiles, inputTaken, outputSent } = decodePublished(state.bytes);
+  const published = state.bytes ? decodePublished(state.bytes) : { ...AT_BEGIN, ...given() };
+  const { reset, machine, interruptFiles, inputTaken, outputSent } = published;
   const journal = readJournal(shared.journal, state.number);
   undoStores(journal.stores, ram);
 

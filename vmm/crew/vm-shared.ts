@@ -14,6 +14,7 @@ import { farAccessBytes } from '../machine/shared/far-access.ts';
 import { INTERRUPT_ROUTES_BYTES } from '../machine/shared/interrupt-routes.ts';
 import { PUBLICATION_BYTES } from './publication.ts';
 import { loanBytes } from './vcpu/loan.ts';
+import { STOPPED_STATE_BYTES } from './vcpu/stopped-state.ts';
 
 export interface VmShared {
   /** MachineBlock and HartBlocks */
@@ -34,6 +35,8 @@ export interface VmShared {
   readonly loans: SharedPart;
   /** FarAccess slots */
   readonly far: SharedPart;
+  /** StoppedState */
+  readonly stopped: SharedPart;
 }
 
 /** The sizes of the parts, in their order. */
@@ -47,6 +50,7 @@ const partBytes = (harts: number): Readonly<Record<keyof VmShared, number>> => (
   journal: JOURNAL_BYTES,
   loans: loanBytes(harts),
   far: farAccessBytes(harts),
+  stopped: STOPPED_STATE_BYTES,
 });
 
 const pages = (size: number): number => Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;

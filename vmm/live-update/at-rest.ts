@@ -8,7 +8,7 @@ import { ebusy } from '../../platform/errno.ts';
 import { sealWhole } from '../../platform/libc/memfd.ts';
 import type { Versioned } from '../../platform/section.ts';
 import { writeAll } from '../../platform/whole-file.ts';
-import type { Suspended } from '../crew/vcpu/protocol.ts';
+import type { AtRest as StoppedMachine } from '../crew/vcpu/suspended.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -17,7 +17,8 @@ import type { PhaseStamps } from './phases.ts';
 import type { Form } from './releases.ts';
 import type { StandingGuardian } from './standby/standing-guardian.ts';
 import { encodeState } from './state-file.ts';
-import { inForm, saveAll } from './survivors.ts';
+import { inForm } from './survivors.ts';
+import type { FromMain } from './transferred-state.ts';
 import { UPDATE_SECTION, type UpdateState } from './update-state.ts';
 
 /** The answer to a client whose command is still executing, a hash of much memory for example. */
@@ -48,7 +49,7 @@ export interface Updating {
 
 /** A guest at rest. */
 export interface AtRest {
-  readonly stopped: Suspended;
+  readonly stopped: StoppedMachine;
   /** Whether it ran before, and is to run on. */
   readonly wasRunning: boolean;
   /** The begin of the pause, CLOCK_MONOTONIC ns. */
@@ -64,17 +65,26 @@ export function tellStop({ monitor, migration }: Updating, rest: AtRest): void {
   migration.device();
 }
 
-/** A guest that is cut off from this image. */
+/** A guest that is to be cut off from this image. */
 export interface CutOff {
   /** The guest has stopped, CLOCK_MONOTONIC ns. */
   readonly stop: number;
-  /** As PassthroughContainer.invalidateVaddrs. The guest's state can be saved meanwhile. */
+  /**
+   * As PassthroughContainer.invalidateVaddrs, unless `prepared`. The guest's state can be saved
+   * meanwhile.
+   */
   invalidate(): () => void;
 }
 
+/** A slice ends within 2 ms; when a thread needs longer, main hears its message. */
+const STOP_WITHIN_MS = 20;
+
 interface Giving<T> {
-  /** The vaddrs become invalid while the guest is being stopped, and not when it has stopped. */
-  readonly cutsFirst?: boolean;
+  /**
+   * The guest runs by threads of its own, and main has prepared all else: the vaddrs become invalid
+   * before the guest is stopped, and main sleeps until it has stopped.
+   */
+  readonly prepared?: boolean;
   give(rest: AtRest, cut: CutOff): T;
   /** Ends whoever may have got the state. */
   undo?(): Promise<void>;
@@ -88,17 +98,20 @@ interface Giving<T> {
  */
 export async function giveAway<T>(
   what: Updating,
-  { cutsFirst = false, give, undo }: Giving<T>,
+  { prepared = false, give, undo }: Giving<T>,
 ): Promise<{ readonly rest: AtRest; readonly given: T }> {
   const invalidate = (): (() => void) => what.vm.parts.host?.container.invalidateVaddrs() ?? (() => {});
-  const invalid = cutsFirst ? invalidate() : undefined;
-  const rest = await stopGuest(what).catch((error: unknown) => {
-    if (invalid) reconnect(what);
+  let rest: AtRest;
+  try {
+    if (prepared) invalidate()();
+    rest = await stopGuest(what, prepared ? STOP_WITHIN_MS : 0);
+  } catch (error) {
+    if (prepared) reconnect(what);
     throw error;
-  });
+  }
   try {
     what.signal.throwIfAborted();
-    return { rest, given: give(rest, { stop: monotonicNs(), invalidate: () => invalid ?? invalidate() }) };
+    return { rest, given: give(rest, { stop: monotonicNs(), invalidate }) };
   } catch (error) {
     await undo?.();
     reconnect(what);
@@ -108,13 +121,13 @@ export async function giveAway<T>(
 }
 
 /** What takes time and can come before the pause does. */
-async function stopGuest({ vm, monitor }: Updating): Promise<AtRest> {
+async function stopGuest({ vm, monitor }: Updating, sleepMs: number): Promise<AtRest> {
   if (vm.runState === 'shutdown') throw ebusy('the VM is ending');
   const wasRunning = vm.runState === 'running';
   vm.parts.console.pause();
   monitor?.hold();
   const begin = monotonicNs();
-  const stopped = await vm.quiesce().catch((error: unknown) => {
+  const stopped = await vm.quiesce({ sleepMs }).catch((error: unknown) => {
     vm.parts.console.refill();
     throw error;
   });
@@ -141,20 +154,15 @@ export interface Account {
   readonly update: Pick<UpdateState, 'takeback' | 'prepared' | 'guardian'>;
 }
 
-/** All sections of a guest that is cut off. */
-export function saveGuest(
-  { vm, monitor, migration }: Updating,
-  { stopped }: AtRest,
+/** What main knows of a guest that is cut off, beside the VM. */
+export const fromMain = (
+  { monitor, migration }: Updating,
   stamps: PhaseStamps,
   { withMonitor, update }: Account,
-): Record<string, Versioned> {
-  return saveAll({
-    vm,
-    machine: stopped.state,
-    monitor: (withMonitor ? monitor?.save() : undefined) ?? NO_MONITOR,
-    update: UPDATE_SECTION.of({ stamps, fds: {}, migration: migration.save(), ...update }),
-  });
-}
+): FromMain => ({
+  monitor: (withMonitor ? monitor?.save() : undefined) ?? NO_MONITOR,
+  update: UPDATE_SECTION.of({ stamps, fds: {}, migration: migration.save(), ...update }),
+});
 
 type Sections = Readonly<Record<string, Versioned>>;
 

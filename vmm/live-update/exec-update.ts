@@ -13,9 +13,9 @@ import {
   type AtRest,
   type CheckedPlan,
   type CutOff,
+  fromMain,
   giveAway,
   REPLACED,
-  saveGuest,
   tellStop,
   type Updating,
   writeState,
@@ -25,7 +25,7 @@ import { fromSnapshot, nodeOptions } from './node-options.ts';
 import { type Preparation, timesOf } from './preparation.ts';
 import type { Guardian } from './standby/guardian.ts';
 import { newStateFile } from './state-file.ts';
-import { fdsOf } from './survivors.ts';
+import { fdsOf, saveAll } from './survivors.ts';
 import { type TakenBack, takeBack } from './take-back.ts';
 import { withFds } from './update-state.ts';
 
@@ -81,7 +81,9 @@ function execSuccessor(
   const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
   const guarding = guardian?.state(probationMs) ?? null;
   const update = { takeback, prepared: timesOf(prepared), guardian: guarding };
-  const saved = saveGuest(what, rest, stamps, { withMonitor: true, update });
+  const { vm } = what;
+  const machine = rest.stopped.state();
+  const saved = saveAll({ vm, machine, ...fromMain(what, stamps, { withMonitor: true, update }) });
   const fds = fdsOf(saved);
   const all = {
     ...fds,

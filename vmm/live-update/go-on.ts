@@ -64,7 +64,7 @@ export interface Going {
 export async function goOn(image: NewImage, { reset = false } = {}): Promise<Going> {
   const { vm, slices, machine, state } = image;
   vm.restore({ paused: state.paused || reset });
-  slices.begin(machine);
+  slices.begin(machine, { isGiven: image.isWatched }); // whoever has made the vital signs has the state, too
   const loaded = monotonicNs();
   if (reset) {
     image.remapped?.();

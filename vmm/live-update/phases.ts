@@ -56,8 +56,8 @@ export const phasesMs = (old: PhaseStamps, fresh: ExecStamps): Ms<Saving | 'exec
 });
 
 /**
- * As phasesMs, of an update by transfer. In `transfer` the state goes to the new process, which
- * reads it while the kernel makes the vaddrs invalid, and then the word to go on. The new vaddrs
+ * As phasesMs, of an update by transfer. In `transfer` the word to go on reaches the new process,
+ * in `load` that reads the rest of the state. The vaddrs became invalid before, and the new ones
  * come when the guest runs.
  */
 export function transferPhasesMs(

@@ -15,10 +15,10 @@ export function saveNow(vm: Vm): Promise<Uint8Array> {
   return vm.change(async () => {
     if (vm.runState === 'shutdown') throw ebusy('the VM is ending');
     const { console } = vm.parts;
-    const { state: machine } = await vm.quiesce();
+    const stopped = await vm.quiesce();
     try {
       console.pause();
-      return encodeState(saveAtRest({ vm, machine }));
+      return encodeState(saveAtRest({ vm, machine: stopped.state() }));
     } finally {
       console.refill();
       await vm.unquiesce();

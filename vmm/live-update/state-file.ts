@@ -1,19 +1,21 @@
 /**
- * What a VMM hands to the image that replaces it: named, versioned, checksummed sections in a
- * memfd.
+ * What a VMM hands to the image that replaces it: sections in a memfd.
  *
  *   0   "LIVEVMM\0"   8  u32 format (1)   12 u32 sections
  *   16  f64 CLOCK_MONOTONIC ns when the state was complete
- *   24  per section: 32 bytes name, NUL padded · u32 version · u32 length
- *                    u32 CRC-32 of name, version and body · u32 0
- *       then the body (msgpack), padded to 8 bytes
+ *   24  the sections (platform/packed-sections.ts)
  */
-import { crc32 } from 'node:zlib';
-
 import { monotonicNs } from '../../platform/clock.ts';
 import { einval, SysError } from '../../platform/errno.ts';
 import { newSealable } from '../../platform/libc/memfd.ts';
-import { pack, unpack } from '../../platform/msgpack.ts';
+import {
+  endOf,
+  type PackedSections,
+  packBodies,
+  packSections,
+  type ScannedSection,
+  scanSection,
+} from '../../platform/packed-sections.ts';
 import type { Versioned } from '../../platform/section.ts';
 
 /** What a state begins with; a build reads only states that begin like its own. */
@@ -23,33 +25,26 @@ const MAGIC = Buffer.from(STATE_FORM.magic);
 const FORMAT = STATE_FORM.format;
 const HEADER = 24;
 const COMPLETE_NS_OFFSET = 16;
-const SECTION_HEADER = 48;
-const NAME_BYTES = 32;
-
-/** A state that cannot be loaded; the message names the section and the reason. */
-const refuse = (section: string, reason: string): Error => einval(`section ${section}: ${reason}`);
-
-const padded = (length: number): number => Math.ceil(length / 8) * 8;
 
 /** A memfd for a state, close-on-exec. */
 export const newStateFile = (): number => newSealable('livevmm-state');
 
-export function encodeState(sections: Readonly<Record<string, Versioned>>): Uint8Array {
-  const bodies = Object.entries(sections).map(([name, state]) => ({ name, state, body: pack(state) }));
-  const size = bodies.reduce((sum, { body }) => sum + SECTION_HEADER + padded(body.length), HEADER);
-  const file = Buffer.alloc(size);
+export const encodeState = (sections: Readonly<Record<string, Versioned>>): Uint8Array =>
+  encodePacked([packSections(packBodies(sections))]);
+
+/** A state of sections that are packed already. */
+export function encodePacked(parts: readonly PackedSections[]): Uint8Array {
+  const file = Buffer.alloc(parts.reduce((sum, { bytes }) => sum + bytes.length, HEADER));
   MAGIC.copy(file);
   file.writeUInt32LE(FORMAT, 8);
-  file.writeUInt32LE(bodies.length, 12);
+  file.writeUInt32LE(
+    parts.reduce((sum, { count }) => sum + count, 0),
+    12,
+  );
   let at = HEADER;
-  for (const { name, state, body } of bodies) {
-    if (Buffer.byteLength(name) >= NAME_BYTES) throw einval(`section name ${name} is too long`);
-    file.write(name, at);
-    file.writeUInt32LE(state.version, at + 32);
-    file.writeUInt32LE(body.length, at + 36);
-    file.set(body, at + SECTION_HEADER);
-    file.writeUInt32LE(checksum(file, at, body.length), at + 40);
-    at += SECTION_HEADER + padded(body.length);
+  for (const { bytes } of parts) {
+    file.set(bytes, at);
+    at += bytes.length;
   }
   file.writeDoubleLE(monotonicNs(), COMPLETE_NS_OFFSET);
   return file;
@@ -66,15 +61,6 @@ export function decodeState(bytes: Uint8Array): StateFile {
   const { completeNs, sections, damage } = scanState(bytes);
   if (damage !== undefined) throw einval(damage);
   return { completeNs, sections: new Map(sections.map(({ name, body }) => [name, body])) };
-}
-
-/** A section whose checksum was right. */
-export interface ScannedSection {
-  readonly name: string;
-  readonly version: number;
-  /** Bytes of the packed body. */
-  readonly size: number;
-  readonly body: Versioned;
 }
 
 export interface Scan {
@@ -102,7 +88,7 @@ export function scanState(bytes: Uint8Array): Scan {
     while (sections.length < count) {
       const section = scanSection(file, at);
       sections.push(section);
-      at += SECTION_HEADER + padded(section.size);
+      at = endOf(section, at);
     }
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
@@ -110,32 +96,3 @@ export function scanState(bytes: Uint8Array): Scan {
   }
   return { ...head, sections, damage: undefined };
 }
-
-/** The section at this place of the file. EINVAL: it is damaged. */
-function scanSection(file: Buffer, at: number): ScannedSection {
-  if (at + SECTION_HEADER > file.length) throw einval('state is cut short');
-  const name = file.toString('latin1', at, at + NAME_BYTES).replace(/\0.*$/s, '');
-  const version = file.readUInt32LE(at + 32);
-  const size = file.readUInt32LE(at + 36);
-  const body = file.subarray(at + SECTION_HEADER, at + SECTION_HEADER + size);
-  if (body.length < size) throw refuse(name, 'is cut short');
-  if (checksum(file, at, size) !== file.readUInt32LE(at + 40)) throw refuse(name, 'checksum does not match');
-  return { name, version, size, body: unpackBody(name, version, body) };
-}
-
-function unpackBody(name: string, version: number, body: Buffer): Versioned {
-  let state: unknown;
-  try {
-    state = unpack(body);
-  } catch (error) {
-    throw refuse(name, `is not msgpack (${(error as Error).message})`);
-  }
-  if (typeof state !== 'object' || state === null || !('version' in state) || state.version !== version) {
-    throw refuse(name, 'has no version, or two');
-  }
-  return state as Versioned;
-}
-
-/** Over a section's name, version and length, then its body. */
-const checksum = (file: Buffer, at: number, length: number): number =>
-  crc32(file.subarray(at + SECTION_HEADER, at + SECTION_HEADER + length), crc32(file.subarray(at, at + 40)));

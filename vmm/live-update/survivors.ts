@@ -3,28 +3,18 @@
  * image takes it. An owner declares its section (name, version, shape) in its own file. Saving and
  * resuming are loops over this list, and nothing else names a section.
  */
-import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
 import { visitingFds } from '../../platform/fd-shape.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
 import type { Recovered } from '../crew/recovery.ts';
-import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { hartNumbers, MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
-import { APLIC_SECTION } from '../machine/shared/aplic.ts';
-import { CLINT_SECTION } from '../machine/shared/clint.ts';
-import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
-import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
-import { ICOUNT_SECTION } from '../machine/shared/icount.ts';
+import { HART_SECTIONS, SHARED_SECTIONS } from '../machine/machine-sections.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
-import { PLIC_SECTION } from '../machine/shared/plic.ts';
-import { RTC_SECTION } from '../machine/shared/rtc.ts';
 import { SEMIHOSTING_SECTION, withoutFiles } from '../machine/shared/semihosting.ts';
-import { PCI_SECTION, type SharedState } from '../machine/shared/shared-machine.ts';
+import type { SharedState } from '../machine/shared/shared-machine.ts';
 import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
-import { UART_SECTION } from '../machine/shared/uart.ts';
-import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { NO_DEVICES, VFIO_SECTION } from '../passthrough/vfio-section.ts';
@@ -56,8 +46,19 @@ export interface OldImage extends AtRest {
 /** The phase of the update that ends when the survivor has been restored (phases.ts). */
 export type Phase = 'map' | 'remap' | 'load';
 
-/** An owner that can be saved while the guest runs, or only at rest, or only for an update. */
-type Saving<S> = { save(vm: Vm): S } | { saveAtRest(rest: AtRest): S } | { saveForUpdate(old: OldImage): S };
+/**
+ * An owner that can be saved while the guest runs, one of the machine, one that main saves at rest
+ * only, or only for an update.
+ */
+type Saving<S> =
+  | {
+      save(vm: Vm): S;
+      /** Whether it changes within a change of the VM only (Vm.change). */
+      readonly isFixed?: true;
+    }
+  | { saveMachine(machine: MachineState): S }
+  | { saveAtRest(vm: Vm): S }
+  | { saveForUpdate(old: Pick<OldImage, 'monitor' | 'update'>): S };
 
 type Owner<S> = Saving<S> & {
   readonly phase: Phase;
@@ -82,6 +83,10 @@ export interface Survivor {
   /** Saves the survivor of a VM at rest, if it does not belong to an update. */
   readonly saveAtRest: ((rest: AtRest) => Versioned) | undefined;
   save(old: OldImage): Versioned;
+  /** Whether it changes within a change of the VM only. */
+  readonly isFixed: boolean;
+  /** Whether it is of the machine, which its thread saves. */
+  readonly isMachine: boolean;
   /** Both take the return value of this section's `decode`. */
   prepare(image: NewImage, state: Versioned): void;
   restore(image: NewImage, state: Versioned): void;
@@ -100,23 +105,27 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
   };
 }
 
-function savingBy<S extends Versioned>(owner: Saving<S>): Pick<Survivor, 'saveSteady' | 'saveAtRest' | 'save'> {
+function savingBy<S extends Versioned>(
+  owner: Saving<S>,
+): Pick<Survivor, 'saveSteady' | 'saveAtRest' | 'save' | 'isFixed' | 'isMachine'> {
+  const kind = { isFixed: 'isFixed' in owner, isMachine: 'saveMachine' in owner };
   if ('saveForUpdate' in owner) {
-    return { saveSteady: undefined, saveAtRest: undefined, save: (old) => owner.saveForUpdate(old) };
+    return { ...kind, saveSteady: undefined, saveAtRest: undefined, save: (old) => owner.saveForUpdate(old) };
   }
   const saveSteady = 'save' in owner ? (vm: Vm): S => owner.save(vm) : undefined;
-  const saveAtRest = (rest: AtRest): S => ('save' in owner ? owner.save(rest.vm) : owner.saveAtRest(rest));
-  return { saveSteady, saveAtRest, save: saveAtRest };
+  const saveAtRest = ({ vm, machine }: AtRest): S =>
+    'save' in owner ? owner.save(vm) : 'saveMachine' in owner ? owner.saveMachine(machine) : owner.saveAtRest(vm);
+  return { ...kind, saveSteady, saveAtRest, save: saveAtRest };
 }
 
 /** The survivors that belong to one hart. */
 function ofHart(hart: number): readonly Survivor[] {
   const partOf = (options: VmOptions): boolean => hart < hartsOf(options);
-  const saved = <N extends keyof HartSections>(name: N, section: Section<HartSections[N]>): Survivor =>
-    survivor(section.numbered(hart), {
+  const saved = <N extends keyof HartSections>(name: N): Survivor =>
+    survivor(HART_SECTIONS[hart]![name] as Section<HartSections[N]>, {
       phase: 'load',
       partOf,
-      saveAtRest: ({ machine }) => machine.harts[hart]![name],
+      saveMachine: ({ harts }) => harts[hart]![name],
       restore({ harts }, state) {
         harts[hart] ??= {} as NewImage['harts'][number];
         harts[hart][name] = state;
@@ -131,9 +140,9 @@ function ofHart(hart: number): readonly Survivor[] {
       restore: ({ vm }, state) => vm.imsics[hart]!.restore(state),
       recover: ({ interruptFiles }) => interruptFiles[hart]!,
     }),
-    saved('vcpu', VCPU_SECTION),
-    saved('hart', HART_SECTION),
-    saved('clint', CLINT_SECTION),
+    saved('vcpu'),
+    saved('hart'),
+    saved('clint'),
   ];
 }
 
@@ -143,14 +152,13 @@ function ofHart(hart: number): readonly Survivor[] {
  */
 function ofMachine<N extends keyof SharedState>(
   name: N,
-  section: Section<NonNullable<SharedState[N]>>,
   partOf: (options: VmOptions) => boolean = () => true,
 ): Survivor {
   type State = NonNullable<SharedState[N]>;
-  return survivor<State>(section, {
+  return survivor<State>(SHARED_SECTIONS[name] as unknown as Section<State>, {
     phase: 'load',
     partOf,
-    saveAtRest: ({ machine }) => machine[name] as State,
+    saveMachine: (machine) => machine[name] as State,
     restore(image, state) {
       image.shared[name] = state;
     },
@@ -166,6 +174,7 @@ export const SURVIVORS: readonly Survivor[] = [
       const paused = runState === 'paused' || runState === 'internal-error'; // restore() tells them apart
       return VM_SECTION.of({ options, entry, generation, paused, ...(next === undefined ? {} : { next }) });
     },
+    isFixed: true,
     prepare: (image, state) => image.take(state),
     restore: (image, state) => image.take(state),
   }),
@@ -181,6 +190,7 @@ export const SURVIVORS: readonly Survivor[] = [
   survivor(RAM_SECTION, {
     phase: 'map',
     save: ({ parts }) => RAM_SECTION.of({ fd: parts.ramFd, size: parts.ram.length, vaddrOld: parts.ram.vaddr }),
+    isFixed: true,
     prepare(image, state) {
       const { options } = image.state;
       image.ram = remapRam(state, hartsOf(options), options.inject === 'wrong-memfd');
@@ -193,6 +203,7 @@ export const SURVIVORS: readonly Survivor[] = [
     phase: 'map',
     partOf: ({ drives }) => drives !== undefined,
     save: ({ parts }) => DISKS_SECTION.of({ disks: parts.backends.disks }),
+    isFixed: true,
     prepare(image, { disks }) {
       image.backends = { ...image.backends, disks };
     },
@@ -202,6 +213,7 @@ export const SURVIVORS: readonly Survivor[] = [
     phase: 'map',
     partOf: ({ netdevs }) => netdevs !== undefined,
     save: ({ parts }) => NETDEVS_SECTION.of({ sockets: parts.backends.netdevs }),
+    isFixed: true,
     prepare(image, { sockets }) {
       image.backends = { ...image.backends, netdevs: sockets };
     },
@@ -211,6 +223,7 @@ export const SURVIVORS: readonly Survivor[] = [
     phase: 'map',
     partOf: hasListeners,
     save: ({ parts }) => LISTENERS_SECTION.of({ listeners: parts.backends.listeners }),
+    isFixed: true,
     prepare(image, { listeners }) {
       image.backends = { ...image.backends, listeners };
     },
@@ -236,7 +249,7 @@ export const SURVIVORS: readonly Survivor[] = [
   }),
   survivor(CONSOLE_SECTION, {
     phase: 'load',
-    saveAtRest: ({ vm: { parts } }) => CONSOLE_SECTION.of(parts.console.save()),
+    saveAtRest: ({ parts }) => CONSOLE_SECTION.of(parts.console.save()),
     restore({ vm }, state) {
       vm.parts.console.restore(state);
     },
@@ -255,19 +268,19 @@ export const SURVIVORS: readonly Survivor[] = [
       }),
   }),
   ...hartNumbers(MAX_HARTS).flatMap(ofHart),
-  ofMachine('uart', UART_SECTION),
-  ofMachine('pci', PCI_SECTION),
-  ofMachine('plic', PLIC_SECTION, ({ aia }) => aia === 'none'),
-  ofMachine('aplic', APLIC_SECTION, ({ aplic }) => aplic === 'on'),
-  ofMachine('rtc', RTC_SECTION, isWired),
-  ofMachine('fwCfg', FW_CFG_SECTION, isWired),
-  ofMachine('icount', ICOUNT_SECTION, ({ icount }) => icount !== undefined),
-  ofMachine('iommu', IOMMU_SECTION, ({ iommuSys }) => iommuSys === 'on'),
-  ofMachine('virtio', VIRTIO_SECTION, hasVirtio),
+  ofMachine('uart'),
+  ofMachine('pci'),
+  ofMachine('plic', ({ aia }) => aia === 'none'),
+  ofMachine('aplic', ({ aplic }) => aplic === 'on'),
+  ofMachine('rtc', isWired),
+  ofMachine('fwCfg', isWired),
+  ofMachine('icount', ({ icount }) => icount !== undefined),
+  ofMachine('iommu', ({ iommuSys }) => iommuSys === 'on'),
+  ofMachine('virtio', hasVirtio),
   survivor(SEMIHOSTING_SECTION, {
     phase: 'load',
     partOf: ({ semihosting }) => semihosting !== undefined,
-    saveAtRest: ({ machine }) => machine.semihosting!,
+    saveMachine: ({ semihosting }) => semihosting!,
     restore(image, state) {
       image.shared.semihosting = state;
     },
@@ -277,7 +290,7 @@ export const SURVIVORS: readonly Survivor[] = [
   survivor(STREAMS_SECTION, {
     phase: 'load',
     partOf: hasListeners,
-    saveAtRest: ({ machine }) => machine.streams!,
+    saveMachine: ({ streams }) => streams!,
     restore(image, state) {
       image.shared.streams = state;
     },
@@ -361,15 +374,6 @@ export function fdsOf(sections: Readonly<Record<string, Versioned>>): Record<str
 }
 
 /**
- * Those fds that may have changed while the guest ran. Whoever has the sections that `saveSteady`
- * gave has all others.
- */
-export const unsteadyFdsOf = (sections: Readonly<Record<string, Versioned>>): Record<string, number> =>
-  fdsOf(Object.fromEntries(Object.entries(sections).filter(([name]) => !STEADY.has(name))));
-
-const STEADY = new Set(SURVIVORS.filter(({ saveSteady }) => saveSteady).map(({ section }) => section.name));
-
-/**
  * The sections of a state, with those that another process could recover in place of older ones.
  */
 export const withRecovered = (
@@ -403,20 +407,32 @@ export function optionsIn(sections: ReadonlyMap<string, Versioned | null>): VmOp
 }
 
 /**
- * Decodes and checks all sections of a state. EINVAL: a section is missing, is unknown, has a
- * version that this build does not know, or has another shape.
+ * Decodes and checks all sections of a state; `ahead` are those that have been decoded before, and
+ * hold where the state says nothing else. EINVAL: a section is missing, is unknown, has a version
+ * that this build does not know, or has another shape.
  */
-export function decodeAll({ sections }: StateFile): readonly Restorable[] {
-  const known = new Set(SURVIVORS.map(({ section }) => section.name));
-  const survivors = survivorsOf(optionsIn(sections));
+export function decodeAll({ sections }: StateFile, ahead: Decoded = NOTHING): readonly Restorable[] {
+  const survivors = survivorsOf(ahead.options ?? optionsIn(sections));
   const wanted = new Set(survivors.map(({ section }) => section.name));
   for (const name of sections.keys()) {
-    if (!known.has(name)) throw einval(`section ${name}: this build does not know it`);
+    if (!KNOWN.has(name)) throw einval(`section ${name}: this build does not know it`);
     if (!wanted.has(name)) throw einval(`section ${name}: the machine of section vm has none`);
   }
   return survivors.map((survivor) => {
-    const body = sections.get(survivor.section.name);
-    if (!body) throw einval(`section ${survivor.section.name}: missing`);
-    return { survivor, state: survivor.section.decode(body) };
+    const { section } = survivor;
+    const body = sections.get(section.name);
+    const state = body ? section.decode(body) : ahead.states.get(section.name);
+    if (!state) throw einval(`section ${section.name}: missing`);
+    return { survivor, state };
   });
 }
+
+const KNOWN = new Set(SURVIVORS.map(({ section }) => section.name));
+
+/** Sections that were decoded before the others came. */
+export interface Decoded {
+  readonly options: VmOptions | undefined;
+  readonly states: ReadonlyMap<string, Versioned>;
+}
+
+const NOTHING: Decoded = { options: undefined, states: new Map() };

@@ -29,9 +29,10 @@ export async function takeBack(vm: Vm): Promise<TakenBack> {
   const { vcpu, interrupts } = vm.parts;
   const threads = [vcpu.gone, interrupts?.gone];
   const taken = await vm.change(async () => {
-    const { atNs: lastNs, state } = await vm.quiesce();
+    const stopped = await vm.quiesce();
+    const { atNs: lastNs } = stopped;
     vm.relieve();
-    const slices = new MainSlices(vm).begin(state);
+    const slices = new MainSlices(vm).begin(stopped.state());
     const running = vm.unquiesce();
     slices.turn();
     const firstNs = (await running) ?? lastNs;

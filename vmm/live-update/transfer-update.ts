@@ -1,13 +1,15 @@
 /**
  * An update by transfer: the new image is another process. It starts and builds everything while
  * the guest runs here (standby/). The pause is then only stop → save → go, and the new process' own
- * load. The kernel takes the vaddrs away while the guest is being stopped, and gets the new ones
- * when it runs. Until the new process has committed, this one stays and takes the guest back if the
- * new one dies or hangs.
+ * load. The kernel has taken the vaddrs away before, and gets the new ones when the guest runs.
+ * Until the new process has committed, this one stays and takes the guest back if the new one dies
+ * or hangs.
  */
 import { eio } from '../../platform/errno.ts';
 import { close } from '../../platform/libc/fd.ts';
+import { sealWhole } from '../../platform/libc/memfd.ts';
 import { tellOwner } from '../../platform/lifeline.ts';
+import { writeAll } from '../../platform/whole-file.ts';
 import { Publication } from '../crew/publication.ts';
 import type { Vitals } from '../crew/vitals.ts';
 import { MONITOR_SECTION } from '../monitor/state.ts';
@@ -16,12 +18,11 @@ import {
   type AtRest,
   type CheckedPlan,
   type CutOff,
+  fromMain,
   giveAway,
   REPLACED,
-  saveGuest,
   tellStop,
   type Updating,
-  writeState,
 } from './at-rest.ts';
 import { settle } from './go-on.ts';
 import type { Channels } from './migration/channels.ts';
@@ -34,9 +35,9 @@ import { rehearseWords } from './standby/rehearsed-words.ts';
 import { rollBack } from './standby/roll-back.ts';
 import { StandbyProcess } from './standby/standby-process.ts';
 import { watchedVitals } from './standby/watched-vitals.ts';
-import { withoutOwner } from './standby/without-owner.ts';
-import { newStateFile, type StateFile } from './state-file.ts';
-import { decodeAll, fdsOf, saveSteady, unsteadyFdsOf } from './survivors.ts';
+import { newStateFile } from './state-file.ts';
+import { decodeAll, fdsOf, saveSteady } from './survivors.ts';
+import { type Manner, type Rest, StateAhead } from './transferred-state.ts';
 
 export interface TransferPlan extends CheckedPlan {
   /** Absent with `channels`: nobody but its user can start that successor. */
@@ -60,7 +61,7 @@ export async function transferUpdate(what: Updating, plan: TransferPlan): Promis
   let successor: StandbyProcess | undefined;
   try {
     rehearseWords();
-    rehearsal = StateRehearsal.ofSaving(what.vm, plan.form);
+    rehearsal = StateRehearsal.ofTransfer(what.vm, mannerOf(plan));
     vitals = watchedVitals(hartsOf(what.vm.parts.options));
     successor = successorOf(plan);
     await successor.equip(saveSteady(what.vm), {
@@ -91,6 +92,8 @@ function successorOf({ channels, prepared, node, entry }: TransferPlan): Standby
   return StandbyProcess.start({ node, entry, snapshotFd: prepared?.snapshotFd });
 }
 
+const mannerOf = ({ form, lost, channels }: TransferPlan): Manner => ({ form, lost, hasOwner: channels !== undefined });
+
 interface Destination {
   readonly successor: StandbyProcess;
   readonly stateFd: number;
@@ -118,15 +121,10 @@ class Transfer {
   async run(): Promise<void> {
     const { vm, monitor } = this.#what;
     const { channels } = this.#plan;
-    const { successor, rehearsal } = this.#to;
     try {
       await monitor?.quiet(REPLACED);
       if (!channels) this.#passClients();
-      successor.sendNow({ kind: 'soon' });
-      await this.#expect('warm', RUN_WITHIN_MS, 'was not ready');
-      rehearsal.onceMore(); // V8 has compiled by now what it wanted to
-      vm.parts.host?.container.checkUpdatable(); // the kernel's thread wakes up now, and not in the pause
-      await vm.change(() => this.#move());
+      await vm.change(async () => this.#move(await this.#sendAhead()));
       if (channels) monitor?.release();
     } catch (error) {
       monitor?.release({ forget: this.#hasRun && !channels });
@@ -134,12 +132,25 @@ class Transfer {
     }
   }
 
+  /** What the pause need not wait for: the first part of the state, and both sides' rehearsal. */
+  async #sendAhead(): Promise<StateAhead> {
+    const { vm } = this.#what;
+    const { successor, rehearsal } = this.#to;
+    const ahead = new StateAhead(vm, mannerOf(this.#plan));
+    successor.passMore(Object.values(ahead.fds), { aheadHolds: true });
+    successor.sendNow({ kind: 'soon', sections: ahead.file });
+    await this.#expect('warm', RUN_WITHIN_MS, 'was not ready');
+    rehearsal.onceMore(); // V8 has compiled by now what it wanted to
+    vm.parts.host?.container.checkUpdatable(); // the kernel's thread wakes up now, and not in the pause
+    return ahead;
+  }
+
   /** Resolves when the new process has committed. */
-  async #move(): Promise<void> {
+  async #move(ahead: StateAhead): Promise<void> {
     const { successor } = this.#to;
     const { rest, given } = await giveAway(this.#what, {
-      cutsFirst: true, // it takes the kernel as long as all the rest
-      give: (rest, cut) => this.#handOver(rest, cut),
+      prepared: true,
+      give: (rest, cut) => this.#handOver(rest, cut, ahead),
       undo: () => successor.kill(), // it may have been told
     });
     try {
@@ -159,21 +170,19 @@ class Transfer {
   }
 
   /** Gives the state away. */
-  #handOver(rest: AtRest, { stop, invalidate }: CutOff): StateFile {
+  #handOver(rest: AtRest, { stop }: CutOff, ahead: StateAhead): Rest {
     const { successor, stateFd } = this.#to;
     const { prepared, channels } = this.#plan;
     const { monitor } = this.#what;
     const update = { takeback: null, prepared: prepared ? timesOf(prepared) : null, guardian: null };
     const stamps = { begin: rest.begin, stop, invalidate: stop };
-    const saved = saveGuest(this.#what, rest, stamps, { withMonitor: !channels, update });
-    const sections = channels ? withoutOwner(saved) : saved;
-    writeState(stateFd, sections, this.#plan);
-    successor.passMore(Object.values(unsteadyFdsOf(sections)), { aheadHolds: monitor?.changes === this.#changes });
-    successor.sendNow({ kind: 'state' }); // it reads the state while the kernel works
-    invalidate()(); // the new process makes the vaddrs valid again
+    const state = ahead.rest(rest.stopped, fromMain(this.#what, stamps, { withMonitor: !channels, update }));
+    writeAll(stateFd, state.file);
+    sealWhole(stateFd);
+    successor.passMore(Object.values(state.fds), { aheadHolds: monitor?.changes === this.#changes });
     void this.#what.standing?.dismiss(); // from here on this process is the guardian
     successor.sendNow({ kind: 'go' });
-    return { completeNs: 0, sections: new Map(Object.entries(saved)) };
+    return state;
   }
 
   /** The guest may run in the new process from here on. */
@@ -206,7 +215,7 @@ class Transfer {
     return word as Extract<FromStandby, { readonly kind: K }>;
   }
 
-  async #rollBack(saved: StateFile, { wasRunning }: AtRest): Promise<void> {
+  async #rollBack(state: Rest, { wasRunning }: AtRest): Promise<void> {
     const { vm, monitor, left } = this.#what;
     const { console, options } = vm.parts;
     left(undefined);
@@ -214,6 +223,7 @@ class Transfer {
     await this.#to.successor.kill(); // two must never run one guest
     vm.relieve(); // the threads know only their own last state
     const image = new NewImage({ vm, rollback: true });
+    const saved = { completeNs: 0, sections: new Map(Object.entries(state.all())) };
     const remains = { saved, vitals: this.#to.vitals, ranUnseen: this.#ranUnseen };
     const going = await rollBack(image, remains, decodeAll);
     for (const line of image.doubts) process.stderr.write(`vmm: ${line}\n`);

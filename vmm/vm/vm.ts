@@ -8,7 +8,8 @@ import type { Mapping } from '../../platform/memory.ts';
 import { float64s, int32s } from '../../platform/shared.ts';
 import type { InterruptMessage } from '../crew/interrupts/protocol.ts';
 import type { InterruptThread } from '../crew/interrupts/thread.ts';
-import type { MachineParts, Suspended, VcpuMessage } from '../crew/vcpu/protocol.ts';
+import type { MachineParts, VcpuMessage } from '../crew/vcpu/protocol.ts';
+import type { AtRest } from '../crew/vcpu/suspended.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
 import type { Vitals } from '../crew/vitals.ts';
 import {
@@ -75,7 +76,7 @@ export class Vm {
   readonly #control: Int32Array;
   #runState: RunState;
   /** The state of the machine at rest: only devices change anything. */
-  #stopped: Suspended | undefined;
+  #stopped: AtRest | undefined;
   /** Settles with the last change of the run state. */
   #changed: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(event: VmEvent) => void>();
@@ -202,14 +203,19 @@ export class Vm {
   }
 
   /**
-   * Within a change: brings all threads to rest. The run state does not change. ETIMEDOUT, with
+   * Within a change: brings all threads to rest. The run state does not change. `sleepMs`: so long
+   * this thread sleeps for each of them at most, instead of its event loop. ETIMEDOUT, with
    * everything running again.
    */
-  async quiesce(): Promise<Suspended> {
+  async quiesce({ sleepMs = 0 } = {}): Promise<AtRest> {
     if (this.#stopped) return this.#stopped;
     const { vcpu, interrupts } = this.parts;
     try {
-      const [stopped] = await Promise.all([vcpu.stop(), interrupts?.park()]);
+      const parked = interrupts?.park();
+      if (sleepMs > 0) interrupts?.hearNow(sleepMs); // first: the guest runs meanwhile
+      const stopping = vcpu.stop();
+      if (sleepMs > 0) vcpu.hearNow(sleepMs);
+      const [stopped] = await Promise.all([stopping, parked]);
       this.#stopped = stopped;
       return stopped;
     } catch (error) {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import { newPart, type SharedPart, wholeOf } from '../../../platform/shared.ts';
 import { Publication } from '../../../vmm/crew/publication.ts';
-import { type Recovered, recover } from '../../../vmm/crew/recovery.ts';
+import { type Given, type Recovered, recover } from '../../../vmm/crew/recovery.ts';
 import type { VcpuMessage } from '../../../vmm/crew/vcpu/protocol.ts';
 import { buildVcpu } from '../../../vmm/crew/vcpu/start.ts';
 import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
@@ -61,7 +61,7 @@ function vcpuWith(guest: readonly number[]): Vcpu {
 const turns = (vcpu: Vcpu, count: number): void => {
   for (let i = 0; i < count; i++) vcpu.turn();
 };
-const found = (): Recovered | undefined => recover(shared, 1, ram);
+const found = (given?: Given): Recovered | undefined => recover(shared, 1, ram, () => given!);
 const countOf = (recovered: Recovered | undefined): bigint | undefined => recovered?.machine.harts[0]?.hart.x[A1];
 
 describe('a vCPU', () => {
@@ -82,6 +82,23 @@ describe('a vCPU', () => {
     main.request(REQUEST_STOP);
     paused.begin({ harts, ...rest }).turn();
     expect(found()?.machine.harts[0]?.hart).toEqual(harts[0]!.hart);
+  });
+
+  it('publishes nothing before its first slice where somebody else has that state', () => {
+    const { state } = vcpuWith(COUNTS).suspend();
+    use(createVmShared(1));
+    publication.wanted = true;
+    const given = buildVcpu({
+      ...{ shared, kernel: {} as Parameters<typeof buildVcpu>[0]['kernel'] },
+      parts: { ram: wholeOf(ram), entry: RAM_BASE, devices: [] },
+      tell: (message) => said.push(message),
+    }).begin(state, { isGiven: true });
+    const hasGiven = { machine: state, interruptFiles: [] };
+    main.request(REQUEST_RUN);
+    given.turn();
+    expect(publication.take()!.bytes).toBeDefined(); // after the slice it has its own
+    publication.give();
+    expect(found(hasGiven)?.machine.harts[0]?.hart).toEqual(state.harts[0]!.hart);
   });
 
   it('has published when its turn ends: the count goes on from there', () => {
@@ -188,7 +205,7 @@ describe('a recovery', () => {
   it('tells of nothing once the state after the access is published', () => {
     const journal = within();
     journal.access('store', PCIE_MMIO32.base);
-    publication.publish(publication.take()!.bytes);
+    publication.publish(publication.take()!.bytes!);
     expect(found()!.doubts).toEqual([]);
   });
 

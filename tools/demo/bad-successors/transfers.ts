@@ -14,14 +14,14 @@ const HUNG = /did not run the guest within/;
 const HANG = 'for (;;);';
 const STOP = 'process.kill(process.pid, "SIGSTOP");';
 /** Where a standby is told to take the guest over. */
-const TOLD = /(async function takeOver\d*\(standby\d*, read\d*\) \{)/;
+const TOLD = /(async function takeOver\d*\(standby\d*\) \{)/;
 const beforePhase = (phase: string, does: string): [RegExp, string] => [
   /(function restorePhase\(image, restorables, phase, \{ prepared \}\) \{)/,
   `$1 if (prepared && phase === "${phase}") ${does}`,
 ];
 
 /** Where a standby goes once more through what the pause will run; the guest still runs. */
-const WARM = /(standby\d*\.warm\(\);)/;
+const WARM = /(standby\d*\.warm\([^)]*\);)/;
 
 /** A build whose program does something at a place. */
 const transferTo = (name: string, says: RegExp, [from, to]: readonly [RegExp, string]): Trial => ({

@@ -84,12 +84,20 @@ export class InterruptDispatcher {
     if (news) this.#told.clear();
     if (whatOf(request) === REQUEST_EXIT) return 'ended';
     if (whatOf(request) === REQUEST_STOP) {
-      if (news) this.#tell({ kind: 'parked', request: numberOf(request) });
+      if (news) this.#tellParked(numberOf(request));
       return 'parked';
     }
     if (this.#waitAndDeliver(timeoutMs)) return 'delivering';
     this.#tell({ kind: 'host-gone' });
     return 'ended';
+  }
+
+  #tellParked(request: number): void {
+    const { parked } = MachineBlock.word;
+    // after all that was taken pends; pairs with the load in sleepUntil (InterruptThread.answered)
+    Atomics.store(this.#control, parked, request);
+    Atomics.notify(this.#control, parked);
+    this.#tell({ kind: 'parked', request });
   }
 
   /** Returns false when the host is gone. */

@@ -6,6 +6,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfdSignal } from '../../../plat
 import { int32s } from '../../../platform/shared.ts';
 import { MachineBlock, REQUEST_STOP } from '../../machine/control/control-block.ts';
 import { MachineThread } from '../machine-thread.ts';
+import { sleepUntil } from '../sleep-until.ts';
 import type { InterruptInput, InterruptMessage, InterruptShared } from './protocol.ts';
 
 export class InterruptThread extends MachineThread<InterruptMessage> {
@@ -30,6 +31,11 @@ export class InterruptThread extends MachineThread<InterruptMessage> {
    */
   async park(): Promise<void> {
     await this.ask(REQUEST_STOP, 'stop');
+  }
+
+  protected override answered(request: number, withinMs: number): InterruptMessage | undefined {
+    const word = { words: this.#control, index: MachineBlock.word.parked, value: request };
+    return sleepUntil(word, withinMs) ? { kind: 'parked', request } : undefined; // the dispatcher notifies
   }
 
   override request(what: number): number {

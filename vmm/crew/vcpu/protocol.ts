@@ -17,6 +17,7 @@ import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import type { Aia } from '../../machine/shared/wired-devices.ts';
 import type { PeerBarParts } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';
+import type { Suspended } from './suspended.ts';
 
 /** A virtio device inside the VMM. */
 export type VirtioPart = Omit<VirtioUnit, 'kind'> & VirtioBackend;
@@ -103,13 +104,6 @@ export interface VcpuChannel {
  */
 export type InitialState = MachineState | Pick<MachineState, 'pci'>;
 
-/** The state of a machine whose clock stands still. */
-export interface Suspended {
-  /** The last instruction was executed before this time. */
-  readonly atNs: number;
-  readonly state: MachineState;
-}
-
 /**
  * The answer to a run. At atNs the vCPU was about to execute the first instruction under that
  * request.
@@ -124,9 +118,11 @@ export interface Running {
  * The answer to a stop. A vCPU that has stopped itself sends it too, with the number of the request
  * that it obeyed until then.
  */
-export interface Stopped extends Suspended {
+export interface Stopped {
   readonly kind: 'stopped';
   readonly request: number;
+  /** undefined: it lies in StoppedState. */
+  readonly suspended: Suspended | undefined;
 }
 
 export type VcpuMessage =

@@ -30,6 +30,7 @@ import type { VmShared } from '../vm-shared.ts';
 import { runVcpu } from './loop.ts';
 import { PostedInterrupts } from './posted-interrupts.ts';
 import type { MachineParts, VcpuChannel, VcpuInput, VcpuMessage, VirtioPart } from './protocol.ts';
+import { StoppedState } from './stopped-state.ts';
 import { Vcpu } from './vcpu.ts';
 
 export interface VcpuOptions {
@@ -107,7 +108,8 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     functions,
     poll: () => posted.poll(),
   });
-  return new Vcpu(machine, { shared, lends, posted, tell });
+  const stopped = lends ? new StoppedState(shared.stopped) : undefined;
+  return new Vcpu(machine, { shared, lends, posted, stopped, tell });
 }
 
 const toNobody: WriteBytes = ({ length }) => length;

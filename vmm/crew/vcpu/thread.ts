@@ -15,16 +15,20 @@ import {
 import { relieveCrew, wakeHart } from '../../machine/control/lease.ts';
 import { MachineThread } from '../machine-thread.ts';
 import type { VmShared } from '../vm-shared.ts';
-import type { InitialState, Running, Stopped, Suspended, VcpuMessage } from './protocol.ts';
+import type { InitialState, Running, Stopped, VcpuMessage } from './protocol.ts';
+import { StoppedState } from './stopped-state.ts';
+import type { AtRest } from './suspended.ts';
 
 export class VcpuThread extends MachineThread<VcpuMessage> {
   readonly shared: VmShared;
   readonly #control: Int32Array;
+  readonly #stopped: StoppedState;
 
   constructor(shared: VmShared) {
     super('vCPU');
     this.shared = shared;
     this.#control = int32s(shared.control);
+    this.#stopped = new StoppedState(shared.stopped);
   }
 
   /** Lets the thread begin. */
@@ -50,8 +54,15 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
   }
 
   /** Stops the guest between two instructions. ETIMEDOUT, EIO. */
-  async stop(): Promise<Suspended> {
-    return (await this.ask(REQUEST_STOP, 'stop')) as Stopped;
+  async stop(): Promise<AtRest> {
+    const { suspended } = (await this.ask(REQUEST_STOP, 'stop')) as Stopped;
+    if (!suspended) return this.#stopped.take();
+    return { atNs: suspended.atNs, state: () => suspended.state };
+  }
+
+  protected override answered(request: number, withinMs: number): VcpuMessage | undefined {
+    const isThere = this.#stopped.sleepUntil(request, withinMs);
+    return isThere ? { kind: 'stopped', request, suspended: undefined } : undefined;
   }
 
   /** Takes the state that a power-on leaves, and stops; main must fill RAM now. ETIMEDOUT, EIO. */

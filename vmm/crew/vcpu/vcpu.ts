@@ -31,7 +31,9 @@ import { FreeTurns } from './free-turns.ts';
 import { Lending } from './lending.ts';
 import { Loan } from './loan.ts';
 import type { PostedInterrupts } from './posted-interrupts.ts';
-import type { InitialState, Suspended, VcpuMessage } from './protocol.ts';
+import type { InitialState, VcpuMessage } from './protocol.ts';
+import type { StoppedState } from './stopped-state.ts';
+import type { Suspended } from './suspended.ts';
 import type { Turns } from './turns.ts';
 
 /** While the guest waits, a full stdout is tried again after this time. */
@@ -60,6 +62,8 @@ export interface VcpuSurroundings {
   /** Whether the thread may block until a hart that it has lent is back. */
   readonly lends: boolean;
   readonly posted: PostedInterrupts;
+  /** Where main looks for the state of a vCPU that has a thread of its own. */
+  readonly stopped?: StoppedState | undefined;
   tell(message: VcpuMessage): void;
 }
 
@@ -74,6 +78,7 @@ export class Vcpu {
   readonly #crew: number;
   readonly #publisher: Publisher;
   readonly #posted: PostedInterrupts;
+  readonly #stopped: StoppedState | undefined;
   #running = false;
   /** The last request that main has an answer to: the guest runs under it, or has stopped. */
   #reported = -1;
@@ -81,7 +86,8 @@ export class Vcpu {
   #seen = 0;
   #counted = 0;
 
-  constructor(machine: Machine, { shared, tell, lends, posted }: VcpuSurroundings) {
+  constructor(machine: Machine, { shared, tell, lends, posted, stopped }: VcpuSurroundings) {
+    this.#stopped = stopped;
     this.#posted = posted;
     this.#machine = machine;
     this.#lending = new Lending(machine.harts, {
@@ -102,8 +108,12 @@ export class Vcpu {
     this.#crew = crewOnDuty(this.#control);
   }
 
-  /** The machine takes its first state. To be called once, before the first turn. */
-  begin(state: InitialState): this {
+  /**
+   * The machine takes its first state. To be called once, before the first turn. `isGiven`: whoever
+   * watches the VMM has it.
+   */
+  begin(state: InitialState, { isGiven = false } = {}): this {
+    if (isGiven) this.#publisher.stateIsGiven();
     if ('harts' in state) this.#machine.restore(state);
     else this.#machine.shared.restoreFunctions(state.pci);
     return this;
@@ -237,7 +247,9 @@ export class Vcpu {
 
   #stop(request: number): void {
     this.#reported = request;
-    this.#tell({ kind: 'stopped', request: numberOf(request), ...this.suspend() });
+    const [number, suspended] = [numberOf(request), this.suspend()];
+    const isThere = this.#stopped?.put(number, suspended) ?? false;
+    this.#tell({ kind: 'stopped', request: number, suspended: isThere ? undefined : suspended });
   }
 
   #count(now: number): void {

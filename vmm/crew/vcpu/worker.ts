@@ -1,12 +1,15 @@
 import { parentPort } from 'node:worker_threads';
 
+import { newPart } from '../../../platform/shared.ts';
 import { workerInput } from '../../../platform/thread.ts';
 import { optimizeLate } from '../../../platform/wasm-tiers.ts';
 import { hartCount, OWNER_HART } from '../../machine/control/control-block.ts';
+import type { MachineState } from '../../machine/machine.ts';
 import { runLentHart } from './lent-hart.ts';
 import type { InitialState, VcpuInput, VcpuMessage } from './protocol.ts';
 import { Rehearsal } from './rehearsal.ts';
 import { startVcpu, vcpuOfThread } from './start.ts';
+import { STOPPED_STATE_BYTES, StoppedState } from './stopped-state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const input = workerInput<VcpuInput>();
@@ -23,6 +26,8 @@ if (input.hart === OWNER_HART) {
 } else runLentHart(input.shared, input.hart, input.parts);
 
 function buildAhead(build: () => Vcpu): Vcpu {
-  new Rehearsal(input.parts, hartCount(input.shared.control)).go();
+  const stopped = new StoppedState(newPart(STOPPED_STATE_BYTES));
+  const stop = (state: MachineState): boolean => stopped.put(0, { atNs: 0, state });
+  new Rehearsal(input.parts, hartCount(input.shared.control), stop).go();
   return build();
 }

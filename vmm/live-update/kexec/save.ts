@@ -77,13 +77,14 @@ export class KexecSave {
     if (vm.runState === 'shutdown') throw ebusy('the VM is ending');
     const { console, ram } = vm.parts;
     const stopped = await vm.quiesce();
-    const functions = stopped.state.pci.functions;
+    const machine = stopped.state();
+    const { functions } = machine.pci;
     const kernel = kernelEnd(host.client);
     try {
       console.pause();
       holdInterrupts(host, functions);
       for (let route = 0; route < vm.routes.count; route++) takeInterrupts(vm.routes, route, vm.imsics);
-      const stateBytes = writeState(host, name, encodeState(saveAtRest({ vm, machine: stopped.state })));
+      const stateBytes = writeState(host, name, encodeState(saveAtRest({ vm, machine })));
       const cancelled = new Promise<'cancelled'>((resolve) => {
         this.#cancel = () => resolve('cancelled');
       });

@@ -1,9 +1,11 @@
 /** The state from which the guest goes on when the process that ran it has died. */
 import { eio } from '../../../platform/errno.ts';
 import { Publication } from '../../crew/publication.ts';
-import { pendingInterrupts, recover } from '../../crew/recovery.ts';
+import { type Given, pendingInterrupts, recover } from '../../crew/recovery.ts';
 import type { Vitals } from '../../crew/vitals.ts';
+import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION, pendingIn, withPending } from '../../machine/hart-local/imsic.ts';
+import { machineOfSections } from '../../machine/machine-sections.ts';
 import type { StateFile } from '../state-file.ts';
 import { withRecovered } from '../survivors.ts';
 
@@ -21,7 +23,7 @@ export interface LastState {
  * guest has run there by other vital signs. EIO: it has run, and no state of it was published.
  */
 export function lastState(saved: StateFile, vitals: Vitals, ram: SharedArrayBuffer, ranUnseen: boolean): LastState {
-  const recovered = recover(vitals.shared, vitals.harts, ram);
+  const recovered = recover(vitals.shared, vitals.harts, ram, () => givenBy(saved, vitals.harts));
   if (recovered) {
     const { reset, doubts } = recovered;
     return { state: { ...saved, sections: withRecovered(saved.sections, recovered) }, reset, doubts };
@@ -30,6 +32,17 @@ export function lastState(saved: StateFile, vitals: Vitals, ram: SharedArrayBuff
     throw eio('the process that ran the guest had not published its state, which is lost');
   }
   return { state: { ...saved, sections: withInterrupts(saved, vitals) }, reset: false, doubts: [] };
+}
+
+/** What the dead process began with. EIO: it was not told. */
+function givenBy({ sections }: StateFile, harts: number): Given {
+  const files = hartNumbers(harts).flatMap((hart) => {
+    const section = IMSIC_SECTION.numbered(hart);
+    const body = sections.get(section.name);
+    return body ? [section.decode(body)] : [];
+  });
+  if (files.length < harts) throw eio('the state that the guest had at the beginning is lost');
+  return { machine: machineOfSections(sections, harts), interruptFiles: files };
 }
 
 /** The sections, with the interrupts that the dead process had taken from the eventfds. */

@@ -22,7 +22,7 @@ import {
 } from '../../../platform/shape.ts';
 
 /** Counts up when a build that knows only the older words would not understand. */
-export const STANDBY_PROTOCOL = 8;
+export const STANDBY_PROTOCOL = 9;
 
 const EQUIP = object({
   kind: oneOf('equip'),
@@ -49,11 +49,12 @@ const TO_STANDBY = {
   equip: EQUIP,
   /** More fds come, because the state names them. */
   more: object({ kind: oneOf('more'), fds: list(integer) }),
-  /** To a successor: `warm` is asked for. Then the guest is stopped, and `go` comes at once. */
-  soon: object({ kind: oneOf('soon') }),
-  /** To a successor: the state is complete, and can be read. The kernel is still at work. */
-  state: object({ kind: oneOf('state') }),
-  /** To a successor, after `state`: take the guest over. */
+  /**
+   * To a successor: `warm` is asked for. Then the guest is stopped, and `go` comes at once. The
+   * sections hold where the state says nothing else.
+   */
+  soon: object({ kind: oneOf('soon'), sections: bytes }),
+  /** To a successor: the state is complete. Take the guest over. */
   go: object({ kind: oneOf('go') }),
   /**
    * To a successor, after `go`: this process has told the monitor's clients that the guest has

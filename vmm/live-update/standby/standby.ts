@@ -9,7 +9,7 @@ import { readWhole } from '../../../platform/whole-file.ts';
 import { type Adapt, NewImage } from '../new-image.ts';
 import { StateRehearsal } from '../rehearsal.ts';
 import { decodeState, type StateFile } from '../state-file.ts';
-import { decodeAll, type Restorable, SURVIVORS, sectionsOf } from '../survivors.ts';
+import { type Decoded, decodeAll, optionsIn, type Restorable, SURVIVORS, sectionsOf } from '../survivors.ts';
 import { WaitingCrew } from '../waiting-crew.ts';
 import type { Link } from './link.ts';
 import type { Equip, FromStandby, ToStandby } from './protocol.ts';
@@ -46,6 +46,8 @@ export class Standby {
   #rehearsal: StateRehearsal | undefined;
   #news: StateFile | undefined;
   #kept: StateFile['sections'] = new Map();
+  /** Of a successor: the sections that came ahead, with our own numbers for fds. */
+  #ahead: Decoded | undefined;
   /** Our fds that came for the news, and those that came since. */
   #newsFds: readonly number[] = [];
   #later: number[] = [];
@@ -122,7 +124,7 @@ export class Standby {
 
   /** A whole state, under our own numbers. EINVAL names the section and what is wrong in it. */
   restorables(state: StateFile): readonly Restorable[] {
-    return this.#translated(() => decodeAll(state));
+    return this.#translated(() => decodeAll(state, this.#ahead));
   }
 
   /** The sections of a state, with our own numbers for fds. EINVAL names the section. */
@@ -149,9 +151,13 @@ export class Standby {
     }
     const { vm, slices: _ } = this.image; // puts them together
     rehearseWords();
-    const rehearsal = StateRehearsal.ofLoading(vm, (fd) => this.#tryOut(fd));
-    if (this.role === 'successor') this.#rehearsal = rehearsal;
-    else rehearsal.end();
+    const load = (fd: number): void => this.#tryOut(fd);
+    if (this.role === 'guardian') {
+      StateRehearsal.ofLoading(vm, load).end();
+    } else {
+      const ahead = (sections: Uint8Array): void => this.#takeAhead(sections);
+      this.#rehearsal = StateRehearsal.ofTakingOver(vm, { ahead, load });
+    }
   }
 
   #tryOut(fd: number): void {
@@ -160,12 +166,21 @@ export class Standby {
     if (this.role === 'successor') for (const { survivor, state } of restorables) survivor.restore(this.image, state);
   }
 
-  /** A successor's guest comes now: goes once more through what the pause will run. */
-  warm(): void {
+  /**
+   * A successor's guest comes now, and these sections ahead of it: goes once more through what the
+   * pause will run. EINVAL: they are no state.
+   */
+  warm(sections: Uint8Array): void {
+    this.#takeAhead(sections);
     this.#rehearsal?.onceMore();
     this.#rehearsal?.end();
     this.#rehearsal = undefined;
     this.image.vm.rehearseRequests();
+  }
+
+  #takeAhead(file: Uint8Array): void {
+    const sections = new Map(Object.entries(this.ownNumbers(decodeState(file))));
+    this.#ahead = { options: optionsIn(sections), states: sections };
   }
 
   #decode({ sections }: StateFile): readonly Restorable[] {

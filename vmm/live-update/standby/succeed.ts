@@ -5,7 +5,6 @@ import { goOn, restoreAll, settle } from '../go-on.ts';
 import type { NewImage } from '../new-image.ts';
 import { transferPhasesMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
-import type { Restorable } from '../survivors.ts';
 import { handOverMs, pauseReport } from '../update-report.ts';
 import { commit, type Protector, type Relief } from './commitment.ts';
 import type { ToStandby } from './protocol.ts';
@@ -17,48 +16,24 @@ const ENDING_MS = 5000;
 const LEFT_MS = 1000;
 /** From `soon` to `go` it takes some ms; after this time the event loop waits for it. */
 const SOON_MS = 50;
-/** Words between `soon` and `go`. */
-const IN_THE_PAUSE: readonly string[] = ['more', 'state'];
 /** How a word to a process that has died fails. */
 const DEAD: readonly string[] = ['EPROTO', 'EPIPE', 'ECONNRESET'];
-
-/** A state that was read; throws why it cannot be loaded. */
-type Read = () => { readonly completeNs: number; readonly restorables: readonly Restorable[] };
 
 /** Waits until it is told to take the guest over, or is dismissed (undefined). */
 export async function succeed(standby: Standby): Promise<Resumed | undefined> {
   const next = async (now: boolean): Promise<ToStandby | 'closed' | 'late'> =>
     (now ? standby.link.nextNow(SOON_MS) : undefined) ?? (await standby.link.next());
-  let read: Read = () => readState(standby);
   let soon = false;
   for (;;) {
     const message = await next(soon);
     if (message === 'closed' || message === 'late' || message.kind === 'over') return undefined;
-    soon = message.kind === 'soon' || (soon && IN_THE_PAUSE.includes(message.kind));
+    soon = message.kind === 'soon' || (soon && message.kind === 'more'); // which comes in the pause
     if (message.kind === 'soon') {
-      standby.warm();
+      standby.warm(message.sections);
       standby.link.sendNow({ kind: 'warm' });
     }
     if (message.kind === 'more') standby.take(message.fds);
-    if (message.kind === 'state') read = attempted(read);
-    if (message.kind === 'go') return takeOver(standby, read);
-  }
-}
-
-function readState(standby: Standby): ReturnType<Read> {
-  const state = standby.saved();
-  return { completeNs: state.completeNs, restorables: standby.restorables(state) };
-}
-
-/** Reads now. What is wrong is told at `go`: before that the old image waits for no answer. */
-function attempted(read: Read): Read {
-  try {
-    const state = read();
-    return () => state;
-  } catch (error) {
-    return () => {
-      throw error;
-    };
+    if (message.kind === 'go') return takeOver(standby);
   }
 }
 
@@ -94,15 +69,15 @@ class OldImage implements Protector {
   }
 }
 
-async function takeOver(standby: Standby, read: Read): Promise<Resumed> {
+async function takeOver(standby: Standby): Promise<Resumed> {
   const { image, link, crew } = standby;
   const received = monotonicNs();
-  const { completeNs: complete, restorables } = read();
-  restoreAll(image, restorables, { prepared: true });
+  const state = standby.saved();
+  restoreAll(image, standby.restorables(state), { prepared: true });
   const going = await goOn(image);
   const { loaded, running } = going;
   const { vm, monitor, update } = image;
-  const fresh = { complete, received, loaded, running };
+  const fresh = { complete: state.completeNs, received, loaded, running };
   const pause = pauseReport(image, running, transferPhasesMs(update.stamps, fresh));
   const protector = new OldImage(link);
   protector.running(image);

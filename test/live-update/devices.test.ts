@@ -15,6 +15,7 @@ import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
  */
 
 const TIMEOUT_MS = 90_000;
+const PROBATION_MS = 50;
 const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffffffffffff';
 
 let host: HostProcess;
@@ -46,7 +47,7 @@ async function startVmm(devices: readonly number[], ...args: string[]): Promise<
 
 async function update(qmp: QmpClient, args?: Record<string, string>): Promise<Record<string, unknown>> {
   const ended = qmp.nextEvent(updateEnded, TIMEOUT_MS);
-  await Promise.all([qmp.execute('live-update', args), ended]);
+  await Promise.all([qmp.execute('live-update', { probation: PROBATION_MS, ...args }), ended]);
   return (await ended).data;
 }
 

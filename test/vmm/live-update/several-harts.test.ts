@@ -10,6 +10,7 @@ import { updateEnded, VmmProcess } from '../vmm-process.ts';
  */
 
 const TIMEOUT_MS = 90_000;
+const PROBATION_MS = 50;
 
 let vmm: VmmProcess;
 let qmp: QmpClient;
@@ -33,7 +34,10 @@ async function goesOn(): Promise<void> {
 }
 
 async function update(args: Readonly<Record<string, unknown>> = {}): Promise<QmpEvent['data']> {
-  const [{ data }] = await Promise.all([qmp.nextEvent(updateEnded, TIMEOUT_MS), qmp.execute('live-update', args)]);
+  const [{ data }] = await Promise.all([
+    qmp.nextEvent(updateEnded, TIMEOUT_MS),
+    qmp.execute('live-update', { probation: PROBATION_MS, ...args }),
+  ]);
   return data;
 }
 

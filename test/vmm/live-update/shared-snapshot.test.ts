@@ -16,6 +16,8 @@ import { updateEnded, VmmProcess, type VmmSetting } from '../vmm-process.ts';
 /** VMMs of one user share their successor's snapshot, and their updates take turns. */
 
 const TIMEOUT_MS = 120_000;
+/** These tests ask for snapshots and turns. */
+const PROBATION_MS = 50;
 let folder: string;
 let cache: string;
 /** Runs of node that make a snapshot, one line each. */
@@ -48,7 +50,10 @@ async function start(setting: Partial<VmmSetting> = {}): Promise<QmpClient> {
 }
 
 async function update(qmp: QmpClient): Promise<Readonly<Record<string, unknown>>> {
-  const [{ data }] = await Promise.all([qmp.nextEvent(updateEnded, TIMEOUT_MS), qmp.execute('live-update', { node })]);
+  const [{ data }] = await Promise.all([
+    qmp.nextEvent(updateEnded, TIMEOUT_MS),
+    qmp.execute('live-update', { node, probation: PROBATION_MS }),
+  ]);
   return data;
 }
 

@@ -15,6 +15,7 @@ import { updateEnded, VmmProcess } from '../vmm-process.ts';
  */
 
 const TIMEOUT_MS = 90_000;
+const PROBATION_MS = 50;
 const PROGRAMS = ['vmm.code.cjs', 'vmm-snapshot.cjs'];
 /** The declaration of section update, with its conversions. */
 const DECLARATION = /defineSection\("update", 2, \{[\s\S]*?write: .*\}\);/;
@@ -45,7 +46,10 @@ afterEach(async () => {
 });
 
 async function update(args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
-  const [{ data }] = await Promise.all([qmp.nextEvent(updateEnded, TIMEOUT_MS), qmp.execute('live-update', args)]);
+  const [{ data }] = await Promise.all([
+    qmp.nextEvent(updateEnded, TIMEOUT_MS),
+    qmp.execute('live-update', { probation: PROBATION_MS, ...args }),
+  ]);
   return data;
 }
 

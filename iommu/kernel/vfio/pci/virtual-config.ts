@@ -12,6 +12,7 @@ import {
   PCI_CAP_ID_AF,
   PCI_CAP_ID_EXP,
   PCI_CAP_ID_MSI,
+  PCI_CAP_ID_VNDR,
   PCI_CAP_LIST_NEXT,
   PCI_CAP_SIZEOF,
   PCI_CAPABILITY_LIST,
@@ -23,6 +24,7 @@ import {
   PCI_EXP_DEVCTL_BCR_FLR,
   PCI_EXP_DEVCTL_READRQ,
   PCI_EXT_CAP_ID_ERR,
+  PCI_EXT_CAP_ID_VNDR,
   PCI_MSI_FLAGS,
   PCI_MSI_FLAGS_ENABLE,
   PCI_MSI_FLAGS_QSIZE,
@@ -73,12 +75,14 @@ const NEXT_EXTENDED = 0xffc << 20;
 /** One stretch of configuration space with its own rules. */
 interface Area {
   readonly kind: 'header' | 'msi' | 'af' | 'express' | 'capability' | 'extended';
+  /** A capability of the vendor's own: writes are the hardware's (vfio_raw_config_write). */
+  readonly isVendors?: boolean;
   readonly start: number;
   readonly length: number;
   /**
-   * Absent for a capability that is read only: reads are the hardware's except for the header (of
-   * one in the first 256 bytes, the next pointer), and writes are dropped
-   * (vfio_direct_config_read).
+   * Absent for a capability whose reads are the hardware's except for the header (of one in the
+   * first 256 bytes, the next pointer; vfio_direct_config_read). Writes are dropped, but for one of
+   * the vendor's own.
    */
   readonly permissions?: Permissions;
 }
@@ -126,7 +130,7 @@ export class VirtualConfig {
       else if (id === PCI_CAP_ID_AF) this.#claim({ kind: 'af', start: at, length, permissions: afPermissions() });
       else if (id === PCI_CAP_ID_EXP) {
         this.#claim({ kind: 'express', start: at, length, permissions: expressPermissions(length) });
-      } else this.#claim({ kind: 'capability', start: at, length });
+      } else this.#claim({ kind: 'capability', start: at, length, isVendors: id === PCI_CAP_ID_VNDR });
       previous = at + PCI_CAP_LIST_NEXT;
     }
     this.#bytes[previous] = 0;
@@ -146,7 +150,8 @@ export class VirtualConfig {
         continue;
       }
       const permissions = id === PCI_EXT_CAP_ID_ERR ? { permissions: errorPermissions() } : {};
-      this.#claim({ kind: 'extended', start: at, length: Math.max(length, PCI_CAP_SIZEOF), ...permissions });
+      const isVendors = id === PCI_EXT_CAP_ID_VNDR;
+      this.#claim({ kind: 'extended', start: at, length: Math.max(length, PCI_CAP_SIZEOF), isVendors, ...permissions });
       if (length === 0) this.#view.setUint32(at, next >>> 0, true);
       previous = at;
     }
@@ -230,7 +235,7 @@ export class VirtualConfig {
 
   #writePiece(at: number, size: 1 | 2 | 4, value: number): void {
     const area = this.#areas[at];
-    if (!area) {
+    if (!area || area.isVendors) {
       this.#pci.writeConfig(at, size, value); // vfio_raw_config_write
       return;
     }

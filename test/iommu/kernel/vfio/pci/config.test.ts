@@ -98,6 +98,17 @@ describe('virtual configuration space (PCI-9)', () => {
     expect(pci.readConfig(MSIX + 2, 2)).toBe(0x0003);
   });
 
+  it('lets writes to a capability of the vendor’s own through, but not to its place in the chain', () => {
+    const VENDORS = 0x40;
+    pci = new FakeFunction([]);
+    pci.capabilities([9, VENDORS, [20, 5, ...Array(16).fill(0)]]);
+    pci.allow(VENDORS + 4, 16, 0xffff_ffff);
+    fake = new FakeVfioDevice(pci);
+    fake.write(CONFIG, VENDORS, '0000ffff04ffffff');
+    fake.write(CONFIG, VENDORS + 16, '78563412');
+    expect(fake.read(CONFIG, VENDORS, 20)).toBe(`0900140504ffffff${'00'.repeat(8)}78563412`);
+  });
+
   it('lets writes outside header and capabilities through', () => {
     pci.allow(0xf0, 4, 0x0000_ffff);
 

@@ -31,7 +31,7 @@ export interface HeldRegister extends Place {
 export interface ComputedRegister extends Place {
   readonly access: 'ro' | 'rw';
   readonly computed: true;
-  readonly width?: 1 | 4;
+  readonly width?: 1 | 2 | 4;
   /** The number of such registers in a row; default 1. */
   readonly count?: number;
   readonly reset: number;
@@ -40,7 +40,7 @@ export interface ComputedRegister extends Place {
 /** A register that can only be written: a read finds no register. */
 export interface CommandRegister extends Place {
   readonly access: 'wo';
-  readonly width?: 1 | 4;
+  readonly width?: 1 | 2 | 4;
   readonly count?: number;
 }
 

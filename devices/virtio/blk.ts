@@ -36,6 +36,8 @@ export interface Disk {
   flush(): void;
 }
 
+export const BLOCK = { id: 2, classCode: 0x010000, queueSizes: [QUEUE_SIZE] };
+
 export function block(disk: Disk): VirtioKind {
   const config = new Uint8Array(0x24);
   const view = new DataView(config.buffer);
@@ -43,10 +45,8 @@ export function block(disk: Disk): VirtioKind {
   view.setUint32(0x0c, SEG_MAX, true);
   view.setUint32(0x14, SECTOR, true);
   return {
-    id: 2,
-    classCode: 0x010000,
+    ...BLOCK,
     features: F_SEG_MAX | F_BLK_SIZE | (disk.readOnly ? F_RO : 0n) | (disk.writeback ? F_FLUSH : 0n),
-    queueSizes: [QUEUE_SIZE],
     config,
     work(queue, _index, memory) {
       for (let chain = queue.take(); chain; chain = queue.take()) queue.give(chain.head, serve(chain, disk, memory));
@@ -91,6 +91,7 @@ function perform({ type, at, chain, data }: Request, disk: Disk, memory: VirtioM
   switch (type) {
     case T_IN:
       return transfer(at, data, disk, (done, piece) => {
+        memory.idle(); // the disk may take long, and nobody shall wait for the memory meanwhile
         disk.read(at + done, piece);
         scatter(memory, chain.writable, piece, done);
       });
@@ -98,11 +99,13 @@ function perform({ type, at, chain, data }: Request, disk: Disk, memory: VirtioM
       if (disk.readOnly) return S_IOERR;
       const status = transfer(at, lengthOf(chain.readable) - HEADER, disk, (done, piece) => {
         gather(memory, chain.readable, piece, HEADER + done);
+        memory.idle();
         disk.write(at + done, piece);
       });
       return status;
     }
     case T_FLUSH:
+      memory.idle();
       disk.flush();
       return S_OK;
     case T_GET_ID: {

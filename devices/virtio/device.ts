@@ -55,6 +55,8 @@ export interface VirtioOptions {
   readonly accessPlatform?: boolean | undefined;
   /** Hears of each interrupt beside its level: of which queue, or of the device (undefined). */
   readonly signal?: ((queue: number | undefined) => void) | undefined;
+  /** Whether it has time for one more chain; absent: it does all that waits. */
+  readonly goesOn?: (() => boolean) | undefined;
 }
 
 export const VIRTIO_STATE = object({
@@ -91,7 +93,7 @@ export class VirtioDevice {
     this.#signal = options.signal;
     this.#memory = memory;
     this.#line = line;
-    this.queues = kind.queueSizes.map((size) => new Virtqueue(memory, size));
+    this.queues = kind.queueSizes.map((size) => new Virtqueue(memory, size, options.goesOn));
   }
 
   get status(): number {
@@ -146,24 +148,29 @@ export class VirtioDevice {
     return this.queues[this.queueSelect];
   }
 
-  /** `size` bytes of configuration, zeros beyond its end. */
-  readConfig(offset: number, size: number): bigint {
-    let value = 0n;
-    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.kind.config[offset + i] ?? 0);
-    return value;
+  /** `size` bytes of configuration, up to 4; zeros beyond its end. */
+  readConfig(offset: number, size: number): number {
+    let value = 0;
+    for (let i = size - 1; i >= 0; i--) value = (value << 8) | (this.kind.config[offset + i] ?? 0);
+    return value >>> 0;
   }
 
-  /** The driver has added buffers to the queue. */
-  notify(index: number): void {
+  /**
+   * Does what waits in the queue: the driver has added buffers to it. True: there was no time for
+   * all of it, and this is to be called again.
+   */
+  notify(index: number): boolean {
     const queue = this.queues[index];
-    if (!queue?.ready || (this.#status & STATUS_DRIVER_OK) === 0 || this.#status & STATUS_NEEDS_RESET) return;
+    if (!queue?.ready || (this.#status & STATUS_DRIVER_OK) === 0 || this.#status & STATUS_NEEDS_RESET) return false;
     try {
       this.kind.work(queue, index, this.#memory);
       if (queue.wantsInterrupt()) this.#interrupt(ISR_QUEUE, index);
+      return queue.stopped;
     } catch (error) {
       if (!(error instanceof BadQueue)) throw error;
       this.#status |= STATUS_NEEDS_RESET;
       this.#interrupt(ISR_CONFIG);
+      return false;
     } finally {
       this.#memory.idle();
     }

@@ -65,7 +65,7 @@ function receive(queue: Virtqueue, port: NetPort, memory: VirtioMemory): void {
   for (let left = queue.size; left > 0 && queue.hasChain(); left--) {
     const frame = port.receive();
     if (!frame) return;
-    const chain = queue.take()!;
+    const chain = queue.takeFound();
     const length = HEADER + frame.length;
     if (lengthOf(chain.writable) < length) {
       queue.putBack();

@@ -4,6 +4,8 @@
  * asks for a reset (§2.1.1, DEVICE_NEEDS_RESET).
  */
 
+import { fullFence } from '../../platform/fence.ts';
+
 /** Memory as the device reaches it. */
 export interface VirtioMemory {
   /** false: not all of [at, at + into.length) can be read. */
@@ -63,7 +65,10 @@ export class Virtqueue {
   device = 0;
   /** VIRTIO_F_EVENT_IDX was accepted. */
   eventIdx = false;
+  /** Chains may wait that were not looked for, because the device's time was over. */
+  stopped = false;
   readonly #memory: VirtioMemory;
+  readonly #goesOn: () => boolean;
   readonly #bytes = new Uint8Array(DESC_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
   readonly #two = this.#bytes.subarray(0, 2);
@@ -72,8 +77,10 @@ export class Virtqueue {
   #given = 0;
   #told = 0;
 
-  constructor(memory: VirtioMemory, maxSize: number) {
+  /** `goesOn`: whether the device has time for one more chain. */
+  constructor(memory: VirtioMemory, maxSize: number, goesOn: () => boolean = () => true) {
     this.#memory = memory;
+    this.#goesOn = goesOn;
     this.maxSize = maxSize;
     this.size = maxSize;
   }
@@ -94,14 +101,22 @@ export class Virtqueue {
     this.#told = told;
   }
 
-  /** Whether there is a chain to take. If not, the driver notifies when it adds one. */
+  /**
+   * Whether there is a chain to take. If not, the driver notifies when it adds one, or the device
+   * has no time and `stopped` is set.
+   */
   hasChain(): boolean {
-    return this.#hasNext() || this.#askForNotice();
+    this.stopped = !this.#goesOn();
+    return !this.stopped && (this.#hasNext() || this.#askForNotice());
   }
 
   /** The next chain, in the driver's order; undefined: there is none (hasChain). */
   take(): Chain | undefined {
-    if (!this.hasChain()) return undefined;
+    return this.hasChain() ? this.takeFound() : undefined;
+  }
+
+  /** The chain that hasChain has found. */
+  takeFound(): Chain {
     const head = this.#u16(this.driver + RING + 2 * (this.#taken % this.size));
     this.#taken = (this.#taken + 1) & 0xffff;
     return this.#chain(head);
@@ -138,6 +153,7 @@ export class Virtqueue {
     if (given === this.#told) return false;
     const since = (given - this.#told) & 0xffff;
     this.#told = given;
+    fullFence(); // pairs with the driver's before it looks at the used index again (§2.7.14)
     if (!this.eventIdx) return (this.#u16(this.driver) & AVAIL_F_NO_INTERRUPT) === 0;
     const event = this.#u16(this.driver + RING + 2 * this.size); // used_event (§2.7.7.2)
     return ((given - event - 1) & 0xffff) < since;
@@ -153,6 +169,7 @@ export class Virtqueue {
   #askForNotice(): boolean {
     if (!this.eventIdx) return false;
     this.#putU16(this.device + RING + 8 * this.size, this.#taken);
+    fullFence(); // pairs with the driver's between its index and its look at this (§2.7.13.4)
     return this.#hasNext(); // one that came before the driver could see it
   }
 
@@ -165,7 +182,7 @@ export class Virtqueue {
     for (let left = entries; ; left--) {
       if (index >= entries || left === 0) throw new BadQueue(`descriptor ${index} of ${entries}`);
       this.#read(table + DESC_SIZE * index, this.#bytes);
-      const at = Number(this.#view.getBigUint64(0, true));
+      const at = this.#view.getUint32(4, true) * 2 ** 32 + this.#view.getUint32(0, true);
       const length = this.#view.getUint32(8, true);
       const flags = this.#view.getUint16(12, true);
       const next = this.#view.getUint16(14, true);

@@ -3,7 +3,6 @@
  * the interrupt files, where their messages go. Only the thread that owns the shared devices has
  * one. NOT MODELLED: DMA to BARs.
  */
-import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
 import type { Dma } from '../../../iommu/bus/dma.ts';
 import { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { ByteTarget } from '../../../iommu/bus/targets/target.ts';
@@ -71,31 +70,5 @@ class MessagePages extends ByteTarget {
     if (src.length !== 4) return false;
     const value = new DataView(src.buffer, src.byteOffset).getUint32(0, true);
     return this.#bus.store(this.#base + at, 4, BigInt(value), OWNER_HART);
-  }
-}
-
-/** Memory as a virtio device reaches it through the DMA port of its function. */
-export class DmaMemory implements VirtioMemory {
-  readonly #port: Dma;
-  readonly #isMaster: () => boolean;
-
-  /** `isMaster`: whether the function may make accesses (COMMAND.Bus Master Enable). */
-  constructor(port: Dma, isMaster: () => boolean) {
-    this.#port = port;
-    this.#isMaster = isMaster;
-  }
-
-  read(at: number, into: Uint8Array): boolean {
-    if (!this.#isMaster()) return false;
-    return this.#port.read(Math.floor(at / PAGE_SIZE), at % PAGE_SIZE, into) === into.length;
-  }
-
-  write(at: number, bytes: Uint8Array): boolean {
-    if (!this.#isMaster()) return false;
-    return this.#port.write(Math.floor(at / PAGE_SIZE), at % PAGE_SIZE, bytes) === bytes.length;
-  }
-
-  idle(): void {
-    this.#port.idle();
   }
 }

@@ -4,6 +4,7 @@
  * them.
  */
 import { VIRTIO_STATE, VirtioDevice, type VirtioKind } from '../../../devices/virtio/device.ts';
+import { DmaMemory } from '../../../devices/virtio/dma-memory.ts';
 import { readMmio, VIRTIO_MMIO_CONFIG, writeMmio } from '../../../devices/virtio/mmio.ts';
 import { defaultVectors, VIRTIO_MESSAGES } from '../../../devices/virtio/pci.ts';
 import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
@@ -11,7 +12,6 @@ import type { Dma } from '../../../iommu/bus/dma.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { bytes, list, nullable, object } from '../../../platform/shape.ts';
 import type { MmioDevice } from './bus.ts';
-import { DmaMemory } from './dma-space.ts';
 import { type MapEntry, VIRTIO_MMIO_SLOTS, virtioMmioIrq, virtioMmioSlot } from './memory-map.ts';
 import { VirtioPciFunction } from './virtio-pci.ts';
 
@@ -141,7 +141,7 @@ class MmioSlot implements MmioDevice {
   }
 
   load(offset: number, size: 1 | 2 | 4 | 8): bigint | undefined {
-    if (offset >= VIRTIO_MMIO_CONFIG) return this.#device?.readConfig(offset - VIRTIO_MMIO_CONFIG, size) ?? 0n;
+    if (offset >= VIRTIO_MMIO_CONFIG) return BigInt(this.#device?.readConfig(offset - VIRTIO_MMIO_CONFIG, size) ?? 0);
     return size === 4 ? BigInt(readMmio(this.#device, offset) >>> 0) : undefined;
   }
 

@@ -3,7 +3,8 @@
 import type { Message } from '../../../devices/kit/msi.ts';
 import { MSIX_BAR, MSIX_BAR_BYTES } from '../../../devices/kit/msix.ts';
 import type { VirtioDevice } from '../../../devices/virtio/device.ts';
-import { VIRTIO_BAR, VIRTIO_BAR_SIZE, type VirtioMessages, VirtioPci } from '../../../devices/virtio/pci.ts';
+import { type VirtioMessages, VirtioPci } from '../../../devices/virtio/pci.ts';
+import { VIRTIO_BAR, VIRTIO_BAR_SIZE } from '../../../devices/virtio/structures.ts';
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { Dma } from '../../../iommu/bus/dma.ts';
 import type { BarWindow, ConfigSize, PciFunction } from './pci-function.ts';

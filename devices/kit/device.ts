@@ -3,7 +3,7 @@
  * A device knows nothing of threads.
  */
 import type { AccessRules, Registers } from './bar-access.ts';
-import type { BarShape, Identity } from './config-space.ts';
+import type { BarShape, ConfigSpace, Identity } from './config-space.ts';
 import type { Defect, DeviceControl } from './control.ts';
 import type { Dma } from './dma.ts';
 import type { Interrupts } from './interrupts.ts';
@@ -29,6 +29,8 @@ export interface Bus {
   /** The DMA port, already gated by bus master enable. */
   readonly dma: Dma;
   readonly interrupts: Interrupts;
+  /** For capabilities of the device's own (DeviceType.capabilities). */
+  readonly config: ConfigSpace;
   readonly clock: Clock;
   readonly timeline: DmaRecord;
   /** For defects on demand; see control.ts. */
@@ -43,11 +45,13 @@ export interface Device {
    * at or before now if there is more to do, NEVER if there is none.
    */
   run(): number;
+  /** Called before a configuration read at `offset`: what it reads may be the device's own. */
+  configRead?(offset: number): void;
   /**
-   * Called when COMMAND or MSI control were written: the device must drive the levels that depend
-   * on them anew.
+   * Called when configuration space was written, at `offset`. If that was COMMAND or MSI control,
+   * the device must drive the levels that depend on them anew.
    */
-  configChanged?(): void;
+  configChanged?(offset: number): void;
 }
 
 /** A BAR of registers, in memory or I/O space. */
@@ -55,8 +59,8 @@ export interface RegisterBar extends BarShape {
   readonly kind: 'registers';
   readonly access: AccessRules;
   /**
-   * The registers of the BAR, which `--device NAME,help` prints. Without a map the BAR has no
-   * registers: reads give zeros.
+   * The registers of the BAR, which `--device NAME,help` prints. Without a map it prints none, and
+   * says that reads give zeros.
    */
   readonly registers?: RegisterMap;
 }
@@ -80,6 +84,8 @@ export interface DeviceType<T extends PropertyTable = PropertyTable> {
   readonly summary: string;
   readonly identity: Identity;
   bars(properties: PropertyValues<T>): readonly Bar[];
+  /** Adds the device's own capabilities. Those of the kit come after them. */
+  capabilities?(config: ConfigSpace): void;
   readonly msi: boolean;
   /**
    * True if no IOMMU is in front of the device: the kernel makes its memory accesses

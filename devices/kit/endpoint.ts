@@ -81,6 +81,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     const config = new ConfigSpace(identityOf(type.identity, values), bars, configSize);
     this.config = config;
     for (const bar of bars) this.#bars.set(bar.index, bar);
+    type.capabilities?.(config);
     const msi = type.msi ? new MsiCapability(config) : undefined;
     const vectors = msixVectorsOf(values);
     const msix = vectors > 0 ? new MsixCapability(config, vectors) : undefined;
@@ -96,7 +97,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     this.#begin = () => {
       const dma = new BusMaster(config, slot.dma);
       const interrupts = new Interrupts({ config, msi, msix, dma, line, control });
-      return { device: type.create({ dma, interrupts, clock, timeline, control }, values), dma, interrupts };
+      return { device: type.create({ dma, interrupts, config, clock, timeline, control }, values), dma, interrupts };
     };
     this.#life = this.#begin();
   }
@@ -126,6 +127,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     if (region === REGION_CONFIG) {
       // whoever is told of an error reads of it
       if (this.#express && this.#control.take('uncorrectable-error')) this.#express.recordError();
+      this.#life.device.configRead?.(offset);
       return this.config.read(offset, size);
     }
     if (region === ROM_REGION) return this.#readRom(offset, size) ?? ONES;
@@ -144,7 +146,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
       if (this.#reset?.startsReset(offset, size, lo)) this.#resetFunction();
       this.#memoryBars.setDecoding(this.config.command(PCI_COMMAND_MEMORY));
       this.#life.interrupts.configChanged();
-      this.#life.device.configChanged?.();
+      this.#life.device.configChanged?.(offset);
       return;
     }
     const bar = this.#decode(region, offset, size);

@@ -27,6 +27,11 @@ export class BenchMemory implements Dma {
     return this;
   }
 
+  /** Backs the pages from `start` on with these bytes, which are whole pages. */
+  backWith(start: number, bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; at += PAGE) this.pages.set((start + at) / PAGE, bytes.subarray(at, at + PAGE));
+  }
+
   read(vpn: number, offset: number, dst: Uint8Array): number {
     return this.#move(vpn, offset, dst.length, (page, at, done, n) => dst.set(page.subarray(at, at + n), done));
   }
@@ -40,7 +45,7 @@ export class BenchMemory implements Dma {
     const page = this.pages.get(vpn);
     if (!page) return false;
     this.log.push(`store 0x${(vpn * PAGE + offset).toString(16)}=0x${value.toString(16)}`);
-    new DataView(page.buffer).setUint32(offset, value, true);
+    new DataView(page.buffer, page.byteOffset).setUint32(offset, value, true);
     return true;
   }
 
@@ -137,7 +142,7 @@ export class Bench {
     );
   }
 
-  /** Firmware and driver have been here: BAR 0 decodes, bus master is on. */
+  /** Firmware and driver have been here: BARs decode, bus master is on. */
   ready(): this {
     this.endpoint.boot({ 0: 0x4000_0000 }, 0xff);
     this.setCommand(0x0006);

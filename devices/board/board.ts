@@ -30,6 +30,7 @@ import { defectsOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
+import { DeviceFiles } from './device-files.ts';
 import { DeviceThread } from './device-thread.ts';
 import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-plan.ts';
 import { buildUnit, DEFAULT_UNITS, type IommuOptions, type PlannedUnit, planUnits } from './iommu-units.ts';
@@ -92,6 +93,7 @@ const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 export class Board {
   readonly #memory: MemoryMap;
   readonly #installed: Installed[] = [];
+  readonly #files = new DeviceFiles();
   #mediated: KernelWorkerData['mediated'][number][] = [];
   readonly #units: readonly BoardUnit[];
   readonly #interrupts = createDoorbellTable();
@@ -162,6 +164,7 @@ export class Board {
 
   #installDevices(plan: readonly PlannedDevice[]): void {
     const agents = this.#units.map(() => 0);
+    const files = plan.map((device) => this.#files.open(device));
     const functions = plan.map((device) => this.#createFunction(device));
     const bells: (SharedArrayBuffer | undefined)[] = Array(NR_PEERS).fill(undefined);
     for (const { bdf, mailbox } of functions) bells[slotOf(bdf)] = mailbox;
@@ -177,6 +180,7 @@ export class Board {
           barAddresses,
           interruptLine,
           rom,
+          files: files[i]!,
           interrupts: this.#interrupts,
           pages: this.#pages,
           spinners: this.#spinners,
@@ -330,6 +334,7 @@ export class Board {
     await Promise.all([this.#kernel?.stop(), this.#kexecImage.stop()]);
     this.#requests?.close();
     await Promise.all(this.#installed.map(({ thread }) => thread.stop()));
+    this.#files.close();
     this.#memory.close();
   }
 
@@ -392,7 +397,4 @@ function kvemuGroups({ kvemuGroups: groups = [] }: BoardOptions, plan: readonly 
   return groups;
 }
 
-interface Span {
-  readonly start: number;
-  readonly size: number;
-}
+type Span = KernelWorkerData['kernelRam'];

@@ -6,6 +6,7 @@ import { device as ivshmem } from '../ivshmem/device.ts';
 import type { DeviceType } from '../kit/device.ts';
 import { device as mscribe } from '../mscribe/device.ts';
 import { device as pciTestdev } from '../pci-testdev/device.ts';
+import { device as virtioBlk } from '../virtio-blk/device.ts';
 import { device as virtioRng } from '../virtio-rng/device.ts';
 
 export interface Model {
@@ -20,6 +21,7 @@ export const MODELS: readonly Model[] = [
   { type: ivshmem, folder: 'ivshmem' },
   { type: pciTestdev, folder: 'pci-testdev' },
   { type: mscribe, folder: 'mscribe' },
+  { type: virtioBlk, folder: 'virtio-blk' },
   { type: virtioRng, folder: 'virtio-rng' },
 ];
 

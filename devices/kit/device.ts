@@ -31,6 +31,8 @@ export interface Bus {
   readonly interrupts: Interrupts;
   /** For capabilities of the device's own (DeviceType.capabilities). */
   readonly config: ConfigSpace;
+  /** Fds of the files behind the device (DeviceType.open). */
+  readonly files: readonly number[];
   readonly clock: Clock;
   readonly timeline: DmaRecord;
   /** For defects on demand; see control.ts. */
@@ -93,6 +95,11 @@ export interface DeviceType<T extends PropertyTable = PropertyTable> {
    */
   readonly mediated?: true;
   readonly properties: T;
+  /**
+   * Opens the files behind the device when the board is powered on, once for all its resets; they
+   * are closed at power-off. Errors are one line for the user.
+   */
+  open?(properties: PropertyValues<T>): readonly number[];
   /** The defects that the device can be asked for (control.ts). */
   readonly defects: readonly Defect[];
   create(bus: Bus, properties: PropertyValues<T>): Device;

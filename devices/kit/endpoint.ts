@@ -42,6 +42,8 @@ export interface Slot {
   readonly timeline: DmaRecord;
   readonly control: DeviceControl;
   readonly memoryBars: BarDecoder;
+  /** Fds of the files behind the device. Absent: there are none. */
+  readonly files?: readonly number[];
   /** The bytes of its expansion ROM. Absent: it has none. */
   readonly rom?: Uint8Array | undefined;
   /** The low half of the serial number that a PCI Express function has. Default: 0. */
@@ -93,11 +95,15 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     config.complete();
     this.#control = slot.control;
     this.#memoryBars = slot.memoryBars;
-    const { line, clock, timeline, control } = slot;
+    const { files = [], line, clock, timeline, control } = slot;
     this.#begin = () => {
       const dma = new BusMaster(config, slot.dma);
       const interrupts = new Interrupts({ config, msi, msix, dma, line, control });
-      return { device: type.create({ dma, interrupts, config, clock, timeline, control }, values), dma, interrupts };
+      return {
+        device: type.create({ dma, interrupts, config, files, clock, timeline, control }, values),
+        dma,
+        interrupts,
+      };
     };
     this.#life = this.#begin();
   }

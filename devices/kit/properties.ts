@@ -123,7 +123,7 @@ export function path(what: string): Property<string | undefined> {
 }
 
 /** One of some words. */
-export function choice(byDefault: string, words: readonly string[], what: string): Property<string> {
+export function choice<T extends string>(byDefault: NoInfer<T>, words: readonly T[], what: string): Property<T> {
   return {
     default: byDefault,
     defaultText: byDefault,

@@ -15,6 +15,8 @@ export interface DeviceWorkerData {
   /** The addresses that firmware gives the BARs: BAR index → pa on the bus, or first port. */
   readonly barAddresses: Readonly<Record<number, number>>;
   readonly interruptLine: number;
+  /** Fds of the files behind the device. */
+  readonly files: readonly number[];
   /** The bytes of its expansion ROM. */
   readonly rom?: Uint8Array | undefined;
   readonly mailbox: SharedArrayBuffer;

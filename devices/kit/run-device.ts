@@ -46,6 +46,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     control,
     memoryBars: new BarGate(data.barGate),
     serial: data.bdf,
+    files: data.files,
     rom: data.rom,
   };
   const endpoint = new Endpoint(type, slot, data.properties);

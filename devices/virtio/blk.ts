@@ -38,6 +38,10 @@ export interface Disk {
 
 export const BLOCK = { id: 2, classCode: 0x010000, queueSizes: [QUEUE_SIZE] };
 
+/** The features of a block device with this disk. */
+export const blockFeatures = ({ readOnly, writeback }: Pick<Disk, 'readOnly' | 'writeback'>): bigint =>
+  F_SEG_MAX | F_BLK_SIZE | (readOnly ? F_RO : 0n) | (writeback ? F_FLUSH : 0n);
+
 export function block(disk: Disk): VirtioKind {
   const config = new Uint8Array(0x24);
   const view = new DataView(config.buffer);
@@ -46,7 +50,7 @@ export function block(disk: Disk): VirtioKind {
   view.setUint32(0x14, SECTOR, true);
   return {
     ...BLOCK,
-    features: F_SEG_MAX | F_BLK_SIZE | (disk.readOnly ? F_RO : 0n) | (disk.writeback ? F_FLUSH : 0n),
+    features: blockFeatures(disk),
     config,
     work(queue, _index, memory) {
       for (let chain = queue.take(); chain; chain = queue.take()) queue.give(chain.head, serve(chain, disk, memory));

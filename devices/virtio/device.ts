@@ -17,7 +17,8 @@ const F_EVENT_IDX = 1n << 29n;
 const F_VERSION_1 = 1n << 32n;
 const F_ACCESS_PLATFORM = 1n << 33n;
 const NO_QUEUES: readonly number[] = [];
-const EVERY_DEVICE = F_INDIRECT_DESC | F_EVENT_IDX | F_VERSION_1;
+/** Features that all devices here offer. */
+export const EVERY_DEVICE = F_INDIRECT_DESC | F_EVENT_IDX | F_VERSION_1;
 
 /** A kind of device (virtio 1.3 §5). It keeps nothing between two calls that a save would miss. */
 export interface VirtioKind {

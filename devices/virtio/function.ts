@@ -23,7 +23,7 @@ export const virtioProperties = (kind: Pick<VirtioKind, 'queueSizes'>) => ({
 });
 
 /** Its structures take 1, 2 and 4 bytes; 8 are two accesses of 4. */
-export const virtioBar = (kind: Pick<VirtioKind, 'queueSizes'>): RegisterBar => ({
+export const virtioBar = (kind: Pick<VirtioKind, 'queueSizes' | 'features'>): RegisterBar => ({
   ...VIRTIO_BAR_SHAPE,
   kind: 'registers',
   access: { min: 1, max: 4, odd: 'split', small: 'refuse' },

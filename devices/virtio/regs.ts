@@ -4,7 +4,7 @@
  * kind (§5) is at CONFIG_AT.
  */
 import { defineRegisters } from '../kit/registers.ts';
-import type { VirtioKind } from './device.ts';
+import { EVERY_DEVICE, type VirtioKind } from './device.ts';
 
 /** No vector (§4.1.5.1.2). */
 export const NO_VECTOR = 0xffff;
@@ -15,11 +15,19 @@ const short = { ...word, width: 2 } as const;
 const byte = { ...word, width: 1 } as const;
 const address = { ...word, count: 2 } as const;
 
-/** The registers of a device with queues of these sizes, before a driver has come. */
-export const virtioRegisters = ({ queueSizes }: Pick<VirtioKind, 'queueSizes'>) =>
+const lowHalf = (bits: bigint): number => Number(BigInt.asUintN(32, bits));
+
+/** The registers of a device of this kind, before a driver has come. */
+export const virtioRegisters = ({ queueSizes, features }: Pick<VirtioKind, 'queueSizes' | 'features'>) =>
   defineRegisters('zeros', {
     DEVICE_FEATURE_SELECT: { ...word, at: 0x00, what: 'which 32 feature bits DEVICE_FEATURE shows' },
-    DEVICE_FEATURE: { ...word, at: 0x04, access: 'ro', reset: 0x3000_0000, what: 'features that are offered' },
+    DEVICE_FEATURE: {
+      ...word,
+      at: 0x04,
+      access: 'ro',
+      reset: lowHalf(features | EVERY_DEVICE),
+      what: 'features that are offered',
+    },
     DRIVER_FEATURE_SELECT: { ...word, at: 0x08, what: 'which 32 feature bits DRIVER_FEATURE shows' },
     DRIVER_FEATURE: { ...word, at: 0x0c, what: 'features that the driver accepts' },
     CONFIG_MSIX_VECTOR: { ...short, at: 0x10, reset: NO_VECTOR, what: 'MSI-X vector of the device; 0xffff: none' },
@@ -43,4 +51,4 @@ export const virtioRegisters = ({ queueSizes }: Pick<VirtioKind, 'queueSizes'>) 
   });
 
 /** Offsets. */
-export const REG = virtioRegisters({ queueSizes: [0] }).at;
+export const REG = virtioRegisters({ queueSizes: [0], features: 0n }).at;

@@ -7,12 +7,11 @@ const QUEUE_SIZE = 8;
 /** The device may fill less than it was given. */
 const MOST = 65_536;
 
-export const ENTROPY = { id: 4, classCode: 0x00ff00, queueSizes: [QUEUE_SIZE] };
+export const ENTROPY = { id: 4, classCode: 0x00ff00, features: 0n, queueSizes: [QUEUE_SIZE] };
 
 /** `fill` fills bytes with random ones. */
 export const entropy = (fill: (bytes: Uint8Array) => Uint8Array = fillRandom): VirtioKind => ({
   ...ENTROPY,
-  features: 0n,
   config: new Uint8Array(),
   work(queue, _index, memory) {
     for (let chain = queue.take(); chain; chain = queue.take()) {

@@ -127,7 +127,7 @@ export class Bench {
   };
   nowNs = 1e9;
 
-  constructor(type: DeviceType, properties: Readonly<Record<string, string>> = {}) {
+  constructor(type: DeviceType, properties: Readonly<Record<string, string>> = {}, files: readonly number[] = []) {
     this.endpoint = new Endpoint(
       type,
       {
@@ -137,6 +137,7 @@ export class Bench {
         timeline: this.timeline,
         control: this.control,
         memoryBars: this.memoryBars,
+        files,
       },
       properties,
     );

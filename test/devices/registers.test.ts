@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { MODELS } from '../../devices/board/device-types.ts';
 import type { DeviceType } from '../../devices/kit/device.ts';
@@ -6,11 +9,19 @@ import { parseProperties } from '../../devices/kit/properties.ts';
 import { widthOf } from '../../devices/kit/registers.ts';
 import { Bench } from './bench.ts';
 
+let drive: string;
+beforeAll(() => {
+  drive = join(mkdtempSync(join(tmpdir(), 'livevmm-registers-')), 'drive');
+  writeFileSync(drive, '');
+});
+afterAll(() => rmSync(dirname(drive), { recursive: true }));
+
 /** The registers of its first BAR, and how they are read. */
 function mapOf(type: DeviceType) {
-  const [bar] = type.bars(parseProperties(type.name, type.properties, {}));
+  const properties = parseProperties(type.name, type.properties, type.name === 'virtio-blk' ? { drive } : {});
+  const [bar] = type.bars(properties);
   if (bar?.kind !== 'registers' || !bar.registers) throw new Error(`${type.name}: no registers in its first BAR`);
-  const { endpoint } = new Bench(type).ready();
+  const { endpoint } = new Bench(type, {}, type.open?.(properties)).ready();
   return { ...bar.registers, read: (at: number, size: number) => endpoint.read(bar.index, at, size).lo };
 }
 

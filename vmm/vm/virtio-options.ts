@@ -3,8 +3,8 @@
  * EINVAL with one line for the user.
  */
 import { MAX_MSIX_VECTORS } from '../../devices/kit/msix.ts';
+import { CACHE_MODES, type CacheMode } from '../../devices/virtio/disk-file.ts';
 import { einval } from '../../platform/errno.ts';
-import { CACHE_MODES, type CacheMode } from '../machine/shared/disk-file.ts';
 import type { VirtioUnit } from '../machine/shared/virtio-devices.ts';
 import { defaultMac, macBytes, type NetdevOption, parseNetdev } from './netdev-option.ts';
 import { Properties } from './properties.ts';

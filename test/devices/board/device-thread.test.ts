@@ -68,6 +68,7 @@ describe('device worker', () => {
         properties,
         barAddresses: { 0: 0xc000_0000 },
         interruptLine: 11,
+        files: [],
         agent: 0,
         interrupts,
         bells: [],

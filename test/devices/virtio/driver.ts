@@ -9,9 +9,10 @@ export class PlainMemory implements VirtioMemory {
   readonly bytes: Uint8Array;
   readonly view: DataView;
 
-  constructor(size: number) {
-    this.bytes = new Uint8Array(size);
-    this.view = new DataView(this.bytes.buffer);
+  /** `memory`: its size, or the bytes that it is made of. */
+  constructor(memory: number | Uint8Array) {
+    this.bytes = typeof memory === 'number' ? new Uint8Array(memory) : memory;
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
   }
 
   read(at: number, into: Uint8Array): boolean {

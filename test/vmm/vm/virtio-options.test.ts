@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { DiskFile } from '../../../vmm/machine/shared/disk-file.ts';
+import { DiskFile } from '../../../devices/virtio/disk-file.ts';
 import { openDisks } from '../../../vmm/vm/disks.ts';
 import { planSerial } from '../../../vmm/vm/serial-option.ts';
 import { planVirtio } from '../../../vmm/vm/virtio-options.ts';

@@ -3,12 +3,12 @@
  * machine/control/control-block.ts instead.
  */
 
+import type { DiskDescription } from '../../../devices/virtio/disk-file.ts';
 import type { SharedPart } from '../../../platform/shared.ts';
 import type { DeviceDescription } from '../../client/device.ts';
 import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
 import type { DatagramDescription } from '../../machine/shared/datagram-port.ts';
-import type { DiskDescription } from '../../machine/shared/disk-file.ts';
 import type { FwCfgPlan } from '../../machine/shared/fw-cfg-contents.ts';
 import type { IcountPlan } from '../../machine/shared/icount.ts';
 import type { SemihostingPlan } from '../../machine/shared/semihosting.ts';

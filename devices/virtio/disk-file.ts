@@ -3,12 +3,13 @@
  * by the guest's flush, writethrough and directsync with each write, unsafe never. none and
  * directsync go around the host's page cache.
  */
-import { constants, fdatasyncSync, readSync, writeSync } from 'node:fs';
+import { constants, fdatasyncSync, fstatSync, readSync, writeSync } from 'node:fs';
 
-import { type Disk, SECTOR } from '../../../devices/virtio/blk.ts';
-import { eio } from '../../../platform/errno.ts';
-import { fd } from '../../../platform/fd-shape.ts';
-import { flag, integer, object, oneOf, type Shaped, text } from '../../../platform/shape.ts';
+import { einval, eio, SysError } from '../../platform/errno.ts';
+import { fd } from '../../platform/fd-shape.ts';
+import { open } from '../../platform/libc/fd.ts';
+import { flag, integer, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
+import { type Disk, SECTOR } from './blk.ts';
 
 export const CACHE_MODES = ['writeback', 'writethrough', 'none', 'directsync', 'unsafe'] as const;
 export type CacheMode = (typeof CACHE_MODES)[number];
@@ -25,10 +26,38 @@ export const DISK_DESCRIPTION = object({
 export type DiskDescription = Shaped<typeof DISK_DESCRIPTION>;
 
 /** Flags of open(2) for a disk. */
-export const openFlags = (readOnly: boolean, cache: CacheMode): number =>
+const openFlags = (readOnly: boolean, cache: CacheMode): number =>
   (readOnly ? constants.O_RDONLY : constants.O_RDWR) |
   (cache === 'none' || cache === 'directsync' ? constants.O_DIRECT : 0) |
   (cache === 'writethrough' || cache === 'directsync' ? constants.O_DSYNC : 0);
+
+/** Data of this mode may wait for a flush. */
+export const isWriteback = (cache: CacheMode): boolean => cache !== 'writethrough' && cache !== 'directsync';
+
+/** What the user says of a disk. */
+export interface DiskOptions {
+  readonly file: string;
+  readonly cache: CacheMode;
+  readonly readOnly: boolean;
+  readonly serial: string;
+}
+
+/**
+ * Opens the file of a disk. Errors are one line that begins with `option` and names the file.
+ * EINVAL: it is no regular file.
+ */
+export function openDisk({ file, cache, readOnly, serial }: DiskOptions, option: string): DiskDescription {
+  try {
+    const fd = open(file, openFlags(readOnly, cache));
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw einval('not a regular file');
+    return { fd, size: stat.size, readOnly, cache, serial };
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    const direct = error.code === 'EINVAL' && cache !== 'writeback' ? `; cache=${cache} may not be possible there` : '';
+    throw new SysError(error.code, `${option}: ${file}: ${error.message}${direct}`);
+  }
+}
 
 const PAGES_OF_BUFFER = 1; // of WebAssembly: 64 KiB, and its address is a multiple of the host's page
 
@@ -44,7 +73,7 @@ export class DiskFile implements Disk {
   constructor({ fd, size, readOnly, cache, serial }: DiskDescription) {
     this.size = size - (size % SECTOR);
     this.readOnly = readOnly;
-    this.writeback = cache !== 'writethrough' && cache !== 'directsync';
+    this.writeback = isWriteback(cache);
     this.serial = serial;
     this.buffer = new Uint8Array(new WebAssembly.Memory({ initial: PAGES_OF_BUFFER }).buffer);
     this.#fd = fd;

@@ -1,0 +1,45 @@
+/** virtio-blk: a disk that is a file of the host (virtio 1.3 §5.2). */
+import { fstatSync } from 'node:fs';
+import { einval } from '../../platform/errno.ts';
+import type { DeviceType } from '../kit/device.ts';
+import { choice, name, onOff, type PropertyValues, path } from '../kit/properties.ts';
+import { BLOCK, block, blockFeatures } from '../virtio/blk.ts';
+import { addVirtioCapabilities, virtioIdentity } from '../virtio/capabilities.ts';
+import { CACHE_MODES, DiskFile, isWriteback, openDisk } from '../virtio/disk-file.ts';
+import { VirtioFunction, virtioBar, virtioProperties } from '../virtio/function.ts';
+
+const PROPERTIES = {
+  drive: path('the file, raw; it must be given'),
+  readonly: onOff(false, 'the driver may not write'),
+  cache: choice('writeback', CACHE_MODES, "when data are safe: by the driver's flush, with each write, or never"),
+  serial: name('serial number, of which the driver sees 20 bytes'),
+  ...virtioProperties(BLOCK),
+};
+
+type Values = PropertyValues<typeof PROPERTIES>;
+
+const diskOptions = ({ readonly: readOnly, cache, serial = '' }: Values) => ({ readOnly, cache, serial });
+
+export const device: DeviceType<typeof PROPERTIES> = {
+  name: 'virtio-blk',
+  summary: 'a disk that is a file',
+  identity: virtioIdentity(BLOCK),
+  bars({ readonly: readOnly, cache }) {
+    return [virtioBar({ ...BLOCK, features: blockFeatures({ readOnly, writeback: isWriteback(cache) }) })];
+  },
+  capabilities: addVirtioCapabilities,
+  msi: false,
+  properties: PROPERTIES,
+  defects: ['drop-interrupt'],
+  open(values) {
+    const { drive: file } = values;
+    if (file === undefined) throw einval('virtio-blk: give drive=FILE');
+    return [openDisk({ file, ...diskOptions(values) }, 'virtio-blk: drive').fd];
+  },
+  create(bus, values) {
+    const [fd] = bus.files;
+    if (fd === undefined) throw einval('virtio-blk: no file is open');
+    const disk = new DiskFile({ fd, size: fstatSync(fd).size, ...diskOptions(values) });
+    return new VirtioFunction(bus, block(disk), values.msix);
+  },
+};

@@ -1,0 +1,120 @@
+/** virtio-blk as a function of the board, with a file behind it. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { parseProperties } from '../../../devices/kit/properties.ts';
+import { SECTOR } from '../../../devices/virtio/blk.ts';
+import { device as virtioBlk } from '../../../devices/virtio-blk/device.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { Bench } from '../bench.ts';
+import { ask, DATA, statusOf, T_FLUSH, T_IN, T_OUT } from './disk-driver.ts';
+import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
+import { bringUpByRegisters, CONFIG_AT, offeredFeatures, type VirtioRegisters } from './pci-driver.ts';
+
+const SECTORS = 8;
+const F_RO = 1 << 5;
+const F_FLUSH = 1 << 9;
+
+let dir: string;
+let drive: string;
+let open: readonly number[] = [];
+let bench: Bench;
+let memory: PlainMemory;
+let queue: DriverQueue;
+let registers: VirtioRegisters;
+
+const optionsOf = (properties: Readonly<Record<string, string>>) =>
+  parseProperties('virtio-blk', virtioBlk.properties, properties);
+
+function plug(properties: Readonly<Record<string, string>> = {}): void {
+  const all = { drive, ...properties };
+  open = virtioBlk.open!(optionsOf(all));
+  memory = new PlainMemory(0x8000);
+  bench = new Bench(virtioBlk, all, open).ready();
+  bench.memory.backWith(MEMORY_BASE, memory.bytes);
+  const { endpoint } = bench;
+  registers = {
+    read: (at, size) => endpoint.read(4, at, size).lo,
+    write: (at, size, value) => endpoint.write(4, at, size, value >>> 0, 0),
+  };
+  queue = new DriverQueue(memory, 0x1000, 16);
+  bringUpByRegisters(registers, [queue]);
+}
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'livevmm-virtio-blk-'));
+  drive = join(dir, 'disk');
+  writeFileSync(
+    drive,
+    Uint8Array.from({ length: SECTORS * SECTOR + 100 }, (_, i) => (i * 31 + (i >> 9)) & 0xff),
+  );
+});
+
+afterEach(() => {
+  for (const fd of open) close(fd);
+  open = [];
+  rmSync(dir, { recursive: true });
+});
+
+/** Makes a request; what came back: the status. */
+function request(type: number, sector: number, length: number): number {
+  ask({ memory, queue, registers }, type, sector, length);
+  bench.advance(0);
+  return statusOf(memory);
+}
+
+describe('virtio-blk on the board', () => {
+  it('tells the size of its file in whole sectors, and reads and writes it', () => {
+    plug();
+    expect(registers.read(CONFIG_AT, 4)).toBe(SECTORS);
+    expect(request(T_IN, 3, SECTOR)).toBe(0);
+    expect(memory.bytes.slice(DATA, DATA + SECTOR)).toEqual(
+      new Uint8Array(readFileSync(drive).subarray(3 * SECTOR, 4 * SECTOR)),
+    );
+    memory.bytes.fill(0x5a, DATA, DATA + SECTOR);
+    expect([request(T_OUT, 7, SECTOR), request(T_FLUSH, 0, 0), request(T_IN, SECTORS, SECTOR)]).toEqual([0, 0, 1]);
+    expect(
+      readFileSync(drive)
+        .subarray(7 * SECTOR, 8 * SECTOR)
+        .every((byte) => byte === 0x5a),
+    ).toBe(true);
+  });
+
+  it('waits for its disk outside of transactions, so that no fence of the IOMMU waits for it', () => {
+    plug();
+    const before = bench.memory.idles;
+    request(T_IN, 0, SECTOR);
+    expect(bench.memory.idles - before).toBe(2); // before the file is read, and at the end
+  });
+
+  it('offers what its properties say', () => {
+    const offers = (properties: Readonly<Record<string, string>>): number => {
+      for (const fd of open) close(fd);
+      plug(properties);
+      return offeredFeatures(registers)[0] & (F_RO | F_FLUSH);
+    };
+    expect(offers({})).toBe(F_FLUSH);
+    expect(offers({ readonly: 'on', cache: 'writethrough' })).toBe(F_RO);
+    expect(request(T_OUT, 0, SECTOR)).toBe(1);
+  });
+
+  it('goes on with the same file after a function-level reset', () => {
+    plug();
+    bench.configWrite(0xa4 + 4, 1, 1);
+    bench.ready();
+    queue = new DriverQueue(memory, 0x2000, 16);
+    bringUpByRegisters(registers, [queue]);
+    expect(request(T_IN, 0, SECTOR)).toBe(0);
+  });
+
+  it.each([
+    [{}, 'virtio-blk: give drive=FILE'],
+    [{ drive: '/' }, /^virtio-blk: drive: \/: /],
+    [{ drive: '/nothing/there' }, /^virtio-blk: drive: \/nothing\/there: /],
+  ])('refuses %o in one line', (properties, line) => {
+    expect(() => virtioBlk.open!(optionsOf(properties))).toThrow(line);
+  });
+});

@@ -66,7 +66,7 @@ On the board of a running host:
   --device vfio-pci,host=BDF    pass this PCI device of the host through; may be repeated
 
 Without --host this process becomes a private host that ends with the guest, and on which memory is locked without a limit:
-  --device edu[,key=value]...   a device of the private board, passed through; types as in 'livevmm host --help'
+  --device edu[,key=value]...   a device of the private board, passed through; types as in 'livevmm host --help', without virtio
   --iommu NAME[,key=value]...   an IOMMU of the private board, as in 'livevmm host --help'
   --vfio-profile VERSION        which kernel's VFIO it answers as
 `;

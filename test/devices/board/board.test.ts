@@ -56,7 +56,7 @@ describe('board', () => {
     [
       'a type there is not',
       { devices: [{ type: 'nvme', properties: {} }] },
-      "no device type 'nvme' (known: edu, capture, ivshmem-plain, pci-testdev, mscribe)",
+      "no device type 'nvme' (known: edu, capture, ivshmem-plain, pci-testdev, mscribe, virtio-blk, virtio-rng)",
     ],
     [
       'a property there is not',

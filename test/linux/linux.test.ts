@@ -1,7 +1,8 @@
 /**
- * A stock Linux boots, lists its PCI devices, checks a tree of files on its disk, writes it back,
- * pings another guest and powers off, while its VMM is replaced every second. LIVEVMM_DEBIAN=FOLDER
- * keeps its packages there; LIVEVMM_TEST_LINUX=1 boots it in all ways.
+ * A stock Linux boots, lists its PCI devices, checks a tree of files on a disk of the host's that is
+ * passed through and on a disk of its VMM's, writes it back, pings another guest and powers off,
+ * while its VMM is replaced every second. LIVEVMM_DEBIAN=FOLDER keeps its packages there;
+ * LIVEVMM_TEST_LINUX=1 boots it in all ways.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -15,6 +16,7 @@ import { untilListening } from '../../platform/unix-listener.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
 import type { DebianLinux } from '../../tools/debian/linux.ts';
+import { HostProcess } from '../../tools/launch/host.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
 import { isWanted, isWantedWhole, linuxFor } from './debian.ts';
@@ -30,14 +32,22 @@ const DISK_BYTES = 32 << 20;
 /** Where the guest writes its own archive. */
 const SECOND_HALF = DISK_BYTES / 2;
 const PINGS = 20;
+/** Serial number of the host's disk, and how often it is read as a whole. */
+const PASSED = 'passed-through';
+const ROUNDS = 5;
 
 const INIT = `${INIT_BEGINS}
 for module in $(cat /lib/order); do insmod /lib/$module; done
 echo "processors $(grep -c ^processor /proc/cpuinfo)"
 echo "pci $(cat /sys/bus/pci/devices/*/device | tr '\\n' ' ')"
-mkdir /tree && cd /tree && tar xf /dev/vda
+passed=$(grep -l ${PASSED} /sys/block/vd*/serial | cut -d/ -f4)
+own=$(ls /sys/block | grep '^vd' | grep -v $passed)
+mkdir /host && cd /host && tar xf /dev/$passed
+echo "host's files $(md5sum -c sums | grep -c OK) of $(wc -l < sums)"
+for round in $(seq ${ROUNDS}); do echo 1 > /proc/sys/vm/drop_caches; md5sum < /dev/$passed; done | sort | uniq -c
+mkdir /tree && cd /tree && tar xf /dev/$own
 echo "files $(md5sum -c sums | grep -c OK) of $(wc -l < sums)"
-tar cf - . | dd of=/dev/vda bs=64k seek=${SECOND_HALF / 65536} conv=notrunc,fsync 2>/dev/null
+tar cf - . | dd of=/dev/$own bs=64k seek=${SECOND_HALF / 65536} conv=notrunc,fsync 2>/dev/null
 ip addr add 10.0.2.1/24 dev eth0 && ip link set eth0 up
 ping -q -c ${PINGS} -i 0.2 -s 1000 10.0.2.2
 dd if=/dev/hwrng of=/dev/null bs=64 count=16 2>/dev/null && echo "random bytes"
@@ -84,8 +94,10 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
     if (debian) sums = prepare(debian);
   }, LIMIT_MS);
   const children: VmmProcess[] = [];
+  const hosts: HostProcess[] = [];
   afterAll(async () => {
     for (const child of children) await child.end();
+    for (const host of hosts) await host.stop();
     sandbox.remove();
   });
 
@@ -152,8 +164,11 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
       const machine = ['--machine', 'virt,aia=none'];
       const other = ['--device', 'virtio-net-device,netdev=n,mac=52:54:00:00:00:02'];
       const peer = start('net', ...machine, '--netdev', wire('2', '1'), ...other);
+      const host = await HostProcess.start([`virtio-blk,drive=${at('archive')},readonly=on,serial=${PASSED}`]);
+      hosts.push(host);
       const vmm = start(
         debian.kernel,
+        ...['--host', host.socket, '--device', `vfio-pci,host=${host.devices[0]!.bdf}`],
         ...['-m', '512M', '--smp', `${harts}`, '--bios', bios, '--machine', `virt,aia=${aia}`],
         ...['--initrd', at('initrd'), '--append', QUIET_CONSOLE],
         ...['--drive', `file=${at('disk')}`, '--device', 'virtio-rng-pci'],
@@ -173,7 +188,10 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
       expect(vmm.output).toMatch(banner);
       expect(vmm.output).toContain(`processors ${harts}`);
       expect(vmm.output).toMatch(/^pci 0x0008 (?=.*0x1041 )(?=.*0x1042 )(?=.*0x1043 )(?=.*0x1044 )/m);
-      expect(vmm.output).toContain(`files ${FILES} of ${FILES}`);
+      for (const whose of ["host's files", 'files']) {
+        expect(vmm.output).toMatch(new RegExp(`^${whose} ${FILES} of ${FILES}$`, 'm'));
+      }
+      expect(vmm.output).toMatch(new RegExp(`^ *${ROUNDS} ${md5(readFileSync(at('archive')))} `, 'm'));
       expect(vmm.output).toContain(`${PINGS} packets transmitted, ${PINGS} packets received, 0% packet loss`);
       expect(vmm.output).toContain('random bytes');
       expect(vmm.output).toContain('heard answer');

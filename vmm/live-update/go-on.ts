@@ -9,9 +9,10 @@ import { monotonicNs } from '../../platform/clock.ts';
 import { MainSlices } from '../crew/main-slices.ts';
 import type { InitialState } from '../crew/vcpu/protocol.ts';
 import type { Vm } from '../vm/vm.ts';
+import type { Restorable } from './decoded-state.ts';
 import type { HandOver } from './hand-over.ts';
 import type { NewImage } from './new-image.ts';
-import type { Phase, Restorable } from './survivors.ts';
+import type { Phase } from './survivors.ts';
 import type { WaitingCrew } from './waiting-crew.ts';
 
 const PHASES: readonly Phase[] = ['map', 'remap', 'load'];

@@ -12,11 +12,12 @@ import { createMemory } from '../../platform/memory.ts';
 import { VERSION } from '../../platform/version.ts';
 import { readWhole } from '../../platform/whole-file.ts';
 import { mapRam, ramPart } from '../vm/guest-ram.ts';
+import { optionsIn } from './decoded-state.ts';
 import { decodeManifest, type Manifest } from './manifest.ts';
 import type { Check, PreflightReport, SectionVerdict } from './preflight-report.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import { STATE_FORM } from './state-file.ts';
-import { optionsIn, SURVIVORS, type Survivor, survivorsOf } from './survivors.ts';
+import { SURVIVORS, type Survivor, survivorsOf } from './survivors.ts';
 import { limitTime } from './time-limit.ts';
 
 /** Fds beside the inherited ones: those of the state, the snapshot, Node itself, two threads. */

@@ -11,6 +11,7 @@ import { readWhole } from '../../platform/whole-file.ts';
 import type { JsonObject } from '../monitor/qmp.ts';
 import type { MonitorState } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
+import { decodeAll } from './decoded-state.ts';
 import { goOn, restoreAll, settle } from './go-on.ts';
 import type { MigrationState } from './migration/state.ts';
 import { NewImage } from './new-image.ts';
@@ -18,7 +19,6 @@ import { phasesMs } from './phases.ts';
 import { commit, type Protector } from './standby/commitment.ts';
 import type { Guardian } from './standby/guardian.ts';
 import { decodeState, type StateFile } from './state-file.ts';
-import { decodeAll } from './survivors.ts';
 import { handOverMs, pauseReport, takebackMs } from './update-report.ts';
 import type { UpdateState } from './update-state.ts';
 

@@ -24,6 +24,7 @@ import {
   tellStop,
   type Updating,
 } from './at-rest.ts';
+import { decodeAll } from './decoded-state.ts';
 import { settle } from './go-on.ts';
 import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
@@ -36,7 +37,7 @@ import { rollBack } from './standby/roll-back.ts';
 import { StandbyProcess } from './standby/standby-process.ts';
 import { watchedVitals } from './standby/watched-vitals.ts';
 import { newStateFile } from './state-file.ts';
-import { decodeAll, fdsOf, saveSteady } from './survivors.ts';
+import { fdsOf, saveSteady } from './survivors.ts';
 import { type Manner, type Rest, StateAhead } from './transferred-state.ts';
 
 export interface TransferPlan extends CheckedPlan {

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 import { monotonicNs } from '../../../platform/clock.ts';
+import { decodeAll } from '../../../vmm/live-update/decoded-state.ts';
 import { formOf, RELEASES } from '../../../vmm/live-update/releases.ts';
 import { decodeState, encodeState } from '../../../vmm/live-update/state-file.ts';
-import { decodeAll, SURVIVORS, versionIn } from '../../../vmm/live-update/survivors.ts';
+import { SURVIVORS, versionIn } from '../../../vmm/live-update/survivors.ts';
 
 const two = { alpha: { version: 1, n: 5n, bytes: new Uint8Array([1, 2]) }, beta: { version: 7, list: ['x', null] } };
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { int32s, newPart, wholeOf } from '../../../platform/shared.ts';
+import { decodeAll } from '../../../vmm/live-update/decoded-state.ts';
 import { NewImage } from '../../../vmm/live-update/new-image.ts';
 import { decodeState } from '../../../vmm/live-update/state-file.ts';
-import { decodeAll } from '../../../vmm/live-update/survivors.ts';
 import { controlBytes, hartWords } from '../../../vmm/machine/control/control-block.ts';
 import { imsicBytes } from '../../../vmm/machine/hart-local/imsic.ts';
 import { LEVELS } from '../../../vmm/machine/hart-local/interrupt-target.ts';

@@ -6,8 +6,8 @@ import type { Vitals } from '../../crew/vitals.ts';
 import { hartNumbers } from '../../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION, pendingIn, withPending } from '../../machine/hart-local/imsic.ts';
 import { machineOfSections } from '../../machine/machine-sections.ts';
+import { withRecovered } from '../decoded-state.ts';
 import type { StateFile } from '../state-file.ts';
-import { withRecovered } from '../survivors.ts';
 
 export interface LastState {
   readonly state: StateFile;

@@ -1,9 +1,9 @@
 /** The guest goes back to an image that it ran in, because the process that had it failed. */
 import type { Vitals } from '../../crew/vitals.ts';
+import type { Restorable } from '../decoded-state.ts';
 import { type Going, goOn, restoreAll } from '../go-on.ts';
 import type { NewImage } from '../new-image.ts';
 import type { StateFile } from '../state-file.ts';
-import type { Restorable } from '../survivors.ts';
 import { lastState } from './last-state.ts';
 
 /** What the process that failed has left. */

@@ -52,6 +52,7 @@ const SIGNATURES = {
   ioctl: 'int ioctl(int fd, unsigned long req, void *arg)',
   ioctl_number: 'int ioctl(int fd, unsigned long req, unsigned long arg)',
   openat2: 'long syscall(long n, int dirfd, const char *path, void *how, size_t size)',
+  getdents64: 'long syscall(long n, int fd, void *buf, size_t size)',
   readlinkat: 'intptr_t readlinkat(int dirfd, const char *path, void *buf, size_t size)',
   fstatat: 'int fstatat(int dirfd, const char *path, void *buf, int flags)',
   seccomp: 'long syscall(long n, unsigned int op, unsigned int flags, void *arg)',

@@ -47,6 +47,11 @@ echo "host's files $(md5sum -c sums | grep -c OK) of $(wc -l < sums)"
 for round in $(seq ${ROUNDS}); do echo 1 > /proc/sys/vm/drop_caches; md5sum < /dev/$passed; done | sort | uniq -c
 mkdir /tree && cd /tree && tar xf /dev/$own
 echo "files $(md5sum -c sums | grep -c OK) of $(wc -l < sums)"
+mkdir /share && mount -t 9p -o trans=virtio,version=9p2000.L,ro share /share
+for round in 1 2 3 4 5; do
+  echo "share $(cd /share && md5sum -c sums | grep -c OK) of $(wc -l < /share/sums)"
+done
+echo x > /share/new || ls /share/new
 tar cf - . | dd of=/dev/$own bs=64k seek=${SECOND_HALF / 65536} conv=notrunc,fsync 2>/dev/null
 ip addr add 10.0.2.1/24 dev eth0 && ip link set eth0 up
 ping -q -c ${PINGS} -i 0.2 -s 1000 10.0.2.2
@@ -172,6 +177,7 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
         ...['-m', '512M', '--smp', `${harts}`, '--bios', bios, '--machine', `virt,aia=${aia}`],
         ...['--initrd', at('initrd'), '--append', QUIET_CONSOLE],
         ...['--drive', `file=${at('disk')}`, '--device', 'virtio-rng-pci'],
+        ...['--virtfs', `local,path=${at('tree')},mount_tag=share,security_model=none,readonly=on`],
         ...['--chardev', `socket,id=c,path=${at('line')},server=on,wait=off`],
         ...['--device', 'virtio-serial-pci', '--device', 'virtconsole,chardev=c'],
         ...['--netdev', wire('1', '2'), '--device', 'virtio-net-pci,netdev=n,mac=52:54:00:00:00:01'],
@@ -187,11 +193,13 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
       expect(await vmm.exited).toEqual([0, null]);
       expect(vmm.output).toMatch(banner);
       expect(vmm.output).toContain(`processors ${harts}`);
-      expect(vmm.output).toMatch(/^pci 0x0008 (?=.*0x1041 )(?=.*0x1042 )(?=.*0x1043 )(?=.*0x1044 )/m);
+      expect(vmm.output).toMatch(/^pci 0x0008 (?=.*0x1041 )(?=.*0x1042 )(?=.*0x1043 )(?=.*0x1044 )(?=.*0x1049 )/m);
       for (const whose of ["host's files", 'files']) {
         expect(vmm.output).toMatch(new RegExp(`^${whose} ${FILES} of ${FILES}$`, 'm'));
       }
       expect(vmm.output).toMatch(new RegExp(`^ *${ROUNDS} ${md5(readFileSync(at('archive')))} `, 'm'));
+      expect(vmm.output.match(new RegExp(`^share ${FILES} of ${FILES}$`, 'gm'))).toHaveLength(5);
+      expect(vmm.output).toMatch(/Read-only file system/);
       expect(vmm.output).toContain(`${PINGS} packets transmitted, ${PINGS} packets received, 0% packet loss`);
       expect(vmm.output).toContain('random bytes');
       expect(vmm.output).toContain('heard answer');

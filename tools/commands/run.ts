@@ -43,6 +43,8 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --netdev dgram,id=ID,local.type=unix,local.path=PATH,remote.type=unix,remote.path=PATH   a wire to another VMM or QEMU:
                                 each frame is a datagram between these sockets
   --netdev stream,id=ID,addr.type=unix,addr.path=PATH[,server=on][,reconnect=SECONDS]   the same by a connection
+  --virtfs local,path=FOLDER,mount_tag=TAG,security_model=none,readonly=on   a folder that the guest reads by 9P; as QEMU, also
+                                --fsdev local,id=ID,path=FOLDER,… with --device virtio-9p-TRANSPORT,fsdev=ID,mount_tag=TAG
   --chardev socket,id=ID,path=PATH,server=on,wait=off   a line to whoever connects to this UNIX socket
   --chardev socket,id=ID,path=PATH[,reconnect=SECONDS]   a line to the server there; it is connected to once, or again and again
   --serial stdio|null|unix:PATH,server=on,wait=off|chardev:ID   where the UART's line leads (default: this terminal)
@@ -93,6 +95,8 @@ const LONG = [
   'fw_cfg',
   'drive',
   'netdev',
+  'fsdev',
+  'virtfs',
   'chardev',
   'host',
   'kernel',
@@ -163,6 +167,8 @@ export const run: Command = {
       ...GUEST_OPTIONS,
       drive: { type: 'string', multiple: true, default: [] },
       netdev: { type: 'string', multiple: true, default: [] },
+      fsdev: { type: 'string', multiple: true, default: [] },
+      virtfs: { type: 'string', multiple: true, default: [] },
       chardev: { type: 'string', multiple: true, default: [] },
       fw_cfg: { type: 'string', multiple: true, default: [] },
       semihosting: { type: 'boolean', default: false },
@@ -186,6 +192,8 @@ export const run: Command = {
       ...virtio.map((device) => `--device=${device}`),
       ...options.drive.map((drive) => `--drive=${drive}`),
       ...options.netdev.map((netdev) => `--netdev=${netdev}`),
+      ...options.fsdev.map((fsdev) => `--fsdev=${fsdev}`),
+      ...options.virtfs.map((virtfs) => `--virtfs=${virtfs}`),
       ...options.fw_cfg.map((file) => `--fw_cfg=${file}`),
       ...options.chardev.map((chardev) => `--chardev=${chardev}`),
     );

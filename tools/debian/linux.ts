@@ -15,6 +15,10 @@ const MODULES = [
   'net/core/failover.ko.xz',
   'drivers/net/net_failover.ko.xz',
   'drivers/net/virtio_net.ko.xz',
+  'fs/netfs/netfs.ko.xz',
+  'net/9p/9pnet.ko.xz',
+  'fs/9p/9p.ko.xz',
+  'net/9p/9pnet_virtio.ko.xz',
 ];
 /** Of the packages: some 110 MB are fetched, and 140 MB unpacked. */
 const UNPACKED = 'root';

@@ -12,6 +12,7 @@ import { IMSIC_SECTION, type ImsicState } from '../machine/hart-local/imsic.ts';
 import type { MachineState } from '../machine/machine.ts';
 import { APLIC_SECTION } from '../machine/shared/aplic.ts';
 import { CLINT_SECTION } from '../machine/shared/clint.ts';
+import { SHARES_SECTION } from '../machine/shared/exported-tree.ts';
 import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
 import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
 import { ICOUNT_SECTION } from '../machine/shared/icount.ts';
@@ -60,6 +61,7 @@ const shape: Shape<PublishedVm> = object({
       semihosting: section(SEMIHOSTING_SECTION),
       streams: section(STREAMS_SECTION),
       icount: section(ICOUNT_SECTION),
+      shares: section(SHARES_SECTION),
     },
   ),
   interruptFiles: list(section(IMSIC_SECTION)),

@@ -36,7 +36,7 @@ export class NewImage {
   vaddrOld!: number;
   ram!: GuestRam;
   host: PassthroughHost | undefined;
-  backends: Backends = { disks: [], netdevs: [], listeners: [] };
+  backends: Backends = { disks: [], netdevs: [], folders: [], listeners: [] };
   /** Waits until the kernel has the new vaddrs; undefined: it has, or `remapLater`. */
   remapped: (() => void) | undefined;
   /** Begins to give the kernel the new vaddrs, when the guest runs, and returns how to wait. */

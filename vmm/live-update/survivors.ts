@@ -11,6 +11,7 @@ import { hartNumbers, MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import { HART_SECTIONS, SHARED_SECTIONS } from '../machine/machine-sections.ts';
+import { SHARES_SECTION, withoutOpenFiles } from '../machine/shared/exported-tree.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { SEMIHOSTING_SECTION, withoutFiles } from '../machine/shared/semihosting.ts';
 import type { SharedState } from '../machine/shared/shared-machine.ts';
@@ -20,10 +21,11 @@ import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { NO_DEVICES, VFIO_SECTION } from '../passthrough/vfio-section.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { DISKS_SECTION } from '../vm/disks.ts';
+import { FSDEVS_SECTION } from '../vm/fsdev-option.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import { hasListeners, LISTENERS_SECTION } from '../vm/listeners.ts';
 import { NETDEVS_SECTION } from '../vm/netdevs.ts';
-import { hasVirtio } from '../vm/virtio-options.ts';
+import { hasFolders, hasVirtio } from '../vm/virtio-options.ts';
 import type { Vm } from '../vm/vm.ts';
 import { hartsOf, isWired, VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
@@ -228,6 +230,16 @@ export const SURVIVORS: readonly Survivor[] = [
     },
     restore() {},
   }),
+  survivor(FSDEVS_SECTION, {
+    phase: 'map',
+    partOf: hasFolders,
+    save: ({ parts }) => FSDEVS_SECTION.of({ folders: parts.backends.folders }),
+    isFixed: true,
+    prepare(image, { folders }) {
+      image.backends = { ...image.backends, folders };
+    },
+    restore() {},
+  }),
   survivor(VFIO_SECTION, {
     phase: 'remap',
     save: ({ parts }) => parts.host?.save() ?? NO_DEVICES,
@@ -285,6 +297,16 @@ export const SURVIVORS: readonly Survivor[] = [
     },
     // the dead process' files are opened again
     recover: ({ machine }) => withoutFiles(machine.semihosting!),
+  }),
+  survivor(SHARES_SECTION, {
+    phase: 'load',
+    partOf: hasFolders,
+    saveMachine: ({ shares }) => shares!,
+    restore(image, state) {
+      image.shared.shares = state;
+    },
+    // the dead process' files are opened again
+    recover: ({ machine }) => withoutOpenFiles(machine.shares!),
   }),
   survivor(STREAMS_SECTION, {
     phase: 'load',

@@ -9,6 +9,7 @@ import { hartNumbers, MAX_HARTS } from './hart-local/hart-number.ts';
 import type { HartSections, MachineState } from './machine.ts';
 import { APLIC_SECTION } from './shared/aplic.ts';
 import { CLINT_SECTION } from './shared/clint.ts';
+import { SHARES_SECTION } from './shared/exported-tree.ts';
 import { FW_CFG_SECTION } from './shared/fw-cfg.ts';
 import { IOMMU_SECTION } from './shared/guest-iommu.ts';
 import { ICOUNT_SECTION } from './shared/icount.ts';
@@ -35,6 +36,7 @@ export const SHARED_SECTIONS: SectionsOf<SharedState> = {
   virtio: VIRTIO_SECTION,
   semihosting: SEMIHOSTING_SECTION,
   streams: STREAMS_SECTION,
+  shares: SHARES_SECTION,
 };
 
 /** By hart. */

@@ -6,6 +6,7 @@ import { MAX_MAPPING } from '../../platform/memory.ts';
 import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
+import { splitVirtfs } from './fsdev-option.ts';
 import { parseFwCfg } from './fw-cfg-option.ts';
 import { planIcount } from './icount-option.ts';
 import { parseMachine } from './machine-option.ts';
@@ -24,11 +25,13 @@ export function parseOptions(args: readonly string[]): VmOptions {
   const { values } = parse(args);
   if (values.kernel === undefined && !isFile(values.bios)) throw einval('give --kernel FILE, or --bios FILE');
   if (values.kernel === undefined && values.initrd !== undefined) throw einval('--initrd goes with --kernel');
-  const virtio = values.device.filter(isVirtio);
+  const virtfs = values.virtfs.map(splitVirtfs);
+  const virtio = [...values.device.filter(isVirtio), ...virtfs.map(({ device }) => device)];
+  const fsdevs = [...values.fsdev, ...virtfs.map(({ fsdev }) => fsdev)];
   const devices = values.device.filter((device) => !isVirtio(device)).map(passthroughBdf);
   const { drive: drives, netdev: netdevs, chardev: chardevs } = values;
   const serial = values.serial === undefined ? {} : { serial: values.serial };
-  planVirtio({ virtio, drives, netdevs, chardevs, ...serial });
+  planVirtio({ virtio, drives, netdevs, fsdevs, chardevs, ...serial });
   if (devices.length > 0 && values.host === undefined) throw einval('vfio-pci devices need --host SOCKET');
   if (new Set(devices).size < devices.length) throw einval('a device is given twice');
   const memory = memorySize(values.memory);
@@ -48,9 +51,9 @@ export function parseOptions(args: readonly string[]): VmOptions {
   if (pkernfs !== undefined && devices.length === 0) throw einval('--pkernfs: only for a guest with vfio-pci devices');
   if (
     pkernfs !== undefined &&
-    drives.length + netdevs.length + planSerial({ chardevs, ...serial }).chardevs.length > 0
+    drives.length + netdevs.length + fsdevs.length + planSerial({ chardevs, ...serial }).chardevs.length > 0
   ) {
-    throw einval('--pkernfs: what -drive, -netdev, -chardev and -serial have open does not outlive the kernel');
+    throw einval('--pkernfs: what -drive, -netdev, -fsdev, -chardev and -serial have open does not outlive the kernel');
   }
   const { kernel, append, icount } = values;
   planIcount({ icount });
@@ -77,6 +80,7 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(virtio.length > 0 ? { virtio } : {}),
     ...(drives.length > 0 ? { drives } : {}),
     ...(netdevs.length > 0 ? { netdevs } : {}),
+    ...(fsdevs.length > 0 ? { fsdevs } : {}),
     ...(chardevs.length > 0 ? { chardevs } : {}),
     ...serial,
     ...(calls && semihosting !== undefined ? { semihosting } : {}),
@@ -111,6 +115,8 @@ const QEMU_LONG = [
   'append',
   'drive',
   'netdev',
+  'fsdev',
+  'virtfs',
   'chardev',
   'serial',
   'semihosting-config',
@@ -139,6 +145,8 @@ function parse(args: readonly string[]) {
         append: { type: 'string' },
         drive: { type: 'string', multiple: true, default: [] },
         netdev: { type: 'string', multiple: true, default: [] },
+        fsdev: { type: 'string', multiple: true, default: [] },
+        virtfs: { type: 'string', multiple: true, default: [] },
         chardev: { type: 'string', multiple: true, default: [] },
         serial: { type: 'string' },
         fw_cfg: { type: 'string', multiple: true, default: [] },

@@ -13,6 +13,7 @@ import { persistentFiles } from '../passthrough/persistent-files.ts';
 import { vectorEventfds } from '../passthrough/vfio-section.ts';
 import { assemble } from './assemble.ts';
 import { openDisks } from './disks.ts';
+import { openFsdevs } from './fsdev-option.ts';
 import { checkFwCfg } from './fw-cfg-option.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
@@ -38,7 +39,12 @@ export function buildVm(wanted: VmOptions): Built {
   checkFwCfg(options);
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory, hartsOf(options));
-  const backends = { disks: openDisks(options), netdevs: openNetdevs(options), listeners: openListeners(options) };
+  const backends = {
+    disks: openDisks(options),
+    netdevs: openNetdevs(options),
+    folders: openFsdevs(options.fsdevs ?? []),
+    listeners: openListeners(options),
+  };
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
   const vm = assemble({ state, ram: { fd, mapping }, backends, host });

@@ -6,6 +6,7 @@ import { MAX_MSIX_VECTORS } from '../../devices/kit/msix.ts';
 import { CACHE_MODES, type CacheMode } from '../../devices/virtio/disk-file.ts';
 import { einval } from '../../platform/errno.ts';
 import type { VirtioUnit } from '../machine/shared/virtio-devices.ts';
+import { type FsdevOption, mountTag, parseFsdev } from './fsdev-option.ts';
 import { defaultMac, macBytes, type NetdevOption, parseNetdev } from './netdev-option.ts';
 import { Properties } from './properties.ts';
 import { type ChardevOption, planSerial } from './serial-option.ts';
@@ -28,10 +29,12 @@ export type VirtioPlan = Omit<VirtioUnit, 'kind'> &
     /** `chardev` counts those of planSerial. */
     | { readonly kind: 'serial'; readonly chardev: number }
     | { readonly kind: 'net'; readonly netdev: number; readonly mac: Uint8Array }
+    /** `fsdev` counts the options. */
+    | { readonly kind: '9p'; readonly fsdev: number; readonly tag: string }
   );
 
 /** The options that virtio devices come from. */
-export type VirtioOptions = Pick<VmOptions, 'virtio' | 'drives' | 'netdevs' | 'serial' | 'chardevs'>;
+export type VirtioOptions = Pick<VmOptions, 'virtio' | 'drives' | 'netdevs' | 'fsdevs' | 'serial' | 'chardevs'>;
 
 /** What the words of `-device` begin with that are for this file. */
 export const isVirtio = (device: string): boolean => device.startsWith('virtio-') || isConsole(device);
@@ -40,9 +43,12 @@ export const isVirtio = (device: string): boolean => device.startsWith('virtio-'
 export const hasVirtio = ({ virtio, drives, netdevs }: VirtioOptions): boolean =>
   virtio !== undefined || drives !== undefined || netdevs !== undefined;
 
+/** Whether one of them has a folder of the host behind it. */
+export const hasFolders = ({ fsdevs }: VirtioOptions): boolean => fsdevs !== undefined;
+
 /** The devices that all these options ask for. */
 export function planVirtio(options: VirtioOptions): readonly VirtioPlan[] {
-  const { virtio = [], drives = [], netdevs = [] } = options;
+  const { virtio = [], drives = [], netdevs = [], fsdevs = [] } = options;
   const { serial, chardevs } = planSerial(options);
   const parsed = drives.map((text, i) => parseDrive(text, i));
   const behind: Behind = {
@@ -52,6 +58,7 @@ export function planVirtio(options: VirtioOptions): readonly VirtioPlan[] {
     ),
     netdevs: new Backends('netdev', netdevs.map(parseNetdev)),
     chardevs: new Backends('chardev', chardevs),
+    fsdevs: new Backends('fsdev', fsdevs.map(parseFsdev)),
     macs: 0,
   };
   if (typeof serial === 'number') behind.chardevs.take(chardevs[serial]!.id);
@@ -61,6 +68,7 @@ export function planVirtio(options: VirtioOptions): readonly VirtioPlan[] {
   for (const text of consoles) throw einval(`-device ${text}: give -device virtio-serial-pci, one for each`);
   behind.drives.end('virtio-blk-pci');
   behind.netdevs.end('virtio-net-pci');
+  behind.fsdevs.end('virtio-9p-pci');
   behind.chardevs.end('virtconsole');
   return [...plan, ...plugged.map((drive) => ({ kind: 'blk', transport: 'pci', drive }) as const)];
 }
@@ -107,6 +115,7 @@ interface Behind {
   readonly drives: Backends<DriveOption>;
   readonly netdevs: Backends<NetdevOption>;
   readonly chardevs: Backends<ChardevOption>;
+  readonly fsdevs: Backends<FsdevOption>;
   /** Network devices without an address of their own. */
   macs: number;
 }
@@ -123,7 +132,7 @@ function parseDrive(text: string, index: number): { readonly drive: DriveOption;
   return { drive: { id, file, cache, readOnly, serial: '' }, isPlugged };
 }
 
-const KINDS = ['blk', 'net', 'rng', 'serial'] as const;
+const KINDS = ['blk', 'net', 'rng', 'serial', '9p'] as const;
 /** What is plugged into a serial device. */
 const isConsole = (device: string): boolean => /^virtconsole(,|$)/.test(device);
 const DEVICES = KINDS.flatMap((kind) => [`virtio-${kind}-pci`, `virtio-${kind}-device`]).join(', ');
@@ -131,7 +140,7 @@ const DEVICES = KINDS.flatMap((kind) => [`virtio-${kind}-pci`, `virtio-${kind}-d
 /** A serial device takes the first of the consoles that are left. */
 function parseDevice(text: string, consoles: string[], behind: Behind): VirtioPlan {
   const values = new Properties('-device', text, { typed: true });
-  const [, name, suffix] = /^virtio-([a-z]+)(?:-(pci|device))?$/.exec(values.type) ?? [];
+  const [, name, suffix] = /^virtio-([a-z0-9]+)(?:-(pci|device))?$/.exec(values.type) ?? [];
   const kind = KINDS.find((each) => each === name);
   if (!kind) throw values.error(`there are ${DEVICES}`);
   const transport = suffix === 'device' ? 'mmio' : 'pci';
@@ -157,7 +166,7 @@ function vectorsOf(values: Properties): number | undefined {
   return Number(text);
 }
 
-function deviceOf(kind: 'blk' | 'net' | 'rng', values: Properties, behind: Behind) {
+function deviceOf(kind: 'blk' | 'net' | 'rng' | '9p', values: Properties, behind: Behind) {
   switch (kind) {
     case 'rng':
       return { kind };
@@ -168,6 +177,10 @@ function deviceOf(kind: 'blk' | 'net' | 'rng', values: Properties, behind: Behin
     case 'net': {
       const netdev = behind.netdevs.all.indexOf(behind.netdevs.takeFor(values));
       return { kind, netdev, mac: macOf(values, behind) };
+    }
+    case '9p': {
+      const fsdev = behind.fsdevs.all.indexOf(behind.fsdevs.takeFor(values));
+      return { kind, fsdev, tag: mountTag(values) };
     }
   }
 }

@@ -14,6 +14,8 @@ export interface Backends {
   readonly disks: readonly DiskDescription[];
   /** In the order of the options, of those that are datagram sockets. */
   readonly netdevs: readonly DatagramDescription[];
+  /** In the order of the options: folders for 9P. */
+  readonly folders: readonly number[];
   /** In the order of planStreams. */
   readonly listeners: readonly ListenerDescription[];
 }
@@ -48,6 +50,8 @@ function partOf(
       const { type, at } = backendOf(options, device.netdev);
       return { kind, ...unit, mac: device.mac, wire: type === 'stream' ? at : netdevs[at]! };
     }
+    case '9p':
+      return { kind, ...unit, folder: device.fsdev, tag: device.tag };
     case 'serial':
       return { kind, ...unit, listener: device.chardev };
   }

@@ -45,6 +45,8 @@ const VM_OPTIONS = object(
     chardevs: list(text),
     /** Values of -netdev. */
     netdevs: list(text),
+    /** Values of -fsdev. */
+    fsdevs: list(text),
     /** Values of -fw_cfg. */
     fwCfg: list(text),
     /** Value of -semihosting-config; absent: the guest may not call the host. */

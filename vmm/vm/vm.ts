@@ -129,6 +129,7 @@ export class Vm {
       iommu: options.iommuSys === 'on',
       virtio: virtioParts(options, backends),
       ...(serial === 'stdio' ? {} : { serial }),
+      ...(backends.folders.length > 0 ? { folders: backends.folders } : {}),
       listeners: backends.listeners,
       fwCfg: planFwCfg(options, next !== undefined),
       semihosting: planSemihosting(options),

@@ -46,7 +46,19 @@ describe('state file', () => {
 
   it('has fds in these sections, which must go where it goes', () => {
     const named = SURVIVORS.filter(({ section }) => section.namesFds).map(({ section }) => section.name);
-    const files = ['ram', 'disks', 'netdevs', 'listeners', 'vfio', 'routes', 'semihosting', 'streams', 'monitor'];
+    const files = [
+      'ram',
+      'disks',
+      'netdevs',
+      'listeners',
+      'fsdevs',
+      'vfio',
+      'routes',
+      'semihosting',
+      'shares',
+      'streams',
+      'monitor',
+    ];
     expect(named).toEqual(['vm', 'update', ...files]);
   });
 

@@ -30,7 +30,7 @@ beforeEach(() => {
   vm = assemble({
     state: { options, entry: 0x8000_0000, generation: 3, paused: false },
     ram: { fd, mapping: mapRam(fd, MEMORY, 1) },
-    backends: { disks: [], netdevs: [], listeners: [] },
+    backends: { disks: [], netdevs: [], folders: [], listeners: [] },
   });
   const { shared } = vm.parts.vcpu;
   machine = buildVcpu({ shared, parts: vm.machineParts, kernel: new TaskChannel(-1), tell: () => {} }).suspend().state;

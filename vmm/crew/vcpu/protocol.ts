@@ -32,6 +32,8 @@ type VirtioBackend =
       /** A datagram socket, or one of the machine's streams. */
       readonly wire: DatagramDescription | number;
     }
+  /** `folder` counts those of the machine. */
+  | { readonly kind: '9p'; readonly folder: number; readonly tag: string }
   /** `listener` counts those of the machine. */
   | { readonly kind: 'serial'; readonly listener: number };
 
@@ -52,6 +54,8 @@ export interface MachineParts {
   /** Whether the guest has an IOMMU of its own. */
   readonly iommu?: boolean;
   readonly virtio?: readonly VirtioPart[];
+  /** Open folders that the guest reads by 9P. */
+  readonly folders?: readonly number[];
   /** Where lines listen. */
   readonly listeners?: readonly ListenerDescription[];
   /** What fw_cfg has. */

@@ -6,6 +6,8 @@ import { serialConsole } from '../../../devices/virtio/console.ts';
 import type { VirtioKind } from '../../../devices/virtio/device.ts';
 import { DiskFile } from '../../../devices/virtio/disk-file.ts';
 import { network } from '../../../devices/virtio/net.ts';
+import { fileSystem } from '../../../devices/virtio/ninep.ts';
+import { NinepServer } from '../../../devices/virtio/ninep-server.ts';
 import { entropy } from '../../../devices/virtio/rng.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { EPOLLET, epollArm } from '../../../platform/libc/epoll.ts';
@@ -19,6 +21,7 @@ import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
 import { DatagramPort } from '../../machine/shared/datagram-port.ts';
+import { ExportedTree } from '../../machine/shared/exported-tree.ts';
 import { FramePort } from '../../machine/shared/frame-port.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
@@ -64,6 +67,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     return new PassthroughFunction(new VfioDevice(description, kernel, extras), routes, intx);
   });
   const streams = (parts.listeners ?? []).map((end) => new SocketStream(end, parts.news));
+  const shares = (parts.folders ?? []).map((folder) => new NinepServer(new ExportedTree(folder)));
   const serial = typeof parts.serial === 'number' ? streams[parts.serial] : undefined;
   const posted = new PostedInterrupts({
     devices: functions.map((fn, i) => ({
@@ -93,8 +97,9 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     aia: parts.aia ?? 'aplic-imsic',
     aplic: parts.aplic,
     iommu: parts.iommu,
-    virtio: parts.virtio?.map((part) => unitOf(part, { streams, news: parts.news, ...random })),
+    virtio: parts.virtio?.map((part) => unitOf(part, { streams, shares, news: parts.news, ...random })),
     streams,
+    shares,
     serial,
     semihosting: parts.semihosting,
     fwCfg: parts.fwCfg,
@@ -132,6 +137,7 @@ function derivedRandom(ns: () => bigint): (bytes: Uint8Array) => Uint8Array {
 
 interface Surroundings {
   readonly streams: readonly SocketStream[];
+  readonly shares: readonly NinepServer[];
   /** Fills bytes with random ones; absent: with the host's. */
   readonly fill?: (bytes: Uint8Array) => Uint8Array;
   readonly news: number | undefined;
@@ -144,7 +150,7 @@ const unitOf = (part: VirtioPart, around: Surroundings): VirtioUnit => ({
   kind: kindOf(part, around),
 });
 
-function kindOf(part: VirtioPart, { streams, news, fill }: Surroundings): VirtioKind {
+function kindOf(part: VirtioPart, { streams, shares, news, fill }: Surroundings): VirtioKind {
   switch (part.kind) {
     case 'rng':
       return entropy(fill);
@@ -154,6 +160,8 @@ function kindOf(part: VirtioPart, { streams, news, fill }: Surroundings): Virtio
       if (typeof part.wire === 'number') return network(new FramePort(streams[part.wire]!), part.mac);
       if (news !== undefined) epollArm(news, part.wire.fd, POLLIN | EPOLLET);
       return network(new DatagramPort(part.wire), part.mac);
+    case '9p':
+      return fileSystem(shares[part.folder]!, part.tag);
     case 'serial':
       return serialConsole(streams[part.listener]!);
   }

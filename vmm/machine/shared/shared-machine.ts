@@ -5,6 +5,7 @@
  * thread of any hart may reach them.
  */
 
+import type { NinepServer } from '../../../devices/virtio/ninep-server.ts';
 import type { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { realtimeNs } from '../../../platform/clock.ts';
 import { einval } from '../../../platform/errno.ts';
@@ -21,6 +22,7 @@ import { Clock, type MachineClock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
 import { DirectPort, dmaSpace } from './dma-space.ts';
+import { SHARES_SECTION, type SharesState } from './exported-tree.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
 import { GuestIommu, type IommuState } from './guest-iommu.ts';
@@ -89,6 +91,8 @@ export interface SharedState extends Partial<WiredState> {
   readonly streams?: StreamsState;
   /** There where time is counted by instructions. */
   readonly icount?: IcountState;
+  /** There where the guest reads folders by 9P. */
+  readonly shares?: SharesState;
   readonly uart: UartState;
   readonly pci: StateOf<typeof PCI_SECTION>;
 }
@@ -119,6 +123,8 @@ export interface SharedMachineOptions {
   readonly fwCfg?: FwCfgPlan | undefined;
   /** Whether the guest may call the host, and how. */
   readonly semihosting?: SemihostingPlan | undefined;
+  /** Folders that the guest reads by 9P. */
+  readonly shares?: readonly NinepServer[];
   /** Time is counted by instructions. */
   readonly icount?: IcountPlan | undefined;
   /** The clock to use without `icount`: CLOCK_MONOTONIC in ns by default. */
@@ -143,6 +149,7 @@ export class SharedMachine {
   readonly #virtio: VirtioDevices | undefined;
   readonly #fwCfg: FwCfg | undefined;
   readonly #streams: readonly SocketStream[];
+  readonly #shares: readonly NinepServer[];
   readonly #serial: SerialLine | undefined;
 
   constructor(options: SharedMachineOptions) {
@@ -166,6 +173,7 @@ export class SharedMachine {
     this.output = output;
     this.semihosting = options.semihosting && this.#semihosting(options.semihosting);
     this.#streams = options.streams ?? [];
+    this.#shares = options.shares ?? [];
     this.#serial = options.serial && new SerialLine(options.serial, input);
     this.uart = new Uart(input, output, this.#wired?.line(UART_IRQ));
     this.#functions = functions;
@@ -283,6 +291,7 @@ export class SharedMachine {
     this.#fwCfg?.reset();
     this.semihosting?.reset();
     this.icount?.goTo(OWNER_HART);
+    for (const share of this.#shares) share.reset();
   }
 
   save(): SharedState {
@@ -297,6 +306,9 @@ export class SharedMachine {
       ...(this.#streams.length > 0
         ? { streams: STREAMS_SECTION.of({ streams: this.#streams.map((each) => each.save()) }) }
         : {}),
+      ...(this.#shares.length > 0
+        ? { shares: SHARES_SECTION.of({ shares: this.#shares.map((each) => each.save()) }) }
+        : {}),
       ...(this.icount ? { icount: this.icount.save(this.input.waiting) } : {}),
     };
   }
@@ -309,7 +321,7 @@ export class SharedMachine {
   }
 
   restore(state: SharedState): void {
-    const { uart, pci, virtio, iommu, streams, fwCfg, semihosting, icount } = state;
+    const { uart, pci, virtio, iommu, streams, fwCfg, semihosting, icount, shares } = state;
     this.restoreFunctions(pci);
     if (icount) {
       this.icount?.restore(icount); // before those that follow its time
@@ -326,6 +338,9 @@ export class SharedMachine {
     else restoreVirtio();
     if (fwCfg) this.#fwCfg?.restore(fwCfg);
     if (semihosting) this.semihosting?.restore(semihosting);
+    shares?.shares.forEach((state, i) => {
+      this.#shares[i]?.restore(state);
+    });
     streams?.streams.forEach((state, i) => {
       this.#streams[i]?.restore(state);
     });

@@ -1,0 +1,37 @@
+/**
+ * The file system device of 9P (virtio device id 9): each chain has a request, and room for its
+ * answer. The configuration is the tag by which the guest mounts it.
+ */
+import type { VirtioKind } from './device.ts';
+import { HEADER } from './ninep-message.ts';
+import { MOST_MSIZE, type NinepServer } from './ninep-server.ts';
+import { BadQueue, gather, lengthOf, scatter } from './queue.ts';
+
+const QUEUE_SIZE = 128;
+const F_MOUNT_TAG = 1n;
+
+export function fileSystem(server: NinepServer, tag: string): VirtioKind {
+  const name = Buffer.from(tag);
+  const config = new Uint8Array(2 + name.length);
+  config[0] = name.length;
+  config.set(name, 2);
+  const request = new Uint8Array(MOST_MSIZE);
+  const answer = new Uint8Array(MOST_MSIZE);
+  return {
+    id: 9,
+    classCode: 0x000200,
+    features: F_MOUNT_TAG,
+    queueSizes: [QUEUE_SIZE],
+    config,
+    work(queue, _index, memory) {
+      for (let chain = queue.take(); chain; chain = queue.take()) {
+        const length = lengthOf(chain.readable);
+        if (length < HEADER || length > MOST_MSIZE) throw new BadQueue(`a request of ${length} bytes`);
+        gather(memory, chain.readable, request.subarray(0, length));
+        const answered = server.answer(request.subarray(0, length), answer);
+        if (answered > lengthOf(chain.writable)) throw new BadQueue(`no room for an answer of ${answered} bytes`);
+        queue.give(chain.head, scatter(memory, chain.writable, answer.subarray(0, answered)));
+      }
+    },
+  };
+}

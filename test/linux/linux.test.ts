@@ -1,7 +1,7 @@
 /**
- * A stock Linux boots, lists its PCI devices, checks a tree of files on a disk of the host's, passed
- * through, and on one of its VMM's, writes it back, pings another guest and powers off, while its
- * VMM is replaced every second. LIVEVMM_DEBIAN=FOLDER keeps its packages there;
+ * A stock Linux boots, lists its PCI devices, checks a tree of files on a disk of the host's, which
+ * is passed through, and on one of its VMM's, writes it back, pings another guest and powers off,
+ * while its VMM is replaced every second. LIVEVMM_DEBIAN=FOLDER keeps its packages there;
  * LIVEVMM_TEST_LINUX=1 boots it in all ways.
  */
 import { execFileSync } from 'node:child_process';

@@ -3,7 +3,8 @@ import { constants } from 'node:fs';
 
 import { SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
-import { open } from '../../platform/libc/fd.ts';
+import { openBeneath } from '../../platform/libc/beneath.ts';
+import { close, O_PATH, open } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
 import { Properties } from './properties.ts';
@@ -63,11 +64,13 @@ export function mountTag(values: Properties): string {
 /** `readonly` without a value. */
 const withReadonly = (text: string): string => text.replace(/(^|,)readonly(?=,|$)/, '$1readonly=on');
 
-/** Opens the folders. Errors name them in one line. */
+/** Opens the folders. Errors name them in one line. ENOSYS: this Linux has no openat2(2). */
 export const openFsdevs = (fsdevs: readonly string[]): readonly number[] =>
   fsdevs.map(parseFsdev).map(({ path }) => {
     try {
-      return open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      const folder = open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      close(openBeneath(folder, '.', O_PATH));
+      return folder;
     } catch (error) {
       throw error instanceof SysError ? new SysError(error.code, `${OPTION}: ${path}: ${error.message}`) : error;
     }

@@ -1,6 +1,7 @@
+import { closeSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
-import { parseFsdev, splitVirtfs } from '../../../vmm/vm/fsdev-option.ts';
+import { openFsdevs, parseFsdev, splitVirtfs } from '../../../vmm/vm/fsdev-option.ts';
 import { planVirtio } from '../../../vmm/vm/virtio-options.ts';
 
 const LOCAL = 'local,id=f,path=/a,,b,security_model=none,readonly=on';
@@ -30,6 +31,14 @@ describe('-fsdev and -virtfs', () => {
     ['local,id=f,path=/a,readonly=on,fmode=600', "'fmode' is not known"],
   ])('-fsdev %s is refused', (text, error) => {
     expect(() => parseFsdev(text)).toThrow(error);
+  });
+
+  it('want a folder that is there', () => {
+    const open = (path: string) => () => openFsdevs([`local,id=f,path=${path},readonly=on`]);
+    expect(open('/nonexistent')).toThrow('-fsdev: /nonexistent: open /nonexistent: ENOENT');
+    expect(open('/dev/null')).toThrow('ENOTDIR');
+    const [folder] = open('/')();
+    closeSync(folder!);
   });
 
   it('want a device, and a device wants a tag and a folder', () => {

@@ -33,6 +33,11 @@ export interface Bus {
   readonly config: ConfigSpace;
   /** Fds of the files behind the device (DeviceType.open). */
   readonly files: readonly number[];
+  /**
+   * Serves register accesses in the middle of work that takes longer than a slice. They may reset
+   * the device: then its DMA and interrupts reach nobody from there on.
+   */
+  readonly serve: () => void;
   readonly clock: Clock;
   readonly timeline: DmaRecord;
   /** For defects on demand; see control.ts. */

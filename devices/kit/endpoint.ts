@@ -42,6 +42,8 @@ export interface Slot {
   readonly timeline: DmaRecord;
   readonly control: DeviceControl;
   readonly memoryBars: BarDecoder;
+  /** Serves register accesses. Absent: they come by themselves. */
+  readonly serve?: () => void;
   /** Fds of the files behind the device. Absent: there are none. */
   readonly files?: readonly number[];
   /** The bytes of its expansion ROM. Absent: it has none. */
@@ -95,12 +97,12 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     config.complete();
     this.#control = slot.control;
     this.#memoryBars = slot.memoryBars;
-    const { files = [], line, clock, timeline, control } = slot;
+    const { files = [], serve = () => {}, line, clock, timeline, control } = slot;
     this.#begin = () => {
       const dma = new BusMaster(config, slot.dma);
       const interrupts = new Interrupts({ config, msi, msix, dma, line, control });
       return {
-        device: type.create({ dma, interrupts, config, files, clock, timeline, control }, values),
+        device: type.create({ dma, interrupts, config, files, serve, clock, timeline, control }, values),
         dma,
         interrupts,
       };

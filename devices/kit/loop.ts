@@ -114,7 +114,7 @@ export class DeviceLoop {
   }
 
   /**
-   * Serves register accesses in the middle of a turn, for a DMA that takes long. So the device's
+   * Serves register accesses in the middle of a turn, for work that takes long. So the device's
    * registers may be read and written while its run() is under way. The caller may sleep on the
    * bell afterwards, where no page wakes it: accesses then come by the mailbox.
    */

@@ -47,6 +47,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
     memoryBars: new BarGate(data.barGate),
     serial: data.bdf,
     files: data.files,
+    serve: () => loop.serve(),
     rom: data.rom,
   };
   const endpoint = new Endpoint(type, slot, data.properties);

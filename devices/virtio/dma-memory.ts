@@ -3,19 +3,26 @@ import { PAGE_SIZE } from '../../platform/page.ts';
 import type { Dma } from '../kit/dma.ts';
 import type { VirtioMemory } from './queue.ts';
 
+export interface DmaMemoryOptions {
+  readonly isMaster?: () => boolean;
+  readonly pause?: () => void;
+}
+
 export class DmaMemory implements VirtioMemory {
   readonly #port: Dma;
   readonly #isMaster: () => boolean;
+  readonly #pause: () => void;
   /** Transactions made and bytes moved so far. */
   transactions = 0;
   bytes = 0;
 
   /**
    * `isMaster`: whether the function may make accesses (COMMAND.Bus Master Enable); absent: the
-   * port asks that itself.
+   * port asks that itself. `pause` is called whenever no access is under way.
    */
-  constructor(port: Dma, isMaster: () => boolean = () => true) {
+  constructor(port: Dma, { isMaster = () => true, pause = () => {} }: DmaMemoryOptions = {}) {
     this.#port = port;
+    this.#pause = pause;
     this.#isMaster = isMaster;
   }
 
@@ -37,5 +44,6 @@ export class DmaMemory implements VirtioMemory {
 
   idle(): void {
     this.#port.idle();
+    this.#pause();
   }
 }

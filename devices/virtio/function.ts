@@ -40,17 +40,21 @@ export class VirtioFunction implements Device {
   /** A bit for each queue that may have work. */
   #notified = 0;
   #sliceEndNs = 0;
+  /** Looks for a chain in this slice. The first one is free, so that each slice gets on. */
+  #chains = 0;
+  /** Register accesses are served in the middle of the work from this time on. */
+  #serveAtNs = 0;
   #works = false;
   #resetWaits = false;
 
   /** `nrVectors`: those of MSI-X; 0: it has none. */
   constructor(bus: Bus, kind: VirtioKind, nrVectors: number) {
     this.#bus = bus;
-    this.#memory = new DmaMemory(bus.dma);
+    this.#memory = new DmaMemory(bus.dma, { pause: () => this.#pause() });
     this.#device = new VirtioDevice(kind, this.#memory, (up) => bus.interrupts.setLevel(up), {
       accessPlatform: true, // virtio 1.3 §6.1: the driver has to use addresses of the bus
       signal: (queue) => this.#signal(queue),
-      goesOn: () => bus.clock() < this.#sliceEndNs,
+      goesOn: () => this.#chains++ === 0 || bus.clock() < this.#sliceEndNs,
     });
     this.#structures = new VirtioStructures(this.#device, {
       nrVectors,
@@ -96,12 +100,21 @@ export class VirtioFunction implements Device {
 
   run(): number {
     this.#sliceEndNs = this.#bus.clock() + SLICE_NS;
+    this.#serveAtNs = this.#sliceEndNs;
+    this.#chains = 0;
     const notified = this.#notified;
     this.#notified = 0;
     for (let queue = 0; notified >>> queue !== 0; queue++) {
       if (notified & (1 << queue) && this.#work(queue)) this.#notified |= 1 << queue;
     }
     return this.#notified === 0 ? NEVER : 0;
+  }
+
+  /** In the middle of a request that takes longer than a slice the registers answer, too. */
+  #pause(): void {
+    if (!this.#works || this.#bus.clock() < this.#serveAtNs) return;
+    this.#bus.serve();
+    this.#serveAtNs = this.#bus.clock() + SLICE_NS;
   }
 
   /** Does what waits in a queue. True: not all of it. */

@@ -126,6 +126,8 @@ export class Bench {
     },
   };
   nowNs = 1e9;
+  /** What comes when the device serves registers in the middle of its work. */
+  whenServing: () => void = () => {};
 
   constructor(type: DeviceType, properties: Readonly<Record<string, string>> = {}, files: readonly number[] = []) {
     this.endpoint = new Endpoint(
@@ -138,6 +140,7 @@ export class Bench {
         control: this.control,
         memoryBars: this.memoryBars,
         files,
+        serve: () => this.whenServing(),
       },
       properties,
     );

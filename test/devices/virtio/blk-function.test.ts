@@ -7,12 +7,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { parseProperties } from '../../../devices/kit/properties.ts';
 import { SECTOR } from '../../../devices/virtio/blk.ts';
+import { REG } from '../../../devices/virtio/regs.ts';
 import { device as virtioBlk } from '../../../devices/virtio-blk/device.ts';
 import { close } from '../../../platform/libc/fd.ts';
 import { Bench } from '../bench.ts';
-import { ask, DATA, statusOf, T_FLUSH, T_IN, T_OUT } from './disk-driver.ts';
+import { ask, DATA, statusOf, T_FLUSH, T_IN, T_OUT, UNTOUCHED } from './disk-driver.ts';
 import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
-import { bringUpByRegisters, CONFIG_AT, offeredFeatures, type VirtioRegisters } from './pci-driver.ts';
+import { bringUpByRegisters, CONFIG_AT, DRIVER_OK, offeredFeatures, type VirtioRegisters } from './pci-driver.ts';
 
 const SECTORS = 8;
 const F_RO = 1 << 5;
@@ -32,7 +33,7 @@ const optionsOf = (properties: Readonly<Record<string, string>>) =>
 function plug(properties: Readonly<Record<string, string>> = {}): void {
   const all = { drive, ...properties };
   open = virtioBlk.open!(optionsOf(all));
-  memory = new PlainMemory(0x8000);
+  memory = new PlainMemory(0x4_0000);
   bench = new Bench(virtioBlk, all, open).ready();
   bench.memory.backWith(MEMORY_BASE, memory.bytes);
   const { endpoint } = bench;
@@ -88,6 +89,48 @@ describe('virtio-blk on the board', () => {
     const before = bench.memory.idles;
     request(T_IN, 0, SECTOR);
     expect(bench.memory.idles - before).toBe(2); // before the file is read, and at the end
+  });
+
+  describe('in the middle of a request that takes long', () => {
+    const PIECE = 0x1_0000;
+    let served: number;
+    beforeEach(() => {
+      writeFileSync(drive, new Uint8Array(3 * PIECE).fill(0x5a));
+      plug();
+      memory.bytes.fill(0, DATA);
+      served = 0;
+      // each look at the clock takes 1 ms
+      Object.defineProperty(bench, 'nowNs', { get: () => (looks += 1e6) });
+    });
+    let looks = 0;
+
+    it('answers register accesses', () => {
+      bench.whenServing = () => {
+        served += registers.read(CONFIG_AT, 4) === (3 * PIECE) / SECTOR ? 1 : 0;
+      };
+      ask({ memory, queue, registers }, T_IN, 0, 3 * PIECE);
+      bench.endpoint.run();
+      expect([statusOf(memory), served > 1]).toEqual([0, true]);
+    });
+
+    it('can be reset, and then moves no more', () => {
+      bench.whenServing = () => bench.configWrite(0xa4 + 4, 1, 1);
+      ask({ memory, queue, registers }, T_IN, 0, 3 * PIECE);
+      bench.endpoint.run();
+      expect([statusOf(memory), memory.bytes[DATA + 3 * PIECE - 1]]).toEqual([UNTOUCHED, 0]);
+      expect(queue.takeUsed()).toEqual([]);
+    });
+
+    it('is reset by its driver when the request is done', () => {
+      let meanwhile = 0;
+      bench.whenServing = () => {
+        registers.write(REG.DEVICE_STATUS, 1, 0);
+        meanwhile = registers.read(REG.DEVICE_STATUS, 1);
+      };
+      ask({ memory, queue, registers }, T_IN, 0, 3 * PIECE);
+      bench.endpoint.run();
+      expect([meanwhile, statusOf(memory), registers.read(REG.DEVICE_STATUS, 1)]).toEqual([DRIVER_OK, 0, 0]);
+    });
   });
 
   it('offers what its properties say', () => {

@@ -67,7 +67,7 @@ export class VirtioDevices {
       }
       const port = nextPort();
       const its = (): VirtioPciFunction | undefined => this.#functions.get(device);
-      const reached = iommuPlatform ? new DmaMemory(port, () => its()?.isMaster ?? false) : memory;
+      const reached = iommuPlatform ? new DmaMemory(port, { isMaster: () => its()?.isMaster ?? false }) : memory;
       const signal = (queue: number | undefined): void => its()?.signal(queue);
       const device: VirtioDevice = new VirtioDevice(kind, reached, () => its()?.drive(), { accessPlatform, signal });
       addFunction((inta) => {

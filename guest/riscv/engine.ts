@@ -27,6 +27,8 @@ export interface Engine {
    * The machine runs the hart again then.
    */
   deadline(): bigint | undefined;
+  /** From here on the hart sees all that others have written: FENCE.I and SFENCE.VMA at once. */
+  fence(): void;
   /**
    * Instructions begun since the last reset or restore. While `run` is under way it is exact only
    * for who is called by the hart, and only on a hart with a `horizon`.

@@ -86,6 +86,11 @@ export class Hart implements Engine {
     return (Atomics.load(lines, lineIndex) & attention) !== 0; // pairs with whoever sets the bit
   }
 
+  fence(): void {
+    this.#core.csr.stale = true;
+    this.#core.codeFences++;
+  }
+
   get begun(): number {
     return this.#core.csr.begun;
   }

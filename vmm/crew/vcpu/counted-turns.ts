@@ -46,8 +46,10 @@ export class CountedTurns implements Turns {
 
   next(): Slice {
     this.#pass();
-    const { hart, left, roundBegins } = this.#icount;
+    const { hart, left, turn, roundBegins } = this.#icount;
     takeAttention(this.#control, hart); // that of the owner's hart has been taken
+    // What a hart has cached must not tell when others have written.
+    if (this.#harts.length > 1 && left === turn) this.#harts[hart]!.engine.fence();
     return { hart: this.#harts[hart]!, instructions: left, looks: roundBegins };
   }
 

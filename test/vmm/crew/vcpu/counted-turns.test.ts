@@ -18,11 +18,14 @@ let realNs: number;
 let blocked: boolean;
 let timers: (bigint | undefined)[];
 let icount: Icount;
+/** The harts that have been told of what others wrote. */
+let fences: number[];
 
 beforeEach(() => {
   realNs = 5e9;
   blocked = false;
   timers = [];
+  fences = [];
 });
 
 function turnsOf(scripts: readonly (readonly Script[])[], sleep: boolean): CountedTurns {
@@ -35,6 +38,7 @@ function turnsOf(scripts: readonly (readonly Script[])[], sleep: boolean): Count
     const left = [...script];
     const engine = {
       begun: 0,
+      fence: () => fences.push(number),
       run(most: number): StopReason {
         const { executes, reason } = left.shift() ?? { executes: 0, reason: 'wfi' };
         engine.begun += Math.min(most, executes);
@@ -76,12 +80,14 @@ describe('turns where time is counted', () => {
       [2, most, false],
       [0, most, true],
     ]);
+    expect(fences).toEqual([0, 1, 2, 0]);
   });
 
   it('stay with a hart whose slice ended early, and see nothing from outside in between', () => {
     const turns = turnsOf([[{ executes: 100, reason: 'budget' }]], false);
     turns.ended(turns.run(turns.next()));
     expect(turns.next()).toMatchObject({ instructions: 65_536 - 100, looks: false });
+    expect(fences).toEqual([]);
   });
 
   it('end when no hart has done anything since each was seen to wait', () => {

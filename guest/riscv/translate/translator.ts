@@ -176,7 +176,8 @@ export class Translator implements Executor {
         if (!this.#machinery) return budget - left;
         continue;
       }
-      if (why === BUDGET) return budget - left;
+      // Cold code looks at the next page before it looks at the budget.
+      if (why === BUDGET || left === 0) return budget - left;
       this.interpreted++;
       return budget - left + (this.#executesSystem(core) ? 1 : execute(core, 1));
     }

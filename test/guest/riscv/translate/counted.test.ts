@@ -80,6 +80,17 @@ const asking = fc.constantFrom(
 );
 
 describe('where time is counted by instructions', () => {
+  it('a run of translated code ends exactly where it has to, also before an instruction in two pages', () => {
+    const half = (word: number): number => word & 0xffff;
+    const [NOP, across] = [0x0001, encode('addi', { rd: 5, rs1: 5, imm: 1 })];
+    const code = [encode('addi', { rd: 6, rs1: 6, imm: 1 }), NOP | (across << 16), half(across >>> 16) | (NOP << 16)];
+    const at = CODE + 0xff8; // `across` begins 2 bytes before the end of the page
+    const words = { [at]: [...code, encode('jal')].map((word) => word >>> 0) };
+    const pair = new Pair({ words, pc: RAM_BASE + at, pmp: ALL }, { hot: Number.POSITIVE_INFINITY });
+    for (let step = 0; step < 8; step++) pair.run(1).compare();
+    expect(pair.interpreted.register(5)).toBe(1n);
+  });
+
   it('the interpreter and the translator take the timer at the same instructions', () => {
     let interrupts = 0;
     fc.assert(

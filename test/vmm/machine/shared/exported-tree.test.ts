@@ -1,6 +1,16 @@
 /** A folder of the host by 9P: what a client reads, and what it cannot reach. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -25,6 +35,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'livevmm-9p-'));
   mkdirSync(at('tree/sub/deep'), { recursive: true });
   writeFileSync(at('tree/hello'), 'hello from the host');
+  chmodSync(at('tree/hello'), 0o644); // whatever the umask
   writeFileSync(at('tree/sub/deep/file'), 'deep');
   writeFileSync(at('secret'), 'secret');
   symlinkSync('../secret', at('tree/link'));

@@ -2,13 +2,14 @@
  * The client's program at a place that every user may read. After `setuid` a client still starts
  * threads and execs, and the installation may lie in a folder that only root may enter.
  */
-import { chmodSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 import { koffiAddon } from '../../platform/libc/koffi.ts';
 import { programPath } from '../launch/programs.ts';
 
-const WORKER = 'tools-conform-client-worker.mjs';
+/** The files of the program and of its threads (platform/code-cache.ts). */
+const FILES = /^(conform-client\.|tools-conform-client-worker\.|code-cache\.cjs$)/;
 const ANYBODY_MAY_READ = 0o755;
 const ANYBODY_MAY_PASS = 0o001;
 
@@ -26,11 +27,10 @@ function anybodyReaches(folder: string): boolean {
 /** Makes the copy and returns its path. */
 export function copyProgram(dir: string): string {
   const client = programPath('conform-client');
-  const program = join(dir, 'dist', basename(client));
-  copy(client, dir, 'dist', basename(client));
-  copy(join(dirname(client), WORKER), dir, 'dist', WORKER);
+  const dist = dirname(client);
+  for (const name of readdirSync(dist)) if (FILES.test(name)) copy(join(dist, name), dir, 'dist', name);
   if (koffiAddon.path !== undefined) copy(koffiAddon.path, dir, 'node_modules', ...koffiAddon.name.split('/'));
-  return program;
+  return join(dir, 'dist', basename(client));
 }
 
 function copy(from: string, dir: string, ...to: readonly string[]): void {

@@ -63,6 +63,8 @@ const VERSION = Buffer.from('9P2000.L');
 const MOST_FIDS = 16_384;
 const MOST_PATH_BYTES = 1 << 22;
 const MOST_OPEN = 64;
+/** Names in a walk; the answer of more might have no room. */
+const MOST_NAMES = 16;
 const NAME_MAX = 255;
 const PATH_MAX = 4096;
 
@@ -228,6 +230,7 @@ export class NinepServer {
     const from = this.#fid(message.u32());
     const fid = message.u32();
     const count = message.u16();
+    if (count > MOST_NAMES) throw einval(`a walk of ${count} names`);
     const names = Array.from({ length: count }, () => message.string());
     let { path, inode } = from;
     const qids: Qid[] = [];
@@ -350,7 +353,8 @@ export class NinepServer {
   }
 }
 
-const decoder = new TextDecoder('utf-8', { fatal: true });
+/** U+FEFF at the beginning is a part of the name. */
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * The path of `name` in the folder `path`. No link is followed, so `..` takes the last name away.

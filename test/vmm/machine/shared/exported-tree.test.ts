@@ -94,6 +94,13 @@ describe('a folder by 9P', () => {
     expect(client.read(FILE, 0, 9)).toBe('deep');
   });
 
+  it('takes a name as it is, U+FEFF at its beginning, too', () => {
+    writeFileSync(at('tree/\ufeffhello'), 'another');
+    expect([client.walk(ROOT, FILE, '\ufeffhello'), client.open(FILE), client.read(FILE, 0, 9)]).toEqual([
+      ...[1, true, 'another'],
+    ]);
+  });
+
   it('tells of its space, and has no attributes beside the usual ones', () => {
     const space = client.ask(8, (to) => to.u32(ROOT));
     expect(typeof space).toBe('object');
@@ -170,6 +177,12 @@ describe('a hostile client', () => {
     let walked: number | string = 0;
     for (; walked === 0; fid++) walked = client.walk(ROOT, fid);
     expect([walked, fid - 100]).toEqual(['EMFILE', 16_384]);
+  });
+
+  it('gets no fid by a walk of more names than the protocol has', () => {
+    const ups = Array.from({ length: 17 }, () => '..');
+    expect([client.walk(ROOT, FILE, ...ups), client.walk(FILE, OTHER)]).toEqual(['EINVAL', 'EBADF']);
+    expect(client.walk(ROOT, FILE, ...ups.slice(1))).toBe(16);
   });
 
   it('gets an errno for whatever it says', () => {

@@ -29,7 +29,7 @@ const build = (change: (dist: string) => void) => (folder: string) => {
 const programs = (text: string) => (folder: string) => {
   const to = join(folder, 'dist');
   mkdirSync(to);
-  for (const name of PROGRAMS) writeFileSync(join(to, name), text);
+  for (const name of ['vmm.cjs', ...PROGRAMS]) writeFileSync(join(to, name), text);
   return { to };
 };
 

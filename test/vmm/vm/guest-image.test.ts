@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -114,6 +115,21 @@ describe('the files of a guest', () => {
     const four = ['-m', '4M', '-kernel', kernel, '-initrd', disk];
     expect(() => guest(...four)).toThrow(/: it lies where the device tree does/);
     expect(() => guest('-kernel', kernel, '-initrd', join(folder, 'none'))).toThrow('none: cannot be read (ENOENT)');
+  });
+
+  it.each(['-kernel', '-bios', '-initrd'])('are refused when they are none, or too large: %s', (option) => {
+    const fifo = join(folder, `fifo${option}`);
+    execFileSync('mkfifo', [fifo]);
+    const large = file(`large${option}`, new Uint8Array());
+    truncateSync(large, 2 ** 31);
+    const given = (path: string) => () => guest('-kernel', HELLO, option, path);
+    expect(given(fifo)).toThrow(`${fifo}: not a regular file`); // nobody writes to it
+    expect(given(large)).toThrow(`${large}: 2147483648 bytes are too many`);
+    expect(given(folder)).toThrow(`${folder}: cannot be read (EISDIR)`);
+  });
+
+  it('are refused when firmware is empty', () => {
+    expect(() => guest('-bios', file('empty', new Uint8Array()))).toThrow('empty: it is empty');
   });
 
   it.each([

@@ -56,6 +56,7 @@ describe('a guest that reads fw_cfg', () => {
 
   it.each([
     [['-fw_cfg', 'name=opt/a,file=/nonexistent'], '-fw_cfg: /nonexistent: cannot be read (ENOENT)'],
+    [['-fw_cfg', 'name=opt/a,file=/dev/null'], '-fw_cfg: /dev/null: not a regular file'],
     [['-fw_cfg', 'opt/a'], 'give file=PATH or string=TEXT'],
     [['-fw_cfg', `opt/${'a'.repeat(60)},string=x`], 'a name has at most 55 bytes'],
   ])('is refused %j', async (words, error) => {

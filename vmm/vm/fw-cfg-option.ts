@@ -1,5 +1,5 @@
 /** `-fw_cfg`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line for the user. */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 
 import { einval } from '../../platform/errno.ts';
 import { LONGEST_NAME, MOST_FILES } from '../machine/shared/fw-cfg.ts';
@@ -27,7 +27,7 @@ export function parseFwCfg(given: readonly string[]): readonly FwCfgFile[] {
   return files;
 }
 
-/** The user's errors come before the guest runs. EINVAL: a file cannot be read. */
+/** The user's errors come before the guest runs. EINVAL: a file cannot be read, or is none. */
 export function checkFwCfg({ fwCfg = [] }: VmOptions): void {
   for (const file of parseFwCfg(fwCfg)) {
     if (!('path' in file)) continue;
@@ -36,6 +36,8 @@ export function checkFwCfg({ fwCfg = [] }: VmOptions): void {
     } catch (error) {
       throw einval(`${OPTION}: ${file.path}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
     }
+    // the guest would wait for a FIFO's writer
+    if (!statSync(file.path).isFile()) throw einval(`${OPTION}: ${file.path}: not a regular file`);
   }
 }
 

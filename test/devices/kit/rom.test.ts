@@ -1,4 +1,5 @@
 /** The expansion ROM of a function (PCI 3.0 §6.2.5.2). */
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,6 +28,8 @@ it('is filled up with ones to a power of two, at least 2 KiB', () => {
 
 it('needs a file with something in it, and not too much', () => {
   expect(() => readRom(join(folder, 'none'))).toThrow(/romfile=.*none: ENOENT/);
+  execFileSync('mkfifo', [join(folder, 'fifo')]);
+  expect(() => readRom(join(folder, 'fifo'))).toThrow(/romfile=.*fifo: not a regular file/);
   expect(() => readRom(file(0))).toThrow('0 bytes; a ROM has 1 to 16777216');
   expect(() => readRom(file(2 ** 24 + 1))).toThrow('16777217 bytes');
 });

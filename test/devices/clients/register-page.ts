@@ -1,4 +1,5 @@
 /** Scenarios of clients that reach registers by a page: `register-page SOCKET SCENARIO`. */
+import { PCI_COMMAND } from '../../../iommu/abi/pci-regs.ts';
 import { RegisterPage, RegisterPageClient } from '../../../iommu/abi/register-page.ts';
 import { codeOf } from '../../../platform/errno.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
@@ -29,7 +30,8 @@ const outcome = (call: () => unknown): unknown => {
 function byPage(opened: OpenedDevice, page: SharedPart, most: number): { loads: number; wrong: number } {
   const { registers, device } = opened;
   const word = new Uint8Array(4);
-  const client = new RegisterPageClient(page, () => device.readConfig(0, word));
+  // COMMAND is read from the device; the ids would come from the kernel's copy (PCI-9)
+  const client = new RegisterPageClient(page, () => device.readConfig(PCI_COMMAND, word));
   let loads = 0;
   let wrong = 0;
   for (let i = 1; i < 200_000 && loads < most; i++) {

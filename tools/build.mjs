@@ -95,8 +95,8 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 /**
  * A program or thread is CommonJS. Node 20 starts such a file 5 ms (a worker 7 ms) sooner than an
  * ES module, loads a module that is imported dynamically, koffi with it, when it is asked for, and
- * can start it with what V8 has compiled of it (platform/code-cache.ts). A small one needs no
- * cache.
+ * can start it with what V8 has compiled of it (platform/code-cache.ts). Those without a cache are
+ * small, or are for a snapshot of the heap, which has the compiled code itself.
  */
 const PLAIN = ['livevmm', 'code-cache', 'write-code-cache', 'vmm-snapshot', 'vmm-build-snapshot', 'bare-exec'];
 /** A package's user imports the client, and piscina imports a task. */
@@ -180,6 +180,7 @@ for (const { path, contents } of outputFiles) {
 for (const { names, options } of caches) {
   const files = names.map((name) => join(dist, `${name}.cjs`));
   const words = [...options, join(dist, 'write-code-cache.cjs'), ...options, '--', ...files];
-  // a node that does not know the option starts these without
-  spawnSync(process.execPath, words, { stdio: 'ignore' });
+  const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+  // 9: this node does not know the option, and compiles these bundles itself
+  if (status !== 0 && status !== 9) throw new Error(`code caches: ${stderr}`);
 }

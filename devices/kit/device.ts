@@ -66,8 +66,8 @@ export interface RegisterBar extends BarShape {
   readonly kind: 'registers';
   readonly access: AccessRules;
   /**
-   * The registers of the BAR, which `--device NAME,help` prints. Without a map it prints none, and
-   * says that reads give zeros.
+   * The registers of the BAR, for `--device NAME,help`. Without a map the help says that reads give
+   * zeros.
    */
   readonly registers?: RegisterMap;
 }

@@ -2,10 +2,10 @@
  * The expansion ROM of a function (PCI 3.0 §6.2.5.2): its bytes come from a file of the user, and
  * it answers while COMMAND.memory and the enable bit of its own register are set.
  */
-import { readFileSync, statSync } from 'node:fs';
 import { PCI_ROM_ADDRESS, PCI_ROM_ADDRESS_ENABLE, PCI_ROM_ADDRESS_MASK } from '../../iommu/abi/pci-regs.ts';
 import { codeOf, einval, SysError } from '../../platform/errno.ts';
 import type { Halves } from '../../platform/mailbox.ts';
+import { readRegularFile } from '../../platform/regular-file.ts';
 import type { BarShape, ConfigSpace } from './config-space.ts';
 
 /** The region of the ROM, and its number among the addresses that firmware gives. */
@@ -29,9 +29,7 @@ export function readRom(path: string): Uint8Array {
 
 function bytesOf(path: string): Uint8Array {
   try {
-    const stat = statSync(path);
-    if (!stat.isFile() && !stat.isDirectory()) throw einval('not a regular file'); // a FIFO makes its reader wait
-    return readFileSync(path);
+    return readRegularFile(path);
   } catch (error) {
     throw einval(`romfile=${path}: ${error instanceof SysError ? error.message : codeOf(error)}`);
   }

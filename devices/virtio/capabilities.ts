@@ -54,12 +54,12 @@ function addCapability(
 /** Access to the structures in BAR 4. */
 export interface BarAccess {
   read(at: number, size: number): number;
-  write(at: number, size: number, value: number): void;
+  write(at: number, value: number): void;
 }
 
 /**
- * Accesses through configuration space (§4.1.4.9): one of its data is one of the place that bar,
- * offset and length of the capability say.
+ * Accesses through configuration space (§4.1.4.9). The capability's bar, offset and length name a
+ * place in a BAR. An access to the capability's data is made there.
  */
 export class ConfigWindow {
   readonly #config: ConfigSpace;
@@ -79,7 +79,7 @@ export class ConfigWindow {
   /** After a configuration write at `offset`. */
   written(offset: number): void {
     if (offset !== WINDOW_DATA) return;
-    this.#access((at, size) => this.#bar.write(at, size, this.#config.get(WINDOW_DATA, 4)));
+    this.#access((at, size) => this.#bar.write(at, this.#config.get(WINDOW_DATA, size)));
   }
 
   #access(make: (at: number, size: number) => void): void {

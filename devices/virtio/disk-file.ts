@@ -5,9 +5,9 @@
  */
 import { constants, fdatasyncSync, fstatSync, readSync, writeSync } from 'node:fs';
 
-import { einval, eio, SysError } from '../../platform/errno.ts';
+import { eio, SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
-import { open } from '../../platform/libc/fd.ts';
+import { close, open } from '../../platform/libc/fd.ts';
 import { flag, integer, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 import { type Disk, SECTOR } from './blk.ts';
 
@@ -27,6 +27,7 @@ export type DiskDescription = Shaped<typeof DISK_DESCRIPTION>;
 
 /** Flags of open(2) for a disk. */
 const openFlags = (readOnly: boolean, cache: CacheMode): number =>
+  constants.O_NONBLOCK | // a FIFO makes its opener wait
   (readOnly ? constants.O_RDONLY : constants.O_RDWR) |
   (cache === 'none' || cache === 'directsync' ? constants.O_DIRECT : 0) |
   (cache === 'writethrough' || cache === 'directsync' ? constants.O_DSYNC : 0);
@@ -47,16 +48,19 @@ export interface DiskOptions {
  * EINVAL: it is no regular file.
  */
 export function openDisk({ file, cache, readOnly, serial }: DiskOptions, option: string): DiskDescription {
+  const refused = (code: string, why: string): SysError => new SysError(code, `${option}: ${file}: ${why}`);
+  let opened: number;
   try {
-    const fd = open(file, openFlags(readOnly, cache));
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) throw einval('not a regular file');
-    return { fd, size: stat.size, readOnly, cache, serial };
+    opened = open(file, openFlags(readOnly, cache));
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     const direct = error.code === 'EINVAL' && cache !== 'writeback' ? `; cache=${cache} may not be possible there` : '';
-    throw new SysError(error.code, `${option}: ${file}: ${error.message}${direct}`);
+    throw refused(error.code, `${error.message}${direct}`);
   }
+  const stat = fstatSync(opened);
+  if (stat.isFile()) return { fd: opened, size: stat.size, readOnly, cache, serial };
+  close(opened);
+  throw refused('EINVAL', 'not a regular file');
 }
 
 const PAGES_OF_BUFFER = 1; // of WebAssembly: 64 KiB, and its address is a multiple of the host's page

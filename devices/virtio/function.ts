@@ -11,9 +11,8 @@ import { integer, onOff } from '../kit/properties.ts';
 import { ConfigWindow } from './capabilities.ts';
 import { VirtioDevice, type VirtioKind } from './device.ts';
 import { DmaMemory } from './dma-memory.ts';
-import { defaultVectors } from './pci.ts';
 import { REG, virtioRegisters } from './regs.ts';
-import { VIRTIO_BAR, VIRTIO_BAR_SHAPE, VirtioStructures } from './structures.ts';
+import { defaultVectors, VIRTIO_BAR, VIRTIO_BAR_SHAPE, VirtioStructures } from './structures.ts';
 
 /** The properties that such a function has, whatever its kind. */
 export const virtioProperties = (kind: Pick<VirtioKind, 'queueSizes'>) => ({
@@ -40,7 +39,7 @@ export class VirtioFunction implements Device {
   /** A bit for each queue that may have work. */
   #notified = 0;
   #sliceEndNs = 0;
-  /** Looks for a chain in this slice. The first one is free, so that each slice gets on. */
+  /** How often this slice has looked for a chain. It always looks once, so it makes progress. */
   #chains = 0;
   /** Register accesses are served in the middle of the work from this time on. */
   #serveAtNs = 0;
@@ -65,7 +64,7 @@ export class VirtioFunction implements Device {
     const write = (at: number, value: number): void => this.#write(at, value);
     this.#window = new ConfigWindow(bus.config, {
       read: (at, size) => this.#structures.read(at, size),
-      write: (at, _size, value) => write(at, value),
+      write,
     });
     const registers = {
       read: (at: number, size: number) => word(this.#structures.read(at, size)),

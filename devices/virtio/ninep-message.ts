@@ -12,7 +12,6 @@ export const T = {
   lopen: 12,
   readlink: 22,
   getattr: 24,
-  xattrwalk: 30,
   readdir: 40,
   fsync: 50,
   lock: 52,
@@ -25,8 +24,12 @@ export const T = {
   clunk: 120,
   remove: 122,
 } as const;
-/** Those that would change something: lcreate, symlink, mknod, rename, setattr, xattrcreate, … */
-export const CHANGING: ReadonlySet<number> = new Set([14, 16, 18, 20, 26, 32, 70, 72, 74, 76, 114, 118, T.remove]);
+/** Those that would change something. */
+const CHANGES = {
+  ...{ lcreate: 14, symlink: 16, mknod: 18, rename: 20, setattr: 26, xattrcreate: 32, link: 70, mkdir: 72 },
+  ...{ renameat: 74, unlinkat: 76, create: 114, write: 118, remove: T.remove },
+};
+export const CHANGING: ReadonlySet<number> = new Set(Object.values(CHANGES));
 /** The answer to what cannot be done. */
 export const R_ERROR = 7;
 

@@ -3,7 +3,18 @@
  * answered at once, so none is under way between two instructions of the guest. What it keeps is
  * its fids: a path in the tree, and perhaps an open file.
  */
-import { codeOf, einval, eopnotsupp, errnoNumber, SysError } from '../../platform/errno.ts';
+import { constants } from 'node:fs';
+import {
+  codeOf,
+  ebadf,
+  einval,
+  enametoolong,
+  enoent,
+  enomem,
+  eopnotsupp,
+  errnoNumber,
+  SysError,
+} from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { big, flag, integer, list, nullable, object, type Shaped, text } from '../../platform/shape.ts';
 import { CHANGING, HEADER, QID_BYTES, type Qid, R_ERROR, Reader, T, Writer } from './ninep-message.ts';
@@ -68,7 +79,7 @@ const MOST_NAMES = 16;
 const NAME_MAX = 255;
 const PATH_MAX = 4096;
 
-const [S_IFMT, S_IFDIR, S_IFLNK] = [0o170000, 0o040000, 0o120000];
+const { S_IFMT, S_IFDIR, S_IFLNK } = constants;
 const [QT_DIR, QT_LINK, QT_FILE] = [0x80, 0x02, 0];
 /** Of Tlopen's flags: access, and what creates or cuts a file. */
 const [L_ACCMODE, L_CREATE, L_TRUNCATE] = [3, 0o100, 0o1000];
@@ -189,7 +200,7 @@ export class NinepServer {
         this.#statfs(message, reply);
         return;
       case T.clunk:
-        this.#fid(message.u32(), (fid) => this.#clunk(fid));
+        this.#clunk(message.u32());
         return;
       case T.flush: // nothing is under way
       case T.fsync:
@@ -204,7 +215,7 @@ export class NinepServer {
         return;
     }
     // a removal gives the fid back whatever comes of it
-    if (type === T.remove) this.#fid(message.u32(), (fid) => this.#clunk(fid));
+    if (type === T.remove) this.#clunk(message.u32());
     if (CHANGING.has(type)) throw new SysError('EROFS', 'the tree is read only');
     throw eopnotsupp(`message ${type}`);
   }
@@ -263,7 +274,7 @@ export class NinepServer {
     const number = message.u32();
     const fid = this.#fid(number);
     const flags = message.u32();
-    if (flags & L_ACCMODE || flags & (L_CREATE | L_TRUNCATE)) throw new SysError('EROFS', 'the tree is read only');
+    if (flags & (L_ACCMODE | L_CREATE | L_TRUNCATE)) throw new SysError('EROFS', 'the tree is read only');
     if (fid.opened) throw einval(`fid ${number} is open`);
     if (this.#opened >= MOST_OPEN) throw new SysError('EMFILE', `${MOST_OPEN} files are open`);
     const opened = this.#tree.open(fid.path);
@@ -314,17 +325,16 @@ export class NinepServer {
       .u32(NAME_MAX);
   }
 
-  /** EBADF: the client has no such fid. `then` gets its number. */
-  #fid(number: number, then: (number: number) => void = () => {}): Fid {
+  /** EBADF: the client has no such fid. */
+  #fid(number: number): Fid {
     const fid = this.#fids.get(number);
-    if (!fid) throw new SysError('EBADF', `fid ${number}`);
-    then(number);
+    if (!fid) throw ebadf(`fid ${number}`);
     return fid;
   }
 
   #openFile(number: number): number {
     const { fd } = this.#fid(number);
-    if (fd === null) throw new SysError('EBADF', `fid ${number} is not open`);
+    if (fd === null) throw ebadf(`fid ${number} is not open`);
     return fd;
   }
 
@@ -333,7 +343,7 @@ export class NinepServer {
     const known = this.#fids.get(number);
     if (known && (known !== from || known.opened)) throw einval(`fid ${number} is there`);
     if (!known && this.#fids.size >= MOST_FIDS) throw new SysError('EMFILE', `${MOST_FIDS} fids`);
-    if (this.#pathBytes + path.length > MOST_PATH_BYTES) throw new SysError('ENOMEM', 'paths of fids are too long');
+    if (this.#pathBytes + path.length > MOST_PATH_BYTES) throw enomem('paths of fids are too long');
     if (known) this.#clunk(number);
     this.#put(number, { path, inode, opened: false, fd: null });
   }
@@ -345,7 +355,7 @@ export class NinepServer {
   }
 
   #clunk(number: number): void {
-    const { path, fd, opened } = this.#fids.get(number)!;
+    const { path, fd, opened } = this.#fid(number);
     this.#fids.delete(number);
     this.#pathBytes -= path.length;
     if (opened) this.#opened--;
@@ -362,9 +372,9 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 function below(path: string, name: Uint8Array): string {
   const text = utf8(name);
   if (text === '..') return path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '';
-  if (text === '' || text === '.' || /[/\0]/.test(text)) throw new SysError('ENOENT', 'no name of a file');
+  if (text === '' || text === '.' || /[/\0]/.test(text)) throw enoent('no name of a file');
   const whole = path === '' ? text : `${path}/${text}`;
-  if (name.length > NAME_MAX || Buffer.byteLength(whole) >= PATH_MAX) throw new SysError('ENAMETOOLONG', text);
+  if (name.length > NAME_MAX || Buffer.byteLength(whole) >= PATH_MAX) throw enametoolong(text);
   return whole;
 }
 
@@ -373,7 +383,7 @@ function utf8(name: Uint8Array): string {
   try {
     return decoder.decode(name);
   } catch {
-    throw new SysError('ENOENT', 'a name that is no UTF-8');
+    throw enoent('a name that is no UTF-8');
   }
 }
 

@@ -7,7 +7,7 @@ import { integer, list, nullable, object, type Shaped } from '../../platform/sha
 import { ConfigSpace } from '../kit/config-space.ts';
 import { MSIX_BAR, MSIX_BAR_BYTES, MSIX_STATE, MsixCapability } from '../kit/msix.ts';
 import { addVirtioCapabilities, ConfigWindow, virtioIdentity } from './capabilities.ts';
-import type { VirtioDevice, VirtioKind } from './device.ts';
+import type { VirtioDevice } from './device.ts';
 import { VIRTIO_BAR_SHAPE, VirtioStructures } from './structures.ts';
 
 /** What a save keeps beside the configuration space. */
@@ -19,9 +19,6 @@ export const VIRTIO_MESSAGES = object({
 });
 
 export type VirtioMessages = Shaped<typeof VIRTIO_MESSAGES>;
-
-/** As many as QEMU gives a device: one for each queue and one for the device itself. */
-export const defaultVectors = ({ queueSizes }: Pick<VirtioKind, 'queueSizes'>): number => queueSizes.length + 1;
 
 const TABLE = { index: MSIX_BAR, space: 'memory', size: MSIX_BAR_BYTES, width: 32, prefetchable: false } as const;
 
@@ -41,10 +38,7 @@ export class VirtioPci {
     this.config.complete();
     const notify = (queue: number): void => void device.notify(queue);
     this.#structures = new VirtioStructures(device, { nrVectors: vectors, notify });
-    this.#window = new ConfigWindow(this.config, {
-      read: (at, size) => this.#structures.read(at, size),
-      write: (at, _size, value) => this.#structures.write(at, value),
-    });
+    this.#window = new ConfigWindow(this.config, this.#structures);
   }
 
   /** The vector of a queue, or of the device (undefined); undefined if there is none. */

@@ -65,7 +65,7 @@ export class Virtqueue {
   device = 0;
   /** VIRTIO_F_EVENT_IDX was accepted. */
   eventIdx = false;
-  /** Chains may wait that were not looked for, because the device's time was over. */
+  /** The device's time was over before it looked for the next chain: one may wait. */
   stopped = false;
   readonly #memory: VirtioMemory;
   readonly #goesOn: () => boolean;
@@ -102,8 +102,8 @@ export class Virtqueue {
   }
 
   /**
-   * Whether there is a chain to take. If not, the driver notifies when it adds one, or the device
-   * has no time and `stopped` is set.
+   * Whether there is a chain to take. If not, either the device's time is over and `stopped` is
+   * set, or the driver notifies when it adds one.
    */
   hasChain(): boolean {
     this.stopped = !this.#goesOn();

@@ -2,7 +2,7 @@
  * The structures in BAR 4 of a virtio device on PCI (virtio 1.3 §4.1.4), laid out as QEMU does. A
  * field is accessed as wide as it is, with 4 bytes at most (§4.1.3.1).
  */
-import type { VirtioDevice } from './device.ts';
+import type { VirtioDevice, VirtioKind } from './device.ts';
 import { isQueueSize, withHalf } from './mmio.ts';
 import { CONFIG_AT, NO_VECTOR, REG } from './regs.ts';
 
@@ -23,6 +23,9 @@ export const ISR = { type: 3, offset: REG.ISR, length: 1 };
 export const DEVICE = { type: 4, offset: CONFIG_AT, length: 0x1000 };
 export const NOTIFY = { type: 2, offset: REG.QUEUE_NOTIFY, length: 0x1000 };
 export const NOTIFY_MULTIPLIER = 4;
+
+/** As many as QEMU gives a device: one for each queue and one for the device itself. */
+export const defaultVectors = ({ queueSizes }: Pick<VirtioKind, 'queueSizes'>): number => queueSizes.length + 1;
 
 export interface StructureParts {
   /** Vectors of MSI-X; 0: the function has none. */
@@ -73,7 +76,7 @@ export class VirtioStructures {
 
   /** ISR and configuration are read only. */
   write(offset: number, value: number): void {
-    if (offset >= NOTIFY.offset) this.#parts.notify((offset - NOTIFY.offset) / NOTIFY_MULTIPLIER);
+    if (offset >= NOTIFY.offset) this.#parts.notify(Math.floor((offset - NOTIFY.offset) / NOTIFY_MULTIPLIER));
     else if (offset < ISR.offset) this.#writeCommon(offset, value);
   }
 

@@ -1,10 +1,9 @@
 /** Files below a folder, which no path and no symbolic link in it leaves (openat2(2)). */
 import { einval } from '../errno.ts';
 import { check } from './check.ts';
-import { O_CLOEXEC } from './fd.ts';
 import { c, lastErrno } from './ffi.ts';
+import { openat2 } from './openat2.ts';
 
-const SYS_OPENAT2 = 437;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_IN_ROOT = 0x10;
 const AT_EMPTY_PATH = 0x1000;
@@ -14,11 +13,9 @@ const STATX_BYTES = 256;
 /** struct stat of x86-64 and, with less of it used, of arm64. */
 const STAT_BYTES = { x64: 144, arm64: 128 }[process.arch as 'x64' | 'arm64'] ?? 144;
 
-/** openat2(2) with the folder `root` as the root of the file system; close-on-exec. */
-export function openInRoot(root: number, path: string, flags: number): number {
-  const how = new BigUint64Array([BigInt(flags | O_CLOEXEC), 0n, BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)]);
-  return check(Number(c.openat2(SYS_OPENAT2, root, path, how, how.byteLength)), `open ${path}`);
-}
+/** With the folder `root` as the root of the file system; close-on-exec. */
+export const openInRoot = (root: number, path: string, flags: number): number =>
+  openat2(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 
 /** The struct stat of an open file. */
 export function statBytes(fd: number): Uint8Array {

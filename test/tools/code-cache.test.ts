@@ -35,4 +35,6 @@ it('every program and thread has one, but those that are small', () => {
   const starters = files.filter((name) => name.endsWith('.code.cjs')).map((name) => name.replace('.code.cjs', ''));
   expect(starters.length).toBeGreaterThan(20);
   expect(starters.filter((name) => !files.includes(`${name}.cache`))).toEqual([]);
+  const threads = files.filter((name) => name.endsWith('-worker.cjs')).map((name) => name.replace('.cjs', ''));
+  expect(threads.filter((name) => !starters.includes(name))).toEqual([]);
 });

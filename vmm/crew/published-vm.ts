@@ -2,27 +2,13 @@
  * What a vCPU publishes at the end of each slice: all of its machine that does not lie in shared
  * words, or that is newer there.
  */
-import { HART_SECTION } from '../../guest/riscv/state.ts';
 import { einval } from '../../platform/errno.ts';
 import { pack, unpack } from '../../platform/msgpack.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
 import { flag, integer, list, object, type Shape } from '../../platform/shape.ts';
-import { VCPU_SECTION } from '../machine/hart-local/hart-local.ts';
 import { IMSIC_SECTION, type ImsicState } from '../machine/hart-local/imsic.ts';
 import type { MachineState } from '../machine/machine.ts';
-import { APLIC_SECTION } from '../machine/shared/aplic.ts';
-import { CLINT_SECTION } from '../machine/shared/clint.ts';
-import { SHARES_SECTION } from '../machine/shared/exported-tree.ts';
-import { FW_CFG_SECTION } from '../machine/shared/fw-cfg.ts';
-import { IOMMU_SECTION } from '../machine/shared/guest-iommu.ts';
-import { ICOUNT_SECTION } from '../machine/shared/icount.ts';
-import { PLIC_SECTION } from '../machine/shared/plic.ts';
-import { RTC_SECTION } from '../machine/shared/rtc.ts';
-import { SEMIHOSTING_SECTION } from '../machine/shared/semihosting.ts';
-import { PCI_SECTION } from '../machine/shared/shared-machine.ts';
-import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
-import { UART_SECTION } from '../machine/shared/uart.ts';
-import { VIRTIO_SECTION } from '../machine/shared/virtio-devices.ts';
+import { HART_SECTIONS, SHARED_SECTIONS } from '../machine/machine-sections.ts';
 
 export interface PublishedVm {
   /** The machine was about to be reset: whoever goes on resets it and fills RAM. */
@@ -43,27 +29,18 @@ const section =
     return of.decode(value as Versioned);
   };
 
+const shapesOf = (sections: object): Record<string, Shape<unknown>> =>
+  Object.fromEntries(Object.entries(sections).map(([part, of]) => [part, section(of as Section<Versioned>)]));
+
+const { uart, pci, ...others } = SHARED_SECTIONS; // every machine has the first two
+const machine = object(
+  { harts: list(object(shapesOf(HART_SECTIONS[0]!))), ...shapesOf({ uart, pci }) },
+  shapesOf(others),
+) as unknown as Shape<MachineState>;
+
 const shape: Shape<PublishedVm> = object({
   reset: flag,
-  machine: object(
-    {
-      harts: list(object({ vcpu: section(VCPU_SECTION), hart: section(HART_SECTION), clint: section(CLINT_SECTION) })),
-      uart: section(UART_SECTION),
-      pci: section(PCI_SECTION),
-    },
-    {
-      plic: section(PLIC_SECTION),
-      aplic: section(APLIC_SECTION),
-      rtc: section(RTC_SECTION),
-      virtio: section(VIRTIO_SECTION),
-      iommu: section(IOMMU_SECTION),
-      fwCfg: section(FW_CFG_SECTION),
-      semihosting: section(SEMIHOSTING_SECTION),
-      streams: section(STREAMS_SECTION),
-      icount: section(ICOUNT_SECTION),
-      shares: section(SHARES_SECTION),
-    },
-  ),
+  machine,
   interruptFiles: list(section(IMSIC_SECTION)),
   inputTaken: integer,
   outputSent: integer,

@@ -8,7 +8,7 @@ import { ebusy } from '../../platform/errno.ts';
 import { sealWhole } from '../../platform/libc/memfd.ts';
 import type { Versioned } from '../../platform/section.ts';
 import { writeAll } from '../../platform/whole-file.ts';
-import type { AtRest as StoppedMachine } from '../crew/vcpu/suspended.ts';
+import type { StoppedMachine } from '../crew/vcpu/suspended.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { NO_MONITOR } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -17,8 +17,7 @@ import type { PhaseStamps } from './phases.ts';
 import type { Form } from './releases.ts';
 import type { StandingGuardian } from './standby/standing-guardian.ts';
 import { encodeState } from './state-file.ts';
-import { inForm } from './survivors.ts';
-import type { FromMain } from './transferred-state.ts';
+import { asWanted, type FromMain } from './survivors.ts';
 import { UPDATE_SECTION, type UpdateState } from './update-state.ts';
 
 /** The answer to a client whose command is still executing, a hash of much memory for example. */
@@ -170,22 +169,8 @@ type Sections = Readonly<Record<string, Versioned>>;
  * Writes what the successor knows of these sections, and seals the file. Returns the others. EFBIG,
  * ENOSPC.
  */
-export function writeState(
-  fd: number,
-  sections: Sections,
-  { lost, form }: Pick<CheckedPlan, 'lost' | 'form'>,
-): Sections {
-  const those = (are: (name: string) => boolean): Sections =>
-    Object.fromEntries(Object.entries(sections).filter(([name]) => are(name)));
-  writeAll(
-    fd,
-    encodeState(
-      inForm(
-        those((name) => !lost.includes(name)),
-        form,
-      ),
-    ),
-  );
+export function writeState(fd: number, sections: Sections, wants: Pick<CheckedPlan, 'lost' | 'form'>): Sections {
+  writeAll(fd, encodeState(asWanted(sections, wants)));
   sealWhole(fd);
-  return those((name) => lost.includes(name));
+  return Object.fromEntries(Object.entries(sections).filter(([name]) => wants.lost.includes(name)));
 }

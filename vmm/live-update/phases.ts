@@ -56,9 +56,9 @@ export const phasesMs = (old: PhaseStamps, fresh: ExecStamps): Ms<Saving | 'exec
 });
 
 /**
- * As phasesMs, of an update by transfer. In `transfer` the word to go on reaches the new process,
- * in `load` that reads the rest of the state. The vaddrs became invalid before, and the new ones
- * come when the guest runs.
+ * As phasesMs, of an update by transfer. In `transfer` the word to go on reaches the new process.
+ * In `load` that process reads the rest of the state and restores it. The vaddrs became invalid
+ * before the pause; the new ones come when the guest runs.
  */
 export function transferPhasesMs(
   old: PhaseStamps,

@@ -15,8 +15,8 @@ import type { Vm } from '../vm/vm.ts';
 import { hartsOf } from '../vm/vm-state.ts';
 import type { Form } from './releases.ts';
 import { encodeState } from './state-file.ts';
-import { fdsOf, inForm, saveAll } from './survivors.ts';
-import { type FromMain, type Manner, StateAhead } from './transferred-state.ts';
+import { type FromMain, fdsOf, inForm, saveAll } from './survivors.ts';
+import { type Manner, StateAhead } from './transferred-state.ts';
 import { NO_UPDATE, UPDATE_SECTION } from './update-state.ts';
 
 /** So often just before the pause. More would only make V8 compile beside it. */

@@ -1,7 +1,7 @@
 /**
  * The list of everything that survives an update, one line per owner, in the order in which the new
- * image takes it. An owner declares its section (name, version, shape) in its own file. Saving and
- * resuming are loops over this list, and nothing else names a section.
+ * image takes it. An owner declares its section (name, version, shape) in its own file; those of
+ * the machine are in machine-sections.ts. Saving and resuming are loops over this list.
  */
 import { einval } from '../../platform/errno.ts';
 import { visitingFds } from '../../platform/fd-shape.ts';
@@ -11,9 +11,9 @@ import { hartNumbers, MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import { HART_SECTIONS, SHARED_SECTIONS } from '../machine/machine-sections.ts';
-import { SHARES_SECTION, withoutOpenFiles } from '../machine/shared/exported-tree.ts';
+import { withoutOpenFiles } from '../machine/shared/exported-tree.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
-import { SEMIHOSTING_SECTION, withoutFiles } from '../machine/shared/semihosting.ts';
+import { withoutFiles } from '../machine/shared/semihosting.ts';
 import type { SharedState } from '../machine/shared/shared-machine.ts';
 import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
@@ -26,6 +26,7 @@ import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import { hasListeners, LISTENERS_SECTION } from '../vm/listeners.ts';
 import { NETDEVS_SECTION } from '../vm/netdevs.ts';
 import { hasFolders, hasVirtio } from '../vm/virtio-options.ts';
+import type { Backends } from '../vm/virtio-parts.ts';
 import type { Vm } from '../vm/vm.ts';
 import { hartsOf, isWired, VM_SECTION, type VmOptions } from '../vm/vm-state.ts';
 import type { NewImage } from './new-image.ts';
@@ -39,7 +40,10 @@ export interface AtRest {
 }
 
 /** The source of a save for an update. */
-export interface OldImage extends AtRest {
+export interface OldImage extends AtRest, FromMain {}
+
+/** What main knows of a guest at rest, beside the VM. */
+export interface FromMain {
   readonly monitor: MonitorState;
   readonly update: UpdateState;
 }
@@ -59,7 +63,7 @@ type Saving<S> =
     }
   | { saveMachine(machine: MachineState): S }
   | { saveAtRest(vm: Vm): S }
-  | { saveForUpdate(old: Pick<OldImage, 'monitor' | 'update'>): S };
+  | { saveForUpdate(old: FromMain): S };
 
 type Owner<S> = Saving<S> & {
   readonly phase: Phase;
@@ -105,6 +109,27 @@ function survivor<S extends Versioned>(section: Section<S>, owner: Owner<NoInfer
     recover: owner.recover && ((recovered, saved) => owner.recover!(recovered, saved as S | undefined)),
   };
 }
+
+interface BackendOwner<S> {
+  partOf(options: VmOptions): boolean;
+  save(backends: Backends): S;
+  /** What the new image goes on with. */
+  open(state: S): Partial<Backends>;
+}
+
+/** Files behind the devices inside the VMM: they are open, and stay so. */
+const backend = <S extends Versioned>(
+  section: Section<S>,
+  { partOf, save, open }: BackendOwner<NoInfer<S>>,
+): Survivor =>
+  survivor<S>(section, {
+    ...{ phase: 'map', partOf, isFixed: true },
+    save: ({ parts }) => save(parts.backends),
+    prepare(image, state) {
+      image.backends = { ...image.backends, ...open(state) };
+    },
+    restore() {},
+  });
 
 function savingBy<S extends Versioned>(
   owner: Saving<S>,
@@ -154,6 +179,8 @@ function ofHart(hart: number): readonly Survivor[] {
 function ofMachine<N extends keyof SharedState>(
   name: N,
   partOf: (options: VmOptions) => boolean = () => true,
+  /** What another process can take of it. */
+  recovered: (state: NonNullable<SharedState[N]>) => NonNullable<SharedState[N]> = (state) => state,
 ): Survivor {
   type State = NonNullable<SharedState[N]>;
   return survivor<State>(SHARED_SECTIONS[name] as unknown as Section<State>, {
@@ -163,7 +190,7 @@ function ofMachine<N extends keyof SharedState>(
     restore(image, state) {
       image.shared[name] = state;
     },
-    recover: ({ machine }) => machine[name] as State,
+    recover: ({ machine }) => recovered(machine[name] as State),
   });
 }
 
@@ -200,45 +227,25 @@ export const SURVIVORS: readonly Survivor[] = [
       image.vaddrOld = vaddrOld;
     },
   }),
-  survivor(DISKS_SECTION, {
-    phase: 'map',
+  backend(DISKS_SECTION, {
     partOf: ({ drives }) => drives !== undefined,
-    save: ({ parts }) => DISKS_SECTION.of({ disks: parts.backends.disks }),
-    isFixed: true,
-    prepare(image, { disks }) {
-      image.backends = { ...image.backends, disks };
-    },
-    restore() {},
+    save: ({ disks }) => DISKS_SECTION.of({ disks }),
+    open: ({ disks }) => ({ disks }),
   }),
-  survivor(NETDEVS_SECTION, {
-    phase: 'map',
+  backend(NETDEVS_SECTION, {
     partOf: ({ netdevs }) => netdevs !== undefined,
-    save: ({ parts }) => NETDEVS_SECTION.of({ sockets: parts.backends.netdevs }),
-    isFixed: true,
-    prepare(image, { sockets }) {
-      image.backends = { ...image.backends, netdevs: sockets };
-    },
-    restore() {},
+    save: ({ netdevs }) => NETDEVS_SECTION.of({ sockets: netdevs }),
+    open: ({ sockets }) => ({ netdevs: sockets }),
   }),
-  survivor(LISTENERS_SECTION, {
-    phase: 'map',
+  backend(LISTENERS_SECTION, {
     partOf: hasListeners,
-    save: ({ parts }) => LISTENERS_SECTION.of({ listeners: parts.backends.listeners }),
-    isFixed: true,
-    prepare(image, { listeners }) {
-      image.backends = { ...image.backends, listeners };
-    },
-    restore() {},
+    save: ({ listeners }) => LISTENERS_SECTION.of({ listeners }),
+    open: ({ listeners }) => ({ listeners }),
   }),
-  survivor(FSDEVS_SECTION, {
-    phase: 'map',
+  backend(FSDEVS_SECTION, {
     partOf: hasFolders,
-    save: ({ parts }) => FSDEVS_SECTION.of({ folders: parts.backends.folders }),
-    isFixed: true,
-    prepare(image, { folders }) {
-      image.backends = { ...image.backends, folders };
-    },
-    restore() {},
+    save: ({ folders }) => FSDEVS_SECTION.of({ folders }),
+    open: ({ folders }) => ({ folders }),
   }),
   survivor(VFIO_SECTION, {
     phase: 'remap',
@@ -288,39 +295,13 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('icount', ({ icount }) => icount !== undefined),
   ofMachine('iommu', ({ iommuSys }) => iommuSys === 'on'),
   ofMachine('virtio', hasVirtio),
-  survivor(SEMIHOSTING_SECTION, {
-    phase: 'load',
-    partOf: ({ semihosting }) => semihosting !== undefined,
-    saveMachine: ({ semihosting }) => semihosting!,
-    restore(image, state) {
-      image.shared.semihosting = state;
-    },
-    // the dead process' files are opened again
-    recover: ({ machine }) => withoutFiles(machine.semihosting!),
-  }),
-  survivor(SHARES_SECTION, {
-    phase: 'load',
-    partOf: hasFolders,
-    saveMachine: ({ shares }) => shares!,
-    restore(image, state) {
-      image.shared.shares = state;
-    },
-    // the dead process' files are opened again
-    recover: ({ machine }) => withoutOpenFiles(machine.shares!),
-  }),
-  survivor(STREAMS_SECTION, {
-    phase: 'load',
-    partOf: hasListeners,
-    saveMachine: ({ streams }) => streams!,
-    restore(image, state) {
-      image.shared.streams = state;
-    },
-    // the connections were the dead process' own: their clients have seen its end
-    recover: ({ machine }) =>
-      STREAMS_SECTION.of({
-        streams: machine.streams!.streams.map(() => ({ connection: null, unsent: new Uint8Array() })),
-      }),
-  }),
+  // the dead process' files are opened again
+  ofMachine('semihosting', ({ semihosting }) => semihosting !== undefined, withoutFiles),
+  ofMachine('shares', hasFolders, withoutOpenFiles),
+  // the connections were the dead process' own: their clients have seen its end
+  ofMachine('streams', hasListeners, ({ streams }) =>
+    STREAMS_SECTION.of({ streams: streams.map(() => ({ connection: null, unsent: new Uint8Array() })) }),
+  ),
   survivor(MONITOR_SECTION, {
     phase: 'load',
     saveForUpdate: ({ monitor }) => monitor,
@@ -358,6 +339,15 @@ export const saveSteady = (vm: Vm): Record<string, Versioned> =>
       saveSteady ? [[section.name, saveSteady(vm)]] : [],
     ),
   );
+
+/**
+ * What a successor wants of the sections: those that it knows, each in its form. EINVAL as inForm.
+ */
+export const asWanted = (
+  sections: Readonly<Record<string, Versioned>>,
+  { form, lost }: { readonly form: Form; readonly lost: readonly string[] },
+): Readonly<Record<string, Versioned>> =>
+  inForm(Object.fromEntries(Object.entries(sections).filter(([name]) => !lost.includes(name))), form);
 
 /**
  * Writes each section in the version that the form names for it. EINVAL: a section cannot be

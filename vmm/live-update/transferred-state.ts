@@ -5,19 +5,17 @@
  */
 import { type PackedBody, type PackedSections, packBodies, packSections } from '../../platform/packed-sections.ts';
 import type { Versioned } from '../../platform/section.ts';
-import type { AtRest } from '../crew/vcpu/suspended.ts';
+import type { StoppedMachine } from '../crew/vcpu/suspended.ts';
 import type { MachineState } from '../machine/machine.ts';
 import { sectionsOfMachine } from '../machine/machine-sections.ts';
-import type { MonitorState } from '../monitor/state.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { Form } from './releases.ts';
 import { withoutOwner } from './standby/without-owner.ts';
 import { encodePacked } from './state-file.ts';
-import { fdsOf, inForm, saveSteady, survivorsOf } from './survivors.ts';
-import type { UpdateState } from './update-state.ts';
+import { asWanted, type FromMain, fdsOf, saveSteady, survivorsOf } from './survivors.ts';
 
 type Sections = Readonly<Record<string, Versioned>>;
-type Stopped = Pick<AtRest, 'state' | 'packed'>;
+type Stopped = Pick<StoppedMachine, 'state' | 'packed'>;
 
 /** How the new process wants the sections. */
 export interface Manner {
@@ -26,12 +24,6 @@ export interface Manner {
   readonly lost: readonly string[];
   /** Whether it has an owner of its own. */
   readonly hasOwner: boolean;
-}
-
-/** What main knows of a guest at rest, beside the VM. */
-export interface FromMain {
-  readonly monitor: MonitorState;
-  readonly update: UpdateState;
 }
 
 /** What goes to the new process in the pause. */
@@ -105,9 +97,7 @@ export class StateAhead {
   }
 
   #asWanted(sections: Sections): Sections {
-    if (this.#wantsAsTheyAre) return sections;
-    const { form, lost } = this.#manner;
-    return inForm(Object.fromEntries(Object.entries(sections).filter(([name]) => !lost.includes(name))), form);
+    return this.#wantsAsTheyAre ? sections : asWanted(sections, this.#manner);
   }
 
   #isAhead({ name, body }: PackedBody): boolean {

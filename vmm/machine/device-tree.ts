@@ -2,7 +2,7 @@
  * The device tree of this machine. It is QEMU's for `virt` with the same `aia=`, with the devices
  * that exist here.
  */
-import { isaExtensions, isaString } from '../../guest/riscv/isa.ts';
+import { IRQ_M_EXT, IRQ_M_SOFT, IRQ_M_TIMER, IRQ_S_EXT, isaExtensions, isaString } from '../../guest/riscv/isa.ts';
 import { cells64, type FdtNode, writeFdt } from './fdt.ts';
 import { cpuNode, hartNumbers } from './hart-local/hart-number.ts';
 import { IMSIC_IDENTITIES } from './hart-local/imsic-file.ts';
@@ -47,10 +47,6 @@ const PHANDLE_IMSIC: Readonly<Record<Level, number>> = { machine: 2, supervisor:
 const LEVEL_HIGH = 4;
 /** The phandle of a hart's interrupt controller. */
 const intcPhandle = (hart: number): number => (hart === 0 ? 1 : 3 + hart);
-const IRQ_M_SOFT = 3;
-const IRQ_M_TIMER = 7;
-const IRQ_M_EXT = 11;
-const IRQ_S_EXT = 9;
 const IRQ_EXT: Readonly<Record<Level, number>> = { machine: IRQ_M_EXT, supervisor: IRQ_S_EXT };
 // PCI bus binding (IEEE 1275): phys.hi space codes.
 const PCI_IO = 0x0100_0000;

@@ -8,11 +8,12 @@ import { checkElf, type ElfImage, type ElfSegment, loadElf } from '../../guest/e
 import { enoexec } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
 import { derivedBytes, fillRandom } from '../../platform/random.ts';
+import { readRegularFile } from '../../platform/regular-file.ts';
 import { deviceTree, type TreeOptions } from '../machine/device-tree.ts';
 import { deviceTreeGpa } from '../machine/shared/boot-rom.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 import type { Aia } from '../machine/shared/wired-devices.ts';
-import { naming, readFirmware, readGuestFile, readKernel } from './kernel-file.ts';
+import { naming, readFirmware, readKernel } from './kernel-file.ts';
 import { hartsOf, type VmOptions } from './vm-state.ts';
 
 const TWO_MIB = 0x20_0000;
@@ -93,7 +94,7 @@ const endOf = ({ segments }: ElfImage): number => Math.max(...segments.map(({ gp
 
 /** The RAM disk begins at the next 2 MiB boundary after the kernel. */
 function readInitrd(path: string, kernel: ElfImage): ElfSegment {
-  const bytes = naming(path, () => readGuestFile(path));
+  const bytes = naming(path, () => readRegularFile(path));
   const gpa = Math.ceil(endOf(kernel) / TWO_MIB) * TWO_MIB;
   return { gpa, bytes, memorySize: bytes.length };
 }

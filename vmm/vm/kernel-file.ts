@@ -2,12 +2,12 @@
  * The files that a guest begins with: firmware and kernel, as QEMU's -bios and -kernel take them.
  * What is read is a list of segments of RAM.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 
 import { type ElfImage, parseElf } from '../../guest/elf.ts';
-import { einval, enoexec, SysError } from '../../platform/errno.ts';
+import { enoexec, SysError } from '../../platform/errno.ts';
 import { isGzip } from '../../platform/gzip.ts';
+import { readRegularFile } from '../../platform/regular-file.ts';
 import { RAM_BASE } from '../machine/shared/memory-map.ts';
 
 // Linux, Documentation/arch/riscv/boot-image-header.rst
@@ -18,25 +18,6 @@ const IMAGE_MAGIC2_AT = 56;
 const IMAGE_HEADER = 64;
 
 const isElf = (file: Uint8Array): boolean => file[0] === 0x7f && file[1] === 0x45;
-
-/** A Buffer of Node 20 has no more. */
-const MOST_BYTES = 2 ** 31 - 1;
-
-/**
- * The bytes of a file that the guest gets, and gets again after each reset. Whatever its name leads
- * to, the VMM does not wait. EINVAL: no regular file; EFBIG: larger than any of a guest's.
- */
-export function readGuestFile(path: string): Buffer {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  try {
-    const stat = fstatSync(fd);
-    if (!stat.isFile() && !stat.isDirectory()) throw einval('not a regular file');
-    if (stat.size > MOST_BYTES) throw new SysError('EFBIG', `${stat.size} bytes are too many`);
-    return readFileSync(fd); // EISDIR
-  } finally {
-    closeSync(fd);
-  }
-}
 
 /** Linux's Image: it is loaded as it is, at the offset in RAM that its header says. */
 function parseImage(file: Uint8Array): ElfImage | undefined {
@@ -51,7 +32,7 @@ function parseImage(file: Uint8Array): ElfImage | undefined {
 /** A kernel: ELF, Image, or one of them in gzip. ENOEXEC and errors of reading name the file. */
 export const readKernel = (path: string): ElfImage =>
   naming(path, () => {
-    const file = readGuestFile(path);
+    const file = readRegularFile(path);
     const kernel = isGzip(file) ? gunzip(file) : file;
     if (isElf(kernel)) return parseElf(kernel);
     const image = parseImage(kernel);
@@ -62,7 +43,7 @@ export const readKernel = (path: string): ElfImage =>
 /** Firmware: an ELF, or bytes for the beginning of RAM. */
 export const readFirmware = (path: string): ElfImage =>
   naming(path, () => {
-    const file = readGuestFile(path);
+    const file = readRegularFile(path);
     if (isElf(file)) return parseElf(file);
     if (file.length === 0) throw enoexec('it is empty');
     return { entry: RAM_BASE, segments: [{ gpa: RAM_BASE, bytes: file, memorySize: file.length }] };

@@ -25,9 +25,9 @@ export type VirtioPlan = Omit<VirtioUnit, 'kind'> &
   (
     | { readonly kind: 'rng' }
     | { readonly kind: 'blk'; readonly drive: DriveOption }
-    /** `netdev` counts the backends, `mac` has 6 bytes. */
     /** `chardev` counts those of planSerial. */
     | { readonly kind: 'serial'; readonly chardev: number }
+    /** `netdev` counts the backends, `mac` has 6 bytes. */
     | { readonly kind: 'net'; readonly netdev: number; readonly mac: Uint8Array }
     /** `fsdev` counts the options. */
     | { readonly kind: '9p'; readonly fsdev: number; readonly tag: string }

@@ -9,7 +9,7 @@ import { float64s, int32s } from '../../platform/shared.ts';
 import type { InterruptMessage } from '../crew/interrupts/protocol.ts';
 import type { InterruptThread } from '../crew/interrupts/thread.ts';
 import type { MachineParts, VcpuMessage } from '../crew/vcpu/protocol.ts';
-import type { AtRest } from '../crew/vcpu/suspended.ts';
+import type { StoppedMachine } from '../crew/vcpu/suspended.ts';
 import type { VcpuThread } from '../crew/vcpu/thread.ts';
 import type { Vitals } from '../crew/vitals.ts';
 import {
@@ -76,7 +76,7 @@ export class Vm {
   readonly #control: Int32Array;
   #runState: RunState;
   /** The state of the machine at rest: only devices change anything. */
-  #stopped: AtRest | undefined;
+  #stopped: StoppedMachine | undefined;
   /** Settles with the last change of the run state. */
   #changed: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(event: VmEvent) => void>();
@@ -208,7 +208,7 @@ export class Vm {
    * this thread sleeps for each of them at most, instead of its event loop. ETIMEDOUT, with
    * everything running again.
    */
-  async quiesce({ sleepMs = 0 } = {}): Promise<AtRest> {
+  async quiesce({ sleepMs = 0 } = {}): Promise<StoppedMachine> {
     if (this.#stopped) return this.#stopped;
     const { vcpu, interrupts } = this.parts;
     try {

@@ -82,6 +82,14 @@ describe('a virtio device on PCI', () => {
     pci.writeConfig(window + 8, 4, 0x15000);
     pci.writeConfig(window + 16, 4, 0);
     expect(device.status).toBe(3);
+    // a write is as wide as the capability says, whatever its data held before
+    pci.writeConfig(window + 12, 4, 4);
+    pci.writeConfig(window + 8, 4, 0x08);
+    pci.writeConfig(window + 16, 4, 0xffff_ffff);
+    pci.writeConfig(window + 12, 4, 2);
+    pci.writeConfig(window + 8, 4, 0x1c);
+    pci.writeConfig(window + 16, 2, 1);
+    expect(device.queues[0]!.ready).toBe(true);
   });
 });
 

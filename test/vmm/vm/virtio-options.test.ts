@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -152,5 +153,11 @@ describe('a disk that is a file', () => {
   it('is refused by name if it cannot be opened', () => {
     expect(() => openDisks(options('file=/nowhere/disk'))).toThrow(/^-drive: \/nowhere\/disk: .*/);
     expect(() => openDisks(options(`file=${folder},readonly=on`))).toThrow('not a regular file');
+    const fifo = join(folder, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const fds = (): number => readdirSync('/proc/self/fd').length;
+    const before = fds();
+    expect(() => openDisks(options(`file=${fifo},readonly=on`))).toThrow(/not a regular file$/);
+    expect(fds()).toBe(before);
   });
 });

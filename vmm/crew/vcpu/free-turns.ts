@@ -23,8 +23,9 @@ export class FreeTurns implements Turns {
   readonly #options: FreeTurnsOptions;
   /** By hart. */
   readonly #budgets: readonly Budget[];
-  /** Of the harts at home, the one that runs next; the one that has run. */
-  #next = 0;
+  /** Index of the hart that has run last, in `home`. */
+  #last = 0;
+  /** The budget of that hart. */
   #budget: Budget;
   #waiting = 0;
 
@@ -50,8 +51,8 @@ export class FreeTurns implements Turns {
     // who has come home has not been looked at
     if (mayPublish ? lending.recall() : lends && lending.lend()) this.#waiting = 0;
     const { home } = lending;
-    this.#next = (this.#next + 1) % home.length;
-    const hart = home[this.#next]!;
+    this.#last = (this.#last + 1) % home.length;
+    const hart = home[this.#last]!;
     if (hart.number !== OWNER_HART) takeAttention(control, hart.number); // it has been home since
     return hart;
   }

@@ -76,13 +76,13 @@ class RehearsedMachine {
 /** A machine that goes through all that a vCPU does, again and again. */
 export class Rehearsal {
   readonly #machine: RehearsedMachine;
-  readonly #live: (machine: MachineState) => unknown;
+  readonly #live: (machine: MachineState) => void;
   #state: MachineState;
 
   /**
    * `parts` are those of the guest's machine. `live` gets each state; the machine goes on from it.
    */
-  constructor(parts: MachineParts, harts: number, live: (machine: MachineState) => unknown = () => {}) {
+  constructor(parts: MachineParts, harts: number, live: (machine: MachineState) => void = () => {}) {
     this.#machine = new RehearsedMachine(parts, harts);
     this.#live = live;
     this.#state = this.#machine.run();

@@ -19,7 +19,7 @@ import {
 import type { MachineState } from '../../machine/machine.ts';
 import { machineOfSections, sectionsOfMachine } from '../../machine/machine-sections.ts';
 import { sleepUntil } from '../sleep-until.ts';
-import type { AtRest, Suspended } from './suspended.ts';
+import type { StoppedMachine, Suspended } from './suspended.ts';
 
 const Block = defineShared('stopped state', {
   /**
@@ -76,7 +76,7 @@ export class StoppedState {
   }
 
   /** Main: the state of a vCPU that has stopped, and has no other request yet. */
-  take(): AtRest {
+  take(): StoppedMachine {
     const words = this.#words;
     const sections = {
       count: words[Block.word.count]!,
@@ -87,7 +87,7 @@ export class StoppedState {
 }
 
 /** Unpacked only when somebody asks for it: most states go to another process as they are. */
-class PackedMachine implements AtRest {
+class PackedMachine implements StoppedMachine {
   readonly atNs: number;
   readonly packed: PackedSections;
   readonly #harts: number;

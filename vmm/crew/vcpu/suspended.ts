@@ -10,7 +10,7 @@ export interface Suspended {
 }
 
 /** As main has it from the vCPU's thread. */
-export interface AtRest {
+export interface StoppedMachine {
   /** As Suspended. */
   readonly atNs: number;
   /** Its sections, if they are packed already. */

@@ -17,7 +17,7 @@ import { MachineThread } from '../machine-thread.ts';
 import type { VmShared } from '../vm-shared.ts';
 import type { InitialState, Running, Stopped, VcpuMessage } from './protocol.ts';
 import { StoppedState } from './stopped-state.ts';
-import type { AtRest } from './suspended.ts';
+import type { StoppedMachine } from './suspended.ts';
 
 export class VcpuThread extends MachineThread<VcpuMessage> {
   readonly shared: VmShared;
@@ -54,7 +54,7 @@ export class VcpuThread extends MachineThread<VcpuMessage> {
   }
 
   /** Stops the guest between two instructions. ETIMEDOUT, EIO. */
-  async stop(): Promise<AtRest> {
+  async stop(): Promise<StoppedMachine> {
     const { suspended } = (await this.ask(REQUEST_STOP, 'stop')) as Stopped;
     if (!suspended) return this.#stopped.take();
     return { atNs: suspended.atNs, state: () => suspended.state };

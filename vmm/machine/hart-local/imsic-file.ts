@@ -10,6 +10,7 @@
  * 0 then); AIA §3.9 lets software expect that.
  */
 import type { InterruptFile } from '../../../guest/riscv/environment.ts';
+import { IRQ_M_EXT, IRQ_S_EXT } from '../../../guest/riscv/isa.ts';
 import { integer, list, object, type Shaped } from '../../../platform/shape.ts';
 import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartWords } from '../control/control-block.ts';
@@ -36,8 +37,8 @@ const EIP0 = 0x80;
 const EIE0 = 0xc0;
 const EIE63 = 0xff;
 
-/** MEIP and SEIP. */
-const LINES: Readonly<Record<Level, number>> = { machine: 1 << 11, supervisor: 1 << 9 };
+/** The bit of mip that a file of each level drives: MEIP, SEIP. */
+export const EXTERNAL_LINE: Readonly<Record<Level, number>> = { machine: 1 << IRQ_M_EXT, supervisor: 1 << IRQ_S_EXT };
 
 export const FILE_FIELDS = { delivery: integer, threshold: integer, pending: list(integer), enabled: list(integer) };
 export const FILE_STATE = object(FILE_FIELDS);
@@ -64,7 +65,7 @@ export class ImsicFile implements InterruptFile {
     this.#file = int32s(file);
     this.#lines = control;
     this.#line = hartWords(hart).lines;
-    this.#bit = LINES[level];
+    this.#bit = EXTERNAL_LINE[level];
     this.#target = interruptTarget(hart, 0, level);
   }
 

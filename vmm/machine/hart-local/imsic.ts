@@ -1,4 +1,7 @@
-/** The IMSIC of a hart: its interrupt files of M and S level (AIA 1.0 §3.1). No guest has one. */
+/**
+ * The IMSIC of a hart: its interrupt files of M and S level (AIA 1.0 §3.1). There are none of VS
+ * level.
+ */
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { type SharedPart, within } from '../../../platform/shared.ts';
 import { FILE_FIELDS, FILE_STATE, type FileState, IMSIC_FILE_BYTES, ImsicFile, RESET_FILE } from './imsic-file.ts';

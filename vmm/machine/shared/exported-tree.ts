@@ -13,7 +13,8 @@ import {
   type TreeEntry,
 } from '../../../devices/virtio/ninep-server.ts';
 import { SysError } from '../../../platform/errno.ts';
-import { directoryEntries, openBeneath } from '../../../platform/libc/beneath.ts';
+import { openBeneath } from '../../../platform/libc/beneath.ts';
+import { directoryEntries } from '../../../platform/libc/directory-entries.ts';
 import { close, O_NOCTTY, O_NONBLOCK, O_PATH } from '../../../platform/libc/fd.ts';
 import { pread } from '../../../platform/libc/file-bytes.ts';
 import { linkTarget, statxBytes } from '../../../platform/libc/in-root.ts';

@@ -1,8 +1,8 @@
 /** What a machine's fw_cfg device has: numbers of the machine, the guest's files, the user's. */
-import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { codeOf } from '../../../platform/errno.ts';
 import { isGzip } from '../../../platform/gzip.ts';
+import { readRegularFile } from '../../../platform/regular-file.ts';
 import { type Content, type FwCfgContents, ITEM, u16, u32 } from './fw-cfg.ts';
 
 /** A file for the guest: a path of the host, or the bytes themselves. */
@@ -20,7 +20,7 @@ export interface FwCfgPlan {
 /** A file that has gone is empty. */
 function read(path: string): Uint8Array {
   try {
-    return readFileSync(path);
+    return readRegularFile(path); // it may have become a FIFO, and the guest's thread waits for none
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
     return new Uint8Array();

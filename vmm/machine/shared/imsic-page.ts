@@ -36,7 +36,10 @@ export class ImsicPage implements MmioDevice {
   }
 }
 
-/** The interruptTarget of a message; 0: it goes to no seteipnum_le in the place of these pages. */
+/**
+ * The interruptTarget of a message; 0: it goes to no seteipnum_le in the place of these pages. NOT
+ * MODELLED: messages to any other address (AIA §3.5).
+ */
 export function messageTarget(gpa: number, data: number): number {
   const level = LEVELS.find((each) => gpa >= IMSIC[each].base && gpa < IMSIC[each].base + IMSIC[each].size);
   if (level === undefined || data > MOST_IDENTITY) return 0;

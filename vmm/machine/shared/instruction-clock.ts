@@ -5,8 +5,7 @@
  *
  * Only the owner of what all harts share has it: no hart is lent.
  */
-import type { MachineClock } from './clock.ts';
-import { NS_PER_TICK } from './clock.ts';
+import { type MachineClock, NS_PER_TICK } from './clock.ts';
 
 /** What tells how far the hart that runs has come. */
 export interface CountedHart {
@@ -16,14 +15,16 @@ export interface CountedHart {
 
 export class InstructionClock implements MachineClock {
   readonly #nsPerInstruction: number;
-  /** mtime when the present slice began, and ticks since power-on; both without `#rest`. */
+  /** mtime at the last #settle. */
   #mtime = 0n;
+  /** Ticks since the first power-on, at the last #settle. */
   #ticks = 0n;
-  /** Nanoseconds beside these ticks. */
+  /** Nanoseconds that had passed then beside whole ticks. */
   #rest = 0;
   #hart: CountedHart | undefined;
-  /** Its count when its slice began, and up to which it is in the ticks. */
+  /** The hart's count when its slice began. */
   #began = 0;
+  /** Its count at the last #settle. */
   #from = 0;
 
   /** `shift`: an instruction takes 2^shift ns. */

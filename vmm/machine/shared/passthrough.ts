@@ -355,7 +355,7 @@ function armedOf({ armed, msix }: PassthroughState): Armed {
   return capability?.enabled ? { kind: 'msix', vectors: capability.unmasked() } : { kind: 'msi' };
 }
 
-/** NOT MODELLED: messages to another place than seteipnum_le of an interrupt file (AIA §3.5). */
+/** The message of a vector that is off: it reaches no interrupt file. */
 const NOWHERE = { gpa: 0, data: 0 };
 
 const isBar = (register: number): boolean => register >= BAR0 && register < BARS_END;

@@ -9,6 +9,7 @@ import { AGAIN, SYS } from '../../../guest/riscv/semihosting.ts';
 import { codeOf, errnoNumber } from '../../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { integer } from '../../../platform/shape.ts';
+import { NS_PER_TICK } from './clock.ts';
 import type { ConsoleOutput } from './console-output.ts';
 import { HANDLES, SemihostingFiles, withoutFds } from './semihosting-files.ts';
 
@@ -25,7 +26,6 @@ export interface SemihostingPlan {
 
 export const SEMIHOSTING_DATA_BYTES = 4096;
 const TICKS_PER_CENTISECOND = 100_000;
-const NS_PER_TICK = 100;
 const NS_PER_SECOND = 1_000_000_000n;
 
 export interface SemihostingParts extends SemihostingPlan {

@@ -14,6 +14,7 @@ import { list, type Shaped } from '../../../platform/shape.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { hartCount, hartWords, OWNER_HART } from '../control/control-block.ts';
 import { wakeHart } from '../control/lease.ts';
+import { EXTERNAL_LINE } from '../hart-local/imsic-file.ts';
 import { LEVELS } from '../hart-local/interrupt-target.ts';
 import type { SendMessage } from './aplic.ts';
 import { bootRom, deviceTreeGpa } from './boot-rom.ts';
@@ -44,9 +45,6 @@ import { TestFinisher } from './test-finisher.ts';
 import { Uart, type UartState } from './uart.ts';
 import { VirtioDevices, type VirtioDevicesState, type VirtioUnit } from './virtio-devices.ts';
 import { type Aia, WiredDevices, type WiredState } from './wired-devices.ts';
-
-const MIP_SEIP = 1 << 9;
-const MIP_MEIP = 1 << 11;
 
 /** The functions on the PCI bus by slot, from 1. */
 export const PCI_SECTION = defineSection('pci', 3, { functions: list(PASSTHROUGH_STATE) })
@@ -265,7 +263,7 @@ export class SharedMachine {
   #driveContext = (context: number, up: boolean): void => {
     const hart = context >> 1;
     const { lines } = hartWords(hart);
-    const bit = context & 1 ? MIP_SEIP : MIP_MEIP;
+    const bit = EXTERNAL_LINE[context & 1 ? 'supervisor' : 'machine'];
     const before = up ? Atomics.or(this.#control, lines, bit) : Atomics.and(this.#control, lines, ~bit);
     if (up && (before & bit) === 0 && hart !== OWNER_HART) wakeHart(this.#control, hart);
   };

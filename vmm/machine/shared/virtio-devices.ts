@@ -6,8 +6,9 @@
 import { VIRTIO_STATE, VirtioDevice, type VirtioKind } from '../../../devices/virtio/device.ts';
 import { DmaMemory } from '../../../devices/virtio/dma-memory.ts';
 import { readMmio, VIRTIO_MMIO_CONFIG, writeMmio } from '../../../devices/virtio/mmio.ts';
-import { defaultVectors, VIRTIO_MESSAGES } from '../../../devices/virtio/pci.ts';
+import { VIRTIO_MESSAGES } from '../../../devices/virtio/pci.ts';
 import type { VirtioMemory } from '../../../devices/virtio/queue.ts';
+import { defaultVectors } from '../../../devices/virtio/structures.ts';
 import type { Dma } from '../../../iommu/bus/dma.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
 import { bytes, list, nullable, object } from '../../../platform/shape.ts';

@@ -75,14 +75,13 @@ const NEXT_EXTENDED = 0xffc << 20;
 /** One stretch of configuration space with its own rules. */
 interface Area {
   readonly kind: 'header' | 'msi' | 'af' | 'express' | 'capability' | 'extended';
-  /** A capability of the vendor's own: writes are the hardware's (vfio_raw_config_write). */
+  /** A capability of the vendor's own: writes go to the hardware (vfio_raw_config_write). */
   readonly isVendors?: boolean;
   readonly start: number;
   readonly length: number;
   /**
-   * Absent for a capability whose reads are the hardware's except for the header (of one in the
-   * first 256 bytes, the next pointer; vfio_direct_config_read). Writes are dropped, but for one of
-   * the vendor's own.
+   * Absent: reads give the hardware's bytes, but not of the header (in the first 256 bytes: of the
+   * next pointer; vfio_direct_config_read). Writes are dropped, unless isVendors.
    */
   readonly permissions?: Permissions;
 }

@@ -86,8 +86,11 @@ async function whole(...words: readonly string[]): Promise<string> {
   }
 }
 
-/** What happens to a VMM while its guest runs. */
-type Blow = (qmp: QmpClient, vmm: VmmProcess) => Promise<unknown>;
+/**
+ * What happens to a VMM while its guest runs. Returns how many bytes of the console's output may
+ * have come twice.
+ */
+type Blow = (qmp: QmpClient, vmm: VmmProcess) => Promise<number>;
 
 const update =
   (mode: string): Blow =>
@@ -95,27 +98,45 @@ const update =
     const ended = qmp.nextEvent(updateEnded, UPDATE_MS);
     await qmp.execute('live-update', { mode, probation: 0 });
     expect((await ended).data).toMatchObject({ status: 'completed' });
+    return 0;
   };
+
+/** What a takeover says if the death came between a write of the output and the note of it. */
+const IN_A_WRITE = /^(\d+) bytes of console output may come twice$/;
 
 const death: Blow = async (qmp, vmm) => {
   await standingGuardian(qmp, UPDATE_MS);
   const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', UPDATE_MS);
   process.kill(vmm.pid, 'SIGKILL');
-  await taken;
+  const { doubts = [] } = (await taken).data as { doubts?: readonly string[] };
+  return Math.max(0, ...doubts.map((doubt) => Number(IN_A_WRITE.exec(doubt)?.[1] ?? 0)));
 };
 
+/** A console's output of which `twice` bytes may have come twice, somewhere. */
+interface Output {
+  readonly text: string;
+  readonly twice: number;
+}
+
+/** The output without those bytes, where `whole` is what should have come. */
+function once({ text, twice }: Output, whole: string): string {
+  const differs = [...text].findIndex((letter, i) => letter !== whole[i]);
+  return differs < 0 ? text : text.slice(0, differs - twice) + text.slice(differs);
+}
+
 /** The console until a while after all of that: its guest waits as long as real time takes. */
-async function through(blows: readonly Blow[], ...words: readonly string[]): Promise<string> {
+async function through(blows: readonly Blow[], ...words: readonly string[]): Promise<Output> {
   const vmm = new VmmProcess(guest, '-icount', 'shift=2,sleep=on', ...words);
   try {
     const qmp = await vmm.monitor();
+    let twice = 0;
     for (const blow of blows) {
       await vmm.printsBytes(vmm.output.length + 1);
-      await blow(qmp, vmm);
+      twice += await blow(qmp, vmm);
     }
     await vmm.printsBytes(vmm.output.length + 2 * COLUMNS);
     qmp.close();
-    return vmm.output;
+    return { text: vmm.output, twice };
   } finally {
     await vmm.end();
   }
@@ -130,6 +151,7 @@ it('a run is the same whoever executes it, through updates by exec and transfer,
   ]);
   expect(jit).toMatch(/^([0-o]{32}\n){100}$/);
   expect(golden).toBe(jit);
-  expect(Math.min(...begun.map(({ length }) => length))).toBeGreaterThan(2 * COLUMNS);
-  expect(begun).toEqual(begun.map(({ length }) => jit.slice(0, length)));
+  const seen = begun.map((output) => once(output, jit));
+  expect(Math.min(...seen.map(({ length }) => length))).toBeGreaterThan(2 * COLUMNS);
+  expect(seen).toEqual(seen.map(({ length }) => jit.slice(0, length)));
 });

@@ -59,7 +59,10 @@ const plain = (by: ReadonlyMap<string, number>): number[] =>
 
 const HARTS = 2;
 
-/** How many times the work of one hart two do in the same time; the program prints both times. */
+/**
+ * How many times the work of one hart two do in the same time. The program prints both times again
+ * and again: the median, so that an engine that gets warm in the first ones does not count.
+ */
 function scaling(): number {
   const [command, ...args] = programArgv('vmm', '-m', '64M', '--kernel', guestPath('smp'), '--smp', `${HARTS}`);
   const text = execFileSync(command!, [...args, '--append', 'bench'], {
@@ -67,8 +70,8 @@ function scaling(): number {
     timeout: MOST_MS,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const [, alone, together] = /^@smp alone (\d+) together (\d+)$/m.exec(text)!;
-  return (HARTS * Number(alone)) / Number(together);
+  const times = [...text.matchAll(/^@smp alone (\d+) together (\d+)$/gm)];
+  return median(times.map(([, alone, together]) => (HARTS * Number(alone)) / Number(together)));
 }
 
 export async function benchGuest(progress: Progress): Promise<Figure[]> {

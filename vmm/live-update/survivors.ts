@@ -3,6 +3,8 @@
  * image takes it. An owner declares its section (name, version, shape) in its own file; those of
  * the machine are in machine-sections.ts. Saving and resuming are loops over this list.
  */
+
+import { STREAMS_SECTION } from '../../devices/backends/socket-stream.ts';
 import { einval } from '../../platform/errno.ts';
 import { visitingFds } from '../../platform/fd-shape.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
@@ -15,7 +17,6 @@ import { withoutOpenFiles } from '../machine/shared/exported-tree.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { withoutFiles } from '../machine/shared/semihosting.ts';
 import type { SharedState } from '../machine/shared/shared-machine.ts';
-import { STREAMS_SECTION } from '../machine/shared/socket-stream.ts';
 import { MONITOR_SECTION, type MonitorState, NO_MONITOR } from '../monitor/state.ts';
 import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { NO_DEVICES, VFIO_SECTION } from '../passthrough/vfio-section.ts';

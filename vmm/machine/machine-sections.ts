@@ -2,6 +2,8 @@
  * The machine's state as sections. Hart 0's have plain names, those of hart n the names with n
  * (Section.numbered).
  */
+
+import { STREAMS_SECTION } from '../../devices/backends/socket-stream.ts';
 import { HART_SECTION } from '../../guest/riscv/state.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
 import { VCPU_SECTION } from './hart-local/hart-local.ts';
@@ -17,7 +19,6 @@ import { PLIC_SECTION } from './shared/plic.ts';
 import { RTC_SECTION } from './shared/rtc.ts';
 import { SEMIHOSTING_SECTION } from './shared/semihosting.ts';
 import { PCI_SECTION, type SharedState } from './shared/shared-machine.ts';
-import { STREAMS_SECTION } from './shared/socket-stream.ts';
 import { UART_SECTION } from './shared/uart.ts';
 import { VIRTIO_SECTION } from './shared/virtio-devices.ts';
 

@@ -1,13 +1,12 @@
 /** `-fsdev local,…` and `-virtfs local,…`, as QEMU spells them, and the folders behind them. */
 import { constants } from 'node:fs';
-
+import { Properties } from '../../devices/backends/properties.ts';
 import { SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { openBeneath } from '../../platform/libc/beneath.ts';
 import { close, O_PATH, open } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
-import { Properties } from './properties.ts';
 
 export interface FsdevOption {
   readonly id: string;

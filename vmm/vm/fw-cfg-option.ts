@@ -1,10 +1,9 @@
 /** `-fw_cfg`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line for the user. */
 import { accessSync, constants, statSync } from 'node:fs';
-
+import { Properties } from '../../devices/backends/properties.ts';
 import { einval } from '../../platform/errno.ts';
 import { LONGEST_NAME, MOST_FILES } from '../machine/shared/fw-cfg.ts';
 import type { FwCfgFile, FwCfgPlan } from '../machine/shared/fw-cfg-contents.ts';
-import { Properties } from './properties.ts';
 import { hartsOf, type VmOptions } from './vm-state.ts';
 
 const OPTION = '-fw_cfg';

@@ -2,8 +2,9 @@
  * `-icount shift=N,sleep=on`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line
  * for the user.
  */
+
+import { Properties } from '../../devices/backends/properties.ts';
 import type { IcountPlan } from '../machine/shared/icount.ts';
-import { Properties } from './properties.ts';
 import type { VmOptions } from './vm-state.ts';
 
 const OPTION = '-icount';

@@ -1,16 +1,15 @@
 /** The sockets that a VM's lines lead to; those that listen survive an update. */
 import { resolve } from 'node:path';
-
+import {
+  LISTENER_DESCRIPTION,
+  LISTENER_DESCRIPTION_1,
+  type ListenerDescription,
+} from '../../devices/backends/socket-stream.ts';
 import { einval, SysError } from '../../platform/errno.ts';
 import { setNonBlocking } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
 import { listenUnix } from '../../platform/unix-listener.ts';
-import {
-  LISTENER_DESCRIPTION,
-  LISTENER_DESCRIPTION_1,
-  type ListenerDescription,
-} from '../machine/shared/socket-stream.ts';
 import { planStreams } from './stream-plan.ts';
 import type { VmOptions } from './vm-state.ts';
 

@@ -1,6 +1,7 @@
 /** `-machine virt,aia=none,iommu-sys=on` and the like, as QEMU spells it. */
+
+import { Properties } from '../../devices/backends/properties.ts';
 import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
-import { Properties } from './properties.ts';
 import type { VmOptions } from './vm-state.ts';
 
 /** EINVAL with one line for the user. `iommu` is another word for `iommu-sys`. */

@@ -1,10 +1,11 @@
 /** The network backends of a VM: sockets that survive an update. */
+
+import { DATAGRAM_DESCRIPTION, type DatagramDescription } from '../../devices/backends/datagram-port.ts';
+import { parseNetdev } from '../../devices/backends/netdev-option.ts';
 import { SysError } from '../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
 import { openDatagram } from '../../platform/unix-datagram.ts';
-import { DATAGRAM_DESCRIPTION, type DatagramDescription } from '../machine/shared/datagram-port.ts';
-import { parseNetdev } from './netdev-option.ts';
 import type { VmOptions } from './vm-state.ts';
 
 /** In the order of the options, of those that are datagram sockets. */

@@ -1,6 +1,7 @@
 /** All byte streams of a VM: the chardevs, and behind them the wires of `-netdev stream`. */
-import { type NetdevOption, parseNetdev } from './netdev-option.ts';
-import { planSerial, type SocketEnd } from './serial-option.ts';
+import type { SocketEnd } from '../../devices/backends/chardev-option.ts';
+import { type NetdevOption, parseNetdev } from '../../devices/backends/netdev-option.ts';
+import { planSerial } from './serial-option.ts';
 import type { VmOptions } from './vm-state.ts';
 
 export interface StreamPlan extends SocketEnd {

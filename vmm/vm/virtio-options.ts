@@ -2,14 +2,17 @@
  * `-drive`, `-netdev` and `-device virtio-…`, as QEMU spells them (qemu-options.hx). Errors are
  * EINVAL with one line for the user.
  */
+
+import { Backends } from '../../devices/backends/backends.ts';
+import type { ChardevOption } from '../../devices/backends/chardev-option.ts';
+import { defaultMac, macBytes, type NetdevOption, parseNetdev } from '../../devices/backends/netdev-option.ts';
+import { Properties } from '../../devices/backends/properties.ts';
 import { MAX_MSIX_VECTORS } from '../../devices/kit/msix.ts';
 import { CACHE_MODES, type CacheMode } from '../../devices/virtio/disk-file.ts';
 import { einval } from '../../platform/errno.ts';
 import type { VirtioUnit } from '../machine/shared/virtio-devices.ts';
 import { type FsdevOption, mountTag, parseFsdev } from './fsdev-option.ts';
-import { defaultMac, macBytes, type NetdevOption, parseNetdev } from './netdev-option.ts';
-import { Properties } from './properties.ts';
-import { type ChardevOption, planSerial } from './serial-option.ts';
+import { planSerial } from './serial-option.ts';
 import type { VmOptions } from './vm-state.ts';
 
 export interface DriveOption {
@@ -71,44 +74,6 @@ export function planVirtio(options: VirtioOptions): readonly VirtioPlan[] {
   behind.fsdevs.end('virtio-9p-pci');
   behind.chardevs.end('virtconsole');
   return [...plan, ...plugged.map((drive) => ({ kind: 'blk', transport: 'pci', drive }) as const)];
-}
-
-/** What devices have behind them, by id; each is there for one device. */
-class Backends<T extends { readonly id: string }> {
-  readonly all: readonly T[];
-  readonly #option: string;
-  readonly #free: Map<string, T>;
-
-  constructor(option: string, all: readonly T[]) {
-    this.#option = option;
-    this.all = all;
-    this.#free = new Map(all.map((each) => [each.id, each]));
-    if (this.#free.size < all.length) throw einval(`-${option}: an id is given twice`);
-  }
-
-  take(id: string): T | undefined {
-    const found = this.#free.get(id);
-    this.#free.delete(id);
-    return found;
-  }
-
-  /** Takes the one that a device's properties name. */
-  takeFor(values: Properties): T {
-    const option = this.#option;
-    const id = values.need(option, 'ID');
-    const found = this.take(id);
-    if (found) return found;
-    const there = this.all.some((each) => each.id === id);
-    throw values.error(there ? `the ${option} has a device already` : `there is no -${option} with id=${id}`);
-  }
-
-  /** All must have been taken. */
-  end(device: string): void {
-    const option = this.#option;
-    for (const id of this.#free.keys()) {
-      throw einval(`-${option}: no device uses '${id}'; give -device ${device},${option}=${id}`);
-    }
-  }
 }
 
 interface Behind {

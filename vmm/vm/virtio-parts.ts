@@ -1,9 +1,9 @@
 /** The virtio devices of a VM, with what is open behind them. */
 import { rmSync } from 'node:fs';
+import type { DatagramDescription } from '../../devices/backends/datagram-port.ts';
+import type { ListenerDescription } from '../../devices/backends/socket-stream.ts';
 import type { DiskDescription } from '../../devices/virtio/disk-file.ts';
 import type { VirtioPart } from '../crew/vcpu/protocol.ts';
-import type { DatagramDescription } from '../machine/shared/datagram-port.ts';
-import type { ListenerDescription } from '../machine/shared/socket-stream.ts';
 import { backendOf } from './stream-plan.ts';
 import { planVirtio, type VirtioPlan } from './virtio-options.ts';
 import type { VmOptions } from './vm-state.ts';

@@ -3,16 +3,16 @@
  * machine/control/control-block.ts instead.
  */
 
+import type { DatagramDescription } from '../../../devices/backends/datagram-port.ts';
+import type { ListenerDescription } from '../../../devices/backends/socket-stream.ts';
 import type { DiskDescription } from '../../../devices/virtio/disk-file.ts';
 import type { SharedPart } from '../../../platform/shared.ts';
 import type { DeviceDescription } from '../../client/device.ts';
 import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
-import type { DatagramDescription } from '../../machine/shared/datagram-port.ts';
 import type { FwCfgPlan } from '../../machine/shared/fw-cfg-contents.ts';
 import type { IcountPlan } from '../../machine/shared/icount.ts';
 import type { SemihostingPlan } from '../../machine/shared/semihosting.ts';
-import type { ListenerDescription } from '../../machine/shared/socket-stream.ts';
 import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import type { Aia } from '../../machine/shared/wired-devices.ts';
 import type { PeerBarParts } from '../../passthrough/peer-bars.ts';

@@ -1,6 +1,8 @@
 /** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
 import { availableParallelism } from 'node:os';
-
+import { DatagramPort } from '../../../devices/backends/datagram-port.ts';
+import { FramePort } from '../../../devices/backends/frame-port.ts';
+import { SocketStream } from '../../../devices/backends/socket-stream.ts';
 import { block } from '../../../devices/virtio/blk.ts';
 import { serialConsole } from '../../../devices/virtio/console.ts';
 import type { VirtioKind } from '../../../devices/virtio/device.ts';
@@ -20,13 +22,10 @@ import { hartCount, MachineBlock } from '../../machine/control/control-block.ts'
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
-import { DatagramPort } from '../../machine/shared/datagram-port.ts';
 import { ExportedTree } from '../../machine/shared/exported-tree.ts';
-import { FramePort } from '../../machine/shared/frame-port.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
 import { toStream } from '../../machine/shared/serial-line.ts';
-import { SocketStream } from '../../machine/shared/socket-stream.ts';
 import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import { placeBars } from '../../passthrough/peer-bars.ts';
 import type { VmShared } from '../vm-shared.ts';

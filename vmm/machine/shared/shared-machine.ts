@@ -5,6 +5,7 @@
  * thread of any hart may reach them.
  */
 
+import { type SocketStream, STREAMS_SECTION, type StreamsState } from '../../../devices/backends/socket-stream.ts';
 import type { NinepServer } from '../../../devices/virtio/ninep-server.ts';
 import type { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { realtimeNs } from '../../../platform/clock.ts';
@@ -40,7 +41,6 @@ import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
 import { SemihostingHost, type SemihostingPlan, type SemihostingState } from './semihosting.ts';
 import { SerialLine } from './serial-line.ts';
-import { type SocketStream, STREAMS_SECTION, type StreamsState } from './socket-stream.ts';
 import { TestFinisher } from './test-finisher.ts';
 import { Uart, type UartState } from './uart.ts';
 import { VirtioDevices, type VirtioDevicesState, type VirtioUnit } from './virtio-devices.ts';

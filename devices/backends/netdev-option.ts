@@ -1,6 +1,6 @@
 /** `-netdev`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line for the user. */
+import { type SocketEnd, socketEnd } from './chardev-option.ts';
 import { Properties } from './properties.ts';
-import { type SocketEnd, socketEnd } from './serial-option.ts';
 
 /**
  * dgram: each Ethernet frame is a datagram from the socket at `local` to the one at `remote`.

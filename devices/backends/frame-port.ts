@@ -4,7 +4,7 @@
  * an exec; what the socket has not taken of one that is sent goes with the stream's state. While
  * there is no connection, frames that are sent are lost.
  */
-import { MAX_FRAME, type NetPort } from '../../../devices/virtio/net.ts';
+import { MAX_FRAME, type NetPort } from '../virtio/net.ts';
 
 const LENGTH = 4;
 

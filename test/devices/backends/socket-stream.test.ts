@@ -2,16 +2,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
-import { epollCreate, epollWait } from '../../../../platform/libc/epoll.ts';
-import { close, setNonBlocking } from '../../../../platform/libc/fd.ts';
-import { connectUnixNow, receiveNow, sendAll, sendNow } from '../../../../platform/libc/unix-socket.ts';
-import { wholeOf } from '../../../../platform/shared.ts';
-import { listenUnix } from '../../../../platform/unix-listener.ts';
-import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
-import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../../vmm/machine/shared/console-output.ts';
-import { SerialLine, toStream } from '../../../../vmm/machine/shared/serial-line.ts';
-import { SocketStream } from '../../../../vmm/machine/shared/socket-stream.ts';
+import { SocketStream } from '../../../devices/backends/socket-stream.ts';
+import { epollCreate, epollWait } from '../../../platform/libc/epoll.ts';
+import { close, setNonBlocking } from '../../../platform/libc/fd.ts';
+import { connectUnixNow, receiveNow, sendAll, sendNow } from '../../../platform/libc/unix-socket.ts';
+import { wholeOf } from '../../../platform/shared.ts';
+import { listenUnix } from '../../../platform/unix-listener.ts';
+import { CONSOLE_INPUT_BYTES, ConsoleInput } from '../../../vmm/machine/shared/console-input.ts';
+import { CONSOLE_OUTPUT_BYTES, ConsoleOutput } from '../../../vmm/machine/shared/console-output.ts';
+import { SerialLine, toStream } from '../../../vmm/machine/shared/serial-line.ts';
 
 let folder: string;
 let path: string;

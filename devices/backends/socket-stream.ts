@@ -5,16 +5,17 @@
  * somebody wants it. While there is no connection, what is written is lost, as on a line without a
  * listener.
  */
-import type { ByteStream } from '../../../devices/virtio/console.ts';
-import { monotonicNs } from '../../../platform/clock.ts';
-import { SysError } from '../../../platform/errno.ts';
-import { fd } from '../../../platform/fd-shape.ts';
-import { EPOLLET, epollArm } from '../../../platform/libc/epoll.ts';
-import { close } from '../../../platform/libc/fd.ts';
-import { POLLIN, POLLOUT } from '../../../platform/libc/poll.ts';
-import { acceptNow, connectUnixNow, peekNow, receiveNow, sendNow } from '../../../platform/libc/unix-socket.ts';
-import { defineSection, type StateOf } from '../../../platform/section.ts';
-import { bytes, integer, list, nullable, object, type Shaped, text } from '../../../platform/shape.ts';
+
+import { monotonicNs } from '../../platform/clock.ts';
+import { SysError } from '../../platform/errno.ts';
+import { fd } from '../../platform/fd-shape.ts';
+import { EPOLLET, epollArm } from '../../platform/libc/epoll.ts';
+import { close } from '../../platform/libc/fd.ts';
+import { POLLIN, POLLOUT } from '../../platform/libc/poll.ts';
+import { acceptNow, connectUnixNow, peekNow, receiveNow, sendNow } from '../../platform/libc/unix-socket.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { bytes, integer, list, nullable, object, type Shaped, text } from '../../platform/shape.ts';
+import type { ByteStream } from '../virtio/console.ts';
 
 /** A socket that listens at `path`; it survives an update. */
 export const LISTENER_DESCRIPTION_1 = object({ fd, path: text });

@@ -2,11 +2,12 @@
  * A wire to another process: each Ethernet frame is a datagram, as QEMU's `-netdev dgram` sends
  * it. Frames that nobody has taken wait in the socket, so they outlive an exec.
  */
-import { MAX_FRAME, type NetPort } from '../../../devices/virtio/net.ts';
-import { fd } from '../../../platform/fd-shape.ts';
-import { receiveDatagram, sendDatagram } from '../../../platform/libc/unix-datagram.ts';
-import { unixAddress } from '../../../platform/libc/unix-socket.ts';
-import { object, type Shaped, text } from '../../../platform/shape.ts';
+
+import { fd } from '../../platform/fd-shape.ts';
+import { receiveDatagram, sendDatagram } from '../../platform/libc/unix-datagram.ts';
+import { unixAddress } from '../../platform/libc/unix-socket.ts';
+import { object, type Shaped, text } from '../../platform/shape.ts';
+import { MAX_FRAME, type NetPort } from '../virtio/net.ts';
 
 /** An open socket, bound to `local`. It survives an update. */
 export const DATAGRAM_DESCRIPTION = object({ fd, local: text, remote: text });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { FramePort, type FrameStream } from '../../../../vmm/machine/shared/frame-port.ts';
+import { FramePort, type FrameStream } from '../../../devices/backends/frame-port.ts';
 
 /** What has come, and what was sent. */
 class FakeStream implements FrameStream {

@@ -1,4 +1,6 @@
-/** `-chardev`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line for the user. */
+/**
+ * `-chardev`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line for the user.
+ */
 import { Properties } from './properties.ts';
 
 /** A UNIX socket: ours that listens at `path`, or another's there that we connect to. */

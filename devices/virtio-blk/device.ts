@@ -7,11 +7,14 @@ import { BLOCK, block, blockFeatures } from '../virtio/blk.ts';
 import { addVirtioCapabilities, virtioIdentity } from '../virtio/capabilities.ts';
 import { CACHE_MODES, DiskFile, isWriteback, openDisk } from '../virtio/disk-file.ts';
 import { VirtioFunction, virtioBar, virtioProperties } from '../virtio/function.ts';
+import { LOCKING_MODES } from '../virtio/image-lock.ts';
 
 const PROPERTIES = {
   drive: path('the file, raw; it must be given'),
   readonly: onOff(false, 'the driver may not write'),
   cache: choice('writeback', CACHE_MODES, "when data are safe: by the driver's flush, with each write, or never"),
+  locking: choice('auto', LOCKING_MODES, 'whether the file is locked against others, as QEMU does it'),
+  'share-rw': onOff(false, 'others may write the file meanwhile'),
   serial: name('serial number, of which the driver sees 20 bytes'),
   ...virtioProperties(BLOCK),
 };
@@ -19,6 +22,7 @@ const PROPERTIES = {
 type Values = PropertyValues<typeof PROPERTIES>;
 
 const diskOptions = ({ readonly: readOnly, cache, serial = '' }: Values) => ({ readOnly, cache, serial });
+const imageUse = ({ readonly: readOnly, locking, 'share-rw': shareRw }: Values) => ({ readOnly, locking, shareRw });
 
 export const device: DeviceType<typeof PROPERTIES> = {
   name: 'virtio-blk',
@@ -34,7 +38,7 @@ export const device: DeviceType<typeof PROPERTIES> = {
   open(values) {
     const { drive: file } = values;
     if (file === undefined) throw einval('virtio-blk: give drive=FILE');
-    return [openDisk({ file, ...diskOptions(values) }, 'virtio-blk: drive').fd];
+    return [openDisk({ file, ...diskOptions(values), ...imageUse(values) }, 'virtio-blk: drive').fd];
   },
   create(bus, values) {
     const [fd] = bus.files;

@@ -10,6 +10,7 @@ import { fd } from '../../platform/fd-shape.ts';
 import { close, open } from '../../platform/libc/fd.ts';
 import { flag, integer, object, oneOf, type Shaped, text } from '../../platform/shape.ts';
 import { type Disk, SECTOR } from './blk.ts';
+import { type ImageUse, lockImage } from './image-lock.ts';
 
 export const CACHE_MODES = ['writeback', 'writethrough', 'none', 'directsync', 'unsafe'] as const;
 export type CacheMode = (typeof CACHE_MODES)[number];
@@ -36,18 +37,19 @@ const openFlags = (readOnly: boolean, cache: CacheMode): number =>
 export const isWriteback = (cache: CacheMode): boolean => cache !== 'writethrough' && cache !== 'directsync';
 
 /** What the user says of a disk. */
-export interface DiskOptions {
+export interface DiskOptions extends ImageUse {
   readonly file: string;
   readonly cache: CacheMode;
-  readonly readOnly: boolean;
   readonly serial: string;
 }
 
 /**
- * Opens the file of a disk. Errors are one line that begins with `option` and names the file.
- * EINVAL: it is no regular file.
+ * Opens the file of a disk and locks it. Errors are one line that begins with `option` and names
+ * the file. EINVAL: it is no regular file; EAGAIN: others use it in a way that does not go with
+ * this.
  */
-export function openDisk({ file, cache, readOnly, serial }: DiskOptions, option: string): DiskDescription {
+export function openDisk(options: DiskOptions, option: string): DiskDescription {
+  const { file, cache, readOnly, serial } = options;
   const refused = (code: string, why: string): SysError => new SysError(code, `${option}: ${file}: ${why}`);
   let opened: number;
   try {
@@ -57,10 +59,15 @@ export function openDisk({ file, cache, readOnly, serial }: DiskOptions, option:
     const direct = error.code === 'EINVAL' && cache !== 'writeback' ? `; cache=${cache} may not be possible there` : '';
     throw refused(error.code, `${error.message}${direct}`);
   }
-  const stat = fstatSync(opened);
-  if (stat.isFile()) return { fd: opened, size: stat.size, readOnly, cache, serial };
-  close(opened);
-  throw refused('EINVAL', 'not a regular file');
+  try {
+    const stat = fstatSync(opened);
+    if (!stat.isFile()) throw new SysError('EINVAL', 'not a regular file');
+    lockImage(opened, options);
+    return { fd: opened, size: stat.size, readOnly, cache, serial };
+  } catch (error) {
+    close(opened);
+    throw error instanceof SysError ? refused(error.code, error.message) : error;
+  }
 }
 
 const PAGES_OF_BUFFER = 1; // of WebAssembly: 64 KiB, and its address is a multiple of the host's page

@@ -43,6 +43,7 @@ const SIGNATURES = {
   recvmsg: 'intptr_t recvmsg(int fd, void *msg, int flags)',
   getsockopt: 'int getsockopt(int fd, int level, int name, void *val, void *len)',
   fcntl: 'int fcntl(int fd, int cmd, int arg)',
+  fcntl_struct: 'int fcntl(int fd, int cmd, void *arg)',
   open: 'int open(const char *path, int flags)',
   open_creating: 'int open(const char *path, int flags, unsigned int mode)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',

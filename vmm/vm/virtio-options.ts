@@ -8,19 +8,16 @@ import type { ChardevOption } from '../../devices/backends/chardev-option.ts';
 import { defaultMac, macBytes, type NetdevOption, parseNetdev } from '../../devices/backends/netdev-option.ts';
 import { Properties } from '../../devices/backends/properties.ts';
 import { MAX_MSIX_VECTORS } from '../../devices/kit/msix.ts';
-import { CACHE_MODES, type CacheMode } from '../../devices/virtio/disk-file.ts';
+import { CACHE_MODES, type DiskOptions } from '../../devices/virtio/disk-file.ts';
+import { LOCKING_MODES } from '../../devices/virtio/image-lock.ts';
 import { einval } from '../../platform/errno.ts';
 import type { VirtioUnit } from '../machine/shared/virtio-devices.ts';
 import { type FsdevOption, mountTag, parseFsdev } from './fsdev-option.ts';
 import { planSerial } from './serial-option.ts';
 import type { VmOptions } from './vm-state.ts';
 
-export interface DriveOption {
+export interface DriveOption extends DiskOptions {
   readonly id: string;
-  readonly file: string;
-  readonly cache: CacheMode;
-  readonly readOnly: boolean;
-  readonly serial: string;
 }
 
 /** A device, in the order of the command line. */
@@ -93,8 +90,9 @@ function parseDrive(text: string, index: number): { readonly drive: DriveOption;
   const id = values.take('id') ?? `virtio${index}`;
   const cache = values.oneOf('cache', CACHE_MODES, 'writeback');
   const readOnly = values.isOn('readonly', false);
+  const locking = values.oneOf('file.locking', LOCKING_MODES, 'auto');
   values.end();
-  return { drive: { id, file, cache, readOnly, serial: '' }, isPlugged };
+  return { drive: { id, file, cache, readOnly, locking, shareRw: false, serial: '' }, isPlugged };
 }
 
 const KINDS = ['blk', 'net', 'rng', 'serial', '9p'] as const;
@@ -137,7 +135,8 @@ function deviceOf(kind: 'blk' | 'net' | 'rng' | '9p', values: Properties, behind
       return { kind };
     case 'blk': {
       const drive = behind.drives.takeFor(values);
-      return { kind, drive: { ...drive, serial: values.take('serial') ?? '' } };
+      const shareRw = values.isOn('share-rw', false);
+      return { kind, drive: { ...drive, shareRw, serial: values.take('serial') ?? '' } };
     }
     case 'net': {
       const netdev = behind.netdevs.all.indexOf(behind.netdevs.takeFor(values));

@@ -11,12 +11,18 @@ import { planVirtio } from '../../../vmm/vm/virtio-options.ts';
 import type { VmOptions } from '../../../vmm/vm/vm-state.ts';
 
 const dgram = (id: string): string => `dgram,id=${id},local.type=unix,local.path=/l,remote.type=unix,remote.path=/r`;
+const LOCKS = { locking: 'auto', shareRw: false } as const;
 const NETS = ['virtio-net-device,netdev=n0,mac=02:00:00:00:00:09', 'virtio-net-device,netdev=n2'];
 
 describe('-drive, -netdev and -device virtio-…', () => {
   it('give the devices in the order of the command line, drives of their own last', () => {
     const plan = planVirtio({
-      virtio: ['virtio-rng-pci', 'virtio-blk-device,drive=hd0,serial=abc', 'virtio-net-pci,netdev=n1', ...NETS],
+      virtio: [
+        'virtio-rng-pci',
+        'virtio-blk-device,drive=hd0,serial=abc,share-rw=on',
+        'virtio-net-pci,netdev=n1',
+        ...NETS,
+      ],
       drives: ['file=/a,,b,if=none,id=hd0,cache=none,readonly=on', 'file=/c'],
       netdevs: [dgram('n0'), dgram('n1'), dgram('n2')],
     });
@@ -25,7 +31,7 @@ describe('-drive, -netdev and -device virtio-…', () => {
       {
         kind: 'blk',
         transport: 'mmio',
-        drive: { id: 'hd0', file: '/a,b', cache: 'none', readOnly: true, serial: 'abc' },
+        drive: { id: 'hd0', file: '/a,b', cache: 'none', readOnly: true, ...LOCKS, shareRw: true, serial: 'abc' },
       },
       { kind: 'net', transport: 'pci', netdev: 1, mac: Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56) },
       { kind: 'net', transport: 'mmio', netdev: 0, mac: Uint8Array.of(2, 0, 0, 0, 0, 9) },
@@ -33,7 +39,7 @@ describe('-drive, -netdev and -device virtio-…', () => {
       {
         kind: 'blk',
         transport: 'pci',
-        drive: { id: 'virtio1', file: '/c', cache: 'writeback', readOnly: false, serial: '' },
+        drive: { id: 'virtio1', file: '/c', cache: 'writeback', readOnly: false, ...LOCKS, serial: '' },
       },
     ]);
   });

@@ -105,7 +105,7 @@ it('PCI-13: an uncorrectable error stops the guest until its machine is reset, o
   await expect(qmp.execute('cont')).rejects.toThrow('Resetting the Virtual Machine is required');
 
   await qmp.execute('system_reset');
-  expect(await status()).toEqual({ status: 'paused', running: false });
+  expect(await status()).toEqual({ status: 'prelaunch', running: false });
   await qmp.execute('cont');
   expect(await status()).toEqual({ status: 'running', running: true });
   expect(vmm.errors).toContain(`vmm: ${bdfOf(0)}: uncorrectable error: the guest is stopped\n`);

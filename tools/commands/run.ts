@@ -34,12 +34,12 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
                                 needs no kernel
   --machine virt[,aia=KIND][,iommu-sys=on]   interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none
                                 with firmware, else an IMSIC without APLIC. iommu-sys=on: a RISC-V IOMMU of the guest's own
-  --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=), net (netdev=ID, mac=),
+  --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=, share-rw=on), net (netdev=ID, mac=),
                                 rng or serial, TRANSPORT pci or device (MMIO); iommu_platform=on: behind the guest's IOMMU;
                                 vectors=N: of MSI-X on PCI
   --device virtconsole,chardev=ID   the console of a virtio-serial device
   --drive file=PATH[,key=value]...   a raw disk: if=virtio (default; a PCI device of its own) or none, id=, cache=writeback|writethrough|
-                                none|directsync|unsafe, readonly=on|off
+                                none|directsync|unsafe, readonly=on|off, file.locking=auto|on|off
   --netdev dgram,id=ID,local.type=unix,local.path=PATH,remote.type=unix,remote.path=PATH   a wire to another VMM or QEMU:
                                 each frame is a datagram between these sockets
   --netdev stream,id=ID,addr.type=unix,addr.path=PATH[,server=on][,reconnect=SECONDS]   the same by a connection
@@ -59,6 +59,8 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
   --persist tables|container    with --pkernfs: what outlives the kernel; container: no MAP_DMA is made again (default tables)
   --peer-bars memory|all        which BARs of each other passed-through devices reach by DMA: of memory (default), or of registers, too
+  -S                            the guest waits for 'cont' from the monitor
+  --no-reboot                   a reset by the guest ends it
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
   --guardian always|update      when a second process stands by that takes the guest over if this one dies: while an update is under
                                 way (default), or always. That makes the guest slower: its state is published all the time
@@ -103,7 +105,9 @@ const LONG = [
   'device',
   'iommu',
   'qmp',
+  'display',
 ];
+const FLAGS = ['semihosting', 'no-reboot', 'nographic'];
 
 /** Turns this process into the VMM. Its own fds close (FD_CLOEXEC); the terminal stays open. */
 function becomeVmm(argv: readonly string[]): never {
@@ -160,7 +164,7 @@ async function runOnPrivateHost(
 export const run: Command = {
   help: HELP,
   async run(words) {
-    const options = parseOptions(asTwoDashes(words, LONG, ['semihosting']), {
+    const options = parseOptions(asTwoDashes(words, LONG, FLAGS), {
       host: { type: 'string' },
       memory: { type: 'string', short: 'm', default: '128M' },
       kernel: { type: 'string' },
@@ -172,11 +176,16 @@ export const run: Command = {
       chardev: { type: 'string', multiple: true, default: [] },
       fw_cfg: { type: 'string', multiple: true, default: [] },
       semihosting: { type: 'boolean', default: false },
+      stopped: { type: 'boolean', short: 'S', default: false },
+      'no-reboot': { type: 'boolean', default: false },
+      nographic: { type: 'boolean', default: false },
+      display: { type: 'string', default: 'none' },
       device: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
       qmp: { type: 'string' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
     });
+    oneOf('display', options.display, ['none']); // there is none, -nographic or not
     const { kernel, bios = 'default' } = options;
     if (kernel === undefined && ['default', 'none'].includes(bios))
       throw new UsageError('run: give --kernel FILE, or --bios FILE');
@@ -189,6 +198,8 @@ export const run: Command = {
     );
     guest.push(
       ...(options.semihosting ? ['--semihosting'] : []),
+      ...(options.stopped ? ['-S'] : []),
+      ...(options['no-reboot'] ? ['--no-reboot'] : []),
       ...virtio.map((device) => `--device=${device}`),
       ...options.drive.map((drive) => `--drive=${drive}`),
       ...options.netdev.map((netdev) => `--netdev=${netdev}`),

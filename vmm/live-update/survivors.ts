@@ -200,7 +200,7 @@ export const SURVIVORS: readonly Survivor[] = [
     phase: 'map',
     save({ parts, runState }) {
       const { options, entry, next, generation } = parts;
-      const paused = runState === 'paused' || runState === 'internal-error'; // restore() tells them apart
+      const paused = runState !== 'running' && runState !== 'shutdown'; // restore() tells them apart
       return VM_SECTION.of({ options, entry, generation, paused, ...(next === undefined ? {} : { next }) });
     },
     isFixed: true,

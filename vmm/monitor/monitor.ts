@@ -76,14 +76,15 @@ export class Monitor {
   /**
    * Begins no further command. Resolves when the commands under way have been answered and the
    * clients have read the answers, so that nothing is lost when state is saved. A command that
-   * takes too long is answered with `reason`; a client that does not read is cut off.
+   * takes longer than `ms` is answered with `reason`; a client that reads nothing for as long is
+   * cut off.
    */
-  async quiet(reason: string): Promise<void> {
+  async quiet(reason: string, ms = QUIET_MS): Promise<void> {
     const connections = [...this.#connections];
     for (const connection of connections) connection.hold();
-    await within(QUIET_MS, Promise.all(connections.map((connection) => connection.idle())));
+    await within(ms, Promise.all(connections.map((connection) => connection.idle())));
     for (const connection of connections) connection.abandon(reason);
-    await within(QUIET_MS, Promise.all(connections.map(({ socket }) => drained(socket))));
+    await within(ms, Promise.all(connections.map(({ socket }) => drained(socket))));
     for (const { socket } of connections) if (socket.writableLength > 0) socket.destroy();
   }
 

@@ -70,6 +70,9 @@ interface Served {
   begin(): Promise<void>;
 }
 
+/** So long a VM that has ended waits for commands under way, and for their clients to read. */
+const LAST_ANSWERS_MS = 200;
+
 /** Exit status of a VMM whose owner has ended. It is the same as after SIGHUP. */
 const HUNG_UP = 129;
 
@@ -146,6 +149,7 @@ async function serveUntilEnd(
     const status = await Promise.race([begun.then(() => vm.ended), vm.ended, moved]);
     hasMoved = status === 'moved';
     if (hasMoved) vm.parts.console.leave();
+    else await monitor?.quiet('the VM has ended', LAST_ANSWERS_MS); // `cont` may be what has ended it
     inOrder = true;
     return status;
   } finally {

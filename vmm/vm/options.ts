@@ -91,6 +91,8 @@ export function parseOptions(args: readonly string[]): VmOptions {
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.qmp === undefined ? {} : { qmp: values.qmp }),
     ...(values.lifeline === undefined ? {} : { lifeline: fdNumber(values.lifeline) }),
+    ...(values.stopped ? { stopped: 'on' } : {}),
+    ...(values['no-reboot'] ? { noReboot: 'on' } : {}),
     ...(guardian === 'always' ? { guardian } : {}),
     ...(pkernfs === undefined ? {} : { pkernfs }),
     ...(persist === 'container' ? { persist } : {}),
@@ -126,7 +128,7 @@ const QEMU_LONG = [
 ];
 
 /** Those without a value. */
-const QEMU_FLAGS = ['semihosting'];
+const QEMU_FLAGS = ['semihosting', 'no-reboot'];
 
 function parse(args: readonly string[]) {
   try {
@@ -151,6 +153,8 @@ function parse(args: readonly string[]) {
         serial: { type: 'string' },
         fw_cfg: { type: 'string', multiple: true, default: [] },
         semihosting: { type: 'boolean', default: false },
+        stopped: { type: 'boolean', short: 'S', default: false },
+        'no-reboot': { type: 'boolean', default: false },
         'semihosting-config': { type: 'string' },
         device: { type: 'string', multiple: true, default: [] },
         qmp: { type: 'string' },

@@ -66,6 +66,10 @@ const VM_OPTIONS = object(
     qmp: text,
     /** A fd that ends with the process that started the VMM. The VMM ends with it. */
     lifeline: fd,
+    /** The guest waits for `cont` after power-on (-S). */
+    stopped: oneOf('on'),
+    /** A reset by the guest ends the VM (-no-reboot). */
+    noReboot: oneOf('on'),
     /** A guardian stands by all the time; absent: only while an update is under way. */
     guardian: oneOf('always'),
     /**

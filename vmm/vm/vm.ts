@@ -35,8 +35,12 @@ import { planSerial } from './serial-option.ts';
 import { type Backends, virtioParts } from './virtio-parts.ts';
 import type { VmOptions } from './vm-state.ts';
 
-/** internal-error: a device has failed, and the guest must not run before a reset. */
-export type RunState = 'running' | 'paused' | 'internal-error' | 'shutdown';
+/**
+ * QEMU's words. prelaunch: after power-on with -S, or the reset of a guest whose device had failed,
+ * until somebody says `cont`. internal-error: a device has failed, and the guest must not run
+ * before a reset.
+ */
+export type RunState = 'prelaunch' | 'running' | 'paused' | 'internal-error' | 'shutdown';
 
 /** An event of a VM, in QMP's words. */
 export type VmEvent =
@@ -152,12 +156,13 @@ export class Vm {
     this.#listeners.add(listener);
   }
 
-  /** Power-on: resets the machine, fills RAM, starts the guest. */
+  /** Power-on: resets the machine, fills RAM, starts the guest unless it shall wait for `cont`. */
   powerOn(): Promise<void> {
     return this.change(async () => {
       this.parts.interrupts?.request(REQUEST_RUN);
       await this.#reset();
-      await this.#run();
+      if (this.parts.options.stopped) this.#runState = 'prelaunch';
+      else await this.#run();
     });
   }
 
@@ -175,7 +180,7 @@ export class Vm {
   resume(): Promise<void> {
     return this.change(async () => {
       if (this.#runState === 'internal-error') throw einval('Resetting the Virtual Machine is required');
-      if (this.#runState !== 'paused') return;
+      if (this.#runState !== 'paused' && this.#runState !== 'prelaunch') return;
       this.#runState = 'running';
       this.#emit({ event: 'RESUME' });
       await this.unquiesce();
@@ -187,7 +192,7 @@ export class Vm {
     return this.change(async () => {
       this.#emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } });
       this.parts.host?.takeFailures();
-      if (this.#runState === 'internal-error') this.#runState = 'paused';
+      if (this.#runState === 'internal-error') this.#runState = 'prelaunch';
       await this.#reset();
       if (this.#runState === 'running') await this.#run();
     });
@@ -371,6 +376,10 @@ export class Vm {
    * happens to the machine, because an update may be the next.
    */
   #guestHasReset(): void {
+    if (this.parts.options.noReboot) {
+      this.shutdown(0, 'guest-reset', true);
+      return;
+    }
     this.#fillRam();
     this.#emit({ event: 'RESET', data: { guest: true, reason: 'guest-reset' } });
     this.change(async () => {

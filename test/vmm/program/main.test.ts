@@ -1,11 +1,25 @@
-import { statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { VmmProcess } from '../vmm-process.ts';
+import { elfFile } from '../../guest/elf-file.ts';
+import { encode, jumpTo, loadImmediate } from '../../guest/riscv/encode.ts';
+import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /** The VMM's program as a user meets it. */
+
+const UPDATE_MS = 60_000;
+const START = 0x8000_0000;
+/** A guest that resets its machine. */
+const RESETS = [
+  ...loadImmediate(5, 0x10_0000), // the finisher
+  ...loadImmediate(6, 0x7777),
+  encode('sw', { rs1: 5, rs2: 6 }),
+  jumpTo(encode('jal'), 0),
+];
 
 let vmm: VmmProcess;
 
@@ -51,6 +65,49 @@ describe('vmm', () => {
     expect(vmm.errors).toMatch(error);
     expect(vmm.errors.split('\n')).toHaveLength(2);
     expect(vmm.output).toBe('');
+  });
+
+  it('waits with -S until the monitor says cont, over an update, too', async () => {
+    vmm = new VmmProcess('hello', '-S');
+    const qmp = await vmm.monitor();
+    expect(await qmp.execute('query-status')).toEqual({ status: 'prelaunch', running: false });
+    await qmp.execute('stop');
+    expect(await qmp.execute('query-status')).toEqual({ status: 'prelaunch', running: false });
+    const ended = qmp.nextEvent(updateEnded, UPDATE_MS);
+    await qmp.execute('live-update', { probation: 0 });
+    expect((await ended).data).toMatchObject({ status: 'completed' });
+    expect(await qmp.execute('query-status')).toEqual({ status: 'paused', running: false });
+    expect(vmm.output).toBe('');
+    await qmp.execute('cont');
+    expect(await vmm.exited).toEqual([0, null]);
+    expect(vmm.output).toBe('hello from RV64\n');
+    qmp.close();
+  });
+
+  it('starts again when its guest resets, and ends then with -no-reboot', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'livevmm-reset-'));
+    try {
+      const guest = join(folder, 'reset.elf');
+      const bytes = new Uint8Array(Int32Array.from(RESETS).buffer);
+      writeFileSync(guest, elfFile({ entry: START, loads: [{ paddr: START, bytes }] }));
+      vmm = new VmmProcess(guest);
+      const qmp = await vmm.monitor();
+      for (const _ of [1, 2]) {
+        const { data } = await qmp.nextEvent(({ event }) => event === 'RESET', UPDATE_MS);
+        expect(data).toEqual({ guest: true, reason: 'guest-reset' });
+      }
+      qmp.close();
+      expect(await vmm.end()).toEqual([]);
+
+      vmm = new VmmProcess(guest, '-no-reboot', '-S');
+      const other = await vmm.monitor();
+      const shutdown = other.nextEvent(({ event }) => event === 'SHUTDOWN', UPDATE_MS);
+      await other.execute('cont');
+      expect((await shutdown).data).toEqual({ guest: true, reason: 'guest-reset' });
+      expect(await vmm.exited).toEqual([0, null]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it.each([

@@ -4,7 +4,7 @@ import { action, type CommandSpec, command } from '../../monitor/command.ts';
 import { bool, enumOf, NOTHING, object, type Qapi } from '../../monitor/qapi.ts';
 import type { Vm } from '../../vm/vm.ts';
 
-const RUN_STATE = enumOf('running', 'paused', 'internal-error', 'shutdown', 'postmigrate');
+const RUN_STATE = enumOf('prelaunch', 'running', 'paused', 'internal-error', 'shutdown', 'postmigrate');
 type Status = Qapi<typeof RUN_STATE>;
 const STATUS = object({ status: RUN_STATE, running: bool });
 

@@ -1,6 +1,6 @@
 /**
  * A guest that says one line, and then counts, stores, speaks or runs through much code for ever.
- * It never sleeps. And how fast it is.
+ * It never sleeps, or does nothing else. And how fast it is.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -63,6 +63,11 @@ const ONE_LOOP = [
   0xfff30313, // addi t1, t1, -1
   0xfc0314e3, // bnez t1, -56
 ];
+/** With no interrupt enabled. */
+const SLEEPING = [
+  0x10500073, // wfi
+  0xffdff06f, // j    -4
+];
 const LOOPS = 256;
 /** 16 KiB of code. */
 const WIDE = [
@@ -74,7 +79,7 @@ const WIDE = [
   0x01ce8067, // jalr x0, 28(t4): the first loop
 ];
 
-const WORK = { counting: COUNTING, storing: STORING, speaking: SPEAKING, wide: WIDE } as const;
+const WORK = { counting: COUNTING, storing: STORING, speaking: SPEAKING, sleeping: SLEEPING, wide: WIDE } as const;
 
 /**
  * Writes its ELF into `folder`; returns the path (System V gABI 4.1, chapters 4 and 5). `storing`:

@@ -4,11 +4,16 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 
+import { Machine } from '../launch/machine.ts';
+import { PrivateFolder } from '../launch/private-folder.ts';
 import { guestPath, programArgv } from '../launch/programs.ts';
+import { busyGuest, rateDuring } from './busy-guest.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const ROUNDS = 3;
+const WINDOW_MS = 1000;
 const QEMU = 'qemu-system-riscv64';
 const MOST_MS = 60_000;
 /** Kernels that leave plain code all the time: no promise is made for them. */
@@ -74,6 +79,32 @@ function scaling(): number {
   return median(times.map(([, alone, together]) => (HARTS * Number(alone)) / Number(together)));
 }
 
+/** Million instructions per second by the interpreter, of a program of many loops. */
+async function interpretedSpeed(progress: Progress): Promise<Figure> {
+  const folder = new PrivateFolder();
+  try {
+    const kernel = busyGuest(folder.path, 'wide');
+    const machine = await Machine.start({ devices: [], memory: '64M', kernel, vmmOptions: ['--accel', 'golden'] });
+    try {
+      const rates: number[] = [];
+      for (let round = 1; round <= ROUNDS; round++) {
+        await progress(`the guest's CPU, interpreted: ${round} of ${ROUNDS}`);
+        rates.push((await rateDuring(machine.qmp, () => sleep(WINDOW_MS))).perMs);
+      }
+      return {
+        what: 'guest: interpreted, million instructions per second',
+        value: median(rates) / 1000,
+        unit: '',
+        atLeast: 40,
+      };
+    } finally {
+      await machine.stop();
+    }
+  } finally {
+    await folder.remove();
+  }
+}
+
 export async function benchGuest(progress: Progress): Promise<Figure[]> {
   const hasQemu = spawnSync(QEMU, ['--version']).status === 0;
   const jit: Speeds[] = [];
@@ -97,6 +128,7 @@ export async function benchGuest(progress: Progress): Promise<Figure[]> {
       unit: '',
       atLeast: 8,
     },
+    await interpretedSpeed(progress),
     ...(availableParallelism() < HARTS
       ? []
       : [{ what: 'guest: work of two harts / of one', value: median(scalings), unit: '', atLeast: 1.7 }]),

@@ -1,28 +1,21 @@
 /**
  * Bench of a stock Linux: from the command to its shell, and QEMU's TCG with the same kernel and
- * initial RAM disk; each has its own firmware. LIVEVMM_DEBIAN names the folder of Debian's
- * packages.
+ * initial RAM disk, each with its own firmware; and at rest (linux-at-rest.ts).
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { CommandError } from '../cli/command.ts';
-import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../debian/initramfs.ts';
-import { debianLinux } from '../debian/linux.ts';
 import { QEMU } from '../demo/qemu/command.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { programArgv } from '../launch/programs.ts';
+import { benchLinuxAtRest } from './linux-at-rest.ts';
+import { type LinuxGuest, linuxGuest, MARK } from './linux-guest.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 const ROUNDS = 3;
 const MOST_MS = 300_000;
-const MARK = 'the shell is there';
-const INIT = `${INIT_BEGINS}
-exec /bin/busybox sh -c 'echo "${MARK}"; exec sh'
-`;
 
 /** Milliseconds from the spawn of a command until it has printed MARK. It has ended then. */
 async function markMs([command, ...args]: readonly string[]): Promise<number> {
@@ -52,34 +45,32 @@ async function markMs([command, ...args]: readonly string[]): Promise<number> {
   }
 }
 
-export async function benchLinux(progress: Progress): Promise<Figure[]> {
-  const { LIVEVMM_DEBIAN: packages } = process.env;
-  if (packages === undefined) {
-    process.stderr.write('livevmm: bench linux: LIVEVMM_DEBIAN names no folder for the packages of Debian\n');
-    return [];
+async function benchBoot({ kernel, options }: LinuxGuest, progress: Progress): Promise<Figure[]> {
+  const guest = ['-m', '512M', '-kernel', kernel, ...options];
+  const ours = programArgv('vmm', '-machine', 'virt,aia=none', ...guest);
+  const serial = ['-nodefaults', '-display', 'none', '-serial', 'stdio', '-monitor', 'none'];
+  const qemus = [...QEMU, '-machine', 'virt', ...serial, ...guest];
+  const hasQemu = spawnSync(QEMU[0]!, [...QEMU.slice(1), '--version']).status === 0;
+  if (!hasQemu) process.stderr.write('livevmm: bench linux: there is no QEMU (LIVEVMM_QEMU_RISCV64)\n');
+  const here: number[] = [];
+  const there: number[] = [];
+  for (let round = 1; round <= ROUNDS; round++) {
+    await progress(`a boot: round ${round} of ${ROUNDS}`);
+    here.push(await markMs(ours));
+    if (hasQemu) there.push(await markMs(qemus));
   }
+  const boot: Figure = { what: 'linux: from the command to its shell', value: median(here), unit: 'ms' };
+  if (!hasQemu) return [boot];
+  const ratio = median(here.map((ms, i) => ms / there[i]!));
+  return [boot, { what: 'linux: time to its shell / QEMU’s', value: ratio, unit: '', atMost: 3 }];
+}
+
+export async function benchLinux(progress: Progress): Promise<Figure[]> {
   const folder = new PrivateFolder();
   try {
-    const { kernel, busybox } = debianLinux(packages);
-    const initrd = join(folder.path, 'initrd');
-    writeFileSync(initrd, initramfs({ busybox, init: INIT }));
-    const guest = ['-m', '512M', '-kernel', kernel, '-initrd', initrd, '-append', QUIET_CONSOLE];
-    const ours = programArgv('vmm', '-machine', 'virt,aia=none', ...guest);
-    const serial = ['-nodefaults', '-display', 'none', '-serial', 'stdio', '-monitor', 'none'];
-    const qemus = [...QEMU, '-machine', 'virt', ...serial, ...guest];
-    const hasQemu = spawnSync(QEMU[0]!, [...QEMU.slice(1), '--version']).status === 0;
-    if (!hasQemu) process.stderr.write('livevmm: bench linux: there is no QEMU (LIVEVMM_QEMU_RISCV64)\n');
-    const here: number[] = [];
-    const there: number[] = [];
-    for (let round = 1; round <= ROUNDS; round++) {
-      await progress(`a boot: round ${round} of ${ROUNDS}`);
-      here.push(await markMs(ours));
-      if (hasQemu) there.push(await markMs(qemus));
-    }
-    const boot: Figure = { what: 'linux: from the command to its shell', value: median(here), unit: 'ms' };
-    if (!hasQemu) return [boot];
-    const ratio = median(here.map((ms, i) => ms / there[i]!));
-    return [boot, { what: 'linux: time to its shell / QEMU’s', value: ratio, unit: '', atMost: 3 }];
+    const guest = linuxGuest(folder.path);
+    if (!guest) return [];
+    return [...(await benchBoot(guest, progress)), ...(await benchLinuxAtRest(guest, folder.path, progress))];
   } finally {
     await folder.remove();
   }

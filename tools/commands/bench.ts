@@ -14,6 +14,7 @@ import { benchDriver } from '../bench/driver.ts';
 import { benchFloor } from '../bench/floor.ts';
 import { benchGuardian } from '../bench/guardian.ts';
 import { benchGuest } from '../bench/guest.ts';
+import { benchIdle } from '../bench/idle.ts';
 import { benchKexec } from '../bench/kexec.ts';
 import { benchLinux } from '../bench/linux.ts';
 import { benchMap } from '../bench/map.ts';
@@ -46,6 +47,7 @@ const PARTS: Readonly<Record<string, Benchmark>> = {
   msi: benchMsi,
   guest: benchGuest,
   linux: benchLinux,
+  idle: benchIdle,
   floor: benchFloor,
   update: benchUpdate,
   warm: benchWarm,
@@ -65,7 +67,7 @@ const PART_NAMES = Object.keys(PARTS);
 const HELP = `Usage: livevmm bench [--only PART]... [--json]
 
 Measures translated DMA against plain copies, and to other devices; calls into the kernel; what a guest's driver waits for; MAP_DMA, UNMAP_DMA, GET_BITMAP and the service for mediated
-devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's, and a Linux (LIVEVMM_DEBIAN) from its start to its shell; each step of the way to a new image; the pause of live updates against a bare execve of the same node, and of
+devices through a real socket; MSIs against write(2); the guest's CPU against QEMU's, and a Linux (LIVEVMM_DEBIAN) from its start to its shell, and at rest there; what an idle machine costs; each step of the way to a new image; the pause of live updates against a bare execve of the same node, and of
 eight VMMs at once against each alone; how long a guest is slower after one; and against QEMU's cpr-exec and cpr-transfer; the pause of a kexec; what a preflight costs the guest, and a guardian that always stands by; the way back
 from a new image that dies, and from a VMM that is killed; starts; and system calls under livevmm with. Read ratios, not absolute
 figures. Takes some fifteen minutes on a machine that has nothing else to do.

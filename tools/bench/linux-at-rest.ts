@@ -1,0 +1,67 @@
+/**
+ * Bench of a stock Linux of 2 GiB that sits at its shell: its CPU time, and the pause of its
+ * updates beside a toy guest's of the same size.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { liveUpdate } from '../clients/live-update.ts';
+import { Machine, type VmmOptions } from '../launch/machine.ts';
+import { busyGuest } from './busy-guest.ts';
+import { shareOfCpu } from './cpu-time.ts';
+import type { LinuxGuest } from './linux-guest.ts';
+import { type Figure, median, type Progress } from './result.ts';
+
+const MEMORY = '2G';
+/** Linux' own work after a boot; code of its that becomes hot only slowly is translated. */
+const SETTLE_MS = 15_000;
+const WINDOW_MS = 3000;
+const WINDOWS = 5;
+const ROUNDS = 9;
+/** From the end of a pause until threads and caches are as before it. */
+const BETWEEN_MS = 500;
+
+export async function benchLinuxAtRest(
+  { kernel, options }: LinuxGuest,
+  folder: string,
+  progress: Progress,
+): Promise<Figure[]> {
+  const machines: Machine[] = [];
+  const start = async (vmm: Omit<VmmOptions, 'memory'>): Promise<Machine> => {
+    const machine = await Machine.start({ devices: [], memory: MEMORY, ...vmm });
+    machines.push(machine);
+    return machine;
+  };
+  try {
+    await progress('Linux comes to rest');
+    const linux = await start({ kernel, vmmOptions: ['-machine', 'virt,aia=none', ...options] });
+    const toy = await start({ kernel: busyGuest(folder, 'sleeping') });
+    await sleep(SETTLE_MS);
+    const shares: number[] = [];
+    for (let window = 1; window <= WINDOWS; window++) {
+      await progress(`Linux at its shell: ${window} of ${WINDOWS}`);
+      shares.push(await shareOfCpu([linux.vmm.pid], WINDOW_MS));
+    }
+    const pauses: { readonly linux: number; readonly toy: number }[] = [];
+    for (let round = 1; round <= ROUNDS; round++) {
+      await progress(`updates of Linux and of a toy guest: ${round} of ${ROUNDS}`);
+      const pauseOf = async ({ qmp }: Machine): Promise<number> => {
+        const { pauseMs } = await liveUpdate(qmp, { probationMs: 0 });
+        await sleep(BETWEEN_MS);
+        return pauseMs;
+      };
+      pauses.push({ toy: await pauseOf(toy), linux: await pauseOf(linux) });
+    }
+    return [
+      { what: 'linux: CPU of a guest at its shell', value: median(shares), unit: '% of one', atMost: 2 },
+      { what: `linux: update pause, ${MEMORY}`, value: median(pauses.map((pause) => pause.linux)), unit: 'ms' },
+      {
+        what: 'linux: update pause / that of a toy guest',
+        value: median(pauses.map((pause) => pause.linux / pause.toy)),
+        unit: '×',
+        atMost: 1.1,
+      },
+    ];
+  } finally {
+    for (const machine of machines) await machine.stop();
+  }
+}

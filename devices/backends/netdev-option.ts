@@ -45,6 +45,10 @@ export function macBytes(text: string): Uint8Array | undefined {
   return bytes[0]! & 1 ? undefined : bytes; // IEEE 802: a group's
 }
 
+/** The address as text. */
+export const macText = (mac: Uint8Array): string =>
+  Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+
 /** The address of network device n that was given none. */
 export function defaultMac(n: number): Uint8Array {
   const bytes = macBytes(FIRST_MAC)!;

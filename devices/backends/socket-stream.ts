@@ -55,6 +55,8 @@ export class SocketStream implements ByteStream {
   #unsent: Uint8Array = NOTHING;
   /** When to connect: CLOCK_MONOTONIC, ms. */
   #dueAt = 0;
+  /** A client has gone, and the next one may have come before: no news tells of that. */
+  #mayWait = false;
 
   /** `news`: an epoll instance that is to hear of this socket and its connections. */
   constructor(end: ListenerDescription, news: number | undefined) {
@@ -66,16 +68,22 @@ export class SocketStream implements ByteStream {
   /** Takes a client, if one waits, or connects, and sends what waits. */
   update(): void {
     const { fd } = this.#end;
-    if (this.#connection === undefined) this.#use(fd === null ? this.#connect() : acceptNow(fd));
+    if (this.#connection === undefined) this.#use(fd === null ? this.#connect() : this.#accept(fd));
     this.#flush();
   }
 
-  /** Milliseconds until it wants to connect again; undefined: it does not. */
+  /** Milliseconds until it wants to connect, or to look for a client; undefined: it does not. */
   dueMs(): number | undefined {
     const { fd, reconnectMs } = this.#end;
-    if (fd !== null || this.#connection !== undefined) return undefined;
+    if (this.#connection !== undefined) return undefined;
+    if (fd !== null) return this.#mayWait ? 0 : undefined;
     if (this.#dueAt === 0) return 0; // the first attempt
     return reconnectMs === 0 ? undefined : Math.max(0, this.#dueAt - nowMs());
+  }
+
+  #accept(listener: number): number | undefined {
+    this.#mayWait = false;
+    return acceptNow(listener);
   }
 
   /** Nobody there is no error: the next attempt comes when it is due. */
@@ -153,6 +161,7 @@ export class SocketStream implements ByteStream {
     if (this.#connection !== undefined) close(this.#connection);
     this.#connection = undefined;
     this.#unsent = NOTHING;
+    this.#mayWait = true;
     this.#dueAt = nowMs() + this.#end.reconnectMs;
   }
 }

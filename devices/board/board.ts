@@ -4,7 +4,7 @@
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { CALL_PAGES } from '../../iommu/abi/call-page.ts';
-import type { Memlock, RamHashReply } from '../../iommu/abi/control.ts';
+import type { RamHashReply } from '../../iommu/abi/control.ts';
 import { placeInObject } from '../../iommu/abi/device-object.ts';
 import { createBarGate } from '../../iommu/bus/bar-gate.ts';
 import { createBoardReply } from '../../iommu/bus/board-reply.ts';
@@ -18,7 +18,6 @@ import { createRegisterPages } from '../../iommu/bus/register-pages.ts';
 import { createTimeline } from '../../iommu/bus/timeline.ts';
 import type { BoardUnit } from '../../iommu/hardware/unit-description.ts';
 import type { KernelWorkerData, KexecPermission } from '../../iommu/kernel/board/protocol.ts';
-import type { PeerMappings, ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { monotonicNs } from '../../platform/clock.ts';
 import { einval, enodev } from '../../platform/errno.ts';
 import { MAILBOX_BYTES } from '../../platform/mailbox.ts';
@@ -26,59 +25,27 @@ import { Reservation } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { createSpinners } from '../../platform/spinners.ts';
 import type { Defect } from '../kit/control.ts';
+import type { DeviceFiles } from '../kit/device.ts';
 import { defectsOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
-import { DeviceFiles } from './device-files.ts';
+import { type BoardOptions, kvemuGroups, planBoard } from './board-options.ts';
+import { OpenFiles } from './device-files.ts';
 import { DeviceThread } from './device-thread.ts';
-import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-plan.ts';
-import { buildUnit, DEFAULT_UNITS, type IommuOptions, type PlannedUnit, planUnits } from './iommu-units.ts';
+import type { PlannedDevice } from './floor-plan.ts';
+import { buildUnit, type PlannedUnit } from './iommu-units.ts';
 import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
 import { KexecImage, type LoadedKernel } from './kexec-image.ts';
 import { HashQueue, hashObjects } from './memory-hash.ts';
 import { MemoryMap } from './memory-map.ts';
+import { NewsThread } from './news/thread.ts';
 import { nextKernel } from './next-kernel.ts';
 import { slotOf } from './pci-bus.ts';
 import { reserve } from './reserved-memory.ts';
 
-export type { BoardDeviceInfo, BoardInfo, DeviceOptions, IommuOptions };
-
-export interface BoardOptions {
-  readonly devices: readonly DeviceOptions[];
-  /**
-   * The path at which the kernel listens. Without it no kernel is started, and the IOMMU refuses
-   * all DMA.
-   */
-  readonly socketPath?: string;
-  /** A socket that listens there already: clients may have connected. */
-  readonly listener?: number;
-  readonly profile?: ProfileName;
-  /** What becomes of mappings of a BAR when its device goes, in place of the profile's answer. */
-  readonly peerMappings?: PeerMappings | undefined;
-  /** How much memory a client may lock; default 'as-process'. */
-  readonly memlock?: Memlock;
-  readonly kernelRamBytes?: number;
-  /** Memory that outlives the kernel (pkernfs), a multiple of 2 MiB; default: none. */
-  readonly pkernfsBytes?: number | undefined;
-  /** What MAP_DMA with LIVE_UPDATE compares; default strict. */
-  readonly tablesMode?: KernelWorkerData['tablesMode'];
-  /**
-   * The number of the first IOMMU group; default 0. Each device has a group, numbered upward in the
-   * order of the slots.
-   */
-  readonly firstGroup?: number;
-  /**
-   * IOMMU groups of kvemu.0, kvemu.1 …. They are no devices of the board; they belong to a module
-   * in its kernel (iommu/kernel/mdev/kvemu.ts).
-   */
-  readonly kvemuGroups?: readonly number[];
-  /** IOMMU units; default: one. */
-  readonly units?: readonly IommuOptions[];
-  /** Gets a line when a device worker has failed; default: standard error. */
-  readonly report?: (line: string) => void;
-}
+export type { BoardDeviceInfo, BoardInfo };
 
 /** What every kernel of a board is told. */
 type KernelBoot = Omit<
@@ -93,7 +60,8 @@ const KERNEL_RAM_BYTES = 128 * 2 ** 20;
 export class Board {
   readonly #memory: MemoryMap;
   readonly #installed: Installed[] = [];
-  readonly #files = new DeviceFiles();
+  readonly #files = new OpenFiles();
+  #news: NewsThread | undefined;
   #mediated: KernelWorkerData['mediated'][number][] = [];
   readonly #units: readonly BoardUnit[];
   readonly #interrupts = createDoorbellTable();
@@ -193,6 +161,19 @@ export class Board {
       });
       this.#installed.push({ plan: device, function: pciFunction, thread });
     }
+    this.#watch(files);
+  }
+
+  /** Devices hear of news from the files that are watched for them, in the order of the devices. */
+  #watch(files: readonly DeviceFiles[]): void {
+    const devices = this.#installed.flatMap(({ function: { mailbox }, thread: { controlPage: control } }, i) => {
+      const { news } = files[i]!;
+      return news === undefined ? [] : [{ news, control, mailbox }];
+    });
+    if (devices.length === 0) return;
+    this.#news = new NewsThread(devices, (reason) => {
+      this.#report(`devices hear no more of their sockets: ${reason}`);
+    });
   }
 
   /**
@@ -333,7 +314,7 @@ export class Board {
   async #powerOff(): Promise<void> {
     await Promise.all([this.#kernel?.stop(), this.#kexecImage.stop()]);
     this.#requests?.close();
-    await Promise.all(this.#installed.map(({ thread }) => thread.stop()));
+    await Promise.all([...this.#installed.map(({ thread }) => thread.stop()), this.#news?.stop()]);
     this.#files.close();
     this.#memory.close();
   }
@@ -369,32 +350,6 @@ export class Board {
       objects: await hashObjects(this.#memory.objects(), sliceBytes),
     }));
   }
-}
-
-interface BoardPlan {
-  readonly plan: readonly PlannedDevice[];
-  readonly units: readonly PlannedUnit[];
-}
-
-function planBoard({ devices, units = DEFAULT_UNITS, firstGroup = 0 }: BoardOptions): BoardPlan {
-  const planned = planUnits(units);
-  return { units: planned, plan: planDevices({ devices, units: units.map(({ name }) => name), firstGroup }) };
-}
-
-/**
- * The PCI addresses of a board's devices, in their order. EINVAL for a board that cannot be built.
- */
-export const plannedAddresses = (options: BoardOptions): string[] =>
-  planBoard(options).plan.map(({ bdf }) => formatBdf(bdf));
-
-/** EINVAL for a group that has a device already. */
-function kvemuGroups({ kvemuGroups: groups = [] }: BoardOptions, plan: readonly PlannedDevice[]): readonly number[] {
-  const taken = new Set(plan.map(({ group }) => group));
-  for (const group of groups) {
-    if (taken.has(group)) throw einval(`kvemu: group ${group} has a device already`);
-    taken.add(group);
-  }
-  return groups;
 }
 
 type Span = KernelWorkerData['kernelRam'];

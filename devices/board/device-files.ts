@@ -1,20 +1,29 @@
-/** The files behind the board's devices: open from power-on to power-off. */
-import { closeSync } from 'node:fs';
+/** What is behind the board's devices: open from power-on to power-off. */
+import { closeSync, rmSync } from 'node:fs';
+import { epollCreate } from '../../platform/libc/epoll.ts';
+import type { DeviceFiles } from '../kit/device.ts';
 import { parseProperties } from '../kit/properties.ts';
 import type { PlannedDevice } from './floor-plan.ts';
 
-export class DeviceFiles {
+export class OpenFiles {
   readonly #fds: number[] = [];
+  readonly #paths: string[] = [];
 
-  /** The fds of what is behind a device. Errors as DeviceType.open. */
-  open({ model: { type }, properties }: PlannedDevice): readonly number[] {
-    const fds = type.open?.(parseProperties(type.name, type.properties, properties)) ?? [];
+  /** Opens what is behind a device. Errors as DeviceType.open. */
+  open({ model: { type }, properties, backend }: PlannedDevice): DeviceFiles {
+    const values = parseProperties(type.name, type.properties, properties);
+    const { fds, paths = [] } = type.open?.(values, backend) ?? { fds: [] };
     this.#fds.push(...fds);
-    return fds;
+    this.#paths.push(...paths);
+    if (backend === undefined) return { fds };
+    const news = epollCreate();
+    this.#fds.push(news);
+    return { fds, backend, news };
   }
 
   /** No device may run any more. */
   close(): void {
+    for (const path of this.#paths.splice(0)) rmSync(path, { force: true });
     for (const fd of this.#fds.splice(0)) closeSync(fd);
   }
 }

@@ -3,7 +3,7 @@
  */
 import type { AccessRules } from '../kit/bar-access.ts';
 import type { Defect } from '../kit/control.ts';
-import type { Bar } from '../kit/device.ts';
+import type { BackendKind, Bar } from '../kit/device.ts';
 import { barsOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import { type Access, countOf, type Register, type RegisterMap, widthOf } from '../kit/registers.ts';
@@ -52,6 +52,8 @@ export interface DeviceHelp {
   readonly interruptPin: number;
   /** True if no IOMMU is in front of the device. */
   readonly mediated: boolean;
+  /** The property that names its backend, and the option that does; null: it has none. */
+  readonly backend: BackendKind | null;
   readonly properties: readonly PropertyHelp[];
   readonly bars: readonly BarHelp[];
   readonly defects: readonly Defect[];
@@ -73,6 +75,7 @@ export function describeDeviceType(name: string, properties: Readonly<Record<str
     ...{ name, summary: type.summary, vendor, device, classCode, interruptPin },
     msi: type.msi,
     mediated: type.mediated ?? false,
+    backend: type.backend ?? null,
     properties: Object.entries(type.properties).map(([property, { defaultText, expected, what }]) => {
       return { name: property, default: defaultText, expected, what };
     }),

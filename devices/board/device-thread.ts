@@ -40,6 +40,7 @@ export interface DevicePlan {
 
 export class DeviceThread {
   readonly control: DeviceControl;
+  readonly controlPage = new SharedArrayBuffer(CONTROL_BYTES);
   readonly #plan: DevicePlan;
   readonly #thread: OwnedThread;
   readonly #watchers = new Set<() => void>();
@@ -47,7 +48,7 @@ export class DeviceThread {
 
   constructor(plan: DevicePlan) {
     this.#plan = plan;
-    const control = new SharedArrayBuffer(CONTROL_BYTES);
+    const control = this.controlPage;
     this.control = new DeviceControl(control);
     const { bdf, name, mailbox, intx, counters, timeline, barGate, peerBox, registerPages } = plan.function;
     const { physicalPort } = plan;

@@ -7,6 +7,8 @@ import type { DeviceType } from '../kit/device.ts';
 import { device as mscribe } from '../mscribe/device.ts';
 import { device as pciTestdev } from '../pci-testdev/device.ts';
 import { device as virtioBlk } from '../virtio-blk/device.ts';
+import { device as virtioConsole } from '../virtio-console/device.ts';
+import { device as virtioNet } from '../virtio-net/device.ts';
 import { device as virtioRng } from '../virtio-rng/device.ts';
 
 export interface Model {
@@ -22,6 +24,8 @@ export const MODELS: readonly Model[] = [
   { type: pciTestdev, folder: 'pci-testdev' },
   { type: mscribe, folder: 'mscribe' },
   { type: virtioBlk, folder: 'virtio-blk' },
+  { type: virtioNet, folder: 'virtio-net' },
+  { type: virtioConsole, folder: 'virtio-console' },
   { type: virtioRng, folder: 'virtio-rng' },
 ];
 

@@ -7,6 +7,7 @@ import type { Bar } from '../kit/device.ts';
 import { barsOf, identityOf, romOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import { romShape } from '../kit/rom.ts';
+import { type BackendOptions, BoardBackends } from './backends.ts';
 import { type Model, modelOf } from './device-types.ts';
 import { assignBars, interruptLine } from './firmware.ts';
 import { PciBus, slotOf } from './pci-bus.ts';
@@ -14,17 +15,19 @@ import { PciBus, slotOf } from './pci-bus.ts';
 export interface DeviceOptions {
   readonly type: string;
   /**
-   * The device's own properties, and two that say its place. `addr` is its slot (default: the first
-   * free one, from 2 upward). `iommu` is the name of the IOMMU unit in front of it (default: the
-   * first one).
+   * The device's own properties; two that say its place: `addr`, its slot (default: the first free
+   * one, from 2 upward), and `iommu`, the name of the IOMMU unit in front of it (default: the first
+   * one); and the id of its backend (DeviceType.backend).
    */
   readonly properties: Readonly<Record<string, string>>;
 }
 
 export interface PlannedDevice {
   readonly model: Model;
-  /** The properties without the two that say its place. */
+  /** The device's own properties. */
   readonly properties: Readonly<Record<string, string>>;
+  /** The option of its backend. */
+  readonly backend?: string | undefined;
   readonly bdf: number;
   /** Index of the IOMMU unit in front of it; undefined for a mediated device. */
   readonly unit: number | undefined;
@@ -38,7 +41,7 @@ export interface PlannedDevice {
   readonly interruptLine: number;
 }
 
-export interface PlanOptions {
+export interface PlanOptions extends BackendOptions {
   readonly devices: readonly DeviceOptions[];
   /** Names of the IOMMU units. */
   readonly units: readonly string[];
@@ -47,8 +50,12 @@ export interface PlanOptions {
 }
 
 /** The devices in the order of their slots. EINVAL or ENOSPC for options that cannot be built. */
-export function planDevices({ devices, units, firstGroup }: PlanOptions): PlannedDevice[] {
-  const placed = placeDevices(devices);
+export function planDevices({ devices, units, firstGroup, ...named }: PlanOptions): PlannedDevice[] {
+  const backends = new BoardBackends(named);
+  const placed = placeDevices(
+    devices.map((device) => ({ ...device, ...backends.takeFor(device.type, device.properties) })),
+  );
+  backends.end();
   const parsed = placed.map((device) => {
     const { type, properties, iommu } = device;
     const model = modelOf(type);
@@ -58,9 +65,10 @@ export function planDevices({ devices, units, firstGroup }: PlanOptions): Planne
     return { ...device, model, unit, bars: barsOf(model.type, values), rom: romOf(values), interruptPin };
   });
   const addresses = assignBars(parsed.map(({ bars, rom }) => (rom ? [...bars, romShape(rom)] : bars)));
-  return parsed.map(({ model, properties, bdf, unit, bars, rom, interruptPin }, i) => ({
+  return parsed.map(({ model, properties, backend, bdf, unit, bars, rom, interruptPin }, i) => ({
     model,
     properties,
+    backend,
     bdf,
     unit,
     group: firstGroup + i,
@@ -84,15 +92,17 @@ function unitOf({ type }: Model, iommu: string | undefined, units: readonly stri
 interface PlacedOptions {
   readonly type: string;
   readonly properties: Readonly<Record<string, string>>;
+  readonly backend?: string | undefined;
   readonly iommu: string | undefined;
   readonly bdf: number;
 }
 
 /** Places the devices. Those with an address come first, and the others get the free slots. */
-function placeDevices(devices: readonly DeviceOptions[]): PlacedOptions[] {
+function placeDevices(devices: readonly (DeviceOptions & Pick<PlacedOptions, 'backend'>)[]): PlacedOptions[] {
   const bus = new PciBus();
-  const split = devices.map(({ type, properties: { addr, iommu, ...properties } }) => ({
+  const split = devices.map(({ type, backend, properties: { addr, iommu, ...properties } }) => ({
     type,
+    backend,
     iommu,
     properties,
     addr,

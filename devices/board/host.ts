@@ -1,7 +1,10 @@
 /** The host process: it has a board on its main thread, which stays free to answer. */
-import { Board, type BoardOptions, plannedAddresses } from './board.ts';
+import { Board } from './board.ts';
+import { type BoardOptions, plannedAddresses } from './board-options.ts';
 
-export type { BoardDeviceInfo, BoardInfo, BoardOptions, DeviceOptions, IommuOptions } from './board.ts';
+export type { BackendKind } from '../kit/device.ts';
+export type { BoardDeviceInfo, BoardInfo } from './board.ts';
+export type { BoardOptions } from './board-options.ts';
 export {
   type BarHelp,
   type DeviceHelp,

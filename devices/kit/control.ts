@@ -12,7 +12,8 @@ const Control = defineShared('device control', {
   corruptFrame: atomic32, // board adds 1, device takes 1 for each frame it corrupts
   dropInterrupt: atomic32, // board adds 1, device takes 1 for each interrupt it keeps to itself
   uncorrectableError: atomic32, // board adds 1, device takes 1 for each error it records
-  pad: bytes(44),
+  news: atomic32, // news thread: 1 = a socket behind the device may have become ready; device: 0 = it looks
+  pad: bytes(40),
   state: atomic32, // device worker: one of the states below
   accesses: atomic32, // device worker: register accesses served, mod 2^32
   interrupts: atomic32, // device worker: MSIs the device meant to send, mod 2^32, dropped ones included
@@ -75,12 +76,25 @@ export class DeviceControl {
     return true;
   }
 
+  /** Whether a socket behind the device may have become ready since the last call. */
+  takeNews(): boolean {
+    if (Atomics.load(this.#words, Control.word.news) === 0) return false;
+    // before the device looks at its sockets; pairs with the store in tellNews
+    return Atomics.exchange(this.#words, Control.word.news, 0) === 1;
+  }
+
   countAccess(): void {
     Atomics.add(this.#words, Control.word.accesses, 1);
   }
 
   countInterrupt(): void {
     Atomics.add(this.#words, Control.word.interrupts, 1);
+  }
+
+  /** News thread's side: a socket behind the device may have become ready. */
+  tellNews(mailbox: SharedArrayBuffer): void {
+    Atomics.store(this.#words, Control.word.news, 1); // before the ring; pairs with the exchange in takeNews
+    ringBell(mailbox);
   }
 
   // Board's side: each request is a word and a ring of the worker's bell.

@@ -31,8 +31,6 @@ export interface Bus {
   readonly interrupts: Interrupts;
   /** For capabilities of the device's own (DeviceType.capabilities). */
   readonly config: ConfigSpace;
-  /** Fds of the files behind the device (DeviceType.open). */
-  readonly files: readonly number[];
   /**
    * Serves register accesses in the middle of work that takes longer than a slice. They may reset
    * the device: then its DMA and interrupts reach nobody from there on.
@@ -43,6 +41,29 @@ export interface Bus {
   /** For defects on demand; see control.ts. */
   readonly control: DeviceControl;
 }
+
+/** What is behind a device, from power-on to power-off. */
+export interface DeviceFiles {
+  /** What DeviceType.open has opened. */
+  readonly fds: readonly number[];
+  /** The option of its backend, e.g. `dgram,id=n,…` (DeviceType.backend). */
+  readonly backend?: string | undefined;
+  /**
+   * An epoll instance. When a fd in it becomes ready (EPOLLET), the device hears of it:
+   * DeviceControl.takeNews.
+   */
+  readonly news?: number | undefined;
+}
+
+/** What DeviceType.open has opened. */
+export interface OpenedFiles {
+  readonly fds: readonly number[];
+  /** Sockets that are removed at power-off. */
+  readonly paths?: readonly string[];
+}
+
+/** Kinds of backends: the option that names one of them, and the property that refers to it. */
+export type BackendKind = 'netdev' | 'chardev';
 
 export interface Device {
   /** The registers of each register BAR, by BAR index. */
@@ -85,7 +106,7 @@ export interface RamBar extends BarShape {
 export type Bar = RegisterBar | RamBar;
 
 /** The type of a device: all that the board needs to know before there is an instance. */
-export interface DeviceType<T extends PropertyTable = PropertyTable> {
+export interface DeviceType<T extends PropertyTable = PropertyTable, B = unknown> {
   readonly name: string;
   /** One line for a list of devices. */
   readonly summary: string;
@@ -100,14 +121,22 @@ export interface DeviceType<T extends PropertyTable = PropertyTable> {
    */
   readonly mediated?: true;
   readonly properties: T;
+  /** It has a backend of this kind: the user names it by the property of this name. */
+  readonly backend?: BackendKind;
   /**
    * Opens the files behind the device when the board is powered on, once for all its resets; they
-   * are closed at power-off. Errors are one line for the user.
+   * are closed at power-off. `backend` is the option of its backend. Errors are one line for the
+   * user.
    */
-  open?(properties: PropertyValues<T>): readonly number[];
+  open?(properties: PropertyValues<T>, backend?: string): OpenedFiles;
+  /** Makes what is behind the device of its files, on its thread, once for all its resets. */
+  attach?(files: DeviceFiles, properties: PropertyValues<T>): B;
+  /** Power-off: closes what that has opened since. */
+  detach?(behind: B): void;
   /** The defects that the device can be asked for (control.ts). */
   readonly defects: readonly Defect[];
-  create(bus: Bus, properties: PropertyValues<T>): Device;
+  /** `behind` is what attach has made. */
+  create(bus: Bus, properties: PropertyValues<T>, behind: B): Device;
 }
 
 /**

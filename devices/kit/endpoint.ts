@@ -19,7 +19,7 @@ import { ONES, type Registers, readRegisters, writeRegisters } from './bar-acces
 import { BusMaster } from './bus-master.ts';
 import { ConfigSpace } from './config-space.ts';
 import type { DeviceControl } from './control.ts';
-import type { Bar, Clock, Device, DeviceType, DmaRecord, RegisterBar } from './device.ts';
+import type { Bar, Clock, Device, DeviceFiles, DeviceType, DmaRecord, RegisterBar } from './device.ts';
 import type { Dma } from './dma.ts';
 import { ExpressCapability } from './express.ts';
 import { FlrCapability } from './flr.ts';
@@ -44,8 +44,8 @@ export interface Slot {
   readonly memoryBars: BarDecoder;
   /** Serves register accesses. Absent: they come by themselves. */
   readonly serve?: () => void;
-  /** Fds of the files behind the device. Absent: there are none. */
-  readonly files?: readonly number[];
+  /** What is behind the device. Absent: nothing. */
+  readonly files?: DeviceFiles;
   /** The bytes of its expansion ROM. Absent: it has none. */
   readonly rom?: Uint8Array | undefined;
   /** The low half of the serial number that a PCI Express function has. Default: 0. */
@@ -75,6 +75,7 @@ export class Endpoint implements MailboxHandler, PeerHandler {
   readonly #reset: ResetCapability | undefined;
   readonly #msix: MsixCapability | undefined;
   readonly #begin: () => Life;
+  readonly #detach: () => void;
   #life: Life;
 
   /** Plugs an instance of `type` into a slot. EINVAL for bad properties. */
@@ -97,12 +98,14 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     config.complete();
     this.#control = slot.control;
     this.#memoryBars = slot.memoryBars;
-    const { files = [], serve = () => {}, line, clock, timeline, control } = slot;
+    const { files = { fds: [] }, serve = () => {}, line, clock, timeline, control } = slot;
+    const behind = type.attach?.(files, values);
+    this.#detach = () => type.detach?.(behind);
     this.#begin = () => {
       const dma = new BusMaster(config, slot.dma);
       const interrupts = new Interrupts({ config, msi, msix, dma, line, control });
       return {
-        device: type.create({ dma, interrupts, config, files, serve, clock, timeline, control }, values),
+        device: type.create({ dma, interrupts, config, serve, clock, timeline, control }, values, behind),
         dma,
         interrupts,
       };
@@ -186,6 +189,11 @@ export class Endpoint implements MailboxHandler, PeerHandler {
     this.config.reset();
     this.#msix?.reset();
     this.#life = this.#begin();
+  }
+
+  /** Power-off. */
+  end(): void {
+    this.#detach();
   }
 
   /** Runs one slice of the device's own work. Returns the time of its next deadline. */

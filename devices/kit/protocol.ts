@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { PaRange } from '../../iommu/bus/range.ts';
 import type { DeviceState } from './control.ts';
+import type { DeviceFiles } from './device.ts';
 
 export interface DeviceWorkerData {
   /** The device's folder in devices/. */
@@ -15,8 +16,8 @@ export interface DeviceWorkerData {
   /** The addresses that firmware gives the BARs: BAR index → pa on the bus, or first port. */
   readonly barAddresses: Readonly<Record<number, number>>;
   readonly interruptLine: number;
-  /** Fds of the files behind the device. */
-  readonly files: readonly number[];
+  /** What is behind the device. */
+  readonly files: DeviceFiles;
   /** The bytes of its expansion ROM. */
   readonly rom?: Uint8Array | undefined;
   readonly mailbox: SharedArrayBuffer;

@@ -66,6 +66,7 @@ export function runDevice(type: DeviceType, data: DeviceWorkerData, say: (messag
   });
   setTimerSlack(1); // a device's deadlines are as exact as its clock
   loop.run();
+  endpoint.end();
 }
 
 function dmaPort(data: DeviceWorkerData, physical: PhysicalMemory): DmaPort {

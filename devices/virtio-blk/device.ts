@@ -24,7 +24,7 @@ type Values = PropertyValues<typeof PROPERTIES>;
 const diskOptions = ({ readonly: readOnly, cache, serial = '' }: Values) => ({ readOnly, cache, serial });
 const imageUse = ({ readonly: readOnly, locking, 'share-rw': shareRw }: Values) => ({ readOnly, locking, shareRw });
 
-export const device: DeviceType<typeof PROPERTIES> = {
+export const device: DeviceType<typeof PROPERTIES, DiskFile> = {
   name: 'virtio-blk',
   summary: 'a disk that is a file',
   identity: virtioIdentity(BLOCK),
@@ -38,12 +38,11 @@ export const device: DeviceType<typeof PROPERTIES> = {
   open(values) {
     const { drive: file } = values;
     if (file === undefined) throw einval('virtio-blk: give drive=FILE');
-    return [openDisk({ file, ...diskOptions(values), ...imageUse(values) }, 'virtio-blk: drive').fd];
+    return { fds: [openDisk({ file, ...diskOptions(values), ...imageUse(values) }, 'virtio-blk: drive').fd] };
   },
-  create(bus, values) {
-    const [fd] = bus.files;
+  attach({ fds: [fd] }, values) {
     if (fd === undefined) throw einval('virtio-blk: no file is open');
-    const disk = new DiskFile({ fd, size: fstatSync(fd).size, ...diskOptions(values) });
-    return new VirtioFunction(bus, block(disk), values.msix);
+    return new DiskFile({ fd, size: fstatSync(fd).size, ...diskOptions(values) });
   },
+  create: (bus, { msix }, disk) => new VirtioFunction(bus, block(disk), msix),
 };

@@ -22,6 +22,8 @@ export interface ByteStream {
   write(bytes: Uint8Array): boolean;
 }
 
+export const CONSOLE = { id: 3, classCode: 0x078000, features: 0n, queueSizes: [QUEUE_SIZE, QUEUE_SIZE] };
+
 const RECEIVE_ONLY: readonly number[] = [RECEIVE];
 const BOTH: readonly number[] = [RECEIVE, TRANSMIT];
 
@@ -29,10 +31,7 @@ export function serialConsole(stream: ByteStream): VirtioKind {
   const piece = new Uint8Array(PIECE);
   let blocked = true; // something may wait from before a save
   return {
-    id: 3,
-    classCode: 0x078000,
-    features: 0n,
-    queueSizes: [QUEUE_SIZE, QUEUE_SIZE],
+    ...CONSOLE,
     config: new Uint8Array(12),
     work(queue, index, memory) {
       if (index === RECEIVE) receive(queue, stream, memory, piece);
@@ -42,11 +41,14 @@ export function serialConsole(stream: ByteStream): VirtioKind {
   };
 }
 
-/** At most a ring of chains before the driver runs again. */
+/** At most a ring of chains before the driver has a turn: then the queue says that it stopped. */
 function receive(queue: Virtqueue, stream: ByteStream, memory: VirtioMemory, piece: Uint8Array): void {
-  for (let left = queue.size; left > 0; left--) {
-    const chain = queue.take();
-    if (!chain) return;
+  for (let left = queue.size; queue.hasChain(); left--) {
+    if (left === 0) {
+      queue.stopped = true;
+      return;
+    }
+    const chain = queue.takeFound();
     const room = Math.min(lengthOf(chain.writable), PIECE);
     const count = room === 0 ? 0 : stream.read(piece.subarray(0, room));
     if (count === 0 && room > 0) {

@@ -1,15 +1,17 @@
 /**
  * A virtio device as a device of the kit: a function of the board. All its accesses to rings and
- * buffers are DMA through the function's port, so an IOMMU may be in front. The driver's
- * notifications only note what is to do; run() does it, one slice after the other.
+ * buffers are DMA through the function's port, so an IOMMU may be in front. Notifications of the
+ * driver, and news of what is behind the device, only note what is to do; run() does it, one slice
+ * after the other.
  */
+import { PCI_COMMAND_MASTER } from '../../iommu/abi/pci-regs.ts';
 import { word } from '../kit/bar-access.ts';
 import { type Bus, type Device, NEVER, type RegisterBar, SLICE_NS } from '../kit/device.ts';
 import { FUNCTION_PROPERTIES } from '../kit/function-properties.ts';
 import { MAX_MSIX_VECTORS } from '../kit/msix.ts';
 import { integer, onOff } from '../kit/properties.ts';
 import { ConfigWindow } from './capabilities.ts';
-import { VirtioDevice, type VirtioKind } from './device.ts';
+import { STATUS_DRIVER_OK, VirtioDevice, type VirtioKind } from './device.ts';
 import { DmaMemory } from './dma-memory.ts';
 import { REG, virtioRegisters } from './regs.ts';
 import { defaultVectors, VIRTIO_BAR, VIRTIO_BAR_SHAPE, VirtioStructures } from './structures.ts';
@@ -29,6 +31,14 @@ export const virtioBar = (kind: Pick<VirtioKind, 'queueSizes' | 'features'>): Re
   registers: virtioRegisters(kind),
 });
 
+/** What is behind a device, where it has more to do than to move what the queues have. */
+export interface Outside {
+  /** Does what is due: takes a client, connects, sends what waits. */
+  update(): void;
+  /** Milliseconds until it wants `update` though there is no news; undefined: it does not. */
+  dueMs(): number | undefined;
+}
+
 export class VirtioFunction implements Device {
   readonly bars: Device['bars'];
   readonly #bus: Bus;
@@ -36,8 +46,12 @@ export class VirtioFunction implements Device {
   readonly #device: VirtioDevice;
   readonly #structures: VirtioStructures;
   readonly #window: ConfigWindow;
+  readonly #kind: VirtioKind;
+  readonly #outside: Outside | undefined;
   /** A bit for each queue that may have work. */
   #notified = 0;
+  /** When it wants to look outside though there is no news. */
+  #dueNs = 0;
   #sliceEndNs = 0;
   /** How often this slice has looked for a chain. It always looks once, so it makes progress. */
   #chains = 0;
@@ -47,8 +61,10 @@ export class VirtioFunction implements Device {
   #resetWaits = false;
 
   /** `nrVectors`: those of MSI-X; 0: it has none. */
-  constructor(bus: Bus, kind: VirtioKind, nrVectors: number) {
+  constructor(bus: Bus, kind: VirtioKind, nrVectors: number, outside?: Outside) {
     this.#bus = bus;
+    this.#kind = kind;
+    this.#outside = outside;
     this.#memory = new DmaMemory(bus.dma, { pause: () => this.#pause() });
     this.#device = new VirtioDevice(kind, this.#memory, (up) => bus.interrupts.setLevel(up), {
       accessPlatform: true, // virtio 1.3 §6.1: the driver has to use addresses of the bus
@@ -80,6 +96,12 @@ export class VirtioFunction implements Device {
   #write(at: number, value: number): void {
     if (this.#works && at === REG.DEVICE_STATUS && (value & 0xff) === 0) this.#resetWaits = true;
     else this.#structures.write(at, value);
+    // what came before the driver did waits
+    if (at === REG.DEVICE_STATUS && this.#device.status & STATUS_DRIVER_OK) this.#notePending();
+  }
+
+  #notePending(): void {
+    for (const queue of this.#kind.pending?.() ?? []) this.#notified |= 1 << queue;
   }
 
   /** Sends the message of a queue, or of the device (undefined), if it has a vector. */
@@ -97,8 +119,16 @@ export class VirtioFunction implements Device {
     this.#bus.interrupts.setLevel(this.#device.isr !== 0);
   }
 
+  /**
+   * Without bus mastering it reaches no ring (PCI 3.0 §6.2.2), so all that is to do waits; a write
+   * of COMMAND lets it run again.
+   */
   run(): number {
-    this.#sliceEndNs = this.#bus.clock() + SLICE_NS;
+    const { clock, config } = this.#bus;
+    if (!config.command(PCI_COMMAND_MASTER)) return NEVER;
+    const now = clock();
+    this.#hear(now);
+    this.#sliceEndNs = now + SLICE_NS;
     this.#serveAtNs = this.#sliceEndNs;
     this.#chains = 0;
     const notified = this.#notified;
@@ -106,7 +136,21 @@ export class VirtioFunction implements Device {
     for (let queue = 0; notified >>> queue !== 0; queue++) {
       if (notified & (1 << queue) && this.#work(queue)) this.#notified |= 1 << queue;
     }
-    return this.#notified === 0 ? NEVER : 0;
+    return this.#notified === 0 ? this.#nextLook() : 0;
+  }
+
+  /** Takes what there is of news, or looks because it is time. */
+  #hear(now: number): void {
+    if (!this.#bus.control.takeNews() && now < this.#dueNs) return;
+    this.#dueNs = NEVER;
+    this.#outside?.update();
+    this.#notePending();
+  }
+
+  #nextLook(): number {
+    const ms = Math.min(this.#device.dueMs() ?? NEVER, this.#outside?.dueMs() ?? NEVER);
+    this.#dueNs = Math.min(this.#dueNs, this.#bus.clock() + ms * 1e6);
+    return this.#dueNs;
   }
 
   /** In the middle of a request that takes longer than a slice the registers answer, too. */

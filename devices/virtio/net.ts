@@ -33,6 +33,13 @@ export interface NetPort {
 const RECEIVE_ONLY: readonly number[] = [RECEIVE];
 const BOTH: readonly number[] = [RECEIVE, TRANSMIT];
 
+export const NETWORK = {
+  id: 1,
+  classCode: 0x020000,
+  features: F_MAC | F_STATUS,
+  queueSizes: [QUEUE_SIZE, QUEUE_SIZE],
+};
+
 /** `mac`: 6 bytes. */
 export function network(port: NetPort, mac: Uint8Array): VirtioKind {
   const config = new Uint8Array(8);
@@ -41,10 +48,7 @@ export function network(port: NetPort, mac: Uint8Array): VirtioKind {
   const frame = new Uint8Array(MAX_FRAME);
   let blocked = true; // there may be frames from before a save
   return {
-    id: 1,
-    classCode: 0x020000,
-    features: F_MAC | F_STATUS,
-    queueSizes: [QUEUE_SIZE, QUEUE_SIZE],
+    ...NETWORK,
     config,
     work(queue, index, memory) {
       if (index === RECEIVE) receive(queue, port, memory);
@@ -57,12 +61,17 @@ export function network(port: NetPort, mac: Uint8Array): VirtioKind {
 
 /**
  * §5.1.6.4: each frame goes into one chain, a header without offloads before it. One that does not
- * fit is dropped, as on a wire. The driver gets no more than a ring of frames before it runs again.
+ * fit is dropped, as on a wire. The driver gets no more than a ring of frames before it has a turn:
+ * then the queue says that it stopped.
  */
 function receive(queue: Virtqueue, port: NetPort, memory: VirtioMemory): void {
   const header = new Uint8Array(HEADER);
   header[NUM_BUFFERS] = 1;
-  for (let left = queue.size; left > 0 && queue.hasChain(); left--) {
+  for (let left = queue.size; queue.hasChain(); left--) {
+    if (left === 0) {
+      queue.stopped = true;
+      return;
+    }
     const frame = port.receive();
     if (!frame) return;
     const chain = queue.takeFound();

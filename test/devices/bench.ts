@@ -4,7 +4,7 @@
  */
 
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
-import type { DeviceType, DmaRecord } from '../../devices/kit/device.ts';
+import type { DeviceFiles, DeviceType, DmaRecord } from '../../devices/kit/device.ts';
 import type { Dma } from '../../devices/kit/dma.ts';
 import { Endpoint } from '../../devices/kit/endpoint.ts';
 import type { LevelLine } from '../../devices/kit/interrupts.ts';
@@ -129,7 +129,7 @@ export class Bench {
   /** What comes when the device serves registers in the middle of its work. */
   whenServing: () => void = () => {};
 
-  constructor(type: DeviceType, properties: Readonly<Record<string, string>> = {}, files: readonly number[] = []) {
+  constructor(type: DeviceType, properties: Readonly<Record<string, string>> = {}, files: DeviceFiles = { fds: [] }) {
     this.endpoint = new Endpoint(
       type,
       {

@@ -16,12 +16,17 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dirname(drive), { recursive: true }));
 
+/** Clients that open nothing. */
+const BACKENDS = { netdev: 'stream,id=n,addr.path=none', chardev: 'socket,id=c,path=none' };
+
 /** The registers of its first BAR, and how they are read. */
 function mapOf(type: DeviceType) {
   const properties = parseProperties(type.name, type.properties, type.name === 'virtio-blk' ? { drive } : {});
   const [bar] = type.bars(properties);
   if (bar?.kind !== 'registers' || !bar.registers) throw new Error(`${type.name}: no registers in its first BAR`);
-  const { endpoint } = new Bench(type, {}, type.open?.(properties)).ready();
+  const backend = type.backend && BACKENDS[type.backend];
+  const { fds } = type.open?.(properties, backend) ?? { fds: [] };
+  const { endpoint } = new Bench(type, {}, { fds, backend }).ready();
   return { ...bar.registers, read: (at: number, size: number) => endpoint.read(bar.index, at, size).lo };
 }
 

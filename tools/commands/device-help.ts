@@ -3,6 +3,7 @@
  * them.
  */
 import {
+  type BackendKind,
   type BarHelp,
   type DeviceHelp,
   describeDeviceType,
@@ -23,6 +24,12 @@ const UNIT: PropertyHelp = {
   default: 'the first',
   expected: 'the name of an IOMMU unit',
   what: 'the IOMMU unit in front of it',
+};
+
+/** What leads to what is behind a device. */
+const BACKENDS: Readonly<Record<BackendKind, PropertyHelp>> = {
+  netdev: { name: 'netdev', default: 'none', expected: 'the id of a --netdev', what: 'its wire; it must be given' },
+  chardev: { name: 'chardev', default: 'none', expected: 'the id of a --chardev', what: 'its line; it must be given' },
 };
 
 /** kvemu is no device of the board: see tools/cli/kvemu-option.ts. */
@@ -62,9 +69,11 @@ export function answerHelp(request: HelpRequest, json: boolean): string {
   return json ? `${JSON.stringify(help)}\n` : describe(help);
 }
 
-function withPlace({ type, properties: { addr, iommu, ...own } }: DeviceOption): DeviceHelp {
+function withPlace({ type, properties: { addr, iommu, netdev, chardev, ...own } }: DeviceOption): DeviceHelp {
   const help = describeDeviceType(type, own);
-  return { ...help, properties: [...help.properties, ...PLACE, ...(help.mediated ? [] : [UNIT])] };
+  const { backend, mediated, properties } = help;
+  const before = backend === null ? [] : [BACKENDS[backend]];
+  return { ...help, properties: [...before, ...properties, ...PLACE, ...(mediated ? [] : [UNIT])] };
 }
 
 const headline = ({ name, summary }: { readonly name: string; readonly summary: string }): string =>

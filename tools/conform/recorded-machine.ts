@@ -2,7 +2,7 @@
  * The machine of the recordings, as options for our board (docs/recordings.md, "How they were
  * recorded").
  */
-import type { BoardOptions } from '../../devices/board/board.ts';
+import type { BoardOptions } from '../../devices/board/board-options.ts';
 import { parseDeviceOption } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
 import { separateKvemu } from '../cli/kvemu-option.ts';

@@ -1,15 +1,13 @@
 /** The sockets that a VM's lines lead to; those that listen survive an update. */
-import { resolve } from 'node:path';
+import { openEnd } from '../../devices/backends/open-socket.ts';
 import {
   LISTENER_DESCRIPTION,
   LISTENER_DESCRIPTION_1,
   type ListenerDescription,
 } from '../../devices/backends/socket-stream.ts';
-import { einval, SysError } from '../../platform/errno.ts';
-import { setNonBlocking } from '../../platform/libc/fd.ts';
+import { einval } from '../../platform/errno.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
-import { listenUnix } from '../../platform/unix-listener.ts';
 import { planStreams } from './stream-plan.ts';
 import type { VmOptions } from './vm-state.ts';
 
@@ -30,19 +28,9 @@ export const LISTENERS_SECTION = defineSection('listeners', 2, { listeners: list
 
 export type ListenersState = StateOf<typeof LISTENERS_SECTION>;
 
-/** Listens where the options say. Errors name the path in one line. */
+/** Listens where the options say. Errors as openEnd. */
 export const openListeners = (options: VmOptions): readonly ListenerDescription[] =>
-  planStreams(options).map(({ option, path, server, reconnectMs }) => {
-    if (!server) return { fd: null, path: resolve(path), reconnectMs };
-    try {
-      const fd = listenUnix(path);
-      setNonBlocking(fd);
-      return { fd, path, reconnectMs };
-    } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      throw new SysError(error.code, `${option}: ${error.message}`);
-    }
-  });
+  planStreams(options).map((plan) => openEnd(plan, plan.option));
 
 /** Whether a VM with these options has such sockets. */
 export const hasListeners = (options: VmOptions): boolean => planStreams(options).length > 0;

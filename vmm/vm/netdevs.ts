@@ -2,10 +2,9 @@
 
 import { DATAGRAM_DESCRIPTION, type DatagramDescription } from '../../devices/backends/datagram-port.ts';
 import { parseNetdev } from '../../devices/backends/netdev-option.ts';
-import { SysError } from '../../platform/errno.ts';
+import { openWire } from '../../devices/backends/open-socket.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
-import { openDatagram } from '../../platform/unix-datagram.ts';
 import type { VmOptions } from './vm-state.ts';
 
 /** In the order of the options, of those that are datagram sockets. */
@@ -13,15 +12,6 @@ export const NETDEVS_SECTION = defineSection('netdevs', 1, { sockets: list(DATAG
 
 export type NetdevsState = StateOf<typeof NETDEVS_SECTION>;
 
-/** Opens the sockets that the options name. Errors name the path in one line. */
+/** Opens the sockets that the options name. Errors as openWire. */
 export const openNetdevs = ({ netdevs = [] }: VmOptions): readonly DatagramDescription[] =>
-  netdevs.map(parseNetdev).flatMap((netdev) => {
-    if (netdev.type !== 'dgram') return [];
-    const { local, remote } = netdev;
-    try {
-      return { fd: openDatagram(local), local, remote };
-    } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      throw new SysError(error.code, `-netdev: ${error.message}`);
-    }
-  });
+  netdevs.map(parseNetdev).flatMap((netdev) => (netdev.type === 'dgram' ? [openWire(netdev, '-netdev')] : []));

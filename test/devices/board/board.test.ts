@@ -2,7 +2,8 @@ import { readdirSync } from 'node:fs';
 
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { Board, type BoardOptions } from '../../../devices/board/board.ts';
+import { Board } from '../../../devices/board/board.ts';
+import type { BoardOptions } from '../../../devices/board/board-options.ts';
 
 const DEVICES: BoardOptions['devices'] = [
   { type: 'edu', properties: { 'dma-latency-ms': '0' } },
@@ -56,7 +57,7 @@ describe('board', () => {
     [
       'a type there is not',
       { devices: [{ type: 'nvme', properties: {} }] },
-      "no device type 'nvme' (known: edu, capture, ivshmem-plain, pci-testdev, mscribe, virtio-blk, virtio-rng)",
+      "no device type 'nvme' (known: edu, capture, ivshmem-plain, pci-testdev, mscribe, virtio-blk, virtio-net, virtio-console, virtio-rng)",
     ],
     [
       'a property there is not',

@@ -68,7 +68,7 @@ describe('device worker', () => {
         properties,
         barAddresses: { 0: 0xc000_0000 },
         interruptLine: 11,
-        files: [],
+        files: { fds: [] },
         agent: 0,
         interrupts,
         bells: [],

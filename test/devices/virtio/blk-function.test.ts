@@ -32,9 +32,9 @@ const optionsOf = (properties: Readonly<Record<string, string>>) =>
 
 function plug(properties: Readonly<Record<string, string>> = {}): void {
   const all = { drive, ...properties };
-  open = virtioBlk.open!(optionsOf(all));
+  open = virtioBlk.open!(optionsOf(all)).fds;
   memory = new PlainMemory(0x4_0000);
-  bench = new Bench(virtioBlk, all, open).ready();
+  bench = new Bench(virtioBlk, all, { fds: open }).ready();
   bench.memory.backWith(MEMORY_BASE, memory.bytes);
   const { endpoint } = bench;
   registers = {

@@ -48,6 +48,16 @@ function say(at: number, text: string): void {
 }
 
 describe('a virtio console', () => {
+  it('stops after a ring of buffers, and says that more may have come', () => {
+    queues[RECEIVE]!.add([{ at: 0x4000, length: 1, writable: true }]);
+    stream.read = () => {
+      queues[RECEIVE]!.add([{ at: 0x4000, length: 1, writable: true }]);
+      return 1;
+    };
+    expect(device.notify(RECEIVE)).toBe(true);
+    expect(queues[RECEIVE]!.takeUsed()).toHaveLength(SIZE);
+  });
+
   it('gives the driver what has arrived, as much as there is room for', () => {
     stream.arrived = 'hello';
     device.update();

@@ -104,6 +104,16 @@ describe('a virtio network device', () => {
     expect(queues[RECEIVE]!.takeUsed()).toEqual([]);
   });
 
+  it('stops after a ring of frames, and says that more may wait', () => {
+    addRoom(0x4000, 64);
+    port.receive = () => {
+      addRoom(0x4000, 64);
+      return Uint8Array.of(1);
+    };
+    expect(device.notify(RECEIVE)).toBe(true);
+    expect(queues[RECEIVE]!.takeUsed()).toHaveLength(SIZE);
+  });
+
   it('sends a frame without its header', () => {
     const head = addFrame(0x5000, [9, 8, 7]);
     device.notify(TRANSMIT);

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 
-import { Board, type BoardOptions } from '../../../devices/board/board.ts';
+import { Board } from '../../../devices/board/board.ts';
+import type { BoardOptions } from '../../../devices/board/board-options.ts';
 import { TestClient } from './test-client.ts';
 
 export class TestHost {

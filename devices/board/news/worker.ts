@@ -1,0 +1,5 @@
+import { workerInput } from '../../../platform/thread.ts';
+import type { NewsInput } from './protocol.ts';
+import { watchNews } from './watch.ts';
+
+watchNews(workerInput<NewsInput>());

@@ -1,0 +1,144 @@
+/** virtio-console as a function of the board, with a socket behind it. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { parseProperties } from '../../../devices/kit/properties.ts';
+import { device as virtioConsole } from '../../../devices/virtio-console/device.ts';
+import { epollCreate, epollWait } from '../../../platform/libc/epoll.ts';
+import { close } from '../../../platform/libc/fd.ts';
+import { connectUnixNow, receiveNow, sendAll } from '../../../platform/libc/unix-socket.ts';
+import { MAILBOX_BYTES } from '../../../platform/mailbox.ts';
+import { Bench } from '../bench.ts';
+import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
+import { bringUpByRegisters, notify, type VirtioRegisters } from './pci-driver.ts';
+
+const RECEIVE = 0;
+const TRANSMIT = 1;
+const BUFFERS = 0x8000;
+const ROOM = 32;
+const AF_CTRL = 0xa4 + 4;
+
+let folder: string;
+let news: number;
+let opened: readonly number[];
+let bench: Bench;
+let memory: PlainMemory;
+let queues: readonly [DriverQueue, DriverQueue];
+let registers: VirtioRegisters;
+let clients: number[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'livevmm-virtio-console-'));
+  news = epollCreate();
+  clients = [];
+  const chardev = `socket,id=c,path=${join(folder, 'line')},server=on,wait=off`;
+  const { fds } = virtioConsole.open!(parseProperties('virtio-console', virtioConsole.properties, {}), chardev);
+  opened = fds;
+  bench = new Bench(virtioConsole, {}, { fds, backend: chardev, news });
+  memory = new PlainMemory(0x1_0000);
+  bench.memory.backWith(MEMORY_BASE, memory.bytes);
+  const { endpoint } = bench;
+  registers = {
+    read: (offset, size) => endpoint.read(4, offset, size).lo,
+    write: (offset, size, value) => endpoint.write(4, offset, size, value >>> 0, 0),
+  };
+  bringUp();
+});
+afterEach(() => {
+  bench.endpoint.end();
+  for (const fd of [news, ...opened, ...clients]) close(fd);
+  rmSync(folder, { recursive: true });
+});
+
+function bringUp(): void {
+  bench.ready();
+  queues = [new DriverQueue(memory, 0x1000, 16), new DriverQueue(memory, 0x2000, 16)];
+  memory.bytes.fill(0);
+  bringUpByRegisters(registers, queues);
+  for (let n = 0; n < 4; n++) queues[RECEIVE].add([{ at: BUFFERS + n * ROOM, length: ROOM, writable: true }]);
+  notify(registers, RECEIVE);
+  bench.advance(0);
+}
+
+function hear(): void {
+  if (epollWait(news, 0).length > 0) bench.control.tellNews(new SharedArrayBuffer(MAILBOX_BYTES));
+  bench.advance(0);
+}
+
+function connect(): number {
+  const client = connectUnixNow(join(folder, 'line'));
+  clients.push(client);
+  return client;
+}
+
+function hangUp(client: number): void {
+  clients = clients.filter((fd) => fd !== client);
+  close(client);
+}
+
+/** What the driver has got since it last looked; buffers come back in order. */
+const typed = (): string =>
+  queues[RECEIVE]
+    .takeUsed()
+    .map(({ head, written }) => Buffer.from(memory.bytes.subarray(BUFFERS + head * ROOM).subarray(0, written)))
+    .join('');
+
+function say(text: string): void {
+  memory.bytes.set(Buffer.from(text), 0x4000);
+  queues[TRANSMIT].add([{ at: 0x4000, length: text.length }]);
+  notify(registers, TRANSMIT);
+  bench.advance(0);
+}
+
+function heard(client: number): string {
+  const into = new Uint8Array(100);
+  const count = receiveNow(client, into);
+  return typeof count === 'number' ? Buffer.from(into.subarray(0, count)).toString() : count;
+}
+
+describe('virtio-console on the board', () => {
+  it('carries bytes both ways', () => {
+    const client = connect();
+    sendAll(client, Buffer.from('question'));
+    hear();
+    expect(typed()).toBe('question');
+    say('answer');
+    expect(heard(client)).toBe('answer');
+  });
+
+  it('loses what its driver says while nobody is connected, and goes on', () => {
+    say('nobody hears this');
+    const client = connect();
+    hear();
+    say('this');
+    expect(heard(client)).toBe('this');
+  });
+
+  it('turns to the client that waits when one has hung up, without further news', () => {
+    const [first, second] = [connect(), connect()];
+    hear();
+    sendAll(second, Buffer.from('second'));
+    hangUp(first);
+    hear();
+    expect(typed()).toBe('second');
+  });
+
+  it('keeps its client over a function-level reset, and lets it go at power-off', () => {
+    const client = connect();
+    hear();
+    bench.configWrite(AF_CTRL, 1, 1);
+    sendAll(client, Buffer.from('before the driver'));
+    hear();
+    bringUp();
+    expect(typed()).toBe('before the driver');
+    bench.endpoint.end();
+    expect(heard(client)).toBe('closed');
+  });
+
+  it('is refused in one line without a backend', () => {
+    const values = parseProperties('virtio-console', virtioConsole.properties, {});
+    expect(() => virtioConsole.open!(values)).toThrow('virtio-console: give chardev=ID');
+  });
+});

@@ -9,24 +9,19 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { untilListening } from '../../platform/unix-listener.ts';
-import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
 import type { DebianLinux } from '../../tools/debian/linux.ts';
 import { HostProcess } from '../../tools/launch/host.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
-import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
+import { VmmProcess } from '../vmm/vmm-process.ts';
 import { isWanted, isWantedWhole, linuxFor } from './debian.ts';
+import { keepUpdating, UPDATE_MS } from './keep-updating.ts';
 
 const OPENSBI = '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.elf';
 const LIMIT_MS = 900_000;
-const UPDATE_MS = 60_000;
-const UPDATE_EVERY_MS = 1000;
-/** From the guest's last word to the end of its VMM. */
-const POWER_OFF_MS = 10_000;
 const FILES = 200;
 const DISK_BYTES = 32 << 20;
 /** Where the guest writes its own archive. */
@@ -80,13 +75,6 @@ const WAYS = [
   { name: 'OpenSBI', bios: OPENSBI, harts: 1, aia: 'none', banner: /^OpenSBI v/m },
 ] as const;
 
-/** One update, to its end. */
-async function updateOnce(qmp: QmpClient): Promise<unknown> {
-  const ended = qmp.nextEvent(updateEnded, UPDATE_MS);
-  const [{ data }] = await Promise.all([ended, qmp.execute('live-update', { probation: 0 })]);
-  return data.status;
-}
-
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 
 describe.runIf(isWanted)('Debian on the virt machine', () => {
@@ -129,34 +117,6 @@ describe.runIf(isWanted)('Debian on the virt machine', () => {
     const vmm = new VmmProcess(guest, ...words);
     children.push(vmm);
     return vmm;
-  }
-
-  /**
-   * Updates the VMM every second until it has ended, on a busy machine less often: the guest shall
-   * get on. Returns how many updates have completed. One that fails must have been ended by the
-   * guest's power-off.
-   */
-  async function keepUpdating(vmm: VmmProcess): Promise<number> {
-    const qmp = await vmm.monitor();
-    let over = false;
-    void vmm.exited.then(() => {
-      over = true;
-    });
-    let updates = 0;
-    while (!over) {
-      const from = performance.now();
-      try {
-        expect(await updateOnce(qmp)).toBe('completed');
-        updates++;
-      } catch (error) {
-        await Promise.race([vmm.exited, sleep(POWER_OFF_MS)]);
-        if (!over) throw error;
-      }
-      const pause = Math.max(UPDATE_EVERY_MS, 2 * (performance.now() - from));
-      await Promise.race([vmm.exited, sleep(pause)]);
-    }
-    qmp.close();
-    return updates;
   }
 
   it.for(isWantedWhole ? WAYS : WAYS.slice(0, 1))(

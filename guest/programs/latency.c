@@ -6,8 +6,8 @@
 #include "lib/trap.h"
 
 /*
- * What a driver waits for, measured by the guest's own clock on the first edu device: a register read, a posted write, an
- * interrupt while the hart runs and while it sleeps, and a DMA of 4 KiB with its interrupt. If there is a second edu
+ * What a driver waits for, measured by the guest's own clock on the first edu device: a register read, the same after the guest and
+ * the device have slept, a posted write, an interrupt while the hart runs and while it sleeps, and a DMA of 4 KiB with its interrupt. If there is a second edu
  * device, its DMA latency must be 1 ms: how much later its interrupt comes, to a hart that has run so long and to one that has slept.
  * Prints microseconds in tenths.
  */
@@ -27,12 +27,14 @@
 #define DEVICE_BUFFER 0x40000ul
 
 #define MTIME (*(volatile u64 *)0x200bff8ul) /* 10 MHz */
+#define MTIMECMP (*(volatile u64 *)0x2004000ul)
 #define SETTLE 10000000ul /* a second */
 #define ROUNDS 2001
 #define WARM_UP 2500 /* until the code that makes an access is compiled */
 #define LATE_ROUNDS 401
 #define LATE_WARM_UP 50
 #define MILLISECOND 10000ul
+#define SLEEP (10 * MILLISECOND)
 
 static u64 regs;
 static u64 late_regs;
@@ -88,6 +90,24 @@ static u32 read_round(u32 number)
 	(void)number;
 	read32(regs + EDU_ID);
 	return (u32)(MTIME - start);
+}
+
+/* Interrupts are off: the timer ends the sleep and nothing else comes. */
+static void sleep_for(u64 ticks)
+{
+	interrupts_off();
+	MTIMECMP = MTIME + ticks;
+	csr_set(mie, 1ul << IRQ_M_TIMER);
+	while (!(csr_read(mip) & 1ul << IRQ_M_TIMER))
+		wait_for_interrupt();
+	csr_clear(mie, 1ul << IRQ_M_TIMER);
+	interrupts_on();
+}
+
+static u32 asleep_round(u32 number)
+{
+	sleep_for(SLEEP);
+	return read_round(number);
 }
 
 static u32 write_round(u32 number)
@@ -183,6 +203,7 @@ int main(void)
 		;
 	measure("clock", clock_round);
 	measure("read", read_round);
+	measure_rounds("read-asleep", asleep_round, LATE_WARM_UP, LATE_ROUNDS);
 	measure("write", write_round);
 	measure("msi-running", running_round);
 	measure("msi-sleeping", sleeping_round);

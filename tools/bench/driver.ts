@@ -19,6 +19,7 @@ const LINE = /^@latency (\S+) (\d+) (\d+)$/;
 const ROWS: readonly { readonly name: string; readonly what: string; readonly atMost?: number }[] = [
   { name: 'clock', what: "floor: a look at the guest's clock" },
   { name: 'read', what: 'guest reads a register', atMost: 2 },
+  { name: 'read-asleep', what: 'guest reads a register, after 10 ms of sleep of both', atMost: 60 },
   { name: 'write', what: 'guest writes a register', atMost: 2 },
   { name: 'msi-running', what: "register write to the MSI's handler, guest runs" },
   { name: 'msi-sleeping', what: "register write to the MSI's handler, guest in WFI" },

@@ -21,7 +21,11 @@ const BACKENDS = { netdev: 'stream,id=n,addr.path=none', chardev: 'socket,id=c,p
 
 /** The registers of its first BAR, and how they are read. */
 function mapOf(type: DeviceType) {
-  const properties = parseProperties(type.name, type.properties, type.name === 'virtio-blk' ? { drive } : {});
+  const properties = parseProperties(
+    type.name,
+    type.properties,
+    type.name === 'virtio-blk' ? { drive, locking: 'off' } : {},
+  );
   const [bar] = type.bars(properties);
   if (bar?.kind !== 'registers' || !bar.registers) throw new Error(`${type.name}: no registers in its first BAR`);
   const backend = type.backend && BACKENDS[type.backend];

@@ -65,7 +65,9 @@ describe('latency', () => {
     const machine = new FakeVirtMachine(elf('latency'), [EDU]).runFor(20_000);
 
     expect(machine.status).toBe(0);
-    expect(machine.output).toMatch(/^(@latency (clock|read|write|msi-running|msi-sleeping|dma) \d+ \d+\n){6}$/);
+    expect(machine.output).toMatch(
+      /^(@latency (clock|read|read-asleep|write|msi-running|msi-sleeping|dma) \d+ \d+\n){7}$/,
+    );
   });
 
   it('ends with status 2 without its device', () => {

@@ -147,6 +147,8 @@ export class Mapping {
   readonly vaddr: number;
   readonly length: number;
   readonly #reservation: Reservation;
+  /** Beside the object: [vaddr, length). */
+  readonly #others: (readonly [vaddr: number, length: number])[] = [];
 
   /**
    * The Memory of `buffer`: wasm code may use it, and messages between threads may carry it.
@@ -175,6 +177,21 @@ export class Mapping {
   }
 
   /**
+   * Maps [offset, offset+length) of another object at byte `at` of the buffer, behind this one. So
+   * code that has one Memory reaches both. EINVAL: there is no room, or an offset is off a page;
+   * what mmap(2) says.
+   */
+  addBehind(at: number, fd: number, length: number, offset: number): void {
+    if (at < this.length || at + length > this.buffer.byteLength || at % PAGE_SIZE !== 0 || offset % PAGE_SIZE !== 0) {
+      throw einval(`cannot map ${length} bytes at ${at} of ${this.buffer.byteLength}`);
+    }
+    const vaddr = this.vaddr + at;
+    // SAFETY: as in the constructor.
+    mmap(vaddr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+    this.#others.push([vaddr, length]);
+  }
+
+  /**
    * Drops this process' page-table entries for the object, and none of its bytes: the next access
    * to a page maps it again. It costs 0.2 µs for each page that was touched (measured). Otherwise
    * execve and exit would have that cost.
@@ -185,12 +202,14 @@ export class Mapping {
   }
 
   /**
-   * Drops the object: the range turns into private zero pages, so a late access by a thread that
-   * still has the buffer is harmless, and the object's memory can be freed by the kernel.
+   * Drops all objects: their ranges turn into private zero pages, so a late access by a thread that
+   * still has the buffer is harmless, and their memory can be freed by the kernel.
    */
   release(): void {
-    // SAFETY: same range as in the constructor; still owned by #reservation.
+    // SAFETY: the same ranges as when they were mapped; still owned by #reservation.
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
-    mmap(this.vaddr, this.length, PROT_READ | PROT_WRITE, flags, -1, 0);
+    for (const [vaddr, length] of [[this.vaddr, this.length] as const, ...this.#others]) {
+      mmap(vaddr, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+    }
   }
 }

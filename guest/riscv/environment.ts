@@ -21,10 +21,10 @@ export interface StoreJournal {
   store(at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, newLow: number, newHigh: number): void;
   /** The store that came last is not made: another thread has changed the memory. */
   withdraw(): void;
-  /**
-   * Whether `run` must return, so that the journal can be emptied. Asked every 2048 instructions.
-   */
+  /** Whether `run` must return, so that the journal can be emptied. */
   readonly closing: boolean;
+  /** After so many instructions at most it is asked whether it closes. */
+  readonly room: number;
 }
 
 /** What an IMSIC interrupt file gives the hart (AIA 1.0 §3.8, §3.9). */

@@ -22,25 +22,27 @@ export function mutate(source: string, mutant: Mutant): string {
 }
 
 /**
- * Bundles the scenario file; the sources are as in the tree but for the mutant. libc stays outside
+ * Bundles the scenario file; the sources are as in the tree but for the mutants. libc stays outside
  * (it is modelled), and so do Node's own modules and packages. The result is the body of function
  * (require, module, exports, Atomics, …): see actor.ts.
  */
-export async function bundle(path: string, mutant?: Mutant): Promise<string> {
-  let mutated = false;
+export async function bundle(path: string, ...mutants: readonly Mutant[]): Promise<string> {
+  const made = new Set<Mutant>();
   const plugin: Plugin = {
     name: 'explore',
     setup(setup) {
       setup.onResolve({ filter: /\/libc\/[\w-]+\.ts$/ }, () => ({ path: LIBC, external: true }));
       setup.onLoad({ filter: /\.ts$/ }, ({ path: file }) => {
-        if (!mutant || relative(root, file) !== mutant.file) return undefined;
-        mutated = true;
-        return { contents: mutate(readFileSync(file, 'utf8'), mutant), loader: 'ts' };
+        const wanted = mutants.filter((mutant) => relative(root, file) === mutant.file);
+        if (wanted.length === 0) return undefined;
+        for (const each of wanted) made.add(each);
+        return { contents: wanted.reduce(mutate, readFileSync(file, 'utf8')), loader: 'ts' };
       });
     },
   };
   const text = await load(path, 'file:///explored', [plugin]);
-  if (mutant && !mutated) throw new Error(`mutant ${mutant.name}: ${path} does not load ${mutant.file}`);
+  const lost = mutants.find((mutant) => !made.has(mutant));
+  if (lost) throw new Error(`mutant ${lost.name}: ${path} does not load ${lost.file}`);
   return text;
 }
 

@@ -180,7 +180,7 @@ async function withExecution(
   act: (execution: Execution) => Promise<Exploration>,
 ): Promise<Exploration> {
   const execution = new Execution(scenario, options.maxSteps ?? 2000);
-  const code = await bundle(scenarioPath(scenario), options.mutant);
+  const code = await bundle(scenarioPath(scenario), ...(options.mutant ? [options.mutant] : []));
   const workers: readonly Worker[] = await assign(execution.assignments(code));
   let result: Exploration;
   try {

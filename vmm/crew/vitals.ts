@@ -11,6 +11,7 @@ import { close } from '../../platform/libc/fd.ts';
 import { createMemory, Mapping, sealAgainstShrinking } from '../../platform/memory.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, defineShared, int32s, wholeOf, within } from '../../platform/shared.ts';
+import { journalAt, withTranslators } from '../machine/hart-local/hart-local.ts';
 import { type VmShared, vmSharedBytes, vmSharedIn } from './vm-shared.ts';
 
 const MAGIC = 0x4c56_5453; // "STVL", little endian
@@ -79,6 +80,16 @@ export class Vitals {
     if (wrong === undefined) return new Vitals(fd, harts!, mapping);
     mapping.release();
     throw einval(`vitals: ${wrong}`);
+  }
+
+  /**
+   * Maps the journal behind guest RAM, too, where translated code writes into it (`journalAt`).
+   * Nothing is there to be mapped where RAM leaves no room for translators.
+   */
+  showJournalBehind(ram: Mapping): void {
+    if (withTranslators(ram.length, this.harts) > ram.buffer.byteLength) return;
+    const { offset, size } = this.shared.journal; // from the object's beginning
+    ram.addBehind(journalAt(ram.length), this.fd, size, offset);
   }
 
   /** Closes the fd and gives the memory back. No thread may look at it any more. */

@@ -3,11 +3,11 @@
  * buffer is a memory object of the process (vitals.ts), or plain memory where no other process
  * needs it.
  */
+import { JOURNAL_BYTES } from '../../guest/riscv/journal-layout.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { type SharedPart, wholeOf, within } from '../../platform/shared.ts';
 import { controlBytes } from '../machine/control/control-block.ts';
 import { imsicBytes } from '../machine/hart-local/imsic.ts';
-import { JOURNAL_BYTES } from '../machine/hart-local/journal.ts';
 import { CONSOLE_INPUT_BYTES } from '../machine/shared/console-input.ts';
 import { CONSOLE_OUTPUT_BYTES } from '../machine/shared/console-output.ts';
 import { farAccessBytes } from '../machine/shared/far-access.ts';

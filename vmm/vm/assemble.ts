@@ -31,6 +31,7 @@ export function assemble({ state, ram, backends, host, vitals: vitalsFd }: Assem
   const { options, entry, next, generation, paused } = state;
   const harts = hartsOf(options);
   const vitals = vitalsFd === undefined ? Vitals.create(harts) : openVitals(vitalsFd, harts);
+  vitals.showJournalBehind(ram.mapping);
   const { shared } = vitals;
   const vcpu = new VcpuThread(shared);
   const hasSockets = backends.netdevs.length + backends.listeners.length > 0;

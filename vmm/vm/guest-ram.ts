@@ -6,7 +6,7 @@ import { fd } from '../../platform/fd-shape.ts';
 import { createMemory, MAX_MAPPING, Mapping, Reservation } from '../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { integer } from '../../platform/shape.ts';
-import { type RamPart, withWorkspaces } from '../machine/hart-local/hart-local.ts';
+import { type RamPart, withTranslators } from '../machine/hart-local/hart-local.ts';
 
 /** `vaddrOld` is the vaddr in the image that is gone. It must not be used again. */
 export const RAM_SECTION = defineSection('ram', 1, { fd, size: integer, vaddrOld: integer });
@@ -19,11 +19,11 @@ export interface GuestRam {
 }
 
 /**
- * Maps guest RAM. Behind it, in the same Memory, is room for the translators of the harts; with 4
- * GiB of RAM there is none.
+ * Maps guest RAM. Behind it, in the same Memory, is room for the translators of the harts and for
+ * their journal; with 4 GiB of RAM there is none.
  */
 export function mapRam(fd: number, size: number, harts: number): Mapping {
-  const most = Math.min(withWorkspaces(size, harts), MAX_MAPPING);
+  const most = Math.min(withTranslators(size, harts), MAX_MAPPING);
   return new Mapping(fd, size, 0, new Reservation(most));
 }
 

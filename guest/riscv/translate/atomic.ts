@@ -1,15 +1,16 @@
 /**
  * The A extension (unpriv-isa §14) in RAM. Every operation is one sequentially consistent wasm
  * atomic, as in the interpreter (atomic.ts there). What is misaligned, or is not RAM at hand, is
- * for the interpreter, and so are minimum and maximum, of which wasm has none. With a journal every
- * operation that stores is: its entry comes before it, and may have to be withdrawn.
+ * for the interpreter, and so are minimum and maximum, of which wasm has none. With a journal an
+ * AMO is a compare and exchange, because the entry, which comes first, has the new value.
  */
 import { byInstruction } from '../decode.ts';
 import { LOAD, STORE } from '../pmp.ts';
 import { A, E, type Emitter, T, U } from './emitter.ts';
 import type { Decoded } from './fields.ts';
+import { announce, withdraw } from './journal.ts';
 import { place, placeOffset } from './memory.ts';
-import { atomic, op } from './wasm.ts';
+import { atomic, type Code, op } from './wasm.ts';
 import { RESERVED, RESERVED_SIZE, RESERVED_VALUE } from './workspace.ts';
 
 type Emit = (e: Emitter, d: Decoded) => void;
@@ -28,15 +29,41 @@ function alignedPlace(e: Emitter, { rs1 }: Decoded, size: Size, kind: typeof LOA
   place(e, { rs1, imm: 0 }, size, kind);
 }
 
+/** By the instruction's size: loads, zero extended, and compares and exchanges. */
+const LOADS = { 4: atomic.i64Load32U, 8: atomic.i64Load };
+const EXCHANGES = { 4: atomic.i64Rmw32Cmpxchg, 8: atomic.i64RmwCmpxchg };
+
+/** `combine` is what the operation does to the old value and rs2 on the stack. */
 const amo =
-  (opcode: number, size: Size): Emit =>
+  (opcode: number, size: Size, combine: readonly number[]): Emit =>
   (e, d) => {
-    if (e.context.journaled) return e.step();
+    const { code } = e;
     alignedPlace(e, d, size, STORE);
-    e.get(d.rs2).atomic(opcode, alignOf(size), placeOffset(e));
-    if (size === 4) e.code.byte(op.i64Extend32S);
+    if (e.context.journaled) {
+      code.tee(E).atomic(LOADS[size], alignOf(size), placeOffset(e)).set(T);
+      if (combine.length > 0) code.get(T);
+      e.get(d.rs2)
+        .ops(...combine)
+        .set(U);
+      exchange(e, size);
+      code.get(T).byte(op.i64Ne);
+      e.open(op.if);
+      withdraw(e);
+      e.step(); // the interpreter tries it again
+      e.close();
+      code.get(T);
+    } else e.get(d.rs2).atomic(opcode, alignOf(size), placeOffset(e));
+    if (size === 4) code.byte(op.i64Extend32S);
     e.set(d.rd);
   };
+
+/** Announces U at the place in E, and stores it if T is there; what was there onto the stack. */
+function exchange(e: Emitter, size: Size): void {
+  const { code } = e;
+  const [old, value] = [T, U].map((local) => () => code.get(local)) as [() => Code, () => Code];
+  if (e.context.journaled) announce(e, size, old, value);
+  code.get(E).get(T).get(U).atomic(EXCHANGES[size], alignOf(size), placeOffset(e));
+}
 
 /** The gpa of an address that is on the stack: what a reservation is known by. */
 function toGpa(e: Emitter): void {
@@ -49,10 +76,10 @@ function toGpa(e: Emitter): void {
 }
 
 const loadReserved =
-  (opcode: number, size: Size): Emit =>
+  (size: Size): Emit =>
   (e, d) => {
     alignedPlace(e, d, size, LOAD);
-    e.code.tee(E).atomic(opcode, alignOf(size), placeOffset(e));
+    e.code.tee(E).atomic(LOADS[size], alignOf(size), placeOffset(e));
     if (size === 4) e.code.byte(op.i64Extend32S);
     e.code.set(T).i32(0).get(E);
     toGpa(e);
@@ -66,42 +93,48 @@ const loadReserved =
   };
 
 const storeConditional =
-  (opcode: number, size: Size): Emit =>
+  (size: Size): Emit =>
   (e, d) => {
     const { code } = e;
-    if (e.context.journaled) return e.step();
     alignedPlace(e, d, size, STORE);
     code.tee(E);
     toGpa(e);
     e.word(op.i64Load, RESERVED).byte(op.i64Eq);
-    e.word(op.i64Load, RESERVED_SIZE).i64(size).ops(op.i64Eq, op.i32And).i64(1).set(U);
+    e.word(op.i64Load, RESERVED_SIZE).i64(size).ops(op.i64Eq, op.i32And).i64(1).set(A);
     e.open(op.if);
-    // U = whether what is found is not what LR saw; the upper half would count in 32 bits
+    // A = whether what is found is not what LR saw; the upper half would count in 32 bits
     e.word(op.i64Load, RESERVED_VALUE);
     if (size === 4) code.i64(LOW_WORD).byte(op.i64And);
-    code.set(A).get(E).get(A);
-    e.get(d.rs2).atomic(opcode, alignOf(size), placeOffset(e));
-    code.get(A).ops(op.i64Ne, op.i64ExtendI32U).set(U);
+    code.set(T);
+    e.get(d.rs2).set(U);
+    exchange(e, size);
+    code.get(T).ops(op.i64Ne, op.i64ExtendI32U).set(A);
+    if (e.context.journaled) {
+      code.get(A).byte(op.i32WrapI64);
+      e.open(op.if);
+      withdraw(e);
+      e.close();
+    }
     e.close();
     code.i32(0).i64(-1);
     e.endStore(op.i64Store, RESERVED);
-    code.get(U);
+    code.get(A);
     e.set(d.rd);
   };
 
 export const ATOMIC = byInstruction<Emit>({
-  'lr.w': loadReserved(atomic.i64Load32U, 4),
-  'lr.d': loadReserved(atomic.i64Load, 8),
-  'sc.w': storeConditional(atomic.i64Rmw32Cmpxchg, 4),
-  'sc.d': storeConditional(atomic.i64RmwCmpxchg, 8),
-  'amoswap.w': amo(atomic.i64Rmw32Xchg, 4),
-  'amoswap.d': amo(atomic.i64RmwXchg, 8),
-  'amoadd.w': amo(atomic.i64Rmw32Add, 4),
-  'amoadd.d': amo(atomic.i64RmwAdd, 8),
-  'amoand.w': amo(atomic.i64Rmw32And, 4),
-  'amoand.d': amo(atomic.i64RmwAnd, 8),
-  'amoor.w': amo(atomic.i64Rmw32Or, 4),
-  'amoor.d': amo(atomic.i64RmwOr, 8),
-  'amoxor.w': amo(atomic.i64Rmw32Xor, 4),
-  'amoxor.d': amo(atomic.i64RmwXor, 8),
+  'lr.w': loadReserved(4),
+  'lr.d': loadReserved(8),
+  'sc.w': storeConditional(4),
+  'sc.d': storeConditional(8),
+  'amoswap.w': amo(atomic.i64Rmw32Xchg, 4, []),
+  'amoswap.d': amo(atomic.i64RmwXchg, 8, []),
+  'amoadd.w': amo(atomic.i64Rmw32Add, 4, [op.i64Add]),
+  'amoadd.d': amo(atomic.i64RmwAdd, 8, [op.i64Add]),
+  'amoand.w': amo(atomic.i64Rmw32And, 4, [op.i64And]),
+  'amoand.d': amo(atomic.i64RmwAnd, 8, [op.i64And]),
+  'amoor.w': amo(atomic.i64Rmw32Or, 4, [op.i64Or]),
+  'amoor.d': amo(atomic.i64RmwOr, 8, [op.i64Or]),
+  'amoxor.w': amo(atomic.i64Rmw32Xor, 4, [op.i64Xor]),
+  'amoxor.d': amo(atomic.i64RmwXor, 8, [op.i64Xor]),
 });

@@ -173,7 +173,7 @@ class ColdEmitter extends Emitter {
 
 /** What the function takes for granted. */
 export interface ColdOptions {
-  readonly places: Pick<Places, 'ram' | 'workspace'>;
+  readonly places: Pick<Places, 'ram' | 'workspace' | 'journal'>;
   readonly journaled: boolean;
   /** So many interpreted instructions in a cache line of code make it hot. */
   readonly hot: number;

@@ -14,7 +14,7 @@ export interface Context {
   readonly data: number;
   /** mstatus.FS is Dirty: FP instructions may execute, and have no status to keep. */
   readonly float: boolean;
-  /** A journal hears of each store to RAM before it is made. */
+  /** Each store to RAM is written into the journal before it is made. */
   readonly journaled: boolean;
   /** Time is counted by instructions. */
   readonly counted: boolean;
@@ -24,6 +24,7 @@ export interface Context {
 export interface Places {
   readonly ram: { readonly base: number; readonly offset: number; readonly size: number };
   readonly workspace: number;
+  readonly journal: number;
   readonly jumps: number;
   readonly tlbs: number;
 }
@@ -38,8 +39,7 @@ export const HOT = 3; // the code at pc is hot, and has no translation
 export const FILL = 0;
 export const FLOAT = 1;
 export const CSR = 2;
-export const JOURNAL = 3;
-export const DECODE = 4;
+export const DECODE = 3;
 
 /** Locals: the parameters, temporaries of one instruction, then registers. */
 export const ENTRY = 0;
@@ -58,9 +58,12 @@ export const WHY = 8; // i32
 const STOP = 9;
 const OFFSET_SHIFT = 12;
 const REST_MASK = (1 << OFFSET_SHIFT) - 1;
-export const D0 = 10; // f64
-export const D1 = 11; // f64
-export const FIRST_REGISTER = 12;
+/** i32: the journal's head before the present entry, and where that lies, from the first one. */
+export const HEAD = 10;
+export const ENTRY_PLACE = 11;
+export const D0 = 12; // f64
+export const D1 = 13; // f64
+export const FIRST_REGISTER = 14;
 
 export class Emitter {
   readonly code = new Code();
@@ -97,7 +100,7 @@ export class Emitter {
   get locals(): readonly (readonly [number, ValueType])[] {
     return [
       [5, I64],
-      [3, I32],
+      [5, I32],
       [2, F64],
       [this.#local.size, I64],
     ];

@@ -8,8 +8,9 @@
  */
 import { byInstruction } from '../decode.ts';
 import { LOAD, STORE } from '../pmp.ts';
-import { A, E, type Emitter, FILL, JOURNAL, T } from './emitter.ts';
+import { A, E, type Emitter, FILL } from './emitter.ts';
 import type { Decoded } from './fields.ts';
+import { announce } from './journal.ts';
 import { type Code, op } from './wasm.ts';
 import { F, TLB_ADDEND, TLB_BYTES, TLB_ENTRIES } from './workspace.ts';
 
@@ -85,24 +86,12 @@ const load =
 const LOADS = { 1: op.i64Load8U, 2: op.i64Load16U, 4: op.i64Load32U, 8: op.i64Load };
 type Size = keyof typeof LOADS;
 
-/** The halves of T onto the stack, low half first. */
-const halvesOfT = (code: Code): Code => code.get(T).byte(op.i32WrapI64).get(T).i64(32).ops(op.i64ShrU, op.i32WrapI64);
-
-/**
- * A store of `size` bytes by `opcode` to the place on the stack; `value` puts 64 bits onto it. The
- * journal's entry comes before the store; the call keeps V8 from turning them round.
- */
+/** A store of `size` bytes by `opcode` to the place on the stack; `value` puts 64 bits onto it. */
 function storeTo(e: Emitter, opcode: number, size: Size, value: () => Code): void {
-  const { code } = e;
   if (e.context.journaled) {
-    code.tee(E).get(E); // the place stays below what the call takes
-    if (e.context.paged) code.i32(e.places.ram.offset).byte(op.i32Sub); // now an offset in RAM
+    e.code.tee(E); // the place stays on the stack
     // one load of the old value: no device tears it
-    code.i32(size).get(E).memory(LOADS[size], placeOffset(e)).set(T);
-    halvesOfT(code);
-    value();
-    if (size < 8) code.i64Bits((1n << BigInt(8 * size)) - 1n).byte(op.i64And);
-    halvesOfT(code.set(T)).byte(op.call).unsigned(JOURNAL);
+    announce(e, size, () => e.code.get(E).memory(LOADS[size], placeOffset(e)), value);
   }
   value().memory(opcode, placeOffset(e));
 }

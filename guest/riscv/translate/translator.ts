@@ -5,7 +5,6 @@
  * state of the hart is where the interpreter keeps it.
  */
 import type { Core } from '../core.ts';
-import type { StoreJournal } from '../environment.ts';
 import { execute } from '../execute.ts';
 import { executeFloat } from '../execute-float.ts';
 import type { Executor } from '../hart.ts';
@@ -46,8 +45,6 @@ const REGIONS = 4096;
 const MOST_HEAT = 2 ** 31 - 1;
 /** CSR instructions that regions may execute until interrupts are looked at: some 50 µs. */
 const CSR_MOST = 512;
-/** Instructions until a journal is asked whether it closes. */
-const JOURNALED = 2048;
 const PAGE = 4096;
 /** Of an instruction's word: the opcode of CSR instructions, traps and xRET. */
 const OPCODE = 0x7f;
@@ -85,7 +82,7 @@ export class Translator implements Executor {
   readonly #wanted = new Map<number, Wanted>();
   readonly #contexts: Contexts;
   #core: Core | undefined;
-  #journal: StoreJournal | undefined;
+  #isJournaled = false;
   #context: Context | undefined;
   /** Whether slot COLD has the function that it should have. */
   #hasCold = false;
@@ -108,8 +105,6 @@ export class Translator implements Executor {
         fill: (vaddr: number, kind: Access, size: number) => this.#fill(vaddr, kind, size),
         float: (word: number) => this.#float(word),
         csr: (word: number) => this.#csr(word),
-        journal: (at: number, size: 1 | 2 | 4 | 8, oldLow: number, oldHigh: number, low: number, high: number) =>
-          this.#journal!.store(at >>> 0, size, oldLow, oldHigh, low, high),
         decode: (word: number, entryAt: number) => decodeInto(this.#workspace, word, entryAt, this.#core!.csr.counted),
       },
     };
@@ -130,8 +125,9 @@ export class Translator implements Executor {
 
   execute(core: Core, budget: number): number {
     const { journal } = core.memory;
-    this.#journalTo(journal);
-    return this.#execute(core, journal ? Math.min(budget, JOURNALED) : budget);
+    const isJournaled = journal !== undefined;
+    if (isJournaled !== this.#isJournaled) this.#setJournaled(isJournaled);
+    return this.#execute(core, isJournaled ? Math.min(budget, journal.room) : budget);
   }
 
   #execute(core: Core, budget: number): number {
@@ -189,11 +185,9 @@ export class Translator implements Executor {
     return begun;
   }
 
-  /** Translations that tell a journal of their stores are others than those that tell nobody. */
-  #journalTo(journal: StoreJournal | undefined): void {
-    const isOther = (journal === undefined) !== (this.#journal === undefined);
-    this.#journal = journal;
-    if (!isOther) return;
+  /** Translations that write into the journal are others than those that do not. */
+  #setJournaled(journaled: boolean): void {
+    this.#isJournaled = journaled;
     this.#hasCold = false;
     this.#dropAll();
     this.#contexts.clear();
@@ -306,11 +300,11 @@ export class Translator implements Executor {
   #ready(core: Core): Machinery | undefined {
     if (this.#hasCold) return this.#machinery;
     if (this.interpreted < this.#first) return undefined;
-    const { ram, workspace } = this.#places(core, 0);
-    const journaled = this.#journal !== undefined;
+    const { ram, workspace, journal } = this.#places(core, 0);
+    const journaled = this.#isJournaled;
     this.#hasCold = this.#unlessFull(() => {
       this.#machinery ??= new Machinery(this.#workspace, this.#imports, this.#regions);
-      this.#machinery.setCold({ places: { ram, workspace }, journaled, hot: this.#hot });
+      this.#machinery.setCold({ places: { ram, workspace, journal }, journaled, hot: this.#hot });
     });
     return this.#machinery;
   }
@@ -342,6 +336,7 @@ export class Translator implements Executor {
     return {
       ram: { base, offset, size },
       workspace: this.#workspace.at,
+      journal: this.#workspace.journal,
       jumps: this.#workspace.jumps(id),
       tlbs: this.#workspace.tlbs(id),
     };

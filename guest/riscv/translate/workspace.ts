@@ -64,17 +64,23 @@ export const LINE_SHIFT = 6;
 const HEAT_BYTES = 4 * HEAT_LINES;
 
 /** Bytes that a translator needs. */
-export const WORKSPACE_BYTES = 20 * 65536;
+export const WORKSPACE_BYTES = 17 * 65536;
 
 /** Where the Memory has room for a translator, beside guest RAM. */
 export interface Room {
   readonly memory: WebAssembly.Memory;
   /** The first of WORKSPACE_BYTES, 8-byte aligned. */
   readonly at: number;
+  /**
+   * The first of JOURNAL_BYTES, 64-byte aligned: the memory of the journal that the hart is given
+   * (`Engine.journalTo`), perhaps mapped here once more.
+   */
+  readonly journal: number;
 }
 
 export class Workspace {
   readonly at: number;
+  readonly journal: number;
   readonly memory: WebAssembly.Memory;
   readonly i32: Int32Array;
   readonly f64: Float64Array;
@@ -82,10 +88,11 @@ export class Workspace {
   readonly registers: RegisterFile;
   #fill: ((at: number, bytes: number, value: number) => void) | undefined;
 
-  constructor({ memory, at }: Room) {
+  constructor({ memory, at, journal }: Room) {
     const buffer = memory.buffer;
     this.memory = memory;
     this.at = at;
+    this.journal = journal;
     this.i32 = new Int32Array(buffer, at, WORKSPACE_BYTES / 4);
     this.i64 = new BigInt64Array(buffer, at, WORKSPACE_BYTES / 8);
     this.f64 = new Float64Array(buffer, at, WORKSPACE_BYTES / 8);

@@ -13,6 +13,7 @@ export class ListJournal implements StoreJournal {
   readonly entries: Entry[] = [];
   withdrawn = 0;
   closing = false;
+  readonly room = 2048;
   readonly #looks: (entry: Entry) => void;
 
   constructor(looks: (entry: Entry) => void = () => {}) {
@@ -29,6 +30,11 @@ export class ListJournal implements StoreJournal {
   withdraw(): void {
     this.withdrawn++;
     this.entries.pop();
+  }
+
+  /** All entries, which are gone then. */
+  take(): readonly Entry[] {
+    return this.entries.splice(0);
   }
 
   /** The old bytes, the last ones first, into the RAM. */

@@ -12,6 +12,8 @@ import { emptyBus } from './fixture.ts';
 
 const MODE_M = 3;
 const RAM_BYTES = 1 << 20;
+/** The hart is given no journal. */
+const NONE = 0;
 
 /** Their records. */
 export function onHart(cases: readonly Case[], translates: boolean): DataView {
@@ -20,7 +22,7 @@ export function onHart(cases: readonly Case[], translates: boolean): DataView {
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const ram = memory.buffer as SharedArrayBuffer;
   loadElf(parseElf(elf), new Uint8Array(ram, 0, RAM_BYTES), CODE);
-  const translator = new Translator({ memory, at: RAM_BYTES }, { hot: 0, first: 0 });
+  const translator = new Translator({ memory, at: RAM_BYTES, journal: NONE }, { hot: 0, first: 0 });
   const options: HartOptions = {
     ...{ hartId: 0, ram, ramBase: CODE, ramSize: RAM_BYTES, bus: emptyBus, time: () => 0n },
     ...{ lines: new Int32Array(new SharedArrayBuffer(4)), lineIndex: 0 },

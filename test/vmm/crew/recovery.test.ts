@@ -12,6 +12,7 @@ import { buildVcpu } from '../../../vmm/crew/vcpu/start.ts';
 import { VcpuThread } from '../../../vmm/crew/vcpu/thread.ts';
 import type { VmShared } from '../../../vmm/crew/vm-shared.ts';
 import { controlBytes, REQUEST_RUN } from '../../../vmm/machine/control/control-block.ts';
+import { journalAt, type RamPart, withTranslators } from '../../../vmm/machine/hart-local/hart-local.ts';
 import {
   Imsic,
   type ImsicState,
@@ -31,6 +32,7 @@ import { encode } from '../../guest/riscv/encode.ts';
 import { instruction } from '../../guest/riscv/random-words.ts';
 import type * as Guest from './death/guest.ts';
 import { Life, Mortal } from './death/mortal.ts';
+import { stepsOfTranslations } from './death/translated.ts';
 
 /**
  * A guest whose VMM dies at any one store to shared memory, is recovered, and goes on: it ends as
@@ -98,16 +100,23 @@ const INTERRUPTS: ImsicState = {
 
 const GUEST = fileURLToPath(new URL('./death/guest.ts', import.meta.url));
 const vm = new SharedArrayBuffer(VM_BYTES);
-const ram = new SharedArrayBuffer(RAM_BYTES);
+const pages = withTranslators(RAM_BYTES, 1) / 65536;
+const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+const ram: RamPart = { buffer: memory.buffer as unknown as SharedArrayBuffer, offset: 0, size: RAM_BYTES };
+const journal: SharedPart = { ...ram, offset: journalAt(RAM_BYTES), size: partBytes.journal };
+/** What the first VMM leaves. */
+const left = [wholeOf(vm), ram, journal];
 let start: MachineState;
-/** The guest that dies, and the one that goes on. */
+/** The guest that dies, interpreted or translated, and the one that goes on. */
 let mortal: Mortal<typeof Guest>;
+let translated: Mortal<typeof Guest>;
 let immortal: Mortal<typeof Guest>;
 
 /** Fills the memory of a machine that stands before its first instruction. */
-function prepare(memory: SharedArrayBuffer, publishing: boolean): VmShared {
-  new Uint8Array(memory).fill(0);
-  const shared = sharedIn(wholeOf(memory));
+function prepare(buffer: SharedArrayBuffer, publishing: boolean): VmShared {
+  new Uint8Array(buffer).fill(0);
+  uint8s(journal).fill(0);
+  const shared = { ...sharedIn(wholeOf(buffer)), journal };
   new Imsic(shared.imsic, int32s(shared.control), 0).restore(INTERRUPTS);
   new ConsoleInput(shared.input).push(Buffer.from('what was typed before the guest read anything'));
   new VcpuThread(shared).request(REQUEST_RUN);
@@ -116,17 +125,18 @@ function prepare(memory: SharedArrayBuffer, publishing: boolean): VmShared {
 }
 
 function fillRam(words: readonly number[]): void {
-  const bytes = new Uint8Array(ram);
+  const bytes = uint8s(ram);
   for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 7) & 0xff;
-  new Uint32Array(ram).set([...words, ...POWEROFF]);
+  new Uint32Array(ram.buffer).set([...words, ...POWEROFF]);
 }
 
 beforeAll(async () => {
   const code = await bundle(GUEST);
-  mortal = new Mortal(code, [ram, vm]);
+  mortal = new Mortal(code, left);
+  translated = new Mortal(await bundle(GUEST, ...stepsOfTranslations(withTranslators(RAM_BYTES, 0))), left);
   immortal = new Mortal(code, []);
   const shared = prepare(vm, false);
-  const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
+  const parts = { ram, entry: RAM_BASE, devices: [] };
   const kernel = {} as Parameters<typeof buildVcpu>[0]['kernel'];
   const state = { pci: { version: 3, functions: [] } } as const;
   const vcpu = buildVcpu({ shared, parts, kernel, tell: () => {} }).begin(state);
@@ -162,7 +172,7 @@ function outcome(shared: VmShared, end: MachineState, printed: string): Outcome 
   return {
     machine: { machine, uart: end.uart },
     pending: pendingIn(new Imsic(shared.imsic, int32s(shared.control), 0).save()),
-    ram: Buffer.from(new Uint8Array(ram).slice()),
+    ram: Buffer.from(uint8s(ram).slice()),
     input: Buffer.from(new ConsoleInput(shared.input).peek()).toString(),
     printed,
   };
@@ -180,6 +190,8 @@ const second = new SharedArrayBuffer(VM_BYTES);
 
 interface Dying {
   readonly by: Mortal<typeof Guest>;
+  /** With a Memory its guest is translated. */
+  readonly ram: RamPart;
   /** Whether somebody else has the state that it begins with. */
   readonly isGiven: boolean;
 }
@@ -188,15 +200,19 @@ interface Dying {
  * The end after a death at store number `stores`, or why there is none; undefined if the guest
  * ended before that store.
  */
-function disturbed(words: readonly number[], stores: number, { by, isGiven }: Dying): Disturbed | string | undefined {
+function disturbed(
+  words: readonly number[],
+  stores: number,
+  { by, ram: itsRam, isGiven }: Dying,
+): Disturbed | string | undefined {
   fillRam(words);
   const shared = prepare(vm, true);
   const life = new Life(stores);
-  const first = by.live(life, ({ runToEnd }) => runToEnd(shared, ram, start, isGiven));
+  const first = by.live(life, ({ runToEnd }) => runToEnd(shared, itsRam, start, isGiven));
   if (!life.ended) return undefined;
   let recovered: Recovered | undefined;
   try {
-    recovered = recover(shared, 1, ram, () => {
+    recovered = recover(shared, 1, ram.buffer, () => {
       if (!isGiven) throw new Error('nobody has the state that it began with');
       return { machine: start, interruptFiles: [INTERRUPTS] };
     });
@@ -245,14 +261,15 @@ function firstLoss(words: readonly number[], dying: Dying): { at: number; end: u
 
 describe('a guest whose VMM dies at any store', () => {
   it.each([
-    { what: 'any program', isGiven: false },
-    { what: 'any program, handed over', isGiven: true },
+    { what: 'any program', by: () => mortal, ram, isGiven: false },
+    { what: 'any program, handed over', by: () => mortal, ram, isGiven: true },
+    { what: 'any program, translated', by: () => translated, ram: { ...ram, memory }, isGiven: true },
   ])(
     'ends as if nothing had happened: $what',
-    ({ isGiven }) => {
+    ({ by, ...how }) => {
       fc.assert(
         fc.property(program(30), (words) => {
-          expect(firstLoss(words, { by: mortal, isGiven })).toBeUndefined();
+          expect(firstLoss(words, { by: by(), ...how })).toBeUndefined();
         }),
         { numRuns: 3 },
       );
@@ -279,8 +296,7 @@ const mutants: readonly Mutant[] = [
     name: 'entry-counted-before-it-is-whole',
     file: 'vmm/machine/hart-local/journal.ts',
     find: '    this.#words[entry + AT] = at;\n',
-    replace:
-      '    Atomics.store(this.#words, HartJournal.word.head, this.#tag | (this.#count + 1));\n this.#words[entry + AT] = at;\n',
+    replace: '    Atomics.store(this.#words, HartJournal.word.head, this.#head + 1);\n this.#words[entry + AT] = at;\n',
   },
   {
     name: 'claim-without-an-entry',
@@ -338,14 +354,49 @@ const mutants: readonly Mutant[] = [
   },
 ];
 
+const translatedMutants: readonly Mutant[] = [
+  {
+    name: 'store-before-its-entry',
+    file: 'guest/riscv/translate/memory.ts',
+    find: '    announce(e, size, () => e.code.get(E).memory(LOADS[size], placeOffset(e)), value);\n',
+    replace: `
+      e.code.get(E).memory(LOADS[size], placeOffset(e)).set(4).get(E);
+      value().memory(opcode, placeOffset(e));
+      announce(e, size, () => e.code.get(4), value);\n`,
+  },
+  {
+    name: 'entry-counted-before-it-is-whole',
+    file: 'guest/riscv/translate/journal.ts',
+    find: '  code.get(ENTRY_PLACE);\n  old()',
+    replace: '  storeHead(e, () => code.get(HEAD).i32(1).byte(op.i32Add));\n  code.get(ENTRY_PLACE);\n  old()',
+  },
+  {
+    name: 'amo-without-an-entry',
+    file: 'guest/riscv/translate/atomic.ts',
+    find: '  if (e.context.journaled) announce(',
+    replace: '  if (size === 8 && e.context.journaled) announce(',
+  },
+];
+
 describe('seeded bugs of that', () => {
   const programs = fc.sample(program(40), { seed: 7, numRuns: 12 });
 
   it.each(mutants)(
     '$name loses the guest',
     async (mutant) => {
-      const broken = new Mortal<typeof Guest>(await bundle(GUEST, mutant), [ram, vm]);
-      expect(programs.some((words) => firstLoss(words, { by: broken, isGiven: true }) !== undefined)).toBe(true);
+      const by = new Mortal<typeof Guest>(await bundle(GUEST, mutant), left);
+      expect(programs.some((words) => firstLoss(words, { by, ram, isGiven: true }) !== undefined)).toBe(true);
+    },
+    300_000,
+  );
+
+  it.each(translatedMutants)(
+    'translated $name loses the guest',
+    async (mutant) => {
+      const steps = stepsOfTranslations(withTranslators(RAM_BYTES, 0));
+      const by = new Mortal<typeof Guest>(await bundle(GUEST, mutant, ...steps), left);
+      const how = { by, ram: { ...ram, memory }, isGiven: true };
+      expect(programs.some((words) => firstLoss(words, how) !== undefined)).toBe(true);
     },
     300_000,
   );

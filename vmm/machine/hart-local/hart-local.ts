@@ -6,6 +6,7 @@
 import type { Engine } from '../../../guest/riscv/engine.ts';
 import type { HartOptions, Semihosting } from '../../../guest/riscv/environment.ts';
 import { Hart } from '../../../guest/riscv/hart.ts';
+import { JOURNAL_BYTES } from '../../../guest/riscv/journal-layout.ts';
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { HartState } from '../../../guest/riscv/state.ts';
 import { Translator } from '../../../guest/riscv/translate/translator.ts';
@@ -47,11 +48,20 @@ export const ACCELS = ['golden', 'jit'] as const;
 export type Accel = (typeof ACCELS)[number];
 export const DEFAULT_ACCEL: Accel = 'jit';
 
-/** What a Memory has to hold beside so much RAM: a translator's room for each hart. */
-export const withWorkspaces = (ramSize: number, harts: number): number => ramSize + harts * WORKSPACE_BYTES;
+/**
+ * What lies behind RAM in its Memory: the journal of the harts (vmm/crew/vitals.ts maps it there),
+ * and a translator's room for each hart.
+ */
+const WASM_PAGE = 65536;
+const JOURNAL_ROOM = Math.ceil(JOURNAL_BYTES / WASM_PAGE) * WASM_PAGE;
+export const journalAt = (ramSize: number): number => ramSize;
+const workspaceAt = (ramSize: number, hart: number): number => ramSize + JOURNAL_ROOM + hart * WORKSPACE_BYTES;
+
+/** What a Memory has to hold with so much RAM. */
+export const withTranslators = (ramSize: number, harts: number): number => workspaceAt(ramSize, harts);
 
 /** Whether a Memory with so much RAM has room for the translators. */
-export const canTranslate = (ramSize: number, harts: number): boolean => withWorkspaces(ramSize, harts) <= MAX_MAPPING;
+export const canTranslate = (ramSize: number, harts: number): boolean => withTranslators(ramSize, harts) <= MAX_MAPPING;
 
 /** Time that is counted by instructions. */
 export interface CountedTime {
@@ -183,6 +193,6 @@ export class HartLocal {
  * Each hart's translator has its own room behind RAM; undefined where there is none: 4 GiB of RAM.
  */
 function translatorOf(hart: number, { memory, size }: RamPart): Translator | undefined {
-  if (!memory || withWorkspaces(size, hart + 1) > memory.buffer.byteLength) return undefined;
-  return new Translator({ memory, at: withWorkspaces(size, hart) });
+  if (!memory || workspaceAt(size, hart + 1) > memory.buffer.byteLength) return undefined;
+  return new Translator({ memory, at: workspaceAt(size, hart), journal: journalAt(size) });
 }

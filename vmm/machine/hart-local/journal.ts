@@ -2,47 +2,28 @@
  * The journal of the harts, in shared memory: what they have done since their state was last
  * published (vmm/crew/publication.ts). After the death of the process the successor takes this
  * back, and the guest does it again from that state. One thread runs all harts meanwhile, so there
- * is one order of all that they do.
+ * is one order of all that they do. Translated code writes entries of its stores itself.
  *
- * An entry is a store to RAM, or an interrupt that was claimed. It comes before what it tells. It
- * counts while the state is the published one whose number is in `head`. So the publication of the
- * next state makes all entries void at once, and no moment of a death lies between.
+ * An entry counts while the state is the published one whose number is in `head`. So the
+ * publication of the next state makes all entries void at once, and no moment of a death lies
+ * between.
  */
 import type { StoreJournal } from '../../../guest/riscv/environment.ts';
-import { atomic32, bytes, defineShared, int32s, type SharedPart } from '../../../platform/shared.ts';
-
-const HartJournal = defineShared('hart journal', {
-  /** The hart's thread: number of the state << 16 | entries after it. Publishes the entries. */
-  head: atomic32,
-  pad0: bytes(60),
-  /**
-   * The hart's thread: number of the state after which an access outside RAM began, 0 for none.
-   * Publishes kind and gpa.
-   */
-  accessAfter: atomic32,
-  accessKind: atomic32,
-  gpaLow: atomic32,
-  gpaHigh: atomic32,
-  pad1: bytes(48),
-  // entries follow
-});
-
-/**
- * Words of an entry: offset in RAM, size, old value, new value (low halves first). A claim has size
- * 0 and, as offset, its interruptTarget.
- */
-const [AT, SIZE, OLD, NEW, ENTRY_WORDS] = [0, 1, 2, 4, 6];
-const CLAIM = 0;
-
-const ENTRIES = 32768;
-/**
- * A hart looks at `closing` every 2048 instructions, and none makes more than four entries; a write
- * of eip makes up to 64, and ends the slice.
- */
-const MARGIN = 4 * 2048;
-
-/** Size of the journal of one hart. */
-export const JOURNAL_BYTES = HartJournal.size + ENTRIES * ENTRY_WORDS * 4;
+import {
+  AT,
+  CLAIM,
+  COUNT_BITS,
+  COUNT_MASK,
+  ENTRY_BYTES,
+  ENTRY_WORDS,
+  HartJournal,
+  LEAST_INSTRUCTIONS,
+  MOST_OF_INSTRUCTION,
+  NEW,
+  OLD,
+  SIZE,
+} from '../../../guest/riscv/journal-layout.ts';
+import { int32s, type SharedPart } from '../../../platform/shared.ts';
 
 /** The low bits of a state's number that the head has room for. */
 const tagOf = (number: number): number => number & 0x7fff;
@@ -55,29 +36,50 @@ const KINDS: readonly AccessKind[] = ['load', 'store', 'interrupt file'];
 export class Journal implements StoreJournal {
   readonly #words: Int32Array;
   readonly #capacity: number;
-  readonly #enough: number;
-  #tag = 0;
+  readonly #least: number;
   #number = 0;
-  #count = 0;
-  /** Whether the hart shall return, so that its state can be published. */
-  closing = false;
-  /** Whether the hart has made an access outside RAM. */
-  accessed = false;
+  #accessed = false;
 
   constructor(part: SharedPart) {
     this.#words = int32s(part);
-    this.#capacity = Math.floor((part.size - HartJournal.size) / (4 * ENTRY_WORDS));
-    this.#enough = this.#capacity - Math.min(MARGIN, this.#capacity >> 1);
+    this.#capacity = Math.floor((part.size - HartJournal.size) / ENTRY_BYTES);
+    this.#least = Math.min(MOST_OF_INSTRUCTION * LEAST_INSTRUCTIONS, this.#capacity >> 1);
+  }
+
+  /** Whether the hart has made an access outside RAM. */
+  get accessed(): boolean {
+    return this.#accessed;
+  }
+
+  /** Whether the hart shall return, so that its state can be published. */
+  get closing(): boolean {
+    return this.#accessed || this.#left <= this.#least;
+  }
+
+  /** So many instructions have room; at least 1, after which it closes. */
+  get room(): number {
+    return Math.max(Math.floor(this.#left / MOST_OF_INSTRUCTION), 1);
+  }
+
+  /** Entries that have room. */
+  get #left(): number {
+    return this.#capacity - this.#count;
+  }
+
+  /** The head has the count, because translated code counts, too. */
+  get #head(): number {
+    return this.#words[HartJournal.word.head]!;
+  }
+
+  get #count(): number {
+    return this.#head & COUNT_MASK;
   }
 
   /** The state of this number has been published, or is to be the next: there are no entries. */
   follow(number: number): void {
     this.#number = number;
-    this.#tag = tagOf(number) << 16;
-    this.#count = 0;
-    this.closing = false;
-    this.accessed = false;
-    Atomics.store(this.#words, HartJournal.word.head, this.#tag);
+    this.#accessed = false;
+    Atomics.store(this.#words, HartJournal.word.head, tagOf(number) << COUNT_BITS);
     Atomics.store(this.#words, HartJournal.word.accessAfter, 0);
   }
 
@@ -94,7 +96,7 @@ export class Journal implements StoreJournal {
 
   withdraw(): void {
     // Before the entry is used again: it is not to be seen half written.
-    Atomics.store(this.#words, HartJournal.word.head, this.#tag | --this.#count);
+    Atomics.store(this.#words, HartJournal.word.head, this.#head - 1);
   }
 
   /** The pending bit that this interruptTarget names is about to be cleared. */
@@ -110,14 +112,14 @@ export class Journal implements StoreJournal {
     this.#words[gpaLow] = gpa;
     this.#words[gpaHigh] = Math.floor(gpa / 2 ** 32);
     Atomics.store(this.#words, accessAfter, this.#number); // before the access
-    this.closing = true;
-    this.accessed = true;
+    this.#accessed = true;
   }
 
   /** Index of the next entry, which has these words already. */
   #begin(at: number, size: number): number {
-    if (this.#count === this.#capacity) throw new Error('the journal has overflown');
-    const entry = HartJournal.size / 4 + this.#count * ENTRY_WORDS;
+    const count = this.#count;
+    if (count >= this.#capacity) throw new Error('the journal has overflown');
+    const entry = HartJournal.size / 4 + count * ENTRY_WORDS;
     this.#words[entry + AT] = at;
     this.#words[entry + SIZE] = size;
     return entry;
@@ -125,8 +127,7 @@ export class Journal implements StoreJournal {
 
   #commit(): void {
     // before the store or the clear that the entry tells of
-    Atomics.store(this.#words, HartJournal.word.head, this.#tag | ++this.#count);
-    if (this.#count >= this.#enough) this.closing = true;
+    Atomics.store(this.#words, HartJournal.word.head, this.#head + 1);
   }
 }
 
@@ -153,12 +154,12 @@ export function readJournal(part: SharedPart, number: number): JournalContent {
   const head = words[HartJournal.word.head]!;
   const stores: StoreEntry[] = [];
   const claims: number[] = [];
-  for (let i = 0; head >>> 16 === tagOf(number) && i < (head & 0xffff); i++) {
+  for (let i = 0; head >>> COUNT_BITS === tagOf(number) && i < (head & COUNT_MASK); i++) {
     const entry = HartJournal.size / 4 + i * ENTRY_WORDS;
     const at = words[entry + AT]! >>> 0;
     const size = words[entry + SIZE]!;
     if (size === CLAIM) claims.push(at);
-    else stores.push({ at, size, old: valueAt(words, entry + OLD), new: valueAt(words, entry + NEW) });
+    else stores.push({ at, size, old: valueAt(words, entry + OLD, size), new: valueAt(words, entry + NEW, size) });
   }
   const { accessAfter, accessKind, gpaLow, gpaHigh } = HartJournal.word;
   if (words[accessAfter] !== number) return { stores, claims, access: undefined };
@@ -166,5 +167,5 @@ export function readJournal(part: SharedPart, number: number): JournalContent {
   return { stores, claims, access: { kind: KINDS[words[accessKind]!]!, gpa } };
 }
 
-const valueAt = (words: Int32Array, at: number): bigint =>
-  BigInt.asUintN(64, (BigInt(words[at + 1]!) << 32n) | BigInt(words[at]! >>> 0));
+const valueAt = (words: Int32Array, at: number, size: number): bigint =>
+  BigInt.asUintN(8 * size, (BigInt(words[at + 1]!) << 32n) | BigInt(words[at]! >>> 0));

@@ -9,10 +9,14 @@ import type { HartInput, HartTask } from './harts.ts';
 
 /** Code is translated in its first rounds. */
 const HOT = 200;
+/** No hart here is given a journal. */
+const NONE = 0;
 
 const { memory, ramSize, workspace } = workerInput<HartInput>();
 const executor =
-  workspace === undefined ? undefined : new Translator({ memory, at: workspace }, { hot: HOT, first: 0 });
+  workspace === undefined
+    ? undefined
+    : new Translator({ memory, at: workspace, journal: NONE }, { hot: HOT, first: 0 });
 const hart = new Hart(
   {
     ...{ hartId: 0, ram: memory.buffer as unknown as SharedArrayBuffer, ramBase: RAM_BASE, ramSize, bus: emptyBus },

@@ -4,12 +4,14 @@ import { expect } from 'vitest';
 import type { HartOptions } from '../../../../guest/riscv/environment.ts';
 import { Hart } from '../../../../guest/riscv/hart.ts';
 import { IRQ_M_EXT, IRQ_S_EXT } from '../../../../guest/riscv/isa.ts';
+import { JOURNAL_BYTES } from '../../../../guest/riscv/journal-layout.ts';
 import { type HartState, PRIVILEGED } from '../../../../guest/riscv/state.ts';
 import { Translator, type TranslatorOptions } from '../../../../guest/riscv/translate/translator.ts';
 import { WORKSPACE_BYTES } from '../../../../guest/riscv/translate/workspace.ts';
 import { FakeInterruptFile } from '../../../fakes/fake-interrupt-file.ts';
 import { emptyBus, RAM_BASE, RAM_SIZE } from '../fixture.ts';
 import { ListJournal } from '../list-journal.ts';
+import { RingJournal } from '../ring-journal.ts';
 
 export interface Given extends Partial<Omit<HartState, 'privileged' | 'version'>> {
   /** Words by their offset in RAM. */
@@ -43,7 +45,7 @@ export class Pair {
   /** Interrupt files of M and S level: interpreted, translated. */
   readonly #files: readonly (readonly [FakeInterruptFile, FakeInterruptFile])[];
   /** What has been stored since the last comparison: interpreted, translated. */
-  readonly journals = [new ListJournal(), new ListJournal()] as const;
+  readonly journals: readonly [ListJournal, RingJournal];
 
   constructor(
     { words, privileged = {}, bus = () => emptyBus, time = () => 0n, semihosting, journaled, counted, ...state }: Given,
@@ -51,7 +53,9 @@ export class Pair {
   ) {
     const memory = new WebAssembly.Memory({ initial: pages(), maximum: pages(), shared: true });
     const plain = new SharedArrayBuffer(RAM_SIZE);
-    this.translator = new Translator({ memory, at: RAM_SIZE }, { hot: 0, first: 0, ...options });
+    const journal = { buffer: memory.buffer as SharedArrayBuffer, offset: JOURNAL_AT, size: JOURNAL_BYTES };
+    this.journals = [new ListJournal(), new RingJournal(journal)];
+    this.translator = new Translator({ memory, at: RAM_SIZE, journal: JOURNAL_AT }, { hot: 0, first: 0, ...options });
     this.rams = [new Uint8Array(plain), new Uint8Array(memory.buffer, 0, RAM_SIZE)];
     for (const ram of this.rams) {
       for (let i = 0; i < RAM_SIZE; i++) ram[i] = (i * 7) & 0xff;
@@ -106,10 +110,11 @@ export class Pair {
     const [interpreted, translated] = this.rams;
     for (let i = 0; i < RAM_SIZE; i++)
       if (interpreted[i] !== translated[i]) expect([i, translated[i]]).toEqual([i, interpreted[i]]);
-    const [told, alsoTold] = this.journals.map(({ entries }) => entries.splice(0));
+    const [told, alsoTold] = this.journals.map((journal) => journal.take());
     expect(alsoTold).toEqual(told);
     return this;
   }
 }
 
-const pages = (): number => (RAM_SIZE + WORKSPACE_BYTES) / 65536;
+const JOURNAL_AT = RAM_SIZE + WORKSPACE_BYTES;
+const pages = (): number => Math.ceil((JOURNAL_AT + JOURNAL_BYTES) / 65536);

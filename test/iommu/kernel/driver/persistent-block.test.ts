@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { wholeOf } from '../../../../platform/shared.ts';
 
 import { bundle } from '../../../explore/bundle.ts';
 import { Life, Mortal } from '../../../vmm/crew/death/mortal.ts';
@@ -20,7 +21,7 @@ const memory = new SharedArrayBuffer(2 * 2 ** 20);
 let mortal: Mortal<typeof Tables>;
 
 beforeAll(async () => {
-  mortal = new Mortal(await bundle(fileURLToPath(new URL('./death/tables.ts', import.meta.url))), [memory]);
+  mortal = new Mortal(await bundle(fileURLToPath(new URL('./death/tables.ts', import.meta.url))), [wholeOf(memory)]);
 });
 
 /**

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-
 import { BLOCK_BYTES, KIND } from '../../../../iommu/kernel/pkernfs/layout.ts';
 import type { Extents } from '../../../../iommu/kernel/pkernfs/pkernfs.ts';
 import { PAGE_SIZE } from '../../../../platform/page.ts';
+import { wholeOf } from '../../../../platform/shared.ts';
 import { bundle } from '../../../explore/bundle.ts';
 import { Life, Mortal } from '../../../vmm/crew/death/mortal.ts';
 import type * as Kernel from './death/life.ts';
@@ -23,7 +23,7 @@ let mortal: Mortal<typeof Kernel>;
 
 beforeAll(async () => {
   const path = fileURLToPath(new URL('./death/life.ts', import.meta.url));
-  mortal = new Mortal(await bundle(path), [memory]);
+  mortal = new Mortal(await bundle(path), [wholeOf(memory)]);
 });
 
 /** The board's part. It does not die. */

@@ -1,8 +1,8 @@
 /** What dies: a vCPU with its machine, run until its guest powers off. It is bundled for that. */
-import { wholeOf } from '../../../../platform/shared.ts';
 import type { VcpuMessage } from '../../../../vmm/crew/vcpu/protocol.ts';
 import { buildVcpu } from '../../../../vmm/crew/vcpu/start.ts';
 import type { VmShared } from '../../../../vmm/crew/vm-shared.ts';
+import type { RamPart } from '../../../../vmm/machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../../../vmm/machine/machine.ts';
 import { RAM_BASE } from '../../../../vmm/machine/shared/memory-map.ts';
 
@@ -14,7 +14,7 @@ const noKernel = new Proxy({} as Parameters<typeof buildVcpu>[0]['kernel'], {});
  */
 export function runToEnd(
   shared: VmShared,
-  ram: SharedArrayBuffer,
+  ram: RamPart,
   state: MachineState,
   isGiven = false,
 ): MachineState | undefined {
@@ -25,7 +25,7 @@ export function runToEnd(
     if (message.kind === 'stopped') end = message.suspended?.state;
     if (message.kind === 'failed' || message.kind === 'unpublished') throw new Error(message.reason);
   };
-  const parts = { ram: wholeOf(ram), entry: RAM_BASE, devices: [] };
+  const parts = { ram, entry: RAM_BASE, devices: [] };
   const vcpu = buildVcpu({ shared, parts, kernel: noKernel, tell }).begin(state, { isGiven });
   for (let turns = 0; turns < 200 && !(off && end); turns++) vcpu.turn();
   return end;

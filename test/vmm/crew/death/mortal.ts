@@ -1,12 +1,14 @@
 /**
  * Code that dies at its n-th store to shared memory, as a process that is killed there: what it has
  * stored is visible, and nothing else happens. The code is bundled and evaluated with Atomics and
- * typed arrays that count the stores to the buffers given (as test/explore does).
+ * typed arrays that count the stores to the memory given (as test/explore does). The code may call
+ * `step` before stores that are made otherwise.
  */
 import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
 import { compileFunction } from 'node:vm';
 
+import type { SharedPart } from '../../../../platform/shared.ts';
 import { LIBC } from '../../../explore/control.ts';
 
 /** Thrown at the store that is not made, and at all that handlers would make after it. */
@@ -41,7 +43,7 @@ type AnyFunction = (...args: unknown[]) => unknown;
 const ARRAYS = [Int8Array, Uint8Array, Uint16Array, Int32Array, Uint32Array] as unknown[];
 const LONG_ARRAYS = [Float64Array, BigInt64Array, BigUint64Array] as unknown[];
 const constructors = [...ARRAYS, ...LONG_ARRAYS] as readonly Int32ArrayConstructor[];
-const NAMES = ['require', 'module', 'exports', 'Atomics', ...constructors.map(({ name }) => name)];
+const NAMES = ['require', 'module', 'exports', 'step', 'Atomics', ...constructors.map(({ name }) => name)];
 const WRITING = ['store', 'add', 'sub', 'and', 'or', 'xor', 'exchange', 'compareExchange'];
 
 /** Exports of a bundle that was evaluated once, and lives many times. */
@@ -50,9 +52,10 @@ export class Mortal<T> {
   #life = new Life(0);
   #printed = '';
 
-  /** `code` is a bundle (test/explore/bundle.ts). Stores to `buffers` are its steps. */
-  constructor(code: string, buffers: readonly SharedArrayBuffer[]) {
-    const { atomics, arrays } = mortalGlobals(buffers, () => this.#life.step());
+  /** `code` is a bundle (test/explore/bundle.ts). Stores to `parts` are its steps. */
+  constructor(code: string, parts: readonly SharedPart[]) {
+    const step = (): void => this.#life.step();
+    const { atomics, arrays } = mortalGlobals(parts, step);
     const builtin = createRequire(import.meta.url);
     const withWrite = { ...fs, writeSync: (_fd: number, bytes: Uint8Array) => this.#write(bytes) };
     const require = (name: string): unknown => {
@@ -62,7 +65,7 @@ export class Mortal<T> {
     };
     const module = { exports: {} as T };
     const run = compileFunction(code, NAMES) as AnyFunction;
-    run(require, module, module.exports, atomics, ...arrays);
+    run(require, module, module.exports, step, atomics, ...arrays);
     this.exports = module.exports;
   }
 
@@ -87,13 +90,13 @@ export class Mortal<T> {
   }
 }
 
-function mortalGlobals(
-  buffers: readonly SharedArrayBuffer[],
-  step: () => void,
-): { atomics: unknown; arrays: unknown[] } {
+function mortalGlobals(parts: readonly SharedPart[], step: () => void): { atomics: unknown; arrays: unknown[] } {
   const targets = new WeakMap<object, TypedArray>();
   const mortal = (array: TypedArray): TypedArray => {
-    if (!buffers.includes(array.buffer as SharedArrayBuffer)) return array;
+    const { buffer, byteOffset, byteLength } = array;
+    const isIn = ({ buffer: whole, offset, size }: SharedPart): boolean =>
+      whole === buffer && byteOffset < offset + size && byteOffset + byteLength > offset;
+    if (!parts.some(isIn)) return array;
     const proxy = new Proxy(array, {
       get: (target, key) => {
         const value = Reflect.get(target, key, target) as unknown;

@@ -22,7 +22,7 @@ import { Vcpu } from '../../../../vmm/crew/vcpu/vcpu.ts';
 import { createVmShared } from '../../../../vmm/crew/vm-shared.ts';
 import { REQUEST_RESET, REQUEST_RUN } from '../../../../vmm/machine/control/control-block.ts';
 import { callAttention } from '../../../../vmm/machine/control/lease.ts';
-import { type Accel, withWorkspaces } from '../../../../vmm/machine/hart-local/hart-local.ts';
+import { type Accel, withTranslators } from '../../../../vmm/machine/hart-local/hart-local.ts';
 import { Machine, type MachineState } from '../../../../vmm/machine/machine.ts';
 import { ConsoleInput } from '../../../../vmm/machine/shared/console-input.ts';
 import { ConsoleOutput } from '../../../../vmm/machine/shared/console-output.ts';
@@ -122,7 +122,7 @@ function played(
   { accel, cuts = [] }: How,
 ): { ram: Uint8Array; printed: number } | undefined {
   const icount = { shift, sleep: false };
-  const pages = withWorkspaces(RAM_BYTES, harts) / 65536;
+  const pages = withTranslators(RAM_BYTES, harts) / 65536;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const ram = { ...wholeOf(memory.buffer as SharedArrayBuffer), size: RAM_BYTES, memory };
   const main = new VcpuThread(createVmShared(harts));

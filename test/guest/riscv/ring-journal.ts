@@ -1,0 +1,54 @@
+/** The journal of the machine, as a test of engines wants it. */
+import type { StoreJournal } from '../../../guest/riscv/environment.ts';
+import type { SharedPart } from '../../../platform/shared.ts';
+import { Journal, readJournal } from '../../../vmm/machine/hart-local/journal.ts';
+import type { Entry } from './list-journal.ts';
+
+/** The number of a state. */
+const STATE = 5;
+
+export class RingJournal implements StoreJournal {
+  readonly #part: SharedPart;
+  readonly #journal: Journal;
+  closes = false;
+
+  constructor(part: SharedPart) {
+    this.#part = part;
+    this.#journal = new Journal(part);
+    this.#journal.follow(STATE);
+  }
+
+  get closing(): boolean {
+    return this.closes || this.#journal.closing;
+  }
+
+  get room(): number {
+    return this.#journal.room;
+  }
+
+  store(...entry: Parameters<StoreJournal['store']>): void {
+    this.#journal.store(...entry);
+  }
+
+  withdraw(): void {
+    this.#journal.withdraw();
+  }
+
+  /** The entries of stores, which are gone then. */
+  take(): readonly Entry[] {
+    const { stores } = readJournal(this.#part, STATE);
+    this.#journal.follow(STATE);
+    return stores.map(({ at, size, old, new: value }) => ({
+      at,
+      size,
+      old: halves(old, size),
+      new: halves(value, size),
+    }));
+  }
+}
+
+/** Signed, and the low one zero extended where a value has less than 32 bits. */
+const halves = (value: bigint, size: number): readonly [number, number] => [
+  size < 4 ? Number(value) : Number(BigInt.asIntN(32, value)),
+  Number(BigInt.asIntN(32, value >> 32n)),
+];

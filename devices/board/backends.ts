@@ -1,10 +1,12 @@
 /**
- * The backends of a board's devices, as the user has named them: `netdev=ID` and `chardev=ID` of a
- * device lead to the options with this id. Errors are EINVAL with one line for the user.
+ * The backends of a board's devices, as the user has named them: `netdev=ID`, `chardev=ID` and
+ * `fsdev=ID` of a device lead to the options with this id. Errors are EINVAL with one line for the
+ * user.
  */
 import { einval } from '../../platform/errno.ts';
 import { Backends } from '../backends/backends.ts';
 import { parseChardev } from '../backends/chardev-option.ts';
+import { parseFsdev } from '../backends/fsdev-option.ts';
 import { defaultMac, macText, parseNetdev } from '../backends/netdev-option.ts';
 import type { BackendKind } from '../kit/device.ts';
 import { modelOf } from './device-types.ts';
@@ -14,6 +16,8 @@ export interface BackendOptions {
   readonly netdevs?: readonly string[] | undefined;
   /** Values of `-chardev` (backends/chardev-option.ts). */
   readonly chardevs?: readonly string[] | undefined;
+  /** Values of `-fsdev` (backends/fsdev-option.ts). */
+  readonly fsdevs?: readonly string[] | undefined;
 }
 
 interface Backend {
@@ -29,10 +33,11 @@ export class BoardBackends {
   /** Network devices without an address of their own. */
   #macs = 0;
 
-  constructor({ netdevs = [], chardevs = [] }: BackendOptions) {
+  constructor({ netdevs = [], chardevs = [], fsdevs = [] }: BackendOptions) {
     this.#all = {
       netdev: named('netdev', netdevs, parseNetdev),
       chardev: named('chardev', chardevs, parseChardev),
+      fsdev: named('fsdev', fsdevs, parseFsdev),
     };
   }
 
@@ -51,6 +56,7 @@ export class BoardBackends {
   end(): void {
     this.#all.netdev.end('virtio-net');
     this.#all.chardev.end('virtio-console');
+    this.#all.fsdev.end('virtio-9p');
   }
 }
 

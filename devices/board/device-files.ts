@@ -15,7 +15,7 @@ export class OpenFiles {
     const { fds, paths = [] } = type.open?.(values, backend) ?? { fds: [] };
     this.#fds.push(...fds);
     this.#paths.push(...paths);
-    if (backend === undefined) return { fds };
+    if (backend === undefined || type.backend === 'fsdev') return { fds, backend }; // files have no news
     const news = epollCreate();
     this.#fds.push(news);
     return { fds, backend, news };

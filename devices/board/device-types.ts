@@ -6,6 +6,7 @@ import { device as ivshmem } from '../ivshmem/device.ts';
 import type { DeviceType } from '../kit/device.ts';
 import { device as mscribe } from '../mscribe/device.ts';
 import { device as pciTestdev } from '../pci-testdev/device.ts';
+import { device as virtio9p } from '../virtio-9p/device.ts';
 import { device as virtioBlk } from '../virtio-blk/device.ts';
 import { device as virtioConsole } from '../virtio-console/device.ts';
 import { device as virtioNet } from '../virtio-net/device.ts';
@@ -26,6 +27,7 @@ export const MODELS: readonly Model[] = [
   { type: virtioBlk, folder: 'virtio-blk' },
   { type: virtioNet, folder: 'virtio-net' },
   { type: virtioConsole, folder: 'virtio-console' },
+  { type: virtio9p, folder: 'virtio-9p' },
   { type: virtioRng, folder: 'virtio-rng' },
 ];
 

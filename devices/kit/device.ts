@@ -63,7 +63,7 @@ export interface OpenedFiles {
 }
 
 /** Kinds of backends: the option that names one of them, and the property that refers to it. */
-export type BackendKind = 'netdev' | 'chardev';
+export type BackendKind = 'netdev' | 'chardev' | 'fsdev';
 
 export interface Device {
   /** The registers of each register BAR, by BAR index. */

@@ -17,15 +17,16 @@ beforeAll(() => {
 afterAll(() => rmSync(dirname(drive), { recursive: true }));
 
 /** Clients that open nothing. */
-const BACKENDS = { netdev: 'stream,id=n,addr.path=none', chardev: 'socket,id=c,path=none' };
+const BACKENDS = {
+  netdev: 'stream,id=n,addr.path=none',
+  chardev: 'socket,id=c,path=none',
+  fsdev: 'local,id=f,path=/,readonly=on',
+};
 
 /** The registers of its first BAR, and how they are read. */
 function mapOf(type: DeviceType) {
-  const properties = parseProperties(
-    type.name,
-    type.properties,
-    type.name === 'virtio-blk' ? { drive, locking: 'off' } : {},
-  );
+  const given = { 'virtio-blk': { drive, locking: 'off' }, 'virtio-9p': { mount_tag: 'share' } }[type.name] ?? {};
+  const properties = parseProperties(type.name, type.properties, given);
   const [bar] = type.bars(properties);
   if (bar?.kind !== 'registers' || !bar.registers) throw new Error(`${type.name}: no registers in its first BAR`);
   const backend = type.backend && BACKENDS[type.backend];

@@ -1,9 +1,11 @@
 /**
- * A stock Linux with a network card and a console of the board, passed through: it pings another
- * guest, and echoes what comes by the console, while its VMM is replaced every second. No ping is
- * lost, and no byte. LIVEVMM_DEBIAN=FOLDER keeps its packages there.
+ * A stock Linux with a network card, a console and a folder of the board, passed through: it pings
+ * another guest, echoes what comes by the console, and reads files, while its VMM is replaced every
+ * second. No ping is lost, no byte of the console, and no file is wrong. LIVEVMM_DEBIAN=FOLDER
+ * keeps its packages there.
  */
-import { writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,7 +19,8 @@ import { isWanted, linuxFor } from './debian.ts';
 import { keepUpdating } from './keep-updating.ts';
 
 const LIMIT_MS = 600_000;
-const UPDATES = 5;
+const UPDATES = 3;
+const FILES = 40;
 /** The most bytes on their way to the guest and back. */
 const WINDOW = 4096;
 const PIECE = 512;
@@ -28,10 +31,14 @@ ip addr add 10.0.2.1/24 dev eth0 && ip link set eth0 up
 exec 3<>/dev/hvc0
 stty raw -echo <&3
 cat <&3 >&3 &
+mkdir /share && mount -t 9p -o trans=virtio,version=9p2000.L,ro share /share && cd /share
 echo ready
 exec 4<&0
 (read line <&4; touch /over) &
-until [ -e /over ]; do ping -q -c 10 -i 0.1 -s 1000 10.0.2.2 | grep transmitted; done
+until [ -e /over ]; do
+  ping -q -c 10 -i 0.1 -s 1000 10.0.2.2 | grep transmitted
+  echo "files $(md5sum -c sums | grep -c OK) of $(wc -l < sums)"
+done
 grep virtio /proc/interrupts
 poweroff -f
 `;
@@ -91,10 +98,18 @@ describe.runIf(isWanted)('Debian with devices of the board', () => {
     const { busybox, modules } = debian;
     const files = new Map([...modules, ['order', Buffer.from([...modules.keys()].join('\n'))]]);
     writeFileSync(at('initrd'), initramfs({ busybox, init: INIT, files }));
+    mkdirSync(at('tree'));
+    const sums = Array.from({ length: FILES }, (_, i) => {
+      const content = randomBytes(i * 3000);
+      writeFileSync(at(`tree/${i}`), content);
+      return `${createHash('md5').update(content).digest('hex')}  ${i}\n`;
+    });
+    writeFileSync(at('tree/sums'), sums.join(''));
     host = await HostProcess.start(
-      ['virtio-net,netdev=n,mac=52:54:00:00:00:01', 'virtio-console,chardev=c'],
+      ['virtio-net,netdev=n,mac=52:54:00:00:00:01', 'virtio-console,chardev=c', 'virtio-9p,fsdev=f,mount_tag=share'],
       [
         ...['--netdev', `dgram,id=n,local.path=${at('1')},remote.path=${at('2')}`],
+        ...['--fsdev', `local,id=f,path=${at('tree')},security_model=none,readonly=on`],
         ...['--chardev', `socket,id=c,path=${at('line')},server=on,wait=off`],
       ],
     );
@@ -141,6 +156,7 @@ describe.runIf(isWanted)('Debian with devices of the board', () => {
     expect(await vmm.exited).toEqual([0, null]);
     const rounds = vmm.output.match(/^\d+ packets transmitted.*/gm);
     expect(new Set(rounds)).toEqual(new Set(['10 packets transmitted, 10 packets received, 0% packet loss']));
+    expect(new Set(vmm.output.match(/^files .*/gm))).toEqual(new Set([`files ${FILES} of ${FILES}`]));
     expect([echo.wrongAt, bytes > 10 * WINDOW]).toEqual([undefined, true]);
     expect(vmm.output).toMatch(/PCI-MSIX-\S+ +1 Edge +virtio\d-input/m);
     expect(await updates).toBeGreaterThanOrEqual(UPDATES);

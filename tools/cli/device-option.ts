@@ -19,6 +19,7 @@ function splitCommas(text: string): string[] {
 }
 
 const NAME = /^[a-z][a-z0-9-]*$/;
+const KEY = /^[a-z][a-z0-9_-]*$/;
 
 /**
  * Type and properties of a --device option. The board (or the VMM) decides which types and
@@ -59,7 +60,7 @@ export function parseKeyval(
   for (const word of words) {
     const equals = word.indexOf('=');
     const key = word.slice(0, equals);
-    if (equals < 0 || !NAME.test(key)) throw new UsageError(`${option} ${first}: '${word}' is not key=value`);
+    if (equals < 0 || !KEY.test(key)) throw new UsageError(`${option} ${first}: '${word}' is not key=value`);
     if (Object.hasOwn(properties, key)) throw new UsageError(`${option} ${first}: ${key} is given twice`);
     properties[key] = word.slice(equals + 1);
   }

@@ -29,6 +29,7 @@ const UNIT: PropertyHelp = {
 /** What leads to what is behind a device. */
 const BACKENDS: Readonly<Record<BackendKind, PropertyHelp>> = {
   netdev: { name: 'netdev', default: 'none', expected: 'the id of a --netdev', what: 'its wire; it must be given' },
+  fsdev: { name: 'fsdev', default: 'none', expected: 'the id of an --fsdev', what: 'its folder; it must be given' },
   chardev: { name: 'chardev', default: 'none', expected: 'the id of a --chardev', what: 'its line; it must be given' },
 };
 
@@ -69,7 +70,7 @@ export function answerHelp(request: HelpRequest, json: boolean): string {
   return json ? `${JSON.stringify(help)}\n` : describe(help);
 }
 
-function withPlace({ type, properties: { addr, iommu, netdev, chardev, ...own } }: DeviceOption): DeviceHelp {
+function withPlace({ type, properties: { addr, iommu, netdev, chardev, fsdev, ...own } }: DeviceOption): DeviceHelp {
   const help = describeDeviceType(type, own);
   const { backend, mediated, properties } = help;
   const before = backend === null ? [] : [BACKENDS[backend]];

@@ -19,7 +19,7 @@ const MAX_FD = 9_999_999;
 
 const HELP = `Usage: livevmm host [--socket PATH] [--device TYPE[,key=value]...]... [--iommu NAME[,key=value]...]...
        [--first-group N] [--vfio-profile VERSION] [--peer-mappings WHAT] [--memlock LIMIT] [--json]
-       [--pkernfs SIZE] [--persistent-tables MODE] [--netdev BACKEND]... [--chardev BACKEND]...
+       [--pkernfs SIZE] [--persistent-tables MODE] [--netdev BACKEND]... [--chardev BACKEND]... [--fsdev BACKEND]...
 
 A machine without VMM: memory, IOMMUs, PCI devices each in a thread of its own, and the kernel that offers them by VFIO on a
 UNIX socket. Runs until SIGINT or SIGTERM.
@@ -31,6 +31,7 @@ ${deviceList('      ')}                         NAME,help: prints the properties
                          UNIX sockets
   --netdev stream,id=ID,addr.path=PATH[,server=on][,reconnect=SECONDS]   the same through a connection to a UNIX socket
   --chardev socket,id=ID,path=PATH,server=on,wait=off|server=off[,reconnect=SECONDS]   a line for virtio-console,chardev=ID
+  --fsdev local,id=ID,path=FOLDER,security_model=none,readonly=on   a folder for virtio-9p,fsdev=ID,mount_tag=TAG
 ${IOMMU_HELP}  --first-group N        the IOMMU groups count up from N, in the order of the slots (default 0)
   --vfio-profile VERSION which kernel's VFIO it answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
   --peer-mappings WHAT   what becomes of a BAR that is mapped for the DMA of other devices when its device goes: kept, as
@@ -58,6 +59,7 @@ export const host: Command = {
       device: { type: 'string', multiple: true, default: [] },
       netdev: { type: 'string', multiple: true, default: [] },
       chardev: { type: 'string', multiple: true, default: [] },
+      fsdev: { type: 'string', multiple: true, default: [] },
       iommu: { type: 'string', multiple: true, default: [] },
       'first-group': { type: 'string', default: '0' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
@@ -87,7 +89,8 @@ export const host: Command = {
     const orphaned = lifeline === undefined ? undefined : ownerEnded(lifeline);
     const board = await startHost({
       ...{ devices, socketPath: socket, profile, peerMappings, memlock, firstGroup, kvemuGroups },
-      ...{ pkernfsBytes, tablesMode, netdevs: options.netdev, chardevs: options.chardev },
+      ...{ pkernfsBytes, tablesMode },
+      ...{ netdevs: options.netdev, chardevs: options.chardev, fsdevs: options.fsdev },
       ...unitsOf(options.iommu),
     });
     try {

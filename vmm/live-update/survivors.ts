@@ -4,6 +4,8 @@
  * the machine are in machine-sections.ts. Saving and resuming are loops over this list.
  */
 
+import { withoutOpenFiles } from '../../devices/backends/exported-tree.ts';
+import { FSDEVS_SECTION } from '../../devices/backends/fsdev-option.ts';
 import { STREAMS_SECTION } from '../../devices/backends/socket-stream.ts';
 import { einval } from '../../platform/errno.ts';
 import { visitingFds } from '../../platform/fd-shape.ts';
@@ -13,7 +15,6 @@ import { hartNumbers, MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { IMSIC_SECTION } from '../machine/hart-local/imsic.ts';
 import type { HartSections, MachineState } from '../machine/machine.ts';
 import { HART_SECTIONS, SHARED_SECTIONS } from '../machine/machine-sections.ts';
-import { withoutOpenFiles } from '../machine/shared/exported-tree.ts';
 import { ROUTES_SECTION } from '../machine/shared/interrupt-routes.ts';
 import { withoutFiles } from '../machine/shared/semihosting.ts';
 import type { SharedState } from '../machine/shared/shared-machine.ts';
@@ -22,7 +23,6 @@ import { PassthroughHost } from '../passthrough/passthrough-host.ts';
 import { NO_DEVICES, VFIO_SECTION } from '../passthrough/vfio-section.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { DISKS_SECTION } from '../vm/disks.ts';
-import { FSDEVS_SECTION } from '../vm/fsdev-option.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
 import { hasListeners, LISTENERS_SECTION } from '../vm/listeners.ts';
 import { NETDEVS_SECTION } from '../vm/netdevs.ts';

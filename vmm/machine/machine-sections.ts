@@ -3,6 +3,7 @@
  * (Section.numbered).
  */
 
+import { SHARES_SECTION } from '../../devices/backends/exported-tree.ts';
 import { STREAMS_SECTION } from '../../devices/backends/socket-stream.ts';
 import { HART_SECTION } from '../../guest/riscv/state.ts';
 import type { Section, Versioned } from '../../platform/section.ts';
@@ -11,7 +12,6 @@ import { hartNumbers, MAX_HARTS } from './hart-local/hart-number.ts';
 import type { HartSections, MachineState } from './machine.ts';
 import { APLIC_SECTION } from './shared/aplic.ts';
 import { CLINT_SECTION } from './shared/clint.ts';
-import { SHARES_SECTION } from './shared/exported-tree.ts';
 import { FW_CFG_SECTION } from './shared/fw-cfg.ts';
 import { IOMMU_SECTION } from './shared/guest-iommu.ts';
 import { ICOUNT_SECTION } from './shared/icount.ts';

@@ -1,12 +1,11 @@
 /** The VMM's command line. It survives updates: the new image gets it with the state. */
 import { parseArgs } from 'node:util';
-
+import { splitVirtfs } from '../../devices/backends/fsdev-option.ts';
 import { einval } from '../../platform/errno.ts';
 import { MAX_MAPPING } from '../../platform/memory.ts';
 import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
-import { splitVirtfs } from './fsdev-option.ts';
 import { parseFwCfg } from './fw-cfg-option.ts';
 import { planIcount } from './icount-option.ts';
 import { parseMachine } from './machine-option.ts';

@@ -1,4 +1,6 @@
 /** Builds a VM from its command line. The user's errors are SysErrors with one line. */
+
+import { openFsdev } from '../../devices/backends/fsdev-option.ts';
 import { einval } from '../../platform/errno.ts';
 import { createMemory, type Mapping } from '../../platform/memory.ts';
 import { VfioDevice } from '../client/device.ts';
@@ -13,7 +15,6 @@ import { persistentFiles } from '../passthrough/persistent-files.ts';
 import { vectorEventfds } from '../passthrough/vfio-section.ts';
 import { assemble } from './assemble.ts';
 import { openDisks } from './disks.ts';
-import { openFsdevs } from './fsdev-option.ts';
 import { checkFwCfg } from './fw-cfg-option.ts';
 import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
@@ -42,7 +43,7 @@ export function buildVm(wanted: VmOptions): Built {
   const backends = {
     disks: openDisks(options),
     netdevs: openNetdevs(options),
-    folders: openFsdevs(options.fsdevs ?? []),
+    folders: (options.fsdevs ?? []).map(openFsdev),
     listeners: openListeners(options),
   };
   const host = openHost(options, mapping);

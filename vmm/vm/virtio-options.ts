@@ -5,6 +5,7 @@
 
 import { Backends } from '../../devices/backends/backends.ts';
 import type { ChardevOption } from '../../devices/backends/chardev-option.ts';
+import { type FsdevOption, mountTag, parseFsdev } from '../../devices/backends/fsdev-option.ts';
 import { defaultMac, macBytes, type NetdevOption, parseNetdev } from '../../devices/backends/netdev-option.ts';
 import { Properties } from '../../devices/backends/properties.ts';
 import { MAX_MSIX_VECTORS } from '../../devices/kit/msix.ts';
@@ -12,7 +13,6 @@ import { CACHE_MODES, type DiskOptions } from '../../devices/virtio/disk-file.ts
 import { LOCKING_MODES } from '../../devices/virtio/image-lock.ts';
 import { einval } from '../../platform/errno.ts';
 import type { VirtioUnit } from '../machine/shared/virtio-devices.ts';
-import { type FsdevOption, mountTag, parseFsdev } from './fsdev-option.ts';
 import { planSerial } from './serial-option.ts';
 import type { VmOptions } from './vm-state.ts';
 

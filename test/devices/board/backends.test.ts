@@ -4,15 +4,20 @@ import { BoardBackends } from '../../../devices/board/backends.ts';
 
 const NETDEV = 'dgram,id=n,local.path=/1,remote.path=/2';
 const CHARDEV = 'socket,id=c,path=/3';
+const FSDEV = 'local,id=f,path=/4,readonly=on';
 
 describe('the backends of a board', () => {
   it('lead from an id to the whole option, and leave the other properties', () => {
-    const backends = new BoardBackends({ netdevs: [NETDEV], chardevs: [CHARDEV] });
+    const backends = new BoardBackends({ netdevs: [NETDEV], chardevs: [CHARDEV], fsdevs: [FSDEV] });
     expect(backends.takeFor('virtio-net', { netdev: 'n', mac: '52:54:00:00:00:07', flr: 'off' })).toEqual({
       backend: NETDEV,
       properties: { mac: '52:54:00:00:00:07', flr: 'off' },
     });
     expect(backends.takeFor('virtio-console', { chardev: 'c' })).toEqual({ backend: CHARDEV, properties: {} });
+    expect(backends.takeFor('virtio-9p', { fsdev: 'f', mount_tag: 't' })).toEqual({
+      backend: FSDEV,
+      properties: { mount_tag: 't' },
+    });
     expect(backends.takeFor('edu', { x: '1' })).toEqual({ properties: { x: '1' } });
     backends.end();
   });
@@ -41,6 +46,7 @@ describe('the backends of a board', () => {
   it.each([
     [{ netdevs: [NETDEV] }, "-netdev: no device uses 'n'; give -device virtio-net,netdev=n"],
     [{ chardevs: [CHARDEV] }, "-chardev: no device uses 'c'; give -device virtio-console,chardev=c"],
+    [{ fsdevs: [FSDEV] }, "-fsdev: no device uses 'f'; give -device virtio-9p,fsdev=f"],
     [{ netdevs: [NETDEV, NETDEV] }, '-netdev: an id is given twice'],
     [{ netdevs: ['tap,id=n'] }, "-netdev tap,id=n: 'tap' is not known; there are dgram, stream"],
     [{ chardevs: ['socket,path=x'] }, '-chardev socket,path=x: give id=ID'],

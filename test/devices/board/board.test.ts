@@ -57,7 +57,7 @@ describe('board', () => {
     [
       'a type there is not',
       { devices: [{ type: 'nvme', properties: {} }] },
-      "no device type 'nvme' (known: edu, capture, ivshmem-plain, pci-testdev, mscribe, virtio-blk, virtio-net, virtio-console, virtio-rng)",
+      "no device type 'nvme' (known: edu, capture, ivshmem-plain, pci-testdev, mscribe, virtio-blk, virtio-net, virtio-console, virtio-9p, virtio-rng)",
     ],
     [
       'a property there is not',

@@ -1,6 +1,7 @@
 /** Builds a vCPU and its machine, and runs the vCPU as a thread until the end of the process. */
 import { availableParallelism } from 'node:os';
 import { DatagramPort } from '../../../devices/backends/datagram-port.ts';
+import { ExportedTree } from '../../../devices/backends/exported-tree.ts';
 import { FramePort } from '../../../devices/backends/frame-port.ts';
 import { SocketStream } from '../../../devices/backends/socket-stream.ts';
 import { block } from '../../../devices/virtio/blk.ts';
@@ -22,7 +23,6 @@ import { hartCount, MachineBlock } from '../../machine/control/control-block.ts'
 import { Machine } from '../../machine/machine.ts';
 import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
-import { ExportedTree } from '../../machine/shared/exported-tree.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
 import { toStream } from '../../machine/shared/serial-line.ts';

@@ -5,6 +5,7 @@
  * thread of any hart may reach them.
  */
 
+import { SHARES_SECTION, type SharesState } from '../../../devices/backends/exported-tree.ts';
 import { type SocketStream, STREAMS_SECTION, type StreamsState } from '../../../devices/backends/socket-stream.ts';
 import type { NinepServer } from '../../../devices/virtio/ninep-server.ts';
 import type { PhysicalMemory } from '../../../iommu/bus/physical.ts';
@@ -24,7 +25,6 @@ import { Clock, type MachineClock } from './clock.ts';
 import type { ConsoleInput } from './console-input.ts';
 import type { ConsoleOutput } from './console-output.ts';
 import { DirectPort, dmaSpace } from './dma-space.ts';
-import { SHARES_SECTION, type SharesState } from './exported-tree.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { type FwCfgPlan, fwCfgContents } from './fw-cfg-contents.ts';
 import { GuestIommu, type IommuState } from './guest-iommu.ts';

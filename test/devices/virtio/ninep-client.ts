@@ -1,15 +1,16 @@
 /** A client of 9P2000.L for tests: each request's answer, taken apart. */
-import { Reader, Writer } from '../../../../devices/virtio/ninep-message.ts';
-import { MOST_MSIZE, type NinepServer } from '../../../../devices/virtio/ninep-server.ts';
-import { errnoName } from '../../../../platform/errno.ts';
+import { Reader, Writer } from '../../../devices/virtio/ninep-message.ts';
+import { MOST_MSIZE, type NinepServer } from '../../../devices/virtio/ninep-server.ts';
+import { errnoName } from '../../../platform/errno.ts';
 
 const HEADER = 7;
 const R_ERROR = 7;
 
-export class NinepClient {
-  readonly server: NinepServer;
+/** `server`: whoever answers. */
+export class NinepClient<S extends Pick<NinepServer, 'answer'> = NinepServer> {
+  readonly server: S;
 
-  constructor(server: NinepServer) {
+  constructor(server: S) {
     this.server = server;
   }
 

@@ -15,13 +15,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
-import { VirtioDevice } from '../../../../devices/virtio/device.ts';
-import { fileSystem } from '../../../../devices/virtio/ninep.ts';
-import { NinepServer } from '../../../../devices/virtio/ninep-server.ts';
-import { ExportedTree, SHARES_SECTION, withoutOpenFiles } from '../../../../vmm/machine/shared/exported-tree.ts';
-import { bringUp, DriverQueue, PlainMemory } from '../../../devices/virtio/driver.ts';
-import { NinepClient } from './ninep-client.ts';
+import { ExportedTree, SHARES_SECTION, withoutOpenFiles } from '../../../devices/backends/exported-tree.ts';
+import { VirtioDevice } from '../../../devices/virtio/device.ts';
+import { fileSystem } from '../../../devices/virtio/ninep.ts';
+import { NinepServer } from '../../../devices/virtio/ninep-server.ts';
+import { bringUp, DriverQueue, PlainMemory } from '../virtio/driver.ts';
+import { NinepClient } from '../virtio/ninep-client.ts';
 
 const [ROOT, FILE, OTHER] = [1, 2, 3];
 const [WRITE_ONLY, TRUNCATE] = [1, 0o1000];

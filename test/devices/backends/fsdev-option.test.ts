@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
-import { openFsdevs, parseFsdev, splitVirtfs } from '../../../vmm/vm/fsdev-option.ts';
+import { openFsdev, parseFsdev, splitVirtfs } from '../../../devices/backends/fsdev-option.ts';
 import { planVirtio } from '../../../vmm/vm/virtio-options.ts';
 
 const LOCAL = 'local,id=f,path=/a,,b,security_model=none,readonly=on';
@@ -34,11 +34,10 @@ describe('-fsdev and -virtfs', () => {
   });
 
   it('want a folder that is there', () => {
-    const open = (path: string) => () => openFsdevs([`local,id=f,path=${path},readonly=on`]);
+    const open = (path: string) => () => openFsdev(`local,id=f,path=${path},readonly=on`);
     expect(open('/nonexistent')).toThrow('-fsdev: /nonexistent: open /nonexistent: ENOENT');
     expect(open('/dev/null')).toThrow('ENOTDIR');
-    const [folder] = open('/')();
-    closeSync(folder!);
+    closeSync(open('/')());
   });
 
   it('want a device, and a device wants a tag and a folder', () => {

@@ -1,12 +1,12 @@
 /** `-fsdev local,…` and `-virtfs local,…`, as QEMU spells them, and the folders behind them. */
 import { constants } from 'node:fs';
-import { Properties } from '../../devices/backends/properties.ts';
 import { SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { openBeneath } from '../../platform/libc/beneath.ts';
 import { close, O_PATH, open } from '../../platform/libc/fd.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { list } from '../../platform/shape.ts';
+import { Properties } from './properties.ts';
 
 export interface FsdevOption {
   readonly id: string;
@@ -53,24 +53,26 @@ export function splitVirtfs(text: string, index: number): { readonly fsdev: stri
   };
 }
 
+export const isTag = (text: string): boolean => text !== '' && Buffer.byteLength(text) <= MOST_TAG_BYTES;
+
 /** The tag of a device. */
 export function mountTag(values: Properties): string {
   const tag = values.need('mount_tag', 'TAG');
-  if (Buffer.byteLength(tag) > MOST_TAG_BYTES) throw values.error(`a tag has at most ${MOST_TAG_BYTES} bytes`);
+  if (!isTag(tag)) throw values.error(`a tag has at most ${MOST_TAG_BYTES} bytes`);
   return tag;
 }
 
 /** `readonly` without a value. */
 const withReadonly = (text: string): string => text.replace(/(^|,)readonly(?=,|$)/, '$1readonly=on');
 
-/** Opens the folders. Errors name them in one line. ENOSYS: this Linux has no openat2(2). */
-export const openFsdevs = (fsdevs: readonly string[]): readonly number[] =>
-  fsdevs.map(parseFsdev).map(({ path }) => {
-    try {
-      const folder = open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-      close(openBeneath(folder, '.', O_PATH));
-      return folder;
-    } catch (error) {
-      throw error instanceof SysError ? new SysError(error.code, `${OPTION}: ${path}: ${error.message}`) : error;
-    }
-  });
+/** Opens the folder. Errors name it in one line. ENOSYS: this Linux has no openat2(2). */
+export function openFsdev(option: string): number {
+  const { path } = parseFsdev(option);
+  try {
+    const folder = open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    close(openBeneath(folder, '.', O_PATH));
+    return folder;
+  } catch (error) {
+    throw error instanceof SysError ? new SysError(error.code, `${OPTION}: ${path}: ${error.message}`) : error;
+  }
+}

@@ -4,22 +4,15 @@
  * wait or do something: regular files and folders only.
  */
 import { constants, statfsSync } from 'node:fs';
-
-import {
-  type Attributes,
-  type FileTree,
-  NINEP_STATE,
-  type Time,
-  type TreeEntry,
-} from '../../../devices/virtio/ninep-server.ts';
-import { SysError } from '../../../platform/errno.ts';
-import { openBeneath } from '../../../platform/libc/beneath.ts';
-import { directoryEntries } from '../../../platform/libc/directory-entries.ts';
-import { close, O_NOCTTY, O_NONBLOCK, O_PATH } from '../../../platform/libc/fd.ts';
-import { pread } from '../../../platform/libc/file-bytes.ts';
-import { linkTarget, statxBytes } from '../../../platform/libc/in-root.ts';
-import { defineSection, type StateOf } from '../../../platform/section.ts';
-import { list } from '../../../platform/shape.ts';
+import { SysError } from '../../platform/errno.ts';
+import { openBeneath } from '../../platform/libc/beneath.ts';
+import { directoryEntries } from '../../platform/libc/directory-entries.ts';
+import { close, O_NOCTTY, O_NONBLOCK, O_PATH } from '../../platform/libc/fd.ts';
+import { pread } from '../../platform/libc/file-bytes.ts';
+import { linkTarget, statxBytes } from '../../platform/libc/in-root.ts';
+import { defineSection, type StateOf } from '../../platform/section.ts';
+import { list } from '../../platform/shape.ts';
+import { type Attributes, type FileTree, NINEP_STATE, type Time, type TreeEntry } from '../virtio/ninep-server.ts';
 
 /** What the guest has open in such folders, in the order of the options. */
 export const SHARES_SECTION = defineSection('shares', 1, { shares: list(NINEP_STATE) });

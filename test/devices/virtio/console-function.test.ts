@@ -2,14 +2,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { parseProperties } from '../../../devices/kit/properties.ts';
 import { device as virtioConsole } from '../../../devices/virtio-console/device.ts';
 import { epollCreate, epollWait } from '../../../platform/libc/epoll.ts';
-import { close } from '../../../platform/libc/fd.ts';
-import { connectUnixNow, receiveNow, sendAll } from '../../../platform/libc/unix-socket.ts';
+import { close, setNonBlocking } from '../../../platform/libc/fd.ts';
+import { acceptNow, connectUnixNow, receiveNow, sendAll } from '../../../platform/libc/unix-socket.ts';
 import { MAILBOX_BYTES } from '../../../platform/mailbox.ts';
+import { listenUnix } from '../../../platform/unix-listener.ts';
 import { Bench } from '../bench.ts';
 import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
 import { bringUpByRegisters, notify, type VirtioRegisters } from './pci-driver.ts';
@@ -33,7 +34,11 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'livevmm-virtio-console-'));
   news = epollCreate();
   clients = [];
-  const chardev = `socket,id=c,path=${join(folder, 'line')},server=on,wait=off`;
+  plug(`socket,id=c,path=${join(folder, 'line')},server=on,wait=off`);
+});
+
+/** A device behind which is `chardev`, and a driver of it. */
+function plug(chardev: string): void {
   const { fds } = virtioConsole.open!(parseProperties('virtio-console', virtioConsole.properties, {}), chardev);
   opened = fds;
   bench = new Bench(virtioConsole, {}, { fds, backend: chardev, news });
@@ -45,12 +50,18 @@ beforeEach(() => {
     write: (offset, size, value) => endpoint.write(4, offset, size, value >>> 0, 0),
   };
   bringUp();
-});
+}
+
 afterEach(() => {
-  bench.endpoint.end();
-  for (const fd of [news, ...opened, ...clients]) close(fd);
+  unplug();
+  for (const fd of [news, ...clients]) close(fd);
   rmSync(folder, { recursive: true });
 });
+
+function unplug(): void {
+  bench.endpoint.end();
+  for (const fd of opened) close(fd);
+}
 
 function bringUp(): void {
   bench.ready();
@@ -98,6 +109,24 @@ function heard(client: number): string {
   return typeof count === 'number' ? Buffer.from(into.subarray(0, count)).toString() : count;
 }
 
+/** What a server at `path`, which comes and goes, hears of what the driver says. */
+async function heardByServer(path: string, text: string): Promise<string> {
+  const listener = listenUnix(path);
+  setNonBlocking(listener);
+  const connection = await vi.waitFor(() => {
+    bench.advance(1e6);
+    const fd = acceptNow(listener);
+    if (fd === undefined) throw new Error('the device does not connect');
+    return fd;
+  });
+  say(text);
+  const got = heard(connection);
+  for (const fd of [connection, listener]) close(fd);
+  rmSync(path);
+  hear();
+  return got;
+}
+
 describe('virtio-console on the board', () => {
   it('carries bytes both ways', () => {
     const client = connect();
@@ -135,6 +164,13 @@ describe('virtio-console on the board', () => {
     expect(typed()).toBe('before the driver');
     bench.endpoint.end();
     expect(heard(client)).toBe('closed');
+  });
+
+  it('connects to a server when that is there, and to the next one when it has gone', async () => {
+    unplug();
+    const path = join(folder, 'server');
+    plug(`socket,id=c,path=${path},reconnect-ms=1`);
+    expect([await heardByServer(path, 'first'), await heardByServer(path, 'second')]).toEqual(['first', 'second']);
   });
 
   it('is refused in one line without a backend', () => {

@@ -90,8 +90,8 @@ export class DeviceLoop {
   }
 
   /**
-   * Woken by a register access, by a change of the memory map, and by stop, halt and resume: all of
-   * them ring the mailbox's bell, or a client that of its register page.
+   * Woken by a register access, by news of a socket, by a change of the memory map, and by stop,
+   * halt and resume: all of them ring the mailbox's bell, or a client that of its register page.
    */
   #sleep(ms: number): void {
     const { pages, endpoint } = this.#parts;

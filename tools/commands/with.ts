@@ -33,7 +33,8 @@ those of a livevmm host. The program and all that it starts need no change and n
 Exit status and signals are the program's own. It runs with no_new_privs: programs with the setuid bit gain nothing.
 
   --host SOCKET          a host that is running (livevmm host); without it there is a private one
-  --device TYPE[,...]    a device of the private host, as livevmm host takes it; may be repeated (default ${DEFAULT_DEVICE})
+  --device TYPE[,...]    a device of the private host, as livevmm host takes it; may be repeated (default ${DEFAULT_DEVICE}).
+                         Those that need a --netdev, --chardev or --fsdev are for livevmm host only
 ${IOMMU_HELP}  --profile VERSION      which kernel's VFIO the private host answers as: ${PROFILE_NAMES.join(', ')} (default ${DEFAULT_PROFILE})
 ${MEMLOCK_HELP}                         (default as-process, as on Linux: a plain user has 8 MiB)
   --map-registers        BARs of registers can be mapped: each access to such a mapping stops its thread, and is made by the
